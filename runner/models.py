@@ -1,0 +1,275 @@
+"""Data that crosses rooms or jobs: tasks, plans, settings of an agent, the batch manifest, results.
+
+Documents other people write (plan, settings) forbid unknown keys, because a misspelt `depends_on` that is
+silently ignored would run a task too early. Documents fanin writes (manifest, result, progress) keep the
+unknown fields of a newer version.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+
+_DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?")
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(B|KiB|MiB|GiB|kB|MB|GB)?", re.IGNORECASE)
+_UNITS = {"": 1, "b": 1, "kib": 2**10, "mib": 2**20, "gib": 2**30, "kb": 10**3, "mb": 10**6, "gb": 10**9}
+
+
+def parse_duration(value: object) -> float:
+    """Seconds from `30m`, `1h30m`, `45s` or a plain number of seconds. ValueError for anything else."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        seconds = float(value)
+    else:
+        match = _DURATION.fullmatch(str(value).strip())
+        if not match or not any(match.groups()):
+            raise ValueError("write a duration like 45s, 30m or 1h30m")
+        hours, minutes, secs = (float(part or 0) for part in match.groups())
+        seconds = hours * 3600 + minutes * 60 + secs
+    if not 0 < seconds < 10**9:
+        raise ValueError("a duration must be more than zero")
+    return seconds
+
+
+def parse_size(value: object) -> int:
+    """Bytes from `4 MiB`, `500kB` or a plain number. ValueError for anything else."""
+    match = _SIZE.fullmatch(str(value).strip())
+    if isinstance(value, bool) or not match:
+        raise ValueError("write a size like 4MiB or 500kB")
+    return int(float(match[1]) * _UNITS[(match[2] or "").lower()])
+
+
+Duration = Annotated[float, BeforeValidator(parse_duration)]
+Size = Annotated[int, BeforeValidator(parse_size)]
+# An id travels in file names, refs, tables and shell text: anything printable without spaces at its ends.
+TaskId = Annotated[str, StringConstraints(pattern=r"^[^\s\x00-\x1f\x7f](?:[^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f])?$",
+                                          max_length=200)]
+EnvName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+
+
+class Written(BaseModel):
+    """What a person writes: immutable, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Document(BaseModel):
+    """What fanin writes and other tools read: immutable, unknown fields kept."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+
+class Status(StrEnum):
+    """The four stored states of a task; *ready* and *blocked* are computed, never stored."""
+
+    PENDING = "pending"
+    IN_PROGRESS = "in_progress"
+    COMPLETED = "completed"
+    FAILED = "failed"
+
+
+class AgentSettings(Written):
+    """Which agent runs: a preset's name, or any command as an argv list; `env` names what it may see."""
+
+    preset: str | None = None
+    command: tuple[str, ...] | None = None
+    env: tuple[EnvName, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_form(cls, value: object) -> object:
+        return {"preset": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> AgentSettings:
+        if (self.preset is None) == (self.command is None):
+            raise ValueError("give exactly one of preset or command")
+        if self.command is not None and not (self.command and self.command[0]):
+            raise ValueError("command needs at least the program's name")
+        return self
+
+    @property
+    def name(self) -> str:
+        return self.preset or (self.command or ("",))[0]
+
+
+class Task(Written):
+    """One unit of work for one agent.
+
+    `files`: gitignore-style globs the task may change; None = anything not protected, () = nothing.
+    `timeout` and `estimate` are seconds. `line` is where the source says it (1-based). `source_status` and
+    `skipped` are what the source's own marks say, which a progress record overrides.
+    """
+
+    id: TaskId
+    title: Annotated[str, StringConstraints(min_length=1)]
+    prompt: str = ""
+    files: tuple[str, ...] | None = None
+    depends_on: tuple[str, ...] = ()
+    agent: AgentSettings | None = None
+    verify: str | None = None
+    timeout: Duration | None = None
+    max_attempts: Annotated[int, Field(ge=1, le=100)] | None = None
+    estimate: Duration | None = None
+    priority: int = 0
+    allow: tuple[str, ...] = ()
+    allow_empty: bool = False
+    line: int = Field(default=1, exclude=True, repr=False)
+    source_status: Status = Field(default=Status.PENDING, exclude=True, repr=False)
+    skipped: bool = Field(default=False, exclude=True, repr=False)
+
+    @property
+    def digest(self) -> str:
+        """Identity of the task's text: a result made for another text must not land (DESIGN, State)."""
+        return digest_of(self.model_dump(mode="json"))
+
+
+class Plan(BaseModel):
+    """A parsed plan: its tasks in file order and what the reader should be told about the reading."""
+
+    model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
+
+    path: str
+    source: str
+    tasks: tuple[Task, ...]
+    notes: tuple[str, ...] = ()
+
+    def task(self, task_id: str) -> Task | None:
+        return next((task for task in self.tasks if task.id == task_id), None)
+
+
+class FailureKind(StrEnum):
+    """Why an attempt failed, by structure and never by words in its text."""
+
+    AGENT_ERROR = "agent_error"
+    TIMEOUT = "timeout"
+    IDLE = "idle"
+    RATE_LIMIT = "rate_limit"
+    PERMISSION = "permission"
+    NO_CHANGE = "no_change"
+    VERIFY = "verify"
+    SCOPE = "scope"
+    POLICY = "policy"
+    CONFLICT = "conflict"
+    NO_RESULT = "no_result"
+    CORRUPT = "corrupt"
+    STALE = "stale"
+    ENVIRONMENT = "environment"
+    INTERRUPTED = "interrupted"
+
+
+# A person ended it, a rate limit did, or it never ran here: none of that is the task's fault (DESIGN, State).
+UNCOUNTED = frozenset({FailureKind.INTERRUPTED, FailureKind.RATE_LIMIT, FailureKind.STALE})
+
+
+class Failure(Document):
+    """Why an attempt did not succeed; `retryable` False means no retry makes sense."""
+
+    kind: FailureKind
+    message: str
+    retryable: bool = True
+    log_tail: str = ""
+
+    @property
+    def counted(self) -> bool:
+        return self.kind not in UNCOUNTED
+
+
+class Usage(Document):
+    """What the agent reported about itself; None is unknown, never zero."""
+
+    summary: str | None = None
+    cost_usd: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    tokens: Annotated[int, Field(ge=0)] | None = None
+
+
+class BatchEntry(Document):
+    """A task frozen for one attempt: legs and fan-in read this and never decide from the plan again."""
+
+    index: int
+    task: Task
+    task_digest: str
+    attempt: int
+    agent: AgentSettings
+    timeout: float
+    verify: str | None = None
+    previous: Failure | None = None
+    context: str = ""
+
+    @property
+    def folder(self) -> str:
+        """The entry's result folder; ids may hold `/` or `:`, so the index names it."""
+        return f"{self.index:03d}"
+
+
+class Limits(Written):
+    """Bounds of one task's change, and of a run."""
+
+    files: Annotated[int, Field(ge=1)] = 100
+    size: Size = 4 * 2**20
+    max_cost_usd: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    max_rounds: Annotated[int, Field(ge=1)] = 100
+
+
+class Manifest(Document):
+    """The batch manifest: everything `task` and `merge` need, sealed by `digest`."""
+
+    version: Literal[1] = 1
+    run: str
+    round: int
+    base: str
+    plan: str
+    progress: str
+    branch: str
+    commit_strategy: Literal["batch", "individual"]
+    protected: tuple[str, ...]
+    limits: Limits
+    entries: tuple[BatchEntry, ...]
+
+    @property
+    def batch(self) -> str:
+        return f"{self.run}.{self.round}"
+
+    @property
+    def digest(self) -> str:
+        return digest_of(self.model_dump(mode="json"))
+
+
+class Result(Document):
+    """What one attempt left, as written in `result.json` of its folder.
+
+    `tree` is the git tree the attempt made and `pack` the file beside it with the objects the base lacks;
+    both are None when nothing changed or the attempt failed before its work was captured. A failed attempt
+    may still carry its work, so that it can be kept.
+    """
+
+    version: Literal[1] = 1
+    batch: str
+    manifest: str
+    task: str
+    attempt: int
+    base: str
+    started: str
+    finished: str
+    agent: str
+    succeeded: bool
+    failure: Failure | None = None
+    usage: Usage = Usage()
+    tree: Annotated[str, StringConstraints(pattern=r"^(?:[0-9a-f]{40}|[0-9a-f]{64})$")] | None = None
+    pack: Literal["change.pack"] | None = None
+
+    @model_validator(mode="after")
+    def _either_or(self) -> Result:
+        if self.succeeded == (self.failure is not None):
+            raise ValueError("a result either succeeded or has a failure")
+        return self
+
+
+def digest_of(value: Any) -> str:
+    """sha256 of a JSON value in canonical form."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
