@@ -46,8 +46,9 @@ def parse_size(value: object) -> int:
 Duration = Annotated[float, BeforeValidator(parse_duration)]
 Size = Annotated[int, BeforeValidator(parse_size)]
 # An id travels in file names, refs, tables and shell text: anything printable without spaces at its ends.
-TaskId = Annotated[str, StringConstraints(pattern=r"^[^\s\x00-\x1f\x7f](?:[^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f])?$",
-                                          max_length=200)]
+TaskId = Annotated[
+    str, StringConstraints(pattern=r"^[^\s\x00-\x1f\x7f](?:[^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f])?$", max_length=200)
+]
 EnvName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
 
@@ -70,6 +71,14 @@ class Status(StrEnum):
     IN_PROGRESS = "in_progress"
     COMPLETED = "completed"
     FAILED = "failed"
+
+
+class Standing(StrEnum):
+    """How a task stands by itself, its dependencies left aside."""
+
+    OPEN = "open"  # it may run as soon as its dependencies are completed
+    COMPLETED = "completed"
+    STUCK = "stuck"  # failed for good, skipped or held: it will not run and satisfies nobody
 
 
 class AgentSettings(Written):
@@ -97,12 +106,11 @@ class AgentSettings(Written):
         return self.preset or (self.command or ("",))[0]
 
 
-class Task(Written):
-    """One unit of work for one agent.
+class TaskFields(Written):
+    """What a plan may say of a task.
 
     `files`: gitignore-style globs the task may change; None = anything not protected, () = nothing.
-    `timeout` and `estimate` are seconds. `line` is where the source says it (1-based). `source_status` and
-    `skipped` are what the source's own marks say, which a progress record overrides.
+    `timeout` and `estimate` are seconds.
     """
 
     id: TaskId
@@ -118,6 +126,15 @@ class Task(Written):
     priority: int = 0
     allow: tuple[str, ...] = ()
     allow_empty: bool = False
+
+
+class Task(TaskFields):
+    """One unit of work for one agent, with its place and its marks in the source.
+
+    `line` is 1-based. `source_status` and `skipped` are what the source's own marks say; a progress record
+    overrides them. None of the three is part of the task's identity.
+    """
+
     line: int = Field(default=1, exclude=True, repr=False)
     source_status: Status = Field(default=Status.PENDING, exclude=True, repr=False)
     skipped: bool = Field(default=False, exclude=True, repr=False)
@@ -198,7 +215,6 @@ class BatchEntry(Document):
     timeout: float
     verify: str | None = None
     previous: Failure | None = None
-    context: str = ""
 
     @property
     def folder(self) -> str:
@@ -227,6 +243,7 @@ class Manifest(Document):
     branch: str
     commit_strategy: Literal["batch", "individual"]
     protected: tuple[str, ...]
+    never: tuple[str, ...]
     limits: Limits
     entries: tuple[BatchEntry, ...]
 

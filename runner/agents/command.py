@@ -1,0 +1,89 @@
+"""Any command as an agent (`agent: {command: [...]}`): the agent contract of DESIGN, Commands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import ValidationError
+
+from runner.agents.base import Call, Verdict
+from runner.models import AgentSettings, Document, Failure, FailureKind, Usage
+from runner.process import Outcome
+
+MAX_REPORT_BYTES = 64 * 2**10
+_LOG_TAIL = 4_000
+
+
+class Report(Document):
+    """What an agent may write to `$FANIN_REPORT`, all of it optional; unknown fields are kept."""
+
+    summary: str | None = None
+    status: Literal["ok", "error"] | None = None
+    retryable: bool = True
+    cost_usd: float | None = None
+    tokens: int | None = None
+
+
+class Command:
+    """Runs the argv as given; reads exit status and report."""
+
+    name = "command"
+
+    def build(self, settings: AgentSettings, checkout: Path) -> Call:
+        return Call(argv=list(settings.command or ()))
+
+    def read(self, outcome: Outcome, report: Path) -> Verdict:
+        said, complaint = read_report(report)
+        usage = Usage(summary=said.summary, cost_usd=said.cost_usd, tokens=said.tokens)
+        if failure := ended_badly(outcome, retryable=said.retryable):
+            return Verdict(failure, usage)
+        if complaint:
+            return Verdict(_failed(complaint, outcome, retryable=True), usage)
+        if said.status == "error":
+            return Verdict(_failed(said.summary or "the agent reported an error", outcome, said.retryable), usage)
+        return Verdict(None, usage)
+
+
+def ended_badly(outcome: Outcome, *, retryable: bool = True) -> Failure | None:
+    """The failure that an outcome shows by itself: time limit, silence, interruption or a non-zero exit."""
+    kinds = {
+        "timeout": (FailureKind.TIMEOUT, f"the agent was ended after its time limit, {outcome.seconds:.0f} s"),
+        "idle": (
+            FailureKind.IDLE,
+            f"the agent was ended after printing nothing for too long, {outcome.seconds:.0f} s in all",
+        ),
+        "cancelled": (FailureKind.INTERRUPTED, "the run was interrupted"),
+    }
+    if outcome.ended in kinds:
+        kind, message = kinds[outcome.ended]
+        return Failure(kind=kind, message=message, log_tail=outcome.tail[-_LOG_TAIL:])
+    if outcome.exit_code:
+        how = f"exit status {outcome.exit_code}" if outcome.exit_code > 0 else f"signal {-outcome.exit_code}"
+        return _failed(f"the agent ended with {how}", outcome, retryable)
+    return None
+
+
+def read_report(path: Path) -> tuple[Report, str | None]:
+    """The agent's report, empty if there is none, and what is wrong with it if it cannot be read."""
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(MAX_REPORT_BYTES + 1)
+    except OSError:
+        return Report(), None
+    if not data.strip():
+        return Report(), None
+    if len(data) > MAX_REPORT_BYTES:
+        return Report(), f"the agent's report is larger than {MAX_REPORT_BYTES:,} bytes"
+    try:
+        report = Report.model_validate_json(data)
+        Usage(cost_usd=report.cost_usd, tokens=report.tokens)
+    except (ValidationError, RecursionError):
+        return Report(), "the agent's report is not the JSON that $FANIN_REPORT expects"
+    return report, None
+
+
+def _failed(message: str, outcome: Outcome, retryable: bool) -> Failure:
+    return Failure(
+        kind=FailureKind.AGENT_ERROR, message=message, retryable=retryable, log_tail=outcome.tail[-_LOG_TAIL:]
+    )

@@ -1,0 +1,134 @@
+"""The result folder one attempt leaves and the fan-in reads; the same on one machine and as an uploaded artifact.
+
+    <index>/attempt.json   who runs here, written before the agent starts
+            result.json    what came of it (models.Result), written last and whole
+            change.pack    the objects of the result's tree that the base lacks (a thin git pack)
+            agent.log      the agent's output, its start and its end
+
+The reader trusts nothing: an agent had a shell on the machine that wrote it.
+"""
+
+from __future__ import annotations
+
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from runner import durable
+from runner.models import BatchEntry, Document, Failure, FailureKind, Manifest, Result
+
+RESULT, ATTEMPT, PACK, LOG = "result.json", "attempt.json", "change.pack", "agent.log"
+MAX_RESULT_BYTES = 256 * 2**10
+
+
+class Attempt(Document):
+    """That an attempt began: enough to count it if nothing else is left, and to find what outlived a crash."""
+
+    batch: str
+    task: str
+    attempt: int
+    started: str
+    cookie: str | None = None
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One entry's result as read: a result, or the failure that stands for it; `pack` is the file to import.
+
+    `started` is False when the attempt never began, which costs the task nothing.
+    """
+
+    entry: BatchEntry
+    result: Result | None
+    failure: Failure | None = None
+    pack: Path | None = None
+    started: bool = True
+
+
+def begin(folder: Path, attempt: Attempt) -> None:
+    """Make the result folder and say durably that the attempt began."""
+    folder.mkdir(parents=True, exist_ok=True)
+    durable.write(folder / ATTEMPT, attempt.model_dump_json().encode())
+
+
+def finish(folder: Path, result: Result) -> None:
+    """Write the result, last of all files and whole: from here on the work is durable."""
+    durable.write(folder / RESULT, result.model_dump_json(indent=1).encode())
+
+
+def attempts(root: Path) -> list[Attempt]:
+    """Every attempt that began below `root` and can be read."""
+    found = []
+    for path in sorted(root.glob(f"*/{ATTEMPT}")):
+        data = _bounded(path, MAX_RESULT_BYTES)
+        if isinstance(data, bytes):
+            try:
+                found.append(Attempt.model_validate_json(data))
+            except ValidationError:
+                continue
+    return found
+
+
+def read(root: Path, manifest: Manifest, entry: BatchEntry) -> Reading:
+    """The entry's result below `root`, checked against the manifest it must belong to."""
+    folder = root / entry.folder
+    if not folder.is_dir():
+        return Reading(
+            entry, None, Failure(kind=FailureKind.NO_RESULT, message="the attempt never started"), started=False
+        )
+    data = _bounded(folder / RESULT, MAX_RESULT_BYTES)
+    if data is None:
+        return Reading(entry, None, Failure(kind=FailureKind.NO_RESULT, message="the attempt began and left no result"))
+    if isinstance(data, str):
+        return Reading(entry, None, Failure(kind=FailureKind.CORRUPT, message=f"{RESULT} {data}"))
+    try:
+        result = Result.model_validate_json(data)
+    except (ValidationError, RecursionError) as error:
+        first = str(error).splitlines()[0] if isinstance(error, RecursionError) else _first(error)
+        return Reading(entry, None, Failure(kind=FailureKind.CORRUPT, message=f"{RESULT} is no result: {first}"))
+    if mismatch := _mismatch(result, manifest, entry):
+        return Reading(entry, None, Failure(kind=FailureKind.CORRUPT, message=mismatch))
+    pack = folder / PACK
+    if result.pack and not _plain_file(pack):
+        return Reading(entry, None, Failure(kind=FailureKind.CORRUPT, message=f"{PACK} is missing or no plain file"))
+    return Reading(entry, result, result.failure, pack if result.pack else None)
+
+
+def _mismatch(result: Result, manifest: Manifest, entry: BatchEntry) -> str | None:
+    """Whose result it is, when it is not this entry's."""
+    expected = {
+        "batch": manifest.batch,
+        "manifest": manifest.digest,
+        "task": entry.task.id,
+        "attempt": entry.attempt,
+        "base": manifest.base,
+    }
+    for name, value in expected.items():
+        if getattr(result, name) != value:
+            return f"the result is of another {name}: {getattr(result, name)!r} instead of {value!r}"
+    return None
+
+
+def _bounded(path: Path, limit: int) -> bytes | str | None:
+    """The file's bytes; None if there is none; a sentence if it is no plain file or too large."""
+    if not path.exists() and not path.is_symlink():
+        return None
+    if not _plain_file(path):
+        return "is no plain file"
+    with path.open("rb") as stream:
+        data = stream.read(limit + 1)
+    return data if len(data) <= limit else f"is larger than {limit:,} bytes"
+
+
+def _plain_file(path: Path) -> bool:
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except OSError:
+        return False
+
+
+def _first(error: ValidationError) -> str:
+    item = error.errors(include_url=False)[0]
+    return f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}"[:300]

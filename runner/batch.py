@@ -1,0 +1,136 @@
+"""Chooses the next batch: which ready tasks run now, and freezes them in a batch manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from runner import patterns, policy
+from runner.agents import agent_for
+from runner.config import FILE, Settings
+from runner.errors import InvalidInput, Problem, UsageProblem
+from runner.models import AgentSettings, BatchEntry, Manifest, Plan, Standing, Task
+from runner.progress import Progress
+
+
+def overlap(one: Task, other: Task) -> bool:
+    """Whether the two tasks' `files` could name one path. Absent `files` overlap with nothing (DESIGN, Words)."""
+    if one.files is None or other.files is None:
+        return False
+    return patterns.could_overlap(one.files, other.files)
+
+
+def choose(ready: Sequence[Task], slots: int, heights: Mapping[str, float], running: Sequence[Task] = ()) -> list[Task]:
+    """At most `slots` of the ready tasks, no two that overlap each other or a running one; in plan order.
+
+    Taken first: higher priority, then the longer way to the end of the plan, then the plan's own order.
+    """
+    place = {task.id: index for index, task in enumerate(ready)}
+    chosen: list[Task] = []
+    for task in sorted(ready, key=lambda t: (-t.priority, -heights[t.id], place[t.id])):
+        if len(chosen) >= slots:
+            break
+        if not any(overlap(task, other) for other in (*chosen, *running)):
+            chosen.append(task)
+    return sorted(chosen, key=lambda t: place[t.id])
+
+
+def freeze(
+    chosen: Sequence[Task],
+    *,
+    run: str,
+    round_number: int,
+    base: str,
+    branch: str,
+    plan: Plan,
+    progress: Progress,
+    settings: Settings,
+) -> Manifest:
+    """The manifest of a batch: each task's text, agent, bounds, attempt and previous failure as of now."""
+    entries = tuple(_entry(index, task, plan, progress, settings) for index, task in enumerate(chosen))
+    return Manifest(
+        run=run,
+        round=round_number,
+        base=base,
+        plan=plan.path,
+        progress=settings.progress,
+        branch=branch,
+        commit_strategy=settings.commit_strategy,
+        protected=settings.protected,
+        never=untouchable(plan, settings),
+        limits=settings.limits,
+        entries=entries,
+    )
+
+
+def untouchable(plan: Plan, settings: Settings) -> tuple[str, ...]:
+    """Globs no task may change whatever it is allowed: the plan, the settings and the progress."""
+    return (f"/{plan.path}", f"/{settings.progress}", f"/{FILE}", "/.fanin/**")
+
+
+def agent_of(task: Task, plan: Plan, settings: Settings) -> AgentSettings:
+    """The agent that runs the task. InvalidInput when neither the task nor the settings name one."""
+    agent = task.agent or settings.agent
+    if agent is None:
+        raise InvalidInput(
+            [
+                Problem(
+                    plan.path,
+                    task.line,
+                    f"{task.id} has no agent",
+                    'set one in fanin.yml, e.g.  agent: {command: ["python3", "agent.py"]}',
+                )
+            ]
+        )
+    return agent
+
+
+def refuse_hopeless(plan: Plan, progress: Progress, settings: Settings) -> None:
+    """InvalidInput, before anything is paid, for every open task that no agent could run or that could not land."""
+    problems: list[Problem] = []
+    for task in plan.tasks:
+        if progress.standing(task, settings.max_attempts) is not Standing.OPEN:
+            continue
+        try:
+            agent_for(agent_of(task, plan, settings))
+        except InvalidInput as error:
+            problems += error.problems
+        except UsageProblem as error:
+            problems.append(Problem(plan.path, task.line, f"{task.id}: {error.message}", error.advice))
+        if policy.only_protected(task, settings.protected, untouchable(plan, settings)):
+            problems.append(
+                Problem(
+                    plan.path,
+                    task.line,
+                    f"{task.id} may change protected paths only: {', '.join(task.files or ())}",
+                    "add them to the task's allow: if that is meant (the plan, fanin.yml and .fanin never)",
+                )
+            )
+    if problems:
+        raise InvalidInput(problems)
+
+
+def clashing(plan: Plan, related: Callable[[str, str], bool], most: int = 20) -> list[tuple[str, str]]:
+    """Up to `most` pairs of tasks that the graph would let run side by side and that `files` keep apart."""
+    found: list[tuple[str, str]] = []
+    with_files = [task for task in plan.tasks if task.files]
+    for place, one in enumerate(with_files):
+        for other in with_files[place + 1 :]:
+            if len(found) >= most:
+                return found
+            if overlap(one, other) and not related(one.id, other.id):
+                found.append((one.id, other.id))
+    return found
+
+
+def _entry(index: int, task: Task, plan: Plan, progress: Progress, settings: Settings) -> BatchEntry:
+    record = progress.record(task)
+    return BatchEntry(
+        index=index,
+        task=task,
+        task_digest=task.digest,
+        attempt=record.attempts + 1,
+        agent=agent_of(task, plan, settings),
+        timeout=task.timeout or settings.timeout,
+        verify=task.verify,
+        previous=record.error,
+    )

@@ -1,0 +1,429 @@
+"""What can be typed. Commands parse, build the edges, call one step and return its exit code.
+
+The one error boundary is `main`. Every command imports what it uses inside itself: `fanin --help` and a matrix leg
+must not pay for networkx, GitPython and rich.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from runner import __version__
+from runner.errors import EXIT_DONE, EXIT_TASKS_FAILED, FaninError, UsageProblem
+
+if TYPE_CHECKING:
+    from runner.config import Settings
+    from runner.gitrepo import Repository
+    from runner.pictures import View
+    from runner.pipeline import Snapshot
+
+# A hook or another tool that starts fanin has these set for its own repository.
+_INHERITED_GIT = (
+    "GIT_DIR",
+    "GIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_PREFIX",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_COMMON_DIR",
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_NAMESPACE",
+    "GIT_QUARANTINE_PATH",
+)
+
+
+def main() -> NoReturn:
+    """The door: every error becomes one sentence and its exit code."""
+    for name in _INHERITED_GIT:
+        os.environ.pop(name, None)
+    try:
+        code = fanin.main(standalone_mode=False)
+    except click.exceptions.Abort:
+        code = 130
+    except click.ClickException as error:
+        error.show()
+        code = 2
+    except FaninError as error:
+        click.echo(f"fanin: {error}", err=True)
+        code = error.exit_code
+    except KeyboardInterrupt:
+        click.echo("fanin: interrupted; finished work is kept, go on with  fanin run", err=True)
+        code = 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = EXIT_DONE
+    except OSError as error:
+        click.echo(f"fanin: {error}; what had landed is safe, mend it and run again", err=True)
+        code = 3
+    except Exception:  # noqa: BLE001  the boundary: anything unknown becomes a bug report
+        _report_bug()
+        code = 3
+    sys.exit(code or EXIT_DONE)
+
+
+def _report_bug() -> None:
+    import platform
+    import traceback
+
+    click.echo(
+        f"fanin {__version__}: an unexpected error; please report it with these lines\n"
+        f"Python {platform.python_version()}, {platform.platform()}\n{traceback.format_exc()}",
+        err=True,
+    )
+
+
+def _settings_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The settings as flags; every name equals the setting's."""
+    options = [
+        click.option("--plan", metavar="PATH", help="The task source, relative to the repository."),
+        click.option("--parallel/--sequential", default=None, help="Run the ready tasks side by side."),
+        click.option("--max-concurrent", type=int, metavar="N", help="Agents at once, and the batch limit."),
+        click.option("--commit-strategy", metavar="batch|individual", help="One commit per batch, or per task."),
+        click.option("--max-attempts", type=int, metavar="N", help="Attempts per task."),
+        click.option("--timeout", metavar="30m", help="Time limit per attempt."),
+        click.option("--verify", metavar="COMMAND", help="Checks the merged tree before it lands."),
+        click.option("--agent", metavar="PRESET", help="The agent, by name."),
+        click.option("--agent-command", metavar="'CMD ARG…'", help="The agent, as a command line."),
+        click.option("--max-cost-usd", type=float, metavar="USD", help="Start no batch beyond this."),
+        click.option("--max-rounds", type=int, metavar="N", help="Batches per run."),
+        click.option("--branch", metavar="NAME", help="Where work lands; made from HEAD if it does not exist."),
+        click.option("--progress", metavar="PATH", help="Where progress is kept."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="fanin")
+@click.option("--repo", "-C", default=".", metavar="PATH", help="The repository (default: the current folder's).")
+@click.pass_context
+def fanin(ctx: click.Context, repo: str) -> None:
+    """Fan coding agents out over a task graph; fan their work in to one commit."""
+    ctx.obj = repo
+
+
+@fanin.command()
+@_settings_options
+@click.pass_obj
+def run(where: str, /, **flags: Any) -> int:
+    """Run everything that is ready, batch by batch, until nothing is left."""
+    from rich.console import Console
+
+    from runner.console import RunView
+    from runner.local import LocalRun
+
+    repo, settings = _open(where, flags)
+    console = Console(highlight=False)
+    with RunView(console) as view:
+        ended = LocalRun(repo, settings, os.environ, view)()
+    return _tell_end(console, _views(ended.snapshot, settings))
+
+
+@fanin.command()
+@click.option("--json", "as_json", is_flag=True, help="For tools.")
+@_settings_options
+@click.pass_obj
+def check(where: str, /, as_json: bool, **flags: Any) -> int:
+    """Say what fanin understands of the plan, and every problem in it. Starts nothing."""
+    from runner import batch, pictures
+    from runner.config import describe
+
+    repo, settings = _open(where, flags)
+    snapshot = _working_snapshot(repo, settings)
+    batch.refuse_hopeless(snapshot.plan, snapshot.progress, settings)
+    found = _views(snapshot, settings)
+    if as_json:
+        click.echo(pictures.as_json(found, snapshot.graph))
+        return EXIT_DONE
+    graph, waves = snapshot.graph, snapshot.graph.waves()
+    click.echo(f"{snapshot.plan.path} ({snapshot.plan.source}): {len(found)} tasks, {graph.edges} dependencies")
+    click.echo(" · ".join(describe(settings)))
+    click.echo(
+        f"{len(waves)} waves, at most {max(map(len, waves))} side by side; longest chain: "
+        f"{' → '.join(_shortened(graph.critical_path()))}"
+    )
+    for number, wave in enumerate(waves[:20], 1):
+        click.echo(f"  {number}. {', '.join(_shortened(wave, 12))}")
+    for line in _remarks(snapshot, settings):
+        click.echo(f"note: {line}")
+    click.echo(", ".join(f"{count} {state}" for state, count in pictures.counts(found).items()))
+    return EXIT_DONE
+
+
+@fanin.command()
+@click.option("--format", "form", type=click.Choice(["mermaid", "dot", "json"]), default="mermaid")
+@_settings_options
+@click.pass_obj
+def graph(where: str, /, form: str, **flags: Any) -> int:
+    """Print the task graph, coloured by state."""
+    from runner import pictures
+
+    repo, settings = _open(where, flags)
+    snapshot = _working_snapshot(repo, settings)
+    found = _views(snapshot, settings)
+    text = {"mermaid": pictures.mermaid, "dot": pictures.dot}.get(form)
+    click.echo(text(found) if text else pictures.as_json(found, snapshot.graph), nl=False)
+    return EXIT_DONE
+
+
+@fanin.command()
+@click.option("--json", "as_json", is_flag=True, help="For tools.")
+@_settings_options
+@click.pass_obj
+def status(where: str, /, as_json: bool, **flags: Any) -> int:
+    """Show how every task stands: on the branch, and in a run that is going on."""
+    from rich.console import Console
+
+    from runner import pictures
+    from runner.console import print_views
+    from runner.journal import Journal
+
+    repo, settings = _open(where, flags)
+    journal = Journal(repo.git_dir)
+    state = journal.state()
+    snapshot = _branch_snapshot(repo, settings, state.waiting)
+    found = _views(snapshot, settings, journal.running())
+    if as_json:
+        click.echo(pictures.as_json(found, snapshot.graph))
+    else:
+        print_views(Console(highlight=False), found)
+        if state.waiting:
+            click.echo(f"finished work waits on {state.waiting}; take it:  git merge --ff-only {state.waiting}")
+    return EXIT_TASKS_FAILED if any(view.state in {"failed", "blocked"} for view in found) else EXIT_DONE
+
+
+@fanin.command()
+@click.argument("task_ids", nargs=-1, metavar="ID…")
+@click.option("--failed", is_flag=True, help="Every task that failed for good.")
+@_settings_options
+@click.pass_obj
+def retry(where: str, /, task_ids: tuple[str, ...], failed: bool, **flags: Any) -> int:
+    """Grant tasks one more attempt. Attempts are never lowered."""
+    from runner.progress import Progress
+
+    def change(snapshot: Snapshot, settings: Settings) -> tuple[Progress, list[str]]:
+        ids = list(task_ids) or [v.task.id for v in _views(snapshot, settings) if failed and v.state == "failed"]
+        after = snapshot.progress
+        for task in _named(snapshot, ids):
+            after = after.retried(task, settings.max_attempts)
+        return after, ids
+
+    if not task_ids and not failed:
+        raise UsageProblem("no task is named", "give ids, or --failed")
+    return _change_progress(where, flags, "Retry", change)
+
+
+@fanin.command()
+@click.argument("task_ids", nargs=-1, required=True, metavar="ID…")
+@click.option("--satisfied", is_flag=True, help="Let the tasks that depend on them run all the same.")
+@_settings_options
+@click.pass_obj
+def skip(where: str, /, task_ids: tuple[str, ...], satisfied: bool, **flags: Any) -> int:
+    """Never run these tasks. `fanin retry` takes it back."""
+    from runner.progress import Progress
+
+    def change(snapshot: Snapshot, _: Settings) -> tuple[Progress, list[str]]:
+        after = snapshot.progress
+        for task in _named(snapshot, task_ids):
+            after = after.skipping(task, satisfied=satisfied)
+        return after, list(task_ids)
+
+    return _change_progress(where, flags, "Skip", change)
+
+
+@fanin.command()
+@click.option("--agent-command", default="python3 agent.py", show_default=True, metavar="'CMD ARG…'")
+@click.pass_obj
+def init(where: str, agent_command: str) -> int:
+    """Write a first tasks.yml and fanin.yml; what is there already stays."""
+    from runner import starter
+
+    root = _repository(where).root
+    for path, text in starter.files(agent_command).items():
+        if (root / path).exists():
+            click.echo(f"{path} is there already; it stays as it is")
+        else:
+            (root / path).write_text(text, encoding="utf-8")
+            click.echo(f"wrote {path}")
+    click.echo("next: edit them, commit them, then  fanin check  and  fanin run")
+    return EXIT_DONE
+
+
+@fanin.command()
+@click.option("--keep-in", type=click.Path(file_okay=False, path_type=Path), help="Where to put the repository.")
+def demo(keep_in: Path | None) -> int:
+    """Watch six tasks become a few commits, in a new repository, with a scripted agent that needs no key."""
+    import tempfile
+    import time
+
+    from rich.console import Console
+
+    from runner import demo as scene
+    from runner.console import RunView
+    from runner.local import LocalRun
+
+    root = scene.make_repository(keep_in or Path(tempfile.mkdtemp(prefix="fanin-")))
+    repo, settings = _open(str(root), {})
+    console = Console(highlight=False)
+    started = time.monotonic()
+    with RunView(console) as view:
+        ended = LocalRun(repo, settings, os.environ, view)()
+    seconds = time.monotonic() - started
+    console.print("\n[bold]The graph[/]")
+    _print_waves(console, ended.snapshot)
+    console.print("\n[bold]The commits[/]")
+    for short, subject in repo.log(None, ended.branch):
+        console.print(f"  {short}  {subject}", markup=False)
+    console.print(
+        f"\nthe agents worked {view.busy_seconds:.1f} s in all; the run took {seconds:.1f} s, "
+        f"{view.busy_seconds / seconds:.1f} times as fast as one after the other",
+        soft_wrap=True,
+    )
+    console.print(
+        f"the repository: {root}\nlook around:    cd {root} && fanin status && git log --stat", soft_wrap=True
+    )
+    return _tell_end(console, _views(ended.snapshot, settings))
+
+
+# -- what the commands share ------------------------------------------------------------------------------------
+
+
+def _repository(where: str) -> Repository:
+    from runner.gitrepo import Repository
+
+    return Repository(Path(where), os.environ)
+
+
+def _open(where: str, flags: dict[str, Any]) -> tuple[Repository, Settings]:
+    """The repository, and the settings in force there."""
+    from runner import config
+
+    repo = _repository(where)
+    return repo, config.load(flags, os.environ, config.file_in(repo.root))
+
+
+def _branch_snapshot(repo: Repository, settings: Settings, waiting: str | None = None) -> Snapshot:
+    """What the branch that work lands on says; a branch where finished work waits says more."""
+    from runner import pipeline
+
+    branch = waiting or settings.branch or repo.current_branch() or "HEAD"
+    commit = repo.commit(branch)
+    if commit is None:
+        raise UsageProblem(
+            "the repository has no commit yet" if branch == repo.current_branch() else f"there is no branch {branch}",
+            "make a first one:  git add -A && git commit -m 'Start'",
+        )
+    return pipeline.read_snapshot(repo, commit, settings.plan, settings.progress)
+
+
+def _working_snapshot(repo: Repository, settings: Settings) -> Snapshot:
+    """The plan as it stands in the work tree, so that it can be checked before it is committed."""
+    from runner import pipeline
+
+    return pipeline.read_working_tree(repo.root, settings.plan, settings.progress)
+
+
+def _views(snapshot: Snapshot, settings: Settings, running: list[str] | None = None) -> list[View]:
+    from runner import pictures
+
+    return pictures.views(snapshot.plan, snapshot.graph, snapshot.progress, settings.max_attempts, running or [])
+
+
+def _named(snapshot: Snapshot, ids: Any) -> list[Any]:
+    from runner.validation import nearest
+
+    found = []
+    for task_id in ids:
+        task = snapshot.plan.task(task_id)
+        if task is None:
+            guess = nearest(task_id, snapshot.graph.tasks)
+            raise UsageProblem(
+                f"there is no task {task_id} in {snapshot.plan.path}",
+                f"did you mean {guess}?" if guess else "see  fanin status",
+            )
+        found.append(task)
+    return found
+
+
+def _change_progress(where: str, flags: dict[str, Any], verb: str, change: Callable[..., Any]) -> int:
+    """Commit a change of the progress file (and the plan's marks) to the branch."""
+    from runner import local, pipeline
+    from runner.journal import Journal
+
+    repo, settings = _open(where, flags)
+    journal = Journal(repo.git_dir)
+    with journal.locked():
+        branch = local.target_branch(repo, settings)
+        local.refuse_dirty(repo, branch)
+        snapshot = _branch_snapshot(repo, settings)
+        after, ids = change(snapshot, settings)
+        if not ids:
+            click.echo("nothing to do")
+            return EXIT_DONE
+        commit = pipeline.record_progress(repo, snapshot, after, settings.progress, f"{verb} {', '.join(ids)}")
+        landing = repo.land(branch, snapshot.commit, commit)
+        if not landing.landed:
+            raise UsageProblem(
+                f"{branch} did not take the change: {landing.obstacle or 'it moved'}", "mend that and try again"
+            )
+    click.echo(f"{verb.lower()}: {', '.join(ids)}; go on with  fanin run")
+    return EXIT_DONE
+
+
+def _remarks(snapshot: Snapshot, settings: Settings) -> list[str]:
+    """What a user should know of the plan though it is no mistake."""
+    from runner import batch
+
+    lines = list(snapshot.plan.notes)
+    free = [task.id for task in snapshot.plan.tasks if task.files is None]
+    if free:
+        lines.append(
+            f"{len(free)} tasks declare no files, so clashes among them are found by the merge only: "
+            f"{', '.join(_shortened(free))}"
+        )
+    lines += [
+        f"{one} and {other} overlap in files and never share a batch"
+        for one, other in batch.clashing(snapshot.plan, snapshot.graph.related)
+    ]
+    if settings.parallel is False and len(snapshot.plan.tasks) > 1:
+        lines.append("parallel is false: one task at a time; set  parallel: true  or give --parallel")
+    return lines
+
+
+def _tell_end(console: Any, found: list[View]) -> int:
+    """The closing lines of a run, and its exit code."""
+    from runner.console import tally
+
+    for view in found:
+        if view.state in {"failed", "blocked", "held"}:
+            console.print(f"{view.task.id} {view.state}: {view.reason}", style="red", markup=False)
+    console.print(tally(found))
+    bad = [view for view in found if view.state in {"failed", "blocked", "held"}]
+    if any(view.state == "failed" for view in bad):
+        console.print("another attempt for them:  fanin retry --failed && fanin run", markup=False)
+    return EXIT_TASKS_FAILED if bad else EXIT_DONE
+
+
+def _print_waves(console: Any, snapshot: Snapshot) -> None:
+    for wave in snapshot.graph.waves():
+        console.print(
+            "  "
+            + "   ".join(
+                f"{task_id} ← {', '.join(snapshot.graph.dependencies(task_id))}"
+                if snapshot.graph.dependencies(task_id)
+                else task_id
+                for task_id in wave
+            ),
+            markup=False,
+        )
+
+
+def _shortened(ids: Any, most: int = 8) -> list[str]:
+    listed = list(ids)
+    return listed if len(listed) <= most else [*listed[:most], f"… {len(listed) - most} more"]

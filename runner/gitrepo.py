@@ -1,0 +1,464 @@
+"""The plan's repository, the only importer of GitPython: short questions and short deeds, each one git command.
+
+Nothing of a batch enters the repository's own objects until `adopt`: results are imported and merged in a
+quarantine, a folder of objects that only sees the repository's as alternates.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import git
+
+from runner.errors import EnvironmentBroken, GitFailed, UsageProblem
+from runner.policy import EXECUTABLE, GITLINK, REGULAR, SYMLINK, Change
+from runner.workspace import AUTHOR, Origin
+
+_CONFIG = (
+    "core.hooksPath=/dev/null",
+    "core.quotePath=false",
+    "merge.directoryRenames=false",
+    "gc.auto=0",
+    "maintenance.auto=false",
+    "merge.autoStash=false",
+    "submodule.recurse=false",
+    "commit.gpgSign=false",
+    "merge.verifySignatures=false",
+    "merge.renames=true",
+    "diff.renames=true",
+    "advice.detachedHead=false",
+)
+ABSENT = "0" * 40
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """What a real merge could not decide: the paths, git's own words, and the marked hunks."""
+
+    paths: tuple[str, ...]
+    messages: tuple[str, ...]
+    hunks: str
+
+
+@dataclass(frozen=True)
+class Landing:
+    """How a landing ended: `moved` = the branch is not where it was thought to be; `obstacle` = files in the way."""
+
+    landed: bool
+    moved: bool = False
+    obstacle: str = ""
+
+
+@dataclass
+class Quarantine:
+    """A folder of objects beside the repository's own; `env` makes git read both and write only here."""
+
+    folder: Path
+    env: dict[str, str] = field(default_factory=dict)
+
+
+class Repository:
+    """A git repository with a work tree."""
+
+    def __init__(self, path: Path, environ: Mapping[str, str]) -> None:
+        """UsageProblem if `path` is in no repository, or in one without a work tree."""
+        try:
+            self._repo = git.Repo(path, search_parent_directories=True)
+        except (git.InvalidGitRepositoryError, git.NoSuchPathError):
+            raise UsageProblem(f"{path} is in no git repository", "run  git init  there, or give --repo PATH") from None
+        if self._repo.bare or self._repo.working_tree_dir is None:
+            raise UsageProblem(f"{path} is a bare repository", "run fanin in a clone of it")
+        self.root = Path(self._repo.working_tree_dir)
+        self.git_dir = Path(self._repo.common_dir)
+        # Inherited GIT_* variables (a hook's, another tool's) would point git elsewhere; identity is let through.
+        kept = {
+            k: v
+            for k, v in environ.items()
+            if not k.startswith("GIT_") or k.startswith(("GIT_AUTHOR", "GIT_COMMITTER", "GIT_CONFIG"))
+        }
+        self._env = {**kept, "LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0"}
+
+    # -- questions ------------------------------------------------------------------------------------------
+
+    @property
+    def origin(self) -> Origin:
+        return Origin(self.git_dir.resolve(), self._text(["rev-parse", "--show-object-format"]).strip())
+
+    def current_branch(self) -> str | None:
+        """The checked-out branch's name, also before its first commit; None when HEAD is detached."""
+        return self._text(["symbolic-ref", "-q", "--short", "HEAD"], ok=(0, 1)).strip() or None
+
+    def commit(self, revision: str) -> str | None:
+        """The full id of the commit that `revision` names, or None."""
+        return (
+            self._text(
+                ["rev-parse", "-q", "--verify", "--end-of-options", f"{revision}^{{commit}}"], ok=(0, 1, 128)
+            ).strip()
+            or None
+        )
+
+    def tree(self, revision: str) -> str:
+        return self._text(["rev-parse", f"{revision}^{{tree}}"]).strip()
+
+    def file(self, commit: str, path: str) -> bytes | None:
+        """The content of a regular file in a commit, or None."""
+        entry = self._run(["ls-tree", "-z", commit, "--", f":(literal){path}"])
+        if not entry or not entry.startswith(b"100"):
+            return None
+        return self._run(["cat-file", "blob", entry.split(b"\t")[0].split()[2].decode()])
+
+    def paths(self, revision: str, env: Mapping[str, str] | None = None) -> list[str]:
+        return [
+            os.fsdecode(p)
+            for p in self._run(["ls-tree", "-r", "-z", "--name-only", revision], env=env).split(b"\0")
+            if p
+        ]
+
+    def dirty_paths(self) -> list[str]:
+        """Tracked paths whose content, mode or stage differs from HEAD; submodules' own dirt left aside."""
+        out = self._run(
+            ["status", "--porcelain=v1", "-z", "--untracked-files=no", "--ignore-submodules=dirty", "--no-renames"]
+        )
+        return [os.fsdecode(line[3:]) for line in out.split(b"\0") if line]
+
+    def is_ancestor(self, older: str, newer: str) -> bool:
+        return self._status(["merge-base", "--is-ancestor", older, newer]) == 0
+
+    def log(self, since: str | None, until: str) -> list[tuple[str, str]]:
+        """(short id, subject) of the commits of `until` that are not in `since`, newest first."""
+        span = until if since is None else f"{since}..{until}"
+        return [
+            (i, s)
+            for i, _, s in (
+                line.partition("\t") for line in self._text(["log", "--format=%h%x09%s", span]).splitlines()
+            )
+        ]
+
+    # -- trees and commits, in a quarantine -----------------------------------------------------------------
+
+    @contextmanager
+    def quarantine(self) -> Iterator[Quarantine]:
+        """A quarantine that is gone when the block ends; `adopt` what is to stay."""
+        folder = Path(tempfile.mkdtemp(prefix="quarantine-", dir=self._own_folder()))
+        try:
+            (folder / "pack").mkdir()
+            yield Quarantine(
+                folder,
+                {
+                    "GIT_OBJECT_DIRECTORY": str(folder),
+                    "GIT_ALTERNATE_OBJECT_DIRECTORIES": str(self.git_dir.resolve() / "objects"),
+                },
+            )
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def index_pack(self, pack: Path, into: Quarantine, max_bytes: int) -> None:
+        """Import an untrusted pack, every object checked. GitFailed if one is not what git itself would write."""
+        with pack.open("rb") as stream:
+            self._run(
+                ["index-pack", "--strict", "--fsck-objects", "--fix-thin", "--stdin", f"--max-input-size={max_bytes}"],
+                env=into.env,
+                stdin=stream,
+            )
+
+    def is_tree(self, object_id: str, env: Mapping[str, str]) -> bool:
+        """Whether the object is there and is a tree; `index_pack` has seen to it that all it links is there too."""
+        return self._text(["cat-file", "-t", object_id], env=env, ok=(0, 128)).strip() == "tree"
+
+    def changes(self, old: str, new: str, env: Mapping[str, str]) -> list[Change]:
+        """What differs from tree `old` to tree `new`, by path, with the sizes and link targets policy asks for."""
+        fields = self._run(["diff-tree", "-r", "-z", "--no-renames", "--raw", "--no-abbrev", old, new], env=env).split(
+            b"\0"
+        )
+        raw = [(fields[i].decode(), os.fsdecode(fields[i + 1])) for i in range(0, len(fields) - 1, 2)]
+        parsed = [_change(meta, path) for meta, path in raw]
+        blobs = [c.new[1] for c in parsed if c.new and c.new[0] != GITLINK]
+        sizes = self._sizes(blobs, env)
+        return [
+            Change(c.path, c.old, c.new, sizes.get(c.new[1], 0) if c.new else 0, self._target(c, env)) for c in parsed
+        ]
+
+    def write_tree(self, base: str, changes: Mapping[str, tuple[str, str] | None], env: Mapping[str, str]) -> str:
+        """The tree that is `base` with each path set to (mode, object id), or removed where None."""
+        if not changes:
+            return self.tree(base)
+        with tempfile.TemporaryDirectory(dir=self._own_folder()) as folder:
+            own = {**env, "GIT_INDEX_FILE": str(Path(folder, "index"))}
+            self._run(["read-tree", base], env=own)
+            # Removals first: a path that was a folder can then become a file, and the other way round.
+            ordered = sorted(changes.items(), key=lambda item: item[1] is not None)
+            lines = b"".join(
+                b"%s %s\t%s\0"
+                % ((new[0] if new else "0").encode(), (new[1] if new else ABSENT).encode(), os.fsencode(path))
+                for path, new in ordered
+            )
+            self._run(["update-index", "-z", "--index-info"], env=own, stdin=lines)
+            return self._text(["write-tree"], env=own).strip()
+
+    def write_blob(self, data: bytes, env: Mapping[str, str]) -> tuple[str, str]:
+        """(mode, object id) of a new regular file."""
+        return REGULAR, self._text(["hash-object", "-w", "--stdin"], env=env, stdin=data).strip()
+
+    def merge_trees(self, base: str, ours: str, theirs: str, env: Mapping[str, str]) -> str | Conflict:
+        """The three-way merge of trees, by git's own merge, or what it could not decide.
+
+        git 2.39's merge-tree takes commits only and finds the base itself, so synthetic ones are given to it.
+        """
+        signed = {**env, **AUTHOR}
+        root = self._commit_tree(base, [], "base", signed)
+        sides = [self._commit_tree(tree, [root], "side", signed) for tree in (ours, theirs)]
+        argv = ["merge-tree", "--write-tree", "-z", "--messages", *sides]
+        status, out, words = self._try(argv, env=env)
+        if status not in {0, 1}:
+            raise GitFailed(argv, status, words)
+        tree, _, rest = out.partition(b"\0")
+        if status == 0:
+            return tree.decode()
+        listing, _, messages = rest.partition(b"\0\0")
+        paths = tuple(dict.fromkeys(os.fsdecode(line.partition(b"\t")[2]) for line in listing.split(b"\0") if line))
+        return Conflict(paths, _conflict_messages(messages), self._hunks(tree.decode(), paths, env))
+
+    def commit_tree(self, tree: str, parents: Sequence[str], message: str, env: Mapping[str, str]) -> str:
+        """A commit in the user's name where one is configured, in fanin's own otherwise."""
+        return self._commit_tree(tree, parents, message, {**env, **self._identity()})
+
+    def adopt(self, quarantine: Quarantine, tips: Sequence[str], known: Sequence[str]) -> None:
+        """Move what the tips reach, and the known commits or trees do not, into the repository's own objects."""
+        if not tips:
+            return
+        revisions = "\n".join([*tips, *(f"^{known_tip}" for known_tip in known)]) + "\n"
+        with tempfile.TemporaryFile(dir=self._own_folder()) as pack:
+            pack.write(
+                self._run(
+                    ["pack-objects", "-q", "--stdout", "--revs", "--delta-base-offset"],
+                    env=quarantine.env,
+                    stdin=revisions.encode(),
+                )
+            )
+            pack.flush()
+            pack.seek(0)
+            self._run(["-c", "core.fsync=all", "unpack-objects", "-q"], stdin=pack)
+
+    # -- refs and the user's files ----------------------------------------------------------------------------
+
+    def set_ref(self, ref: str, new: str, old: str | None = None) -> bool:
+        """Point a ref at `new`, only if it is at `old` (ABSENT: only if there is none); whether that was so."""
+        return (
+            self._status(
+                [
+                    "-c",
+                    "core.fsync=all",
+                    "update-ref",
+                    "--create-reflog",
+                    "-m",
+                    "fanin",
+                    ref,
+                    new,
+                    *([old] if old is not None else []),
+                ]
+            )
+            == 0
+        )
+
+    def delete_ref(self, ref: str) -> None:
+        self._run(["update-ref", "-d", ref])
+
+    def refs(self, prefix: str) -> dict[str, str]:
+        """Every ref below `prefix`, with its object id."""
+        lines = self._text(["for-each-ref", "--format=%(refname) %(objectname)", prefix]).splitlines()
+        return dict(tuple(line.split(" ", 1)) for line in lines)  # type: ignore[misc]
+
+    def checked_out_at(self, branch: str) -> Path | None:
+        """The work tree that has the branch checked out, the main one or a linked one."""
+        where: Path | None = None
+        for field_ in self._run(["worktree", "list", "--porcelain", "-z"]).split(b"\0"):
+            key, _, value = field_.partition(b" ")
+            if key == b"worktree":
+                where = Path(os.fsdecode(value))
+            elif key == b"branch" and os.fsdecode(value) == f"refs/heads/{branch}":
+                return where
+        return None
+
+    def land(self, branch: str, old: str, new: str) -> Landing:
+        """Move the branch from `old` to `new`, and where it is checked out its files, as `git merge --ff-only` would.
+
+        Untracked files, ignored ones too, are never overwritten; dirty tracked files in the way are an obstacle.
+        """
+        head = self.commit(f"refs/heads/{branch}")
+        if head != old:
+            return Landing(landed=head == new, moved=head != new)
+        where = self.checked_out_at(branch)
+        if where is None:
+            return Landing(landed=self.set_ref(f"refs/heads/{branch}", new, old))
+        for pause in (0.1, 0.3, 1.0, 3.0, 0.0):
+            status, _, words = self._try(["-C", str(where), "merge", "-q", "--ff-only", "--no-overwrite-ignore", new])
+            if status == 0 or "index.lock" not in words or not pause:
+                break
+            time.sleep(pause)  # an editor or prompt asks git for the status at this moment
+        if status == 0:
+            return Landing(landed=True)
+        now = self.commit(f"refs/heads/{branch}")
+        return Landing(landed=now == new, moved=now not in {old, new}, obstacle=words)
+
+    def undo_interrupted(self, branch: str, old: str, new: str) -> list[str]:
+        """Take back a landing whose process died before the branch moved, so that it can be done over again.
+
+        A killed fast-forward leaves the old HEAD, some new files and `index.lock` (seen). Paths with exactly the
+        new content get the old one back; those that hold something else are left alone and returned.
+        """
+        where = self.checked_out_at(branch)
+        if where is None or self.commit(f"refs/heads/{branch}") != old:
+            return []
+        own = Path(self._text(["-C", str(where), "rev-parse", "--absolute-git-dir"]).strip())
+        for lock in (own / "index.lock", own / "HEAD.lock", self.git_dir / f"refs/heads/{branch}.lock"):
+            lock.unlink(missing_ok=True)
+        changes = self.changes(old, new, {})
+        listed = b"\0".join(os.fsencode(change.path) for change in changes)
+        self._run(
+            ["-C", str(where), "reset", "-q", old, "--pathspec-from-file=-", "--pathspec-file-nul"],
+            env={"GIT_LITERAL_PATHSPECS": "1"},
+            stdin=listed,
+        )
+        left = []
+        for change in changes:
+            found = self._content(where / change.path)
+            if found == change.new and found != change.old:
+                self._put_back(where, change, old)
+            elif found != change.old:
+                left.append(change.path)
+        return left
+
+    def _put_back(self, where: Path, change: Change, old: str) -> None:
+        if change.old is None:
+            (where / change.path).unlink(missing_ok=True)
+        else:
+            self._run(["-C", str(where), "checkout", "-q", old, "--", change.path], env={"GIT_LITERAL_PATHSPECS": "1"})
+
+    def _content(self, path: Path) -> tuple[str, str] | None:
+        """(mode, object id) of what stands at `path` now, None if nothing does."""
+        if path.is_symlink():
+            return SYMLINK, self._text(["hash-object", "--stdin"], stdin=os.fsencode(path.readlink())).strip()
+        if not path.is_file():
+            return None
+        mode = EXECUTABLE if os.access(path, os.X_OK) else REGULAR
+        return mode, self._text(["hash-object", "--", str(path)]).strip()
+
+    # -- details ------------------------------------------------------------------------------------------------
+
+    def _own_folder(self) -> Path:
+        folder = self.git_dir / "fanin"
+        folder.mkdir(exist_ok=True)
+        return folder
+
+    def _identity(self) -> dict[str, str]:
+        """Fanin's own name where the user has configured none."""
+        known = all(
+            self._text(["config", f"user.{part}"], ok=(0, 1)).strip() or f"GIT_AUTHOR_{part.upper()}" in self._env
+            for part in ("name", "email")
+        )
+        return {} if known else AUTHOR
+
+    def _commit_tree(self, tree: str, parents: Sequence[str], message: str, env: Mapping[str, str]) -> str:
+        flags = [part for parent in parents for part in ("-p", parent)]
+        return self._text(["commit-tree", tree, *flags, "-F", "-"], env=env, stdin=message.encode()).strip()
+
+    def _sizes(self, blobs: Sequence[str], env: Mapping[str, str]) -> dict[str, int]:
+        if not blobs:
+            return {}
+        lines = self._text(
+            ["cat-file", "--batch-check=%(objectname) %(objectsize)"], env=env, stdin="\n".join(blobs).encode() + b"\n"
+        )
+        return {oid: int(size) for oid, size in (line.split() for line in lines.splitlines()) if size.isdigit()}
+
+    def _target(self, change: Change, env: Mapping[str, str]) -> str | None:
+        if change.new is None or change.new[0] != SYMLINK:
+            return None
+        return os.fsdecode(self._run(["cat-file", "blob", change.new[1]], env=env))
+
+    def _hunks(self, tree: str, paths: Sequence[str], env: Mapping[str, str], limit: int = 4_000) -> str:
+        """The regions between conflict markers of the merged files, bounded."""
+        found = []
+        for path in paths:
+            entry = self._run(["ls-tree", "-z", tree, "--", f":(literal){path}"], env=env)
+            if entry.startswith(b"100"):
+                blob = self._run(["cat-file", "blob", entry.split(b"\t")[0].split()[2].decode()], env=env)
+                marked = re.findall(rb"^<{7} .*?^>{7} [^\n]*$", blob, re.DOTALL | re.MULTILINE)
+                found += [f"{path}:\n{hunk.decode('utf-8', 'replace')}" for hunk in marked]
+        return "\n".join(found)[:limit]
+
+    def _text(self, argv: Sequence[str], **how: Any) -> str:
+        return self._run(argv, **how).decode("utf-8", "replace")
+
+    def _status(self, argv: Sequence[str], env: Mapping[str, str] | None = None) -> int:
+        return self._try(argv, env=env)[0]
+
+    def _run(
+        self, argv: Sequence[str], *, env: Mapping[str, str] | None = None, stdin: Any = None, ok: Sequence[int] = (0,)
+    ) -> bytes:
+        """One git command; its output. GitFailed if its status is not among `ok`."""
+        status, out, words = self._try(argv, env=env, stdin=stdin)
+        if status not in ok:
+            raise GitFailed(argv, status, words)
+        return out
+
+    def _try(
+        self, argv: Sequence[str], *, env: Mapping[str, str] | None = None, stdin: Any = None
+    ) -> tuple[int, bytes, str]:
+        """One git command; its status, output and words."""
+        config = [part for setting in _CONFIG for part in ("-c", setting)]
+        try:
+            status, out, err = self._execute(["git", *config, *argv], {**self._env, **(env or {})}, stdin)
+        except git.GitCommandNotFound:
+            raise EnvironmentBroken("git is not installed or not on PATH", "install git 2.38 or newer") from None
+        return status, out, err.decode("utf-8", "replace").strip()
+
+    def _execute(self, argv: list[str], env: dict[str, str], stdin: Any) -> tuple[int, bytes, bytes]:
+        """Through GitPython; bytes for standard input go through a temporary file, which it needs."""
+        with tempfile.TemporaryFile() as spool:
+            if isinstance(stdin, bytes):
+                spool.write(stdin)
+                spool.seek(0)
+                stdin = spool
+            status, out, err = self._repo.git.execute(
+                argv,
+                istream=stdin,
+                with_extended_output=True,
+                with_exceptions=False,
+                stdout_as_string=False,
+                strip_newline_in_stdout=False,
+                env=env,
+                start_new_session=True,
+            )  # Ctrl-C is fanin's to handle: a merge must not die of it half-way
+        return int(status), _bytes(out), _bytes(err)
+
+
+def _bytes(value: Any) -> bytes:
+    return value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogateescape")
+
+
+def _change(meta: str, path: str) -> Change:
+    old_mode, new_mode, old_id, new_id, _ = meta.removeprefix(":").split()
+    return Change(
+        path, None if old_mode == "000000" else (old_mode, old_id), None if new_mode == "000000" else (new_mode, new_id)
+    )
+
+
+def _conflict_messages(raw: bytes) -> tuple[str, ...]:
+    """The conflict messages of `merge-tree -z`: count, paths, type, text, each ended by NUL (its manual)."""
+    fields, found = raw.split(b"\0"), []
+    while len(fields) > 1:
+        count = int(fields[0] or 0)
+        kind, text = fields[count + 1], fields[count + 2]
+        if kind.startswith(b"CONFLICT"):
+            found.append(text.decode("utf-8", "replace").strip())
+        fields = fields[count + 3 :]
+    return tuple(found)

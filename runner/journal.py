@@ -1,0 +1,167 @@
+"""The live state of runs on this machine, in `.git/fanin/`: a lock, an append-only journal, a folder per run.
+
+    lock                  held by the one fanin that works here
+    journal.jsonl         one durable line per event; what it says is folded by `State.after`
+    runs/<run>/<round>/   manifest.json, and results/ with the result folders
+
+A run that died is the journal's last run without an end; the next one finishes what it began.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import filelock
+
+from runner import artifacts, durable
+from runner.errors import EnvironmentBroken, UsageProblem
+from runner.models import Manifest
+
+KEPT_RUNS = 10
+
+
+@dataclass(frozen=True)
+class Landing:
+    """A move of a branch that was begun: from commit `old` to `new`."""
+
+    branch: str
+    old: str
+    new: str
+
+
+@dataclass(frozen=True)
+class State:
+    """What the journal says. `batch` is (run, round) begun and not fanned in; `waiting` is a branch with work
+    that could not reach `branch`; `scratch` is the folder of workspaces that a crash may have left.
+    """
+
+    run: str | None = None
+    branch: str | None = None
+    batch: tuple[str, int] | None = None
+    landing: Landing | None = None
+    waiting: str | None = None
+    scratch: str | None = None
+
+    def after(self, event: Mapping[str, Any]) -> State:
+        """The state after one event; events of a newer fanin are passed over."""
+        match event.get("event"):
+            case "run":
+                return replace(self, run=event["run"], branch=event["branch"], scratch=event["scratch"])
+            case "batch":
+                return replace(self, batch=(event["run"], event["round"]))
+            case "landing":
+                return replace(self, landing=Landing(event["branch"], event["old"], event["new"]))
+            case "waiting":
+                return replace(self, waiting=event["on"], landing=None)
+            case "fanned-in":
+                return replace(self, batch=None, landing=None)
+            case "freed":
+                return replace(self, waiting=None)
+            case "end":
+                return replace(self, run=None, batch=None, landing=None, scratch=None)
+        return self
+
+
+class Journal:
+    """The folder `.git/fanin/` of one repository."""
+
+    def __init__(self, git_dir: Path) -> None:
+        self.folder = git_dir / "fanin"
+        self.path = self.folder / "journal.jsonl"
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the repository for one fanin. UsageProblem, naming the holder, if another one works here."""
+        self.folder.mkdir(exist_ok=True)
+        lock, holder = filelock.FileLock(self.folder / "lock"), self.folder / "holder"
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            who = holder.read_text().strip() if holder.exists() else "unknown"
+            raise UsageProblem(
+                f"another fanin is at work in this repository (process {who})",
+                "wait for it to end, or end it with Ctrl-C",
+            ) from None
+        try:
+            holder.write_text(str(os.getpid()))
+            yield
+        finally:
+            holder.unlink(missing_ok=True)
+            lock.release()
+
+    def record(self, event: str, **details: Any) -> None:
+        """Add one event, durably. Any number of threads and processes may do so at once."""
+        self.folder.mkdir(exist_ok=True)
+        try:
+            durable.append_line(self.path, json.dumps({"event": event, **details}, ensure_ascii=False))
+        except OSError as error:
+            raise EnvironmentBroken(
+                f"cannot write {self.path}: {error.strerror}",
+                "free space on the disk or mend the folder's permissions, then run again",
+            ) from None
+
+    def events(self) -> list[dict[str, Any]]:
+        """Every readable event in order. A line torn by a crash is passed over; what it told never began."""
+        if not self.path.exists():
+            return []
+        return list(_readable(self.path.read_bytes().splitlines()))
+
+    def state(self) -> State:
+        state = State()
+        for event in self.events():
+            state = state.after(event)
+        return state
+
+    def round_folder(self, run: str, round_number: int) -> Path:
+        return self.folder / "runs" / run / str(round_number)
+
+    def write_manifest(self, manifest: Manifest) -> Path:
+        """Store a batch's manifest durably; the folder where its results belong."""
+        folder = self.round_folder(manifest.run, manifest.round)
+        durable.write(folder / "manifest.json", manifest.model_dump_json(indent=1).encode())
+        results = folder / "results"
+        results.mkdir(exist_ok=True)
+        return results
+
+    def read_manifest(self, run: str, round_number: int) -> tuple[Manifest, Path]:
+        folder = self.round_folder(run, round_number)
+        return Manifest.model_validate_json((folder / "manifest.json").read_bytes()), folder / "results"
+
+    def tidy(self) -> None:
+        """Forget old runs: their logs and results, and the journal's lines once nothing is open."""
+        runs = sorted((self.folder / "runs").glob("*"), key=lambda folder: folder.name)
+        for folder in runs[:-KEPT_RUNS]:
+            shutil.rmtree(folder, ignore_errors=True)
+        state = self.state()
+        if state.run is None and state.waiting is None and state.landing is None and self.path.exists():
+            durable.write(self.path, b"")
+
+    def running(self) -> list[str]:
+        """Ids of the tasks whose attempt began in the open batch and has left no result yet."""
+        state = self.state()
+        if state.batch is None:
+            return []
+        manifest, results = self.read_manifest(*state.batch)
+        return [
+            entry.task.id
+            for entry in manifest.entries
+            if (results / entry.folder / artifacts.ATTEMPT).exists()
+            and not (results / entry.folder / artifacts.RESULT).exists()
+        ]
+
+
+def _readable(lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
+    for line in lines:
+        try:
+            event = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(event, dict):
+            yield event

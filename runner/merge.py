@@ -1,0 +1,172 @@
+"""Decides how the results of a batch become one tree: which can simply be united, which need a real merge.
+
+It decides and sequences; git's part arrives as `Trees`. Results are taken in plan order. A conflict fails the
+later task and never picks a side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from runner.models import BatchEntry, Failure, FailureKind, Manifest
+from runner.policy import Change
+
+Blob = tuple[str, str]
+SUBJECT_LENGTH = 72
+
+
+class ConflictLike(Protocol):
+    @property
+    def paths(self) -> tuple[str, ...]: ...
+    @property
+    def messages(self) -> tuple[str, ...]: ...
+    @property
+    def hunks(self) -> str: ...
+
+
+class Trees(Protocol):
+    """What merging asks of git, all in one quarantine."""
+
+    def write(self, base: str, changes: Mapping[str, Blob | None]) -> str: ...
+
+    def merge(self, base: str, ours: str, theirs: str) -> str | ConflictLike: ...
+
+    def changes(self, old: str, new: str) -> Sequence[Change]: ...
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A result that policy let through: its tree, and what it changed from the base."""
+
+    entry: BatchEntry
+    tree: str
+    changes: Sequence[Change]
+
+
+@dataclass(frozen=True)
+class Merged:
+    """One candidate's fate: `tree` is the branch's tree once it is in, or `failure` says why it is not."""
+
+    entry: BatchEntry
+    tree: str | None = None
+    failure: Failure | None = None
+
+
+@dataclass
+class _Touched:
+    """Paths changed so far and the folders above them, to see at once whether the next result meets any."""
+
+    paths: dict[str, str] = field(default_factory=dict)  # path → the id of the task that changed it
+    folders: dict[str, str] = field(default_factory=dict)
+
+    def owners(self, paths: Iterable[str]) -> list[str]:
+        """Who changed one of these paths, a folder where one is a file, or a file where one is a folder."""
+        found: dict[str, None] = {}
+        for path in paths:
+            for owner in (self.paths.get(path), self.folders.get(path), *(self.paths.get(p) for p in folders_of(path))):
+                if owner is not None:
+                    found[owner] = None
+        return list(found)
+
+    def add(self, paths: Iterable[str], owner: str) -> None:
+        for path in paths:
+            self.paths.setdefault(path, owner)
+            for folder in folders_of(path):
+                self.folders.setdefault(folder, owner)
+
+
+def folders_of(path: str) -> Iterable[str]:
+    """Every folder above a path, the nearest first."""
+    while "/" in path:
+        path = path.rpartition("/")[0]
+        yield path
+
+
+def unite(base: str, head: str, candidates: Sequence[Candidate], trees: Trees, *, each: bool) -> list[Merged]:
+    """Bring the candidates into tree `head`, in order; `base` is the tree they all started from.
+
+    `each`: give the tree after every single one (individual commits); otherwise only the last tree of a run of
+    united results is written, and all of them carry it.
+    """
+    touched = _Touched()
+    if base != head:
+        touched.add((change.path for change in trees.changes(base, head)), "the branch")
+    fates: list[Merged] = []
+    tree, pending, waiting = head, dict[str, Blob | None](), list[BatchEntry]()
+
+    def flush() -> str:
+        nonlocal tree
+        tree = trees.write(tree, pending) if pending else tree
+        fates.extend(Merged(entry, tree) for entry in waiting)
+        pending.clear()
+        waiting.clear()
+        return tree
+
+    for candidate in candidates:
+        entry, paths = candidate.entry, [change.path for change in candidate.changes]
+        owners = touched.owners(paths)
+        if owners:
+            flush()
+            outcome = trees.merge(base, tree, candidate.tree)
+            if not isinstance(outcome, str):
+                fates.append(Merged(entry, failure=_conflict(entry, owners, outcome)))
+                continue
+            paths += [change.path for change in trees.changes(tree, outcome)]
+            tree = outcome
+            fates.append(Merged(entry, tree))
+        else:
+            pending |= {change.path: change.new for change in candidate.changes}
+            waiting.append(entry)
+            if each:
+                flush()
+        touched.add(paths, entry.task.id)
+    flush()
+    return fates
+
+
+def _conflict(entry: BatchEntry, owners: Sequence[str], conflict: ConflictLike) -> Failure:
+    told = "; ".join(conflict.messages) or f"in {', '.join(conflict.paths)}"
+    return Failure(
+        kind=FailureKind.CONFLICT,
+        log_tail=conflict.hunks,
+        message=f"{entry.task.id} conflicts with {', '.join(owners)}: {told}",
+    )
+
+
+@dataclass(frozen=True)
+class Landed:
+    """What a message tells of one task."""
+
+    entry: BatchEntry
+    summary: str | None = None
+
+
+def message(manifest: Manifest, landed: Sequence[Landed], failed: Mapping[str, Failure]) -> str:
+    """The commit message: what landed, what did not, and trailers for people (never read back by fanin)."""
+    ids = [item.entry.task.id for item in landed]
+    if len(landed) == 1:
+        subject = f"{ids[0]}: {landed[0].entry.task.title}"
+    elif landed:
+        subject = f"Fan in {', '.join(ids)}"
+    else:
+        subject = f"Record failed attempts of {', '.join(failed)}"
+    body = [
+        f"- {item.entry.task.id}: {_line(item.summary or item.entry.task.title)}" for item in landed if len(landed) > 1
+    ]
+    body += [f"- {task_id} failed ({failure.kind}): {_line(failure.message)}" for task_id, failure in failed.items()]
+    trailers = [
+        f"Fanin-Run: {manifest.run}",
+        f"Fanin-Batch: {manifest.batch}",
+        *(f"Fanin-Task: {_line(task_id)}" for task_id in ids),
+    ]
+    return (
+        "\n\n".join(part for part in (_line(subject, SUBJECT_LENGTH), "\n".join(body), "\n".join(trailers)) if part)
+        + "\n"
+    )
+
+
+def _line(text: str, length: int = 200) -> str:
+    one = " ".join(text.split())
+    return one if len(one) <= length else one[: length - 1] + "…"

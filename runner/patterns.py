@@ -1,0 +1,99 @@
+"""Gitignore-style globs: which path they match, and whether two of them could match one path.
+
+The first question is pathspec's; the second has no library, and a batch is safe only if its answer errs on
+the side of "they could".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+
+from pathspec import GitIgnoreSpec
+
+
+@lru_cache(maxsize=4096)
+def _spec(globs: tuple[str, ...]) -> GitIgnoreSpec:
+    return GitIgnoreSpec.from_lines(globs)
+
+
+def invalid(glob: str) -> str | None:
+    """Why `glob` is no gitignore pattern, or None when it is one."""
+    if not glob.strip() or glob.startswith("#"):
+        return "it matches nothing"
+    try:
+        _spec((glob,))
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def matches(globs: Iterable[str], path: str) -> bool:
+    """Whether `path` (repository-relative, `/`-separated) is matched; later globs win, `!` takes back."""
+    return _spec(tuple(globs)).match_file(path)
+
+
+def could_overlap(ours: Iterable[str], theirs: Iterable[str]) -> bool:
+    """Whether some path, existing or new, could match both lists. In doubt True.
+
+    Negated globs only ever take paths away, so leaving them out errs towards True.
+    """
+    mine = [_segments(glob) for glob in ours if not glob.startswith("!")]
+    others = [_segments(glob) for glob in theirs if not glob.startswith("!")]
+    return any(_meet(a, b) for a in mine for b in others)
+
+
+@lru_cache(maxsize=65536)
+def _segments(glob: str) -> tuple[str, ...]:
+    """The glob as path segments, `**` for any number of them; what lies below a match matches too.
+
+    Source of the rules: gitignore(5): a slash before the end anchors, a trailing slash means a folder.
+    """
+    body = glob.rstrip(" ")
+    anchored = "/" in body.rstrip("/")
+    parts = tuple(part for part in body.split("/") if part)
+    below = () if not body.endswith("/") and _names_a_file(parts[-1]) else ("**",)
+    return (() if anchored else ("**",)) + parts + below
+
+
+def _names_a_file(name: str) -> bool:
+    """Whether a folder of this name is so unlikely (`login.py`, `*.md`, `Makefile`) that nothing lies below it.
+
+    Git would match what lies below as well; taken literally, `README.md` and `setup.py` could then never share a
+    batch. Being wrong here costs a clash that the merge finds.
+    """
+    return "." in name.strip(".*") or "*." in name or (name[0].isupper() and "*" not in name)
+
+
+@lru_cache(maxsize=65536)
+def _meet(a: tuple[str, ...], b: tuple[str, ...]) -> bool:
+    if not a or not b:
+        return all(part == "**" for part in (*a, *b))
+    if a[0] == "**":
+        return _meet(a[1:], b) or _meet(a, b[1:])
+    if b[0] == "**":
+        return _meet(b, a)
+    return _segment_meet(a[0], b[0]) and _meet(a[1:], b[1:])
+
+
+@lru_cache(maxsize=65536)
+def _segment_meet(a: str, b: str) -> bool:
+    """Whether one name could match both segments; a character class stands for any character."""
+    if "[" in a or "[" in b or "\\" in a or "\\" in b:
+        return _fixed_prefixes_agree(a, b)
+    if not a or not b:
+        return set(a + b) <= {"*"}
+    if a[0] == "*":
+        return _segment_meet(a[1:], b) or _segment_meet(a, b[1:])
+    if b[0] == "*":
+        return _segment_meet(b, a)
+    return (a[0] == b[0] or "?" in (a[0], b[0])) and _segment_meet(a[1:], b[1:])
+
+
+def _fixed_prefixes_agree(a: str, b: str) -> bool:
+    for left, right in zip(a, b, strict=False):
+        if left in "*?[\\" or right in "*?[\\":
+            return True
+        if left != right:
+            return False
+    return True

@@ -1,0 +1,190 @@
+"""What may enter the branch: pure rules over the paths a task changed.
+
+Each refusal names task, path, rule and how to allow it. Source of the rules: git's own `verify_path`
+(path components), gh-aw's safe outputs (protected files, patch limits), DESIGN (Words, Fan-in).
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from runner import patterns
+from runner.models import Failure, FailureKind, Limits, Task
+
+REGULAR, EXECUTABLE, SYMLINK, GITLINK = "100644", "100755", "120000", "160000"
+_NAMED = 5  # refusals written out in one message; the rest are counted
+
+
+@dataclass(frozen=True)
+class Change:
+    """One path a task changed. `old`/`new` are (mode, object id), None where the path is absent.
+
+    `size` is the new blob's in bytes, `target` where a new symlink points.
+    """
+
+    path: str
+    old: tuple[str, str] | None
+    new: tuple[str, str] | None
+    size: int = 0
+    target: str | None = None
+
+
+@dataclass(frozen=True)
+class Refusal:
+    path: str
+    rule: str
+    remedy: str
+    scope: bool = False  # outside the task's own `files`, as against forbidden to every task
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.rule} ({self.remedy})"
+
+
+def check(
+    task: Task,
+    changes: Sequence[Change],
+    *,
+    protected: Sequence[str],
+    never: Sequence[str],
+    limits: Limits,
+    base_paths: Iterable[str] = (),
+) -> Failure | None:
+    """None when all changes may land, else the failure that lists what may not.
+
+    `protected` globs are lifted by the task's `allow`, `never` globs by nothing. `base_paths` are the tree's
+    paths before the change, to find names that clash by case or Unicode form.
+    """
+    refusals = [refusal for change in changes for refusal in _of_path(task, change, protected, never)]
+    refusals += _too_much(changes, limits)
+    refusals += _clashes(changes, base_paths)
+    if not refusals:
+        return None
+    named = "\n".join(f"- {refusal}" for refusal in refusals[:_NAMED])
+    more = f"\n- and {len(refusals) - _NAMED} more" if len(refusals) > _NAMED else ""
+    kind = FailureKind.SCOPE if all(refusal.scope for refusal in refusals) else FailureKind.POLICY
+    return Failure(kind=kind, message=f"{task.id} changed what it may not:\n{named}{more}")
+
+
+def only_protected(task: Task, protected: Sequence[str], never: Sequence[str]) -> bool:
+    """Whether every literal path in `files` is protected, so that the task could never land anything."""
+    if not task.files:
+        return False
+    literal = [glob for glob in task.files if not glob.startswith("!") and not set(glob) & set("*?[")]
+    if len(literal) != len([glob for glob in task.files if not glob.startswith("!")]):
+        return False
+    return all(_protected(task, path.strip("/"), protected, never) for path in literal)
+
+
+def _protected(task: Task, path: str, protected: Sequence[str], never: Sequence[str]) -> Refusal | None:
+    if patterns.matches(never, path):
+        return Refusal(path, "is fanin's own file", "no task may change it")
+    if patterns.matches(protected, path) and not (task.allow and patterns.matches(task.allow, path)):
+        return Refusal(path, "is a protected path", f"add it to the task's allow: [{path!r}] if that is meant")
+    return None
+
+
+def _of_path(task: Task, change: Change, protected: Sequence[str], never: Sequence[str]) -> Iterable[Refusal]:
+    if reason := unusable_name(change.path):
+        yield Refusal(repr(change.path), reason, "no task may create it")
+        return
+    if refusal := _protected(task, change.path, protected, never):
+        yield refusal
+    elif task.files is not None and not patterns.matches((*task.files, *task.allow), change.path):
+        yield Refusal(
+            change.path, "is outside the task's files", "widen files: of the task if that is meant", scope=True
+        )
+    if change.new is None:
+        return
+    mode = change.new[0]
+    if mode == GITLINK:
+        yield Refusal(change.path, "is a repository inside the repository", "remove its .git folder")
+    if mode == SYMLINK and change.target is not None and leaves_tree(change.path, change.target):
+        yield Refusal(change.path, f"is a symlink out of the repository, to {change.target!r}", "link inside it")
+
+
+def _too_much(changes: Sequence[Change], limits: Limits) -> Iterable[Refusal]:
+    size = sum(change.size for change in changes)
+    if len(changes) > limits.files:
+        yield Refusal(
+            "(all paths)",
+            f"{len(changes)} files changed, more than limits.files = {limits.files}",
+            "raise the limit in fanin.yml or split the task",
+        )
+    if size > limits.size:
+        yield Refusal(
+            "(all paths)",
+            f"{size:,} bytes changed, more than limits.size = {limits.size:,}",
+            "raise the limit in fanin.yml or split the task",
+        )
+
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_IGNORABLE = re.compile("[\u200c-\u200f\u202a-\u202e\u206a-\u206f\ufeff]")  # HFS+ ignores these: git's utf8.c
+_WINDOWS_GIT = re.compile(r"(?:\.git|git~\d+)[\s.]*(?::.*)?", re.IGNORECASE)
+
+
+def unusable_name(path: str) -> str | None:
+    """Why no checkout can safely hold `path`, or None. Source: git's verify_path, HFS and NTFS rules included."""
+    if _CONTROL.search(path):
+        return "has a control character in its name"
+    for part in path.split("/"):
+        if part in {"", ".", ".."}:
+            return "is no plain relative path"
+        for piece in part.split("\\"):
+            if _WINDOWS_GIT.fullmatch(_IGNORABLE.sub("", piece)):
+                return "names a .git folder"
+    return None
+
+
+def leaves_tree(path: str, target: str) -> bool:
+    """Whether a symlink at `path` to `target` points outside the repository, or into a .git folder."""
+    if target.startswith("/") or "\\" in target or _CONTROL.search(target):
+        return True
+    depth = path.count("/")
+    for part in target.split("/"):
+        if part == "..":
+            depth -= 1
+        elif part not in {"", "."}:
+            depth += 1
+        if depth < 0:
+            return True
+    resolved = posixpath.normpath(posixpath.join(posixpath.dirname(path), target))
+    return resolved != "." and unusable_name(resolved) is not None
+
+
+def _folded(path: str) -> str:
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", path).casefold())
+
+
+def _clashes(changes: Sequence[Change], base_paths: Iterable[str]) -> Iterable[Refusal]:
+    added = {change.path for change in changes if change.old is None and change.new is not None}
+    if not added:
+        return
+    gone = {change.path for change in changes if change.new is None}
+    named: dict[str, str] = {}
+    for path in base_paths:
+        if path not in gone:
+            _note_names(path, named)
+    for path in sorted(added):
+        for name in _prefixes(path):
+            other = named.get(_folded(name), name)
+            if other != name:
+                yield Refusal(path, f"differs from {other} only by case or Unicode form", "use one spelling")
+                break
+        _note_names(path, named)
+
+
+def _note_names(path: str, named: dict[str, str]) -> None:
+    for name in _prefixes(path):
+        named.setdefault(_folded(name), name)
+
+
+def _prefixes(path: str) -> Iterable[str]:
+    yield path
+    while "/" in path:
+        path = path.rpartition("/")[0]
+        yield path

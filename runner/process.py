@@ -1,0 +1,218 @@
+"""Only starter of agents and other foreign programs: argv list, allow-listed environment, bounded log, time limit.
+
+The whole process group is ended, and on Linux also what escaped from it, found by a cookie in its environment
+(the way Jenkins' ProcessTreeKiller does it).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import selectors
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, BinaryIO
+
+from runner.errors import EnvironmentBroken
+
+COOKIE = "FANIN_COOKIE"
+LOG_LIMIT = 16 * 2**20  # bytes of one log that are kept from its start; the end is always kept as well
+TAIL = 64 * 2**10
+GRACE = 5.0  # seconds between SIGTERM and SIGKILL
+_CHUNK = 2**16
+
+# What a program needs to find itself, its language and its temporary folder; no token has such a name.
+BASE_ENVIRONMENT = (
+    "PATH",
+    "HOME",
+    "LANG",
+    "LC_ALL",
+    "LC_CTYPE",
+    "TERM",
+    "TMPDIR",
+    "TZ",
+    "USER",
+    "LOGNAME",
+    "SHELL",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a program ended. `ended` says who ended it: itself, the time limit, silence, or a person."""
+
+    exit_code: int
+    ended: str  # "exited" | "timeout" | "idle" | "cancelled"
+    seconds: float
+    tail: str
+
+
+def environment(environ: Mapping[str, str], allowed: Sequence[str], extra: Mapping[str, str]) -> dict[str, str]:
+    """The allow-listed environment of a foreign program: the base names, the `allowed` ones, then `extra`."""
+    names = (*BASE_ENVIRONMENT, *allowed)
+    return {name: environ[name] for name in names if name in environ} | dict(extra)
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    cwd: Path,
+    env: Mapping[str, str],
+    stdin: Path | None,
+    log: Path,
+    timeout: float,
+    idle_timeout: float | None = None,
+    cancel: threading.Event | None = None,
+    on_start: Callable[[str], None] = lambda _: None,
+) -> Outcome:
+    """Run to the end, output to `log` (bounded: its start and its end are kept). Times are seconds.
+
+    `on_start` gets the cookie before the program starts, so that what outlives a crash can be found.
+    EnvironmentBroken if the program cannot be started.
+    """
+    cookie = secrets.token_hex(16)
+    on_start(cookie)
+    started = time.monotonic()
+    with log.open("wb") as sink, open(stdin or os.devnull, "rb") as source:  # noqa: PTH123
+        try:
+            child = subprocess.Popen(
+                list(argv),
+                cwd=cwd,
+                env={**env, COOKIE: cookie},
+                stdin=source,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise EnvironmentBroken(
+                f"cannot start {argv[0]}: {error.strerror or error}",
+                "check agent.command and that the program is on PATH",
+            ) from None
+        assert child.stdout is not None
+        recorder = _Recorder(sink, child.stdout)
+        try:
+            ended = _watch(child, recorder, started, timeout, idle_timeout, cancel)
+        finally:
+            end_group(child)
+            end_cookie(cookie)
+            recorder.finish()
+            child.stdout.close()
+    return Outcome(child.returncode, ended, time.monotonic() - started, recorder.tail())
+
+
+def _watch(
+    child: subprocess.Popen[bytes],
+    recorder: _Recorder,
+    started: float,
+    timeout: float,
+    idle: float | None,
+    cancel: threading.Event | None,
+) -> str:
+    """Wait for the end of the program or of its patience; output is read on the way.
+
+    The program's own exit ends the wait, never the end of its output: a daemon it leaves may hold the pipe.
+    """
+    heard = started
+    while True:
+        if recorder.pump(0.05):
+            heard = time.monotonic()
+        if child.poll() is not None:
+            return "exited"
+        now = time.monotonic()
+        if cancel is not None and cancel.is_set():
+            return "cancelled"
+        if now - started > timeout:
+            return "timeout"
+        if idle is not None and now - heard > idle:
+            return "idle"
+
+
+class _Recorder:
+    """Copies a pipe to a file, keeping the first LOG_LIMIT bytes and the last TAIL bytes."""
+
+    def __init__(self, sink: BinaryIO, pipe: IO[bytes]) -> None:
+        self._sink = sink
+        self._fd = pipe.fileno()
+        os.set_blocking(self._fd, False)
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._fd, selectors.EVENT_READ)
+        self._open = True
+        self._written = 0
+        self._dropped = 0
+        self._tail = b""
+
+    def pump(self, wait: float) -> bool:
+        """Read what is there, waiting at most `wait` seconds for it; whether anything came."""
+        if not self._open:
+            time.sleep(wait)
+            return False
+        if not self._selector.select(wait):
+            return False
+        return self._read_some(64)
+
+    def finish(self) -> None:
+        """Take what is still in the pipe, without waiting for those who hold it open."""
+        while self._open and self._selector.select(0) and self._read_some(1):
+            pass
+        if self._dropped:
+            self._sink.write(f"\n[... {self._dropped} bytes left out ...]\n".encode() + self._tail)
+        self._sink.flush()
+        self._selector.close()
+
+    def tail(self) -> str:
+        return self._tail.decode("utf-8", "replace")
+
+    def _read_some(self, chunks: int) -> bool:
+        for _ in range(chunks):
+            try:
+                data = os.read(self._fd, _CHUNK)
+            except BlockingIOError:
+                return True
+            if not data:
+                self._open = False
+                return False
+            self._keep(data)
+        return True
+
+    def _keep(self, data: bytes) -> None:
+        room = max(0, LOG_LIMIT - self._written)
+        self._sink.write(data[:room])
+        self._written += min(room, len(data))
+        self._dropped += max(0, len(data) - room)
+        self._tail = (self._tail + data)[-TAIL:]
+
+
+def end_group(child: subprocess.Popen[bytes]) -> None:
+    """End the child's whole process group: SIGTERM, a grace period, SIGKILL."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        if child.poll() is None:
+            os.killpg(child.pid, signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(GRACE)
+        # Its children may live on though it has ended; the group's id is theirs as long as one of them lives.
+        os.killpg(child.pid, signal.SIGKILL)
+    child.wait()
+
+
+def end_cookie(cookie: str) -> None:
+    """Kill every process that carries the cookie in its environment. Linux only: elsewhere the group must do."""
+    needle = f"{COOKIE}={cookie}".encode()
+    for environ in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):
+            if needle in environ.read_bytes():
+                os.kill(int(environ.parent.name), signal.SIGKILL)

@@ -1,0 +1,197 @@
+"""An agent's checkout: made from the base, and what the agent left in it captured as a git tree.
+
+The checkout's own `.git` is the agent's: it borrows the repository's objects and has no remote. Work is captured
+with a second git directory and index outside the checkout, because `core.fsmonitor` or a clean filter set in the
+agent's `.git` would run code. Plain git processes and no GitPython: a matrix leg installs as little as it can.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from runner.errors import GitFailed
+
+# No user or system configuration: a filter, hook or signing key of theirs must not act on an agent's files.
+_SAFE_CONFIG = (
+    "core.hooksPath=/dev/null",
+    "core.fsmonitor=false",
+    "gc.auto=0",
+    "maintenance.auto=false",
+    "core.quotePath=false",
+    "core.autocrlf=false",
+    "advice.addEmbeddedRepo=false",
+    "protocol.allow=never",
+    "core.untrackedCache=false",
+    "safe.directory=*",
+    "init.defaultBranch=fanin",
+    "commit.gpgSign=false",
+)
+AUTHOR = {
+    "GIT_AUTHOR_NAME": "fanin",
+    "GIT_AUTHOR_EMAIL": "fanin@users.noreply.github.com",
+    "GIT_COMMITTER_NAME": "fanin",
+    "GIT_COMMITTER_EMAIL": "fanin@users.noreply.github.com",
+}
+
+
+def git_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """An environment in which git sees no inherited repository and no configuration but what fanin gives it."""
+    kept = {name: value for name, value in environ.items() if not name.startswith("GIT_")}
+    return {
+        **kept,
+        "GIT_CONFIG_GLOBAL": os.devnull,
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_TERMINAL_PROMPT": "0",
+        "GIT_OPTIONAL_LOCKS": "0",
+        "LC_ALL": "C",
+        **AUTHOR,
+    }
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The repository a workspace borrows from: its common git directory, its object format, and further folders
+    of objects that the base needs (a quarantine, when a merge is verified before it is let in).
+    """
+
+    git_dir: Path
+    object_format: str = "sha1"
+    objects: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """One attempt's folder: `checkout` for the agent, `capture` and `index` for fanin alone."""
+
+    folder: Path
+    base: str
+
+    @property
+    def checkout(self) -> Path:
+        return self.folder / "checkout"
+
+    @property
+    def capture(self) -> Path:
+        return self.folder / "capture.git"
+
+    @property
+    def index(self) -> Path:
+        return self.folder / "capture.index"
+
+    def remove(self) -> None:
+        """Delete everything, also what the agent made unwritable; what resists is left to the next run."""
+        _make_removable(self.folder)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def create(origin: Origin, base: str, folder: Path, branch: str) -> Workspace:
+    """A checkout of commit `base` at `folder`/checkout, on a branch of that name. GitFailed if git cannot."""
+    workspace = Workspace(folder, base)
+    folder.mkdir(parents=True)
+    for git_dir, flags in (
+        (workspace.checkout / ".git", ["init", "-q", str(workspace.checkout)]),
+        (workspace.capture, ["init", "-q", "--bare", str(workspace.capture)]),
+    ):
+        git([*flags, "--template=", f"--object-format={origin.object_format}"], cwd=folder)
+        _borrow(origin, git_dir)
+    git(["config", "user.name", "fanin agent"], cwd=workspace.checkout)
+    git(["config", "user.email", AUTHOR["GIT_AUTHOR_EMAIL"]], cwd=workspace.checkout)
+    git(["checkout", "-q", "--no-track", "-B", branch, base], cwd=workspace.checkout)
+    # copy2 keeps the index's own time: git tells racily clean files by it.
+    shutil.copy2(workspace.checkout / ".git" / "index", workspace.index)
+    return workspace
+
+
+def capture(workspace: Workspace) -> str:
+    """The id of the tree the agent left, ignored files left out; its objects lie in `workspace.capture`.
+
+    GitFailed if the checkout is gone or holds what git cannot add.
+    """
+    if not workspace.checkout.is_dir():
+        raise GitFailed(["add", "-A"], 128, "the agent deleted its checkout")
+    seen = {
+        "GIT_DIR": str(workspace.capture),
+        "GIT_WORK_TREE": str(workspace.checkout),
+        "GIT_INDEX_FILE": str(workspace.index),
+    }
+    git(["add", "-A", "--", "."], cwd=workspace.checkout, env=seen)
+    return git(["write-tree"], cwd=workspace.folder, env=seen).decode().strip()
+
+
+def base_tree(workspace: Workspace) -> str:
+    return _captured(workspace, ["rev-parse", f"{workspace.base}^{{tree}}"]).decode().strip()
+
+
+def changed_paths(workspace: Workspace, tree: str) -> list[str]:
+    """Paths that differ between the base and `tree`, renames as both their paths."""
+    out = _captured(
+        workspace, ["diff-tree", "-r", "-z", "--no-renames", "--name-only", f"{workspace.base}^{{tree}}", tree]
+    )
+    return [os.fsdecode(path) for path in out.split(b"\0") if path]
+
+
+def write_pack(workspace: Workspace, tree: str, pack: Path) -> None:
+    """Write the objects of `tree` that the base lacks to the file `pack`, as a thin pack."""
+    revisions = f"{tree}\n^{workspace.base}^{{tree}}\n"
+    with pack.open("wb") as sink:
+        git(
+            ["pack-objects", "-q", "--thin", "--stdout", "--revs", "--delta-base-offset"],
+            cwd=workspace.folder,
+            env={"GIT_DIR": str(workspace.capture)},
+            stdin=revisions.encode(),
+            stdout=sink,
+        )
+        sink.flush()
+        os.fsync(sink.fileno())
+
+
+def git(
+    argv: Sequence[str],
+    *,
+    cwd: Path,
+    env: Mapping[str, str] | None = None,
+    stdin: bytes | None = None,
+    stdout: object = subprocess.PIPE,
+) -> bytes:
+    """Run git without any configuration but fanin's; its output. GitFailed on a non-zero status."""
+    config = [part for setting in _SAFE_CONFIG for part in ("-c", setting)]
+    done = subprocess.run(
+        ["git", *config, *argv],
+        cwd=cwd,
+        env={**git_environment(os.environ), **(env or {})},
+        input=stdin,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        check=False,
+    )  # type: ignore[call-overload]
+    if done.returncode:
+        raise GitFailed(argv, done.returncode, done.stderr.decode("utf-8", "replace"))
+    return done.stdout or b""
+
+
+def _captured(workspace: Workspace, argv: Sequence[str]) -> bytes:
+    return git(argv, cwd=workspace.folder, env={"GIT_DIR": str(workspace.capture)})
+
+
+def _borrow(origin: Origin, git_dir: Path) -> None:
+    alternates = git_dir / "objects" / "info" / "alternates"
+    alternates.parent.mkdir(parents=True, exist_ok=True)
+    alternates.write_text("".join(f"{folder}\n" for folder in (origin.git_dir / "objects", *origin.objects)))
+    shallow = origin.git_dir / "shallow"
+    if shallow.exists():  # a history cut short, as a matrix leg's checkout has it
+        shutil.copy(shallow, git_dir / "shallow")
+
+
+def _make_removable(folder: Path) -> None:
+    for parent, names, _ in os.walk(folder):
+        for name in names:
+            path = Path(parent, name)
+            if not path.is_symlink() and not os.access(path, os.W_OK | os.X_OK):
+                with contextlib.suppress(OSError):
+                    path.chmod(0o700)

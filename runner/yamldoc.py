@@ -1,0 +1,112 @@
+"""YAML text to plain data that still knows on which line each value stands.
+
+PyYAML's C loader composes nodes with marks first and constructs values from them; keeping the nodes costs
+nothing and lets every problem be located.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from runner.errors import InvalidInput, Problem
+
+try:
+    from yaml import CSafeLoader as _Loader
+except ImportError:  # a PyYAML built without libyaml: slower, same meaning
+    from yaml import SafeLoader as _Loader  # type: ignore[assignment]
+
+# A plan needs no alias inside an alias; a "billion laughs" file is made of nothing else.
+MAX_ALIASED_NODES = 100_000
+
+
+@dataclass(frozen=True)
+class YamlDocument:
+    """The data of one YAML document, and `node` to find lines by."""
+
+    path: str
+    data: Any
+    node: yaml.Node | None
+
+    def line(self, loc: Sequence[str | int]) -> int:
+        """1-based line of the value at `loc` (keys and list indexes), or of the nearest parent that exists."""
+        node, line = self.node, 1
+        for step in loc:
+            if node is None:
+                break
+            line = node.start_mark.line + 1
+            node = _child(node, step)
+        return line if node is None else node.start_mark.line + 1
+
+
+def load(path: str, text: str) -> YamlDocument:
+    """Parse one document. InvalidInput with place and remedy for broken YAML, doubled keys and alias bombs."""
+    loader = _Loader(text)
+    try:
+        node = loader.get_single_node()
+        problems = list(_problems(path, node)) if node is not None else []
+        if problems:
+            raise InvalidInput(problems)
+        data = loader.construct_document(node) if node is not None else None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        raise InvalidInput(
+            [
+                Problem(
+                    path, mark.line + 1 if mark else None, f"not valid YAML: {error.problem}", "mend the syntax there"
+                )
+            ]
+        ) from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise InvalidInput(
+            [Problem(path, None, f"not valid YAML: {error or type(error).__name__}", "mend the file")]
+        ) from None
+    finally:
+        loader.dispose()
+    return YamlDocument(path, data, node)
+
+
+def _problems(path: str, root: yaml.Node) -> Iterator[Problem]:
+    """Doubled keys, and more nodes than the text can hold without aliases multiplying them."""
+    stack, seen, count = [root], set(), 0
+    while stack:
+        node = stack.pop()
+        count += 1
+        if id(node) in seen:
+            if count > MAX_ALIASED_NODES:
+                yield Problem(path, node.start_mark.line + 1, "aliases multiply without end", "write the values out")
+                return
+        elif not isinstance(node, yaml.ScalarNode):
+            seen.add(id(node))
+        if isinstance(node, yaml.MappingNode):
+            yield from _doubled(path, node)
+            stack.extend(value for _, value in node.value)
+        elif isinstance(node, yaml.SequenceNode):
+            stack.extend(node.value)
+
+
+def _doubled(path: str, node: yaml.MappingNode) -> Iterator[Problem]:
+    first: dict[str, int] = {}
+    for key, _ in node.value:
+        if key.value in first and isinstance(key, yaml.ScalarNode):
+            yield Problem(
+                path,
+                key.start_mark.line + 1,
+                f"the key {key.value!r} stands here a second time (first on line {first[key.value]})",
+                "keep one of the two",
+            )
+        elif isinstance(key, yaml.ScalarNode):
+            first[key.value] = key.start_mark.line + 1
+
+
+def _child(node: yaml.Node, step: str | int) -> yaml.Node | None:
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            if key.value == str(step):
+                return value  # type: ignore[no-any-return]
+    if isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
+        return node.value[step]  # type: ignore[no-any-return]
+    return None
