@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from runner.config import Settings, describe
-from runner.models import BatchEntry, Failure, Manifest, Result
+from runner.models import BatchEntry, Manifest, Result
 from runner.pictures import View, counts
 from runner.pipeline import FanIn, Snapshot
 
@@ -75,14 +75,10 @@ class RunView:
         with self._lock:
             seconds = time.monotonic() - self._running.pop(entry.task.id)[1]
             self.busy_seconds += seconds
-        if result.failure is None:
-            self._say(
-                f"  [green]✔[/] {escape(entry.task.id)}  {escape(entry.task.title)}{_again(entry)}  [dim]{seconds:.1f} s[/]"
-            )
-        else:
-            self._say(
-                f"  [red]✘[/] {escape(entry.task.id)}  {escape(_first_line(result.failure))}{_again(entry)}  [dim]{seconds:.1f} s[/]"
-            )
+        mark, told = "[green]✔[/]", entry.task.title
+        if result.failure is not None:
+            mark, told = "[red]✘[/]", result.failure.message.splitlines()[0]
+        self._say(f"  {mark} {escape(entry.task.id)}  {escape(told)}{_again(entry)}  [dim]{seconds:.1f} s[/]")
 
     def fanned_in(self, manifest: Manifest, fan_in: FanIn) -> None:
         for task_id, failure in fan_in.failed.items():
@@ -137,7 +133,3 @@ def tally(found: Sequence[View]) -> str:
 
 def _again(entry: BatchEntry) -> str:
     return f" [dim](attempt {entry.attempt})[/]" if entry.attempt > 1 else ""
-
-
-def _first_line(failure: Failure) -> str:
-    return failure.message.splitlines()[0]

@@ -15,7 +15,7 @@ tasks:
     title: Start the shop
     prompt: |
       sleep 0.5
-      write shop.py: PRICE = 10\\nSTOCK = 3\\n\\n\\ndef total(count):\\n    return PRICE * count\\n\\n\\nCURRENCY = "EUR"
+      write shop.py: PRICE = 10\\n\\n\\ndef total(count):\\n    return PRICE * count\\n\\n\\nCURRENCY = "EUR"
     files: [shop.py]
   - id: T2
     title: Sell in dozens

@@ -13,7 +13,7 @@ import re
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema, model_validator
 
 _DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?")
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(B|KiB|MiB|GiB|kB|MB|GB)?", re.IGNORECASE)
@@ -43,8 +43,21 @@ def parse_size(value: object) -> int:
     return int(float(match[1]) * _UNITS[(match[2] or "").lower()])
 
 
-Duration = Annotated[float, BeforeValidator(parse_duration)]
-Size = Annotated[int, BeforeValidator(parse_size)]
+_DURATION_SCHEMA = {
+    "type": ["number", "string"],
+    "exclusiveMinimum": 0,
+    "examples": ["45s", "30m", "1h30m"],
+    "pattern": r"^(\d+(\.\d+)?h)?(\d+(\.\d+)?m)?(\d+(\.\d+)?s)?$",
+    "minLength": 2,
+}
+_SIZE_SCHEMA = {
+    "type": ["integer", "string"],
+    "minimum": 0,
+    "examples": ["4MiB", "500kB"],
+    "pattern": r"^\d+(\.\d+)?\s*([kKMG]i?)?[bB]?$",
+}
+Duration = Annotated[float, BeforeValidator(parse_duration), WithJsonSchema(_DURATION_SCHEMA)]
+Size = Annotated[int, BeforeValidator(parse_size), WithJsonSchema(_SIZE_SCHEMA)]
 # An id travels in file names, refs, tables and shell text: anything printable without spaces at its ends.
 TaskId = Annotated[
     str, StringConstraints(pattern=r"^[^\s\x00-\x1f\x7f](?:[^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f])?$", max_length=200)

@@ -373,14 +373,13 @@ class _Desk:
 
     def _admit_one(self, reading: artifacts.Reading) -> Candidate | Failure | None:
         entry, result = reading.entry, reading.result
-        if not reading.started:
+        task = self.snapshot.plan.task(entry.task.id)
+        if not reading.started or (result and task and self.snapshot.progress.holds(task, result)):
             return None
-        stale = progress.is_stale(
-            self.snapshot.progress, self.snapshot.plan.task(entry.task.id), entry.task_digest, entry.attempt
-        )
-        if stale:
+        corrupt = self._import(reading)
+        if stale := progress.is_stale(self.snapshot.progress, task, entry.task_digest, entry.attempt):
             return Failure(kind=FailureKind.STALE, message=f"the result does not count: {stale}")
-        if (corrupt := self._import(reading)) is not None:
+        if corrupt is not None:
             return corrupt
         if reading.failure is not None or result is None:
             return reading.failure

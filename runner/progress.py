@@ -87,6 +87,11 @@ class Progress:
     def standings(self, plan: Plan, max_attempts: int) -> dict[str, Standing]:
         return {task.id: self.standing(task, max_attempts) for task in plan.tasks}
 
+    def holds(self, task: Task, result: Result) -> bool:
+        """Whether this very result is recorded already, as when a fan-in is done twice."""
+        record = self.record(task)
+        return record.attempts == result.attempt and record.finished == result.finished
+
     def with_records(self, changed: Mapping[str, Record]) -> Progress:
         return Progress(self.plan, {**self.records, **changed})
 

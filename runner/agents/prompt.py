@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from runner.models import BatchEntry
 
+_CLOSING = (
+    "Work in the current folder. Finish by yourself, without asking; leave the changes in the files, committed or not."
+)
 MAX_BYTES = 200_000  # far below what any agent's context takes, and below what a pipe or an argv refuses
 
 
@@ -15,8 +18,7 @@ def render(entry: BatchEntry) -> str:
         task.prompt.strip(),
         _bounds(entry),
         _previous(entry),
-        "Work in the current folder. Finish by yourself, without asking; leave the changes in the files, "
-        "committed or not.",
+        _CLOSING,
     ]
     text = "\n\n".join(part for part in parts if part) + "\n"
     return text.encode()[:MAX_BYTES].decode("utf-8", "ignore")

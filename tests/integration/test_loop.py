@@ -33,7 +33,9 @@ def test_all_independent_run_at_once_and_never_more_than_max_concurrent(project:
 
 
 def test_all_sequential_runs_one_after_the_other(project: Project) -> None:
-    chain = [{"id": f"T{i}", "depends_on": [f"T{i - 1}"] if i else [], "do": [f"write t{i}: x"]} for i in range(4)]
+    chain: list[dict[str, object]] = [
+        {"id": f"T{i}", "depends_on": [f"T{i - 1}"] if i else [], "do": [f"write t{i}: x"]} for i in range(4)
+    ]
     project.plan(chain, max_concurrent=3)
     project.run()
     assert most_at_once(project.intervals()) == 1

@@ -2,11 +2,13 @@
 
     write PATH: TEXT | append PATH: TEXT | replace PATH: OLD -> NEW | delete PATH | rename OLD: NEW
     binary PATH | executable PATH | link PATH: TARGET | mkrepo PATH | commit MESSAGE | git ARGS
-    sleep SECONDS | hang | stubborn | daemon SECONDS | spam BYTES | print TEXT
-    fail REASON | fail once REASON | fail until N | report JSON | expect TEXT (fails unless the prompt holds it)
+    sleep SECONDS | hang | stubborn | daemon SECONDS | spam BYTES | print TEXT | report JSON
+    fail REASON | fail once REASON | fail until N | expect TEXT (fails unless the prompt holds it)
 
 It writes when it began and ended to `$FAKE_AGENT_LOG`, one JSON line each, so that tests can see who overlapped.
 """
+
+from __future__ import annotations
 
 import json
 import os
@@ -15,89 +17,128 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 ATTEMPT = int(os.environ["FANIN_ATTEMPT"])
 
 
-def note(event):
+def note(event: str) -> None:
     log = os.environ.get("FAKE_AGENT_LOG")
     if log:
         line = {"event": event, "task": os.environ["FANIN_TASK"], "attempt": ATTEMPT, "at": time.monotonic()}
-        with open(log, "a") as stream:
+        with Path(log).open("a") as stream:
             stream.write(json.dumps(line) + "\n")
 
 
-def put(path, data, mode="w"):
+def put(path: str, text: str, mode: str = "w") -> None:
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    with open(path, mode) as stream:
-        stream.write(data)
+    with Path(path).open(mode) as stream:
+        stream.write(text)
 
 
-def act(line, prompt):
-    verb, _, rest = line.partition(" ")
+def pair(rest: str) -> tuple[str, str]:
     path, _, text = rest.partition(": ")
-    text = text.replace("\\n", "\n")
-    if verb == "write":
-        put(path, text + "\n")
-    elif verb == "append":
-        put(path, text + "\n", "a")
-    elif verb == "replace":
-        old, _, new = text.partition(" -> ")
-        put(path, Path(path).read_text().replace(old, new))
-    elif verb == "delete":
-        Path(rest).unlink()
-    elif verb == "rename":
-        Path(text).parent.mkdir(parents=True, exist_ok=True)
-        Path(path).rename(text)
-    elif verb == "binary":
-        put(rest, bytes(range(256)), "wb")
-    elif verb == "executable":
-        put(rest, "#!/bin/sh\n")
-        Path(rest).chmod(0o755)
-    elif verb == "link":
-        Path(path).symlink_to(text)
-    elif verb == "mkrepo":
-        subprocess.run(["git", "init", "-q", rest], check=True)
-        put(f"{rest}/file", "nested\n")
-        subprocess.run(["git", "-C", rest, "add", "-A"], check=True)
-        subprocess.run(
-            ["git", "-C", rest, "-c", "user.name=x", "-c", "user.email=x@x", "commit", "-qm", "x"], check=True
-        )
-    elif verb == "commit":
-        subprocess.run(["git", "add", "-A"], check=True)
-        subprocess.run(["git", "commit", "-qm", rest], check=True)
-    elif verb == "git":
-        subprocess.run(["git", *shlex.split(rest)], check=True)
-    elif verb == "sleep":
-        time.sleep(float(rest))
-    elif verb == "hang":
-        time.sleep(3600)
-    elif verb == "stubborn":
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        time.sleep(3600)
-    elif verb == "daemon":
-        subprocess.Popen(["sleep", rest], start_new_session=True)
-    elif verb == "spam":
-        for _ in range(int(rest) // 65536):
-            sys.stdout.write("x" * 65535 + "\n")
-    elif verb == "print":
-        print(rest)
-    elif line.startswith("fail once"):
-        if ATTEMPT == 1:
-            sys.exit(line.removeprefix("fail once").strip())
-    elif line.startswith("fail until"):
-        if int(line.split()[-1]) > ATTEMPT:
-            sys.exit(f"not before attempt {line.split()[-1]}")
-    elif verb == "fail":
-        sys.exit(rest)
-    elif verb == "report":
-        put(os.environ["FANIN_REPORT"], rest)
-    elif verb == "expect":
-        if rest not in prompt.replace(line, ""):
-            sys.exit(f"the prompt does not say {rest!r}")
-    else:
+    return path, text.replace("\\n", "\n")
+
+
+def write(rest: str) -> None:
+    path, text = pair(rest)
+    put(path, text + "\n")
+
+
+def append(rest: str) -> None:
+    path, text = pair(rest)
+    put(path, text + "\n", "a")
+
+
+def replace(rest: str) -> None:
+    path, text = pair(rest)
+    old, _, new = text.partition(" -> ")
+    put(path, Path(path).read_text().replace(old, new))
+
+
+def rename(rest: str) -> None:
+    old, new = pair(rest)
+    Path(new).parent.mkdir(parents=True, exist_ok=True)
+    Path(old).rename(new)
+
+
+def executable(rest: str) -> None:
+    put(rest, "#!/bin/sh\n")
+    Path(rest).chmod(0o755)
+
+
+def link(rest: str) -> None:
+    path, target = pair(rest)
+    Path(path).symlink_to(target)
+
+
+def git(*argv: str) -> None:
+    subprocess.run(["git", "-c", "user.name=agent", "-c", "user.email=agent@example.com", *argv], check=True)
+
+
+def mkrepo(rest: str) -> None:
+    git("init", "-q", rest)
+    put(f"{rest}/file", "nested\n")
+    git("-C", rest, "add", "-A")
+    git("-C", rest, "commit", "-qm", "nested")
+
+
+def commit(rest: str) -> None:
+    git("add", "-A")
+    git("commit", "-qm", rest)
+
+
+def stubborn(_: str) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    time.sleep(3600)
+
+
+def spam(rest: str) -> None:
+    for _ in range(int(rest) // 65536):
+        sys.stdout.write("x" * 65535 + "\n")
+
+
+def fail(rest: str) -> None:
+    word, _, reason = rest.partition(" ")
+    if word == "once" and ATTEMPT > 1:
         return
+    if word == "until" and int(reason) <= ATTEMPT:
+        return
+    sys.exit(rest)
+
+
+VERBS: dict[str, Callable[[str], object]] = {
+    "write": write,
+    "append": append,
+    "replace": replace,
+    "rename": rename,
+    "delete": lambda rest: Path(rest).unlink(),
+    "binary": lambda rest: Path(rest).write_bytes(bytes(range(256))),
+    "executable": executable,
+    "link": link,
+    "mkrepo": mkrepo,
+    "commit": commit,
+    "git": lambda rest: git(*shlex.split(rest)),
+    "sleep": lambda rest: time.sleep(float(rest)),
+    "hang": lambda _: time.sleep(3600),
+    "stubborn": stubborn,
+    "daemon": lambda rest: subprocess.Popen(["sleep", rest], start_new_session=True),
+    "spam": spam,
+    "print": lambda rest: sys.stdout.write(rest + "\n"),
+    "report": lambda rest: put(os.environ["FANIN_REPORT"], rest),
+    "fail": fail,
+}
+
+
+def act(line: str, prompt: str) -> None:
+    verb, _, rest = line.partition(" ")
+    if verb == "expect" and rest not in prompt.replace(line, ""):
+        sys.exit(f"the prompt does not say {rest!r}")
+    if verb in VERBS:
+        VERBS[verb](rest)
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":
@@ -106,6 +147,5 @@ if __name__ == "__main__":
         said = sys.stdin.read()
         for each in said.splitlines():
             act(each.strip(), said)
-            sys.stdout.flush()
     finally:
         note("ended")

@@ -1,0 +1,135 @@
+"""Ends that nobody planned: Ctrl-C, kill -9, a torn journal. Finished work survives and runs once."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.integration.project import Project, Quiet
+
+
+def start(project: Project) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "runner", "run"],
+        cwd=project.root,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env={**os.environ, "FAKE_AGENT_LOG": str(project.log)},
+    )
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+
+
+def began(project: Project) -> list[str]:
+    lines = project.log.read_text().splitlines() if project.log.exists() else []
+    return [json.loads(line)["task"] for line in lines if '"began"' in line]
+
+
+def results(project: Project) -> list[Path]:
+    return list((project.root / ".git" / "fanin" / "runs").glob("*/*/results/*/result.json"))
+
+
+def end(child: subprocess.Popen[str]) -> str:
+    output, _ = child.communicate(timeout=30)
+    return output
+
+
+def test_ctrl_c_ends_the_agents_lands_what_had_finished_and_exits_130(project: Project) -> None:
+    project.plan([{"id": "A", "do": ["write a: a"]}, {"id": "B", "do": ["daemon 4545.4545", "hang"]}])
+    child = start(project)
+    wait_until(lambda: len(results(project)) == 1 and len(began(project)) == 2)
+    child.send_signal(signal.SIGINT)
+    output = end(child)
+    assert child.returncode == 130, output
+    assert project.states() == {"A": "completed", "B": "pending"}  # an interrupted attempt is not counted
+    assert (project.root / "a").exists()
+    assert subprocess.run(["pgrep", "-f", "sleep 4545.4545"], capture_output=True, check=False).returncode == 1
+    assert project.git("status", "--porcelain") == ""
+
+
+def test_kill_9_then_a_new_run_lands_what_had_finished_without_running_it_again(project: Project) -> None:
+    project.plan(
+        [
+            {"id": "A", "do": ["write a: a"]},
+            {"id": "B", "do": ["sleep 1.5", "write b: b"]},
+            {"id": "C", "depends_on": ["A"], "do": ["write c: c"]},
+        ]
+    )
+    child = start(project)
+    wait_until(lambda: len(results(project)) == 1 and len(began(project)) == 2)
+    child.kill()
+    end(child)
+    seen = Quiet()
+    project.run(seen)
+    assert began(project).count("A") == 1
+    assert project.states() == {"A": "completed", "B": "completed", "C": "completed"}
+    assert project.records()["B"]["attempts"] == 2  # the attempt that died with the machine counts
+    assert any("did not end" in note for note in seen.notes)
+    assert not list(Path("/tmp").glob("fanin-*/*/checkout")) or all(
+        project.root.name not in str(path) for path in Path("/tmp").glob("fanin-*")
+    )
+
+
+@pytest.mark.parametrize("event", ["landing", "batch"])
+def test_kill_between_the_journal_line_and_the_deed_is_made_good(
+    project: Project, event: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Died(BaseException):
+        pass
+
+    project.write("shop.py", "one\n")
+    project.plan([{"id": "A", "do": ["replace shop.py: one -> two", "write new: new"]}])
+    first = project.runner()
+    record = first.journal.record
+
+    def die_after(name: str, **details: object) -> None:
+        record(name, **details)
+        if name == event:
+            raise Died
+
+    monkeypatch.setattr(first.journal, "record", die_after)
+    with pytest.raises(Died):
+        first()
+    if event == "landing":  # a fast-forward killed in the middle: new files, the old HEAD, and a lock
+        project.write("shop.py", "two\n")
+        project.write("new", "new\n")
+        (project.root / ".git" / "index.lock").touch()
+    project.run()
+    assert project.states() == {"A": "completed"}
+    assert (project.root / "shop.py").read_text() == "two\n"
+    assert project.git("status", "--porcelain") == ""
+    assert len(began(project)) == 1
+    assert project.subjects().count("A: do A") == 1
+
+
+def test_torn_journal_line_is_passed_over(project: Project) -> None:
+    project.plan([{"id": "A", "do": ["write a: a"]}])
+    folder = project.root / ".git" / "fanin"
+    folder.mkdir()
+    (folder / "journal.jsonl").write_bytes(b'{"event": "run", "run": "x", "bra')
+    project.run()
+    assert project.states() == {"A": "completed"}
+
+
+def test_unreadable_progress_stops_with_exit_2_and_is_not_overwritten(project: Project) -> None:
+    project.plan([{"id": "A", "do": ["write a: a"]}])
+    project.write(".fanin/progress.json", "{ not json")
+    project.commit()
+    shown = project.cli("run")
+    assert shown.returncode == 2
+    assert ".fanin/progress.json" in shown.stderr
+    assert (project.root / ".fanin" / "progress.json").read_text() == "{ not json"

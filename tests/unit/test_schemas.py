@@ -1,0 +1,64 @@
+"""The shipped schemas are those of the models, and take exactly what the readers take."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from runner import config, schemas, starter
+from runner.errors import InvalidInput
+from runner.sources.native import Native
+
+
+@pytest.mark.parametrize("name", schemas.FILES)
+def test_shipped_schema_is_the_generated_one(name: str) -> None:
+    shipped = json.loads((schemas.FOLDER / name).read_text())
+    assert shipped == schemas.generate(name), "run  python -m runner.schemas"
+
+
+def accepts(name: str, document: Any) -> bool:
+    return jsonschema.Draft202012Validator(schemas.generate(name)).is_valid(document)
+
+
+TASK = {"id": "T1", "title": "x"}
+
+
+@pytest.mark.parametrize("task", [
+    TASK, {**TASK, "id": 7}, {**TASK, "files": "src/**"}, {**TASK, "files": []}, {**TASK, "timeout": "30m"},
+    {**TASK, "timeout": 5}, {**TASK, "agent": {"command": ["x"]}}, {**TASK, "x-mine": 1}, {**TASK, "depends_on": "T0"},
+    {"id": "T1"}, {**TASK, "depend_on": []}, {**TASK, "timeout": "soon"}, {**TASK, "max_attempts": 0},
+    {**TASK, "agent": {"preset": "a", "command": ["b"]}}, {**TASK, "title": ""}, {**TASK, "priority": "high"},
+])  # fmt: skip
+def test_tasks_schema_and_reader_agree(task: dict[str, Any]) -> None:
+    text = yaml.safe_dump({"version": 1, "tasks": [task]})
+    try:
+        Native().load("tasks.yml", text)
+        read = True
+    except InvalidInput:
+        read = False
+    assert accepts("tasks.schema.json", yaml.safe_load(text)) is read
+
+
+@pytest.mark.parametrize("settings", [
+    {}, {"parallel": True}, {"limits": {"size": "4MiB"}}, {"agent": {"command": ["a"], "env": ["KEY"]}}, {"x-a": 1},
+    {"paralell": True}, {"max_concurrent": 0}, {"max_concurrent": 257}, {"limits": {"size": "big"}}, {"agent": {}},
+    {"agent": {"command": ["a"], "env": ["NO-NAME"]}}, {"commit_strategy": "both"},
+])  # fmt: skip
+def test_settings_schema_and_reader_agree(settings: dict[str, Any]) -> None:
+    try:
+        config.load({}, {}, yaml.safe_dump(settings))
+        read = True
+    except InvalidInput:
+        read = False
+    assert accepts("fanin.schema.json", settings) is read
+
+
+def test_what_init_writes_is_valid() -> None:
+    written = starter.files("python3 'my agent.py'")
+    assert accepts("tasks.schema.json", yaml.safe_load(written["tasks.yml"]))
+    assert accepts("fanin.schema.json", yaml.safe_load(written["fanin.yml"]))
+    assert config.load({}, {}, written["fanin.yml"]).agent is not None
