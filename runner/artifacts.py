@@ -10,7 +10,10 @@ The reader trusts nothing: an agent had a shell on the machine that wrote it.
 
 from __future__ import annotations
 
+import contextlib
+import re
 import stat
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,42 +61,70 @@ def finish(folder: Path, result: Result) -> None:
     durable.write(folder / RESULT, result.model_dump_json(indent=1).encode())
 
 
+def artifact_name(batch: str, folder: str, attempt: int, run_attempt: int) -> str:
+    """The artifact of one attempt. Unique in its run: GitHub refuses a name that is there already."""
+    return f"fanin-{batch}-{folder}-a{attempt}-r{run_attempt}"
+
+
 def attempts(root: Path) -> list[Attempt]:
     """Every attempt that began below `root` and can be read."""
+    return _attempts(sorted(root.glob(f"*/{ATTEMPT}")))
+
+
+def _attempts(paths: Iterable[Path]) -> list[Attempt]:
     found = []
-    for path in sorted(root.glob(f"*/{ATTEMPT}")):
+    for path in paths:
         data = _bounded(path, MAX_RESULT_BYTES)
         if isinstance(data, bytes):
-            try:
+            with contextlib.suppress(ValidationError):
                 found.append(Attempt.model_validate_json(data))
-            except ValidationError:
-                continue
     return found
 
 
 def read(root: Path, manifest: Manifest, entry: BatchEntry) -> Reading:
-    """The entry's result below `root`, checked against the manifest it must belong to."""
-    folder = root / entry.folder
-    if not folder.is_dir():
-        return Reading(
-            entry, None, Failure(kind=FailureKind.NO_RESULT, message="the attempt never started"), started=False
-        )
+    """The entry's result below `root`, checked against the manifest it must belong to.
+
+    Re-run jobs leave a folder each. The one that counts is chosen by what the results say of themselves: a usable
+    one before an unusable one, then the highest run attempt; never by an artifact's id, age or order.
+    """
+    found = [_read_folder(folder, manifest, entry) for folder in _folders_of(root, manifest, entry)]
+    if not found:
+        never = Failure(kind=FailureKind.NO_RESULT, message="the attempt never started")
+        return Reading(entry, None, never, started=False)
+    return max(found, key=lambda one: (one.result is not None, one.result.run_attempt if one.result else 0))
+
+
+def _folders_of(root: Path, manifest: Manifest, entry: BatchEntry) -> list[Path]:
+    """Folders that may hold the entry's result: by their name, or `root` itself by what it says.
+
+    download-artifact puts a single artifact straight into its `path`, and each of several into a folder.
+    """
+    named = re.compile(rf"(?:fanin-{re.escape(manifest.batch)}-)?{entry.folder}(?:-a\d+-r\d+)?")
+    found = [path for path in sorted(root.glob("*")) if named.fullmatch(path.name) and _plain_folder(path)]
+    alone = any(attempt.task == entry.task.id for attempt in _attempts([root / ATTEMPT]))
+    return found or ([root] if alone else [])
+
+
+def _read_folder(folder: Path, manifest: Manifest, entry: BatchEntry) -> Reading:
     data = _bounded(folder / RESULT, MAX_RESULT_BYTES)
     if data is None:
-        return Reading(entry, None, Failure(kind=FailureKind.NO_RESULT, message="the attempt began and left no result"))
+        return _failed(entry, FailureKind.NO_RESULT, "the attempt began and left no result")
     if isinstance(data, str):
-        return Reading(entry, None, Failure(kind=FailureKind.CORRUPT, message=f"{RESULT} {data}"))
+        return _failed(entry, FailureKind.CORRUPT, f"{RESULT} {data}")
     try:
         result = Result.model_validate_json(data)
-    except (ValidationError, RecursionError) as error:
-        first = str(error).splitlines()[0] if isinstance(error, RecursionError) else _first(error)
-        return Reading(entry, None, Failure(kind=FailureKind.CORRUPT, message=f"{RESULT} is no result: {first}"))
+    except ValidationError as error:
+        return _failed(entry, FailureKind.CORRUPT, f"{RESULT} is no result: {_first(error)}")
     if mismatch := _mismatch(result, manifest, entry):
-        return Reading(entry, None, Failure(kind=FailureKind.CORRUPT, message=mismatch))
+        return _failed(entry, FailureKind.CORRUPT, mismatch)
     pack = folder / PACK
     if result.pack and not _plain_file(pack):
-        return Reading(entry, None, Failure(kind=FailureKind.CORRUPT, message=f"{PACK} is missing or no plain file"))
+        return _failed(entry, FailureKind.CORRUPT, f"{PACK} is missing or no plain file")
     return Reading(entry, result, result.failure, pack if result.pack else None)
+
+
+def _failed(entry: BatchEntry, kind: FailureKind, message: str) -> Reading:
+    return Reading(entry, None, Failure(kind=kind, message=message))
 
 
 def _mismatch(result: Result, manifest: Manifest, entry: BatchEntry) -> str | None:
@@ -127,6 +158,10 @@ def _plain_file(path: Path) -> bool:
         return stat.S_ISREG(path.lstat().st_mode)
     except OSError:
         return False
+
+
+def _plain_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
 
 
 def _first(error: ValidationError) -> str:

@@ -44,6 +44,7 @@ def freeze(
     plan: Plan,
     progress: Progress,
     settings: Settings,
+    retry: Sequence[str] = (),
 ) -> Manifest:
     """The manifest of a batch: each task's text, agent, bounds, attempt and previous failure as of now."""
     entries = tuple(_entry(index, task, plan, progress, settings) for index, task in enumerate(chosen))
@@ -58,6 +59,10 @@ def freeze(
         protected=settings.protected,
         never=untouchable(plan, settings),
         limits=settings.limits,
+        verify=settings.verify,
+        verify_timeout=settings.timeout,
+        max_attempts=settings.max_attempts,
+        retry=tuple(retry),
         entries=entries,
     )
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from runner.config import Settings
     from runner.gitrepo import Repository
     from runner.pictures import View
-    from runner.pipeline import Snapshot
+    from runner.snapshot import Snapshot
 
 # A hook or another tool that starts fanin has these set for its own repository.
 _INHERITED_GIT = (
@@ -210,7 +210,7 @@ def retry(where: str, /, task_ids: tuple[str, ...], failed: bool, **flags: Any) 
     def change(snapshot: Snapshot, settings: Settings) -> tuple[Progress, list[str]]:
         ids = list(task_ids) or [v.task.id for v in _views(snapshot, settings) if failed and v.state == "failed"]
         after = snapshot.progress
-        for task in _named(snapshot, ids):
+        for task in snapshot.named(ids):
             after = after.retried(task, settings.max_attempts)
         return after, ids
 
@@ -230,7 +230,7 @@ def skip(where: str, /, task_ids: tuple[str, ...], satisfied: bool, **flags: Any
 
     def change(snapshot: Snapshot, _: Settings) -> tuple[Progress, list[str]]:
         after = snapshot.progress
-        for task in _named(snapshot, task_ids):
+        for task in snapshot.named(task_ids):
             after = after.skipping(task, satisfied=satisfied)
         return after, list(task_ids)
 
@@ -310,7 +310,7 @@ def _open(where: str, flags: dict[str, Any]) -> tuple[Repository, Settings]:
 
 def _branch_snapshot(repo: Repository, settings: Settings, waiting: str | None = None) -> Snapshot:
     """What the branch that work lands on says; a branch where finished work waits says more."""
-    from runner import pipeline
+    from runner import snapshot
 
     branch = waiting or settings.branch or repo.current_branch() or "HEAD"
     commit = repo.commit(branch)
@@ -319,14 +319,14 @@ def _branch_snapshot(repo: Repository, settings: Settings, waiting: str | None =
             "the repository has no commit yet" if branch == repo.current_branch() else f"there is no branch {branch}",
             "make a first one:  git add -A && git commit -m 'Start'",
         )
-    return pipeline.read_snapshot(repo, commit, settings.plan, settings.progress)
+    return snapshot.read_snapshot(repo, commit, settings.plan, settings.progress)
 
 
 def _working_snapshot(repo: Repository, settings: Settings) -> Snapshot:
     """The plan as it stands in the work tree, so that it can be checked before it is committed."""
-    from runner import pipeline
+    from runner import snapshot
 
-    return pipeline.read_working_tree(repo.root, settings.plan, settings.progress)
+    return snapshot.read_working_tree(repo.root, settings.plan, settings.progress)
 
 
 def _views(snapshot: Snapshot, settings: Settings, running: list[str] | None = None) -> list[View]:
@@ -335,26 +335,11 @@ def _views(snapshot: Snapshot, settings: Settings, running: list[str] | None = N
     return pictures.views(snapshot.plan, snapshot.graph, snapshot.progress, settings.max_attempts, running or [])
 
 
-def _named(snapshot: Snapshot, ids: Any) -> list[Any]:
-    from runner.validation import nearest
-
-    found = []
-    for task_id in ids:
-        task = snapshot.plan.task(task_id)
-        if task is None:
-            guess = nearest(task_id, snapshot.graph.tasks)
-            raise UsageProblem(
-                f"there is no task {task_id} in {snapshot.plan.path}",
-                f"did you mean {guess}?" if guess else "see  fanin status",
-            )
-        found.append(task)
-    return found
-
-
 def _change_progress(where: str, flags: dict[str, Any], verb: str, change: Callable[..., Any]) -> int:
     """Commit a change of the progress file (and the plan's marks) to the branch."""
-    from runner import local, pipeline
+    from runner import local
     from runner.journal import Journal
+    from runner.snapshot import record_progress
 
     repo, settings = _open(where, flags)
     journal = Journal(repo.git_dir)
@@ -366,7 +351,7 @@ def _change_progress(where: str, flags: dict[str, Any], verb: str, change: Calla
         if not ids:
             click.echo("nothing to do")
             return EXIT_DONE
-        commit = pipeline.record_progress(repo, snapshot, after, settings.progress, f"{verb} {', '.join(ids)}")
+        commit = record_progress(repo, snapshot, after, settings.progress, f"{verb} {', '.join(ids)}")
         landing = repo.land(branch, snapshot.commit, commit)
         if not landing.landed:
             raise UsageProblem(

@@ -13,9 +13,10 @@ from rich.table import Table
 from rich.text import Text
 
 from runner.config import Settings, describe
+from runner.fan_in import FanIn
 from runner.models import BatchEntry, Manifest, Result
 from runner.pictures import View, counts
-from runner.pipeline import FanIn, Snapshot
+from runner.snapshot import Snapshot
 
 _COLOURS = {
     "completed": "green",

@@ -59,6 +59,10 @@ class EnvironmentBroken(FaninError):
     """Git, the network, the disk or the machine did not do its part. What had landed is safe; run again."""
 
 
+class VerdictOutdated(EnvironmentBroken):
+    """What was verified is not what would land now: the branch moved meanwhile. It has to be verified again."""
+
+
 class GitFailed(EnvironmentBroken):
     """A git command that must succeed did not; carries its argv, exit status and words."""
 

@@ -217,7 +217,7 @@ class Repository:
         root = self._commit_tree(base, [], "base", signed)
         sides = [self._commit_tree(tree, [root], "side", signed) for tree in (ours, theirs)]
         argv = ["merge-tree", "--write-tree", "-z", "--messages", *sides]
-        status, out, words = self._try(argv, env=env)
+        status, out, words = self.attempt(argv, env=env)
         if status not in {0, 1}:
             raise GitFailed(argv, status, words)
         tree, _, rest = out.partition(b"\0")
@@ -300,7 +300,9 @@ class Repository:
         if where is None:
             return Landing(landed=self.set_ref(f"refs/heads/{branch}", new, old))
         for pause in (0.1, 0.3, 1.0, 3.0, 0.0):
-            status, _, words = self._try(["-C", str(where), "merge", "-q", "--ff-only", "--no-overwrite-ignore", new])
+            status, _, words = self.attempt(
+                ["-C", str(where), "merge", "-q", "--ff-only", "--no-overwrite-ignore", new]
+            )
             if status == 0 or "index.lock" not in words or not pause:
                 break
             time.sleep(pause)  # an editor or prompt asks git for the status at this moment
@@ -399,18 +401,18 @@ class Repository:
         return self._run(argv, **how).decode("utf-8", "replace")
 
     def _status(self, argv: Sequence[str], env: Mapping[str, str] | None = None) -> int:
-        return self._try(argv, env=env)[0]
+        return self.attempt(argv, env=env)[0]
 
     def _run(
         self, argv: Sequence[str], *, env: Mapping[str, str] | None = None, stdin: Any = None, ok: Sequence[int] = (0,)
     ) -> bytes:
         """One git command; its output. GitFailed if its status is not among `ok`."""
-        status, out, words = self._try(argv, env=env, stdin=stdin)
+        status, out, words = self.attempt(argv, env=env, stdin=stdin)
         if status not in ok:
             raise GitFailed(argv, status, words)
         return out
 
-    def _try(
+    def attempt(
         self, argv: Sequence[str], *, env: Mapping[str, str] | None = None, stdin: Any = None
     ) -> tuple[int, bytes, str]:
         """One git command; its status, output and words."""

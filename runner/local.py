@@ -21,12 +21,14 @@ from types import FrameType
 from typing import Protocol
 
 from runner import artifacts, batch, pipeline, process, workspace
+from runner.attempt import Surroundings, run_verify
 from runner.config import Settings
 from runner.errors import EnvironmentBroken, Interrupted, UsageProblem
+from runner.fan_in import FanIn
 from runner.gitrepo import Repository
 from runner.journal import Journal
 from runner.models import BatchEntry, Failure, Manifest, Result
-from runner.pipeline import FanIn, Snapshot
+from runner.snapshot import Snapshot, read_snapshot
 
 _LANDING_TRIES = 20  # a person who commits meanwhile moves the branch; each try merges on the new head
 
@@ -61,9 +63,10 @@ class LocalRun:
     """One `fanin run`. Edges are passed in; everything durable is in the repository and its `.git/fanin`."""
 
     def __init__(self, repo: Repository, settings: Settings, environ: Mapping[str, str], listener: Listener) -> None:
-        self.repo, self.settings, self.environ, self.listener = repo, settings, environ, listener
+        self.repo, self.settings, self.listener = repo, settings, listener
         self.journal = Journal(repo.git_dir)
         self.cancel = threading.Event()
+        self._around = Surroundings(environ, self.cancel)
         self.run = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
         self.branch = ""
 
@@ -105,7 +108,7 @@ class LocalRun:
     def _snapshot(self) -> Snapshot:
         head = self.repo.commit(f"refs/heads/{self.branch}")
         assert head is not None
-        return pipeline.read_snapshot(self.repo, head, self.settings.plan, self.settings.progress)
+        return read_snapshot(self.repo, head, self.settings.plan, self.settings.progress)
 
     def _next(self, snapshot: Snapshot, round_number: int) -> Manifest | None:
         limit = self.settings.limits.max_cost_usd
@@ -134,13 +137,7 @@ class LocalRun:
                 return
             self.listener.started(entry)
             result = pipeline.run_task(
-                manifest,
-                entry,
-                origin=origin,
-                results=results,
-                scratch=scratch,
-                environ=self.environ,
-                cancel=self.cancel,
+                manifest, entry, origin=origin, results=results, scratch=scratch, around=self._around
             )
             self.listener.finished(entry, result)
 
@@ -164,7 +161,7 @@ class LocalRun:
         for _ in range(_LANDING_TRIES):
             head = self.repo.commit(f"refs/heads/{self.branch}")
             assert head is not None
-            fan_in = pipeline.merge_batch(self.repo, manifest, results, head, verify)
+            fan_in = pipeline.merge_batch(self.repo, manifest, results, head, verify=verify)
             if not fan_in.commits:
                 return fan_in
             self.journal.record("landing", branch=self.branch, old=head, new=fan_in.tip)
@@ -204,13 +201,8 @@ class LocalRun:
                 Path(folder, "space"),
                 "fanin/verify",
             )
-            failure = pipeline.run_verify(
-                self.settings.verify,
-                space.checkout,
-                Path(folder, "log"),
-                self.settings.timeout,
-                self.environ,
-                self.cancel,
+            failure = run_verify(
+                self.settings.verify, space.checkout, Path(folder, "log"), self.settings.timeout, self._around
             )
         if failure is not None and not failure.counted:  # nobody's fault: the batch stays open for the next run
             raise Interrupted("interrupted while the merged work was verified; it is kept", "go on with  fanin run")

@@ -245,7 +245,10 @@ class Limits(Written):
 
 
 class Manifest(Document):
-    """The batch manifest: everything `task` and `merge` need, sealed by `digest`."""
+    """The batch manifest: everything `task`, `verify` and `merge` need, sealed by `digest`.
+
+    `retry` are ids that a person asked to try again; the fan-in grants the attempt in its commit.
+    """
 
     version: Literal[1] = 1
     run: str
@@ -258,6 +261,10 @@ class Manifest(Document):
     protected: tuple[str, ...]
     never: tuple[str, ...]
     limits: Limits
+    verify: str | None = None
+    verify_timeout: float = 1800.0
+    max_attempts: int = 3
+    retry: tuple[str, ...] = ()
     entries: tuple[BatchEntry, ...]
 
     @property
@@ -272,6 +279,7 @@ class Manifest(Document):
 class Result(Document):
     """What one attempt left, as written in `result.json` of its folder.
 
+    `run_attempt` is GitHub's: which run of the same job this was; 1 on one machine.
     `tree` is the git tree the attempt made and `pack` the file beside it with the objects the base lacks;
     both are None when nothing changed or the attempt failed before its work was captured. A failed attempt
     may still carry its work, so that it can be kept.
@@ -283,6 +291,7 @@ class Result(Document):
     task: str
     attempt: int
     base: str
+    run_attempt: int = 1
     started: str
     finished: str
     agent: str
@@ -297,6 +306,20 @@ class Result(Document):
         if self.succeeded == (self.failure is not None):
             raise ValueError("a result either succeeded or has a failure")
         return self
+
+
+class Verdict(Document):
+    """What `verify` found, bound to what it looked at: the head, the batch, and the tree that is green.
+
+    `failed` are the tasks to send back; `tree` is the head with all others in, before progress and marks.
+    """
+
+    version: Literal[1] = 1
+    batch: str
+    manifest: str
+    head: str
+    tree: str
+    failed: dict[str, Failure] = {}
 
 
 def digest_of(value: Any) -> str:

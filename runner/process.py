@@ -78,10 +78,12 @@ def run(
     idle_timeout: float | None = None,
     cancel: threading.Event | None = None,
     on_start: Callable[[str], None] = lambda _: None,
+    echo: Callable[[bytes], object] | None = None,
 ) -> Outcome:
     """Run to the end, output to `log` (bounded: its start and its end are kept). Times are seconds.
 
-    `on_start` gets the cookie before the program starts, so that what outlives a crash can be found.
+    `on_start` gets the cookie before the program starts, so that what outlives a crash can be found. `echo` gets the
+    output as it comes.
     EnvironmentBroken if the program cannot be started.
     """
     cookie = secrets.token_hex(16)
@@ -104,7 +106,7 @@ def run(
                 "check agent.command and that the program is on PATH",
             ) from None
         assert child.stdout is not None
-        recorder = _Recorder(sink, child.stdout)
+        recorder = _Recorder(sink, child.stdout, echo)
         try:
             ended = _watch(child, recorder, started, timeout, idle_timeout, cancel)
         finally:
@@ -145,8 +147,9 @@ def _watch(
 class _Recorder:
     """Copies a pipe to a file, keeping the first LOG_LIMIT bytes and the last TAIL bytes."""
 
-    def __init__(self, sink: BinaryIO, pipe: IO[bytes]) -> None:
+    def __init__(self, sink: BinaryIO, pipe: IO[bytes], echo: Callable[[bytes], object] | None) -> None:
         self._sink = sink
+        self._echo = echo
         self._fd = pipe.fileno()
         os.set_blocking(self._fd, False)
         self._selector = selectors.DefaultSelector()
@@ -192,6 +195,8 @@ class _Recorder:
     def _keep(self, data: bytes) -> None:
         room = max(0, LOG_LIMIT - self._written)
         self._sink.write(data[:room])
+        if self._echo is not None and room:
+            self._echo(data[:room])
         self._written += min(room, len(data))
         self._dropped += max(0, len(data) - room)
         self._tail = (self._tail + data)[-TAIL:]

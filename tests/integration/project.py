@@ -14,10 +14,11 @@ from typing import Any
 import yaml
 
 from runner import config
+from runner.fan_in import FanIn
 from runner.gitrepo import Repository
 from runner.local import Ended, LocalRun
 from runner.models import BatchEntry, Manifest, Result
-from runner.pipeline import FanIn, Snapshot
+from runner.snapshot import Snapshot
 
 AGENT = Path(__file__).parents[1] / "resources" / "fake_agent.py"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tests.integration.project import Project, Quiet, most_at_once
 
 SEED = [
@@ -33,7 +35,7 @@ def test_all_independent_run_at_once_and_never_more_than_max_concurrent(project:
 
 
 def test_all_sequential_runs_one_after_the_other(project: Project) -> None:
-    chain: list[dict[str, object]] = [
+    chain: list[dict[str, Any]] = [
         {"id": f"T{i}", "depends_on": [f"T{i - 1}"] if i else [], "do": [f"write t{i}: x"]} for i in range(4)
     ]
     project.plan(chain, max_concurrent=3)
@@ -144,7 +146,7 @@ def test_tasks_whose_files_overlap_never_share_a_batch(project: Project) -> None
 
 
 def test_individual_commits_one_per_task_with_its_own_progress_and_the_same_tree(project: Project) -> None:
-    tasks = [
+    tasks: list[dict[str, Any]] = [
         {"id": "A", "do": ["write a: a"]},
         {"id": "B", "do": ["write b: b"]},
         {"id": "C", "do": ["fail no"], "max_attempts": 1},

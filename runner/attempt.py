@@ -1,0 +1,125 @@
+"""One attempt: the agent at work in its checkout, what it left, and whether the task's own check is green."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from runner import agents, artifacts, process, workspace
+from runner.agents import prompt
+from runner.agents.command import ended_badly
+from runner.errors import GitFailed
+from runner.models import BatchEntry, Failure, FailureKind, Manifest, Usage
+from runner.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What an attempt gets from the machine it runs on: the environment to allow-list from, a way to be cancelled,
+    GitHub's run attempt, and who hears the agent's output as it comes.
+    """
+
+    environ: Mapping[str, str] = field(repr=False)
+    cancel: threading.Event | None = None
+    run_attempt: int = 1
+    echo: Callable[[bytes], object] | None = None
+
+
+@dataclass(frozen=True)
+class Left:
+    """What an attempt left: usage, a failure or none, and the tree if anything changed."""
+
+    usage: Usage
+    failure: Failure | None = None
+    tree: str | None = None
+
+
+def act(
+    manifest: Manifest,
+    entry: BatchEntry,
+    attempt: artifacts.Attempt,
+    space: Workspace,
+    folder: Path,
+    around: Surroundings,
+) -> Left:
+    """Run the agent and capture what it left. EnvironmentBroken or GitFailed if the machine does not do its part."""
+    agent = agents.agent_for(entry.agent)
+    call = agent.build(entry.agent, space.checkout)
+    prompt_file, report = space.folder / "prompt.md", space.folder / "report.json"
+    prompt_file.write_text(prompt.render(entry), encoding="utf-8")
+    told = {
+        "FANIN_PROMPT": str(prompt_file),
+        "FANIN_REPORT": str(report),
+        "FANIN_TASK": entry.task.id,
+        "FANIN_ATTEMPT": str(entry.attempt),
+        "FANIN_BASE": manifest.base,
+    }
+    outcome = process.run(
+        call.argv,
+        cwd=space.checkout,
+        env=process.environment(around.environ, entry.agent.env, {**told, **call.env}),
+        stdin=prompt_file,
+        log=folder / artifacts.LOG,
+        timeout=entry.timeout,
+        cancel=around.cancel,
+        echo=around.echo,
+        on_start=lambda cookie: artifacts.begin(folder, attempt.model_copy(update={"cookie": cookie})),
+    )
+    verdict = agent.read(outcome, report)
+    if verdict.failure is not None:
+        with suppress(GitFailed):  # the attempt failed already; its work is kept where it can be
+            return Left(verdict.usage, verdict.failure, _capture(space, folder))
+        return Left(verdict.usage, verdict.failure)
+    tree = _capture(space, folder)
+    if tree is None and not entry.task.allow_empty:
+        return Left(
+            verdict.usage,
+            Failure(
+                kind=FailureKind.NO_CHANGE,
+                log_tail=outcome.tail[-4_000:],
+                message=("the agent changed nothing (set allow_empty: true on the task if that is fine)"),
+            ),
+        )
+    return Left(verdict.usage, _verify_task(entry, space, folder, around), tree)
+
+
+def _capture(space: Workspace, folder: Path) -> str | None:
+    """The tree the agent left, packed beside the result; None if it is the base's own."""
+    tree = workspace.capture(space)
+    if tree == workspace.base_tree(space):
+        return None
+    workspace.write_pack(space, tree, folder / artifacts.PACK)
+    return tree
+
+
+def _verify_task(entry: BatchEntry, space: Workspace, folder: Path, around: Surroundings) -> Failure | None:
+    if entry.verify is None:
+        return None
+    return run_verify(entry.verify, space.checkout, folder / "verify.log", entry.timeout, around)
+
+
+def run_verify(
+    command: str,
+    checkout: Path,
+    log: Path,
+    timeout: float,
+    around: Surroundings,
+) -> Failure | None:
+    """Why the shell command is red in `checkout`, None if it is green. It sees no name of an agent's allow-list."""
+    outcome = process.run(
+        ["sh", "-c", command],
+        cwd=checkout,
+        env=process.environment(around.environ, (), {}),
+        stdin=None,
+        log=log,
+        timeout=timeout,
+        cancel=around.cancel,
+    )
+    failure = ended_badly(outcome)
+    if failure is None or failure.kind is FailureKind.INTERRUPTED:
+        return failure
+    how = "ran too long" if failure.kind is FailureKind.TIMEOUT else f"is red (status {outcome.exit_code})"
+    return Failure(kind=FailureKind.VERIFY, message=f"verify {how}: {command}", log_tail=failure.log_tail)

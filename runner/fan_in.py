@@ -1,0 +1,265 @@
+"""The fan-in of one batch: which results enter, how they become one tree, the commits that record it.
+
+It works in a quarantine and moves no branch. What is decided is decided in `policy`, `merge`, `verify` and `progress`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from runner import artifacts, policy, progress
+from runner.errors import GitFailed, VerdictOutdated
+from runner.gitrepo import Conflict, Quarantine, Repository
+from runner.merge import Candidate, Landed, Merged, message, unite
+from runner.models import Failure, FailureKind, Manifest, Result, Task, Verdict
+from runner.progress import Progress
+from runner.snapshot import Snapshot, state_files
+from runner.verify import culprits
+
+Verify = Callable[[str, Path], Failure | None]  # (commit, folder of its new objects) → why it is red, or None
+
+
+@dataclass(frozen=True)
+class FanIn:
+    """What a fan-in made of a batch: commits on top of `head` (oldest first, none if there is nothing to record),
+    the tasks that are in them, the failures, where work that is not in them is kept (task id → ref), and what the
+    branch says after it.
+    """
+
+    head: str
+    commits: tuple[str, ...] = ()
+    landed: tuple[str, ...] = ()
+    failed: Mapping[str, Failure] = field(default_factory=dict)
+    kept: Mapping[str, str] = field(default_factory=dict)
+    after: Snapshot | None = None
+
+    @property
+    def tip(self) -> str:
+        return self.commits[-1] if self.commits else self.head
+
+
+class Desk:
+    """The fan-in of one batch in one quarantine; implements `merge.Trees`."""
+
+    def __init__(self, repo: Repository, quarantine: Quarantine, manifest: Manifest, snapshot: Snapshot) -> None:
+        self.repo, self.quarantine, self.manifest = repo, quarantine, manifest
+        self.snapshot = replace(snapshot, progress=_with_grants(snapshot, manifest))
+        self.base_tree, self.head_tree = repo.tree(manifest.base), repo.tree(snapshot.commit)
+
+    # what `merge.unite` asks of git
+    def write(self, base: str, changes: Mapping[str, tuple[str, str] | None]) -> str:
+        return self.repo.write_tree(base, changes, self.quarantine.env)
+
+    def merge(self, base: str, ours: str, theirs: str) -> str | Conflict:
+        return self.repo.merge_trees(base, ours, theirs, self.quarantine.env)
+
+    def changes(self, old: str, new: str) -> list[policy.Change]:
+        return self.repo.changes(old, new, self.quarantine.env)
+
+    def admit(
+        self, readings: Sequence[artifacts.Reading], missing: Failure | None
+    ) -> tuple[list[Candidate], dict[str, Failure]]:
+        """Which results may be merged, and for each other task why not."""
+        candidates, failed = [], dict[str, Failure]()
+        for reading in readings:
+            outcome = self._admit_one(reading, missing)
+            if isinstance(outcome, Candidate):
+                candidates.append(outcome)
+            elif outcome is not None:
+                failed[reading.entry.task.id] = outcome
+        return candidates, failed
+
+    def _admit_one(self, reading: artifacts.Reading, missing: Failure | None) -> Candidate | Failure | None:
+        entry, result = reading.entry, reading.result
+        task = self.snapshot.plan.task(entry.task.id)
+        if result and task and self.snapshot.progress.holds(task, result):
+            return None  # a fan-in done twice
+        if not reading.started and missing is None:
+            return None
+        corrupt = self._import(reading)
+        if stale := progress.is_stale(self.snapshot.progress, task, entry.task_digest, entry.attempt):
+            return Failure(kind=FailureKind.STALE, message=f"the result does not count: {stale}")
+        if corrupt is not None:
+            return corrupt
+        if reading.failure is not None or result is None:
+            return reading.failure if reading.started else missing
+        tree = result.tree or self.base_tree
+        found = self.changes(self.base_tree, tree)
+        added = any(change.old is None for change in found)
+        refusal = policy.check(
+            entry.task,
+            found,
+            protected=self.manifest.protected,
+            never=self.manifest.never,
+            limits=self.manifest.limits,
+            base_paths=self.repo.paths(self.base_tree) if added else (),
+        )
+        return refusal or Candidate(entry, tree, found)
+
+    def _import(self, reading: artifacts.Reading) -> Failure | None:
+        """Bring the result's objects into the quarantine; why that cannot be."""
+        if reading.pack is None or reading.result is None or reading.result.tree is None:
+            return None
+        try:
+            self.repo.index_pack(reading.pack, self.quarantine, 4 * self.manifest.limits.size + 2**20)
+        except GitFailed as error:
+            return Failure(kind=FailureKind.CORRUPT, message=f"the pack is refused: {error.stderr[-300:]}")
+        if not self.repo.is_tree(reading.result.tree, self.quarantine.env):
+            return Failure(kind=FailureKind.CORRUPT, message="the pack does not hold the tree that the result names")
+        return None
+
+    def unite(self, candidates: Sequence[Candidate]) -> list[Merged]:
+        return unite(
+            self.base_tree, self.head_tree, candidates, self, each=self.manifest.commit_strategy == "individual"
+        )
+
+    def last_tree(self, fates: Sequence[Merged]) -> str:
+        """The head's tree with all that got in."""
+        return next((fate.tree for fate in reversed(fates) if fate.tree), self.head_tree)
+
+    def judged(
+        self, candidates: Sequence[Candidate], verify: Verify | None, verdict: Verdict | None
+    ) -> tuple[list[Merged], dict[str, Failure]]:
+        """The candidates' fates, and the failures of those that a verification sends back."""
+        if verdict is not None:
+            return self._as_the_verdict_says(candidates, verdict)
+        fates = self.unite(candidates)
+        if verify is None or not any(fate.tree for fate in fates):
+            return fates, {}
+        return self._verified(candidates, fates, verify)
+
+    def _as_the_verdict_says(
+        self, candidates: Sequence[Candidate], verdict: Verdict
+    ) -> tuple[list[Merged], dict[str, Failure]]:
+        """Rebuild the tree that was verified; its id must be the same, or the verdict says nothing about it."""
+        red = {
+            c.entry.task.id: verdict.failed[c.entry.task.id] for c in candidates if c.entry.task.id in verdict.failed
+        }
+        fates = self.unite([c for c in candidates if c.entry.task.id not in red])
+        found = (verdict.manifest, verdict.head, verdict.tree)
+        if found != (self.manifest.digest, self.snapshot.commit, self.last_tree(fates)):
+            raise VerdictOutdated(
+                "the verified tree is not the one that would land", "verify again on the branch's new head"
+            )
+        return fates, red
+
+    def _verified(
+        self, candidates: Sequence[Candidate], fates: list[Merged], verify: Verify
+    ) -> tuple[list[Merged], dict[str, Failure]]:
+        """The fates without the tasks that turn the merged tree red, and why those failed."""
+        landing = [c for c in candidates if any(f.entry is c.entry and f.tree for f in fates)]
+        logs: dict[tuple[int, ...], Failure] = {}
+
+        def is_green(some: Sequence[Candidate]) -> bool:
+            failure = verify(self._commit(self.last_tree(self.unite(some)), "verify"), self.quarantine.folder)
+            if failure is not None:
+                logs[tuple(c.entry.index for c in some)] = failure
+            return failure is None
+
+        guilty = culprits(landing, is_green)
+        if not guilty:
+            return fates, {}
+        already = len(guilty) == len(landing) and verify(self._commit(self.head_tree, "verify"), self.quarantine.folder)
+        red = {c.entry.task.id: _blame(c, logs, already_red=bool(already)) for c in guilty}
+        return self.unite([c for c in candidates if c not in guilty]), red
+
+    def commits(
+        self, readings: Sequence[artifacts.Reading], fates: Sequence[Merged], failed: Mapping[str, Failure]
+    ) -> tuple[list[str], Progress]:
+        """The commits that record the batch on top of the head, and the progress after them."""
+        results = {reading.entry.task.id: reading.result for reading in readings}
+        entries = {reading.entry.task.id: reading.entry for reading in readings}
+        after = self.snapshot.progress.with_records(
+            {task.id: self.snapshot.progress.record(task) for task in self.snapshot.plan.tasks}
+        )
+        counted = {task_id: failure for task_id, failure in failed.items() if failure.counted}
+        groups = (
+            [[fate] for fate in fates]
+            if self.manifest.commit_strategy == "individual"
+            else [list(fates)]
+            if fates
+            else []
+        )
+        if counted and (not groups or self.manifest.commit_strategy == "individual"):
+            groups.append([])
+        commits: list[str] = []
+        for group in groups:
+            for fate in group:
+                result = results[fate.entry.task.id]
+                assert result is not None
+                after = after.completed(self._task(fate.entry.task.id), result)
+            last = group is groups[-1]
+            for task_id, failure in counted.items() if last else ():
+                after = after.failed(self._task(task_id), entries[task_id].attempt, failure, results[task_id])
+            tree = self._with_state(group[-1].tree if group else fates[-1].tree if fates else self.head_tree, after)
+            told = message(
+                self.manifest,
+                [Landed(f.entry, _summary(results[f.entry.task.id])) for f in group],
+                counted if last else {},
+            )
+            commits.append(self._commit(tree, told, commits[-1] if commits else self.snapshot.commit))
+        return commits, after
+
+    def after(self, commits: Sequence[str], known: Progress) -> Snapshot:
+        """What the branch says once the commits have landed."""
+        return replace(self.snapshot, commit=commits[-1] if commits else self.snapshot.commit, progress=known)
+
+    def kept_commits(self, readings: Sequence[artifacts.Reading], failed: Mapping[str, Failure]) -> dict[str, str]:
+        """A commit for every attempt's work that does not land, so that nothing paid for is lost."""
+        kept = {}
+        for reading in readings:
+            task_id, result = reading.entry.task.id, reading.result
+            if task_id in failed and result and result.tree and self.repo.is_tree(result.tree, self.quarantine.env):
+                kept[task_id] = self._commit(
+                    result.tree,
+                    f"{task_id}, attempt {reading.entry.attempt}: work that did not "
+                    f"land\n\n{failed[task_id].message}\n",
+                    self.manifest.base,
+                )
+        return kept
+
+    def folder(self, task_id: str) -> str:
+        return next(entry.folder for entry in self.manifest.entries if entry.task.id == task_id)
+
+    def _task(self, task_id: str) -> Task:
+        return self.snapshot.graph.tasks[task_id]
+
+    def _commit(self, tree: str, text: str, parent: str | None = None) -> str:
+        return self.repo.commit_tree(tree, [parent or self.snapshot.commit], text, self.quarantine.env)
+
+    def _with_state(self, tree: str | None, after: Progress) -> str:
+        """`tree` with the progress file and the plan's marks as they are after the batch."""
+        assert tree is not None
+        return self.repo.write_tree(
+            tree,
+            state_files(self.repo, self.snapshot, after, self.manifest.progress, self.quarantine.env),
+            self.quarantine.env,
+        )
+
+
+def _with_grants(snapshot: Snapshot, manifest: Manifest) -> Progress:
+    """The head's progress with the attempts that a person asked for when the batch was chosen.
+
+    Not for a task whose attempt is recorded already: a fan-in done twice must grant nothing twice.
+    """
+    attempts = {entry.task.id: entry.attempt for entry in manifest.entries}
+    known = snapshot.progress
+    for task in snapshot.plan.tasks:
+        if task.id in manifest.retry and known.record(task).attempts < attempts.get(task.id, 1_000_000):
+            known = known.retried(task, manifest.max_attempts)
+    return known
+
+
+def _summary(result: Result | None) -> str | None:
+    return result.usage.summary if result else None
+
+
+def _blame(culprit: Candidate, logs: Mapping[tuple[int, ...], Failure], *, already_red: bool) -> Failure:
+    """Why the culprit is sent back: the shortest red set that ends with it has the log that shows it."""
+    mine = [key for key in logs if key[-1] == culprit.entry.index]
+    failure = logs[min(mine, key=len)] if mine else next(iter(logs.values()))
+    if not already_red:
+        return failure
+    return failure.model_copy(update={"message": f"{failure.message} (the branch is red without this work as well)"})
