@@ -1,0 +1,835 @@
+"""Everything fanin asks of GitHub's REST API: the only importer of PyGithub, one small method per deed.
+
+Separate because PyGithub is slow to import, which matrix legs must not pay for, and because GitHub's refusals
+are known by status and wording only: here, and nowhere else, they become errors that say what to do.
+PyGithub's own retrying and pacing are off: they sleep without a bound and repeat calls that must not be
+repeated. Every request and answer is checked against GitHub's own description in tests/contract.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from itertools import count
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import quote, urlsplit
+
+import requests
+from github import Auth, Github, GithubException
+from github.IssueComment import IssueComment
+from github.PullRequest import PullRequest
+
+from runner.errors import EnvironmentBroken, FaninError, UsageProblem
+
+DEFAULT_API_URL = "https://api.github.com"
+BODY_LIMIT = 65_536  # characters of a comment or a pull request's description
+TITLE_LIMIT = 256
+INPUTS_LIMIT = 25  # of a workflow_dispatch, by GitHub's description
+PAYLOAD_LIMIT = 65_535  # characters of all its inputs together
+TREE_CHUNK = 100  # a tree of 200 and more entries was seen to time out with 502
+_SECONDARY_WAIT = 60.0  # what GitHub asks for when a secondary limit names no time
+_DOWNLOAD_CHUNK = 64 * 1024
+_CHECK_ROUTE = "something else may have answered: check GITHUB_API_URL and the proxy settings"
+_CUT_NOTE = "\n\n_Cut here: GitHub takes no more than 65,536 characters._"
+
+T = TypeVar("T")
+
+
+# --- what can go wrong -------------------------------------------------------------------------------------
+
+
+class GitHubRefused(EnvironmentBroken):
+    """GitHub answered no. Carries the `status` and GitHub's own `reason`; the subclasses say more."""
+
+    def __init__(self, message: str, advice: str = "", *, status: int = 0, reason: str = "") -> None:
+        super().__init__(message, advice)
+        self.status = status
+        self.reason = reason
+
+
+class BadToken(GitHubRefused):
+    """The token is no token, or its job has ended."""
+
+
+class MissingPermission(GitHubRefused):
+    """The token may not do this; the advice names the permission and where to add it."""
+
+
+class NotFound(GitHubRefused):
+    """GitHub has no such thing, or hides it from this token."""
+
+
+class RateLimited(EnvironmentBroken):
+    """GitHub asks for a longer wait than the caller allows. No GitHubRefused: it says nothing of the call."""
+
+
+class GitHubUnreachable(EnvironmentBroken):
+    """No answer, or a server's failure, also after repeating what may be repeated."""
+
+
+class UnexpectedAnswer(EnvironmentBroken):
+    """An answer that is not GitHub's: a proxy's page, a redirect elsewhere, a field that is not there."""
+
+
+class NoDispatchTrigger(UsageProblem):
+    """The workflow cannot be started by fanin: it declares no `workflow_dispatch`. The advice is the YAML."""
+
+
+class UndeclaredInputs(UsageProblem):
+    """The workflow does not declare an input that fanin sends it. The advice is the YAML."""
+
+
+class DispatchRefused(UsageProblem):
+    """The workflow cannot be started for another reason that the user can mend."""
+
+
+class NoSuchBranch(EnvironmentBroken):
+    """The branch is not there (any more)."""
+
+
+class HeadMoved(EnvironmentBroken):
+    """The branch is no longer where fanin built on; the caller merges again on `actual`."""
+
+    def __init__(self, branch: str, expected: str, actual: str) -> None:
+        super().__init__(
+            f"{branch} moved from {expected[:12]} to {actual[:12]} while fanin was merging",
+            "nothing was changed; fanin merges again on the new head, or run it again",
+        )
+        self.branch, self.expected, self.actual = branch, expected, actual
+
+
+class BranchRefuses(EnvironmentBroken):
+    """The branch is where we think it is, but a rule or a protection refuses fanin's commit."""
+
+
+class NotVerified(EnvironmentBroken):
+    """GitHub did not sign fanin's commit. The branch was left alone: no silent fallback to unsigned."""
+
+
+class TreeDiffers(EnvironmentBroken):
+    """What GitHub built is not the tree fanin merged, so the branch was left alone."""
+
+
+class MayNotOpenPulls(EnvironmentBroken):
+    """Actions may not open a pull request here; `compare_url` lets a person do it with one click."""
+
+    def __init__(self, compare_url: str, reason: str, advice: str) -> None:
+        super().__init__(
+            f"fanin may not open a pull request here ({reason})", f"{advice}\nor open it by hand: {compare_url}"
+        )
+        self.compare_url = compare_url
+
+
+class ArtifactGone(EnvironmentBroken):
+    """The artifact has expired or was deleted."""
+
+
+class ArtifactTooLarge(EnvironmentBroken):
+    """The artifact is larger than the caller allows; nothing of it was kept."""
+
+
+class ArtifactDamaged(EnvironmentBroken):
+    """The artifact's bytes are not those that were uploaded; nothing of it was kept."""
+
+
+# --- data --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Retry:
+    """How patient a `GitHub` is: `budget` seconds of waiting in all, `attempts` for each failing call."""
+
+    budget: float = 600.0
+    attempts: int = 4
+    sleep: Callable[[float], None] = time.sleep
+    now: Callable[[], float] = time.time
+
+
+@dataclass(frozen=True)
+class Pull:
+    """An open pull request."""
+
+    number: int
+    url: str
+    head: str
+    base: str
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """One artifact of a run, whichever attempt left it. `digest` is `sha256:<hex of the zip>` where known."""
+
+    id: int
+    name: str
+    size: int
+    created: str | None
+    expired: bool
+    digest: str | None = None
+
+
+@dataclass(frozen=True)
+class Change:
+    """One path of a commit: its git mode and bytes; None deletes it.
+
+    A symlink's (120000) bytes are its target, a submodule's (160000) are its commit id in hex.
+    """
+
+    path: str
+    mode: str
+    content: bytes | None
+
+
+@dataclass(frozen=True)
+class ApiCommit:
+    """One commit to make: `changes` on top of `base_tree`; `tree` is the id that must come out, if known."""
+
+    message: str
+    base_tree: str
+    changes: tuple[Change, ...]
+    tree: str | None = None
+
+
+# --- pure helpers ------------------------------------------------------------------------------------------
+
+
+def web_url(api_url: str) -> str:
+    """The address people use, from the API's: github.com, `<name>.ghe.com` or an Enterprise Server."""
+    parts = urlsplit(api_url)
+    if parts.path.rstrip("/") == "/api/v3":
+        return f"{parts.scheme}://{parts.netloc}"
+    return f"{parts.scheme}://{parts.netloc.removeprefix('api.')}"
+
+
+def permission_advice(permission: str) -> str:
+    """The lines to add for a permission such as `actions: write`."""
+    return f"add to the job that calls fanin's workflow:\n    permissions:\n      {permission}"
+
+
+def dispatch_yaml(inputs: Iterable[str]) -> str:
+    """The trigger a workflow needs so that fanin may start it with these inputs."""
+    lines = ["on:", "  workflow_dispatch:"]
+    names = sorted(inputs)
+    if names:
+        lines.append("    inputs:")
+    for name in names:
+        lines += [
+            f"      {name}:",
+            "        description: Written by fanin; leave it empty",
+            "        type: string",
+            "        required: false",
+            '        default: ""',
+        ]
+    return "\n".join(lines)
+
+
+def bounded(text: str, limit: int = BODY_LIMIT) -> str:
+    """`text` as GitHub takes it: cut at a line's end, an open code fence closed, and saying so."""
+    if len(text) <= limit:
+        return text
+    room = limit - len(_CUT_NOTE) - len("\n```")
+    kept = text[:room]
+    kept = kept[: kept.rfind("\n")] if "\n" in kept else kept
+    fences = sum(line.lstrip().startswith("```") for line in kept.splitlines())
+    return kept + ("\n```" if fences % 2 else "") + _CUT_NOTE
+
+
+def rate_limit_wait(status: int, reason: str, headers: Mapping[str, str], *, now: float, strike: int) -> float | None:
+    """Seconds GitHub asks us to wait, or None when this answer is no rate limit.
+
+    The order is GitHub's: `retry-after`, else `x-ratelimit-reset` when nothing remains, else a minute that
+    doubles with each `strike`. A 403 alone is a missing permission.
+    https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api#exceeding-the-rate-limit
+    """
+    if status not in (403, 429):
+        return None
+    after = headers.get("retry-after", "")
+    if after.isdigit():
+        return max(1.0, float(after))
+    reset = headers.get("x-ratelimit-reset", "")
+    if headers.get("x-ratelimit-remaining") == "0" and reset.isdigit():
+        return max(1.0, float(reset) - now + 1)  # it is not said when in that second the limit is lifted
+    if status == 429 or re.search(r"rate limit|abuse detection", reason, re.IGNORECASE):
+        return _SECONDARY_WAIT * 2.0**strike
+    return None
+
+
+def reason_of(data: object) -> str:
+    """GitHub's own words in an error answer: the message and those of its `errors`."""
+    if not isinstance(data, dict):
+        return ""
+    errors = data.get("errors")
+    words = [data.get("message"), *(errors if isinstance(errors, list) else [errors])]
+    words = [word.get("message") if isinstance(word, dict) else word for word in words]
+    return ": ".join(word.strip() for word in words if isinstance(word, str) and word.strip())
+
+
+def refused(status: int, reason: str, permission: str) -> GitHubRefused:
+    """The general error for an answer of 400 and above; `permission` is what the call needs."""
+    said = f"{status} {reason}".strip()
+    if status == 401:
+        return BadToken(
+            f"GitHub does not accept the token ({said})",
+            "a GITHUB_TOKEN lives as long as its job; pass `github-token: ${{ github.token }}`",
+            status=status,
+            reason=reason,
+        )
+    if status == 403:
+        return MissingPermission(
+            f"the token may not do this ({said}): it needs `{permission}`",
+            permission_advice(permission),
+            status=status,
+            reason=reason,
+        )
+    if status == 404:
+        return NotFound(
+            f"GitHub finds nothing, or hides it from a token without `{permission}` ({said})",
+            "check the name; " + permission_advice(permission),
+            status=status,
+            reason=reason,
+        )
+    return GitHubRefused(f"GitHub refused ({said})", status=status, reason=reason)
+
+
+def explain_dispatch(error: GitHubRefused, workflow: str, ref: str, inputs: Iterable[str]) -> FaninError:
+    """What a refused dispatch means for the user. GitHub tells the cases apart by their words alone."""
+    place = f".github/workflows/{workflow} on {ref}"
+    if error.status == 404:
+        return NotFound(
+            f"GitHub knows no workflow {workflow} ({error.reason})",
+            "its file must be on the default branch too; if it is:\n" + permission_advice("actions: write"),
+            status=404,
+            reason=error.reason,
+        )
+    if error.status != 422:
+        return error
+    if "does not have 'workflow_dispatch' trigger" in error.reason:
+        return NoDispatchTrigger(
+            f"{workflow} has no `workflow_dispatch` trigger, so fanin cannot start it",
+            f"add to {place} (keep its other triggers):\n{dispatch_yaml(inputs)}",
+        )
+    if "Unexpected inputs provided" in error.reason:
+        names = re.findall(r'"([^"]+)"', error.reason) or sorted(inputs)
+        return UndeclaredInputs(
+            f"{workflow} does not declare the input {', '.join(names)}", f"add to {place}:\n{dispatch_yaml(names)}"
+        )
+    if "No ref found" in error.reason:
+        return NoSuchBranch(f"GitHub does not start {workflow} on {ref}: {error.reason}", "push the branch first")
+    return DispatchRefused(
+        f"GitHub does not start {workflow} on {ref}: {error.reason}",
+        "if it is disabled, enable it on the Actions page; give required inputs a default",
+    )
+
+
+def in_chunks(changes: Sequence[Change], size: int = TREE_CHUNK) -> Iterator[tuple[Change, ...]]:
+    """Changes in the order and portions GitHub can build: deletions first, at most `size` in one tree.
+
+    Never mixed in one call: where a file gives way to a folder of its name, the file must go first.
+    """
+    for deletes in (True, False):
+        portion = [change for change in changes if (change.content is None) is deletes]
+        for start in range(0, len(portion), size):
+            yield tuple(portion[start : start + size])
+
+
+def tree_entry(change: Change, blob: str | None) -> dict[str, str | None]:
+    """A change as the trees endpoint takes it; a null id deletes."""
+    kind = "commit" if change.mode == "160000" else "blob"
+    return {"path": change.path, "mode": change.mode, "type": kind, "sha": blob}
+
+
+def field(data: object, *keys: str) -> Any:
+    """The value at `keys` of an answer. UnexpectedAnswer when it is not there."""
+    for key in keys:
+        if not isinstance(data, dict) or data.get(key) is None:
+            raise UnexpectedAnswer(f"GitHub's answer has no `{'.'.join(keys)}`", _CHECK_ROUTE)
+        data = data[key]
+    return data
+
+
+# --- the edge ----------------------------------------------------------------------------------------------
+
+
+class GitHub:
+    """One repository on GitHub, as fanin needs it. Every method raises only errors of `runner.errors`.
+
+    `timeout` bounds each request and `retry` all the waiting: rate limits are waited out within its budget,
+    and what can be repeated without harm is repeated when GitHub or the network fails.
+    """
+
+    def __init__(
+        self,
+        token: str,
+        repository: str,
+        api_url: str = DEFAULT_API_URL,
+        *,
+        timeout: float = 30.0,
+        retry: Retry | None = None,
+    ) -> None:
+        if not token:
+            raise UsageProblem("fanin has no token for GitHub", "set GITHUB_TOKEN to ${{ github.token }}")
+        if not re.fullmatch(r"[\w.-]+/[\w.-]+", repository):
+            raise UsageProblem(f"{repository!r} is no repository", "write it as owner/name")
+        self.repository = repository
+        self._retry = retry or Retry()
+        self._waited = 0.0
+        self._timeout = timeout
+        self._api_url = api_url.rstrip("/")
+        self._github = Github(
+            auth=Auth.Token(token),
+            base_url=self._api_url,
+            timeout=max(1, int(timeout)),
+            user_agent="fanin",
+            per_page=100,
+            retry=None,
+            lazy=True,
+            seconds_between_requests=None,
+            seconds_between_writes=None,
+        )
+        self._repo = self._github.get_repo(repository)
+        self._root = f"/repos/{repository}"
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._github.close()
+
+    # --- workflows
+
+    def dispatch(self, workflow_file: str, ref: str, inputs: Mapping[str, str]) -> str | None:
+        """Start a workflow on a branch; the address of its run where GitHub tells it.
+
+        Raises NoDispatchTrigger, UndeclaredInputs, DispatchRefused, NoSuchBranch, NotFound and
+        MissingPermission. Never repeated after a failure of the server: it might have started.
+        """
+        size = sum(len(name) + len(value) for name, value in inputs.items())
+        if len(inputs) > INPUTS_LIMIT or size > PAYLOAD_LIMIT:
+            raise DispatchRefused(
+                f"{len(inputs)} inputs of {size} characters cannot start {workflow_file}",
+                f"GitHub takes {INPUTS_LIMIT} inputs and {PAYLOAD_LIMIT} characters in all",
+            )
+        body: dict[str, object] = {"ref": ref, "inputs": dict(inputs)}
+        if not self._enterprise_server:  # its description does not know the field
+            body["return_run_details"] = True
+        url = f"{self._root}/actions/workflows/{quote(workflow_file, safe='')}/dispatches"
+        try:
+            data = self._send("POST", url, body, needs="actions: write", repeat=False)
+        except GitHubRefused as error:
+            raise explain_dispatch(error, workflow_file, ref, inputs) from error
+        return data.get("html_url") if isinstance(data, dict) else None
+
+    def trigger(self, workflow_file: str, ref: str) -> str | None:
+        """Start the user's own workflow after landing: a push by GITHUB_TOKEN starts none. As `dispatch`."""
+        return self.dispatch(workflow_file, ref, {})
+
+    # --- pull requests
+
+    def sticky_comment(self, pull_number: int, marker: str, body: str) -> str:
+        """Write our one comment on a pull request, in place if it is there; its address.
+
+        `marker` is an HTML comment and becomes the first line. A comment counts as ours only if it starts
+        with the marker and was written by the same user or, for an app's token such as GITHUB_TOKEN, by a
+        bot: anyone may paste a marker, and our token may overwrite anyone's comment.
+        """
+        if not re.fullmatch(r"<!-- [^<>]+ -->", marker):
+            raise ValueError(f"a marker is an HTML comment, not {marker!r}")
+        text = bounded(f"{marker}\n{body}")
+        ours = self._own_comment(pull_number, marker)
+        if ours is not None and ours.body == text:
+            return ours.html_url
+        if ours is not None:
+            with suppress(NotFound):  # deleted since we looked
+                self._call(lambda: ours.edit(text), needs="pull-requests: write", repeat=True)
+                return ours.html_url
+        issue = self._repo.get_issue(pull_number)
+        made = self._call(lambda: issue.create_comment(text), needs="pull-requests: write", repeat=False)
+        return made.html_url
+
+    def _own_comment(self, pull_number: int, marker: str) -> IssueComment | None:
+        issue = self._repo.get_issue(pull_number)
+        comments = self._call(lambda: list(issue.get_comments()), needs="pull-requests: read", repeat=True)
+        marked = [comment for comment in comments if (comment.body or "").startswith(marker)]
+        login = self._own_login() if marked else None
+        for comment in marked:
+            author = comment.user  # None for a deleted account
+            if author and (author.type == "Bot" if login is None else author.login == login):
+                return comment
+        return None
+
+    def _own_login(self) -> str | None:
+        """Whose token this is; None for an app's, GITHUB_TOKEN included: those may not ask."""
+        user = self._github.get_user()
+        try:
+            return self._call(lambda: user.login, needs="metadata: read", repeat=True)
+        except (MissingPermission, NotFound):
+            return None
+
+    def find_open_pull(self, head: str, base: str) -> Pull | None:
+        """The open pull request from our branch `head` into `base`, if there is one."""
+        full_head = f"{self.repository.split('/')[0]}:{head}"
+        found = self._call(
+            lambda: list(self._repo.get_pulls(state="open", head=full_head, base=base)),
+            needs="pull-requests: read",
+            repeat=True,
+        )
+        # GitHub ignores a filter it cannot read, and would list them all.
+        ours = (pull for pull in found if pull.base.ref == base and self._is_ours(pull, head))
+        return next(map(_pull, ours), None)
+
+    def _is_ours(self, pull: PullRequest, head: str) -> bool:
+        where = pull.head.repo  # None when a fork was deleted
+        return pull.head.ref == head and bool(where) and where.full_name.lower() == self.repository.lower()
+
+    def open_pull(self, head: str, base: str, title: str, body: str) -> Pull:
+        """Open a pull request, or return the one that is open from that head into that base.
+
+        Raises MayNotOpenPulls, with a link to do it by hand.
+        """
+        found = self.find_open_pull(head, base)
+        if found:
+            return found
+        try:
+            made = self._call(
+                lambda: self._repo.create_pull(base, head, title=title[:TITLE_LIMIT], body=bounded(body)),
+                needs="pull-requests: write",
+                repeat=False,
+            )
+        except GitHubRefused as error:
+            if found := self.find_open_pull(head, base):  # another run was faster
+                return found
+            raise self._explain_pull(error, head, base) from error
+        return _pull(made)
+
+    def compare_url(self, head: str, base: str) -> str:
+        """The page where a person opens the pull request with one click."""
+        return f"{web_url(self._api_url)}/{self.repository}/compare/{quote(base)}...{quote(head)}?expand=1"
+
+    def _explain_pull(self, error: GitHubRefused, head: str, base: str) -> FaninError:
+        if "not permitted to create" in error.reason:
+            advice = (
+                "allow it under Settings → Actions → General → Workflow permissions: "
+                "“Allow GitHub Actions to create and approve pull requests”"
+            )
+        elif isinstance(error, MissingPermission):
+            advice = error.advice
+        else:
+            return error
+        return MayNotOpenPulls(self.compare_url(head, base), error.reason, advice)
+
+    # --- branches
+
+    def default_branch(self) -> str:
+        """The repository's default branch."""
+        return self._call(lambda: self._repo.default_branch, needs="metadata: read", repeat=True)
+
+    def branch_head(self, branch: str) -> str | None:
+        """The commit a branch points to; None when there is no such branch."""
+        try:
+            data = self._send("GET", f"{self._root}/git/ref/heads/{quote(branch)}", needs="contents: read")
+        except GitHubRefused as error:
+            if error.status in (404, 409):  # 409: the repository is empty
+                return None
+            raise
+        return str(field(data, "object", "sha"))
+
+    def open_branches(self, prefix: str) -> dict[str, str]:
+        """Branches whose name starts with `prefix`, such as `fanin/`, and their heads."""
+        url = f"{self._root}/git/matching-refs/heads/{quote(prefix)}"
+        data = self._send("GET", url, needs="contents: read")
+        heads = {
+            str(field(ref, "ref")).removeprefix("refs/heads/"): str(field(ref, "object", "sha"))
+            for ref in _listed(data)
+        }
+        return {name: sha for name, sha in sorted(heads.items()) if name.startswith(prefix)}
+
+    def create_branch(self, branch: str, sha: str) -> None:
+        """Make a branch at a commit; done already is done. Raises HeadMoved when it is elsewhere."""
+        try:
+            self._send(
+                "POST", f"{self._root}/git/refs", {"ref": f"refs/heads/{branch}", "sha": sha}, needs="contents: write"
+            )
+        except GitHubRefused as error:
+            there = self.branch_head(branch) if error.status in (409, 422) else None
+            if there is None:
+                raise
+            if there != sha:
+                raise HeadMoved(branch, sha, there) from error
+
+    def requires_signatures(self, branch: str) -> bool:
+        """Whether a ruleset demands signed commits on the branch, which need not exist yet.
+
+        A classic branch protection shows this to administrators only, never to GITHUB_TOKEN: False here does
+        not promise that an unsigned push is taken.
+        """
+        url = f"{self._root}/rules/branches/{quote(branch, safe='')}"
+        try:
+            rules = self._pages(url, needs="metadata: read")
+        except (NotFound, MissingPermission):  # plans and servers without rulesets
+            return False
+        return any(field(rule, "type") == "required_signatures" for rule in rules)
+
+    def commit_via_api(self, branch: str, expected_head: str, commits: Sequence[ApiCommit]) -> str:
+        """Put commits on a branch so that GitHub signs them; the new head.
+
+        The branch moves once, at the end, and only when each commit is verified and has its expected tree.
+        Raises NotVerified, TreeDiffers, HeadMoved, BranchRefuses, NoSuchBranch; the branch is then untouched.
+        """
+        if not commits:
+            raise ValueError("no commit to make")
+        blobs: dict[bytes, str] = {}
+        head = expected_head
+        for commit in commits:
+            head = self._make_commit(commit, head, blobs)
+        self._move(branch, expected_head, head)
+        return head
+
+    def _make_commit(self, commit: ApiCommit, parent: str, blobs: dict[bytes, str]) -> str:
+        tree = commit.base_tree
+        for portion in in_chunks(commit.changes):
+            entries = [tree_entry(change, self._blob(change, blobs)) for change in portion]
+            data = self._send(
+                "POST", f"{self._root}/git/trees", {"base_tree": tree, "tree": entries}, needs="contents: write"
+            )
+            tree = str(field(data, "sha"))
+        if commit.tree is not None and tree != commit.tree:
+            raise TreeDiffers(
+                f"GitHub built tree {tree[:12]} where {commit.tree[:12]} was merged",
+                "the branch was not changed; please report this with the files changed",
+            )
+        # GitHub signs for an app's token only if author, committer and signature are all left out.
+        body = {"message": commit.message, "tree": tree, "parents": [parent]}
+        data = self._send("POST", f"{self._root}/git/commits", body, needs="contents: write")
+        verdict = field(data, "verification")
+        if verdict.get("verified") is not True:
+            raise _not_verified(str(field(data, "sha")), str(verdict.get("reason")))
+        return str(field(data, "sha"))
+
+    def _blob(self, change: Change, blobs: dict[bytes, str]) -> str | None:
+        if change.content is None:
+            return None
+        if change.mode == "160000":
+            return change.content.decode("ascii")
+        if change.content not in blobs:
+            body = {"content": base64.b64encode(change.content).decode("ascii"), "encoding": "base64"}
+            data = self._send("POST", f"{self._root}/git/blobs", body, needs="contents: write")
+            blobs[change.content] = str(field(data, "sha"))
+        return blobs[change.content]
+
+    def _move(self, branch: str, expected: str, new: str) -> None:
+        try:
+            self._send(
+                "PATCH",
+                f"{self._root}/git/refs/heads/{quote(branch)}",
+                {"sha": new, "force": False},
+                needs="contents: write",
+            )
+        except GitHubRefused as error:
+            if error.status not in (403, 409, 422) or "not accessible by" in error.reason:
+                raise
+            # GitHub words a moved branch, a lost race and a rule in many ways; where the branch is, decides.
+            actual = self.branch_head(branch)
+            if actual is None:
+                raise NoSuchBranch(f"the branch {branch} is gone", "make it again or name another") from error
+            if actual != expected:
+                raise HeadMoved(branch, expected, actual) from error
+            raise BranchRefuses(
+                f"{branch} refuses fanin's commit ({error.status} {error.reason})",
+                "let GitHub Actions bypass the rule, or merge by pull request",
+            ) from error
+
+    # --- artifacts and people
+
+    def artifacts(self, run_id: int) -> list[Artifact]:
+        """All artifacts of a run, those of earlier attempts included."""
+        url = f"{self._root}/actions/runs/{run_id}/artifacts"
+        listed = self._pages(url, key="artifacts", needs="actions: read")
+        return [
+            Artifact(
+                id=int(field(item, "id")),
+                name=str(field(item, "name")),
+                size=int(field(item, "size_in_bytes")),
+                created=item.get("created_at"),
+                expired=bool(field(item, "expired")),
+                digest=item.get("digest"),
+            )
+            for item in listed
+        ]
+
+    def download_artifact(self, artifact_id: int, path: Path, max_bytes: int, *, digest: str | None = None) -> None:
+        """Write an artifact's zip to `path`, whole or not at all.
+
+        Raises ArtifactGone, ArtifactTooLarge (more than `max_bytes`), ArtifactDamaged (not `digest`).
+        """
+        part = path.with_name(path.name + ".part")
+        try:
+            self._call(lambda: self._download(artifact_id, part, max_bytes, digest), needs="actions: read", repeat=True)
+            part.replace(path)
+        except OSError as error:
+            raise EnvironmentBroken(f"artifact {artifact_id} cannot be written: {error}") from error
+        except GitHubRefused as error:
+            if error.status not in (404, 410):
+                raise
+            raise ArtifactGone(
+                f"artifact {artifact_id} is gone ({error.status} {error.reason})",
+                "it expired or was deleted; its task is tried again",
+            ) from error
+        finally:
+            part.unlink(missing_ok=True)
+
+    def _download(self, artifact_id: int, path: Path, max_bytes: int, digest: str | None) -> None:
+        url = f"{self._root}/actions/artifacts/{artifact_id}/zip"
+        headers, _ = self._github.requester.requestJsonAndCheck("GET", url)
+        location = str(field(headers, "location"))
+        target = urlsplit(location)
+        if target.scheme != "https" and target.scheme != urlsplit(self._api_url).scheme:
+            raise UnexpectedAnswer(f"artifact {artifact_id} would come over {target.scheme!r}, not https", _CHECK_ROUTE)
+        try:
+            found = self._stream(location, path, max_bytes)
+        except requests.RequestException as error:
+            # The location is signed, so it is a secret for a minute: only its host may be told.
+            raise requests.ConnectionError(f"{type(error).__name__} from {target.hostname}") from None
+        if digest and digest != f"sha256:{found}":
+            raise ArtifactDamaged(
+                f"artifact {artifact_id} has sha256:{found}, {digest} was uploaded",
+                "run the merge again; if it stays so, the task must run again",
+            )
+
+    def _stream(self, location: str, path: Path, max_bytes: int) -> str:
+        """Write the bytes at `location` to `path`; their sha256."""
+        digest, size = hashlib.sha256(), 0
+        # Its own session, without our token: the target is another company's storage with a signed address.
+        with requests.Session() as session:
+            session.auth = _no_auth
+            with (
+                session.get(location, stream=True, timeout=self._timeout, allow_redirects=False) as answer,
+                path.open("wb") as file,
+            ):
+                if answer.status_code != 200:
+                    raise requests.HTTPError(str(answer.status_code))
+                for chunk in answer.iter_content(_DOWNLOAD_CHUNK):
+                    size += len(chunk)
+                    if size > max_bytes:
+                        raise ArtifactTooLarge(
+                            f"an artifact is larger than {max_bytes} bytes",
+                            "raise `limits.size`, or keep the task's change smaller",
+                        )
+                    digest.update(chunk)
+                    file.write(chunk)
+        return digest.hexdigest()
+
+    def actor_permission(self, user: str) -> str:
+        """What a person may do here: `admin`, `write`, `read` or `none`."""
+        try:
+            return self._call(lambda: self._repo.get_collaborator_permission(user), needs="metadata: read", repeat=True)
+        except NotFound:
+            return "none"
+
+    # --- the one way out
+
+    @property
+    def _enterprise_server(self) -> bool:
+        return urlsplit(self._api_url).path == "/api/v3"
+
+    def _send(
+        self, verb: str, url: str, body: Mapping[str, object] | None = None, *, needs: str, repeat: bool = True
+    ) -> Any:
+        """One request by PyGithub's requester, for what its objects lack or do otherwise; its JSON."""
+        send = partial(self._github.requester.requestJsonAndCheck, verb, url, input=body)
+        return self._call(send, needs=needs, repeat=repeat)[1]
+
+    def _pages(self, url: str, *, key: str | None = None, needs: str) -> list[Any]:
+        """All items of a paginated list, which is the answer itself or under its `key`."""
+        items: list[Any] = []
+        for page in count(1):
+            query = {"per_page": 100, "page": page}
+            get = partial(self._github.requester.requestJsonAndCheck, "GET", url, query)
+            headers, data = self._call(get, needs=needs, repeat=True)
+            items += _listed(field(data, key) if key else data)
+            if 'rel="next"' not in headers.get("link", ""):
+                break
+        return items
+
+    def _call(self, deed: Callable[[], T], *, needs: str, repeat: bool) -> T:
+        """Do it; wait out rate limits; repeat after other failures if `repeat`; name what stays wrong.
+
+        A rate-limited request was not done, so it is always safe to send again.
+        """
+        strike = failures = 0
+        while True:
+            try:
+                return deed()
+            except GithubException as error:
+                status, reason = error.status, reason_of(error.data)
+                headers = {str(key).lower(): str(value) for key, value in (error.headers or {}).items()}
+                wait = rate_limit_wait(status, reason, headers, now=self._retry.now(), strike=strike)
+                if wait is not None:
+                    strike += 1
+                    self._pause(
+                        wait,
+                        RateLimited(
+                            f"GitHub asks to wait {wait:.0f} s ({status} {reason})", "run again after that time"
+                        ),
+                    )
+                    continue
+                if status < 500:
+                    raise refused(status, reason, needs) from error
+                failures += 1
+                self._again(f"{status} {reason}".strip(), failures, repeat)
+            except requests.RequestException as error:
+                failures += 1
+                self._again(f"{type(error).__name__}: {error}", failures, repeat)
+            except (AssertionError, RuntimeError, ValueError) as error:
+                # PyGithub's ways to say: no JSON, a redirect or a next page on another host.
+                raise UnexpectedAnswer(f"GitHub's answer makes no sense ({error})", _CHECK_ROUTE) from error
+
+    def _again(self, failure: str, failures: int, repeat: bool) -> None:
+        """Wait before the next attempt, or raise GitHubUnreachable when there must be none."""
+        if not repeat:
+            raise GitHubUnreachable(
+                f"GitHub failed ({failure}) and may or may not have done it", "look at the repository, then run again"
+            )
+        broken = GitHubUnreachable(
+            f"GitHub did not answer ({failure}), asked {failures} times",
+            "see https://www.githubstatus.com; run again, nothing is lost",
+        )
+        if failures >= self._retry.attempts:
+            raise broken
+        self._pause(2.0 ** (failures - 1), broken)
+
+    def _pause(self, seconds: float, otherwise: FaninError) -> None:
+        if self._waited + seconds > self._retry.budget:
+            raise otherwise
+        self._waited += seconds
+        self._retry.sleep(seconds)
+
+
+def _pull(pull: PullRequest) -> Pull:
+    return Pull(number=pull.number, url=pull.html_url, head=pull.head.ref, base=pull.base.ref)
+
+
+def _listed(data: object) -> list[Any]:
+    if not isinstance(data, list):
+        raise UnexpectedAnswer("GitHub's answer is no list", _CHECK_ROUTE)
+    return data
+
+
+def _not_verified(sha: str, reason: str) -> NotVerified:
+    why = {
+        "unsigned": "GitHub signs only for an app's token such as GITHUB_TOKEN, never for a personal one",
+        "gpgverify_unavailable": "GitHub's signing is not available just now; run again",
+        "gpgverify_error": "GitHub's signing failed; run again",
+    }
+    return NotVerified(
+        f"GitHub did not sign commit {sha[:12]} ({reason}), so the branch was not changed",
+        why.get(reason, "use GITHUB_TOKEN, or push a commit that you sign yourself"),
+    )
+
+
+def _no_auth(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """Keeps `requests` from sending a password of ~/.netrc."""
+    return request

@@ -1,0 +1,145 @@
+"""Cuts GitHub's description of its REST API down to the operations that fanin calls.
+
+    npm pack @octokit/openapi && tar xf octokit-openapi-*.tgz
+    python -m tests.contract.extract package/generated/api.github.com.json
+
+For maintainers: after a new call in runner/github_api.py, add its operation here and run this again.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+TARGET = Path(__file__).with_name("github-openapi.json")
+REPO = "/repos/{owner}/{repo}"
+OPERATIONS = (
+    ("get", "/user"),
+    ("get", REPO),
+    ("get", f"{REPO}/actions/artifacts/{{artifact_id}}/{{archive_format}}"),
+    ("get", f"{REPO}/actions/runs/{{run_id}}/artifacts"),
+    ("post", f"{REPO}/actions/workflows/{{workflow_id}}/dispatches"),
+    ("get", f"{REPO}/collaborators/{{username}}/permission"),
+    ("post", f"{REPO}/git/blobs"),
+    ("post", f"{REPO}/git/commits"),
+    ("get", f"{REPO}/git/matching-refs/{{ref}}"),
+    ("get", f"{REPO}/git/ref/{{ref}}"),
+    ("post", f"{REPO}/git/refs"),
+    ("patch", f"{REPO}/git/refs/{{ref}}"),
+    ("post", f"{REPO}/git/trees"),
+    ("patch", f"{REPO}/issues/comments/{{comment_id}}"),
+    ("get", f"{REPO}/issues/{{issue_number}}/comments"),
+    ("post", f"{REPO}/issues/{{issue_number}}/comments"),
+    ("get", f"{REPO}/pulls"),
+    ("post", f"{REPO}/pulls"),
+    ("get", f"{REPO}/rules/branches/{{branch}}"),
+)
+ALWAYS = ("#/components/schemas/basic-error",)  # the shape of errors that no operation mentions
+PROSE = frozenset({"description", "summary", "externalDocs", "tags", "title", "operationId", "example", "examples"})
+NAMED = frozenset({"properties", "headers", "responses", "content"})  # their keys are names, not keywords
+
+
+def slim(node: Any) -> Any:
+    """`node` without prose and examples; what a validator reads stays."""
+    if isinstance(node, list):
+        return [slim(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    kept = {}
+    for key, value in node.items():
+        if key in PROSE or (key.startswith("x-") and key != "x-multi-segment"):
+            continue
+        if key in NAMED:
+            kept[key] = {name: slim(item) for name, item in value.items()}
+        else:
+            kept[key] = value if key in ("enum", "default") else slim(value)
+    return kept
+
+
+def references(node: Any) -> Iterator[str]:
+    """Every `$ref` in `node`."""
+    if isinstance(node, dict):
+        for key, value in node.items():
+            if key == "$ref" and isinstance(value, str):
+                yield value
+            elif key != "example":
+                yield from references(value)
+    elif isinstance(node, list):
+        for item in node:
+            yield from references(item)
+
+
+def official_example(media: dict[str, Any], components: dict[str, Any]) -> Any:
+    """GitHub's first example of an answer, or None."""
+    for example in media.get("examples", {}).values():
+        reference = example.get("$ref")
+        found = components["examples"][reference.rpartition("/")[2]] if reference else example
+        return found.get("value")
+    return media.get("example")
+
+
+def operation(source: dict[str, Any], components: dict[str, Any]) -> dict[str, Any]:
+    """One operation, slim, with the example of each good answer kept for the stubs of our tests."""
+    kept: dict[str, Any] = slim(source)
+    for status, answer in kept["responses"].items():
+        if "$ref" in answer:
+            continue
+        answer["description"] = ""  # OpenAPI demands it
+        media = source["responses"][status].get("content", {}).get("application/json")
+        example = official_example(media, components) if media and status.startswith("2") else None
+        if example is not None:
+            answer["content"]["application/json"]["example"] = example
+    return kept
+
+
+def extract(spec: dict[str, Any]) -> dict[str, Any]:
+    """The operations above and every component they lead to."""
+    paths: dict[str, Any] = {}
+    for method, path in OPERATIONS:
+        paths.setdefault(path, {})[method] = operation(spec["paths"][path][method], spec["components"])
+    components: dict[str, dict[str, Any]] = {}
+    waiting = {*references(paths), *ALWAYS}
+    while waiting:
+        section, name = waiting.pop().removeprefix("#/components/").split("/", 1)
+        if name in components.setdefault(section, {}):
+            continue
+        part = slim(spec["components"][section][name])
+        if section == "responses":
+            part["description"] = ""
+        components[section][name] = part
+        waiting.update(references(part))
+    info = {
+        "title": "Excerpt of GitHub's REST API description",
+        "version": spec["info"]["version"],
+        "license": {"name": "MIT", "url": "https://spdx.org/licenses/MIT"},
+    }
+    return {
+        "openapi": spec["openapi"],
+        "info": info,
+        "servers": [{"url": "https://api.github.com"}],
+        "paths": paths,
+        "components": components,
+    }
+
+
+def block(node: Any, depth: int) -> str:
+    """JSON with each key of the first `depth` levels on its own line, sorted."""
+    if depth == 0:
+        return json.dumps(node, sort_keys=True)
+    rows = [f"{json.dumps(key)}: {block(node[key], depth - 1)}" for key in sorted(node)]
+    return "{\n" + ",\n".join(rows) + "\n}"
+
+
+def text(document: dict[str, Any]) -> str:
+    """One path or component a line, so that the diff of an update shows what changed."""
+    depths = {"paths": 1, "components": 2}
+    parts = [f"{json.dumps(key)}: {block(value, depths.get(key, 0))}" for key, value in document.items()]
+    return "{\n" + ",\n".join(parts) + "\n}\n"
+
+
+if __name__ == "__main__":
+    full = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    TARGET.write_text(text(extract(full)), encoding="utf-8")
