@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from runner.errors import InvalidInput, Problem
 from runner.models import Plan
+from runner.sources.ai_sdlc import AiSdlc
 from runner.sources.base import Mark, Source
 from runner.sources.native import Native
 
 __all__ = ["Mark", "Source", "load", "source_named", "sources"]
 
-_SOURCES: tuple[Source, ...] = (Native(),)
+_SOURCES: tuple[Source, ...] = (Native(), AiSdlc())
 
 
 def sources() -> tuple[Source, ...]:
