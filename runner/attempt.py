@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -13,7 +14,7 @@ from runner.agents import prompt
 from runner.agents.command import ended_badly
 from runner.errors import GitFailed
 from runner.models import BatchEntry, Failure, FailureKind, Manifest, Usage
-from runner.workspace import Workspace
+from runner.workspace import Origin, Workspace
 
 
 @dataclass(frozen=True)
@@ -123,3 +124,13 @@ def run_verify(
         return failure
     how = "ran too long" if failure.kind is FailureKind.TIMEOUT else f"is red (status {outcome.exit_code})"
     return Failure(kind=FailureKind.VERIFY, message=f"verify {how}: {command}", log_tail=failure.log_tail)
+
+
+def verify_commit(
+    origin: Origin, command: str, commit: str, objects: Path, timeout: float, around: Surroundings
+) -> Failure | None:
+    """Why the command is red on a commit's files, in a fresh checkout of its own; `objects` holds its new objects."""
+    borrowed = Origin(origin.git_dir, origin.object_format, (objects,))
+    with tempfile.TemporaryDirectory(prefix="fanin-verify-", ignore_cleanup_errors=True) as folder:
+        space = workspace.create(borrowed, commit, Path(folder, "space"), "fanin/verify")
+        return run_verify(command, space.checkout, Path(folder, "log"), timeout, around)

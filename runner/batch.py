@@ -89,8 +89,11 @@ def agent_of(task: Task, plan: Plan, settings: Settings) -> AgentSettings:
     return agent
 
 
-def refuse_hopeless(plan: Plan, progress: Progress, settings: Settings) -> None:
-    """InvalidInput, before anything is paid, for every open task that no agent could run or that could not land."""
+def refuse_hopeless(plan: Plan, progress: Progress, settings: Settings, *, may_change_workflows: bool = True) -> None:
+    """InvalidInput, before anything is paid, for every open task that no agent could run or that could not land.
+
+    On Actions a push that changes `.github/workflows/**` is refused unless it is made with a token that may.
+    """
     problems: list[Problem] = []
     for task in plan.tasks:
         if progress.standing(task, settings.max_attempts) is not Standing.OPEN:
@@ -101,6 +104,9 @@ def refuse_hopeless(plan: Plan, progress: Progress, settings: Settings) -> None:
             problems += error.problems
         except UsageProblem as error:
             problems.append(Problem(plan.path, task.line, f"{task.id}: {error.message}", error.advice))
+        if not may_change_workflows and patterns.could_overlap(task.allow, (".github/workflows/**",)):
+            what = f"{task.id} is allowed to change .github/workflows, which the job's own token may not push"
+            problems.append(Problem(plan.path, task.line, what, "give the secret fanin-token a token that may"))
         if policy.only_protected(task, settings.protected, untouchable(plan, settings)):
             problems.append(
                 Problem(

@@ -291,6 +291,138 @@ def demo(keep_in: Path | None) -> int:
     return _tell_end(console, _views(ended.snapshot, settings))
 
 
+# -- the steps as jobs of GitHub Actions --------------------------------------------------------------------------
+
+_manifest = click.option(
+    "--manifest", type=click.Path(dir_okay=False, path_type=Path), envvar="FANIN_MANIFEST", default="manifest.json",
+    show_default=True, help="The batch manifest.")  # fmt: skip
+_digest = click.option(
+    "--manifest-digest", envvar="FANIN_MANIFEST_DIGEST", default="", help="What job next said of it."
+)
+_state = click.option("--state", envvar="FANIN_STATE", default="", help="What the round before handed on.")
+_results = click.argument("results", type=click.Path(file_okay=False, path_type=Path), envvar="FANIN_RESULTS")
+_verdict = click.option("--verdict", type=click.Path(dir_okay=False, path_type=Path), envvar="FANIN_VERDICT")
+
+
+@fanin.command("next")
+@_manifest
+@_state
+@click.option("--retry", envvar="FANIN_RETRY", default="", metavar="'ID ID…'", help="Tasks to grant one more attempt.")
+@click.option("--dry-run", is_flag=True, envvar="FANIN_DRY_RUN", help="Only say what would run.")
+@click.option("--runs-on", envvar="FANIN_RUNS_ON", default="ubuntu-latest", help="A label, or a JSON list of labels.")
+@_settings_options
+@click.pass_obj
+def next_(where: str, /, manifest: Path, state: str, retry: str, dry_run: bool, runs_on: str, **flags: Any) -> int:
+    """Job: choose the batch, write its manifest and the matrix."""
+    from runner import actions, actions_io, config
+    from runner.gitremote import Remote
+
+    context, machine = actions_io.read_context(os.environ), actions_io.Machine(os.environ, sys.stdout)
+    handed = actions.round_state(state, context)
+    inputs = actions.carried(os.environ, handed)
+    repo = _repository(where)
+    environ = {**os.environ, **{f"FANIN_{name.upper()}": value for name, value in inputs.items()}}
+    settings = config.load(flags, environ, config.file_in(repo.root))
+    options = actions.NextOptions(
+        manifest,
+        retry.replace(",", " ").split(),
+        dry_run,
+        runs_on,
+        inputs,
+        bool(os.environ.get("FANIN_MAY_CHANGE_WORKFLOWS")),
+    )
+    remote = Remote(repo, context.token, context.server_url)
+    return actions.next_job(repo, settings, handed, context, machine, remote, options)
+
+
+@fanin.command()
+@click.argument("task_id", envvar="FANIN_TASK_ID", metavar="ID")
+@click.option("--results", type=click.Path(file_okay=False, path_type=Path), envvar="FANIN_RESULTS", default="results",
+              show_default=True, help="Where the result folder is made.")  # fmt: skip
+@_manifest
+@_digest
+@click.pass_obj
+def task(where: str, /, task_id: str, results: Path, manifest: Path, manifest_digest: str) -> int:
+    """Job: run one task of the batch and leave its result folder."""
+    import tempfile
+
+    from runner import actions, actions_io, workspace
+
+    context, machine = actions_io.read_context(os.environ), actions_io.Machine(os.environ, sys.stdout)
+    frozen = actions.read_manifest(manifest, manifest_digest)
+    entry = actions.entry_of(frozen, task_id)
+    with tempfile.TemporaryDirectory(prefix="fanin-", ignore_cleanup_errors=True) as scratch:
+        return actions.task_job(frozen, entry, workspace.origin_of(Path(where)), results, Path(scratch), os.environ,
+                                context, machine)  # fmt: skip
+
+
+@fanin.command()
+@_results
+@_manifest
+@_digest
+@_state
+@_verdict
+@click.pass_obj
+def verify(where: str, /, results: Path, manifest: Path, manifest_digest: str, state: str, verdict: Path | None) -> int:
+    """Job: run the verify command on the merged tree, bisect a red one, leave the verdict."""
+    from runner import actions, actions_io
+    from runner.gitremote import Remote
+
+    context, machine = actions_io.read_context(os.environ), actions_io.Machine(os.environ, sys.stdout)
+    frozen, handed = actions.read_manifest(manifest, manifest_digest), actions.round_state(state, context)
+    repo = _repository(where)
+    remote = Remote(repo, context.token, context.server_url)
+    return actions.verify_job(repo, frozen, results, verdict or Path("verdict.json"), remote,
+                              handed.branch or frozen.branch, os.environ, machine)  # fmt: skip
+
+
+@fanin.command()
+@_results
+@_manifest
+@_digest
+@_state
+@_verdict
+@click.option("--task-result", envvar="FANIN_TASK_RESULT", default="success", help="How the task jobs ended, in all.")
+@click.option("--commit-via", envvar="FANIN_COMMIT_VIA", type=click.Choice(["git", "api"]), default="git")
+@click.option("--last/--not-last", envvar="FANIN_LAST", default=True, help="Whether no second verification follows.")
+@click.pass_obj
+def merge(where: str, /, results: Path, manifest: Path, manifest_digest: str, state: str, verdict: Path | None,
+          task_result: str, commit_via: str, last: bool) -> int:  # fmt: skip
+    """Job: fan the batch's results in to one commit and push it."""
+    from runner import actions, actions_io
+    from runner.github_api import GitHub
+    from runner.gitremote import Remote
+
+    context, machine = actions_io.read_context(os.environ), actions_io.Machine(os.environ, sys.stdout)
+    frozen, handed = actions.read_manifest(manifest, manifest_digest), actions.round_state(state, context)
+    repo = _repository(where)
+    job = actions.MergeJob(
+        repo, frozen, results, handed, Remote(repo, context.token, context.server_url),
+        GitHub(context.token, context.repository, context.api_url), context, machine,
+        actions.MergeOptions(verdict, task_result, commit_via, last))  # fmt: skip
+    return job()
+
+
+@fanin.command("continue")
+@_state
+@click.option("--again", is_flag=True, envvar="FANIN_AGAIN", help="Whether a task is ready now.")
+@click.option("--landed", is_flag=True, envvar="FANIN_LANDED", help="Whether this round landed a commit.")
+@click.option("--trigger-workflows", envvar="FANIN_TRIGGER_WORKFLOWS", default="", metavar="'FILE FILE…'")
+@_settings_options
+def continue_(state: str, again: bool, landed: bool, trigger_workflows: str, **flags: Any) -> int:
+    """Job: start the caller's workflow for the next round."""
+    from runner import actions, actions_io, config
+    from runner.github_api import GitHub
+
+    context, machine = actions_io.read_context(os.environ), actions_io.Machine(os.environ, sys.stdout)
+    handed = actions.round_state(state, context)
+    settings = config.load(flags, os.environ, None)
+    branch = settings.branch or handed.branch or context.ref_name
+    options = actions.ContinueOptions(again, branch, landed, trigger_workflows.replace(",", " ").split())
+    github = GitHub(context.token, context.repository, context.api_url)
+    return actions.continue_job(settings, handed, context, machine, github, options)
+
+
 # -- what the commands share ------------------------------------------------------------------------------------
 
 

@@ -124,26 +124,22 @@ class Desk:
     ) -> tuple[list[Merged], dict[str, Failure]]:
         """The candidates' fates, and the failures of those that a verification sends back."""
         if verdict is not None:
-            return self._as_the_verdict_says(candidates, verdict)
+            fates, red = self.without(candidates, verdict.failed)
+            found = (verdict.manifest, verdict.head, verdict.tree)
+            if found != (self.manifest.digest, self.snapshot.commit, self.last_tree(fates)):
+                raise VerdictOutdated("the verified tree is not the one that would land", "verify the new head")
+            return fates, red
         fates = self.unite(candidates)
         if verify is None or not any(fate.tree for fate in fates):
             return fates, {}
         return self._verified(candidates, fates, verify)
 
-    def _as_the_verdict_says(
-        self, candidates: Sequence[Candidate], verdict: Verdict
+    def without(
+        self, candidates: Sequence[Candidate], red: Mapping[str, Failure]
     ) -> tuple[list[Merged], dict[str, Failure]]:
-        """Rebuild the tree that was verified; its id must be the same, or the verdict says nothing about it."""
-        red = {
-            c.entry.task.id: verdict.failed[c.entry.task.id] for c in candidates if c.entry.task.id in verdict.failed
-        }
-        fates = self.unite([c for c in candidates if c.entry.task.id not in red])
-        found = (verdict.manifest, verdict.head, verdict.tree)
-        if found != (self.manifest.digest, self.snapshot.commit, self.last_tree(fates)):
-            raise VerdictOutdated(
-                "the verified tree is not the one that would land", "verify again on the branch's new head"
-            )
-        return fates, red
+        """The fates when the red tasks are sent back."""
+        mine = {c.entry.task.id: red[c.entry.task.id] for c in candidates if c.entry.task.id in red}
+        return self.unite([c for c in candidates if c.entry.task.id not in mine]), mine
 
     def _verified(
         self, candidates: Sequence[Candidate], fates: list[Merged], verify: Verify
@@ -201,6 +197,17 @@ class Desk:
             )
             commits.append(self._commit(tree, told, commits[-1] if commits else self.snapshot.commit))
         return commits, after
+
+    def held(
+        self, readings: Sequence[artifacts.Reading], fates: Sequence[Merged], failed: Mapping[str, Failure], held: str
+    ) -> tuple[str, Progress]:
+        """A commit that records the failures and that the other tasks' work waits on the branch `held`."""
+        _, after = self.commits(readings, [], failed)
+        for fate in fates:
+            if fate.tree:
+                after = after.holding(self._task(fate.entry.task.id), held)
+        told = f"Hold batch {self.manifest.batch} on {held}\n\nFanin-Run: {self.manifest.run}\n"
+        return self._commit(self._with_state(self.head_tree, after), told), after
 
     def after(self, commits: Sequence[str], known: Progress) -> Snapshot:
         """What the branch says once the commits have landed."""

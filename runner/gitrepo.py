@@ -114,7 +114,13 @@ class Repository:
         entry = self._run(["ls-tree", "-z", commit, "--", f":(literal){path}"])
         if not entry or not entry.startswith(b"100"):
             return None
-        return self._run(["cat-file", "blob", entry.split(b"\t")[0].split()[2].decode()])
+        return self.blob(entry.split(b"\t")[0].split()[2].decode())
+
+    def blob(self, object_id: str) -> bytes:
+        return self._run(["cat-file", "blob", object_id])
+
+    def message(self, commit: str) -> str:
+        return self._text(["log", "-1", "--format=%B", commit]).rstrip() + "\n"
 
     def paths(self, revision: str, env: Mapping[str, str] | None = None) -> list[str]:
         return [

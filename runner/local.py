@@ -20,8 +20,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Protocol
 
-from runner import artifacts, batch, pipeline, process, workspace
-from runner.attempt import Surroundings, run_verify
+from runner import artifacts, batch, pipeline, process
+from runner.attempt import Surroundings, verify_commit
 from runner.config import Settings
 from runner.errors import EnvironmentBroken, Interrupted, UsageProblem
 from runner.fan_in import FanIn
@@ -192,18 +192,9 @@ class LocalRun:
 
     def _verify(self, commit: str, objects: Path) -> Failure | None:
         """Run the settings' verify command on a commit's files, in a checkout of its own."""
-        assert self.settings.verify is not None
-        origin = self.repo.origin
-        with tempfile.TemporaryDirectory(prefix="fanin-verify-", ignore_cleanup_errors=True) as folder:
-            space = workspace.create(
-                workspace.Origin(origin.git_dir, origin.object_format, (objects,)),
-                commit,
-                Path(folder, "space"),
-                "fanin/verify",
-            )
-            failure = run_verify(
-                self.settings.verify, space.checkout, Path(folder, "log"), self.settings.timeout, self._around
-            )
+        command, timeout = self.settings.verify, self.settings.timeout
+        assert command is not None
+        failure = verify_commit(self.repo.origin, command, commit, objects, timeout, self._around)
         if failure is not None and not failure.counted:  # nobody's fault: the batch stays open for the next run
             raise Interrupted("interrupted while the merged work was verified; it is kept", "go on with  fanin run")
         return failure

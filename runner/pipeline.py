@@ -14,7 +14,7 @@ and GitPython being installed, so what needs those is imported inside the two st
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -128,12 +128,14 @@ def merge_batch(
     *,
     verify: Verify | None = None,
     verdict: Verdict | None = None,
+    red: Mapping[str, Failure] | None = None,
     missing: Failure | None = None,
 ) -> FanIn:
     """Fan a batch's results in on top of commit `head`. Moves no branch: the caller lands `tip`.
 
     Run twice, or after a rival, it lands nothing twice: what no longer follows the head's progress is stale.
-    `verify` looks at the merged tree here and now; a `verdict` was found elsewhere and binds to head and tree.
+    `verify` looks at the merged tree here and now; a `verdict` was found elsewhere and binds to head and tree; `red`
+    are tasks to send back without looking.
     `missing` stands for the result of an attempt that left no folder at all; None: it never started.
     InvalidInput if the plan or progress at `head` cannot be read; VerdictOutdated if the verdict is of another tree.
     """
@@ -145,8 +147,8 @@ def merge_batch(
     with repo.quarantine() as quarantine:
         desk = Desk(repo, quarantine, manifest, snapshot)
         candidates, failed = desk.admit(readings, missing)
-        fates, red = desk.judged(candidates, verify, verdict)
-        failed |= red | {fate.entry.task.id: fate.failure for fate in fates if fate.failure}
+        fates, sent_back = desk.without(candidates, red) if red else desk.judged(candidates, verify, verdict)
+        failed |= sent_back | {fate.entry.task.id: fate.failure for fate in fates if fate.failure}
         commits, after = desk.commits(readings, [fate for fate in fates if fate.tree], failed)
         kept = desk.kept_commits(readings, failed)
         repo.adopt(quarantine, [*commits[-1:], *kept.values()], [head, manifest.base])
@@ -171,3 +173,32 @@ def verify_batch(repo: Repository, manifest: Manifest, results: Path, head: str,
         return Verdict(
             batch=manifest.batch, manifest=manifest.digest, head=head, tree=desk.last_tree(fates), failed=red
         )
+
+
+def hold_batch(
+    repo: Repository,
+    manifest: Manifest,
+    results: Path,
+    head: str,
+    *,
+    held: str,
+    red: Mapping[str, Failure],
+    missing: Failure | None,
+) -> tuple[FanIn, FanIn]:
+    """What to land on the branch when the batch's work must wait for a person, and what to put on the branch `held`.
+
+    The second is made on top of the first, so that merging it completes the tasks without a conflict.
+    """
+    from runner.fan_in import Desk, FanIn
+    from runner.snapshot import read_snapshot
+
+    readings = [artifacts.read(results, manifest, entry) for entry in manifest.entries]
+    with repo.quarantine() as quarantine:
+        desk = Desk(repo, quarantine, manifest, read_snapshot(repo, head, manifest.plan, manifest.progress))
+        candidates, failed = desk.admit(readings, missing)
+        fates, sent_back = desk.without(candidates, red)
+        failed |= sent_back | {fate.entry.task.id: fate.failure for fate in fates if fate.failure}
+        note, known = desk.held(readings, fates, failed, held)
+        repo.adopt(quarantine, [note], [head])
+    waiting = merge_batch(repo, manifest, results, note, red=red, missing=missing)
+    return FanIn(head, (note,), (), failed, {}, desk.after([note], known)), waiting

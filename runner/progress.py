@@ -92,6 +92,19 @@ class Progress:
         record = self.record(task)
         return record.attempts == result.attempt and record.finished == result.finished
 
+    def holding(self, task: Task, branch: str) -> Progress:
+        """The task's finished work waits on `branch` for a person."""
+        return self.with_records({task.id: self.record(task).model_copy(update={"held": branch})})
+
+    def is_ahead_of(self, other: Progress) -> bool:
+        """Whether this one records an attempt or a completion that the other does not."""
+        for task_id, record in self.records.items():
+            theirs = other.records.get(task_id, Record())
+            done, done_there = record.status is Status.COMPLETED, theirs.status is Status.COMPLETED
+            if record.attempts > theirs.attempts or (done and not done_there):
+                return True
+        return False
+
     def with_records(self, changed: Mapping[str, Record]) -> Progress:
         return Progress(self.plan, {**self.records, **changed})
 
@@ -103,6 +116,7 @@ class Progress:
                 task.id: record.model_copy(
                     update={
                         "status": Status.COMPLETED,
+                        "held": None,
                         "error": None,
                         "started": result.started,
                         "finished": result.finished,

@@ -65,6 +65,12 @@ class Origin:
     objects: tuple[Path, ...] = ()
 
 
+def origin_of(path: Path) -> Origin:
+    """The repository that `path` is in. GitFailed if there is none."""
+    git_dir = git(["rev-parse", "--path-format=absolute", "--git-common-dir"], cwd=path).decode().strip()
+    return Origin(Path(git_dir), git(["rev-parse", "--show-object-format"], cwd=path).decode().strip())
+
+
 @dataclass(frozen=True)
 class Workspace:
     """One attempt's folder: `checkout` for the agent, `capture` and `index` for fanin alone."""

@@ -1,0 +1,622 @@
+"""The steps as jobs on GitHub Actions: `next`, `task`, `verify`, `merge`, `continue`.
+
+The counterpart of `local.py`: there a loop calls the pipeline, here each function is one job, and the branch, the
+manifest and the result folders carry the state between them. Edges arrive as arguments.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field, ValidationError
+
+from runner import artifacts, durable, pipeline
+from runner.actions_io import Context, Machine
+from runner.attempt import Surroundings
+from runner.errors import EXIT_DONE, EXIT_TASKS_FAILED, EnvironmentBroken, FaninError, UsageProblem, VerdictOutdated
+from runner.models import BatchEntry, Document, Failure, FailureKind, Manifest, Verdict
+from runner.workspace import Origin
+
+if TYPE_CHECKING:
+    from runner.config import Settings
+    from runner.fan_in import FanIn
+    from runner.github_api import GitHub
+    from runner.gitremote import Remote
+    from runner.gitrepo import Repository
+    from runner.pictures import View
+    from runner.snapshot import Snapshot
+
+_HELD = "The branch moved while this was verified, twice. Merging it completes the tasks in it."
+MATRIX_LIMIT = 256  # entries; GitHub runs none at all above it
+_LANDING_TRIES = 20
+_SETUP_MINUTES = 20  # a job's time beyond its task's own limit, so that the result is still uploaded
+# What a person may choose in the UI and every later round must keep; sent along by `continue`.
+CARRIED = ("plan", "parallel", "max_concurrent", "commit_strategy", "max_attempts", "timeout", "verify", "agent",
+           "agent_command", "max_cost_usd", "max_rounds", "progress")  # fmt: skip
+
+
+class RoundState(Document):
+    """`fanin-state`, the one machine input of the caller's workflow: what a round hands to the next."""
+
+    run: str
+    round: int = 1
+    branch: str | None = None
+    pull_request: int | None = None
+    inputs: dict[str, str] = Field(default_factory=dict)
+
+
+def round_state(text: str, context: Context) -> RoundState:
+    """The state that the round before handed on, or that of a new run. UsageProblem if it is not readable."""
+    if not text.strip():
+        return RoundState(run=context.run_id, pull_request=context.pull_request)
+    try:
+        state = RoundState.model_validate_json(text)
+    except ValidationError as error:
+        raise UsageProblem(
+            f"fanin-state is not what the round before wrote: {error.errors()[0]['msg']}",
+            "leave this input empty; fanin fills it in",
+        ) from None
+    if set(state.inputs) - set(CARRIED) or not re.fullmatch(r"[0-9A-Za-z-]{1,64}", state.run):
+        raise UsageProblem("fanin-state holds what no round writes", "leave this input empty; fanin fills it in")
+    return state
+
+
+def carried(environ: Mapping[str, str], state: RoundState) -> dict[str, str]:
+    """The inputs that count: those of the run's first round."""
+    if state.inputs:
+        return dict(state.inputs)
+    return {name: environ[f"FANIN_{name.upper()}"] for name in CARRIED if environ.get(f"FANIN_{name.upper()}")}
+
+
+# -- next -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class NextOptions:
+    """What job `next` is asked: where the manifest goes, ids to try again, whether only to look."""
+
+    manifest: Path
+    retry: Sequence[str] = ()
+    dry_run: bool = False
+    runs_on: str = "ubuntu-latest"
+    carried: Mapping[str, str] = field(default_factory=dict)
+    may_change_workflows: bool = False
+
+
+def next_job(
+    repo: Repository,
+    settings: Settings,
+    state: RoundState,
+    context: Context,
+    machine: Machine,
+    remote: Remote,
+    options: NextOptions,
+) -> int:
+    """Choose the batch: write the manifest, and the outputs that the other jobs are made of."""
+    from runner import batch
+    from runner.snapshot import granted, read_snapshot
+
+    branch = state.branch or settings.branch or context.head_ref or context.ref_name
+    head = repo.commit("HEAD")
+    assert head is not None
+    if state.round == 1:
+        refuse_while_open(repo, remote, settings, head)
+    snapshot = read_snapshot(repo, head, settings.plan, settings.progress)
+    known = granted(snapshot, options.retry, settings.max_attempts)
+    batch.refuse_hopeless(snapshot.plan, known, settings, may_change_workflows=options.may_change_workflows)
+    slots = min(settings.slots, MATRIX_LIMIT)
+    manifest = pipeline.next_batch(
+        snapshot, settings, run=state.run, round_number=state.round, branch=branch, slots=slots, retry=options.retry
+    )
+    has_work = manifest is not None and not options.dry_run
+    if manifest is not None:
+        durable.write(options.manifest, manifest.model_dump_json(indent=1).encode())
+    machine.output(_next_outputs(manifest if has_work else None, state, branch, head, slots, options))
+    found = _views(snapshot, settings.max_attempts)
+    _tell_next(machine, found, manifest, branch, dry_run=options.dry_run)
+    stuck = any(view.state in {"failed", "blocked", "held"} for view in found)
+    return EXIT_TASKS_FAILED if manifest is None and stuck else EXIT_DONE
+
+
+def _next_outputs(
+    manifest: Manifest | None, state: RoundState, branch: str, head: str, slots: int, options: NextOptions
+) -> dict[str, str]:
+    handed = state.model_copy(update={"branch": branch, "inputs": options.carried})
+    outputs = {"has-work": "false", "branch": branch, "base-sha": head, "state": handed.model_dump_json(),
+               "batch": f"{state.run}.{state.round}", "max-parallel": str(slots), "matrix": '{"include":[]}',
+               "manifest-digest": "", "verify": "false"}  # fmt: skip
+    if manifest is not None:
+        matrix = {"include": [matrix_entry(entry, options.runs_on) for entry in manifest.entries]}
+        outputs |= {"has-work": "true", "matrix": json.dumps(matrix), "manifest-digest": manifest.digest,
+                    "verify": "true" if manifest.verify else "false"}  # fmt: skip
+    return outputs
+
+
+def matrix_entry(entry: BatchEntry, runs_on: str) -> dict[str, Any]:
+    """One entry of the matrix: ids and bounds only, so that no text of the plan passes through YAML or a shell."""
+    minutes = int(entry.timeout // 60) + 1 + _SETUP_MINUTES
+    return {"index": entry.index, "folder": entry.folder, "task": entry.task.id, "attempt": entry.attempt,
+            "timeout-minutes": minutes, "runs-on": labels(runs_on)}  # fmt: skip
+
+
+def labels(runs_on: str) -> str | list[str]:
+    """`runs-on` as GitHub takes it: a label, or a JSON list of labels. UsageProblem for anything else."""
+    if not runs_on.lstrip().startswith("["):
+        return runs_on.strip() or "ubuntu-latest"
+    try:
+        found = json.loads(runs_on)
+    except ValueError:
+        found = None
+    if not isinstance(found, list) or not found or not all(isinstance(label, str) for label in found):
+        raise UsageProblem(
+            f"runs-on is neither a label nor a JSON list of labels: {runs_on}",
+            'write  ubuntu-latest  or  ["self-hosted", "linux"]',
+        )
+    return found
+
+
+def refuse_while_open(repo: Repository, remote: Remote, settings: Settings, head: str) -> None:
+    """UsageProblem while an earlier run's work waits on a `fanin/…` branch that the head does not hold yet.
+
+    "Holds" is read from the progress, not from history, which a shallow checkout lacks.
+    """
+    from runner.snapshot import read_snapshot
+
+    mine = read_snapshot(repo, head, settings.plan, settings.progress)
+    for branch in sorted(remote.branches("fanin/")):
+        try:
+            other = read_snapshot(repo, remote.fetch(branch), settings.plan, settings.progress)
+        except UsageProblem:
+            continue  # of another plan, or none
+        if other.progress.is_ahead_of(mine.progress):
+            raise UsageProblem(
+                f"an earlier run's work waits on {branch}",
+                f"merge its pull request first, or delete the branch {branch} to drop the work",
+            )
+
+
+def _tell_next(
+    machine: Machine, found: Sequence[View], manifest: Manifest | None, branch: str, *, dry_run: bool
+) -> None:
+    from runner import summary
+
+    if manifest is None:
+        machine.annotate("notice", "no task is ready: nothing to do", title="fanin")
+    ids = ", ".join(entry.task.id for entry in manifest.entries) if manifest else "nothing"
+    note = f"{'A dry run: would run' if dry_run else 'This round runs'} {ids}."
+    batch = manifest.batch if manifest else "(none)"
+    machine.summary(summary.round_summary(found, summary.Round(batch=batch, branch=branch, note=note)))
+
+
+# -- task -------------------------------------------------------------------------------------------------------
+
+
+def read_manifest(path: Path, digest: str) -> Manifest:
+    """The batch manifest, checked against the digest that job `next` gave. UsageProblem if it is another one."""
+    try:
+        manifest = Manifest.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        raise UsageProblem(f"there is no batch manifest at {path}", "job  next  must have run before") from None
+    except ValidationError as error:
+        raise UsageProblem(
+            f"{path} is no batch manifest: {error.errors()[0]['msg']}", "run the workflow anew"
+        ) from None
+    if digest and manifest.digest != digest:
+        raise UsageProblem("the batch manifest does not belong to this run", "run the workflow anew, all jobs of it")
+    return manifest
+
+
+def entry_of(manifest: Manifest, task_id: str) -> BatchEntry:
+    """The entry of a task, by id. UsageProblem if the batch does not hold it."""
+    found = next((entry for entry in manifest.entries if entry.task.id == task_id), None)
+    if found is None:
+        ids = ", ".join(entry.task.id for entry in manifest.entries)
+        raise UsageProblem(f"{task_id} is not in batch {manifest.batch}", f"it holds {ids}")
+    return found
+
+
+def agent_environment(environ: Mapping[str, str], machine: Machine) -> dict[str, str]:
+    """The environment with the lines `NAME=value` of the secret `agent-env`, each value masked in the log."""
+    found = {name: value for name, value in environ.items() if name != "FANIN_AGENT_ENV"}
+    for line in environ.get("FANIN_AGENT_ENV", "").splitlines():
+        name, equals, value = line.partition("=")
+        if not line.strip():
+            continue
+        if not equals or not re.fullmatch(r"[A-Za-z_]\w*", name.strip()):
+            raise UsageProblem("the secret agent-env has a line that is not NAME=value", "write one NAME=value a line")
+        machine.mask(value)
+        found[name.strip()] = value
+    return found
+
+
+def task_job(
+    manifest: Manifest,
+    entry: BatchEntry,
+    origin: Origin,
+    results: Path,
+    scratch: Path,
+    environ: Mapping[str, str],
+    context: Context,
+    machine: Machine,
+) -> int:
+    """Run one attempt. The job stays green when the agent fails: the result says so, with an annotation."""
+
+    def echo(data: bytes) -> None:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+
+    around = Surroundings(agent_environment(environ, machine), run_attempt=context.run_attempt, echo=echo)
+    with machine.fenced(f"{entry.task.id}: {entry.agent.name}"):
+        result = pipeline.run_task(manifest, entry, origin=origin, results=results, scratch=scratch, around=around)
+    machine.output(
+        {
+            "succeeded": "true" if result.succeeded else "false",
+            "artifact": artifacts.artifact_name(manifest.batch, entry.folder, entry.attempt, context.run_attempt),
+        }
+    )
+    if result.failure is not None:
+        machine.annotate(
+            "error", result.failure.message, title=f"{entry.task.id}: {result.failure.kind}", file=manifest.plan
+        )
+    return EXIT_DONE
+
+
+# -- verify -----------------------------------------------------------------------------------------------------
+
+
+def verify_job(
+    repo: Repository,
+    manifest: Manifest,
+    results: Path,
+    verdict_file: Path,
+    remote: Remote,
+    branch: str,
+    environ: Mapping[str, str],
+    machine: Machine,
+) -> int:
+    """Verify the merged tree on the branch's head as it is now; write the verdict. Red is a finding, not an error."""
+    from runner.attempt import verify_commit
+
+    assert manifest.verify is not None
+    head = _fetch(repo, manifest, remote, branch)
+    command, timeout, around = manifest.verify, manifest.verify_timeout, Surroundings(environ)
+    with machine.fenced(f"verify: {command}"):
+        verdict = pipeline.verify_batch(
+            repo,
+            manifest,
+            results,
+            head,
+            lambda commit, objects: verify_commit(repo.origin, command, commit, objects, timeout, around),
+        )
+    durable.write(verdict_file, verdict.model_dump_json(indent=1).encode())
+    for task_id, failure in verdict.failed.items():
+        machine.annotate("error", failure.message, title=f"{task_id}: verify")
+    return EXIT_DONE
+
+
+def read_verdict(path: Path, manifest: Manifest) -> Verdict | None:
+    """The verdict, or None if there is none that can be read: no verdict is red."""
+    try:
+        verdict = Verdict.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError):
+        return None
+    return verdict if verdict.manifest == manifest.digest else None
+
+
+# -- merge ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class MergeOptions:
+    """What job `merge` is asked: where the verdict is, how to commit, whether this is the last try.
+
+    `task_result` is GitHub's word for all task jobs together; `commit_via` is git or api.
+    """
+
+    verdict: Path | None = None
+    task_result: str = "success"
+    commit_via: str = "git"
+    last: bool = True
+
+
+@dataclass(frozen=True)
+class Landed:
+    """Where the work of a round is: the branch (another one if the branch refused), the fan-in, a sentence to show."""
+
+    branch: str
+    fan_in: FanIn
+    note: str = ""
+
+
+class MergeJob:
+    """Job `merge`: the only one that may write, and it runs no agent and no code of the repository."""
+
+    def __init__(
+        self,
+        repo: Repository,
+        manifest: Manifest,
+        results: Path,
+        state: RoundState,
+        remote: Remote,
+        github: GitHub,
+        context: Context,
+        machine: Machine,
+        options: MergeOptions,
+    ) -> None:
+        self.repo, self.manifest, self.results, self.state = repo, manifest, results, state
+        self.remote, self.github, self.context, self.machine, self.options = remote, github, context, machine, options
+        self.branch = state.branch or manifest.branch
+
+    def __call__(self) -> int:
+        """Fan in, land, tell. Outputs are set before the job may end red."""
+        try:
+            landed = self._land()
+        except VerdictOutdated as error:
+            if not self.options.last:
+                self.machine.output({"moved": "true"})
+                self.machine.annotate("notice", f"{self.branch} moved: the merged tree is verified once more")
+                return EXIT_DONE
+            landed = self._hold(str(error))
+        return self._tell(landed)
+
+    def _land(self) -> Landed:
+        for _ in range(_LANDING_TRIES):
+            head = _fetch(self.repo, self.manifest, self.remote, self.branch)
+            fan_in = pipeline.merge_batch(
+                self.repo, self.manifest, self.results, head, missing=self._missing(), **self._gate()
+            )
+            if not fan_in.commits:
+                return Landed(self.branch, fan_in)
+            refused, reason = self._publish(self.branch, fan_in, head)
+            if refused is None:
+                return Landed(self.branch, fan_in, self._moved_to())
+            if refused:
+                self._move_the_run(refused, reason)
+        raise EnvironmentBroken(
+            f"{self.branch} moved {_LANDING_TRIES} times while the batch was merged",
+            "nothing is lost: re-run this job when the branch is quiet",
+        )
+
+    def _missing(self) -> Failure:
+        """What stands for a task job that left nothing: its own fault, unless a person cancelled the run."""
+        if self.options.task_result == "cancelled":
+            return Failure(kind=FailureKind.INTERRUPTED, message="the run was cancelled")
+        return Failure(kind=FailureKind.NO_RESULT, message="the job left no result")
+
+    def _gate(self) -> dict[str, Any]:
+        """With `verify` set, only what a verdict found green may land; no verdict is red."""
+        if self.manifest.verify is None:
+            return {}
+        verdict = read_verdict(self.options.verdict, self.manifest) if self.options.verdict else None
+        if verdict is not None:
+            return {"verdict": verdict}
+        red = Failure(kind=FailureKind.VERIFY, message="the job  verify  left no verdict, and no verdict is red")
+        return {"verify": lambda _commit, _objects: red}
+
+    def _publish(self, branch: str, fan_in: FanIn, head: str) -> tuple[str | None, str]:
+        """Push, or commit through the API. (None, "") if it landed, ("", "") if the branch moved, else why not."""
+        if self.options.commit_via == "api":
+            return self._publish_via_api(branch, fan_in, head)
+        push = self.remote.push(branch, fan_in.tip, head)
+        if push.landed:
+            return None, ""
+        return ("", "") if push.moved else (push.refused, push.reason)
+
+    def _publish_via_api(self, branch: str, fan_in: FanIn, head: str) -> tuple[str | None, str]:
+        from runner.github_api import BranchRefuses, HeadMoved
+
+        try:
+            self.github.commit_via_api(branch, head, api_commits(self.repo, head, fan_in.commits))
+        except HeadMoved:
+            return "", ""
+        except BranchRefuses as error:
+            return str(error), "protected"
+        return None, ""
+
+    def _move_the_run(self, refused: str, reason: str) -> None:
+        """The branch takes no push: the run goes on on a branch of its own, with a pull request."""
+        own = f"fanin/{self.state.run}"
+        if self.branch == own or reason == "workflows":
+            remedy = {
+                "workflows": "the work changes .github/workflows: give the secret fanin-token a token that may do that",
+                "signatures": "the branch wants signed commits: set  commit-via: api",
+            }.get(reason, "allow fanin's job to push there, or set  branch:")
+            raise EnvironmentBroken(
+                f"{self.branch} refuses the push: {refused}", f"{remedy}; the results are kept as artifacts"
+            )
+        head = _fetch(self.repo, self.manifest, self.remote, self.branch)
+        made = self.remote.push(own, head, None)
+        if made.refused:
+            raise EnvironmentBroken(
+                f"{self.branch} and {own} refuse the push: {refused}",
+                "allow fanin's job to push to fanin/**; the results are kept as artifacts",
+            )
+        self.machine.annotate("warning", f"{self.branch} refuses the push ({refused}); the run goes on on {own}")
+        self.branch = own
+
+    def _moved_to(self) -> str:
+        """Open the pull request of a run that moved; where it can be found."""
+        target = self.manifest.branch if not self.manifest.branch.startswith("fanin/") else None
+        if self.branch == self.manifest.branch or target is None:
+            return ""
+        return self._pull_request(
+            self.branch,
+            target,
+            f"Fanin run {self.state.run}",
+            f"{target} takes no push from fanin, so the run's work is here.",
+        )
+
+    def _pull_request(self, head: str, base: str, title: str, body: str) -> str:
+        from runner.github_api import MayNotOpenPulls
+
+        try:
+            return f"the work is in {self.github.open_pull(head, base, title, body).url}"
+        except MayNotOpenPulls as error:
+            self.machine.annotate("warning", f"{error}")
+            return f"open its pull request: {error.compare_url}"
+
+    def _hold(self, why: str) -> Landed:
+        """The branch moved under two verifications: the work waits for a person on a branch of its own.
+
+        First the branch says that the tasks are held, then the held branch is made on top of that, so that its
+        pull request merges cleanly and completes them.
+        """
+        held = f"fanin/held/{self.manifest.batch}"
+        verdict = read_verdict(self.options.verdict, self.manifest) if self.options.verdict else None
+        red = verdict.failed if verdict else {}
+        for _ in range(_LANDING_TRIES):
+            head = _fetch(self.repo, self.manifest, self.remote, self.branch)
+            noted, waiting = pipeline.hold_batch(
+                self.repo, self.manifest, self.results, head, held=held, red=red, missing=self._missing()
+            )
+            push = self.remote.push(self.branch, noted.tip, head)
+            if push.refused:
+                raise EnvironmentBroken(
+                    f"{self.branch} refuses the push: {push.refused}", "the results are kept as artifacts"
+                )
+            if push.landed:
+                self.remote.push(held, waiting.tip, None)
+                told = self._pull_request(held, self.branch, f"Fanin batch {self.manifest.batch}", _HELD)
+                return Landed(self.branch, noted, told)
+        raise EnvironmentBroken(why, "re-run this job when the branch is quiet; the results are kept as artifacts")
+
+    # -- telling ------------------------------------------------------------------------------------------------
+
+    def _tell(self, landed: Landed) -> int:
+        from runner import summary
+
+        fan_in, manifest = landed.fan_in, self.manifest
+        assert fan_in.after is not None
+        found = _views(fan_in.after, manifest.max_attempts)
+        progressed = bool(fan_in.landed) or any(failure.counted for failure in fan_in.failed.values())
+        self.machine.output(outputs_of(found, landed, progressed=progressed))
+        done = summary.Round(
+            manifest.batch,
+            landed.branch,
+            fan_in.tip if fan_in.commits else None,
+            fan_in.landed,
+            fan_in.failed,
+            self.context.run_url,
+            landed.note,
+        )
+        self.machine.summary(summary.round_summary(found, done))
+        for task_id, failure in fan_in.failed.items():
+            self.machine.annotate(
+                "error",
+                failure.message,
+                title=f"{task_id}: {failure.kind}",
+                file=manifest.plan,
+                line=_line(fan_in.after, task_id),
+            )
+        if self.state.pull_request is not None:
+            self._comment(self.state.pull_request, summary.sticky(found, done))
+        return exit_code(found, fan_in)
+
+    def _comment(self, pull_request: int, body: str) -> None:
+        """The comment is news, not the work: its failure is a warning."""
+        from runner.summary import MARKER
+
+        try:
+            self.github.sticky_comment(pull_request, MARKER, body)
+        except FaninError as error:
+            self.machine.annotate("warning", f"the pull request's comment could not be written: {error}")
+
+
+def outputs_of(found: Sequence[View], landed: Landed, *, progressed: bool) -> dict[str, str]:
+    """Job `merge`'s outputs; counts, so that they stay small whatever the plan's size."""
+    count = {state: sum(view.state == state for view in found) for state in ("completed", "failed", "blocked", "ready")}
+    return {
+        "completed": str(count["completed"]),
+        "failed": str(count["failed"]),
+        "blocked": str(count["blocked"]),
+        "remaining": str(count["ready"]),
+        "again": "true" if progressed and count["ready"] else "false",
+        "commit": landed.fan_in.tip if landed.fan_in.commits else "",
+        "branch": landed.branch,
+        "moved": "false",
+    }
+
+
+def exit_code(found: Iterable[View], fan_in: FanIn) -> int:
+    """1 if a task of this batch failed for good, or nothing more can run and not all is well."""
+    by_id = {view.task.id: view for view in found}
+    lost = any(by_id[task_id].state == "failed" for task_id in fan_in.failed if task_id in by_id)
+    over = not any(view.state == "ready" for view in by_id.values())
+    stuck = any(view.state in {"failed", "blocked", "held"} for view in by_id.values())
+    return EXIT_TASKS_FAILED if lost or (over and stuck) else EXIT_DONE
+
+
+def api_commits(repo: Repository, head: str, commits: Sequence[str]) -> list[Any]:
+    """The commits as GitHub's API takes them: each with its changed files, on the tree before it."""
+    from runner.github_api import ApiCommit, Change
+
+    made, parent = [], head
+    for commit in commits:
+        changes = tuple(
+            Change(c.path, (c.new or c.old or ("100644", ""))[0], repo.blob(c.new[1]) if c.new else None)
+            for c in repo.changes(parent, commit, {})
+        )
+        made.append(ApiCommit(repo.message(commit), repo.tree(parent), changes, tree=repo.tree(commit)))
+        parent = commit
+    return made
+
+
+# -- continue ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ContinueOptions:
+    """What job `continue` is asked: whether work is ready, workflows to start after landing, what `merge` said."""
+
+    again: bool
+    branch: str
+    landed: bool = False
+    trigger: Sequence[str] = ()
+
+
+def continue_job(
+    settings: Settings, state: RoundState, context: Context, machine: Machine, github: GitHub, options: ContinueOptions
+) -> int:
+    """Start the caller's own workflow for the next round, and the user's workflows that a push would have started."""
+    for workflow in options.trigger if options.landed else ():
+        github.trigger(workflow, options.branch)
+    if not options.again:
+        return EXIT_DONE
+    if state.round >= settings.limits.max_rounds:
+        machine.annotate(
+            "warning", f"stopped after limits.max_rounds = {settings.limits.max_rounds} rounds; run it again to go on"
+        )
+        return EXIT_DONE
+    following = state.model_copy(update={"round": state.round + 1, "branch": options.branch})
+    ref = context.head_ref or context.ref_name
+    url = github.dispatch(context.workflow_file, ref, {"fanin-state": following.model_dump_json()})
+    machine.annotate("notice", f"round {following.round} starts{f': {url}' if url else ''}", title="fanin")
+    return EXIT_DONE
+
+
+# -- shared -----------------------------------------------------------------------------------------------------
+
+
+def _fetch(repo: Repository, manifest: Manifest, remote: Remote, branch: str) -> str:
+    """Bring the branch's head and the batch's base here; the head's id."""
+    head = remote.fetch(branch)
+    if repo.commit(manifest.base) is None:
+        remote.fetch(manifest.base)
+    return head
+
+
+def _views(snapshot: Snapshot, max_attempts: int) -> list[View]:
+    from runner import pictures
+
+    return pictures.views(snapshot.plan, snapshot.graph, snapshot.progress, max_attempts)
+
+
+def _line(snapshot: Snapshot, task_id: str) -> int | None:
+    task = snapshot.plan.task(task_id)
+    return task.line if task else None
