@@ -37,8 +37,20 @@ MATRIX_LIMIT = 256  # entries; GitHub runs none at all above it
 _LANDING_TRIES = 20
 _SETUP_MINUTES = 20  # a job's time beyond its task's own limit, so that the result is still uploaded
 # What a person may choose in the UI and every later round must keep; sent along by `continue`.
-CARRIED = ("plan", "parallel", "max_concurrent", "commit_strategy", "max_attempts", "timeout", "verify", "agent",
-           "agent_command", "max_cost_usd", "max_rounds", "progress")  # fmt: skip
+CARRIED = (
+    "plan",
+    "parallel",
+    "max_concurrent",
+    "commit_strategy",
+    "max_attempts",
+    "timeout",
+    "verify",
+    "agent",
+    "agent_command",
+    "max_cost_usd",
+    "max_rounds",
+    "progress",
+)
 
 
 class RoundState(Document):
@@ -128,21 +140,39 @@ def _next_outputs(
     manifest: Manifest | None, state: RoundState, branch: str, head: str, slots: int, options: NextOptions
 ) -> dict[str, str]:
     handed = state.model_copy(update={"branch": branch, "inputs": options.carried})
-    outputs = {"has-work": "false", "branch": branch, "base-sha": head, "state": handed.model_dump_json(),
-               "batch": f"{state.run}.{state.round}", "max-parallel": str(slots), "matrix": '{"include":[]}',
-               "manifest-digest": "", "verify": "false"}  # fmt: skip
+    outputs = {
+        "has-work": "false",
+        "branch": branch,
+        "base-sha": head,
+        "state": handed.model_dump_json(),
+        "batch": f"{state.run}.{state.round}",
+        "max-parallel": str(slots),
+        "matrix": '{"include":[]}',
+        "manifest-digest": "",
+        "verify": "false",
+    }
     if manifest is not None:
         matrix = {"include": [matrix_entry(entry, options.runs_on) for entry in manifest.entries]}
-        outputs |= {"has-work": "true", "matrix": json.dumps(matrix), "manifest-digest": manifest.digest,
-                    "verify": "true" if manifest.verify else "false"}  # fmt: skip
+        outputs |= {
+            "has-work": "true",
+            "matrix": json.dumps(matrix),
+            "manifest-digest": manifest.digest,
+            "verify": "true" if manifest.verify else "false",
+        }
     return outputs
 
 
 def matrix_entry(entry: BatchEntry, runs_on: str) -> dict[str, Any]:
     """One entry of the matrix: ids and bounds only, so that no text of the plan passes through YAML or a shell."""
     minutes = int(entry.timeout // 60) + 1 + _SETUP_MINUTES
-    return {"index": entry.index, "folder": entry.folder, "task": entry.task.id, "attempt": entry.attempt,
-            "timeout-minutes": minutes, "runs-on": labels(runs_on)}  # fmt: skip
+    return {
+        "index": entry.index,
+        "folder": entry.folder,
+        "task": entry.task.id,
+        "attempt": entry.attempt,
+        "timeout-minutes": minutes,
+        "runs-on": labels(runs_on),
+    }
 
 
 def labels(runs_on: str) -> str | list[str]:

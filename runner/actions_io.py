@@ -117,7 +117,8 @@ class Machine:
 
     def annotate(self, level: str, message: str, **properties: str | int | None) -> None:
         """`level` is error, warning or notice."""
-        self._print(command(level, message, **properties))
+        known = {name: properties.pop(name) for name in ("file", "line") if name in properties}
+        self._print(command(level, message, **known, **properties))
 
     def mask(self, value: str) -> None:
         for line in value.splitlines():

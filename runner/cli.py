@@ -294,8 +294,13 @@ def demo(keep_in: Path | None) -> int:
 # -- the steps as jobs of GitHub Actions --------------------------------------------------------------------------
 
 _manifest = click.option(
-    "--manifest", type=click.Path(dir_okay=False, path_type=Path), envvar="FANIN_MANIFEST", default="manifest.json",
-    show_default=True, help="The batch manifest.")  # fmt: skip
+    "--manifest",
+    type=click.Path(dir_okay=False, path_type=Path),
+    envvar="FANIN_MANIFEST",
+    default="manifest.json",
+    show_default=True,
+    help="The batch manifest.",
+)
 _digest = click.option(
     "--manifest-digest", envvar="FANIN_MANIFEST_DIGEST", default="", help="What job next said of it."
 )
@@ -337,8 +342,14 @@ def next_(where: str, /, manifest: Path, state: str, retry: str, dry_run: bool, 
 
 @fanin.command()
 @click.argument("task_id", envvar="FANIN_TASK_ID", metavar="ID")
-@click.option("--results", type=click.Path(file_okay=False, path_type=Path), envvar="FANIN_RESULTS", default="results",
-              show_default=True, help="Where the result folder is made.")  # fmt: skip
+@click.option(
+    "--results",
+    type=click.Path(file_okay=False, path_type=Path),
+    envvar="FANIN_RESULTS",
+    default="results",
+    show_default=True,
+    help="Where the result folder is made.",
+)
 @_manifest
 @_digest
 @click.pass_obj
@@ -352,8 +363,9 @@ def task(where: str, /, task_id: str, results: Path, manifest: Path, manifest_di
     frozen = actions.read_manifest(manifest, manifest_digest)
     entry = actions.entry_of(frozen, task_id)
     with tempfile.TemporaryDirectory(prefix="fanin-", ignore_cleanup_errors=True) as scratch:
-        return actions.task_job(frozen, entry, workspace.origin_of(Path(where)), results, Path(scratch), os.environ,
-                                context, machine)  # fmt: skip
+        return actions.task_job(
+            frozen, entry, workspace.origin_of(Path(where)), results, Path(scratch), os.environ, context, machine
+        )
 
 
 @fanin.command()
@@ -372,8 +384,16 @@ def verify(where: str, /, results: Path, manifest: Path, manifest_digest: str, s
     frozen, handed = actions.read_manifest(manifest, manifest_digest), actions.round_state(state, context)
     repo = _repository(where)
     remote = Remote(repo, context.token, context.server_url)
-    return actions.verify_job(repo, frozen, results, verdict or Path("verdict.json"), remote,
-                              handed.branch or frozen.branch, os.environ, machine)  # fmt: skip
+    return actions.verify_job(
+        repo,
+        frozen,
+        results,
+        verdict or Path("verdict.json"),
+        remote,
+        handed.branch or frozen.branch,
+        os.environ,
+        machine,
+    )
 
 
 @fanin.command()
@@ -386,8 +406,18 @@ def verify(where: str, /, results: Path, manifest: Path, manifest_digest: str, s
 @click.option("--commit-via", envvar="FANIN_COMMIT_VIA", type=click.Choice(["git", "api"]), default="git")
 @click.option("--last/--not-last", envvar="FANIN_LAST", default=True, help="Whether no second verification follows.")
 @click.pass_obj
-def merge(where: str, /, results: Path, manifest: Path, manifest_digest: str, state: str, verdict: Path | None,
-          task_result: str, commit_via: str, last: bool) -> int:  # fmt: skip
+def merge(
+    where: str,
+    /,
+    results: Path,
+    manifest: Path,
+    manifest_digest: str,
+    state: str,
+    verdict: Path | None,
+    task_result: str,
+    commit_via: str,
+    last: bool,
+) -> int:
     """Job: fan the batch's results in to one commit and push it."""
     from runner import actions, actions_io
     from runner.github_api import GitHub
@@ -397,9 +427,16 @@ def merge(where: str, /, results: Path, manifest: Path, manifest_digest: str, st
     frozen, handed = actions.read_manifest(manifest, manifest_digest), actions.round_state(state, context)
     repo = _repository(where)
     job = actions.MergeJob(
-        repo, frozen, results, handed, Remote(repo, context.token, context.server_url),
-        GitHub(context.token, context.repository, context.api_url), context, machine,
-        actions.MergeOptions(verdict, task_result, commit_via, last))  # fmt: skip
+        repo,
+        frozen,
+        results,
+        handed,
+        Remote(repo, context.token, context.server_url),
+        GitHub(context.token, context.repository, context.api_url),
+        context,
+        machine,
+        actions.MergeOptions(verdict, task_result, commit_via, last),
+    )
     return job()
 
 

@@ -1,0 +1,110 @@
+"""Stand-in for actions/cache, its restore and its save: a folder of archives, one a key, written once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+import tarfile
+from collections.abc import Mapping
+from pathlib import Path
+
+
+def say(text: str) -> None:
+    """Speak to the log, and to the runner in workflow commands."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def _place(store: Path, key: str) -> Path:
+    return store / hashlib.sha256(key.encode()).hexdigest()
+
+
+def _paths(text: str, env: Mapping[str, str]) -> list[Path]:
+    workspace = Path(env["GITHUB_WORKSPACE"])
+    return [workspace / Path(line.strip()).expanduser() for line in text.splitlines() if line.strip()]
+
+
+def _anchors(env: Mapping[str, str]) -> dict[str, Path]:
+    """Folders that are the same on every machine of GitHub, and other ones in each job of act."""
+    names = ("GITHUB_WORKSPACE", "RUNNER_TEMP", "RUNNER_TOOL_CACHE", "HOME")
+    return {**{name: Path(env[name]) for name in names if env.get(name)}, "ROOT": Path("/")}
+
+
+def _portable(path: Path, env: Mapping[str, str]) -> str:
+    """A path as its anchor's name and the rest."""
+    name, anchor = next((name, place) for name, place in _anchors(env).items() if path.is_relative_to(place))
+    return str(Path(name) / path.relative_to(anchor))
+
+
+def save(store: Path, key: str, paths: str, env: Mapping[str, str]) -> bool:
+    """Keep the paths under the key, if the key is new and any of them exists."""
+    place = _place(store, key)
+    present = [path for path in _paths(paths, env) if path.exists()]
+    if place.with_suffix(".key").exists() or not present:
+        return False
+    store.mkdir(parents=True, exist_ok=True)
+    part = place.with_suffix(f".{os.getpid()}")
+    with tarfile.open(part, "w") as archive:
+        for path in present:
+            archive.add(path, arcname=_portable(path, env))
+    part.rename(place.with_suffix(".tar"))
+    place.with_suffix(".key").write_text(key, encoding="utf-8")
+    return True
+
+
+def find(store: Path, key: str, restore_keys: str) -> str | None:
+    """The exact key, else the newest that starts with one of the restore keys."""
+    known = sorted(store.glob("*.key"), key=lambda path: path.stat().st_mtime, reverse=True)
+    keys = [path.read_text(encoding="utf-8") for path in known]
+    if key in keys:
+        return key
+    prefixes = [line.strip() for line in restore_keys.splitlines() if line.strip()]
+    return next((name for prefix in prefixes for name in keys if name.startswith(prefix)), None)
+
+
+def restore(env: Mapping[str, str], store: Path) -> str | None:
+    """Bring back what the key, or the best prefix, holds of the paths asked for."""
+    found = find(store, env["IN_KEY"], env.get("IN_RESTORE_KEYS", ""))
+    if found is None:
+        return None
+    wanted = [Path(_portable(path, env)) for path in _paths(env["IN_PATH"], env)]
+    with tarfile.open(_place(store, found).with_suffix(".tar")) as archive:
+        for member in archive.getmembers():
+            name = Path(member.name)
+            if any(name.is_relative_to(path) for path in wanted):
+                anchor = _anchors(env)[name.parts[0]]
+                archive.extract(member.replace(name=str(Path(*name.parts[1:])), deep=False), anchor, filter="tar")
+    return found
+
+
+def register(env: Mapping[str, str]) -> None:
+    """Note for the post step what to save when the job has succeeded."""
+    entry = {"key": env["IN_KEY"], "path": env["IN_PATH"]}
+    with (Path(env["RUNNER_TEMP"]) / "standin-caches").open("a", encoding="utf-8") as file:
+        file.write(json.dumps(entry) + "\n")
+
+
+def main(verb: str) -> int:
+    """Called by the three actions."""
+    env, store = os.environ, Path(os.environ["STANDIN_CACHE"])
+    if verb == "save":
+        saved = save(store, env["IN_KEY"], env["IN_PATH"], env)
+        say(f"Cache {'saved with' if saved else 'not saved for'} key: {env['IN_KEY']}")
+        return 0
+    found = restore(env, store)
+    with Path(env["GITHUB_OUTPUT"]).open("a", encoding="utf-8") as file:
+        file.write(f"cache-hit={str(found == env['IN_KEY']).lower() if found else ''}\n")
+        file.write(f"cache-matched-key={found or ''}\ncache-primary-key={env['IN_KEY']}\n")
+    say(f"Cache restored from key: {found}" if found else f"Cache not found for key: {env['IN_KEY']}")
+    if not found and env.get("IN_FAIL_ON_CACHE_MISS") == "true":
+        say("::error::Failed to restore cache entry.")
+        return 1
+    if verb == "cache" and found != env["IN_KEY"]:
+        register(env)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

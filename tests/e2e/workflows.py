@@ -1,0 +1,561 @@
+"""Make a shipped workflow file runnable by act, by program and on the parsed YAML.
+
+Every function takes documents and returns new ones; nothing here reads a file or knows a product's name.
+What each transformation answers is listed in README.md beside this file. What GitHub would refuse at the
+start of a run (an unknown input, a job that asks for more than its caller grants) is refused here too:
+act would let it pass.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from tests.e2e import expressions
+from tests.e2e.expressions import Path, Replace
+
+Document = dict[str, Any]
+Resolve = Callable[[str], Document]
+Permissions = dict[str, str]
+
+MAX_CALL_DEPTH = 10
+DEFAULT_PERMISSIONS: Permissions = {"contents": "read", "packages": "read"}
+SCOPES = (
+    "actions",
+    "attestations",
+    "checks",
+    "contents",
+    "deployments",
+    "discussions",
+    "id-token",
+    "issues",
+    "packages",
+    "pages",
+    "pull-requests",
+    "repository-projects",
+    "security-events",
+    "statuses",
+)
+_LEVELS = {"none": 0, "read": 1, "write": 2}
+TOKEN_ENV = "STANDIN_TOKEN"
+_EMPTY = {"boolean": False, "number": 0, "string": "", "choice": "", "environment": ""}
+
+
+class WorkflowError(ValueError):
+    """GitHub would not start this run, or the harness cannot show it truthfully."""
+
+
+# ---- reading and writing -------------------------------------------------------------------------
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML as GitHub reads it: `on`, `yes` and `no` are words."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
+)
+
+
+def load(text: str | bytes) -> Document:
+    """Parse a workflow or an action."""
+    document = yaml.load(text, Loader=_Loader)
+    if not isinstance(document, dict):
+        raise WorkflowError("a workflow is a mapping")
+    return document
+
+
+def dump(document: Document) -> str:
+    """YAML text that act reads back as the same document."""
+    return yaml.safe_dump(document, sort_keys=False, width=2**20, allow_unicode=True)
+
+
+def triggers(document: Document) -> dict[str, Document]:
+    """`on:` in its long form."""
+    value = document.get("on")
+    if isinstance(value, str):
+        return {value: {}}
+    if isinstance(value, list):
+        return {str(name): {} for name in value}
+    return {str(name): body or {} for name, body in (value or {}).items()}
+
+
+def needs(job: Document) -> list[str]:
+    """`needs:` as a list."""
+    value = job.get("needs", [])
+    return [value] if isinstance(value, str) else list(value)
+
+
+# ---- typed inputs --------------------------------------------------------------------------------
+
+
+def _typed(name: str, kind: str, value: object) -> object:
+    """A literal as the type it is declared with."""
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    if kind == "boolean":
+        if text not in ("true", "false"):
+            raise WorkflowError(f"input {name} is a boolean, not {value!r}")
+        return text == "true"
+    if kind == "number":
+        try:
+            number = float(text)
+        except ValueError:
+            raise WorkflowError(f"input {name} is a number, not {value!r}") from None
+        return int(number) if number.is_integer() else number
+    return text
+
+
+def _is_expression(value: object) -> bool:
+    return isinstance(value, str) and "${{" in value
+
+
+def input_expressions(declared: Mapping[str, Document | None], given: Mapping[str, object]) -> dict[str, str]:
+    """Each declared input as an expression: what was given, else its default, else its type's empty value."""
+    unknown = sorted(set(given) - set(declared))
+    if unknown:
+        raise WorkflowError(f"Unexpected inputs provided: {unknown}")
+    found = {}
+    for name, body in declared.items():
+        spec = body or {}
+        kind = str(spec.get("type", "string"))
+        if name not in given and spec.get("required") and "default" not in spec:
+            raise WorkflowError(f"Required input '{name}' not provided")
+        value = given.get(name, spec.get("default", _EMPTY.get(kind, "")))
+        if kind == "choice" and name in given and value not in spec.get("options", []):
+            raise WorkflowError(f"Provided value {value!r} for input '{name}' not in the list of allowed values")
+        found[name] = expressions.as_expression(value if _is_expression(value) else _typed(name, kind, value))
+    return found
+
+
+def _object(fields: Mapping[str, str]) -> str:
+    """An expression whose value is an object with these fields; the language has no literal for one."""
+    template = ",".join(f'"{name}":{{{index}}}' for index, name in enumerate(fields))
+    values = "".join(f", toJSON({value})" for value in fields.values())
+    return f"fromJSON(format({expressions.literal('{{' + template + '}}')}{values}))"
+
+
+def _context(root: str, fields: Mapping[str, str], *, missing: str | None = "''") -> Replace:
+    """Replace `root.x` by its expression and a bare `root` by an object of all of them."""
+    lowered = {name.lower(): value for name, value in fields.items()}
+
+    def replace(path: Path) -> tuple[str, int] | None:
+        if path[0].lower() != root:
+            return None
+        if len(path) == 1 or path[1] == "*":
+            return (_object(fields), 1) if missing is not None else None
+        value = lowered.get(path[1].lower(), missing)
+        return None if value is None else (value, 2)
+
+    return replace
+
+
+def with_dispatch_inputs(document: Document, event: str, given: Mapping[str, object]) -> Document:
+    """The document with `inputs.x` of its own trigger put in as literals of the declared type."""
+    declared = (
+        triggers(document).get("workflow_dispatch", {}).get("inputs") or {} if event == "workflow_dispatch" else {}
+    )
+    body = {name: value for name, value in document.items() if name != "on"}
+    return {
+        "on": document.get("on"),
+        **expressions.rewrite(body, _context("inputs", input_expressions(declared, given))),
+    }
+
+
+def with_github(document: Document, values: Mapping[str, object]) -> Document:
+    """The document with `github.x` put in as a literal, for the fields that act leaves empty."""
+    known = {name: expressions.literal(value) for name, value in values.items()}
+    replaced: Document = expressions.rewrite(document, _context("github", known, missing=None))
+    return replaced
+
+
+# ---- permissions ---------------------------------------------------------------------------------
+
+
+def permissions(value: object) -> Permissions:
+    """`permissions:` in its long form; a scope left out of a mapping is none."""
+    if value == "read-all":
+        return dict.fromkeys(SCOPES, "read")
+    if value == "write-all":
+        return dict.fromkeys(SCOPES, "write")
+    if not isinstance(value, dict):
+        raise WorkflowError(f"permissions cannot be {value!r}")
+    unknown = sorted(set(value) - set(SCOPES))
+    if unknown:
+        raise WorkflowError(f"unknown permissions: {unknown}")
+    return {str(scope): str(level) for scope, level in value.items()}
+
+
+def job_permissions(document: Document, job: Document) -> Permissions:
+    """What a job's token may do: the job's own words, else the workflow's, else the restricted default."""
+    for holder in (job, document):
+        if "permissions" in holder:
+            return permissions(holder["permissions"])
+    return dict(DEFAULT_PERMISSIONS)
+
+
+def read_only(granted: Permissions) -> Permissions:
+    """What is left of a token in a run for a pull request from a fork."""
+    return {scope: "read" if level == "write" else level for scope, level in granted.items()}
+
+
+def _refuse_escalation(called: str, job_id: str, wanted: Permissions, granted: Permissions) -> None:
+    for scope, level in wanted.items():
+        if _LEVELS[level] > _LEVELS[granted.get(scope, "none")]:
+            raise WorkflowError(
+                f"Error calling workflow '{called}'. The nested job '{job_id}' is requesting "
+                f"'{scope}: {level}', but is only allowed '{scope}: {granted.get(scope, 'none')}'."
+            )
+
+
+# ---- lifting a called workflow's jobs into its caller --------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Call:
+    """One job of the caller that calls another workflow."""
+
+    job_id: str
+    job: Document
+    caller: Document
+    called: Document
+
+    @property
+    def name(self) -> str:
+        return str(self.job["uses"])
+
+    @property
+    def interface(self) -> Document:
+        found = triggers(self.called).get("workflow_call")
+        if found is None:
+            raise WorkflowError(f"{self.name} has no workflow_call trigger")
+        return found
+
+    @property
+    def jobs(self) -> dict[str, Document]:
+        return dict(self.called["jobs"])
+
+    def contexts(self) -> Replace:
+        """`inputs` and `secrets` as the called workflow sees them."""
+        inputs = _context("inputs", input_expressions(self.interface.get("inputs") or {}, self.job.get("with") or {}))
+        secrets = self._secrets()
+        return lambda path: inputs(path) or (secrets(path) if secrets else None)
+
+    def _secrets(self) -> Replace | None:
+        given = self.job.get("secrets") or {}
+        if given == "inherit":
+            return None
+        declared = self.interface.get("secrets") or {}
+        unknown = sorted(set(given) - set(declared))
+        if unknown:
+            raise WorkflowError(f"Invalid secret, {unknown} not defined in {self.name}")
+        lacking = [name for name, body in declared.items() if (body or {}).get("required") and name not in given]
+        if lacking:
+            raise WorkflowError(f"Secret {lacking} is required, but not provided while calling {self.name}")
+        known = {name: expressions.as_expression(value) for name, value in given.items()}
+        return _context("secrets", {"GITHUB_TOKEN": "secrets.GITHUB_TOKEN", **known})
+
+    def gate(self) -> str:
+        """What must hold for any job of the call to run, as seen from inside: the caller's own `if`."""
+        written = expressions.condition(self.job["if"]) if "if" in self.job else "true"
+        if expressions.asks_status(written):
+            return expressions.without_status(written)
+        # Without a status function the call runs only after success of all it needs, whatever the `if` of a
+        # job inside says; `always()` in there must not bring a skipped call to life.
+        return " && ".join([f"needs.{name}.result == 'success'" for name in needs(self.job)] + [written])
+
+    def grant(self) -> Permissions:
+        return job_permissions(self.caller, self.job)
+
+    def lifted(self, job_id: str) -> Document:
+        """One called job as a job of the caller."""
+        source = self.jobs[job_id]
+        job: Document = expressions.rewrite(_without(source, "needs", "concurrency", "permissions"), self.contexts())
+        return _without_empty(
+            {
+                **job,
+                "needs": list(dict.fromkeys([*needs(source), *needs(self.job)])),
+                "if": self._condition(job.get("if")),
+                "permissions": self._permissions(job_id, source),
+                "env": {**(self._own("env")), **(job.get("env") or {})},
+                "defaults": job.get("defaults") or self._own("defaults"),
+            }
+        )
+
+    def _own(self, key: str) -> Document:
+        rewritten: Document = expressions.rewrite(self.called.get(key) or {}, self.contexts())
+        return rewritten
+
+    def _condition(self, written: object) -> str | None:
+        gate = self.gate()
+        if gate == "true":
+            return None if written is None else str(written)
+        return f"{gate} && {expressions.condition(written)}" if written is not None else gate
+
+    def _permissions(self, job_id: str, source: Document) -> Permissions:
+        holder = source if "permissions" in source else self.called
+        if "permissions" not in holder:
+            return self.grant()
+        wanted = permissions(holder["permissions"])
+        _refuse_escalation(self.name, job_id, wanted, self.grant())
+        return wanted
+
+    def outputs(self) -> dict[str, str]:
+        """The call's outputs as expressions over the lifted jobs."""
+        inside = self.contexts()
+
+        def replace(path: Path) -> tuple[str, int] | None:
+            return ("needs", 1) if path[0] == "jobs" else inside(path)
+
+        declared = self.interface.get("outputs") or {}
+        return {
+            name: expressions.rewrite_expression(expressions.as_expression(body["value"]), replace)
+            for name, body in declared.items()
+        }
+
+    def result(self) -> str:
+        """The call's result as an expression over the lifted jobs."""
+
+        def some(result: str) -> str:
+            return "(" + " || ".join(f"needs.{name}.result == '{result}'" for name in self.jobs) + ")"
+
+        return (
+            f"({some('failure')} && 'failure' || {some('cancelled')} && 'cancelled' || "
+            f"{some('success')} && 'success' || 'skipped')"
+        )
+
+
+def _without(node: Document, *keys: str) -> Document:
+    return {name: value for name, value in node.items() if name not in keys}
+
+
+def _without_empty(node: Document) -> Document:
+    """Drop what says nothing; an empty `permissions` says a lot."""
+    return {name: value for name, value in node.items() if name == "permissions" or value not in (None, {}, [])}
+
+
+def lift(caller: Document, resolve: Resolve, depth: int = 1) -> Document:
+    """The caller with the jobs of every workflow it calls in place of the calling job."""
+    if depth > MAX_CALL_DEPTH:
+        raise WorkflowError(f"reusable workflows are nested more than {MAX_CALL_DEPTH} deep")
+    calls = {
+        job_id: _Call(job_id, job, caller, lift(resolve(job["uses"]), resolve, depth + 1))
+        for job_id, job in caller["jobs"].items()
+        if "uses" in job
+    }
+    if not calls:
+        return caller
+    for call in calls.values():
+        if "strategy" in call.job:
+            raise WorkflowError(f"a matrix of calls is not modelled: {call.job_id}")
+    # A called workflow does not see its caller's env and defaults: they move into the caller's own jobs.
+    jobs: dict[str, Document] = {}
+    for job_id, job in caller["jobs"].items():
+        new = (
+            {name: calls[job_id].lifted(name) for name in calls[job_id].jobs}
+            if job_id in calls
+            else {job_id: _after_calls(_with_top_level(job, caller), calls)}
+        )
+        clash = sorted(set(new) & set(jobs))
+        if clash:
+            raise WorkflowError(f"caller and called workflow both have a job {clash}")
+        jobs.update(new)
+    return {**_without(caller, "env", "defaults", "jobs"), "jobs": jobs}
+
+
+def _with_top_level(job: Document, caller: Document) -> Document:
+    return _without_empty(
+        {
+            **job,
+            "env": {**(caller.get("env") or {}), **(job.get("env") or {})},
+            "defaults": job.get("defaults") or caller.get("defaults"),
+        }
+    )
+
+
+def _after_calls(job: Document, calls: Mapping[str, _Call]) -> Document:
+    """A job of the caller's own that may need a call: it needs the lifted jobs instead."""
+    awaited = [name for name in needs(job) if name in calls]
+    if not awaited:
+        return job
+
+    def replace(path: Path) -> tuple[str, int] | None:
+        if path[0] != "needs" or len(path) < 3 or path[1] not in calls:
+            return None
+        if path[2] == "result":
+            return calls[path[1]].result(), 3
+        return (calls[path[1]].outputs().get(path[3], "''"), 4) if len(path) > 3 else None
+
+    written = expressions.condition(job["if"]) if "if" in job else "true"
+    if not expressions.asks_status(written):
+        # A call is green although jobs inside it were skipped; `needs` on the lifted jobs would not be.
+        green = " && ".join(f"needs.{name}.result == 'success'" for name in needs(job))
+        written = f"!cancelled() && {green} && {written}"
+    names = [inner for name in needs(job) for inner in (calls[name].jobs if name in calls else [name])]
+    rewritten: Document = expressions.rewrite({**job, "if": written}, replace)
+    return {**rewritten, "needs": names}
+
+
+# ---- self references and stand-ins ---------------------------------------------------------------
+
+
+def _steps(document: Document) -> Iterator[Document]:
+    """Every step of a workflow or of a composite action."""
+    for holder in [*(document.get("jobs") or {}).values(), document.get("runs") or {}]:
+        yield from holder.get("steps") or []
+
+
+def with_self_repository(document: Document, repository: str, *, local: bool = False) -> Document:
+    """`uses: $/path` as `uses: <repository>/path@v0`; `local`: `./path` too, the workspace being the same."""
+    name, _, ref = repository.partition("@")
+    rewritten = copy.deepcopy(document)
+    for step in _steps(rewritten):
+        uses = str(step.get("uses", ""))
+        if uses.startswith("$/") or (local and (uses == "./" or uses.startswith("./"))):
+            step["uses"] = f"{name}/{uses[2:]}".rstrip("/") + f"@{ref}"
+    return rewritten
+
+
+def actions_used(document: Document) -> dict[str, set[str]]:
+    """Actions of other repositories and the inputs given to each, by `owner/repo/path@ref`."""
+    used: dict[str, set[str]] = {}
+    for step in _steps(document):
+        uses = str(step.get("uses", ""))
+        if uses and not uses.startswith(("./", "docker://")):
+            used.setdefault(uses, set()).update((step.get("with") or {}).keys())
+    return used
+
+
+# ---- what act does not do ------------------------------------------------------------------------
+
+
+def with_constant_parallelism(document: Document) -> Document:
+    """`max-parallel` as a plain number where that is known before the run, else left out."""
+    rewritten = copy.deepcopy(document)
+    for job in rewritten["jobs"].values():
+        strategy = job.get("strategy") or {}
+        if "max-parallel" not in strategy:
+            continue
+        try:
+            value = expressions.constant(expressions.as_expression(strategy["max-parallel"]))
+            strategy["max-parallel"] = int(str(value))
+        except (LookupError, ValueError):
+            del strategy["max-parallel"]
+    return rewritten
+
+
+def token_secret(job_id: str) -> str:
+    """The name of the secret that holds one job's token."""
+    return "STANDIN_TOKEN_" + re.sub(r"\W", "_", job_id).upper()
+
+
+def _token(replacement: str) -> Replace:
+    def replace(path: Path) -> tuple[str, int] | None:
+        lowered = tuple(name.lower() for name in path[:2])
+        return (replacement, 2) if lowered in (("github", "token"), ("secrets", "github_token")) else None
+
+    return replace
+
+
+def with_job_tokens(document: Document) -> Document:
+    """Every job with a token of its own, so that a forge can hold it to the job's `permissions`."""
+    rewritten = copy.deepcopy(document)
+    for job_id, job in rewritten["jobs"].items():
+        token = f"secrets.{token_secret(job_id)}"
+        job.update(expressions.rewrite(job, _token(token)))
+        job["env"] = {**(job.get("env") or {}), TOKEN_ENV: expressions.embed(token)}
+    return rewritten
+
+
+def action_with_job_token(action: Document) -> Document:
+    """A composite action with the job's token where it says `github.token`, in defaults of inputs too."""
+    inputs = action.get("inputs") or {}
+    defaulted = {name for name, body in inputs.items() if "github.token" in str((body or {}).get("default", ""))}
+    plain = {name: _without(body or {}, "default") if name in defaulted else body for name, body in inputs.items()}
+    token = _token(f"env.{TOKEN_ENV}")
+
+    def replace(path: Path) -> tuple[str, int] | None:
+        if path[0] == "inputs" and len(path) > 1 and path[1] in defaulted:
+            return f"(inputs.{path[1]} || env.{TOKEN_ENV})", 2
+        return token(path)
+
+    rest = expressions.rewrite(_without(action, "inputs"), replace)
+    return {**rest, "inputs": plain} if inputs else rest
+
+
+def with_post_step(document: Document) -> Document:
+    """Every job with a last step that does the stand-ins' post steps and records result and outputs."""
+    rewritten = copy.deepcopy(document)
+    for job_id, job in rewritten["jobs"].items():
+        if "steps" in job:
+            job["steps"] = [*job["steps"], _post_step(job_id, job.get("outputs") or {})]
+    return rewritten
+
+
+def _post_step(job_id: str, outputs: Mapping[str, object]) -> Document:
+    fields = {
+        "job": expressions.literal(job_id),
+        "status": "job.status",
+        "matrix": "matrix",
+        **{f"output:{name}": expressions.as_expression(value) for name, value in outputs.items()},
+    }
+    # The values travel in the script: one output may be larger than an environment entry can be.
+    lines = [f"{name} {expressions.embed(f'toJSON({value})')}" for name, value in fields.items()]
+    script = (
+        '"$STANDIN_PYTHON" -I "$STANDIN_CODE/post.py" <<\'STANDIN_RECORD\'\n' + "\n".join(lines) + "\nSTANDIN_RECORD\n"
+    )
+    return {
+        "name": "Stand-in post step",
+        "if": "always()",
+        "shell": "bash",
+        "working-directory": ".",
+        "run": script,
+    }
+
+
+# ---- re-runs -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A job of an earlier run attempt that is not run again, or the legs of a matrix that are."""
+
+    outputs: Mapping[str, str]
+    legs: tuple[Mapping[str, object], ...] = ()
+
+
+def with_finished_jobs(document: Document, finished: Mapping[str, Finished]) -> Document:
+    """The document for "Re-run failed jobs": what was green stands there with its outputs, not running."""
+    rewritten = copy.deepcopy(document)
+    for job_id, before in finished.items():
+        job = rewritten["jobs"][job_id]
+        if before.legs:
+            job["strategy"]["matrix"] = {"include": [dict(leg) for leg in before.legs]}
+        else:
+            rewritten["jobs"][job_id] = _stub(job, before.outputs)
+    return rewritten
+
+
+def _stub(job: Document, outputs: Mapping[str, str]) -> Document:
+    lines = [f"{name}<<STANDIN_OUTPUT\n{value}\nSTANDIN_OUTPUT" for name, value in outputs.items()]
+    script = "cat >> \"$GITHUB_OUTPUT\" <<'STANDIN_OUTPUTS'\n" + "\n".join([*lines, "STANDIN_OUTPUTS"]) + "\n"
+    # The script is data of an earlier run: a `${{` in it must not be read as an expression now.
+    quoted = script.replace("${{", "${{ '${{' }}")
+    return _without_empty(
+        {
+            "needs": needs(job),
+            "if": "always()",
+            "runs-on": "ubuntu-latest",
+            "permissions": job.get("permissions"),
+            "outputs": {name: expressions.embed(f"steps.standin.outputs['{name}']") for name in outputs},
+            "steps": [{"id": "standin", "name": "Kept from an earlier attempt", "shell": "bash", "run": quoted}],
+        }
+    )

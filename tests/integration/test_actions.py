@@ -1,0 +1,263 @@
+"""The jobs of GitHub Actions as real processes around a bare origin; the workflow files run in tests/e2e."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.jobs import Jobs
+from tests.integration.project import Project
+
+TWO: list[dict[str, Any]] = [{"id": "A", "do": ["write a: a"]}, {"id": "B", "do": ["write b: b"]}]
+
+
+@pytest.fixture
+def jobs(project: Project, tmp_path: Path) -> Jobs:
+    (tmp_path / "actions").mkdir()
+    return Jobs(project, tmp_path / "actions")
+
+
+def start(jobs: Jobs, tasks: list[dict[str, Any]], **settings: Any) -> None:
+    jobs.project.plan(tasks, **settings)
+    jobs.publish()
+
+
+def rival(jobs: Jobs, path: str = "rival", text: str = "by a rival\n") -> None:
+    """Somebody else pushes to main."""
+    jobs.project.git("pull", "-q", str(jobs.origin), "main")
+    jobs.project.write(path, text)
+    jobs.project.commit(f"rival {path}")
+    jobs.project.git("push", "-q", str(jobs.origin), "main")
+
+
+def test_a_round_lands_one_commit_and_says_what_remains(jobs: Jobs) -> None:
+    start(jobs, [*TWO, {"id": "C/1", "depends_on": ["A"], "do": ["write c: c"]}])
+    chosen = jobs.next()
+    assert chosen.outputs["has-work"] == "true", chosen.log
+    assert [entry["task"] for entry in jobs.matrix(chosen)] == ["A", "B"]
+    legs = jobs.tasks(chosen)
+    assert {leg.code for leg in legs.values()} == {0}
+    merged = jobs.merge(chosen)
+    assert merged.code == 0, merged.log
+    assert {name: merged.outputs[name] for name in ("completed", "failed", "blocked", "remaining", "again")} == {
+        "completed": "2", "failed": "0", "blocked": "0", "remaining": "1", "again": "true"}  # fmt: skip
+    assert merged.outputs["commit"] == jobs.git("rev-parse", "main")
+    assert jobs.git("log", "-1", "--format=%s", "main") == "Fan in A, B"
+    assert jobs.states() == {"A": "completed", "B": "completed", "C/1": "pending"}
+    assert "```mermaid" in merged.summary
+
+
+def test_fan_in_done_twice_is_one_commit(jobs: Jobs) -> None:
+    start(jobs, TWO)
+    chosen = jobs.next()
+    jobs.tasks(chosen)
+    jobs.merge(chosen)
+    before = jobs.git("rev-parse", "main")
+    again = jobs.merge(chosen)
+    assert again.code == 0, again.log
+    assert again.outputs["commit"] == ""
+    assert jobs.git("rev-parse", "main") == before
+
+
+def test_a_job_that_left_no_result_is_a_failed_attempt(jobs: Jobs) -> None:
+    start(jobs, TWO)
+    chosen = jobs.next()
+    jobs.task(chosen, "A")
+    merged = jobs.merge(chosen, FANIN_TASK_RESULT="failure")
+    assert merged.outputs["again"] == "true"
+    record = json.loads(jobs.git("show", "main:.fanin/progress.json"))["tasks"]["B"]
+    assert (record["status"], record["attempts"]) == ("failed", 1)
+    assert record["error"]["message"] == "the job left no result"
+    assert "::error file=tasks.yml,line=" in merged.log
+
+
+def test_a_cancelled_run_saves_what_finished_and_counts_nothing_else(jobs: Jobs) -> None:
+    start(jobs, TWO)
+    chosen = jobs.next()
+    jobs.task(chosen, "A")
+    jobs.merge(chosen, FANIN_TASK_RESULT="cancelled")
+    assert jobs.states() == {"A": "completed", "B": "pending"}
+
+
+def test_a_leg_stays_green_when_its_agent_fails_and_merge_is_red_when_it_failed_for_good(jobs: Jobs) -> None:
+    start(
+        jobs, [{"id": "A", "do": ["fail ::error::not a command"], "max_attempts": 1}, {"id": "B", "depends_on": ["A"]}]
+    )
+    chosen = jobs.next()
+    (leg,) = jobs.tasks(chosen).values()
+    assert leg.code == 0
+    assert "::error file=tasks.yml,title=A%3A agent_error::" in leg.log
+    merged = jobs.merge(chosen)
+    assert merged.code == 1
+    assert (merged.outputs["failed"], merged.outputs["blocked"], merged.outputs["again"]) == ("1", "1", "false")
+    assert jobs.next().code == 1  # nothing can run and not all is well
+
+
+def test_agent_output_is_fenced_so_that_it_cannot_speak_to_the_machine(jobs: Jobs) -> None:
+    start(jobs, [{"id": "A", "do": ["print ::set-output name=x::evil", "write a: a"]}])
+    leg = jobs.task(jobs.next(), "A")
+    lines = leg.log.splitlines()
+    token = next(line.removeprefix("::stop-commands::") for line in lines if line.startswith("::stop-commands::"))
+    assert (
+        lines.index(f"::stop-commands::{token}")
+        < lines.index("::set-output name=x::evil")
+        < lines.index(f"::{token}::")
+    )
+
+
+def test_branch_moved_between_next_and_merge_is_merged_again_and_the_rival_kept(jobs: Jobs) -> None:
+    start(jobs, TWO)
+    chosen = jobs.next()
+    jobs.tasks(chosen)
+    rival(jobs)
+    assert jobs.merge(chosen).code == 0
+    assert jobs.git("log", "--format=%s", "main").splitlines()[:2] == ["Fan in A, B", "rival rival"]
+    assert "rival" in jobs.git("ls-tree", "--name-only", "main").splitlines()
+
+
+def test_rerun_of_a_failed_job_counts_its_newest_result(jobs: Jobs) -> None:
+    start(jobs, TWO)
+    chosen = jobs.next()
+    jobs.task(chosen, "A")
+    jobs.run_attempt = 2
+    jobs.task(chosen, "B")
+    jobs.task(chosen, "A")
+    merged = jobs.merge(chosen)
+    assert jobs.states() == {"A": "completed", "B": "completed"}, merged.log
+    assert len(list(jobs.artifacts.iterdir())) == 3
+
+
+def test_a_single_artifact_is_read_from_the_folder_itself(jobs: Jobs) -> None:
+    start(jobs, TWO, max_concurrent=1)
+    chosen = jobs.next()
+    jobs.tasks(chosen)
+    (only,) = jobs.artifacts.iterdir()
+    for file in only.iterdir():  # what download-artifact does with one artifact
+        file.rename(jobs.artifacts / file.name)
+    only.rmdir()
+    jobs.merge(chosen)
+    assert jobs.states()["A"] == "completed"
+
+
+def test_manifest_of_another_run_is_refused_and_nothing_is_pushed(jobs: Jobs) -> None:
+    start(jobs, TWO)
+    chosen = jobs.next()
+    jobs.tasks(chosen)
+    before = jobs.git("rev-parse", "main")
+    merged = jobs.merge(chosen, FANIN_MANIFEST_DIGEST="0" * 64)
+    assert merged.code == 2
+    assert "does not belong to this run" in merged.log
+    assert jobs.git("rev-parse", "main") == before
+
+
+@pytest.mark.parametrize(("env", "said"), [
+    ({"FANIN_PLAN": "nowhere.yml"}, "there is no such plan"),
+    ({"FANIN_MAX_CONCURRENT": "lots"}, "max_concurrent"),
+    ({"FANIN_MAX_CONCURRENT": "257"}, "less than or equal to 256"),
+    ({"FANIN_RETRY": "AA"}, "did you mean A?"),
+    ({"FANIN_STATE": "{"}, "fanin-state"),
+    ({"FANIN_RUNS_ON": "[1]"}, "runs-on"),
+])  # fmt: skip
+def test_bad_input_ends_with_exit_2_and_the_sentence_to_act_on(jobs: Jobs, env: dict[str, str], said: str) -> None:
+    start(jobs, TWO)
+    chosen = jobs.next(**env)
+    assert chosen.code == 2
+    assert said in chosen.log
+    assert "has-work" not in chosen.outputs
+
+
+def test_dry_run_says_what_would_run_and_has_no_work(jobs: Jobs) -> None:
+    start(jobs, TWO)
+    chosen = jobs.next(FANIN_DRY_RUN="true")
+    assert chosen.outputs["has-work"] == "false"
+    assert "would run A, B" in chosen.summary
+
+
+def test_retry_input_grants_an_attempt_that_the_fan_in_records(jobs: Jobs) -> None:
+    start(jobs, [{"id": "A", "do": ["fail until 2", "write a: a"], "max_attempts": 1}])
+    chosen = jobs.next()
+    jobs.tasks(chosen)
+    jobs.merge(chosen)
+    assert jobs.next().outputs["has-work"] == "false"
+    shutil.rmtree(jobs.artifacts)
+    jobs.run_id = "4712"
+    chosen = jobs.next(FANIN_RETRY="A")
+    jobs.tasks(chosen)
+    for _ in range(2):
+        jobs.merge(chosen)
+    record = json.loads(jobs.git("show", "main:.fanin/progress.json"))["tasks"]["A"]
+    assert (record["status"], record["attempts"], record["allowed"]) == ("completed", 2, 2)
+
+
+def test_verified_tree_lands_and_the_culprit_is_sent_back(jobs: Jobs, tmp_path: Path) -> None:
+    start(jobs, [*TWO, {"id": "C", "do": ["write c: c"]}], verify="test ! -e b")
+    chosen = jobs.next()
+    assert chosen.outputs["verify"] == "true"
+    jobs.tasks(chosen)
+    verdict = tmp_path / "verdict.json"
+    assert jobs.verify(chosen, verdict).code == 0
+    jobs.merge(chosen, FANIN_VERDICT=str(verdict))
+    assert jobs.states() == {"A": "completed", "B": "failed", "C": "completed"}
+
+
+def test_no_verdict_is_red(jobs: Jobs, tmp_path: Path) -> None:
+    start(jobs, TWO, verify="true")
+    chosen = jobs.next()
+    jobs.tasks(chosen)
+    jobs.merge(chosen, FANIN_VERDICT=str(tmp_path / "none.json"))
+    assert set(jobs.states().values()) == {"failed"}
+
+
+def test_a_moved_branch_is_verified_once_more_and_then_held_for_a_person(jobs: Jobs, tmp_path: Path) -> None:
+    start(jobs, TWO, verify="true")
+    chosen = jobs.next()
+    jobs.tasks(chosen)
+    verdict = tmp_path / "verdict.json"
+    jobs.verify(chosen, verdict)
+    rival(jobs, "one")
+    first = jobs.merge(chosen, FANIN_VERDICT=str(verdict), FANIN_LAST="false")
+    assert (first.code, first.outputs) == (0, {"moved": "true"})
+    rival(jobs, "two")
+    second = jobs.merge(chosen, FANIN_VERDICT=str(verdict), FANIN_LAST="true")
+    assert "127.0.0.1" in second.log or second.code in {1, 3}  # there is no API here to open the pull request with
+    held = "fanin/held/4711.1"
+    record = json.loads(jobs.git("show", "main:.fanin/progress.json"))["tasks"]["A"]
+    assert (record["status"], record["held"]) == ("pending", held)
+    assert jobs.states(held) == {"A": "completed", "B": "completed"}
+    assert jobs.git("merge-base", "main", held) == jobs.git("rev-parse", "main")  # merging it is a fast-forward
+    assert jobs.next(GITHUB_RUN_ID="5000").code == 2  # held work is open work
+
+
+def test_a_branch_that_refuses_the_push_moves_the_run_to_its_own_branch(jobs: Jobs) -> None:
+    start(jobs, TWO)
+    hook = jobs.origin / "hooks" / "update"
+    hook.write_text(
+        '#!/bin/sh\n[ "$1" != refs/heads/main ] || { echo "GH006: Protected branch update failed" >&2; exit 1; }\n'
+    )
+    hook.chmod(0o755)
+    chosen = jobs.next()
+    jobs.tasks(chosen)
+    merged = jobs.merge(chosen)
+    assert "GH006" in merged.log
+    assert jobs.states("fanin/4711") == {"A": "completed", "B": "completed"}
+    jobs.run_id = "4712"
+    refused = jobs.next()
+    assert refused.code == 2
+    assert "waits on fanin/4711" in refused.log
+
+
+def test_256_entries_at_most_and_outputs_far_below_the_limit(jobs: Jobs) -> None:
+    start(jobs, [{"id": f"T{i}", "do": ["x"]} for i in range(300)], max_concurrent=256)
+    chosen = jobs.next()
+    assert len(jobs.matrix(chosen)) == 256
+    assert sum(len(value) for value in chosen.outputs.values()) < 100_000
+
+
+def test_task_allowed_to_change_workflows_is_refused_without_a_token_that_may(jobs: Jobs) -> None:
+    start(jobs, [{"id": "A", "do": ["x"], "allow": [".github/**"]}])
+    assert "fanin-token" in jobs.next().log
+    assert jobs.next(FANIN_MAY_CHANGE_WORKFLOWS="true").outputs["has-work"] == "true"
