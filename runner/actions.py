@@ -307,6 +307,7 @@ def verify_job(
     verdict_file: Path,
     remote: Remote,
     branch: str,
+    scratch: Path,
     environ: Mapping[str, str],
     machine: Machine,
 ) -> int:
@@ -322,7 +323,7 @@ def verify_job(
             manifest,
             results,
             head,
-            lambda commit, objects: verify_commit(repo.origin, command, commit, objects, timeout, around),
+            lambda commit, objects: verify_commit(repo.origin, command, commit, objects, scratch, timeout, around),
         )
     durable.write(verdict_file, verdict.model_dump_json(indent=1).encode())
     for task_id, failure in verdict.failed.items():

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from runner import agents, artifacts, process, workspace
@@ -118,6 +119,8 @@ def run_verify(
         log=log,
         timeout=timeout,
         cancel=around.cancel,
+        # Where the next run looks for what a crash left running.
+        on_start=log.with_name("cookie").write_text,
     )
     failure = ended_badly(outcome)
     if failure is None or failure.kind is FailureKind.INTERRUPTED:
@@ -127,10 +130,17 @@ def run_verify(
 
 
 def verify_commit(
-    origin: Origin, command: str, commit: str, objects: Path, timeout: float, around: Surroundings
+    origin: Origin, command: str, commit: str, objects: Path, scratch: Path, timeout: float, around: Surroundings
 ) -> Failure | None:
-    """Why the command is red on a commit's files, in a fresh checkout of its own; `objects` holds its new objects."""
-    borrowed = Origin(origin.git_dir, origin.object_format, (objects,))
-    with tempfile.TemporaryDirectory(prefix="fanin-verify-", ignore_cleanup_errors=True) as folder:
-        space = workspace.create(borrowed, commit, Path(folder, "space"), "fanin/verify")
-        return run_verify(command, space.checkout, Path(folder, "log"), timeout, around)
+    """Why the command is red on a commit's files, in a fresh checkout of its own below `scratch`; `objects` holds its
+    new objects.
+    """
+    borrowed = replace(origin, objects=(objects,))
+    folder = Path(tempfile.mkdtemp(prefix="verify-", dir=scratch))
+    space = Workspace(folder / "space", commit)
+    try:
+        workspace.create(borrowed, commit, space.folder, "fanin/verify")
+        return run_verify(command, space.checkout, folder / "log", timeout, around)
+    finally:
+        space.remove()
+        shutil.rmtree(folder, ignore_errors=True)

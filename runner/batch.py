@@ -60,6 +60,7 @@ def freeze(
         never=untouchable(plan, settings),
         limits=settings.limits,
         verify=settings.verify,
+        verify_retries=settings.verify_retries,
         verify_timeout=settings.timeout,
         max_attempts=settings.max_attempts,
         retry=tuple(retry),
@@ -118,6 +119,23 @@ def refuse_hopeless(plan: Plan, progress: Progress, settings: Settings, *, may_c
             )
     if problems:
         raise InvalidInput(problems)
+
+
+def refuse_missing_programs(plan: Plan, progress: Progress, settings: Settings, found: Callable[[str], object]) -> None:
+    """InvalidInput if an agent's program is not on this machine, before an attempt is spent on it.
+
+    `found` looks a name up on PATH. A relative path is the repository's own and is left to the checkout.
+    """
+    problems: dict[str, Problem] = {}
+    for task in plan.tasks:
+        if progress.standing(task, settings.max_attempts) is Standing.OPEN:
+            command = agent_of(task, plan, settings).command
+            program = command[0] if command else ""
+            if program and ("/" not in program or program.startswith("/")) and not found(program):
+                what = f"the agent's program {program!r} is not on this machine"
+                problems.setdefault(program, Problem(plan.path, task.line, what, "install it, or mend agent.command"))
+    if problems:
+        raise InvalidInput(problems.values())
 
 
 def clashing(plan: Plan, related: Callable[[str, str], bool], most: int = 20) -> list[tuple[str, str]]:

@@ -122,7 +122,12 @@ def run(where: str, /, **flags: Any) -> int:
     console = Console(highlight=False)
     with RunView(console) as view:
         ended = LocalRun(repo, settings, os.environ, view)()
-    return _tell_end(console, _views(ended.snapshot, settings))
+    code = _tell_end(console, _views(ended.snapshot, settings))
+    for line in (ended.waiting and _waits(ended.waiting), ended.unfinished and f"stopped: {ended.unfinished}"):
+        if line:
+            console.print(line, style="yellow", markup=False, soft_wrap=True)
+            code = EXIT_TASKS_FAILED
+    return code
 
 
 @fanin.command()
@@ -183,18 +188,20 @@ def status(where: str, /, as_json: bool, **flags: Any) -> int:
     from runner import pictures
     from runner.console import print_views
     from runner.journal import Journal
+    from runner.landing import is_open
 
     repo, settings = _open(where, flags)
     journal = Journal(repo.git_dir)
     state = journal.state()
-    snapshot = _branch_snapshot(repo, settings, state.waiting)
+    waiting = state.waiting if state.waiting and is_open(repo, state.waiting) else None
+    snapshot = _branch_snapshot(repo, settings, waiting.on if waiting else None)
     found = _views(snapshot, settings, journal.running())
     if as_json:
         click.echo(pictures.as_json(found, snapshot.graph))
     else:
         print_views(Console(highlight=False), found)
-        if state.waiting:
-            click.echo(f"finished work waits on {state.waiting}; take it:  git merge --ff-only {state.waiting}")
+        if waiting:
+            click.echo(_waits(waiting.on))
     return EXIT_TASKS_FAILED if any(view.state in {"failed", "blocked"} for view in found) else EXIT_DONE
 
 
@@ -377,6 +384,8 @@ def task(where: str, /, task_id: str, results: Path, manifest: Path, manifest_di
 @click.pass_obj
 def verify(where: str, /, results: Path, manifest: Path, manifest_digest: str, state: str, verdict: Path | None) -> int:
     """Job: run the verify command on the merged tree, bisect a red one, leave the verdict."""
+    import tempfile
+
     from runner import actions, actions_io
     from runner.gitremote import Remote
 
@@ -384,16 +393,11 @@ def verify(where: str, /, results: Path, manifest: Path, manifest_digest: str, s
     frozen, handed = actions.read_manifest(manifest, manifest_digest), actions.round_state(state, context)
     repo = _repository(where)
     remote = Remote(repo, context.token, context.server_url)
-    return actions.verify_job(
-        repo,
-        frozen,
-        results,
-        verdict or Path("verdict.json"),
-        remote,
-        handed.branch or frozen.branch,
-        os.environ,
-        machine,
-    )
+    branch = handed.branch or frozen.branch
+    with tempfile.TemporaryDirectory(prefix="fanin-", ignore_cleanup_errors=True) as scratch:
+        return actions.verify_job(
+            repo, frozen, results, verdict or Path("verdict.json"), remote, branch, Path(scratch), os.environ, machine
+        )
 
 
 @fanin.command()
@@ -481,8 +485,8 @@ def _branch_snapshot(repo: Repository, settings: Settings, waiting: str | None =
     """What the branch that work lands on says; a branch where finished work waits says more."""
     from runner import snapshot
 
-    branch = waiting or settings.branch or repo.current_branch() or "HEAD"
-    commit = repo.commit(branch)
+    branch = waiting or settings.branch or repo.current_branch()
+    commit = repo.commit(f"refs/heads/{branch}" if branch else "HEAD")
     if commit is None:
         raise UsageProblem(
             "the repository has no commit yet" if branch == repo.current_branch() else f"there is no branch {branch}",
@@ -506,28 +510,37 @@ def _views(snapshot: Snapshot, settings: Settings, running: list[str] | None = N
 
 def _change_progress(where: str, flags: dict[str, Any], verb: str, change: Callable[..., Any]) -> int:
     """Commit a change of the progress file (and the plan's marks) to the branch."""
-    from runner import local
+    from runner import landing
     from runner.journal import Journal
-    from runner.snapshot import record_progress
+    from runner.snapshot import read_snapshot, record_progress
 
     repo, settings = _open(where, flags)
     journal = Journal(repo.git_dir)
     with journal.locked():
-        branch = local.target_branch(repo, settings)
-        local.refuse_dirty(repo, branch)
-        snapshot = _branch_snapshot(repo, settings)
+        branch = landing.target_branch(repo, settings)
+        landing.refuse_dirty(repo, branch)
+        waiting = journal.state().waiting
+        if waiting and waiting.target == branch and landing.is_open(repo, waiting):
+            raise UsageProblem(_waits(waiting.on), "then try again")
+        head = repo.commit(f"refs/heads/{branch}")
+        assert head is not None
+        snapshot = read_snapshot(repo, head, settings.plan, settings.progress)
         after, ids = change(snapshot, settings)
         if not ids:
             click.echo("nothing to do")
             return EXIT_DONE
         commit = record_progress(repo, snapshot, after, settings.progress, f"{verb} {', '.join(ids)}")
-        landing = repo.land(branch, snapshot.commit, commit)
-        if not landing.landed:
+        landed = repo.land(branch, head, commit)
+        if not landed.landed:
             raise UsageProblem(
-                f"{branch} did not take the change: {landing.obstacle or 'it moved'}", "mend that and try again"
+                f"{branch} did not take the change: {landed.obstacle or 'it moved'}", "mend that, try again"
             )
     click.echo(f"{verb.lower()}: {', '.join(ids)}; go on with  fanin run")
     return EXIT_DONE
+
+
+def _waits(branch: str) -> str:
+    return f"finished work waits on {branch}; take it:  git merge --ff-only {branch}"
 
 
 def _remarks(snapshot: Snapshot, settings: Settings) -> list[str]:

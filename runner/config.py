@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
+import posixpath
 import shlex
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from runner import patterns, yamldoc
 from runner.errors import InvalidInput, Problem
 from runner.models import AgentSettings, Duration, Limits, Task, Written
-from runner.validation import problems_of
+from runner.policy import unusable_name
+from runner.validation import Locate, problems_of
 
 FILE = "fanin.yml"
 
@@ -55,11 +56,32 @@ class Settings(Written):
     max_attempts: Annotated[int, Field(ge=1, le=100)] = 3
     timeout: Duration = 30 * 60.0
     verify: str | None = None
+    verify_retries: Annotated[int, Field(ge=0, le=10)] = 1
     agent: AgentSettings | None = None
     protected: tuple[str, ...] = PROTECTED
     limits: Limits = Limits()
     branch: str | None = None
     progress: str = ".fanin/progress.json"
+
+    @field_validator("plan", "progress")
+    @classmethod
+    def _inside_the_repository(cls, path: str) -> str:
+        plain = posixpath.normpath(path) if path else "."
+        if plain in {".", ".."} or plain.startswith(("/", "../")) or unusable_name(plain):
+            raise ValueError("a path of a file inside the repository, such as tasks.yml")
+        return plain
+
+    @model_validator(mode="after")
+    def _files_apart(self) -> Settings:
+        for one, other in (
+            (self.plan, self.progress),
+            (self.progress, self.plan),
+            (FILE, self.progress),
+            (self.progress, FILE),
+        ):
+            if one == other or other.startswith(f"{one}/"):
+                raise ValueError(f"plan, progress and {FILE} must be three different files")
+        return self
 
     @field_validator("protected")
     @classmethod
@@ -78,13 +100,6 @@ class Settings(Written):
         return task.max_attempts or self.max_attempts
 
 
-@dataclass(frozen=True)
-class Given:
-    """Settings as given by flags: None means not given."""
-
-    values: Mapping[str, Any]
-
-
 _NESTED = {"max_cost_usd", "max_rounds"}
 
 
@@ -99,10 +114,17 @@ def load(flags: Mapping[str, Any], environ: Mapping[str, str], text: str | None,
         raise InvalidInput([Problem(path, 1, "the settings are no mapping", "write lines like  parallel: true")])
     from_file = {key: value for key, value in from_file.items() if not str(key).startswith("x-")}
     problems = _check(from_file, path, document.line)
-    from_environ = _from_environ(environ)
-    problems += _check(from_environ, "environment", lambda _: None, "FANIN_")
-    given = _structured({name: value for name, value in flags.items() if value is not None})
-    problems += _check(given, "command line", lambda _: None, "--")
+    from_environ, wrong = _from_environ(environ)
+    problems += wrong
+    problems += _check(from_environ, "environment", lambda _: None, _variable)
+    empty = [name for name, value in flags.items() if value == ""]
+    problems += [
+        Problem("command line", None, f"{_flag(name)} is empty", "give it a value or leave it out") for name in empty
+    ]
+    given, wrong = _structured(
+        {name: value for name, value in flags.items() if value not in {None, ""}}, _flag, "command line"
+    )
+    problems += wrong + _check(given, "command line", lambda _: None, _flag)
     if problems:
         raise InvalidInput(problems)
     merged = {**from_file, **from_environ, **given}
@@ -110,33 +132,49 @@ def load(flags: Mapping[str, Any], environ: Mapping[str, str], text: str | None,
     return Settings.model_validate({**merged, "limits": {**limits[0], **limits[1], **limits[2]}})
 
 
-def _check(values: Mapping[str, Any], path: str, locate: Any, prefix: str = "") -> list[Problem]:
+def _variable(name: str) -> str:
+    return f"FANIN_{name.removeprefix('limits.').upper()}"
+
+
+def _flag(name: str) -> str:
+    return f"--{name.removeprefix('limits.').replace('_', '-')}"
+
+
+def _check(values: Mapping[str, Any], path: str, locate: Locate, named: Callable[[str], str] = str) -> list[Problem]:
+    """Problems of one layer of settings; `named` gives a setting's name as it is written in that layer."""
     try:
         Settings.model_validate(values)
     except ValidationError as error:
-        found = problems_of(error, path, locate, Settings)
-        return [Problem(p.path, p.line, f"{prefix and prefix + ': '}{p.what}", p.remedy) for p in found]
+        return problems_of(error, path, locate, Settings, named=named)
     return []
 
 
-def _from_environ(environ: Mapping[str, str]) -> dict[str, Any]:
+def _from_environ(environ: Mapping[str, str]) -> tuple[dict[str, Any], list[Problem]]:
     names = [
         *(name for name in Settings.model_fields if name not in {"limits", "protected"}),
         *_NESTED,
         "agent_command",
     ]
-    found = {name: environ[f"FANIN_{name.upper()}"] for name in names if environ.get(f"FANIN_{name.upper()}")}
-    return _structured(found)
+    found = {name: environ[_variable(name)] for name in names if environ.get(_variable(name))}
+    return _structured(found, _variable, "environment")
 
 
-def _structured(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Flat names as flags and variables have them, in the shape of the file."""
+def _structured(
+    values: Mapping[str, Any], named: Callable[[str], str], path: str
+) -> tuple[dict[str, Any], list[Problem]]:
+    """Flat names as flags and variables have them, in the shape of the file; and what cannot be read."""
     shaped = {name: value for name, value in values.items() if name not in _NESTED and name != "agent_command"}
-    if values.get("agent_command"):
-        shaped["agent"] = {"command": shlex.split(values["agent_command"])}
+    problems = []
+    if command := values.get("agent_command"):
+        try:
+            shaped["agent"] = {"command": shlex.split(command)}
+        except ValueError as error:
+            problems.append(
+                Problem(path, None, f"{named('agent_command')} is no command line: {error}", "mend its quotes")
+            )
     if nested := {name: values[name] for name in _NESTED if name in values}:
         shaped["limits"] = nested
-    return shaped
+    return shaped, problems
 
 
 def describe(settings: Settings) -> Sequence[str]:

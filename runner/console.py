@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 
 from rich.console import Console
 from rich.live import Live
@@ -93,7 +94,8 @@ class RunView:
         self._say(f"[yellow]![/] {escape(text)}")
 
     def _say(self, text: str) -> None:
-        self._console.print(Text.from_markup(text), soft_wrap=not self._console.is_terminal)
+        with suppress(BrokenPipeError):  # nobody reads any more; the work goes on
+            self._console.print(Text.from_markup(text), soft_wrap=not self._console.is_terminal)
 
     def _table(self) -> Table:
         table = Table.grid(padding=(0, 2))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -19,10 +20,15 @@ def write(path: Path, data: bytes) -> None:
 
 
 def append_line(path: Path, line: str) -> None:
-    """Add one line durably. A single write with O_APPEND, so that lines of several writers never mix."""
+    """Add one line durably. A single write with O_APPEND, so that lines of several writers never mix.
+
+    It begins with a line end, so that a line torn by a crash cannot swallow it; readers pass over blank lines.
+    """
     fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     try:
-        os.write(fd, line.encode() + b"\n")
+        data = b"\n" + line.encode("utf-8", "backslashreplace") + b"\n"
+        if os.write(fd, data) != len(data):
+            raise OSError(errno.ENOSPC, "the line was not written whole")
         os.fsync(fd)
     finally:
         os.close(fd)

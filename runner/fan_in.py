@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 from runner import artifacts, policy, progress
-from runner.errors import GitFailed, VerdictOutdated
+from runner.errors import EnvironmentBroken, FaninError, GitFailed, VerdictOutdated
 from runner.gitrepo import Conflict, Quarantine, Repository
 from runner.merge import Candidate, Landed, Merged, message, unite
 from runner.models import Failure, FailureKind, Manifest, Result, Task, Verdict
@@ -25,7 +26,7 @@ Verify = Callable[[str, Path], Failure | None]  # (commit, folder of its new obj
 class FanIn:
     """What a fan-in made of a batch: commits on top of `head` (oldest first, none if there is nothing to record),
     the tasks that are in them, the failures, where work that is not in them is kept (task id → ref), and what the
-    branch says after it.
+    branch says after it; `results` are those that could be read.
     """
 
     head: str
@@ -34,6 +35,7 @@ class FanIn:
     failed: Mapping[str, Failure] = field(default_factory=dict)
     kept: Mapping[str, str] = field(default_factory=dict)
     after: Snapshot | None = None
+    results: tuple[Result, ...] = ()
 
     @property
     def tip(self) -> str:
@@ -64,7 +66,10 @@ class Desk:
         """Which results may be merged, and for each other task why not."""
         candidates, failed = [], dict[str, Failure]()
         for reading in readings:
-            outcome = self._admit_one(reading, missing)
+            try:
+                outcome = self._admit_one(reading, missing)
+            except (FaninError, ValueError) as error:  # one hostile result must not hold up the others
+                outcome = Failure(kind=FailureKind.CORRUPT, message=f"the result cannot be read: {error}")
             if isinstance(outcome, Candidate):
                 candidates.append(outcome)
             elif outcome is not None:
@@ -87,23 +92,32 @@ class Desk:
             return reading.failure if reading.started else missing
         tree = result.tree or self.base_tree
         found = self.changes(self.base_tree, tree)
-        added = any(change.old is None for change in found)
         refusal = policy.check(
             entry.task,
             found,
             protected=self.manifest.protected,
             never=self.manifest.never,
             limits=self.manifest.limits,
-            base_paths=self.repo.paths(self.base_tree) if added else (),
+            spellings=self.spellings,
+            filtered=self.repo.filtered(self.base_tree, [change.path for change in found]),
         )
         return refusal or Candidate(entry, tree, found)
+
+    @cached_property
+    def spellings(self) -> policy.Spellings:
+        """The names in the base, and then of all that was let in: read once, since a tree may hold many."""
+        return policy.Spellings(self.repo.paths(self.base_tree))
 
     def _import(self, reading: artifacts.Reading) -> Failure | None:
         """Bring the result's objects into the quarantine; why that cannot be."""
         if reading.pack is None or reading.result is None or reading.result.tree is None:
             return None
+        limit, size = self.manifest.limits.size, reading.pack.stat().st_size
+        if size > 4 * limit + 2**20:
+            told = f"a change of {size:,} bytes, far more than limits.size = {limit:,}; it is kept in {reading.pack}"
+            return Failure(kind=FailureKind.POLICY, message=f"{reading.entry.task.id} left {told}")
         try:
-            self.repo.index_pack(reading.pack, self.quarantine, 4 * self.manifest.limits.size + 2**20)
+            self.repo.index_pack(reading.pack, self.quarantine, size + 1)
         except GitFailed as error:
             return Failure(kind=FailureKind.CORRUPT, message=f"the pack is refused: {error.stderr[-300:]}")
         if not self.repo.is_tree(reading.result.tree, self.quarantine.env):
@@ -144,22 +158,42 @@ class Desk:
     def _verified(
         self, candidates: Sequence[Candidate], fates: list[Merged], verify: Verify
     ) -> tuple[list[Merged], dict[str, Failure]]:
-        """The fates without the tasks that turn the merged tree red, and why those failed."""
+        """The fates without the tasks that turn the merged tree red, and why those failed.
+
+        A task that conflicted stays out, even if what it conflicted with is sent back: with it the tree is another
+        one, which nobody has seen green.
+        """
         landing = [c for c in candidates if any(f.entry is c.entry and f.tree for f in fates)]
         logs: dict[tuple[int, ...], Failure] = {}
+        green: set[str] = {self.head_tree}
 
         def is_green(some: Sequence[Candidate]) -> bool:
-            failure = verify(self._commit(self.last_tree(self.unite(some)), "verify"), self.quarantine.folder)
-            if failure is not None:
+            tree = self.last_tree(self.unite(some))
+            failure = self._look(tree, verify)
+            if failure is None:
+                green.add(tree)
+            else:
                 logs[tuple(c.entry.index for c in some)] = failure
             return failure is None
 
         guilty = culprits(landing, is_green)
         if not guilty:
             return fates, {}
-        already = len(guilty) == len(landing) and verify(self._commit(self.head_tree, "verify"), self.quarantine.folder)
-        red = {c.entry.task.id: _blame(c, logs, already_red=bool(already)) for c in guilty}
-        return self.unite([c for c in candidates if c not in guilty]), red
+        already = len(guilty) == len(landing) and self._look(self.head_tree, verify) is not None
+        red = {c.entry.task.id: _blame(c, logs, already_red=already) for c in guilty}
+        kept = self.unite([c for c in landing if c not in guilty])
+        if self.last_tree(kept) not in green:
+            raise EnvironmentBroken("the tree that would land is not one that was verified", "please report this")
+        return [*kept, *(fate for fate in fates if fate.failure)], red
+
+    def _look(self, tree: str, verify: Verify) -> Failure | None:
+        """Why the tree is red. A red that a repetition does not confirm is a flaky verify, and no task's fault."""
+        commit = self._commit(tree, "verify")
+        failure = verify(commit, self.quarantine.folder)
+        for _ in range(self.manifest.verify_retries if failure else 0):
+            if verify(commit, self.quarantine.folder) is None:
+                return None
+        return failure
 
     def commits(
         self, readings: Sequence[artifacts.Reading], fates: Sequence[Merged], failed: Mapping[str, Failure]
@@ -239,11 +273,8 @@ class Desk:
     def _with_state(self, tree: str | None, after: Progress) -> str:
         """`tree` with the progress file and the plan's marks as they are after the batch."""
         assert tree is not None
-        return self.repo.write_tree(
-            tree,
-            state_files(self.repo, self.snapshot, after, self.manifest.progress, self.quarantine.env),
-            self.quarantine.env,
-        )
+        files = state_files(self.repo, self.snapshot, after, self.manifest.progress, self.quarantine.env)
+        return self.repo.write_tree(tree, files, self.quarantine.env)
 
 
 def _with_grants(snapshot: Snapshot, manifest: Manifest) -> Progress:
@@ -269,4 +300,5 @@ def _blame(culprit: Candidate, logs: Mapping[tuple[int, ...], Failure], *, alrea
     failure = logs[min(mine, key=len)] if mine else next(iter(logs.values()))
     if not already_red:
         return failure
-    return failure.model_copy(update={"message": f"{failure.message} (the branch is red without this work as well)"})
+    told = f"{failure.message} (the branch is red without this work as well: mend it, or the command)"
+    return failure.model_copy(update={"kind": FailureKind.BASE_RED, "message": told})

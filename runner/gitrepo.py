@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ import git
 
 from runner.errors import EnvironmentBroken, GitFailed, UsageProblem
 from runner.policy import EXECUTABLE, GITLINK, REGULAR, SYMLINK, Change
-from runner.workspace import AUTHOR, Origin
+from runner.workspace import AUTHOR, Origin, alternates
 
 _CONFIG = (
     "core.hooksPath=/dev/null",
@@ -37,7 +38,6 @@ _CONFIG = (
     "diff.renames=true",
     "advice.detachedHead=false",
 )
-ABSENT = "0" * 40
 
 
 @dataclass(frozen=True)
@@ -91,11 +91,15 @@ class Repository:
 
     @property
     def origin(self) -> Origin:
-        return Origin(self.git_dir.resolve(), self._text(["rev-parse", "--show-object-format"]).strip())
+        kind = self._text(["rev-parse", "--show-object-format"]).strip()
+        named = self._text(["config", "--path", "core.excludesFile"], ok=(0, 1)).strip()
+        default = Path(self._env.get("XDG_CONFIG_HOME") or Path(self._env.get("HOME", "/"), ".config"), "git", "ignore")
+        return Origin(self.git_dir.resolve(), kind, excludes=(Path(named) if named else default,))
 
     def current_branch(self) -> str | None:
         """The checked-out branch's name, also before its first commit; None when HEAD is detached."""
-        return self._text(["symbolic-ref", "-q", "--short", "HEAD"], ok=(0, 1)).strip() or None
+        # Not --short: where a tag has the branch's name that prints heads/NAME.
+        return self._text(["symbolic-ref", "-q", "HEAD"], ok=(0, 1)).strip().removeprefix("refs/heads/") or None
 
     def commit(self, revision: str) -> str | None:
         """The full id of the commit that `revision` names, or None."""
@@ -106,8 +110,8 @@ class Repository:
             or None
         )
 
-    def tree(self, revision: str) -> str:
-        return self._text(["rev-parse", f"{revision}^{{tree}}"]).strip()
+    def tree(self, revision: str, env: Mapping[str, str] | None = None) -> str:
+        return self._text(["rev-parse", f"{revision}^{{tree}}"], env=env).strip()
 
     def file(self, commit: str, path: str) -> bytes | None:
         """The content of a regular file in a commit, or None."""
@@ -129,12 +133,59 @@ class Repository:
             if p
         ]
 
-    def dirty_paths(self) -> list[str]:
+    def unfinished(self, where: Path) -> str | None:
+        """What a person has begun and not ended in that work tree (a merge, a rebase, …), or None."""
+        own = Path(self._text(["-C", str(where), "rev-parse", "--absolute-git-dir"]).strip())
+        marks = {
+            "MERGE_HEAD": "merge",
+            "CHERRY_PICK_HEAD": "cherry-pick",
+            "REVERT_HEAD": "revert",
+            "rebase-merge": "rebase",
+            "rebase-apply": "rebase",
+            "BISECT_LOG": "bisect",
+        }
+        return next((what for name, what in marks.items() if (own / name).exists()), None)
+
+    def filtered(self, tree: str, paths: Sequence[str]) -> list[str]:
+        """Those of the paths that the attributes in `tree` send through a filter that is configured here (Git LFS)."""
+        if not paths or not self._filters:
+            return []
+        with tempfile.TemporaryDirectory(dir=self._own_folder()) as folder:
+            own = {"GIT_INDEX_FILE": str(Path(folder, "index"))}
+            self._run(["read-tree", tree], env=own)
+            stdin = b"".join(os.fsencode(path) + b"\0" for path in paths)
+            fields = self._run(["check-attr", "-z", "--cached", "--stdin", "filter"], env=own, stdin=stdin).split(b"\0")
+        told = zip(fields[0::3], fields[2::3], strict=False)
+        return [os.fsdecode(path) for path, name in told if name.decode("utf-8", "replace") in self._filters]
+
+    @cached_property
+    def _filters(self) -> frozenset[str]:
+        """The filters that the user's configuration defines."""
+        lines = self._text(
+            ["config", "--name-only", "--get-regexp", r"^filter\..*\.(clean|process)$"], ok=(0, 1)
+        ).splitlines()
+        return frozenset(line.split(".", 1)[1].rpartition(".")[0] for line in lines)
+
+    def dirty_paths(self, where: Path | None = None) -> list[str]:
         """Tracked paths whose content, mode or stage differs from HEAD; submodules' own dirt left aside."""
+        there = ["-C", str(where)] if where else []
         out = self._run(
-            ["status", "--porcelain=v1", "-z", "--untracked-files=no", "--ignore-submodules=dirty", "--no-renames"]
+            [
+                *there,
+                "status",
+                "--porcelain=v1",
+                "-z",
+                "--untracked-files=no",
+                "--ignore-submodules=dirty",
+                "--no-renames",
+            ]
         )
         return [os.fsdecode(line[3:]) for line in out.split(b"\0") if line]
+
+    def may_be_branch(self, name: str) -> bool:
+        """Whether git takes the name for a branch, and it is neither HEAD nor a full ref."""
+        plain = name not in {"HEAD", "@"} and not name.startswith(("-", "refs/"))
+        return plain and self._status(["check-ref-format", f"refs/heads/{name}"]) == 0
 
     def is_ancestor(self, older: str, newer: str) -> bool:
         return self._status(["merge-base", "--is-ancestor", older, newer]) == 0
@@ -157,13 +208,9 @@ class Repository:
         folder = Path(tempfile.mkdtemp(prefix="quarantine-", dir=self._own_folder()))
         try:
             (folder / "pack").mkdir()
-            yield Quarantine(
-                folder,
-                {
-                    "GIT_OBJECT_DIRECTORY": str(folder),
-                    "GIT_ALTERNATE_OBJECT_DIRECTORIES": str(self.git_dir.resolve() / "objects"),
-                },
-            )
+            (folder / "info").mkdir()
+            (folder / "info" / "alternates").write_bytes(alternates([self.git_dir.resolve() / "objects"]))
+            yield Quarantine(folder, {"GIT_OBJECT_DIRECTORY": str(folder)})
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -195,8 +242,9 @@ class Repository:
 
     def write_tree(self, base: str, changes: Mapping[str, tuple[str, str] | None], env: Mapping[str, str]) -> str:
         """The tree that is `base` with each path set to (mode, object id), or removed where None."""
+        base_tree = self.tree(base, env)
         if not changes:
-            return self.tree(base)
+            return base_tree
         with tempfile.TemporaryDirectory(dir=self._own_folder()) as folder:
             own = {**env, "GIT_INDEX_FILE": str(Path(folder, "index"))}
             self._run(["read-tree", base], env=own)
@@ -204,10 +252,16 @@ class Repository:
             ordered = sorted(changes.items(), key=lambda item: item[1] is not None)
             lines = b"".join(
                 b"%s %s\t%s\0"
-                % ((new[0] if new else "0").encode(), (new[1] if new else ABSENT).encode(), os.fsencode(path))
+                % (
+                    (new[0] if new else "0").encode(),
+                    (new[1] if new else "0" * len(base_tree)).encode(),
+                    os.fsencode(path),
+                )
                 for path, new in ordered
             )
-            self._run(["update-index", "-z", "--index-info"], env=own, stdin=lines)
+            words = self.attempt(["update-index", "-z", "--index-info"], env=own, stdin=lines)
+            if words[0] or words[2]:  # git passes over a path that it does not like, with status 0 and a word
+                raise GitFailed(["update-index", "--index-info"], words[0], words[2])
             return self._text(["write-tree"], env=own).strip()
 
     def write_blob(self, data: bytes, env: Mapping[str, str]) -> tuple[str, str]:
@@ -285,13 +339,15 @@ class Repository:
 
     def checked_out_at(self, branch: str) -> Path | None:
         """The work tree that has the branch checked out, the main one or a linked one."""
+        if self.current_branch() == branch:
+            return self.root
         where: Path | None = None
         for field_ in self._run(["worktree", "list", "--porcelain", "-z"]).split(b"\0"):
             key, _, value = field_.partition(b" ")
             if key == b"worktree":
                 where = Path(os.fsdecode(value))
             elif key == b"branch" and os.fsdecode(value) == f"refs/heads/{branch}":
-                return where
+                return where if where and where.is_dir() else None  # a linked work tree that was deleted by hand
         return None
 
     def land(self, branch: str, old: str, new: str) -> Landing:
@@ -307,13 +363,11 @@ class Repository:
             return Landing(landed=self.set_ref(f"refs/heads/{branch}", new, old))
         for pause in (0.1, 0.3, 1.0, 3.0, 0.0):
             status, _, words = self.attempt(
-                ["-C", str(where), "merge", "-q", "--ff-only", "--no-overwrite-ignore", new]
+                ["-C", str(where), "merge", "-q", "--ff-only", "--no-squash", "--no-overwrite-ignore", new]
             )
             if status == 0 or "index.lock" not in words or not pause:
                 break
             time.sleep(pause)  # an editor or prompt asks git for the status at this moment
-        if status == 0:
-            return Landing(landed=True)
         now = self.commit(f"refs/heads/{branch}")
         return Landing(landed=now == new, moved=now not in {old, new}, obstacle=words)
 

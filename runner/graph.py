@@ -30,7 +30,9 @@ class TaskGraph:
         problems = [*_id_problems(tasks, path), *_dependency_problems(tasks, path)]
         self._graph: nx.DiGraph[str] = nx.DiGraph()
         self._graph.add_nodes_from(self.tasks)
-        self._graph.add_edges_from((dep, task.id) for task in tasks for dep in task.depends_on if dep in self.tasks)
+        self._graph.add_edges_from(
+            (dep, task.id) for task in tasks for dep in task.depends_on if dep in self.tasks and dep != task.id
+        )
         problems += _cycle_problems(self._graph, self.tasks, path)
         if problems:
             raise InvalidInput(problems)

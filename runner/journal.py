@@ -37,16 +37,24 @@ class Landing:
 
 
 @dataclass(frozen=True)
+class Waiting:
+    """Finished work that could not reach its branch `target`, on the branch `on`."""
+
+    target: str
+    on: str
+
+
+@dataclass(frozen=True)
 class State:
-    """What the journal says. `batch` is (run, round) begun and not fanned in; `waiting` is a branch with work
-    that could not reach `branch`; `scratch` is the folder of workspaces that a crash may have left.
+    """What the journal says. `batch` is (run, round) begun and not fanned in; `scratch` is the folder of workspaces
+    that a crash may have left.
     """
 
     run: str | None = None
     branch: str | None = None
     batch: tuple[str, int] | None = None
     landing: Landing | None = None
-    waiting: str | None = None
+    waiting: Waiting | None = None
     scratch: str | None = None
 
     def after(self, event: Mapping[str, Any]) -> State:
@@ -59,7 +67,8 @@ class State:
             case "landing":
                 return replace(self, landing=Landing(event["branch"], event["old"], event["new"]))
             case "waiting":
-                return replace(self, waiting=event["on"], landing=None)
+                target = self.waiting.target if self.waiting else event["branch"]
+                return replace(self, waiting=Waiting(target, event["on"]), landing=None)
             case "fanned-in":
                 return replace(self, batch=None, landing=None)
             case "freed":
@@ -133,6 +142,11 @@ class Journal:
     def read_manifest(self, run: str, round_number: int) -> tuple[Manifest, Path]:
         folder = self.round_folder(run, round_number)
         return Manifest.model_validate_json((folder / "manifest.json").read_bytes()), folder / "results"
+
+    def sweep(self) -> None:
+        """Remove what a killed fanin left half-made in its own folder. Only under the lock."""
+        for left in [*self.folder.glob("quarantine-*"), *self.folder.glob("tmp*")]:
+            shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(missing_ok=True)
 
     def tidy(self) -> None:
         """Forget old runs: their logs and results, and the journal's lines once nothing is open."""

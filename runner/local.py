@@ -11,7 +11,7 @@ import shutil
 import signal
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,16 +21,18 @@ from types import FrameType
 from typing import Protocol
 
 from runner import artifacts, batch, pipeline, process
-from runner.attempt import Surroundings, verify_commit
+from runner.attempt import Surroundings
 from runner.config import Settings
-from runner.errors import EnvironmentBroken, Interrupted, UsageProblem
+from runner.errors import Interrupted
 from runner.fan_in import FanIn
 from runner.gitrepo import Repository
-from runner.journal import Journal
-from runner.models import BatchEntry, Failure, Manifest, Result
+from runner.journal import Journal, State
+from runner.landing import Lander, refuse_dirty, target_branch
+from runner.models import BatchEntry, Manifest, Result
 from runner.snapshot import Snapshot, read_snapshot
+from runner.workspace import remove_folder
 
-_LANDING_TRIES = 20  # a person who commits meanwhile moves the branch; each try merges on the new head
+BASE = "refs/fanin/base"  # keeps a batch's base from being collected while its results are on the way
 
 
 class Listener(Protocol):
@@ -51,12 +53,17 @@ class Listener(Protocol):
 
 @dataclass(frozen=True)
 class Ended:
-    """How a run ended: what the branch says now, on which branch the work is, and the run's id."""
+    """How a run ended: what the branch says now, on which branch the work is, and the run's id.
+
+    `waiting` is the branch where work waits that could not reach its own; `unfinished` says why the run stopped
+    although tasks are ready.
+    """
 
     snapshot: Snapshot
     branch: str
     run: str
-    waiting: str | None
+    waiting: str | None = None
+    unfinished: str | None = None
 
 
 class LocalRun:
@@ -66,9 +73,10 @@ class LocalRun:
         self.repo, self.settings, self.listener = repo, settings, listener
         self.journal = Journal(repo.git_dir)
         self.cancel = threading.Event()
-        self._around = Surroundings(environ, self.cancel)
         self.run = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
-        self.branch = ""
+        self._around = Surroundings(environ, self.cancel)
+        self._spent = 0.0
+        self._lander = Lander(repo, self.journal, settings, self._around, listener, "")
 
     def __call__(self) -> Ended:
         """Work until nothing is ready. Interrupted after Ctrl-C, once what had finished has landed.
@@ -77,57 +85,73 @@ class LocalRun:
         plan, the progress or the settings.
         """
         with self.journal.locked(), _interruptible(self.cancel):
-            self.branch = target_branch(self.repo, self.settings)
-            self._finish_what_was_begun()
-            refuse_dirty(self.repo, self.branch)
+            self._lander.branch = target_branch(self.repo, self.settings)
+            self._finish_what_was_begun(self.journal.state())
+            refuse_dirty(self.repo, self._lander.branch)
             snapshot = self._snapshot()
             batch.refuse_hopeless(snapshot.plan, snapshot.progress, self.settings)
+            batch.refuse_missing_programs(snapshot.plan, snapshot.progress, self.settings, shutil.which)
             self.journal.tidy()
-            with tempfile.TemporaryDirectory(prefix="fanin-", ignore_cleanup_errors=True) as scratch:
-                self.journal.record("run", run=self.run, branch=self.branch, scratch=scratch, pid=os.getpid())
-                ended = self._rounds(snapshot, Path(scratch))
+            with self._scratch() as scratch:
+                ended = self._rounds(snapshot, scratch)
             self.journal.record("end", run=self.run)
         if self.cancel.is_set():
             raise Interrupted("interrupted; what had landed stays", "go on with  fanin run")
         return ended
 
+    @contextmanager
+    def _scratch(self) -> Iterator[Path]:
+        """The folder of this run's workspaces, in the journal before it exists so that a crash cannot hide it."""
+        scratch = Path(tempfile.gettempdir(), f"fanin-{self.run}-{secrets.token_hex(4)}")
+        self.journal.record("run", run=self.run, branch=self._lander.branch, scratch=str(scratch), pid=os.getpid())
+        scratch.mkdir(mode=0o700)
+        try:
+            yield scratch
+        finally:
+            remove_folder(scratch)
+
     def _rounds(self, snapshot: Snapshot, scratch: Path) -> Ended:
         self.listener.begun(snapshot, self.settings)
-        for round_number in range(1, self.settings.limits.max_rounds + 1):
-            manifest = None if self.cancel.is_set() else self._next(snapshot, round_number)
+        limit, stopped = self.settings.limits.max_rounds, None
+        for round_number in range(1, limit + 1):
+            if self.cancel.is_set() or (stopped := self._too_dear()):
+                break
+            manifest = self._next(snapshot, round_number)
             if manifest is None:
                 break
             self._act(manifest, scratch)
-            if not self._fan_in(manifest):
+            if not self._fan_in(manifest, scratch):
+                stopped = "a whole batch brought neither a success nor a counted attempt"
                 break
             snapshot = self._snapshot()
         else:
-            self.listener.note(f"stopped after limits.max_rounds = {self.settings.limits.max_rounds} rounds")
-        return Ended(self._snapshot(), self.branch, self.run, self.journal.state().waiting)
+            stopped = f"limits.max_rounds = {limit} rounds are done"
+        waiting = self.journal.state().waiting
+        return Ended(self._snapshot(), self._lander.branch, self.run, waiting.on if waiting else None, stopped)
 
     def _snapshot(self) -> Snapshot:
-        head = self.repo.commit(f"refs/heads/{self.branch}")
-        assert head is not None
-        return read_snapshot(self.repo, head, self.settings.plan, self.settings.progress)
+        return read_snapshot(self.repo, self._lander.head(), self.settings.plan, self.settings.progress)
+
+    def _too_dear(self) -> str | None:
+        limit = self.settings.limits.max_cost_usd
+        if limit is None or self._spent < limit:
+            return None
+        return f"${self._spent:.2f} are spent, limits.max_cost_usd is ${limit:.2f}"
 
     def _next(self, snapshot: Snapshot, round_number: int) -> Manifest | None:
-        limit = self.settings.limits.max_cost_usd
-        spent = sum(record.cost_usd or 0.0 for record in snapshot.progress.records.values())
-        if limit is not None and spent >= limit:
-            self.listener.note(f"stopped: ${spent:.2f} spent, limits.max_cost_usd is ${limit:.2f}")
-            return None
         return pipeline.next_batch(
             snapshot,
             self.settings,
             run=self.run,
             round_number=round_number,
-            branch=self.branch,
+            branch=self._lander.branch,
             slots=self.settings.slots,
         )
 
     def _act(self, manifest: Manifest, scratch: Path) -> None:
         """Run every task of the batch to its end, whatever happens to the others."""
         results = self.journal.write_manifest(manifest)
+        self.repo.set_ref(f"{BASE}/{manifest.batch}", manifest.base)
         self.journal.record("batch", run=manifest.run, round=manifest.round)
         self.listener.batch(manifest)
         origin = self.repo.origin
@@ -148,137 +172,74 @@ class LocalRun:
             for done in [pool.submit(attempt, entry) for entry in manifest.entries]:
                 done.result()
 
-    def _fan_in(self, manifest: Manifest) -> bool:
-        """Merge the batch and land it; whether it is worth going on (something landed or an attempt counted)."""
+    def _fan_in(self, manifest: Manifest, scratch: Path) -> bool:
+        """Merge the batch and land it; whether it is worth going on.
+
+        It is if something landed, an attempt counted, or the branch moved meanwhile, so that the next batch starts
+        from something else.
+        """
         results = self.journal.round_folder(manifest.run, manifest.round) / "results"
-        fan_in = self._merge_and_land(manifest, results)
+        fan_in = self._lander.fan_in(manifest, results, scratch)
         self.journal.record("fanned-in", run=manifest.run, round=manifest.round)
+        self.repo.delete_ref(f"{BASE}/{manifest.batch}")
+        self._spent += sum(result.usage.cost_usd or 0.0 for result in fan_in.results)
         self.listener.fanned_in(manifest, fan_in)
-        return bool(fan_in.landed) or any(failure.counted for failure in fan_in.failed.values())
-
-    def _merge_and_land(self, manifest: Manifest, results: Path) -> FanIn:
-        verify = self._verify if self.settings.verify else None
-        for _ in range(_LANDING_TRIES):
-            head = self.repo.commit(f"refs/heads/{self.branch}")
-            assert head is not None
-            fan_in = pipeline.merge_batch(self.repo, manifest, results, head, verify=verify)
-            if not fan_in.commits:
-                return fan_in
-            self.journal.record("landing", branch=self.branch, old=head, new=fan_in.tip)
-            landing = self.repo.land(self.branch, head, fan_in.tip)
-            if landing.landed:
-                return fan_in
-            if not landing.moved:
-                self._wait_on_branch(fan_in, landing.obstacle)
-                return fan_in
-        raise EnvironmentBroken(
-            f"{self.branch} moved {_LANDING_TRIES} times while the batch was merged",
-            "the results are kept; run again when the branch is quiet",
-        )
-
-    def _wait_on_branch(self, fan_in: FanIn, obstacle: str) -> None:
-        """Files in the way: the work goes to a branch of its own and later batches build on that."""
-        waiting = f"fanin/{self.run}"
-        if not self.repo.set_ref(f"refs/heads/{waiting}", fan_in.tip):
-            raise EnvironmentBroken(
-                f"cannot create the branch {waiting}", "the results are kept; mend it and run again"
-            )
-        self.journal.record("waiting", branch=self.branch, on=waiting)
-        self.listener.note(
-            f"{self.branch} cannot take the work, files are in the way:\n{obstacle}\n"
-            f"it waits on {waiting}; move them away, then  git merge --ff-only {waiting}"
-        )
-        self.branch = waiting
-
-    def _verify(self, commit: str, objects: Path) -> Failure | None:
-        """Run the settings' verify command on a commit's files, in a checkout of its own."""
-        command, timeout = self.settings.verify, self.settings.timeout
-        assert command is not None
-        failure = verify_commit(self.repo.origin, command, commit, objects, timeout, self._around)
-        if failure is not None and not failure.counted:  # nobody's fault: the batch stays open for the next run
-            raise Interrupted("interrupted while the merged work was verified; it is kept", "go on with  fanin run")
-        return failure
+        counted = any(failure.counted for failure in fan_in.failed.values())
+        return bool(fan_in.landed) or counted or fan_in.head != manifest.base
 
     # -- what a crash or an obstacle left ---------------------------------------------------------------------
 
-    def _finish_what_was_begun(self) -> None:
-        """Finish the landing and the batch of a run that died; free work that waited for a clean tree."""
-        state = self.journal.state()
-        if state.waiting:
-            self._free_waiting(state.waiting)
-        if state.run is None:
-            return
-        self.listener.note(f"run {state.run} did not end; finishing what it began")
-        if state.scratch:
-            shutil.rmtree(state.scratch, ignore_errors=True)
+    def _finish_what_was_begun(self, state: State) -> None:
+        """End what a dead run left running, finish its landing and its batch; free work that waited."""
+        if state.run is not None:
+            self.listener.note(f"run {state.run} did not end; finishing what it began")
+            self._end_left_processes(state)
+        self.journal.sweep()
         if state.landing:
             for path in self.repo.undo_interrupted(state.landing.branch, state.landing.old, state.landing.new):
                 self.listener.note(f"{path} holds neither its old nor its new content; it is left as it is")
+        if state.waiting:
+            self._lander.free(state.waiting)
+        if state.run is not None:
+            if state.batch is not None:
+                self._resume(*state.batch)
+            self.journal.record("end", run=state.run)
+
+    def _end_left_processes(self, state: State) -> None:
+        """First the processes, then their folders: an agent that still writes would bring them back."""
+        scratch = Path(state.scratch) if state.scratch else None
+        cookies = [file.read_text() for file in scratch.glob("*/cookie")] if scratch else []
         if state.batch is not None:
-            self._resume(*state.batch)
-        self.journal.record("end", run=state.run)
+            results = self.journal.round_folder(*state.batch) / "results"
+            cookies += [attempt.cookie for attempt in artifacts.attempts(results) if attempt.cookie]
+        for cookie in cookies:
+            process.end_cookie(cookie)
+        if scratch is not None and scratch.name.startswith("fanin-"):
+            remove_folder(scratch)
 
     def _resume(self, run: str, round_number: int) -> None:
         """Fan in the batch of a dead run: what had finished lands, what had begun counts, nothing runs again."""
-        manifest, results = self.journal.read_manifest(run, round_number)
-        for attempt in artifacts.attempts(results):
-            if attempt.cookie:
-                process.end_cookie(attempt.cookie)
-        if self.repo.commit(f"refs/heads/{manifest.branch}") is None:
-            raise UsageProblem(
-                f"run {run} was working on {manifest.branch}, which is gone",
-                f"bring it back:  git branch {manifest.branch} {manifest.base}",
+        folder = self.journal.round_folder(run, round_number)
+        try:
+            manifest, _ = self.journal.read_manifest(run, round_number)
+        except (OSError, ValueError):
+            self.listener.note(
+                f"the manifest of batch {run}.{round_number} is unreadable; its results stay in {folder}"
             )
-        branch, self.branch = self.branch, manifest.branch
-        self._fan_in(manifest)
-        self.branch = branch if self.branch == manifest.branch else self.branch
-
-    def _free_waiting(self, waiting: str) -> None:
-        """Land a waiting branch if that is possible now. UsageProblem with the way out if it is not."""
-        tip, head = self.repo.commit(f"refs/heads/{waiting}"), self.repo.commit(f"refs/heads/{self.branch}")
-        if tip is not None and head is not None and not self.repo.is_ancestor(tip, head):
-            if not self.repo.is_ancestor(head, tip) or not self.repo.land(self.branch, head, tip).landed:
-                raise UsageProblem(
-                    f"finished work waits on {waiting} and {self.branch} cannot take it as it is",
-                    f"merge it:  git merge {waiting}    or drop it:  git branch -D {waiting}",
-                )
-            self.listener.note(f"{self.branch} has taken the work that waited on {waiting}")
-        self.journal.record("freed", branch=waiting)
-
-
-def target_branch(repo: Repository, settings: Settings) -> str:
-    """The branch that work lands on, made from HEAD if it does not exist. UsageProblem if there is none."""
-    branch = settings.branch or repo.current_branch()
-    if branch is None:
-        raise UsageProblem(
-            "HEAD is detached, so there is no branch to land on", "git switch BRANCH, or give --branch NAME"
-        )
-    if repo.commit(f"refs/heads/{branch}") is None:
-        head = repo.commit("HEAD")
-        if head is None:
-            raise UsageProblem(
-                "the repository has no commit yet", "make a first one:  git add -A && git commit -m 'Start'"
-            )
-        if not repo.set_ref(f"refs/heads/{branch}", head, "0" * len(head)):
-            raise UsageProblem(f"cannot create the branch {branch!r}", "give --branch a name that git accepts")
-    return branch
-
-
-def refuse_dirty(repo: Repository, branch: str) -> None:
-    """UsageProblem if landing on `branch` would meet uncommitted changes of tracked files."""
-    if repo.current_branch() != branch:
-        return
-    if dirty := repo.dirty_paths():
-        named = ", ".join(dirty[:5]) + (f" and {len(dirty) - 5} more" if len(dirty) > 5 else "")
-        raise UsageProblem(
-            f"there are uncommitted changes in tracked files: {named}",
-            "commit them, git stash, or let the work land elsewhere with  --branch NAME",
-        )
+            return
+        if self.repo.commit(manifest.base) is None:
+            self.listener.note(f"the base of batch {manifest.batch} is gone; its results stay in {folder}")
+            return
+        chosen, self._lander.branch = self._lander.branch, manifest.branch
+        with tempfile.TemporaryDirectory(prefix="fanin-", ignore_cleanup_errors=True) as scratch:
+            self._fan_in(manifest, Path(scratch))
+        if self._lander.branch == manifest.branch:
+            self._lander.branch = chosen
 
 
 @contextmanager
 def _interruptible(cancel: threading.Event) -> Iterator[None]:
-    """The first SIGINT or SIGTERM asks the run to end; a second one ends it at once."""
+    """The first SIGINT, SIGTERM or SIGHUP asks the run to end; a second one ends it at once."""
 
     def ask(_number: int, _frame: FrameType | None) -> None:
         if cancel.is_set():
@@ -288,11 +249,11 @@ def _interruptible(cancel: threading.Event) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before: Sequence[tuple[int, Callable[..., object] | int | None]] = [
-        (number, signal.signal(number, ask)) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    ]
+    # Not where it is ignored already: that is what nohup is for.
+    heard = [n for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, ask) for number in heard}
     try:
         yield
     finally:
-        for number, handler in before:
+        for number, handler in before.items():
             signal.signal(number, handler)

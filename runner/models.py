@@ -56,12 +56,29 @@ _SIZE_SCHEMA = {
     "examples": ["4MiB", "500kB"],
     "pattern": r"^\d+(\.\d+)?\s*([kKMG]i?)?[bB]?$",
 }
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def clean(value: object) -> object:
+    """Text from an agent, git or a file name, made safe to print, commit and store.
+
+    Control characters would speak to the terminal, NUL ends a commit message, lone surrogates (bytes of a file name
+    that are no UTF-8) cannot be encoded. Everything that is not text is left to the validation.
+    """
+    if not isinstance(value, str):
+        return value
+    return _UNPRINTABLE.sub(
+        "\ufffd", value.encode("utf-8", "backslashreplace").decode().replace("\r\n", "\n").replace("\r", "\n")
+    )
+
+
 Duration = Annotated[float, BeforeValidator(parse_duration), WithJsonSchema(_DURATION_SCHEMA)]
 Size = Annotated[int, BeforeValidator(parse_size), WithJsonSchema(_SIZE_SCHEMA)]
 # An id travels in file names, refs, tables and shell text: anything printable without spaces at its ends.
 TaskId = Annotated[
     str, StringConstraints(pattern=r"^[^\s\x00-\x1f\x7f](?:[^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f])?$", max_length=200)
 ]
+Text = Annotated[str, BeforeValidator(clean)]
 EnvName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
 
@@ -190,19 +207,21 @@ class FailureKind(StrEnum):
     STALE = "stale"
     ENVIRONMENT = "environment"
     INTERRUPTED = "interrupted"
+    BASE_RED = "base_red"
 
 
-# A person ended it, a rate limit did, or it never ran here: none of that is the task's fault (DESIGN, State).
-UNCOUNTED = frozenset({FailureKind.INTERRUPTED, FailureKind.RATE_LIMIT, FailureKind.STALE})
+# A person ended it, a rate limit did, it never ran here, or the branch was red before: none of that is the task's
+# fault (DESIGN, State).
+UNCOUNTED = frozenset({FailureKind.INTERRUPTED, FailureKind.RATE_LIMIT, FailureKind.STALE, FailureKind.BASE_RED})
 
 
 class Failure(Document):
     """Why an attempt did not succeed; `retryable` False means no retry makes sense."""
 
     kind: FailureKind
-    message: str
+    message: Text
     retryable: bool = True
-    log_tail: str = ""
+    log_tail: Text = ""
 
     @property
     def counted(self) -> bool:
@@ -212,7 +231,7 @@ class Failure(Document):
 class Usage(Document):
     """What the agent reported about itself; None is unknown, never zero."""
 
-    summary: str | None = None
+    summary: Text | None = None
     cost_usd: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     tokens: Annotated[int, Field(ge=0)] | None = None
 
@@ -262,6 +281,7 @@ class Manifest(Document):
     never: tuple[str, ...]
     limits: Limits
     verify: str | None = None
+    verify_retries: int = 1
     verify_timeout: float = 1800.0
     max_attempts: int = 3
     retry: tuple[str, ...] = ()

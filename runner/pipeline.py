@@ -97,7 +97,9 @@ def run_task(
         workspace.create(origin, manifest.base, space.folder, f"fanin/task-{entry.folder}")
         left = act(manifest, entry, attempt, space, folder, around)
     except FaninError as error:
-        left = Left(left.usage, Failure(kind=FailureKind.ENVIRONMENT, message=str(error)))
+        cancelled = around.cancel is not None and around.cancel.is_set()
+        kind = FailureKind.INTERRUPTED if cancelled else FailureKind.ENVIRONMENT
+        left = Left(left.usage, Failure(kind=kind, message=str(error)))
     finally:
         space.remove()
     result = Result(
@@ -156,7 +158,8 @@ def merge_batch(
     for task_id, ref in refs.items():
         repo.set_ref(ref, kept[task_id])
     landed = tuple(fate.entry.task.id for fate in fates if fate.tree)
-    return FanIn(head, tuple(commits), landed, failed, refs, desk.after(commits, after))
+    read = tuple(reading.result for reading in readings if reading.result)
+    return FanIn(head, tuple(commits), landed, failed, refs, desk.after(commits, after), read)
 
 
 def verify_batch(repo: Repository, manifest: Manifest, results: Path, head: str, verify: Verify) -> Verdict:
@@ -170,6 +173,7 @@ def verify_batch(repo: Repository, manifest: Manifest, results: Path, head: str,
         desk = Desk(repo, quarantine, manifest, snapshot)
         candidates, _ = desk.admit(readings, None)
         fates, red = desk.judged(candidates, verify, None)
+        red |= {fate.entry.task.id: fate.failure for fate in fates if fate.failure}
         return Verdict(
             batch=manifest.batch, manifest=manifest.digest, head=head, tree=desk.last_tree(fates), failed=red
         )

@@ -51,17 +51,25 @@ def check(
     protected: Sequence[str],
     never: Sequence[str],
     limits: Limits,
-    base_paths: Iterable[str] = (),
+    spellings: Spellings | None = None,
+    filtered: Sequence[str] = (),
 ) -> Failure | None:
     """None when all changes may land, else the failure that lists what may not.
 
-    `protected` globs are lifted by the task's `allow`, `never` globs by nothing. `base_paths` are the tree's
-    paths before the change, to find names that clash by case or Unicode form.
+    `protected` globs are lifted by the task's `allow`, `never` globs by nothing. `spellings` are the names known so
+    far, to find those that clash by case or Unicode form; what is let in is added to them. `filtered` are paths that
+    the repository stores through a filter, such as Git LFS.
     """
     refusals = [refusal for change in changes for refusal in _of_path(task, change, protected, never)]
     refusals += _too_much(changes, limits)
-    refusals += _clashes(changes, base_paths)
+    refusals += [
+        Refusal(path, "is stored through a filter, which fanin does not run", "change it by hand") for path in filtered
+    ]
+    if spellings is not None:
+        refusals += spellings.clashes(changes)
     if not refusals:
+        if spellings is not None:
+            spellings.add(change.path for change in changes if change.new is not None)
         return None
     named = "\n".join(f"- {refusal}" for refusal in refusals[:_NAMED])
     more = f"\n- and {len(refusals) - _NAMED} more" if len(refusals) > _NAMED else ""
@@ -88,7 +96,8 @@ def _protected(task: Task, path: str, protected: Sequence[str], never: Sequence[
 
 
 def _of_path(task: Task, change: Change, protected: Sequence[str], never: Sequence[str]) -> Iterable[Refusal]:
-    if reason := unusable_name(change.path):
+    reason = unusable_name(change.path)
+    if reason and change.new is not None:
         yield Refusal(repr(change.path), reason, "no task may create it")
         return
     if refusal := _protected(task, change.path, protected, never):
@@ -97,11 +106,16 @@ def _of_path(task: Task, change: Change, protected: Sequence[str], never: Sequen
         yield Refusal(
             change.path, "is outside the task's files", "widen files: of the task if that is meant", scope=True
         )
+    if GITLINK in {side[0] for side in (change.old, change.new) if side}:
+        if change.old is None:
+            yield Refusal(change.path, "is a repository inside the repository", "remove its .git folder")
+        elif not (task.allow and patterns.matches(task.allow, change.path)):
+            yield Refusal(
+                change.path, "is a submodule", f"add it to the task's allow: [{change.path!r}] if that is meant"
+            )
     if change.new is None:
         return
     mode = change.new[0]
-    if mode == GITLINK:
-        yield Refusal(change.path, "is a repository inside the repository", "remove its .git folder")
     if mode == SYMLINK and change.target is not None and leaves_tree(change.path, change.target):
         yield Refusal(change.path, f"is a symlink out of the repository, to {change.target!r}", "link inside it")
 
@@ -141,17 +155,17 @@ def unusable_name(path: str) -> str | None:
 
 
 def leaves_tree(path: str, target: str) -> bool:
-    """Whether a symlink at `path` to `target` points outside the repository, or into a .git folder."""
+    """Whether a symlink at `path` to `target` may lead outside the repository, or into a .git folder.
+
+    `..` is taken at the start only, where it is counted from the link's real folder. After a name it could go up from
+    wherever another link led, so a chain of links could climb out; without it no chain of such links can.
+    """
     if target.startswith("/") or "\\" in target or _CONTROL.search(target):
         return True
-    depth = path.count("/")
-    for part in target.split("/"):
-        if part == "..":
-            depth -= 1
-        elif part not in {"", "."}:
-            depth += 1
-        if depth < 0:
-            return True
+    parts = [part for part in target.split("/") if part not in {"", "."}]
+    up = next((place for place, part in enumerate(parts) if part != ".."), len(parts))
+    if up > path.count("/") or ".." in parts[up:]:
+        return True
     resolved = posixpath.normpath(posixpath.join(posixpath.dirname(path), target))
     return resolved != "." and unusable_name(resolved) is not None
 
@@ -160,27 +174,35 @@ def _folded(path: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", path).casefold())
 
 
-def _clashes(changes: Sequence[Change], base_paths: Iterable[str]) -> Iterable[Refusal]:
-    added = {change.path for change in changes if change.old is None and change.new is not None}
-    if not added:
-        return
-    gone = {change.path for change in changes if change.new is None}
-    named: dict[str, str] = {}
-    for path in base_paths:
-        if path not in gone:
-            _note_names(path, named)
-    for path in sorted(added):
-        for name in _prefixes(path):
-            other = named.get(_folded(name), name)
-            if other != name:
-                yield Refusal(path, f"differs from {other} only by case or Unicode form", "use one spelling")
-                break
-        _note_names(path, named)
+class Spellings:
+    """Names of files and folders, to find those that differ by case or Unicode form only.
 
+    Such names are one file on macOS and Windows: the checkout of either loses one of the two.
+    """
 
-def _note_names(path: str, named: dict[str, str]) -> None:
-    for name in _prefixes(path):
-        named.setdefault(_folded(name), name)
+    def __init__(self, paths: Iterable[str]) -> None:
+        self._known: dict[str, str] = {}
+        self.add(paths)
+
+    def add(self, paths: Iterable[str]) -> None:
+        for path in paths:
+            for name in _prefixes(path):
+                self._known.setdefault(_folded(name), name)
+
+    def clashes(self, changes: Sequence[Change]) -> Iterable[Refusal]:
+        """Refusals for added paths; a name that the same change removes is free again."""
+        gone = {change.path for change in changes if change.new is None}
+        own: dict[str, str] = {}
+        for path in sorted(change.path for change in changes if change.old is None and change.new is not None):
+            for name in _prefixes(path):
+                folded = _folded(name)
+                other = next(
+                    (o for o in (self._known.get(folded), own.get(folded)) if o not in {None, name} | gone), None
+                )
+                own.setdefault(folded, name)
+                if other is not None:
+                    yield Refusal(path, f"differs from {other} only by case or Unicode form", "use one spelling")
+                    break
 
 
 def _prefixes(path: str) -> Iterable[str]:

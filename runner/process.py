@@ -77,7 +77,7 @@ def run(
     timeout: float,
     idle_timeout: float | None = None,
     cancel: threading.Event | None = None,
-    on_start: Callable[[str], None] = lambda _: None,
+    on_start: Callable[[str], object] = lambda _: None,
     echo: Callable[[bytes], object] | None = None,
 ) -> Outcome:
     """Run to the end, output to `log` (bounded: its start and its end are kept). Times are seconds.

@@ -96,7 +96,9 @@ def state_files(
     before = plan_text(repo, snapshot.commit, snapshot.plan.path)
     marked = sources.source_named(snapshot.plan.source).write_back(before, marks(snapshot, after))
     files = {
-        progress_path: repo.write_blob(progress.render(after, [task.id for task in snapshot.plan.tasks]).encode(), env)
+        progress_path: repo.write_blob(
+            progress.render(after, [task.id for task in snapshot.plan.tasks]).encode("utf-8", "backslashreplace"), env
+        )
     }
     if marked != before:
         files[snapshot.plan.path] = repo.write_blob(marked.encode(), env)

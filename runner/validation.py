@@ -20,11 +20,16 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
 
 
 def problems_of(
-    error: ValidationError, path: str, locate: Locate, model: type[BaseModel], prefix: Sequence[str | int] = ()
+    error: ValidationError,
+    path: str,
+    locate: Locate,
+    model: type[BaseModel],
+    prefix: Sequence[str | int] = (),
+    named: Callable[[str], str] = str,
 ) -> list[Problem]:
-    """One problem per complaint; `prefix` is where the validated value lies in the document."""
+    """One problem per complaint; `prefix` is where the value lies in the document, `named` writes a key's name."""
     return [
-        _problem(item["loc"], item["type"], item["msg"], path, locate, model, prefix)
+        _problem(item["loc"], item["type"], item["msg"], path, locate, model, prefix, named)
         for item in error.errors(include_url=False, include_context=False)
     ]
 
@@ -37,6 +42,7 @@ def _problem(
     locate: Locate,
     model: type[BaseModel],
     prefix: Sequence[str | int],
+    named: Callable[[str], str],
 ) -> Problem:
     line = locate([*prefix, *loc])
     name = ".".join(str(part) for part in loc)
@@ -47,11 +53,12 @@ def _problem(
         return Problem(path, line, f"unknown key {name!r}", remedy)
     if kind == "missing":
         return Problem(path, line, f"{name!r} is missing", "add it")
+    message = message.replace("a valid tuple", "a list").replace("a valid string", "text")
     said = message.removeprefix("Value error, ").removeprefix("Input should be ")
     return Problem(
         path,
         line,
-        f"{name or 'the value'} is not usable",
+        f"{named(name) if name else 'this'} is not usable",
         f"it should be {said}" if message.startswith("Input should be ") else said,
     )
 

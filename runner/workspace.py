@@ -57,12 +57,14 @@ def git_environment(environ: Mapping[str, str]) -> dict[str, str]:
 @dataclass(frozen=True)
 class Origin:
     """The repository a workspace borrows from: its common git directory, its object format, and further folders
-    of objects that the base needs (a quarantine, when a merge is verified before it is let in).
+    of objects that the base needs (a quarantine, when a merge is verified before it is let in). `excludes` are the
+    user's own ignore files.
     """
 
     git_dir: Path
     object_format: str = "sha1"
     objects: tuple[Path, ...] = ()
+    excludes: tuple[Path, ...] = ()
 
 
 def origin_of(path: Path) -> Origin:
@@ -91,9 +93,7 @@ class Workspace:
         return self.folder / "capture.index"
 
     def remove(self) -> None:
-        """Delete everything, also what the agent made unwritable; what resists is left to the next run."""
-        _make_removable(self.folder)
-        shutil.rmtree(self.folder, ignore_errors=True)
+        remove_folder(self.folder)
 
 
 def create(origin: Origin, base: str, folder: Path, branch: str) -> Workspace:
@@ -175,6 +175,7 @@ def git(
         stdout=stdout,
         stderr=subprocess.PIPE,
         check=False,
+        start_new_session=True,  # Ctrl-C is fanin's to handle: work must not be lost while it is captured
     )  # type: ignore[call-overload]
     if done.returncode:
         raise GitFailed(argv, done.returncode, done.stderr.decode("utf-8", "replace"))
@@ -186,12 +187,37 @@ def _captured(workspace: Workspace, argv: Sequence[str]) -> bytes:
 
 
 def _borrow(origin: Origin, git_dir: Path) -> None:
-    alternates = git_dir / "objects" / "info" / "alternates"
-    alternates.parent.mkdir(parents=True, exist_ok=True)
-    alternates.write_text("".join(f"{folder}\n" for folder in (origin.git_dir / "objects", *origin.objects)))
+    info = git_dir / "objects" / "info"
+    info.mkdir(parents=True, exist_ok=True)
+    (info / "alternates").write_bytes(alternates([origin.git_dir / "objects", *origin.objects]))
+    ignored = [path.read_bytes() for path in (origin.git_dir / "info" / "exclude", *origin.excludes) if path.is_file()]
+    (git_dir / "info").mkdir(exist_ok=True)
+    (git_dir / "info" / "exclude").write_bytes(b"\n".join(ignored))
     shallow = origin.git_dir / "shallow"
     if shallow.exists():  # a history cut short, as a matrix leg's checkout has it
         shutil.copy(shallow, git_dir / "shallow")
+
+
+def alternates(folders: Sequence[Path]) -> bytes:
+    """The content of `objects/info/alternates`, each path C-quoted so that any name is taken as it is."""
+
+    def quoted(path: Path) -> bytes:
+        plain = os.fsencode(path)
+        return (
+            b'"'
+            + b"".join(
+                b"\\%03o" % byte if byte < 32 or byte > 126 or byte in b'"\\' else bytes([byte]) for byte in plain
+            )
+            + b'"\n'
+        )
+
+    return b"".join(quoted(folder) for folder in folders)
+
+
+def remove_folder(folder: Path) -> None:
+    """Delete everything, also what an agent made unwritable; what resists is left to the next run."""
+    _make_removable(folder)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _make_removable(folder: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from pathlib import Path
 from typing import Literal
 
@@ -67,10 +69,15 @@ def ended_badly(outcome: Outcome, *, retryable: bool = True) -> Failure | None:
 def read_report(path: Path) -> tuple[Report, str | None]:
     """The agent's report, empty if there is none, and what is wrong with it if it cannot be read."""
     try:
-        with path.open("rb") as stream:
+        # Neither followed nor waited for: the agent may have left a link or a pipe there.
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW), "rb") as stream:
+            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+                return Report(), "the agent's report is no plain file"
             data = stream.read(MAX_REPORT_BYTES + 1)
-    except OSError:
+    except FileNotFoundError:
         return Report(), None
+    except OSError as error:
+        return Report(), f"the agent's report cannot be read: {error.strerror}"
     if not data.strip():
         return Report(), None
     if len(data) > MAX_REPORT_BYTES:
