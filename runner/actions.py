@@ -111,7 +111,7 @@ def next_job(
     options: NextOptions,
 ) -> int:
     """Choose the batch: write the manifest, and the outputs that the other jobs are made of."""
-    from runner import batch
+    from runner import agents, batch
     from runner.snapshot import granted, read_snapshot
 
     branch = state.branch or settings.branch or context.head_ref or context.ref_name
@@ -121,7 +121,9 @@ def next_job(
         refuse_while_open(repo, remote, settings, head)
     snapshot = read_snapshot(repo, head, settings.plan, settings.progress)
     known = granted(snapshot, options.retry, settings.max_attempts)
-    batch.refuse_hopeless(snapshot.plan, known, settings, may_change_workflows=options.may_change_workflows)
+    batch.refuse_hopeless(
+        snapshot.plan, known, settings, agents.agent_for, may_change_workflows=options.may_change_workflows
+    )
     slots = min(settings.slots, MATRIX_LIMIT)
     manifest = pipeline.next_batch(
         snapshot, settings, run=state.run, round_number=state.round, branch=branch, slots=slots, retry=options.retry
@@ -428,7 +430,7 @@ class MergeJob:
         if verdict is not None:
             return {"verdict": verdict}
         red = Failure(kind=FailureKind.VERIFY, message="the job  verify  left no verdict, and no verdict is red")
-        return {"verify": lambda _commit, _objects: red}
+        return {"red": {entry.task.id: red for entry in self.manifest.entries}}
 
     def _publish(self, branch: str, fan_in: FanIn, head: str) -> tuple[str | None, str]:
         """Push, or commit through the API. (None, "") if it landed, ("", "") if the branch moved, else why not."""

@@ -100,12 +100,14 @@ def _folders_of(root: Path, manifest: Manifest, entry: BatchEntry) -> list[Path]
     download-artifact puts a single artifact straight into its `path`, and each of several into a folder.
     """
     named = re.compile(rf"(?:fanin-{re.escape(manifest.batch)}-)?{entry.folder}(?:-a\d+-r\d+)?")
-    found = [path for path in sorted(root.glob("*")) if named.fullmatch(path.name) and _plain_folder(path)]
+    found = [path for path in sorted(root.glob("*")) if named.fullmatch(path.name)]
     alone = any(attempt.task == entry.task.id for attempt in _attempts([root / ATTEMPT]))
     return found or ([root] if alone else [])
 
 
 def _read_folder(folder: Path, manifest: Manifest, entry: BatchEntry) -> Reading:
+    if folder.is_symlink() or not folder.is_dir():
+        return _failed(entry, FailureKind.CORRUPT, "the result folder is a link or a file")
     data = _bounded(folder / RESULT, MAX_RESULT_BYTES)
     if data is None:
         return _failed(entry, FailureKind.NO_RESULT, "the attempt began and left no result")
@@ -138,7 +140,7 @@ def _mismatch(result: Result, manifest: Manifest, entry: BatchEntry) -> str | No
     }
     for name, value in expected.items():
         if getattr(result, name) != value:
-            return f"the result is of another {name}: {getattr(result, name)!r} instead of {value!r}"
+            return f"the result is of another {name}: {getattr(result, name)!r:.200} instead of {value!r}"
     return None
 
 
@@ -158,10 +160,6 @@ def _plain_file(path: Path) -> bool:
         return stat.S_ISREG(path.lstat().st_mode)
     except OSError:
         return False
-
-
-def _plain_folder(path: Path) -> bool:
-    return path.is_dir() and not path.is_symlink()
 
 
 def _first(error: ValidationError) -> str:

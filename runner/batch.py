@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from runner import patterns, policy
-from runner.agents import agent_for
 from runner.config import FILE, Settings
 from runner.errors import InvalidInput, Problem, UsageProblem
 from runner.models import AgentSettings, BatchEntry, Manifest, Plan, Standing, Task
@@ -70,7 +69,7 @@ def freeze(
 
 def untouchable(plan: Plan, settings: Settings) -> tuple[str, ...]:
     """Globs no task may change whatever it is allowed: the plan, the settings and the progress."""
-    return (f"/{plan.path}", f"/{settings.progress}", f"/{FILE}", "/.fanin/**")
+    return (patterns.literal(plan.path), patterns.literal(settings.progress), patterns.literal(FILE), "/.fanin/**")
 
 
 def agent_of(task: Task, plan: Plan, settings: Settings) -> AgentSettings:
@@ -90,10 +89,18 @@ def agent_of(task: Task, plan: Plan, settings: Settings) -> AgentSettings:
     return agent
 
 
-def refuse_hopeless(plan: Plan, progress: Progress, settings: Settings, *, may_change_workflows: bool = True) -> None:
+def refuse_hopeless(
+    plan: Plan,
+    progress: Progress,
+    settings: Settings,
+    agent_for: Callable[[AgentSettings], object],
+    *,
+    may_change_workflows: bool = True,
+) -> None:
     """InvalidInput, before anything is paid, for every open task that no agent could run or that could not land.
 
-    On Actions a push that changes `.github/workflows/**` is refused unless it is made with a token that may.
+    `agent_for` gives the agent that settings choose, or raises UsageProblem. On Actions a push that changes
+    `.github/workflows/**` is refused unless it is made with a token that may.
     """
     problems: list[Problem] = []
     for task in plan.tasks:

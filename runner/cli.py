@@ -136,12 +136,12 @@ def run(where: str, /, **flags: Any) -> int:
 @click.pass_obj
 def check(where: str, /, as_json: bool, **flags: Any) -> int:
     """Say what fanin understands of the plan, and every problem in it. Starts nothing."""
-    from runner import batch, pictures
+    from runner import agents, batch, pictures
     from runner.config import describe
 
     repo, settings = _open(where, flags)
     snapshot = _working_snapshot(repo, settings)
-    batch.refuse_hopeless(snapshot.plan, snapshot.progress, settings)
+    batch.refuse_hopeless(snapshot.plan, snapshot.progress, settings, agents.agent_for)
     found = _views(snapshot, settings)
     if as_json:
         click.echo(pictures.as_json(found, snapshot.graph))

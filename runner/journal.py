@@ -67,8 +67,8 @@ class State:
             case "landing":
                 return replace(self, landing=Landing(event["branch"], event["old"], event["new"]))
             case "waiting":
-                target = self.waiting.target if self.waiting else event["branch"]
-                return replace(self, waiting=Waiting(target, event["on"]), landing=None)
+                target = self.waiting.target if self.waiting else event.get("branch")
+                return replace(self, waiting=Waiting(str(target), event["on"]), landing=None)
             case "fanned-in":
                 return replace(self, batch=None, landing=None)
             case "freed":

@@ -20,7 +20,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Protocol
 
-from runner import artifacts, batch, pipeline, process
+from runner import agents, artifacts, batch, pipeline, process
 from runner.attempt import Surroundings
 from runner.config import Settings
 from runner.errors import Interrupted
@@ -89,7 +89,7 @@ class LocalRun:
             self._finish_what_was_begun(self.journal.state())
             refuse_dirty(self.repo, self._lander.branch)
             snapshot = self._snapshot()
-            batch.refuse_hopeless(snapshot.plan, snapshot.progress, self.settings)
+            batch.refuse_hopeless(snapshot.plan, snapshot.progress, self.settings, agents.agent_for)
             batch.refuse_missing_programs(snapshot.plan, snapshot.progress, self.settings, shutil.which)
             self.journal.tidy()
             with self._scratch() as scratch:

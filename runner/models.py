@@ -10,12 +10,23 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    WithJsonSchema,
+    model_validator,
+)
 
 _DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?")
+_NUMBER = re.compile(r"\d+(?:\.\d+)?")
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(B|KiB|MiB|GiB|kB|MB|GB)?", re.IGNORECASE)
 _UNITS = {"": 1, "b": 1, "kib": 2**10, "mib": 2**20, "gib": 2**30, "kb": 10**3, "mb": 10**6, "gb": 10**9}
 
@@ -24,6 +35,8 @@ def parse_duration(value: object) -> float:
     """Seconds from `30m`, `1h30m`, `45s` or a plain number of seconds. ValueError for anything else."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         seconds = float(value)
+    elif _NUMBER.fullmatch(str(value).strip()):  # as a flag or a variable gives it
+        seconds = float(str(value))
     else:
         match = _DURATION.fullmatch(str(value).strip())
         if not match or not any(match.groups()):
@@ -78,6 +91,15 @@ Size = Annotated[int, BeforeValidator(parse_size), WithJsonSchema(_SIZE_SCHEMA)]
 TaskId = Annotated[
     str, StringConstraints(pattern=r"^[^\s\x00-\x1f\x7f](?:[^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f])?$", max_length=200)
 ]
+
+
+def _instant(value: str) -> str:
+    if datetime.fromisoformat(value).tzinfo is None:
+        raise ValueError("a time needs its zone")
+    return value
+
+
+Instant = Annotated[str, StringConstraints(max_length=40), AfterValidator(_instant)]
 Text = Annotated[str, BeforeValidator(clean)]
 EnvName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
@@ -312,9 +334,9 @@ class Result(Document):
     attempt: int
     base: str
     run_attempt: int = 1
-    started: str
-    finished: str
-    agent: str
+    started: Instant
+    finished: Instant
+    agent: Text
     succeeded: bool
     failure: Failure | None = None
     usage: Usage = Usage()
@@ -325,6 +347,8 @@ class Result(Document):
     def _either_or(self) -> Result:
         if self.succeeded == (self.failure is not None):
             raise ValueError("a result either succeeded or has a failure")
+        if (self.tree is None) != (self.pack is None):
+            raise ValueError("a tree comes with the pack of its objects")
         return self
 
 

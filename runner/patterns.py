@@ -6,6 +6,7 @@ the side of "they could".
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from functools import lru_cache
 
@@ -26,6 +27,11 @@ def invalid(glob: str) -> str | None:
     except ValueError as error:
         return str(error)
     return None
+
+
+def literal(path: str) -> str:
+    """The glob that matches this path and nothing else."""
+    return "/" + re.sub(r"([\\*?\[\] ])", r"\\\1", path)
 
 
 def matches(globs: Iterable[str], path: str) -> bool:

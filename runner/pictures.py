@@ -49,7 +49,7 @@ def views(
 def _state(
     task: Task, record: Record, standing: Standing, ready: set[str], blocked: Mapping[str, Sequence[str]]
 ) -> tuple[str, str]:
-    error = record.error.message.splitlines()[0] if record.error else ""
+    error = next(iter(record.error.message.splitlines()), "") if record.error else ""
     if record.status is Status.COMPLETED:
         return "completed", "skipped as satisfied" if record.skipped else ""
     if record.skipped or record.held:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -55,6 +55,7 @@ class Progress:
 
     plan: str
     records: Mapping[str, Record] = field(default_factory=dict)
+    extra: Mapping[str, Any] = field(default_factory=dict)  # fields of a newer version, kept
 
     def record(self, task: Task) -> Record:
         """The task's record, with the source's own marks where fanin has not said otherwise.
@@ -106,7 +107,7 @@ class Progress:
         return False
 
     def with_records(self, changed: Mapping[str, Record]) -> Progress:
-        return Progress(self.plan, {**self.records, **changed})
+        return replace(self, records={**self.records, **changed})
 
     def completed(self, task: Task, result: Result) -> Progress:
         """The state after `result` landed. ValueError if it is not the attempt that may follow."""
@@ -160,8 +161,9 @@ class Progress:
         )
 
     def skipping(self, task: Task, *, satisfied: bool) -> Progress:
-        """Never run the task; `satisfied` lets its dependents run all the same."""
-        status = Status.COMPLETED if satisfied else Status.PENDING
+        """Never run the task; `satisfied` lets its dependents run all the same. What is completed stays so."""
+        done = satisfied or self.record(task).status is Status.COMPLETED
+        status = Status.COMPLETED if done else Status.PENDING
         return self.with_records({task.id: self.record(task).model_copy(update={"skipped": True, "status": status})})
 
     def _after_attempt(self, task: Task, attempt: int) -> Record:
@@ -218,13 +220,13 @@ def parse(path: str, text: str | None, plan: str) -> Progress:
                 )
             ]
         )
-    return Progress(plan, found.tasks)
+    return Progress(plan, found.tasks, found.model_extra or {})
 
 
 def render(progress: Progress, order: Iterable[str]) -> str:
     """The file's text: records of `order` first, then those of tasks that have left the plan."""
     ids = [*dict.fromkeys([*order, *progress.records])]
-    head = json.dumps({"version": 1, "plan": progress.plan}, ensure_ascii=False)[:-1] + ', "tasks": {'
+    head = json.dumps({"version": 1, "plan": progress.plan, **progress.extra}, ensure_ascii=False)[:-1] + ', "tasks": {'
     lines = [
         f"{json.dumps(task_id, ensure_ascii=False)}: {_one_line(progress.records[task_id])}"
         for task_id in ids
@@ -256,5 +258,12 @@ def _spent(record: Record, usage: Usage) -> dict[str, Any]:
 
 
 def _line_of(text: str, loc: tuple[int | str, ...]) -> int:
+    if not loc:
+        try:
+            json.loads(text)
+        except json.JSONDecodeError as error:
+            return error.lineno
+        except RecursionError:
+            return 1
     needle = json.dumps(str(loc[1]), ensure_ascii=False) if len(loc) > 1 else ""
-    return next((number for number, line in enumerate(text.splitlines(), 1) if needle and needle in line), 1)
+    return next((number for number, line in enumerate(text.split("\n"), 1) if needle and needle in line), 1)

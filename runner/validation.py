@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from pydantic import BaseModel, ValidationError
 
+from runner import patterns
 from runner.errors import Problem
 
 Locate = Callable[[Sequence[str | int]], int | None]
@@ -53,14 +54,28 @@ def _problem(
         return Problem(path, line, f"unknown key {name!r}", remedy)
     if kind == "missing":
         return Problem(path, line, f"{name!r} is missing", "add it")
+    if kind == "string_pattern_mismatch":
+        message = "a character in it, or at one of its ends, is not allowed here"
     message = message.replace("a valid tuple", "a list").replace("a valid string", "text")
     said = message.removeprefix("Value error, ").removeprefix("Input should be ")
     return Problem(
         path,
         line,
-        f"{named(name) if name else 'this'} is not usable",
+        f"{named(name) if name else 'the value'} is not usable",
         f"it should be {said}" if message.startswith("Input should be ") else said,
     )
+
+
+def glob_problems(path: str, locate: Locate, prefix: Sequence[str | int], **globs: Iterable[str]) -> list[Problem]:
+    """One problem per glob that git could not match; the keyword is its field."""
+    return [
+        Problem(
+            path, locate([*prefix, name]), f"{name}: {glob!r} is no gitignore pattern: {reason}", "write a real one"
+        )
+        for name, listed in globs.items()
+        for glob in listed
+        if (reason := patterns.invalid(glob))
+    ]
 
 
 def _keys_at(model: type[BaseModel], loc: Sequence[str | int]) -> list[str]:

@@ -32,14 +32,15 @@ class YamlDocument:
     node: yaml.Node | None
 
     def line(self, loc: Sequence[str | int]) -> int:
-        """1-based line of the value at `loc` (keys and list indexes), or of the nearest parent that exists."""
-        node, line = self.node, 1
+        """1-based line where the key or the list item at `loc` stands, or the nearest parent that exists."""
+        node, line = self.node, self.node.start_mark.line + 1 if self.node is not None else 1
         for step in loc:
-            if node is None:
+            found = _child(node, step)
+            if found is None:
                 break
-            line = node.start_mark.line + 1
-            node = _child(node, step)
-        return line if node is None else node.start_mark.line + 1
+            place, node = found
+            line = place.start_mark.line + 1
+        return line
 
 
 def load(path: str, text: str) -> YamlDocument:
@@ -91,22 +92,27 @@ def _problems(path: str, root: yaml.Node) -> Iterator[Problem]:
 def _doubled(path: str, node: yaml.MappingNode) -> Iterator[Problem]:
     first: dict[str, int] = {}
     for key, _ in node.value:
-        if key.value in first and isinstance(key, yaml.ScalarNode):
+        if not isinstance(key, yaml.ScalarNode):
+            yield Problem(
+                path, key.start_mark.line + 1, "a list or a mapping stands where a key should", "put it in quotes"
+            )
+        elif key.value in first:
             yield Problem(
                 path,
                 key.start_mark.line + 1,
                 f"the key {key.value!r} stands here a second time (first on line {first[key.value]})",
                 "keep one of the two",
             )
-        elif isinstance(key, yaml.ScalarNode):
+        else:
             first[key.value] = key.start_mark.line + 1
 
 
-def _child(node: yaml.Node, step: str | int) -> yaml.Node | None:
+def _child(node: yaml.Node | None, step: str | int) -> tuple[yaml.Node, yaml.Node] | None:
+    """Where `step` stands (its key, or itself in a list) and its value."""
     if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
+        for key, value in reversed(node.value):  # PyYAML puts what `<<` merged in first: the mapping's own key counts
             if key.value == str(step):
-                return value  # type: ignore[no-any-return]
+                return key, value
     if isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
-        return node.value[step]  # type: ignore[no-any-return]
+        return node.value[step], node.value[step]
     return None

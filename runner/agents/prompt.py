@@ -13,15 +13,15 @@ MAX_BYTES = 200_000  # far below what any agent's context takes, and below what 
 def render(entry: BatchEntry) -> str:
     """The prompt's text for one attempt, at most MAX_BYTES of UTF-8."""
     task = entry.task
-    parts = [
-        f"# {task.id}: {task.title}",
-        task.prompt.strip(),
+    told = [
         _bounds(entry),
         _previous(entry),
         _CLOSING,
     ]
-    text = "\n\n".join(part for part in parts if part) + "\n"
-    return text.encode()[:MAX_BYTES].decode("utf-8", "ignore")
+    end = "\n\n".join(part for part in told if part) + "\n"
+    text = f"# {task.id}: {task.title}\n\n{task.prompt.strip()}".rstrip()
+    room = MAX_BYTES - len(end.encode()) - 2  # the task's own text is what is cut
+    return f"{text.encode()[:room].decode('utf-8', 'ignore')}\n\n{end}"
 
 
 def _bounds(entry: BatchEntry) -> str:

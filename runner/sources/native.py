@@ -15,7 +15,7 @@ from runner import yamldoc
 from runner.errors import InvalidInput, Problem
 from runner.models import AgentSettings, Duration, Plan, Task, TaskFields, Written
 from runner.sources.base import Mark
-from runner.validation import problems_of
+from runner.validation import glob_problems, nearest, problems_of
 
 EXAMPLE = "write:  tasks: [{id: T1, title: What to do}]"
 _LISTS = ("files", "depends_on", "allow")
@@ -54,15 +54,18 @@ class Native:
         """The plan; InvalidInput with every located problem of its form (the graph is checked by `graph`)."""
         document = yamldoc.load(path, text)
         problems = _form_problems(path, document)
-        if problems:
+        if not isinstance(document.data, dict) or not isinstance(document.data.get("tasks"), list):
             raise InvalidInput(problems)
-        defaults, problems = _defaults(document)
+        defaults, more = _defaults(document)
+        problems += more
         tasks: list[Task] = []
         nodes = _task_nodes(document.node)
         for index, raw in enumerate(document.data["tasks"]):
             values = _plain(raw, nodes[index]) if isinstance(raw, dict) else raw
             try:
                 fields = TaskFields.model_validate({**defaults, **values} if isinstance(values, dict) else values)
+                globs = {"files": fields.files or (), "allow": fields.allow}
+                problems += glob_problems(path, document.line, ("tasks", index), **globs)
                 tasks.append(Task.model_construct(**fields.__dict__, line=nodes[index].start_mark.line + 1))
             except ValidationError as error:
                 problems += problems_of(error, path, document.line, TaskFields, ("tasks", index))
@@ -79,7 +82,14 @@ def _form_problems(path: str, document: yamldoc.YamlDocument) -> list[Problem]:
     if not isinstance(data, dict):
         return [Problem(path, 1, "this is no plan", EXAMPLE)]
     problems = [
-        Problem(path, document.line([key]), f"unknown key {key!r}", "known here: version, defaults, tasks")
+        Problem(
+            path,
+            document.line([key]),
+            f"unknown key {key!r}",
+            f"did you mean {guess!r}?"
+            if (guess := nearest(str(key), PlanFile.model_fields))
+            else "known here: version, defaults, tasks",
+        )
         for key in data
         if key not in PlanFile.model_fields and not str(key).startswith("x-")
     ]

@@ -156,7 +156,7 @@ def test_manifest_of_another_run_is_refused_and_nothing_is_pushed(jobs: Jobs) ->
 
 @pytest.mark.parametrize(("env", "said"), [
     ({"FANIN_PLAN": "nowhere.yml"}, "there is no such plan"),
-    ({"FANIN_MAX_CONCURRENT": "lots"}, "max_concurrent"),
+    ({"FANIN_MAX_CONCURRENT": "lots"}, "FANIN_MAX_CONCURRENT"),
     ({"FANIN_MAX_CONCURRENT": "257"}, "less than or equal to 256"),
     ({"FANIN_RETRY": "AA"}, "did you mean A?"),
     ({"FANIN_STATE": "{"}, "fanin-state"),

@@ -46,16 +46,10 @@ def test_with_branch_the_work_lands_elsewhere_and_the_dirty_file_stays(project: 
 
 @pytest.mark.parametrize("name", ["a", "a.ignored"])
 def test_untracked_file_is_never_overwritten_and_the_work_waits_on_a_branch(project: Project, name: str) -> None:
+    do = ["write .gitignore: *.x", f"write {name}: agent"]  # the second file is ignored until the agent's own change
     project.plan(
-        [
-            {"id": "A", "do": [f"write {name}: agent", f"git add -f {name}"]},
-            {"id": "B", "depends_on": ["A"], "do": ["write b: b"]},
-        ]
+        [{"id": "A", "do": do, "allow": [".gitignore"]}, {"id": "B", "depends_on": ["A"], "do": ["write b: b"]}]
     )
-    if name.endswith("ignored"):  # an ignored file enters a result only where .gitignore lets it
-        project.write(".gitignore", "")
-        project.commit("ignore nothing")
-        (project.root / ".git" / "info" / "exclude").write_text("*.ignored\n")
     project.write(name, "precious\n")
     seen = Quiet()
     ended = project.run(seen)
@@ -149,3 +143,107 @@ def test_task_without_an_agent_stops_before_anything_runs(project: Project) -> N
     project.plan([{"id": "A", "do": ["write a: a"]}], agent=None)
     with pytest.raises(InvalidInput, match="A has no agent"):
         project.run()
+
+
+def test_merge_that_is_going_on_is_refused(project: Project) -> None:
+    project.plan([{"id": "A", "do": ["write a: a"]}])
+    (project.root / ".git" / "MERGE_HEAD").write_text(project.git("rev-parse", "HEAD") + "\n")
+    with pytest.raises(UsageProblem, match="a merge is going on"):
+        project.run()
+
+
+def test_dirty_file_of_a_linked_worktree_is_refused_when_the_work_would_land_there(
+    project: Project, tmp_path: Path
+) -> None:
+    project.plan([{"id": "A", "do": ["write a: a"]}])
+    project.git("worktree", "add", "-q", "-b", "side", str(tmp_path / "linked"))
+    (tmp_path / "linked" / "README.md").write_text("mine\n")
+    with pytest.raises(UsageProblem, match=r"README\.md"):
+        project.run(branch="side")
+
+
+@pytest.mark.parametrize("name", ["HEAD", "-x", "refs/heads/x", "main~1", "a b", "x..y"])
+def test_name_that_is_no_branch_is_refused(project: Project, name: str) -> None:
+    project.plan([{"id": "A", "do": ["write a: a"]}])
+    with pytest.raises(UsageProblem, match="no name for a branch"):
+        project.run(branch=name)
+
+
+def test_tag_of_the_branchs_name_changes_nothing(project: Project) -> None:
+    project.plan([{"id": "A", "do": ["write a: a"]}])
+    project.git("tag", "main", "HEAD~1")
+    project.run()
+    assert project.git("for-each-ref", "--format=%(refname)", "refs/heads") == "refs/heads/main"
+    assert project.states("refs/heads/main") == {"A": "completed"}
+    assert "1 completed" in project.cli("status").stdout
+
+
+def test_work_for_one_branch_that_waits_is_not_taken_by_another(project: Project) -> None:
+    project.plan([{"id": "A", "do": ["write a: a"]}])
+    project.git("branch", "other")
+    project.write("a", "precious\n")
+    waiting = project.run().branch
+    (project.root / "a").unlink()
+    project.run(branch="other")
+    assert project.git("rev-parse", "other") != project.git("rev-parse", waiting)
+    assert project.cli("retry", "A").returncode == 2  # on main, whose work waits
+    project.run()
+    assert project.git("rev-parse", "main") == project.git("rev-parse", waiting)
+
+
+def test_run_whose_work_waits_says_so_at_its_end_and_exits_1(project: Project) -> None:
+    project.plan([{"id": "A", "do": ["write a: a"]}])
+    project.write("a", "precious\n")
+    shown = project.cli("run")
+    assert shown.returncode == 1
+    assert "finished work waits on fanin/" in shown.stdout.splitlines()[-1]
+    (project.root / "a").unlink()
+    project.git("merge", "-q", "--ff-only", shown.stdout.splitlines()[-1].rpartition(" ")[2])
+    assert "1 completed" in project.cli("status").stdout
+
+
+def test_repository_with_its_git_folder_elsewhere(project: Project, tmp_path: Path) -> None:
+    project.git("init", "-q", f"--separate-git-dir={tmp_path / 'elsewhere.git'}")
+    project.plan([{"id": "A", "do": ["write a: a"]}])
+    assert project.run().waiting is None
+    assert (project.root / "a").exists()
+
+
+def test_path_that_is_not_normal_is_read_as_the_file_it_names(project: Project) -> None:
+    project.plan([{"id": "A", "do": ["write a: a"]}], progress="./state//p.json", plan="./tasks.yml")
+    project.run()
+    assert '"completed"' in project.git("show", "HEAD:state/p.json")
+    assert len(project.intervals()) == 1
+
+
+@pytest.mark.parametrize(
+    "value", ["", ".", "../p.json", "/p.json", ".git/p.json", "tasks.yml", "tasks.yml/p", "fanin.yml"]
+)
+def test_path_that_cannot_hold_progress_is_refused(project: Project, value: str) -> None:
+    project.plan([{"id": "A", "do": ["write a: a"]}], progress=value)
+    with pytest.raises(InvalidInput):
+        project.run()
+
+
+def test_base_that_a_person_amended_and_collected_is_kept(project: Project) -> None:
+    project.plan([{"id": "A", "do": ["sleep 0.5", "write a: a"]}])
+
+    def amend() -> None:
+        project.git("commit", "-q", "--amend", "-m", "amended")
+        project.git("reflog", "expire", "--expire=now", "--all")
+        project.git("gc", "-q", "--prune=now")
+
+    project.run(Meanwhile(amend))
+    assert project.states() == {"A": "completed"}
+    assert project.git("for-each-ref", "refs/fanin/base") == ""
+
+
+def test_branch_that_is_gone_stops_the_run_and_keeps_the_work(project: Project) -> None:
+    project.plan([{"id": "A", "do": ["sleep 0.3", "write a: a"]}])
+    with pytest.raises(UsageProblem, match="git branch main"):
+        project.run(Meanwhile(lambda: project.git("branch", "-m", "main", "trunk")))
+    project.git("branch", "main", "trunk")
+    project.git("switch", "-q", "main")
+    project.run()
+    assert len(project.intervals()) == 1
+    assert project.states() == {"A": "completed"}

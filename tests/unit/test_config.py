@@ -1,0 +1,216 @@
+"""Settings: the defaults of the design, who outranks whom, and every mistake at its place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner import config, patterns
+from runner.config import Settings
+from runner.models import AgentSettings
+from tests.unit.make import problems, task
+
+
+def test_the_defaults_are_those_of_the_design() -> None:
+    assert config.load({}, {}, None).model_dump(exclude={"protected"}) == {
+        "plan": "tasks.yml",
+        "parallel": False,
+        "max_concurrent": 3,
+        "commit_strategy": "batch",
+        "schedule": "batch",
+        "max_attempts": 3,
+        "timeout": 1800.0,
+        "verify": None,
+        "verify_retries": 1,
+        "agent": None,
+        "limits": {"files": 100, "size": 4 * 2**20, "max_cost_usd": None, "max_rounds": 100},
+        "branch": None,
+        "progress": ".fanin/progress.json",
+    }
+
+
+# name, default, then (as given, as understood) for the file, the environment and the flag
+LAYERS: list[tuple[str, object, tuple[str, object], tuple[str, object], tuple[Any, object]]] = [
+    ("plan", "tasks.yml", ("a.yml", "a.yml"), ("b.yml", "b.yml"), ("c.yml", "c.yml")),
+    ("max_concurrent", 3, ("4", 4), ("5", 5), (6, 6)),
+    ("max_attempts", 3, ("4", 4), ("5", 5), (6, 6)),
+    ("timeout", 1800.0, ("4m", 240.0), ("5m", 300.0), ("6m", 360.0)),
+    ("commit_strategy", "batch", ("batch", "batch"), ("individual", "individual"), ("batch", "batch")),
+    ("parallel", False, ("true", True), ("false", False), (True, True)),
+    ("verify", None, ("make a", "make a"), ("make b", "make b"), ("make c", "make c")),
+    ("branch", None, ("a", "a"), ("b", "b"), ("c", "c")),
+    ("progress", ".fanin/progress.json", ("a.json", "a.json"), ("b.json", "b.json"), ("c.json", "c.json")),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "default", "in_file", "in_environ", "as_flag"), LAYERS, ids=[row[0] for row in LAYERS]
+)
+def test_flags_outrank_the_environment_outranks_the_file_outranks_the_default(
+    name: str, default: object, in_file: tuple[str, object], in_environ: tuple[str, object], as_flag: tuple[Any, object]
+) -> None:
+    text, environ, flags = f"{name}: {in_file[0]}\n", {f"FANIN_{name.upper()}": in_environ[0]}, {name: as_flag[0]}
+    nothing = {name: None}
+    assert getattr(config.load(nothing, {}, "{}"), name) == default
+    assert getattr(config.load(nothing, {}, text), name) == in_file[1]
+    assert getattr(config.load(nothing, environ, text), name) == in_environ[1]
+    assert getattr(config.load(flags, environ, text), name) == as_flag[1]
+
+
+@pytest.mark.parametrize(
+    ("flags", "environ", "text", "rounds", "cost", "files"),
+    [
+        ({}, {}, "limits: {max_rounds: 7, files: 5}", 7, None, 5),
+        ({}, {"FANIN_MAX_ROUNDS": "8"}, "limits: {max_rounds: 7, files: 5}", 8, None, 5),
+        ({"max_rounds": 9}, {"FANIN_MAX_ROUNDS": "8", "FANIN_MAX_COST_USD": "2.5"}, "limits: {files: 5}", 9, 2.5, 5),
+        ({"max_cost_usd": 1.0}, {"FANIN_MAX_COST_USD": "2.5"}, None, 100, 1.0, 100),
+    ],
+)
+def test_limits_outrank_each_other_one_by_one(
+    flags: dict[str, Any], environ: dict[str, str], text: str | None, rounds: int, cost: float | None, files: int
+) -> None:
+    limits = config.load(flags, environ, text).limits
+    assert (limits.max_rounds, limits.max_cost_usd, limits.files) == (rounds, cost, files)
+
+
+@pytest.mark.parametrize(
+    ("flags", "environ", "text", "agent"),
+    [
+        ({}, {}, "agent: claude", AgentSettings(preset="claude")),
+        ({}, {}, "agent: {preset: claude, env: [KEY]}", AgentSettings(preset="claude", env=("KEY",))),
+        ({}, {"FANIN_AGENT": "codex"}, "agent: claude", AgentSettings(preset="codex")),
+        ({}, {"FANIN_AGENT_COMMAND": "a 'b c'"}, "agent: claude", AgentSettings(command=("a", "b c"))),
+        ({"agent": "x"}, {"FANIN_AGENT_COMMAND": "a"}, "agent: claude", AgentSettings(preset="x")),
+        ({"agent_command": "a --b"}, {"FANIN_AGENT": "codex"}, None, AgentSettings(command=("a", "--b"))),
+    ],
+)
+def test_the_agent_is_a_preset_or_a_command_line_from_any_layer(
+    flags: dict[str, Any], environ: dict[str, str], text: str | None, agent: AgentSettings
+) -> None:
+    assert config.load(flags, environ, text).agent == agent
+
+
+@pytest.mark.parametrize("name", ["TASK", "ATTEMPT", "BASE", "PROMPT", "REPORT", "COOKIE"])
+def test_the_variables_of_the_agent_contract_are_no_settings(name: str) -> None:
+    assert config.load({}, {f"FANIN_{name}": "x"}, None) == Settings()
+
+
+def test_an_empty_variable_is_not_given() -> None:
+    assert config.load({}, {"FANIN_MAX_CONCURRENT": "", "FANIN_VERIFY": ""}, "verify: x").verify == "x"
+
+
+def test_every_mistake_of_every_layer_is_listed_at_its_place() -> None:
+    text = "parallel: true\nmax_concurrent: 0\npaln: x.yml\n"
+    found = problems(lambda: config.load({"timeout": "soon"}, {"FANIN_MAX_ATTEMPTS": "many"}, text))
+    assert [problem.split(";")[0] for problem in found] == [
+        "command line: --timeout is not usable",
+        "environment: FANIN_MAX_ATTEMPTS is not usable",
+        "fanin.yml:2: max_concurrent is not usable",
+        "fanin.yml:3: unknown key 'paln'",
+    ]
+    assert found[3].endswith("did you mean 'plan'?")
+
+
+@pytest.mark.parametrize(
+    ("flags", "environ", "place"),
+    [
+        ({"agent_command": "python3 'agent.py"}, {}, "command line"),
+        ({}, {"FANIN_AGENT_COMMAND": "python3 'agent.py"}, "environment"),
+    ],
+)
+def test_a_command_line_with_an_open_quote_is_a_problem_and_no_crash(
+    flags: dict[str, Any], environ: dict[str, str], place: str
+) -> None:
+    assert problems(lambda: config.load(flags, environ, None))[0].startswith(place)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("- parallel\n", "fanin.yml:1: the settings are no mapping"),
+        ("just text\n", "fanin.yml:1: the settings are no mapping"),
+        ("parallel: [\n", "fanin.yml:2: not valid YAML"),
+        ("plan: a\nplan: b\n", "fanin.yml:2: the key 'plan' stands here a second time"),
+        ("limits:\n  size: huge\n", "fanin.yml:2: limits.size is not usable; write a size"),
+        ("limits: 5\n", "fanin.yml:1: limits is not usable"),
+        ("agent: {preset: a, command: [b]}\n", "fanin.yml:1: agent is not usable; give exactly one"),
+        ("max_concurrent: 257\n", "fanin.yml:1: max_concurrent is not usable"),
+        ("protected: [a, '!']\n", "fanin.yml:1: protected is not usable; '!' is no gitignore pattern"),
+        ("1: x\n", "fanin.yml:1: "),
+    ],
+)
+def test_a_mistake_in_the_file_is_named_with_its_line(text: str, said: str) -> None:
+    assert problems(lambda: config.load({}, {}, text))[0].startswith(said)
+
+
+@pytest.mark.parametrize("text", ["", "# nothing yet\n", "{}", "x-anything: [goes]\n"])
+def test_a_file_that_says_nothing_changes_nothing(text: str) -> None:
+    assert config.load({}, {}, text) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("settings", "slots"),
+    [
+        (Settings(), 1),
+        (Settings(max_concurrent=9), 1),
+        (Settings(parallel=True), 3),
+        (Settings(parallel=True, max_concurrent=9), 9),
+    ],
+)
+def test_without_parallel_there_is_one_agent_at_a_time(settings: Settings, slots: int) -> None:
+    assert settings.slots == slots
+
+
+@pytest.mark.parametrize(("own", "attempts"), [(None, 3), (1, 1), (7, 7)])
+def test_a_task_may_say_itself_how_many_attempts_it_has(own: int | None, attempts: int) -> None:
+    assert Settings().attempts_of(task(max_attempts=own)) == attempts
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        ".github/workflows/ci.yml",
+        "action.yml",
+        ".gitmodules",
+        "sub/.gitattributes",
+        ".fanin/progress.json",
+        "fanin.yml",
+        "AGENTS.md",
+        "docs/CLAUDE.md",
+        ".claude/settings.json",
+        ".husky/pre-commit",
+        "CODEOWNERS",
+        "docs/CODEOWNERS",
+    ],
+)
+def test_what_steers_machines_and_agents_is_protected(path: str) -> None:
+    assert patterns.matches(config.PROTECTED, path)
+
+
+@pytest.mark.parametrize("path", ["src/a.py", "uv.lock", "package.json", "README.md", "github/a", "docs/action.md"])
+def test_ordinary_work_is_not_protected(path: str) -> None:
+    assert not patterns.matches(config.PROTECTED, path)
+
+
+def test_the_preamble_tells_what_was_decided() -> None:
+    told = config.describe(config.load({"agent_command": "robot -x", "parallel": True}, {}, "max_concurrent: 5"))
+    assert told == ["plan tasks.yml", "agent robot", "5 at a time", "3 attempts", "commits batch"]
+    assert config.describe(Settings())[1:3] == ["agent per task", "one at a time"]
+
+
+def test_the_file_is_read_where_it_is_and_is_nothing_where_it_is_not(tmp_path: Path) -> None:
+    assert config.file_in(tmp_path) is None
+    (tmp_path / "fanin.yml").write_text("verify: prüfe\n", encoding="utf-8")
+    assert config.file_in(tmp_path) == "verify: prüfe\n"
+
+
+def test_a_file_that_is_no_text_is_a_problem(tmp_path: Path) -> None:
+    (tmp_path / "fanin.yml").write_bytes(b"verify: pr\xfcfe\n")
+    assert problems(lambda: config.file_in(tmp_path))[0].startswith("fanin.yml: unreadable")
+
+
+def test_a_folder_in_the_files_place_is_a_problem(tmp_path: Path) -> None:
+    (tmp_path / "fanin.yml").mkdir()
+    assert problems(lambda: config.file_in(tmp_path))[0].startswith("fanin.yml: unreadable")

@@ -1,0 +1,166 @@
+"""The rooms keep their places: imports go one way, and what is slow to import is imported late."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+import runner
+
+ROOT = Path(runner.__file__).parent
+
+# Which rooms each room may import at run time (DESIGN, Rooms): cli → local → pipeline → core → models, errors.
+CORE: dict[str, set[str]] = {
+    "models": set(),
+    "errors": set(),
+    "patterns": set(),
+    "verify": set(),
+    "yamldoc": {"errors"},
+    "validation": {"errors", "patterns"},
+    "policy": {"models", "patterns"},
+    "merge": {"models", "policy"},
+    "progress": {"models", "errors"},
+    "config": {"models", "errors", "patterns", "policy", "validation", "yamldoc"},
+    "sources": {"models", "errors", "patterns", "validation", "yamldoc"},
+    "graph": {"models", "errors", "validation"},
+    "batch": {"models", "errors", "config", "patterns", "policy", "progress"},
+    "pictures": {"models", "graph", "progress"},
+    "summary": {"models", "pictures"},
+    "schemas": {"models", "config", "sources"},
+}
+EDGES: dict[str, set[str]] = {
+    "durable": set(),
+    "process": {"errors"},
+    "workspace": {"errors"},
+    "agents": {"models", "errors", "process"},
+    "artifacts": {"models", "errors", "durable"},
+    "journal": {"models", "errors", "artifacts", "durable"},
+    "gitrepo": {"errors", "policy", "workspace"},  # policy.Change and workspace.Origin are the words it answers in
+    "gitremote": {"errors", "gitrepo"},
+    "github_api": {"models", "errors"},
+    "actions_io": {"models", "errors"},
+}
+ATTEMPT = {"models", "errors", "agents", "artifacts", "process", "workspace"}
+SNAPSHOT = {"models", "errors", "graph", "progress", "sources", "validation", "gitrepo"}
+FAN_IN = {"models", "errors", "artifacts", "gitrepo", "merge", "policy", "progress", "snapshot", "verify"}
+PIPELINE = {*CORE, "artifacts", "workspace", "attempt", "snapshot", "fan_in"}
+DOORS: dict[str, set[str]] = {
+    "attempt": ATTEMPT,
+    "snapshot": SNAPSHOT,
+    "fan_in": FAN_IN,
+    "pipeline": PIPELINE,
+    "landing": {"models", "errors", "config", "attempt", "fan_in", "pipeline", "gitrepo", "journal"},
+    "local": {*PIPELINE, *EDGES, "pipeline", "landing"},
+    "actions": {*PIPELINE, *EDGES, "pipeline"},
+    "console": {"models", "config", "pictures", "fan_in", "snapshot"},
+    "starter": set(),
+    "demo": set(),
+    "demo_agent": set(),
+    "cli": {*CORE, *EDGES, "actions", "console", "demo", "landing", "local", "pipeline", "snapshot", "starter"},
+    "__main__": {"cli"},
+}
+ROOMS = CORE | EDGES | DOORS
+
+# Which rooms may import what is not theirs alone.
+ONLY_IN = {
+    "networkx": {"graph"},
+    "git": {"gitrepo", "demo"},
+    "github": {"github_api"},
+    "click": {"cli"},
+    "rich": {"console", "cli"},
+    "filelock": {"journal"},
+    "pathspec": {"patterns"},
+    "subprocess": {"process", "workspace"},
+}
+
+
+def _rooms() -> list[str]:
+    modules = {path.stem for path in ROOT.glob("*.py") if path.stem != "__init__"}
+    return sorted(modules | {path.parent.name for path in ROOT.glob("*/__init__.py")})
+
+
+@cache
+def _trees(room: str) -> list[ast.Module]:
+    paths = [ROOT / f"{room}.py"] if (ROOT / f"{room}.py").exists() else sorted((ROOT / room).glob("**/*.py"))
+    return [ast.parse(path.read_text(encoding="utf-8"), str(path)) for path in paths]
+
+
+def _imported(node: ast.AST, types: bool) -> Iterator[str]:
+    """Dotted names imported anywhere below; those under `if TYPE_CHECKING` only if `types`."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Import):
+            yield from (alias.name for alias in child.names)
+        elif isinstance(child, ast.ImportFrom):
+            assert child.level == 0, "imports are absolute, so that a room is named where it is used"
+            yield from (f"{child.module}.{alias.name}" for alias in child.names)
+        elif isinstance(child, ast.If) and getattr(child.test, "id", "") == "TYPE_CHECKING" and not types:
+            for other in child.orelse:
+                yield from _imported(other, types)
+        else:
+            yield from _imported(child, types)
+
+
+@cache
+def _names(room: str, *, types: bool = False) -> set[str]:
+    return {name for tree in _trees(room) for name in _imported(tree, types)}
+
+
+def test_every_room_has_its_place_in_the_table() -> None:
+    assert set(_rooms()) <= set(ROOMS)
+
+
+def test_the_table_goes_one_way() -> None:
+    order = list(TopologicalSorter(ROOMS).static_order())
+    assert len(order) == len(ROOMS)
+    assert not any(allowed - set(CORE) for allowed in CORE.values())
+
+
+@pytest.mark.parametrize("room", _rooms())
+def test_imports_go_one_way(room: str) -> None:
+    within = {name.split(".")[1] for name in _names(room) if name.startswith("runner.")}
+    assert within - {room, "__version__"} <= ROOMS[room]
+
+
+@pytest.mark.parametrize(("module", "rooms"), ONLY_IN.items(), ids=ONLY_IN)
+def test_an_outside_thing_has_one_door(module: str, rooms: set[str]) -> None:
+    users = {room for room in _rooms() if module in {name.split(".")[0] for name in _names(room, types=True)}}
+    assert users <= rooms
+
+
+@pytest.mark.parametrize("room", sorted({*CORE, "pipeline"} & set(_rooms())))
+def test_the_core_never_reads_the_environment_itself(room: str) -> None:
+    read = {
+        node.attr
+        for tree in _trees(room)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "os"
+    }
+    assert not read & {"environ", "environb", "getenv", "putenv"}
+    assert not {name for name in _names(room) if name in {"os.environ", "os.getenv"}}
+
+
+@pytest.mark.parametrize("name", ["git", "github", "json", "subprocess", "types", "yaml", "click"])
+def test_no_room_is_named_like_a_module_that_others_import(name: str) -> None:
+    assert name not in _rooms()
+
+
+@pytest.mark.parametrize(
+    ("module", "late"),
+    [
+        ("runner.cli", {"networkx", "git", "github", "rich", "pydantic", "yaml"}),
+        ("runner.pipeline", {"networkx", "git", "github", "rich", "click"}),
+    ],
+)
+def test_what_is_slow_to_import_waits_until_it_is_used(module: str, late: set[str]) -> None:
+    told = subprocess.run(
+        [sys.executable, "-c", f"import sys, {module}; print(*sys.modules)"], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert module in told
+    assert not late & set(told)

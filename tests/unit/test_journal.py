@@ -1,0 +1,205 @@
+"""The live state: events fold to a state, none is lost whoever writes at once, and a crash tears one line at most."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner import artifacts
+from runner.errors import EnvironmentBroken, UsageProblem
+from runner.journal import KEPT_RUNS, Journal, Landing, State, Waiting
+from tests.unit.make import entry, manifest, result, task
+
+RUN: dict[str, Any] = {"event": "run", "run": "r1", "branch": "main", "scratch": "scratch"}
+BATCH: dict[str, Any] = {"event": "batch", "run": "r1", "round": 1}
+LANDING: dict[str, Any] = {"event": "landing", "branch": "main", "old": "a", "new": "b"}
+WAITING: dict[str, Any] = {"event": "waiting", "branch": "main", "on": "fanin/r1"}
+FANNED_IN: dict[str, Any] = {"event": "fanned-in"}
+FREED: dict[str, Any] = {"event": "freed"}
+END: dict[str, Any] = {"event": "end"}
+OPEN = State(run="r1", branch="main", scratch="scratch")
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Journal:
+    return Journal(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("events", "state"),
+    [
+        ([], State()),
+        ([RUN], OPEN),
+        ([RUN, BATCH], State(run="r1", branch="main", scratch="scratch", batch=("r1", 1))),
+        (
+            [RUN, BATCH, LANDING],
+            State(run="r1", branch="main", scratch="scratch", batch=("r1", 1), landing=Landing("main", "a", "b")),
+        ),
+        ([RUN, BATCH, LANDING, FANNED_IN], OPEN),
+        ([RUN, BATCH, FANNED_IN, {**BATCH, "round": 2}], State("r1", "main", ("r1", 2), None, None, "scratch")),
+        ([RUN, BATCH, LANDING, WAITING], State("r1", "main", ("r1", 1), None, Waiting("main", "fanin/r1"), "scratch")),
+        ([RUN, BATCH, WAITING, FANNED_IN, END], State(branch="main", waiting=Waiting("main", "fanin/r1"))),
+        ([RUN, WAITING, FREED], OPEN),
+        ([RUN, BATCH, LANDING, END], State(branch="main")),
+        (
+            [RUN, {"event": "of a newer fanin"}, {"no": "event"}, BATCH],
+            State("r1", "main", ("r1", 1), None, None, "scratch"),
+        ),
+        ([RUN, END, {**RUN, "run": "r2"}], State(run="r2", branch="main", scratch="scratch")),
+    ],
+)
+def test_events_fold_to_what_is_open(journal: Journal, events: list[dict[str, Any]], state: State) -> None:
+    for event in events:
+        journal.record(event.get("event", "none"), **{key: value for key, value in event.items() if key != "event"})
+    assert journal.state() == state
+
+
+def test_events_come_back_as_they_were_told(journal: Journal) -> None:
+    journal.record("waiting", on="fanin/größe\u2028x\n", n=[1, None])
+    assert journal.events() == [{"event": "waiting", "on": "fanin/größe\u2028x\n", "n": [1, None]}]
+
+
+@pytest.mark.parametrize(
+    "torn", [b'{"event": "bat', b'{"event": "batch", "run": "r\xc3', b"7\n", b"[]\n", b"\n\n", b"\x00\x00"]
+)
+def test_a_torn_last_line_is_passed_over_and_takes_no_later_event_with_it(journal: Journal, torn: bytes) -> None:
+    journal.record(**RUN)
+    with journal.path.open("ab") as stream:
+        stream.write(torn)
+    assert journal.state() == OPEN
+    journal.record(**BATCH)
+    assert journal.events() == [RUN, BATCH]
+
+
+def test_no_journal_yet_is_nothing_open(journal: Journal) -> None:
+    assert journal.events() == []
+    assert journal.running() == []
+
+
+_WRITER = """
+import sys
+from pathlib import Path
+from runner.journal import Journal
+journal = Journal(Path(sys.argv[1]))
+print(flush=True)
+sys.stdin.readline()
+for n in range(20):
+    journal.record("note", who=sys.argv[2], n=n, filler="x" * 3000)
+"""
+
+
+def test_threads_and_processes_add_events_at_once_and_none_is_lost(journal: Journal, tmp_path: Path) -> None:
+    journal.record(**RUN)
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", _WRITER, str(tmp_path), f"process {place}"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        for place in range(3)
+    ]
+    start = threading.Barrier(5)
+
+    def write(who: str) -> None:
+        start.wait()
+        for n in range(20):
+            journal.record("note", who=who, n=n, filler="x" * 3000)
+
+    threads = [threading.Thread(target=write, args=(f"thread {place}",)) for place in range(4)]
+    for thread in threads:
+        thread.start()
+    for process in processes:
+        assert process.stdout is not None
+        process.stdout.readline()  # it has imported all it needs
+    start.wait()
+    for process in processes:
+        process.communicate(b"go\n")
+    for thread in threads:
+        thread.join()
+    told = [(event["who"], event["n"]) for event in journal.events()[1:]]
+    writers = [f"thread {place}" for place in range(4)] + [f"process {place}" for place in range(3)]
+    assert [process.returncode for process in processes] == [0, 0, 0]
+    assert sorted(told) == sorted((who, n) for who in writers for n in range(20))
+    for who in writers:
+        assert [n for one, n in told if one == who] == list(range(20))
+
+
+def test_a_journal_that_cannot_be_written_is_the_environments_fault(journal: Journal) -> None:
+    journal.path.mkdir(parents=True)
+    with pytest.raises(EnvironmentBroken, match="cannot write"):
+        journal.record(**RUN)
+
+
+def test_a_second_fanin_is_refused_and_told_who_works_here(journal: Journal, tmp_path: Path) -> None:
+    with (
+        journal.locked(),
+        pytest.raises(UsageProblem, match=rf"another fanin is at work in this repository \(process {os.getpid()}\)"),
+        Journal(tmp_path).locked(),
+    ):
+        pytest.fail("both hold the lock")
+
+
+def test_the_lock_is_free_again_however_the_work_ended(journal: Journal) -> None:
+    with pytest.raises(RuntimeError, match="in the middle"), journal.locked():
+        raise RuntimeError("in the middle")
+    with journal.locked():
+        assert (journal.folder / "holder").exists()
+    assert not (journal.folder / "holder").exists()
+
+
+def test_a_manifest_comes_back_as_it_was_stored_with_the_folder_for_its_results(journal: Journal) -> None:
+    stored = manifest(entry(task("A")), entry(task("B"), index=1))
+    results = journal.write_manifest(stored)
+    found, folder = journal.read_manifest("r1", 2)
+    assert found.digest == stored.digest
+    assert folder == results
+    assert results.is_dir()
+
+
+def test_running_are_those_that_began_and_left_no_result(journal: Journal) -> None:
+    entries = [entry(task(name), index=place) for place, name in enumerate("ABC")]
+    stored = manifest(*entries)
+    results = journal.write_manifest(stored)
+    for one in entries[:2]:
+        attempt = artifacts.Attempt(batch="r1.2", task=one.task.id, attempt=1, started="2026-01-02T03:04:05Z")
+        artifacts.begin(results / one.folder, attempt)
+    artifacts.finish(results / "001", result(stored, entries[1]))
+    assert journal.running() == []
+    journal.record("batch", run="r1", round=2)
+    assert journal.running() == ["A"]
+    journal.record("fanned-in")
+    assert journal.running() == []
+
+
+@pytest.mark.parametrize(
+    ("events", "forgotten"),
+    [
+        ([RUN, BATCH, FANNED_IN, END], True),
+        ([RUN], False),
+        ([RUN, BATCH, WAITING, FANNED_IN, END], False),
+        ([RUN, WAITING, END, FREED], True),
+    ],
+)
+def test_events_are_forgotten_only_when_nothing_is_open(
+    journal: Journal, events: list[dict[str, Any]], forgotten: bool
+) -> None:
+    for event in events:
+        journal.record(**event)
+    before = journal.state()
+    journal.tidy()
+    assert (journal.events() == []) is forgotten
+    assert forgotten or journal.state() == before
+
+
+def test_the_last_runs_logs_are_kept_and_older_ones_go(journal: Journal) -> None:
+    names = [f"r{place:03d}" for place in range(KEPT_RUNS + 2)]
+    for name in names:
+        journal.write_manifest(manifest(entry(), run=name))
+    journal.tidy()
+    assert sorted(folder.name for folder in (journal.folder / "runs").iterdir()) == names[2:]
