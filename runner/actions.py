@@ -528,7 +528,9 @@ class MergeJob:
         assert fan_in.after is not None
         found = _views(fan_in.after, manifest.max_attempts)
         progressed = bool(fan_in.landed) or any(failure.counted for failure in fan_in.failed.values())
-        self.machine.output(outputs_of(found, landed, progressed=progressed))
+        handed = self.state.model_copy(update={"branch": landed.branch})
+        outputs = outputs_of(found, landed, progressed=progressed)
+        self.machine.output({**outputs, "state": handed.model_dump_json()})
         done = summary.Round(
             manifest.batch,
             landed.branch,
@@ -571,6 +573,7 @@ def outputs_of(found: Sequence[View], landed: Landed, *, progressed: bool) -> di
         "remaining": str(count["ready"]),
         "again": "true" if progressed and count["ready"] else "false",
         "commit": landed.fan_in.tip if landed.fan_in.commits else "",
+        "landed": "true" if landed.fan_in.commits else "false",
         "branch": landed.branch,
         "moved": "false",
     }

@@ -75,7 +75,9 @@ def restore(env: Mapping[str, str], store: Path) -> str | None:
             name = Path(member.name)
             if any(name.is_relative_to(path) for path in wanted):
                 anchor = _anchors(env)[name.parts[0]]
-                archive.extract(member.replace(name=str(Path(*name.parts[1:])), deep=False), anchor, filter="tar")
+                archive.extract(
+                    member.replace(name=str(Path(*name.parts[1:])), deep=False), anchor, filter="fully_trusted"
+                )
     return found
 
 
