@@ -522,7 +522,7 @@ class MergeJob:
     # -- telling ------------------------------------------------------------------------------------------------
 
     def _tell(self, landed: Landed) -> int:
-            fan_in, manifest = landed.fan_in, self.manifest
+        fan_in, manifest = landed.fan_in, self.manifest
         assert fan_in.after is not None
         found = _views(fan_in.after, manifest.max_attempts)
         progressed = bool(fan_in.landed) or any(failure.counted for failure in fan_in.failed.values())

@@ -32,7 +32,7 @@ CORE: dict[str, set[str]] = {
     "graph": {"models", "errors", "validation"},
     "batch": {"models", "errors", "config", "patterns", "policy", "progress"},
     "pictures": {"models", "graph", "progress"},
-    "summary": {"models", "pictures"},
+    "summary": {"models", "pictures", "progress"},
     "schemas": {"models", "config", "sources"},
 }
 EDGES: dict[str, set[str]] = {
