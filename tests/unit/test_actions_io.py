@@ -52,9 +52,14 @@ def test_summary_is_cut_to_what_github_takes(tmp_path: Path) -> None:
 
 def test_fence_ends_though_what_is_inside_fails() -> None:
     stream = io.StringIO()
-    with pytest.raises(RuntimeError), Machine({}, stream).fenced("agent"):
-        stream.write("::set-env name=x::y\n")
-        raise RuntimeError
+
+    def speak() -> None:
+        with Machine({}, stream).fenced("agent"):
+            stream.write("::set-env name=x::y\n")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        speak()
     lines = stream.getvalue().split("\n")
     token = lines[1].removeprefix("::stop-commands::")
     assert len(token) >= 32
