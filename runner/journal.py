@@ -145,7 +145,8 @@ class Journal:
 
     def sweep(self) -> None:
         """Remove what a killed fanin left half-made in its own folder. Only under the lock."""
-        for left in [*self.folder.glob("quarantine-*"), *self.folder.glob("tmp*")]:
+        half_written = self.folder.glob(f"**/{durable.HALF_WRITTEN}")
+        for left in [*self.folder.glob("quarantine-*"), *self.folder.glob("tmp*"), *half_written]:
             shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(missing_ok=True)
 
     def tidy(self) -> None:
