@@ -22,13 +22,17 @@ def write(path: Path, data: bytes) -> None:
     """Replace `path` by `data` atomically and durably (write, fsync, rename, fsync of the folder)."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
-    with beside.open("wb") as stream:
-        stream.write(data)
-        stream.flush()
-        sync(stream.fileno())
-    checkpoint("before rename")
-    beside.replace(path)
-    checkpoint("after rename")
+    try:
+        with beside.open("wb") as stream:
+            stream.write(data)
+            stream.flush()
+            sync(stream.fileno())
+        checkpoint("before rename")
+        beside.replace(path)
+        checkpoint("after rename")
+    except OSError:  # a full disk: what is there must not fill it further
+        beside.unlink(missing_ok=True)
+        raise
     sync_folder(path.parent)
 
 
