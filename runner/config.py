@@ -52,7 +52,7 @@ class Settings(Written):
     parallel: bool = False
     max_concurrent: Annotated[int, Field(ge=1, le=256)] = 3
     commit_strategy: Literal["batch", "individual"] = "batch"
-    schedule: Literal["batch"] = "batch"
+    schedule: Literal["batch", "rolling"] = "batch"
     max_attempts: Annotated[int, Field(ge=1, le=100)] = 3
     timeout: Duration = 30 * 60.0
     verify: str | None = None

@@ -86,7 +86,7 @@ class Repository:
             for k, v in environ.items()
             if not k.startswith("GIT_") or k.startswith(("GIT_AUTHOR", "GIT_COMMITTER", "GIT_CONFIG"))
         }
-        self._env = {**kept, "LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0"}
+        self._env = {**kept, "LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0"}
 
     # -- questions ------------------------------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Protocol
 
-from runner import agents, artifacts, batch, pipeline, process
+from runner import agents, artifacts, batch, pipeline, process, rolling
 from runner.attempt import Surroundings
 from runner.config import Settings
 from runner.errors import Interrupted
@@ -29,10 +29,9 @@ from runner.gitrepo import Repository
 from runner.journal import Journal, State
 from runner.landing import Lander, refuse_dirty, target_branch
 from runner.models import BatchEntry, Manifest, Result
+from runner.rolling import BASE, Attempt, Rolling, open_batch, spent
 from runner.snapshot import Snapshot, read_snapshot
 from runner.workspace import remove_folder
-
-BASE = "refs/fanin/base"  # keeps a batch's base from being collected while its results are on the way
 
 
 class Listener(Protocol):
@@ -93,7 +92,10 @@ class LocalRun:
             batch.refuse_missing_programs(snapshot.plan, snapshot.progress, self.settings, shutil.which)
             self.journal.tidy()
             with self._scratch(self.run) as scratch:
-                ended = self._rounds(snapshot, scratch)
+                self.listener.begun(snapshot, self.settings)
+                go = self._roll if self.settings.schedule == "rolling" else self._rounds
+                stopped = go(snapshot, scratch)
+                ended = self._ended(stopped)
             self.journal.record("end", run=self.run)
         if self.cancel.is_set():
             raise Interrupted("interrupted; what had landed stays", "go on with  fanin run")
@@ -110,24 +112,36 @@ class LocalRun:
         finally:
             remove_folder(scratch)
 
-    def _rounds(self, snapshot: Snapshot, scratch: Path) -> Ended:
-        self.listener.begun(snapshot, self.settings)
-        limit, stopped = self.settings.limits.max_rounds, None
-        for round_number in range(1, limit + 1):
-            if self.cancel.is_set() or (stopped := self._too_dear()):
-                break
+    def _rounds(self, snapshot: Snapshot, scratch: Path) -> str | None:
+        """Batch after batch; why it stopped although tasks may be ready, None if none is."""
+        for round_number in range(1, self.settings.limits.max_rounds + 1):
+            if self.cancel.is_set():
+                return None
+            if stopped := self._too_dear():
+                return stopped
             manifest = self._next(snapshot, round_number)
             if manifest is None:
-                break
+                return None
             self._act(manifest, scratch)
             if not self._fan_in(manifest, scratch):
-                stopped = "a whole batch brought neither a success nor a counted attempt"
-                break
+                return "a whole batch brought neither a success nor a counted attempt"
             snapshot = self._snapshot()
-        else:
-            stopped = f"limits.max_rounds = {limit} rounds are done"
+        return f"limits.max_rounds = {self.settings.limits.max_rounds} rounds are done"
+
+    def _roll(self, snapshot: Snapshot, scratch: Path) -> str | None:
+        """Start each task the moment its dependencies are merged; why it stopped, as `_rounds`."""
+        roll = Rolling(self.repo, self.journal, self.settings, self._lander, self.listener, snapshot, self.run)
+        return roll(self._attempt_in(scratch), scratch, self._may_go_on)
+
+    def _may_go_on(self, fan_in: FanIn | None) -> str | None:
+        """Why no more may start; told of every fan-in. An empty sentence where the reason is Ctrl-C."""
+        if fan_in is not None:
+            self._spent += spent(fan_in)
+        return "" if self.cancel.is_set() else self._too_dear()
+
+    def _ended(self, stopped: str | None) -> Ended:
         waiting = self.journal.state().waiting
-        return Ended(self._snapshot(), self._lander.branch, self.run, waiting.on if waiting else None, stopped)
+        return Ended(self._snapshot(), self._lander.branch, self.run, waiting.on if waiting else None, stopped or None)
 
     def _snapshot(self) -> Snapshot:
         return read_snapshot(self.repo, self._lander.head(), self.settings.plan, self.settings.progress)
@@ -150,27 +164,31 @@ class LocalRun:
 
     def _act(self, manifest: Manifest, scratch: Path) -> None:
         """Run every task of the batch to its end, whatever happens to the others."""
-        results = self.journal.write_manifest(manifest)
-        self.repo.set_ref(f"{BASE}/{manifest.batch}", manifest.base)
-        self.journal.record("batch", run=manifest.run, round=manifest.round)
+        open_batch(self.repo, self.journal, manifest)
         self.listener.batch(manifest)
+        attempt = self._attempt_in(scratch)
+        if len(manifest.entries) == 1:
+            attempt(manifest, manifest.entries[0])
+            return
+        with ThreadPoolExecutor(len(manifest.entries), thread_name_prefix="fanin") as pool:
+            for done in [pool.submit(attempt, manifest, entry) for entry in manifest.entries]:
+                done.result()
+
+    def _attempt_in(self, scratch: Path) -> Attempt:
+        """How one attempt is run, with its beginning and its end told."""
         origin = self.repo.origin
 
-        def attempt(entry: BatchEntry) -> None:
+        def attempt(manifest: Manifest, entry: BatchEntry) -> None:
             if self.cancel.is_set():
                 return
+            results = self.journal.round_folder(manifest.run, manifest.round) / "results"
             self.listener.started(entry)
             result = pipeline.run_task(
                 manifest, entry, origin=origin, results=results, scratch=scratch, around=self._around
             )
             self.listener.finished(entry, result)
 
-        if len(manifest.entries) == 1:
-            attempt(manifest.entries[0])
-            return
-        with ThreadPoolExecutor(len(manifest.entries), thread_name_prefix="fanin") as pool:
-            for done in [pool.submit(attempt, entry) for entry in manifest.entries]:
-                done.result()
+        return attempt
 
     def _fan_in(self, manifest: Manifest, scratch: Path) -> bool:
         """Merge the batch and land it; whether it is worth going on.
@@ -182,7 +200,7 @@ class LocalRun:
         fan_in = self._lander.fan_in(manifest, results, scratch)
         self.journal.record("fanned-in", run=manifest.run, round=manifest.round)
         self.repo.delete_ref(f"{BASE}/{manifest.batch}")
-        self._spent += sum(result.usage.cost_usd or 0.0 for result in fan_in.results)
+        self._spent += spent(fan_in)
         self.listener.fanned_in(manifest, fan_in)
         counted = any(failure.counted for failure in fan_in.failed.values())
         return bool(fan_in.landed) or counted or fan_in.head != manifest.base
@@ -202,16 +220,16 @@ class LocalRun:
         if state.waiting:
             self._lander.free(state.waiting)
         if state.run is not None:
-            if state.batch is not None:
-                self._resume(*state.batch)
+            for begun in (*state.accepted, *state.open):
+                self._resume(*begun)
             self.journal.record("end", run=state.run)
 
     def _end_left_processes(self, state: State) -> None:
         """First the processes, then their folders: an agent that still writes would bring them back."""
         scratch = Path(state.scratch) if state.scratch else None
         cookies = [file.read_text() for file in scratch.glob("*/cookie")] if scratch else []
-        if state.batch is not None:
-            results = self.journal.round_folder(*state.batch) / "results"
+        for begun in state.open:
+            results = self.journal.round_folder(*begun) / "results"
             cookies += [attempt.cookie for attempt in artifacts.attempts(results) if attempt.cookie]
         for cookie in cookies:
             process.end_cookie(cookie)
@@ -220,10 +238,9 @@ class LocalRun:
 
     def _forget_bases(self, state: State) -> None:
         """Unpin the bases of batches that are not open: a crash may come between a batch's end and that of its pin."""
-        still = f"{BASE}/{state.batch[0]}.{state.batch[1]}" if state.batch else None
-        for ref in self.repo.refs(BASE):
-            if ref != still:
-                self.repo.delete_ref(ref)
+        still = {f"{BASE}/{run}.{round_number}" for run, round_number in (*state.open, *state.accepted)}
+        for ref in {*self.repo.refs(BASE), *self.repo.refs(rolling.RUNS)} - still:
+            self.repo.delete_ref(ref)
 
     def _resume(self, run: str, round_number: int) -> None:
         """Fan in the batch of a dead run: what had finished lands, what had begun counts, nothing runs again."""

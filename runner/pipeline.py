@@ -49,15 +49,20 @@ def next_batch(
     branch: str,
     slots: int,
     retry: Sequence[str] = (),
+    running: Sequence[Task] = (),
 ) -> Manifest | None:
-    """The manifest of the batch that may run now, None when no task is ready. `retry` grants ids one more attempt."""
+    """The manifest of the batch that may run now, None when no task is ready. `retry` grants ids one more attempt.
+
+    `running` are tasks at work already: not chosen again, and nothing that overlaps them is.
+    """
     from runner.snapshot import granted
 
     known = granted(snapshot, retry, settings.max_attempts)
     standings = known.standings(snapshot.plan, settings.max_attempts)
-    ready = [snapshot.graph.tasks[task_id] for task_id in snapshot.graph.ready(standings)]
+    busy = {task.id for task in running}
+    ready = [snapshot.graph.tasks[task_id] for task_id in snapshot.graph.ready(standings) if task_id not in busy]
     heights = snapshot.graph.heights(lambda task: _expected_seconds(task, known))
-    chosen = batch.choose(ready, slots, heights)
+    chosen = batch.choose(ready, slots, heights, running)
     if not chosen:
         return None
     return batch.freeze(
