@@ -80,7 +80,9 @@ def _report_bug() -> None:
 def _settings_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The settings as flags; every name equals the setting's."""
     options = [
-        click.option("--plan", metavar="PATH", help="The task source, relative to the repository."),
+        click.option("--plan", metavar="PATH", help="The plan's file or folder, relative to the repository."),
+        click.option("--source", metavar="NAME", help="The plan's format; detected otherwise."),
+        click.option("--ignore-dangling", is_flag=True, default=None, help="Drop dependencies on unknown tasks."),
         click.option("--parallel/--sequential", default=None, help="Run the ready tasks side by side."),
         click.option("--max-concurrent", type=int, metavar="N", help="Agents at once, and the batch limit."),
         click.option("--commit-strategy", metavar="batch|individual", help="One commit per batch, or per task."),

@@ -122,7 +122,7 @@ def _id_problems(tasks: Sequence[Task], path: str) -> list[Problem]:
         if task.id in first:
             problems.append(
                 Problem(
-                    path,
+                    task.path or path,
                     task.line,
                     f"the id {task.id} is used a second time (first on line {first[task.id].line})",
                     "give every task an id of its own",
@@ -138,12 +138,16 @@ def _dependency_problems(tasks: Sequence[Task], path: str) -> list[Problem]:
     for task in tasks:
         for dep in task.depends_on:
             if dep == task.id:
-                problems.append(Problem(path, task.line, f"{task.id} depends on itself", f"remove {dep} there"))
+                problems.append(
+                    Problem(task.path or path, task.line, f"{task.id} depends on itself", f"remove {dep} there")
+                )
             elif dep not in known:
                 guess = nearest(dep, known)
                 remedy = f"did you mean {guess}?" if guess else "name a task of this plan"
                 problems.append(
-                    Problem(path, task.line, f"{task.id} depends on {dep}, which is not in the plan", remedy)
+                    Problem(
+                        task.path or path, task.line, f"{task.id} depends on {dep}, which is not in the plan", remedy
+                    )
                 )
     return problems
 
@@ -158,7 +162,7 @@ def _cycle_problems(graph: nx.DiGraph[str], tasks: Mapping[str, Task], path: str
             ring = [edges[0][0], *[edge[0] for edge in reversed(edges)]]
             problems.append(
                 Problem(
-                    path,
+                    tasks[ring[0]].path or path,
                     tasks[ring[0]].line,
                     f"dependency cycle: {' → '.join(ring)}",
                     "remove one of these dependencies",
