@@ -14,6 +14,7 @@ from runner.models import Plan, PlanSettings
 from runner.sources.ai_sdlc import AiSdlc
 from runner.sources.base import Mark, MemoryTree, Options, Source, Tree
 from runner.sources.native import Native
+from runner.sources.task_master import TaskMaster
 from runner.validation import nearest
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Mark", "MemoryTree", "Options", "Source", "Tree", "load", "named", "names", "sources"]
 
 GROUP = "fanin.sources"
-_SOURCES: tuple[Source, ...] = (Native(), AiSdlc())
+_SOURCES: tuple[Source, ...] = (Native(), AiSdlc(), TaskMaster())
 
 
 def sources() -> tuple[Source, ...]:
