@@ -12,7 +12,7 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from json.decoder import JSONDecodeError, scanstring
+from json import decoder
 
 from runner.errors import InvalidInput, Problem
 
@@ -96,9 +96,7 @@ class _Parser:
 
     def parse(self) -> Node:
         root: Node | None = None
-        count = 0
-        for node in self._values():
-            count += 1
+        for count, node in enumerate(self._values(), 1):
             if count > MAX_VALUES:
                 raise self._wrong(f"more than {MAX_VALUES:,} values", "split the file", node.start)
             if root is None:
@@ -197,10 +195,11 @@ class _Parser:
 
     def _string(self) -> str:
         try:
-            value, self.at = scanstring(self.text, self.at + 1, True)
-        except JSONDecodeError as error:
+            value, self.at = decoder.scanstring(self.text, self.at + 1, True)  # type: ignore[attr-defined]
+        except decoder.JSONDecodeError as error:
             raise self._invalid(error.msg[:1].lower() + error.msg[1:], error.pos) from None
-        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")  # a lone half cannot be stored
+        # half of a surrogate pair cannot be stored
+        return str(value).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
     def _skip(self) -> None:
         found = _SPACE.match(self.text, self.at)

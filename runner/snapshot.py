@@ -104,7 +104,7 @@ def read_snapshot(repo: Repository, commit: str, choice: PlanSettings, progress_
     if not _exists(tree, choice.path):
         remedy = f"commit it:  git add {choice.path} && git commit" if (repo.root / choice.path).exists() else _NO_PLAN
         raise InvalidInput([Problem(choice.path, None, "there is no such plan in the commit", remedy)])
-    plan = load_plan(choice, tree)
+    plan = sources.load(choice, tree)
     graph = TaskGraph(plan.tasks, plan.path)
     text = repo.file(commit, progress_path)
     return Snapshot(commit, plan, graph, progress.parse(progress_path, _decode(progress_path, text), plan.path))
@@ -112,7 +112,7 @@ def read_snapshot(repo: Repository, commit: str, choice: PlanSettings, progress_
 
 def read_working_tree(root: Path, choice: PlanSettings, progress_path: str) -> Snapshot:
     """The plan and progress as they stand in the work tree, committed or not. InvalidInput with every problem."""
-    plan = load_plan(choice, work_tree(root, choice))
+    plan = sources.load(choice, work_tree(root, choice))
     file = root / progress_path
     text = _decode(progress_path, file.read_bytes()) if file.is_file() else None
     return Snapshot("", plan, TaskGraph(plan.tasks, plan.path), progress.parse(progress_path, text, plan.path))
@@ -124,25 +124,6 @@ def work_tree(root: Path, choice: PlanSettings) -> WorkTree:
     if not _exists(tree, choice.path):
         raise InvalidInput([Problem(choice.path, None, "there is no such plan", _NO_PLAN)])
     return tree
-
-
-def load_plan(choice: PlanSettings, tree: Tree) -> Plan:
-    """The plan; with `ignore_dangling` without dependencies on tasks it does not have, and a note for each."""
-    plan = sources.load(choice, tree)
-    if not choice.ignore_dangling:
-        return plan
-    known = {task.id for task in plan.tasks}
-    tasks, notes = [], list(plan.notes)
-    for task in plan.tasks:
-        lost = [dep for dep in task.depends_on if dep not in known]
-        if lost:
-            kept = tuple(dep for dep in task.depends_on if dep in known)
-            notes.append(
-                f"{task.path or plan.path}:{task.line}: {task.id} does not wait for {', '.join(lost)}: unknown"
-            )
-            task = task.model_copy(update={"depends_on": kept})
-        tasks.append(task)
-    return plan.model_copy(update={"tasks": tuple(tasks), "notes": tuple(notes)})
 
 
 def record_progress(repo: Repository, snapshot: Snapshot, after: Progress, progress_path: str, subject: str) -> str:

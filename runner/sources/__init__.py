@@ -10,10 +10,12 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from runner.errors import InvalidInput, Problem, UsageProblem
-from runner.models import Plan, PlanSettings
+from runner.models import Plan, PlanSettings, Status
 from runner.sources.ai_sdlc import AiSdlc
+from runner.sources.backlog_md import BacklogMd
 from runner.sources.base import Mark, MemoryTree, Options, Source, Tree
 from runner.sources.native import Native
+from runner.sources.spec_kit import SpecKit
 from runner.sources.task_master import TaskMaster
 from runner.validation import nearest
 
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Mark", "MemoryTree", "Options", "Source", "Tree", "load", "named", "names", "sources"]
 
 GROUP = "fanin.sources"
-_SOURCES: tuple[Source, ...] = (Native(), AiSdlc(), TaskMaster())
+_SOURCES: tuple[Source, ...] = (Native(), AiSdlc(), SpecKit(), TaskMaster(), BacklogMd())
 
 
 def sources() -> tuple[Source, ...]:
@@ -59,7 +61,32 @@ def load(choice: PlanSettings, tree: Tree) -> Plan:
     source = named(choice.source) if choice.source else _detected(choice.path, tree)
     _check_options(source, choice)
     plan = source.load(choice.path, tree, choice.options)
-    return plan.model_copy(update={"source": source.name, "options": dict(choice.options)})
+    plan = plan.model_copy(update={"source": source.name, "options": dict(choice.options)})
+    return _without_dangling(plan, everywhere=choice.ignore_dangling)
+
+
+def _without_dangling(plan: Plan, *, everywhere: bool) -> Plan:
+    """The plan without dependencies on tasks it does not have: of finished tasks, which wait for nothing any more,
+    and of all if that was asked for. The graph refuses what is left of them.
+    """
+    known = {task.id for task in plan.tasks}
+    tasks, notes, finished = [], list(plan.notes), list[str]()
+    for task in plan.tasks:
+        lost = [dep for dep in task.depends_on if dep not in known]
+        done = task.source_status is Status.COMPLETED
+        if lost and (done or everywhere):
+            kept = tuple(dep for dep in task.depends_on if dep in known)
+            tasks.append(task.model_copy(update={"depends_on": kept}))
+            finished += lost if done else []
+            if not done:
+                place = f"{task.path or plan.path}:{task.line}"
+                notes.append(f"{place}: {task.id} does not wait for {', '.join(lost)}: not in the plan")
+        else:
+            tasks.append(task)
+    if finished:
+        few = ", ".join(list(dict.fromkeys(finished))[:5])
+        notes.append(f"{plan.path}: finished tasks name {len(finished)} dependencies that are not in the plan: {few}")
+    return plan.model_copy(update={"tasks": tuple(tasks), "notes": tuple(notes)})
 
 
 def _detected(path: str, tree: Tree) -> Source:

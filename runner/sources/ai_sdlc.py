@@ -216,7 +216,7 @@ def _split_body(page: Page, block: _Block) -> tuple[list[_Field], list[int]]:
         if match is None:
             rest.append(at)
             continue
-        value = match["value"].strip()
+        value = " ".join(match["value"].split())
         while body and body[0] not in hidden and (more := _continuation(page.lines[body[0]], match, value)):
             value = f"{value} {more}".strip()
             body.pop(0)
@@ -333,7 +333,9 @@ def read_dependencies(value: str) -> list[str]:
 def _without_remarks(value: str) -> str:
     """Drops parenthetical remarks, nested ones from the inside out; an unbalanced parenthesis stays and is refused."""
     shorter = _REMARK.sub("", value)
-    return value.strip() if shorter == value else _without_remarks(shorter)
+    while shorter != value:
+        value, shorter = shorter, _REMARK.sub("", shorter)
+    return value.strip()
 
 
 def _expand(part: str, value: str) -> list[str]:

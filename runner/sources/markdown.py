@@ -11,13 +11,15 @@ from dataclasses import dataclass
 
 from runner.errors import InvalidInput, Problem
 
-HEADING = re.compile(r"#{1,6}[ \t]+(?P<text>.*?)[ \t]*#*[ \t]*")
+# Possessive, since a lazy text before optional blanks takes time that grows with the square of the line.
+HEADING = re.compile(r"#{1,6}[ \t]++(?P<text>(?:[^ \t#]++|[ \t#]++(?=[^ \t#]))*+)[ \t#]*+")
 RULE = re.compile(r" {0,3}(?:-{3,}|\*{3,}|_{3,})\s*")
 # ai-sdlc's own stories hold fences whose backticks were escaped on the way through a template (S-0044:414).
 _FENCE = re.compile(r"(?P<indent>[ \t]*)(?P<fence>(?:\\`){3,}|`{3,}(?=[^`]*$)|~{3,})[ \t]*(?P<info>\S*).*")
 # Languages in which a plan shows what a plan looks like (S-0044); tasks inside any other: its end was forgotten.
 _EXAMPLE_LANGUAGES = frozenset({"", "md", "markdown", "text", "txt", "plaintext"})
 
+MAX_LINE = 100_000  # characters
 MAX_UNCLOSED = 50  # looking for the end of a fence costs a walk to the end of the file
 
 IsItem = Callable[[str], bool]  # whether a line is a task that is not indented
@@ -58,6 +60,10 @@ def read_page(path: str, text: str, is_item: IsItem) -> Page:
         lines.append(body)
         ends.append(line[len(body) :])
     regions, unclosed = _regions(lines, is_item)
+    for at, line in enumerate(lines):
+        if len(line) > MAX_LINE:
+            what = f"a line of {len(line):,} characters"
+            raise InvalidInput([Problem(path, at + 1, what, "no plan has one; is this the right file?")])
     if len(unclosed) > MAX_UNCLOSED:
         what = f"more than {MAX_UNCLOSED} code fences are never closed"
         raise InvalidInput([Problem(path, unclosed[0] + 1, what, "close each with a line of its own")])

@@ -61,7 +61,7 @@ class TaskMaster:
     options: Mapping[str, Sequence[str]] = {"tag": (), "subtasks": ("checklist", "tasks")}
 
     def detect(self, path: str, tree: Tree) -> bool:
-        """True for a `.json` file that is an object with a `tasks` list, for `tasks.json`, and a `.taskmaster` folder."""
+        """True for a `.json` object with lists of tasks, for any `tasks.json`, and for a `.taskmaster` folder."""
         file = _file(path, tree)
         text = tree.read(file) if file.endswith(".json") else None
         if text is None:
@@ -179,7 +179,7 @@ class _Reader:
                 found.append(self._task(item, self._waits_for(item, top, inner)))
         return [one for one in found if one]
 
-    def _task(self, item: _Item, depends_on: Sequence[str]) -> Task | None:
+    def _task(self, item: _Item, depends_on: Iterator[str]) -> Task | None:
         node, at = item.node, self.document.at(item.node)
         word, description = self._word(item), node.text("description")
         details = [("Details", node.text("details")), ("Test strategy", node.text("testStrategy"))]
