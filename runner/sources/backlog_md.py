@@ -39,11 +39,8 @@ WORDS: Mapping[str, Word] = {
     **dict.fromkeys(["to-do", "todo", "open", "backlog", "pending", "ready", "not-started", "draft"], PENDING),
     **dict.fromkeys(["in-progress", "inprogress", "doing", "started", "wip"], IN_PROGRESS),
     **dict.fromkeys(["done", "completed", "complete", "closed", "finished"], COMPLETED),
-    **dict.fromkeys(
-        ["skipped", "won't-do", "wont-do", "won't-fix", "wontfix", "cancelled", "canceled", "deferred", "blocked"]
-        + ["on-hold", "abandoned", "rejected", "duplicate", "archived"],
-        SKIPPED,
-    ),
+    **dict.fromkeys(["skipped", "won't-do", "wont-do", "won't-fix", "wontfix", "cancelled", "canceled"], SKIPPED),
+    **dict.fromkeys(["deferred", "blocked", "on-hold", "abandoned", "rejected", "duplicate", "archived"], SKIPPED),
 }
 PRIORITIES = {"critical": 2, "high": 1, "medium": 0, "low": -1}
 
@@ -102,14 +99,7 @@ class BacklogMd:
         tasks = [_task(file, words, ids, talk) for file in files]
         if not files and not talk.problems:
             talk.problem(0, "no tasks found", f"write files that begin  {EXAMPLE}", f"{path}/tasks")
-        parents = sorted(
-            {parent for file in files if (parent := ids.find(file.text("parent_task_id"))) and len(parent) == 1}
-        )
-        if parents:
-            named = ", ".join(parent[0] for parent in parents[:5])
-            talk.remark(
-                f"{counted(len(parents), 'task')} with subtasks wait for them only where a dependency says so: {named}"
-            )
+        _report_parents(files, ids, talk)
         return talk.plan(self.name, [one for one in tasks if one])
 
     def write_back(self, path: str, tree: Tree, marks: Mapping[str, Mark], options: Options) -> Mapping[str, str]:
@@ -159,29 +149,20 @@ def _files(path: str, tree: Tree, talk: Talk) -> Iterator[_File]:
 
 def _front_matter(text: str) -> int | None:
     """The line, counted from 0, that ends the front matter; None if there is none."""
-    lines = text.removeprefix("\ufeff").split("\n", 2_000)
+    lines = text.removeprefix("\ufeff").split("\n")
     if not _FENCE.fullmatch(lines[0]):
         return None
-    return next(
-        (at for at, line in enumerate(lines[1:-1] if len(lines) > 2_000 else lines[1:], 1) if _FENCE.fullmatch(line)),
-        None,
-    )
+    return next((at for at, line in enumerate(lines[1:], 1) if _FENCE.fullmatch(line)), None)
 
 
 def _fields(path: str, text: str) -> dict[str, tuple[int, yaml.Node]]:
     """The front matter's members; lines are counted from 0 in the file, whose first one is `---`."""
-    quoted = "\n".join(
-        _LISTED.sub(r'\g<start>"\g<name>"', _MENTION.sub(r'\g<start>"\g<name>"\g<end>', line))
-        for line in text.split("\n")
-    )
-    document = yamldoc.load(path, f"\n{quoted}")
-    if not isinstance(document.node, yaml.MappingNode):
+    lines = (_MENTION.sub(r'\g<start>"\g<name>"\g<end>', line) for line in text.split("\n"))
+    quoted = "\n".join(_LISTED.sub(r'\g<start>"\g<name>"', line) for line in lines)
+    root = yamldoc.load(path, f"\n{quoted}").node
+    if not isinstance(root, yaml.MappingNode):
         return {}
-    return {
-        key.value: (key.start_mark.line, value)
-        for key, value in document.node.value
-        if isinstance(key, yaml.ScalarNode)
-    }
+    return {key.value: (key.start_mark.line, value) for key, value in root.value if isinstance(key, yaml.ScalarNode)}
 
 
 def _has_id(file: _File, talk: Talk) -> bool:
@@ -191,8 +172,17 @@ def _has_id(file: _File, talk: Talk) -> bool:
     return False
 
 
+def _report_parents(files: Sequence[_File], ids: _Ids, talk: Talk) -> None:
+    """Backlog.md lets a parent start before its subtasks are done; who expects otherwise should know."""
+    parents = {tuple(ids.find(file.text("parent_task_id"))) for file in files if file.text("parent_task_id")}
+    names = sorted(found[0] for found in parents if len(found) == 1)
+    if names:
+        few = ", ".join(names[:5])
+        talk.remark(f"{counted(len(names), 'task')} with subtasks wait for them only where dependencies say so: {few}")
+
+
 def _without_doubles(files: Sequence[_File], talk: Talk) -> list[_File]:
-    """The files with one for each id. Copies that are finished are harmless; with an open one nobody knows which counts."""
+    """The files with one for each id. Finished copies are harmless; with an open one nobody knows which counts."""
     by_id: dict[tuple[str, ...], list[_File]] = {}
     for file in files:
         by_id.setdefault(_canonical(file.id), []).append(file)
@@ -232,7 +222,7 @@ def _words(path: str, tree: Tree, talk: Talk) -> dict[str, Word]:
     """What each status word means here: first and last of the configuration are the beginning and the end."""
     statuses = [folded(word) for word in _statuses(path, tree, talk)]
     configured = dict.fromkeys(statuses, IN_PROGRESS) | {statuses[0]: PENDING, statuses[-1]: COMPLETED}
-    return {**configured, **{word: meaning for word, meaning in WORDS.items()}}
+    return {**configured, **WORDS}
 
 
 def _marked(text: str, wanted: Status, words: Mapping[str, Word], done: str, todo: str) -> str:

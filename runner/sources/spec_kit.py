@@ -39,77 +39,10 @@ _REVERSED = frozenset({"depends on", "after", "requires"})
 _TOKEN = re.compile(r"`(?P<code>[^`\s]+)`|(?P<bare>[^\s`,;()\"'“”]+)")
 _FILE = re.compile(r"\.{0,2}/?(?:[\w.@+\[\]()*-]+/)*[\w.@+\[\]()*-]*\.[A-Za-z][A-Za-z0-9]{0,9}")
 _FOLDER = re.compile(r"\.{0,2}/?(?:[\w.@+\[\]()-]+/)+")
-_SUFFIXES = frozenset(
-    [
-        "bash",
-        "c",
-        "cc",
-        "cfg",
-        "clj",
-        "cpp",
-        "cs",
-        "css",
-        "csv",
-        "dart",
-        "env",
-        "ex",
-        "exs",
-        "go",
-        "gql",
-        "graphql",
-        "gradle",
-        "h",
-        "hpp",
-        "hs",
-        "html",
-        "ini",
-        "ipynb",
-        "java",
-        "jl",
-        "js",
-        "json",
-        "jsonl",
-        "jsx",
-        "kt",
-        "kts",
-        "less",
-        "lock",
-        "lua",
-        "m",
-        "md",
-        "mdx",
-        "mjs",
-        "mts",
-        "php",
-        "pl",
-        "prisma",
-        "proto",
-        "ps1",
-        "py",
-        "pyi",
-        "r",
-        "rb",
-        "rs",
-        "sass",
-        "scala",
-        "scss",
-        "sh",
-        "sql",
-        "svelte",
-        "swift",
-        "tex",
-        "tf",
-        "toml",
-        "ts",
-        "tsx",
-        "txt",
-        "vue",
-        "xml",
-        "yaml",
-        "yml",
-        "zig",
-        "zsh",
-    ]
+_SUFFIXES = re.compile(
+    "bash|c|cc|cfg|clj|cpp|cs|css|csv|dart|env|exs?|go|gql|graphql|gradle|h|hpp|hs|html|ini|ipynb|java|jl|[cm]?js|json"
+    "|jsonl|jsx|kts?|less|lock|lua|m|mdx?|[cm]?ts|php|pl|prisma|proto|ps1|pyi?|r|rb|rs|sass|scala|scss|sh|sql|svelte"
+    "|swift|tex|tf|toml|tsx|txt|vue|xml|ya?ml|zig|zsh"
 )
 
 
@@ -257,7 +190,7 @@ def read_files(text: str) -> tuple[str, ...]:
         ending = word.rsplit(".", 1)[-1].lower()
         if _FOLDER.fullmatch(word):
             found.append(f"{word}**")
-        elif _FILE.fullmatch(word) and (ending in _SUFFIXES or word.startswith(".")) and not word.endswith("/"):
+        elif _FILE.fullmatch(word) and (_SUFFIXES.fullmatch(ending) or word.startswith(".")) and not word.endswith("/"):
             found.append(word)
     return tuple(dict.fromkeys(glob.replace("[", "\\[") for glob in found))
 
@@ -379,7 +312,7 @@ class _Order:
         return False
 
     def _section(self) -> Iterator[tuple[int, str, str]]:
-        """What the section says of single tasks (`T1 → T2`, `T1 blocks T2`, `T2 depends on T1`): line, earlier, later."""
+        """What the section says of tasks (`T1 → T2`, `T1 blocks T2`, `T2 depends on T1`): line, earlier, later."""
         for at in self._section_lines():
             line = self.page.lines[at]
             parts = _ARROW.split(line)
