@@ -15,6 +15,7 @@ from runner.models import Standing, Task
 from runner.validation import nearest
 
 Weight = Callable[[Task], float]
+MAX_GUESSES = 50  # comparing spellings is slow; a plan with so many unknown ids has one reason for all
 
 
 def _one(_: Task) -> float:
@@ -142,7 +143,7 @@ def _dependency_problems(tasks: Sequence[Task], path: str) -> list[Problem]:
                     Problem(task.path or path, task.line, f"{task.id} depends on itself", f"remove {dep} there")
                 )
             elif dep not in known:
-                guess = nearest(dep, known)
+                guess = nearest(dep, known) if len(problems) < MAX_GUESSES else None
                 remedy = f"did you mean {guess}?" if guess else "name a task of this plan"
                 problems.append(
                     Problem(

@@ -14,6 +14,7 @@ from runner.models import Plan, PlanSettings, Status
 from runner.sources.ai_sdlc import AiSdlc
 from runner.sources.backlog_md import BacklogMd
 from runner.sources.base import Mark, MemoryTree, Options, Source, Tree
+from runner.sources.beads import Beads
 from runner.sources.native import Native
 from runner.sources.spec_kit import SpecKit
 from runner.sources.task_master import TaskMaster
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Mark", "MemoryTree", "Options", "Source", "Tree", "load", "named", "names", "sources"]
 
 GROUP = "fanin.sources"
-_SOURCES: tuple[Source, ...] = (Native(), AiSdlc(), SpecKit(), TaskMaster(), BacklogMd())
+_SOURCES: tuple[Source, ...] = (Native(), AiSdlc(), SpecKit(), TaskMaster(), BacklogMd(), Beads())
 
 
 def sources() -> tuple[Source, ...]:
