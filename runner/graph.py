@@ -68,9 +68,13 @@ class TaskGraph:
         """Whether one of the two must wait for the other."""
         return bool(nx.has_path(self._graph, one, other) or nx.has_path(self._graph, other, one))
 
-    def waves(self) -> list[tuple[str, ...]]:
-        """What the graph would allow side by side with no cap: the generations, each in plan order."""
-        return [self._in_plan_order(wave) for wave in nx.topological_generations(self._graph)]
+    def waves(self, among: Iterable[str] | None = None) -> list[tuple[str, ...]]:
+        """What the graph would allow side by side with no cap: the generations, each in plan order.
+
+        `among`: the tasks that are still to do; what they wait for besides counts as done.
+        """
+        graph = self._graph if among is None else self._graph.subgraph(among)
+        return [self._in_plan_order(wave) for wave in nx.topological_generations(graph)]
 
     def heights(self, weight: Weight = _one) -> dict[str, float]:
         """For each task the heaviest way from its start to the end of the plan, itself included."""

@@ -78,6 +78,30 @@ class Native:
         return {}
 
 
+class _Dumper(yaml.SafeDumper):
+    """Plain YAML as people write it: no aliases, texts of several lines as blocks."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def _text_node(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+
+_Dumper.add_representer(str, _text_node)
+
+
+def render(plan: Plan) -> str:
+    """The plan's tasks as a native plan: all of what a task may say, nothing that is the default."""
+    tasks = [
+        task.model_dump(mode="json", exclude_defaults=True, include=set(TaskFields.model_fields)) for task in plan.tasks
+    ]
+    data = {"version": 1, "tasks": tasks}
+    head = f"# From {' '.join(plan.path.split())} ({plan.source})\n"
+    return head + yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
+
+
 def _form_problems(path: str, document: yamldoc.YamlDocument) -> list[Problem]:
     data = document.data
     if not isinstance(data, dict):

@@ -32,7 +32,7 @@ CORE: dict[str, set[str]] = {
     "sources": {"models", "errors", "jsondoc", "patterns", "validation", "yamldoc"},
     "graph": {"models", "errors", "validation"},
     "batch": {"models", "errors", "config", "patterns", "policy", "progress"},
-    "pictures": {"models", "graph", "progress"},
+    "pictures": {"models", "errors", "graph", "progress"},
     "summary": {"models", "pictures"},
     "schemas": {"models", "config", "sources"},
 }
