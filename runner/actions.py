@@ -293,7 +293,7 @@ def task_job(
     machine.summary(summary.attempt_summary(entry, result))
     if result.failure is not None:
         machine.annotate(
-            "error", result.failure.message, title=f"{entry.task.id}: {result.failure.kind}", file=manifest.plan
+            "error", result.failure.message, title=f"{entry.task.id}: {result.failure.kind}", file=manifest.plan.path
         )
     return EXIT_DONE
 
@@ -544,7 +544,7 @@ class MergeJob:
                 "error",
                 failure.message,
                 title=f"{task_id}: {failure.kind}",
-                file=manifest.plan,
+                file=manifest.plan.path,
                 line=_line(fan_in.after, task_id),
             )
         if self.state.pull_request is not None:

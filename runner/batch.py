@@ -51,7 +51,7 @@ def freeze(
         run=run,
         round=round_number,
         base=base,
-        plan=plan.path,
+        plan=settings.plan.model_copy(update={"path": plan.path, "source": plan.source}),
         progress=settings.progress,
         branch=branch,
         commit_strategy=settings.commit_strategy,
@@ -68,7 +68,7 @@ def freeze(
 
 
 def untouchable(plan: Plan, settings: Settings) -> tuple[str, ...]:
-    """Globs no task may change whatever it is allowed: the plan, the settings and the progress."""
+    """Globs no task may change whatever it is allowed: the plan (a whole folder, if it is one), settings, progress."""
     return (patterns.literal(plan.path), patterns.literal(settings.progress), patterns.literal(FILE), "/.fanin/**")
 
 
@@ -79,7 +79,7 @@ def agent_of(task: Task, plan: Plan, settings: Settings) -> AgentSettings:
         raise InvalidInput(
             [
                 Problem(
-                    plan.path,
+                    task.path or plan.path,
                     task.line,
                     f"{task.id} has no agent",
                     'set one in fanin.yml, e.g.  agent: {command: ["python3", "agent.py"]}',
@@ -111,14 +111,16 @@ def refuse_hopeless(
         except InvalidInput as error:
             problems += error.problems
         except UsageProblem as error:
-            problems.append(Problem(plan.path, task.line, f"{task.id}: {error.message}", error.advice))
+            problems.append(Problem(task.path or plan.path, task.line, f"{task.id}: {error.message}", error.advice))
         if not may_change_workflows and patterns.could_overlap(task.allow, (".github/workflows/**",)):
             what = f"{task.id} is allowed to change .github/workflows, which the job's own token may not push"
-            problems.append(Problem(plan.path, task.line, what, "give the secret fanin-token a token that may"))
+            problems.append(
+                Problem(task.path or plan.path, task.line, what, "give the secret fanin-token a token that may")
+            )
         if policy.only_protected(task, settings.protected, untouchable(plan, settings)):
             problems.append(
                 Problem(
-                    plan.path,
+                    task.path or plan.path,
                     task.line,
                     f"{task.id} may change protected paths only: {', '.join(task.files or ())}",
                     "add them to the task's allow: if that is meant (the plan, fanin.yml and .fanin never)",
@@ -140,7 +142,9 @@ def refuse_missing_programs(plan: Plan, progress: Progress, settings: Settings, 
             program = command[0] if command else ""
             if program and ("/" not in program or program.startswith("/")) and not found(program):
                 what = f"the agent's program {program!r} is not on this machine"
-                problems.setdefault(program, Problem(plan.path, task.line, what, "install it, or mend agent.command"))
+                problems.setdefault(
+                    program, Problem(task.path or plan.path, task.line, what, "install it, or mend agent.command")
+                )
     if problems:
         raise InvalidInput(problems.values())
 

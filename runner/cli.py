@@ -6,7 +6,9 @@ must not pay for networkx, GitPython and rich.
 
 from __future__ import annotations
 
+import json
 import os
+import posixpath
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +21,7 @@ from runner.errors import EXIT_DONE, EXIT_TASKS_FAILED, FaninError, UsageProblem
 
 if TYPE_CHECKING:
     from runner.config import Settings
+    from runner.errors import Problem
     from runner.gitrepo import Repository
     from runner.pictures import View
     from runner.snapshot import Snapshot
@@ -80,7 +83,9 @@ def _report_bug() -> None:
 def _settings_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The settings as flags; every name equals the setting's."""
     options = [
-        click.option("--plan", metavar="PATH", help="The task source, relative to the repository."),
+        click.option("--plan", metavar="PATH", help="The plan's file or folder, relative to the repository."),
+        click.option("--source", metavar="NAME", help="The plan's format; detected otherwise."),
+        click.option("--ignore-dangling", is_flag=True, default=None, help="Drop dependencies on unknown tasks."),
         click.option("--parallel/--sequential", default=None, help="Run the ready tasks side by side."),
         click.option("--max-concurrent", type=int, metavar="N", help="Agents at once, and the batch limit."),
         click.option("--commit-strategy", metavar="batch|individual", help="One commit per batch, or per task."),
@@ -138,26 +143,107 @@ def check(where: str, /, as_json: bool, **flags: Any) -> int:
     """Say what fanin understands of the plan, and every problem in it. Starts nothing."""
     from runner import agents, batch, pictures
     from runner.config import describe
+    from runner.errors import InvalidInput
 
-    repo, settings = _open(where, flags)
-    snapshot = _working_snapshot(repo, settings)
-    batch.refuse_hopeless(snapshot.plan, snapshot.progress, settings, agents.agent_for)
+    problems: tuple[Problem, ...] = ()
+    try:
+        repo, settings = _open(where, flags)
+        snapshot = _working_snapshot(repo, settings)
+    except InvalidInput as error:
+        if not as_json:
+            raise
+        click.echo(json.dumps({"version": 1, "problems": pictures.listed(error.problems)}, indent=1))
+        return error.exit_code
+    try:
+        batch.refuse_hopeless(snapshot.plan, snapshot.progress, settings, agents.agent_for)
+    except InvalidInput as error:  # told after what was understood, which helps to mend it
+        problems = error.problems
     found = _views(snapshot, settings)
+    notes = _remarks(snapshot, settings)
     if as_json:
-        click.echo(pictures.as_json(found, snapshot.graph))
-        return EXIT_DONE
-    graph, waves = snapshot.graph, snapshot.graph.waves()
-    click.echo(f"{snapshot.plan.path} ({snapshot.plan.source}): {len(found)} tasks, {graph.edges} dependencies")
-    click.echo(" · ".join(describe(settings)))
-    click.echo(
-        f"{len(waves)} waves, at most {max(map(len, waves))} side by side; longest chain: "
-        f"{' → '.join(_shortened(graph.critical_path()))}"
-    )
-    for number, wave in enumerate(waves[:20], 1):
-        click.echo(f"  {number}. {', '.join(_shortened(wave, 12))}")
-    for line in _remarks(snapshot, settings):
-        click.echo(f"note: {line}")
+        click.echo(pictures.understood(snapshot.plan, found, snapshot.graph, notes, problems))
+    else:
+        click.echo(" · ".join(describe(settings)))
+        _tell_understood(snapshot, found, notes)
+    if problems and not as_json:
+        raise InvalidInput(problems)
+    return UsageProblem.exit_code if problems else EXIT_DONE
+
+
+def _tell_understood(snapshot: Snapshot, found: list[View], notes: list[str], most: int = 12) -> None:
+    """One screen: tasks and edges, what is done, the batches that are left, what was ignored and why."""
+    from runner import pictures
+
+    graph, plan = snapshot.graph, snapshot.plan
+    click.echo(f"{plan.path} ({plan.source}): {len(found)} tasks, {graph.edges} dependencies")
     click.echo(", ".join(f"{count} {state}" for state, count in pictures.counts(found).items()))
+    left = pictures.batches(found, graph)
+    if left:
+        width = max(map(len, left))
+        click.echo(f"the graph allows {len(left)} batches, at most {width} tasks side by side:")
+        for number, wave in enumerate(left[:most], 1):
+            click.echo(f"  {number}. {', '.join(_shortened(wave, 6))}")
+        if len(left) > most:
+            click.echo(f"  … {len(left) - most} more")
+        click.echo(f"longest chain of the plan: {' → '.join(_shortened(graph.critical_path()))}")
+    for line in notes[:most]:
+        click.echo(f"note: {line}")
+    if len(notes) > most:
+        click.echo(f"… {len(notes) - most} more notes; all of them:  fanin check --json")
+
+
+@fanin.command()
+@click.argument("source_path", metavar="FROM")
+@click.argument("target", metavar="TO")
+@click.option("--source", metavar="NAME", help="The format of FROM; detected otherwise.")
+@click.option("--option", "-o", "pairs", multiple=True, metavar="NAME=VALUE", help="An option of that format.")
+@click.option("--ignore-dangling", is_flag=True, help="Drop dependencies on unknown tasks.")
+@click.option(
+    "--progress", default=".fanin/progress.json", show_default=True, help="Where finished tasks are recorded."
+)
+@click.pass_obj
+def convert(
+    where: str,
+    source_path: str,
+    target: str,
+    source: str | None,
+    pairs: tuple[str, ...],
+    ignore_dangling: bool,
+    progress: str,
+) -> int:
+    """Write any plan as native YAML. Paths are relative to the repository; TO `-` is the terminal.
+
+    Native plans have no word for a state, so finished and skipped tasks go into the progress file.
+    """
+    from runner import snapshot
+    from runner.graph import TaskGraph
+    from runner.models import PlanSettings
+    from runner.progress import from_source, render
+    from runner.sources import load, native
+
+    if wrong := [pair for pair in pairs if "=" not in pair]:
+        raise UsageProblem(f"{wrong[0]!r} is no option", "write  --option NAME=VALUE")
+    root = _repository(where).root
+    target = target if target == "-" else posixpath.normpath(target)
+    options = dict(pair.split("=", 1) for pair in pairs)
+    choice = PlanSettings(path=source_path, source=source, options=options, ignore_dangling=ignore_dangling)
+    plan = load(choice, snapshot.work_tree(root, choice))
+    TaskGraph(plan.tasks, plan.path)  # what cannot run is not worth converting
+    known = from_source(plan, target)
+    files = {target: native.render(plan)}
+    if known.records:
+        files[progress] = render(known, [task.id for task in plan.tasks])
+    if target == "-":
+        click.echo(files[target], nl=False)
+        return EXIT_DONE
+    if taken := [path for path in files if (root / path).exists()]:
+        raise UsageProblem(f"{taken[0]} is there already", "give another name (the progress file's with --progress)")
+    for path, text in files.items():
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_text(text, encoding="utf-8", newline="")
+        click.echo(f"wrote {path}")
+    for line in plan.notes:
+        click.echo(f"note: {line}")
     return EXIT_DONE
 
 
@@ -544,11 +630,13 @@ def _waits(branch: str) -> str:
 
 
 def _remarks(snapshot: Snapshot, settings: Settings) -> list[str]:
-    """What a user should know of the plan though it is no mistake."""
+    """What a user should know of the plan though it is no mistake; of finished tasks there is nothing to know."""
     from runner import batch
+    from runner.models import Status
 
     lines = list(snapshot.plan.notes)
-    free = [task.id for task in snapshot.plan.tasks if task.files is None]
+    tasks = tuple(t for t in snapshot.plan.tasks if snapshot.progress.record(t).status is not Status.COMPLETED)
+    free = [task.id for task in tasks if task.files is None]
     if free:
         lines.append(
             f"{len(free)} tasks declare no files, so clashes among them are found by the merge only: "
@@ -556,7 +644,7 @@ def _remarks(snapshot: Snapshot, settings: Settings) -> list[str]:
         )
     lines += [
         f"{one} and {other} overlap in files and never share a batch"
-        for one, other in batch.clashing(snapshot.plan, snapshot.graph.related)
+        for one, other in batch.clashing(snapshot.plan.model_copy(update={"tasks": tasks}), snapshot.graph.related)
     ]
     if settings.parallel is False and len(snapshot.plan.tasks) > 1:
         lines.append("parallel is false: one task at a time; set  parallel: true  or give --parallel")

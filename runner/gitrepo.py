@@ -121,6 +121,28 @@ class Repository:
             return None
         return self.blob(entry.split(b"\t")[0].split()[2].decode())
 
+    def files(self, commit: str, path: str) -> dict[str, tuple[str, int]]:
+        """The regular files at or below `path` in a commit: path → (object id, size in bytes)."""
+        entries = self._run(["ls-tree", "-r", "-z", "-l", commit, "--", f":(literal){path}"]).split(b"\0")
+        found = {}
+        for entry in entries:
+            meta, _, name = entry.partition(b"\t")
+            if meta.startswith(b"100"):
+                _, _, object_id, size = meta.split()
+                found[os.fsdecode(name)] = (object_id.decode(), int(size))
+        return found
+
+    def blobs(self, object_ids: Sequence[str]) -> dict[str, bytes]:
+        """The content of each blob, in one process whatever their number."""
+        out = self._run(["cat-file", "--batch"], stdin="\n".join(object_ids).encode() + b"\n") if object_ids else b""
+        found, at = {}, 0
+        while at < len(out):
+            end = out.index(b"\n", at)
+            object_id, _, size = out[at:end].split()
+            found[object_id.decode()] = out[end + 1 : end + 1 + int(size)]
+            at = end + 2 + int(size)
+        return found
+
     def blob(self, object_id: str) -> bytes:
         return self._run(["cat-file", "blob", object_id])
 

@@ -183,11 +183,13 @@ class TaskFields(Written):
 class Task(TaskFields):
     """One unit of work for one agent, with its place and its marks in the source.
 
-    `line` is 1-based. `source_status` and `skipped` are what the source's own marks say; a progress record
-    overrides them. None of the three is part of the task's identity.
+    `line` is 1-based, `path` the task's own file where the plan is a folder, else "". `source_status` and `skipped`
+    are what the source's own marks say; a progress record overrides them. None of the four is part of the task's
+    identity.
     """
 
     line: int = Field(default=1, exclude=True, repr=False)
+    path: str = Field(default="", exclude=True, repr=False)
     source_status: Status = Field(default=Status.PENDING, exclude=True, repr=False)
     skipped: bool = Field(default=False, exclude=True, repr=False)
 
@@ -197,8 +199,31 @@ class Task(TaskFields):
         return digest_of(self.model_dump(mode="json"))
 
 
+class PlanSettings(Written):
+    """Which plan: its file or folder, the format (None: it is detected) and what that format lets one choose.
+
+    `ignore_dangling` drops dependencies on tasks that are not in the plan; otherwise they are errors.
+    """
+
+    path: str = "tasks.yml"
+    source: str | None = None
+    options: dict[str, str] = {}
+    ignore_dangling: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_form(cls, value: object) -> object:
+        return {"path": value} if isinstance(value, str) else value
+
+    def __str__(self) -> str:
+        return self.path
+
+
 class Plan(BaseModel):
-    """A parsed plan: its tasks in file order and what the reader should be told about the reading."""
+    """A parsed plan: its tasks in file order and what the reader should be told about the reading.
+
+    `source` and `options` are what read it, and so what writes it back.
+    """
 
     model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
 
@@ -206,6 +231,7 @@ class Plan(BaseModel):
     source: str
     tasks: tuple[Task, ...]
     notes: tuple[str, ...] = ()
+    options: dict[str, str] = {}
 
     def task(self, task_id: str) -> Task | None:
         return next((task for task in self.tasks if task.id == task_id), None)
@@ -288,6 +314,7 @@ class Limits(Written):
 class Manifest(Document):
     """The batch manifest: everything `task`, `verify` and `merge` need, sealed by `digest`.
 
+    `plan` names the format too: nobody detects it a second time.
     `retry` are ids that a person asked to try again; the fan-in grants the attempt in its commit.
     """
 
@@ -295,7 +322,7 @@ class Manifest(Document):
     run: str
     round: int
     base: str
-    plan: str
+    plan: PlanSettings
     progress: str
     branch: str
     commit_strategy: Literal["batch", "individual"]

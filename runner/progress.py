@@ -190,6 +190,16 @@ def is_stale(progress: Progress, task: Task | None, digest: str, attempt: int) -
     return None
 
 
+def from_source(plan: Plan, path: str) -> Progress:
+    """What the plan's own marks say, as the progress of a plan at `path` whose format has no word for it."""
+    records = {
+        task.id: Record(status=task.source_status, skipped=task.skipped)
+        for task in plan.tasks
+        if task.skipped or task.source_status in {Status.COMPLETED, Status.FAILED}
+    }
+    return Progress(path, records)
+
+
 def parse(path: str, text: str | None, plan: str) -> Progress:
     """The progress in `text` (None: there is none yet). InvalidInput if it is unreadable or of another plan."""
     if text is None:

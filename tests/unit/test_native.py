@@ -7,13 +7,14 @@ from textwrap import dedent
 import pytest
 
 from runner import sources
-from runner.models import AgentSettings, Plan, Status
-from runner.sources import Mark
+from runner.errors import UsageProblem
+from runner.models import AgentSettings, Plan, PlanSettings, Status
+from runner.sources import Mark, MemoryTree
 from tests.unit.make import problems
 
 
 def _load(text: str) -> Plan:
-    return sources.load("tasks.yml", dedent(text))
+    return sources.load(PlanSettings(), MemoryTree({"tasks.yml": dedent(text)}))
 
 
 def test_a_plan_gives_its_tasks_in_file_order_with_their_lines() -> None:
@@ -199,16 +200,23 @@ def test_a_mistake_of_the_whole_does_not_hide_those_of_its_tasks() -> None:
 
 def test_a_plan_without_a_word_for_a_state_stays_byte_for_byte() -> None:
     text = "version: 1\r\ntasks: [{id: T1, title: x}]  # mine\r\n"
-    assert sources.source_named("native").write_back(text, {"T1": Mark(Status.COMPLETED)}) == text
+    assert (
+        sources.named("native").write_back(
+            "tasks.yml", MemoryTree({"tasks.yml": text}), {"T1": Mark(Status.COMPLETED)}, {}
+        )
+        == {}
+    )
 
 
 @pytest.mark.parametrize("path", ["plan.toml", "README", "tasks.yml.txt"])
 def test_a_plan_of_no_known_format_names_the_known_ones(path: str) -> None:
-    assert problems(lambda: sources.load(path, "")) == [f"{path}: no known plan format; known formats: native, ai-sdlc"]
+    (said,) = problems(lambda: sources.load(PlanSettings(path=path), MemoryTree({path: ""})))
+    assert said.startswith(f"{path}: no known plan format; known formats: native, ")
+    assert f"plan: {{source: NAME, path: {path}}}" in said
 
 
 def test_every_format_is_found_by_its_own_name_only() -> None:
     for source in sources.sources():
-        assert sources.source_named(source.name) is source
-    with pytest.raises(KeyError):
-        sources.source_named("nobody's")
+        assert sources.named(source.name) is source
+    with pytest.raises(UsageProblem, match="did you mean native"):
+        sources.named("natve")
