@@ -103,9 +103,9 @@ def test_what_lies_in_completed_is_done_whatever_it_says_and_other_folders_are_i
 
 
 def test_an_id_that_is_used_twice_is_refused_unless_all_are_finished() -> None:
+    where = "(first in backlog/tasks/f0.md); give every task an id of its own"
     assert problems(lambda: plan(file("task-1"), file("TASK-01"))) == [
-        "backlog/tasks/f1.md:2: the id TASK-01 is used a second time (first in backlog/tasks/f0.md); give every task "
-        "an id of its own"
+        f"backlog/tasks/f1.md:2: the id TASK-01 is used a second time {where}"
     ]
     twice = {"completed__a.md": file("task-1"), "completed__b.md": file("TASK-1")}
     found = plan(file("task-2"), **twice)

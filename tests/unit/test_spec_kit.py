@@ -55,10 +55,13 @@ def test_a_wrapped_line_belongs_to_its_task_and_what_is_listed_below_to_its_prom
         ("Create src/models/user.py", ("src/models/user.py",)),
         ("Create `src/app/[id]/page.tsx`, then tests/", ("src/app/\\[id]/page.tsx", "tests/**")),
         ("Fix env-command.ts:264.", ("env-command.ts",)),
-        ("Update README.md and pyproject.toml (both)", ("README.md", "pyproject.toml")),
+        ("Update README.md and pyproject.toml (both)", ("README.md", "pyproject.toml", "uv.lock", "poetry.lock")),
         ("Edit ./.github/workflows/ci.yml", (".github/workflows/ci.yml",)),
         ("Write `.gitignore` entries", (".gitignore",)),
-        ("Configure Cargo.toml with dependencies", ("Cargo.toml",)),
+        ("Configure Cargo.toml with dependencies", ("Cargo.toml", "Cargo.lock")),
+        ("Create project structure per plan.md and contracts/", ()),
+        ("Set up Next.js, Node.js and express.js", ()),
+        ("Copy schema.yaml to ~/.config/x/ in src/a/", ("schema.yaml", "src/a/**")),
         ("Add /speck.branch and /api/users endpoints", ()),
         ("See https://example.com/a.py and e.g. i.e. v1.2", ()),
         ("Handle and/or cases of input/output, 4/4 PASS", ()),
@@ -84,10 +87,11 @@ def test_dependencies_of_single_tasks_are_added_and_prose_about_them_is_not() ->
         - [ ] T005 [P] e
         ## Dependencies
         - T003 blocks T004
+        - T004 after T003, before T005
         - Tests (T001-T002) → Implementation (T005)
         - Phase 2 depends on Phase 9
         """
-    assert waits(text) == {"T001": "", "T002": "T001", "T003": "", "T004": "T003", "T005": "T001 T002"}
+    assert waits(text) == {"T001": "", "T002": "T001", "T003": "", "T004": "T003", "T005": "T004 T001 T002"}
 
 
 def test_what_the_order_says_already_is_not_said_twice() -> None:
