@@ -123,7 +123,7 @@ def refuse_hopeless(
                     task.path or plan.path,
                     task.line,
                     f"{task.id} may change protected paths only: {', '.join(task.files or ())}",
-                    "add them to the task's allow: if that is meant (the plan, fanin.yml and .fanin never)",
+                    "add them to the task's allow:, or take them out of protected: (never the plan and fanin's own)",
                 )
             )
     if problems:

@@ -7,6 +7,7 @@ without arguments giving a `Source`. Entry points are loaded only if no format o
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from runner.errors import InvalidInput, Problem, UsageProblem
@@ -91,7 +92,7 @@ def _without_dangling(plan: Plan, *, everywhere: bool) -> Plan:
 
 
 def _detected(path: str, tree: Tree) -> Source:
-    for source in (*sources(), *map(_loaded, _installed())):
+    for source in chain(sources(), map(_loaded, _installed())):
         if source.detect(path, tree):
             return source
     known = ", ".join(names())

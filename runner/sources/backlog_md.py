@@ -53,7 +53,7 @@ _MENTION = re.compile(r"^(?P<start>[ \t]*(?:[\w-]+[ \t]*:|-)[ \t]+)(?P<name>@[^\
 _LISTED = re.compile(r"(?P<start>[\[,][ \t]*)(?P<name>@[^\s,\[\]{}]+)")
 _ID = re.compile(r"(?:(?P<prefix>[A-Za-z][\w-]*?)-)?(?P<numbers>[0-9]+[A-Za-z]?(?:\.[0-9]+[A-Za-z]?)*)")
 _MARKER = re.compile(r"^[ \t]*<!-- (?:SECTION|AC|DOD|COMMENTS):?[\w:]*(?:BEGIN|END) -->[ \t]*\r?\n?", re.MULTILINE)
-_COMMENTS = re.compile(r"^## Comments[ \t]*\r?\n.*?^<!-- COMMENTS:END -->[ \t]*\r?\n?", re.MULTILINE | re.DOTALL)
+_COMMENTS = re.compile(r"^## Comments[ \t]*\r?\n.*?^<!-- COMMENTS:END -->\s*", re.MULTILINE | re.DOTALL)
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,7 @@ NOT_WORK = frozenset(
 CONTAINERS = frozenset({"epic"})
 GATES = frozenset({"blocks", "blocked-by", "depends-on", "conditional-blocks", "waits-for", "parent-child"})
 # Types that beads lists as never gating.
+MAX_LINES = 100_000
 LOOSE = frozenset(
     {"related", "relates-to", "discovered-from", "tracks", "duplicates", "supersedes", "replies-to", "authored-by"}
     | {"assigned-to", "approved-by", "attests", "until", "caused-by", "validates", "delegated-from", "references"}
@@ -146,13 +147,15 @@ def _lines(text: str) -> Iterator[tuple[int, int, str]]:
     """Number from 0, start and text of every line that says something."""
     for number, match in enumerate(re.finditer(r"[^\n]*\n|[^\n]+", text)):
         if match[0].strip(" \t\r\n\ufeff"):
-            yield number, match.start(), match[0]
+            yield number, match.start(), match[0].rstrip("\r\n")
 
 
 def _issues(path: str, text: str, talk: Talk) -> Iterator[_Issue]:
     """The issues of the file; newer exports tag other records with `_type`."""
-    values = 0
-    for number, start, line in _lines(text):
+    for count, (number, start, line) in enumerate(_lines(text)):
+        if count > MAX_LINES:
+            talk.problem(number, f"more than {MAX_LINES:,} lines", "let beads compact or archive its old issues", path)
+            return
         try:
             document = jsondoc.load(path, line, number)
         except InvalidInput as error:
@@ -160,7 +163,6 @@ def _issues(path: str, text: str, talk: Talk) -> Iterator[_Issue]:
             if len(talk.problems) > 50:  # it is another kind of file
                 return
             continue
-        values += 1
         node = document.root
         if node.members is None:
             talk.problem(number, f"a line is {node.kind}, not an object", f"write lines like {EXAMPLE}", path)

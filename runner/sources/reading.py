@@ -62,7 +62,7 @@ def task(talk: Talk, at: int, path: str | None = None, **fields: Any) -> Task | 
         checked = TaskFields.model_validate(fields)
     except ValidationError as error:
         found = problems_of(error, where, lambda _: at + 1, TaskFields)
-        named = str(fields.get("id") or "a task")[:40]
+        named = str(clean(str(fields.get("id") or "a task")))[:40]
         talk.problems += [Problem(p.path, p.line, f"{named}: {p.what}", p.remedy) for p in found]
         return None
     return Task.model_construct(**checked.__dict__, **own, line=at + 1, path=path or "")

@@ -41,8 +41,26 @@ _FILE = re.compile(r"\.{0,2}/?(?:[\w.@+\[\]()*-]+/)*[\w.@+\[\]()*-]*\.[A-Za-z][A
 _FOLDER = re.compile(r"\.{0,2}/?(?:[\w.@+\[\]()-]+/)+")
 _SUFFIXES = re.compile(
     "bash|c|cc|cfg|clj|cpp|cs|css|csv|dart|env|exs?|go|gql|graphql|gradle|h|hpp|hs|html|ini|ipynb|java|jl|[cm]?js|json"
-    "|jsonl|jsx|kts?|less|lock|lua|m|mdx?|[cm]?ts|php|pl|prisma|proto|ps1|pyi?|r|rb|rs|sass|scala|scss|sh|sql|svelte"
+    "|jsonl|jsx|kts?|less|lock|lua|m|mdx?|mod|[cm]?ts|php|pl|prisma|proto|ps1|pyi?|r|rb|rs|sass|scala|scss|sh|sql|svelte"
     "|swift|tex|tf|toml|tsx|txt|vue|xml|ya?ml|zig|zsh"
+)
+
+# What a feature's tasks are made from: "per plan.md" names what to read, not what to change.
+_DOCUMENTS = frozenset(
+    {"plan.md", "spec.md", "research.md", "data-model.md", "quickstart.md", "tasks.md", "contracts/", "constitution.md"}
+)
+_LIBRARY = re.compile(r"[A-Z][A-Za-z0-9]*\.js|(?:node|next|vue|nuxt|express|react|three|d3|chart|socket)\.js")
+# Who changes a manifest changes what its tool writes beside it.
+_LOCKS = (
+    ("package.json", "package-lock.json"),
+    ("package.json", "pnpm-lock.yaml"),
+    ("package.json", "yarn.lock"),
+    ("package.json", "bun.lock*"),
+    ("Cargo.toml", "Cargo.lock"),
+    ("pyproject.toml", "uv.lock"),
+    ("pyproject.toml", "poetry.lock"),
+    ("go.mod", "go.sum"),
+    ("composer.json", "composer.lock"),
 )
 
 
@@ -187,11 +205,14 @@ def read_files(text: str) -> tuple[str, ...]:
         word = re.sub(r":[0-9]+(?:[-:][0-9]+)?$", "", word)
         if word.startswith(("/", "../", "@")) or "//" in word or "<" in word:
             continue
+        if word.lower() in _DOCUMENTS or _LIBRARY.fullmatch(word):
+            continue
         ending = word.rsplit(".", 1)[-1].lower()
         if _FOLDER.fullmatch(word):
             found.append(f"{word}**")
         elif _FILE.fullmatch(word) and (_SUFFIXES.fullmatch(ending) or word.startswith(".")) and not word.endswith("/"):
             found.append(word)
+    found += [f"{word.removesuffix(name)}{lock}" for word in found for name, lock in _LOCKS if word.endswith(name)]
     return tuple(dict.fromkeys(glob.replace("[", "\\[") for glob in found))
 
 
@@ -316,14 +337,7 @@ class _Order:
         for at in self._section_lines():
             line = self.page.lines[at]
             parts = _ARROW.split(line)
-            if len(parts) > 1:
-                pairs = list(pairwise(parts))
-            elif relation := _RELATION.search(line):
-                sides = (line[: relation.start()], line[relation.end() :])
-                pairs = [sides[::-1] if relation["word"].lower() in _REVERSED else sides]
-            else:
-                continue
-            for one, other in pairs:
+            for one, other in pairwise(parts) if len(parts) > 1 else _related(line):
                 for earlier in self._ids(one, at, "this line names"):
                     yield from ((at, earlier, later) for later in self._ids(other, at, "this line names"))
 
@@ -342,6 +356,15 @@ class _Order:
             first, last = known[ends[0]], known[ends[-1]]
             found += [task_id for task_id, key in known.items() if first <= key <= last]
         return list(dict.fromkeys(found))
+
+
+def _related(line: str) -> Iterator[tuple[str, str]]:
+    """(earlier, later) for each relation of the line; `T2 after T1, before T3` has two, both of T2."""
+    relations = list(_RELATION.finditer(line))
+    ends = [relation.start() for relation in relations[1:]]
+    for relation, end in zip(relations, [*ends, len(line)], strict=False):
+        sides = (line[: relations[0].start()], line[relation.end() : end])
+        yield sides[::-1] if relation["word"].lower() in _REVERSED else sides
 
 
 def _sort_key(task_id: str) -> tuple[int, int, str]:
