@@ -17,11 +17,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import BinaryIO
 
 from runner.errors import EnvironmentBroken
+from runner.masking import Masker
 
 COOKIE = "FANIN_COOKIE"
+ANSWER_LIMIT = 64 * 2**20  # bytes of a program's standard output that are kept for reading it
 LOG_LIMIT = 16 * 2**20  # bytes of one log that are kept from its start; the end is always kept as well
 TAIL = 64 * 2**10
 GRACE = 5.0  # seconds between SIGTERM and SIGKILL
@@ -79,8 +81,12 @@ def run(
     cancel: threading.Event | None = None,
     on_start: Callable[[str], object] = lambda _: None,
     echo: Callable[[bytes], object] | None = None,
+    answer: Path | None = None,
+    masker: Masker | None = None,
 ) -> Outcome:
     """Run to the end, output to `log` (bounded: its start and its end are kept). Times are seconds.
+
+    `answer` gets standard output alone, as it is and bounded. `log`, the tail and `echo` are masked by `masker`.
 
     `on_start` gets the cookie before the program starts, so that what outlives a crash can be found. `echo` gets the
     output as it comes.
@@ -89,7 +95,11 @@ def run(
     cookie = secrets.token_hex(16)
     on_start(cookie)
     started = time.monotonic()
-    with log.open("wb") as sink, open(stdin or os.devnull, "rb") as source:  # noqa: PTH123
+    with (
+        log.open("wb") as sink,
+        open(answer or os.devnull, "wb") as copy,  # noqa: PTH123
+        open(stdin or os.devnull, "rb") as source,  # noqa: PTH123
+    ):
         try:
             child = subprocess.Popen(
                 list(argv),
@@ -97,7 +107,7 @@ def run(
                 env={**env, COOKIE: cookie},
                 stdin=source,
                 stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
+                stderr=subprocess.STDOUT if answer is None else subprocess.PIPE,
                 start_new_session=True,
             )
         except OSError as error:
@@ -106,7 +116,10 @@ def run(
                 "check agent.command and that the program is on PATH",
             ) from None
         assert child.stdout is not None
-        recorder = _Recorder(sink, child.stdout, echo)
+        pipes = {child.stdout.fileno(): copy if answer else None}
+        if child.stderr is not None:
+            pipes[child.stderr.fileno()] = None
+        recorder = _Recorder(sink, pipes, echo, masker or Masker())
         try:
             ended = _watch(child, recorder, started, timeout, idle_timeout, cancel)
         finally:
@@ -114,7 +127,27 @@ def run(
             end_cookie(cookie)
             recorder.finish()
             child.stdout.close()
+            if child.stderr is not None:
+                child.stderr.close()
     return Outcome(child.returncode, ended, time.monotonic() - started, recorder.tail())
+
+
+def first_line(argv: Sequence[str], environ: Mapping[str, str]) -> str | None:
+    """The first line that a program prints (its version), None if it does not end well within seconds."""
+    try:
+        done = subprocess.run(
+            list(argv),
+            env=environment(environ, (), {}),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=20,
+            check=False,
+            start_new_session=True,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    lines = done.stdout.decode("utf-8", "replace").strip().splitlines()
+    return lines[0][:100] if lines and not done.returncode else None
 
 
 def _watch(
@@ -145,16 +178,27 @@ def _watch(
 
 
 class _Recorder:
-    """Copies a pipe to a file, keeping the first LOG_LIMIT bytes and the last TAIL bytes."""
+    """Copies pipes to a file, masked, keeping the first LOG_LIMIT bytes and the last TAIL bytes.
 
-    def __init__(self, sink: BinaryIO, pipe: IO[bytes], echo: Callable[[bytes], object] | None) -> None:
+    `pipes` are file descriptors, each with a file that gets its bytes unmasked, or None.
+    """
+
+    def __init__(
+        self,
+        sink: BinaryIO,
+        pipes: Mapping[int, BinaryIO | None],
+        echo: Callable[[bytes], object] | None,
+        masker: Masker,
+    ) -> None:
         self._sink = sink
         self._echo = echo
-        self._fd = pipe.fileno()
-        os.set_blocking(self._fd, False)
+        self._masker = masker
         self._selector = selectors.DefaultSelector()
-        self._selector.register(self._fd, selectors.EVENT_READ)
-        self._open = True
+        self._open = len(pipes)
+        for fd, copy in pipes.items():
+            os.set_blocking(fd, False)
+            self._selector.register(fd, selectors.EVENT_READ, copy)
+        self._room = dict.fromkeys(pipes, ANSWER_LIMIT)
         self._written = 0
         self._dropped = 0
         self._tail = b""
@@ -164,14 +208,13 @@ class _Recorder:
         if not self._open:
             time.sleep(wait)
             return False
-        if not self._selector.select(wait):
-            return False
-        return self._read_some(64)
+        return self._read_ready(wait, 64)
 
     def finish(self) -> None:
-        """Take what is still in the pipe, without waiting for those who hold it open."""
-        while self._open and self._selector.select(0) and self._read_some(1):
+        """Take what is still in the pipes, without waiting for those who hold them open."""
+        while self._open and self._read_ready(0, 1):
             pass
+        self._keep(self._masker.flush())
         if self._dropped:
             self._sink.write(f"\n[... {self._dropped} bytes left out ...]\n".encode() + self._tail)
         self._sink.flush()
@@ -180,22 +223,31 @@ class _Recorder:
     def tail(self) -> str:
         return self._tail.decode("utf-8", "replace")
 
-    def _read_some(self, chunks: int) -> bool:
+    def _read_ready(self, wait: float, chunks: int) -> bool:
+        ready = self._selector.select(wait)
+        for key, _ in ready:
+            self._read_some(key.fd, key.data, chunks)
+        return bool(ready)
+
+    def _read_some(self, fd: int, copy: BinaryIO | None, chunks: int) -> None:
         for _ in range(chunks):
             try:
-                data = os.read(self._fd, _CHUNK)
+                data = os.read(fd, _CHUNK)
             except BlockingIOError:
-                return True
+                return
             if not data:
-                self._open = False
-                return False
-            self._keep(data)
-        return True
+                self._selector.unregister(fd)
+                self._open -= 1
+                return
+            if copy is not None:
+                copy.write(data[: self._room[fd]])
+                self._room[fd] -= min(self._room[fd], len(data))
+            self._keep(self._masker.feed(data))
 
     def _keep(self, data: bytes) -> None:
         room = max(0, LOG_LIMIT - self._written)
         self._sink.write(data[:room])
-        if self._echo is not None and room:
+        if self._echo is not None and room and data:
             self._echo(data[:room])
         self._written += min(room, len(data))
         self._dropped += max(0, len(data) - room)
