@@ -58,14 +58,17 @@ class Settings(Written):
     verify: str | None = None
     verify_retries: Annotated[int, Field(ge=0, le=10)] = 1
     agent: AgentSettings | None = None
+    prompt_template: str | None = None
     protected: tuple[str, ...] = PROTECTED
     limits: Limits = Limits()
     branch: str | None = None
     progress: str = ".fanin/progress.json"
 
-    @field_validator("plan", "progress")
+    @field_validator("plan", "progress", "prompt_template")
     @classmethod
-    def _inside_the_repository(cls, path: str) -> str:
+    def _inside_the_repository(cls, path: str | None) -> str | None:
+        if path is None:
+            return None
         plain = posixpath.normpath(path) if path else "."
         if plain in {".", ".."} or plain.startswith(("/", "../")) or unusable_name(plain):
             raise ValueError("a path of a file inside the repository, such as tasks.yml")

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from runner import artifacts, batch, workspace
 from runner.attempt import Left, Surroundings, act
+from runner.budget import Budget
 from runner.config import Settings
 from runner.errors import FaninError
 from runner.models import BatchEntry, Failure, FailureKind, Manifest, Result, Task, Usage, Verdict
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from runner.gitrepo import Repository
     from runner.snapshot import Snapshot
 
+_NO_LIMIT = Budget()
 KEPT = "refs/fanin/kept"
 
 
@@ -49,15 +51,20 @@ def next_batch(
     branch: str,
     slots: int,
     retry: Sequence[str] = (),
+    budget: Budget = _NO_LIMIT,
+    template: str | None = None,
 ) -> Manifest | None:
-    """The manifest of the batch that may run now, None when no task is ready. `retry` grants ids one more attempt."""
+    """The manifest of the batch that may run now, None when no task is ready or the budget lets none start.
+
+    `retry` grants ids one more attempt; `template` is the text of the prompt template.
+    """
     from runner.snapshot import granted
 
     known = granted(snapshot, retry, settings.max_attempts)
     standings = known.standings(snapshot.plan, settings.max_attempts)
     ready = [snapshot.graph.tasks[task_id] for task_id in snapshot.graph.ready(standings)]
     heights = snapshot.graph.heights(lambda task: _expected_seconds(task, known))
-    chosen = batch.choose(ready, slots, heights)
+    chosen = batch.choose(ready, budget.slots(min(slots, len(ready))), heights)
     if not chosen:
         return None
     return batch.freeze(
@@ -70,6 +77,8 @@ def next_batch(
         progress=known,
         settings=settings,
         retry=retry,
+        template=template,
+        share=budget.share(len(chosen)),
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runner import progress, sources
+from runner.agents import prompt
 from runner.errors import InvalidInput, Problem, UsageProblem
 from runner.gitrepo import Repository
 from runner.graph import TaskGraph
@@ -49,8 +50,7 @@ def read_working_tree(root: Path, plan_path: str, progress_path: str) -> Snapsho
     """The plan and progress as they stand in the work tree, committed or not. InvalidInput with every problem."""
 
     def text(path: str) -> str | None:
-        file = root / path
-        return _decode(path, file.read_bytes()) if file.is_file() else None
+        return _decode(path, read_file(root / path))
 
     found = text(plan_path)
     if found is None:
@@ -68,6 +68,26 @@ def read_working_tree(root: Path, plan_path: str, progress_path: str) -> Snapsho
     return Snapshot(
         "", plan, TaskGraph(plan.tasks, plan.path), progress.parse(progress_path, text(progress_path), plan.path)
     )
+
+
+def read_file(path: Path) -> bytes | None:
+    """The bytes of a file in the work tree, None if there is none."""
+    return path.read_bytes() if path.is_file() else None
+
+
+def read_template(path: str | None, text: bytes | None) -> str | None:
+    """The prompt template at `path`, whose bytes are `text`; None if none is set. InvalidInput for every mistake."""
+    if path is None:
+        return None
+    if text is None:
+        raise InvalidInput(
+            [Problem(path, None, "there is no such prompt template", "commit it, or mend prompt_template")]
+        )
+    template = _decode(path, text)
+    assert template is not None
+    if found := prompt.complaints(template):
+        raise InvalidInput([Problem(path, line, what, "") for line, what in found])
+    return template
 
 
 def record_progress(repo: Repository, snapshot: Snapshot, after: Progress, progress_path: str, subject: str) -> str:
