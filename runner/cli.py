@@ -7,6 +7,7 @@ must not pay for networkx, GitPython and rich.
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,11 +16,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from runner import __version__
-from runner.errors import EXIT_DONE, EXIT_TASKS_FAILED, FaninError, UsageProblem
+from runner.errors import EXIT_DONE, EXIT_TASKS_FAILED, FaninError, InvalidInput, UsageProblem
 
 if TYPE_CHECKING:
     from runner.config import Settings
     from runner.gitrepo import Repository
+    from runner.models import AgentSettings
     from runner.pictures import View
     from runner.snapshot import Snapshot
 
@@ -138,10 +140,19 @@ def check(where: str, /, as_json: bool, **flags: Any) -> int:
     """Say what fanin understands of the plan, and every problem in it. Starts nothing."""
     from runner import agents, batch, pictures
     from runner.config import describe
+    from runner.snapshot import read_file, read_template
 
     repo, settings = _open(where, flags)
     snapshot = _working_snapshot(repo, settings)
     batch.refuse_hopeless(snapshot.plan, snapshot.progress, settings, agents.agent_for)
+    template = settings.prompt_template
+    read_template(template, read_file(repo.root / template) if template else None)
+    uncapped, notes = batch.uncapped(
+        snapshot.plan, snapshot.progress, settings, lambda chosen: agents.agent_for(chosen).traits.costs
+    )
+    if uncapped:
+        raise InvalidInput(uncapped)
+    lacking = batch.lacking(snapshot.plan, snapshot.progress, settings, _lacks)
     found = _views(snapshot, settings)
     if as_json:
         click.echo(pictures.as_json(found, snapshot.graph))
@@ -155,9 +166,34 @@ def check(where: str, /, as_json: bool, **flags: Any) -> int:
     )
     for number, wave in enumerate(waves[:20], 1):
         click.echo(f"  {number}. {', '.join(_shortened(wave, 12))}")
-    for line in _remarks(snapshot, settings):
+    for line in [*_remarks(snapshot, settings), *notes]:
         click.echo(f"note: {line}")
+    for problem in lacking:
+        click.echo(f"warning: {problem}")
     click.echo(", ".join(f"{count} {state}" for state, count in pictures.counts(found).items()))
+    return EXIT_DONE
+
+
+@fanin.command("agents")
+@_settings_options
+@click.pass_obj
+def agents_(where: str, /, **flags: Any) -> int:
+    """List the agents that can be chosen: installed or not, version, key, and what is missing to use them."""
+    from runner import agents, process
+    from runner.agents.surroundings import key_of
+    from runner.models import AgentSettings
+
+    _, settings = _open(where, flags)
+    for name, agent in agents.presets().items():
+        chosen = settings.agent if settings.agent and settings.agent.preset == name else AgentSettings(preset=name)
+        path = shutil.which(agent.traits.program)
+        version = process.first_line([path, "--version"], os.environ) if path else None
+        key = key_of(agent, chosen, os.environ)
+        lacking = _lacks(chosen)
+        told = [f"{version or 'version unknown'}" if path else "not installed", f"key: {key or 'none'}"]
+        click.echo(f"{'✔' if not lacking else '✘'} {name}: {', '.join(told)}")
+        for what, remedy in lacking:
+            click.echo(f"    {what}; {remedy}")
     return EXIT_DONE
 
 
@@ -359,10 +395,24 @@ def next_(where: str, /, manifest: Path, state: str, retry: str, dry_run: bool, 
 )
 @_manifest
 @_digest
+@click.option("--show-prompt", is_flag=True, help="Only print the prompt that the task would get now.")
+@_settings_options
 @click.pass_obj
-def task(where: str, /, task_id: str, results: Path, manifest: Path, manifest_digest: str) -> int:
-    """Job: run one task of the batch and leave its result folder."""
+def task(
+    where: str,
+    /,
+    task_id: str,
+    results: Path,
+    manifest: Path,
+    manifest_digest: str,
+    show_prompt: bool,
+    **flags: Any,
+) -> int:
+    """Job: run one task of the batch and leave its result folder. With --show-prompt also outside of Actions."""
     import tempfile
+
+    if show_prompt:
+        return _show_prompt(where, task_id, flags)
 
     from runner import actions, actions_io, workspace
 
@@ -464,6 +514,22 @@ def continue_(state: str, again: bool, landed: bool, trigger_workflows: str, **f
     return actions.continue_job(settings, handed, context, machine, github, options)
 
 
+def _show_prompt(where: str, task_id: str, flags: dict[str, Any]) -> int:
+    """Print the prompt of a task's next attempt, from the plan as it stands in the work tree."""
+    from runner import batch
+    from runner.agents import prompt
+    from runner.snapshot import read_file, read_template
+
+    repo, settings = _open(where, flags)
+    snapshot = _working_snapshot(repo, settings)
+    (chosen,) = snapshot.named([task_id])
+    template = settings.prompt_template
+    text = read_template(template, read_file(repo.root / template) if template else None)
+    entry = batch.entry(0, chosen, snapshot.plan, snapshot.progress, settings)
+    click.echo(prompt.render(entry, text), nl=False)
+    return EXIT_DONE
+
+
 # -- what the commands share ------------------------------------------------------------------------------------
 
 
@@ -537,6 +603,14 @@ def _change_progress(where: str, flags: dict[str, Any], verb: str, change: Calla
             )
     click.echo(f"{verb.lower()}: {', '.join(ids)}; go on with  fanin run")
     return EXIT_DONE
+
+
+def _lacks(chosen: AgentSettings) -> list[tuple[str, str]]:
+    """What is missing on this machine to use the agent."""
+    from runner import agents
+    from runner.agents.surroundings import lacks
+
+    return lacks(agents.agent_for(chosen), chosen, os.environ, shutil.which)
 
 
 def _waits(branch: str) -> str:
