@@ -69,7 +69,7 @@ def act(
         cancel=around.cancel,
         echo=around.echo,
         on_start=lambda cookie: artifacts.begin(folder, attempt.model_copy(update={"cookie": cookie})),
-        answer=place.answer,
+        answer=place.answer if settings.preset else None,
         masker=Masker(secrets),
     )
     verdict = _masked(agent.read(outcome, place), Masker(secrets))

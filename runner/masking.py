@@ -47,7 +47,8 @@ def forms(secret: str) -> set[str]:
     if len(secret) < SHORTEST:
         return set()
     lines = [line for line in secret.splitlines() if len(line) >= SHORTEST]  # a log breaks a key's lines apart
-    plain = {secret, *lines, quote(secret, safe=""), quote_plus(secret, safe=""), json.dumps(secret)[1:-1]}
+    plain = {secret, *lines, quote(secret, safe=""), quote_plus(secret, safe="")}
+    plain |= {json.dumps(secret, ensure_ascii=ascii_only)[1:-1] for ascii_only in (True, False)}
     return {form for form in plain | _base64(secret) if len(form) >= SHORTEST}
 
 

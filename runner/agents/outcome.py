@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from runner.models import Failure, FailureKind, Usage
-from runner.process import Outcome
+from runner.process import ANSWER_LIMIT, TAIL, Outcome
 
 LOG_TAIL = 4_000
 MAX_SUMMARY = 2_000
-_MAX_ANSWER = 64 * 2**20
 
 Json = Mapping[str, Any]
 
@@ -43,6 +42,7 @@ def was_ended(outcome: Outcome) -> Failure | None:
             FailureKind.IDLE,
             f"the agent was ended after printing nothing for too long, {outcome.seconds:.0f} s in all",
         ),
+        "flooded": (FailureKind.AGENT_ERROR, f"the agent was ended after printing {ANSWER_LIMIT:,} bytes"),
         "cancelled": (FailureKind.INTERRUPTED, "the run was interrupted"),
     }
     if outcome.ended not in kinds:
@@ -92,7 +92,7 @@ def document(text: str) -> Json | None:
 def answer_of(path: Path) -> Json | None:
     """The one JSON object that is the whole answer."""
     text = _text(path)
-    return _object(text.strip()) or document(text[-_MAX_ANSWER // 64 :])
+    return _object(text.strip()) or document(text[-TAIL:])
 
 
 def get(node: object, *steps: str) -> Any:
@@ -135,6 +135,6 @@ def _object(text: str) -> Json | None:
 def _text(path: Path) -> str:
     try:
         with path.open("rb") as stream:
-            return stream.read(_MAX_ANSWER).decode("utf-8", "replace")
+            return stream.read(ANSWER_LIMIT + 2**20).decode("utf-8", "replace")
     except OSError:
         return ""

@@ -6,6 +6,7 @@ It speaks Anthropic Messages, OpenAI Chat Completions, OpenAI Responses and Gemi
     path, content   first turn: one call of whatever write tool the client offers (a relative path is taken to be in
                     the working directory that the client names); later turns: `say`
     say             the last words (default "done"); `flood` repeats them to that many bytes
+    $KEY            in `say`: the key that came with the request, as an agent that leaks it would say it
     fail            answer every turn with this HTTP status and an error body
     hang            seconds to wait before every answer
     wrong           HTTP 200 with a body that is no message
@@ -269,6 +270,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def _answer(self, path: str, body: Mapping[str, Any]) -> None:
         stream, done, named = bool(body.get("stream")), b"", True
+        headers = [self.headers.get(name, "") for name in ("x-api-key", "x-goog-api-key", "authorization")]
+        key = next(filter(None, headers), "").removeprefix("Bearer ")
+        body = json.loads(json.dumps(body).replace("$KEY", key))
         if path.endswith("/messages"):
             whole, events = anthropic(body)
         elif path.endswith("/chat/completions"):
