@@ -21,7 +21,7 @@ class Report(Document):
     """What an agent may write to `$FANIN_REPORT`, all of it optional; unknown fields are kept."""
 
     summary: str | None = None
-    status: Literal["ok", "error"] | None = None
+    status: Literal["ok", "error", "rate_limited"] | None = None
     retryable: bool = True
     cost_usd: float | None = None
     tokens: int | None = None
@@ -39,6 +39,9 @@ class Command:
     def read(self, outcome: Outcome, place: Place) -> Verdict:
         said, complaint = read_report(place.report)
         usage = Usage(summary=said.summary, cost_usd=said.cost_usd, tokens=said.tokens)
+        if said.status == "rate_limited" and outcome.ended == "exited":
+            told = said.summary or "the agent reported a rate limit"
+            return Verdict(failed(FailureKind.RATE_LIMIT, told, outcome), usage)
         if failure := ended_badly(outcome, retryable=said.retryable):
             return Verdict(failure, usage)
         if complaint:
