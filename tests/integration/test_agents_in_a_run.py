@@ -204,9 +204,9 @@ def test_a_rate_limit_asks_for_another_round_of_fewer_jobs(jobs: Jobs) -> None:
     assert merged.outputs["again"] == "true"
     state = json.loads(merged.outputs["state"])
     assert (state["slots"], state["limited"]) == (2, 1)
-    assert len(jobs.matrix(jobs.next(FANIN_STATE=json.dumps({**state, "round": 2})))) == 2
     last = jobs.merge(first, FANIN_STATE=json.dumps({**state, "limited": pace.MOST_ROUNDS - 1}))
     assert last.outputs["again"] == "false"
+    assert len(jobs.matrix(jobs.next(FANIN_STATE=json.dumps({**state, "round": 2})))) == 2
 
 
 def test_a_leg_on_actions_gives_a_preset_no_token_and_a_home_of_its_own(jobs: Jobs, tmp_path: Path) -> None:
