@@ -7,20 +7,32 @@ manifest and the result folders carry the state between them. Edges arrive as ar
 from __future__ import annotations
 
 import json
+import random
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, ValidationError
 
 from runner import artifacts, durable, pipeline, summary
 from runner.actions_io import Context, Machine
 from runner.attempt import Surroundings
-from runner.errors import EXIT_DONE, EXIT_TASKS_FAILED, EnvironmentBroken, FaninError, UsageProblem, VerdictOutdated
+from runner.budget import Budget
+from runner.errors import (
+    EXIT_DONE,
+    EXIT_TASKS_FAILED,
+    EnvironmentBroken,
+    FaninError,
+    InvalidInput,
+    UsageProblem,
+    VerdictOutdated,
+)
 from runner.models import BatchEntry, Document, Failure, FailureKind, Manifest, Verdict
+from runner.pace import Pace
 from runner.workspace import Origin
 
 if TYPE_CHECKING:
@@ -61,6 +73,16 @@ class RoundState(Document):
     branch: str | None = None
     pull_request: int | None = None
     inputs: dict[str, str] = Field(default_factory=dict)
+    spent_usd: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    dearest_usd: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    slots: Annotated[int, Field(ge=1)] | None = None  # agents at once, while a rate limit lowers it
+    limited: Annotated[int, Field(ge=0)] = 0  # rounds in a row that met a rate limit
+
+    def budget(self, limit: float | None) -> Budget:
+        return Budget(limit, self.spent_usd, self.dearest_usd)
+
+    def pace(self, most: int) -> Pace:
+        return Pace(most, min(most, self.slots or most), self.limited)
 
 
 def round_state(text: str, context: Context) -> RoundState:
@@ -112,7 +134,7 @@ def next_job(
 ) -> int:
     """Choose the batch: write the manifest, and the outputs that the other jobs are made of."""
     from runner import agents, batch
-    from runner.snapshot import granted, read_snapshot
+    from runner.snapshot import granted, read_snapshot, read_template
 
     branch = state.branch or settings.branch or context.head_ref or context.ref_name
     head = repo.commit("HEAD")
@@ -124,10 +146,27 @@ def next_job(
     batch.refuse_hopeless(
         snapshot.plan, known, settings, agents.agent_for, may_change_workflows=options.may_change_workflows
     )
-    slots = min(settings.slots, MATRIX_LIMIT)
-    manifest = pipeline.next_batch(
-        snapshot, settings, run=state.run, round_number=state.round, branch=branch, slots=slots, retry=options.retry
+    uncapped, notes = batch.uncapped(
+        snapshot.plan, known, settings, lambda chosen: agents.agent_for(chosen).traits.costs
     )
+    if uncapped:
+        raise InvalidInput(uncapped)
+    budget = state.budget(settings.limits.max_cost_usd)
+    slots = state.pace(min(settings.slots, MATRIX_LIMIT)).now
+    template = settings.prompt_template
+    manifest = pipeline.next_batch(
+        snapshot,
+        settings,
+        run=state.run,
+        round_number=state.round,
+        branch=branch,
+        slots=slots,
+        retry=options.retry,
+        budget=budget,
+        template=read_template(template, repo.file(head, template) if template else None),
+    )
+    for note in [*notes, *([] if manifest else filter(None, [budget.exhausted()]))]:
+        machine.annotate("notice", note, title="fanin")
     has_work = manifest is not None and not options.dry_run
     if manifest is not None:
         durable.write(options.manifest, manifest.model_dump_json(indent=1).encode())
@@ -526,8 +565,10 @@ class MergeJob:
         assert fan_in.after is not None
         found = _views(fan_in.after, manifest.max_attempts)
         progressed = bool(fan_in.landed) or any(failure.counted for failure in fan_in.failed.values())
-        handed = self.state.model_copy(update={"branch": landed.branch})
-        outputs = outputs_of(found, landed, progressed=progressed)
+        following = self._following(fan_in, progressed=progressed)
+        waiting = bool(following.limited) and not following.pace(1).exhausted()
+        outputs = outputs_of(found, landed, progressed=progressed or waiting)
+        handed = following.model_copy(update={"branch": landed.branch})
         self.machine.output({**outputs, "state": handed.model_dump_json()})
         done = summary.Round(
             manifest.batch,
@@ -551,12 +592,27 @@ class MergeJob:
             self._comment(self.state.pull_request, summary.sticky(found, done))
         return exit_code(found, fan_in)
 
+    def _following(self, fan_in: FanIn, *, progressed: bool) -> RoundState:
+        """What the next round needs to know: what is spent by now, and how many agents the model bears."""
+        manifest = self.manifest
+        budget = self.state.budget(manifest.limits.max_cost_usd).after(manifest, fan_in.results)
+        limited = any(failure.kind is FailureKind.RATE_LIMIT for failure in fan_in.failed.values())
+        before = Pace(MATRIX_LIMIT, self.state.slots or len(manifest.entries), self.state.limited)
+        pace = before.after(limited=limited, progressed=progressed)
+        slots = pace.now if limited or self.state.slots else None
+        return self.state.model_copy(
+            update={
+                "spent_usd": budget.spent,
+                "dearest_usd": budget.dearest,
+                "slots": slots,
+                "limited": pace.limited,
+            }
+        )
+
     def _comment(self, pull_request: int, body: str) -> None:
         """The comment is news, not the work: its failure is a warning."""
-        from runner.summary import MARKER
-
         try:
-            self.github.sticky_comment(pull_request, MARKER, body)
+            self.github.sticky_comment(pull_request, summary.MARKER, body)
         except FaninError as error:
             self.machine.annotate("warning", f"the pull request's comment could not be written: {error}")
 
@@ -612,6 +668,7 @@ class ContinueOptions:
     branch: str
     landed: bool = False
     trigger: Sequence[str] = ()
+    pause: Callable[[float], object] = time.sleep
 
 
 def continue_job(
@@ -627,6 +684,9 @@ def continue_job(
             "warning", f"stopped after limits.max_rounds = {settings.limits.max_rounds} rounds; run it again to go on"
         )
         return EXIT_DONE
+    if pause := state.pace(1).pause(random.random):
+        machine.annotate("notice", f"rate limit or overload: the next round starts in {pause:.0f} s", title="fanin")
+        options.pause(pause)
     following = state.model_copy(update={"round": state.round + 1, "branch": options.branch})
     ref = context.head_ref or context.ref_name
     url = github.dispatch(context.workflow_file, ref, {"fanin-state": following.model_dump_json()})

@@ -12,8 +12,10 @@ from pathlib import Path
 
 from runner import agents, artifacts, process, workspace
 from runner.agents import prompt
-from runner.agents.command import ended_badly
+from runner.agents.outcome import ended_badly
+from runner.agents.surroundings import environment_for, key_of, make_home, secrets_of
 from runner.errors import GitFailed
+from runner.masking import Masker
 from runner.models import BatchEntry, Failure, FailureKind, Manifest, Usage
 from runner.workspace import Origin, Workspace
 
@@ -48,29 +50,29 @@ def act(
     around: Surroundings,
 ) -> Left:
     """Run the agent and capture what it left. EnvironmentBroken or GitFailed if the machine does not do its part."""
-    agent = agents.agent_for(entry.agent)
-    call = agent.build(entry.agent, space.checkout)
-    prompt_file, report = space.folder / "prompt.md", space.folder / "report.json"
-    prompt_file.write_text(prompt.render(entry), encoding="utf-8")
-    told = {
-        "FANIN_PROMPT": str(prompt_file),
-        "FANIN_REPORT": str(report),
-        "FANIN_TASK": entry.task.id,
-        "FANIN_ATTEMPT": str(entry.attempt),
-        "FANIN_BASE": manifest.base,
-    }
+    agent, settings, place = agents.agent_for(entry.agent), entry.agent, agents.Place(space.folder)
+    if key_of(agent, settings, around.environ) is None:
+        told = f"no key for {agent.name}: none of {', '.join(agent.traits.keys)} is set; nothing was started"
+        return Left(Usage(), Failure(kind=FailureKind.NOT_READY, message=told))
+    call = agent.build(entry, place)
+    place.prompt.write_text(prompt.render(entry, manifest.prompt_template), encoding="utf-8")
+    make_home(agent, settings, call, place, around.environ)
+    secrets = secrets_of(agent, settings, around.environ)
     outcome = process.run(
         call.argv,
         cwd=space.checkout,
-        env=process.environment(around.environ, entry.agent.env, {**told, **call.env}),
-        stdin=prompt_file,
+        env=environment_for(agent, settings, call, place, around.environ, _told(manifest, entry, place)),
+        stdin=place.prompt,
         log=folder / artifacts.LOG,
         timeout=entry.timeout,
+        idle_timeout=settings.idle_timeout,
         cancel=around.cancel,
         echo=around.echo,
         on_start=lambda cookie: artifacts.begin(folder, attempt.model_copy(update={"cookie": cookie})),
+        answer=place.answer if settings.preset else None,
+        masker=Masker(secrets),
     )
-    verdict = agent.read(outcome, report)
+    verdict = _masked(agent.read(outcome, place), Masker(secrets))
     if verdict.failure is not None:
         with suppress(GitFailed):  # the attempt failed already; its work is kept where it can be
             return Left(verdict.usage, verdict.failure, _capture(space, folder))
@@ -86,6 +88,28 @@ def act(
             ),
         )
     return Left(verdict.usage, _verify_task(entry, space, folder, around), tree)
+
+
+def _told(manifest: Manifest, entry: BatchEntry, place: agents.Place) -> dict[str, str]:
+    """What every agent is told in its environment (the agent contract)."""
+    return {
+        "FANIN_PROMPT": str(place.prompt),
+        "FANIN_REPORT": str(place.report),
+        "FANIN_TASK": entry.task.id,
+        "FANIN_ATTEMPT": str(entry.attempt),
+        "FANIN_BASE": manifest.base,
+    }
+
+
+def _masked(verdict: agents.Verdict, masker: Masker) -> agents.Verdict:
+    """The verdict without secrets in what will be kept and shown."""
+    usage, failure = verdict.usage, verdict.failure
+    if usage.summary:
+        usage = usage.model_copy(update={"summary": masker.text(usage.summary)})
+    if failure is not None:
+        masked = {"message": masker.text(failure.message), "log_tail": masker.text(failure.log_tail)}
+        failure = failure.model_copy(update=masked)
+    return agents.Verdict(failure, usage)
 
 
 def _capture(space: Workspace, folder: Path) -> str | None:

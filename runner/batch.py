@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from runner import patterns, policy
 from runner.config import FILE, Settings
 from runner.errors import InvalidInput, Problem, UsageProblem
-from runner.models import AgentSettings, BatchEntry, Manifest, Plan, Standing, Task
+from runner.models import AgentSettings, BatchEntry, Brought, Manifest, Plan, Standing, Task
 from runner.progress import Progress
 
 
@@ -44,9 +44,14 @@ def freeze(
     progress: Progress,
     settings: Settings,
     retry: Sequence[str] = (),
+    template: str | None = None,
+    share: float | None = None,
 ) -> Manifest:
-    """The manifest of a batch: each task's text, agent, bounds, attempt and previous failure as of now."""
-    entries = tuple(_entry(index, task, plan, progress, settings) for index, task in enumerate(chosen))
+    """The manifest of a batch: each task's text, agent, bounds, attempt and previous failure as of now.
+
+    `template` is the text of the prompt template; `share` what each attempt may cost.
+    """
+    entries = tuple(entry(index, task, plan, progress, settings, share) for index, task in enumerate(chosen))
     return Manifest(
         run=run,
         round=round_number,
@@ -63,13 +68,17 @@ def freeze(
         verify_timeout=settings.timeout,
         max_attempts=settings.max_attempts,
         retry=tuple(retry),
+        prompt_template=template,
         entries=entries,
     )
 
 
 def untouchable(plan: Plan, settings: Settings) -> tuple[str, ...]:
-    """Globs no task may change whatever it is allowed: the plan (a whole folder, if it is one), settings, progress."""
-    return (patterns.literal(plan.path), patterns.literal(settings.progress), patterns.literal(FILE), "/.fanin/**")
+    """Globs no task may change whatever it is allowed: the plan (a whole folder, if it is one), the settings, the
+    prompt template, the progress.
+    """
+    own = [plan.path, settings.progress, FILE, *([settings.prompt_template] if settings.prompt_template else [])]
+    return (*(patterns.literal(path) for path in own), "/.fanin/**")
 
 
 def agent_of(task: Task, plan: Plan, settings: Settings) -> AgentSettings:
@@ -130,23 +139,51 @@ def refuse_hopeless(
         raise InvalidInput(problems)
 
 
-def refuse_missing_programs(plan: Plan, progress: Progress, settings: Settings, found: Callable[[str], object]) -> None:
-    """InvalidInput if an agent's program is not on this machine, before an attempt is spent on it.
+def lacking(
+    plan: Plan, progress: Progress, settings: Settings, lacks: Callable[[AgentSettings], Sequence[tuple[str, str]]]
+) -> list[Problem]:
+    """What is missing on this machine to run the open tasks' agents, each thing once, at its first task.
 
-    `found` looks a name up on PATH. A relative path is the repository's own and is left to the checkout.
+    `lacks` says it of one agent, each thing with its remedy.
     """
     problems: dict[str, Problem] = {}
     for task in plan.tasks:
         if progress.standing(task, settings.max_attempts) is Standing.OPEN:
-            command = agent_of(task, plan, settings).command
-            program = command[0] if command else ""
-            if program and ("/" not in program or program.startswith("/")) and not found(program):
-                what = f"the agent's program {program!r} is not on this machine"
-                problems.setdefault(
-                    program, Problem(task.path or plan.path, task.line, what, "install it, or mend agent.command")
-                )
-    if problems:
-        raise InvalidInput(problems.values())
+            for what, remedy in lacks(agent_of(task, plan, settings)):
+                problems.setdefault(what, Problem(task.path or plan.path, task.line, what, remedy))
+    return list(problems.values())
+
+
+def uncapped(
+    plan: Plan, progress: Progress, settings: Settings, costs: Callable[[AgentSettings], str]
+) -> tuple[list[Problem], list[str]]:
+    """Whether `limits.max_cost_usd` can be kept: problems where it cannot be at all, and what to say aloud where it
+    is kept by what agents report afterwards. `costs` is the agent's `Costs`.
+    """
+    problems, notes = dict[str, Problem](), dict[str, str]()
+    if settings.limits.max_cost_usd is None:
+        return [], []
+    for task in plan.tasks:
+        if progress.standing(task, settings.max_attempts) is not Standing.OPEN:
+            continue
+        agent = agent_of(task, plan, settings)
+        kind = costs(agent)
+        if kind == "unknown":
+            what = f"limits.max_cost_usd cannot be kept: {agent.name} never says what it cost"
+            problems.setdefault(
+                agent.name,
+                Problem(
+                    task.path or plan.path, task.line, what, "remove the limit, or use an agent that reports costs"
+                ),
+            )
+        elif kind != "capped":
+            when = "reports its cost only afterwards" if kind == "reported" else "may not report its cost"
+            notes.setdefault(
+                agent.name,
+                f"{agent.name} {when}: limits.max_cost_usd is kept by not starting more, and an attempt of unknown "
+                "cost counts as its whole share",
+            )
+    return list(problems.values()), list(notes.values())
 
 
 def clashing(plan: Plan, related: Callable[[str, str], bool], most: int = 20) -> list[tuple[str, str]]:
@@ -162,7 +199,10 @@ def clashing(plan: Plan, related: Callable[[str, str], bool], most: int = 20) ->
     return found
 
 
-def _entry(index: int, task: Task, plan: Plan, progress: Progress, settings: Settings) -> BatchEntry:
+def entry(
+    index: int, task: Task, plan: Plan, progress: Progress, settings: Settings, share: float | None = None
+) -> BatchEntry:
+    """The task frozen for its next attempt."""
     record = progress.record(task)
     return BatchEntry(
         index=index,
@@ -173,4 +213,16 @@ def _entry(index: int, task: Task, plan: Plan, progress: Progress, settings: Set
         timeout=task.timeout or settings.timeout,
         verify=task.verify,
         previous=record.error,
+        brought=_brought(task, plan, progress),
+        reserved_usd=share,
     )
+
+
+def _brought(task: Task, plan: Plan, progress: Progress) -> tuple[Brought, ...]:
+    """What the task's dependencies brought, as the progress has it: a matrix leg's checkout has no history to ask."""
+    found = []
+    for task_id in task.depends_on:
+        if dependency := plan.task(task_id):
+            record = progress.record(dependency)
+            found.append(Brought(id=task_id, title=dependency.title, summary=record.summary, changed=record.changed))
+    return tuple(found)

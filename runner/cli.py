@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import posixpath
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,12 +18,13 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from runner import __version__
-from runner.errors import EXIT_DONE, EXIT_TASKS_FAILED, FaninError, UsageProblem
+from runner.errors import EXIT_DONE, EXIT_TASKS_FAILED, FaninError, InvalidInput, UsageProblem
 
 if TYPE_CHECKING:
     from runner.config import Settings
     from runner.errors import Problem
     from runner.gitrepo import Repository
+    from runner.models import AgentSettings
     from runner.pictures import View
     from runner.snapshot import Snapshot
 
@@ -143,9 +145,9 @@ def check(where: str, /, as_json: bool, **flags: Any) -> int:
     """Say what fanin understands of the plan, and every problem in it. Starts nothing."""
     from runner import agents, batch, pictures
     from runner.config import describe
-    from runner.errors import InvalidInput
 
     problems: tuple[Problem, ...] = ()
+    aloud: list[str] = []
     try:
         repo, settings = _open(where, flags)
         snapshot = _working_snapshot(repo, settings)
@@ -156,10 +158,11 @@ def check(where: str, /, as_json: bool, **flags: Any) -> int:
         return error.exit_code
     try:
         batch.refuse_hopeless(snapshot.plan, snapshot.progress, settings, agents.agent_for)
+        aloud = _surroundings(repo, snapshot, settings)
     except InvalidInput as error:  # told after what was understood, which helps to mend it
         problems = error.problems
     found = _views(snapshot, settings)
-    notes = _remarks(snapshot, settings)
+    notes = [*_remarks(snapshot, settings), *aloud]
     if as_json:
         click.echo(pictures.understood(snapshot.plan, found, snapshot.graph, notes, problems))
     else:
@@ -168,6 +171,22 @@ def check(where: str, /, as_json: bool, **flags: Any) -> int:
     if problems and not as_json:
         raise InvalidInput(problems)
     return UsageProblem.exit_code if problems else EXIT_DONE
+
+
+def _surroundings(repo: Repository, snapshot: Snapshot, settings: Settings) -> list[str]:
+    """What should be said of agents, keys and the cost limit; InvalidInput for what can never work."""
+    from runner import agents, batch
+    from runner.snapshot import read_file, read_template
+
+    template = settings.prompt_template
+    read_template(template, read_file(repo.root / template) if template else None)
+    uncapped, notes = batch.uncapped(
+        snapshot.plan, snapshot.progress, settings, lambda chosen: agents.agent_for(chosen).traits.costs
+    )
+    if uncapped:
+        raise InvalidInput(uncapped)
+    lacking = batch.lacking(snapshot.plan, snapshot.progress, settings, _lacks)
+    return [*notes, *(f"warning: {problem}" for problem in lacking)]
 
 
 def _tell_understood(snapshot: Snapshot, found: list[View], notes: list[str], most: int = 12) -> None:
@@ -244,6 +263,29 @@ def convert(
         click.echo(f"wrote {path}")
     for line in plan.notes:
         click.echo(f"note: {line}")
+    return EXIT_DONE
+
+
+@fanin.command("agents")
+@_settings_options
+@click.pass_obj
+def agents_(where: str, /, **flags: Any) -> int:
+    """List the agents that can be chosen: installed or not, version, key, and what is missing to use them."""
+    from runner import agents, process
+    from runner.agents.surroundings import key_of
+    from runner.models import AgentSettings
+
+    _, settings = _open(where, flags)
+    for name, agent in agents.presets().items():
+        chosen = settings.agent if settings.agent and settings.agent.preset == name else AgentSettings(preset=name)
+        path = shutil.which(agent.traits.program)
+        version = process.first_line([path, "--version"], os.environ) if path else None
+        key = key_of(agent, chosen, os.environ)
+        lacking = _lacks(chosen)
+        told = [f"{version or 'version unknown'}" if path else "not installed", f"key: {key or 'none'}"]
+        click.echo(f"{'✔' if not lacking else '✘'} {name}: {', '.join(told)}")
+        for what, remedy in lacking:
+            click.echo(f"    {what}; {remedy}")
     return EXIT_DONE
 
 
@@ -445,10 +487,24 @@ def next_(where: str, /, manifest: Path, state: str, retry: str, dry_run: bool, 
 )
 @_manifest
 @_digest
+@click.option("--show-prompt", is_flag=True, help="Only print the prompt that the task would get now.")
+@_settings_options
 @click.pass_obj
-def task(where: str, /, task_id: str, results: Path, manifest: Path, manifest_digest: str) -> int:
-    """Job: run one task of the batch and leave its result folder."""
+def task(
+    where: str,
+    /,
+    task_id: str,
+    results: Path,
+    manifest: Path,
+    manifest_digest: str,
+    show_prompt: bool,
+    **flags: Any,
+) -> int:
+    """Job: run one task of the batch and leave its result folder. With --show-prompt also outside of Actions."""
     import tempfile
+
+    if show_prompt:
+        return _show_prompt(where, task_id, flags)
 
     from runner import actions, actions_io, workspace
 
@@ -550,6 +606,22 @@ def continue_(state: str, again: bool, landed: bool, trigger_workflows: str, **f
     return actions.continue_job(settings, handed, context, machine, github, options)
 
 
+def _show_prompt(where: str, task_id: str, flags: dict[str, Any]) -> int:
+    """Print the prompt of a task's next attempt, from the plan as it stands in the work tree."""
+    from runner import batch
+    from runner.agents import prompt
+    from runner.snapshot import read_file, read_template
+
+    repo, settings = _open(where, flags)
+    snapshot = _working_snapshot(repo, settings)
+    (chosen,) = snapshot.named([task_id])
+    template = settings.prompt_template
+    text = read_template(template, read_file(repo.root / template) if template else None)
+    entry = batch.entry(0, chosen, snapshot.plan, snapshot.progress, settings)
+    click.echo(prompt.render(entry, text), nl=False)
+    return EXIT_DONE
+
+
 # -- what the commands share ------------------------------------------------------------------------------------
 
 
@@ -623,6 +695,14 @@ def _change_progress(where: str, flags: dict[str, Any], verb: str, change: Calla
             )
     click.echo(f"{verb.lower()}: {', '.join(ids)}; go on with  fanin run")
     return EXIT_DONE
+
+
+def _lacks(chosen: AgentSettings) -> list[tuple[str, str]]:
+    """What is missing on this machine to use the agent."""
+    from runner import agents
+    from runner.agents.surroundings import lacks
+
+    return lacks(agents.agent_for(chosen), chosen, os.environ, shutil.which)
 
 
 def _waits(branch: str) -> str:

@@ -58,6 +58,7 @@ class Settings(Written):
     verify: str | None = None
     verify_retries: Annotated[int, Field(ge=0, le=10)] = 1
     agent: AgentSettings | None = None
+    prompt_template: str | None = None
     protected: tuple[str, ...] = PROTECTED
     limits: Limits = Limits()
     branch: str | None = None
@@ -68,10 +69,10 @@ class Settings(Written):
     def _plan_inside_the_repository(cls, plan: PlanSettings) -> PlanSettings:
         return plan.model_copy(update={"path": _inside_the_repository(plan.path)})
 
-    @field_validator("progress")
+    @field_validator("progress", "prompt_template")
     @classmethod
-    def _progress_inside_the_repository(cls, path: str) -> str:
-        return _inside_the_repository(path)
+    def _file_inside_the_repository(cls, path: str | None) -> str | None:
+        return None if path is None else _inside_the_repository(path)
 
     @model_validator(mode="after")
     def _files_apart(self) -> Settings:

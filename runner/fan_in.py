@@ -14,10 +14,12 @@ from runner import artifacts, policy, progress
 from runner.errors import EnvironmentBroken, FaninError, GitFailed, VerdictOutdated
 from runner.gitrepo import Conflict, Quarantine, Repository
 from runner.merge import Candidate, Landed, Merged, message, unite
-from runner.models import Failure, FailureKind, Manifest, Result, Task, Verdict
+from runner.models import Failure, FailureKind, Manifest, Result, Task, Verdict, clean
 from runner.progress import Progress
 from runner.snapshot import Snapshot, state_files
 from runner.verify import culprits
+
+_MAX_CHANGED, _MAX_LINE = 20, 200  # they travel in the progress file
 
 Verify = Callable[[str, Path], Failure | None]  # (commit, folder of its new objects) → why it is red, or None
 
@@ -219,7 +221,7 @@ class Desk:
             for fate in group:
                 result = results[fate.entry.task.id]
                 assert result is not None
-                after = after.completed(self._task(fate.entry.task.id), result)
+                after = after.completed(self._task(fate.entry.task.id), result, self._changed(result))
             last = group is groups[-1]
             for task_id, failure in counted.items() if last else ():
                 after = after.failed(self._task(task_id), entries[task_id].attempt, failure, results[task_id])
@@ -231,6 +233,14 @@ class Desk:
             )
             commits.append(self._commit(tree, told, commits[-1] if commits else self.snapshot.commit))
         return commits, after
+
+    def _changed(self, result: Result) -> list[str]:
+        """The paths an attempt changed with the lines added and removed, as many as a prompt can use."""
+        if result.tree is None:
+            return []
+        lines = self.repo.diffstat(self.base_tree, result.tree, self.quarantine.env)
+        shown = [clean(line)[:_MAX_LINE] for line in lines[:_MAX_CHANGED]]
+        return [*shown, f"… and {len(lines) - len(shown)} more"] if len(shown) < len(lines) else shown
 
     def held(
         self, readings: Sequence[artifacts.Reading], fates: Sequence[Merged], failed: Mapping[str, Failure], held: str

@@ -263,6 +263,13 @@ class Repository:
             Change(c.path, c.old, c.new, sizes.get(c.new[1], 0) if c.new else 0, self._target(c, env)) for c in parsed
         ]
 
+    def diffstat(self, old: str, new: str, env: Mapping[str, str]) -> list[str]:
+        """The changed paths, each with its added and removed lines (`src/a.py +3 -1`, `-` where it is no text)."""
+        # No renames: a pair of paths costs a comparison of contents, and the prompt needs names.
+        out = self._run(["diff-tree", "-r", "-z", "--numstat", "--no-renames", old, new], env=env)
+        rows = [row.split("\t", 2) for row in os.fsdecode(out).split("\0") if row]
+        return [f"{path} +{added} -{removed}" for added, removed, path in rows]
+
     def write_tree(self, base: str, changes: Mapping[str, tuple[str, str] | None], env: Mapping[str, str]) -> str:
         """The tree that is `base` with each path set to (mode, object id), or removed where None."""
         base_tree = self.tree(base, env)

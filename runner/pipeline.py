@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from runner import artifacts, batch, workspace
 from runner.attempt import Left, Surroundings, act
+from runner.budget import Budget
 from runner.config import Settings
 from runner.errors import FaninError
 from runner.models import BatchEntry, Failure, FailureKind, Manifest, Result, Task, Usage, Verdict
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from runner.gitrepo import Repository
     from runner.snapshot import Snapshot
 
+_NO_LIMIT = Budget()
 KEPT = "refs/fanin/kept"
 
 
@@ -50,10 +52,13 @@ def next_batch(
     slots: int,
     retry: Sequence[str] = (),
     running: Sequence[Task] = (),
+    budget: Budget = _NO_LIMIT,
+    template: str | None = None,
 ) -> Manifest | None:
-    """The manifest of the batch that may run now, None when no task is ready. `retry` grants ids one more attempt.
+    """The manifest of the batch that may run now, None when no task is ready or the budget lets none start.
 
-    `running` are tasks at work already: not chosen again, and nothing that overlaps them is.
+    `retry` grants ids one more attempt; `running` are tasks at work already: not chosen again, and nothing that
+    overlaps them is; `template` is the text of the prompt template.
     """
     from runner.snapshot import granted
 
@@ -62,7 +67,7 @@ def next_batch(
     busy = {task.id for task in running}
     ready = [snapshot.graph.tasks[task_id] for task_id in snapshot.graph.ready(standings) if task_id not in busy]
     heights = snapshot.graph.heights(lambda task: _expected_seconds(task, known))
-    chosen = batch.choose(ready, slots, heights, running)
+    chosen = batch.choose(ready, budget.slots(min(slots, len(ready))), heights, running)
     if not chosen:
         return None
     return batch.freeze(
@@ -75,6 +80,8 @@ def next_batch(
         progress=known,
         settings=settings,
         retry=retry,
+        template=template,
+        share=budget.share(len(chosen)),
     )
 
 

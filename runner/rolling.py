@@ -8,7 +8,7 @@ needed: accepted and open batches are fanned in anew.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,7 +28,8 @@ from runner.snapshot import Snapshot, read_snapshot
 BASE = "refs/fanin/base"  # keeps a batch's base from being collected while its results are on the way
 RUNS = "refs/fanin/runs"
 Attempt = Callable[[Manifest, BatchEntry], None]
-MayGoOn = Callable[[FanIn | None], str | None]
+Choose = Callable[[Snapshot, Sequence[Manifest], int], Manifest | None]  # head, running, number → a batch of one
+Settle = Callable[[Manifest, FanIn, Snapshot], str | None]  # a batch and its fan-in → why nothing more may start
 
 
 class Told(Protocol):
@@ -54,11 +55,6 @@ def open_batch(repo: Repository, journal: Journal, manifest: Manifest) -> None:
     journal.record("batch", run=manifest.run, round=manifest.round)
 
 
-def spent(fan_in: FanIn) -> float:
-    """What the results of a fan-in say they cost, in dollars; what says nothing counts for nothing here."""
-    return sum(result.usage.cost_usd or 0.0 for result in fan_in.results)
-
-
 class Rolling:
     """One run by the rolling schedule."""
 
@@ -78,15 +74,13 @@ class Rolling:
         self.accepted: list[Accepted] = []
         self.rounds = 0
 
-    def __call__(self, attempt: Attempt, scratch: Path, may_go_on: MayGoOn) -> str | None:
+    def __call__(self, attempt: Attempt, scratch: Path, choose: Choose, settle: Settle) -> str | None:
         """Run until nothing is ready and nothing runs; why it stopped although tasks are ready, None if none is."""
         running: dict[Future[None], Manifest] = {}
-        stopped, fruitless = may_go_on(None), 0
+        stopped: str | None = None
         with ThreadPoolExecutor(self.settings.slots, thread_name_prefix="fanin") as pool:
             while True:
-                while stopped is None and (manifest := self._next(running)) is not None:
-                    open_batch(self.repo, self.journal, manifest)
-                    self.told.batch(manifest)
+                while stopped is None and (manifest := self._next(choose, list(running.values()))) is not None:
                     running[pool.submit(attempt, manifest, manifest.entries[0])] = manifest
                 if not running:
                     break
@@ -94,30 +88,18 @@ class Rolling:
                     manifest = running.pop(done)
                     done.result()
                     fan_in = self._accept(manifest, scratch)
-                    stopped = may_go_on(fan_in) if stopped is None else stopped
-                    fruitless = 0 if fan_in.commits else fruitless + 1
+                    stopped = settle(manifest, fan_in, self.snapshot) or stopped
                 if not running or len(self.accepted) >= self.settings.max_concurrent:
                     self.flush()
-                if stopped is None and fruitless >= self.settings.slots:
-                    stopped = "attempt after attempt brought neither a success nor a counted failure"
-        self.flush()
         return stopped
 
-    def _next(self, running: dict[Future[None], Manifest]) -> Manifest | None:
-        """A batch of one task for a free slot."""
-        if len(running) >= self.settings.slots:
-            return None
-        busy = [manifest.entries[0].task for manifest in running.values()]
-        manifest = pipeline.next_batch(
-            self.snapshot,
-            self.settings,
-            run=self.run,
-            round_number=self.rounds + 1,
-            branch=self.lander.branch,
-            slots=1,
-            running=busy,
-        )
-        self.rounds += manifest is not None
+    def _next(self, choose: Choose, running: Sequence[Manifest]) -> Manifest | None:
+        """A batch of one for a free slot, opened."""
+        manifest = choose(self.snapshot, running, self.rounds + 1)
+        if manifest is not None:
+            self.rounds += 1
+            open_batch(self.repo, self.journal, manifest)
+            self.told.batch(manifest)
         return manifest
 
     def _accept(self, manifest: Manifest, scratch: Path) -> FanIn:

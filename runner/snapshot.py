@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runner import progress, sources
+from runner.agents import prompt
 from runner.errors import InvalidInput, Problem, UsageProblem
 from runner.gitrepo import Repository
 from runner.graph import TaskGraph
@@ -124,6 +125,26 @@ def work_tree(root: Path, choice: PlanSettings) -> WorkTree:
     if not _exists(tree, choice.path):
         raise InvalidInput([Problem(choice.path, None, "there is no such plan", _NO_PLAN)])
     return tree
+
+
+def read_file(path: Path) -> bytes | None:
+    """The bytes of a file in the work tree, None if there is none."""
+    return path.read_bytes() if path.is_file() else None
+
+
+def read_template(path: str | None, text: bytes | None) -> str | None:
+    """The prompt template at `path`, whose bytes are `text`; None if none is set. InvalidInput for every mistake."""
+    if path is None:
+        return None
+    if text is None:
+        raise InvalidInput(
+            [Problem(path, None, "there is no such prompt template", "commit it, or mend prompt_template")]
+        )
+    template = _decode(path, text)
+    assert template is not None
+    if found := prompt.complaints(template):
+        raise InvalidInput([Problem(path, line, what, "") for line, what in found])
+    return template
 
 
 def record_progress(repo: Repository, snapshot: Snapshot, after: Progress, progress_path: str, subject: str) -> str:

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from runner import agents
-from runner.agents import command, prompt
-from runner.agents.base import Verdict
+from runner.agents import command, outcome, prompt
+from runner.agents.base import Place, Verdict
 from runner.errors import UsageProblem
 from runner.models import AgentSettings, Failure, FailureKind
 from runner.process import Outcome
@@ -23,12 +23,12 @@ def _read(folder: Path, report: str | bytes | None = None, *, status: int = 0, e
     path = folder / "report.json"
     if report is not None:
         path.write_bytes(report if isinstance(report, bytes) else report.encode())
-    return command.Command().read(Outcome(status, ended, 12.4, "the tail of its output"), path)
+    return command.Command().read(Outcome(status, ended, 12.4, "the tail of its output"), Place(folder))
 
 
 def test_a_command_is_started_as_it_is_given(tmp_path: Path) -> None:
     settings = AgentSettings(command=("robot", "--flag", "a b"))
-    call = agents.agent_for(settings).build(settings, tmp_path)
+    call = agents.agent_for(settings).build(entry(agent=settings), Place(tmp_path))
     assert (list(call.argv), dict(call.env)) == (["robot", "--flag", "a b"], {})
 
 
@@ -149,7 +149,7 @@ def test_a_report_that_is_a_pipe_is_a_failure_and_no_endless_wait(tmp_path: Path
 
 
 def test_only_the_end_of_a_long_output_goes_with_the_failure() -> None:
-    failure = command.ended_badly(Outcome(1, "exited", 1.0, "x" * 100_000 + "the end"))
+    failure = outcome.ended_badly(Outcome(1, "exited", 1.0, "x" * 100_000 + "the end"))
     assert failure is not None
     assert failure.log_tail.endswith("the end")
     assert len(failure.log_tail) == 4_000

@@ -22,6 +22,7 @@ CORE: dict[str, set[str]] = {
     "errors": set(),
     "patterns": set(),
     "verify": set(),
+    "masking": set(),
     "yamldoc": {"errors"},
     "jsondoc": {"errors"},
     "validation": {"errors", "patterns"},
@@ -32,13 +33,15 @@ CORE: dict[str, set[str]] = {
     "sources": {"models", "errors", "jsondoc", "patterns", "validation", "yamldoc"},
     "graph": {"models", "errors", "validation"},
     "batch": {"models", "errors", "config", "patterns", "policy", "progress"},
+    "budget": {"models"},
+    "pace": set(),
     "pictures": {"models", "errors", "graph", "progress"},
     "summary": {"models", "pictures", "progress"},
     "schemas": {"models", "config", "sources"},
 }
 EDGES: dict[str, set[str]] = {
     "durable": set(),
-    "process": {"errors"},
+    "process": {"errors", "masking"},
     "workspace": {"errors", "durable"},
     "agents": {"models", "errors", "process"},
     "artifacts": {"models", "errors", "durable"},
@@ -53,8 +56,8 @@ EDGES: dict[str, set[str]] = {
     "github_api": {"models", "errors"},
     "actions_io": {"models", "errors"},
 }
-ATTEMPT = {"models", "errors", "agents", "artifacts", "process", "workspace"}
-SNAPSHOT = {"models", "errors", "graph", "progress", "sources", "validation", "gitrepo"}
+ATTEMPT = {"models", "errors", "agents", "artifacts", "masking", "process", "workspace"}
+SNAPSHOT = {"models", "errors", "agents", "graph", "progress", "sources", "validation", "gitrepo"}
 FAN_IN = {"models", "errors", "artifacts", "gitrepo", "merge", "policy", "progress", "snapshot", "verify"}
 PIPELINE = {*CORE, "artifacts", "workspace", "attempt", "snapshot", "fan_in"}
 DOORS: dict[str, set[str]] = {
