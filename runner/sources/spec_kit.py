@@ -24,7 +24,7 @@ EXAMPLE = "`- [ ] T001 [P] [US1] What to do in src/file.py`"
 _ID = r"T[0-9]{1,9}(?:\.[0-9]{1,4})?[A-Za-z]?"
 _ITEM = re.compile(
     r"(?P<indent>[ \t]*)[-*+][ \t]+\[(?P<box>[ xX])\][ \t]+(?:\*\*)?(?P<id>" + _ID + r")(?:\*\*)?:?(?:\*\*)?"
-    r"(?P<labels>(?:[ \t]+\[[^\]]{1,40}\](?!\())*)[ \t]+(?P<text>\S.*)"
+    r"(?P<labels>(?:[ \t]*\[[^\]]{1,40}\](?!\())*)[ \t]+(?P<text>\S.*)"
 )
 # A box with another mark, or an id that is glued to its text: a task that must not vanish unseen.
 _SPOILT = re.compile(r"[ \t]*(?:[-*+][ \t]*)?\[[^\]]{0,3}\][ \t]*(?:\*\*)?T?[0-9]{2,}[^/]*")
