@@ -10,6 +10,8 @@ from runner.errors import InvalidInput, Problem, UsageProblem
 from runner.models import AgentSettings, BatchEntry, Brought, Manifest, Plan, Standing, Task
 from runner.progress import Progress
 
+COMPARED = 2_000  # tasks whose files are compared two by two for a remark
+
 
 def overlap(one: Task, other: Task) -> bool:
     """Whether the two tasks' `files` could name one path. Absent `files` overlap with nothing (DESIGN, Words)."""
@@ -189,7 +191,7 @@ def uncapped(
 def clashing(plan: Plan, related: Callable[[str, str], bool], most: int = 20) -> list[tuple[str, str]]:
     """Up to `most` pairs of tasks that the graph would let run side by side and that `files` keep apart."""
     found: list[tuple[str, str]] = []
-    with_files = [task for task in plan.tasks if task.files]
+    with_files = [task for task in plan.tasks if task.files][:COMPARED]
     for place, one in enumerate(with_files):
         for other in with_files[place + 1 :]:
             if len(found) >= most:

@@ -710,12 +710,12 @@ def _waits(branch: str) -> str:
 
 
 def _remarks(snapshot: Snapshot, settings: Settings) -> list[str]:
-    """What a user should know of the plan though it is no mistake; of finished tasks there is nothing to know."""
+    """What a user should know of the plan though it is no mistake; not of tasks that came finished."""
     from runner import batch
     from runner.models import Status
 
     lines = list(snapshot.plan.notes)
-    tasks = tuple(t for t in snapshot.plan.tasks if snapshot.progress.record(t).status is not Status.COMPLETED)
+    tasks = tuple(t for t in snapshot.plan.tasks if t.source_status is not Status.COMPLETED)
     free = [task.id for task in tasks if task.files is None]
     if free:
         lines.append(

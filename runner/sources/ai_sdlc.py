@@ -24,6 +24,8 @@ MAX_ERROR = 200
 _BULLET = r"(?P<indent>[ \t]*)[-*+][ \t]+"
 # Nine digits: int() refuses very long ones, and no plan has a billion tasks.
 _ITEM = re.compile(_BULLET + r"\[(?P<box>[ xX])\][ \t]+\*\*(?P<id>[Tt][0-9]{1,9})\*\*:[ \t]*(?P<title>\S.*?)\s*")
+# spec-kit's ids have three digits and no colon; some of its plans set them in bold.
+_SPEC_KIT = re.compile(r"[ \t]*[-*+][ \t]+\[.?\][ \t]*\*\*T[0-9]{3,}[A-Za-z]?\*\*[ \t]")
 _BOXED = re.compile(r"[ \t]*[-*+][ \t]+\[.?\][ \t]*\*\*[Tt][0-9]+\*\*")
 # Nearly a task, if no task of that id was read; else it may be a remark on that one, such as a closing summary's.
 _SPOILT = re.compile(r"(?:[-*+]|[0-9]+[.)])?[ \t]*\[.?\][ \t]*\*\*[ \t]*(?P<id>[Tt][0-9]+(?:[.\w]*\w)?)[ \t]*:?\*\*.*")
@@ -62,8 +64,10 @@ class AiSdlc:
         if text is None:
             return False
         page = read_page(path, text, _is_top_item)
-        boxed = any(_BOXED.match(page.lines[at]) for at in page.visible())
-        return boxed or bool(_tables(page))
+        lines = [page.lines[at] for at in page.visible() if _BOXED.match(page.lines[at])]
+        if lines and all(_SPEC_KIT.match(line) for line in lines):
+            return False
+        return bool(lines) or bool(_tables(page))
 
     def load(self, path: str, tree: Tree, options: Options) -> Plan:
         """The plan of this file. InvalidInput lists every problem: unreadable tasks, dependencies, table rows."""

@@ -15,6 +15,7 @@ from runner.validation import nearest, problems_of
 
 MAX_TASKS = 20_000
 MAX_EDGES = 200_000
+MAX_GUESSES = 50  # comparing spellings is slow; so many mistakes have one reason
 
 
 @dataclass
@@ -89,7 +90,7 @@ def status_word(talk: Talk, at: int, word: str, known: Mapping[str, Word], path:
     """What the word means; a problem with the nearest known word if nobody knows it."""
     if (found := known.get(folded(word))) is not None:
         return found
-    guess = nearest(folded(word), known)
+    guess = nearest(folded(word), known) if len(talk.problems) < MAX_GUESSES else None
     remedy = f"did you mean {guess!r}?" if guess else f"known words: {', '.join(known)}"
     talk.problem(at, f"{word!r} is not a status", remedy, path)
     return PENDING
@@ -109,13 +110,6 @@ def sections(parts: Iterable[tuple[str, str | None]]) -> str:
     """A prompt of the parts that say something; a part without a heading goes as it is."""
     said = ((heading, str(text).strip()) for heading, text in parts if text and str(text).strip())
     return "\n\n".join(f"## {heading}\n\n{text}" if heading else text for heading, text in said)
-
-
-def dangling(talk: Talk, at: int, task_id: str, dep: str, known: Iterable[str], path: str | None = None) -> None:
-    """The problem of a dependency that names no task, with the nearest one that exists."""
-    guess = nearest(dep, known)
-    remedy = f"did you mean {guess}?" if guess else "name a task of this plan"
-    talk.problem(at, f"{task_id} depends on {dep}, which is not in the plan", remedy, path)
 
 
 def counted(number: int, thing: str) -> str:

@@ -24,7 +24,7 @@ EXAMPLE = "`- [ ] T001 [P] [US1] What to do in src/file.py`"
 _ID = r"T[0-9]{1,9}(?:\.[0-9]{1,4})?[A-Za-z]?"
 _ITEM = re.compile(
     r"(?P<indent>[ \t]*)[-*+][ \t]+\[(?P<box>[ xX])\][ \t]+(?:\*\*)?(?P<id>" + _ID + r")(?:\*\*)?:?(?:\*\*)?"
-    r"(?P<labels>(?:[ \t]+\[[^\]]{1,40}\](?!\())*)[ \t]+(?P<text>\S.*)"
+    r"(?P<labels>(?:[ \t]*\[[^\]]{1,40}\](?!\())*)[ \t]+(?P<text>\S.*)"
 )
 # A box with another mark, or an id that is glued to its text: a task that must not vanish unseen.
 _SPOILT = re.compile(r"[ \t]*(?:[-*+][ \t]*)?\[[^\]]{0,3}\][ \t]*(?:\*\*)?T?[0-9]{2,}[^/]*")
@@ -291,9 +291,15 @@ class _Order:
 
     def _story_of(self, phase: int) -> str | None:
         """The user story of a part: what its heading says."""
-        first = next(item for item in self.items if item.phase == phase)
-        match = next((match for text in first.headings[:1] if (match := _STORY.search(text))), None)
-        return match["number"] if match else None
+        return self._stories.get(phase)
+
+    @cached_property
+    def _stories(self) -> dict[int, str]:
+        found: dict[int, str] = {}
+        for item in self.items:
+            if match := _STORY.search(item.headings[0] if item.headings else ""):
+                found.setdefault(item.phase, match["number"])
+        return found
 
     def _story_needs(self, story: str) -> set[str]:
         """Stories that the Dependencies section names beside this one. Any mention counts: waiting is the safe side."""

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from textwrap import dedent
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from runner import sources
 from runner.errors import UsageProblem
 from runner.models import AgentSettings, Plan, PlanSettings, Status
-from runner.sources import Mark, MemoryTree
-from tests.unit.make import problems
+from runner.sources import Mark, MemoryTree, native
+from tests.unit.make import plan as make_plan
+from tests.unit.make import problems, quick, task
 
 
 def _load(text: str) -> Plan:
@@ -221,3 +225,29 @@ def test_every_format_is_found_by_its_own_name_only() -> None:
         assert sources.named(source.name) is source
     with pytest.raises(UsageProblem, match="did you mean native"):
         sources.named("natve")
+
+
+TEXT = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]) | st.sampled_from("\n\t #:-'\"%@|>{}[]"))
+LISTS = st.none() | st.lists(TEXT.map(lambda text: f"a{text}".replace("\n", "")), max_size=2).map(tuple)
+
+
+@quick
+@given(
+    st.lists(
+        st.fixed_dictionaries(
+            {"title": TEXT.map(lambda text: f"x{text}".strip()), "prompt": TEXT, "files": LISTS},
+            optional={
+                "verify": TEXT, "timeout": st.floats(1, 1e6), "max_attempts": st.integers(1, 100),
+                "priority": st.integers(-9, 9), "allow_empty": st.booleans(), "estimate": st.integers(1, 9).map(float),
+                "agent": st.sampled_from([{"preset": "claude"}, {"command": ["a", "b c"], "env": ["KEY"]}]),
+            },
+        ),
+        min_size=1, max_size=4,
+    )
+)  # fmt: skip
+def test_any_plan_that_is_rendered_is_read_again_as_it_was(fields: list[dict[str, Any]]) -> None:
+    ids = ["1.10", "null", "T 3", "x: y"]
+    tasks = [task(ids[n], **one, depends_on=tuple(ids[:n])) for n, one in enumerate(fields)]
+    text = native.render(make_plan(*tasks, path="from\nhere"))
+    again = sources.load(PlanSettings(), MemoryTree({"tasks.yml": text}))
+    assert [one.model_dump() for one in again.tasks] == [one.model_dump() for one in tasks]

@@ -94,6 +94,8 @@ def test_a_broken_format_of_another_package_is_a_clear_error(
         ("plan.yaml", "version: 1\ntasks: [{id: T1, title: x}]\n", "native"),
         ("plan.md", "- [ ] **T1**: x\n", "ai-sdlc"),
         ("plan.md", "- [ ] T001 x\n", "spec-kit"),
+        ("plan.md", "- [ ] **T001** [P] x\n", "spec-kit"),
+        ("plan.md", "- [ ] **T001**: x\n", "ai-sdlc"),
         ("any.json", '{"tasks": [{"id": 1, "title": "x"}]}', "task-master"),
         ("any.json", '{"main": {"tasks": [{"id": 1, "title": "x"}]}}', "task-master"),
         ("any.jsonl", '{"id":"a-1","title":"x","status":"open"}\n', "beads"),

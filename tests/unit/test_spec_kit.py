@@ -129,6 +129,15 @@ def test_bullets_that_look_alike_are_no_tasks() -> None:
     assert list(waits(text)) == ["T001"]
 
 
+@pytest.mark.parametrize("line", [
+    "- [ ] T001 [P] [US1] x", "- [ ] T001 [P][US1] x", "* [ ] **T001** [P] [US1] x", "- [ ] T001: [US1] [P] x",
+])  # fmt: skip
+def test_a_task_line_may_be_written_in_several_ways(line: str) -> None:
+    (task,) = plan(f"{line}\n").tasks
+    assert (task.id, task.title, task.prompt) == ("T001", "x", "story US1")
+    assert waits(f"{line}\n- [ ] T002 [P] y\n")["T002"] == ""
+
+
 def test_letters_and_leading_zeros_are_part_of_an_id_and_ranges_follow_the_numbers() -> None:
     text = "- [ ] T049 [P] a\n- [ ] T049a [P] b\n- [ ] T050 [P] c\n- [ ] T051 [P] d (depends on T049-T050)\n"
     assert waits(text)["T051"] == "T049 T049a T050"
