@@ -20,6 +20,7 @@ from runner import artifacts, durable, pipeline
 from runner.actions_io import Context, Machine
 from runner.attempt import Surroundings
 from runner.errors import EXIT_DONE, EXIT_TASKS_FAILED, EnvironmentBroken, FaninError, UsageProblem, VerdictOutdated
+from runner.leaks import NONE, Secrets
 from runner.models import BatchEntry, Document, Failure, FailureKind, Manifest, Verdict
 from runner.workspace import Origin
 
@@ -349,13 +350,15 @@ def read_verdict(path: Path, manifest: Manifest) -> Verdict | None:
 class MergeOptions:
     """What job `merge` is asked: where the verdict is, how to commit, whether this is the last try.
 
-    `task_result` is GitHub's word for all task jobs together; `commit_via` is git or api.
+    `task_result` is GitHub's word for all task jobs together; `commit_via` is git or api; `secrets` are looked for
+    in what the legs left.
     """
 
     verdict: Path | None = None
     task_result: str = "success"
     commit_via: str = "git"
     last: bool = True
+    secrets: Secrets = NONE
 
 
 @dataclass(frozen=True)
@@ -402,7 +405,13 @@ class MergeJob:
         for _ in range(_LANDING_TRIES):
             head = _fetch(self.repo, self.manifest, self.remote, self.branch)
             fan_in = pipeline.merge_batch(
-                self.repo, self.manifest, self.results, head, missing=self._missing(), **self._gate()
+                self.repo,
+                self.manifest,
+                self.results,
+                head,
+                missing=self._missing(),
+                secrets=self.options.secrets,
+                **self._gate(),
             )
             if not fan_in.commits:
                 return Landed(self.branch, fan_in)
@@ -506,7 +515,14 @@ class MergeJob:
         for _ in range(_LANDING_TRIES):
             head = _fetch(self.repo, self.manifest, self.remote, self.branch)
             noted, waiting = pipeline.hold_batch(
-                self.repo, self.manifest, self.results, head, held=held, red=red, missing=self._missing()
+                self.repo,
+                self.manifest,
+                self.results,
+                head,
+                held=held,
+                red=red,
+                missing=self._missing(),
+                secrets=self.options.secrets,
             )
             push = self.remote.push(self.branch, noted.tip, head)
             if push.refused:

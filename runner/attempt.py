@@ -10,10 +10,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from runner import agents, artifacts, process, workspace
+from runner import agents, artifacts, policy, process, workspace
 from runner.agents import prompt
 from runner.agents.command import ended_badly
 from runner.errors import GitFailed
+from runner.leaks import Secrets
 from runner.models import BatchEntry, Failure, FailureKind, Manifest, Usage
 from runner.workspace import Origin, Workspace
 
@@ -47,6 +48,37 @@ def act(
     folder: Path,
     around: Surroundings,
 ) -> Left:
+    """Run the agent and capture what it left, with no secret in it. EnvironmentBroken or GitFailed as `_act`."""
+    secrets = Secrets.of(around.environ, entry.agent.env)
+    try:
+        left = _act(manifest, entry, attempt, space, folder, around, secrets)
+    finally:
+        _mask(folder, secrets)
+    return _without(entry, left, secrets)
+
+
+def _without(entry: BatchEntry, left: Left, secrets: Secrets) -> Left:
+    """What was left with the secrets taken out of its words; a report that holds one is refused, like a file."""
+    summary, failure = left.usage.summary, left.failure
+    if summary is not None and (name := secrets.found_in_text(summary)):
+        told = secrets.masked_text(summary)
+        left = replace(left, usage=left.usage.model_copy(update={"summary": told}))
+        failure = failure or policy.leaked(entry.task, "the agent's report", name)
+    if failure is not None:
+        words = {name: secrets.masked_text(getattr(failure, name)) for name in ("message", "log_tail")}
+        failure = failure.model_copy(update=words)
+    return replace(left, failure=failure)
+
+
+def _act(
+    manifest: Manifest,
+    entry: BatchEntry,
+    attempt: artifacts.Attempt,
+    space: Workspace,
+    folder: Path,
+    around: Surroundings,
+    secrets: Secrets,
+) -> Left:
     """Run the agent and capture what it left. EnvironmentBroken or GitFailed if the machine does not do its part."""
     agent = agents.agent_for(entry.agent)
     call = agent.build(entry.agent, space.checkout)
@@ -73,9 +105,12 @@ def act(
     verdict = agent.read(outcome, report)
     if verdict.failure is not None:
         with suppress(GitFailed):  # the attempt failed already; its work is kept where it can be
-            return Left(verdict.usage, verdict.failure, _capture(space, folder))
+            tree, leak = _capture(entry, space, folder, secrets)
+            return Left(verdict.usage, leak or verdict.failure, tree)
         return Left(verdict.usage, verdict.failure)
-    tree = _capture(space, folder)
+    tree, leak = _capture(entry, space, folder, secrets)
+    if leak is not None:
+        return Left(verdict.usage, leak)
     if tree is None and not entry.task.allow_empty:
         return Left(
             verdict.usage,
@@ -88,13 +123,26 @@ def act(
     return Left(verdict.usage, _verify_task(entry, space, folder, around), tree)
 
 
-def _capture(space: Workspace, folder: Path) -> str | None:
-    """The tree the agent left, packed beside the result; None if it is the base's own."""
+def _capture(entry: BatchEntry, space: Workspace, folder: Path, secrets: Secrets) -> tuple[str | None, Failure | None]:
+    """The tree the agent left, packed beside the result; None if it is the base's own.
+
+    Work that holds a secret is not packed: what lies in the result folder will be uploaded.
+    """
     tree = workspace.capture(space)
     if tree == workspace.base_tree(space):
-        return None
+        return None, None
+    if found := workspace.leak(space, tree, secrets):
+        return None, policy.leaked(entry.task, *found)
     workspace.write_pack(space, tree, folder / artifacts.PACK)
-    return tree
+    return tree, None
+
+
+def _mask(folder: Path, secrets: Secrets) -> None:
+    """Take the secrets out of the logs, which are uploaded with the result; a log is bounded, so it is read whole."""
+    for log in folder.glob("*.log") if secrets.needles else ():
+        said = log.read_bytes()
+        if (masked := secrets.masked(said)) != said:
+            log.write_bytes(masked)
 
 
 def _verify_task(entry: BatchEntry, space: Workspace, folder: Path, around: Surroundings) -> Failure | None:

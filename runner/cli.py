@@ -426,10 +426,14 @@ def merge(
     from runner import actions, actions_io
     from runner.github_api import GitHub
     from runner.gitremote import Remote
+    from runner.leaks import Secrets
+    from runner.models import secret_names
 
     context, machine = actions_io.read_context(os.environ), actions_io.Machine(os.environ, sys.stdout)
     frozen, handed = actions.read_manifest(manifest, manifest_digest), actions.round_state(state, context)
     repo = _repository(where)
+    # The same values that the legs had, to look for them once more: a leg's machine was the agent's.
+    secrets = Secrets.of(actions.agent_environment(os.environ, machine), secret_names(frozen))
     job = actions.MergeJob(
         repo,
         frozen,
@@ -439,7 +443,7 @@ def merge(
         GitHub(context.token, context.repository, context.api_url),
         context,
         machine,
-        actions.MergeOptions(verdict, task_result, commit_via, last),
+        actions.MergeOptions(verdict, task_result, commit_via, last, secrets),
     )
     return job()
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
-from runner import artifacts, policy, progress
+from runner import artifacts, leaks, policy, progress
 from runner.errors import EnvironmentBroken, FaninError, GitFailed, VerdictOutdated
 from runner.gitrepo import Conflict, Quarantine, Repository
 from runner.merge import Candidate, Landed, Merged, message, unite
@@ -45,7 +45,15 @@ class FanIn:
 class Desk:
     """The fan-in of one batch in one quarantine; implements `merge.Trees`."""
 
-    def __init__(self, repo: Repository, quarantine: Quarantine, manifest: Manifest, snapshot: Snapshot) -> None:
+    def __init__(
+        self,
+        repo: Repository,
+        quarantine: Quarantine,
+        manifest: Manifest,
+        snapshot: Snapshot,
+        secrets: leaks.Secrets = leaks.NONE,
+    ) -> None:
+        self.secrets = secrets
         self.repo, self.quarantine, self.manifest = repo, quarantine, manifest
         self.snapshot = replace(snapshot, progress=_with_grants(snapshot, manifest))
         self.base_tree, self.head_tree = repo.tree(manifest.base), repo.tree(snapshot.commit)
@@ -73,7 +81,8 @@ class Desk:
             if isinstance(outcome, Candidate):
                 candidates.append(outcome)
             elif outcome is not None:
-                failed[reading.entry.task.id] = outcome
+                words = {name: self.secrets.masked_text(getattr(outcome, name)) for name in ("message", "log_tail")}
+                failed[reading.entry.task.id] = outcome.model_copy(update=words)
         return candidates, failed
 
     def _admit_one(self, reading: artifacts.Reading, missing: Failure | None) -> Candidate | Failure | None:
@@ -101,7 +110,15 @@ class Desk:
             spellings=self.spellings,
             filtered=self.repo.filtered(self.base_tree, [change.path for change in found]),
         )
-        return refusal or Candidate(entry, tree, found)
+        return refusal or self._leak(reading, found) or Candidate(entry, tree, found)
+
+    def _leak(self, reading: artifacts.Reading, found: Sequence[policy.Change]) -> Failure | None:
+        """The leg has searched already; the machine it ran on was the agent's."""
+        task, summary = reading.entry.task, _summary(reading.result)
+        if summary and (name := self.secrets.found_in_text(summary)):
+            return policy.leaked(task, "the agent's report", name)
+        where = self.repo.leak(found, self.secrets, self.quarantine.env)
+        return policy.leaked(task, *where) if where else None
 
     @cached_property
     def spellings(self) -> policy.Spellings:
@@ -252,6 +269,8 @@ class Desk:
         kept = {}
         for reading in readings:
             task_id, result = reading.entry.task.id, reading.result
+            if self._holds_secret(reading):
+                continue  # what is kept is pushed with the rest sooner or later
             if task_id in failed and result and result.tree and self.repo.is_tree(result.tree, self.quarantine.env):
                 kept[task_id] = self._commit(
                     result.tree,
@@ -260,6 +279,14 @@ class Desk:
                     self.manifest.base,
                 )
         return kept
+
+    def _holds_secret(self, reading: artifacts.Reading) -> bool:
+        result = reading.result
+        if not self.secrets.needles or result is None or result.tree is None:
+            return False
+        env = self.quarantine.env
+        known = self.repo.is_tree(result.tree, env)
+        return known and self.repo.leak(self.changes(self.base_tree, result.tree), self.secrets, env) is not None
 
     def folder(self, task_id: str) -> str:
         return next(entry.folder for entry in self.manifest.entries if entry.task.id == task_id)

@@ -22,8 +22,9 @@ import git
 
 from runner import durable
 from runner.errors import EnvironmentBroken, GitFailed, UsageProblem
+from runner.leaks import Secrets
 from runner.policy import EXECUTABLE, GITLINK, REGULAR, SYMLINK, Change
-from runner.workspace import AUTHOR, Origin, alternates
+from runner.workspace import AUTHOR, Origin, alternates, leak_in_blobs
 
 _CONFIG = (
     "core.hooksPath=/dev/null",
@@ -179,7 +180,8 @@ class Repository:
                 "--untracked-files=no",
                 "--ignore-submodules=dirty",
                 "--no-renames",
-            ]
+            ],
+            env={"GIT_OPTIONAL_LOCKS": "0"},  # a git that dies here (a full disk) would leave index.lock
         )
         return [os.fsdecode(line[3:]) for line in out.split(b"\0") if line]
 
@@ -240,6 +242,15 @@ class Repository:
         return [
             Change(c.path, c.old, c.new, sizes.get(c.new[1], 0) if c.new else 0, self._target(c, env)) for c in parsed
         ]
+
+    def leak(self, changes: Sequence[Change], secrets: Secrets, env: Mapping[str, str]) -> tuple[str, str] | None:
+        """(path, secret's name) of the first new file or new path that holds a secret; read in pieces."""
+        paths = {change.new[1]: change.path for change in changes if change.new and change.new[0] != GITLINK}
+        where = {"GIT_DIR": str(self.git_dir.resolve()), **env}
+        named = (
+            (change.path, name) for change in changes if change.new and (name := secrets.found_in_text(change.path))
+        )
+        return next(named, None) or leak_in_blobs(paths, secrets, self.root, where)
 
     def write_tree(self, base: str, changes: Mapping[str, tuple[str, str] | None], env: Mapping[str, str]) -> str:
         """The tree that is `base` with each path set to (mode, object id), or removed where None."""

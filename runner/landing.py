@@ -15,7 +15,8 @@ from runner.errors import EnvironmentBroken, Interrupted, UsageProblem
 from runner.fan_in import FanIn
 from runner.gitrepo import Repository
 from runner.journal import Journal, Waiting
-from runner.models import Failure, Manifest
+from runner.leaks import Secrets
+from runner.models import Failure, Manifest, secret_names
 
 _TRIES = 20  # a person who commits meanwhile moves the branch; each try merges on the new head
 
@@ -54,7 +55,12 @@ class Lander:
         for _ in range(_TRIES):
             head = self.head()
             fan_in = pipeline.merge_batch(
-                self.repo, manifest, results, head, verify=verify if manifest.verify else None
+                self.repo,
+                manifest,
+                results,
+                head,
+                verify=verify if manifest.verify else None,
+                secrets=Secrets.of(self.around.environ, secret_names(manifest)),
             )
             if not fan_in.commits:
                 return fan_in

@@ -23,6 +23,7 @@ from runner import artifacts, batch, workspace
 from runner.attempt import Left, Surroundings, act
 from runner.config import Settings
 from runner.errors import FaninError
+from runner.leaks import NONE, Secrets
 from runner.models import BatchEntry, Failure, FailureKind, Manifest, Result, Task, Usage, Verdict
 from runner.progress import Progress
 from runner.workspace import Origin, Workspace
@@ -132,13 +133,14 @@ def merge_batch(
     verdict: Verdict | None = None,
     red: Mapping[str, Failure] | None = None,
     missing: Failure | None = None,
+    secrets: Secrets = NONE,
 ) -> FanIn:
     """Fan a batch's results in on top of commit `head`. Moves no branch: the caller lands `tip`.
 
     Run twice, or after a rival, it lands nothing twice: what no longer follows the head's progress is stale.
     `verify` looks at the merged tree here and now; a `verdict` was found elsewhere and binds to head and tree; `red`
     are tasks to send back without looking.
-    `missing` stands for the result of an attempt that left no folder at all; None: it never started.
+    `secrets` are looked for in what the agents left. `missing` stands for the result of an attempt that left no folder at all; None: it never started.
     InvalidInput if the plan or progress at `head` cannot be read; VerdictOutdated if the verdict is of another tree.
     """
     from runner.fan_in import Desk, FanIn
@@ -147,7 +149,7 @@ def merge_batch(
     readings = [artifacts.read(results, manifest, entry) for entry in manifest.entries]
     snapshot = read_snapshot(repo, head, manifest.plan, manifest.progress)
     with repo.quarantine() as quarantine:
-        desk = Desk(repo, quarantine, manifest, snapshot)
+        desk = Desk(repo, quarantine, manifest, snapshot, secrets)
         candidates, failed = desk.admit(readings, missing)
         fates, sent_back = desk.without(candidates, red) if red else desk.judged(candidates, verify, verdict)
         failed |= sent_back | {fate.entry.task.id: fate.failure for fate in fates if fate.failure}
@@ -188,6 +190,7 @@ def hold_batch(
     held: str,
     red: Mapping[str, Failure],
     missing: Failure | None,
+    secrets: Secrets = NONE,
 ) -> tuple[FanIn, FanIn]:
     """What to land on the branch when the batch's work must wait for a person, and what to put on the branch `held`.
 
@@ -198,11 +201,12 @@ def hold_batch(
 
     readings = [artifacts.read(results, manifest, entry) for entry in manifest.entries]
     with repo.quarantine() as quarantine:
-        desk = Desk(repo, quarantine, manifest, read_snapshot(repo, head, manifest.plan, manifest.progress))
+        snapshot = read_snapshot(repo, head, manifest.plan, manifest.progress)
+        desk = Desk(repo, quarantine, manifest, snapshot, secrets)
         candidates, failed = desk.admit(readings, missing)
         fates, sent_back = desk.without(candidates, red)
         failed |= sent_back | {fate.entry.task.id: fate.failure for fate in fates if fate.failure}
         note, known = desk.held(readings, fates, failed, held)
         repo.adopt(quarantine, [note], [head])
-    waiting = merge_batch(repo, manifest, results, note, red=red, missing=missing)
+    waiting = merge_batch(repo, manifest, results, note, red=red, missing=missing, secrets=secrets)
     return FanIn(head, (note,), (), failed, {}, desk.after([note], known)), waiting

@@ -77,6 +77,16 @@ def check(
     return Failure(kind=kind, message=f"{task.id} changed what it may not:\n{named}{more}")
 
 
+def leaked(task: Task, where: str, name: str) -> Failure:
+    """The refusal of work that holds a secret; it tells where and whose value, never the value."""
+    told = Refusal(
+        where,
+        f"holds the value of {name}",
+        "take it out; a value that is no secret belongs in agent.command or setup, not in agent.env",
+    )
+    return Failure(kind=FailureKind.POLICY, message=f"{task.id} changed what it may not:\n- {told}")
+
+
 def only_protected(task: Task, protected: Sequence[str], never: Sequence[str]) -> bool:
     """Whether every literal path in `files` is protected, so that the task could never land anything."""
     if not task.files:

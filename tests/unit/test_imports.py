@@ -24,6 +24,7 @@ CORE: dict[str, set[str]] = {
     "verify": set(),
     "yamldoc": {"errors"},
     "validation": {"errors", "patterns"},
+    "leaks": set(),
     "policy": {"models", "patterns"},
     "merge": {"models", "policy"},
     "progress": {"models", "errors"},
@@ -38,7 +39,7 @@ CORE: dict[str, set[str]] = {
 EDGES: dict[str, set[str]] = {
     "durable": set(),
     "process": {"errors"},
-    "workspace": {"errors", "durable"},
+    "workspace": {"errors", "durable", "leaks"},
     "agents": {"models", "errors", "process"},
     "artifacts": {"models", "errors", "durable"},
     "journal": {"models", "errors", "artifacts", "durable"},
@@ -52,16 +53,16 @@ EDGES: dict[str, set[str]] = {
     "github_api": {"models", "errors"},
     "actions_io": {"models", "errors"},
 }
-ATTEMPT = {"models", "errors", "agents", "artifacts", "process", "workspace"}
+ATTEMPT = {"models", "errors", "leaks", "policy", "agents", "artifacts", "process", "workspace"}
 SNAPSHOT = {"models", "errors", "graph", "progress", "sources", "validation", "gitrepo"}
-FAN_IN = {"models", "errors", "artifacts", "gitrepo", "merge", "policy", "progress", "snapshot", "verify"}
+FAN_IN = {"models", "errors", "artifacts", "gitrepo", "leaks", "merge", "policy", "progress", "snapshot", "verify"}
 PIPELINE = {*CORE, "artifacts", "workspace", "attempt", "snapshot", "fan_in"}
 DOORS: dict[str, set[str]] = {
     "attempt": ATTEMPT,
     "snapshot": SNAPSHOT,
     "fan_in": FAN_IN,
     "pipeline": PIPELINE,
-    "landing": {"models", "errors", "config", "attempt", "fan_in", "pipeline", "gitrepo", "journal"},
+    "landing": {"models", "errors", "config", "leaks", "attempt", "fan_in", "pipeline", "gitrepo", "journal"},
     "local": {*PIPELINE, *EDGES, "pipeline", "landing"},
     "actions": {*PIPELINE, *EDGES, "pipeline"},
     "console": {"models", "config", "pictures", "fan_in", "snapshot"},
