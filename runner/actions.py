@@ -555,6 +555,8 @@ class MergeJob:
             landed.note,
         )
         self.machine.summary(summary.round_summary(found, done))
+        for warning in fan_in.warnings:
+            self.machine.annotate("warning", warning, title="fanin")
         for task_id, failure in fan_in.failed.items():
             self.machine.annotate(
                 "error",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -155,7 +155,7 @@ def check(where: str, /, as_json: bool, **flags: Any) -> int:
     )
     for number, wave in enumerate(waves[:20], 1):
         click.echo(f"  {number}. {', '.join(_shortened(wave, 12))}")
-    for line in _remarks(snapshot, settings):
+    for line in _remarks(snapshot, settings, repo.paths(snapshot.commit)):
         click.echo(f"note: {line}")
     click.echo(", ".join(f"{count} {state}" for state, count in pictures.counts(found).items()))
     return EXIT_DONE
@@ -547,7 +547,7 @@ def _waits(branch: str) -> str:
     return f"finished work waits on {branch}; take it:  git merge --ff-only {branch}"
 
 
-def _remarks(snapshot: Snapshot, settings: Settings) -> list[str]:
+def _remarks(snapshot: Snapshot, settings: Settings, tracked: Sequence[str]) -> list[str]:
     """What a user should know of the plan though it is no mistake."""
     from runner import batch
 
@@ -562,6 +562,7 @@ def _remarks(snapshot: Snapshot, settings: Settings) -> list[str]:
         f"{one} and {other} overlap in files and never share a batch"
         for one, other in batch.clashing(snapshot.plan, snapshot.graph.related)
     ]
+    lines += batch.may_be_refused(snapshot.plan, snapshot.progress, settings, tracked)
     if settings.parallel is False and len(snapshot.plan.tasks) > 1:
         lines.append("parallel is false: one task at a time; set  parallel: true  or give --parallel")
     return lines

@@ -60,6 +60,7 @@ class Settings(Written):
     agent: AgentSettings | None = None
     protected: tuple[str, ...] = PROTECTED
     limits: Limits = Limits()
+    scope: Literal["fail", "warn"] = "fail"
     branch: str | None = None
     progress: str = ".fanin/progress.json"
 

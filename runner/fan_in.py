@@ -26,7 +26,7 @@ Verify = Callable[[str, Path], Failure | None]  # (commit, folder of its new obj
 class FanIn:
     """What a fan-in made of a batch: commits on top of `head` (oldest first, none if there is nothing to record),
     the tasks that are in them, the failures, where work that is not in them is kept (task id → ref), and what the
-    branch says after it; `results` are those that could be read.
+    branch says after it; `results` are those that could be read, `warnings` what a person should look at.
     """
 
     head: str
@@ -36,6 +36,7 @@ class FanIn:
     kept: Mapping[str, str] = field(default_factory=dict)
     after: Snapshot | None = None
     results: tuple[Result, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def tip(self) -> str:
@@ -54,6 +55,7 @@ class Desk:
         secrets: leaks.Secrets = leaks.NONE,
     ) -> None:
         self.secrets = secrets
+        self.warnings: list[str] = []
         self.repo, self.quarantine, self.manifest = repo, quarantine, manifest
         self.snapshot = replace(snapshot, progress=_with_grants(snapshot, manifest))
         self.base_tree, self.head_tree = repo.tree(manifest.base), repo.tree(snapshot.commit)
@@ -109,6 +111,8 @@ class Desk:
             limits=self.manifest.limits,
             spellings=self.spellings,
             filtered=self.repo.filtered(self.base_tree, [change.path for change in found]),
+            scope=self.manifest.scope,
+            warned=self.warnings,
         )
         return refusal or self._leak(reading, found) or Candidate(entry, tree, found)
 
@@ -122,8 +126,8 @@ class Desk:
 
     @cached_property
     def spellings(self) -> policy.Spellings:
-        """The names in the base, and then of all that was let in: read once, since a tree may hold many."""
-        return policy.Spellings(self.repo.paths(self.base_tree))
+        """The names in the head, and then of all that was let in: read once, since a tree may hold many."""
+        return policy.Spellings(self.repo.paths(self.head_tree))
 
     def _import(self, reading: artifacts.Reading) -> Failure | None:
         """Bring the result's objects into the quarantine; why that cannot be."""

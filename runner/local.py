@@ -184,6 +184,8 @@ class LocalRun:
         self.repo.delete_ref(f"{BASE}/{manifest.batch}")
         self._spent += sum(result.usage.cost_usd or 0.0 for result in fan_in.results)
         self.listener.fanned_in(manifest, fan_in)
+        for warning in fan_in.warnings:
+            self.listener.note(f"warning: {warning}")
         counted = any(failure.counted for failure in fan_in.failed.values())
         return bool(fan_in.landed) or counted or fan_in.head != manifest.base
 

@@ -302,6 +302,7 @@ class Manifest(Document):
     protected: tuple[str, ...]
     never: tuple[str, ...]
     limits: Limits
+    scope: Literal["fail", "warn"] = "fail"
     verify: str | None = None
     verify_retries: int = 1
     verify_timeout: float = 1800.0

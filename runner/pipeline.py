@@ -140,7 +140,8 @@ def merge_batch(
     Run twice, or after a rival, it lands nothing twice: what no longer follows the head's progress is stale.
     `verify` looks at the merged tree here and now; a `verdict` was found elsewhere and binds to head and tree; `red`
     are tasks to send back without looking.
-    `secrets` are looked for in what the agents left. `missing` stands for the result of an attempt that left no folder at all; None: it never started.
+    `secrets` are looked for in what the agents left.
+    `missing` stands for the result of an attempt that left no folder at all; None: it never started.
     InvalidInput if the plan or progress at `head` cannot be read; VerdictOutdated if the verdict is of another tree.
     """
     from runner.fan_in import Desk, FanIn
@@ -161,7 +162,7 @@ def merge_batch(
         repo.set_ref(ref, kept[task_id])
     landed = tuple(fate.entry.task.id for fate in fates if fate.tree)
     read = tuple(reading.result for reading in readings if reading.result)
-    return FanIn(head, tuple(commits), landed, failed, refs, desk.after(commits, after), read)
+    return FanIn(head, tuple(commits), landed, failed, refs, desk.after(commits, after), read, tuple(desk.warnings))
 
 
 def verify_batch(repo: Repository, manifest: Manifest, results: Path, head: str, verify: Verify) -> Verdict:

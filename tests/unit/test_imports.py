@@ -43,12 +43,8 @@ EDGES: dict[str, set[str]] = {
     "agents": {"models", "errors", "process"},
     "artifacts": {"models", "errors", "durable"},
     "journal": {"models", "errors", "artifacts", "durable"},
-    "gitrepo": {
-        "errors",
-        "durable",
-        "policy",
-        "workspace",
-    },  # policy.Change and workspace.Origin are the words it answers in
+    # policy.Change and workspace.Origin are the words it answers in
+    "gitrepo": {"errors", "durable", "leaks", "policy", "workspace"},
     "gitremote": {"errors", "durable", "gitrepo"},
     "github_api": {"models", "errors"},
     "actions_io": {"models", "errors"},
