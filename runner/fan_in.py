@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
-from runner import artifacts, leaks, policy, progress
+from runner import artifacts, leaks, packs, policy, progress
 from runner.errors import EnvironmentBroken, FaninError, GitFailed, VerdictOutdated
 from runner.gitrepo import Conflict, Quarantine, Repository
 from runner.merge import Candidate, Landed, Merged, message, unite
@@ -20,6 +20,8 @@ from runner.snapshot import Snapshot, state_files
 from runner.verify import culprits
 
 Verify = Callable[[str, Path], Failure | None]  # (commit, folder of its new objects) → why it is red, or None
+
+_TREES_MAY_TAKE = 64 * 2**20  # bytes of an expanded pack beyond what files may have
 
 
 @dataclass(frozen=True)
@@ -137,6 +139,11 @@ class Desk:
         if size > 4 * limit + 2**20:
             told = f"a change of {size:,} bytes, far more than limits.size = {limit:,}; it is kept in {reading.pack}"
             return Failure(kind=FailureKind.POLICY, message=f"{reading.entry.task.id} left {told}")
+        try:
+            with reading.pack.open("rb") as stream:  # before git expands it
+                packs.expanded_size(stream, 8 * limit + _TREES_MAY_TAKE, len(reading.result.tree) // 2)
+        except packs.PackRefused as error:
+            return Failure(kind=FailureKind.CORRUPT, message=f"the pack is refused: {error}; it is {reading.pack}")
         try:
             self.repo.index_pack(reading.pack, self.quarantine, size + 1)
         except GitFailed as error:

@@ -26,7 +26,7 @@ def test_the_defaults_are_those_of_the_design() -> None:
         "verify_retries": 1,
         "agent": None,
         "limits": {"files": 100, "size": 4 * 2**20, "max_cost_usd": None, "max_rounds": 100},
-            "scope": "fail",
+        "scope": "fail",
         "branch": None,
         "progress": ".fanin/progress.json",
     }

@@ -25,6 +25,7 @@ CORE: dict[str, set[str]] = {
     "yamldoc": {"errors"},
     "validation": {"errors", "patterns"},
     "leaks": set(),
+    "packs": set(),
     "policy": {"models", "patterns"},
     "merge": {"models", "policy"},
     "progress": {"models", "errors"},
@@ -51,7 +52,19 @@ EDGES: dict[str, set[str]] = {
 }
 ATTEMPT = {"models", "errors", "leaks", "policy", "agents", "artifacts", "process", "workspace"}
 SNAPSHOT = {"models", "errors", "graph", "progress", "sources", "validation", "gitrepo"}
-FAN_IN = {"models", "errors", "artifacts", "gitrepo", "leaks", "merge", "policy", "progress", "snapshot", "verify"}
+FAN_IN = {
+    "models",
+    "errors",
+    "artifacts",
+    "gitrepo",
+    "leaks",
+    "merge",
+    "packs",
+    "policy",
+    "progress",
+    "snapshot",
+    "verify",
+}
 PIPELINE = {*CORE, "artifacts", "workspace", "attempt", "snapshot", "fan_in"}
 DOORS: dict[str, set[str]] = {
     "attempt": ATTEMPT,
