@@ -168,6 +168,11 @@ class Repository:
         ).splitlines()
         return frozenset(line.split(".", 1)[1].rpartition(".")[0] for line in lines)
 
+    def changed_paths(self, old: str, new: str) -> list[str]:
+        """Paths that differ from `old` to `new`, renames as both their paths."""
+        out = self._run(["diff-tree", "-r", "-z", "--no-renames", "--name-only", old, new])
+        return [os.fsdecode(path) for path in out.split(b"\0") if path]
+
     def dirty_paths(self, where: Path | None = None) -> list[str]:
         """Tracked paths whose content, mode or stage differs from HEAD; submodules' own dirt left aside."""
         there = ["-C", str(where)] if where else []
@@ -301,7 +306,7 @@ class Repository:
 
     def commit_tree(self, tree: str, parents: Sequence[str], message: str, env: Mapping[str, str]) -> str:
         """A commit in the user's name where one is configured, in fanin's own otherwise."""
-        return self._commit_tree(tree, parents, message, {**env, **self._identity()})
+        return self._commit_tree(tree, parents, message, {**env, **self._identity})
 
     def adopt(self, quarantine: Quarantine, tips: Sequence[str], known: Sequence[str]) -> None:
         """Move what the tips reach, and the known commits or trees do not, into the repository's own objects."""
@@ -430,6 +435,7 @@ class Repository:
         folder.mkdir(exist_ok=True)
         return folder
 
+    @cached_property
     def _identity(self) -> dict[str, str]:
         """Fanin's own name where the user has configured none."""
         known = all(

@@ -152,6 +152,13 @@ def unite(base: str, head: str, candidates: Sequence[Candidate], trees: Trees, *
     return fates
 
 
+def meet(ours: Sequence[Change], paths: Iterable[str]) -> bool:
+    """Whether one of the paths is among the changes, or is a folder where they have a file, or the other way round."""
+    touched = _Touched()
+    touched.add(ours, "ours")
+    return bool(touched.owners(paths))
+
+
 def _merged(base: str, ours: str, candidate: Candidate, apart: Mapping[str, Blob], trees: Trees) -> str | ConflictLike:
     """The real merge, with the files `apart` out of its sight and back in its outcome."""
     if not apart:

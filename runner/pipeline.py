@@ -15,6 +15,7 @@ and GitPython being installed, so what needs those is imported inside the two st
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -163,6 +164,33 @@ def merge_batch(
     landed = tuple(fate.entry.task.id for fate in fates if fate.tree)
     read = tuple(reading.result for reading in readings if reading.result)
     return FanIn(head, tuple(commits), landed, failed, refs, desk.after(commits, after), read, tuple(desk.warnings))
+
+
+def replay(repo: Repository, manifest: Manifest, fan_in: FanIn, head: str) -> FanIn | None:
+    """The same fan-in on top of a newer head whose changes meet none of its own; None if it must be merged anew.
+
+    Short, because it is a race: while one fan-in merges, busy rivals push again and again. What it does equals the
+    full merge: disjoint paths, and progress, plan and settings as they were. Never where a verdict binds to the head.
+    """
+    from runner.config import FILE
+    from runner.merge import meet
+    from runner.policy import Spellings
+
+    if manifest.verify is not None or not fan_in.commits or fan_in.after is None:
+        return None
+    steps = list(zip((fan_in.head, *fan_in.commits), fan_in.commits, strict=False))
+    changes = [repo.changes(old, new, {}) for old, new in steps]
+    ours = [change for some in changes for change in some]
+    theirs = repo.changed_paths(fan_in.head, head)
+    if {manifest.plan, manifest.progress, FILE} & set(theirs) or meet(ours, theirs):
+        return None
+    if any(Spellings(theirs).clashes(ours)):
+        return None
+    commits = [head]
+    for (_, commit), some in zip(steps, changes, strict=True):
+        tree = repo.write_tree(commits[-1], {change.path: change.new for change in some}, {})
+        commits.append(repo.commit_tree(tree, [commits[-1]], repo.message(commit), {}))
+    return replace(fan_in, head=head, commits=tuple(commits[1:]), after=replace(fan_in.after, commit=commits[-1]))
 
 
 def verify_batch(repo: Repository, manifest: Manifest, results: Path, head: str, verify: Verify) -> Verdict:
