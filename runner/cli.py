@@ -155,7 +155,7 @@ def check(where: str, /, as_json: bool, **flags: Any) -> int:
     )
     for number, wave in enumerate(waves[:20], 1):
         click.echo(f"  {number}. {', '.join(_shortened(wave, 12))}")
-    for line in _remarks(snapshot, settings, repo.paths(snapshot.commit)):
+    for line in _remarks(snapshot, settings, repo.paths("HEAD") if repo.commit("HEAD") else []):
         click.echo(f"note: {line}")
     click.echo(", ".join(f"{count} {state}" for state, count in pictures.counts(found).items()))
     return EXIT_DONE
