@@ -307,7 +307,7 @@ def test_tiledb_soma_3820_side_effects_happen_once_however_often_the_job_runs(jo
 # 6. and 7. What GitHub's token may not do
 
 
-def test_claude_code_action_319_gyrinx_1689_docs_19068_worktrunk_491_otelbin_584_dispatch_starts_workflows() -> None:  # noqa: E501
+def test_claude_code_action_319_gyrinx_1689_docs_19068_worktrunk_491_otelbin_584_dispatch_starts_workflows() -> None:
     assert "trigger-workflows" in WORKFLOW[True]["workflow_call"]["inputs"]
     for job in WORKFLOW["jobs"].values():
         for step in job.get("steps", []):
