@@ -284,7 +284,7 @@ def test_upload_artifact_478_493_every_upload_has_a_name_of_its_own() -> None:
     assert all(name.endswith("-r${{ github.run_attempt }}") for _, name in uploads)
 
 
-def test_git_auto_commit_action_155_a_rerun_builds_on_the_branch_as_it_is(jobs: Jobs) -> None:
+def test_git_auto_commit_action_155_sendmux_236_a_rerun_builds_on_the_branch_as_it_is(jobs: Jobs) -> None:
     start(jobs, "write a: a", "write b: b")
     chosen = jobs.next()
     jobs.tasks(chosen)
@@ -356,7 +356,7 @@ def test_upload_artifact_307_59_aisix_29_intent_1163_gsd_core_2439_artifacts_are
     assert all(step["with"]["retention-days"] <= 7 for step in uploads)
 
 
-def test_runner_2227_godot_agent_85_a_replaced_pending_run_loses_nothing(jobs: Jobs) -> None:
+def test_runner_2227_godot_agent_85_comfyui_frontend_17881_a_replaced_pending_run_loses_nothing(jobs: Jobs) -> None:
     """Any later run goes on from the branch: nothing is known to the run that GitHub dropped."""
     start(jobs, "write a: a", "write b: b")
     chosen = jobs.next()
@@ -468,13 +468,15 @@ def test_backlog_md_711_783_632_tldw_chatbook_650_a_duplicate_id_is_an_error_wit
 
 def test_beads_158_95_dirge_380_branches_that_changed_different_records_merge(project: Project) -> None:
     project.plan([{"id": t, "do": [f"write {t}: x"]} for t in "ABC"], parallel=False)
+    project.run(max_rounds=1)
     project.git("branch", "other")
     project.run(max_rounds=1)
     project.git("checkout", "-q", "other")
     shown = project.cli("skip", "C")
     assert shown.returncode == 0, shown.stderr
     project.git("merge", "-q", "--no-edit", "main")
-    assert project.states()["A"] == "completed"
+    assert project.states() == {"A": "completed", "B": "completed", "C": "pending"}
+    assert project.records()["C"]["skipped"] is True
 
 
 def test_archon_977_vincent_301_width_is_known_only_at_run_time(project: Project) -> None:
