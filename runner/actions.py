@@ -31,6 +31,7 @@ from runner.errors import (
     UsageProblem,
     VerdictOutdated,
 )
+from runner.leaks import NONE, Secrets
 from runner.models import BatchEntry, Document, Failure, FailureKind, Manifest, Verdict
 from runner.pace import Pace
 from runner.workspace import Origin
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
 
 _HELD = "The branch moved while this was verified, twice. Merging it completes the tasks in it."
 MATRIX_LIMIT = 256  # entries; GitHub runs none at all above it
-_LANDING_TRIES = 20
+_LANDING_TRIES = 50  # a round trip each; with three rivals as fast as fanin all 50 are lost once in a million runs
 _SETUP_MINUTES = 20  # a job's time beyond its task's own limit, so that the result is still uploaded
 # What a person may choose in the UI and every later round must keep; sent along by `continue`.
 CARRIED = (
@@ -388,13 +389,15 @@ def read_verdict(path: Path, manifest: Manifest) -> Verdict | None:
 class MergeOptions:
     """What job `merge` is asked: where the verdict is, how to commit, whether this is the last try.
 
-    `task_result` is GitHub's word for all task jobs together; `commit_via` is git or api.
+    `task_result` is GitHub's word for all task jobs together; `commit_via` is git or api; `secrets` are looked for
+    in what the legs left.
     """
 
     verdict: Path | None = None
     task_result: str = "success"
     commit_via: str = "git"
     last: bool = True
+    secrets: Secrets = NONE
 
 
 @dataclass(frozen=True)
@@ -438,11 +441,11 @@ class MergeJob:
         return self._tell(landed)
 
     def _land(self) -> Landed:
+        fan_in: FanIn | None = None
         for _ in range(_LANDING_TRIES):
             head = _fetch(self.repo, self.manifest, self.remote, self.branch)
-            fan_in = pipeline.merge_batch(
-                self.repo, self.manifest, self.results, head, missing=self._missing(), **self._gate()
-            )
+            known = pipeline.replay(self.repo, self.manifest, fan_in, head) if fan_in else None
+            fan_in = known or self._merged(head)
             if not fan_in.commits:
                 return Landed(self.branch, fan_in)
             refused, reason = self._publish(self.branch, fan_in, head)
@@ -453,6 +456,17 @@ class MergeJob:
         raise EnvironmentBroken(
             f"{self.branch} moved {_LANDING_TRIES} times while the batch was merged",
             "nothing is lost: re-run this job when the branch is quiet",
+        )
+
+    def _merged(self, head: str) -> FanIn:
+        return pipeline.merge_batch(
+            self.repo,
+            self.manifest,
+            self.results,
+            head,
+            missing=self._missing(),
+            secrets=self.options.secrets,
+            **self._gate(),
         )
 
     def _missing(self) -> Failure:
@@ -497,6 +511,7 @@ class MergeJob:
         if self.branch == own or reason == "workflows":
             remedy = {
                 "workflows": "the work changes .github/workflows: give the secret fanin-token a token that may do that",
+                "secret": "GitHub found a secret in the work: take it out of the task's result and run the task again",
                 "signatures": "the branch wants signed commits: set  commit-via: api",
             }.get(reason, "allow fanin's job to push there, or set  branch:")
             raise EnvironmentBroken(
@@ -545,7 +560,14 @@ class MergeJob:
         for _ in range(_LANDING_TRIES):
             head = _fetch(self.repo, self.manifest, self.remote, self.branch)
             noted, waiting = pipeline.hold_batch(
-                self.repo, self.manifest, self.results, head, held=held, red=red, missing=self._missing()
+                self.repo,
+                self.manifest,
+                self.results,
+                head,
+                held=held,
+                red=red,
+                missing=self._missing(),
+                secrets=self.options.secrets,
             )
             push = self.remote.push(self.branch, noted.tip, head)
             if push.refused:
@@ -580,6 +602,8 @@ class MergeJob:
             landed.note,
         )
         self.machine.summary(summary.round_summary(found, done))
+        for warning in fan_in.warnings:
+            self.machine.annotate("warning", warning, title="fanin")
         for task_id, failure in fan_in.failed.items():
             self.machine.annotate(
                 "error",

@@ -10,11 +10,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from runner import agents, artifacts, process, workspace
+from runner import agents, artifacts, policy, process, workspace
 from runner.agents import prompt
 from runner.agents.outcome import ended_badly
 from runner.agents.surroundings import environment_for, key_of, make_home, secrets_of
 from runner.errors import GitFailed
+from runner.leaks import Secrets
 from runner.masking import Masker
 from runner.models import BatchEntry, Failure, FailureKind, Manifest, Usage
 from runner.workspace import Origin, Workspace
@@ -49,6 +50,37 @@ def act(
     folder: Path,
     around: Surroundings,
 ) -> Left:
+    """Run the agent and capture what it left, with no secret in it. EnvironmentBroken or GitFailed as `_act`."""
+    secrets = Secrets.of(around.environ, entry.agent.env)
+    try:
+        left = _act(manifest, entry, attempt, space, folder, around, secrets)
+    finally:
+        _mask(folder, secrets)
+    return _without(entry, left, secrets)
+
+
+def _without(entry: BatchEntry, left: Left, secrets: Secrets) -> Left:
+    """What was left with the secrets taken out of its words; a report that holds one is refused, like a file."""
+    summary, failure = left.usage.summary, left.failure
+    if summary is not None and (name := secrets.found_in_text(summary)):
+        told = secrets.masked_text(summary)
+        left = replace(left, usage=left.usage.model_copy(update={"summary": told}))
+        failure = failure or policy.leaked(entry.task, "the agent's report", name)
+    if failure is not None:
+        words = {name: secrets.masked_text(getattr(failure, name)) for name in ("message", "log_tail")}
+        failure = failure.model_copy(update=words)
+    return replace(left, failure=failure)
+
+
+def _act(
+    manifest: Manifest,
+    entry: BatchEntry,
+    attempt: artifacts.Attempt,
+    space: Workspace,
+    folder: Path,
+    around: Surroundings,
+    secrets: Secrets,
+) -> Left:
     """Run the agent and capture what it left. EnvironmentBroken or GitFailed if the machine does not do its part."""
     agent, settings, place = agents.agent_for(entry.agent), entry.agent, agents.Place(space.folder)
     if key_of(agent, settings, around.environ) is None:
@@ -57,7 +89,6 @@ def act(
     call = agent.build(entry, place)
     place.prompt.write_text(prompt.render(entry, manifest.prompt_template), encoding="utf-8")
     make_home(agent, settings, call, place, around.environ)
-    secrets = secrets_of(agent, settings, around.environ)
     outcome = process.run(
         call.argv,
         cwd=space.checkout,
@@ -70,14 +101,17 @@ def act(
         echo=around.echo,
         on_start=lambda cookie: artifacts.begin(folder, attempt.model_copy(update={"cookie": cookie})),
         answer=place.answer if settings.preset else None,
-        masker=Masker(secrets),
+        masker=Masker(secrets_of(agent, settings, around.environ)),
     )
-    verdict = _masked(agent.read(outcome, place), Masker(secrets))
+    verdict = agent.read(outcome, place)
     if verdict.failure is not None:
         with suppress(GitFailed):  # the attempt failed already; its work is kept where it can be
-            return Left(verdict.usage, verdict.failure, _capture(space, folder))
+            tree, leak = _capture(entry, space, folder, secrets)
+            return Left(verdict.usage, leak or verdict.failure, tree)
         return Left(verdict.usage, verdict.failure)
-    tree = _capture(space, folder)
+    tree, leak = _capture(entry, space, folder, secrets)
+    if leak is not None:
+        return Left(verdict.usage, leak)
     if tree is None and not entry.task.allow_empty:
         return Left(
             verdict.usage,
@@ -101,24 +135,26 @@ def _told(manifest: Manifest, entry: BatchEntry, place: agents.Place) -> dict[st
     }
 
 
-def _masked(verdict: agents.Verdict, masker: Masker) -> agents.Verdict:
-    """The verdict without secrets in what will be kept and shown."""
-    usage, failure = verdict.usage, verdict.failure
-    if usage.summary:
-        usage = usage.model_copy(update={"summary": masker.text(usage.summary)})
-    if failure is not None:
-        masked = {"message": masker.text(failure.message), "log_tail": masker.text(failure.log_tail)}
-        failure = failure.model_copy(update=masked)
-    return agents.Verdict(failure, usage)
+def _capture(entry: BatchEntry, space: Workspace, folder: Path, secrets: Secrets) -> tuple[str | None, Failure | None]:
+    """The tree the agent left, packed beside the result; None if it is the base's own.
 
-
-def _capture(space: Workspace, folder: Path) -> str | None:
-    """The tree the agent left, packed beside the result; None if it is the base's own."""
+    Work that holds a secret is not packed: what lies in the result folder will be uploaded.
+    """
     tree = workspace.capture(space)
     if tree == workspace.base_tree(space):
-        return None
+        return None, None
+    if found := workspace.leak(space, tree, secrets):
+        return None, policy.leaked(entry.task, *found)
     workspace.write_pack(space, tree, folder / artifacts.PACK)
-    return tree
+    return tree, None
+
+
+def _mask(folder: Path, secrets: Secrets) -> None:
+    """Take the secrets out of the logs, which are uploaded with the result; a log is bounded, so it is read whole."""
+    for log in folder.glob("*.log") if secrets.needles else ():
+        said = log.read_bytes()
+        if (masked := secrets.masked(said)) != said:
+            log.write_bytes(masked)
 
 
 def _verify_task(entry: BatchEntry, space: Workspace, folder: Path, around: Surroundings) -> Failure | None:

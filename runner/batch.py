@@ -65,6 +65,7 @@ def freeze(
         protected=settings.protected,
         never=untouchable(plan, settings),
         limits=settings.limits,
+        scope=settings.scope,
         verify=settings.verify,
         verify_retries=settings.verify_retries,
         verify_timeout=settings.timeout,
@@ -139,6 +140,19 @@ def refuse_hopeless(
             )
     if problems:
         raise InvalidInput(problems)
+
+
+def may_be_refused(plan: Plan, progress: Progress, settings: Settings, tracked: Sequence[str]) -> list[str]:
+    """One sentence for every open task whose `files` match protected files that exist."""
+    never, told = untouchable(plan, settings), []
+    suspects = [path for path in tracked if patterns.matches((*settings.protected, *never), path)]
+    for task in plan.tasks:
+        if progress.standing(task, settings.max_attempts) is not Standing.OPEN:
+            continue
+        if met := policy.may_meet(task, suspects, settings.protected, never):
+            more = f" and {len(met) - 3} more" if len(met) > 3 else ""
+            told.append(f"{task.id} would be refused for changing {', '.join(met[:3])}{more}, which its files match")
+    return told
 
 
 def lacking(

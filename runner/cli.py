@@ -11,7 +11,7 @@ import os
 import posixpath
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -162,7 +162,8 @@ def check(where: str, /, as_json: bool, **flags: Any) -> int:
     except InvalidInput as error:  # told after what was understood, which helps to mend it
         problems = error.problems
     found = _views(snapshot, settings)
-    notes = [*_remarks(snapshot, settings), *aloud]
+    tracked = repo.paths("HEAD") if repo.commit("HEAD") else []
+    notes = [*_remarks(snapshot, settings, tracked), *aloud]
     if as_json:
         click.echo(pictures.understood(snapshot.plan, found, snapshot.graph, notes, problems))
     else:
@@ -568,10 +569,14 @@ def merge(
     from runner import actions, actions_io
     from runner.github_api import GitHub
     from runner.gitremote import Remote
+    from runner.leaks import Secrets
+    from runner.models import secret_names
 
     context, machine = actions_io.read_context(os.environ), actions_io.Machine(os.environ, sys.stdout)
     frozen, handed = actions.read_manifest(manifest, manifest_digest), actions.round_state(state, context)
     repo = _repository(where)
+    # The same values that the legs had, to look for them once more: a leg's machine was the agent's.
+    secrets = Secrets.of(actions.agent_environment(os.environ, machine), secret_names(frozen))
     job = actions.MergeJob(
         repo,
         frozen,
@@ -581,7 +586,7 @@ def merge(
         GitHub(context.token, context.repository, context.api_url),
         context,
         machine,
-        actions.MergeOptions(verdict, task_result, commit_via, last),
+        actions.MergeOptions(verdict, task_result, commit_via, last, secrets),
     )
     return job()
 
@@ -709,7 +714,7 @@ def _waits(branch: str) -> str:
     return f"finished work waits on {branch}; take it:  git merge --ff-only {branch}"
 
 
-def _remarks(snapshot: Snapshot, settings: Settings) -> list[str]:
+def _remarks(snapshot: Snapshot, settings: Settings, tracked: Sequence[str]) -> list[str]:
     """What a user should know of the plan though it is no mistake; not of tasks that came finished."""
     from runner import batch
     from runner.models import Status
@@ -726,6 +731,7 @@ def _remarks(snapshot: Snapshot, settings: Settings) -> list[str]:
         f"{one} and {other} overlap in files and never share a batch"
         for one, other in batch.clashing(snapshot.plan.model_copy(update={"tasks": tasks}), snapshot.graph.related)
     ]
+    lines += batch.may_be_refused(snapshot.plan, snapshot.progress, settings, tracked)
     if settings.parallel is False and len(snapshot.plan.tasks) > 1:
         lines.append("parallel is false: one task at a time; set  parallel: true  or give --parallel")
     return lines

@@ -61,6 +61,7 @@ class Settings(Written):
     prompt_template: str | None = None
     protected: tuple[str, ...] = PROTECTED
     limits: Limits = Limits()
+    scope: Literal["fail", "warn"] = "fail"
     branch: str | None = None
     progress: str = ".fanin/progress.json"
 

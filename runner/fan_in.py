@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
-from runner import artifacts, policy, progress
+from runner import artifacts, leaks, packs, policy, progress
 from runner.errors import EnvironmentBroken, FaninError, GitFailed, VerdictOutdated
 from runner.gitrepo import Conflict, Quarantine, Repository
 from runner.merge import Candidate, Landed, Merged, message, unite
@@ -23,12 +23,14 @@ _MAX_CHANGED, _MAX_LINE = 20, 200  # they travel in the progress file
 
 Verify = Callable[[str, Path], Failure | None]  # (commit, folder of its new objects) → why it is red, or None
 
+_TREES_MAY_TAKE = 64 * 2**20  # bytes of an expanded pack beyond what files may have
+
 
 @dataclass(frozen=True)
 class FanIn:
     """What a fan-in made of a batch: commits on top of `head` (oldest first, none if there is nothing to record),
     the tasks that are in them, the failures, where work that is not in them is kept (task id → ref), and what the
-    branch says after it; `results` are those that could be read.
+    branch says after it; `results` are those that could be read, `warnings` what a person should look at.
     """
 
     head: str
@@ -38,6 +40,7 @@ class FanIn:
     kept: Mapping[str, str] = field(default_factory=dict)
     after: Snapshot | None = None
     results: tuple[Result, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def tip(self) -> str:
@@ -47,7 +50,16 @@ class FanIn:
 class Desk:
     """The fan-in of one batch in one quarantine; implements `merge.Trees`."""
 
-    def __init__(self, repo: Repository, quarantine: Quarantine, manifest: Manifest, snapshot: Snapshot) -> None:
+    def __init__(
+        self,
+        repo: Repository,
+        quarantine: Quarantine,
+        manifest: Manifest,
+        snapshot: Snapshot,
+        secrets: leaks.Secrets = leaks.NONE,
+    ) -> None:
+        self.secrets = secrets
+        self.warnings: list[str] = []
         self.repo, self.quarantine, self.manifest = repo, quarantine, manifest
         self.snapshot = replace(snapshot, progress=_with_grants(snapshot, manifest))
         self.base_tree, self.head_tree = repo.tree(manifest.base), repo.tree(snapshot.commit)
@@ -75,7 +87,8 @@ class Desk:
             if isinstance(outcome, Candidate):
                 candidates.append(outcome)
             elif outcome is not None:
-                failed[reading.entry.task.id] = outcome
+                words = {name: self.secrets.masked_text(getattr(outcome, name)) for name in ("message", "log_tail")}
+                failed[reading.entry.task.id] = outcome.model_copy(update=words)
         return candidates, failed
 
     def _admit_one(self, reading: artifacts.Reading, missing: Failure | None) -> Candidate | Failure | None:
@@ -102,13 +115,23 @@ class Desk:
             limits=self.manifest.limits,
             spellings=self.spellings,
             filtered=self.repo.filtered(self.base_tree, [change.path for change in found]),
+            scope=self.manifest.scope,
+            warned=self.warnings,
         )
-        return refusal or Candidate(entry, tree, found)
+        return refusal or self._leak(reading, found) or Candidate(entry, tree, found)
+
+    def _leak(self, reading: artifacts.Reading, found: Sequence[policy.Change]) -> Failure | None:
+        """The leg has searched already; the machine it ran on was the agent's."""
+        task, summary = reading.entry.task, _summary(reading.result)
+        if summary and (name := self.secrets.found_in_text(summary)):
+            return policy.leaked(task, "the agent's report", name)
+        where = self.repo.leak(found, self.secrets, self.quarantine.env)
+        return policy.leaked(task, *where) if where else None
 
     @cached_property
     def spellings(self) -> policy.Spellings:
-        """The names in the base, and then of all that was let in: read once, since a tree may hold many."""
-        return policy.Spellings(self.repo.paths(self.base_tree))
+        """The names in the head, and then of all that was let in: read once, since a tree may hold many."""
+        return policy.Spellings(self.repo.paths(self.head_tree))
 
     def _import(self, reading: artifacts.Reading) -> Failure | None:
         """Bring the result's objects into the quarantine; why that cannot be."""
@@ -118,6 +141,11 @@ class Desk:
         if size > 4 * limit + 2**20:
             told = f"a change of {size:,} bytes, far more than limits.size = {limit:,}; it is kept in {reading.pack}"
             return Failure(kind=FailureKind.POLICY, message=f"{reading.entry.task.id} left {told}")
+        try:
+            with reading.pack.open("rb") as stream:  # before git expands it
+                packs.expanded_size(stream, 8 * limit + _TREES_MAY_TAKE, len(reading.result.tree) // 2)
+        except packs.PackRefused as error:
+            return Failure(kind=FailureKind.CORRUPT, message=f"the pack is refused: {error}; it is {reading.pack}")
         try:
             self.repo.index_pack(reading.pack, self.quarantine, size + 1)
         except GitFailed as error:
@@ -262,6 +290,8 @@ class Desk:
         kept = {}
         for reading in readings:
             task_id, result = reading.entry.task.id, reading.result
+            if self._holds_secret(reading):
+                continue  # what is kept is pushed with the rest sooner or later
             if task_id in failed and result and result.tree and self.repo.is_tree(result.tree, self.quarantine.env):
                 kept[task_id] = self._commit(
                     result.tree,
@@ -270,6 +300,14 @@ class Desk:
                     self.manifest.base,
                 )
         return kept
+
+    def _holds_secret(self, reading: artifacts.Reading) -> bool:
+        result = reading.result
+        if not self.secrets.needles or result is None or result.tree is None:
+            return False
+        env = self.quarantine.env
+        known = self.repo.is_tree(result.tree, env)
+        return known and self.repo.leak(self.changes(self.base_tree, result.tree), self.secrets, env) is not None
 
     def folder(self, task_id: str) -> str:
         return next(entry.folder for entry in self.manifest.entries if entry.task.id == task_id)

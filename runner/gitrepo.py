@@ -22,8 +22,9 @@ import git
 
 from runner import durable
 from runner.errors import EnvironmentBroken, GitFailed, UsageProblem
+from runner.leaks import Secrets
 from runner.policy import EXECUTABLE, GITLINK, REGULAR, SYMLINK, Change
-from runner.workspace import AUTHOR, Origin, alternates
+from runner.workspace import AUTHOR, Origin, alternates, leak_in_blobs
 
 _CONFIG = (
     "core.hooksPath=/dev/null",
@@ -189,6 +190,11 @@ class Repository:
         ).splitlines()
         return frozenset(line.split(".", 1)[1].rpartition(".")[0] for line in lines)
 
+    def changed_paths(self, old: str, new: str) -> list[str]:
+        """Paths that differ from `old` to `new`, renames as both their paths."""
+        out = self._run(["diff-tree", "-r", "-z", "--no-renames", "--name-only", old, new])
+        return [os.fsdecode(path) for path in out.split(b"\0") if path]
+
     def dirty_paths(self, where: Path | None = None) -> list[str]:
         """Tracked paths whose content, mode or stage differs from HEAD; submodules' own dirt left aside."""
         there = ["-C", str(where)] if where else []
@@ -201,7 +207,8 @@ class Repository:
                 "--untracked-files=no",
                 "--ignore-submodules=dirty",
                 "--no-renames",
-            ]
+            ],
+            env={"GIT_OPTIONAL_LOCKS": "0"},  # a git that dies here (a full disk) would leave index.lock
         )
         return [os.fsdecode(line[3:]) for line in out.split(b"\0") if line]
 
@@ -270,6 +277,15 @@ class Repository:
         rows = [row.split("\t", 2) for row in os.fsdecode(out).split("\0") if row]
         return [f"{path} +{added} -{removed}" for added, removed, path in rows]
 
+    def leak(self, changes: Sequence[Change], secrets: Secrets, env: Mapping[str, str]) -> tuple[str, str] | None:
+        """(path, secret's name) of the first new file or new path that holds a secret; read in pieces."""
+        paths = {change.new[1]: change.path for change in changes if change.new and change.new[0] != GITLINK}
+        where = {"GIT_DIR": str(self.git_dir.resolve()), **env}
+        named = (
+            (change.path, name) for change in changes if change.new and (name := secrets.found_in_text(change.path))
+        )
+        return next(named, None) or leak_in_blobs(paths, secrets, self.root, where)
+
     def write_tree(self, base: str, changes: Mapping[str, tuple[str, str] | None], env: Mapping[str, str]) -> str:
         """The tree that is `base` with each path set to (mode, object id), or removed where None."""
         base_tree = self.tree(base, env)
@@ -319,7 +335,7 @@ class Repository:
 
     def commit_tree(self, tree: str, parents: Sequence[str], message: str, env: Mapping[str, str]) -> str:
         """A commit in the user's name where one is configured, in fanin's own otherwise."""
-        return self._commit_tree(tree, parents, message, {**env, **self._identity()})
+        return self._commit_tree(tree, parents, message, {**env, **self._identity})
 
     def adopt(self, quarantine: Quarantine, tips: Sequence[str], known: Sequence[str]) -> None:
         """Move what the tips reach, and the known commits or trees do not, into the repository's own objects."""
@@ -448,6 +464,7 @@ class Repository:
         folder.mkdir(exist_ok=True)
         return folder
 
+    @cached_property
     def _identity(self) -> dict[str, str]:
         """Fanin's own name where the user has configured none."""
         known = all(

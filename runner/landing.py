@@ -16,7 +16,8 @@ from runner.errors import EnvironmentBroken, Interrupted, UsageProblem
 from runner.fan_in import FanIn, Verify
 from runner.gitrepo import Repository
 from runner.journal import Journal, Waiting
-from runner.models import Failure, Manifest
+from runner.leaks import Secrets
+from runner.models import Failure, Manifest, secret_names
 
 TRIES = 20  # a person who commits meanwhile moves the branch; each try merges on the new head
 
@@ -51,7 +52,14 @@ class Lander:
 
         for _ in range(TRIES):
             head = self.head()
-            fan_in = pipeline.merge_batch(self.repo, manifest, results, head, verify=self.verify(manifest, scratch))
+            fan_in = pipeline.merge_batch(
+                self.repo,
+                manifest,
+                results,
+                head,
+                verify=self.verify(manifest, scratch),
+                secrets=self.secrets(manifest),
+            )
             if not fan_in.commits or self.land(head, fan_in.tip, manifest.run):
                 return fan_in
         raise self.restless()
@@ -69,6 +77,10 @@ class Lander:
             f"{self.branch} moved {TRIES} times while the batch was merged",
             "the results are kept; run again when the branch is quiet",
         )
+
+    def secrets(self, manifest: Manifest) -> Secrets:
+        """What must not be in the work of the batch's agents."""
+        return Secrets.of(self.around.environ, secret_names(manifest))
 
     def verify(self, manifest: Manifest, scratch: Path) -> Verify | None:
         """How a merged tree of the batch is verified; None if it is not."""

@@ -243,6 +243,8 @@ class LocalRun:
         self.journal.record("fanned-in", run=manifest.run, round=manifest.round)
         self.repo.delete_ref(f"{BASE}/{manifest.batch}")
         self.listener.fanned_in(manifest, fan_in)
+        for warning in fan_in.warnings:
+            self.listener.note(f"warning: {warning}")
         return self._settle(manifest, fan_in, moved=fan_in.head != manifest.base)
 
     def _settle(self, manifest: Manifest, fan_in: FanIn, *, moved: bool) -> str | None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import re
 from collections.abc import Iterable
-from urllib.parse import quote, quote_plus
 
-SHORTEST = 8  # a shorter value is a word like "true", and masking it would eat the log
+from runner.leaks import SHORTEST, spellings
+
 MASK = "***"
 
 
@@ -47,19 +46,6 @@ def forms(secret: str) -> set[str]:
     if len(secret) < SHORTEST:
         return set()
     lines = [line for line in secret.splitlines() if len(line) >= SHORTEST]  # a log breaks a key's lines apart
-    plain = {secret, *lines, quote(secret, safe=""), quote_plus(secret, safe="")}
-    plain |= {json.dumps(secret, ensure_ascii=ascii_only)[1:-1] for ascii_only in (True, False)}
-    return {form for form in plain | _base64(secret) if len(form) >= SHORTEST}
-
-
-def _base64(secret: str) -> set[str]:
-    """The characters of a base64 text that depend on the secret alone, wherever in the encoded text it begins."""
-    data = secret.encode("utf-8", "surrogateescape")
-    found = set()
-    for before in range(3):
-        whole = base64.b64encode(b"\0" * before + data).decode().rstrip("=")
-        inner = whole[(before * 8 + 5) // 6 :]
-        if (before + len(data)) % 3:
-            inner = inner[:-1]  # its last bits are those of what follows
-        found |= {inner, inner.translate(str.maketrans("+/", "-_"))}
-    return found
+    plain = {secret, *lines, *(json.dumps(secret, ensure_ascii=ascii_only)[1:-1] for ascii_only in (True, False))}
+    coded = {needle.decode("utf-8", "surrogateescape") for needle in spellings(secret)}
+    return {form for form in plain | coded if len(form) >= SHORTEST}

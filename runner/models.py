@@ -385,6 +385,7 @@ class Manifest(Document):
     protected: tuple[str, ...]
     never: tuple[str, ...]
     limits: Limits
+    scope: Literal["fail", "warn"] = "fail"
     verify: str | None = None
     verify_retries: int = 1
     verify_timeout: float = 1800.0
@@ -400,6 +401,11 @@ class Manifest(Document):
     @property
     def digest(self) -> str:
         return digest_of(self.model_dump(mode="json"))
+
+
+def secret_names(manifest: Manifest) -> tuple[str, ...]:
+    """The variables that an agent of the batch may see."""
+    return tuple(dict.fromkeys(name for entry in manifest.entries for name in entry.agent.env))
 
 
 class Result(Document):

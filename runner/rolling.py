@@ -106,7 +106,12 @@ class Rolling:
         """Merge one result onto the run's head; from then on its dependents may start."""
         results = self.journal.round_folder(manifest.run, manifest.round) / "results"
         fan_in = pipeline.merge_batch(
-            self.repo, manifest, results, self.snapshot.commit, verify=self.lander.verify(manifest, scratch)
+            self.repo,
+            manifest,
+            results,
+            self.snapshot.commit,
+            verify=self.lander.verify(manifest, scratch),
+            secrets=self.lander.secrets(manifest),
         )
         if fan_in.commits:
             self._move_to(fan_in.after)
@@ -145,7 +150,8 @@ class Rolling:
         again, tip = [], head
         for one in self.accepted:
             results = self.journal.round_folder(one.manifest.run, one.manifest.round) / "results"
-            fan_in = pipeline.merge_batch(self.repo, one.manifest, results, tip)
+            secrets = self.lander.secrets(one.manifest)
+            fan_in = pipeline.merge_batch(self.repo, one.manifest, results, tip, secrets=secrets)
             again.append(Accepted(one.manifest, fan_in))
             tip = fan_in.tip
         self.flushed, self.accepted = head, again

@@ -27,6 +27,7 @@ def test_the_defaults_are_those_of_the_design() -> None:
         "agent": None,
         "prompt_template": None,
         "limits": {"files": 100, "size": 4 * 2**20, "max_cost_usd": None, "max_rounds": 100},
+        "scope": "fail",
         "branch": None,
         "progress": ".fanin/progress.json",
     }

@@ -22,10 +22,12 @@ CORE: dict[str, set[str]] = {
     "errors": set(),
     "patterns": set(),
     "verify": set(),
-    "masking": set(),
+    "masking": {"leaks"},
     "yamldoc": {"errors"},
     "jsondoc": {"errors"},
     "validation": {"errors", "patterns"},
+    "leaks": set(),
+    "packs": set(),
     "policy": {"models", "patterns"},
     "merge": {"models", "policy"},
     "progress": {"models", "errors"},
@@ -42,30 +44,38 @@ CORE: dict[str, set[str]] = {
 EDGES: dict[str, set[str]] = {
     "durable": set(),
     "process": {"errors", "masking"},
-    "workspace": {"errors", "durable"},
+    "workspace": {"errors", "durable", "leaks"},
     "agents": {"models", "errors", "process"},
     "artifacts": {"models", "errors", "durable"},
     "journal": {"models", "errors", "artifacts", "durable"},
-    "gitrepo": {
-        "errors",
-        "durable",
-        "policy",
-        "workspace",
-    },  # policy.Change and workspace.Origin are the words it answers in
+    # policy.Change and workspace.Origin are the words it answers in
+    "gitrepo": {"errors", "durable", "leaks", "policy", "workspace"},
     "gitremote": {"errors", "durable", "gitrepo"},
     "github_api": {"models", "errors"},
     "actions_io": {"models", "errors"},
 }
-ATTEMPT = {"models", "errors", "agents", "artifacts", "masking", "process", "workspace"}
+ATTEMPT = {"models", "errors", "leaks", "policy", "agents", "artifacts", "masking", "process", "workspace"}
 SNAPSHOT = {"models", "errors", "agents", "graph", "progress", "sources", "validation", "gitrepo"}
-FAN_IN = {"models", "errors", "artifacts", "gitrepo", "merge", "policy", "progress", "snapshot", "verify"}
+FAN_IN = {
+    "models",
+    "errors",
+    "artifacts",
+    "gitrepo",
+    "leaks",
+    "merge",
+    "packs",
+    "policy",
+    "progress",
+    "snapshot",
+    "verify",
+}
 PIPELINE = {*CORE, "artifacts", "workspace", "attempt", "snapshot", "fan_in"}
 DOORS: dict[str, set[str]] = {
     "attempt": ATTEMPT,
     "snapshot": SNAPSHOT,
     "fan_in": FAN_IN,
     "pipeline": PIPELINE,
-    "landing": {"models", "errors", "config", "attempt", "fan_in", "pipeline", "gitrepo", "journal"},
+    "landing": {"models", "errors", "config", "leaks", "attempt", "fan_in", "pipeline", "gitrepo", "journal"},
     "rolling": {
         "models",
         "errors",
@@ -74,6 +84,7 @@ DOORS: dict[str, set[str]] = {
         "gitrepo",
         "journal",
         "landing",
+        "leaks",
         "merge",
         "pipeline",
         "snapshot",
