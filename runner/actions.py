@@ -21,7 +21,7 @@ from pydantic import Field, ValidationError
 from runner import artifacts, durable, pipeline
 from runner.actions_io import Context, Machine
 from runner.attempt import Surroundings
-from runner.budget import Budget
+from runner.budget import Budget, Tally
 from runner.errors import (
     EXIT_DONE,
     EXIT_TASKS_FAILED,
@@ -579,6 +579,7 @@ class MergeJob:
             fan_in.failed,
             self.context.run_url,
             landed.note,
+            f"{Tally().plus(fan_in.results).told()}; the run so far: ${following.spent_usd:.2f}",
         )
         self.machine.summary(summary.round_summary(found, done))
         for task_id, failure in fan_in.failed.items():

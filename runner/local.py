@@ -15,7 +15,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
@@ -24,7 +24,7 @@ from typing import Protocol
 from runner import agents, artifacts, batch, pipeline, process
 from runner.agents.surroundings import lacks
 from runner.attempt import Surroundings
-from runner.budget import Budget
+from runner.budget import Budget, Tally
 from runner.config import Settings
 from runner.errors import Interrupted, InvalidInput
 from runner.fan_in import FanIn
@@ -60,13 +60,14 @@ class Ended:
     """How a run ended: what the branch says now, on which branch the work is, and the run's id.
 
     `waiting` is the branch where work waits that could not reach its own; `unfinished` says why the run stopped
-    although tasks are ready.
+    although tasks are ready. `used` is what the attempts reported.
     """
 
     snapshot: Snapshot
     branch: str
     run: str
     waiting: str | None = None
+    used: Tally = field(default_factory=Tally)
     unfinished: str | None = None
 
 
@@ -80,6 +81,7 @@ class LocalRun:
         self.run = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
         self._around = Surroundings(environ, self.cancel)
         self._budget = Budget(settings.limits.max_cost_usd)
+        self._used = Tally()
         self._pace = Pace.full(settings.slots)
         self._lander = Lander(repo, self.journal, settings, self._around, listener, "")
 
@@ -133,7 +135,9 @@ class LocalRun:
         else:
             stopped = f"limits.max_rounds = {limit} rounds are done"
         waiting = self.journal.state().waiting
-        return Ended(self._snapshot(), self._lander.branch, self.run, waiting.on if waiting else None, stopped)
+        return Ended(
+            self._snapshot(), self._lander.branch, self.run, waiting.on if waiting else None, self._used, stopped
+        )
 
     def _snapshot(self) -> Snapshot:
         return read_snapshot(self.repo, self._lander.head(), self.settings.plan, self.settings.progress)
@@ -215,6 +219,7 @@ class LocalRun:
         self.journal.record("fanned-in", run=manifest.run, round=manifest.round)
         self.repo.delete_ref(f"{BASE}/{manifest.batch}")
         self._budget = self._budget.after(manifest, fan_in.results)
+        self._used = self._used.plus(fan_in.results)
         self.listener.fanned_in(manifest, fan_in)
         counted = any(failure.counted for failure in fan_in.failed.values())
         progressed = bool(fan_in.landed) or counted or fan_in.head != manifest.base

@@ -62,7 +62,7 @@ DOORS: dict[str, set[str]] = {
     "landing": {"models", "errors", "config", "attempt", "fan_in", "pipeline", "gitrepo", "journal"},
     "local": {*PIPELINE, *EDGES, "pipeline", "landing"},
     "actions": {*PIPELINE, *EDGES, "pipeline"},
-    "console": {"models", "config", "pictures", "fan_in", "snapshot"},
+    "console": {"models", "budget", "config", "pictures", "fan_in", "snapshot"},
     "starter": set(),
     "demo": set(),
     "demo_agent": set(),
