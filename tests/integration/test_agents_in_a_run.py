@@ -236,6 +236,18 @@ def test_a_leg_on_actions_gives_a_preset_no_token_and_a_home_of_its_own(jobs: Jo
     assert AGENT.exists()
 
 
+def test_a_leg_without_the_program_or_the_key_costs_no_attempt(jobs: Jobs) -> None:
+    jobs.project.plan([{"id": "T1"}], agent="codex")
+    jobs.publish()
+    jobs.environ = {"GITHUB_ACTIONS": "true", "OPENAI_API_KEY": "", "CODEX_API_KEY": "", "PATH": "/usr/bin:/bin"}
+    chosen = jobs.next()
+    leg = jobs.tasks(chosen)["T1"]
+    assert "not_ready" in leg.log
+    assert "npm install -g @openai/codex" in leg.log
+    merged = jobs.merge(chosen)
+    assert (merged.outputs["again"], merged.outputs["commit"]) == ("false", "")
+
+
 @pytest.mark.parametrize(
     ("path", "written"),
     [
