@@ -21,7 +21,7 @@ from pydantic import Field, ValidationError
 from runner import artifacts, durable, pipeline, summary
 from runner.actions_io import Context, Machine
 from runner.attempt import Surroundings
-from runner.budget import Budget
+from runner.budget import Budget, Tally
 from runner.errors import (
     EXIT_DONE,
     EXIT_TASKS_FAILED,
@@ -600,6 +600,7 @@ class MergeJob:
             fan_in.failed,
             self.context.run_url,
             landed.note,
+            f"{Tally().plus(fan_in.results).told()}; the run so far: ${following.spent_usd:.2f}",
         )
         self.machine.summary(summary.round_summary(found, done))
         for warning in fan_in.warnings:

@@ -13,7 +13,7 @@ from pathlib import Path
 from runner import agents, artifacts, policy, process, workspace
 from runner.agents import prompt
 from runner.agents.outcome import ended_badly
-from runner.agents.surroundings import environment_for, key_of, make_home, secrets_of
+from runner.agents.surroundings import environment_for, lacks, make_home, secrets_of
 from runner.errors import GitFailed
 from runner.leaks import Secrets
 from runner.masking import Masker
@@ -83,9 +83,10 @@ def _act(
 ) -> Left:
     """Run the agent and capture what it left. EnvironmentBroken or GitFailed if the machine does not do its part."""
     agent, settings, place = agents.agent_for(entry.agent), entry.agent, agents.Place(space.folder)
-    if key_of(agent, settings, around.environ) is None:
-        told = f"no key for {agent.name}: none of {', '.join(agent.traits.keys)} is set; nothing was started"
-        return Left(Usage(), Failure(kind=FailureKind.NOT_READY, message=told))
+    # A leg on Actions is the first place where it can be seen; locally the run has refused to start.
+    if lacking := lacks(agent, settings, around.environ, lambda name: _found(name, around.environ)):
+        told = "; ".join(f"{what} ({remedy})" for what, remedy in lacking)
+        return Left(Usage(), Failure(kind=FailureKind.NOT_READY, message=f"nothing was started: {told}"))
     call = agent.build(entry, place)
     place.prompt.write_text(prompt.render(entry, manifest.prompt_template), encoding="utf-8")
     make_home(agent, settings, call, place, around.environ)
@@ -122,6 +123,10 @@ def _act(
             ),
         )
     return Left(verdict.usage, _verify_task(entry, space, folder, around), tree)
+
+
+def _found(name: str, environ: Mapping[str, str]) -> str | None:
+    return shutil.which(name, path=environ.get("PATH"))
 
 
 def _told(manifest: Manifest, entry: BatchEntry, place: agents.Place) -> dict[str, str]:

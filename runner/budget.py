@@ -57,5 +57,34 @@ class Budget:
         return replace(self, spent=spent, dearest=dearest)
 
 
+@dataclass(frozen=True)
+class Tally:
+    """What attempts reported to have used, in a batch or a run; `untold` of them did not say what they cost."""
+
+    attempts: int = 0
+    usd: float = 0.0
+    tokens: int = 0
+    untold: int = 0
+
+    def plus(self, results: Iterable[Result]) -> Tally:
+        used = [result.usage for result in results if not _never_began(result)]
+        return Tally(
+            self.attempts + len(used),
+            self.usd + sum(one.cost_usd or 0.0 for one in used),
+            self.tokens + sum(one.tokens or 0 for one in used),
+            self.untold + sum(one.cost_usd is None for one in used),
+        )
+
+    def told(self) -> str:
+        """A short line; the cost is unknown, and never 0, where nobody told one."""
+        if self.untold == self.attempts:
+            cost = "cost unknown"
+        else:
+            cost = (f"${self.usd:.4f}" if 0 < self.usd < 0.1 else f"${self.usd:.2f}") + (
+                f" and what {self.untold} of {self.attempts} did not say" if self.untold else ""
+            )
+        return f"{cost}, {self.tokens:,} tokens" if self.tokens else cost
+
+
 def _never_began(result: Result) -> bool:
     return result.failure is not None and result.failure.kind is FailureKind.NOT_READY

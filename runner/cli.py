@@ -130,6 +130,8 @@ def run(where: str, /, **flags: Any) -> int:
     with RunView(console) as view:
         ended = LocalRun(repo, settings, os.environ, view)()
     code = _tell_end(console, _views(ended.snapshot, settings))
+    if ended.used.attempts:
+        console.print(f"used: {ended.used.told()}", markup=False)
     for line in (ended.waiting and _waits(ended.waiting), ended.unfinished and f"stopped: {ended.unfinished}"):
         if line:
             console.print(line, style="yellow", markup=False, soft_wrap=True)

@@ -267,7 +267,7 @@ class Desk:
         if result.tree is None:
             return []
         lines = self.repo.diffstat(self.base_tree, result.tree, self.quarantine.env)
-        shown = [clean(line)[:_MAX_LINE] for line in lines[:_MAX_CHANGED]]
+        shown = [clean(line).replace("\n", " ")[:_MAX_LINE] for line in lines[:_MAX_CHANGED]]
         return [*shown, f"… and {len(lines) - len(shown)} more"] if len(shown) < len(lines) else shown
 
     def held(

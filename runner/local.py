@@ -15,7 +15,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
@@ -24,7 +24,7 @@ from typing import Any, Protocol
 from runner import agents, artifacts, batch, pipeline, process, rolling
 from runner.agents.surroundings import lacks
 from runner.attempt import Surroundings
-from runner.budget import Budget
+from runner.budget import Budget, Tally
 from runner.config import Settings
 from runner.errors import Interrupted, InvalidInput
 from runner.fan_in import FanIn
@@ -59,13 +59,14 @@ class Ended:
     """How a run ended: what the branch says now, on which branch the work is, and the run's id.
 
     `waiting` is the branch where work waits that could not reach its own; `unfinished` says why the run stopped
-    although tasks are ready.
+    although tasks are ready. `used` is what the attempts reported.
     """
 
     snapshot: Snapshot
     branch: str
     run: str
     waiting: str | None = None
+    used: Tally = field(default_factory=Tally)
     unfinished: str | None = None
 
 
@@ -79,6 +80,7 @@ class LocalRun:
         self.run = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
         self._around = Surroundings(environ, self.cancel)
         self._budget = Budget(settings.limits.max_cost_usd)
+        self._used = Tally()
         self._pace = Pace.full(settings.slots)
         self._lander = Lander(repo, self.journal, settings, self._around, listener, "")
 
@@ -158,7 +160,9 @@ class LocalRun:
 
     def _ended(self, stopped: str | None) -> Ended:
         waiting = self.journal.state().waiting
-        return Ended(self._snapshot(), self._lander.branch, self.run, waiting.on if waiting else None, stopped or None)
+        return Ended(
+            self._snapshot(), self._lander.branch, self.run, waiting.on if waiting else None, self._used, stopped
+        )
 
     def _snapshot(self) -> Snapshot:
         return read_snapshot(self.repo, self._lander.head(), self.settings.plan, self.settings.progress)
@@ -250,6 +254,7 @@ class LocalRun:
     def _settle(self, manifest: Manifest, fan_in: FanIn, *, moved: bool) -> str | None:
         """Count what a batch cost and whether the model refused us; why it is not worth going on, or None."""
         self._budget = self._budget.after(manifest, fan_in.results)
+        self._used = self._used.plus(fan_in.results)
         counted = any(failure.counted for failure in fan_in.failed.values())
         progressed = bool(fan_in.landed) or counted or moved
         limited = any(failure.kind is FailureKind.RATE_LIMIT for failure in fan_in.failed.values())

@@ -256,10 +256,15 @@ def _borrow(origin: Origin, git_dir: Path) -> None:
 
 
 def alternates(folders: Sequence[Path]) -> bytes:
-    """The content of `objects/info/alternates`, each path C-quoted so that any name is taken as it is."""
+    """The content of `objects/info/alternates`, a path C-quoted where it must be to be taken as it is.
+
+    Only there: gitdb, which GitPython and so aider read repositories with, knows no quotes in this file.
+    """
 
     def quoted(path: Path) -> bytes:
         plain = os.fsencode(path)
+        if plain.startswith(b"/") and all(32 <= byte < 127 and byte not in b'"\\' for byte in plain):
+            return plain + b"\n"
         return (
             b'"'
             + b"".join(

@@ -38,10 +38,11 @@ class Aider:
         argv += ["--no-stream", "--no-check-update", "--no-show-release-notes", "--analytics-disable"]
         # Nothing of its own in the checkout: it would be captured, and .aider* is protected.
         argv += ["--no-gitignore", "--map-tokens", "0", "--no-detect-urls", "--no-suggest-shell-commands"]
+        argv += ["--no-show-model-warnings"]
         for option in ("--chat-history-file", "--input-history-file", "--llm-history-file"):
             argv += [option, str(place.folder / f"aider{option.removesuffix('-file')}")]
         argv += ["--model", agent.model] if agent.model else []
-        return Call([*argv, *agent.args, *_existing(entry, place)])
+        return Call([*argv, *agent.args, *_existing(entry, place)], env={"LITELLM_LOCAL_MODEL_COST_MAP": "True"})
 
     def read(self, outcome: Outcome, place: Place) -> Verdict:
         found = list(_SPENT.finditer(outcome.tail))

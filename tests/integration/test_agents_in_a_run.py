@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from runner import pace
+from runner import pace, workspace
 from runner.errors import InvalidInput
 from tests.integration.jobs import Jobs
 from tests.integration.project import AGENT, Project, Quiet, most_at_once
@@ -234,3 +234,30 @@ def test_a_leg_on_actions_gives_a_preset_no_token_and_a_home_of_its_own(jobs: Jo
     assert seen["HOME"].endswith("/home")
     assert seen["CLAUDE_CONFIG_DIR"] == seen["HOME"] + "/.claude"
     assert AGENT.exists()
+
+
+def test_a_leg_without_the_program_or_the_key_costs_no_attempt(jobs: Jobs) -> None:
+    jobs.project.plan([{"id": "T1"}], agent="codex")
+    jobs.publish()
+    jobs.environ = {"GITHUB_ACTIONS": "true", "OPENAI_API_KEY": "", "CODEX_API_KEY": "", "PATH": "/usr/bin:/bin"}
+    chosen = jobs.next()
+    leg = jobs.tasks(chosen)["T1"]
+    assert "not_ready" in leg.log
+    assert "npm install -g @openai/codex" in leg.log
+    merged = jobs.merge(chosen)
+    assert (merged.outputs["again"], merged.outputs["commit"]) == ("false", "")
+
+
+@pytest.mark.parametrize(
+    ("path", "written"),
+    [
+        ("/plain/objects", b"/plain/objects\n"),
+        ("/a b#c/objects", b"/a b#c/objects\n"),
+        ('/a"b', b'"/a\\042b"\n'),
+        ("/ä", b'"/\\303\\244"\n'),
+        ("/a\nb", b'"/a\\012b"\n'),
+    ],
+)
+def test_borrowed_objects_are_named_as_other_git_libraries_can_read_it(path: str, written: bytes) -> None:
+    """Regression: gitdb takes quotes in objects/info/alternates for a part of the path, and aider ended at once."""
+    assert workspace.alternates([Path(path)]) == written

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from runner.budget import Budget
+from runner.budget import Budget, Tally
 from runner.models import Failure, FailureKind, Result, Usage
 from tests.unit.make import entry, manifest, result, task
 
@@ -59,3 +59,18 @@ def test_what_never_began_costs_nothing() -> None:
     failure = Failure(kind=FailureKind.NOT_READY, message="no key")
     made, results = _batch(None, share=1.5, failure=failure)
     assert Budget(3.0).after(made, results).spent == 0  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("costs", "told"),
+    [
+        ((), "cost unknown"),
+        ((None, None), "cost unknown"),
+        ((0.5, 0.25), "$0.75"),
+        ((0.5, None), "$0.50 and what 1 of 2 did not say"),
+        ((0.0,), "$0.00"),
+    ],
+)
+def test_a_total_says_what_it_does_not_know(costs: tuple[float | None, ...], told: str) -> None:
+    _, results = _batch(*costs, share=1.0)
+    assert Tally().plus(results).told() == told

@@ -91,7 +91,7 @@ DOORS: dict[str, set[str]] = {
     },
     "local": {*PIPELINE, *EDGES, "pipeline", "landing", "rolling"},
     "actions": {*PIPELINE, *EDGES, "pipeline"},
-    "console": {"models", "config", "pictures", "fan_in", "snapshot"},
+    "console": {"models", "budget", "config", "pictures", "fan_in", "snapshot"},
     "starter": set(),
     "demo": set(),
     "demo_agent": set(),
