@@ -200,7 +200,7 @@ def test_every_line_calls_what_an_ordinary_machine_has(name: str, script: str) -
     ).stdout
     built_in = {line.split()[0] for line in kinds.splitlines() if line.split()[1:] in (["builtin"], ["keyword"])}
     assert called - built_in <= ORDINARY
-    for file in re.findall(r"\bbash (?:\"\$FANIN_SOURCE/)?([\w.][\w./-]+)", script):
+    for file in re.findall(r"\bbash (?:\"\$FANIN_HOME/)?([\w.][\w./-]+)", script):
         assert (ROOT / file).is_file(), file
 
 
@@ -466,7 +466,7 @@ def leg_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     where = tmp_path_factory.mktemp("leg") / "env"
     done = subprocess.run(
         ["bash", str(ROOT / ".github/actions/fanin/install.sh")],
-        env={**os.environ, "FANIN_SOURCE": str(ROOT), "FANIN_SET": "task", "FANIN_ENV": str(where)},
+        env={**os.environ, "FANIN_HOME": str(ROOT), "FANIN_SET": "task", "FANIN_ENV": str(where)},
         capture_output=True,
         text=True,
         check=False,
