@@ -214,7 +214,8 @@ def test_a_rate_limit_asks_for_another_round_of_fewer_jobs(jobs: Jobs) -> None:
 def test_a_leg_on_actions_gives_a_preset_no_token_and_a_home_of_its_own(jobs: Jobs, tmp_path: Path) -> None:
     tools = tmp_path / "bin"
     tools.mkdir()
-    script = '#!/bin/sh\nenv | sed s/key-of-the-job/the-key/ > seen\necho \'{"type": "result", "result": "done", "usage": {}}\'\n'
+    answer = '{"type": "result", "result": "done", "usage": {}}'
+    script = f"#!/bin/sh\nenv | sed s/key-of-the-job/the-key/ > seen\necho '{answer}'\n"
     (tools / "claude").write_text(script)
     (tools / "claude").chmod(0o755)
     jobs.project.plan([{"id": "T1"}], agent="claude")
