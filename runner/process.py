@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
 import selectors
 import signal
@@ -271,7 +272,12 @@ def end_group(child: subprocess.Popen[bytes]) -> None:
 
 
 def end_cookie(cookie: str) -> None:
-    """Kill every process that carries the cookie in its environment. Linux only: elsewhere the group must do."""
+    """Kill every process that carries the cookie in its environment. Linux only: elsewhere the group must do.
+
+    Nothing for a text that is no whole cookie: a crash may leave its file empty, and every agent's would begin with it.
+    """
+    if not re.fullmatch(r"[0-9a-f]{32}", cookie):
+        return
     needle = f"{COOKIE}={cookie}".encode()
     for environ in Path("/proc").glob("[0-9]*/environ"):
         with contextlib.suppress(OSError):

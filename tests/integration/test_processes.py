@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from runner import process
 from tests.integration.crashes import ROOT
 from tests.integration.project import Project
 from tests.integration.test_hostile import beside_good
@@ -28,6 +29,19 @@ if os.fork() == 0:
 os.wait()
 open("a", "w").write("x")
 """
+
+
+@pytest.mark.parametrize("torn", ["", "a", "0123456789abcdef"])
+def test_cookie_torn_by_a_crash_ends_nobody(torn: str) -> None:
+    other = subprocess.Popen(["sleep", "60"], env={"PATH": "/usr/bin:/bin", process.COOKIE: f"{torn:0<32}"})
+    try:
+        process.end_cookie(torn)
+        assert other.poll() is None
+        process.end_cookie(f"{torn:0<32}")
+        assert other.wait(10) == -9
+    finally:
+        other.kill()
+        other.wait()
 
 
 def alive(pattern: str) -> bool:
