@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from runner import patterns, policy
 from runner.config import FILE, Settings
@@ -24,13 +24,24 @@ def choose(ready: Sequence[Task], slots: int, heights: Mapping[str, float], runn
     Taken first: higher priority, then the longer way to the end of the plan, then the plan's own order.
     """
     place = {task.id: index for index, task in enumerate(ready)}
+    chosen = take(sorted(ready, key=lambda t: (*rank(t, heights), place[t.id])), slots, running)
+    return sorted(chosen, key=lambda t: place[t.id])
+
+
+def rank(task: Task, heights: Mapping[str, float]) -> tuple[float, float]:
+    """What is taken first has the smaller one: higher priority, then the longer way to the end of the plan."""
+    return -task.priority, -heights[task.id]
+
+
+def take(best_first: Iterable[Task], slots: int, running: Sequence[Task] = ()) -> list[Task]:
+    """The first `slots` of the tasks that overlap neither each other nor a running one. Looks no further than that."""
     chosen: list[Task] = []
-    for task in sorted(ready, key=lambda t: (-t.priority, -heights[t.id], place[t.id])):
-        if len(chosen) >= slots:
-            break
+    for task in best_first if slots > 0 else ():
         if not any(overlap(task, other) for other in (*chosen, *running)):
             chosen.append(task)
-    return sorted(chosen, key=lambda t: place[t.id])
+            if len(chosen) >= slots:
+                break
+    return chosen
 
 
 def freeze(

@@ -78,7 +78,7 @@ class Desk:
 
     def _admit_one(self, reading: artifacts.Reading, missing: Failure | None) -> Candidate | Failure | None:
         entry, result = reading.entry, reading.result
-        task = self.snapshot.plan.task(entry.task.id)
+        task = self.snapshot.graph.tasks.get(entry.task.id)
         if result and task and self.snapshot.progress.holds(task, result):
             return None  # a fan-in done twice
         if not reading.started and missing is None:
@@ -283,9 +283,9 @@ def _with_grants(snapshot: Snapshot, manifest: Manifest) -> Progress:
     Not for a task whose attempt is recorded already: a fan-in done twice must grant nothing twice.
     """
     attempts = {entry.task.id: entry.attempt for entry in manifest.entries}
-    known = snapshot.progress
-    for task in snapshot.plan.tasks:
-        if task.id in manifest.retry and known.record(task).attempts < attempts.get(task.id, 1_000_000):
+    known, asked = snapshot.progress, set(manifest.retry)
+    for task in snapshot.plan.tasks if asked else ():
+        if task.id in asked and known.record(task).attempts < attempts.get(task.id, 1_000_000):
             known = known.retried(task, manifest.max_attempts)
     return known
 

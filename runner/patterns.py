@@ -12,6 +12,9 @@ from functools import lru_cache
 
 from pathspec import GitIgnoreSpec
 
+# Names, stars for part of a name, and a `/**` or `/` at the end: nothing in it that git could refuse.
+_PLAINLY_VALID = re.compile(r"/?[\w.-]+(?:/[\w.-]*[\w.*-])*(?:/|/\*\*)?", re.ASCII)
+
 
 @lru_cache(maxsize=4096)
 def _spec(globs: tuple[str, ...]) -> GitIgnoreSpec:
@@ -22,6 +25,8 @@ def invalid(glob: str) -> str | None:
     """Why `glob` is no gitignore pattern, or None when it is one."""
     if not glob.strip() or glob.startswith("#"):
         return "it matches nothing"
+    if _PLAINLY_VALID.fullmatch(glob):  # most are; compiling each would cost more than reading the plan
+        return None
     try:
         _spec((glob,))
     except ValueError as error:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
-from runner import progress, sources
+from runner import collector, progress, sources
 from runner.errors import InvalidInput, Problem, UsageProblem
 from runner.gitrepo import Repository
 from runner.graph import TaskGraph
@@ -28,21 +29,29 @@ class Snapshot:
     def named(self, ids: Sequence[str]) -> list[Task]:
         """The tasks of these ids. UsageProblem, with the nearest spelling, for one that is not in the plan."""
         for task_id in ids:
-            if self.plan.task(task_id) is None:
+            if task_id not in self.graph.tasks:
                 guess = nearest(task_id, [task.id for task in self.plan.tasks])
                 raise UsageProblem(
                     f"there is no task {task_id} in {self.plan.path}",
                     f"did you mean {guess}?" if guess else "see  fanin status",
                 )
-        return [task for task in self.plan.tasks if task.id in ids]
+        wanted = set(ids)
+        return [task for task in self.plan.tasks if task.id in wanted] if wanted else []
 
 
 def read_snapshot(repo: Repository, commit: str, plan_path: str, progress_path: str) -> Snapshot:
     """The plan and progress in `commit`. InvalidInput with every located problem."""
-    plan = sources.load(plan_path, plan_text(repo, commit, plan_path))
-    graph = TaskGraph(plan.tasks, plan.path)
+    plan, graph = _understood(plan_path, plan_text(repo, commit, plan_path))
     text = repo.file(commit, progress_path)
     return Snapshot(commit, plan, graph, progress.parse(progress_path, _decode(progress_path, text), plan.path))
+
+
+@lru_cache(maxsize=2)
+def _understood(path: str, text: str) -> tuple[Plan, TaskGraph]:
+    """The plan and its graph: both never change, and a run reads the same text before and after every batch."""
+    with collector.paused():
+        plan = sources.load(path, text)
+        return plan, TaskGraph(plan.tasks, plan.path)
 
 
 def read_working_tree(root: Path, plan_path: str, progress_path: str) -> Snapshot:
@@ -64,10 +73,8 @@ def read_working_tree(root: Path, plan_path: str, progress_path: str) -> Snapsho
                 )
             ]
         )
-    plan = sources.load(plan_path, found)
-    return Snapshot(
-        "", plan, TaskGraph(plan.tasks, plan.path), progress.parse(progress_path, text(progress_path), plan.path)
-    )
+    plan, graph = _understood(plan_path, found)
+    return Snapshot("", plan, graph, progress.parse(progress_path, text(progress_path), plan.path))
 
 
 def record_progress(repo: Repository, snapshot: Snapshot, after: Progress, progress_path: str, subject: str) -> str:

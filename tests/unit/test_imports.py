@@ -27,8 +27,9 @@ CORE: dict[str, set[str]] = {
     "policy": {"models", "patterns"},
     "merge": {"models", "policy"},
     "progress": {"models", "errors"},
+    "collector": set(),
     "config": {"models", "errors", "patterns", "policy", "validation", "yamldoc"},
-    "sources": {"models", "errors", "patterns", "validation", "yamldoc"},
+    "sources": {"models", "errors", "collector", "patterns", "validation", "yamldoc"},
     "graph": {"models", "errors", "validation"},
     "batch": {"models", "errors", "config", "patterns", "policy", "progress"},
     "pictures": {"models", "graph", "progress"},
@@ -48,7 +49,7 @@ EDGES: dict[str, set[str]] = {
     "actions_io": {"models", "errors"},
 }
 ATTEMPT = {"models", "errors", "agents", "artifacts", "process", "workspace"}
-SNAPSHOT = {"models", "errors", "graph", "progress", "sources", "validation", "gitrepo"}
+SNAPSHOT = {"models", "errors", "collector", "graph", "progress", "sources", "validation", "gitrepo"}
 FAN_IN = {"models", "errors", "artifacts", "gitrepo", "merge", "policy", "progress", "snapshot", "verify"}
 PIPELINE = {*CORE, "artifacts", "workspace", "attempt", "snapshot", "fan_in"}
 DOORS: dict[str, set[str]] = {
