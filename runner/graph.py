@@ -9,9 +9,10 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from heapq import heapify, heappop, heappush
+from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any
 
+from runner import collector
 from runner.errors import InvalidInput, Problem
 from runner.models import Standing, Task
 from runner.validation import nearest
@@ -36,35 +37,49 @@ class TaskGraph:
 
     def __init__(self, tasks: Sequence[Task], path: str) -> None:
         """InvalidInput names every doubled, unknown or self-referring id and every cycle, with its line."""
+        with collector.paused():
+            self._build(tasks, path)
+
+    def _build(self, tasks: Sequence[Task], path: str) -> None:
         self.tasks = {task.id: task for task in tasks}
         self._place = {task_id: place for place, task_id in enumerate(self.tasks)}
         self._needs: dict[str, list[str]] = {task_id: [] for task_id in self.tasks}
         self._feeds: dict[str, list[str]] = {task_id: [] for task_id in self.tasks}
-        for task in tasks:
-            for dep in dict.fromkeys(task.depends_on):
-                if dep in self.tasks and dep != task.id:
-                    self._needs[task.id].append(dep)
-                    self._feeds[dep].append(task.id)
-        problems = [*_id_problems(tasks, path), *_dependency_problems(tasks, path)]
+        problems = _id_problems(tasks, path) if len(self.tasks) < len(tasks) or not tasks else []
+        if not self._connect(tasks):
+            problems += _dependency_problems(tasks, path)
         self._order = self._sorted()
         if len(self._order) < len(self.tasks):
             problems += _cycle_problems(self._graph, self.tasks, self._place, path)
         if problems:
             raise InvalidInput(problems)
 
+    def _connect(self, tasks: Sequence[Task]) -> bool:
+        """Note who needs whom; whether every dependency is another task of the plan."""
+        needs, feeds, sound = self._needs, self._feeds, True
+        for task in tasks:
+            task_id, mine = task.id, needs[task.id]
+            for dep in dict.fromkeys(task.depends_on):
+                if dep in feeds and dep != task_id:
+                    mine.append(dep)
+                    feeds[dep].append(task_id)
+                else:
+                    sound = False
+        return sound
+
     def _sorted(self) -> tuple[str, ...]:
         """Dependencies first, plan order where there is a choice; without the tasks that wait for a cycle."""
-        ids = list(self.tasks)
+        ids, place, feeds = list(self.tasks), self._place, self._feeds
         left = {task_id: len(needs) for task_id, needs in self._needs.items()}
-        free = [self._place[task_id] for task_id, count in left.items() if not count]
-        heapify(free)
+        free = [place[task_id] for task_id, count in left.items() if not count]  # in order, which a heap may be
         order = []
         while free:
-            order.append(task_id := ids[heappop(free)])
-            for after in self._feeds[task_id]:
+            task_id = ids[heappop(free)]
+            order.append(task_id)
+            for after in feeds[task_id]:
                 left[after] -= 1
                 if not left[after]:
-                    heappush(free, self._place[after])
+                    heappush(free, place[after])
         return tuple(order)
 
     @cached_property
@@ -115,9 +130,13 @@ class TaskGraph:
     def heights(self, weight: Weight = _one) -> dict[str, float]:
         """For each task the heaviest way from its start to the end of the plan, itself included."""
         heights: dict[str, float] = {}
+        tasks, feeds = self.tasks, self._feeds
         for task_id in reversed(self._order):
-            below = max([heights[after] for after in self._feeds[task_id]], default=0.0)
-            heights[task_id] = weight(self.tasks[task_id]) + below
+            below = 0.0
+            for after in feeds[task_id]:
+                if heights[after] > below:
+                    below = heights[after]
+            heights[task_id] = weight(tasks[task_id]) + below
         return heights
 
     def critical_path(self, weight: Weight = _one) -> tuple[str, ...]:
@@ -132,11 +151,13 @@ class TaskGraph:
 
     def ready(self, states: Mapping[str, Standing]) -> tuple[str, ...]:
         """Open tasks all of whose dependencies are completed, in plan order. AND, never any."""
+        done = {task_id for task_id, state in states.items() if state is Standing.COMPLETED}
         return tuple(
-            task_id
-            for task_id in self.tasks
-            if states[task_id] is Standing.OPEN
-            and all(states[dep] is Standing.COMPLETED for dep in self._needs[task_id])
+            [
+                task_id
+                for task_id, needs in self._needs.items()
+                if states[task_id] is Standing.OPEN and done.issuperset(needs)
+            ]
         )
 
     def blocked(self, states: Mapping[str, Standing]) -> dict[str, tuple[str, ...]]:

@@ -144,7 +144,7 @@ def merge_batch(
     from runner.fan_in import Desk, FanIn
     from runner.snapshot import read_snapshot
 
-    readings = [artifacts.read(results, manifest, entry) for entry in manifest.entries]
+    readings = artifacts.read_batch(results, manifest)
     snapshot = read_snapshot(repo, head, manifest.plan, manifest.progress)
     with repo.quarantine() as quarantine:
         desk = Desk(repo, quarantine, manifest, snapshot)
@@ -167,7 +167,7 @@ def verify_batch(repo: Repository, manifest: Manifest, results: Path, head: str,
     from runner.fan_in import Desk
     from runner.snapshot import read_snapshot
 
-    readings = [artifacts.read(results, manifest, entry) for entry in manifest.entries]
+    readings = artifacts.read_batch(results, manifest)
     snapshot = read_snapshot(repo, head, manifest.plan, manifest.progress)
     with repo.quarantine() as quarantine:
         desk = Desk(repo, quarantine, manifest, snapshot)
@@ -196,7 +196,7 @@ def hold_batch(
     from runner.fan_in import Desk, FanIn
     from runner.snapshot import read_snapshot
 
-    readings = [artifacts.read(results, manifest, entry) for entry in manifest.entries]
+    readings = artifacts.read_batch(results, manifest)
     with repo.quarantine() as quarantine:
         desk = Desk(repo, quarantine, manifest, read_snapshot(repo, head, manifest.plan, manifest.progress))
         candidates, failed = desk.admit(readings, missing)

@@ -30,7 +30,7 @@ CORE: dict[str, set[str]] = {
     "collector": set(),
     "config": {"models", "errors", "patterns", "policy", "validation", "yamldoc"},
     "sources": {"models", "errors", "collector", "patterns", "validation", "yamldoc"},
-    "graph": {"models", "errors", "validation"},
+    "graph": {"models", "errors", "collector", "validation"},
     "batch": {"models", "errors", "config", "patterns", "policy", "progress"},
     "pictures": {"models", "graph", "progress"},
     "summary": {"models", "pictures"},
