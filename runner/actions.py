@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, ValidationError
 
-from runner import artifacts, durable, pipeline
+from runner import artifacts, durable, pipeline, summary
 from runner.actions_io import Context, Machine
 from runner.attempt import Surroundings
 from runner.errors import EXIT_DONE, EXIT_TASKS_FAILED, EnvironmentBroken, FaninError, UsageProblem, VerdictOutdated
@@ -216,8 +216,6 @@ def refuse_while_open(repo: Repository, remote: Remote, settings: Settings, head
 def _tell_next(
     machine: Machine, found: Sequence[View], manifest: Manifest | None, branch: str, *, dry_run: bool
 ) -> None:
-    from runner import summary
-
     if manifest is None:
         machine.annotate("notice", "no task is ready: nothing to do", title="fanin")
     ids = ", ".join(entry.task.id for entry in manifest.entries) if manifest else "nothing"
@@ -292,6 +290,7 @@ def task_job(
             "artifact": artifacts.artifact_name(manifest.batch, entry.folder, entry.attempt, context.run_attempt),
         }
     )
+    machine.summary(summary.attempt_summary(entry, result))
     if result.failure is not None:
         machine.annotate(
             "error", result.failure.message, title=f"{entry.task.id}: {result.failure.kind}", file=manifest.plan
@@ -328,6 +327,7 @@ def verify_job(
             lambda commit, objects: verify_commit(repo.origin, command, commit, objects, scratch, timeout, around),
         )
     durable.write(verdict_file, verdict.model_dump_json(indent=1).encode())
+    machine.summary(summary.verdict_summary(verdict, command))
     for task_id, failure in verdict.failed.items():
         machine.annotate("error", failure.message, title=f"{task_id}: verify")
     return EXIT_DONE
@@ -522,8 +522,6 @@ class MergeJob:
     # -- telling ------------------------------------------------------------------------------------------------
 
     def _tell(self, landed: Landed) -> int:
-        from runner import summary
-
         fan_in, manifest = landed.fan_in, self.manifest
         assert fan_in.after is not None
         found = _views(fan_in.after, manifest.max_attempts)

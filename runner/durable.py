@@ -7,16 +7,32 @@ import os
 import threading
 from pathlib import Path
 
+HALF_WRITTEN = ".*.tmp"  # the glob of what a killed `write` leaves beside its file
+
+
+def checkpoint(name: str) -> None:
+    """Called before and after every step that outlives a crash: fsync, rename, ref update, landing, push.
+
+    Does nothing. The crash tests replace it with one that ends the process at the n-th call, so callers must reach it
+    as `durable.checkpoint`.
+    """
+
 
 def write(path: Path, data: bytes) -> None:
     """Replace `path` by `data` atomically and durably (write, fsync, rename, fsync of the folder)."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
-    with beside.open("wb") as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
-    beside.replace(path)
+    try:
+        with beside.open("wb") as stream:
+            stream.write(data)
+            stream.flush()
+            sync(stream.fileno())
+        checkpoint("before rename")
+        beside.replace(path)
+        checkpoint("after rename")
+    except OSError:  # a full disk: what is there must not fill it further
+        beside.unlink(missing_ok=True)
+        raise
     sync_folder(path.parent)
 
 
@@ -30,14 +46,21 @@ def append_line(path: Path, line: str) -> None:
         data = b"\n" + line.encode("utf-8", "backslashreplace") + b"\n"
         if os.write(fd, data) != len(data):
             raise OSError(errno.ENOSPC, "the line was not written whole")
-        os.fsync(fd)
+        sync(fd)
     finally:
         os.close(fd)
+
+
+def sync(fd: int) -> None:
+    """fsync, as a numbered step."""
+    checkpoint("before fsync")
+    os.fsync(fd)
+    checkpoint("after fsync")
 
 
 def sync_folder(folder: Path) -> None:
     fd = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(fd)
+        sync(fd)
     finally:
         os.close(fd)

@@ -9,6 +9,7 @@ import base64
 import re
 from dataclasses import dataclass
 
+from runner import durable
 from runner.errors import EnvironmentBroken, UsageProblem
 from runner.gitrepo import Repository
 
@@ -78,6 +79,7 @@ class Remote:
 
     def push(self, branch: str, new: str, old: str | None) -> Push:
         """Point the remote's branch at `new` if it is at `old` (None: if there is none). Exact compare-and-swap."""
+        durable.checkpoint("before push")
         status, out, words = self._repo.attempt(
             [
                 "push",
@@ -89,6 +91,7 @@ class Remote:
             ],
             env=self._env,
         )
+        durable.checkpoint("after push")
         if status == 0:
             return Push(landed=True)
         told = f"{out.decode('utf-8', 'replace')}\n{words}"

@@ -20,6 +20,7 @@ from typing import Any
 
 import git
 
+from runner import durable
 from runner.errors import EnvironmentBroken, GitFailed, UsageProblem
 from runner.policy import EXECUTABLE, GITLINK, REGULAR, SYMLINK, Change
 from runner.workspace import AUTHOR, Origin, alternates
@@ -306,31 +307,26 @@ class Repository:
             )
             pack.flush()
             pack.seek(0)
+            durable.checkpoint("before objects")
             self._run(["-c", "core.fsync=all", "unpack-objects", "-q"], stdin=pack)
+            durable.checkpoint("after objects")
 
     # -- refs and the user's files ----------------------------------------------------------------------------
 
     def set_ref(self, ref: str, new: str, old: str | None = None) -> bool:
         """Point a ref at `new`, only if it is at `old` (ABSENT: only if there is none); whether that was so."""
-        return (
-            self._status(
-                [
-                    "-c",
-                    "core.fsync=all",
-                    "update-ref",
-                    "--create-reflog",
-                    "-m",
-                    "fanin",
-                    ref,
-                    new,
-                    *([old] if old is not None else []),
-                ]
-            )
-            == 0
+        expected = [old] if old is not None else []
+        durable.checkpoint("before ref")
+        status = self._status(
+            ["-c", "core.fsync=all", "update-ref", "--create-reflog", "-m", "fanin", ref, new, *expected]
         )
+        durable.checkpoint("after ref")
+        return status == 0
 
     def delete_ref(self, ref: str) -> None:
+        durable.checkpoint("before ref")
         self._run(["update-ref", "-d", ref])
+        durable.checkpoint("after ref")
 
     def refs(self, prefix: str) -> dict[str, str]:
         """Every ref below `prefix`, with its object id."""
@@ -361,6 +357,7 @@ class Repository:
         where = self.checked_out_at(branch)
         if where is None:
             return Landing(landed=self.set_ref(f"refs/heads/{branch}", new, old))
+        durable.checkpoint("before landing")
         for pause in (0.1, 0.3, 1.0, 3.0, 0.0):
             status, _, words = self.attempt(
                 ["-C", str(where), "merge", "-q", "--ff-only", "--no-squash", "--no-overwrite-ignore", new]
@@ -368,6 +365,7 @@ class Repository:
             if status == 0 or "index.lock" not in words or not pause:
                 break
             time.sleep(pause)  # an editor or prompt asks git for the status at this moment
+        durable.checkpoint("after landing")
         now = self.commit(f"refs/heads/{branch}")
         return Landing(landed=now == new, moved=now not in {old, new}, obstacle=words)
 

@@ -13,7 +13,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -58,17 +58,17 @@ class State:
     scratch: str | None = None
 
     def after(self, event: Mapping[str, Any]) -> State:
-        """The state after one event; events of a newer fanin are passed over."""
+        """The state after one event; those of a newer fanin are passed over. KeyError or TypeError if it is none."""
         match event.get("event"):
             case "run":
-                return replace(self, run=event["run"], branch=event["branch"], scratch=event["scratch"])
+                return replace(self, run=_text(event["run"]), branch=event["branch"], scratch=event["scratch"])
             case "batch":
-                return replace(self, batch=(event["run"], event["round"]))
+                return replace(self, batch=(_text(event["run"]), _number(event["round"])))
             case "landing":
-                return replace(self, landing=Landing(event["branch"], event["old"], event["new"]))
+                return replace(self, landing=Landing(_text(event["branch"]), _text(event["old"]), _text(event["new"])))
             case "waiting":
                 target = self.waiting.target if self.waiting else event.get("branch")
-                return replace(self, waiting=Waiting(str(target), event["on"]), landing=None)
+                return replace(self, waiting=Waiting(str(target), _text(event["on"])), landing=None)
             case "fanned-in":
                 return replace(self, batch=None, landing=None)
             case "freed":
@@ -125,7 +125,8 @@ class Journal:
     def state(self) -> State:
         state = State()
         for event in self.events():
-            state = state.after(event)
+            with suppress(KeyError, TypeError):  # a line that is JSON and no event of ours tells nothing
+                state = state.after(event)
         return state
 
     def round_folder(self, run: str, round_number: int) -> Path:
@@ -145,7 +146,8 @@ class Journal:
 
     def sweep(self) -> None:
         """Remove what a killed fanin left half-made in its own folder. Only under the lock."""
-        for left in [*self.folder.glob("quarantine-*"), *self.folder.glob("tmp*")]:
+        half_written = self.folder.glob(f"**/{durable.HALF_WRITTEN}")
+        for left in [*self.folder.glob("quarantine-*"), *self.folder.glob("tmp*"), *half_written]:
             shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(missing_ok=True)
 
     def tidy(self) -> None:
@@ -171,11 +173,23 @@ class Journal:
         ]
 
 
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no text")
+    return value
+
+
+def _number(value: object) -> int:
+    if not isinstance(value, int):
+        raise TypeError(f"{value!r} is no number")
+    return value
+
+
 def _readable(lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
     for line in lines:
         try:
             event = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(event, dict):
             yield event

@@ -92,7 +92,7 @@ class LocalRun:
             batch.refuse_hopeless(snapshot.plan, snapshot.progress, self.settings, agents.agent_for)
             batch.refuse_missing_programs(snapshot.plan, snapshot.progress, self.settings, shutil.which)
             self.journal.tidy()
-            with self._scratch() as scratch:
+            with self._scratch(self.run) as scratch:
                 ended = self._rounds(snapshot, scratch)
             self.journal.record("end", run=self.run)
         if self.cancel.is_set():
@@ -100,10 +100,10 @@ class LocalRun:
         return ended
 
     @contextmanager
-    def _scratch(self) -> Iterator[Path]:
-        """The folder of this run's workspaces, in the journal before it exists so that a crash cannot hide it."""
-        scratch = Path(tempfile.gettempdir(), f"fanin-{self.run}-{secrets.token_hex(4)}")
-        self.journal.record("run", run=self.run, branch=self._lander.branch, scratch=str(scratch), pid=os.getpid())
+    def _scratch(self, run: str) -> Iterator[Path]:
+        """The folder of a run's workspaces, in the journal before it exists so that a crash cannot hide it."""
+        scratch = Path(tempfile.gettempdir(), f"fanin-{run}-{secrets.token_hex(4)}")
+        self.journal.record("run", run=run, branch=self._lander.branch, scratch=str(scratch), pid=os.getpid())
         scratch.mkdir(mode=0o700)
         try:
             yield scratch
@@ -195,6 +195,7 @@ class LocalRun:
             self.listener.note(f"run {state.run} did not end; finishing what it began")
             self._end_left_processes(state)
         self.journal.sweep()
+        self._forget_bases(state)
         if state.landing:
             for path in self.repo.undo_interrupted(state.landing.branch, state.landing.old, state.landing.new):
                 self.listener.note(f"{path} holds neither its old nor its new content; it is left as it is")
@@ -217,6 +218,13 @@ class LocalRun:
         if scratch is not None and scratch.name.startswith("fanin-"):
             remove_folder(scratch)
 
+    def _forget_bases(self, state: State) -> None:
+        """Unpin the bases of batches that are not open: a crash may come between a batch's end and that of its pin."""
+        still = f"{BASE}/{state.batch[0]}.{state.batch[1]}" if state.batch else None
+        for ref in self.repo.refs(BASE):
+            if ref != still:
+                self.repo.delete_ref(ref)
+
     def _resume(self, run: str, round_number: int) -> None:
         """Fan in the batch of a dead run: what had finished lands, what had begun counts, nothing runs again."""
         folder = self.journal.round_folder(run, round_number)
@@ -231,8 +239,8 @@ class LocalRun:
             self.listener.note(f"the base of batch {manifest.batch} is gone; its results stay in {folder}")
             return
         chosen, self._lander.branch = self._lander.branch, manifest.branch
-        with tempfile.TemporaryDirectory(prefix="fanin-", ignore_cleanup_errors=True) as scratch:
-            self._fan_in(manifest, Path(scratch))
+        with self._scratch(run) as scratch:
+            self._fan_in(manifest, scratch)
         if self._lander.branch == manifest.branch:
             self._lander.branch = chosen
 

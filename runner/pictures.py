@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from runner.graph import TaskGraph
 from runner.models import Plan, Standing, Status, Task
 from runner.progress import Progress, Record
+
+if TYPE_CHECKING:  # a matrix leg tells of its task without networkx being installed
+    from runner.graph import TaskGraph
 
 _FILL = {
     "completed": "#d7f0db",

@@ -6,8 +6,9 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from runner.models import Failure
+from runner.models import BatchEntry, Failure, Result, Verdict
 from runner.pictures import View, counts, mermaid
+from runner.progress import seconds_between
 
 MARKER = "<!-- fanin -->"
 _MAX_ROWS = 500  # rows of the table; a longer plan shows the tasks that are not done first
@@ -47,6 +48,28 @@ def round_summary(found: Sequence[View], done: Round) -> str:
     if done.commit:
         parts.append(f"Landed {cell(', '.join(done.landed)) or 'the attempts'} in {done.commit}.")
     parts += [graph(found), table(found, done.run_url), failures(done.failed)]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def attempt_summary(entry: BatchEntry, result: Result) -> str:
+    """The summary of one task's job."""
+    usage, state = result.usage, "succeeded" if result.succeeded else "failed"
+    cost = "unknown" if usage.cost_usd is None else f"${usage.cost_usd:.2f}"
+    icon = _ICON["completed" if result.succeeded else "failed"]
+    parts = [
+        f"## {icon} {cell(entry.task.id)}: {cell(entry.task.title)}",
+        f"Attempt {entry.attempt} {state} after {seconds_between(result.started, result.finished):.0f} s; cost {cost}.",
+        cell(usage.summary or ""),
+    ]
+    if result.failure is not None:
+        parts.append(failures({entry.task.id: result.failure}))
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def verdict_summary(verdict: Verdict, command: str) -> str:
+    """The summary of job `verify`."""
+    said = "green" if not verdict.failed else f"red because of {cell(', '.join(verdict.failed))}"
+    parts = [f"## Fanin: `{code(command)}` is {said}", failures(verdict.failed)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 

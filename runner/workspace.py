@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from runner import durable
 from runner.errors import GitFailed
 
 # No user or system configuration: a filter, hook or signing key of theirs must not act on an agent's files.
@@ -154,7 +155,7 @@ def write_pack(workspace: Workspace, tree: str, pack: Path) -> None:
             stdout=sink,
         )
         sink.flush()
-        os.fsync(sink.fileno())
+        durable.sync(sink.fileno())
 
 
 def git(

@@ -33,18 +33,23 @@ CORE: dict[str, set[str]] = {
     "graph": {"models", "errors", "collector", "validation"},
     "batch": {"models", "errors", "config", "patterns", "policy", "progress"},
     "pictures": {"models", "graph", "progress"},
-    "summary": {"models", "pictures"},
+    "summary": {"models", "pictures", "progress"},
     "schemas": {"models", "config", "sources"},
 }
 EDGES: dict[str, set[str]] = {
     "durable": set(),
     "process": {"errors"},
-    "workspace": {"errors"},
+    "workspace": {"errors", "durable"},
     "agents": {"models", "errors", "process"},
     "artifacts": {"models", "errors", "durable"},
     "journal": {"models", "errors", "artifacts", "durable"},
-    "gitrepo": {"errors", "policy", "workspace"},  # policy.Change and workspace.Origin are the words it answers in
-    "gitremote": {"errors", "gitrepo"},
+    "gitrepo": {
+        "errors",
+        "durable",
+        "policy",
+        "workspace",
+    },  # policy.Change and workspace.Origin are the words it answers in
+    "gitremote": {"errors", "durable", "gitrepo"},
     "github_api": {"models", "errors"},
     "actions_io": {"models", "errors"},
 }

@@ -1,0 +1,37 @@
+"""The real command in a process that kills its own group at one numbered durable step.
+
+    python crash_driver.py STEP COUNT_FILE fanin-arguments…
+
+STEP 0 kills nothing; COUNT_FILE gets one line per step passed.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+
+from runner import durable
+from runner.cli import main
+
+_lock = threading.Lock()
+_passed = 0
+
+
+def count(step: int, count_file: str, name: str) -> None:
+    global _passed  # noqa: PLW0603
+    with _lock:
+        _passed += 1
+        if step == 0:
+            with open(count_file, "a", encoding="utf-8") as stream:  # noqa: PTH123
+                stream.write(name + "\n")
+        elif _passed == step:
+            os.killpg(0, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    step, count_file = int(sys.argv[1]), sys.argv[2]
+    durable.checkpoint = lambda name: count(step, count_file, name)
+    sys.argv = ["fanin", *sys.argv[3:]]
+    main()

@@ -1,0 +1,154 @@
+"""SIGKILL at numbered durable steps, and machines that do not do their part: nothing is lost, nothing is done twice.
+
+A sample of the steps; `python -m benchmarks.reliability` tries them all.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from runner import durable
+from tests.integration import crashes
+from tests.integration.project import Project
+
+
+@pytest.mark.parametrize(("variant", "points"), [("batch", 4), ("individual", 2), ("waiting", 2)])
+def test_killed_at_any_durable_step_the_next_run_ends_like_an_undisturbed_one(
+    variant: str, points: int, tmp_path: Path
+) -> None:
+    end = crashes.undisturbed(tmp_path, variant)
+    assert len(end.steps) >= 100
+    assert crashes.try_all(end, [[step] for step in crashes.sample(points, len(end.steps))], tmp_path) == []
+
+
+def test_killed_again_while_the_next_run_makes_it_good(tmp_path: Path) -> None:
+    end = crashes.undisturbed(tmp_path, "batch")
+    assert crashes.try_all(end, [[85, 12]], tmp_path) == []
+
+
+def test_every_kind_of_durable_step_is_numbered(tmp_path: Path) -> None:
+    end = crashes.undisturbed(tmp_path, "batch")
+    kinds = {name.partition(" ")[2] for name in end.steps}
+    assert kinds == {"fsync", "rename", "ref", "objects", "landing"}  # and push, on Actions
+
+
+def one_task(project: Project) -> None:
+    project.plan([{"id": "A", "do": ["write a: a"]}, {"id": "B", "depends_on": ["A"], "do": ["write b: b"]}])
+
+
+@pytest.mark.parametrize("room", [150, 700, 1500])
+def test_disk_full_is_one_sentence_and_exit_3_and_a_later_run_goes_on(project: Project, room: int) -> None:
+    one_task(project)
+    # A limit on a file's size stands for the full disk: the write fails in fanin, its agents and git alike.
+    limited = (
+        "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({room}, {room}));"
+        "import sys; sys.argv = ['fanin', 'run']; from runner.cli import main; main()"
+    )
+    shown = subprocess.run(
+        [sys.executable, "-c", limited],
+        cwd=project.root,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "FAKE_AGENT_LOG": str(project.log), "PYTHONPATH": str(crashes.ROOT)},
+    )
+    assert shown.returncode in {1, 3}, shown.stdout + shown.stderr  # 1: the agent met the full disk, not fanin
+    assert "Traceback" not in shown.stderr
+    assert "fanin: " in shown.stderr or "✘" in shown.stdout
+    again = project.cli("run", "--max-attempts", "9")
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert project.states() == {"A": "completed", "B": "completed"}
+    assert not list((project.root / ".git").rglob("*.tmp"))
+
+
+def test_folder_that_cannot_be_written_is_one_sentence_and_exit_3(project: Project) -> None:
+    one_task(project)
+    own = project.root / ".git" / "fanin"
+    own.write_text("a file stands where the folder belongs")  # as unwritable as can be, for root too
+    shown = project.cli("run")
+    assert shown.returncode == 3, shown.stdout + shown.stderr
+    assert "Traceback" not in shown.stderr
+    assert str(own) in shown.stderr
+    own.unlink()
+    assert project.cli("run").returncode == 0
+
+
+def test_clock_that_goes_backwards_changes_neither_order_nor_states(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one_task(project)
+    times = iter(f"20{year:02d}-01-01T00:00:00.000Z" for year in range(60, 0, -1))
+    monkeypatch.setattr("runner.pipeline.now", lambda: next(times))
+    project.run()
+    assert project.states() == {"A": "completed", "B": "completed"}
+    record = project.records()["A"]
+    assert record["finished"] < record["started"]  # told as it was, and no sum is made of it
+    assert project.cli("status").returncode == 0
+
+
+@pytest.mark.parametrize("line", [b'{"event": "batch", "ru', b"\xff\xfe\x00", b"[1, 2]", b'"text"', b"{}", b"[" * 9_999,
+                                  b'{"event": "landing"}', b'{"event": "batch", "run": 1, "round": "x"}'])  # fmt: skip
+def test_corrupt_line_in_the_middle_of_the_journal_is_passed_over(project: Project, line: bytes) -> None:
+    one_task(project)
+    project.run()
+    journal = project.root / ".git" / "fanin" / "journal.jsonl"
+    whole = journal.read_bytes().splitlines(keepends=True)
+    half = len(whole) // 2
+    journal.write_bytes(b"".join([*whole[:half], line, b"\n", *whole[half:]]))
+    shown = project.cli("run")
+    assert shown.returncode == 0, shown.stdout + shown.stderr
+    assert project.states() == {"A": "completed", "B": "completed"}
+
+
+def test_unreadable_manifest_keeps_the_results_and_says_where(project: Project, tmp_path: Path) -> None:
+    one_task(project)
+    killed_after_the_agent(project, tmp_path)
+    manifest = next((project.root / ".git" / "fanin" / "runs").glob("*/1/manifest.json"))
+    manifest.write_bytes(b"\x00{")
+    shown = project.cli("run")
+    assert shown.returncode == 0, shown.stdout + shown.stderr
+    assert f"its results stay in {manifest.parent}" in shown.stdout
+    assert (manifest.parent / "results" / "000" / "change.pack").exists()
+    assert project.states() == {"A": "completed", "B": "completed"}
+
+
+def killed_after_the_agent(project: Project, tmp_path: Path) -> None:
+    place = crashes.Place(tmp_path)
+    (tmp_path / "tmp").mkdir()
+    assert place.project.root == project.root
+    end = place.run(30)
+    assert end.returncode == -9, end.stdout + end.stderr
+    assert place.durable_results()
+
+
+@pytest.mark.parametrize("content", [b"{ not json", b"\xff\xfe", b'{"version": 99, "tasks": []}', b"[" * 100_000])
+def test_unreadable_progress_file_is_kept_and_never_overwritten(project: Project, content: bytes) -> None:
+    one_task(project)
+    project.write(".fanin/progress.json", "")
+    (project.root / ".fanin" / "progress.json").write_bytes(content)
+    before = project.commit()
+    for command in (["run"], ["status"], ["retry", "A"]):
+        shown = project.cli(*command)
+        assert shown.returncode == 2, shown.stdout + shown.stderr
+        assert ".fanin/progress.json" in shown.stderr
+        assert "Traceback" not in shown.stderr
+    assert (project.root / ".fanin" / "progress.json").read_bytes() == content
+    assert project.git("rev-parse", "HEAD") == before
+
+
+def test_write_that_fails_leaves_no_half_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_name: str) -> None:
+        raise OSError(28, "No space left on device")
+
+    (tmp_path / "f").write_bytes(b"old")
+    monkeypatch.setattr(durable, "checkpoint", full)
+    with pytest.raises(OSError, match="No space"):
+        durable.write(tmp_path / "f", b"new")
+    assert [path.name for path in tmp_path.iterdir()] == ["f"]
+    assert (tmp_path / "f").read_bytes() == b"old"
