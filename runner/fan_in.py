@@ -19,6 +19,8 @@ from runner.progress import Progress
 from runner.snapshot import Snapshot, state_files
 from runner.verify import culprits
 
+_AT_ONCE = 64 * 2**20  # bytes of packs that are held in memory to be joined
+
 Verify = Callable[[str, Path], Failure | None]  # (commit, folder of its new objects) → why it is red, or None
 
 
@@ -48,14 +50,15 @@ class Desk:
     def __init__(self, repo: Repository, quarantine: Quarantine, manifest: Manifest, snapshot: Snapshot) -> None:
         self.repo, self.quarantine, self.manifest = repo, quarantine, manifest
         self.snapshot = replace(snapshot, progress=_with_grants(snapshot, manifest))
+        self._imported: dict[str, list[policy.Change]] = {}  # trees that are in the quarantine, whole
         self.base_tree, self.head_tree = repo.tree(manifest.base), repo.tree(snapshot.commit)
 
     # what `merge.unite` asks of git
     def write(self, base: str, changes: Mapping[str, tuple[str, str] | None]) -> str:
-        return self.repo.write_tree(base, changes, self.quarantine.env)
+        return self.quarantine.objects.edited(base, changes)
 
     def merge(self, base: str, ours: str, theirs: str) -> str | Conflict:
-        return self.repo.merge_trees(base, ours, theirs, self.quarantine.env)
+        return self.repo.merge_trees(base, ours, theirs, self.quarantine)
 
     def changes(self, old: str, new: str) -> list[policy.Change]:
         return self.repo.changes(old, new, self.quarantine.env)
@@ -65,6 +68,7 @@ class Desk:
     ) -> tuple[list[Candidate], dict[str, Failure]]:
         """Which results may be merged, and for each other task why not."""
         candidates, failed = [], dict[str, Failure]()
+        self._import_together([reading for reading in readings if self._has_pack(reading)])
         for reading in readings:
             try:
                 outcome = self._admit_one(reading, missing)
@@ -91,7 +95,7 @@ class Desk:
         if reading.failure is not None or result is None:
             return reading.failure if reading.started else missing
         tree = result.tree or self.base_tree
-        found = self.changes(self.base_tree, tree)
+        found = self._imported.get(tree) or self.changes(self.base_tree, tree)
         refusal = policy.check(
             entry.task,
             found,
@@ -108,12 +112,53 @@ class Desk:
         """The names in the base, and then of all that was let in: read once, since a tree may hold many."""
         return policy.Spellings(self.repo.paths(self.base_tree))
 
+    def _has_pack(self, reading: artifacts.Reading) -> bool:
+        """Whether the result brings objects, and is not one that is recorded already."""
+        result, task = reading.result, self.snapshot.graph.tasks.get(reading.entry.task.id)
+        if reading.pack is None or result is None or result.tree is None:
+            return False
+        return not (task and self.snapshot.progress.holds(task, result))
+
+    def _import_together(self, readings: Sequence[artifacts.Reading]) -> None:
+        """Import as many packs at once as can be: a bad one is kept apart by halving, and left to `_import`."""
+        named: dict[str, tuple[Path, int]] = {}
+        total = 0
+        for reading in readings:
+            assert reading.pack is not None
+            assert reading.result is not None
+            size = reading.pack.stat().st_size
+            if not self._too_large(size) and reading.result.tree:
+                if total + size > _AT_ONCE and named:
+                    self._import_half(named)
+                    named, total = {}, 0
+                named[reading.result.tree] = (reading.pack, size)
+                total += size
+        self._import_half(named)
+
+    def _import_half(self, named: Mapping[str, tuple[Path, int]]) -> None:
+        if len(named) < 2:
+            return
+        try:
+            self.repo.index_packs(named, self.base_tree, self.quarantine)
+            found = self.repo.changes_to(self.base_tree, list(named), self.quarantine.env)
+        except (GitFailed, ValueError):
+            listed = list(named.items())
+            for half in (listed[: len(listed) // 2], listed[len(listed) // 2 :]):
+                self._import_half(dict(half))
+        else:
+            self._imported |= dict(zip(named, found, strict=True))
+
+    def _too_large(self, size: int) -> bool:
+        return size > 4 * self.manifest.limits.size + 2**20
+
     def _import(self, reading: artifacts.Reading) -> Failure | None:
         """Bring the result's objects into the quarantine; why that cannot be."""
         if reading.pack is None or reading.result is None or reading.result.tree is None:
             return None
+        if reading.result.tree in self._imported:
+            return None
         limit, size = self.manifest.limits.size, reading.pack.stat().st_size
-        if size > 4 * limit + 2**20:
+        if self._too_large(size):
             told = f"a change of {size:,} bytes, far more than limits.size = {limit:,}; it is kept in {reading.pack}"
             return Failure(kind=FailureKind.POLICY, message=f"{reading.entry.task.id} left {told}")
         try:
@@ -252,7 +297,7 @@ class Desk:
         kept = {}
         for reading in readings:
             task_id, result = reading.entry.task.id, reading.result
-            if task_id in failed and result and result.tree and self.repo.is_tree(result.tree, self.quarantine.env):
+            if task_id in failed and result and result.tree and self._is_there(result.tree):
                 kept[task_id] = self._commit(
                     result.tree,
                     f"{task_id}, attempt {reading.entry.attempt}: work that did not "
@@ -260,6 +305,9 @@ class Desk:
                     self.manifest.base,
                 )
         return kept
+
+    def _is_there(self, tree: str) -> bool:
+        return tree in self._imported or self.repo.is_tree(tree, self.quarantine.env)
 
     def folder(self, task_id: str) -> str:
         return next(entry.folder for entry in self.manifest.entries if entry.task.id == task_id)
@@ -273,8 +321,8 @@ class Desk:
     def _with_state(self, tree: str | None, after: Progress) -> str:
         """`tree` with the progress file and the plan's marks as they are after the batch."""
         assert tree is not None
-        files = state_files(self.repo, self.snapshot, after, self.manifest.progress, self.quarantine.env)
-        return self.repo.write_tree(tree, files, self.quarantine.env)
+        files = state_files(self.repo, self.snapshot, after, self.manifest.progress, self.quarantine.objects)
+        return self.quarantine.objects.edited(tree, files)
 
 
 def _with_grants(snapshot: Snapshot, manifest: Manifest) -> Progress:

@@ -13,15 +13,16 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import git
 
-from runner import durable
+from runner import durable, packs
 from runner.errors import EnvironmentBroken, GitFailed, UsageProblem
+from runner.objects import Objects, Read
 from runner.policy import EXECUTABLE, GITLINK, REGULAR, SYMLINK, Change
 from runner.workspace import AUTHOR, Origin, alternates
 
@@ -39,6 +40,8 @@ _CONFIG = (
     "diff.renames=true",
     "advice.detachedHead=false",
 )
+UNPACK_LIMIT = 100  # git's own fetch.unpackLimit
+_DIFF_TREE = ("diff-tree", "-r", "-z", "--no-renames", "--raw", "--no-abbrev")
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,8 @@ class Quarantine:
     """A folder of objects beside the repository's own; `env` makes git read both and write only here."""
 
     folder: Path
-    env: dict[str, str] = field(default_factory=dict)
+    env: dict[str, str]
+    objects: Objects
 
 
 class Repository:
@@ -92,10 +96,9 @@ class Repository:
 
     @property
     def origin(self) -> Origin:
-        kind = self._text(["rev-parse", "--show-object-format"]).strip()
         named = self._text(["config", "--path", "core.excludesFile"], ok=(0, 1)).strip()
         default = Path(self._env.get("XDG_CONFIG_HOME") or Path(self._env.get("HOME", "/"), ".config"), "git", "ignore")
-        return Origin(self.git_dir.resolve(), kind, excludes=(Path(named) if named else default,))
+        return Origin(self.git_dir.resolve(), self._format, excludes=(Path(named) if named else default,))
 
     def current_branch(self) -> str | None:
         """The checked-out branch's name, also before its first commit; None when HEAD is detached."""
@@ -211,7 +214,9 @@ class Repository:
             (folder / "pack").mkdir()
             (folder / "info").mkdir()
             (folder / "info" / "alternates").write_bytes(alternates([self.git_dir.resolve() / "objects"]))
-            yield Quarantine(folder, {"GIT_OBJECT_DIRECTORY": str(folder)})
+            env = {"GIT_OBJECT_DIRECTORY": str(folder)}
+            with self._reader(env) as read:
+                yield Quarantine(folder, env, Objects(folder, self._format, read))
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -224,61 +229,69 @@ class Repository:
                 stdin=stream,
             )
 
+    def index_packs(self, named: Mapping[str, tuple[Path, int]], known: str, into: Quarantine) -> None:
+        """Import untrusted packs at once: tree → the pack that brings it and the bytes it may have.
+
+        As good as `index_pack` one by one: every object is checked, every tree is there with all that it links, or
+        in tree `known`. It is not said which pack is bad: ValueError or GitFailed if any is.
+        """
+        with tempfile.TemporaryFile(dir=into.folder) as joined:
+            size = packs.join(list(named.values()), joined, self._format)
+            joined.flush()
+            joined.seek(0)
+            # Not --strict: that refuses an object that two results share. rev-list finds what is missing instead.
+            argv = ["index-pack", "--fsck-objects", "--fix-thin", "--stdin", f"--max-input-size={size + 1}"]
+            self._run(argv, env=into.env, stdin=joined)
+        if set(self._kinds(list(named), into.env)) != {"tree"}:
+            raise ValueError("a pack does not hold the tree that its result names")
+        revisions = "".join(f"{tree}\n" for tree in named) + f"^{known}\n"
+        self._run(["rev-list", "--objects", "--quiet", "--stdin"], env=into.env, stdin=revisions.encode())
+
     def is_tree(self, object_id: str, env: Mapping[str, str]) -> bool:
         """Whether the object is there and is a tree; `index_pack` has seen to it that all it links is there too."""
-        return self._text(["cat-file", "-t", object_id], env=env, ok=(0, 128)).strip() == "tree"
+        return self._kinds([object_id], env) == ["tree"]
+
+    def _kinds(self, ids: Sequence[str], env: Mapping[str, str]) -> list[str]:
+        """The type of each object, `missing` if it is not there."""
+        lines = "".join(f"{object_id}\n" for object_id in ids).encode()
+        told = self._text(["cat-file", "--batch-check=%(objectname) %(objecttype)"], env=env, stdin=lines)
+        return [line.split()[-1] for line in told.splitlines()]
 
     def changes(self, old: str, new: str, env: Mapping[str, str]) -> list[Change]:
-        """What differs from tree `old` to tree `new`, by path, with the sizes and link targets policy asks for."""
-        fields = self._run(["diff-tree", "-r", "-z", "--no-renames", "--raw", "--no-abbrev", old, new], env=env).split(
-            b"\0"
-        )
-        raw = [(fields[i].decode(), os.fsdecode(fields[i + 1])) for i in range(0, len(fields) - 1, 2)]
-        parsed = [_change(meta, path) for meta, path in raw]
-        blobs = [c.new[1] for c in parsed if c.new and c.new[0] != GITLINK]
-        sizes = self._sizes(blobs, env)
+        """What differs from `old` to `new`, by path, with the sizes and link targets policy asks for."""
+        out = self._run([*_DIFF_TREE, old, new], env=env)
+        return self._measured(_diffs(b"\n" + out), env)[0]
+
+    def changes_to(self, old: str, trees: Sequence[str], env: Mapping[str, str]) -> list[list[Change]]:
+        """`changes` from tree `old` to each of the trees. ValueError if what a tree calls a file is none."""
+        pairs = "".join(f"{old} {tree}\n" for tree in trees).encode()
+        found = _diffs(self._run([*_DIFF_TREE, "--stdin"], env=env, stdin=pairs))
+        if len(found) != len(trees):
+            raise ValueError("git did not compare every tree")
+        return self._measured(found, env, strict=True)
+
+    def _measured(
+        self, found: Sequence[Sequence[Change]], env: Mapping[str, str], *, strict: bool = False
+    ) -> list[list[Change]]:
+        """The changes with the sizes of their blobs and the targets of their links."""
+        blobs = dict.fromkeys(c.new[1] for each in found for c in each if c.new and c.new[0] != GITLINK)
+        sizes = self._sizes(list(blobs), env)
+        if strict and len(sizes) < len(blobs):
+            raise ValueError("a tree names an object as a file that is none")
         return [
-            Change(c.path, c.old, c.new, sizes.get(c.new[1], 0) if c.new else 0, self._target(c, env)) for c in parsed
+            [replace(c, size=sizes.get(c.new[1], 0) if c.new else 0, target=self._target(c, env)) for c in each]
+            for each in found
         ]
 
-    def write_tree(self, base: str, changes: Mapping[str, tuple[str, str] | None], env: Mapping[str, str]) -> str:
-        """The tree that is `base` with each path set to (mode, object id), or removed where None."""
-        base_tree = self.tree(base, env)
-        if not changes:
-            return base_tree
-        with tempfile.TemporaryDirectory(dir=self._own_folder()) as folder:
-            own = {**env, "GIT_INDEX_FILE": str(Path(folder, "index"))}
-            self._run(["read-tree", base], env=own)
-            # Removals first: a path that was a folder can then become a file, and the other way round.
-            ordered = sorted(changes.items(), key=lambda item: item[1] is not None)
-            lines = b"".join(
-                b"%s %s\t%s\0"
-                % (
-                    (new[0] if new else "0").encode(),
-                    (new[1] if new else "0" * len(base_tree)).encode(),
-                    os.fsencode(path),
-                )
-                for path, new in ordered
-            )
-            words = self.attempt(["update-index", "-z", "--index-info"], env=own, stdin=lines)
-            if words[0] or words[2]:  # git passes over a path that it does not like, with status 0 and a word
-                raise GitFailed(["update-index", "--index-info"], words[0], words[2])
-            return self._text(["write-tree"], env=own).strip()
-
-    def write_blob(self, data: bytes, env: Mapping[str, str]) -> tuple[str, str]:
-        """(mode, object id) of a new regular file."""
-        return REGULAR, self._text(["hash-object", "-w", "--stdin"], env=env, stdin=data).strip()
-
-    def merge_trees(self, base: str, ours: str, theirs: str, env: Mapping[str, str]) -> str | Conflict:
+    def merge_trees(self, base: str, ours: str, theirs: str, quarantine: Quarantine) -> str | Conflict:
         """The three-way merge of trees, by git's own merge, or what it could not decide.
 
         git 2.39's merge-tree takes commits only and finds the base itself, so synthetic ones are given to it.
         """
-        signed = {**env, **AUTHOR}
-        root = self._commit_tree(base, [], "base", signed)
-        sides = [self._commit_tree(tree, [root], "side", signed) for tree in (ours, theirs)]
-        argv = ["merge-tree", "--write-tree", "-z", "--messages", *sides]
-        status, out, words = self.attempt(argv, env=env)
+        objects = quarantine.objects
+        root = objects.commit(base)
+        argv = ["merge-tree", "--write-tree", "-z", "--messages", *(objects.commit(s, root) for s in (ours, theirs))]
+        status, out, words = self.attempt(argv, env=quarantine.env)
         if status not in {0, 1}:
             raise GitFailed(argv, status, words)
         tree, _, rest = out.partition(b"\0")
@@ -286,11 +299,11 @@ class Repository:
             return tree.decode()
         listing, _, messages = rest.partition(b"\0\0")
         paths = tuple(dict.fromkeys(os.fsdecode(line.partition(b"\t")[2]) for line in listing.split(b"\0") if line))
-        return Conflict(paths, _conflict_messages(messages), self._hunks(tree.decode(), paths, env))
+        return Conflict(paths, _conflict_messages(messages), _hunks(objects, tree.decode(), paths))
 
     def commit_tree(self, tree: str, parents: Sequence[str], message: str, env: Mapping[str, str]) -> str:
         """A commit in the user's name where one is configured, in fanin's own otherwise."""
-        return self._commit_tree(tree, parents, message, {**env, **self._identity()})
+        return self._commit_tree(tree, parents, message, {**env, **self._identity})
 
     def adopt(self, quarantine: Quarantine, tips: Sequence[str], known: Sequence[str]) -> None:
         """Move what the tips reach, and the known commits or trees do not, into the repository's own objects."""
@@ -308,7 +321,10 @@ class Repository:
             pack.flush()
             pack.seek(0)
             durable.checkpoint("before objects")
-            self._run(["-c", "core.fsync=all", "unpack-objects", "-q"], stdin=pack)
+            count = int.from_bytes(os.pread(pack.fileno(), 4, 8))
+            # As git does with what it fetches: few objects become files of their own, many stay in one.
+            argv = ["unpack-objects", "-q"] if count < UNPACK_LIMIT else ["index-pack", "--stdin"]
+            self._run(["-c", "core.fsync=all", *argv], stdin=pack)
             durable.checkpoint("after objects")
 
     # -- refs and the user's files ----------------------------------------------------------------------------
@@ -419,6 +435,43 @@ class Repository:
         folder.mkdir(exist_ok=True)
         return folder
 
+    @cached_property
+    def _format(self) -> str:
+        """The repository's object format: sha1 or sha256."""
+        return self._text(["rev-parse", "--show-object-format"]).strip()
+
+    @contextmanager
+    def _reader(self, env: Mapping[str, str]) -> Iterator[Read]:
+        """Reads objects through one `git cat-file` for as long as the block lasts; it starts with the first question.
+
+        KeyError for an object that is not there.
+        """
+        running: list[Any] = []
+
+        def read(object_id: str) -> tuple[str, bytes]:
+            if not running:
+                how = {"istream": git.cmd.PIPE, "as_process": True, "start_new_session": True}
+                config = [part for setting in _CONFIG for part in ("-c", setting)]
+                argv = ["git", *config, "cat-file", "--batch"]
+                running.append(self._repo.git.execute(argv, env={**self._env, **env}, **how))
+            asked, answers = running[0].stdin, running[0].stdout
+            asked.write(f"{object_id}\n".encode())
+            asked.flush()
+            head = answers.readline().split()
+            if len(head) != 3:
+                raise KeyError(object_id)
+            return head[1].decode(), answers.read(int(head[2]) + 1)[:-1]
+
+        try:
+            yield read
+        finally:
+            for process in running:
+                process.stdin.close()
+                process.stdout.close()
+                process.stderr.close()
+                process.proc.wait()
+
+    @cached_property
     def _identity(self) -> dict[str, str]:
         """Fanin's own name where the user has configured none."""
         known = all(
@@ -432,28 +485,18 @@ class Repository:
         return self._text(["commit-tree", tree, *flags, "-F", "-"], env=env, stdin=message.encode()).strip()
 
     def _sizes(self, blobs: Sequence[str], env: Mapping[str, str]) -> dict[str, int]:
+        """The size of each of the objects that is a blob."""
         if not blobs:
             return {}
-        lines = self._text(
-            ["cat-file", "--batch-check=%(objectname) %(objectsize)"], env=env, stdin="\n".join(blobs).encode() + b"\n"
-        )
-        return {oid: int(size) for oid, size in (line.split() for line in lines.splitlines()) if size.isdigit()}
+        argv = ["cat-file", "--batch-check=%(objectname) %(objecttype) %(objectsize)"]
+        lines = self._text(argv, env=env, stdin="\n".join(blobs).encode() + b"\n").splitlines()
+        told = [line.split() for line in lines]
+        return {fields[0]: int(fields[2]) for fields in told if len(fields) == 3 and fields[1] == "blob"}
 
     def _target(self, change: Change, env: Mapping[str, str]) -> str | None:
         if change.new is None or change.new[0] != SYMLINK:
             return None
         return os.fsdecode(self._run(["cat-file", "blob", change.new[1]], env=env))
-
-    def _hunks(self, tree: str, paths: Sequence[str], env: Mapping[str, str], limit: int = 4_000) -> str:
-        """The regions between conflict markers of the merged files, bounded."""
-        found = []
-        for path in paths:
-            entry = self._run(["ls-tree", "-z", tree, "--", f":(literal){path}"], env=env)
-            if entry.startswith(b"100"):
-                blob = self._run(["cat-file", "blob", entry.split(b"\t")[0].split()[2].decode()], env=env)
-                marked = re.findall(rb"^<{7} .*?^>{7} [^\n]*$", blob, re.DOTALL | re.MULTILINE)
-                found += [f"{path}:\n{hunk.decode('utf-8', 'replace')}" for hunk in marked]
-        return "\n".join(found)[:limit]
 
     def _text(self, argv: Sequence[str], **how: Any) -> str:
         return self._run(argv, **how).decode("utf-8", "replace")
@@ -503,6 +546,28 @@ class Repository:
 
 def _bytes(value: Any) -> bytes:
     return value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogateescape")
+
+
+def _diffs(out: bytes) -> list[list[Change]]:
+    """What `diff-tree -z --raw --stdin` answers: a line for each pair of trees, before its changes."""
+    fields, found = out.split(b"\0"), list[list[Change]]()
+    for at in range(0, len(fields), 2):  # meta and path in turn, new pairs before a meta
+        *pairs, meta = fields[at].split(b"\n")
+        found += [[] for _ in pairs]
+        if meta:
+            found[-1].append(_change(meta.decode(), os.fsdecode(fields[at + 1])))
+    return found
+
+
+def _hunks(objects: Objects, tree: str, paths: Sequence[str], limit: int = 4_000) -> str:
+    """The regions between conflict markers of the merged files, bounded."""
+    found = []
+    for path in paths:
+        entry = objects.find(tree, path)
+        if entry is not None and entry[0].startswith("100"):
+            marked = re.findall(rb"^<{7} .*?^>{7} [^\n]*$", objects.content(entry[1]), re.DOTALL | re.MULTILINE)
+            found += [f"{path}:\n{hunk.decode('utf-8', 'replace')}" for hunk in marked]
+    return "\n".join(found)[:limit]
 
 
 def _change(meta: str, path: str) -> Change:

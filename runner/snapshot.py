@@ -12,6 +12,8 @@ from runner.errors import InvalidInput, Problem, UsageProblem
 from runner.gitrepo import Repository
 from runner.graph import TaskGraph
 from runner.models import Plan, Status, Task
+from runner.objects import Objects
+from runner.policy import REGULAR
 from runner.progress import Progress
 from runner.sources import Mark
 from runner.validation import nearest
@@ -81,8 +83,8 @@ def record_progress(repo: Repository, snapshot: Snapshot, after: Progress, progr
     """A commit on the snapshot's that changes only the progress file and the plan's marks."""
     full = after.with_records({task.id: after.record(task) for task in snapshot.plan.tasks})
     with repo.quarantine() as quarantine:
-        files = state_files(repo, snapshot, full, progress_path, quarantine.env)
-        tree = repo.write_tree(repo.tree(snapshot.commit), files, quarantine.env)
+        files = state_files(repo, snapshot, full, progress_path, quarantine.objects)
+        tree = quarantine.objects.edited(repo.tree(snapshot.commit), files)
         commit = repo.commit_tree(tree, [snapshot.commit], f"{subject}\n", quarantine.env)
         repo.adopt(quarantine, [commit], [snapshot.commit])
     return commit
@@ -97,19 +99,18 @@ def granted(snapshot: Snapshot, retry: Sequence[str], max_attempts: int) -> Prog
 
 
 def state_files(
-    repo: Repository, snapshot: Snapshot, after: Progress, progress_path: str, env: Mapping[str, str]
+    repo: Repository, snapshot: Snapshot, after: Progress, progress_path: str, objects: Objects
 ) -> dict[str, tuple[str, str] | None]:
     """The progress file and the marked plan as blobs: path → (mode, object id), only what changes."""
     before = plan_text(repo, snapshot.commit, snapshot.plan.path)
     marked = sources.source_named(snapshot.plan.source).write_back(before, marks(snapshot, after))
-    files = {
-        progress_path: repo.write_blob(
-            progress.render(after, [task.id for task in snapshot.plan.tasks]).encode("utf-8", "backslashreplace"), env
-        )
+    text = progress.render(after, [task.id for task in snapshot.plan.tasks])
+    files: dict[str, tuple[str, str] | None] = {
+        progress_path: (REGULAR, objects.write("blob", text.encode("utf-8", "backslashreplace")))
     }
     if marked != before:
-        files[snapshot.plan.path] = repo.write_blob(marked.encode(), env)
-    return dict(files)
+        files[snapshot.plan.path] = (REGULAR, objects.write("blob", marked.encode()))
+    return files
 
 
 def marks(snapshot: Snapshot, after: Progress) -> dict[str, Mark]:

@@ -38,12 +38,16 @@ CORE: dict[str, set[str]] = {
 }
 EDGES: dict[str, set[str]] = {
     "durable": set(),
+    "packs": set(),
+    "objects": {"errors", "policy", "workspace"},
     "process": {"errors"},
     "workspace": {"errors", "durable"},
     "agents": {"models", "errors", "process"},
     "artifacts": {"models", "errors", "durable"},
     "journal": {"models", "errors", "artifacts", "durable"},
     "gitrepo": {
+        "objects",
+        "packs",
         "errors",
         "durable",
         "policy",
@@ -54,7 +58,18 @@ EDGES: dict[str, set[str]] = {
     "actions_io": {"models", "errors"},
 }
 ATTEMPT = {"models", "errors", "agents", "artifacts", "process", "workspace"}
-SNAPSHOT = {"models", "errors", "collector", "graph", "progress", "sources", "validation", "gitrepo"}
+SNAPSHOT = {
+    "objects",
+    "policy",
+    "models",
+    "errors",
+    "collector",
+    "graph",
+    "progress",
+    "sources",
+    "validation",
+    "gitrepo",
+}
 FAN_IN = {"models", "errors", "artifacts", "gitrepo", "merge", "policy", "progress", "snapshot", "verify"}
 PIPELINE = {*CORE, "artifacts", "workspace", "attempt", "snapshot", "fan_in"}
 DOORS: dict[str, set[str]] = {
