@@ -40,6 +40,7 @@ _CONFIG = (
     "diff.renames=true",
     "advice.detachedHead=false",
 )
+_PIPE = -1  # subprocess.PIPE, for GitPython
 UNPACK_LIMIT = 100  # git's own fetch.unpackLimit
 _DIFF_TREE = ("diff-tree", "-r", "-z", "--no-renames", "--raw", "--no-abbrev")
 
@@ -182,7 +183,8 @@ class Repository:
                 "--untracked-files=no",
                 "--ignore-submodules=dirty",
                 "--no-renames",
-            ]
+            ],
+            env={"GIT_OPTIONAL_LOCKS": "0"},  # a question must leave no index.lock behind, whatever ends it
         )
         return [os.fsdecode(line[3:]) for line in out.split(b"\0") if line]
 
@@ -450,7 +452,7 @@ class Repository:
 
         def read(object_id: str) -> tuple[str, bytes]:
             if not running:
-                how = {"istream": git.cmd.PIPE, "as_process": True, "start_new_session": True}
+                how: dict[str, Any] = {"istream": _PIPE, "as_process": True, "start_new_session": True}
                 config = [part for setting in _CONFIG for part in ("-c", setting)]
                 argv = ["git", *config, "cat-file", "--batch"]
                 running.append(self._repo.git.execute(argv, env={**self._env, **env}, **how))

@@ -23,13 +23,14 @@ def join(packs: Sequence[tuple[Path, int]], sink: BinaryIO, algorithm: str) -> i
     bodies = [_body(path, limit, algorithm) for path, limit in packs]
     digest = hashlib.new(algorithm, usedforsecurity=False)
     written = 0
-    for part in (_HEADER.pack(b"PACK", 2, sum(count for count, _ in bodies)), *(body for _, body in bodies)):
+    head = _HEADER.pack(b"PACK", 2, sum(count for count, _ in bodies))
+    for part in (head, *(body for _, body in bodies)):
         digest.update(part)
         written += sink.write(part)
     return written + sink.write(digest.digest())
 
 
-def _body(path: Path, limit: int, algorithm: str) -> tuple[int, memoryview]:
+def _body(path: Path, limit: int, algorithm: str) -> tuple[int, bytes]:
     """How many objects the pack says it holds, and their bytes."""
     with path.open("rb") as stream:
         data = stream.read(limit + 1)
@@ -37,9 +38,8 @@ def _body(path: Path, limit: int, algorithm: str) -> tuple[int, memoryview]:
     if len(data) > limit or end < _HEADER.size:
         raise ValueError(f"{path.name} is not as long as a pack may be")
     magic, version, count = _HEADER.unpack_from(data)
-    view = memoryview(data)
     if magic != b"PACK" or version != 2:
         raise ValueError(f"{path.name} is no pack")
-    if hashlib.new(algorithm, view[:end], usedforsecurity=False).digest() != view[end:]:
+    if hashlib.new(algorithm, data[:end], usedforsecurity=False).digest() != data[end:]:
         raise ValueError(f"{path.name} is damaged")
-    return count, view[_HEADER.size : end]
+    return count, data[_HEADER.size : end]

@@ -20,7 +20,7 @@ _passed = 0
 
 
 def count(step: int, count_file: str, name: str) -> None:
-    global _passed  # noqa: PLW0603
+    global _passed
     with _lock:
         _passed += 1
         if step == 0:
