@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import re
 import stat
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,7 +83,7 @@ def _attempts(paths: Iterable[Path]) -> list[Attempt]:
 
 def read_batch(root: Path, manifest: Manifest) -> list[Reading]:
     """The result of every entry, as `read` finds it; the folder is listed and the manifest sealed once for all."""
-    listed, digest = sorted(root.glob("*")), manifest.digest
+    listed, digest = _listed(root), manifest.digest
     return [_read(root, listed, manifest, digest, entry) for entry in manifest.entries]
 
 
@@ -93,10 +93,10 @@ def read(root: Path, manifest: Manifest, entry: BatchEntry) -> Reading:
     Re-run jobs leave a folder each. The one that counts is chosen by what the results say of themselves: a usable
     one before an unusable one, then the highest run attempt; never by an artifact's id, age or order.
     """
-    return _read(root, sorted(root.glob("*")), manifest, manifest.digest, entry)
+    return _read(root, _listed(root), manifest, manifest.digest, entry)
 
 
-def _read(root: Path, listed: Sequence[Path], manifest: Manifest, digest: str, entry: BatchEntry) -> Reading:
+def _read(root: Path, listed: Mapping[str, Path], manifest: Manifest, digest: str, entry: BatchEntry) -> Reading:
     found = [_read_folder(folder, manifest, digest, entry) for folder in _folders_of(root, listed, manifest, entry)]
     if not found:
         never = Failure(kind=FailureKind.NO_RESULT, message="the attempt never started")
@@ -104,13 +104,17 @@ def _read(root: Path, listed: Sequence[Path], manifest: Manifest, digest: str, e
     return max(found, key=lambda one: (one.result is not None, one.result.run_attempt if one.result else 0))
 
 
-def _folders_of(root: Path, listed: Sequence[Path], manifest: Manifest, entry: BatchEntry) -> list[Path]:
+def _listed(root: Path) -> dict[str, Path]:
+    return {path.name: path for path in sorted(root.glob("*"))}
+
+
+def _folders_of(root: Path, listed: Mapping[str, Path], manifest: Manifest, entry: BatchEntry) -> list[Path]:
     """Folders that may hold the entry's result: by their name, or `root` itself by what it says.
 
     download-artifact puts a single artifact straight into its `path`, and each of several into a folder.
     """
     named = re.compile(rf"(?:fanin-{re.escape(manifest.batch)}-)?{entry.folder}(?:-a\d+-r\d+)?")
-    found = [path for path in listed if entry.folder in path.name and named.fullmatch(path.name)]
+    found = [path for name, path in listed.items() if entry.folder in name and named.fullmatch(name)]
     if found:
         return found
     alone = any(attempt.task == entry.task.id for attempt in _attempts([root / ATTEMPT]))

@@ -40,6 +40,7 @@ _CONFIG = (
     "diff.renames=true",
     "advice.detachedHead=false",
 )
+_ASKED_AT_ONCE = 256  # questions that surely fit into a pipe, so that both sides never wait for each other
 _PIPE = -1  # subprocess.PIPE, for GitPython
 UNPACK_LIMIT = 100  # git's own fetch.unpackLimit
 _DIFF_TREE = ("diff-tree", "-r", "-z", "--no-renames", "--raw", "--no-abbrev")
@@ -218,7 +219,11 @@ class Repository:
             (folder / "info" / "alternates").write_bytes(alternates([self.git_dir.resolve() / "objects"]))
             env = {"GIT_OBJECT_DIRECTORY": str(folder)}
             with self._reader(env) as read:
-                yield Quarantine(folder, env, Objects(folder, self._format, read))
+
+                def store(pack: bytes) -> None:
+                    self._run(["index-pack", "--stdin"], env=env, stdin=pack)
+
+                yield Quarantine(folder, env, Objects(folder, self._format, read, store))
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -450,19 +455,22 @@ class Repository:
         """
         running: list[Any] = []
 
-        def read(object_id: str) -> tuple[str, bytes]:
+        def start() -> Any:
+            how: dict[str, Any] = {"istream": _PIPE, "as_process": True, "start_new_session": True}
+            config = [part for setting in _CONFIG for part in ("-c", setting)]
+            argv = ["git", *config, "cat-file", "--batch"]
+            return self._repo.git.execute(argv, env={**self._env, **env}, **how)
+
+        def read(ids: Sequence[str]) -> list[tuple[str, bytes]]:
             if not running:
-                how: dict[str, Any] = {"istream": _PIPE, "as_process": True, "start_new_session": True}
-                config = [part for setting in _CONFIG for part in ("-c", setting)]
-                argv = ["git", *config, "cat-file", "--batch"]
-                running.append(self._repo.git.execute(argv, env={**self._env, **env}, **how))
-            asked, answers = running[0].stdin, running[0].stdout
-            asked.write(f"{object_id}\n".encode())
-            asked.flush()
-            head = answers.readline().split()
-            if len(head) != 3:
-                raise KeyError(object_id)
-            return head[1].decode(), answers.read(int(head[2]) + 1)[:-1]
+                running.append(start())
+            found = []
+            for at in range(0, len(ids), _ASKED_AT_ONCE):
+                asked = ids[at : at + _ASKED_AT_ONCE]
+                running[0].stdin.write("".join(f"{object_id}\n" for object_id in asked).encode())
+                running[0].stdin.flush()
+                found += [_answer(running[0].stdout, object_id) for object_id in asked]
+            return found
 
         try:
             yield read
@@ -548,6 +556,14 @@ class Repository:
 
 def _bytes(value: Any) -> bytes:
     return value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogateescape")
+
+
+def _answer(stream: Any, object_id: str) -> tuple[str, bytes]:
+    """The type and content of an object, as `cat-file --batch` tells them. KeyError if there is none."""
+    head = stream.readline().split()
+    if len(head) != 3:
+        raise KeyError(object_id)
+    return head[1].decode(), stream.read(int(head[2]) + 1)[:-1]
 
 
 def _diffs(out: bytes) -> list[list[Change]]:

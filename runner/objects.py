@@ -1,7 +1,8 @@
 """Git objects of a quarantine, read and written without a process for each.
 
 A tree is rewritten along the changed paths only, so that uniting results costs what they changed, not what the
-repository holds. What is read arrives through `read`; what is written are loose objects, as git writes them.
+repository holds. Old trees are asked for level by level and new ones handed over together, because a question and
+an answer between two processes take longer than the work.
 """
 
 from __future__ import annotations
@@ -10,19 +11,22 @@ import hashlib
 import os
 import tempfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from runner import packs
 from runner.errors import GitFailed
 from runner.policy import unusable_name
 from runner.workspace import AUTHOR
 
 Blob = tuple[str, str]  # mode and object id
-Read = Callable[[str], tuple[str, bytes]]  # object id → its type and content
+Read = Callable[[Sequence[str]], list[tuple[str, bytes]]]  # object ids → their types and contents
+Store = Callable[[bytes], object]  # takes a pack in
 Entries = dict[bytes, Blob]
 FOLDER = "40000"
-_KEPT_TREES = 4096  # trees kept in memory; a batch changes far fewer folders
+_KEPT_TREES = 4096  # trees kept in memory between two edits
+_FEW = 8  # this many new objects become files of their own, more of them a pack
 
 
 @dataclass
@@ -38,16 +42,35 @@ class _Step:
 
 
 class Objects:
-    """Reads through `read`, writes loose objects below `folder`; `algorithm` is the repository's object format."""
+    """Reads through `read`, writes below `folder` or through `store`; `algorithm` is the repository's object format."""
 
-    def __init__(self, folder: Path, algorithm: str, read: Read) -> None:
-        self._folder, self._algorithm, self._read = folder, algorithm, read
+    def __init__(self, folder: Path, algorithm: str, read: Read, store: Store) -> None:
+        self._folder, self._algorithm, self._read, self._store = folder, algorithm, read, store
         self._trees: dict[str, Entries] = {}
+        self._new: dict[str, tuple[str, bytes]] = {}
 
     def write(self, kind: str, data: bytes) -> str:
         """The id of the object of this type and content, which is there afterwards."""
+        object_id = self._add(kind, data)
+        self._flush()
+        return object_id
+
+    def _add(self, kind: str, data: bytes) -> str:
+        """The id of a new object, which is there after the next `_flush`."""
         whole = b"%s %d\0%s" % (kind.encode(), len(data), data)
         object_id = hashlib.new(self._algorithm, whole, usedforsecurity=False).hexdigest()
+        self._new[object_id] = (kind, data)
+        return object_id
+
+    def _flush(self) -> None:
+        if len(self._new) > _FEW:
+            self._store(packs.of(list(self._new.values()), self._algorithm))
+        else:
+            for object_id, (kind, data) in self._new.items():
+                self._write_loose(object_id, b"%s %d\0%s" % (kind.encode(), len(data), data))
+        self._new.clear()
+
+    def _write_loose(self, object_id: str, whole: bytes) -> None:
         path = self._folder / object_id[:2] / object_id[2:]
         if not path.exists():
             path.parent.mkdir(exist_ok=True)
@@ -55,10 +78,9 @@ class Objects:
                 file.write(zlib.compress(whole, 1))
             Path(file.name).chmod(0o444)
             Path(file.name).replace(path)
-        return object_id
 
     def content(self, object_id: str) -> bytes:
-        return self._read(object_id)[1]
+        return self._read([object_id])[0][1]
 
     def commit(self, tree: str, *parents: str) -> str:
         """A commit that only lends merge-tree its shape: of nobody, at no time, so the same one every time."""
@@ -68,14 +90,15 @@ class Objects:
 
     def tree(self, object_id: str) -> Entries:
         """What a tree holds: name → mode and object id. KeyError if there is no such tree."""
-        if object_id not in self._trees:
-            kind, data = self._read(object_id)
+        self._load([object_id])
+        return self._trees[object_id]
+
+    def _load(self, ids: Sequence[str]) -> None:
+        unknown = [object_id for object_id in dict.fromkeys(ids) if object_id not in self._trees]
+        for object_id, (kind, data) in zip(unknown, self._read(unknown) if unknown else (), strict=True):
             if kind != "tree":
                 raise KeyError(object_id)
-            if len(self._trees) >= _KEPT_TREES:
-                self._trees.clear()
             self._trees[object_id] = dict(_entries(data, len(object_id) // 2))
-        return self._trees[object_id]
 
     def find(self, tree: str, path: str) -> Blob | None:
         """Mode and object id of what stands at `path`, None if nothing does."""
@@ -99,7 +122,26 @@ class Objects:
             for name in os.fsencode(path).split(b"/"):
                 step = step.below.setdefault(name, _Step())
             step.said, step.leaf = True, new
-        return self._apply(base, root) or self.write("tree", b"")
+        if len(self._trees) > _KEPT_TREES:
+            self._trees.clear()
+        self._load_along(base, root)
+        tree = self._apply(base, root) or self._add("tree", b"")
+        self._flush()
+        return tree
+
+    def _load_along(self, base: str, root: _Step) -> None:
+        """Read every tree that the changes pass through, one level at a time."""
+        level = [(base, root)]
+        while level:
+            self._load([tree for tree, _ in level])
+            below = []
+            for tree, step in level:
+                entries = self._trees[tree]
+                for name, child in step.below.items():
+                    here = entries.get(name)
+                    if child.below and here is not None and here[0] == FOLDER:
+                        below.append((here[1], child))
+            level = below
 
     def _apply(self, tree: str | None, step: _Step) -> str | None:
         """The tree with the changes below `step`; None for an empty one, which git does not keep in another."""
@@ -111,7 +153,7 @@ class Objects:
                 entries[name] = new
         if not entries:
             return None
-        object_id = self.write("tree", _encoded(entries))
+        object_id = self._add("tree", _encoded(entries))
         self._trees[object_id] = entries
         return object_id
 

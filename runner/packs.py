@@ -1,4 +1,4 @@
-"""Several git packs joined to one, so that one `index-pack` checks them all.
+"""Git packs made without git: of new objects, or of several packs, so that one `index-pack` takes them all in.
 
 A pack is a header with the number of objects, the objects, and a digest of all that. Offsets inside it are relative,
 so the objects of several packs stand in one as they are.
@@ -8,11 +8,33 @@ from __future__ import annotations
 
 import hashlib
 import struct
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 _HEADER = struct.Struct(">4sII")
+
+
+_KINDS = {"commit": 1, "tree": 2, "blob": 3}
+
+
+def of(objects: Sequence[tuple[str, bytes]], algorithm: str) -> bytes:
+    """A pack of objects, each given by its type and content."""
+    whole = _HEADER.pack(b"PACK", 2, len(objects)) + b"".join(
+        _head(kind, len(data)) + zlib.compress(data, 1) for kind, data in objects
+    )
+    return whole + hashlib.new(algorithm, whole, usedforsecurity=False).digest()
+
+
+def _head(kind: str, size: int) -> bytes:
+    """Type and size: four bits of the size beside the type, then seven in each byte, the highest bit says go on."""
+    first, size = _KINDS[kind] << 4 | size & 15, size >> 4
+    head = bytearray()
+    while size:
+        head.append(first | 128)
+        first, size = size & 127, size >> 7
+    return bytes([*head, first])
 
 
 def join(packs: Sequence[tuple[Path, int]], sink: BinaryIO, algorithm: str) -> int:

@@ -39,7 +39,7 @@ CORE: dict[str, set[str]] = {
 EDGES: dict[str, set[str]] = {
     "durable": set(),
     "packs": set(),
-    "objects": {"errors", "policy", "workspace"},
+    "objects": {"packs", "errors", "policy", "workspace"},
     "process": {"errors"},
     "workspace": {"errors", "durable"},
     "agents": {"models", "errors", "process"},

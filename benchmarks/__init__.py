@@ -1,0 +1,1 @@
+"""How fast fanin is, beside its peers and the physical limit: `python -m benchmarks`."""
