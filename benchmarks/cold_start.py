@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from benchmarks.harness import (
@@ -45,9 +46,9 @@ def measure(effort: Effort) -> Report:
         for argv in COMMANDS:  # the first pass compiles what is not compiled yet
             run([PYTHON, "-c", _TELL, *argv], where, env=_environment())
         competitors = {
-            "python -c pass": lambda: seconds_of(lambda: run([PYTHON, "-c", "pass"], where, env=_environment())),
-            "import click": lambda: seconds_of(lambda: run([PYTHON, "-c", "import click"], where, env=_environment())),
-            **{f"fanin {' '.join(argv)}": lambda argv=argv: _timed(where, argv) for argv in COMMANDS},
+            "python -c pass": partial(_timed, where, "pass", []),
+            "import click": partial(_timed, where, "import click", []),
+            **{f"fanin {' '.join(argv)}": partial(_timed, where, START, argv) for argv in COMMANDS},
         }
         samples = interleaved(competitors, effort.repeats * (1 if effort.smoke else 3))
         rows = [
@@ -86,8 +87,8 @@ def _environment() -> dict[str, str]:
     return environment(**who)
 
 
-def _timed(where: Path, argv: list[str]) -> float:
-    return seconds_of(lambda: run([PYTHON, "-c", START, *argv], where, env=_environment()))
+def _timed(where: Path, program: str, argv: list[str]) -> float:
+    return seconds_of(lambda: run([PYTHON, "-c", program, *argv], where, env=_environment()))
 
 
 def _loaded(where: Path, argv: list[str]) -> str:

@@ -95,7 +95,8 @@ def _floor(where: Path, repo: Path, count: int) -> float:
 def _profile(where: Path, count: int) -> tuple[list[str], list[list[str]]]:
     """The functions of `runner` that cost most, over all threads of a shorter run."""
     fewer = min(count, 104)
-    repo = _project(where / "profiled", fewer) if (where / "profiled").mkdir() is None else where
+    (where / "profiled").mkdir()
+    repo = _project(where / "profiled", fewer)
     out = where / "profile"
     run([PYTHON, "-m", "benchmarks.dispatch", str(out)], repo, env=_environment())
     _check(repo, fewer)
