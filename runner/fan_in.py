@@ -139,8 +139,7 @@ class Desk:
         if len(named) < 2:
             return
         try:
-            self.repo.index_packs(named, self.base_tree, self.quarantine)
-            found = self.repo.changes_to(self.base_tree, list(named), self.quarantine.env)
+            found = self.repo.index_packs(named, self.base_tree, self.quarantine)
         except (GitFailed, ValueError):
             listed = list(named.items())
             for half in (listed[: len(listed) // 2], listed[len(listed) // 2 :]):

@@ -236,23 +236,43 @@ class Repository:
                 stdin=stream,
             )
 
-    def index_packs(self, named: Mapping[str, tuple[Path, int]], known: str, into: Quarantine) -> None:
-        """Import untrusted packs at once: tree → the pack that brings it and the bytes it may have.
+    def index_packs(self, named: Mapping[str, tuple[Path, int]], base: str, into: Quarantine) -> list[list[Change]]:
+        """Import untrusted packs at once: tree → the pack that brings it and the bytes it may have. Gives what each
+        tree changes from tree `base`.
 
-        As good as `index_pack` one by one: every object is checked, every tree is there with all that it links, or
-        in tree `known`. It is not said which pack is bad: ValueError or GitFailed if any is.
+        As strict as `index_pack` one by one: every object is checked, every tree is there with all that it links.
+        ValueError or GitFailed if any of them is bad, and then nothing of them has come in: what is wrong with one
+        would otherwise pass as known when another is looked at alone.
         """
-        with tempfile.TemporaryFile(dir=into.folder) as joined:
-            size = packs.join(list(named.values()), joined, self._format)
-            joined.flush()
-            joined.seek(0)
-            # Not --strict: that refuses an object that two results share. rev-list finds what is missing instead.
-            argv = ["index-pack", "--fsck-objects", "--fix-thin", "--stdin", f"--max-input-size={size + 1}"]
-            self._run(argv, env=into.env, stdin=joined)
-        if set(self._kinds(list(named), into.env)) != {"tree"}:
-            raise ValueError("a pack does not hold the tree that its result names")
-        revisions = "".join(f"{tree}\n" for tree in named) + f"^{known}\n"
-        self._run(["rev-list", "--objects", "--quiet", "--stdin"], env=into.env, stdin=revisions.encode())
+        with self._staging(into) as (stage, env):
+            with tempfile.TemporaryFile(dir=stage) as joined:
+                size = packs.join(list(named.values()), joined, self._format)
+                joined.flush()
+                joined.seek(0)
+                # Not --strict: that refuses an object that two results share. rev-list finds what is missing instead.
+                argv = ["index-pack", "--fsck-objects", "--fix-thin", "--stdin", f"--max-input-size={size + 1}"]
+                self._run(argv, env=env, stdin=joined)
+            if set(self._kinds(list(named), env)) != {"tree"}:
+                raise ValueError("a pack does not hold the tree that its result names")
+            revisions = "".join(f"{tree}\n" for tree in named) + f"^{base}\n"
+            self._run(["rev-list", "--objects", "--quiet", "--stdin"], env=env, stdin=revisions.encode())
+            changes = self.changes_to(base, list(named), env)
+            for file in sorted((stage / "pack").iterdir(), key=lambda file: file.suffix == ".idx"):  # it comes last
+                file.rename(into.folder / "pack" / file.name)
+            return changes
+
+    @contextmanager
+    def _staging(self, quarantine: Quarantine) -> Iterator[tuple[Path, dict[str, str]]]:
+        """A folder of objects in front of the quarantine, and the environment that makes git write there."""
+        stage = Path(tempfile.mkdtemp(prefix="staging-", dir=quarantine.folder))
+        (stage / "pack").mkdir()
+        (stage / "info").mkdir()
+        seen = alternates([self.git_dir.resolve() / "objects", quarantine.folder])
+        (stage / "info" / "alternates").write_bytes(seen)
+        try:
+            yield stage, {"GIT_OBJECT_DIRECTORY": str(stage)}
+        finally:
+            shutil.rmtree(stage, ignore_errors=True)
 
     def is_tree(self, object_id: str, env: Mapping[str, str]) -> bool:
         """Whether the object is there and is a tree; `index_pack` has seen to it that all it links is there too."""

@@ -12,8 +12,8 @@ from functools import lru_cache
 
 from pathspec import GitIgnoreSpec
 
-# Names, stars for part of a name, and a `/**` or `/` at the end: nothing in it that git could refuse.
-_PLAINLY_VALID = re.compile(r"/?[\w.-]+(?:/[\w.-]*[\w.*-])*(?:/|/\*\*)?", re.ASCII)
+# Names, stars and slashes between them: nothing in it that git could refuse.
+_PLAINLY_VALID = re.compile(r"/?[\w.*-]+(?:/[\w.*-]+)*/?", re.ASCII)
 
 
 @lru_cache(maxsize=4096)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -222,3 +223,23 @@ def test_check_names_the_pairs_that_files_keep_apart_and_the_graph_would_not() -
     related = lambda one, other: (one, other) in waits  # noqa: E731
     assert batch.clashing(plan(*tasks), related) == [("A", "C"), ("B", "C")]
     assert batch.clashing(plan(*tasks), related, most=1) == [("A", "C")]
+
+
+def test_taking_looks_no_further_than_the_slots_need() -> None:
+    looked = []
+
+    def best_first() -> Iterator[Task]:
+        for place in range(100):
+            looked.append(place)
+            yield task(f"T{place}")
+
+    assert [one.id for one in batch.take(best_first(), 3)] == ["T0", "T1", "T2"]
+    assert looked == [0, 1, 2]
+    assert batch.take(best_first(), 0) == []
+    assert looked == [0, 1, 2]
+
+
+def test_taking_passes_over_what_overlaps_with_a_running_task() -> None:
+    tasks = [task("A", files=("src/**",)), task("B", files=("src/b.py",)), task("C", files=("lib/**",))]
+    assert [one.id for one in batch.take(tasks, 2)] == ["A", "C"]
+    assert [one.id for one in batch.take(tasks, 2, running=[task("R", files=("lib/c.py",))])] == ["A"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
+from pathspec import GitIgnoreSpec
 
 from runner import patterns
 from tests.unit.make import quick
@@ -137,3 +138,19 @@ _ANY_GLOB = st.text("ab*?/[!]\\.# ", min_size=1, max_size=8).filter(lambda glob:
 @example(["//"], ["a"])
 def test_every_real_glob_gets_an_answer_and_the_same_from_both_sides(ours: list[str], theirs: list[str]) -> None:
     assert patterns.could_overlap(ours, theirs) == patterns.could_overlap(theirs, ours)
+
+
+@given(st.from_regex(patterns._PLAINLY_VALID, fullmatch=True))
+@quick
+def test_what_is_let_through_without_a_closer_look_is_a_real_glob(glob: str) -> None:
+    assert GitIgnoreSpec.from_lines([glob])
+    assert not glob.startswith("#")
+    assert glob.strip()
+
+
+@pytest.mark.parametrize("glob", ["src/login.py", "src/**", "tests/test_*.py", "/a", "docs/"])
+def test_an_ordinary_glob_is_not_compiled_to_see_whether_it_is_valid(
+    glob: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patterns, "_spec", lambda _: pytest.fail("compiled"))
+    assert patterns.invalid(glob) is None
