@@ -10,6 +10,8 @@ from runner.errors import InvalidInput, Problem, UsageProblem
 from runner.models import AgentSettings, BatchEntry, Manifest, Plan, Standing, Task
 from runner.progress import Progress
 
+_PAIRS = 100_000  # overlapping pairs that `clashing` asks the graph about
+
 
 def overlap(one: Task, other: Task) -> bool:
     """Whether the two tasks' `files` could name one path. Absent `files` overlap with nothing (DESIGN, Words)."""
@@ -157,15 +159,23 @@ def refuse_missing_programs(plan: Plan, progress: Progress, settings: Settings, 
 
 
 def clashing(plan: Plan, related: Callable[[str, str], bool], most: int = 20) -> list[tuple[str, str]]:
-    """Up to `most` pairs of tasks that the graph would let run side by side and that `files` keep apart."""
+    """Up to `most` pairs of tasks that the graph would let run side by side and that `files` keep apart.
+
+    It is a hint: in a plan where thousands of tasks wait for each other and share their files, the search ends early.
+    """
     found: list[tuple[str, str]] = []
     with_files = [task for task in plan.tasks if task.files]
+    index = patterns.Index()
+    for task in with_files:
+        index.add(task.files or ())
+    looked = 0
     for place, one in enumerate(with_files):
-        for other in with_files[place + 1 :]:
-            if len(found) >= most:
+        for other in index.overlapping(one.files or ()):
+            if len(found) >= most or looked > _PAIRS:
                 return found
-            if overlap(one, other) and not related(one.id, other.id):
-                found.append((one.id, other.id))
+            looked += 1
+            if other > place and not related(one.id, with_files[other].id):
+                found.append((one.id, with_files[other].id))
     return found
 
 

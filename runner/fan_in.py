@@ -102,7 +102,7 @@ class Desk:
             protected=self.manifest.protected,
             never=self.manifest.never,
             limits=self.manifest.limits,
-            spellings=self.spellings,
+            spellings=self.spellings if found else None,  # who changed nothing need not wait for them
             filtered=self.repo.filtered(self.base_tree, [change.path for change in found]),
         )
         return refusal or Candidate(entry, tree, found)

@@ -11,12 +11,12 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import git
 
@@ -40,6 +40,9 @@ _CONFIG = (
     "diff.renames=true",
     "advice.detachedHead=false",
 )
+_FULL_ID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_ANSWERS = 16  # of these the last few are kept: a plan and its progress at two commits, and some trees
+T = TypeVar("T")
 _ASKED_AT_ONCE = 256  # questions that surely fit into a pipe, so that both sides never wait for each other
 _PIPE = -1  # subprocess.PIPE, for GitPython
 UNPACK_LIMIT = 100  # git's own fetch.unpackLimit
@@ -92,6 +95,7 @@ class Repository:
             for k, v in environ.items()
             if not k.startswith("GIT_") or k.startswith(("GIT_AUTHOR", "GIT_COMMITTER", "GIT_CONFIG"))
         }
+        self._answers: dict[tuple[str, ...], Any] = {}
         self._env = {**kept, "LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0"}
 
     # -- questions ------------------------------------------------------------------------------------------
@@ -117,17 +121,33 @@ class Repository:
         )
 
     def tree(self, revision: str, env: Mapping[str, str] | None = None) -> str:
-        return self._text(["rev-parse", f"{revision}^{{tree}}"], env=env).strip()
+        return self._known(
+            ("tree", revision), lambda: self._text(["rev-parse", f"{revision}^{{tree}}"], env=env).strip()
+        )
+
+    def _known(self, question: tuple[str, ...], ask: Callable[[], T]) -> T:
+        """The answer, asked once for a full object id: what such a name stands for never changes."""
+        if not _FULL_ID.fullmatch(question[1]):
+            return ask()
+        if question not in self._answers:
+            while len(self._answers) >= _ANSWERS:
+                self._answers.pop(next(iter(self._answers)))
+            self._answers[question] = ask()
+        answer: T = self._answers[question]
+        return answer
 
     def file(self, commit: str, path: str) -> bytes | None:
         """The content of a regular file in a commit, or None."""
+        return self._known(("file", commit, path), lambda: self._file(commit, path))
+
+    def _file(self, commit: str, path: str) -> bytes | None:
         entry = self._run(["ls-tree", "-z", commit, "--", f":(literal){path}"])
         if not entry or not entry.startswith(b"100"):
             return None
         return self.blob(entry.split(b"\t")[0].split()[2].decode())
 
     def blob(self, object_id: str) -> bytes:
-        return self._run(["cat-file", "blob", object_id])
+        return self._known(("blob", object_id), lambda: self._run(["cat-file", "blob", object_id]))
 
     def message(self, commit: str) -> str:
         return self._text(["log", "-1", "--format=%B", commit]).rstrip() + "\n"
@@ -286,6 +306,8 @@ class Repository:
 
     def changes(self, old: str, new: str, env: Mapping[str, str]) -> list[Change]:
         """What differs from `old` to `new`, by path, with the sizes and link targets policy asks for."""
+        if old == new:
+            return []
         out = self._run([*_DIFF_TREE, old, new], env=env)
         return self._measured(_diffs(b"\n" + out), env)[0]
 

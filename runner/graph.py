@@ -42,6 +42,7 @@ class TaskGraph:
 
     def _build(self, tasks: Sequence[Task], path: str) -> None:
         self.tasks = {task.id: task for task in tasks}
+        self._relatives: dict[str, set[str]] = {}
         self._place = {task_id: place for place, task_id in enumerate(self.tasks)}
         self._needs: dict[str, list[str]] = {task_id: [] for task_id in self.tasks}
         self._feeds: dict[str, list[str]] = {task_id: [] for task_id in self.tasks}
@@ -117,9 +118,10 @@ class TaskGraph:
 
     def related(self, one: str, other: str) -> bool:
         """Whether one of the two must wait for the other."""
-        import networkx as nx
-
-        return bool(nx.has_path(self._graph, one, other) or nx.has_path(self._graph, other, one))
+        if one not in self._relatives:
+            self._relatives.clear()  # the next questions are about the same task, or about another one for good
+            self._relatives[one] = {one} | _reached(one, self._needs) | _reached(one, self._feeds)
+        return other in self._relatives[one]
 
     def waves(self) -> list[tuple[str, ...]]:
         """What the graph would allow side by side with no cap: the generations, each in plan order."""
@@ -177,6 +179,18 @@ class TaskGraph:
 
     def _in_plan_order(self, ids: Iterable[str]) -> tuple[str, ...]:
         return tuple(sorted(ids, key=self._place.__getitem__))
+
+
+def _reached(start: str, steps: Mapping[str, Sequence[str]]) -> set[str]:
+    """Everything on the ways from `start`."""
+    found: set[str] = set()
+    ahead = list(steps[start])
+    while ahead:
+        task_id = ahead.pop()
+        if task_id not in found:
+            found.add(task_id)
+            ahead += steps[task_id]
+    return found
 
 
 class Frontier:

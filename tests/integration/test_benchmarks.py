@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import __main__ as command
-from benchmarks import graphs, harness, planning, scheduling
+from benchmarks import graphs, harness, peers, planning, scheduling
 from benchmarks.harness import Effort, Report, Samples, Table, Target, WrongOutput
 from runner.sources.native import Native
 
@@ -46,7 +46,7 @@ def test_schedules_are_measured_beside_a_peer_on_the_same_graph(effort: Effort) 
         runs[f"fanin {schedule}"] = lambda graph, slots, commands, schedule=schedule: scheduling._fanin(  # type: ignore[misc]
             effort.work, schedule, True, graph, slots, commands
         )
-    make = next(peer for peer in scheduling.PEERS if peer.name == "make")
+    make = next(peer for peer in peers.PEERS if peer.name == "make")
     runs["make"] = lambda graph, slots, commands: scheduling._peer(
         make, effort.work, effort.work, graph, slots, commands
     )
@@ -135,8 +135,6 @@ def test_the_document_keeps_other_parts_and_what_people_wrote() -> None:
 
 
 def test_a_peer_that_cannot_be_had_is_left_out_by_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from benchmarks import peers
-
     monkeypatch.setattr(os, "environ", {**os.environ, "PATH": str(tmp_path)})
     gone = peers.Peer("gone", peers.make, program="no-such-scheduler")
     (tmp_path / "peers" / "bin").mkdir(parents=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
@@ -154,3 +156,39 @@ def test_an_ordinary_glob_is_not_compiled_to_see_whether_it_is_valid(
 ) -> None:
     monkeypatch.setattr(patterns, "_spec", lambda _: pytest.fail("compiled"))
     assert patterns.invalid(glob) is None
+
+
+segment = st.sampled_from(["a", "b", "a.py", "*", "**", "*.py", "[ab]"])
+globs = st.lists(
+    st.builds(
+        lambda anchor, parts: anchor + "/".join(parts),
+        st.sampled_from(["", "/", "!"]),
+        st.lists(segment, min_size=1, max_size=3),
+    ),
+    max_size=3,
+)
+
+
+@given(st.lists(globs, max_size=6), globs)
+@quick
+def test_an_index_finds_the_lists_that_comparing_with_each_would_find(known: list[list[str]], asked: list[str]) -> None:
+    index = patterns.Index()
+    for one in known:
+        index.add(one)
+    assert index.overlapping(asked) == [n for n, one in enumerate(known) if patterns.could_overlap(asked, one)]
+
+
+def test_an_index_compares_with_the_lists_that_begin_alike_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    index = patterns.Index()
+    for place in range(500):
+        index.add([f"src/mod{place}/**", f"tests/test_{place}.py"])
+    compared: list[object] = []
+    real = patterns.could_overlap
+
+    def counted(ours: Iterable[str], theirs: Iterable[str]) -> bool:
+        compared.append(theirs)
+        return real(ours, theirs)
+
+    monkeypatch.setattr(patterns, "could_overlap", counted)
+    assert index.overlapping(["src/mod7/deep/x.py"]) == [7]
+    assert len(compared) == 1
