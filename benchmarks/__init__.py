@@ -1,1 +1,1 @@
-"""How fast fanin is, beside its peers and the physical limit: `python -m benchmarks`."""
+"""Commands that measure; each prints the figures that a page of docs/ states. Speed: `python -m benchmarks`."""

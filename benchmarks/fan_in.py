@@ -33,7 +33,7 @@ from runner.config import Settings
 from runner.fan_in import Desk
 from runner.gitrepo import Repository
 from runner.merge import Candidate
-from runner.models import AgentSettings, BatchEntry, Manifest, Result
+from runner.models import AgentSettings, BatchEntry, Manifest, PlanSettings, Result
 from runner.snapshot import read_snapshot
 
 WHO = {
@@ -191,7 +191,7 @@ class Contest:
     def core(self) -> float:
         """Comparing the results with the base and uniting them, their objects being there already."""
         repo = Repository(self._clone(), ENV)
-        snapshot = read_snapshot(repo, self.case.manifest.base, "tasks.yml", ".fanin/progress.json")
+        snapshot = read_snapshot(repo, self.case.manifest.base, PlanSettings(), ".fanin/progress.json")
         with repo.quarantine() as quarantine:
             desk = Desk(repo, quarantine, self.case.manifest, snapshot)
             began = perf_counter()

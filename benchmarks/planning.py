@@ -21,6 +21,7 @@ from runner.graph import TaskGraph
 from runner.models import AgentSettings, Plan, Standing, Task
 from runner.progress import Progress
 from runner.snapshot import Snapshot
+from runner.sources import MemoryTree
 from runner.sources.native import Native
 
 SLOTS = 8
@@ -123,7 +124,7 @@ def drained_with_dictionaries(tasks: tuple[Task, ...]) -> int:
 def _child(count: int) -> None:
     """One round in a process of its own, so that its peak memory is its own: prints seconds and MiB as JSON."""
     text = plan_text(count)
-    native, plans = Native(), list[Plan]()
+    native, tree, plans = Native(), MemoryTree({"tasks.yml": text}), list[Plan]()
     found: dict[str, float] = {}
 
     def timed(name: str, call: Callable[[], object]) -> None:
@@ -133,12 +134,12 @@ def _child(count: int) -> None:
         found[name] = perf_counter() - began
 
     if "--memory" in sys.argv:
-        plans.append(native.load("tasks.yml", text))
+        plans.append(native.load("tasks.yml", tree, {}))
         expect(bool(with_fanin(plans[0])), True, "a first batch")
         print(json.dumps({"MiB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
         return
     timed("loader", lambda: yaml.load(text, yaml.CSafeLoader))
-    timed("load", lambda: plans.append(native.load("tasks.yml", text)))
+    timed("load", lambda: plans.append(native.load("tasks.yml", tree, {})))
     plan = plans[0]
     expect(len(plan.tasks), count, "tasks that were read")
     first = with_dictionaries(plan.tasks)

@@ -7,20 +7,33 @@ manifest and the result folders carry the state between them. Edges arrive as ar
 from __future__ import annotations
 
 import json
+import random
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, ValidationError
 
 from runner import artifacts, durable, pipeline, summary
 from runner.actions_io import Context, Machine
 from runner.attempt import Surroundings
-from runner.errors import EXIT_DONE, EXIT_TASKS_FAILED, EnvironmentBroken, FaninError, UsageProblem, VerdictOutdated
+from runner.budget import Budget, Tally
+from runner.errors import (
+    EXIT_DONE,
+    EXIT_TASKS_FAILED,
+    EnvironmentBroken,
+    FaninError,
+    InvalidInput,
+    UsageProblem,
+    VerdictOutdated,
+)
+from runner.leaks import NONE, Secrets
 from runner.models import BatchEntry, Document, Failure, FailureKind, Manifest, Verdict
+from runner.pace import Pace
 from runner.workspace import Origin
 
 if TYPE_CHECKING:
@@ -34,7 +47,7 @@ if TYPE_CHECKING:
 
 _HELD = "The branch moved while this was verified, twice. Merging it completes the tasks in it."
 MATRIX_LIMIT = 256  # entries; GitHub runs none at all above it
-_LANDING_TRIES = 20
+_LANDING_TRIES = 50  # a round trip each; with three rivals as fast as fanin all 50 are lost once in a million runs
 _SETUP_MINUTES = 20  # a job's time beyond its task's own limit, so that the result is still uploaded
 # What a person may choose in the UI and every later round must keep; sent along by `continue`.
 CARRIED = (
@@ -61,6 +74,16 @@ class RoundState(Document):
     branch: str | None = None
     pull_request: int | None = None
     inputs: dict[str, str] = Field(default_factory=dict)
+    spent_usd: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    dearest_usd: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    slots: Annotated[int, Field(ge=1)] | None = None  # agents at once, while a rate limit lowers it
+    limited: Annotated[int, Field(ge=0)] = 0  # rounds in a row that met a rate limit
+
+    def budget(self, limit: float | None) -> Budget:
+        return Budget(limit, self.spent_usd, self.dearest_usd)
+
+    def pace(self, most: int) -> Pace:
+        return Pace(most, min(most, self.slots or most), self.limited)
 
 
 def round_state(text: str, context: Context) -> RoundState:
@@ -112,7 +135,7 @@ def next_job(
 ) -> int:
     """Choose the batch: write the manifest, and the outputs that the other jobs are made of."""
     from runner import agents, batch
-    from runner.snapshot import granted, read_snapshot
+    from runner.snapshot import granted, read_snapshot, read_template
 
     branch = state.branch or settings.branch or context.head_ref or context.ref_name
     head = repo.commit("HEAD")
@@ -124,10 +147,27 @@ def next_job(
     batch.refuse_hopeless(
         snapshot.plan, known, settings, agents.agent_for, may_change_workflows=options.may_change_workflows
     )
-    slots = min(settings.slots, MATRIX_LIMIT)
-    manifest = pipeline.next_batch(
-        snapshot, settings, run=state.run, round_number=state.round, branch=branch, slots=slots, retry=options.retry
+    uncapped, notes = batch.uncapped(
+        snapshot.plan, known, settings, lambda chosen: agents.agent_for(chosen).traits.costs
     )
+    if uncapped:
+        raise InvalidInput(uncapped)
+    budget = state.budget(settings.limits.max_cost_usd)
+    slots = state.pace(min(settings.slots, MATRIX_LIMIT)).now
+    template = settings.prompt_template
+    manifest = pipeline.next_batch(
+        snapshot,
+        settings,
+        run=state.run,
+        round_number=state.round,
+        branch=branch,
+        slots=slots,
+        retry=options.retry,
+        budget=budget,
+        template=read_template(template, repo.file(head, template) if template else None),
+    )
+    for note in [*notes, *([] if manifest else filter(None, [budget.exhausted()]))]:
+        machine.annotate("notice", note, title="fanin")
     has_work = manifest is not None and not options.dry_run
     if manifest is not None:
         durable.write(options.manifest, manifest.model_dump_json(indent=1).encode())
@@ -293,7 +333,7 @@ def task_job(
     machine.summary(summary.attempt_summary(entry, result))
     if result.failure is not None:
         machine.annotate(
-            "error", result.failure.message, title=f"{entry.task.id}: {result.failure.kind}", file=manifest.plan
+            "error", result.failure.message, title=f"{entry.task.id}: {result.failure.kind}", file=manifest.plan.path
         )
     return EXIT_DONE
 
@@ -349,13 +389,15 @@ def read_verdict(path: Path, manifest: Manifest) -> Verdict | None:
 class MergeOptions:
     """What job `merge` is asked: where the verdict is, how to commit, whether this is the last try.
 
-    `task_result` is GitHub's word for all task jobs together; `commit_via` is git or api.
+    `task_result` is GitHub's word for all task jobs together; `commit_via` is git or api; `secrets` are looked for
+    in what the legs left.
     """
 
     verdict: Path | None = None
     task_result: str = "success"
     commit_via: str = "git"
     last: bool = True
+    secrets: Secrets = NONE
 
 
 @dataclass(frozen=True)
@@ -399,11 +441,11 @@ class MergeJob:
         return self._tell(landed)
 
     def _land(self) -> Landed:
+        fan_in: FanIn | None = None
         for _ in range(_LANDING_TRIES):
             head = _fetch(self.repo, self.manifest, self.remote, self.branch)
-            fan_in = pipeline.merge_batch(
-                self.repo, self.manifest, self.results, head, missing=self._missing(), **self._gate()
-            )
+            known = pipeline.replay(self.repo, self.manifest, fan_in, head) if fan_in else None
+            fan_in = known or self._merged(head)
             if not fan_in.commits:
                 return Landed(self.branch, fan_in)
             refused, reason = self._publish(self.branch, fan_in, head)
@@ -414,6 +456,17 @@ class MergeJob:
         raise EnvironmentBroken(
             f"{self.branch} moved {_LANDING_TRIES} times while the batch was merged",
             "nothing is lost: re-run this job when the branch is quiet",
+        )
+
+    def _merged(self, head: str) -> FanIn:
+        return pipeline.merge_batch(
+            self.repo,
+            self.manifest,
+            self.results,
+            head,
+            missing=self._missing(),
+            secrets=self.options.secrets,
+            **self._gate(),
         )
 
     def _missing(self) -> Failure:
@@ -458,6 +511,7 @@ class MergeJob:
         if self.branch == own or reason == "workflows":
             remedy = {
                 "workflows": "the work changes .github/workflows: give the secret fanin-token a token that may do that",
+                "secret": "GitHub found a secret in the work: take it out of the task's result and run the task again",
                 "signatures": "the branch wants signed commits: set  commit-via: api",
             }.get(reason, "allow fanin's job to push there, or set  branch:")
             raise EnvironmentBroken(
@@ -506,7 +560,14 @@ class MergeJob:
         for _ in range(_LANDING_TRIES):
             head = _fetch(self.repo, self.manifest, self.remote, self.branch)
             noted, waiting = pipeline.hold_batch(
-                self.repo, self.manifest, self.results, head, held=held, red=red, missing=self._missing()
+                self.repo,
+                self.manifest,
+                self.results,
+                head,
+                held=held,
+                red=red,
+                missing=self._missing(),
+                secrets=self.options.secrets,
             )
             push = self.remote.push(self.branch, noted.tip, head)
             if push.refused:
@@ -526,8 +587,10 @@ class MergeJob:
         assert fan_in.after is not None
         found = _views(fan_in.after, manifest.max_attempts)
         progressed = bool(fan_in.landed) or any(failure.counted for failure in fan_in.failed.values())
-        handed = self.state.model_copy(update={"branch": landed.branch})
-        outputs = outputs_of(found, landed, progressed=progressed)
+        following = self._following(fan_in, progressed=progressed)
+        waiting = bool(following.limited) and not following.pace(1).exhausted()
+        outputs = outputs_of(found, landed, progressed=progressed or waiting)
+        handed = following.model_copy(update={"branch": landed.branch})
         self.machine.output({**outputs, "state": handed.model_dump_json()})
         done = summary.Round(
             manifest.batch,
@@ -537,26 +600,44 @@ class MergeJob:
             fan_in.failed,
             self.context.run_url,
             landed.note,
+            f"{Tally().plus(fan_in.results).told()}; the run so far: ${following.spent_usd:.2f}",
         )
         self.machine.summary(summary.round_summary(found, done))
+        for warning in fan_in.warnings:
+            self.machine.annotate("warning", warning, title="fanin")
         for task_id, failure in fan_in.failed.items():
             self.machine.annotate(
                 "error",
                 failure.message,
                 title=f"{task_id}: {failure.kind}",
-                file=manifest.plan,
+                file=manifest.plan.path,
                 line=_line(fan_in.after, task_id),
             )
         if self.state.pull_request is not None:
             self._comment(self.state.pull_request, summary.sticky(found, done))
         return exit_code(found, fan_in)
 
+    def _following(self, fan_in: FanIn, *, progressed: bool) -> RoundState:
+        """What the next round needs to know: what is spent by now, and how many agents the model bears."""
+        manifest = self.manifest
+        budget = self.state.budget(manifest.limits.max_cost_usd).after(manifest, fan_in.results)
+        limited = any(failure.kind is FailureKind.RATE_LIMIT for failure in fan_in.failed.values())
+        before = Pace(MATRIX_LIMIT, self.state.slots or len(manifest.entries), self.state.limited)
+        pace = before.after(limited=limited, progressed=progressed)
+        slots = pace.now if limited or self.state.slots else None
+        return self.state.model_copy(
+            update={
+                "spent_usd": budget.spent,
+                "dearest_usd": budget.dearest,
+                "slots": slots,
+                "limited": pace.limited,
+            }
+        )
+
     def _comment(self, pull_request: int, body: str) -> None:
         """The comment is news, not the work: its failure is a warning."""
-        from runner.summary import MARKER
-
         try:
-            self.github.sticky_comment(pull_request, MARKER, body)
+            self.github.sticky_comment(pull_request, summary.MARKER, body)
         except FaninError as error:
             self.machine.annotate("warning", f"the pull request's comment could not be written: {error}")
 
@@ -612,6 +693,7 @@ class ContinueOptions:
     branch: str
     landed: bool = False
     trigger: Sequence[str] = ()
+    pause: Callable[[float], object] = time.sleep
 
 
 def continue_job(
@@ -627,6 +709,9 @@ def continue_job(
             "warning", f"stopped after limits.max_rounds = {settings.limits.max_rounds} rounds; run it again to go on"
         )
         return EXIT_DONE
+    if pause := state.pace(1).pause(random.random):
+        machine.annotate("notice", f"rate limit or overload: the next round starts in {pause:.0f} s", title="fanin")
+        options.pause(pause)
     following = state.model_copy(update={"round": state.round + 1, "branch": options.branch})
     ref = context.head_ref or context.ref_name
     url = github.dispatch(context.workflow_file, ref, {"fanin-state": following.model_dump_json()})

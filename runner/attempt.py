@@ -10,10 +10,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from runner import agents, artifacts, process, workspace
+from runner import agents, artifacts, policy, process, workspace
 from runner.agents import prompt
-from runner.agents.command import ended_badly
+from runner.agents.outcome import ended_badly
+from runner.agents.surroundings import environment_for, lacks, make_home, secrets_of
 from runner.errors import GitFailed
+from runner.leaks import Secrets
+from runner.masking import Masker
 from runner.models import BatchEntry, Failure, FailureKind, Manifest, Usage
 from runner.workspace import Origin, Workspace
 
@@ -47,35 +50,69 @@ def act(
     folder: Path,
     around: Surroundings,
 ) -> Left:
+    """Run the agent and capture what it left, with no secret in it. EnvironmentBroken or GitFailed as `_act`."""
+    secrets = Secrets.of(around.environ, entry.agent.env)
+    try:
+        left = _act(manifest, entry, attempt, space, folder, around, secrets)
+    finally:
+        _mask(folder, secrets)
+    return _without(entry, left, secrets)
+
+
+def _without(entry: BatchEntry, left: Left, secrets: Secrets) -> Left:
+    """What was left with the secrets taken out of its words; a report that holds one is refused, like a file."""
+    summary, failure = left.usage.summary, left.failure
+    if summary is not None and (name := secrets.found_in_text(summary)):
+        told = secrets.masked_text(summary)
+        left = replace(left, usage=left.usage.model_copy(update={"summary": told}))
+        failure = failure or policy.leaked(entry.task, "the agent's report", name)
+    if failure is not None:
+        words = {name: secrets.masked_text(getattr(failure, name)) for name in ("message", "log_tail")}
+        failure = failure.model_copy(update=words)
+    return replace(left, failure=failure)
+
+
+def _act(
+    manifest: Manifest,
+    entry: BatchEntry,
+    attempt: artifacts.Attempt,
+    space: Workspace,
+    folder: Path,
+    around: Surroundings,
+    secrets: Secrets,
+) -> Left:
     """Run the agent and capture what it left. EnvironmentBroken or GitFailed if the machine does not do its part."""
-    agent = agents.agent_for(entry.agent)
-    call = agent.build(entry.agent, space.checkout)
-    prompt_file, report = space.folder / "prompt.md", space.folder / "report.json"
-    prompt_file.write_text(prompt.render(entry), encoding="utf-8")
-    told = {
-        "FANIN_PROMPT": str(prompt_file),
-        "FANIN_REPORT": str(report),
-        "FANIN_TASK": entry.task.id,
-        "FANIN_ATTEMPT": str(entry.attempt),
-        "FANIN_BASE": manifest.base,
-    }
+    agent, settings, place = agents.agent_for(entry.agent), entry.agent, agents.Place(space.folder)
+    # A leg on Actions is the first place where it can be seen; locally the run has refused to start.
+    if lacking := lacks(agent, settings, around.environ, lambda name: _found(name, around.environ)):
+        told = "; ".join(f"{what} ({remedy})" for what, remedy in lacking)
+        return Left(Usage(), Failure(kind=FailureKind.NOT_READY, message=f"nothing was started: {told}"))
+    call = agent.build(entry, place)
+    place.prompt.write_text(prompt.render(entry, manifest.prompt_template), encoding="utf-8")
+    make_home(agent, settings, call, place, around.environ)
     outcome = process.run(
         call.argv,
         cwd=space.checkout,
-        env=process.environment(around.environ, entry.agent.env, {**told, **call.env}),
-        stdin=prompt_file,
+        env=environment_for(agent, settings, call, place, around.environ, _told(manifest, entry, place)),
+        stdin=place.prompt,
         log=folder / artifacts.LOG,
         timeout=entry.timeout,
+        idle_timeout=settings.idle_timeout,
         cancel=around.cancel,
         echo=around.echo,
         on_start=lambda cookie: artifacts.begin(folder, attempt.model_copy(update={"cookie": cookie})),
+        answer=place.answer if settings.preset else None,
+        masker=Masker(secrets_of(agent, settings, around.environ)),
     )
-    verdict = agent.read(outcome, report)
+    verdict = agent.read(outcome, place)
     if verdict.failure is not None:
         with suppress(GitFailed):  # the attempt failed already; its work is kept where it can be
-            return Left(verdict.usage, verdict.failure, _capture(space, folder))
+            tree, leak = _capture(entry, space, folder, secrets)
+            return Left(verdict.usage, leak or verdict.failure, tree)
         return Left(verdict.usage, verdict.failure)
-    tree = _capture(space, folder)
+    tree, leak = _capture(entry, space, folder, secrets)
+    if leak is not None:
+        return Left(verdict.usage, leak)
     if tree is None and not entry.task.allow_empty:
         return Left(
             verdict.usage,
@@ -88,13 +125,41 @@ def act(
     return Left(verdict.usage, _verify_task(entry, space, folder, around), tree)
 
 
-def _capture(space: Workspace, folder: Path) -> str | None:
-    """The tree the agent left, packed beside the result; None if it is the base's own."""
+def _found(name: str, environ: Mapping[str, str]) -> str | None:
+    return shutil.which(name, path=environ.get("PATH"))
+
+
+def _told(manifest: Manifest, entry: BatchEntry, place: agents.Place) -> dict[str, str]:
+    """What every agent is told in its environment (the agent contract)."""
+    return {
+        "FANIN_PROMPT": str(place.prompt),
+        "FANIN_REPORT": str(place.report),
+        "FANIN_TASK": entry.task.id,
+        "FANIN_ATTEMPT": str(entry.attempt),
+        "FANIN_BASE": manifest.base,
+    }
+
+
+def _capture(entry: BatchEntry, space: Workspace, folder: Path, secrets: Secrets) -> tuple[str | None, Failure | None]:
+    """The tree the agent left, packed beside the result; None if it is the base's own.
+
+    Work that holds a secret is not packed: what lies in the result folder will be uploaded.
+    """
     tree = workspace.capture(space)
     if tree == workspace.base_tree(space):
-        return None
+        return None, None
+    if found := workspace.leak(space, tree, secrets):
+        return None, policy.leaked(entry.task, *found)
     workspace.write_pack(space, tree, folder / artifacts.PACK)
-    return tree
+    return tree, None
+
+
+def _mask(folder: Path, secrets: Secrets) -> None:
+    """Take the secrets out of the logs, which are uploaded with the result; a log is bounded, so it is read whole."""
+    for log in folder.glob("*.log") if secrets.needles else ():
+        said = log.read_bytes()
+        if (masked := secrets.masked(said)) != said:
+            log.write_bytes(masked)
 
 
 def _verify_task(entry: BatchEntry, space: Workspace, folder: Path, around: Surroundings) -> Failure | None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from runner import patterns, policy
 from runner.config import FILE, Settings
 from runner.errors import InvalidInput, Problem, UsageProblem
-from runner.models import AgentSettings, BatchEntry, Manifest, Plan, Standing, Task
+from runner.models import AgentSettings, BatchEntry, Brought, Manifest, Plan, Standing, Task
 from runner.progress import Progress
 
 _PAIRS = 100_000  # overlapping pairs that `clashing` asks the graph about
@@ -57,32 +57,42 @@ def freeze(
     progress: Progress,
     settings: Settings,
     retry: Sequence[str] = (),
+    template: str | None = None,
+    share: float | None = None,
 ) -> Manifest:
-    """The manifest of a batch: each task's text, agent, bounds, attempt and previous failure as of now."""
-    entries = tuple(_entry(index, task, plan, progress, settings) for index, task in enumerate(chosen))
+    """The manifest of a batch: each task's text, agent, bounds, attempt and previous failure as of now.
+
+    `template` is the text of the prompt template; `share` what each attempt may cost.
+    """
+    entries = tuple(entry(index, task, plan, progress, settings, share) for index, task in enumerate(chosen))
     return Manifest(
         run=run,
         round=round_number,
         base=base,
-        plan=plan.path,
+        plan=settings.plan.model_copy(update={"path": plan.path, "source": plan.source}),
         progress=settings.progress,
         branch=branch,
         commit_strategy=settings.commit_strategy,
         protected=settings.protected,
         never=untouchable(plan, settings),
         limits=settings.limits,
+        scope=settings.scope,
         verify=settings.verify,
         verify_retries=settings.verify_retries,
         verify_timeout=settings.timeout,
         max_attempts=settings.max_attempts,
         retry=tuple(retry),
+        prompt_template=template,
         entries=entries,
     )
 
 
 def untouchable(plan: Plan, settings: Settings) -> tuple[str, ...]:
-    """Globs no task may change whatever it is allowed: the plan, the settings and the progress."""
-    return (patterns.literal(plan.path), patterns.literal(settings.progress), patterns.literal(FILE), "/.fanin/**")
+    """Globs no task may change whatever it is allowed: the plan (a whole folder, if it is one), the settings, the
+    prompt template, the progress.
+    """
+    own = [plan.path, settings.progress, FILE, *([settings.prompt_template] if settings.prompt_template else [])]
+    return (*(patterns.literal(path) for path in own), "/.fanin/**")
 
 
 def agent_of(task: Task, plan: Plan, settings: Settings) -> AgentSettings:
@@ -92,7 +102,7 @@ def agent_of(task: Task, plan: Plan, settings: Settings) -> AgentSettings:
         raise InvalidInput(
             [
                 Problem(
-                    plan.path,
+                    task.path or plan.path,
                     task.line,
                     f"{task.id} has no agent",
                     'set one in fanin.yml, e.g.  agent: {command: ["python3", "agent.py"]}',
@@ -124,38 +134,83 @@ def refuse_hopeless(
         except InvalidInput as error:
             problems += error.problems
         except UsageProblem as error:
-            problems.append(Problem(plan.path, task.line, f"{task.id}: {error.message}", error.advice))
+            problems.append(Problem(task.path or plan.path, task.line, f"{task.id}: {error.message}", error.advice))
         if not may_change_workflows and patterns.could_overlap(task.allow, (".github/workflows/**",)):
             what = f"{task.id} is allowed to change .github/workflows, which the job's own token may not push"
-            problems.append(Problem(plan.path, task.line, what, "give the secret fanin-token a token that may"))
+            problems.append(
+                Problem(task.path or plan.path, task.line, what, "give the secret fanin-token a token that may")
+            )
         if policy.only_protected(task, settings.protected, untouchable(plan, settings)):
             problems.append(
                 Problem(
-                    plan.path,
+                    task.path or plan.path,
                     task.line,
                     f"{task.id} may change protected paths only: {', '.join(task.files or ())}",
-                    "add them to the task's allow: if that is meant (the plan, fanin.yml and .fanin never)",
+                    "add them to the task's allow:, or take them out of protected: (never the plan and fanin's own)",
                 )
             )
     if problems:
         raise InvalidInput(problems)
 
 
-def refuse_missing_programs(plan: Plan, progress: Progress, settings: Settings, found: Callable[[str], object]) -> None:
-    """InvalidInput if an agent's program is not on this machine, before an attempt is spent on it.
+def may_be_refused(plan: Plan, progress: Progress, settings: Settings, tracked: Sequence[str]) -> list[str]:
+    """One sentence for every open task whose `files` match protected files that exist."""
+    never, told = untouchable(plan, settings), []
+    suspects = [path for path in tracked if patterns.matches((*settings.protected, *never), path)]
+    for task in plan.tasks:
+        if progress.standing(task, settings.max_attempts) is not Standing.OPEN:
+            continue
+        if met := policy.may_meet(task, suspects, settings.protected, never):
+            more = f" and {len(met) - 3} more" if len(met) > 3 else ""
+            told.append(f"{task.id} would be refused for changing {', '.join(met[:3])}{more}, which its files match")
+    return told
 
-    `found` looks a name up on PATH. A relative path is the repository's own and is left to the checkout.
+
+def lacking(
+    plan: Plan, progress: Progress, settings: Settings, lacks: Callable[[AgentSettings], Sequence[tuple[str, str]]]
+) -> list[Problem]:
+    """What is missing on this machine to run the open tasks' agents, each thing once, at its first task.
+
+    `lacks` says it of one agent, each thing with its remedy.
     """
     problems: dict[str, Problem] = {}
     for task in plan.tasks:
         if progress.standing(task, settings.max_attempts) is Standing.OPEN:
-            command = agent_of(task, plan, settings).command
-            program = command[0] if command else ""
-            if program and ("/" not in program or program.startswith("/")) and not found(program):
-                what = f"the agent's program {program!r} is not on this machine"
-                problems.setdefault(program, Problem(plan.path, task.line, what, "install it, or mend agent.command"))
-    if problems:
-        raise InvalidInput(problems.values())
+            for what, remedy in lacks(agent_of(task, plan, settings)):
+                problems.setdefault(what, Problem(task.path or plan.path, task.line, what, remedy))
+    return list(problems.values())
+
+
+def uncapped(
+    plan: Plan, progress: Progress, settings: Settings, costs: Callable[[AgentSettings], str]
+) -> tuple[list[Problem], list[str]]:
+    """Whether `limits.max_cost_usd` can be kept: problems where it cannot be at all, and what to say aloud where it
+    is kept by what agents report afterwards. `costs` is the agent's `Costs`.
+    """
+    problems, notes = dict[str, Problem](), dict[str, str]()
+    if settings.limits.max_cost_usd is None:
+        return [], []
+    for task in plan.tasks:
+        if progress.standing(task, settings.max_attempts) is not Standing.OPEN:
+            continue
+        agent = agent_of(task, plan, settings)
+        kind = costs(agent)
+        if kind == "unknown":
+            what = f"limits.max_cost_usd cannot be kept: {agent.name} never says what it cost"
+            problems.setdefault(
+                agent.name,
+                Problem(
+                    task.path or plan.path, task.line, what, "remove the limit, or use an agent that reports costs"
+                ),
+            )
+        elif kind != "capped":
+            when = "reports its cost only afterwards" if kind == "reported" else "may not report its cost"
+            notes.setdefault(
+                agent.name,
+                f"{agent.name} {when}: limits.max_cost_usd is kept by not starting more, and an attempt of unknown "
+                "cost counts as its whole share",
+            )
+    return list(problems.values()), list(notes.values())
 
 
 def clashing(plan: Plan, related: Callable[[str, str], bool], most: int = 20) -> list[tuple[str, str]]:
@@ -179,7 +234,10 @@ def clashing(plan: Plan, related: Callable[[str, str], bool], most: int = 20) ->
     return found
 
 
-def _entry(index: int, task: Task, plan: Plan, progress: Progress, settings: Settings) -> BatchEntry:
+def entry(
+    index: int, task: Task, plan: Plan, progress: Progress, settings: Settings, share: float | None = None
+) -> BatchEntry:
+    """The task frozen for its next attempt."""
     record = progress.record(task)
     return BatchEntry(
         index=index,
@@ -190,4 +248,16 @@ def _entry(index: int, task: Task, plan: Plan, progress: Progress, settings: Set
         timeout=task.timeout or settings.timeout,
         verify=task.verify,
         previous=record.error,
+        brought=_brought(task, plan, progress),
+        reserved_usd=share,
     )
+
+
+def _brought(task: Task, plan: Plan, progress: Progress) -> tuple[Brought, ...]:
+    """What the task's dependencies brought, as the progress has it: a matrix leg's checkout has no history to ask."""
+    found = []
+    for task_id in task.depends_on:
+        if dependency := plan.task(task_id):
+            record = progress.record(dependency)
+            found.append(Brought(id=task_id, title=dependency.title, summary=record.summary, changed=record.changed))
+    return tuple(found)

@@ -7,20 +7,23 @@ must not pay for networkx, GitPython and rich.
 from __future__ import annotations
 
 import os
+import posixpath
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from runner import __version__
-from runner.errors import EXIT_DONE, EXIT_TASKS_FAILED, FaninError, UsageProblem
+from runner.errors import EXIT_DONE, EXIT_TASKS_FAILED, FaninError, InvalidInput, UsageProblem
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from runner.config import Settings
+    from runner.errors import Problem
     from runner.gitrepo import Repository
+    from runner.models import AgentSettings
     from runner.pictures import View
     from runner.snapshot import Snapshot
 
@@ -101,7 +104,9 @@ def _report_bug() -> None:
 def _settings_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The settings as flags; every name equals the setting's."""
     options = [
-        click.option("--plan", metavar="PATH", help="The task source, relative to the repository."),
+        click.option("--plan", metavar="PATH", help="The plan's file or folder, relative to the repository."),
+        click.option("--source", metavar="NAME", help="The plan's format; detected otherwise."),
+        click.option("--ignore-dangling", is_flag=True, default=None, help="Drop dependencies on unknown tasks."),
         click.option("--parallel/--sequential", default=None, help="Run the ready tasks side by side."),
         click.option("--max-concurrent", type=int, metavar="N", help="Agents at once, and the batch limit."),
         click.option("--commit-strategy", metavar="batch|individual", help="One commit per batch, or per task."),
@@ -144,6 +149,8 @@ def run(where: str, /, **flags: Any) -> int:
     with RunView(console) as view:
         ended = LocalRun(repo, settings, os.environ, view)()
     code = _tell_end(console, _views(ended.snapshot, settings))
+    if ended.used.attempts:
+        console.print(f"used: {ended.used.told()}", markup=False)
     for line in (ended.waiting and _waits(ended.waiting), ended.unfinished and f"stopped: {ended.unfinished}"):
         if line:
             console.print(line, style="yellow", markup=False, soft_wrap=True)
@@ -160,25 +167,151 @@ def check(where: str, /, as_json: bool, **flags: Any) -> int:
     from runner import agents, batch, pictures
     from runner.config import describe
 
-    repo, settings = _open(where, flags)
-    snapshot = _working_snapshot(repo, settings)
-    batch.refuse_hopeless(snapshot.plan, snapshot.progress, settings, agents.agent_for)
+    problems: tuple[Problem, ...] = ()
+    aloud: list[str] = []
+    try:
+        repo, settings = _open(where, flags)
+        snapshot = _working_snapshot(repo, settings)
+    except InvalidInput as error:
+        if not as_json:
+            raise
+        import json
+
+        click.echo(json.dumps({"version": 1, "problems": pictures.listed(error.problems)}, indent=1))
+        return error.exit_code
+    try:
+        batch.refuse_hopeless(snapshot.plan, snapshot.progress, settings, agents.agent_for)
+        aloud = _surroundings(repo, snapshot, settings)
+    except InvalidInput as error:  # told after what was understood, which helps to mend it
+        problems = error.problems
     found = _views(snapshot, settings)
+    tracked = repo.paths("HEAD") if repo.commit("HEAD") else []
+    notes = [*_remarks(snapshot, settings, tracked), *aloud]
     if as_json:
-        click.echo(pictures.as_json(found, snapshot.graph))
-        return EXIT_DONE
-    graph, waves = snapshot.graph, snapshot.graph.waves()
-    click.echo(f"{snapshot.plan.path} ({snapshot.plan.source}): {len(found)} tasks, {graph.edges} dependencies")
-    click.echo(" · ".join(describe(settings)))
-    click.echo(
-        f"{len(waves)} waves, at most {max(map(len, waves))} side by side; longest chain: "
-        f"{' → '.join(_shortened(graph.critical_path()))}"
+        click.echo(pictures.understood(snapshot.plan, found, snapshot.graph, notes, problems))
+    else:
+        click.echo(" · ".join(describe(settings)))
+        _tell_understood(snapshot, found, notes)
+    if problems and not as_json:
+        raise InvalidInput(problems)
+    return UsageProblem.exit_code if problems else EXIT_DONE
+
+
+def _surroundings(repo: Repository, snapshot: Snapshot, settings: Settings) -> list[str]:
+    """What should be said of agents, keys and the cost limit; InvalidInput for what can never work."""
+    from runner import agents, batch
+    from runner.snapshot import read_file, read_template
+
+    template = settings.prompt_template
+    read_template(template, read_file(repo.root / template) if template else None)
+    uncapped, notes = batch.uncapped(
+        snapshot.plan, snapshot.progress, settings, lambda chosen: agents.agent_for(chosen).traits.costs
     )
-    for number, wave in enumerate(waves[:20], 1):
-        click.echo(f"  {number}. {', '.join(_shortened(wave, 12))}")
-    for line in _remarks(snapshot, settings):
-        click.echo(f"note: {line}")
+    if uncapped:
+        raise InvalidInput(uncapped)
+    lacking = batch.lacking(snapshot.plan, snapshot.progress, settings, _lacks)
+    return [*notes, *(f"warning: {problem}" for problem in lacking)]
+
+
+def _tell_understood(snapshot: Snapshot, found: list[View], notes: list[str], most: int = 12) -> None:
+    """One screen: tasks and edges, what is done, the batches that are left, what was ignored and why."""
+    from runner import pictures
+
+    graph, plan = snapshot.graph, snapshot.plan
+    click.echo(f"{plan.path} ({plan.source}): {len(found)} tasks, {graph.edges} dependencies")
     click.echo(", ".join(f"{count} {state}" for state, count in pictures.counts(found).items()))
+    left = pictures.batches(found, graph)
+    if left:
+        width = max(map(len, left))
+        click.echo(f"the graph allows {len(left)} batches, at most {width} tasks side by side:")
+        for number, wave in enumerate(left[:most], 1):
+            click.echo(f"  {number}. {', '.join(_shortened(wave, 6))}")
+        if len(left) > most:
+            click.echo(f"  … {len(left) - most} more")
+        click.echo(f"longest chain of the plan: {' → '.join(_shortened(graph.critical_path()))}")
+    for line in notes[:most]:
+        click.echo(f"note: {line}")
+    if len(notes) > most:
+        click.echo(f"… {len(notes) - most} more notes; all of them:  fanin check --json")
+
+
+@fanin.command()
+@click.argument("source_path", metavar="FROM")
+@click.argument("target", metavar="TO")
+@click.option("--source", metavar="NAME", help="The format of FROM; detected otherwise.")
+@click.option("--option", "-o", "pairs", multiple=True, metavar="NAME=VALUE", help="An option of that format.")
+@click.option("--ignore-dangling", is_flag=True, help="Drop dependencies on unknown tasks.")
+@click.option(
+    "--progress", default=".fanin/progress.json", show_default=True, help="Where finished tasks are recorded."
+)
+@click.pass_obj
+def convert(
+    where: str,
+    source_path: str,
+    target: str,
+    source: str | None,
+    pairs: tuple[str, ...],
+    ignore_dangling: bool,
+    progress: str,
+) -> int:
+    """Write any plan as native YAML. Paths are relative to the repository; TO `-` is the terminal.
+
+    Native plans have no word for a state, so finished and skipped tasks go into the progress file.
+    """
+    from runner import snapshot
+    from runner.graph import TaskGraph
+    from runner.models import PlanSettings
+    from runner.progress import from_source, render
+    from runner.sources import load, native
+
+    if wrong := [pair for pair in pairs if "=" not in pair]:
+        raise UsageProblem(f"{wrong[0]!r} is no option", "write  --option NAME=VALUE")
+    root = _repository(where).root
+    target = target if target == "-" else posixpath.normpath(target)
+    options = dict(pair.split("=", 1) for pair in pairs)
+    choice = PlanSettings(path=source_path, source=source, options=options, ignore_dangling=ignore_dangling)
+    plan = load(choice, snapshot.work_tree(root, choice))
+    TaskGraph(plan.tasks, plan.path)  # what cannot run is not worth converting
+    known = from_source(plan, target)
+    files = {target: native.render(plan)}
+    if known.records:
+        files[progress] = render(known, [task.id for task in plan.tasks])
+    if target == "-":
+        click.echo(files[target], nl=False)
+        return EXIT_DONE
+    if taken := [path for path in files if (root / path).exists()]:
+        raise UsageProblem(f"{taken[0]} is there already", "give another name (the progress file's with --progress)")
+    for path, text in files.items():
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_text(text, encoding="utf-8", newline="")
+        click.echo(f"wrote {path}")
+    for line in plan.notes:
+        click.echo(f"note: {line}")
+    return EXIT_DONE
+
+
+@fanin.command("agents")
+@_settings_options
+@click.pass_obj
+def agents_(where: str, /, **flags: Any) -> int:
+    """List the agents that can be chosen: installed or not, version, key, and what is missing to use them."""
+    import shutil
+
+    from runner import agents, process
+    from runner.agents.surroundings import key_of
+    from runner.models import AgentSettings
+
+    _, settings = _open(where, flags)
+    for name, agent in agents.presets().items():
+        chosen = settings.agent if settings.agent and settings.agent.preset == name else AgentSettings(preset=name)
+        path = shutil.which(agent.traits.program)
+        version = process.first_line([path, "--version"], os.environ) if path else None
+        key = key_of(agent, chosen, os.environ)
+        lacking = _lacks(chosen)
+        told = [f"{version or 'version unknown'}" if path else "not installed", f"key: {key or 'none'}"]
+        click.echo(f"{'✔' if not lacking else '✘'} {name}: {', '.join(told)}")
+        for what, remedy in lacking:
+            click.echo(f"    {what}; {remedy}")
     return EXIT_DONE
 
 
@@ -382,11 +515,25 @@ def next_(where: str, /, manifest: Path, state: str, retry: str, dry_run: bool, 
 )
 @_manifest
 @_digest
+@click.option("--show-prompt", is_flag=True, help="Only print the prompt that the task would get now.")
+@_settings_options
 @click.pass_obj
-def task(where: str, /, task_id: str, results: Path, manifest: Path, manifest_digest: str) -> int:
-    """Job: run one task of the batch and leave its result folder."""
+def task(
+    where: str,
+    /,
+    task_id: str,
+    results: Path,
+    manifest: Path,
+    manifest_digest: str,
+    show_prompt: bool,
+    **flags: Any,
+) -> int:
+    """Job: run one task of the batch and leave its result folder. With --show-prompt also outside of Actions."""
     import tempfile
     from pathlib import Path
+
+    if show_prompt:
+        return _show_prompt(where, task_id, flags)
 
     from runner import actions, actions_io, workspace
 
@@ -451,10 +598,14 @@ def merge(
     from runner import actions, actions_io
     from runner.github_api import GitHub
     from runner.gitremote import Remote
+    from runner.leaks import Secrets
+    from runner.models import secret_names
 
     context, machine = actions_io.read_context(os.environ), actions_io.Machine(os.environ, sys.stdout)
     frozen, handed = actions.read_manifest(manifest, manifest_digest), actions.round_state(state, context)
     repo = _repository(where)
+    # The same values that the legs had, to look for them once more: a leg's machine was the agent's.
+    secrets = Secrets.of(actions.agent_environment(os.environ, machine), secret_names(frozen))
     job = actions.MergeJob(
         repo,
         frozen,
@@ -464,7 +615,7 @@ def merge(
         GitHub(context.token, context.repository, context.api_url),
         context,
         machine,
-        actions.MergeOptions(verdict, task_result, commit_via, last),
+        actions.MergeOptions(verdict, task_result, commit_via, last, secrets),
     )
     return job()
 
@@ -487,6 +638,22 @@ def continue_(state: str, again: bool, landed: bool, trigger_workflows: str, **f
     options = actions.ContinueOptions(again, branch, landed, trigger_workflows.replace(",", " ").split())
     github = GitHub(context.token, context.repository, context.api_url)
     return actions.continue_job(settings, handed, context, machine, github, options)
+
+
+def _show_prompt(where: str, task_id: str, flags: dict[str, Any]) -> int:
+    """Print the prompt of a task's next attempt, from the plan as it stands in the work tree."""
+    from runner import batch
+    from runner.agents import prompt
+    from runner.snapshot import read_file, read_template
+
+    repo, settings = _open(where, flags)
+    snapshot = _working_snapshot(repo, settings)
+    (chosen,) = snapshot.named([task_id])
+    template = settings.prompt_template
+    text = read_template(template, read_file(repo.root / template) if template else None)
+    entry = batch.entry(0, chosen, snapshot.plan, snapshot.progress, settings)
+    click.echo(prompt.render(entry, text), nl=False)
+    return EXIT_DONE
 
 
 # -- what the commands share ------------------------------------------------------------------------------------
@@ -566,16 +733,28 @@ def _change_progress(where: str, flags: dict[str, Any], verb: str, change: Calla
     return EXIT_DONE
 
 
+def _lacks(chosen: AgentSettings) -> list[tuple[str, str]]:
+    """What is missing on this machine to use the agent."""
+    import shutil
+
+    from runner import agents
+    from runner.agents.surroundings import lacks
+
+    return lacks(agents.agent_for(chosen), chosen, os.environ, shutil.which)
+
+
 def _waits(branch: str) -> str:
     return f"finished work waits on {branch}; take it:  git merge --ff-only {branch}"
 
 
-def _remarks(snapshot: Snapshot, settings: Settings) -> list[str]:
-    """What a user should know of the plan though it is no mistake."""
+def _remarks(snapshot: Snapshot, settings: Settings, tracked: Sequence[str]) -> list[str]:
+    """What a user should know of the plan though it is no mistake; not of tasks that came finished."""
     from runner import batch
+    from runner.models import Status
 
     lines = list(snapshot.plan.notes)
-    free = [task.id for task in snapshot.plan.tasks if task.files is None]
+    tasks = tuple(t for t in snapshot.plan.tasks if t.source_status is not Status.COMPLETED)
+    free = [task.id for task in tasks if task.files is None]
     if free:
         lines.append(
             f"{len(free)} tasks declare no files, so clashes among them are found by the merge only: "
@@ -583,8 +762,9 @@ def _remarks(snapshot: Snapshot, settings: Settings) -> list[str]:
         )
     lines += [
         f"{one} and {other} overlap in files and never share a batch"
-        for one, other in batch.clashing(snapshot.plan, snapshot.graph.related)
+        for one, other in batch.clashing(snapshot.plan.model_copy(update={"tasks": tasks}), snapshot.graph.related)
     ]
+    lines += batch.may_be_refused(snapshot.plan, snapshot.progress, settings, tracked)
     if settings.parallel is False and len(snapshot.plan.tasks) > 1:
         lines.append("parallel is false: one task at a time; set  parallel: true  or give --parallel")
     return lines

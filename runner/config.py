@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from runner import patterns, yamldoc
 from runner.errors import InvalidInput, Problem
-from runner.models import AgentSettings, Duration, Limits, Task, Written
+from runner.models import AgentSettings, Duration, Limits, PlanSettings, Task, Written
 from runner.policy import unusable_name
 from runner.validation import Locate, problems_of
 
@@ -48,39 +48,46 @@ PROTECTED = (
 class Settings(Written):
     """Every setting (DESIGN, Settings); `plan` and `progress` are repository-relative paths."""
 
-    plan: str = "tasks.yml"
+    plan: PlanSettings = PlanSettings()
     parallel: bool = False
     max_concurrent: Annotated[int, Field(ge=1, le=256)] = 3
     commit_strategy: Literal["batch", "individual"] = "batch"
-    schedule: Literal["batch"] = "batch"
+    schedule: Literal["batch", "rolling"] = "batch"
     max_attempts: Annotated[int, Field(ge=1, le=100)] = 3
     timeout: Duration = 30 * 60.0
     verify: str | None = None
     verify_retries: Annotated[int, Field(ge=0, le=10)] = 1
     agent: AgentSettings | None = None
+    prompt_template: str | None = None
     protected: tuple[str, ...] = PROTECTED
     limits: Limits = Limits()
+    scope: Literal["fail", "warn"] = "fail"
     branch: str | None = None
     progress: str = ".fanin/progress.json"
 
-    @field_validator("plan", "progress")
+    @field_validator("plan")
     @classmethod
-    def _inside_the_repository(cls, path: str) -> str:
-        plain = posixpath.normpath(path) if path else "."
-        if plain in {".", ".."} or plain.startswith(("/", "../")) or unusable_name(plain):
-            raise ValueError("a path of a file inside the repository, such as tasks.yml")
-        return plain
+    def _plan_inside_the_repository(cls, plan: PlanSettings) -> PlanSettings:
+        return plan.model_copy(update={"path": _inside_the_repository(plan.path)})
+
+    @field_validator("progress", "prompt_template")
+    @classmethod
+    def _file_inside_the_repository(cls, path: str | None) -> str | None:
+        return None if path is None else _inside_the_repository(path)
 
     @model_validator(mode="after")
     def _files_apart(self) -> Settings:
         for one, other in (
-            (self.plan, self.progress),
-            (self.progress, self.plan),
+            (self.plan.path, self.progress),
+            (self.progress, self.plan.path),
+            (self.plan.path, FILE),
             (FILE, self.progress),
             (self.progress, FILE),
         ):
             if one == other or other.startswith(f"{one}/"):
-                raise ValueError(f"plan, progress and {FILE} must be three different files")
+                raise ValueError(
+                    f"plan, progress and {FILE} must be three different files, none inside the plan's folder"
+                )
         return self
 
     @field_validator("protected")
@@ -101,6 +108,14 @@ class Settings(Written):
 
 
 _NESTED = {"max_cost_usd", "max_rounds"}
+_PLAN = {"source", "ignore_dangling"}
+
+
+def _inside_the_repository(path: str) -> str:
+    plain = posixpath.normpath(path) if path else "."
+    if plain in {".", ".."} or plain.startswith(("/", "../")) or unusable_name(plain):
+        raise ValueError("a path of a file inside the repository, such as tasks.yml")
+    return plain
 
 
 def load(flags: Mapping[str, Any], environ: Mapping[str, str], text: str | None, path: str = FILE) -> Settings:
@@ -129,15 +144,25 @@ def load(flags: Mapping[str, Any], environ: Mapping[str, str], text: str | None,
         raise InvalidInput(problems)
     merged = {**from_file, **from_environ, **given}
     limits = [layer.get("limits") or {} for layer in (from_file, from_environ, given)]
-    return Settings.model_validate({**merged, "limits": {**limits[0], **limits[1], **limits[2]}})
+    plan = _merged_plan([layer["plan"] for layer in (from_file, from_environ, given) if layer.get("plan") is not None])
+    return Settings.model_validate({**merged, "plan": plan, "limits": {**limits[0], **limits[1], **limits[2]}})
+
+
+def _merged_plan(layers: Sequence[Any]) -> dict[str, Any]:
+    """A plan named later is another one: what was said of the format of the former does not hold for it."""
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        said = {"path": layer} if isinstance(layer, str) else layer
+        merged = {**({} if "path" in said else merged), **said}
+    return merged
 
 
 def _variable(name: str) -> str:
-    return f"FANIN_{name.removeprefix('limits.').upper()}"
+    return f"FANIN_{name.removeprefix('limits.').removeprefix('plan.').upper()}"
 
 
 def _flag(name: str) -> str:
-    return f"--{name.removeprefix('limits.').replace('_', '-')}"
+    return f"--{name.removeprefix('limits.').removeprefix('plan.').replace('_', '-')}"
 
 
 def _check(values: Mapping[str, Any], path: str, locate: Locate, named: Callable[[str], str] = str) -> list[Problem]:
@@ -153,6 +178,7 @@ def _from_environ(environ: Mapping[str, str]) -> tuple[dict[str, Any], list[Prob
     names = [
         *(name for name in Settings.model_fields if name not in {"limits", "protected"}),
         *_NESTED,
+        *sorted(_PLAN),
         "agent_command",
     ]
     found = {name: environ[_variable(name)] for name in names if environ.get(_variable(name))}
@@ -163,7 +189,10 @@ def _structured(
     values: Mapping[str, Any], named: Callable[[str], str], path: str
 ) -> tuple[dict[str, Any], list[Problem]]:
     """Flat names as flags and variables have them, in the shape of the file; and what cannot be read."""
-    shaped = {name: value for name, value in values.items() if name not in _NESTED and name != "agent_command"}
+    elsewhere = {*_NESTED, *_PLAN, "agent_command"}
+    shaped = {name: value for name, value in values.items() if name not in elsewhere}
+    if of_plan := {name: values[name] for name in sorted(_PLAN) if name in values}:
+        shaped["plan"] = {**({"path": values["plan"]} if "plan" in values else {}), **of_plan}
     problems = []
     if command := values.get("agent_command"):
         try:
@@ -182,7 +211,7 @@ def describe(settings: Settings) -> Sequence[str]:
     agent = settings.agent.name if settings.agent else "per task"
     slots = f"{settings.slots} at a time" if settings.slots > 1 else "one at a time"
     return [
-        f"plan {settings.plan}",
+        f"plan {settings.plan.path}",
         f"agent {agent}",
         slots,
         f"{settings.max_attempts} attempts",

@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from runner.budget import Tally
 from runner.config import Settings, describe
 from runner.fan_in import FanIn
 from runner.models import BatchEntry, Manifest, Result
@@ -89,6 +90,10 @@ class RunView:
                 self._say(f"  [red]✘[/] {escape(task_id)} is not in: {escape(failure.message)}{where}")
         for commit in fan_in.commits:
             self._say(f"  [bold]→[/] {commit[:10]}  {escape(', '.join(fan_in.landed) or 'attempts recorded')}")
+
+        used = Tally().plus(fan_in.results)
+        if used.tokens or used.untold < used.attempts:
+            self._say(f"  [dim]used: {used.told()}[/]")
 
     def note(self, text: str) -> None:
         self._say(f"[yellow]![/] {escape(text)}")

@@ -10,25 +10,28 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
-from runner import artifacts, policy, progress
+from runner import artifacts, leaks, packs, policy, progress
 from runner.errors import EnvironmentBroken, FaninError, GitFailed, VerdictOutdated
 from runner.gitrepo import Conflict, Quarantine, Repository
 from runner.merge import Candidate, Landed, Merged, message, unite
-from runner.models import Failure, FailureKind, Manifest, Result, Task, Verdict
+from runner.models import Failure, FailureKind, Manifest, Result, Task, Verdict, clean
 from runner.progress import Progress
 from runner.snapshot import Snapshot, state_files
 from runner.verify import culprits
 
 _AT_ONCE = 64 * 2**20  # bytes of packs that are held in memory to be joined
+_MAX_CHANGED, _MAX_LINE = 20, 200  # they travel in the progress file
 
 Verify = Callable[[str, Path], Failure | None]  # (commit, folder of its new objects) → why it is red, or None
+
+_TREES_MAY_TAKE = 64 * 2**20  # bytes of an expanded pack beyond what files may have
 
 
 @dataclass(frozen=True)
 class FanIn:
     """What a fan-in made of a batch: commits on top of `head` (oldest first, none if there is nothing to record),
     the tasks that are in them, the failures, where work that is not in them is kept (task id → ref), and what the
-    branch says after it; `results` are those that could be read.
+    branch says after it; `results` are those that could be read, `warnings` what a person should look at.
     """
 
     head: str
@@ -38,6 +41,7 @@ class FanIn:
     kept: Mapping[str, str] = field(default_factory=dict)
     after: Snapshot | None = None
     results: tuple[Result, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def tip(self) -> str:
@@ -47,7 +51,16 @@ class FanIn:
 class Desk:
     """The fan-in of one batch in one quarantine; implements `merge.Trees`."""
 
-    def __init__(self, repo: Repository, quarantine: Quarantine, manifest: Manifest, snapshot: Snapshot) -> None:
+    def __init__(
+        self,
+        repo: Repository,
+        quarantine: Quarantine,
+        manifest: Manifest,
+        snapshot: Snapshot,
+        secrets: leaks.Secrets = leaks.NONE,
+    ) -> None:
+        self.secrets = secrets
+        self.warnings: list[str] = []
         self.repo, self.quarantine, self.manifest = repo, quarantine, manifest
         self.snapshot = replace(snapshot, progress=_with_grants(snapshot, manifest))
         self._imported: dict[str, list[policy.Change]] = {}  # trees that are in the quarantine, whole
@@ -55,10 +68,10 @@ class Desk:
 
     # what `merge.unite` asks of git
     def write(self, base: str, changes: Mapping[str, tuple[str, str] | None]) -> str:
-        return self.quarantine.objects.edited(base, changes)
+        return self.repo.write_tree(base, changes, self.quarantine.env)
 
     def merge(self, base: str, ours: str, theirs: str) -> str | Conflict:
-        return self.repo.merge_trees(base, ours, theirs, self.quarantine)
+        return self.repo.merge_trees(base, ours, theirs, self.quarantine.env)
 
     def changes(self, old: str, new: str) -> list[policy.Change]:
         return self.repo.changes(old, new, self.quarantine.env)
@@ -77,7 +90,8 @@ class Desk:
             if isinstance(outcome, Candidate):
                 candidates.append(outcome)
             elif outcome is not None:
-                failed[reading.entry.task.id] = outcome
+                words = {name: self.secrets.masked_text(getattr(outcome, name)) for name in ("message", "log_tail")}
+                failed[reading.entry.task.id] = outcome.model_copy(update=words)
         return candidates, failed
 
     def _admit_one(self, reading: artifacts.Reading, missing: Failure | None) -> Candidate | Failure | None:
@@ -104,13 +118,23 @@ class Desk:
             limits=self.manifest.limits,
             spellings=self.spellings if found else None,  # who changed nothing need not wait for them
             filtered=self.repo.filtered(self.base_tree, [change.path for change in found]),
+            scope=self.manifest.scope,
+            warned=self.warnings,
         )
-        return refusal or Candidate(entry, tree, found)
+        return refusal or self._leak(reading, found) or Candidate(entry, tree, found)
+
+    def _leak(self, reading: artifacts.Reading, found: Sequence[policy.Change]) -> Failure | None:
+        """The leg has searched already; the machine it ran on was the agent's."""
+        task, summary = reading.entry.task, _summary(reading.result)
+        if summary and (name := self.secrets.found_in_text(summary)):
+            return policy.leaked(task, "the agent's report", name)
+        where = self.repo.leak(found, self.secrets, self.quarantine.env)
+        return policy.leaked(task, *where) if where else None
 
     @cached_property
     def spellings(self) -> policy.Spellings:
-        """The names in the base, and then of all that was let in: read once, since a tree may hold many."""
-        return policy.Spellings(self.repo.paths(self.base_tree))
+        """The names in the head, and then of all that was let in: read once, since a tree may hold many."""
+        return policy.Spellings(self.repo.paths(self.head_tree))
 
     def _has_pack(self, reading: artifacts.Reading) -> bool:
         """Whether the result brings objects, and is not one that is recorded already."""
@@ -127,7 +151,7 @@ class Desk:
             assert reading.pack is not None
             assert reading.result is not None
             size = reading.pack.stat().st_size
-            if not self._too_large(size) and reading.result.tree:
+            if reading.result.tree and self._too_large(reading, reading.pack, reading.result.tree) is None:
                 if total + size > _AT_ONCE and named:
                     self._import_half(named)
                     named, total = {}, 0
@@ -147,8 +171,18 @@ class Desk:
         else:
             self._imported |= dict(zip(named, found, strict=True))
 
-    def _too_large(self, size: int) -> bool:
-        return size > 4 * self.manifest.limits.size + 2**20
+    def _too_large(self, reading: artifacts.Reading, pack: Path, tree: str) -> Failure | None:
+        """Why git is not even asked to expand the pack, None if it may be."""
+        limit, size = self.manifest.limits.size, pack.stat().st_size
+        if size > 4 * limit + 2**20:
+            told = f"a change of {size:,} bytes, far more than limits.size = {limit:,}; it is kept in {pack}"
+            return Failure(kind=FailureKind.POLICY, message=f"{reading.entry.task.id} left {told}")
+        try:
+            with pack.open("rb") as stream:
+                packs.expanded_size(stream, 8 * limit + _TREES_MAY_TAKE, len(tree) // 2)
+        except packs.PackRefused as error:
+            return Failure(kind=FailureKind.CORRUPT, message=f"the pack is refused: {error}; it is {pack}")
+        return None
 
     def _import(self, reading: artifacts.Reading) -> Failure | None:
         """Bring the result's objects into the quarantine; why that cannot be."""
@@ -156,12 +190,10 @@ class Desk:
             return None
         if reading.result.tree in self._imported:
             return None
-        limit, size = self.manifest.limits.size, reading.pack.stat().st_size
-        if self._too_large(size):
-            told = f"a change of {size:,} bytes, far more than limits.size = {limit:,}; it is kept in {reading.pack}"
-            return Failure(kind=FailureKind.POLICY, message=f"{reading.entry.task.id} left {told}")
+        if refused := self._too_large(reading, reading.pack, reading.result.tree):
+            return refused
         try:
-            self.repo.index_pack(reading.pack, self.quarantine, size + 1)
+            self.repo.index_pack(reading.pack, self.quarantine, reading.pack.stat().st_size + 1)
         except GitFailed as error:
             return Failure(kind=FailureKind.CORRUPT, message=f"the pack is refused: {error.stderr[-300:]}")
         if not self.repo.is_tree(reading.result.tree, self.quarantine.env):
@@ -263,7 +295,7 @@ class Desk:
             for fate in group:
                 result = results[fate.entry.task.id]
                 assert result is not None
-                after = after.completed(self._task(fate.entry.task.id), result)
+                after = after.completed(self._task(fate.entry.task.id), result, self._changed(result))
             last = group is groups[-1]
             for task_id, failure in counted.items() if last else ():
                 after = after.failed(self._task(task_id), entries[task_id].attempt, failure, results[task_id])
@@ -275,6 +307,14 @@ class Desk:
             )
             commits.append(self._commit(tree, told, commits[-1] if commits else self.snapshot.commit))
         return commits, after
+
+    def _changed(self, result: Result) -> list[str]:
+        """The paths an attempt changed with the lines added and removed, as many as a prompt can use."""
+        if result.tree is None:
+            return []
+        lines = self.repo.diffstat(self.base_tree, result.tree, self.quarantine.env)
+        shown = [clean(line).replace("\n", " ")[:_MAX_LINE] for line in lines[:_MAX_CHANGED]]
+        return [*shown, f"… and {len(lines) - len(shown)} more"] if len(shown) < len(lines) else shown
 
     def held(
         self, readings: Sequence[artifacts.Reading], fates: Sequence[Merged], failed: Mapping[str, Failure], held: str
@@ -296,6 +336,8 @@ class Desk:
         kept = {}
         for reading in readings:
             task_id, result = reading.entry.task.id, reading.result
+            if self._holds_secret(reading):
+                continue  # what is kept is pushed with the rest sooner or later
             if task_id in failed and result and result.tree and self._is_there(result.tree):
                 kept[task_id] = self._commit(
                     result.tree,
@@ -307,6 +349,14 @@ class Desk:
 
     def _is_there(self, tree: str) -> bool:
         return tree in self._imported or self.repo.is_tree(tree, self.quarantine.env)
+
+    def _holds_secret(self, reading: artifacts.Reading) -> bool:
+        result = reading.result
+        if not self.secrets.needles or result is None or result.tree is None:
+            return False
+        env = self.quarantine.env
+        known = self._is_there(result.tree)
+        return known and self.repo.leak(self.changes(self.base_tree, result.tree), self.secrets, env) is not None
 
     def folder(self, task_id: str) -> str:
         return next(entry.folder for entry in self.manifest.entries if entry.task.id == task_id)
@@ -320,8 +370,8 @@ class Desk:
     def _with_state(self, tree: str | None, after: Progress) -> str:
         """`tree` with the progress file and the plan's marks as they are after the batch."""
         assert tree is not None
-        files = state_files(self.repo, self.snapshot, after, self.manifest.progress, self.quarantine.objects)
-        return self.quarantine.objects.edited(tree, files)
+        files = state_files(self.repo, self.snapshot, after, self.manifest.progress, self.quarantine.env)
+        return self.repo.write_tree(tree, files, self.quarantine.env)
 
 
 def _with_grants(snapshot: Snapshot, manifest: Manifest) -> Progress:

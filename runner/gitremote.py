@@ -24,16 +24,17 @@ class Push:
 
     @property
     def reason(self) -> str:
-        """What kind of refusal it is: `workflows`, `signatures`, `protected`, `permission` or `other`."""
+        """What kind of refusal it is: `workflows`, `secret`, `signatures`, `protected`, `permission` or `other`."""
         return next((kind for kind, pattern in _REASONS if re.search(pattern, self.refused, re.IGNORECASE)), "other")
 
 
 # GitHub's own words, from public threads; the first that matches names the reason.
 _REASONS = (
     ("workflows", r"create or update workflow|without `?workflows?`? permission"),
+    ("secret", r"push protection|contain secrets"),
     ("signatures", r"verified signature|must have.*signature|GH006.*sign|commit.*not.*verified"),
     ("protected", r"GH006|GH013|protected branch|rule violations|hook declined"),
-    ("permission", r"permission .*denied|403|Authentication failed|not authorized"),
+    ("permission", r"permission .*denied|access to repository not granted|403|Authentication failed|not authorized"),
 )
 
 

@@ -13,18 +13,19 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
 import git
 
-from runner import durable, packs
+from runner import durable, packwriter
 from runner.errors import EnvironmentBroken, GitFailed, UsageProblem
+from runner.leaks import Secrets
 from runner.objects import Objects, Read
 from runner.policy import EXECUTABLE, GITLINK, REGULAR, SYMLINK, Change
-from runner.workspace import AUTHOR, Origin, alternates
+from runner.workspace import AUTHOR, Origin, alternates, leak_in_blobs
 
 _CONFIG = (
     "core.hooksPath=/dev/null",
@@ -72,8 +73,7 @@ class Quarantine:
     """A folder of objects beside the repository's own; `env` makes git read both and write only here."""
 
     folder: Path
-    env: dict[str, str]
-    objects: Objects
+    env: dict[str, str] = field(default_factory=dict)
 
 
 class Repository:
@@ -95,8 +95,9 @@ class Repository:
             for k, v in environ.items()
             if not k.startswith("GIT_") or k.startswith(("GIT_AUTHOR", "GIT_COMMITTER", "GIT_CONFIG"))
         }
+        self._quarantined: dict[str, Objects] = {}
         self._answers: dict[tuple[str, ...], Any] = {}
-        self._env = {**kept, "LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0"}
+        self._env = {**kept, "LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0"}
 
     # -- questions ------------------------------------------------------------------------------------------
 
@@ -146,6 +147,31 @@ class Repository:
             return None
         return self.blob(entry.split(b"\t")[0].split()[2].decode())
 
+    def files(self, commit: str, path: str) -> dict[str, tuple[str, int]]:
+        """The regular files at or below `path` in a commit: path → (object id, size in bytes)."""
+        return self._known(("files", commit, path), lambda: self._files(commit, path))
+
+    def _files(self, commit: str, path: str) -> dict[str, tuple[str, int]]:
+        entries = self._run(["ls-tree", "-r", "-z", "-l", commit, "--", f":(literal){path}"]).split(b"\0")
+        found = {}
+        for entry in entries:
+            meta, _, name = entry.partition(b"\t")
+            if meta.startswith(b"100"):
+                _, _, object_id, size = meta.split()
+                found[os.fsdecode(name)] = (object_id.decode(), int(size))
+        return found
+
+    def blobs(self, object_ids: Sequence[str]) -> dict[str, bytes]:
+        """The content of each blob, in one process whatever their number."""
+        out = self._run(["cat-file", "--batch"], stdin="\n".join(object_ids).encode() + b"\n") if object_ids else b""
+        found, at = {}, 0
+        while at < len(out):
+            end = out.index(b"\n", at)
+            object_id, _, size = out[at:end].split()
+            found[object_id.decode()] = out[end + 1 : end + 1 + int(size)]
+            at = end + 2 + int(size)
+        return found
+
     def blob(self, object_id: str) -> bytes:
         return self._known(("blob", object_id), lambda: self._run(["cat-file", "blob", object_id]))
 
@@ -192,6 +218,11 @@ class Repository:
         ).splitlines()
         return frozenset(line.split(".", 1)[1].rpartition(".")[0] for line in lines)
 
+    def changed_paths(self, old: str, new: str) -> list[str]:
+        """Paths that differ from `old` to `new`, renames as both their paths."""
+        out = self._run(["diff-tree", "-r", "-z", "--no-renames", "--name-only", old, new])
+        return [os.fsdecode(path) for path in out.split(b"\0") if path]
+
     def dirty_paths(self, where: Path | None = None) -> list[str]:
         """Tracked paths whose content, mode or stage differs from HEAD; submodules' own dirt left aside."""
         there = ["-C", str(where)] if where else []
@@ -205,7 +236,7 @@ class Repository:
                 "--ignore-submodules=dirty",
                 "--no-renames",
             ],
-            env={"GIT_OPTIONAL_LOCKS": "0"},  # a question must leave no index.lock behind, whatever ends it
+            env={"GIT_OPTIONAL_LOCKS": "0"},  # a git that dies here (a full disk) would leave index.lock
         )
         return [os.fsdecode(line[3:]) for line in out.split(b"\0") if line]
 
@@ -238,14 +269,26 @@ class Repository:
             (folder / "info").mkdir()
             (folder / "info" / "alternates").write_bytes(alternates([self.git_dir.resolve() / "objects"]))
             env = {"GIT_OBJECT_DIRECTORY": str(folder)}
-            with self._reader(env) as read:
-
-                def store(pack: bytes) -> None:
-                    self._run(["index-pack", "--stdin"], env=env, stdin=pack)
-
-                yield Quarantine(folder, env, Objects(folder, self._format, read, store))
+            with self._objects(env) as objects:
+                self._quarantined[str(folder)] = objects
+                yield Quarantine(folder, env)
         finally:
+            self._quarantined.pop(str(folder), None)
             shutil.rmtree(folder, ignore_errors=True)
+
+    @contextmanager
+    def _objects(self, env: Mapping[str, str]) -> Iterator[Objects]:
+        """The objects that git reads and writes in this environment: a quarantine's, or the repository's own."""
+        folder = env.get("GIT_OBJECT_DIRECTORY", "")
+        if folder in self._quarantined:
+            yield self._quarantined[folder]
+            return
+
+        def store(pack: bytes) -> None:
+            self._run(["index-pack", "--stdin"], env=env, stdin=pack)
+
+        with self._reader(env) as read:
+            yield Objects(Path(folder) if folder else self.git_dir / "objects", self._format, read, store)
 
     def index_pack(self, pack: Path, into: Quarantine, max_bytes: int) -> None:
         """Import an untrusted pack, every object checked. GitFailed if one is not what git itself would write."""
@@ -266,7 +309,7 @@ class Repository:
         """
         with self._staging(into) as (stage, env):
             with tempfile.TemporaryFile(dir=stage) as joined:
-                size = packs.join(list(named.values()), joined, self._format)
+                size = packwriter.join(list(named.values()), joined, self._format)
                 joined.flush()
                 joined.seek(0)
                 # Not --strict: that refuses an object that two results share. rev-list finds what is missing instead.
@@ -332,23 +375,51 @@ class Repository:
             for each in found
         ]
 
-    def merge_trees(self, base: str, ours: str, theirs: str, quarantine: Quarantine) -> str | Conflict:
+    def diffstat(self, old: str, new: str, env: Mapping[str, str]) -> list[str]:
+        """The changed paths, each with its added and removed lines (`src/a.py +3 -1`, `-` where it is no text)."""
+        # No renames: a pair of paths costs a comparison of contents, and the prompt needs names.
+        out = self._run(["diff-tree", "-r", "-z", "--numstat", "--no-renames", old, new], env=env)
+        rows = [row.split("\t", 2) for row in os.fsdecode(out).split("\0") if row]
+        return [f"{path} +{added} -{removed}" for added, removed, path in rows]
+
+    def leak(self, changes: Sequence[Change], secrets: Secrets, env: Mapping[str, str]) -> tuple[str, str] | None:
+        """(path, secret's name) of the first new file or new path that holds a secret; read in pieces."""
+        paths = {change.new[1]: change.path for change in changes if change.new and change.new[0] != GITLINK}
+        where = {"GIT_DIR": str(self.git_dir.resolve()), **env}
+        named = (
+            (change.path, name) for change in changes if change.new and (name := secrets.found_in_text(change.path))
+        )
+        return next(named, None) or leak_in_blobs(paths, secrets, self.root, where)
+
+    def write_tree(self, base: str, changes: Mapping[str, tuple[str, str] | None], env: Mapping[str, str]) -> str:
+        """The tree that is `base` with each path set to (mode, object id), or removed where None."""
+        with self._objects(env) as objects:
+            return objects.edited(self.tree(base, env), changes)
+
+    def write_blob(self, data: bytes, env: Mapping[str, str]) -> tuple[str, str]:
+        """(mode, object id) of a new regular file."""
+        with self._objects(env) as objects:
+            return REGULAR, objects.write("blob", data)
+
+    def merge_trees(self, base: str, ours: str, theirs: str, env: Mapping[str, str]) -> str | Conflict:
         """The three-way merge of trees, by git's own merge, or what it could not decide.
 
         git 2.39's merge-tree takes commits only and finds the base itself, so synthetic ones are given to it.
         """
-        objects = quarantine.objects
-        root = objects.commit(base)
-        argv = ["merge-tree", "--write-tree", "-z", "--messages", *(objects.commit(s, root) for s in (ours, theirs))]
-        status, out, words = self.attempt(argv, env=quarantine.env)
-        if status not in {0, 1}:
-            raise GitFailed(argv, status, words)
-        tree, _, rest = out.partition(b"\0")
-        if status == 0:
-            return tree.decode()
-        listing, _, messages = rest.partition(b"\0\0")
-        paths = tuple(dict.fromkeys(os.fsdecode(line.partition(b"\t")[2]) for line in listing.split(b"\0") if line))
-        return Conflict(paths, _conflict_messages(messages), _hunks(objects, tree.decode(), paths))
+        with self._objects(env) as objects:
+            root = objects.commit(base)
+            sides = [objects.commit(tree, root) for tree in (ours, theirs)]
+            argv = ["merge-tree", "--write-tree", "-z", "--messages", *sides]
+            status, out, words = self.attempt(argv, env=env)
+            if status not in {0, 1}:
+                raise GitFailed(argv, status, words)
+            tree, _, rest = out.partition(b"\0")
+            if status == 0:
+                return tree.decode()
+            listing, _, messages = rest.partition(b"\0\0")
+            lines = [line for line in listing.split(b"\0") if line]
+            paths = tuple(dict.fromkeys(os.fsdecode(line.partition(b"\t")[2]) for line in lines))
+            return Conflict(paths, _conflict_messages(messages), _hunks(objects, tree.decode(), paths))
 
     def commit_tree(self, tree: str, parents: Sequence[str], message: str, env: Mapping[str, str]) -> str:
         """A commit in the user's name where one is configured, in fanin's own otherwise."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 Weight = Callable[[Task], float]
 Rank = Callable[[str], tuple[float, ...]]
+MAX_GUESSES = 50  # comparing spellings is slow; a plan with so many unknown ids has one reason for all
 
 
 def _one(_: Task) -> float:
@@ -123,11 +124,15 @@ class TaskGraph:
             self._relatives[one] = {one} | _reached(one, self._needs) | _reached(one, self._feeds)
         return other in self._relatives[one]
 
-    def waves(self) -> list[tuple[str, ...]]:
-        """What the graph would allow side by side with no cap: the generations, each in plan order."""
+    def waves(self, among: Iterable[str] | None = None) -> list[tuple[str, ...]]:
+        """What the graph would allow side by side with no cap: the generations, each in plan order.
+
+        `among`: the tasks that are still to do; what they wait for besides counts as done.
+        """
         import networkx as nx
 
-        return [self._in_plan_order(wave) for wave in nx.topological_generations(self._graph)]
+        graph = self._graph if among is None else self._graph.subgraph(among)
+        return [self._in_plan_order(wave) for wave in nx.topological_generations(graph)]
 
     def heights(self, weight: Weight = _one) -> dict[str, float]:
         """For each task the heaviest way from its start to the end of the plan, itself included."""
@@ -263,7 +268,7 @@ def _id_problems(tasks: Sequence[Task], path: str) -> list[Problem]:
         if task.id in first:
             problems.append(
                 Problem(
-                    path,
+                    task.path or path,
                     task.line,
                     f"the id {task.id} is used a second time (first on line {first[task.id].line})",
                     "give every task an id of its own",
@@ -279,12 +284,16 @@ def _dependency_problems(tasks: Sequence[Task], path: str) -> list[Problem]:
     for task in tasks:
         for dep in task.depends_on:
             if dep == task.id:
-                problems.append(Problem(path, task.line, f"{task.id} depends on itself", f"remove {dep} there"))
+                problems.append(
+                    Problem(task.path or path, task.line, f"{task.id} depends on itself", f"remove {dep} there")
+                )
             elif dep not in known:
-                guess = nearest(dep, known)
+                guess = nearest(dep, known) if len(problems) < MAX_GUESSES else None
                 remedy = f"did you mean {guess}?" if guess else "name a task of this plan"
                 problems.append(
-                    Problem(path, task.line, f"{task.id} depends on {dep}, which is not in the plan", remedy)
+                    Problem(
+                        task.path or path, task.line, f"{task.id} depends on {dep}, which is not in the plan", remedy
+                    )
                 )
     return problems
 
@@ -303,7 +312,7 @@ def _cycle_problems(
             ring = [edges[0][0], *[edge[0] for edge in reversed(edges)]]
             problems.append(
                 Problem(
-                    path,
+                    tasks[ring[0]].path or path,
                     tasks[ring[0]].line,
                     f"dependency cycle: {' → '.join(ring)}",
                     "remove one of these dependencies",

@@ -46,13 +46,15 @@ class Waiting:
 
 @dataclass(frozen=True)
 class State:
-    """What the journal says. `batch` is (run, round) begun and not fanned in; `scratch` is the folder of workspaces
-    that a crash may have left.
+    """What the journal says. `open` are the batches, as (run, round), begun and not fanned in; `accepted` are those
+    that the rolling schedule has merged and not landed yet; `scratch` is the folder of workspaces that a crash may
+    have left.
     """
 
     run: str | None = None
     branch: str | None = None
-    batch: tuple[str, int] | None = None
+    open: tuple[tuple[str, int], ...] = ()
+    accepted: tuple[tuple[str, int], ...] = ()
     landing: Landing | None = None
     waiting: Waiting | None = None
     scratch: str | None = None
@@ -63,19 +65,26 @@ class State:
             case "run":
                 return replace(self, run=_text(event["run"]), branch=event["branch"], scratch=event["scratch"])
             case "batch":
-                return replace(self, batch=(_text(event["run"]), _number(event["round"])))
+                return replace(self, open=(*self.open, _batch(event)))
+            case "accepted":
+                return replace(self, open=self._without(_batch(event)), accepted=(*self.accepted, _batch(event)))
             case "landing":
                 return replace(self, landing=Landing(_text(event["branch"]), _text(event["old"]), _text(event["new"])))
             case "waiting":
                 target = self.waiting.target if self.waiting else event.get("branch")
                 return replace(self, waiting=Waiting(str(target), _text(event["on"])), landing=None)
             case "fanned-in":
-                return replace(self, batch=None, landing=None)
+                return replace(self, open=self._without(_batch(event)), landing=None)
+            case "flushed":
+                return replace(self, accepted=(), landing=None)
             case "freed":
                 return replace(self, waiting=None)
             case "end":
-                return replace(self, run=None, batch=None, landing=None, scratch=None)
+                return replace(self, run=None, open=(), accepted=(), landing=None, scratch=None)
         return self
+
+    def _without(self, batch: tuple[str, int]) -> tuple[tuple[str, int], ...]:
+        return tuple(each for each in self.open if each != batch)
 
 
 class Journal:
@@ -160,17 +169,21 @@ class Journal:
             durable.write(self.path, b"")
 
     def running(self) -> list[str]:
-        """Ids of the tasks whose attempt began in the open batch and has left no result yet."""
-        state = self.state()
-        if state.batch is None:
-            return []
-        manifest, results = self.read_manifest(*state.batch)
-        return [
-            entry.task.id
-            for entry in manifest.entries
-            if (results / entry.folder / artifacts.ATTEMPT).exists()
-            and not (results / entry.folder / artifacts.RESULT).exists()
-        ]
+        """Ids of the tasks whose attempt began in an open batch and has left no result yet."""
+        found = []
+        for batch in self.state().open:
+            manifest, results = self.read_manifest(*batch)
+            found += [
+                entry.task.id
+                for entry in manifest.entries
+                if (results / entry.folder / artifacts.ATTEMPT).exists()
+                and not (results / entry.folder / artifacts.RESULT).exists()
+            ]
+        return found
+
+
+def _batch(event: Mapping[str, Any]) -> tuple[str, int]:
+    return _text(event["run"]), _number(event["round"])
 
 
 def _text(value: object) -> str:

@@ -5,6 +5,7 @@ Used by the loop, by its recovery, and by the commands that change progress.
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -12,12 +13,13 @@ from runner import pipeline
 from runner.attempt import Surroundings, verify_commit
 from runner.config import Settings
 from runner.errors import EnvironmentBroken, Interrupted, UsageProblem
-from runner.fan_in import FanIn
+from runner.fan_in import FanIn, Verify
 from runner.gitrepo import Repository
 from runner.journal import Journal, Waiting
-from runner.models import Failure, Manifest
+from runner.leaks import Secrets
+from runner.models import Failure, Manifest, secret_names
 
-_TRIES = 20  # a person who commits meanwhile moves the branch; each try merges on the new head
+TRIES = 20  # a person who commits meanwhile moves the branch; each try merges on the new head
 
 
 class Notes(Protocol):
@@ -48,38 +50,54 @@ class Lander:
     def fan_in(self, manifest: Manifest, results: Path, scratch: Path) -> FanIn:
         """Merge the batch on the branch's head and land it; again if the branch moved meanwhile."""
 
-        def verify(commit: str, objects: Path) -> Failure | None:
-            return self._verify(manifest.verify or "", commit, objects, scratch)
-
-        for _ in range(_TRIES):
+        for _ in range(TRIES):
             head = self.head()
             fan_in = pipeline.merge_batch(
-                self.repo, manifest, results, head, verify=verify if manifest.verify else None
+                self.repo,
+                manifest,
+                results,
+                head,
+                verify=self.verify(manifest, scratch),
+                secrets=self.secrets(manifest),
             )
-            if not fan_in.commits:
+            if not fan_in.commits or self.land(head, fan_in.tip, manifest.run):
                 return fan_in
-            self.journal.record("landing", branch=self.branch, old=head, new=fan_in.tip)
-            landing = self.repo.land(self.branch, head, fan_in.tip)
-            if landing.landed:
-                return fan_in
-            if not landing.moved:
-                self._wait(fan_in, manifest.run, landing.obstacle)
-                return fan_in
-        raise EnvironmentBroken(
-            f"{self.branch} moved {_TRIES} times while the batch was merged",
+        raise self.restless()
+
+    def land(self, head: str, tip: str, run: str) -> bool:
+        """Move the branch from `head` to `tip`; False if it is not at `head` any more. In the way: the work waits."""
+        self.journal.record("landing", branch=self.branch, old=head, new=tip)
+        landing = self.repo.land(self.branch, head, tip)
+        if not landing.landed and not landing.moved:
+            self._wait(tip, run, landing.obstacle)
+        return not landing.moved
+
+    def restless(self) -> EnvironmentBroken:
+        return EnvironmentBroken(
+            f"{self.branch} moved {TRIES} times while the batch was merged",
             "the results are kept; run again when the branch is quiet",
         )
 
-    def _verify(self, command: str, commit: str, objects: Path, scratch: Path) -> Failure | None:
+    def secrets(self, manifest: Manifest) -> Secrets:
+        """What must not be in the work of the batch's agents."""
+        return Secrets.of(self.around.environ, secret_names(manifest))
+
+    def verify(self, manifest: Manifest, scratch: Path) -> Verify | None:
+        """How a merged tree of the batch is verified; None if it is not."""
+        if manifest.verify is None:
+            return None
+        return partial(self._verify, manifest.verify, scratch)
+
+    def _verify(self, command: str, scratch: Path, commit: str, objects: Path) -> Failure | None:
         failure = verify_commit(self.repo.origin, command, commit, objects, scratch, self.settings.timeout, self.around)
         if failure is not None and not failure.counted:  # nobody's fault: the batch stays open for the next run
             raise Interrupted("interrupted while the merged work was verified; it is kept", "go on with  fanin run")
         return failure
 
-    def _wait(self, fan_in: FanIn, run: str, obstacle: str) -> None:
+    def _wait(self, tip: str, run: str, obstacle: str) -> None:
         """The branch cannot take the work now: it goes to a branch of its own, and later batches build on that."""
         names = (f"fanin/{run}", f"fanin-{run}")  # the second for a repository that has a branch  fanin
-        on = next((name for name in names if self.repo.set_ref(f"refs/heads/{name}", fan_in.tip)), None)
+        on = next((name for name in names if self.repo.set_ref(f"refs/heads/{name}", tip)), None)
         if on is None:
             raise EnvironmentBroken(f"cannot create the branch {names[0]}", "the results are kept; run again")
         self.journal.record("waiting", branch=self.branch, on=on)

@@ -6,33 +6,36 @@ Owns Ctrl-C and what a crash left. The steps themselves are `pipeline`'s; on Act
 from __future__ import annotations
 
 import os
+import random
 import secrets
 import shutil
 import signal
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
-from typing import Protocol
+from typing import Any, Protocol
 
-from runner import agents, artifacts, batch, pipeline, process
+from runner import agents, artifacts, batch, pipeline, process, rolling
+from runner.agents.surroundings import lacks
 from runner.attempt import Surroundings
+from runner.budget import Budget, Tally
 from runner.config import Settings
-from runner.errors import Interrupted
+from runner.errors import Interrupted, InvalidInput
 from runner.fan_in import FanIn
 from runner.gitrepo import Repository
 from runner.journal import Journal, State
 from runner.landing import Lander, refuse_dirty, target_branch
-from runner.models import BatchEntry, Manifest, Result
-from runner.snapshot import Snapshot, read_snapshot
+from runner.models import AgentSettings, BatchEntry, FailureKind, Manifest, Result
+from runner.pace import Pace
+from runner.rolling import BASE, Attempt, Rolling, open_batch
+from runner.snapshot import Snapshot, read_snapshot, read_template
 from runner.workspace import remove_folder
-
-BASE = "refs/fanin/base"  # keeps a batch's base from being collected while its results are on the way
 
 
 class Listener(Protocol):
@@ -56,13 +59,14 @@ class Ended:
     """How a run ended: what the branch says now, on which branch the work is, and the run's id.
 
     `waiting` is the branch where work waits that could not reach its own; `unfinished` says why the run stopped
-    although tasks are ready.
+    although tasks are ready. `used` is what the attempts reported.
     """
 
     snapshot: Snapshot
     branch: str
     run: str
     waiting: str | None = None
+    used: Tally = field(default_factory=Tally)
     unfinished: str | None = None
 
 
@@ -75,7 +79,9 @@ class LocalRun:
         self.cancel = threading.Event()
         self.run = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
         self._around = Surroundings(environ, self.cancel)
-        self._spent = 0.0
+        self._budget = Budget(settings.limits.max_cost_usd)
+        self._used = Tally()
+        self._pace = Pace.full(settings.slots)
         self._lander = Lander(repo, self.journal, settings, self._around, listener, "")
 
     def __call__(self) -> Ended:
@@ -90,10 +96,13 @@ class LocalRun:
             refuse_dirty(self.repo, self._lander.branch)
             snapshot = self._snapshot()
             batch.refuse_hopeless(snapshot.plan, snapshot.progress, self.settings, agents.agent_for)
-            batch.refuse_missing_programs(snapshot.plan, snapshot.progress, self.settings, shutil.which)
+            self._refuse_unready(snapshot)
             self.journal.tidy()
             with self._scratch(self.run) as scratch:
-                ended = self._rounds(snapshot, scratch)
+                self.listener.begun(snapshot, self.settings)
+                go = self._roll if self.settings.schedule == "rolling" else self._rounds
+                stopped = go(snapshot, scratch)
+                ended = self._ended(stopped)
             self.journal.record("end", run=self.run)
         if self.cancel.is_set():
             raise Interrupted("interrupted; what had landed stays", "go on with  fanin run")
@@ -110,82 +119,149 @@ class LocalRun:
         finally:
             remove_folder(scratch)
 
-    def _rounds(self, snapshot: Snapshot, scratch: Path) -> Ended:
-        self.listener.begun(snapshot, self.settings)
-        limit, stopped = self.settings.limits.max_rounds, None
+    def _rounds(self, snapshot: Snapshot, scratch: Path) -> str | None:
+        """Batch after batch; why it stopped although tasks may be ready, None if none is."""
+        limit = self.settings.limits.max_rounds
         for round_number in range(1, limit + 1):
-            if self.cancel.is_set() or (stopped := self._too_dear()):
-                break
+            if self.cancel.is_set():
+                return None
+            if stopped := self._too_dear(snapshot):
+                return stopped
             manifest = self._next(snapshot, round_number)
             if manifest is None:
-                break
+                return None
             self._act(manifest, scratch)
-            if not self._fan_in(manifest, scratch):
-                stopped = "a whole batch brought neither a success nor a counted attempt"
-                break
+            if stopped := self._fan_in(manifest, scratch):
+                return stopped
             snapshot = self._snapshot()
-        else:
-            stopped = f"limits.max_rounds = {limit} rounds are done"
+            if round_number < limit:
+                self._wait()
+        return f"limits.max_rounds = {limit} rounds are done"
+
+    def _roll(self, snapshot: Snapshot, scratch: Path) -> str | None:
+        """Start each task the moment its dependencies are merged; why it stopped, as `_rounds`."""
+        roll = Rolling(self.repo, self.journal, self.settings, self._lander, self.listener, snapshot, self.run)
+        return roll(self._attempt_in(scratch), scratch, self._next_for_a_slot, self._settle_one)
+
+    def _next_for_a_slot(self, snapshot: Snapshot, running: Sequence[Manifest], round_number: int) -> Manifest | None:
+        """A batch of one beside the running ones, None if no slot is free or nothing may start."""
+        if self.cancel.is_set() or len(running) >= self._pace.now:
+            return None
+        reserved = sum(manifest.entries[0].reserved_usd or 0.0 for manifest in running)
+        budget = replace(self._budget, spent=self._budget.spent + reserved)
+        busy = [manifest.entries[0].task for manifest in running]
+        return self._next(snapshot, round_number, running=busy, slots=1, budget=budget)
+
+    def _settle_one(self, manifest: Manifest, fan_in: FanIn, snapshot: Snapshot) -> str | None:
+        stopped = self._settle(manifest, fan_in, moved=False) or self._too_dear(snapshot)
+        if stopped is None:
+            self._wait()
+        return stopped
+
+    def _ended(self, stopped: str | None) -> Ended:
         waiting = self.journal.state().waiting
-        return Ended(self._snapshot(), self._lander.branch, self.run, waiting.on if waiting else None, stopped)
+        return Ended(
+            self._snapshot(), self._lander.branch, self.run, waiting.on if waiting else None, self._used, stopped
+        )
 
     def _snapshot(self) -> Snapshot:
         return read_snapshot(self.repo, self._lander.head(), self.settings.plan, self.settings.progress)
 
-    def _too_dear(self) -> str | None:
-        limit = self.settings.limits.max_cost_usd
-        if limit is None or self._spent < limit:
-            return None
-        return f"${self._spent:.2f} are spent, limits.max_cost_usd is ${limit:.2f}"
+    def _refuse_unready(self, snapshot: Snapshot) -> None:
+        """InvalidInput if a program, a key or the way to keep the cost limit is missing: nothing has been paid yet."""
+        environ = self._around.environ
 
-    def _next(self, snapshot: Snapshot, round_number: int) -> Manifest | None:
+        def lacking(chosen: AgentSettings) -> list[tuple[str, str]]:
+            return lacks(
+                agents.agent_for(chosen), chosen, environ, lambda name: shutil.which(name, path=environ.get("PATH"))
+            )
+
+        problems = batch.lacking(snapshot.plan, snapshot.progress, self.settings, lacking)
+        uncapped, notes = batch.uncapped(
+            snapshot.plan, snapshot.progress, self.settings, lambda chosen: agents.agent_for(chosen).traits.costs
+        )
+        if problems or uncapped:
+            raise InvalidInput([*problems, *uncapped])
+        for note in notes:
+            self.listener.note(note)
+
+    def _too_dear(self, snapshot: Snapshot) -> str | None:
+        """Why nothing more may start although something is ready."""
+        standings = snapshot.progress.standings(snapshot.plan, self.settings.max_attempts)
+        return self._budget.exhausted() if snapshot.graph.ready(standings) else None
+
+    def _wait(self) -> None:
+        """Give a model that refused us time, unless a person ends the run meanwhile."""
+        if pause := self._pace.pause(random.random):  # no secret: jitter
+            self.listener.note(f"rate limit or overload: waiting {pause:.0f} s, then {self._pace.now} at a time")
+            self.cancel.wait(pause)
+
+    def _next(self, snapshot: Snapshot, round_number: int, **beside: Any) -> Manifest | None:
+        template = self.settings.prompt_template
         return pipeline.next_batch(
             snapshot,
             self.settings,
             run=self.run,
             round_number=round_number,
             branch=self._lander.branch,
-            slots=self.settings.slots,
+            template=read_template(template, self.repo.file(snapshot.commit, template) if template else None),
+            **{"slots": self._pace.now, "budget": self._budget, **beside},
         )
 
     def _act(self, manifest: Manifest, scratch: Path) -> None:
         """Run every task of the batch to its end, whatever happens to the others."""
-        results = self.journal.write_manifest(manifest)
-        self.repo.set_ref(f"{BASE}/{manifest.batch}", manifest.base)
-        self.journal.record("batch", run=manifest.run, round=manifest.round)
+        open_batch(self.repo, self.journal, manifest)
         self.listener.batch(manifest)
+        attempt = self._attempt_in(scratch)
+        if len(manifest.entries) == 1:
+            attempt(manifest, manifest.entries[0])
+            return
+        with ThreadPoolExecutor(len(manifest.entries), thread_name_prefix="fanin") as pool:
+            for done in [pool.submit(attempt, manifest, entry) for entry in manifest.entries]:
+                done.result()
+
+    def _attempt_in(self, scratch: Path) -> Attempt:
+        """How one attempt is run, with its beginning and its end told."""
         origin = self.repo.origin
 
-        def attempt(entry: BatchEntry) -> None:
+        def attempt(manifest: Manifest, entry: BatchEntry) -> None:
             if self.cancel.is_set():
                 return
+            results = self.journal.round_folder(manifest.run, manifest.round) / "results"
             self.listener.started(entry)
             result = pipeline.run_task(
                 manifest, entry, origin=origin, results=results, scratch=scratch, around=self._around
             )
             self.listener.finished(entry, result)
 
-        if len(manifest.entries) == 1:
-            attempt(manifest.entries[0])
-            return
-        with ThreadPoolExecutor(len(manifest.entries), thread_name_prefix="fanin") as pool:
-            for done in [pool.submit(attempt, entry) for entry in manifest.entries]:
-                done.result()
+        return attempt
 
-    def _fan_in(self, manifest: Manifest, scratch: Path) -> bool:
-        """Merge the batch and land it; whether it is worth going on.
+    def _fan_in(self, manifest: Manifest, scratch: Path) -> str | None:
+        """Merge the batch and land it; why it is not worth going on, or None.
 
-        It is if something landed, an attempt counted, or the branch moved meanwhile, so that the next batch starts
-        from something else.
+        It is worth it if something landed, an attempt counted, or the branch moved meanwhile, so that the next batch
+        starts from something else; and for a while if the model only refused us.
         """
         results = self.journal.round_folder(manifest.run, manifest.round) / "results"
         fan_in = self._lander.fan_in(manifest, results, scratch)
         self.journal.record("fanned-in", run=manifest.run, round=manifest.round)
         self.repo.delete_ref(f"{BASE}/{manifest.batch}")
-        self._spent += sum(result.usage.cost_usd or 0.0 for result in fan_in.results)
         self.listener.fanned_in(manifest, fan_in)
+        for warning in fan_in.warnings:
+            self.listener.note(f"warning: {warning}")
+        return self._settle(manifest, fan_in, moved=fan_in.head != manifest.base)
+
+    def _settle(self, manifest: Manifest, fan_in: FanIn, *, moved: bool) -> str | None:
+        """Count what a batch cost and whether the model refused us; why it is not worth going on, or None."""
+        self._budget = self._budget.after(manifest, fan_in.results)
+        self._used = self._used.plus(fan_in.results)
         counted = any(failure.counted for failure in fan_in.failed.values())
-        return bool(fan_in.landed) or counted or fan_in.head != manifest.base
+        progressed = bool(fan_in.landed) or counted or moved
+        limited = any(failure.kind is FailureKind.RATE_LIMIT for failure in fan_in.failed.values())
+        self._pace = self._pace.after(limited=limited, progressed=progressed)
+        if progressed:
+            return None
+        return self._pace.exhausted() if limited else "a whole batch brought neither a success nor a counted attempt"
 
     # -- what a crash or an obstacle left ---------------------------------------------------------------------
 
@@ -202,16 +278,16 @@ class LocalRun:
         if state.waiting:
             self._lander.free(state.waiting)
         if state.run is not None:
-            if state.batch is not None:
-                self._resume(*state.batch)
+            for begun in (*state.accepted, *state.open):
+                self._resume(*begun)
             self.journal.record("end", run=state.run)
 
     def _end_left_processes(self, state: State) -> None:
         """First the processes, then their folders: an agent that still writes would bring them back."""
         scratch = Path(state.scratch) if state.scratch else None
         cookies = [file.read_text() for file in scratch.glob("*/cookie")] if scratch else []
-        if state.batch is not None:
-            results = self.journal.round_folder(*state.batch) / "results"
+        for begun in state.open:
+            results = self.journal.round_folder(*begun) / "results"
             cookies += [attempt.cookie for attempt in artifacts.attempts(results) if attempt.cookie]
         for cookie in cookies:
             process.end_cookie(cookie)
@@ -220,10 +296,9 @@ class LocalRun:
 
     def _forget_bases(self, state: State) -> None:
         """Unpin the bases of batches that are not open: a crash may come between a batch's end and that of its pin."""
-        still = f"{BASE}/{state.batch[0]}.{state.batch[1]}" if state.batch else None
-        for ref in self.repo.refs(BASE):
-            if ref != still:
-                self.repo.delete_ref(ref)
+        still = {f"{BASE}/{run}.{round_number}" for run, round_number in (*state.open, *state.accepted)}
+        for ref in {*self.repo.refs(BASE), *self.repo.refs(rolling.RUNS)} - still:
+            self.repo.delete_ref(ref)
 
     def _resume(self, run: str, round_number: int) -> None:
         """Fan in the batch of a dead run: what had finished lands, what had begun counts, nothing runs again."""

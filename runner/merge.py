@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from runner.models import BatchEntry, Failure, FailureKind, Manifest
-from runner.policy import Change
+from runner.policy import Change, escaping
 
 Blob = tuple[str, str]
 SUBJECT_LENGTH = 72
@@ -60,6 +60,8 @@ class _Touched:
 
     paths: dict[str, str] = field(default_factory=dict)  # path → the id of the task that changed it
     folders: dict[str, str] = field(default_factory=dict)
+    gone: dict[str, str] = field(default_factory=dict)  # path that was removed → who removed it
+    made: dict[str, tuple[str, Blob]] = field(default_factory=dict)  # path that was not in the base → by whom, what
 
     def owners(self, paths: Iterable[str]) -> list[str]:
         """Who changed one of these paths, a folder where one is a file, or a file where one is a folder."""
@@ -70,11 +72,31 @@ class _Touched:
                     found[owner] = None
         return list(found)
 
-    def add(self, paths: Iterable[str], owner: str) -> None:
-        for path in paths:
-            self.paths.setdefault(path, owner)
-            for folder in folders_of(path):
+    def add(self, changes: Iterable[Change], owner: str) -> None:
+        for change in changes:
+            self.paths.setdefault(change.path, owner)
+            for folder in folders_of(change.path):
                 self.folders.setdefault(folder, owner)
+            if change.new is None:
+                self.gone.setdefault(change.path, owner)
+                self.made.pop(change.path, None)
+            elif change.old is None or change.path in self.made:
+                first, _ = self.made.get(change.path, (owner, change.new))
+                self.made[change.path] = (first, change.new)
+
+    def strangers(self, changes: Sequence[Change]) -> dict[str, Blob]:
+        """New files that a merge of these changes must not see, lest git take one for a moved file.
+
+        One task removes x, another makes a similar z, a third edits x: git would move the edit to z without a word.
+        A file moves only by the task that removes it, so what others made is left out, unless it is met anyway.
+        """
+        movers = {self.gone[change.path] for change in changes if change.path in self.gone}
+        if not movers:
+            return {}
+        mine = _Touched()
+        mine.add(changes, "")
+        made = self.made.items()
+        return {path: blob for path, (owner, blob) in made if owner not in movers and not mine.owners([path])}
 
 
 def folders_of(path: str) -> Iterable[str]:
@@ -92,7 +114,7 @@ def unite(base: str, head: str, candidates: Sequence[Candidate], trees: Trees, *
     """
     touched = _Touched()
     if base != head:
-        touched.add((change.path for change in trees.changes(base, head)), "the branch")
+        touched.add(trees.changes(base, head), "the branch")
     fates: list[Merged] = []
     tree, pending, waiting = head, dict[str, Blob | None](), list[BatchEntry]()
 
@@ -105,15 +127,19 @@ def unite(base: str, head: str, candidates: Sequence[Candidate], trees: Trees, *
         return tree
 
     for candidate in candidates:
-        entry, paths = candidate.entry, [change.path for change in candidate.changes]
-        owners = touched.owners(paths)
+        entry, changes = candidate.entry, list(candidate.changes)
+        owners = touched.owners(change.path for change in changes)
         if owners:
             flush()
-            outcome = trees.merge(base, tree, candidate.tree)
+            outcome = _merged(base, tree, candidate, touched.strangers(changes), trees)
             if not isinstance(outcome, str):
                 fates.append(Merged(entry, failure=_conflict(entry, owners, outcome)))
                 continue
-            paths += [change.path for change in trees.changes(tree, outcome)]
+            found = trees.changes(tree, outcome)
+            if refused := escaping(entry.task, found):
+                fates.append(Merged(entry, failure=refused))
+                continue
+            changes += found
             tree = outcome
             fates.append(Merged(entry, tree))
         else:
@@ -121,9 +147,24 @@ def unite(base: str, head: str, candidates: Sequence[Candidate], trees: Trees, *
             waiting.append(entry)
             if each:
                 flush()
-        touched.add(paths, entry.task.id)
+        touched.add(changes, entry.task.id)
     flush()
     return fates
+
+
+def meet(ours: Sequence[Change], paths: Iterable[str]) -> bool:
+    """Whether one of the paths is among the changes, or is a folder where they have a file, or the other way round."""
+    touched = _Touched()
+    touched.add(ours, "ours")
+    return bool(touched.owners(paths))
+
+
+def _merged(base: str, ours: str, candidate: Candidate, apart: Mapping[str, Blob], trees: Trees) -> str | ConflictLike:
+    """The real merge, with the files `apart` out of its sight and back in its outcome."""
+    if not apart:
+        return trees.merge(base, ours, candidate.tree)
+    outcome = trees.merge(base, trees.write(ours, dict.fromkeys(apart)), candidate.tree)
+    return trees.write(outcome, apart) if isinstance(outcome, str) else outcome
 
 
 def _conflict(entry: BatchEntry, owners: Sequence[str], conflict: ConflictLike) -> Failure:

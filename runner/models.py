@@ -12,7 +12,7 @@ import json
 import re
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, overload
 
 from pydantic import (
     AfterValidator,
@@ -72,6 +72,14 @@ _SIZE_SCHEMA = {
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
+@overload
+def clean(value: str) -> str: ...
+
+
+@overload
+def clean(value: object) -> object: ...
+
+
 def clean(value: object) -> object:
     """Text from an agent, git or a file name, made safe to print, commit and store.
 
@@ -101,7 +109,22 @@ def _instant(value: str) -> str:
 
 Instant = Annotated[str, StringConstraints(max_length=40), AfterValidator(_instant)]
 Text = Annotated[str, BeforeValidator(clean)]
-EnvName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+
+# What GitHub's runner gives to its own steps: with it an agent could act as the job, or change the steps after it
+# (GitHub, "Security hardening for GitHub Actions"; the runner's `GITHUB_*` command files). Also fanin's own.
+_NEVER_PASSED = re.compile(
+    r"GITHUB_(?:TOKEN|ENV|PATH|OUTPUT|STATE|STEP_SUMMARY)|ACTIONS_.*|INPUT_.*|FANIN_(?:TOKEN|COOKIE|AGENT_ENV)",
+    re.IGNORECASE,
+)
+
+
+def _passable(name: str) -> str:
+    if _NEVER_PASSED.fullmatch(name):
+        raise ValueError(f"{name} never reaches an agent: with it the agent could act as the job itself")
+    return name
+
+
+EnvName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$"), AfterValidator(_passable)]
 
 
 class Written(BaseModel):
@@ -134,11 +157,21 @@ class Standing(StrEnum):
 
 
 class AgentSettings(Written):
-    """Which agent runs: a preset's name, or any command as an argv list; `env` names what it may see."""
+    """Which agent runs: a preset's name, or any command as an argv list.
+
+    `env` names the variables it may see beside the preset's own. `args` are added to a preset's argv. `home`:
+    `isolated` gives every attempt an empty home folder, `inherit` the user's own; unset, a preset is isolated on
+    GitHub Actions and everything else inherits. `idle_timeout`: seconds without a word after which it is ended.
+    """
 
     preset: str | None = None
     command: tuple[str, ...] | None = None
+    model: Annotated[str, StringConstraints(min_length=1)] | None = None
+    args: tuple[str, ...] = ()
+    max_turns: Annotated[int, Field(ge=1)] | None = None
     env: tuple[EnvName, ...] = ()
+    home: Literal["isolated", "inherit"] | None = None
+    idle_timeout: Duration | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -151,6 +184,8 @@ class AgentSettings(Written):
             raise ValueError("give exactly one of preset or command")
         if self.command is not None and not (self.command and self.command[0]):
             raise ValueError("command needs at least the program's name")
+        if self.command is not None and (self.model or self.args or self.max_turns):
+            raise ValueError("model, args and max_turns belong to a preset; write them into command yourself")
         return self
 
     @property
@@ -170,6 +205,7 @@ class TaskFields(Written):
     prompt: str = ""
     files: tuple[str, ...] | None = None
     depends_on: tuple[str, ...] = ()
+    acceptance: tuple[str, ...] = ()
     agent: AgentSettings | None = None
     verify: str | None = None
     timeout: Duration | None = None
@@ -183,11 +219,13 @@ class TaskFields(Written):
 class Task(TaskFields):
     """One unit of work for one agent, with its place and its marks in the source.
 
-    `line` is 1-based. `source_status` and `skipped` are what the source's own marks say; a progress record
-    overrides them. None of the three is part of the task's identity.
+    `line` is 1-based, `path` the task's own file where the plan is a folder, else "". `source_status` and `skipped`
+    are what the source's own marks say; a progress record overrides them. None of the four is part of the task's
+    identity.
     """
 
     line: int = Field(default=1, exclude=True, repr=False)
+    path: str = Field(default="", exclude=True, repr=False)
     source_status: Status = Field(default=Status.PENDING, exclude=True, repr=False)
     skipped: bool = Field(default=False, exclude=True, repr=False)
 
@@ -197,8 +235,31 @@ class Task(TaskFields):
         return digest_of(self.model_dump(mode="json"))
 
 
+class PlanSettings(Written):
+    """Which plan: its file or folder, the format (None: it is detected) and what that format lets one choose.
+
+    `ignore_dangling` drops dependencies on tasks that are not in the plan; otherwise they are errors.
+    """
+
+    path: str = "tasks.yml"
+    source: str | None = None
+    options: dict[str, str] = {}
+    ignore_dangling: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_form(cls, value: object) -> object:
+        return {"path": value} if isinstance(value, str) else value
+
+    def __str__(self) -> str:
+        return self.path
+
+
 class Plan(BaseModel):
-    """A parsed plan: its tasks in file order and what the reader should be told about the reading."""
+    """A parsed plan: its tasks in file order and what the reader should be told about the reading.
+
+    `source` and `options` are what read it, and so what writes it back.
+    """
 
     model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
 
@@ -206,6 +267,7 @@ class Plan(BaseModel):
     source: str
     tasks: tuple[Task, ...]
     notes: tuple[str, ...] = ()
+    options: dict[str, str] = {}
 
     def task(self, task_id: str) -> Task | None:
         return next((task for task in self.tasks if task.id == task_id), None)
@@ -228,13 +290,22 @@ class FailureKind(StrEnum):
     CORRUPT = "corrupt"
     STALE = "stale"
     ENVIRONMENT = "environment"
+    NOT_READY = "not_ready"
     INTERRUPTED = "interrupted"
     BASE_RED = "base_red"
 
 
-# A person ended it, a rate limit did, it never ran here, or the branch was red before: none of that is the task's
-# fault (DESIGN, State).
-UNCOUNTED = frozenset({FailureKind.INTERRUPTED, FailureKind.RATE_LIMIT, FailureKind.STALE, FailureKind.BASE_RED})
+# A person ended it, a rate limit did, it never ran here, its key was missing or refused, or the branch was red before:
+# none of that is the task's fault (DESIGN, State).
+UNCOUNTED = frozenset(
+    {
+        FailureKind.INTERRUPTED,
+        FailureKind.RATE_LIMIT,
+        FailureKind.STALE,
+        FailureKind.BASE_RED,
+        FailureKind.NOT_READY,
+    }
+)
 
 
 class Failure(Document):
@@ -258,6 +329,15 @@ class Usage(Document):
     tokens: Annotated[int, Field(ge=0)] | None = None
 
 
+class Brought(Document):
+    """What a dependency brought, for the prompt of those that build on it: its summary and its changed paths."""
+
+    id: str
+    title: Text
+    summary: Text | None = None
+    changed: tuple[Text, ...] = ()
+
+
 class BatchEntry(Document):
     """A task frozen for one attempt: legs and fan-in read this and never decide from the plan again."""
 
@@ -269,6 +349,8 @@ class BatchEntry(Document):
     timeout: float
     verify: str | None = None
     previous: Failure | None = None
+    brought: tuple[Brought, ...] = ()
+    reserved_usd: float | None = None  # this attempt's share of max_cost_usd
 
     @property
     def folder(self) -> str:
@@ -288,6 +370,7 @@ class Limits(Written):
 class Manifest(Document):
     """The batch manifest: everything `task`, `verify` and `merge` need, sealed by `digest`.
 
+    `plan` names the format too: nobody detects it a second time.
     `retry` are ids that a person asked to try again; the fan-in grants the attempt in its commit.
     """
 
@@ -295,18 +378,20 @@ class Manifest(Document):
     run: str
     round: int
     base: str
-    plan: str
+    plan: PlanSettings
     progress: str
     branch: str
     commit_strategy: Literal["batch", "individual"]
     protected: tuple[str, ...]
     never: tuple[str, ...]
     limits: Limits
+    scope: Literal["fail", "warn"] = "fail"
     verify: str | None = None
     verify_retries: int = 1
     verify_timeout: float = 1800.0
     max_attempts: int = 3
     retry: tuple[str, ...] = ()
+    prompt_template: str | None = None
     entries: tuple[BatchEntry, ...]
 
     @property
@@ -316,6 +401,11 @@ class Manifest(Document):
     @property
     def digest(self) -> str:
         return digest_of(self.model_dump(mode="json"))
+
+
+def secret_names(manifest: Manifest) -> tuple[str, ...]:
+    """The variables that an agent of the batch may see."""
+    return tuple(dict.fromkeys(name for entry in manifest.entries for name in entry.agent.env))
 
 
 class Result(Document):

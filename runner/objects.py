@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from runner import packs
+from runner import packwriter
 from runner.errors import GitFailed
 from runner.policy import unusable_name
 from runner.workspace import AUTHOR
@@ -64,7 +64,7 @@ class Objects:
 
     def _flush(self) -> None:
         if len(self._new) > _FEW:
-            self._store(packs.of(list(self._new.values()), self._algorithm))
+            self._store(packwriter.of(list(self._new.values()), self._algorithm))
         else:
             for object_id, (kind, data) in self._new.items():
                 self._write_loose(object_id, b"%s %d\0%s" % (kind.encode(), len(data), data))

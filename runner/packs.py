@@ -1,67 +1,104 @@
-"""Git packs made without git: of new objects, or of several packs, so that one `index-pack` takes them all in.
+"""How much a git pack expands to, told before git expands it: a few bytes of deltas can stand for gigabytes.
 
-A pack is a header with the number of objects, the objects, and a digest of all that. Offsets inside it are relative,
-so the objects of several packs stand in one as they are.
+Reads the headers of a stream in small pieces (Documentation/gitformat-pack). It judges the size and nothing else:
+whether the objects are sound is for `git index-pack --strict` to say.
 """
 
 from __future__ import annotations
 
-import hashlib
-import struct
 import zlib
-from collections.abc import Sequence
-from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
-_HEADER = struct.Struct(">4sII")
-
-
-_KINDS = {"commit": 1, "tree": 2, "blob": 3}
+_OFS_DELTA, _REF_DELTA = 6, 7
+_PIECE = 2**16
 
 
-def of(objects: Sequence[tuple[str, bytes]], algorithm: str) -> bytes:
-    """A pack of objects, each given by its type and content."""
-    whole = _HEADER.pack(b"PACK", 2, len(objects)) + b"".join(
-        _head(kind, len(data)) + zlib.compress(data, 1) for kind, data in objects
-    )
-    return whole + hashlib.new(algorithm, whole, usedforsecurity=False).digest()
+class PackRefused(ValueError):
+    """The pack is none, ends early, or expands to more than is let in."""
 
 
-def _head(kind: str, size: int) -> bytes:
-    """Type and size: four bits of the size beside the type, then seven in each byte, the highest bit says go on."""
-    first, size = _KINDS[kind] << 4 | size & 15, size >> 4
-    head = bytearray()
-    while size:
-        head.append(first | 128)
-        first, size = size & 127, size >> 7
-    return bytes([*head, first])
+def expanded_size(stream: IO[bytes], limit: int, hash_length: int = 20) -> int:
+    """Bytes of all objects once deltas are applied. PackRefused as soon as they are more than `limit`."""
+    reader = _Reader(stream)
+    head = reader.take(12)
+    if head[:4] != b"PACK" or head[4:8] not in {b"\0\0\0\2", b"\0\0\0\3"}:
+        raise PackRefused("it is no git pack")
+    total = 0
+    for _ in range(int.from_bytes(head[8:], "big")):
+        total += _object_size(reader, limit - total, hash_length)
+        if total > limit:
+            raise PackRefused(f"it expands to more than {limit:,} bytes")
+    return total
 
 
-def join(packs: Sequence[tuple[Path, int]], sink: BinaryIO, algorithm: str) -> int:
-    """Write the packs, each of at most so many bytes, as one; how many bytes that is.
+def _object_size(reader: _Reader, room: int, hash_length: int) -> int:
+    """The size of the next object; for a delta also that of what it makes."""
+    byte = reader.take(1)[0]
+    kind, size, shift = byte >> 4 & 7, byte & 15, 4
+    while byte & 0x80:
+        byte = reader.take(1)[0]
+        size |= (byte & 0x7F) << shift
+        shift += 7
+        if shift > 70:
+            raise PackRefused("an object's size is absurd")
+    if size > room:
+        return size
+    if kind == _OFS_DELTA:
+        while reader.take(1)[0] & 0x80:
+            pass
+    elif kind == _REF_DELTA:
+        reader.take(hash_length)
+    start = reader.inflate(size)
+    return size + (_made_by(start) if kind in {_OFS_DELTA, _REF_DELTA} else 0)
 
-    ValueError if one of them is no whole pack.
-    """
-    bodies = [_body(path, limit, algorithm) for path, limit in packs]
-    digest = hashlib.new(algorithm, usedforsecurity=False)
-    written = 0
-    head = _HEADER.pack(b"PACK", 2, sum(count for count, _ in bodies))
-    for part in (head, *(body for _, body in bodies)):
-        digest.update(part)
-        written += sink.write(part)
-    return written + sink.write(digest.digest())
+
+def _made_by(delta: bytes) -> int:
+    """The second number at a delta's start: the size of what it makes."""
+    numbers, place = [], 0
+    for _ in range(2):
+        value, shift = 0, 0
+        while True:
+            if place >= len(delta) or shift > 70:
+                raise PackRefused("a delta ends early")
+            byte = delta[place]
+            value |= (byte & 0x7F) << shift
+            place, shift = place + 1, shift + 7
+            if not byte & 0x80:
+                break
+        numbers.append(value)
+    return numbers[1]
 
 
-def _body(path: Path, limit: int, algorithm: str) -> tuple[int, bytes]:
-    """How many objects the pack says it holds, and their bytes."""
-    with path.open("rb") as stream:
-        data = stream.read(limit + 1)
-    end = len(data) - hashlib.new(algorithm, usedforsecurity=False).digest_size
-    if len(data) > limit or end < _HEADER.size:
-        raise ValueError(f"{path.name} is not as long as a pack may be")
-    magic, version, count = _HEADER.unpack_from(data)
-    if magic != b"PACK" or version != 2:
-        raise ValueError(f"{path.name} is no pack")
-    if hashlib.new(algorithm, data[:end], usedforsecurity=False).digest() != data[end:]:
-        raise ValueError(f"{path.name} is damaged")
-    return count, data[_HEADER.size : end]
+class _Reader:
+    """A stream of which zlib may give back what it did not use."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream, self._buffer = stream, b""
+
+    def take(self, count: int) -> bytes:
+        while len(self._buffer) < count:
+            more = self._stream.read(_PIECE)
+            if not more:
+                raise PackRefused("it ends early")
+            self._buffer += more
+        taken, self._buffer = self._buffer[:count], self._buffer[count:]
+        return taken
+
+    def inflate(self, size: int) -> bytes:
+        """Pass over one deflated object; its first bytes. It may not be larger than it says."""
+        inflater, start, seen = zlib.decompressobj(), b"", 0
+        while not inflater.eof:
+            if not self._buffer:
+                self._buffer = self._stream.read(_PIECE)
+                if not self._buffer:
+                    raise PackRefused("it ends early")
+            try:
+                piece = inflater.decompress(self._buffer, _PIECE)
+            except zlib.error as error:
+                raise PackRefused(f"an object cannot be inflated: {error}") from None
+            self._buffer = inflater.unused_data if inflater.eof else inflater.unconsumed_tail
+            seen += len(piece)
+            start = (start + piece)[:32]
+            if seen > size:
+                raise PackRefused("an object is larger than it says")
+        return start

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from runner.errors import Problem
 from runner.models import Plan, Standing, Status, Task
 from runner.progress import Progress, Record
 
@@ -97,6 +98,32 @@ def dot(found: Sequence[View]) -> str:
     return "\n".join([*lines, "}"]) + "\n"
 
 
+def batches(found: Sequence[View], graph: TaskGraph) -> list[tuple[str, ...]]:
+    """What the graph would still allow, batch after batch, with no cap: done, stuck and blocked tasks left out."""
+    return graph.waves([view.task.id for view in found if view.state in {"ready", "pending", "in_progress"}])
+
+
+def understood(
+    plan: Plan, found: Sequence[View], graph: TaskGraph, notes: Sequence[str], problems: Sequence[Problem]
+) -> str:
+    """What `fanin check --json` prints: the graph, the batches it would still allow, notes and problems."""
+    left = batches(found, graph)
+    said = {
+        "plan": {"path": plan.path, "source": plan.source, "options": plan.options},
+        "edges": graph.edges,
+        "batches": left,
+        "width": max(map(len, left), default=0),
+        "counts": counts(found),
+        "notes": list(notes),
+        "problems": listed(problems),
+    }
+    return json.dumps(json.loads(as_json(found, graph)) | said, indent=1, ensure_ascii=False)
+
+
+def listed(problems: Sequence[Problem]) -> list[dict[str, str | int | None]]:
+    return [{"path": p.path, "line": p.line, "what": p.what, "remedy": p.remedy} for p in problems]
+
+
 def as_json(found: Sequence[View], graph: TaskGraph) -> str:
     """The graph for tools: tasks with state, attempts and dependencies; waves; the critical path."""
     tasks = [
@@ -104,6 +131,7 @@ def as_json(found: Sequence[View], graph: TaskGraph) -> str:
             "id": v.task.id,
             "title": v.task.title,
             "line": v.task.line,
+            **({"path": v.task.path} if v.task.path else {}),
             "state": v.state,
             "attempts": v.record.attempts,
             "reason": v.reason,

@@ -15,14 +15,17 @@ and GitPython being installed, so what needs those is imported inside the two st
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runner import artifacts, batch, workspace
 from runner.attempt import Left, Surroundings, act
+from runner.budget import Budget
 from runner.config import Settings
 from runner.errors import FaninError
+from runner.leaks import NONE, Secrets
 from runner.models import BatchEntry, Failure, FailureKind, Manifest, Result, Task, Usage, Verdict
 from runner.progress import Progress
 from runner.workspace import Origin, Workspace
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
     from runner.gitrepo import Repository
     from runner.snapshot import Snapshot
 
+_NO_LIMIT = Budget()
 KEPT = "refs/fanin/kept"
 
 
@@ -49,15 +53,23 @@ def next_batch(
     branch: str,
     slots: int,
     retry: Sequence[str] = (),
+    running: Sequence[Task] = (),
+    budget: Budget = _NO_LIMIT,
+    template: str | None = None,
 ) -> Manifest | None:
-    """The manifest of the batch that may run now, None when no task is ready. `retry` grants ids one more attempt."""
+    """The manifest of the batch that may run now, None when no task is ready or the budget lets none start.
+
+    `retry` grants ids one more attempt; `running` are tasks at work already: not chosen again, and nothing that
+    overlaps them is; `template` is the text of the prompt template.
+    """
     from runner.snapshot import granted
 
     known = granted(snapshot, retry, settings.max_attempts)
     standings = known.standings(snapshot.plan, settings.max_attempts)
-    ready = [snapshot.graph.tasks[task_id] for task_id in snapshot.graph.ready(standings)]
+    busy = {task.id for task in running}
+    ready = [snapshot.graph.tasks[task_id] for task_id in snapshot.graph.ready(standings) if task_id not in busy]
     heights = snapshot.graph.heights(lambda task: _expected_seconds(task, known))
-    chosen = batch.choose(ready, slots, heights)
+    chosen = batch.choose(ready, budget.slots(min(slots, len(ready))), heights, running)
     if not chosen:
         return None
     return batch.freeze(
@@ -70,6 +82,8 @@ def next_batch(
         progress=known,
         settings=settings,
         retry=retry,
+        template=template,
+        share=budget.share(len(chosen)),
     )
 
 
@@ -132,12 +146,14 @@ def merge_batch(
     verdict: Verdict | None = None,
     red: Mapping[str, Failure] | None = None,
     missing: Failure | None = None,
+    secrets: Secrets = NONE,
 ) -> FanIn:
     """Fan a batch's results in on top of commit `head`. Moves no branch: the caller lands `tip`.
 
     Run twice, or after a rival, it lands nothing twice: what no longer follows the head's progress is stale.
     `verify` looks at the merged tree here and now; a `verdict` was found elsewhere and binds to head and tree; `red`
     are tasks to send back without looking.
+    `secrets` are looked for in what the agents left.
     `missing` stands for the result of an attempt that left no folder at all; None: it never started.
     InvalidInput if the plan or progress at `head` cannot be read; VerdictOutdated if the verdict is of another tree.
     """
@@ -147,7 +163,7 @@ def merge_batch(
     readings = artifacts.read_batch(results, manifest)
     snapshot = read_snapshot(repo, head, manifest.plan, manifest.progress)
     with repo.quarantine() as quarantine:
-        desk = Desk(repo, quarantine, manifest, snapshot)
+        desk = Desk(repo, quarantine, manifest, snapshot, secrets)
         candidates, failed = desk.admit(readings, missing)
         fates, sent_back = desk.without(candidates, red) if red else desk.judged(candidates, verify, verdict)
         failed |= sent_back | {fate.entry.task.id: fate.failure for fate in fates if fate.failure}
@@ -159,7 +175,34 @@ def merge_batch(
         repo.set_ref(ref, kept[task_id])
     landed = tuple(fate.entry.task.id for fate in fates if fate.tree)
     read = tuple(reading.result for reading in readings if reading.result)
-    return FanIn(head, tuple(commits), landed, failed, refs, desk.after(commits, after), read)
+    return FanIn(head, tuple(commits), landed, failed, refs, desk.after(commits, after), read, tuple(desk.warnings))
+
+
+def replay(repo: Repository, manifest: Manifest, fan_in: FanIn, head: str) -> FanIn | None:
+    """The same fan-in on top of a newer head whose changes meet none of its own; None if it must be merged anew.
+
+    Short, because it is a race: while one fan-in merges, busy rivals push again and again. What it does equals the
+    full merge: disjoint paths, and progress, plan and settings as they were. Never where a verdict binds to the head.
+    """
+    from runner.config import FILE
+    from runner.merge import meet
+    from runner.policy import Spellings
+
+    if manifest.verify is not None or not fan_in.commits or fan_in.after is None:
+        return None
+    steps = list(zip((fan_in.head, *fan_in.commits), fan_in.commits, strict=False))
+    changes = [repo.changes(old, new, {}) for old, new in steps]
+    ours = [change for some in changes for change in some]
+    theirs = repo.changed_paths(fan_in.head, head)
+    if {manifest.plan, manifest.progress, FILE} & set(theirs) or meet(ours, theirs):
+        return None
+    if any(Spellings(theirs).clashes(ours)):
+        return None
+    commits = [head]
+    for (_, commit), some in zip(steps, changes, strict=True):
+        tree = repo.write_tree(commits[-1], {change.path: change.new for change in some}, {})
+        commits.append(repo.commit_tree(tree, [commits[-1]], repo.message(commit), {}))
+    return replace(fan_in, head=head, commits=tuple(commits[1:]), after=replace(fan_in.after, commit=commits[-1]))
 
 
 def verify_batch(repo: Repository, manifest: Manifest, results: Path, head: str, verify: Verify) -> Verdict:
@@ -188,6 +231,7 @@ def hold_batch(
     held: str,
     red: Mapping[str, Failure],
     missing: Failure | None,
+    secrets: Secrets = NONE,
 ) -> tuple[FanIn, FanIn]:
     """What to land on the branch when the batch's work must wait for a person, and what to put on the branch `held`.
 
@@ -198,11 +242,12 @@ def hold_batch(
 
     readings = artifacts.read_batch(results, manifest)
     with repo.quarantine() as quarantine:
-        desk = Desk(repo, quarantine, manifest, read_snapshot(repo, head, manifest.plan, manifest.progress))
+        snapshot = read_snapshot(repo, head, manifest.plan, manifest.progress)
+        desk = Desk(repo, quarantine, manifest, snapshot, secrets)
         candidates, failed = desk.admit(readings, missing)
         fates, sent_back = desk.without(candidates, red)
         failed |= sent_back | {fate.entry.task.id: fate.failure for fate in fates if fate.failure}
         note, known = desk.held(readings, fates, failed, held)
         repo.adopt(quarantine, [note], [head])
-    waiting = merge_batch(repo, manifest, results, note, red=red, missing=missing)
+    waiting = merge_batch(repo, manifest, results, note, red=red, missing=missing, secrets=secrets)
     return FanIn(head, (note,), (), failed, {}, desk.after([note], known)), waiting

@@ -15,13 +15,16 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, BinaryIO
 
 from runner.errors import EnvironmentBroken
+from runner.masking import Masker
 
 COOKIE = "FANIN_COOKIE"
+ANSWER_LIMIT = 64 * 2**20  # bytes of a program's answer; one that prints more is ended before the disk is full
 LOG_LIMIT = 16 * 2**20  # bytes of one log that are kept from its start; the end is always kept as well
 TAIL = 64 * 2**10
 GRACE = 5.0  # seconds between SIGTERM and SIGKILL
@@ -56,7 +59,7 @@ class Outcome:
     """How a program ended. `ended` says who ended it: itself, the time limit, silence, or a person."""
 
     exit_code: int
-    ended: str  # "exited" | "timeout" | "idle" | "cancelled"
+    ended: str  # "exited" | "timeout" | "idle" | "cancelled" | "flooded"
     seconds: float
     tail: str
 
@@ -79,8 +82,12 @@ def run(
     cancel: threading.Event | None = None,
     on_start: Callable[[str], object] = lambda _: None,
     echo: Callable[[bytes], object] | None = None,
+    answer: Path | None = None,
+    masker: Masker | None = None,
 ) -> Outcome:
     """Run to the end, output to `log` (bounded: its start and its end are kept). Times are seconds.
+
+    `answer` gets standard output alone, as it is. `log`, the tail and `echo` are masked by `masker`.
 
     `on_start` gets the cookie before the program starts, so that what outlives a crash can be found. `echo` gets the
     output as it comes.
@@ -89,15 +96,20 @@ def run(
     cookie = secrets.token_hex(16)
     on_start(cookie)
     started = time.monotonic()
-    with log.open("wb") as sink, open(stdin or os.devnull, "rb") as source:  # noqa: PTH123
+    with ExitStack() as files:
+        sink = files.enter_context(log.open("wb"))
+        source = files.enter_context(open(stdin or os.devnull, "rb"))  # noqa: PTH123
+        # A file, because some agents end without waiting for a slow reader of a pipe: Claude Code 2.1.197 then
+        # loses all but the first 64 KiB of its answer.
+        written = files.enter_context(answer.open("wb")) if answer else subprocess.PIPE
         try:
             child = subprocess.Popen(
                 list(argv),
                 cwd=cwd,
                 env={**env, COOKIE: cookie},
                 stdin=source,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
+                stdout=written,
+                stderr=subprocess.PIPE if answer else subprocess.STDOUT,
                 start_new_session=True,
             )
         except OSError as error:
@@ -105,16 +117,36 @@ def run(
                 f"cannot start {argv[0]}: {error.strerror or error}",
                 "check agent.command and that the program is on PATH",
             ) from None
-        assert child.stdout is not None
-        recorder = _Recorder(sink, child.stdout, echo)
+        pipe = child.stderr if answer else child.stdout
+        assert pipe is not None
+        follow = files.enter_context(answer.open("rb")) if answer else None
+        recorder = _Recorder(sink, pipe, follow, echo, masker or Masker())
         try:
             ended = _watch(child, recorder, started, timeout, idle_timeout, cancel)
         finally:
             end_group(child)
             end_cookie(cookie)
             recorder.finish()
-            child.stdout.close()
+            pipe.close()
     return Outcome(child.returncode, ended, time.monotonic() - started, recorder.tail())
+
+
+def first_line(argv: Sequence[str], environ: Mapping[str, str]) -> str | None:
+    """The first line that a program prints (its version), None if it does not end well within seconds."""
+    try:
+        done = subprocess.run(
+            list(argv),
+            env=environment(environ, (), {}),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=20,
+            check=False,
+            start_new_session=True,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    lines = done.stdout.decode("utf-8", "replace").strip().splitlines()
+    return lines[0][:100] if lines and not done.returncode else None
 
 
 def _watch(
@@ -135,6 +167,8 @@ def _watch(
             heard = time.monotonic()
         if child.poll() is not None:
             return "exited"
+        if recorder.followed > ANSWER_LIMIT:
+            return "flooded"
         now = time.monotonic()
         if cancel is not None and cancel.is_set():
             return "cancelled"
@@ -145,11 +179,20 @@ def _watch(
 
 
 class _Recorder:
-    """Copies a pipe to a file, keeping the first LOG_LIMIT bytes and the last TAIL bytes."""
+    """Copies a pipe, and a file that grows, to a file, masked, keeping the first LOG_LIMIT and the last TAIL bytes."""
 
-    def __init__(self, sink: BinaryIO, pipe: IO[bytes], echo: Callable[[bytes], object] | None) -> None:
+    def __init__(
+        self,
+        sink: BinaryIO,
+        pipe: IO[bytes],
+        follow: BinaryIO | None,
+        echo: Callable[[bytes], object] | None,
+        masker: Masker,
+    ) -> None:
         self._sink = sink
+        self._follow = follow
         self._echo = echo
+        self._masker = masker
         self._fd = pipe.fileno()
         os.set_blocking(self._fd, False)
         self._selector = selectors.DefaultSelector()
@@ -158,20 +201,25 @@ class _Recorder:
         self._written = 0
         self._dropped = 0
         self._tail = b""
+        self.followed = 0  # bytes of the file that were seen
 
     def pump(self, wait: float) -> bool:
         """Read what is there, waiting at most `wait` seconds for it; whether anything came."""
+        came = self._follow_some(64)
         if not self._open:
-            time.sleep(wait)
-            return False
-        if not self._selector.select(wait):
-            return False
-        return self._read_some(64)
+            time.sleep(0 if came else wait)
+            return came
+        if not self._selector.select(0 if came else wait):
+            return came
+        return self._read_some(64) or came
 
     def finish(self) -> None:
-        """Take what is still in the pipe, without waiting for those who hold it open."""
+        """Take what is still there, without waiting for those who hold the pipe open."""
+        while self._follow_some(64):
+            pass
         while self._open and self._selector.select(0) and self._read_some(1):
             pass
+        self._keep(self._masker.flush())
         if self._dropped:
             self._sink.write(f"\n[... {self._dropped} bytes left out ...]\n".encode() + self._tail)
         self._sink.flush()
@@ -179,6 +227,14 @@ class _Recorder:
 
     def tail(self) -> str:
         return self._tail.decode("utf-8", "replace")
+
+    def _follow_some(self, chunks: int) -> bool:
+        if self._follow is None:
+            return False
+        data = self._follow.read(chunks * _CHUNK)
+        self.followed += len(data)
+        self._keep(self._masker.feed(data))
+        return bool(data)
 
     def _read_some(self, chunks: int) -> bool:
         for _ in range(chunks):
@@ -189,13 +245,13 @@ class _Recorder:
             if not data:
                 self._open = False
                 return False
-            self._keep(data)
+            self._keep(self._masker.feed(data))
         return True
 
     def _keep(self, data: bytes) -> None:
         room = max(0, LOG_LIMIT - self._written)
         self._sink.write(data[:room])
-        if self._echo is not None and room:
+        if self._echo is not None and room and data:
             self._echo(data[:room])
         self._written += min(room, len(data))
         self._dropped += max(0, len(data) - room)

@@ -7,7 +7,7 @@ that changing one record touches one line and git merges branches which changed 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import lru_cache
@@ -25,6 +25,7 @@ class Record(Document):
     """One task's record. `seconds` is how long the successful attempt ran, learnt for the critical path.
 
     `allowed` is how many attempts are granted when that differs from the settings (`retry` adds to it),
+    `changed` is what the task changed, a line a path, for the prompts of those that build on it.
     `final` that no retry makes sense, `held` the branch where finished work waits. Times are ISO 8601 UTC.
     """
 
@@ -40,6 +41,7 @@ class Record(Document):
     error: Failure | None = None
     agent: str | None = None
     summary: str | None = None
+    changed: tuple[str, ...] = ()
     cost_usd: float | None = None
     tokens: int | None = None
 
@@ -110,7 +112,7 @@ class Progress:
     def with_records(self, changed: Mapping[str, Record]) -> Progress:
         return replace(self, records={**self.records, **changed})
 
-    def completed(self, task: Task, result: Result) -> Progress:
+    def completed(self, task: Task, result: Result, changed: Sequence[str] = ()) -> Progress:
         """The state after `result` landed. ValueError if it is not the attempt that may follow."""
         record = self._after_attempt(task, result.attempt)
         return self.with_records(
@@ -125,6 +127,7 @@ class Progress:
                         "seconds": seconds_between(result.started, result.finished),
                         "agent": result.agent,
                         "summary": result.usage.summary,
+                        "changed": tuple(changed),
                         **_spent(record, result.usage),
                     }
                 )
@@ -195,6 +198,16 @@ def is_stale(progress: Progress, task: Task | None, digest: str, attempt: int) -
     if task.digest != digest:
         return "the task's text has changed since"
     return None
+
+
+def from_source(plan: Plan, path: str) -> Progress:
+    """What the plan's own marks say, as the progress of a plan at `path` whose format has no word for it."""
+    records = {
+        task.id: Record(status=task.source_status, skipped=task.skipped)
+        for task in plan.tasks
+        if task.skipped or task.source_status in {Status.COMPLETED, Status.FAILED}
+    }
+    return Progress(path, records)
 
 
 def parse(path: str, text: str | None, plan: str) -> Progress:

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from runner import collector, progress, sources
+from runner.agents import prompt
 from runner.errors import InvalidInput, Problem, UsageProblem
 from runner.gitrepo import Repository
 from runner.graph import TaskGraph
-from runner.models import Plan, Status, Task
-from runner.objects import Objects
-from runner.policy import REGULAR
+from runner.models import Plan, PlanSettings, Status, Task
 from runner.progress import Progress
-from runner.sources import Mark
+from runner.sources import Mark, Tree
 from runner.validation import nearest
+
+MAX_FILE = 16 * 2**20  # bytes of one plan file; the largest seen in the wild has a tenth of it
+MAX_FOLDER = 64 * 2**20  # bytes of a plan folder that are read at once
+_PREFETCHED = (".md", ".yml", ".yaml")
+_NO_PLAN = "write one ( fanin init ), or name yours with  --plan PATH"
 
 
 @dataclass(frozen=True)
@@ -41,50 +46,160 @@ class Snapshot:
         return [task for task in self.plan.tasks if task.id in wanted] if wanted else []
 
 
-def read_snapshot(repo: Repository, commit: str, plan_path: str, progress_path: str) -> Snapshot:
+class CommitTree:
+    """The files of one commit, as plan formats read them; each blob is read at most once."""
+
+    def __init__(self, repo: Repository, commit: str) -> None:
+        self._repo, self._commit = repo, commit
+        self._texts: dict[str, str | None] = {}
+
+    def read(self, path: str) -> str | None:
+        if path not in self._texts:
+            found = self._repo.files(self._commit, path).get(path)
+            self._texts[path] = None
+            if found is not None:
+                _refuse_large(path, found[1])
+                self._texts[path] = _decode(path, self._repo.blob(found[0]))
+        return self._texts[path]
+
+    def list(self, folder: str) -> Sequence[str]:
+        found = {path: entry for path, entry in self._repo.files(self._commit, folder).items() if path != folder}
+        texts = [path for path in found if path not in self._texts and path.endswith(_PREFETCHED)]
+        sizes = [found[path][1] for path in texts]
+        if sum(sizes) <= MAX_FOLDER:  # one process instead of one for each file; larger folders are read as needed
+            blobs = self._repo.blobs(sorted({found[path][0] for path in texts}))
+            for path in texts:
+                if found[path][1] <= MAX_FILE:
+                    self._texts[path] = _lenient(blobs[found[path][0]])
+                    if self._texts[path] is None:
+                        del self._texts[path]
+        return sorted(found)
+
+
+class WorkTree:
+    """The files below a folder on disk, committed or not. What a symbolic link leads to is not read."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._texts: dict[str, str | None] = {}
+
+    def read(self, path: str) -> str | None:
+        if path not in self._texts:
+            file = self._root / path
+            self._texts[path] = None
+            if file.is_file() and not file.is_symlink():
+                _refuse_large(path, file.stat().st_size)
+                self._texts[path] = _decode(path, file.read_bytes())
+        return self._texts[path]
+
+    def list(self, folder: str) -> Sequence[str]:
+        found: list[str] = []
+        for where, folders, files in os.walk(self._root / folder):
+            folders[:] = [name for name in folders if name != ".git"]
+            found += [f"{where}/{name}" for name in files if not Path(where, name).is_symlink()]
+        start = f"{self._root / folder}/"
+        return sorted(f"{folder}/{path.removeprefix(start)}" for path in found)
+
+
+def read_snapshot(repo: Repository, commit: str, choice: PlanSettings, progress_path: str) -> Snapshot:
     """The plan and progress in `commit`. InvalidInput with every located problem."""
-    plan, graph = _understood(plan_path, plan_text(repo, commit, plan_path))
+    tree = CommitTree(repo, commit)
+    if not _exists(tree, choice.path):
+        remedy = f"commit it:  git add {choice.path} && git commit" if (repo.root / choice.path).exists() else _NO_PLAN
+        raise InvalidInput([Problem(choice.path, None, "there is no such plan in the commit", remedy)])
+    plan, graph = _understood(choice, tree)
     text = repo.file(commit, progress_path)
     return Snapshot(commit, plan, graph, progress.parse(progress_path, _decode(progress_path, text), plan.path))
 
 
-@lru_cache(maxsize=2)
-def _understood(path: str, text: str) -> tuple[Plan, TaskGraph]:
-    """The plan and its graph: both never change, and a run reads the same text before and after every batch."""
+@dataclass
+class _Understood:
+    """A plan, and every file and folder that its format looked at to make it."""
+
+    choice: PlanSettings
+    tree: Tree
+    texts: dict[str, str | None] = field(default_factory=dict)
+    folders: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    made: tuple[Plan, TaskGraph] | None = None
+
+    def read(self, path: str) -> str | None:
+        self.texts[path] = self.tree.read(path)
+        return self.texts[path]
+
+    def list(self, folder: str) -> Sequence[str]:
+        self.folders[folder] = tuple(self.tree.list(folder))
+        return self.folders[folder]
+
+    def holds(self, choice: PlanSettings, tree: Tree) -> bool:
+        """Whether it would be made of the same again."""
+        with suppress(InvalidInput):
+            return (
+                choice == self.choice
+                and all(tuple(tree.list(folder)) == names for folder, names in self.folders.items())
+                and all(tree.read(path) == text for path, text in self.texts.items())
+            )
+        return False
+
+
+_LAST: list[_Understood] = []  # the plans that were understood last
+
+
+def _understood(choice: PlanSettings, tree: Tree) -> tuple[Plan, TaskGraph]:
+    """The plan and its graph. Both never change, and a run looks at the same text before and after every batch."""
+    for known in _LAST:
+        if known.made and known.holds(choice, tree):
+            return known.made
+    new = _Understood(choice, tree)
     with collector.paused():
-        plan = sources.load(path, text)
-        return plan, TaskGraph(plan.tasks, plan.path)
+        plan = sources.load(choice, new)
+        new.made = (plan, TaskGraph(plan.tasks, plan.path))
+    new.tree = sources.MemoryTree({})  # the repository need not live as long as what was read from it
+    _LAST[:] = [*_LAST[-1:], new]
+    return new.made
 
 
-def read_working_tree(root: Path, plan_path: str, progress_path: str) -> Snapshot:
+def read_working_tree(root: Path, choice: PlanSettings, progress_path: str) -> Snapshot:
     """The plan and progress as they stand in the work tree, committed or not. InvalidInput with every problem."""
+    plan, graph = _understood(choice, work_tree(root, choice))
+    file = root / progress_path
+    text = _decode(progress_path, file.read_bytes()) if file.is_file() else None
+    return Snapshot("", plan, graph, progress.parse(progress_path, text, plan.path))
 
-    def text(path: str) -> str | None:
-        file = root / path
-        return _decode(path, file.read_bytes()) if file.is_file() else None
 
-    found = text(plan_path)
-    if found is None:
+def work_tree(root: Path, choice: PlanSettings) -> WorkTree:
+    """The tree below `root`. InvalidInput if the plan is not in it."""
+    tree = WorkTree(root)
+    if not _exists(tree, choice.path):
+        raise InvalidInput([Problem(choice.path, None, "there is no such plan", _NO_PLAN)])
+    return tree
+
+
+def read_file(path: Path) -> bytes | None:
+    """The bytes of a file in the work tree, None if there is none."""
+    return path.read_bytes() if path.is_file() else None
+
+
+def read_template(path: str | None, text: bytes | None) -> str | None:
+    """The prompt template at `path`, whose bytes are `text`; None if none is set. InvalidInput for every mistake."""
+    if path is None:
+        return None
+    if text is None:
         raise InvalidInput(
-            [
-                Problem(
-                    plan_path,
-                    None,
-                    "there is no such plan",
-                    "write one ( fanin init ), or name yours with  --plan PATH",
-                )
-            ]
+            [Problem(path, None, "there is no such prompt template", "commit it, or mend prompt_template")]
         )
-    plan, graph = _understood(plan_path, found)
-    return Snapshot("", plan, graph, progress.parse(progress_path, text(progress_path), plan.path))
+    template = _decode(path, text)
+    assert template is not None
+    if found := prompt.complaints(template):
+        raise InvalidInput([Problem(path, line, what, "") for line, what in found])
+    return template
 
 
 def record_progress(repo: Repository, snapshot: Snapshot, after: Progress, progress_path: str, subject: str) -> str:
     """A commit on the snapshot's that changes only the progress file and the plan's marks."""
     full = after.with_records({task.id: after.record(task) for task in snapshot.plan.tasks})
     with repo.quarantine() as quarantine:
-        files = state_files(repo, snapshot, full, progress_path, quarantine.objects)
-        tree = quarantine.objects.edited(repo.tree(snapshot.commit), files)
+        files = state_files(repo, snapshot, full, progress_path, quarantine.env)
+        tree = repo.write_tree(repo.tree(snapshot.commit), files, quarantine.env)
         commit = repo.commit_tree(tree, [snapshot.commit], f"{subject}\n", quarantine.env)
         repo.adopt(quarantine, [commit], [snapshot.commit])
     return commit
@@ -99,18 +214,17 @@ def granted(snapshot: Snapshot, retry: Sequence[str], max_attempts: int) -> Prog
 
 
 def state_files(
-    repo: Repository, snapshot: Snapshot, after: Progress, progress_path: str, objects: Objects
+    repo: Repository, snapshot: Snapshot, after: Progress, progress_path: str, env: Mapping[str, str]
 ) -> dict[str, tuple[str, str] | None]:
     """The progress file and the marked plan as blobs: path → (mode, object id), only what changes."""
-    before = plan_text(repo, snapshot.commit, snapshot.plan.path)
-    marked = sources.source_named(snapshot.plan.source).write_back(before, marks(snapshot, after))
-    text = progress.render(after, [task.id for task in snapshot.plan.tasks])
-    files: dict[str, tuple[str, str] | None] = {
-        progress_path: (REGULAR, objects.write("blob", text.encode("utf-8", "backslashreplace")))
-    }
-    if marked != before:
-        files[snapshot.plan.path] = (REGULAR, objects.write("blob", marked.encode()))
-    return files
+    plan = snapshot.plan
+    marked = sources.named(plan.source).write_back(
+        plan.path, CommitTree(repo, snapshot.commit), marks(snapshot, after), plan.options
+    )
+    known = progress.render(after, [task.id for task in plan.tasks])
+    texts = {progress_path: known.encode("utf-8", "backslashreplace")}
+    texts |= {path: text.encode() for path, text in marked.items()}
+    return {path: repo.write_blob(text, env) for path, text in texts.items()}
 
 
 def marks(snapshot: Snapshot, after: Progress) -> dict[str, Mark]:
@@ -129,16 +243,23 @@ def marks(snapshot: Snapshot, after: Progress) -> dict[str, Mark]:
     return found
 
 
-def plan_text(repo: Repository, commit: str, path: str) -> str:
-    data = repo.file(commit, path)
-    if data is None:
-        remedy = (
-            f"commit it:  git add {path} && git commit"
-            if (repo.root / path).exists()
-            else "write one ( fanin init ), or name yours with  --plan PATH"
-        )
-        raise InvalidInput([Problem(path, None, "there is no such plan in the commit", remedy)])
-    return _decode(path, data) or ""
+def _exists(tree: Tree, path: str) -> bool:
+    return tree.read(path) is not None or bool(tree.list(path))
+
+
+def _refuse_large(path: str, size: int) -> None:
+    """Before it is read: what is parsed takes many times the memory of its text."""
+    if size > MAX_FILE:
+        what = f"{size:,} bytes; a plan's file may have {MAX_FILE:,}"
+        raise InvalidInput([Problem(path, 1, what, "split the plan, or name the right file with  --plan PATH")])
+
+
+def _lenient(data: bytes) -> str | None:
+    """Text, or None where reading it must say what is wrong with it."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return None
 
 
 def _decode(path: str, data: bytes | None) -> str | None:

@@ -37,6 +37,7 @@ class Round:
     failed: Mapping[str, Failure] = field(default_factory=dict)
     run_url: str = ""
     note: str = ""
+    used: str = ""
 
 
 def round_summary(found: Sequence[View], done: Round) -> str:
@@ -47,6 +48,8 @@ def round_summary(found: Sequence[View], done: Round) -> str:
         parts.append(f"> {cell(done.note)}")
     if done.commit:
         parts.append(f"Landed {cell(', '.join(done.landed)) or 'the attempts'} in {done.commit}.")
+    if done.used:
+        parts.append(f"Used: {cell(done.used)}")
     parts += [graph(found), table(found, done.run_url), failures(done.failed)]
     return "\n\n".join(part for part in parts if part) + "\n"
 

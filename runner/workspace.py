@@ -11,12 +11,15 @@ import contextlib
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from runner import durable
 from runner.errors import GitFailed
+from runner.leaks import Secrets
 
 # No user or system configuration: a filter, hook or signing key of theirs must not act on an agent's files.
 _SAFE_CONFIG = (
@@ -33,6 +36,7 @@ _SAFE_CONFIG = (
     "init.defaultBranch=fanin",
     "commit.gpgSign=false",
 )
+_PIECE = 2**20  # bytes of a file that are in memory at once
 AUTHOR = {
     "GIT_AUTHOR_NAME": "fanin",
     "GIT_AUTHOR_EMAIL": "fanin@users.noreply.github.com",
@@ -134,12 +138,64 @@ def base_tree(workspace: Workspace) -> str:
     return _captured(workspace, ["rev-parse", f"{workspace.base}^{{tree}}"]).decode().strip()
 
 
-def changed_paths(workspace: Workspace, tree: str) -> list[str]:
-    """Paths that differ between the base and `tree`, renames as both their paths."""
-    out = _captured(
-        workspace, ["diff-tree", "-r", "-z", "--no-renames", "--name-only", f"{workspace.base}^{{tree}}", tree]
-    )
-    return [os.fsdecode(path) for path in out.split(b"\0") if path]
+def leak(workspace: Workspace, tree: str, secrets: Secrets) -> tuple[str, str] | None:
+    """(path, secret's name) of the first new file or new path in `tree` that holds a secret, None if there is none."""
+    if not secrets.needles:
+        return None
+    fields = _captured(
+        workspace,
+        ["diff-tree", "-r", "-z", "--raw", "--no-renames", "--no-abbrev", f"{workspace.base}^{{tree}}", tree],
+    ).split(b"\0")
+    pairs = [(fields[i].decode().split(), os.fsdecode(fields[i + 1])) for i in range(0, len(fields) - 1, 2)]
+    paths = {meta[3]: path for meta, path in pairs if meta[1] not in {"000000", "160000"}}
+    named = ((path, name) for path in paths.values() if (name := secrets.found_in_text(path)))
+    return next(named, None) or leak_in_blobs(paths, secrets, workspace.folder, {"GIT_DIR": str(workspace.capture)})
+
+
+def leak_in_blobs(
+    paths: Mapping[str, str], secrets: Secrets, cwd: Path, env: Mapping[str, str]
+) -> tuple[str, str] | None:
+    """(path, secret's name) of the first blob that holds a secret. `paths` is object id → path."""
+    if not secrets.needles or not paths:
+        return None
+    with tempfile.TemporaryFile() as asked:
+        asked.write("".join(f"{blob}\n" for blob in paths).encode())
+        asked.seek(0)
+        reader = subprocess.Popen(
+            ["git", "cat-file", "--batch"],
+            cwd=cwd,
+            env={**git_environment(os.environ), **env},
+            stdin=asked,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+        )
+        with reader:
+            assert reader.stdout is not None
+            try:
+                return _first_leak(reader.stdout, paths, secrets)
+            finally:
+                reader.kill()
+
+
+def _first_leak(stream: IO[bytes], paths: Mapping[str, str], secrets: Secrets) -> tuple[str, str] | None:
+    """Reads the answers of `cat-file --batch`: a line of id, type and size, then that many bytes and a line end."""
+    while header := stream.readline().split():
+        if len(header) != 3:
+            raise GitFailed(["cat-file", "--batch"], 128, b" ".join(header).decode("utf-8", "replace"))
+        size = int(header[2])
+        if name := secrets.found_in(_pieces(stream, size)):
+            return paths[header[0].decode()], name
+        stream.read(1)
+    return None
+
+
+def _pieces(stream: IO[bytes], size: int) -> Iterator[bytes]:
+    while size:
+        piece = stream.read(min(size, _PIECE))
+        if not piece:
+            raise GitFailed(["cat-file", "--batch"], 128, "the object ended early")
+        size -= len(piece)
+        yield piece
 
 
 def write_pack(workspace: Workspace, tree: str, pack: Path) -> None:
@@ -199,10 +255,15 @@ def _borrow(origin: Origin, git_dir: Path) -> None:
 
 
 def alternates(folders: Sequence[Path]) -> bytes:
-    """The content of `objects/info/alternates`, each path C-quoted so that any name is taken as it is."""
+    """The content of `objects/info/alternates`, a path C-quoted where it must be to be taken as it is.
+
+    Only there: gitdb, which GitPython and so aider read repositories with, knows no quotes in this file.
+    """
 
     def quoted(path: Path) -> bytes:
         plain = os.fsencode(path)
+        if plain.startswith(b"/") and all(32 <= byte < 127 and byte not in b'"\\' for byte in plain):
+            return plain + b"\n"
         return (
             b'"'
             + b"".join(

@@ -6,6 +6,7 @@ nothing and lets every problem be located.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,9 @@ except ImportError:  # a PyYAML built without libyaml: slower, same meaning
 
 # A plan needs no alias inside an alias; a "billion laughs" file is made of nothing else.
 MAX_ALIASED_NODES = 100_000
+MAX_DEPTH = 100
+_BRACKET = re.compile(r"[\[\]{}]")
+_LEADING = re.compile(r"^[ \t\-?:]{100,}", re.MULTILINE)  # indentation and compact nesting such as "- - - x"
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,8 @@ class YamlDocument:
 
 
 def load(path: str, text: str) -> YamlDocument:
-    """Parse one document. InvalidInput with place and remedy for broken YAML, doubled keys and alias bombs."""
+    """Parse one document. InvalidInput with place and remedy for broken YAML, doubled keys, bombs of any kind."""
+    refuse_depth(path, text)
     loader = _Loader(text)
     try:
         node = loader.get_single_node()
@@ -68,6 +73,38 @@ def load(path: str, text: str) -> YamlDocument:
     finally:
         loader.dispose()
     return YamlDocument(path, data, node)
+
+
+def refuse_depth(path: str, text: str) -> None:
+    """InvalidInput for YAML nested deeper than MAX_DEPTH: libyaml composes by recursion and dies of it, Python and all.
+
+    A bound that errs upwards is taken from brackets and indentation first; only where that is exceeded, as prose with
+    many brackets can, the parser's events, which need no recursion, say how deep it really is.
+    """
+    if _bracket_depth(text) <= MAX_DEPTH and max(map(_line_depth, _LEADING.findall(text)), default=0) <= MAX_DEPTH:
+        return
+    depth = 0
+    try:
+        for event in yaml.parse(text, Loader=_Loader):
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > MAX_DEPTH:
+                told = f"not valid YAML for a plan: nested more than {MAX_DEPTH} deep"
+                line = event.start_mark.line + 1 if event.start_mark else None
+                raise InvalidInput([Problem(path, line, told, "no plan is; is this the right file?")])
+    except yaml.YAMLError:
+        return  # what is broken is told by the loader, with its place
+
+
+def _bracket_depth(text: str) -> int:
+    depth = deepest = 0
+    for bracket in _BRACKET.findall(text):
+        depth = depth + 1 if bracket in "[{" else max(0, depth - 1)
+        deepest = max(deepest, depth)
+    return deepest
+
+
+def _line_depth(leading: str) -> int:
+    return len(leading.strip("\n"))
 
 
 def _problems(path: str, root: yaml.Node) -> Iterator[Problem]:

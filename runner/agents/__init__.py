@@ -2,30 +2,64 @@
 
 from __future__ import annotations
 
-from runner.agents.base import Agent, Call, Verdict
+from collections.abc import Mapping
+from importlib.metadata import entry_points
+
+from runner.agents.aider import Aider
+from runner.agents.base import Agent, Call, Costs, Place, Traits, Verdict, is_isolated
+from runner.agents.claude import Claude
+from runner.agents.codex import Codex
 from runner.agents.command import Command
+from runner.agents.copilot import Copilot
+from runner.agents.gemini import Gemini
+from runner.agents.opencode import Opencode
 from runner.errors import UsageProblem
 from runner.models import AgentSettings
 
-__all__ = ["Agent", "Call", "Verdict", "agent_for", "presets"]
+__all__ = ["Agent", "Call", "Costs", "Place", "Traits", "Verdict", "agent_for", "is_isolated", "presets"]
 
-_PRESETS: dict[str, Agent] = {}
+ENTRY_POINTS = "fanin.agents"  # the group where other packages offer theirs; each names an instance
+_OURS: dict[str, Agent] = {agent.name: agent for agent in (Claude(), Codex(), Gemini(), Opencode(), Copilot(), Aider())}
 
 
-def presets() -> dict[str, Agent]:
-    """The agents that can be chosen by name."""
-    return _PRESETS
+def presets() -> Mapping[str, Agent]:
+    """The agents that can be chosen by name: ours, and those of installed packages that do not take our names.
+
+    UsageProblem if one of those cannot be loaded.
+    """
+    return _OURS | {name: _load(name) for name in _others() if name not in _OURS}
 
 
 def agent_for(settings: AgentSettings) -> Agent:
-    """The agent that the settings choose. UsageProblem if the preset is unknown."""
+    """The agent that the settings choose. UsageProblem if the preset is unknown or cannot do what they ask."""
     if settings.preset is None:
         return Command()
-    found = presets().get(settings.preset)
-    if found is None:
-        known = ", ".join(presets()) or "none in this version"
+    # Other people's packages are looked at only when the name is not one of ours.
+    agent = _OURS.get(settings.preset) or (_load(settings.preset) if settings.preset in _others() else None)
+    if agent is None:
+        known = ", ".join([*_OURS, *_others()])
         raise UsageProblem(
             f"unknown agent preset {settings.preset!r} (known: {known})",
             'give the program instead, e.g.  agent: {command: ["my-agent", "--flag"]}',
         )
-    return found
+    if settings.max_turns and not agent.traits.keeps_turns:
+        raise UsageProblem(
+            f"max_turns cannot be kept for {agent.name}: it has no such limit",
+            "remove it; timeout and idle_timeout bound every agent",
+        )
+    return agent
+
+
+def _others() -> list[str]:
+    return sorted({point.name for point in entry_points(group=ENTRY_POINTS)})
+
+
+def _load(name: str) -> Agent:
+    point = next(iter(entry_points(group=ENTRY_POINTS, name=name)))
+    try:
+        agent: Agent = point.load()
+    except Exception as error:  # noqa: BLE001  another package's code: whatever it raises is its own
+        raise UsageProblem(
+            f"the agent {name!r} of {point.value} cannot be loaded: {error}", "mend or remove it"
+        ) from None
+    return agent

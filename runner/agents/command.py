@@ -9,19 +9,19 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from runner.agents.base import Call, Verdict
-from runner.models import AgentSettings, Document, Failure, FailureKind, Usage
+from runner.agents.base import Call, Costs, Place, Traits, Verdict
+from runner.agents.outcome import ended_badly, failed
+from runner.models import BatchEntry, Document, FailureKind, Usage
 from runner.process import Outcome
 
 MAX_REPORT_BYTES = 64 * 2**10
-_LOG_TAIL = 4_000
 
 
 class Report(Document):
     """What an agent may write to `$FANIN_REPORT`, all of it optional; unknown fields are kept."""
 
     summary: str | None = None
-    status: Literal["ok", "error"] | None = None
+    status: Literal["ok", "error", "rate_limited"] | None = None
     retryable: bool = True
     cost_usd: float | None = None
     tokens: int | None = None
@@ -31,39 +31,25 @@ class Command:
     """Runs the argv as given; reads exit status and report."""
 
     name = "command"
+    traits = Traits(costs=Costs.UNTOLD)
 
-    def build(self, settings: AgentSettings, checkout: Path) -> Call:
-        return Call(argv=list(settings.command or ()))
+    def build(self, entry: BatchEntry, place: Place) -> Call:
+        return Call(argv=list(entry.agent.command or ()))
 
-    def read(self, outcome: Outcome, report: Path) -> Verdict:
-        said, complaint = read_report(report)
+    def read(self, outcome: Outcome, place: Place) -> Verdict:
+        said, complaint = read_report(place.report)
         usage = Usage(summary=said.summary, cost_usd=said.cost_usd, tokens=said.tokens)
+        if said.status == "rate_limited" and outcome.ended == "exited":
+            told = said.summary or "the agent reported a rate limit"
+            return Verdict(failed(FailureKind.RATE_LIMIT, told, outcome), usage)
         if failure := ended_badly(outcome, retryable=said.retryable):
             return Verdict(failure, usage)
         if complaint:
-            return Verdict(_failed(complaint, outcome, retryable=True), usage)
+            return Verdict(failed(FailureKind.AGENT_ERROR, complaint, outcome), usage)
         if said.status == "error":
-            return Verdict(_failed(said.summary or "the agent reported an error", outcome, said.retryable), usage)
+            told = said.summary or "the agent reported an error"
+            return Verdict(failed(FailureKind.AGENT_ERROR, told, outcome, retryable=said.retryable), usage)
         return Verdict(None, usage)
-
-
-def ended_badly(outcome: Outcome, *, retryable: bool = True) -> Failure | None:
-    """The failure that an outcome shows by itself: time limit, silence, interruption or a non-zero exit."""
-    kinds = {
-        "timeout": (FailureKind.TIMEOUT, f"the agent was ended after its time limit, {outcome.seconds:.0f} s"),
-        "idle": (
-            FailureKind.IDLE,
-            f"the agent was ended after printing nothing for too long, {outcome.seconds:.0f} s in all",
-        ),
-        "cancelled": (FailureKind.INTERRUPTED, "the run was interrupted"),
-    }
-    if outcome.ended in kinds:
-        kind, message = kinds[outcome.ended]
-        return Failure(kind=kind, message=message, log_tail=outcome.tail[-_LOG_TAIL:])
-    if outcome.exit_code:
-        how = f"exit status {outcome.exit_code}" if outcome.exit_code > 0 else f"signal {-outcome.exit_code}"
-        return _failed(f"the agent ended with {how}", outcome, retryable)
-    return None
 
 
 def read_report(path: Path) -> tuple[Report, str | None]:
@@ -88,9 +74,3 @@ def read_report(path: Path) -> tuple[Report, str | None]:
     except (ValidationError, RecursionError):
         return Report(), "the agent's report is not the JSON that $FANIN_REPORT expects"
     return report, None
-
-
-def _failed(message: str, outcome: Outcome, retryable: bool) -> Failure:
-    return Failure(
-        kind=FailureKind.AGENT_ERROR, message=message, retryable=retryable, log_tail=outcome.tail[-_LOG_TAIL:]
-    )

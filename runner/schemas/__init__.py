@@ -40,4 +40,6 @@ def generate(name: str) -> dict[str, Any]:
         short = {"type": "string", "title": "a preset's name"}
         one_of = [{"required": ["preset"]}, {"required": ["command"]}]
         definitions["AgentSettings"] = {"anyOf": [short, {**agent, "oneOf": one_of}]}
+    if plan := definitions.get("PlanSettings"):
+        definitions["PlanSettings"] = {"anyOf": [{"type": "string", "title": "its file or folder"}, plan]}
     return schema

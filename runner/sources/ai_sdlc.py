@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from runner.errors import InvalidInput, Problem
+from runner.errors import InvalidInput
 from runner.models import Plan, Status, Task
-from runner.sources.base import Mark
+from runner.sources.base import Mark, Options, Tree
+from runner.sources.markdown import HEADING, RULE, Page, indent_of, read_page
+from runner.sources.reading import Talk, changed
 
 EXAMPLE = "`- [ ] **T1**: what to do`"
 MAX_RANGE = 1000
@@ -22,6 +24,8 @@ MAX_ERROR = 200
 _BULLET = r"(?P<indent>[ \t]*)[-*+][ \t]+"
 # Nine digits: int() refuses very long ones, and no plan has a billion tasks.
 _ITEM = re.compile(_BULLET + r"\[(?P<box>[ xX])\][ \t]+\*\*(?P<id>[Tt][0-9]{1,9})\*\*:[ \t]*(?P<title>\S.*?)\s*")
+# spec-kit's ids have three digits and no colon; some of its plans set them in bold.
+_SPEC_KIT = re.compile(r"[ \t]*[-*+][ \t]+\[.?\][ \t]*\*\*T[0-9]{3,}[A-Za-z]?\*\*[ \t]")
 _BOXED = re.compile(r"[ \t]*[-*+][ \t]+\[.?\][ \t]*\*\*[Tt][0-9]+\*\*")
 # Nearly a task, if no task of that id was read; else it may be a remark on that one, such as a closing summary's.
 _SPOILT = re.compile(r"(?:[-*+]|[0-9]+[.)])?[ \t]*\[.?\][ \t]*\*\*[ \t]*(?P<id>[Tt][0-9]+(?:[.\w]*\w)?)[ \t]*:?\*\*.*")
@@ -31,10 +35,6 @@ _FIELD = re.compile(
     r"[ \t]*:[*_]{0,2}(?P<value>.*)",
     re.IGNORECASE,
 )
-_HEADING = re.compile(r"#{1,6}[ \t]+(?P<text>.*?)[ \t]*#*[ \t]*")
-_RULE = re.compile(r" {0,3}(?:-{3,}|\*{3,}|_{3,})\s*")
-# ai-sdlc's own stories hold fences whose backticks were escaped on the way through a template (S-0044:414).
-_FENCE = re.compile(r"(?P<indent>[ \t]*)(?P<fence>(?:\\`){3,}|`{3,}(?=[^`]*$)|~{3,})[ \t]*(?P<info>\S*).*")
 _TITLE_DEPENDENCY = re.compile(r"\((?:depends on|dependencies|dependency|blocked by):?\s*T[0-9]", re.IGNORECASE)
 
 _ID = r"T(?P<first>[0-9]{1,9})"
@@ -46,8 +46,6 @@ _FILE_REMARK = re.compile(r"(?:^|\s+)\([^()]*\)(?=[\s,;.]|$)")
 _CODE = re.compile(r"`([^`]+)`")
 _NOTHING = re.compile(r"(?:none|n/?a|-|–|—)(?: needed| required)?\.?", re.IGNORECASE)
 _VAGUE = frozenset({"all", "any", "everything", "multiple", "several", "tbd", "tba", "unknown", "various"})
-# Languages in which a plan shows what a plan looks like (S-0044); tasks inside any other: its end was forgotten.
-_EXAMPLE_LANGUAGES = frozenset({"", "md", "markdown", "text", "txt", "plaintext"})
 
 _PIPE = re.compile(r"(?<!\\)\|")
 _SEPARATOR = re.compile(r"[\s|:-]*-[\s|:-]*")
@@ -58,20 +56,24 @@ class AiSdlc:
     """The `ai-sdlc` format; see `runner.sources.base.Source` for what each method promises."""
 
     name = "ai-sdlc"
+    options: Mapping[str, Sequence[str]] = {}
 
-    def detect(self, path: str, text: str) -> bool:
+    def detect(self, path: str, tree: Tree) -> bool:
         """True for a `.md` file with a boxed `**Tn**` item, or a progress table, outside of fences."""
-        if not path.lower().endswith(".md"):
+        text = tree.read(path) if path.lower().endswith(".md") else None
+        if text is None:
             return False
-        page = _read_page(text)
-        boxed = any(_BOXED.match(page.lines[at]) for at in page.visible())
-        return boxed or bool(_tables(page))
+        page = read_page(path, text, _is_top_item)
+        lines = [page.lines[at] for at in page.visible() if _BOXED.match(page.lines[at])]
+        if lines and all(_SPEC_KIT.match(line) for line in lines):
+            return False
+        return bool(lines) or bool(_tables(page))
 
-    def load(self, path: str, text: str) -> Plan:
-        """The plan of this text. InvalidInput lists every problem: unreadable tasks, dependencies, table rows."""
-        page = _read_page(text)
+    def load(self, path: str, tree: Tree, options: Options) -> Plan:
+        """The plan of this file. InvalidInput lists every problem: unreadable tasks, dependencies, table rows."""
+        page = read_page(path, tree.read(path) or "", _is_top_item)
         blocks = _blocks(page)
-        talk = _Talk(path)
+        talk = Talk(path)
         table = _read_table(page, {block.id for block in blocks}, talk)
         tasks = [_task(page, block, table, talk) for block in blocks]
         _report_duplicates(blocks, talk)
@@ -84,17 +86,18 @@ class AiSdlc:
             raise InvalidInput(talk.problems)
         return Plan(path=path, source=self.name, tasks=tuple(tasks), notes=tuple(talk.notes))
 
-    def write_back(self, text: str, marks: Mapping[str, Mark]) -> str:
+    def write_back(self, path: str, tree: Tree, marks: Mapping[str, Mark], options: Options) -> Mapping[str, str]:
         """The text with check boxes and progress rows of the named tasks changed, and no other byte.
 
         A task the text no longer has is passed over: it may have been removed since its attempt began. Without a
         progress table one is added that lists every task, as S-0046's initialization does.
         """
-        page = _read_page(text)
+        text = tree.read(path) or ""
+        page = read_page(path, text, _is_top_item)
         blocks = _blocks(page)
         known = {block.id: mark for block in blocks if (mark := marks.get(block.id))}
         if not known:
-            return text
+            return {}
         for block in blocks:
             if block.id in known:
                 page.lines[block.at] = _tick(page.lines[block.at], known[block.id].status)
@@ -103,22 +106,7 @@ class AiSdlc:
             _update_table(page, tables[0], known)
         else:
             _add_table(page, blocks, known)
-        return "".join(line + end for line, end in zip(page.lines, page.ends, strict=True))
-
-
-@dataclass
-class _Talk:
-    """What the reader of this plan will be told: problems stop it, notes do not. `at` counts lines from 0."""
-
-    path: str
-    problems: list[Problem] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-
-    def problem(self, at: int, what: str, remedy: str) -> None:
-        self.problems.append(Problem(self.path, at + 1, what, remedy))
-
-    def note(self, at: int, what: str) -> None:
-        self.notes.append(f"{self.path}:{at + 1}: {what}")
+        return changed(path, text, page.text())
 
 
 class ProseError(Exception):
@@ -128,102 +116,6 @@ class ProseError(Exception):
         super().__init__(what)
         self.what = what
         self.remedy = remedy
-
-
-# --- The page: lines, and which of them are code, comment or front matter ------------------------------------------
-
-
-@dataclass
-class _Page:
-    """The text as lines without their endings. `regions`: first → last line of what is not plan text."""
-
-    lines: list[str]
-    ends: list[str]
-    regions: dict[int, int]
-    unclosed: list[int]
-
-    def visible(self) -> Iterator[int]:
-        """Numbers of the lines that are neither front matter nor in a fence or comment."""
-        at = 0
-        while at < len(self.lines):
-            if at in self.regions:
-                at = self.regions[at] + 1
-            else:
-                yield at
-                at += 1
-
-
-def _read_page(text: str) -> _Page:
-    """Splits at `\\n` only: str.splitlines would also cut at form feeds and U+2028 inside a line."""
-    raw = re.findall(r"[^\n]*\n|[^\n]+", text)
-    lines, ends = [], []
-    for line in raw:
-        body = line.removesuffix("\n").removesuffix("\r") if line.endswith("\n") else line
-        lines.append(body)
-        ends.append(line[len(body) :])
-    regions, unclosed = _regions(lines)
-    return _Page(lines, ends, regions, unclosed)
-
-
-def _regions(lines: Sequence[str]) -> tuple[dict[int, int], list[int]]:
-    """First → last line of front matter, fences and comments; and where fences open that never close."""
-    regions: dict[int, int] = {}
-    unclosed = []
-    end = _front_matter(lines)
-    if end:
-        regions[0] = end
-    at = end + 1 if end else 0
-    while at < len(lines):
-        last = _comment_end(lines, at)
-        fence = _FENCE.fullmatch(lines[at])
-        if fence:
-            last = _fence_end(lines, at, fence)
-            if last is None:
-                unclosed.append(at)
-        if last is not None:
-            regions[at] = last
-            at = last
-        at += 1
-    return regions, unclosed
-
-
-def _front_matter(lines: Sequence[str]) -> int:
-    """Last line of the YAML front matter, or 0. A task item in it means that the `---` is only a rule (S-0129)."""
-    if not lines or lines[0].removeprefix("\ufeff").rstrip() != "---":
-        return 0
-    for at, line in enumerate(lines[1:], 1):
-        if line.rstrip() in ("---", "..."):
-            return at
-        if _is_top_item(line):
-            return 0
-    return 0
-
-
-def _comment_end(lines: Sequence[str], start: int) -> int | None:
-    """Where the HTML comment that starts this line ends: what is commented out must not run."""
-    if not lines[start].lstrip().startswith("<!--"):
-        return None
-    return next((at for at in range(start, len(lines)) if "-->" in lines[at]), None)
-
-
-def _fence_end(lines: Sequence[str], start: int, opener: re.Match[str]) -> int | None:
-    """The line that closes this fence; None if it is no fence because nothing does.
-
-    CommonMark would let an unclosed fence run to the end of the file and hide every task behind it. So: fences with
-    a language nest (an author means them to, and CommonMark would pair them wrongly); a fence inside a list item
-    ends before the next task or section; and tasks inside, say, `json` show that its end was forgotten.
-    """
-    depth = 1
-    for at in range(start + 1, len(lines)):
-        if opener["indent"] and (_is_top_item(lines[at]) or re.match("#{2,6} ", lines[at])):
-            return None
-        mark = _FENCE.fullmatch(lines[at])
-        if mark and mark["fence"].startswith(opener["fence"]):
-            depth += 1 if mark["info"] else -1
-        if depth == 0:
-            holds_tasks = any(_is_top_item(line) for line in lines[start:at])
-            return None if holds_tasks and opener["info"].lower() not in _EXAMPLE_LANGUAGES else at
-    return None
 
 
 def _is_top_item(line: str) -> bool:
@@ -247,41 +139,36 @@ class _Block:
     inside: str | None
 
 
-def _blocks(page: _Page) -> list[_Block]:
+def _blocks(page: Page) -> list[_Block]:
     """Every task item outside of fences, in file order, under whatever heading (S-0044 wants one, no plan has it)."""
     blocks: list[_Block] = []
     heading = ""
     for at in page.visible():
-        title = _HEADING.fullmatch(page.lines[at])
+        title = HEADING.fullmatch(page.lines[at])
         item = _ITEM.fullmatch(page.lines[at])
         if title:
             heading = title["text"]
         elif item:
             owner = next((block.id for block in blocks[-1:] if at in block.body), None)
-            body = tuple(_body(page, at, _indent(page.lines[at])))
+            body = tuple(_body(page, at, indent_of(page.lines[at])))
             done = item["box"] != " "
             blocks.append(_Block(at, item["id"].upper(), done, item["title"], heading, body, owner))
     return blocks
 
 
-def _body(page: _Page, item: int, indent: int) -> Iterator[int]:
+def _body(page: Page, item: int, indent: int) -> Iterator[int]:
     """Lines below the item up to the first that is not indented deeper; an indented fence belongs whole."""
     at = item + 1
     while at < len(page.lines):
         line = page.lines[at]
-        if line.strip() and _indent(line) <= indent:
+        if line.strip() and indent_of(line) <= indent:
             return
         last = page.regions.get(at, at)
         yield from range(at, last + 1)
         at = last + 1
 
 
-def _indent(line: str) -> int:
-    wide = line.expandtabs(4)
-    return len(wide) - len(wide.lstrip(" "))
-
-
-def _task(page: _Page, block: _Block, table: Mapping[str, Status], talk: _Talk) -> Task:
+def _task(page: Page, block: _Block, table: Mapping[str, Status], talk: Talk) -> Task:
     """The task of this block; what cannot be read goes to `talk`."""
     fields, rest = _split_body(page, block)
     files, allow_empty = _task_files(block, fields, talk)
@@ -320,11 +207,12 @@ class _Field:
     value: str
 
 
-def _split_body(page: _Page, block: _Block) -> tuple[list[_Field], list[int]]:
+def _split_body(page: Page, block: _Block) -> tuple[list[_Field], list[int]]:
     """The block's `Files` and `Dependencies` fields, and its other lines."""
     fields: list[_Field] = []
     rest: list[int] = []
-    hidden = {at for first, last in page.regions.items() for at in range(first, last + 1) if first > block.at}
+    regions = {first: page.regions[first] for first in block.body if first in page.regions}
+    hidden = {at for first, last in regions.items() for at in range(first, last + 1)}
     body = list(block.body)
     while body:
         at = body.pop(0)
@@ -332,7 +220,7 @@ def _split_body(page: _Page, block: _Block) -> tuple[list[_Field], list[int]]:
         if match is None:
             rest.append(at)
             continue
-        value = match["value"].strip()
+        value = " ".join(match["value"].split())
         while body and body[0] not in hidden and (more := _continuation(page.lines[body[0]], match, value)):
             value = f"{value} {more}".strip()
             body.pop(0)
@@ -345,7 +233,7 @@ def _continuation(line: str, match: re.Match[str], value: str) -> str:
 
     A dependency on a second line that is taken for prose would let the task start too early.
     """
-    if not line.strip() or _indent(line) <= _indent(match[0]) or _FIELD.fullmatch(line) or _ITEM.fullmatch(line):
+    if not line.strip() or indent_of(line) <= indent_of(match[0]) or _FIELD.fullmatch(line) or _ITEM.fullmatch(line):
         return ""
     nested = re.match(r"[ \t]*[-*+][ \t]+", line)
     if not nested:
@@ -369,7 +257,7 @@ def _prompt(heading: str, lines: Sequence[str]) -> str:
 # --- Files ---------------------------------------------------------------------------------------------------------
 
 
-def _task_files(block: _Block, fields: Iterable[_Field], talk: _Talk) -> tuple[tuple[str, ...] | None, bool]:
+def _task_files(block: _Block, fields: Iterable[_Field], talk: Talk) -> tuple[tuple[str, ...] | None, bool]:
     """The globs of a task (None: any file) and whether it may change nothing.
 
     Real plans also write `All test files`. As a glob that would forbid every change, so it counts as no limit and
@@ -418,7 +306,7 @@ def _as_glob(path: str) -> str:
 # --- Dependencies --------------------------------------------------------------------------------------------------
 
 
-def _task_dependencies(fields: Iterable[_Field], talk: _Talk) -> tuple[str, ...]:
+def _task_dependencies(fields: Iterable[_Field], talk: Talk) -> tuple[str, ...]:
     found: list[str] = []
     for one in fields:
         if one.name.startswith("depend"):
@@ -449,7 +337,9 @@ def read_dependencies(value: str) -> list[str]:
 def _without_remarks(value: str) -> str:
     """Drops parenthetical remarks, nested ones from the inside out; an unbalanced parenthesis stays and is refused."""
     shorter = _REMARK.sub("", value)
-    return value.strip() if shorter == value else _without_remarks(shorter)
+    while shorter != value:
+        value, shorter = shorter, _REMARK.sub("", shorter)
+    return value.strip()
 
 
 def _expand(part: str, value: str) -> list[str]:
@@ -478,7 +368,7 @@ def _instead(value: str) -> str:
 # --- What looks like part of a plan and is not ---------------------------------------------------------------------
 
 
-def _report_duplicates(blocks: Iterable[_Block], talk: _Talk) -> None:
+def _report_duplicates(blocks: Iterable[_Block], talk: Talk) -> None:
     first: dict[str, _Block] = {}
     for block in blocks:
         if block.id in first:
@@ -495,7 +385,7 @@ def _under(block: _Block) -> str:
     return f", under `{block.heading}`" if block.heading else ""
 
 
-def _report_near_misses(page: _Page, blocks: Iterable[_Block], talk: _Talk) -> None:
+def _report_near_misses(page: Page, blocks: Iterable[_Block], talk: Talk) -> None:
     """Unindented lines that were meant as tasks. Indented ones are sub-items and prose in real plans."""
     known = {block.id: block.at + 1 for block in blocks}
     for at in page.visible():
@@ -512,7 +402,7 @@ def _report_near_misses(page: _Page, blocks: Iterable[_Block], talk: _Talk) -> N
             talk.note(at, f"looks like a task but is not written as one; {name} is the task on line {known[name]}")
 
 
-def _report_strays(page: _Page, blocks: Sequence[_Block], talk: _Talk) -> None:
+def _report_strays(page: Page, blocks: Sequence[_Block], talk: Talk) -> None:
     """Dependencies below a task but not indented under it: ai-sdlc ignores them, and the task starts too early.
 
     A heading or a rule ends the reach of a task: story footers write `**Dependencies:** S-0047` below one.
@@ -525,7 +415,7 @@ def _report_strays(page: _Page, blocks: Sequence[_Block], talk: _Talk) -> None:
         if at in inside or at in items:
             last = items.get(at, last)
             continue
-        if _HEADING.fullmatch(line) or _RULE.fullmatch(line):
+        if HEADING.fullmatch(line) or RULE.fullmatch(line):
             last = None
         match = _FIELD.fullmatch(line)
         if last and match and match["name"].lower().startswith("depend") and _MENTION.search(match["value"]):
@@ -536,7 +426,7 @@ def _report_strays(page: _Page, blocks: Sequence[_Block], talk: _Talk) -> None:
             )
 
 
-def _report_fences(page: _Page, talk: _Talk) -> None:
+def _report_fences(page: Page, talk: Talk) -> None:
     for at in page.unclosed:
         talk.note(at, "this code fence is never closed, so it was read as text; close it with a line of its own")
     for first, last in page.regions.items():
@@ -545,7 +435,7 @@ def _report_fences(page: _Page, talk: _Talk) -> None:
             talk.note(first, f"{_task_lines(count)} down to line {last + 1} in a code fence or comment: not tasks")
 
 
-def _no_tasks(page: _Page) -> str:
+def _no_tasks(page: Page) -> str:
     hidden = sum(_is_top_item(page.lines[at]) for first, last in page.regions.items() for at in range(first, last + 1))
     return "no tasks found" + (f" ({_task_lines(hidden)} only in code fences or comments)" if hidden else "")
 
@@ -582,22 +472,22 @@ def _cells(line: str) -> list[str]:
     return parts[:-1] if parts and not parts[-1].strip() else parts
 
 
-def _progress_headings(page: _Page) -> list[int]:
-    found = ((at, _HEADING.fullmatch(page.lines[at])) for at in page.visible())
+def _progress_headings(page: Page) -> list[int]:
+    found = ((at, HEADING.fullmatch(page.lines[at])) for at in page.visible())
     return [at for at, heading in found if heading and heading["text"].lower() == "task progress"]
 
 
-def _tables(page: _Page) -> list[_Table]:
+def _tables(page: Page) -> list[_Table]:
     """The tables under `Task Progress` headings that have a Task and a Status column."""
     tables = (_table_below(page, at) for at in _progress_headings(page))
     return [table for table in tables if table]
 
 
-def _table_below(page: _Page, heading: int) -> _Table | None:
+def _table_below(page: Page, heading: int) -> _Table | None:
     visible = set(page.visible())
     at = heading + 1
     while at in visible and not page.lines[at].lstrip().startswith("|"):
-        if _HEADING.fullmatch(page.lines[at]):
+        if HEADING.fullmatch(page.lines[at]):
             return None
         at += 1
     if at not in visible:
@@ -613,7 +503,7 @@ def _table_below(page: _Page, heading: int) -> _Table | None:
     return _Table(at, columns, rows, end)
 
 
-def _read_table(page: _Page, known: set[str], talk: _Talk) -> dict[str, Status]:
+def _read_table(page: Page, known: set[str], talk: Talk) -> dict[str, Status]:
     """Each task's status by the progress table, which wins over its check box: it knows more states."""
     tables = _tables(page)
     headings = _progress_headings(page)
@@ -633,7 +523,7 @@ def _read_table(page: _Page, known: set[str], talk: _Talk) -> dict[str, Status]:
     return found
 
 
-def _status(word: str, at: int, talk: _Talk) -> Status:
+def _status(word: str, at: int, talk: Talk) -> Status:
     try:
         return Status(word.lower())
     except ValueError:
@@ -673,7 +563,7 @@ def _cell_text(value: str | None) -> str:
     return short.replace("|", "\\|").strip() or "-"
 
 
-def _update_table(page: _Page, table: _Table, marks: Mapping[str, Mark]) -> None:
+def _update_table(page: Page, table: _Table, marks: Mapping[str, Mark]) -> None:
     """Changes the rows of the named tasks and adds those that are missing, in plan order, at the table's end."""
     columns = dict(table.columns)
     widths = _widths(page.lines[table.header])
@@ -721,7 +611,7 @@ def _row(columns: Mapping[str, int], values: Mapping[str, str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _add_table(page: _Page, blocks: Iterable[_Block], marks: Mapping[str, Mark]) -> None:
+def _add_table(page: Page, blocks: Iterable[_Block], marks: Mapping[str, Mark]) -> None:
     """A table of all tasks, below an empty `Task Progress` heading or in a section of its own at the end."""
     names = [*_COLUMNS, *(["error"] if any(_cell_text(mark.error) != "-" for mark in marks.values()) else [])]
     columns = {name: number for number, name in enumerate(names)}
@@ -740,7 +630,7 @@ def _add_table(page: _Page, blocks: Iterable[_Block], marks: Mapping[str, Mark])
         _insert(page, len(page.lines) - 1, [*gap, "## Task Progress", "", *table])
 
 
-def _insert(page: _Page, after: int, lines: Sequence[str]) -> None:
+def _insert(page: Page, after: int, lines: Sequence[str]) -> None:
     """Inserts lines with the file's own ending; a missing newline at the end of the file stays missing."""
     if not lines:
         return

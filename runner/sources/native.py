@@ -5,7 +5,7 @@ It has no word for a state, so `write_back` changes nothing: the progress file h
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import yaml
@@ -14,7 +14,7 @@ from pydantic import Field, ValidationError
 from runner import collector, yamldoc
 from runner.errors import InvalidInput, Problem
 from runner.models import AgentSettings, Duration, Plan, Task, TaskFields, Written
-from runner.sources.base import Mark
+from runner.sources.base import Mark, Options, Tree
 from runner.validation import glob_problems, nearest, problems_of
 
 EXAMPLE = "write:  tasks: [{id: T1, title: What to do}]"
@@ -46,14 +46,15 @@ class Native:
     """Reads `tasks.yml`."""
 
     name = "native"
+    options: Mapping[str, Sequence[str]] = {}
 
-    def detect(self, path: str, text: str) -> bool:
-        return path.endswith((".yml", ".yaml"))
+    def detect(self, path: str, tree: Tree) -> bool:
+        return path.endswith((".yml", ".yaml")) and tree.read(path) is not None
 
-    def load(self, path: str, text: str) -> Plan:
+    def load(self, path: str, tree: Tree, options: Options) -> Plan:
         """The plan; InvalidInput with every located problem of its form (the graph is checked by `graph`)."""
         with collector.paused():
-            return self._load(path, yamldoc.load(path, text))
+            return self._load(path, yamldoc.load(path, tree.read(path) or ""))
 
     def _load(self, path: str, document: yamldoc.YamlDocument) -> Plan:
         problems = _form_problems(path, document)
@@ -76,8 +77,32 @@ class Native:
             raise InvalidInput(problems)
         return Plan(path=path, source=self.name, tasks=tuple(tasks))
 
-    def write_back(self, text: str, marks: Mapping[str, Mark]) -> str:
-        return text
+    def write_back(self, path: str, tree: Tree, marks: Mapping[str, Mark], options: Options) -> Mapping[str, str]:
+        return {}
+
+
+class _Dumper(yaml.SafeDumper):
+    """Plain YAML as people write it: no aliases, texts of several lines as blocks."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def _text_node(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+
+_Dumper.add_representer(str, _text_node)
+
+
+def render(plan: Plan) -> str:
+    """The plan's tasks as a native plan: all of what a task may say, nothing that is the default."""
+    tasks = [
+        task.model_dump(mode="json", exclude_defaults=True, include=set(TaskFields.model_fields)) for task in plan.tasks
+    ]
+    data = {"version": 1, "tasks": tasks}
+    head = f"# From {' '.join(plan.path.split())} ({plan.source})\n"
+    return head + yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
 
 
 def _form_problems(path: str, document: yamldoc.YamlDocument) -> list[Problem]:

@@ -8,32 +8,33 @@ import pytest
 
 from runner import snapshot, sources
 from runner.gitrepo import Repository
-from runner.models import Plan
+from runner.models import Plan, PlanSettings
+from runner.sources import Tree
 from tests.integration.project import Project
 
 
 def test_a_plan_is_read_once_however_often_a_run_looks_at_it(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    texts: list[str] = []
+    loaded: list[PlanSettings] = []
     real = sources.load
 
-    def load(path: str, text: str) -> Plan:
-        texts.append(text)
-        return real(path, text)
+    def load(choice: PlanSettings, tree: Tree) -> Plan:
+        loaded.append(choice)
+        return real(choice, tree)
 
     monkeypatch.setattr(sources, "load", load)
-    snapshot._understood.cache_clear()
+    snapshot._LAST.clear()
     project.plan([{"id": f"T{place}", "do": [f"write {place}: x"]} for place in range(5)], max_concurrent=1)
     project.run()
     assert set(project.states().values()) == {"completed"}
-    assert len(texts) == 1
+    assert len(loaded) == 1
 
 
 def test_a_changed_plan_is_read_anew(project: Project) -> None:
     project.plan([{"id": "A"}])
     repo = Repository(project.root, os.environ)
-    first = snapshot.read_snapshot(repo, project.git("rev-parse", "HEAD"), "tasks.yml", ".fanin/progress.json")
+    first = snapshot.read_snapshot(repo, project.git("rev-parse", "HEAD"), PlanSettings(), ".fanin/progress.json")
     project.plan([{"id": "A"}, {"id": "B"}])
-    second = snapshot.read_snapshot(repo, project.git("rev-parse", "HEAD"), "tasks.yml", ".fanin/progress.json")
+    second = snapshot.read_snapshot(repo, project.git("rev-parse", "HEAD"), PlanSettings(), ".fanin/progress.json")
     assert (len(first.plan.tasks), len(second.plan.tasks)) == (1, 2)
 
 

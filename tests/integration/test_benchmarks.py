@@ -15,6 +15,7 @@ import pytest
 from benchmarks import __main__ as command
 from benchmarks import graphs, harness, peers, planning, scheduling
 from benchmarks.harness import Effort, Report, Samples, Table, Target, WrongOutput
+from runner.sources import MemoryTree
 from runner.sources.native import Native
 
 DONE = [(0, "s", "d0"), (1, "e", "d0"), (2, "s", "d1"), (3, "e", "d1")]
@@ -117,7 +118,7 @@ def test_a_time_does_not_count_when_the_output_is_wrong() -> None:
 
 
 def test_fanin_and_the_dictionaries_choose_the_same_first_batch_and_drain_the_same_plan() -> None:
-    plan = Native().load("tasks.yml", planning.plan_text(300))
+    plan = Native().load("tasks.yml", MemoryTree({"tasks.yml": planning.plan_text(300)}), {})
     assert set(planning.with_fanin(plan)) == set(planning.with_dictionaries(plan.tasks))
     assert planning.drained(plan) == planning.drained_with_dictionaries(plan.tasks) == 300
 

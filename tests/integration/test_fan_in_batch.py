@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from runner import artifacts, config, packs, pipeline
+from runner import artifacts, config, packwriter, pipeline
 from runner.fan_in import FanIn
 from runner.gitrepo import Repository
 from runner.models import Manifest, Result
@@ -138,7 +138,7 @@ def broken(batch: Batch, kind: str) -> tuple[str, bytes]:
         blob = subprocess.run(
             ["git", "hash-object", "--stdin"], input=data, cwd=batch.project.root, capture_output=True, check=True
         ).stdout.decode()
-        return blob.strip(), packs.of([("blob", data)], "sha1")
+        return blob.strip(), packwriter.of([("blob", data)], "sha1")
     entries = {
         "names what is not there": b"100644 bad.txt\0" + bytes.fromhex("ab" * 20),
         "calls a tree a file": b"100644 bad.txt\0" + bytes.fromhex(batch.project.git("rev-parse", "HEAD^{tree}")),
@@ -151,7 +151,7 @@ def object_of(project: Project, data: bytes) -> tuple[str, bytes]:
     """The id of a tree of this content, and a pack that holds it, whatever git thinks of it."""
     argv = ["git", "hash-object", "-t", "tree", "--literally", "--stdin"]
     made = subprocess.run(argv, input=data, cwd=project.root, capture_output=True, check=True)
-    return made.stdout.decode().strip(), packs.of([("tree", data)], "sha1")
+    return made.stdout.decode().strip(), packwriter.of([("tree", data)], "sha1")
 
 
 @pytest.mark.parametrize(

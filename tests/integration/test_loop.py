@@ -139,10 +139,10 @@ def test_tasks_whose_files_overlap_never_share_a_batch(project: Project) -> None
             {"id": "C", "files": ["docs/**"], "do": ["write docs/c: c"]},
         ]
     )
+    assert "A and B overlap in files" in project.cli("check").stdout
     seen = Quiet()
     project.run(seen)
     assert seen.batches == [["A", "C"], ["B"]]
-    assert "A and B overlap in files" in project.cli("check").stdout
 
 
 def test_individual_commits_one_per_task_with_its_own_progress_and_the_same_tree(project: Project) -> None:

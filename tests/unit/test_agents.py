@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from runner import agents
-from runner.agents import command, prompt
-from runner.agents.base import Verdict
+from runner.agents import command, outcome, prompt
+from runner.agents.base import Place, Verdict
 from runner.errors import UsageProblem
-from runner.models import AgentSettings, Failure, FailureKind
+from runner.models import AgentSettings, Brought, Failure, FailureKind
 from runner.process import Outcome
 from tests.unit.make import entry, task
 
@@ -23,12 +23,12 @@ def _read(folder: Path, report: str | bytes | None = None, *, status: int = 0, e
     path = folder / "report.json"
     if report is not None:
         path.write_bytes(report if isinstance(report, bytes) else report.encode())
-    return command.Command().read(Outcome(status, ended, 12.4, "the tail of its output"), path)
+    return command.Command().read(Outcome(status, ended, 12.4, "the tail of its output"), Place(folder))
 
 
 def test_a_command_is_started_as_it_is_given(tmp_path: Path) -> None:
     settings = AgentSettings(command=("robot", "--flag", "a b"))
-    call = agents.agent_for(settings).build(settings, tmp_path)
+    call = agents.agent_for(settings).build(entry(agent=settings), Place(tmp_path))
     assert (list(call.argv), dict(call.env)) == (["robot", "--flag", "a b"], {})
 
 
@@ -149,7 +149,7 @@ def test_a_report_that_is_a_pipe_is_a_failure_and_no_endless_wait(tmp_path: Path
 
 
 def test_only_the_end_of_a_long_output_goes_with_the_failure() -> None:
-    failure = command.ended_badly(Outcome(1, "exited", 1.0, "x" * 100_000 + "the end"))
+    failure = outcome.ended_badly(Outcome(1, "exited", 1.0, "x" * 100_000 + "the end"))
     assert failure is not None
     assert failure.log_tail.endswith("the end")
     assert len(failure.log_tail) == 4_000
@@ -209,3 +209,34 @@ def test_however_long_the_task_is_a_retry_learns_what_went_wrong() -> None:
     assert "it broke" in text
     assert "last words" in text
     assert len(text.encode()) <= prompt.MAX_BYTES
+
+
+def test_what_the_dependencies_changed_is_bounded_and_never_crowds_out_the_task() -> None:
+    brought = tuple(
+        Brought(id=f"D{n}", title="before", summary="s" * 900, changed=tuple(f"src/{i}.py +1 -1" for i in range(20)))
+        for n in range(100)
+    )
+    text = prompt.render(entry(task(prompt="the task"), brought=brought))
+    assert len(text) < 15_000
+    assert "the task" in text
+    assert "- D0: before\n  s" in text
+    assert text.count("…") == 1
+
+
+def test_a_template_of_ones_own_leaves_no_gap_where_there_is_nothing_to_say() -> None:
+    text = prompt.render(
+        entry(task(title="it", prompt="do")), "$title\n\n$dependencies\n\n$previous\n\n${prompt} $$HOME"
+    )
+    assert text == "it\n\ndo $HOME\n"
+
+
+@pytest.mark.parametrize(
+    ("template", "found"),
+    [
+        (prompt.DEFAULT, []),
+        ("a\n$ b", [(2, "a single $ means nothing; write $$")]),
+        ("$title $nobody", [(1, "there is no $nobody; known: $id, $title")]),
+    ],
+)
+def test_a_templates_mistakes_are_found_at_their_lines(template: str, found: list[tuple[int, str]]) -> None:
+    assert [(line, what[:39]) for line, what in prompt.complaints(template)] == [(n, what[:39]) for n, what in found]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from runner.errors import InvalidInput, Problem
 from runner.models import Plan, Status, Task
 from runner.sources.ai_sdlc import AiSdlc
-from runner.sources.base import Mark
+from runner.sources.base import Mark, MemoryTree
 
 SOURCE = AiSdlc()
 DONE = Mark(Status.COMPLETED, "2026-01-16T10:00:00Z", "2026-01-16T10:05:00Z")
@@ -21,8 +21,12 @@ FAILED = Mark(Status.FAILED, "2026-01-16T10:00:00Z", "2026-01-16T10:05:00Z", "it
 TABLE = "## Task Progress\n\n| Task | Status | Started | Completed |\n|------|--------|---------|-----------|\n"
 
 
+def write_back(text: str, marks: Mapping[str, Mark]) -> str:
+    return SOURCE.write_back("plan.md", MemoryTree({"plan.md": text}), marks, {}).get("plan.md", text)
+
+
 def load(text: str) -> Plan:
-    return SOURCE.load("plan.md", text)
+    return SOURCE.load("plan.md", MemoryTree({"plan.md": text}), {})
 
 
 def only(text: str) -> Task:
@@ -599,7 +603,7 @@ def test_a_progress_heading_without_a_table_is_noted() -> None:
     ],
 )
 def test_detect(path: str, text: str, expected: bool) -> None:
-    assert SOURCE.detect(path, text) is expected
+    assert SOURCE.detect(path, MemoryTree({path: text})) is expected
 
 
 # --- writing back --------------------------------------------------------------------------------------------------
@@ -607,7 +611,7 @@ def test_detect(path: str, text: str, expected: bool) -> None:
 
 def test_the_boxes_of_other_tasks_and_blank_lines_are_not_touched() -> None:
     text = f"\n\n- [X] **T1**: a\n\n\n- [ ] **T2**: b\n \n{TABLE}| T2 | completed |\n\n\n"
-    assert SOURCE.write_back(text, {"T2": Mark(Status.COMPLETED)}) == text.replace("- [ ]", "- [x]")
+    assert write_back(text, {"T2": Mark(Status.COMPLETED)}) == text.replace("- [ ]", "- [x]")
 
 
 def changed_lines(before: str, after: str) -> list[tuple[str, str]]:
@@ -617,7 +621,7 @@ def changed_lines(before: str, after: str) -> list[tuple[str, str]]:
 
 def test_one_finished_task_changes_its_box_and_its_row() -> None:
     text = with_table("| T1 | pending | - | - |\n| T2 | completed | - | - |\n") + "\nAfter.  \n"
-    assert changed_lines(text, SOURCE.write_back(text, {"T1": DONE})) == [
+    assert changed_lines(text, write_back(text, {"T1": DONE})) == [
         ("- [ ] **T1**: a", "- [x] **T1**: a"),
         ("| T1 | pending | - | - |", "| T1 | completed | 2026-01-16T10:00:00Z | 2026-01-16T10:05:00Z |"),
     ]
@@ -627,7 +631,7 @@ def test_one_finished_task_changes_its_box_and_its_row() -> None:
 @pytest.mark.parametrize("box", [" ", "x", "X"])
 def test_a_box_is_ticked_only_for_completed(status: Status, box: str) -> None:
     text = f"* [{box}] **T1**: a  \n{TABLE}| T1 | pending |\n"
-    line = SOURCE.write_back(text, {"T1": Mark(status)}).split("\n")[0]
+    line = write_back(text, {"T1": Mark(status)}).split("\n")[0]
     completed = box if box != " " else "x"
     assert line == f"* [{completed if status is Status.COMPLETED else ' '}] **T1**: a  "
 
@@ -635,7 +639,7 @@ def test_a_box_is_ticked_only_for_completed(status: Status, box: str) -> None:
 def test_a_missing_row_is_added_at_the_end_of_the_table_in_plan_order() -> None:
     text = f"- [ ] **T3**: c\n- [ ] **T1**: a\n- [ ] **T2**: b\n{TABLE}| T2 | pending | - | - |\n\nAfter\n"
     marks = {"T1": Mark(Status.PENDING), "T3": Mark(Status.IN_PROGRESS, "2026")}
-    assert SOURCE.write_back(text, marks) == text.replace(
+    assert write_back(text, marks) == text.replace(
         "| T2 | pending | - | - |\n",
         "| T2 | pending | - | - |\n| T3 | in_progress | 2026 | - |\n| T1 | pending | - | - |\n",
     )
@@ -646,15 +650,15 @@ def test_column_order_and_alignment_are_kept() -> None:
         "- [ ] **T1**: a\n## Task Progress\n| Status      | Owner | Task |\n|---|---|---|\n"
         "| in_progress | me    | T1   |\n"
     )
-    assert SOURCE.write_back(text, {"T1": Mark(Status.FAILED)}).split("\n")[4] == "| failed      | me    | T1   |"
+    assert write_back(text, {"T1": Mark(Status.FAILED)}).split("\n")[4] == "| failed      | me    | T1   |"
     two = text.replace("- [ ] **T1**: a\n", "- [ ] **T1**: a\n- [ ] **T2**: b\n")
-    assert SOURCE.write_back(two, {"T2": DONE}).endswith("| T1   |\n| completed | - | T2 |\n")
+    assert write_back(two, {"T2": DONE}).endswith("| T1   |\n| completed | - | T2 |\n")
 
 
 def test_an_error_column_is_added_only_when_there_is_an_error() -> None:
     text = with_table("| T1 | pending | - | - |\n| T2 | completed | - | - |\n")
-    assert "Error" not in SOURCE.write_back(text, {"T1": DONE})
-    assert SOURCE.write_back(text, {"T1": FAILED}).split("\n")[5:9] == [
+    assert "Error" not in write_back(text, {"T1": DONE})
+    assert write_back(text, {"T1": FAILED}).split("\n")[5:9] == [
         "| Task | Status | Started | Completed | Error |",
         "|------|--------|---------|-----------|-------|",
         "| T1 | failed | 2026-01-16T10:00:00Z | 2026-01-16T10:05:00Z | it broke |",
@@ -663,9 +667,9 @@ def test_an_error_column_is_added_only_when_there_is_an_error() -> None:
 
 
 def test_an_error_that_is_over_is_taken_away() -> None:
-    failed = SOURCE.write_back(with_table(""), {"T1": FAILED})
+    failed = write_back(with_table(""), {"T1": FAILED})
     assert "| it broke |" in failed
-    assert "it broke" not in SOURCE.write_back(failed, {"T1": DONE})
+    assert "it broke" not in write_back(failed, {"T1": DONE})
 
 
 @pytest.mark.parametrize(
@@ -681,14 +685,14 @@ def test_an_error_that_is_over_is_taken_away() -> None:
 )
 def test_an_error_is_one_bounded_cell(error: str, cell: str) -> None:
     text = with_table("| T1 | pending | - | - | old |\n", TABLE.replace("|\n", "| Error |\n", 1))
-    after = SOURCE.write_back(text, {"T1": Mark(Status.FAILED, error=error)})
+    after = write_back(text, {"T1": Mark(Status.FAILED, error=error)})
     assert after.split("\n")[7].split(" | ", 4)[4].removesuffix(" |").rstrip() == cell
     assert load(after).tasks[0].source_status is Status.FAILED
 
 
 def test_without_a_table_one_with_all_tasks_is_added_at_the_end() -> None:
     text = "- [ ] **T1**: a\n- [x] **T2**: b\n- [ ] **T3**: c\n"
-    assert SOURCE.write_back(text, {"T3": DONE}) == (
+    assert write_back(text, {"T3": DONE}) == (
         "- [ ] **T1**: a\n- [x] **T2**: b\n- [x] **T3**: c\n\n"
         + TABLE
         + "| T1 | pending | - | - |\n| T2 | completed | - | - |\n"
@@ -698,14 +702,14 @@ def test_without_a_table_one_with_all_tasks_is_added_at_the_end() -> None:
 
 def test_an_example_table_in_a_fence_is_not_written_to() -> None:
     text = f"- [ ] **T1**: a\n```\n{TABLE}| T1 | pending | - | - |\n```\n"
-    after = SOURCE.write_back(text, {"T1": DONE})
+    after = write_back(text, {"T1": DONE})
     assert after.startswith(text.replace("[ ]", "[x]"))
     assert after.count("## Task Progress") == 2
 
 
 def test_a_progress_heading_without_a_table_gets_it() -> None:
     text = "- [ ] **T1**: a\n## Task Progress\n## Next\n"
-    assert SOURCE.write_back(text, {"T1": FAILED}) == (
+    assert write_back(text, {"T1": FAILED}) == (
         "- [ ] **T1**: a\n## Task Progress\n\n| Task | Status | Started | Completed | Error |\n"
         "|------|--------|---------|-----------|-------|\n"
         "| T1 | failed | 2026-01-16T10:00:00Z | 2026-01-16T10:05:00Z | it broke |\n\n## Next\n"
@@ -716,7 +720,7 @@ def test_a_progress_heading_without_a_table_gets_it() -> None:
 @pytest.mark.parametrize("text", ["- [ ] **T1**: a\n- [ ] **T2**: b", with_table("| T2 | pending | - | - |")])
 def test_line_endings_and_a_missing_last_newline_are_kept(text: str, end: str) -> None:
     before = text.replace("\n", end)
-    after = SOURCE.write_back(before, {"T1": DONE})
+    after = write_back(before, {"T1": DONE})
     assert not after.endswith("\n")
     assert re.findall(r"\r?\n", after) == [end] * after.count("\n")
     assert len(after.split(end)) > len(before.split(end))
@@ -725,12 +729,12 @@ def test_line_endings_and_a_missing_last_newline_are_kept(text: str, end: str) -
 
 @pytest.mark.parametrize("marks", [{}, {"T9": DONE}])
 def test_marks_of_no_task_change_nothing(marks: Mapping[str, Mark]) -> None:
-    assert SOURCE.write_back("- [ ] **T1**: a", marks) == "- [ ] **T1**: a"
+    assert write_back("- [ ] **T1**: a", marks) == "- [ ] **T1**: a"
 
 
 def test_a_task_in_a_fence_is_not_ticked() -> None:
     text = f"```\n- [ ] **T1**: x\n```\n- [ ] **T1**: a\n{TABLE}| T1 | completed |\n"
-    assert changed_lines(text, SOURCE.write_back(text, {"T1": Mark(Status.COMPLETED)})) == [
+    assert changed_lines(text, write_back(text, {"T1": Mark(Status.COMPLETED)})) == [
         ("- [ ] **T1**: a", "- [x] **T1**: a")
     ]
 
@@ -830,8 +834,8 @@ def loaded(text: str) -> dict[str, dict[str, Any]] | None:
 @example(text="<!--\n- [ ] **T1**: a", marks={"T1": Mark(Status.FAILED, error="-->")})
 @example(text="- [ ] **T1**: a\n## Task Progress\n| Task | Status |\n| T1 | failed", marks={"T1": FAILED})
 def test_writing_back_is_idempotent_and_touches_only_boxes_and_the_table(text: str, marks: dict[str, Mark]) -> None:
-    after = SOURCE.write_back(text, marks)
-    assert SOURCE.write_back(after, marks) == after
+    after = write_back(text, marks)
+    assert write_back(after, marks) == after
 
     def rest(page: str) -> list[str]:
         boxes = re.sub(r"(?m)^(\s*[-*+] \[)[ xX](\] \*\*T)", r"\1?\2", page)
@@ -848,7 +852,7 @@ def test_what_was_written_is_read_again_and_other_tasks_keep_their_status(text: 
     before = loaded(text)
     if before is None:
         return
-    after = loaded(SOURCE.write_back(text, marks))
+    after = loaded(write_back(text, marks))
     expected = {
         name: {**task, "status": marks[name].status if name in marks else task["status"]}
         for name, task in before.items()

@@ -11,6 +11,7 @@ package, over files whose items are all outside fences:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ import pytest
 from runner.errors import InvalidInput, Problem
 from runner.models import Plan, Status
 from runner.sources.ai_sdlc import AiSdlc
-from runner.sources.base import Mark
+from runner.sources.base import Mark, MemoryTree
 
 ROOT = Path(__file__).parents[2]
 VENDORED = ROOT / "tests" / "resources" / "plans"
@@ -45,8 +46,12 @@ def read(name: str) -> str:
     return (VENDORED / name).read_bytes().decode()
 
 
+def write_back(text: str, marks: Mapping[str, Mark]) -> str:
+    return SOURCE.write_back("plan.md", MemoryTree({"plan.md": text}), marks, {}).get("plan.md", text)
+
+
 def load(name: str) -> Plan:
-    return SOURCE.load(name, read(name))
+    return SOURCE.load(name, MemoryTree({name: read(name)}), {})
 
 
 def problems(name: str) -> list[Problem]:
@@ -59,7 +64,7 @@ def problems(name: str) -> list[Problem]:
 def test_counts_equal_those_of_grep(name: str) -> None:
     plan = load(name)
     tasks, edges, nothing, prose = READABLE[name]
-    assert SOURCE.detect(name, read(name))
+    assert SOURCE.detect(name, MemoryTree({name: read(name)}))
     assert len(plan.tasks) == tasks
     assert sum(len(task.depends_on) for task in plan.tasks) == edges
     assert sum(task.allow_empty for task in plan.tasks) == nothing
@@ -80,13 +85,17 @@ def test_every_dependency_is_a_task_and_every_task_has_its_line(name: str) -> No
 def test_one_task_done_changes_one_line_and_adds_one_section(name: str) -> None:
     text = read(name)
     task = load(name).tasks[-1]
-    after = SOURCE.write_back(text, {task.id: Mark(Status.COMPLETED)})
+    after = write_back(text, {task.id: Mark(Status.COMPLETED)})
     kept, heading, table = after.rpartition("## Task Progress")
     assert heading
     assert len(table.strip().split("\n")) == 2 + READABLE[name][0]
     old, new = text.split("\n"), kept.split("\n")
     assert [number for number, (a, b) in enumerate(zip(old, new, strict=False), 1) if a != b] == [task.line]
-    done = [each.id for each in SOURCE.load(name, after).tasks if each.source_status is Status.COMPLETED]
+    done = [
+        each.id
+        for each in SOURCE.load(name, MemoryTree({name: after}), {}).tasks
+        if each.source_status is Status.COMPLETED
+    ]
     assert done == [task.id]
 
 
@@ -143,15 +152,15 @@ def test_examples_in_escaped_fences_are_no_tasks() -> None:
     (found,) = problems(name)
     # All 13 lines that grep finds are examples: 96-104 and 173-177 in fences, 416-449 in fences written \`\`\`.
     assert found.what == "no tasks found (13 task lines only in code fences or comments)"
-    assert not SOURCE.detect(name, read(name))
+    assert not SOURCE.detect(name, MemoryTree({name: read(name)}))
 
 
 @pytest.mark.parametrize("name", ["patrob__ai-sdlc__S-0048_story.md", "patrob__ai-sdlc__S-0049_story.md"])
 def test_stories_without_a_plan_are_not_of_this_format(name: str) -> None:
-    assert not SOURCE.detect(name, read(name))
+    assert not SOURCE.detect(name, MemoryTree({name: read(name)}))
     assert [problem.what for problem in problems(name)] == ["no tasks found"]
 
 
 @pytest.mark.parametrize("name", ["001-speck-core-project", "009-multi-repo-stacked"])
 def test_spec_kit_plans_are_not_of_this_format(name: str) -> None:
-    assert not SOURCE.detect(f"{name}.md", read(f"nprbst__speck__{name}.md"))
+    assert not SOURCE.detect("tasks.md", MemoryTree({"tasks.md": read(f"nprbst__speck__{name}.md")}))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from runner import agents, batch, patterns
 from runner.config import Settings
 from runner.errors import InvalidInput
-from runner.models import AgentSettings, Failure, FailureKind, Manifest, Plan, Status, Task
+from runner.models import AgentSettings, Failure, FailureKind, Manifest, Plan, PlanSettings, Status, Task
 from runner.progress import Progress, Record
 from tests.unit.make import BASE, plan, problems, quick, task
 
@@ -120,7 +120,7 @@ def test_the_manifest_freezes_the_text_the_attempt_and_the_error_before() -> Non
         "r1.4",
         BASE,
         "main",
-        "plans/one.yml",
+        PlanSettings(path="plans/one.yml", source="native"),
         "p.json",
     )
     assert (found.commit_strategy, found.protected) == ("individual", ("x",))
@@ -150,7 +150,7 @@ def test_a_tasks_own_time_limit_and_agent_outrank_the_settings(own: float | None
 def test_no_task_may_change_the_plan_the_settings_or_the_progress(which: str, path: str) -> None:
     if which == "plan":
         settings = Settings(plan=path)
-        never = batch.untouchable(plan(path=settings.plan), settings)
+        never = batch.untouchable(plan(path=settings.plan.path), settings)
     else:
         settings = Settings(plan="other.yml", progress=path)
         never = batch.untouchable(plan(path="other.yml"), settings)

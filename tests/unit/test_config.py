@@ -9,13 +9,13 @@ import pytest
 
 from runner import config, patterns
 from runner.config import Settings
-from runner.models import AgentSettings
+from runner.models import AgentSettings, PlanSettings
 from tests.unit.make import problems, task
 
 
 def test_the_defaults_are_those_of_the_design() -> None:
     assert config.load({}, {}, None).model_dump(exclude={"protected"}) == {
-        "plan": "tasks.yml",
+        "plan": {"path": "tasks.yml", "source": None, "options": {}, "ignore_dangling": False},
         "parallel": False,
         "max_concurrent": 3,
         "commit_strategy": "batch",
@@ -25,7 +25,9 @@ def test_the_defaults_are_those_of_the_design() -> None:
         "verify": None,
         "verify_retries": 1,
         "agent": None,
+        "prompt_template": None,
         "limits": {"files": 100, "size": 4 * 2**20, "max_cost_usd": None, "max_rounds": 100},
+        "scope": "fail",
         "branch": None,
         "progress": ".fanin/progress.json",
     }
@@ -33,7 +35,13 @@ def test_the_defaults_are_those_of_the_design() -> None:
 
 # name, default, then (as given, as understood) for the file, the environment and the flag
 LAYERS: list[tuple[str, object, tuple[str, object], tuple[str, object], tuple[Any, object]]] = [
-    ("plan", "tasks.yml", ("a.yml", "a.yml"), ("b.yml", "b.yml"), ("c.yml", "c.yml")),
+    (
+        "plan",
+        PlanSettings(),
+        ("a.yml", PlanSettings(path="a.yml")),
+        ("b.yml", PlanSettings(path="b.yml")),
+        ("c.yml", PlanSettings(path="c.yml")),
+    ),
     ("max_concurrent", 3, ("4", 4), ("5", 5), (6, 6)),
     ("max_attempts", 3, ("4", 4), ("5", 5), (6, 6)),
     ("timeout", 1800.0, ("4m", 240.0), ("5m", 300.0), ("6m", 360.0)),
@@ -57,6 +65,30 @@ def test_flags_outrank_the_environment_outranks_the_file_outranks_the_default(
     assert getattr(config.load(nothing, {}, text), name) == in_file[1]
     assert getattr(config.load(nothing, environ, text), name) == in_environ[1]
     assert getattr(config.load(flags, environ, text), name) == as_flag[1]
+
+
+@pytest.mark.parametrize(
+    ("flags", "environ", "text", "found"),
+    [
+        ({}, {}, "plan: {source: beads, path: b.jsonl}", PlanSettings(path="b.jsonl", source="beads")),
+        ({}, {}, "plan: {options: {tag: x}}", PlanSettings(options={"tag": "x"})),
+        ({"ignore_dangling": True}, {}, "plan: b.jsonl", PlanSettings(path="b.jsonl", ignore_dangling=True)),
+        ({"source": "native"}, {"FANIN_SOURCE": "beads"}, "plan: p", PlanSettings(path="p", source="native")),
+        ({}, {"FANIN_IGNORE_DANGLING": "true"}, None, PlanSettings(ignore_dangling=True)),
+        # another plan: nothing that was said of the former one holds
+        ({"plan": "t.md"}, {}, "plan: {source: beads, path: b.jsonl, options: {a: b}}", PlanSettings(path="t.md")),
+    ],
+)
+def test_a_plan_may_name_its_format_and_another_plan_forgets_it(
+    flags: dict[str, Any], environ: dict[str, str], text: str | None, found: PlanSettings
+) -> None:
+    assert config.load(flags, environ, text).plan == found
+
+
+@pytest.mark.parametrize("progress", ["backlog", "backlog/progress.json"])
+def test_progress_is_not_kept_inside_the_plans_folder(progress: str) -> None:
+    (said,) = problems(lambda: config.load({}, {}, f"plan: backlog\nprogress: {progress}\n"))
+    assert "none inside the plan's folder" in said
 
 
 @pytest.mark.parametrize(

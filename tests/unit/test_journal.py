@@ -20,7 +20,7 @@ RUN: dict[str, Any] = {"event": "run", "run": "r1", "branch": "main", "scratch":
 BATCH: dict[str, Any] = {"event": "batch", "run": "r1", "round": 1}
 LANDING: dict[str, Any] = {"event": "landing", "branch": "main", "old": "a", "new": "b"}
 WAITING: dict[str, Any] = {"event": "waiting", "branch": "main", "on": "fanin/r1"}
-FANNED_IN: dict[str, Any] = {"event": "fanned-in"}
+FANNED_IN: dict[str, Any] = {"event": "fanned-in", "run": "r1", "round": 1}
 FREED: dict[str, Any] = {"event": "freed"}
 END: dict[str, Any] = {"event": "end"}
 OPEN = State(run="r1", branch="main", scratch="scratch")
@@ -36,20 +36,26 @@ def journal(tmp_path: Path) -> Journal:
     [
         ([], State()),
         ([RUN], OPEN),
-        ([RUN, BATCH], State(run="r1", branch="main", scratch="scratch", batch=("r1", 1))),
+        ([RUN, BATCH], State(run="r1", branch="main", scratch="scratch", open=(("r1", 1),))),
         (
             [RUN, BATCH, LANDING],
-            State(run="r1", branch="main", scratch="scratch", batch=("r1", 1), landing=Landing("main", "a", "b")),
+            State(run="r1", branch="main", scratch="scratch", open=(("r1", 1),), landing=Landing("main", "a", "b")),
         ),
         ([RUN, BATCH, LANDING, FANNED_IN], OPEN),
-        ([RUN, BATCH, FANNED_IN, {**BATCH, "round": 2}], State("r1", "main", ("r1", 2), None, None, "scratch")),
-        ([RUN, BATCH, LANDING, WAITING], State("r1", "main", ("r1", 1), None, Waiting("main", "fanin/r1"), "scratch")),
+        (
+            [RUN, BATCH, FANNED_IN, {**BATCH, "round": 2}],
+            State(run="r1", branch="main", open=(("r1", 2),), scratch="scratch"),
+        ),
+        (
+            [RUN, BATCH, LANDING, WAITING],
+            State(run="r1", branch="main", open=(("r1", 1),), waiting=Waiting("main", "fanin/r1"), scratch="scratch"),
+        ),
         ([RUN, BATCH, WAITING, FANNED_IN, END], State(branch="main", waiting=Waiting("main", "fanin/r1"))),
         ([RUN, WAITING, FREED], OPEN),
         ([RUN, BATCH, LANDING, END], State(branch="main")),
         (
             [RUN, {"event": "of a newer fanin"}, {"no": "event"}, BATCH],
-            State("r1", "main", ("r1", 1), None, None, "scratch"),
+            State(run="r1", branch="main", open=(("r1", 1),), scratch="scratch"),
         ),
         ([RUN, END, {**RUN, "run": "r2"}], State(run="r2", branch="main", scratch="scratch")),
     ],
@@ -173,7 +179,7 @@ def test_running_are_those_that_began_and_left_no_result(journal: Journal) -> No
     assert journal.running() == []
     journal.record("batch", run="r1", round=2)
     assert journal.running() == ["A"]
-    journal.record("fanned-in")
+    journal.record("fanned-in", run="r1", round=2)
     assert journal.running() == []
 
 

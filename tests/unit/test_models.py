@@ -117,6 +117,7 @@ OTHER: dict[str, object] = {
     "prompt": "another prompt",
     "files": ("src/**",),
     "depends_on": ("T0",),
+    "acceptance": ("it works",),
     "agent": AgentSettings(preset="p"),
     "verify": "make test",
     "timeout": 5.0,
@@ -208,7 +209,13 @@ def test_what_an_agent_did_not_say_is_unknown_and_not_zero() -> None:
 
 @pytest.mark.parametrize("kind", FailureKind)
 def test_an_attempt_costs_one_unless_it_was_not_the_tasks_fault(kind: FailureKind) -> None:
-    free = {FailureKind.INTERRUPTED, FailureKind.RATE_LIMIT, FailureKind.STALE, FailureKind.BASE_RED}
+    free = {
+        FailureKind.INTERRUPTED,
+        FailureKind.RATE_LIMIT,
+        FailureKind.STALE,
+        FailureKind.BASE_RED,
+        FailureKind.NOT_READY,
+    }
     assert Failure(kind=kind, message="x").counted is (kind not in free)
 
 

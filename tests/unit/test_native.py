@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from textwrap import dedent
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from runner import sources
-from runner.models import AgentSettings, Plan, Status
-from runner.sources import Mark
-from tests.unit.make import problems
+from runner.errors import UsageProblem
+from runner.models import AgentSettings, Plan, PlanSettings, Status
+from runner.sources import Mark, MemoryTree, native
+from tests.unit.make import plan as make_plan
+from tests.unit.make import problems, quick, task
 
 
 def _load(text: str) -> Plan:
-    return sources.load("tasks.yml", dedent(text))
+    return sources.load(PlanSettings(), MemoryTree({"tasks.yml": dedent(text)}))
 
 
 def test_a_plan_gives_its_tasks_in_file_order_with_their_lines() -> None:
@@ -49,7 +54,8 @@ def test_a_plan_gives_its_tasks_in_file_order_with_their_lines() -> None:
         "prompt": "Do this.\nAnd that.\n",
         "files": ("src/**", "README.md"),
         "depends_on": ("T1",),
-        "agent": {"preset": None, "command": ("robot", "--fast"), "env": ("KEY",)},
+        "acceptance": (),
+        "agent": AgentSettings(command=("robot", "--fast"), env=("KEY",)).model_dump(),
         "verify": "make test",
         "timeout": 5400.0,
         "max_attempts": 2,
@@ -199,16 +205,49 @@ def test_a_mistake_of_the_whole_does_not_hide_those_of_its_tasks() -> None:
 
 def test_a_plan_without_a_word_for_a_state_stays_byte_for_byte() -> None:
     text = "version: 1\r\ntasks: [{id: T1, title: x}]  # mine\r\n"
-    assert sources.source_named("native").write_back(text, {"T1": Mark(Status.COMPLETED)}) == text
+    assert (
+        sources.named("native").write_back(
+            "tasks.yml", MemoryTree({"tasks.yml": text}), {"T1": Mark(Status.COMPLETED)}, {}
+        )
+        == {}
+    )
 
 
 @pytest.mark.parametrize("path", ["plan.toml", "README", "tasks.yml.txt"])
 def test_a_plan_of_no_known_format_names_the_known_ones(path: str) -> None:
-    assert problems(lambda: sources.load(path, "")) == [f"{path}: no known plan format; known formats: native, ai-sdlc"]
+    (said,) = problems(lambda: sources.load(PlanSettings(path=path), MemoryTree({path: ""})))
+    assert said.startswith(f"{path}: no known plan format; known formats: native, ")
+    assert f"plan: {{source: NAME, path: {path}}}" in said
 
 
 def test_every_format_is_found_by_its_own_name_only() -> None:
     for source in sources.sources():
-        assert sources.source_named(source.name) is source
-    with pytest.raises(KeyError):
-        sources.source_named("nobody's")
+        assert sources.named(source.name) is source
+    with pytest.raises(UsageProblem, match="did you mean native"):
+        sources.named("natve")
+
+
+TEXT = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]) | st.sampled_from("\n\t #:-'\"%@|>{}[]"))
+LISTS = st.none() | st.lists(TEXT.map(lambda text: f"a{text}".replace("\n", "")), max_size=2).map(tuple)
+
+
+@quick
+@given(
+    st.lists(
+        st.fixed_dictionaries(
+            {"title": TEXT.map(lambda text: f"x{text}".strip()), "prompt": TEXT, "files": LISTS},
+            optional={
+                "verify": TEXT, "timeout": st.floats(1, 1e6), "max_attempts": st.integers(1, 100),
+                "priority": st.integers(-9, 9), "allow_empty": st.booleans(), "estimate": st.integers(1, 9).map(float),
+                "agent": st.sampled_from([{"preset": "claude"}, {"command": ["a", "b c"], "env": ["KEY"]}]),
+            },
+        ),
+        min_size=1, max_size=4,
+    )
+)  # fmt: skip
+def test_any_plan_that_is_rendered_is_read_again_as_it_was(fields: list[dict[str, Any]]) -> None:
+    ids = ["1.10", "null", "T 3", "x: y"]
+    tasks = [task(ids[n], **one, depends_on=tuple(ids[:n])) for n, one in enumerate(fields)]
+    text = native.render(make_plan(*tasks, path="from\nhere"))
+    again = sources.load(PlanSettings(), MemoryTree({"tasks.yml": text}))
+    assert [one.model_dump() for one in again.tasks] == [one.model_dump() for one in tasks]

@@ -246,3 +246,43 @@ def test_files_that_are_all_protected_are_seen_before_the_task_runs(
     files: tuple[str, ...] | None, allow: tuple[str, ...], only: bool
 ) -> None:
     assert policy.only_protected(task(files=files, allow=allow), ("action.yml",), ("/tasks.yml",)) is only
+
+
+def test_scope_warn_lets_in_what_is_outside_files_and_says_so() -> None:
+    told: list[str] = []
+    rules: dict[str, Any] = {"protected": ("action.yml",), "never": (), "limits": Limits(), "warned": told}
+    assert policy.check(task(files=["a"]), [_added("b")], scope="warn", **rules) is None
+    assert told == ["T1 changed b: is outside the task's files (widen files: of the task if that is meant)"]
+    refused = policy.check(task(files=["a"]), [_added("b"), _added("action.yml")], scope="warn", **rules)
+    assert refused is not None
+    assert refused.kind is FailureKind.POLICY
+    assert "- b" not in refused.message
+
+
+@pytest.mark.parametrize(("fields", "let_in"), [
+    ({}, False), ({"files": ["run.sh"]}, True), ({"allow": ["run.sh"]}, True), ({"files": ["*.py"]}, False),
+])  # fmt: skip
+@pytest.mark.parametrize(("old", "new"), [(REGULAR, EXECUTABLE), (EXECUTABLE, REGULAR)])
+def test_executable_bit_alone_changes_only_where_the_file_is_named(
+    fields: dict[str, Any], let_in: bool, old: str, new: str
+) -> None:
+    found = _check(Change("run.sh", (old, BLOB), (new, BLOB), 1), **fields)
+    assert (found is None) is let_in
+    assert found is None or "run.sh" in found.message
+
+
+def test_executable_bit_together_with_content_is_an_ordinary_change() -> None:
+    assert _check(Change("run.sh", (REGULAR, BLOB), (EXECUTABLE, "2" * 40), 1)) is None
+
+
+@pytest.mark.parametrize(("target", "refused"), [("x", False), ("../x", False), ("../../x", True), ("/etc", True)])
+def test_link_of_a_merged_tree_stays_inside(target: str, refused: bool) -> None:
+    found = policy.escaping(task(), [_added("d/link", mode=SYMLINK, target=target), _deleted("e/link")])
+    assert (found is not None) is refused
+
+
+def test_files_that_may_meet_protected_paths_are_told_before_the_run() -> None:
+    tracked = ["src/a.py", "src/action.yml", "docs/x"]
+    assert policy.may_meet(task(files=["src/**"]), tracked, ("action.yml",), ()) == ["src/action.yml"]
+    assert policy.may_meet(task(files=["src/**"], allow=["src/action.yml"]), tracked, ("action.yml",), ()) == []
+    assert policy.may_meet(task(), tracked, ("action.yml",), ()) == []

@@ -11,6 +11,7 @@ import yaml
 
 from runner import config, schemas, starter
 from runner.errors import InvalidInput
+from runner.sources.base import MemoryTree
 from runner.sources.native import Native
 
 
@@ -36,7 +37,7 @@ TASK = {"id": "T1", "title": "x"}
 def test_tasks_schema_and_reader_agree(task: dict[str, Any]) -> None:
     text = yaml.safe_dump({"version": 1, "tasks": [task]})
     try:
-        Native().load("tasks.yml", text)
+        Native().load("tasks.yml", MemoryTree({"tasks.yml": text}), {})
         read = True
     except InvalidInput:
         read = False
@@ -46,7 +47,8 @@ def test_tasks_schema_and_reader_agree(task: dict[str, Any]) -> None:
 @pytest.mark.parametrize("settings", [
     {}, {"parallel": True}, {"limits": {"size": "4MiB"}}, {"agent": {"command": ["a"], "env": ["KEY"]}}, {"x-a": 1},
     {"paralell": True}, {"max_concurrent": 0}, {"max_concurrent": 257}, {"limits": {"size": "big"}}, {"agent": {}},
-    {"agent": {"command": ["a"], "env": ["NO-NAME"]}}, {"commit_strategy": "both"},
+    {"agent": {"command": ["a"], "env": ["NO-NAME"]}}, {"commit_strategy": "both"}, {"plan": "a.md"}, {"plan": 5},
+    {"plan": {"source": "beads", "path": "a"}}, {"plan": {"paht": "a"}}, {"plan": {"options": {"tag": "a"}}},
 ])  # fmt: skip
 def test_settings_schema_and_reader_agree(settings: dict[str, Any]) -> None:
     try:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from runner import packs
+from runner import packwriter
 
 
 def git(where: Path, *argv: str, stdin: bytes = b"") -> bytes:
@@ -25,7 +25,7 @@ def repo(tmp_path: Path, request: pytest.FixtureRequest) -> tuple[Path, str]:
 def test_git_reads_what_was_packed(repo: tuple[Path, str]) -> None:
     where, algorithm = repo
     contents = [b"", b"x", b"y" * 15, b"z" * 16, b"long " * 5_000]
-    git(where, "index-pack", "--strict", "--stdin", stdin=packs.of([("blob", c) for c in contents], algorithm))
+    git(where, "index-pack", "--strict", "--stdin", stdin=packwriter.of([("blob", c) for c in contents], algorithm))
     for content in contents:
         object_id = git(where, "hash-object", "--stdin", stdin=content).decode().strip()
         assert git(where, "cat-file", "blob", object_id) == content
@@ -35,11 +35,11 @@ def test_joined_packs_hold_the_objects_of_all_of_them_also_the_shared_one(repo: 
     where, algorithm = repo
     files = []
     for place in range(3):
-        data = packs.of([("blob", b"shared"), ("blob", b"own %d" % place)], algorithm)
+        data = packwriter.of([("blob", b"shared"), ("blob", b"own %d" % place)], algorithm)
         (where / f"{place}.pack").write_bytes(data)
         files.append((where / f"{place}.pack", len(data)))
     joined = io.BytesIO()
-    size = packs.join(files, joined, algorithm)
+    size = packwriter.join(files, joined, algorithm)
     assert size == len(joined.getvalue())
     git(where, "index-pack", "--fsck-objects", "--stdin", stdin=joined.getvalue())
     for content in (b"shared", b"own 0", b"own 1", b"own 2"):
@@ -59,8 +59,8 @@ def test_joined_packs_hold_the_objects_of_all_of_them_also_the_shared_one(repo: 
     ],
 )
 def test_what_is_no_whole_pack_is_refused(tmp_path: Path, broken: object, said: str) -> None:
-    whole = packs.of([("blob", b"content")], "sha1")
+    whole = packwriter.of([("blob", b"content")], "sha1")
     assert callable(broken)
     (tmp_path / "change.pack").write_bytes(broken(whole))
     with pytest.raises(ValueError, match=said):
-        packs.join([(tmp_path / "change.pack", len(whole))], io.BytesIO(), "sha1")
+        packwriter.join([(tmp_path / "change.pack", len(whole))], io.BytesIO(), "sha1")

@@ -1,0 +1,94 @@
+"""Finds the values of secrets in what an agent left: content, names, words. Pure, over streams of bytes.
+
+Searched are the value itself, its base64 in all three alignments and both alphabets, and its URL-encoding, each also
+where line ends fold it. Not found is what was compressed, encrypted or spelt otherwise: this catches accidents.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from urllib.parse import quote, quote_plus
+
+SHORTEST = 8  # bytes; shorter values stand in ordinary text
+KEYS = ("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "GEMINI_API_KEY")  # the presets' own, searched wherever they are set
+MASK = b"***"
+_FOLDS = re.compile(rb"[\r\n]+")
+
+
+@dataclass(frozen=True)
+class Secrets:
+    """Names and values that must not leave; the values are never shown."""
+
+    values: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def of(cls, environ: Mapping[str, str], names: Iterable[str]) -> Secrets:
+        """The values of these variables and of the presets' keys, where they are set and long enough to be told."""
+        found = {name: environ.get(name, "").strip() for name in (*names, *KEYS)}
+        return cls({name: value for name, value in found.items() if len(_bytes(value)) >= SHORTEST})
+
+    @cached_property
+    def needles(self) -> dict[bytes, str]:
+        """Every spelling of every value, without line ends → the variable's name."""
+        return {needle: name for name, value in self.values.items() for needle in spellings(value)}
+
+    def found_in(self, chunks: Iterable[bytes]) -> str | None:
+        """The name of the first secret in a stream, or None. Holds one chunk and a needle's length in memory."""
+        needles = self.needles
+        if not needles:
+            return None
+        keep, carry = max(map(len, needles)) - 1, b""
+        for chunk in chunks:
+            seen = carry + _FOLDS.sub(b"", chunk)
+            for needle, name in needles.items():
+                if needle in seen:
+                    return name
+            carry = seen[-keep:]
+        return None
+
+    def found_in_text(self, *texts: str) -> str | None:
+        return next((name for text in texts if (name := self.found_in([_bytes(text)]))), None)
+
+    def masked(self, data: bytes) -> bytes:
+        """The data with `***` for every secret in it."""
+        if self.found_in([data]) is None:
+            return data
+        longest_first = sorted(self.needles, key=lambda needle: -len(needle))
+        folded = [rb"[\r\n]*".join(re.escape(bytes([byte])) for byte in needle) for needle in longest_first]
+        return re.sub(b"|".join(folded), MASK, data)
+
+    def masked_text(self, text: str) -> str:
+        return self.masked(_bytes(text)).decode("utf-8", "surrogateescape")
+
+
+NONE = Secrets()
+
+
+def spellings(value: str) -> set[bytes]:
+    """The value as it may be written, each without line ends."""
+    plain = _bytes(value)
+    coded = {quote(plain, safe=""), quote(plain), quote_plus(plain)}
+    coded |= {re.sub("%..", lambda match: match[0].lower(), one) for one in coded}
+    found = {plain, *(one.encode() for one in coded)}
+    for shift in range(3):
+        found |= {_aligned(plain, shift, alphabet) for alphabet in (None, b"-_")}
+    return {_FOLDS.sub(b"", one) for one in found}
+
+
+def _aligned(plain: bytes, shift: int, alphabet: bytes | None) -> bytes:
+    """The base64 characters that depend on the value alone when `shift` bytes stand before it, whatever follows."""
+    whole = base64.b64encode(b"\0" * shift + plain, alphabet)
+    first = (shift * 8 + 5) // 6
+    last = (shift + len(plain)) * 8 // 6
+    return whole[first:last]
+
+
+def _bytes(text: str) -> bytes:
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # a lone surrogate that stands for no byte
+        return text.encode("utf-8", "backslashreplace")

@@ -1,0 +1,184 @@
+"""The rolling schedule: a task starts the moment its dependencies are merged and a slot is free.
+
+The same steps as batch by batch, with batches of one: each attempt is chosen for a free slot, and its result is merged
+at once onto the run's own head, a ref of this run. The branch gets what is there as one commit when no task runs, at
+the latest after `max_concurrent` accepted results, and at the end. After a crash the result folders are all that is
+needed: accepted and open batches are fanned in anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+from runner import pipeline
+from runner.config import Settings
+from runner.errors import EnvironmentBroken
+from runner.fan_in import FanIn
+from runner.gitrepo import Repository
+from runner.journal import Journal
+from runner.landing import TRIES, Lander
+from runner.merge import Landed, message
+from runner.models import BatchEntry, Manifest
+from runner.snapshot import Snapshot, read_snapshot
+
+BASE = "refs/fanin/base"  # keeps a batch's base from being collected while its results are on the way
+RUNS = "refs/fanin/runs"
+Attempt = Callable[[Manifest, BatchEntry], None]
+Choose = Callable[[Snapshot, Sequence[Manifest], int], Manifest | None]  # head, running, number → a batch of one
+Settle = Callable[[Manifest, FanIn, Snapshot], str | None]  # a batch and its fan-in → why nothing more may start
+
+
+class Told(Protocol):
+    """The part of a listener that hears of batches."""
+
+    def batch(self, manifest: Manifest) -> None: ...
+
+    def fanned_in(self, manifest: Manifest, fan_in: FanIn) -> None: ...
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """A result that is in the run's head and not in the branch yet."""
+
+    manifest: Manifest
+    fan_in: FanIn
+
+
+def open_batch(repo: Repository, journal: Journal, manifest: Manifest) -> None:
+    """Make a batch durable before its first agent starts: the manifest, its pinned base, the journal's line."""
+    journal.write_manifest(manifest)
+    repo.set_ref(f"{BASE}/{manifest.batch}", manifest.base)
+    journal.record("batch", run=manifest.run, round=manifest.round)
+
+
+class Rolling:
+    """One run by the rolling schedule."""
+
+    def __init__(
+        self,
+        repo: Repository,
+        journal: Journal,
+        settings: Settings,
+        lander: Lander,
+        told: Told,
+        snapshot: Snapshot,
+        run: str,
+    ) -> None:
+        self.repo, self.journal, self.settings, self.lander, self.told = repo, journal, settings, lander, told
+        self.snapshot, self.run = snapshot, run
+        self.flushed = snapshot.commit  # the branch's commit that the run's head builds on
+        self.accepted: list[Accepted] = []
+        self.rounds = 0
+
+    def __call__(self, attempt: Attempt, scratch: Path, choose: Choose, settle: Settle) -> str | None:
+        """Run until nothing is ready and nothing runs; why it stopped although tasks are ready, None if none is."""
+        running: dict[Future[None], Manifest] = {}
+        stopped: str | None = None
+        with ThreadPoolExecutor(self.settings.slots, thread_name_prefix="fanin") as pool:
+            while True:
+                while stopped is None and (manifest := self._next(choose, list(running.values()))) is not None:
+                    running[pool.submit(attempt, manifest, manifest.entries[0])] = manifest
+                if not running:
+                    break
+                for done in wait(running, return_when=FIRST_COMPLETED).done:
+                    manifest = running.pop(done)
+                    done.result()
+                    fan_in = self._accept(manifest, scratch)
+                    stopped = settle(manifest, fan_in, self.snapshot) or stopped
+                if not running or len(self.accepted) >= self.settings.max_concurrent:
+                    self.flush()
+        return stopped
+
+    def _next(self, choose: Choose, running: Sequence[Manifest]) -> Manifest | None:
+        """A batch of one for a free slot, opened."""
+        manifest = choose(self.snapshot, running, self.rounds + 1)
+        if manifest is not None:
+            self.rounds += 1
+            open_batch(self.repo, self.journal, manifest)
+            self.told.batch(manifest)
+        return manifest
+
+    def _accept(self, manifest: Manifest, scratch: Path) -> FanIn:
+        """Merge one result onto the run's head; from then on its dependents may start."""
+        results = self.journal.round_folder(manifest.run, manifest.round) / "results"
+        fan_in = pipeline.merge_batch(
+            self.repo,
+            manifest,
+            results,
+            self.snapshot.commit,
+            verify=self.lander.verify(manifest, scratch),
+            secrets=self.lander.secrets(manifest),
+        )
+        if fan_in.commits:
+            self._move_to(fan_in.after)
+            self.accepted.append(Accepted(manifest, fan_in))
+            self.journal.record("accepted", run=manifest.run, round=manifest.round)
+        else:
+            self._forget(manifest)
+        self.told.fanned_in(manifest, replace(fan_in, commits=()))
+        return fan_in
+
+    def _move_to(self, after: Snapshot | None) -> None:
+        assert after is not None
+        if not self.repo.set_ref(f"{RUNS}/{self.run}/head", after.commit):
+            raise EnvironmentBroken(f"cannot move {RUNS}/{self.run}/head", "the results are kept; run again")
+        self.snapshot = after
+
+    def _forget(self, manifest: Manifest) -> None:
+        self.journal.record("fanned-in", run=manifest.run, round=manifest.round)
+        self.repo.delete_ref(f"{BASE}/{manifest.batch}")
+
+    def flush(self) -> None:
+        """Land what is accepted on the branch: as one commit, or one a result with `individual`."""
+        for _ in range(TRIES if self.accepted else 0):
+            head = self.lander.head()
+            if head != self.flushed:
+                self._replay(head)
+            tip = self.snapshot.commit if self.settings.commit_strategy == "individual" else self._one_commit(head)
+            if tip == head or self.lander.land(head, tip, self.run):
+                self._landed(head, tip)
+                return
+        if self.accepted:
+            raise self.lander.restless()
+
+    def _replay(self, head: str) -> None:
+        """The branch moved: merge every accepted result anew on its head. Conflicts become failures there."""
+        again, tip = [], head
+        for one in self.accepted:
+            results = self.journal.round_folder(one.manifest.run, one.manifest.round) / "results"
+            secrets = self.lander.secrets(one.manifest)
+            fan_in = pipeline.merge_batch(self.repo, one.manifest, results, tip, secrets=secrets)
+            again.append(Accepted(one.manifest, fan_in))
+            tip = fan_in.tip
+        self.flushed, self.accepted = head, again
+        self._move_to(read_snapshot(self.repo, tip, self.settings.plan, self.settings.progress))
+
+    def _one_commit(self, head: str) -> str:
+        """A commit on `head` with the files of the run's head."""
+        tree = self.repo.tree(self.snapshot.commit)
+        if tree == self.repo.tree(head):
+            return head
+        last = self.accepted[-1].manifest
+        landed = [Landed(one.manifest.entries[0], _summary(one.fan_in)) for one in self.accepted if one.fan_in.landed]
+        done = {item.entry.task.id for item in landed}
+        failed = {k: f for one in self.accepted for k, f in one.fan_in.failed.items() if f.counted and k not in done}
+        return self.repo.commit_tree(tree, [head], message(last, landed, failed), {})
+
+    def _landed(self, head: str, tip: str) -> None:
+        last = self.accepted[-1].manifest
+        ids = tuple(task_id for one in self.accepted for task_id in one.fan_in.landed)
+        self.journal.record("flushed", run=self.run)
+        for one in self.accepted:
+            self.repo.delete_ref(f"{BASE}/{one.manifest.batch}")
+        self.accepted, self.flushed = [], tip
+        self._move_to(replace(self.snapshot, commit=tip))  # the same files, as another commit
+        if tip != head:
+            self.told.fanned_in(last, FanIn(head, (tip,), ids))
+
+
+def _summary(fan_in: FanIn) -> str | None:
+    return fan_in.results[0].usage.summary if fan_in.results else None

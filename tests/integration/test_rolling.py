@@ -1,0 +1,140 @@
+"""The rolling schedule: a task starts the moment its dependencies are merged; the branch gets it in as few commits."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.integration.project import Project, Quiet, most_at_once
+from tests.integration.test_crash import began
+from tests.integration.test_landing import Meanwhile
+from tests.integration.test_loop import SEED
+
+UNEVEN: list[dict[str, Any]] = [
+    {"id": "LONG", "do": ["sleep 2", "write long: x"]},
+    {"id": "A", "do": ["write a: x"]},
+    {"id": "B", "depends_on": ["A"], "do": ["write b: x"]},
+    {"id": "C", "depends_on": ["B"], "do": ["write c: x"]},
+]
+
+
+def test_a_task_does_not_wait_for_a_longer_one_beside_its_dependency(project: Project) -> None:
+    project.plan(UNEVEN, schedule="rolling", max_concurrent=2)
+    project.run()
+    ended = {task: end for task, _, _, end in project.intervals()}
+    assert ended["C"] < ended["LONG"]
+    assert set(project.states().values()) == {"completed"}
+
+
+def test_same_tree_as_batch_by_batch_and_never_more_than_max_concurrent(project: Project) -> None:
+    project.plan(SEED, max_concurrent=2)
+    project.git("branch", "side")
+    project.run(schedule="rolling")
+    assert most_at_once(project.intervals()) <= 2
+    project.run(branch="side")
+    files = ["ls-tree", "-r", "main"], ["ls-tree", "-r", "side"]
+    rolled, batched = ([line for line in project.git(*f).splitlines() if ".fanin" not in line] for f in files)
+    assert rolled == batched
+    assert project.states("main") == project.states("side")
+    assert project.git("status", "--porcelain") == ""
+    assert project.git("for-each-ref", "refs/fanin/base", "refs/fanin/kept") == ""
+
+
+def test_failures_are_retried_and_told_in_the_commit(project: Project) -> None:
+    project.plan(
+        [
+            {"id": "A", "do": ["fail once why", "write a: a"]},
+            {"id": "B", "do": ["fail no"], "max_attempts": 2},
+            {"id": "C", "depends_on": ["B"], "do": ["write c: c"]},
+        ],
+        schedule="rolling",
+    )
+    project.run()
+    assert project.states() == {"A": "completed", "B": "failed", "C": "pending"}
+    assert project.records()["B"]["attempts"] == 2
+    assert "C" not in began(project)
+
+
+def test_individual_lands_a_commit_for_every_task(project: Project) -> None:
+    project.plan([{"id": t, "do": [f"write {t}: x"]} for t in "ABC"], schedule="rolling", commit_strategy="individual")
+    project.run()
+    assert sorted(project.subjects()[:3]) == ["A: do A", "B: do B", "C: do C"]
+
+
+def test_batch_strategy_flushes_as_one_commit_when_no_task_runs(project: Project) -> None:
+    project.plan([{"id": t, "do": [f"write {t}: x", "sleep 0.5"]} for t in "ABC"], schedule="rolling", max_concurrent=3)
+    seen = Quiet()
+    project.run(seen)
+    assert len(project.subjects()) == 3
+    assert project.subjects()[0].startswith("Fan in ")
+    assert sorted(seen.fan_ins[-1].landed) == ["A", "B", "C"]
+
+
+def test_branch_that_moved_keeps_the_persons_commit_and_the_work(project: Project) -> None:
+    project.plan(
+        [{"id": "A", "do": ["sleep 0.4", "write a: a"]}, {"id": "B", "do": ["write b: b"]}], schedule="rolling"
+    )
+
+    def commit() -> None:
+        project.write("mine", "mine\n")
+        project.commit("by a person")
+
+    project.run(Meanwhile(commit))
+    assert "by a person" in project.subjects()
+    assert project.states() == {"A": "completed", "B": "completed"}
+    assert (project.root / "mine").exists()
+
+
+def test_conflict_with_a_task_that_ended_before_fails_and_is_retried_on_it(project: Project) -> None:
+    project.write("f", "base\n")
+    project.plan(
+        [
+            {"id": "A", "do": ["replace f: base -> from A"]},
+            {"id": "B", "do": ["sleep 0.8", "replace f: base -> from B", "replace f: from A -> from A and B"]},
+        ],
+        schedule="rolling",
+    )
+    project.run()
+    assert (project.root / "f").read_text() == "from A and B\n"
+    assert project.records()["B"]["attempts"] == 2
+
+
+@pytest.mark.parametrize("event", ["batch", "accepted", "landing", "flushed"])
+def test_kill_after_any_line_of_the_journal_is_made_good(
+    project: Project, event: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Died(BaseException):
+        pass
+
+    project.plan(SEED, schedule="rolling", max_concurrent=2)
+    first = project.runner()
+    record = first.journal.record
+    left = [2]
+
+    def die_after(name: str, **details: object) -> None:
+        record(name, **details)
+        if name == event:
+            left[0] -= 1
+            if not left[0]:
+                raise Died
+
+    monkeypatch.setattr(first.journal, "record", die_after)
+    with pytest.raises(Died):
+        first()
+    finished = [key for key, _ in _results(project).items()]
+    project.run()
+    assert set(project.states().values()) == {"completed"}
+    for task in finished:
+        assert began(project).count(task) == 1
+    assert project.git("for-each-ref", "refs/fanin/base") == ""
+    assert project.git("status", "--porcelain") == ""
+
+
+def _results(project: Project) -> dict[str, str]:
+    found = {}
+    for path in (project.root / ".git" / "fanin" / "runs").glob("*/*/results/*/result.json"):
+        result = json.loads(path.read_text())
+        found[result["task"]] = result["batch"]
+    return found
