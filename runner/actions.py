@@ -52,6 +52,8 @@ _SETUP_MINUTES = 20  # a job's time beyond its task's own limit, so that the res
 # What a person may choose in the UI and every later round must keep; sent along by `continue`.
 CARRIED = (
     "plan",
+    "source",
+    "ignore_dangling",
     "parallel",
     "max_concurrent",
     "commit_strategy",
@@ -707,6 +709,13 @@ def continue_job(
     if state.round >= settings.limits.max_rounds:
         machine.annotate(
             "warning", f"stopped after limits.max_rounds = {settings.limits.max_rounds} rounds; run it again to go on"
+        )
+        return EXIT_DONE
+    dear = settings.limits.max_cost_usd
+    if dear is not None and state.spent_usd >= dear:
+        machine.annotate(
+            "warning",
+            f"stopped: ${state.spent_usd:.2f} are spent, limits.max_cost_usd is ${dear:.2f}; run it again to go on",
         )
         return EXIT_DONE
     if pause := state.pace(1).pause(random.random):

@@ -491,6 +491,9 @@ def next_(where: str, /, manifest: Path, state: str, retry: str, dry_run: bool, 
     repo = _repository(where)
     environ = {**os.environ, **{f"FANIN_{name.upper()}": value for name, value in inputs.items()}}
     settings = config.load(flags, environ, config.file_in(repo.root))
+    # Job `continue` has no checkout, so it cannot read the file that may say these.
+    limits = {name: getattr(settings.limits, name) for name in ("max_rounds", "max_cost_usd")}
+    inputs |= {name: str(value) for name, value in limits.items() if value is not None}
     options = actions.NextOptions(
         manifest,
         retry.replace(",", " ").split(),
@@ -633,7 +636,8 @@ def continue_(state: str, again: bool, landed: bool, trigger_workflows: str, **f
 
     context, machine = actions_io.read_context(os.environ), actions_io.Machine(os.environ, sys.stdout)
     handed = actions.round_state(state, context)
-    settings = config.load(flags, os.environ, None)
+    environ = {**os.environ, **{f"FANIN_{name.upper()}": value for name, value in handed.inputs.items()}}
+    settings = config.load(flags, environ, None)
     branch = settings.branch or handed.branch or context.ref_name
     options = actions.ContinueOptions(again, branch, landed, trigger_workflows.replace(",", " ").split())
     github = GitHub(context.token, context.repository, context.api_url)

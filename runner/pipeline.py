@@ -194,7 +194,8 @@ def replay(repo: Repository, manifest: Manifest, fan_in: FanIn, head: str) -> Fa
     changes = [repo.changes(old, new, {}) for old, new in steps]
     ours = [change for some in changes for change in some]
     theirs = repo.changed_paths(fan_in.head, head)
-    if {manifest.plan, manifest.progress, FILE} & set(theirs) or meet(ours, theirs):
+    own = (manifest.plan.path, manifest.progress, FILE)  # a plan may be a folder
+    if any(path == name or path.startswith(f"{name}/") for path in theirs for name in own) or meet(ours, theirs):
         return None
     if any(Spellings(theirs).clashes(ours)):
         return None

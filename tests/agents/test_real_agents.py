@@ -13,7 +13,8 @@ def test_each_outcome_of_a_real_agent_is_what_it_was(lab: Lab) -> None:
     """One run, so that the agents' slow starts overlap: a success, and one task for every way to fail."""
     name = lab.agent["preset"]
     tasks: list[dict[str, Any]] = [
-        {"id": "edit", "script": {"path": "made.txt", "content": "made\n", "say": "done with $KEY"}},
+        {"id": "edit", "script": {"path": "made.txt", "content": "made\n", "say": "done"}},
+        {"id": "leak", "script": {"path": "leak.txt", "content": "made\n", "say": "done with $KEY"}},
         {"id": "wrong", "script": {"fail": 400}},
         {"id": "key", "script": {"fail": 401}},
         {"id": "refused", "script": {"path": "/etc/fanin-was-here", "content": "no\n"}},
@@ -22,7 +23,7 @@ def test_each_outcome_of_a_real_agent_is_what_it_was(lab: Lab) -> None:
         {"id": "hang", "script": {"hang": 60}, "timeout": 8},
     ]
     # gemini starts four seconds of work of its own in each of its processes.
-    lab.plan(tasks[:4] if name == "gemini" else tasks, max_concurrent=7)
+    lab.plan(tasks[:5] if name == "gemini" else tasks, max_concurrent=8)
     ran = lab.run("run")
     assert ran.status == 1, ran.output
     records = lab.project.records()
@@ -30,6 +31,7 @@ def test_each_outcome_of_a_real_agent_is_what_it_was(lab: Lab) -> None:
     # codex's events show nothing of a write that its sandbox refused: what is left to see is that nothing changed.
     expected = {
         "edit": None,
+        "leak": "policy",
         "wrong": "agent_error",
         "key": None,
         "refused": "no_change" if name == "codex" else "permission",
@@ -44,7 +46,7 @@ def test_each_outcome_of_a_real_agent_is_what_it_was(lab: Lab) -> None:
     assert lab.project.git("show", "HEAD:made.txt") == "made"
     assert records["edit"]["tokens"] > 1000
     assert ("cost_usd" in records["edit"]) is (name == "claude"), "an unknown cost is not written as 0"
-    assert records["edit"]["summary"] == "done with ***"
+    assert records["edit"]["summary"] == "done"
     # The key was in the agent's environment and in the model's words, and is in nothing that is kept.
     kept = [path for path in (lab.project.root / ".git" / "fanin").rglob("*") if path.is_file()]
     assert any(b"***" in path.read_bytes() for path in kept if path.name == "agent.log")

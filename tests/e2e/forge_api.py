@@ -111,6 +111,8 @@ def route(method: str, pattern: str, *scopes: str) -> Callable[[Route], Route]:
 
 def answer(call: Call) -> Reply:
     """Find the route, ask whether the token may, and do it."""
+    if (call.method, call.path) == ("GET", "/user"):
+        return _who_am_i(call)
     for method, pattern, scopes, function in _ROUTES:
         match = pattern.fullmatch(call.path)
         if match and method == call.method:
@@ -133,6 +135,15 @@ def answer(call: Call) -> Reply:
             except GitError as error:
                 return ApiError(422, str(error)).reply
     return Reply(404, {"message": "Not Found", "status": "404"}, unknown=True)
+
+
+def _who_am_i(call: Call) -> Reply:
+    """The one route beside a repository's. A job's token is nobody's."""
+    if call.token is None:
+        return ApiError(401, "Requires authentication").reply
+    if call.token.app:
+        return ApiError(403, "Resource not accessible by integration").reply
+    return Reply(200, _user(call.token.label))
 
 
 def _authorise(call: Call, scopes: tuple[str, ...]) -> None:

@@ -20,7 +20,7 @@ import sys
 import time
 import uuid
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -93,6 +93,7 @@ class Spec:
     run_attempt: int = 1
     actor: str = "person"
     sha: str = ""
+    only: str = ""
     env: Mapping[str, str] = field(default_factory=dict)
     secrets: Mapping[str, str] = field(default_factory=dict)
 
@@ -274,11 +275,15 @@ class Harness:
         run_attempt: int = 1,
         ref: str = "main",
         actor: str = "person",
+        only: str = "",
         env: Mapping[str, str] | None = None,
         secrets: Mapping[str, str] | None = None,
         timeout: float | None = None,
     ) -> Run:
-        """One run of one workflow for one event; `ref` is a branch name or a full ref."""
+        """One run of one workflow for one event; `ref` is a branch name or a full ref.
+
+        `only` a job and what it needs: what would follow is planned and not run.
+        """
         full = ref if ref.startswith("refs/") else f"refs/heads/{ref}"
         payload = self.payload(repository, event, full, event_payload or {}, inputs or {}, actor)
         spec = Spec(
@@ -292,6 +297,7 @@ class Harness:
             run_attempt,
             actor,
             self._tip(repository, full),
+            only,
             {**self.env, **(env or {})},
             {**self.secrets, **(secrets or {})},
         )
@@ -381,6 +387,7 @@ class Harness:
         document = workflows.with_dispatch_inputs(document, spec.event, spec.inputs)
         document = workflows.with_github(document, known)
         document = workflows.with_constant_parallelism(document)
+        document = workflows.with_outputs_of_jobs_that_ran(document)
         document = {"name": f".github/workflows/{spec.workflow}", **document}
         if finished:
             document = workflows.with_finished_jobs(document, finished)
@@ -496,6 +503,8 @@ class Harness:
             "--secret-file",
             str(_secret_file(folder / "secrets.yml", prepared.secrets)),
         ]
+        if spec.only:
+            argv += ["--job", spec.only]
         for label in LABELS:
             argv += ["-P", f"{label}=-self-hosted"]
         for name, place in prepared.repositories.items():
@@ -639,12 +648,24 @@ def _bounded(argv: list[str], env: Mapping[str, str], log: Path, timeout: float)
 
 
 def _kill_marked(mark: str) -> None:
-    """act gives each step a session of its own, out of a process group's reach; the mark is inherited."""
-    needle = f"{_MARK}={mark}".encode()
+    """act gives each step a session of its own, out of a process group's reach; the mark is inherited.
+
+    Until none is found: one may have been started while the others were looked for, and one that was killed has its
+    environment for a moment longer.
+    """
+    while marked := list(_marked(f"{_MARK}={mark}".encode())):
+        for number in marked:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(number, signal.SIGKILL)
+        time.sleep(0.01)
+
+
+def _marked(needle: bytes) -> Iterator[int]:
+    """Processes with these words in their environment; one that has ended and is not yet waited for has none."""
     for entry in Path("/proc").glob("[0-9]*/environ"):
         with contextlib.suppress(OSError):
             if needle in entry.read_bytes().split(b"\0"):
-                os.kill(int(entry.parent.name), signal.SIGKILL)
+                yield int(entry.parent.name)
 
 
 def parse_events(log: str) -> tuple[Document, ...]:

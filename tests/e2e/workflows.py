@@ -452,6 +452,17 @@ def with_constant_parallelism(document: Document) -> Document:
     return rewritten
 
 
+def with_outputs_of_jobs_that_ran(document: Document) -> Document:
+    """`needs.x.outputs.y` is empty when x was skipped."""
+
+    def replace(path: Path) -> tuple[str, int] | None:
+        if len(path) < 4 or (path[0], path[2]) != ("needs", "outputs"):
+            return None
+        return f"(needs.{path[1]}.result != 'skipped' && needs.{path[1]}.outputs.{path[3]} || '')", 4
+
+    return {**document, "jobs": expressions.rewrite(document["jobs"], replace)}
+
+
 def token_secret(job_id: str) -> str:
     """The name of the secret that holds one job's token."""
     return "STANDIN_TOKEN_" + re.sub(r"\W", "_", job_id).upper()

@@ -34,6 +34,7 @@ class Jobs:
     folder: Path
     run_id: str = "4711"
     run_attempt: int = 1
+    python: str = sys.executable
     environ: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -82,7 +83,7 @@ class Jobs:
             **(env or {}),
         }
         done = subprocess.run(
-            [sys.executable, "-m", "runner", command, *argv],
+            [self.python, "-m", "runner", command, *argv],
             cwd=checkout,
             env=given,
             check=False,

@@ -139,7 +139,7 @@ def test_tabby_4449_dmux_44_changes_near_each_other_that_git_can_merge_are_merge
 def test_aiox_core_42_waves_are_shown_before_anything_runs(project: Project) -> None:
     project.plan([{"id": "A"}, {"id": "B"}, {"id": "C", "depends_on": ["A", "B"]}])
     shown = project.cli("check").stdout
-    assert "2 waves, at most 2 side by side" in shown
+    assert "the graph allows 2 batches, at most 2 tasks side by side" in shown
     assert "1. A, B" in shown
 
 

@@ -2,7 +2,7 @@
 # Puts fanin's own Python environment at $FANIN_ENV, apart from the job's: hash-locked, bytecode compiled.
 # `task` legs get the short list (no networkx, GitPython or PyGithub); a matrix pays for this once per task.
 set -euo pipefail
-lock="$FANIN_SOURCE/.github/actions/fanin/requirements-$FANIN_SET.txt"
+lock="$FANIN_HOME/.github/actions/fanin/requirements-$FANIN_SET.txt"
 if [ -f "$FANIN_ENV/.complete" ]; then
   echo "fanin's environment comes from the cache"
   exit 0
@@ -17,5 +17,5 @@ else
   python3 -m pip --python "$FANIN_ENV/bin/python" install --quiet --disable-pip-version-check --require-hashes \
     --only-binary :all: -r "$lock"
 fi
-"$FANIN_ENV/bin/python" -m compileall -q "$FANIN_SOURCE/runner" || true
+"$FANIN_ENV/bin/python" -m compileall -q "$FANIN_HOME/runner" || true
 touch "$FANIN_ENV/.complete"

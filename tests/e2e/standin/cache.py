@@ -1,12 +1,13 @@
-"""Stand-in for actions/cache, its restore and its save: a folder of archives, one a key, written once."""
+"""Stand-in for actions/cache, its restore and its save: a folder a key, written once."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
+import shutil
+import subprocess
 import sys
-import tarfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -46,12 +47,24 @@ def save(store: Path, key: str, paths: str, env: Mapping[str, str]) -> bool:
         return False
     store.mkdir(parents=True, exist_ok=True)
     part = place.with_suffix(f".{os.getpid()}")
-    with tarfile.open(part, "w") as archive:
-        for path in present:
-            archive.add(path, arcname=_portable(path, env))
-    part.rename(place.with_suffix(".tar"))
+    for path in present:
+        _copy(path, part / _portable(path, env))
+    try:
+        part.rename(place.with_suffix(".kept"))
+    except OSError:  # another job was first
+        shutil.rmtree(part)
+        return False
     place.with_suffix(".key").write_text(key, encoding="utf-8")
     return True
+
+
+def _copy(source: Path, target: Path, *flags: str) -> None:
+    """With links as they are, wherever they point, like the real action's tar: a virtual environment has such."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    plain = source.is_dir() and not source.is_symlink()
+    if plain:
+        target.mkdir(exist_ok=True)
+    subprocess.run(["cp", "-a", *flags, f"{source}/." if plain else str(source), str(target)], check=True)
 
 
 def find(store: Path, key: str, restore_keys: str) -> str | None:
@@ -69,15 +82,11 @@ def restore(env: Mapping[str, str], store: Path) -> str | None:
     found = find(store, env["IN_KEY"], env.get("IN_RESTORE_KEYS", ""))
     if found is None:
         return None
-    wanted = [Path(_portable(path, env)) for path in _paths(env["IN_PATH"], env)]
-    with tarfile.open(_place(store, found).with_suffix(".tar")) as archive:
-        for member in archive.getmembers():
-            name = Path(member.name)
-            if any(name.is_relative_to(path) for path in wanted):
-                anchor = _anchors(env)[name.parts[0]]
-                archive.extract(
-                    member.replace(name=str(Path(*name.parts[1:])), deep=False), anchor, filter="fully_trusted"
-                )
+    kept = _place(store, found).with_suffix(".kept")
+    for path in _paths(env["IN_PATH"], env):
+        held = kept / _portable(path, env)
+        if held.exists():
+            _copy(held, path, "-lf")  # hard links: one environment for a hundred jobs
     return found
 
 

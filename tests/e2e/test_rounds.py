@@ -1,0 +1,839 @@
+"""The shipped workflow, called through the shipped examples, from the first round to the last.
+
+Runs are shared between tests: each module-scoped fixture is one story, told by the tests that follow it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from filelock import FileLock
+
+from tests.conftest import IDENTITY
+from tests.e2e import harness, world
+from tests.e2e.forge import Forge, Request
+from tests.e2e.harness import PROJECT, Run
+from tests.e2e.workflows import Document
+from tests.e2e.world import DISPATCH, NAME, PULL_REQUEST, Task, World, counts, legs, ran, said
+
+Make = Callable[..., World]
+
+SEED: list[Task] = [
+    {"id": "T1", "do": ["write t1: one"]},
+    {"id": "T2", "depends_on": ["T1"], "do": ["write lib/t2: two"]},
+    {"id": "T3", "depends_on": ["T2"], "do": ["append t1: three"]},
+    {"id": "T4", "depends_on": ["T2"], "do": ["write t4: four", "executable bin/t4"]},
+    {"id": "T5", "depends_on": ["T1"], "do": ["fail once the agent lost the thread", "write t5: five"]},
+    {"id": "T6", "depends_on": ["T3", "T4", "T5"], "do": ["rename t4: t6"]},
+]
+ONE: list[Task] = [{"id": "A", "do": ["write a: a"]}]
+CHAIN: list[Task] = [*ONE, {"id": "B", "depends_on": ["A"], "do": ["write b: b"]}]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _environment() -> Iterator[None]:
+    """What tests/conftest.py does for each test, for the runs that several tests share."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in list(os.environ):
+            if name.startswith(("GIT_", "GITHUB_", "FANIN_", "INPUT_", "RUNNER_", "ACTIONS_")):
+                patch.delenv(name)
+        for name, value in IDENTITY.items():
+            patch.setenv(name, value)
+        yield
+
+
+@dataclass(frozen=True)
+class Installed:
+    """The cache that holds fanin's installation, and what the run that filled it said."""
+
+    cache: Path
+    jobs: Mapping[str, str]
+    printed: Mapping[str, str]
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
+    """Installs fanin for real, once for all processes of a test run: the first run with an empty cache does it."""
+    try:
+        harness.find_act()
+    except harness.ActMissingError as error:
+        pytest.skip(str(error))
+    base = tmp_path_factory.getbasetemp()
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "fanin-installed"
+    shared.mkdir(exist_ok=True)
+    cache, told = shared / "cache", shared / "told.json"
+    with FileLock(shared / "lock"):
+        if not told.exists():
+            folder = tmp_path_factory.mktemp("first")
+            with Forge(folder / "forge") as forge:
+                place = World(forge, folder / "work", cache, ONE, callers={DISPATCH: world.example(DISPATCH)})
+                run = place.round()
+            told.write_text(json.dumps({"jobs": run.jobs, "printed": {job: run.printed(job) for job in run.jobs}}))
+    return Installed(cache, **json.loads(told.read_text()))
+
+
+@pytest.fixture(scope="module")
+def make(tmp_path_factory: pytest.TempPathFactory, installed: Installed) -> Iterator[Make]:
+    """Makes worlds; each has a forge of its own."""
+    with contextlib.ExitStack() as stack:
+
+        def made(tasks: Sequence[Task], *, callers: Mapping[str, str] | None = None, **given: Any) -> World:
+            more = {name: given.pop(name) for name in ("more", "secrets", "env") if name in given}
+            folder = tmp_path_factory.mktemp("world")
+            forge = stack.enter_context(Forge(folder / "forge"))
+            callers = callers or {DISPATCH: world.example(DISPATCH)}
+            return World(forge, folder / "work", installed.cache, tasks, callers=callers, settings=given, **more)
+
+        yield made
+
+
+def giving(**inputs: Any) -> Callable[[Document], None]:
+    """A change of a caller: further inputs for the called workflow."""
+
+    def change(document: Document) -> None:
+        given = document["jobs"]["fanin"]["with"]
+        given.update({name.replace("_", "-"): value for name, value in inputs.items()})
+
+    return change
+
+
+# ---- installation --------------------------------------------------------------------------------
+
+
+def test_action_installs_itself_and_the_next_job_takes_that_from_the_cache(installed: Installed) -> None:
+    assert installed.jobs["merge"] == "success", installed.printed
+    for job in ("next", "task"):
+        assert "Cache not found for key" in installed.printed[job]
+        assert "comes from the cache" not in installed.printed[job]
+    assert "Cache restored from key" in installed.printed["merge"]
+    assert "comes from the cache" in installed.printed["merge"]
+
+
+# ---- the seed's graph ----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def seed(make: Make) -> tuple[World, list[Run]]:
+    place = make(SEED)
+    return place, place.rounds(max_concurrent="3")
+
+
+@pytest.mark.xdist_group("seed")
+def test_seed_graph_ends_after_rounds_that_start_each_other(seed: tuple[World, list[Run]]) -> None:
+    place, rounds = seed
+    assert [list(legs(run)) and sorted(legs(run)) for run in rounds] == [
+        ["T1"],
+        ["T2", "T5"],
+        ["T3", "T4", "T5"],
+        ["T6"],
+    ]
+    assert place.subjects() == ["T6: do T6", "Fan in T3, T4, T5", "T2: do T2", "T1: do T1", "Seed"]
+    assert set(place.states().values()) == {"completed"}
+    expected = ["next", "task", "merge", "continue"]
+    assert [ran(run) for run in rounds] == [expected, expected, expected, expected[:-1]]
+    assert [run.exit_code for run in rounds] == [0, 0, 0, 0]
+    assert place.forge.unknown == []
+
+
+@pytest.mark.xdist_group("seed")
+def test_each_round_is_dispatched_with_the_state_and_nothing_else(seed: tuple[World, list[Run]]) -> None:
+    place, rounds = seed
+    pressed, *later = place.repository.dispatches
+    assert (pressed.by, pressed.inputs) == ("person", {"max-concurrent": "3"})
+    states = [json.loads(item.inputs["fanin-state"]) for item in later]
+    assert [(item.by, item.workflow, item.ref, list(item.inputs)) for item in later] == [
+        ("github-actions[bot]", DISPATCH, "main", ["fanin-state"])
+    ] * 3
+    assert [(state["run"], state["round"], state["branch"]) for state in states] == [
+        (str(rounds[0].spec.run_id), number, "main") for number in (2, 3, 4)
+    ]
+    assert {state["inputs"]["max_concurrent"] for state in states} == {"3"}
+
+
+@pytest.mark.xdist_group("seed")
+def test_outputs_count_what_remains(seed: tuple[World, list[Run]]) -> None:
+    place, rounds = seed
+    assert [counts(run)["completed"] for run in rounds] == [1, 2, 5, 6]
+    assert [counts(run)["remaining"] for run in rounds] == [2, 3, 1, 0]
+    assert [counts(run)["failed"] for run in rounds] == [0, 0, 0, 0]
+    commits = [run.leg("merge").outputs["commit"] for run in rounds]
+    assert commits[::-1] == place.repository.git.git("log", "--format=%H", "main").splitlines()[:4]
+
+
+@pytest.mark.xdist_group("seed")
+def test_failed_attempt_leaves_its_leg_green_and_is_told(seed: tuple[World, list[Run]]) -> None:
+    place, rounds = seed
+    second = rounds[1]
+    assert legs(second) == {"T2": "success", "T5": "success"}
+    assert second.leg("merge").result == "success"
+    assert any("the agent ended with exit status 1" in text for text in said(second, "error"))
+    summary = next(item.text for item in second.summaries if item.job == "merge")
+    assert "the agent lost the thread" in summary
+    assert "```mermaid" in summary
+    assert place.records()["T5"]["attempts"] == 2
+
+
+@pytest.mark.xdist_group("seed")
+def test_fanin_run_on_one_machine_makes_the_same_tree_and_progress(
+    seed: tuple[World, list[Run]], tmp_path: Path
+) -> None:
+    place, _ = seed
+    git = place.repository.git
+    begin = git.git("rev-list", "--max-parents=0", "main")
+    local = tmp_path / "local"
+    subprocess.run(["git", "clone", "-q", str(git.path), str(local)], check=True)
+    subprocess.run(["git", "-C", str(local), "checkout", "-q", "-B", "here", begin], check=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "runner", "run", "--max-concurrent", "3"],
+        cwd=local,
+        env={**os.environ, "PYTHONPATH": str(PROJECT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+    def told(*argv: str) -> str:
+        return subprocess.run(["git", "-C", str(local), *argv], capture_output=True, text=True, check=True).stdout
+
+    def tree(listing: str) -> list[str]:
+        return [line for line in listing.splitlines() if not line.endswith("\t.fanin/progress.json")]
+
+    assert tree(told("ls-tree", "-r", "here")) == tree(git.git("ls-tree", "-r", "main"))
+    assert told("log", "--format=%s", "here").splitlines() == place.subjects()
+    records = json.loads(told("show", "here:.fanin/progress.json"))["tasks"]
+    assert list(records) == list(place.records())
+    for name in ("status", "attempts"):
+        assert {key: item[name] for key, item in records.items()} == {
+            key: item[name] for key, item in place.records().items()
+        }
+
+
+@pytest.mark.xdist_group("seed")
+def test_a_run_started_anew_when_all_is_done_finds_nothing_to_do(seed: tuple[World, list[Run]]) -> None:
+    place, rounds = seed
+    before = place.repository.git.tip()
+    again = place.harness.rerun_all(rounds[0])
+    assert ran(again) == ["next"]
+    assert again.exit_code == 0
+    assert any("nothing to do" in text for text in said(again, "notice"))
+    assert place.repository.git.tip() == before
+
+
+# ---- failures ------------------------------------------------------------------------------------
+
+# The agent takes the leg's own process with it; `$PPID` is fanin.
+KILLS = 'if [ "$FANIN_ATTEMPT" = 1 ]; then kill -9 $PPID; exit; fi; echo ok > killed'
+# And what the leg had written so far, as when the machine is lost.
+LOSES = (
+    'if [ "$FANIN_ATTEMPT" = 1 ]; then '
+    "results=$(tr '\\0' '\\n' < /proc/$PPID/environ | sed -n 's/^FANIN_RESULTS=//p'); kill -9 $PPID; "
+    '[ -n "$results" ] && rm -rf "$results"; exit; fi; echo ok > lost'
+)
+
+
+@pytest.fixture(scope="module")
+def mixed(make: Make) -> tuple[World, list[Run]]:
+    place = make(
+        [
+            {"id": "good", "do": ["write good: yes"]},
+            {"id": "once", "do": ["fail once not today", "write once: yes"]},
+            {"id": "never", "do": ["fail ::error::no such luck"], "max_attempts": 1},
+            {"id": "waits", "depends_on": ["never"], "do": ["write waits: no"]},
+            {"id": "kills", "agent": {"command": ["sh", "-c", KILLS]}},
+            {"id": "loses", "agent": {"command": ["sh", "-c", LOSES]}},
+        ]
+    )
+    return place, place.rounds(max_concurrent="5")
+
+
+@pytest.mark.xdist_group("mixed")
+def test_leg_is_red_only_when_fanin_itself_broke(mixed: tuple[World, list[Run]]) -> None:
+    _, rounds = mixed
+    assert len(rounds) == 2
+    assert legs(rounds[0]) == {
+        "good": "success",
+        "once": "success",
+        "never": "success",
+        "kills": "failure",
+        "loses": "failure",
+    }
+    assert legs(rounds[1]) == {"once": "success", "kills": "success", "loses": "success"}
+
+
+@pytest.mark.xdist_group("mixed")
+def test_leg_that_died_costs_its_task_one_attempt(mixed: tuple[World, list[Run]]) -> None:
+    place, rounds = mixed
+    landed = place.repository.git.git("log", "--reverse", "--format=%H", "main").splitlines()[1]
+    records = place.records(landed)
+    assert {name: (records[name]["status"], records[name]["attempts"]) for name in ("kills", "loses")} == {
+        "kills": ("failed", 1),
+        "loses": ("failed", 1),
+    }
+    assert records["kills"]["error"]["message"] == "the attempt began and left no result"
+    assert records["loses"]["error"]["message"] == "the job left no result"
+    names = [item.name.rsplit("-", 3)[1] for item in rounds[0].artifacts if "manifest" not in item.name]
+    assert sorted(names) == ["000", "001", "002", "003"]
+    assert any("No files were found" in text for text in said(rounds[0], "warning"))
+
+
+@pytest.mark.xdist_group("mixed")
+def test_merge_is_red_with_its_outputs_when_a_task_failed_for_good_and_the_rest_goes_on(
+    mixed: tuple[World, list[Run]],
+) -> None:
+    place, rounds = mixed
+    assert [run.leg("merge").result for run in rounds] == ["failure", "failure"]
+    assert [run.jobs["continue"] for run in rounds] == ["success", "skipped"]
+    assert counts(rounds[0]) == {"completed": 1, "failed": 1, "blocked": 1, "remaining": 3}
+    assert counts(rounds[1]) == {"completed": 4, "failed": 1, "blocked": 1, "remaining": 0}
+    assert place.states() == {
+        "good": "completed",
+        "once": "completed",
+        "never": "failed",
+        "waits": "pending",
+        "kills": "completed",
+        "loses": "completed",
+    }
+    assert place.subjects() == ["Fan in once, kills, loses", "good: do good", "Seed"]
+
+
+@pytest.mark.xdist_group("mixed")
+def test_agent_cannot_speak_to_the_machine(mixed: tuple[World, list[Run]]) -> None:
+    _, rounds = mixed
+    words = "::error::no such luck"
+    heard = {event.get("command") for event in rounds[0].events if words in str(event.get("msg"))}
+    assert "ignored" in heard  # act's word for what stands between `::stop-commands::`
+    assert "error" not in heard
+    assert "no such luck" not in said(rounds[0], "error")
+
+
+@pytest.mark.xdist_group("mixed")
+def test_rerun_of_failed_jobs_after_the_landing_adds_no_commit(mixed: tuple[World, list[Run]]) -> None:
+    place, rounds = mixed
+    before = place.repository.git.tip()
+    again = place.harness.rerun_failed(rounds[0])
+    assert legs(again) == {"kills": "failure", "loses": "failure"}
+    assert again.leg("merge").outputs["commit"] == ""
+    assert again.jobs["continue"] == "skipped"
+    assert place.repository.git.tip() == before
+    assert list(place.harness.queue) == []
+
+
+# ---- the branch moves ----------------------------------------------------------------------------
+
+
+def test_branch_that_moved_is_merged_again_on_its_new_head(make: Make) -> None:
+    place = make(ONE)
+    place.repository.before_push("main", place.rival)
+    run = place.round()
+    assert run.jobs["merge"] == "success"
+    assert place.subjects() == ["A: do A", "Rival rival", "Seed"]
+    assert {"a", "rival"} <= set(place.repository.git.files())
+    assert run.leg("merge").outputs["commit"] == place.repository.git.tip()
+
+
+def test_verified_branch_that_moved_is_verified_once_more(make: Make) -> None:
+    place = make([*ONE, {"id": "B", "do": ["write b: b"], "max_attempts": 1}], verify="test ! -e b")
+    place.repository.before_push("main", place.rival)
+    run = place.round()
+    assert ran(run) == ["next", "task", "verify", "merge", "verify-again", "merge-again"]
+    assert (run.jobs["merge"], run.leg("merge").outputs["moved"]) == ("success", "true")
+    assert counts(run, "merge-again") == {"completed": 1, "failed": 1, "blocked": 0, "remaining": 0}
+    assert place.subjects() == ["A: do A", "Rival rival", "Seed"]
+    assert place.states() == {"A": "completed", "B": "failed"}
+    assert place.records()["B"]["error"]["kind"] == "verify"
+    assert {"a", "rival"} <= set(place.repository.git.files())
+
+
+def test_branch_that_moved_twice_gets_a_pull_request_for_a_person(make: Make) -> None:
+    place = make(ONE, verify="true")
+    rivals = iter(["one", "two"])
+    place.repository.before_push("main", lambda: place.rival(next(rivals)), times=2)
+    run = place.round()
+    held = f"fanin/held/{run.spec.run_id}.1"
+    assert run.leg("merge").outputs["moved"] == "true"
+    assert run.jobs["merge-again"] == "failure"
+    assert run.jobs["continue"] == "skipped"
+    assert place.subjects() == [f"Hold batch {run.spec.run_id}.1 on {held}", "Rival two", "Rival one", "Seed"]
+    assert (place.states(), place.records()["A"]["held"]) == ({"A": "pending"}, held)
+    assert place.states(held) == {"A": "completed"}
+    (pull,) = place.repository.pulls.values()
+    assert (pull["head"]["ref"], pull["base"]["ref"]) == (held, "main")
+    assert place.repository.git.is_ancestor("main", held)
+
+
+def test_merge_that_could_not_push_lands_when_its_failed_jobs_are_run_again(make: Make) -> None:
+    """Verified and paid for; a person mends the rule and presses "Re-run failed jobs"."""
+    place = make(ONE, verify="test -e a")
+    run_id = place.press()
+    place.repository.protect("main")
+    place.repository.protect(f"fanin/{run_id}")
+    (failed,) = place.harness.run_until_quiet()
+    assert failed.jobs == {**failed.jobs, "task": "success", "verify": "success", "merge": "failure"}
+    assert "kept as artifacts" in failed.printed("merge")
+    place.repository.unprotect("main")
+    again = place.harness.rerun_failed(failed)
+    assert again.jobs["merge"] == "success", again.printed("merge")
+    assert place.subjects() == ["A: do A", "Seed"]
+    assert place.records()["A"]["attempts"] == 1
+
+
+# ---- a hostile result ----------------------------------------------------------------------------
+
+
+class Intruder:
+    """Changes a run's artifacts after the legs have uploaded them and before job `merge` downloads any."""
+
+    def __init__(self, place: World, deeds: Mapping[str, Callable[[dict[str, bytes]], dict[str, bytes]]]) -> None:
+        self.place, self.deeds, self.note, self.done = place, dict(deeds), place.forge.note, False
+        place.forge.note = self  # type: ignore[method-assign]
+
+    def __call__(self, request: Request) -> None:
+        self.note(request)
+        if request.token.endswith("/merge") and not self.done:
+            self.done = True
+            self.intrude(int(request.token.partition("/")[0]))
+
+    def intrude(self, run_id: int) -> None:
+        store = self.place.store
+        for artifact in store.list(run_id):
+            found = store.read(artifact)
+            task = json.loads(found["attempt.json"])["task"] if "attempt.json" in found else ""
+            if task in self.deeds:
+                store.create(run_id, artifact.name, self.deeds.pop(task)(found), overwrite=True)
+
+
+def with_result(found: dict[str, bytes], **changes: Any) -> dict[str, bytes]:
+    result = {**json.loads(found["result.json"]), **changes}
+    return {**found, "result.json": json.dumps(result).encode()}
+
+
+def pack_with_git_folder(place: World) -> tuple[str, bytes]:
+    """A pack whose tree has an entry `.git` with a hook in it; git's own plumbing refuses to write such a tree."""
+    git = place.repository.git
+
+    def put(kind: str, content: bytes) -> str:
+        argv = ["hash-object", "-t", kind, "-w", "--stdin", "--literally"]
+        return git.raw(*argv, stdin=content).decode().strip()
+
+    def entry(mode: str, name: str, sha: str) -> bytes:
+        return f"{mode} {name}\0".encode() + bytes.fromhex(sha)
+
+    hook = put("blob", b"#!/bin/sh\ntouch /tmp/owned\n")
+    inside = put("tree", entry("100755", "post-checkout", hook))
+    outside = put("tree", entry("40000", ".git", inside) + entry("100644", "evil", hook))
+    return outside, git.raw("pack-objects", "--stdout", "-q", stdin=f"{hook}\n{inside}\n{outside}\n".encode())
+
+
+@pytest.fixture(scope="module")
+def hostile(make: Make) -> tuple[World, Run]:
+    names = ["honest", "gitdir", "foreign", "absurd", "deep", "swapped", "workflow"]
+    place = make(
+        [{"id": name, "do": [f"write {name}: {name}"], "max_attempts": 1} for name in names[:-1]]
+        + [{"id": "workflow", "do": ["write .github/workflows/evil.yml: on: push"], "max_attempts": 1}]
+    )
+    tree, pack = pack_with_git_folder(place)
+    Intruder(
+        place,
+        {
+            "gitdir": lambda found: with_result({**found, "change.pack": pack}, tree=tree),
+            "foreign": lambda found: with_result(found, batch="1.1"),
+            "absurd": lambda found: {**found, "result.json": b'{"batch": ' + b"9" * 5000 + b', "task": [{}]}'},
+            "deep": lambda found: {**found, "result.json": b"[" * 200_000},
+            "swapped": lambda found: with_result(found, task="honest"),
+        },
+    )
+    return place, place.round(max_concurrent="7")
+
+
+@pytest.mark.xdist_group("hostile")
+def test_honest_task_lands_beside_hostile_results(hostile: tuple[World, Run]) -> None:
+    place, run = hostile
+    assert place.subjects() == ["honest: do honest", "Seed"]
+    assert counts(run) == {"completed": 1, "failed": 6, "blocked": 0, "remaining": 0}
+    assert place.states() == {
+        name: "completed" if name == "honest" else "failed" for name in (str(task["id"]) for task in place.tasks)
+    }
+    assert run.jobs["merge"] == "failure"
+
+
+@pytest.mark.xdist_group("hostile")
+def test_nothing_hostile_lands(hostile: tuple[World, Run]) -> None:
+    place, _ = hostile
+    assert place.repository.git.files() == [
+        ".fanin/progress.json",
+        f".github/workflows/{DISPATCH}",
+        "agent.py",
+        "fanin.yml",
+        "honest",
+        "tasks.yml",
+    ]
+    assert place.repository.git.branches() == ["main"]
+    fetched = place.repository.git.git("rev-list", "--objects", "main")
+    assert "evil" not in fetched
+    assert "post-checkout" not in fetched
+
+
+@pytest.mark.xdist_group("hostile")
+@pytest.mark.parametrize(("task", "kind", "why"), [
+    ("gitdir", "corrupt", "the pack is refused"),
+    ("foreign", "corrupt", "the result is of another batch"),
+    ("absurd", "corrupt", "result.json is no result"),
+    ("deep", "corrupt", "result.json is no result"),
+    ("swapped", "corrupt", "the result is of another task"),
+    ("workflow", "policy", ".github/workflows/evil.yml"),
+])  # fmt: skip
+def test_each_hostile_result_is_told(hostile: tuple[World, Run], task: str, kind: str, why: str) -> None:
+    place, run = hostile
+    error = place.records()[task]["error"]
+    assert error["kind"] == kind
+    assert why in error["message"]
+    assert any(why in text for text in said(run, "error"))
+
+
+# ---- pull requests -------------------------------------------------------------------------------
+
+
+def pull_world(make: Make, caller: str) -> World:
+    """The plan is on a branch of its own."""
+    place = make(CHAIN, callers={PULL_REQUEST: caller})
+    git = place.repository.git
+    git.update("refs/heads/feature", git.tip(), None)
+    git.commit_files("feature", {"feature": "mine\n"}, "Feature")
+    return place
+
+
+@pytest.fixture(scope="module")
+def pulled(make: Make) -> tuple[World, list[Run]]:
+    place = pull_world(make, world.example(PULL_REQUEST))
+    pull = place.repository.open_pull("feature", labels=("fanin",))
+    begun = place.harness.run_pull_request(NAME, pull, workflow=PULL_REQUEST, action="labeled")
+    return place, [begun, *place.harness.run_until_quiet()]
+
+
+@pytest.mark.xdist_group("pulled")
+def test_labelled_pull_request_runs_on_its_own_branch(pulled: tuple[World, list[Run]]) -> None:
+    place, rounds = pulled
+    assert [run.spec.event for run in rounds] == ["pull_request", "workflow_dispatch"]
+    assert [run.spec.ref for run in rounds] == ["refs/pull/1/merge", "refs/heads/feature"]
+    assert place.subjects("refs/heads/feature") == ["B: do B", "A: do A", "Feature", "Seed"]
+    assert place.subjects() == ["Seed"]
+    assert place.forge.unknown == []
+
+
+@pytest.mark.xdist_group("pulled")
+def test_comment_is_written_once_and_edited_in_the_second_round(pulled: tuple[World, list[Run]]) -> None:
+    place, rounds = pulled
+    (comment,) = place.repository.comments.values()
+    assert len(place.forge.calls("POST", "/issues/1/comments")) == 1
+    assert len(place.forge.calls("PATCH", "/issues/comments/")) == 1
+    assert comment["body"].startswith("<!-- fanin -->\n")
+    assert f"{rounds[0].spec.run_id}.2" in comment["body"].replace("\\", "")
+    assert "2 completed" in comment["body"]
+
+
+def test_pull_request_without_the_label_runs_nothing(make: Make) -> None:
+    place = pull_world(make, world.example(PULL_REQUEST))
+    pull = place.repository.open_pull("feature", labels=("other",))
+    run = place.harness.run_pull_request(NAME, pull, workflow=PULL_REQUEST)
+    assert ran(run) == []
+    assert run.exit_code == 0
+    assert place.subjects("refs/heads/feature") == ["Feature", "Seed"]
+
+
+def test_pull_request_of_a_fork_is_refused_with_the_reason_and_nothing_runs(make: Make) -> None:
+    place = pull_world(make, world.example(PULL_REQUEST))
+    pull = place.repository.open_pull("feature", fork=True, labels=("fanin",))
+    run = place.harness.run_pull_request(NAME, pull, workflow=PULL_REQUEST)
+    assert ran(run) == ["refused"]
+    (notice,) = said(run, "notice")
+    assert "does not run on pull requests from forks" in notice
+    assert [item.job for item in run.summaries] == ["refused"]
+    assert place.subjects("refs/heads/feature") == ["Feature", "Seed"]
+    assert place.repository.comments == {}
+
+
+def test_caller_without_workflow_dispatch_is_told_the_lines_to_add(make: Make) -> None:
+    caller = world.adapted(PULL_REQUEST, lambda document: document["on"].pop("workflow_dispatch"))
+    place = pull_world(make, caller)
+    pull = place.repository.open_pull("feature", labels=("fanin",))
+    run = place.harness.run_pull_request(NAME, pull, workflow=PULL_REQUEST)
+    assert run.jobs == {**run.jobs, "merge": "success", "continue": "failure"}
+    text = run.printed("continue").replace("\r", "")
+    assert f"{PULL_REQUEST} has no `workflow_dispatch` trigger" in text
+    assert "workflow_dispatch:\n" in text
+    assert "fanin-state" in text
+    assert place.subjects("refs/heads/feature")[0] == "A: do A"  # what was done has landed
+
+
+# ---- one commit a task, the user's CI, what an agent sees -----------------------------------------
+
+CI = "on: workflow_dispatch\njobs: {ci: {runs-on: ubuntu-latest, steps: [{run: 'echo tested'}]}}\n"
+SECRET, OTHER = "value-of-the-secret", "value-nobody-asked-for"
+MAY_SEE = {
+    "FANIN_PROMPT",
+    "FANIN_REPORT",
+    "FANIN_TASK",
+    "FANIN_ATTEMPT",
+    "FANIN_BASE",
+    "FANIN_COOKIE",
+    "AGENT_SECRET",
+    "PWD",
+    "OLDPWD",
+    "SHLVL",
+    "_",
+    "PATH",
+    "HOME",
+    "LANG",
+    "TMPDIR",
+    "TERM",
+}
+
+
+@pytest.fixture(scope="module")
+def individual(make: Make) -> tuple[World, list[Run]]:
+    def change(document: Document) -> None:
+        giving(trigger_workflows="ci.yml")(document)
+        document["jobs"]["fanin"]["secrets"]["agent-env"] = "${{ secrets.AGENT_ENV }}"
+
+    names = "env | sed -n 's/^\\([A-Za-z_]*\\)=.*/\\1/p' > seen"
+    looks = f'{names}; printf %s "$AGENT_SECRET" | sha256sum > digest; echo "it is $AGENT_SECRET"'
+    tells = 'printf %s "$AGENT_SECRET" > told'
+
+    def agent(script: str) -> Document:
+        return {"command": ["sh", "-c", script], "env": ["AGENT_SECRET"]}
+
+    place = make(
+        [
+            {"id": "looks", "agent": agent(looks)},
+            {"id": "two", "do": ["write two: 2"]},
+            {"id": "tells", "agent": agent(tells), "max_attempts": 1},
+        ],
+        callers={DISPATCH: world.adapted(DISPATCH, change)},
+        more={".github/workflows/ci.yml": CI},
+        secrets={"AGENT_ENV": f"AGENT_SECRET={SECRET}\nOTHER_SECRET={OTHER}\n"},
+        env={"ACTIONS_RUNTIME_TOKEN": "token-of-the-runtime", "ACTIONS_RESULTS_URL": "http://127.0.0.1:9/"},
+    )
+    return place, place.rounds(commit_strategy="individual")
+
+
+@pytest.mark.xdist_group("individual")
+def test_individual_strategy_lands_a_commit_a_task_each_with_its_own_progress(
+    individual: tuple[World, list[Run]],
+) -> None:
+    place, _ = individual
+    git = place.repository.git
+    assert place.subjects()[1:] == ["two: do two", "looks: do looks", "Seed"]
+    oldest_first = git.git("log", "--reverse", "--format=%H", "main").splitlines()[1:]
+    assert [
+        {name for name, state in place.states(commit).items() if state != "pending"} for commit in oldest_first
+    ] == [
+        {"looks"},
+        {"looks", "two"},
+        {"looks", "two", "tells"},
+    ]
+    changed = [git.git("show", "--format=", "--name-only", commit).splitlines() for commit in oldest_first]
+    assert changed == [
+        [".fanin/progress.json", "digest", "seen"],
+        [".fanin/progress.json", "two"],
+        [".fanin/progress.json"],
+    ]
+
+
+@pytest.mark.xdist_group("individual")
+def test_the_users_ci_is_started_after_landing(individual: tuple[World, list[Run]]) -> None:
+    place, runs = individual
+    assert [(item.workflow, item.ref, item.by) for item in place.repository.dispatches[1:]] == [
+        ("ci.yml", "main", "github-actions[bot]")
+    ]
+    ours, ci = runs
+    assert ours.jobs["continue"] == "success"
+    assert ci.spec.sha == place.repository.git.tip()
+    assert "tested" in ci.printed("ci")
+
+
+@pytest.mark.xdist_group("individual")
+def test_agent_sees_what_is_named_and_no_token_or_command_file(individual: tuple[World, list[Run]]) -> None:
+    place, _ = individual
+    git = place.repository.git
+    seen = set(git.read("main", "seen").decode().split())
+    assert "AGENT_SECRET" in seen
+    assert seen <= MAY_SEE
+    assert git.read("main", "digest").decode().split()[0] == hashlib.sha256(SECRET.encode()).hexdigest()
+
+
+@pytest.mark.xdist_group("individual")
+def test_work_that_holds_a_secret_does_not_land(individual: tuple[World, list[Run]]) -> None:
+    place, _ = individual
+    error = place.records()["tells"]["error"]
+    assert error["kind"] == "policy"
+    assert "AGENT_SECRET" in error["message"]
+    history = place.repository.git.git("log", "-p", "main")
+    assert "AGENT_SECRET" in history
+    assert SECRET not in history
+    assert "told" not in place.repository.git.files()
+
+
+@pytest.mark.xdist_group("individual")
+def test_agent_secret_is_masked_in_the_log(individual: tuple[World, list[Run]]) -> None:
+    _, runs = individual
+    assert "it is ***" in runs[0].printed("task")
+    assert SECRET not in runs[0].log
+    assert OTHER not in runs[0].log
+
+
+# ---- what a person may ask for -------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def asked(make: Make) -> dict[str, tuple[Run, dict[str, str]]]:
+    """A dry run, a run that fails for good, and one that tries again; with the states after each."""
+    place = make(
+        [
+            {"id": "A", "do": ["fail until 2", "write a: a"], "max_attempts": 1},
+            {"id": "B", "depends_on": ["A"], "do": ["write b: b"]},
+        ]
+    )
+
+    def states() -> dict[str, str]:
+        return place.states() if ".fanin/progress.json" in place.repository.git.files() else {}
+
+    found = {"dry": (place.round(dry_run="true"), states())}
+    found["failed"] = (place.round(), states())
+    found["stuck"] = (place.round(), states())
+    runs = place.rounds(retry="A")
+    found["retried"], found["after"] = (runs[0], states()), (runs[-1], states())
+    return found
+
+
+@pytest.mark.xdist_group("asked")
+def test_dry_run_says_what_would_run_and_starts_nothing(asked: dict[str, tuple[Run, dict[str, str]]]) -> None:
+    run, states = asked["dry"]
+    assert ran(run) == ["next"]
+    assert (run.exit_code, states) == (0, {})
+    assert "would run A" in next(item.text for item in run.summaries)
+    assert run.leg("next").outputs["has-work"] == "false"
+    assert run.artifacts == ()
+
+
+@pytest.mark.xdist_group("asked")
+def test_run_in_which_nothing_can_run_is_red(asked: dict[str, tuple[Run, dict[str, str]]]) -> None:
+    run, states = asked["failed"]
+    assert (run.jobs["merge"], run.jobs["continue"], states["A"]) == ("failure", "skipped", "failed")
+    run, states = asked["stuck"]
+    assert (ran(run), run.exit_code) == (["next"], 1)
+    assert states["A"] == "failed"
+
+
+@pytest.mark.xdist_group("asked")
+def test_retry_grants_one_more_attempt_and_the_rest_follows(asked: dict[str, tuple[Run, dict[str, str]]]) -> None:
+    assert legs(asked["retried"][0]) == {"A": "success"}
+    assert legs(asked["after"][0]) == {"B": "success"}
+    assert asked["after"][1] == {"A": "completed", "B": "completed"}
+
+
+def test_max_rounds_of_the_settings_file_ends_the_rounds(make: Make) -> None:
+    place = make(CHAIN, limits={"max_rounds": 1})
+    run = place.round()
+    assert run.jobs == {**run.jobs, "merge": "success", "continue": "success"}
+    assert any("max_rounds = 1" in text for text in said(run, "warning"))
+    assert place.states() == {"A": "completed", "B": "pending"}
+
+
+def test_what_a_run_may_cost_ends_the_rounds(make: Make) -> None:
+    costs = [{**task, "do": [*task["do"], 'report {"cost_usd": 1.25}']} for task in CHAIN]
+    place = make(costs, limits={"max_cost_usd": 2})
+    rounds = place.rounds()
+    assert [ran(run) for run in rounds] == [["next", "task", "merge", "continue"], ["next"]]
+    told = [item.text for item in rounds[1].annotations]
+    assert any("$1.25 of limits.max_cost_usd = $2.00 are spent" in text for text in told), told
+    assert place.states() == {"A": "completed", "B": "pending"}
+
+
+def test_at_most_256_legs_are_planned(make: Make) -> None:
+    place = make([{"id": f"T{number}"} for number in range(300)])
+    place.press(max_concurrent="256")
+    (run,) = place.harness.run_until_quiet(only="next")
+    outputs = run.leg("next").outputs
+    assert ran(run) == ["next"]
+    assert len(json.loads(outputs["matrix"])["include"]) == 256
+    assert outputs["max-parallel"] == "256"
+    assert sum(map(len, outputs.values())) < 100_000
+    (manifest,) = run.artifacts
+    assert len(json.loads(place.store.read(manifest)["manifest.json"])["entries"]) == 256
+
+
+def test_impossible_input_stops_the_first_job_with_the_sentence_to_act_on(make: Make) -> None:
+    place = make(ONE)
+    run = place.round(plan="nowhere.yml")
+    assert (ran(run), run.jobs["next"]) == (["next"], "failure")
+    assert "there is no such plan" in run.printed("next")
+    assert place.subjects() == ["Seed"]
+
+
+# ---- protected branches --------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def protected(make: Make) -> tuple[World, list[Run]]:
+    place = make(CHAIN)
+    place.repository.protect("main")
+    return place, place.rounds()
+
+
+@pytest.mark.xdist_group("protected")
+def test_run_moves_to_a_branch_of_its_own_and_goes_on_there(protected: tuple[World, list[Run]]) -> None:
+    place, rounds = protected
+    own = f"fanin/{rounds[0].spec.run_id}"
+    assert place.subjects() == ["Seed"]
+    assert place.subjects(f"refs/heads/{own}") == ["B: do B", "A: do A", "Seed"]
+    assert [run.exit_code for run in rounds] == [0, 0]
+    assert [run.leg("merge").outputs["branch"] for run in rounds] == [own, own]
+    assert json.loads(place.repository.dispatches[1].inputs["fanin-state"])["branch"] == own
+    assert any("refuses the push" in text for text in said(rounds[0], "warning"))
+
+
+@pytest.mark.xdist_group("protected")
+def test_its_pull_request_is_opened_once(protected: tuple[World, list[Run]]) -> None:
+    place, rounds = protected
+    (pull,) = place.repository.pulls.values()
+    assert (pull["head"]["ref"], pull["base"]["ref"]) == (f"fanin/{rounds[0].spec.run_id}", "main")
+    assert f"/pull/{pull['number']}" in next(item.text for item in rounds[0].summaries if item.job == "merge").replace(
+        "\\", ""
+    )
+    assert place.forge.unknown == []
+
+
+@pytest.mark.xdist_group("protected")
+def test_new_run_is_refused_while_the_pull_request_is_open(protected: tuple[World, list[Run]]) -> None:
+    place, rounds = protected
+    own = f"fanin/{rounds[0].spec.run_id}"
+    refused = place.round()
+    assert (ran(refused), refused.jobs["next"]) == (["next"], "failure")
+    assert f"an earlier run's work waits on {own}" in refused.printed("next")
+    git = place.repository.git
+    git.update("refs/heads/main", git.tip(own), git.tip())
+    after = place.round()
+    assert (ran(after), after.exit_code) == (["next"], 0)
+
+
+def test_commit_via_api_lands_where_signatures_are_required(make: Make) -> None:
+    place = make(CHAIN, callers={DISPATCH: world.adapted(DISPATCH, giving(commit_via="api"))})
+    place.repository.require_signatures("main")
+    rounds = place.rounds()
+    git = place.repository.git
+    assert [run.exit_code for run in rounds] == [0, 0]
+    assert place.subjects() == ["B: do B", "A: do A", "Seed"]
+    assert set(git.git("rev-list", "main").splitlines()[:2]) <= place.repository.signed
+    assert [item for item in place.forge.requests if item.kind == "git" and "receive-pack" in item.path] == []
+    assert place.forge.unknown == []

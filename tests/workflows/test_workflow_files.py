@@ -1,0 +1,532 @@
+"""The shipped workflow files as they are written: what no run of them can show, and what act does not enforce."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner import actions, artifacts, cli
+from runner.models import AgentSettings, BatchEntry, Manifest, Task
+from tests.e2e.workflows import Document, load, needs, permissions, triggers
+from tests.integration.jobs import Jobs
+from tests.integration.project import Project
+
+ROOT = Path(__file__).parents[2]
+TOOLS = Path(sys.executable).parent
+INNER = ".github/actions/fanin/action.yml"
+FANIN = ".github/workflows/fanin.yml"
+ACTIONS = ["action.yml", INNER]
+WORKFLOWS = sorted(str(path.relative_to(ROOT)) for path in (ROOT / ".github/workflows").glob("*.yml"))
+CALLERS = sorted(
+    str(path.relative_to(ROOT)) for path in (ROOT / "examples").glob("*.yml") if "\njobs:" in path.read_text()
+)
+EVERY = [*ACTIONS, *WORKFLOWS, *CALLERS]
+READ, WRITE = "read", "write"
+
+
+def text(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def parsed(name: str) -> Document:
+    return load(text(name))
+
+
+def jobs(name: str = FANIN) -> dict[str, Document]:
+    return dict(parsed(name)["jobs"])
+
+
+def steps(name: str) -> Iterator[Document]:
+    document = parsed(name)
+    for holder in [*(document.get("jobs") or {}).values(), document.get("runs") or {}]:
+        yield from holder.get("steps") or []
+
+
+def words(node: object) -> Iterator[str]:
+    """Every text below a node, keys too."""
+    if isinstance(node, dict):
+        for key, value in node.items():
+            yield str(key)
+            yield from words(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from words(value)
+    elif isinstance(node, str):
+        yield node
+
+
+# ---- the two actions -----------------------------------------------------------------------------
+
+
+def test_root_action_has_the_inputs_and_outputs_of_the_inner_one() -> None:
+    root, inner = parsed("action.yml"), parsed(INNER)
+    assert root["inputs"] == inner["inputs"]
+    assert root["outputs"] == inner["outputs"]
+
+
+def test_root_action_only_hands_on() -> None:
+    root = parsed("action.yml")
+    (step,) = root["runs"]["steps"]
+    assert step["uses"] == "$/.github/actions/fanin"
+    assert step["with"] == {name: f"${{{{ inputs.{name} }}}}" for name in root["inputs"]}
+    assert {name: body["value"] for name, body in root["outputs"].items()} == {
+        name: f"${{{{ steps.{step['id']}.outputs.{name} }}}}" for name in root["outputs"]
+    }
+    assert set(root["branding"]) == {"icon", "color"}
+
+
+def test_every_input_reaches_the_command_through_the_environment() -> None:
+    inner = parsed(INNER)
+    env = next(step for step in inner["runs"]["steps"] if step.get("id") == "fanin")["env"]
+    renamed = {"task": "FANIN_TASK_ID"}
+    for name in inner["inputs"]:
+        variable = renamed.get(name, f"FANIN_{name.upper().replace('-', '_')}")
+        assert env.get(variable) == f"${{{{ inputs.{name} }}}}", name
+
+
+def test_inputs_are_the_setting_flags_of_the_command_line() -> None:
+    flags = {
+        option.opts[0].removeprefix("--")
+        for option in cli.fanin.commands["run"].params
+        if option.opts[0].startswith("--") and option.name != "help"
+    }
+    inner, workflow = parsed(INNER)["inputs"], triggers(parsed(FANIN))["workflow_call"]["inputs"]
+    assert len(flags) > 10
+    assert flags <= set(inner)
+    assert flags <= set(workflow)
+    machine = {
+        "command", "task", "runs-on", "retry", "dry-run", "may-change-workflows", "state", "manifest",
+        "manifest-digest", "results", "verdict", "task-result", "commit-via", "last", "again", "landed",
+        "trigger-workflows", "token",
+    }  # fmt: skip
+    assert set(inner) - flags == machine
+    assert all(re.fullmatch(r"[a-z]+(-[a-z]+)*", name) for name in [*inner, *workflow])
+
+
+def test_outputs_of_the_steps_are_outputs_of_the_action() -> None:
+    """What a job of the workflow takes from a step of fanin, the action declares."""
+    declared = set(parsed(INNER)["outputs"])
+    taken = {name for value in words(jobs()) for name in re.findall(r"steps\.(?:next|merge)\.outputs\.([\w-]+)", value)}
+    assert taken
+    assert taken <= declared
+
+
+# ---- what stands in every file -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_no_expression_inside_a_script(name: str) -> None:
+    scripts = [step["run"] for step in steps(name) if "run" in step]
+    assert [script for script in scripts if "${{" in script] == []
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_other_peoples_actions_are_pinned_by_commit_with_the_version_beside(name: str) -> None:
+    lines = [line.strip().removeprefix("- ") for line in text(name).splitlines() if re.match(r"\s*(- )?uses:", line)]
+    assert {line.split()[1] for line in lines} == {
+        *(step["uses"] for step in steps(name) if "uses" in step),
+        *(job["uses"] for job in (parsed(name).get("jobs") or {}).values() if "uses" in job),
+    }
+    own = ("$/", "./", "fanin/fanin/")
+    for line in lines:
+        if not line.removeprefix("uses: ").startswith(own):
+            assert re.fullmatch(r"uses: [\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", line), line
+
+
+def test_one_action_has_one_pin() -> None:
+    pins: dict[str, set[str]] = {}
+    for name in EVERY:
+        for action, pin in re.findall(r"uses: ([\w./-]+)@(\S+ # \S+)", text(name)):
+            pins.setdefault(action, set()).add(pin)
+    assert {action: found for action, found in pins.items() if len(found) > 1} == {}
+
+
+@pytest.mark.parametrize("name", [*WORKFLOWS, *CALLERS])
+def test_no_secret_or_right_is_given_wholesale(name: str) -> None:
+    document = parsed(name)
+    assert document["permissions"] == {}
+    assert all("permissions" in job for job in document["jobs"].values())
+    assert "pull_request_target" not in triggers(document)
+    assert [job for job in document["jobs"].values() if job.get("secrets") == "inherit"] == []
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_checkout_leaves_no_credentials(name: str) -> None:
+    for step in steps(name):
+        if str(step.get("uses", "")).startswith("actions/checkout@"):
+            assert step["with"]["persist-credentials"] is False
+
+
+@pytest.mark.parametrize("name", [name for name in WORKFLOWS if name != FANIN])
+def test_every_job_has_a_time_limit(name: str) -> None:
+    assert [job_id for job_id, job in jobs(name).items() if "timeout-minutes" not in job] == []
+
+
+SCRIPTS = [(name, step["run"]) for name in EVERY for step in steps(name) if "run" in step] + [
+    (str(path.relative_to(ROOT)), path.read_text()) for path in (ROOT / ".github/actions/fanin").glob("*.sh")
+]
+ORDINARY = {
+    "bash",
+    "dirname",
+    "git",
+    "mkdir",
+    "mktemp",
+    "python3",
+    "rm",
+    "touch",
+    "uv",
+}  # uv: only asked for, or the project's own
+
+
+@pytest.mark.parametrize(("name", "script"), SCRIPTS, ids=[f"{name}-{at}" for at, (name, _) in enumerate(SCRIPTS)])
+def test_every_line_calls_what_an_ordinary_machine_has(name: str, script: str) -> None:
+    syntax = subprocess.run(["bash", "-n"], input=script, capture_output=True, text=True, check=False)
+    assert syntax.returncode == 0, syntax.stderr
+    called = set(commands(script))
+    kinds = subprocess.run(
+        ["bash", "-c", 'for word; do echo "$word $(type -t "$word")"; done', "bash", *sorted(called)],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    built_in = {line.split()[0] for line in kinds.splitlines() if line.split()[1:] in (["builtin"], ["keyword"])}
+    assert called - built_in <= ORDINARY
+    for file in re.findall(r"\bbash (?:\"\$FANIN_HOME/)?([\w.][\w./-]+)", script):
+        assert (ROOT / file).is_file(), file
+
+
+def commands(script: str) -> Iterator[str]:
+    """The first word of every line, and of what stands in `$( )` and after `&&`, assignments left out."""
+    rest = re.sub(r"'[^']*'", "''", script.replace("\\\n", " "))
+    pieces = [line.strip() for line in rest.splitlines() if not line.strip().startswith("#")]
+    while inner := re.findall(r"\$\(([^()]*)\)", rest):
+        pieces = [re.sub(r"\$\([^()]*\)", "x", piece) for piece in pieces] + inner
+        rest = re.sub(r"\$\([^()]*\)", "x", rest)
+    for part in (part.strip() for piece in pieces for part in piece.split("&& ")):
+        bare = re.sub(r'^(\w+=("[^"]*"|\([^)]*\)|\S*)\s*)+', "", part)
+        if bare and not bare.startswith(('"', "}", ")")):
+            yield bare.split()[0].rstrip(";")
+
+
+def test_commands_are_found() -> None:
+    assert list(commands('A="b c" exec "$X"\n# no\ncase x in a) b ;; esac\nk="$(python3 -c 1)"\ntest 1 && git x')) == [
+        "exec",
+        "case",
+        "test",
+        "git",
+        "python3",
+    ]
+
+
+# ---- the reusable workflow -----------------------------------------------------------------------
+
+READING = {"contents": READ, "actions": READ}
+WRITING = {"contents": WRITE, "actions": READ, "pull-requests": WRITE}
+MAY = {
+    "refused": {},
+    "next": {"contents": READ},
+    "task": {"contents": READ},
+    "verify": READING,
+    "merge": WRITING,
+    "verify-again": READING,
+    "merge-again": WRITING,
+    "continue": {"actions": WRITE},
+}
+
+
+def test_each_job_may_do_what_the_design_says_and_no_more() -> None:
+    assert {job_id: permissions(job["permissions"]) for job_id, job in jobs().items()} == MAY
+
+
+@pytest.mark.parametrize("caller", CALLERS)
+def test_callers_grant_the_union_of_what_the_jobs_take(caller: str) -> None:
+    taken = [(scope, level) for job in jobs().values() for scope, level in permissions(job["permissions"]).items()]
+    union = {scope: WRITE if (scope, WRITE) in taken else READ for scope, _ in taken}
+    (job,) = jobs(caller).values()
+    assert permissions(job["permissions"]) == union
+
+
+@pytest.mark.parametrize("caller", CALLERS)
+def test_callers_give_only_what_is_declared_and_take_the_machines_input(caller: str) -> None:
+    interface = triggers(parsed(FANIN))["workflow_call"]
+    (job,) = jobs(caller).values()
+    assert job["uses"] == f"fanin/fanin/{FANIN}@v0"
+    assert set(job["with"]) <= set(interface["inputs"])
+    assert set(job["secrets"]) <= set(interface["secrets"])
+    declared = triggers(parsed(caller))["workflow_dispatch"]["inputs"]
+    assert declared["fanin-state"]["type"] == "string"
+    assert "inputs.fanin-state" in job["with"]["state"]
+    assert len(declared) <= 25  # what GitHub takes
+
+
+def test_pull_request_caller_hears_of_new_commits_and_labels() -> None:
+    assert triggers(parsed("examples/pull-request.yml"))["pull_request"]["types"] == [
+        "opened",
+        "synchronize",
+        "labeled",
+    ]
+
+
+def test_callers_run_once_a_branch_and_the_callee_has_no_group_of_its_own() -> None:
+    for caller in CALLERS:
+        group = parsed(caller)["concurrency"]
+        assert group["cancel-in-progress"] is False
+        assert re.fullmatch(r"fanin-\$\{\{ (github\.head_ref \|\| )?github\.ref_name \}\}", group["group"])
+    callee = parsed(FANIN)
+    assert "concurrency" not in callee
+    assert [job_id for job_id, job in callee["jobs"].items() if "concurrency" in job] == []
+
+
+def test_matrix_comes_from_next_and_no_leg_ends_another() -> None:
+    strategy = jobs()["task"]["strategy"]
+    assert strategy == {
+        "fail-fast": False,
+        "max-parallel": "${{ fromJSON(needs.next.outputs.max-parallel) }}",
+        "matrix": "${{ fromJSON(needs.next.outputs.matrix) }}",
+    }
+    assert jobs()["task"]["if"] == "needs.next.outputs.has-work == 'true'"  # GitHub refuses an empty matrix
+
+
+def test_merge_runs_whatever_happened_to_the_legs() -> None:
+    assert jobs()["merge"]["if"] == "always() && needs.next.outputs.has-work == 'true'"
+    assert needs(jobs()["merge"]) == ["next", "task", "verify"]
+    for job_id in ("verify", "verify-again", "merge-again"):
+        assert jobs()[job_id]["if"].startswith("always() && "), job_id
+    assert jobs()["continue"]["if"].startswith("always() && !cancelled() && (")
+
+
+def test_a_cancelled_run_is_not_verified_and_not_continued() -> None:
+    assert "needs.task.result != 'cancelled'" in jobs()["verify"]["if"]
+    assert "!cancelled()" in jobs()["continue"]["if"]
+
+
+@pytest.mark.parametrize("seconds", [0.5, 59, 60, 61, 1800, 6 * 3600])
+def test_job_outlives_its_task_so_that_the_result_is_uploaded(seconds: float) -> None:
+    assert jobs()["task"]["timeout-minutes"] == "${{ matrix.timeout-minutes }}"
+    task = Task(id="A", title="a")
+    agent = AgentSettings(command=("agent",))
+    entry = BatchEntry(index=0, task=task, task_digest=task.digest, attempt=1, agent=agent, timeout=seconds)
+    assert actions.matrix_entry(entry, "ubuntu-latest")["timeout-minutes"] * 60 >= seconds + 10 * 60
+
+
+def test_every_other_job_has_a_time_limit_of_its_own() -> None:
+    limits = {job_id: job.get("timeout-minutes") for job_id, job in jobs().items() if job_id != "task"}
+    assert [job_id for job_id, limit in limits.items() if not isinstance(limit, int)] == []
+
+
+def secrets_in(job: Document) -> set[str]:
+    return {name for value in words(job) for name in re.findall(r"secrets\.([\w-]+)", value)}
+
+
+def test_secrets_go_where_they_are_needed_and_nowhere_else() -> None:
+    found = {job_id: secrets_in(job) for job_id, job in jobs().items()}
+    keys = {"ANTHROPIC_API_KEY", "OPENAI_API_KEY", "GEMINI_API_KEY", "agent-env"}
+    assert found == {
+        "refused": set(),
+        "next": {"fanin-token"},
+        "task": keys,
+        "verify": set(),
+        "merge": {*keys, "fanin-token"},  # looked for in what the agents left, and nothing else
+        "verify-again": set(),
+        "merge-again": {*keys, "fanin-token"},
+        "continue": set(),
+    }
+    assert set(triggers(parsed(FANIN))["workflow_call"]["secrets"]) == {*keys, "fanin-token"}
+
+
+def test_next_is_told_whether_there_is_a_token_and_not_which() -> None:
+    told = [value for value in words(jobs()["next"]) if "secrets." in value]
+    assert told == ["${{ secrets.fanin-token != '' && 'true' || '' }}"]
+
+
+def test_agents_get_no_token_of_the_job() -> None:
+    (step,) = [step for step in jobs()["task"]["steps"] if step.get("uses") == "$/.github/actions/fanin"]
+    assert step["with"]["token"] == ""
+    assert "github.token" not in " ".join(words(jobs()["task"]))
+
+
+def test_job_that_can_write_runs_no_code_of_the_repository() -> None:
+    for job_id in ("merge", "merge-again", "next", "continue"):
+        own = [step for step in jobs()[job_id]["steps"] if "run" in step or str(step.get("uses", "")).startswith("./")]
+        assert own == [], job_id
+        assert "inputs.setup" not in " ".join(words(jobs()[job_id]))
+
+
+def test_a_verdict_is_found_by_the_name_that_its_job_gave_it() -> None:
+    """On a re-run of `merge` alone the run attempt is another one than the verdict's."""
+    for verify, merge in (("verify", "merge"), ("verify-again", "merge-again")):
+        made = jobs()[verify]["outputs"]["verdict"]
+        uploaded = [
+            step["with"]["name"] for step in jobs()[verify]["steps"] if "upload-artifact" in step.get("uses", "")
+        ]
+        taken = [step["with"].get("name") for step in jobs()[merge]["steps"] if "download" in step.get("uses", "")]
+        assert uploaded == [made]
+        assert f"${{{{ needs.{verify}.outputs.verdict }}}}" in taken
+
+
+def test_second_pair_is_the_first_once_more() -> None:
+    found = jobs()
+    assert found["verify-again"]["steps"] == found["verify"]["steps"]
+    assert found["merge-again"]["outputs"] == found["merge"]["outputs"]
+    one, two = (json.dumps(found[name]["steps"]) for name in ("merge", "merge-again"))
+    assert one.replace('"last": false', '"last": true').replace("needs.verify.", "needs.verify-again.") == two
+
+
+def test_leg_names_its_artifact_as_the_reader_expects() -> None:
+    (step,) = [step for step in jobs()["task"]["steps"] if "upload-artifact" in step.get("uses", "")]
+    filled = step["with"]["name"]
+    for written, value in (
+        ("needs.next.outputs.batch", "4711.1"),
+        ("matrix.folder", "003"),
+        ("matrix.attempt", "2"),
+        ("github.run_attempt", "5"),
+    ):
+        filled = filled.replace(f"${{{{ {written} }}}}", value)
+    assert filled == artifacts.artifact_name("4711.1", "003", 2, 5)
+
+
+# ---- README, locks, linters ----------------------------------------------------------------------
+
+
+def readme_block(path: str) -> str:
+    """The block of the README that shows a file; no marker is a failure."""
+    found = re.findall(rf"<!-- example: {re.escape(path)} -->\n```yaml\n(.*?)```\n", text("README.md"), re.DOTALL)
+    assert len(found) == 1, f"the README has {len(found)} blocks marked  <!-- example: {path} -->"
+    return str(found[0])
+
+
+@pytest.mark.parametrize("caller", CALLERS)
+def test_readme_shows_the_callers_as_they_are(caller: str) -> None:
+    assert readme_block(caller) == text(caller)
+
+
+def test_requirements_are_a_fresh_export_of_the_lock(tmp_path: Path) -> None:
+    here = ".github/actions/fanin"
+    for name in ("pyproject.toml", "uv.lock", "README.md", "LICENSE", "runner/__init__.py", f"{here}/export.sh"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    done = subprocess.run(
+        ["bash", str(tmp_path / here / "export.sh")],
+        env={**os.environ, "PATH": f"{TOOLS}{os.pathsep}{os.environ['PATH']}", "UV_OFFLINE": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    for kind in ("full", "task"):
+        name = f"{here}/requirements-{kind}.txt"
+        assert (tmp_path / name).read_text() == text(name), "run .github/actions/fanin/export.sh"
+
+
+def run_tool(tool: str, *argv: str) -> subprocess.CompletedProcess[str]:
+    found = TOOLS / tool
+    if not found.exists():
+        pytest.skip(f"{tool} is not installed: pip install --group dev")
+    return subprocess.run([str(found), *argv], cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_actionlint_is_clean() -> None:
+    done = run_tool("actionlint", *WORKFLOWS, *CALLERS)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+
+
+def test_zizmor_has_no_finding() -> None:
+    done = run_tool("zizmor", "--offline", "--no-progress", "--config", ".github/zizmor.yml", *EVERY)
+    assert done.returncode == 0, done.stdout
+    assert "No findings to report" in done.stdout
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_ignored_findings_are_explained(name: str) -> None:
+    for reason in re.findall(r"zizmor: ignore\[[^\]]*\](.*)", text(name)):
+        assert len(reason.split()) > 3
+
+
+@pytest.mark.parametrize(("schema", "names"), [("workflows", [*WORKFLOWS, *CALLERS]), ("actions", ACTIONS)])
+def test_schema_is_kept(schema: str, names: list[str]) -> None:
+    done = run_tool("check-jsonschema", "--builtin-schema", f"vendor.github-{schema}", *names)
+    assert done.returncode == 0, done.stdout
+
+
+# ---- a leg has only what it imports --------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def leg_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Python with what requirements-task.txt installs, made by the action's own script."""
+    where = tmp_path_factory.mktemp("leg") / "env"
+    done = subprocess.run(
+        ["bash", str(ROOT / ".github/actions/fanin/install.sh")],
+        env={**os.environ, "FANIN_HOME": str(ROOT), "FANIN_SET": "task", "FANIN_ENV": str(where)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (where / ".complete").exists()
+    return where / "bin" / "python"
+
+
+def lines(python: Path, program: str) -> list[str]:
+    done = subprocess.run(
+        [str(python), "-c", program],
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "PYTHONSAFEPATH": "1"},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
+
+
+@pytest.mark.xdist_group("leg")
+def test_leg_lacks_what_only_the_other_jobs_need(leg_python: Path) -> None:
+    lacking, there = ["networkx", "git", "github", "requests", "rich", "filelock"], ["pydantic", "click", "yaml"]
+    program = f"from importlib.util import find_spec; print(*(n for n in {[*lacking, *there]} if find_spec(n)))"
+    assert lines(leg_python, program) == there
+
+
+@pytest.mark.xdist_group("leg")
+def test_leg_imports_its_rooms_with_that(leg_python: Path) -> None:
+    assert lines(leg_python, "import runner.pipeline, runner.actions, runner.cli; print('imported')") == ["imported"]
+
+
+@pytest.mark.xdist_group("leg")
+def test_leg_runs_a_task_with_that(leg_python: Path, tmp_path: Path) -> None:
+    root = tmp_path / "repository"
+    root.mkdir()
+    project = Project(root, tmp_path / "agent.log")
+    project.git("init", "-q", "-b", "main")
+    project.plan([{"id": "A", "do": ["write a: a"], "verify": "test -e a"}])
+    (tmp_path / "jobs").mkdir()
+    machine = Jobs(project, tmp_path / "jobs")
+    machine.publish()
+    chosen = machine.next()
+    machine.python = str(leg_python)
+    leg = machine.task(chosen, "A")
+    assert (leg.code, leg.outputs["succeeded"]) == (0, "true"), leg.log
+    manifest = Manifest.model_validate_json((machine.folder / "manifest.json").read_bytes())
+    reading = artifacts.read(machine.artifacts, manifest, manifest.entries[0])
+    assert reading.failure is None
+    assert reading.result is not None
+    assert reading.pack is not None
+
+
+def test_json_of_a_task_is_what_the_matrix_needs() -> None:
+    """Everything that the task job reads of the matrix is in an entry."""
+    wanted: set[str] = {name for value in words(jobs()["task"]) for name in re.findall(r"matrix\.([\w-]+)", value)}
+    task = Task(id="A", title="a")
+    agent = AgentSettings(command=("agent",))
+    entry = BatchEntry(index=0, task=task, task_digest=task.digest, attempt=1, agent=agent, timeout=60)
+    given: dict[str, Any] = actions.matrix_entry(entry, "ubuntu-latest")
+    assert wanted <= set(given)
