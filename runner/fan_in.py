@@ -5,7 +5,7 @@ It works in a quarantine and moves no branch. What is decided is decided in `pol
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -290,12 +290,14 @@ class Desk:
         )
         if counted and (not groups or self.manifest.commit_strategy == "individual"):
             groups.append([])
+        landing = [results[fate.entry.task.id] for fate in fates]
+        changed = self._changed(result.tree for result in landing if result)
         commits: list[str] = []
         for group in groups:
             for fate in group:
                 result = results[fate.entry.task.id]
                 assert result is not None
-                after = after.completed(self._task(fate.entry.task.id), result, self._changed(result))
+                after = after.completed(self._task(fate.entry.task.id), result, changed.get(result.tree, []))
             last = group is groups[-1]
             for task_id, failure in counted.items() if last else ():
                 after = after.failed(self._task(task_id), entries[task_id].attempt, failure, results[task_id])
@@ -308,13 +310,11 @@ class Desk:
             commits.append(self._commit(tree, told, commits[-1] if commits else self.snapshot.commit))
         return commits, after
 
-    def _changed(self, result: Result) -> list[str]:
-        """The paths an attempt changed with the lines added and removed, as many as a prompt can use."""
-        if result.tree is None:
-            return []
-        lines = self.repo.diffstat(self.base_tree, result.tree, self.quarantine.env)
-        shown = [clean(line).replace("\n", " ")[:_MAX_LINE] for line in lines[:_MAX_CHANGED]]
-        return [*shown, f"… and {len(lines) - len(shown)} more"] if len(shown) < len(lines) else shown
+    def _changed(self, trees: Iterable[str | None]) -> dict[str | None, list[str]]:
+        """For each tree the paths it changed with the lines added and removed, as many as a prompt can use."""
+        named = [tree for tree in dict.fromkeys(trees) if tree is not None]
+        stats = self.repo.diffstats(self.base_tree, named, self.quarantine.env) if named else []
+        return {tree: _shortened(lines) for tree, lines in zip(named, stats, strict=True)}
 
     def held(
         self, readings: Sequence[artifacts.Reading], fates: Sequence[Merged], failed: Mapping[str, Failure], held: str
@@ -385,6 +385,11 @@ def _with_grants(snapshot: Snapshot, manifest: Manifest) -> Progress:
         if task.id in asked and known.record(task).attempts < attempts.get(task.id, 1_000_000):
             known = known.retried(task, manifest.max_attempts)
     return known
+
+
+def _shortened(lines: Sequence[str]) -> list[str]:
+    shown = [clean(line).replace("\n", " ")[:_MAX_LINE] for line in lines[:_MAX_CHANGED]]
+    return [*shown, f"… and {len(lines) - len(shown)} more"] if len(shown) < len(lines) else shown
 
 
 def _summary(result: Result | None) -> str | None:

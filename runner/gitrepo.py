@@ -47,6 +47,7 @@ T = TypeVar("T")
 _ASKED_AT_ONCE = 256  # questions that surely fit into a pipe, so that both sides never wait for each other
 _PIPE = -1  # subprocess.PIPE, for GitPython
 UNPACK_LIMIT = 100  # git's own fetch.unpackLimit
+_PAIR = re.compile(rb"[0-9a-f]{40,64} [0-9a-f]{40,64}\n")  # what diff-tree says before a pair's changes
 _DIFF_TREE = ("diff-tree", "-r", "-z", "--no-renames", "--raw", "--no-abbrev")
 
 
@@ -375,12 +376,22 @@ class Repository:
             for each in found
         ]
 
-    def diffstat(self, old: str, new: str, env: Mapping[str, str]) -> list[str]:
-        """The changed paths, each with its added and removed lines (`src/a.py +3 -1`, `-` where it is no text)."""
+    def diffstats(self, old: str, trees: Sequence[str], env: Mapping[str, str]) -> list[list[str]]:
+        """For each of the trees the paths that differ from tree `old`, with their added and removed lines
+        (`src/a.py +3 -1`, `-` where it is no text).
+        """
         # No renames: a pair of paths costs a comparison of contents, and the prompt needs names.
-        out = self._run(["diff-tree", "-r", "-z", "--numstat", "--no-renames", old, new], env=env)
-        rows = [row.split("\t", 2) for row in os.fsdecode(out).split("\0") if row]
-        return [f"{path} +{added} -{removed}" for added, removed, path in rows]
+        pairs = "".join(f"{old} {tree}\n" for tree in trees).encode()
+        out = self._run(["diff-tree", "--stdin", "-r", "-z", "--numstat", "--no-renames"], env=env, stdin=pairs)
+        found: list[list[str]] = []
+        for field_ in out.split(b"\0"):
+            while pair := _PAIR.match(field_):
+                found.append([])
+                field_ = field_[pair.end() :]
+            if field_:
+                added, removed, path = os.fsdecode(field_).split("\t", 2)
+                found[-1].append(f"{path} +{added} -{removed}")
+        return found
 
     def leak(self, changes: Sequence[Change], secrets: Secrets, env: Mapping[str, str]) -> tuple[str, str] | None:
         """(path, secret's name) of the first new file or new path that holds a secret; read in pieces."""

@@ -131,10 +131,11 @@ class _Understood:
         return self.folders[folder]
 
     def holds(self, choice: PlanSettings, tree: Tree) -> bool:
-        """Whether it would be made of the same again."""
+        """Whether it would be made of the same again: the format that was found may be named now."""
+        found = self.choice.model_copy(update={"source": self.made[0].source}) if self.made else self.choice
         with suppress(InvalidInput):
             return (
-                choice == self.choice
+                choice in (self.choice, found)
                 and all(tuple(tree.list(folder)) == names for folder, names in self.folders.items())
                 and all(tree.read(path) == text for path, text in self.texts.items())
             )

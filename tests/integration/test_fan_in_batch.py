@@ -110,7 +110,7 @@ def test_twice_as_many_results_need_no_more_git_processes(project: Project, tmp_
     few, many = calls_for(project, 6, tmp_path), calls_for(project, 12, tmp_path)
     assert sorted(few) == sorted(many)
     assert many.count("index-pack") <= 2  # the results, and the trees that are made of them
-    assert many.count("diff-tree") == 1
+    assert many.count("diff-tree") == 2  # what changed, and how many lines of it
 
 
 def test_two_results_may_bring_the_same_object(project: Project, tmp_path: Path) -> None:
@@ -225,3 +225,4 @@ def test_every_result_is_compared_as_it_would_be_alone(project: Project, tmp_pat
     repo = Repository(project.root, os.environ)
     assert repo.changes_to(base, trees, {}) == [repo.changes(base, tree, {}) for tree in trees]
     assert repo.changes_to(base, trees, {})[2][0].target == "base.txt"
+    assert repo.diffstats(base, trees, {}) == [["dir/a +1 -0", "new\nline.txt +1 -0"], [], ["link +1 -0"]]
