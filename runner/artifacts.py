@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import re
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,31 +81,47 @@ def _attempts(paths: Iterable[Path]) -> list[Attempt]:
     return found
 
 
+def read_batch(root: Path, manifest: Manifest) -> list[Reading]:
+    """The result of every entry, as `read` finds it; the folder is listed and the manifest sealed once for all."""
+    listed, digest = _listed(root), manifest.digest
+    return [_read(root, listed, manifest, digest, entry) for entry in manifest.entries]
+
+
 def read(root: Path, manifest: Manifest, entry: BatchEntry) -> Reading:
     """The entry's result below `root`, checked against the manifest it must belong to.
 
     Re-run jobs leave a folder each. The one that counts is chosen by what the results say of themselves: a usable
     one before an unusable one, then the highest run attempt; never by an artifact's id, age or order.
     """
-    found = [_read_folder(folder, manifest, entry) for folder in _folders_of(root, manifest, entry)]
+    return _read(root, _listed(root), manifest, manifest.digest, entry)
+
+
+def _read(root: Path, listed: Mapping[str, Path], manifest: Manifest, digest: str, entry: BatchEntry) -> Reading:
+    found = [_read_folder(folder, manifest, digest, entry) for folder in _folders_of(root, listed, manifest, entry)]
     if not found:
         never = Failure(kind=FailureKind.NO_RESULT, message="the attempt never started")
         return Reading(entry, None, never, started=False)
     return max(found, key=lambda one: (one.result is not None, one.result.run_attempt if one.result else 0))
 
 
-def _folders_of(root: Path, manifest: Manifest, entry: BatchEntry) -> list[Path]:
+def _listed(root: Path) -> dict[str, Path]:
+    return {path.name: path for path in sorted(root.glob("*"))}
+
+
+def _folders_of(root: Path, listed: Mapping[str, Path], manifest: Manifest, entry: BatchEntry) -> list[Path]:
     """Folders that may hold the entry's result: by their name, or `root` itself by what it says.
 
     download-artifact puts a single artifact straight into its `path`, and each of several into a folder.
     """
     named = re.compile(rf"(?:fanin-{re.escape(manifest.batch)}-)?{entry.folder}(?:-a\d+-r\d+)?")
-    found = [path for path in sorted(root.glob("*")) if named.fullmatch(path.name)]
+    found = [path for name, path in listed.items() if entry.folder in name and named.fullmatch(name)]
+    if found:
+        return found
     alone = any(attempt.task == entry.task.id for attempt in _attempts([root / ATTEMPT]))
-    return found or ([root] if alone else [])
+    return [root] if alone else []
 
 
-def _read_folder(folder: Path, manifest: Manifest, entry: BatchEntry) -> Reading:
+def _read_folder(folder: Path, manifest: Manifest, digest: str, entry: BatchEntry) -> Reading:
     if folder.is_symlink() or not folder.is_dir():
         return _failed(entry, FailureKind.CORRUPT, "the result folder is a link or a file")
     data = _bounded(folder / RESULT, MAX_RESULT_BYTES)
@@ -117,7 +133,7 @@ def _read_folder(folder: Path, manifest: Manifest, entry: BatchEntry) -> Reading
         result = Result.model_validate_json(data)
     except ValidationError as error:
         return _failed(entry, FailureKind.CORRUPT, f"{RESULT} is no result: {_first(error)}")
-    if mismatch := _mismatch(result, manifest, entry):
+    if mismatch := _mismatch(result, manifest, digest, entry):
         return _failed(entry, FailureKind.CORRUPT, mismatch)
     pack = folder / PACK
     if result.pack and not _plain_file(pack):
@@ -129,11 +145,11 @@ def _failed(entry: BatchEntry, kind: FailureKind, message: str) -> Reading:
     return Reading(entry, None, Failure(kind=kind, message=message))
 
 
-def _mismatch(result: Result, manifest: Manifest, entry: BatchEntry) -> str | None:
+def _mismatch(result: Result, manifest: Manifest, digest: str, entry: BatchEntry) -> str | None:
     """Whose result it is, when it is not this entry's."""
     expected = {
         "batch": manifest.batch,
-        "manifest": manifest.digest,
+        "manifest": digest,
         "task": entry.task.id,
         "attempt": entry.attempt,
         "base": manifest.base,

@@ -6,13 +6,10 @@ must not pay for networkx, GitPython and rich.
 
 from __future__ import annotations
 
-import json
 import os
 import posixpath
-import shutil
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
@@ -21,6 +18,8 @@ from runner import __version__
 from runner.errors import EXIT_DONE, EXIT_TASKS_FAILED, FaninError, InvalidInput, UsageProblem
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from runner.config import Settings
     from runner.errors import Problem
     from runner.gitrepo import Repository
@@ -42,12 +41,32 @@ _INHERITED_GIT = (
 )
 
 
+class _PathOption(click.Path):
+    """A path as pathlib's, which is imported when there is one: `fanin --help` has none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        from pathlib import Path
+
+        return Path(os.fsdecode(super().convert(value, param, ctx)))
+
+
+def _width() -> int:
+    """How wide help is written, as click reckons it, but without importing every compression format (shutil does)."""
+    columns = os.environ.get("COLUMNS", "")
+    try:
+        wide = int(columns) if columns.isdecimal() else 0
+        wide = wide or os.get_terminal_size(1).columns
+    except OSError:
+        wide = 80
+    return max(min(wide or 80, 80) - 2, 50)
+
+
 def main() -> NoReturn:
     """The door: every error becomes one sentence and its exit code."""
     for name in _INHERITED_GIT:
         os.environ.pop(name, None)
     try:
-        code = fanin.main(standalone_mode=False)
+        code = fanin.main(standalone_mode=False, terminal_width=_width())
     except click.exceptions.Abort:
         code = 130
     except click.ClickException as error:
@@ -156,6 +175,8 @@ def check(where: str, /, as_json: bool, **flags: Any) -> int:
     except InvalidInput as error:
         if not as_json:
             raise
+        import json
+
         click.echo(json.dumps({"version": 1, "problems": pictures.listed(error.problems)}, indent=1))
         return error.exit_code
     try:
@@ -274,6 +295,8 @@ def convert(
 @click.pass_obj
 def agents_(where: str, /, **flags: Any) -> int:
     """List the agents that can be chosen: installed or not, version, key, and what is missing to use them."""
+    import shutil
+
     from runner import agents, process
     from runner.agents.surroundings import key_of
     from runner.models import AgentSettings
@@ -314,10 +337,7 @@ def graph(where: str, /, form: str, **flags: Any) -> int:
 @click.pass_obj
 def status(where: str, /, as_json: bool, **flags: Any) -> int:
     """Show how every task stands: on the branch, and in a run that is going on."""
-    from rich.console import Console
-
     from runner import pictures
-    from runner.console import print_views
     from runner.journal import Journal
     from runner.landing import is_open
 
@@ -330,6 +350,10 @@ def status(where: str, /, as_json: bool, **flags: Any) -> int:
     if as_json:
         click.echo(pictures.as_json(found, snapshot.graph))
     else:
+        from rich.console import Console
+
+        from runner.console import print_views
+
         print_views(Console(highlight=False), found)
         if waiting:
             click.echo(_waits(waiting.on))
@@ -394,11 +418,12 @@ def init(where: str, agent_command: str) -> int:
 
 
 @fanin.command()
-@click.option("--keep-in", type=click.Path(file_okay=False, path_type=Path), help="Where to put the repository.")
+@click.option("--keep-in", type=_PathOption(file_okay=False), help="Where to put the repository.")
 def demo(keep_in: Path | None) -> int:
     """Watch six tasks become a few commits, in a new repository, with a scripted agent that needs no key."""
     import tempfile
     import time
+    from pathlib import Path
 
     from rich.console import Console
 
@@ -433,7 +458,7 @@ def demo(keep_in: Path | None) -> int:
 
 _manifest = click.option(
     "--manifest",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=_PathOption(dir_okay=False),
     envvar="FANIN_MANIFEST",
     default="manifest.json",
     show_default=True,
@@ -443,8 +468,8 @@ _digest = click.option(
     "--manifest-digest", envvar="FANIN_MANIFEST_DIGEST", default="", help="What job next said of it."
 )
 _state = click.option("--state", envvar="FANIN_STATE", default="", help="What the round before handed on.")
-_results = click.argument("results", type=click.Path(file_okay=False, path_type=Path), envvar="FANIN_RESULTS")
-_verdict = click.option("--verdict", type=click.Path(dir_okay=False, path_type=Path), envvar="FANIN_VERDICT")
+_results = click.argument("results", type=_PathOption(file_okay=False), envvar="FANIN_RESULTS")
+_verdict = click.option("--verdict", type=_PathOption(dir_okay=False), envvar="FANIN_VERDICT")
 
 
 @fanin.command("next")
@@ -485,7 +510,7 @@ def next_(where: str, /, manifest: Path, state: str, retry: str, dry_run: bool, 
 @click.argument("task_id", envvar="FANIN_TASK_ID", metavar="ID")
 @click.option(
     "--results",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=_PathOption(file_okay=False),
     envvar="FANIN_RESULTS",
     default="results",
     show_default=True,
@@ -508,6 +533,7 @@ def task(
 ) -> int:
     """Job: run one task of the batch and leave its result folder. With --show-prompt also outside of Actions."""
     import tempfile
+    from pathlib import Path
 
     if show_prompt:
         return _show_prompt(where, task_id, flags)
@@ -533,6 +559,7 @@ def task(
 def verify(where: str, /, results: Path, manifest: Path, manifest_digest: str, state: str, verdict: Path | None) -> int:
     """Job: run the verify command on the merged tree, bisect a red one, leave the verdict."""
     import tempfile
+    from pathlib import Path
 
     from runner import actions, actions_io
     from runner.gitremote import Remote
@@ -637,6 +664,8 @@ def _show_prompt(where: str, task_id: str, flags: dict[str, Any]) -> int:
 
 
 def _repository(where: str) -> Repository:
+    from pathlib import Path
+
     from runner.gitrepo import Repository
 
     return Repository(Path(where), os.environ)
@@ -710,6 +739,8 @@ def _change_progress(where: str, flags: dict[str, Any], verb: str, change: Calla
 
 def _lacks(chosen: AgentSettings) -> list[tuple[str, str]]:
     """What is missing on this machine to use the agent."""
+    import shutil
+
     from runner import agents
     from runner.agents.surroundings import lacks
 

@@ -7,14 +7,13 @@ exception), 2 the plan, the settings or the call is wrong, 3 the environment or 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 EXIT_DONE = 0
 EXIT_TASKS_FAILED = 1
 
 
-@dataclass(frozen=True, order=True)
-class Problem:
+class Problem(NamedTuple):
     """One located mistake in what the user gave: `file:line: what, and what to do`."""
 
     path: str

@@ -5,7 +5,7 @@ It works in a quarantine and moves no branch. What is decided is decided in `pol
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +19,7 @@ from runner.progress import Progress
 from runner.snapshot import Snapshot, state_files
 from runner.verify import culprits
 
+_AT_ONCE = 64 * 2**20  # bytes of packs that are held in memory to be joined
 _MAX_CHANGED, _MAX_LINE = 20, 200  # they travel in the progress file
 
 Verify = Callable[[str, Path], Failure | None]  # (commit, folder of its new objects) → why it is red, or None
@@ -62,6 +63,7 @@ class Desk:
         self.warnings: list[str] = []
         self.repo, self.quarantine, self.manifest = repo, quarantine, manifest
         self.snapshot = replace(snapshot, progress=_with_grants(snapshot, manifest))
+        self._imported: dict[str, list[policy.Change]] = {}  # trees that are in the quarantine, whole
         self.base_tree, self.head_tree = repo.tree(manifest.base), repo.tree(snapshot.commit)
 
     # what `merge.unite` asks of git
@@ -79,6 +81,7 @@ class Desk:
     ) -> tuple[list[Candidate], dict[str, Failure]]:
         """Which results may be merged, and for each other task why not."""
         candidates, failed = [], dict[str, Failure]()
+        self._import_together([reading for reading in readings if self._has_pack(reading)])
         for reading in readings:
             try:
                 outcome = self._admit_one(reading, missing)
@@ -93,7 +96,7 @@ class Desk:
 
     def _admit_one(self, reading: artifacts.Reading, missing: Failure | None) -> Candidate | Failure | None:
         entry, result = reading.entry, reading.result
-        task = self.snapshot.plan.task(entry.task.id)
+        task = self.snapshot.graph.tasks.get(entry.task.id)
         if result and task and self.snapshot.progress.holds(task, result):
             return None  # a fan-in done twice
         if not reading.started and missing is None:
@@ -106,14 +109,14 @@ class Desk:
         if reading.failure is not None or result is None:
             return reading.failure if reading.started else missing
         tree = result.tree or self.base_tree
-        found = self.changes(self.base_tree, tree)
+        found = self._imported.get(tree) or self.changes(self.base_tree, tree)
         refusal = policy.check(
             entry.task,
             found,
             protected=self.manifest.protected,
             never=self.manifest.never,
             limits=self.manifest.limits,
-            spellings=self.spellings,
+            spellings=self.spellings if found else None,  # who changed nothing need not wait for them
             filtered=self.repo.filtered(self.base_tree, [change.path for change in found]),
             scope=self.manifest.scope,
             warned=self.warnings,
@@ -133,21 +136,64 @@ class Desk:
         """The names in the head, and then of all that was let in: read once, since a tree may hold many."""
         return policy.Spellings(self.repo.paths(self.head_tree))
 
+    def _has_pack(self, reading: artifacts.Reading) -> bool:
+        """Whether the result brings objects, and is not one that is recorded already."""
+        result, task = reading.result, self.snapshot.graph.tasks.get(reading.entry.task.id)
+        if reading.pack is None or result is None or result.tree is None:
+            return False
+        return not (task and self.snapshot.progress.holds(task, result))
+
+    def _import_together(self, readings: Sequence[artifacts.Reading]) -> None:
+        """Import as many packs at once as can be: a bad one is kept apart by halving, and left to `_import`."""
+        named: dict[str, tuple[Path, int]] = {}
+        total = 0
+        for reading in readings:
+            assert reading.pack is not None
+            assert reading.result is not None
+            size = reading.pack.stat().st_size
+            if reading.result.tree and self._too_large(reading, reading.pack, reading.result.tree) is None:
+                if total + size > _AT_ONCE and named:
+                    self._import_half(named)
+                    named, total = {}, 0
+                named[reading.result.tree] = (reading.pack, size)
+                total += size
+        self._import_half(named)
+
+    def _import_half(self, named: Mapping[str, tuple[Path, int]]) -> None:
+        if len(named) < 2:
+            return
+        try:
+            found = self.repo.index_packs(named, self.base_tree, self.quarantine)
+        except (GitFailed, ValueError):
+            listed = list(named.items())
+            for half in (listed[: len(listed) // 2], listed[len(listed) // 2 :]):
+                self._import_half(dict(half))
+        else:
+            self._imported |= dict(zip(named, found, strict=True))
+
+    def _too_large(self, reading: artifacts.Reading, pack: Path, tree: str) -> Failure | None:
+        """Why git is not even asked to expand the pack, None if it may be."""
+        limit, size = self.manifest.limits.size, pack.stat().st_size
+        if size > 4 * limit + 2**20:
+            told = f"a change of {size:,} bytes, far more than limits.size = {limit:,}; it is kept in {pack}"
+            return Failure(kind=FailureKind.POLICY, message=f"{reading.entry.task.id} left {told}")
+        try:
+            with pack.open("rb") as stream:
+                packs.expanded_size(stream, 8 * limit + _TREES_MAY_TAKE, len(tree) // 2)
+        except packs.PackRefused as error:
+            return Failure(kind=FailureKind.CORRUPT, message=f"the pack is refused: {error}; it is {pack}")
+        return None
+
     def _import(self, reading: artifacts.Reading) -> Failure | None:
         """Bring the result's objects into the quarantine; why that cannot be."""
         if reading.pack is None or reading.result is None or reading.result.tree is None:
             return None
-        limit, size = self.manifest.limits.size, reading.pack.stat().st_size
-        if size > 4 * limit + 2**20:
-            told = f"a change of {size:,} bytes, far more than limits.size = {limit:,}; it is kept in {reading.pack}"
-            return Failure(kind=FailureKind.POLICY, message=f"{reading.entry.task.id} left {told}")
+        if reading.result.tree in self._imported:
+            return None
+        if refused := self._too_large(reading, reading.pack, reading.result.tree):
+            return refused
         try:
-            with reading.pack.open("rb") as stream:  # before git expands it
-                packs.expanded_size(stream, 8 * limit + _TREES_MAY_TAKE, len(reading.result.tree) // 2)
-        except packs.PackRefused as error:
-            return Failure(kind=FailureKind.CORRUPT, message=f"the pack is refused: {error}; it is {reading.pack}")
-        try:
-            self.repo.index_pack(reading.pack, self.quarantine, size + 1)
+            self.repo.index_pack(reading.pack, self.quarantine, reading.pack.stat().st_size + 1)
         except GitFailed as error:
             return Failure(kind=FailureKind.CORRUPT, message=f"the pack is refused: {error.stderr[-300:]}")
         if not self.repo.is_tree(reading.result.tree, self.quarantine.env):
@@ -244,12 +290,14 @@ class Desk:
         )
         if counted and (not groups or self.manifest.commit_strategy == "individual"):
             groups.append([])
+        landing = [results[fate.entry.task.id] for fate in fates]
+        changed = self._changed(result.tree for result in landing if result)
         commits: list[str] = []
         for group in groups:
             for fate in group:
                 result = results[fate.entry.task.id]
                 assert result is not None
-                after = after.completed(self._task(fate.entry.task.id), result, self._changed(result))
+                after = after.completed(self._task(fate.entry.task.id), result, changed.get(result.tree, []))
             last = group is groups[-1]
             for task_id, failure in counted.items() if last else ():
                 after = after.failed(self._task(task_id), entries[task_id].attempt, failure, results[task_id])
@@ -262,13 +310,11 @@ class Desk:
             commits.append(self._commit(tree, told, commits[-1] if commits else self.snapshot.commit))
         return commits, after
 
-    def _changed(self, result: Result) -> list[str]:
-        """The paths an attempt changed with the lines added and removed, as many as a prompt can use."""
-        if result.tree is None:
-            return []
-        lines = self.repo.diffstat(self.base_tree, result.tree, self.quarantine.env)
-        shown = [clean(line).replace("\n", " ")[:_MAX_LINE] for line in lines[:_MAX_CHANGED]]
-        return [*shown, f"… and {len(lines) - len(shown)} more"] if len(shown) < len(lines) else shown
+    def _changed(self, trees: Iterable[str | None]) -> dict[str | None, list[str]]:
+        """For each tree the paths it changed with the lines added and removed, as many as a prompt can use."""
+        named = [tree for tree in dict.fromkeys(trees) if tree is not None]
+        stats = self.repo.diffstats(self.base_tree, named, self.quarantine.env) if named else []
+        return {tree: _shortened(lines) for tree, lines in zip(named, stats, strict=True)}
 
     def held(
         self, readings: Sequence[artifacts.Reading], fates: Sequence[Merged], failed: Mapping[str, Failure], held: str
@@ -292,7 +338,7 @@ class Desk:
             task_id, result = reading.entry.task.id, reading.result
             if self._holds_secret(reading):
                 continue  # what is kept is pushed with the rest sooner or later
-            if task_id in failed and result and result.tree and self.repo.is_tree(result.tree, self.quarantine.env):
+            if task_id in failed and result and result.tree and self._is_there(result.tree):
                 kept[task_id] = self._commit(
                     result.tree,
                     f"{task_id}, attempt {reading.entry.attempt}: work that did not "
@@ -301,12 +347,15 @@ class Desk:
                 )
         return kept
 
+    def _is_there(self, tree: str) -> bool:
+        return tree in self._imported or self.repo.is_tree(tree, self.quarantine.env)
+
     def _holds_secret(self, reading: artifacts.Reading) -> bool:
         result = reading.result
         if not self.secrets.needles or result is None or result.tree is None:
             return False
         env = self.quarantine.env
-        known = self.repo.is_tree(result.tree, env)
+        known = self._is_there(result.tree)
         return known and self.repo.leak(self.changes(self.base_tree, result.tree), self.secrets, env) is not None
 
     def folder(self, task_id: str) -> str:
@@ -331,11 +380,16 @@ def _with_grants(snapshot: Snapshot, manifest: Manifest) -> Progress:
     Not for a task whose attempt is recorded already: a fan-in done twice must grant nothing twice.
     """
     attempts = {entry.task.id: entry.attempt for entry in manifest.entries}
-    known = snapshot.progress
-    for task in snapshot.plan.tasks:
-        if task.id in manifest.retry and known.record(task).attempts < attempts.get(task.id, 1_000_000):
+    known, asked = snapshot.progress, set(manifest.retry)
+    for task in snapshot.plan.tasks if asked else ():
+        if task.id in asked and known.record(task).attempts < attempts.get(task.id, 1_000_000):
             known = known.retried(task, manifest.max_attempts)
     return known
+
+
+def _shortened(lines: Sequence[str]) -> list[str]:
+    shown = [clean(line).replace("\n", " ")[:_MAX_LINE] for line in lines[:_MAX_CHANGED]]
+    return [*shown, f"… and {len(lines) - len(shown)} more"] if len(shown) < len(lines) else shown
 
 
 def _summary(result: Result | None) -> str | None:

@@ -11,18 +11,19 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import git
 
-from runner import durable
+from runner import durable, packwriter
 from runner.errors import EnvironmentBroken, GitFailed, UsageProblem
 from runner.leaks import Secrets
+from runner.objects import Objects, Read
 from runner.policy import EXECUTABLE, GITLINK, REGULAR, SYMLINK, Change
 from runner.workspace import AUTHOR, Origin, alternates, leak_in_blobs
 
@@ -40,6 +41,14 @@ _CONFIG = (
     "diff.renames=true",
     "advice.detachedHead=false",
 )
+_FULL_ID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_ANSWERS = 16  # of these the last few are kept: a plan and its progress at two commits, and some trees
+T = TypeVar("T")
+_ASKED_AT_ONCE = 256  # questions that surely fit into a pipe, so that both sides never wait for each other
+_PIPE = -1  # subprocess.PIPE, for GitPython
+UNPACK_LIMIT = 100  # git's own fetch.unpackLimit
+_PAIR = re.compile(rb"[0-9a-f]{40,64} [0-9a-f]{40,64}\n")  # what diff-tree says before a pair's changes
+_DIFF_TREE = ("diff-tree", "-r", "-z", "--no-renames", "--raw", "--no-abbrev")
 
 
 @dataclass(frozen=True)
@@ -87,16 +96,17 @@ class Repository:
             for k, v in environ.items()
             if not k.startswith("GIT_") or k.startswith(("GIT_AUTHOR", "GIT_COMMITTER", "GIT_CONFIG"))
         }
+        self._quarantined: dict[str, Objects] = {}
+        self._answers: dict[tuple[str, ...], Any] = {}
         self._env = {**kept, "LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0"}
 
     # -- questions ------------------------------------------------------------------------------------------
 
     @property
     def origin(self) -> Origin:
-        kind = self._text(["rev-parse", "--show-object-format"]).strip()
         named = self._text(["config", "--path", "core.excludesFile"], ok=(0, 1)).strip()
         default = Path(self._env.get("XDG_CONFIG_HOME") or Path(self._env.get("HOME", "/"), ".config"), "git", "ignore")
-        return Origin(self.git_dir.resolve(), kind, excludes=(Path(named) if named else default,))
+        return Origin(self.git_dir.resolve(), self._format, excludes=(Path(named) if named else default,))
 
     def current_branch(self) -> str | None:
         """The checked-out branch's name, also before its first commit; None when HEAD is detached."""
@@ -113,10 +123,26 @@ class Repository:
         )
 
     def tree(self, revision: str, env: Mapping[str, str] | None = None) -> str:
-        return self._text(["rev-parse", f"{revision}^{{tree}}"], env=env).strip()
+        return self._known(
+            ("tree", revision), lambda: self._text(["rev-parse", f"{revision}^{{tree}}"], env=env).strip()
+        )
+
+    def _known(self, question: tuple[str, ...], ask: Callable[[], T]) -> T:
+        """The answer, asked once for a full object id: what such a name stands for never changes."""
+        if not _FULL_ID.fullmatch(question[1]):
+            return ask()
+        if question not in self._answers:
+            while len(self._answers) >= _ANSWERS:
+                self._answers.pop(next(iter(self._answers)))
+            self._answers[question] = ask()
+        answer: T = self._answers[question]
+        return answer
 
     def file(self, commit: str, path: str) -> bytes | None:
         """The content of a regular file in a commit, or None."""
+        return self._known(("file", commit, path), lambda: self._file(commit, path))
+
+    def _file(self, commit: str, path: str) -> bytes | None:
         entry = self._run(["ls-tree", "-z", commit, "--", f":(literal){path}"])
         if not entry or not entry.startswith(b"100"):
             return None
@@ -124,6 +150,9 @@ class Repository:
 
     def files(self, commit: str, path: str) -> dict[str, tuple[str, int]]:
         """The regular files at or below `path` in a commit: path → (object id, size in bytes)."""
+        return self._known(("files", commit, path), lambda: self._files(commit, path))
+
+    def _files(self, commit: str, path: str) -> dict[str, tuple[str, int]]:
         entries = self._run(["ls-tree", "-r", "-z", "-l", commit, "--", f":(literal){path}"]).split(b"\0")
         found = {}
         for entry in entries:
@@ -145,7 +174,7 @@ class Repository:
         return found
 
     def blob(self, object_id: str) -> bytes:
-        return self._run(["cat-file", "blob", object_id])
+        return self._known(("blob", object_id), lambda: self._run(["cat-file", "blob", object_id]))
 
     def message(self, commit: str) -> str:
         return self._text(["log", "-1", "--format=%B", commit]).rstrip() + "\n"
@@ -240,9 +269,27 @@ class Repository:
             (folder / "pack").mkdir()
             (folder / "info").mkdir()
             (folder / "info" / "alternates").write_bytes(alternates([self.git_dir.resolve() / "objects"]))
-            yield Quarantine(folder, {"GIT_OBJECT_DIRECTORY": str(folder)})
+            env = {"GIT_OBJECT_DIRECTORY": str(folder)}
+            with self._objects(env) as objects:
+                self._quarantined[str(folder)] = objects
+                yield Quarantine(folder, env)
         finally:
+            self._quarantined.pop(str(folder), None)
             shutil.rmtree(folder, ignore_errors=True)
+
+    @contextmanager
+    def _objects(self, env: Mapping[str, str]) -> Iterator[Objects]:
+        """The objects that git reads and writes in this environment: a quarantine's, or the repository's own."""
+        folder = env.get("GIT_OBJECT_DIRECTORY", "")
+        if folder in self._quarantined:
+            yield self._quarantined[folder]
+            return
+
+        def store(pack: bytes) -> None:
+            self._run(["index-pack", "--stdin"], env=env, stdin=pack)
+
+        with self._reader(env) as read:
+            yield Objects(Path(folder) if folder else self.git_dir / "objects", self._format, read, store)
 
     def index_pack(self, pack: Path, into: Quarantine, max_bytes: int) -> None:
         """Import an untrusted pack, every object checked. GitFailed if one is not what git itself would write."""
@@ -253,29 +300,98 @@ class Repository:
                 stdin=stream,
             )
 
+    def index_packs(self, named: Mapping[str, tuple[Path, int]], base: str, into: Quarantine) -> list[list[Change]]:
+        """Import untrusted packs at once: tree → the pack that brings it and the bytes it may have. Gives what each
+        tree changes from tree `base`.
+
+        As strict as `index_pack` one by one: every object is checked, every tree is there with all that it links.
+        ValueError or GitFailed if any of them is bad, and then nothing of them has come in: what is wrong with one
+        would otherwise pass as known when another is looked at alone.
+        """
+        with self._staging(into) as (stage, env):
+            with tempfile.TemporaryFile(dir=stage) as joined:
+                size = packwriter.join(list(named.values()), joined, self._format)
+                joined.flush()
+                joined.seek(0)
+                # Not --strict: that refuses an object that two results share. rev-list finds what is missing instead.
+                argv = ["index-pack", "--fsck-objects", "--fix-thin", "--stdin", f"--max-input-size={size + 1}"]
+                self._run(argv, env=env, stdin=joined)
+            if set(self._kinds(list(named), env)) != {"tree"}:
+                raise ValueError("a pack does not hold the tree that its result names")
+            revisions = "".join(f"{tree}\n" for tree in named) + f"^{base}\n"
+            self._run(["rev-list", "--objects", "--quiet", "--stdin"], env=env, stdin=revisions.encode())
+            changes = self.changes_to(base, list(named), env)
+            for file in sorted((stage / "pack").iterdir(), key=lambda file: file.suffix == ".idx"):  # it comes last
+                file.rename(into.folder / "pack" / file.name)
+            return changes
+
+    @contextmanager
+    def _staging(self, quarantine: Quarantine) -> Iterator[tuple[Path, dict[str, str]]]:
+        """A folder of objects in front of the quarantine, and the environment that makes git write there."""
+        stage = Path(tempfile.mkdtemp(prefix="staging-", dir=quarantine.folder))
+        (stage / "pack").mkdir()
+        (stage / "info").mkdir()
+        seen = alternates([self.git_dir.resolve() / "objects", quarantine.folder])
+        (stage / "info" / "alternates").write_bytes(seen)
+        try:
+            yield stage, {"GIT_OBJECT_DIRECTORY": str(stage)}
+        finally:
+            shutil.rmtree(stage, ignore_errors=True)
+
     def is_tree(self, object_id: str, env: Mapping[str, str]) -> bool:
         """Whether the object is there and is a tree; `index_pack` has seen to it that all it links is there too."""
-        return self._text(["cat-file", "-t", object_id], env=env, ok=(0, 128)).strip() == "tree"
+        return self._kinds([object_id], env) == ["tree"]
+
+    def _kinds(self, ids: Sequence[str], env: Mapping[str, str]) -> list[str]:
+        """The type of each object, `missing` if it is not there."""
+        lines = "".join(f"{object_id}\n" for object_id in ids).encode()
+        told = self._text(["cat-file", "--batch-check=%(objectname) %(objecttype)"], env=env, stdin=lines)
+        return [line.split()[-1] for line in told.splitlines()]
 
     def changes(self, old: str, new: str, env: Mapping[str, str]) -> list[Change]:
-        """What differs from tree `old` to tree `new`, by path, with the sizes and link targets policy asks for."""
-        fields = self._run(["diff-tree", "-r", "-z", "--no-renames", "--raw", "--no-abbrev", old, new], env=env).split(
-            b"\0"
-        )
-        raw = [(fields[i].decode(), os.fsdecode(fields[i + 1])) for i in range(0, len(fields) - 1, 2)]
-        parsed = [_change(meta, path) for meta, path in raw]
-        blobs = [c.new[1] for c in parsed if c.new and c.new[0] != GITLINK]
-        sizes = self._sizes(blobs, env)
+        """What differs from `old` to `new`, by path, with the sizes and link targets policy asks for."""
+        if old == new:
+            return []
+        out = self._run([*_DIFF_TREE, old, new], env=env)
+        return self._measured(_diffs(b"\n" + out), env)[0]
+
+    def changes_to(self, old: str, trees: Sequence[str], env: Mapping[str, str]) -> list[list[Change]]:
+        """`changes` from tree `old` to each of the trees. ValueError if what a tree calls a file is none."""
+        pairs = "".join(f"{old} {tree}\n" for tree in trees).encode()
+        found = _diffs(self._run([*_DIFF_TREE, "--stdin"], env=env, stdin=pairs))
+        if len(found) != len(trees):
+            raise ValueError("git did not compare every tree")
+        return self._measured(found, env, strict=True)
+
+    def _measured(
+        self, found: Sequence[Sequence[Change]], env: Mapping[str, str], *, strict: bool = False
+    ) -> list[list[Change]]:
+        """The changes with the sizes of their blobs and the targets of their links."""
+        blobs = dict.fromkeys(c.new[1] for each in found for c in each if c.new and c.new[0] != GITLINK)
+        sizes = self._sizes(list(blobs), env)
+        if strict and len(sizes) < len(blobs):
+            raise ValueError("a tree names an object as a file that is none")
         return [
-            Change(c.path, c.old, c.new, sizes.get(c.new[1], 0) if c.new else 0, self._target(c, env)) for c in parsed
+            [replace(c, size=sizes.get(c.new[1], 0) if c.new else 0, target=self._target(c, env)) for c in each]
+            for each in found
         ]
 
-    def diffstat(self, old: str, new: str, env: Mapping[str, str]) -> list[str]:
-        """The changed paths, each with its added and removed lines (`src/a.py +3 -1`, `-` where it is no text)."""
+    def diffstats(self, old: str, trees: Sequence[str], env: Mapping[str, str]) -> list[list[str]]:
+        """For each of the trees the paths that differ from tree `old`, with their added and removed lines
+        (`src/a.py +3 -1`, `-` where it is no text).
+        """
         # No renames: a pair of paths costs a comparison of contents, and the prompt needs names.
-        out = self._run(["diff-tree", "-r", "-z", "--numstat", "--no-renames", old, new], env=env)
-        rows = [row.split("\t", 2) for row in os.fsdecode(out).split("\0") if row]
-        return [f"{path} +{added} -{removed}" for added, removed, path in rows]
+        pairs = "".join(f"{old} {tree}\n" for tree in trees).encode()
+        out = self._run(["diff-tree", "--stdin", "-r", "-z", "--numstat", "--no-renames"], env=env, stdin=pairs)
+        found: list[list[str]] = []
+        for field_ in out.split(b"\0"):
+            while pair := _PAIR.match(field_):
+                found.append([])
+                field_ = field_[pair.end() :]
+            if field_:
+                added, removed, path = os.fsdecode(field_).split("\t", 2)
+                found[-1].append(f"{path} +{added} -{removed}")
+        return found
 
     def leak(self, changes: Sequence[Change], secrets: Secrets, env: Mapping[str, str]) -> tuple[str, str] | None:
         """(path, secret's name) of the first new file or new path that holds a secret; read in pieces."""
@@ -288,50 +404,33 @@ class Repository:
 
     def write_tree(self, base: str, changes: Mapping[str, tuple[str, str] | None], env: Mapping[str, str]) -> str:
         """The tree that is `base` with each path set to (mode, object id), or removed where None."""
-        base_tree = self.tree(base, env)
-        if not changes:
-            return base_tree
-        with tempfile.TemporaryDirectory(dir=self._own_folder()) as folder:
-            own = {**env, "GIT_INDEX_FILE": str(Path(folder, "index"))}
-            self._run(["read-tree", base], env=own)
-            # Removals first: a path that was a folder can then become a file, and the other way round.
-            ordered = sorted(changes.items(), key=lambda item: item[1] is not None)
-            lines = b"".join(
-                b"%s %s\t%s\0"
-                % (
-                    (new[0] if new else "0").encode(),
-                    (new[1] if new else "0" * len(base_tree)).encode(),
-                    os.fsencode(path),
-                )
-                for path, new in ordered
-            )
-            words = self.attempt(["update-index", "-z", "--index-info"], env=own, stdin=lines)
-            if words[0] or words[2]:  # git passes over a path that it does not like, with status 0 and a word
-                raise GitFailed(["update-index", "--index-info"], words[0], words[2])
-            return self._text(["write-tree"], env=own).strip()
+        with self._objects(env) as objects:
+            return objects.edited(self.tree(base, env), changes)
 
     def write_blob(self, data: bytes, env: Mapping[str, str]) -> tuple[str, str]:
         """(mode, object id) of a new regular file."""
-        return REGULAR, self._text(["hash-object", "-w", "--stdin"], env=env, stdin=data).strip()
+        with self._objects(env) as objects:
+            return REGULAR, objects.write("blob", data)
 
     def merge_trees(self, base: str, ours: str, theirs: str, env: Mapping[str, str]) -> str | Conflict:
         """The three-way merge of trees, by git's own merge, or what it could not decide.
 
         git 2.39's merge-tree takes commits only and finds the base itself, so synthetic ones are given to it.
         """
-        signed = {**env, **AUTHOR}
-        root = self._commit_tree(base, [], "base", signed)
-        sides = [self._commit_tree(tree, [root], "side", signed) for tree in (ours, theirs)]
-        argv = ["merge-tree", "--write-tree", "-z", "--messages", *sides]
-        status, out, words = self.attempt(argv, env=env)
-        if status not in {0, 1}:
-            raise GitFailed(argv, status, words)
-        tree, _, rest = out.partition(b"\0")
-        if status == 0:
-            return tree.decode()
-        listing, _, messages = rest.partition(b"\0\0")
-        paths = tuple(dict.fromkeys(os.fsdecode(line.partition(b"\t")[2]) for line in listing.split(b"\0") if line))
-        return Conflict(paths, _conflict_messages(messages), self._hunks(tree.decode(), paths, env))
+        with self._objects(env) as objects:
+            root = objects.commit(base)
+            sides = [objects.commit(tree, root) for tree in (ours, theirs)]
+            argv = ["merge-tree", "--write-tree", "-z", "--messages", *sides]
+            status, out, words = self.attempt(argv, env=env)
+            if status not in {0, 1}:
+                raise GitFailed(argv, status, words)
+            tree, _, rest = out.partition(b"\0")
+            if status == 0:
+                return tree.decode()
+            listing, _, messages = rest.partition(b"\0\0")
+            lines = [line for line in listing.split(b"\0") if line]
+            paths = tuple(dict.fromkeys(os.fsdecode(line.partition(b"\t")[2]) for line in lines))
+            return Conflict(paths, _conflict_messages(messages), _hunks(objects, tree.decode(), paths))
 
     def commit_tree(self, tree: str, parents: Sequence[str], message: str, env: Mapping[str, str]) -> str:
         """A commit in the user's name where one is configured, in fanin's own otherwise."""
@@ -353,7 +452,10 @@ class Repository:
             pack.flush()
             pack.seek(0)
             durable.checkpoint("before objects")
-            self._run(["-c", "core.fsync=all", "unpack-objects", "-q"], stdin=pack)
+            count = int.from_bytes(os.pread(pack.fileno(), 4, 8))
+            # As git does with what it fetches: few objects become files of their own, many stay in one.
+            argv = ["unpack-objects", "-q"] if count < UNPACK_LIMIT else ["index-pack", "--stdin"]
+            self._run(["-c", "core.fsync=all", *argv], stdin=pack)
             durable.checkpoint("after objects")
 
     # -- refs and the user's files ----------------------------------------------------------------------------
@@ -465,6 +567,45 @@ class Repository:
         return folder
 
     @cached_property
+    def _format(self) -> str:
+        """The repository's object format: sha1 or sha256."""
+        return self._text(["rev-parse", "--show-object-format"]).strip()
+
+    @contextmanager
+    def _reader(self, env: Mapping[str, str]) -> Iterator[Read]:
+        """Reads objects through one `git cat-file` for as long as the block lasts; it starts with the first question.
+
+        KeyError for an object that is not there.
+        """
+        running: list[Any] = []
+
+        def start() -> Any:
+            how: dict[str, Any] = {"istream": _PIPE, "as_process": True, "start_new_session": True}
+            config = [part for setting in _CONFIG for part in ("-c", setting)]
+            argv = ["git", *config, "cat-file", "--batch"]
+            return self._repo.git.execute(argv, env={**self._env, **env}, **how)
+
+        def read(ids: Sequence[str]) -> list[tuple[str, bytes]]:
+            if not running:
+                running.append(start())
+            found = []
+            for at in range(0, len(ids), _ASKED_AT_ONCE):
+                asked = ids[at : at + _ASKED_AT_ONCE]
+                running[0].stdin.write("".join(f"{object_id}\n" for object_id in asked).encode())
+                running[0].stdin.flush()
+                found += [_answer(running[0].stdout, object_id) for object_id in asked]
+            return found
+
+        try:
+            yield read
+        finally:
+            for process in running:
+                process.stdin.close()
+                process.stdout.close()
+                process.stderr.close()
+                process.proc.wait()
+
+    @cached_property
     def _identity(self) -> dict[str, str]:
         """Fanin's own name where the user has configured none."""
         known = all(
@@ -478,28 +619,18 @@ class Repository:
         return self._text(["commit-tree", tree, *flags, "-F", "-"], env=env, stdin=message.encode()).strip()
 
     def _sizes(self, blobs: Sequence[str], env: Mapping[str, str]) -> dict[str, int]:
+        """The size of each of the objects that is a blob."""
         if not blobs:
             return {}
-        lines = self._text(
-            ["cat-file", "--batch-check=%(objectname) %(objectsize)"], env=env, stdin="\n".join(blobs).encode() + b"\n"
-        )
-        return {oid: int(size) for oid, size in (line.split() for line in lines.splitlines()) if size.isdigit()}
+        argv = ["cat-file", "--batch-check=%(objectname) %(objecttype) %(objectsize)"]
+        lines = self._text(argv, env=env, stdin="\n".join(blobs).encode() + b"\n").splitlines()
+        told = [line.split() for line in lines]
+        return {fields[0]: int(fields[2]) for fields in told if len(fields) == 3 and fields[1] == "blob"}
 
     def _target(self, change: Change, env: Mapping[str, str]) -> str | None:
         if change.new is None or change.new[0] != SYMLINK:
             return None
         return os.fsdecode(self._run(["cat-file", "blob", change.new[1]], env=env))
-
-    def _hunks(self, tree: str, paths: Sequence[str], env: Mapping[str, str], limit: int = 4_000) -> str:
-        """The regions between conflict markers of the merged files, bounded."""
-        found = []
-        for path in paths:
-            entry = self._run(["ls-tree", "-z", tree, "--", f":(literal){path}"], env=env)
-            if entry.startswith(b"100"):
-                blob = self._run(["cat-file", "blob", entry.split(b"\t")[0].split()[2].decode()], env=env)
-                marked = re.findall(rb"^<{7} .*?^>{7} [^\n]*$", blob, re.DOTALL | re.MULTILINE)
-                found += [f"{path}:\n{hunk.decode('utf-8', 'replace')}" for hunk in marked]
-        return "\n".join(found)[:limit]
 
     def _text(self, argv: Sequence[str], **how: Any) -> str:
         return self._run(argv, **how).decode("utf-8", "replace")
@@ -549,6 +680,36 @@ class Repository:
 
 def _bytes(value: Any) -> bytes:
     return value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogateescape")
+
+
+def _answer(stream: Any, object_id: str) -> tuple[str, bytes]:
+    """The type and content of an object, as `cat-file --batch` tells them. KeyError if there is none."""
+    head = stream.readline().split()
+    if len(head) != 3:
+        raise KeyError(object_id)
+    return head[1].decode(), stream.read(int(head[2]) + 1)[:-1]
+
+
+def _diffs(out: bytes) -> list[list[Change]]:
+    """What `diff-tree -z --raw --stdin` answers: a line for each pair of trees, before its changes."""
+    fields, found = out.split(b"\0"), list[list[Change]]()
+    for at in range(0, len(fields), 2):  # meta and path in turn, new pairs before a meta
+        *pairs, meta = fields[at].split(b"\n")
+        found += [[] for _ in pairs]
+        if meta:
+            found[-1].append(_change(meta.decode(), os.fsdecode(fields[at + 1])))
+    return found
+
+
+def _hunks(objects: Objects, tree: str, paths: Sequence[str], limit: int = 4_000) -> str:
+    """The regions between conflict markers of the merged files, bounded."""
+    found = []
+    for path in paths:
+        entry = objects.find(tree, path)
+        if entry is not None and entry[0].startswith("100"):
+            marked = re.findall(rb"^<{7} .*?^>{7} [^\n]*$", objects.content(entry[1]), re.DOTALL | re.MULTILINE)
+            found += [f"{path}:\n{hunk.decode('utf-8', 'replace')}" for hunk in marked]
+    return "\n".join(found)[:limit]
 
 
 def _change(meta: str, path: str) -> Change:

@@ -6,15 +6,22 @@ Edges run from a dependency to its dependent. Answers about states take a `state
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from bisect import bisect_left, insort
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from heapq import heappop, heappush
+from typing import TYPE_CHECKING, Any
 
-import networkx as nx
-
+from runner import collector
 from runner.errors import InvalidInput, Problem
 from runner.models import Standing, Task
 from runner.validation import nearest
 
+if TYPE_CHECKING:
+    import networkx as nx
+
 Weight = Callable[[Task], float]
+Rank = Callable[[str], tuple[float, ...]]
 MAX_GUESSES = 50  # comparing spellings is slow; a plan with so many unknown ids has one reason for all
 
 
@@ -23,42 +30,88 @@ def _one(_: Task) -> float:
 
 
 class TaskGraph:
-    """A checked graph: every id known, no cycle, at least one task."""
+    """A checked graph: every id known, no cycle, at least one task.
+
+    What every command asks (order, ready, heights) is answered from two mappings. networkx, which takes longer to
+    import than a small plan takes to check, is asked for the rest: which tasks form a cycle, waves, ways.
+    """
 
     def __init__(self, tasks: Sequence[Task], path: str) -> None:
         """InvalidInput names every doubled, unknown or self-referring id and every cycle, with its line."""
+        with collector.paused():
+            self._build(tasks, path)
+
+    def _build(self, tasks: Sequence[Task], path: str) -> None:
         self.tasks = {task.id: task for task in tasks}
-        problems = [*_id_problems(tasks, path), *_dependency_problems(tasks, path)]
-        self._graph: nx.DiGraph[str] = nx.DiGraph()
-        self._graph.add_nodes_from(self.tasks)
-        self._graph.add_edges_from(
-            (dep, task.id) for task in tasks for dep in task.depends_on if dep in self.tasks and dep != task.id
-        )
-        problems += _cycle_problems(self._graph, self.tasks, path)
+        self._relatives: dict[str, set[str]] = {}
+        self._place = {task_id: place for place, task_id in enumerate(self.tasks)}
+        self._needs: dict[str, list[str]] = {task_id: [] for task_id in self.tasks}
+        self._feeds: dict[str, list[str]] = {task_id: [] for task_id in self.tasks}
+        problems = _id_problems(tasks, path) if len(self.tasks) < len(tasks) or not tasks else []
+        if not self._connect(tasks):
+            problems += _dependency_problems(tasks, path)
+        self._order = self._sorted()
+        if len(self._order) < len(self.tasks):
+            problems += _cycle_problems(self._graph, self.tasks, self._place, path)
         if problems:
             raise InvalidInput(problems)
-        self._place = {task_id: place for place, task_id in enumerate(self.tasks)}
-        self._order = tuple(nx.lexicographical_topological_sort(self._graph, key=self._place.__getitem__))
+
+    def _connect(self, tasks: Sequence[Task]) -> bool:
+        """Note who needs whom; whether every dependency is another task of the plan."""
+        needs, feeds, sound = self._needs, self._feeds, True
+        for task in tasks:
+            task_id, mine = task.id, needs[task.id]
+            for dep in dict.fromkeys(task.depends_on):
+                if dep in feeds and dep != task_id:
+                    mine.append(dep)
+                    feeds[dep].append(task_id)
+                else:
+                    sound = False
+        return sound
+
+    def _sorted(self) -> tuple[str, ...]:
+        """Dependencies first, plan order where there is a choice; without the tasks that wait for a cycle."""
+        ids, place, feeds = list(self.tasks), self._place, self._feeds
+        left = {task_id: len(needs) for task_id, needs in self._needs.items()}
+        free = [place[task_id] for task_id, count in left.items() if not count]  # in order, which a heap may be
+        order = []
+        while free:
+            task_id = ids[heappop(free)]
+            order.append(task_id)
+            for after in feeds[task_id]:
+                left[after] -= 1
+                if not left[after]:
+                    heappush(free, place[after])
+        return tuple(order)
+
+    @cached_property
+    def _graph(self) -> nx.DiGraph[str]:
+        import networkx as nx
+
+        graph: nx.DiGraph[str] = nx.DiGraph()
+        graph.add_nodes_from(self.tasks)
+        graph.add_edges_from((dep, task_id) for task_id, needs in self._needs.items() for dep in needs)
+        return graph
 
     def dependencies(self, task_id: str) -> tuple[str, ...]:
         """Ids that `task_id` needs directly, in plan order."""
-        return self._in_plan_order(self._graph.predecessors(task_id))
+        return self._in_plan_order(self._needs[task_id])
 
     def dependents(self, task_id: str) -> tuple[str, ...]:
         """Ids that need `task_id` directly, in plan order."""
-        return self._in_plan_order(self._graph.successors(task_id))
+        return self._in_plan_order(self._feeds[task_id])
 
     @property
     def edges(self) -> int:
-        return self._graph.number_of_edges()
+        return sum(map(len, self._needs.values()))
 
     @property
     def roots(self) -> tuple[str, ...]:
-        return tuple(task_id for task_id in self.tasks if self._graph.in_degree(task_id) == 0)
+        return tuple(task_id for task_id, needs in self._needs.items() if not needs)
 
     @property
     def leaves(self) -> tuple[str, ...]:
-        return tuple(task_id for task_id in self.tasks if self._graph.out_degree(task_id) == 0)
+        return tuple(task_id for task_id, feeds in self._feeds.items() if not feeds)
 
     def order(self) -> tuple[str, ...]:
         """All ids, dependencies first; plan order wherever the graph leaves a choice."""
@@ -66,22 +119,31 @@ class TaskGraph:
 
     def related(self, one: str, other: str) -> bool:
         """Whether one of the two must wait for the other."""
-        return bool(nx.has_path(self._graph, one, other) or nx.has_path(self._graph, other, one))
+        if one not in self._relatives:
+            self._relatives.clear()  # the next questions are about the same task, or about another one for good
+            self._relatives[one] = {one} | _reached(one, self._needs) | _reached(one, self._feeds)
+        return other in self._relatives[one]
 
     def waves(self, among: Iterable[str] | None = None) -> list[tuple[str, ...]]:
         """What the graph would allow side by side with no cap: the generations, each in plan order.
 
         `among`: the tasks that are still to do; what they wait for besides counts as done.
         """
+        import networkx as nx
+
         graph = self._graph if among is None else self._graph.subgraph(among)
         return [self._in_plan_order(wave) for wave in nx.topological_generations(graph)]
 
     def heights(self, weight: Weight = _one) -> dict[str, float]:
         """For each task the heaviest way from its start to the end of the plan, itself included."""
         heights: dict[str, float] = {}
+        tasks, feeds = self.tasks, self._feeds
         for task_id in reversed(self._order):
-            below = max((heights[after] for after in self._graph.successors(task_id)), default=0.0)
-            heights[task_id] = weight(self.tasks[task_id]) + below
+            below = 0.0
+            for after in feeds[task_id]:
+                if heights[after] > below:
+                    below = heights[after]
+            heights[task_id] = weight(tasks[task_id]) + below
         return heights
 
     def critical_path(self, weight: Weight = _one) -> tuple[str, ...]:
@@ -91,16 +153,18 @@ class TaskGraph:
         choices: Iterable[str] = self.roots
         while choices := list(choices):
             path.append(max(choices, key=lambda task_id: (heights[task_id], -self._place[task_id])))
-            choices = self._graph.successors(path[-1])
+            choices = self._feeds[path[-1]]
         return tuple(path)
 
     def ready(self, states: Mapping[str, Standing]) -> tuple[str, ...]:
         """Open tasks all of whose dependencies are completed, in plan order. AND, never any."""
+        done = {task_id for task_id, state in states.items() if state is Standing.COMPLETED}
         return tuple(
-            task_id
-            for task_id in self.tasks
-            if states[task_id] is Standing.OPEN
-            and all(states[dep] is Standing.COMPLETED for dep in self._graph.predecessors(task_id))
+            [
+                task_id
+                for task_id, needs in self._needs.items()
+                if states[task_id] is Standing.OPEN and done.issuperset(needs)
+            ]
         )
 
     def blocked(self, states: Mapping[str, Standing]) -> dict[str, tuple[str, ...]]:
@@ -108,14 +172,91 @@ class TaskGraph:
         reasons: dict[str, set[str]] = {}
         for task_id in self._order:
             mine: set[str] = set()
-            for dep in self._graph.predecessors(task_id):
+            for dep in self._needs[task_id]:
                 mine |= {dep} if states[dep] is Standing.STUCK else reasons.get(dep, set())
             if mine and states[task_id] is Standing.OPEN:
                 reasons[task_id] = mine
         return {task_id: self._in_plan_order(reasons[task_id]) for task_id in self.tasks if task_id in reasons}
 
+    def frontier(self, states: Mapping[str, Standing], rank: Rank | None = None) -> Frontier:
+        """`ready`, to be kept up to date as states change one by one; the best `rank` (the smallest) comes first."""
+        return Frontier(self._needs, self._feeds, self._place, states, rank or (lambda _: ()))
+
     def _in_plan_order(self, ids: Iterable[str]) -> tuple[str, ...]:
         return tuple(sorted(ids, key=self._place.__getitem__))
+
+
+def _reached(start: str, steps: Mapping[str, Sequence[str]]) -> set[str]:
+    """Everything on the ways from `start`."""
+    found: set[str] = set()
+    ahead = list(steps[start])
+    while ahead:
+        task_id = ahead.pop()
+        if task_id not in found:
+            found.add(task_id)
+            ahead += steps[task_id]
+    return found
+
+
+class Frontier:
+    """The ready tasks of a graph, kept in order: a change of one task costs its dependents, not the whole plan."""
+
+    def __init__(
+        self,
+        needs: Mapping[str, Sequence[str]],
+        feeds: Mapping[str, Sequence[str]],
+        place: Mapping[str, int],
+        states: Mapping[str, Standing],
+        rank: Rank,
+    ) -> None:
+        self._feeds, self._place, self._rank = feeds, place, rank
+        self._states = dict(states)
+        self._running: set[str] = set()
+        self._waits = {
+            task_id: sum([states[dep] is not Standing.COMPLETED for dep in deps]) for task_id, deps in needs.items()
+        }
+        self._ready = sorted([self._key(task_id) for task_id in needs if self._may_run(task_id)])
+
+    def __len__(self) -> int:
+        return len(self._ready)
+
+    def __iter__(self) -> Iterator[str]:
+        """The ready tasks that are not running, the best first."""
+        return (key[-1] for key in self._ready)
+
+    def begin(self, task_id: str) -> None:
+        """The task runs: it is not offered again until it is settled."""
+        self._running.add(task_id)
+        self._sort_in(task_id)
+
+    def settle(self, task_id: str, standing: Standing) -> list[str]:
+        """The task stands so now and does not run; the ids that became ready by it, in plan order."""
+        was_done, self._states[task_id] = self._states[task_id] is Standing.COMPLETED, standing
+        self._running.discard(task_id)
+        step = was_done - (standing is Standing.COMPLETED)
+        touched = [task_id, *(self._feeds[task_id] if step else ())]
+        for after in touched[1:]:
+            self._waits[after] += step
+        return sorted([one for one in touched if self._sort_in(one)], key=self._place.__getitem__)
+
+    def _may_run(self, task_id: str) -> bool:
+        return not self._waits[task_id] and self._states[task_id] is Standing.OPEN and task_id not in self._running
+
+    def _key(self, task_id: str) -> tuple[Any, ...]:
+        return self._rank(task_id), self._place[task_id], task_id
+
+    def _sort_in(self, task_id: str) -> bool:
+        """Put the task where it belongs; whether it is new among the ready ones."""
+        key = self._key(task_id)
+        at = bisect_left(self._ready, key)
+        there = at < len(self._ready) and self._ready[at] == key
+        if self._may_run(task_id):
+            if not there:
+                insort(self._ready, key)
+            return not there
+        if there:
+            del self._ready[at]
+        return False
 
 
 def _id_problems(tasks: Sequence[Task], path: str) -> list[Problem]:
@@ -157,11 +298,15 @@ def _dependency_problems(tasks: Sequence[Task], path: str) -> list[Problem]:
     return problems
 
 
-def _cycle_problems(graph: nx.DiGraph[str], tasks: Mapping[str, Task], path: str) -> list[Problem]:
+def _cycle_problems(
+    graph: nx.DiGraph[str], tasks: Mapping[str, Task], place: Mapping[str, int], path: str
+) -> list[Problem]:
+    import networkx as nx
+
     problems = []
     for component in nx.strongly_connected_components(graph):
         if len(component) > 1:
-            first = min(component, key=list(tasks).index)
+            first = min(component, key=place.__getitem__)
             edges = nx.find_cycle(graph.subgraph(component), first)
             # Edges run dependency → dependent; people read "T2 needs T4 needs T2", so the ring is turned round.
             ring = [edges[0][0], *[edge[0] for edge in reversed(edges)]]

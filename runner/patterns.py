@@ -7,10 +7,13 @@ the side of "they could".
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
 from pathspec import GitIgnoreSpec
+
+# Names, stars and slashes between them: nothing in it that git could refuse.
+_PLAINLY_VALID = re.compile(r"/?[\w.*-]+(?:/[\w.*-]+)*/?", re.ASCII)
 
 
 @lru_cache(maxsize=4096)
@@ -22,6 +25,8 @@ def invalid(glob: str) -> str | None:
     """Why `glob` is no gitignore pattern, or None when it is one."""
     if not glob.strip() or glob.startswith("#"):
         return "it matches nothing"
+    if _PLAINLY_VALID.fullmatch(glob):  # most are; compiling each would cost more than reading the plan
+        return None
     try:
         _spec((glob,))
     except ValueError as error:
@@ -47,6 +52,46 @@ def could_overlap(ours: Iterable[str], theirs: Iterable[str]) -> bool:
     mine = [_segments(glob) for glob in ours if not glob.startswith("!")]
     others = [_segments(glob) for glob in theirs if not glob.startswith("!")]
     return any(_meet(a, b) for a in mine for b in others)
+
+
+class Index:
+    """Lists of globs, to find those that a further list could overlap with without comparing it with each of them.
+
+    A list is found by the plain names at the start of its globs, the only part that rules most others out.
+    """
+
+    def __init__(self) -> None:
+        self._at: dict[tuple[str, ...], list[int]] = {}  # plain start of a glob → lists with a glob that begins so
+        self._above: dict[tuple[str, ...], list[int]] = {}  # every shorter start of it → the same lists
+        self._lists: list[tuple[str, ...]] = []
+
+    def add(self, globs: Iterable[str]) -> int:
+        """The number of the list, counted from 0."""
+        number = len(self._lists)
+        self._lists.append(tuple(globs))
+        for start in dict.fromkeys(_starts(self._lists[-1])):
+            self._at.setdefault(start, []).append(number)
+            for length in range(len(start)):
+                self._above.setdefault(start[:length], []).append(number)
+        return number
+
+    def overlapping(self, globs: Iterable[str]) -> list[int]:
+        """The numbers of the lists that could overlap with this one, in order."""
+        mine, found = tuple(globs), set[int]()
+        for start in dict.fromkeys(_starts(mine)):
+            found.update(self._above.get(start, ()))
+            for length in range(len(start) + 1):
+                found.update(self._at.get(start[:length], ()))
+        return sorted(number for number in found if could_overlap(mine, self._lists[number]))
+
+
+def _starts(globs: Iterable[str]) -> Iterator[tuple[str, ...]]:
+    """The plain names before the first wildcard of each glob; two globs meet only if one's start begins the other's."""
+    for glob in globs:
+        if not glob.startswith("!"):
+            segments = _segments(glob)
+            plain = [place for place, segment in enumerate(segments) if set(segment) & set("*?[\\")]
+            yield segments[: plain[0] if plain else len(segments)]
 
 
 @lru_cache(maxsize=65536)

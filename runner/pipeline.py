@@ -160,7 +160,7 @@ def merge_batch(
     from runner.fan_in import Desk, FanIn
     from runner.snapshot import read_snapshot
 
-    readings = [artifacts.read(results, manifest, entry) for entry in manifest.entries]
+    readings = artifacts.read_batch(results, manifest)
     snapshot = read_snapshot(repo, head, manifest.plan, manifest.progress)
     with repo.quarantine() as quarantine:
         desk = Desk(repo, quarantine, manifest, snapshot, secrets)
@@ -211,7 +211,7 @@ def verify_batch(repo: Repository, manifest: Manifest, results: Path, head: str,
     from runner.fan_in import Desk
     from runner.snapshot import read_snapshot
 
-    readings = [artifacts.read(results, manifest, entry) for entry in manifest.entries]
+    readings = artifacts.read_batch(results, manifest)
     snapshot = read_snapshot(repo, head, manifest.plan, manifest.progress)
     with repo.quarantine() as quarantine:
         desk = Desk(repo, quarantine, manifest, snapshot)
@@ -241,7 +241,7 @@ def hold_batch(
     from runner.fan_in import Desk, FanIn
     from runner.snapshot import read_snapshot
 
-    readings = [artifacts.read(results, manifest, entry) for entry in manifest.entries]
+    readings = artifacts.read_batch(results, manifest)
     with repo.quarantine() as quarantine:
         snapshot = read_snapshot(repo, head, manifest.plan, manifest.progress)
         desk = Desk(repo, quarantine, manifest, snapshot, secrets)

@@ -225,6 +225,8 @@ def leaves_tree(path: str, target: str) -> bool:
 
 
 def _folded(path: str) -> str:
+    if path.isascii():
+        return path.lower()
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", path).casefold())
 
 
@@ -236,11 +238,15 @@ class Spellings:
 
     def __init__(self, paths: Iterable[str]) -> None:
         self._known: dict[str, str] = {}
+        self._names: set[str] = set()
         self.add(paths)
 
     def add(self, paths: Iterable[str]) -> None:
         for path in paths:
             for name in _prefixes(path):
+                if name in self._names:  # and so are the folders above it
+                    break
+                self._names.add(name)
                 self._known.setdefault(_folded(name), name)
 
     def clashes(self, changes: Sequence[Change]) -> Iterable[Refusal]:

@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import lru_cache
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
@@ -69,7 +70,7 @@ class Progress:
             return (record or Record()).model_copy(update={"status": Status.COMPLETED, "error": None})
         if record is None:
             known = task.source_status if task.source_status is Status.FAILED else Status.PENDING
-            return Record(status=known, skipped=task.skipped)
+            return _unrecorded(known, task.skipped)
         return record
 
     def limit(self, task: Task, max_attempts: int) -> int:
@@ -174,6 +175,12 @@ class Progress:
         if attempt != record.attempts + 1 or record.status is Status.COMPLETED:
             raise ValueError(f"{task.id}: attempt {attempt} does not follow {record.attempts} ({record.status})")
         return record.model_copy(update={"attempts": attempt})
+
+
+@lru_cache
+def _unrecorded(status: Status, skipped: bool) -> Record:
+    """The record of a task of which nothing is written: one for all of them, since records never change."""
+    return Record(status=status, skipped=skipped)
 
 
 def is_stale(progress: Progress, task: Task | None, digest: str, attempt: int) -> str | None:

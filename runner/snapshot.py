@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from runner import progress, sources
+from runner import collector, progress, sources
 from runner.agents import prompt
 from runner.errors import InvalidInput, Problem, UsageProblem
 from runner.gitrepo import Repository
@@ -35,13 +36,14 @@ class Snapshot:
     def named(self, ids: Sequence[str]) -> list[Task]:
         """The tasks of these ids. UsageProblem, with the nearest spelling, for one that is not in the plan."""
         for task_id in ids:
-            if self.plan.task(task_id) is None:
+            if task_id not in self.graph.tasks:
                 guess = nearest(task_id, [task.id for task in self.plan.tasks])
                 raise UsageProblem(
                     f"there is no task {task_id} in {self.plan.path}",
                     f"did you mean {guess}?" if guess else "see  fanin status",
                 )
-        return [task for task in self.plan.tasks if task.id in ids]
+        wanted = set(ids)
+        return [task for task in self.plan.tasks if task.id in wanted] if wanted else []
 
 
 class CommitTree:
@@ -105,18 +107,64 @@ def read_snapshot(repo: Repository, commit: str, choice: PlanSettings, progress_
     if not _exists(tree, choice.path):
         remedy = f"commit it:  git add {choice.path} && git commit" if (repo.root / choice.path).exists() else _NO_PLAN
         raise InvalidInput([Problem(choice.path, None, "there is no such plan in the commit", remedy)])
-    plan = sources.load(choice, tree)
-    graph = TaskGraph(plan.tasks, plan.path)
+    plan, graph = _understood(choice, tree)
     text = repo.file(commit, progress_path)
     return Snapshot(commit, plan, graph, progress.parse(progress_path, _decode(progress_path, text), plan.path))
 
 
+@dataclass
+class _Understood:
+    """A plan, and every file and folder that its format looked at to make it."""
+
+    choice: PlanSettings
+    tree: Tree
+    texts: dict[str, str | None] = field(default_factory=dict)
+    folders: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    made: tuple[Plan, TaskGraph] | None = None
+
+    def read(self, path: str) -> str | None:
+        self.texts[path] = self.tree.read(path)
+        return self.texts[path]
+
+    def list(self, folder: str) -> Sequence[str]:
+        self.folders[folder] = tuple(self.tree.list(folder))
+        return self.folders[folder]
+
+    def holds(self, choice: PlanSettings, tree: Tree) -> bool:
+        """Whether it would be made of the same again: the format that was found may be named now."""
+        found = self.choice.model_copy(update={"source": self.made[0].source}) if self.made else self.choice
+        with suppress(InvalidInput):
+            return (
+                choice in (self.choice, found)
+                and all(tuple(tree.list(folder)) == names for folder, names in self.folders.items())
+                and all(tree.read(path) == text for path, text in self.texts.items())
+            )
+        return False
+
+
+_LAST: list[_Understood] = []  # the plans that were understood last
+
+
+def _understood(choice: PlanSettings, tree: Tree) -> tuple[Plan, TaskGraph]:
+    """The plan and its graph. Both never change, and a run looks at the same text before and after every batch."""
+    for known in _LAST:
+        if known.made and known.holds(choice, tree):
+            return known.made
+    new = _Understood(choice, tree)
+    with collector.paused():
+        plan = sources.load(choice, new)
+        new.made = (plan, TaskGraph(plan.tasks, plan.path))
+    new.tree = sources.MemoryTree({})  # the repository need not live as long as what was read from it
+    _LAST[:] = [*_LAST[-1:], new]
+    return new.made
+
+
 def read_working_tree(root: Path, choice: PlanSettings, progress_path: str) -> Snapshot:
     """The plan and progress as they stand in the work tree, committed or not. InvalidInput with every problem."""
-    plan = sources.load(choice, work_tree(root, choice))
+    plan, graph = _understood(choice, work_tree(root, choice))
     file = root / progress_path
     text = _decode(progress_path, file.read_bytes()) if file.is_file() else None
-    return Snapshot("", plan, TaskGraph(plan.tasks, plan.path), progress.parse(progress_path, text, plan.path))
+    return Snapshot("", plan, graph, progress.parse(progress_path, text, plan.path))
 
 
 def work_tree(root: Path, choice: PlanSettings) -> WorkTree:
@@ -175,9 +223,9 @@ def state_files(
         plan.path, CommitTree(repo, snapshot.commit), marks(snapshot, after), plan.options
     )
     known = progress.render(after, [task.id for task in plan.tasks])
-    files = {progress_path: repo.write_blob(known.encode("utf-8", "backslashreplace"), env)}
-    files |= {path: repo.write_blob(text.encode(), env) for path, text in marked.items()}
-    return dict(files)
+    texts = {progress_path: known.encode("utf-8", "backslashreplace")}
+    texts |= {path: text.encode() for path, text in marked.items()}
+    return {path: repo.write_blob(text, env) for path, text in texts.items()}
 
 
 def marks(snapshot: Snapshot, after: Progress) -> dict[str, Mark]:

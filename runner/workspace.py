@@ -105,14 +105,13 @@ def create(origin: Origin, base: str, folder: Path, branch: str) -> Workspace:
     """A checkout of commit `base` at `folder`/checkout, on a branch of that name. GitFailed if git cannot."""
     workspace = Workspace(folder, base)
     folder.mkdir(parents=True)
-    for git_dir, flags in (
-        (workspace.checkout / ".git", ["init", "-q", str(workspace.checkout)]),
-        (workspace.capture, ["init", "-q", "--bare", str(workspace.capture)]),
-    ):
-        git([*flags, "--template=", f"--object-format={origin.object_format}"], cwd=folder)
-        _borrow(origin, git_dir)
-    git(["config", "user.name", "fanin agent"], cwd=workspace.checkout)
-    git(["config", "user.email", AUTHOR["GIT_AUTHOR_EMAIL"]], cwd=workspace.checkout)
+    flags = ["--template=", f"--object-format={origin.object_format}"]
+    git(["init", "-q", *flags, str(workspace.checkout)], cwd=folder)
+    own = workspace.checkout / ".git"
+    _borrow(origin, own)
+    shutil.copytree(own, workspace.capture)  # as good as a second init: told where the work tree is, git asks no config
+    with (own / "config").open("a", encoding="utf-8") as config:
+        config.write(f"[user]\n\tname = fanin agent\n\temail = {AUTHOR['GIT_AUTHOR_EMAIL']}\n")
     git(["checkout", "-q", "--no-track", "-B", branch, base], cwd=workspace.checkout)
     # copy2 keeps the index's own time: git tells racily clean files by it.
     shutil.copy2(workspace.checkout / ".git" / "index", workspace.index)

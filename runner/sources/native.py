@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, ValidationError
 
-from runner import yamldoc
+from runner import collector, yamldoc
 from runner.errors import InvalidInput, Problem
 from runner.models import AgentSettings, Duration, Plan, Task, TaskFields, Written
 from runner.sources.base import Mark, Options, Tree
@@ -53,7 +53,10 @@ class Native:
 
     def load(self, path: str, tree: Tree, options: Options) -> Plan:
         """The plan; InvalidInput with every located problem of its form (the graph is checked by `graph`)."""
-        document = yamldoc.load(path, tree.read(path) or "")
+        with collector.paused():
+            return self._load(path, yamldoc.load(path, tree.read(path) or ""))
+
+    def _load(self, path: str, document: yamldoc.YamlDocument) -> Plan:
         problems = _form_problems(path, document)
         if not isinstance(document.data, dict) or not isinstance(document.data.get("tasks"), list):
             raise InvalidInput(problems)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from runner import workspace
 from tests.integration.project import Project, Quiet
 
 
@@ -175,3 +178,26 @@ def test_nothing_is_left_behind(project: Project, tmp_path: Path, monkeypatch: p
     assert list((tmp_path / "tmp").iterdir()) == []
     assert not list((project.root / ".git" / "fanin").glob("quarantine-*"))
     assert project.git("fsck", "--strict") == ""
+
+
+def test_a_workspace_costs_two_git_processes_and_the_users_identity_is_not_in_it(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+    real = workspace.git
+
+    def counted(argv: Sequence[str], **how: Any) -> bytes:
+        calls.append(argv[0])
+        return real(argv, **how)
+
+    origin, head = workspace.origin_of(project.root), project.git("rev-parse", "HEAD")
+    monkeypatch.setattr(workspace, "git", counted)
+    space = workspace.create(origin, head, tmp_path / "space", "fanin/task-000")
+    assert calls == ["init", "checkout"]
+    (space.checkout / "new").write_text("x\n")
+    (space.checkout / ".git" / "config").write_text("[core]\n\tfsmonitor = touch /tmp/never\n")
+    tree = workspace.capture(space)
+    listed = ["git", "--git-dir", str(space.capture), "ls-tree", "--name-only", tree]
+    told = subprocess.run(listed, capture_output=True, text=True, check=True).stdout.split()
+    assert "new" in told
+    assert not Path("/tmp/never").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
@@ -222,3 +223,50 @@ def test_check_names_the_pairs_that_files_keep_apart_and_the_graph_would_not() -
     related = lambda one, other: (one, other) in waits  # noqa: E731
     assert batch.clashing(plan(*tasks), related) == [("A", "C"), ("B", "C")]
     assert batch.clashing(plan(*tasks), related, most=1) == [("A", "C")]
+
+
+def test_taking_looks_no_further_than_the_slots_need() -> None:
+    looked = []
+
+    def best_first() -> Iterator[Task]:
+        for place in range(100):
+            looked.append(place)
+            yield task(f"T{place}")
+
+    assert [one.id for one in batch.take(best_first(), 3)] == ["T0", "T1", "T2"]
+    assert looked == [0, 1, 2]
+    assert batch.take(best_first(), 0) == []
+    assert looked == [0, 1, 2]
+
+
+def test_taking_passes_over_what_overlaps_with_a_running_task() -> None:
+    tasks = [task("A", files=("src/**",)), task("B", files=("src/b.py",)), task("C", files=("lib/**",))]
+    assert [one.id for one in batch.take(tasks, 2)] == ["A", "C"]
+    assert [one.id for one in batch.take(tasks, 2, running=[task("R", files=("lib/c.py",))])] == ["A"]
+
+
+def test_clashes_of_a_large_plan_are_found_without_comparing_every_pair(monkeypatch: pytest.MonkeyPatch) -> None:
+    tasks = [task(f"T{place}", files=(f"src/mod{place}/**",)) for place in range(400)]
+    tasks.append(task("LAST", files=("src/mod7/x.py", "src/mod3/y.py")))
+    compared: list[object] = []
+    real = patterns.could_overlap
+
+    def counted(ours: Iterable[str], theirs: Iterable[str]) -> bool:
+        compared.append(theirs)
+        return real(ours, theirs)
+
+    monkeypatch.setattr(patterns, "could_overlap", counted)
+    assert batch.clashing(plan(*tasks), lambda *_: False) == [("T3", "LAST"), ("T7", "LAST")]
+    assert len(compared) < 3 * len(tasks)
+
+
+def test_the_search_for_clashes_ends_early_where_all_tasks_share_files_and_wait_for_each_other() -> None:
+    tasks = [task(f"T{place}", files=("src/**",)) for place in range(400)]
+    asked: list[str] = []
+
+    def related(one: str, _: str) -> bool:
+        asked.append(one)
+        return True
+
+    assert batch.clashing(plan(*tasks), related) == []
+    assert len(asked) <= 100_000

@@ -31,9 +31,10 @@ CORE: dict[str, set[str]] = {
     "policy": {"models", "patterns"},
     "merge": {"models", "policy"},
     "progress": {"models", "errors"},
+    "collector": set(),
     "config": {"models", "errors", "patterns", "policy", "validation", "yamldoc"},
-    "sources": {"models", "errors", "jsondoc", "patterns", "validation", "yamldoc"},
-    "graph": {"models", "errors", "validation"},
+    "sources": {"models", "errors", "collector", "jsondoc", "patterns", "validation", "yamldoc"},
+    "graph": {"models", "errors", "collector", "validation"},
     "batch": {"models", "errors", "config", "patterns", "policy", "progress"},
     "budget": {"models"},
     "pace": set(),
@@ -43,19 +44,31 @@ CORE: dict[str, set[str]] = {
 }
 EDGES: dict[str, set[str]] = {
     "durable": set(),
+    "packwriter": set(),
+    "objects": {"packwriter", "errors", "policy", "workspace"},
     "process": {"errors", "masking"},
     "workspace": {"errors", "durable", "leaks"},
     "agents": {"models", "errors", "process"},
     "artifacts": {"models", "errors", "durable"},
     "journal": {"models", "errors", "artifacts", "durable"},
     # policy.Change and workspace.Origin are the words it answers in
-    "gitrepo": {"errors", "durable", "leaks", "policy", "workspace"},
+    "gitrepo": {"errors", "durable", "leaks", "objects", "packwriter", "policy", "workspace"},
     "gitremote": {"errors", "durable", "gitrepo"},
     "github_api": {"models", "errors"},
     "actions_io": {"models", "errors"},
 }
 ATTEMPT = {"models", "errors", "leaks", "policy", "agents", "artifacts", "masking", "process", "workspace"}
-SNAPSHOT = {"models", "errors", "agents", "graph", "progress", "sources", "validation", "gitrepo"}
+SNAPSHOT = {
+    "models",
+    "errors",
+    "agents",
+    "collector",
+    "graph",
+    "progress",
+    "sources",
+    "validation",
+    "gitrepo",
+}
 FAN_IN = {
     "models",
     "errors",

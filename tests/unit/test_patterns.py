@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
+from pathspec import GitIgnoreSpec
 
 from runner import patterns
 from tests.unit.make import quick
@@ -137,3 +140,55 @@ _ANY_GLOB = st.text("ab*?/[!]\\.# ", min_size=1, max_size=8).filter(lambda glob:
 @example(["//"], ["a"])
 def test_every_real_glob_gets_an_answer_and_the_same_from_both_sides(ours: list[str], theirs: list[str]) -> None:
     assert patterns.could_overlap(ours, theirs) == patterns.could_overlap(theirs, ours)
+
+
+@given(st.from_regex(patterns._PLAINLY_VALID, fullmatch=True))
+@quick
+def test_what_is_let_through_without_a_closer_look_is_a_real_glob(glob: str) -> None:
+    assert GitIgnoreSpec.from_lines([glob])
+    assert not glob.startswith("#")
+    assert glob.strip()
+
+
+@pytest.mark.parametrize("glob", ["src/login.py", "src/**", "tests/test_*.py", "/a", "docs/"])
+def test_an_ordinary_glob_is_not_compiled_to_see_whether_it_is_valid(
+    glob: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patterns, "_spec", lambda _: pytest.fail("compiled"))
+    assert patterns.invalid(glob) is None
+
+
+segment = st.sampled_from(["a", "b", "a.py", "*", "**", "*.py", "[ab]"])
+globs = st.lists(
+    st.builds(
+        lambda anchor, parts: anchor + "/".join(parts),
+        st.sampled_from(["", "/", "!"]),
+        st.lists(segment, min_size=1, max_size=3),
+    ),
+    max_size=3,
+)
+
+
+@given(st.lists(globs, max_size=6), globs)
+@quick
+def test_an_index_finds_the_lists_that_comparing_with_each_would_find(known: list[list[str]], asked: list[str]) -> None:
+    index = patterns.Index()
+    for one in known:
+        index.add(one)
+    assert index.overlapping(asked) == [n for n, one in enumerate(known) if patterns.could_overlap(asked, one)]
+
+
+def test_an_index_compares_with_the_lists_that_begin_alike_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    index = patterns.Index()
+    for place in range(500):
+        index.add([f"src/mod{place}/**", f"tests/test_{place}.py"])
+    compared: list[object] = []
+    real = patterns.could_overlap
+
+    def counted(ours: Iterable[str], theirs: Iterable[str]) -> bool:
+        compared.append(theirs)
+        return real(ours, theirs)
+
+    monkeypatch.setattr(patterns, "could_overlap", counted)
+    assert index.overlapping(["src/mod7/deep/x.py"]) == [7]
+    assert len(compared) == 1

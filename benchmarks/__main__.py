@@ -1,0 +1,91 @@
+"""`python -m benchmarks [NAME…] [--smoke]`: print every figure as a table, and write docs/performance.md.
+
+With names only these parts run, and only their sections of the document are written anew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.harness import ROOT, Effort, Report, Unavailable, as_markdown, as_text, machine
+
+PARTS = ("planning", "fan_in", "scheduling", "dispatch", "cold_start", "job_setup")
+DOCUMENT = ROOT / "docs" / "performance.md"
+HEAD = """# Performance
+
+Written by `python -m benchmarks` (or `python -m benchmarks NAME…` for some parts); do not edit by hand, but for the
+part "What is missed, and why" at the end.
+
+Every figure is a ratio inside one run, the median of interleaved rounds (five unless said otherwise), because machines
+are noisy: seconds of one run say little about another. Outputs are verified before a time counts.
+"""
+TAIL = "## What is missed, and why"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    options = _options(argv)
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "fanin-benchmarks")
+    found: dict[str, str] = {}
+    missed = 0
+    with tempfile.TemporaryDirectory(prefix="fanin-benchmarks-") as work:
+        effort = Effort(Path(work), options.cache or cache, options.smoke, 1 if options.smoke else options.repeats)
+        effort.cache.mkdir(parents=True, exist_ok=True)
+        for name in options.parts or PARTS:
+            report = _measured(name, effort)
+            print(as_text(report), flush=True)
+            missed += sum(not target.met for target in report.targets)
+            found[name] = as_markdown(report)
+    if options.write:
+        options.write.write_text(document(_text(options.write), found), encoding="utf-8")
+    print(f"{missed} targets are missed" if missed else "every target is met")
+    return 0
+
+
+def _options(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("parts", nargs="*", metavar="NAME", help=f"one of {', '.join(PARTS)}; all without any")
+    parser.add_argument("--smoke", action="store_true", help="tiny sizes, once: whether the benchmarks themselves work")
+    parser.add_argument("--repeats", type=int, default=5, help="rounds (default 5)")
+    parser.add_argument("--cache", type=Path, help="where the peers are installed")
+    parser.add_argument("--write", type=Path, help="the document to write (default docs/performance.md, smoke: none)")
+    options = parser.parse_args(argv)
+    if unknown := set(options.parts) - set(PARTS):
+        parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
+    if options.write is None and not options.smoke:
+        options.write = DOCUMENT
+    return options
+
+
+def _measured(name: str, effort: Effort) -> Report:
+    part = importlib.import_module(f"benchmarks.{name}")
+    try:
+        report: Report = part.measure(effort)
+    except Unavailable as reason:
+        report = Report(name, notes=[f"left out: {reason}"])
+    return report
+
+
+def document(before: str, found: dict[str, str]) -> str:
+    """The document with the sections of the parts that ran put in, the others and what people wrote kept."""
+    sections = dict(re.findall(r"<!-- part: (\w+) -->\n(.*?)\n<!-- end -->", before, re.DOTALL)) | found
+    _, written, tail = before.partition(TAIL)
+    lines = [HEAD, "Machine of the last run:", "", *(f"- {line}" for line in machine()), ""]
+    for name in PARTS:
+        if name in sections:
+            lines += [f"<!-- part: {name} -->", sections[name].rstrip("\n"), "<!-- end -->", ""]
+    return "\n".join(lines) + "\n" + (TAIL + tail if written else f"{TAIL}\n")
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.exists() else ""
+
+
+if __name__ == "__main__":
+    sys.exit(main())

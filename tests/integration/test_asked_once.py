@@ -1,0 +1,57 @@
+"""What cannot have changed is not asked again: a plan's text, a commit's files, the tree of a commit."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from runner import snapshot, sources
+from runner.gitrepo import Repository
+from runner.models import Plan, PlanSettings
+from runner.sources import Tree
+from tests.integration.project import Project
+
+
+def test_a_plan_is_read_once_however_often_a_run_looks_at_it(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded: list[PlanSettings] = []
+    real = sources.load
+
+    def load(choice: PlanSettings, tree: Tree) -> Plan:
+        loaded.append(choice)
+        return real(choice, tree)
+
+    monkeypatch.setattr(sources, "load", load)
+    snapshot._LAST.clear()
+    project.plan([{"id": f"T{place}", "do": [f"write {place}: x"]} for place in range(5)], max_concurrent=1)
+    project.run()
+    assert set(project.states().values()) == {"completed"}
+    assert len(loaded) == 1
+
+
+def test_a_changed_plan_is_read_anew(project: Project) -> None:
+    project.plan([{"id": "A"}])
+    repo = Repository(project.root, os.environ)
+    first = snapshot.read_snapshot(repo, project.git("rev-parse", "HEAD"), PlanSettings(), ".fanin/progress.json")
+    project.plan([{"id": "A"}, {"id": "B"}])
+    second = snapshot.read_snapshot(repo, project.git("rev-parse", "HEAD"), PlanSettings(), ".fanin/progress.json")
+    assert (len(first.plan.tasks), len(second.plan.tasks)) == (1, 2)
+
+
+def test_a_name_that_can_move_is_asked_every_time(project: Project) -> None:
+    repo = Repository(project.root, os.environ)
+    before = (repo.tree("HEAD"), repo.file("HEAD", "README.md"))
+    project.write("README.md", "changed\n")
+    project.commit()
+    assert (repo.tree("HEAD"), repo.file("HEAD", "README.md")) == (
+        project.git("rev-parse", "HEAD^{tree}"),
+        b"changed\n",
+    )
+    assert before[1] == b"hello\n"
+
+
+def test_a_commits_file_is_asked_once(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    repo, head = Repository(project.root, os.environ), project.git("rev-parse", "HEAD")
+    assert repo.file(head, "README.md") == b"hello\n"
+    monkeypatch.setattr(repo, "attempt", lambda *_, **__: pytest.fail("asked again"))
+    assert repo.file(head, "README.md") == b"hello\n"

@@ -1,0 +1,65 @@
+"""Each command imports only what it uses: by the list of what is loaded when it ends, never by time."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.integration.project import Project
+
+SLOW = {"filelock", "git", "github", "networkx", "pathspec", "pydantic", "requests", "rich", "yaml"}
+SETTINGS = {"pathspec", "pydantic", "yaml"}
+
+_TELL = """
+import sys
+sys.argv = ["fanin", *sys.argv[1:]]
+from runner.cli import main
+try:
+    main()
+except SystemExit as end:
+    print("\\n::", end.code, *sys.modules)
+"""
+
+
+def loaded(project: Project, *argv: str) -> set[str]:
+    """Every module that is loaded when the command has ended with 0 or 1."""
+    told = subprocess.run(
+        [sys.executable, "-c", _TELL, *argv], cwd=project.root, capture_output=True, text=True, check=True
+    )
+    code, *names = told.stdout.rpartition("\n:: ")[2].split()
+    assert code in {"0", "1"}, told.stdout + told.stderr
+    return set(names)
+
+
+@pytest.fixture
+def planned(project: Project) -> Project:
+    project.plan([{"id": "A", "do": ["write a: a"]}, {"id": "B", "depends_on": ["A"], "do": ["write b: b"]}])
+    return project
+
+
+@pytest.mark.parametrize("argv", [["--help"], ["run", "--help"], ["--version"]])
+def test_help_loads_click_and_no_more_than_a_handful_of_small_modules(planned: Project, argv: list[str]) -> None:
+    names = loaded(planned, *argv)
+    assert not names & SLOW
+    assert not names & {"dataclasses", "json", "pathlib", "shutil", "subprocess", "tempfile", "zlib"}
+    assert {name for name in names if name.startswith("runner")} == {"runner", "runner.cli", "runner.errors"}
+
+
+@pytest.mark.parametrize(
+    ("argv", "used"),
+    [
+        (["graph"], {"git", *SETTINGS}),
+        (["status", "--json"], {"filelock", "git", "networkx", *SETTINGS}),
+        (["status"], {"filelock", "git", "rich", *SETTINGS}),
+        (["check"], {"git", "networkx", *SETTINGS}),
+        (["run"], {"filelock", "git", "rich", *SETTINGS}),
+        (["skip", "B"], {"filelock", "git", *SETTINGS}),
+        (["retry", "B"], {"filelock", "git", *SETTINGS}),
+        (["init"], {"git", "pathspec", "pydantic"}),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "uses",
+)
+def test_a_command_loads_only_the_libraries_that_it_uses(planned: Project, argv: list[str], used: set[str]) -> None:
+    assert loaded(planned, *argv) & SLOW <= used
