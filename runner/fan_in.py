@@ -277,9 +277,7 @@ class Desk:
         """The commits that record the batch on top of the head, and the progress after them."""
         results = {reading.entry.task.id: reading.result for reading in readings}
         entries = {reading.entry.task.id: reading.entry for reading in readings}
-        after = self.snapshot.progress.with_records(
-            {task.id: self.snapshot.progress.record(task) for task in self.snapshot.plan.tasks}
-        )
+        after = self.snapshot.progress.filled(self.snapshot.plan.tasks)
         counted = {task_id: failure for task_id, failure in failed.items() if failure.counted}
         groups = (
             [[fate] for fate in fates]

@@ -27,13 +27,14 @@ class Record(Document):
     `allowed` is how many attempts are granted when that differs from the settings (`retry` adds to it),
     `changed` is what the task changed, a line a path, for the prompts of those that build on it.
     `final` that no retry makes sense, `held` the branch where finished work waits. Times are ISO 8601 UTC.
+    `skipped` is None where fanin was told nothing: then the plan's own mark decides, also one that changes later.
     """
 
     status: Status = Status.PENDING
     attempts: Annotated[int, Field(ge=0)] = 0
     allowed: int | None = None
     final: bool = False
-    skipped: bool = False
+    skipped: bool | None = None
     held: str | None = None
     started: str | None = None
     finished: str | None = None
@@ -71,6 +72,8 @@ class Progress:
         if record is None:
             known = task.source_status if task.source_status is Status.FAILED else Status.PENDING
             return _unrecorded(known, task.skipped)
+        if record.skipped is None and task.skipped:
+            return record.model_copy(update={"skipped": True})
         return record
 
     def limit(self, task: Task, max_attempts: int) -> int:
@@ -98,7 +101,7 @@ class Progress:
 
     def holding(self, task: Task, branch: str) -> Progress:
         """The task's finished work waits on `branch` for a person."""
-        return self.with_records({task.id: self.record(task).model_copy(update={"held": branch})})
+        return self.with_records({task.id: self._own(task).model_copy(update={"held": branch})})
 
     def is_ahead_of(self, other: Progress) -> bool:
         """Whether this one records an attempt or a completion that the other does not."""
@@ -108,6 +111,16 @@ class Progress:
             if record.attempts > theirs.attempts or (done and not done_there):
                 return True
         return False
+
+    def filled(self, tasks: Iterable[Task]) -> Progress:
+        """With a record for each task, so that a later change touches one line. What only the plan skips is not
+        written down: a person may take that mark away.
+        """
+        return self.with_records({task.id: self._own(task) for task in tasks})
+
+    def _own(self, task: Task) -> Record:
+        """The task's record with what fanin was told of skipping, the plan's mark left aside."""
+        return self.record(task).model_copy(update={"skipped": self.records.get(task.id, Record()).skipped})
 
     def with_records(self, changed: Mapping[str, Record]) -> Progress:
         return replace(self, records={**self.records, **changed})
@@ -157,7 +170,7 @@ class Progress:
                         "status": Status.FAILED if record.attempts else Status.PENDING,
                         "allowed": granted,
                         "final": False,
-                        "skipped": False,
+                        "skipped": False if task.skipped else None,
                         "held": None,
                     }
                 )
@@ -171,7 +184,7 @@ class Progress:
         return self.with_records({task.id: self.record(task).model_copy(update={"skipped": True, "status": status})})
 
     def _after_attempt(self, task: Task, attempt: int) -> Record:
-        record = self.record(task)
+        record = self._own(task)
         if attempt != record.attempts + 1 or record.status is Status.COMPLETED:
             raise ValueError(f"{task.id}: attempt {attempt} does not follow {record.attempts} ({record.status})")
         return record.model_copy(update={"attempts": attempt})
@@ -180,7 +193,7 @@ class Progress:
 @lru_cache
 def _unrecorded(status: Status, skipped: bool) -> Record:
     """The record of a task of which nothing is written: one for all of them, since records never change."""
-    return Record(status=status, skipped=skipped)
+    return Record(status=status, skipped=skipped or None)
 
 
 def is_stale(progress: Progress, task: Task | None, digest: str, attempt: int) -> str | None:
@@ -203,7 +216,7 @@ def is_stale(progress: Progress, task: Task | None, digest: str, attempt: int) -
 def from_source(plan: Plan, path: str) -> Progress:
     """What the plan's own marks say, as the progress of a plan at `path` whose format has no word for it."""
     records = {
-        task.id: Record(status=task.source_status, skipped=task.skipped)
+        task.id: Record(status=task.source_status, skipped=task.skipped or None)
         for task in plan.tasks
         if task.skipped or task.source_status in {Status.COMPLETED, Status.FAILED}
     }

@@ -197,7 +197,7 @@ def read_template(path: str | None, text: bytes | None) -> str | None:
 
 def record_progress(repo: Repository, snapshot: Snapshot, after: Progress, progress_path: str, subject: str) -> str:
     """A commit on the snapshot's that changes only the progress file and the plan's marks."""
-    full = after.with_records({task.id: after.record(task) for task in snapshot.plan.tasks})
+    full = after.filled(snapshot.plan.tasks)
     with repo.quarantine() as quarantine:
         files = state_files(repo, snapshot, full, progress_path, quarantine.env)
         tree = repo.write_tree(repo.tree(snapshot.commit), files, quarantine.env)

@@ -65,6 +65,8 @@ def test_a_task_is_open_until_it_is_completed_or_nothing_more_will_be_tried(
         (Record(attempts=1, status=FAILED, error=ERROR), {"source_status": DONE}, DONE, False),  # a person ticked it
         (Record(attempts=1, status=DONE), {"source_status": PENDING}, DONE, False),
         (Record(attempts=1, status=FAILED), {"source_status": Status.IN_PROGRESS}, FAILED, False),
+        (Record(attempts=1, status=FAILED), {"skipped": True}, FAILED, True),  # a person put it off
+        (Record(skipped=False), {"skipped": True}, PENDING, False),
     ],
     ids=repr,
 )
@@ -72,7 +74,7 @@ def test_a_record_outranks_the_plans_marks_save_a_tick(
     record: Record | None, marks: dict[str, Any], status: Status, skipped: bool
 ) -> None:
     found = Progress("p", {} if record is None else {"T1": record}).record(task(**marks))
-    assert (found.status, found.skipped) == (status, skipped)
+    assert (found.status, bool(found.skipped)) == (status, skipped)
     assert found.attempts == (record.attempts if record else 0)
     assert status is not DONE or found.error is None
 
@@ -190,6 +192,14 @@ def test_a_skipped_task_satisfies_its_dependents_only_when_that_is_said(satisfie
     after = _having(status=FAILED, attempts=2).skipping(task(), satisfied=satisfied)
     assert after.standing(task(), 3) is standing
     assert after.record(task()).attempts == 2
+
+
+def test_a_mark_that_the_plan_takes_away_skips_nothing_any_more() -> None:
+    put_off, plain = task(skipped=True), task()
+    known = Progress("p").filled([put_off])
+    assert known.standing(put_off, 3) is Standing.STUCK
+    assert known.standing(plain, 3) is Standing.OPEN
+    assert known.retried(put_off, 3).filled([put_off]).standing(put_off, 3) is Standing.OPEN
 
 
 @pytest.mark.parametrize("satisfied", [False, True])
