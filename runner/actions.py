@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, ValidationError
 
-from runner import artifacts, durable, pipeline, summary
+from runner import artifacts, durable, pipeline, publishing, summary
 from runner.actions_io import Context, Machine
 from runner.attempt import Surroundings
 from runner.budget import Budget, Tally
@@ -47,7 +47,6 @@ if TYPE_CHECKING:
 
 _HELD = "The branch moved while this was verified, twice. Merging it completes the tasks in it."
 MATRIX_LIMIT = 256  # entries; GitHub runs none at all above it
-_LANDING_TRIES = 50  # a round trip each; with three rivals as fast as fanin all 50 are lost once in a million runs
 _SETUP_MINUTES = 20  # a job's time beyond its task's own limit, so that the result is still uploaded
 # What a person may choose in the UI and every later round must keep; sent along by `continue`.
 CARRIED = (
@@ -428,7 +427,19 @@ class MergeJob:
     ) -> None:
         self.repo, self.manifest, self.results, self.state = repo, manifest, results, state
         self.remote, self.github, self.context, self.machine, self.options = remote, github, context, machine, options
-        self.branch = state.branch or manifest.branch
+        self.publisher = publishing.Publisher(
+            repo,
+            remote,
+            github,
+            machine,
+            run=state.run,
+            branch=state.branch or manifest.branch,
+            commit_via=options.commit_via,
+        )
+
+    @property
+    def branch(self) -> str:
+        return self.publisher.branch
 
     def __call__(self) -> int:
         """Fan in, land, tell. Outputs are set before the job may end red."""
@@ -444,19 +455,19 @@ class MergeJob:
 
     def _land(self) -> Landed:
         fan_in: FanIn | None = None
-        for _ in range(_LANDING_TRIES):
+        for _ in range(publishing.TRIES):
             head = _fetch(self.repo, self.manifest, self.remote, self.branch)
             known = pipeline.replay(self.repo, self.manifest, fan_in, head) if fan_in else None
             fan_in = known or self._merged(head)
             if not fan_in.commits:
                 return Landed(self.branch, fan_in)
-            refused, reason = self._publish(self.branch, fan_in, head)
-            if refused is None:
-                return Landed(self.branch, fan_in, self._moved_to())
-            if refused:
-                self._move_the_run(refused, reason)
+            put = self.publisher.put(fan_in.commits, head)
+            if put.landed:
+                return Landed(self.branch, fan_in, self.publisher.pull_request_if_moved())
+            if put.refused:
+                self.publisher.move(put)
         raise EnvironmentBroken(
-            f"{self.branch} moved {_LANDING_TRIES} times while the batch was merged",
+            f"{self.branch} moved {publishing.TRIES} times while the batch was merged",
             "nothing is lost: re-run this job when the branch is quiet",
         )
 
@@ -487,69 +498,6 @@ class MergeJob:
         red = Failure(kind=FailureKind.VERIFY, message="the job  verify  left no verdict, and no verdict is red")
         return {"red": {entry.task.id: red for entry in self.manifest.entries}}
 
-    def _publish(self, branch: str, fan_in: FanIn, head: str) -> tuple[str | None, str]:
-        """Push, or commit through the API. (None, "") if it landed, ("", "") if the branch moved, else why not."""
-        if self.options.commit_via == "api":
-            return self._publish_via_api(branch, fan_in, head)
-        push = self.remote.push(branch, fan_in.tip, head)
-        if push.landed:
-            return None, ""
-        return ("", "") if push.moved else (push.refused, push.reason)
-
-    def _publish_via_api(self, branch: str, fan_in: FanIn, head: str) -> tuple[str | None, str]:
-        from runner.github_api import BranchRefuses, HeadMoved
-
-        try:
-            self.github.commit_via_api(branch, head, api_commits(self.repo, head, fan_in.commits))
-        except HeadMoved:
-            return "", ""
-        except BranchRefuses as error:
-            return str(error), "protected"
-        return None, ""
-
-    def _move_the_run(self, refused: str, reason: str) -> None:
-        """The branch takes no push: the run goes on on a branch of its own, with a pull request."""
-        own = f"fanin/{self.state.run}"
-        if self.branch == own or reason == "workflows":
-            remedy = {
-                "workflows": "the work changes .github/workflows: give the secret fanin-token a token that may do that",
-                "secret": "GitHub found a secret in the work: take it out of the task's result and run the task again",
-                "signatures": "the branch wants signed commits: set  commit-via: api",
-            }.get(reason, "allow fanin's job to push there, or set  branch:")
-            raise EnvironmentBroken(
-                f"{self.branch} refuses the push: {refused}", f"{remedy}; the results are kept as artifacts"
-            )
-        head = _fetch(self.repo, self.manifest, self.remote, self.branch)
-        made = self.remote.push(own, head, None)
-        if made.refused:
-            raise EnvironmentBroken(
-                f"{self.branch} and {own} refuse the push: {refused}",
-                "allow fanin's job to push to fanin/**; the results are kept as artifacts",
-            )
-        self.machine.annotate("warning", f"{self.branch} refuses the push ({refused}); the run goes on on {own}")
-        self.branch = own
-
-    def _moved_to(self) -> str:
-        """Open the pull request of a run that moved; where it can be found."""
-        target = self.manifest.branch if not self.manifest.branch.startswith("fanin/") else None
-        if self.branch == self.manifest.branch or target is None:
-            return ""
-        return self._pull_request(
-            self.branch,
-            target,
-            f"Fanin run {self.state.run}",
-            f"{target} takes no push from fanin, so the run's work is here.",
-        )
-
-    def _pull_request(self, head: str, base: str, title: str, body: str) -> str:
-        from runner.github_api import MayNotOpenPulls
-
-        try:
-            return f"the work is in {self.github.open_pull(head, base, title, body).url}"
-        except MayNotOpenPulls as error:
-            self.machine.annotate("warning", f"{error}")
-            return f"open its pull request: {error.compare_url}"
-
     def _hold(self, why: str) -> Landed:
         """The branch moved under two verifications: the work waits for a person on a branch of its own.
 
@@ -559,7 +507,7 @@ class MergeJob:
         held = f"fanin/held/{self.manifest.batch}"
         verdict = read_verdict(self.options.verdict, self.manifest) if self.options.verdict else None
         red = verdict.failed if verdict else {}
-        for _ in range(_LANDING_TRIES):
+        for _ in range(publishing.TRIES):
             head = _fetch(self.repo, self.manifest, self.remote, self.branch)
             noted, waiting = pipeline.hold_batch(
                 self.repo,
@@ -578,7 +526,7 @@ class MergeJob:
                 )
             if push.landed:
                 self.remote.push(held, waiting.tip, None)
-                told = self._pull_request(held, self.branch, f"Fanin batch {self.manifest.batch}", _HELD)
+                told = self.publisher.pull_request(held, self.branch, f"Fanin batch {self.manifest.batch}", _HELD)
                 return Landed(self.branch, noted, told)
         raise EnvironmentBroken(why, "re-run this job when the branch is quiet; the results are kept as artifacts")
 
@@ -667,21 +615,6 @@ def exit_code(found: Iterable[View], fan_in: FanIn) -> int:
     over = not any(view.state == "ready" for view in by_id.values())
     stuck = any(view.state in {"failed", "blocked", "held"} for view in by_id.values())
     return EXIT_TASKS_FAILED if lost or (over and stuck) else EXIT_DONE
-
-
-def api_commits(repo: Repository, head: str, commits: Sequence[str]) -> list[Any]:
-    """The commits as GitHub's API takes them: each with its changed files, on the tree before it."""
-    from runner.github_api import ApiCommit, Change
-
-    made, parent = [], head
-    for commit in commits:
-        changes = tuple(
-            Change(c.path, (c.new or c.old or ("100644", ""))[0], repo.blob(c.new[1]) if c.new else None)
-            for c in repo.changes(parent, commit, {})
-        )
-        made.append(ApiCommit(repo.message(commit), repo.tree(parent), changes, tree=repo.tree(commit)))
-        parent = commit
-    return made
 
 
 # -- continue ---------------------------------------------------------------------------------------------------

@@ -270,6 +270,17 @@ def reason_of(data: object) -> str:
     return ": ".join(word.strip() for word in words if isinstance(word, str) and word.strip())
 
 
+def status_of(status: int, data: object) -> int:
+    """The status that an answer means: GraphQL says with 200 what REST says with a status of its own.
+
+    PyGithub gives such an answer as a 400; the types are those of GitHub's GraphQL errors.
+    """
+    errors = data.get("errors") if isinstance(data, dict) else None
+    types = {error.get("type") for error in errors or [] if isinstance(error, dict)} if status == 400 else set()
+    means = {"RATE_LIMITED": 429, "FORBIDDEN": 403, "INSUFFICIENT_SCOPES": 403, "NOT_FOUND": 404}
+    return next((means[kind] for kind in sorted(filter(None, types)) if kind in means), status)
+
+
 def refused(status: int, reason: str, permission: str) -> GitHubRefused:
     """The general error for an answer of 400 and above; `permission` is what the call needs."""
     said = f"{status} {reason}".strip()
@@ -439,7 +450,7 @@ class GitHub:
         if not re.fullmatch(r"<!-- [^<>]+ -->", marker):
             raise ValueError(f"a marker is an HTML comment, not {marker!r}")
         text = bounded(f"{marker}\n{body}")
-        ours = self._own_comment(pull_number, marker)
+        ours = self._own_comment(pull_number, marker, needs="pull-requests: read")
         if ours is not None and ours.body == text:
             return ours.html_url
         if ours is not None:
@@ -450,9 +461,10 @@ class GitHub:
         made = self._call(lambda: issue.create_comment(text), needs="pull-requests: write", repeat=False)
         return made.html_url
 
-    def _own_comment(self, pull_number: int, marker: str) -> IssueComment | None:
-        issue = self._repo.get_issue(pull_number)
-        comments = self._call(lambda: list(issue.get_comments()), needs="pull-requests: read", repeat=True)
+    def _own_comment(self, number: int, marker: str, *, needs: str) -> IssueComment | None:
+        """Our comment on an issue or pull request, if there is one that begins with the marker."""
+        issue = self._repo.get_issue(number)
+        comments = self._call(lambda: list(issue.get_comments()), needs=needs, repeat=True)
         marked = [comment for comment in comments if (comment.body or "").startswith(marker)]
         login = self._own_login() if marked else None
         for comment in marked:
@@ -742,12 +754,14 @@ class GitHub:
         send = partial(self._github.requester.requestJsonAndCheck, verb, url, input=body)
         return self._call(send, needs=needs, repeat=repeat)[1]
 
-    def _pages(self, url: str, *, key: str | None = None, needs: str) -> list[Any]:
+    def _pages(
+        self, url: str, *, key: str | None = None, needs: str, query: Mapping[str, str] | None = None
+    ) -> list[Any]:
         """All items of a paginated list, which is the answer itself or under its `key`."""
         items: list[Any] = []
         for page in count(1):
-            query = {"per_page": 100, "page": page}
-            get = partial(self._github.requester.requestJsonAndCheck, "GET", url, query)
+            asked = {**(query or {}), "per_page": 100, "page": page}
+            get = partial(self._github.requester.requestJsonAndCheck, "GET", url, asked)
             headers, data = self._call(get, needs=needs, repeat=True)
             items += _listed(field(data, key) if key else data)
             if 'rel="next"' not in headers.get("link", ""):
@@ -764,7 +778,7 @@ class GitHub:
             try:
                 return deed()
             except GithubException as error:
-                status, reason = error.status, reason_of(error.data)
+                status, reason = status_of(error.status, error.data), reason_of(error.data)
                 headers = {str(key).lower(): str(value) for key, value in (error.headers or {}).items()}
                 wait = rate_limit_wait(status, reason, headers, now=self._retry.now(), strike=strike)
                 if wait is not None:

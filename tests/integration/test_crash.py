@@ -23,8 +23,14 @@ def start(project: Project) -> subprocess.Popen[str]:
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        env={**os.environ, "FAKE_AGENT_LOG": str(project.log)},
+        env={**os.environ, "FAKE_AGENT_LOG": str(project.log), "PYTHONFAULTHANDLER": "1"},
+        preexec_fn=_hear_ctrl_c,
     )
+
+
+def _hear_ctrl_c() -> None:
+    """A shell without job control gives its background jobs, the tests too, an ignored SIGINT, which fanin respects."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
@@ -44,12 +50,19 @@ def results(project: Project) -> list[Path]:
 
 
 def end(child: subprocess.Popen[str]) -> str:
-    output, _ = child.communicate(timeout=30)
+    """What it said until its end; where it stands, if it does not end."""
+    try:
+        output, _ = child.communicate(timeout=120)
+    except subprocess.TimeoutExpired:
+        child.send_signal(signal.SIGABRT)  # faulthandler writes every thread's stack
+        output, _ = child.communicate()
+        pytest.fail(output)
     return output
 
 
 def test_ctrl_c_ends_the_agents_lands_what_had_finished_and_exits_130(project: Project) -> None:
-    project.plan([{"id": "A", "do": ["write a: a"]}, {"id": "B", "do": ["daemon 4545.4545", "hang"]}])
+    seconds = f"4545.{os.getpid()}"  # no other test's
+    project.plan([{"id": "A", "do": ["write a: a"]}, {"id": "B", "do": [f"daemon {seconds}", "hang"]}])
     child = start(project)
     wait_until(lambda: len(results(project)) == 1 and len(began(project)) == 2)
     child.send_signal(signal.SIGINT)
@@ -57,7 +70,7 @@ def test_ctrl_c_ends_the_agents_lands_what_had_finished_and_exits_130(project: P
     assert child.returncode == 130, output
     assert project.states() == {"A": "completed", "B": "pending"}  # an interrupted attempt is not counted
     assert (project.root / "a").exists()
-    assert subprocess.run(["pgrep", "-f", "sleep 4545.4545"], capture_output=True, check=False).returncode == 1
+    assert subprocess.run(["pgrep", "-f", f"sleep {seconds}"], capture_output=True, check=False).returncode == 1
     assert project.git("status", "--porcelain") == ""
 
 

@@ -133,15 +133,16 @@ def test_time_limit_ends_an_agent_that_ignores_sigterm_and_its_daemons(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("runner.process.GRACE", 0.2)
-    marker = "4242.4242"
+    marker = f"4242.{os.getpid()}"  # no other test's
     record = only(project, f"daemon {marker}", "stubborn", timeout=1)
     assert record["error"]["kind"] == "timeout"  # type: ignore[index]
     assert subprocess.run(["pgrep", "-f", f"sleep {marker}"], capture_output=True, check=False).returncode == 1
 
 
 def test_daemon_that_holds_the_output_open_does_not_hold_the_run(project: Project) -> None:
-    assert only(project, "daemon 4343.4343", "write a: a", timeout=60)["status"] == "completed"
-    assert subprocess.run(["pgrep", "-f", "sleep 4343.4343"], capture_output=True, check=False).returncode == 1
+    marker = f"4343.{os.getpid()}"
+    assert only(project, f"daemon {marker}", "write a: a", timeout=60)["status"] == "completed"
+    assert subprocess.run(["pgrep", "-f", f"sleep {marker}"], capture_output=True, check=False).returncode == 1
 
 
 def test_log_is_bounded_and_keeps_its_end(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -56,6 +56,7 @@ EDGES: dict[str, set[str]] = {
     "gitremote": {"errors", "durable", "gitrepo"},
     "github_api": {"models", "errors"},
     "actions_io": {"models", "errors"},
+    "publishing": {"errors", "actions_io", "github_api", "gitremote", "gitrepo"},
 }
 ATTEMPT = {"models", "errors", "leaks", "policy", "agents", "artifacts", "masking", "process", "workspace"}
 SNAPSHOT = {
