@@ -44,7 +44,11 @@ def test_help_loads_click_and_no_more_than_a_handful_of_small_modules(planned: P
     names = loaded(planned, *argv)
     assert not names & SLOW
     assert not names & {"dataclasses", "json", "pathlib", "shutil", "subprocess", "tempfile", "zlib"}
-    assert {name for name in names if name.startswith("runner")} == {"runner", "runner.cli", "runner.errors"}
+    assert {".".join(name.split(".")[:2]) for name in names if name.startswith("runner")} == {
+        "runner",
+        "runner.cli",
+        "runner.errors",
+    }
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,222 @@
+"""The steps of a round as jobs of GitHub Actions, typed by the action: next, task, verify, merge, continue."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from runner.cli.shared import PathOption, opened, repository, settings_options, working_snapshot
+from runner.errors import EXIT_DONE
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+_manifest = click.option(
+    "--manifest",
+    type=PathOption(dir_okay=False),
+    envvar="FANIN_MANIFEST",
+    default="manifest.json",
+    show_default=True,
+    help="The batch manifest.",
+)
+_digest = click.option(
+    "--manifest-digest", envvar="FANIN_MANIFEST_DIGEST", default="", help="What job next said of it."
+)
+_state = click.option("--state", envvar="FANIN_STATE", default="", help="What the round before handed on.")
+_results = click.argument("results", type=PathOption(file_okay=False), envvar="FANIN_RESULTS")
+_verdict = click.option("--verdict", type=PathOption(dir_okay=False), envvar="FANIN_VERDICT")
+
+
+@click.command("next")
+@_manifest
+@_state
+@click.option("--retry", envvar="FANIN_RETRY", default="", metavar="'ID ID…'", help="Tasks to grant one more attempt.")
+@click.option("--dry-run", is_flag=True, envvar="FANIN_DRY_RUN", help="Only say what would run.")
+@click.option("--runs-on", envvar="FANIN_RUNS_ON", default="ubuntu-latest", help="A label, or a JSON list of labels.")
+@settings_options
+@click.pass_obj
+def next_(where: str, /, manifest: Path, state: str, retry: str, dry_run: bool, runs_on: str, **flags: Any) -> int:
+    """Job: choose the batch, write its manifest and the matrix."""
+    from runner import actions, actions_io, config
+    from runner.gitremote import Remote
+
+    context, machine = actions_io.read_context(os.environ), actions_io.Machine(os.environ, sys.stdout)
+    handed = actions.round_state(state, context)
+    inputs = actions.carried(os.environ, handed)
+    repo = repository(where)
+    environ = {**os.environ, **{f"FANIN_{name.upper()}": value for name, value in inputs.items()}}
+    settings = config.load(flags, environ, config.file_in(repo.root))
+    # Job `continue` has no checkout, so it cannot read the file that may say these.
+    limits = {name: getattr(settings.limits, name) for name in ("max_rounds", "max_cost_usd")}
+    inputs |= {name: str(value) for name, value in limits.items() if value is not None}
+    options = actions.NextOptions(
+        manifest,
+        retry.replace(",", " ").split(),
+        dry_run,
+        runs_on,
+        inputs,
+        bool(os.environ.get("FANIN_MAY_CHANGE_WORKFLOWS")),
+    )
+    remote = Remote(repo, context.token, context.server_url)
+    return actions.next_job(repo, settings, handed, context, machine, remote, options)
+
+
+@click.command()
+@click.argument("task_id", envvar="FANIN_TASK_ID", metavar="ID")
+@click.option(
+    "--results",
+    type=PathOption(file_okay=False),
+    envvar="FANIN_RESULTS",
+    default="results",
+    show_default=True,
+    help="Where the result folder is made.",
+)
+@_manifest
+@_digest
+@click.option("--show-prompt", is_flag=True, help="Only print the prompt that the task would get now.")
+@settings_options
+@click.pass_obj
+def task(
+    where: str,
+    /,
+    task_id: str,
+    results: Path,
+    manifest: Path,
+    manifest_digest: str,
+    show_prompt: bool,
+    **flags: Any,
+) -> int:
+    """Job: run one task of the batch and leave its result folder. With --show-prompt also outside of Actions."""
+    import tempfile
+    from pathlib import Path
+
+    if show_prompt:
+        return _show_prompt(where, task_id, flags)
+
+    from runner import actions, actions_io, workspace
+
+    context, machine = actions_io.read_context(os.environ), actions_io.Machine(os.environ, sys.stdout)
+    frozen = actions.read_manifest(manifest, manifest_digest)
+    entry = actions.entry_of(frozen, task_id)
+    with tempfile.TemporaryDirectory(prefix="fanin-", ignore_cleanup_errors=True) as scratch:
+        return actions.task_job(
+            frozen, entry, workspace.origin_of(Path(where)), results, Path(scratch), os.environ, context, machine
+        )
+
+
+@click.command()
+@_results
+@_manifest
+@_digest
+@_state
+@_verdict
+@click.pass_obj
+def verify(where: str, /, results: Path, manifest: Path, manifest_digest: str, state: str, verdict: Path | None) -> int:
+    """Job: run the verify command on the merged tree, bisect a red one, leave the verdict."""
+    import tempfile
+    from pathlib import Path
+
+    from runner import actions, actions_io
+    from runner.gitremote import Remote
+
+    context, machine = actions_io.read_context(os.environ), actions_io.Machine(os.environ, sys.stdout)
+    frozen, handed = actions.read_manifest(manifest, manifest_digest), actions.round_state(state, context)
+    repo = repository(where)
+    remote = Remote(repo, context.token, context.server_url)
+    branch = handed.branch or frozen.branch
+    with tempfile.TemporaryDirectory(prefix="fanin-", ignore_cleanup_errors=True) as scratch:
+        return actions.verify_job(
+            repo, frozen, results, verdict or Path("verdict.json"), remote, branch, Path(scratch), os.environ, machine
+        )
+
+
+@click.command()
+@_results
+@_manifest
+@_digest
+@_state
+@_verdict
+@click.option("--task-result", envvar="FANIN_TASK_RESULT", default="success", help="How the task jobs ended, in all.")
+@click.option("--commit-via", envvar="FANIN_COMMIT_VIA", type=click.Choice(["git", "api"]), default="git")
+@click.option("--last/--not-last", envvar="FANIN_LAST", default=True, help="Whether no second verification follows.")
+@click.pass_obj
+def merge(
+    where: str,
+    /,
+    results: Path,
+    manifest: Path,
+    manifest_digest: str,
+    state: str,
+    verdict: Path | None,
+    task_result: str,
+    commit_via: str,
+    last: bool,
+) -> int:
+    """Job: fan the batch's results in to one commit and push it."""
+    from runner import actions, actions_io
+    from runner.github_api import GitHub
+    from runner.gitremote import Remote
+    from runner.leaks import Secrets
+    from runner.models import secret_names
+
+    context, machine = actions_io.read_context(os.environ), actions_io.Machine(os.environ, sys.stdout)
+    frozen, handed = actions.read_manifest(manifest, manifest_digest), actions.round_state(state, context)
+    repo = repository(where)
+    # The same values that the legs had, to look for them once more: a leg's machine was the agent's.
+    secrets = Secrets.of(actions.agent_environment(os.environ, machine), secret_names(frozen))
+    job = actions.MergeJob(
+        repo,
+        frozen,
+        results,
+        handed,
+        Remote(repo, context.token, context.server_url),
+        GitHub(context.token, context.repository, context.api_url),
+        context,
+        machine,
+        actions.MergeOptions(verdict, task_result, commit_via, last, secrets),
+    )
+    return job()
+
+
+@click.command("continue")
+@_state
+@click.option("--again", is_flag=True, envvar="FANIN_AGAIN", help="Whether a task is ready now.")
+@click.option("--landed", is_flag=True, envvar="FANIN_LANDED", help="Whether this round landed a commit.")
+@click.option("--trigger-workflows", envvar="FANIN_TRIGGER_WORKFLOWS", default="", metavar="'FILE FILE…'")
+@settings_options
+def continue_(state: str, again: bool, landed: bool, trigger_workflows: str, **flags: Any) -> int:
+    """Job: start the caller's workflow for the next round."""
+    from runner import actions, actions_io, config
+    from runner.github_api import GitHub
+
+    context, machine = actions_io.read_context(os.environ), actions_io.Machine(os.environ, sys.stdout)
+    handed = actions.round_state(state, context)
+    environ = {**os.environ, **{f"FANIN_{name.upper()}": value for name, value in handed.inputs.items()}}
+    settings = config.load(flags, environ, None)
+    branch = settings.branch or handed.branch or context.ref_name
+    options = actions.ContinueOptions(again, branch, landed, trigger_workflows.replace(",", " ").split())
+    github = GitHub(context.token, context.repository, context.api_url)
+    return actions.continue_job(settings, handed, context, machine, github, options)
+
+
+def _show_prompt(where: str, task_id: str, flags: dict[str, Any]) -> int:
+    """Print the prompt of a task's next attempt, from the plan as it stands in the work tree."""
+    from runner import batch
+    from runner.agents import prompt
+    from runner.snapshot import read_file, read_template
+
+    repo, settings = opened(where, flags)
+    snapshot = working_snapshot(repo, settings)
+    (chosen,) = snapshot.named([task_id])
+    template = settings.prompt_template
+    text = read_template(template, read_file(repo.root / template) if template else None)
+    entry = batch.entry(0, chosen, snapshot.plan, snapshot.progress, settings)
+    click.echo(prompt.render(entry, text), nl=False)
+    return EXIT_DONE
+
+
+COMMANDS = (next_, task, verify, merge, continue_)
