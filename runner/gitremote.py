@@ -28,6 +28,10 @@ class Push:
         return next((kind for kind, pattern in _REASONS if re.search(pattern, self.refused, re.IGNORECASE)), "other")
 
 
+_ADDRESS = re.compile(
+    r"(?:(?:https?|ssh|git)://(?:[^@/]+@)?(?P<host>[\w.-]+)(?::\d+)?/|(?:[^@/:]+@)(?P<short>[\w.-]+):)"
+    r"(?P<name>[\w.-]+/[\w.-]+?)(?:\.git)?/?"
+)
 # GitHub's own words, from public threads; the first that matches names the reason.
 _REASONS = (
     ("workflows", r"create or update workflow|without `?workflows?`? permission"),
@@ -36,6 +40,19 @@ _REASONS = (
     ("protected", r"GH006|GH013|protected branch|rule violations|hook declined"),
     ("permission", r"permission .*denied|access to repository not granted|403|Authentication failed|not authorized"),
 )
+
+
+def github_at(url: str) -> tuple[str, str] | None:
+    """(API address, owner/name) of a repository on GitHub by its remote's address; None for a path or another form.
+
+    github.com, `<name>.ghe.com` or an Enterprise Server, by https, ssh or the short form of ssh.
+    """
+    match = _ADDRESS.fullmatch(url.strip())
+    if match is None:
+        return None
+    host = (match["host"] or match["short"]).casefold().removeprefix("ssh.")
+    hosted = host == "github.com" or host.endswith(".ghe.com")
+    return f"https://api.{host}" if hosted else f"https://{host}/api/v3", match["name"]
 
 
 class Remote:

@@ -259,6 +259,24 @@ class Repository:
             )
         ]
 
+    def remote_url(self, name: str) -> str | None:
+        """The address of a remote, None if there is none of that name."""
+        status, out, _ = self.attempt(["remote", "get-url", name])
+        return None if status else out.decode("utf-8", "replace").strip()
+
+    def landed_in(self, head: str, most: int = 1000) -> dict[str, str]:
+        """Task id → short id of the newest commit that says in its trailers that it landed the task.
+
+        Of the newest `most` commits, or what is there of them in a shallow clone: for people, not for decisions.
+        """
+        form = "--format=%h%x09%(trailers:key=Fanin-Task,valueonly,separator=%x09)"
+        found: dict[str, str] = {}
+        for line in self._text(["log", f"-{most}", form, head]).splitlines():
+            commit, *ids = line.split("\t")
+            for task_id in filter(None, ids):
+                found.setdefault(task_id, commit)
+        return found
+
     # -- trees and commits, in a quarantine -----------------------------------------------------------------
 
     @contextmanager
@@ -435,6 +453,15 @@ class Repository:
     def commit_tree(self, tree: str, parents: Sequence[str], message: str, env: Mapping[str, str]) -> str:
         """A commit in the user's name where one is configured, in fanin's own otherwise."""
         return self._commit_tree(tree, parents, message, {**env, **self._identity})
+
+    def commit_files(self, head: str, files: Mapping[str, bytes], message: str) -> str:
+        """A commit on `head` in which these files have this content."""
+        with self.quarantine() as quarantine:
+            blobs = {path: self.write_blob(data, quarantine.env) for path, data in files.items()}
+            tree = self.write_tree(self.tree(head), blobs, quarantine.env)
+            commit = self.commit_tree(tree, [head], message, quarantine.env)
+            self.adopt(quarantine, [commit], [head])
+        return commit
 
     def adopt(self, quarantine: Quarantine, tips: Sequence[str], known: Sequence[str]) -> None:
         """Move what the tips reach, and the known commits or trees do not, into the repository's own objects."""

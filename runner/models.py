@@ -235,6 +235,9 @@ class Task(TaskFields):
         return digest_of(self.model_dump(mode="json"))
 
 
+ISSUES_PATH = ".fanin/issues.json"  # a plan of issues has no place of a person's choosing: `fanin collect` writes it
+
+
 class PlanSettings(Written):
     """Which plan: its file or folder, the format (None: it is detected) and what that format lets one choose.
 
@@ -249,6 +252,8 @@ class PlanSettings(Written):
     @model_validator(mode="before")
     @classmethod
     def _short_form(cls, value: object) -> object:
+        if isinstance(value, dict) and value.get("source") == "github-issues":
+            return {"path": ISSUES_PATH, **value}
         return {"path": value} if isinstance(value, str) else value
 
     def __str__(self) -> str:

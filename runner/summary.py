@@ -76,6 +76,14 @@ def verdict_summary(verdict: Verdict, command: str) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
+def collected(repository: str, changes: Sequence[str], count: int) -> str:
+    """The summary of job `collect`: how many issues are tasks now, and what is new about them."""
+    lines = [f"- {cell(line)}" for line in changes[:_MAX_ROWS]] or ["nothing is new"]
+    if len(changes) > _MAX_ROWS:
+        lines.append(f"\n… and {len(changes) - _MAX_ROWS} more")
+    return "\n".join([f"## Fanin: {count} issues of {cell(repository)} are tasks", "", *lines]) + "\n"
+
+
 def sticky(found: Sequence[View], done: Round) -> str:
     """The pull request's one comment; `MARKER` is how it is found again."""
     return f"{MARKER}\n{round_summary(found, done)}"

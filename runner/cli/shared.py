@@ -69,10 +69,8 @@ def opened(where: str, flags: dict[str, Any]) -> tuple[Repository, Settings]:
     return repo, config.load(flags, os.environ, config.file_in(repo.root))
 
 
-def branch_snapshot(repo: Repository, settings: Settings, waiting: str | None = None) -> Snapshot:
-    """What the branch that work lands on says; a branch where finished work waits says more."""
-    from runner import snapshot
-
+def branch_commit(repo: Repository, settings: Settings, waiting: str | None = None) -> tuple[str, str]:
+    """The branch that work lands on (HEAD if none is checked out) and its commit; the waiting one if given."""
     branch = waiting or settings.branch or repo.current_branch()
     commit = repo.commit(f"refs/heads/{branch}" if branch else "HEAD")
     if commit is None:
@@ -80,6 +78,14 @@ def branch_snapshot(repo: Repository, settings: Settings, waiting: str | None = 
             "the repository has no commit yet" if branch == repo.current_branch() else f"there is no branch {branch}",
             "make a first one:  git add -A && git commit -m 'Start'",
         )
+    return branch or "HEAD", commit
+
+
+def branch_snapshot(repo: Repository, settings: Settings, waiting: str | None = None) -> Snapshot:
+    """What the branch that work lands on says; a branch where finished work waits says more."""
+    from runner import snapshot
+
+    _, commit = branch_commit(repo, settings, waiting)
     return snapshot.read_snapshot(repo, commit, settings.plan, settings.progress)
 
 

@@ -16,6 +16,7 @@ from runner.sources.ai_sdlc import AiSdlc
 from runner.sources.backlog_md import BacklogMd
 from runner.sources.base import Mark, MemoryTree, Options, Source, Tree
 from runner.sources.beads import Beads
+from runner.sources.github_issues import GithubIssues
 from runner.sources.native import Native
 from runner.sources.spec_kit import SpecKit
 from runner.sources.task_master import TaskMaster
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["Mark", "MemoryTree", "Options", "Source", "Tree", "load", "named", "names", "sources"]
 
 GROUP = "fanin.sources"
-_SOURCES: tuple[Source, ...] = (Native(), AiSdlc(), SpecKit(), TaskMaster(), BacklogMd(), Beads())
+_SOURCES: tuple[Source, ...] = (Native(), AiSdlc(), SpecKit(), GithubIssues(), TaskMaster(), BacklogMd(), Beads())
 
 
 def sources() -> tuple[Source, ...]:

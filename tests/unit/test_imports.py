@@ -41,6 +41,7 @@ CORE: dict[str, set[str]] = {
     "pictures": {"models", "errors", "graph", "progress"},
     "summary": {"models", "pictures", "progress"},
     "schemas": {"models", "config", "sources"},
+    "issues": {"models", "pictures", "progress", "sources", "summary"},
 }
 EDGES: dict[str, set[str]] = {
     "durable": set(),
@@ -56,6 +57,7 @@ EDGES: dict[str, set[str]] = {
     "gitremote": {"errors", "durable", "gitrepo"},
     "github_api": {"models", "errors"},
     "actions_io": {"models", "errors"},
+    "issue_api": {"errors", "github_api", "issues"},
     "publishing": {"errors", "actions_io", "github_api", "gitremote", "gitrepo"},
 }
 ATTEMPT = {"models", "errors", "leaks", "policy", "agents", "artifacts", "masking", "process", "workspace"}
@@ -105,11 +107,39 @@ DOORS: dict[str, set[str]] = {
     },
     "local": {*PIPELINE, *EDGES, "pipeline", "landing", "rolling"},
     "actions": {*PIPELINE, *EDGES, "pipeline"},
+    "issue_jobs": {
+        "errors",
+        "actions",
+        "actions_io",
+        "config",
+        "github_api",
+        "gitremote",
+        "gitrepo",
+        "issue_api",
+        "issues",
+        "pictures",
+        "publishing",
+        "snapshot",
+        "sources",
+        "summary",
+    },
     "console": {"models", "budget", "config", "pictures", "fan_in", "snapshot"},
     "starter": set(),
     "demo": set(),
     "demo_agent": set(),
-    "cli": {*CORE, *EDGES, "actions", "console", "demo", "landing", "local", "pipeline", "snapshot", "starter"},
+    "cli": {
+        *CORE,
+        *EDGES,
+        "actions",
+        "console",
+        "demo",
+        "issue_jobs",
+        "landing",
+        "local",
+        "pipeline",
+        "snapshot",
+        "starter",
+    },
     "__main__": {"cli"},
 }
 ROOMS = CORE | EDGES | DOORS

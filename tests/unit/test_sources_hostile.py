@@ -21,6 +21,7 @@ PLANS = {
     "spec-kit": "tasks.md",
     "task-master": "tasks.json",
     "beads": "issues.jsonl",
+    "github-issues": "issues.json",
     "backlog-md": "backlog/tasks/task-1 - x.md",
 }
 LARGE = 2 * 2**20
