@@ -1,9 +1,11 @@
-"""Cuts GitHub's description of its REST API down to the operations that fanin calls.
+"""Cuts GitHub's descriptions of its REST and GraphQL APIs down to what fanin calls.
 
-    npm pack @octokit/openapi && tar xf octokit-openapi-*.tgz
-    python -m tests.contract.extract package/generated/api.github.com.json
+    npm install @octokit/openapi @octokit/graphql-schema
+    cd node_modules/@octokit
+    python -m tests.contract.extract openapi/generated/api.github.com.json graphql-schema/schema.graphql
 
-For maintainers: after a new call in runner/github_api.py, add its operation here and run this again.
+For maintainers: after a new call in runner/github_api.py or runner/issue_api.py, add its operation here and run this
+again.
 """
 
 from __future__ import annotations
@@ -14,7 +16,23 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from graphql import (
+    FieldNode,
+    GraphQLScalarType,
+    GraphQLSchema,
+    TypeInfo,
+    TypeInfoVisitor,
+    Visitor,
+    build_schema,
+    get_named_type,
+    parse,
+    visit,
+)
+
+from runner.issue_api import EDITS
+
 TARGET = Path(__file__).with_name("github-openapi.json")
+GRAPHQL = Path(__file__).with_name("github-graphql.graphql")
 REPO = "/repos/{owner}/{repo}"
 OPERATIONS = (
     ("get", "/user"),
@@ -30,9 +48,17 @@ OPERATIONS = (
     ("post", f"{REPO}/git/refs"),
     ("patch", f"{REPO}/git/refs/{{ref}}"),
     ("post", f"{REPO}/git/trees"),
+    ("get", f"{REPO}/issues"),
     ("patch", f"{REPO}/issues/comments/{{comment_id}}"),
+    ("get", f"{REPO}/issues/{{issue_number}}"),
+    ("patch", f"{REPO}/issues/{{issue_number}}"),
     ("get", f"{REPO}/issues/{{issue_number}}/comments"),
     ("post", f"{REPO}/issues/{{issue_number}}/comments"),
+    ("get", f"{REPO}/issues/{{issue_number}}/dependencies/blocked_by"),
+    ("get", f"{REPO}/issues/{{issue_number}}/events"),
+    ("post", f"{REPO}/issues/{{issue_number}}/labels"),
+    ("get", f"{REPO}/issues/{{issue_number}}/sub_issues"),
+    ("get", f"{REPO}/milestones"),
     ("get", f"{REPO}/pulls"),
     ("post", f"{REPO}/pulls"),
     ("get", f"{REPO}/rules/branches/{{branch}}"),
@@ -140,6 +166,41 @@ def text(document: dict[str, Any]) -> str:
     return "{\n" + ",\n".join(parts) + "\n}\n"
 
 
+def used(schema: GraphQLSchema, query: str) -> dict[str, dict[str, set[str]]]:
+    """Type → field → its arguments, as far as the query uses them."""
+    found: dict[str, dict[str, set[str]]] = {}
+    types = TypeInfo(schema)
+
+    class Collector(Visitor):
+        def enter_field(self, node: FieldNode, *_: Any) -> None:
+            parent = types.get_parent_type()
+            assert parent is not None
+            arguments = {argument.name.value for argument in node.arguments or ()}
+            found.setdefault(parent.name, {}).setdefault(node.name.value, set()).update(arguments)
+
+    visit(parse(query), TypeInfoVisitor(types, Collector()))
+    return found
+
+
+def graphql_extract(schema: GraphQLSchema, queries: tuple[str, ...]) -> str:
+    """The types and fields that the queries use, and the scalars they end in, in GitHub's own words."""
+    lines, scalars = [], set[str]()
+    for query in queries:
+        for name, fields in used(schema, query).items():
+            lines.append(f"type {name} {{")
+            for field, arguments in fields.items():
+                known = schema.type_map[name].fields[field]  # type: ignore[attr-defined]
+                given = ", ".join(f"{each}: {known.args[each].type}" for each in sorted(arguments))
+                lines.append(f"  {field}{f'({given})' if given else ''}: {known.type}")
+                if isinstance(leaf := get_named_type(known.type), GraphQLScalarType):
+                    scalars.add(leaf.name)
+            lines.append("}")
+    own = sorted(scalars - {"String", "Int", "Boolean", "ID", "Float"})
+    return "\n".join([*(f"scalar {name}" for name in own), *lines]) + "\n"
+
+
 if __name__ == "__main__":
+    graph = build_schema(Path(sys.argv[2]).read_text(encoding="utf-8"), assume_valid=True)
+    GRAPHQL.write_text(graphql_extract(graph, (EDITS,)), encoding="utf-8")
     full = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     TARGET.write_text(text(extract(full)), encoding="utf-8")

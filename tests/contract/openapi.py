@@ -23,6 +23,8 @@ from openapi_core import OpenAPI
 from openapi_core.contrib.requests import RequestsOpenAPIRequest, RequestsOpenAPIResponse
 from openapi_core.exceptions import OpenAPIError
 
+from tests.contract import graphql_api
+
 API = "https://api.github.com"
 JSON = "application/json"
 
@@ -129,6 +131,8 @@ class Contract(responses.RequestsMock):
     def _on_request(self, adapter: Any, request: Any, *, retries: Any = None, **kwargs: Any) -> Any:
         # PyGithub writes the port into every address; a stub without it would not match.
         request.url = request.url.replace(":443/", "/", 1)
+        if request.url == f"{self.api.removesuffix('/v3')}/graphql":
+            return self._on_question(adapter, request, retries=retries, **kwargs)
         described = request.copy() if request.url.startswith(f"{self.api}/") else None
         if described is not None:
             described.url = API + request.url.removeprefix(self.api)
@@ -138,6 +142,16 @@ class Contract(responses.RequestsMock):
         answer = super()._on_request(adapter, request, retries=retries, **kwargs)
         if described is not None:
             check_answer(described, answer)
+        return answer
+
+    def _on_question(self, adapter: Any, request: Any, **kwargs: Any) -> Any:
+        """As above, for GraphQL, which has a schema instead of an OpenAPI description."""
+        try:
+            graphql_api.check_request(request)
+            answer = super()._on_request(adapter, request, **kwargs)
+            graphql_api.check_answer(request, answer)
+        except graphql_api.GraphQLBreach as error:
+            raise ContractError(f"GraphQL: {error}") from error
         return answer
 
 

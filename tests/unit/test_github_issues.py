@@ -109,7 +109,10 @@ def test_files_are_the_lines_below_their_heading(body: str, files: tuple[str, ..
 
 @pytest.mark.parametrize(
     ("line", "why"),
-    [("some prose here", "'some prose here' below its heading Files is no glob"), ("#x", "no gitignore pattern: it matches nothing")],
+    [
+        ("some prose here", "'some prose here' below its heading Files is no glob"),
+        ("#x", "no gitignore pattern: it matches nothing"),
+    ],
 )
 def test_a_list_of_files_that_is_none_does_not_open_the_repository(line: str, why: str) -> None:
     found = plan(issue(7, body=f"### Files\n\nsrc/a.py\n{line}\n"))

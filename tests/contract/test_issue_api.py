@@ -1,0 +1,363 @@
+"""What fanin asks GitHub about issues and tells them; both sides held to GitHub's descriptions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+import requests
+
+from runner import issue_jobs
+from runner.errors import UsageProblem
+from runner.github_api import MissingPermission, NotFound, RateLimited, Retry
+from runner.issue_api import EDITS, IssueApi
+from runner.issue_jobs import Wanted
+from runner.issues import MARKER, Answer, Edit, Event
+from runner.sources.github_issues import IssuesFile, Wait
+from tests.contract.openapi import API, Contract, ContractError, example
+from tests.contract.test_github_api import COMMENTS, NOT_ACCESSIBLE, NOW, REPO, bodies, comment, me, more, no, query
+
+TEMPLATE = "/repos/{owner}/{repo}"
+ISSUES, GRAPHQL = f"{REPO}/issues", f"{API}/graphql"
+THEN, LABELLED = "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"
+LISTED = {"state": "open", "labels": "fanin", "sort": "created", "direction": "asc", "per_page": 100}
+
+
+@pytest.fixture
+def slept() -> list[float]:
+    return []
+
+
+@pytest.fixture
+def api(gh: Contract, slept: list[float]) -> IssueApi:
+    return IssueApi("a-token", "o/r", timeout=5, retry=Retry(sleep=slept.append, now=lambda: NOW))
+
+
+def issue(number: int, **changes: Any) -> dict[str, Any]:
+    made: dict[str, Any] = example("get", f"{TEMPLATE}/issues", 200)[0]
+    del made["pull_request"], made["state_reason"]  # null for most, which GitHub's description forgets
+    return made | {
+        "number": number,
+        "title": f"Issue {number}",
+        "body": "text",
+        "html_url": f"https://github.com/o/r/issues/{number}",
+        "repository_url": f"{API}/repos/o/r",
+        "updated_at": LABELLED,
+        "sub_issues_summary": {"total": 0, "completed": 0, "percent_completed": 0},
+        "issue_dependencies_summary": {"blocked_by": 0, "blocking": 0, "total_blocked_by": 0, "total_blocking": 0},
+        **changes,
+    }
+
+
+def blocked(number: int, **changes: Any) -> dict[str, Any]:
+    summary = {"blocked_by": 1, "blocking": 0, "total_blocked_by": 1, "total_blocking": 0}
+    return issue(number, issue_dependencies_summary=summary, **changes)
+
+
+def event(kind: str, at: str, login: str = "writer", /, **fields: Any) -> dict[str, Any]:
+    made: dict[str, Any] = example("get", f"{TEMPLATE}/issues/{{issue_number}}/events", 200)[0]
+    made["actor"] |= {"login": login}
+    label = {"name": "fanin", "color": "f29513"}
+    del made["label"]
+    named: dict[str, Any] = {"label": label} if kind.endswith("labeled") else {}
+    return made | {"event": kind, "created_at": at, **named, **fields}
+
+
+def edits(*nodes: Mapping[str, Any], after: str | None = None) -> dict[str, Any]:
+    page = {"hasNextPage": after is not None, "endCursor": after}
+    return {"data": {"repository": {"issue": {"userContentEdits": {"nodes": list(nodes), "pageInfo": page}}}}}
+
+
+def edit(at: str, body: str | None, deleted: str | None = None) -> dict[str, Any]:
+    return {"editedAt": at, "deletedAt": deleted, "diff": body}
+
+
+def permission(gh: Contract, login: str, level: str) -> None:
+    made = example("get", f"{TEMPLATE}/collaborators/{{username}}/permission", 200)
+    made["user"]["role_name"] = level  # GitHub's example lacks it
+    gh.get(f"{REPO}/collaborators/{login}/permission", json=made | {"permission": level})
+
+
+# --- reading -----------------------------------------------------------------------------------------------
+
+
+def test_labelled_issues_are_listed_over_all_pages_without_pull_requests(gh: Contract, api: IssueApi) -> None:
+    pull = issue(3, pull_request={"url": "", "html_url": "", "diff_url": "", "patch_url": ""})
+    gh.get(ISSUES, json=[issue(1), pull], headers=more(ISSUES), match=query(**LISTED, page=1))
+    gh.get(ISSUES, json=[issue(2, body=None)], match=query(**LISTED, page=2))
+    found = api.labelled("fanin")
+    assert [one.number for one in found] == [1, 2]
+    assert (found[0].title, found[0].body, found[1].body) == ("Issue 1", "text", "")
+    assert (found[0].repository, found[0].updated_at) == ("o/r", LABELLED)
+
+
+@pytest.mark.parametrize(("named", "number"), [("v1.0", "7"), ("7", "7"), ("8", "9")])
+def test_a_milestone_is_named_by_title_or_number(gh: Contract, api: IssueApi, named: str, number: str) -> None:
+    one = example("get", f"{TEMPLATE}/milestones", 200)[0]
+    titles = [one | {"number": 7, "title": "v1.0"}, one | {"number": 9, "title": "8"}]
+    gh.get(f"{REPO}/milestones", json=titles, match=query(state="all", per_page=100, page=1))
+    gh.get(ISSUES, json=[], match=query(**LISTED, page=1, milestone=number))
+    assert api.labelled("fanin", named) == []
+
+
+def test_an_unknown_milestone_is_told_with_those_there_are(gh: Contract, api: IssueApi) -> None:
+    one = example("get", f"{TEMPLATE}/milestones", 200)[0]
+    gh.get(f"{REPO}/milestones", json=[one | {"title": "v1.0"}])
+    with pytest.raises(UsageProblem, match=r"no milestone 'v2'") as told:
+        api.labelled("fanin", "v2")
+    assert "v1.0" in told.value.advice
+
+
+def test_events_tell_who_labelled_and_what_it_was_called(gh: Contract, api: IssueApi) -> None:
+    url = f"{ISSUES}/7/events"
+    renamed = event("renamed", LABELLED, rename={"from": "Old", "to": "New"})
+    gh.get(url, json=[event("labeled", THEN), event("assigned", THEN)], headers=more(url))
+    gh.get(url, json=[renamed, event("unlabeled", LABELLED, "x")])
+    assert api.events(7) == [
+        Event("labeled", THEN, "writer", "fanin"),
+        Event("renamed", LABELLED, "writer", old_title="Old"),
+        Event("unlabeled", LABELLED, "x", "fanin"),
+    ]
+
+
+def test_edits_are_read_over_all_pages_and_deleted_ones_are_unknown(gh: Contract, api: IssueApi) -> None:
+    gh.post(GRAPHQL, json=edits(edit("2026-01-03T00:00:00Z", "third"), edit(LABELLED, "second"), after="c"))
+    gh.post(GRAPHQL, json=edits(edit(THEN, "first", deleted=LABELLED)))
+    assert api.edits(7) == [Edit(THEN, None), Edit(LABELLED, "second"), Edit("2026-01-03T00:00:00Z", "third")]
+    asked = [json.loads(call.request.body or "")["variables"] for call in gh.calls]
+    assert asked == [{"owner": "o", "name": "r", "number": 7, "after": cursor} for cursor in (None, "c")]
+
+
+def test_an_enterprise_server_is_asked_at_its_own_place(gh: Contract) -> None:
+    gh.api = "https://git.example.com/api/v3"
+    gh.post("https://git.example.com/api/graphql", json=edits())
+    assert IssueApi("a-token", "o/r", "https://git.example.com/api/v3").edits(7) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "error", "match"),
+    [
+        ("NOT_FOUND", NotFound, "404 Could not resolve"),
+        ("FORBIDDEN", MissingPermission, "issues: read"),
+        ("INSUFFICIENT_SCOPES", MissingPermission, "issues: read"),
+    ],
+)
+def test_what_graphql_refuses_is_an_error_like_any_other(
+    gh: Contract, api: IssueApi, kind: str, error: type[Exception], match: str
+) -> None:
+    told = {"data": None, "errors": [{"type": kind, "message": "Could not resolve to an Issue"}]}
+    gh.post(GRAPHQL, json=told)
+    with pytest.raises(error, match=match):
+        api.edits(7)
+
+
+def test_a_rate_limit_of_graphql_is_waited_out(gh: Contract, api: IssueApi, slept: list[float]) -> None:
+    reset = {"x-ratelimit-remaining": "0", "x-ratelimit-reset": str(int(NOW) + 30)}
+    gh.post(GRAPHQL, json={"errors": [{"type": "RATE_LIMITED", "message": "API rate limit exceeded"}]}, headers=reset)
+    gh.post(GRAPHQL, json=edits())
+    assert api.edits(7) == []
+    assert slept == [31.0]
+
+
+def test_a_rate_limit_beyond_patience_names_the_time(gh: Contract) -> None:
+    reset = {"x-ratelimit-remaining": "0", "x-ratelimit-reset": str(int(NOW) + 3600)}
+    gh.get(ISSUES, json=no("API rate limit exceeded"), status=403, headers=reset)
+    with pytest.raises(RateLimited, match="wait 3601 s"):
+        IssueApi("a-token", "o/r", retry=Retry(now=lambda: NOW, sleep=lambda _: None)).labelled("fanin")
+
+
+def test_related_issues_are_asked_only_where_there_are_any(gh: Contract, api: IssueApi) -> None:
+    gh.get(
+        ISSUES,
+        json=[issue(1), blocked(2), issue(3, sub_issues_summary={"total": 1, "completed": 0, "percent_completed": 0})],
+    )
+    gh.get(f"{ISSUES}/2/dependencies/blocked_by", json=[issue(9, state="closed", state_reason="completed")])
+    gh.get(f"{ISSUES}/3/sub_issues", json=[issue(8, repository_url=f"{API}/repos/p/q")])
+    one, two, three = api.labelled("fanin")
+    assert (api.blocked_by(one), api.sub_issues(one)) == ([], [])
+    assert [(found.number, found.state_reason) for found in api.blocked_by(two)] == [(9, "completed")]
+    assert [(found.number, found.repository) for found in api.sub_issues(three)] == [(8, "p/q")]
+
+
+def test_a_server_without_dependencies_has_none_but_one_that_has_them_must_tell(gh: Contract, api: IssueApi) -> None:
+    old = issue(1)
+    del old["issue_dependencies_summary"]
+    gh.get(ISSUES, json=[old, blocked(2)])
+    gh.get(f"{ISSUES}/1/dependencies/blocked_by", json=no("Not Found"), status=404)
+    gh.get(f"{ISSUES}/2/dependencies/blocked_by", json=no("Not Found"), status=404)
+    one, two = api.labelled("fanin")
+    assert api.blocked_by(one) == []
+    with pytest.raises(NotFound, match="issues: read"):
+        api.blocked_by(two)
+
+
+@pytest.mark.parametrize("status", [403, 404, 410])
+def test_an_issue_that_is_not_shown_is_none(gh: Contract, api: IssueApi, status: int) -> None:
+    gh.get(f"{API}/repos/p/q/issues/1", json=no("Not Found"), status=status)
+    assert api.issue("p/q", 1) is None
+
+
+def test_a_merged_pull_request_is_known_as_one(gh: Contract, api: IssueApi) -> None:
+    pull = {"url": "", "html_url": "", "diff_url": "", "patch_url": "", "merged_at": THEN}
+    gh.get(f"{ISSUES}/5", json=issue(5, state="closed", pull_request=pull))
+    found = api.issue("o/r", 5)
+    assert found is not None
+    assert (found.pull_request, found.merged) == (True, True)
+
+
+@pytest.mark.parametrize(("level", "may"), [("admin", True), ("write", True), ("read", False), ("none", False)])
+def test_who_may_write_is_asked_once(gh: Contract, api: IssueApi, level: str, may: bool) -> None:
+    permission(gh, "someone", level)
+    assert api.may_write("someone") is may
+    assert api.may_write("someone") is may
+    assert len(gh.calls) == 1
+
+
+# --- the whole ---------------------------------------------------------------------------------------------
+
+
+def test_gathering_vouches_and_links_and_asks_no_more_than_it_must(gh: Contract, api: IssueApi) -> None:
+    body = "Blocked by #1\nDepends on #40"
+    gh.get(ISSUES, json=[issue(1), blocked(2, body=body), issue(3)])
+    permission(gh, "writer", "write")
+    permission(gh, "stranger", "read")
+    for number, login in ((1, "writer"), (2, "writer"), (3, "stranger")):
+        gh.get(f"{ISSUES}/{number}/events", json=[event("labeled", LABELLED, login)])
+    gh.post(GRAPHQL, json=edits(edit(THEN, "as labelled"), edit("2026-01-03T00:00:00Z", "evil")))
+    gh.post(GRAPHQL, json=edits())
+    gh.post(GRAPHQL, json=edits())
+    gh.get(f"{ISSUES}/2/dependencies/blocked_by", json=[issue(1)])
+    gh.get(f"{ISSUES}/40", json=issue(40, state="closed", state_reason="completed"))
+    found = issue_jobs.gather(api, None, Wanted())
+    assert [(one.number, one.body) for one in found.issues] == [
+        (1, "as labelled"),
+        (2, "Blocked by #1\nDepends on #40"),
+    ]
+    assert found.issues[1].waits_for == (
+        Wait(repository="o/r", number=1, state="open", said="blocked_by"),
+        Wait(repository="o/r", number=40, state="closed", reason="completed", said="text"),
+    )
+    assert [one.number for one in found.refused] == [3]
+
+    calls = len(gh.calls)
+    assert issue_jobs.gather(api, found, Wanted()) == found
+    asked = [str(call.request.url).partition("?")[0] for call in list(gh.calls)[calls:]]
+    # of what nothing happened to, neither events nor edits; the state of what it waits for is always asked
+    assert asked == [ISSUES, f"{ISSUES}/3/events", GRAPHQL, f"{ISSUES}/2/dependencies/blocked_by", f"{ISSUES}/40"]
+
+
+@pytest.mark.parametrize("change", ["updated", "label", "revoked"])
+def test_what_was_vouched_for_is_asked_again_when_it_must(gh: Contract, api: IssueApi, change: str) -> None:
+    label = "other" if change == "label" else "fanin"
+    gh.get(ISSUES, json=[issue(1, updated_at="2026-02-02T00:00:00Z" if change == "updated" else LABELLED)])
+    permission(gh, "writer", "read" if change == "revoked" else "write")
+    named = {"name": label, "color": "f29513"}
+    gh.get(f"{ISSUES}/1/events", json=[event("labeled", LABELLED, label=named)])
+    gh.post(GRAPHQL, json=edits())
+    known = {"number": 1, "title": "Old", "body": "old", "url": "u", "labelled_by": "writer"}
+    before = IssuesFile.model_validate(
+        {
+            "fanin": "github-issues",
+            "version": 1,
+            "repository": "o/r",
+            "label": "fanin",
+            "issues": [known | {"labelled_at": THEN, "updated_at": LABELLED}],
+        }
+    )
+    found = issue_jobs.gather(api, before, Wanted(label))
+    assert [one.title for one in found.issues] == ([] if change == "revoked" else ["Issue 1"])
+
+
+# --- answering ---------------------------------------------------------------------------------------------
+
+STAMP = f"{MARKER}: completed 1 -->"
+TOLD = Answer(7, STAMP, "Done")
+
+
+def test_an_answer_is_one_comment_written_once(gh: Contract, api: IssueApi) -> None:
+    gh.get(COMMENTS, json=[comment(1, "nice")])
+    gh.post(COMMENTS, json=comment(2, f"{STAMP}\nDone"), status=201)
+    assert api.tell(TOLD)
+    assert bodies(gh, "POST", "/comments") == [{"body": f"{STAMP}\nDone"}]
+    gh.replace("GET", COMMENTS, json=[comment(1, "nice"), comment(2, f"{STAMP}\nDone, with another commit")])
+    me(gh)
+    assert not api.tell(TOLD)
+    assert len(bodies(gh, "POST", "/comments")) == 1
+
+
+def test_another_result_takes_the_place_of_the_former(gh: Contract, api: IssueApi) -> None:
+    gh.get(COMMENTS, json=[comment(2, f"{MARKER}: failed 3 -->\nFailed")])
+    me(gh)
+    gh.patch(f"{REPO}/issues/comments/2", json=comment(2, "x"))
+    assert api.tell(TOLD)
+    assert bodies(gh, "PATCH", "/comments/2") == [{"body": f"{STAMP}\nDone"}]
+
+
+def test_closing_and_labelling_come_before_the_comment_that_says_they_are_done(gh: Contract, api: IssueApi) -> None:
+    gh.get(COMMENTS, json=[])
+    gh.patch(f"{ISSUES}/7", json=issue(7, state="closed", state_reason="completed"))
+    gh.post(COMMENTS, json=no("Server Error"), status=500)
+    with pytest.raises(Exception, match="may or may not have done it"):
+        api.tell(Answer(7, STAMP, "Done", close=True))
+    assert bodies(gh, "PATCH", "/issues/7") == [{"state": "closed", "state_reason": "completed"}]
+    gh.replace("POST", COMMENTS, json=comment(2, "x"), status=201)
+    gh.post(f"{ISSUES}/7/labels", json=[])
+    assert api.tell(Answer(7, STAMP, "Done", label="fanin:done"))
+    assert bodies(gh, "POST", "/labels") == [{"labels": ["fanin:done"]}]
+
+
+def test_what_a_person_did_since_is_not_overruled(gh: Contract, api: IssueApi) -> None:
+    gh.get(COMMENTS, json=[comment(2, f"{STAMP}\nDone")])
+    me(gh)
+    assert not api.tell(Answer(7, STAMP, "Done", close=True, label="fanin:done"))
+    assert {call.request.method for call in gh.calls} == {"GET"}
+
+
+def test_a_comment_of_somebody_else_with_our_marker_is_not_ours(gh: Contract, api: IssueApi) -> None:
+    gh.get(COMMENTS, json=[comment(2, f"{STAMP}\nDone", login="mallory", kind="User")])
+    me(gh)
+    gh.post(COMMENTS, json=comment(3, "x"), status=201)
+    assert api.tell(TOLD)
+
+
+def test_a_missing_permission_is_named(gh: Contract, api: IssueApi) -> None:
+    gh.get(COMMENTS, json=[])
+    gh.post(COMMENTS, json=no(NOT_ACCESSIBLE), status=403)
+    with pytest.raises(MissingPermission, match="issues: write"):
+        api.tell(TOLD)
+
+
+# --- the stand-in itself -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("body", "match"),
+    [
+        ({"query": '{ repository(owner: "o", name: "r") { nme } }'}, "Cannot query field 'nme'"),
+        ({"query": EDITS, "variables": {"owner": "o", "name": "r"}}, r"\$number"),
+        ({"query": EDITS, "variables": {"owner": "o", "name": "r", "number": "7"}}, "cannot represent"),
+        ({"query": EDITS, "variables": {"owner": "o", "name": "r", "number": 7, "x": 1}}, "no variable x"),
+        ({"query": EDITS, "queries": 1}, "does not document queries"),
+    ],
+)
+def test_a_wrong_question_is_seen(gh: Contract, body: dict[str, Any], match: str) -> None:
+    gh.assert_all_requests_are_fired = False
+    gh.post(GRAPHQL, json=edits())
+    with pytest.raises(ContractError, match=match):
+        requests.post(GRAPHQL, json=body, timeout=5)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        edits({"editedAt": None, "deletedAt": None, "diff": ""}),
+        edits({"editedAt": THEN, "diff": ""}),
+        {"data": {"repo": 1}},
+    ],
+)
+def test_a_wrong_stub_is_seen(gh: Contract, api: IssueApi, answer: dict[str, Any]) -> None:
+    gh.post(GRAPHQL, json=answer)
+    with pytest.raises(ContractError, match="GraphQL"):
+        api.edits(7)
