@@ -75,6 +75,7 @@ class RoundState(Document):
     branch: str | None = None
     pull_request: int | None = None
     inputs: dict[str, str] = Field(default_factory=dict)
+    issues: dict[str, str] = Field(default_factory=dict)  # what `collect` was asked for in the first round
     spent_usd: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     dearest_usd: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     slots: Annotated[int, Field(ge=1)] | None = None  # agents at once, while a rate limit lowers it

@@ -149,11 +149,12 @@ def load(flags: Mapping[str, Any], environ: Mapping[str, str], text: str | None,
 
 
 def _merged_plan(layers: Sequence[Any]) -> dict[str, Any]:
-    """A plan named later is another one: what was said of the format of the former does not hold for it."""
+    """Another plan named later is another one: what was said of the format of the former does not hold for it."""
     merged: dict[str, Any] = {}
     for layer in layers:
         said = {"path": layer} if isinstance(layer, str) else layer
-        merged = {**({} if "path" in said else merged), **said}
+        other = "path" in said and _inside_the_repository(said["path"]) != PlanSettings.model_validate(merged).path
+        merged = {**({} if other else merged), **said}
     return merged
 
 

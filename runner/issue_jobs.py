@@ -134,6 +134,8 @@ def collect_job(
     remote: Remote,
     api: IssueApi,
     publisher: Publisher,
+    *,
+    dry_run: bool = False,
 ) -> int:
     """Put the issues that are tasks on the branch, in one commit if anything changed; say what came and went."""
     from runner.actions import refuse_while_open
@@ -144,9 +146,17 @@ def collect_job(
     if state.round == 1 and before is not None:
         refuse_while_open(repo, remote, settings, head)
     after = gather(api, before, wanted(settings.plan.options))
-    commit = _land(repo, remote, publisher, path, render(after), head)
+    commit = None if dry_run else _land(repo, remote, publisher, path, render(after), head)
     handed = state.model_copy(update={"branch": publisher.branch})
-    machine.output({"branch": publisher.branch, "state": handed.model_dump_json(), "commit": commit or ""})
+    machine.output(
+        {
+            "branch": publisher.branch,
+            "state": handed.model_dump_json(),
+            "commit": commit or "",
+            "plan": path,
+            "progress": settings.progress,
+        }
+    )
     machine.summary(summary.collected(after.repository, issues.changes(before, after), len(after.issues)))
     for refused in after.refused:
         machine.annotate("warning", f"#{refused.number} is no task: {refused.why}", title="fanin")

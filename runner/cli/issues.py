@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from runner.cli.shared import opened, repository, settings_options
+from runner.cli.shared import branch_commit, opened, repository, settings_options
 from runner.errors import EXIT_DONE, UsageProblem
 
 if TYPE_CHECKING:
@@ -19,22 +19,26 @@ if TYPE_CHECKING:
     from runner.gitrepo import Repository
     from runner.issue_api import IssueApi
 
+SOURCE = "github-issues"
+DEFAULT_PROGRESS, PROGRESS = ".fanin/progress.json", ".fanin/issues-progress.json"
 
-def _query_options(command: Any) -> Any:
-    """What `plan: {options: …}` may say of a plan of issues, as flags."""
-    options = [
-        click.option("--label", envvar="FANIN_LABEL", metavar="NAME", help="The label that makes an issue a task."),
-        click.option("--milestone", envvar="FANIN_MILESTONE", metavar="NAME", help="Only issues of this milestone."),
-        click.option("--repository", envvar="GITHUB_REPOSITORY", metavar="OWNER/NAME", help="Whose issues."),
-    ]
-    for option in reversed(options):
-        command = option(command)
-    return command
+_whose = click.option("--repository", envvar="GITHUB_REPOSITORY", metavar="OWNER/NAME", help="Whose issues.")
+_when_done = click.option(
+    "--when-done",
+    envvar="FANIN_WHEN_DONE",
+    type=click.Choice(["comment", "close", "label"]),
+    help="Beside the comment: close completed issues, or label completed and failed ones.",
+)
+_state = click.option("--state", envvar="FANIN_STATE", default="", help="On Actions: what the round before handed on.")
 
 
 @click.command()
-@_query_options
-@click.option("--state", envvar="FANIN_STATE", default="", help="On Actions: what the round before handed on.")
+@click.option("--label", envvar="FANIN_LABEL", metavar="NAME", help="The label that makes an issue a task.")
+@click.option("--milestone", envvar="FANIN_MILESTONE", metavar="NAME", help="Only issues of this milestone.")
+@_when_done
+@_whose
+@click.option("--dry-run", is_flag=True, envvar="FANIN_DRY_RUN", help="Only say which issues are tasks.")
+@_state
 @click.option("--commit-via", envvar="FANIN_COMMIT_VIA", type=click.Choice(["git", "api"]), default="git")
 @settings_options
 @click.pass_obj
@@ -43,90 +47,81 @@ def collect(
     /,
     label: str | None,
     milestone: str | None,
+    when_done: str | None,
     repository: str | None,
+    dry_run: bool,
     state: str,
     commit_via: str,
     **flags: Any,
 ) -> int:
-    """Read the labelled issues into the plan's file (.fanin/issues.json).
+    """Read the labelled GitHub issues into the plan's file.
 
-    Only issues whose label somebody with write access put there, with the text they had then. On this machine the
-    file is written for you to commit; on GitHub Actions it is committed to the branch. The token is GITHUB_TOKEN's.
+    Only issues whose label somebody with write access put there, with the text they had then. On this machine
+    .fanin/issues.json is written for you to commit; on GitHub Actions it is committed to the branch. The token is
+    taken from GITHUB_TOKEN.
     """
-    asked = {"label": label, "milestone": milestone}
-    if os.environ.get("GITHUB_ACTIONS") == "true":
-        return _collect_on_actions(where, state, commit_via, asked, flags)
-    repo, settings = opened(where, flags)
-    planned = settings.plan.source == "github-issues"
-    return _collect_here(repo, _asking(settings, asked), repository, planned=planned)
+    from runner import issue_jobs
+    from runner.publishing import Publisher
+
+    asked = _given(label=label, milestone=milestone, when_done=when_done)
+    if os.environ.get("GITHUB_ACTIONS") != "true":
+        return _collect_here(where, asked, repository, flags, dry_run=dry_run)
+    job = _Job(where, state, asked, flags)
+    publisher = Publisher(
+        job.repo, job.remote, job.api, job.machine, run=job.state.run, branch=job.branch, commit_via=commit_via
+    )
+    return issue_jobs.collect_job(
+        job.repo, job.settings, job.state, job.machine, job.remote, job.api, publisher, dry_run=dry_run
+    )
 
 
-def _collect_here(repo: Repository, settings: Settings, named: str | None, *, planned: bool) -> int:
+def _collect_here(where: str, asked: dict[str, str], whose: str | None, flags: dict[str, Any], *, dry_run: bool) -> int:
     from runner import issue_jobs, issues
     from runner.sources.github_issues import render
 
+    repo, usual = opened(where, flags)
+    settings = _of_issues(usual, asked, named=bool(flags.get("plan")))
     path = settings.plan.path
     file = repo.root / path
     before = issue_jobs.known_file(path, file.read_text(encoding="utf-8") if file.is_file() else None)
-    after = issue_jobs.gather(_api(repo, settings, named), before, issue_jobs.wanted(settings.plan.options))
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(render(after), encoding="utf-8", newline="")
+    after = issue_jobs.gather(_api(repo, settings, whose), before, issue_jobs.wanted(settings.plan.options))
     for line in issues.changes(before, after):
         click.echo(line)
     click.echo(f"{path}: {len(after.issues)} issues are tasks")
+    if dry_run:
+        return EXIT_DONE
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(render(after), encoding="utf-8", newline="")
     click.echo(f"next:  git add {path} && git commit -m 'Take over the labelled issues',  then  fanin run")
-    if not planned:
-        click.echo("      and say in fanin.yml that they are the plan:  plan: {source: github-issues}")
+    if usual.plan.path != path:
+        click.echo("and say in fanin.yml that they are the plan:  plan: {source: github-issues}")
     return EXIT_DONE
 
 
-def _collect_on_actions(
-    where: str, state: str, commit_via: str, asked: dict[str, str | None], flags: dict[str, Any]
-) -> int:
-    from runner import actions, actions_io, config, issue_jobs
-    from runner.gitremote import Remote
-    from runner.issue_api import IssueApi
-    from runner.publishing import Publisher
-
-    context, machine = actions_io.read_context(os.environ), actions_io.Machine(os.environ, sys.stdout)
-    handed = actions.round_state(state, context)
-    repo = repository(where)
-    environ = {**os.environ, **{f"FANIN_{name.upper()}": value for name, value in handed.inputs.items()}}
-    settings = _asking(config.load(flags, environ, config.file_in(repo.root)), asked)
-    remote = Remote(repo, context.token, context.server_url)
-    api = IssueApi(context.token, context.repository, context.api_url)
-    branch = handed.branch or settings.branch or context.ref_name
-    publisher = Publisher(repo, remote, api, machine, run=handed.run, branch=branch, commit_via=commit_via)
-    return issue_jobs.collect_job(repo, settings, handed, machine, remote, api, publisher)
-
-
 @click.command()
-@click.option(
-    "--when-done",
-    envvar="FANIN_WHEN_DONE",
-    type=click.Choice(["comment", "close", "label"]),
-    help="Beside the comment: close completed issues, or label completed and failed ones.",
-)
-@click.option("--repository", envvar="GITHUB_REPOSITORY", metavar="OWNER/NAME", help="Whose issues.")
-@click.option("--state", envvar="FANIN_STATE", default="", help="On Actions: what the round before handed on.")
+@_when_done
+@_whose
+@_state
 @settings_options
 @click.pass_obj
 def answer(where: str, /, when_done: str | None, repository: str | None, state: str, **flags: Any) -> int:
-    """Tell the issues of finished tasks their result: one comment each, written once.
+    """Tell the GitHub issues of finished tasks their result.
 
-    Completed, or failed for good, as the branch says. The token is GITHUB_TOKEN's.
+    One comment each, written once: completed, or failed for good, as the branch says. The token is taken from
+    GITHUB_TOKEN.
     """
-    asked = {"when_done": when_done}
-    if os.environ.get("GITHUB_ACTIONS") == "true":
-        return _answer_on_actions(where, state, asked, flags)
     from runner import issue_jobs
-    from runner.cli.shared import branch_commit
     from runner.issues import Place
 
-    repo, settings = opened(where, flags)
-    settings = _asking(settings, asked)
+    asked = _given(when_done=when_done)
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        job = _Job(where, state, asked, flags)
+        head = job.remote.fetch(job.branch)
+        return issue_jobs.answer_job(job.repo, job.settings, head, job.branch, job.api, job.machine, job.context)
+    repo, usual = opened(where, flags)
+    settings = _of_issues(usual, asked, named=bool(flags.get("plan")))
     branch, head = branch_commit(repo, settings)
-    place = Place(branch, "", repo.landed_in(head))
+    place = Place(branch, commits=repo.landed_in(head))
     told, missed = issue_jobs.answer_all(repo, settings, head, _api(repo, settings, repository), place)
     click.echo(f"told their result: {', '.join(told) or 'none; every finished issue knows it'}")
     for line in missed:
@@ -134,31 +129,45 @@ def answer(where: str, /, when_done: str | None, repository: str | None, state: 
     return EXIT_DONE
 
 
-def _answer_on_actions(where: str, state: str, asked: dict[str, str | None], flags: dict[str, Any]) -> int:
-    from runner import actions, actions_io, config, issue_jobs
-    from runner.gitremote import Remote
-    from runner.issue_api import IssueApi
+class _Job:
+    """What a job of GitHub Actions that deals with issues works with: the edges, the settings and the branch."""
 
-    context, machine = actions_io.read_context(os.environ), actions_io.Machine(os.environ, sys.stdout)
-    handed = actions.round_state(state, context)
-    repo = repository(where)
-    environ = {**os.environ, **{f"FANIN_{name.upper()}": value for name, value in handed.inputs.items()}}
-    settings = _asking(config.load(flags, environ, config.file_in(repo.root)), asked)
-    branch = settings.branch or handed.branch or context.ref_name
-    head = Remote(repo, context.token, context.server_url).fetch(branch)
-    api = IssueApi(context.token, context.repository, context.api_url)
-    return issue_jobs.answer_job(repo, settings, head, branch, api, machine, context)
+    def __init__(self, where: str, state: str, asked: dict[str, str], flags: dict[str, Any]) -> None:
+        from runner import actions, actions_io, config
+        from runner.gitremote import Remote
+        from runner.issue_api import IssueApi
+
+        self.context = actions_io.read_context(os.environ)
+        self.machine = actions_io.Machine(os.environ, sys.stdout)
+        handed = actions.round_state(state, self.context)
+        # As the inputs of the other jobs: those of the run's first round count.
+        self.state = handed if handed.issues else handed.model_copy(update={"issues": asked})
+        self.repo = repository(where)
+        environ = {**os.environ, **{f"FANIN_{name.upper()}": value for name, value in handed.inputs.items()}}
+        settings = config.load(flags, environ, config.file_in(self.repo.root))
+        named = bool(flags.get("plan") or environ.get("FANIN_PLAN"))
+        self.settings = _of_issues(settings, self.state.issues, named=named)
+        self.remote = Remote(self.repo, self.context.token, self.context.server_url)
+        self.api = IssueApi(self.context.token, self.context.repository, self.context.api_url)
+        self.branch = settings.branch or handed.branch or self.context.ref_name
 
 
-def _asking(settings: Settings, asked: dict[str, str | None]) -> Settings:
-    """The settings of a plan of issues: what was not named is the default of such a plan, flags come first."""
+def _given(**options: str | None) -> dict[str, str]:
+    return {name: value for name, value in options.items() if value}
+
+
+def _of_issues(settings: Settings, asked: dict[str, str], *, named: bool) -> Settings:
+    """The settings with a plan of issues. Where nobody named one it is beside the usual plan, with its own progress."""
     from runner.models import ISSUES_PATH, PlanSettings
 
     plan = settings.plan
-    if plan == PlanSettings():  # nobody named a plan
+    beside = not named and plan.source != SOURCE and plan.path != ISSUES_PATH
+    if beside:
         plan = PlanSettings(path=ISSUES_PATH)
-    options = plan.options | {name: value for name, value in asked.items() if value}
-    return settings.model_copy(update={"plan": plan.model_copy(update={"options": options, "source": "github-issues"})})
+    changed: dict[str, Any] = {"plan": plan.model_copy(update={"options": plan.options | asked, "source": SOURCE})}
+    if beside and settings.progress == DEFAULT_PROGRESS:
+        changed["progress"] = PROGRESS
+    return settings.model_copy(update=changed)
 
 
 def _api(repo: Repository, settings: Settings, named: str | None) -> IssueApi:
@@ -169,7 +178,9 @@ def _api(repo: Repository, settings: Settings, named: str | None) -> IssueApi:
 
     token = os.environ.get("GITHUB_TOKEN") or os.environ.get("GH_TOKEN") or ""
     if not token:
-        raise UsageProblem("fanin has no token for GitHub", "GITHUB_TOKEN=$(gh auth token) fanin …")
+        raise UsageProblem(
+            "fanin has no token for GitHub", "set GITHUB_TOKEN, for example to what  gh auth token  says"
+        )
     found = github_at(repo.remote_url("origin") or "")
     name = named or settings.plan.options.get("repository") or (found[1] if found else None)
     if name is None:

@@ -23,7 +23,7 @@ from tests.integration.project import Project
 ROOT = Path(__file__).parents[2]
 TOOLS = Path(sys.executable).parent
 INNER = ".github/actions/fanin/action.yml"
-FANIN = ".github/workflows/fanin.yml"
+FANIN, ISSUES = ".github/workflows/fanin.yml", ".github/workflows/fanin-issues.yml"
 ACTIONS = ["action.yml", INNER]
 WORKFLOWS = sorted(str(path.relative_to(ROOT)) for path in (ROOT / ".github/workflows").glob("*.yml"))
 CALLERS = sorted(
@@ -106,7 +106,7 @@ def test_inputs_are_the_setting_flags_of_the_command_line() -> None:
     machine = {
         "command", "task", "runs-on", "retry", "dry-run", "may-change-workflows", "state", "manifest",
         "manifest-digest", "results", "verdict", "task-result", "commit-via", "last", "again", "landed",
-        "trigger-workflows", "token",
+        "trigger-workflows", "token", "label", "milestone", "when-done",
     }  # fmt: skip
     assert set(inner) - flags == machine
     assert all(re.fullmatch(r"[a-z]+(-[a-z]+)*", name) for name in [*inner, *workflow])
@@ -115,7 +115,9 @@ def test_inputs_are_the_setting_flags_of_the_command_line() -> None:
 def test_outputs_of_the_steps_are_outputs_of_the_action() -> None:
     """What a job of the workflow takes from a step of fanin, the action declares."""
     declared = set(parsed(INNER)["outputs"])
-    taken = {name for value in words(jobs()) for name in re.findall(r"steps\.(?:next|merge)\.outputs\.([\w-]+)", value)}
+    taken = {
+        name for value in words([jobs(), jobs(ISSUES)]) for name in re.findall(r"steps\.\w+\.outputs\.([\w-]+)", value)
+    }
     assert taken
     assert taken <= declared
 
@@ -168,7 +170,8 @@ def test_checkout_leaves_no_credentials(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in WORKFLOWS if name != FANIN])
 def test_every_job_has_a_time_limit(name: str) -> None:
-    assert [job_id for job_id, job in jobs(name).items() if "timeout-minutes" not in job] == []
+    own = {job_id: job for job_id, job in jobs(name).items() if "uses" not in job}
+    assert [job_id for job_id, job in own.items() if "timeout-minutes" not in job] == []
 
 
 SCRIPTS = [(name, step["run"]) for name in EVERY for step in steps(name) if "run" in step] + [
@@ -247,25 +250,86 @@ def test_each_job_may_do_what_the_design_says_and_no_more() -> None:
     assert {job_id: permissions(job["permissions"]) for job_id, job in jobs().items()} == MAY
 
 
+def called(caller: str) -> str:
+    """The workflow of ours that an example calls."""
+    (job,) = jobs(caller).values()
+    path, _, version = str(job["uses"]).removeprefix("fanin/fanin/").partition("@")
+    assert (version, path in (FANIN, ISSUES)) == ("v0", True)
+    return path
+
+
+def union(name: str) -> dict[str, str]:
+    """All that the jobs of a workflow take, those of the workflows it calls included."""
+    taken = [(scope, level) for job in jobs(name).values() for scope, level in permissions(job["permissions"]).items()]
+    return {scope: WRITE if (scope, WRITE) in taken else READ for scope, _ in taken}
+
+
 @pytest.mark.parametrize("caller", CALLERS)
 def test_callers_grant_the_union_of_what_the_jobs_take(caller: str) -> None:
-    taken = [(scope, level) for job in jobs().values() for scope, level in permissions(job["permissions"]).items()]
-    union = {scope: WRITE if (scope, WRITE) in taken else READ for scope, _ in taken}
     (job,) = jobs(caller).values()
-    assert permissions(job["permissions"]) == union
+    assert permissions(job["permissions"]) == union(called(caller))
 
 
 @pytest.mark.parametrize("caller", CALLERS)
 def test_callers_give_only_what_is_declared_and_take_the_machines_input(caller: str) -> None:
-    interface = triggers(parsed(FANIN))["workflow_call"]
+    interface = triggers(parsed(called(caller)))["workflow_call"]
     (job,) = jobs(caller).values()
-    assert job["uses"] == f"fanin/fanin/{FANIN}@v0"
     assert set(job["with"]) <= set(interface["inputs"])
     assert set(job["secrets"]) <= set(interface["secrets"])
     declared = triggers(parsed(caller))["workflow_dispatch"]["inputs"]
     assert declared["fanin-state"]["type"] == "string"
     assert "inputs.fanin-state" in job["with"]["state"]
     assert len(declared) <= 25  # what GitHub takes
+
+
+# ---- the workflow of issues ----------------------------------------------------------------------
+
+
+def test_only_the_workflow_of_issues_may_write_to_issues() -> None:
+    for name in [*WORKFLOWS, *CALLERS]:
+        asking = [
+            job_id for job_id, job in jobs(name).items() if permissions(job["permissions"]).get("issues") == WRITE
+        ]
+        assert asking == {ISSUES: ["answer"], "examples/issues.yml": ["fanin"]}.get(name, []), name
+
+
+def test_each_job_of_issues_may_do_what_it_must_and_no_more() -> None:
+    assert {job_id: permissions(job["permissions"]) for job_id, job in jobs(ISSUES).items()} == {
+        "collect": {"contents": WRITE, "issues": READ, "pull-requests": WRITE},
+        "fanin": union(FANIN),
+        "answer": {"contents": READ, "issues": WRITE},
+    }
+
+
+def test_jobs_that_write_for_issues_run_no_code_of_the_repository_and_get_no_secret() -> None:
+    for job_id in ("collect", "answer"):
+        job = jobs(ISSUES)[job_id]
+        own = [step for step in job["steps"] if "run" in step or str(step.get("uses", "")).startswith("./")]
+        assert own == [], job_id
+        assert secrets_in(job) == set()
+        assert "inputs.setup" not in " ".join(words(job))
+
+
+def test_workflow_of_issues_hands_every_input_secret_and_output_on() -> None:
+    outer, inner = (triggers(parsed(name))["workflow_call"] for name in (ISSUES, FANIN))
+    of_plans = {"source", "ignore-dangling"}
+    own = {"label", "milestone", "when-done"}
+    assert set(outer["inputs"]) - own == set(inner["inputs"]) - of_plans
+    for name in set(inner["inputs"]) - of_plans - {"plan", "progress"}:
+        assert outer["inputs"][name] == inner["inputs"][name], name
+    job = jobs(ISSUES)["fanin"]
+    assert job["uses"] == "$/.github/workflows/fanin.yml"  # of the same commit
+    handed = {name: f"${{{{ inputs.{name} }}}}" for name in set(inner["inputs"]) - of_plans}
+    collected = {name: f"${{{{ needs.collect.outputs.{name} }}}}" for name in ("plan", "progress", "state")}
+    assert job["with"] == {**handed, **collected}
+    assert outer["secrets"] == inner["secrets"]
+    assert job["secrets"] == {name: f"${{{{ secrets.{name} }}}}" for name in inner["secrets"]}
+    assert set(outer["outputs"]) == set(inner["outputs"])
+
+
+def test_issues_are_answered_also_when_the_round_ended_red_and_never_in_a_dry_run() -> None:
+    assert jobs(ISSUES)["answer"]["if"] == ("${{ always() && !inputs.dry-run && needs.collect.result == 'success' }}")
+    assert jobs(ISSUES)["fanin"]["if"] == "${{ !inputs.dry-run }}"
 
 
 def test_pull_request_caller_hears_of_new_commits_and_labels() -> None:
