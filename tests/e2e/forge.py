@@ -26,7 +26,7 @@ from types import TracebackType
 from typing import Any, Literal
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from tests.e2e import forge_api
+from tests.e2e import forge_api, forge_issues
 from tests.e2e.forge_git import BareRepository, Refusal
 from tests.e2e.standin.artifacts import Store
 
@@ -87,6 +87,7 @@ class Repository:
     comments: dict[int, dict[str, Any]] = field(default_factory=dict)
     pulls: dict[int, dict[str, Any]] = field(default_factory=dict)
     labels: dict[str, dict[str, Any]] = field(default_factory=dict)
+    writers: set[str] = field(default_factory=set)  # people with write access, for issues
     signed: set[str] = field(default_factory=set)
     dispatches: list[Dispatch] = field(default_factory=list)
     signature_refs: set[str] = field(default_factory=set)
@@ -297,7 +298,7 @@ class _Handler(BaseHTTPRequestHandler):
         path, query = unquote(parts.path), dict(parse_qsl(parts.query))
         given = token_of(self.headers.get("Authorization") or "")
         token = self.forge.who(given)
-        if path.startswith("/api/v3"):
+        if path.startswith("/api/v3") or path == "/api/graphql":
             self._reply(self._api(path.removeprefix("/api/v3"), query, body, token, given))
         else:
             answer = self._git(path, parts.query, body, token, bool(given))
@@ -312,7 +313,7 @@ class _Handler(BaseHTTPRequestHandler):
         except ValueError:
             data = None
         call = forge_api.Call(self.forge, self.command, path, query, data, token, bool(given))
-        reply = forge_api.answer(call)
+        reply = forge_issues.graphql(call) if path == "/api/graphql" else forge_api.answer(call)
         self.forge.note(
             request := Request("api", self.command, path, query, reply.status, token.label if token else "", data)
         )

@@ -143,7 +143,7 @@ def _who_am_i(call: Call) -> Reply:
         return ApiError(401, "Requires authentication").reply
     if call.token.app:
         return ApiError(403, "Resource not accessible by integration").reply
-    return Reply(200, _user(call.token.label))
+    return Reply(200, user(call.token.label))
 
 
 def _authorise(call: Call, scopes: tuple[str, ...]) -> None:
@@ -184,7 +184,7 @@ def _required(call: Call, *names: str) -> None:
             raise ApiError(422, f'Invalid request.\n\n"{name}" wasn\'t supplied.')
 
 
-def _user(login: str) -> Json:
+def user(login: str) -> Json:
     return {
         "login": login,
         "id": 41898282 if login.endswith("[bot]") else 1,
@@ -207,7 +207,7 @@ def get_repository(call: Call) -> Reply:
             "name": name,
             "full_name": repository.full_name,
             "url": call.base,
-            "owner": _user(owner),
+            "owner": user(owner),
             "default_branch": repository.default_branch,
             "private": False,
             "fork": False,
@@ -452,7 +452,7 @@ def _number(repository: Repository) -> int:
     return len(repository.issues) + 1
 
 
-def _issue(call: Call) -> Json:
+def find_issue(call: Call) -> Json:
     issue = call.repository.issues.get(int(call["number"])) if call["number"].isdigit() else None
     if issue is None:
         raise ApiError(404, "Not Found")
@@ -462,13 +462,24 @@ def _issue(call: Call) -> Json:
 def issue_json(call: Call, issue: Json) -> Json:
     """An issue with its links."""
     url = f"{call.base}/issues/{issue['number']}"
-    return {**issue, "url": url, "comments_url": f"{url}/comments", "labels_url": f"{url}/labels{{/name}}"}
+    shown = {name: value for name, value in issue.items() if not name.startswith("_")}
+    blockers = len(issue.get("_blocked_by", []))
+    return {
+        **shown,
+        "url": url,
+        "repository_url": call.base,
+        "html_url": f"{call.forge.server_url}/{call.repository.full_name}/issues/{issue['number']}",
+        "comments_url": f"{url}/comments",
+        "labels_url": f"{url}/labels{{/name}}",
+        "issue_dependencies_summary": {"blocked_by": blockers, "total_blocked_by": blockers},
+        "sub_issues_summary": {"total": 0, "completed": 0},
+    }
 
 
 @route("GET", "/issues/{number}")
 def get_issue(call: Call) -> Reply:
     """An issue or a pull request seen as one."""
-    return Reply(200, issue_json(call, _issue(call)))
+    return Reply(200, issue_json(call, find_issue(call)))
 
 
 def comment_json(call: Call, comment: Json) -> Json:
@@ -485,7 +496,7 @@ def comment_json(call: Call, comment: Json) -> Json:
 @route("GET", "/issues/{number}/comments")
 def list_comments(call: Call) -> Reply:
     """An issue's comments."""
-    number = _issue(call)["number"]
+    number = find_issue(call)["number"]
     return page(
         call,
         [comment_json(call, item) for item in call.repository.comments.values() if item["issue"] == number],
@@ -516,9 +527,9 @@ def create_comment(call: Call) -> Reply:
     """A new comment."""
     comment = {
         "id": call.forge.next_id(),
-        "issue": _issue(call)["number"],
+        "issue": find_issue(call)["number"],
         "body": _comment_body(call),
-        "user": _user(call.actor),
+        "user": user(call.actor),
         "created_at": now(),
         "updated_at": now(),
     }
@@ -584,14 +595,14 @@ def create_label(call: Call) -> Reply:
 @route("GET", "/issues/{number}/labels")
 def list_issue_labels(call: Call) -> Reply:
     """An issue's labels."""
-    return page(call, _issue(call)["labels"])
+    return page(call, find_issue(call)["labels"])
 
 
 @route("POST", "/issues/{number}/labels", "issues", "pull-requests")
 def add_labels(call: Call) -> Reply:
     """Add labels; unknown ones are made."""
     names = call.data if isinstance(call.data, list) else call.body.get("labels", [])
-    labels = _issue(call)["labels"]
+    labels = find_issue(call)["labels"]
     labels.extend(_label(call, name) for name in names if name not in [item["name"] for item in labels])
     return Reply(200, labels)
 
@@ -599,7 +610,7 @@ def add_labels(call: Call) -> Reply:
 @route("DELETE", "/issues/{number}/labels/{name*}", "issues", "pull-requests")
 def remove_label(call: Call) -> Reply:
     """Take a label off."""
-    labels = _issue(call)["labels"]
+    labels = find_issue(call)["labels"]
     if call["name"] not in [item["name"] for item in labels]:
         raise ApiError(404, "Label does not exist")
     labels[:] = [item for item in labels if item["name"] != call["name"]]
@@ -628,7 +639,7 @@ def new_pull(repository: Repository, body: Mapping[str, Any], actor: str) -> Jso
         "title": str(body.get("title", "")),
         "body": body.get("body"),
         "state": "open",
-        "user": _user(actor),
+        "user": user(actor),
         "labels": labels,
         "created_at": now(),
         "updated_at": now(),

@@ -386,6 +386,7 @@ class Harness:
         document = workflows.lift(caller, lambda uses: self._called(uses, clone))
         document = workflows.with_dispatch_inputs(document, spec.event, spec.inputs)
         document = workflows.with_github(document, known)
+        document = workflows.without_cache_mode(document)
         document = workflows.with_constant_parallelism(document)
         document = workflows.with_outputs_of_jobs_that_ran(document)
         document = {"name": f".github/workflows/{spec.workflow}", **document}

@@ -417,7 +417,8 @@ def with_self_repository(document: Document, repository: str, *, local: bool = F
     """`uses: $/path` as `uses: <repository>/path@v0`; `local`: `./path` too, the workspace being the same."""
     name, _, ref = repository.partition("@")
     rewritten = copy.deepcopy(document)
-    for step in _steps(rewritten):
+    called = [job for job in (rewritten.get("jobs") or {}).values() if "uses" in job]
+    for step in [*_steps(rewritten), *(job for job in called if job["uses"].startswith("$/"))]:
         uses = str(step.get("uses", ""))
         if uses.startswith("$/") or (local and (uses == "./" or uses.startswith("./"))):
             step["uses"] = f"{name}/{uses[2:]}".rstrip("/") + f"@{ref}"
@@ -435,6 +436,14 @@ def actions_used(document: Document) -> dict[str, set[str]]:
 
 
 # ---- what act does not do ------------------------------------------------------------------------
+
+
+def without_cache_mode(document: Document) -> Document:
+    """`cache-mode` left out, which act refuses as an unknown property."""
+    rewritten = copy.deepcopy(document)
+    for holder in [rewritten, *rewritten["jobs"].values()]:
+        holder.pop("cache-mode", None)
+    return rewritten
 
 
 def with_constant_parallelism(document: Document) -> Document:

@@ -16,8 +16,12 @@ from tests.e2e.standin.artifacts import Store
 
 NAME = "octo/work"
 AGENT = PROJECT / "tests" / "resources" / "fake_agent.py"
-DISPATCH, PULL_REQUEST = "fanin.yml", "fanin-pull-request.yml"
-EXAMPLES = {DISPATCH: "examples/dispatch.yml", PULL_REQUEST: "examples/pull-request.yml"}
+DISPATCH, PULL_REQUEST, ISSUES = "fanin.yml", "fanin-pull-request.yml", "fanin-issues.yml"
+EXAMPLES = {
+    DISPATCH: "examples/dispatch.yml",
+    PULL_REQUEST: "examples/pull-request.yml",
+    ISSUES: "examples/issues.yml",
+}
 KEY = "key-of-the-agent"
 
 Task = Mapping[str, Any]
@@ -117,9 +121,9 @@ class World:
         """Somebody else's commit on main."""
         self.repository.git.commit_files("main", {path: "by a rival\n"}, f"Rival {path}")
 
-    def records(self, ref: str = "refs/heads/main") -> dict[str, dict[str, Any]]:
+    def records(self, ref: str = "refs/heads/main", path: str = ".fanin/progress.json") -> dict[str, dict[str, Any]]:
         """What the progress file says of every task."""
-        found = json.loads(self.repository.git.read(ref, ".fanin/progress.json"))["tasks"]
+        found = json.loads(self.repository.git.read(ref, path))["tasks"]
         return {str(task_id): dict(record) for task_id, record in found.items()}
 
     def states(self, ref: str = "refs/heads/main") -> dict[str, str]:

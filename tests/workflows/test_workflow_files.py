@@ -327,6 +327,11 @@ def test_workflow_of_issues_hands_every_input_secret_and_output_on() -> None:
     assert set(outer["outputs"]) == set(inner["outputs"])
 
 
+def test_what_anybody_can_start_fills_no_cache() -> None:
+    """GitHub's default for such an event, said aloud: a called workflow could ask for more."""
+    assert parsed("examples/issues.yml")["cache-mode"] == "read"
+
+
 def test_issues_are_answered_also_when_the_round_ended_red_and_never_in_a_dry_run() -> None:
     assert jobs(ISSUES)["answer"]["if"] == ("${{ always() && !inputs.dry-run && needs.collect.result == 'success' }}")
     assert jobs(ISSUES)["fanin"]["if"] == "${{ !inputs.dry-run }}"

@@ -1,0 +1,130 @@
+"""Issues as the plan on a developer's machine: collect, commit, run, answer, against the forge over HTTP."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.e2e import forge_issues
+from tests.e2e.forge import Forge
+from tests.e2e.world import AGENT
+
+OPENED, LABELLED = "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"
+NAME = "octo/work"
+
+
+class Desk:
+    """A clone of the forge's repository, and fanin run in it."""
+
+    def __init__(self, forge: Forge, root: Path, token: str) -> None:
+        self.forge, self.root = forge, root
+        self.repository = forge.repositories[NAME]
+        self.env = {**os.environ, "GITHUB_TOKEN": token, "GITHUB_API_URL": forge.api_url}
+
+    def fanin(self, *argv: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "runner", *argv],
+            cwd=self.root,
+            env={**self.env, **(env or {})},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def git(self, *argv: str) -> str:
+        return subprocess.run(["git", *argv], cwd=self.root, capture_output=True, text=True, check=True).stdout
+
+    def comments(self) -> dict[int, str]:
+        return {comment["issue"]: comment["body"] for comment in self.repository.comments.values()}
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    settings = {"parallel": True, "max_attempts": 1, "agent": {"command": ["python3", "agent.py"]}}
+    settings["plan"] = {"source": "github-issues", "options": {"when_done": "label"}}
+    files = {"fanin.yml": yaml.safe_dump(settings), "agent.py": AGENT.read_text(encoding="utf-8")}
+    with Forge(tmp_path / "forge") as forge:
+        repository = forge.create(NAME, files)
+        repository.writers.add("maintainer")
+        for title, body, blockers in (
+            ("Add a", "write a: a", ()),
+            ("Add b", "write b: b", (1,)),
+            ("Hard", "fail x", ()),
+        ):
+            number = forge_issues.open_issue(repository, title, body, at=OPENED, blocked_by=blockers)
+            forge_issues.put_label(repository, number, "fanin", by="maintainer", at=LABELLED)
+        root = tmp_path / "clone"
+        subprocess.run(["git", "clone", "-q", f"{forge.server_url}/{NAME}", str(root)], check=True)
+        yield Desk(forge, root, forge.mint({}, app=False, label="person"))
+
+
+def test_issues_are_collected_run_and_answered(desk: Desk) -> None:
+    collected = desk.fanin("collect")
+    assert collected.returncode == 0, collected.stderr
+    assert collected.stdout.splitlines()[:4] == [
+        "+ #1 Add a",
+        "+ #2 Add b",
+        "+ #3 Hard",
+        ".fanin/issues.json: 3 issues are tasks",
+    ]
+    checked = desk.fanin("check")
+    assert ".fanin/issues.json (github-issues): 3 tasks, 1 dependencies" in checked.stdout, checked.stderr
+    desk.git("add", ".fanin")
+    desk.git("commit", "-qm", "Take over the labelled issues")
+    ran = desk.fanin("run")
+    assert ran.returncode == 1, ran.stderr  # one failed for good
+    answered = desk.fanin("answer")
+    assert answered.stdout == "told their result: #1, #2, #3\n", answered.stderr
+    landed = desk.git("log", "--format=%h", "--grep=Fanin-Task: 2").split()
+    assert f"the work is on `main` in {landed[0]}" in desk.comments()[2]
+    labels = {n: [label["name"] for label in one["labels"]] for n, one in desk.repository.issues.items()}
+    assert labels == {1: ["fanin", "fanin:done"], 2: ["fanin", "fanin:done"], 3: ["fanin", "fanin:failed"]}
+    assert desk.fanin("answer").stdout == "told their result: none; every finished issue knows it\n"
+    assert desk.forge.unknown == []
+
+
+def test_collecting_again_writes_the_same_bytes_and_tells_only_news(desk: Desk) -> None:
+    desk.fanin("collect")
+    file = desk.root / ".fanin" / "issues.json"
+    before = file.read_bytes()
+    assert "+ #" not in desk.fanin("collect").stdout
+    assert file.read_bytes() == before
+    forge_issues.take_label(desk.repository, 3, "fanin", by="maintainer", at="2026-01-05T00:00:00Z")
+    forge_issues.edit(desk.repository, 1, body="write a: evil", at="2026-01-05T00:00:00Z")
+    assert [line for line in desk.fanin("collect").stdout.splitlines() if line[0] in "+-~!"] == ["- #3 Hard"]
+    assert "evil" not in file.read_text(encoding="utf-8")
+
+
+def test_another_plan_is_never_overwritten(desk: Desk) -> None:
+    (desk.root / "tasks.yml").write_text("version: 1\ntasks: [{id: A, title: a}]\n")
+    done = desk.fanin("collect", "--plan", "tasks.yml")
+    assert done.returncode == 2
+    assert "tasks.yml is no file of fanin's issues, so it is not overwritten" in done.stderr
+    assert (desk.root / "tasks.yml").read_text().startswith("version: 1")
+
+
+@pytest.mark.parametrize(
+    ("env", "code", "said"),
+    [
+        ({"GITHUB_TOKEN": ""}, 2, "fanin has no token for GitHub"),
+        ({"GITHUB_TOKEN": "wrong"}, 3, "GitHub does not accept the token"),
+        ({"GITHUB_API_URL": "http://127.0.0.1:9"}, 3, "GitHub did not answer"),
+    ],
+)
+def test_what_is_wrong_is_told_and_nothing_is_written(desk: Desk, env: dict[str, str], code: int, said: str) -> None:
+    done = desk.fanin("collect", "--repository", NAME, env=env)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert said in done.stderr
+    assert not (desk.root / ".fanin").exists()
+
+
+def test_an_answer_of_another_plan_is_refused(desk: Desk) -> None:
+    done = desk.fanin("answer", "--plan", "tasks.yml")
+    assert done.returncode == 2
+    assert "there is no such plan in the commit" in done.stderr
