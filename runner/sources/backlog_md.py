@@ -6,6 +6,7 @@ prefix: its own repository renamed `task-` to `BACK-` and left the dependencies 
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ from runner.sources.reading import (
 
 EXAMPLE = "---\\nid: task-1\\ntitle: What to do\\nstatus: To Do\\n---"
 STATUSES = ("To Do", "In Progress", "Done")  # Backlog.md's default; the last one is the end
+ROOT_CONFIG = "backlog.config.yml"  # outranks the folder's own since March 2026 (MrLesk/Backlog.md#563)
 # Words that are found though no configuration names them; what a configuration names comes after these.
 WORDS: Mapping[str, Word] = {
     **dict.fromkeys(["to-do", "todo", "open", "backlog", "pending", "ready", "not-started", "draft"], PENDING),
@@ -200,22 +202,30 @@ def _without_doubles(files: Sequence[_File], talk: Talk) -> list[_File]:
 
 
 def _statuses(path: str, tree: Tree, talk: Talk) -> list[str]:
-    """The configured statuses, in order."""
-    for name in ("config.yml", "config.yaml"):
-        text = tree.read(f"{path}/{name}")
+    """The configured statuses, in order: the repository's `backlog.config.yml` if it is of this folder, or its own."""
+    for file in (ROOT_CONFIG, f"{path}/config.yml", f"{path}/config.yaml"):
+        text = tree.read(file)
         if text is None:
             continue
         try:
-            data = yamldoc.load(f"{path}/{name}", text).data
+            data = yamldoc.load(file, text).data
         except InvalidInput as error:
             talk.problems += error.problems
             break
-        listed = data.get("statuses") if isinstance(data, dict) else None
+        if not isinstance(data, dict) or (file == ROOT_CONFIG and not _configures(data, path)):
+            continue
+        listed = data.get("statuses")
         if isinstance(listed, list) and listed and all(isinstance(word, str) and word.strip() for word in listed):
             return listed
         if listed is not None:
-            talk.problem(0, "statuses is no list of words", f"write  statuses: {list(STATUSES)}", f"{path}/{name}")
+            talk.problem(0, "statuses is no list of words", f"write  statuses: {list(STATUSES)}", file)
     return list(STATUSES)
+
+
+def _configures(data: Mapping[str, object], path: str) -> bool:
+    """Whether the repository's configuration is of the folder at `path`."""
+    named = data.get("backlog_directory")
+    return posixpath.normpath(named) == path if isinstance(named, str) and named else path in ("backlog", ".backlog")
 
 
 def _words(path: str, tree: Tree, talk: Talk) -> dict[str, Word]:

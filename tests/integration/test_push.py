@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.gitremote import Push
+from runner.gitremote import Push, github_at
 from tests.integration import rivals
 from tests.integration.jobs import Jobs
 from tests.integration.project import Project
@@ -43,6 +43,25 @@ REFUSALS = [
 @pytest.mark.parametrize(("reason", "words"), REFUSALS)
 def test_refusal_is_known_by_name(reason: str, words: str) -> None:
     assert Push(landed=False, refused=words).reason == reason
+
+
+@pytest.mark.parametrize(
+    ("url", "found"),
+    [
+        ("https://github.com/o/r.git", ("https://api.github.com", "o/r")),
+        ("https://x-access-token:t@github.com/o/r", ("https://api.github.com", "o/r")),
+        ("git@github.com:o/r.git", ("https://api.github.com", "o/r")),
+        ("ssh://git@ssh.github.com:443/o/r.name.git/", ("https://api.github.com", "o/r.name")),
+        ("git@octo.ghe.com:o/r", ("https://api.octo.ghe.com", "o/r")),
+        ("https://git.example.com/o/r", ("https://git.example.com/api/v3", "o/r")),
+        ("/srv/git/o/r.git", None),
+        ("../o/r", None),
+        ("https://github.com/o", None),
+        ("", None),
+    ],
+)
+def test_repository_is_known_by_its_remote(url: str, found: tuple[str, str] | None) -> None:
+    assert github_at(url) == found
 
 
 @pytest.fixture

@@ -89,6 +89,25 @@ def test_configured_statuses_are_known_and_others_name_the_nearest() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("path", "named", "status"),
+    [
+        ("backlog", "", "completed"),
+        (".backlog", "", "completed"),
+        ("docs/backlog", "backlog_directory: docs/backlog/\n", "completed"),
+        ("docs/backlog", "", "in_progress"),  # the repository's configuration is of another folder
+        ("backlog", "backlog_directory: elsewhere\n", "in_progress"),
+    ],
+)
+def test_the_repositorys_configuration_outranks_the_folders_own(path: str, named: str, status: str) -> None:
+    tree = {
+        "backlog.config.yml": f"{named}statuses: [Idea, Shipped]\n",
+        f"{path}/config.yml": "statuses: [Idea, Shipped, Sold]\n",
+        f"{path}/tasks/task-1 - x.md": file("task-1", status="Shipped"),
+    }
+    assert str(load(path, tree, source="backlog-md").tasks[0].source_status) == status
+
+
 def test_what_lies_in_completed_is_done_whatever_it_says_and_other_folders_are_ignored() -> None:
     found = plan(
         file("task-3"),

@@ -77,6 +77,19 @@ def test_flags_outrank_the_environment_outranks_the_file_outranks_the_default(
         ({}, {"FANIN_IGNORE_DANGLING": "true"}, None, PlanSettings(ignore_dangling=True)),
         # another plan: nothing that was said of the former one holds
         ({"plan": "t.md"}, {}, "plan: {source: beads, path: b.jsonl, options: {a: b}}", PlanSettings(path="t.md")),
+        # the same plan, named again as every round on Actions does
+        (
+            {"plan": "./b.jsonl"},
+            {"FANIN_PLAN": "b.jsonl"},
+            "plan: {source: beads, path: b.jsonl, options: {a: b}}",
+            PlanSettings(path="b.jsonl", source="beads", options={"a": "b"}),
+        ),
+        (
+            {},
+            {"FANIN_PLAN": ".fanin/issues.json"},
+            "plan: {source: github-issues, options: {label: x}}",
+            PlanSettings(path=".fanin/issues.json", source="github-issues", options={"label": "x"}),
+        ),
     ],
 )
 def test_a_plan_may_name_its_format_and_another_plan_forgets_it(
