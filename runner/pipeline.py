@@ -1,6 +1,6 @@
 """The three steps that one machine and GitHub Actions share: `next_batch`, `run_task`, `merge_batch`.
 
-| step        | local (`local.py`)           | GitHub Actions (`actions.py`, `fanin.yml`)   |
+| step        | local (`local.py`)           | GitHub Actions (`actions/`, `fanin.yml`)     |
 |-------------|------------------------------|----------------------------------------------|
 | next_batch  | called in the loop           | job `next`: the matrix and the batch manifest |
 | run_task    | a thread, a clone, a process | job `task`, one matrix entry                 |

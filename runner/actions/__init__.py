@@ -1,0 +1,45 @@
+"""The steps as jobs on GitHub Actions: `next`, `task`, `verify`, `merge`, `continue`.
+
+The counterpart of `local.py`: there a loop calls the pipeline, here each function is one job, and the branch, the
+manifest and the result folders carry the state between them. Edges arrive as arguments.
+"""
+
+from runner.actions.choosing import (
+    MATRIX_LIMIT,
+    ContinueOptions,
+    NextOptions,
+    continue_job,
+    labels,
+    matrix_entry,
+    next_job,
+    refuse_while_open,
+)
+from runner.actions.legs import agent_environment, entry_of, read_verdict, task_job, verify_job
+from runner.actions.merging import Landed, MergeJob, MergeOptions, exit_code, outputs_of
+from runner.actions.rounds import CARRIED, RoundState, carried, read_manifest, round_state
+
+__all__ = [
+    "CARRIED",
+    "MATRIX_LIMIT",
+    "ContinueOptions",
+    "Landed",
+    "MergeJob",
+    "MergeOptions",
+    "NextOptions",
+    "RoundState",
+    "agent_environment",
+    "carried",
+    "continue_job",
+    "entry_of",
+    "exit_code",
+    "labels",
+    "matrix_entry",
+    "next_job",
+    "outputs_of",
+    "read_manifest",
+    "read_verdict",
+    "refuse_while_open",
+    "round_state",
+    "task_job",
+    "verify_job",
+]

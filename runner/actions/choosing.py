@@ -1,0 +1,220 @@
+"""The first and the last job of a round: `next` chooses the batch, `continue` starts the next round."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from runner import durable, pipeline, summary
+from runner.actions.rounds import RoundState, views_of
+from runner.actions_io import Context, Machine
+from runner.errors import EXIT_DONE, EXIT_TASKS_FAILED, InvalidInput, UsageProblem
+from runner.models import BatchEntry, Manifest
+
+if TYPE_CHECKING:
+    from runner.config import Settings
+    from runner.github_api import GitHub
+    from runner.gitremote import Remote
+    from runner.gitrepo import Repository
+    from runner.pictures import View
+
+MATRIX_LIMIT = 256  # entries; GitHub runs none at all above it
+_SETUP_MINUTES = 20  # a job's time beyond its task's own limit, so that the result is still uploaded
+
+
+@dataclass(frozen=True)
+class NextOptions:
+    """What job `next` is asked: where the manifest goes, ids to try again, whether only to look."""
+
+    manifest: Path
+    retry: Sequence[str] = ()
+    dry_run: bool = False
+    runs_on: str = "ubuntu-latest"
+    carried: Mapping[str, str] = field(default_factory=dict)
+    may_change_workflows: bool = False
+
+
+def next_job(
+    repo: Repository,
+    settings: Settings,
+    state: RoundState,
+    context: Context,
+    machine: Machine,
+    remote: Remote,
+    options: NextOptions,
+) -> int:
+    """Choose the batch: write the manifest, and the outputs that the other jobs are made of."""
+    from runner import agents, batch
+    from runner.snapshot import granted, read_snapshot, read_template
+
+    branch = state.branch or settings.branch or context.head_ref or context.ref_name
+    head = repo.commit("HEAD")
+    assert head is not None
+    if state.round == 1:
+        refuse_while_open(repo, remote, settings, head)
+    snapshot = read_snapshot(repo, head, settings.plan, settings.progress)
+    known = granted(snapshot, options.retry, settings.max_attempts)
+    batch.refuse_hopeless(
+        snapshot.plan, known, settings, agents.agent_for, may_change_workflows=options.may_change_workflows
+    )
+    uncapped, notes = batch.uncapped(
+        snapshot.plan, known, settings, lambda chosen: agents.agent_for(chosen).traits.costs
+    )
+    if uncapped:
+        raise InvalidInput(uncapped)
+    budget = state.budget(settings.limits.max_cost_usd)
+    slots = state.pace(min(settings.slots, MATRIX_LIMIT)).now
+    template = settings.prompt_template
+    manifest = pipeline.next_batch(
+        snapshot,
+        settings,
+        run=state.run,
+        round_number=state.round,
+        branch=branch,
+        slots=slots,
+        retry=options.retry,
+        budget=budget,
+        template=read_template(template, repo.file(head, template) if template else None),
+    )
+    for note in [*notes, *([] if manifest else filter(None, [budget.exhausted()]))]:
+        machine.annotate("notice", note, title="fanin")
+    has_work = manifest is not None and not options.dry_run
+    if manifest is not None:
+        durable.write(options.manifest, manifest.model_dump_json(indent=1).encode())
+    machine.output(_next_outputs(manifest if has_work else None, state, branch, head, slots, options))
+    found = views_of(snapshot, settings.max_attempts)
+    _tell_next(machine, found, manifest, branch, dry_run=options.dry_run)
+    stuck = any(view.state in {"failed", "blocked", "held"} for view in found)
+    return EXIT_TASKS_FAILED if manifest is None and stuck else EXIT_DONE
+
+
+def _next_outputs(
+    manifest: Manifest | None, state: RoundState, branch: str, head: str, slots: int, options: NextOptions
+) -> dict[str, str]:
+    handed = state.model_copy(update={"branch": branch, "inputs": options.carried})
+    outputs = {
+        "has-work": "false",
+        "branch": branch,
+        "base-sha": head,
+        "state": handed.model_dump_json(),
+        "batch": f"{state.run}.{state.round}",
+        "max-parallel": str(slots),
+        "matrix": '{"include":[]}',
+        "manifest-digest": "",
+        "verify": "false",
+    }
+    if manifest is not None:
+        matrix = {"include": [matrix_entry(entry, options.runs_on) for entry in manifest.entries]}
+        outputs |= {
+            "has-work": "true",
+            "matrix": json.dumps(matrix),
+            "manifest-digest": manifest.digest,
+            "verify": "true" if manifest.verify else "false",
+        }
+    return outputs
+
+
+def matrix_entry(entry: BatchEntry, runs_on: str) -> dict[str, Any]:
+    """One entry of the matrix: ids and bounds only, so that no text of the plan passes through YAML or a shell."""
+    minutes = int(entry.timeout // 60) + 1 + _SETUP_MINUTES
+    return {
+        "index": entry.index,
+        "folder": entry.folder,
+        "task": entry.task.id,
+        "attempt": entry.attempt,
+        "timeout-minutes": minutes,
+        "runs-on": labels(runs_on),
+    }
+
+
+def labels(runs_on: str) -> str | list[str]:
+    """`runs-on` as GitHub takes it: a label, or a JSON list of labels. UsageProblem for anything else."""
+    if not runs_on.lstrip().startswith("["):
+        return runs_on.strip() or "ubuntu-latest"
+    try:
+        found = json.loads(runs_on)
+    except ValueError:
+        found = None
+    if not isinstance(found, list) or not found or not all(isinstance(label, str) for label in found):
+        raise UsageProblem(
+            f"runs-on is neither a label nor a JSON list of labels: {runs_on}",
+            'write  ubuntu-latest  or  ["self-hosted", "linux"]',
+        )
+    return found
+
+
+def refuse_while_open(repo: Repository, remote: Remote, settings: Settings, head: str) -> None:
+    """UsageProblem while an earlier run's work waits on a `fanin/…` branch that the head does not hold yet.
+
+    "Holds" is read from the progress, not from history, which a shallow checkout lacks.
+    """
+    from runner.snapshot import read_snapshot
+
+    mine = read_snapshot(repo, head, settings.plan, settings.progress)
+    for branch in sorted(remote.branches("fanin/")):
+        try:
+            other = read_snapshot(repo, remote.fetch(branch), settings.plan, settings.progress)
+        except UsageProblem:
+            continue  # of another plan, or none
+        if other.progress.is_ahead_of(mine.progress):
+            raise UsageProblem(
+                f"an earlier run's work waits on {branch}",
+                f"merge its pull request first, or delete the branch {branch} to drop the work",
+            )
+
+
+def _tell_next(
+    machine: Machine, found: Sequence[View], manifest: Manifest | None, branch: str, *, dry_run: bool
+) -> None:
+    if manifest is None:
+        machine.annotate("notice", "no task is ready: nothing to do", title="fanin")
+    ids = ", ".join(entry.task.id for entry in manifest.entries) if manifest else "nothing"
+    note = f"{'A dry run: would run' if dry_run else 'This round runs'} {ids}."
+    batch = manifest.batch if manifest else "(none)"
+    machine.summary(summary.round_summary(found, summary.Round(batch=batch, branch=branch, note=note)))
+
+
+@dataclass(frozen=True)
+class ContinueOptions:
+    """What job `continue` is asked: whether work is ready, workflows to start after landing, what `merge` said."""
+
+    again: bool
+    branch: str
+    landed: bool = False
+    trigger: Sequence[str] = ()
+    pause: Callable[[float], object] = time.sleep
+
+
+def continue_job(
+    settings: Settings, state: RoundState, context: Context, machine: Machine, github: GitHub, options: ContinueOptions
+) -> int:
+    """Start the caller's own workflow for the next round, and the user's workflows that a push would have started."""
+    for workflow in options.trigger if options.landed else ():
+        github.trigger(workflow, options.branch)
+    if not options.again:
+        return EXIT_DONE
+    if state.round >= settings.limits.max_rounds:
+        machine.annotate(
+            "warning", f"stopped after limits.max_rounds = {settings.limits.max_rounds} rounds; run it again to go on"
+        )
+        return EXIT_DONE
+    dear = settings.limits.max_cost_usd
+    if dear is not None and state.spent_usd >= dear:
+        machine.annotate(
+            "warning",
+            f"stopped: ${state.spent_usd:.2f} are spent, limits.max_cost_usd is ${dear:.2f}; run it again to go on",
+        )
+        return EXIT_DONE
+    if pause := state.pace(1).pause(random.random):
+        machine.annotate("notice", f"rate limit or overload: the next round starts in {pause:.0f} s", title="fanin")
+        options.pause(pause)
+    following = state.model_copy(update={"round": state.round + 1, "branch": options.branch})
+    ref = context.head_ref or context.ref_name
+    url = github.dispatch(context.workflow_file, ref, {"fanin-state": following.model_dump_json()})
+    machine.annotate("notice", f"round {following.round} starts{f': {url}' if url else ''}", title="fanin")
+    return EXIT_DONE
