@@ -12,8 +12,9 @@ from functools import partial
 from typing import Any
 
 from runner.errors import UsageProblem
-from runner.github_api import GitHub, GitHubRefused, NotFound, bounded, field
+from runner.github_api import GitHub, bounded
 from runner.issues import MARKER, WRITERS, Answer, Edit, Event, Issue
+from runner.refusals import GitHubRefused, NotFound, field
 
 READ, WRITE = "issues: read", "issues: write"
 

@@ -205,7 +205,7 @@ def answer_all(
     repo: Repository, settings: Settings, head: str, api: IssueApi, place: Place
 ) -> tuple[list[str], list[str]]:
     """The issues that were told something new, and what could not be told; one that fails does not stop the others."""
-    from runner.github_api import GitHubRefused
+    from runner.refusals import GitHubRefused
     from runner.snapshot import read_snapshot
 
     snapshot = read_snapshot(repo, head, settings.plan, settings.progress)

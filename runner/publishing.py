@@ -55,7 +55,7 @@ class Publisher:
         return Put(push.landed, push.moved, push.refused, push.reason if push.refused else "")
 
     def _put_via_api(self, commits: Sequence[str], head: str) -> Put:
-        from runner.github_api import BranchRefuses, HeadMoved
+        from runner.refusals import BranchRefuses, HeadMoved
 
         try:
             self.github.commit_via_api(self.branch, head, api_commits(self.repo, head, commits))
@@ -99,7 +99,7 @@ class Publisher:
 
     def pull_request(self, head: str, base: str, title: str, body: str) -> str:
         """Open a pull request; a sentence that tells where it is, or how a person opens it."""
-        from runner.github_api import MayNotOpenPulls
+        from runner.refusals import MayNotOpenPulls
 
         try:
             return f"the work is in {self.github.open_pull(head, base, title, body).url}"

@@ -15,18 +15,14 @@ import yaml
 from responses import matchers
 
 from runner.errors import EnvironmentBroken, UsageProblem
-from runner.github_api import (
-    BODY_LIMIT,
-    ApiCommit,
-    Artifact,
+from runner.github_api import BODY_LIMIT, ApiCommit, Artifact, Change, GitHub, Pull, Retry, bounded, in_chunks, web_url
+from runner.refusals import (
     ArtifactDamaged,
     ArtifactGone,
     ArtifactTooLarge,
     BadToken,
     BranchRefuses,
-    Change,
     DispatchRefused,
-    GitHub,
     GitHubRefused,
     GitHubUnreachable,
     HeadMoved,
@@ -36,17 +32,12 @@ from runner.github_api import (
     NoSuchBranch,
     NotFound,
     NotVerified,
-    Pull,
     RateLimited,
-    Retry,
     TreeDiffers,
     UndeclaredInputs,
     UnexpectedAnswer,
-    bounded,
     dispatch_yaml,
-    in_chunks,
     rate_limit_wait,
-    web_url,
 )
 from tests.contract.openapi import API, Contract, example
 

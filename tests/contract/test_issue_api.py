@@ -11,10 +11,11 @@ import requests
 
 from runner import issue_jobs
 from runner.errors import UsageProblem
-from runner.github_api import MissingPermission, NotFound, RateLimited, Retry
+from runner.github_api import Retry
 from runner.issue_api import EDITS, IssueApi
 from runner.issue_jobs import Wanted
 from runner.issues import MARKER, Answer, Edit, Event
+from runner.refusals import MissingPermission, NotFound, RateLimited
 from runner.sources.github_issues import IssuesFile, Wait
 from tests.contract.openapi import API, Contract, ContractError, example
 from tests.contract.test_github_api import COMMENTS, NOT_ACCESSIBLE, NOW, REPO, bodies, comment, me, more, no, query

@@ -55,10 +55,11 @@ EDGES: dict[str, set[str]] = {
     # policy.Change and workspace.Origin are the words it answers in
     "gitrepo": {"errors", "durable", "leaks", "objects", "packwriter", "policy", "workspace"},
     "gitremote": {"errors", "durable", "gitrepo"},
-    "github_api": {"models", "errors"},
+    "refusals": {"errors"},
+    "github_api": {"errors", "refusals"},
     "actions_io": {"models", "errors"},
-    "issue_api": {"errors", "github_api", "issues"},
-    "publishing": {"errors", "actions_io", "github_api", "gitremote", "gitrepo"},
+    "issue_api": {"errors", "github_api", "issues", "refusals"},
+    "publishing": {"errors", "actions_io", "github_api", "gitremote", "gitrepo", "refusals"},
 }
 ATTEMPT = {"models", "errors", "leaks", "policy", "agents", "artifacts", "masking", "process", "workspace"}
 SNAPSHOT = {
@@ -119,6 +120,7 @@ DOORS: dict[str, set[str]] = {
         "issues",
         "pictures",
         "publishing",
+        "refusals",
         "snapshot",
         "sources",
         "summary",
