@@ -1,7 +1,8 @@
 """Everything fanin asks of GitHub's REST API: the only importer of PyGithub, one small method per deed.
 
 Separate because PyGithub is slow to import, which matrix legs must not pay for. Its own retrying and pacing are
-off: they sleep without a bound and repeat calls that must not be repeated. Every request and answer is checked against GitHub's own description in tests/contract.
+off: they sleep without a bound and repeat calls that must not be repeated. Every request and answer is checked
+against GitHub's own description in tests/contract.
 """
 
 from __future__ import annotations
