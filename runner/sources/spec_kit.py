@@ -45,6 +45,12 @@ _SUFFIXES = re.compile(
     "|swift|tex|tf|toml|tsx|txt|vue|xml|ya?ml|zig|zsh"
 )
 
+# Files without an ending that build tools look for; prose uses the words too, so alone they must stand in backticks.
+_BARE = re.compile(
+    "(?:GNU)?[Mm]akefile|(?:Docker|Container|Proc|Gem|Rake|Just|Vagrant|Jenkins|Brew|Pip|Tilt|Pod|Fast|Cap)file"
+    "|justfile|LICENSE|NOTICE|CODEOWNERS|(?:Docker|Container)file\\.\\w+"
+)
+_LINK = re.compile(r"\[[^\[\]]*\]\([^()\s]*\)")
 # What a feature's tasks are made from: "per plan.md" names what to read, not what to change.
 _DOCUMENTS = frozenset(
     {"plan.md", "spec.md", "research.md", "data-model.md", "quickstart.md", "tasks.md", "contracts/", "constitution.md"}
@@ -197,10 +203,10 @@ def read_files(text: str) -> tuple[str, ...]:
     """Globs of the paths that a task's text names; () if it names none, which means no limit.
 
     A path has a slash and an ending, or is a file name with an ending that source files have, or ends with a slash.
-    `/speck.check` is a command, `e.g.` is prose, `a.ts:264` a place in a file.
+    `/speck.check` is a command, `e.g.` is prose, `a.ts:264` a place in a file, and a Markdown link a thing to read.
     """
-    found = []
-    for token in _TOKEN.finditer(text):
+    found, bare = list[str](), list[str]()
+    for token in _TOKEN.finditer(_LINK.sub(" ", text)):
         word = (token["code"] or token["bare"].rstrip(".:!?*").lstrip("*")).removeprefix("./")
         word = re.sub(r":[0-9]+(?:[-:][0-9]+)?$", "", word)
         if word.startswith(("/", "../", "@")) or "//" in word or "<" in word:
@@ -212,6 +218,9 @@ def read_files(text: str) -> tuple[str, ...]:
             found.append(f"{word}**")
         elif _FILE.fullmatch(word) and (_SUFFIXES.fullmatch(ending) or word.startswith(".")) and not word.endswith("/"):
             found.append(word)
+        elif _BARE.fullmatch(word.rsplit("/", 1)[-1]):
+            (found if token["code"] else bare).append(word)
+    found += bare if found else []
     found += [f"{word.removesuffix(name)}{lock}" for word in found for name, lock in _LOCKS if word.endswith(name)]
     return tuple(dict.fromkeys(glob.replace("[", "\\[") for glob in found))
 

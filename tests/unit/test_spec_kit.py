@@ -67,6 +67,14 @@ def test_a_wrapped_line_belongs_to_its_task_and_what_is_listed_below_to_its_prom
         ("Handle and/or cases of input/output, 4/4 PASS", ()),
         ("Escape ../../etc/passwd.txt", ()),
         ("Call detectRoot() in `foo.bar()`", ()),
+        ("Create `Makefile` as [contracts/make.md](./contracts/make.md) says", ("Makefile",)),
+        ("Verify [S1](./quickstart.md) and [the API](contracts/api.yaml)", ()),
+        (
+            "Build src/a.py with a Dockerfile and deploy/Dockerfile.dev",
+            ("src/a.py", "Dockerfile", "deploy/Dockerfile.dev"),
+        ),
+        ("Write a multi-stage Dockerfile", ()),  # other files may be meant as well
+        ("Create `docker/Containerfile`", ("docker/Containerfile",)),
     ],
 )
 def test_paths_in_the_text_become_files(text: str, files: tuple[str, ...]) -> None:
