@@ -13,7 +13,7 @@ from runner.agents import prompt
 from runner.errors import InvalidInput, Problem, UsageProblem
 from runner.gitrepo import Repository
 from runner.graph import TaskGraph
-from runner.models import Plan, PlanSettings, Status, Task
+from runner.models import ISSUES_PATH, Plan, PlanSettings, Status, Task
 from runner.progress import Progress
 from runner.sources import Mark, Tree
 from runner.validation import nearest
@@ -21,7 +21,6 @@ from runner.validation import nearest
 MAX_FILE = 16 * 2**20  # bytes of one plan file; the largest seen in the wild has a tenth of it
 MAX_FOLDER = 64 * 2**20  # bytes of a plan folder that are read at once
 _PREFETCHED = (".md", ".yml", ".yaml")
-_NO_PLAN = "write one ( fanin init ), or name yours with  --plan PATH"
 
 
 @dataclass(frozen=True)
@@ -105,7 +104,8 @@ def read_snapshot(repo: Repository, commit: str, choice: PlanSettings, progress_
     """The plan and progress in `commit`. InvalidInput with every located problem."""
     tree = CommitTree(repo, commit)
     if not _exists(tree, choice.path):
-        remedy = f"commit it:  git add {choice.path} && git commit" if (repo.root / choice.path).exists() else _NO_PLAN
+        there = (repo.root / choice.path).exists()
+        remedy = f"commit it:  git add {choice.path} && git commit" if there else _no_plan(choice)
         raise InvalidInput([Problem(choice.path, None, "there is no such plan in the commit", remedy)])
     plan, graph = _understood(choice, tree)
     text = repo.file(commit, progress_path)
@@ -171,7 +171,7 @@ def work_tree(root: Path, choice: PlanSettings) -> WorkTree:
     """The tree below `root`. InvalidInput if the plan is not in it."""
     tree = WorkTree(root)
     if not _exists(tree, choice.path):
-        raise InvalidInput([Problem(choice.path, None, "there is no such plan", _NO_PLAN)])
+        raise InvalidInput([Problem(choice.path, None, "there is no such plan", _no_plan(choice))])
     return tree
 
 
@@ -242,6 +242,13 @@ def marks(snapshot: Snapshot, after: Progress) -> dict[str, Mark]:
                 record.error.message if record.error and not done else None,
             )
     return found
+
+
+def _no_plan(choice: PlanSettings) -> str:
+    """How a plan that is not there comes to be."""
+    if choice.source == "github-issues" or choice.path == ISSUES_PATH:
+        return "write it with  fanin collect"
+    return "write one ( fanin init ), or name yours with  --plan PATH"
 
 
 def _exists(tree: Tree, path: str) -> bool:

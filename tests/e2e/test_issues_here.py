@@ -65,6 +65,7 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
 
 
 def test_issues_are_collected_run_and_answered(desk: Desk) -> None:
+    assert "write it with  fanin collect" in desk.fanin("check").stderr
     collected = desk.fanin("collect")
     assert collected.returncode == 0, collected.stderr
     assert collected.stdout.splitlines()[:4] == [
