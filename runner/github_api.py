@@ -249,13 +249,17 @@ class GitHub:
         ours = self._own_comment(pull_number, marker, needs="pull-requests: read")
         if ours is not None and ours.body == text:
             return ours.html_url
+        return self._comment(pull_number, ours, text, needs="pull-requests: write").html_url
+
+    def _comment(self, number: int, ours: IssueComment | None, text: str, *, needs: str) -> IssueComment:
+        """Our one comment on an issue or pull request with this text, in place if it is there."""
         if ours is not None:
+            there = ours
             with suppress(NotFound):  # deleted since we looked
-                self._call(lambda: ours.edit(text), needs="pull-requests: write", repeat=True)
-                return ours.html_url
-        issue = self._repo.get_issue(pull_number)
-        made = self._call(lambda: issue.create_comment(text), needs="pull-requests: write", repeat=False)
-        return made.html_url
+                self._call(lambda: there.edit(text), needs=needs, repeat=True)
+                return there
+        issue = self._repo.get_issue(number)
+        return self._call(lambda: issue.create_comment(text), needs=needs, repeat=False)
 
     def _own_comment(self, number: int, marker: str, *, needs: str) -> IssueComment | None:
         """Our comment on an issue or pull request, if there is one that begins with the marker."""

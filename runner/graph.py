@@ -260,8 +260,6 @@ class Frontier:
 
 
 def _id_problems(tasks: Sequence[Task], path: str) -> list[Problem]:
-    if not tasks:
-        return [Problem(path, 1, "no tasks found", "a plan needs at least one task")]
     first: dict[str, Task] = {}
     problems = []
     for task in tasks:

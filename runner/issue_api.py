@@ -10,27 +10,51 @@ from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Any
+from urllib.parse import quote
 
 from runner.errors import UsageProblem
 from runner.github_api import GitHub, bounded
-from runner.issues import MARKER, WRITERS, Answer, Edit, Event, Issue
+from runner.issues import MARKER, WRITERS, Answer, Edit, Event, History, Issue
 from runner.refusals import GitHubRefused, NotFound, field
 
 READ, WRITE = "issues: read", "issues: write"
 
+# One question, so that its parts belong together: what was edited between two questions would go by unseen.
 # `diff` is the whole body of that revision, not a difference; a deleted revision has none.
-EDITS = """
-query($owner: String!, $name: String!, $number: Int!, $after: String) {
+HISTORY = """
+query($owner: String!, $name: String!, $number: Int!, $edits: String, $events: String) {
   repository(owner: $owner, name: $name) {
     issue(number: $number) {
-      userContentEdits(first: 100, after: $after) {
-        nodes { editedAt deletedAt diff }
+      title
+      body
+      lastEditedAt
+      userContentEdits(first: 100, after: $edits) {
+        nodes { editedAt deletedAt diff editor { login } }
+        pageInfo { hasNextPage endCursor }
+      }
+      timelineItems(
+        first: 100, after: $events,
+        itemTypes: [LABELED_EVENT, UNLABELED_EVENT, RENAMED_TITLE_EVENT, TRANSFERRED_EVENT]
+      ) {
+        nodes {
+          __typename
+          ... on LabeledEvent { createdAt actor { __typename login } label { name } }
+          ... on UnlabeledEvent { createdAt actor { __typename login } label { name } }
+          ... on RenamedTitleEvent { createdAt actor { __typename login } previousTitle }
+          ... on TransferredEvent { createdAt actor { __typename login } }
+        }
         pageInfo { hasNextPage endCursor }
       }
     }
   }
 }
 """
+_KINDS = {
+    "LabeledEvent": "labeled",
+    "UnlabeledEvent": "unlabeled",
+    "RenamedTitleEvent": "renamed",
+    "TransferredEvent": "transferred",
+}
 
 
 class IssueApi(GitHub):
@@ -42,6 +66,8 @@ class IssueApi(GitHub):
 
     def labelled(self, label: str, milestone: str | None = None) -> list[Issue]:
         """The open issues with the label, oldest first; of that milestone, by title or number, if one is named."""
+        if "," in label:
+            raise UsageProblem(f"the label {label!r} has a comma, which GitHub reads as two labels", "rename the label")
         query = {"state": "open", "labels": label, "sort": "created", "direction": "asc"}
         if milestone is not None:
             query["milestone"] = self._milestone(milestone)
@@ -67,28 +93,31 @@ class IssueApi(GitHub):
                 return None
             raise
 
-    def events(self, number: int) -> list[Event]:
-        """Who labelled, unlabelled and renamed the issue, oldest first."""
-        found = self._pages(f"{self._root}/issues/{number}/events", needs=READ)
-        kinds = ("labeled", "unlabeled", "renamed")
-        return [_event(event) for event in found if field(event, "event") in kinds]
-
-    def edits(self, number: int) -> list[Edit]:
-        """Every revision of the issue's body, oldest first; none if it was never edited."""
+    def history(self, number: int) -> History:
+        """The issue's text, every revision of it, and who labelled, unlabelled, renamed and transferred it."""
         owner, _, name = self.repository.partition("/")
-        found: list[Edit] = []
-        after = None
-        while True:
-            variables = {"owner": owner, "name": name, "number": number, "after": after}
-            ask = partial(self._github.requester.graphql_query, EDITS, variables)
+        asked: dict[str, Any] = {"owner": owner, "name": name, "number": number, "edits": None, "events": None}
+        edits, events = list[Edit](), list[Event]()
+        more = True
+        while more:
+            ask = partial(self._github.requester.graphql_query, HISTORY, dict(asked))
             _, data = self._call(ask, needs=READ, repeat=True)
-            page = field(data, "data", "repository", "issue", "userContentEdits")
-            for node in field(page, "nodes"):
-                kept = node.get("deletedAt") is None and node.get("diff") is not None
-                found.append(Edit(str(field(node, "editedAt")), str(node["diff"]) if kept else None))
-            after = field(page, "pageInfo").get("endCursor")
-            if not field(page, "pageInfo").get("hasNextPage"):
-                return sorted(found, key=lambda edit: edit.at)
+            issue = field(data, "data", "repository", "issue")
+            edits += map(_edit, field(issue, "userContentEdits", "nodes"))
+            events += map(_event, field(issue, "timelineItems", "nodes"))
+            pages = {
+                "edits": field(issue, "userContentEdits", "pageInfo"),
+                "events": field(issue, "timelineItems", "pageInfo"),
+            }
+            asked |= {name: page.get("endCursor") or asked[name] for name, page in pages.items()}
+            more = any(page.get("hasNextPage") for page in pages.values())
+        return History(
+            title=str(field(issue, "title")),
+            body=str(issue.get("body") or ""),
+            edited=issue.get("lastEditedAt"),
+            events=tuple(sorted(events, key=lambda event: event.at)),
+            edits=tuple(sorted(edits, key=lambda edit: edit.at)),
+        )
 
     def blocked_by(self, issue: Issue) -> list[Issue]:
         """The issues that GitHub says it is blocked by, closed ones too."""
@@ -116,26 +145,30 @@ class IssueApi(GitHub):
         return self._writers[login]
 
     def tell(self, answer: Answer) -> bool:
-        """Do to the issue what the answer says, then write the comment, in place if ours is there.
+        """Write the comment, in place if ours is there, and do to the issue what the answer says.
 
-        False if our comment says it already: the comment is written last, and whoever changed the issue since then,
-        such as reopened it, is not overruled.
+        False if our comment says it already: whoever changed the issue since then, such as reopened it, is not
+        overruled. The comment is there before the issue is closed, and says that all is done only afterwards.
         """
         ours = self._own_comment(answer.number, MARKER, needs=WRITE)
         if ours is not None and (ours.body or "").partition("\n")[0].strip() == answer.stamp:
             return False
+        begun = f"{MARKER}: begun -->" if answer.deeds else answer.stamp
+        ours = self._comment(answer.number, ours, bounded(f"{begun}\n{answer.body}"), needs=WRITE)
+        if answer.deeds:
+            self._do(answer)
+            self._comment(answer.number, ours, bounded(f"{answer.stamp}\n{answer.body}"), needs=WRITE)
+        return True
+
+    def _do(self, answer: Answer) -> None:
         url = f"{self._root}/issues/{answer.number}"
         if answer.label is not None:
             self._send("POST", f"{url}/labels", {"labels": [answer.label]}, needs=WRITE)
+        if answer.unlabel is not None:
+            with suppress(NotFound):
+                self._send("DELETE", f"{url}/labels/{quote(answer.unlabel, safe='')}", needs=WRITE)
         if answer.close:
             self._send("PATCH", url, {"state": "closed", "state_reason": "completed"}, needs=WRITE)
-        text = bounded(f"{answer.stamp}\n{answer.body}")
-        if ours is not None:
-            with suppress(NotFound):  # deleted since we looked
-                self._call(lambda: ours.edit(text), needs=WRITE, repeat=True)
-                return True
-        self._send("POST", f"{url}/comments", {"body": text}, needs=WRITE, repeat=False)
-        return True
 
     def _issue(self, data: Mapping[str, Any]) -> Issue:
         pull = data.get("pull_request")
@@ -155,11 +188,19 @@ class IssueApi(GitHub):
         )
 
 
-def _event(data: Mapping[str, Any]) -> Event:
+def _edit(node: Mapping[str, Any]) -> Edit:
+    kept = node.get("deletedAt") is None and node.get("diff") is not None
+    by = (node.get("editor") or {}).get("login")
+    return Edit(str(field(node, "editedAt")), str(node["diff"]) if kept else None, by)
+
+
+def _event(node: Mapping[str, Any]) -> Event:
+    actor = node.get("actor") or {}
     return Event(
-        kind=str(field(data, "event")),
-        at=str(field(data, "created_at")),
-        actor=(data.get("actor") or {}).get("login"),
-        label=(data.get("label") or {}).get("name") or "",
-        old_title=(data.get("rename") or {}).get("from") or "",
+        kind=_KINDS[str(field(node, "__typename"))],
+        at=str(field(node, "createdAt")),
+        actor=actor.get("login"),
+        label=(node.get("label") or {}).get("name") or "",
+        old_title=node.get("previousTitle") or "",
+        bot=actor.get("__typename") == "Bot",
     )

@@ -6,12 +6,15 @@ The glue between `issues`, which decides, and the API and the branch, which arri
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from runner import issues, pictures, publishing, summary
 from runner.errors import EXIT_DONE, EnvironmentBroken, InvalidInput, UsageProblem
 from runner.issues import Issue, Place
+from runner.models import ISSUES_PATH, PlanSettings
+from runner.sources import check_options
 from runner.sources.github_issues import NAME, Approved, GithubIssues, IssuesFile, Refused, Wait, parse, render
 
 if TYPE_CHECKING:
@@ -37,7 +40,8 @@ class Wanted:
 
 
 def wanted(options: Mapping[str, str]) -> Wanted:
-    """The options of the setting `plan`, as `runner.sources` checked them."""
+    """The options of the setting `plan`. InvalidInput for one that a plan of issues does not have."""
+    check_options(GithubIssues(), PlanSettings(path=ISSUES_PATH, source=NAME, options=dict(options)))
     return Wanted(
         options.get("label") or LABEL, options.get("milestone") or None, options.get("when_done") or "comment"
     )
@@ -47,7 +51,9 @@ def wanted(options: Mapping[str, str]) -> Wanted:
 
 
 def gather(api: IssueApi, before: IssuesFile | None, asked: Wanted) -> IssuesFile:
-    """The file as it should be now. What GitHub says is unchanged since `before` is not asked again."""
+    """The file as it should be now. Of what GitHub says is unchanged since `before`, the history is not asked again:
+    give it only where this run itself wrote it.
+    """
     known = {issue.number: issue for issue in before.issues} if before and _same_query(before, api, asked) else {}
     found, refused = list[tuple[Issue, Approved]](), list[Refused]()
     for issue in api.labelled(asked.label, asked.milestone):
@@ -78,7 +84,7 @@ def _verdict(api: IssueApi, issue: Issue, old: Approved | None, label: str) -> A
     """Asked anew if anything happened to the issue since, or who vouched for it may not write any more."""
     if old is not None and old.updated_at == issue.updated_at and api.may_write(old.labelled_by):
         return old
-    return issues.vouched(issue, label, api.events(issue.number), api.edits(issue.number), api.may_write)
+    return issues.vouched(issue, label, api.history(issue.number), api.may_write)
 
 
 @dataclass(frozen=True)
@@ -87,6 +93,7 @@ class _Waiting:
 
     api: IssueApi
     listed: Mapping[int, Issue]
+    asked: dict[tuple[str, int], Issue | None] = field(default_factory=dict)
 
     def of(self, issue: Issue, approved: Approved) -> tuple[Wait, ...]:
         found: dict[tuple[str, int], Wait] = {}
@@ -103,7 +110,10 @@ class _Waiting:
     def _named(self, repository: str, number: int) -> Wait:
         here = repository.casefold() == self.api.repository.casefold()
         other = self.listed.get(number) if here else None
-        other = other or self.api.issue(repository, number)
+        if other is None:
+            if _key(repository, number) not in self.asked:
+                self.asked[_key(repository, number)] = self.api.issue(repository, number)
+            other = self.asked[_key(repository, number)]
         return issues.wait_for(other, "text") if other else issues.unseen_wait(repository, number)
 
 
@@ -143,10 +153,12 @@ def collect_job(
     path = settings.plan.path
     head = remote.fetch(publisher.branch)
     before = known_file(path, _text(repo.file(head, path)))
-    if state.round == 1 and before is not None:
+    if state.round == 1:
         refuse_while_open(repo, remote, settings, head)
-    after = gather(api, before, wanted(settings.plan.options))
-    commit = None if dry_run else _land(repo, remote, publisher, path, render(after), head)
+    after = gather(api, before if state.round > 1 else None, wanted(settings.plan.options))
+    commit = None
+    if issues.is_news(before, after) and not dry_run:
+        commit = _land(repo, remote, publisher, path, render(after), head)
     handed = state.model_copy(update={"branch": publisher.branch})
     machine.output(
         {
@@ -193,7 +205,8 @@ def answer_job(
     repo: Repository, settings: Settings, head: str, branch: str, api: IssueApi, machine: Machine, context: Context
 ) -> int:
     """Tell the issues of finished tasks their result, each once."""
-    place = Place(branch, f"{context.server_url}/{context.repository}/commits/{branch}", repo.landed_in(head))
+    url = f"{context.server_url}/{context.repository}/commits/{quote(branch)}"
+    place = Place(branch, url, repo.landed_in(head))
     told, missed = answer_all(repo, settings, head, api, place)
     for line in missed:
         machine.annotate("warning", line, title="fanin")
@@ -205,7 +218,7 @@ def answer_all(
     repo: Repository, settings: Settings, head: str, api: IssueApi, place: Place
 ) -> tuple[list[str], list[str]]:
     """The issues that were told something new, and what could not be told; one that fails does not stop the others."""
-    from runner.refusals import GitHubRefused
+    from runner.refusals import BadToken, GitHubRefused, GitHubUnreachable
     from runner.snapshot import read_snapshot
 
     snapshot = read_snapshot(repo, head, settings.plan, settings.progress)
@@ -218,6 +231,8 @@ def answer_all(
     for answer in issues.answers(found, wanted(settings.plan.options).when_done, place):
         try:
             told += [f"#{answer.number}"] if api.tell(answer) else []
-        except GitHubRefused as error:
+        except (GitHubRefused, GitHubUnreachable) as error:
+            if isinstance(error, BadToken):
+                raise
             missed.append(f"#{answer.number} could not be told its result: {error.message}")
     return told, missed

@@ -10,26 +10,26 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from runner.models import Status
 from runner.pictures import View
 from runner.progress import seconds_between
 from runner.sources.github_issues import Approved, IssuesFile, Refused, Wait
 from runner.summary import cell
+from runner.visible import visible
 
 MARKER = "<!-- fanin issue"
 DONE_LABEL, FAILED_LABEL = "fanin:done", "fanin:failed"
 WRITERS = frozenset({"admin", "maintain", "write"})  # of GitHub's permissions of a collaborator
 AGAIN = "take the label off and put it on again"
 
-_FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
-_COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
-# Characters a page does not show: zero width, soft hyphen, tags (U+E0000…), variation selectors' supplement.
-_UNSEEN = re.compile("[\u00ad\u180e\u200b-\u200f\u2060-\u2064\ufeff\U000e0000-\U000e01ef]")
-_DEFINITION = re.compile(r" {0,3}\[[^\]]+\]:[ \t]*(?P<target><[^>]*>|\S+)[ \t]*(?P<title>[\"'(].*)?")
-_LINK = re.compile(r"(?:(?P<repository>[\w.-]+/[\w.-]+))?#(?P<number>[1-9]\d{0,8})\b")
-_WAITS = re.compile(r"[\s>*_+-]*(?:\d+[.)]\s*)?[*_`]*(?:blocked by|depends on)\b[\s:*_`]*(?P<rest>.*)", re.IGNORECASE)
+_LINK = re.compile(
+    r"(?<![\w./-])(?:(?P<repository>[A-Za-z0-9][\w.-]{0,99}/[A-Za-z0-9_][\w.-]{0,99}))?#(?P<number>[1-9]\d{0,8})\b"
+)
+_WAITS = re.compile(r"[\s>*_+`-]*(?:\d+[.)][\s*_`]*)?(?:blocked by|depends on)\b[\s:*_`]*(?P<rest>.*)", re.IGNORECASE)
 _MAX_WAITS = 100  # links of one text; more is no list of dependencies
+_LOOKED_AT = 60  # seconds for which the page may have stood open before somebody put the label on
 
 
 @dataclass(frozen=True)
@@ -55,13 +55,14 @@ class Issue:
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happened to an issue: labeled, unlabeled or renamed; other kinds are passed over."""
+    """Something that happened to an issue: labeled, unlabeled, renamed or transferred. `bot`: no person did it."""
 
     kind: str
     at: str
     actor: str | None
     label: str = ""
     old_title: str = ""
+    bot: bool = False
 
 
 @dataclass(frozen=True)
@@ -70,17 +71,34 @@ class Edit:
 
     at: str
     body: str | None
+    by: str | None = None
+
+
+@dataclass(frozen=True)
+class History:
+    """An issue's text and all that happened to it, read together, oldest first. `edited`: when its body last was."""
+
+    title: str
+    body: str
+    edited: str | None = None
+    events: Sequence[Event] = ()
+    edits: Sequence[Edit] = ()
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What one issue is told: a comment that begins with `stamp`, and what is done to it before."""
+    """What one issue is told: a comment that begins with `stamp`, and what is done to it besides."""
 
     number: int
     stamp: str
     body: str
     close: bool = False
     label: str | None = None
+    unlabel: str | None = None
+
+    @property
+    def deeds(self) -> bool:
+        return self.close or self.label is not None
 
 
 @dataclass(frozen=True)
@@ -97,32 +115,28 @@ class Place:
 
 def labelled(events: Sequence[Event], label: str) -> Event | None:
     """The event that put the label on, if it is on: the last one that speaks of it."""
-    ours = [event for event in events if _folded(event.label) == _folded(label)]
-    last = max(ours, key=lambda event: event.at, default=None)
-    return last if last is not None and last.kind == "labeled" else None
+    ours = [event for event in events if event.label and _folded(event.label) == _folded(label)]
+    return ours[-1] if ours and ours[-1].kind == "labeled" else None
 
 
-def vouched(
-    issue: Issue,
-    label: str,
-    events: Sequence[Event],
-    edits: Sequence[Edit],
-    may_write: Callable[[str], bool],
-) -> Approved | Refused:
-    """The issue with the text that counts, or why it is no task. `events` and `edits` are all there are."""
-    by = labelled(events, label)
+def vouched(issue: Issue, label: str, history: History, may_write: Callable[[str], bool]) -> Approved | Refused:
+    """The issue with the text that counts, or why it is no task."""
+    by = labelled(history.events, label)
     if by is None:
         return _refused(issue, "GitHub does not say who put the label on it", AGAIN)
-    if by.actor is None or not may_write(by.actor):
-        who = by.actor or "an account that is gone"
-        return _refused(issue, f"the label is from {who}, who may not write here", f"somebody who may: {AGAIN}")
-    body = body_at(issue.body, edits, by.at)
+    if by.actor is None or by.bot or not may_write(by.actor):
+        who = "an account that is gone" if by.actor is None else by.actor
+        reason = "a bot, which vouches for nobody" if by.bot else "who may not write here"
+        return _refused(issue, f"the label is from {who}, {reason}", f"somebody who may: {AGAIN}")
+    if unsure := _unsure(history, by):
+        return _refused(issue, unsure, AGAIN)
+    title, body = title_at(history, by.at), body_at(history, by.at)
     if body is None:
         return _refused(issue, f"its history does not show its text as {by.actor} labelled it", AGAIN)
     return Approved(
         number=issue.number,
-        title=seen(title_at(issue.title, events, by.at)).strip() or f"Issue {issue.number}",
-        body=seen(body).strip(),
+        title=" ".join(visible(title).split()) or f"Issue {issue.number}",
+        body=visible(body).strip(),
         url=issue.url,
         labelled_by=by.actor,
         labelled_at=by.at,
@@ -130,65 +144,51 @@ def vouched(
     )
 
 
-def title_at(title: str, events: Sequence[Event], at: str) -> str:
-    """The title as it stood: before the first renaming since. A renaming in the same second counts as later."""
-    later = [event for event in events if event.kind == "renamed" and event.at >= at]
-    return min(later, key=lambda event: event.at).old_title if later else title
+def _unsure(history: History, by: Event) -> str | None:
+    """Why nobody can say what the person saw who put the label on."""
+    if any(event.kind == "transferred" and event.at >= by.at for event in history.events):
+        return "it came from another repository after it was labelled"
+    changes = [(edit.at, edit.by) for edit in history.edits[1:]]  # the first one is its opening
+    changes += [(event.at, event.actor) for event in history.events if event.kind == "renamed"]
+    for at, who in changes:
+        if -_LOOKED_AT <= _seconds(by.at, at) <= 0 and (who != by.actor or at == by.at):
+            return f"it was changed less than {_LOOKED_AT} s before it was labelled, or in that second"
+    return None
 
 
-def body_at(body: str, edits: Sequence[Edit], at: str) -> str | None:
-    """The body as it stood; None if the history does not show it, or an edit in the very second makes it unsure.
+def _seconds(start: str, end: str) -> float:
+    return (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds()
 
-    GitHub lists no edits of a body that was never edited; else the first one is the body as it was opened.
+
+def title_at(history: History, at: str) -> str:
+    """The title as it stood: before the first renaming since."""
+    later = [event for event in history.events if event.kind == "renamed" and event.at > at]
+    return later[0].old_title if later else history.title
+
+
+def body_at(history: History, at: str) -> str | None:
+    """The body as it stood; None if the history does not show it.
+
+    GitHub lists no revisions of a body that was never edited; else the first one is the body as it was opened, and the
+    last one the body as it is.
     """
-    if not any(edit.at >= at for edit in edits):
-        return body
-    if any(edit.at == at for edit in edits):
+    edits = history.edits
+    if not edits:
+        return history.body if history.edited is None else None
+    if edits[-1].body is not None and _plain(edits[-1].body) != _plain(history.body):
         return None
-    before = [edit for edit in edits if edit.at < at]
-    return max(before, key=lambda edit: edit.at).body if before else None
+    before = [edit for edit in edits if edit.at <= at]
+    return before[-1].body if before else None
 
 
-def seen(text: str) -> str:
-    """The text as a page shows it: without HTML comments outside of code, and without characters that take no room."""
-    parts: list[str] = []
-    prose: list[str] = []
-    fence = ""
-    for line in text.replace("\r\n", "\n").split("\n"):
-        mark = _FENCE.match(line)
-        if fence:
-            parts.append(line)
-            fence = "" if mark and line.strip() == mark[1] and mark[1].startswith(fence) else fence
-        elif mark and not _opens_comment(prose):
-            parts += [_without_comments(prose), line] if prose else [line]
-            prose, fence = [], mark[1]
-        else:
-            prose.append(line)
-    parts += [_without_comments(prose)] if prose else []
-    return _UNSEEN.sub("", "\n".join(parts))
-
-
-def _opens_comment(lines: Sequence[str]) -> bool:
-    text = "\n".join(lines)
-    return text.rfind("<!--") > text.rfind("-->")
-
-
-def _without_comments(lines: Sequence[str]) -> str:
-    """Without comments, and without link definitions that define nothing and the titles of the others."""
-    kept = []
-    for line in _COMMENT.sub("", "\n".join(lines)).split("\n"):
-        definition = _DEFINITION.fullmatch(line)
-        if definition is None:
-            kept.append(line)
-        elif definition["target"] not in {"#", "<>"}:
-            kept.append(line[: definition.end("target")])
-    return "\n".join(kept)
+def _plain(text: str) -> str:
+    return text.replace("\r\n", "\n")
 
 
 def mentioned(body: str, repository: str) -> list[tuple[str, int]]:
     """What the text says it waits for: links on lines that begin with `Blocked by` or `Depends on`."""
     found = []
-    for line in body.splitlines():
+    for line in body.split("\n"):
         if match := _WAITS.fullmatch(line):
             found += [(link["repository"] or repository, int(link["number"])) for link in _LINK.finditer(match["rest"])]
     return list(dict.fromkeys(found))[:_MAX_WAITS]
@@ -215,7 +215,7 @@ def unseen_wait(repository: str, number: int) -> Wait:
 
 
 def _refused(issue: Issue, why: str, remedy: str) -> Refused:
-    return Refused(number=issue.number, title=seen(issue.title), why=f"{why}; {remedy}")
+    return Refused(number=issue.number, why=f"{why}; {remedy}")
 
 
 def _folded(label: str) -> str:
@@ -236,6 +236,16 @@ def _content(issue: Approved) -> tuple[object, ...]:
     return issue.title, issue.body, issue.waits_for
 
 
+def is_news(before: IssuesFile | None, after: IssuesFile) -> bool:
+    """Whether the file is worth writing anew: comments, our own too, change nothing but the time of an update."""
+    return before is None or _timeless(before) != _timeless(after)
+
+
+def _timeless(file: IssuesFile) -> IssuesFile:
+    issues = tuple(issue.model_copy(update={"updated_at": ""}) for issue in file.issues)
+    return file.model_copy(update={"issues": issues})
+
+
 # -- what each is told ----------------------------------------------------------------------------------------------
 
 
@@ -253,6 +263,7 @@ def answers(views: Iterable[View], when_done: str, place: Place) -> list[Answer]
                 _told(view, place, done=done),
                 close=done and when_done == "close",
                 label=(DONE_LABEL if done else FAILED_LABEL) if when_done == "label" else None,
+                unlabel=(FAILED_LABEL if done else DONE_LABEL) if when_done == "label" else None,
             )
         )
     return found

@@ -235,7 +235,8 @@ class Task(TaskFields):
         return digest_of(self.model_dump(mode="json"))
 
 
-ISSUES_PATH = ".fanin/issues.json"  # a plan of issues has no place of a person's choosing: `fanin collect` writes it
+# A plan of issues has no place of a person's choosing, since `fanin collect` writes it, and may stand beside another.
+ISSUES_PATH, ISSUES_PROGRESS = ".fanin/issues.json", ".fanin/issues-progress.json"
 
 
 class PlanSettings(Written):

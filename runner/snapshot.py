@@ -108,8 +108,12 @@ def read_snapshot(repo: Repository, commit: str, choice: PlanSettings, progress_
         remedy = f"commit it:  git add {choice.path} && git commit" if there else _no_plan(choice)
         raise InvalidInput([Problem(choice.path, None, "there is no such plan in the commit", remedy)])
     plan, graph = _understood(choice, tree)
-    text = repo.file(commit, progress_path)
-    return Snapshot(commit, plan, graph, progress.parse(progress_path, _decode(progress_path, text), plan.path))
+    return Snapshot(commit, plan, graph, read_progress(repo, commit, choice, progress_path))
+
+
+def read_progress(repo: Repository, commit: str, choice: PlanSettings, progress_path: str) -> Progress:
+    """The progress of the plan in `commit`, whatever the plan itself says. InvalidInput if it is of another plan."""
+    return progress.parse(progress_path, _decode(progress_path, repo.file(commit, progress_path)), choice.path)
 
 
 @dataclass

@@ -151,17 +151,17 @@ def labels(runs_on: str) -> str | list[str]:
 def refuse_while_open(repo: Repository, remote: Remote, settings: Settings, head: str) -> None:
     """UsageProblem while an earlier run's work waits on a `fanin/…` branch that the head does not hold yet.
 
-    "Holds" is read from the progress, not from history, which a shallow checkout lacks.
+    "Holds" is read from the progress alone: history is lacking in a shallow checkout, and the plan may be wrong.
     """
-    from runner.snapshot import read_snapshot
+    from runner.snapshot import read_progress
 
-    mine = read_snapshot(repo, head, settings.plan, settings.progress)
+    mine = read_progress(repo, head, settings.plan, settings.progress)
     for branch in sorted(remote.branches("fanin/")):
         try:
-            other = read_snapshot(repo, remote.fetch(branch), settings.plan, settings.progress)
+            other = read_progress(repo, remote.fetch(branch), settings.plan, settings.progress)
         except UsageProblem:
             continue  # of another plan, or none
-        if other.progress.is_ahead_of(mine.progress):
+        if other.is_ahead_of(mine):
             raise UsageProblem(
                 f"an earlier run's work waits on {branch}",
                 f"merge its pull request first, or delete the branch {branch} to drop the work",

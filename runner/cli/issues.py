@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from runner.issue_api import IssueApi
 
 SOURCE = "github-issues"
-DEFAULT_PROGRESS, PROGRESS = ".fanin/progress.json", ".fanin/issues-progress.json"
 
 _whose = click.option("--repository", envvar="GITHUB_REPOSITORY", metavar="OWNER/NAME", help="Whose issues.")
 _when_done = click.option(
@@ -67,8 +66,9 @@ def collect(
     if os.environ.get("GITHUB_ACTIONS") != "true":
         return _collect_here(where, asked, repository, flags, dry_run=dry_run)
     job = _Job(where, state, asked, flags)
+    branch = job.moved or job.named
     publisher = Publisher(
-        job.repo, job.remote, job.api, job.machine, run=job.state.run, branch=job.branch, commit_via=commit_via
+        job.repo, job.remote, job.api, job.machine, run=job.state.run, branch=branch, commit_via=commit_via
     )
     return issue_jobs.collect_job(
         job.repo, job.settings, job.state, job.machine, job.remote, job.api, publisher, dry_run=dry_run
@@ -83,15 +83,18 @@ def _collect_here(where: str, asked: dict[str, str], whose: str | None, flags: d
     settings = _of_issues(usual, asked, named=bool(flags.get("plan")))
     path = settings.plan.path
     file = repo.root / path
-    before = issue_jobs.known_file(path, file.read_text(encoding="utf-8") if file.is_file() else None)
-    after = issue_jobs.gather(_api(repo, settings, whose), before, issue_jobs.wanted(settings.plan.options))
+    if file.is_dir():
+        raise UsageProblem(f"{path} is a folder", "name a file:  --plan .fanin/issues.json")
+    before = issue_jobs.known_file(path, file.read_bytes().decode("utf-8", "replace") if file.is_file() else None)
+    after = issue_jobs.gather(_api(repo, settings, whose), None, issue_jobs.wanted(settings.plan.options))
     for line in issues.changes(before, after):
         click.echo(line)
     click.echo(f"{path}: {len(after.issues)} issues are tasks")
     if dry_run:
         return EXIT_DONE
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(render(after), encoding="utf-8", newline="")
+    if issues.is_news(before, after):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(render(after), encoding="utf-8", newline="")
     click.echo(f"next:  git add {path} && git commit -m 'Take over the labelled issues',  then  fanin run")
     if usual.plan.path != path:
         click.echo("and say in fanin.yml that they are the plan:  plan: {source: github-issues}")
@@ -116,8 +119,9 @@ def answer(where: str, /, when_done: str | None, repository: str | None, state: 
     asked = _given(when_done=when_done)
     if os.environ.get("GITHUB_ACTIONS") == "true":
         job = _Job(where, state, asked, flags)
-        head = job.remote.fetch(job.branch)
-        return issue_jobs.answer_job(job.repo, job.settings, head, job.branch, job.api, job.machine, job.context)
+        branch = flags.get("branch") or os.environ.get("FANIN_BRANCH") or job.moved or job.named  # as the merge left it
+        head = job.remote.fetch(branch)
+        return issue_jobs.answer_job(job.repo, job.settings, head, branch, job.api, job.machine, job.context)
     repo, usual = opened(where, flags)
     settings = _of_issues(usual, asked, named=bool(flags.get("plan")))
     branch, head = branch_commit(repo, settings)
@@ -147,9 +151,15 @@ class _Job:
         settings = config.load(flags, environ, config.file_in(self.repo.root))
         named = bool(flags.get("plan") or environ.get("FANIN_PLAN"))
         self.settings = _of_issues(settings, self.state.issues, named=named)
+        if (whose := self.settings.plan.options.get("repository", self.context.repository)) != self.context.repository:
+            raise UsageProblem(
+                f"on Actions only the issues of {self.context.repository} can be read, not those of {whose}",
+                "take the option repository out of fanin.yml",
+            )
         self.remote = Remote(self.repo, self.context.token, self.context.server_url)
         self.api = IssueApi(self.context.token, self.context.repository, self.context.api_url)
-        self.branch = settings.branch or handed.branch or self.context.ref_name
+        self.moved = handed.branch  # where an earlier round or job put the run
+        self.named = settings.branch or self.context.ref_name
 
 
 def _given(**options: str | None) -> dict[str, str]:
@@ -158,16 +168,13 @@ def _given(**options: str | None) -> dict[str, str]:
 
 def _of_issues(settings: Settings, asked: dict[str, str], *, named: bool) -> Settings:
     """The settings with a plan of issues. Where nobody named one it is beside the usual plan, with its own progress."""
-    from runner.models import ISSUES_PATH, PlanSettings
+    from runner.models import ISSUES_PATH, ISSUES_PROGRESS, PlanSettings
 
-    plan = settings.plan
-    beside = not named and plan.source != SOURCE and plan.path != ISSUES_PATH
-    if beside:
-        plan = PlanSettings(path=ISSUES_PATH)
-    changed: dict[str, Any] = {"plan": plan.model_copy(update={"options": plan.options | asked, "source": SOURCE})}
-    if beside and settings.progress == DEFAULT_PROGRESS:
-        changed["progress"] = PROGRESS
-    return settings.model_copy(update=changed)
+    plan, progress = settings.plan, settings.progress
+    if not named and plan.source != SOURCE and plan.path != ISSUES_PATH:
+        plan, progress = PlanSettings(path=ISSUES_PATH), ISSUES_PROGRESS
+    chosen = plan.model_copy(update={"options": plan.options | asked, "source": SOURCE})
+    return settings.model_copy(update={"plan": chosen, "progress": progress})
 
 
 def _api(repo: Repository, settings: Settings, named: str | None) -> IssueApi:

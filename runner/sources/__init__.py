@@ -25,7 +25,7 @@ from runner.validation import nearest
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint as _EntryPoint
 
-__all__ = ["Mark", "MemoryTree", "Options", "Source", "Tree", "load", "named", "names", "sources"]
+__all__ = ["Mark", "MemoryTree", "Options", "Source", "Tree", "check_options", "load", "named", "names", "sources"]
 
 GROUP = "fanin.sources"
 _SOURCES: tuple[Source, ...] = (Native(), AiSdlc(), SpecKit(), GithubIssues(), TaskMaster(), BacklogMd(), Beads())
@@ -62,8 +62,10 @@ def load(choice: PlanSettings, tree: Tree) -> Plan:
     The file or folder must exist. InvalidInput with every located problem; UsageProblem for a broken format.
     """
     source = named(choice.source) if choice.source else _detected(choice.path, tree)
-    _check_options(source, choice)
+    check_options(source, choice)
     plan = source.load(choice.path, tree, choice.options)
+    if not plan.tasks and not getattr(source, "may_be_empty", False):
+        raise InvalidInput([Problem(choice.path, 1, "no tasks found", "a plan needs at least one task")])
     plan = plan.model_copy(update={"source": source.name, "options": dict(choice.options)})
     return _without_dangling(plan, everywhere=choice.ignore_dangling)
 
@@ -101,7 +103,8 @@ def _detected(path: str, tree: Tree) -> Source:
     raise InvalidInput([Problem(path, None, "no known plan format", remedy)])
 
 
-def _check_options(source: Source, choice: PlanSettings) -> None:
+def check_options(source: Source, choice: PlanSettings) -> None:
+    """InvalidInput for an option that the format does not have, or a value that it does not take."""
     problems = []
     for name, value in choice.options.items():
         allowed = source.options.get(name)

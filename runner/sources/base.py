@@ -43,6 +43,7 @@ class Source(Protocol):
     `load(path, tree, options)`: the plan with each task's file and line; InvalidInput with every located problem.
     `write_back(path, tree, marks, options)`: the new text of each file that changes: only the marks of the named
     tasks differ, every other byte is kept.
+    A format with `may_be_empty = True` may give a plan without tasks; of any other that is a mistake.
     """
 
     name: str

@@ -27,7 +27,9 @@ REMEDY = "write the file anew with  fanin collect"
 _SHAPED = re.compile(r'\s*\{\s*"fanin"\s*:\s*"github-issues"')
 _FENCE = re.compile(r"\s{0,3}(`{3,}|~{3,})")
 _UNANSWERED = "_No response_"  # what an issue form writes for an empty field
-_ITEM = re.compile(r"[ \t]*(?:[-*+]|\d+[.)])?[ \t]*(?:\[[ xX]\][ \t]*)?`?(?P<glob>[^`\s]+)`?[ \t]*")
+_ITEM = re.compile(
+    r"[ \t]*+(?:(?:[-*+]|\d+[.)])[ \t]++)?(?:\[[ xX]\][ \t]++)?`?(?P<glob>[^`\s]+)`?[ \t]*+"  # blanks: once only
+)
 
 Number = Annotated[int, Field(ge=1)]
 Repository = Annotated[str, StringConstraints(pattern=r"^[\w.-]+/[\w.-]+$")]
@@ -66,10 +68,9 @@ class Approved(Document):
 
 
 class Refused(Document):
-    """One issue that has the label and is no task, and why."""
+    """One issue that has the label and is no task, and why. Nothing of its text: agents can read this file."""
 
     number: Number
-    title: str
     why: str
 
 
@@ -95,6 +96,7 @@ class GithubIssues:
     """The `github-issues` format; see `runner.sources.base.Source` for what each method promises."""
 
     name = NAME
+    may_be_empty = True  # nothing is labelled, or all is done
     # How `fanin collect` and `fanin answer` are told what to look for and what to do with a finished issue.
     options: Mapping[str, Sequence[str]] = {
         "label": (),
@@ -190,7 +192,7 @@ def _task(issue: Approved, repository: str, known: set[int], at: int, talk: Talk
         at,
         id=str(issue.number),
         title=issue.title,
-        prompt=sections([("", issue.body), ("", f"(GitHub issue {issue.url})")]),
+        prompt=sections([("", issue.body), ("", f"(GitHub issue #{issue.number})")]),
         files=files,
         depends_on=tuple(dict.fromkeys(str(wait.number) for wait in mine if wait.number != issue.number)),
         source_status=word.status,
@@ -218,7 +220,7 @@ def files_of(body: str) -> tuple[tuple[str, ...] | None, str | None]:
     """
     found: list[str] = []
     inside, fence = False, ""
-    for line in body.splitlines():
+    for line in body.split("\n"):
         if mark := _FENCE.match(line):
             fence = "" if fence and line.strip().startswith(fence) else fence or mark[1]
         elif not fence and (heading := HEADING.fullmatch(line.rstrip())):

@@ -18,8 +18,12 @@ from typing import Any
 
 from graphql import (
     FieldNode,
+    GraphQLEnumType,
+    GraphQLInterfaceType,
+    GraphQLNamedType,
     GraphQLScalarType,
     GraphQLSchema,
+    GraphQLUnionType,
     TypeInfo,
     TypeInfoVisitor,
     Visitor,
@@ -29,7 +33,7 @@ from graphql import (
     visit,
 )
 
-from runner.issue_api import EDITS
+from runner.issue_api import HISTORY
 
 TARGET = Path(__file__).with_name("github-openapi.json")
 GRAPHQL = Path(__file__).with_name("github-graphql.graphql")
@@ -55,8 +59,8 @@ OPERATIONS = (
     ("get", f"{REPO}/issues/{{issue_number}}/comments"),
     ("post", f"{REPO}/issues/{{issue_number}}/comments"),
     ("get", f"{REPO}/issues/{{issue_number}}/dependencies/blocked_by"),
-    ("get", f"{REPO}/issues/{{issue_number}}/events"),
     ("post", f"{REPO}/issues/{{issue_number}}/labels"),
+    ("delete", f"{REPO}/issues/{{issue_number}}/labels/{{name}}"),
     ("get", f"{REPO}/issues/{{issue_number}}/sub_issues"),
     ("get", f"{REPO}/milestones"),
     ("get", f"{REPO}/pulls"),
@@ -182,25 +186,51 @@ def used(schema: GraphQLSchema, query: str) -> dict[str, dict[str, set[str]]]:
     return found
 
 
+Fields = dict[str, dict[str, set[str]]]
+
+
 def graphql_extract(schema: GraphQLSchema, queries: tuple[str, ...]) -> str:
-    """The types and fields that the queries use, and the scalars they end in, in GitHub's own words."""
-    lines, scalars = [], set[str]()
+    """The types and fields that the queries use, and what these end in, in GitHub's own words."""
+    found: Fields = {}
     for query in queries:
         for name, fields in used(schema, query).items():
-            lines.append(f"type {name} {{")
             for field, arguments in fields.items():
-                known = schema.type_map[name].fields[field]  # type: ignore[attr-defined]
-                given = ", ".join(f"{each}: {known.args[each].type}" for each in sorted(arguments))
-                lines.append(f"  {field}{f'({given})' if given else ''}: {known.type}")
-                if isinstance(leaf := get_named_type(known.type), GraphQLScalarType):
-                    scalars.add(leaf.name)
-            lines.append("}")
-    own = sorted(scalars - {"String", "Int", "Boolean", "ID", "Float"})
-    return "\n".join([*(f"scalar {name}" for name in own), *lines]) + "\n"
+                found.setdefault(name, {}).setdefault(field, set()).update(arguments)
+    for name in [name for name in found if isinstance(schema.type_map[name], GraphQLInterfaceType)]:
+        for one in schema.get_possible_types(schema.type_map[name]):  # type: ignore[arg-type]
+            found.setdefault(one.name, {}).update(found[name])
+    leaves = set[GraphQLNamedType]()
+    lines = [line for name in found for line in declared(schema, name, found, leaves)]
+    for leaf in sorted(leaves, key=lambda one: one.name):
+        if isinstance(leaf, GraphQLEnumType):
+            lines.append(f"enum {leaf.name} {{ {' '.join(leaf.values)} }}")
+        elif isinstance(leaf, GraphQLScalarType) and leaf.name not in {"String", "Int", "Boolean", "ID", "Float"}:
+            lines.append(f"scalar {leaf.name}")
+    return "\n".join(lines) + "\n"
+
+
+def declared(schema: GraphQLSchema, name: str, found: Fields, leaves: set[GraphQLNamedType]) -> Iterator[str]:
+    """The lines that declare one type; what its fields and their arguments end in is added to `leaves`."""
+    kind = schema.type_map[name]
+    if isinstance(kind, GraphQLUnionType):
+        yield f"union {name} = {' | '.join(one.name for one in kind.types if one.name in found)}"
+        return
+    above = [one.name for one in getattr(kind, "interfaces", ()) if one.name in found]
+    word = "interface" if isinstance(kind, GraphQLInterfaceType) else "type"
+    yield f"{word} {name}{' implements ' + ' & '.join(above) if above else ''} {{"
+    for field in found[name]:
+        if field == "__typename":
+            continue
+        known = kind.fields[field]  # type: ignore[attr-defined]
+        arguments = sorted(found[name][field])
+        given = ", ".join(f"{each}: {known.args[each].type}" for each in arguments)
+        yield f"  {field}{f'({given})' if given else ''}: {known.type}"
+        leaves |= {get_named_type(known.type), *(get_named_type(known.args[each].type) for each in arguments)}
+    yield "}"
 
 
 if __name__ == "__main__":
     graph = build_schema(Path(sys.argv[2]).read_text(encoding="utf-8"), assume_valid=True)
-    GRAPHQL.write_text(graphql_extract(graph, (EDITS,)), encoding="utf-8")
+    GRAPHQL.write_text(graphql_extract(graph, (HISTORY,)), encoding="utf-8")
     full = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     TARGET.write_text(text(extract(full)), encoding="utf-8")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import requests
-from graphql import GraphQLSchema, build_schema, execute_sync, parse, validate
+from graphql import GraphQLAbstractType, GraphQLSchema, build_schema, execute_sync, parse, validate
 from graphql.execution.values import get_variable_values
 from graphql.language import DocumentNode, OperationDefinitionNode
 
@@ -47,6 +47,11 @@ def _asked(request: requests.PreparedRequest) -> tuple[DocumentNode, dict[str, A
     return document, given
 
 
+def _kind(value: Any, _: object, abstract: GraphQLAbstractType) -> str:
+    """The type of an answer where the question does not ask for it: any that it may be."""
+    return str(value.get("__typename") or next(iter(schema().get_possible_types(abstract))).name)
+
+
 def check_request(request: requests.PreparedRequest) -> None:
     """Raise GraphQLBreach if GitHub's schema does not allow such a question."""
     _asked(request)
@@ -62,7 +67,7 @@ def check_answer(request: requests.PreparedRequest, answer: requests.Response) -
         if not all(isinstance(error.get("message"), str) for error in data["errors"]):
             raise GraphQLBreach("an error has no message")
         return
-    done = execute_sync(schema(), document, root_value=data["data"], variable_values=variables)
+    done = execute_sync(schema(), document, root_value=data["data"], variable_values=variables, type_resolver=_kind)
     if done.errors:
         raise GraphQLBreach("; ".join(error.message for error in done.errors))
     if done.data != data["data"]:

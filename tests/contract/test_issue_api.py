@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -12,17 +12,17 @@ import requests
 from runner import issue_jobs
 from runner.errors import UsageProblem
 from runner.github_api import Retry
-from runner.issue_api import EDITS, IssueApi
+from runner.issue_api import HISTORY, IssueApi
 from runner.issue_jobs import Wanted
-from runner.issues import MARKER, Answer, Edit, Event
+from runner.issues import MARKER, Answer, Edit, Event, History
 from runner.refusals import MissingPermission, NotFound, RateLimited
-from runner.sources.github_issues import IssuesFile, Wait
+from runner.sources.github_issues import IssuesFile, Wait, render
 from tests.contract.openapi import API, Contract, ContractError, example
 from tests.contract.test_github_api import COMMENTS, NOT_ACCESSIBLE, NOW, REPO, bodies, comment, me, more, no, query
 
 TEMPLATE = "/repos/{owner}/{repo}"
 ISSUES, GRAPHQL = f"{REPO}/issues", f"{API}/graphql"
-THEN, LABELLED = "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"
+THEN, LABELLED, LATER = "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z", "2026-01-03T00:00:00Z"
 LISTED = {"state": "open", "labels": "fanin", "sort": "created", "direction": "asc", "per_page": 100}
 
 
@@ -57,22 +57,33 @@ def blocked(number: int, **changes: Any) -> dict[str, Any]:
     return issue(number, issue_dependencies_summary=summary, **changes)
 
 
-def event(kind: str, at: str, login: str = "writer", /, **fields: Any) -> dict[str, Any]:
-    made: dict[str, Any] = example("get", f"{TEMPLATE}/issues/{{issue_number}}/events", 200)[0]
-    made["actor"] |= {"login": login}
-    label = {"name": "fanin", "color": "f29513"}
-    del made["label"]
-    named: dict[str, Any] = {"label": label} if kind.endswith("labeled") else {}
-    return made | {"event": kind, "created_at": at, **named, **fields}
+def event(kind: str, at: str, login: str | None = "writer", *, app: bool = False, **fields: Any) -> dict[str, Any]:
+    actor = {"__typename": "Bot" if app else "User", "login": login} if login else None
+    label = {"label": {"name": "fanin"}} if kind in ("LabeledEvent", "UnlabeledEvent") else {}
+    return {"__typename": kind, "createdAt": at, "actor": actor, **label, **fields}
 
 
-def edits(*nodes: Mapping[str, Any], after: str | None = None) -> dict[str, Any]:
-    page = {"hasNextPage": after is not None, "endCursor": after}
-    return {"data": {"repository": {"issue": {"userContentEdits": {"nodes": list(nodes), "pageInfo": page}}}}}
+def edit(at: str, body: str | None, deleted: str | None = None, by: str | None = "author") -> dict[str, Any]:
+    return {"editedAt": at, "deletedAt": deleted, "diff": body, "editor": {"login": by} if by else None}
 
 
-def edit(at: str, body: str | None, deleted: str | None = None) -> dict[str, Any]:
-    return {"editedAt": at, "deletedAt": deleted, "diff": body}
+def told(
+    *events: Mapping[str, Any], edits: Sequence[Mapping[str, Any]] = (), more: str | None = None, **issue: Any
+) -> dict[str, Any]:
+    """GitHub's answer about the history of an issue; `more` is the cursor of another page of edits."""
+    end = {"hasNextPage": False, "endCursor": None}
+    page = {"hasNextPage": True, "endCursor": more} if more else end
+    found = {
+        "title": "Title",
+        "body": "text",
+        "lastEditedAt": None,
+        "userContentEdits": {"nodes": list(edits), "pageInfo": page},
+        "timelineItems": {"nodes": list(events), "pageInfo": end},
+    }
+    return {"data": {"repository": {"issue": found | issue}}}
+
+
+LABEL = event("LabeledEvent", LABELLED)
 
 
 def permission(gh: Contract, login: str, level: str) -> None:
@@ -111,30 +122,41 @@ def test_an_unknown_milestone_is_told_with_those_there_are(gh: Contract, api: Is
     assert "v1.0" in told.value.advice
 
 
-def test_events_tell_who_labelled_and_what_it_was_called(gh: Contract, api: IssueApi) -> None:
-    url = f"{ISSUES}/7/events"
-    renamed = event("renamed", LABELLED, rename={"from": "Old", "to": "New"})
-    gh.get(url, json=[event("labeled", THEN), event("assigned", THEN)], headers=more(url))
-    gh.get(url, json=[renamed, event("unlabeled", LABELLED, "x")])
-    assert api.events(7) == [
-        Event("labeled", THEN, "writer", "fanin"),
-        Event("renamed", LABELLED, "writer", old_title="Old"),
-        Event("unlabeled", LABELLED, "x", "fanin"),
-    ]
-
-
-def test_edits_are_read_over_all_pages_and_deleted_ones_are_unknown(gh: Contract, api: IssueApi) -> None:
-    gh.post(GRAPHQL, json=edits(edit("2026-01-03T00:00:00Z", "third"), edit(LABELLED, "second"), after="c"))
-    gh.post(GRAPHQL, json=edits(edit(THEN, "first", deleted=LABELLED)))
-    assert api.edits(7) == [Edit(THEN, None), Edit(LABELLED, "second"), Edit("2026-01-03T00:00:00Z", "third")]
+def test_a_history_is_read_over_all_pages_and_told_oldest_first(gh: Contract, api: IssueApi) -> None:
+    renamed = event("RenamedTitleEvent", LATER, previousTitle="Old")
+    first = [edit(LATER, "third"), edit(LABELLED, "second", by=None)]
+    gh.post(GRAPHQL, json=told(LABEL, renamed, edits=first, more="c", body="third", lastEditedAt=LATER))
+    gh.post(
+        GRAPHQL,
+        json=told(
+            event("UnlabeledEvent", LATER, None),
+            event("TransferredEvent", LATER, app=True),
+            edits=[edit(THEN, "first", deleted=LABELLED)],
+            body="third",
+            lastEditedAt=LATER,
+        ),
+    )
+    assert api.history(7) == History(
+        "Title",
+        "third",
+        LATER,
+        (
+            Event("labeled", LABELLED, "writer", "fanin"),
+            Event("renamed", LATER, "writer", old_title="Old"),
+            Event("unlabeled", LATER, None, "fanin"),
+            Event("transferred", LATER, "writer", bot=True),
+        ),
+        (Edit(THEN, None, "author"), Edit(LABELLED, "second"), Edit(LATER, "third", "author")),
+    )
     asked = [json.loads(call.request.body or "")["variables"] for call in gh.calls]
-    assert asked == [{"owner": "o", "name": "r", "number": 7, "after": cursor} for cursor in (None, "c")]
+    same = {"owner": "o", "name": "r", "number": 7, "events": None}
+    assert asked == [{**same, "edits": cursor} for cursor in (None, "c")]
 
 
 def test_an_enterprise_server_is_asked_at_its_own_place(gh: Contract) -> None:
     gh.api = "https://git.example.com/api/v3"
-    gh.post("https://git.example.com/api/graphql", json=edits())
-    assert IssueApi("a-token", "o/r", "https://git.example.com/api/v3").edits(7) == []
+    gh.post("https://git.example.com/api/graphql", json=told())
+    assert IssueApi("a-token", "o/r", "https://git.example.com/api/v3").history(7) == History("Title", "text")
 
 
 @pytest.mark.parametrize(
@@ -148,17 +170,16 @@ def test_an_enterprise_server_is_asked_at_its_own_place(gh: Contract) -> None:
 def test_what_graphql_refuses_is_an_error_like_any_other(
     gh: Contract, api: IssueApi, kind: str, error: type[Exception], match: str
 ) -> None:
-    told = {"data": None, "errors": [{"type": kind, "message": "Could not resolve to an Issue"}]}
-    gh.post(GRAPHQL, json=told)
+    gh.post(GRAPHQL, json={"data": None, "errors": [{"type": kind, "message": "Could not resolve to an Issue"}]})
     with pytest.raises(error, match=match):
-        api.edits(7)
+        api.history(7)
 
 
 def test_a_rate_limit_of_graphql_is_waited_out(gh: Contract, api: IssueApi, slept: list[float]) -> None:
     reset = {"x-ratelimit-remaining": "0", "x-ratelimit-reset": str(int(NOW) + 30)}
     gh.post(GRAPHQL, json={"errors": [{"type": "RATE_LIMITED", "message": "API rate limit exceeded"}]}, headers=reset)
-    gh.post(GRAPHQL, json=edits())
-    assert api.edits(7) == []
+    gh.post(GRAPHQL, json=told())
+    assert api.history(7).title == "Title"
     assert slept == [31.0]
 
 
@@ -167,6 +188,11 @@ def test_a_rate_limit_beyond_patience_names_the_time(gh: Contract) -> None:
     gh.get(ISSUES, json=no("API rate limit exceeded"), status=403, headers=reset)
     with pytest.raises(RateLimited, match="wait 3601 s"):
         IssueApi("a-token", "o/r", retry=Retry(now=lambda: NOW, sleep=lambda _: None)).labelled("fanin")
+
+
+def test_a_label_with_a_comma_is_refused_since_github_reads_two(api: IssueApi) -> None:
+    with pytest.raises(UsageProblem, match="has a comma"):
+        api.labelled("a,b")
 
 
 def test_related_issues_are_asked_only_where_there_are_any(gh: Contract, api: IssueApi) -> None:
@@ -220,43 +246,38 @@ def test_who_may_write_is_asked_once(gh: Contract, api: IssueApi, level: str, ma
 
 
 def test_gathering_vouches_and_links_and_asks_no_more_than_it_must(gh: Contract, api: IssueApi) -> None:
-    body = "Blocked by #1\nDepends on #40"
-    gh.get(ISSUES, json=[issue(1), blocked(2, body=body), issue(3)])
+    body = "Blocked by #1\nDepends on #40\nDepends on #40"
+    gh.get(ISSUES, json=[issue(1), blocked(2), issue(3, title="Evil of 3", body="evil of 3")])
     permission(gh, "writer", "write")
     permission(gh, "stranger", "read")
-    for number, login in ((1, "writer"), (2, "writer"), (3, "stranger")):
-        gh.get(f"{ISSUES}/{number}/events", json=[event("labeled", LABELLED, login)])
-    gh.post(GRAPHQL, json=edits(edit(THEN, "as labelled"), edit("2026-01-03T00:00:00Z", "evil")))
-    gh.post(GRAPHQL, json=edits())
-    gh.post(GRAPHQL, json=edits())
+    edits = [edit(THEN, "as labelled"), edit(LATER, "evil")]
+    gh.post(GRAPHQL, json=told(LABEL, edits=edits, body="evil", lastEditedAt=LATER))
+    gh.post(GRAPHQL, json=told(LABEL, body=body))
+    gh.post(GRAPHQL, json=told(event("LabeledEvent", LABELLED, "stranger"), title="Evil of 3", body="evil of 3"))
     gh.get(f"{ISSUES}/2/dependencies/blocked_by", json=[issue(1)])
     gh.get(f"{ISSUES}/40", json=issue(40, state="closed", state_reason="completed"))
     found = issue_jobs.gather(api, None, Wanted())
-    assert [(one.number, one.body) for one in found.issues] == [
-        (1, "as labelled"),
-        (2, "Blocked by #1\nDepends on #40"),
-    ]
+    assert [(one.number, one.body) for one in found.issues] == [(1, "as labelled"), (2, body)]
     assert found.issues[1].waits_for == (
         Wait(repository="o/r", number=1, state="open", said="blocked_by"),
         Wait(repository="o/r", number=40, state="closed", reason="completed", said="text"),
     )
     assert [one.number for one in found.refused] == [3]
+    assert "evil" not in render(found).casefold()  # of a stranger's text nothing lies where an agent reads
 
     calls = len(gh.calls)
     assert issue_jobs.gather(api, found, Wanted()) == found
     asked = [str(call.request.url).partition("?")[0] for call in list(gh.calls)[calls:]]
-    # of what nothing happened to, neither events nor edits; the state of what it waits for is always asked
-    assert asked == [ISSUES, f"{ISSUES}/3/events", GRAPHQL, f"{ISSUES}/2/dependencies/blocked_by", f"{ISSUES}/40"]
+    # of what nothing happened to no history; the state of what it waits for is always asked
+    assert asked == [ISSUES, GRAPHQL, f"{ISSUES}/2/dependencies/blocked_by", f"{ISSUES}/40"]
 
 
 @pytest.mark.parametrize("change", ["updated", "label", "revoked"])
 def test_what_was_vouched_for_is_asked_again_when_it_must(gh: Contract, api: IssueApi, change: str) -> None:
     label = "other" if change == "label" else "fanin"
-    gh.get(ISSUES, json=[issue(1, updated_at="2026-02-02T00:00:00Z" if change == "updated" else LABELLED)])
+    gh.get(ISSUES, json=[issue(1, updated_at=LATER if change == "updated" else LABELLED)])
     permission(gh, "writer", "read" if change == "revoked" else "write")
-    named = {"name": label, "color": "f29513"}
-    gh.get(f"{ISSUES}/1/events", json=[event("labeled", LABELLED, label=named)])
-    gh.post(GRAPHQL, json=edits())
+    gh.post(GRAPHQL, json=told(event("LabeledEvent", LABELLED, label={"name": label})))
     known = {"number": 1, "title": "Old", "body": "old", "url": "u", "labelled_by": "writer"}
     before = IssuesFile.model_validate(
         {
@@ -268,7 +289,7 @@ def test_what_was_vouched_for_is_asked_again_when_it_must(gh: Contract, api: Iss
         }
     )
     found = issue_jobs.gather(api, before, Wanted(label))
-    assert [one.title for one in found.issues] == ([] if change == "revoked" else ["Issue 1"])
+    assert [one.title for one in found.issues] == ([] if change == "revoked" else ["Title"])
 
 
 # --- answering ---------------------------------------------------------------------------------------------
@@ -296,16 +317,34 @@ def test_another_result_takes_the_place_of_the_former(gh: Contract, api: IssueAp
     assert bodies(gh, "PATCH", "/comments/2") == [{"body": f"{STAMP}\nDone"}]
 
 
-def test_closing_and_labelling_come_before_the_comment_that_says_they_are_done(gh: Contract, api: IssueApi) -> None:
+BEGUN = f"{MARKER}: begun -->\nDone"
+
+
+def test_a_comment_says_that_all_is_done_only_when_it_is(gh: Contract, api: IssueApi) -> None:
     gh.get(COMMENTS, json=[])
-    gh.patch(f"{ISSUES}/7", json=issue(7, state="closed", state_reason="completed"))
-    gh.post(COMMENTS, json=no("Server Error"), status=500)
-    with pytest.raises(Exception, match="may or may not have done it"):
-        api.tell(Answer(7, STAMP, "Done", close=True))
-    assert bodies(gh, "PATCH", "/issues/7") == [{"state": "closed", "state_reason": "completed"}]
-    gh.replace("POST", COMMENTS, json=comment(2, "x"), status=201)
+    gh.post(COMMENTS, json=comment(2, BEGUN), status=201)
+    gh.patch(f"{ISSUES}/7", json=no("Issues are locked"), status=403)
+    closing = Answer(7, STAMP, "Done", close=True)
+    with pytest.raises(MissingPermission, match="issues: write"):
+        api.tell(closing)
+    assert bodies(gh, "POST", "/comments") == [{"body": BEGUN}]
+    # the next time it is begun again, in the same comment
+    gh.replace("GET", COMMENTS, json=[comment(2, BEGUN)])
+    gh.replace("PATCH", f"{ISSUES}/7", json=issue(7, state="closed"))
+    me(gh)
+    gh.patch(f"{REPO}/issues/comments/2", json=comment(2, "x"))
+    assert api.tell(closing)
+    assert bodies(gh, "PATCH", "/comments/2") == [{"body": BEGUN}, {"body": f"{STAMP}\nDone"}]
+    assert bodies(gh, "PATCH", "/issues/7")[-1] == {"state": "closed", "state_reason": "completed"}
+
+
+def test_a_label_takes_the_place_of_the_other(gh: Contract, api: IssueApi) -> None:
+    gh.get(COMMENTS, json=[])
+    gh.post(COMMENTS, json=comment(2, BEGUN), status=201)
     gh.post(f"{ISSUES}/7/labels", json=[])
-    assert api.tell(Answer(7, STAMP, "Done", label="fanin:done"))
+    gh.delete(f"{ISSUES}/7/labels/fanin%3Afailed", json=no("Label does not exist"), status=404)
+    gh.patch(f"{REPO}/issues/comments/2", json=comment(2, "x"))
+    assert api.tell(Answer(7, STAMP, "Done", label="fanin:done", unlabel="fanin:failed"))
     assert bodies(gh, "POST", "/labels") == [{"labels": ["fanin:done"]}]
 
 
@@ -337,15 +376,15 @@ def test_a_missing_permission_is_named(gh: Contract, api: IssueApi) -> None:
     ("body", "match"),
     [
         ({"query": '{ repository(owner: "o", name: "r") { nme } }'}, "Cannot query field 'nme'"),
-        ({"query": EDITS, "variables": {"owner": "o", "name": "r"}}, r"\$number"),
-        ({"query": EDITS, "variables": {"owner": "o", "name": "r", "number": "7"}}, "cannot represent"),
-        ({"query": EDITS, "variables": {"owner": "o", "name": "r", "number": 7, "x": 1}}, "no variable x"),
-        ({"query": EDITS, "queries": 1}, "does not document queries"),
+        ({"query": HISTORY, "variables": {"owner": "o", "name": "r"}}, r"\$number"),
+        ({"query": HISTORY, "variables": {"owner": "o", "name": "r", "number": "7"}}, "cannot represent"),
+        ({"query": HISTORY, "variables": {"owner": "o", "name": "r", "number": 7, "x": 1}}, "no variable x"),
+        ({"query": HISTORY, "queries": 1}, "does not document queries"),
     ],
 )
 def test_a_wrong_question_is_seen(gh: Contract, body: dict[str, Any], match: str) -> None:
     gh.assert_all_requests_are_fired = False
-    gh.post(GRAPHQL, json=edits())
+    gh.post(GRAPHQL, json=told())
     with pytest.raises(ContractError, match=match):
         requests.post(GRAPHQL, json=body, timeout=5)
 
@@ -353,12 +392,14 @@ def test_a_wrong_question_is_seen(gh: Contract, body: dict[str, Any], match: str
 @pytest.mark.parametrize(
     "answer",
     [
-        edits({"editedAt": None, "deletedAt": None, "diff": ""}),
-        edits({"editedAt": THEN, "diff": ""}),
+        told(edits=[edit("", "") | {"editedAt": None}]),
+        told(edits=[{"editedAt": THEN}]),
+        told(event("LabeledEvent", THEN, label=None)),
+        told(strange=1),
         {"data": {"repo": 1}},
     ],
 )
 def test_a_wrong_stub_is_seen(gh: Contract, api: IssueApi, answer: dict[str, Any]) -> None:
     gh.post(GRAPHQL, json=answer)
     with pytest.raises(ContractError, match="GraphQL"):
-        api.edits(7)
+        api.history(7)

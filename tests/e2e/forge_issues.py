@@ -1,6 +1,6 @@
 """The forge's issues as people keep them: opened, labelled, renamed and edited, with all of their history.
 
-REST gives the issues and their events, GraphQL the revisions of a text. Permissions are the job token's.
+REST gives the issues, GraphQL the revisions of a text and what happened. Permissions are the job token's.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def open_issue(repository: Repository, title: str, body: str, *, at: str, blocke
         "created_at": at,
         "updated_at": at,
         "_events": [],
-        "_edits": [{"editedAt": at, "deletedAt": None, "diff": body}],
+        "_edits": [{"editedAt": at, "deletedAt": None, "diff": body, "editor": {"login": "author"}}],
         "_blocked_by": list(blocked_by),
     }
     return number
@@ -38,14 +38,14 @@ def put_label(repository: Repository, number: int, name: str, *, by: str, at: st
     """Somebody puts a label on an issue."""
     issue = repository.issues[number]
     issue["labels"].append({"name": name, "color": "ededed"})
-    _happened(issue, at, event="labeled", actor=user(by), label={"name": name, "color": "ededed"})
+    _happened(issue, at, "LabeledEvent", by, label={"name": name})
 
 
 def take_label(repository: Repository, number: int, name: str, *, by: str, at: str) -> None:
     """Somebody takes a label off."""
     issue = repository.issues[number]
     issue["labels"] = [label for label in issue["labels"] if label["name"] != name]
-    _happened(issue, at, event="unlabeled", actor=user(by), label={"name": name, "color": "ededed"})
+    _happened(issue, at, "UnlabeledEvent", by, label={"name": name})
 
 
 def edit(repository: Repository, number: int, *, at: str, body: str | None = None, title: str | None = None) -> None:
@@ -53,16 +53,16 @@ def edit(repository: Repository, number: int, *, at: str, body: str | None = Non
     issue = repository.issues[number]
     if body is not None:
         issue["body"] = body
-        issue["_edits"].append({"editedAt": at, "deletedAt": None, "diff": body})
+        issue["_edits"].append({"editedAt": at, "deletedAt": None, "diff": body, "editor": {"login": "author"}})
         issue["updated_at"] = at
     if title is not None:
-        renamed = {"from": issue["title"], "to": title}
-        issue["title"] = title
-        _happened(issue, at, event="renamed", actor=user("author"), rename=renamed)
+        before, issue["title"] = issue["title"], title
+        _happened(issue, at, "RenamedTitleEvent", "author", previousTitle=before)
 
 
-def _happened(issue: Json, at: str, **event: Any) -> None:
-    issue["_events"].append({"id": len(issue["_events"]) + 1, "created_at": at, **event})
+def _happened(issue: Json, at: str, kind: str, by: str, **more: Any) -> None:
+    actor = {"__typename": "User", "login": by}
+    issue["_events"].append({"__typename": kind, "createdAt": at, "actor": actor, **more})
     issue["updated_at"] = at
 
 
@@ -84,13 +84,6 @@ def list_issues(call: Call) -> Reply:
         if state in (issue["state"], "all") and wanted <= {label["name"].casefold() for label in issue["labels"]}
     ]
     return page(call, found)
-
-
-@route("GET", "/issues/{number}/events")
-def list_events(call: Call) -> Reply:
-    """What happened to an issue, oldest first."""
-    _readable(call)
-    return page(call, find_issue(call).get("_events", []))
 
 
 @route("GET", "/issues/{number}/dependencies/blocked_by")
@@ -119,14 +112,21 @@ def permission(call: Call) -> Reply:
 
 
 def graphql(call: Call) -> Reply:
-    """The one question that REST does not answer: the revisions of an issue's text, newest first."""
+    """The one question that REST does not answer: an issue's text, its revisions and what happened to it."""
     asked = call.body.get("variables") or {}
     repository = call.forge.repositories.get(f"{asked.get('owner')}/{asked.get('name')}")
     if "userContentEdits" not in str(call.body.get("query")) or repository is None:
         return Reply(404, {"message": "Not Found"}, unknown=True)
     if call.token is None or not call.token.may("issues", "read"):
         return Reply(200, {"errors": [{"type": "FORBIDDEN", "message": "Resource not accessible by integration"}]})
-    edits = repository.issues[int(asked["number"])]["_edits"]
-    nodes = list(reversed(edits)) if len(edits) > 1 else []
-    connection = {"nodes": nodes, "pageInfo": {"hasNextPage": False, "endCursor": None}}
-    return Reply(200, {"data": {"repository": {"issue": {"userContentEdits": connection}}}})
+    issue = repository.issues[int(asked["number"])]
+    edits = issue["_edits"] if len(issue["_edits"]) > 1 else []
+    end = {"hasNextPage": False, "endCursor": None}
+    found = {
+        "title": issue["title"],
+        "body": issue["body"],
+        "lastEditedAt": edits[-1]["editedAt"] if edits else None,
+        "userContentEdits": {"nodes": edits[::-1], "pageInfo": end},
+        "timelineItems": {"nodes": issue["_events"], "pageInfo": end},
+    }
+    return Reply(200, {"data": {"repository": {"issue": found}}})

@@ -102,6 +102,43 @@ def test_collecting_again_writes_the_same_bytes_and_tells_only_news(desk: Desk) 
     assert "evil" not in file.read_text(encoding="utf-8")
 
 
+def test_when_nothing_is_left_there_is_nothing_to_do_and_new_issues_are_taken(desk: Desk) -> None:
+    for number in (1, 2, 3):
+        forge_issues.take_label(desk.repository, number, "fanin", by="maintainer", at="2026-01-05T00:00:00Z")
+    assert "0 issues are tasks" in desk.fanin("collect").stdout
+    desk.git("add", ".fanin")
+    desk.git("commit", "-qm", "Nothing")
+    for command in ("check", "status", "run", "answer"):
+        done = desk.fanin(command)
+        assert done.returncode == 0, (command, done.stdout, done.stderr)
+    assert desk.fanin("graph").returncode == 0
+    forge_issues.put_label(desk.repository, 1, "fanin", by="maintainer", at="2026-01-06T00:00:00Z")
+    assert "+ #1 Add a" in desk.fanin("collect").stdout
+
+
+def test_a_cycle_is_named_and_gone_once_it_is_mended(desk: Desk) -> None:
+    desk.repository.issues[1]["_blocked_by"] = [2]
+    desk.fanin("collect")
+    checked = desk.fanin("check")
+    assert checked.returncode == 2
+    assert "cycle" in checked.stderr
+    desk.repository.issues[1]["_blocked_by"] = []
+    desk.fanin("collect")
+    assert desk.fanin("check").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [("{lable: x}", "has no option 'lable'; did you mean 'label'?"), ("{when_done: clsoe}", "cannot be 'clsoe'")],
+)
+def test_a_wrong_option_is_refused_before_anything_is_asked(desk: Desk, options: str, said: str) -> None:
+    (desk.root / "fanin.yml").write_text(f"plan: {{source: github-issues, options: {options}}}\n")
+    done = desk.fanin("collect")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert said in done.stderr
+    assert not [request for request in desk.forge.requests if request.kind == "api"]
+
+
 def test_another_plan_is_never_overwritten(desk: Desk) -> None:
     (desk.root / "tasks.yml").write_text("version: 1\ntasks: [{id: A, title: a}]\n")
     done = desk.fanin("collect", "--plan", "tasks.yml")

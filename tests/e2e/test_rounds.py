@@ -926,16 +926,26 @@ def test_a_dry_run_of_issues_changes_nothing(make: Make) -> None:
     assert not place.repository.comments
 
 
-def test_a_protected_branch_moves_a_run_of_issues_to_its_own(make: Make) -> None:
-    place = make(ONE, callers={ISSUES: world.example(ISSUES)})
+def test_a_protected_branch_moves_a_run_of_issues_and_all_its_rounds_to_its_own(make: Make) -> None:
+    place = make(ONE, callers={ISSUES: world.example(ISSUES)}, branch="main")  # the setting does not bring it back
     place.repository.writers.add("maintainer")
     place.repository.protect("main")
-    forge_issues.open_issue(place.repository, "Add a", "write a: a", at=OPENED)
-    forge_issues.put_label(place.repository, 1, "fanin", by="maintainer", at=LABELLED)
-    run = place.round(ISSUES)
+    for title, body, blockers in (("Add a", "write a: a", ()), ("Add b", "write b: b", (1,))):
+        number = forge_issues.open_issue(place.repository, title, body, at=OPENED, blocked_by=blockers)
+        forge_issues.put_label(place.repository, number, "fanin", by="maintainer", at=LABELLED)
+    rounds = place.rounds(ISSUES)
+    assert [legs(run) for run in rounds] == [{"1": "success"}, {"2": "success"}]
     (branch,) = [name for name in place.repository.git.branches() if name.startswith("fanin/")]
-    assert place.repository.git.read(branch, "a").strip() == b"a"
+    assert (place.repository.git.read(branch, "a").strip(), place.repository.git.read(branch, "b").strip()) == (
+        b"a",
+        b"b",
+    )
     (pull,) = place.repository.pulls.values()
     assert (pull["head"]["ref"], pull["base"]["ref"]) == (branch, "main")
-    assert run.jobs["answer"] == "success"
-    assert f"the work is on [`{branch}`]" in next(iter(place.repository.comments.values()))["body"]
+    assert all(f"the work is on [`{branch}`]" in comment["body"] for comment in place.repository.comments.values())
+    # the work waits there: nothing more is made of new labels
+    number = forge_issues.open_issue(place.repository, "Add c", "write c: c", at=OPENED)
+    forge_issues.put_label(place.repository, number, "fanin", by="maintainer", at=LABELLED)
+    later = place.round(ISSUES)
+    assert later.jobs["collect"] == "failure"
+    assert [name for name in place.repository.git.branches() if name.startswith("fanin/")] == [branch]

@@ -98,6 +98,21 @@ def test_a_plan_may_name_its_format_and_another_plan_forgets_it(
     assert config.load(flags, environ, text).plan == found
 
 
+@pytest.mark.parametrize(
+    ("text", "environ", "progress"),
+    [
+        ("plan: {source: github-issues}", {}, ".fanin/issues-progress.json"),
+        ("plan: .fanin/issues.json", {}, ".fanin/issues-progress.json"),
+        ("{}", {"FANIN_PLAN": ".fanin/issues.json"}, ".fanin/issues-progress.json"),
+        ("{plan: {source: github-issues}, progress: p.json}", {}, "p.json"),
+        ("plan: {source: beads, path: b.jsonl}", {}, ".fanin/progress.json"),
+        ("{}", {}, ".fanin/progress.json"),
+    ],
+)
+def test_a_plan_of_issues_keeps_its_progress_apart(text: str, environ: dict[str, str], progress: str) -> None:
+    assert config.load({}, environ, text).progress == progress
+
+
 @pytest.mark.parametrize("progress", ["backlog", "backlog/progress.json"])
 def test_progress_is_not_kept_inside_the_plans_folder(progress: str) -> None:
     (said,) = problems(lambda: config.load({}, {}, f"plan: backlog\nprogress: {progress}\n"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -43,7 +44,8 @@ def test_an_issue_becomes_a_task() -> None:
     (task,) = plan(issue(7, title="Add a login", body="As a user\n\n### Files\n\nsrc/login.py\n")).tasks
     assert (task.id, task.title, task.files) == ("7", "Add a login", ("src/login.py",))
     assert task.prompt.startswith("As a user")
-    assert "https://github.com/o/r/issues/7" in task.prompt
+    assert "#7" in task.prompt
+    assert "https://" not in task.prompt  # the live issue is not what was vouched for
     assert task.source_status is Status.PENDING
     assert task.line == 7  # counted by hand in the text
 
@@ -85,7 +87,7 @@ def test_an_issue_that_waits_for_something_else_is_skipped_with_the_reason(waits
 
 
 def test_issues_nobody_vouched_for_are_told() -> None:
-    found = plan(refused=[{"number": 5, "title": "Evil", "why": "the label is from x, who may not write here"}])
+    found = plan(refused=[{"number": 5, "why": "the label is from x, who may not write here"}])
     assert found.tasks == ()
     assert any("#5 is no task: the label is from x" in note for note in found.notes)
     assert any("no open issue of o/r has the label 'fanin'" in note for note in found.notes)
@@ -101,10 +103,19 @@ def test_issues_nobody_vouched_for_are_told() -> None:
         ("### Files\n\n```text\nsrc/a.py\n```\n\n### More\n\nx", ("src/a.py",)),
         ("### Files\n\n_No response_\n\n### Other\n", None),
         ("```\n### Files\nx\n```", None),
+        ("### Files\n*.py\n**/x.py\n+page.svelte\n1.txt\n- **", ("*.py", "**/x.py", "+page.svelte", "1.txt", "**")),
+        ("foo\f### Files\f**", None),
     ],
 )
 def test_files_are_the_lines_below_their_heading(body: str, files: tuple[str, ...] | None) -> None:
     assert files_of(body)[0] == files
+
+
+@pytest.mark.parametrize("line", [" " * 65_000 + "a b", "`" * 65_000, "a" * 65_000 + " b"])
+def test_the_longest_line_takes_bounded_time(line: str) -> None:
+    started = time.monotonic()
+    files_of(f"# Files\n{line}")
+    assert time.monotonic() - started < 5
 
 
 @pytest.mark.parametrize(

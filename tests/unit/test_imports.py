@@ -41,7 +41,8 @@ CORE: dict[str, set[str]] = {
     "pictures": {"models", "errors", "graph", "progress"},
     "summary": {"models", "pictures", "progress"},
     "schemas": {"models", "config", "sources"},
-    "issues": {"models", "pictures", "progress", "sources", "summary"},
+    "visible": set(),
+    "issues": {"models", "pictures", "progress", "sources", "summary", "visible"},
 }
 EDGES: dict[str, set[str]] = {
     "durable": set(),
@@ -118,6 +119,7 @@ DOORS: dict[str, set[str]] = {
         "gitrepo",
         "issue_api",
         "issues",
+        "models",
         "pictures",
         "publishing",
         "refusals",
@@ -151,6 +153,7 @@ ONLY_IN = {
     "networkx": {"graph"},
     "git": {"gitrepo", "demo"},
     "github": {"github_api"},
+    "markdown_it": {"visible"},
     "click": {"cli"},
     "rich": {"console", "cli"},
     "filelock": {"journal"},

@@ -14,6 +14,7 @@ from runner import sources
 from runner.errors import UsageProblem
 from runner.models import Plan, PlanSettings, Task
 from runner.sources import Mark, MemoryTree, Options, Tree
+from tests.unit.make import problems
 from tests.unit.trees import load
 
 
@@ -61,6 +62,11 @@ def test_a_format_of_another_package_is_named_or_detected(monkeypatch: pytest.Mo
     plan = load("a.xyz", "A\n", source="lines")
     assert plan.source == "lines"
     assert sources.named("lines").write_back("a.xyz", MemoryTree({}), {}, {}) == {}
+
+
+def test_a_plan_without_tasks_is_a_mistake_whoever_reads_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    _install(monkeypatch, lines=Lines)
+    assert problems(lambda: load("a.txt", "")) == ["a.txt:1: no tasks found; a plan needs at least one task"]
 
 
 def test_a_format_of_ours_is_found_without_loading_those_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
