@@ -36,6 +36,16 @@ def write(path: Path, data: bytes) -> None:
     sync_folder(path.parent)
 
 
+def move(file: Path, to: Path) -> None:
+    """Bring a file that is written already to its place, whole or not at all; its folder is the caller's to sync."""
+    fd = os.open(file, os.O_RDONLY)
+    try:
+        sync(fd)
+    finally:
+        os.close(fd)
+    file.replace(to)
+
+
 def append_line(path: Path, line: str) -> None:
     """Add one line durably. A single write with O_APPEND, so that lines of several writers never mix.
 

@@ -42,9 +42,13 @@ class _Step:
 
 
 class Objects:
-    """Reads through `read`, writes below `folder` or through `store`; `algorithm` is the repository's object format."""
+    """Reads through `read`, writes below `folder` or through `store`; `algorithm` is the repository's object format.
 
-    def __init__(self, folder: Path, algorithm: str, read: Read, store: Store) -> None:
+    `sync`: what is written is on the disk before the call returns.
+    """
+
+    def __init__(self, folder: Path, algorithm: str, read: Read, store: Store, *, sync: bool = False) -> None:
+        self._sync = sync
         self._folder, self._algorithm, self._read, self._store = folder, algorithm, read, store
         self._trees: dict[str, Entries] = {}
         self._new: dict[str, tuple[str, bytes]] = {}
@@ -76,6 +80,9 @@ class Objects:
             path.parent.mkdir(exist_ok=True)
             with tempfile.NamedTemporaryFile(dir=self._folder, prefix="tmp_obj_", delete=False) as file:
                 file.write(zlib.compress(whole, 1))
+                if self._sync:
+                    file.flush()
+                    os.fsync(file.fileno())
             Path(file.name).chmod(0o444)
             Path(file.name).replace(path)
 

@@ -101,21 +101,47 @@ class Workspace:
         remove_folder(self.folder)
 
 
-def create(origin: Origin, base: str, folder: Path, branch: str) -> Workspace:
-    """A checkout of commit `base` at `folder`/checkout, on a branch of that name. GitFailed if git cannot."""
+def create(origin: Origin, base: str, folder: Path, branch: str, seed: Path | None = None) -> Workspace:
+    """A checkout of commit `base` at `folder`/checkout, on a branch of that name. GitFailed if git cannot.
+
+    `seed` is what `plant` made for this origin, which saves asking git for each workspace what the disk can do.
+    """
     workspace = Workspace(folder, base)
     folder.mkdir(parents=True)
-    flags = ["--template=", f"--object-format={origin.object_format}"]
-    git(["init", "-q", *flags, str(workspace.checkout)], cwd=folder)
     own = workspace.checkout / ".git"
-    _borrow(origin, own)
-    shutil.copytree(own, workspace.capture)  # as good as a second init: told where the work tree is, git asks no config
+    if seed is None:
+        plant(origin, own)
+        seed = own
+    else:
+        shutil.copytree(seed, own)
+    shutil.copytree(seed, workspace.capture)  # told where the work tree is, git asks no config
     with (own / "config").open("a", encoding="utf-8") as config:
         config.write(f"[user]\n\tname = fanin agent\n\temail = {AUTHOR['GIT_AUTHOR_EMAIL']}\n")
-    git(["checkout", "-q", "--no-track", "-B", branch, base], cwd=workspace.checkout)
+    _check_out(workspace, branch)
+    return workspace
+
+
+def plant(origin: Origin, git_dir: Path) -> None:
+    """A git directory that borrows the origin's objects, at `git_dir`, which must be called `.git`."""
+    where = git_dir.parent
+    where.mkdir(parents=True, exist_ok=True)
+    git(["init", "-q", "--template=", f"--object-format={origin.object_format}", str(where)], cwd=where)
+    _borrow(origin, git_dir)
+
+
+def moved(workspace: Workspace, base: str, folder: Path, branch: str) -> Workspace:
+    """A workspace that no agent has seen, at another place and on another base; only what differs is written."""
+    workspace.folder.rename(folder)
+    there = Workspace(folder, base)
+    if base != workspace.base:
+        _check_out(there, branch)
+    return there
+
+
+def _check_out(workspace: Workspace, branch: str) -> None:
+    git(["checkout", "-q", "--no-track", "-B", branch, workspace.base], cwd=workspace.checkout)
     # copy2 keeps the index's own time: git tells racily clean files by it.
     shutil.copy2(workspace.checkout / ".git" / "index", workspace.index)
-    return workspace
 
 
 def capture(workspace: Workspace) -> str:
@@ -277,8 +303,10 @@ def alternates(folders: Sequence[Path]) -> bytes:
 
 def remove_folder(folder: Path) -> None:
     """Delete everything, also what an agent made unwritable; what resists is left to the next run."""
-    _make_removable(folder)
     shutil.rmtree(folder, ignore_errors=True)
+    if folder.exists():
+        _make_removable(folder)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _make_removable(folder: Path) -> None:
