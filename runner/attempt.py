@@ -92,6 +92,7 @@ def _act(
     call = agent.build(entry, place)
     place.prompt.write_text(prompt.render(entry, manifest.prompt_template), encoding="utf-8")
     make_home(agent, settings, call, place, around.environ)
+    workspace.settle(space, place.prompt)
     outcome = process.run(
         call.argv,
         cwd=space.checkout,
@@ -150,7 +151,7 @@ def _capture(entry: BatchEntry, space: Workspace, folder: Path, secrets: Secrets
     Work that holds a secret is not packed: what lies in the result folder will be uploaded.
     """
     tree = workspace.capture(space)
-    if tree == workspace.base_tree(space):
+    if tree is None:
         return None, None
     if found := workspace.leak(space, tree, secrets):
         return None, policy.leaked(entry.task, *found)

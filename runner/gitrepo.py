@@ -12,7 +12,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -116,6 +116,11 @@ class Repository:
 
     def current_branch(self) -> str | None:
         """The checked-out branch's name, also before its first commit; None when HEAD is detached."""
+        with suppress(OSError, UnicodeDecodeError):  # what git itself reads, unless refs are kept in another way
+            said = Path(self._repo.git_dir, "HEAD").read_text(encoding="utf-8").removesuffix("\n")
+            name = said.removeprefix("ref: refs/heads/")
+            if name != said and _plain(name) and not name.startswith("."):
+                return name
         # Not --short: where a tag has the branch's name that prints heads/NAME.
         return self._text(["symbolic-ref", "-q", "HEAD"], ok=(0, 1)).strip().removeprefix("refs/heads/") or None
 
@@ -483,14 +488,14 @@ class Repository:
         """Move objects that lie in files of their own: without a pack they are all fanin's own."""
         durable.checkpoint("before objects")
         objects = self.git_dir / "objects"
-        for fan in sorted(folder.glob("[0-9a-f][0-9a-f]")):
-            there = objects / fan.name
-            there.mkdir(exist_ok=True)
-            for file in fan.iterdir():
-                if not (there / file.name).exists():
-                    durable.move(file, there / file.name)
-            durable.sync_folder(there)
-        durable.sync_folder(objects)
+        files = [
+            file for file in folder.glob("[0-9a-f][0-9a-f]/*") if not (objects / file.parent.name / file.name).exists()
+        ]
+        durable.sync_files(files)
+        for file in files:
+            (objects / file.parent.name).mkdir(exist_ok=True)
+            file.replace(objects / file.parent.name / file.name)
+        durable.sync_folder(objects)  # one for all renames: git itself is content without any
         durable.checkpoint("after objects")
 
     @cached_property
@@ -512,9 +517,14 @@ class Repository:
         return done
 
     def delete_ref(self, ref: str) -> None:
+        self.delete_refs([ref])
+
+    def delete_refs(self, refs: Sequence[str]) -> None:
+        """Delete them, in one go where git agrees."""
         durable.checkpoint("before ref")
-        if not (_plain(ref) and self._moves.commit([f"delete {ref}"])):
-            self._run(["update-ref", "-d", ref])
+        if not (all(_plain(ref) for ref in refs) and self._moves.commit([f"delete {ref}" for ref in refs])):
+            for ref in refs:
+                self._run(["update-ref", "-d", ref])
         durable.checkpoint("after ref")
 
     def refs(self, prefix: str) -> dict[str, str]:

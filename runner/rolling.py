@@ -88,7 +88,7 @@ class Rolling:
             running[manifest.batch] = manifest
             # One at a time: the next one starts from what this one left.
             early = partial(happened.put, (manifest, None)) if self.settings.slots > 1 else _nobody
-            future = pool.submit(attempt, manifest, manifest.entries[0], early)
+            future = pool.submit(self._opened, attempt, manifest, early)
             future.add_done_callback(lambda done: happened.put((manifest, done)))
 
         with ThreadPoolExecutor(2 * self.settings.slots, thread_name_prefix="fanin") as pool:
@@ -110,13 +110,17 @@ class Rolling:
                 stopped = settle(manifest, fan_in, self.snapshot) or stopped
 
     def _next(self, choose: Choose, running: Mapping[str, Manifest], ended: Mapping[str, Manifest]) -> Manifest | None:
-        """A batch of one for a free slot, opened."""
+        """A batch of one for a free slot."""
         manifest = choose(self.snapshot, list(running.values()), list(ended.values()), self.rounds + 1)
         if manifest is not None:
             self.rounds += 1
-            open_batch(self.repo, self.journal, manifest)
             self.told.batch(manifest)
         return manifest
+
+    def _opened(self, attempt: Attempt, manifest: Manifest, early: Callable[[], object]) -> None:
+        """Open the batch and run its attempt: aside, since others need not wait until the disk has it."""
+        open_batch(self.repo, self.journal, manifest)
+        attempt(manifest, manifest.entries[0], early)
 
     def _accept(self, manifest: Manifest, scratch: Path) -> FanIn:
         """Merge one result onto the run's head; from then on its dependents may start."""
@@ -189,8 +193,7 @@ class Rolling:
         last = self.accepted[-1].manifest
         ids = tuple(task_id for one in self.accepted for task_id in one.fan_in.landed)
         self.journal.record("flushed", run=self.run)
-        for one in self.accepted:
-            self.repo.delete_ref(f"{BASE}/{one.manifest.batch}")
+        self.repo.delete_refs([f"{BASE}/{one.manifest.batch}" for one in self.accepted])
         self.accepted, self.flushed = [], tip
         self._move_to(replace(self.snapshot, commit=tip))  # the same files, as another commit
         if tip != head:

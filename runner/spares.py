@@ -7,13 +7,16 @@ task takes it the head may have moved, and then only what differs is written.
 from __future__ import annotations
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 
 from runner import workspace
 from runner.errors import GitFailed
-from runner.workspace import Origin, Workspace
+from runner.workspace import Origin, Seed, Workspace
+
+_WORTH = 0.1  # seconds: a faster checkout costs the machine more when it is made twice than it saves
 
 
 class Spares:
@@ -23,10 +26,11 @@ class Spares:
         self._origin, self._scratch = origin, scratch
         self._lock = threading.Lock()
         self._seeding = threading.Lock()
-        self._seed: Path | None = None
+        self._seed: Seed | None = None
         self._ready: list[tuple[Workspace, str]] = []
         self._ordered = 0  # spares that are there or on their way
         self._made = 0
+        self._seconds = 0.0  # that it took to make the last one while an attempt waited
         self._aside = ThreadPoolExecutor(1, thread_name_prefix="fanin-spares")
 
     def __enter__(self) -> Spares:
@@ -45,16 +49,19 @@ class Spares:
             except (GitFailed, OSError):  # whatever is the matter with it: a new one tells
                 spare.remove()
                 workspace.remove_folder(folder)
-        return workspace.create(self._origin, base, folder, branch, self._planted())
+        seed, began = self._planted(), time.monotonic()
+        made = workspace.create(self._origin, base, folder, branch, seed)
+        self._seconds = time.monotonic() - began
+        return made
 
     def discard(self, space: Workspace) -> None:
         """Remove a workspace, aside."""
         self._aside.submit(space.remove)
 
     def keep(self, count: int, base: str, branch: str) -> None:
-        """Have `count` spare ones in store, the new ones of commit `base`."""
+        """Have `count` spare ones in store, the new ones of commit `base`; none where one is made in no time."""
         with self._lock:
-            lacking = max(0, count - self._ordered)
+            lacking = max(0, count - self._ordered) if self._seconds > _WORTH else 0
             self._ordered += lacking
         for _ in range(lacking):
             self._aside.submit(self._make, base, branch)
@@ -83,10 +90,8 @@ class Spares:
             self._ordered -= 1
             return chosen[0]
 
-    def _planted(self) -> Path:
+    def _planted(self) -> Seed:
         with self._seeding:
             if self._seed is None:
-                seed = self._scratch / "seed" / ".git"
-                workspace.plant(self._origin, seed)
-                self._seed = seed
+                self._seed = Seed.of(self._origin, self._scratch / "seed")
             return self._seed

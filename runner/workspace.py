@@ -44,6 +44,8 @@ AUTHOR = {
     "GIT_COMMITTER_EMAIL": "fanin@users.noreply.github.com",
 }
 
+_AGENT = f"[user]\n\tname = fanin agent\n\temail = {AUTHOR['GIT_AUTHOR_EMAIL']}\n".encode()
+
 
 def git_environment(environ: Mapping[str, str]) -> dict[str, str]:
     """An environment in which git sees no inherited repository and no configuration but what fanin gives it."""
@@ -101,32 +103,47 @@ class Workspace:
         remove_folder(self.folder)
 
 
-def create(origin: Origin, base: str, folder: Path, branch: str, seed: Path | None = None) -> Workspace:
+@dataclass(frozen=True)
+class Seed:
+    """What a git directory that borrows the origin's objects has in it, to be written again and again."""
+
+    folders: tuple[str, ...]
+    files: Mapping[str, bytes]
+
+    @classmethod
+    def of(cls, origin: Origin, where: Path) -> Seed:
+        """Ask git, in the folder `where`, what it would make on this disk."""
+        where.mkdir(parents=True, exist_ok=True)
+        git(["init", "-q", "--template=", f"--object-format={origin.object_format}", str(where)], cwd=where)
+        own = where / ".git"
+        _borrow(origin, own)
+        found = sorted(own.rglob("*"))
+        files = {str(path.relative_to(own)): path.read_bytes() for path in found if path.is_file()}
+        return cls(tuple(str(path.relative_to(own)) for path in found if path.is_dir()), files)
+
+    def plant(self, git_dir: Path, **more: bytes) -> None:
+        """Write the git directory; `more` is added to the files of those names."""
+        git_dir.mkdir(parents=True)
+        for name in self.folders:  # parents come first
+            (git_dir / name).mkdir()
+        for name, data in self.files.items():
+            (git_dir / name).write_bytes(data + more.get(name, b""))
+
+
+def create(origin: Origin, base: str, folder: Path, branch: str, seed: Seed | None = None) -> Workspace:
     """A checkout of commit `base` at `folder`/checkout, on a branch of that name. GitFailed if git cannot.
 
-    `seed` is what `plant` made for this origin, which saves asking git for each workspace what the disk can do.
+    `seed` is this origin's, from a folder on the same disk: what git made there is not asked for again.
     """
     workspace = Workspace(folder, base)
     folder.mkdir(parents=True)
-    own = workspace.checkout / ".git"
     if seed is None:
-        plant(origin, own)
-        seed = own
-    else:
-        shutil.copytree(seed, own)
-    shutil.copytree(seed, workspace.capture)  # told where the work tree is, git asks no config
-    with (own / "config").open("a", encoding="utf-8") as config:
-        config.write(f"[user]\n\tname = fanin agent\n\temail = {AUTHOR['GIT_AUTHOR_EMAIL']}\n")
+        seed = Seed.of(origin, folder / "seed")
+        remove_folder(folder / "seed")
+    seed.plant(workspace.checkout / ".git", config=_AGENT)
+    seed.plant(workspace.capture)  # told where the work tree is, git asks no config
     _check_out(workspace, branch)
     return workspace
-
-
-def plant(origin: Origin, git_dir: Path) -> None:
-    """A git directory that borrows the origin's objects, at `git_dir`, which must be called `.git`."""
-    where = git_dir.parent
-    where.mkdir(parents=True, exist_ok=True)
-    git(["init", "-q", "--template=", f"--object-format={origin.object_format}", str(where)], cwd=where)
-    _borrow(origin, git_dir)
 
 
 def moved(workspace: Workspace, base: str, folder: Path, branch: str) -> Workspace:
@@ -144,8 +161,21 @@ def _check_out(workspace: Workspace, branch: str) -> None:
     shutil.copy2(workspace.checkout / ".git" / "index", workspace.index)
 
 
-def capture(workspace: Workspace) -> str:
-    """The id of the tree the agent left, ignored files left out; its objects lie in `workspace.capture`.
+def settle(workspace: Workspace, file: Path) -> None:
+    """Let git trust the times of the checkout's files, if the clock has moved on since they were written.
+
+    To be called before the agent starts, with a file that was written just now. What the agent writes cannot have an
+    older time than that, so a file with the time that the checkout gave it is the checkout's. Without this, git reads
+    every file again that is as old as the index, and these are many in a checkout made within one tick of the clock.
+    """
+    now = file.stat().st_mtime_ns
+    if now > workspace.index.stat().st_mtime_ns:
+        os.utime(workspace.index, ns=(now, now))
+
+
+def capture(workspace: Workspace) -> str | None:
+    """The id of the tree the agent left, ignored files left out, None if it is the base's; its objects lie in
+    `workspace.capture`.
 
     GitFailed if the checkout is gone or holds what git cannot add.
     """
@@ -156,11 +186,20 @@ def capture(workspace: Workspace) -> str:
         "GIT_WORK_TREE": str(workspace.checkout),
         "GIT_INDEX_FILE": str(workspace.index),
     }
+    before = _written(workspace.index)
     git(["add", "-A", "--", "."], cwd=workspace.checkout, env=seen)
-    return git(["write-tree"], cwd=workspace.folder, env=seen).decode().strip()
+    if _written(workspace.index) == before:  # git writes the index anew whenever it added or removed anything
+        return None
+    tree = git(["write-tree"], cwd=workspace.folder, env=seen).decode().strip()
+    return None if tree == _base_tree(workspace) else tree
 
 
-def base_tree(workspace: Workspace) -> str:
+def _written(index: Path) -> tuple[int, int, int]:
+    found = index.stat()
+    return found.st_ino, found.st_mtime_ns, found.st_size
+
+
+def _base_tree(workspace: Workspace) -> str:
     return _captured(workspace, ["rev-parse", f"{workspace.base}^{{tree}}"]).decode().strip()
 
 

@@ -124,7 +124,7 @@ ONLY_IN = {
     "rich": {"console", "cli"},
     "filelock": {"journal"},
     "pathspec": {"patterns"},
-    "subprocess": {"process", "workspace"},
+    "subprocess": {"process", "workspace", "gitsession"},
 }
 
 
