@@ -36,6 +36,7 @@ _SAFE_CONFIG = (
     "init.defaultBranch=fanin",
     "commit.gpgSign=false",
 )
+_ON_DEMAND = ("objects/pack", "refs/tags")  # git makes them when it needs them
 _PIECE = 2**20  # bytes of a file that are in memory at once
 AUTHOR = {
     "GIT_AUTHOR_NAME": "fanin",
@@ -117,15 +118,16 @@ class Seed:
         git(["init", "-q", "--template=", f"--object-format={origin.object_format}", str(where)], cwd=where)
         own = where / ".git"
         _borrow(origin, own)
-        found = sorted(own.rglob("*"))
+        found = [path for path in sorted(own.rglob("*")) if str(path.relative_to(own)) not in _ON_DEMAND]
         files = {str(path.relative_to(own)): path.read_bytes() for path in found if path.is_file()}
         return cls(tuple(str(path.relative_to(own)) for path in found if path.is_dir()), files)
 
     def plant(self, git_dir: Path, **more: bytes) -> None:
         """Write the git directory; `more` is added to the files of those names."""
         git_dir.mkdir(parents=True)
+        where = str(git_dir)
         for name in self.folders:  # parents come first
-            (git_dir / name).mkdir()
+            os.mkdir(f"{where}/{name}")  # noqa: PTH102 - a Path for each costs as much again
         for name, data in self.files.items():
             (git_dir / name).write_bytes(data + more.get(name, b""))
 
