@@ -7,6 +7,7 @@ The whole process group is ended, and on Linux also what escaped from it, found 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import re
 import secrets
@@ -30,6 +31,8 @@ LOG_LIMIT = 16 * 2**20  # bytes of one log that are kept from its start; the end
 TAIL = 64 * 2**10
 GRACE = 5.0  # seconds between SIGTERM and SIGKILL
 _CHUNK = 2**16
+_PIPE = 2**20  # what a program may print while nobody reads
+_FLOOD, _BREATH = 2**15, 0.008  # bytes that came at once, and seconds in which more is let come: few long turns
 
 # What a program needs to find itself, its language and its temporary folder; no token has such a name.
 BASE_ENVIRONMENT = (
@@ -197,6 +200,10 @@ class _Recorder:
         self._masker = masker
         self._fd = pipe.fileno()
         os.set_blocking(self._fd, False)
+        self._breath = 0.0
+        with contextlib.suppress(OSError, AttributeError):  # Linux, if the user's pipes are not too many already
+            fcntl.fcntl(self._fd, fcntl.F_SETPIPE_SZ, _PIPE)
+            self._breath = _BREATH  # a small pipe would be full long before
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._fd, selectors.EVENT_READ)
         self._end: int | None = None  # becomes readable when the program ends
@@ -252,9 +259,11 @@ class _Recorder:
     def _read_some(self, chunks: int) -> bool:
         for _ in range(chunks):
             try:
-                data = os.read(self._fd, _CHUNK)
+                data = os.read(self._fd, _PIPE)
             except BlockingIOError:
                 return True
+            if len(data) > _FLOOD and self._breath:
+                time.sleep(self._breath)
             if not data:
                 self._open = False
                 self._selector.unregister(self._fd)
@@ -264,12 +273,13 @@ class _Recorder:
 
     def _keep(self, data: bytes) -> None:
         room = max(0, LOG_LIMIT - self._written)
-        self._sink.write(data[:room])
+        if room:
+            self._sink.write(data[:room])
         if self._echo is not None and room and data:
             self._echo(data[:room])
         self._written += min(room, len(data))
         self._dropped += max(0, len(data) - room)
-        self._tail = (self._tail + data)[-TAIL:]
+        self._tail = data[-TAIL:] if len(data) >= TAIL else (self._tail + data)[-TAIL:]
 
 
 def end_group(child: subprocess.Popen[bytes]) -> None:

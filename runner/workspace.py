@@ -37,6 +37,7 @@ _SAFE_CONFIG = (
     "commit.gpgSign=false",
 )
 _ON_DEMAND = ("objects/pack", "refs/tags")  # git makes them when it needs them
+_KEPT = 15
 _PIECE = 2**20  # bytes of a file that are in memory at once
 AUTHOR = {
     "GIT_AUTHOR_NAME": "fanin",
@@ -193,7 +194,7 @@ def capture(workspace: Workspace) -> str | None:
     if _written(workspace.index) == before:  # git writes the index anew whenever it added or removed anything
         return None
     tree = git(["write-tree"], cwd=workspace.folder, env=seen).decode().strip()
-    return None if tree == _base_tree(workspace) else tree
+    return None if tree == _tree_of(workspace.base, workspace.capture) else tree
 
 
 def _written(index: Path) -> tuple[int, int, int]:
@@ -201,8 +202,17 @@ def _written(index: Path) -> tuple[int, int, int]:
     return found.st_ino, found.st_mtime_ns, found.st_size
 
 
-def _base_tree(workspace: Workspace) -> str:
-    return _captured(workspace, ["rev-parse", f"{workspace.base}^{{tree}}"]).decode().strip()
+_TREES: dict[str, str] = {}  # of the last bases, commit → tree: a batch's tasks have the same
+
+
+def _tree_of(commit: str, git_dir: Path) -> str:
+    tree = _TREES.get(commit)
+    if tree is None:
+        tree = git(["rev-parse", f"{commit}^{{tree}}"], cwd=git_dir, env={"GIT_DIR": str(git_dir)}).decode().strip()
+        for old in list(_TREES)[:-_KEPT]:
+            _TREES.pop(old, None)
+        _TREES[commit] = tree
+    return tree
 
 
 def leak(workspace: Workspace, tree: str, secrets: Secrets) -> tuple[str, str] | None:
