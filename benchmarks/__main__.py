@@ -43,7 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             missed += sum(not target.met for target in report.targets)
             found[name] = as_markdown(report)
     if options.write:
-        options.write.write_text(document(_text(options.write), found), encoding="utf-8")
+        ran = f"rounds: {options.repeats}; parts: {', '.join(found)}"
+        options.write.write_text(document(_text(options.write), found, ran), encoding="utf-8")
     print(f"{missed} targets are missed" if missed else "every target is met")
     return 0
 
@@ -72,11 +73,11 @@ def _measured(name: str, effort: Effort) -> Report:
     return report
 
 
-def document(before: str, found: dict[str, str]) -> str:
+def document(before: str, found: dict[str, str], ran: str = "") -> str:
     """The document with the sections of the parts that ran put in, the others and what people wrote kept."""
     sections = dict(re.findall(r"<!-- part: (\w+) -->\n(.*?)\n<!-- end -->", before, re.DOTALL)) | found
     _, written, tail = before.partition(TAIL)
-    lines = [HEAD, "Machine of the last run:", "", *(f"- {line}" for line in machine()), ""]
+    lines = [HEAD, "Machine of the last run:", "", *(f"- {line}" for line in [*machine(), ran] if line), ""]
     for name in PARTS:
         if name in sections:
             lines += [f"<!-- part: {name} -->", sections[name].rstrip("\n"), "<!-- end -->", ""]

@@ -7,8 +7,9 @@ of thirty. e: six waves of five short tasks and a straggler, where a barrier wai
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from heapq import heapify, heappop, heappush
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,8 @@ def a() -> Graph:
     }
 
 
-def b(layers: int = 6, width: int = 10) -> Graph:
-    drawn, graph, rows = random.Random(7), Graph(), list[list[str]]()
+def b(layers: int = 6, width: int = 10, seed: int = 7) -> Graph:
+    drawn, graph, rows = random.Random(seed), Graph(), list[list[str]]()
     for _ in range(layers):
         row = []
         for _ in range(width):
@@ -73,6 +74,31 @@ def lower_bound(graph: Graph, slots: int) -> float:
     for name, job in graph.items():  # needs stand before the jobs that need them
         longest[name] = job.seconds + max((longest[need] for need in job.needs), default=0.0)
     return max(max(longest.values()), sum(job.seconds for job in graph.values()) / slots)
+
+
+def ideal(graph: Graph, slots: int, ranks: Mapping[str, tuple[float, ...]]) -> float:
+    """Seconds that a schedule takes if only jobs took time: of the ready ones the smallest rank starts."""
+    after: dict[str, list[str]] = {name: [] for name in graph}
+    for name, job in graph.items():
+        for need in job.needs:
+            after[need].append(name)
+    place = {name: number for number, name in enumerate(graph)}
+    waits = {name: len(job.needs) for name, job in graph.items()}
+    ready = [(ranks.get(name, ()), place[name], name) for name, count in waits.items() if not count]
+    heapify(ready)
+    running: list[tuple[float, int, str]] = []
+    now, queued = 0.0, len(graph)
+    while ready or running:
+        while ready and len(running) < slots:
+            name = heappop(ready)[-1]
+            heappush(running, (now + graph[name].seconds, place[name], name))
+        now, _, ended = heappop(running)
+        for name in sorted(after[ended], key=place.__getitem__):
+            waits[name] -= 1
+            queued += 1  # without ranks: first in, first out
+            if not waits[name]:
+                heappush(ready, (ranks.get(name, ()), queued, name))
+    return now
 
 
 def faults(graph: Graph, slots: int, events: Iterable[tuple[int, str, str]]) -> list[str]:

@@ -1,10 +1,18 @@
-"""Job set-up: what a matrix leg installs (`task`) against what the other jobs do (`full`), warm and cold, by uv."""
+"""Job set-up: what a matrix leg installs (`task`) against what the other jobs do (`full`), warm and cold, by uv, and
+how long a leg takes in all from its first step until its agent runs.
+"""
 
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
+import statistics
+import sys
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from benchmarks.harness import (
     ROOT,
@@ -13,6 +21,7 @@ from benchmarks.harness import (
     Table,
     Target,
     Unavailable,
+    WrongOutput,
     environment,
     expect,
     folder,
@@ -27,24 +36,33 @@ NEEDED = {"task": "click, pathspec, pydantic, yaml", "full": "click, pathspec, p
 
 def measure(effort: Effort) -> Report:
     report = Report("Job set-up")
-    if not shutil.which("uv"):
-        raise Unavailable("uv is not on PATH")
+    if not shutil.which("uv", path=_path()):
+        raise Unavailable("uv is not on PATH (pip install uv)")
     with folder(effort, "job-setup") as where:
-        if effort.smoke:
-            sizes = {kind: _installed(where, kind, "warm") for kind in ("task",)}
-            report.tables.append(Table("Installed", ["set", "seconds"], [["task", f"{sizes['task']:.1f}"]]))
-            return report
-        for kind in NEEDED:
-            _installed(where, kind, "warm")  # fills the cache
-        samples = interleaved(
-            {
-                f"{kind}, {state}": lambda kind=kind, state=state: _installed(where, kind, state)  # type: ignore[misc]
-                for kind in NEEDED
-                for state in ("warm", "cold")
-            },
-            effort.repeats,
-        )
-        sizes = {kind: _files(where / kind) for kind in NEEDED}
+        _installs(report, effort, where)
+    if not effort.smoke:
+        with folder(effort, "legs") as where:
+            _legs(report, effort, where)
+    return report
+
+
+def _path() -> str:
+    """PATH with what is installed beside this Python."""
+    return f"{Path(sys.prefix) / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}"
+
+
+def _installs(report: Report, effort: Effort, where: Path) -> None:
+    if effort.smoke:
+        seconds = _installed(where, "task", "warm")
+        report.tables.append(Table("Installed", ["set", "seconds"], [["task", f"{seconds:.1f}"]]))
+        return
+    for kind in NEEDED:
+        _installed(where, kind, "warm")  # fills the cache
+    samples = interleaved(
+        {f"{kind}, {state}": partial(_installed, where, kind, state) for kind in NEEDED for state in ("warm", "cold")},
+        effort.repeats,
+    )
+    sizes = {kind: _files(where / kind) for kind in NEEDED}
     for state in ("warm", "cold"):
         ratio = samples.ratio(f"task, {state}", f"full, {state}")
         report.targets.append(Target(f"install of the task set ÷ the full one, {state}", ratio, 0.3))
@@ -54,7 +72,56 @@ def measure(effort: Effort) -> Report:
         "`cold` has an empty uv cache; how far the registry is decides much of it. Between runs of the same lock the "
         "action restores the whole environment from the cache instead."
     )
-    return report
+
+
+def _legs(report: Report, effort: Effort, where: Path) -> None:
+    """Seconds from a leg's first step until its agent starts: the shipped workflow under act, round after round."""
+    from tests.e2e import harness, world
+    from tests.e2e.forge import Forge
+
+    try:
+        harness.find_act()
+    except harness.ActMissingError as error:
+        report.notes.append(f"From job start to agent start: left out: {error}")
+        return
+
+    class Timed(harness.Harness):
+        """Every job says first what time it is."""
+
+        def prepare(self, *given: Any) -> Any:
+            prepared = super().prepare(*given)
+            for job in prepared.document["jobs"].values():
+                job["steps"].insert(0, {"name": "Clock", "run": "echo job-started=$(date +%s.%N)"})
+            return prepared
+
+    command = "echo agent-started=$(date +%s.%N); echo done > $FANIN_TASK"
+    tasks = [{"id": f"T{n}", "depends_on": [f"T{n - 1}"] if n else []} for n in range(1 + effort.repeats)]
+    settings = {"agent": {"command": ["sh", "-c", command]}}
+    callers = {f".github/workflows/{world.DISPATCH}": world.example(world.DISPATCH)}
+    with Forge(where / "forge") as forge:
+        repository = forge.create(world.NAME, {**world.files(tasks, settings), **callers})
+        runs = Timed(forge, where / "work", env={"STANDIN_CACHE": str(where / "cache")}, timeout=250)
+        runs.press(world.NAME, world.DISPATCH, {})
+        first, *others = [_until_the_agent(run.printed("task")) for run in runs.run_until_quiet()]
+        told = json.loads(repository.git.read("refs/heads/main", ".fanin/progress.json"))["tasks"]
+        expect({record["status"] for record in told.values()}, {"completed"}, "tasks that the rounds completed")
+    rows = [
+        ["first round: fanin is installed", f"{first:.2f}", "1"],
+        ["later rounds: its environment comes from the cache", f"{statistics.median(others):.2f}", f"{len(others)}"],
+    ]
+    report.tables.append(Table("Seconds from job start to agent start under act", ["", "seconds", "legs"], rows))
+    report.notes.append(
+        "The legs are the shipped workflow's, with stand-ins for checkout, cache and artifacts on one machine: "
+        "what GitHub's own actions and network take is not in it."
+    )
+
+
+def _until_the_agent(printed: str) -> float:
+    began = re.search(r"job-started=([\d.]+)", printed)
+    acted = re.search(r"agent-started=([\d.]+)", printed)
+    if not began or not acted:
+        raise WrongOutput(f"a leg does not say when it began and when its agent did: {printed[-500:]}")
+    return float(acted[1]) - float(began[1])
 
 
 def _installed(where: Path, kind: str, state: str) -> float:
@@ -63,7 +130,9 @@ def _installed(where: Path, kind: str, state: str) -> float:
     shutil.rmtree(target, ignore_errors=True)
     if state == "cold":
         shutil.rmtree(cache, ignore_errors=True)
-    given = environment(FANIN_SOURCE=str(ROOT), FANIN_SET=kind, FANIN_ENV=str(target), UV_CACHE_DIR=str(cache))
+    given = environment(
+        FANIN_HOME=str(ROOT), FANIN_SET=kind, FANIN_ENV=str(target), UV_CACHE_DIR=str(cache), PATH=_path()
+    )
     seconds = seconds_of(lambda: run(["bash", str(INSTALL)], where, env=given))
     told = "import sys, json; sys.dont_write_bytecode = True\n"
     told += f"import {NEEDED[kind]}\n"

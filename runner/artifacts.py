@@ -51,9 +51,9 @@ class Reading:
 
 
 def begin(folder: Path, attempt: Attempt) -> None:
-    """Make the result folder and say durably that the attempt began."""
+    """Make the result folder and say that the attempt began: durably once its agent, which has the cookie, starts."""
     folder.mkdir(parents=True, exist_ok=True)
-    durable.write(folder / ATTEMPT, attempt.model_dump_json().encode())
+    durable.write(folder / ATTEMPT, attempt.model_dump_json().encode(), synced=attempt.cookie is not None)
 
 
 def finish(folder: Path, result: Result) -> None:

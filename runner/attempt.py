@@ -24,13 +24,15 @@ from runner.workspace import Origin, Workspace
 @dataclass(frozen=True)
 class Surroundings:
     """What an attempt gets from the machine it runs on: the environment to allow-list from, a way to be cancelled,
-    GitHub's run attempt, and who hears the agent's output as it comes.
+    GitHub's run attempt, who hears the agent's output as it comes, and who is told that the programs of the attempt
+    have ended, while its work is still to be captured.
     """
 
     environ: Mapping[str, str] = field(repr=False)
     cancel: threading.Event | None = None
     run_attempt: int = 1
     echo: Callable[[bytes], object] | None = None
+    ended: Callable[[], object] = lambda: None
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,7 @@ def _act(
     call = agent.build(entry, place)
     place.prompt.write_text(prompt.render(entry, manifest.prompt_template), encoding="utf-8")
     make_home(agent, settings, call, place, around.environ)
+    workspace.settle(space, place.prompt)
     outcome = process.run(
         call.argv,
         cwd=space.checkout,
@@ -104,6 +107,8 @@ def _act(
         answer=place.answer if settings.preset else None,
         masker=Masker(secrets_of(agent, settings, around.environ)),
     )
+    if entry.verify is None:
+        around.ended()
     verdict = agent.read(outcome, place)
     if verdict.failure is not None:
         with suppress(GitFailed):  # the attempt failed already; its work is kept where it can be
@@ -146,7 +151,7 @@ def _capture(entry: BatchEntry, space: Workspace, folder: Path, secrets: Secrets
     Work that holds a secret is not packed: what lies in the result folder will be uploaded.
     """
     tree = workspace.capture(space)
-    if tree == workspace.base_tree(space):
+    if tree is None:
         return None, None
     if found := workspace.leak(space, tree, secrets):
         return None, policy.leaked(entry.task, *found)

@@ -5,9 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 HALF_WRITTEN = ".*.tmp"  # the glob of what a killed `write` leaves beside its file
+
+_AT_ONCE = 16
 
 
 def checkpoint(name: str) -> None:
@@ -18,22 +22,37 @@ def checkpoint(name: str) -> None:
     """
 
 
-def write(path: Path, data: bytes) -> None:
-    """Replace `path` by `data` atomically and durably (write, fsync, rename, fsync of the folder)."""
+def write(path: Path, data: bytes, *, synced: bool = True) -> None:
+    """Replace `path` by `data` atomically and durably (write, fsync, rename, fsync of the folder).
+
+    Not `synced`: a killed process does not lose it, a machine that loses its power may.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
     try:
         with beside.open("wb") as stream:
             stream.write(data)
             stream.flush()
-            sync(stream.fileno())
+            if synced:
+                sync(stream.fileno())
         checkpoint("before rename")
         beside.replace(path)
         checkpoint("after rename")
     except OSError:  # a full disk: what is there must not fill it further
         beside.unlink(missing_ok=True)
         raise
-    sync_folder(path.parent)
+    if synced:
+        sync_folder(path.parent)
+
+
+def sync_files(files: Sequence[Path]) -> None:
+    """fsync of each; at once, because a disk makes many durable in the time of one."""
+    if len(files) < 2:
+        for file in files:
+            sync_folder(file)
+        return
+    with ThreadPoolExecutor(min(len(files), _AT_ONCE)) as pool:
+        list(pool.map(sync_folder, files))
 
 
 def append_line(path: Path, line: str) -> None:
@@ -59,6 +78,7 @@ def sync(fd: int) -> None:
 
 
 def sync_folder(folder: Path) -> None:
+    """fsync of a folder, or of a file that was written before."""
     fd = os.open(folder, os.O_RDONLY)
     try:
         sync(fd)

@@ -12,7 +12,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +22,7 @@ import git
 
 from runner import durable, packwriter
 from runner.errors import EnvironmentBroken, GitFailed, UsageProblem
+from runner.gitsession import Moves, Questions
 from runner.leaks import Secrets
 from runner.objects import Objects, Read
 from runner.policy import EXECUTABLE, GITLINK, REGULAR, SYMLINK, Change
@@ -45,6 +46,7 @@ _FULL_ID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _ANSWERS = 16  # of these the last few are kept: a plan and its progress at two commits, and some trees
 T = TypeVar("T")
 _ASKED_AT_ONCE = 256  # questions that surely fit into a pipe, so that both sides never wait for each other
+_PLAIN = re.compile(r"[A-Za-z0-9/_.-]+")  # names that mean only themselves, however git is asked
 _PIPE = -1  # subprocess.PIPE, for GitPython
 UNPACK_LIMIT = 100  # git's own fetch.unpackLimit
 _PAIR = re.compile(rb"[0-9a-f]{40,64} [0-9a-f]{40,64}\n")  # what diff-tree says before a pair's changes
@@ -99,6 +101,10 @@ class Repository:
         self._quarantined: dict[str, Objects] = {}
         self._answers: dict[tuple[str, ...], Any] = {}
         self._env = {**kept, "LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0"}
+        # Not from the work tree's folder: someone may delete that while they live.
+        own = {**self._env, "GIT_DIR": str(Path(self._repo.git_dir).resolve())}
+        self._questions = Questions(_command([]), self.git_dir, own)
+        self._moves = Moves(_command(["-c", "core.fsync=all"]), self.git_dir, own)
 
     # -- questions ------------------------------------------------------------------------------------------
 
@@ -110,11 +116,19 @@ class Repository:
 
     def current_branch(self) -> str | None:
         """The checked-out branch's name, also before its first commit; None when HEAD is detached."""
+        with suppress(OSError, UnicodeDecodeError):  # what git itself reads, unless refs are kept in another way
+            said = Path(self._repo.git_dir, "HEAD").read_text(encoding="utf-8").removesuffix("\n")
+            name = said.removeprefix("ref: refs/heads/")
+            if name != said and _plain(name) and not name.startswith("."):
+                return name
         # Not --short: where a tag has the branch's name that prints heads/NAME.
         return self._text(["symbolic-ref", "-q", "HEAD"], ok=(0, 1)).strip().removeprefix("refs/heads/") or None
 
     def commit(self, revision: str) -> str | None:
         """The full id of the commit that `revision` names, or None."""
+        if revision.startswith("refs/heads/") and _plain(revision):
+            answer = self._questions.info(f"{revision}^{{commit}}")
+            return answer[0] if answer else None
         return (
             self._text(
                 ["rev-parse", "-q", "--verify", "--end-of-options", f"{revision}^{{commit}}"], ok=(0, 1, 128)
@@ -123,9 +137,11 @@ class Repository:
         )
 
     def tree(self, revision: str, env: Mapping[str, str] | None = None) -> str:
-        return self._known(
-            ("tree", revision), lambda: self._text(["rev-parse", f"{revision}^{{tree}}"], env=env).strip()
-        )
+        return self._known(("tree", revision), lambda: self._tree(revision, env))
+
+    def _tree(self, revision: str, env: Mapping[str, str] | None) -> str:
+        answer = self._questions.info(f"{revision}^{{tree}}") if _FULL_ID.fullmatch(revision) else None
+        return answer[0] if answer else self._text(["rev-parse", f"{revision}^{{tree}}"], env=env).strip()
 
     def _known(self, question: tuple[str, ...], ask: Callable[[], T]) -> T:
         """The answer, asked once for a full object id: what such a name stands for never changes."""
@@ -174,7 +190,11 @@ class Repository:
         return found
 
     def blob(self, object_id: str) -> bytes:
-        return self._known(("blob", object_id), lambda: self._run(["cat-file", "blob", object_id]))
+        return self._known(("blob", object_id), lambda: self._blob(object_id))
+
+    def _blob(self, object_id: str) -> bytes:
+        kind, data = self._questions.content(object_id) or ("missing", b"")
+        return data if kind == "blob" else self._run(["cat-file", "blob", object_id])
 
     def message(self, commit: str) -> str:
         return self._text(["log", "-1", "--format=%B", commit]).rstrip() + "\n"
@@ -307,7 +327,10 @@ class Repository:
             self._run(["index-pack", "--stdin"], env=env, stdin=pack)
 
         with self._reader(env) as read:
-            yield Objects(Path(folder) if folder else self.git_dir / "objects", self._format, read, store)
+            if folder:
+                yield Objects(Path(folder), self._format, read, store)
+            else:
+                yield Objects(self.git_dir / "objects", self._format, read, store, sync=True)
 
     def index_pack(self, pack: Path, into: Quarantine, max_bytes: int) -> None:
         """Import an untrusted pack, every object checked. GitFailed if one is not what git itself would write."""
@@ -452,7 +475,7 @@ class Repository:
 
     def commit_tree(self, tree: str, parents: Sequence[str], message: str, env: Mapping[str, str]) -> str:
         """A commit in the user's name where one is configured, in fanin's own otherwise."""
-        return self._commit_tree(tree, parents, message, {**env, **self._identity})
+        return self._commit_tree(tree, parents, message, env)
 
     def commit_files(self, head: str, files: Mapping[str, bytes], message: str) -> str:
         """A commit on `head` in which these files have this content."""
@@ -466,6 +489,9 @@ class Repository:
     def adopt(self, quarantine: Quarantine, tips: Sequence[str], known: Sequence[str]) -> None:
         """Move what the tips reach, and the known commits or trees do not, into the repository's own objects."""
         if not tips:
+            return
+        if not any((quarantine.folder / "pack").iterdir()) and self._private:
+            self._adopt_files(quarantine.folder)
             return
         revisions = "\n".join([*tips, *(f"^{known_tip}" for known_tip in known)]) + "\n"
         with tempfile.TemporaryFile(dir=self._own_folder()) as pack:
@@ -485,21 +511,47 @@ class Repository:
             self._run(["-c", "core.fsync=all", *argv], stdin=pack)
             durable.checkpoint("after objects")
 
+    def _adopt_files(self, folder: Path) -> None:
+        """Move objects that lie in files of their own: without a pack they are all fanin's own."""
+        durable.checkpoint("before objects")
+        objects = self.git_dir / "objects"
+        files = [
+            file for file in folder.glob("[0-9a-f][0-9a-f]/*") if not (objects / file.parent.name / file.name).exists()
+        ]
+        durable.sync_files(files)
+        for file in files:
+            (objects / file.parent.name).mkdir(exist_ok=True)
+            file.replace(objects / file.parent.name / file.name)
+        durable.sync_folder(objects)  # one for all renames: git itself is content without any
+        durable.checkpoint("after objects")
+
+    @cached_property
+    def _private(self) -> bool:
+        """Whether objects may have the modes of their folders: git gives others where users share a repository."""
+        return not self._text(["config", "core.sharedRepository"], ok=(0, 1)).strip()
+
     # -- refs and the user's files ----------------------------------------------------------------------------
 
     def set_ref(self, ref: str, new: str, old: str | None = None) -> bool:
         """Point a ref at `new`, only if it is at `old` (ABSENT: only if there is none); whether that was so."""
         expected = [old] if old is not None else []
         durable.checkpoint("before ref")
-        status = self._status(
-            ["-c", "core.fsync=all", "update-ref", "--create-reflog", "-m", "fanin", ref, new, *expected]
-        )
+        done = _plain(ref) and self._moves.commit([" ".join(("update", ref, new, *expected))])
+        if not done:  # so that git refuses in its own words and by its own status
+            argv = ["-c", "core.fsync=all", "update-ref", "--create-reflog", "-m", "fanin", ref, new, *expected]
+            done = self._status(argv) == 0
         durable.checkpoint("after ref")
-        return status == 0
+        return done
 
     def delete_ref(self, ref: str) -> None:
+        self.delete_refs([ref])
+
+    def delete_refs(self, refs: Sequence[str]) -> None:
+        """Delete them, in one go where git agrees."""
         durable.checkpoint("before ref")
-        self._run(["update-ref", "-d", ref])
+        if not (all(_plain(ref) for ref in refs) and self._moves.commit([f"delete {ref}" for ref in refs])):
+            for ref in refs:
+                self._run(["update-ref", "-d", ref])
         durable.checkpoint("after ref")
 
     def refs(self, prefix: str) -> dict[str, str]:
@@ -608,11 +660,15 @@ class Repository:
 
         def start() -> Any:
             how: dict[str, Any] = {"istream": _PIPE, "as_process": True, "start_new_session": True}
-            config = [part for setting in _CONFIG for part in ("-c", setting)]
-            argv = ["git", *config, "cat-file", "--batch"]
-            return self._repo.git.execute(argv, env={**self._env, **env}, **how)
+            return self._repo.git.execute(_command(["cat-file", "--batch"]), env={**self._env, **env}, **how)
+
+        packs = Path(env["GIT_OBJECT_DIRECTORY"], "pack") if "GIT_OBJECT_DIRECTORY" in env else None
 
         def read(ids: Sequence[str]) -> list[tuple[str, bytes]]:
+            if not running and (packs is None or not any(packs.iterdir())):  # most of it is the repository's own
+                known = [answer for answer in self._questions.contents(ids) if answer]
+                if len(known) == len(ids):
+                    return known
             if not running:
                 running.append(start())
             found = []
@@ -642,8 +698,29 @@ class Repository:
         return {} if known else AUTHOR
 
     def _commit_tree(self, tree: str, parents: Sequence[str], message: str, env: Mapping[str, str]) -> str:
-        flags = [part for parent in parents for part in ("-p", parent)]
-        return self._text(["commit-tree", tree, *flags, "-F", "-"], env=env, stdin=message.encode()).strip()
+        if (who := self._people) is None or "\0" in message:
+            flags = [part for parent in parents for part in ("-p", parent)]
+            whole = {**env, **self._identity}
+            return self._text(["commit-tree", tree, *flags, "-F", "-"], env=whole, stdin=message.encode()).strip()
+        when = f"{int(time.time())} {time.strftime('%z')}"
+        above = "".join(f"parent {parent}\n" for parent in parents)
+        told = f"tree {tree}\n{above}author {who[0]} {when}\ncommitter {who[1]} {when}\n\n{message}"
+        with self._objects(env) as objects:
+            return objects.write("commit", told.encode() if told.endswith("\n") else told.encode() + b"\n")
+
+    @cached_property
+    def _people(self) -> tuple[str, str] | None:
+        """Author and committer as git itself would write them; None if it must be asked each time."""
+        if "GIT_AUTHOR_DATE" in self._env or "GIT_COMMITTER_DATE" in self._env:
+            return None
+        found = []
+        for name in ("GIT_AUTHOR_IDENT", "GIT_COMMITTER_IDENT"):
+            status, out, _ = self.attempt(["var", name], env=self._identity)
+            ident = out.decode("utf-8", "replace").strip().rsplit(" ", 2)
+            if status or len(ident) != 3 or "\ufffd" in ident[0]:
+                return None
+            found.append(ident[0])
+        return found[0], found[1]
 
     def _sizes(self, blobs: Sequence[str], env: Mapping[str, str]) -> dict[str, int]:
         """The size of each of the objects that is a blob."""
@@ -678,9 +755,8 @@ class Repository:
         self, argv: Sequence[str], *, env: Mapping[str, str] | None = None, stdin: Any = None
     ) -> tuple[int, bytes, str]:
         """One git command; its status, output and words."""
-        config = [part for setting in _CONFIG for part in ("-c", setting)]
         try:
-            status, out, err = self._execute(["git", *config, *argv], {**self._env, **(env or {})}, stdin)
+            status, out, err = self._execute(_command(argv), {**self._env, **(env or {})}, stdin)
         except git.GitCommandNotFound:
             raise EnvironmentBroken("git is not installed or not on PATH", "install git 2.38 or newer") from None
         return status, out, err.decode("utf-8", "replace").strip()
@@ -703,6 +779,14 @@ class Repository:
                 start_new_session=True,
             )  # Ctrl-C is fanin's to handle: a merge must not die of it half-way
         return int(status), _bytes(out), _bytes(err)
+
+
+def _command(argv: Sequence[str]) -> list[str]:
+    return ["git", *(part for setting in _CONFIG for part in ("-c", setting)), *argv]
+
+
+def _plain(name: str) -> bool:
+    return _PLAIN.fullmatch(name) is not None
 
 
 def _bytes(value: Any) -> bytes:

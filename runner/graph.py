@@ -44,6 +44,7 @@ class TaskGraph:
     def _build(self, tasks: Sequence[Task], path: str) -> None:
         self.tasks = {task.id: task for task in tasks}
         self._relatives: dict[str, set[str]] = {}
+        self._in_order = True  # whether every dependency stands before its dependents
         self._place = {task_id: place for place, task_id in enumerate(self.tasks)}
         self._needs: dict[str, list[str]] = {task_id: [] for task_id in self.tasks}
         self._feeds: dict[str, list[str]] = {task_id: [] for task_id in self.tasks}
@@ -58,19 +59,27 @@ class TaskGraph:
 
     def _connect(self, tasks: Sequence[Task]) -> bool:
         """Note who needs whom; whether every dependency is another task of the plan."""
-        needs, feeds, sound = self._needs, self._feeds, True
+        needs, feeds, place, sound = self._needs, self._feeds, self._place, True
         for task in tasks:
-            task_id, mine = task.id, needs[task.id]
-            for dep in dict.fromkeys(task.depends_on):
-                if dep in feeds and dep != task_id:
-                    mine.append(dep)
-                    feeds[dep].append(task_id)
-                else:
+            task_id, wanted = task.id, task.depends_on
+            if not wanted:
+                continue
+            mine, here = needs[task_id], place[task_id]
+            for dep in wanted if len(wanted) == 1 else dict.fromkeys(wanted):
+                there = place.get(dep, here)
+                if there == here:
                     sound = False
+                    continue
+                mine.append(dep)
+                feeds[dep].append(task_id)
+                if there > here:
+                    self._in_order = False
         return sound
 
     def _sorted(self) -> tuple[str, ...]:
         """Dependencies first, plan order where there is a choice; without the tasks that wait for a cycle."""
+        if self._in_order:
+            return tuple(self.tasks)
         ids, place, feeds = list(self.tasks), self._place, self._feeds
         left = {task_id: len(needs) for task_id, needs in self._needs.items()}
         free = [place[task_id] for task_id, count in left.items() if not count]  # in order, which a heap may be
@@ -138,12 +147,10 @@ class TaskGraph:
         """For each task the heaviest way from its start to the end of the plan, itself included."""
         heights: dict[str, float] = {}
         tasks, feeds = self.tasks, self._feeds
+        height = heights.__getitem__
         for task_id in reversed(self._order):
-            below = 0.0
-            for after in feeds[task_id]:
-                if heights[after] > below:
-                    below = heights[after]
-            heights[task_id] = weight(tasks[task_id]) + below
+            after = feeds[task_id]
+            heights[task_id] = weight(tasks[task_id]) + (max(map(height, after)) if after else 0.0)
         return heights
 
     def critical_path(self, weight: Weight = _one) -> tuple[str, ...]:
@@ -158,12 +165,13 @@ class TaskGraph:
 
     def ready(self, states: Mapping[str, Standing]) -> tuple[str, ...]:
         """Open tasks all of whose dependencies are completed, in plan order. AND, never any."""
-        done = {task_id for task_id, state in states.items() if state is Standing.COMPLETED}
+        done, open_ = Standing.COMPLETED, Standing.OPEN
+        completed = {task_id for task_id, state in states.items() if state is done}
         return tuple(
             [
                 task_id
                 for task_id, needs in self._needs.items()
-                if states[task_id] is Standing.OPEN and done.issuperset(needs)
+                if states[task_id] is open_ and (not needs or completed.issuperset(needs))
             ]
         )
 

@@ -12,7 +12,7 @@ import shutil
 import signal
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -31,10 +31,12 @@ from runner.fan_in import FanIn
 from runner.gitrepo import Repository
 from runner.journal import Journal, State
 from runner.landing import Lander, refuse_dirty, target_branch
-from runner.models import AgentSettings, BatchEntry, FailureKind, Manifest, Result
+from runner.models import AgentSettings, BatchEntry, FailureKind, Manifest, Result, Standing
 from runner.pace import Pace
+from runner.pipeline import Workspaces
 from runner.rolling import BASE, Attempt, Rolling, open_batch
 from runner.snapshot import Snapshot, read_snapshot, read_template
+from runner.spares import Spares
 from runner.workspace import remove_folder
 
 
@@ -98,10 +100,10 @@ class LocalRun:
             batch.refuse_hopeless(snapshot.plan, snapshot.progress, self.settings, agents.agent_for)
             self._refuse_unready(snapshot)
             self.journal.tidy()
-            with self._scratch(self.run) as scratch:
+            with self._scratch(self.run) as scratch, Spares(self.repo.origin, scratch) as spaces:
                 self.listener.begun(snapshot, self.settings)
                 go = self._roll if self.settings.schedule == "rolling" else self._rounds
-                stopped = go(snapshot, scratch)
+                stopped = go(snapshot, scratch, spaces)
                 ended = self._ended(stopped)
             self.journal.record("end", run=self.run)
         if self.cancel.is_set():
@@ -119,7 +121,7 @@ class LocalRun:
         finally:
             remove_folder(scratch)
 
-    def _rounds(self, snapshot: Snapshot, scratch: Path) -> str | None:
+    def _rounds(self, snapshot: Snapshot, scratch: Path, spaces: Spares) -> str | None:
         """Batch after batch; why it stopped although tasks may be ready, None if none is."""
         limit = self.settings.limits.max_rounds
         for round_number in range(1, limit + 1):
@@ -130,7 +132,7 @@ class LocalRun:
             manifest = self._next(snapshot, round_number)
             if manifest is None:
                 return None
-            self._act(manifest, scratch)
+            self._act(manifest, self._attempt_in(scratch, spaces))
             if stopped := self._fan_in(manifest, scratch):
                 return stopped
             snapshot = self._snapshot()
@@ -138,19 +140,35 @@ class LocalRun:
                 self._wait()
         return f"limits.max_rounds = {limit} rounds are done"
 
-    def _roll(self, snapshot: Snapshot, scratch: Path) -> str | None:
+    def _roll(self, snapshot: Snapshot, scratch: Path, spaces: Spares) -> str | None:
         """Start each task the moment its dependencies are merged; why it stopped, as `_rounds`."""
         roll = Rolling(self.repo, self.journal, self.settings, self._lander, self.listener, snapshot, self.run)
-        return roll(self._attempt_in(scratch), scratch, self._next_for_a_slot, self._settle_one)
 
-    def _next_for_a_slot(self, snapshot: Snapshot, running: Sequence[Manifest], round_number: int) -> Manifest | None:
+        def choose(
+            head: Snapshot, running: Sequence[Manifest], ended: Sequence[Manifest], number: int
+        ) -> Manifest | None:
+            manifest = self._next_for_a_slot(head, running, ended, number)
+            if manifest is None:  # all that can start has started: make ready what the next ones need
+                standings = head.progress.standings(head.plan, self.settings.max_attempts)
+                left = sum(standing is Standing.OPEN for standing in standings.values()) - len(running)
+                spaces.keep(min(self.settings.slots, left), head.commit, pipeline.branch_of("000"))
+            return manifest
+
+        return roll(self._attempt_in(scratch, spaces), scratch, choose, self._settle_one)
+
+    def _next_for_a_slot(
+        self, snapshot: Snapshot, running: Sequence[Manifest], ended: Sequence[Manifest], round_number: int
+    ) -> Manifest | None:
         """A batch of one beside the running ones, None if no slot is free or nothing may start."""
-        if self.cancel.is_set() or len(running) >= self._pace.now:
+        free = self._pace.now - len(running) + len(ended)
+        if self.cancel.is_set() or free <= 0:
             return None
+        merging = [manifest.entries[0].task.id for manifest in ended]
         reserved = sum(manifest.entries[0].reserved_usd or 0.0 for manifest in running)
         budget = replace(self._budget, spent=self._budget.spent + reserved)
         busy = [manifest.entries[0].task for manifest in running]
-        return self._next(snapshot, round_number, running=busy, slots=1, budget=budget)
+        slots = free if merging else 1
+        return self._next(snapshot, round_number, running=busy, merging=merging, slots=slots, budget=budget)
 
     def _settle_one(self, manifest: Manifest, fan_in: FanIn, snapshot: Snapshot) -> str | None:
         stopped = self._settle(manifest, fan_in, moved=False) or self._too_dear(snapshot)
@@ -208,29 +226,29 @@ class LocalRun:
             **{"slots": self._pace.now, "budget": self._budget, **beside},
         )
 
-    def _act(self, manifest: Manifest, scratch: Path) -> None:
+    def _act(self, manifest: Manifest, attempt: Attempt) -> None:
         """Run every task of the batch to its end, whatever happens to the others."""
         open_batch(self.repo, self.journal, manifest)
         self.listener.batch(manifest)
-        attempt = self._attempt_in(scratch)
         if len(manifest.entries) == 1:
-            attempt(manifest, manifest.entries[0])
+            attempt(manifest, manifest.entries[0], lambda: None)
             return
         with ThreadPoolExecutor(len(manifest.entries), thread_name_prefix="fanin") as pool:
-            for done in [pool.submit(attempt, manifest, entry) for entry in manifest.entries]:
+            for done in [pool.submit(attempt, manifest, entry, lambda: None) for entry in manifest.entries]:
                 done.result()
 
-    def _attempt_in(self, scratch: Path) -> Attempt:
+    def _attempt_in(self, scratch: Path, spaces: Workspaces) -> Attempt:
         """How one attempt is run, with its beginning and its end told."""
         origin = self.repo.origin
 
-        def attempt(manifest: Manifest, entry: BatchEntry) -> None:
+        def attempt(manifest: Manifest, entry: BatchEntry, ended: Callable[[], object]) -> None:
             if self.cancel.is_set():
                 return
             results = self.journal.round_folder(manifest.run, manifest.round) / "results"
             self.listener.started(entry)
+            around = replace(self._around, ended=ended)
             result = pipeline.run_task(
-                manifest, entry, origin=origin, results=results, scratch=scratch, around=self._around
+                manifest, entry, origin=origin, results=results, scratch=scratch, around=around, spaces=spaces
             )
             self.listener.finished(entry, result)
 

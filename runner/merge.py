@@ -113,7 +113,7 @@ def unite(base: str, head: str, candidates: Sequence[Candidate], trees: Trees, *
     united results is written, and all of them carry it.
     """
     touched = _Touched()
-    if base != head:
+    if base != head and any(candidate.changes for candidate in candidates):
         touched.add(trees.changes(base, head), "the branch")
     fates: list[Merged] = []
     tree, pending, waiting = head, dict[str, Blob | None](), list[BatchEntry]()

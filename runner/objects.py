@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
+import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -42,9 +42,13 @@ class _Step:
 
 
 class Objects:
-    """Reads through `read`, writes below `folder` or through `store`; `algorithm` is the repository's object format."""
+    """Reads through `read`, writes below `folder` or through `store`; `algorithm` is the repository's object format.
 
-    def __init__(self, folder: Path, algorithm: str, read: Read, store: Store) -> None:
+    `sync`: what is written is on the disk before the call returns.
+    """
+
+    def __init__(self, folder: Path, algorithm: str, read: Read, store: Store, *, sync: bool = False) -> None:
+        self._sync = sync
         self._folder, self._algorithm, self._read, self._store = folder, algorithm, read, store
         self._trees: dict[str, Entries] = {}
         self._new: dict[str, tuple[str, bytes]] = {}
@@ -71,13 +75,20 @@ class Objects:
         self._new.clear()
 
     def _write_loose(self, object_id: str, whole: bytes) -> None:
-        path = self._folder / object_id[:2] / object_id[2:]
-        if not path.exists():
-            path.parent.mkdir(exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=self._folder, prefix="tmp_obj_", delete=False) as file:
-                file.write(zlib.compress(whole, 1))
-            Path(file.name).chmod(0o444)
-            Path(file.name).replace(path)
+        """A file of its own. Where others read too it appears whole; a quarantine is this process's alone."""
+        folder = self._folder / object_id[:2]
+        path = folder / object_id[2:]
+        if path.exists():
+            return
+        folder.mkdir(exist_ok=True)
+        beside = folder / f"tmp_obj_{os.getpid()}-{time.monotonic_ns()}" if self._sync else path
+        with open(beside, "xb", opener=_read_only) as file:
+            file.write(zlib.compress(whole, 1))
+            if self._sync:
+                file.flush()
+                os.fsync(file.fileno())
+        if self._sync:
+            beside.replace(path)
 
     def content(self, object_id: str) -> bytes:
         return self._read([object_id])[0][1]
@@ -168,6 +179,11 @@ class Objects:
         if inside is not None:
             return FOLDER, inside
         return None if child.said or folder else here
+
+
+def _read_only(path: str, flags: int) -> int:
+    """Open a new file with the mode that git gives to objects."""
+    return os.open(path, flags, 0o444)
 
 
 def _entries(data: bytes, width: int) -> Iterator[tuple[bytes, Blob]]:

@@ -90,8 +90,11 @@ def _starts(globs: Iterable[str]) -> Iterator[tuple[str, ...]]:
     for glob in globs:
         if not glob.startswith("!"):
             segments = _segments(glob)
-            plain = [place for place, segment in enumerate(segments) if set(segment) & set("*?[\\")]
+            plain = [place for place, segment in enumerate(segments) if not _WILD.isdisjoint(segment)]
             yield segments[: plain[0] if plain else len(segments)]
+
+
+_WILD = frozenset("*?[\\")
 
 
 @lru_cache(maxsize=65536)
@@ -130,6 +133,8 @@ def _meet(a: tuple[str, ...], b: tuple[str, ...]) -> bool:
 @lru_cache(maxsize=65536)
 def _segment_meet(a: str, b: str) -> bool:
     """Whether one name could match both segments; a character class stands for any character."""
+    if _WILD.isdisjoint(a) and _WILD.isdisjoint(b):
+        return a == b
     if "[" in a or "[" in b or "\\" in a or "\\" in b:
         return _fixed_prefixes_agree(a, b)
     if not a or not b:

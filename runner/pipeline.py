@@ -15,10 +15,10 @@ and GitPython being installed, so what needs those is imported inside the two st
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from runner import artifacts, batch, workspace
 from runner.attempt import Left, Surroundings, act
@@ -26,7 +26,7 @@ from runner.budget import Budget
 from runner.config import Settings
 from runner.errors import FaninError
 from runner.leaks import NONE, Secrets
-from runner.models import BatchEntry, Failure, FailureKind, Manifest, Result, Task, Usage, Verdict
+from runner.models import BatchEntry, Failure, FailureKind, Manifest, Result, Standing, Task, Usage, Verdict
 from runner.progress import Progress
 from runner.workspace import Origin, Workspace
 
@@ -36,6 +36,29 @@ if TYPE_CHECKING:
     from runner.snapshot import Snapshot
 
 _NO_LIMIT = Budget()
+
+
+class Workspaces(Protocol):
+    """Where attempts get their workspaces, and who removes them."""
+
+    def take(self, base: str, folder: Path, branch: str) -> Workspace: ...
+
+    def discard(self, space: Workspace) -> None: ...
+
+
+@dataclass(frozen=True)
+class Fresh:
+    """A new workspace for each attempt, removed at once."""
+
+    origin: Origin
+
+    def take(self, base: str, folder: Path, branch: str) -> Workspace:
+        return workspace.create(self.origin, base, folder, branch)
+
+    def discard(self, space: Workspace) -> None:
+        space.remove()
+
+
 KEPT = "refs/fanin/kept"
 
 
@@ -54,13 +77,15 @@ def next_batch(
     slots: int,
     retry: Sequence[str] = (),
     running: Sequence[Task] = (),
+    merging: Sequence[str] = (),
     budget: Budget = _NO_LIMIT,
     template: str | None = None,
 ) -> Manifest | None:
     """The manifest of the batch that may run now, None when no task is ready or the budget lets none start.
 
     `retry` grants ids one more attempt; `running` are tasks at work already: not chosen again, and nothing that
-    overlaps them is; `template` is the text of the prompt template.
+    overlaps them is; of these the agents of `merging` have ended, so that a slot is kept for what their work may make
+    ready, if that is more urgent. `template` is the text of the prompt template.
     """
     from runner.snapshot import granted
 
@@ -69,6 +94,11 @@ def next_batch(
     busy = {task.id for task in running}
     ready = [snapshot.graph.tasks[task_id] for task_id in snapshot.graph.ready(standings) if task_id not in busy]
     heights = snapshot.graph.heights(lambda task: _expected_seconds(task, known))
+    if merging:
+        soon = snapshot.graph.ready({**standings, **dict.fromkeys(merging, Standing.COMPLETED)})
+        awaited = [snapshot.graph.tasks[task_id] for task_id in soon if task_id not in busy]
+        ready = batch.yielding(ready, awaited, slots, heights, running)
+        slots = 1
     chosen = batch.choose(ready, budget.slots(min(slots, len(ready))), heights, running)
     if not chosen:
         return None
@@ -92,6 +122,11 @@ def _expected_seconds(task: Task, known: Progress) -> float:
     return task.estimate or known.record(task).seconds or 60.0
 
 
+def branch_of(folder: str) -> str:
+    """The branch of an attempt's checkout, by the name of its entry's folder."""
+    return f"fanin/task-{folder}"
+
+
 def run_task(
     manifest: Manifest,
     entry: BatchEntry,
@@ -100,22 +135,24 @@ def run_task(
     results: Path,
     scratch: Path,
     around: Surroundings,
+    spaces: Workspaces | None = None,
 ) -> Result:
     """Run one attempt and leave its result folder below `results`. A failure is a value, never an exception."""
+    spaces = spaces or Fresh(origin)
     folder, started = results / entry.folder, now()
     attempt = artifacts.Attempt(batch=manifest.batch, task=entry.task.id, attempt=entry.attempt, started=started)
     artifacts.begin(folder, attempt)
     space = Workspace(scratch / f"{manifest.batch}-{entry.folder}", manifest.base)
     left = Left(Usage())
     try:
-        workspace.create(origin, manifest.base, space.folder, f"fanin/task-{entry.folder}")
+        space = spaces.take(manifest.base, space.folder, branch_of(entry.folder))
         left = act(manifest, entry, attempt, space, folder, around)
     except FaninError as error:
         cancelled = around.cancel is not None and around.cancel.is_set()
         kind = FailureKind.INTERRUPTED if cancelled else FailureKind.ENVIRONMENT
         left = Left(left.usage, Failure(kind=kind, message=str(error)))
     finally:
-        space.remove()
+        spaces.discard(space)
     result = Result(
         batch=manifest.batch,
         manifest=manifest.digest,
@@ -147,6 +184,7 @@ def merge_batch(
     red: Mapping[str, Failure] | None = None,
     missing: Failure | None = None,
     secrets: Secrets = NONE,
+    known: Snapshot | None = None,
 ) -> FanIn:
     """Fan a batch's results in on top of commit `head`. Moves no branch: the caller lands `tip`.
 
@@ -154,6 +192,7 @@ def merge_batch(
     `verify` looks at the merged tree here and now; a `verdict` was found elsewhere and binds to head and tree; `red`
     are tasks to send back without looking.
     `secrets` are looked for in what the agents left.
+    `known` is what `head` says, for a caller that wrote it.
     `missing` stands for the result of an attempt that left no folder at all; None: it never started.
     InvalidInput if the plan or progress at `head` cannot be read; VerdictOutdated if the verdict is of another tree.
     """
@@ -161,7 +200,8 @@ def merge_batch(
     from runner.snapshot import read_snapshot
 
     readings = artifacts.read_batch(results, manifest)
-    snapshot = read_snapshot(repo, head, manifest.plan, manifest.progress)
+    snapshot = known or read_snapshot(repo, head, manifest.plan, manifest.progress)
+    assert snapshot.commit == head
     with repo.quarantine() as quarantine:
         desk = Desk(repo, quarantine, manifest, snapshot, secrets)
         candidates, failed = desk.admit(readings, missing)

@@ -7,6 +7,7 @@ The whole process group is ended, and on Linux also what escaped from it, found 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import re
 import secrets
@@ -30,6 +31,8 @@ LOG_LIMIT = 16 * 2**20  # bytes of one log that are kept from its start; the end
 TAIL = 64 * 2**10
 GRACE = 5.0  # seconds between SIGTERM and SIGKILL
 _CHUNK = 2**16
+_PIPE = 2**20  # what a program may print while nobody reads
+_FLOOD, _BREATH = 2**15, 0.008  # bytes that came at once, and seconds in which more is let come: few long turns
 
 # What a program needs to find itself, its language and its temporary folder; no token has such a name.
 BASE_ENVIRONMENT = (
@@ -122,6 +125,7 @@ def run(
         assert pipe is not None
         follow = files.enter_context(answer.open("rb")) if answer else None
         recorder = _Recorder(sink, pipe, follow, echo, masker or Masker())
+        recorder.wake_at_end_of(child)
         try:
             ended = _watch(child, recorder, started, timeout, idle_timeout, cancel)
         finally:
@@ -196,30 +200,45 @@ class _Recorder:
         self._masker = masker
         self._fd = pipe.fileno()
         os.set_blocking(self._fd, False)
+        self._breath = 0.0
+        with contextlib.suppress(OSError, AttributeError):  # Linux, if the user's pipes are not too many already
+            fcntl.fcntl(self._fd, fcntl.F_SETPIPE_SZ, _PIPE)
+            self._breath = _BREATH  # a small pipe would be full long before
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._fd, selectors.EVENT_READ)
+        self._end: int | None = None  # becomes readable when the program ends
         self._open = True
         self._written = 0
         self._dropped = 0
         self._tail = b""
         self.followed = 0  # bytes of the file that were seen
 
+    def wake_at_end_of(self, child: subprocess.Popen[bytes]) -> None:
+        """Let the end of the program end a wait as well, where the system can tell it (Linux)."""
+        if hasattr(os, "pidfd_open"):
+            with contextlib.suppress(OSError):  # a kernel older than 5.3, or no descriptor left: the wait is short
+                self._end = os.pidfd_open(child.pid)
+                self._selector.register(self._end, selectors.EVENT_READ)
+
     def pump(self, wait: float) -> bool:
-        """Read what is there, waiting at most `wait` seconds for it; whether anything came."""
+        """Read what is there, waiting at most `wait` seconds for it or for the end; whether anything came."""
         came = self._follow_some(64)
-        if not self._open:
+        if not self._selector.get_map():
             time.sleep(0 if came else wait)
             return came
-        if not self._selector.select(0 if came else wait):
-            return came
-        return self._read_some(64) or came
+        return (self._readable(0 if came else wait) and self._read_some(64)) or came
+
+    def _readable(self, wait: float) -> bool:
+        return any(key.fd == self._fd for key, _ in self._selector.select(wait))
 
     def finish(self) -> None:
         """Take what is still there, without waiting for those who hold the pipe open."""
         while self._follow_some(64):
             pass
-        while self._open and self._selector.select(0) and self._read_some(1):
+        while self._open and self._readable(0) and self._read_some(1):
             pass
+        if self._end is not None:
+            os.close(self._end)
         self._keep(self._masker.flush())
         if self._dropped:
             self._sink.write(f"\n[... {self._dropped} bytes left out ...]\n".encode() + self._tail)
@@ -240,23 +259,27 @@ class _Recorder:
     def _read_some(self, chunks: int) -> bool:
         for _ in range(chunks):
             try:
-                data = os.read(self._fd, _CHUNK)
+                data = os.read(self._fd, _PIPE)
             except BlockingIOError:
                 return True
+            if len(data) > _FLOOD and self._breath:
+                time.sleep(self._breath)
             if not data:
                 self._open = False
+                self._selector.unregister(self._fd)
                 return False
             self._keep(self._masker.feed(data))
         return True
 
     def _keep(self, data: bytes) -> None:
         room = max(0, LOG_LIMIT - self._written)
-        self._sink.write(data[:room])
+        if room:
+            self._sink.write(data[:room])
         if self._echo is not None and room and data:
             self._echo(data[:room])
         self._written += min(room, len(data))
         self._dropped += max(0, len(data) - room)
-        self._tail = (self._tail + data)[-TAIL:]
+        self._tail = data[-TAIL:] if len(data) >= TAIL else (self._tail + data)[-TAIL:]
 
 
 def end_group(child: subprocess.Popen[bytes]) -> None:
@@ -279,7 +302,8 @@ def end_cookie(cookie: str) -> None:
     if not re.fullmatch(r"[0-9a-f]{32}", cookie):
         return
     needle = f"{COOKIE}={cookie}".encode()
-    for environ in Path("/proc").glob("[0-9]*/environ"):
-        with contextlib.suppress(OSError):
-            if needle in environ.read_bytes():
-                os.kill(int(environ.parent.name), signal.SIGKILL)
+    with contextlib.suppress(FileNotFoundError), os.scandir("/proc") as listed:
+        for number in [entry.name for entry in listed if entry.name.isdecimal()]:
+            with contextlib.suppress(OSError), open(f"/proc/{number}/environ", "rb", buffering=0) as environ:  # noqa: PTH123 - every process after every agent: Path takes as long again
+                if needle in environ.read():
+                    os.kill(int(number), signal.SIGKILL)

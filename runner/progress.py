@@ -92,7 +92,13 @@ class Progress:
         return Standing.OPEN
 
     def standings(self, plan: Plan, max_attempts: int) -> dict[str, Standing]:
-        return {task.id: self.standing(task, max_attempts) for task in plan.tasks}
+        records, fresh = self.records, Status.PENDING
+        return {
+            task.id: Standing.OPEN  # most tasks of a large plan: nothing is known of them
+            if task.id not in records and task.source_status is fresh and not task.skipped
+            else self.standing(task, max_attempts)
+            for task in plan.tasks
+        }
 
     def holds(self, task: Task, result: Result) -> bool:
         """Whether this very result is recorded already, as when a fan-in is done twice."""

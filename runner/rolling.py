@@ -8,10 +8,12 @@ needed: accepted and open batches are fanned in anew.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Protocol
 
 from runner import pipeline
@@ -27,8 +29,9 @@ from runner.snapshot import Snapshot, read_snapshot
 
 BASE = "refs/fanin/base"  # keeps a batch's base from being collected while its results are on the way
 RUNS = "refs/fanin/runs"
-Attempt = Callable[[Manifest, BatchEntry], None]
-Choose = Callable[[Snapshot, Sequence[Manifest], int], Manifest | None]  # head, running, number → a batch of one
+Attempt = Callable[[Manifest, BatchEntry, Callable[[], object]], None]  # calls the last when its programs have ended
+# head, running, those of them whose agent has ended, number → a batch of one
+Choose = Callable[[Snapshot, Sequence[Manifest], Sequence[Manifest], int], Manifest | None]
 Settle = Callable[[Manifest, FanIn, Snapshot], str | None]  # a batch and its fan-in → why nothing more may start
 
 
@@ -76,31 +79,48 @@ class Rolling:
 
     def __call__(self, attempt: Attempt, scratch: Path, choose: Choose, settle: Settle) -> str | None:
         """Run until nothing is ready and nothing runs; why it stopped although tasks are ready, None if none is."""
-        running: dict[Future[None], Manifest] = {}
+        running: dict[str, Manifest] = {}  # until the result is merged
+        ended: dict[str, Manifest] = {}  # those of them whose agent is not at work any more
+        happened: SimpleQueue[tuple[Manifest, Future[None] | None]] = SimpleQueue()
         stopped: str | None = None
-        with ThreadPoolExecutor(self.settings.slots, thread_name_prefix="fanin") as pool:
+
+        def start(manifest: Manifest) -> None:
+            running[manifest.batch] = manifest
+            # One at a time: the next one starts from what this one left.
+            early = partial(happened.put, (manifest, None)) if self.settings.slots > 1 else _nobody
+            future = pool.submit(self._opened, attempt, manifest, early)
+            future.add_done_callback(lambda done: happened.put((manifest, done)))
+
+        with ThreadPoolExecutor(2 * self.settings.slots, thread_name_prefix="fanin") as pool:
             while True:
-                while stopped is None and (manifest := self._next(choose, list(running.values()))) is not None:
-                    running[pool.submit(attempt, manifest, manifest.entries[0])] = manifest
-                if not running:
-                    break
-                for done in wait(running, return_when=FIRST_COMPLETED).done:
-                    manifest = running.pop(done)
-                    done.result()
-                    fan_in = self._accept(manifest, scratch)
-                    stopped = settle(manifest, fan_in, self.snapshot) or stopped
+                while stopped is None and (manifest := self._next(choose, running, ended)) is not None:
+                    start(manifest)
                 if not running or len(self.accepted) >= self.settings.max_concurrent:
                     self.flush()
-        return stopped
+                if not running:
+                    return stopped
+                manifest, done = happened.get()
+                if done is None:
+                    ended[manifest.batch] = manifest
+                    continue
+                for known in (running, ended):
+                    known.pop(manifest.batch, None)
+                done.result()
+                fan_in = self._accept(manifest, scratch)
+                stopped = settle(manifest, fan_in, self.snapshot) or stopped
 
-    def _next(self, choose: Choose, running: Sequence[Manifest]) -> Manifest | None:
-        """A batch of one for a free slot, opened."""
-        manifest = choose(self.snapshot, running, self.rounds + 1)
+    def _next(self, choose: Choose, running: Mapping[str, Manifest], ended: Mapping[str, Manifest]) -> Manifest | None:
+        """A batch of one for a free slot."""
+        manifest = choose(self.snapshot, list(running.values()), list(ended.values()), self.rounds + 1)
         if manifest is not None:
             self.rounds += 1
-            open_batch(self.repo, self.journal, manifest)
             self.told.batch(manifest)
         return manifest
+
+    def _opened(self, attempt: Attempt, manifest: Manifest, early: Callable[[], object]) -> None:
+        """Open the batch and run its attempt: aside, since others need not wait until the disk has it."""
+        open_batch(self.repo, self.journal, manifest)
+        attempt(manifest, manifest.entries[0], early)
 
     def _accept(self, manifest: Manifest, scratch: Path) -> FanIn:
         """Merge one result onto the run's head; from then on its dependents may start."""
@@ -112,6 +132,7 @@ class Rolling:
             self.snapshot.commit,
             verify=self.lander.verify(manifest, scratch),
             secrets=self.lander.secrets(manifest),
+            known=self.snapshot,
         )
         if fan_in.commits:
             self._move_to(fan_in.after)
@@ -172,12 +193,15 @@ class Rolling:
         last = self.accepted[-1].manifest
         ids = tuple(task_id for one in self.accepted for task_id in one.fan_in.landed)
         self.journal.record("flushed", run=self.run)
-        for one in self.accepted:
-            self.repo.delete_ref(f"{BASE}/{one.manifest.batch}")
+        self.repo.delete_refs([f"{BASE}/{one.manifest.batch}" for one in self.accepted])
         self.accepted, self.flushed = [], tip
         self._move_to(replace(self.snapshot, commit=tip))  # the same files, as another commit
         if tip != head:
             self.told.fanned_in(last, FanIn(head, (tip,), ids))
+
+
+def _nobody() -> None:
+    """Hears that a slot is free where that changes nothing."""
 
 
 def _summary(fan_in: FanIn) -> str | None:

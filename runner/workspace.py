@@ -36,6 +36,8 @@ _SAFE_CONFIG = (
     "init.defaultBranch=fanin",
     "commit.gpgSign=false",
 )
+_ON_DEMAND = ("objects/pack", "refs/tags")  # git makes them when it needs them
+_KEPT = 15
 _PIECE = 2**20  # bytes of a file that are in memory at once
 AUTHOR = {
     "GIT_AUTHOR_NAME": "fanin",
@@ -43,6 +45,8 @@ AUTHOR = {
     "GIT_COMMITTER_NAME": "fanin",
     "GIT_COMMITTER_EMAIL": "fanin@users.noreply.github.com",
 }
+
+_AGENT = f"[user]\n\tname = fanin agent\n\temail = {AUTHOR['GIT_AUTHOR_EMAIL']}\n".encode()
 
 
 def git_environment(environ: Mapping[str, str]) -> dict[str, str]:
@@ -101,25 +105,80 @@ class Workspace:
         remove_folder(self.folder)
 
 
-def create(origin: Origin, base: str, folder: Path, branch: str) -> Workspace:
-    """A checkout of commit `base` at `folder`/checkout, on a branch of that name. GitFailed if git cannot."""
+@dataclass(frozen=True)
+class Seed:
+    """What a git directory that borrows the origin's objects has in it, to be written again and again."""
+
+    folders: tuple[str, ...]
+    files: Mapping[str, bytes]
+
+    @classmethod
+    def of(cls, origin: Origin, where: Path) -> Seed:
+        """Ask git, in the folder `where`, what it would make on this disk."""
+        where.mkdir(parents=True, exist_ok=True)
+        git(["init", "-q", "--template=", f"--object-format={origin.object_format}", str(where)], cwd=where)
+        own = where / ".git"
+        _borrow(origin, own)
+        found = [path for path in sorted(own.rglob("*")) if str(path.relative_to(own)) not in _ON_DEMAND]
+        files = {str(path.relative_to(own)): path.read_bytes() for path in found if path.is_file()}
+        return cls(tuple(str(path.relative_to(own)) for path in found if path.is_dir()), files)
+
+    def plant(self, git_dir: Path, **more: bytes) -> None:
+        """Write the git directory; `more` is added to the files of those names."""
+        git_dir.mkdir(parents=True)
+        where = str(git_dir)
+        for name in self.folders:  # parents come first
+            os.mkdir(f"{where}/{name}")  # noqa: PTH102 - a Path for each costs as much again
+        for name, data in self.files.items():
+            (git_dir / name).write_bytes(data + more.get(name, b""))
+
+
+def create(origin: Origin, base: str, folder: Path, branch: str, seed: Seed | None = None) -> Workspace:
+    """A checkout of commit `base` at `folder`/checkout, on a branch of that name. GitFailed if git cannot.
+
+    `seed` is this origin's, from a folder on the same disk: what git made there is not asked for again.
+    """
     workspace = Workspace(folder, base)
     folder.mkdir(parents=True)
-    flags = ["--template=", f"--object-format={origin.object_format}"]
-    git(["init", "-q", *flags, str(workspace.checkout)], cwd=folder)
-    own = workspace.checkout / ".git"
-    _borrow(origin, own)
-    shutil.copytree(own, workspace.capture)  # as good as a second init: told where the work tree is, git asks no config
-    with (own / "config").open("a", encoding="utf-8") as config:
-        config.write(f"[user]\n\tname = fanin agent\n\temail = {AUTHOR['GIT_AUTHOR_EMAIL']}\n")
-    git(["checkout", "-q", "--no-track", "-B", branch, base], cwd=workspace.checkout)
-    # copy2 keeps the index's own time: git tells racily clean files by it.
-    shutil.copy2(workspace.checkout / ".git" / "index", workspace.index)
+    if seed is None:
+        seed = Seed.of(origin, folder / "seed")
+        remove_folder(folder / "seed")
+    seed.plant(workspace.checkout / ".git", config=_AGENT)
+    seed.plant(workspace.capture)  # told where the work tree is, git asks no config
+    _check_out(workspace, branch)
     return workspace
 
 
-def capture(workspace: Workspace) -> str:
-    """The id of the tree the agent left, ignored files left out; its objects lie in `workspace.capture`.
+def moved(workspace: Workspace, base: str, folder: Path, branch: str) -> Workspace:
+    """A workspace that no agent has seen, at another place and on another base; only what differs is written."""
+    workspace.folder.rename(folder)
+    there = Workspace(folder, base)
+    if base != workspace.base:
+        _check_out(there, branch)
+    return there
+
+
+def _check_out(workspace: Workspace, branch: str) -> None:
+    git(["checkout", "-q", "--no-track", "-B", branch, workspace.base], cwd=workspace.checkout)
+    # copy2 keeps the index's own time: git tells racily clean files by it.
+    shutil.copy2(workspace.checkout / ".git" / "index", workspace.index)
+
+
+def settle(workspace: Workspace, file: Path) -> None:
+    """Let git trust the times of the checkout's files, if the clock has moved on since they were written.
+
+    To be called before the agent starts, with a file that was written just now. What the agent writes cannot have an
+    older time than that, so a file with the time that the checkout gave it is the checkout's. Without this, git reads
+    every file again that is as old as the index, and these are many in a checkout made within one tick of the clock.
+    """
+    now = file.stat().st_mtime_ns
+    if now > workspace.index.stat().st_mtime_ns:
+        os.utime(workspace.index, ns=(now, now))
+
+
+def capture(workspace: Workspace) -> str | None:
+    """The id of the tree the agent left, ignored files left out, None if it is the base's; its objects lie in
+    `workspace.capture`.
 
     GitFailed if the checkout is gone or holds what git cannot add.
     """
@@ -130,12 +189,30 @@ def capture(workspace: Workspace) -> str:
         "GIT_WORK_TREE": str(workspace.checkout),
         "GIT_INDEX_FILE": str(workspace.index),
     }
+    before = _written(workspace.index)
     git(["add", "-A", "--", "."], cwd=workspace.checkout, env=seen)
-    return git(["write-tree"], cwd=workspace.folder, env=seen).decode().strip()
+    if _written(workspace.index) == before:  # git writes the index anew whenever it added or removed anything
+        return None
+    tree = git(["write-tree"], cwd=workspace.folder, env=seen).decode().strip()
+    return None if tree == _tree_of(workspace.base, workspace.capture) else tree
 
 
-def base_tree(workspace: Workspace) -> str:
-    return _captured(workspace, ["rev-parse", f"{workspace.base}^{{tree}}"]).decode().strip()
+def _written(index: Path) -> tuple[int, int, int]:
+    found = index.stat()
+    return found.st_ino, found.st_mtime_ns, found.st_size
+
+
+_TREES: dict[str, str] = {}  # of the last bases, commit → tree: a batch's tasks have the same
+
+
+def _tree_of(commit: str, git_dir: Path) -> str:
+    tree = _TREES.get(commit)
+    if tree is None:
+        tree = git(["rev-parse", f"{commit}^{{tree}}"], cwd=git_dir, env={"GIT_DIR": str(git_dir)}).decode().strip()
+        for old in list(_TREES)[:-_KEPT]:
+            _TREES.pop(old, None)
+        _TREES[commit] = tree
+    return tree
 
 
 def leak(workspace: Workspace, tree: str, secrets: Secrets) -> tuple[str, str] | None:
@@ -277,8 +354,10 @@ def alternates(folders: Sequence[Path]) -> bytes:
 
 def remove_folder(folder: Path) -> None:
     """Delete everything, also what an agent made unwritable; what resists is left to the next run."""
-    _make_removable(folder)
     shutil.rmtree(folder, ignore_errors=True)
+    if folder.exists():
+        _make_removable(folder)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _make_removable(folder: Path) -> None:

@@ -23,6 +23,7 @@ except ImportError:  # a PyYAML built without libyaml: slower, same meaning
 # A plan needs no alias inside an alias; a "billion laughs" file is made of nothing else.
 MAX_ALIASED_NODES = 100_000
 MAX_DEPTH = 100
+_MAP, _LIST, _TEXT = (f"tag:yaml.org,2002:{kind}" for kind in ("map", "seq", "str"))
 _BRACKET = re.compile(r"[\[\]{}]")
 _LEADING = re.compile(r"^[ \t\-?:]{100,}", re.MULTILINE)  # indentation and compact nesting such as "- - - x"
 
@@ -56,7 +57,7 @@ def load(path: str, text: str) -> YamlDocument:
         problems = list(_problems(path, node)) if node is not None else []
         if problems:
             raise InvalidInput(problems)
-        data = loader.construct_document(node) if node is not None else None
+        data = _constructed(loader, node) if node is not None else None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         raise InvalidInput(
@@ -73,6 +74,20 @@ def load(path: str, text: str) -> YamlDocument:
     finally:
         loader.dispose()
     return YamlDocument(path, data, node)
+
+
+def _constructed(loader: Any, node: yaml.Node) -> Any:
+    """The data of the document, a long list below its root item by item: PyYAML remembers every object of what it
+    constructs at once.
+    """
+    if not isinstance(node, yaml.MappingNode) or any(key.tag != _TEXT for key, _ in node.value) or node.tag != _MAP:
+        return loader.construct_document(node)
+    return {
+        key.value: [loader.construct_document(item) for item in value.value]
+        if value.tag == _LIST and isinstance(value, yaml.SequenceNode)
+        else loader.construct_document(value)
+        for key, value in node.value
+    }
 
 
 def refuse_depth(path: str, text: str) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -43,10 +44,8 @@ def test_schedules_are_measured_beside_a_peer_on_the_same_graph(effort: Effort) 
     assert shutil.which("make")
     runs: dict[str, scheduling.Run] = {}
     effort.work.mkdir()
-    for schedule in scheduling.schedules():
-        runs[f"fanin {schedule}"] = lambda graph, slots, commands, schedule=schedule: scheduling._fanin(  # type: ignore[misc]
-            effort.work, schedule, True, graph, slots, commands
-        )
+    for name, how in scheduling.FANINS.items():
+        runs[name] = partial(scheduling._fanin, effort.work, *how)
     make = next(peer for peer in peers.PEERS if peer.name == "make")
     runs["make"] = lambda graph, slots, commands: scheduling._peer(
         make, effort.work, effort.work, graph, slots, commands
@@ -56,6 +55,22 @@ def test_schedules_are_measured_beside_a_peer_on_the_same_graph(effort: Effort) 
     scheduling._race(report, runs, effort)
     assert [table.rows[0][0] for table in report.tables] == ["lower bound, s"] * 2
     assert {row[0] for row in report.tables[0].rows[1:]} == set(runs)
+    assert "÷ the fastest peer (make)" in " ".join(target.what for target in report.targets)
+
+
+def test_choosing_alone_is_measured_by_fanins_own_ranks() -> None:
+    report = Report("Scheduling")
+    scheduling._choosing(report, 3)
+    known, unknown, first = report.tables[0].rows
+    assert known[report.tables[0].columns.index("e m=3")] == "1.000"  # the straggler goes first
+    assert unknown[report.tables[0].columns.index("e m=3")] == first[report.tables[0].columns.index("e m=3")]
+
+
+def test_an_ideal_schedule_takes_the_smallest_rank_of_what_is_ready() -> None:
+    graph = {"a": graphs.Job((), 1.0), "b": graphs.Job((), 2.0), "c": graphs.Job((), 3.0)}
+    assert graphs.ideal(graph, 2, {}) == 4.0
+    assert graphs.ideal(graph, 2, {"a": (3.0,), "b": (2.0,), "c": (1.0,)}) == 3.0
+    assert graphs.ideal(graphs.d(4), 3, {}) == pytest.approx(0.08)
 
 
 @pytest.mark.parametrize(

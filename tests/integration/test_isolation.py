@@ -198,6 +198,7 @@ def test_a_workspace_costs_two_git_processes_and_the_users_identity_is_not_in_it
     (space.checkout / "new").write_text("x\n")
     (space.checkout / ".git" / "config").write_text("[core]\n\tfsmonitor = touch /tmp/never\n")
     tree = workspace.capture(space)
+    assert tree is not None
     listed = ["git", "--git-dir", str(space.capture), "ls-tree", "--name-only", tree]
     told = subprocess.run(listed, capture_output=True, text=True, check=True).stdout.split()
     assert "new" in told

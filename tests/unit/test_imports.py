@@ -50,11 +50,13 @@ EDGES: dict[str, set[str]] = {
     "objects": {"packwriter", "errors", "policy", "workspace"},
     "process": {"errors", "masking"},
     "workspace": {"errors", "durable", "leaks"},
+    "spares": {"errors", "workspace"},
     "agents": {"models", "errors", "process"},
     "artifacts": {"models", "errors", "durable"},
     "journal": {"models", "errors", "artifacts", "durable"},
+    "gitsession": set(),
     # policy.Change and workspace.Origin are the words it answers in
-    "gitrepo": {"errors", "durable", "leaks", "objects", "packwriter", "policy", "workspace"},
+    "gitrepo": {"errors", "durable", "gitsession", "leaks", "objects", "packwriter", "policy", "workspace"},
     "gitremote": {"errors", "durable", "gitrepo"},
     "refusals": {"errors"},
     "github_api": {"errors", "refusals"},
@@ -158,7 +160,7 @@ ONLY_IN = {
     "rich": {"console", "cli"},
     "filelock": {"journal"},
     "pathspec": {"patterns"},
-    "subprocess": {"process", "workspace"},
+    "subprocess": {"process", "workspace", "gitsession"},
 }
 
 
