@@ -949,3 +949,18 @@ def test_a_protected_branch_moves_a_run_of_issues_and_all_its_rounds_to_its_own(
     later = place.round(ISSUES)
     assert later.jobs["collect"] == "failure"
     assert [name for name in place.repository.git.branches() if name.startswith("fanin/")] == [branch]
+
+
+def test_a_run_of_issues_that_moved_stays_there_whatever_the_settings_name(make: Make) -> None:
+    place = make(ONE, callers={ISSUES: world.example(ISSUES)}, branch="main")
+    place.repository.writers.add("maintainer")
+    for title, body, blockers in (("Add a", "write a: a", ()), ("Add b", "write b: b", (1,))):
+        number = forge_issues.open_issue(place.repository, title, body, at=OPENED, blocked_by=blockers)
+        forge_issues.put_label(place.repository, number, "fanin", by="maintainer", at=LABELLED)
+    place.repository.before_push("main", lambda: None)  # what is collected lands,
+    place.repository.before_push("main", lambda: place.repository.protect("main"))  # the work does not
+    rounds = place.rounds(ISSUES)
+    assert [legs(run) for run in rounds] == [{"1": "success"}, {"2": "success"}]
+    (branch,) = [name for name in place.repository.git.branches() if name.startswith("fanin/")]
+    states = {number: record["status"] for number, record in place.records(branch, ISSUES_PROGRESS).items()}
+    assert states == {"1": "completed", "2": "completed"}
