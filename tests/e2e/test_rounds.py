@@ -926,6 +926,17 @@ def test_a_dry_run_of_issues_changes_nothing(make: Make) -> None:
     assert not place.repository.comments
 
 
+@pytest.mark.parametrize(("label", "jobs"), [("fanin", ["collect", "next", "task", "merge", "answer"]), ("bug", [])])
+def test_a_label_starts_a_run_if_it_is_ours(make: Make, label: str, jobs: list[str]) -> None:
+    place = make(ONE, callers={ISSUES: world.example(ISSUES)})
+    place.repository.writers.add("maintainer")
+    forge_issues.open_issue(place.repository, "Add a", "write a: a", at=OPENED)
+    forge_issues.put_label(place.repository, 1, label, by="maintainer", at=LABELLED)
+    payload = {"action": "labeled", "label": {"name": label}, "issue": {"number": 1}}
+    run = place.harness.run_act(NAME, "issues", workflow=ISSUES, event_payload=payload)
+    assert ran(run) == jobs
+
+
 def test_a_protected_branch_moves_a_run_of_issues_and_all_its_rounds_to_its_own(make: Make) -> None:
     place = make(ONE, callers={ISSUES: world.example(ISSUES)}, branch="main")  # the setting does not bring it back
     place.repository.writers.add("maintainer")
