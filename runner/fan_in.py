@@ -64,7 +64,7 @@ class Desk:
         self.repo, self.quarantine, self.manifest = repo, quarantine, manifest
         self.snapshot = replace(snapshot, progress=_with_grants(snapshot, manifest))
         self._imported: dict[str, list[policy.Change]] = {}  # trees that are in the quarantine, whole
-        self.base_tree, self.head_tree = repo.tree(manifest.base), repo.tree(snapshot.commit)
+        self.base_tree, self.head_tree = repo.tree(manifest.base), repo.tree(snapshot.commit, quarantine.env)
 
     # what `merge.unite` asks of git
     def write(self, base: str, changes: Mapping[str, tuple[str, str] | None]) -> str:
@@ -134,7 +134,7 @@ class Desk:
     @cached_property
     def spellings(self) -> policy.Spellings:
         """The names in the head, and then of all that was let in: read once, since a tree may hold many."""
-        return policy.Spellings(self.repo.paths(self.head_tree))
+        return policy.Spellings(self.repo.paths(self.head_tree, self.quarantine.env))
 
     def _has_pack(self, reading: artifacts.Reading) -> bool:
         """Whether the result brings objects, and is not one that is recorded already."""

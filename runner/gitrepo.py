@@ -164,12 +164,12 @@ class Repository:
             return None
         return self.blob(entry.split(b"\t")[0].split()[2].decode())
 
-    def files(self, commit: str, path: str) -> dict[str, tuple[str, int]]:
+    def files(self, commit: str, path: str, env: Mapping[str, str] | None = None) -> dict[str, tuple[str, int]]:
         """The regular files at or below `path` in a commit: path → (object id, size in bytes)."""
-        return self._known(("files", commit, path), lambda: self._files(commit, path))
+        return self._known(("files", commit, path), lambda: self._files(commit, path, env))
 
-    def _files(self, commit: str, path: str) -> dict[str, tuple[str, int]]:
-        entries = self._run(["ls-tree", "-r", "-z", "-l", commit, "--", f":(literal){path}"]).split(b"\0")
+    def _files(self, commit: str, path: str, env: Mapping[str, str] | None) -> dict[str, tuple[str, int]]:
+        entries = self._run(["ls-tree", "-r", "-z", "-l", commit, "--", f":(literal){path}"], env=env).split(b"\0")
         found = {}
         for entry in entries:
             meta, _, name = entry.partition(b"\t")
@@ -178,9 +178,10 @@ class Repository:
                 found[os.fsdecode(name)] = (object_id.decode(), int(size))
         return found
 
-    def blobs(self, object_ids: Sequence[str]) -> dict[str, bytes]:
+    def blobs(self, object_ids: Sequence[str], env: Mapping[str, str] | None = None) -> dict[str, bytes]:
         """The content of each blob, in one process whatever their number."""
-        out = self._run(["cat-file", "--batch"], stdin="\n".join(object_ids).encode() + b"\n") if object_ids else b""
+        lines = "\n".join(object_ids).encode() + b"\n"
+        out = self._run(["cat-file", "--batch"], env=env, stdin=lines) if object_ids else b""
         found, at = {}, 0
         while at < len(out):
             end = out.index(b"\n", at)
@@ -189,12 +190,12 @@ class Repository:
             at = end + 2 + int(size)
         return found
 
-    def blob(self, object_id: str) -> bytes:
-        return self._known(("blob", object_id), lambda: self._blob(object_id))
+    def blob(self, object_id: str, env: Mapping[str, str] | None = None) -> bytes:
+        return self._known(("blob", object_id), lambda: self._blob(object_id, env))
 
-    def _blob(self, object_id: str) -> bytes:
+    def _blob(self, object_id: str, env: Mapping[str, str] | None) -> bytes:
         kind, data = self._questions.content(object_id) or ("missing", b"")
-        return data if kind == "blob" else self._run(["cat-file", "blob", object_id])
+        return data if kind == "blob" else self._run(["cat-file", "blob", object_id], env=env)
 
     def message(self, commit: str) -> str:
         return self._text(["log", "-1", "--format=%B", commit]).rstrip() + "\n"
@@ -446,7 +447,8 @@ class Repository:
     def write_tree(self, base: str, changes: Mapping[str, tuple[str, str] | None], env: Mapping[str, str]) -> str:
         """The tree that is `base` with each path set to (mode, object id), or removed where None."""
         with self._objects(env) as objects:
-            return objects.edited(self.tree(base, env), changes)
+            tree = objects.edited(self.tree(base, env), changes)
+        return self._known(("tree", tree), lambda: tree)
 
     def write_blob(self, data: bytes, env: Mapping[str, str]) -> tuple[str, str]:
         """(mode, object id) of a new regular file."""
@@ -475,7 +477,9 @@ class Repository:
 
     def commit_tree(self, tree: str, parents: Sequence[str], message: str, env: Mapping[str, str]) -> str:
         """A commit in the user's name where one is configured, in fanin's own otherwise."""
-        return self._commit_tree(tree, parents, message, env)
+        commit = self._commit_tree(tree, parents, message, env)
+        self._known(("tree", commit), lambda: tree)
+        return commit
 
     def commit_files(self, head: str, files: Mapping[str, bytes], message: str) -> str:
         """A commit on `head` in which these files have this content."""

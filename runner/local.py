@@ -231,22 +231,24 @@ class LocalRun:
         open_batch(self.repo, self.journal, manifest)
         self.listener.batch(manifest)
         if len(manifest.entries) == 1:
-            attempt(manifest, manifest.entries[0], lambda: None)
+            attempt(manifest, manifest.entries[0], rolling.nobody, rolling.nobody)
             return
         with ThreadPoolExecutor(len(manifest.entries), thread_name_prefix="fanin") as pool:
-            for done in [pool.submit(attempt, manifest, entry, lambda: None) for entry in manifest.entries]:
+            for done in [pool.submit(attempt, manifest, e, rolling.nobody, rolling.nobody) for e in manifest.entries]:
                 done.result()
 
     def _attempt_in(self, scratch: Path, spaces: Workspaces) -> Attempt:
         """How one attempt is run, with its beginning and its end told."""
         origin = self.repo.origin
 
-        def attempt(manifest: Manifest, entry: BatchEntry, ended: Callable[[], object]) -> None:
+        def attempt(
+            manifest: Manifest, entry: BatchEntry, ready: Callable[[], object], ended: Callable[[], object]
+        ) -> None:
             if self.cancel.is_set():
                 return
             results = self.journal.round_folder(manifest.run, manifest.round) / "results"
             self.listener.started(entry)
-            around = replace(self._around, ended=ended)
+            around = replace(self._around, ready=ready, ended=ended)
             result = pipeline.run_task(
                 manifest, entry, origin=origin, results=results, scratch=scratch, around=around, spaces=spaces
             )

@@ -32,7 +32,7 @@ from runner.workspace import Origin, Workspace
 
 if TYPE_CHECKING:
     from runner.fan_in import FanIn, Verify
-    from runner.gitrepo import Repository
+    from runner.gitrepo import Quarantine, Repository
     from runner.snapshot import Snapshot
 
 _NO_LIMIT = Budget()
@@ -196,26 +196,61 @@ def merge_batch(
     `missing` stands for the result of an attempt that left no folder at all; None: it never started.
     InvalidInput if the plan or progress at `head` cannot be read; VerdictOutdated if the verdict is of another tree.
     """
-    from runner.fan_in import Desk, FanIn
     from runner.snapshot import read_snapshot
 
-    readings = artifacts.read_batch(results, manifest)
     snapshot = known or read_snapshot(repo, head, manifest.plan, manifest.progress)
     assert snapshot.commit == head
     with repo.quarantine() as quarantine:
-        desk = Desk(repo, quarantine, manifest, snapshot, secrets)
-        candidates, failed = desk.admit(readings, missing)
-        fates, sent_back = desk.without(candidates, red) if red else desk.judged(candidates, verify, verdict)
-        failed |= sent_back | {fate.entry.task.id: fate.failure for fate in fates if fate.failure}
-        commits, after = desk.commits(readings, [fate for fate in fates if fate.tree], failed)
-        kept = desk.kept_commits(readings, failed)
-        repo.adopt(quarantine, [*commits[-1:], *kept.values()], [head, manifest.base])
+        fan_in, kept = merge_into(
+            quarantine,
+            repo,
+            manifest,
+            results,
+            snapshot,
+            verify=verify,
+            verdict=verdict,
+            red=red,
+            missing=missing,
+            secrets=secrets,
+        )
+        repo.adopt(quarantine, [*fan_in.commits[-1:], *kept.values()], [head, manifest.base])
+    for ref, commit in kept.items():
+        repo.set_ref(ref, commit)
+    return fan_in
+
+
+def merge_into(
+    quarantine: Quarantine,
+    repo: Repository,
+    manifest: Manifest,
+    results: Path,
+    snapshot: Snapshot,
+    *,
+    verify: Verify | None = None,
+    verdict: Verdict | None = None,
+    red: Mapping[str, Failure] | None = None,
+    missing: Failure | None = None,
+    secrets: Secrets = NONE,
+) -> tuple[FanIn, dict[str, str]]:
+    """`merge_batch` up to where the repository gets anything: its fan-in, and the refs that are to keep commits.
+
+    The snapshot's commit may lie in the quarantine itself, where several batches are merged one after the other.
+    """
+    from runner.fan_in import Desk, FanIn
+
+    readings = artifacts.read_batch(results, manifest)
+    desk = Desk(repo, quarantine, manifest, snapshot, secrets)
+    candidates, failed = desk.admit(readings, missing)
+    fates, sent_back = desk.without(candidates, red) if red else desk.judged(candidates, verify, verdict)
+    failed |= sent_back | {fate.entry.task.id: fate.failure for fate in fates if fate.failure}
+    commits, after = desk.commits(readings, [fate for fate in fates if fate.tree], failed)
+    kept = desk.kept_commits(readings, failed)
     refs = {task_id: f"{KEPT}/{manifest.batch}/{desk.folder(task_id)}" for task_id in kept}
-    for task_id, ref in refs.items():
-        repo.set_ref(ref, kept[task_id])
     landed = tuple(fate.entry.task.id for fate in fates if fate.tree)
     read = tuple(reading.result for reading in readings if reading.result)
-    return FanIn(head, tuple(commits), landed, failed, refs, desk.after(commits, after), read, tuple(desk.warnings))
+    found = desk.after(commits, after)
+    fan_in = FanIn(snapshot.commit, tuple(commits), landed, failed, refs, found, read, tuple(desk.warnings))
+    return fan_in, {refs[task_id]: commit for task_id, commit in kept.items()}
 
 
 def replay(repo: Repository, manifest: Manifest, fan_in: FanIn, head: str) -> FanIn | None:

@@ -1,15 +1,19 @@
 """The rolling schedule: a task starts the moment its dependencies are merged and a slot is free.
 
 The same steps as batch by batch, with batches of one: each attempt is chosen for a free slot, and its result is merged
-at once onto the run's own head, a ref of this run. The branch gets what is there as one commit when no task runs, at
-the latest after `max_concurrent` accepted results, and at the end. After a crash the result folders are all that is
+at once onto the run's own head, a ref of this run; results that wait together are merged one after the other and made
+durable together. What the disk must have before an agent starts is written while its workspace is made. The branch
+gets what is there as one commit when no task runs, at the latest after `max_concurrent` accepted results, and at the
+end. After a crash the result folders are all that is
 needed: accepted and open batches are fanned in anew.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -29,10 +33,17 @@ from runner.snapshot import Snapshot, read_snapshot
 
 BASE = "refs/fanin/base"  # keeps a batch's base from being collected while its results are on the way
 RUNS = "refs/fanin/runs"
-Attempt = Callable[[Manifest, BatchEntry, Callable[[], object]], None]  # calls the last when its programs have ended
 # head, running, those of them whose agent has ended, number → a batch of one
 Choose = Callable[[Snapshot, Sequence[Manifest], Sequence[Manifest], int], Manifest | None]
 Settle = Callable[[Manifest, FanIn, Snapshot], str | None]  # a batch and its fan-in → why nothing more may start
+
+
+class Attempt(Protocol):
+    """Runs one attempt to its end; `ready` is called before its agent starts, `ended` when its programs have ended."""
+
+    def __call__(
+        self, manifest: Manifest, entry: BatchEntry, ready: Callable[[], object], ended: Callable[[], object], /
+    ) -> None: ...
 
 
 class Told(Protocol):
@@ -75,6 +86,7 @@ class Rolling:
         self.snapshot, self.run = snapshot, run
         self.flushed = snapshot.commit  # the branch's commit that the run's head builds on
         self.accepted: list[Accepted] = []
+        self._merged: list[Accepted] = []  # the last ones, with or without a commit
         self.rounds = 0
 
     def __call__(self, attempt: Attempt, scratch: Path, choose: Choose, settle: Settle) -> str | None:
@@ -82,32 +94,63 @@ class Rolling:
         running: dict[str, Manifest] = {}  # until the result is merged
         ended: dict[str, Manifest] = {}  # those of them whose agent is not at work any more
         happened: SimpleQueue[tuple[Manifest, Future[None] | None]] = SimpleQueue()
+        waiting: deque[Manifest] = deque()  # results to be merged
+        recorded = _settled()
         stopped: str | None = None
 
         def start(manifest: Manifest) -> None:
             running[manifest.batch] = manifest
             # One at a time: the next one starts from what this one left.
-            early = partial(happened.put, (manifest, None)) if self.settings.slots > 1 else _nobody
-            future = pool.submit(self._opened, attempt, manifest, early)
+            early = partial(happened.put, (manifest, None)) if self.settings.slots > 1 else nobody
+            future = pool.submit(self._opened, aside, attempt, manifest, early, recorded)
             future.add_done_callback(lambda done: happened.put((manifest, done)))
 
-        with ThreadPoolExecutor(2 * self.settings.slots, thread_name_prefix="fanin") as pool:
+        slots = 2 * self.settings.slots  # half of them for attempts whose agent has ended
+        with (
+            ThreadPoolExecutor(slots, thread_name_prefix="fanin-open") as aside,
+            ThreadPoolExecutor(slots, thread_name_prefix="fanin") as pool,
+        ):
             while True:
-                while stopped is None and (manifest := self._next(choose, running, ended)) is not None:
-                    start(manifest)
+                with _told(recorded):
+                    while stopped is None and (manifest := self._next(choose, running, ended)) is not None:
+                        start(manifest)
+                    self._record(recorded)
                 if not running or len(self.accepted) >= self.settings.max_concurrent:
                     self.flush()
                 if not running:
                     return stopped
-                manifest, done = happened.get()
-                if done is None:
-                    ended[manifest.batch] = manifest
-                    continue
-                for known in (running, ended):
-                    known.pop(manifest.batch, None)
+                if self._hear(happened, waiting, ended):
+                    continue  # a slot that is free should not wait for a merge
+                some = [waiting.popleft() for _ in range(min(len(waiting), self._at_once(waiting[0])))]
+                for manifest in some:
+                    running.pop(manifest.batch)
+                    ended.pop(manifest.batch, None)
+                recorded = Future()
+                for manifest, fan_in in zip(some, self._accept(some, scratch), strict=True):
+                    stopped = settle(manifest, fan_in, self.snapshot) or stopped
+
+    def _hear(
+        self,
+        happened: SimpleQueue[tuple[Manifest, Future[None] | None]],
+        waiting: deque[Manifest],
+        ended: dict[str, Manifest],
+    ) -> bool:
+        """Take in all that has happened, waiting for it if there is nothing else to do; whether an agent has ended."""
+        freed, wait = False, not waiting
+        while wait or not happened.empty():
+            manifest, done = happened.get()
+            wait = False
+            if done is None:
+                ended[manifest.batch] = manifest
+                freed = True
+            else:
                 done.result()
-                fan_in = self._accept(manifest, scratch)
-                stopped = settle(manifest, fan_in, self.snapshot) or stopped
+                waiting.append(manifest)
+        return freed
+
+    def _at_once(self, first: Manifest) -> int:
+        """How many results may be merged together: no more than are flushed together, one where that takes long."""
+        return 1 if first.verify else max(1, self.settings.max_concurrent - len(self.accepted))
 
     def _next(self, choose: Choose, running: Mapping[str, Manifest], ended: Mapping[str, Manifest]) -> Manifest | None:
         """A batch of one for a free slot."""
@@ -117,41 +160,71 @@ class Rolling:
             self.told.batch(manifest)
         return manifest
 
-    def _opened(self, attempt: Attempt, manifest: Manifest, early: Callable[[], object]) -> None:
-        """Open the batch and run its attempt: aside, since others need not wait until the disk has it."""
-        open_batch(self.repo, self.journal, manifest)
-        attempt(manifest, manifest.entries[0], early)
+    def _opened(
+        self, aside: Executor, attempt: Attempt, manifest: Manifest, early: Callable[[], object], recorded: Future[None]
+    ) -> None:
+        """Open the batch and run its attempt, whose agent starts when the disk has the batch and the base's record."""
+        opened = aside.submit(open_batch, self.repo, self.journal, manifest)
 
-    def _accept(self, manifest: Manifest, scratch: Path) -> FanIn:
-        """Merge one result onto the run's head; from then on its dependents may start."""
-        results = self.journal.round_folder(manifest.run, manifest.round) / "results"
-        fan_in = pipeline.merge_batch(
-            self.repo,
-            manifest,
-            results,
-            self.snapshot.commit,
-            verify=self.lander.verify(manifest, scratch),
-            secrets=self.lander.secrets(manifest),
-            known=self.snapshot,
-        )
-        if fan_in.commits:
-            self._move_to(fan_in.after)
-            self.accepted.append(Accepted(manifest, fan_in))
-            self.journal.record("accepted", run=manifest.run, round=manifest.round)
-        else:
-            self._forget(manifest)
-        self.told.fanned_in(manifest, replace(fan_in, commits=()))
-        return fan_in
+        def ready() -> None:
+            recorded.result()
+            opened.result()
+
+        try:
+            attempt(manifest, manifest.entries[0], ready, early)
+        finally:
+            ready()
+
+    def _accept(self, some: Sequence[Manifest], scratch: Path) -> list[FanIn]:
+        """Merge results onto the run's head; from then on their dependents may be chosen."""
+        found: list[FanIn] = []
+        kept: dict[str, str] = {}
+        snapshot = self.snapshot
+        with self.repo.quarantine() as quarantine:
+            for manifest in some:
+                results = self.journal.round_folder(manifest.run, manifest.round) / "results"
+                fan_in, more = pipeline.merge_into(
+                    quarantine,
+                    self.repo,
+                    manifest,
+                    results,
+                    snapshot,
+                    verify=self.lander.verify(manifest, scratch),
+                    secrets=self.lander.secrets(manifest),
+                )
+                found.append(fan_in)
+                kept |= more
+                snapshot = fan_in.after if fan_in.commits and fan_in.after else snapshot
+            tips = [] if snapshot is self.snapshot else [snapshot.commit]
+            bases = dict.fromkeys(manifest.base for manifest in some)
+            self.repo.adopt(quarantine, [*tips, *kept.values()], [self.snapshot.commit, *bases])
+        for ref, commit in kept.items():
+            self.repo.set_ref(ref, commit)
+        self.snapshot = snapshot
+        self._merged = [Accepted(*one) for one in zip(some, found, strict=True)]
+        self.accepted += [one for one in self._merged if one.fan_in.commits]
+        for one in self._merged:
+            self.told.fanned_in(one.manifest, replace(one.fan_in, commits=()))
+        return found
+
+    def _record(self, recorded: Future[None]) -> None:
+        """Make durable that what was merged last is in the run's head; who builds on that waits for `recorded`."""
+        if recorded.done():
+            return
+        if any(one.fan_in.commits for one in self._merged):
+            self._move_to(self.snapshot)
+        for one in self._merged:
+            what = "accepted" if one.fan_in.commits else "fanned-in"
+            self.journal.record(what, run=one.manifest.run, round=one.manifest.round)
+        if gone := [f"{BASE}/{one.manifest.batch}" for one in self._merged if not one.fan_in.commits]:
+            self.repo.delete_refs(gone)
+        recorded.set_result(None)
 
     def _move_to(self, after: Snapshot | None) -> None:
         assert after is not None
         if not self.repo.set_ref(f"{RUNS}/{self.run}/head", after.commit):
             raise EnvironmentBroken(f"cannot move {RUNS}/{self.run}/head", "the results are kept; run again")
         self.snapshot = after
-
-    def _forget(self, manifest: Manifest) -> None:
-        self.journal.record("fanned-in", run=manifest.run, round=manifest.round)
-        self.repo.delete_ref(f"{BASE}/{manifest.batch}")
 
     def flush(self) -> None:
         """Land what is accepted on the branch: as one commit, or one a result with `individual`."""
@@ -200,8 +273,26 @@ class Rolling:
             self.told.fanned_in(last, FanIn(head, (tip,), ids))
 
 
-def _nobody() -> None:
-    """Hears that a slot is free where that changes nothing."""
+def _settled() -> Future[None]:
+    """There is nothing to wait for."""
+    done: Future[None] = Future()
+    done.set_result(None)
+    return done
+
+
+@contextmanager
+def _told(recorded: Future[None]) -> Iterator[None]:
+    """Whoever waits for `recorded` hears of an error as well; else it would wait for ever."""
+    try:
+        yield
+    except BaseException as error:
+        if not recorded.done():
+            recorded.set_exception(error)
+        raise
+
+
+def nobody() -> None:
+    """Waits for nothing, and hears that a slot is free where that changes nothing."""
 
 
 def _summary(fan_in: FanIn) -> str | None:

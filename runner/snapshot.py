@@ -46,27 +46,30 @@ class Snapshot:
 
 
 class CommitTree:
-    """The files of one commit, as plan formats read them; each blob is read at most once."""
+    """The files of one commit, as plan formats read them; each blob is read at most once. `env` if it lies in a
+    quarantine.
+    """
 
-    def __init__(self, repo: Repository, commit: str) -> None:
-        self._repo, self._commit = repo, commit
+    def __init__(self, repo: Repository, commit: str, env: Mapping[str, str] | None = None) -> None:
+        self._repo, self._commit, self._env = repo, commit, env
         self._texts: dict[str, str | None] = {}
 
     def read(self, path: str) -> str | None:
         if path not in self._texts:
-            found = self._repo.files(self._commit, path).get(path)
+            found = self._repo.files(self._commit, path, self._env).get(path)
             self._texts[path] = None
             if found is not None:
                 _refuse_large(path, found[1])
-                self._texts[path] = _decode(path, self._repo.blob(found[0]))
+                self._texts[path] = _decode(path, self._repo.blob(found[0], self._env))
         return self._texts[path]
 
     def list(self, folder: str) -> Sequence[str]:
-        found = {path: entry for path, entry in self._repo.files(self._commit, folder).items() if path != folder}
+        below = self._repo.files(self._commit, folder, self._env).items()
+        found = {path: entry for path, entry in below if path != folder}
         texts = [path for path in found if path not in self._texts and path.endswith(_PREFETCHED)]
         sizes = [found[path][1] for path in texts]
         if sum(sizes) <= MAX_FOLDER:  # one process instead of one for each file; larger folders are read as needed
-            blobs = self._repo.blobs(sorted({found[path][0] for path in texts}))
+            blobs = self._repo.blobs(sorted({found[path][0] for path in texts}), self._env)
             for path in texts:
                 if found[path][1] <= MAX_FILE:
                     self._texts[path] = _lenient(blobs[found[path][0]])
@@ -224,7 +227,7 @@ def state_files(
     """The progress file and the marked plan as blobs: path → (mode, object id), only what changes."""
     plan = snapshot.plan
     marked = sources.named(plan.source).write_back(
-        plan.path, CommitTree(repo, snapshot.commit), marks(snapshot, after), plan.options
+        plan.path, CommitTree(repo, snapshot.commit, env), marks(snapshot, after), plan.options
     )
     known = progress.render(after, [task.id for task in plan.tasks])
     texts = {progress_path: known.encode("utf-8", "backslashreplace")}

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import json
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from runner.fan_in import FanIn
+from runner.models import Manifest
+from runner.rolling import Rolling
 from tests.integration.project import Project, Quiet, most_at_once
 from tests.integration.test_crash import began
 from tests.integration.test_landing import Meanwhile
@@ -41,6 +48,62 @@ def test_same_tree_as_batch_by_batch_and_never_more_than_max_concurrent(project:
     assert project.states("main") == project.states("side")
     assert project.git("status", "--porcelain") == ""
     assert project.git("for-each-ref", "refs/fanin/base", "refs/fanin/kept") == ""
+
+
+@pytest.fixture
+def together(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many results were merged in one go: each merge begins late, so that the next results wait for it."""
+    seen: list[int] = []
+    accept = Rolling._accept
+
+    def late(self: Rolling, some: Sequence[Manifest], scratch: Path) -> list[FanIn]:
+        seen.append(len(some))
+        time.sleep(0.7)
+        return accept(self, some, scratch)
+
+    monkeypatch.setattr(Rolling, "_accept", late)
+    return seen
+
+
+def test_results_that_wait_are_merged_together_each_with_its_own_fate(project: Project, together: list[int]) -> None:
+    same = [{"id": t, "do": [f"write same: {t}"], "max_attempts": 1} for t in "AB"]
+    project.plan(
+        [
+            *same,
+            *({"id": t, "do": [f"write {t}: x"]} for t in "CDE"),
+            {"id": "F", "do": ["fail no"], "max_attempts": 1},
+        ],
+        schedule="rolling",
+        max_concurrent=6,
+    )
+    project.run()
+    assert max(together) > 2
+    states = project.states()
+    assert sorted(states[t] for t in "AB") == ["completed", "failed"]
+    assert [states[t] for t in "CDEF"] == ["completed", "completed", "completed", "failed"]
+    winner = "A" if states["A"] == "completed" else "B"
+    assert (project.root / "same").read_text().strip() == winner
+    assert all((project.root / t).exists() for t in "CDE")
+    assert len(project.git("for-each-ref", "refs/fanin/kept").splitlines()) == 1
+    assert project.git("for-each-ref", "refs/fanin/base") == ""
+    project.git("fsck", "--strict")
+
+
+def test_marks_of_results_that_are_merged_together_are_all_set(project: Project, together: list[int]) -> None:
+    project.write("specs/001-x/tasks.md", "## Phase 1: Setup\n\n- [ ] T001 a\n- [ ] T002 [P] b\n- [ ] T003 [P] c\n")
+    write = "import os, pathlib; pathlib.Path(os.environ['FANIN_TASK'] + '.out').write_text('x')"
+    settings = {
+        "plan": "specs/001-x",
+        "parallel": True,
+        "schedule": "rolling",
+        "max_concurrent": 4,
+        "agent": {"command": [sys.executable, "-c", write]},
+    }
+    project.write("fanin.yml", json.dumps(settings))
+    project.commit()
+    project.run()
+    assert (project.root / "specs/001-x/tasks.md").read_text().count("[X]") == 3
+    assert sum(together) == 3
 
 
 def test_failures_are_retried_and_told_in_the_commit(project: Project) -> None:
