@@ -38,7 +38,6 @@ _SAFE_CONFIG = (
 )
 _ON_DEMAND = ("objects/pack", "refs/tags")  # git makes them when it needs them
 _KEPT = 15
-_ID, _MANY = 20, 20_000  # bytes of an object id; entries of an index that are looked at here
 _PIECE = 2**20  # bytes of a file that are in memory at once
 AUTHOR = {
     "GIT_AUTHOR_NAME": "fanin",
@@ -192,36 +191,15 @@ def capture(workspace: Workspace) -> str | None:
     }
     before = _written(workspace.index)
     git(["add", "-A", "--", "."], cwd=workspace.checkout, env=seen)
-    if _written(workspace.index) == before:
-        return None  # git may have written it anew, to say the same: files as young as the index are added again
+    if _written(workspace.index) == before:  # git writes the index anew whenever it added or removed anything
+        return None
     tree = git(["write-tree"], cwd=workspace.folder, env=seen).decode().strip()
     return None if tree == _tree_of(workspace.base, workspace.capture) else tree
 
 
-def _written(index: Path) -> object:
-    """What stays the same as long as git adds and removes nothing: the entries, or else the file itself."""
+def _written(index: Path) -> tuple[int, int, int]:
     found = index.stat()
-    return _entries(index.read_bytes()) or (found.st_ino, found.st_mtime_ns, found.st_size)
-
-
-def _entries(data: bytes) -> bytes | None:
-    """The entries of an index, without the extensions that git keeps behind them; None where they cannot be told.
-
-    The format is git's (gitformat-index): a header of 12 bytes, then entries that are padded to eight bytes.
-    """
-    version, count = (int.from_bytes(data[place : place + 4]) for place in (4, 8))
-    if data[:4] != b"DIRC" or version not in {2, 3} or count > _MANY:
-        return None
-    at = 12
-    for _ in range(count):
-        flags_at = at + 40 + _ID  # what stat told, and the object's id
-        flags = int.from_bytes(data[flags_at : flags_at + 2])
-        name = flags_at + (4 if flags & 0x4000 else 2)
-        end = data.find(b"\0", name)
-        if end < 0 or flags & 0xFFF != min(end - name, 0xFFF):
-            return None  # ids of another length
-        at += (end - at) // 8 * 8 + 8
-    return data[:at]
+    return found.st_ino, found.st_mtime_ns, found.st_size
 
 
 _TREES: dict[str, str] = {}  # of the last bases, commit → tree: a batch's tasks have the same

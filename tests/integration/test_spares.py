@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -128,27 +127,6 @@ def test_a_change_of_the_same_size_at_the_same_moment_is_seen(project: Project, 
         workspace.settle(space, space.folder / "prompt")
         (space.checkout / "README.md").write_text("HELLO\n")
         assert workspace.capture(space) is not None
-
-
-def test_a_checkout_that_nobody_changed_is_seen_by_git_once(
-    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    origin, head = workspace.origin_of(project.root), project.git("rev-parse", "HEAD")
-    space = workspace.create(origin, head, tmp_path / "space", BRANCH)
-    asked: list[str] = []
-    git = workspace.git
-
-    def noted(argv: Sequence[str], **how: Any) -> bytes:
-        asked.append(argv[0])
-        return git(argv, **how)
-
-    monkeypatch.setattr(workspace, "git", noted)
-    assert workspace.capture(space) is None
-    assert asked == ["add"]
-    (space.checkout / "README.md").touch()
-    assert workspace.capture(space) is None
-    (space.checkout / "README.md").write_text("HELLO\n")
-    assert workspace.capture(space) is not None
 
 
 def test_times_are_trusted_only_once_the_clock_has_moved_on(project: Project, tmp_path: Path) -> None:
