@@ -12,12 +12,11 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from runner import patterns, yamldoc
 from runner.errors import InvalidInput, Problem
-from runner.models import ISSUES_PATH, ISSUES_PROGRESS, AgentSettings, Duration, Limits, PlanSettings, Task, Written
+from runner.models import ISSUES_PROGRESS, AgentSettings, Duration, Limits, PlanSettings, Task, Written
 from runner.policy import unusable_name
 from runner.validation import Locate, problems_of
 
 FILE = "fanin.yml"
-ISSUES = "github-issues"
 
 # What an agent may not change unless its task says so in `allow`. Lock files and manifests are left out on
 # purpose: adding a dependency is ordinary work.
@@ -79,8 +78,7 @@ class Settings(Written):
     @model_validator(mode="after")
     def _progress_of_issues(self) -> Settings:
         """A plan of issues has a progress of its own, so that it may stand beside another plan."""
-        of_issues = self.plan.source == ISSUES or self.plan.path == ISSUES_PATH
-        if of_issues and "progress" not in self.model_fields_set:
+        if self.plan.of_issues and "progress" not in self.model_fields_set:
             object.__setattr__(self, "progress", ISSUES_PROGRESS)
         return self
 

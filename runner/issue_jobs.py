@@ -222,17 +222,13 @@ def answer_all(
     from runner.snapshot import read_snapshot
 
     snapshot = read_snapshot(repo, head, settings.plan, settings.progress)
-    if snapshot.plan.source != NAME:
-        raise UsageProblem(
-            f"{snapshot.plan.path} is a plan of {snapshot.plan.source}, not of issues", "see  fanin collect --help"
-        )
     found = pictures.views(snapshot.plan, snapshot.graph, snapshot.progress, settings.max_attempts)
     told, missed = list[str](), list[str]()
     for answer in issues.answers(found, wanted(settings.plan.options).when_done, place):
         try:
             told += [f"#{answer.number}"] if api.tell(answer) else []
+        except BadToken:
+            raise
         except (GitHubRefused, GitHubUnreachable) as error:
-            if isinstance(error, BadToken):
-                raise
             missed.append(f"#{answer.number} could not be told its result: {error.message}")
     return told, missed

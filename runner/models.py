@@ -236,7 +236,7 @@ class Task(TaskFields):
 
 
 # A plan of issues has no place of a person's choosing, since `fanin collect` writes it, and may stand beside another.
-ISSUES_PATH, ISSUES_PROGRESS = ".fanin/issues.json", ".fanin/issues-progress.json"
+ISSUES, ISSUES_PATH, ISSUES_PROGRESS = "github-issues", ".fanin/issues.json", ".fanin/issues-progress.json"
 
 
 class PlanSettings(Written):
@@ -253,12 +253,17 @@ class PlanSettings(Written):
     @model_validator(mode="before")
     @classmethod
     def _short_form(cls, value: object) -> object:
-        if isinstance(value, dict) and value.get("source") == "github-issues":
+        if isinstance(value, dict) and value.get("source") == ISSUES:
             return {"path": ISSUES_PATH, **value}
         return {"path": value} if isinstance(value, str) else value
 
     def __str__(self) -> str:
         return self.path
+
+    @property
+    def of_issues(self) -> bool:
+        """Whether GitHub issues are the plan."""
+        return self.source == ISSUES or self.path == ISSUES_PATH
 
 
 class Plan(BaseModel):

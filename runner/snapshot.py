@@ -13,7 +13,7 @@ from runner.agents import prompt
 from runner.errors import InvalidInput, Problem, UsageProblem
 from runner.gitrepo import Repository
 from runner.graph import TaskGraph
-from runner.models import ISSUES_PATH, Plan, PlanSettings, Status, Task
+from runner.models import Plan, PlanSettings, Status, Task
 from runner.progress import Progress
 from runner.sources import Mark, Tree
 from runner.validation import nearest
@@ -253,7 +253,7 @@ def marks(snapshot: Snapshot, after: Progress) -> dict[str, Mark]:
 
 def _no_plan(choice: PlanSettings) -> str:
     """How a plan that is not there comes to be."""
-    if choice.source == "github-issues" or choice.path == ISSUES_PATH:
+    if choice.of_issues:
         return "write it with  fanin collect"
     return "write one ( fanin init ), or name yours with  --plan PATH"
 

@@ -25,7 +25,7 @@ _MARKUP = re.compile(r"<!--.*?-->|<\?.*?\?>|<!\[CDATA\[.*?\]\]>|<![A-Za-z][^>]*>
 _UNCLOSED = re.compile(r"<(?:!--|\?|!\[CDATA\[|![A-Za-z]).*\Z", re.DOTALL)
 _TAG = re.compile(r"<(?P<name>/?[A-Za-z][A-Za-z0-9-]*)(?P<rest>(?:[^<>\"']|\"[^\"]*\"|'[^']*')*)>")
 _ADDRESS = re.compile(r"""\b(href|src)\s*=\s*("[^"<>\s]*"|'[^'<>\s]*')""", re.IGNORECASE)
-_FENCE = re.compile(r"(?P<before>[^`~]*)(?P<fence>`{3,}|~{3,})\s*(?P<word>[^\s`]{0,30})")
+_FENCE = re.compile(r"[^`~]*(?:`{3,}|~{3,})\s*[^\s`]{0,30}")
 _FOOTNOTE = re.compile(r"[ >]*\[\^(?P<label>[^\]\s]+)\]:")
 _DRAWN = frozenset({"mermaid", "math", "geojson", "topojson", "stl"})  # GitHub draws these blocks
 
@@ -34,8 +34,7 @@ def visible(text: str) -> str:
     """The text without what a page of GitHub's does not show."""
     shown = _UNSEEN.sub("", _CONTROL.sub("", text.replace("\r\n", "\n").replace("\r", "\n")))
     lines: list[str | None] = list(_without_footnotes(shown.split("\n")))
-    source = "\n".join(line for line in lines if line is not None)
-    lines = list(source.split("\n"))
+    source = "\n".join(str(line) for line in lines)
     env: dict[str, Any] = {}
     for token in MarkdownIt("commonmark").parse(source, env):
         if token.map is not None and (clean := _CLEANERS.get(token.type)):
@@ -47,12 +46,9 @@ def visible(text: str) -> str:
 
 
 def _replace(lines: list[str | None], first: int, end: int, text: str) -> None:
-    """Put the text in place of these lines; the numbers of the others stay."""
-    new: list[str | None] = list(text.split("\n"))
-    room = end - first
-    if len(new) > room:  # cannot be: nothing here adds lines
-        new = [*new[: room - 1], "\n".join(str(line) for line in new[room - 1 :])]
-    lines[first:end] = new + [None] * (room - len(new))
+    """Put the text, which has no more lines, in place of these; the numbers of the others stay."""
+    new = text.split("\n")
+    lines[first:end] = [*new, *[None] * (end - first - len(new))]
 
 
 def _html(_: Token, text: str) -> str:

@@ -16,7 +16,7 @@ from runner.actions.choosing import (
 )
 from runner.actions.legs import agent_environment, entry_of, read_verdict, task_job, verify_job
 from runner.actions.merging import Landed, MergeJob, MergeOptions, exit_code, outputs_of
-from runner.actions.rounds import CARRIED, RoundState, carried, read_manifest, round_state
+from runner.actions.rounds import CARRIED, RoundState, carried, read_manifest, round_state, with_inputs
 
 __all__ = [
     "CARRIED",
@@ -42,4 +42,5 @@ __all__ = [
     "round_state",
     "task_job",
     "verify_job",
+    "with_inputs",
 ]

@@ -85,6 +85,11 @@ def carried(environ: Mapping[str, str], state: RoundState) -> dict[str, str]:
     return {name: environ[f"FANIN_{name.upper()}"] for name in CARRIED if environ.get(f"FANIN_{name.upper()}")}
 
 
+def with_inputs(environ: Mapping[str, str], inputs: Mapping[str, str]) -> dict[str, str]:
+    """The environment as if the inputs that count had been given to this job."""
+    return {**environ, **{f"FANIN_{name.upper()}": value for name, value in inputs.items()}}
+
+
 def read_manifest(path: Path, digest: str) -> Manifest:
     """The batch manifest, checked against the digest that job `next` gave. UsageProblem if it is another one."""
     try:

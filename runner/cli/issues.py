@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from runner.gitrepo import Repository
     from runner.issue_api import IssueApi
 
-SOURCE = "github-issues"
-
 _whose = click.option("--repository", envvar="GITHUB_REPOSITORY", metavar="OWNER/NAME", help="Whose issues.")
 _when_done = click.option(
     "--when-done",
@@ -147,7 +145,7 @@ class _Job:
         # As the inputs of the other jobs: those of the run's first round count.
         self.state = handed if handed.issues else handed.model_copy(update={"issues": asked})
         self.repo = repository(where)
-        environ = {**os.environ, **{f"FANIN_{name.upper()}": value for name, value in handed.inputs.items()}}
+        environ = actions.with_inputs(os.environ, handed.inputs)
         settings = config.load(flags, environ, config.file_in(self.repo.root))
         named = bool(flags.get("plan") or environ.get("FANIN_PLAN"))
         self.settings = _of_issues(settings, self.state.issues, named=named)
@@ -168,12 +166,12 @@ def _given(**options: str | None) -> dict[str, str]:
 
 def _of_issues(settings: Settings, asked: dict[str, str], *, named: bool) -> Settings:
     """The settings with a plan of issues. Where nobody named one it is beside the usual plan, with its own progress."""
-    from runner.models import ISSUES_PATH, ISSUES_PROGRESS, PlanSettings
+    from runner.models import ISSUES, ISSUES_PATH, ISSUES_PROGRESS, PlanSettings
 
     plan, progress = settings.plan, settings.progress
-    if not named and plan.source != SOURCE and plan.path != ISSUES_PATH:
+    if not named and not plan.of_issues:
         plan, progress = PlanSettings(path=ISSUES_PATH), ISSUES_PROGRESS
-    chosen = plan.model_copy(update={"options": plan.options | asked, "source": SOURCE})
+    chosen = plan.model_copy(update={"options": plan.options | asked, "source": ISSUES})
     return settings.model_copy(update={"plan": chosen, "progress": progress})
 
 

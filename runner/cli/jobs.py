@@ -48,7 +48,7 @@ def next_(where: str, /, manifest: Path, state: str, retry: str, dry_run: bool, 
     handed = actions.round_state(state, context)
     inputs = actions.carried(os.environ, handed)
     repo = repository(where)
-    environ = {**os.environ, **{f"FANIN_{name.upper()}": value for name, value in inputs.items()}}
+    environ = actions.with_inputs(os.environ, inputs)
     settings = config.load(flags, environ, config.file_in(repo.root))
     # Job `continue` has no checkout, so it cannot read the file that may say these.
     limits = {name: getattr(settings.limits, name) for name in ("max_rounds", "max_cost_usd")}
@@ -195,7 +195,7 @@ def continue_(state: str, again: bool, landed: bool, trigger_workflows: str, **f
 
     context, machine = actions_io.read_context(os.environ), actions_io.Machine(os.environ, sys.stdout)
     handed = actions.round_state(state, context)
-    environ = {**os.environ, **{f"FANIN_{name.upper()}": value for name, value in handed.inputs.items()}}
+    environ = actions.with_inputs(os.environ, handed.inputs)
     settings = config.load(flags, environ, None)
     branch = settings.branch or handed.branch or context.ref_name
     options = actions.ContinueOptions(again, branch, landed, trigger_workflows.replace(",", " ").split())

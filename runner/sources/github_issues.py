@@ -16,13 +16,13 @@ from pydantic import Field, StringConstraints, ValidationError
 
 from runner import jsondoc, patterns
 from runner.jsondoc import JsonDocument, Node
-from runner.models import Document, Plan, Task
+from runner.models import ISSUES, Document, Plan, Task
 from runner.sources.base import Mark, Options, Tree
 from runner.sources.markdown import HEADING
 from runner.sources.reading import PENDING, SKIPPED, Talk, sections, task
 from runner.validation import problems_of
 
-NAME = "github-issues"
+NAME = ISSUES
 REMEDY = "write the file anew with  fanin collect"
 _SHAPED = re.compile(r'\s*\{\s*"fanin"\s*:\s*"github-issues"')
 _FENCE = re.compile(r"\s{0,3}(`{3,}|~{3,})")
