@@ -20,14 +20,14 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Literal
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from tests.e2e import forge_api, forge_issues
 from tests.e2e.forge_git import BareRepository, Refusal
+from tests.e2e.loopback import Loopback
 from tests.e2e.standin.artifacts import Store
 
 Moment = Literal["advertise", "update"]
@@ -148,7 +148,7 @@ class Repository:
         return pull
 
 
-class Forge:
+class Forge(Loopback):
     """The server. Use as a context manager; every repository lives below `root`."""
 
     def __init__(self, root: Path, *, store: Path | None = None) -> None:
@@ -164,25 +164,7 @@ class Forge:
         self._tokens: dict[str, Token] = {}
         self._ids = itertools.count(1000)
         self.token = self.mint({}, app=False, label="person")
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-
-    def __enter__(self) -> Forge:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
-
-    @property
-    def port(self) -> int:
-        """The free port that was found."""
-        return int(self._server.server_address[1])
+        super().__init__(_handler(self))
 
     @property
     def server_url(self) -> str:

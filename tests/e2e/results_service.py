@@ -17,10 +17,11 @@ import secrets
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
+
+from tests.e2e.loopback import Loopback
 
 Json = dict[str, Any]
 _PREFIX = "/twirp/github.actions.results.api.v1.ArtifactService/"
@@ -49,7 +50,7 @@ class Refused(Exception):
         self.status, self.body = status, {"code": code, "msg": text}
 
 
-class ResultsService:
+class ResultsService(Loopback):
     """The server. Use as a context manager; `uploads` is all it keeps, `calls` what it was asked."""
 
     def __init__(self) -> None:
@@ -57,24 +58,11 @@ class ResultsService:
         self.calls: list[str] = []
         self._tokens: dict[str, str] = {}
         self._lock = threading.Lock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"service": self}))
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-
-    def __enter__(self) -> ResultsService:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        super().__init__(type("Handler", (_Handler,), {"service": self}))
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        return f"http://127.0.0.1:{self.port}"
 
     def environment(self, run: str) -> dict[str, str]:
         """What the runner sets for the client in a job of the run."""
