@@ -209,10 +209,8 @@ def verify_commit(
     """
     borrowed = replace(origin, objects=(objects,))
     folder = Path(tempfile.mkdtemp(prefix="verify-", dir=scratch))
-    space = Workspace(folder / "space", commit)
     try:
-        workspace.create(borrowed, commit, space.folder, "fanin/verify")
+        space = workspace.create(borrowed, commit, folder / "space", "fanin/verify")
         return run_verify(command, space.checkout, folder / "log", timeout, around)
     finally:
-        space.remove()
-        shutil.rmtree(folder, ignore_errors=True)
+        workspace.remove_folder(folder)

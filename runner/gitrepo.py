@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -100,6 +101,7 @@ class Repository:
         }
         self._quarantined: dict[str, Objects] = {}
         self._answers: dict[tuple[str, ...], Any] = {}
+        self._answering = threading.Lock()
         self._env = {**kept, "LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0"}
         # Not from the work tree's folder: someone may delete that while they live.
         own = {**self._env, "GIT_DIR": str(Path(self._repo.git_dir).resolve())}
@@ -147,11 +149,15 @@ class Repository:
         """The answer, asked once for a full object id: what such a name stands for never changes."""
         if not _FULL_ID.fullmatch(question[1]):
             return ask()
-        if question not in self._answers:
+        with self._answering:
+            if question in self._answers:
+                known: T = self._answers[question]
+                return known
+        answer = ask()
+        with self._answering:
             while len(self._answers) >= _ANSWERS:
                 self._answers.pop(next(iter(self._answers)))
-            self._answers[question] = ask()
-        answer: T = self._answers[question]
+            self._answers[question] = answer
         return answer
 
     def file(self, commit: str, path: str) -> bytes | None:

@@ -100,7 +100,7 @@ class LocalRun:
             batch.refuse_hopeless(snapshot.plan, snapshot.progress, self.settings, agents.agent_for)
             self._refuse_unready(snapshot)
             self.journal.tidy()
-            with self._scratch(self.run) as scratch, Spares(self.repo.origin, scratch) as spaces:
+            with self._scratch(self.run) as scratch, Spares(self.repo.origin, scratch, self.repo.tree) as spaces:
                 self.listener.begun(snapshot, self.settings)
                 go = self._roll if self.settings.schedule == "rolling" else self._rounds
                 stopped = go(snapshot, scratch, spaces)

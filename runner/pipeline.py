@@ -43,7 +43,7 @@ class Workspaces(Protocol):
 
     def take(self, base: str, folder: Path, branch: str) -> Workspace: ...
 
-    def discard(self, space: Workspace) -> None: ...
+    def discard(self, folder: Path) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,8 @@ class Fresh:
     def take(self, base: str, folder: Path, branch: str) -> Workspace:
         return workspace.create(self.origin, base, folder, branch)
 
-    def discard(self, space: Workspace) -> None:
-        space.remove()
+    def discard(self, folder: Path) -> None:
+        workspace.remove_folder(folder)
 
 
 KEPT = "refs/fanin/kept"
@@ -142,17 +142,17 @@ def run_task(
     folder, started = results / entry.folder, now()
     attempt = artifacts.Attempt(batch=manifest.batch, task=entry.task.id, attempt=entry.attempt, started=started)
     artifacts.begin(folder, attempt)
-    space = Workspace(scratch / f"{manifest.batch}-{entry.folder}", manifest.base)
+    place = scratch / f"{manifest.batch}-{entry.folder}"
     left = Left(Usage())
     try:
-        space = spaces.take(manifest.base, space.folder, branch_of(entry.folder))
+        space = spaces.take(manifest.base, place, branch_of(entry.folder))
         left = act(manifest, entry, attempt, space, folder, around)
     except FaninError as error:
         cancelled = around.cancel is not None and around.cancel.is_set()
         kind = FailureKind.INTERRUPTED if cancelled else FailureKind.ENVIRONMENT
         left = Left(left.usage, Failure(kind=kind, message=str(error)))
     finally:
-        spaces.discard(space)
+        spaces.discard(place)
     result = Result(
         batch=manifest.batch,
         manifest=manifest.digest,

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
@@ -22,8 +24,9 @@ _WORTH = 0.1  # seconds: a faster checkout costs the machine more when it is mad
 class Spares:
     """Implements `pipeline.Workspaces`. A context: at its end nothing is being made or removed any more."""
 
-    def __init__(self, origin: Origin, scratch: Path) -> None:
-        self._origin, self._scratch = origin, scratch
+    def __init__(self, origin: Origin, scratch: Path, tree_of: Callable[[str], str]) -> None:
+        """`tree_of` says which tree a commit has: whoever knows it need not start a git process for each capture."""
+        self._origin, self._scratch, self._tree_of = origin, scratch, tree_of
         self._lock = threading.Lock()
         self._seeding = threading.Lock()
         self._seed: Seed | None = None
@@ -43,6 +46,9 @@ class Spares:
 
     def take(self, base: str, folder: Path, branch: str) -> Workspace:
         """A workspace of commit `base` at `folder`. GitFailed if git cannot."""
+        return replace(self._take(base, folder, branch), tree=self._tree_of(base))
+
+    def _take(self, base: str, folder: Path, branch: str) -> Workspace:
         while (spare := self._best(base, branch)) is not None:
             try:
                 return workspace.moved(spare, base, folder, branch)
@@ -54,9 +60,9 @@ class Spares:
         self._seconds = time.monotonic() - began
         return made
 
-    def discard(self, space: Workspace) -> None:
+    def discard(self, folder: Path) -> None:
         """Remove a workspace, aside."""
-        self._aside.submit(space.remove)
+        self._aside.submit(workspace.remove_folder, folder)
 
     def keep(self, count: int, base: str, branch: str) -> None:
         """Have `count` spare ones in store, the new ones of commit `base`; none where one is made in no time."""

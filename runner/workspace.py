@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
@@ -37,7 +37,6 @@ _SAFE_CONFIG = (
     "commit.gpgSign=false",
 )
 _ON_DEMAND = ("objects/pack", "refs/tags")  # git makes them when it needs them
-_KEPT = 15
 _PIECE = 2**20  # bytes of a file that are in memory at once
 AUTHOR = {
     "GIT_AUTHOR_NAME": "fanin",
@@ -84,22 +83,36 @@ def origin_of(path: Path) -> Origin:
 
 @dataclass(frozen=True)
 class Workspace:
-    """One attempt's folder: `checkout` for the agent, `capture` and `index` for fanin alone."""
+    """One attempt's folder: `checkout` for the agent; `index`, `objects` and the git directory `capture`, which
+    several may share, for fanin alone. `tree` is the base's, where it is known already.
+    """
 
     folder: Path
     base: str
+    capture: Path
+    tree: str | None = None
 
     @property
     def checkout(self) -> Path:
         return self.folder / "checkout"
 
     @property
-    def capture(self) -> Path:
-        return self.folder / "capture.git"
-
-    @property
     def index(self) -> Path:
         return self.folder / "capture.index"
+
+    @property
+    def objects(self) -> Path:
+        return self.folder / "objects"
+
+    @property
+    def env(self) -> dict[str, str]:
+        """Makes git read with the capture's eyes, and write objects to this workspace alone."""
+        borrowed = os.fsdecode(_quoted(self.capture / "objects", special=b'"\\:'))
+        return {
+            "GIT_DIR": str(self.capture),
+            "GIT_OBJECT_DIRECTORY": str(self.objects),
+            "GIT_ALTERNATE_OBJECT_DIRECTORIES": borrowed,
+        }
 
     def remove(self) -> None:
         remove_folder(self.folder)
@@ -107,30 +120,41 @@ class Workspace:
 
 @dataclass(frozen=True)
 class Seed:
-    """What a git directory that borrows the origin's objects has in it, to be written again and again."""
+    """A git directory that borrows the origin's objects, to capture with, and what is in it, to be written again and
+    again: every agent gets one of its own.
+    """
 
+    capture: Path
     folders: tuple[str, ...]
     files: Mapping[str, bytes]
 
     @classmethod
     def of(cls, origin: Origin, where: Path) -> Seed:
-        """Ask git, in the folder `where`, what it would make on this disk."""
+        """Let git make it in the folder `where`, because what is in it depends on the disk."""
         where.mkdir(parents=True, exist_ok=True)
         git(["init", "-q", "--template=", f"--object-format={origin.object_format}", str(where)], cwd=where)
         own = where / ".git"
         _borrow(origin, own)
         found = [path for path in sorted(own.rglob("*")) if str(path.relative_to(own)) not in _ON_DEMAND]
         files = {str(path.relative_to(own)): path.read_bytes() for path in found if path.is_file()}
-        return cls(tuple(str(path.relative_to(own)) for path in found if path.is_dir()), files)
+        return cls(own, tuple(str(path.relative_to(own)) for path in found if path.is_dir()), files)
 
-    def plant(self, git_dir: Path, **more: bytes) -> None:
-        """Write the git directory; `more` is added to the files of those names."""
+    def plant(self, git_dir: Path, branch: str, commit: str) -> None:
+        """Write an agent's git directory, with the branch checked out."""
         git_dir.mkdir(parents=True)
         where = str(git_dir)
         for name in self.folders:  # parents come first
             os.mkdir(f"{where}/{name}")  # noqa: PTH102 - a Path for each costs as much again
-        for name, data in self.files.items():
-            (git_dir / name).write_bytes(data + more.get(name, b""))
+        own = {"config": self.files["config"] + _AGENT, "HEAD": f"ref: refs/heads/{branch}\n".encode()}
+        for name, data in {**self.files, **own}.items():
+            (git_dir / name).write_bytes(data)
+        _point(git_dir, branch, commit)
+
+
+def _point(git_dir: Path, branch: str, commit: str) -> None:
+    """Let the branch, the only one there, stand at the commit. One file: a loose ref and its log are eight."""
+    header = "# pack-refs with: peeled fully-peeled sorted \n"
+    (git_dir / "packed-refs").write_text(f"{header}{commit} refs/heads/{branch}\n")
 
 
 def create(origin: Origin, base: str, folder: Path, branch: str, seed: Seed | None = None) -> Workspace:
@@ -138,28 +162,29 @@ def create(origin: Origin, base: str, folder: Path, branch: str, seed: Seed | No
 
     `seed` is this origin's, from a folder on the same disk: what git made there is not asked for again.
     """
-    workspace = Workspace(folder, base)
     folder.mkdir(parents=True)
     if seed is None:
         seed = Seed.of(origin, folder / "seed")
-        remove_folder(folder / "seed")
-    seed.plant(workspace.checkout / ".git", config=_AGENT)
-    seed.plant(workspace.capture)  # told where the work tree is, git asks no config
-    _check_out(workspace, branch)
+    workspace = Workspace(folder, base, seed.capture)
+    workspace.objects.mkdir()
+    seed.plant(workspace.checkout / ".git", branch, base)
+    _fill(workspace)
     return workspace
 
 
 def moved(workspace: Workspace, base: str, folder: Path, branch: str) -> Workspace:
     """A workspace that no agent has seen, at another place and on another base; only what differs is written."""
     workspace.folder.rename(folder)
-    there = Workspace(folder, base)
+    there = replace(workspace, folder=folder, base=base, tree=None)
     if base != workspace.base:
-        _check_out(there, branch)
+        _point(there.checkout / ".git", branch, base)
+        _fill(there)
     return there
 
 
-def _check_out(workspace: Workspace, branch: str) -> None:
-    git(["checkout", "-q", "--no-track", "-B", branch, workspace.base], cwd=workspace.checkout)
+def _fill(workspace: Workspace) -> None:
+    """Give the checkout the base's files. What `git checkout` would do beside that is done already."""
+    git(["read-tree", "-m", "-u", workspace.base], cwd=workspace.checkout)
     # copy2 keeps the index's own time: git tells racily clean files by it.
     shutil.copy2(workspace.checkout / ".git" / "index", workspace.index)
 
@@ -177,15 +202,15 @@ def settle(workspace: Workspace, file: Path) -> None:
 
 
 def capture(workspace: Workspace) -> str | None:
-    """The id of the tree the agent left, ignored files left out, None if it is the base's; its objects lie in
-    `workspace.capture`.
+    """The id of the tree the agent left, ignored files left out, None if it is the base's; its new objects lie in
+    `workspace.objects`.
 
     GitFailed if the checkout is gone or holds what git cannot add.
     """
     if not workspace.checkout.is_dir():
         raise GitFailed(["add", "-A"], 128, "the agent deleted its checkout")
     seen = {
-        "GIT_DIR": str(workspace.capture),
+        **workspace.env,
         "GIT_WORK_TREE": str(workspace.checkout),
         "GIT_INDEX_FILE": str(workspace.index),
     }
@@ -194,7 +219,7 @@ def capture(workspace: Workspace) -> str | None:
     if _written(workspace.index) == before:  # git writes the index anew whenever it added or removed anything
         return None
     tree = git(["write-tree"], cwd=workspace.folder, env=seen).decode().strip()
-    return None if tree == _tree_of(workspace.base, workspace.capture) else tree
+    return None if tree == (workspace.tree or _tree_of(workspace)) else tree
 
 
 def _written(index: Path) -> tuple[int, int, int]:
@@ -202,17 +227,8 @@ def _written(index: Path) -> tuple[int, int, int]:
     return found.st_ino, found.st_mtime_ns, found.st_size
 
 
-_TREES: dict[str, str] = {}  # of the last bases, commit → tree: a batch's tasks have the same
-
-
-def _tree_of(commit: str, git_dir: Path) -> str:
-    tree = _TREES.get(commit)
-    if tree is None:
-        tree = git(["rev-parse", f"{commit}^{{tree}}"], cwd=git_dir, env={"GIT_DIR": str(git_dir)}).decode().strip()
-        for old in list(_TREES)[:-_KEPT]:
-            _TREES.pop(old, None)
-        _TREES[commit] = tree
-    return tree
+def _tree_of(workspace: Workspace) -> str:
+    return _captured(workspace, ["rev-parse", f"{workspace.base}^{{tree}}"]).decode().strip()
 
 
 def leak(workspace: Workspace, tree: str, secrets: Secrets) -> tuple[str, str] | None:
@@ -226,7 +242,7 @@ def leak(workspace: Workspace, tree: str, secrets: Secrets) -> tuple[str, str] |
     pairs = [(fields[i].decode().split(), os.fsdecode(fields[i + 1])) for i in range(0, len(fields) - 1, 2)]
     paths = {meta[3]: path for meta, path in pairs if meta[1] not in {"000000", "160000"}}
     named = ((path, name) for path in paths.values() if (name := secrets.found_in_text(path)))
-    return next(named, None) or leak_in_blobs(paths, secrets, workspace.folder, {"GIT_DIR": str(workspace.capture)})
+    return next(named, None) or leak_in_blobs(paths, secrets, workspace.folder, workspace.env)
 
 
 def leak_in_blobs(
@@ -282,7 +298,7 @@ def write_pack(workspace: Workspace, tree: str, pack: Path) -> None:
         git(
             ["pack-objects", "-q", "--thin", "--stdout", "--revs", "--delta-base-offset"],
             cwd=workspace.folder,
-            env={"GIT_DIR": str(workspace.capture)},
+            env=workspace.env,
             stdin=revisions.encode(),
             stdout=sink,
         )
@@ -316,7 +332,7 @@ def git(
 
 
 def _captured(workspace: Workspace, argv: Sequence[str]) -> bytes:
-    return git(argv, cwd=workspace.folder, env={"GIT_DIR": str(workspace.capture)})
+    return git(argv, cwd=workspace.folder, env=workspace.env)
 
 
 def _borrow(origin: Origin, git_dir: Path) -> None:
@@ -336,20 +352,16 @@ def alternates(folders: Sequence[Path]) -> bytes:
 
     Only there: gitdb, which GitPython and so aider read repositories with, knows no quotes in this file.
     """
+    return b"".join(_quoted(folder) + b"\n" for folder in folders)
 
-    def quoted(path: Path) -> bytes:
-        plain = os.fsencode(path)
-        if plain.startswith(b"/") and all(32 <= byte < 127 and byte not in b'"\\' for byte in plain):
-            return plain + b"\n"
-        return (
-            b'"'
-            + b"".join(
-                b"\\%03o" % byte if byte < 32 or byte > 126 or byte in b'"\\' else bytes([byte]) for byte in plain
-            )
-            + b'"\n'
-        )
 
-    return b"".join(quoted(folder) for folder in folders)
+def _quoted(path: Path, special: bytes = b'"\\') -> bytes:
+    """The path as git takes it in a list of object folders: C-quoted if it has one of the `special` bytes."""
+    plain = os.fsencode(path)
+    if plain.startswith(b"/") and all(32 <= byte < 127 and byte not in special for byte in plain):
+        return plain
+    escaped = (b"\\%03o" % byte if byte < 32 or byte > 126 or byte in b'"\\' else bytes([byte]) for byte in plain)
+    return b'"' + b"".join(escaped) + b'"'
 
 
 def remove_folder(folder: Path) -> None:

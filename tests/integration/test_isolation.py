@@ -194,12 +194,46 @@ def test_a_workspace_costs_two_git_processes_and_the_users_identity_is_not_in_it
     origin, head = workspace.origin_of(project.root), project.git("rev-parse", "HEAD")
     monkeypatch.setattr(workspace, "git", counted)
     space = workspace.create(origin, head, tmp_path / "space", "fanin/task-000")
-    assert calls == ["init", "checkout"]
+    assert calls == ["init", "read-tree"]
     (space.checkout / "new").write_text("x\n")
     (space.checkout / ".git" / "config").write_text("[core]\n\tfsmonitor = touch /tmp/never\n")
     tree = workspace.capture(space)
     assert tree is not None
-    listed = ["git", "--git-dir", str(space.capture), "ls-tree", "--name-only", tree]
-    told = subprocess.run(listed, capture_output=True, text=True, check=True).stdout.split()
+    listed = ["git", "ls-tree", "--name-only", tree]
+    told = subprocess.run(
+        listed, env={**os.environ, **space.env}, capture_output=True, text=True, check=True
+    ).stdout.split()
     assert "new" in told
     assert not Path("/tmp/never").exists()
+
+
+def test_work_is_captured_in_a_folder_whose_name_git_would_split_or_quote(project: Project, tmp_path: Path) -> None:
+    place = tmp_path / 'a:b"c \\ é'
+    space = workspace.create(
+        workspace.origin_of(project.root), project.git("rev-parse", "HEAD"), place, "fanin/task-000"
+    )
+    assert workspace.capture(space) is None
+    (space.checkout / "new").write_text("x\n")
+    tree = workspace.capture(space)
+    assert tree is not None
+    workspace.write_pack(space, tree, tmp_path / "pack")
+    assert not list(space.capture.rglob("objects/??"))  # what one attempt wrote is its own
+
+
+def test_agent_sees_a_branch_of_its_own_with_the_history_and_may_commit_there(project: Project, tmp_path: Path) -> None:
+    head = project.git("rev-parse", "HEAD")
+    space = workspace.create(workspace.origin_of(project.root), head, tmp_path / "space", "fanin/task-000")
+
+    def git(*argv: str) -> str:
+        done = subprocess.run(["git", *argv], cwd=space.checkout, capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    assert git("symbolic-ref", "--short", "HEAD") == "fanin/task-000"
+    assert git("status", "--porcelain") == ""
+    (space.checkout / "new").write_text("x\n")
+    git("add", "-A")
+    git("commit", "-qm", "mine")
+    assert git("rev-parse", "HEAD~1") == head
+    git("stash", "list")
+    git("reset", "-q", "--hard", head)
+    assert git("branch", "--format=%(refname:short)") == "fanin/task-000"

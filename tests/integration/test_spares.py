@@ -17,12 +17,17 @@ from tests.integration.project import Project
 BRANCH = "fanin/task-000"
 
 
+def store_of(project: Project, scratch: Path) -> Spares:
+    origin = workspace.origin_of(project.root)
+    return Spares(origin, scratch, lambda commit: project.git("rev-parse", f"{commit}^{{tree}}"))
+
+
 @pytest.fixture
 def made(project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Spares]:
     """Spares that are always worth it, in a run whose workspaces are below `scratch`."""
     monkeypatch.setattr(spares, "_WORTH", -1.0)
     (tmp_path / "scratch").mkdir()
-    with Spares(workspace.origin_of(project.root), tmp_path / "scratch") as found:
+    with store_of(project, tmp_path / "scratch") as found:
         yield found
 
 
@@ -86,7 +91,7 @@ def test_a_spare_that_cannot_be_brought_there_is_replaced_by_a_new_one(
 
 
 def test_where_a_checkout_takes_no_time_none_is_made_ahead(project: Project, tmp_path: Path) -> None:
-    with Spares(workspace.origin_of(project.root), tmp_path) as store:
+    with store_of(project, tmp_path) as store:
         kept(store, 2, project.git("rev-parse", "HEAD"))
     assert list(tmp_path.glob("spare-*")) == []
 
@@ -95,7 +100,7 @@ def test_what_is_discarded_is_gone_at_the_end(made: Spares, project: Project, tm
     with made:
         space = made.take(project.git("rev-parse", "HEAD"), tmp_path / "scratch" / "T", BRANCH)
         (space.checkout / "locked").mkdir(mode=0o500)
-        made.discard(space)
+        made.discard(space.folder)
     assert not space.folder.exists()
 
 
