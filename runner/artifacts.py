@@ -23,6 +23,7 @@ from runner import durable
 from runner.models import BatchEntry, Document, Failure, FailureKind, Manifest, Result
 
 RESULT, ATTEMPT, PACK, LOG = "result.json", "attempt.json", "change.pack", "agent.log"
+_NAME = re.compile(r"(?:fanin-(?P<batch>.+)-)?(?P<folder>\d+)(?:-a\d+-r\d+)?")  # as `artifact_name`, or the folder
 MAX_RESULT_BYTES = 256 * 2**10
 
 
@@ -105,7 +106,7 @@ def _read(root: Path, listed: Mapping[str, Path], manifest: Manifest, digest: st
 
 
 def _listed(root: Path) -> dict[str, Path]:
-    return {path.name: path for path in sorted(root.glob("*"))}
+    return {path.name: path for path in sorted(root.iterdir())} if root.is_dir() else {}
 
 
 def _folders_of(root: Path, listed: Mapping[str, Path], manifest: Manifest, entry: BatchEntry) -> list[Path]:
@@ -113,8 +114,9 @@ def _folders_of(root: Path, listed: Mapping[str, Path], manifest: Manifest, entr
 
     download-artifact puts a single artifact straight into its `path`, and each of several into a folder.
     """
-    named = re.compile(rf"(?:fanin-{re.escape(manifest.batch)}-)?{entry.folder}(?:-a\d+-r\d+)?")
-    found = [path for name, path in listed.items() if entry.folder in name and named.fullmatch(name)]
+    known = (None, manifest.batch)
+    named = ((path, _NAME.fullmatch(name)) for name, path in listed.items() if entry.folder in name)
+    found = [path for path, name in named if name and name["folder"] == entry.folder and name["batch"] in known]
     if found:
         return found
     alone = any(attempt.task == entry.task.id for attempt in _attempts([root / ATTEMPT]))

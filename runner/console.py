@@ -50,6 +50,7 @@ class RunView:
         self._running: dict[str, tuple[BatchEntry, float]] = {}
         self._lock = threading.Lock()
         self._live = Live(get_renderable=self._table, console=console, refresh_per_second=8, transient=True)
+        self._in_batches = True
         self.busy_seconds = 0.0  # the sum of all attempts' own durations, for the demo's ratio
 
     def __enter__(self) -> RunView:
@@ -62,9 +63,12 @@ class RunView:
             self._live.stop()
 
     def begun(self, snapshot: Snapshot, settings: Settings) -> None:
+        self._in_batches = settings.schedule == "batch"
         self._say(f"[dim]{escape(' · '.join(describe(settings)))} · {len(snapshot.plan.tasks)} tasks[/]")
 
     def batch(self, manifest: Manifest) -> None:
+        if not self._in_batches:  # one task each: its own line says the same
+            return
         ids = ", ".join(entry.task.id for entry in manifest.entries)
         self._say(f"[bold]batch {manifest.round}[/]  {escape(ids)}")
 

@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 
 HALF_WRITTEN = ".*.tmp"  # the glob of what a killed `write` leaves beside its file
@@ -51,8 +52,13 @@ def sync_files(files: Sequence[Path]) -> None:
         for file in files:
             sync_folder(file)
         return
-    with ThreadPoolExecutor(min(len(files), _AT_ONCE)) as pool:
-        list(pool.map(sync_folder, files))
+    list(_syncers().map(sync_folder, files))
+
+
+@cache
+def _syncers() -> ThreadPoolExecutor:
+    """Kept: a run syncs a few files after every task, and starting threads takes as long as one fsync."""
+    return ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="fanin-sync")
 
 
 def append_line(path: Path, line: str) -> None:

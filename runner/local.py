@@ -205,8 +205,11 @@ class LocalRun:
 
     def _too_dear(self, snapshot: Snapshot) -> str | None:
         """Why nothing more may start although something is ready."""
+        stopped = self._budget.exhausted()
+        if stopped is None:
+            return None
         standings = snapshot.progress.standings(snapshot.plan, self.settings.max_attempts)
-        return self._budget.exhausted() if snapshot.graph.ready(standings) else None
+        return stopped if snapshot.graph.ready(standings) else None
 
     def _wait(self) -> None:
         """Give a model that refused us time, unless a person ends the run meanwhile."""

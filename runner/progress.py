@@ -126,7 +126,9 @@ class Progress:
 
     def _own(self, task: Task) -> Record:
         """The task's record with what fanin was told of skipping, the plan's mark left aside."""
-        return self.record(task).model_copy(update={"skipped": self.records.get(task.id, Record()).skipped})
+        record, told = self.record(task), self.records.get(task.id)
+        skipped = told.skipped if told is not None else None
+        return record if record.skipped == skipped else record.model_copy(update={"skipped": skipped})
 
     def with_records(self, changed: Mapping[str, Record]) -> Progress:
         return replace(self, records={**self.records, **changed})
@@ -279,6 +281,7 @@ def seconds_between(started: str, finished: str) -> float:
     return max(0.0, (datetime.fromisoformat(finished) - datetime.fromisoformat(started)).total_seconds())
 
 
+@lru_cache(maxsize=2**14)  # every commit holds the whole file, and differs from the last one in a line or two
 def _one_line(record: Record) -> str:
     stated = {"status": record.status.value, "attempts": record.attempts}
     return json.dumps(stated | record.model_dump(mode="json", exclude_defaults=True), ensure_ascii=False)

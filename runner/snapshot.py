@@ -239,8 +239,8 @@ def marks(snapshot: Snapshot, after: Progress) -> dict[str, Mark]:
     """What the plan's own marks should say, for the tasks whose record changed."""
     found = {}
     for task in snapshot.plan.tasks:
-        record = after.record(task)
-        if record != snapshot.progress.record(task):
+        record, before = after.record(task), snapshot.progress.record(task)
+        if record is not before and record != before:
             done = record.status is Status.COMPLETED
             found[task.id] = Mark(
                 record.status,
