@@ -52,14 +52,22 @@ class Reading:
 
 
 def begin(folder: Path, attempt: Attempt) -> None:
-    """Make the result folder and say that the attempt began: durably once its agent, which has the cookie, starts."""
+    """Make the result folder and say that the attempt began.
+
+    Not durably: it is needed where the agent outlives fanin, and no agent outlives the power.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    durable.write(folder / ATTEMPT, attempt.model_dump_json().encode(), synced=attempt.cookie is not None)
+    durable.write(folder / ATTEMPT, attempt.model_dump_json().encode(), synced=False)
 
 
 def finish(folder: Path, result: Result) -> None:
-    """Write the result, last of all files and whole: from here on the work is durable."""
-    durable.write(folder / RESULT, result.model_dump_json(indent=1).encode())
+    """Write the result, last of all files and whole: from here on the work is durable.
+
+    File and folder are synced at once. A power cut before that may leave a torn result, which is read as one that
+    was never written: as a failure of the attempt.
+    """
+    durable.write(folder / RESULT, result.model_dump_json(indent=1).encode(), synced=False)
+    durable.sync_files([folder / RESULT, folder])
 
 
 def artifact_name(batch: str, folder: str, attempt: int, run_attempt: int) -> str:

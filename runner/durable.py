@@ -61,17 +61,18 @@ def _syncers() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="fanin-sync")
 
 
-def append_line(path: Path, line: str) -> None:
-    """Add one line durably. A single write with O_APPEND, so that lines of several writers never mix.
+def append_lines(path: Path, lines: Sequence[str], *, synced: bool = True) -> None:
+    """Add lines durably. A single write with O_APPEND, so that lines of several writers never mix.
 
-    It begins with a line end, so that a line torn by a crash cannot swallow it; readers pass over blank lines.
+    Each begins with a line end, so that a line torn by a crash cannot swallow it; readers pass over blank lines.
     """
     fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     try:
-        data = b"\n" + line.encode("utf-8", "backslashreplace") + b"\n"
+        data = b"".join(b"\n" + line.encode("utf-8", "backslashreplace") + b"\n" for line in lines)
         if os.write(fd, data) != len(data):
             raise OSError(errno.ENOSPC, "the line was not written whole")
-        sync(fd)
+        if synced:
+            sync(fd)
     finally:
         os.close(fd)
 

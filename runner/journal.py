@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,6 +25,7 @@ from runner.errors import EnvironmentBroken, UsageProblem
 from runner.models import Manifest
 
 KEPT_RUNS = 10
+MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True)
@@ -116,12 +117,31 @@ class Journal:
 
     def record(self, event: str, **details: Any) -> None:
         """Add one event, durably. Any number of threads and processes may do so at once."""
-        self.folder.mkdir(exist_ok=True)
+        self.record_all([{"event": event, **details}])
+
+    def record_all(self, events: Sequence[Mapping[str, Any]], *, synced: bool = True) -> None:
+        """Add events, in the time of one."""
+        lines = [json.dumps(event, ensure_ascii=False) for event in events]
+        with self._writing():
+            self.folder.mkdir(exist_ok=True)
+            durable.append_lines(self.path, lines, synced=synced)
+
+    def open(self, manifest: Manifest) -> None:
+        """Make a batch durable, before its first agent starts: its manifest, and that it is open."""
+        folder = self.round_folder(manifest.run, manifest.round)
+        with self._writing():
+            durable.write(folder / MANIFEST, manifest.model_dump_json(indent=1).encode(), synced=False)
+            (folder / "results").mkdir(exist_ok=True)
+            self.record_all([{"event": "batch", "run": manifest.run, "round": manifest.round}], synced=False)
+            durable.sync_files([folder / MANIFEST, folder, self.path])
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
         try:
-            durable.append_line(self.path, json.dumps({"event": event, **details}, ensure_ascii=False))
+            yield
         except OSError as error:
             raise EnvironmentBroken(
-                f"cannot write {self.path}: {error.strerror}",
+                f"cannot write {error.filename or self.path}: {error.strerror}",
                 "free space on the disk or mend the folder's permissions, then run again",
             ) from None
 
@@ -141,17 +161,9 @@ class Journal:
     def round_folder(self, run: str, round_number: int) -> Path:
         return self.folder / "runs" / run / str(round_number)
 
-    def write_manifest(self, manifest: Manifest) -> Path:
-        """Store a batch's manifest durably; the folder where its results belong."""
-        folder = self.round_folder(manifest.run, manifest.round)
-        durable.write(folder / "manifest.json", manifest.model_dump_json(indent=1).encode())
-        results = folder / "results"
-        results.mkdir(exist_ok=True)
-        return results
-
     def read_manifest(self, run: str, round_number: int) -> tuple[Manifest, Path]:
         folder = self.round_folder(run, round_number)
-        return Manifest.model_validate_json((folder / "manifest.json").read_bytes()), folder / "results"
+        return Manifest.model_validate_json((folder / MANIFEST).read_bytes()), folder / "results"
 
     def sweep(self) -> None:
         """Remove what a killed fanin left half-made in its own folder. Only under the lock."""

@@ -63,10 +63,9 @@ class Accepted:
 
 
 def open_batch(repo: Repository, journal: Journal, manifest: Manifest) -> None:
-    """Make a batch durable before its first agent starts: the manifest, its pinned base, the journal's line."""
-    journal.write_manifest(manifest)
+    """Make a batch durable before its first agent starts, and pin its base."""
+    journal.open(manifest)
     repo.set_ref(f"{BASE}/{manifest.batch}", manifest.base)
-    journal.record("batch", run=manifest.run, round=manifest.round)
 
 
 class Rolling:
@@ -121,7 +120,7 @@ class Rolling:
                     return stopped
                 if self._hear(happened, waiting, ended):
                     continue  # a slot that is free should not wait for a merge
-                some = [waiting.popleft() for _ in range(min(len(waiting), self._at_once(waiting[0])))]
+                some = self._urgent(waiting)
                 for manifest in some:
                     running.pop(manifest.batch)
                     ended.pop(manifest.batch, None)
@@ -148,9 +147,18 @@ class Rolling:
                 waiting.append(manifest)
         return freed
 
-    def _at_once(self, first: Manifest) -> int:
-        """How many results may be merged together: no more than are flushed together, one where that takes long."""
-        return 1 if first.verify else max(1, self.settings.max_concurrent - len(self.accepted))
+    def _urgent(self, waiting: deque[Manifest]) -> list[Manifest]:
+        """Take the results to be merged together: those that others wait for, if there are any.
+
+        No more than are flushed together, one where that takes long.
+        """
+        feeds = self.snapshot.graph.dependents
+        awaited = [manifest for manifest in waiting if feeds(manifest.entries[0].task.id)]
+        most = 1 if waiting[0].verify else max(1, self.settings.max_concurrent - len(self.accepted))
+        some = (awaited or list(waiting))[:most]
+        for manifest in some:
+            waiting.remove(manifest)
+        return some
 
     def _next(self, choose: Choose, running: Mapping[str, Manifest], ended: Mapping[str, Manifest]) -> Manifest | None:
         """A batch of one for a free slot."""
@@ -213,9 +221,16 @@ class Rolling:
             return
         if any(one.fan_in.commits for one in self._merged):
             self._move_to(self.snapshot)
-        for one in self._merged:
-            what = "accepted" if one.fan_in.commits else "fanned-in"
-            self.journal.record(what, run=one.manifest.run, round=one.manifest.round)
+        self.journal.record_all(
+            [
+                {
+                    "event": "accepted" if one.fan_in.commits else "fanned-in",
+                    "run": one.manifest.run,
+                    "round": one.manifest.round,
+                }
+                for one in self._merged
+            ]
+        )
         if gone := [f"{BASE}/{one.manifest.batch}" for one in self._merged if not one.fan_in.commits]:
             self.repo.delete_refs(gone)
         recorded.set_result(None)

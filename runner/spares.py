@@ -6,6 +6,7 @@ task takes it the head may have moved, and then only what differs is written.
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -29,6 +30,8 @@ class Spares:
         self._origin, self._scratch, self._tree_of = origin, scratch, tree_of
         self._lock = threading.Lock()
         self._seeding = threading.Lock()
+        # More of them side by side would all be ready late; like this the first one, the most urgent, is ready early.
+        self._making = threading.Semaphore(os.cpu_count() or 1)
         self._seed: Seed | None = None
         self._ready: list[tuple[Workspace, str]] = []
         self._ordered = 0  # spares that are there or on their way
@@ -55,9 +58,10 @@ class Spares:
             except (GitFailed, OSError):  # whatever is the matter with it: a new one tells
                 spare.remove()
                 workspace.remove_folder(folder)
-        seed, began = self._planted(), time.monotonic()
-        made = workspace.create(self._origin, base, folder, branch, seed)
-        self._seconds = time.monotonic() - began
+        with self._making:
+            seed, began = self._planted(), time.monotonic()
+            made = workspace.create(self._origin, base, folder, branch, seed)
+            self._seconds = time.monotonic() - began
         return made
 
     def discard(self, folder: Path) -> None:

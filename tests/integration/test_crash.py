@@ -8,8 +8,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -107,14 +108,14 @@ def test_kill_between_the_journal_line_and_the_deed_is_made_good(
     project.write("shop.py", "one\n")
     project.plan([{"id": "A", "do": ["replace shop.py: one -> two", "write new: new"]}])
     first = project.runner()
-    record = first.journal.record
+    record = first.journal.record_all
 
-    def die_after(name: str, **details: object) -> None:
-        record(name, **details)
-        if name == event:
+    def die_after(events: Sequence[Mapping[str, Any]], **how: bool) -> None:
+        record(events, **how)
+        if any(each["event"] == event for each in events):
             raise Died
 
-    monkeypatch.setattr(first.journal, "record", die_after)
+    monkeypatch.setattr(first.journal, "record_all", die_after)
     with pytest.raises(Died):
         first()
     if event == "landing":  # a fast-forward killed in the middle: new files, the old HEAD, and a lock

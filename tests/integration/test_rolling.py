@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -174,17 +174,17 @@ def test_kill_after_any_line_of_the_journal_is_made_good(
 
     project.plan(SEED, schedule="rolling", max_concurrent=2)
     first = project.runner()
-    record = first.journal.record
+    record = first.journal.record_all
     left = [2]
 
-    def die_after(name: str, **details: object) -> None:
-        record(name, **details)
-        if name == event:
+    def die_after(events: Sequence[Mapping[str, Any]], **how: bool) -> None:
+        record(events, **how)
+        if any(each["event"] == event for each in events):
             left[0] -= 1
             if not left[0]:
                 raise Died
 
-    monkeypatch.setattr(first.journal, "record", die_after)
+    monkeypatch.setattr(first.journal, "record_all", die_after)
     with pytest.raises(Died):
         first()
     finished = [key for key, _ in _results(project).items()]

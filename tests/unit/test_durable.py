@@ -39,7 +39,7 @@ def test_the_data_is_on_the_disk_before_the_name_and_the_name_before_the_return(
     durable.write(tmp_path / "file", b"x")
     assert deeds == ["sync file", "rename", "sync folder"]
     deeds.clear()
-    durable.append_line(tmp_path / "lines", "x")
+    durable.append_lines(tmp_path / "lines", ["x"])
     assert deeds[0] == "sync file"
 
 
@@ -57,14 +57,14 @@ def test_a_write_that_fails_leaves_the_old_content(tmp_path: Path, monkeypatch: 
 
 def test_lines_are_added_in_order(tmp_path: Path) -> None:
     for line in ("one", "zwö", ""):
-        durable.append_line(tmp_path / "lines", line)
+        durable.append_lines(tmp_path / "lines", [line])
     assert [line for line in (tmp_path / "lines").read_text(encoding="utf-8").splitlines() if line] == ["one", "zwö"]
 
 
 def test_a_line_that_a_crash_tore_does_not_swallow_the_next(tmp_path: Path) -> None:
     path = tmp_path / "lines"
     path.write_text("torn in the mid")
-    durable.append_line(path, "whole")
+    durable.append_lines(path, ["whole"])
     assert path.read_text().splitlines()[-1] == "whole"
 
 
@@ -72,4 +72,4 @@ def test_a_line_that_is_not_wholly_written_is_an_error(tmp_path: Path, monkeypat
     write = os.write
     monkeypatch.setattr(os, "write", lambda fd, data: write(fd, data[:3]))
     with pytest.raises(OSError):
-        durable.append_line(tmp_path / "lines", "longer than three")
+        durable.append_lines(tmp_path / "lines", ["longer than three"])

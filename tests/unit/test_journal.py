@@ -159,25 +159,25 @@ def test_the_lock_is_free_again_however_the_work_ended(journal: Journal) -> None
     assert not (journal.folder / "holder").exists()
 
 
-def test_a_manifest_comes_back_as_it_was_stored_with_the_folder_for_its_results(journal: Journal) -> None:
+def test_an_opened_batch_is_open_and_its_manifest_comes_back_with_the_folder_for_its_results(journal: Journal) -> None:
     stored = manifest(entry(task("A")), entry(task("B"), index=1))
-    results = journal.write_manifest(stored)
-    found, folder = journal.read_manifest("r1", 2)
+    journal.open(stored)
+    found, results = journal.read_manifest("r1", 2)
     assert found.digest == stored.digest
-    assert folder == results
     assert results.is_dir()
+    assert journal.state().open == (("r1", 2),)
 
 
 def test_running_are_those_that_began_and_left_no_result(journal: Journal) -> None:
     entries = [entry(task(name), index=place) for place, name in enumerate("ABC")]
     stored = manifest(*entries)
-    results = journal.write_manifest(stored)
+    results = journal.round_folder("r1", 2) / "results"
     for one in entries[:2]:
         attempt = artifacts.Attempt(batch="r1.2", task=one.task.id, attempt=1, started="2026-01-02T03:04:05Z")
         artifacts.begin(results / one.folder, attempt)
     artifacts.finish(results / "001", result(stored, entries[1]))
     assert journal.running() == []
-    journal.record("batch", run="r1", round=2)
+    journal.open(stored)
     assert journal.running() == ["A"]
     journal.record("fanned-in", run="r1", round=2)
     assert journal.running() == []
@@ -206,6 +206,7 @@ def test_events_are_forgotten_only_when_nothing_is_open(
 def test_the_last_runs_logs_are_kept_and_older_ones_go(journal: Journal) -> None:
     names = [f"r{place:03d}" for place in range(KEPT_RUNS + 2)]
     for name in names:
-        journal.write_manifest(manifest(entry(), run=name))
+        journal.open(manifest(entry(), run=name))
+        journal.record("end", run=name)
     journal.tidy()
     assert sorted(folder.name for folder in (journal.folder / "runs").iterdir()) == names[2:]
