@@ -74,15 +74,20 @@ class State:
             case "waiting":
                 target = self.waiting.target if self.waiting else event.get("branch")
                 return replace(self, waiting=Waiting(str(target), _text(event["on"])), landing=None)
-            case "fanned-in":
-                return replace(self, open=self._without(_batch(event)), landing=None)
+            case "fanned-in" | "closed" as how:  # closed: by a rolling run, while another's landing may be on its way
+                landing = self.landing if how == "closed" else None
+                return replace(self, open=self._without(_batch(event)), landing=landing)
             case "flushed":
-                return replace(self, accepted=(), landing=None)
+                return replace(self, accepted=self._after_flush(event.get("rounds")), landing=None)
             case "freed":
                 return replace(self, waiting=None)
             case "end":
                 return replace(self, run=None, open=(), accepted=(), landing=None, scratch=None)
         return self
+
+    def _after_flush(self, rounds: Sequence[int] | None) -> tuple[tuple[str, int], ...]:
+        """The accepted batches that did not land with these; an older fanin landed all and named none."""
+        return tuple(each for each in self.accepted if rounds is not None and each[1] not in rounds)
 
     def _without(self, batch: tuple[str, int]) -> tuple[tuple[str, int], ...]:
         return tuple(each for each in self.open if each != batch)

@@ -34,10 +34,12 @@ from runner.landing import Lander, refuse_dirty, target_branch
 from runner.models import AgentSettings, BatchEntry, FailureKind, Manifest, Result, Standing
 from runner.pace import Pace
 from runner.pipeline import Workspaces
-from runner.rolling import BASE, Attempt, Rolling, open_batch
+from runner.rolling import RUNS, Attempt, Rolling
 from runner.snapshot import Snapshot, read_snapshot, read_template
 from runner.spares import Spares
 from runner.workspace import remove_folder
+
+BASE = "refs/fanin/base"  # keeps a batch's base from being collected while its results are on the way
 
 
 class Listener(Protocol):
@@ -133,7 +135,9 @@ class LocalRun:
             if manifest is None:
                 return None
             self._act(manifest, self._attempt_in(scratch, spaces))
-            if stopped := self._fan_in(manifest, scratch):
+            stopped = self._fan_in(manifest, scratch)
+            self.repo.delete_ref(f"{BASE}/{manifest.batch}")
+            if stopped:
                 return stopped
             snapshot = self._snapshot()
             if round_number < limit:
@@ -231,7 +235,8 @@ class LocalRun:
 
     def _act(self, manifest: Manifest, attempt: Attempt) -> None:
         """Run every task of the batch to its end, whatever happens to the others."""
-        open_batch(self.repo, self.journal, manifest)
+        self.journal.open(manifest)
+        self.repo.set_ref(f"{BASE}/{manifest.batch}", manifest.base)
         self.listener.batch(manifest)
         if len(manifest.entries) == 1:
             attempt(manifest, manifest.entries[0], rolling.nobody, rolling.nobody)
@@ -268,7 +273,6 @@ class LocalRun:
         results = self.journal.round_folder(manifest.run, manifest.round) / "results"
         fan_in = self._lander.fan_in(manifest, results, scratch)
         self.journal.record("fanned-in", run=manifest.run, round=manifest.round)
-        self.repo.delete_ref(f"{BASE}/{manifest.batch}")
         self.listener.fanned_in(manifest, fan_in)
         for warning in fan_in.warnings:
             self.listener.note(f"warning: {warning}")
@@ -294,7 +298,6 @@ class LocalRun:
             self.listener.note(f"run {state.run} did not end; finishing what it began")
             self._end_left_processes(state)
         self.journal.sweep()
-        self._forget_bases(state)
         if state.landing:
             for path in self.repo.undo_interrupted(state.landing.branch, state.landing.old, state.landing.new):
                 self.listener.note(f"{path} holds neither its old nor its new content; it is left as it is")
@@ -304,6 +307,7 @@ class LocalRun:
             for begun in (*state.accepted, *state.open):
                 self._resume(*begun)
             self.journal.record("end", run=state.run)
+        self._forget_heads()
 
     def _end_left_processes(self, state: State) -> None:
         """First the processes, then their folders: an agent that still writes would bring them back."""
@@ -317,11 +321,10 @@ class LocalRun:
         if scratch is not None and scratch.name.startswith("fanin-"):
             remove_folder(scratch)
 
-    def _forget_bases(self, state: State) -> None:
-        """Unpin the bases of batches that are not open: a crash may come between a batch's end and that of its pin."""
-        still = {f"{BASE}/{run}.{round_number}" for run, round_number in (*state.open, *state.accepted)}
-        for ref in {*self.repo.refs(BASE), *self.repo.refs(rolling.RUNS)} - still:
-            self.repo.delete_ref(ref)
+    def _forget_heads(self) -> None:
+        """Nothing is open: nothing needs to be kept from being collected for it. A crash may come before its end."""
+        if kept := [*self.repo.refs(BASE), *self.repo.refs(RUNS)]:
+            self.repo.delete_refs(kept)
 
     def _resume(self, run: str, round_number: int) -> None:
         """Fan in the batch of a dead run: what had finished lands, what had begun counts, nothing runs again."""

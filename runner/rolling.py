@@ -4,8 +4,7 @@ The same steps as batch by batch, with batches of one: each attempt is chosen fo
 at once onto the run's own head, a ref of this run; results that wait together are merged one after the other and made
 durable together. What the disk must have before an agent starts is written while its workspace is made. The branch
 gets what is there as one commit when no task runs, at the latest after `max_concurrent` accepted results, and at the
-end. After a crash the result folders are all that is
-needed: accepted and open batches are fanned in anew.
+end (`flushing`). After a crash the result folders are all that is needed: accepted and open batches are fanned in anew.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
@@ -24,15 +23,17 @@ from runner import pipeline
 from runner.config import Settings
 from runner.errors import EnvironmentBroken
 from runner.fan_in import FanIn
+from runner.flushing import Accepted, Flush, Told
 from runner.gitrepo import Repository
 from runner.journal import Journal
-from runner.landing import TRIES, Lander
-from runner.merge import Landed, message
+from runner.landing import Lander
 from runner.models import BatchEntry, Manifest
-from runner.snapshot import Snapshot, read_snapshot
+from runner.snapshot import Snapshot
 
-BASE = "refs/fanin/base"  # keeps a batch's base from being collected while its results are on the way
-RUNS = "refs/fanin/runs"
+RUNS = (
+    "refs/fanin/runs"  # the heads of rolling runs, which keep what is merged, and so every base, from being collected
+)
+Happened = tuple[Manifest | None, Future[None] | None]  # an agent ended; an attempt is done; (None, None) a landing is
 # head, running, those of them whose agent has ended, number → a batch of one
 Choose = Callable[[Snapshot, Sequence[Manifest], Sequence[Manifest], int], Manifest | None]
 Settle = Callable[[Manifest, FanIn, Snapshot], str | None]  # a batch and its fan-in → why nothing more may start
@@ -44,28 +45,6 @@ class Attempt(Protocol):
     def __call__(
         self, manifest: Manifest, entry: BatchEntry, ready: Callable[[], object], ended: Callable[[], object], /
     ) -> None: ...
-
-
-class Told(Protocol):
-    """The part of a listener that hears of batches."""
-
-    def batch(self, manifest: Manifest) -> None: ...
-
-    def fanned_in(self, manifest: Manifest, fan_in: FanIn) -> None: ...
-
-
-@dataclass(frozen=True)
-class Accepted:
-    """A result that is in the run's head and not in the branch yet."""
-
-    manifest: Manifest
-    fan_in: FanIn
-
-
-def open_batch(repo: Repository, journal: Journal, manifest: Manifest) -> None:
-    """Make a batch durable before its first agent starts, and pin its base."""
-    journal.open(manifest)
-    repo.set_ref(f"{BASE}/{manifest.batch}", manifest.base)
 
 
 class Rolling:
@@ -83,16 +62,16 @@ class Rolling:
     ) -> None:
         self.repo, self.journal, self.settings, self.lander, self.told = repo, journal, settings, lander, told
         self.snapshot, self.run = snapshot, run
-        self.flushed = snapshot.commit  # the branch's commit that the run's head builds on
-        self.accepted: list[Accepted] = []
+        self.flush = Flush(repo, journal, settings, lander, told, snapshot)
         self._merged: list[Accepted] = []  # the last ones, with or without a commit
+        self._heads = [f"{RUNS}/{run}/head"]  # another one each time the branch moved: bases stay on the one before
         self.rounds = 0
 
     def __call__(self, attempt: Attempt, scratch: Path, choose: Choose, settle: Settle) -> str | None:
         """Run until nothing is ready and nothing runs; why it stopped although tasks are ready, None if none is."""
         running: dict[str, Manifest] = {}  # until the result is merged
         ended: dict[str, Manifest] = {}  # those of them whose agent is not at work any more
-        happened: SimpleQueue[tuple[Manifest, Future[None] | None]] = SimpleQueue()
+        happened: SimpleQueue[Happened] = SimpleQueue()
         waiting: deque[Manifest] = deque()  # results to be merged
         recorded = _settled()
         stopped: str | None = None
@@ -109,16 +88,18 @@ class Rolling:
             ThreadPoolExecutor(slots, thread_name_prefix="fanin-open") as aside,
             ThreadPoolExecutor(slots, thread_name_prefix="fanin") as pool,
         ):
+            self._move_to(self.snapshot)
             while True:
                 with _told(recorded):
                     while stopped is None and (manifest := self._next(choose, running, ended)) is not None:
                         start(manifest)
                     self._record(recorded)
-                if not running or len(self.accepted) >= self.settings.max_concurrent:
-                    self.flush()
                 if not running:
+                    self._flush_all(aside)
                     return stopped
-                if self._hear(happened, waiting, ended):
+                if self.flush.due:
+                    self._flush(aside, partial(happened.put, (None, None)))
+                if self._hear(happened, waiting, ended) or not waiting:
                     continue  # a slot that is free should not wait for a merge
                 some = self._urgent(waiting)
                 for manifest in some:
@@ -130,7 +111,7 @@ class Rolling:
 
     def _hear(
         self,
-        happened: SimpleQueue[tuple[Manifest, Future[None] | None]],
+        happened: SimpleQueue[Happened],
         waiting: deque[Manifest],
         ended: dict[str, Manifest],
     ) -> bool:
@@ -139,7 +120,9 @@ class Rolling:
         while wait or not happened.empty():
             manifest, done = happened.get()
             wait = False
-            if done is None:
+            if manifest is None:
+                self.flush.settle()
+            elif done is None:
                 ended[manifest.batch] = manifest
                 freed = True
             else:
@@ -154,10 +137,12 @@ class Rolling:
         """
         feeds = self.snapshot.graph.dependents
         awaited = [manifest for manifest in waiting if feeds(manifest.entries[0].task.id)]
-        most = 1 if waiting[0].verify else max(1, self.settings.max_concurrent - len(self.accepted))
+        most = 1 if waiting[0].verify else max(1, self.settings.max_concurrent - len(self.flush.accepted))
         some = (awaited or list(waiting))[:most]
-        for manifest in some:
-            waiting.remove(manifest)
+        taken = {manifest.batch for manifest in some}
+        left = [manifest for manifest in waiting if manifest.batch not in taken]
+        waiting.clear()
+        waiting.extend(left)
         return some
 
     def _next(self, choose: Choose, running: Mapping[str, Manifest], ended: Mapping[str, Manifest]) -> Manifest | None:
@@ -172,7 +157,7 @@ class Rolling:
         self, aside: Executor, attempt: Attempt, manifest: Manifest, early: Callable[[], object], recorded: Future[None]
     ) -> None:
         """Open the batch and run its attempt, whose agent starts when the disk has the batch and the base's record."""
-        opened = aside.submit(open_batch, self.repo, self.journal, manifest)
+        opened = aside.submit(self.journal.open, manifest)
 
         def ready() -> None:
             recorded.result()
@@ -210,7 +195,7 @@ class Rolling:
             self.repo.set_ref(ref, commit)
         self.snapshot = snapshot
         self._merged = [Accepted(*one) for one in zip(some, found, strict=True)]
-        self.accepted += [one for one in self._merged if one.fan_in.commits]
+        self.flush.accepted += [one for one in self._merged if one.fan_in.commits]
         for one in self._merged:
             self.told.fanned_in(one.manifest, replace(one.fan_in, commits=()))
         return found
@@ -224,68 +209,34 @@ class Rolling:
         self.journal.record_all(
             [
                 {
-                    "event": "accepted" if one.fan_in.commits else "fanned-in",
+                    "event": "accepted" if one.fan_in.commits else "closed",
                     "run": one.manifest.run,
                     "round": one.manifest.round,
                 }
                 for one in self._merged
             ]
         )
-        if gone := [f"{BASE}/{one.manifest.batch}" for one in self._merged if not one.fan_in.commits]:
-            self.repo.delete_refs(gone)
         recorded.set_result(None)
 
-    def _move_to(self, after: Snapshot | None) -> None:
-        assert after is not None
-        if not self.repo.set_ref(f"{RUNS}/{self.run}/head", after.commit):
-            raise EnvironmentBroken(f"cannot move {RUNS}/{self.run}/head", "the results are kept; run again")
+    def _move_to(self, after: Snapshot) -> None:
+        if not self.repo.set_ref(self._heads[-1], after.commit):
+            raise EnvironmentBroken(f"cannot move {self._heads[-1]}", "the results are kept; run again")
         self.snapshot = after
 
-    def flush(self) -> None:
-        """Land what is accepted on the branch: as one commit, or one a result with `individual`."""
-        for _ in range(TRIES if self.accepted else 0):
-            head = self.lander.head()
-            if head != self.flushed:
-                self._replay(head)
-            tip = self.snapshot.commit if self.settings.commit_strategy == "individual" else self._one_commit(head)
-            if tip == head or self.lander.land(head, tip, self.run):
-                self._landed(head, tip)
-                return
-        if self.accepted:
-            raise self.lander.restless()
+    def _flush(self, aside: Executor, over: Callable[[], object] = lambda: None) -> None:
+        """Let what is accepted land; if the branch has moved, the run goes on from there."""
+        after = self.flush.begin(self.snapshot, aside, over)
+        if after is not self.snapshot:
+            self._heads.append(f"{RUNS}/{self.run}/head-{len(self._heads)}")
+            self._move_to(after)
 
-    def _replay(self, head: str) -> None:
-        """The branch moved: merge every accepted result anew on its head. Conflicts become failures there."""
-        again, tip = [], head
-        for one in self.accepted:
-            results = self.journal.round_folder(one.manifest.run, one.manifest.round) / "results"
-            secrets = self.lander.secrets(one.manifest)
-            fan_in = pipeline.merge_batch(self.repo, one.manifest, results, tip, secrets=secrets)
-            again.append(Accepted(one.manifest, fan_in))
-            tip = fan_in.tip
-        self.flushed, self.accepted = head, again
-        self._move_to(read_snapshot(self.repo, tip, self.settings.plan, self.settings.progress))
-
-    def _one_commit(self, head: str) -> str:
-        """A commit on `head` with the files of the run's head."""
-        tree = self.repo.tree(self.snapshot.commit)
-        if tree == self.repo.tree(head):
-            return head
-        last = self.accepted[-1].manifest
-        landed = [Landed(one.manifest.entries[0], _summary(one.fan_in)) for one in self.accepted if one.fan_in.landed]
-        done = {item.entry.task.id for item in landed}
-        failed = {k: f for one in self.accepted for k, f in one.fan_in.failed.items() if f.counted and k not in done}
-        return self.repo.commit_tree(tree, [head], message(last, landed, failed), {})
-
-    def _landed(self, head: str, tip: str) -> None:
-        last = self.accepted[-1].manifest
-        ids = tuple(task_id for one in self.accepted for task_id in one.fan_in.landed)
-        self.journal.record("flushed", run=self.run)
-        self.repo.delete_refs([f"{BASE}/{one.manifest.batch}" for one in self.accepted])
-        self.accepted, self.flushed = [], tip
-        self._move_to(replace(self.snapshot, commit=tip))  # the same files, as another commit
-        if tip != head:
-            self.told.fanned_in(last, FanIn(head, (tip,), ids))
+    def _flush_all(self, aside: Executor) -> None:
+        """Land everything, and wait for it; then nothing is left that the run's heads must keep."""
+        self.flush.settle()
+        while self.flush.accepted:
+            self._flush(aside)
+            self.flush.settle()
+        self.repo.delete_refs(self._heads)
 
 
 def _settled() -> Future[None]:
@@ -308,7 +259,3 @@ def _told(recorded: Future[None]) -> Iterator[None]:
 
 def nobody() -> None:
     """Waits for nothing, and hears that a slot is free where that changes nothing."""
-
-
-def _summary(fan_in: FanIn) -> str | None:
-    return fan_in.results[0].usage.summary if fan_in.results else None

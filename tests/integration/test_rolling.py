@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from runner.fan_in import FanIn
+from runner.landing import Lander
 from runner.models import Manifest
 from runner.rolling import Rolling
 from tests.integration.project import Project, Quiet, most_at_once
@@ -202,3 +203,48 @@ def _results(project: Project) -> dict[str, str]:
         result = json.loads(path.read_text())
         found[result["task"]] = result["batch"]
     return found
+
+
+def test_tasks_go_on_while_a_landing_is_on_its_way(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    land, landings = Lander.land, list[tuple[float, float]]()
+
+    def slow(self: Lander, head: str, tip: str, run: str) -> bool:
+        since = time.monotonic()
+        time.sleep(1.0)
+        landed = land(self, head, tip, run)
+        landings.append((since, time.monotonic()))
+        return landed
+
+    monkeypatch.setattr(Lander, "land", slow)
+    needs = {"A": [], "B": ["A"], "C": ["B"], "D": ["C"]}
+    chain = [{"id": t, "depends_on": before, "do": [f"write {t}: x"]} for t, before in needs.items()]
+    project.plan(chain, schedule="rolling", max_concurrent=1)
+    project.run()
+    began = {task: begin for task, _, begin, _ in project.intervals()}
+    assert landings[0][0] < began["B"] < landings[0][1]
+    assert set(project.states().values()) == {"completed"}
+    assert all((project.root / t).exists() for t in "ABCD")
+    assert project.git("for-each-ref", "refs/fanin/base", "refs/fanin/runs") == ""
+
+
+def test_branch_that_moves_while_a_landing_is_on_its_way_gets_all_that_was_merged(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    land, moves = Lander.land, ["one", "two"]
+
+    def rival(self: Lander, head: str, tip: str, run: str) -> bool:
+        if moves:
+            project.write(name := moves.pop(), "mine")
+            project.git("add", name)
+            project.git("commit", "-qm", f"by a person: {name}")
+        return land(self, head, tip, run)
+
+    monkeypatch.setattr(Lander, "land", rival)
+    work = [{"id": t, "do": [f"write {t}: x", f"sleep 0.{n}"]} for n, t in enumerate("ABCDE")]
+    project.plan([*work, {"id": "F", "depends_on": ["A"], "do": ["replace A: x -> y"]}], schedule="rolling")
+    project.run()
+    assert set(project.states().values()) == {"completed"}
+    assert (project.root / "A").read_text() == "y\n"
+    assert all((project.root / name).exists() for name in ("one", "two", *"BCDE"))
+    assert project.git("for-each-ref", "refs/fanin") == project.git("status", "--porcelain") == ""
+    assert [began(project).count(t) for t in "ABCDEF"] == [1] * 6

@@ -91,7 +91,7 @@ def test_no_journal_yet_is_nothing_open(journal: Journal) -> None:
 _WRITER = """
 import sys
 from pathlib import Path
-from runner.journal import Journal
+from runner.journal import Journal, Landing
 journal = Journal(Path(sys.argv[1]))
 print(flush=True)
 sys.stdin.readline()
@@ -210,3 +210,16 @@ def test_the_last_runs_logs_are_kept_and_older_ones_go(journal: Journal) -> None
         journal.record("end", run=name)
     journal.tidy()
     assert sorted(folder.name for folder in (journal.folder / "runs").iterdir()) == names[2:]
+
+
+def test_what_was_merged_while_a_landing_was_on_its_way_is_still_accepted_after_it(journal: Journal) -> None:
+    begun = [{"event": "batch", "run": "r1", "round": n} for n in (1, 2, 3)]
+    accepted = [{"event": "accepted", "run": "r1", "round": n} for n in (1, 2)]
+    landing = {"event": "landing", "branch": "main", "old": "a", "new": "b"}
+    journal.record_all([RUN, *begun, accepted[0], landing, accepted[1]])
+    journal.record("closed", run="r1", round=3)
+    state = journal.state()
+    assert (state.open, state.landing) == ((), Landing("main", "a", "b"))
+    journal.record("flushed", run="r1", rounds=[1])
+    state = journal.state()
+    assert (state.accepted, state.landing) == ((("r1", 2),), None)
