@@ -331,7 +331,7 @@ class Repository:
             if folder:
                 yield Objects(Path(folder), self._format, read, store)
             else:
-                yield Objects(self.git_dir / "objects", self._format, read, store, sync=True)
+                yield Objects(self.git_dir / "objects", self._format, read, store, aside=self._own_folder())
 
     def index_pack(self, pack: Path, into: Quarantine, max_bytes: int) -> None:
         """Import an untrusted pack, every object checked. GitFailed if one is not what git itself would write."""

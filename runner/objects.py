@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from runner import packwriter
+from runner import durable, packwriter
 from runner.errors import GitFailed
 from runner.policy import unusable_name
 from runner.workspace import AUTHOR
@@ -44,11 +44,12 @@ class _Step:
 class Objects:
     """Reads through `read`, writes below `folder` or through `store`; `algorithm` is the repository's object format.
 
-    `sync`: what is written is on the disk before the call returns.
+    `aside`, where others read too: the folder, swept after a crash, in which a file is made before it appears there
+    whole; and it is on the disk before the call returns.
     """
 
-    def __init__(self, folder: Path, algorithm: str, read: Read, store: Store, *, sync: bool = False) -> None:
-        self._sync = sync
+    def __init__(self, folder: Path, algorithm: str, read: Read, store: Store, *, aside: Path | None = None) -> None:
+        self._aside = aside
         self._folder, self._algorithm, self._read, self._store = folder, algorithm, read, store
         self._trees: dict[str, Entries] = {}
         self._new: dict[str, tuple[str, bytes]] = {}
@@ -76,19 +77,20 @@ class Objects:
 
     def _write_loose(self, object_id: str, whole: bytes) -> None:
         """A file of its own. Where others read too it appears whole; a quarantine is this process's alone."""
-        folder = self._folder / object_id[:2]
-        path = folder / object_id[2:]
+        path = self._folder / object_id[:2] / object_id[2:]
         if path.exists():
             return
-        folder.mkdir(exist_ok=True)
-        beside = folder / f"tmp_obj_{os.getpid()}-{time.monotonic_ns()}" if self._sync else path
-        with open(beside, "xb", opener=_read_only) as file:
+        path.parent.mkdir(exist_ok=True)
+        first = self._aside / f"tmp_obj_{os.getpid()}-{time.monotonic_ns()}" if self._aside else path
+        with open(first, "xb", opener=_read_only) as file:
             file.write(zlib.compress(whole, 1))
-            if self._sync:
+            if self._aside:
                 file.flush()
-                os.fsync(file.fileno())
-        if self._sync:
-            beside.replace(path)
+                durable.sync(file.fileno())
+        if self._aside:
+            durable.checkpoint("before rename")
+            first.replace(path)
+            durable.checkpoint("after rename")
 
     def content(self, object_id: str) -> bytes:
         return self._read([object_id])[0][1]
