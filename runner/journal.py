@@ -48,7 +48,7 @@ class Waiting:
 class State:
     """What the journal says. `open` are the batches, as (run, round), begun and not fanned in; `accepted` are those
     that the rolling schedule has merged and not landed yet; `scratch` is the folder of workspaces that a crash may
-    have left.
+    have left. `freed` is what waited while the run's batches were chosen and has reached its branch since.
     """
 
     run: str | None = None
@@ -58,6 +58,7 @@ class State:
     landing: Landing | None = None
     waiting: Waiting | None = None
     scratch: str | None = None
+    freed: tuple[Waiting, ...] = ()
 
     def after(self, event: Mapping[str, Any]) -> State:
         """The state after one event; those of a newer fanin are passed over. KeyError or TypeError if it is none."""
@@ -78,10 +79,18 @@ class State:
             case "flushed":
                 return replace(self, accepted=(), landing=None)
             case "freed":
-                return replace(self, waiting=None)
+                return replace(self, waiting=None, freed=(*self.freed, *([self.waiting] if self.waiting else [])))
             case "end":
-                return replace(self, run=None, open=(), accepted=(), landing=None, scratch=None)
+                return replace(self, run=None, open=(), accepted=(), landing=None, scratch=None, freed=())
         return self
+
+    def place_for(self, branch: str) -> str:
+        """Where work for the branch lands: where other work for it waits, so that one builds on the other."""
+        return self.waiting.on if self.waiting and self.waiting.target == branch else branch
+
+    def place_of_batch(self, branch: str) -> str:
+        """Where a begun batch for the branch lands: a branch that work waited on ends with the waiting."""
+        return self.place_for(next((freed.target for freed in self.freed if freed.on == branch), branch))
 
     def _without(self, batch: tuple[str, int]) -> tuple[tuple[str, int], ...]:
         return tuple(each for each in self.open if each != batch)

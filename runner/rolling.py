@@ -84,6 +84,7 @@ class Rolling:
     ) -> None:
         self.repo, self.journal, self.settings, self.lander, self.told = repo, journal, settings, lander, told
         self.snapshot, self.run = snapshot, run
+        self._head = f"{RUNS}/{run}/head"  # keeps what the branch has not got from being collected
         self.flushed = snapshot.commit  # the branch's commit that the run's head builds on
         self.accepted: list[Accepted] = []
         self._merged: list[Accepted] = []  # the last ones, with or without a commit
@@ -118,6 +119,7 @@ class Rolling:
                 if not running or len(self.accepted) >= self.settings.max_concurrent:
                     self.flush()
                 if not running:
+                    self.repo.delete_ref(self._head)
                     return stopped
                 if self._hear(happened, waiting, ended):
                     continue  # a slot that is free should not wait for a merge
@@ -222,8 +224,8 @@ class Rolling:
 
     def _move_to(self, after: Snapshot | None) -> None:
         assert after is not None
-        if not self.repo.set_ref(f"{RUNS}/{self.run}/head", after.commit):
-            raise EnvironmentBroken(f"cannot move {RUNS}/{self.run}/head", "the results are kept; run again")
+        if not self.repo.set_ref(self._head, after.commit):
+            raise EnvironmentBroken(f"cannot move {self._head}", "the results are kept; run again")
         self.snapshot = after
 
     def flush(self) -> None:
