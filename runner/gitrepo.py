@@ -611,6 +611,8 @@ class Repository:
         own = Path(self._text(["-C", str(where), "rev-parse", "--absolute-git-dir"]).strip())
         for lock in (own / "index.lock", own / "HEAD.lock", self.git_dir / f"refs/heads/{branch}.lock"):
             lock.unlink(missing_ok=True)
+        if self.commit(new) is None:  # collected since: what of it stands there, if any does, is a person's to say
+            return []
         changes = self.changes(old, new, {})
         listed = b"\0".join(os.fsencode(change.path) for change in changes)
         self._run(

@@ -68,14 +68,16 @@ class State:
             case "batch":
                 return replace(self, open=(*self.open, _batch(event)))
             case "accepted":
-                return replace(self, open=self._without(_batch(event)), accepted=(*self.accepted, _batch(event)))
+                accepted = (*self.accepted, _batch(event))
+                return replace(self, open=_without(self.open, event), accepted=accepted)
             case "landing":
                 return replace(self, landing=Landing(_text(event["branch"]), _text(event["old"]), _text(event["new"])))
             case "waiting":
                 target = self.waiting.target if self.waiting else event.get("branch")
                 return replace(self, waiting=Waiting(str(target), _text(event["on"])), landing=None)
             case "fanned-in":
-                return replace(self, open=self._without(_batch(event)), landing=None)
+                accepted = _without(self.accepted, event)
+                return replace(self, open=_without(self.open, event), accepted=accepted, landing=None)
             case "flushed":
                 return replace(self, accepted=(), landing=None)
             case "freed":
@@ -91,9 +93,6 @@ class State:
     def place_of_batch(self, branch: str) -> str:
         """Where a begun batch for the branch lands: a branch that work waited on ends with the waiting."""
         return self.place_for(next((freed.target for freed in self.freed if freed.on == branch), branch))
-
-    def _without(self, batch: tuple[str, int]) -> tuple[tuple[str, int], ...]:
-        return tuple(each for each in self.open if each != batch)
 
 
 class Journal:
@@ -193,6 +192,11 @@ class Journal:
 
 def _batch(event: Mapping[str, Any]) -> tuple[str, int]:
     return _text(event["run"]), _number(event["round"])
+
+
+def _without(batches: Iterable[tuple[str, int]], event: Mapping[str, Any]) -> tuple[tuple[str, int], ...]:
+    batch = _batch(event)
+    return tuple(each for each in batches if each != batch)
 
 
 def _text(value: object) -> str:

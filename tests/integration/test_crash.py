@@ -116,6 +116,15 @@ def test_kill_between_the_journal_line_and_the_deed_is_made_good(project: Projec
     assert project.subjects().count("A: do A") == 1
 
 
+def test_landing_whose_commit_was_collected_since_is_done_over_again(project: Project) -> None:
+    project.plan([{"id": "A", "do": ["write a: a"]}])
+    die_after(project.runner(), "landing")
+    project.git("gc", "-q", "--prune=now")
+    project.run()
+    assert project.states() == {"A": "completed"}
+    assert began(project) == ["A"]
+
+
 @pytest.mark.parametrize("schedule", ["batch", "rolling"])
 def test_batch_that_was_chosen_while_work_waited_lands_where_that_work_has_landed(
     project: Project, schedule: str

@@ -22,6 +22,7 @@ BATCH: dict[str, Any] = {"event": "batch", "run": "r1", "round": 1}
 LANDING: dict[str, Any] = {"event": "landing", "branch": "main", "old": "a", "new": "b"}
 WAITING: dict[str, Any] = {"event": "waiting", "branch": "main", "on": "fanin/r1"}
 FANNED_IN: dict[str, Any] = {"event": "fanned-in", "run": "r1", "round": 1}
+ACCEPTED: dict[str, Any] = {"event": "accepted", "run": "r1", "round": 1}
 FREED: dict[str, Any] = {"event": "freed"}
 END: dict[str, Any] = {"event": "end"}
 OPEN = State(run="r1", branch="main", scratch="scratch")
@@ -43,6 +44,9 @@ def journal(tmp_path: Path) -> Journal:
             State(run="r1", branch="main", scratch="scratch", open=(("r1", 1),), landing=Landing("main", "a", "b")),
         ),
         ([RUN, BATCH, LANDING, FANNED_IN], OPEN),
+        ([RUN, BATCH, ACCEPTED], replace(OPEN, accepted=(("r1", 1),))),
+        ([RUN, BATCH, ACCEPTED, LANDING, {"event": "flushed"}], OPEN),
+        ([RUN, BATCH, ACCEPTED, LANDING, FANNED_IN], OPEN),  # after a crash it lands by itself
         (
             [RUN, BATCH, FANNED_IN, {**BATCH, "round": 2}],
             State(run="r1", branch="main", open=(("r1", 2),), scratch="scratch"),
