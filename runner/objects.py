@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from runner import durable, packwriter
+from runner import packwriter
 from runner.errors import GitFailed
 from runner.policy import unusable_name
 from runner.workspace import AUTHOR
@@ -23,6 +22,7 @@ from runner.workspace import AUTHOR
 Blob = tuple[str, str]  # mode and object id
 Read = Callable[[Sequence[str]], list[tuple[str, bytes]]]  # object ids → their types and contents
 Store = Callable[[bytes], object]  # takes a pack in
+Put = Callable[[Path, bytes], object]  # makes a file with that content
 Entries = dict[bytes, Blob]
 FOLDER = "40000"
 _KEPT_TREES = 4096  # trees kept in memory between two edits
@@ -44,12 +44,11 @@ class _Step:
 class Objects:
     """Reads through `read`, writes below `folder` or through `store`; `algorithm` is the repository's object format.
 
-    `aside`, where others read too: the folder, swept after a crash, in which a file is made before it appears there
-    whole; and it is on the disk before the call returns.
+    `put` makes a file of its own of an object, where others read too: whole, and on the disk when it returns.
     """
 
-    def __init__(self, folder: Path, algorithm: str, read: Read, store: Store, *, aside: Path | None = None) -> None:
-        self._aside = aside
+    def __init__(self, folder: Path, algorithm: str, read: Read, store: Store, *, put: Put | None = None) -> None:
+        self._put = put or _put
         self._folder, self._algorithm, self._read, self._store = folder, algorithm, read, store
         self._trees: dict[str, Entries] = {}
         self._new: dict[str, tuple[str, bytes]] = {}
@@ -76,21 +75,10 @@ class Objects:
         self._new.clear()
 
     def _write_loose(self, object_id: str, whole: bytes) -> None:
-        """A file of its own. Where others read too it appears whole; a quarantine is this process's alone."""
         path = self._folder / object_id[:2] / object_id[2:]
-        if path.exists():
-            return
-        path.parent.mkdir(exist_ok=True)
-        first = self._aside / f"tmp_obj_{os.getpid()}-{time.monotonic_ns()}" if self._aside else path
-        with open(first, "xb", opener=_read_only) as file:
-            file.write(zlib.compress(whole, 1))
-            if self._aside:
-                file.flush()
-                durable.sync(file.fileno())
-        if self._aside:
-            durable.checkpoint("before rename")
-            first.replace(path)
-            durable.checkpoint("after rename")
+        if not path.exists():
+            path.parent.mkdir(exist_ok=True)
+            self._put(path, zlib.compress(whole, 1))
 
     def content(self, object_id: str) -> bytes:
         return self._read([object_id])[0][1]
@@ -183,7 +171,13 @@ class Objects:
         return None if child.said or folder else here
 
 
-def _read_only(path: str, flags: int) -> int:
+def _put(path: Path, data: bytes) -> None:
+    """As it is good enough in a quarantine, which is this process's alone."""
+    with open(path, "xb", opener=read_only) as file:
+        file.write(data)
+
+
+def read_only(path: str, flags: int) -> int:
     """Open a new file with the mode that git gives to objects."""
     return os.open(path, flags, 0o444)
 

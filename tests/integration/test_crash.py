@@ -14,7 +14,9 @@ from pathlib import Path
 import pytest
 
 from runner.errors import UsageProblem
-from tests.integration.crashes import die_after
+from runner.gitrepo import Repository
+from runner.journal import Journal
+from tests.integration.crashes import Died, die_after
 from tests.integration.project import Project, Quiet
 
 
@@ -114,6 +116,23 @@ def test_kill_between_the_journal_line_and_the_deed_is_made_good(project: Projec
     assert project.git("status", "--porcelain") == ""
     assert len(began(project)) == 1
     assert project.subjects().count("A: do A") == 1
+
+
+def test_object_that_was_being_written_is_not_left_among_the_others(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repo, before = Repository(project.root, os.environ), set((project.root / ".git" / "objects").rglob("*"))
+
+    def die(_fd: int) -> None:
+        raise Died
+
+    with monkeypatch.context() as patched:
+        patched.setattr("os.fsync", die)
+        with pytest.raises(Died):
+            repo.commit_tree(repo.tree("HEAD"), [project.git("rev-parse", "HEAD")], "told\n", {})
+    assert not [path for path in set((project.root / ".git" / "objects").rglob("*")) - before if path.is_file()]
+    Journal(repo.git_dir).sweep()
+    assert not list((repo.git_dir / "fanin").iterdir())
 
 
 def test_landing_whose_commit_was_collected_since_is_done_over_again(project: Project) -> None:

@@ -64,25 +64,6 @@ def store(tmp_path: Path) -> Store:
     return Store(tmp_path)
 
 
-def test_a_process_that_ends_in_the_middle_of_an_object_leaves_nothing_among_the_others(
-    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    aside = tmp_path / "aside"
-    aside.mkdir()
-
-    def died(_fd: int) -> None:
-        raise KeyboardInterrupt
-
-    objects = Objects(tmp_path / "objects", "sha1", store.read, store.store, aside=aside)
-    with monkeypatch.context() as patched:
-        patched.setattr("os.fsync", died)
-        with pytest.raises(KeyboardInterrupt):
-            objects.write("blob", b"x")
-    assert not [path for path in (tmp_path / "objects").rglob("*") if path.is_file()]
-    whole = objects.write("blob", b"x")
-    assert git(tmp_path, "cat-file", "blob", whole) == "x"
-
-
 names = st.sampled_from(["a", "b", "a.b", "ä"])
 paths = st.lists(names, min_size=1, max_size=3).map("/".join)
 
