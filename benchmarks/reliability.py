@@ -21,8 +21,19 @@ from tests.integration.attacks import ATTACKS, DOCUMENTS, PACKS, Batch
 from tests.integration.jobs import Jobs
 from tests.integration.project import Project
 
-POINTS = {"batch": 100, "individual": 60, "waiting": 40}  # of about 140 steps each
-TWICE = 8  # points at which the recovery is killed as well
+POINTS = {  # of about 140 steps each, about 320 where it is rolling
+    "batch": 100,
+    "individual": 60,
+    "waiting": 40,
+    "rolling": 60,
+    "rolling individual": 30,
+    "rolling waiting": 40,
+}
+TWICE = {  # points at which the recovery is killed as well
+    "batch": [[80 + 4 * n, 6 + 4 * n] for n in range(8)],
+    "rolling": [[100 + 25 * n, 10 + 15 * n] for n in range(8)],
+    "rolling waiting": [[100 + 25 * n, 10 + 15 * n] for n in range(8)],
+}
 RACES = 3
 QUICK = 20  # how many times fewer with --quick
 
@@ -45,7 +56,7 @@ class Figures:
             "rivals' pushes survived": self.pushes,
             "races won by the fan-in": f"{self.races} of {RACES}",
             "lost results": count["lost"],
-            "double commits": count["double"],
+            "double commits or attempts": count["double"],
             "clones, locks or temporary files left": count["left behind"],
         }
         return "\n".join(
@@ -58,14 +69,17 @@ def crash(figures: Figures, folder: Path, divisor: int) -> None:
     for variant, count in POINTS.items():
         end = crashes.undisturbed(folder, variant)
         points += [(end, [step]) for step in crashes.sample(max(2, count // divisor), len(end.steps))]
-        if variant == "batch":
-            points += [(end, [80 + 4 * n, 6 + 4 * n]) for n in range(max(1, TWICE // divisor))]
+        twice = TWICE.get(variant, [])
+        points += [(end, steps) for steps in twice[: max(1, len(twice) // divisor)]]
     with ThreadPoolExecutor(2) as pool:
-        for found in pool.map(lambda point: crashes.try_all(point[0], [point[1]], folder, tell), points):
-            figures.wrong += found
-            figures.points += 1
-            if figures.points % 20 == 0:
-                tell(f"{figures.points} of {len(points)} fault points")
+        found = pool.map(lambda point: crashes.try_point(point[0], point[1], folder), points)
+        for number, tried in enumerate(found, 1):
+            figures.wrong += tried.wrong
+            figures.points += bool(tried.died_at)  # a run that had fewer steps this time was not killed
+            for line in tried.wrong:
+                tell(line)
+            if number % 20 == 0:
+                tell(f"{number} of {len(points)} fault points")
 
 
 def attack(figures: Figures, folder: Path) -> None:

@@ -25,7 +25,7 @@ from runner import durable, packwriter
 from runner.errors import EnvironmentBroken, GitFailed, UsageProblem
 from runner.gitsession import Moves, Questions
 from runner.leaks import Secrets
-from runner.objects import Objects, Read
+from runner.objects import Objects, Read, read_only
 from runner.policy import EXECUTABLE, GITLINK, REGULAR, SYMLINK, Change
 from runner.workspace import AUTHOR, Origin, alternates, leak_in_blobs
 
@@ -337,7 +337,18 @@ class Repository:
             if folder:
                 yield Objects(Path(folder), self._format, read, store)
             else:
-                yield Objects(self.git_dir / "objects", self._format, read, store, sync=True)
+                yield Objects(self.git_dir / "objects", self._format, read, store, put=self._put_object)
+
+    def _put_object(self, path: Path, data: bytes) -> None:
+        """A file among the repository's own objects: made in fanin's folder, where what a crash leaves is swept."""
+        first = self._own_folder() / f"tmp_obj_{os.getpid()}-{time.monotonic_ns()}"
+        with open(first, "xb", opener=read_only) as file:
+            file.write(data)
+            file.flush()
+            durable.sync(file.fileno())
+        durable.checkpoint("before rename")
+        first.replace(path)
+        durable.checkpoint("after rename")
 
     def index_pack(self, pack: Path, into: Quarantine, max_bytes: int) -> None:
         """Import an untrusted pack, every object checked. GitFailed if one is not what git itself would write."""
@@ -617,6 +628,8 @@ class Repository:
         own = Path(self._text(["-C", str(where), "rev-parse", "--absolute-git-dir"]).strip())
         for lock in (own / "index.lock", own / "HEAD.lock", self.git_dir / f"refs/heads/{branch}.lock"):
             lock.unlink(missing_ok=True)
+        if self.commit(new) is None:  # collected since: what of it stands there, if any does, is a person's to say
+            return []
         changes = self.changes(old, new, {})
         listed = b"\0".join(os.fsencode(change.path) for change in changes)
         self._run(

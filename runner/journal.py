@@ -49,7 +49,7 @@ class Waiting:
 class State:
     """What the journal says. `open` are the batches, as (run, round), begun and not fanned in; `accepted` are those
     that the rolling schedule has merged and not landed yet; `scratch` is the folder of workspaces that a crash may
-    have left.
+    have left. `freed` is what waited while the run's batches were chosen and has reached its branch since.
     """
 
     run: str | None = None
@@ -59,6 +59,7 @@ class State:
     landing: Landing | None = None
     waiting: Waiting | None = None
     scratch: str | None = None
+    freed: tuple[Waiting, ...] = ()
 
     def after(self, event: Mapping[str, Any]) -> State:
         """The state after one event; those of a newer fanin are passed over. KeyError or TypeError if it is none."""
@@ -68,7 +69,8 @@ class State:
             case "batch":
                 return replace(self, open=(*self.open, _batch(event)))
             case "accepted":
-                return replace(self, open=self._without(_batch(event)), accepted=(*self.accepted, _batch(event)))
+                accepted = (*self.accepted, _batch(event))
+                return replace(self, open=_without(self.open, event), accepted=accepted)
             case "landing":
                 return replace(self, landing=Landing(_text(event["branch"]), _text(event["old"]), _text(event["new"])))
             case "waiting":
@@ -76,21 +78,27 @@ class State:
                 return replace(self, waiting=Waiting(str(target), _text(event["on"])), landing=None)
             case "fanned-in" | "closed" as how:  # closed: by a rolling run, while another's landing may be on its way
                 landing = self.landing if how == "closed" else None
-                return replace(self, open=self._without(_batch(event)), landing=landing)
+                accepted = _without(self.accepted, event)
+                return replace(self, open=_without(self.open, event), accepted=accepted, landing=landing)
             case "flushed":
                 return replace(self, accepted=self._after_flush(event.get("rounds")), landing=None)
             case "freed":
-                return replace(self, waiting=None)
+                return replace(self, waiting=None, freed=(*self.freed, *([self.waiting] if self.waiting else [])))
             case "end":
-                return replace(self, run=None, open=(), accepted=(), landing=None, scratch=None)
+                return replace(self, run=None, open=(), accepted=(), landing=None, scratch=None, freed=())
         return self
 
     def _after_flush(self, rounds: Sequence[int] | None) -> tuple[tuple[str, int], ...]:
         """The accepted batches that did not land with these; an older fanin landed all and named none."""
         return tuple(each for each in self.accepted if rounds is not None and each[1] not in rounds)
 
-    def _without(self, batch: tuple[str, int]) -> tuple[tuple[str, int], ...]:
-        return tuple(each for each in self.open if each != batch)
+    def place_for(self, branch: str) -> str:
+        """Where work for the branch lands: where other work for it waits, so that one builds on the other."""
+        return self.waiting.on if self.waiting and self.waiting.target == branch else branch
+
+    def place_of_batch(self, branch: str) -> str:
+        """Where a begun batch for the branch lands: a branch that work waited on ends with the waiting."""
+        return self.place_for(next((freed.target for freed in self.freed if freed.on == branch), branch))
 
 
 class Journal:
@@ -201,6 +209,11 @@ class Journal:
 
 def _batch(event: Mapping[str, Any]) -> tuple[str, int]:
     return _text(event["run"]), _number(event["round"])
+
+
+def _without(batches: Iterable[tuple[str, int]], event: Mapping[str, Any]) -> tuple[tuple[str, int], ...]:
+    batch = _batch(event)
+    return tuple(each for each in batches if each != batch)
 
 
 def _text(value: object) -> str:

@@ -304,8 +304,10 @@ class LocalRun:
         if state.waiting:
             self._lander.free(state.waiting)
         if state.run is not None:
+            chosen = self._lander.branch
             for begun in (*state.accepted, *state.open):
                 self._resume(*begun)
+            self._lander.branch = self.journal.state().place_for(chosen)
             self.journal.record("end", run=state.run)
         self._forget_heads()
 
@@ -339,11 +341,9 @@ class LocalRun:
         if self.repo.commit(manifest.base) is None:
             self.listener.note(f"the base of batch {manifest.batch} is gone; its results stay in {folder}")
             return
-        chosen, self._lander.branch = self._lander.branch, manifest.branch
+        self._lander.branch = self.journal.state().place_of_batch(manifest.branch)
         with self._scratch(run) as scratch:
             self._fan_in(manifest, scratch)
-        if self._lander.branch == manifest.branch:
-            self._lander.branch = chosen
 
 
 @contextmanager

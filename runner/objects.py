@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ from runner.workspace import AUTHOR
 Blob = tuple[str, str]  # mode and object id
 Read = Callable[[Sequence[str]], list[tuple[str, bytes]]]  # object ids → their types and contents
 Store = Callable[[bytes], object]  # takes a pack in
+Put = Callable[[Path, bytes], object]  # makes a file with that content
 Entries = dict[bytes, Blob]
 FOLDER = "40000"
 _KEPT_TREES = 4096  # trees kept in memory between two edits
@@ -44,11 +44,11 @@ class _Step:
 class Objects:
     """Reads through `read`, writes below `folder` or through `store`; `algorithm` is the repository's object format.
 
-    `sync`: what is written is on the disk before the call returns.
+    `put` makes a file of its own of an object, where others read too: whole, and on the disk when it returns.
     """
 
-    def __init__(self, folder: Path, algorithm: str, read: Read, store: Store, *, sync: bool = False) -> None:
-        self._sync = sync
+    def __init__(self, folder: Path, algorithm: str, read: Read, store: Store, *, put: Put | None = None) -> None:
+        self._put = put or _put
         self._folder, self._algorithm, self._read, self._store = folder, algorithm, read, store
         self._trees: dict[str, Entries] = {}
         self._new: dict[str, tuple[str, bytes]] = {}
@@ -75,20 +75,10 @@ class Objects:
         self._new.clear()
 
     def _write_loose(self, object_id: str, whole: bytes) -> None:
-        """A file of its own. Where others read too it appears whole; a quarantine is this process's alone."""
-        folder = self._folder / object_id[:2]
-        path = folder / object_id[2:]
-        if path.exists():
-            return
-        folder.mkdir(exist_ok=True)
-        beside = folder / f"tmp_obj_{os.getpid()}-{time.monotonic_ns()}" if self._sync else path
-        with open(beside, "xb", opener=_read_only) as file:
-            file.write(zlib.compress(whole, 1))
-            if self._sync:
-                file.flush()
-                os.fsync(file.fileno())
-        if self._sync:
-            beside.replace(path)
+        path = self._folder / object_id[:2] / object_id[2:]
+        if not path.exists():
+            path.parent.mkdir(exist_ok=True)
+            self._put(path, zlib.compress(whole, 1))
 
     def content(self, object_id: str) -> bytes:
         return self._read([object_id])[0][1]
@@ -181,7 +171,13 @@ class Objects:
         return None if child.said or folder else here
 
 
-def _read_only(path: str, flags: int) -> int:
+def _put(path: Path, data: bytes) -> None:
+    """As it is good enough in a quarantine, which is this process's alone."""
+    with open(path, "xb", opener=read_only) as file:
+        file.write(data)
+
+
+def read_only(path: str, flags: int) -> int:
     """Open a new file with the mode that git gives to objects."""
     return os.open(path, flags, 0o444)
 

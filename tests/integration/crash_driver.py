@@ -2,7 +2,8 @@
 
     python crash_driver.py STEP COUNT_FILE fanin-arguments…
 
-STEP 0 kills nothing; COUNT_FILE gets one line per step passed.
+STEP 0 kills nothing; COUNT_FILE gets one line per step passed. Else COUNT_FILE.killed gets the name of the step at
+which it died: where threads pass their steps beside each other, the number does not tell that.
 """
 
 from __future__ import annotations
@@ -24,10 +25,15 @@ def count(step: int, count_file: str, name: str) -> None:
     with _lock:
         _passed += 1
         if step == 0:
-            with open(count_file, "a", encoding="utf-8") as stream:  # noqa: PTH123
-                stream.write(name + "\n")
+            note(count_file, name)
         elif _passed == step:
+            note(f"{count_file}.killed", name)
             os.killpg(0, signal.SIGKILL)
+
+
+def note(file: str, name: str) -> None:
+    with open(file, "a", encoding="utf-8") as stream:  # noqa: PTH123
+        stream.write(name + "\n")
 
 
 if __name__ == "__main__":

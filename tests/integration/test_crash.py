@@ -8,12 +8,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from runner.errors import UsageProblem
+from runner.gitrepo import Repository
+from runner.journal import Journal
+from tests.integration.crashes import Died, die_after
 from tests.integration.project import Project, Quiet
 
 
@@ -99,25 +102,10 @@ def test_kill_9_then_a_new_run_lands_what_had_finished_without_running_it_again(
 
 
 @pytest.mark.parametrize("event", ["landing", "batch"])
-def test_kill_between_the_journal_line_and_the_deed_is_made_good(
-    project: Project, event: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class Died(BaseException):
-        pass
-
+def test_kill_between_the_journal_line_and_the_deed_is_made_good(project: Project, event: str) -> None:
     project.write("shop.py", "one\n")
     project.plan([{"id": "A", "do": ["replace shop.py: one -> two", "write new: new"]}])
-    first = project.runner()
-    record = first.journal.record_all
-
-    def die_after(events: Sequence[Mapping[str, Any]], **how: bool) -> None:
-        record(events, **how)
-        if any(each["event"] == event for each in events):
-            raise Died
-
-    monkeypatch.setattr(first.journal, "record_all", die_after)
-    with pytest.raises(Died):
-        first()
+    die_after(project.runner(), event)
     if event == "landing":  # a fast-forward killed in the middle: new files, the old HEAD, and a lock
         project.write("shop.py", "two\n")
         project.write("new", "new\n")
@@ -128,6 +116,61 @@ def test_kill_between_the_journal_line_and_the_deed_is_made_good(
     assert project.git("status", "--porcelain") == ""
     assert len(began(project)) == 1
     assert project.subjects().count("A: do A") == 1
+
+
+def test_object_that_was_being_written_is_not_left_among_the_others(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repo, before = Repository(project.root, os.environ), set((project.root / ".git" / "objects").rglob("*"))
+
+    def die(_fd: int) -> None:
+        raise Died
+
+    with monkeypatch.context() as patched:
+        patched.setattr("os.fsync", die)
+        with pytest.raises(Died):
+            repo.commit_tree(repo.tree("HEAD"), [project.git("rev-parse", "HEAD")], "told\n", {})
+    assert not [path for path in set((project.root / ".git" / "objects").rglob("*")) - before if path.is_file()]
+    Journal(repo.git_dir).sweep()
+    assert not list((repo.git_dir / "fanin").iterdir())
+
+
+def test_landing_whose_commit_was_collected_since_is_done_over_again(project: Project) -> None:
+    project.plan([{"id": "A", "do": ["write a: a"]}])
+    die_after(project.runner(), "landing")
+    project.git("gc", "-q", "--prune=now")
+    project.run()
+    assert project.states() == {"A": "completed"}
+    assert began(project) == ["A"]
+
+
+@pytest.mark.parametrize("schedule", ["batch", "rolling"])
+def test_batch_that_was_chosen_while_work_waited_lands_where_that_work_has_landed(
+    project: Project, schedule: str
+) -> None:
+    needs = {"A": [], "B": ["A"], "C": ["B"]}
+    chain = [{"id": task, "depends_on": ids, "do": [f"write {task}: x"]} for task, ids in needs.items()]
+    project.plan(chain, schedule=schedule, max_concurrent=1)
+    project.write("A", "precious\n")
+    die_after(project.runner(), "landing", 2)  # of B, on the branch where A waits
+    with pytest.raises(UsageProblem, match="finished work waits"):
+        project.run()
+    (project.root / "A").unlink()
+    project.run()
+    assert project.states("main") == dict.fromkeys("ABC", "completed")
+    assert (project.root / "C").exists()
+    assert began(project) == ["A", "B", "C"]
+
+
+def test_work_of_a_dead_run_that_must_wait_does_not_take_the_next_run_with_it(project: Project) -> None:
+    project.plan([{"id": "A", "do": ["write a: a"]}])
+    project.git("branch", "other")
+    project.write("a", "precious\n")
+    die_after(project.runner(), "landing")
+    ended = project.run(branch="other")
+    assert ended.branch == "other"
+    assert project.states("other") == {"A": "completed"}
+    assert project.states(str(ended.waiting)) == {"A": "completed"}
 
 
 def test_torn_journal_line_is_passed_over(project: Project) -> None:

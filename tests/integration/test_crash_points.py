@@ -26,6 +26,19 @@ def test_killed_at_any_durable_step_the_next_run_ends_like_an_undisturbed_one(
     assert crashes.try_all(end, [[step] for step in crashes.sample(points, len(end.steps))], tmp_path) == []
 
 
+@pytest.mark.parametrize(
+    ("variant", "places"), [("rolling", [0.35, 0.7]), ("rolling individual", [0.5]), ("rolling waiting", [0.3, 0.7])]
+)
+def test_killed_anywhere_in_the_rolling_schedule_the_next_run_ends_like_an_undisturbed_one(
+    variant: str, places: list[float], tmp_path: Path
+) -> None:
+    end = crashes.undisturbed(tmp_path, variant)
+    for place in places:
+        tried = crashes.try_point(end, [round(place * len(end.steps))], tmp_path)
+        assert tried.died_at
+        assert tried.wrong == ()
+
+
 def test_killed_again_while_the_next_run_makes_it_good(tmp_path: Path) -> None:
     end = crashes.undisturbed(tmp_path, "batch")
     assert crashes.try_all(end, [[85, 12]], tmp_path) == []
@@ -127,7 +140,11 @@ def killed_after_the_agent(project: Project, tmp_path: Path) -> None:
     assert place.durable_results()
 
 
-@pytest.mark.parametrize("content", [b"{ not json", b"\xff\xfe", b'{"version": 99, "tasks": []}', b"[" * 100_000])
+@pytest.mark.parametrize(
+    "content",
+    [b"{ not json", b"\xff\xfe", b'{"version": 99, "tasks": []}', b"[" * 100_000],
+    ids=["cut", "not text", "newer", "deep"],
+)
 def test_unreadable_progress_file_is_kept_and_never_overwritten(project: Project, content: bytes) -> None:
     one_task(project)
     project.write(".fanin/progress.json", "")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from runner.fan_in import FanIn
 from runner.landing import Lander
 from runner.models import Manifest
 from runner.rolling import Rolling
+from tests.integration.crashes import die_after
 from tests.integration.project import Project, Quiet, most_at_once
 from tests.integration.test_crash import began
 from tests.integration.test_landing import Meanwhile
@@ -48,7 +49,7 @@ def test_same_tree_as_batch_by_batch_and_never_more_than_max_concurrent(project:
     assert rolled == batched
     assert project.states("main") == project.states("side")
     assert project.git("status", "--porcelain") == ""
-    assert project.git("for-each-ref", "refs/fanin/base", "refs/fanin/kept") == ""
+    assert project.git("for-each-ref", "refs/fanin") == ""
 
 
 @pytest.fixture
@@ -167,34 +168,28 @@ def test_conflict_with_a_task_that_ended_before_fails_and_is_retried_on_it(proje
 
 
 @pytest.mark.parametrize("event", ["batch", "accepted", "landing", "flushed"])
-def test_kill_after_any_line_of_the_journal_is_made_good(
-    project: Project, event: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class Died(BaseException):
-        pass
-
+def test_kill_after_any_line_of_the_journal_is_made_good(project: Project, event: str) -> None:
     project.plan(SEED, schedule="rolling", max_concurrent=2)
-    first = project.runner()
-    record = first.journal.record_all
-    left = [2]
-
-    def die_after(events: Sequence[Mapping[str, Any]], **how: bool) -> None:
-        record(events, **how)
-        if any(each["event"] == event for each in events):
-            left[0] -= 1
-            if not left[0]:
-                raise Died
-
-    monkeypatch.setattr(first.journal, "record_all", die_after)
-    with pytest.raises(Died):
-        first()
+    die_after(project.runner(), event, 2)
     finished = [key for key, _ in _results(project).items()]
     project.run()
     assert set(project.states().values()) == {"completed"}
     for task in finished:
         assert began(project).count(task) == 1
-    assert project.git("for-each-ref", "refs/fanin/base") == ""
+    assert project.git("for-each-ref", "refs/fanin/base", "refs/fanin/runs") == ""
     assert project.git("status", "--porcelain") == ""
+
+
+def test_accepted_results_that_must_wait_wait_together(project: Project) -> None:
+    """Each is landed anew after the crash; the second on what the first has put on the branch that waits."""
+    do = {"A": ["write a: a"], "B": ["write b: b"], "C": ["sleep 1", "write c: c"]}
+    project.plan([{"id": t, "do": lines} for t, lines in do.items()], schedule="rolling", max_concurrent=3)
+    for name in ("a", "b"):
+        project.write(name, "precious\n")
+    die_after(project.runner(), "accepted", 2)
+    ended = project.run()
+    assert project.states(ended.branch) == dict.fromkeys("ABC", "completed")
+    assert sorted(began(project)) == ["A", "B", "C"]
 
 
 def _results(project: Project) -> dict[str, str]:

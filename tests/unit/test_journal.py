@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ BATCH: dict[str, Any] = {"event": "batch", "run": "r1", "round": 1}
 LANDING: dict[str, Any] = {"event": "landing", "branch": "main", "old": "a", "new": "b"}
 WAITING: dict[str, Any] = {"event": "waiting", "branch": "main", "on": "fanin/r1"}
 FANNED_IN: dict[str, Any] = {"event": "fanned-in", "run": "r1", "round": 1}
+ACCEPTED: dict[str, Any] = {"event": "accepted", "run": "r1", "round": 1}
 FREED: dict[str, Any] = {"event": "freed"}
 END: dict[str, Any] = {"event": "end"}
 OPEN = State(run="r1", branch="main", scratch="scratch")
@@ -42,6 +44,9 @@ def journal(tmp_path: Path) -> Journal:
             State(run="r1", branch="main", scratch="scratch", open=(("r1", 1),), landing=Landing("main", "a", "b")),
         ),
         ([RUN, BATCH, LANDING, FANNED_IN], OPEN),
+        ([RUN, BATCH, ACCEPTED], replace(OPEN, accepted=(("r1", 1),))),
+        ([RUN, BATCH, ACCEPTED, LANDING, {"event": "flushed"}], OPEN),
+        ([RUN, BATCH, ACCEPTED, LANDING, FANNED_IN], OPEN),  # after a crash it lands by itself
         (
             [RUN, BATCH, FANNED_IN, {**BATCH, "round": 2}],
             State(run="r1", branch="main", open=(("r1", 2),), scratch="scratch"),
@@ -51,7 +56,8 @@ def journal(tmp_path: Path) -> Journal:
             State(run="r1", branch="main", open=(("r1", 1),), waiting=Waiting("main", "fanin/r1"), scratch="scratch"),
         ),
         ([RUN, BATCH, WAITING, FANNED_IN, END], State(branch="main", waiting=Waiting("main", "fanin/r1"))),
-        ([RUN, WAITING, FREED], OPEN),
+        ([RUN, WAITING, FREED], replace(OPEN, freed=(Waiting("main", "fanin/r1"),))),
+        ([RUN, WAITING, FREED, FREED, END], State(branch="main")),
         ([RUN, BATCH, LANDING, END], State(branch="main")),
         (
             [RUN, {"event": "of a newer fanin"}, {"no": "event"}, BATCH],
@@ -64,6 +70,25 @@ def test_events_fold_to_what_is_open(journal: Journal, events: list[dict[str, An
     for event in events:
         journal.record(event.get("event", "none"), **{key: value for key, value in event.items() if key != "event"})
     assert journal.state() == state
+
+
+@pytest.mark.parametrize(
+    ("events", "main", "waiting"),
+    [
+        ([RUN], "main", "fanin/r1"),
+        ([RUN, WAITING], "fanin/r1", "fanin/r1"),
+        ([RUN, WAITING, FREED], "main", "main"),
+        ([RUN, WAITING, FREED, {**WAITING, "on": "fanin/r2"}], "fanin/r2", "fanin/r2"),
+        ([RUN, {**WAITING, "branch": "other"}], "main", "fanin/r1"),
+    ],
+)
+def test_begun_batch_lands_beside_what_waits_and_on_its_own_branch_when_that_is_freed(
+    journal: Journal, events: list[dict[str, Any]], main: str, waiting: str
+) -> None:
+    for event in events:
+        journal.record(event["event"], **{key: value for key, value in event.items() if key != "event"})
+    state = journal.state()
+    assert (state.place_of_batch("main"), state.place_of_batch("fanin/r1")) == (main, waiting)
 
 
 def test_events_come_back_as_they_were_told(journal: Journal) -> None:
