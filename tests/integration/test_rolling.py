@@ -136,6 +136,7 @@ def test_batch_strategy_flushes_as_one_commit_when_no_task_runs(project: Project
     assert len(project.subjects()) == 3
     assert project.subjects()[0].startswith("Fan in ")
     assert sorted(seen.fan_ins[-1].landed) == ["A", "B", "C"]
+    assert project.git("for-each-ref", "refs/fanin") == ""
 
 
 def test_branch_that_moved_keeps_the_persons_commit_and_the_work(project: Project) -> None:
