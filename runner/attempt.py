@@ -24,16 +24,16 @@ from runner.workspace import Origin, Workspace
 @dataclass(frozen=True)
 class Surroundings:
     """What an attempt gets from the machine it runs on: the environment to allow-list from, a way to be cancelled,
-    GitHub's run attempt, who hears the agent's output as it comes, what to wait for before the agent starts, and who is
-    told that the programs of the attempt have ended, while its work is still to be captured.
+    GitHub's run attempt, who hears the agent's output as it comes, who is told that the programs of the attempt have
+    ended, while its work is still to be captured, and what to wait for before its result may be relied on.
     """
 
     environ: Mapping[str, str] = field(repr=False)
     cancel: threading.Event | None = None
     run_attempt: int = 1
     echo: Callable[[bytes], object] | None = None
-    ready: Callable[[], object] = lambda: None
     ended: Callable[[], object] = lambda: None
+    recorded: Callable[[], object] = lambda: None
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,6 @@ def _act(
     place.prompt.write_text(prompt.render(entry, manifest.prompt_template), encoding="utf-8")
     make_home(agent, settings, call, place, around.environ)
     workspace.settle(space, place.prompt)
-    around.ready()
     outcome = process.run(
         call.argv,
         cwd=space.checkout,

@@ -139,13 +139,20 @@ class Journal:
             self.folder.mkdir(exist_ok=True)
             durable.append_lines(self.path, lines, synced=synced)
 
-    def open(self, manifest: Manifest) -> None:
-        """Make a batch durable, before its first agent starts: its manifest, and that it is open."""
+    def open(self, manifest: Manifest, *, synced: bool = True) -> None:
+        """Say that a batch is open, before its first agent starts: its manifest, and a line. Durable after `sync`."""
         folder = self.round_folder(manifest.run, manifest.round)
         with self._writing():
             durable.write(folder / MANIFEST, manifest.model_dump_json(indent=1).encode(), synced=False)
             (folder / "results").mkdir(exist_ok=True)
-            self.record_all([{"event": "batch", "run": manifest.run, "round": manifest.round}], synced=False)
+        self.record_all([{"event": "batch", "run": manifest.run, "round": manifest.round}], synced=False)
+        if synced:
+            self.sync(manifest)
+
+    def sync(self, manifest: Manifest) -> None:
+        """Make durable that the batch is open."""
+        folder = self.round_folder(manifest.run, manifest.round)
+        with self._writing():
             durable.sync_files([folder / MANIFEST, folder, self.path])
 
     @contextmanager

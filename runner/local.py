@@ -250,13 +250,13 @@ class LocalRun:
         origin = self.repo.origin
 
         def attempt(
-            manifest: Manifest, entry: BatchEntry, ready: Callable[[], object], ended: Callable[[], object]
+            manifest: Manifest, entry: BatchEntry, ended: Callable[[], object], recorded: Callable[[], object]
         ) -> None:
             if self.cancel.is_set():
                 return
             results = self.journal.round_folder(manifest.run, manifest.round) / "results"
             self.listener.started(entry)
-            around = replace(self._around, ready=ready, ended=ended)
+            around = replace(self._around, ended=ended, recorded=recorded)
             result = pipeline.run_task(
                 manifest, entry, origin=origin, results=results, scratch=scratch, around=around, spaces=spaces
             )

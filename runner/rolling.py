@@ -2,9 +2,9 @@
 
 The same steps as batch by batch, with batches of one: each attempt is chosen for a free slot, and its result is merged
 at once onto the run's own head, a ref of this run; results that wait together are merged one after the other and made
-durable together. What the disk must have before an agent starts is written while its workspace is made. The branch
-gets what is there as one commit when no task runs, at the latest after `max_concurrent` accepted results, and at the
-end (`flushing`). After a crash the result folders are all that is needed: accepted and open batches are fanned in anew.
+durable together. What a result needs to be of use is made durable while its agent works. The branch gets what is there
+as one commit when no task runs, at the latest after `max_concurrent` accepted results, and at the end (`flushing`).
+After a crash the result folders are all that is needed: accepted and open batches are fanned in anew.
 """
 
 from __future__ import annotations
@@ -40,10 +40,12 @@ Settle = Callable[[Manifest, FanIn, Snapshot], str | None]  # a batch and its fa
 
 
 class Attempt(Protocol):
-    """Runs one attempt to its end; `ready` is called before its agent starts, `ended` when its programs have ended."""
+    """Runs one attempt to its end; `ended` is called when its programs have ended, `recorded` before its result is
+    written.
+    """
 
     def __call__(
-        self, manifest: Manifest, entry: BatchEntry, ready: Callable[[], object], ended: Callable[[], object], /
+        self, manifest: Manifest, entry: BatchEntry, ended: Callable[[], object], recorded: Callable[[], object], /
     ) -> None: ...
 
 
@@ -156,17 +158,22 @@ class Rolling:
     def _opened(
         self, aside: Executor, attempt: Attempt, manifest: Manifest, early: Callable[[], object], recorded: Future[None]
     ) -> None:
-        """Open the batch and run its attempt, whose agent starts when the disk has the batch and the base's record."""
-        opened = aside.submit(self.journal.open, manifest)
+        """Open the batch and run its attempt.
 
-        def ready() -> None:
+        The disk must have the batch and its base before it has the result, or the result would be worth nothing. That
+        it has them before the agent starts would help nobody: an agent does not survive the power either.
+        """
+        self.journal.open(manifest, synced=False)
+        opened = aside.submit(self.journal.sync, manifest)
+
+        def kept() -> None:
             recorded.result()
             opened.result()
 
         try:
-            attempt(manifest, manifest.entries[0], ready, early)
+            attempt(manifest, manifest.entries[0], early, kept)
         finally:
-            ready()
+            kept()
 
     def _accept(self, some: Sequence[Manifest], scratch: Path) -> list[FanIn]:
         """Merge results onto the run's head; from then on their dependents may be chosen."""
