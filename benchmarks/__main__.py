@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.harness import ROOT, Effort, Report, Unavailable, as_markdown, as_text, machine
+from benchmarks.harness import ROOT, Effort, Report, Unavailable, as_markdown, as_text, disk, machine
 
 PARTS = ("planning", "fan_in", "scheduling", "dispatch", "cold_start", "job_setup")
 DOCUMENT = ROOT / "docs" / "performance.md"
@@ -37,6 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="fanin-benchmarks-") as work:
         effort = Effort(Path(work), options.cache or cache, options.smoke, 1 if options.smoke else options.repeats)
         effort.cache.mkdir(parents=True, exist_ok=True)
+        where = disk(effort.work)
         for name in options.parts or PARTS:
             report = _measured(name, effort)
             print(as_text(report), flush=True)
@@ -44,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             found[name] = as_markdown(report)
     if options.write:
         ran = f"rounds: {options.repeats}; parts: {', '.join(found)}"
-        options.write.write_text(document(_text(options.write), found, ran), encoding="utf-8")
+        options.write.write_text(document(_text(options.write), found, (where, ran)), encoding="utf-8")
     print(f"{missed} targets are missed" if missed else "every target is met")
     return 0
 
@@ -73,11 +74,11 @@ def _measured(name: str, effort: Effort) -> Report:
     return report
 
 
-def document(before: str, found: dict[str, str], ran: str = "") -> str:
+def document(before: str, found: dict[str, str], about: Sequence[str] = ()) -> str:
     """The document with the sections of the parts that ran put in, the others and what people wrote kept."""
     sections = dict(re.findall(r"<!-- part: (\w+) -->\n(.*?)\n<!-- end -->", before, re.DOTALL)) | found
     _, written, tail = before.partition(TAIL)
-    lines = [HEAD, "Machine of the last run:", "", *(f"- {line}" for line in [*machine(), ran] if line), ""]
+    lines = [HEAD, "Machine of the last run:", "", *(f"- {line}" for line in [*machine(), *about]), ""]
     for name in PARTS:
         if name in sections:
             lines += [f"<!-- part: {name} -->", sections[name].rstrip("\n"), "<!-- end -->", ""]

@@ -17,10 +17,12 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 
 ROOT = Path(__file__).parents[1]
+FILES = 60  # that a workspace of a small repository has
 
 
 class WrongOutput(Exception):
@@ -162,6 +164,23 @@ def machine() -> list[str]:
         f"Python {platform.python_version()}, {_version(['git', '--version'])}",
         ", ".join(f"{name} {importlib.metadata.version(name)}" for name in names),
     ]
+
+
+def disk(where: Path) -> str:
+    """What kind of file system the folder is on, and what files cost there: it decides much of what is measured."""
+    mounts = [line.split() for line in _text("/proc/self/mounts").splitlines()]
+    above = [(len(fields[1]), fields[2]) for fields in mounts if where.resolve().is_relative_to(Path(fields[1]))]
+    kind = max(above)[1] if above else "unknown"
+    times = [seconds_of(partial(_litter, where / f"litter{number}")) for number in range(50)]
+    low, high = min(times) * 1e3, max(times) * 1e3
+    return f"file system {kind}: {FILES} files are made and removed in {low:.1f} to {high:.1f} ms"
+
+
+def _litter(folder: Path) -> None:
+    folder.mkdir()
+    for number in range(FILES):
+        (folder / str(number)).write_bytes(b"x" * 300)
+    shutil.rmtree(folder)
 
 
 def _text(path: str) -> str:

@@ -6,6 +6,7 @@ No test here says how fast anything is.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Callable
 from functools import partial
@@ -143,11 +144,19 @@ def test_the_document_keeps_other_parts_and_what_people_wrote() -> None:
     first = command.document("", {"planning": harness.as_markdown(report), "fan_in": "## Fan-in\n"})
     assert "| t | 2.00 × | ≤ 1 × | missed |" in first
     written = first + "\nBecause of this.\n"
-    second = command.document(written, {"fan_in": "## Fan-in\n\nanew\n"})
+    second = command.document(written, {"fan_in": "## Fan-in\n\nanew\n"}, ("rounds: 3",))
+    assert "- rounds: 3\n" in second
     assert "| a | 1 |" in second
     assert "anew" in second
     assert second.endswith("Because of this.\n")
     assert second.count("<!-- part: fan_in -->") == 1
+
+
+def test_the_file_system_is_told_with_what_files_cost_there(tmp_path: Path) -> None:
+    told = harness.disk(tmp_path)
+    assert re.fullmatch(r"file system \w+: 60 files are made and removed in \d+\.\d to \d+\.\d ms", told)
+    assert "unknown" not in told
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_peer_that_cannot_be_had_is_left_out_by_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
