@@ -46,18 +46,6 @@ def take(best_first: Iterable[Task], slots: int, running: Sequence[Task] = ()) -
     return chosen
 
 
-def yielding(
-    ready: Sequence[Task], awaited: Sequence[Task], slots: int, heights: Mapping[str, float], running: Sequence[Task]
-) -> list[Task]:
-    """The best of the ready tasks that may start although some of the `awaited` ones will be ready in a moment.
-
-    A task that starts now holds its slot for long: none is taken from a more urgent one, whose dependency has run and
-    is being merged.
-    """
-    first = {task.id for task in choose(awaited, slots, heights, running)}
-    return choose([task for task in ready if task.id in first], 1, heights, running)
-
-
 def freeze(
     chosen: Sequence[Task],
     *,

@@ -7,9 +7,10 @@ Edges run from a dependency to its dependent. Answers about states take a `state
 from __future__ import annotations
 
 from bisect import bisect_left, insort
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from heapq import heappop, heappush
+from heapq import heappop, heappush, merge
 from typing import TYPE_CHECKING, Any
 
 from runner import collector
@@ -224,6 +225,7 @@ class Frontier:
             task_id: sum([states[dep] is not Standing.COMPLETED for dep in deps]) for task_id, deps in needs.items()
         }
         self._ready = sorted([self._key(task_id) for task_id in needs if self._may_run(task_id)])
+        self._open = sum([state is Standing.OPEN for state in self._states.values()])
 
     def __len__(self) -> int:
         return len(self._ready)
@@ -232,6 +234,22 @@ class Frontier:
         """The ready tasks that are not running, the best first."""
         return (key[-1] for key in self._ready)
 
+    def after(self, ended: Iterable[str]) -> Iterator[str]:
+        """The ready tasks as they would be if these were completed as well, the best first."""
+        pending = [task_id for task_id in ended if self._states[task_id] is not Standing.COMPLETED]
+        freed = Counter(after for task_id in pending for after in self._feeds[task_id])
+        more = [task_id for task_id, count in freed.items() if self._waits[task_id] == count and self._is_free(task_id)]
+        return (key[-1] for key in merge(self._ready, sorted(map(self._key, more))))
+
+    def offers(self, task_id: str) -> bool:
+        """Whether the task is ready and does not run."""
+        return self._may_run(task_id)
+
+    @property
+    def waiting(self) -> int:
+        """How many tasks are open and do not run."""
+        return self._open - sum([self._states[task_id] is Standing.OPEN for task_id in self._running])
+
     def begin(self, task_id: str) -> None:
         """The task runs: it is not offered again until it is settled."""
         self._running.add(task_id)
@@ -239,7 +257,9 @@ class Frontier:
 
     def settle(self, task_id: str, standing: Standing) -> list[str]:
         """The task stands so now and does not run; the ids that became ready by it, in plan order."""
-        was_done, self._states[task_id] = self._states[task_id] is Standing.COMPLETED, standing
+        before, self._states[task_id] = self._states[task_id], standing
+        was_done = before is Standing.COMPLETED
+        self._open += (standing is Standing.OPEN) - (before is Standing.OPEN)
         self._running.discard(task_id)
         step = was_done - (standing is Standing.COMPLETED)
         touched = [task_id, *(self._feeds[task_id] if step else ())]
@@ -248,7 +268,10 @@ class Frontier:
         return sorted([one for one in touched if self._sort_in(one)], key=self._place.__getitem__)
 
     def _may_run(self, task_id: str) -> bool:
-        return not self._waits[task_id] and self._states[task_id] is Standing.OPEN and task_id not in self._running
+        return not self._waits[task_id] and self._is_free(task_id)
+
+    def _is_free(self, task_id: str) -> bool:
+        return self._states[task_id] is Standing.OPEN and task_id not in self._running
 
     def _key(self, task_id: str) -> tuple[Any, ...]:
         return self._rank(task_id), self._place[task_id], task_id

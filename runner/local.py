@@ -31,12 +31,13 @@ from runner.fan_in import FanIn
 from runner.gitrepo import Repository
 from runner.journal import Journal, State
 from runner.landing import Lander, refuse_dirty, target_branch
-from runner.models import AgentSettings, BatchEntry, FailureKind, Manifest, Result, Standing
+from runner.models import AgentSettings, BatchEntry, FailureKind, Manifest, Result, Task
 from runner.pace import Pace
 from runner.pipeline import Workspaces
 from runner.rolling import RUNS, Attempt, Rolling
 from runner.snapshot import Snapshot, read_snapshot, read_template
 from runner.spares import Spares
+from runner.upcoming import Upcoming
 from runner.workspace import remove_folder
 
 BASE = "refs/fanin/base"  # keeps a batch's base from being collected while its results are on the way
@@ -148,31 +149,46 @@ class LocalRun:
         """Start each task the moment its dependencies are merged; why it stopped, as `_rounds`."""
         roll = Rolling(self.repo, self.journal, self.settings, self._lander, self.listener, snapshot, self.run)
 
+        upcoming = Upcoming(self.settings.max_attempts)
+
         def choose(
             head: Snapshot, running: Sequence[Manifest], ended: Sequence[Manifest], number: int
         ) -> Manifest | None:
-            manifest = self._next_for_a_slot(head, running, ended, number)
+            upcoming.follow(head, [manifest.entries[0].task.id for manifest in running])
+            manifest = self._next_for_a_slot(upcoming, head, running, ended, number)
             if manifest is None:  # all that can start has started: make ready what the next ones need
-                standings = head.progress.standings(head.plan, self.settings.max_attempts)
-                left = sum(standing is Standing.OPEN for standing in standings.values()) - len(running)
-                spaces.keep(min(self.settings.slots, left), head.commit, pipeline.branch_of("000"))
+                spaces.keep(min(self.settings.slots, upcoming.waiting), head.commit, pipeline.branch_of("000"))
+            else:
+                upcoming.begin(manifest.entries[0].task.id)
             return manifest
 
-        return roll(self._attempt_in(scratch, spaces), scratch, choose, self._settle_one)
+        def settle(manifest: Manifest, fan_in: FanIn, head: Snapshot) -> str | None:
+            upcoming.settle(manifest.entries[0].task.id, head.progress)
+            return self._settle_one(manifest, fan_in, head)
+
+        return roll(self._attempt_in(scratch, spaces), scratch, choose, settle)
 
     def _next_for_a_slot(
-        self, snapshot: Snapshot, running: Sequence[Manifest], ended: Sequence[Manifest], round_number: int
+        self,
+        upcoming: Upcoming,
+        snapshot: Snapshot,
+        running: Sequence[Manifest],
+        ended: Sequence[Manifest],
+        round_number: int,
     ) -> Manifest | None:
         """A batch of one beside the running ones, None if no slot is free or nothing may start."""
         free = self._pace.now - len(running) + len(ended)
         if self.cancel.is_set() or free <= 0:
             return None
-        merging = [manifest.entries[0].task.id for manifest in ended]
+        busy = [manifest.entries[0].task for manifest in running]
+        ending = [manifest.entries[0].task.id for manifest in ended]
+
+        def pick(slots: int) -> list[Task]:
+            return upcoming.pick_beside(ending, free, busy)[:slots] if ending else upcoming.pick(slots, busy)
+
         reserved = sum(manifest.entries[0].reserved_usd or 0.0 for manifest in running)
         budget = replace(self._budget, spent=self._budget.spent + reserved)
-        busy = [manifest.entries[0].task for manifest in running]
-        slots = free if merging else 1
-        return self._next(snapshot, round_number, running=busy, merging=merging, slots=slots, budget=budget)
+        return self._next(snapshot, round_number, slots=1, budget=budget, pick=pick)
 
     def _settle_one(self, manifest: Manifest, fan_in: FanIn, snapshot: Snapshot) -> str | None:
         stopped = self._settle(manifest, fan_in, moved=False) or self._too_dear(snapshot)

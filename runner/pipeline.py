@@ -14,9 +14,10 @@ and GitPython being installed, so what needs those is imported inside the two st
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -26,7 +27,7 @@ from runner.budget import Budget
 from runner.config import Settings
 from runner.errors import FaninError
 from runner.leaks import NONE, Secrets
-from runner.models import BatchEntry, Failure, FailureKind, Manifest, Result, Standing, Task, Usage, Verdict
+from runner.models import BatchEntry, Failure, FailureKind, Manifest, Result, Task, Usage, Verdict
 from runner.progress import Progress
 from runner.workspace import Origin, Workspace
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from runner.snapshot import Snapshot
 
 _NO_LIMIT = Budget()
+Pick = Callable[[int], list[Task]]  # slots → tasks to run now
 
 
 class Workspaces(Protocol):
@@ -76,30 +78,19 @@ def next_batch(
     branch: str,
     slots: int,
     retry: Sequence[str] = (),
-    running: Sequence[Task] = (),
-    merging: Sequence[str] = (),
     budget: Budget = _NO_LIMIT,
     template: str | None = None,
+    pick: Pick | None = None,
 ) -> Manifest | None:
     """The manifest of the batch that may run now, None when no task is ready or the budget lets none start.
 
-    `retry` grants ids one more attempt; `running` are tasks at work already: not chosen again, and nothing that
-    overlaps them is; of these the agents of `merging` have ended, so that a slot is kept for what their work may make
-    ready, if that is more urgent. `template` is the text of the prompt template.
+    `retry` grants ids one more attempt. `template` is the text of the prompt template. `pick` chooses the tasks, for a
+    caller that knows what is ready.
     """
     from runner.snapshot import granted
 
     known = granted(snapshot, retry, settings.max_attempts)
-    standings = known.standings(snapshot.plan, settings.max_attempts)
-    busy = {task.id for task in running}
-    ready = [snapshot.graph.tasks[task_id] for task_id in snapshot.graph.ready(standings) if task_id not in busy]
-    heights = snapshot.graph.heights(lambda task: _expected_seconds(task, known))
-    if merging:
-        soon = snapshot.graph.ready({**standings, **dict.fromkeys(merging, Standing.COMPLETED)})
-        awaited = [snapshot.graph.tasks[task_id] for task_id in soon if task_id not in busy]
-        ready = batch.yielding(ready, awaited, slots, heights, running)
-        slots = 1
-    chosen = batch.choose(ready, budget.slots(min(slots, len(ready))), heights, running)
+    chosen = (pick or partial(_pick, snapshot, known, settings.max_attempts))(budget.slots(slots))
     if not chosen:
         return None
     return batch.freeze(
@@ -117,9 +108,11 @@ def next_batch(
     )
 
 
-def _expected_seconds(task: Task, known: Progress) -> float:
-    """How long the task is expected to take: as declared, as it took before, or like any other."""
-    return task.estimate or known.record(task).seconds or 60.0
+def _pick(snapshot: Snapshot, known: Progress, max_attempts: int, slots: int) -> list[Task]:
+    """The most urgent of all tasks that are ready."""
+    graph = snapshot.graph
+    ready = [graph.tasks[task_id] for task_id in graph.ready(known.standings(snapshot.plan, max_attempts))]
+    return batch.choose(ready, slots, graph.heights(known.expected_seconds))
 
 
 def branch_of(folder: str) -> str:

@@ -80,6 +80,10 @@ class Progress:
         """How many attempts the task has in all."""
         return self.record(task).allowed or task.max_attempts or max_attempts
 
+    def expected_seconds(self, task: Task) -> float:
+        """How long the task is expected to take: as declared, as it took before, or like any other."""
+        return task.estimate or self.record(task).seconds or 60.0
+
     def standing(self, task: Task, max_attempts: int) -> Standing:
         """Completed, open (may run now or later), or stuck."""
         record = self.record(task)

@@ -270,23 +270,3 @@ def test_the_search_for_clashes_ends_early_where_all_tasks_share_files_and_wait_
 
     assert batch.clashing(plan(*tasks), related) == []
     assert len(asked) <= 100_000
-
-
-@pytest.mark.parametrize(
-    ("ready", "awaited", "slots", "heights", "starts"),
-    [
-        ("A", "A", 1, {}, ["A"]),
-        ("A", "AB", 1, {"B": 5.0}, []),  # B is more urgent and will be ready in a moment
-        ("A", "AB", 2, {"B": 5.0}, ["A"]),  # there is a slot for each
-        ("A", "AB", 1, {"A": 5.0}, ["A"]),
-        ("AC", "ABC", 2, {"B": 5.0, "C": 3.0}, ["C"]),
-        ("", "B", 1, {}, []),
-    ],
-)
-def test_a_slot_is_kept_for_a_more_urgent_task_whose_dependency_is_being_merged(
-    ready: str, awaited: str, slots: int, heights: dict[str, float], starts: list[str]
-) -> None:
-    known = {one.id: 1.0 for one in ABCD} | heights
-    named = {one.id: one for one in ABCD}
-    found = batch.yielding([named[name] for name in ready], [named[name] for name in awaited], slots, known, [])
-    assert [one.id for one in found] == starts

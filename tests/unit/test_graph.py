@@ -219,6 +219,10 @@ def test_a_frontier_kept_up_to_date_is_what_a_new_look_at_the_whole_plan_finds(d
             assert set(became) == set(frontier) - before
         assert list(frontier) == [i for i in graph.ready(states) if i not in running]
         assert len(frontier) == len(list(frontier))
+        assert frontier.waiting == sum(states[i] is OPEN and i not in running for i in ids)
+        ending = data.draw(st.lists(st.sampled_from(sorted(running)), unique=True)) if running else []
+        later = graph.ready({**states, **dict.fromkeys(ending, DONE)})
+        assert list(frontier.after(ending)) == [i for i in later if i not in running]
 
 
 def test_a_frontier_offers_the_best_first() -> None:

@@ -109,7 +109,8 @@ DOORS: dict[str, set[str]] = {
         "pipeline",
         "snapshot",
     },
-    "local": {*PIPELINE, *EDGES, "pipeline", "landing", "rolling"},
+    "upcoming": {"models", "batch", "progress", "snapshot"},
+    "local": {*PIPELINE, *EDGES, "pipeline", "landing", "rolling", "upcoming"},
     "actions": {*PIPELINE, *EDGES, "pipeline"},
     "issue_jobs": {
         "errors",
