@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from runner import patterns, yamldoc
 from runner.errors import InvalidInput, Problem
-from runner.models import ISSUES_PROGRESS, AgentSettings, Duration, Limits, PlanSettings, Task, Written
+from runner.models import ISSUES_PROGRESS, AgentSettings, Duration, Limits, PlanSettings, Written
 from runner.policy import unusable_name
 from runner.validation import Locate, problems_of
 
@@ -109,9 +109,6 @@ class Settings(Written):
     def slots(self) -> int:
         """How many agents run at once."""
         return self.max_concurrent if self.parallel else 1
-
-    def attempts_of(self, task: Task) -> int:
-        return task.max_attempts or self.max_attempts
 
 
 _NESTED = {"max_cost_usd", "max_rounds"}

@@ -8,7 +8,6 @@ against GitHub's own description in tests/contract.
 from __future__ import annotations
 
 import base64
-import hashlib
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,7 +15,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
-from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
 
@@ -25,12 +23,9 @@ from github import Auth, Github, GithubException
 from github.IssueComment import IssueComment
 from github.PullRequest import PullRequest
 
-from runner.errors import EnvironmentBroken, FaninError, UsageProblem
+from runner.errors import FaninError, UsageProblem
 from runner.refusals import (
     CHECK_ROUTE,
-    ArtifactDamaged,
-    ArtifactGone,
-    ArtifactTooLarge,
     BranchRefuses,
     DispatchRefused,
     GitHubRefused,
@@ -58,7 +53,6 @@ TITLE_LIMIT = 256
 INPUTS_LIMIT = 25  # of a workflow_dispatch, by GitHub's description
 PAYLOAD_LIMIT = 65_535  # characters of all its inputs together
 TREE_CHUNK = 100  # a tree of 200 and more entries was seen to time out with 502
-_DOWNLOAD_CHUNK = 64 * 1024
 _CUT_NOTE = "\n\n_Cut here: GitHub takes no more than 65,536 characters._"
 
 T = TypeVar("T")
@@ -85,18 +79,6 @@ class Pull:
     url: str
     head: str
     base: str
-
-
-@dataclass(frozen=True)
-class Artifact:
-    """One artifact of a run, whichever attempt left it. `digest` is `sha256:<hex of the zip>` where known."""
-
-    id: int
-    name: str
-    size: int
-    created: str | None
-    expired: bool
-    digest: str | None = None
 
 
 @dataclass(frozen=True)
@@ -335,10 +317,6 @@ class GitHub:
 
     # --- branches
 
-    def default_branch(self) -> str:
-        """The repository's default branch."""
-        return self._call(lambda: self._repo.default_branch, needs="metadata: read", repeat=True)
-
     def branch_head(self, branch: str) -> str | None:
         """The commit a branch points to; None when there is no such branch."""
         try:
@@ -348,42 +326,6 @@ class GitHub:
                 return None
             raise
         return str(field(data, "object", "sha"))
-
-    def open_branches(self, prefix: str) -> dict[str, str]:
-        """Branches whose name starts with `prefix`, such as `fanin/`, and their heads."""
-        url = f"{self._root}/git/matching-refs/heads/{quote(prefix)}"
-        data = self._send("GET", url, needs="contents: read")
-        heads = {
-            str(field(ref, "ref")).removeprefix("refs/heads/"): str(field(ref, "object", "sha"))
-            for ref in _listed(data)
-        }
-        return {name: sha for name, sha in sorted(heads.items()) if name.startswith(prefix)}
-
-    def create_branch(self, branch: str, sha: str) -> None:
-        """Make a branch at a commit; done already is done. Raises HeadMoved when it is elsewhere."""
-        try:
-            self._send(
-                "POST", f"{self._root}/git/refs", {"ref": f"refs/heads/{branch}", "sha": sha}, needs="contents: write"
-            )
-        except GitHubRefused as error:
-            there = self.branch_head(branch) if error.status in (409, 422) else None
-            if there is None:
-                raise
-            if there != sha:
-                raise HeadMoved(branch, sha, there) from error
-
-    def requires_signatures(self, branch: str) -> bool:
-        """Whether a ruleset demands signed commits on the branch, which need not exist yet.
-
-        A classic branch protection shows this to administrators only, never to GITHUB_TOKEN: False here does
-        not promise that an unsigned push is taken.
-        """
-        url = f"{self._root}/rules/branches/{quote(branch, safe='')}"
-        try:
-            rules = self._pages(url, needs="metadata: read")
-        except (NotFound, MissingPermission):  # plans and servers without rulesets
-            return False
-        return any(field(rule, "type") == "required_signatures" for rule in rules)
 
     def commit_via_api(self, branch: str, expected_head: str, commits: Sequence[ApiCommit]) -> str:
         """Put commits on a branch so that GitHub signs them; the new head.
@@ -456,84 +398,6 @@ class GitHub:
 
     # --- artifacts and people
 
-    def artifacts(self, run_id: int) -> list[Artifact]:
-        """All artifacts of a run, those of earlier attempts included."""
-        url = f"{self._root}/actions/runs/{run_id}/artifacts"
-        listed = self._pages(url, key="artifacts", needs="actions: read")
-        return [
-            Artifact(
-                id=int(field(item, "id")),
-                name=str(field(item, "name")),
-                size=int(field(item, "size_in_bytes")),
-                created=item.get("created_at"),
-                expired=bool(field(item, "expired")),
-                digest=item.get("digest"),
-            )
-            for item in listed
-        ]
-
-    def download_artifact(self, artifact_id: int, path: Path, max_bytes: int, *, digest: str | None = None) -> None:
-        """Write an artifact's zip to `path`, whole or not at all.
-
-        Raises ArtifactGone, ArtifactTooLarge (more than `max_bytes`), ArtifactDamaged (not `digest`).
-        """
-        part = path.with_name(path.name + ".part")
-        try:
-            self._call(lambda: self._download(artifact_id, part, max_bytes, digest), needs="actions: read", repeat=True)
-            part.replace(path)
-        except OSError as error:
-            raise EnvironmentBroken(f"artifact {artifact_id} cannot be written: {error}") from error
-        except GitHubRefused as error:
-            if error.status not in (404, 410):
-                raise
-            raise ArtifactGone(
-                f"artifact {artifact_id} is gone ({error.status} {error.reason})",
-                "it expired or was deleted; its task is tried again",
-            ) from error
-        finally:
-            part.unlink(missing_ok=True)
-
-    def _download(self, artifact_id: int, path: Path, max_bytes: int, digest: str | None) -> None:
-        url = f"{self._root}/actions/artifacts/{artifact_id}/zip"
-        headers, _ = self._github.requester.requestJsonAndCheck("GET", url)
-        location = str(field(headers, "location"))
-        target = urlsplit(location)
-        if target.scheme != "https" and target.scheme != urlsplit(self._api_url).scheme:
-            raise UnexpectedAnswer(f"artifact {artifact_id} would come over {target.scheme!r}, not https", CHECK_ROUTE)
-        try:
-            found = self._stream(location, path, max_bytes)
-        except requests.RequestException as error:
-            # The location is signed, so it is a secret for a minute: only its host may be told.
-            raise requests.ConnectionError(f"{type(error).__name__} from {target.hostname}") from None
-        if digest and digest != f"sha256:{found}":
-            raise ArtifactDamaged(
-                f"artifact {artifact_id} has sha256:{found}, {digest} was uploaded",
-                "run the merge again; if it stays so, the task must run again",
-            )
-
-    def _stream(self, location: str, path: Path, max_bytes: int) -> str:
-        """Write the bytes at `location` to `path`; their sha256."""
-        digest, size = hashlib.sha256(), 0
-        # Its own session, without our token: the target is another company's storage with a signed address.
-        with requests.Session() as session:
-            session.auth = _no_auth
-            with (
-                session.get(location, stream=True, timeout=self._timeout, allow_redirects=False) as answer,
-                path.open("wb") as file,
-            ):
-                if answer.status_code != 200:
-                    raise requests.HTTPError(str(answer.status_code))
-                for chunk in answer.iter_content(_DOWNLOAD_CHUNK):
-                    size += len(chunk)
-                    if size > max_bytes:
-                        raise ArtifactTooLarge(
-                            f"an artifact is larger than {max_bytes} bytes",
-                            "raise `limits.size`, or keep the task's change smaller",
-                        )
-                    digest.update(chunk)
-                    file.write(chunk)
-        return digest.hexdigest()
-
     def actor_permission(self, user: str) -> str:
         """What a person may do here: `admin`, `write`, `read` or `none`."""
         try:
@@ -554,16 +418,14 @@ class GitHub:
         send = partial(self._github.requester.requestJsonAndCheck, verb, url, input=body)
         return self._call(send, needs=needs, repeat=repeat)[1]
 
-    def _pages(
-        self, url: str, *, key: str | None = None, needs: str, query: Mapping[str, str] | None = None
-    ) -> list[Any]:
-        """All items of a paginated list, which is the answer itself or under its `key`."""
+    def _pages(self, url: str, *, needs: str, query: Mapping[str, str] | None = None) -> list[Any]:
+        """All items of a paginated list."""
         items: list[Any] = []
         for page in count(1):
             asked = {**(query or {}), "per_page": 100, "page": page}
             get = partial(self._github.requester.requestJsonAndCheck, "GET", url, asked)
             headers, data = self._call(get, needs=needs, repeat=True)
-            items += _listed(field(data, key) if key else data)
+            items += _listed(data)
             if 'rel="next"' not in headers.get("link", ""):
                 break
         return items
@@ -630,8 +492,3 @@ def _listed(data: object) -> list[Any]:
     if not isinstance(data, list):
         raise UnexpectedAnswer("GitHub's answer is no list", CHECK_ROUTE)
     return data
-
-
-def _no_auth(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    """Keeps `requests` from sending a password of ~/.netrc."""
-    return request

@@ -119,10 +119,6 @@ class TaskGraph:
     def roots(self) -> tuple[str, ...]:
         return tuple(task_id for task_id, needs in self._needs.items() if not needs)
 
-    @property
-    def leaves(self) -> tuple[str, ...]:
-        return tuple(task_id for task_id, feeds in self._feeds.items() if not feeds)
-
     def order(self) -> tuple[str, ...]:
         """All ids, dependencies first; plan order wherever the graph leaves a choice."""
         return self._order

@@ -174,8 +174,6 @@ class IssueApi(GitHub):
         pull = data.get("pull_request")
         return Issue(
             number=int(field(data, "number")),
-            title=str(field(data, "title")),
-            body=str(data.get("body") or ""),
             url=str(field(data, "html_url")),
             updated_at=str(field(data, "updated_at")),
             repository="/".join(str(field(data, "repository_url")).rsplit("/", 2)[-2:]),

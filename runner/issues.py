@@ -40,8 +40,6 @@ class Issue:
     """
 
     number: int
-    title: str
-    body: str
     url: str
     updated_at: str
     repository: str = ""

@@ -100,18 +100,6 @@ class MayNotOpenPulls(EnvironmentBroken):
         self.compare_url = compare_url
 
 
-class ArtifactGone(EnvironmentBroken):
-    """The artifact has expired or was deleted."""
-
-
-class ArtifactTooLarge(EnvironmentBroken):
-    """The artifact is larger than the caller allows; nothing of it was kept."""
-
-
-class ArtifactDamaged(EnvironmentBroken):
-    """The artifact's bytes are not those that were uploaded; nothing of it was kept."""
-
-
 # --- what an answer means ----------------------------------------------------------------------------------
 
 

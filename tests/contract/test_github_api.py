@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,11 +13,8 @@ import yaml
 from responses import matchers
 
 from runner.errors import EnvironmentBroken, UsageProblem
-from runner.github_api import BODY_LIMIT, ApiCommit, Artifact, Change, GitHub, Pull, Retry, bounded, in_chunks, web_url
+from runner.github_api import BODY_LIMIT, ApiCommit, Change, GitHub, Pull, Retry, bounded, in_chunks, web_url
 from runner.refusals import (
-    ArtifactDamaged,
-    ArtifactGone,
-    ArtifactTooLarge,
     BadToken,
     BranchRefuses,
     DispatchRefused,
@@ -469,14 +464,6 @@ def ref(branch: str, sha: str) -> dict[str, Any]:
     return made | {"ref": f"refs/heads/{branch}"}
 
 
-def test_default_branch(gh: Contract, api: GitHub) -> None:
-    answer = example("get", TEMPLATE, 200) | {"default_branch": "trunk"}
-    for part in (answer, answer["source"], answer["parent"], answer["template_repository"]):
-        part["language"] = None  # GitHub's example breaks its own schema
-    gh.get(REPO, json=answer)
-    assert api.default_branch() == "trunk"
-
-
 @pytest.mark.parametrize(("branch", "path"), [("main", "main"), ("a/b#c", "a/b%23c")])
 def test_branch_head(gh: Contract, api: GitHub, branch: str, path: str) -> None:
     gh.get(f"{REPO}/git/ref/heads/{path}", json=ref(branch, BASE))
@@ -494,65 +481,6 @@ def test_branch_head_does_not_take_a_refusal_for_no_branch(gh: Contract, api: Gi
     gh.get(f"{REPO}/git/ref/heads/main", json=no(NOT_ACCESSIBLE), status=403)
     with pytest.raises(MissingPermission, match="contents: read"):
         api.branch_head("main")
-
-
-def test_open_branches_are_those_of_the_prefix(gh: Contract, api: GitHub) -> None:
-    gh.get(
-        f"{REPO}/git/matching-refs/heads/fanin/",
-        json=[ref("fanin/2", OTHER), ref("fanin/1", BASE), ref("fanin-old", NEW)],
-    )
-    assert list(api.open_branches("fanin/").items()) == [("fanin/1", BASE), ("fanin/2", OTHER)]
-
-
-def test_create_branch(gh: Contract, api: GitHub) -> None:
-    gh.post(f"{REPO}/git/refs", json=ref("fanin/1", BASE), status=201)
-    api.create_branch("fanin/1", BASE)
-    assert bodies(gh, "POST", "/git/refs") == [{"ref": "refs/heads/fanin/1", "sha": BASE}]
-
-
-def test_create_branch_that_is_there_already_is_done(gh: Contract, api: GitHub) -> None:
-    gh.post(f"{REPO}/git/refs", json=no("Reference already exists"), status=422)
-    gh.get(f"{REPO}/git/ref/heads/fanin/1", json=ref("fanin/1", BASE))
-    api.create_branch("fanin/1", BASE)
-
-
-def test_create_branch_that_is_elsewhere_fails(gh: Contract, api: GitHub) -> None:
-    gh.post(f"{REPO}/git/refs", json=no("Reference already exists"), status=422)
-    gh.get(f"{REPO}/git/ref/heads/fanin/1", json=ref("fanin/1", OTHER))
-    with pytest.raises(HeadMoved, match=r"fanin/1 moved from b{12} to d{12}"):
-        api.create_branch("fanin/1", BASE)
-
-
-def test_create_branch_at_no_commit_fails(gh: Contract, api: GitHub) -> None:
-    gh.post(f"{REPO}/git/refs", json=no("Object does not exist"), status=422)
-    gh.get(f"{REPO}/git/ref/heads/fanin/1", json=no("Not Found"), status=404)
-    with pytest.raises(GitHubRefused, match="Object does not exist"):
-        api.create_branch("fanin/1", BASE)
-
-
-RULES = f"{REPO}/rules/branches/a%2Fb"
-SIGNED = {"type": "required_signatures", "ruleset_source_type": "Repository", "ruleset_source": "o/r", "ruleset_id": 1}
-
-
-def test_signatures_are_required_by_a_rule_on_any_page(gh: Contract, api: GitHub) -> None:
-    other = [SIGNED | {"type": "deletion"}]
-    gh.get(RULES, json=other, headers=more(RULES), match=query(per_page=100, page=1))
-    gh.get(RULES, json=[SIGNED], match=query(per_page=100, page=2))
-    assert api.requires_signatures("a/b") is True
-
-
-def test_signatures_are_not_required_by_other_rules(gh: Contract, api: GitHub) -> None:
-    gh.get(RULES, json=[SIGNED | {"type": "deletion"}])
-    assert api.requires_signatures("a/b") is False
-
-
-@pytest.mark.parametrize(
-    ("status", "message"),
-    [(404, "Not Found"), (403, "Upgrade to GitHub Pro or make this repository public to enable this feature.")],
-)
-def test_no_rulesets_require_no_signatures(gh: Contract, api: GitHub, status: int, message: str) -> None:
-    gh.get(RULES, json=no(message), status=status)
-    assert api.requires_signatures("a/b") is False
 
 
 # --- commits by API ----------------------------------------------------------------------------------------
@@ -734,127 +662,6 @@ def test_chunks_delete_before_they_write() -> None:
 
 # --- artifacts ---------------------------------------------------------------------------------------------
 
-LIST = f"{REPO}/actions/runs/9/artifacts"
-ZIP = f"{REPO}/actions/artifacts/11/zip"
-BLOB = "https://store.example.net/x.zip?sig=secret"
-BYTES = b"PK" + bytes(200_000)
-
-
-def artifact(number: int, name: str, **changes: Any) -> dict[str, Any]:
-    listed = example("get", f"{TEMPLATE}/actions/runs/{{run_id}}/artifacts", 200)
-    made: dict[str, Any] = listed["artifacts"][0]
-    return made | {"id": number, "name": name} | changes
-
-
-def test_artifacts_of_all_pages(gh: Contract, api: GitHub) -> None:
-    one, two = artifact(1, "fanin-9.1-0-a1-r1", digest=None), artifact(2, "fanin-9.1-0-a1-r2", expired=True)
-    gh.get(LIST, json={"total_count": 2, "artifacts": [one]}, match=query(per_page=100, page=1), headers=more(LIST))
-    gh.get(
-        LIST,
-        json={"total_count": 2, "artifacts": [two]},
-        match=query(per_page=100, page=2),
-        headers={"Link": f'<{LIST}?per_page=100&page=1>; rel="prev"'},
-    )
-    first, second = api.artifacts(9)
-    assert first == Artifact(1, "fanin-9.1-0-a1-r1", 556, "2020-01-10T14:59:22Z", expired=False)
-    assert (second.id, second.expired, second.digest) == (2, True, artifact(2, "")["digest"])
-
-
-def test_artifacts_name_the_missing_permission(gh: Contract, api: GitHub) -> None:
-    gh.get(LIST, json=no(NOT_ACCESSIBLE), status=403)
-    with pytest.raises(MissingPermission, match="actions: read"):
-        api.artifacts(9)
-
-
-def stub_redirect(gh: Contract, location: str = BLOB) -> None:
-    gh.get(ZIP, status=302, headers={"Location": location})
-
-
-def test_download_follows_the_redirect_without_the_token(gh: Contract, api: GitHub, tmp_path: Path) -> None:
-    stub_redirect(gh)
-    gh.get(BLOB, body=BYTES)
-    digest = f"sha256:{hashlib.sha256(BYTES).hexdigest()}"
-    api.download_artifact(11, tmp_path / "a.zip", len(BYTES), digest=digest)
-    assert [path.name for path in tmp_path.iterdir()] == ["a.zip"]
-    assert (tmp_path / "a.zip").read_bytes() == BYTES
-    assert ["Authorization" in call.request.headers for call in gh.calls] == [True, False]
-
-
-def test_download_sends_no_password_of_netrc(
-    gh: Contract, api: GitHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    netrc = tmp_path / "netrc"
-    netrc.write_text("machine store.example.net login me password hunter2\n")
-    netrc.chmod(0o600)
-    monkeypatch.setenv("NETRC", str(netrc))
-    stub_redirect(gh)
-    gh.get(BLOB, body=BYTES)
-    api.download_artifact(11, tmp_path / "a.zip", len(BYTES))
-    assert "Authorization" not in gh.calls[1].request.headers
-
-
-def test_download_larger_than_allowed_leaves_nothing(gh: Contract, api: GitHub, tmp_path: Path) -> None:
-    stub_redirect(gh)
-    gh.get(BLOB, body=BYTES)
-    with pytest.raises(ArtifactTooLarge, match=f"larger than {len(BYTES) - 1} bytes"):
-        api.download_artifact(11, tmp_path / "a.zip", len(BYTES) - 1)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_download_of_other_bytes_leaves_nothing(gh: Contract, api: GitHub, tmp_path: Path) -> None:
-    stub_redirect(gh)
-    gh.get(BLOB, body=BYTES)
-    with pytest.raises(ArtifactDamaged, match=r"artifact 11 has sha256:[0-9a-f]{64}, sha256:00 was uploaded"):
-        api.download_artifact(11, tmp_path / "a.zip", len(BYTES), digest="sha256:00")
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize(("status", "message"), [(410, "Artifact has expired"), (404, "Not Found")])
-def test_download_of_what_is_gone(gh: Contract, api: GitHub, tmp_path: Path, status: int, message: str) -> None:
-    gh.get(ZIP, json=no(message), status=status)
-    with pytest.raises(ArtifactGone, match=f"artifact 11 is gone .{status} {message}"):
-        api.download_artifact(11, tmp_path / "a.zip", 10)
-
-
-def test_download_keeps_other_refusals_apart(gh: Contract, api: GitHub, tmp_path: Path) -> None:
-    gh.get(ZIP, json=no(NOT_ACCESSIBLE), status=403)
-    with pytest.raises(MissingPermission, match="actions: read"):
-        api.download_artifact(11, tmp_path / "a.zip", 10)
-
-
-def test_download_starts_over_with_a_new_address(gh: Contract, api: GitHub, slept: list[float], tmp_path: Path) -> None:
-    stub_redirect(gh)
-    gh.get(BLOB, status=403, body="signature expired")
-    stub_redirect(gh, "https://store.example.net/again?sig=2")
-    gh.get("https://store.example.net/again?sig=2", body=b"PK")
-    api.download_artifact(11, tmp_path / "a.zip", 10)
-    assert (tmp_path / "a.zip").read_bytes() == b"PK"
-    assert slept == [1.0]
-
-
-def test_download_that_stays_broken_does_not_tell_the_signed_address(gh: Contract, api: GitHub, tmp_path: Path) -> None:
-    for _ in range(4):
-        stub_redirect(gh)
-        gh.get(BLOB, body=requests.ConnectionError(f"cannot reach {BLOB}"))
-    with pytest.raises(GitHubUnreachable, match=r"Error from store\.example\.net.*4 times") as caught:
-        api.download_artifact(11, tmp_path / "a.zip", 10)
-    assert "secret" not in str(caught.value)
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("location", ["http://store.example.net/x", "file:///etc/passwd", "/relative"])
-def test_download_goes_over_https_only(gh: Contract, api: GitHub, tmp_path: Path, location: str) -> None:
-    stub_redirect(gh, location)
-    with pytest.raises(UnexpectedAnswer, match="not https"):
-        api.download_artifact(11, tmp_path / "a.zip", 10)
-
-
-def test_download_to_nowhere(gh: Contract, api: GitHub, tmp_path: Path) -> None:
-    stub_redirect(gh)
-    gh.get(BLOB, body=BYTES)
-    with pytest.raises(EnvironmentBroken, match=r"artifact 11 cannot be written: .*No such file"):
-        api.download_artifact(11, tmp_path / "missing" / "a.zip", len(BYTES))
-
 
 # --- people ------------------------------------------------------------------------------------------------
 
@@ -994,9 +801,6 @@ def test_pygithub_itself_neither_waits_nor_repeats(gh: Contract, api: GitHub, mo
     ("ask", "url", "answer", "match"),
     [
         (lambda api: api.branch_head("main"), HEAD, {"json": []}, "no `object.sha`"),
-        (lambda api: api.open_branches("a/"), f"{REPO}/git/matching-refs/heads/a/", {"json": {}}, "no list"),
-        (lambda api: api.artifacts(9), LIST, {"json": {"total_count": 0}}, "no `artifacts`"),
-        (lambda api: api.artifacts(9), LIST, {"json": {"artifacts": None}}, "no `artifacts`"),
         (lambda api: api.branch_head("main"), HEAD, {"body": "<html>Log in first</html>"}, "no `object.sha`"),
         (lambda api: api.branch_head("main"), HEAD, {"body": '{"cut'}, "makes no sense"),
     ],
@@ -1026,7 +830,7 @@ def test_a_redirect_to_another_server_is_not_followed(gh: Contract, api: GitHub)
         REPO, status=301, headers={"Location": "https://elsewhere.example.net/repos/o/r"}, json=no("Moved Permanently")
     )
     with pytest.raises(UnexpectedAnswer, match=r"elsewhere\.example\.net"):
-        api.default_branch()
+        api._send("GET", "/repos/o/r", needs="metadata: read")
 
 
 def test_no_error_tells_the_token(gh: Contract) -> None:

@@ -10,7 +10,7 @@ import pytest
 from runner import config, patterns
 from runner.config import Settings
 from runner.models import AgentSettings, PlanSettings
-from tests.unit.make import problems, task
+from tests.unit.make import problems
 
 
 def test_the_defaults_are_those_of_the_design() -> None:
@@ -221,11 +221,6 @@ def test_a_file_that_says_nothing_changes_nothing(text: str) -> None:
 )
 def test_without_parallel_there_is_one_agent_at_a_time(settings: Settings, slots: int) -> None:
     assert settings.slots == slots
-
-
-@pytest.mark.parametrize(("own", "attempts"), [(None, 3), (1, 1), (7, 7)])
-def test_a_task_may_say_itself_how_many_attempts_it_has(own: int | None, attempts: int) -> None:
-    assert Settings().attempts_of(task(max_attempts=own)) == attempts
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ BY_WRITER = Event("labeled", LABEL, "writer", "fanin")
 
 
 def issue(**changes: Any) -> Issue:
-    made: dict[str, Any] = {"number": 7, "title": "Now", "body": "now", "url": "https://github.com/o/r/issues/7"}
+    made: dict[str, Any] = {"number": 7, "url": "https://github.com/o/r/issues/7"}
     return Issue(**{**made, "updated_at": AFTER, "repository": "o/r", **changes})
 
 
