@@ -162,10 +162,7 @@ def run_task(
         tree=left.tree,
         pack="change.pack" if left.tree else None,
     )
-    try:
-        around.recorded()
-    finally:  # whatever is the matter there, the work is paid for
-        artifacts.finish(folder, result)
+    around.keep(artifacts.finish(folder, result))
     return result
 
 

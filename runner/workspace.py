@@ -17,7 +17,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
-from runner import durable
 from runner.errors import GitFailed
 from runner.leaks import Secrets
 
@@ -302,8 +301,6 @@ def write_pack(workspace: Workspace, tree: str, pack: Path) -> None:
             stdin=revisions.encode(),
             stdout=sink,
         )
-        sink.flush()
-        durable.sync(sink.fileno())
 
 
 def git(
