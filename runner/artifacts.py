@@ -60,14 +60,14 @@ def begin(folder: Path, attempt: Attempt) -> None:
     durable.write(folder / ATTEMPT, attempt.model_dump_json().encode(), synced=False)
 
 
-def finish(folder: Path, result: Result) -> list[Path]:
-    """Write the result, last of all files and whole; the files to sync: then the work is durable.
+def finish(folder: Path, result: Result) -> None:
+    """Write the result, last of all files and whole: from here on the work is durable.
 
-    They are synced at once. A power cut before that may leave a torn result, which is read as one that was never
-    written: as a failure of the attempt.
+    File and folder are synced at once. A power cut before that may leave a torn result, which is read as one that
+    was never written: as a failure of the attempt.
     """
     durable.write(folder / RESULT, result.model_dump_json(indent=1).encode(), synced=False)
-    return [*([folder / PACK] if result.pack else []), folder / RESULT, folder]
+    durable.sync_files([folder / RESULT, folder])
 
 
 def artifact_name(batch: str, folder: str, attempt: int, run_attempt: int) -> str:

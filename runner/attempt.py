@@ -5,12 +5,12 @@ from __future__ import annotations
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from runner import agents, artifacts, durable, policy, process, workspace
+from runner import agents, artifacts, policy, process, workspace
 from runner.agents import prompt
 from runner.agents.outcome import ended_badly
 from runner.agents.surroundings import environment_for, lacks, make_home, secrets_of
@@ -25,7 +25,7 @@ from runner.workspace import Origin, Workspace
 class Surroundings:
     """What an attempt gets from the machine it runs on: the environment to allow-list from, a way to be cancelled,
     GitHub's run attempt, who hears the agent's output as it comes, who is told that the programs of the attempt have
-    ended, while its work is still to be captured, and how the files of its result are made durable.
+    ended, while its work is still to be captured, and what to wait for before its result may be relied on.
     """
 
     environ: Mapping[str, str] = field(repr=False)
@@ -33,7 +33,7 @@ class Surroundings:
     run_attempt: int = 1
     echo: Callable[[bytes], object] | None = None
     ended: Callable[[], object] = lambda: None
-    keep: Callable[[Sequence[Path]], object] = durable.sync_files
+    recorded: Callable[[], object] = lambda: None
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ from runner.landing import Lander, refuse_dirty, target_branch
 from runner.models import AgentSettings, BatchEntry, FailureKind, Manifest, Result, Task
 from runner.pace import Pace
 from runner.pipeline import Workspaces
-from runner.rolling import RUNS, Attempt, Keep, Rolling
+from runner.rolling import RUNS, Attempt, Rolling
 from runner.snapshot import Snapshot, read_snapshot, read_template
 from runner.spares import Spares
 from runner.upcoming import Upcoming
@@ -255,23 +255,24 @@ class LocalRun:
         self.repo.set_ref(f"{BASE}/{manifest.batch}", manifest.base)
         self.listener.batch(manifest)
         if len(manifest.entries) == 1:
-            attempt(manifest, manifest.entries[0], rolling.nobody, self._around.keep)
+            attempt(manifest, manifest.entries[0], rolling.nobody, rolling.nobody)
             return
         with ThreadPoolExecutor(len(manifest.entries), thread_name_prefix="fanin") as pool:
-            keep = self._around.keep
-            for done in [pool.submit(attempt, manifest, e, rolling.nobody, keep) for e in manifest.entries]:
+            for done in [pool.submit(attempt, manifest, e, rolling.nobody, rolling.nobody) for e in manifest.entries]:
                 done.result()
 
     def _attempt_in(self, scratch: Path, spaces: Workspaces) -> Attempt:
         """How one attempt is run, with its beginning and its end told."""
         origin = self.repo.origin
 
-        def attempt(manifest: Manifest, entry: BatchEntry, ended: Callable[[], object], keep: Keep) -> None:
+        def attempt(
+            manifest: Manifest, entry: BatchEntry, ended: Callable[[], object], recorded: Callable[[], object]
+        ) -> None:
             if self.cancel.is_set():
                 return
             results = self.journal.round_folder(manifest.run, manifest.round) / "results"
             self.listener.started(entry)
-            around = replace(self._around, ended=ended, keep=keep)
+            around = replace(self._around, ended=ended, recorded=recorded)
             result = pipeline.run_task(
                 manifest, entry, origin=origin, results=results, scratch=scratch, around=around, spaces=spaces
             )

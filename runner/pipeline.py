@@ -162,7 +162,10 @@ def run_task(
         tree=left.tree,
         pack="change.pack" if left.tree else None,
     )
-    around.keep(artifacts.finish(folder, result))
+    try:
+        around.recorded()
+    finally:  # whatever is the matter there, the work is paid for
+        artifacts.finish(folder, result)
     return result
 
 

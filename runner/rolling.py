@@ -19,7 +19,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Protocol
 
-from runner import durable, pipeline
+from runner import pipeline
 from runner.config import Settings
 from runner.errors import EnvironmentBroken
 from runner.fan_in import FanIn
@@ -30,19 +30,23 @@ from runner.landing import Lander
 from runner.models import BatchEntry, Manifest
 from runner.snapshot import Snapshot
 
-# The heads of rolling runs: they keep what is merged, and so every base, from being collected.
-RUNS = "refs/fanin/runs"
+RUNS = (
+    "refs/fanin/runs"  # the heads of rolling runs, which keep what is merged, and so every base, from being collected
+)
 Happened = tuple[Manifest | None, Future[None] | None]  # an agent ended; an attempt is done; (None, None) a landing is
 # head, running, those of them whose agent has ended, number → a batch of one
 Choose = Callable[[Snapshot, Sequence[Manifest], Sequence[Manifest], int], Manifest | None]
-Keep = Callable[[Sequence[Path]], object]  # makes the files of a result durable
 Settle = Callable[[Manifest, FanIn, Snapshot], str | None]  # a batch and its fan-in → why nothing more may start
 
 
 class Attempt(Protocol):
-    """Runs one attempt to its end; `ended` is called when its programs have ended, `keep` when its result is there."""
+    """Runs one attempt to its end; `ended` is called when its programs have ended, `recorded` before its result is
+    written.
+    """
 
-    def __call__(self, manifest: Manifest, entry: BatchEntry, ended: Callable[[], object], keep: Keep, /) -> None: ...
+    def __call__(
+        self, manifest: Manifest, entry: BatchEntry, ended: Callable[[], object], recorded: Callable[[], object], /
+    ) -> None: ...
 
 
 class Rolling:
@@ -61,7 +65,6 @@ class Rolling:
         self.repo, self.journal, self.settings, self.lander, self.told = repo, journal, settings, lander, told
         self.snapshot, self.run = snapshot, run
         self.flush = Flush(repo, journal, settings, lander, told, snapshot)
-        self._durable: dict[str, Future[None]] = {}  # batch → whether its result is on the disk
         self._merged: list[Accepted] = []  # the last ones, with or without a commit
         self._heads = [f"{RUNS}/{run}/head"]  # another one each time the branch moved: bases stay on the one before
         self.rounds = 0
@@ -155,7 +158,7 @@ class Rolling:
     def _opened(
         self, aside: Executor, attempt: Attempt, manifest: Manifest, early: Callable[[], object], recorded: Future[None]
     ) -> None:
-        """Open the batch and run its attempt, whose result may be merged at once and is made durable meanwhile.
+        """Open the batch and run its attempt.
 
         The disk must have the batch and its base before it has the result, or the result would be worth nothing. That
         it has them before the agent starts would help nobody: an agent does not survive the power either.
@@ -163,15 +166,14 @@ class Rolling:
         self.journal.open(manifest, synced=False)
         opened = aside.submit(self.journal.sync, manifest)
 
-        def make_durable(files: Sequence[Path]) -> None:
+        def kept() -> None:
             recorded.result()
             opened.result()
-            durable.sync_files(files)
 
-        def keep(files: Sequence[Path]) -> None:
-            self._durable[manifest.batch] = aside.submit(make_durable, files)
-
-        attempt(manifest, manifest.entries[0], early, keep)
+        try:
+            attempt(manifest, manifest.entries[0], early, kept)
+        finally:
+            kept()
 
     def _accept(self, some: Sequence[Manifest], scratch: Path) -> list[FanIn]:
         """Merge results onto the run's head; from then on their dependents may be chosen."""
@@ -206,12 +208,9 @@ class Rolling:
         return found
 
     def _record(self, recorded: Future[None]) -> None:
-        """Make durable that what was merged last is in the run's head; what builds on that waits for `recorded`."""
+        """Make durable that what was merged last is in the run's head; who builds on that waits for `recorded`."""
         if recorded.done():
             return
-        for one in self._merged:
-            if one.manifest.batch in self._durable:  # else it left none
-                self._durable.pop(one.manifest.batch).result()
         if any(one.fan_in.commits for one in self._merged):
             self._move_to(self.snapshot)
         self.journal.record_all(

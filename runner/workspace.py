@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
+from runner import durable
 from runner.errors import GitFailed
 from runner.leaks import Secrets
 
@@ -301,6 +302,8 @@ def write_pack(workspace: Workspace, tree: str, pack: Path) -> None:
             stdin=revisions.encode(),
             stdout=sink,
         )
+        sink.flush()
+        durable.sync(sink.fileno())
 
 
 def git(

@@ -64,7 +64,7 @@ EDGES: dict[str, set[str]] = {
     "issue_api": {"errors", "github_api", "issues", "refusals"},
     "publishing": {"errors", "actions_io", "github_api", "gitremote", "gitrepo", "refusals"},
 }
-ATTEMPT = {"models", "errors", "durable", "leaks", "policy", "agents", "artifacts", "masking", "process", "workspace"}
+ATTEMPT = {"models", "errors", "leaks", "policy", "agents", "artifacts", "masking", "process", "workspace"}
 SNAPSHOT = {
     "models",
     "errors",
@@ -98,7 +98,6 @@ DOORS: dict[str, set[str]] = {
     "landing": {"models", "errors", "config", "leaks", "attempt", "fan_in", "pipeline", "gitrepo", "journal"},
     "flushing": {"models", "config", "fan_in", "gitrepo", "journal", "landing", "merge", "pipeline", "snapshot"},
     "rolling": {
-        "durable",
         "models",
         "errors",
         "config",
