@@ -1,4 +1,7 @@
-"""Dispatch: fanin's own time for each task that does nothing, where that time goes, and what a busy log costs."""
+"""Dispatch: fanin's own time for each task that does nothing, where that time goes, and what a busy log costs.
+
+By both schedules: batch by batch, which is the default, each round waits for its slowest and then lands a commit.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ from benchmarks.harness import PYTHON, Effort, Report, Samples, Table, Target, e
 from runner import process
 
 SLOTS = 8
+SCHEDULES = ("batch", "rolling")
 _FLOOD = """
 import os, sys, time
 rate, seconds = float(sys.argv[1]), float(sys.argv[2])
@@ -31,27 +35,31 @@ while (now := time.monotonic() - began) < seconds:
 def measure(effort: Effort) -> Report:
     report = Report("Dispatch")
     count = 8 if effort.smoke else 1_000
+    walls, floors = dict[str, float](), list[float]()
     with folder(effort, "dispatch") as where:
-        repo = _project(where, count)
-        before = _floor(where, repo, count)
-        began = perf_counter()
-        run([PYTHON, "-m", "runner", "run"], repo, env=_environment(), timeout=3600)
-        wall = perf_counter() - began
-        _check(repo, count)
-        floor = (before + _floor(where, repo, count)) / 2
-        profile = _profile(where, count)
-    own = max(0.0, wall - floor) / count * 1e3
-    report.targets.append(Target("fanin's own time a task beyond clone and process", own, 5.0, "ms"))
-    rows = [
-        ["fanin run", f"{wall:.2f}", f"{wall / count * 1e3:.1f}"],
-        [
-            f"the same clones and processes alone, {SLOTS} at a time (mean of before and after)",
-            f"{floor:.2f}",
-            f"{floor / count * 1e3:.1f}",
-        ],
-    ]
-    report.tables.append(Table(f"{count:,} tasks that do nothing, m = {SLOTS}", ["", "seconds", "ms a task"], rows))
-    report.tables.append(Table(f"Where the time goes ({min(count, 104)} tasks, all threads)", *profile))
+        for schedule in SCHEDULES:
+            repo = _project(where, count, schedule)
+            floors.append(_floor(where, repo, count))
+            began = perf_counter()
+            run([PYTHON, "-m", "runner", "run"], repo, env=_environment(), timeout=3600)
+            walls[schedule] = perf_counter() - began
+            _check(repo, count)
+        floors.append(_floor(where, repo, count))
+        floor = sum(floors) / len(floors)
+        fewer = min(count, 104)
+        independent = _profile(where, fewer, "batch")
+        chain = _profile(where, min(count, 30), "rolling", seconds=0.02)
+    alone = f"the same clones and processes alone, {SLOTS} at a time (mean of {len(floors)})"
+    rows = {**{f"fanin run, schedule: {name}": wall for name, wall in walls.items()}, alone: floor}
+    shown = [[name, f"{wall:.2f}", f"{wall / count * 1e3:.1f}"] for name, wall in rows.items()]
+    report.tables.append(Table(f"{count:,} tasks that do nothing, m = {SLOTS}", ["", "seconds", "ms a task"], shown))
+    for name, wall in walls.items():
+        own = max(0.0, wall - floor) / count * 1e3
+        report.targets.append(Target(f"fanin's own time a task beyond clone and process, {name}", own, 5.0, "ms"))
+    report.tables.append(Table(f"Where the time goes ({fewer} tasks, batch by batch, all threads)", *independent))
+    report.tables.append(
+        Table("Where the time goes at each link of a chain of 20 ms each (rolling, all threads)", *chain)
+    )
     _log(report, effort)
     return report
 
@@ -61,14 +69,24 @@ def _environment() -> dict[str, str]:
     return environment(**who, GIT_CONFIG_NOSYSTEM="1", GIT_CONFIG_GLOBAL=os.devnull)
 
 
-def _project(where: Path, count: int) -> Path:
-    repo = where / f"repo-{count}"
+def _project(where: Path, count: int, schedule: str, seconds: float | None = None) -> Path:
+    """A repository with as many tasks: of no time and independent, or a chain of so many seconds each."""
+    repo = where / f"repo-{count}-{schedule}"
     run(["git", "init", "-q", "-b", "main", str(repo)], where)
-    tasks = [{"id": f"T{place:04d}", "title": "nothing", "allow_empty": True} for place in range(count)]
+    tasks = [
+        {
+            "id": f"T{place:04d}",
+            "title": "nothing",
+            "allow_empty": True,
+            "depends_on": [f"T{place - 1:04d}"] if seconds is not None and place else [],
+        }
+        for place in range(count)
+    ]
     (repo / "tasks.yml").write_text(json.dumps({"version": 1, "tasks": tasks}))
     settings = {
-        "agent": {"command": ["true"]},
+        "agent": {"command": ["true"] if seconds is None else ["sleep", str(seconds)]},
         "parallel": True,
+        "schedule": schedule,
         "max_concurrent": SLOTS,
         "limits": {"max_rounds": 10_000},
     }
@@ -98,22 +116,21 @@ def _floor(where: Path, repo: Path, count: int) -> float:
     return perf_counter() - began
 
 
-def _profile(where: Path, count: int) -> tuple[list[str], list[list[str]]]:
+def _profile(where: Path, count: int, schedule: str, seconds: float | None = None) -> tuple[list[str], list[list[str]]]:
     """The functions of `runner` that cost most, over all threads of a shorter run."""
-    fewer = min(count, 104)
-    (where / "profiled").mkdir()
-    repo = _project(where / "profiled", fewer)
-    out = where / "profile"
+    place = where / f"profiled-{schedule}"
+    place.mkdir()
+    repo, out = _project(place, count, schedule, seconds), place / "profile"
     run([PYTHON, "-m", "benchmarks.dispatch", str(out)], repo, env=_environment())
-    _check(repo, fewer)
+    _check(repo, count)
     stats = pstats.Stats(str(out)).stats  # type: ignore[attr-defined]
     total: dict[str, tuple[int, float]] = {}
     for (file, _, name), (_, calls, _, cumulative, _) in stats.items():
         room = Path(file).stem if "runner" in Path(file).parts else None
-        if room and name not in {"<module>", "__call__", "_rounds", "main", "run", "invoke"}:
+        if room and room != "working" and name not in {"<module>", "__call__", "_rounds", "_roll", "main", "invoke"}:
             total[f"{room}.{name}"] = (calls, cumulative)
     worst = sorted(total.items(), key=lambda item: -item[1][1])[:20]
-    rows = [[name, f"{calls:,}", f"{seconds / fewer * 1e3:.2f}"] for name, (calls, seconds) in worst]
+    rows = [[name, f"{calls:,}", f"{cost / count * 1e3:.2f}"] for name, (calls, cost) in worst]
     return ["function, with all it calls and waits for", "calls", "ms a task"], rows
 
 
