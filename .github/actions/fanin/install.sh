@@ -9,6 +9,8 @@ if [ -f "$FANIN_ENV/.complete" ]; then
 fi
 rm -rf "$FANIN_ENV"
 unset UV_INDEX_URL UV_EXTRA_INDEX_URL UV_PROJECT_ENVIRONMENT UV_PYTHON VIRTUAL_ENV PYTHONHOME PYTHONPATH || true
+python3 -m compileall -q "$FANIN_HOME/runner" & # by the Python that the environment gets, while packages come
+compiling=$!
 if command -v uv >/dev/null; then
   uv venv --quiet --python "$(command -v python3)" "$FANIN_ENV"
   uv pip install --quiet --python "$FANIN_ENV/bin/python" --require-hashes --only-binary :all: --compile-bytecode -r "$lock"
@@ -17,5 +19,5 @@ else
   python3 -m pip --python "$FANIN_ENV/bin/python" install --quiet --disable-pip-version-check --require-hashes \
     --only-binary :all: -r "$lock"
 fi
-"$FANIN_ENV/bin/python" -m compileall -q "$FANIN_HOME/runner" || true
+wait "$compiling" || true
 touch "$FANIN_ENV/.complete"
