@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from rich.console import Console
 from rich.live import Live
@@ -60,7 +61,8 @@ class RunView:
 
     def __exit__(self, *_: object) -> None:
         if self._console.is_terminal:
-            self._live.stop()
+            with _unheard():
+                self._live.stop()
 
     def begun(self, snapshot: Snapshot, settings: Settings) -> None:
         self._in_batches = settings.schedule == "batch"
@@ -103,7 +105,7 @@ class RunView:
         self._say(f"[yellow]![/] {escape(text)}")
 
     def _say(self, text: str) -> None:
-        with suppress(BrokenPipeError):  # nobody reads any more; the work goes on
+        with _unheard():
             self._console.print(Text.from_markup(text), soft_wrap=not self._console.is_terminal)
 
     def _table(self) -> Table:
@@ -118,6 +120,16 @@ class RunView:
                 f"[dim]{time.monotonic() - since:.0f} s[/]",
             )
         return table
+
+
+@contextmanager
+def _unheard() -> Iterator[None]:
+    """The work goes on when nobody reads any more: the pipe is closed, or the terminal's window is."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in {errno.EPIPE, errno.EIO}:
+            raise
 
 
 def print_views(console: Console, found: Sequence[View]) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -76,6 +79,34 @@ def test_ctrl_c_ends_the_agents_lands_what_had_finished_and_exits_130(project: P
     assert (project.root / "a").exists()
     assert subprocess.run(["pgrep", "-f", f"sleep {seconds}"], capture_output=True, check=False).returncode == 1
     assert project.git("status", "--porcelain") == ""
+
+
+def test_a_terminal_that_is_closed_ends_the_run_like_ctrl_c(project: Project) -> None:
+    project.plan([{"id": "A", "do": ["write a: a"]}, {"id": "B", "do": ["hang"]}])
+    ours, theirs = pty.openpty()
+    child = subprocess.Popen(
+        [sys.executable, "-m", "runner", "run"],
+        cwd=project.root,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+        env={**os.environ, "FAKE_AGENT_LOG": str(project.log), "TERM": "xterm"},
+        preexec_fn=_own_terminal,
+    )
+    os.close(theirs)
+    wait_until(lambda: len(results(project)) == 1 and len(began(project)) == 2)
+    os.close(ours)
+    child.wait(120)
+    assert project.runner().journal.state().run is None  # it has ended what it began
+    assert project.states() == {"A": "completed", "B": "pending"}
+    assert (project.root / "a").exists()
+
+
+def _own_terminal() -> None:
+    """Only of its own controlling terminal does a program hear that it is gone."""
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def test_kill_9_then_a_new_run_lands_what_had_finished_without_running_it_again(project: Project) -> None:
