@@ -244,3 +244,47 @@ def test_branch_that_moves_while_a_landing_is_on_its_way_gets_all_that_was_merge
     assert all((project.root / name).exists() for name in ("one", "two", *"BCDE"))
     assert project.git("for-each-ref", "refs/fanin") == project.git("status", "--porcelain") == ""
     assert [began(project).count(t) for t in "ABCDEF"] == [1] * 6
+
+
+def test_task_that_fails_anew_where_the_branch_moved_is_retried_before_what_builds_on_it(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next result is there before the landing is over: what is ready must be looked for anew all the same."""
+    land = Lander.land
+
+    def slow(self: Lander, head: str, tip: str, run: str) -> bool:
+        time.sleep(1.0)
+        return land(self, head, tip, run)
+
+    def commit() -> None:
+        project.write("f", "a person\n")
+        project.commit("by a person")
+
+    monkeypatch.setattr(Lander, "land", slow)
+    project.write("f", "base\n")
+    project.plan(
+        [
+            {"id": "A", "do": ["replace f: base -> from A", "replace f: a person -> both"]},
+            {"id": "B", "do": ["write b: b"]},
+            {"id": "C", "depends_on": ["A"], "do": ["write c: c"]},
+        ],
+        schedule="rolling",
+        max_concurrent=1,
+    )
+    project.run(Meanwhile(commit))
+    assert began(project) == ["A", "B", "A", "C"]
+    assert project.states() == {"A": "completed", "B": "completed", "C": "completed"}
+    assert (project.root / "f").read_text() == "both\n"
+
+
+def test_last_task_that_fails_anew_where_the_branch_moved_is_retried(project: Project) -> None:
+    def commit() -> None:
+        project.write("f", "a person\n")
+        project.commit("by a person")
+
+    project.write("f", "base\n")
+    project.plan([{"id": "A", "do": ["replace f: base -> from A", "replace f: a person -> both"]}], schedule="rolling")
+    project.run(Meanwhile(commit))
+    assert project.states() == {"A": "completed"}
+    assert (project.root / "f").read_text() == "both\n"
+    assert project.git("for-each-ref", "refs/fanin/runs") == ""
