@@ -191,7 +191,9 @@ class LocalRun:
         return self._next(snapshot, round_number, slots=1, budget=budget, pick=pick)
 
     def _settle_one(self, manifest: Manifest, fan_in: FanIn, snapshot: Snapshot) -> str | None:
-        stopped = self._settle(manifest, fan_in, moved=False) or self._too_dear(snapshot)
+        """Why nothing more may start, or None. A result is stale only where a person has moved the branch meanwhile."""
+        moved = any(failure.kind is FailureKind.STALE for failure in fan_in.failed.values())
+        stopped = self._settle(manifest, fan_in, moved=moved) or self._too_dear(snapshot)
         if stopped is None:
             self._wait()
         return stopped

@@ -138,8 +138,7 @@ class Rolling:
 
         No more than are flushed together, one where that takes long.
         """
-        feeds = self.snapshot.graph.dependents
-        awaited = [manifest for manifest in waiting if feeds(manifest.entries[0].task.id)]
+        awaited = [manifest for manifest in waiting if self._is_awaited(manifest.entries[0].task.id)]
         most = 1 if waiting[0].verify else max(1, self.settings.max_concurrent - len(self.flush.accepted))
         some = (awaited or list(waiting))[:most]
         taken = {manifest.batch for manifest in some}
@@ -147,6 +146,11 @@ class Rolling:
         waiting.clear()
         waiting.extend(left)
         return some
+
+    def _is_awaited(self, task_id: str) -> bool:
+        """Whether others wait for the task; a person may have taken it out of the plan while it ran."""
+        graph = self.snapshot.graph
+        return task_id in graph.tasks and bool(graph.dependents(task_id))
 
     def _next(self, choose: Choose, running: Mapping[str, Manifest], ended: Mapping[str, Manifest]) -> Manifest | None:
         """A batch of one for a free slot."""

@@ -288,3 +288,21 @@ def test_last_task_that_fails_anew_where_the_branch_moved_is_retried(project: Pr
     assert project.states() == {"A": "completed"}
     assert (project.root / "f").read_text() == "both\n"
     assert project.git("for-each-ref", "refs/fanin/runs") == ""
+
+
+def test_task_that_a_person_takes_out_of_the_plan_while_it_runs_stops_nothing(project: Project) -> None:
+    needs = {"A": [], "B": ["A"], "C": ["B"], "D": ["C"]}
+    plan = [{"id": t, "do": [f"write {t}: x", f"sleep {2.5 * (t == 'C')}"], "depends_on": n} for t, n in needs.items()]
+    settings: dict[str, Any] = {"schedule": "rolling", "max_concurrent": 2}
+
+    class Leaving(Quiet):
+        def fanned_in(self, manifest: Manifest, fan_in: FanIn) -> None:
+            super().fanned_in(manifest, fan_in)
+            if len(self.fan_ins) == 2:  # both are to be landed now, while GONE runs
+                project.plan(plan, **settings)
+
+    project.plan([{"id": "GONE", "do": ["sleep 2", "write gone: x"], "priority": 1}, *plan], **settings)
+    ended = project.run(Leaving())
+    assert ended.unfinished is None
+    assert project.states() == dict.fromkeys(needs, "completed")
+    assert not (project.root / "gone").exists()
