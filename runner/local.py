@@ -166,7 +166,8 @@ class LocalRun:
             upcoming.settle(manifest.entries[0].task.id, head.progress)
             return self._settle_one(manifest, fan_in, head)
 
-        return roll(self._attempt_in(scratch, spaces), scratch, choose, settle)
+        stopped = roll(self._attempt_in(scratch, spaces), scratch, choose, settle)
+        return stopped or self._too_dear(self._snapshot())  # where nothing could start, no result has told it
 
     def _next_for_a_slot(
         self,

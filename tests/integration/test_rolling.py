@@ -306,3 +306,14 @@ def test_task_that_a_person_takes_out_of_the_plan_while_it_runs_stops_nothing(pr
     assert ended.unfinished is None
     assert project.states() == dict.fromkeys(needs, "completed")
     assert not (project.root / "gone").exists()
+
+
+def test_what_a_run_that_died_has_spent_is_told_if_it_lets_nothing_start(project: Project) -> None:
+    dear = 'report {"status": "ok", "cost_usd": 1.0}'
+    plan = [{"id": t, "do": [dear, f"write {t}: x"]} for t in "AB"]
+    project.plan(plan, schedule="rolling", max_concurrent=1, limits={"max_cost_usd": 1.0})
+    die_after(project.runner(), "accepted", 1)
+    ended = project.run()
+    assert project.states() == {"A": "completed", "B": "pending"}
+    assert ended.unfinished
+    assert "max_cost_usd" in ended.unfinished
