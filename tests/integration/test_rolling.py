@@ -317,3 +317,22 @@ def test_what_a_run_that_died_has_spent_is_told_if_it_lets_nothing_start(project
     assert project.states() == {"A": "completed", "B": "pending"}
     assert ended.unfinished
     assert "max_cost_usd" in ended.unfinished
+
+
+def test_what_was_built_on_work_that_did_not_land_is_built_anew(project: Project) -> None:
+    def commit() -> None:
+        project.write("f", "a person\n")
+        project.commit("by a person")
+
+    project.write("f", "base\n")
+    project.plan(
+        [
+            {"id": "A", "do": ["replace f: base -> from A"], "max_attempts": 1},
+            {"id": "B", "depends_on": ["A"], "do": ["sleep 1.0", "write b: b"]},
+        ],
+        schedule="rolling",
+        max_concurrent=1,
+    )
+    project.run(Meanwhile(commit))
+    assert project.states() == {"A": "failed", "B": "pending"}
+    assert not (project.root / "b").exists()
