@@ -97,10 +97,10 @@ class Rolling:
                         start(manifest)
                     self._record(recorded)
                 if not running:
-                    if self._flush_all(aside):
+                    if self._flush_all(aside, scratch):
                         continue
                     return stopped
-                if self.flush.due and self._flush(aside, partial(happened.put, (None, None))):
+                if self.flush.due and self._flush(aside, scratch, partial(happened.put, (None, None))):
                     continue
                 if self._hear(happened, waiting, ended) or not waiting:
                     continue  # a slot that is free should not wait for a merge
@@ -235,26 +235,26 @@ class Rolling:
             raise EnvironmentBroken(f"cannot move {self._heads[-1]}", "the results are kept; run again")
         self.snapshot = after
 
-    def _flush(self, aside: Executor, over: Callable[[], object] = lambda: None) -> bool:
+    def _flush(self, aside: Executor, scratch: Path, over: Callable[[], object] = lambda: None) -> bool:
         """Let what is accepted land. If the branch has moved, the run goes on from there; whether that is so.
 
         Then other tasks may be ready: what was completed may have failed there, and a person may have changed the plan.
         """
-        after = self.flush.begin(self.snapshot, aside, over)
+        after = self.flush.begin(self.snapshot, aside, over, scratch)
         if after is self.snapshot:
             return False
         self._heads.append(f"{RUNS}/{self.run}/head-{len(self._heads)}")
         self._move_to(after)
         return True
 
-    def _flush_all(self, aside: Executor) -> bool:
+    def _flush_all(self, aside: Executor, scratch: Path) -> bool:
         """Land everything, and wait for it; whether the branch has moved. If not, nothing is left that the run's heads
         must keep.
         """
         self.flush.settle()
         moved = False
         while self.flush.accepted:
-            moved = self._flush(aside) or moved
+            moved = self._flush(aside, scratch) or moved
             self.flush.settle()
         if not moved:
             self.repo.delete_refs(self._heads)

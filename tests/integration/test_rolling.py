@@ -336,3 +336,17 @@ def test_what_was_built_on_work_that_did_not_land_is_built_anew(project: Project
     project.run(Meanwhile(commit))
     assert project.states() == {"A": "failed", "B": "pending"}
     assert not (project.root / "b").exists()
+
+
+def test_work_is_verified_again_where_the_branch_moved(project: Project) -> None:
+    def commit() -> None:
+        project.write("g", "a person\n")
+        project.commit("by a person")
+
+    project.write("f", "old\n")
+    project.write("g", "old\n")
+    red = {"id": "A", "do": ["replace f: old -> new"], "max_attempts": 1}  # new beside what the person wrote
+    project.plan([red], schedule="rolling", verify="grep -q old f || grep -q old g")
+    project.run(Meanwhile(commit))
+    assert project.records()["A"]["error"]["kind"] == "verify"
+    assert (project.root / "f").read_text() == "old\n"
