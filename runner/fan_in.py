@@ -14,7 +14,7 @@ from runner import artifacts, leaks, packs, policy, progress
 from runner.errors import EnvironmentBroken, FaninError, GitFailed, VerdictOutdated
 from runner.gitrepo import Conflict, Quarantine, Repository
 from runner.merge import Candidate, Landed, Merged, message, unite
-from runner.models import Failure, FailureKind, Manifest, Result, Task, Verdict, clean
+from runner.models import Failure, FailureKind, Manifest, Result, Status, Task, Verdict, clean
 from runner.progress import Progress
 from runner.snapshot import Snapshot, state_files
 from runner.verify import culprits
@@ -102,7 +102,8 @@ class Desk:
         if not reading.started and missing is None:
             return None
         corrupt = self._import(reading)
-        if stale := progress.is_stale(self.snapshot.progress, task, entry.task_digest, entry.attempt):
+        stale = progress.is_stale(self.snapshot.progress, task, entry.task_digest, entry.attempt)
+        if stale := stale or self._unfounded(entry.task.id):
             return Failure(kind=FailureKind.STALE, message=f"the result does not count: {stale}")
         if corrupt is not None:
             return corrupt
@@ -122,6 +123,19 @@ class Desk:
             warned=self.warnings,
         )
         return refusal or self._leak(reading, found) or Candidate(entry, tree, found)
+
+    def _unfounded(self, task_id: str) -> str | None:
+        """Why the work has nothing to stand on at this head, or None.
+
+        A rolling run builds on what the branch has not got yet; if a person commits meanwhile, that may fail there.
+        """
+        graph, known = self.snapshot.graph, self.snapshot.progress
+        missing = (
+            needed
+            for needed in graph.dependencies(task_id)
+            if known.record(graph.tasks[needed]).status is not Status.COMPLETED
+        )
+        return next((f"{needed}, which it builds on, is not completed" for needed in missing), None)
 
     def _leak(self, reading: artifacts.Reading, found: Sequence[policy.Change]) -> Failure | None:
         """The leg has searched already; the machine it ran on was the agent's."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from runner import pipeline
@@ -65,17 +66,18 @@ class Flush:
         """Whether as many results are accepted as are landed together."""
         return len(self.accepted) >= self.settings.max_concurrent
 
-    def begin(self, snapshot: Snapshot, pool: Executor, over: Callable[[], object]) -> Snapshot:
+    def begin(self, snapshot: Snapshot, pool: Executor, over: Callable[[], object], scratch: Path) -> Snapshot:
         """Start to land all that is accepted, which is in `snapshot`; the snapshot that the run goes on from.
 
-        `over` is called when it has ended, for better or worse: then `settle` takes it in.
+        `over` is called when it has ended, for better or worse: then `settle` takes it in. If the branch has moved,
+        what is to land is verified anew, in checkouts below `scratch`.
         """
         self.settle()
         if not self.accepted:
             return snapshot
         head = self.lander.head()
         if head != self._flushed:
-            snapshot = self._replayed(head)
+            snapshot = self._replayed(head, scratch)
         individual = self.settings.commit_strategy == "individual"
         tip = snapshot.commit if individual else self._one_commit(head, snapshot)
         some, self.accepted = self.accepted, []
@@ -106,13 +108,13 @@ class Flush:
         self.journal.record("flushed", run=run, rounds=[one.manifest.round for one in some])
         return True
 
-    def _replayed(self, head: str) -> Snapshot:
+    def _replayed(self, head: str, scratch: Path) -> Snapshot:
         """The branch moved: merge every accepted result anew on its head. Conflicts become failures there."""
         again, tip = [], head
         for one in self.accepted:
             results = self.journal.round_folder(one.manifest.run, one.manifest.round) / "results"
-            secrets = self.lander.secrets(one.manifest)
-            fan_in = pipeline.merge_batch(self.repo, one.manifest, results, tip, secrets=secrets)
+            verify, secrets = self.lander.verify(one.manifest, scratch), self.lander.secrets(one.manifest)
+            fan_in = pipeline.merge_batch(self.repo, one.manifest, results, tip, verify=verify, secrets=secrets)
             again.append(Accepted(one.manifest, fan_in))
             tip = fan_in.tip
         self._flushed, self.accepted = head, again

@@ -603,7 +603,8 @@ class Repository:
             return Landing(landed=head == new, moved=head != new)
         where = self.checked_out_at(branch)
         if where is None:
-            return Landing(landed=self.set_ref(f"refs/heads/{branch}", new, old))
+            landed = self.set_ref(f"refs/heads/{branch}", new, old)
+            return Landing(landed, moved=not landed and self.commit(f"refs/heads/{branch}") != old)
         durable.checkpoint("before landing")
         for pause in (0.1, 0.3, 1.0, 3.0, 0.0):
             status, _, words = self.attempt(

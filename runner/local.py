@@ -166,7 +166,8 @@ class LocalRun:
             upcoming.settle(manifest.entries[0].task.id, head.progress)
             return self._settle_one(manifest, fan_in, head)
 
-        return roll(self._attempt_in(scratch, spaces), scratch, choose, settle)
+        stopped = roll(self._attempt_in(scratch, spaces), scratch, choose, settle)
+        return stopped or self._too_dear(self._snapshot())  # where nothing could start, no result has told it
 
     def _next_for_a_slot(
         self,
@@ -191,7 +192,9 @@ class LocalRun:
         return self._next(snapshot, round_number, slots=1, budget=budget, pick=pick)
 
     def _settle_one(self, manifest: Manifest, fan_in: FanIn, snapshot: Snapshot) -> str | None:
-        stopped = self._settle(manifest, fan_in, moved=False) or self._too_dear(snapshot)
+        """Why nothing more may start, or None. A result is stale only where a person has moved the branch meanwhile."""
+        moved = any(failure.kind is FailureKind.STALE for failure in fan_in.failed.values())
+        stopped = self._settle(manifest, fan_in, moved=moved) or self._too_dear(snapshot)
         if stopped is None:
             self._wait()
         return stopped

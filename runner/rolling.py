@@ -97,10 +97,11 @@ class Rolling:
                         start(manifest)
                     self._record(recorded)
                 if not running:
-                    self._flush_all(aside)
+                    if self._flush_all(aside, scratch):
+                        continue
                     return stopped
-                if self.flush.due:
-                    self._flush(aside, partial(happened.put, (None, None)))
+                if self.flush.due and self._flush(aside, scratch, partial(happened.put, (None, None))):
+                    continue
                 if self._hear(happened, waiting, ended) or not waiting:
                     continue  # a slot that is free should not wait for a merge
                 some = self._urgent(waiting)
@@ -137,8 +138,7 @@ class Rolling:
 
         No more than are flushed together, one where that takes long.
         """
-        feeds = self.snapshot.graph.dependents
-        awaited = [manifest for manifest in waiting if feeds(manifest.entries[0].task.id)]
+        awaited = [manifest for manifest in waiting if self._is_awaited(manifest.entries[0].task.id)]
         most = 1 if waiting[0].verify else max(1, self.settings.max_concurrent - len(self.flush.accepted))
         some = (awaited or list(waiting))[:most]
         taken = {manifest.batch for manifest in some}
@@ -146,6 +146,11 @@ class Rolling:
         waiting.clear()
         waiting.extend(left)
         return some
+
+    def _is_awaited(self, task_id: str) -> bool:
+        """Whether others wait for the task; a person may have taken it out of the plan while it ran."""
+        graph = self.snapshot.graph
+        return task_id in graph.tasks and bool(graph.dependents(task_id))
 
     def _next(self, choose: Choose, running: Mapping[str, Manifest], ended: Mapping[str, Manifest]) -> Manifest | None:
         """A batch of one for a free slot."""
@@ -230,20 +235,30 @@ class Rolling:
             raise EnvironmentBroken(f"cannot move {self._heads[-1]}", "the results are kept; run again")
         self.snapshot = after
 
-    def _flush(self, aside: Executor, over: Callable[[], object] = lambda: None) -> None:
-        """Let what is accepted land; if the branch has moved, the run goes on from there."""
-        after = self.flush.begin(self.snapshot, aside, over)
-        if after is not self.snapshot:
-            self._heads.append(f"{RUNS}/{self.run}/head-{len(self._heads)}")
-            self._move_to(after)
+    def _flush(self, aside: Executor, scratch: Path, over: Callable[[], object] = lambda: None) -> bool:
+        """Let what is accepted land. If the branch has moved, the run goes on from there; whether that is so.
 
-    def _flush_all(self, aside: Executor) -> None:
-        """Land everything, and wait for it; then nothing is left that the run's heads must keep."""
+        Then other tasks may be ready: what was completed may have failed there, and a person may have changed the plan.
+        """
+        after = self.flush.begin(self.snapshot, aside, over, scratch)
+        if after is self.snapshot:
+            return False
+        self._heads.append(f"{RUNS}/{self.run}/head-{len(self._heads)}")
+        self._move_to(after)
+        return True
+
+    def _flush_all(self, aside: Executor, scratch: Path) -> bool:
+        """Land everything, and wait for it; whether the branch has moved. If not, nothing is left that the run's heads
+        must keep.
+        """
         self.flush.settle()
+        moved = False
         while self.flush.accepted:
-            self._flush(aside)
+            moved = self._flush(aside, scratch) or moved
             self.flush.settle()
-        self.repo.delete_refs(self._heads)
+        if not moved:
+            self.repo.delete_refs(self._heads)
+        return moved
 
 
 def _settled() -> Future[None]:

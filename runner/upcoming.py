@@ -55,7 +55,8 @@ class Upcoming:
         What starts now holds its slot for long: none is taken from a more urgent task whose dependency has run and is
         being merged.
         """
-        hoped = batch.take((self._tasks[task_id] for task_id in self._frontier.after(ending)), slots, running)
+        known = [task_id for task_id in ending if task_id in self._tasks]  # a person may have taken one out of the plan
+        hoped = batch.take((self._tasks[task_id] for task_id in self._frontier.after(known)), slots, running)
         return [task for task in hoped if self._frontier.offers(task.id)][:1]
 
     @property

@@ -339,7 +339,8 @@ def _borrow(origin: Origin, git_dir: Path) -> None:
     info = git_dir / "objects" / "info"
     info.mkdir(parents=True, exist_ok=True)
     (info / "alternates").write_bytes(alternates([origin.git_dir / "objects", *origin.objects]))
-    ignored = [path.read_bytes() for path in (origin.git_dir / "info" / "exclude", *origin.excludes) if path.is_file()]
+    # In one file the last word counts: for git that is the repository's own.
+    ignored = [path.read_bytes() for path in (*origin.excludes, origin.git_dir / "info" / "exclude") if path.is_file()]
     (git_dir / "info").mkdir(exist_ok=True)
     (git_dir / "info" / "exclude").write_bytes(b"\n".join(ignored))
     shallow = origin.git_dir / "shallow"

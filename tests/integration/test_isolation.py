@@ -237,3 +237,13 @@ def test_agent_sees_a_branch_of_its_own_with_the_history_and_may_commit_there(pr
     git("stash", "list")
     git("reset", "-q", "--hard", head)
     assert git("branch", "--format=%(refname:short)") == "fanin/task-000"
+
+
+def test_ignore_files_have_the_rank_that_git_gives_them(project: Project, tmp_path: Path) -> None:
+    """What the repository's own exclude says goes before what the user's says of all repositories."""
+    (tmp_path / "mine").write_text("*.log\n")
+    project.git("config", "core.excludesFile", str(tmp_path / "mine"))
+    (project.root / ".git" / "info" / "exclude").write_text("!kept.log\n")
+    assert only(project, "write kept.log: x", "write other.log: x")["status"] == "completed"
+    assert (project.root / "kept.log").exists()
+    assert not (project.root / "other.log").exists()

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from runner.errors import InvalidInput, UsageProblem
+from runner.gitrepo import Repository
 from runner.local import LocalRun
 from runner.models import BatchEntry
 from tests.integration.project import Project, Quiet
@@ -247,3 +248,21 @@ def test_branch_that_is_gone_stops_the_run_and_keeps_the_work(project: Project) 
     project.run()
     assert len(project.intervals()) == 1
     assert project.states() == {"A": "completed"}
+
+
+def test_branch_that_is_checked_out_nowhere_and_moves_at_the_last_moment_keeps_both(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.plan([{"id": "A", "do": ["write a: a"]}])
+    project.git("branch", "side")
+    tree, moves = project.git("rev-parse", "HEAD^{tree}"), ["by a person"]
+
+    def nowhere(_: Repository, branch: str) -> None:
+        if branch == "side" and moves and project.intervals():
+            commit = project.git("commit-tree", tree, "-p", "side", "-m", moves.pop())
+            project.git("update-ref", "refs/heads/side", commit)
+
+    monkeypatch.setattr(Repository, "checked_out_at", nowhere)
+    ended = project.run(branch="side")
+    assert (ended.branch, ended.waiting) == ("side", None)
+    assert project.subjects("side")[:2] == ["A: do A", "by a person"]

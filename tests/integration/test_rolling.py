@@ -244,3 +244,109 @@ def test_branch_that_moves_while_a_landing_is_on_its_way_gets_all_that_was_merge
     assert all((project.root / name).exists() for name in ("one", "two", *"BCDE"))
     assert project.git("for-each-ref", "refs/fanin") == project.git("status", "--porcelain") == ""
     assert [began(project).count(t) for t in "ABCDEF"] == [1] * 6
+
+
+def test_task_that_fails_anew_where_the_branch_moved_is_retried_before_what_builds_on_it(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next result is there before the landing is over: what is ready must be looked for anew all the same."""
+    land = Lander.land
+
+    def slow(self: Lander, head: str, tip: str, run: str) -> bool:
+        time.sleep(1.0)
+        return land(self, head, tip, run)
+
+    def commit() -> None:
+        project.write("f", "a person\n")
+        project.commit("by a person")
+
+    monkeypatch.setattr(Lander, "land", slow)
+    project.write("f", "base\n")
+    project.plan(
+        [
+            {"id": "A", "do": ["replace f: base -> from A", "replace f: a person -> both"]},
+            {"id": "B", "do": ["write b: b"]},
+            {"id": "C", "depends_on": ["A"], "do": ["write c: c"]},
+        ],
+        schedule="rolling",
+        max_concurrent=1,
+    )
+    project.run(Meanwhile(commit))
+    assert began(project) == ["A", "B", "A", "C"]
+    assert project.states() == {"A": "completed", "B": "completed", "C": "completed"}
+    assert (project.root / "f").read_text() == "both\n"
+
+
+def test_last_task_that_fails_anew_where_the_branch_moved_is_retried(project: Project) -> None:
+    def commit() -> None:
+        project.write("f", "a person\n")
+        project.commit("by a person")
+
+    project.write("f", "base\n")
+    project.plan([{"id": "A", "do": ["replace f: base -> from A", "replace f: a person -> both"]}], schedule="rolling")
+    project.run(Meanwhile(commit))
+    assert project.states() == {"A": "completed"}
+    assert (project.root / "f").read_text() == "both\n"
+    assert project.git("for-each-ref", "refs/fanin/runs") == ""
+
+
+def test_task_that_a_person_takes_out_of_the_plan_while_it_runs_stops_nothing(project: Project) -> None:
+    needs = {"A": [], "B": ["A"], "C": ["B"], "D": ["C"]}
+    plan = [{"id": t, "do": [f"write {t}: x", f"sleep {2.5 * (t == 'C')}"], "depends_on": n} for t, n in needs.items()]
+    settings: dict[str, Any] = {"schedule": "rolling", "max_concurrent": 2}
+
+    class Leaving(Quiet):
+        def fanned_in(self, manifest: Manifest, fan_in: FanIn) -> None:
+            super().fanned_in(manifest, fan_in)
+            if len(self.fan_ins) == 2:  # both are to be landed now, while GONE runs
+                project.plan(plan, **settings)
+
+    project.plan([{"id": "GONE", "do": ["sleep 2", "write gone: x"], "priority": 1}, *plan], **settings)
+    ended = project.run(Leaving())
+    assert ended.unfinished is None
+    assert project.states() == dict.fromkeys(needs, "completed")
+    assert not (project.root / "gone").exists()
+
+
+def test_what_a_run_that_died_has_spent_is_told_if_it_lets_nothing_start(project: Project) -> None:
+    dear = 'report {"status": "ok", "cost_usd": 1.0}'
+    plan = [{"id": t, "do": [dear, f"write {t}: x"]} for t in "AB"]
+    project.plan(plan, schedule="rolling", max_concurrent=1, limits={"max_cost_usd": 1.0})
+    die_after(project.runner(), "accepted", 1)
+    ended = project.run()
+    assert project.states() == {"A": "completed", "B": "pending"}
+    assert ended.unfinished
+    assert "max_cost_usd" in ended.unfinished
+
+
+def test_what_was_built_on_work_that_did_not_land_is_built_anew(project: Project) -> None:
+    def commit() -> None:
+        project.write("f", "a person\n")
+        project.commit("by a person")
+
+    project.write("f", "base\n")
+    project.plan(
+        [
+            {"id": "A", "do": ["replace f: base -> from A"], "max_attempts": 1},
+            {"id": "B", "depends_on": ["A"], "do": ["sleep 1.0", "write b: b"]},
+        ],
+        schedule="rolling",
+        max_concurrent=1,
+    )
+    project.run(Meanwhile(commit))
+    assert project.states() == {"A": "failed", "B": "pending"}
+    assert not (project.root / "b").exists()
+
+
+def test_work_is_verified_again_where_the_branch_moved(project: Project) -> None:
+    def commit() -> None:
+        project.write("g", "a person\n")
+        project.commit("by a person")
+
+    project.write("f", "old\n")
+    project.write("g", "old\n")
+    red = {"id": "A", "do": ["replace f: old -> new"], "max_attempts": 1}  # new beside what the person wrote
+    project.plan([red], schedule="rolling", verify="grep -q old f || grep -q old g")
+    project.run(Meanwhile(commit))
+    assert project.records()["A"]["error"]["kind"] == "verify"
+    assert (project.root / "f").read_text() == "old\n"

@@ -113,3 +113,9 @@ def test_a_plan_is_looked_through_once_while_its_tasks_run(monkeypatch: pytest.M
         head = Snapshot(head.commit, head.plan, head.graph, recorded(head.progress, name, Status.COMPLETED))
         upcoming.settle(name, head.progress)
     assert looks == [1]
+
+
+def test_a_slot_is_kept_for_no_task_after_one_that_is_no_longer_in_the_plan() -> None:
+    upcoming = Upcoming(LIMIT)
+    upcoming.follow(snapshot(task("A")), ["gone"])
+    assert [one.id for one in upcoming.pick_beside(["gone"], 1, [])] == ["A"]
