@@ -189,7 +189,8 @@ class LocalRun:
 
         reserved = sum(manifest.entries[0].reserved_usd or 0.0 for manifest in running)
         budget = replace(self._budget, spent=self._budget.spent + reserved)
-        return self._next(snapshot, round_number, slots=1, budget=budget, pick=pick)
+        sharing = min(free, upcoming.ready)  # or the first would reserve all, and the others wait for it
+        return self._next(snapshot, round_number, slots=1, budget=budget, pick=pick, sharing=sharing)
 
     def _settle_one(self, manifest: Manifest, fan_in: FanIn, snapshot: Snapshot) -> str | None:
         """Why nothing more may start, or None. A result is stale only where a person has moved the branch meanwhile."""

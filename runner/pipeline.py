@@ -81,11 +81,12 @@ def next_batch(
     budget: Budget = _NO_LIMIT,
     template: str | None = None,
     pick: Pick | None = None,
+    sharing: int = 1,
 ) -> Manifest | None:
     """The manifest of the batch that may run now, None when no task is ready or the budget lets none start.
 
     `retry` grants ids one more attempt. `template` is the text of the prompt template. `pick` chooses the tasks, for a
-    caller that knows what is ready.
+    caller that knows what is ready. At least as many attempts as `sharing` share what may still be spent.
     """
     from runner.snapshot import granted
 
@@ -104,7 +105,7 @@ def next_batch(
         settings=settings,
         retry=retry,
         template=template,
-        share=budget.share(len(chosen)),
+        share=budget.share(max(sharing, len(chosen))),
     )
 
 

@@ -45,6 +45,11 @@ class Upcoming:
             self._frontier.settle(task_id, progress.standing(task, self._max_attempts))
         self._progress = progress
 
+    @property
+    def ready(self) -> int:
+        """How many tasks are ready and do not run."""
+        return len(self._frontier)
+
     def pick(self, slots: int, running: Sequence[Task]) -> list[Task]:
         """At most `slots` ready tasks, no two that overlap each other or a running one."""
         return batch.take((self._tasks[task_id] for task_id in self._frontier), slots, running)

@@ -57,6 +57,7 @@ def git_environment(environ: Mapping[str, str]) -> dict[str, str]:
         "GIT_CONFIG_NOSYSTEM": "1",
         "GIT_TERMINAL_PROMPT": "0",
         "GIT_OPTIONAL_LOCKS": "0",
+        "GIT_DEFAULT_REF_FORMAT": "files",  # what a seed plants, whatever git's own default becomes
         "LC_ALL": "C",
         **AUTHOR,
     }

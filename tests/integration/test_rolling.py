@@ -350,3 +350,12 @@ def test_work_is_verified_again_where_the_branch_moved(project: Project) -> None
     project.run(Meanwhile(commit))
     assert project.records()["A"]["error"]["kind"] == "verify"
     assert (project.root / "f").read_text() == "old\n"
+
+
+def test_a_limit_of_cost_is_shared_by_those_that_may_start_together(project: Project) -> None:
+    told = 'report {"status": "ok", "cost_usd": 0.1}'
+    tasks = [{"id": t, "do": [f"write {t}: x", "sleep 0.7", told]} for t in "ABCD"]
+    project.plan(tasks, schedule="rolling", max_concurrent=4, limits={"max_cost_usd": 4.0})
+    project.run()
+    assert set(project.states().values()) == {"completed"}
+    assert most_at_once(project.intervals()) > 1  # else the first one reserves all that may be spent
