@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,8 @@ open("a", "w").write("x")
 def test_cookie_torn_by_a_crash_ends_nobody(torn: str) -> None:
     other = subprocess.Popen(["sleep", "60"], env={"PATH": "/usr/bin:/bin", process.COOKIE: f"{torn:0<32}"})
     try:
+        while not Path(f"/proc/{other.pid}/environ").read_bytes():  # empty in the middle of exec
+            time.sleep(0.01)
         process.end_cookie(torn)
         assert other.poll() is None
         process.end_cookie(f"{torn:0<32}")
