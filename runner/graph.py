@@ -220,7 +220,7 @@ class Frontier:
         self._waits = {
             task_id: sum([states[dep] is not Standing.COMPLETED for dep in deps]) for task_id, deps in needs.items()
         }
-        self._ready = sorted([self._key(task_id) for task_id in needs if self._may_run(task_id)])
+        self._ready = sorted([self._key(task_id) for task_id in needs if self.offers(task_id)])
         self._open = sum([state is Standing.OPEN for state in self._states.values()])
 
     def __len__(self) -> int:
@@ -236,10 +236,6 @@ class Frontier:
         freed = Counter(after for task_id in pending for after in self._feeds[task_id])
         more = [task_id for task_id, count in freed.items() if self._waits[task_id] == count and self._is_free(task_id)]
         return (key[-1] for key in merge(self._ready, sorted(map(self._key, more))))
-
-    def offers(self, task_id: str) -> bool:
-        """Whether the task is ready and does not run."""
-        return self._may_run(task_id)
 
     @property
     def waiting(self) -> int:
@@ -263,7 +259,8 @@ class Frontier:
             self._waits[after] += step
         return sorted([one for one in touched if self._sort_in(one)], key=self._place.__getitem__)
 
-    def _may_run(self, task_id: str) -> bool:
+    def offers(self, task_id: str) -> bool:
+        """Whether the task is ready and does not run."""
         return not self._waits[task_id] and self._is_free(task_id)
 
     def _is_free(self, task_id: str) -> bool:
@@ -277,7 +274,7 @@ class Frontier:
         key = self._key(task_id)
         at = bisect_left(self._ready, key)
         there = at < len(self._ready) and self._ready[at] == key
-        if self._may_run(task_id):
+        if self.offers(task_id):
             if not there:
                 insort(self._ready, key)
             return not there

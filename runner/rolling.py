@@ -9,7 +9,6 @@ After a crash the result folders are all that is needed: accepted and open batch
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -30,9 +29,8 @@ from runner.landing import Lander
 from runner.models import BatchEntry, Manifest
 from runner.snapshot import Snapshot
 
-RUNS = (
-    "refs/fanin/runs"  # the heads of rolling runs, which keep what is merged, and so every base, from being collected
-)
+# The heads of rolling runs: they keep what is merged, and so every base, from being collected.
+RUNS = "refs/fanin/runs"
 Happened = tuple[Manifest | None, Future[None] | None]  # an agent ended; an attempt is done; (None, None) a landing is
 # head, running, those of them whose agent has ended, number → a batch of one
 Choose = Callable[[Snapshot, Sequence[Manifest], Sequence[Manifest], int], Manifest | None]
@@ -74,7 +72,7 @@ class Rolling:
         running: dict[str, Manifest] = {}  # until the result is merged
         ended: dict[str, Manifest] = {}  # those of them whose agent is not at work any more
         happened: SimpleQueue[Happened] = SimpleQueue()
-        waiting: deque[Manifest] = deque()  # results to be merged
+        waiting: list[Manifest] = []  # results to be merged
         recorded = _settled()
         stopped: str | None = None
 
@@ -115,7 +113,7 @@ class Rolling:
     def _hear(
         self,
         happened: SimpleQueue[Happened],
-        waiting: deque[Manifest],
+        waiting: list[Manifest],
         ended: dict[str, Manifest],
     ) -> bool:
         """Take in all that has happened, waiting for it if there is nothing else to do; whether an agent has ended."""
@@ -133,18 +131,16 @@ class Rolling:
                 waiting.append(manifest)
         return freed
 
-    def _urgent(self, waiting: deque[Manifest]) -> list[Manifest]:
+    def _urgent(self, waiting: list[Manifest]) -> list[Manifest]:
         """Take the results to be merged together: those that others wait for, if there are any.
 
         No more than are flushed together, one where that takes long.
         """
         awaited = [manifest for manifest in waiting if self._is_awaited(manifest.entries[0].task.id)]
         most = 1 if waiting[0].verify else max(1, self.settings.max_concurrent - len(self.flush.accepted))
-        some = (awaited or list(waiting))[:most]
+        some = (awaited or waiting)[:most]
         taken = {manifest.batch for manifest in some}
-        left = [manifest for manifest in waiting if manifest.batch not in taken]
-        waiting.clear()
-        waiting.extend(left)
+        waiting[:] = [manifest for manifest in waiting if manifest.batch not in taken]
         return some
 
     def _is_awaited(self, task_id: str) -> bool:

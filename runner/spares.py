@@ -6,7 +6,6 @@ task takes it the head may have moved, and then only what differs is written.
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable
@@ -30,8 +29,6 @@ class Spares:
         self._origin, self._scratch, self._tree_of = origin, scratch, tree_of
         self._lock = threading.Lock()
         self._seeding = threading.Lock()
-        # More of them side by side would all be ready late; like this the first one, the most urgent, is ready early.
-        self._making = threading.Semaphore(os.cpu_count() or 1)
         self._seed: Seed | None = None
         self._ready: list[tuple[Workspace, str]] = []
         self._ordered = 0  # spares that are there or on their way
@@ -58,10 +55,9 @@ class Spares:
             except (GitFailed, OSError):  # whatever is the matter with it: a new one tells
                 spare.remove()
                 workspace.remove_folder(folder)
-        with self._making:
-            seed, began = self._planted(), time.monotonic()
-            made = workspace.create(self._origin, base, folder, branch, seed)
-            self._seconds = time.monotonic() - began
+        seed, began = self._planted(), time.monotonic()
+        made = workspace.create(self._origin, base, folder, branch, seed)
+        self._seconds = time.monotonic() - began
         return made
 
     def discard(self, folder: Path) -> None:
