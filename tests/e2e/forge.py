@@ -278,12 +278,16 @@ class _Handler(BaseHTTPRequestHandler):
         body = self._body()
         parts = urlsplit(self.path)
         path, query = unquote(parts.path), dict(parse_qsl(parts.query))
-        given = token_of(self.headers.get("Authorization") or "")
+        authorizations = self.headers.get_all("Authorization") or []
+        given = token_of(authorizations[0]) if authorizations else ""
         token = self.forge.who(given)
         if path.startswith("/api/v3") or path == "/api/graphql":
             self._reply(self._api(path.removeprefix("/api/v3"), query, body, token, given))
         else:
-            answer = self._git(path, parts.query, body, token, bool(given))
+            if len(authorizations) > 1:
+                answer = _Answer(400, b'Duplicate header: "Authorization"', (("Content-Type", "text/plain"),))
+            else:
+                answer = self._git(path, parts.query, body, token, bool(given))
             self.forge.note(Request("git", self.command, path, query, answer.status, token.label if token else ""))
             self._reply(answer)
 

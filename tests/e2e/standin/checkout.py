@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -118,19 +119,26 @@ def checkout(env: Mapping[str, str]) -> Path:
     )
     place = ["-B", branch, target] if branch else ["--detach", target]
     git(where, "checkout", "--quiet", "--force", *place)
-    persist(where, key, token if env["IN_PERSIST_CREDENTIALS"] != "false" else "", env.get("RUNNER_TEMP", ""))
+    persist(where, key, token if env["IN_PERSIST_CREDENTIALS"] != "false" else "", env["RUNNER_TEMP"])
     return where
 
 
 def persist(where: Path, key: str, token: str, temp: str) -> None:
-    """Leave the credentials for later git commands, noted for the post step to remove them; or leave none."""
+    """Leave the credentials for later git commands as v6 and later do, or leave none.
+
+    They stand in a file of their own below RUNNER_TEMP, which the checkout's configuration includes under a
+    condition. Both are noted for the post step to remove.
+    """
     subprocess.run(["git", "-C", str(where), "config", "--local", "--unset-all", key], check=False)
     if not token:
         return
-    git(where, "config", "--local", key, auth_header(token))
-    if temp:
-        with (Path(temp) / "standin-credentials").open("a", encoding="utf-8") as file:
-            file.write(f"{where}\t{key}\n")
+    credentials = Path(temp) / f"git-credentials-{uuid.uuid4()}.config"
+    git(where, "config", "--file", str(credentials), key, auth_header(token))
+    with (Path(temp) / "standin-credentials").open("a", encoding="utf-8") as file:
+        for folder in (f"{where}/.git", f"{where}/.git/worktrees/*"):
+            include = f"includeIf.gitdir:{folder}.path"
+            git(where, "config", "--local", "--add", include, str(credentials))
+            file.write(f"{where}\t{include}\t{credentials}\n")
 
 
 def main() -> int:

@@ -28,8 +28,9 @@ def remove_credentials(temp: Path) -> None:
     """What checkout's post step does."""
     notes = temp / "standin-credentials"
     for line in notes.read_text(encoding="utf-8").splitlines() if notes.exists() else []:
-        where, key = line.split("\t")
+        where, key, credentials = line.split("\t")
         subprocess.run(["git", "-C", where, "config", "--local", "--unset-all", key], check=False)
+        Path(credentials).unlink(missing_ok=True)
 
 
 def save_caches(temp: Path, status: str, env: Mapping[str, str]) -> None:
