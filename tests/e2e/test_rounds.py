@@ -119,6 +119,35 @@ def test_action_installs_itself_and_the_next_job_takes_that_from_the_cache(insta
     assert "comes from the cache" in installed.printed["merge"]
 
 
+# ---- the root action in a workflow of the user's own ----------------------------------------------
+
+# The least that a user writes: actions/checkout leaves its credentials unless it is asked not to.
+OWN_JOB = """
+on: workflow_dispatch
+permissions: {contents: read}
+jobs:
+  next:
+    runs-on: ubuntu-latest
+    outputs:
+      has-work: ${{ steps.fanin.outputs.has-work }}
+      batch: ${{ steps.fanin.outputs.batch }}
+    steps:
+      - uses: actions/checkout@v7
+      - id: fanin
+        uses: $/
+        with: {command: next}
+"""
+
+
+def test_root_action_works_after_a_checkout_that_kept_its_credentials(make: Make) -> None:
+    place = make(ONE, callers={"own.yml": OWN_JOB})
+    place.harness.project_itself = True
+    run = place.round("own.yml")
+    assert run.jobs == {"next": "success"}, run.printed()
+    assert run.leg("next").outputs["has-work"] == "true"
+    assert place.forge.unknown == []
+
+
 # ---- the seed's graph ----------------------------------------------------------------------------
 
 

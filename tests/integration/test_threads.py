@@ -312,7 +312,7 @@ def test_claude_code_action_319_gyrinx_1689_docs_19068_worktrunk_491_otelbin_584
     for job in WORKFLOW["jobs"].values():
         for step in job.get("steps", []):
             if step.get("uses", "").startswith("actions/checkout"):
-                assert step["with"]["persist-credentials"] is False  # else it would win over the action's own token
+                assert step["with"]["persist-credentials"] is False  # no step after it may read a token
 
 
 def test_course_video_manager_820_fullsend_470_molecule_core_970_git_auto_commit_action_322_workflow_files_are_refused_first(  # noqa: E501
