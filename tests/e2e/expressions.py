@@ -14,6 +14,8 @@ from typing import Any
 Path = tuple[str, ...]
 # Given a context's path, the expression that takes its place and how many segments of the path that covers.
 Replace = Callable[[Path], "tuple[str, int] | None"]
+# What an expression may come to: a type (string, number, boolean, null or any) and whether that is true in a condition.
+Outcomes = frozenset[tuple[str, bool]]
 
 _STRING = r"'(?:[^']|'')*'"
 _NAME = r"[A-Za-z_][A-Za-z0-9_-]*"
@@ -143,7 +145,7 @@ def constant(expression: str) -> object:
         return text[1:-1].replace("''", "'")
     if re.fullmatch(r"-?\d+(\.\d+)?|true|false|null", text):
         return json.loads(text)
-    left, bar, right = _split_or(text)
+    left, bar, right = _split(text, "||")
     if bar:
         return constant(left) or constant(right)
     inner = re.fullmatch(r"fromJSON\s*(\(.*\))", text, re.IGNORECASE | re.DOTALL)
@@ -167,10 +169,62 @@ def _closes_at_end(text: str) -> bool:
     return 0 in depths and depths.index(0) == len(text) - 1
 
 
-def _split_or(text: str) -> tuple[str, str, str]:
+def _split(text: str, operator: str) -> tuple[str, str, str]:
+    """The text before, of and after the first such operator outside strings and brackets."""
     blank = re.sub(_STRING, lambda match: " " * len(match[0]), text)
     depths = _depths(text)
-    for at in range(len(text) - 1):
-        if blank[at : at + 2] == "||" and depths[at] == 0:
-            return text[:at], "||", text[at + 2 :]
+    width = len(operator)
+    for at in range(len(text) - width + 1):
+        if blank[at : at + width] == operator and depths[at] == 0:
+            return text[:at], operator, text[at + width :]
     return text, "", ""
+
+
+def outcomes(expression: str, context: Callable[[Path], Outcomes]) -> Outcomes:
+    """The types that an expression may have at run time; `context` says them for a path such as `needs.a.result`."""
+    text = expression.strip()
+    while text.startswith("(") and _closes_at_end(text):
+        text = text[1:-1].strip()
+    left, operator, right = _split(text, "||")
+    if operator:
+        first, second = outcomes(left, context), outcomes(right, context)
+        return _with(first, True) | (second if _with(first, False) else frozenset())
+    left, operator, right = _split(text, "&&")
+    if operator:
+        first, second = outcomes(left, context), outcomes(right, context)
+        return _with(first, False) | (second if _with(first, True) else frozenset())
+    if any(_split(text, operator)[1] for operator in ("==", "!=", "<", ">")):
+        return either("boolean")
+    if text.startswith("!"):
+        return frozenset(("boolean", not true) for _, true in outcomes(text[1:], context))
+    try:
+        return _outcome_of(constant(text))
+    except LookupError:
+        pass
+    call = re.fullmatch(rf"({_NAME})\s*(\(.*\))", text, re.DOTALL)
+    if call and _closes_at_end(call[2]):
+        return either(_FUNCTIONS.get(call[1].lower(), "any"))
+    return context(_segments(text))
+
+
+_FUNCTIONS = {
+    **dict.fromkeys(
+        ("always", "cancelled", "contains", "endswith", "failure", "startswith", "success"),
+        "boolean",
+    ),
+    **dict.fromkeys(("format", "hashfiles", "join", "tojson"), "string"),
+}
+
+
+def either(kind: str) -> Outcomes:
+    """A value of this type of which nothing else is known."""
+    return frozenset({(kind, True), (kind, False)})
+
+
+def _with(values: Outcomes, true: bool) -> Outcomes:
+    return frozenset(value for value in values if value[1] is true)
+
+
+def _outcome_of(value: object) -> Outcomes:
+    kinds = {bool: "boolean", int: "number", float: "number", str: "string", type(None): "null"}
+    return frozenset({(kinds.get(type(value), "any"), bool(value))})

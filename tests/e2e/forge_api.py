@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tests.e2e.forge import Forge, Repository, Token
 
 Json = dict[str, Any]
-MAX_INPUTS = 25
+MAX_INPUTS = workflows.MAX_DISPATCH_INPUTS
 MAX_INPUT_CHARACTERS = 65_535
 
 
@@ -322,6 +322,10 @@ def dispatch(call: Call) -> Reply:
     found = workflows.triggers(document) if document else {}
     if "workflow_dispatch" not in found:
         raise ApiError(422, "Workflow does not have 'workflow_dispatch' trigger")
+    try:
+        workflows.refuse_invalid_inputs(document or {})
+    except workflows.WorkflowError as error:
+        raise ApiError(422, f"failed to parse workflow: {error}") from None
     check_inputs(found["workflow_dispatch"].get("inputs") or {}, inputs)
     record = Dispatch(
         call.repository.full_name,
@@ -361,7 +365,7 @@ def check_inputs(declared: Mapping[str, Json | None], given: Mapping[str, Any]) 
     if len(json.dumps(given)) > MAX_INPUT_CHARACTERS:
         raise ApiError(422, "inputs are too large.")
     try:
-        workflows.input_expressions(declared, given)
+        workflows.dispatched(declared, given)
     except workflows.WorkflowError as error:
         raise ApiError(422, str(error)) from None
 

@@ -285,7 +285,9 @@ class Harness:
         `only` a job and what it needs: what would follow is planned and not run.
         """
         full = ref if ref.startswith("refs/") else f"refs/heads/{ref}"
-        payload = self.payload(repository, event, full, event_payload or {}, inputs or {}, actor)
+        payload = self.payload(repository, event, full, event_payload or {}, actor)
+        if event == "workflow_dispatch":
+            payload = {"inputs": self._event_inputs(repository, full, workflow, inputs or {}), **payload}
         spec = Spec(
             repository,
             workflow,
@@ -332,9 +334,12 @@ class Harness:
             raise WorkflowError(f"No ref found for: {ref}")
         return found
 
-    def payload(
-        self, repository: str, event: str, ref: str, given: Document, inputs: Mapping[str, str], actor: str
-    ) -> Document:
+    def _event_inputs(self, repository: str, ref: str, workflow: str, given: Mapping[str, str]) -> Mapping[str, str]:
+        """`github.event.inputs` of a dispatch."""
+        text = self.forge.repositories[repository].git.read(ref, f".github/workflows/{workflow}")
+        return workflows.dispatch_payload(workflows.dispatch_interface(workflows.load(text)), given)
+
+    def payload(self, repository: str, event: str, ref: str, given: Document, actor: str) -> Document:
         """The event's JSON, with what GitHub puts into every one."""
         kept = self.forge.repositories[repository]
         owner, _, name = repository.partition("/")
@@ -349,7 +354,7 @@ class Harness:
             },
             "sender": {"login": actor},
         }
-        own: Document = {"inputs": dict(inputs), "ref": ref} if event == "workflow_dispatch" else {}
+        own: Document = {"ref": ref} if event == "workflow_dispatch" else {}
         return {**common, **own, **given}
 
     # ---- one run -----------------------------------------------------------------------------------
@@ -383,8 +388,8 @@ class Harness:
         if spec.event not in workflows.triggers(caller):
             raise WorkflowError(f"{spec.workflow} does not run on {spec.event}")
         known = self._github(spec)
-        document = workflows.lift(caller, lambda uses: self._called(uses, clone))
-        document = workflows.with_dispatch_inputs(document, spec.event, spec.inputs)
+        document = workflows.with_dispatch_inputs(caller, spec.event, spec.inputs)
+        document = workflows.lift(document, lambda uses: self._called(uses, clone))
         document = workflows.with_github(document, known)
         document = workflows.without_cache_mode(document)
         document = workflows.with_constant_parallelism(document)

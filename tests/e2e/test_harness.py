@@ -206,7 +206,7 @@ jobs:
     permissions: {contents: write, actions: write}
     uses: octo/sample/.github/workflows/sample.yml@v1
     with:
-      at-once: ${{ inputs.at-once || 1 }}
+      at-once: ${{ fromJSON(inputs.at-once || '1') }}
       state: ${{ inputs.state }}
     secrets: {key: "${{ secrets.AGENT_KEY }}"}
   after:
@@ -894,11 +894,176 @@ def test_dispatch_inputs_have_their_types() -> None:
         """)
     job = workflows.with_dispatch_inputs(document, "workflow_dispatch", {"n": "3", "b": "true"})["jobs"]["a"]
     assert job["if"] == "true"
-    assert job["steps"][0]["run"].startswith("${{ 3 }} ${{ 'it''s' }} ${{ toJSON(fromJSON(format(")
+    assert job["steps"][0]["run"].startswith("${{ '3' }} ${{ 'it''s' }} ${{ toJSON(fromJSON(format(")
     with pytest.raises(WorkflowError, match="not in the list of allowed values"):
         workflows.with_dispatch_inputs(document, "workflow_dispatch", {"c": "z"})
     pulled = workflows.with_dispatch_inputs(document, "pull_request", {})["jobs"]["a"]
     assert pulled["if"] == "''"
+
+
+EVERY_TYPE = """
+on:
+  workflow_dispatch:
+    inputs:
+      text: {default: some}
+      count: {type: number, default: 2}
+      flag: {type: boolean, default: true}
+      pick: {type: choice, options: [x, 1], default: x}
+      where: {type: environment}
+      bare-flag: {type: boolean}
+      bare-count: {type: number}
+      needed: {required: true}
+"""
+AS_DECLARED: dict[str, Any] = {
+    "text": "some", "count": "2", "flag": True, "pick": "x", "where": "", "bare-flag": False, "bare-count": "",
+}  # fmt: skip
+
+
+def test_only_a_boolean_of_a_dispatch_is_not_a_string() -> None:
+    declared = workflows.dispatch_interface(workflows.load(EVERY_TYPE))
+    assert workflows.dispatched(declared, {"needed": "n"}) == {**AS_DECLARED, "needed": "n"}
+    given = {"needed": "n", "count": "2.50", "flag": "false", "pick": "1", "where": "production"}
+    assert workflows.dispatched(declared, given) == {
+        **AS_DECLARED, **given, "flag": False,
+    }  # fmt: skip
+    # `github.event.inputs` has the same values, all of them strings.
+    payload = workflows.dispatch_payload(declared, {"needed": "n"})
+    assert payload == {**AS_DECLARED, "needed": "n", "flag": "true", "bare-flag": "false"}
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({}, "Required input 'needed' not provided"),
+        ({"needed": "n", "stray": "1"}, r"Unexpected inputs provided: \['stray'\]"),
+        ({"needed": "n", "count": "two"}, "count is a number"),
+        ({"needed": "n", "flag": "yes"}, "flag is a boolean"),
+        ({"needed": "n", "pick": "z"}, "not in the list of allowed values"),
+    ],
+)
+def test_dispatch_refuses_what_is_not_declared(given: dict[str, str], words: str) -> None:
+    declared = workflows.dispatch_interface(workflows.load(EVERY_TYPE))
+    with pytest.raises(WorkflowError, match=words):
+        workflows.dispatched(declared, given)
+
+
+@pytest.mark.parametrize(
+    ("event", "inputs", "words"),
+    [
+        ("workflow_dispatch", {f"i{number}": {} for number in range(26)}, "up to 25"),
+        ("workflow_dispatch", {"a": {"type": "integer"}}, "Unexpected value 'integer'"),
+        ("workflow_dispatch", {"a": {"type": "choice"}}, "without options"),
+        ("workflow_dispatch", {"a": {"type": "choice", "options": ["x"], "default": "y"}}, "allowed values"),
+        ("workflow_dispatch", {"a": {"type": "boolean", "default": "yes"}}, "is a boolean"),
+        ("workflow_call", {"a": {}}, "Required property is missing: type"),
+        ("workflow_call", {"a": {"type": "choice", "options": ["x"]}}, "Unexpected value 'choice'"),
+        ("workflow_call", {"a": {"type": "number", "default": "3"}}, "is a number, given may be a string"),
+        ("workflow_call", {"a": {"type": "boolean", "default": 0}}, "is a boolean, given may be a number"),
+    ],
+)
+def test_file_with_inputs_that_github_refuses_starts_nothing(
+    forge: Forge, act: Harness, event: str, inputs: workflows.Document, words: str
+) -> None:
+    triggers: workflows.Document = {"workflow_dispatch": {}, event: {"inputs": inputs}, "push": {}}
+    job = {"runs-on": "ubuntu-latest", "steps": [{"run": "true"}]}
+    document = {"on": triggers, "jobs": {"a": job}}
+    forge.create(NAME, {".github/workflows/bad.yml": workflows.dump(document)})
+    with pytest.raises(WorkflowError, match=f"failed to parse workflow: .*{words}"):
+        act.press(NAME, "bad.yml")
+    with pytest.raises(WorkflowError, match=words):
+        act.run_act(NAME, "push", workflow="bad.yml")
+    assert act.runs == []
+
+
+def test_a_dispatched_number_for_a_called_number_creates_no_job(forge: Forge, act: Harness) -> None:
+    caller = CALLER.replace("fromJSON(inputs.at-once || '1')", "inputs.at-once")
+    assert caller != CALLER
+    forge.create(NAME, {"todo.txt": "a\n", ".github/workflows/caller.yml": caller})
+    act.press(NAME, "caller.yml", {"at-once": "2"})  # the button takes it; the run has no jobs
+    with pytest.raises(WorkflowError, match="at-once is a number, given may be a string"):
+        act.run_until_quiet()
+    assert act.runs == []
+
+
+CALLED = workflows.load("""
+on:
+  workflow_call:
+    inputs:
+      number: {type: number, default: 1}
+      flag: {type: boolean}
+      text: {type: string, default: ""}
+jobs: {inner: {runs-on: ubuntu-latest, env: {TEXT: "${{ inputs.text }}"}, steps: [{run: "true"}]}}
+""")
+NESTED = """
+on:
+  workflow_call:
+    inputs: {number: {type: number}, flag: {type: boolean}, text: {type: string}}
+jobs: {outer: {uses: inner, with: {}}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "wrong"),
+    [
+        ("number", 2, None),
+        ("number", "2", "string"),
+        ("number", True, "boolean"),
+        ("number", "${{ 2 }}", None),
+        ("number", "${{ fromJSON('2') }}", None),
+        ("number", "${{ fromJSON(needs.a.outputs.b) }}", None),
+        ("number", "${{ needs.a.outputs.b }}", "string"),
+        ("number", "a ${{ 2 }}", "string"),
+        ("number", "${{ '' || 2 }}", None),
+        ("number", "${{ vars.COUNT || 2 }}", "string"),
+        ("number", "${{ github.event_name == 'push' && 1 || 2 }}", None),
+        ("number", "${{ github.event_name == 'push' && 1 }}", "boolean"),
+        ("flag", True, None),
+        ("flag", "true", "string"),
+        ("flag", "", "string"),
+        ("flag", "${{ github.ref_name == 'main' }}", None),
+        ("flag", "${{ !vars.OFF }}", None),
+        ("flag", "${{ contains(github.ref, 'x') || false }}", None),
+        ("flag", "${{ needs.a.outputs.b }}", "string"),
+        ("flag", "${{ null }}", "null"),
+        ("text", 3, None),
+        ("text", "${{ github.ref_name == 'main' }}", None),
+    ],
+)
+def test_called_workflow_takes_its_types_alone(name: str, value: object, wrong: str | None) -> None:
+    caller: workflows.Document = {"jobs": {"call": {"uses": "x", "with": {name: value}, "permissions": "write-all"}}}
+    if wrong is None:
+        workflows.lift(caller, lambda uses: CALLED)
+        return
+    with pytest.raises(WorkflowError, match=f"{name} is a {name.replace('flag', 'boolean')}, given may be a {wrong}"):
+        workflows.lift(caller, lambda uses: CALLED)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"number": "${{ inputs.number }}", "flag": "${{ inputs.flag }}", "text": "${{ inputs.number }}"}, None),
+        ({"number": "${{ inputs.text }}"}, "number is a number, given may be a string"),
+        ({"flag": "${{ inputs.number }}"}, "flag is a boolean, given may be a number"),
+        ({"text": "${{ env.TEXT }}"}, "Unrecognized named-value: 'env'"),
+        ({"text": "${{ secrets.KEY }}"}, "Unrecognized named-value: 'secrets'"),
+    ],
+)
+def test_inputs_of_a_nested_call_have_the_types_of_the_call_around_it(given: dict[str, str], words: str | None) -> None:
+    middle = workflows.load(NESTED)
+    middle["jobs"]["outer"]["with"] = given
+    documents = {"inner": CALLED, "middle": middle}
+    caller: workflows.Document = {"jobs": {"call": {"uses": "middle", "permissions": "write-all"}}}
+    if words is None:
+        workflows.lift(caller, documents.__getitem__)
+        return
+    with pytest.raises(WorkflowError, match=words):
+        workflows.lift(caller, documents.__getitem__)
+
+
+def test_called_string_has_any_scalar_as_text() -> None:
+    caller: workflows.Document = {"jobs": {"call": {"uses": "x", "with": {"text": False}, "permissions": "write-all"}}}
+    lifted = workflows.lift(caller, lambda uses: CALLED)
+    assert lifted["jobs"]["inner"]["env"] == {"TEXT": "${{ format('{0}', false) }}"}
 
 
 def test_every_action_needs_a_stand_in() -> None:

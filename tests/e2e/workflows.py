@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,7 +43,11 @@ SCOPES = (
 )
 _LEVELS = {"none": 0, "read": 1, "write": 2}
 TOKEN_ENV = "STANDIN_TOKEN"
-_EMPTY = {"boolean": False, "number": 0, "string": "", "choice": "", "environment": ""}
+MAX_DISPATCH_INPUTS = 25
+DISPATCH_TYPES = ("string", "number", "boolean", "choice", "environment")
+CALL_TYPES = ("string", "number", "boolean")
+# GitHub's table of contexts; the others are an "Unrecognized named-value" there.
+CONTEXTS_OF_A_CALL = ("github", "needs", "strategy", "matrix", "inputs", "vars")
 
 
 class WorkflowError(ValueError):
@@ -98,42 +102,146 @@ def needs(job: Document) -> list[str]:
 # ---- typed inputs --------------------------------------------------------------------------------
 
 
-def _typed(name: str, kind: str, value: object) -> object:
-    """A literal as the type it is declared with."""
-    text = str(value).lower() if isinstance(value, bool) else str(value)
+Declared = Mapping[str, "Document | None"]
+
+
+def dispatch_interface(document: Document) -> Declared:
+    """The inputs of `workflow_dispatch`, by name."""
+    return triggers(document).get("workflow_dispatch", {}).get("inputs") or {}
+
+
+def call_interface(document: Document) -> Declared:
+    """The inputs of `workflow_call`, by name."""
+    return triggers(document).get("workflow_call", {}).get("inputs") or {}
+
+
+def refuse_invalid_inputs(document: Document) -> None:
+    """What makes GitHub refuse the whole file, whatever the event: no job is created."""
+    dispatched = dispatch_interface(document)
+    if len(dispatched) > MAX_DISPATCH_INPUTS:
+        raise WorkflowError(f"you may only define up to {MAX_DISPATCH_INPUTS} `inputs` for a `workflow_dispatch` event")
+    for name, body in dispatched.items():
+        kind = _kind(name, body, DISPATCH_TYPES)
+        options = (body or {}).get("options")
+        if kind == "choice" and not options:
+            raise WorkflowError(f"input {name} is a choice without options")
+        if body and "default" in body:
+            _as_dispatched(name, kind, options, _text(body["default"]))
+    for name, body in call_interface(document).items():
+        if not body or "type" not in body:
+            raise WorkflowError(f"Required property is missing: type (input {name} of workflow_call)")
+        kind = _kind(name, body, CALL_TYPES)
+        if "default" in body and not _is_expression(body["default"]):
+            _refuse_mismatch(name, kind, expressions.outcomes(expressions.literal(body["default"]), _nothing_known))
+
+
+def _kind(name: str, body: Document | None, allowed: tuple[str, ...]) -> str:
+    kind = str((body or {}).get("type", "string"))
+    if kind not in allowed:
+        raise WorkflowError(f"Unexpected value '{kind}' (the type of input {name})")
+    return kind
+
+
+def _text(value: object) -> str:
+    """A YAML scalar as the string that a webhook's payload has for it."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return "" if value is None else str(value)
+
+
+def _as_dispatched(name: str, kind: str, options: Sequence[object] | None, text: str) -> object:
+    """A dispatch's value as the `inputs` context has it: only a boolean is not a string."""
     if kind == "boolean":
         if text not in ("true", "false"):
-            raise WorkflowError(f"input {name} is a boolean, not {value!r}")
+            raise WorkflowError(f"input {name} is a boolean, not {text!r}")
         return text == "true"
+    if kind == "choice" and text not in [_text(option) for option in options or []]:
+        raise WorkflowError(f"Provided value {text!r} for input '{name}' not in the list of allowed values")
     if kind == "number":
         try:
-            number = float(text)
+            float(text)
         except ValueError:
-            raise WorkflowError(f"input {name} is a number, not {value!r}") from None
-        return int(number) if number.is_integer() else number
+            raise WorkflowError(f"input {name} is a number, not {text!r}") from None
     return text
+
+
+def dispatched(declared: Declared, given: Mapping[str, str]) -> dict[str, str | bool]:
+    """The `inputs` context of a dispatch: what was given, else the default, else false or an empty string."""
+    unknown = sorted(set(given) - set(declared))
+    if unknown:
+        raise WorkflowError(f"Unexpected inputs provided: {unknown}")
+    values: dict[str, str | bool] = {}
+    for name, body in declared.items():
+        spec = body or {}
+        kind = _kind(name, spec, DISPATCH_TYPES)
+        if name in given or "default" in spec:
+            text = given[name] if name in given else _text(spec["default"])
+            value = _as_dispatched(name, kind, spec.get("options"), text)
+            values[name] = value if isinstance(value, bool) else str(value)
+        elif spec.get("required"):
+            raise WorkflowError(f"Required input '{name}' not provided")
+        else:
+            values[name] = False if kind == "boolean" else ""
+    return values
+
+
+def dispatch_payload(declared: Declared, given: Mapping[str, str]) -> dict[str, str]:
+    """`github.event.inputs` of a dispatch: the same values, every one a string."""
+    return {name: _text(value) for name, value in dispatched(declared, given).items()}
 
 
 def _is_expression(value: object) -> bool:
     return isinstance(value, str) and "${{" in value
 
 
-def input_expressions(declared: Mapping[str, Document | None], given: Mapping[str, object]) -> dict[str, str]:
-    """Each declared input as an expression: what was given, else its default, else its type's empty value."""
+def _nothing_known(path: Path) -> expressions.Outcomes:
+    return expressions.either("any")
+
+
+def _refuse_mismatch(name: str, kind: str, possible: expressions.Outcomes) -> None:
+    """A called workflow's number takes numbers alone and its boolean booleans; its string takes any scalar."""
+    wrong = sorted({given for given, _ in possible} - {kind, "any"})
+    if kind != "string" and wrong:
+        raise WorkflowError(
+            f"The template is not valid. Unexpected value: input {name} is a {kind}, given may be a {wrong[0]}"
+        )
+
+
+def call_inputs(declared: Declared, given: Mapping[str, object], callers: Declared) -> dict[str, str]:
+    """Each input of a called workflow as an expression: what was given, else its default, else its type's empty value.
+
+    `callers` are the caller's own inputs, of `workflow_call`: they tell what `inputs.x` in its `with:` may be.
+    """
     unknown = sorted(set(given) - set(declared))
     if unknown:
         raise WorkflowError(f"Unexpected inputs provided: {unknown}")
-    found = {}
+
+    def context(path: Path) -> expressions.Outcomes:
+        root = path[0].lower()
+        if root not in CONTEXTS_OF_A_CALL:
+            raise WorkflowError(f"Unrecognized named-value: '{path[0]}'")
+        if root == "inputs" and len(path) == 2 and callers:
+            return expressions.either(_kind(path[1], callers.get(path[1]), CALL_TYPES))
+        if root in ("needs", "vars") or (root == "github" and path[1:2] != ("event",)):
+            return expressions.either("string")
+        return expressions.either("any")
+
+    values = {}
     for name, body in declared.items():
         spec = body or {}
-        kind = str(spec.get("type", "string"))
-        if name not in given and spec.get("required") and "default" not in spec:
-            raise WorkflowError(f"Required input '{name}' not provided")
-        value = given.get(name, spec.get("default", _EMPTY.get(kind, "")))
-        if kind == "choice" and name in given and value not in spec.get("options", []):
-            raise WorkflowError(f"Provided value {value!r} for input '{name}' not in the list of allowed values")
-        found[name] = expressions.as_expression(value if _is_expression(value) else _typed(name, kind, value))
-    return found
+        kind = _kind(name, spec, CALL_TYPES)
+        if name not in given and "default" not in spec:
+            if spec.get("required"):
+                raise WorkflowError(f"Required input '{name}' not provided")
+            values[name] = expressions.literal({"boolean": False, "number": 0, "string": ""}[kind])
+            continue
+        value = expressions.as_expression(given[name] if name in given else spec["default"])
+        possible = expressions.outcomes(value, context)
+        _refuse_mismatch(name, kind, possible)
+        if kind == "string" and {given for given, _ in possible} != {"string"}:
+            value = f"format('{{0}}', {value})"
+        values[name] = value
+    return values
 
 
 def _object(fields: Mapping[str, str]) -> str:
@@ -158,16 +266,12 @@ def _context(root: str, fields: Mapping[str, str], *, missing: str | None = "''"
     return replace
 
 
-def with_dispatch_inputs(document: Document, event: str, given: Mapping[str, object]) -> Document:
-    """The document with `inputs.x` of its own trigger put in as literals of the declared type."""
-    declared = (
-        triggers(document).get("workflow_dispatch", {}).get("inputs") or {} if event == "workflow_dispatch" else {}
-    )
+def with_dispatch_inputs(document: Document, event: str, given: Mapping[str, str]) -> Document:
+    """The document with `inputs.x` of its own trigger put in as literals of the type that GitHub hands on."""
+    values = dispatched(dispatch_interface(document), given) if event == "workflow_dispatch" else {}
+    literals = {name: expressions.literal(value) for name, value in values.items()}
     body = {name: value for name, value in document.items() if name != "on"}
-    return {
-        "on": document.get("on"),
-        **expressions.rewrite(body, _context("inputs", input_expressions(declared, given))),
-    }
+    return {"on": document.get("on"), **expressions.rewrite(body, _context("inputs", literals))}
 
 
 def with_github(document: Document, values: Mapping[str, object]) -> Document:
@@ -227,6 +331,7 @@ class _Call:
     job: Document
     caller: Document
     called: Document
+    callers_inputs: Declared
 
     @property
     def name(self) -> str:
@@ -245,7 +350,8 @@ class _Call:
 
     def contexts(self) -> Replace:
         """`inputs` and `secrets` as the called workflow sees them."""
-        inputs = _context("inputs", input_expressions(self.interface.get("inputs") or {}, self.job.get("with") or {}))
+        given = self.job.get("with") or {}
+        inputs = _context("inputs", call_inputs(call_interface(self.called), given, self.callers_inputs))
         secrets = self._secrets()
         return lambda path: inputs(path) or (secrets(path) if secrets else None)
 
@@ -346,8 +452,11 @@ def lift(caller: Document, resolve: Resolve, depth: int = 1) -> Document:
     """The caller with the jobs of every workflow it calls in place of the calling job."""
     if depth > MAX_CALL_DEPTH:
         raise WorkflowError(f"reusable workflows are nested more than {MAX_CALL_DEPTH} deep")
+    refuse_invalid_inputs(caller)
+    # The first caller's own inputs are those of its event, and stand there as literals already.
+    own = call_interface(caller) if depth > 1 else {}
     calls = {
-        job_id: _Call(job_id, job, caller, lift(resolve(job["uses"]), resolve, depth + 1))
+        job_id: _Call(job_id, job, caller, lift(resolve(job["uses"]), resolve, depth + 1), own)
         for job_id, job in caller["jobs"].items()
         if "uses" in job
     }
