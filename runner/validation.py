@@ -57,6 +57,8 @@ def _problem(
     if kind == "string_pattern_mismatch":
         message = "a character in it, or at one of its ends, is not allowed here"
     message = message.replace("a valid tuple", "a list").replace("a valid string", "text")
+    message = message.replace("a valid integer", "a whole number").replace("a valid number", "a number")
+    message = message.partition(", unable to parse string")[0]
     said = message.removeprefix("Value error, ").removeprefix("Input should be ")
     return Problem(
         path,

@@ -261,3 +261,25 @@ def test_task_allowed_to_change_workflows_is_refused_without_a_token_that_may(jo
     start(jobs, [{"id": "A", "do": ["x"], "allow": [".github/**"]}])
     assert "fanin-token" in jobs.next().log
     assert jobs.next(FANIN_MAY_CHANGE_WORKFLOWS="true").outputs["has-work"] == "true"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "words"),
+    [
+        ("FANIN_MAX_CONCURRENT", "lots", "it should be a whole number"),
+        ("FANIN_MAX_CONCURRENT", "2.5", "it should be a whole number"),
+        ("FANIN_MAX_CONCURRENT", "0", "greater than or equal to 1"),
+        ("FANIN_MAX_CONCURRENT", "257", "less than or equal to 256"),
+        ("FANIN_MAX_ATTEMPTS", "twice", "it should be a whole number"),
+        ("FANIN_MAX_ROUNDS", "-1", "greater than or equal to 1"),
+        ("FANIN_MAX_COST_USD", "cheap", "it should be a number"),
+    ],
+)
+def test_number_that_the_form_let_through_is_refused_by_name(jobs: Jobs, variable: str, value: str, words: str) -> None:
+    jobs.project.plan([{"id": "A"}])
+    jobs.publish()
+    chosen = jobs.next(**{variable: value})
+    assert chosen.code == 2
+    assert f"{variable} is not usable" in chosen.log
+    assert words in chosen.log
+    assert "has-work" not in chosen.outputs

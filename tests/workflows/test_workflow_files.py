@@ -16,7 +16,7 @@ import pytest
 
 from runner import actions, artifacts, cli
 from runner.models import AgentSettings, BatchEntry, Manifest, Task
-from tests.e2e.workflows import Document, load, needs, permissions, triggers
+from tests.e2e.workflows import Document, lift, load, needs, permissions, triggers, with_dispatch_inputs
 from tests.integration.jobs import Jobs
 from tests.integration.project import Project
 
@@ -280,6 +280,37 @@ def test_callers_give_only_what_is_declared_and_take_the_machines_input(caller: 
     assert declared["fanin-state"]["type"] == "string"
     assert "inputs.fanin-state" in job["with"]["state"]
     assert len(declared) <= 25  # what GitHub takes
+
+
+def lifted(caller: str, event: str, given: dict[str, str]) -> Document:
+    """An example for one event with the jobs it calls; WorkflowError where GitHub would create no job."""
+
+    def resolve(uses: str) -> Document:
+        return parsed(FANIN if "fanin.yml" in uses else ISSUES)
+
+    return lift(with_dispatch_inputs(parsed(caller), event, given), resolve)
+
+
+@pytest.mark.parametrize("caller", CALLERS)
+def test_callers_start_with_inputs_as_github_delivers_them(caller: str) -> None:
+    declared = triggers(parsed(caller))["workflow_dispatch"]["inputs"]
+    filled = {"string": "1", "number": "1", "boolean": "true"}
+    every = {
+        name: body["options"][0] if body["type"] == "choice" else filled[body["type"]]
+        for name, body in declared.items()
+    }
+    for event in triggers(parsed(caller)):
+        assert lifted(caller, event, {})["jobs"]
+    assert lifted(caller, "workflow_dispatch", every)["jobs"]
+    # What `continue` dispatches.
+    assert lifted(caller, "workflow_dispatch", {"fanin-state": "{}"})["jobs"]
+
+
+@pytest.mark.parametrize("name", [FANIN, ISSUES])
+def test_no_input_of_a_called_workflow_is_a_number(name: str) -> None:
+    # A dispatch hands on its numbers as strings, and GitHub creates no job for a called number that is given one.
+    inputs = triggers(parsed(name))["workflow_call"]["inputs"]
+    assert {body["type"] for body in inputs.values()} == {"string", "boolean"}
 
 
 # ---- the workflow of issues ----------------------------------------------------------------------
