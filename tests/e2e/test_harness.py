@@ -811,6 +811,15 @@ def test_lift_refuses_what_github_refuses() -> None:
         workflows.lift({"jobs": {"next": {}, "call": {"uses": "x", "permissions": "write-all"}}}, lambda uses: CALLEE)
 
 
+def test_lift_refuses_a_call_without_a_required_input() -> None:
+    called = workflows.load(
+        "on: {workflow_call: {inputs: {needed: {type: string, required: true}}}}\njobs: {inner: {}}\n"
+    )
+    caller: workflows.Document = {"jobs": {"call": {"uses": "x", "permissions": "write-all"}}}
+    with pytest.raises(WorkflowError, match="Required input 'needed' not provided"):
+        workflows.lift(caller, lambda uses: called)
+
+
 def test_lift_keeps_the_meaning() -> None:
     jobs = lifted(**{"if": "github.actor != 'bot'", "needs": "before"})["jobs"]
     gate = "needs.before.result == 'success' && (github.actor != 'bot')"
@@ -929,6 +938,31 @@ def test_only_a_boolean_of_a_dispatch_is_not_a_string() -> None:
     # `github.event.inputs` has the same values, all of them strings.
     payload = workflows.dispatch_payload(declared, {"needed": "n"})
     assert payload == {**AS_DECLARED, "needed": "n", "flag": "true", "bare-flag": "false"}
+
+
+TYPES_OF_STEPS = (
+    EVERY_TYPE
+    + """
+jobs:
+  types:
+    runs-on: ubuntu-latest
+    steps:
+      - if: inputs.flag == false && inputs.count == '2'
+        run: |
+          cat <<'X'
+          inputs ${{ toJSON(inputs.count) }} ${{ toJSON(inputs.flag) }} ${{ toJSON(inputs.pick) }}
+          event ${{ toJSON(github.event.inputs.count) }} ${{ toJSON(github.event.inputs.flag) }}
+          X
+"""
+)
+
+
+def test_steps_see_inputs_as_github_delivers_them(forge: Forge, act: Harness) -> None:
+    forge.create(NAME, {".github/workflows/types.yml": TYPES_OF_STEPS})
+    act.press(NAME, "types.yml", {"needed": "n", "flag": "false"})
+    (run,) = act.run_until_quiet()
+    assert 'inputs "2" false "x"' in run.printed("types")
+    assert 'event "2" "false"' in run.printed("types")
 
 
 @pytest.mark.parametrize(
