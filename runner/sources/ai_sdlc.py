@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from runner.errors import InvalidInput
 from runner.models import Plan, Status, Task
 from runner.sources.base import Mark, Options, Tree
-from runner.sources.markdown import HEADING, RULE, Page, indent_of, read_page
+from runner.sources.markdown import RULE, Page, heading_text, indent_of, read_page
 from runner.sources.reading import Talk, changed
 
 EXAMPLE = "`- [ ] **T1**: what to do`"
@@ -144,10 +144,10 @@ def _blocks(page: Page) -> list[_Block]:
     blocks: list[_Block] = []
     heading = ""
     for at in page.visible():
-        title = HEADING.fullmatch(page.lines[at])
+        title = heading_text(page.lines[at])
         item = _ITEM.fullmatch(page.lines[at])
-        if title:
-            heading = title["text"]
+        if title is not None:
+            heading = title
         elif item:
             owner = next((block.id for block in blocks[-1:] if at in block.body), None)
             body = tuple(_body(page, at, indent_of(page.lines[at])))
@@ -415,7 +415,7 @@ def _report_strays(page: Page, blocks: Sequence[_Block], talk: Talk) -> None:
         if at in inside or at in items:
             last = items.get(at, last)
             continue
-        if HEADING.fullmatch(line) or RULE.fullmatch(line):
+        if heading_text(line) is not None or RULE.fullmatch(line):
             last = None
         match = _FIELD.fullmatch(line)
         if last and match and match["name"].lower().startswith("depend") and _MENTION.search(match["value"]):
@@ -473,8 +473,8 @@ def _cells(line: str) -> list[str]:
 
 
 def _progress_headings(page: Page) -> list[int]:
-    found = ((at, HEADING.fullmatch(page.lines[at])) for at in page.visible())
-    return [at for at, heading in found if heading and heading["text"].lower() == "task progress"]
+    headings = ((at, heading_text(page.lines[at])) for at in page.visible())
+    return [at for at, text in headings if text is not None and text.lower() == "task progress"]
 
 
 def _tables(page: Page) -> list[_Table]:
@@ -487,7 +487,7 @@ def _table_below(page: Page, heading: int) -> _Table | None:
     visible = set(page.visible())
     at = heading + 1
     while at in visible and not page.lines[at].lstrip().startswith("|"):
-        if HEADING.fullmatch(page.lines[at]):
+        if heading_text(page.lines[at]) is not None:
             return None
         at += 1
     if at not in visible:

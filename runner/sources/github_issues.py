@@ -18,7 +18,7 @@ from runner import jsondoc, patterns
 from runner.jsondoc import JsonDocument, Node
 from runner.models import ISSUES, Document, Plan, Task
 from runner.sources.base import Mark, Options, Tree
-from runner.sources.markdown import HEADING
+from runner.sources.markdown import heading_text
 from runner.sources.reading import PENDING, SKIPPED, Talk, sections, task
 from runner.validation import problems_of
 
@@ -27,9 +27,8 @@ REMEDY = "write the file anew with  fanin collect"
 _SHAPED = re.compile(r'\s*\{\s*"fanin"\s*:\s*"github-issues"')
 _FENCE = re.compile(r"\s{0,3}(`{3,}|~{3,})")
 _UNANSWERED = "_No response_"  # what an issue form writes for an empty field
-_ITEM = re.compile(
-    r"[ \t]*+(?:(?:[-*+]|\d+[.)])[ \t]++)?(?:\[[ xX]\][ \t]++)?`?(?P<glob>[^`\s]+)`?[ \t]*+"  # blanks: once only
-)
+# Each run of blanks ends before something that is not blank, so a line that does not match takes linear time too.
+_ITEM = re.compile(r"[ \t]*(?:(?:[-*+]|\d+[.)])[ \t]+)?(?:\[[ xX]\][ \t]+)?`?(?P<glob>[^`\s]+)`?[ \t]*")
 
 Number = Annotated[int, Field(ge=1)]
 Repository = Annotated[str, StringConstraints(pattern=r"^[\w.-]+/[\w.-]+$")]
@@ -223,8 +222,8 @@ def files_of(body: str) -> tuple[tuple[str, ...] | None, str | None]:
     for line in body.split("\n"):
         if mark := _FENCE.match(line):
             fence = "" if fence and line.strip().startswith(fence) else fence or mark[1]
-        elif not fence and (heading := HEADING.fullmatch(line.rstrip())):
-            inside = heading["text"].strip(" :").casefold() == "files"
+        elif not fence and (heading := heading_text(line.rstrip())) is not None:
+            inside = heading.strip(" :").casefold() == "files"
         elif inside and line.strip() and line.strip() != _UNANSWERED:
             item = _ITEM.fullmatch(line)
             if item is None:

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 
 from runner.errors import InvalidInput, Problem
 
-# Possessive, since a lazy text before optional blanks takes time that grows with the square of the line.
-HEADING = re.compile(r"#{1,6}[ \t]++(?P<text>(?:[^ \t#]++|[ \t#]++(?=[^ \t#]))*+)[ \t#]*+")
 RULE = re.compile(r" {0,3}(?:-{3,}|\*{3,}|_{3,})\s*")
 # ai-sdlc's own stories hold fences whose backticks were escaped on the way through a template (S-0044:414).
 _FENCE = re.compile(r"(?P<indent>[ \t]*)(?P<fence>(?:\\`){3,}|`{3,}(?=[^`]*$)|~{3,})[ \t]*(?P<info>\S*).*")
@@ -46,6 +44,19 @@ class Page:
             else:
                 yield at
                 at += 1
+
+
+def heading_text(line: str) -> str | None:
+    """The text of an ATX heading without its closing hashes, empty for a bare `##`; None for any other line.
+
+    Not a regular expression: a lazy text before optional blanks takes time that grows with the square of the line, and
+    CPython before 3.11.5 mishandles the possessive quantifiers that would prevent it.
+    """
+    text = line.lstrip("#")
+    level = len(line) - len(text)
+    if not 1 <= level <= 6 or not text.startswith((" ", "\t")):
+        return None
+    return text.lstrip(" \t").rstrip(" \t#")
 
 
 def read_page(path: str, text: str, is_item: IsItem) -> Page:

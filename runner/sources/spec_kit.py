@@ -16,7 +16,7 @@ from itertools import pairwise
 
 from runner.models import Plan, Status, Task
 from runner.sources.base import Mark, Options, Tree
-from runner.sources.markdown import HEADING, Page, indent_of, read_page
+from runner.sources.markdown import Page, heading_text, indent_of, read_page
 from runner.sources.reading import MAX_EDGES, MAX_TASKS, Talk, changed, sections, task
 
 EXAMPLE = "`- [ ] T001 [P] [US1] What to do in src/file.py`"
@@ -148,10 +148,11 @@ def _items(page: Page) -> Iterator[_Item]:
     phase, used = 0, False
     for at in page.visible():
         line = page.lines[at]
-        if title := HEADING.fullmatch(line):
+        title = heading_text(line)
+        if title is not None:
             level = len(line) - len(line.lstrip("#"))
-            headings = {depth: text for depth, text in headings.items() if depth < level} | {level: title["text"]}
-            if used and (level <= 2 or _PHASE.match(title["text"])):
+            headings = {depth: text for depth, text in headings.items() if depth < level} | {level: title}
+            if used and (level <= 2 or _PHASE.match(title)):
                 phase, used = phase + 1, False
         elif item := _ITEM.fullmatch(line):
             used = True
@@ -329,11 +330,12 @@ class _Order:
         level = 0
         for at in self.page.visible():
             line = self.page.lines[at]
-            if title := HEADING.fullmatch(line):
+            title = heading_text(line)
+            if title is not None:
                 depth = len(line) - len(line.lstrip("#"))
                 if level and depth <= level:
                     level = 0
-                if not level and re.search(r"\bdependenc", title["text"], re.IGNORECASE) and not self._holds_tasks(at):
+                if not level and re.search(r"\bdependenc", title, re.IGNORECASE) and not self._holds_tasks(at):
                     level = depth
             elif level:
                 yield at
@@ -341,7 +343,7 @@ class _Order:
     def _holds_tasks(self, heading: int) -> bool:
         """Whether a task comes before the next heading: `## Phase 1: Setup dependencies` is no such section."""
         for line in self.page.lines[heading + 1 :]:
-            if HEADING.fullmatch(line):
+            if heading_text(line) is not None:
                 return False
             if _ITEM.fullmatch(line):
                 return True
