@@ -84,6 +84,73 @@ def test_root_action_only_hands_on() -> None:
     assert set(root["branding"]) == {"icon", "color"}
 
 
+def python_claiming(*version: int) -> str:
+    """A program for `python3 -c CODE`, which the code takes for a Python of this version."""
+    return f"""#!{sys.executable}
+import platform, sys
+_, _, code, *arguments = sys.argv
+sys.argv = ["-c", *arguments]
+sys.version_info = {version}
+platform.python_version = lambda: ".".join(map(str, sys.version_info))
+exec(code)
+"""
+
+
+def first_step(tmp_path: Path, python3: str) -> subprocess.CompletedProcess[str]:
+    """The action's first step on a runner with this program as python3; none if empty."""
+    machine = tmp_path / "bin"
+    machine.mkdir()
+    if python3:
+        (machine / "python3").write_text(python3)
+        (machine / "python3").chmod(0o755)
+    bash = shutil.which("bash")
+    dirname = shutil.which("dirname")
+    assert bash
+    assert dirname
+    (machine / "bash").symlink_to(bash)
+    (machine / "dirname").symlink_to(dirname)
+    return subprocess.run(
+        [bash, "-c", parsed(INNER)["runs"]["steps"][0]["run"]],
+        env={
+            "PATH": str(machine),
+            "FANIN_COMMAND": "task",
+            "GITHUB_ACTION_PATH": str(ROOT / INNER).removesuffix("/action.yml"),
+            "GITHUB_OUTPUT": str(tmp_path / "output"),
+            "RUNNER_TEMP": str(tmp_path),
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("python3", "what"),
+    [
+        (python_claiming(3, 10, 12), "this runner's python3 is 3.10.12"),
+        ("", "this runner has no python3"),
+    ],
+    ids=["3.10", "none"],
+)
+def test_the_first_step_refuses_a_python_that_is_too_old_and_names_the_remedy(
+    tmp_path: Path, python3: str, what: str
+) -> None:
+    done = first_step(tmp_path, python3)
+    assert (done.returncode, done.stderr) == (2, "")
+    assert done.stdout == (
+        f"::error title=fanin::fanin needs Python 3.11 or later, but {what}: "
+        "use ubuntu-24.04 or later, or run actions/setup-python in a step before.\n"
+    )
+    assert not (tmp_path / "output").exists()
+
+
+@pytest.mark.parametrize("version", [(3, 11, 0), (3, 13, 0)])
+def test_the_first_step_goes_on_with_a_python_that_fanin_supports(tmp_path: Path, version: tuple[int, ...]) -> None:
+    done = first_step(tmp_path, python_claiming(*version))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert "key=fanin-task-" in (tmp_path / "output").read_text()
+
+
 def test_every_input_reaches_the_command_through_the_environment() -> None:
     inner = parsed(INNER)
     env = next(step for step in inner["runs"]["steps"] if step.get("id") == "fanin")["env"]

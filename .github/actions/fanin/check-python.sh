@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# Ends the job, with the remedy in one sentence, where python3 is older than fanin needs. ubuntu-22.04 has 3.10.
+set -euo pipefail
+if ! command -v python3 >/dev/null; then
+  has="this runner has no python3"
+elif ! python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
+  has="this runner's python3 is $(python3 -c 'import platform; print(platform.python_version())')"
+else
+  exit 0
+fi
+echo "::error title=fanin::fanin needs Python 3.11 or later, but $has: use ubuntu-24.04 or later, or run actions/setup-python in a step before."
+exit 2
