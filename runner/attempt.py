@@ -15,7 +15,7 @@ from runner.agents import prompt
 from runner.agents.outcome import ended_badly
 from runner.agents.surroundings import environment_for, lacks, make_home, secrets_of
 from runner.errors import GitFailed
-from runner.leaks import Secrets
+from runner.leaks import NONE, Secrets
 from runner.masking import Masker
 from runner.models import BatchEntry, Failure, FailureKind, Manifest, Usage
 from runner.workspace import Origin, Workspace
@@ -25,7 +25,8 @@ from runner.workspace import Origin, Workspace
 class Surroundings:
     """What an attempt gets from the machine it runs on: the environment to allow-list from, a way to be cancelled,
     GitHub's run attempt, who hears the agent's output as it comes, who is told that the programs of the attempt have
-    ended, while its work is still to be captured, and what to wait for before its result may be relied on.
+    ended, while its work is still to be captured, and what to wait for before its result may be relied on. `secrets`
+    are those of the machine beside the agent's own.
     """
 
     environ: Mapping[str, str] = field(repr=False)
@@ -34,6 +35,7 @@ class Surroundings:
     echo: Callable[[bytes], object] | None = None
     ended: Callable[[], object] = lambda: None
     recorded: Callable[[], object] = lambda: None
+    secrets: Secrets = NONE
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ def act(
     around: Surroundings,
 ) -> Left:
     """Run the agent and capture what it left, with no secret in it. EnvironmentBroken or GitFailed as `_act`."""
-    secrets = Secrets.of(around.environ, entry.agent.env)
+    secrets = secrets_of([entry.agent], around.environ) | around.secrets
     try:
         left = _act(manifest, entry, attempt, space, folder, around, secrets)
     finally:
@@ -106,7 +108,7 @@ def _act(
         echo=around.echo,
         on_start=lambda cookie: artifacts.begin(folder, attempt.model_copy(update={"cookie": cookie})),
         answer=place.answer if settings.preset else None,
-        masker=Masker(secrets_of(agent, settings, around.environ)),
+        masker=Masker(secrets.names),
     )
     if entry.verify is None:
         around.ended()

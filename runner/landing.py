@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from runner import pipeline
+from runner.agents.surroundings import secrets_of
 from runner.attempt import Surroundings, verify_commit
 from runner.config import Settings
 from runner.errors import EnvironmentBroken, Interrupted, UsageProblem
@@ -17,7 +18,7 @@ from runner.fan_in import FanIn, Verify
 from runner.gitrepo import Repository
 from runner.journal import Journal, Waiting
 from runner.leaks import Secrets
-from runner.models import Failure, Manifest, secret_names
+from runner.models import Failure, Manifest
 
 TRIES = 20  # a person who commits meanwhile moves the branch; each try merges on the new head
 
@@ -80,7 +81,7 @@ class Lander:
 
     def secrets(self, manifest: Manifest) -> Secrets:
         """What must not be in the work of the batch's agents."""
-        return Secrets.of(self.around.environ, secret_names(manifest))
+        return secrets_of([entry.agent for entry in manifest.entries], self.around.environ)
 
     def verify(self, manifest: Manifest, scratch: Path) -> Verify | None:
         """How a merged tree of the batch is verified; None if it is not."""

@@ -13,28 +13,30 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from urllib.parse import quote, quote_plus
 
-SHORTEST = 8  # bytes; shorter values stand in ordinary text
-KEYS = ("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "GEMINI_API_KEY")  # the presets' own, searched wherever they are set
+SHORTEST = 8  # bytes; shorter values occur in ordinary text
 MASK = b"***"
 _FOLDS = re.compile(rb"[\r\n]+")
 
 
 @dataclass(frozen=True)
 class Secrets:
-    """Names and values that must not leave; the values are never shown."""
+    """Values that must not leave → the variable's name; the values are never shown."""
 
-    values: Mapping[str, str] = field(default_factory=dict, repr=False)
+    names: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(cls, environ: Mapping[str, str], names: Iterable[str]) -> Secrets:
-        """The values of these variables and of the presets' keys, where they are set and long enough to be told."""
-        found = {name: environ.get(name, "").strip() for name in (*names, *KEYS)}
-        return cls({name: value for name, value in found.items() if len(_bytes(value)) >= SHORTEST})
+        """The values of these variables, where they are set and not too short."""
+        values = {environ.get(name, "").strip(): name for name in names}
+        return cls({value: name for value, name in values.items() if not is_short(value)})
+
+    def __or__(self, other: Secrets) -> Secrets:
+        return Secrets({**self.names, **other.names})
 
     @cached_property
     def needles(self) -> dict[bytes, str]:
         """Every spelling of every value, without line ends → the variable's name."""
-        return {needle: name for name, value in self.values.items() for needle in spellings(value)}
+        return {needle: name for value, name in self.names.items() for needle in spellings(value)}
 
     def found_in(self, chunks: Iterable[bytes]) -> str | None:
         """The name of the first secret in a stream, or None. Holds one chunk and a needle's length in memory."""
@@ -66,6 +68,11 @@ class Secrets:
 
 
 NONE = Secrets()
+
+
+def is_short(value: str) -> bool:
+    """Whether a value is too short to be told from ordinary text, so that it is neither searched for nor masked."""
+    return len(_bytes(value.strip())) < SHORTEST
 
 
 def spellings(value: str) -> set[bytes]:

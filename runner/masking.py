@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterable
 
-from runner.leaks import SHORTEST, spellings
+from runner.leaks import is_short, spellings
 
 MASK = "***"
 
@@ -43,9 +43,9 @@ class Masker:
 
 def forms(secret: str) -> set[str]:
     """The ways a value is written; none if it is too short to be told from ordinary words."""
-    if len(secret) < SHORTEST:
+    if is_short(secret):
         return set()
-    lines = [line for line in secret.splitlines() if len(line) >= SHORTEST]  # a log breaks a key's lines apart
+    lines = [line for line in secret.splitlines() if not is_short(line)]  # a log breaks a key's lines apart
     plain = {secret, *lines, *(json.dumps(secret, ensure_ascii=ascii_only)[1:-1] for ascii_only in (True, False))}
     coded = {needle.decode("utf-8", "surrogateescape") for needle in spellings(secret)}
-    return {form for form in plain | coded if len(form) >= SHORTEST}
+    return {form for form in plain | coded if not is_short(form)}

@@ -414,11 +414,6 @@ class Manifest(Document):
         return digest_of(self.model_dump(mode="json"))
 
 
-def secret_names(manifest: Manifest) -> tuple[str, ...]:
-    """The variables that an agent of the batch may see."""
-    return tuple(dict.fromkeys(name for entry in manifest.entries for name in entry.agent.env))
-
-
 class Result(Document):
     """What one attempt left, as written in `result.json` of its folder.
 

@@ -14,7 +14,7 @@ from runner.actions.choosing import (
     next_job,
     refuse_while_open,
 )
-from runner.actions.legs import agent_environment, entry_of, read_verdict, task_job, verify_job
+from runner.actions.legs import entry_of, read_agent_env, read_verdict, task_job, verify_job
 from runner.actions.merging import Landed, MergeJob, MergeOptions, exit_code, outputs_of
 from runner.actions.rounds import CARRIED, RoundState, carried, read_manifest, round_state, with_inputs
 
@@ -27,7 +27,6 @@ __all__ = [
     "MergeOptions",
     "NextOptions",
     "RoundState",
-    "agent_environment",
     "carried",
     "continue_job",
     "entry_of",
@@ -36,6 +35,7 @@ __all__ = [
     "matrix_entry",
     "next_job",
     "outputs_of",
+    "read_agent_env",
     "read_manifest",
     "read_verdict",
     "refuse_while_open",

@@ -13,8 +13,10 @@ from pydantic import ValidationError
 from runner import artifacts, durable, pipeline, summary
 from runner.actions.rounds import fetch
 from runner.actions_io import Context, Machine
+from runner.agents.surroundings import secrets_of
 from runner.attempt import Surroundings
 from runner.errors import EXIT_DONE, UsageProblem
+from runner.leaks import is_short
 from runner.models import BatchEntry, Manifest, Verdict
 from runner.workspace import Origin
 
@@ -32,18 +34,22 @@ def entry_of(manifest: Manifest, task_id: str) -> BatchEntry:
     return found
 
 
-def agent_environment(environ: Mapping[str, str], machine: Machine) -> dict[str, str]:
-    """The environment with the lines `NAME=value` of the secret `agent-env`, each value masked in the log."""
-    found = {name: value for name, value in environ.items() if name != "FANIN_AGENT_ENV"}
+def read_agent_env(environ: Mapping[str, str], machine: Machine) -> dict[str, str]:
+    """The lines `NAME=value` of the secret `agent-env`, name → value, each value masked in the log unless it is short.
+
+    UsageProblem for a line of another form.
+    """
+    lines: dict[str, str] = {}
     for line in environ.get("FANIN_AGENT_ENV", "").splitlines():
         name, equals, value = line.partition("=")
         if not line.strip():
             continue
         if not equals or not re.fullmatch(r"[A-Za-z_]\w*", name.strip()):
             raise UsageProblem("the secret agent-env has a line that is not NAME=value", "write one NAME=value a line")
-        machine.mask(value)
-        found[name.strip()] = value
-    return found
+        if not is_short(value):
+            machine.mask(value.strip())
+        lines[name.strip()] = value
+    return lines
 
 
 def task_job(
@@ -62,7 +68,14 @@ def task_job(
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
 
-    around = Surroundings(agent_environment(environ, machine), run_attempt=context.run_attempt, echo=echo)
+    agent_env = read_agent_env(environ, machine)
+    named = {name: value for name, value in agent_env.items() if name in entry.agent.env}
+    around = Surroundings(
+        {**environ, **named},
+        run_attempt=context.run_attempt,
+        echo=echo,
+        secrets=secrets_of([entry.agent], environ, agent_env),
+    )
     with machine.fenced(f"{entry.task.id}: {entry.agent.name}"):
         result = pipeline.run_task(manifest, entry, origin=origin, results=results, scratch=scratch, around=around)
     machine.output(

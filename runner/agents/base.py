@@ -25,14 +25,16 @@ class Costs(StrEnum):
 class Traits:
     """What there is to know of an agent before it starts.
 
-    `keys`: variables of which one must hold its key. `variables`: what else of the user's environment it gets by
-    itself. `aliases`: variables set from another one where they are not set. `logins`: files below HOME that a
-    person's own login leaves. `homes`: variables that name its own folder, and that folder's name below HOME.
+    Variables of the user's environment that it gets by itself are of three kinds. `keys` are secret, and one of them
+    must be set. `secrets` are secret too, but authenticate nothing by themselves. `variables` are plain: an address, a
+    folder, a switch. `aliases`: variables set from another one where they are not set. `logins`: files below HOME that
+    a person's own login leaves. `homes`: variables that name its own folder, and that folder's name below HOME.
     `install`: what to type.
     """
 
     program: str = ""
     keys: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = ()
     variables: tuple[str, ...] = ()
     aliases: Mapping[str, str] = field(default_factory=dict)
     logins: tuple[str, ...] = ()

@@ -35,7 +35,7 @@ class Opencode:
     traits = Traits(
         program="opencode",
         keys=("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "GEMINI_API_KEY", "OPENROUTER_API_KEY", "OPENCODE_API_KEY"),
-        variables=("OPENCODE_CONFIG_CONTENT",),
+        secrets=("OPENCODE_CONFIG_CONTENT",),  # a configuration may hold a provider's key
         logins=(".local/share/opencode/auth.json",),
         install="npm install -g opencode-ai",
         costs=Costs.REPORTED,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
+from runner import agents
 from runner.agents.base import Agent, Call, Place, is_isolated
+from runner.leaks import SHORTEST, Secrets, is_short
 from runner.models import AgentSettings
 from runner.process import environment
 
@@ -15,7 +17,7 @@ _XDG = {
     "XDG_STATE_HOME": ".local/state",
     "XDG_CACHE_HOME": ".cache",
 }
-# Variables that only say where; all others of the allow-list are masked.
+# What every machine sets for every program is not secret, even where `agent.env` names it.
 _NO_SECRETS = ("PATH", "HOME", "LANG")
 
 
@@ -33,7 +35,9 @@ def environment_for(
 ) -> dict[str, str]:
     """The agent's environment: the call's defaults, the allow-listed names, its home, then what fanin tells it."""
     traits = agent.traits
-    allowed = {**call.env, **environment(environ, (*traits.keys, *traits.variables, *settings.env), {})}
+    # A workflow sets every key that it may pass on, the missing ones to nothing: an empty key is no key.
+    own = [name for name in secret_variables(agent) if environ.get(name)]
+    allowed = {**call.env, **environment(environ, (*own, *traits.variables, *settings.env), {})}
     for name, source in traits.aliases.items():
         if name not in allowed and source in allowed:
             allowed[name] = allowed[source]
@@ -60,10 +64,28 @@ def make_home(agent: Agent, settings: AgentSettings, call: Call, place: Place, e
         path.write_text(text, encoding="utf-8")
 
 
-def secrets_of(agent: Agent, settings: AgentSettings, environ: Mapping[str, str]) -> list[str]:
-    """The values that must not be kept or shown: those of the agent's keys and of all names in `agent.env`."""
-    names = {*agent.traits.keys, *settings.env} - set(_NO_SECRETS)
-    return [environ[name] for name in sorted(names) if environ.get(name)]
+def secrets_of(
+    chosen: Iterable[AgentSettings], environ: Mapping[str, str], agent_env: Mapping[str, str] | None = None
+) -> Secrets:
+    """The one list of what is searched for in results and masked in output.
+
+    It holds the values of the secret variables of the `chosen` agents and of the names in their `agent.env`. In a job
+    of GitHub Actions, where `agent_env` is given (the lines of the secret `agent-env`, name → value), it holds all that
+    a leg was given: the secret variables of every preset and all of these lines. Short values are left out.
+    """
+    names: set[str] = set()
+    for settings in chosen:
+        names |= {*secret_variables(agents.agent_for(settings)), *settings.env} - set(_NO_SECRETS)
+    if agent_env is None:
+        return Secrets.of(environ, sorted(names))
+    for agent in agents.presets().values():
+        names |= set(secret_variables(agent))
+    return Secrets.of(environ, sorted(names)) | Secrets.of(agent_env, agent_env)
+
+
+def secret_variables(agent: Agent) -> tuple[str, ...]:
+    """The secret ones of the variables that the agent gets by itself."""
+    return (*agent.traits.keys, *agent.traits.secrets)
 
 
 def key_of(agent: Agent, settings: AgentSettings, environ: Mapping[str, str]) -> str | None:
@@ -98,4 +120,8 @@ def lacks(
         isolated = is_isolated(settings, on_actions=on_actions(environ))
         login = "" if isolated else f", or log in once with  {program}"
         lacking.append((f"no key for {agent.name}: {names} is not set", f"set it{login}"))
+    for name in agent.traits.keys:
+        if environ.get(name) and is_short(environ[name]):
+            problem = f"the value of {name} is shorter than {SHORTEST} bytes, too short to be searched for or masked"
+            lacking.append((problem, "set the whole key, or unset the variable"))
     return lacking

@@ -158,16 +158,16 @@ def merge(
 ) -> int:
     """Job: fan the batch's results in to one commit and push it."""
     from runner import actions, actions_io
+    from runner.agents.surroundings import secrets_of
     from runner.github_api import GitHub
     from runner.gitremote import Remote
-    from runner.leaks import Secrets
-    from runner.models import secret_names
 
     context, machine = actions_io.read_context(os.environ), actions_io.Machine(os.environ, sys.stdout)
     frozen, handed = actions.read_manifest(manifest, manifest_digest), actions.round_state(state, context)
     repo = repository(where)
     # The same values that the legs had, to look for them once more: a leg's machine was the agent's.
-    secrets = Secrets.of(actions.agent_environment(os.environ, machine), secret_names(frozen))
+    agent_env = actions.read_agent_env(os.environ, machine)
+    secrets = secrets_of([entry.agent for entry in frozen.entries], os.environ, agent_env)
     job = actions.MergeJob(
         repo,
         frozen,

@@ -99,7 +99,7 @@ def test_check_and_agents_say_what_is_missing(project: Project, tmp_path: Path) 
         assert f"✘ {name}: not installed, key: none" in listed.stdout
     (tmp_path / "claude").write_text("#!/bin/sh\necho 9.9.9 of a test\n")
     (tmp_path / "claude").chmod(0o755)
-    there = {**_bare(tmp_path), "PATH": f"{tmp_path}:/usr/bin:/bin", "ANTHROPIC_API_KEY": "k"}
+    there = {**_bare(tmp_path), "PATH": f"{tmp_path}:/usr/bin:/bin", "ANTHROPIC_API_KEY": "the-key-of-a-test"}
     assert "✔ claude: 9.9.9 of a test, key: ANTHROPIC_API_KEY" in project.cli("agents", env=there).stdout
 
 

@@ -51,7 +51,7 @@ EDGES: dict[str, set[str]] = {
     "process": {"errors", "masking"},
     "workspace": {"errors", "durable", "leaks"},
     "spares": {"errors", "workspace"},
-    "agents": {"models", "errors", "process"},
+    "agents": {"models", "errors", "leaks", "process"},
     "artifacts": {"models", "errors", "durable"},
     "journal": {"models", "errors", "artifacts", "durable"},
     "gitsession": set(),
@@ -95,7 +95,7 @@ DOORS: dict[str, set[str]] = {
     "snapshot": SNAPSHOT,
     "fan_in": FAN_IN,
     "pipeline": PIPELINE,
-    "landing": {"models", "errors", "config", "leaks", "attempt", "fan_in", "pipeline", "gitrepo", "journal"},
+    "landing": {"models", "errors", "agents", "config", "leaks", "attempt", "fan_in", "pipeline", "gitrepo", "journal"},
     "flushing": {"models", "config", "fan_in", "gitrepo", "journal", "landing", "merge", "pipeline", "snapshot"},
     "rolling": {
         "models",

@@ -58,5 +58,10 @@ def test_a_short_value_is_an_ordinary_word() -> None:
     assert Masker().feed(b"all at once") == b"all at once"
 
 
+def test_length_is_counted_in_bytes() -> None:
+    assert Masker(["ééé"]).text("ééé") == "ééé"
+    assert Masker(["éééé"]).text("éééé") == MASK
+
+
 def test_the_lines_of_a_key_are_masked_each() -> None:
     assert Masker(["first-line\nsecond-line"]).text("| first-line\n| second-line") == f"| {MASK}\n| {MASK}"

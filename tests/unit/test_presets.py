@@ -267,7 +267,18 @@ def test_what_is_missing_is_said_with_what_to_do(tmp_path: Path) -> None:
             "set it, or log in once with  claude",
         ),
     ]
-    assert lacks(agent, settings, {"ANTHROPIC_API_KEY": "k"}, lambda _: "found") == []
+    assert lacks(agent, settings, {"ANTHROPIC_API_KEY": "12345678"}, lambda _: "found") == []
+
+
+def test_a_key_too_short_to_search_for_is_refused_by_name() -> None:
+    agent, settings = agents.presets()["claude"], AgentSettings(preset="claude", env=("SHORT",))
+    environ = {"ANTHROPIC_API_KEY": "whole-key", "ANTHROPIC_AUTH_TOKEN": "1234567", "SHORT": "1"}
+    assert lacks(agent, settings, environ, lambda _: "found") == [
+        (
+            "the value of ANTHROPIC_AUTH_TOKEN is shorter than 8 bytes, too short to be searched for or masked",
+            "set the whole key, or unset the variable",
+        )
+    ]
 
 
 def test_a_persons_login_serves_unless_the_home_is_isolated(tmp_path: Path) -> None:
@@ -279,10 +290,67 @@ def test_a_persons_login_serves_unless_the_home_is_isolated(tmp_path: Path) -> N
     assert key_of(agent, AgentSettings(preset="codex"), {**environ, "GITHUB_ACTIONS": "true"}) is None
 
 
-def test_secrets_are_the_values_of_keys_and_of_all_that_is_named() -> None:
-    settings = AgentSettings(preset="claude", env=("MINE", "PATH"))
-    environ = {"ANTHROPIC_API_KEY": "k", "MINE": "m", "PATH": "p", "OTHER": "o"}
-    assert secrets_of(agents.presets()["claude"], settings, environ) == ["k", "m"]
+# Every variable that a preset gets by itself is judged here: a new one fails until somebody says what it is.
+PLAIN = {
+    "ANTHROPIC_BASE_URL",
+    "CLAUDE_CONFIG_DIR",
+    "CODEX_HOME",
+    "COPILOT_MODEL",
+    "COPILOT_OFFLINE",
+    "COPILOT_PROVIDER_BASE_URL",
+    "COPILOT_PROVIDER_MAX_OUTPUT_TOKENS",
+    "COPILOT_PROVIDER_MAX_PROMPT_TOKENS",
+    "COPILOT_PROVIDER_TYPE",
+    "GOOGLE_CLOUD_PROJECT",
+    "GOOGLE_GEMINI_BASE_URL",
+    "GOOGLE_GENAI_USE_VERTEXAI",
+    "OPENAI_API_BASE",
+}
+SECRET = {
+    "ANTHROPIC_API_KEY",
+    "ANTHROPIC_AUTH_TOKEN",
+    "CLAUDE_CODE_OAUTH_TOKEN",
+    "CODEX_API_KEY",
+    "COPILOT_GITHUB_TOKEN",
+    "COPILOT_PROVIDER_API_KEY",
+    "DEEPSEEK_API_KEY",
+    "GEMINI_API_KEY",
+    "GH_TOKEN",
+    "GOOGLE_API_KEY",
+    "OPENAI_API_KEY",
+    "OPENCODE_API_KEY",
+    "OPENCODE_CONFIG_CONTENT",
+    "OPENROUTER_API_KEY",
+}
+
+
+def test_every_variable_of_a_preset_is_secret_or_plain() -> None:
+    traits = [agent.traits for agent in agents.presets().values()]
+    assert {name for each in traits for name in each.variables} == PLAIN
+    assert {name for each in traits for name in (*each.keys, *each.secrets)} == SECRET
+
+
+def test_secrets_are_the_values_of_secret_variables_and_of_all_that_is_named() -> None:
+    settings = AgentSettings(preset="claude", env=("MINE", "PATH", "SHORT"))
+    names = ("ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL", "MINE", "PATH", "OPENAI_API_KEY", "OTHER")
+    environ = {"SHORT": "short", **{name: f"value of {name}" for name in names}}
+    assert set(secrets_of([settings], environ).names.values()) == {"ANTHROPIC_API_KEY", "MINE"}
+
+
+def test_in_a_job_all_that_a_leg_was_given_is_secret() -> None:
+    environ = {name: f"value of {name}" for name in (*SECRET, *PLAIN, "OTHER")}
+    lines = {"ANTHROPIC_API_KEY": "another value", "UNNAMED": "value of a line", "SHORT": "short"}
+    found = secrets_of([AgentSettings(command=("x",))], environ, lines)
+    assert set(found.names.values()) == {*SECRET, "UNNAMED"}
+    assert found.names["another value"] == found.names["value of ANTHROPIC_API_KEY"] == "ANTHROPIC_API_KEY"
+
+
+def test_a_key_that_is_set_to_nothing_is_not_passed_on(tmp_path: Path) -> None:
+    seen = _environment(AgentSettings(preset="codex"), tmp_path, OPENAI_API_KEY="o", CODEX_API_KEY="")
+    assert seen["CODEX_API_KEY"] == "o"
+    assert "ANTHROPIC_AUTH_TOKEN" not in _environment(
+        AgentSettings(preset="claude"), tmp_path, ANTHROPIC_API_KEY="k", ANTHROPIC_AUTH_TOKEN=""
+    )
 
 
 # -- third parties ------------------------------------------------------------------------------------------------
