@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-from runner import artifacts
+from runner import agents, artifacts
+from runner.agents.surroundings import secret_variables
+from runner.errors import InvalidInput
 from tests.integration.jobs import Jobs
 from tests.integration.project import Project
 
@@ -88,3 +92,157 @@ def test_name_that_is_in_no_allow_list_is_no_secret(project: Project, monkeypatc
     project.plan([{"id": "A", "do": [f"write a: {KEY}"]}])
     project.run()
     assert project.states() == {"A": "completed"}
+
+
+# ---- every key of every preset, both executors ---------------------------------------------------
+
+PRESETS = {preset: secret_variables(agent) for preset, agent in agents.presets().items()}
+
+
+def value_of(name: str) -> str:
+    return f"value-of-{name.lower()}/+0123"
+
+
+def stub(preset: str, folder: Path, resources: Path) -> str:
+    """Put a program in the preset's place that writes the variable its task is named after into a file.
+
+    It says what the real program said of a success, so that nothing but the search stands in its way. Returns PATH.
+    """
+    folder.mkdir()
+    said = resources / "agents" / f"{preset}-ok.txt"
+    program = folder / agents.presets()[preset].traits.program
+    program.write_text(f'#!/bin/sh\neval "printf %s \\"\\$$FANIN_TASK\\"" > "leak-$FANIN_TASK"\ncat "{said}"\n')
+    program.chmod(0o755)
+    return f"{folder}:{os.environ['PATH']}"
+
+
+def assert_refused(preset: str, names: tuple[str, ...], records: Mapping[str, dict[str, object]], history: str) -> None:
+    messages = {name: json.dumps(records[name]["error"]) for name in names}
+    assert [name for name in names if f"holds the value of {name}" not in messages[name]] == []
+    assert records["PLAIN"]["status"] == "completed", f"the stub of {preset} can land work"
+    assert [name for name in names if value_of(name) in history] == []
+
+
+def leaking(names: tuple[str, ...]) -> list[dict[str, object]]:
+    return [{"id": name, "max_attempts": 1} for name in ("PLAIN", *names)]
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_no_key_of_a_preset_lands_on_one_machine(
+    project: Project, tmp_path: Path, resources: Path, monkeypatch: pytest.MonkeyPatch, preset: str
+) -> None:
+    names = PRESETS[preset]
+    monkeypatch.setenv("PATH", stub(preset, tmp_path / "bin", resources))
+    for name in names:
+        monkeypatch.setenv(name, value_of(name))
+    project.plan(leaking(names), agent=preset)
+    project.run()
+    assert_refused(preset, names, project.records(), project.git("log", "-p", "--all"))
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_no_key_of_a_preset_lands_on_actions(project: Project, tmp_path: Path, resources: Path, preset: str) -> None:
+    names = PRESETS[preset]
+    project.plan(leaking(names), agent=preset, max_concurrent=len(names) + 1)
+    (tmp_path / "actions").mkdir()
+    jobs = Jobs(project, tmp_path / "actions")
+    jobs.publish()
+    jobs.environ = {
+        "PATH": stub(preset, tmp_path / "bin", resources),
+        "GITHUB_ACTIONS": "true",
+        **{name: value_of(name) for name in names},
+    }
+    chosen = jobs.next()
+    jobs.tasks(chosen)
+    left = everything_in(jobs.artifacts)
+    assert [name for name in names if value_of(name).encode() in left] == []
+    jobs.merge(chosen)
+    records = json.loads(jobs.git("show", "main:.fanin/progress.json"))["tasks"]
+    assert_refused(preset, names, records, jobs.git("log", "-p", "--all"))
+
+
+def test_job_merge_searches_for_every_key_that_a_leg_may_have_had(project: Project, tmp_path: Path) -> None:
+    """The legs do not know the values here, as if agents had tampered with them, and no task names a preset."""
+    names = tuple(sorted({name for names in PRESETS.values() for name in names}))
+    tasks = [{"id": name, "max_attempts": 1, "do": [f"write {name}: {value_of(name)}"]} for name in names]
+    project.plan([{"id": "PLAIN", "do": ["write a: a"]}, *tasks], max_concurrent=len(names) + 1)
+    (tmp_path / "actions").mkdir()
+    jobs = Jobs(project, tmp_path / "actions")
+    jobs.publish()
+    chosen = jobs.next()
+    legs = jobs.tasks(chosen)
+    assert {leg.outputs["succeeded"] for leg in legs.values()} == {"true"}
+    jobs.merge(chosen, **{name: value_of(name) for name in names})
+    records = json.loads(jobs.git("show", "main:.fanin/progress.json"))["tasks"]
+    # Here the plan itself holds the values.
+    assert_refused("none", names, records, jobs.git("log", "-p", "--all", "--", ":!tasks.yml"))
+
+
+# ---- agent-env -----------------------------------------------------------------------------------
+
+
+def test_line_of_agent_env_reaches_the_agent_only_if_it_is_named_and_is_searched_for_all_the_same(
+    project: Project, tmp_path: Path, resources: Path
+) -> None:
+    unnamed, named = "CLAUDE_CODE_OAUTH_TOKEN", "MY_KEY"
+    sees = f'echo "${{{unnamed}-unset}} ${{#{named}}}" > seen'
+    wrote = f"printf %s {value_of(unnamed)} > leak"
+    project.plan(
+        [
+            {"id": "SEES", "agent": {"command": ["sh", "-c", sees], "env": [named]}},
+            {"id": "LEAKS", "agent": {"command": ["sh", "-c", wrote]}, "max_attempts": 1},
+            {"id": "NOKEY"},
+        ],
+        agent="claude",
+    )
+    jobs = Jobs(project, tmp_path)
+    jobs.publish()
+    jobs.environ = {
+        "PATH": stub("claude", tmp_path / "bin", resources),
+        "GITHUB_ACTIONS": "true",
+        "FANIN_AGENT_ENV": f"{unnamed}={value_of(unnamed)}\n{named}={value_of(named)}\nSHORT=1234567\n",
+    }
+    chosen = jobs.next()
+    legs = jobs.tasks(chosen)
+    assert "not_ready" in legs["NOKEY"].log
+    assert "holds the value of CLAUDE_CODE_OAUTH_TOKEN" in legs["LEAKS"].log
+    assert f"::add-mask::{value_of(named)}" in legs["SEES"].log
+    assert "1234567" not in legs["SEES"].log
+    jobs.merge(chosen)
+    assert jobs.git("show", "main:seen") == f"unset {len(value_of(named))}"
+
+
+# ---- keys that are too short ---------------------------------------------------------------------
+
+SHORT_KEY = "the value of ANTHROPIC_API_KEY is shorter than 8 bytes"
+
+
+def test_short_key_is_refused_before_anything_starts(
+    project: Project, tmp_path: Path, resources: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", stub("claude", tmp_path / "bin", resources))
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "1234567")
+    project.plan([{"id": "A"}], agent="claude")
+    with pytest.raises(InvalidInput, match="tasks.yml:3: " + SHORT_KEY):
+        project.run()
+    assert SHORT_KEY in project.cli("check").stdout
+
+
+def test_leg_with_a_short_key_is_not_ready(project: Project, tmp_path: Path, resources: Path) -> None:
+    project.plan([{"id": "A"}], agent="claude")
+    jobs = Jobs(project, tmp_path)
+    jobs.publish()
+    jobs.environ = {"PATH": stub("claude", tmp_path / "bin", resources), "ANTHROPIC_API_KEY": "1234567"}
+    leg = jobs.tasks(jobs.next())["A"]
+    assert "not_ready" in leg.log
+    assert SHORT_KEY in leg.log
+
+
+def test_short_value_that_is_named_is_an_ordinary_word(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_KEY", "1234567")
+    plan(project, 'echo "it is $MY_KEY"; printf %s "$MY_KEY" > config')
+    project.run()
+    assert project.states() == {"GOOD": "completed", "BAD": "completed"}
+    assert project.git("show", "HEAD:config") == "1234567"
+    log = next((project.root / ".git" / "fanin" / "runs").glob("*/1/results/001/agent.log")).read_text()
+    assert log == "it is 1234567\n"
