@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from runner import actions, artifacts, cli
+from runner import actions, agents, artifacts, cli
 from runner.models import AgentSettings, BatchEntry, Manifest, Task
 from tests.e2e.workflows import Document, lift, load, needs, permissions, triggers, with_dispatch_inputs
 from tests.integration.jobs import Jobs
@@ -493,13 +493,17 @@ def test_every_other_job_has_a_time_limit_of_its_own() -> None:
     assert [job_id for job_id, limit in limits.items() if not isinstance(limit, int)] == []
 
 
+# What a leg may get: the key variables of every preset.
+KEYS = {name for agent in agents.presets().values() for name in agent.traits.keys}
+
+
 def secrets_in(job: Document) -> set[str]:
     return {name for value in words(job) for name in re.findall(r"secrets\.([\w-]+)", value)}
 
 
 def test_secrets_go_where_they_are_needed_and_nowhere_else() -> None:
     found = {job_id: secrets_in(job) for job_id, job in jobs().items()}
-    keys = {"ANTHROPIC_API_KEY", "OPENAI_API_KEY", "GEMINI_API_KEY", "agent-env"}
+    keys = {*KEYS, "agent-env"}
     assert found == {
         "refused": set(),
         "next": {"fanin-token"},
@@ -511,6 +515,12 @@ def test_secrets_go_where_they_are_needed_and_nowhere_else() -> None:
         "continue": set(),
     }
     assert set(triggers(parsed(FANIN))["workflow_call"]["secrets"]) == {*keys, "fanin-token"}
+
+
+def test_steps_that_get_keys_get_each_under_its_own_name() -> None:
+    given = {name: f"${{{{ secrets.{name} }}}}" for name in KEYS} | {"FANIN_AGENT_ENV": "${{ secrets.agent-env }}"}
+    for job_id in ("task", "merge", "merge-again"):
+        assert [step["env"] for step in jobs()[job_id]["steps"] if secrets_in({"env": step.get("env")})] == [given]
 
 
 def test_next_is_told_whether_there_is_a_token_and_not_which() -> None:
