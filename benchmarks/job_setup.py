@@ -131,7 +131,7 @@ def _installed(where: Path, kind: str, state: str) -> float:
     if state == "cold":
         shutil.rmtree(cache, ignore_errors=True)
     given = environment(
-        FANIN_HOME=str(ROOT), FANIN_SET=kind, FANIN_ENV=str(target), UV_CACHE_DIR=str(cache), PATH=_path()
+        FANIN_HOME=str(ROOT), FANIN_SET=kind, FANIN_VENV=str(target), UV_CACHE_DIR=str(cache), PATH=_path()
     )
     seconds = seconds_of(lambda: run(["bash", str(INSTALL)], where, env=given))
     told = "import sys, json; sys.dont_write_bytecode = True\n"

@@ -646,7 +646,7 @@ def leg_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     where = tmp_path_factory.mktemp("leg") / "env"
     done = subprocess.run(
         ["bash", str(ROOT / ".github/actions/fanin/install.sh")],
-        env={**os.environ, "FANIN_HOME": str(ROOT), "FANIN_SET": "task", "FANIN_ENV": str(where)},
+        env={**os.environ, "FANIN_HOME": str(ROOT), "FANIN_SET": "task", "FANIN_VENV": str(where)},
         capture_output=True,
         text=True,
         check=False,

@@ -1,23 +1,23 @@
 #!/usr/bin/env bash
-# Puts fanin's own Python environment at $FANIN_ENV, apart from the job's: hash-locked, bytecode compiled.
+# Puts fanin's own Python environment at $FANIN_VENV, apart from the job's: hash-locked, bytecode compiled.
 # `task` legs get the short list (no networkx, GitPython or PyGithub); a matrix pays for this once per task.
 set -euo pipefail
 lock="$FANIN_HOME/.github/actions/fanin/requirements-$FANIN_SET.txt"
-if [ -f "$FANIN_ENV/.complete" ]; then
+if [ -f "$FANIN_VENV/.complete" ]; then
   echo "fanin's environment comes from the cache"
   exit 0
 fi
-rm -rf "$FANIN_ENV"
+rm -rf "$FANIN_VENV"
 unset UV_INDEX_URL UV_EXTRA_INDEX_URL UV_PROJECT_ENVIRONMENT UV_PYTHON VIRTUAL_ENV PYTHONHOME PYTHONPATH || true
 python3 -m compileall -q "$FANIN_HOME/runner" & # by the Python that the environment gets, while packages come
 compiling=$!
 if command -v uv >/dev/null; then
-  uv venv --quiet --python "$(command -v python3)" "$FANIN_ENV"
-  uv pip install --quiet --python "$FANIN_ENV/bin/python" --require-hashes --only-binary :all: --compile-bytecode -r "$lock"
+  uv venv --quiet --python "$(command -v python3)" "$FANIN_VENV"
+  uv pip install --quiet --python "$FANIN_VENV/bin/python" --require-hashes --only-binary :all: --compile-bytecode -r "$lock"
 else
-  python3 -m venv --without-pip "$FANIN_ENV"
-  python3 -m pip --python "$FANIN_ENV/bin/python" install --quiet --disable-pip-version-check --require-hashes \
+  python3 -m venv --without-pip "$FANIN_VENV"
+  python3 -m pip --python "$FANIN_VENV/bin/python" install --quiet --disable-pip-version-check --require-hashes \
     --only-binary :all: -r "$lock"
 fi
 wait "$compiling" || true
-touch "$FANIN_ENV/.complete"
+touch "$FANIN_VENV/.complete"
