@@ -99,7 +99,7 @@ def _act(
     outcome = process.run(
         call.argv,
         cwd=space.checkout,
-        env=environment_for(agent, settings, call, place, around.environ, _told(manifest, entry, place)),
+        env=environment_for(agent, settings, call, place, around.environ, _told(manifest, entry, place), manifest.env),
         stdin=place.prompt,
         log=folder / artifacts.LOG,
         timeout=entry.timeout,
@@ -130,7 +130,7 @@ def _act(
                 message=("the agent changed nothing (set allow_empty: true on the task if that is fine)"),
             ),
         )
-    return Left(verdict.usage, _verify_task(entry, space, folder, around), tree)
+    return Left(verdict.usage, _verify_task(manifest, entry, space, folder, around), tree)
 
 
 def _found(name: str, environ: Mapping[str, str]) -> str | None:
@@ -170,10 +170,12 @@ def _mask(folder: Path, secrets: Secrets) -> None:
             log.write_bytes(masked)
 
 
-def _verify_task(entry: BatchEntry, space: Workspace, folder: Path, around: Surroundings) -> Failure | None:
+def _verify_task(
+    manifest: Manifest, entry: BatchEntry, space: Workspace, folder: Path, around: Surroundings
+) -> Failure | None:
     if entry.verify is None:
         return None
-    return run_verify(entry.verify, space.checkout, folder / "verify.log", entry.timeout, around)
+    return run_verify(entry.verify, space.checkout, folder / "verify.log", entry.timeout, around, manifest.env)
 
 
 def run_verify(
@@ -182,12 +184,16 @@ def run_verify(
     log: Path,
     timeout: float,
     around: Surroundings,
+    env: Mapping[str, str],
 ) -> Failure | None:
-    """Why the shell command is red in `checkout`, None if it is green. It sees no name of an agent's allow-list."""
+    """Why the shell command is red in `checkout`, None if it is green.
+
+    It sees the plain variables `env` and no name of an agent's allow-list.
+    """
     outcome = process.run(
         ["sh", "-c", command],
         cwd=checkout,
-        env=process.environment(around.environ, (), {}),
+        env=process.environment(around.environ, (), env),
         stdin=None,
         log=log,
         timeout=timeout,
@@ -203,7 +209,14 @@ def run_verify(
 
 
 def verify_commit(
-    origin: Origin, command: str, commit: str, objects: Path, scratch: Path, timeout: float, around: Surroundings
+    origin: Origin,
+    command: str,
+    commit: str,
+    objects: Path,
+    scratch: Path,
+    timeout: float,
+    around: Surroundings,
+    env: Mapping[str, str],
 ) -> Failure | None:
     """Why the command is red on a commit's files, in a fresh checkout of its own below `scratch`; `objects` holds its
     new objects.
@@ -212,6 +225,6 @@ def verify_commit(
     folder = Path(tempfile.mkdtemp(prefix="verify-", dir=scratch))
     try:
         space = workspace.create(borrowed, commit, folder / "space", "fanin/verify")
-        return run_verify(command, space.checkout, folder / "log", timeout, around)
+        return run_verify(command, space.checkout, folder / "log", timeout, around, env)
     finally:
         workspace.remove_folder(folder)

@@ -83,6 +83,7 @@ def freeze(
         max_attempts=settings.max_attempts,
         retry=tuple(retry),
         prompt_template=template,
+        env=settings.env,
         entries=entries,
     )
 

@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from runner import patterns, yamldoc
 from runner.errors import InvalidInput, Problem
-from runner.models import ISSUES_PROGRESS, AgentSettings, Duration, Limits, PlanSettings, Written
+from runner.models import ISSUES_PROGRESS, AgentSettings, Duration, Limits, PlainEnv, PlanSettings, Written
 from runner.policy import unusable_name
 from runner.validation import Locate, problems_of
 
@@ -58,6 +58,7 @@ class Settings(Written):
     verify: str | None = None
     verify_retries: Annotated[int, Field(ge=0, le=10)] = 1
     agent: AgentSettings | None = None
+    env: PlainEnv = Field(default_factory=dict)
     prompt_template: str | None = None
     protected: tuple[str, ...] = PROTECTED
     limits: Limits = Limits()
@@ -149,7 +150,14 @@ def load(flags: Mapping[str, Any], environ: Mapping[str, str], text: str | None,
     merged = {**from_file, **from_environ, **given}
     limits = [layer.get("limits") or {} for layer in (from_file, from_environ, given)]
     plan = _merged_plan([layer["plan"] for layer in (from_file, from_environ, given) if layer.get("plan") is not None])
-    return Settings.model_validate({**merged, "plan": plan, "limits": {**limits[0], **limits[1], **limits[2]}})
+    env: dict[str, str] = {}
+    for layer in (from_file, from_environ, given):
+        env |= layer.get("env") or {}
+    if problems := _check({"env": env}, path, document.line):  # each layer was small enough, together they may not be
+        raise InvalidInput(problems)
+    return Settings.model_validate(
+        {**merged, "plan": plan, "limits": {**limits[0], **limits[1], **limits[2]}, "env": env}
+    )
 
 
 def _merged_plan(layers: Sequence[Any]) -> dict[str, Any]:
@@ -208,7 +216,25 @@ def _structured(
             )
     if nested := {name: values[name] for name in _NESTED if name in values}:
         shaped["limits"] = nested
+    if "env" in shaped:
+        shaped["env"], wrong = _env_of_lines(shaped["env"], named("env"), path)
+        problems += wrong
     return shaped, problems
+
+
+def _env_of_lines(text: str, source: str, path: str) -> tuple[dict[str, str], list[Problem]]:
+    """The lines `NAME=value` of `source`, a variable or a flag; empty lines are left out."""
+    env: dict[str, str] = {}
+    problems = []
+    for number, line in enumerate(text.replace("\r\n", "\n").split("\n"), 1):
+        name, equals, value = line.partition("=")
+        if equals:
+            env[name.strip()] = value
+        elif line.strip():
+            problems.append(
+                Problem(path, None, f"{source}: line {number} is not NAME=value", "write one NAME=value a line")
+            )
+    return env, problems
 
 
 def describe(settings: Settings) -> Sequence[str]:

@@ -5,6 +5,7 @@ Used by the loop, by its recovery, and by the commands that change progress.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -87,10 +88,13 @@ class Lander:
         """How a merged tree of the batch is verified; None if it is not."""
         if manifest.verify is None:
             return None
-        return partial(self._verify, manifest.verify, scratch)
+        return partial(self._verify, manifest.verify, manifest.env, scratch)
 
-    def _verify(self, command: str, scratch: Path, commit: str, objects: Path) -> Failure | None:
-        failure = verify_commit(self.repo.origin, command, commit, objects, scratch, self.settings.timeout, self.around)
+    def _verify(
+        self, command: str, env: Mapping[str, str], scratch: Path, commit: str, objects: Path
+    ) -> Failure | None:
+        timeout = self.settings.timeout
+        failure = verify_commit(self.repo.origin, command, commit, objects, scratch, timeout, self.around, env)
         if failure is not None and not failure.counted:  # nobody's fault: the batch stays open for the next run
             raise Interrupted("interrupted while the merged work was verified; it is kept", "go on with  fanin run")
         return failure

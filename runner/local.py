@@ -100,7 +100,12 @@ class LocalRun:
             self._finish_what_was_begun(self.journal.state())
             refuse_dirty(self.repo, self._lander.branch)
             snapshot = self._snapshot()
-            batch.refuse_hopeless(snapshot.plan, snapshot.progress, self.settings, agents.agent_for)
+            batch.refuse_hopeless(
+                snapshot.plan,
+                snapshot.progress,
+                self.settings,
+                lambda chosen: agents.usable_agent(chosen, self.settings.env),
+            )
             self._refuse_unready(snapshot)
             self.journal.tidy()
             with self._scratch(self.run) as scratch, Spares(self.repo.origin, scratch, self.repo.tree) as spaces:

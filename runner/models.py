@@ -127,6 +127,41 @@ def _passable(name: str) -> str:
 EnvName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$"), AfterValidator(_passable)]
 
 
+ENV_LIMIT = 16 * 2**10  # bytes of all names and values of `env`, which travel from job to job
+_FANINS_OWN = re.compile(r"FANIN_.*|PATH|HOME", re.IGNORECASE)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")  # and bytes that are not UTF-8
+
+
+def _settable(name: str) -> str:
+    if _FANINS_OWN.fullmatch(name):
+        raise ValueError(f"{name} is set by fanin: choose another name")
+    return name
+
+
+def _one_line(value: object) -> object:
+    if not isinstance(value, str):
+        raise ValueError("write it as text: numbers and booleans in quotes")
+    if _CONTROL.search(value):
+        raise ValueError("write one line of text, without control characters")
+    return value
+
+
+def _bounded(env: dict[str, str]) -> dict[str, str]:
+    size = sum(len(name) + len(value.encode()) for name, value in env.items())
+    if size > ENV_LIMIT:
+        raise ValueError(f"{size:,} bytes of names and values, more than {ENV_LIMIT:,}")
+    return env
+
+
+PlainName = Annotated[EnvName, AfterValidator(_settable)]
+PlainValue = Annotated[str, BeforeValidator(_one_line)]
+PlainEnv = Annotated[
+    dict[PlainName, PlainValue],
+    AfterValidator(_bounded),
+    Field(json_schema_extra={"additionalProperties": False}),  # as the reader, which takes no name of another form
+]
+
+
 class Written(BaseModel):
     """What a person writes: immutable, unknown keys refused."""
 
@@ -381,7 +416,7 @@ class Limits(Written):
 class Manifest(Document):
     """The batch manifest: everything `task`, `verify` and `merge` need, sealed by `digest`.
 
-    `plan` names the format too: nobody detects it a second time.
+    `plan` names the format too: nobody detects it a second time. `env` are plain variables of agent and verify.
     `retry` are ids that a person asked to try again; the fan-in grants the attempt in its commit.
     """
 
@@ -403,6 +438,7 @@ class Manifest(Document):
     max_attempts: int = 3
     retry: tuple[str, ...] = ()
     prompt_template: str | None = None
+    env: dict[str, str] = {}
     entries: tuple[BatchEntry, ...]
 
     @property

@@ -90,7 +90,7 @@ def leaked(task: Task, where: str, name: str) -> Failure:
     told = Refusal(
         where,
         f"holds the value of {name}",
-        "take it out; a value that is no secret belongs in agent.command or setup, not in agent.env",
+        "take it out; a value that is not secret belongs in the setting env, not in agent.env",
     )
     return Failure(kind=FailureKind.POLICY, message=f"{task.id} changed what it may not:\n- {told}")
 

@@ -45,6 +45,7 @@ def _problem(
     prefix: Sequence[str | int],
     named: Callable[[str], str],
 ) -> Problem:
+    loc = tuple(step for step in loc if step != "[key]")  # pydantic's step to the name of an entry, not to its value
     line = locate([*prefix, *loc])
     name = ".".join(str(part) for part in loc)
     if kind == "extra_forbidden":

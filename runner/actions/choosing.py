@@ -60,7 +60,11 @@ def next_job(
     snapshot = read_snapshot(repo, head, settings.plan, settings.progress)
     known = granted(snapshot, options.retry, settings.max_attempts)
     batch.refuse_hopeless(
-        snapshot.plan, known, settings, agents.agent_for, may_change_workflows=options.may_change_workflows
+        snapshot.plan,
+        known,
+        settings,
+        lambda chosen: agents.usable_agent(chosen, settings.env),
+        may_change_workflows=options.may_change_workflows,
     )
     uncapped, notes = batch.uncapped(
         snapshot.plan, known, settings, lambda chosen: agents.agent_for(chosen).traits.costs
@@ -107,6 +111,7 @@ def _next_outputs(
         "matrix": '{"include":[]}',
         "manifest-digest": "",
         "verify": "false",
+        "env": "",
     }
     if manifest is not None:
         matrix = {"include": [matrix_entry(entry, options.runs_on) for entry in manifest.entries]}
@@ -115,6 +120,7 @@ def _next_outputs(
             "matrix": json.dumps(matrix),
             "manifest-digest": manifest.digest,
             "verify": "true" if manifest.verify else "false",
+            "env": "\n".join(f"{name}={value}" for name, value in manifest.env.items()),
         }
     return outputs
 

@@ -115,7 +115,9 @@ def verify_job(
             manifest,
             results,
             head,
-            lambda commit, objects: verify_commit(repo.origin, command, commit, objects, scratch, timeout, around),
+            lambda commit, objects: verify_commit(
+                repo.origin, command, commit, objects, scratch, timeout, around, manifest.env
+            ),
         )
     durable.write(verdict_file, verdict.model_dump_json(indent=1).encode())
     machine.summary(summary.verdict_summary(verdict, command))

@@ -35,6 +35,7 @@ CARRIED = (
     "verify",
     "agent",
     "agent_command",
+    "env",
     "max_cost_usd",
     "max_rounds",
     "progress",

@@ -16,7 +16,18 @@ from runner.agents.opencode import Opencode
 from runner.errors import UsageProblem
 from runner.models import AgentSettings
 
-__all__ = ["Agent", "Call", "Costs", "Place", "Traits", "Verdict", "agent_for", "is_isolated", "presets"]
+__all__ = [
+    "Agent",
+    "Call",
+    "Costs",
+    "Place",
+    "Traits",
+    "Verdict",
+    "agent_for",
+    "is_isolated",
+    "presets",
+    "usable_agent",
+]
 
 ENTRY_POINTS = "fanin.agents"  # the group where other packages offer theirs; each names an instance
 _OURS: dict[str, Agent] = {agent.name: agent for agent in (Claude(), Codex(), Gemini(), Opencode(), Copilot(), Aider())}
@@ -46,6 +57,20 @@ def agent_for(settings: AgentSettings) -> Agent:
         raise UsageProblem(
             f"max_turns cannot be kept for {agent.name}: it has no such limit",
             "remove it; timeout and idle_timeout bound every agent",
+        )
+    return agent
+
+
+def usable_agent(settings: AgentSettings, env: Mapping[str, str]) -> Agent:
+    """The agent that the settings choose, where the plain variables `env` stand beside it.
+
+    UsageProblem as `agent_for`, and for a name of `env` that is a key of the agent or is secret by `agent.env`.
+    """
+    agent = agent_for(settings)
+    if secret := sorted({*agent.traits.keys, *settings.env} & set(env)):
+        raise UsageProblem(
+            f"env sets {secret[0]}, a secret variable of {agent.name}: it would be neither masked nor searched for",
+            "set it in the environment that fanin starts in, or take it out of agent.env if it is not secret",
         )
     return agent
 

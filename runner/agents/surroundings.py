@@ -32,12 +32,15 @@ def environment_for(
     place: Place,
     environ: Mapping[str, str],
     told: Mapping[str, str],
+    plain: Mapping[str, str],
 ) -> dict[str, str]:
-    """The agent's environment: the call's defaults, the allow-listed names, its home, then what fanin tells it."""
+    """The agent's environment: the call's defaults, the allow-listed names, the `plain` variables of the setting `env`,
+    its home, then what fanin tells it.
+    """
     traits = agent.traits
     # A workflow sets every key that it may pass on, the missing ones to nothing: an empty key is no key.
     own = [name for name in secret_variables(agent) if environ.get(name)]
-    allowed = {**call.env, **environment(environ, (*own, *traits.variables, *settings.env), {})}
+    allowed = {**call.env, **environment(environ, (*own, *traits.variables, *settings.env), plain)}
     for name, source in traits.aliases.items():
         if name not in allowed and source in allowed:
             allowed[name] = allowed[source]

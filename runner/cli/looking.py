@@ -52,7 +52,9 @@ def check(where: str, /, as_json: bool, **flags: Any) -> int:
         click.echo(json.dumps({"version": 1, "problems": pictures.listed(error.problems)}, indent=1))
         return error.exit_code
     try:
-        batch.refuse_hopeless(snapshot.plan, snapshot.progress, settings, agents.agent_for)
+        batch.refuse_hopeless(
+            snapshot.plan, snapshot.progress, settings, lambda chosen: agents.usable_agent(chosen, settings.env)
+        )
         aloud = _surroundings(repo, snapshot, settings)
     except InvalidInput as error:  # told after what was understood, which helps to mend it
         problems = error.problems

@@ -43,6 +43,13 @@ def settings_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--verify", metavar="COMMAND", help="Checks the merged tree before it lands."),
         click.option("--agent", metavar="PRESET", help="The agent, by name."),
         click.option("--agent-command", metavar="'CMD ARG…'", help="The agent, as a command line."),
+        click.option(
+            "--env",
+            multiple=True,
+            metavar="NAME=VALUE",
+            callback=lambda _context, _option, pairs: "\n".join(pairs) or None,
+            help="A plain variable of agent and verify; may be repeated.",
+        ),
         click.option("--max-cost-usd", type=float, metavar="USD", help="Start no batch beyond this."),
         click.option("--max-rounds", type=int, metavar="N", help="Batches per run."),
         click.option("--branch", metavar="NAME", help="Where work lands; made from HEAD if it does not exist."),

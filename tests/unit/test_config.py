@@ -25,6 +25,7 @@ def test_the_defaults_are_those_of_the_design() -> None:
         "verify": None,
         "verify_retries": 1,
         "agent": None,
+        "env": {},
         "prompt_template": None,
         "limits": {"files": 100, "size": 4 * 2**20, "max_cost_usd": None, "max_rounds": 100},
         "scope": "fail",
@@ -269,3 +270,51 @@ def test_a_file_that_is_no_text_is_a_problem(tmp_path: Path) -> None:
 def test_a_folder_in_the_files_place_is_a_problem(tmp_path: Path) -> None:
     (tmp_path / "fanin.yml").mkdir()
     assert problems(lambda: config.file_in(tmp_path))[0].startswith("fanin.yml: unreadable")
+
+
+@pytest.mark.parametrize(
+    ("flags", "environ", "text", "env"),
+    [
+        ({}, {}, "env: {AWS_REGION: us-east-1, EMPTY: ''}", {"AWS_REGION": "us-east-1", "EMPTY": ""}),
+        ({}, {"FANIN_ENV": "A=1\r\n\n B=x=y \n"}, None, {"A": "1", "B": "x=y "}),
+        ({"env": "A=3"}, {"FANIN_ENV": "A=2\nB=2"}, "env: {A: '1', B: '1', C: '1'}", {"A": "3", "B": "2", "C": "1"}),
+    ],
+)
+def test_plain_variables_outrank_each_other_one_by_one(
+    flags: dict[str, Any], environ: dict[str, str], text: str | None, env: dict[str, str]
+) -> None:
+    assert config.load(flags, environ, text).env == env
+
+
+@pytest.mark.parametrize(
+    ("environ", "text", "said"),
+    [
+        ({}, "env:\n  A: x\n  FANIN_TASK: x", "fanin.yml:3: env.FANIN_TASK is not usable; FANIN_TASK is set by fanin"),
+        ({}, "env: {PATH: /bin}", "fanin.yml:1: env.PATH is not usable; PATH is set by fanin"),
+        ({}, "env: {home: /x}", "fanin.yml:1: env.home is not usable; home is set by fanin"),
+        ({}, "env: {GITHUB_TOKEN: x}", "fanin.yml:1: env.GITHUB_TOKEN is not usable; GITHUB_TOKEN never reaches"),
+        ({}, "env: {NO-NAME: x}", "fanin.yml:1: env.NO-NAME is not usable; a character in it"),
+        (
+            {},
+            "env: {DEBUG: 1}",
+            "fanin.yml:1: env.DEBUG is not usable; write it as text: numbers and booleans in quotes",
+        ),
+        ({}, 'env: {A: "two\\nlines"}', "fanin.yml:1: env.A is not usable; write one line of text"),
+        (
+            {},
+            f"env: {{A: {'x' * 2**14}}}",
+            "fanin.yml:1: env is not usable; 16,385 bytes of names and values, more than",
+        ),
+        ({"FANIN_ENV": f"B={'x' * 9000}"}, f"env: {{A: {'x' * 9000}}}", "env is not usable; 18,002 bytes"),
+        (
+            {"FANIN_ENV": "A=1\nB"},
+            None,
+            "environment: FANIN_ENV: line 2 is not NAME=value; write one NAME=value a line",
+        ),
+        ({"FANIN_ENV": "PATH=1"}, None, "environment: FANIN_ENV.PATH is not usable; PATH is set by fanin"),
+        ({"FANIN_ENV": "A=\udce9"}, None, "environment: FANIN_ENV.A is not usable; write one line of text"),
+    ],
+)
+def test_plain_variables_that_cannot_be_set_are_refused(environ: dict[str, str], text: str | None, said: str) -> None:
+    (problem,) = problems(lambda: config.load({}, environ, text))
+    assert said in problem

@@ -198,11 +198,27 @@ def test_only_claude_can_be_capped_and_what_no_agent_says_is_not_promised() -> N
 # -- its surroundings --------------------------------------------------------------------------------------------
 
 
-def _environment(settings: AgentSettings, folder: Path, **environ: str) -> dict[str, str]:
+def _environment(
+    settings: AgentSettings, folder: Path, plain: Mapping[str, str] | None = None, **environ: str
+) -> dict[str, str]:
     agent, place = agents.agent_for(settings), Place(folder)
-    return environment_for(
-        agent, settings, agent.build(entry(agent=settings), place), place, environ, {"FANIN_TASK": "T1"}
-    )
+    call = agent.build(entry(agent=settings), place)
+    return environment_for(agent, settings, call, place, environ, {"FANIN_TASK": "T1"}, plain or {})
+
+
+def test_a_plain_variable_outranks_defaults_and_the_machine_but_not_an_isolated_home(tmp_path: Path) -> None:
+    settings = AgentSettings(preset="claude", home="isolated")
+    plain = {"LANG": "C", "ANTHROPIC_BASE_URL": "http://b", "CLAUDE_CODE_MAX_RETRIES": "9", "CLAUDE_CONFIG_DIR": "/x"}
+    seen = _environment(settings, tmp_path, plain, LANG="de", ANTHROPIC_BASE_URL="http://a")
+    assert {name: seen[name] for name in plain} == {**plain, "CLAUDE_CONFIG_DIR": seen["HOME"] + "/.claude"}
+
+
+@pytest.mark.parametrize("name", ["ANTHROPIC_AUTH_TOKEN", "MINE"])
+def test_a_secret_variable_is_refused_among_the_plain_ones(name: str) -> None:
+    settings = AgentSettings(preset="claude", env=("MINE",))
+    with pytest.raises(UsageProblem, match=f"env sets {name}, a secret variable of claude"):
+        agents.usable_agent(settings, {name: "x", "OTHER": "y"})
+    assert agents.usable_agent(settings, {"OTHER": "y"}).name == "claude"
 
 
 def test_an_agent_sees_its_own_variables_the_named_ones_and_nothing_else(tmp_path: Path) -> None:

@@ -49,6 +49,7 @@ def test_tasks_schema_and_reader_agree(task: dict[str, Any]) -> None:
     {"paralell": True}, {"max_concurrent": 0}, {"max_concurrent": 257}, {"limits": {"size": "big"}}, {"agent": {}},
     {"agent": {"command": ["a"], "env": ["NO-NAME"]}}, {"commit_strategy": "both"}, {"plan": "a.md"}, {"plan": 5},
     {"plan": {"source": "beads", "path": "a"}}, {"plan": {"paht": "a"}}, {"plan": {"options": {"tag": "a"}}},
+    {"env": {"A": "x"}}, {"env": {"A": 1}}, {"env": {"NO-NAME": "x"}}, {"env": ["A=x"]},
 ])  # fmt: skip
 def test_settings_schema_and_reader_agree(settings: dict[str, Any]) -> None:
     try:

@@ -523,6 +523,41 @@ def test_steps_that_get_keys_get_each_under_its_own_name() -> None:
         assert [step["env"] for step in jobs()[job_id]["steps"] if secrets_in({"env": step.get("env")})] == [given]
 
 
+def setup_step(job_id: str) -> Document:
+    step: Document
+    (step,) = [step for step in jobs()[job_id]["steps"] if "FANIN_SETUP" in step.get("env", {})]
+    return step
+
+
+def test_setup_is_the_same_wherever_agents_or_verify_follow() -> None:
+    assert setup_step("task") == setup_step("verify") == setup_step("verify-again")
+    assert setup_step("task")["env"]["FANIN_SETUP_ENV"] == "${{ needs.next.outputs.env }}"
+    assert jobs()["next"]["outputs"]["env"] == "${{ steps.next.outputs.env }}"
+
+
+@pytest.mark.parametrize("given", [{}, {"A": "x"}, {"A": "$(exit 1) `exit 1` \"' \\n", "B": " a=b ", "EMPTY": ""}])
+def test_setup_sees_the_plain_variables_as_they_are(given: dict[str, str]) -> None:
+    told = "import json, os; print(json.dumps({name: os.environ.get(name) for name in ('A', 'B', 'EMPTY')}))"
+    done = subprocess.run(
+        ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", setup_step("task")["run"]],
+        env={
+            "PATH": os.environ["PATH"],
+            "FANIN_SETUP": f'python3 -c "{told}"',
+            "FANIN_SETUP_ENV": "\n".join(f"{name}={value}" for name, value in given.items()),
+        },
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert json.loads(done.stdout) == {"A": None, "B": None, "EMPTY": None, **given}
+
+
+def test_setup_that_fails_fails_its_step() -> None:
+    script = setup_step("task")["run"]
+    environ = {"PATH": os.environ["PATH"], "FANIN_SETUP": "false; true", "FANIN_SETUP_ENV": "A=x"}
+    assert subprocess.run(["bash", "-e", "-c", script], env=environ, check=False).returncode == 1
+
+
 def test_next_is_told_whether_there_is_a_token_and_not_which() -> None:
     told = [value for value in words(jobs()["next"]) if "secrets." in value]
     assert told == ["${{ secrets.fanin-token != '' && 'true' || '' }}"]
