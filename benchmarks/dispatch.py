@@ -16,7 +16,7 @@ from pathlib import Path
 from time import perf_counter, process_time
 
 from benchmarks.harness import PYTHON, Effort, Report, Samples, Table, Target, environment, expect, folder, run
-from runner import process
+from runner.agents import process
 
 SLOTS = 8
 SCHEDULES = ("batch", "rolling")

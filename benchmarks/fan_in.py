@@ -28,13 +28,16 @@ from benchmarks.harness import (
     interleaved,
     run,
 )
-from runner import artifacts, pipeline
-from runner.config import Settings
-from runner.fan_in import Desk
-from runner.gitrepo import Repository
-from runner.merge import Candidate
-from runner.models import AgentSettings, BatchEntry, Manifest, PlanSettings, Result
-from runner.snapshot import read_snapshot
+from runner import pipeline
+from runner.config.settings import Settings
+from runner.core import result_folder
+from runner.core.manifest import BatchEntry, Manifest
+from runner.core.result import Result
+from runner.core.task import AgentSettings, PlanSettings
+from runner.fan_in.batch_merge import BatchMerge
+from runner.fan_in.union import Candidate
+from runner.plan.snapshot import read_snapshot
+from runner.repo.repository import Repository
 
 WHO = {
     f"GIT_{role}_{what}": value
@@ -126,7 +129,7 @@ def _leave_result(repo: Path, results: Path, manifest: Manifest, entry: BatchEnt
     into.mkdir(parents=True)
     revisions = f"{tree}\n^{manifest.base}^{{tree}}\n".encode()
     argv = ["git", "pack-objects", "-q", "--thin", "--stdout", "--revs", "--delta-base-offset"]
-    (into / artifacts.PACK).write_bytes(run(argv, repo, stdin=revisions, env=ENV))
+    (into / result_folder.PACK).write_bytes(run(argv, repo, stdin=revisions, env=ENV))
     now = pipeline.now()
     made = Result(
         batch=manifest.batch,
@@ -141,7 +144,7 @@ def _leave_result(repo: Path, results: Path, manifest: Manifest, entry: BatchEnt
         tree=tree,
         pack="change.pack",
     )
-    (into / artifacts.RESULT).write_text(made.model_dump_json())
+    (into / result_folder.RESULT).write_text(made.model_dump_json())
 
 
 class Contest:
@@ -193,7 +196,7 @@ class Contest:
         repo = Repository(self._clone(), ENV)
         snapshot = read_snapshot(repo, self.case.manifest.base, PlanSettings(), ".fanin/progress.json")
         with repo.quarantine() as quarantine:
-            desk = Desk(repo, quarantine, self.case.manifest, snapshot)
+            desk = BatchMerge(repo, quarantine, self.case.manifest, snapshot)
             began = perf_counter()
             found = repo.changes_to(desk.base_tree, self.case.trees, quarantine.env)
             rows = zip(self.case.manifest.entries, self.case.trees, found, strict=True)

@@ -76,8 +76,8 @@ def _installs(report: Report, effort: Effort, where: Path) -> None:
 
 def _legs(report: Report, effort: Effort, where: Path) -> None:
     """Seconds from a leg's first step until its agent starts: the shipped workflow under act, round after round."""
-    from tests.e2e import harness, world
-    from tests.e2e.forge import Forge
+    from tests.support.github import harness, world
+    from tests.support.github.forge import Forge
 
     try:
         harness.find_act()

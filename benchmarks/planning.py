@@ -16,14 +16,15 @@ from typing import Any
 import yaml
 
 from benchmarks.harness import PYTHON, ROOT, Effort, Report, Samples, Table, Target, environment, expect, run
-from runner import batch, pipeline
-from runner.config import Settings
-from runner.graph import TaskGraph
-from runner.models import AgentSettings, Plan, Standing, Task
-from runner.progress import Progress
-from runner.snapshot import Snapshot
-from runner.sources import MemoryTree
-from runner.sources.native import Native
+from runner import pipeline
+from runner.config.settings import Settings
+from runner.core.task import AgentSettings, Plan, Standing, Task
+from runner.plan.formats import MemoryTree
+from runner.plan.formats.native import Native
+from runner.plan.graph import TaskGraph
+from runner.plan.progress import Progress
+from runner.plan.snapshot import Snapshot
+from runner.schedule import selection
 
 SLOTS = 8
 
@@ -91,12 +92,12 @@ def drained(plan: Plan) -> int:
     graph = TaskGraph(plan.tasks, plan.path)
     heights = graph.heights(lambda task: task.estimate or 60.0)
     states = dict.fromkeys(graph.tasks, Standing.OPEN)
-    frontier = graph.frontier(states, lambda task_id: batch.rank(graph.tasks[task_id], heights))
+    frontier = graph.frontier(states, lambda task_id: selection.rank(graph.tasks[task_id], heights))
     running: list[str] = []
     count = 0
     while True:
         at_work = [graph.tasks[task_id] for task_id in running]
-        for task in batch.take((graph.tasks[t] for t in frontier), SLOTS - len(running), at_work):
+        for task in selection.take((graph.tasks[t] for t in frontier), SLOTS - len(running), at_work):
             frontier.begin(task.id)
             running.append(task.id)
         if not running:

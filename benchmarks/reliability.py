@@ -16,10 +16,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.integration import crashes, rivals
-from tests.integration.attacks import ATTACKS, DOCUMENTS, PACKS, Batch
-from tests.integration.jobs import Jobs
-from tests.integration.project import Project
+from tests.support import crashes, rivals
+from tests.support.attacks import ATTACKS, DOCUMENTS, PACKS, Batch
+from tests.support.jobs import Jobs
+from tests.support.project import Project
 
 POINTS = {  # of about 140 steps each, about 320 where it is rolling
     "batch": 100,

@@ -34,9 +34,9 @@ from benchmarks.harness import (
     seconds_of,
 )
 from benchmarks.peers import PEERS, Commands, Peer, environment_for
-from runner import batch
-from runner.graph import TaskGraph
-from runner.models import Task
+from runner.core.task import Task
+from runner.plan.graph import TaskGraph
+from runner.schedule import selection
 
 NOTHING: Graph = {"n0": graphs.Job((), 0.0)}
 SLOTS = (3, 8)
@@ -136,7 +136,7 @@ def _ranks(graph: Graph, known: bool) -> dict[str, tuple[float, ...]]:
     ]
     made = TaskGraph(tasks, "tasks.yml")
     heights = made.heights(lambda task: task.estimate or 60.0)
-    return {task.id: batch.rank(task, heights) for task in tasks}
+    return {task.id: selection.rank(task, heights) for task in tasks}
 
 
 def _targets(report: Report, net: dict[str, dict[str, float]], start: Samples) -> None:

@@ -21,20 +21,26 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from runner import artifacts, batch, workspace
-from runner.attempt import Left, Surroundings, act
-from runner.budget import Budget
-from runner.config import Settings
-from runner.errors import FaninError
-from runner.leaks import NONE, Secrets
-from runner.models import BatchEntry, Failure, FailureKind, Manifest, Result, Task, Usage, Verdict
-from runner.progress import Progress
-from runner.workspace import Origin, Workspace
+from runner.attempt import workspace
+from runner.attempt.attempt import AttemptContext, AttemptOutcome, act
+from runner.attempt.workspace import Workspace
+from runner.config.settings import Settings
+from runner.core import result_folder
+from runner.core.errors import FaninError
+from runner.core.manifest import BatchEntry, Manifest
+from runner.core.result import Failure, FailureKind, Result, Usage, Verdict
+from runner.core.task import Task
+from runner.plan.progress import Progress
+from runner.policy.redaction import NONE, Secrets
+from runner.repo.origin import Origin
+from runner.schedule import selection
+from runner.schedule.budget import Budget
+from runner.schedule.manifest import build_manifest
 
 if TYPE_CHECKING:
-    from runner.fan_in import FanIn, Verify
-    from runner.gitrepo import Quarantine, Repository
-    from runner.snapshot import Snapshot
+    from runner.fan_in.batch_merge import FanIn, Verify
+    from runner.plan.snapshot import Snapshot
+    from runner.repo.repository import Quarantine, Repository
 
 _NO_LIMIT = Budget()
 Pick = Callable[[int], list[Task]]  # slots → tasks to run now
@@ -88,13 +94,13 @@ def next_batch(
     `retry` grants ids one more attempt. `template` is the text of the prompt template. `pick` chooses the tasks, for a
     caller that knows what is ready. At least as many attempts as `sharing` share what may still be spent.
     """
-    from runner.snapshot import granted
+    from runner.plan.snapshot import granted
 
     known = granted(snapshot, retry, settings.max_attempts)
     chosen = (pick or partial(_pick, snapshot, known, settings.max_attempts))(budget.slots(slots))
     if not chosen:
         return None
-    return batch.freeze(
+    return build_manifest(
         chosen,
         run=run,
         round_number=round_number,
@@ -113,7 +119,7 @@ def _pick(snapshot: Snapshot, known: Progress, max_attempts: int, slots: int) ->
     """The most urgent of all tasks that are ready."""
     graph = snapshot.graph
     ready = [graph.tasks[task_id] for task_id in graph.ready(known.standings(snapshot.plan, max_attempts))]
-    return batch.choose(ready, slots, graph.heights(known.expected_seconds))
+    return selection.choose(ready, slots, graph.heights(known.expected_seconds))
 
 
 def branch_of(folder: str) -> str:
@@ -128,23 +134,23 @@ def run_task(
     origin: Origin,
     results: Path,
     scratch: Path,
-    around: Surroundings,
+    attempt_context: AttemptContext,
     spaces: Workspaces | None = None,
 ) -> Result:
     """Run one attempt and leave its result folder below `results`. A failure is a value, never an exception."""
     spaces = spaces or Fresh(origin)
     folder, started = results / entry.folder, now()
-    attempt = artifacts.Attempt(batch=manifest.batch, task=entry.task.id, attempt=entry.attempt, started=started)
-    artifacts.begin(folder, attempt)
+    attempt = result_folder.Attempt(batch=manifest.batch, task=entry.task.id, attempt=entry.attempt, started=started)
+    result_folder.begin(folder, attempt)
     place = scratch / f"{manifest.batch}-{entry.folder}"
-    left = Left(Usage())
+    left = AttemptOutcome(Usage())
     try:
         space = spaces.take(manifest.base, place, branch_of(entry.folder))
-        left = act(manifest, entry, attempt, space, folder, around)
+        left = act(manifest, entry, attempt, space, folder, attempt_context)
     except FaninError as error:
-        cancelled = around.cancel is not None and around.cancel.is_set()
+        cancelled = attempt_context.cancel is not None and attempt_context.cancel.is_set()
         kind = FailureKind.INTERRUPTED if cancelled else FailureKind.ENVIRONMENT
-        left = Left(left.usage, Failure(kind=kind, message=str(error)))
+        left = AttemptOutcome(left.usage, Failure(kind=kind, message=str(error)))
     finally:
         spaces.discard(place)
     result = Result(
@@ -153,7 +159,7 @@ def run_task(
         task=entry.task.id,
         attempt=entry.attempt,
         base=manifest.base,
-        run_attempt=around.run_attempt,
+        run_attempt=attempt_context.run_attempt,
         started=started,
         finished=now(),
         agent=entry.agent.name,
@@ -164,9 +170,9 @@ def run_task(
         pack="change.pack" if left.tree else None,
     )
     try:
-        around.recorded()
+        attempt_context.recorded()
     finally:  # whatever is the matter there, the work is paid for
-        artifacts.finish(folder, result)
+        result_folder.finish(folder, result)
     return result
 
 
@@ -193,7 +199,7 @@ def merge_batch(
     `missing` stands for the result of an attempt that left no folder at all; None: it never started.
     InvalidInput if the plan or progress at `head` cannot be read; VerdictOutdated if the verdict is of another tree.
     """
-    from runner.snapshot import read_snapshot
+    from runner.plan.snapshot import read_snapshot
 
     snapshot = known or read_snapshot(repo, head, manifest.plan, manifest.progress)
     assert snapshot.commit == head
@@ -233,10 +239,10 @@ def merge_into(
 
     The snapshot's commit may lie in the quarantine itself, where several batches are merged one after the other.
     """
-    from runner.fan_in import Desk, FanIn
+    from runner.fan_in.batch_merge import BatchMerge, FanIn
 
-    readings = artifacts.read_batch(results, manifest)
-    desk = Desk(repo, quarantine, manifest, snapshot, secrets)
+    readings = result_folder.read_batch(results, manifest)
+    desk = BatchMerge(repo, quarantine, manifest, snapshot, secrets)
     candidates, failed = desk.admit(readings, missing)
     fates, sent_back = desk.without(candidates, red) if red else desk.judged(candidates, verify, verdict)
     failed |= sent_back | {fate.entry.task.id: fate.failure for fate in fates if fate.failure}
@@ -256,9 +262,9 @@ def replay(repo: Repository, manifest: Manifest, fan_in: FanIn, head: str) -> Fa
     Short, because it is a race: while one fan-in merges, busy rivals push again and again. What it does equals the
     full merge: disjoint paths, and progress, plan and settings as they were. Never where a verdict binds to the head.
     """
-    from runner.config import FILE
-    from runner.merge import meet
-    from runner.policy import Spellings
+    from runner.config.settings import FILE
+    from runner.fan_in.union import meet
+    from runner.policy.paths import Spellings
 
     if manifest.verify is not None or not fan_in.commits or fan_in.after is None:
         return None
@@ -280,13 +286,13 @@ def replay(repo: Repository, manifest: Manifest, fan_in: FanIn, head: str) -> Fa
 
 def verify_batch(repo: Repository, manifest: Manifest, results: Path, head: str, verify: Verify) -> Verdict:
     """What `verify` says of the batch's merged tree at `head`, for `merge_batch` in a job that runs no code."""
-    from runner.fan_in import Desk
-    from runner.snapshot import read_snapshot
+    from runner.fan_in.batch_merge import BatchMerge
+    from runner.plan.snapshot import read_snapshot
 
-    readings = artifacts.read_batch(results, manifest)
+    readings = result_folder.read_batch(results, manifest)
     snapshot = read_snapshot(repo, head, manifest.plan, manifest.progress)
     with repo.quarantine() as quarantine:
-        desk = Desk(repo, quarantine, manifest, snapshot)
+        desk = BatchMerge(repo, quarantine, manifest, snapshot)
         candidates, _ = desk.admit(readings, None)
         fates, red = desk.judged(candidates, verify, None)
         red |= {fate.entry.task.id: fate.failure for fate in fates if fate.failure}
@@ -310,13 +316,13 @@ def hold_batch(
 
     The second is made on top of the first, so that merging it completes the tasks without a conflict.
     """
-    from runner.fan_in import Desk, FanIn
-    from runner.snapshot import read_snapshot
+    from runner.fan_in.batch_merge import BatchMerge, FanIn
+    from runner.plan.snapshot import read_snapshot
 
-    readings = artifacts.read_batch(results, manifest)
+    readings = result_folder.read_batch(results, manifest)
     with repo.quarantine() as quarantine:
         snapshot = read_snapshot(repo, head, manifest.plan, manifest.progress)
-        desk = Desk(repo, quarantine, manifest, snapshot, secrets)
+        desk = BatchMerge(repo, quarantine, manifest, snapshot, secrets)
         candidates, failed = desk.admit(readings, missing)
         fates, sent_back = desk.without(candidates, red)
         failed |= sent_back | {fate.entry.task.id: fate.failure for fate in fates if fate.failure}

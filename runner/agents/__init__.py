@@ -13,8 +13,8 @@ from runner.agents.command import Command
 from runner.agents.copilot import Copilot
 from runner.agents.gemini import Gemini
 from runner.agents.opencode import Opencode
-from runner.errors import UsageProblem
-from runner.models import AgentSettings
+from runner.core.errors import UsageProblem
+from runner.core.task import AgentSettings
 
 __all__ = [
     "Agent",

@@ -11,8 +11,9 @@ import re
 
 from runner.agents.base import Call, Costs, Place, Traits, Verdict
 from runner.agents.outcome import ended_badly, failed, total, usage, was_ended
-from runner.models import BatchEntry, FailureKind
-from runner.process import Outcome
+from runner.agents.process import Outcome
+from runner.core.manifest import BatchEntry
+from runner.core.result import FailureKind
 
 _SPENT = re.compile(
     r"^Tokens: (?P<sent>[\d.,]+[kM]?) sent(?:, [\d.,]+[kM]? cache \w+)*, (?P<received>[\d.,]+[kM]?) received\."

@@ -8,8 +8,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
-from runner.models import AgentSettings, BatchEntry, Failure, Usage
-from runner.process import Outcome
+from runner.agents.process import Outcome
+from runner.core.manifest import BatchEntry
+from runner.core.result import Failure, Usage
+from runner.core.task import AgentSettings
 
 
 class Costs(StrEnum):

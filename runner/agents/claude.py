@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from runner.agents.base import Call, Costs, Place, Traits, Verdict
 from runner.agents.outcome import answer_of, by_status, ended_badly, failed, get, money, total, usage, was_ended, whole
-from runner.models import BatchEntry, FailureKind
-from runner.process import Outcome
+from runner.agents.process import Outcome
+from runner.core.manifest import BatchEntry
+from runner.core.result import FailureKind
 
 _WRITES = {"Write", "Edit", "MultiEdit", "NotebookEdit"}
 # fanin's own loop waits and tries again, with fewer agents at once; ten tries in here would only hold the place.

@@ -11,8 +11,9 @@ import re
 
 from runner.agents.base import Call, Place, Traits, Verdict
 from runner.agents.outcome import by_status, document, ended_badly, events, failed, get, total, usage, was_ended, whole
-from runner.models import BatchEntry, FailureKind
-from runner.process import Outcome
+from runner.agents.process import Outcome
+from runner.core.manifest import BatchEntry
+from runner.core.result import FailureKind
 
 _STATUS = re.compile(r"status:? (\d{3})\b")
 _BY_TYPE = {"invalid_request_error": 400, "authentication_error": 401, "rate_limit_error": 429, "overloaded_error": 529}

@@ -11,8 +11,10 @@ from pydantic import ValidationError
 
 from runner.agents.base import Call, Costs, Place, Traits, Verdict
 from runner.agents.outcome import ended_badly, failed
-from runner.models import BatchEntry, Document, FailureKind, Usage
-from runner.process import Outcome
+from runner.agents.process import Outcome
+from runner.core.documents import Document
+from runner.core.manifest import BatchEntry
+from runner.core.result import FailureKind, Usage
 
 MAX_REPORT_BYTES = 64 * 2**10
 

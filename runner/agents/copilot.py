@@ -12,8 +12,9 @@ from typing import Any
 
 from runner.agents.base import Call, Place, Traits, Verdict
 from runner.agents.outcome import by_status, ended_badly, events, failed, get, total, usage, was_ended, whole
-from runner.models import BatchEntry, FailureKind
-from runner.process import Outcome
+from runner.agents.process import Outcome
+from runner.core.manifest import BatchEntry
+from runner.core.result import FailureKind
 
 _WRITES = {"create", "edit", "str_replace", "apply_patch", "insert", "write"}
 

@@ -12,8 +12,9 @@ import json
 from runner.agents.base import Call, Place, Traits, Verdict
 from runner.agents.outcome import answer_of, by_status, document, ended_badly, failed, get, total, usage, was_ended
 from runner.agents.outcome import whole as count
-from runner.models import BatchEntry, FailureKind
-from runner.process import Outcome
+from runner.agents.process import Outcome
+from runner.core.manifest import BatchEntry
+from runner.core.result import FailureKind
 
 _WRITES = ("write_file", "replace")
 _NO_AUTH = 41  # its own code for "no way to authenticate"; such codes are below every HTTP status

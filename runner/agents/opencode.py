@@ -24,8 +24,9 @@ from runner.agents.outcome import (
     was_ended,
     whole,
 )
-from runner.models import BatchEntry, FailureKind
-from runner.process import Outcome
+from runner.agents.process import Outcome
+from runner.core.manifest import BatchEntry
+from runner.core.result import FailureKind
 
 _WRITES = {"write", "edit", "patch", "apply_patch", "multiedit"}
 

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from runner.models import Failure, FailureKind, Usage
-from runner.process import ANSWER_LIMIT, TAIL, Outcome
+from runner.agents.process import ANSWER_LIMIT, TAIL, Outcome
+from runner.core.result import Failure, FailureKind, Usage
 
 LOG_TAIL = 4_000
 MAX_SUMMARY = 2_000

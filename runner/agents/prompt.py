@@ -9,7 +9,7 @@ import re
 import string
 from collections.abc import Sequence
 
-from runner.models import BatchEntry, Brought
+from runner.core.manifest import BatchEntry, Brought
 
 MAX_BYTES = 200_000  # far below what any agent's context takes, and below what a pipe or an argv refuses
 MAX_TEMPLATE = 64 * 2**10

@@ -13,8 +13,8 @@ from typing import NoReturn
 import click
 
 from runner import __version__
-from runner.cli import issues, jobs, looking, working
-from runner.errors import EXIT_DONE, FaninError
+from runner.cli import inspect, issues, jobs, run
+from runner.core.errors import EXIT_DONE, FaninError
 
 # A hook or another tool that starts fanin has these set for its own repository.
 _INHERITED_GIT = (
@@ -90,6 +90,6 @@ def fanin(ctx: click.Context, repo: str) -> None:
     ctx.obj = repo
 
 
-for _room in (working, looking, jobs, issues):
+for _room in (run, inspect, jobs, issues):
     for _command in _room.COMMANDS:
         fanin.add_command(_command)

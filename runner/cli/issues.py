@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from runner.cli.shared import branch_commit, opened, repository, settings_options
-from runner.errors import EXIT_DONE, UsageProblem
+from runner.cli.context import branch_commit, opened, repository
+from runner.cli.options import settings_options
+from runner.core.errors import EXIT_DONE, UsageProblem
 
 if TYPE_CHECKING:
-    from runner.config import Settings
-    from runner.gitrepo import Repository
-    from runner.issue_api import IssueApi
+    from runner.config.settings import Settings
+    from runner.github_api.issues import IssueApi
+    from runner.repo.repository import Repository
 
 _whose = click.option("--repository", envvar="GITHUB_REPOSITORY", metavar="OWNER/NAME", help="Whose issues.")
 _when_done = click.option(
@@ -57,8 +58,8 @@ def collect(
     .fanin/issues.json is written for you to commit; on GitHub Actions it is committed to the branch. The token is
     taken from GITHUB_TOKEN.
     """
-    from runner import issue_jobs
-    from runner.publishing import Publisher
+    from runner.actions.publisher import Publisher
+    from runner.issues import jobs
 
     asked = _given(label=label, milestone=milestone, when_done=when_done)
     if os.environ.get("GITHUB_ACTIONS") != "true":
@@ -68,14 +69,14 @@ def collect(
     publisher = Publisher(
         job.repo, job.remote, job.api, job.machine, run=job.state.run, branch=branch, commit_via=commit_via
     )
-    return issue_jobs.collect_job(
+    return jobs.collect_job(
         job.repo, job.settings, job.state, job.machine, job.remote, job.api, publisher, dry_run=dry_run
     )
 
 
 def _collect_here(where: str, asked: dict[str, str], whose: str | None, flags: dict[str, Any], *, dry_run: bool) -> int:
-    from runner import issue_jobs, issues
-    from runner.sources.github_issues import render
+    from runner.issues import approval, jobs
+    from runner.plan.formats.github_issues import render
 
     repo, usual = opened(where, flags)
     settings = _of_issues(usual, asked, named=bool(flags.get("plan")))
@@ -83,14 +84,14 @@ def _collect_here(where: str, asked: dict[str, str], whose: str | None, flags: d
     file = repo.root / path
     if file.is_dir():
         raise UsageProblem(f"{path} is a folder", "name a file:  --plan .fanin/issues.json")
-    before = issue_jobs.known_file(path, file.read_bytes().decode("utf-8", "replace") if file.is_file() else None)
-    after = issue_jobs.gather(_api(repo, settings, whose), None, issue_jobs.wanted(settings.plan.options))
-    for line in issues.changes(before, after):
+    before = jobs.known_file(path, file.read_bytes().decode("utf-8", "replace") if file.is_file() else None)
+    after = jobs.gather(_api(repo, settings, whose), None, jobs.wanted(settings.plan.options))
+    for line in approval.changes(before, after):
         click.echo(line)
     click.echo(f"{path}: {len(after.issues)} issues are tasks")
     if dry_run:
         return EXIT_DONE
-    if issues.is_news(before, after):
+    if approval.is_news(before, after):
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(render(after), encoding="utf-8", newline="")
     click.echo(f"next:  git add {path} && git commit -m 'Take over the labelled issues',  then  fanin run")
@@ -111,20 +112,20 @@ def answer(where: str, /, when_done: str | None, repository: str | None, state: 
     One comment each, written once: completed, or failed for good, as the branch says. The token is taken from
     GITHUB_TOKEN.
     """
-    from runner import issue_jobs
-    from runner.issues import Place
+    from runner.issues import jobs
+    from runner.issues.approval import Place
 
     asked = _given(when_done=when_done)
     if os.environ.get("GITHUB_ACTIONS") == "true":
         job = _Job(where, state, asked, flags)
         branch = flags.get("branch") or os.environ.get("FANIN_BRANCH") or job.moved or job.named  # as the merge left it
         head = job.remote.fetch(branch)
-        return issue_jobs.answer_job(job.repo, job.settings, head, branch, job.api, job.machine, job.context)
+        return jobs.answer_job(job.repo, job.settings, head, branch, job.api, job.machine, job.context)
     repo, usual = opened(where, flags)
     settings = _of_issues(usual, asked, named=bool(flags.get("plan")))
     branch, head = branch_commit(repo, settings)
     place = Place(branch, commits=repo.landed_in(head))
-    told, missed = issue_jobs.answer_all(repo, settings, head, _api(repo, settings, repository), place)
+    told, missed = jobs.answer_all(repo, settings, head, _api(repo, settings, repository), place)
     click.echo(f"told their result: {', '.join(told) or 'none; every finished issue knows it'}")
     for line in missed:
         click.echo(line, err=True)
@@ -135,18 +136,20 @@ class _Job:
     """What a job of GitHub Actions that deals with issues works with: the edges, the settings and the branch."""
 
     def __init__(self, where: str, state: str, asked: dict[str, str], flags: dict[str, Any]) -> None:
-        from runner import actions, actions_io, config
-        from runner.gitremote import Remote
-        from runner.issue_api import IssueApi
+        from runner.actions import workflow_io
+        from runner.actions.round_state import round_state, with_inputs
+        from runner.config.settings import file_in, load
+        from runner.github_api.issues import IssueApi
+        from runner.repo.remote import Remote
 
-        self.context = actions_io.read_context(os.environ)
-        self.machine = actions_io.Machine(os.environ, sys.stdout)
-        handed = actions.round_state(state, self.context)
+        self.context = workflow_io.read_context(os.environ)
+        self.machine = workflow_io.Machine(os.environ, sys.stdout)
+        handed = round_state(state, self.context)
         # As the inputs of the other jobs: those of the run's first round count.
         self.state = handed if handed.issues else handed.model_copy(update={"issues": asked})
         self.repo = repository(where)
-        environ = actions.with_inputs(os.environ, handed.inputs)
-        settings = config.load(flags, environ, config.file_in(self.repo.root))
+        environ = with_inputs(os.environ, handed.inputs)
+        settings = load(flags, environ, file_in(self.repo.root))
         named = bool(flags.get("plan") or environ.get("FANIN_PLAN"))
         self.settings = _of_issues(settings, self.state.issues, named=named)
         if (whose := self.settings.plan.options.get("repository", self.context.repository)) != self.context.repository:
@@ -166,7 +169,7 @@ def _given(**options: str | None) -> dict[str, str]:
 
 def _of_issues(settings: Settings, asked: dict[str, str], *, named: bool) -> Settings:
     """The settings with a plan of issues. Where nobody named one it is beside the usual plan, with its own progress."""
-    from runner.models import ISSUES, ISSUES_PATH, ISSUES_PROGRESS, PlanSettings
+    from runner.core.task import ISSUES, ISSUES_PATH, ISSUES_PROGRESS, PlanSettings
 
     plan, progress = settings.plan, settings.progress
     if not named and not plan.of_issues:
@@ -177,9 +180,9 @@ def _of_issues(settings: Settings, asked: dict[str, str], *, named: bool) -> Set
 
 def _api(repo: Repository, settings: Settings, named: str | None) -> IssueApi:
     """The repository's issues, with the user's token."""
-    from runner.github_api import DEFAULT_API_URL
-    from runner.gitremote import github_at
-    from runner.issue_api import IssueApi
+    from runner.github_api.client import DEFAULT_API_URL
+    from runner.github_api.issues import IssueApi
+    from runner.repo.remote import github_at
 
     token = os.environ.get("GITHUB_TOKEN") or os.environ.get("GH_TOKEN") or ""
     if not token:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from runner.cli.shared import PathOption, opened, repository, settings_options, working_snapshot
-from runner.errors import EXIT_DONE
+from runner.cli.context import opened, repository, working_snapshot
+from runner.cli.options import PathOption, settings_options
+from runner.core.errors import EXIT_DONE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,19 +42,22 @@ _verdict = click.option("--verdict", type=PathOption(dir_okay=False), envvar="FA
 @click.pass_obj
 def next_(where: str, /, manifest: Path, state: str, retry: str, dry_run: bool, runs_on: str, **flags: Any) -> int:
     """Job: choose the batch, write its manifest and the matrix."""
-    from runner import actions, actions_io, config
-    from runner.gitremote import Remote
+    from runner.actions import workflow_io
+    from runner.actions.next_job import NextOptions, next_job
+    from runner.actions.round_state import carried, round_state, with_inputs
+    from runner.config.settings import file_in, load
+    from runner.repo.remote import Remote
 
-    context, machine = actions_io.read_context(os.environ), actions_io.Machine(os.environ, sys.stdout)
-    handed = actions.round_state(state, context)
-    inputs = actions.carried(os.environ, handed)
+    context, machine = workflow_io.read_context(os.environ), workflow_io.Machine(os.environ, sys.stdout)
+    handed = round_state(state, context)
+    inputs = carried(os.environ, handed)
     repo = repository(where)
-    environ = actions.with_inputs(os.environ, inputs)
-    settings = config.load(flags, environ, config.file_in(repo.root))
+    environ = with_inputs(os.environ, inputs)
+    settings = load(flags, environ, file_in(repo.root))
     # Job `continue` has no checkout, so it cannot read the file that may say these.
     limits = {name: getattr(settings.limits, name) for name in ("max_rounds", "max_cost_usd")}
     inputs |= {name: str(value) for name, value in limits.items() if value is not None}
-    options = actions.NextOptions(
+    options = NextOptions(
         manifest,
         retry.replace(",", " ").split(),
         dry_run,
@@ -62,7 +66,7 @@ def next_(where: str, /, manifest: Path, state: str, retry: str, dry_run: bool, 
         bool(os.environ.get("FANIN_MAY_CHANGE_WORKFLOWS")),
     )
     remote = Remote(repo, context.token, context.server_url)
-    return actions.next_job(repo, settings, handed, context, machine, remote, options)
+    return next_job(repo, settings, handed, context, machine, remote, options)
 
 
 @click.command()
@@ -97,14 +101,17 @@ def task(
     if show_prompt:
         return _show_prompt(where, task_id, flags)
 
-    from runner import actions, actions_io, workspace
+    from runner.actions import workflow_io
+    from runner.actions.round_state import read_manifest
+    from runner.actions.task_job import entry_of, task_job
+    from runner.repo import origin
 
-    context, machine = actions_io.read_context(os.environ), actions_io.Machine(os.environ, sys.stdout)
-    frozen = actions.read_manifest(manifest, manifest_digest)
-    entry = actions.entry_of(frozen, task_id)
+    context, machine = workflow_io.read_context(os.environ), workflow_io.Machine(os.environ, sys.stdout)
+    frozen = read_manifest(manifest, manifest_digest)
+    entry = entry_of(frozen, task_id)
     with tempfile.TemporaryDirectory(prefix="fanin-", ignore_cleanup_errors=True) as scratch:
-        return actions.task_job(
-            frozen, entry, workspace.origin_of(Path(where)), results, Path(scratch), os.environ, context, machine
+        return task_job(
+            frozen, entry, origin.origin_of(Path(where)), results, Path(scratch), os.environ, context, machine
         )
 
 
@@ -120,16 +127,18 @@ def verify(where: str, /, results: Path, manifest: Path, manifest_digest: str, s
     import tempfile
     from pathlib import Path
 
-    from runner import actions, actions_io
-    from runner.gitremote import Remote
+    from runner.actions import workflow_io
+    from runner.actions.round_state import read_manifest, round_state
+    from runner.actions.verify_job import verify_job
+    from runner.repo.remote import Remote
 
-    context, machine = actions_io.read_context(os.environ), actions_io.Machine(os.environ, sys.stdout)
-    frozen, handed = actions.read_manifest(manifest, manifest_digest), actions.round_state(state, context)
+    context, machine = workflow_io.read_context(os.environ), workflow_io.Machine(os.environ, sys.stdout)
+    frozen, handed = read_manifest(manifest, manifest_digest), round_state(state, context)
     repo = repository(where)
     remote = Remote(repo, context.token, context.server_url)
     branch = handed.branch or frozen.branch
     with tempfile.TemporaryDirectory(prefix="fanin-", ignore_cleanup_errors=True) as scratch:
-        return actions.verify_job(
+        return verify_job(
             repo, frozen, results, verdict or Path("verdict.json"), remote, branch, Path(scratch), os.environ, machine
         )
 
@@ -157,18 +166,21 @@ def merge(
     last: bool,
 ) -> int:
     """Job: fan the batch's results in to one commit and push it."""
-    from runner import actions, actions_io
-    from runner.agents.surroundings import secrets_of
-    from runner.github_api import GitHub
-    from runner.gitremote import Remote
+    from runner.actions import workflow_io
+    from runner.actions.merge_job import MergeJob, MergeOptions
+    from runner.actions.round_state import read_manifest, round_state
+    from runner.actions.task_job import read_agent_env
+    from runner.agents.environment import secrets_of
+    from runner.github_api.client import GitHub
+    from runner.repo.remote import Remote
 
-    context, machine = actions_io.read_context(os.environ), actions_io.Machine(os.environ, sys.stdout)
-    frozen, handed = actions.read_manifest(manifest, manifest_digest), actions.round_state(state, context)
+    context, machine = workflow_io.read_context(os.environ), workflow_io.Machine(os.environ, sys.stdout)
+    frozen, handed = read_manifest(manifest, manifest_digest), round_state(state, context)
     repo = repository(where)
     # The same values that the legs had, to look for them once more: a leg's machine was the agent's.
-    agent_env = actions.read_agent_env(os.environ, machine)
+    agent_env = read_agent_env(os.environ, machine)
     secrets = secrets_of([entry.agent for entry in frozen.entries], os.environ, agent_env)
-    job = actions.MergeJob(
+    job = MergeJob(
         repo,
         frozen,
         results,
@@ -177,7 +189,7 @@ def merge(
         GitHub(context.token, context.repository, context.api_url),
         context,
         machine,
-        actions.MergeOptions(verdict, task_result, commit_via, last, secrets),
+        MergeOptions(verdict, task_result, commit_via, last, secrets),
     )
     return job()
 
@@ -190,31 +202,35 @@ def merge(
 @settings_options
 def continue_(state: str, again: bool, landed: bool, trigger_workflows: str, **flags: Any) -> int:
     """Job: start the caller's workflow for the next round."""
-    from runner import actions, actions_io, config
-    from runner.github_api import GitHub
+    from runner.actions import workflow_io
+    from runner.actions.continue_job import ContinueOptions, continue_job
+    from runner.actions.round_state import round_state, with_inputs
+    from runner.config.settings import load
+    from runner.github_api.client import GitHub
 
-    context, machine = actions_io.read_context(os.environ), actions_io.Machine(os.environ, sys.stdout)
-    handed = actions.round_state(state, context)
-    environ = actions.with_inputs(os.environ, handed.inputs)
-    settings = config.load(flags, environ, None)
+    context, machine = workflow_io.read_context(os.environ), workflow_io.Machine(os.environ, sys.stdout)
+    handed = round_state(state, context)
+    environ = with_inputs(os.environ, handed.inputs)
+    settings = load(flags, environ, None)
     branch = settings.branch or handed.branch or context.ref_name
-    options = actions.ContinueOptions(again, branch, landed, trigger_workflows.replace(",", " ").split())
+    options = ContinueOptions(again, branch, landed, trigger_workflows.replace(",", " ").split())
     github = GitHub(context.token, context.repository, context.api_url)
-    return actions.continue_job(settings, handed, context, machine, github, options)
+    return continue_job(settings, handed, context, machine, github, options)
 
 
 def _show_prompt(where: str, task_id: str, flags: dict[str, Any]) -> int:
     """Print the prompt of a task's next attempt, from the plan as it stands in the work tree."""
-    from runner import batch
     from runner.agents import prompt
-    from runner.snapshot import read_file, read_template
+    from runner.plan.snapshot import read_template
+    from runner.plan.trees import read_file
+    from runner.schedule.manifest import build_entry
 
     repo, settings = opened(where, flags)
     snapshot = working_snapshot(repo, settings)
     (chosen,) = snapshot.named([task_id])
     template = settings.prompt_template
     text = read_template(template, read_file(repo.root / template) if template else None)
-    entry = batch.entry(0, chosen, snapshot.plan, snapshot.progress, settings)
+    entry = build_entry(0, chosen, snapshot.plan, snapshot.progress, settings)
     click.echo(prompt.render(entry, text), nl=False)
     return EXIT_DONE
 

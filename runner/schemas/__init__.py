@@ -8,11 +8,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from runner.config import Settings
-from runner.models import Written
-from runner.sources.native import PlanFile
+from runner.config.settings import Settings
+from runner.core.documents import UserDocument
+from runner.plan.formats.native import PlanFile
 
-FILES: dict[str, tuple[type[Written], str]] = {
+FILES: dict[str, tuple[type[UserDocument], str]] = {
     "tasks.schema.json": (PlanFile, "fanin plan (tasks.yml)"),
     "fanin.schema.json": (Settings, "fanin settings (fanin.yml)"),
 }

@@ -18,11 +18,11 @@ from filelock import FileLock
 
 from tests.conftest import IDENTITY
 from tests.integration.conftest import project
-from tests.integration.project import Project
+from tests.support.project import Project
 
 __all__ = ["project"]
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1] / "support"
 MODEL = "http://127.0.0.1:4100"
 KEY = "dummy-key-of-no-value"
 # The versions whose output is in resources/agents; a newer one is recorded anew before it is taken here.
@@ -111,7 +111,16 @@ class Lab:
         node = Path(shutil.which("node") or "/usr/bin/node").resolve().parent
         paths = [self.binaries, node, Path("/usr/local/bin"), Path("/usr/bin"), Path("/bin")]
         done = subprocess.run(
-            [*unshare(), sys.executable, str(HERE / "alone.py"), str(self.log), sys.executable, "-m", "runner", *argv],
+            [
+                *unshare(),
+                sys.executable,
+                str(HERE / "network_namespace.py"),
+                str(self.log),
+                sys.executable,
+                "-m",
+                "runner",
+                *argv,
+            ],
             cwd=self.project.root,
             env={
                 "PATH": os.pathsep.join(map(str, paths)),

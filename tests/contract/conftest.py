@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.contract.openapi import Contract
+from tests.support.openapi import Contract
 
 
 @pytest.fixture

@@ -33,7 +33,7 @@ from graphql import (
     visit,
 )
 
-from runner.issue_api import HISTORY
+from runner.github_api.issues import HISTORY
 
 TARGET = Path(__file__).with_name("github-openapi.json")
 GRAPHQL = Path(__file__).with_name("github-graphql.graphql")

@@ -12,9 +12,9 @@ import requests
 import yaml
 from responses import matchers
 
-from runner.errors import EnvironmentBroken, UsageProblem
-from runner.github_api import BODY_LIMIT, ApiCommit, Change, GitHub, Pull, Retry, bounded, in_chunks, web_url
-from runner.refusals import (
+from runner.core.errors import EnvironmentBroken, UsageProblem
+from runner.github_api.client import BODY_LIMIT, ApiCommit, Change, GitHub, Pull, Retry, bounded, in_chunks, web_url
+from runner.github_api.errors import (
     BadToken,
     BranchRefuses,
     DispatchRefused,
@@ -34,7 +34,7 @@ from runner.refusals import (
     dispatch_yaml,
     rate_limit_wait,
 )
-from tests.contract.openapi import API, Contract, example
+from tests.support.openapi import API, Contract, example
 
 REPO = f"{API}/repos/o/r"
 TEMPLATE = "/repos/{owner}/{repo}"
@@ -57,7 +57,7 @@ def api(gh: Contract, slept: list[float]) -> GitHub:
 @pytest.fixture
 def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Answers are not held to the description: for the test of a broken one."""
-    monkeypatch.setattr("tests.contract.openapi.check_answer", lambda *_: None)
+    monkeypatch.setattr("tests.support.openapi.check_answer", lambda *_: None)
 
 
 def no(message: str) -> dict[str, Any]:

@@ -9,16 +9,16 @@ from typing import Any
 import pytest
 import requests
 
-from runner import issue_jobs
-from runner.errors import UsageProblem
-from runner.github_api import Retry
-from runner.issue_api import HISTORY, IssueApi
-from runner.issue_jobs import Wanted
-from runner.issues import MARKER, Answer, Edit, Event, History
-from runner.refusals import MissingPermission, NotFound, RateLimited
-from runner.sources.github_issues import IssuesFile, Wait, render
-from tests.contract.openapi import API, Contract, ContractError, example
+from runner.core.errors import UsageProblem
+from runner.github_api.client import Retry
+from runner.github_api.errors import MissingPermission, NotFound, RateLimited
+from runner.github_api.issue_types import MARKER, Answer, Edit, Event, History
+from runner.github_api.issues import HISTORY, IssueApi
+from runner.issues import jobs
+from runner.issues.jobs import Wanted
+from runner.plan.formats.github_issues import IssuesFile, Wait, render
 from tests.contract.test_github_api import COMMENTS, NOT_ACCESSIBLE, NOW, REPO, bodies, comment, me, more, no, query
+from tests.support.openapi import API, Contract, ContractError, example
 
 TEMPLATE = "/repos/{owner}/{repo}"
 ISSUES, GRAPHQL = f"{REPO}/issues", f"{API}/graphql"
@@ -255,7 +255,7 @@ def test_gathering_vouches_and_links_and_asks_no_more_than_it_must(gh: Contract,
     gh.post(GRAPHQL, json=told(event("LabeledEvent", LABELLED, "stranger"), title="Evil of 3", body="evil of 3"))
     gh.get(f"{ISSUES}/2/dependencies/blocked_by", json=[issue(1)])
     gh.get(f"{ISSUES}/40", json=issue(40, state="closed", state_reason="completed"))
-    found = issue_jobs.gather(api, None, Wanted())
+    found = jobs.gather(api, None, Wanted())
     assert [(one.number, one.body) for one in found.issues] == [(1, "as labelled"), (2, body)]
     assert found.issues[1].waits_for == (
         Wait(repository="o/r", number=1, state="open", said="blocked_by"),
@@ -265,7 +265,7 @@ def test_gathering_vouches_and_links_and_asks_no_more_than_it_must(gh: Contract,
     assert "evil" not in render(found).casefold()  # of a stranger's text nothing lies where an agent reads
 
     calls = len(gh.calls)
-    assert issue_jobs.gather(api, found, Wanted()) == found
+    assert jobs.gather(api, found, Wanted()) == found
     asked = [str(call.request.url).partition("?")[0] for call in list(gh.calls)[calls:]]
     # of what nothing happened to no history; the state of what it waits for is always asked
     assert asked == [ISSUES, GRAPHQL, f"{ISSUES}/2/dependencies/blocked_by", f"{ISSUES}/40"]
@@ -287,7 +287,7 @@ def test_what_was_vouched_for_is_asked_again_when_it_must(gh: Contract, api: Iss
             "issues": [known | {"labelled_at": THEN, "updated_at": LABELLED}],
         }
     )
-    found = issue_jobs.gather(api, before, Wanted(label))
+    found = jobs.gather(api, before, Wanted(label))
     assert [one.title for one in found.issues] == ([] if change == "revoked" else ["Title"])
 
 

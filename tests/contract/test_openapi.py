@@ -10,7 +10,7 @@ from github import Auth, Github, GithubException
 from openapi_spec_validator import validate
 
 from tests.contract import extract
-from tests.contract.openapi import API, Contract, ContractError, description, example, find_route, one_segment
+from tests.support.openapi import API, Contract, ContractError, description, example, find_route, one_segment
 
 REPO = f"{API}/repos/o/r"
 TEMPLATE = "/repos/{owner}/{repo}"

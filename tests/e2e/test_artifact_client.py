@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from runner import artifacts
-from runner.models import Manifest
-from tests.e2e.results_service import ResultsService
-from tests.integration.jobs import Jobs
-from tests.integration.project import Project
+from runner.core import result_folder
+from runner.core.manifest import Manifest
+from tests.support.github.results_service import ResultsService
+from tests.support.jobs import Jobs
+from tests.support.project import Project
 
 pytestmark = pytest.mark.xdist_group("artifact client")  # one installation
 
@@ -117,7 +117,12 @@ def leg(tmp_path: Path) -> tuple[Manifest, Path]:
 def test_result_folder_survives_the_official_client(client: Client, leg: tuple[Manifest, Path], tmp_path: Path) -> None:
     manifest, folder = leg
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    assert {path.name for path in files} >= {artifacts.RESULT, artifacts.ATTEMPT, artifacts.PACK, artifacts.LOG}
+    assert {path.name for path in files} >= {
+        result_folder.RESULT,
+        result_folder.ATTEMPT,
+        result_folder.PACK,
+        result_folder.LOG,
+    }
     uploaded = client("upload", folder.name, folder, *files)
     assert isinstance(uploaded, dict), uploaded
     assert uploaded["id"] == 1
@@ -130,11 +135,11 @@ def test_result_folder_survives_the_official_client(client: Client, leg: tuple[M
         assert isinstance(answer, dict), answer
         assert answer["digestMismatch"] is False
         assert {path.name: path.read_bytes() for path in into.iterdir()} == {p.name: p.read_bytes() for p in files}
-        reading = artifacts.read(root, manifest, manifest.entries[0])
+        reading = result_folder.read(root, manifest, manifest.entries[0])
         assert reading.failure is None
         assert reading.result is not None
         assert (reading.result.task, reading.result.succeeded) == ("area/A:1", True)
-        assert reading.pack == into / artifacts.PACK
+        assert reading.pack == into / result_folder.PACK
     (upload,) = client.service.uploads
     assert upload.digest.endswith(hashlib.sha256(upload.content).hexdigest())
 

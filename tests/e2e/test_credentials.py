@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from runner.gitremote import Remote
-from runner.gitrepo import Repository
-from tests.e2e.forge import Forge
-from tests.e2e.standin import checkout
+from runner.repo.remote import Remote
+from runner.repo.repository import Repository
+from tests.support.github.forge import Forge
+from tests.support.github.standin import checkout
 
 NAME = "octo/work"
 

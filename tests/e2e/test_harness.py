@@ -17,13 +17,13 @@ from typing import Any
 import github
 import pytest
 
-from tests.e2e import expressions, harness, workflows
-from tests.e2e.forge import Dispatch, Forge, Repository
-from tests.e2e.forge_git import GitError
-from tests.e2e.harness import Harness, Leg, Run, Spec
-from tests.e2e.standin import artifacts, cache, checkout, post
-from tests.e2e.standin.artifacts import ArtifactError, Store
-from tests.e2e.workflows import Finished, WorkflowError
+from tests.support.github import expressions, harness, workflows
+from tests.support.github.forge import Dispatch, Forge, Repository
+from tests.support.github.forge_git import GitError
+from tests.support.github.harness import Harness, Leg, Run, Spec
+from tests.support.github.standin import artifacts, cache, checkout, post
+from tests.support.github.standin.artifacts import ArtifactError, Store
+from tests.support.github.workflows import Finished, WorkflowError
 
 NAME = "octo/work"
 

@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.e2e import forge_issues
-from tests.e2e.forge import Forge
-from tests.e2e.world import AGENT
+from tests.support.github import forge_issues
+from tests.support.github.forge import Forge
+from tests.support.github.world import AGENT
 
 OPENED, LABELLED = "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"
 NAME = "octo/work"
 
 
-class Desk:
+class Clone:
     """A clone of the forge's repository, and fanin run in it."""
 
     def __init__(self, forge: Forge, root: Path, token: str) -> None:
@@ -45,7 +45,7 @@ class Desk:
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
+def clone(tmp_path: Path) -> Iterator[Clone]:
     settings = {"parallel": True, "max_attempts": 1, "agent": {"command": ["python3", "agent.py"]}}
     settings["plan"] = {"source": "github-issues", "options": {"when_done": "label"}}
     files = {"fanin.yml": yaml.safe_dump(settings), "agent.py": AGENT.read_text(encoding="utf-8")}
@@ -61,12 +61,12 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
             forge_issues.put_label(repository, number, "fanin", by="maintainer", at=LABELLED)
         root = tmp_path / "clone"
         subprocess.run(["git", "clone", "-q", f"{forge.server_url}/{NAME}", str(root)], check=True)
-        yield Desk(forge, root, forge.mint({}, app=False, label="person"))
+        yield Clone(forge, root, forge.mint({}, app=False, label="person"))
 
 
-def test_issues_are_collected_run_and_answered(desk: Desk) -> None:
-    assert "write it with  fanin collect" in desk.fanin("check").stderr
-    collected = desk.fanin("collect")
+def test_issues_are_collected_run_and_answered(clone: Clone) -> None:
+    assert "write it with  fanin collect" in clone.fanin("check").stderr
+    collected = clone.fanin("collect")
     assert collected.returncode == 0, collected.stderr
     assert collected.stdout.splitlines()[:4] == [
         "+ #1 Add a",
@@ -74,77 +74,77 @@ def test_issues_are_collected_run_and_answered(desk: Desk) -> None:
         "+ #3 Hard",
         ".fanin/issues.json: 3 issues are tasks",
     ]
-    checked = desk.fanin("check")
+    checked = clone.fanin("check")
     assert ".fanin/issues.json (github-issues): 3 tasks, 1 dependencies" in checked.stdout, checked.stderr
-    desk.git("add", ".fanin")
-    desk.git("commit", "-qm", "Take over the labelled issues")
-    ran = desk.fanin("run")
+    clone.git("add", ".fanin")
+    clone.git("commit", "-qm", "Take over the labelled issues")
+    ran = clone.fanin("run")
     assert ran.returncode == 1, ran.stderr  # one failed for good
-    answered = desk.fanin("answer")
+    answered = clone.fanin("answer")
     assert answered.stdout == "told their result: #1, #2, #3\n", answered.stderr
-    landed = desk.git("log", "--format=%h", "--grep=Fanin-Task: 2").split()
-    assert f"the work is on `main` in {landed[0]}" in desk.comments()[2]
-    labels = {n: [label["name"] for label in one["labels"]] for n, one in desk.repository.issues.items()}
+    landed = clone.git("log", "--format=%h", "--grep=Fanin-Task: 2").split()
+    assert f"the work is on `main` in {landed[0]}" in clone.comments()[2]
+    labels = {n: [label["name"] for label in one["labels"]] for n, one in clone.repository.issues.items()}
     assert labels == {1: ["fanin", "fanin:done"], 2: ["fanin", "fanin:done"], 3: ["fanin", "fanin:failed"]}
-    assert desk.fanin("answer").stdout == "told their result: none; every finished issue knows it\n"
-    assert desk.forge.unknown == []
+    assert clone.fanin("answer").stdout == "told their result: none; every finished issue knows it\n"
+    assert clone.forge.unknown == []
 
 
-def test_collecting_again_writes_the_same_bytes_and_tells_only_news(desk: Desk) -> None:
-    desk.fanin("collect")
-    file = desk.root / ".fanin" / "issues.json"
+def test_collecting_again_writes_the_same_bytes_and_tells_only_news(clone: Clone) -> None:
+    clone.fanin("collect")
+    file = clone.root / ".fanin" / "issues.json"
     before = file.read_bytes()
-    assert "+ #" not in desk.fanin("collect").stdout
+    assert "+ #" not in clone.fanin("collect").stdout
     assert file.read_bytes() == before
-    forge_issues.take_label(desk.repository, 3, "fanin", by="maintainer", at="2026-01-05T00:00:00Z")
-    forge_issues.edit(desk.repository, 1, body="write a: evil", at="2026-01-05T00:00:00Z")
-    assert [line for line in desk.fanin("collect").stdout.splitlines() if line[0] in "+-~!"] == ["- #3 Hard"]
+    forge_issues.take_label(clone.repository, 3, "fanin", by="maintainer", at="2026-01-05T00:00:00Z")
+    forge_issues.edit(clone.repository, 1, body="write a: evil", at="2026-01-05T00:00:00Z")
+    assert [line for line in clone.fanin("collect").stdout.splitlines() if line[0] in "+-~!"] == ["- #3 Hard"]
     assert "evil" not in file.read_text(encoding="utf-8")
 
 
-def test_when_nothing_is_left_there_is_nothing_to_do_and_new_issues_are_taken(desk: Desk) -> None:
+def test_when_nothing_is_left_there_is_nothing_to_do_and_new_issues_are_taken(clone: Clone) -> None:
     for number in (1, 2, 3):
-        forge_issues.take_label(desk.repository, number, "fanin", by="maintainer", at="2026-01-05T00:00:00Z")
-    assert "0 issues are tasks" in desk.fanin("collect").stdout
-    desk.git("add", ".fanin")
-    desk.git("commit", "-qm", "Nothing")
+        forge_issues.take_label(clone.repository, number, "fanin", by="maintainer", at="2026-01-05T00:00:00Z")
+    assert "0 issues are tasks" in clone.fanin("collect").stdout
+    clone.git("add", ".fanin")
+    clone.git("commit", "-qm", "Nothing")
     for command in ("check", "status", "run", "answer"):
-        done = desk.fanin(command)
+        done = clone.fanin(command)
         assert done.returncode == 0, (command, done.stdout, done.stderr)
-    assert desk.fanin("graph").returncode == 0
-    forge_issues.put_label(desk.repository, 1, "fanin", by="maintainer", at="2026-01-06T00:00:00Z")
-    assert "+ #1 Add a" in desk.fanin("collect").stdout
+    assert clone.fanin("graph").returncode == 0
+    forge_issues.put_label(clone.repository, 1, "fanin", by="maintainer", at="2026-01-06T00:00:00Z")
+    assert "+ #1 Add a" in clone.fanin("collect").stdout
 
 
-def test_a_cycle_is_named_and_gone_once_it_is_mended(desk: Desk) -> None:
-    desk.repository.issues[1]["_blocked_by"] = [2]
-    desk.fanin("collect")
-    checked = desk.fanin("check")
+def test_a_cycle_is_named_and_gone_once_it_is_mended(clone: Clone) -> None:
+    clone.repository.issues[1]["_blocked_by"] = [2]
+    clone.fanin("collect")
+    checked = clone.fanin("check")
     assert checked.returncode == 2
     assert "cycle" in checked.stderr
-    desk.repository.issues[1]["_blocked_by"] = []
-    desk.fanin("collect")
-    assert desk.fanin("check").returncode == 0
+    clone.repository.issues[1]["_blocked_by"] = []
+    clone.fanin("collect")
+    assert clone.fanin("check").returncode == 0
 
 
 @pytest.mark.parametrize(
     ("options", "said"),
     [("{lable: x}", "has no option 'lable'; did you mean 'label'?"), ("{when_done: clsoe}", "cannot be 'clsoe'")],
 )
-def test_a_wrong_option_is_refused_before_anything_is_asked(desk: Desk, options: str, said: str) -> None:
-    (desk.root / "fanin.yml").write_text(f"plan: {{source: github-issues, options: {options}}}\n")
-    done = desk.fanin("collect")
+def test_a_wrong_option_is_refused_before_anything_is_asked(clone: Clone, options: str, said: str) -> None:
+    (clone.root / "fanin.yml").write_text(f"plan: {{source: github-issues, options: {options}}}\n")
+    done = clone.fanin("collect")
     assert (done.returncode, done.stdout) == (2, "")
     assert said in done.stderr
-    assert not [request for request in desk.forge.requests if request.kind == "api"]
+    assert not [request for request in clone.forge.requests if request.kind == "api"]
 
 
-def test_another_plan_is_never_overwritten(desk: Desk) -> None:
-    (desk.root / "tasks.yml").write_text("version: 1\ntasks: [{id: A, title: a}]\n")
-    done = desk.fanin("collect", "--plan", "tasks.yml")
+def test_another_plan_is_never_overwritten(clone: Clone) -> None:
+    (clone.root / "tasks.yml").write_text("version: 1\ntasks: [{id: A, title: a}]\n")
+    done = clone.fanin("collect", "--plan", "tasks.yml")
     assert done.returncode == 2
     assert "tasks.yml is no file of fanin's issues, so it is not overwritten" in done.stderr
-    assert (desk.root / "tasks.yml").read_text().startswith("version: 1")
+    assert (clone.root / "tasks.yml").read_text().startswith("version: 1")
 
 
 @pytest.mark.parametrize(
@@ -155,14 +155,14 @@ def test_another_plan_is_never_overwritten(desk: Desk) -> None:
         ({"GITHUB_API_URL": "http://127.0.0.1:9"}, 3, "GitHub did not answer"),
     ],
 )
-def test_what_is_wrong_is_told_and_nothing_is_written(desk: Desk, env: dict[str, str], code: int, said: str) -> None:
-    done = desk.fanin("collect", "--repository", NAME, env=env)
+def test_what_is_wrong_is_told_and_nothing_is_written(clone: Clone, env: dict[str, str], code: int, said: str) -> None:
+    done = clone.fanin("collect", "--repository", NAME, env=env)
     assert (done.returncode, done.stdout) == (code, "")
     assert said in done.stderr
-    assert not (desk.root / ".fanin").exists()
+    assert not (clone.root / ".fanin").exists()
 
 
-def test_an_answer_of_another_plan_is_refused(desk: Desk) -> None:
-    done = desk.fanin("answer", "--plan", "tasks.yml")
+def test_an_answer_of_another_plan_is_refused(clone: Clone) -> None:
+    done = clone.fanin("answer", "--plan", "tasks.yml")
     assert done.returncode == 2
     assert "there is no such plan in the commit" in done.stderr

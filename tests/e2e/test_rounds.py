@@ -20,11 +20,11 @@ import pytest
 from filelock import FileLock
 
 from tests.conftest import IDENTITY
-from tests.e2e import forge_issues, harness, world
-from tests.e2e.forge import Forge, Request
-from tests.e2e.harness import PROJECT, Run
-from tests.e2e.workflows import Document
-from tests.e2e.world import DISPATCH, ISSUES, NAME, PULL_REQUEST, Task, World, counts, legs, ran, said
+from tests.support.github import forge_issues, harness, world
+from tests.support.github.forge import Forge, Request
+from tests.support.github.harness import PROJECT, Run
+from tests.support.github.workflows import Document
+from tests.support.github.world import DISPATCH, ISSUES, NAME, PULL_REQUEST, Task, World, counts, legs, ran, said
 
 Make = Callable[..., World]
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.project import Project
+from tests.support.project import Project
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.integration.jobs import Jobs
-from tests.integration.project import Project
+from tests.support.jobs import Jobs
+from tests.support.project import Project
 
 TWO: list[dict[str, Any]] = [{"id": "A", "do": ["write a: a"]}, {"id": "B", "do": ["write b: b"]}]
 

@@ -9,17 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from runner import pace, workspace
-from runner.errors import InvalidInput
-from tests.integration.jobs import Jobs
-from tests.integration.project import AGENT, Project, Quiet, most_at_once
+from runner.core.errors import InvalidInput
+from runner.repo import origin
+from runner.schedule import backoff
+from tests.support.jobs import Jobs
+from tests.support.project import AGENT, Project, Quiet, most_at_once
 
 LIMITED = 'report {"status": "rate_limited"}'
 
 
 @pytest.fixture
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pace, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(backoff, "FIRST_PAUSE", 0.01)
 
 
 def _cost(usd: float) -> str:
@@ -206,7 +207,7 @@ def test_a_rate_limit_asks_for_another_round_of_fewer_jobs(jobs: Jobs) -> None:
     assert merged.outputs["again"] == "true"
     state = json.loads(merged.outputs["state"])
     assert (state["slots"], state["limited"]) == (2, 1)
-    last = jobs.merge(first, FANIN_STATE=json.dumps({**state, "limited": pace.MOST_ROUNDS - 1}))
+    last = jobs.merge(first, FANIN_STATE=json.dumps({**state, "limited": backoff.MOST_ROUNDS - 1}))
     assert last.outputs["again"] == "false"
     assert len(jobs.matrix(jobs.next(FANIN_STATE=json.dumps({**state, "round": 2})))) == 2
 
@@ -263,4 +264,4 @@ def test_a_leg_without_the_program_or_the_key_costs_no_attempt(jobs: Jobs) -> No
 )
 def test_borrowed_objects_are_named_as_other_git_libraries_can_read_it(path: str, written: bytes) -> None:
     """Regression: gitdb takes quotes in objects/info/alternates for a part of the path, and aider ended at once."""
-    assert workspace.alternates([Path(path)]) == written
+    assert origin.alternates([Path(path)]) == written

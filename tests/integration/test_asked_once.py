@@ -6,22 +6,22 @@ import os
 
 import pytest
 
-from runner import snapshot, sources
-from runner.gitrepo import Repository
-from runner.models import Plan, PlanSettings
-from runner.sources import Tree
-from tests.integration.project import Project
+from runner.core.task import Plan, PlanSettings
+from runner.plan import formats, snapshot
+from runner.plan.formats import Tree
+from runner.repo.repository import Repository
+from tests.support.project import Project
 
 
 def test_a_plan_is_read_once_however_often_a_run_looks_at_it(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     loaded: list[PlanSettings] = []
-    real = sources.load
+    real = formats.load
 
     def load(choice: PlanSettings, tree: Tree) -> Plan:
         loaded.append(choice)
         return real(choice, tree)
 
-    monkeypatch.setattr(sources, "load", load)
+    monkeypatch.setattr(formats, "load", load)
     snapshot._LAST.clear()
     project.plan([{"id": f"T{place}", "do": [f"write {place}: x"]} for place in range(5)], max_concurrent=1)
     project.run()

@@ -18,12 +18,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runner import artifacts, packs
-from runner.models import FailureKind, Result
-from tests.integration.attacks import ATTACKS, DOCUMENTS, PACKS, Batch
-from tests.integration.project import Project
+from runner.core import result_folder
+from runner.core.result import FailureKind, Result
+from runner.repo import pack_guard
 from tests.resources.attacks import make
-from tests.unit.make import entry, manifest
+from tests.support.attacks import ATTACKS, DOCUMENTS, PACKS, Batch
+from tests.support.builders import entry, manifest
+from tests.support.project import Project
 
 fuzz = settings(deadline=None, max_examples=60, database=None, derandomize=True)
 
@@ -108,14 +109,14 @@ def test_fetching_the_bundle_alone_would_have_let_a_git_entry_in(project: Projec
 def test_fuzzed_documents_never_raise(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
     root = tmp_path_factory.mktemp("fuzz")
     (root / "000").mkdir()
-    for name in (artifacts.RESULT, artifacts.ATTEMPT):
+    for name in (result_folder.RESULT, result_folder.ATTEMPT):
         (root / "000" / name).write_bytes(data)
     one = entry()
-    reading = artifacts.read(root, manifest(one), one)
+    reading = result_folder.read(root, manifest(one), one)
     assert reading.result is None
     assert reading.failure is not None
     assert reading.failure.kind is FailureKind.CORRUPT
-    artifacts.attempts(root)
+    result_folder.attempts(root)
 
 
 JSON = st.recursive(
@@ -136,8 +137,8 @@ def test_fuzzed_fields_never_raise(tmp_path_factory: pytest.TempPathFactory, fie
         "batch": of.batch, "manifest": of.digest, "task": one.task.id, "attempt": 1, "base": of.base,
         "started": "2026-01-02T03:04:05Z", "finished": "2026-01-02T03:04:05Z", "agent": "a", "succeeded": True,
     }  # fmt: skip
-    (folder / artifacts.RESULT).write_text(json.dumps({**good, field: value}))
-    reading = artifacts.read(root, of, one)
+    (folder / result_folder.RESULT).write_text(json.dumps({**good, field: value}))
+    reading = result_folder.read(root, of, one)
     if reading.result is None:
         assert reading.failure is not None
         assert reading.failure.kind is FailureKind.CORRUPT
@@ -152,8 +153,8 @@ def test_fuzzed_packs_are_sized_or_refused(changes: list[tuple[int, int]], cut: 
     data = bytearray(GOOD_PACK)
     for place, byte in changes:
         data[place] = byte
-    with contextlib.suppress(packs.PackRefused):
-        assert packs.expanded_size(io.BytesIO(bytes(data[: len(data) - cut])), 10_000) <= 10_000
+    with contextlib.suppress(pack_guard.PackRefused):
+        assert pack_guard.expanded_size(io.BytesIO(bytes(data[: len(data) - cut])), 10_000) <= 10_000
 
 
 def test_fuzzed_packs_never_stop_the_fan_in(project: Project, tmp_path: Path) -> None:
@@ -174,12 +175,12 @@ def test_fuzzed_packs_never_stop_the_fan_in(project: Project, tmp_path: Path) ->
     ([make.whole(3, b"x" * 100), make.delta(b"\1" * 20, 500, make.copies(100, 5), 100)], 100 + 500 + 14),
 ])  # fmt: skip
 def test_size_is_told_with_deltas_applied(objects: list[bytes], size: int) -> None:
-    found = packs.expanded_size(io.BytesIO(make.pack(objects)), 10_000)
+    found = pack_guard.expanded_size(io.BytesIO(make.pack(objects)), 10_000)
     assert found == pytest.approx(size, abs=8)
-    with pytest.raises(packs.PackRefused, match="more than"):
-        packs.expanded_size(io.BytesIO(make.pack(objects)), size - 20)
+    with pytest.raises(pack_guard.PackRefused, match="more than"):
+        pack_guard.expanded_size(io.BytesIO(make.pack(objects)), size - 20)
 
 
 def test_deflated_more_than_it_says_is_refused_in_pieces() -> None:
-    with pytest.raises(packs.PackRefused, match="larger than it says"):
-        packs.expanded_size(io.BytesIO(make.pack([make.header(3, 5) + zlib.compress(bytes(10**7))])), 10**9)
+    with pytest.raises(pack_guard.PackRefused, match="larger than it says"):
+        pack_guard.expanded_size(io.BytesIO(make.pack([make.header(3, 5) + zlib.compress(bytes(10**7))])), 10**9)

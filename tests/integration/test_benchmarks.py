@@ -17,8 +17,8 @@ import pytest
 from benchmarks import __main__ as command
 from benchmarks import graphs, harness, peers, planning, scheduling
 from benchmarks.harness import Effort, Report, Samples, Table, Target, WrongOutput
-from runner.sources import MemoryTree
-from runner.sources.native import Native
+from runner.plan.formats import MemoryTree
+from runner.plan.formats.native import Native
 
 DONE = [(0, "s", "d0"), (1, "e", "d0"), (2, "s", "d1"), (3, "e", "d1")]
 

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.integration.project import Project
+from tests.support.project import Project
 
 SLOW = {"filelock", "git", "github", "networkx", "pathspec", "pydantic", "requests", "rich", "yaml"}
 SETTINGS = {"pathspec", "pydantic", "yaml"}
@@ -47,7 +47,7 @@ def test_help_loads_click_and_no_more_than_a_handful_of_small_modules(planned: P
     assert {".".join(name.split(".")[:2]) for name in names if name.startswith("runner")} == {
         "runner",
         "runner.cli",
-        "runner.errors",
+        "runner.core.errors",
     }
 
 

@@ -16,11 +16,11 @@ from pathlib import Path
 
 import pytest
 
-from runner.errors import UsageProblem
-from runner.gitrepo import Repository
-from runner.journal import Journal
-from tests.integration.crashes import Died, die_after
-from tests.integration.project import Project, Quiet
+from runner.core.errors import UsageProblem
+from runner.local.journal import Journal
+from runner.repo.repository import Repository
+from tests.support.crashes import Died, die_after
+from tests.support.project import Project, Quiet
 
 
 def start(project: Project) -> subprocess.Popen[str]:

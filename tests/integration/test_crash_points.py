@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from runner import durable
-from tests.integration import crashes
-from tests.integration.project import Project
+from runner.core import durable
+from tests.support import crashes
+from tests.support.project import Project
 
 
 @pytest.mark.parametrize(("variant", "points"), [("batch", 4), ("individual", 2), ("waiting", 2)])

@@ -11,12 +11,16 @@ from typing import Any
 
 import pytest
 
-from runner import artifacts, config, packwriter, pipeline
-from runner.fan_in import FanIn
-from runner.gitrepo import Repository
-from runner.models import Manifest, Result
-from runner.snapshot import read_snapshot
-from tests.integration.project import Project
+from runner import pipeline
+from runner.config.settings import file_in, load
+from runner.core import result_folder
+from runner.core.manifest import Manifest
+from runner.core.result import Result
+from runner.fan_in.batch_merge import FanIn
+from runner.plan.snapshot import read_snapshot
+from runner.repo import pack_writer
+from runner.repo.repository import Repository
+from tests.support.project import Project
 
 
 @dataclass
@@ -31,7 +35,7 @@ class Batch:
         entry = self.manifest.entries[place]
         folder = self.results / entry.folder
         folder.mkdir(parents=True)
-        (folder / artifacts.PACK).write_bytes(pack)
+        (folder / result_folder.PACK).write_bytes(pack)
         result = Result(
             batch=self.manifest.batch,
             manifest=self.manifest.digest,
@@ -45,7 +49,7 @@ class Batch:
             tree=tree,
             pack="change.pack",
         )
-        (folder / artifacts.RESULT).write_text(result.model_dump_json())
+        (folder / result_folder.RESULT).write_text(result.model_dump_json())
 
     def change(self, files: dict[str, str]) -> tuple[str, bytes]:
         """The tree with these files added to the base, and its thin pack."""
@@ -77,7 +81,7 @@ def batch_of(project: Project, count: int, tmp_path: Path, **settings: Any) -> B
     project.write("base.txt", "".join(f"line {number}\n" for number in range(30)))
     project.plan([{"id": f"T{place}"} for place in range(count)], max_concurrent=256, **settings)
     head = project.git("rev-parse", "HEAD")
-    known = config.load({}, {}, config.file_in(project.root))
+    known = load({}, {}, file_in(project.root))
     snapshot = read_snapshot(Repository(project.root, os.environ), head, known.plan, known.progress)
     manifest = pipeline.next_batch(snapshot, known, run="r", round_number=1, branch="main", slots=count)
     assert manifest is not None
@@ -138,7 +142,7 @@ def broken(batch: Batch, kind: str) -> tuple[str, bytes]:
         blob = subprocess.run(
             ["git", "hash-object", "--stdin"], input=data, cwd=batch.project.root, capture_output=True, check=True
         ).stdout.decode()
-        return blob.strip(), packwriter.of([("blob", data)], "sha1")
+        return blob.strip(), pack_writer.of([("blob", data)], "sha1")
     entries = {
         "names what is not there": b"100644 bad.txt\0" + bytes.fromhex("ab" * 20),
         "calls a tree a file": b"100644 bad.txt\0" + bytes.fromhex(batch.project.git("rev-parse", "HEAD^{tree}")),
@@ -151,7 +155,7 @@ def object_of(project: Project, data: bytes) -> tuple[str, bytes]:
     """The id of a tree of this content, and a pack that holds it, whatever git thinks of it."""
     argv = ["git", "hash-object", "-t", "tree", "--literally", "--stdin"]
     made = subprocess.run(argv, input=data, cwd=project.root, capture_output=True, check=True)
-    return made.stdout.decode().strip(), packwriter.of([("tree", data)], "sha1")
+    return made.stdout.decode().strip(), pack_writer.of([("tree", data)], "sha1")
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from runner.errors import InvalidInput
-from tests.integration.project import Project, Quiet
+from runner.core.errors import InvalidInput
+from tests.support.project import Project, Quiet
 
 GOOD: dict[str, Any] = {"id": "GOOD", "do": ["write good: good"]}
 

@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 
-from runner import workspace
-from tests.integration.project import Project, Quiet
+from runner.attempt import workspace
+from runner.repo import command
+from runner.repo.origin import origin_of
+from tests.support.project import Project, Quiet
 
 
 def only(project: Project, *do: str, **task: object) -> dict[str, object]:
@@ -132,7 +134,7 @@ def test_environment_is_an_allow_list(project: Project, tmp_path: Path, monkeypa
 def test_time_limit_ends_an_agent_that_ignores_sigterm_and_its_daemons(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("runner.process.GRACE", 0.2)
+    monkeypatch.setattr("runner.agents.process.GRACE", 0.2)
     marker = f"4242.{os.getpid()}"  # no other test's
     record = only(project, f"daemon {marker}", "stubborn", timeout=1)
     assert record["error"]["kind"] == "timeout"  # type: ignore[index]
@@ -146,7 +148,7 @@ def test_daemon_that_holds_the_output_open_does_not_hold_the_run(project: Projec
 
 
 def test_log_is_bounded_and_keeps_its_end(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("runner.process.LOG_LIMIT", 100_000)
+    monkeypatch.setattr("runner.agents.process.LOG_LIMIT", 100_000)
     only(project, "spam 5000000", "print the-very-end", "write a: a")
     (log,) = (project.root / ".git" / "fanin" / "runs").glob("*/1/results/000/agent.log")
     assert 100_000 < log.stat().st_size < 300_000
@@ -185,13 +187,13 @@ def test_a_workspace_costs_two_git_processes_and_the_users_identity_is_not_in_it
     project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[str] = []
-    real = workspace.git
+    real = command.git
 
     def counted(argv: Sequence[str], **how: Any) -> bytes:
         calls.append(argv[0])
         return real(argv, **how)
 
-    origin, head = workspace.origin_of(project.root), project.git("rev-parse", "HEAD")
+    origin, head = origin_of(project.root), project.git("rev-parse", "HEAD")
     monkeypatch.setattr(workspace, "git", counted)
     space = workspace.create(origin, head, tmp_path / "space", "fanin/task-000")
     assert calls == ["init", "read-tree"]
@@ -209,9 +211,7 @@ def test_a_workspace_costs_two_git_processes_and_the_users_identity_is_not_in_it
 
 def test_work_is_captured_in_a_folder_whose_name_git_would_split_or_quote(project: Project, tmp_path: Path) -> None:
     place = tmp_path / 'a:b"c \\ é'
-    space = workspace.create(
-        workspace.origin_of(project.root), project.git("rev-parse", "HEAD"), place, "fanin/task-000"
-    )
+    space = workspace.create(origin_of(project.root), project.git("rev-parse", "HEAD"), place, "fanin/task-000")
     assert workspace.capture(space) is None
     (space.checkout / "new").write_text("x\n")
     tree = workspace.capture(space)
@@ -222,7 +222,7 @@ def test_work_is_captured_in_a_folder_whose_name_git_would_split_or_quote(projec
 
 def test_agent_sees_a_branch_of_its_own_with_the_history_and_may_commit_there(project: Project, tmp_path: Path) -> None:
     head = project.git("rev-parse", "HEAD")
-    space = workspace.create(workspace.origin_of(project.root), head, tmp_path / "space", "fanin/task-000")
+    space = workspace.create(origin_of(project.root), head, tmp_path / "space", "fanin/task-000")
 
     def git(*argv: str) -> str:
         done = subprocess.run(["git", *argv], cwd=space.checkout, capture_output=True, text=True, check=True)

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from runner.errors import InvalidInput, UsageProblem
-from runner.gitrepo import Repository
-from runner.local import LocalRun
-from runner.models import BatchEntry
-from tests.integration.project import Project, Quiet
+from runner.core.errors import InvalidInput, UsageProblem
+from runner.core.manifest import BatchEntry
+from runner.local.run import LocalRun
+from runner.repo.repository import Repository
+from tests.support.project import Project, Quiet
 
 
 class Meanwhile(Quiet):

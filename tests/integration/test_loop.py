@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.integration.project import Project, Quiet, most_at_once
+from tests.support.project import Project, Quiet, most_at_once
 
 SEED = [
     {"id": "T1", "do": ["write t1: one"]},

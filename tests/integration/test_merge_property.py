@@ -12,10 +12,10 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from runner.gitrepo import Repository
-from runner.merge import Blob, Candidate, ConflictLike, Merged, unite
-from runner.policy import EXECUTABLE, REGULAR, SYMLINK, Change
-from tests.unit.make import entry, task
+from runner.fan_in.union import Blob, Candidate, ConflictLike, Merged, unite
+from runner.policy.change import EXECUTABLE, REGULAR, SYMLINK, Change
+from runner.repo.repository import Repository
+from tests.support.builders import entry, task
 
 Files = dict[str, tuple[str, bytes]]
 PATHS = ["a", "b.txt", "d", "d/x", "d/y", "d/x/deep", "e/f/g", "E", "bin", "empty", "crlf.txt", "new", "d2/x"]

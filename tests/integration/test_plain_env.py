@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from runner.errors import InvalidInput
-from tests.integration.jobs import Jobs
-from tests.integration.project import Project
+from runner.core.errors import InvalidInput
+from tests.support.jobs import Jobs
+from tests.support.project import Project
 
 REGION = "us-east-1"
 AGENT = {"command": ["sh", "-c", 'echo "in $AWS_REGION"; printf %s "$AWS_REGION" > region']}

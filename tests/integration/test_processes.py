@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from runner import process
-from tests.integration.crashes import ROOT
-from tests.integration.project import Project
+from runner.agents import process
 from tests.integration.test_hostile import beside_good
+from tests.support.crashes import ROOT
+from tests.support.project import Project
 
 DOUBLE_FORK = """
 import os, time

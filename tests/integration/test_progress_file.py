@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from runner import progress
-from runner.models import Failure, FailureKind, Status
-from runner.progress import Progress, Record
+from runner.core.result import Failure, FailureKind
+from runner.core.task import Status
+from runner.plan import progress
+from runner.plan.progress import Progress, Record
 
 IDS = ["T1", "T2", "T3", "T4"]
 BASE = Progress("tasks.yml", {task_id: Record() for task_id in IDS})

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from runner.gitremote import Push, github_at
-from tests.integration import rivals
-from tests.integration.jobs import Jobs
-from tests.integration.project import Project
+from runner.repo.remote import Push, github_at
+from tests.support import rivals
+from tests.support.jobs import Jobs
+from tests.support.project import Project
 
 # Texts as GitHub's servers say them, from public threads.
 GH006 = "remote: error: GH006: Protected branch update failed for refs/heads/main. remote: error: "

@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 
-from runner.fan_in import FanIn
-from runner.landing import Lander
-from runner.models import Manifest
-from runner.rolling import Rolling
-from tests.integration.crashes import die_after
-from tests.integration.project import Project, Quiet, most_at_once
+from runner.core.manifest import Manifest
+from runner.fan_in.batch_merge import FanIn
+from runner.local.landing import BranchLander
+from runner.local.rolling import Rolling
 from tests.integration.test_crash import began
 from tests.integration.test_landing import Meanwhile
 from tests.integration.test_loop import SEED
+from tests.support.crashes import die_after
+from tests.support.project import Project, Quiet, most_at_once
 
 UNEVEN: list[dict[str, Any]] = [
     {"id": "LONG", "do": ["sleep 4", "write long: x"]},
@@ -202,16 +202,16 @@ def _results(project: Project) -> dict[str, str]:
 
 
 def test_tasks_go_on_while_a_landing_is_on_its_way(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    land, landings = Lander.land, list[tuple[float, float]]()
+    land, landings = BranchLander.land, list[tuple[float, float]]()
 
-    def slow(self: Lander, head: str, tip: str, run: str) -> bool:
+    def slow(self: BranchLander, head: str, tip: str, run: str) -> bool:
         since = time.monotonic()
         time.sleep(1.0)
         landed = land(self, head, tip, run)
         landings.append((since, time.monotonic()))
         return landed
 
-    monkeypatch.setattr(Lander, "land", slow)
+    monkeypatch.setattr(BranchLander, "land", slow)
     needs = {"A": [], "B": ["A"], "C": ["B"], "D": ["C"]}
     chain = [{"id": t, "depends_on": before, "do": [f"write {t}: x"]} for t, before in needs.items()]
     project.plan(chain, schedule="rolling", max_concurrent=1)
@@ -226,16 +226,16 @@ def test_tasks_go_on_while_a_landing_is_on_its_way(project: Project, monkeypatch
 def test_branch_that_moves_while_a_landing_is_on_its_way_gets_all_that_was_merged(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    land, moves = Lander.land, ["one", "two"]
+    land, moves = BranchLander.land, ["one", "two"]
 
-    def rival(self: Lander, head: str, tip: str, run: str) -> bool:
+    def rival(self: BranchLander, head: str, tip: str, run: str) -> bool:
         if moves:
             project.write(name := moves.pop(), "mine")
             project.git("add", name)
             project.git("commit", "-qm", f"by a person: {name}")
         return land(self, head, tip, run)
 
-    monkeypatch.setattr(Lander, "land", rival)
+    monkeypatch.setattr(BranchLander, "land", rival)
     work = [{"id": t, "do": [f"write {t}: x", f"sleep 0.{n}"]} for n, t in enumerate("ABCDE")]
     project.plan([*work, {"id": "F", "depends_on": ["A"], "do": ["replace A: x -> y"]}], schedule="rolling")
     project.run()
@@ -250,9 +250,9 @@ def test_task_that_fails_anew_where_the_branch_moved_is_retried_before_what_buil
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The next result is there before the landing is over: what is ready must be looked for anew all the same."""
-    land = Lander.land
+    land = BranchLander.land
 
-    def slow(self: Lander, head: str, tip: str, run: str) -> bool:
+    def slow(self: BranchLander, head: str, tip: str, run: str) -> bool:
         time.sleep(1.0)
         return land(self, head, tip, run)
 
@@ -260,7 +260,7 @@ def test_task_that_fails_anew_where_the_branch_moved_is_retried_before_what_buil
         project.write("f", "a person\n")
         project.commit("by a person")
 
-    monkeypatch.setattr(Lander, "land", slow)
+    monkeypatch.setattr(BranchLander, "land", slow)
     project.write("f", "base\n")
     project.plan(
         [

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from runner import agents, artifacts
-from runner.agents.surroundings import secret_variables
-from runner.errors import InvalidInput
-from tests.integration.jobs import Jobs
-from tests.integration.project import Project
+from runner import agents
+from runner.agents.environment import secret_variables
+from runner.core import result_folder
+from runner.core.errors import InvalidInput
+from tests.support.jobs import Jobs
+from tests.support.project import Project
 
 KEY = "sk-test-0123456789/+abc"
 LEAKS = {
@@ -47,7 +48,7 @@ def test_leak_is_refused_in_the_leg_and_the_result_holds_no_content(
     assert KEY not in message
     left = next((project.root / ".git" / "fanin" / "runs").glob("*/1/results/001"))
     assert KEY.encode() not in everything_in(left)
-    assert leak == "report" or not (left / artifacts.PACK).exists()
+    assert leak == "report" or not (left / result_folder.PACK).exists()
 
 
 def test_log_is_masked_and_the_work_lands(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:

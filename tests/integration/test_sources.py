@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.integration.project import Project
+from tests.support.project import Project
 
 WRITE = "import os, pathlib; pathlib.Path(os.environ['FANIN_TASK'] + '.out').write_text('x')"
 SPOIL = "import pathlib; [p.write_text('spoilt') for p in pathlib.Path('backlog/tasks').glob('*.md')]"

@@ -1,4 +1,4 @@
-"""The rooms keep their places: imports go one way, and what is slow to import is imported late."""
+"""The packages keep their places: imports only go down, and what is slow to import is imported late."""
 
 from __future__ import annotations
 
@@ -16,163 +16,54 @@ import runner
 
 ROOT = Path(runner.__file__).parent
 
-# Which rooms each room may import at run time (DESIGN, Rooms): cli → local → pipeline → core → models, errors.
-CORE: dict[str, set[str]] = {
-    "models": set(),
-    "errors": set(),
-    "patterns": set(),
-    "verify": set(),
-    "masking": {"leaks"},
-    "yamldoc": {"errors"},
-    "jsondoc": {"errors"},
-    "validation": {"errors", "patterns"},
-    "leaks": set(),
-    "packs": set(),
-    "policy": {"models", "patterns"},
-    "merge": {"models", "policy"},
-    "progress": {"models", "errors"},
-    "collector": set(),
-    "config": {"models", "errors", "patterns", "policy", "validation", "yamldoc"},
-    "sources": {"models", "errors", "collector", "jsondoc", "patterns", "validation", "yamldoc"},
-    "graph": {"models", "errors", "collector", "validation"},
-    "batch": {"models", "errors", "config", "patterns", "policy", "progress"},
-    "budget": {"models"},
-    "pace": set(),
-    "pictures": {"models", "errors", "graph", "progress"},
-    "summary": {"models", "pictures", "progress"},
-    "schemas": {"models", "config", "sources"},
-    "visible": set(),
-    "issues": {"models", "pictures", "progress", "sources", "summary", "visible"},
-}
-EDGES: dict[str, set[str]] = {
-    "durable": set(),
-    "packwriter": set(),
-    "objects": {"packwriter", "errors", "policy", "workspace"},
-    "process": {"errors", "masking"},
-    "workspace": {"errors", "durable", "leaks"},
-    "spares": {"errors", "workspace"},
-    "agents": {"models", "errors", "leaks", "process"},
-    "artifacts": {"models", "errors", "durable"},
-    "journal": {"models", "errors", "artifacts", "durable"},
-    "gitsession": set(),
-    # policy.Change and workspace.Origin are the words it answers in
-    "gitrepo": {"errors", "durable", "gitsession", "leaks", "objects", "packwriter", "policy", "workspace"},
-    "gitremote": {"errors", "durable", "gitrepo"},
-    "refusals": {"errors"},
-    "github_api": {"errors", "refusals"},
-    "actions_io": {"models", "errors"},
-    "issue_api": {"errors", "github_api", "issues", "refusals"},
-    "publishing": {"errors", "actions_io", "github_api", "gitremote", "gitrepo", "refusals"},
-}
-ATTEMPT = {"models", "errors", "leaks", "policy", "agents", "artifacts", "masking", "process", "workspace"}
-SNAPSHOT = {
-    "models",
-    "errors",
-    "agents",
-    "collector",
-    "graph",
-    "progress",
-    "sources",
-    "validation",
-    "gitrepo",
-}
-FAN_IN = {
-    "models",
-    "errors",
-    "artifacts",
-    "gitrepo",
-    "leaks",
-    "merge",
-    "packs",
-    "policy",
-    "progress",
-    "snapshot",
-    "verify",
-}
-PIPELINE = {*CORE, "artifacts", "workspace", "attempt", "snapshot", "fan_in"}
-DOORS: dict[str, set[str]] = {
-    "attempt": ATTEMPT,
-    "snapshot": SNAPSHOT,
-    "fan_in": FAN_IN,
-    "pipeline": PIPELINE,
-    "landing": {"models", "errors", "agents", "config", "leaks", "attempt", "fan_in", "pipeline", "gitrepo", "journal"},
-    "flushing": {"models", "config", "fan_in", "gitrepo", "journal", "landing", "merge", "pipeline", "snapshot"},
-    "rolling": {
-        "models",
-        "errors",
-        "config",
-        "fan_in",
-        "flushing",
-        "gitrepo",
-        "journal",
-        "landing",
-        "pipeline",
-        "snapshot",
-    },
-    "upcoming": {"models", "batch", "progress", "snapshot"},
-    "local": {*PIPELINE, *EDGES, "pipeline", "landing", "rolling", "upcoming"},
-    "actions": {*PIPELINE, *EDGES, "pipeline"},
-    "issue_jobs": {
-        "errors",
-        "actions",
-        "actions_io",
-        "config",
-        "github_api",
-        "gitremote",
-        "gitrepo",
-        "issue_api",
-        "issues",
-        "models",
-        "pictures",
-        "publishing",
-        "refusals",
-        "snapshot",
-        "sources",
-        "summary",
-    },
-    "console": {"models", "budget", "config", "pictures", "fan_in", "snapshot"},
-    "starter": set(),
-    "demo": set(),
-    "demo_agent": set(),
+# Which packages each package may import at run time, from the bottom up. A row grants nothing that is not used.
+PACKAGES: dict[str, set[str]] = {
+    "core": set(),
+    "policy": {"core"},
+    "github_api": {"core"},
+    "agents": {"core", "policy"},
+    "repo": {"core", "policy"},
+    "config": {"core", "policy"},
+    "plan": {"core", "policy", "agents", "repo"},
+    "fan_in": {"core", "policy", "repo", "plan"},
+    "schedule": {"core", "policy", "config", "plan"},
+    "schemas": {"core", "config", "plan"},
+    "attempt": {"core", "policy", "agents", "repo"},
+    "ui": {"core", "config", "plan", "schedule", "fan_in"},
+    "pipeline": {"core", "policy", "config", "repo", "plan", "schedule", "attempt", "fan_in"},
+    "local": {"core", "policy", "config", "agents", "repo", "plan", "schedule", "fan_in", "attempt", "pipeline"},
+    "actions": {"core", "policy", "repo", "agents", "plan", "schedule", "attempt", "ui", "pipeline", "github_api"},
+    "issues": {"core", "github_api", "plan", "ui", "actions"},
     "cli": {
-        *CORE,
-        *EDGES,
-        "actions",
-        "console",
-        "demo",
-        "issue_jobs",
-        "landing",
-        "local",
-        "pipeline",
-        "snapshot",
-        "starter",
+        *{"core", "github_api", "config", "agents", "repo", "plan", "schedule"},
+        *{"ui", "local", "actions", "issues"},
     },
     "__main__": {"cli"},
 }
-ROOMS = CORE | EDGES | DOORS
 
-# Which rooms may import what is not theirs alone.
+# Which packages may import what is not theirs alone.
 ONLY_IN = {
-    "networkx": {"graph"},
-    "git": {"gitrepo", "demo"},
+    "networkx": {"plan"},
+    "git": {"repo", "cli"},
     "github": {"github_api"},
-    "markdown_it": {"visible"},
+    "markdown_it": {"issues"},
     "click": {"cli"},
-    "rich": {"console", "cli"},
-    "filelock": {"journal"},
-    "pathspec": {"patterns"},
-    "subprocess": {"process", "workspace", "gitsession"},
+    "rich": {"ui", "cli"},
+    "filelock": {"local"},
+    "pathspec": {"policy"},
+    "subprocess": {"agents", "repo"},
 }
 
 
-def _rooms() -> list[str]:
+def _packages() -> list[str]:
     modules = {path.stem for path in ROOT.glob("*.py") if path.stem != "__init__"}
     return sorted(modules | {path.parent.name for path in ROOT.glob("*/__init__.py")})
 
 
 @cache
-def _trees(room: str) -> list[ast.Module]:
-    paths = [ROOT / f"{room}.py"] if (ROOT / f"{room}.py").exists() else sorted((ROOT / room).glob("**/*.py"))
+def _trees(package: str) -> list[ast.Module]:
+    single = ROOT / f"{package}.py"
+    paths = [single] if single.exists() else sorted((ROOT / package).glob("**/*.py"))
     return [ast.parse(path.read_text(encoding="utf-8"), str(path)) for path in paths]
 
 
@@ -182,57 +73,61 @@ def _imported(node: ast.AST, types: bool) -> Iterator[str]:
         if isinstance(child, ast.Import):
             yield from (alias.name for alias in child.names)
         elif isinstance(child, ast.ImportFrom):
-            assert child.level == 0, "imports are absolute, so that a room is named where it is used"
+            assert child.level == 0, "imports are absolute, so that a package is named where it is used"
             yield from (f"{child.module}.{alias.name}" for alias in child.names)
         elif isinstance(child, ast.If) and getattr(child.test, "id", "") == "TYPE_CHECKING" and not types:
-            for other in child.orelse:
-                yield from _imported(other, types)
+            for branch in child.orelse:
+                yield from _imported(branch, types)
         else:
             yield from _imported(child, types)
 
 
 @cache
-def _names(room: str, *, types: bool = False) -> set[str]:
-    return {name for tree in _trees(room) for name in _imported(tree, types)}
+def _names(package: str, *, types: bool = False) -> set[str]:
+    return {name for tree in _trees(package) for name in _imported(tree, types)}
 
 
-def test_every_room_has_its_place_in_the_table() -> None:
-    assert set(_rooms()) <= set(ROOMS)
+def test_the_package_itself_holds_packages_and_the_pipeline() -> None:
+    assert {path.name for path in ROOT.glob("*.py")} == {"__init__.py", "__main__.py", "pipeline.py"}
 
 
-def test_the_table_goes_one_way() -> None:
-    order = list(TopologicalSorter(ROOMS).static_order())
-    assert len(order) == len(ROOMS)
-    assert not any(allowed - set(CORE) for allowed in CORE.values())
+def test_every_package_has_its_row() -> None:
+    assert set(_packages()) == set(PACKAGES)
 
 
-@pytest.mark.parametrize("room", _rooms())
-def test_imports_go_one_way(room: str) -> None:
-    within = {name.split(".")[1] for name in _names(room) if name.startswith("runner.")}
-    assert within - {room, "__version__"} <= ROOMS[room]
+def test_the_table_has_no_circle() -> None:
+    assert len(list(TopologicalSorter(PACKAGES).static_order())) == len(PACKAGES)
 
 
-@pytest.mark.parametrize(("module", "rooms"), ONLY_IN.items(), ids=ONLY_IN)
-def test_an_outside_thing_has_one_door(module: str, rooms: set[str]) -> None:
-    users = {room for room in _rooms() if module in {name.split(".")[0] for name in _names(room, types=True)}}
-    assert users <= rooms
+@pytest.mark.parametrize("package", _packages())
+def test_imports_only_go_down(package: str) -> None:
+    within = {name.split(".")[1] for name in _names(package) if name.startswith("runner.")}
+    assert within - {package, "__version__"} == PACKAGES[package]
 
 
-@pytest.mark.parametrize("room", sorted({*CORE, "pipeline"} & set(_rooms())))
-def test_the_core_never_reads_the_environment_itself(room: str) -> None:
+@pytest.mark.parametrize(("module", "packages"), ONLY_IN.items(), ids=ONLY_IN)
+def test_an_outside_library_has_one_door(module: str, packages: set[str]) -> None:
+    users = {
+        package for package in _packages() if module in {name.split(".")[0] for name in _names(package, types=True)}
+    }
+    assert users == packages
+
+
+@pytest.mark.parametrize("package", sorted(set(_packages()) - {"repo", "attempt", "agents", "local", "cli"}))
+def test_only_the_edges_read_the_environment(package: str) -> None:
     read = {
         node.attr
-        for tree in _trees(room)
+        for tree in _trees(package)
         for node in ast.walk(tree)
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "os"
     }
     assert not read & {"environ", "environb", "getenv", "putenv"}
-    assert not {name for name in _names(room) if name in {"os.environ", "os.getenv"}}
+    assert not {name for name in _names(package) if name in {"os.environ", "os.getenv"}}
 
 
 @pytest.mark.parametrize("name", ["git", "github", "json", "subprocess", "types", "yaml", "click"])
-def test_no_room_is_named_like_a_module_that_others_import(name: str) -> None:
-    assert name not in _rooms()
+def test_no_package_is_named_like_a_module_that_others_import(name: str) -> None:
+    assert name not in _packages()
 
 
 @pytest.mark.parametrize(
@@ -243,8 +138,8 @@ def test_no_room_is_named_like_a_module_that_others_import(name: str) -> None:
     ],
 )
 def test_what_is_slow_to_import_waits_until_it_is_used(module: str, late: set[str]) -> None:
-    told = subprocess.run(
+    imported = subprocess.run(
         [sys.executable, "-c", f"import sys, {module}; print(*sys.modules)"], capture_output=True, text=True, check=True
     ).stdout.split()
-    assert module in told
-    assert not late & set(told)
+    assert module in imported
+    assert not late & set(imported)

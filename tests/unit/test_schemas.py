@@ -9,10 +9,12 @@ import jsonschema
 import pytest
 import yaml
 
-from runner import config, schemas, starter
-from runner.errors import InvalidInput
-from runner.sources.base import MemoryTree
-from runner.sources.native import Native
+from runner import schemas
+from runner.cli import scaffold
+from runner.config.settings import load
+from runner.core.errors import InvalidInput
+from runner.plan.formats.base import MemoryTree
+from runner.plan.formats.native import Native
 
 
 @pytest.mark.parametrize("name", schemas.FILES)
@@ -53,7 +55,7 @@ def test_tasks_schema_and_reader_agree(task: dict[str, Any]) -> None:
 ])  # fmt: skip
 def test_settings_schema_and_reader_agree(settings: dict[str, Any]) -> None:
     try:
-        config.load({}, {}, yaml.safe_dump(settings))
+        load({}, {}, yaml.safe_dump(settings))
         read = True
     except InvalidInput:
         read = False
@@ -61,7 +63,7 @@ def test_settings_schema_and_reader_agree(settings: dict[str, Any]) -> None:
 
 
 def test_what_init_writes_is_valid() -> None:
-    written = starter.files("python3 'my agent.py'")
+    written = scaffold.files("python3 'my agent.py'")
     assert accepts("tasks.schema.json", yaml.safe_load(written["tasks.yml"]))
     assert accepts("fanin.schema.json", yaml.safe_load(written["fanin.yml"]))
-    assert config.load({}, {}, written["fanin.yml"]).agent is not None
+    assert load({}, {}, written["fanin.yml"]).agent is not None

@@ -14,11 +14,14 @@ from typing import Any
 
 import pytest
 
-from runner import actions, agents, artifacts, cli
-from runner.models import AgentSettings, BatchEntry, Manifest, Task
-from tests.e2e.workflows import Document, lift, load, needs, permissions, triggers, with_dispatch_inputs
-from tests.integration.jobs import Jobs
-from tests.integration.project import Project
+from runner import agents, cli
+from runner.actions.next_job import matrix_entry
+from runner.core import result_folder
+from runner.core.manifest import BatchEntry, Manifest
+from runner.core.task import AgentSettings, Task
+from tests.support.github.workflows import Document, lift, load, needs, permissions, triggers, with_dispatch_inputs
+from tests.support.jobs import Jobs
+from tests.support.project import Project
 
 ROOT = Path(__file__).parents[2]
 TOOLS = Path(sys.executable).parent
@@ -485,7 +488,7 @@ def test_job_outlives_its_task_so_that_the_result_is_uploaded(seconds: float) ->
     task = Task(id="A", title="a")
     agent = AgentSettings(command=("agent",))
     entry = BatchEntry(index=0, task=task, task_digest=task.digest, attempt=1, agent=agent, timeout=seconds)
-    assert actions.matrix_entry(entry, "ubuntu-latest")["timeout-minutes"] * 60 >= seconds + 10 * 60
+    assert matrix_entry(entry, "ubuntu-latest")["timeout-minutes"] * 60 >= seconds + 10 * 60
 
 
 def test_every_other_job_has_a_time_limit_of_its_own() -> None:
@@ -606,7 +609,7 @@ def test_leg_names_its_artifact_as_the_reader_expects() -> None:
         ("github.run_attempt", "5"),
     ):
         filled = filled.replace(f"${{{{ {written} }}}}", value)
-    assert filled == artifacts.artifact_name("4711.1", "003", 2, 5)
+    assert filled == result_folder.artifact_name("4711.1", "003", 2, 5)
 
 
 # ---- README, locks, linters ----------------------------------------------------------------------
@@ -731,7 +734,7 @@ def test_leg_runs_a_task_with_that(leg_python: Path, tmp_path: Path) -> None:
     leg = machine.task(chosen, "A")
     assert (leg.code, leg.outputs["succeeded"]) == (0, "true"), leg.log
     manifest = Manifest.model_validate_json((machine.folder / "manifest.json").read_bytes())
-    reading = artifacts.read(machine.artifacts, manifest, manifest.entries[0])
+    reading = result_folder.read(machine.artifacts, manifest, manifest.entries[0])
     assert reading.failure is None
     assert reading.result is not None
     assert reading.pack is not None
@@ -743,5 +746,5 @@ def test_json_of_a_task_is_what_the_matrix_needs() -> None:
     task = Task(id="A", title="a")
     agent = AgentSettings(command=("agent",))
     entry = BatchEntry(index=0, task=task, task_digest=task.digest, attempt=1, agent=agent, timeout=60)
-    given: dict[str, Any] = actions.matrix_entry(entry, "ubuntu-latest")
+    given: dict[str, Any] = matrix_entry(entry, "ubuntu-latest")
     assert wanted <= set(given)

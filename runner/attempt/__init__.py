@@ -1,0 +1,1 @@
+"""One attempt of one agent: its checkout, its process, what it left."""

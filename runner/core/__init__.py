@@ -1,0 +1,1 @@
+"""What every other package builds on: documents, errors, durable files, YAML and JSON that know their lines."""

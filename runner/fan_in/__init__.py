@@ -1,0 +1,1 @@
+"""How the results of a batch become one tree and a commit."""

@@ -1,0 +1,1 @@
+"""GitHub issues as a plan: which ones are tasks, and what each is told."""

@@ -1,0 +1,1 @@
+"""The executor on one machine: the loop, the landing, the journal, recovery."""

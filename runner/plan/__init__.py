@@ -1,0 +1,1 @@
+"""The plan: its formats, its graph, its progress, and what one commit says of them."""

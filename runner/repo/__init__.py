@@ -1,0 +1,1 @@
+"""Git: the plan's repository, its objects and its remote."""

@@ -1,0 +1,1 @@
+"""What may run now: selection, the batch manifest, the budget, the checks before anything is paid."""

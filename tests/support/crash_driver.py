@@ -1,0 +1,43 @@
+"""The real command in a process that kills its own group at one numbered durable step.
+
+    python crash_driver.py STEP COUNT_FILE fanin-arguments…
+
+STEP 0 kills nothing; COUNT_FILE gets one line per step passed. Else COUNT_FILE.killed gets the name of the step at
+which it died: where threads pass their steps beside each other, the number does not tell that.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+
+from runner.cli import main
+from runner.core import durable
+
+_lock = threading.Lock()
+_passed = 0
+
+
+def count(step: int, count_file: str, name: str) -> None:
+    global _passed
+    with _lock:
+        _passed += 1
+        if step == 0:
+            note(count_file, name)
+        elif _passed == step:
+            note(f"{count_file}.killed", name)
+            os.killpg(0, signal.SIGKILL)
+
+
+def note(file: str, name: str) -> None:
+    with open(file, "a", encoding="utf-8") as stream:  # noqa: PTH123
+        stream.write(name + "\n")
+
+
+if __name__ == "__main__":
+    step, count_file = int(sys.argv[1]), sys.argv[2]
+    durable.checkpoint = lambda name: count(step, count_file, name)
+    sys.argv = ["fanin", *sys.argv[3:]]
+    main()

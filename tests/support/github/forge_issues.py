@@ -1,0 +1,132 @@
+"""The forge's issues as people keep them: opened, labelled, renamed and edited, with all of their history.
+
+REST gives the issues, GraphQL the revisions of a text and what happened. Permissions are the job token's.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tests.support.github.forge_api import ApiError, Call, Json, Reply, find_issue, issue_json, page, route, user
+
+if TYPE_CHECKING:
+    from tests.support.github.forge import Repository
+
+
+def open_issue(repository: Repository, title: str, body: str, *, at: str, blocked_by: tuple[int, ...] = ()) -> int:
+    """A new issue of somebody; its number."""
+    number = len(repository.issues) + 1
+    repository.issues[number] = {
+        "number": number,
+        "id": number,
+        "title": title,
+        "body": body,
+        "state": "open",
+        "state_reason": None,
+        "user": user("author"),
+        "labels": [],
+        "created_at": at,
+        "updated_at": at,
+        "_events": [],
+        "_edits": [{"editedAt": at, "deletedAt": None, "diff": body, "editor": {"login": "author"}}],
+        "_blocked_by": list(blocked_by),
+    }
+    return number
+
+
+def put_label(repository: Repository, number: int, name: str, *, by: str, at: str) -> None:
+    """Somebody puts a label on an issue."""
+    issue = repository.issues[number]
+    issue["labels"].append({"name": name, "color": "ededed"})
+    _happened(issue, at, "LabeledEvent", by, label={"name": name})
+
+
+def take_label(repository: Repository, number: int, name: str, *, by: str, at: str) -> None:
+    """Somebody takes a label off."""
+    issue = repository.issues[number]
+    issue["labels"] = [label for label in issue["labels"] if label["name"] != name]
+    _happened(issue, at, "UnlabeledEvent", by, label={"name": name})
+
+
+def edit(repository: Repository, number: int, *, at: str, body: str | None = None, title: str | None = None) -> None:
+    """The author changes the text or the title."""
+    issue = repository.issues[number]
+    if body is not None:
+        issue["body"] = body
+        issue["_edits"].append({"editedAt": at, "deletedAt": None, "diff": body, "editor": {"login": "author"}})
+        issue["updated_at"] = at
+    if title is not None:
+        before, issue["title"] = issue["title"], title
+        _happened(issue, at, "RenamedTitleEvent", "author", previousTitle=before)
+
+
+def _happened(issue: Json, at: str, kind: str, by: str, **more: Any) -> None:
+    actor = {"__typename": "User", "login": by}
+    issue["_events"].append({"__typename": kind, "createdAt": at, "actor": actor, **more})
+    issue["updated_at"] = at
+
+
+def _readable(call: Call) -> None:
+    """Of a private repository, as here, a job's token sees issues only with the permission."""
+    if call.token is None or not call.token.may("issues", "read"):
+        raise ApiError(403, "Resource not accessible by integration")
+
+
+@route("GET", "/issues")
+def list_issues(call: Call) -> Reply:
+    """Issues and pull requests by state and labels."""
+    _readable(call)
+    wanted = {name.casefold() for name in call.query.get("labels", "").split(",") if name}
+    state = call.query.get("state", "open")
+    found = [
+        issue_json(call, issue)
+        for issue in call.repository.issues.values()
+        if state in (issue["state"], "all") and wanted <= {label["name"].casefold() for label in issue["labels"]}
+    ]
+    return page(call, found)
+
+
+@route("GET", "/issues/{number}/dependencies/blocked_by")
+def list_blockers(call: Call) -> Reply:
+    """The issues that block one."""
+    _readable(call)
+    numbers = find_issue(call).get("_blocked_by", [])
+    return page(call, [issue_json(call, call.repository.issues[number]) for number in numbers])
+
+
+@route("PATCH", "/issues/{number}", "issues")
+def change_issue(call: Call) -> Reply:
+    """Close or reopen."""
+    unknown = set(call.body) - {"state", "state_reason"}
+    if unknown:
+        raise ApiError(422, f"not modelled here: {sorted(unknown)}")
+    find_issue(call).update(call.body)
+    return Reply(200, issue_json(call, find_issue(call)))
+
+
+@route("GET", "/collaborators/{user}/permission")
+def permission(call: Call) -> Reply:
+    """What a person may do: those in `writers` write, others read."""
+    level = "write" if call["user"] in call.repository.writers else "read"
+    return Reply(200, {"permission": level, "role_name": level, "user": user(call["user"])})
+
+
+def graphql(call: Call) -> Reply:
+    """The one question that REST does not answer: an issue's text, its revisions and what happened to it."""
+    asked = call.body.get("variables") or {}
+    repository = call.forge.repositories.get(f"{asked.get('owner')}/{asked.get('name')}")
+    if "userContentEdits" not in str(call.body.get("query")) or repository is None:
+        return Reply(404, {"message": "Not Found"}, unknown=True)
+    if call.token is None or not call.token.may("issues", "read"):
+        return Reply(200, {"errors": [{"type": "FORBIDDEN", "message": "Resource not accessible by integration"}]})
+    issue = repository.issues[int(asked["number"])]
+    edits = issue["_edits"] if len(issue["_edits"]) > 1 else []
+    end = {"hasNextPage": False, "endCursor": None}
+    found = {
+        "title": issue["title"],
+        "body": issue["body"],
+        "lastEditedAt": edits[-1]["editedAt"] if edits else None,
+        "userContentEdits": {"nodes": edits[::-1], "pageInfo": end},
+        "timelineItems": {"nodes": issue["_events"], "pageInfo": end},
+    }
+    return Reply(200, {"data": {"repository": {"issue": found}}})

@@ -1,0 +1,156 @@
+"""The jobs of a round as processes of the real command, each in a checkout of its own, around a bare origin."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.support.project import Project
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass
+class Job:
+    """How one job ended: exit code, what it printed, its outputs and its summary."""
+
+    code: int
+    log: str
+    outputs: dict[str, str]
+    summary: str
+
+
+@dataclass
+class Jobs:
+    """A run on a stand-in of the Actions machine, without a workflow engine: `folder` holds origin and artifacts."""
+
+    project: Project
+    folder: Path
+    run_id: str = "4711"
+    run_attempt: int = 1
+    python: str = sys.executable
+    environ: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def origin(self) -> Path:
+        return self.folder / "origin.git"
+
+    @property
+    def artifacts(self) -> Path:
+        return self.folder / "artifacts"
+
+    def publish(self) -> None:
+        """Make the project's repository the origin's content."""
+        subprocess.run(["git", "clone", "-q", "--bare", str(self.project.root), str(self.origin)], check=True)
+
+    def git(self, *argv: str) -> str:
+        done = subprocess.run(["git", "-C", str(self.origin), *argv], capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    def job(self, command: str, *argv: str, ref: str = "main", env: Mapping[str, str] | None = None) -> Job:
+        """Run one job in a fresh shallow checkout of `ref`."""
+        work = self.folder / f"job-{len(list(self.folder.glob('job-*')))}"
+        checkout = work / "checkout"
+        subprocess.run(["git", "init", "-q", str(checkout)], check=True)
+        for step in (
+            ["remote", "add", "origin", f"file://{self.origin}"],
+            ["fetch", "-q", "--depth=1", "origin", ref],
+            ["checkout", "-q", "--detach", "FETCH_HEAD"],
+        ):
+            subprocess.run(["git", "-C", str(checkout), *step], check=True)
+        given = {
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "GITHUB_RUN_ID": self.run_id,
+            "GITHUB_RUN_ATTEMPT": str(self.run_attempt),
+            "GITHUB_REPOSITORY": "o/r",
+            "GITHUB_REF_NAME": "main",
+            "GITHUB_EVENT_NAME": "workflow_dispatch",
+            "GITHUB_OUTPUT": str(work / "output"),
+            "GITHUB_STEP_SUMMARY": str(work / "summary"),
+            "FANIN_TOKEN": "t0ken",
+            "GITHUB_API_URL": "http://127.0.0.1:9",
+            "FANIN_PARALLEL": "true",
+            "FAKE_AGENT_LOG": str(self.project.log),
+            "FANIN_MANIFEST": str(self.folder / "manifest.json"),
+            **self.environ,
+            **(env or {}),
+        }
+        done = subprocess.run(
+            [self.python, "-m", "runner", command, *argv],
+            cwd=checkout,
+            env=given,
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+        read = {name: (work / name).read_text() if (work / name).exists() else "" for name in ("output", "summary")}
+        return Job(done.returncode, done.stdout + done.stderr, outputs(read["output"]), read["summary"])
+
+    def next(self, **env: str) -> Job:
+        return self.job("next", env=env)
+
+    def tasks(self, chosen: Job) -> dict[str, Job]:
+        """Every leg of the matrix, its artifact named as the workflow names it."""
+        return {entry["task"]: self.task(chosen, entry["task"]) for entry in self.matrix(chosen)}
+
+    def matrix(self, chosen: Job) -> list[dict[str, str]]:
+        return list(json.loads(chosen.outputs["matrix"])["include"])
+
+    def task(self, chosen: Job, task_id: str) -> Job:
+        entry = next(e for e in self.matrix(chosen) if e["task"] == task_id)
+        results = self.folder / f"results-{entry['folder']}-{self.run_attempt}"
+        done = self.job(
+            "task",
+            task_id,
+            ref=chosen.outputs["base-sha"],
+            env={"FANIN_RESULTS": str(results), "FANIN_MANIFEST_DIGEST": chosen.outputs["manifest-digest"]},
+        )
+        if (results / entry["folder"]).exists():
+            name = f"fanin-{chosen.outputs['batch']}-{entry['folder']}-a{entry['attempt']}-r{self.run_attempt}"
+            self.artifacts.mkdir(exist_ok=True)
+            (results / entry["folder"]).rename(self.artifacts / name)
+        return done
+
+    def merge(self, chosen: Job, **env: str) -> Job:
+        return self.job(
+            "merge",
+            str(self.artifacts),
+            ref=chosen.outputs["branch"],
+            env={
+                "FANIN_STATE": chosen.outputs["state"],
+                "FANIN_TASK_RESULT": "success",
+                "FANIN_MANIFEST_DIGEST": chosen.outputs["manifest-digest"],
+                **env,
+            },
+        )
+
+    def verify(self, chosen: Job, verdict: Path) -> Job:
+        return self.job(
+            "verify",
+            str(self.artifacts),
+            ref=chosen.outputs["branch"],
+            env={
+                "FANIN_STATE": chosen.outputs["state"],
+                "FANIN_VERDICT": str(verdict),
+                "FANIN_MANIFEST_DIGEST": chosen.outputs["manifest-digest"],
+            },
+        )
+
+    def states(self, revision: str = "main") -> dict[str, str]:
+        found = json.loads(self.git("show", f"{revision}:.fanin/progress.json"))["tasks"]
+        return {task_id: record["status"] for task_id, record in found.items()}
+
+
+def outputs(text: str) -> dict[str, str]:
+    """What GitHub reads from the file GITHUB_OUTPUT."""
+    return {
+        m["name"]: m["value"]
+        for m in re.finditer(r"^(?P<name>[\w-]+)<<(?P<end>\S+)\n(?P<value>.*?)\n(?P=end)$", text, re.M | re.S)
+    }

@@ -1,0 +1,90 @@
+"""What is written for the Actions machine cannot be ended, faked or outgrown by what it holds."""
+
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+
+import pytest
+
+from runner.actions import workflow_io
+from runner.actions.workflow_io import Machine
+from runner.core.errors import EnvironmentBroken
+
+
+@pytest.mark.parametrize(
+    ("message", "properties", "line"),
+    [
+        ("plain", {}, "::error::plain"),
+        ("two\nlines %0A", {}, "::error::two%0Alines %250A"),
+        ("m", {"file": "a,b:c.yml", "line": 3}, "::error file=a%2Cb%3Ac.yml,line=3::m"),
+        ("m", {"title": "x::y\r\n"}, "::error title=x%3A%3Ay%0D%0A::m"),
+        ("m", {"line": None}, "::error::m"),
+    ],
+)
+def test_command_is_one_line_whatever_it_says(message: str, properties: dict[str, str | int | None], line: str) -> None:
+    assert workflow_io.command("error", message, **properties) == line
+
+
+def test_output_cannot_set_another_one(tmp_path: Path) -> None:
+    file = tmp_path / "output"
+    Machine({"GITHUB_OUTPUT": str(file)}, io.StringIO()).output({"a": "1\nEOF\nb=2\nb<<EOF\n2\nEOF", "c": ""})
+    text = file.read_text()
+    found = re.findall(r"^([\w-]+)<<(\S+)\n(.*?)\n\2$", text, re.M | re.S)
+    assert [(name, value) for name, _, value in found] == [("a", "1\nEOF\nb=2\nb<<EOF\n2\nEOF"), ("c", "")]
+    assert len({delimiter for _, delimiter, _ in found}) == 2
+
+
+def test_outputs_above_githubs_limit_are_refused_and_not_written(tmp_path: Path) -> None:
+    file = tmp_path / "output"
+    with pytest.raises(EnvironmentBroken, match="more than GitHub takes"):
+        Machine({"GITHUB_OUTPUT": str(file)}, io.StringIO()).output({"a": "x" * 1_000_000})
+    assert not file.exists()
+
+
+def test_summary_is_cut_to_what_github_takes(tmp_path: Path) -> None:
+    file = tmp_path / "summary"
+    Machine({"GITHUB_STEP_SUMMARY": str(file)}, io.StringIO()).summary("ü" * 80 + "\n" + "line\n" * 400_000)
+    assert file.stat().st_size <= workflow_io.SUMMARY_LIMIT
+    assert file.read_text().endswith("cut to what GitHub takes.\n")
+
+
+def test_fence_ends_though_what_is_inside_fails() -> None:
+    stream = io.StringIO()
+
+    def speak() -> None:
+        with Machine({}, stream).fenced("agent"):
+            stream.write("::set-env name=x::y\n")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        speak()
+    lines = stream.getvalue().split("\n")
+    token = lines[1].removeprefix("::stop-commands::")
+    assert len(token) >= 32
+    assert f"::{token}::" in lines[2:]
+    assert lines[-2] == "::endgroup::"
+
+
+def test_every_line_of_a_secret_is_masked() -> None:
+    stream = io.StringIO()
+    Machine({}, stream).mask("one\n\ntwo%")
+    assert stream.getvalue() == "::add-mask::one\n::add-mask::two%25\n"
+
+
+def test_context_outside_of_actions_is_refused() -> None:
+    with pytest.raises(EnvironmentBroken, match="inside GitHub Actions only"):
+        workflow_io.read_context({})
+
+
+@pytest.mark.parametrize(
+    ("reference", "file"),
+    [("o/r/.github/workflows/fanin.yml@refs/heads/x/y", "fanin.yml"), ("", "")],
+)
+def test_callers_workflow_file_is_read_from_its_reference(reference: str, file: str) -> None:
+    context = workflow_io.read_context(
+        {"GITHUB_RUN_ID": "1", "GITHUB_WORKFLOW_REF": reference, "FANIN_TOKEN": "s3cret"}
+    )
+    assert context.workflow_file == file
+    assert "s3cret" not in repr(context)

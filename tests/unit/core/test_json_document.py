@@ -1,0 +1,80 @@
+"""JSON with places: the same values as `json`, numbers as written, and every refusal with its line."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runner.core import json_document
+from runner.core.json_document import Node, Number
+from tests.support.builders import problems, quick
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=12,
+)
+
+
+def plain(node: Node) -> Any:
+    if node.items is not None:
+        return [plain(item) for item in node.items]
+    if node.members is not None:
+        return {name: plain(member) for name, member in node.members.items()}
+    return int(node.value) if isinstance(node.value, Number) else node.value
+
+
+@quick
+@given(VALUES, st.sampled_from([None, 1, "\t"]), st.booleans())
+def test_values_are_those_of_json_and_lie_where_their_node_says(value: Any, indent: Any, escaped: bool) -> None:
+    text = json.dumps(value, indent=indent, ensure_ascii=escaped)
+    root = json_document.load("x", f" {text}\r\n").root
+    assert plain(root) == value
+    assert json.loads(f" {text}\r\n"[root.start : root.end]) == value
+
+
+def test_numbers_stay_as_they_are_written() -> None:
+    root = json_document.load("x", '{"id": 30.10, "n": -1e5}').root
+    assert (root.text("id"), root.text("n")) == ("30.10", "-1e5")
+
+
+def test_replacing_a_value_keeps_every_other_byte() -> None:
+    text = '{ "a" : "x",\r\n\t"b":["x" , "é"] }'
+    node = json_document.load("f", text).root.get("a")
+    assert node is not None
+    assert json_document.replaced(text, {node.start: (node.end, 'y"')}) == text.replace('"x",\r', '"y\\"",\r')
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "x:1: not valid JSON: a value is missing here"),
+        ("\n\n", "x:3: not valid JSON: a value is missing here"),
+        ('{"a": 1,\n}', "x:2: not valid JSON: a key in double quotes is missing here"),
+        ('[1,\n\n2', "x:3: not valid JSON: a comma or a closing bracket is missing here"),
+        ('[1,\n]', "x:2: not valid JSON: a value is missing here"),
+        ('{"a"\n1}', "x:2: not valid JSON: a colon is missing here"),
+        ('{"a": 1,\n "a": 2}', "x:2: the key 'a' stands here a second time; keep one of the two"),
+        ('["a\n"]', "x:1: not valid JSON: invalid control character at"),
+        ('["a', "x:1: not valid JSON: unterminated string starting at"),
+        ("[NaN]", "x:1: not valid JSON: this is no JSON value"),
+        ("[1]\n[2]", "x:2: not valid JSON: something follows the end of the document"),
+        ("[" * 1_000_000, "x:1: nested more than 100 deep"),
+        ('{"a":' * 1_000_000, "x:1: nested more than 100 deep"),
+        ("[" + "1,\n" * 600_000 + "1]", "x:500000: more than 500,000 values; split the file"),
+    ],
+    ids=lambda value: str(value)[:20],
+)  # fmt: skip
+def test_a_refusal_names_its_line(text: str, said: str) -> None:
+    (found,) = problems(lambda: json_document.load("x", text))
+    assert found.startswith(said)
+
+
+def test_half_a_surrogate_pair_becomes_a_character_that_can_be_stored() -> None:
+    assert json_document.load("x", '["\\ud800", "\\ud83d\\ude00"]').root.items is not None
+    one, two = (item.value for item in json_document.load("x", '["\\ud800", "\\ud83d\\ude00"]').root.items or [])
+    assert (one, two) == ("\ufffd", "\U0001f600")

@@ -1,0 +1,169 @@
+"""Result folders as a hostile machine may leave them: each has its rule, and none is trusted."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from runner.core import result_folder
+from runner.core.result import Failure, FailureKind, Result
+from runner.core.result_folder import Attempt, Reading
+from tests.support.builders import TREE, entry, manifest, result, task
+
+ENTRY = entry(task("a/b"), index=3, attempt=2)
+MANIFEST = manifest(ENTRY)
+ATTEMPT = Attempt(batch=MANIFEST.batch, task="a/b", attempt=2, started="2026-01-02T03:04:05.000Z")
+GOOD = result(MANIFEST, ENTRY, tree=TREE, pack="change.pack")
+FAILED = Failure(kind=FailureKind.TIMEOUT, message="too slow")
+
+
+def _folder(root: Path, left: Result | bytes | None = GOOD, pack: bytes | None = b"PACK") -> Path:
+    folder = root / "003"
+    result_folder.begin(folder, ATTEMPT)
+    if isinstance(left, Result):
+        result_folder.finish(folder, left)
+    elif left is not None:
+        (folder / "result.json").write_bytes(left)
+    if pack is not None:
+        (folder / "change.pack").write_bytes(pack)
+    return folder
+
+
+def _read(root: Path) -> Reading:
+    return result_folder.read(root, MANIFEST, ENTRY)
+
+
+def _failed(root: Path, kind: FailureKind) -> str:
+    reading = _read(root)
+    assert reading.failure is not None
+    assert (reading.failure.kind, reading.result, reading.pack, reading.started) == (kind, None, None, True)
+    return reading.failure.message
+
+
+def test_a_whole_result_is_read_with_its_pack(tmp_path: Path) -> None:
+    folder = _folder(tmp_path)
+    assert _read(tmp_path) == Reading(ENTRY, GOOD, None, folder / "change.pack")
+
+
+def test_a_failed_attempt_may_carry_its_work(tmp_path: Path) -> None:
+    left = result(MANIFEST, ENTRY, tree=TREE, pack="change.pack", failure=FAILED)
+    folder = _folder(tmp_path, left)
+    assert _read(tmp_path) == Reading(ENTRY, left, FAILED, folder / "change.pack")
+
+
+def test_a_result_that_changed_nothing_has_no_pack_even_if_one_lies_there(tmp_path: Path) -> None:
+    _folder(tmp_path, result(MANIFEST, ENTRY))
+    assert _read(tmp_path).pack is None
+
+
+def test_an_attempt_that_never_began_is_told_from_one_that_left_nothing(tmp_path: Path) -> None:
+    reading = _read(tmp_path)
+    assert (reading.started, reading.result) == (False, None)
+    result_folder.begin(tmp_path / "003", ATTEMPT)
+    assert "began and left no result" in _failed(tmp_path, FailureKind.NO_RESULT)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"no json",
+        b"null",
+        b"[]",
+        b"{}",
+        b"\xff\xfe",
+        b"[" * 100_000,
+        GOOD.model_dump_json().encode()[:-5],
+        GOOD.model_dump_json().replace('"version":1', '"version":2').encode(),
+        GOOD.model_dump_json().replace('"succeeded":true', '"succeeded":false').encode(),
+        GOOD.model_dump_json().replace("change.pack", "../../x").encode(),
+        GOOD.model_dump_json().replace(TREE, "HEAD").encode(),
+        GOOD.model_dump_json().replace('"cost_usd":null', '"cost_usd":-5').encode(),
+        GOOD.model_dump_json().replace("2026-01-02T03:04:35.500Z", "soon").encode(),
+        GOOD.model_dump_json().replace("2026-01-02T03:04:35.500Z", "2026-01-02T03:04:35").encode(),
+        GOOD.model_dump_json().replace('"change.pack"', "null").encode(),
+    ],
+    ids=lambda content: repr(content[-40:]),
+)
+def test_what_is_no_result_is_corrupt(tmp_path: Path, content: bytes) -> None:
+    _folder(tmp_path, content)
+    assert _failed(tmp_path, FailureKind.CORRUPT).startswith("result.json is no result")
+
+
+def test_a_result_larger_than_any_result_is_not_read(tmp_path: Path) -> None:
+    _folder(tmp_path, GOOD.model_dump_json().encode() + b" " * result_folder.MAX_RESULT_BYTES)
+    assert "larger than" in _failed(tmp_path, FailureKind.CORRUPT)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("batch", "r1.9"), ("manifest", "0" * 64), ("task", "other"), ("attempt", 1), ("base", "c" * 40)],
+)
+def test_a_result_of_something_else_is_corrupt_and_says_of_what(tmp_path: Path, field: str, value: object) -> None:
+    _folder(tmp_path, GOOD.model_copy(update={field: value}))
+    assert _failed(tmp_path, FailureKind.CORRUPT).startswith(f"the result is of another {field}: {value!r}")
+
+
+@pytest.mark.parametrize("field", ["batch", "task", "base"])
+def test_what_a_hostile_result_says_of_itself_is_told_in_short(tmp_path: Path, field: str) -> None:
+    _folder(tmp_path, GOOD.model_copy(update={field: "x" * 200_000}))
+    assert len(_failed(tmp_path, FailureKind.CORRUPT)) < 1_000
+
+
+def _elsewhere(path: Path) -> None:
+    there = path.parent.parent / "elsewhere"
+    path.rename(there)
+    path.symlink_to(there)
+
+
+def _dangling(path: Path) -> None:
+    path.unlink()
+    path.symlink_to("nowhere")
+
+
+def _a_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def _a_pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize("name", ["result.json", "change.pack"])
+@pytest.mark.parametrize("made", [_elsewhere, _dangling, _a_folder, _a_pipe])
+def test_only_a_plain_file_is_ever_opened(tmp_path: Path, name: str, made: Callable[[Path], None]) -> None:
+    made(_folder(tmp_path) / name)
+    message = _failed(tmp_path, FailureKind.CORRUPT)
+    assert message.startswith(name)
+    assert "no plain file" in message
+
+
+def test_a_pack_that_is_named_and_missing_is_corrupt(tmp_path: Path) -> None:
+    _folder(tmp_path, pack=None)
+    assert _failed(tmp_path, FailureKind.CORRUPT) == "change.pack is missing or no plain file"
+
+
+def test_a_result_folder_that_is_a_link_is_corrupt(tmp_path: Path) -> None:
+    folder = _folder(tmp_path)
+    folder.rename(tmp_path / "elsewhere")
+    folder.symlink_to("elsewhere")
+    assert "link" in _failed(tmp_path, FailureKind.CORRUPT)
+
+
+def test_attempts_that_began_are_found_whatever_else_lies_about(tmp_path: Path) -> None:
+    _folder(tmp_path)
+    second = ATTEMPT.model_copy(update={"task": "c", "cookie": "k"})
+    result_folder.begin(tmp_path / "004", second)
+    for name, content in (("005", b"{"), ("006", b"[]"), ("007", b" " * (result_folder.MAX_RESULT_BYTES + 1))):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "attempt.json").write_bytes(content)
+    (tmp_path / "008").mkdir()
+    os.mkfifo(tmp_path / "008" / "attempt.json")
+    (tmp_path / "009").write_text("no folder")
+    assert result_folder.attempts(tmp_path) == [ATTEMPT, second]
+    assert result_folder.attempts(tmp_path / "nothing") == []

@@ -1,0 +1,91 @@
+"""pydantic's complaints in words a person can act on, and the nearest spelling."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from runner.config.settings import Settings
+from runner.core.task import Task, TaskFields
+from runner.core.validation import nearest, problems_of
+
+
+@pytest.mark.parametrize(
+    ("word", "known", "guess"),
+    [
+        ("depend_on", ["files", "depends_on"], "depends_on"),
+        ("TASK-1", ["task-1", "other"], "task-1"),
+        ("t3", ["T1", "T2", "T3"], "T3"),
+        ("zebra", ["files", "depends_on"], None),
+        ("x", [], None),
+    ],
+)
+def test_the_nearest_spelling_is_guessed_if_one_is_near(word: str, known: list[str], guess: str | None) -> None:
+    assert nearest(word, known) == guess
+
+
+def _problems(model: type[BaseModel], value: Any, prefix: Sequence[str | int] = ()) -> list[str]:
+    asked: list[Sequence[str | int]] = []
+
+    def locate(loc: Sequence[str | int]) -> int:
+        asked.append(loc)
+        return 10 * len(loc)
+
+    with pytest.raises(ValidationError) as caught:
+        model.model_validate(value)
+    found = problems_of(caught.value, "p", locate, model, prefix)
+    assert all(list(loc[: len(prefix)]) == list(prefix) for loc in asked)
+    return [str(problem) for problem in found]
+
+
+@pytest.mark.parametrize(
+    ("model", "value", "said"),
+    [
+        (Settings, {"paralel": True}, "p:10: unknown key 'paralel'; did you mean 'parallel'?"),
+        (Settings, {"limits": {"file": 3}}, "p:20: unknown key 'limits.file'; did you mean 'files'?"),
+        (Settings, {"agent": {"comand": ["x"]}}, "p:20: unknown key 'agent.comand'; did you mean 'command'?"),
+        (
+            Settings,
+            {"limits": {"zzz": 3}},
+            "p:20: unknown key 'limits.zzz'; known here: files, size, max_cost_usd, max_rounds",
+        ),
+        (TaskFields, {"title": "x"}, "p:10: 'id' is missing; add it"),
+        (Settings, {"timeout": "soon"}, "p:10: timeout is not usable; write a duration like 45s, 30m or 1h30m"),
+        (Settings, {"agent": {}}, "p:10: agent is not usable; give exactly one of preset or command"),
+        (
+            Settings,
+            {"max_concurrent": 0},
+            "p:10: max_concurrent is not usable; it should be greater than or equal to 1",
+        ),
+        (
+            Settings,
+            {"commit_strategy": "x"},
+            "p:10: commit_strategy is not usable; it should be 'batch' or 'individual'",
+        ),
+        (TaskFields, "text", "p:0: the value is not usable; it should be "),
+    ],
+)
+def test_a_complaint_says_what_is_wrong_and_what_to_do(model: type[BaseModel], value: object, said: str) -> None:
+    (problem,) = _problems(model, value)
+    assert problem.startswith(said)
+
+
+def test_the_line_is_asked_for_at_the_values_place_in_the_document() -> None:
+    assert _problems(TaskFields, {"id": "T1", "titel": "x", "title": "x"}, ("tasks", 3))[0].startswith("p:30: ")
+
+
+def test_every_complaint_becomes_a_problem() -> None:
+    assert len(_problems(TaskFields, {"titel": "x", "files": 3, "priority": "high"})) == 5
+
+
+def test_fields_that_no_one_writes_are_never_suggested() -> None:
+    (problem,) = _problems(Task, {"id": "T1", "title": "x", "source_statu": 1})
+    assert "source_status" not in problem
+
+
+def test_a_refused_id_is_told_in_words_and_not_as_a_regular_expression() -> None:
+    (problem,) = _problems(TaskFields, {"id": " T1", "title": "x"})
+    assert "^" not in problem

@@ -1,0 +1,120 @@
+"""What a page does not show must not reach an agent, and what it shows must."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runner.issues.rendered_text import visible
+
+H = "HIDDEN"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"a <!-- {H} --> b",
+        f"<!--\n{H}\n-->\nb",
+        f"a\n\n<!-- never closed\n{H}",
+        f"- ```\n  x\n  ```\n\n<!-- {H} -->",
+        f"``` x`y\n<!-- {H} -->",
+        f"<div>\n```\n</div>\n\n<!-- {H} -->",
+        f"```\nx\n```\u00a0\n```\n\n<!-- {H} -->",
+        f"a\r<!-- {H} -->\rb",
+        f"```text {H}\nx\n```",
+        f"[{H} words]: https://e.org",
+        f"[x]: <{H} words>",
+        f'see [x]\n\n[x]: https://e.org "{H}"',
+        f"see [x]\n\n[x]: https://e.org\n'{H}\nmore'",
+        f"> [x]: # ({H})",
+        f"- [x]: # '{H}'",
+        f"[x]: https://e.org\n[x]: https://e.org/{H}",
+        f"<? {H} ?>",
+        f"a <? {H} ?> b",
+        f"a <![CDATA[ {H} ]]> b",
+        f"<!X {H}>",
+        f"![{H}](a.png)",
+        f"![a ![{H}](x) b](a.png)",
+        f'[a](https://e.org "{H}")',
+        f"[a](https://e.org '{H}')",
+        f'<img alt="{H}" src="a.png">',
+        f'a <span title="{H}">b</span>',
+        f"a\n\n[^n]: {H}",
+        f"a\n\n[^n]: one\n\n    {H}",
+        f"```mermaid\n%% {H}\ngraph LR\n```",
+        f"| a | b |\n|---|---|\n| <!-- {H} --> | c |",
+        f"# Title <!-- {H} -->",
+        f"- [ ] item <!-- {H} -->",
+        f"> quoted\n> <!--\n> {H}\n> -->",
+    ],
+)
+def test_what_a_page_does_not_show_is_left_out(text: str) -> None:
+    assert H not in visible(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "plain\n\ntext with *emphasis* and `code`",
+        "```html\n<!-- shown -->\n```",
+        "```php\n<?php echo 1; ?>\n```",
+        "    <!-- an indented block -->",
+        "Support `<!--` in titles.\nDo not touch X",
+        "~~~\n<!-- shown\n~~~\nafter",
+        "a < b and c > d",
+        "see [x]\n\n[x]: https://e.org",
+        "a[^1]\n\n[^1]: a note",
+        "- one\n  - two\n\n1. three",
+        "| a | b |\n|---|---|\n| c | d |",
+        "日本語の本文",
+        "",
+    ],
+)
+def test_what_a_page_shows_stays_as_it_is(text: str) -> None:
+    assert visible(text) == text
+
+
+def test_characters_without_room_are_left_out() -> None:
+    assert visible("zero\u200bwidth\u00ad, \U000e0041tags and \u202eturned\u3164") == "zerowidth, tags and turned"
+
+
+def test_addresses_stay() -> None:
+    assert visible('<a href="https://e.org" title="t">b</a>') == '<a href="https://e.org">b</a>'
+    assert visible("![alt](a.png) [b](https://e.org)") == "![](a.png) [b](https://e.org)"
+
+
+@given(
+    st.lists(
+        st.sampled_from(["<!--", "-->", "```", "\n", "> ", "- ", "    ", "[x]: ", "a", '"', "<", "?>"]), max_size=14
+    )
+)
+def test_it_is_the_same_the_second_time_and_never_fails(parts: list[str]) -> None:
+    once = visible("".join(parts))
+    assert len(once) <= len("".join(parts)) + 1
+    visible(once)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<!--\n" + "```\n" * 16_000,
+        "[" * 65_536,
+        "> " * 32_768,
+        "<a " * 21_845,
+        "![" * 32_768,
+        "*" * 65_536,
+        "<!-- " * 13_107,
+        "[^a]: b\n" * 8_192,
+        "[x]: y\n" * 9_362,
+        "`" * 65_536,
+        '<a "' * 16_384,
+    ],
+    ids=range(11),
+)
+def test_a_text_of_the_longest_issue_takes_bounded_time(text: str) -> None:
+    started = time.monotonic()
+    visible(text)
+    assert time.monotonic() - started < 20

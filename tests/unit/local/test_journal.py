@@ -1,0 +1,250 @@
+"""The live state: events fold to a state, none is lost whoever writes at once, and a crash tears one line at most."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner.core import result_folder
+from runner.core.errors import EnvironmentBroken, UsageProblem
+from runner.local.journal import KEPT_RUNS, Journal, Landing, State, Waiting
+from tests.support.builders import entry, manifest, result, task
+
+RUN: dict[str, Any] = {"event": "run", "run": "r1", "branch": "main", "scratch": "scratch"}
+BATCH: dict[str, Any] = {"event": "batch", "run": "r1", "round": 1}
+LANDING: dict[str, Any] = {"event": "landing", "branch": "main", "old": "a", "new": "b"}
+WAITING: dict[str, Any] = {"event": "waiting", "branch": "main", "on": "fanin/r1"}
+FANNED_IN: dict[str, Any] = {"event": "fanned-in", "run": "r1", "round": 1}
+ACCEPTED: dict[str, Any] = {"event": "accepted", "run": "r1", "round": 1}
+FREED: dict[str, Any] = {"event": "freed"}
+END: dict[str, Any] = {"event": "end"}
+OPEN = State(run="r1", branch="main", scratch="scratch")
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Journal:
+    return Journal(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("events", "state"),
+    [
+        ([], State()),
+        ([RUN], OPEN),
+        ([RUN, BATCH], State(run="r1", branch="main", scratch="scratch", open=(("r1", 1),))),
+        (
+            [RUN, BATCH, LANDING],
+            State(run="r1", branch="main", scratch="scratch", open=(("r1", 1),), landing=Landing("main", "a", "b")),
+        ),
+        ([RUN, BATCH, LANDING, FANNED_IN], OPEN),
+        ([RUN, BATCH, ACCEPTED], replace(OPEN, accepted=(("r1", 1),))),
+        ([RUN, BATCH, ACCEPTED, LANDING, {"event": "flushed"}], OPEN),
+        ([RUN, BATCH, ACCEPTED, LANDING, FANNED_IN], OPEN),  # after a crash it lands by itself
+        (
+            [RUN, BATCH, FANNED_IN, {**BATCH, "round": 2}],
+            State(run="r1", branch="main", open=(("r1", 2),), scratch="scratch"),
+        ),
+        (
+            [RUN, BATCH, LANDING, WAITING],
+            State(run="r1", branch="main", open=(("r1", 1),), waiting=Waiting("main", "fanin/r1"), scratch="scratch"),
+        ),
+        ([RUN, BATCH, WAITING, FANNED_IN, END], State(branch="main", waiting=Waiting("main", "fanin/r1"))),
+        ([RUN, WAITING, FREED], replace(OPEN, freed=(Waiting("main", "fanin/r1"),))),
+        ([RUN, WAITING, FREED, FREED, END], State(branch="main")),
+        ([RUN, BATCH, LANDING, END], State(branch="main")),
+        (
+            [RUN, {"event": "of a newer fanin"}, {"no": "event"}, BATCH],
+            State(run="r1", branch="main", open=(("r1", 1),), scratch="scratch"),
+        ),
+        ([RUN, END, {**RUN, "run": "r2"}], State(run="r2", branch="main", scratch="scratch")),
+    ],
+)
+def test_events_fold_to_what_is_open(journal: Journal, events: list[dict[str, Any]], state: State) -> None:
+    for event in events:
+        journal.record(event.get("event", "none"), **{key: value for key, value in event.items() if key != "event"})
+    assert journal.state() == state
+
+
+@pytest.mark.parametrize(
+    ("events", "main", "waiting"),
+    [
+        ([RUN], "main", "fanin/r1"),
+        ([RUN, WAITING], "fanin/r1", "fanin/r1"),
+        ([RUN, WAITING, FREED], "main", "main"),
+        ([RUN, WAITING, FREED, {**WAITING, "on": "fanin/r2"}], "fanin/r2", "fanin/r2"),
+        ([RUN, {**WAITING, "branch": "other"}], "main", "fanin/r1"),
+    ],
+)
+def test_begun_batch_lands_beside_what_waits_and_on_its_own_branch_when_that_is_freed(
+    journal: Journal, events: list[dict[str, Any]], main: str, waiting: str
+) -> None:
+    for event in events:
+        journal.record(event["event"], **{key: value for key, value in event.items() if key != "event"})
+    state = journal.state()
+    assert (state.place_of_batch("main"), state.place_of_batch("fanin/r1")) == (main, waiting)
+
+
+def test_events_come_back_as_they_were_told(journal: Journal) -> None:
+    journal.record("waiting", on="fanin/größe\u2028x\n", n=[1, None])
+    assert journal.events() == [{"event": "waiting", "on": "fanin/größe\u2028x\n", "n": [1, None]}]
+
+
+@pytest.mark.parametrize(
+    "torn", [b'{"event": "bat', b'{"event": "batch", "run": "r\xc3', b"7\n", b"[]\n", b"\n\n", b"\x00\x00"]
+)
+def test_a_torn_last_line_is_passed_over_and_takes_no_later_event_with_it(journal: Journal, torn: bytes) -> None:
+    journal.record(**RUN)
+    with journal.path.open("ab") as stream:
+        stream.write(torn)
+    assert journal.state() == OPEN
+    journal.record(**BATCH)
+    assert journal.events() == [RUN, BATCH]
+
+
+def test_no_journal_yet_is_nothing_open(journal: Journal) -> None:
+    assert journal.events() == []
+    assert journal.running() == []
+
+
+_WRITER = """
+import sys
+from pathlib import Path
+from runner.local.journal import Journal, Landing
+journal = Journal(Path(sys.argv[1]))
+print(flush=True)
+sys.stdin.readline()
+for n in range(20):
+    journal.record("note", who=sys.argv[2], n=n, filler="x" * 3000)
+"""
+
+
+def test_threads_and_processes_add_events_at_once_and_none_is_lost(journal: Journal, tmp_path: Path) -> None:
+    journal.record(**RUN)
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", _WRITER, str(tmp_path), f"process {place}"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        for place in range(3)
+    ]
+    start = threading.Barrier(5)
+
+    def write(who: str) -> None:
+        start.wait()
+        for n in range(20):
+            journal.record("note", who=who, n=n, filler="x" * 3000)
+
+    threads = [threading.Thread(target=write, args=(f"thread {place}",)) for place in range(4)]
+    for thread in threads:
+        thread.start()
+    for process in processes:
+        assert process.stdout is not None
+        process.stdout.readline()  # it has imported all it needs
+    start.wait()
+    for process in processes:
+        process.communicate(b"go\n")
+    for thread in threads:
+        thread.join()
+    told = [(event["who"], event["n"]) for event in journal.events()[1:]]
+    writers = [f"thread {place}" for place in range(4)] + [f"process {place}" for place in range(3)]
+    assert [process.returncode for process in processes] == [0, 0, 0]
+    assert sorted(told) == sorted((who, n) for who in writers for n in range(20))
+    for who in writers:
+        assert [n for one, n in told if one == who] == list(range(20))
+
+
+def test_a_journal_that_cannot_be_written_is_the_environments_fault(journal: Journal) -> None:
+    journal.path.mkdir(parents=True)
+    with pytest.raises(EnvironmentBroken, match="cannot write"):
+        journal.record(**RUN)
+
+
+def test_a_second_fanin_is_refused_and_told_who_works_here(journal: Journal, tmp_path: Path) -> None:
+    with (
+        journal.locked(),
+        pytest.raises(UsageProblem, match=rf"another fanin is at work in this repository \(process {os.getpid()}\)"),
+        Journal(tmp_path).locked(),
+    ):
+        pytest.fail("both hold the lock")
+
+
+def test_the_lock_is_free_again_however_the_work_ended(journal: Journal) -> None:
+    with pytest.raises(RuntimeError, match="in the middle"), journal.locked():
+        raise RuntimeError("in the middle")
+    with journal.locked():
+        assert (journal.folder / "holder").exists()
+    assert not (journal.folder / "holder").exists()
+
+
+def test_an_opened_batch_is_open_and_its_manifest_comes_back_with_the_folder_for_its_results(journal: Journal) -> None:
+    stored = manifest(entry(task("A")), entry(task("B"), index=1))
+    journal.open(stored)
+    found, results = journal.read_manifest("r1", 2)
+    assert found.digest == stored.digest
+    assert results.is_dir()
+    assert journal.state().open == (("r1", 2),)
+
+
+def test_running_are_those_that_began_and_left_no_result(journal: Journal) -> None:
+    entries = [entry(task(name), index=place) for place, name in enumerate("ABC")]
+    stored = manifest(*entries)
+    results = journal.round_folder("r1", 2) / "results"
+    for one in entries[:2]:
+        attempt = result_folder.Attempt(batch="r1.2", task=one.task.id, attempt=1, started="2026-01-02T03:04:05Z")
+        result_folder.begin(results / one.folder, attempt)
+    result_folder.finish(results / "001", result(stored, entries[1]))
+    assert journal.running() == []
+    journal.open(stored)
+    assert journal.running() == ["A"]
+    journal.record("fanned-in", run="r1", round=2)
+    assert journal.running() == []
+
+
+@pytest.mark.parametrize(
+    ("events", "forgotten"),
+    [
+        ([RUN, BATCH, FANNED_IN, END], True),
+        ([RUN], False),
+        ([RUN, BATCH, WAITING, FANNED_IN, END], False),
+        ([RUN, WAITING, END, FREED], True),
+    ],
+)
+def test_events_are_forgotten_only_when_nothing_is_open(
+    journal: Journal, events: list[dict[str, Any]], forgotten: bool
+) -> None:
+    for event in events:
+        journal.record(**event)
+    before = journal.state()
+    journal.tidy()
+    assert (journal.events() == []) is forgotten
+    assert forgotten or journal.state() == before
+
+
+def test_the_last_runs_logs_are_kept_and_older_ones_go(journal: Journal) -> None:
+    names = [f"r{place:03d}" for place in range(KEPT_RUNS + 2)]
+    for name in names:
+        journal.open(manifest(entry(), run=name))
+        journal.record("end", run=name)
+    journal.tidy()
+    assert sorted(folder.name for folder in (journal.folder / "runs").iterdir()) == names[2:]
+
+
+def test_what_was_merged_while_a_landing_was_on_its_way_is_still_accepted_after_it(journal: Journal) -> None:
+    begun = [{"event": "batch", "run": "r1", "round": n} for n in (1, 2, 3)]
+    accepted = [{"event": "accepted", "run": "r1", "round": n} for n in (1, 2)]
+    landing = {"event": "landing", "branch": "main", "old": "a", "new": "b"}
+    journal.record_all([RUN, *begun, accepted[0], landing, accepted[1]])
+    journal.record("closed", run="r1", round=3)
+    state = journal.state()
+    assert (state.open, state.landing) == ((), Landing("main", "a", "b"))
+    journal.record("flushed", run="r1", rounds=[1])
+    state = journal.state()
+    assert (state.accepted, state.landing) == ((("r1", 2),), None)

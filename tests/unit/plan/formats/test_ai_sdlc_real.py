@@ -1,0 +1,166 @@
+r"""The ai-sdlc format on plans that agents wrote for ai-sdlc itself.
+
+They are vendored (tests/resources/plans/ATTRIBUTION.md). The numbers were counted without this
+package, over files whose items are all outside fences:
+
+    tasks    grep -cE '^- \[[ xX]\] \*\*T[0-9]+\*\*: ' FILE
+    edges    grep -E '^  - Dependencies: T' FILE | grep -v -- '-T' | grep -oE 'T[0-9]+' | wc -l
+             plus, by hand, the lengths of the ranges that grep -E '^  - Dependencies: .*-T' FILE prints
+    nothing  grep -ciE '^  - Files: (none|n/a)' FILE
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from runner.core.errors import InvalidInput, Problem
+from runner.core.task import Plan, Status
+from runner.plan.formats.ai_sdlc import AiSdlc
+from runner.plan.formats.base import Mark, MemoryTree
+
+ROOT = Path(__file__).parents[4]
+VENDORED = ROOT / "tests" / "resources" / "plans"
+SOURCE = AiSdlc()
+
+# file: tasks, edges, tasks that may change nothing, lines with `Files` in prose
+READABLE = {
+    "ai-sdlc-S-0072.md": (15, 23, 2, [92]),
+    "ai-sdlc-S-0129.md": (19, 21, 3, []),
+    "patrob__ai-sdlc__S-0046_story.md": (32, 51, 5, []),
+    "patrob__ai-sdlc__S-0047_story.md": (27, 39, 6, []),
+    "patrob__ai-sdlc__S-0063-resume-work-existing-worktree_IMPLEMENTATION_PLAN.md": (
+        32,
+        30 + 26,
+        2,
+        [69, 124, 297, 306, 347],
+    ),
+    "patrob__ai-sdlc__S-0063_story.md": (57, 50 + 26 + 12 + 20 + 21 + 22 + 23 + 24, 6, [613, 668, 841, 850, 891]),
+}
+
+
+def read(name: str) -> str:
+    """The file's text, line endings as they are."""
+    return (VENDORED / name).read_bytes().decode()
+
+
+def write_back(text: str, marks: Mapping[str, Mark]) -> str:
+    return SOURCE.write_back("plan.md", MemoryTree({"plan.md": text}), marks, {}).get("plan.md", text)
+
+
+def load(name: str) -> Plan:
+    return SOURCE.load(name, MemoryTree({name: read(name)}), {})
+
+
+def problems(name: str) -> list[Problem]:
+    with pytest.raises(InvalidInput) as caught:
+        load(name)
+    return list(caught.value.problems)
+
+
+@pytest.mark.parametrize("name", READABLE)
+def test_counts_equal_those_of_grep(name: str) -> None:
+    plan = load(name)
+    tasks, edges, nothing, prose = READABLE[name]
+    assert SOURCE.detect(name, MemoryTree({name: read(name)}))
+    assert len(plan.tasks) == tasks
+    assert sum(len(task.depends_on) for task in plan.tasks) == edges
+    assert sum(task.allow_empty for task in plan.tasks) == nothing
+    assert [int(note.split(":")[1]) for note in plan.notes] == prose
+    assert sum(task.files is None for task in plan.tasks) == len(prose)
+
+
+@pytest.mark.parametrize("name", READABLE)
+def test_every_dependency_is_a_task_and_every_task_has_its_line(name: str) -> None:
+    plan = load(name)
+    lines = read(name).split("\n")
+    known = {task.id for task in plan.tasks}
+    assert {dependency for task in plan.tasks for dependency in task.depends_on} <= known
+    assert all(lines[task.line - 1] == f"- [ ] **{task.id}**: {task.title}" for task in plan.tasks)
+
+
+@pytest.mark.parametrize("name", READABLE)
+def test_one_task_done_changes_one_line_and_adds_one_section(name: str) -> None:
+    text = read(name)
+    task = load(name).tasks[-1]
+    after = write_back(text, {task.id: Mark(Status.COMPLETED)})
+    kept, heading, table = after.rpartition("## Task Progress")
+    assert heading
+    assert len(table.strip().split("\n")) == 2 + READABLE[name][0]
+    old, new = text.split("\n"), kept.split("\n")
+    assert [number for number, (a, b) in enumerate(zip(old, new, strict=False), 1) if a != b] == [task.line]
+    done = [
+        each.id
+        for each in SOURCE.load(name, MemoryTree({name: after}), {}).tasks
+        if each.source_status is Status.COMPLETED
+    ]
+    assert done == [task.id]
+
+
+def test_a_task_of_a_real_plan_is_read_whole() -> None:
+    first = load("ai-sdlc-S-0072.md").tasks[0]
+    assert (first.id, first.line) == ("T1", 19)
+    assert first.title == "Add optional ticket fields to `StoryFrontmatter` interface"
+    assert first.files == ("src/types/index.ts",)
+    assert first.prompt == (
+        "Phase 1: Type Definition\n\n"
+        "- Add after existing fields (around line 245, before closing brace):\n"
+        "  ```typescript\n"
+        "  // External ticket integration (optional)\n"
+        "  ticket_provider?: 'github' | 'jira' | 'linear';\n"
+        "  ticket_id?: string;\n"
+        "  ticket_url?: string;\n"
+        "  ticket_synced_at?: string;\n"
+        "  ```"
+    )
+
+
+def test_only_files_none_lets_a_task_of_a_real_plan_change_nothing() -> None:
+    tasks = load("ai-sdlc-S-0072.md").tasks
+    assert [task.id for task in tasks if task.allow_empty] == ["T14", "T15"]
+    assert [task.files for task in tasks if task.id in ("T2", "T14")] == [("src/core/story.ts",), ()]
+
+
+def test_a_range_of_a_real_plan_is_spelt_out() -> None:
+    plan = load("patrob__ai-sdlc__S-0063-resume-work-existing-worktree_IMPLEMENTATION_PLAN.md")
+    task = plan.task("T52")
+    assert task
+    assert task.depends_on == tuple(f"T{number}" for number in range(26, 52))
+
+
+def test_two_plans_in_one_story_are_a_problem_for_every_id() -> None:
+    found = problems("patrob__ai-sdlc__S-0045_story.md")
+    # T1-T25 stand in both plans: grep -nE '^- \[ \] \*\*T' gives 29 items from line 548 and 25 from line 839.
+    assert [problem.line for problem in found][:2] == [839, 847]
+    assert len(found) == 25
+    assert found[0].what == "T1 is already on line 548, under `Critical Fixes Required for Acceptance`"
+
+
+def test_prose_for_a_dependency_is_a_problem_beside_the_duplicates() -> None:
+    found = problems("patrob__ai-sdlc__S-0053_story.md")
+    # T1-T21 stand in both plans (lines 554 to 739, 783 to 970); one line says `All implementation tasks`.
+    assert len(found) == 21 + 1
+    (prose,) = [problem for problem in found if "is already on line" not in problem.what]
+    assert prose.line == 960
+    assert "`All implementation tasks` is not a task id" in prose.what
+
+
+def test_examples_in_escaped_fences_are_no_tasks() -> None:
+    name = "patrob__ai-sdlc__S-0044_story.md"
+    (found,) = problems(name)
+    # All 13 lines that grep finds are examples: 96-104 and 173-177 in fences, 416-449 in fences written \`\`\`.
+    assert found.what == "no tasks found (13 task lines only in code fences or comments)"
+    assert not SOURCE.detect(name, MemoryTree({name: read(name)}))
+
+
+@pytest.mark.parametrize("name", ["patrob__ai-sdlc__S-0048_story.md", "patrob__ai-sdlc__S-0049_story.md"])
+def test_stories_without_a_plan_are_not_of_this_format(name: str) -> None:
+    assert not SOURCE.detect(name, MemoryTree({name: read(name)}))
+    assert [problem.what for problem in problems(name)] == ["no tasks found"]
+
+
+@pytest.mark.parametrize("name", ["001-speck-core-project", "009-multi-repo-stacked"])
+def test_spec_kit_plans_are_not_of_this_format(name: str) -> None:
+    assert not SOURCE.detect("tasks.md", MemoryTree({"tasks.md": read(f"nprbst__speck__{name}.md")}))

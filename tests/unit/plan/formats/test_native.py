@@ -1,0 +1,256 @@
+"""The native plan, tasks.yml, and the registry that picks the format."""
+
+from __future__ import annotations
+
+from textwrap import dedent
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runner.core.errors import UsageProblem
+from runner.core.task import AgentSettings, Plan, PlanSettings, Status
+from runner.plan import formats
+from runner.plan.formats import Mark, MemoryTree, native
+from runner.policy import globs
+from tests.support.builders import plan as make_plan
+from tests.support.builders import problems, quick, task
+
+
+def _load(text: str) -> Plan:
+    return formats.load(PlanSettings(), MemoryTree({"tasks.yml": dedent(text)}))
+
+
+def test_a_plan_gives_its_tasks_in_file_order_with_their_lines() -> None:
+    plan = _load(
+        """\
+        version: 1
+        tasks:
+          - id: T2
+            title: Second
+            prompt: |
+              Do this.
+              And that.
+            files: ["src/**", README.md]
+            depends_on: [T1]
+            agent: {command: [robot, "--fast"], env: [KEY]}
+            verify: make test
+            timeout: 1h30m
+            max_attempts: 2
+            estimate: 10m
+            priority: 5
+            allow: [action.yml]
+            allow_empty: true
+
+          - {id: T1, title: First}
+        """
+    )
+    second, first = plan.tasks
+    assert (plan.path, plan.source) == ("tasks.yml", "native")
+    assert (second.line, first.line) == (3, 19)
+    assert second.model_dump() == {
+        "id": "T2",
+        "title": "Second",
+        "prompt": "Do this.\nAnd that.\n",
+        "files": ("src/**", "README.md"),
+        "depends_on": ("T1",),
+        "acceptance": (),
+        "agent": AgentSettings(command=("robot", "--fast"), env=("KEY",)).model_dump(),
+        "verify": "make test",
+        "timeout": 5400.0,
+        "max_attempts": 2,
+        "estimate": 600.0,
+        "priority": 5,
+        "allow": ("action.yml",),
+        "allow_empty": True,
+    }
+    assert (first.files, first.depends_on, first.source_status) == (None, (), Status.PENDING)
+
+
+@pytest.mark.parametrize("task_id", ["1.10", "007", "1_000", "yes", "0x1F", "2026-01-02", "1e3"])
+def test_an_id_is_what_is_written_and_not_what_yaml_makes_of_it(task_id: str) -> None:
+    plan = _load(
+        f"version: 1\ntasks:\n- {{id: {task_id}, title: x}}\n- {{id: B, title: x, depends_on: [{task_id}]}}\n"
+        f"- {{id: C, title: x, depends_on: {task_id}}}\n"
+    )
+    assert plan.tasks[0].id == task_id
+    assert plan.tasks[1].depends_on == plan.tasks[2].depends_on == (task_id,)
+
+
+@pytest.mark.parametrize(("field", "found"), [("files", ("a b",)), ("allow", ("a b",)), ("depends_on", ("a b",))])
+def test_one_text_in_a_lists_place_is_a_list_of_one(field: str, found: tuple[str, ...]) -> None:
+    plan = _load(f"version: 1\ntasks: [{{id: T1, title: x, {field}: a b}}]\n")
+    assert getattr(plan.tasks[0], field) == found
+
+
+@pytest.mark.parametrize(("written", "files"), [("files: []", ()), ("files:", None), ("priority: 0", None)])
+def test_an_empty_list_of_files_is_nothing_and_none_is_anything(written: str, files: tuple[str, ...] | None) -> None:
+    assert _load(f"version: 1\ntasks:\n- id: T1\n  title: x\n  {written}\n").tasks[0].files == files
+
+
+def test_no_dependencies_may_be_written_as_an_empty_key() -> None:
+    assert _load("version: 1\ntasks:\n- id: T1\n  title: x\n  depends_on:\n").tasks[0].depends_on == ()
+
+
+def test_defaults_hold_for_every_task_that_does_not_say_otherwise() -> None:
+    plan = _load(
+        """\
+        version: 1
+        defaults: {agent: claude, timeout: 5m, max_attempts: 2, verify: make, priority: 1, allow: [a], estimate: 1m}
+        tasks:
+          - {id: T1, title: x}
+          - {id: T2, title: x, agent: {command: [b]}, timeout: 6m, max_attempts: 9, verify: null, priority: 0}
+        """
+    )
+    one, two = plan.tasks
+    assert (one.agent, one.timeout, one.max_attempts) == (AgentSettings(preset="claude"), 300.0, 2)
+    assert (one.verify, one.priority, one.allow, one.estimate) == ("make", 1, ("a",), 60.0)
+    assert (two.agent, two.timeout, two.max_attempts) == (AgentSettings(command=("b",)), 360.0, 9)
+    assert (two.verify, two.priority, two.allow) == (None, 0, ("a",))
+
+
+def test_keys_with_an_x_are_the_users_own() -> None:
+    assert (
+        _load("x-a: &a {priority: 4}\nversion: 1\ntasks: [{id: T1, title: x, x-b: 1, <<: *a}]\n").tasks[0].priority == 4
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "tasks.yml:1: this is no plan"),
+        ("just words\n", "tasks.yml:1: this is no plan"),
+        ("version: 1\ntasks: []\n", "tasks.yml:2: no tasks found"),
+        ("version: 1\n", "tasks.yml:1: 'tasks' is not a list"),
+        ("version: 1\ntasks: {T1: x}\n", "tasks.yml:2: 'tasks' is not a list"),
+        ("tasks: [{id: T1, title: x}]\n", "tasks.yml:1: the version is missing or unknown; write: version: 1"),
+        ("tasks: [{id: T1, title: x}]\nversion: 2\n", "tasks.yml:2: the version is missing or unknown"),
+        ("version: 1\ntasks:\n- id: T1\n", "tasks.yml:3: 'title' is missing; add it"),
+        ("version: 1\ntasks:\n- title: x\n", "tasks.yml:3: 'id' is missing; add it"),
+        ("version: 1\ntasks:\n- T1\n", "tasks.yml:3: the value is not usable"),
+        ("version: 1\ntasks:\n- {id: T1, title: ''}\n", "tasks.yml:3: title is not usable"),
+        ("version: 1\ntasks:\n- id: [a]\n  title: x\n", "tasks.yml:3: id is not usable"),
+        ("version: 1\ntasks:\n- id: T1\n  title: x\n  timeout: soon\n", "tasks.yml:5: timeout is not usable"),
+        ("version: 1\ntasks:\n- id: T1\n  title: x\n  files: [a, 5]\n", "tasks.yml:5: files.1 is not usable"),
+        ("version: 1\ntasks:\n- id: T1\n  title: x\n  max_attempts: 0\n", "tasks.yml:5: max_attempts is not usable"),
+        ("version: 1\ntasks:\n- id: T1\n  title: x\n  id: T2\n", "tasks.yml:5: the key 'id' stands here a second time"),
+        ("version: 1\ndefaults: 5\ntasks: [{id: T1, title: x}]\n", "tasks.yml:2: the value is not usable"),
+        # what git could not match must not wait for the fan-in to be found
+        ("version: 1\ntasks:\n- id: T1\n  title: x\n  files: ['']\n", "tasks.yml:5: files"),
+        ("version: 1\ntasks:\n- id: T1\n  title: x\n  files: [a, '!']\n", "tasks.yml:5: files"),
+        ("version: 1\ntasks:\n- id: T1\n  title: x\n  allow: ['# a']\n", "tasks.yml:5: allow"),
+    ],
+    ids=repr,
+)
+def test_a_mistake_is_named_with_its_line(text: str, said: str) -> None:
+    (problem,) = problems(lambda: _load(text))
+    assert problem.startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "version: 1\ntasks:\n- id: T1\n  title: x\n  depend_on: [T0]\n",
+            "tasks.yml:5: unknown key 'depend_on'; did you mean 'depends_on'?",
+        ),
+        (
+            "version: 1\ntasks:\n- id: T1\n  title: x\n  depend_on:\n    - T0\n",
+            "tasks.yml:5: unknown key 'depend_on'; did you mean 'depends_on'?",
+        ),
+        (
+            "version: 1\ntasks:\n- id: T1\n  title: x\n  agent:\n    comand: [a]\n",
+            "tasks.yml:6: unknown key 'agent.comand'; did you mean 'command'?",
+        ),
+        (
+            "version: 1\ndefaults: {tiemout: 5m}\ntasks: [{id: T1, title: x}]\n",
+            "tasks.yml:2: unknown key 'tiemout'; did you mean 'timeout'?",
+        ),
+        (
+            "version: 1\ndefault:\n  timeout: 5m\ntasks: [{id: T1, title: x}]\n",
+            "tasks.yml:2: unknown key 'default'; did you mean 'defaults'?",
+        ),
+        ("version: 1\ntasks:\n- id: T1\n  title: x\n  line: 5\n", "tasks.yml:5: unknown key 'line'"),
+    ],
+    ids=["in a task", "before a block", "in an agent", "in defaults", "at the top", "of ours"],
+)
+def test_a_misspelt_key_in_tasks_yml_names_the_nearest_key_and_its_line(text: str, said: str) -> None:
+    assert any(problem.startswith(said) for problem in problems(lambda: _load(text)))
+
+
+def test_every_mistake_is_listed_in_one_go() -> None:
+    text = """\
+        version: 1
+        defaults: {agent: {}}
+        tasks:
+          - {id: T1, titel: x}
+          - {id: T2, title: x, timeout: soon}
+        """
+    assert [problem.split(";")[0] for problem in problems(lambda: _load(text))] == [
+        "tasks.yml:2: agent is not usable",
+        "tasks.yml:4: 'title' is missing",
+        "tasks.yml:4: unknown key 'titel'",
+        "tasks.yml:5: timeout is not usable",
+    ]
+
+
+def test_a_mistake_of_the_whole_does_not_hide_those_of_its_tasks() -> None:
+    found = problems(lambda: _load("version: 7\ntasks:\n- {id: T1, titel: x}\n"))
+    assert [problem.split(";")[0] for problem in found] == [
+        "tasks.yml:1: the version is missing or unknown",
+        "tasks.yml:3: 'title' is missing",
+        "tasks.yml:3: unknown key 'titel'",
+    ]
+
+
+def test_a_plan_without_a_word_for_a_state_stays_byte_for_byte() -> None:
+    text = "version: 1\r\ntasks: [{id: T1, title: x}]  # mine\r\n"
+    assert (
+        formats.named("native").write_back(
+            "tasks.yml", MemoryTree({"tasks.yml": text}), {"T1": Mark(Status.COMPLETED)}, {}
+        )
+        == {}
+    )
+
+
+@pytest.mark.parametrize("path", ["plan.toml", "README", "tasks.yml.txt"])
+def test_a_plan_of_no_known_format_names_the_known_ones(path: str) -> None:
+    (said,) = problems(lambda: formats.load(PlanSettings(path=path), MemoryTree({path: ""})))
+    assert said.startswith(f"{path}: no known plan format; known formats: native, ")
+    assert f"plan: {{source: NAME, path: {path}}}" in said
+
+
+def test_every_format_is_found_by_its_own_name_only() -> None:
+    for source in formats.sources():
+        assert formats.named(source.name) is source
+    with pytest.raises(UsageProblem, match="did you mean native"):
+        formats.named("natve")
+
+
+TEXT = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]) | st.sampled_from("\n\t #:-'\"%@|>{}[]"))
+LISTS = st.none() | st.lists(
+    TEXT.map(lambda text: f"a{text}".replace("\n", "")).filter(lambda glob: globs.invalid(glob) is None), max_size=2
+).map(tuple)
+
+
+@quick
+@given(
+    st.lists(
+        st.fixed_dictionaries(
+            {"title": TEXT.map(lambda text: f"x{text}".strip()), "prompt": TEXT, "files": LISTS},
+            optional={
+                "verify": TEXT, "timeout": st.floats(1, 1e6), "max_attempts": st.integers(1, 100),
+                "priority": st.integers(-9, 9), "allow_empty": st.booleans(), "estimate": st.integers(1, 9).map(float),
+                "agent": st.sampled_from([{"preset": "claude"}, {"command": ["a", "b c"], "env": ["KEY"]}]),
+            },
+        ),
+        min_size=1, max_size=4,
+    )
+)  # fmt: skip
+def test_any_plan_that_is_rendered_is_read_again_as_it_was(fields: list[dict[str, Any]]) -> None:
+    ids = ["1.10", "null", "T 3", "x: y"]
+    tasks = [task(ids[n], **one, depends_on=tuple(ids[:n])) for n, one in enumerate(fields)]
+    text = native.render(make_plan(*tasks, path="from\nhere"))
+    again = formats.load(PlanSettings(), MemoryTree({"tasks.yml": text}))
+    assert [one.model_dump() for one in again.tasks] == [one.model_dump() for one in tasks]

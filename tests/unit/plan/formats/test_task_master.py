@@ -1,0 +1,156 @@
+"""Task Master's tasks.json: each rule of reading and of writing back, with the smallest text that needs it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from runner.core.task import Plan, Status, Task
+from runner.plan.formats import MemoryTree
+from tests.support.builders import problems
+from tests.support.trees import checked, load, mark
+
+TAGS = '{"backend": {"tasks": [{"id": 1, "title": "x"}]}, "front": {"tasks": [{"id": 1, "title": "y"}]}}'
+
+
+def plan(*tasks: dict[str, Any], options: dict[str, str] | None = None) -> Plan:
+    text = json.dumps({"master": {"tasks": [{"title": "t", **task} for task in tasks]}})
+    return load("tasks.json", text, options=options or {})
+
+
+def only(**fields: Any) -> Task:
+    return plan({"id": 1, **fields}).tasks[0]
+
+
+@pytest.mark.parametrize(("written", "found"), [
+    (1, "1"), ("1", "1"), ("auto-discovery", "auto-discovery"), (" 7 ", "7"),
+])  # fmt: skip
+def test_ids_and_dependencies_are_text_whatever_they_are_written_as(written: Any, found: str) -> None:
+    tasks = plan({"id": written}, {"id": "other", "dependencies": [written]}).tasks
+    assert (tasks[0].id, tasks[1].depends_on) == (found, (found,))
+
+
+@pytest.mark.parametrize(("word", "status", "skipped"), [
+    ("pending", "pending", False), ("in-progress", "in_progress", False), ("in_progress", "in_progress", False),
+    ("done", "completed", False), ("completed", "completed", False), ("Done", "completed", False),
+    ("cancelled", "pending", True), ("deferred", "pending", True), ("review", "pending", True),
+    ("blocked", "pending", True), (None, "pending", False),
+])  # fmt: skip
+def test_status_words(word: str | None, status: str, skipped: bool) -> None:
+    task = only(status=word)
+    assert (task.source_status, task.skipped) == (status, skipped)
+
+
+def test_an_unknown_status_names_the_nearest_and_its_line() -> None:
+    text = '{"tasks": [\n {"id": 1, "title": "t",\n  "status": "dnoe"}]}'
+    assert problems(lambda: load("tasks.json", text)) == ["tasks.json:3: 'dnoe' is not a status; did you mean 'done'?"]
+
+
+def test_a_task_says_all_that_its_agent_needs() -> None:
+    task = only(
+        description="What.", details="How.\nMore.", testStrategy="So.", priority="high",
+        subtasks=[{"id": 1, "title": "a", "status": "done"},
+                  {"id": 2, "title": "b", "description": "c", "details": "d"}],
+    )  # fmt: skip
+    assert task.priority == 1
+    assert task.prompt == (
+        "What.\n\n## Details\n\nHow.\nMore.\n\n## Test strategy\n\nSo.\n\n"
+        "## Subtasks\n\n- [x] 1.1 a\n- [ ] 1.2 b: c\n  d"
+    )
+
+
+def test_a_dependency_on_a_subtask_is_one_on_its_task() -> None:
+    found = plan({"id": 1, "subtasks": [{"id": 1, "title": "a"}]}, {"id": 2, "dependencies": ["1.1"]})
+    assert found.tasks[1].depends_on == ("1",)
+    assert "2 needs the subtask 1.1, and so waits for all of 1" in found.notes[0]
+
+
+def test_subtasks_as_tasks_know_siblings_full_ids_and_other_tasks() -> None:
+    subtasks = [
+        {"id": 1, "title": "a"},
+        {"id": "2", "title": "b", "dependencies": [1]},
+        {"id": 3, "title": "c", "dependencies": ["5.2"]},
+        {"id": 4, "title": "d", "dependencies": ["9"]},
+    ]
+    found = plan(
+        {"id": 8}, {"id": 9}, {"id": 5, "dependencies": [8], "subtasks": subtasks}, {"id": 6, "dependencies": [5]},
+        options={"subtasks": "tasks"},
+    )  # fmt: skip
+    waits = {task.id: set(task.depends_on) for task in found.tasks}
+    assert waits == {
+        "8": set(), "9": set(), "5.1": {"8"}, "5.2": {"5.1", "8"}, "5.3": {"5.2", "8"}, "5.4": {"9", "8"},
+        "6": {"5.1", "5.2", "5.3", "5.4"},
+    }  # fmt: skip
+
+
+def test_open_subtasks_of_a_finished_task_are_finished_with_a_note() -> None:
+    found = plan({"id": 1, "status": "done", "subtasks": [{"id": 1, "title": "a"}]}, options={"subtasks": "tasks"})
+    assert found.tasks[0].source_status is Status.COMPLETED
+    assert "1.1 is open, but its parent is not" in found.notes[0]
+
+
+def test_a_parent_is_done_when_all_of_its_subtasks_are() -> None:
+    text = json.dumps({"tasks": [{"id": 1, "title": "t", "status": "pending", "subtasks": [
+        {"id": 1, "title": "a", "status": "done"}, {"id": 2, "title": "b", "status": "pending"}]}]})  # fmt: skip
+    found = load("tasks.json", text, options={"subtasks": "tasks"})
+    tree = MemoryTree({"tasks.json": text})
+    assert mark(found, tree, {"1.2": Status.COMPLETED}) == {"tasks.json": text.replace('"pending"', '"done"')}
+    assert mark(found, tree, {"1.2": Status.FAILED}) == {}
+
+
+def test_several_tags_need_a_choice_unless_one_is_the_default() -> None:
+    assert problems(lambda: load("tasks.json", TAGS)) == [
+        "tasks.json:1: there is no tag 'master'; name one with  options: {tag: …}: backend, front"
+    ]
+    assert problems(lambda: load("tasks.json", TAGS, options={"tag": "fornt"})) == [
+        "tasks.json:1: there is no tag 'fornt'; did you mean 'front'?"
+    ]
+    found = load("tasks.json", TAGS, options={"tag": "front"})
+    assert [task.title for task in found.tasks] == ["y"]
+    assert found.notes == ("tasks.json: the tag front is read; ignored: backend (1 task)",)
+    assert load("tasks.json", TAGS.replace("front", "master")).tasks[0].title == "y"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{}", "tasks.json:1: no list of tasks in it"),
+        ("[1]", "tasks.json:1: no list of tasks in it"),
+        ('{"tasks": []}', "tasks.json:1: no tasks found"),
+        ('{"tasks": [\n3]}', "tasks.json:2: a task is a number, not an object"),
+        ('{"tasks": [\n{"title": "x"}]}', "tasks.json:2: a task has no id"),
+        ('{"tasks": [\n{"id": 1}]}', "tasks.json:2: 1: title is not usable"),
+        (
+            '{"tasks": [{"id": 1, "title": "x",\n"dependencies": "1,2"}]}',
+            "tasks.json:2: 1: its dependencies are no list",
+        ),
+        (
+            '{"tasks": [{"id": 1, "title": "x", "dependencies": [\n{}]}]}',
+            "tasks.json:2: 1: its dependencies are no list",
+        ),
+        ('{"tasks": [{"id": 1, "title": "x",\n"subtasks": {}}]}', "tasks.json:2: 1: its subtasks are an object"),
+        ('{"tasks": [\n{"id": "a\\u0000b", "title": "x"}]}', "tasks.json:2: a�b: id is not usable"),
+        ('{"tasks": [{"id": 1, "title": "x", "status": ["done"]}]}', "tasks.json:1: 'a list' is not a status"),
+    ],
+)
+def test_what_cannot_be_read_is_said_with_its_line(text: str, said: str) -> None:
+    assert problems(lambda: load("tasks.json", text))[0].startswith(said)
+
+
+def test_an_unknown_dependency_names_the_nearest() -> None:
+    found = plan({"id": "setup"}, {"id": 2, "dependencies": ["stup"]})
+    assert problems(lambda: checked(found)) == [
+        "tasks.json:1: 2 depends on stup, which is not in the plan; did you mean setup?"
+    ]
+
+
+def test_only_the_status_word_changes_and_no_task_without_one() -> None:
+    text = '{"tasks":[{ "status" :\t"pending","id":1,"title":"\\u00e9","x":30.10 },\r\n{"id":2,"title":"b"}]}'
+    found = load("tasks.json", text)
+    tree = MemoryTree({"tasks.json": text})
+    done = mark(found, tree, {"1": Status.COMPLETED, "2": Status.COMPLETED})
+    assert done == {"tasks.json": text.replace('"pending"', '"done"')}
+    assert mark(found, tree, {"1": Status.FAILED, "2": Status.IN_PROGRESS}) == {}
+    assert mark(found, MemoryTree(done), {"1": Status.PENDING}) == {"tasks.json": text}

@@ -1,0 +1,265 @@
+"""The task graph: its order, what is ready, what is blocked and by whom, and every way it can be wrong."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runner.core.task import Standing, Task
+from runner.plan.graph import TaskGraph
+from tests.support.builders import problems, quick, task
+
+OPEN, DONE, STUCK = Standing.OPEN, Standing.COMPLETED, Standing.STUCK
+
+
+def _graph(**depends_on: str) -> TaskGraph:
+    return TaskGraph([task(name, depends_on=tuple(deps.split())) for name, deps in depends_on.items()], "p")
+
+
+def _problems(**depends_on: str) -> list[str]:
+    """The problems of a plan whose nth task stands on line n."""
+    tasks = [task(i, depends_on=tuple(d.split()), line=n) for n, (i, d) in enumerate(depends_on.items(), 1)]
+    return problems(lambda: TaskGraph(tasks, "p"))
+
+
+# The seed's six tasks.
+SIX = _graph(T1="", T2="T1", T3="T2", T4="T2", T5="T1", T6="T3 T4 T5")
+
+
+def test_the_seeds_six_tasks_are_understood() -> None:
+    assert SIX.order() == ("T1", "T2", "T3", "T4", "T5", "T6")
+    assert SIX.waves() == [("T1",), ("T2", "T5"), ("T3", "T4"), ("T6",)]
+    assert (SIX.roots, SIX.edges) == (("T1",), 7)
+    assert SIX.dependencies("T6") == ("T3", "T4", "T5")
+    assert SIX.dependents("T1") == ("T2", "T5")
+    assert SIX.critical_path() == ("T1", "T2", "T3", "T6")
+
+
+def test_order_follows_the_plan_wherever_the_graph_leaves_a_choice() -> None:
+    assert _graph(C="", A="B", B="", D="C").order() == ("C", "B", "A", "D")
+
+
+def test_a_dependency_named_twice_is_one() -> None:
+    assert _graph(A="", B="A A").edges == 1
+
+
+def test_the_critical_path_is_the_heaviest_and_not_the_longest_chain() -> None:
+    weights = {"A": 1.0, "B": 1.0, "C": 1.0, "Z": 9.0}
+    graph = _graph(A="", B="A", C="B", Z="")
+    assert graph.critical_path(lambda one: weights[one.id]) == ("Z",)
+    assert graph.heights(lambda one: weights[one.id]) == {"A": 3.0, "B": 2.0, "C": 1.0, "Z": 9.0}
+    assert graph.critical_path() == ("A", "B", "C")
+
+
+def test_of_two_equal_critical_paths_the_plans_first_is_told() -> None:
+    assert _graph(B="", A="").critical_path() == ("B",)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "related"),
+    [("T1", "T6", True), ("T6", "T1", True), ("T3", "T4", False), ("T5", "T2", False), ("T3", "T3", True)],
+)
+def test_two_tasks_are_related_if_one_waits_for_the_other(one: str, other: str, related: bool) -> None:
+    assert SIX.related(one, other) is related
+
+
+@pytest.mark.parametrize(
+    ("states", "ready"),
+    [
+        ({}, ["T1"]),
+        ({"T1": DONE}, ["T2", "T5"]),
+        ({"T1": DONE, "T2": DONE}, ["T3", "T4", "T5"]),
+        ({"T1": DONE, "T2": DONE, "T3": DONE, "T5": DONE}, ["T4"]),
+        ({"T1": DONE, "T2": DONE, "T3": DONE, "T4": DONE, "T5": DONE}, ["T6"]),
+        ({"T3": DONE, "T4": DONE}, ["T1"]),  # what was completed by hand frees nothing before its time
+        ({"T1": STUCK}, []),
+        (dict.fromkeys(SIX.tasks, DONE), []),
+    ],
+    ids=str,
+)
+def test_a_task_is_ready_only_when_all_its_dependencies_are_completed(
+    states: dict[str, Standing], ready: list[str]
+) -> None:
+    assert list(SIX.ready(dict.fromkeys(SIX.tasks, OPEN) | states)) == ready
+
+
+@pytest.mark.parametrize(
+    ("states", "blocked"),
+    [
+        ({}, {}),
+        ({"T1": STUCK}, {"T2": ("T1",), "T3": ("T1",), "T4": ("T1",), "T5": ("T1",), "T6": ("T1",)}),
+        ({"T1": DONE, "T2": DONE, "T3": STUCK, "T4": STUCK}, {"T6": ("T3", "T4")}),
+        ({"T1": DONE, "T2": STUCK, "T3": DONE}, {"T4": ("T2",), "T6": ("T2",)}),
+        ({"T1": DONE, "T2": STUCK, "T3": DONE, "T4": DONE}, {}),  # completed all the same: nothing waits for T2
+        ({"T1": STUCK, "T5": STUCK}, {"T2": ("T1",), "T3": ("T1",), "T4": ("T1",), "T6": ("T1", "T5")}),
+        ({"T6": STUCK}, {}),
+    ],
+    ids=str,
+)
+def test_failed_dependency_blocks_dependents(states: dict[str, Standing], blocked: dict[str, tuple[str, ...]]) -> None:
+    assert SIX.blocked(dict.fromkeys(SIX.tasks, OPEN) | states) == blocked
+
+
+@pytest.mark.parametrize(
+    ("depends_on", "said"),
+    [
+        (
+            {"T1": "", "T2": "T4", "T3": "", "T4": "T2"},
+            ["p:2: dependency cycle: T2 → T4 → T2; remove one of these dependencies"],
+        ),
+        ({"A": "B", "B": "C", "C": "A"}, ["p:1: dependency cycle: A → B → C → A; remove one of these dependencies"]),
+        (
+            {"A": "B", "B": "A", "C": "D", "D": "C", "E": "D"},
+            [
+                "p:1: dependency cycle: A → B → A; remove one of these dependencies",
+                "p:3: dependency cycle: C → D → C; remove one of these dependencies",
+            ],
+        ),
+        ({"A": "A"}, ["p:1: A depends on itself; remove A there"]),
+        (
+            {"A": "A B", "B": "A"},
+            [
+                "p:1: A depends on itself; remove A there",
+                "p:1: dependency cycle: A → B → A; remove one of these dependencies",
+            ],
+        ),
+        ({"login": "", "B": "logn"}, ["p:2: B depends on logn, which is not in the plan; did you mean login?"]),
+        ({"A": "", "B": "zzz"}, ["p:2: B depends on zzz, which is not in the plan; name a task of this plan"]),
+        (
+            {"A": "B C C", "B": "A", "D": "D", "task-five": "task-fvie"},
+            [
+                "p:1: A depends on C, which is not in the plan; name a task of this plan",
+                "p:1: dependency cycle: A → B → A; remove one of these dependencies",
+                "p:3: D depends on itself; remove D there",
+                "p:4: task-five depends on task-fvie, which is not in the plan; did you mean task-five?",
+            ],
+        ),
+    ],
+    ids=str,
+)
+def test_every_problem_is_named_by_its_ids_and_line(depends_on: dict[str, str], said: list[str]) -> None:
+    assert _problems(**depends_on) == said
+
+
+def test_an_id_used_twice_names_both_lines() -> None:
+    tasks = [task("A", line=3), task("B", line=5), task("A", line=8)]
+    (problem,) = problems(lambda: TaskGraph(tasks, "p"))
+    assert problem.startswith("p:8: the id A is used a second time (first on line 3)")
+
+
+@st.composite
+def _plans(draw: st.DrawFn) -> list[Task]:
+    """Acyclic plans in any file order."""
+    count = draw(st.integers(1, 8))
+    tasks = [
+        task(str(n), depends_on=tuple(map(str, draw(st.sets(st.integers(0, n - 1)) if n else st.just(set())))))
+        for n in range(count)
+    ]
+    return draw(st.permutations(tasks))
+
+
+@quick
+@given(_plans(), st.data())
+def test_in_any_plan_a_task_is_done_stuck_ready_blocked_or_waits_for_one_that_may_still_run(
+    tasks: list[Task], data: st.DataObject
+) -> None:
+    graph = TaskGraph(tasks, "p")
+    states = {one.id: data.draw(st.sampled_from(Standing)) for one in tasks}
+    ready, blocked = set(graph.ready(states)), graph.blocked(states)
+    place = {task_id: n for n, task_id in enumerate(graph.order())}
+    assert set(place) == {one.id for one in tasks}
+    for one in tasks:
+        assert all(place[dep] < place[one.id] for dep in one.depends_on)
+        is_ready = states[one.id] is OPEN and all(states[dep] is DONE for dep in one.depends_on)
+        assert (one.id in ready) is is_ready
+        assert not (one.id in ready and one.id in blocked)
+        assert all(states[reason] is STUCK for reason in blocked.get(one.id, ()))
+        if states[one.id] is OPEN and one.id not in ready and one.id not in blocked:
+            assert any(states[dep] is OPEN and dep not in blocked for dep in one.depends_on)
+
+
+@quick
+@given(_plans())
+def test_running_what_is_ready_round_after_round_ends_with_every_task_done_in_as_many_rounds_as_waves(
+    tasks: list[Task],
+) -> None:
+    graph = TaskGraph(tasks, "p")
+    states = {one.id: OPEN for one in tasks}
+    for wave in graph.waves():
+        assert graph.ready(states) == wave
+        states |= dict.fromkeys(wave, DONE)
+    assert set(states.values()) == {DONE}
+    assert len(graph.critical_path()) == len(graph.waves())
+
+
+@given(st.data())
+@quick
+def test_a_frontier_kept_up_to_date_is_what_a_new_look_at_the_whole_plan_finds(data: st.DataObject) -> None:
+    ids = [f"T{place}" for place in range(data.draw(st.integers(1, 8)))]
+    needs = {i: data.draw(st.lists(st.sampled_from(ids[:n]), unique=True)) if n else [] for n, i in enumerate(ids)}
+    graph = TaskGraph([task(i, depends_on=tuple(deps)) for i, deps in needs.items()], "p")
+    states = {i: data.draw(st.sampled_from([OPEN, DONE, STUCK])) for i in ids}
+    frontier = graph.frontier(states)
+    running: set[str] = set()
+    for _ in range(data.draw(st.integers(0, 12))):
+        one = data.draw(st.sampled_from(ids))
+        before = set(frontier)
+        if data.draw(st.booleans()):
+            frontier.begin(one)
+            running.add(one)
+            assert set(frontier) == before - {one}
+        else:
+            states[one] = data.draw(st.sampled_from([OPEN, DONE, STUCK]))
+            became = frontier.settle(one, states[one])
+            running.discard(one)
+            assert set(became) == set(frontier) - before
+        assert list(frontier) == [i for i in graph.ready(states) if i not in running]
+        assert len(frontier) == len(list(frontier))
+        assert frontier.waiting == sum(states[i] is OPEN and i not in running for i in ids)
+        ending = data.draw(st.lists(st.sampled_from(sorted(running)), unique=True)) if running else []
+        later = graph.ready({**states, **dict.fromkeys(ending, DONE)})
+        assert list(frontier.after(ending)) == [i for i in later if i not in running]
+
+
+def test_a_frontier_offers_the_best_first() -> None:
+    graph = _graph(A="", B="", C="", D="A")
+    frontier = graph.frontier(dict.fromkeys("ABCD", OPEN), lambda i: ({"A": 2, "B": 1, "C": 2, "D": 0}[i],))
+    assert list(frontier) == ["B", "A", "C"]
+    assert frontier.settle("A", DONE) == ["D"]
+    assert list(frontier) == ["D", "B", "C"]
+
+
+def test_draining_looks_at_each_dependency_once_and_never_at_the_whole_plan() -> None:
+    count = 200
+    looked: list[str] = []
+
+    def rank(task_id: str) -> tuple[float, ...]:
+        looked.append(task_id)
+        return ()
+
+    graph = TaskGraph([task(f"T{i}", depends_on=(f"T{i - 1}",) if i else ()) for i in range(count)], "p")
+    frontier = graph.frontier(dict.fromkeys(graph.tasks, OPEN), rank)
+    for i in range(count):
+        assert list(frontier) == [f"T{i}"]
+        frontier.begin(f"T{i}")
+        frontier.settle(f"T{i}", DONE)
+    assert len(looked) <= 4 * count
+
+
+def test_networkx_is_imported_only_for_what_dictionaries_do_not_answer() -> None:
+    program = """
+import sys
+from runner.plan.graph import TaskGraph
+from runner.core.task import Standing, Task
+graph = TaskGraph([Task(id="A", title="a"), Task(id="B", title="b", depends_on=("A",))], "p")
+states = dict.fromkeys("AB", Standing.OPEN)
+graph.order(), graph.ready(states), graph.blocked(states), graph.critical_path(), graph.frontier(states), graph.edges
+assert "networkx" not in sys.modules
+graph.waves()
+assert "networkx" in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)

@@ -1,0 +1,67 @@
+"""Secrets are masked however they are written and wherever a stream is torn."""
+
+from __future__ import annotations
+
+import base64
+import json
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runner.policy.redaction import TEXT_MASK, Masker
+from tests.support.builders import quick
+
+SECRET = 'pa/ss"wörd+123'
+
+
+@pytest.mark.parametrize(
+    "written",
+    [SECRET, quote(SECRET, safe=""), json.dumps(SECRET), json.dumps(SECRET, ensure_ascii=False)],
+)
+def test_a_secret_is_masked_as_others_write_it(written: str) -> None:
+    told = Masker([SECRET]).text(f"before {written} after")
+    assert TEXT_MASK in told
+    assert told.startswith("before ")
+    assert told.endswith(" after")
+    assert "123" not in told
+
+
+@pytest.mark.parametrize("before", range(4))
+@pytest.mark.parametrize("after", ["", ":", "::", ":::"])
+def test_a_secret_inside_a_base64_text_is_masked(before: int, after: str) -> None:
+    encoded = base64.b64encode(f"{'u' * before}{SECRET}{after}".encode()).decode()
+    told = Masker([SECRET]).text(encoded)
+    assert TEXT_MASK in told
+    assert len(told) - len(TEXT_MASK) <= 10, "but for what surrounds it, nothing is left"
+
+
+@quick
+@given(cuts=st.lists(st.integers(1, 20), max_size=20), noise=st.binary(max_size=30))
+def test_a_secret_that_is_torn_across_pieces_is_masked(cuts: list[int], noise: bytes) -> None:
+    whole, masker, shown = noise + SECRET.encode() + noise + SECRET.encode(), Masker([SECRET]), b""
+    for cut in cuts:
+        shown += masker.feed(whole[:cut])
+        whole = whole[cut:]
+    shown += masker.feed(whole) + masker.flush()
+    assert SECRET.encode() not in shown
+    assert shown == noise + TEXT_MASK.encode() + noise + TEXT_MASK.encode()
+
+
+def test_the_longer_of_two_secrets_is_masked_whole() -> None:
+    assert Masker(["longsecret", "longsecret-and-more"]).text("longsecret-and-more") == TEXT_MASK
+
+
+def test_a_short_value_is_an_ordinary_word() -> None:
+    assert Masker(["true", ""]).text("it is true") == "it is true"
+    assert Masker().feed(b"all at once") == b"all at once"
+
+
+def test_length_is_counted_in_bytes() -> None:
+    assert Masker(["ééé"]).text("ééé") == "ééé"
+    assert Masker(["éééé"]).text("éééé") == TEXT_MASK
+
+
+def test_the_lines_of_a_key_are_masked_each() -> None:
+    assert Masker(["first-line\nsecond-line"]).text("| first-line\n| second-line") == f"| {TEXT_MASK}\n| {TEXT_MASK}"

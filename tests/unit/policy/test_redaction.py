@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import base64
+from itertools import pairwise
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runner.policy.redaction import NONE, Secrets
+
+KEY = "sk-ant/api03+Zz9?=é"
+SECRETS = Secrets({KEY: "KEY"})
+
+
+def b64(text: str, url: bool = False) -> bytes:
+    return (base64.urlsafe_b64encode if url else base64.b64encode)(text.encode())
+
+
+@pytest.mark.parametrize("data", [
+    KEY.encode(), b'{"key": "' + KEY.encode() + b'"}', b64(KEY), b64(KEY, url=True), b64(f"x{KEY}y"), b64(f"xy{KEY}"),
+    b64(f"user:{KEY}@host", url=True), quote(KEY, safe="").encode(), quote(KEY).encode(),
+    quote(KEY, safe="").lower().encode().replace(b"zz9", b"Zz9"), KEY[:7].encode() + b"\r\n" + KEY[7:].encode(),
+    base64.encodebytes(b"p" * 50 + KEY.encode() + b"q" * 50),
+    b"\0\xff" + KEY.encode() + b"\xfe",
+])  # fmt: skip
+def test_found_and_masked_however_it_is_written(data: bytes) -> None:
+    assert SECRETS.found_in([data]) == "KEY"
+    masked = SECRETS.masked(data)
+    assert b"***" in masked
+    assert SECRETS.found_in([masked]) is None
+
+
+@pytest.mark.parametrize("data", [b"", KEY[:-1].encode(), KEY.upper().encode(), b64(KEY[1:]), b"sk-ant"])
+def test_what_is_not_the_value_is_left_alone(data: bytes) -> None:
+    assert SECRETS.found_in([data]) is None
+    assert SECRETS.masked(data) == data
+
+
+@given(st.text(min_size=8, max_size=60).filter(lambda t: len(t.strip().encode("utf-8", "replace")) >= 8),
+       st.binary(max_size=20), st.binary(max_size=20))  # fmt: skip
+def test_base64_is_found_at_every_alignment(value: str, before: bytes, after: bytes) -> None:
+    value = value.strip().encode("utf-8", "replace").decode()
+    secrets = Secrets({value: "S"})
+    assert secrets.found_in([base64.b64encode(before + value.encode() + after)]) == "S"
+    assert secrets.found_in([before + value.encode() + after]) == "S"
+
+
+@given(st.lists(st.integers(0, 200), max_size=6))
+def test_found_over_every_border_of_pieces(cuts: list[int]) -> None:
+    data = b"x" * 60 + KEY.encode() + b"y" * 60
+    edges = sorted({0, len(data), *(cut for cut in cuts if cut < len(data))})
+    pieces = [data[one:other] for one, other in pairwise(edges)]
+    assert SECRETS.found_in(pieces) == "KEY"
+
+
+@pytest.mark.parametrize(("environ", "names", "known"), [
+    ({"A": "12345678"}, ["A"], {"A"}),
+    ({"A": "1234567"}, ["A"], set()),
+    ({"A": "  1234567  "}, ["A"], set()),
+    ({"A": "12345678", "B": "abcdefgh"}, ["B", "C"], {"B"}),
+    ({"A": "ééé"}, ["A"], set()),
+    ({"A": "éééé"}, ["A"], {"A"}),
+    ({"A": "12345678"}, [], set()),
+])  # fmt: skip
+def test_which_values_are_secrets(environ: dict[str, str], names: list[str], known: set[str]) -> None:
+    assert set(Secrets.of(environ, names).names.values()) == known
+
+
+def test_values_are_never_shown() -> None:
+    assert KEY not in repr(SECRETS)
+    assert NONE.found_in([KEY.encode()]) is None
+
+
+@pytest.mark.parametrize("text", ["\ud800 lone", "\udce9 byte", "plain"])
+def test_text_of_any_kind_is_searched(text: str) -> None:
+    assert SECRETS.found_in_text(text) is None
+    assert SECRETS.found_in_text(text + KEY) == "KEY"

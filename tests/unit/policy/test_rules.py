@@ -1,0 +1,291 @@
+"""What may enter the branch: names, scopes, symlinks, limits and clashes, each refusal with its remedy."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from runner.core.manifest import Limits
+from runner.core.result import Failure, FailureKind
+from runner.policy import paths
+from runner.policy.change import EXECUTABLE, GITLINK, REGULAR, SYMLINK, Change
+from runner.policy.paths import Spellings
+from runner.policy.rules import check, escaping, may_meet, only_protected
+from tests.support.builders import BLOB, task
+
+
+def _added(path: str, *, size: int = 1, mode: str = REGULAR, target: str | None = None) -> Change:
+    return Change(path, None, (mode, BLOB), size, target)
+
+
+def _edited(path: str) -> Change:
+    return Change(path, (REGULAR, BLOB), (REGULAR, "2" * 40), 1)
+
+
+def _deleted(path: str) -> Change:
+    return Change(path, (REGULAR, BLOB), None)
+
+
+def _check(
+    *changes: Change, base: list[str] | None = None, limits: Limits | None = None, **fields: Any
+) -> Failure | None:
+    return check(
+        task(**fields),
+        changes,
+        protected=("action.yml", ".github/**"),
+        never=("/tasks.yml", "/.fanin/**"),
+        limits=limits or Limits(),
+        spellings=Spellings(base or ()),
+    )
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        ".git/config",
+        "a/.git/hooks/x",
+        ".GIT/config",
+        "git~1/x",
+        "GIT~2/x",
+        ".git./x",
+        ".git /x",
+        ".git. . /x",
+        ".g\u200cit/x",
+        "\ufeff.git/x",
+        ".git::$INDEX_ALLOCATION/x",
+        "a\\.git\\config",
+        "a//b",
+        "/a",
+        "a/",
+        "../a",
+        "a/../b",
+        "./a",
+        "",
+        "a\nb",
+        "a\x7fb",
+        "a\x00",
+    ],
+    ids=repr,
+)
+def test_a_name_that_no_checkout_can_safely_hold_is_refused(path: str) -> None:
+    assert paths.unusable_name(path)
+    failure = _check(_added(path))
+    assert failure is not None
+    assert failure.kind is FailureKind.POLICY
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["a", ".gitignore", ".github/x", "agit~1", "git", "x.git", "digit/a", "...", "a b", "größe.py", ".gitx/y", "a\\b"],
+)
+def test_an_ordinary_name_is_fine(path: str) -> None:
+    assert paths.unusable_name(path) is None
+
+
+@pytest.mark.parametrize(
+    ("path", "target", "leaves"),
+    [
+        ("a", "b", False),
+        ("a", "b/c", False),
+        ("a/b", "../c", False),
+        ("a/b", "..", False),
+        ("a", ".", False),
+        ("a", "..", True),
+        ("a/b", "../../c", True),
+        ("a", "/etc/passwd", True),
+        ("a", "b/../../c", True),
+        ("a", ".git/config", True),
+        ("a/b", "../.git", True),
+        ("a", "x/.GIT/hooks", True),
+        ("a", "..\\..\\c", True),
+        ("a", "b\nc", True),
+    ],
+)
+def test_a_symlink_out_of_the_repository_is_seen(path: str, target: str, leaves: bool) -> None:
+    assert paths.leaves_tree(path, target) is leaves
+    failure = _check(_added(path, mode=SYMLINK, target=target))
+    assert (failure is not None) is leaves
+
+
+@pytest.mark.parametrize(
+    ("up", "to_the_top", "out", "target"),
+    [("a/b/up", "../..", "c", "a/b/up/../secret"), ("d/up", "..", "d/c", "up/../secret")],
+)
+def test_two_symlinks_may_not_leave_the_repository_together(up: str, to_the_top: str, out: str, target: str) -> None:
+    first, second = _added(up, mode=SYMLINK, target=to_the_top), _added(out, mode=SYMLINK, target=target)
+    assert _check(first) is None
+    assert _check(first, second) is not None
+
+
+@pytest.mark.parametrize(
+    ("fields", "change", "kind", "said"),
+    [
+        ({}, _edited("src/a.py"), None, ""),
+        ({"files": ("src/**",)}, _edited("src/a.py"), None, ""),
+        (
+            {"files": ("src/**",)},
+            _edited("lib/a.py"),
+            FailureKind.SCOPE,
+            "lib/a.py: is outside the task's files (widen",
+        ),
+        ({"files": ("src/**",)}, _deleted("lib/a.py"), FailureKind.SCOPE, "lib/a.py: is outside"),
+        ({"files": ()}, _added("a"), FailureKind.SCOPE, "a: is outside"),
+        ({"files": ("*", "!a")}, _added("a"), FailureKind.SCOPE, "a: is outside"),
+        ({}, _edited("action.yml"), FailureKind.POLICY, "action.yml: is a protected path (add it to the task's allow"),
+        ({}, _deleted("action.yml"), FailureKind.POLICY, "action.yml: is a protected path"),
+        ({"files": ("action.yml",)}, _edited("action.yml"), FailureKind.POLICY, "is a protected path"),
+        ({"allow": ("action.yml",)}, _edited("action.yml"), None, ""),
+        ({"files": ("src/**",), "allow": ("action.yml",)}, _edited("action.yml"), None, ""),
+        ({"allow": ("action.yml",)}, _edited(".github/x"), FailureKind.POLICY, "is a protected path"),
+        ({"allow": ("**",)}, _edited("tasks.yml"), FailureKind.POLICY, "tasks.yml: is fanin's own file"),
+        ({"allow": ("**",)}, _edited(".fanin/progress.json"), FailureKind.POLICY, "is fanin's own file"),
+        ({"allow": ("**",)}, _edited("sub/tasks.yml"), None, ""),
+        ({}, _added("lib", mode=GITLINK), FailureKind.POLICY, "lib: is a repository inside the repository (remove"),
+        ({}, _added("run.sh", mode=EXECUTABLE), None, ""),
+    ],
+    ids=str,
+)
+def test_a_change_is_within_the_tasks_files_and_outside_the_protected(
+    fields: dict[str, Any], change: Change, kind: FailureKind | None, said: str
+) -> None:
+    failure = _check(change, **fields)
+    assert (failure.kind if failure else None) is kind
+    assert said in (failure.message if failure else "")
+    assert failure is None or failure.message.startswith("T1 changed what it may not:\n- ")
+
+
+def test_a_refusal_that_every_task_would_meet_outranks_one_of_scope() -> None:
+    failure = _check(_edited("lib/a.py"), _edited("action.yml"), files=("src/**",))
+    assert failure is not None
+    assert failure.kind is FailureKind.POLICY
+
+
+def test_a_refused_attempt_may_be_tried_again() -> None:
+    failure = _check(_edited("action.yml"))
+    assert failure is not None
+    assert failure.retryable
+    assert failure.counted
+
+
+def test_many_refusals_are_named_up_to_five_and_counted() -> None:
+    failure = _check(*(_edited(f"lib/{n}") for n in range(8)), files=())
+    assert failure is not None
+    assert failure.message.count("\n- lib/") == 5
+    assert failure.message.endswith("\n- and 3 more")
+
+
+@pytest.mark.parametrize(
+    ("changes", "limits", "said"),
+    [
+        ([_added(str(n)) for n in range(3)], Limits(files=3), None),
+        ([_added(str(n)) for n in range(4)], Limits(files=3), "4 files changed, more than limits.files = 3"),
+        ([_added("a", size=1000)], Limits(size=1000), None),
+        (
+            [_added("a", size=600), _added("b", size=401)],
+            Limits(size=1000),
+            "1,001 bytes changed, more than limits.size",
+        ),
+        ([_deleted("a")], Limits(size=1), None),
+    ],
+)
+def test_a_change_larger_than_the_limits_is_refused(changes: list[Change], limits: Limits, said: str | None) -> None:
+    failure = _check(*changes, limits=limits)
+    assert (failure is None) if said is None else (failure is not None and said in failure.message)
+
+
+@pytest.mark.parametrize(
+    ("changes", "base", "other"),
+    [
+        ([_added("readme.md")], ["README.md"], "README.md"),
+        ([_added("Docs/a")], ["docs/b"], "docs"),
+        ([_added("re\u0301sume\u0301")], ["r\u00e9sum\u00e9"], "r\u00e9sum\u00e9"),
+        ([_added("stra\u00dfe")], ["STRASSE"], "STRASSE"),
+        ([_added("a"), _added("A")], [], "A"),
+        ([_added("x/a"), _added("X/b")], [], "X"),
+        ([_added("readme.md"), _deleted("README.md")], ["README.md"], None),  # a renaming
+        ([_added("docs/b")], ["docs/a"], None),
+        ([_edited("readme.md")], ["readme.md", "README.md"], None),  # it was so before
+        ([_added("b")], ["a"], None),
+    ],
+    ids=str,
+)
+def test_names_that_differ_by_case_or_unicode_form_only_may_not_be_added(
+    changes: list[Change], base: list[str], other: str | None
+) -> None:
+    failure = _check(*changes, base=base)
+    if other is None:
+        assert failure is None
+    else:
+        assert failure is not None
+        assert f"differs from {other} only by case or Unicode form" in failure.message
+
+
+@pytest.mark.parametrize("path", ["caf\udce9.txt", "a\n.git"])
+def test_a_refusal_can_be_written_down_whatever_bytes_the_name_has(path: str) -> None:
+    failure = _check(_added(path), files=("src/**",))
+    assert failure is not None
+    json.loads(failure.model_dump_json())
+    assert failure.message.encode()
+
+
+@pytest.mark.parametrize(
+    ("files", "allow", "only"),
+    [
+        (None, (), False),
+        ((), (), False),
+        (("action.yml",), (), True),
+        (("/action.yml", "tasks.yml"), (), True),
+        (("action.yml", "src/a.py"), (), False),
+        (("action.yml",), ("action.yml",), False),
+        (("tasks.yml",), ("tasks.yml",), True),
+        (("*.yml",), (), False),
+        (("action.yml", "!x"), (), True),
+    ],
+    ids=str,
+)
+def test_files_that_are_all_protected_are_seen_before_the_task_runs(
+    files: tuple[str, ...] | None, allow: tuple[str, ...], only: bool
+) -> None:
+    assert only_protected(task(files=files, allow=allow), ("action.yml",), ("/tasks.yml",)) is only
+
+
+def test_scope_warn_lets_in_what_is_outside_files_and_says_so() -> None:
+    told: list[str] = []
+    rules: dict[str, Any] = {"protected": ("action.yml",), "never": (), "limits": Limits(), "warned": told}
+    assert check(task(files=["a"]), [_added("b")], scope="warn", **rules) is None
+    assert told == ["T1 changed b: is outside the task's files (widen files: of the task if that is meant)"]
+    refused = check(task(files=["a"]), [_added("b"), _added("action.yml")], scope="warn", **rules)
+    assert refused is not None
+    assert refused.kind is FailureKind.POLICY
+    assert "- b" not in refused.message
+
+
+@pytest.mark.parametrize(("fields", "let_in"), [
+    ({}, False), ({"files": ["run.sh"]}, True), ({"allow": ["run.sh"]}, True), ({"files": ["*.py"]}, False),
+])  # fmt: skip
+@pytest.mark.parametrize(("old", "new"), [(REGULAR, EXECUTABLE), (EXECUTABLE, REGULAR)])
+def test_executable_bit_alone_changes_only_where_the_file_is_named(
+    fields: dict[str, Any], let_in: bool, old: str, new: str
+) -> None:
+    found = _check(Change("run.sh", (old, BLOB), (new, BLOB), 1), **fields)
+    assert (found is None) is let_in
+    assert found is None or "run.sh" in found.message
+
+
+def test_executable_bit_together_with_content_is_an_ordinary_change() -> None:
+    assert _check(Change("run.sh", (REGULAR, BLOB), (EXECUTABLE, "2" * 40), 1)) is None
+
+
+@pytest.mark.parametrize(("target", "refused"), [("x", False), ("../x", False), ("../../x", True), ("/etc", True)])
+def test_link_of_a_merged_tree_stays_inside(target: str, refused: bool) -> None:
+    found = escaping(task(), [_added("d/link", mode=SYMLINK, target=target), _deleted("e/link")])
+    assert (found is not None) is refused
+
+
+def test_files_that_may_meet_protected_paths_are_told_before_the_run() -> None:
+    tracked = ["src/a.py", "src/action.yml", "docs/x"]
+    assert may_meet(task(files=["src/**"]), tracked, ("action.yml",), ()) == ["src/action.yml"]
+    assert may_meet(task(files=["src/**"], allow=["src/action.yml"]), tracked, ("action.yml",), ()) == []
+    assert may_meet(task(), tracked, ("action.yml",), ()) == []

@@ -1,0 +1,76 @@
+"""Money is reserved before it is spent, and unknown is never 0."""
+
+from __future__ import annotations
+
+import pytest
+
+from runner.core.result import Failure, FailureKind, Result, Usage
+from runner.schedule.budget import Budget, Tally
+from tests.support.builders import entry, manifest, result, task
+
+
+def _batch(*costs: float | None, share: float, **fields: object) -> tuple[object, list[Result]]:
+    entries = [entry(task(f"T{n}"), index=n, reserved_usd=share) for n, _ in enumerate(costs)]
+    made = manifest(*entries)
+    return made, [
+        result(made, one, usage=Usage(cost_usd=cost), **fields) for one, cost in zip(entries, costs, strict=True)
+    ]
+
+
+def test_without_a_limit_nothing_is_held_back() -> None:
+    budget = Budget(None, spent=1e6, dearest=1e5)
+    assert (budget.slots(7), budget.share(7), budget.exhausted()) == (7, None, None)
+
+
+def test_before_any_cost_is_known_what_is_left_is_shared() -> None:
+    budget = Budget(3.0)
+    assert (budget.slots(3), budget.share(3)) == (3, 1.0)
+
+
+@pytest.mark.parametrize(("spent", "slots"), [(0.0, 5), (7.0, 3), (8.0, 2), (9.0, 1), (9.5, 0), (10.0, 0), (12.0, 0)])
+def test_no_more_start_than_could_each_cost_as_much_as_the_dearest(spent: float, slots: int) -> None:
+    budget = Budget(10.0, spent=spent, dearest=1.0)
+    assert budget.slots(5) == slots
+    assert (budget.exhausted() is None) is (slots > 0)
+
+
+def test_parallel_agents_cannot_overshoot_together() -> None:
+    budget = Budget(1.0, spent=0.0, dearest=0.3)
+    started = budget.slots(10)
+    assert started * 0.3 <= 1.0
+    share = budget.share(started)
+    assert share is not None
+    assert share * started == pytest.approx(1.0)
+
+
+def test_what_was_spent_and_the_dearest_are_remembered() -> None:
+    made, results = _batch(0.5, 0.2, share=1.0)
+    after = Budget(3.0).after(made, results)  # type: ignore[arg-type]
+    assert after.spent == pytest.approx(0.7)
+    assert after.dearest == 0.5
+
+
+def test_an_unknown_cost_counts_as_the_whole_share() -> None:
+    made, results = _batch(None, 0.0, share=1.5)
+    assert Budget(3.0).after(made, results).spent == 1.5  # type: ignore[arg-type]
+
+
+def test_what_never_began_costs_nothing() -> None:
+    failure = Failure(kind=FailureKind.NOT_READY, message="no key")
+    made, results = _batch(None, share=1.5, failure=failure)
+    assert Budget(3.0).after(made, results).spent == 0  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("costs", "told"),
+    [
+        ((), "cost unknown"),
+        ((None, None), "cost unknown"),
+        ((0.5, 0.25), "$0.75"),
+        ((0.5, None), "$0.50 and what 1 of 2 did not say"),
+        ((0.0,), "$0.00"),
+    ],
+)
+def test_a_total_says_what_it_does_not_know(costs: tuple[float | None, ...], told: str) -> None:
+    _, results = _batch(*costs, share=1.0)
+    assert Tally().plus(results).told() == told

@@ -1,0 +1,166 @@
+"""What people see of a plan: one state and one reason a task, and text that no title can break."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from runner.core.result import Failure, FailureKind
+from runner.core.task import Status, Task
+from runner.plan.graph import TaskGraph
+from runner.plan.progress import Progress, Record
+from runner.plan.view import TaskView, counts, views
+from runner.ui import diagrams, plan_json
+from tests.support.builders import plan, task
+
+ERROR = Failure(kind=FailureKind.VERIFY, message="it is red\nsecond line")
+FAILED, DONE = Status.FAILED, Status.COMPLETED
+
+
+def _views(
+    tasks: list[Task], records: dict[str, Record] | None = None, running: tuple[str, ...] = ()
+) -> list[TaskView]:
+    found = plan(*tasks)
+    return views(found, TaskGraph(tasks, "p"), Progress("tasks.yml", records or {}), 3, running)
+
+
+@pytest.mark.parametrize(
+    ("record", "state", "reason", "dependent"),
+    [
+        (Record(), "ready", "", "pending"),
+        (Record(status=DONE, attempts=1), "completed", "", "ready"),
+        (Record(status=DONE, skipped=True), "completed", "skipped as satisfied", "ready"),
+        (Record(status=FAILED, attempts=1, error=ERROR), "ready", "attempt 1 failed: it is red", "pending"),
+        (Record(status=FAILED, attempts=3, error=ERROR), "failed", "it is red", "blocked"),
+        (Record(status=FAILED, attempts=1, final=True, error=ERROR), "failed", "it is red", "blocked"),
+        (Record(status=FAILED, attempts=3), "failed", "", "blocked"),
+        (Record(skipped=True), "skipped", "", "blocked"),
+        (Record(held="fanin/r1"), "held", "its work waits on fanin/r1", "blocked"),
+        (
+            Record(status=FAILED, attempts=3, error=ERROR.model_copy(update={"message": ""})),
+            "failed",
+            "",
+            "blocked",
+        ),
+    ],
+    ids=["new", "done", "satisfied", "failed", "used up", "final", "no error", "skipped", "held", "empty error"],
+)
+def test_every_task_has_one_state_and_its_reason(record: Record, state: str, reason: str, dependent: str) -> None:
+    one, two = _views([task("A"), task("B", depends_on=("A",))], {"A": record})
+    assert (one.state, one.reason) == (state, reason)
+    assert (two.state, two.reason) == (dependent, "by A" if dependent == "blocked" else "")
+
+
+def test_a_blocked_task_names_all_who_block_it() -> None:
+    stuck = Record(skipped=True)
+    found = _views(
+        [task("A"), task("B"), task("C", depends_on=("A", "B")), task("D", depends_on=("C",))], {"A": stuck, "B": stuck}
+    )
+    assert [view.reason for view in found] == ["", "", "by A, B", "by A, B"]
+
+
+def test_what_runs_now_is_in_progress() -> None:
+    assert [view.state for view in _views([task("A"), task("B")], running=("B",))] == ["ready", "in_progress"]
+
+
+def test_states_are_counted_those_that_occur_only() -> None:
+    found = _views([task("A"), task("B"), task("C", depends_on=("A",))])
+    assert counts(found) == {"ready": 2, "pending": 1}
+
+
+def test_mermaid_shows_every_task_by_state_and_every_dependency() -> None:
+    found = _views([task("A", title="First"), task("B", title="Second", depends_on=("A",))])
+    assert diagrams.mermaid(found) == (
+        "flowchart LR\n"
+        '  n0["A<br/>First"]:::ready\n'
+        '  n1["B<br/>Second"]:::pending\n'
+        "  n0 --> n1\n"
+        "  classDef ready fill:#dbe9fb,stroke:#555,color:#111\n"
+        "  classDef pending fill:#ffffff,stroke:#555,color:#111\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "title", ['say "x"', "a]b", "<b>x</b>", "a`b`", "x\n  n9 --> n0", "#quot;", "end", "{x}", "a\\b"]
+)
+def test_no_title_can_end_a_mermaid_label_or_become_markup(title: str) -> None:
+    _, node, _ = diagrams.mermaid(_views([task("end", title=title)])).splitlines()
+    assert node.startswith('  n0["end<br/>')
+    assert node.endswith('"]:::ready')
+    label = node.removeprefix('  n0["end<br/>').removesuffix('"]:::ready')
+    assert not set(label) & set('"[]{}<>`\\|')
+    assert title == "end" or label != " ".join(title.split()) or "#" not in title
+
+
+def test_long_titles_are_cut() -> None:
+    assert "x" * 59 + "…" in diagrams.mermaid(_views([task(title="x" * 200)]))
+
+
+def test_dot_shows_every_task_by_state_and_every_dependency() -> None:
+    found = _views([task("A", title='a "quoted"\\ title'), task("B", title="b", depends_on=("A",))])
+    assert diagrams.dot(found) == (
+        "digraph plan {\n"
+        "  rankdir=LR; node [shape=box, style=filled];\n"
+        '  "A" [label="A: a \\"quoted\\"\\\\ title", fillcolor="#dbe9fb"];\n'
+        '  "B" [label="B: b", fillcolor="#ffffff"];\n'
+        '  "A" -> "B";\n'
+        "}\n"
+    )
+
+
+def test_json_holds_what_tools_need() -> None:
+    tasks = [task("A", line=3, files=("x",)), task("B", line=4, depends_on=("A",))]
+    found = _views(tasks, {"A": Record(status=FAILED, attempts=3, error=ERROR)})
+    told = json.loads(plan_json.as_json(found, TaskGraph(tasks, "p")))
+    assert told == {
+        "version": 1,
+        "tasks": [
+            {
+                "id": "A",
+                "title": "Title of A",
+                "line": 3,
+                "state": "failed",
+                "attempts": 3,
+                "reason": "it is red",
+                "depends_on": [],
+                "files": ["x"],
+            },
+            {
+                "id": "B",
+                "title": "Title of B",
+                "line": 4,
+                "state": "blocked",
+                "attempts": 0,
+                "reason": "by A",
+                "depends_on": ["A"],
+                "files": None,
+            },
+        ],
+        "waves": [["A"], ["B"]],
+        "critical_path": ["A", "B"],
+    }
+
+
+def test_every_state_that_can_be_shown_has_a_colour_of_its_own_class() -> None:
+    records = {
+        "done": Record(status=DONE),
+        "failed": Record(status=FAILED, attempts=3),
+        "skipped": Record(skipped=True),
+        "held": Record(held="x"),
+    }
+    tasks = [*map(task, records), task("ready"), task("pending", depends_on=("ready",)), task("runs")]
+    tasks.append(task("blocked", depends_on=("failed",)))
+    found = _views(tasks, records, ("runs",))
+    assert {view.state for view in found} == {
+        "completed",
+        "failed",
+        "skipped",
+        "held",
+        "ready",
+        "pending",
+        "in_progress",
+        "blocked",
+    }
+    assert diagrams.mermaid(found).count("classDef") == 8
+    assert diagrams.dot(found).count("fillcolor") == 8
