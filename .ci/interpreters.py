@@ -1,8 +1,10 @@
-"""Prints the Pythons that the tests run under, one a line: version, tab, path. The first one gets the whole suite.
+"""Prints the Pythons that the tests run under, one a line: version, tab, path. The
+first one gets the whole suite.
 
-A candidate counts by the version that it prints itself, so a pyenv shim that cannot run is no Python. Of all released
-CPythons that pyproject.toml allows, at most three are chosen: the oldest, the system's and the newest, and where these
-are fewer than three, others of a minor version that is not among them. Runs on Python 3.8 and later.
+A candidate counts by the version that it prints itself, so a pyenv shim that cannot run
+is no Python. Of all released CPythons that pyproject.toml allows, at most three are
+chosen: the oldest, the system's and the newest, and where these are fewer than three,
+others of a minor version that is not among them. Runs on Python 3.8 and later.
 """
 
 from __future__ import annotations
@@ -37,7 +39,10 @@ class Interpreter(NamedTuple):
 
 def candidates(system: str, oldest_minor: int) -> list[str]:
     """Paths that may be a Python: the system's first, then those on PATH, then pyenv's."""
-    names = ["python3", *(f"python3.{minor}" for minor in range(oldest_minor, NEWEST_MINOR + 1))]
+    names = [
+        "python3",
+        *(f"python3.{minor}" for minor in range(oldest_minor, NEWEST_MINOR + 1)),
+    ]
     folders = [Path(folder) for folder in os.get_exec_path()]
     pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
     folders += sorted(pyenv.glob("versions/*/bin"))
@@ -50,10 +55,17 @@ def candidates(system: str, oldest_minor: int) -> list[str]:
 
 
 def ask(path: str) -> Interpreter | None:
-    """The interpreter at this path; None if it does not run, is no released CPython or cannot make environments."""
+    """The interpreter at this path; None if it does not run, is no released CPython or
+    cannot make environments.
+    """
     try:
         answer = subprocess.run(
-            [path, "-c", QUESTION], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, timeout=60, check=True
+            [path, "-c", QUESTION],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            timeout=60,
+            check=True,
         )
     except (OSError, subprocess.SubprocessError):
         return None
@@ -61,12 +73,17 @@ def ask(path: str) -> Interpreter | None:
     if match is None:
         return None
     if match[4] == "-":
-        print(f"{path} has no ensurepip (Debian: python3-venv) and is left out", file=sys.stderr)
+        print(
+            f"{path} has no ensurepip (Debian: python3-venv) and is left out",
+            file=sys.stderr,
+        )
         return None
     return Interpreter((int(match[1]), int(match[2]), int(match[3])), match[5])
 
 
-def choose(interpreters: Iterable[Interpreter], system: Interpreter | None) -> list[Interpreter]:
+def choose(
+    interpreters: Iterable[Interpreter], system: Interpreter | None
+) -> list[Interpreter]:
     """At most three, by version; of two with one version, the earlier one."""
     by_version: dict[tuple[int, ...], Interpreter] = {}
     for interpreter in interpreters:
@@ -86,14 +103,24 @@ def main() -> int:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--system", default="/usr/bin/python3")
     system_path = arguments.parse_args().system
-    required = re.search(r'requires-python = ">=3\.(\d+)"', (ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    required = re.search(
+        r'requires-python = ">=3\.(\d+)"',
+        (ROOT / "pyproject.toml").read_text(encoding="utf-8"),
+    )
     assert required, "pyproject.toml has no requires-python"
     oldest = (3, int(required[1]))
     answers = {path: ask(path) for path in candidates(system_path, oldest[1])}
-    suitable = {path: answer for path, answer in answers.items() if answer and answer.version >= oldest}
+    suitable = {
+        path: answer
+        for path, answer in answers.items()
+        if answer and answer.version >= oldest
+    }
     chosen = choose(suitable.values(), suitable.get(system_path))
     if not chosen:
-        print(f"no CPython {oldest[0]}.{oldest[1]} or later on this machine", file=sys.stderr)
+        print(
+            f"no CPython {oldest[0]}.{oldest[1]} or later on this machine",
+            file=sys.stderr,
+        )
         return 1
     for interpreter in chosen:
         print(interpreter, interpreter.path, sep="\t")

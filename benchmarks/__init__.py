@@ -1,1 +1,3 @@
-"""Commands that measure; each prints the figures that a page of docs/ states. Speed: `python -m benchmarks`."""
+"""Commands that measure; each prints the figures that a page of docs/ states. Speed:
+`python -m benchmarks`.
+"""

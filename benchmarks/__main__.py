@@ -1,6 +1,8 @@
-"""`python -m benchmarks [NAME…] [--smoke]`: print every figure as a table, and write docs/performance.md.
+"""`python -m benchmarks [NAME…] [--smoke]`: print every figure as a table, and write
+docs/performance.md.
 
-With names only these parts run, and only their sections of the document are written anew.
+With names only these parts run, and only their sections of the document are written
+anew.
 """
 
 from __future__ import annotations
@@ -14,7 +16,16 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.harness import ROOT, Effort, Report, Unavailable, as_markdown, as_text, disk, machine
+from benchmarks.harness import (
+    ROOT,
+    Effort,
+    Report,
+    Unavailable,
+    as_markdown,
+    as_text,
+    disk,
+    machine,
+)
 
 PARTS = ("planning", "fan_in", "scheduling", "dispatch", "cold_start", "job_setup")
 DOCUMENT = ROOT / "docs" / "performance.md"
@@ -31,11 +42,18 @@ TAIL = "## What is missed, and why"
 
 def main(argv: Sequence[str] | None = None) -> int:
     options = _options(argv)
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "fanin-benchmarks")
+    cache = Path(
+        os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "fanin-benchmarks"
+    )
     found: dict[str, str] = {}
     missed = 0
     with tempfile.TemporaryDirectory(prefix="fanin-benchmarks-") as work:
-        effort = Effort(Path(work), options.cache or cache, options.smoke, 1 if options.smoke else options.repeats)
+        effort = Effort(
+            Path(work),
+            options.cache or cache,
+            options.smoke,
+            1 if options.smoke else options.repeats,
+        )
         effort.cache.mkdir(parents=True, exist_ok=True)
         where = disk(effort.work)
         for name in options.parts or PARTS:
@@ -45,21 +63,38 @@ def main(argv: Sequence[str] | None = None) -> int:
             found[name] = as_markdown(report)
     if options.write:
         ran = f"rounds: {options.repeats}; parts: {', '.join(found)}"
-        options.write.write_text(document(_text(options.write), found, (where, ran)), encoding="utf-8")
+        options.write.write_text(
+            document(_text(options.write), found, (where, ran)), encoding="utf-8"
+        )
     print(f"{missed} targets are missed" if missed else "every target is met")
     return 0
 
 
 def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("parts", nargs="*", metavar="NAME", help=f"one of {', '.join(PARTS)}; all without any")
-    parser.add_argument("--smoke", action="store_true", help="tiny sizes, once: whether the benchmarks themselves work")
+    parser.add_argument(
+        "parts",
+        nargs="*",
+        metavar="NAME",
+        help=f"one of {', '.join(PARTS)}; all without any",
+    )
+    parser.add_argument(
+        "--smoke",
+        action="store_true",
+        help="tiny sizes, once: whether the benchmarks themselves work",
+    )
     parser.add_argument("--repeats", type=int, default=5, help="rounds (default 5)")
     parser.add_argument("--cache", type=Path, help="where the peers are installed")
-    parser.add_argument("--write", type=Path, help="the document to write (default docs/performance.md, smoke: none)")
+    parser.add_argument(
+        "--write",
+        type=Path,
+        help="the document to write (default docs/performance.md, smoke: none)",
+    )
     options = parser.parse_args(argv)
     if unknown := set(options.parts) - set(PARTS):
-        parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
+        parser.error(
+            f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}"
+        )
     if options.write is None and not options.smoke:
         options.write = DOCUMENT
     return options
@@ -75,13 +110,31 @@ def _measured(name: str, effort: Effort) -> Report:
 
 
 def document(before: str, found: dict[str, str], about: Sequence[str] = ()) -> str:
-    """The document with the sections of the parts that ran put in, the others and what people wrote kept."""
-    sections = dict(re.findall(r"<!-- part: (\w+) -->\n(.*?)\n<!-- end -->", before, re.DOTALL)) | found
+    """The document with the sections of the parts that ran put in, the others and what
+    people wrote kept.
+    """
+    sections = (
+        dict(
+            re.findall(r"<!-- part: (\w+) -->\n(.*?)\n<!-- end -->", before, re.DOTALL)
+        )
+        | found
+    )
     _, written, tail = before.partition(TAIL)
-    lines = [HEAD, "Machine of the last run:", "", *(f"- {line}" for line in [*machine(), *about]), ""]
+    lines = [
+        HEAD,
+        "Machine of the last run:",
+        "",
+        *(f"- {line}" for line in [*machine(), *about]),
+        "",
+    ]
     for name in PARTS:
         if name in sections:
-            lines += [f"<!-- part: {name} -->", sections[name].rstrip("\n"), "<!-- end -->", ""]
+            lines += [
+                f"<!-- part: {name} -->",
+                sections[name].rstrip("\n"),
+                "<!-- end -->",
+                "",
+            ]
     return "\n".join(lines) + "\n" + (TAIL + tail if written else f"{TAIL}\n")
 
 

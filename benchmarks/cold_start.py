@@ -1,4 +1,6 @@
-"""Cold start: how long until a command can begin, against a Python that does nothing, and what is loaded by then."""
+"""Cold start: how long until a command can begin, against a Python that does nothing,
+and what is loaded by then.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,18 @@ from benchmarks.harness import (
 )
 
 START = "from runner.cli import main; main()"
-HEAVY = ("click", "yaml", "pydantic", "pathspec", "filelock", "git", "networkx", "rich", "github", "requests")
+HEAVY = (
+    "click",
+    "yaml",
+    "pydantic",
+    "pathspec",
+    "filelock",
+    "git",
+    "networkx",
+    "rich",
+    "github",
+    "requests",
+)
 _TELL = f"""
 import sys
 sys.argv = ["fanin", *sys.argv[1:]]
@@ -48,7 +61,10 @@ def measure(effort: Effort) -> Report:
         competitors = {
             "python -c pass": partial(_timed, where, "pass", []),
             "import click": partial(_timed, where, "import click", []),
-            **{f"fanin {' '.join(argv)}": partial(_timed, where, START, argv) for argv in COMMANDS},
+            **{
+                f"fanin {' '.join(argv)}": partial(_timed, where, START, argv)
+                for argv in COMMANDS
+            },
         }
         samples = interleaved(competitors, effort.repeats * (1 if effort.smoke else 3))
         rows = [
@@ -62,7 +78,13 @@ def measure(effort: Effort) -> Report:
         ]
     ratio = samples.ratio("fanin --help", "python -c pass")
     report.targets.append(Target("`fanin --help` ÷ `python -c pass`", ratio, 5.0))
-    report.tables.append(Table("A plan of two tasks, both completed", ["", "ms", "÷ python", "loaded"], rows))
+    report.tables.append(
+        Table(
+            "A plan of two tasks, both completed",
+            ["", "ms", "÷ python", "loaded"],
+            rows,
+        )
+    )
     click = samples.ratio("import click", "python -c pass")
     report.notes.append(
         f"click alone, which is prescribed, takes {click:.1f} of the five. `loaded` lists the libraries that are "
@@ -79,19 +101,35 @@ def _project(where: Path) -> None:
     who = ["-c", "user.name=b", "-c", "user.email=b@localhost"]
     run(["git", "add", "-A"], where)
     run(["git", *who, "commit", "-qm", "plan"], where)
-    run([PYTHON, "-c", START, "skip", "--satisfied", "A", "B"], where, env=_environment())
+    run(
+        [PYTHON, "-c", START, "skip", "--satisfied", "A", "B"],
+        where,
+        env=_environment(),
+    )
 
 
 def _environment() -> dict[str, str]:
-    who = {"GIT_AUTHOR_NAME": "b", "GIT_AUTHOR_EMAIL": "b@b", "GIT_COMMITTER_NAME": "b", "GIT_COMMITTER_EMAIL": "b@b"}
+    who = {
+        "GIT_AUTHOR_NAME": "b",
+        "GIT_AUTHOR_EMAIL": "b@b",
+        "GIT_COMMITTER_NAME": "b",
+        "GIT_COMMITTER_EMAIL": "b@b",
+    }
     return environment(**who)
 
 
 def _timed(where: Path, program: str, argv: list[str]) -> float:
-    return seconds_of(lambda: run([PYTHON, "-c", program, *argv], where, env=_environment()))
+    return seconds_of(
+        lambda: run([PYTHON, "-c", program, *argv], where, env=_environment())
+    )
 
 
 def _loaded(where: Path, argv: list[str]) -> str:
-    told = run([PYTHON, "-c", _TELL, *argv], where, env=_environment()).decode().rpartition("\n:: ")[2].split()
+    told = (
+        run([PYTHON, "-c", _TELL, *argv], where, env=_environment())
+        .decode()
+        .rpartition("\n:: ")[2]
+        .split()
+    )
     expect(told[0], "0", f"exit code of fanin {' '.join(argv)}")
     return ", ".join(name for name in HEAVY if name in told)

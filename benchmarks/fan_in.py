@@ -1,8 +1,10 @@
-"""Fan-in: a batch's results to one commit, against a chain of `git merge-tree` and `git commit-tree`.
+"""Fan-in: a batch's results to one commit, against a chain of `git merge-tree` and `git
+commit-tree`.
 
-The repository has 20,000 files. Each of 250 results edits four of them and adds one; in the second case every tenth
-conflicts with the one before it. The chain gets its branches as commits that are in the repository already; fanin gets
-what it gets in life: a folder for each result with a pack it does not trust, and a progress file to write.
+The repository has 20,000 files. Each of 250 results edits four of them and adds one; in
+the second case every tenth conflicts with the one before it. The chain gets its
+branches as commits that are in the repository already; fanin gets what it gets in life:
+a folder for each result with a pack it does not trust, and a progress file to write.
 """
 
 from __future__ import annotations
@@ -42,18 +44,28 @@ from runner.repo.repository import Repository
 WHO = {
     f"GIT_{role}_{what}": value
     for role in ("AUTHOR", "COMMITTER")
-    for what, value in (("NAME", "b"), ("EMAIL", "b@localhost"), ("DATE", "1700000000 +0000"))
+    for what, value in (
+        ("NAME", "b"),
+        ("EMAIL", "b@localhost"),
+        ("DATE", "1700000000 +0000"),
+    )
 }
 ENV = environment(**WHO, GIT_CONFIG_NOSYSTEM="1", GIT_CONFIG_GLOBAL="/dev/null")
 
 
 def git(where: Path, *argv: str, stdin: bytes = b"") -> str:
-    return run(["git", "-c", "gc.auto=0", *argv], where, stdin=stdin, env=ENV).decode().strip()
+    return (
+        run(["git", "-c", "gc.auto=0", *argv], where, stdin=stdin, env=ENV)
+        .decode()
+        .strip()
+    )
 
 
 @dataclass(frozen=True)
 class Case:
-    """A repository with a branch for each result, and the folders in which fanin finds the same results."""
+    """A repository with a branch for each result, and the folders in which fanin finds
+    the same results.
+    """
 
     name: str
     repo: Path
@@ -64,17 +76,29 @@ class Case:
 
 
 def _lines(drawn: random.Random, count: int) -> list[str]:
-    return [f"name_{drawn.randrange(400)} = value({drawn.getrandbits(96)})" for _ in range(count)]
+    return [
+        f"name_{drawn.randrange(400)} = value({drawn.getrandbits(96)})"
+        for _ in range(count)
+    ]
 
 
 def _stream(files: int, tasks: int, *, conflicting: bool) -> Iterator[bytes]:
-    """What `git fast-import` makes the repository of; `refs/heads/t/NNN` are the results."""
+    """What `git fast-import` makes the repository of; `refs/heads/t/NNN` are the
+    results.
+    """
     drawn = random.Random(5)
     content = {
-        f"pkg{place // 1000:02d}/mod{place // 50 % 20:02d}/f{place:05d}.py": _lines(drawn, drawn.randint(20, 100))
+        f"pkg{place // 1000:02d}/mod{place // 50 % 20:02d}/f{place:05d}.py": _lines(
+            drawn, drawn.randint(20, 100)
+        )
         for place in range(files)
     }
-    plan = {"version": 1, "tasks": [{"id": f"T{place:03d}", "title": f"Task {place}"} for place in range(tasks)]}
+    plan = {
+        "version": 1,
+        "tasks": [
+            {"id": f"T{place:03d}", "title": f"Task {place}"} for place in range(tasks)
+        ],
+    }
     yield _commit("refs/heads/main", 1, "base", None)
     yield from (_file(path, lines) for path, lines in content.items())
     yield _file("tasks.yml", [yaml.safe_dump(plan, sort_keys=False)])
@@ -83,7 +107,11 @@ def _stream(files: int, tasks: int, *, conflicting: bool) -> Iterator[bytes]:
     for place in range(tasks):
         yield _commit(f"refs/heads/t/{place:03d}", place + 2, f"task {place}", ":1")
         mine = paths[place * 4 : place * 4 + 4]
-        shared = paths[tasks * 4 + place // 10] if conflicting and place % 10 in {8, 9} else None
+        shared = (
+            paths[tasks * 4 + place // 10]
+            if conflicting and place % 10 in {8, 9}
+            else None
+        )
         for path in mine:
             lines = list(content[path])
             lines[10:12] = _lines(drawn, 4)
@@ -108,27 +136,52 @@ def _file(path: str, lines: Sequence[str]) -> bytes:
 def make(where: Path, name: str, files: int, tasks: int, *, conflicting: bool) -> Case:
     repo = where / "repo"
     git(where, "init", "-q", "-b", "main", str(repo))
-    git(repo, "fast-import", "--quiet", stdin=b"".join(_stream(files, tasks, conflicting=conflicting)))
+    git(
+        repo,
+        "fast-import",
+        "--quiet",
+        stdin=b"".join(_stream(files, tasks, conflicting=conflicting)),
+    )
     git(repo, "repack", "-adq", "--window=0")
     git(repo, "pack-refs", "--all")
     head = git(repo, "rev-parse", "main")
-    settings = Settings(parallel=True, max_concurrent=256, agent=AgentSettings(command=("true",)))
-    snapshot = read_snapshot(Repository(repo, ENV), head, settings.plan, settings.progress)
-    manifest = pipeline.next_batch(snapshot, settings, run="bench", round_number=1, branch="main", slots=tasks)
+    settings = Settings(
+        parallel=True, max_concurrent=256, agent=AgentSettings(command=("true",))
+    )
+    snapshot = read_snapshot(
+        Repository(repo, ENV), head, settings.plan, settings.progress
+    )
+    manifest = pipeline.next_batch(
+        snapshot, settings, run="bench", round_number=1, branch="main", slots=tasks
+    )
     assert manifest is not None
     names = [f"t/{entry.index:03d}" for entry in manifest.entries]
-    trees = git(repo, "rev-parse", *(f"{name_}^{{tree}}" for name_ in names)).split("\n")
+    trees = git(repo, "rev-parse", *(f"{name_}^{{tree}}" for name_ in names)).split(
+        "\n"
+    )
     for entry, tree in zip(manifest.entries, trees, strict=True):
         _leave_result(repo, where / "results", manifest, entry, tree)
-    lost = frozenset(f"T{place:03d}" for place in range(tasks) if conflicting and place % 10 == 9)
+    lost = frozenset(
+        f"T{place:03d}" for place in range(tasks) if conflicting and place % 10 == 9
+    )
     return Case(name, repo, where / "results", manifest, trees, lost)
 
 
-def _leave_result(repo: Path, results: Path, manifest: Manifest, entry: BatchEntry, tree: str) -> None:
+def _leave_result(
+    repo: Path, results: Path, manifest: Manifest, entry: BatchEntry, tree: str
+) -> None:
     into = results / entry.folder
     into.mkdir(parents=True)
     revisions = f"{tree}\n^{manifest.base}^{{tree}}\n".encode()
-    argv = ["git", "pack-objects", "-q", "--thin", "--stdout", "--revs", "--delta-base-offset"]
+    argv = [
+        "git",
+        "pack-objects",
+        "-q",
+        "--thin",
+        "--stdout",
+        "--revs",
+        "--delta-base-offset",
+    ]
     (into / result_folder.PACK).write_bytes(run(argv, repo, stdin=revisions, env=ENV))
     now = pipeline.now()
     made = Result(
@@ -148,7 +201,9 @@ def _leave_result(repo: Path, results: Path, manifest: Manifest, entry: BatchEnt
 
 
 class Contest:
-    """The competitors on one case; each round gets a fresh clone that borrows the objects."""
+    """The competitors on one case; each round gets a fresh clone that borrows the
+    objects.
+    """
 
     def __init__(self, case: Case, where: Path) -> None:
         self.case, self.where = case, where
@@ -157,11 +212,21 @@ class Contest:
     def _clone(self) -> Path:
         into = self.where / "clone"
         shutil.rmtree(into, ignore_errors=True)
-        git(self.where, "clone", "-q", "--no-checkout", "--shared", str(self.case.repo), str(into))
+        git(
+            self.where,
+            "clone",
+            "-q",
+            "--no-checkout",
+            "--shared",
+            str(self.case.repo),
+            str(into),
+        )
         return into
 
     def chain(self) -> float:
-        """N `merge-tree --write-tree`, each followed by `commit-tree`, and one commit of the last tree."""
+        """N `merge-tree --write-tree`, each followed by `commit-tree`, and one commit
+        of the last tree.
+        """
         clone, lost = self._clone(), set()
         names = [f"origin/t/{entry.index:03d}" for entry in self.case.manifest.entries]
         began = perf_counter()
@@ -183,18 +248,28 @@ class Contest:
         """`fanin merge` from the result folders to the commit, in this process."""
         repo = Repository(self._clone(), ENV)
         began = perf_counter()
-        made = pipeline.merge_batch(repo, self.case.manifest, self.case.results, self.case.manifest.base)
+        made = pipeline.merge_batch(
+            repo, self.case.manifest, self.case.results, self.case.manifest.base
+        )
         seconds = perf_counter() - began
         expect(set(made.failed), self.case.conflicts, "conflicts of fanin")
         expect(len(made.commits), 1, "commits")
-        expect(_files(repo.root, made.tip) == self.files, True, "fanin has the chain's files")
+        expect(
+            _files(repo.root, made.tip) == self.files,
+            True,
+            "fanin has the chain's files",
+        )
         git(repo.root, "fsck", "--connectivity-only", "--no-dangling", made.tip)
         return seconds
 
     def core(self) -> float:
-        """Comparing the results with the base and uniting them, their objects being there already."""
+        """Comparing the results with the base and uniting them, their objects being
+        there already.
+        """
         repo = Repository(self._clone(), ENV)
-        snapshot = read_snapshot(repo, self.case.manifest.base, PlanSettings(), ".fanin/progress.json")
+        snapshot = read_snapshot(
+            repo, self.case.manifest.base, PlanSettings(), ".fanin/progress.json"
+        )
         with repo.quarantine() as quarantine:
             desk = BatchMerge(repo, quarantine, self.case.manifest, snapshot)
             began = perf_counter()
@@ -203,14 +278,26 @@ class Contest:
             fates = desk.unite([Candidate(*row) for row in rows])
             tree = desk.last_tree(fates)
             seconds = perf_counter() - began
-        expect({f.entry.task.id for f in fates if f.failure}, self.case.conflicts, "conflicts of the union")
+        expect(
+            {f.entry.task.id for f in fates if f.failure},
+            self.case.conflicts,
+            "conflicts of the union",
+        )
         expect(tree, self.tree, "tree of the union")
         return seconds
 
 
 def _merge(clone: Path, ours: str, theirs: str) -> str | None:
     try:
-        return git(clone, "merge-tree", "--write-tree", "--name-only", "--no-messages", ours, theirs).split("\n")[0]
+        return git(
+            clone,
+            "merge-tree",
+            "--write-tree",
+            "--name-only",
+            "--no-messages",
+            ours,
+            theirs,
+        ).split("\n")[0]
     except Exception as error:
         if "ended with 1" in str(error):
             return None
@@ -220,7 +307,9 @@ def _merge(clone: Path, ours: str, theirs: str) -> str | None:
 def _files(clone: Path, tree: str) -> str:
     """Every path with its mode and content, but fanin's own progress file."""
     listed = git(clone, "ls-tree", "-r", tree).split("\n")
-    return "\n".join(line for line in listed if not line.endswith("\t.fanin/progress.json"))
+    return "\n".join(
+        line for line in listed if not line.endswith("\t.fanin/progress.json")
+    )
 
 
 def measure(effort: Effort) -> Report:
@@ -234,15 +323,35 @@ def measure(effort: Effort) -> Report:
             contest = Contest(case, where)
             contest.chain()  # gives the tree that all must give, and warms the files
             samples = interleaved(
-                {"chain": contest.chain, "fanin merge": contest.merge, "union core": contest.core}, effort.repeats
+                {
+                    "chain": contest.chain,
+                    "fanin merge": contest.merge,
+                    "union core": contest.core,
+                },
+                effort.repeats,
             )
         rows += _rows(name, tasks, samples)
-        core, whole = samples.ratio("union core", "chain"), samples.ratio("fanin merge", "chain")
+        core, whole = (
+            samples.ratio("union core", "chain"),
+            samples.ratio("fanin merge", "chain"),
+        )
         if conflicting:
-            report.targets.append(Target(f"union core of {tasks} with 10 % conflicts ÷ the chain", core, 0.35))
+            report.targets.append(
+                Target(
+                    f"union core of {tasks} with 10 % conflicts ÷ the chain", core, 0.35
+                )
+            )
         else:
-            report.targets.append(Target(f"`fanin merge` of {tasks} disjoint results ÷ the chain", whole, 1.0))
-            report.targets.append(Target(f"union core of {tasks} disjoint results ÷ the chain", core, 0.15))
+            report.targets.append(
+                Target(
+                    f"`fanin merge` of {tasks} disjoint results ÷ the chain", whole, 1.0
+                )
+            )
+            report.targets.append(
+                Target(
+                    f"union core of {tasks} disjoint results ÷ the chain", core, 0.15
+                )
+            )
     report.tables.append(
         Table(
             f"{tasks} results on {files:,} files: same tree, same conflicts",

@@ -1,7 +1,8 @@
 """The task graphs that every scheduler is given, and what no schedule of them can beat.
 
-a: the six tasks of the first example. b: six layers of ten with heavy-tailed durations. c: a hundred alone. d: a chain
-of thirty. e: six waves of five short tasks and a straggler, where a barrier waits for every straggler.
+a: the six tasks of the first example. b: six layers of ten with heavy-tailed durations.
+c: a hundred alone. d: a chain of thirty. e: six waves of five short tasks and a
+straggler, where a barrier waits for every straggler.
 """
 
 from __future__ import annotations
@@ -53,7 +54,10 @@ def c(count: int = 100) -> Graph:
 
 
 def d(count: int = 30) -> Graph:
-    return {f"d{place}": Job((f"d{place - 1}",) if place else (), 0.02) for place in range(count)}
+    return {
+        f"d{place}": Job((f"d{place - 1}",) if place else (), 0.02)
+        for place in range(count)
+    }
 
 
 def e(waves: int = 6) -> Graph:
@@ -69,22 +73,34 @@ GRAPHS: dict[str, Callable[[], Graph]] = {"a": a, "b": b, "c": c, "d": d, "e": e
 
 
 def lower_bound(graph: Graph, slots: int) -> float:
-    """Seconds that no schedule can beat: the longest chain, or all work spread evenly over the slots."""
+    """Seconds that no schedule can beat: the longest chain, or all work spread evenly
+    over the slots.
+    """
     longest: dict[str, float] = {}
     for name, job in graph.items():  # needs stand before the jobs that need them
-        longest[name] = job.seconds + max((longest[need] for need in job.needs), default=0.0)
-    return max(max(longest.values()), sum(job.seconds for job in graph.values()) / slots)
+        longest[name] = job.seconds + max(
+            (longest[need] for need in job.needs), default=0.0
+        )
+    return max(
+        max(longest.values()), sum(job.seconds for job in graph.values()) / slots
+    )
 
 
 def ideal(graph: Graph, slots: int, ranks: Mapping[str, tuple[float, ...]]) -> float:
-    """Seconds that a schedule takes if only jobs took time: of the ready ones the smallest rank starts."""
+    """Seconds that a schedule takes if only jobs took time: of the ready ones the
+    smallest rank starts.
+    """
     after: dict[str, list[str]] = {name: [] for name in graph}
     for name, job in graph.items():
         for need in job.needs:
             after[need].append(name)
     place = {name: number for number, name in enumerate(graph)}
     waits = {name: len(job.needs) for name, job in graph.items()}
-    ready = [(ranks.get(name, ()), place[name], name) for name, count in waits.items() if not count]
+    ready = [
+        (ranks.get(name, ()), place[name], name)
+        for name, count in waits.items()
+        if not count
+    ]
     heapify(ready)
     running: list[tuple[float, int, str]] = []
     now, queued = 0.0, len(graph)
@@ -101,7 +117,9 @@ def ideal(graph: Graph, slots: int, ranks: Mapping[str, tuple[float, ...]]) -> f
     return now
 
 
-def faults(graph: Graph, slots: int, events: Iterable[tuple[int, str, str]]) -> list[str]:
+def faults(
+    graph: Graph, slots: int, events: Iterable[tuple[int, str, str]]
+) -> list[str]:
     """What is wrong with a run: (time, `s` or `e`, job) of every start and end."""
     ended: set[str] = set()
     started: list[str] = []

@@ -1,7 +1,9 @@
-"""What every part of the benchmarks is made of: interleaved samples, tables, targets, and the report.
+"""What every part of the benchmarks is made of: interleaved samples, tables, targets,
+and the report.
 
-Machines are noisy, so nothing here compares two runs: every figure is a ratio inside one, the median of at least five
-rounds in which all competitors take turns. An output is verified before its time counts.
+Machines are noisy, so nothing here compares two runs: every figure is a ratio inside
+one, the median of at least five rounds in which all competitors take turns. An output
+is verified before its time counts.
 """
 
 from __future__ import annotations
@@ -35,7 +37,9 @@ class Unavailable(Exception):
 
 @dataclass(frozen=True)
 class Effort:
-    """How much is measured and where: `smoke` is tiny sizes, once; `cache` outlives the run."""
+    """How much is measured and where: `smoke` is tiny sizes, once; `cache` outlives the
+    run.
+    """
 
     work: Path
     cache: Path
@@ -65,7 +69,12 @@ class Target:
 
     def row(self) -> list[str]:
         verdict = "met" if self.met else "missed"
-        return [self.what, f"{self.measured:.2f} {self.unit}", f"≤ {self.bound:g} {self.unit}", verdict]
+        return [
+            self.what,
+            f"{self.measured:.2f} {self.unit}",
+            f"≤ {self.bound:g} {self.unit}",
+            verdict,
+        ]
 
 
 @dataclass
@@ -88,7 +97,9 @@ class Samples:
         return statistics.median(self.seconds[name])
 
     def ratio(self, name: str, to: str) -> float:
-        """The median over the rounds of one's time as a multiple of another's in the same round."""
+        """The median over the rounds of one's time as a multiple of another's in the
+        same round.
+        """
         pairs = zip(self.seconds[name], self.seconds[to], strict=True)
         return statistics.median(one / other for one, other in pairs)
 
@@ -98,8 +109,12 @@ class Samples:
         return statistics.median((one - other) / bound for one, other in pairs)
 
 
-def interleaved(competitors: Mapping[str, Callable[[], float]], repeats: int) -> Samples:
-    """Every competitor once a round, each round in another order; a competitor gives the seconds that count."""
+def interleaved(
+    competitors: Mapping[str, Callable[[], float]], repeats: int
+) -> Samples:
+    """Every competitor once a round, each round in another order; a competitor gives
+    the seconds that count.
+    """
     found = Samples({name: [] for name in competitors})
     names = list(competitors)
     for number in range(repeats):
@@ -122,17 +137,34 @@ def expect(found: object, wanted: object, what: str) -> None:
 
 
 def environment(**extra: str) -> dict[str, str]:
-    """This process's environment without git's and Python's settings, which would change what is measured."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("GIT_", "PYTHON", "FANIN_"))}
+    """This process's environment without git's and Python's settings, which would
+    change what is measured.
+    """
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("GIT_", "PYTHON", "FANIN_"))
+    }
     return {**kept, "LC_ALL": "C", "PYTHONPATH": str(ROOT), **extra}
 
 
 def run(
-    argv: Sequence[str], cwd: Path, *, stdin: bytes = b"", env: Mapping[str, str] | None = None, timeout: float = 600
+    argv: Sequence[str],
+    cwd: Path,
+    *,
+    stdin: bytes = b"",
+    env: Mapping[str, str] | None = None,
+    timeout: float = 600,
 ) -> bytes:
     """A program's output. WrongOutput if it fails."""
     done = subprocess.run(
-        list(argv), cwd=cwd, input=stdin, capture_output=True, env=env or environment(), timeout=timeout, check=False
+        list(argv),
+        cwd=cwd,
+        input=stdin,
+        capture_output=True,
+        env=env or environment(),
+        timeout=timeout,
+        check=False,
     )
     if done.returncode:
         said = (done.stdout[-800:] + done.stderr[-800:]).decode("utf-8", "replace")
@@ -167,11 +199,19 @@ def machine() -> list[str]:
 
 
 def disk(where: Path) -> str:
-    """What kind of file system the folder is on, and what files cost there: it decides much of what is measured."""
+    """What kind of file system the folder is on, and what files cost there: it decides
+    much of what is measured.
+    """
     mounts = [line.split() for line in _text("/proc/self/mounts").splitlines()]
-    above = [(len(fields[1]), fields[2]) for fields in mounts if where.resolve().is_relative_to(Path(fields[1]))]
+    above = [
+        (len(fields[1]), fields[2])
+        for fields in mounts
+        if where.resolve().is_relative_to(Path(fields[1]))
+    ]
     kind = max(above)[1] if above else "unknown"
-    times = [seconds_of(partial(_litter, where / f"litter{number}")) for number in range(50)]
+    times = [
+        seconds_of(partial(_litter, where / f"litter{number}")) for number in range(50)
+    ]
     low, high = min(times) * 1e3, max(times) * 1e3
     return f"file system {kind}: {FILES} files are made and removed in {low:.1f} to {high:.1f} ms"
 
@@ -191,12 +231,16 @@ def _text(path: str) -> str:
 
 
 def _version(argv: Sequence[str]) -> str:
-    return subprocess.run(argv, capture_output=True, text=True, check=False).stdout.strip()
+    return subprocess.run(
+        argv, capture_output=True, text=True, check=False
+    ).stdout.strip()
 
 
 def as_text(report: Report) -> str:
     """The report for a terminal."""
-    return "\n".join(_lines(report, lambda t: [t.title, *_aligned([t.columns, *t.rows])]))
+    return "\n".join(
+        _lines(report, lambda t: [t.title, *_aligned([t.columns, *t.rows])])
+    )
 
 
 def as_markdown(report: Report) -> str:
@@ -219,7 +263,11 @@ def _lines(report: Report, render: Callable[[Table], list[str]]) -> list[str]:
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
-    return ["  " + "  ".join(_cell(place, text, widths[place]) for place, text in enumerate(row)) for row in rows]
+    return [
+        "  "
+        + "  ".join(_cell(place, text, widths[place]) for place, text in enumerate(row))
+        for row in rows
+    ]
 
 
 def _cell(place: int, text: str, width: int) -> str:
@@ -228,7 +276,11 @@ def _cell(place: int, text: str, width: int) -> str:
 
 def _markdown_table(table: Table) -> list[str]:
     rule = ["---", *["---:"] * (len(table.columns) - 1)]
-    return [f"**{table.title}**", "", *(f"| {' | '.join(row)} |" for row in (table.columns, rule, *table.rows))]
+    return [
+        f"**{table.title}**",
+        "",
+        *(f"| {' | '.join(row)} |" for row in (table.columns, rule, *table.rows)),
+    ]
 
 
 PYTHON = sys.executable

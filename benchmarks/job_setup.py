@@ -1,5 +1,6 @@
-"""Job set-up: what a matrix leg installs (`task`) against what the other jobs do (`full`), warm and cold, by uv, and
-how long a leg takes in all from its first step until its agent runs.
+"""Job set-up: what a matrix leg installs (`task`) against what the other jobs do
+(`full`), warm and cold, by uv, and how long a leg takes in all from its first step
+until its agent runs.
 """
 
 from __future__ import annotations
@@ -31,7 +32,10 @@ from benchmarks.harness import (
 )
 
 INSTALL = ROOT / ".github" / "actions" / "fanin" / "install.sh"
-NEEDED = {"task": "click, pathspec, pydantic, yaml", "full": "click, pathspec, pydantic, yaml, networkx, git, github"}
+NEEDED = {
+    "task": "click, pathspec, pydantic, yaml",
+    "full": "click, pathspec, pydantic, yaml, networkx, git, github",
+}
 
 
 def measure(effort: Effort) -> Report:
@@ -54,20 +58,33 @@ def _path() -> str:
 def _installs(report: Report, effort: Effort, where: Path) -> None:
     if effort.smoke:
         seconds = _installed(where, "task", "warm")
-        report.tables.append(Table("Installed", ["set", "seconds"], [["task", f"{seconds:.1f}"]]))
+        report.tables.append(
+            Table("Installed", ["set", "seconds"], [["task", f"{seconds:.1f}"]])
+        )
         return
     for kind in NEEDED:
         _installed(where, kind, "warm")  # fills the cache
     samples = interleaved(
-        {f"{kind}, {state}": partial(_installed, where, kind, state) for kind in NEEDED for state in ("warm", "cold")},
+        {
+            f"{kind}, {state}": partial(_installed, where, kind, state)
+            for kind in NEEDED
+            for state in ("warm", "cold")
+        },
         effort.repeats,
     )
     sizes = {kind: _files(where / kind) for kind in NEEDED}
     for state in ("warm", "cold"):
         ratio = samples.ratio(f"task, {state}", f"full, {state}")
-        report.targets.append(Target(f"install of the task set ÷ the full one, {state}", ratio, 0.3))
-    rows = [[name, f"{samples.median(name):.2f}", f"{sizes[name.split(',')[0]]:,.0f}"] for name in samples.seconds]
-    report.tables.append(Table("install.sh by uv, bytecode compiled", ["", "seconds", "files"], rows))
+        report.targets.append(
+            Target(f"install of the task set ÷ the full one, {state}", ratio, 0.3)
+        )
+    rows = [
+        [name, f"{samples.median(name):.2f}", f"{sizes[name.split(',')[0]]:,.0f}"]
+        for name in samples.seconds
+    ]
+    report.tables.append(
+        Table("install.sh by uv, bytecode compiled", ["", "seconds", "files"], rows)
+    )
     report.notes.append(
         "`cold` has an empty uv cache; how far the registry is decides much of it. Between runs of the same lock the "
         "action restores the whole environment from the cache instead."
@@ -75,7 +92,9 @@ def _installs(report: Report, effort: Effort, where: Path) -> None:
 
 
 def _legs(report: Report, effort: Effort, where: Path) -> None:
-    """Seconds from a leg's first step until its agent starts: the shipped workflow under act, round after round."""
+    """Seconds from a leg's first step until its agent starts: the shipped workflow
+    under act, round after round.
+    """
     from tests.support.github import harness, world
     from tests.support.github.forge import Forge
 
@@ -91,25 +110,55 @@ def _legs(report: Report, effort: Effort, where: Path) -> None:
         def prepare(self, *given: Any) -> Any:
             prepared = super().prepare(*given)
             for job in prepared.document["jobs"].values():
-                job["steps"].insert(0, {"name": "Clock", "run": "echo job-started=$(date +%s.%N)"})
+                job["steps"].insert(
+                    0, {"name": "Clock", "run": "echo job-started=$(date +%s.%N)"}
+                )
             return prepared
 
     command = "echo agent-started=$(date +%s.%N); echo done > $FANIN_TASK"
-    tasks = [{"id": f"T{n}", "depends_on": [f"T{n - 1}"] if n else []} for n in range(1 + effort.repeats)]
+    tasks = [
+        {"id": f"T{n}", "depends_on": [f"T{n - 1}"] if n else []}
+        for n in range(1 + effort.repeats)
+    ]
     settings = {"agent": {"command": ["sh", "-c", command]}}
     callers = {f".github/workflows/{world.DISPATCH}": world.example(world.DISPATCH)}
     with Forge(where / "forge") as forge:
-        repository = forge.create(world.NAME, {**world.files(tasks, settings), **callers})
-        runs = Timed(forge, where / "work", env={"STANDIN_CACHE": str(where / "cache")}, timeout=250)
+        repository = forge.create(
+            world.NAME, {**world.files(tasks, settings), **callers}
+        )
+        runs = Timed(
+            forge,
+            where / "work",
+            env={"STANDIN_CACHE": str(where / "cache")},
+            timeout=250,
+        )
         runs.press(world.NAME, world.DISPATCH, {})
-        first, *others = [_until_the_agent(run.printed("task")) for run in runs.run_until_quiet()]
-        told = json.loads(repository.git.read("refs/heads/main", ".fanin/progress.json"))["tasks"]
-        expect({record["status"] for record in told.values()}, {"completed"}, "tasks that the rounds completed")
+        first, *others = [
+            _until_the_agent(run.printed("task")) for run in runs.run_until_quiet()
+        ]
+        told = json.loads(
+            repository.git.read("refs/heads/main", ".fanin/progress.json")
+        )["tasks"]
+        expect(
+            {record["status"] for record in told.values()},
+            {"completed"},
+            "tasks that the rounds completed",
+        )
     rows = [
         ["first round: fanin is installed", f"{first:.2f}", "1"],
-        ["later rounds: its environment comes from the cache", f"{statistics.median(others):.2f}", f"{len(others)}"],
+        [
+            "later rounds: its environment comes from the cache",
+            f"{statistics.median(others):.2f}",
+            f"{len(others)}",
+        ],
     ]
-    report.tables.append(Table("Seconds from job start to agent start under act", ["", "seconds", "legs"], rows))
+    report.tables.append(
+        Table(
+            "Seconds from job start to agent start under act",
+            ["", "seconds", "legs"],
+            rows,
+        )
+    )
     report.notes.append(
         "The legs are the shipped workflow's, with stand-ins for checkout, cache and artifacts on one machine: "
         "what GitHub's own actions and network take is not in it."
@@ -120,24 +169,38 @@ def _until_the_agent(printed: str) -> float:
     began = re.search(r"job-started=([\d.]+)", printed)
     acted = re.search(r"agent-started=([\d.]+)", printed)
     if not began or not acted:
-        raise WrongOutput(f"a leg does not say when it began and when its agent did: {printed[-500:]}")
+        raise WrongOutput(
+            f"a leg does not say when it began and when its agent did: {printed[-500:]}"
+        )
     return float(acted[1]) - float(began[1])
 
 
 def _installed(where: Path, kind: str, state: str) -> float:
-    """Seconds of one installation, after which everything it is for can be imported, already compiled."""
+    """Seconds of one installation, after which everything it is for can be imported,
+    already compiled.
+    """
     target, cache = where / kind, where / ("cache" if state == "warm" else "cold")
     shutil.rmtree(target, ignore_errors=True)
     if state == "cold":
         shutil.rmtree(cache, ignore_errors=True)
     given = environment(
-        FANIN_HOME=str(ROOT), FANIN_SET=kind, FANIN_VENV=str(target), UV_CACHE_DIR=str(cache), PATH=_path()
+        FANIN_HOME=str(ROOT),
+        FANIN_SET=kind,
+        FANIN_VENV=str(target),
+        UV_CACHE_DIR=str(cache),
+        PATH=_path(),
     )
     seconds = seconds_of(lambda: run(["bash", str(INSTALL)], where, env=given))
     told = "import sys, json; sys.dont_write_bytecode = True\n"
     told += f"import {NEEDED[kind]}\n"
     told += "print(json.dumps([m.__cached__ for m in (click, yaml) if not __import__('os').path.exists(m.__cached__)]))"
-    missing = json.loads(run([str(target / "bin" / "python"), "-c", told], where, env=environment(PYTHONPATH="")))
+    missing = json.loads(
+        run(
+            [str(target / "bin" / "python"), "-c", told],
+            where,
+            env=environment(PYTHONPATH=""),
+        )
+    )
     expect(missing, [], "modules that are not compiled")
     return seconds
 

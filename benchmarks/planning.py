@@ -1,4 +1,6 @@
-"""Planning: reading a plan against its YAML loader alone, choosing against plain dictionaries, draining, memory."""
+"""Planning: reading a plan against its YAML loader alone, choosing against plain
+dictionaries, draining, memory.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,18 @@ from typing import Any
 
 import yaml
 
-from benchmarks.harness import PYTHON, ROOT, Effort, Report, Samples, Table, Target, environment, expect, run
+from benchmarks.harness import (
+    PYTHON,
+    ROOT,
+    Effort,
+    Report,
+    Samples,
+    Table,
+    Target,
+    environment,
+    expect,
+    run,
+)
 from runner import pipeline
 from runner.config.settings import Settings
 from runner.core.task import AgentSettings, Plan, Standing, Task
@@ -30,26 +43,46 @@ SLOTS = 8
 
 
 def plan_text(count: int) -> str:
-    """A plan of realistic size: half a kilobyte a task, up to six dependencies among the last five hundred."""
+    """A plan of realistic size: half a kilobyte a task, up to six dependencies among
+    the last five hundred.
+    """
     drawn, tasks = random.Random(1), list[dict[str, Any]]()
     for place in range(count):
-        needs = {drawn.randrange(max(0, place - 500), place) for _ in range(drawn.randint(0, 6))} if place else set()
-        lines = [f"Line {line} of what to do: {drawn.getrandbits(64):x}" for line in range(6)]
+        needs = (
+            {
+                drawn.randrange(max(0, place - 500), place)
+                for _ in range(drawn.randint(0, 6))
+            }
+            if place
+            else set()
+        )
+        lines = [
+            f"Line {line} of what to do: {drawn.getrandbits(64):x}" for line in range(6)
+        ]
         tasks.append(
             {
                 "id": f"task-{place:06d}",
                 "title": f"Change number {place}",
                 "prompt": "\n".join(lines) + "\n",
-                "files": [f"pkg{place % 97:02d}/mod{place:06d}/**", f"tests/test_{place:06d}.py"],
+                "files": [
+                    f"pkg{place % 97:02d}/mod{place:06d}/**",
+                    f"tests/test_{place:06d}.py",
+                ],
                 "depends_on": [f"task-{need:06d}" for need in sorted(needs)],
                 "estimate": drawn.randint(1, 3600),
             }
         )
-    return yaml.dump({"version": 1, "tasks": tasks}, Dumper=yaml.CSafeDumper, sort_keys=False)
+    return yaml.dump(
+        {"version": 1, "tasks": tasks}, Dumper=yaml.CSafeDumper, sort_keys=False
+    )
 
 
-def _mapped(tasks: tuple[Task, ...]) -> tuple[dict[str, list[str]], dict[str, int], list[str], dict[str, float]]:
-    """Who waits for whom, how many each waits for, who is ready, and each one's way to the end: dictionaries only."""
+def _mapped(
+    tasks: tuple[Task, ...],
+) -> tuple[dict[str, list[str]], dict[str, int], list[str], dict[str, float]]:
+    """Who waits for whom, how many each waits for, who is ready, and each one's way to
+    the end: dictionaries only.
+    """
     after: dict[str, list[str]] = {task.id: [] for task in tasks}
     left = {}
     for task in tasks:
@@ -67,12 +100,16 @@ def _mapped(tasks: tuple[Task, ...]) -> tuple[dict[str, list[str]], dict[str, in
     cost = {task.id: task.estimate or 60.0 for task in tasks}
     height: dict[str, float] = {}
     for name in reversed(order):
-        height[name] = cost[name] + max([height[next_] for next_ in after[name]], default=0.0)
+        height[name] = cost[name] + max(
+            [height[next_] for next_ in after[name]], default=0.0
+        )
     return after, left, ready, height
 
 
 def with_dictionaries(tasks: tuple[Task, ...]) -> list[str]:
-    """Build, check, sort, measure and choose with nothing but dictionaries: what fanin is held against."""
+    """Build, check, sort, measure and choose with nothing but dictionaries: what fanin
+    is held against.
+    """
     _, _, ready, height = _mapped(tasks)
     return sorted(ready, key=lambda name: -height[name])[:SLOTS]
 
@@ -81,23 +118,33 @@ def with_fanin(plan: Plan) -> list[str]:
     graph = TaskGraph(plan.tasks, plan.path)
     graph.order()
     graph.critical_path(lambda task: task.estimate or 60.0)
-    settings = Settings(parallel=True, max_concurrent=SLOTS, agent=AgentSettings(command=("true",)))
+    settings = Settings(
+        parallel=True, max_concurrent=SLOTS, agent=AgentSettings(command=("true",))
+    )
     snapshot = Snapshot("0" * 40, plan, graph, Progress(plan.path))
-    manifest = pipeline.next_batch(snapshot, settings, run="r", round_number=1, branch="main", slots=SLOTS)
+    manifest = pipeline.next_batch(
+        snapshot, settings, run="r", round_number=1, branch="main", slots=SLOTS
+    )
     return [entry.task.id for entry in manifest.entries] if manifest else []
 
 
 def drained(plan: Plan) -> int:
-    """How many tasks ran, when every completion offers what it made ready and the best one starts."""
+    """How many tasks ran, when every completion offers what it made ready and the best
+    one starts.
+    """
     graph = TaskGraph(plan.tasks, plan.path)
     heights = graph.heights(lambda task: task.estimate or 60.0)
     states = dict.fromkeys(graph.tasks, Standing.OPEN)
-    frontier = graph.frontier(states, lambda task_id: selection.rank(graph.tasks[task_id], heights))
+    frontier = graph.frontier(
+        states, lambda task_id: selection.rank(graph.tasks[task_id], heights)
+    )
     running: list[str] = []
     count = 0
     while True:
         at_work = [graph.tasks[task_id] for task_id in running]
-        for task in selection.take((graph.tasks[t] for t in frontier), SLOTS - len(running), at_work):
+        for task in selection.take(
+            (graph.tasks[t] for t in frontier), SLOTS - len(running), at_work
+        ):
             frontier.begin(task.id)
             running.append(task.id)
         if not running:
@@ -124,7 +171,9 @@ def drained_with_dictionaries(tasks: tuple[Task, ...]) -> int:
 
 
 def _child(file: Path, count: int) -> None:
-    """One round in a process of its own, so that its peak memory is its own: prints seconds and MiB as JSON."""
+    """One round in a process of its own, so that its peak memory is its own: prints
+    seconds and MiB as JSON.
+    """
     text = file.read_text(encoding="utf-8")
     native, tree, plans = Native(), MemoryTree({"tasks.yml": text}), list[Plan]()
     found: dict[str, float] = {}
@@ -138,7 +187,11 @@ def _child(file: Path, count: int) -> None:
     if "--memory" in sys.argv:
         plans.append(native.load("tasks.yml", tree, {}))
         expect(bool(with_fanin(plans[0])), True, "a first batch")
-        print(json.dumps({"MiB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
+        print(
+            json.dumps(
+                {"MiB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+            )
+        )
         return
     timed("loader", lambda: yaml.load(text, yaml.CSafeLoader))
     timed("load", lambda: plans.append(native.load("tasks.yml", tree, {})))
@@ -177,7 +230,11 @@ def measure(effort: Effort) -> Report:
         )
         if size == sizes[-2]:
             report.targets += [
-                Target(f"load of {size:,} tasks ÷ the YAML loader alone", samples.ratio("load", "loader"), 1.2),
+                Target(
+                    f"load of {size:,} tasks ÷ the YAML loader alone",
+                    samples.ratio("load", "loader"),
+                    1.2,
+                ),
                 Target(
                     f"validate, order, critical path, first batch of {size:,} ÷ plain dictionaries",
                     samples.ratio("choose", "dictionaries"),
@@ -185,11 +242,29 @@ def measure(effort: Effort) -> Report:
                 ),
             ]
         if size == sizes[-1]:
-            report.targets.append(Target(f"peak memory of {size:,} tasks", memory / 1024, 1.0, "GiB"))
-    columns = ["tasks", *names, "load ÷ loader", "choose ÷ dictionaries", "drain ÷ dictionaries", "peak MiB"]
+            report.targets.append(
+                Target(f"peak memory of {size:,} tasks", memory / 1024, 1.0, "GiB")
+            )
+    columns = [
+        "tasks",
+        *names,
+        "load ÷ loader",
+        "choose ÷ dictionaries",
+        "drain ÷ dictionaries",
+        "peak MiB",
+    ]
     report.tables.append(Table("Milliseconds", columns, rows))
-    growth = [[f"{size:,}", *(f"{per_task[size][name]:.1f}" for name in names)] for size in sizes]
-    report.tables.append(Table("Microseconds a task: a column that stays level grows linearly", columns[:7], growth))
+    growth = [
+        [f"{size:,}", *(f"{per_task[size][name]:.1f}" for name in names)]
+        for size in sizes
+    ]
+    report.tables.append(
+        Table(
+            "Microseconds a task: a column that stays level grows linearly",
+            columns[:7],
+            growth,
+        )
+    )
     report.notes.append(
         "`loader` is `yaml.load` with the C loader; `load` gives checked tasks with their lines. Fanin's reader "
         "pauses Python's cyclic collector, which is what makes it faster than the loader it is built on. `drain` "
@@ -208,7 +283,11 @@ def _sampled(file: Path, size: int, effort: Effort) -> Samples:
 
 
 def _round(file: Path, size: int, *flags: str) -> dict[str, float]:
-    told = run([PYTHON, "-m", "benchmarks.planning", str(file), str(size), *flags], ROOT, env=environment())
+    told = run(
+        [PYTHON, "-m", "benchmarks.planning", str(file), str(size), *flags],
+        ROOT,
+        env=environment(),
+    )
     return {str(name): float(value) for name, value in json.loads(told).items()}
 
 

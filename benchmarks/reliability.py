@@ -1,7 +1,8 @@
-"""`python -m benchmarks.reliability [--quick]`: the figures of docs/reliability.md, found anew.
+"""`python -m benchmarks.reliability [--quick]`: the figures of docs/reliability.md,
+found anew.
 
-Kills fanin at its durable steps and runs it again, feeds the fan-in hostile results, lets it race rivals. Exit 1 if
-anything was lost, done twice or left behind.
+Kills fanin at its durable steps and runs it again, feeds the fan-in hostile results,
+lets it race rivals. Exit 1 if anything was lost, done twice or left behind.
 """
 
 from __future__ import annotations
@@ -48,7 +49,10 @@ class Figures:
     wrong: list[str] = field(default_factory=list)
 
     def table(self) -> str:
-        count = {kind: sum(f": {kind}:" in line for line in self.wrong) for kind in ("lost", "double", "left behind")}
+        count = {
+            kind: sum(f": {kind}:" in line for line in self.wrong)
+            for kind in ("lost", "double", "left behind")
+        }
         rows = {
             "fault points tried (SIGKILL, then a new run)": self.points,
             "hostile inputs tried": self.hostile,
@@ -60,7 +64,11 @@ class Figures:
             "clones, locks or temporary files left": count["left behind"],
         }
         return "\n".join(
-            ["| what | figure |", "|---|---|", *(f"| {what} | {figure} |" for what, figure in rows.items())]
+            [
+                "| what | figure |",
+                "|---|---|",
+                *(f"| {what} | {figure} |" for what, figure in rows.items()),
+            ]
         )
 
 
@@ -68,14 +76,20 @@ def crash(figures: Figures, folder: Path, divisor: int) -> None:
     points: list[tuple[crashes.Undisturbed, list[int]]] = []
     for variant, count in POINTS.items():
         end = crashes.undisturbed(folder, variant)
-        points += [(end, [step]) for step in crashes.sample(max(2, count // divisor), len(end.steps))]
+        points += [
+            (end, [step])
+            for step in crashes.sample(max(2, count // divisor), len(end.steps))
+        ]
         twice = TWICE.get(variant, [])
         points += [(end, steps) for steps in twice[: max(1, len(twice) // divisor)]]
     with ThreadPoolExecutor(2) as pool:
-        found = pool.map(lambda point: crashes.try_point(point[0], point[1], folder), points)
+        found = pool.map(
+            lambda point: crashes.try_point(point[0], point[1], folder), points
+        )
         for number, tried in enumerate(found, 1):
             figures.wrong += tried.wrong
-            figures.points += bool(tried.died_at)  # a run that had fewer steps this time was not killed
+            # a run that had fewer steps this time was not killed
+            figures.points += bool(tried.died_at)
             for line in tried.wrong:
                 tell(line)
             if number % 20 == 0:
@@ -86,7 +100,9 @@ def attack(figures: Figures, folder: Path) -> None:
     packs = Batch.of(new_project(folder / "packs"), list(PACKS), folder / "packs-batch")
     for name, told in PACKS.items():
         packs.leave_pack(name, (ATTACKS / f"{name}.pack").read_bytes(), told["tree"])
-    documents = Batch.of(new_project(folder / "documents"), list(DOCUMENTS), folder / "documents-batch")
+    documents = Batch.of(
+        new_project(folder / "documents"), list(DOCUMENTS), folder / "documents-batch"
+    )
     for name, text in DOCUMENTS.items():
         documents.leave_document(name, text)
     for batch in (packs, documents):
@@ -104,7 +120,9 @@ def race(figures: Figures, folder: Path) -> None:
         jobs.publish()
         chosen = jobs.next()
         jobs.tasks(chosen)
-        with rivals.at_work(jobs.origin, place / "rivals", count=3, pause=0.1) as others:
+        with rivals.at_work(
+            jobs.origin, place / "rivals", count=3, pause=0.1
+        ) as others:
             merged = jobs.merge(chosen)
         history = set(jobs.git("rev-list", "main").splitlines())
         figures.pushes += len(others.landed)
@@ -133,21 +151,29 @@ def tell(line: str) -> None:
 
 @contextmanager
 def scratch() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="reliability-", ignore_cleanup_errors=True) as folder:
+    with tempfile.TemporaryDirectory(
+        prefix="reliability-", ignore_cleanup_errors=True
+    ) as folder:
         yield Path(folder)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a sample of the fault points")
+    parser.add_argument(
+        "--quick", action="store_true", help="a sample of the fault points"
+    )
     divisor = QUICK if parser.parse_args().quick else 1
     figures = Figures()
     with scratch() as folder:
         attack(figures, folder)
         race(figures, folder)
         crash(figures, folder, divisor)
-    git = subprocess.run(["git", "--version"], capture_output=True, text=True, check=True).stdout.strip()
-    sys.stdout.write(f"{figures.table()}\n\n{git}, Python {sys.version.split()[0]}, {sys.platform}\n")
+    git = subprocess.run(
+        ["git", "--version"], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    sys.stdout.write(
+        f"{figures.table()}\n\n{git}, Python {sys.version.split()[0]}, {sys.platform}\n"
+    )
     for line in figures.wrong:
         sys.stdout.write(f"{line}\n")
     return 1 if figures.wrong or figures.let_in or figures.races < RACES else 0

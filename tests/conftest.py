@@ -1,4 +1,6 @@
-"""Guards for every test: no inherited git, GitHub or fanin variables, a known identity, no socket to the outside."""
+"""Guards for every test: no inherited git, GitHub or fanin variables, a known identity,
+no socket to the outside.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ IDENTITY = {
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
-        if name.startswith(("GIT_", "GITHUB_", "FANIN_", "INPUT_", "RUNNER_", "ACTIONS_")):
+        if name.startswith(
+            ("GIT_", "GITHUB_", "FANIN_", "INPUT_", "RUNNER_", "ACTIONS_")
+        ):
             monkeypatch.delenv(name)
     for name, value in IDENTITY.items():
         monkeypatch.setenv(name, value)
@@ -33,7 +37,11 @@ def _no_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     connect = socket.socket.connect
 
     def guarded(self: socket.socket, address: Any) -> None:
-        if self.family in {socket.AF_INET, socket.AF_INET6} and address[0] not in {"127.0.0.1", "::1", "localhost"}:
+        if self.family in {socket.AF_INET, socket.AF_INET6} and address[0] not in {
+            "127.0.0.1",
+            "::1",
+            "localhost",
+        }:
             raise AssertionError(f"a test reaches for {address}")
         connect(self, address)
 

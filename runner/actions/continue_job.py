@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ContinueOptions:
-    """What job `continue` is asked: whether work is ready, workflows to start after landing, what `merge` said."""
+    """What job `continue` is asked: whether work is ready, workflows to start after
+    landing, what `merge` said.
+    """
 
     again: bool
     branch: str
@@ -29,16 +31,24 @@ class ContinueOptions:
 
 
 def continue_job(
-    settings: Settings, state: RoundState, context: Context, machine: Machine, github: GitHub, options: ContinueOptions
+    settings: Settings,
+    state: RoundState,
+    context: Context,
+    machine: Machine,
+    github: GitHub,
+    options: ContinueOptions,
 ) -> int:
-    """Start the caller's own workflow for the next round, and the user's workflows that a push would have started."""
+    """Start the caller's own workflow for the next round, and the user's workflows that
+    a push would have started.
+    """
     for workflow in options.trigger if options.landed else ():
         github.trigger(workflow, options.branch)
     if not options.again:
         return EXIT_DONE
     if state.round >= settings.limits.max_rounds:
         machine.annotate(
-            "warning", f"stopped after limits.max_rounds = {settings.limits.max_rounds} rounds; run it again to go on"
+            "warning",
+            f"stopped after limits.max_rounds = {settings.limits.max_rounds} rounds; run it again to go on",
         )
         return EXIT_DONE
     dear = settings.limits.max_cost_usd
@@ -49,10 +59,22 @@ def continue_job(
         )
         return EXIT_DONE
     if pause := state.pace(1).pause(random.random):
-        machine.annotate("notice", f"rate limit or overload: the next round starts in {pause:.0f} s", title="fanin")
+        machine.annotate(
+            "notice",
+            f"rate limit or overload: the next round starts in {pause:.0f} s",
+            title="fanin",
+        )
         options.pause(pause)
-    following = state.model_copy(update={"round": state.round + 1, "branch": options.branch})
+    following = state.model_copy(
+        update={"round": state.round + 1, "branch": options.branch}
+    )
     ref = context.head_ref or context.ref_name
-    url = github.dispatch(context.workflow_file, ref, {"fanin-state": following.model_dump_json()})
-    machine.annotate("notice", f"round {following.round} starts{f': {url}' if url else ''}", title="fanin")
+    url = github.dispatch(
+        context.workflow_file, ref, {"fanin-state": following.model_dump_json()}
+    )
+    machine.annotate(
+        "notice",
+        f"round {following.round} starts{f': {url}' if url else ''}",
+        title="fanin",
+    )
     return EXIT_DONE

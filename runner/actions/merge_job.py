@@ -1,4 +1,6 @@
-"""Job `merge`: fans the results in, lands them, tells. The only one that may write, and it runs no foreign code."""
+"""Job `merge`: fans the results in, lands them, tells. The only one that may write, and
+it runs no foreign code.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,13 @@ from runner.actions.next_job import MATRIX_LIMIT
 from runner.actions.round_state import RoundState, fetch, views_of
 from runner.actions.verify_job import read_verdict
 from runner.actions.workflow_io import Context, Machine
-from runner.core.errors import EXIT_DONE, EXIT_TASKS_FAILED, EnvironmentBroken, FaninError, VerdictOutdated
+from runner.core.errors import (
+    EXIT_DONE,
+    EXIT_TASKS_FAILED,
+    EnvironmentBroken,
+    FaninError,
+    VerdictOutdated,
+)
 from runner.core.manifest import Manifest
 from runner.core.result import Failure, FailureKind
 from runner.policy.redaction import NONE, Secrets
@@ -34,10 +42,11 @@ _HELD = "The branch moved while this was verified, twice. Merging it completes t
 
 @dataclass(frozen=True)
 class MergeOptions:
-    """What job `merge` is asked: where the verdict is, how to commit, whether this is the last try.
+    """What job `merge` is asked: where the verdict is, how to commit, whether this is
+    the last try.
 
-    `task_result` is GitHub's word for all task jobs together; `commit_via` is git or api; `secrets` are looked for
-    in what the legs left.
+    `task_result` is GitHub's word for all task jobs together; `commit_via` is git or
+    api; `secrets` are looked for in what the legs left.
     """
 
     verdict: Path | None = None
@@ -49,7 +58,9 @@ class MergeOptions:
 
 @dataclass(frozen=True)
 class Landed:
-    """Where the work of a round is: the branch (another one if the branch refused), the fan-in, a sentence to show."""
+    """Where the work of a round is: the branch (another one if the branch refused), the
+    fan-in, a sentence to show.
+    """
 
     branch: str
     fan_in: FanIn
@@ -57,7 +68,9 @@ class Landed:
 
 
 class MergeJob:
-    """Job `merge`: the only one that may write, and it runs no agent and no code of the repository."""
+    """Job `merge`: the only one that may write, and it runs no agent and no code of the
+    repository.
+    """
 
     def __init__(
         self,
@@ -71,8 +84,19 @@ class MergeJob:
         machine: Machine,
         options: MergeOptions,
     ) -> None:
-        self.repo, self.manifest, self.results, self.state = repo, manifest, results, state
-        self.remote, self.github, self.context, self.machine, self.options = remote, github, context, machine, options
+        self.repo, self.manifest, self.results, self.state = (
+            repo,
+            manifest,
+            results,
+            state,
+        )
+        self.remote, self.github, self.context, self.machine, self.options = (
+            remote,
+            github,
+            context,
+            machine,
+            options,
+        )
         self.publisher = publisher.Publisher(
             repo,
             remote,
@@ -94,7 +118,10 @@ class MergeJob:
         except VerdictOutdated as error:
             if not self.options.last:
                 self.machine.output({"moved": "true"})
-                self.machine.annotate("notice", f"{self.branch} moved: the merged tree is verified once more")
+                self.machine.annotate(
+                    "notice",
+                    f"{self.branch} moved: the merged tree is verified once more",
+                )
                 return EXIT_DONE
             landed = self._hold(str(error))
         return self._tell(landed)
@@ -103,13 +130,19 @@ class MergeJob:
         fan_in: FanIn | None = None
         for _ in range(publisher.TRIES):
             head = fetch(self.repo, self.manifest, self.remote, self.branch)
-            known = pipeline.replay(self.repo, self.manifest, fan_in, head) if fan_in else None
+            known = (
+                pipeline.replay(self.repo, self.manifest, fan_in, head)
+                if fan_in
+                else None
+            )
             fan_in = known or self._merged(head)
             if not fan_in.commits:
                 return Landed(self.branch, fan_in)
             put = self.publisher.put(fan_in.commits, head)
             if put.landed:
-                return Landed(self.branch, fan_in, self.publisher.pull_request_if_moved())
+                return Landed(
+                    self.branch, fan_in, self.publisher.pull_request_if_moved()
+                )
             if put.refused:
                 self.publisher.move(put)
         raise EnvironmentBroken(
@@ -129,29 +162,47 @@ class MergeJob:
         )
 
     def _missing(self) -> Failure:
-        """What stands for a task job that left nothing: its own fault, unless a person cancelled the run."""
+        """What stands for a task job that left nothing: its own fault, unless a person
+        cancelled the run.
+        """
         if self.options.task_result == "cancelled":
-            return Failure(kind=FailureKind.INTERRUPTED, message="the run was cancelled")
+            return Failure(
+                kind=FailureKind.INTERRUPTED, message="the run was cancelled"
+            )
         return Failure(kind=FailureKind.NO_RESULT, message="the job left no result")
 
     def _gate(self) -> dict[str, Any]:
-        """With `verify` set, only what a verdict found green may land; no verdict is red."""
+        """With `verify` set, only what a verdict found green may land; no verdict is
+        red.
+        """
         if self.manifest.verify is None:
             return {}
-        verdict = read_verdict(self.options.verdict, self.manifest) if self.options.verdict else None
+        verdict = (
+            read_verdict(self.options.verdict, self.manifest)
+            if self.options.verdict
+            else None
+        )
         if verdict is not None:
             return {"verdict": verdict}
-        red = Failure(kind=FailureKind.VERIFY, message="the job  verify  left no verdict, and no verdict is red")
+        red = Failure(
+            kind=FailureKind.VERIFY,
+            message="the job  verify  left no verdict, and no verdict is red",
+        )
         return {"red": {entry.task.id: red for entry in self.manifest.entries}}
 
     def _hold(self, why: str) -> Landed:
-        """The branch moved under two verifications: the work waits for a person on a branch of its own.
+        """The branch moved under two verifications: the work waits for a person on a
+        branch of its own.
 
-        First the branch says that the tasks are held, then the held branch is made on top of that, so that its
-        pull request merges cleanly and completes them.
+        First the branch says that the tasks are held, then the held branch is made on
+        top of that, so that its pull request merges cleanly and completes them.
         """
         held = f"fanin/held/{self.manifest.batch}"
-        verdict = read_verdict(self.options.verdict, self.manifest) if self.options.verdict else None
+        verdict = (
+            read_verdict(self.options.verdict, self.manifest)
+            if self.options.verdict
+            else None
+        )
         red = verdict.failed if verdict else {}
         for _ in range(publisher.TRIES):
             head = fetch(self.repo, self.manifest, self.remote, self.branch)
@@ -168,21 +219,29 @@ class MergeJob:
             push = self.remote.push(self.branch, noted.tip, head)
             if push.refused:
                 raise EnvironmentBroken(
-                    f"{self.branch} refuses the push: {push.refused}", "the results are kept as artifacts"
+                    f"{self.branch} refuses the push: {push.refused}",
+                    "the results are kept as artifacts",
                 )
             if push.landed:
                 self.remote.push(held, waiting.tip, None)
-                told = self.publisher.pull_request(held, self.branch, f"Fanin batch {self.manifest.batch}", _HELD)
+                told = self.publisher.pull_request(
+                    held, self.branch, f"Fanin batch {self.manifest.batch}", _HELD
+                )
                 return Landed(self.branch, noted, told)
-        raise EnvironmentBroken(why, "re-run this job when the branch is quiet; the results are kept as artifacts")
+        raise EnvironmentBroken(
+            why,
+            "re-run this job when the branch is quiet; the results are kept as artifacts",
+        )
 
-    # -- telling ------------------------------------------------------------------------------------------------
+    # -- telling --
 
     def _tell(self, landed: Landed) -> int:
         fan_in, manifest = landed.fan_in, self.manifest
         assert fan_in.after is not None
         found = views_of(fan_in.after, manifest.max_attempts)
-        progressed = bool(fan_in.landed) or any(failure.counted for failure in fan_in.failed.values())
+        progressed = bool(fan_in.landed) or any(
+            failure.counted for failure in fan_in.failed.values()
+        )
         following = self._following(fan_in, progressed=progressed)
         waiting = bool(following.limited) and not following.pace(1).exhausted()
         outputs = outputs_of(found, landed, progressed=progressed or waiting)
@@ -214,11 +273,19 @@ class MergeJob:
         return exit_code(found, fan_in)
 
     def _following(self, fan_in: FanIn, *, progressed: bool) -> RoundState:
-        """What the next round needs to know: what is spent by now, and how many agents the model bears."""
+        """What the next round needs to know: what is spent by now, and how many agents
+        the model bears.
+        """
         manifest = self.manifest
-        budget = self.state.budget(manifest.limits.max_cost_usd).after(manifest, fan_in.results)
-        limited = any(failure.kind is FailureKind.RATE_LIMIT for failure in fan_in.failed.values())
-        before = Backoff(MATRIX_LIMIT, self.state.slots or len(manifest.entries), self.state.limited)
+        budget = self.state.budget(manifest.limits.max_cost_usd).after(
+            manifest, fan_in.results
+        )
+        limited = any(
+            failure.kind is FailureKind.RATE_LIMIT for failure in fan_in.failed.values()
+        )
+        before = Backoff(
+            MATRIX_LIMIT, self.state.slots or len(manifest.entries), self.state.limited
+        )
         pace = before.after(limited=limited, progressed=progressed)
         slots = pace.now if limited or self.state.slots else None
         return self.state.model_copy(
@@ -235,12 +302,19 @@ class MergeJob:
         try:
             self.github.sticky_comment(pull_request, job_summary.MARKER, body)
         except FaninError as error:
-            self.machine.annotate("warning", f"the pull request's comment could not be written: {error}")
+            self.machine.annotate(
+                "warning", f"the pull request's comment could not be written: {error}"
+            )
 
 
-def outputs_of(found: Sequence[TaskView], landed: Landed, *, progressed: bool) -> dict[str, str]:
+def outputs_of(
+    found: Sequence[TaskView], landed: Landed, *, progressed: bool
+) -> dict[str, str]:
     """Job `merge`'s outputs; counts, so that they stay small whatever the plan's size."""
-    count = {state: sum(view.state == state for view in found) for state in ("completed", "failed", "blocked", "ready")}
+    count = {
+        state: sum(view.state == state for view in found)
+        for state in ("completed", "failed", "blocked", "ready")
+    }
     return {
         "completed": str(count["completed"]),
         "failed": str(count["failed"]),
@@ -255,9 +329,15 @@ def outputs_of(found: Sequence[TaskView], landed: Landed, *, progressed: bool) -
 
 
 def exit_code(found: Iterable[TaskView], fan_in: FanIn) -> int:
-    """1 if a task of this batch failed for good, or nothing more can run and not all is well."""
+    """1 if a task of this batch failed for good, or nothing more can run and not all is
+    well.
+    """
     by_id = {view.task.id: view for view in found}
-    lost = any(by_id[task_id].state == "failed" for task_id in fan_in.failed if task_id in by_id)
+    lost = any(
+        by_id[task_id].state == "failed"
+        for task_id in fan_in.failed
+        if task_id in by_id
+    )
     over = not any(view.state == "ready" for view in by_id.values())
     stuck = any(view.state in {"failed", "blocked", "held"} for view in by_id.values())
     return EXIT_TASKS_FAILED if lost or (over and stuck) else EXIT_DONE

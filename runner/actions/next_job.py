@@ -1,4 +1,6 @@
-"""The first and the last job of a round: `next` chooses the batch, `continue` starts the next round."""
+"""The first and the last job of a round: `next` chooses the batch, `continue` starts
+the next round.
+"""
 
 from __future__ import annotations
 
@@ -23,12 +25,15 @@ if TYPE_CHECKING:
     from runner.repo.repository import Repository
 
 MATRIX_LIMIT = 256  # entries; GitHub runs none at all above it
-_SETUP_MINUTES = 20  # a job's time beyond its task's own limit, so that the result is still uploaded
+# a job's time beyond its task's own limit, so that the result is still uploaded
+_SETUP_MINUTES = 20
 
 
 @dataclass(frozen=True)
 class NextOptions:
-    """What job `next` is asked: where the manifest goes, ids to try again, whether only to look."""
+    """What job `next` is asked: where the manifest goes, ids to try again, whether only
+    to look.
+    """
 
     manifest: Path
     retry: Sequence[str] = ()
@@ -47,7 +52,9 @@ def next_job(
     remote: Remote,
     options: NextOptions,
 ) -> int:
-    """Choose the batch: write the manifest, and the outputs that the other jobs are made of."""
+    """Choose the batch: write the manifest, and the outputs that the other jobs are
+    made of.
+    """
     from runner import agents
     from runner.plan.snapshot import granted, read_snapshot, read_template
     from runner.schedule import preflight
@@ -67,7 +74,10 @@ def next_job(
         may_change_workflows=options.may_change_workflows,
     )
     cost_limit_problems, notes = preflight.cost_limit_problems(
-        snapshot.plan, known, settings, lambda chosen: agents.agent_for(chosen).traits.costs
+        snapshot.plan,
+        known,
+        settings,
+        lambda chosen: agents.agent_for(chosen).traits.costs,
     )
     if cost_limit_problems:
         raise InvalidInput(cost_limit_problems)
@@ -83,14 +93,20 @@ def next_job(
         slots=slots,
         retry=options.retry,
         budget=budget,
-        template=read_template(template, repo.file(head, template) if template else None),
+        template=read_template(
+            template, repo.file(head, template) if template else None
+        ),
     )
     for note in [*notes, *([] if manifest else filter(None, [budget.exhausted()]))]:
         machine.annotate("notice", note, title="fanin")
     has_work = manifest is not None and not options.dry_run
     if manifest is not None:
         durable.write(options.manifest, manifest.model_dump_json(indent=1).encode())
-    machine.output(_next_outputs(manifest if has_work else None, state, branch, head, slots, options))
+    machine.output(
+        _next_outputs(
+            manifest if has_work else None, state, branch, head, slots, options
+        )
+    )
     found = views_of(snapshot, settings.max_attempts)
     _tell_next(machine, found, manifest, branch, dry_run=options.dry_run)
     stuck = any(view.state in {"failed", "blocked", "held"} for view in found)
@@ -98,7 +114,12 @@ def next_job(
 
 
 def _next_outputs(
-    manifest: Manifest | None, state: RoundState, branch: str, head: str, slots: int, options: NextOptions
+    manifest: Manifest | None,
+    state: RoundState,
+    branch: str,
+    head: str,
+    slots: int,
+    options: NextOptions,
 ) -> dict[str, str]:
     handed = state.model_copy(update={"branch": branch, "inputs": options.carried})
     outputs = {
@@ -114,7 +135,11 @@ def _next_outputs(
         "env": "",
     }
     if manifest is not None:
-        matrix = {"include": [matrix_entry(entry, options.runs_on) for entry in manifest.entries]}
+        matrix = {
+            "include": [
+                matrix_entry(entry, options.runs_on) for entry in manifest.entries
+            ]
+        }
         outputs |= {
             "has-work": "true",
             "matrix": json.dumps(matrix),
@@ -126,7 +151,9 @@ def _next_outputs(
 
 
 def matrix_entry(entry: BatchEntry, runs_on: str) -> dict[str, Any]:
-    """One entry of the matrix: ids and bounds only, so that no text of the plan passes through YAML or a shell."""
+    """One entry of the matrix: ids and bounds only, so that no text of the plan passes
+    through YAML or a shell.
+    """
     minutes = int(entry.timeout // 60) + 1 + _SETUP_MINUTES
     return {
         "index": entry.index,
@@ -139,14 +166,20 @@ def matrix_entry(entry: BatchEntry, runs_on: str) -> dict[str, Any]:
 
 
 def labels(runs_on: str) -> str | list[str]:
-    """`runs-on` as GitHub takes it: a label, or a JSON list of labels. UsageProblem for anything else."""
+    """`runs-on` as GitHub takes it: a label, or a JSON list of labels. UsageProblem for
+    anything else.
+    """
     if not runs_on.lstrip().startswith("["):
         return runs_on.strip() or "ubuntu-latest"
     try:
         found = json.loads(runs_on)
     except ValueError:
         found = None
-    if not isinstance(found, list) or not found or not all(isinstance(label, str) for label in found):
+    if (
+        not isinstance(found, list)
+        or not found
+        or not all(isinstance(label, str) for label in found)
+    ):
         raise UsageProblem(
             f"runs-on is neither a label nor a JSON list of labels: {runs_on}",
             'write  ubuntu-latest  or  ["self-hosted", "linux"]',
@@ -154,17 +187,23 @@ def labels(runs_on: str) -> str | list[str]:
     return found
 
 
-def refuse_while_open(repo: Repository, remote: Remote, settings: Settings, head: str) -> None:
-    """UsageProblem while an earlier run's work waits on a `fanin/…` branch that the head does not hold yet.
+def refuse_while_open(
+    repo: Repository, remote: Remote, settings: Settings, head: str
+) -> None:
+    """UsageProblem while an earlier run's work waits on a `fanin/…` branch that the
+    head does not hold yet.
 
-    "Holds" is read from the progress alone: history is lacking in a shallow checkout, and the plan may be wrong.
+    "Holds" is read from the progress alone: history is lacking in a shallow checkout,
+    and the plan may be wrong.
     """
     from runner.plan.snapshot import read_progress
 
     mine = read_progress(repo, head, settings.plan, settings.progress)
     for branch in sorted(remote.branches("fanin/")):
         try:
-            other = read_progress(repo, remote.fetch(branch), settings.plan, settings.progress)
+            other = read_progress(
+                repo, remote.fetch(branch), settings.plan, settings.progress
+            )
         except UsageProblem:
             continue  # of another plan, or none
         if other.is_ahead_of(mine):
@@ -175,11 +214,24 @@ def refuse_while_open(repo: Repository, remote: Remote, settings: Settings, head
 
 
 def _tell_next(
-    machine: Machine, found: Sequence[TaskView], manifest: Manifest | None, branch: str, *, dry_run: bool
+    machine: Machine,
+    found: Sequence[TaskView],
+    manifest: Manifest | None,
+    branch: str,
+    *,
+    dry_run: bool,
 ) -> None:
     if manifest is None:
         machine.annotate("notice", "no task is ready: nothing to do", title="fanin")
-    ids = ", ".join(entry.task.id for entry in manifest.entries) if manifest else "nothing"
+    ids = (
+        ", ".join(entry.task.id for entry in manifest.entries)
+        if manifest
+        else "nothing"
+    )
     note = f"{'A dry run: would run' if dry_run else 'This round runs'} {ids}."
     batch = manifest.batch if manifest else "(none)"
-    machine.summary(job_summary.round_summary(found, job_summary.Round(batch=batch, branch=branch, note=note)))
+    machine.summary(
+        job_summary.round_summary(
+            found, job_summary.Round(batch=batch, branch=branch, note=note)
+        )
+    )

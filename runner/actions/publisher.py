@@ -1,6 +1,8 @@
-"""How commits reach a branch on GitHub: pushed or through the API, and where the run goes on if the branch takes none.
+"""How commits reach a branch on GitHub: pushed or through the API, and where the run
+goes on if the branch takes none.
 
-Separate because two jobs write: `merge` lands a batch, `collect` the issues that are tasks.
+Separate because two jobs write: `merge` lands a batch, `collect` the issues that are
+tasks.
 """
 
 from __future__ import annotations
@@ -17,12 +19,16 @@ if TYPE_CHECKING:
     from runner.repo.remote import Remote
     from runner.repo.repository import Repository
 
-TRIES = 50  # a round trip each; with three rivals as fast as fanin all 50 are lost once in a million runs
+# a round trip each; with three rivals as fast as fanin all 50 are lost once in a
+# million runs
+TRIES = 50
 
 
 @dataclass(frozen=True)
 class Put:
-    """How it ended: `moved` = the branch is not where it was thought to be; `refused` = why it takes no commit."""
+    """How it ended: `moved` = the branch is not where it was thought to be; `refused` =
+    why it takes no commit.
+    """
 
     landed: bool = False
     moved: bool = False
@@ -31,7 +37,9 @@ class Put:
 
 
 class Publisher:
-    """The branch that a run works on. `branch` changes once if it refuses: the run then has one of its own."""
+    """The branch that a run works on. `branch` changes once if it refuses: the run then
+    has one of its own.
+    """
 
     def __init__(
         self,
@@ -44,21 +52,32 @@ class Publisher:
         branch: str,
         commit_via: str = "git",
     ) -> None:
-        self.repo, self.remote, self.github, self.machine = repo, remote, github, machine
+        self.repo, self.remote, self.github, self.machine = (
+            repo,
+            remote,
+            github,
+            machine,
+        )
         self.run, self.branch, self._first, self._via = run, branch, branch, commit_via
 
     def put(self, commits: Sequence[str], head: str) -> Put:
-        """Put the commits, the last of which is the new tip, on the branch if it is at `head`."""
+        """Put the commits, the last of which is the new tip, on the branch if it is at
+        `head`.
+        """
         if self._via == "api":
             return self._put_via_api(commits, head)
         push = self.remote.push(self.branch, commits[-1], head)
-        return Put(push.landed, push.moved, push.refused, push.reason if push.refused else "")
+        return Put(
+            push.landed, push.moved, push.refused, push.reason if push.refused else ""
+        )
 
     def _put_via_api(self, commits: Sequence[str], head: str) -> Put:
         from runner.github_api.errors import BranchRefuses, HeadMoved
 
         try:
-            self.github.commit_via_api(self.branch, head, api_commits(self.repo, head, commits))
+            self.github.commit_via_api(
+                self.branch, head, api_commits(self.repo, head, commits)
+            )
         except HeadMoved:
             return Put(moved=True)
         except BranchRefuses as error:
@@ -66,7 +85,9 @@ class Publisher:
         return Put(landed=True)
 
     def move(self, put: Put) -> None:
-        """The branch takes no commit: the run goes on on a branch of its own. EnvironmentBroken if it cannot."""
+        """The branch takes no commit: the run goes on on a branch of its own.
+        EnvironmentBroken if it cannot.
+        """
         own = f"fanin/{self.run}"
         if self.branch == own or put.reason == "workflows":
             remedy = {
@@ -75,7 +96,8 @@ class Publisher:
                 "signatures": "the branch wants signed commits: set  commit-via: api",
             }.get(put.reason, "allow fanin's job to push there, or set  branch:")
             raise EnvironmentBroken(
-                f"{self.branch} refuses the push: {put.refused}", f"{remedy}; the results are kept as artifacts"
+                f"{self.branch} refuses the push: {put.refused}",
+                f"{remedy}; the results are kept as artifacts",
             )
         made = self.remote.push(own, self.remote.fetch(self.branch), None)
         if made.refused:
@@ -83,11 +105,16 @@ class Publisher:
                 f"{self.branch} and {own} refuse the push: {put.refused}",
                 "allow fanin's job to push to fanin/**; the results are kept as artifacts",
             )
-        self.machine.annotate("warning", f"{self.branch} refuses the push ({put.refused}); the run goes on on {own}")
+        self.machine.annotate(
+            "warning",
+            f"{self.branch} refuses the push ({put.refused}); the run goes on on {own}",
+        )
         self.branch = own
 
     def pull_request_if_moved(self) -> str:
-        """Open the pull request of a run that moved; a sentence that tells where it is, "" if there is none."""
+        """Open the pull request of a run that moved; a sentence that tells where it is,
+        "" if there is none.
+        """
         if self.branch == self._first or self._first.startswith("fanin/"):
             return ""
         return self.pull_request(
@@ -98,26 +125,40 @@ class Publisher:
         )
 
     def pull_request(self, head: str, base: str, title: str, body: str) -> str:
-        """Open a pull request; a sentence that tells where it is, or how a person opens it."""
+        """Open a pull request; a sentence that tells where it is, or how a person opens
+        it.
+        """
         from runner.github_api.errors import MayNotOpenPulls
 
         try:
-            return f"the work is in {self.github.open_pull(head, base, title, body).url}"
+            return (
+                f"the work is in {self.github.open_pull(head, base, title, body).url}"
+            )
         except MayNotOpenPulls as error:
             self.machine.annotate("warning", f"{error}")
             return f"open its pull request: {error.compare_url}"
 
 
 def api_commits(repo: Repository, head: str, commits: Sequence[str]) -> list[Any]:
-    """The commits as GitHub's API takes them: each with its changed files, on the tree before it."""
+    """The commits as GitHub's API takes them: each with its changed files, on the tree
+    before it.
+    """
     from runner.github_api.client import ApiCommit, Change
 
     made, parent = [], head
     for commit in commits:
         changes = tuple(
-            Change(c.path, (c.new or c.old or ("100644", ""))[0], repo.blob(c.new[1]) if c.new else None)
+            Change(
+                c.path,
+                (c.new or c.old or ("100644", ""))[0],
+                repo.blob(c.new[1]) if c.new else None,
+            )
             for c in repo.changes(parent, commit, {})
         )
-        made.append(ApiCommit(repo.message(commit), repo.tree(parent), changes, tree=repo.tree(commit)))
+        made.append(
+            ApiCommit(
+                repo.message(commit), repo.tree(parent), changes, tree=repo.tree(commit)
+            )
+        )
         parent = commit
     return made

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from runner.repo.repository import Repository
 
 
-# What a person may choose in the UI and every later round must keep; sent along by `continue`.
+# What a person may choose in the UI and every later round must keep; sent along by
+# `continue`.
 CARRIED = (
     "plan",
     "source",
@@ -44,17 +45,21 @@ CARRIED = (
 
 
 class RoundState(Document):
-    """`fanin-state`, the one machine input of the caller's workflow: what a round hands to the next."""
+    """`fanin-state`, the one machine input of the caller's workflow: what a round hands
+    to the next.
+    """
 
     run: str
     round: int = 1
     branch: str | None = None
     pull_request: int | None = None
     inputs: dict[str, str] = Field(default_factory=dict)
-    issues: dict[str, str] = Field(default_factory=dict)  # what `collect` was asked for in the first round
+    # what `collect` was asked for in the first round
+    issues: dict[str, str] = Field(default_factory=dict)
     spent_usd: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     dearest_usd: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
-    slots: Annotated[int, Field(ge=1)] | None = None  # agents at once, while a rate limit lowers it
+    # agents at once, while a rate limit lowers it
+    slots: Annotated[int, Field(ge=1)] | None = None
     limited: Annotated[int, Field(ge=0)] = 0  # rounds in a row that met a rate limit
 
     def budget(self, limit: float | None) -> Budget:
@@ -65,7 +70,9 @@ class RoundState(Document):
 
 
 def round_state(text: str, context: Context) -> RoundState:
-    """The state that the round before handed on, or that of a new run. UsageProblem if it is not readable."""
+    """The state that the round before handed on, or that of a new run. UsageProblem if
+    it is not readable.
+    """
     if not text.strip():
         return RoundState(run=context.run_id, pull_request=context.pull_request)
     try:
@@ -75,8 +82,13 @@ def round_state(text: str, context: Context) -> RoundState:
             f"fanin-state is not what the round before wrote: {error.errors()[0]['msg']}",
             "leave this input empty; fanin fills it in",
         ) from None
-    if set(state.inputs) - set(CARRIED) or not re.fullmatch(r"[0-9A-Za-z-]{1,64}", state.run):
-        raise UsageProblem("fanin-state holds what no round writes", "leave this input empty; fanin fills it in")
+    if set(state.inputs) - set(CARRIED) or not re.fullmatch(
+        r"[0-9A-Za-z-]{1,64}", state.run
+    ):
+        raise UsageProblem(
+            "fanin-state holds what no round writes",
+            "leave this input empty; fanin fills it in",
+        )
     return state
 
 
@@ -84,26 +96,43 @@ def carried(environ: Mapping[str, str], state: RoundState) -> dict[str, str]:
     """The inputs that count: those of the run's first round."""
     if state.inputs:
         return dict(state.inputs)
-    return {name: environ[f"FANIN_{name.upper()}"] for name in CARRIED if environ.get(f"FANIN_{name.upper()}")}
+    return {
+        name: environ[f"FANIN_{name.upper()}"]
+        for name in CARRIED
+        if environ.get(f"FANIN_{name.upper()}")
+    }
 
 
-def with_inputs(environ: Mapping[str, str], inputs: Mapping[str, str]) -> dict[str, str]:
+def with_inputs(
+    environ: Mapping[str, str], inputs: Mapping[str, str]
+) -> dict[str, str]:
     """The environment as if the inputs that count had been given to this job."""
-    return {**environ, **{f"FANIN_{name.upper()}": value for name, value in inputs.items()}}
+    return {
+        **environ,
+        **{f"FANIN_{name.upper()}": value for name, value in inputs.items()},
+    }
 
 
 def read_manifest(path: Path, digest: str) -> Manifest:
-    """The batch manifest, checked against the digest that job `next` gave. UsageProblem if it is another one."""
+    """The batch manifest, checked against the digest that job `next` gave. UsageProblem
+    if it is another one.
+    """
     try:
         manifest = Manifest.model_validate_json(path.read_bytes())
     except FileNotFoundError:
-        raise UsageProblem(f"there is no batch manifest at {path}", "job  next  must have run before") from None
+        raise UsageProblem(
+            f"there is no batch manifest at {path}", "job  next  must have run before"
+        ) from None
     except ValidationError as error:
         raise UsageProblem(
-            f"{path} is no batch manifest: {error.errors()[0]['msg']}", "run the workflow anew"
+            f"{path} is no batch manifest: {error.errors()[0]['msg']}",
+            "run the workflow anew",
         ) from None
     if digest and manifest.digest != digest:
-        raise UsageProblem("the batch manifest does not belong to this run", "run the workflow anew, all jobs of it")
+        raise UsageProblem(
+            "the batch manifest does not belong to this run",
+            "run the workflow anew, all jobs of it",
+        )
     return manifest
 
 

@@ -1,4 +1,6 @@
-"""The jobs that run foreign code: `task`, one for each entry of the matrix, and `verify`. They only read."""
+"""The jobs that run foreign code: `task`, one for each entry of the matrix, and
+`verify`. They only read.
+"""
 
 from __future__ import annotations
 
@@ -25,15 +27,20 @@ if TYPE_CHECKING:
 
 def entry_of(manifest: Manifest, task_id: str) -> BatchEntry:
     """The entry of a task, by id. UsageProblem if the batch does not hold it."""
-    found = next((entry for entry in manifest.entries if entry.task.id == task_id), None)
+    found = next(
+        (entry for entry in manifest.entries if entry.task.id == task_id), None
+    )
     if found is None:
         ids = ", ".join(entry.task.id for entry in manifest.entries)
-        raise UsageProblem(f"{task_id} is not in batch {manifest.batch}", f"it holds {ids}")
+        raise UsageProblem(
+            f"{task_id} is not in batch {manifest.batch}", f"it holds {ids}"
+        )
     return found
 
 
 def read_agent_env(environ: Mapping[str, str], machine: Machine) -> dict[str, str]:
-    """The lines `NAME=value` of the secret `agent-env`, name → value, each value masked in the log unless it is short.
+    """The lines `NAME=value` of the secret `agent-env`, name → value, each value masked
+    in the log unless it is short.
 
     UsageProblem for a line of another form.
     """
@@ -43,7 +50,10 @@ def read_agent_env(environ: Mapping[str, str], machine: Machine) -> dict[str, st
         if not line.strip():
             continue
         if not equals or not re.fullmatch(r"[A-Za-z_]\w*", name.strip()):
-            raise UsageProblem("the secret agent-env has a line that is not NAME=value", "write one NAME=value a line")
+            raise UsageProblem(
+                "the secret agent-env has a line that is not NAME=value",
+                "write one NAME=value a line",
+            )
         if not is_short(value):
             machine.mask(value.strip())
         lines[name.strip()] = value
@@ -60,14 +70,18 @@ def task_job(
     context: Context,
     machine: Machine,
 ) -> int:
-    """Run one attempt. The job stays green when the agent fails: the result says so, with an annotation."""
+    """Run one attempt. The job stays green when the agent fails: the result says so,
+    with an annotation.
+    """
 
     def echo(data: bytes) -> None:
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
 
     agent_env = read_agent_env(environ, machine)
-    named = {name: value for name, value in agent_env.items() if name in entry.agent.env}
+    named = {
+        name: value for name, value in agent_env.items() if name in entry.agent.env
+    }
     attempt_context = AttemptContext(
         {**environ, **named},
         run_attempt=context.run_attempt,
@@ -76,17 +90,27 @@ def task_job(
     )
     with machine.fenced(f"{entry.task.id}: {entry.agent.name}"):
         result = pipeline.run_task(
-            manifest, entry, origin=origin, results=results, scratch=scratch, attempt_context=attempt_context
+            manifest,
+            entry,
+            origin=origin,
+            results=results,
+            scratch=scratch,
+            attempt_context=attempt_context,
         )
     machine.output(
         {
             "succeeded": "true" if result.succeeded else "false",
-            "artifact": result_folder.artifact_name(manifest.batch, entry.folder, entry.attempt, context.run_attempt),
+            "artifact": result_folder.artifact_name(
+                manifest.batch, entry.folder, entry.attempt, context.run_attempt
+            ),
         }
     )
     machine.summary(job_summary.attempt_summary(entry, result))
     if result.failure is not None:
         machine.annotate(
-            "error", result.failure.message, title=f"{entry.task.id}: {result.failure.kind}", file=manifest.plan.path
+            "error",
+            result.failure.message,
+            title=f"{entry.task.id}: {result.failure.kind}",
+            file=manifest.plan.path,
         )
     return EXIT_DONE

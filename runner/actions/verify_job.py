@@ -34,12 +34,18 @@ def verify_job(
     environ: Mapping[str, str],
     machine: Machine,
 ) -> int:
-    """Verify the merged tree on the branch's head as it is now; write the verdict. Red is a finding, not an error."""
+    """Verify the merged tree on the branch's head as it is now; write the verdict. Red
+    is a finding, not an error.
+    """
     from runner.attempt.attempt import verify_commit
 
     assert manifest.verify is not None
     head = fetch(repo, manifest, remote, branch)
-    command, timeout, attempt_context = manifest.verify, manifest.verify_timeout, AttemptContext(environ)
+    command, timeout, attempt_context = (
+        manifest.verify,
+        manifest.verify_timeout,
+        AttemptContext(environ),
+    )
     with machine.fenced(f"verify: {command}"):
         verdict = pipeline.verify_batch(
             repo,
@@ -47,7 +53,14 @@ def verify_job(
             results,
             head,
             lambda commit, objects: verify_commit(
-                repo.origin, command, commit, objects, scratch, timeout, attempt_context, manifest.env
+                repo.origin,
+                command,
+                commit,
+                objects,
+                scratch,
+                timeout,
+                attempt_context,
+                manifest.env,
             ),
         )
     durable.write(verdict_file, verdict.model_dump_json(indent=1).encode())

@@ -1,7 +1,9 @@
-"""What the Actions machine gives and takes: the event, `GITHUB_OUTPUT`, the step summary, `::commands::`.
+"""What the Actions machine gives and takes: the event, `GITHUB_OUTPUT`, the step
+summary, `::commands::`.
 
-Everything is escaped here and nowhere else. Sources: GitHub's "Workflow commands for GitHub Actions" (escaping of
-data and properties, delimiters of outputs) and its limits (1 MiB a step summary, 1 MB outputs a job).
+Everything is escaped here and nowhere else. Sources: GitHub's "Workflow commands for
+GitHub Actions" (escaping of data and properties, delimiters of outputs) and its limits
+(1 MiB a step summary, 1 MB outputs a job).
 """
 
 from __future__ import annotations
@@ -43,7 +45,9 @@ class Context:
 
     @property
     def workflow_file(self) -> str:
-        """The caller's workflow file name, from `owner/repo/.github/workflows/FILE@ref`."""
+        """The caller's workflow file name, from
+        `owner/repo/.github/workflows/FILE@ref`.
+        """
         return self.workflow_ref.partition("@")[0].rpartition("/")[2]
 
     @property
@@ -55,9 +59,16 @@ class Context:
 def read_context(environ: Mapping[str, str]) -> Context:
     """The job's context. EnvironmentBroken outside of GitHub Actions."""
     if not environ.get("GITHUB_RUN_ID"):
-        raise EnvironmentBroken("this command runs inside GitHub Actions only", "on this machine use  fanin run")
+        raise EnvironmentBroken(
+            "this command runs inside GitHub Actions only",
+            "on this machine use  fanin run",
+        )
     path = environ.get("GITHUB_EVENT_PATH")
-    event = json.loads(Path(path).read_text(encoding="utf-8")) if path and Path(path).is_file() else {}
+    event = (
+        json.loads(Path(path).read_text(encoding="utf-8"))
+        if path and Path(path).is_file()
+        else {}
+    )
     return Context(
         repository=environ.get("GITHUB_REPOSITORY", ""),
         run_id=environ["GITHUB_RUN_ID"],
@@ -86,7 +97,11 @@ def escape_property(text: str) -> str:
 
 def command(name: str, message: str, **properties: str | int | None) -> str:
     """One workflow command, e.g. `::error file=tasks.yml,line=3::what happened`."""
-    given = ",".join(f"{key}={escape_property(str(value))}" for key, value in properties.items() if value is not None)
+    given = ",".join(
+        f"{key}={escape_property(str(value))}"
+        for key, value in properties.items()
+        if value is not None
+    )
     return f"::{name}{' ' if given else ''}{given}::{escape_data(message)}"
 
 
@@ -99,11 +114,14 @@ class Machine:
         self._stream = stream
 
     def output(self, values: Mapping[str, str]) -> None:
-        """Set outputs, each between random delimiters so that no value can end itself and set another."""
+        """Set outputs, each between random delimiters so that no value can end itself
+        and set another.
+        """
         text = "".join(_assignment(name, value) for name, value in values.items())
         if len(text) > OUTPUT_LIMIT:
             raise EnvironmentBroken(
-                f"the job's outputs are {len(text):,} characters, more than GitHub takes", "lower max-concurrent"
+                f"the job's outputs are {len(text):,} characters, more than GitHub takes",
+                "lower max-concurrent",
             )
         if self._output:
             with Path(self._output).open("a", encoding="utf-8") as stream:
@@ -115,9 +133,15 @@ class Machine:
             with Path(self._summary).open("a", encoding="utf-8") as stream:
                 stream.write(bounded(markdown, SUMMARY_LIMIT - 1024))
 
-    def annotate(self, level: str, message: str, **properties: str | int | None) -> None:
+    def annotate(
+        self, level: str, message: str, **properties: str | int | None
+    ) -> None:
         """`level` is error, warning or notice."""
-        known = {name: properties.pop(name) for name in ("file", "line") if name in properties}
+        known = {
+            name: properties.pop(name)
+            for name in ("file", "line")
+            if name in properties
+        }
         self._print(command(level, message, **known, **properties))
 
     def mask(self, value: str) -> None:

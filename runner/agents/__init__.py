@@ -29,12 +29,17 @@ __all__ = [
     "usable_agent",
 ]
 
-ENTRY_POINTS = "fanin.agents"  # the group where other packages offer theirs; each names an instance
-_OURS: dict[str, Agent] = {agent.name: agent for agent in (Claude(), Codex(), Gemini(), Opencode(), Copilot(), Aider())}
+# the group where other packages offer theirs; each names an instance
+ENTRY_POINTS = "fanin.agents"
+_OURS: dict[str, Agent] = {
+    agent.name: agent
+    for agent in (Claude(), Codex(), Gemini(), Opencode(), Copilot(), Aider())
+}
 
 
 def presets() -> Mapping[str, Agent]:
-    """The agents that can be chosen by name: ours, and those of installed packages that do not take our names.
+    """The agents that can be chosen by name: ours, and those of installed packages that
+    do not take our names.
 
     UsageProblem if one of those cannot be loaded.
     """
@@ -42,11 +47,15 @@ def presets() -> Mapping[str, Agent]:
 
 
 def agent_for(settings: AgentSettings) -> Agent:
-    """The agent that the settings choose. UsageProblem if the preset is unknown or cannot do what they ask."""
+    """The agent that the settings choose. UsageProblem if the preset is unknown or
+    cannot do what they ask.
+    """
     if settings.preset is None:
         return Command()
     # Other people's packages are looked at only when the name is not one of ours.
-    agent = _OURS.get(settings.preset) or (_load(settings.preset) if settings.preset in _others() else None)
+    agent = _OURS.get(settings.preset) or (
+        _load(settings.preset) if settings.preset in _others() else None
+    )
     if agent is None:
         known = ", ".join([*_OURS, *_others()])
         raise UsageProblem(
@@ -62,9 +71,11 @@ def agent_for(settings: AgentSettings) -> Agent:
 
 
 def usable_agent(settings: AgentSettings, env: Mapping[str, str]) -> Agent:
-    """The agent that the settings choose, where the plain variables `env` stand beside it.
+    """The agent that the settings choose, where the plain variables `env` stand beside
+    it.
 
-    UsageProblem as `agent_for`, and for a name of `env` that is a key of the agent or is secret by `agent.env`.
+    UsageProblem as `agent_for`, and for a name of `env` that is a key of the agent or
+    is secret by `agent.env`.
     """
     agent = agent_for(settings)
     if secret := sorted({*agent.traits.keys, *settings.env} & set(env)):
@@ -85,6 +96,7 @@ def _load(name: str) -> Agent:
         agent: Agent = point.load()
     except Exception as error:  # noqa: BLE001  another package's code: whatever it raises is its own
         raise UsageProblem(
-            f"the agent {name!r} of {point.value} cannot be loaded: {error}", "mend or remove it"
+            f"the agent {name!r} of {point.value} cannot be loaded: {error}",
+            "mend or remove it",
         ) from None
     return agent

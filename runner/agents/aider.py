@@ -1,8 +1,9 @@
 """aider (`aider-chat`), seen with 0.86.2.
 
-Text only, and exit 0 whatever happened, a refused key included. What tells a success is the line
-"Tokens: 1.0k sent, 50 received." that follows every answer of the model; without it there was none. A file named on
-the command line that does not exist is created empty before the model is asked, so only existing ones are named.
+Text only, and exit 0 whatever happened, a refused key included. What tells a success is
+the line "Tokens: 1.0k sent, 50 received." that follows every answer of the model;
+without it there was none. A file named on the command line that does not exist is
+created empty before the model is asked, so only existing ones are named.
 """
 
 from __future__ import annotations
@@ -27,7 +28,13 @@ class Aider:
     name = "aider"
     traits = Traits(
         program="aider",
-        keys=("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GEMINI_API_KEY", "OPENROUTER_API_KEY", "DEEPSEEK_API_KEY"),
+        keys=(
+            "OPENAI_API_KEY",
+            "ANTHROPIC_API_KEY",
+            "GEMINI_API_KEY",
+            "OPENROUTER_API_KEY",
+            "DEEPSEEK_API_KEY",
+        ),
         variables=("OPENAI_API_BASE",),
         install="pip install aider-chat",
         costs=Costs.UNTOLD,  # printed only for models in its price table
@@ -35,21 +42,53 @@ class Aider:
 
     def build(self, entry: BatchEntry, place: Place) -> Call:
         agent = entry.agent
-        argv = ["aider", "--message-file", str(place.prompt), "--yes-always", "--no-auto-commits", "--no-pretty"]
-        argv += ["--no-stream", "--no-check-update", "--no-show-release-notes", "--analytics-disable"]
-        # Nothing of its own in the checkout: it would be captured, and .aider* is protected.
-        argv += ["--no-gitignore", "--map-tokens", "0", "--no-detect-urls", "--no-suggest-shell-commands"]
+        argv = [
+            "aider",
+            "--message-file",
+            str(place.prompt),
+            "--yes-always",
+            "--no-auto-commits",
+            "--no-pretty",
+        ]
+        argv += [
+            "--no-stream",
+            "--no-check-update",
+            "--no-show-release-notes",
+            "--analytics-disable",
+        ]
+        # Nothing of its own in the checkout: it would be captured, and .aider* is
+        # protected.
+        argv += [
+            "--no-gitignore",
+            "--map-tokens",
+            "0",
+            "--no-detect-urls",
+            "--no-suggest-shell-commands",
+        ]
         argv += ["--no-show-model-warnings"]
-        for option in ("--chat-history-file", "--input-history-file", "--llm-history-file"):
+        for option in (
+            "--chat-history-file",
+            "--input-history-file",
+            "--llm-history-file",
+        ):
             argv += [option, str(place.folder / f"aider{option.removesuffix('-file')}")]
         argv += ["--model", agent.model] if agent.model else []
-        return Call([*argv, *agent.args, *_existing(entry, place)], env={"LITELLM_LOCAL_MODEL_COST_MAP": "True"})
+        return Call(
+            [*argv, *agent.args, *_existing(entry, place)],
+            env={"LITELLM_LOCAL_MODEL_COST_MAP": "True"},
+        )
 
     def read(self, outcome: Outcome, place: Place) -> Verdict:
         found = list(_SPENT.finditer(outcome.tail))
-        tokens = total(*(_count(match[name]) for match in found for name in ("sent", "received")))
+        tokens = total(
+            *(_count(match[name]) for match in found for name in ("sent", "received"))
+        )
         session = found[-1]["session"] if found else None
-        used = usage(None, tokens=tokens, cost=float(session.replace(",", "")) if session else None)
+        used = usage(
+            None,
+            tokens=tokens,
+            cost=float(session.replace(",", "")) if session else None,
+        )
         if failure := ended_badly(outcome) or was_ended(outcome):
             return Verdict(failure, used)
         if not found:
@@ -60,8 +99,16 @@ class Aider:
 
 def _existing(entry: BatchEntry, place: Place) -> list[str]:
     """The task's files that are plain paths and there, for aider's chat."""
-    plain = [path.lstrip("/") for path in entry.task.files or () if not re.search(r"[*?\[\]!\\]", path)]
-    return [path for path in plain if not path.startswith("-") and (place.checkout / path).is_file()]
+    plain = [
+        path.lstrip("/")
+        for path in entry.task.files or ()
+        if not re.search(r"[*?\[\]!\\]", path)
+    ]
+    return [
+        path
+        for path in plain
+        if not path.startswith("-") and (place.checkout / path).is_file()
+    ]
 
 
 def _count(text: str) -> int:

@@ -17,7 +17,8 @@ from runner.core.task import AgentSettings
 class Costs(StrEnum):
     """Whether `limits.max_cost_usd` can be kept for an agent."""
 
-    CAPPED = "capped"  # it ends itself at a limit given at its start, and reports what it spent
+    # it ends itself at a limit given at its start, and reports what it spent
+    CAPPED = "capped"
     REPORTED = "reported"  # it reports what it spent, afterwards
     UNTOLD = "untold"  # it may or may not report it: any command
     UNKNOWN = "unknown"  # it never does
@@ -27,11 +28,12 @@ class Costs(StrEnum):
 class Traits:
     """What there is to know of an agent before it starts.
 
-    Variables of the user's environment that it gets by itself are of three kinds. `keys` are secret, and one of them
-    must be set. `secrets` are secret too, but authenticate nothing by themselves. `variables` are plain: an address, a
-    folder, a switch. `aliases`: variables set from another one where they are not set. `logins`: files below HOME that
-    a person's own login leaves. `homes`: variables that name its own folder, and that folder's name below HOME.
-    `install`: what to type.
+    Variables of the user's environment that it gets by itself are of three kinds.
+    `keys` are secret, and one of them must be set. `secrets` are secret too, but
+    authenticate nothing by themselves. `variables` are plain: an address, a folder, a
+    switch. `aliases`: variables set from another one where they are not set. `logins`:
+    files below HOME that a person's own login leaves. `homes`: variables that name its
+    own folder, and that folder's name below HOME. `install`: what to type.
     """
 
     program: str = ""
@@ -67,7 +69,9 @@ class Place:
 
     @property
     def answer(self) -> Path:
-        """What the agent printed to standard output, bounded, without its standard error."""
+        """What the agent printed to standard output, bounded, without its standard
+        error.
+        """
         return self.folder / "answer"
 
     @property
@@ -78,8 +82,9 @@ class Place:
 
 @dataclass(frozen=True)
 class Call:
-    """What to start: argv, with the prompt file as standard input; `env` are defaults that the user's allow-listed
-    variables override; `files` are written below an isolated home first.
+    """What to start: argv, with the prompt file as standard input; `env` are defaults
+    that the user's allow-listed variables override; `files` are written below an
+    isolated home first.
     """
 
     argv: Sequence[str]
@@ -89,7 +94,9 @@ class Call:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the agent says came of it: a failure, or None, and what it used. Exit 0 alone is not success."""
+    """What the agent says came of it: a failure, or None, and what it used. Exit 0
+    alone is not success.
+    """
 
     failure: Failure | None
     usage: Usage
@@ -99,8 +106,8 @@ class Agent(Protocol):
     """One kind of agent.
 
     `build(entry, place)`: the call for one attempt. Pure: it starts and writes nothing.
-    `read(outcome, place)`: the verdict, from how the program ended and what it printed. Never raises for what an
-    agent printed, and never looks for words in free text.
+    `read(outcome, place)`: the verdict, from how the program ended and what it printed.
+    Never raises for what an agent printed, and never looks for words in free text.
     """
 
     name: str
@@ -114,8 +121,9 @@ class Agent(Protocol):
 def is_isolated(settings: AgentSettings, *, on_actions: bool) -> bool:
     """Whether the agent gets an empty home folder of its own.
 
-    On one machine a person's own login is what they expect to be used; on Actions there is none, and what an earlier
-    step left in the home folder (hooks, MCP servers, memories) must not steer an agent.
+    On one machine a person's own login is what they expect to be used; on Actions there
+    is none, and what an earlier step left in the home folder (hooks, MCP servers,
+    memories) must not steer an agent.
     """
     if settings.home is not None:
         return settings.home == "isolated"

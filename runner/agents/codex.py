@@ -1,8 +1,9 @@
 """OpenAI's Codex CLI (`@openai/codex`), seen with 0.169.0.
 
-JSON Lines on standard output: tokens in `turn.completed`, an error in `turn.failed`, no cost anywhere. The error is a
-sentence of the CLI's own, or the model's JSON; the HTTP status stands in the sentence after the word "status" and
-nowhere else. A write refused by the sandbox leaves no trace in the events.
+JSON Lines on standard output: tokens in `turn.completed`, an error in `turn.failed`, no
+cost anywhere. The error is a sentence of the CLI's own, or the model's JSON; the HTTP
+status stands in the sentence after the word "status" and nowhere else. A write refused
+by the sandbox leaves no trace in the events.
 """
 
 from __future__ import annotations
@@ -10,13 +11,29 @@ from __future__ import annotations
 import re
 
 from runner.agents.base import Call, Place, Traits, Verdict
-from runner.agents.outcome import by_status, document, ended_badly, events, failed, get, total, usage, was_ended, whole
+from runner.agents.outcome import (
+    by_status,
+    document,
+    ended_badly,
+    events,
+    failed,
+    get,
+    total,
+    usage,
+    was_ended,
+    whole,
+)
 from runner.agents.process import Outcome
 from runner.core.manifest import BatchEntry
 from runner.core.result import FailureKind
 
 _STATUS = re.compile(r"status:? (\d{3})\b")
-_BY_TYPE = {"invalid_request_error": 400, "authentication_error": 401, "rate_limit_error": 429, "overloaded_error": 529}
+_BY_TYPE = {
+    "invalid_request_error": 400,
+    "authentication_error": 401,
+    "rate_limit_error": 429,
+    "overloaded_error": 529,
+}
 
 
 class Codex:
@@ -25,7 +42,8 @@ class Codex:
         program="codex",
         keys=("CODEX_API_KEY", "OPENAI_API_KEY"),
         variables=("CODEX_HOME",),
-        aliases={"CODEX_API_KEY": "OPENAI_API_KEY"},  # `codex exec` reads only the former
+        # `codex exec` reads only the former
+        aliases={"CODEX_API_KEY": "OPENAI_API_KEY"},
         logins=(".codex/auth.json",),
         homes={"CODEX_HOME": ".codex"},
         install="npm install -g @openai/codex",
@@ -33,7 +51,16 @@ class Codex:
 
     def build(self, entry: BatchEntry, place: Place) -> Call:
         agent = entry.agent
-        argv = ["codex", "exec", "--json", "--ephemeral", "--sandbox", "workspace-write", "-C", str(place.checkout)]
+        argv = [
+            "codex",
+            "exec",
+            "--json",
+            "--ephemeral",
+            "--sandbox",
+            "workspace-write",
+            "-C",
+            str(place.checkout),
+        ]
         argv += ["-m", agent.model] if agent.model else []
         return Call([*argv, *agent.args, "-"])
 
@@ -44,11 +71,17 @@ class Codex:
             kind = event.get("type")
             if kind == "turn.completed":
                 completed = True
-                counts = [whole(get(event, "usage", f"{name}_tokens")) for name in ("input", "output")]
+                counts = [
+                    whole(get(event, "usage", f"{name}_tokens"))
+                    for name in ("input", "output")
+                ]
                 tokens = total(tokens, *counts)
             elif kind == "turn.failed":
                 error = str(get(event, "error", "message") or "the turn failed")
-            elif kind == "item.completed" and get(event, "item", "type") == "agent_message":
+            elif (
+                kind == "item.completed"
+                and get(event, "item", "type") == "agent_message"
+            ):
                 said = str(get(event, "item", "text"))
         used = usage(said, tokens=tokens)
         if failure := was_ended(outcome):
@@ -58,7 +91,14 @@ class Codex:
         if failure := ended_badly(outcome):
             return Verdict(failure, used)
         if not completed:
-            return Verdict(failed(FailureKind.AGENT_ERROR, "codex ended without completing a turn", outcome), used)
+            return Verdict(
+                failed(
+                    FailureKind.AGENT_ERROR,
+                    "codex ended without completing a turn",
+                    outcome,
+                ),
+                used,
+            )
         return Verdict(None, used)
 
 

@@ -1,4 +1,6 @@
-"""Any command as an agent (`agent: {command: [...]}`): the agent contract of DESIGN, Commands."""
+"""Any command as an agent (`agent: {command: [...]}`): the agent contract of DESIGN,
+Commands.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ MAX_REPORT_BYTES = 64 * 2**10
 
 
 class Report(Document):
-    """What an agent may write to `$FANIN_REPORT`, all of it optional; unknown fields are kept."""
+    """What an agent may write to `$FANIN_REPORT`, all of it optional; unknown fields
+    are kept.
+    """
 
     summary: str | None = None
     status: Literal["ok", "error", "rate_limited"] | None = None
@@ -50,15 +54,25 @@ class Command:
             return Verdict(failed(FailureKind.AGENT_ERROR, complaint, outcome), usage)
         if said.status == "error":
             told = said.summary or "the agent reported an error"
-            return Verdict(failed(FailureKind.AGENT_ERROR, told, outcome, retryable=said.retryable), usage)
+            return Verdict(
+                failed(
+                    FailureKind.AGENT_ERROR, told, outcome, retryable=said.retryable
+                ),
+                usage,
+            )
         return Verdict(None, usage)
 
 
 def read_report(path: Path) -> tuple[Report, str | None]:
-    """The agent's report, empty if there is none, and what is wrong with it if it cannot be read."""
+    """The agent's report, empty if there is none, and what is wrong with it if it
+    cannot be read.
+    """
     try:
-        # Neither followed nor waited for: the agent may have left a link or a pipe there.
-        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW), "rb") as stream:
+        # Neither followed nor waited for: the agent may have left a link or a pipe
+        # there.
+        with os.fdopen(
+            os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW), "rb"
+        ) as stream:
             if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
                 return Report(), "the agent's report is no plain file"
             data = stream.read(MAX_REPORT_BYTES + 1)

@@ -1,8 +1,9 @@
 """opencode (`opencode-ai`), seen with 1.18.33.
 
-JSON Lines: tokens and cost in every `step_finish`, to be added up; the cost is computed from a price table and is 0
-for a model that has none there, which is unknown and not free. An error is an event with `data.statusCode`. It tries
-again without end on 429 and prints nothing meanwhile: give it an `idle_timeout`.
+JSON Lines: tokens and cost in every `step_finish`, to be added up; the cost is computed
+from a price table and is 0 for a model that has none there, which is unknown and not
+free. An error is an event with `data.statusCode`. It tries again without end on 429 and
+prints nothing meanwhile: give it an `idle_timeout`.
 """
 
 from __future__ import annotations
@@ -35,8 +36,15 @@ class Opencode:
     name = "opencode"
     traits = Traits(
         program="opencode",
-        keys=("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "GEMINI_API_KEY", "OPENROUTER_API_KEY", "OPENCODE_API_KEY"),
-        secrets=("OPENCODE_CONFIG_CONTENT",),  # a configuration may hold a provider's key
+        keys=(
+            "ANTHROPIC_API_KEY",
+            "OPENAI_API_KEY",
+            "GEMINI_API_KEY",
+            "OPENROUTER_API_KEY",
+            "OPENCODE_API_KEY",
+        ),
+        # a configuration may hold a provider's key
+        secrets=("OPENCODE_CONFIG_CONTENT",),
         logins=(".local/share/opencode/auth.json",),
         install="npm install -g opencode-ai",
         costs=Costs.REPORTED,
@@ -46,7 +54,12 @@ class Opencode:
         agent = entry.agent
         argv = ["opencode", "run", "--format", "json", "--pure"]
         argv += ["-m", agent.model] if agent.model else []
-        permission = {"edit": "allow", "bash": "allow", "webfetch": "deny", "external_directory": "deny"}
+        permission = {
+            "edit": "allow",
+            "bash": "allow",
+            "webfetch": "deny",
+            "external_directory": "deny",
+        }
         config = {"autoupdate": False, "share": "disabled", "permission": permission}
         env = {
             "OPENCODE_CONFIG_CONTENT": json.dumps(config),
@@ -57,20 +70,41 @@ class Opencode:
 
     def read(self, outcome: Outcome, place: Place) -> Verdict:
         seen = list(events(place.answer))
-        steps = [event.get("part") for event in seen if event.get("type") == "step_finish"]
-        words = [get(event, "part", "text") for event in seen if event.get("type") == "text"]
+        steps = [
+            event.get("part") for event in seen if event.get("type") == "step_finish"
+        ]
+        words = [
+            get(event, "part", "text") for event in seen if event.get("type") == "text"
+        ]
         tokens = total(*(whole(get(step, "tokens", "total")) for step in steps))
         cost = sum(money(get(step, "cost")) or 0.0 for step in steps)
         used = usage(words[-1] if words else None, tokens=tokens, cost=cost or None)
         if failure := was_ended(outcome):
             return Verdict(failure, used)
-        if error := next((event.get("error") for event in reversed(seen) if event.get("type") == "error"), None):
-            status, told = get(error, "data", "statusCode"), str(get(error, "data", "message") or get(error, "name"))
+        if error := next(
+            (
+                event.get("error")
+                for event in reversed(seen)
+                if event.get("type") == "error"
+            ),
+            None,
+        ):
+            status, told = (
+                get(error, "data", "statusCode"),
+                str(get(error, "data", "message") or get(error, "name")),
+            )
             return Verdict(by_status(status, told, outcome), used)
         if failure := ended_badly(outcome):
             return Verdict(failure, used)
         if not steps:
-            return Verdict(failed(FailureKind.AGENT_ERROR, "opencode ended without finishing a step", outcome), used)
+            return Verdict(
+                failed(
+                    FailureKind.AGENT_ERROR,
+                    "opencode ended without finishing a step",
+                    outcome,
+                ),
+                used,
+            )
         for path, why in _refused(seen).items():
             told = f"opencode could not write {path}: {why[:300]}"
             return Verdict(failed(FailureKind.PERMISSION, told, outcome), used)
@@ -78,7 +112,9 @@ class Opencode:
 
 
 def _refused(seen: Sequence[Json]) -> dict[str, str]:
-    """Files whose last write failed, with the reason. A failed edit that a later one mends is no refusal."""
+    """Files whose last write failed, with the reason. A failed edit that a later one
+    mends is no refusal.
+    """
     refused: dict[str, str] = {}
     for event in seen:
         part = event.get("part")

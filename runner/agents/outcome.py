@@ -1,6 +1,7 @@
 """Reads what agents print, and names what came of it. Shared by the presets.
 
-An agent's output is untrusted: any of it may be missing, cut, of another type or enormous, and none of it may raise.
+An agent's output is untrusted: any of it may be missing, cut, of another type or
+enormous, and none of it may raise.
 """
 
 from __future__ import annotations
@@ -19,30 +20,54 @@ MAX_SUMMARY = 2_000
 Json = Mapping[str, Any]
 
 
-def failed(kind: FailureKind, message: str, outcome: Outcome, *, retryable: bool = True) -> Failure:
+def failed(
+    kind: FailureKind, message: str, outcome: Outcome, *, retryable: bool = True
+) -> Failure:
     """A failure with the end of the log."""
-    return Failure(kind=kind, message=message[:MAX_SUMMARY], retryable=retryable, log_tail=outcome.tail[-LOG_TAIL:])
+    return Failure(
+        kind=kind,
+        message=message[:MAX_SUMMARY],
+        retryable=retryable,
+        log_tail=outcome.tail[-LOG_TAIL:],
+    )
 
 
 def ended_badly(outcome: Outcome, *, retryable: bool = True) -> Failure | None:
-    """The failure that an outcome shows by itself: time limit, silence, interruption or a non-zero exit."""
+    """The failure that an outcome shows by itself: time limit, silence, interruption or
+    a non-zero exit.
+    """
     if failure := was_ended(outcome):
         return failure
     if outcome.exit_code:
-        how = f"exit status {outcome.exit_code}" if outcome.exit_code > 0 else f"signal {-outcome.exit_code}"
-        return failed(FailureKind.AGENT_ERROR, f"the agent ended with {how}", outcome, retryable=retryable)
+        how = (
+            f"exit status {outcome.exit_code}"
+            if outcome.exit_code > 0
+            else f"signal {-outcome.exit_code}"
+        )
+        return failed(
+            FailureKind.AGENT_ERROR,
+            f"the agent ended with {how}",
+            outcome,
+            retryable=retryable,
+        )
     return None
 
 
 def was_ended(outcome: Outcome) -> Failure | None:
     """The failure of an agent that did not end by itself."""
     kinds = {
-        "timeout": (FailureKind.TIMEOUT, f"the agent was ended after its time limit, {outcome.seconds:.0f} s"),
+        "timeout": (
+            FailureKind.TIMEOUT,
+            f"the agent was ended after its time limit, {outcome.seconds:.0f} s",
+        ),
         "idle": (
             FailureKind.IDLE,
             f"the agent was ended after printing nothing for too long, {outcome.seconds:.0f} s in all",
         ),
-        "flooded": (FailureKind.AGENT_ERROR, f"the agent was ended after printing {ANSWER_LIMIT:,} bytes"),
+        "flooded": (
+            FailureKind.AGENT_ERROR,
+            f"the agent was ended after printing {ANSWER_LIMIT:,} bytes",
+        ),
         "cancelled": (FailureKind.INTERRUPTED, "the run was interrupted"),
     }
     if outcome.ended not in kinds:
@@ -54,8 +79,8 @@ def was_ended(outcome: Outcome) -> Failure | None:
 def by_status(status: object, message: str, outcome: Outcome) -> Failure:
     """The failure of a model's HTTP status.
 
-    429 and 503 are HTTP's own; 529 is Anthropic's "overloaded" (its API reference, Errors). A request that was found
-    wrong (400, 404, 413, 422) is found wrong again.
+    429 and 503 are HTTP's own; 529 is Anthropic's "overloaded" (its API reference,
+    Errors). A request that was found wrong (400, 404, 413, 422) is found wrong again.
     """
     told = message or "the model did not answer"
     if not isinstance(status, int):
@@ -64,8 +89,15 @@ def by_status(status: object, message: str, outcome: Outcome) -> Failure:
     if status in {429, 503, 529}:
         return failed(FailureKind.RATE_LIMIT, told, outcome)
     if status in {401, 402, 403}:
-        return failed(FailureKind.NOT_READY, f"the agent's key was refused: {told}", outcome)
-    return failed(FailureKind.AGENT_ERROR, told, outcome, retryable=status not in {400, 404, 413, 422})
+        return failed(
+            FailureKind.NOT_READY, f"the agent's key was refused: {told}", outcome
+        )
+    return failed(
+        FailureKind.AGENT_ERROR,
+        told,
+        outcome,
+        retryable=status not in {400, 404, 413, 422},
+    )
 
 
 def events(path: Path) -> Iterator[Json]:
@@ -104,12 +136,20 @@ def get(node: object, *steps: str) -> Any:
 
 def whole(value: object) -> int | None:
     """A count of tokens, None if it is none."""
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+    return (
+        value
+        if isinstance(value, int) and not isinstance(value, bool) and value >= 0
+        else None
+    )
 
 
 def money(value: object) -> float | None:
     """Dollars, None if it is no amount."""
-    fine = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 10**9
+    fine = (
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and 0 <= value < 10**9
+    )
     return float(value) if fine else None  # type: ignore[arg-type]
 
 
@@ -119,7 +159,9 @@ def total(*counts: int | None) -> int | None:
     return sum(known) if known else None
 
 
-def usage(summary: object, *, tokens: int | None = None, cost: float | None = None) -> Usage:
+def usage(
+    summary: object, *, tokens: int | None = None, cost: float | None = None
+) -> Usage:
     said = summary.strip()[:MAX_SUMMARY] if isinstance(summary, str) else ""
     return Usage(summary=said or None, tokens=tokens, cost_usd=cost)
 

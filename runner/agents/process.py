@@ -1,7 +1,8 @@
-"""Only starter of agents and other foreign programs: argv list, allow-listed environment, bounded log, time limit.
+"""Only starter of agents and other foreign programs: argv list, allow-listed
+environment, bounded log, time limit.
 
-The whole process group is ended, and on Linux also what escaped from it, found by a cookie in its environment
-(the way Jenkins' ProcessTreeKiller does it).
+The whole process group is ended, and on Linux also what escaped from it, found by a
+cookie in its environment (the way Jenkins' ProcessTreeKiller does it).
 """
 
 from __future__ import annotations
@@ -26,15 +27,19 @@ from runner.core.errors import EnvironmentBroken
 from runner.policy.redaction import Masker
 
 COOKIE = "FANIN_COOKIE"
-ANSWER_LIMIT = 64 * 2**20  # bytes of a program's answer; one that prints more is ended before the disk is full
-LOG_LIMIT = 16 * 2**20  # bytes of one log that are kept from its start; the end is always kept as well
+# bytes of a program's answer; one that prints more is ended before the disk is full
+ANSWER_LIMIT = 64 * 2**20
+# bytes of one log that are kept from its start; the end is always kept as well
+LOG_LIMIT = 16 * 2**20
 TAIL = 64 * 2**10
 GRACE = 5.0  # seconds between SIGTERM and SIGKILL
 _CHUNK = 2**16
 _PIPE = 2**20  # what a program may print while nobody reads
-_FLOOD, _BREATH = 2**15, 0.008  # bytes that came at once, and seconds in which more is let come: few long turns
+# bytes that came at once, and seconds in which more is let come: few long turns
+_FLOOD, _BREATH = 2**15, 0.008
 
-# What a program needs to find itself, its language and its temporary folder; no token has such a name.
+# What a program needs to find itself, its language and its temporary folder; no token
+# has such a name.
 BASE_ENVIRONMENT = (
     "PATH",
     "HOME",
@@ -60,7 +65,9 @@ BASE_ENVIRONMENT = (
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a program ended. `ended` says who ended it: itself, the time limit, silence, or a person."""
+    """How a program ended. `ended` says who ended it: itself, the time limit, silence,
+    or a person.
+    """
 
     exit_code: int
     ended: str  # "exited" | "timeout" | "idle" | "cancelled" | "flooded"
@@ -68,8 +75,12 @@ class Outcome:
     tail: str
 
 
-def environment(environ: Mapping[str, str], allowed: Sequence[str], extra: Mapping[str, str]) -> dict[str, str]:
-    """The allow-listed environment of a foreign program: the base names, the `allowed` ones, then `extra`."""
+def environment(
+    environ: Mapping[str, str], allowed: Sequence[str], extra: Mapping[str, str]
+) -> dict[str, str]:
+    """The allow-listed environment of a foreign program: the base names, the `allowed`
+    ones, then `extra`.
+    """
     names = (*BASE_ENVIRONMENT, *allowed)
     return {name: environ[name] for name in names if name in environ} | dict(extra)
 
@@ -89,13 +100,15 @@ def run(
     answer: Path | None = None,
     masker: Masker | None = None,
 ) -> Outcome:
-    """Run to the end, output to `log` (bounded: its start and its end are kept). Times are seconds.
+    """Run to the end, output to `log` (bounded: its start and its end are kept). Times
+    are seconds.
 
-    `answer` gets standard output alone, as it is. `log`, the tail and `echo` are masked by `masker`.
+    `answer` gets standard output alone, as it is. `log`, the tail and `echo` are masked
+    by `masker`.
 
-    `on_start` gets the cookie before the program starts, so that what outlives a crash can be found. `echo` gets the
-    output as it comes.
-    EnvironmentBroken if the program cannot be started.
+    `on_start` gets the cookie before the program starts, so that what outlives a crash
+    can be found. `echo` gets the output as it comes. EnvironmentBroken if the program
+    cannot be started.
     """
     cookie = secrets.token_hex(16)
     on_start(cookie)
@@ -103,8 +116,8 @@ def run(
     with ExitStack() as files:
         sink = files.enter_context(log.open("wb"))
         source = files.enter_context(open(stdin or os.devnull, "rb"))  # noqa: PTH123
-        # A file, because some agents end without waiting for a slow reader of a pipe: Claude Code 2.1.197 then
-        # loses all but the first 64 KiB of its answer.
+        # A file, because some agents end without waiting for a slow reader of a pipe:
+        # Claude Code 2.1.197 then loses all but the first 64 KiB of its answer.
         written = files.enter_context(answer.open("wb")) if answer else subprocess.PIPE
         try:
             child = subprocess.Popen(
@@ -137,7 +150,9 @@ def run(
 
 
 def first_line(argv: Sequence[str], environ: Mapping[str, str]) -> str | None:
-    """The first line that a program prints (its version), None if it does not end well within seconds."""
+    """The first line that a program prints (its version), None if it does not end well
+    within seconds.
+    """
     try:
         done = subprocess.run(
             list(argv),
@@ -164,7 +179,8 @@ def _watch(
 ) -> str:
     """Wait for the end of the program or of its patience; output is read on the way.
 
-    The program's own exit ends the wait, never the end of its output: a daemon it leaves may hold the pipe.
+    The program's own exit ends the wait, never the end of its output: a daemon it
+    leaves may hold the pipe.
     """
     heard = started
     while True:
@@ -184,7 +200,9 @@ def _watch(
 
 
 class _Recorder:
-    """Copies a pipe, and a file that grows, to a file, masked, keeping the first LOG_LIMIT and the last TAIL bytes."""
+    """Copies a pipe, and a file that grows, to a file, masked, keeping the first
+    LOG_LIMIT and the last TAIL bytes.
+    """
 
     def __init__(
         self,
@@ -201,7 +219,8 @@ class _Recorder:
         self._fd = pipe.fileno()
         os.set_blocking(self._fd, False)
         self._breath = 0.0
-        with contextlib.suppress(OSError, AttributeError):  # Linux, if the user's pipes are not too many already
+        # Linux, if the user's pipes are not too many already
+        with contextlib.suppress(OSError, AttributeError):
             fcntl.fcntl(self._fd, fcntl.F_SETPIPE_SZ, _PIPE)
             self._breath = _BREATH  # a small pipe would be full long before
         self._selector = selectors.DefaultSelector()
@@ -214,14 +233,19 @@ class _Recorder:
         self.followed = 0  # bytes of the file that were seen
 
     def wake_at_end_of(self, child: subprocess.Popen[bytes]) -> None:
-        """Let the end of the program end a wait as well, where the system can tell it (Linux)."""
+        """Let the end of the program end a wait as well, where the system can tell it
+        (Linux).
+        """
         if hasattr(os, "pidfd_open"):
-            with contextlib.suppress(OSError):  # a kernel older than 5.3, or no descriptor left: the wait is short
+            # a kernel older than 5.3, or no descriptor left: the wait is short
+            with contextlib.suppress(OSError):
                 self._end = os.pidfd_open(child.pid)
                 self._selector.register(self._end, selectors.EVENT_READ)
 
     def pump(self, wait: float) -> bool:
-        """Read what is there, waiting at most `wait` seconds for it or for the end; whether anything came."""
+        """Read what is there, waiting at most `wait` seconds for it or for the end;
+        whether anything came.
+        """
         came = self._follow_some(64)
         if not self._selector.get_map():
             time.sleep(0 if came else wait)
@@ -241,7 +265,9 @@ class _Recorder:
             os.close(self._end)
         self._keep(self._masker.flush())
         if self._dropped:
-            self._sink.write(f"\n[... {self._dropped} bytes left out ...]\n".encode() + self._tail)
+            self._sink.write(
+                f"\n[... {self._dropped} bytes left out ...]\n".encode() + self._tail
+            )
         self._sink.flush()
         self._selector.close()
 
@@ -289,21 +315,28 @@ def end_group(child: subprocess.Popen[bytes]) -> None:
             os.killpg(child.pid, signal.SIGTERM)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 child.wait(GRACE)
-        # Its children may live on though it has ended; the group's id is theirs as long as one of them lives.
+        # Its children may live on though it has ended; the group's id is theirs as long
+        # as one of them lives.
         os.killpg(child.pid, signal.SIGKILL)
     child.wait()
 
 
 def end_cookie(cookie: str) -> None:
-    """Kill every process that carries the cookie in its environment. Linux only: elsewhere the group must do.
+    """Kill every process that carries the cookie in its environment. Linux only:
+    elsewhere the group must do.
 
-    Nothing for a text that is no whole cookie: a crash may leave its file empty, and every agent's would begin with it.
+    Nothing for a text that is no whole cookie: a crash may leave its file empty, and
+    every agent's would begin with it.
     """
     if not re.fullmatch(r"[0-9a-f]{32}", cookie):
         return
     needle = f"{COOKIE}={cookie}".encode()
     with contextlib.suppress(FileNotFoundError), os.scandir("/proc") as listed:
         for number in [entry.name for entry in listed if entry.name.isdecimal()]:
-            with contextlib.suppress(OSError), open(f"/proc/{number}/environ", "rb", buffering=0) as environ:  # noqa: PTH123 - every process after every agent: Path takes as long again
+            environment_file = Path("/proc", number, "environ")
+            with (
+                contextlib.suppress(OSError),
+                environment_file.open("rb", buffering=0) as environ,
+            ):
                 if needle in environ.read():
                     os.kill(int(number), signal.SIGKILL)

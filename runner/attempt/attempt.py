@@ -1,4 +1,6 @@
-"""One attempt: the agent at work in its checkout, what it left, and whether the task's own check is green."""
+"""One attempt: the agent at work in its checkout, what it left, and whether the task's
+own check is green.
+"""
 
 from __future__ import annotations
 
@@ -27,10 +29,11 @@ from runner.repo.origin import Origin
 
 @dataclass(frozen=True)
 class AttemptContext:
-    """What an attempt gets from the machine it runs on: the environment to allow-list from, a way to be cancelled,
-    GitHub's run attempt, who hears the agent's output as it comes, who is told that the programs of the attempt have
-    ended, while its work is still to be captured, and what to wait for before its result may be relied on. `secrets`
-    are those of the machine beside the agent's own.
+    """What an attempt gets from the machine it runs on: the environment to allow-list
+    from, a way to be cancelled, GitHub's run attempt, who hears the agent's output as
+    it comes, who is told that the programs of the attempt have ended, while its work is
+    still to be captured, and what to wait for before its result may be relied on.
+    `secrets` are those of the machine beside the agent's own.
     """
 
     environ: Mapping[str, str] = field(repr=False)
@@ -59,8 +62,12 @@ def act(
     folder: Path,
     attempt_context: AttemptContext,
 ) -> AttemptOutcome:
-    """Run the agent and capture what it left, with no secret in it. EnvironmentBroken or GitFailed as `_act`."""
-    secrets = secrets_of([entry.agent], attempt_context.environ) | attempt_context.secrets
+    """Run the agent and capture what it left, with no secret in it. EnvironmentBroken
+    or GitFailed as `_act`.
+    """
+    secrets = (
+        secrets_of([entry.agent], attempt_context.environ) | attempt_context.secrets
+    )
     try:
         left = _act(manifest, entry, attempt, space, folder, attempt_context, secrets)
     finally:
@@ -68,15 +75,22 @@ def act(
     return _without(entry, left, secrets)
 
 
-def _without(entry: BatchEntry, left: AttemptOutcome, secrets: Secrets) -> AttemptOutcome:
-    """What was left with the secrets taken out of its words; a report that holds one is refused, like a file."""
+def _without(
+    entry: BatchEntry, left: AttemptOutcome, secrets: Secrets
+) -> AttemptOutcome:
+    """What was left with the secrets taken out of its words; a report that holds one is
+    refused, like a file.
+    """
     summary, failure = left.usage.summary, left.failure
     if summary is not None and (name := secrets.found_in_text(summary)):
         told = secrets.masked_text(summary)
         left = replace(left, usage=left.usage.model_copy(update={"summary": told}))
         failure = failure or rules.leaked(entry.task, "the agent's report", name)
     if failure is not None:
-        words = {name: secrets.masked_text(getattr(failure, name)) for name in ("message", "log_tail")}
+        words = {
+            name: secrets.masked_text(getattr(failure, name))
+            for name in ("message", "log_tail")
+        }
         failure = failure.model_copy(update=words)
     return replace(left, failure=failure)
 
@@ -90,21 +104,44 @@ def _act(
     attempt_context: AttemptContext,
     secrets: Secrets,
 ) -> AttemptOutcome:
-    """Run the agent and capture what it left. EnvironmentBroken or GitFailed if the machine does not do its part."""
-    agent, settings, place = agents.agent_for(entry.agent), entry.agent, agents.Place(space.folder)
-    # A leg on Actions is the first place where it can be seen; locally the run has refused to start.
-    if lacking := lacks(agent, settings, attempt_context.environ, lambda name: _found(name, attempt_context.environ)):
+    """Run the agent and capture what it left. EnvironmentBroken or GitFailed if the
+    machine does not do its part.
+    """
+    agent, settings, place = (
+        agents.agent_for(entry.agent),
+        entry.agent,
+        agents.Place(space.folder),
+    )
+    # A leg on Actions is the first place where it can be seen; locally the run has
+    # refused to start.
+    if lacking := lacks(
+        agent,
+        settings,
+        attempt_context.environ,
+        lambda name: _found(name, attempt_context.environ),
+    ):
         told = "; ".join(f"{what} ({remedy})" for what, remedy in lacking)
-        return AttemptOutcome(Usage(), Failure(kind=FailureKind.NOT_READY, message=f"nothing was started: {told}"))
+        return AttemptOutcome(
+            Usage(),
+            Failure(kind=FailureKind.NOT_READY, message=f"nothing was started: {told}"),
+        )
     call = agent.build(entry, place)
-    place.prompt.write_text(prompt.render(entry, manifest.prompt_template), encoding="utf-8")
+    place.prompt.write_text(
+        prompt.render(entry, manifest.prompt_template), encoding="utf-8"
+    )
     make_home(agent, settings, call, place, attempt_context.environ)
     workspace.settle(space, place.prompt)
     outcome = process.run(
         call.argv,
         cwd=space.checkout,
         env=environment_for(
-            agent, settings, call, place, attempt_context.environ, _told(manifest, entry, place), manifest.env
+            agent,
+            settings,
+            call,
+            place,
+            attempt_context.environ,
+            _told(manifest, entry, place),
+            manifest.env,
         ),
         stdin=place.prompt,
         log=folder / result_folder.LOG,
@@ -112,7 +149,9 @@ def _act(
         idle_timeout=settings.idle_timeout,
         cancel=attempt_context.cancel,
         echo=attempt_context.echo,
-        on_start=lambda cookie: result_folder.begin(folder, attempt.model_copy(update={"cookie": cookie})),
+        on_start=lambda cookie: result_folder.begin(
+            folder, attempt.model_copy(update={"cookie": cookie})
+        ),
         answer=place.answer if settings.preset else None,
         masker=Masker(secrets.names),
     )
@@ -120,7 +159,8 @@ def _act(
         attempt_context.ended()
     verdict = agent.read(outcome, place)
     if verdict.failure is not None:
-        with suppress(GitFailed):  # the attempt failed already; its work is kept where it can be
+        # the attempt failed already; its work is kept where it can be
+        with suppress(GitFailed):
             tree, leak = _capture(entry, space, folder, secrets)
             return AttemptOutcome(verdict.usage, leak or verdict.failure, tree)
         return AttemptOutcome(verdict.usage, verdict.failure)
@@ -133,10 +173,16 @@ def _act(
             Failure(
                 kind=FailureKind.NO_CHANGE,
                 log_tail=outcome.tail[-4_000:],
-                message=("the agent changed nothing (set allow_empty: true on the task if that is fine)"),
+                message=(
+                    "the agent changed nothing (set allow_empty: true on the task if that is fine)"
+                ),
             ),
         )
-    return AttemptOutcome(verdict.usage, _verify_task(manifest, entry, space, folder, attempt_context), tree)
+    return AttemptOutcome(
+        verdict.usage,
+        _verify_task(manifest, entry, space, folder, attempt_context),
+        tree,
+    )
 
 
 def _found(name: str, environ: Mapping[str, str]) -> str | None:
@@ -154,10 +200,13 @@ def _told(manifest: Manifest, entry: BatchEntry, place: agents.Place) -> dict[st
     }
 
 
-def _capture(entry: BatchEntry, space: Workspace, folder: Path, secrets: Secrets) -> tuple[str | None, Failure | None]:
+def _capture(
+    entry: BatchEntry, space: Workspace, folder: Path, secrets: Secrets
+) -> tuple[str | None, Failure | None]:
     """The tree the agent left, packed beside the result; None if it is the base's own.
 
-    Work that holds a secret is not packed: what lies in the result folder will be uploaded.
+    Work that holds a secret is not packed: what lies in the result folder will be
+    uploaded.
     """
     tree = workspace.capture(space)
     if tree is None:
@@ -169,7 +218,9 @@ def _capture(entry: BatchEntry, space: Workspace, folder: Path, secrets: Secrets
 
 
 def _mask(folder: Path, secrets: Secrets) -> None:
-    """Take the secrets out of the logs, which are uploaded with the result; a log is bounded, so it is read whole."""
+    """Take the secrets out of the logs, which are uploaded with the result; a log is
+    bounded, so it is read whole.
+    """
     for log in folder.glob("*.log") if secrets.needles else ():
         said = log.read_bytes()
         if (masked := secrets.masked(said)) != said:
@@ -177,11 +228,22 @@ def _mask(folder: Path, secrets: Secrets) -> None:
 
 
 def _verify_task(
-    manifest: Manifest, entry: BatchEntry, space: Workspace, folder: Path, attempt_context: AttemptContext
+    manifest: Manifest,
+    entry: BatchEntry,
+    space: Workspace,
+    folder: Path,
+    attempt_context: AttemptContext,
 ) -> Failure | None:
     if entry.verify is None:
         return None
-    return run_verify(entry.verify, space.checkout, folder / "verify.log", entry.timeout, attempt_context, manifest.env)
+    return run_verify(
+        entry.verify,
+        space.checkout,
+        folder / "verify.log",
+        entry.timeout,
+        attempt_context,
+        manifest.env,
+    )
 
 
 def run_verify(
@@ -210,8 +272,16 @@ def run_verify(
     failure = ended_badly(outcome)
     if failure is None or failure.kind is FailureKind.INTERRUPTED:
         return failure
-    how = "ran too long" if failure.kind is FailureKind.TIMEOUT else f"is red (status {outcome.exit_code})"
-    return Failure(kind=FailureKind.VERIFY, message=f"verify {how}: {command}", log_tail=failure.log_tail)
+    how = (
+        "ran too long"
+        if failure.kind is FailureKind.TIMEOUT
+        else f"is red (status {outcome.exit_code})"
+    )
+    return Failure(
+        kind=FailureKind.VERIFY,
+        message=f"verify {how}: {command}",
+        log_tail=failure.log_tail,
+    )
 
 
 def verify_commit(
@@ -224,13 +294,15 @@ def verify_commit(
     attempt_context: AttemptContext,
     env: Mapping[str, str],
 ) -> Failure | None:
-    """Why the command is red on a commit's files, in a fresh checkout of its own below `scratch`; `objects` holds its
-    new objects.
+    """Why the command is red on a commit's files, in a fresh checkout of its own below
+    `scratch`; `objects` holds its new objects.
     """
     borrowed = replace(origin, objects=(objects,))
     folder = Path(tempfile.mkdtemp(prefix="verify-", dir=scratch))
     try:
         space = workspace.create(borrowed, commit, folder / "space", "fanin/verify")
-        return run_verify(command, space.checkout, folder / "log", timeout, attempt_context, env)
+        return run_verify(
+            command, space.checkout, folder / "log", timeout, attempt_context, env
+        )
     finally:
         workspace.remove_folder(folder)

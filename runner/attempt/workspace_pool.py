@@ -1,7 +1,9 @@
-"""The workspaces of one run: made ahead while agents run, and removed while nobody waits for that.
+"""The workspaces of one run: made ahead while agents run, and removed while nobody
+waits for that.
 
-A checkout of a large repository takes longer than many a task. A spare one is made of the run's present head; when a
-task takes it the head may have moved, and then only what differs is written.
+A checkout of a large repository takes longer than many a task. A spare one is made of
+the run's present head; when a task takes it the head may have moved, and then only what
+differs is written.
 """
 
 from __future__ import annotations
@@ -19,14 +21,21 @@ from runner.attempt.workspace import Seed, Workspace
 from runner.core.errors import GitFailed
 from runner.repo.origin import Origin
 
-_WORTH = 0.1  # seconds: a faster checkout costs the machine more when it is made twice than it saves
+# seconds: a faster checkout costs the machine more when it is made twice than it saves
+_WORTH = 0.1
 
 
 class WorkspacePool:
-    """Implements `pipeline.Workspaces`. A context: at its end nothing is being made or removed any more."""
+    """Implements `pipeline.Workspaces`. A context: at its end nothing is being made or
+    removed any more.
+    """
 
-    def __init__(self, origin: Origin, scratch: Path, tree_of: Callable[[str], str]) -> None:
-        """`tree_of` says which tree a commit has: whoever knows it need not start a git process for each capture."""
+    def __init__(
+        self, origin: Origin, scratch: Path, tree_of: Callable[[str], str]
+    ) -> None:
+        """`tree_of` says which tree a commit has: whoever knows it need not start a git
+        process for each capture.
+        """
         self._origin, self._scratch, self._tree_of = origin, scratch, tree_of
         self._lock = threading.Lock()
         self._seeding = threading.Lock()
@@ -41,7 +50,10 @@ class WorkspacePool:
         return self
 
     def __exit__(
-        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+        self,
+        _kind: type[BaseException] | None,
+        _error: BaseException | None,
+        _trace: TracebackType | None,
     ) -> None:
         self._aside.shutdown(cancel_futures=True)
 
@@ -53,7 +65,8 @@ class WorkspacePool:
         while (spare := self._best(base, branch)) is not None:
             try:
                 return workspace.moved(spare, base, folder, branch)
-            except (GitFailed, OSError):  # whatever is the matter with it: a new one tells
+            # whatever is the matter with it: a new one tells
+            except (GitFailed, OSError):
                 spare.remove()
                 workspace.remove_folder(folder)
         seed, began = self._planted(), time.monotonic()
@@ -66,7 +79,9 @@ class WorkspacePool:
         self._aside.submit(workspace.remove_folder, folder)
 
     def keep(self, count: int, base: str, branch: str) -> None:
-        """Have `count` spare ones in store, the new ones of commit `base`; none where one is made in no time."""
+        """Have `count` spare ones in store, the new ones of commit `base`; none where
+        one is made in no time.
+        """
         with self._lock:
             lacking = max(0, count - self._ordered) if self._seconds > _WORTH else 0
             self._ordered += lacking
@@ -77,7 +92,9 @@ class WorkspacePool:
         self._made += 1
         folder = self._scratch / f"spare-{self._made}"
         try:
-            space = workspace.create(self._origin, base, folder, branch, self._planted())
+            space = workspace.create(
+                self._origin, base, folder, branch, self._planted()
+            )
         except (GitFailed, OSError):  # the attempt that needs one will say why
             workspace.remove_folder(folder)
             with self._lock:

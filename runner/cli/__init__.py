@@ -1,7 +1,8 @@
-"""What can be typed. Commands parse, build the edges, call one step and return its exit code.
+"""What can be typed. Commands parse, build the edges, call one step and return its exit
+code.
 
-The one error boundary is `main`. Every command imports what it uses inside itself: `fanin --help` and a matrix leg
-must not pay for networkx, GitPython and rich.
+The one error boundary is `main`. Every command imports what it uses inside itself:
+`fanin --help` and a matrix leg must not pay for networkx, GitPython and rich.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ _INHERITED_GIT = (
 
 
 def _width() -> int:
-    """How wide help is written, as click reckons it, but without importing every compression format (shutil does)."""
+    """How wide help is written, as click reckons it, but without importing every
+    compression format (shutil does).
+    """
     columns = os.environ.get("COLUMNS", "")
     try:
         wide = int(columns) if columns.isdecimal() else 0
@@ -56,13 +59,17 @@ def main() -> NoReturn:
         click.echo(f"fanin: {error}", err=True)
         code = error.exit_code
     except KeyboardInterrupt:
-        click.echo("fanin: interrupted; finished work is kept, go on with  fanin run", err=True)
+        click.echo(
+            "fanin: interrupted; finished work is kept, go on with  fanin run", err=True
+        )
         code = 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = EXIT_DONE
     except OSError as error:
-        click.echo(f"fanin: {error}; what had landed is safe, mend it and run again", err=True)
+        click.echo(
+            f"fanin: {error}; what had landed is safe, mend it and run again", err=True
+        )
         code = 3
     except Exception:  # noqa: BLE001  the boundary: anything unknown becomes a bug report
         _report_bug()
@@ -83,7 +90,13 @@ def _report_bug() -> None:
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="fanin")
-@click.option("--repo", "-C", default=".", metavar="PATH", help="The repository (default: the current folder's).")
+@click.option(
+    "--repo",
+    "-C",
+    default=".",
+    metavar="PATH",
+    help="The repository (default: the current folder's).",
+)
 @click.pass_context
 def fanin(ctx: click.Context, repo: str) -> None:
     """Fan coding agents out over a task graph; fan their work in to one commit."""

@@ -1,4 +1,6 @@
-"""What the commands share: the settings as flags, and how a repository, its settings and its snapshots are opened."""
+"""What the commands share: the settings as flags, and how a repository, its settings
+and its snapshots are opened.
+"""
 
 from __future__ import annotations
 
@@ -31,20 +33,30 @@ def opened(where: str, flags: dict[str, Any]) -> tuple[Repository, Settings]:
     return repo, load(flags, os.environ, file_in(repo.root))
 
 
-def branch_commit(repo: Repository, settings: Settings, waiting: str | None = None) -> tuple[str, str]:
-    """The branch that work lands on (HEAD if none is checked out) and its commit; the waiting one if given."""
+def branch_commit(
+    repo: Repository, settings: Settings, waiting: str | None = None
+) -> tuple[str, str]:
+    """The branch that work lands on (HEAD if none is checked out) and its commit; the
+    waiting one if given.
+    """
     branch = waiting or settings.branch or repo.current_branch()
     commit = repo.commit(f"refs/heads/{branch}" if branch else "HEAD")
     if commit is None:
         raise UsageProblem(
-            "the repository has no commit yet" if branch == repo.current_branch() else f"there is no branch {branch}",
+            "the repository has no commit yet"
+            if branch == repo.current_branch()
+            else f"there is no branch {branch}",
             "make a first one:  git add -A && git commit -m 'Start'",
         )
     return branch or "HEAD", commit
 
 
-def branch_snapshot(repo: Repository, settings: Settings, waiting: str | None = None) -> Snapshot:
-    """What the branch that work lands on says; a branch where finished work waits says more."""
+def branch_snapshot(
+    repo: Repository, settings: Settings, waiting: str | None = None
+) -> Snapshot:
+    """What the branch that work lands on says; a branch where finished work waits says
+    more.
+    """
     from runner.plan import snapshot
 
     _, commit = branch_commit(repo, settings, waiting)
@@ -52,16 +64,26 @@ def branch_snapshot(repo: Repository, settings: Settings, waiting: str | None = 
 
 
 def working_snapshot(repo: Repository, settings: Settings) -> Snapshot:
-    """The plan as it stands in the work tree, so that it can be checked before it is committed."""
+    """The plan as it stands in the work tree, so that it can be checked before it is
+    committed.
+    """
     from runner.plan import snapshot
 
     return snapshot.read_working_tree(repo.root, settings.plan, settings.progress)
 
 
-def views_of(snapshot: Snapshot, settings: Settings, running: list[str] | None = None) -> list[TaskView]:
+def views_of(
+    snapshot: Snapshot, settings: Settings, running: list[str] | None = None
+) -> list[TaskView]:
     from runner.plan import view
 
-    return view.views(snapshot.plan, snapshot.graph, snapshot.progress, settings.max_attempts, running or [])
+    return view.views(
+        snapshot.plan,
+        snapshot.graph,
+        snapshot.progress,
+        settings.max_attempts,
+        running or [],
+    )
 
 
 def lacks_of(chosen: AgentSettings) -> list[tuple[str, str]]:
@@ -80,4 +102,8 @@ def waits(branch: str) -> str:
 
 def shortened(ids: Any, most: int = 8) -> list[str]:
     listed = list(ids)
-    return listed if len(listed) <= most else [*listed[:most], f"… {len(listed) - most} more"]
+    return (
+        listed
+        if len(listed) <= most
+        else [*listed[:most], f"… {len(listed) - most} more"]
+    )

@@ -1,4 +1,6 @@
-"""The commands that only look: at the plan, its graph, the agents, and how every task stands."""
+"""The commands that only look: at the plan, its graph, the agents, and how every task
+stands.
+"""
 
 from __future__ import annotations
 
@@ -51,20 +53,30 @@ def check(where: str, /, as_json: bool, **flags: Any) -> int:
             raise
         import json
 
-        click.echo(json.dumps({"version": 1, "problems": plan_json.listed(error.problems)}, indent=1))
+        click.echo(
+            json.dumps(
+                {"version": 1, "problems": plan_json.listed(error.problems)}, indent=1
+            )
+        )
         return error.exit_code
     try:
         preflight.refuse_impossible(
-            snapshot.plan, snapshot.progress, settings, lambda chosen: agents.usable_agent(chosen, settings.env)
+            snapshot.plan,
+            snapshot.progress,
+            settings,
+            lambda chosen: agents.usable_agent(chosen, settings.env),
         )
         aloud = _surroundings(repo, snapshot, settings)
-    except InvalidInput as error:  # told after what was understood, which helps to mend it
+    # told after what was understood, which helps to mend it
+    except InvalidInput as error:
         problems = error.problems
     found = views_of(snapshot, settings)
     tracked = repo.paths("HEAD") if repo.commit("HEAD") else []
     notes = [*_remarks(snapshot, settings, tracked), *aloud]
     if as_json:
-        click.echo(plan_json.understood(snapshot.plan, found, snapshot.graph, notes, problems))
+        click.echo(
+            plan_json.understood(snapshot.plan, found, snapshot.graph, notes, problems)
+        )
     else:
         click.echo(" · ".join(describe(settings)))
         _tell_understood(snapshot, found, notes)
@@ -73,8 +85,12 @@ def check(where: str, /, as_json: bool, **flags: Any) -> int:
     return UsageProblem.exit_code if problems else EXIT_DONE
 
 
-def _surroundings(repo: Repository, snapshot: Snapshot, settings: Settings) -> list[str]:
-    """What should be said of agents, keys and the cost limit; InvalidInput for what can never work."""
+def _surroundings(
+    repo: Repository, snapshot: Snapshot, settings: Settings
+) -> list[str]:
+    """What should be said of agents, keys and the cost limit; InvalidInput for what can
+    never work.
+    """
     from runner import agents
     from runner.plan.snapshot import read_template
     from runner.plan.trees import read_file
@@ -83,7 +99,10 @@ def _surroundings(repo: Repository, snapshot: Snapshot, settings: Settings) -> l
     template = settings.prompt_template
     read_template(template, read_file(repo.root / template) if template else None)
     cost_limit_problems, notes = preflight.cost_limit_problems(
-        snapshot.plan, snapshot.progress, settings, lambda chosen: agents.agent_for(chosen).traits.costs
+        snapshot.plan,
+        snapshot.progress,
+        settings,
+        lambda chosen: agents.agent_for(chosen).traits.costs,
     )
     if cost_limit_problems:
         raise InvalidInput(cost_limit_problems)
@@ -91,35 +110,53 @@ def _surroundings(repo: Repository, snapshot: Snapshot, settings: Settings) -> l
     return [*notes, *(f"warning: {problem}" for problem in lacking)]
 
 
-def _tell_understood(snapshot: Snapshot, found: list[TaskView], notes: list[str], most: int = 12) -> None:
-    """One screen: tasks and edges, what is done, the batches that are left, what was ignored and why."""
+def _tell_understood(
+    snapshot: Snapshot, found: list[TaskView], notes: list[str], most: int = 12
+) -> None:
+    """One screen: tasks and edges, what is done, the batches that are left, what was
+    ignored and why.
+    """
     from runner.plan.view import batches, counts
 
     graph, plan = snapshot.graph, snapshot.plan
-    click.echo(f"{plan.path} ({plan.source}): {len(found)} tasks, {graph.edges} dependencies")
+    click.echo(
+        f"{plan.path} ({plan.source}): {len(found)} tasks, {graph.edges} dependencies"
+    )
     click.echo(", ".join(f"{count} {state}" for state, count in counts(found).items()))
     left = batches(found, graph)
     if left:
         width = max(map(len, left))
-        click.echo(f"the graph allows {len(left)} batches, at most {width} tasks side by side:")
+        click.echo(
+            f"the graph allows {len(left)} batches, at most {width} tasks side by side:"
+        )
         for number, wave in enumerate(left[:most], 1):
             click.echo(f"  {number}. {', '.join(shortened(wave, 6))}")
         if len(left) > most:
             click.echo(f"  … {len(left) - most} more")
-        click.echo(f"longest chain of the plan: {' → '.join(shortened(graph.critical_path()))}")
+        click.echo(
+            f"longest chain of the plan: {' → '.join(shortened(graph.critical_path()))}"
+        )
     for line in notes[:most]:
         click.echo(f"note: {line}")
     if len(notes) > most:
-        click.echo(f"… {len(notes) - most} more notes; all of them:  fanin check --json")
+        click.echo(
+            f"… {len(notes) - most} more notes; all of them:  fanin check --json"
+        )
 
 
-def _remarks(snapshot: Snapshot, settings: Settings, tracked: Sequence[str]) -> list[str]:
-    """What a user should know of the plan though it is no mistake; not of tasks that came finished."""
+def _remarks(
+    snapshot: Snapshot, settings: Settings, tracked: Sequence[str]
+) -> list[str]:
+    """What a user should know of the plan though it is no mistake; not of tasks that
+    came finished.
+    """
     from runner.core.task import Status
     from runner.schedule import preflight, selection
 
     lines = list(snapshot.plan.notes)
-    tasks = tuple(t for t in snapshot.plan.tasks if t.source_status is not Status.COMPLETED)
+    tasks = tuple(
+        t for t in snapshot.plan.tasks if t.source_status is not Status.COMPLETED
+    )
     free = [task.id for task in tasks if task.files is None]
     if free:
         lines.append(
@@ -128,22 +165,42 @@ def _remarks(snapshot: Snapshot, settings: Settings, tracked: Sequence[str]) -> 
         )
     lines += [
         f"{one} and {other} overlap in files and never share a batch"
-        for one, other in selection.clashing(snapshot.plan.model_copy(update={"tasks": tasks}), snapshot.graph.related)
+        for one, other in selection.clashing(
+            snapshot.plan.model_copy(update={"tasks": tasks}), snapshot.graph.related
+        )
     ]
-    lines += preflight.may_be_refused(snapshot.plan, snapshot.progress, settings, tracked)
+    lines += preflight.may_be_refused(
+        snapshot.plan, snapshot.progress, settings, tracked
+    )
     if settings.parallel is False and len(snapshot.plan.tasks) > 1:
-        lines.append("parallel is false: one task at a time; set  parallel: true  or give --parallel")
+        lines.append(
+            "parallel is false: one task at a time; set  parallel: true  or give --parallel"
+        )
     return lines
 
 
 @click.command()
 @click.argument("source_path", metavar="FROM")
 @click.argument("target", metavar="TO")
-@click.option("--source", metavar="NAME", help="The format of FROM; detected otherwise.")
-@click.option("--option", "-o", "pairs", multiple=True, metavar="NAME=VALUE", help="An option of that format.")
-@click.option("--ignore-dangling", is_flag=True, help="Drop dependencies on unknown tasks.")
 @click.option(
-    "--progress", default=".fanin/progress.json", show_default=True, help="Where finished tasks are recorded."
+    "--source", metavar="NAME", help="The format of FROM; detected otherwise."
+)
+@click.option(
+    "--option",
+    "-o",
+    "pairs",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="An option of that format.",
+)
+@click.option(
+    "--ignore-dangling", is_flag=True, help="Drop dependencies on unknown tasks."
+)
+@click.option(
+    "--progress",
+    default=".fanin/progress.json",
+    show_default=True,
+    help="Where finished tasks are recorded.",
 )
 @click.pass_obj
 def convert(
@@ -155,9 +212,11 @@ def convert(
     ignore_dangling: bool,
     progress: str,
 ) -> int:
-    """Write any plan as native YAML. Paths are relative to the repository; TO `-` is the terminal.
+    """Write any plan as native YAML. Paths are relative to the repository; TO `-` is
+    the terminal.
 
-    Native plans have no word for a state, so finished and skipped tasks go into the progress file.
+    Native plans have no word for a state, so finished and skipped tasks go into the
+    progress file.
     """
     from runner.core.task import PlanSettings
     from runner.plan import trees
@@ -170,7 +229,12 @@ def convert(
     root = repository(where).root
     target = target if target == "-" else posixpath.normpath(target)
     options = dict(pair.split("=", 1) for pair in pairs)
-    choice = PlanSettings(path=source_path, source=source, options=options, ignore_dangling=ignore_dangling)
+    choice = PlanSettings(
+        path=source_path,
+        source=source,
+        options=options,
+        ignore_dangling=ignore_dangling,
+    )
     plan = load(choice, trees.work_tree(root, choice))
     TaskGraph(plan.tasks, plan.path)  # what cannot run is not worth converting
     known = from_source(plan, target)
@@ -181,7 +245,10 @@ def convert(
         click.echo(files[target], nl=False)
         return EXIT_DONE
     if taken := [path for path in files if (root / path).exists()]:
-        raise UsageProblem(f"{taken[0]} is there already", "give another name (the progress file's with --progress)")
+        raise UsageProblem(
+            f"{taken[0]} is there already",
+            "give another name (the progress file's with --progress)",
+        )
     for path, text in files.items():
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_text(text, encoding="utf-8", newline="")
@@ -195,7 +262,9 @@ def convert(
 @settings_options
 @click.pass_obj
 def agents_(where: str, /, **flags: Any) -> int:
-    """List the agents that can be chosen: installed or not, version, key, and what is missing to use them."""
+    """List the agents that can be chosen: installed or not, version, key, and what is
+    missing to use them.
+    """
     import shutil
 
     from runner import agents
@@ -205,12 +274,19 @@ def agents_(where: str, /, **flags: Any) -> int:
 
     _, settings = opened(where, flags)
     for name, agent in agents.presets().items():
-        chosen = settings.agent if settings.agent and settings.agent.preset == name else AgentSettings(preset=name)
+        chosen = (
+            settings.agent
+            if settings.agent and settings.agent.preset == name
+            else AgentSettings(preset=name)
+        )
         path = shutil.which(agent.traits.program)
         version = process.first_line([path, "--version"], os.environ) if path else None
         key = key_of(agent, chosen, os.environ)
         lacking = lacks_of(chosen)
-        told = [f"{version or 'version unknown'}" if path else "not installed", f"key: {key or 'none'}"]
+        told = [
+            f"{version or 'version unknown'}" if path else "not installed",
+            f"key: {key or 'none'}",
+        ]
         click.echo(f"{'✔' if not lacking else '✘'} {name}: {', '.join(told)}")
         for what, remedy in lacking:
             click.echo(f"    {what}; {remedy}")
@@ -218,7 +294,9 @@ def agents_(where: str, /, **flags: Any) -> int:
 
 
 @click.command()
-@click.option("--format", "form", type=click.Choice(["mermaid", "dot", "json"]), default="mermaid")
+@click.option(
+    "--format", "form", type=click.Choice(["mermaid", "dot", "json"]), default="mermaid"
+)
 @settings_options
 @click.pass_obj
 def graph(where: str, /, form: str, **flags: Any) -> int:
@@ -229,7 +307,9 @@ def graph(where: str, /, form: str, **flags: Any) -> int:
     snapshot = working_snapshot(repo, settings)
     found = views_of(snapshot, settings)
     text = {"mermaid": diagrams.mermaid, "dot": diagrams.dot}.get(form)
-    click.echo(text(found) if text else plan_json.as_json(found, snapshot.graph), nl=False)
+    click.echo(
+        text(found) if text else plan_json.as_json(found, snapshot.graph), nl=False
+    )
     return EXIT_DONE
 
 
@@ -259,7 +339,11 @@ def status(where: str, /, as_json: bool, **flags: Any) -> int:
         print_views(Console(highlight=False), found)
         if waiting:
             click.echo(waits(waiting.on))
-    return EXIT_TASKS_FAILED if any(view.state in {"failed", "blocked"} for view in found) else EXIT_DONE
+    return (
+        EXIT_TASKS_FAILED
+        if any(view.state in {"failed", "blocked"} for view in found)
+        else EXIT_DONE
+    )
 
 
 COMMANDS = (check, convert, agents_, graph, status)

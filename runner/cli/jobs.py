@@ -1,4 +1,6 @@
-"""The steps of a round as jobs of GitHub Actions, typed by the action: next, task, verify, merge, continue."""
+"""The steps of a round as jobs of GitHub Actions, typed by the action: next, task,
+verify, merge, continue.
+"""
 
 from __future__ import annotations
 
@@ -25,22 +27,53 @@ _manifest = click.option(
     help="The batch manifest.",
 )
 _digest = click.option(
-    "--manifest-digest", envvar="FANIN_MANIFEST_DIGEST", default="", help="What job next said of it."
+    "--manifest-digest",
+    envvar="FANIN_MANIFEST_DIGEST",
+    default="",
+    help="What job next said of it.",
 )
-_state = click.option("--state", envvar="FANIN_STATE", default="", help="What the round before handed on.")
-_results = click.argument("results", type=PathOption(file_okay=False), envvar="FANIN_RESULTS")
-_verdict = click.option("--verdict", type=PathOption(dir_okay=False), envvar="FANIN_VERDICT")
+_state = click.option(
+    "--state", envvar="FANIN_STATE", default="", help="What the round before handed on."
+)
+_results = click.argument(
+    "results", type=PathOption(file_okay=False), envvar="FANIN_RESULTS"
+)
+_verdict = click.option(
+    "--verdict", type=PathOption(dir_okay=False), envvar="FANIN_VERDICT"
+)
 
 
 @click.command("next")
 @_manifest
 @_state
-@click.option("--retry", envvar="FANIN_RETRY", default="", metavar="'ID ID…'", help="Tasks to grant one more attempt.")
-@click.option("--dry-run", is_flag=True, envvar="FANIN_DRY_RUN", help="Only say what would run.")
-@click.option("--runs-on", envvar="FANIN_RUNS_ON", default="ubuntu-latest", help="A label, or a JSON list of labels.")
+@click.option(
+    "--retry",
+    envvar="FANIN_RETRY",
+    default="",
+    metavar="'ID ID…'",
+    help="Tasks to grant one more attempt.",
+)
+@click.option(
+    "--dry-run", is_flag=True, envvar="FANIN_DRY_RUN", help="Only say what would run."
+)
+@click.option(
+    "--runs-on",
+    envvar="FANIN_RUNS_ON",
+    default="ubuntu-latest",
+    help="A label, or a JSON list of labels.",
+)
 @settings_options
 @click.pass_obj
-def next_(where: str, /, manifest: Path, state: str, retry: str, dry_run: bool, runs_on: str, **flags: Any) -> int:
+def next_(
+    where: str,
+    /,
+    manifest: Path,
+    state: str,
+    retry: str,
+    dry_run: bool,
+    runs_on: str,
+    **flags: Any,
+) -> int:
     """Job: choose the batch, write its manifest and the matrix."""
     from runner.actions import workflow_io
     from runner.actions.next_job import NextOptions, next_job
@@ -48,14 +81,19 @@ def next_(where: str, /, manifest: Path, state: str, retry: str, dry_run: bool, 
     from runner.config.settings import file_in, load
     from runner.repo.remote import Remote
 
-    context, machine = workflow_io.read_context(os.environ), workflow_io.Machine(os.environ, sys.stdout)
+    context, machine = (
+        workflow_io.read_context(os.environ),
+        workflow_io.Machine(os.environ, sys.stdout),
+    )
     handed = round_state(state, context)
     inputs = carried(os.environ, handed)
     repo = repository(where)
     environ = with_inputs(os.environ, inputs)
     settings = load(flags, environ, file_in(repo.root))
     # Job `continue` has no checkout, so it cannot read the file that may say these.
-    limits = {name: getattr(settings.limits, name) for name in ("max_rounds", "max_cost_usd")}
+    limits = {
+        name: getattr(settings.limits, name) for name in ("max_rounds", "max_cost_usd")
+    }
     inputs |= {name: str(value) for name, value in limits.items() if value is not None}
     options = NextOptions(
         manifest,
@@ -81,7 +119,11 @@ def next_(where: str, /, manifest: Path, state: str, retry: str, dry_run: bool, 
 )
 @_manifest
 @_digest
-@click.option("--show-prompt", is_flag=True, help="Only print the prompt that the task would get now.")
+@click.option(
+    "--show-prompt",
+    is_flag=True,
+    help="Only print the prompt that the task would get now.",
+)
 @settings_options
 @click.pass_obj
 def task(
@@ -94,7 +136,9 @@ def task(
     show_prompt: bool,
     **flags: Any,
 ) -> int:
-    """Job: run one task of the batch and leave its result folder. With --show-prompt also outside of Actions."""
+    """Job: run one task of the batch and leave its result folder. With --show-prompt
+    also outside of Actions.
+    """
     import tempfile
     from pathlib import Path
 
@@ -106,12 +150,24 @@ def task(
     from runner.actions.task_job import entry_of, task_job
     from runner.repo import origin
 
-    context, machine = workflow_io.read_context(os.environ), workflow_io.Machine(os.environ, sys.stdout)
+    context, machine = (
+        workflow_io.read_context(os.environ),
+        workflow_io.Machine(os.environ, sys.stdout),
+    )
     frozen = read_manifest(manifest, manifest_digest)
     entry = entry_of(frozen, task_id)
-    with tempfile.TemporaryDirectory(prefix="fanin-", ignore_cleanup_errors=True) as scratch:
+    with tempfile.TemporaryDirectory(
+        prefix="fanin-", ignore_cleanup_errors=True
+    ) as scratch:
         return task_job(
-            frozen, entry, origin.origin_of(Path(where)), results, Path(scratch), os.environ, context, machine
+            frozen,
+            entry,
+            origin.origin_of(Path(where)),
+            results,
+            Path(scratch),
+            os.environ,
+            context,
+            machine,
         )
 
 
@@ -122,8 +178,18 @@ def task(
 @_state
 @_verdict
 @click.pass_obj
-def verify(where: str, /, results: Path, manifest: Path, manifest_digest: str, state: str, verdict: Path | None) -> int:
-    """Job: run the verify command on the merged tree, bisect a red one, leave the verdict."""
+def verify(
+    where: str,
+    /,
+    results: Path,
+    manifest: Path,
+    manifest_digest: str,
+    state: str,
+    verdict: Path | None,
+) -> int:
+    """Job: run the verify command on the merged tree, bisect a red one, leave the
+    verdict.
+    """
     import tempfile
     from pathlib import Path
 
@@ -132,14 +198,30 @@ def verify(where: str, /, results: Path, manifest: Path, manifest_digest: str, s
     from runner.actions.verify_job import verify_job
     from runner.repo.remote import Remote
 
-    context, machine = workflow_io.read_context(os.environ), workflow_io.Machine(os.environ, sys.stdout)
-    frozen, handed = read_manifest(manifest, manifest_digest), round_state(state, context)
+    context, machine = (
+        workflow_io.read_context(os.environ),
+        workflow_io.Machine(os.environ, sys.stdout),
+    )
+    frozen, handed = (
+        read_manifest(manifest, manifest_digest),
+        round_state(state, context),
+    )
     repo = repository(where)
     remote = Remote(repo, context.token, context.server_url)
     branch = handed.branch or frozen.branch
-    with tempfile.TemporaryDirectory(prefix="fanin-", ignore_cleanup_errors=True) as scratch:
+    with tempfile.TemporaryDirectory(
+        prefix="fanin-", ignore_cleanup_errors=True
+    ) as scratch:
         return verify_job(
-            repo, frozen, results, verdict or Path("verdict.json"), remote, branch, Path(scratch), os.environ, machine
+            repo,
+            frozen,
+            results,
+            verdict or Path("verdict.json"),
+            remote,
+            branch,
+            Path(scratch),
+            os.environ,
+            machine,
         )
 
 
@@ -149,9 +231,24 @@ def verify(where: str, /, results: Path, manifest: Path, manifest_digest: str, s
 @_digest
 @_state
 @_verdict
-@click.option("--task-result", envvar="FANIN_TASK_RESULT", default="success", help="How the task jobs ended, in all.")
-@click.option("--commit-via", envvar="FANIN_COMMIT_VIA", type=click.Choice(["git", "api"]), default="git")
-@click.option("--last/--not-last", envvar="FANIN_LAST", default=True, help="Whether no second verification follows.")
+@click.option(
+    "--task-result",
+    envvar="FANIN_TASK_RESULT",
+    default="success",
+    help="How the task jobs ended, in all.",
+)
+@click.option(
+    "--commit-via",
+    envvar="FANIN_COMMIT_VIA",
+    type=click.Choice(["git", "api"]),
+    default="git",
+)
+@click.option(
+    "--last/--not-last",
+    envvar="FANIN_LAST",
+    default=True,
+    help="Whether no second verification follows.",
+)
 @click.pass_obj
 def merge(
     where: str,
@@ -174,12 +271,21 @@ def merge(
     from runner.github_api.client import GitHub
     from runner.repo.remote import Remote
 
-    context, machine = workflow_io.read_context(os.environ), workflow_io.Machine(os.environ, sys.stdout)
-    frozen, handed = read_manifest(manifest, manifest_digest), round_state(state, context)
+    context, machine = (
+        workflow_io.read_context(os.environ),
+        workflow_io.Machine(os.environ, sys.stdout),
+    )
+    frozen, handed = (
+        read_manifest(manifest, manifest_digest),
+        round_state(state, context),
+    )
     repo = repository(where)
-    # The same values that the legs had, to look for them once more: a leg's machine was the agent's.
+    # The same values that the legs had, to look for them once more: a leg's machine was
+    # the agent's.
     agent_env = read_agent_env(os.environ, machine)
-    secrets = secrets_of([entry.agent for entry in frozen.entries], os.environ, agent_env)
+    secrets = secrets_of(
+        [entry.agent for entry in frozen.entries], os.environ, agent_env
+    )
     job = MergeJob(
         repo,
         frozen,
@@ -196,11 +302,25 @@ def merge(
 
 @click.command("continue")
 @_state
-@click.option("--again", is_flag=True, envvar="FANIN_AGAIN", help="Whether a task is ready now.")
-@click.option("--landed", is_flag=True, envvar="FANIN_LANDED", help="Whether this round landed a commit.")
-@click.option("--trigger-workflows", envvar="FANIN_TRIGGER_WORKFLOWS", default="", metavar="'FILE FILE…'")
+@click.option(
+    "--again", is_flag=True, envvar="FANIN_AGAIN", help="Whether a task is ready now."
+)
+@click.option(
+    "--landed",
+    is_flag=True,
+    envvar="FANIN_LANDED",
+    help="Whether this round landed a commit.",
+)
+@click.option(
+    "--trigger-workflows",
+    envvar="FANIN_TRIGGER_WORKFLOWS",
+    default="",
+    metavar="'FILE FILE…'",
+)
 @settings_options
-def continue_(state: str, again: bool, landed: bool, trigger_workflows: str, **flags: Any) -> int:
+def continue_(
+    state: str, again: bool, landed: bool, trigger_workflows: str, **flags: Any
+) -> int:
     """Job: start the caller's workflow for the next round."""
     from runner.actions import workflow_io
     from runner.actions.continue_job import ContinueOptions, continue_job
@@ -208,18 +328,25 @@ def continue_(state: str, again: bool, landed: bool, trigger_workflows: str, **f
     from runner.config.settings import load
     from runner.github_api.client import GitHub
 
-    context, machine = workflow_io.read_context(os.environ), workflow_io.Machine(os.environ, sys.stdout)
+    context, machine = (
+        workflow_io.read_context(os.environ),
+        workflow_io.Machine(os.environ, sys.stdout),
+    )
     handed = round_state(state, context)
     environ = with_inputs(os.environ, handed.inputs)
     settings = load(flags, environ, None)
     branch = settings.branch or handed.branch or context.ref_name
-    options = ContinueOptions(again, branch, landed, trigger_workflows.replace(",", " ").split())
+    options = ContinueOptions(
+        again, branch, landed, trigger_workflows.replace(",", " ").split()
+    )
     github = GitHub(context.token, context.repository, context.api_url)
     return continue_job(settings, handed, context, machine, github, options)
 
 
 def _show_prompt(where: str, task_id: str, flags: dict[str, Any]) -> int:
-    """Print the prompt of a task's next attempt, from the plan as it stands in the work tree."""
+    """Print the prompt of a task's next attempt, from the plan as it stands in the work
+    tree.
+    """
     from runner.agents import prompt
     from runner.plan.snapshot import read_template
     from runner.plan.trees import read_file
@@ -229,7 +356,9 @@ def _show_prompt(where: str, task_id: str, flags: dict[str, Any]) -> int:
     snapshot = working_snapshot(repo, settings)
     (chosen,) = snapshot.named([task_id])
     template = settings.prompt_template
-    text = read_template(template, read_file(repo.root / template) if template else None)
+    text = read_template(
+        template, read_file(repo.root / template) if template else None
+    )
     entry = build_entry(0, chosen, snapshot.plan, snapshot.progress, settings)
     click.echo(prompt.render(entry, text), nl=False)
     return EXIT_DONE

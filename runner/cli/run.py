@@ -1,4 +1,6 @@
-"""The commands that work on this machine: run the plan, grant or refuse attempts, start a plan, show it all."""
+"""The commands that work on this machine: run the plan, grant or refuse attempts, start
+a plan, show it all.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,10 @@ def run(where: str, /, **flags: Any) -> int:
     code = _tell_end(console, views_of(ended.snapshot, settings))
     if ended.used.attempts:
         console.print(f"used: {ended.used.told()}", markup=False)
-    for line in (ended.waiting and waits(ended.waiting), ended.unfinished and f"stopped: {ended.unfinished}"):
+    for line in (
+        ended.waiting and waits(ended.waiting),
+        ended.unfinished and f"stopped: {ended.unfinished}",
+    ):
         if line:
             console.print(line, style="yellow", markup=False, soft_wrap=True)
             code = EXIT_TASKS_FAILED
@@ -54,7 +59,11 @@ def retry(where: str, /, task_ids: tuple[str, ...], failed: bool, **flags: Any) 
     from runner.plan.progress import Progress
 
     def change(snapshot: Snapshot, settings: Settings) -> tuple[Progress, list[str]]:
-        ids = list(task_ids) or [v.task.id for v in views_of(snapshot, settings) if failed and v.state == "failed"]
+        ids = list(task_ids) or [
+            v.task.id
+            for v in views_of(snapshot, settings)
+            if failed and v.state == "failed"
+        ]
         after = snapshot.progress
         for task in snapshot.named(ids):
             after = after.retried(task, settings.max_attempts)
@@ -67,10 +76,16 @@ def retry(where: str, /, task_ids: tuple[str, ...], failed: bool, **flags: Any) 
 
 @click.command()
 @click.argument("task_ids", nargs=-1, required=True, metavar="ID…")
-@click.option("--satisfied", is_flag=True, help="Let the tasks that depend on them run all the same.")
+@click.option(
+    "--satisfied",
+    is_flag=True,
+    help="Let the tasks that depend on them run all the same.",
+)
 @settings_options
 @click.pass_obj
-def skip(where: str, /, task_ids: tuple[str, ...], satisfied: bool, **flags: Any) -> int:
+def skip(
+    where: str, /, task_ids: tuple[str, ...], satisfied: bool, **flags: Any
+) -> int:
     """Never run these tasks. `fanin retry` takes it back."""
     from runner.plan.progress import Progress
 
@@ -83,7 +98,9 @@ def skip(where: str, /, task_ids: tuple[str, ...], satisfied: bool, **flags: Any
     return _change_progress(where, flags, "Skip", change)
 
 
-def _change_progress(where: str, flags: dict[str, Any], verb: str, change: Callable[..., Any]) -> int:
+def _change_progress(
+    where: str, flags: dict[str, Any], verb: str, change: Callable[..., Any]
+) -> int:
     """Commit a change of the progress file (and the plan's marks) to the branch."""
     from runner.local import landing
     from runner.local.journal import Journal
@@ -104,18 +121,26 @@ def _change_progress(where: str, flags: dict[str, Any], verb: str, change: Calla
         if not ids:
             click.echo("nothing to do")
             return EXIT_DONE
-        commit = record_progress(repo, snapshot, after, settings.progress, f"{verb} {', '.join(ids)}")
+        commit = record_progress(
+            repo, snapshot, after, settings.progress, f"{verb} {', '.join(ids)}"
+        )
         landed = repo.land(branch, head, commit)
         if not landed.landed:
             raise UsageProblem(
-                f"{branch} did not take the change: {landed.obstacle or 'it moved'}", "mend that, try again"
+                f"{branch} did not take the change: {landed.obstacle or 'it moved'}",
+                "mend that, try again",
             )
     click.echo(f"{verb.lower()}: {', '.join(ids)}; go on with  fanin run")
     return EXIT_DONE
 
 
 @click.command()
-@click.option("--agent-command", default="python3 agent.py", show_default=True, metavar="'CMD ARG…'")
+@click.option(
+    "--agent-command",
+    default="python3 agent.py",
+    show_default=True,
+    metavar="'CMD ARG…'",
+)
 @click.pass_obj
 def init(where: str, agent_command: str) -> int:
     """Write a first tasks.yml and fanin.yml; what is there already stays."""
@@ -133,9 +158,13 @@ def init(where: str, agent_command: str) -> int:
 
 
 @click.command()
-@click.option("--keep-in", type=PathOption(file_okay=False), help="Where to put the repository.")
+@click.option(
+    "--keep-in", type=PathOption(file_okay=False), help="Where to put the repository."
+)
 def demo(keep_in: Path | None) -> int:
-    """Watch six tasks become a few commits, in a new repository, with a scripted agent that needs no key."""
+    """Watch six tasks become a few commits, in a new repository, with a scripted agent
+    that needs no key.
+    """
     import tempfile
     import time
     from pathlib import Path
@@ -164,7 +193,8 @@ def demo(keep_in: Path | None) -> int:
         soft_wrap=True,
     )
     console.print(
-        f"the repository: {root}\nlook around:    cd {root} && fanin status && git log --stat", soft_wrap=True
+        f"the repository: {root}\nlook around:    cd {root} && fanin status && git log --stat",
+        soft_wrap=True,
     )
     return _tell_end(console, views_of(ended.snapshot, settings))
 
@@ -175,11 +205,15 @@ def _tell_end(console: Any, found: list[TaskView]) -> int:
 
     for view in found:
         if view.state in {"failed", "blocked", "held"}:
-            console.print(f"{view.task.id} {view.state}: {view.reason}", style="red", markup=False)
+            console.print(
+                f"{view.task.id} {view.state}: {view.reason}", style="red", markup=False
+            )
     console.print(tally(found))
     bad = [view for view in found if view.state in {"failed", "blocked", "held"}]
     if any(view.state == "failed" for view in bad):
-        console.print("another attempt for them:  fanin retry --failed && fanin run", markup=False)
+        console.print(
+            "another attempt for them:  fanin retry --failed && fanin run", markup=False
+        )
     return EXIT_TASKS_FAILED if bad else EXIT_DONE
 
 

@@ -34,4 +34,7 @@ agent:
 
 def files(agent_command: str) -> dict[str, str]:
     """Path → text of the files to write."""
-    return {"tasks.yml": TASKS, "fanin.yml": SETTINGS.format(command=json.dumps(shlex.split(agent_command)))}
+    return {
+        "tasks.yml": TASKS,
+        "fanin.yml": SETTINGS.format(command=json.dumps(shlex.split(agent_command))),
+    }

@@ -22,8 +22,8 @@ from runner.policy.paths import unusable_name
 
 FILE = "fanin.yml"
 
-# What an agent may not change unless its task says so in `allow`. Lock files and manifests are left out on
-# purpose: adding a dependency is ordinary work.
+# What an agent may not change unless its task says so in `allow`. Lock files and
+# manifests are left out on purpose: adding a dependency is ordinary work.
 PROTECTED = (
     ".github/**",
     "action.yml",
@@ -50,7 +50,9 @@ PROTECTED = (
 
 
 class Settings(UserDocument):
-    """Every setting (DESIGN, Settings); `plan` and `progress` are repository-relative paths."""
+    """Every setting (DESIGN, Settings); `plan` and `progress` are repository-relative
+    paths.
+    """
 
     plan: PlanSettings = PlanSettings()
     parallel: bool = False
@@ -82,7 +84,9 @@ class Settings(UserDocument):
 
     @model_validator(mode="after")
     def _progress_of_issues(self) -> Settings:
-        """A plan of issues has a progress of its own, so that it may stand beside another plan."""
+        """A plan of issues has a progress of its own, so that it may stand beside
+        another plan.
+        """
         if self.plan.of_issues and "progress" not in self.model_fields_set:
             object.__setattr__(self, "progress", ISSUES_PROGRESS)
         return self
@@ -127,49 +131,97 @@ def _inside_the_repository(path: str) -> str:
     return plain
 
 
-def load(flags: Mapping[str, Any], environ: Mapping[str, str], text: str | None, path: str = FILE) -> Settings:
-    """The settings in force. `text` is fanin.yml's, None if there is none; None flags were not given.
+def load(
+    flags: Mapping[str, Any],
+    environ: Mapping[str, str],
+    text: str | None,
+    path: str = FILE,
+) -> Settings:
+    """The settings in force. `text` is fanin.yml's, None if there is none; None flags
+    were not given.
 
-    InvalidInput lists every problem, each at its line of the file, its variable or its flag.
+    InvalidInput lists every problem, each at its line of the file, its variable or its
+    flag.
     """
-    document = yaml_document.load(path, text) if text is not None else yaml_document.YamlDocument(path, {}, None)
+    document = (
+        yaml_document.load(path, text)
+        if text is not None
+        else yaml_document.YamlDocument(path, {}, None)
+    )
     from_file = document.data if document.data is not None else {}
     if not isinstance(from_file, dict):
-        raise InvalidInput([Problem(path, 1, "the settings are no mapping", "write lines like  parallel: true")])
-    from_file = {key: value for key, value in from_file.items() if not str(key).startswith("x-")}
+        raise InvalidInput(
+            [
+                Problem(
+                    path,
+                    1,
+                    "the settings are no mapping",
+                    "write lines like  parallel: true",
+                )
+            ]
+        )
+    from_file = {
+        key: value for key, value in from_file.items() if not str(key).startswith("x-")
+    }
     problems = _check(from_file, path, document.line)
     from_environ, wrong = _from_environ(environ)
     problems += wrong
     problems += _check(from_environ, "environment", lambda _: None, _variable)
     empty = [name for name, value in flags.items() if value == ""]
     problems += [
-        Problem("command line", None, f"{_flag(name)} is empty", "give it a value or leave it out") for name in empty
+        Problem(
+            "command line",
+            None,
+            f"{_flag(name)} is empty",
+            "give it a value or leave it out",
+        )
+        for name in empty
     ]
     given, wrong = _structured(
-        {name: value for name, value in flags.items() if value not in {None, ""}}, _flag, "command line"
+        {name: value for name, value in flags.items() if value not in {None, ""}},
+        _flag,
+        "command line",
     )
     problems += wrong + _check(given, "command line", lambda _: None, _flag)
     if problems:
         raise InvalidInput(problems)
     merged = {**from_file, **from_environ, **given}
     limits = [layer.get("limits") or {} for layer in (from_file, from_environ, given)]
-    plan = _merged_plan([layer["plan"] for layer in (from_file, from_environ, given) if layer.get("plan") is not None])
+    plan = _merged_plan(
+        [
+            layer["plan"]
+            for layer in (from_file, from_environ, given)
+            if layer.get("plan") is not None
+        ]
+    )
     env: dict[str, str] = {}
     for layer in (from_file, from_environ, given):
         env |= layer.get("env") or {}
-    if problems := _check({"env": env}, path, document.line):  # each layer was small enough, together they may not be
+    # each layer was small enough, together they may not be
+    if problems := _check({"env": env}, path, document.line):
         raise InvalidInput(problems)
     return Settings.model_validate(
-        {**merged, "plan": plan, "limits": {**limits[0], **limits[1], **limits[2]}, "env": env}
+        {
+            **merged,
+            "plan": plan,
+            "limits": {**limits[0], **limits[1], **limits[2]},
+            "env": env,
+        }
     )
 
 
 def _merged_plan(layers: Sequence[Any]) -> dict[str, Any]:
-    """Another plan named later is another one: what was said of the format of the former does not hold for it."""
+    """Another plan named later is another one: what was said of the format of the
+    former does not hold for it.
+    """
     merged: dict[str, Any] = {}
     for layer in layers:
         said = {"path": layer} if isinstance(layer, str) else layer
-        other = "path" in said and _inside_the_repository(said["path"]) != PlanSettings.model_validate(merged).path
+        other = (
+            "path" in said
+            and _inside_the_repository(said["path"])
+            != PlanSettings.model_validate(merged).path
+        )
         merged = {**({} if other else merged), **said}
     return merged
 
@@ -182,8 +234,15 @@ def _flag(name: str) -> str:
     return f"--{name.removeprefix('limits.').removeprefix('plan.').replace('_', '-')}"
 
 
-def _check(values: Mapping[str, Any], path: str, locate: Locate, named: Callable[[str], str] = str) -> list[Problem]:
-    """Problems of one layer of settings; `named` gives a setting's name as it is written in that layer."""
+def _check(
+    values: Mapping[str, Any],
+    path: str,
+    locate: Locate,
+    named: Callable[[str], str] = str,
+) -> list[Problem]:
+    """Problems of one layer of settings; `named` gives a setting's name as it is
+    written in that layer.
+    """
     try:
         Settings.model_validate(values)
     except ValidationError as error:
@@ -193,30 +252,46 @@ def _check(values: Mapping[str, Any], path: str, locate: Locate, named: Callable
 
 def _from_environ(environ: Mapping[str, str]) -> tuple[dict[str, Any], list[Problem]]:
     names = [
-        *(name for name in Settings.model_fields if name not in {"limits", "protected"}),
+        *(
+            name
+            for name in Settings.model_fields
+            if name not in {"limits", "protected"}
+        ),
         *_NESTED,
         *sorted(_PLAN),
         "agent_command",
     ]
-    found = {name: environ[_variable(name)] for name in names if environ.get(_variable(name))}
+    found = {
+        name: environ[_variable(name)] for name in names if environ.get(_variable(name))
+    }
     return _structured(found, _variable, "environment")
 
 
 def _structured(
     values: Mapping[str, Any], named: Callable[[str], str], path: str
 ) -> tuple[dict[str, Any], list[Problem]]:
-    """Flat names as flags and variables have them, in the shape of the file; and what cannot be read."""
+    """Flat names as flags and variables have them, in the shape of the file; and what
+    cannot be read.
+    """
     elsewhere = {*_NESTED, *_PLAN, "agent_command"}
     shaped = {name: value for name, value in values.items() if name not in elsewhere}
     if of_plan := {name: values[name] for name in sorted(_PLAN) if name in values}:
-        shaped["plan"] = {**({"path": values["plan"]} if "plan" in values else {}), **of_plan}
+        shaped["plan"] = {
+            **({"path": values["plan"]} if "plan" in values else {}),
+            **of_plan,
+        }
     problems = []
     if command := values.get("agent_command"):
         try:
             shaped["agent"] = {"command": shlex.split(command)}
         except ValueError as error:
             problems.append(
-                Problem(path, None, f"{named('agent_command')} is no command line: {error}", "mend its quotes")
+                Problem(
+                    path,
+                    None,
+                    f"{named('agent_command')} is no command line: {error}",
+                    "mend its quotes",
+                )
             )
     if nested := {name: values[name] for name in _NESTED if name in values}:
         shaped["limits"] = nested
@@ -226,8 +301,12 @@ def _structured(
     return shaped, problems
 
 
-def _env_of_lines(text: str, source: str, path: str) -> tuple[dict[str, str], list[Problem]]:
-    """The lines `NAME=value` of `source`, a variable or a flag; empty lines are left out."""
+def _env_of_lines(
+    text: str, source: str, path: str
+) -> tuple[dict[str, str], list[Problem]]:
+    """The lines `NAME=value` of `source`, a variable or a flag; empty lines are left
+    out.
+    """
     env: dict[str, str] = {}
     problems = []
     for number, line in enumerate(text.replace("\r\n", "\n").split("\n"), 1):
@@ -236,7 +315,12 @@ def _env_of_lines(text: str, source: str, path: str) -> tuple[dict[str, str], li
             env[name.strip()] = value
         elif line.strip():
             problems.append(
-                Problem(path, None, f"{source}: line {number} is not NAME=value", "write one NAME=value a line")
+                Problem(
+                    path,
+                    None,
+                    f"{source}: line {number} is not NAME=value",
+                    "write one NAME=value a line",
+                )
             )
     return env, problems
 
@@ -262,4 +346,6 @@ def file_in(folder: str | os.PathLike[str]) -> str | None:
     except FileNotFoundError:
         return None
     except (UnicodeDecodeError, OSError) as error:
-        raise InvalidInput([Problem(FILE, None, f"unreadable: {error}", "save it as UTF-8 text")]) from None
+        raise InvalidInput(
+            [Problem(FILE, None, f"unreadable: {error}", "save it as UTF-8 text")]
+        ) from None

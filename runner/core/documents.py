@@ -1,8 +1,9 @@
-"""Data that crosses rooms or jobs: tasks, plans, settings of an agent, the batch manifest, results.
+"""Data that crosses rooms or jobs: tasks, plans, settings of an agent, the batch
+manifest, results.
 
-Documents other people write (plan, settings) forbid unknown keys, because a misspelt `depends_on` that is
-silently ignored would run a task too early. Documents fanin writes (manifest, result, progress) keep the
-unknown fields of a newer version.
+Documents other people write (plan, settings) forbid unknown keys, because a misspelt
+`depends_on` that is silently ignored would run a task too early. Documents fanin writes
+(manifest, result, progress) keep the unknown fields of a newer version.
 """
 
 from __future__ import annotations
@@ -22,14 +23,27 @@ from pydantic import (
     WithJsonSchema,
 )
 
-_DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?")
+_DURATION = re.compile(
+    r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?"
+)
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(B|KiB|MiB|GiB|kB|MB|GB)?", re.IGNORECASE)
-_UNITS = {"": 1, "b": 1, "kib": 2**10, "mib": 2**20, "gib": 2**30, "kb": 10**3, "mb": 10**6, "gb": 10**9}
+_UNITS = {
+    "": 1,
+    "b": 1,
+    "kib": 2**10,
+    "mib": 2**20,
+    "gib": 2**30,
+    "kb": 10**3,
+    "mb": 10**6,
+    "gb": 10**9,
+}
 
 
 def parse_duration(value: object) -> float:
-    """Seconds from `30m`, `1h30m`, `45s` or a plain number of seconds. ValueError for anything else."""
+    """Seconds from `30m`, `1h30m`, `45s` or a plain number of seconds. ValueError for
+    anything else.
+    """
     if isinstance(value, int | float) and not isinstance(value, bool):
         seconds = float(value)
     elif _NUMBER.fullmatch(str(value).strip()):  # as a flag or a variable gives it
@@ -80,21 +94,33 @@ def clean(value: object) -> object: ...
 def clean(value: object) -> object:
     """Text from an agent, git or a file name, made safe to print, commit and store.
 
-    Control characters would speak to the terminal, NUL ends a commit message, lone surrogates (bytes of a file name
-    that are no UTF-8) cannot be encoded. Everything that is not text is left to the validation.
+    Control characters would speak to the terminal, NUL ends a commit message, lone
+    surrogates (bytes of a file name that are no UTF-8) cannot be encoded. Everything
+    that is not text is left to the validation.
     """
     if not isinstance(value, str):
         return value
     return _UNPRINTABLE.sub(
-        "\ufffd", value.encode("utf-8", "backslashreplace").decode().replace("\r\n", "\n").replace("\r", "\n")
+        "\ufffd",
+        value.encode("utf-8", "backslashreplace")
+        .decode()
+        .replace("\r\n", "\n")
+        .replace("\r", "\n"),
     )
 
 
-Duration = Annotated[float, BeforeValidator(parse_duration), WithJsonSchema(_DURATION_SCHEMA)]
+Duration = Annotated[
+    float, BeforeValidator(parse_duration), WithJsonSchema(_DURATION_SCHEMA)
+]
 Size = Annotated[int, BeforeValidator(parse_size), WithJsonSchema(_SIZE_SCHEMA)]
-# An id travels in file names, refs, tables and shell text: anything printable without spaces at its ends.
+# An id travels in file names, refs, tables and shell text: anything printable without
+# spaces at its ends.
 TaskId = Annotated[
-    str, StringConstraints(pattern=r"^[^\s\x00-\x1f\x7f](?:[^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f])?$", max_length=200)
+    str,
+    StringConstraints(
+        pattern=r"^[^\s\x00-\x1f\x7f](?:[^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f])?$",
+        max_length=200,
+    ),
 ]
 
 

@@ -1,4 +1,6 @@
-"""Files that survive a crash: written whole or not at all, on the disk before the call returns."""
+"""Files that survive a crash: written whole or not at all, on the disk before the call
+returns.
+"""
 
 from __future__ import annotations
 
@@ -16,15 +18,17 @@ _AT_ONCE = 16
 
 
 def checkpoint(name: str) -> None:
-    """Called before and after every step that outlives a crash: fsync, rename, ref update, landing, push.
+    """Called before and after every step that outlives a crash: fsync, rename, ref
+    update, landing, push.
 
-    Does nothing. The crash tests replace it with one that ends the process at the n-th call, so callers must reach it
-    as `durable.checkpoint`.
+    Does nothing. The crash tests replace it with one that ends the process at the n-th
+    call, so callers must reach it as `durable.checkpoint`.
     """
 
 
 def write(path: Path, data: bytes, *, synced: bool = True) -> None:
-    """Replace `path` by `data` atomically and durably (write, fsync, rename, fsync of the folder).
+    """Replace `path` by `data` atomically and durably (write, fsync, rename, fsync of
+    the folder).
 
     Not `synced`: a killed process does not lose it, a machine that loses its power may.
     """
@@ -57,18 +61,24 @@ def sync_files(files: Sequence[Path]) -> None:
 
 @cache
 def _syncers() -> ThreadPoolExecutor:
-    """Kept: a run syncs a few files after every task, and starting threads takes as long as one fsync."""
+    """Kept: a run syncs a few files after every task, and starting threads takes as
+    long as one fsync.
+    """
     return ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="fanin-sync")
 
 
 def append_lines(path: Path, lines: Sequence[str], *, synced: bool = True) -> None:
-    """Add lines durably. A single write with O_APPEND, so that lines of several writers never mix.
+    """Add lines durably. A single write with O_APPEND, so that lines of several writers
+    never mix.
 
-    Each begins with a line end, so that a line torn by a crash cannot swallow it; readers pass over blank lines.
+    Each begins with a line end, so that a line torn by a crash cannot swallow it;
+    readers pass over blank lines.
     """
     fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     try:
-        data = b"".join(b"\n" + line.encode("utf-8", "backslashreplace") + b"\n" for line in lines)
+        data = b"".join(
+            b"\n" + line.encode("utf-8", "backslashreplace") + b"\n" for line in lines
+        )
         if os.write(fd, data) != len(data):
             raise OSError(errno.ENOSPC, "the line was not written whole")
         if synced:

@@ -1,7 +1,9 @@
-"""JSON text to values that know where they stand, so that one value can be changed and every other byte kept.
+"""JSON text to values that know where they stand, so that one value can be changed and
+every other byte kept.
 
-`json` gives no places. Numbers stay as they are written: an id `30.10` must not become 30.1. Nothing here recurses,
-and what is parsed is bounded, so no file can exhaust the stack or the memory.
+`json` gives no places. Numbers stay as they are written: an id `30.10` must not become
+30.1. Nothing here recurses, and what is parsed is bounded, so no file can exhaust the
+stack or the memory.
 """
 
 from __future__ import annotations
@@ -35,7 +37,9 @@ Scalar = str | bool | None
 
 @dataclass(slots=True)
 class Node:
-    """One value and where it stands: `[start, end)` in the text. `value` is for scalars; the others have children."""
+    """One value and where it stands: `[start, end)` in the text. `value` is for
+    scalars; the others have children.
+    """
 
     start: int
     end: int = 0
@@ -98,7 +102,9 @@ class _Parser:
         root: Node | None = None
         for count, node in enumerate(self._values(), 1):
             if count > MAX_VALUES:
-                raise self._wrong(f"more than {MAX_VALUES:,} values", "split the file", node.start)
+                raise self._wrong(
+                    f"more than {MAX_VALUES:,} values", "split the file", node.start
+                )
             if root is None:
                 root = node
         self._skip()
@@ -115,7 +121,10 @@ class _Parser:
             if node.items is not None or node.members is not None:
                 self.open.append((node, None))
                 if len(self.open) > MAX_DEPTH:
-                    raise self._wrong(f"nested more than {MAX_DEPTH} deep", "no plan is; is this the right file?")
+                    raise self._wrong(
+                        f"nested more than {MAX_DEPTH} deep",
+                        "no plan is; is this the right file?",
+                    )
                 if not self._closes():
                     self._before_value()
                     continue
@@ -135,10 +144,14 @@ class _Parser:
         elif number := _NUMBER.match(self.text, start):
             node.value, self.at = Number(number[0]), number.end()
         else:
-            word = next((word for word in _WORDS if self.text.startswith(word, start)), None)
+            word = next(
+                (word for word in _WORDS if self.text.startswith(word, start)), None
+            )
             if word is None:
                 raise self._invalid(
-                    "a value is missing here" if char in ("", ",", "]", "}") else "this is no JSON value"
+                    "a value is missing here"
+                    if char in ("", ",", "]", "}")
+                    else "this is no JSON value"
                 )
             node.value, self.at = _WORDS[word], start + len(word)
         node.end = self.at
@@ -152,7 +165,11 @@ class _Parser:
             parent.items.append(node)
         elif parent.members is not None and key is not None:
             if key in parent.members:
-                raise self._wrong(f"the key {key!r} stands here a second time", "keep one of the two", node.start)
+                raise self._wrong(
+                    f"the key {key!r} stands here a second time",
+                    "keep one of the two",
+                    node.start,
+                )
             parent.members[key] = node
 
     def _before_value(self) -> None:
@@ -197,7 +214,9 @@ class _Parser:
         try:
             value, self.at = decoder.scanstring(self.text, self.at + 1, True)  # type: ignore[attr-defined]
         except decoder.JSONDecodeError as error:
-            raise self._invalid(error.msg[:1].lower() + error.msg[1:], error.pos) from None
+            raise self._invalid(
+                error.msg[:1].lower() + error.msg[1:], error.pos
+            ) from None
         # half of a surrogate pair cannot be stored
         return str(value).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
@@ -210,21 +229,29 @@ class _Parser:
         return self._wrong(f"not valid JSON: {what}", "mend the syntax there", at)
 
     def _wrong(self, what: str, remedy: str, at: int | None = None) -> InvalidInput:
-        line = self.first_line + self.text.count("\n", 0, self.at if at is None else at) + 1
+        line = (
+            self.first_line
+            + self.text.count("\n", 0, self.at if at is None else at)
+            + 1
+        )
         return InvalidInput([Problem(self.path, line, what, remedy)])
 
 
 def load(path: str, text: str, first_line: int = 0) -> JsonDocument:
-    """Parse one JSON text. InvalidInput with the place for broken syntax, doubled keys, and what is too deep or large.
+    """Parse one JSON text. InvalidInput with the place for broken syntax, doubled keys,
+    and what is too deep or large.
 
-    A byte order mark is passed over, as editors write one; `first_line` is where the text begins in its file.
+    A byte order mark is passed over, as editors write one; `first_line` is where the
+    text begins in its file.
     """
     parser = _Parser(path, text, first_line, at=1 if text.startswith("\ufeff") else 0)
     return JsonDocument(path, text, parser.parse(), first_line)
 
 
 def replaced(text: str, changes: dict[int, tuple[int, str]]) -> str:
-    """The text with each `[start, end)` exchanged for a JSON string of the new word; start → (end, word)."""
+    """The text with each `[start, end)` exchanged for a JSON string of the new word;
+    start → (end, word).
+    """
     parts, at = [], 0
     for start, (end, word) in sorted(changes.items()):
         parts += [text[at:start], json.dumps(word, ensure_ascii=False)]

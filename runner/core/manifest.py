@@ -14,7 +14,9 @@ from runner.core.task import AgentSettings, PlanSettings, Task
 
 
 class Brought(Document):
-    """What a dependency brought, for the prompt of those that build on it: its summary and its changed paths."""
+    """What a dependency brought, for the prompt of those that build on it: its summary
+    and its changed paths.
+    """
 
     id: str
     title: Text
@@ -23,7 +25,9 @@ class Brought(Document):
 
 
 class BatchEntry(Document):
-    """A task frozen for one attempt: legs and fan-in read this and never decide from the plan again."""
+    """A task frozen for one attempt: legs and fan-in read this and never decide from
+    the plan again.
+    """
 
     index: int
     task: Task
@@ -52,10 +56,12 @@ class Limits(UserDocument):
 
 
 class Manifest(Document):
-    """The batch manifest: everything `task`, `verify` and `merge` need, sealed by `digest`.
+    """The batch manifest: everything `task`, `verify` and `merge` need, sealed by
+    `digest`.
 
-    `plan` names the format too: nobody detects it a second time. `env` are plain variables of agent and verify.
-    `retry` are ids that a person asked to try again; the fan-in grants the attempt in its commit.
+    `plan` names the format too: nobody detects it a second time. `env` are plain
+    variables of agent and verify. `retry` are ids that a person asked to try again; the
+    fan-in grants the attempt in its commit.
     """
 
     version: Literal[1] = 1

@@ -1,4 +1,6 @@
-"""What one attempt left: its result, why it failed, what it used; and the verdict on a merged tree."""
+"""What one attempt left: its result, why it failed, what it used; and the verdict on a
+merged tree.
+"""
 
 from __future__ import annotations
 
@@ -36,8 +38,9 @@ class FailureKind(StrEnum):
     BASE_RED = "base_red"
 
 
-# A person ended it, a rate limit did, it never ran here, its key was missing or refused, or the branch was red before:
-# none of that is the task's fault (DESIGN, State).
+# A person ended it, a rate limit did, it never ran here, its key was missing or
+# refused, or the branch was red before: none of that is the task's fault (DESIGN,
+# State).
 UNCOUNTED = frozenset(
     {
         FailureKind.INTERRUPTED,
@@ -74,9 +77,10 @@ class Result(Document):
     """What one attempt left, as written in `result.json` of its folder.
 
     `run_attempt` is GitHub's: which run of the same job this was; 1 on one machine.
-    `tree` is the git tree the attempt made and `pack` the file beside it with the objects the base lacks;
-    both are None when nothing changed or the attempt failed before its work was captured. A failed attempt
-    may still carry its work, so that it can be kept.
+    `tree` is the git tree the attempt made and `pack` the file beside it with the
+    objects the base lacks; both are None when nothing changed or the attempt failed
+    before its work was captured. A failed attempt may still carry its work, so that it
+    can be kept.
     """
 
     version: Literal[1] = 1
@@ -92,7 +96,10 @@ class Result(Document):
     succeeded: bool
     failure: Failure | None = None
     usage: Usage = Usage()
-    tree: Annotated[str, StringConstraints(pattern=r"^(?:[0-9a-f]{40}|[0-9a-f]{64})$")] | None = None
+    tree: (
+        Annotated[str, StringConstraints(pattern=r"^(?:[0-9a-f]{40}|[0-9a-f]{64})$")]
+        | None
+    ) = None
     pack: Literal["change.pack"] | None = None
 
     @model_validator(mode="after")
@@ -105,9 +112,11 @@ class Result(Document):
 
 
 class Verdict(Document):
-    """What `verify` found, bound to what it looked at: the head, the batch, and the tree that is green.
+    """What `verify` found, bound to what it looked at: the head, the batch, and the
+    tree that is green.
 
-    `failed` are the tasks to send back; `tree` is the head with all others in, before progress and marks.
+    `failed` are the tasks to send back; `tree` is the head with all others in, before
+    progress and marks.
     """
 
     version: Literal[1] = 1

@@ -1,4 +1,6 @@
-"""A task, a plan of them, and the settings that a plan may give a task: its agent, where the plan is."""
+"""A task, a plan of them, and the settings that a plan may give a task: its agent,
+where the plan is.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ from runner.core.variables import EnvName
 
 
 class Status(StrEnum):
-    """The four stored states of a task; *ready* and *blocked* are computed, never stored."""
+    """The four stored states of a task; *ready* and *blocked* are computed, never
+    stored.
+    """
 
     PENDING = "pending"
     IN_PROGRESS = "in_progress"
@@ -31,15 +35,18 @@ class Standing(StrEnum):
 
     OPEN = "open"  # it may run as soon as its dependencies are completed
     COMPLETED = "completed"
-    STUCK = "stuck"  # failed for good, skipped or held: it will not run and satisfies nobody
+    # failed for good, skipped or held: it will not run and satisfies nobody
+    STUCK = "stuck"
 
 
 class AgentSettings(UserDocument):
     """Which agent runs: a preset's name, or any command as an argv list.
 
-    `env` names the variables it may see beside the preset's own. `args` are added to a preset's argv. `home`:
-    `isolated` gives every attempt an empty home folder, `inherit` the user's own; unset, a preset is isolated on
-    GitHub Actions and everything else inherits. `idle_timeout`: seconds without a word after which it is ended.
+    `env` names the variables it may see beside the preset's own. `args` are added to a
+    preset's argv. `home`: `isolated` gives every attempt an empty home folder,
+    `inherit` the user's own; unset, a preset is isolated on GitHub Actions and
+    everything else inherits. `idle_timeout`: seconds without a word after which it is
+    ended.
     """
 
     preset: str | None = None
@@ -63,7 +70,9 @@ class AgentSettings(UserDocument):
         if self.command is not None and not (self.command and self.command[0]):
             raise ValueError("command needs at least the program's name")
         if self.command is not None and (self.model or self.args or self.max_turns):
-            raise ValueError("model, args and max_turns belong to a preset; write them into command yourself")
+            raise ValueError(
+                "model, args and max_turns belong to a preset; write them into command yourself"
+            )
         return self
 
     @property
@@ -74,8 +83,8 @@ class AgentSettings(UserDocument):
 class TaskFields(UserDocument):
     """What a plan may say of a task.
 
-    `files`: gitignore-style globs the task may change; None = anything not protected, () = nothing.
-    `timeout` and `estimate` are seconds.
+    `files`: gitignore-style globs the task may change; None = anything not protected,
+    () = nothing. `timeout` and `estimate` are seconds.
     """
 
     id: TaskId
@@ -97,9 +106,9 @@ class TaskFields(UserDocument):
 class Task(TaskFields):
     """One unit of work for one agent, with its place and its marks in the source.
 
-    `line` is 1-based, `path` the task's own file where the plan is a folder, else "". `source_status` and `skipped`
-    are what the source's own marks say; a progress record overrides them. None of the four is part of the task's
-    identity.
+    `line` is 1-based, `path` the task's own file where the plan is a folder, else "".
+    `source_status` and `skipped` are what the source's own marks say; a progress record
+    overrides them. None of the four is part of the task's identity.
     """
 
     line: int = Field(default=1, exclude=True, repr=False)
@@ -109,18 +118,27 @@ class Task(TaskFields):
 
     @property
     def digest(self) -> str:
-        """Identity of the task's text: a result made for another text must not land (DESIGN, State)."""
+        """Identity of the task's text: a result made for another text must not land
+        (DESIGN, State).
+        """
         return digest_of(self.model_dump(mode="json"))
 
 
-# A plan of issues has no place of a person's choosing, since `fanin collect` writes it, and may stand beside another.
-ISSUES, ISSUES_PATH, ISSUES_PROGRESS = "github-issues", ".fanin/issues.json", ".fanin/issues-progress.json"
+# A plan of issues has no place of a person's choosing, since `fanin collect` writes it,
+# and may stand beside another.
+ISSUES, ISSUES_PATH, ISSUES_PROGRESS = (
+    "github-issues",
+    ".fanin/issues.json",
+    ".fanin/issues-progress.json",
+)
 
 
 class PlanSettings(UserDocument):
-    """Which plan: its file or folder, the format (None: it is detected) and what that format lets one choose.
+    """Which plan: its file or folder, the format (None: it is detected) and what that
+    format lets one choose.
 
-    `ignore_dangling` drops dependencies on tasks that are not in the plan; otherwise they are errors.
+    `ignore_dangling` drops dependencies on tasks that are not in the plan; otherwise
+    they are errors.
     """
 
     path: str = "tasks.yml"
@@ -145,7 +163,8 @@ class PlanSettings(UserDocument):
 
 
 class Plan(BaseModel):
-    """A parsed plan: its tasks in file order and what the reader should be told about the reading.
+    """A parsed plan: its tasks in file order and what the reader should be told about
+    the reading.
 
     `source` and `options` are what read it, and so what writes it back.
     """

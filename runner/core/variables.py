@@ -12,8 +12,9 @@ from pydantic import (
     StringConstraints,
 )
 
-# What GitHub's runner gives to its own steps: with it an agent could act as the job, or change the steps after it
-# (GitHub, "Security hardening for GitHub Actions"; the runner's `GITHUB_*` command files). Also fanin's own.
+# What GitHub's runner gives to its own steps: with it an agent could act as the job, or
+# change the steps after it (GitHub, "Security hardening for GitHub Actions"; the
+# runner's `GITHUB_*` command files). Also fanin's own.
 _NEVER_PASSED = re.compile(
     r"GITHUB_(?:TOKEN|ENV|PATH|OUTPUT|STATE|STEP_SUMMARY)|ACTIONS_.*|INPUT_.*|FANIN_(?:TOKEN|COOKIE|AGENT_ENV)",
     re.IGNORECASE,
@@ -22,12 +23,19 @@ _NEVER_PASSED = re.compile(
 
 def _passable(name: str) -> str:
     if _NEVER_PASSED.fullmatch(name):
-        raise ValueError(f"{name} never reaches an agent: with it the agent could act as the job itself")
+        raise ValueError(
+            f"{name} never reaches an agent: with it the agent could act as the job itself"
+        )
     return name
 
 
-EnvName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$"), AfterValidator(_passable)]
-ENV_LIMIT = 16 * 2**10  # bytes of all names and values of `env`, which travel from job to job
+EnvName = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$"),
+    AfterValidator(_passable),
+]
+# bytes of all names and values of `env`, which travel from job to job
+ENV_LIMIT = 16 * 2**10
 _FANINS_OWN = re.compile(r"FANIN_.*|PATH|HOME", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")  # and bytes that are not UTF-8
 
@@ -58,5 +66,6 @@ PlainValue = Annotated[str, BeforeValidator(_one_line)]
 PlainEnv = Annotated[
     dict[PlainName, PlainValue],
     AfterValidator(_bounded),
-    Field(json_schema_extra={"additionalProperties": False}),  # as the reader, which takes no name of another form
+    # as the reader, which takes no name of another form
+    Field(json_schema_extra={"additionalProperties": False}),
 ]

@@ -19,8 +19,12 @@ class Landed:
     summary: str | None = None
 
 
-def message(manifest: Manifest, landed: Sequence[Landed], failed: Mapping[str, Failure]) -> str:
-    """The commit message: what landed, what did not, and trailers for people (never read back by fanin)."""
+def message(
+    manifest: Manifest, landed: Sequence[Landed], failed: Mapping[str, Failure]
+) -> str:
+    """The commit message: what landed, what did not, and trailers for people (never
+    read back by fanin).
+    """
     ids = [item.entry.task.id for item in landed]
     if len(landed) == 1:
         subject = f"{ids[0]}: {landed[0].entry.task.title}"
@@ -29,16 +33,29 @@ def message(manifest: Manifest, landed: Sequence[Landed], failed: Mapping[str, F
     else:
         subject = f"Record failed attempts of {', '.join(failed)}"
     body = [
-        f"- {item.entry.task.id}: {_line(item.summary or item.entry.task.title)}" for item in landed if len(landed) > 1
+        f"- {item.entry.task.id}: {_line(item.summary or item.entry.task.title)}"
+        for item in landed
+        if len(landed) > 1
     ]
-    body += [f"- {task_id} failed ({failure.kind}): {_line(failure.message)}" for task_id, failure in failed.items()]
+    body += [
+        f"- {task_id} failed ({failure.kind}): {_line(failure.message)}"
+        for task_id, failure in failed.items()
+    ]
     trailers = [
         f"Fanin-Run: {manifest.run}",
         f"Fanin-Batch: {manifest.batch}",
         *(f"Fanin-Task: {_line(task_id)}" for task_id in ids),
     ]
     return (
-        "\n\n".join(part for part in (_line(subject, SUBJECT_LENGTH), "\n".join(body), "\n".join(trailers)) if part)
+        "\n\n".join(
+            part
+            for part in (
+                _line(subject, SUBJECT_LENGTH),
+                "\n".join(body),
+                "\n".join(trailers),
+            )
+            if part
+        )
         + "\n"
     )
 

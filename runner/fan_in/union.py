@@ -1,7 +1,8 @@
-"""Decides how the results of a batch become one tree: which can simply be united, which need a real merge.
+"""Decides how the results of a batch become one tree: which can simply be united, which
+need a real merge.
 
-It decides and sequences; git's part arrives as `Trees`. Results are taken in plan order. A conflict fails the
-later task and never picks a side.
+It decides and sequences; git's part arrives as `Trees`. Results are taken in plan
+order. A conflict fails the later task and never picks a side.
 """
 
 from __future__ import annotations
@@ -48,7 +49,9 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Merged:
-    """One candidate's fate: `tree` is the branch's tree once it is in, or `failure` says why it is not."""
+    """One candidate's fate: `tree` is the branch's tree once it is in, or `failure`
+    says why it is not.
+    """
 
     entry: BatchEntry
     tree: str | None = None
@@ -57,18 +60,29 @@ class Merged:
 
 @dataclass
 class _Touched:
-    """Paths changed so far and the folders above them, to see at once whether the next result meets any."""
+    """Paths changed so far and the folders above them, to see at once whether the next
+    result meets any.
+    """
 
-    paths: dict[str, str] = field(default_factory=dict)  # path → the id of the task that changed it
+    # path → the id of the task that changed it
+    paths: dict[str, str] = field(default_factory=dict)
     folders: dict[str, str] = field(default_factory=dict)
-    gone: dict[str, str] = field(default_factory=dict)  # path that was removed → who removed it
-    made: dict[str, tuple[str, Blob]] = field(default_factory=dict)  # path that was not in the base → by whom, what
+    # path that was removed → who removed it
+    gone: dict[str, str] = field(default_factory=dict)
+    # path that was not in the base → by whom, what
+    made: dict[str, tuple[str, Blob]] = field(default_factory=dict)
 
     def owners(self, paths: Iterable[str]) -> list[str]:
-        """Who changed one of these paths, a folder where one is a file, or a file where one is a folder."""
+        """Who changed one of these paths, a folder where one is a file, or a file where
+        one is a folder.
+        """
         found: dict[str, None] = {}
         for path in paths:
-            for owner in (self.paths.get(path), self.folders.get(path), *(self.paths.get(p) for p in folders_of(path))):
+            for owner in (
+                self.paths.get(path),
+                self.folders.get(path),
+                *(self.paths.get(p) for p in folders_of(path)),
+            ):
                 if owner is not None:
                     found[owner] = None
         return list(found)
@@ -86,18 +100,26 @@ class _Touched:
                 self.made[change.path] = (first, change.new)
 
     def strangers(self, changes: Sequence[Change]) -> dict[str, Blob]:
-        """New files that a merge of these changes must not see, lest git take one for a moved file.
+        """New files that a merge of these changes must not see, lest git take one for a
+        moved file.
 
-        One task removes x, another makes a similar z, a third edits x: git would move the edit to z without a word.
-        A file moves only by the task that removes it, so what others made is left out, unless it is met anyway.
+        One task removes x, another makes a similar z, a third edits x: git would move
+        the edit to z without a word. A file moves only by the task that removes it, so
+        what others made is left out, unless it is met anyway.
         """
-        movers = {self.gone[change.path] for change in changes if change.path in self.gone}
+        movers = {
+            self.gone[change.path] for change in changes if change.path in self.gone
+        }
         if not movers:
             return {}
         mine = _Touched()
         mine.add(changes, "")
         made = self.made.items()
-        return {path: blob for path, (owner, blob) in made if owner not in movers and not mine.owners([path])}
+        return {
+            path: blob
+            for path, (owner, blob) in made
+            if owner not in movers and not mine.owners([path])
+        }
 
 
 def folders_of(path: str) -> Iterable[str]:
@@ -107,11 +129,14 @@ def folders_of(path: str) -> Iterable[str]:
         yield path
 
 
-def unite(base: str, head: str, candidates: Sequence[Candidate], trees: Trees, *, each: bool) -> list[Merged]:
-    """Bring the candidates into tree `head`, in order; `base` is the tree they all started from.
+def unite(
+    base: str, head: str, candidates: Sequence[Candidate], trees: Trees, *, each: bool
+) -> list[Merged]:
+    """Bring the candidates into tree `head`, in order; `base` is the tree they all
+    started from.
 
-    `each`: give the tree after every single one (individual commits); otherwise only the last tree of a run of
-    united results is written, and all of them carry it.
+    `each`: give the tree after every single one (individual commits); otherwise only
+    the last tree of a run of united results is written, and all of them carry it.
     """
     touched = _Touched()
     if base != head and any(candidate.changes for candidate in candidates):
@@ -154,13 +179,17 @@ def unite(base: str, head: str, candidates: Sequence[Candidate], trees: Trees, *
 
 
 def meet(ours: Sequence[Change], paths: Iterable[str]) -> bool:
-    """Whether one of the paths is among the changes, or is a folder where they have a file, or the other way round."""
+    """Whether one of the paths is among the changes, or is a folder where they have a
+    file, or the other way round.
+    """
     touched = _Touched()
     touched.add(ours, "ours")
     return bool(touched.owners(paths))
 
 
-def _merged(base: str, ours: str, candidate: Candidate, apart: Mapping[str, Blob], trees: Trees) -> str | ConflictLike:
+def _merged(
+    base: str, ours: str, candidate: Candidate, apart: Mapping[str, Blob], trees: Trees
+) -> str | ConflictLike:
     """The real merge, with the files `apart` out of its sight and back in its outcome."""
     if not apart:
         return trees.merge(base, ours, candidate.tree)
@@ -168,7 +197,9 @@ def _merged(base: str, ours: str, candidate: Candidate, apart: Mapping[str, Blob
     return trees.write(outcome, apart) if isinstance(outcome, str) else outcome
 
 
-def _conflict(entry: BatchEntry, owners: Sequence[str], conflict: ConflictLike) -> Failure:
+def _conflict(
+    entry: BatchEntry, owners: Sequence[str], conflict: ConflictLike
+) -> Failure:
     told = "; ".join(conflict.messages) or f"in {', '.join(conflict.paths)}"
     return Failure(
         kind=FailureKind.CONFLICT,

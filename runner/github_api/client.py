@@ -1,8 +1,10 @@
-"""Everything fanin asks of GitHub's REST API: the only importer of PyGithub, one small method per deed.
+"""Everything fanin asks of GitHub's REST API: the only importer of PyGithub, one small
+method per deed.
 
-Separate because PyGithub is slow to import, which matrix legs must not pay for. Its own retrying and pacing are
-off: they sleep without a bound and repeat calls that must not be repeated. Every request and answer is checked
-against GitHub's own description in tests/contract.
+Separate because PyGithub is slow to import, which matrix legs must not pay for. Its own
+retrying and pacing are off: they sleep without a bound and repeat calls that must not
+be repeated. Every request and answer is checked against GitHub's own description in
+tests/contract.
 """
 
 from __future__ import annotations
@@ -58,12 +60,14 @@ _CUT_NOTE = "\n\n_Cut here: GitHub takes no more than 65,536 characters._"
 T = TypeVar("T")
 
 
-# --- data --------------------------------------------------------------------------------------------------
+# -- data --
 
 
 @dataclass(frozen=True)
 class Retry:
-    """How patient a `GitHub` is: `budget` seconds of waiting in all, `attempts` for each failing call."""
+    """How patient a `GitHub` is: `budget` seconds of waiting in all, `attempts` for
+    each failing call.
+    """
 
     budget: float = 600.0
     attempts: int = 4
@@ -85,7 +89,8 @@ class Pull:
 class Change:
     """One path of a commit: its git mode and bytes; None deletes it.
 
-    A symlink's (120000) bytes are its target, a submodule's (160000) are its commit id in hex.
+    A symlink's (120000) bytes are its target, a submodule's (160000) are its commit id
+    in hex.
     """
 
     path: str
@@ -95,7 +100,9 @@ class Change:
 
 @dataclass(frozen=True)
 class ApiCommit:
-    """One commit to make: `changes` on top of `base_tree`; `tree` is the id that must come out, if known."""
+    """One commit to make: `changes` on top of `base_tree`; `tree` is the id that must
+    come out, if known.
+    """
 
     message: str
     base_tree: str
@@ -103,11 +110,13 @@ class ApiCommit:
     tree: str | None = None
 
 
-# --- pure helpers ------------------------------------------------------------------------------------------
+# -- pure helpers --
 
 
 def web_url(api_url: str) -> str:
-    """The address people use, from the API's: github.com, `<name>.ghe.com` or an Enterprise Server."""
+    """The address people use, from the API's: github.com, `<name>.ghe.com` or an
+    Enterprise Server.
+    """
     parts = urlsplit(api_url)
     if parts.path.rstrip("/") == "/api/v3":
         return f"{parts.scheme}://{parts.netloc}"
@@ -115,7 +124,9 @@ def web_url(api_url: str) -> str:
 
 
 def bounded(text: str, limit: int = BODY_LIMIT) -> str:
-    """`text` as GitHub takes it: cut at a line's end, an open code fence closed, and saying so."""
+    """`text` as GitHub takes it: cut at a line's end, an open code fence closed, and
+    saying so.
+    """
     if len(text) <= limit:
         return text
     room = limit - len(_CUT_NOTE) - len("\n```")
@@ -125,10 +136,14 @@ def bounded(text: str, limit: int = BODY_LIMIT) -> str:
     return kept + ("\n```" if fences % 2 else "") + _CUT_NOTE
 
 
-def in_chunks(changes: Sequence[Change], size: int = TREE_CHUNK) -> Iterator[tuple[Change, ...]]:
-    """Changes in the order and portions GitHub can build: deletions first, at most `size` in one tree.
+def in_chunks(
+    changes: Sequence[Change], size: int = TREE_CHUNK
+) -> Iterator[tuple[Change, ...]]:
+    """Changes in the order and portions GitHub can build: deletions first, at most
+    `size` in one tree.
 
-    Never mixed in one call: where a file gives way to a folder of its name, the file must go first.
+    Never mixed in one call: where a file gives way to a folder of its name, the file
+    must go first.
     """
     for deletes in (True, False):
         portion = [change for change in changes if (change.content is None) is deletes]
@@ -142,14 +157,16 @@ def tree_entry(change: Change, blob: str | None) -> dict[str, str | None]:
     return {"path": change.path, "mode": change.mode, "type": kind, "sha": blob}
 
 
-# --- the edge ----------------------------------------------------------------------------------------------
+# -- the edge --
 
 
 class GitHub:
-    """One repository on GitHub, as fanin needs it. Every method raises only errors of `runner.core.errors`.
+    """One repository on GitHub, as fanin needs it. Every method raises only errors of
+    `runner.core.errors`.
 
-    `timeout` bounds each request and `retry` all the waiting: rate limits are waited out within its budget,
-    and what can be repeated without harm is repeated when GitHub or the network fails.
+    `timeout` bounds each request and `retry` all the waiting: rate limits are waited
+    out within its budget, and what can be repeated without harm is repeated when GitHub
+    or the network fails.
     """
 
     def __init__(
@@ -162,9 +179,14 @@ class GitHub:
         retry: Retry | None = None,
     ) -> None:
         if not token:
-            raise UsageProblem("fanin has no token for GitHub", "set GITHUB_TOKEN to ${{ github.token }}")
+            raise UsageProblem(
+                "fanin has no token for GitHub",
+                "set GITHUB_TOKEN to ${{ github.token }}",
+            )
         if not re.fullmatch(r"[\w.-]+/[\w.-]+", repository):
-            raise UsageProblem(f"{repository!r} is no repository", "write it as owner/name")
+            raise UsageProblem(
+                f"{repository!r} is no repository", "write it as owner/name"
+            )
         self.repository = repository
         self._retry = retry or Retry()
         self._waited = 0.0
@@ -190,11 +212,14 @@ class GitHub:
 
     # --- workflows
 
-    def dispatch(self, workflow_file: str, ref: str, inputs: Mapping[str, str]) -> str | None:
+    def dispatch(
+        self, workflow_file: str, ref: str, inputs: Mapping[str, str]
+    ) -> str | None:
         """Start a workflow on a branch; the address of its run where GitHub tells it.
 
-        Raises NoDispatchTrigger, UndeclaredInputs, DispatchRefused, NoSuchBranch, NotFound and
-        MissingPermission. Never repeated after a failure of the server: it might have started.
+        Raises NoDispatchTrigger, UndeclaredInputs, DispatchRefused, NoSuchBranch,
+        NotFound and MissingPermission. Never repeated after a failure of the server: it
+        might have started.
         """
         size = sum(len(name) + len(value) for name, value in inputs.items())
         if len(inputs) > INPUTS_LIMIT or size > PAYLOAD_LIMIT:
@@ -205,7 +230,9 @@ class GitHub:
         body: dict[str, object] = {"ref": ref, "inputs": dict(inputs)}
         if not self._enterprise_server:  # its description does not know the field
             body["return_run_details"] = True
-        url = f"{self._root}/actions/workflows/{quote(workflow_file, safe='')}/dispatches"
+        url = (
+            f"{self._root}/actions/workflows/{quote(workflow_file, safe='')}/dispatches"
+        )
         try:
             data = self._send("POST", url, body, needs="actions: write", repeat=False)
         except GitHubRefused as error:
@@ -213,17 +240,21 @@ class GitHub:
         return data.get("html_url") if isinstance(data, dict) else None
 
     def trigger(self, workflow_file: str, ref: str) -> str | None:
-        """Start the user's own workflow after landing: a push by GITHUB_TOKEN starts none. As `dispatch`."""
+        """Start the user's own workflow after landing: a push by GITHUB_TOKEN starts
+        none. As `dispatch`.
+        """
         return self.dispatch(workflow_file, ref, {})
 
     # --- pull requests
 
     def sticky_comment(self, pull_number: int, marker: str, body: str) -> str:
-        """Write our one comment on a pull request, in place if it is there; its address.
+        """Write our one comment on a pull request, in place if it is there; its
+        address.
 
-        `marker` is an HTML comment and becomes the first line. A comment counts as ours only if it starts
-        with the marker and was written by the same user or, for an app's token such as GITHUB_TOKEN, by a
-        bot: anyone may paste a marker, and our token may overwrite anyone's comment.
+        `marker` is an HTML comment and becomes the first line. A comment counts as ours
+        only if it starts with the marker and was written by the same user or, for an
+        app's token such as GITHUB_TOKEN, by a bot: anyone may paste a marker, and our
+        token may overwrite anyone's comment.
         """
         if not re.fullmatch(r"<!-- [^<>]+ -->", marker):
             raise ValueError(f"a marker is an HTML comment, not {marker!r}")
@@ -231,10 +262,16 @@ class GitHub:
         ours = self._own_comment(pull_number, marker, needs="pull-requests: read")
         if ours is not None and ours.body == text:
             return ours.html_url
-        return self._comment(pull_number, ours, text, needs="pull-requests: write").html_url
+        return self._comment(
+            pull_number, ours, text, needs="pull-requests: write"
+        ).html_url
 
-    def _comment(self, number: int, ours: IssueComment | None, text: str, *, needs: str) -> IssueComment:
-        """Our one comment on an issue or pull request with this text, in place if it is there."""
+    def _comment(
+        self, number: int, ours: IssueComment | None, text: str, *, needs: str
+    ) -> IssueComment:
+        """Our one comment on an issue or pull request with this text, in place if it is
+        there.
+        """
         if ours is not None:
             there = ours
             with suppress(NotFound):  # deleted since we looked
@@ -243,20 +280,32 @@ class GitHub:
         issue = self._repo.get_issue(number)
         return self._call(lambda: issue.create_comment(text), needs=needs, repeat=False)
 
-    def _own_comment(self, number: int, marker: str, *, needs: str) -> IssueComment | None:
-        """Our comment on an issue or pull request, if there is one that begins with the marker."""
+    def _own_comment(
+        self, number: int, marker: str, *, needs: str
+    ) -> IssueComment | None:
+        """Our comment on an issue or pull request, if there is one that begins with the
+        marker.
+        """
         issue = self._repo.get_issue(number)
-        comments = self._call(lambda: list(issue.get_comments()), needs=needs, repeat=True)
-        marked = [comment for comment in comments if (comment.body or "").startswith(marker)]
+        comments = self._call(
+            lambda: list(issue.get_comments()), needs=needs, repeat=True
+        )
+        marked = [
+            comment for comment in comments if (comment.body or "").startswith(marker)
+        ]
         login = self._own_login() if marked else None
         for comment in marked:
             author = comment.user  # None for a deleted account
-            if author and (author.type == "Bot" if login is None else author.login == login):
+            if author and (
+                author.type == "Bot" if login is None else author.login == login
+            ):
                 return comment
         return None
 
     def _own_login(self) -> str | None:
-        """Whose token this is; None for an app's, GITHUB_TOKEN included: those may not ask."""
+        """Whose token this is; None for an app's, GITHUB_TOKEN included: those may not
+        ask.
+        """
         user = self._github.get_user()
         try:
             return self._call(lambda: user.login, needs="metadata: read", repeat=True)
@@ -272,15 +321,24 @@ class GitHub:
             repeat=True,
         )
         # GitHub ignores a filter it cannot read, and would list them all.
-        ours = (pull for pull in found if pull.base.ref == base and self._is_ours(pull, head))
+        ours = (
+            pull
+            for pull in found
+            if pull.base.ref == base and self._is_ours(pull, head)
+        )
         return next(map(_pull, ours), None)
 
     def _is_ours(self, pull: PullRequest, head: str) -> bool:
         where = pull.head.repo  # None when a fork was deleted
-        return pull.head.ref == head and bool(where) and where.full_name.lower() == self.repository.lower()
+        return (
+            pull.head.ref == head
+            and bool(where)
+            and where.full_name.lower() == self.repository.lower()
+        )
 
     def open_pull(self, head: str, base: str, title: str, body: str) -> Pull:
-        """Open a pull request, or return the one that is open from that head into that base.
+        """Open a pull request, or return the one that is open from that head into that
+        base.
 
         Raises MayNotOpenPulls, with a link to do it by hand.
         """
@@ -289,7 +347,9 @@ class GitHub:
             return found
         try:
             made = self._call(
-                lambda: self._repo.create_pull(base, head, title=title[:TITLE_LIMIT], body=bounded(body)),
+                lambda: self._repo.create_pull(
+                    base, head, title=title[:TITLE_LIMIT], body=bounded(body)
+                ),
                 needs="pull-requests: write",
                 repeat=False,
             )
@@ -320,18 +380,25 @@ class GitHub:
     def branch_head(self, branch: str) -> str | None:
         """The commit a branch points to; None when there is no such branch."""
         try:
-            data = self._send("GET", f"{self._root}/git/ref/heads/{quote(branch)}", needs="contents: read")
+            data = self._send(
+                "GET",
+                f"{self._root}/git/ref/heads/{quote(branch)}",
+                needs="contents: read",
+            )
         except GitHubRefused as error:
             if error.status in (404, 409):  # 409: the repository is empty
                 return None
             raise
         return str(field(data, "object", "sha"))
 
-    def commit_via_api(self, branch: str, expected_head: str, commits: Sequence[ApiCommit]) -> str:
+    def commit_via_api(
+        self, branch: str, expected_head: str, commits: Sequence[ApiCommit]
+    ) -> str:
         """Put commits on a branch so that GitHub signs them; the new head.
 
-        The branch moves once, at the end, and only when each commit is verified and has its expected tree.
-        Raises NotVerified, TreeDiffers, HeadMoved, BranchRefuses, NoSuchBranch; the branch is then untouched.
+        The branch moves once, at the end, and only when each commit is verified and has
+        its expected tree. Raises NotVerified, TreeDiffers, HeadMoved, BranchRefuses,
+        NoSuchBranch; the branch is then untouched.
         """
         if not commits:
             raise ValueError("no commit to make")
@@ -342,12 +409,19 @@ class GitHub:
         self._move(branch, expected_head, head)
         return head
 
-    def _make_commit(self, commit: ApiCommit, parent: str, blobs: dict[bytes, str]) -> str:
+    def _make_commit(
+        self, commit: ApiCommit, parent: str, blobs: dict[bytes, str]
+    ) -> str:
         tree = commit.base_tree
         for portion in in_chunks(commit.changes):
-            entries = [tree_entry(change, self._blob(change, blobs)) for change in portion]
+            entries = [
+                tree_entry(change, self._blob(change, blobs)) for change in portion
+            ]
             data = self._send(
-                "POST", f"{self._root}/git/trees", {"base_tree": tree, "tree": entries}, needs="contents: write"
+                "POST",
+                f"{self._root}/git/trees",
+                {"base_tree": tree, "tree": entries},
+                needs="contents: write",
             )
             tree = str(field(data, "sha"))
         if commit.tree is not None and tree != commit.tree:
@@ -355,9 +429,12 @@ class GitHub:
                 f"GitHub built tree {tree[:12]} where {commit.tree[:12]} was merged",
                 "the branch was not changed; please report this with the files changed",
             )
-        # GitHub signs for an app's token only if author, committer and signature are all left out.
+        # GitHub signs for an app's token only if author, committer and signature are
+        # all left out.
         body = {"message": commit.message, "tree": tree, "parents": [parent]}
-        data = self._send("POST", f"{self._root}/git/commits", body, needs="contents: write")
+        data = self._send(
+            "POST", f"{self._root}/git/commits", body, needs="contents: write"
+        )
         verdict = field(data, "verification")
         if verdict.get("verified") is not True:
             raise not_verified(str(field(data, "sha")), str(verdict.get("reason")))
@@ -369,8 +446,13 @@ class GitHub:
         if change.mode == "160000":
             return change.content.decode("ascii")
         if change.content not in blobs:
-            body = {"content": base64.b64encode(change.content).decode("ascii"), "encoding": "base64"}
-            data = self._send("POST", f"{self._root}/git/blobs", body, needs="contents: write")
+            body = {
+                "content": base64.b64encode(change.content).decode("ascii"),
+                "encoding": "base64",
+            }
+            data = self._send(
+                "POST", f"{self._root}/git/blobs", body, needs="contents: write"
+            )
             blobs[change.content] = str(field(data, "sha"))
         return blobs[change.content]
 
@@ -383,12 +465,18 @@ class GitHub:
                 needs="contents: write",
             )
         except GitHubRefused as error:
-            if error.status not in (403, 409, 422) or "not accessible by" in error.reason:
+            if (
+                error.status not in (403, 409, 422)
+                or "not accessible by" in error.reason
+            ):
                 raise
-            # GitHub words a moved branch, a lost race and a rule in many ways; where the branch is, decides.
+            # GitHub words a moved branch, a lost race and a rule in many ways; where
+            # the branch is, decides.
             actual = self.branch_head(branch)
             if actual is None:
-                raise NoSuchBranch(f"the branch {branch} is gone", "make it again or name another") from error
+                raise NoSuchBranch(
+                    f"the branch {branch} is gone", "make it again or name another"
+                ) from error
             if actual != expected:
                 raise HeadMoved(branch, expected, actual) from error
             raise BranchRefuses(
@@ -401,7 +489,11 @@ class GitHub:
     def actor_permission(self, user: str) -> str:
         """What a person may do here: `admin`, `write`, `read` or `none`."""
         try:
-            return self._call(lambda: self._repo.get_collaborator_permission(user), needs="metadata: read", repeat=True)
+            return self._call(
+                lambda: self._repo.get_collaborator_permission(user),
+                needs="metadata: read",
+                repeat=True,
+            )
         except NotFound:
             return "none"
 
@@ -412,13 +504,25 @@ class GitHub:
         return urlsplit(self._api_url).path == "/api/v3"
 
     def _send(
-        self, verb: str, url: str, body: Mapping[str, object] | None = None, *, needs: str, repeat: bool = True
+        self,
+        verb: str,
+        url: str,
+        body: Mapping[str, object] | None = None,
+        *,
+        needs: str,
+        repeat: bool = True,
     ) -> Any:
-        """One request by PyGithub's requester, for what its objects lack or do otherwise; its JSON."""
-        send = partial(self._github.requester.requestJsonAndCheck, verb, url, input=body)
+        """One request by PyGithub's requester, for what its objects lack or do
+        otherwise; its JSON.
+        """
+        send = partial(
+            self._github.requester.requestJsonAndCheck, verb, url, input=body
+        )
         return self._call(send, needs=needs, repeat=repeat)[1]
 
-    def _pages(self, url: str, *, needs: str, query: Mapping[str, str] | None = None) -> list[Any]:
+    def _pages(
+        self, url: str, *, needs: str, query: Mapping[str, str] | None = None
+    ) -> list[Any]:
         """All items of a paginated list."""
         items: list[Any] = []
         for page in count(1):
@@ -431,7 +535,8 @@ class GitHub:
         return items
 
     def _call(self, deed: Callable[[], T], *, needs: str, repeat: bool) -> T:
-        """Do it; wait out rate limits; repeat after other failures if `repeat`; name what stays wrong.
+        """Do it; wait out rate limits; repeat after other failures if `repeat`; name
+        what stays wrong.
 
         A rate-limited request was not done, so it is always safe to send again.
         """
@@ -440,15 +545,24 @@ class GitHub:
             try:
                 return deed()
             except GithubException as error:
-                status, reason = status_of(error.status, error.data), reason_of(error.data)
-                headers = {str(key).lower(): str(value) for key, value in (error.headers or {}).items()}
-                wait = rate_limit_wait(status, reason, headers, now=self._retry.now(), strike=strike)
+                status, reason = (
+                    status_of(error.status, error.data),
+                    reason_of(error.data),
+                )
+                headers = {
+                    str(key).lower(): str(value)
+                    for key, value in (error.headers or {}).items()
+                }
+                wait = rate_limit_wait(
+                    status, reason, headers, now=self._retry.now(), strike=strike
+                )
                 if wait is not None:
                     strike += 1
                     self._pause(
                         wait,
                         RateLimited(
-                            f"GitHub asks to wait {wait:.0f} s ({status} {reason})", "run again after that time"
+                            f"GitHub asks to wait {wait:.0f} s ({status} {reason})",
+                            "run again after that time",
                         ),
                     )
                     continue
@@ -460,14 +574,20 @@ class GitHub:
                 failures += 1
                 self._again(f"{type(error).__name__}: {error}", failures, repeat)
             except (AssertionError, RuntimeError, ValueError) as error:
-                # PyGithub's ways to say: no JSON, a redirect or a next page on another host.
-                raise UnexpectedAnswer(f"GitHub's answer makes no sense ({error})", CHECK_ROUTE) from error
+                # PyGithub's ways to say: no JSON, a redirect or a next page on another
+                # host.
+                raise UnexpectedAnswer(
+                    f"GitHub's answer makes no sense ({error})", CHECK_ROUTE
+                ) from error
 
     def _again(self, failure: str, failures: int, repeat: bool) -> None:
-        """Wait before the next attempt, or raise GitHubUnreachable when there must be none."""
+        """Wait before the next attempt, or raise GitHubUnreachable when there must be
+        none.
+        """
         if not repeat:
             raise GitHubUnreachable(
-                f"GitHub failed ({failure}) and may or may not have done it", "look at the repository, then run again"
+                f"GitHub failed ({failure}) and may or may not have done it",
+                "look at the repository, then run again",
             )
         broken = GitHubUnreachable(
             f"GitHub did not answer ({failure}), asked {failures} times",
@@ -485,7 +605,9 @@ class GitHub:
 
 
 def _pull(pull: PullRequest) -> Pull:
-    return Pull(number=pull.number, url=pull.html_url, head=pull.head.ref, base=pull.base.ref)
+    return Pull(
+        number=pull.number, url=pull.html_url, head=pull.head.ref, base=pull.base.ref
+    )
 
 
 def _listed(data: object) -> list[Any]:

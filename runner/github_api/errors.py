@@ -1,6 +1,8 @@
-"""What GitHub's refusals mean: by status and wording they become errors that say what to do. Pure.
+"""What GitHub's refusals mean: by status and wording they become errors that say what
+to do. Pure.
 
-Separate from `github_api`, which asks: GitHub tells cases apart by its words alone, and these stand here only.
+Separate from `github_api`, which asks: GitHub tells cases apart by its words alone, and
+these stand here only.
 """
 
 from __future__ import annotations
@@ -12,16 +14,22 @@ from typing import Any
 from runner.core.errors import EnvironmentBroken, FaninError, UsageProblem
 
 _SECONDARY_WAIT = 60.0  # what GitHub asks for when a secondary limit names no time
-CHECK_ROUTE = "something else may have answered: check GITHUB_API_URL and the proxy settings"
+CHECK_ROUTE = (
+    "something else may have answered: check GITHUB_API_URL and the proxy settings"
+)
 
 
-# --- what can go wrong -------------------------------------------------------------------------------------
+# -- what can go wrong --
 
 
 class GitHubRefused(EnvironmentBroken):
-    """GitHub answered no. Carries the `status` and GitHub's own `reason`; the subclasses say more."""
+    """GitHub answered no. Carries the `status` and GitHub's own `reason`; the
+    subclasses say more.
+    """
 
-    def __init__(self, message: str, advice: str = "", *, status: int = 0, reason: str = "") -> None:
+    def __init__(
+        self, message: str, advice: str = "", *, status: int = 0, reason: str = ""
+    ) -> None:
         super().__init__(message, advice)
         self.status = status
         self.reason = reason
@@ -40,7 +48,9 @@ class NotFound(GitHubRefused):
 
 
 class RateLimited(EnvironmentBroken):
-    """GitHub asks for a longer wait than the caller allows. No GitHubRefused: it says nothing of the call."""
+    """GitHub asks for a longer wait than the caller allows. No GitHubRefused: it says
+    nothing of the call.
+    """
 
 
 class GitHubUnreachable(EnvironmentBroken):
@@ -48,15 +58,21 @@ class GitHubUnreachable(EnvironmentBroken):
 
 
 class UnexpectedAnswer(EnvironmentBroken):
-    """An answer that is not GitHub's: a proxy's page, a redirect elsewhere, a field that is not there."""
+    """An answer that is not GitHub's: a proxy's page, a redirect elsewhere, a field
+    that is not there.
+    """
 
 
 class NoDispatchTrigger(UsageProblem):
-    """The workflow cannot be started by fanin: it declares no `workflow_dispatch`. The advice is the YAML."""
+    """The workflow cannot be started by fanin: it declares no `workflow_dispatch`. The
+    advice is the YAML.
+    """
 
 
 class UndeclaredInputs(UsageProblem):
-    """The workflow does not declare an input that fanin sends it. The advice is the YAML."""
+    """The workflow does not declare an input that fanin sends it. The advice is the
+    YAML.
+    """
 
 
 class DispatchRefused(UsageProblem):
@@ -68,7 +84,9 @@ class NoSuchBranch(EnvironmentBroken):
 
 
 class HeadMoved(EnvironmentBroken):
-    """The branch is no longer where fanin built on; the caller merges again on `actual`."""
+    """The branch is no longer where fanin built on; the caller merges again on
+    `actual`.
+    """
 
     def __init__(self, branch: str, expected: str, actual: str) -> None:
         super().__init__(
@@ -79,11 +97,15 @@ class HeadMoved(EnvironmentBroken):
 
 
 class BranchRefuses(EnvironmentBroken):
-    """The branch is where we think it is, but a rule or a protection refuses fanin's commit."""
+    """The branch is where we think it is, but a rule or a protection refuses fanin's
+    commit.
+    """
 
 
 class NotVerified(EnvironmentBroken):
-    """GitHub did not sign fanin's commit. The branch was left alone: no silent fallback to unsigned."""
+    """GitHub did not sign fanin's commit. The branch was left alone: no silent fallback
+    to unsigned.
+    """
 
 
 class TreeDiffers(EnvironmentBroken):
@@ -91,16 +113,19 @@ class TreeDiffers(EnvironmentBroken):
 
 
 class MayNotOpenPulls(EnvironmentBroken):
-    """Actions may not open a pull request here; `compare_url` lets a person do it with one click."""
+    """Actions may not open a pull request here; `compare_url` lets a person do it with
+    one click.
+    """
 
     def __init__(self, compare_url: str, reason: str, advice: str) -> None:
         super().__init__(
-            f"fanin may not open a pull request here ({reason})", f"{advice}\nor open it by hand: {compare_url}"
+            f"fanin may not open a pull request here ({reason})",
+            f"{advice}\nor open it by hand: {compare_url}",
         )
         self.compare_url = compare_url
 
 
-# --- what an answer means ----------------------------------------------------------------------------------
+# -- what an answer means --
 
 
 def permission_advice(permission: str) -> str:
@@ -125,11 +150,13 @@ def dispatch_yaml(inputs: Iterable[str]) -> str:
     return "\n".join(lines)
 
 
-def rate_limit_wait(status: int, reason: str, headers: Mapping[str, str], *, now: float, strike: int) -> float | None:
+def rate_limit_wait(
+    status: int, reason: str, headers: Mapping[str, str], *, now: float, strike: int
+) -> float | None:
     """Seconds GitHub asks us to wait, or None when this answer is no rate limit.
 
-    The order is GitHub's: `retry-after`, else `x-ratelimit-reset` when nothing remains, else a minute that
-    doubles with each `strike`. A 403 alone is a missing permission.
+    The order is GitHub's: `retry-after`, else `x-ratelimit-reset` when nothing remains,
+    else a minute that doubles with each `strike`. A 403 alone is a missing permission.
     https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api#exceeding-the-rate-limit
     """
     if status not in (403, 429):
@@ -139,7 +166,8 @@ def rate_limit_wait(status: int, reason: str, headers: Mapping[str, str], *, now
         return max(1.0, float(after))
     reset = headers.get("x-ratelimit-reset", "")
     if headers.get("x-ratelimit-remaining") == "0" and reset.isdigit():
-        return max(1.0, float(reset) - now + 1)  # it is not said when in that second the limit is lifted
+        # it is not said when in that second the limit is lifted
+        return max(1.0, float(reset) - now + 1)
     if status == 429 or re.search(r"rate limit|abuse detection", reason, re.IGNORECASE):
         return _SECONDARY_WAIT * 2.0**strike
     return None
@@ -152,22 +180,39 @@ def reason_of(data: object) -> str:
     errors = data.get("errors")
     words = [data.get("message"), *(errors if isinstance(errors, list) else [errors])]
     words = [word.get("message") if isinstance(word, dict) else word for word in words]
-    return ": ".join(word.strip() for word in words if isinstance(word, str) and word.strip())
+    return ": ".join(
+        word.strip() for word in words if isinstance(word, str) and word.strip()
+    )
 
 
 def status_of(status: int, data: object) -> int:
-    """The status that an answer means: GraphQL says with 200 what REST says with a status of its own.
+    """The status that an answer means: GraphQL says with 200 what REST says with a
+    status of its own.
 
-    PyGithub gives such an answer as a 400; the types are those of GitHub's GraphQL errors.
+    PyGithub gives such an answer as a 400; the types are those of GitHub's GraphQL
+    errors.
     """
     errors = data.get("errors") if isinstance(data, dict) else None
-    types = {error.get("type") for error in errors or [] if isinstance(error, dict)} if status == 400 else set()
-    means = {"RATE_LIMITED": 429, "FORBIDDEN": 403, "INSUFFICIENT_SCOPES": 403, "NOT_FOUND": 404}
-    return next((means[kind] for kind in sorted(filter(None, types)) if kind in means), status)
+    types = (
+        {error.get("type") for error in errors or [] if isinstance(error, dict)}
+        if status == 400
+        else set()
+    )
+    means = {
+        "RATE_LIMITED": 429,
+        "FORBIDDEN": 403,
+        "INSUFFICIENT_SCOPES": 403,
+        "NOT_FOUND": 404,
+    }
+    return next(
+        (means[kind] for kind in sorted(filter(None, types)) if kind in means), status
+    )
 
 
 def refused(status: int, reason: str, permission: str) -> GitHubRefused:
-    """The general error for an answer of 400 and above; `permission` is what the call needs."""
+    """The general error for an answer of 400 and above; `permission` is what the call
+    needs.
+    """
     said = f"{status} {reason}".strip()
     if status == 401:
         return BadToken(
@@ -193,13 +238,18 @@ def refused(status: int, reason: str, permission: str) -> GitHubRefused:
     return GitHubRefused(f"GitHub refused ({said})", status=status, reason=reason)
 
 
-def explain_dispatch(error: GitHubRefused, workflow: str, ref: str, inputs: Iterable[str]) -> FaninError:
-    """What a refused dispatch means for the user. GitHub tells the cases apart by their words alone."""
+def explain_dispatch(
+    error: GitHubRefused, workflow: str, ref: str, inputs: Iterable[str]
+) -> FaninError:
+    """What a refused dispatch means for the user. GitHub tells the cases apart by their
+    words alone.
+    """
     place = f".github/workflows/{workflow} on {ref}"
     if error.status == 404:
         return NotFound(
             f"GitHub knows no workflow {workflow} ({error.reason})",
-            "its file must be on the default branch too; if it is:\n" + permission_advice("actions: write"),
+            "its file must be on the default branch too; if it is:\n"
+            + permission_advice("actions: write"),
             status=404,
             reason=error.reason,
         )
@@ -213,10 +263,14 @@ def explain_dispatch(error: GitHubRefused, workflow: str, ref: str, inputs: Iter
     if "Unexpected inputs provided" in error.reason:
         names = re.findall(r'"([^"]+)"', error.reason) or sorted(inputs)
         return UndeclaredInputs(
-            f"{workflow} does not declare the input {', '.join(names)}", f"add to {place}:\n{dispatch_yaml(names)}"
+            f"{workflow} does not declare the input {', '.join(names)}",
+            f"add to {place}:\n{dispatch_yaml(names)}",
         )
     if "No ref found" in error.reason:
-        return NoSuchBranch(f"GitHub does not start {workflow} on {ref}: {error.reason}", "push the branch first")
+        return NoSuchBranch(
+            f"GitHub does not start {workflow} on {ref}: {error.reason}",
+            "push the branch first",
+        )
     return DispatchRefused(
         f"GitHub does not start {workflow} on {ref}: {error.reason}",
         "if it is disabled, enable it on the Actions page; give required inputs a default",
@@ -227,7 +281,9 @@ def field(data: object, *keys: str) -> Any:
     """The value at `keys` of an answer. UnexpectedAnswer when it is not there."""
     for key in keys:
         if not isinstance(data, dict) or data.get(key) is None:
-            raise UnexpectedAnswer(f"GitHub's answer has no `{'.'.join(keys)}`", CHECK_ROUTE)
+            raise UnexpectedAnswer(
+                f"GitHub's answer has no `{'.'.join(keys)}`", CHECK_ROUTE
+            )
         data = data[key]
     return data
 

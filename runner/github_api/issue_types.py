@@ -6,14 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 MARKER = "<!-- fanin issue"
-WRITERS = frozenset({"admin", "maintain", "write"})  # of GitHub's permissions of a collaborator
+# of GitHub's permissions of a collaborator
+WRITERS = frozenset({"admin", "maintain", "write"})
 
 
 @dataclass(frozen=True)
 class Issue:
-    """An issue as GitHub gives it now; `blocked_by` and `sub_issues` say how many it has, None if GitHub does not say.
+    """An issue as GitHub gives it now; `blocked_by` and `sub_issues` say how many it
+    has, None if GitHub does not say.
 
-    Times are ISO 8601 UTC with seconds. `merged` is for pull requests, which have numbers of the same series.
+    Times are ISO 8601 UTC with seconds. `merged` is for pull requests, which have
+    numbers of the same series.
     """
 
     number: int
@@ -30,7 +33,9 @@ class Issue:
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happened to an issue: labeled, unlabeled, renamed or transferred. `bot`: no person did it."""
+    """Something that happened to an issue: labeled, unlabeled, renamed or transferred.
+    `bot`: no person did it.
+    """
 
     kind: str
     at: str
@@ -42,7 +47,9 @@ class Event:
 
 @dataclass(frozen=True)
 class Edit:
-    """A state of the body: what it was from `at` on; None if that revision was deleted from the history."""
+    """A state of the body: what it was from `at` on; None if that revision was deleted
+    from the history.
+    """
 
     at: str
     body: str | None
@@ -51,7 +58,9 @@ class Edit:
 
 @dataclass(frozen=True)
 class History:
-    """An issue's text and all that happened to it, read together, oldest first. `edited`: when its body last was."""
+    """An issue's text and all that happened to it, read together, oldest first.
+    `edited`: when its body last was.
+    """
 
     title: str
     body: str
@@ -62,7 +71,9 @@ class History:
 
 @dataclass(frozen=True)
 class Answer:
-    """What one issue is told: a comment that begins with `stamp`, and what is done to it besides."""
+    """What one issue is told: a comment that begins with `stamp`, and what is done to
+    it besides.
+    """
 
     number: int
     stamp: str

@@ -1,6 +1,8 @@
-"""`fanin collect` and `fanin answer`: the labelled issues become the plan's file, its results become comments.
+"""`fanin collect` and `fanin answer`: the labelled issues become the plan's file, its
+results become comments.
 
-The glue between `issues`, which decides, and the API and the branch, which arrive as arguments.
+The glue between `issues`, which decides, and the API and the branch, which arrive as
+arguments.
 """
 
 from __future__ import annotations
@@ -18,7 +20,16 @@ from runner.issues import approval
 from runner.issues.approval import Place
 from runner.plan import view
 from runner.plan.formats import check_options
-from runner.plan.formats.github_issues import NAME, Approved, GithubIssues, IssuesFile, Refused, Wait, parse, render
+from runner.plan.formats.github_issues import (
+    NAME,
+    Approved,
+    GithubIssues,
+    IssuesFile,
+    Refused,
+    Wait,
+    parse,
+    render,
+)
 from runner.ui import job_summary
 
 if TYPE_CHECKING:
@@ -36,7 +47,9 @@ SUBJECT = "Take over the labelled issues"
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the plan's options say: which label makes an issue a task, a milestone, what is done with finished ones."""
+    """What the plan's options say: which label makes an issue a task, a milestone, what
+    is done with finished ones.
+    """
 
     label: str = LABEL
     milestone: str | None = None
@@ -44,21 +57,32 @@ class Wanted:
 
 
 def wanted(options: Mapping[str, str]) -> Wanted:
-    """The options of the setting `plan`. InvalidInput for one that a plan of issues does not have."""
-    check_options(GithubIssues(), PlanSettings(path=ISSUES_PATH, source=NAME, options=dict(options)))
+    """The options of the setting `plan`. InvalidInput for one that a plan of issues
+    does not have.
+    """
+    check_options(
+        GithubIssues(),
+        PlanSettings(path=ISSUES_PATH, source=NAME, options=dict(options)),
+    )
     return Wanted(
-        options.get("label") or LABEL, options.get("milestone") or None, options.get("when_done") or "comment"
+        options.get("label") or LABEL,
+        options.get("milestone") or None,
+        options.get("when_done") or "comment",
     )
 
 
-# -- collect --------------------------------------------------------------------------------------------------------
+# -- collect --
 
 
 def gather(api: IssueApi, before: IssuesFile | None, asked: Wanted) -> IssuesFile:
-    """The file as it should be now. Of what GitHub says is unchanged since `before`, the history is not asked again:
-    give it only where this run itself wrote it.
+    """The file as it should be now. Of what GitHub says is unchanged since `before`,
+    the history is not asked again: give it only where this run itself wrote it.
     """
-    known = {issue.number: issue for issue in before.issues} if before and _same_query(before, api, asked) else {}
+    known = (
+        {issue.number: issue for issue in before.issues}
+        if before and _same_query(before, api, asked)
+        else {}
+    )
     found, refused = list[tuple[Issue, Approved]](), list[Refused]()
     for issue in api.labelled(asked.label, asked.milestone):
         verdict = _verdict(api, issue, known.get(issue.number), asked.label)
@@ -74,7 +98,8 @@ def gather(api: IssueApi, before: IssuesFile | None, asked: Wanted) -> IssuesFil
         label=asked.label,
         milestone=asked.milestone,
         issues=tuple(
-            approved.model_copy(update={"waits_for": waiting.of(issue, approved)}) for issue, approved in found
+            approved.model_copy(update={"waits_for": waiting.of(issue, approved)})
+            for issue, approved in found
         ),
         refused=tuple(refused),
     )
@@ -84,16 +109,28 @@ def _same_query(before: IssuesFile, api: IssueApi, asked: Wanted) -> bool:
     return before.repository == api.repository and before.label == asked.label
 
 
-def _verdict(api: IssueApi, issue: Issue, old: Approved | None, label: str) -> Approved | Refused:
-    """Asked anew if anything happened to the issue since, or who vouched for it may not write any more."""
-    if old is not None and old.updated_at == issue.updated_at and api.may_write(old.labelled_by):
+def _verdict(
+    api: IssueApi, issue: Issue, old: Approved | None, label: str
+) -> Approved | Refused:
+    """Asked anew if anything happened to the issue since, or who vouched for it may not
+    write any more.
+    """
+    if (
+        old is not None
+        and old.updated_at == issue.updated_at
+        and api.may_write(old.labelled_by)
+    ):
         return old
-    return approval.approved_text(issue, label, api.history(issue.number), api.may_write)
+    return approval.approved_text(
+        issue, label, api.history(issue.number), api.may_write
+    )
 
 
 @dataclass(frozen=True)
 class _Waiting:
-    """What issues wait for: `listed` are those whose state is known, all others are asked for."""
+    """What issues wait for: `listed` are those whose state is known, all others are
+    asked for.
+    """
 
     api: IssueApi
     listed: Mapping[int, Issue]
@@ -104,8 +141,12 @@ class _Waiting:
         related = [(one, "blocked_by") for one in self.api.blocked_by(issue)]
         related += [(one, "sub_issue") for one in self.api.sub_issues(issue)]
         for other, said in related:
-            found.setdefault(_key(other.repository, other.number), approval.wait_for(other, said))
-        for repository, number in approval.mentioned(approved.body, self.api.repository):
+            found.setdefault(
+                _key(other.repository, other.number), approval.wait_for(other, said)
+            )
+        for repository, number in approval.mentioned(
+            approved.body, self.api.repository
+        ):
             if _key(repository, number) not in found:
                 found[_key(repository, number)] = self._named(repository, number)
         found.pop(_key(self.api.repository, issue.number), None)
@@ -116,9 +157,15 @@ class _Waiting:
         other = self.listed.get(number) if here else None
         if other is None:
             if _key(repository, number) not in self.asked:
-                self.asked[_key(repository, number)] = self.api.issue(repository, number)
+                self.asked[_key(repository, number)] = self.api.issue(
+                    repository, number
+                )
             other = self.asked[_key(repository, number)]
-        return approval.wait_for(other, "text") if other else approval.unseen_wait(repository, number)
+        return (
+            approval.wait_for(other, "text")
+            if other
+            else approval.unseen_wait(repository, number)
+        )
 
 
 def _key(repository: str, number: int) -> tuple[str, int]:
@@ -126,7 +173,9 @@ def _key(repository: str, number: int) -> tuple[str, int]:
 
 
 def known_file(path: str, text: str | None) -> IssuesFile | None:
-    """What `text` holds, None if there is nothing, or nothing that can be read. UsageProblem if it is another plan."""
+    """What `text` holds, None if there is nothing, or nothing that can be read.
+    UsageProblem if it is another plan.
+    """
     if text is None:
         return None
     if not GithubIssues().looks_like(text):
@@ -151,7 +200,9 @@ def collect_job(
     *,
     dry_run: bool = False,
 ) -> int:
-    """Put the issues that are tasks on the branch, in one commit if anything changed; say what came and went."""
+    """Put the issues that are tasks on the branch, in one commit if anything changed;
+    say what came and went.
+    """
     from runner.actions.next_job import refuse_while_open
 
     path = settings.plan.path
@@ -159,7 +210,9 @@ def collect_job(
     before = known_file(path, _text(repo.file(head, path)))
     if state.round == 1:
         refuse_while_open(repo, remote, settings, head)
-    after = gather(api, before if state.round > 1 else None, wanted(settings.plan.options))
+    after = gather(
+        api, before if state.round > 1 else None, wanted(settings.plan.options)
+    )
     commit = None
     if approval.is_news(before, after) and not dry_run:
         commit = _land(repo, remote, publisher, path, render(after), head)
@@ -173,16 +226,31 @@ def collect_job(
             "progress": settings.progress,
         }
     )
-    machine.summary(job_summary.collected(after.repository, approval.changes(before, after), len(after.issues)))
+    machine.summary(
+        job_summary.collected(
+            after.repository, approval.changes(before, after), len(after.issues)
+        )
+    )
     for refused in after.refused:
-        machine.annotate("warning", f"#{refused.number} is no task: {refused.why}", title="fanin")
+        machine.annotate(
+            "warning", f"#{refused.number} is no task: {refused.why}", title="fanin"
+        )
     if note := publisher.pull_request_if_moved():
         machine.annotate("notice", note, title="fanin")
     return EXIT_DONE
 
 
-def _land(repo: Repository, remote: Remote, publisher: Publisher, path: str, text: str, head: str) -> str | None:
-    """Commit the file on the branch as it is when it is pushed; None if it holds that text already."""
+def _land(
+    repo: Repository,
+    remote: Remote,
+    publisher: Publisher,
+    path: str,
+    text: str,
+    head: str,
+) -> str | None:
+    """Commit the file on the branch as it is when it is pushed; None if it holds that
+    text already.
+    """
     for _ in range(TRIES):
         if _text(repo.file(head, path)) == text:
             return None
@@ -194,7 +262,8 @@ def _land(repo: Repository, remote: Remote, publisher: Publisher, path: str, tex
             publisher.move(put)
         head = remote.fetch(publisher.branch)
     raise EnvironmentBroken(
-        f"{publisher.branch} moved {TRIES} times meanwhile", "re-run this job when the branch is quiet"
+        f"{publisher.branch} moved {TRIES} times meanwhile",
+        "re-run this job when the branch is quiet",
     )
 
 
@@ -202,11 +271,17 @@ def _text(data: bytes | None) -> str | None:
     return None if data is None else data.decode("utf-8", "replace")
 
 
-# -- answer ---------------------------------------------------------------------------------------------------------
+# -- answer --
 
 
 def answer_job(
-    repo: Repository, settings: Settings, head: str, branch: str, api: IssueApi, machine: Machine, context: Context
+    repo: Repository,
+    settings: Settings,
+    head: str,
+    branch: str,
+    api: IssueApi,
+    machine: Machine,
+    context: Context,
 ) -> int:
     """Tell the issues of finished tasks their result, each once."""
     url = f"{context.server_url}/{context.repository}/commits/{quote(branch)}"
@@ -214,25 +289,37 @@ def answer_job(
     told, missed = answer_all(repo, settings, head, api, place)
     for line in missed:
         machine.annotate("warning", line, title="fanin")
-    machine.annotate("notice", f"issues told their result: {', '.join(told) or 'none'}", title="fanin")
+    machine.annotate(
+        "notice",
+        f"issues told their result: {', '.join(told) or 'none'}",
+        title="fanin",
+    )
     return EXIT_DONE
 
 
 def answer_all(
     repo: Repository, settings: Settings, head: str, api: IssueApi, place: Place
 ) -> tuple[list[str], list[str]]:
-    """The issues that were told something new, and what could not be told; one that fails does not stop the others."""
+    """The issues that were told something new, and what could not be told; one that
+    fails does not stop the others.
+    """
     from runner.github_api.errors import BadToken, GitHubRefused, GitHubUnreachable
     from runner.plan.snapshot import read_snapshot
 
     snapshot = read_snapshot(repo, head, settings.plan, settings.progress)
-    found = view.views(snapshot.plan, snapshot.graph, snapshot.progress, settings.max_attempts)
+    found = view.views(
+        snapshot.plan, snapshot.graph, snapshot.progress, settings.max_attempts
+    )
     told, missed = list[str](), list[str]()
-    for answer in approval.answers(found, wanted(settings.plan.options).when_done, place):
+    for answer in approval.answers(
+        found, wanted(settings.plan.options).when_done, place
+    ):
         try:
             told += [f"#{answer.number}"] if api.tell(answer) else []
         except BadToken:
             raise
         except (GitHubRefused, GitHubUnreachable) as error:
-            missed.append(f"#{answer.number} could not be told its result: {error.message}")
+            missed.append(
+                f"#{answer.number} could not be told its result: {error.message}"
+            )
     return told, missed

@@ -1,7 +1,8 @@
-"""How what the rolling schedule has merged reaches the branch: in few commits, made beside the next merges.
+"""How what the rolling schedule has merged reaches the branch: in few commits, made
+beside the next merges.
 
-One landing is on its way at a time. What is merged meanwhile waits for the next one; if the branch moved, everything
-that has not landed is merged anew on where it is now.
+One landing is on its way at a time. What is merged meanwhile waits for the next one; if
+the branch moved, everything that has not landed is merged anew on where it is now.
 """
 
 from __future__ import annotations
@@ -41,7 +42,9 @@ class Accepted:
 
 @dataclass(frozen=True)
 class _Landing:
-    """What is on its way from commit `head` of the branch to `tip`; the future tells whether it got there."""
+    """What is on its way from commit `head` of the branch to `tip`; the future tells
+    whether it got there.
+    """
 
     some: Sequence[Accepted]
     head: str
@@ -61,9 +64,16 @@ class LandingQueue:
         told: LandingListener,
         snapshot: Snapshot,
     ) -> None:
-        self.repo, self.journal, self.settings, self.lander, self.told = repo, journal, settings, lander, told
+        self.repo, self.journal, self.settings, self.lander, self.told = (
+            repo,
+            journal,
+            settings,
+            lander,
+            told,
+        )
         self.accepted: list[Accepted] = []
-        self._flushed = snapshot.commit  # the branch's commit that the run's head builds on
+        # the branch's commit that the run's head builds on
+        self._flushed = snapshot.commit
         self._landing: _Landing | None = None
         self._missed = 0
 
@@ -72,11 +82,19 @@ class LandingQueue:
         """Whether as many results are accepted as are landed together."""
         return len(self.accepted) >= self.settings.max_concurrent
 
-    def begin(self, snapshot: Snapshot, pool: Executor, over: Callable[[], object], scratch: Path) -> Snapshot:
-        """Start to land all that is accepted, which is in `snapshot`; the snapshot that the run goes on from.
+    def begin(
+        self,
+        snapshot: Snapshot,
+        pool: Executor,
+        over: Callable[[], object],
+        scratch: Path,
+    ) -> Snapshot:
+        """Start to land all that is accepted, which is in `snapshot`; the snapshot that
+        the run goes on from.
 
-        `over` is called when it has ended, for better or worse: then `settle` takes it in. If the branch has moved,
-        what is to land is verified anew, in checkouts below `scratch`.
+        `over` is called when it has ended, for better or worse: then `settle` takes it
+        in. If the branch has moved, what is to land is verified anew, in checkouts
+        below `scratch`.
         """
         self.settle()
         if not self.accepted:
@@ -87,12 +105,16 @@ class LandingQueue:
         individual = self.settings.commit_strategy == "individual"
         tip = snapshot.commit if individual else self._one_commit(head, snapshot)
         some, self.accepted = self.accepted, []
-        self._landing = _Landing(some, head, tip, pool.submit(self._land, head, tip, some))
+        self._landing = _Landing(
+            some, head, tip, pool.submit(self._land, head, tip, some)
+        )
         self._landing.landed.add_done_callback(lambda _: over())
         return snapshot
 
     def settle(self) -> None:
-        """Wait for the landing that is on its way, if there is one, and take in how it ended."""
+        """Wait for the landing that is on its way, if there is one, and take in how it
+        ended.
+        """
         landing, self._landing = self._landing, None
         if landing is None:
             return
@@ -104,23 +126,39 @@ class LandingQueue:
             return
         self._flushed, self._missed = landing.tip, 0
         if landing.tip != landing.head:
-            ids = tuple(task_id for one in landing.some for task_id in one.fan_in.landed)
-            self.told.fanned_in(landing.some[-1].manifest, FanIn(landing.head, (landing.tip,), ids))
+            ids = tuple(
+                task_id for one in landing.some for task_id in one.fan_in.landed
+            )
+            self.told.fanned_in(
+                landing.some[-1].manifest, FanIn(landing.head, (landing.tip,), ids)
+            )
 
     def _land(self, head: str, tip: str, some: Sequence[Accepted]) -> bool:
         run = some[0].manifest.run
         if tip != head and not self.lander.land(head, tip, run):
             return False
-        self.journal.record("flushed", run=run, rounds=[one.manifest.round for one in some])
+        self.journal.record(
+            "flushed", run=run, rounds=[one.manifest.round for one in some]
+        )
         return True
 
     def _replayed(self, head: str, scratch: Path) -> Snapshot:
-        """The branch moved: merge every accepted result anew on its head. Conflicts become failures there."""
+        """The branch moved: merge every accepted result anew on its head. Conflicts
+        become failures there.
+        """
         again, tip = [], head
         for one in self.accepted:
-            results = self.journal.round_folder(one.manifest.run, one.manifest.round) / "results"
-            verify, secrets = self.lander.verify(one.manifest, scratch), self.lander.secrets(one.manifest)
-            fan_in = pipeline.merge_batch(self.repo, one.manifest, results, tip, verify=verify, secrets=secrets)
+            results = (
+                self.journal.round_folder(one.manifest.run, one.manifest.round)
+                / "results"
+            )
+            verify, secrets = (
+                self.lander.verify(one.manifest, scratch),
+                self.lander.secrets(one.manifest),
+            )
+            fan_in = pipeline.merge_batch(
+                self.repo, one.manifest, results, tip, verify=verify, secrets=secrets
+            )
             again.append(Accepted(one.manifest, fan_in))
             tip = fan_in.tip
         self._flushed, self.accepted = head, again
@@ -132,9 +170,18 @@ class LandingQueue:
         if tree == self.repo.tree(head):
             return head
         last = self.accepted[-1].manifest
-        landed = [Landed(one.manifest.entries[0], _summary(one.fan_in)) for one in self.accepted if one.fan_in.landed]
+        landed = [
+            Landed(one.manifest.entries[0], _summary(one.fan_in))
+            for one in self.accepted
+            if one.fan_in.landed
+        ]
         done = {item.entry.task.id for item in landed}
-        failed = {k: f for one in self.accepted for k, f in one.fan_in.failed.items() if f.counted and k not in done}
+        failed = {
+            k: f
+            for one in self.accepted
+            for k, f in one.fan_in.failed.items()
+            if f.counted and k not in done
+        }
         return self.repo.commit_tree(tree, [head], message(last, landed, failed), {})
 
 

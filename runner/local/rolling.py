@@ -1,10 +1,13 @@
-"""The rolling schedule: a task starts the moment its dependencies are merged and a slot is free.
+"""The rolling schedule: a task starts the moment its dependencies are merged and a slot
+is free.
 
-The same steps as batch by batch, with batches of one: each attempt is chosen for a free slot, and its result is merged
-at once onto the run's own head, a ref of this run; results that wait together are merged one after the other and made
-durable together. What a result needs to be of use is made durable while its agent works. The branch gets what is there
-as one commit when no task runs, at the latest after `max_concurrent` accepted results, and at the end (`flushing`).
-After a crash the result folders are all that is needed: accepted and open batches are fanned in anew.
+The same steps as batch by batch, with batches of one: each attempt is chosen for a free
+slot, and its result is merged at once onto the run's own head, a ref of this run;
+results that wait together are merged one after the other and made durable together.
+What a result needs to be of use is made durable while its agent works. The branch gets
+what is there as one commit when no task runs, at the latest after `max_concurrent`
+accepted results, and at the end (`flushing`). After a crash the result folders are all
+that is needed: accepted and open batches are fanned in anew.
 """
 
 from __future__ import annotations
@@ -29,21 +32,31 @@ from runner.local.landing_queue import Accepted, LandingListener, LandingQueue
 from runner.plan.snapshot import Snapshot
 from runner.repo.repository import Repository
 
-# The heads of rolling runs: they keep what is merged, and so every base, from being collected.
+# The heads of rolling runs: they keep what is merged, and so every base, from being
+# collected.
 RUNS = "refs/fanin/runs"
-Happened = tuple[Manifest | None, Future[None] | None]  # an agent ended; an attempt is done; (None, None) a landing is
+# an agent ended; an attempt is done; (None, None) a landing is
+Happened = tuple[Manifest | None, Future[None] | None]
 # head, running, those of them whose agent has ended, number → a batch of one
-Choose = Callable[[Snapshot, Sequence[Manifest], Sequence[Manifest], int], Manifest | None]
-Settle = Callable[[Manifest, FanIn, Snapshot], str | None]  # a batch and its fan-in → why nothing more may start
+Choose = Callable[
+    [Snapshot, Sequence[Manifest], Sequence[Manifest], int], Manifest | None
+]
+# a batch and its fan-in → why nothing more may start
+Settle = Callable[[Manifest, FanIn, Snapshot], str | None]
 
 
 class Attempt(Protocol):
-    """Runs one attempt to its end; `ended` is called when its programs have ended, `recorded` before its result is
-    written.
+    """Runs one attempt to its end; `ended` is called when its programs have ended,
+    `recorded` before its result is written.
     """
 
     def __call__(
-        self, manifest: Manifest, entry: BatchEntry, ended: Callable[[], object], recorded: Callable[[], object], /
+        self,
+        manifest: Manifest,
+        entry: BatchEntry,
+        ended: Callable[[], object],
+        recorded: Callable[[], object],
+        /,
     ) -> None: ...
 
 
@@ -60,17 +73,29 @@ class Rolling:
         snapshot: Snapshot,
         run: str,
     ) -> None:
-        self.repo, self.journal, self.settings, self.lander, self.told = repo, journal, settings, lander, told
+        self.repo, self.journal, self.settings, self.lander, self.told = (
+            repo,
+            journal,
+            settings,
+            lander,
+            told,
+        )
         self.snapshot, self.run = snapshot, run
         self.flush = LandingQueue(repo, journal, settings, lander, told, snapshot)
         self._merged: list[Accepted] = []  # the last ones, with or without a commit
-        self._heads = [f"{RUNS}/{run}/head"]  # another one each time the branch moved: bases stay on the one before
+        # another one each time the branch moved: bases stay on the one before
+        self._heads = [f"{RUNS}/{run}/head"]
         self.rounds = 0
 
-    def __call__(self, attempt: Attempt, scratch: Path, choose: Choose, settle: Settle) -> str | None:
-        """Run until nothing is ready and nothing runs; why it stopped although tasks are ready, None if none is."""
+    def __call__(
+        self, attempt: Attempt, scratch: Path, choose: Choose, settle: Settle
+    ) -> str | None:
+        """Run until nothing is ready and nothing runs; why it stopped although tasks
+        are ready, None if none is.
+        """
         running: dict[str, Manifest] = {}  # until the result is merged
-        ended: dict[str, Manifest] = {}  # those of them whose agent is not at work any more
+        # those of them whose agent is not at work any more
+        ended: dict[str, Manifest] = {}
         happened: SimpleQueue[Happened] = SimpleQueue()
         waiting: list[Manifest] = []  # results to be merged
         recorded = _settled()
@@ -79,11 +104,18 @@ class Rolling:
         def start(manifest: Manifest) -> None:
             running[manifest.batch] = manifest
             # One at a time: the next one starts from what this one left.
-            early = partial(happened.put, (manifest, None)) if self.settings.slots > 1 else nobody
-            future = pool.submit(self._opened, aside, attempt, manifest, early, recorded)
+            early = (
+                partial(happened.put, (manifest, None))
+                if self.settings.slots > 1
+                else nobody
+            )
+            future = pool.submit(
+                self._opened, aside, attempt, manifest, early, recorded
+            )
             future.add_done_callback(lambda done: happened.put((manifest, done)))
 
-        slots = 2 * self.settings.slots  # half of them for attempts whose agent has ended
+        # half of them for attempts whose agent has ended
+        slots = 2 * self.settings.slots
         with (
             ThreadPoolExecutor(slots, thread_name_prefix="fanin-open") as aside,
             ThreadPoolExecutor(slots, thread_name_prefix="fanin") as pool,
@@ -91,14 +123,19 @@ class Rolling:
             self._move_to(self.snapshot)
             while True:
                 with _told(recorded):
-                    while stopped is None and (manifest := self._next(choose, running, ended)) is not None:
+                    while (
+                        stopped is None
+                        and (manifest := self._next(choose, running, ended)) is not None
+                    ):
                         start(manifest)
                     self._record(recorded)
                 if not running:
                     if self._flush_all(aside, scratch):
                         continue
                     return stopped
-                if self.flush.due and self._flush(aside, scratch, partial(happened.put, (None, None))):
+                if self.flush.due and self._flush(
+                    aside, scratch, partial(happened.put, (None, None))
+                ):
                     continue
                 if self._hear(happened, waiting, ended) or not waiting:
                     continue  # a slot that is free should not wait for a merge
@@ -107,7 +144,9 @@ class Rolling:
                     running.pop(manifest.batch)
                     ended.pop(manifest.batch, None)
                 recorded = Future()
-                for manifest, fan_in in zip(some, self._accept(some, scratch), strict=True):
+                for manifest, fan_in in zip(
+                    some, self._accept(some, scratch), strict=True
+                ):
                     stopped = settle(manifest, fan_in, self.snapshot) or stopped
 
     def _hear(
@@ -116,7 +155,9 @@ class Rolling:
         waiting: list[Manifest],
         ended: dict[str, Manifest],
     ) -> bool:
-        """Take in all that has happened, waiting for it if there is nothing else to do; whether an agent has ended."""
+        """Take in all that has happened, waiting for it if there is nothing else to do;
+        whether an agent has ended.
+        """
         freed, wait = False, not waiting
         while wait or not happened.empty():
             manifest, done = happened.get()
@@ -132,37 +173,61 @@ class Rolling:
         return freed
 
     def _urgent(self, waiting: list[Manifest]) -> list[Manifest]:
-        """Take the results to be merged together: those that others wait for, if there are any.
+        """Take the results to be merged together: those that others wait for, if there
+        are any.
 
         No more than are flushed together, one where that takes long.
         """
-        awaited = [manifest for manifest in waiting if self._is_awaited(manifest.entries[0].task.id)]
-        most = 1 if waiting[0].verify else max(1, self.settings.max_concurrent - len(self.flush.accepted))
+        awaited = [
+            manifest
+            for manifest in waiting
+            if self._is_awaited(manifest.entries[0].task.id)
+        ]
+        most = (
+            1
+            if waiting[0].verify
+            else max(1, self.settings.max_concurrent - len(self.flush.accepted))
+        )
         some = (awaited or waiting)[:most]
         taken = {manifest.batch for manifest in some}
         waiting[:] = [manifest for manifest in waiting if manifest.batch not in taken]
         return some
 
     def _is_awaited(self, task_id: str) -> bool:
-        """Whether others wait for the task; a person may have taken it out of the plan while it ran."""
+        """Whether others wait for the task; a person may have taken it out of the plan
+        while it ran.
+        """
         graph = self.snapshot.graph
         return task_id in graph.tasks and bool(graph.dependents(task_id))
 
-    def _next(self, choose: Choose, running: Mapping[str, Manifest], ended: Mapping[str, Manifest]) -> Manifest | None:
+    def _next(
+        self,
+        choose: Choose,
+        running: Mapping[str, Manifest],
+        ended: Mapping[str, Manifest],
+    ) -> Manifest | None:
         """A batch of one for a free slot."""
-        manifest = choose(self.snapshot, list(running.values()), list(ended.values()), self.rounds + 1)
+        manifest = choose(
+            self.snapshot, list(running.values()), list(ended.values()), self.rounds + 1
+        )
         if manifest is not None:
             self.rounds += 1
             self.told.batch(manifest)
         return manifest
 
     def _opened(
-        self, aside: Executor, attempt: Attempt, manifest: Manifest, early: Callable[[], object], recorded: Future[None]
+        self,
+        aside: Executor,
+        attempt: Attempt,
+        manifest: Manifest,
+        early: Callable[[], object],
+        recorded: Future[None],
     ) -> None:
         """Open the batch and run its attempt.
 
-        The disk must have the batch and its base before it has the result, or the result would be worth nothing. That
-        it has them before the agent starts would help nobody: an agent does not survive the power either.
+        The disk must have the batch and its base before it has the result, or the
+        result would be worth nothing. That it has them before the agent starts would
+        help nobody: an agent does not survive the power either.
         """
         self.journal.open(manifest, synced=False)
         opened = aside.submit(self.journal.sync, manifest)
@@ -177,13 +242,17 @@ class Rolling:
             kept()
 
     def _accept(self, some: Sequence[Manifest], scratch: Path) -> list[FanIn]:
-        """Merge results onto the run's head; from then on their dependents may be chosen."""
+        """Merge results onto the run's head; from then on their dependents may be
+        chosen.
+        """
         found: list[FanIn] = []
         kept: dict[str, str] = {}
         snapshot = self.snapshot
         with self.repo.quarantine() as quarantine:
             for manifest in some:
-                results = self.journal.round_folder(manifest.run, manifest.round) / "results"
+                results = (
+                    self.journal.round_folder(manifest.run, manifest.round) / "results"
+                )
                 fan_in, more = pipeline.merge_into(
                     quarantine,
                     self.repo,
@@ -198,7 +267,9 @@ class Rolling:
                 snapshot = fan_in.after if fan_in.commits and fan_in.after else snapshot
             tips = [] if snapshot is self.snapshot else [snapshot.commit]
             bases = dict.fromkeys(manifest.base for manifest in some)
-            self.repo.adopt(quarantine, [*tips, *kept.values()], [self.snapshot.commit, *bases])
+            self.repo.adopt(
+                quarantine, [*tips, *kept.values()], [self.snapshot.commit, *bases]
+            )
         for ref, commit in kept.items():
             self.repo.set_ref(ref, commit)
         self.snapshot = snapshot
@@ -209,7 +280,9 @@ class Rolling:
         return found
 
     def _record(self, recorded: Future[None]) -> None:
-        """Make durable that what was merged last is in the run's head; who builds on that waits for `recorded`."""
+        """Make durable that what was merged last is in the run's head; who builds on
+        that waits for `recorded`.
+        """
         if recorded.done():
             return
         if any(one.fan_in.commits for one in self._merged):
@@ -228,13 +301,19 @@ class Rolling:
 
     def _move_to(self, after: Snapshot) -> None:
         if not self.repo.set_ref(self._heads[-1], after.commit):
-            raise EnvironmentBroken(f"cannot move {self._heads[-1]}", "the results are kept; run again")
+            raise EnvironmentBroken(
+                f"cannot move {self._heads[-1]}", "the results are kept; run again"
+            )
         self.snapshot = after
 
-    def _flush(self, aside: Executor, scratch: Path, over: Callable[[], object] = lambda: None) -> bool:
-        """Let what is accepted land. If the branch has moved, the run goes on from there; whether that is so.
+    def _flush(
+        self, aside: Executor, scratch: Path, over: Callable[[], object] = lambda: None
+    ) -> bool:
+        """Let what is accepted land. If the branch has moved, the run goes on from
+        there; whether that is so.
 
-        Then other tasks may be ready: what was completed may have failed there, and a person may have changed the plan.
+        Then other tasks may be ready: what was completed may have failed there, and a
+        person may have changed the plan.
         """
         after = self.flush.begin(self.snapshot, aside, over, scratch)
         if after is self.snapshot:
@@ -244,8 +323,8 @@ class Rolling:
         return True
 
     def _flush_all(self, aside: Executor, scratch: Path) -> bool:
-        """Land everything, and wait for it; whether the branch has moved. If not, nothing is left that the run's heads
-        must keep.
+        """Land everything, and wait for it; whether the branch has moved. If not,
+        nothing is left that the run's heads must keep.
         """
         self.flush.settle()
         moved = False
@@ -266,7 +345,9 @@ def _settled() -> Future[None]:
 
 @contextmanager
 def _told(recorded: Future[None]) -> Iterator[None]:
-    """Whoever waits for `recorded` hears of an error as well; else it would wait for ever."""
+    """Whoever waits for `recorded` hears of an error as well; else it would wait for
+    ever.
+    """
     try:
         yield
     except BaseException as error:

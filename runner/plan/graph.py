@@ -1,7 +1,8 @@
-"""The task graph, the only importer of networkx: what depends on what, what may run, what is stuck and why.
+"""The task graph, the only importer of networkx: what depends on what, what may run,
+what is stuck and why.
 
-Edges run from a dependency to its dependent. Answers about states take a `states` mapping (task id to
-`Standing`), so the graph knows nothing of files, git or attempts.
+Edges run from a dependency to its dependent. Answers about states take a `states`
+mapping (task id to `Standing`), so the graph knows nothing of files, git or attempts.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 
 Weight = Callable[[Task], float]
 Rank = Callable[[str], tuple[float, ...]]
-MAX_GUESSES = 50  # comparing spellings is slow; a plan with so many unknown ids has one reason for all
+# comparing spellings is slow; a plan with so many unknown ids has one reason for all
+MAX_GUESSES = 50
 
 
 def _one(_: Task) -> float:
@@ -33,12 +35,15 @@ def _one(_: Task) -> float:
 class TaskGraph:
     """A checked graph: every id known, no cycle, at least one task.
 
-    What every command asks (order, ready, heights) is answered from two mappings. networkx, which takes longer to
-    import than a small plan takes to check, is asked for the rest: which tasks form a cycle, waves, ways.
+    What every command asks (order, ready, heights) is answered from two mappings.
+    networkx, which takes longer to import than a small plan takes to check, is asked
+    for the rest: which tasks form a cycle, waves, ways.
     """
 
     def __init__(self, tasks: Sequence[Task], path: str) -> None:
-        """InvalidInput names every doubled, unknown or self-referring id and every cycle, with its line."""
+        """InvalidInput names every doubled, unknown or self-referring id and every
+        cycle, with its line.
+        """
         with gc_pause.paused():
             self._build(tasks, path)
 
@@ -49,7 +54,11 @@ class TaskGraph:
         self._place = {task_id: place for place, task_id in enumerate(self.tasks)}
         self._needs: dict[str, list[str]] = {task_id: [] for task_id in self.tasks}
         self._feeds: dict[str, list[str]] = {task_id: [] for task_id in self.tasks}
-        problems = _id_problems(tasks, path) if len(self.tasks) < len(tasks) or not tasks else []
+        problems = (
+            _id_problems(tasks, path)
+            if len(self.tasks) < len(tasks) or not tasks
+            else []
+        )
         if not self._connect(tasks):
             problems += _dependency_problems(tasks, path)
         self._order = self._sorted()
@@ -78,12 +87,15 @@ class TaskGraph:
         return sound
 
     def _sorted(self) -> tuple[str, ...]:
-        """Dependencies first, plan order where there is a choice; without the tasks that wait for a cycle."""
+        """Dependencies first, plan order where there is a choice; without the tasks
+        that wait for a cycle.
+        """
         if self._in_order:
             return tuple(self.tasks)
         ids, place, feeds = list(self.tasks), self._place, self._feeds
         left = {task_id: len(needs) for task_id, needs in self._needs.items()}
-        free = [place[task_id] for task_id, count in left.items() if not count]  # in order, which a heap may be
+        # in order, which a heap may be
+        free = [place[task_id] for task_id, count in left.items() if not count]
         order = []
         while free:
             task_id = ids[heappop(free)]
@@ -100,7 +112,9 @@ class TaskGraph:
 
         graph: nx.DiGraph[str] = nx.DiGraph()
         graph.add_nodes_from(self.tasks)
-        graph.add_edges_from((dep, task_id) for task_id, needs in self._needs.items() for dep in needs)
+        graph.add_edges_from(
+            (dep, task_id) for task_id, needs in self._needs.items() for dep in needs
+        )
         return graph
 
     def dependencies(self, task_id: str) -> tuple[str, ...]:
@@ -126,14 +140,19 @@ class TaskGraph:
     def related(self, one: str, other: str) -> bool:
         """Whether one of the two must wait for the other."""
         if one not in self._relatives:
-            self._relatives.clear()  # the next questions are about the same task, or about another one for good
-            self._relatives[one] = {one} | _reached(one, self._needs) | _reached(one, self._feeds)
+            # the next questions are about the same task, or about another one for good
+            self._relatives.clear()
+            self._relatives[one] = (
+                {one} | _reached(one, self._needs) | _reached(one, self._feeds)
+            )
         return other in self._relatives[one]
 
     def waves(self, among: Iterable[str] | None = None) -> list[tuple[str, ...]]:
-        """What the graph would allow side by side with no cap: the generations, each in plan order.
+        """What the graph would allow side by side with no cap: the generations, each in
+        plan order.
 
-        `among`: the tasks that are still to do; what they wait for besides counts as done.
+        `among`: the tasks that are still to do; what they wait for besides counts as
+        done.
         """
         import networkx as nx
 
@@ -141,51 +160,79 @@ class TaskGraph:
         return [self._in_plan_order(wave) for wave in nx.topological_generations(graph)]
 
     def heights(self, weight: Weight = _one) -> dict[str, float]:
-        """For each task the heaviest way from its start to the end of the plan, itself included."""
+        """For each task the heaviest way from its start to the end of the plan, itself
+        included.
+        """
         heights: dict[str, float] = {}
         tasks, feeds = self.tasks, self._feeds
         height = heights.__getitem__
         for task_id in reversed(self._order):
             after = feeds[task_id]
-            heights[task_id] = weight(tasks[task_id]) + (max(map(height, after)) if after else 0.0)
+            heights[task_id] = weight(tasks[task_id]) + (
+                max(map(height, after)) if after else 0.0
+            )
         return heights
 
     def critical_path(self, weight: Weight = _one) -> tuple[str, ...]:
-        """Ids along a heaviest chain of dependencies; the plan cannot end sooner than their sum."""
+        """Ids along a heaviest chain of dependencies; the plan cannot end sooner than
+        their sum.
+        """
         heights = self.heights(weight)
         path: list[str] = []
         choices: Iterable[str] = self.roots
         while choices := list(choices):
-            path.append(max(choices, key=lambda task_id: (heights[task_id], -self._place[task_id])))
+            path.append(
+                max(
+                    choices,
+                    key=lambda task_id: (heights[task_id], -self._place[task_id]),
+                )
+            )
             choices = self._feeds[path[-1]]
         return tuple(path)
 
     def ready(self, states: Mapping[str, Standing]) -> tuple[str, ...]:
-        """Open tasks all of whose dependencies are completed, in plan order. AND, never any."""
+        """Open tasks all of whose dependencies are completed, in plan order. AND, never
+        any.
+        """
         done, open_ = Standing.COMPLETED, Standing.OPEN
         completed = {task_id for task_id, state in states.items() if state is done}
         return tuple(
             [
                 task_id
                 for task_id, needs in self._needs.items()
-                if states[task_id] is open_ and (not needs or completed.issuperset(needs))
+                if states[task_id] is open_
+                and (not needs or completed.issuperset(needs))
             ]
         )
 
     def blocked(self, states: Mapping[str, Standing]) -> dict[str, tuple[str, ...]]:
-        """Open tasks that cannot run any more, each with the stuck tasks that are the reason."""
+        """Open tasks that cannot run any more, each with the stuck tasks that are the
+        reason.
+        """
         reasons: dict[str, set[str]] = {}
         for task_id in self._order:
             mine: set[str] = set()
             for dep in self._needs[task_id]:
-                mine |= {dep} if states[dep] is Standing.STUCK else reasons.get(dep, set())
+                mine |= (
+                    {dep} if states[dep] is Standing.STUCK else reasons.get(dep, set())
+                )
             if mine and states[task_id] is Standing.OPEN:
                 reasons[task_id] = mine
-        return {task_id: self._in_plan_order(reasons[task_id]) for task_id in self.tasks if task_id in reasons}
+        return {
+            task_id: self._in_plan_order(reasons[task_id])
+            for task_id in self.tasks
+            if task_id in reasons
+        }
 
-    def frontier(self, states: Mapping[str, Standing], rank: Rank | None = None) -> Frontier:
-        """`ready`, to be kept up to date as states change one by one; the best `rank` (the smallest) comes first."""
-        return Frontier(self._needs, self._feeds, self._place, states, rank or (lambda _: ()))
+    def frontier(
+        self, states: Mapping[str, Standing], rank: Rank | None = None
+    ) -> Frontier:
+        """`ready`, to be kept up to date as states change one by one; the best `rank`
+        (the smallest) comes first.
+        """
+        return Frontier(
+            self._needs, self._feeds, self._place, states, rank or (lambda _: ())
+        )
 
     def _in_plan_order(self, ids: Iterable[str]) -> tuple[str, ...]:
         return tuple(sorted(ids, key=self._place.__getitem__))
@@ -204,7 +251,9 @@ def _reached(start: str, steps: Mapping[str, Sequence[str]]) -> set[str]:
 
 
 class Frontier:
-    """The ready tasks of a graph, kept in order: a change of one task costs its dependents, not the whole plan."""
+    """The ready tasks of a graph, kept in order: a change of one task costs its
+    dependents, not the whole plan.
+    """
 
     def __init__(
         self,
@@ -218,9 +267,12 @@ class Frontier:
         self._states = dict(states)
         self._running: set[str] = set()
         self._waits = {
-            task_id: sum([states[dep] is not Standing.COMPLETED for dep in deps]) for task_id, deps in needs.items()
+            task_id: sum([states[dep] is not Standing.COMPLETED for dep in deps])
+            for task_id, deps in needs.items()
         }
-        self._ready = sorted([self._key(task_id) for task_id in needs if self.offers(task_id)])
+        self._ready = sorted(
+            [self._key(task_id) for task_id in needs if self.offers(task_id)]
+        )
         self._open = sum([state is Standing.OPEN for state in self._states.values()])
 
     def __len__(self) -> int:
@@ -231,16 +283,28 @@ class Frontier:
         return (key[-1] for key in self._ready)
 
     def after(self, ended: Iterable[str]) -> Iterator[str]:
-        """The ready tasks as they would be if these were completed as well, the best first."""
-        pending = [task_id for task_id in ended if self._states[task_id] is not Standing.COMPLETED]
+        """The ready tasks as they would be if these were completed as well, the best
+        first.
+        """
+        pending = [
+            task_id
+            for task_id in ended
+            if self._states[task_id] is not Standing.COMPLETED
+        ]
         freed = Counter(after for task_id in pending for after in self._feeds[task_id])
-        more = [task_id for task_id, count in freed.items() if self._waits[task_id] == count and self._is_free(task_id)]
+        more = [
+            task_id
+            for task_id, count in freed.items()
+            if self._waits[task_id] == count and self._is_free(task_id)
+        ]
         return (key[-1] for key in merge(self._ready, sorted(map(self._key, more))))
 
     @property
     def waiting(self) -> int:
         """How many tasks are open and do not run."""
-        return self._open - sum([self._states[task_id] is Standing.OPEN for task_id in self._running])
+        return self._open - sum(
+            [self._states[task_id] is Standing.OPEN for task_id in self._running]
+        )
 
     def begin(self, task_id: str) -> None:
         """The task runs: it is not offered again until it is settled."""
@@ -248,7 +312,9 @@ class Frontier:
         self._sort_in(task_id)
 
     def settle(self, task_id: str, standing: Standing) -> list[str]:
-        """The task stands so now and does not run; the ids that became ready by it, in plan order."""
+        """The task stands so now and does not run; the ids that became ready by it, in
+        plan order.
+        """
         before, self._states[task_id] = self._states[task_id], standing
         was_done = before is Standing.COMPLETED
         self._open += (standing is Standing.OPEN) - (before is Standing.OPEN)
@@ -257,7 +323,9 @@ class Frontier:
         touched = [task_id, *(self._feeds[task_id] if step else ())]
         for after in touched[1:]:
             self._waits[after] += step
-        return sorted([one for one in touched if self._sort_in(one)], key=self._place.__getitem__)
+        return sorted(
+            [one for one in touched if self._sort_in(one)], key=self._place.__getitem__
+        )
 
     def offers(self, task_id: str) -> bool:
         """Whether the task is ready and does not run."""
@@ -307,21 +375,34 @@ def _dependency_problems(tasks: Sequence[Task], path: str) -> list[Problem]:
         for dep in task.depends_on:
             if dep == task.id:
                 problems.append(
-                    Problem(task.path or path, task.line, f"{task.id} depends on itself", f"remove {dep} there")
+                    Problem(
+                        task.path or path,
+                        task.line,
+                        f"{task.id} depends on itself",
+                        f"remove {dep} there",
+                    )
                 )
             elif dep not in known:
                 guess = nearest(dep, known) if len(problems) < MAX_GUESSES else None
-                remedy = f"did you mean {guess}?" if guess else "name a task of this plan"
+                remedy = (
+                    f"did you mean {guess}?" if guess else "name a task of this plan"
+                )
                 problems.append(
                     Problem(
-                        task.path or path, task.line, f"{task.id} depends on {dep}, which is not in the plan", remedy
+                        task.path or path,
+                        task.line,
+                        f"{task.id} depends on {dep}, which is not in the plan",
+                        remedy,
                     )
                 )
     return problems
 
 
 def _cycle_problems(
-    graph: nx.DiGraph[str], tasks: Mapping[str, Task], place: Mapping[str, int], path: str
+    graph: nx.DiGraph[str],
+    tasks: Mapping[str, Task],
+    place: Mapping[str, int],
+    path: str,
 ) -> list[Problem]:
     import networkx as nx
 
@@ -330,7 +411,8 @@ def _cycle_problems(
         if len(component) > 1:
             first = min(component, key=place.__getitem__)
             edges = nx.find_cycle(graph.subgraph(component), first)
-            # Edges run dependency → dependent; people read "T2 needs T4 needs T2", so the ring is turned round.
+            # Edges run dependency → dependent; people read "T2 needs T4 needs T2", so
+            # the ring is turned round.
             ring = [edges[0][0], *[edge[0] for edge in reversed(edges)]]
             problems.append(
                 Problem(

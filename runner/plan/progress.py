@@ -1,7 +1,9 @@
-"""What is known of each task's state: the progress file, its legal changes, and what follows from it.
+"""What is known of each task's state: the progress file, its legal changes, and what
+follows from it.
 
-The file keeps one record per line in plan order, a blank line between records and the comma in front, so
-that changing one record touches one line and git merges branches which changed different tasks.
+The file keeps one record per line in plan order, a blank line between records and the
+comma in front, so that changing one record touches one line and git merges branches
+which changed different tasks.
 """
 
 from __future__ import annotations
@@ -20,16 +22,20 @@ from runner.core.errors import InvalidInput, Problem
 from runner.core.result import Failure, Result, Usage
 from runner.core.task import Plan, Standing, Status, Task
 
-KEPT_TAIL = 2_000  # characters of a failed attempt's log that travel with the branch to the retry's prompt
+# characters of a failed attempt's log that travel with the branch to the retry's prompt
+KEPT_TAIL = 2_000
 
 
 class Record(Document):
-    """One task's record. `seconds` is how long the successful attempt ran, learnt for the critical path.
+    """One task's record. `seconds` is how long the successful attempt ran, learnt for
+    the critical path.
 
-    `allowed` is how many attempts are granted when that differs from the settings (`retry` adds to it),
-    `changed` is what the task changed, a line a path, for the prompts of those that build on it.
-    `final` that no retry makes sense, `held` the branch where finished work waits. Times are ISO 8601 UTC.
-    `skipped` is None where fanin was told nothing: then the plan's own mark decides, also one that changes later.
+    `allowed` is how many attempts are granted when that differs from the settings
+    (`retry` adds to it), `changed` is what the task changed, a line a path, for the
+    prompts of those that build on it. `final` that no retry makes sense, `held` the
+    branch where finished work waits. Times are ISO 8601 UTC. `skipped` is None where
+    fanin was told nothing: then the plan's own mark decides, also one that changes
+    later.
     """
 
     status: Status = Status.PENDING
@@ -61,18 +67,29 @@ class Progress:
 
     plan: str
     records: Mapping[str, Record] = field(default_factory=dict)
-    extra: Mapping[str, Any] = field(default_factory=dict)  # fields of a newer version, kept
+    # fields of a newer version, kept
+    extra: Mapping[str, Any] = field(default_factory=dict)
 
     def record(self, task: Task) -> Record:
-        """The task's record, with the source's own marks where fanin has not said otherwise.
+        """The task's record, with the source's own marks where fanin has not said
+        otherwise.
 
-        A completed mark in the plan counts even beside an older pending record: a person ticked it.
+        A completed mark in the plan counts even beside an older pending record: a
+        person ticked it.
         """
         record = self.records.get(task.id)
-        if task.source_status is Status.COMPLETED and (record is None or record.status is not Status.COMPLETED):
-            return (record or Record()).model_copy(update={"status": Status.COMPLETED, "error": None})
+        if task.source_status is Status.COMPLETED and (
+            record is None or record.status is not Status.COMPLETED
+        ):
+            return (record or Record()).model_copy(
+                update={"status": Status.COMPLETED, "error": None}
+            )
         if record is None:
-            known = task.source_status if task.source_status is Status.FAILED else Status.PENDING
+            known = (
+                task.source_status
+                if task.source_status is Status.FAILED
+                else Status.PENDING
+            )
             return _unrecorded(known, task.skipped)
         if record.skipped is None and task.skipped:
             return record.model_copy(update={"skipped": True})
@@ -83,7 +100,9 @@ class Progress:
         return self.record(task).allowed or task.max_attempts or max_attempts
 
     def expected_seconds(self, task: Task) -> float:
-        """How long the task is expected to take: as declared, as it took before, or like any other."""
+        """How long the task is expected to take: as declared, as it took before, or
+        like any other.
+        """
         return task.estimate or self.record(task).seconds or 60.0
 
     def standing(self, task: Task, max_attempts: int) -> Standing:
@@ -93,15 +112,20 @@ class Progress:
             return Standing.COMPLETED
         if record.skipped or record.held or record.final:
             return Standing.STUCK
-        if record.status is Status.FAILED and record.attempts >= self.limit(task, max_attempts):
+        if record.status is Status.FAILED and record.attempts >= self.limit(
+            task, max_attempts
+        ):
             return Standing.STUCK
         return Standing.OPEN
 
     def standings(self, plan: Plan, max_attempts: int) -> dict[str, Standing]:
         records, fresh = self.records, Status.PENDING
         return {
-            task.id: Standing.OPEN  # most tasks of a large plan: nothing is known of them
-            if task.id not in records and task.source_status is fresh and not task.skipped
+            # most tasks of a large plan: nothing is known of them
+            task.id: Standing.OPEN
+            if task.id not in records
+            and task.source_status is fresh
+            and not task.skipped
             else self.standing(task, max_attempts)
             for task in plan.tasks
         }
@@ -113,34 +137,49 @@ class Progress:
 
     def holding(self, task: Task, branch: str) -> Progress:
         """The task's finished work waits on `branch` for a person."""
-        return self.with_records({task.id: self._own(task).model_copy(update={"held": branch})})
+        return self.with_records(
+            {task.id: self._own(task).model_copy(update={"held": branch})}
+        )
 
     def is_ahead_of(self, other: Progress) -> bool:
         """Whether this one records an attempt or a completion that the other does not."""
         for task_id, record in self.records.items():
             theirs = other.records.get(task_id, Record())
-            done, done_there = record.status is Status.COMPLETED, theirs.status is Status.COMPLETED
+            done, done_there = (
+                record.status is Status.COMPLETED,
+                theirs.status is Status.COMPLETED,
+            )
             if record.attempts > theirs.attempts or (done and not done_there):
                 return True
         return False
 
     def filled(self, tasks: Iterable[Task]) -> Progress:
-        """With a record for each task, so that a later change touches one line. What only the plan skips is not
-        written down: a person may take that mark away.
+        """With a record for each task, so that a later change touches one line. What
+        only the plan skips is not written down: a person may take that mark away.
         """
         return self.with_records({task.id: self._own(task) for task in tasks})
 
     def _own(self, task: Task) -> Record:
-        """The task's record with what fanin was told of skipping, the plan's mark left aside."""
+        """The task's record with what fanin was told of skipping, the plan's mark left
+        aside.
+        """
         record, told = self.record(task), self.records.get(task.id)
         skipped = told.skipped if told is not None else None
-        return record if record.skipped == skipped else record.model_copy(update={"skipped": skipped})
+        return (
+            record
+            if record.skipped == skipped
+            else record.model_copy(update={"skipped": skipped})
+        )
 
     def with_records(self, changed: Mapping[str, Record]) -> Progress:
         return replace(self, records={**self.records, **changed})
 
-    def completed(self, task: Task, result: Result, changed: Sequence[str] = ()) -> Progress:
-        """The state after `result` landed. ValueError if it is not the attempt that may follow."""
+    def completed(
+        self, task: Task, result: Result, changed: Sequence[str] = ()
+    ) -> Progress:
+        """The state after `result` landed. ValueError if it is not the attempt that may
+        follow.
+        """
         record = self._after_attempt(task, result.attempt)
         return self.with_records(
             {
@@ -161,16 +200,29 @@ class Progress:
             }
         )
 
-    def failed(self, task: Task, attempt: int, failure: Failure, result: Result | None) -> Progress:
-        """The state after a failed attempt. An attempt that a person or a rate limit ended is not counted."""
+    def failed(
+        self, task: Task, attempt: int, failure: Failure, result: Result | None
+    ) -> Progress:
+        """The state after a failed attempt. An attempt that a person or a rate limit
+        ended is not counted.
+        """
         if not failure.counted:
             return self
         record = self._after_attempt(task, attempt)
         kept = failure.model_copy(update={"log_tail": failure.log_tail[-KEPT_TAIL:]})
         usage = result.usage if result is not None else Usage()
-        changes = {"status": Status.FAILED, "error": kept, "final": not failure.retryable, **_spent(record, usage)}
+        changes = {
+            "status": Status.FAILED,
+            "error": kept,
+            "final": not failure.retryable,
+            **_spent(record, usage),
+        }
         if result is not None:
-            changes |= {"started": result.started, "finished": result.finished, "agent": result.agent}
+            changes |= {
+                "started": result.started,
+                "finished": result.finished,
+                "agent": result.agent,
+            }
         return self.with_records({task.id: record.model_copy(update=changes)})
 
     def retried(self, task: Task, max_attempts: int) -> Progress:
@@ -192,28 +244,44 @@ class Progress:
         )
 
     def skipping(self, task: Task, *, satisfied: bool) -> Progress:
-        """Never run the task; `satisfied` lets its dependents run all the same. What is completed stays so."""
+        """Never run the task; `satisfied` lets its dependents run all the same. What is
+        completed stays so.
+        """
         done = satisfied or self.record(task).status is Status.COMPLETED
         status = Status.COMPLETED if done else Status.PENDING
-        return self.with_records({task.id: self.record(task).model_copy(update={"skipped": True, "status": status})})
+        return self.with_records(
+            {
+                task.id: self.record(task).model_copy(
+                    update={"skipped": True, "status": status}
+                )
+            }
+        )
 
     def _after_attempt(self, task: Task, attempt: int) -> Record:
         record = self._own(task)
         if attempt != record.attempts + 1 or record.status is Status.COMPLETED:
-            raise ValueError(f"{task.id}: attempt {attempt} does not follow {record.attempts} ({record.status})")
+            raise ValueError(
+                f"{task.id}: attempt {attempt} does not follow {record.attempts} ({record.status})"
+            )
         return record.model_copy(update={"attempts": attempt})
 
 
 @lru_cache
 def _unrecorded(status: Status, skipped: bool) -> Record:
-    """The record of a task of which nothing is written: one for all of them, since records never change."""
+    """The record of a task of which nothing is written: one for all of them, since
+    records never change.
+    """
     return Record(status=status, skipped=skipped or None)
 
 
-def is_stale(progress: Progress, task: Task | None, digest: str, attempt: int) -> str | None:
-    """Why a result does not count at this head, or None. The one rule for doubled fan-ins, re-runs and rivals.
+def is_stale(
+    progress: Progress, task: Task | None, digest: str, attempt: int
+) -> str | None:
+    """Why a result does not count at this head, or None. The one rule for doubled
+    fan-ins, re-runs and rivals.
 
-    `task` is the head's own, None if it was removed there; `digest` and `attempt` are the result's.
+    `task` is the head's own, None if it was removed there; `digest` and `attempt` are
+    the result's.
     """
     if task is None:
         return "the task is no longer in the plan"
@@ -228,7 +296,9 @@ def is_stale(progress: Progress, task: Task | None, digest: str, attempt: int) -
 
 
 def from_source(plan: Plan, path: str) -> Progress:
-    """What the plan's own marks say, as the progress of a plan at `path` whose format has no word for it."""
+    """What the plan's own marks say, as the progress of a plan at `path` whose format
+    has no word for it.
+    """
     records = {
         task.id: Record(status=task.source_status, skipped=task.skipped or None)
         for task in plan.tasks
@@ -238,7 +308,9 @@ def from_source(plan: Plan, path: str) -> Progress:
 
 
 def parse(path: str, text: str | None, plan: str) -> Progress:
-    """The progress in `text` (None: there is none yet). InvalidInput if it is unreadable or of another plan."""
+    """The progress in `text` (None: there is none yet). InvalidInput if it is
+    unreadable or of another plan.
+    """
     if text is None:
         return Progress(plan)
     try:
@@ -271,30 +343,60 @@ def parse(path: str, text: str | None, plan: str) -> Progress:
 
 
 def render(progress: Progress, order: Iterable[str]) -> str:
-    """The file's text: records of `order` first, then those of tasks that have left the plan."""
+    """The file's text: records of `order` first, then those of tasks that have left the
+    plan.
+    """
     ids = [*dict.fromkeys([*order, *progress.records])]
-    head = json.dumps({"version": 1, "plan": progress.plan, **progress.extra}, ensure_ascii=False)[:-1] + ', "tasks": {'
+    head = (
+        json.dumps(
+            {"version": 1, "plan": progress.plan, **progress.extra}, ensure_ascii=False
+        )[:-1]
+        + ', "tasks": {'
+    )
     lines = [
         f"{json.dumps(task_id, ensure_ascii=False)}: {_one_line(progress.records[task_id])}"
         for task_id in ids
         if task_id in progress.records
     ]
-    return "\n\n".join([head, *(line if place == 0 else f",{line}" for place, line in enumerate(lines)), "}}"]) + "\n"
+    return (
+        "\n\n".join(
+            [
+                head,
+                *(
+                    line if place == 0 else f",{line}"
+                    for place, line in enumerate(lines)
+                ),
+                "}}",
+            ]
+        )
+        + "\n"
+    )
 
 
 def seconds_between(started: str, finished: str) -> float:
     """Seconds between two ISO 8601 times; never negative, since clocks are set back."""
-    return max(0.0, (datetime.fromisoformat(finished) - datetime.fromisoformat(started)).total_seconds())
+    return max(
+        0.0,
+        (
+            datetime.fromisoformat(finished) - datetime.fromisoformat(started)
+        ).total_seconds(),
+    )
 
 
-@lru_cache(maxsize=2**14)  # every commit holds the whole file, and differs from the last one in a line or two
+# every commit holds the whole file, and differs from the last one in a line or two
+@lru_cache(maxsize=2**14)
 def _one_line(record: Record) -> str:
     stated = {"status": record.status.value, "attempts": record.attempts}
-    return json.dumps(stated | record.model_dump(mode="json", exclude_defaults=True), ensure_ascii=False)
+    return json.dumps(
+        stated | record.model_dump(mode="json", exclude_defaults=True),
+        ensure_ascii=False,
+    )
 
 
 def _spent(record: Record, usage: Usage) -> dict[str, Any]:
-    """Cost over all attempts; unknown once any part is unknown, never 0 for it. `record` counts this attempt."""
+    """Cost over all attempts; unknown once any part is unknown, never 0 for it.
+    `record` counts this attempt.
+    """
     first = record.attempts == 1
     return {
         name: now if first else None if before is None or now is None else before + now
@@ -314,4 +416,11 @@ def _line_of(text: str, loc: tuple[int | str, ...]) -> int:
         except RecursionError:
             return 1
     needle = json.dumps(str(loc[1]), ensure_ascii=False) if len(loc) > 1 else ""
-    return next((number for number, line in enumerate(text.split("\n"), 1) if needle and needle in line), 1)
+    return next(
+        (
+            number
+            for number, line in enumerate(text.split("\n"), 1)
+            if needle and needle in line
+        ),
+        1,
+    )

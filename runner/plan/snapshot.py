@@ -1,4 +1,6 @@
-"""What one commit says: its plan, the graph of it, the progress; and the files that say so after a change."""
+"""What one commit says: its plan, the graph of it, the progress; and the files that say
+so after a change.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ class Snapshot:
     progress: Progress
 
     def named(self, ids: Sequence[str]) -> list[Task]:
-        """The tasks of these ids. UsageProblem, with the nearest spelling, for one that is not in the plan."""
+        """The tasks of these ids. UsageProblem, with the nearest spelling, for one that
+        is not in the plan.
+        """
         for task_id in ids:
             if task_id not in self.graph.tasks:
                 guess = nearest(task_id, [task.id for task in self.plan.tasks])
@@ -42,20 +46,38 @@ class Snapshot:
         return [task for task in self.plan.tasks if task.id in wanted] if wanted else []
 
 
-def read_snapshot(repo: Repository, commit: str, choice: PlanSettings, progress_path: str) -> Snapshot:
+def read_snapshot(
+    repo: Repository, commit: str, choice: PlanSettings, progress_path: str
+) -> Snapshot:
     """The plan and progress in `commit`. InvalidInput with every located problem."""
     tree = CommitTree(repo, commit)
     if not _exists(tree, choice.path):
         there = (repo.root / choice.path).exists()
-        remedy = f"commit it:  git add {choice.path} && git commit" if there else _no_plan(choice)
-        raise InvalidInput([Problem(choice.path, None, "there is no such plan in the commit", remedy)])
+        remedy = (
+            f"commit it:  git add {choice.path} && git commit"
+            if there
+            else _no_plan(choice)
+        )
+        raise InvalidInput(
+            [Problem(choice.path, None, "there is no such plan in the commit", remedy)]
+        )
     plan, graph = _understood(choice, tree)
-    return Snapshot(commit, plan, graph, read_progress(repo, commit, choice, progress_path))
+    return Snapshot(
+        commit, plan, graph, read_progress(repo, commit, choice, progress_path)
+    )
 
 
-def read_progress(repo: Repository, commit: str, choice: PlanSettings, progress_path: str) -> Progress:
-    """The progress of the plan in `commit`, whatever the plan itself says. InvalidInput if it is of another plan."""
-    return progress.parse(progress_path, _decode(progress_path, repo.file(commit, progress_path)), choice.path)
+def read_progress(
+    repo: Repository, commit: str, choice: PlanSettings, progress_path: str
+) -> Progress:
+    """The progress of the plan in `commit`, whatever the plan itself says. InvalidInput
+    if it is of another plan.
+    """
+    return progress.parse(
+        progress_path,
+        _decode(progress_path, repo.file(commit, progress_path)),
+        choice.path,
+    )
 
 
 @dataclass
@@ -77,12 +99,21 @@ class _Understood:
         return self.folders[folder]
 
     def holds(self, choice: PlanSettings, tree: Tree) -> bool:
-        """Whether it would be made of the same again: the format that was found may be named now."""
-        found = self.choice.model_copy(update={"source": self.made[0].source}) if self.made else self.choice
+        """Whether it would be made of the same again: the format that was found may be
+        named now.
+        """
+        found = (
+            self.choice.model_copy(update={"source": self.made[0].source})
+            if self.made
+            else self.choice
+        )
         with suppress(InvalidInput):
             return (
                 choice in (self.choice, found)
-                and all(tuple(tree.list(folder)) == names for folder, names in self.folders.items())
+                and all(
+                    tuple(tree.list(folder)) == names
+                    for folder, names in self.folders.items()
+                )
                 and all(tree.read(path) == text for path, text in self.texts.items())
             )
         return False
@@ -92,7 +123,9 @@ _LAST: list[_Understood] = []  # the plans that were understood last
 
 
 def _understood(choice: PlanSettings, tree: Tree) -> tuple[Plan, TaskGraph]:
-    """The plan and its graph. Both never change, and a run looks at the same text before and after every batch."""
+    """The plan and its graph. Both never change, and a run looks at the same text
+    before and after every batch.
+    """
     for known in _LAST:
         if known.made and known.holds(choice, tree):
             return known.made
@@ -100,13 +133,16 @@ def _understood(choice: PlanSettings, tree: Tree) -> tuple[Plan, TaskGraph]:
     with gc_pause.paused():
         plan = formats.load(choice, new)
         new.made = (plan, TaskGraph(plan.tasks, plan.path))
-    new.tree = formats.MemoryTree({})  # the repository need not live as long as what was read from it
+    # the repository need not live as long as what was read from it
+    new.tree = formats.MemoryTree({})
     _LAST[:] = [*_LAST[-1:], new]
     return new.made
 
 
 def read_working_tree(root: Path, choice: PlanSettings, progress_path: str) -> Snapshot:
-    """The plan and progress as they stand in the work tree, committed or not. InvalidInput with every problem."""
+    """The plan and progress as they stand in the work tree, committed or not.
+    InvalidInput with every problem.
+    """
     plan, graph = _understood(choice, work_tree(root, choice))
     file = root / progress_path
     text = _decode(progress_path, file.read_bytes()) if file.is_file() else None
@@ -114,12 +150,21 @@ def read_working_tree(root: Path, choice: PlanSettings, progress_path: str) -> S
 
 
 def read_template(path: str | None, text: bytes | None) -> str | None:
-    """The prompt template at `path`, whose bytes are `text`; None if none is set. InvalidInput for every mistake."""
+    """The prompt template at `path`, whose bytes are `text`; None if none is set.
+    InvalidInput for every mistake.
+    """
     if path is None:
         return None
     if text is None:
         raise InvalidInput(
-            [Problem(path, None, "there is no such prompt template", "commit it, or mend prompt_template")]
+            [
+                Problem(
+                    path,
+                    None,
+                    "there is no such prompt template",
+                    "commit it, or mend prompt_template",
+                )
+            ]
         )
     template = _decode(path, text)
     assert template is not None
@@ -128,19 +173,31 @@ def read_template(path: str | None, text: bytes | None) -> str | None:
     return template
 
 
-def record_progress(repo: Repository, snapshot: Snapshot, after: Progress, progress_path: str, subject: str) -> str:
-    """A commit on the snapshot's that changes only the progress file and the plan's marks."""
+def record_progress(
+    repo: Repository,
+    snapshot: Snapshot,
+    after: Progress,
+    progress_path: str,
+    subject: str,
+) -> str:
+    """A commit on the snapshot's that changes only the progress file and the plan's
+    marks.
+    """
     full = after.filled(snapshot.plan.tasks)
     with repo.quarantine() as quarantine:
         files = state_files(repo, snapshot, full, progress_path, quarantine.env)
         tree = repo.write_tree(repo.tree(snapshot.commit), files, quarantine.env)
-        commit = repo.commit_tree(tree, [snapshot.commit], f"{subject}\n", quarantine.env)
+        commit = repo.commit_tree(
+            tree, [snapshot.commit], f"{subject}\n", quarantine.env
+        )
         repo.adopt(quarantine, [commit], [snapshot.commit])
     return commit
 
 
 def granted(snapshot: Snapshot, retry: Sequence[str], max_attempts: int) -> Progress:
-    """The snapshot's progress with one more attempt for each id. UsageProblem for an id that is not in the plan."""
+    """The snapshot's progress with one more attempt for each id. UsageProblem for an id
+    that is not in the plan.
+    """
     known = snapshot.progress
     for task in snapshot.named(retry):
         known = known.retried(task, max_attempts)
@@ -148,12 +205,21 @@ def granted(snapshot: Snapshot, retry: Sequence[str], max_attempts: int) -> Prog
 
 
 def state_files(
-    repo: Repository, snapshot: Snapshot, after: Progress, progress_path: str, env: Mapping[str, str]
+    repo: Repository,
+    snapshot: Snapshot,
+    after: Progress,
+    progress_path: str,
+    env: Mapping[str, str],
 ) -> dict[str, tuple[str, str] | None]:
-    """The progress file and the marked plan as blobs: path → (mode, object id), only what changes."""
+    """The progress file and the marked plan as blobs: path → (mode, object id), only
+    what changes.
+    """
     plan = snapshot.plan
     marked = formats.named(plan.source).write_back(
-        plan.path, CommitTree(repo, snapshot.commit, env), marks(snapshot, after), plan.options
+        plan.path,
+        CommitTree(repo, snapshot.commit, env),
+        marks(snapshot, after),
+        plan.options,
     )
     known = progress.render(after, [task.id for task in plan.tasks])
     texts = {progress_path: known.encode("utf-8", "backslashreplace")}

@@ -11,17 +11,20 @@ from runner.core.task import PlanSettings
 from runner.plan.formats import Tree
 from runner.repo.repository import Repository
 
-MAX_FILE = 16 * 2**20  # bytes of one plan file; the largest seen in the wild has a tenth of it
+# bytes of one plan file; the largest seen in the wild has a tenth of it
+MAX_FILE = 16 * 2**20
 MAX_FOLDER = 64 * 2**20  # bytes of a plan folder that are read at once
 _PREFETCHED = (".md", ".yml", ".yaml")
 
 
 class CommitTree:
-    """The files of one commit, as plan formats read them; each blob is read at most once. `env` if it lies in a
-    quarantine.
+    """The files of one commit, as plan formats read them; each blob is read at most
+    once. `env` if it lies in a quarantine.
     """
 
-    def __init__(self, repo: Repository, commit: str, env: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, repo: Repository, commit: str, env: Mapping[str, str] | None = None
+    ) -> None:
         self._repo, self._commit, self._env = repo, commit, env
         self._texts: dict[str, str | None] = {}
 
@@ -37,10 +40,17 @@ class CommitTree:
     def list(self, folder: str) -> Sequence[str]:
         below = self._repo.files(self._commit, folder, self._env).items()
         found = {path: entry for path, entry in below if path != folder}
-        texts = [path for path in found if path not in self._texts and path.endswith(_PREFETCHED)]
+        texts = [
+            path
+            for path in found
+            if path not in self._texts and path.endswith(_PREFETCHED)
+        ]
         sizes = [found[path][1] for path in texts]
-        if sum(sizes) <= MAX_FOLDER:  # one process instead of one for each file; larger folders are read as needed
-            blobs = self._repo.blobs(sorted({found[path][0] for path in texts}), self._env)
+        # one process instead of one for each file; larger folders are read as needed
+        if sum(sizes) <= MAX_FOLDER:
+            blobs = self._repo.blobs(
+                sorted({found[path][0] for path in texts}), self._env
+            )
             for path in texts:
                 if found[path][1] <= MAX_FILE:
                     self._texts[path] = _lenient(blobs[found[path][0]])
@@ -50,7 +60,9 @@ class CommitTree:
 
 
 class WorkTree:
-    """The files below a folder on disk, committed or not. What a symbolic link leads to is not read."""
+    """The files below a folder on disk, committed or not. What a symbolic link leads to
+    is not read.
+    """
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -69,7 +81,11 @@ class WorkTree:
         found: list[str] = []
         for where, folders, files in os.walk(self._root / folder):
             folders[:] = [name for name in folders if name != ".git"]
-            found += [f"{where}/{name}" for name in files if not Path(where, name).is_symlink()]
+            found += [
+                f"{where}/{name}"
+                for name in files
+                if not Path(where, name).is_symlink()
+            ]
         start = f"{self._root / folder}/"
         return sorted(f"{folder}/{path.removeprefix(start)}" for path in found)
 
@@ -78,7 +94,9 @@ def work_tree(root: Path, choice: PlanSettings) -> WorkTree:
     """The tree below `root`. InvalidInput if the plan is not in it."""
     tree = WorkTree(root)
     if not _exists(tree, choice.path):
-        raise InvalidInput([Problem(choice.path, None, "there is no such plan", _no_plan(choice))])
+        raise InvalidInput(
+            [Problem(choice.path, None, "there is no such plan", _no_plan(choice))]
+        )
     return tree
 
 
@@ -102,7 +120,16 @@ def _refuse_large(path: str, size: int) -> None:
     """Before it is read: what is parsed takes many times the memory of its text."""
     if size > MAX_FILE:
         what = f"{size:,} bytes; a plan's file may have {MAX_FILE:,}"
-        raise InvalidInput([Problem(path, 1, what, "split the plan, or name the right file with  --plan PATH")])
+        raise InvalidInput(
+            [
+                Problem(
+                    path,
+                    1,
+                    what,
+                    "split the plan, or name the right file with  --plan PATH",
+                )
+            ]
+        )
 
 
 def _lenient(data: bytes) -> str | None:
@@ -118,4 +145,6 @@ def _decode(path: str, data: bytes | None) -> str | None:
         return None if data is None else data.decode()
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1 if data else 1
-        raise InvalidInput([Problem(path, line, "is not UTF-8 text", "save it as UTF-8")]) from None
+        raise InvalidInput(
+            [Problem(path, line, "is not UTF-8 text", "save it as UTF-8")]
+        ) from None

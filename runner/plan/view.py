@@ -15,7 +15,9 @@ if TYPE_CHECKING:  # a matrix leg tells of its task without networkx being insta
 
 @dataclass(frozen=True)
 class TaskView:
-    """One task as people see it: `state` adds ready, blocked, skipped and held to the four stored ones."""
+    """One task as people see it: `state` adds ready, blocked, skipped and held to the
+    four stored ones.
+    """
 
     task: Task
     state: str
@@ -24,32 +26,54 @@ class TaskView:
 
 
 def views(
-    plan: Plan, graph: TaskGraph, progress: Progress, max_attempts: int, running: Sequence[str] = ()
+    plan: Plan,
+    graph: TaskGraph,
+    progress: Progress,
+    max_attempts: int,
+    running: Sequence[str] = (),
 ) -> list[TaskView]:
-    """How every task of the plan stands now, in plan order, each with the reason if it cannot run."""
+    """How every task of the plan stands now, in plan order, each with the reason if it
+    cannot run.
+    """
     standings = progress.standings(plan, max_attempts)
     ready, blocked = set(graph.ready(standings)), graph.blocked(standings)
     found = []
     for task in plan.tasks:
         record = progress.record(task)
         state, reason = _state(task, record, standings[task.id], ready, blocked)
-        found.append(TaskView(task, "in_progress" if task.id in running else state, record, reason))
+        found.append(
+            TaskView(
+                task, "in_progress" if task.id in running else state, record, reason
+            )
+        )
     return found
 
 
 def _state(
-    task: Task, record: Record, standing: Standing, ready: set[str], blocked: Mapping[str, Sequence[str]]
+    task: Task,
+    record: Record,
+    standing: Standing,
+    ready: set[str],
+    blocked: Mapping[str, Sequence[str]],
 ) -> tuple[str, str]:
     error = next(iter(record.error.message.splitlines()), "") if record.error else ""
     if record.status is Status.COMPLETED:
         return "completed", "skipped as satisfied" if record.skipped else ""
     if record.skipped or record.held:
-        return ("skipped", "") if record.skipped else ("held", f"its work waits on {record.held}")
+        return (
+            ("skipped", "")
+            if record.skipped
+            else ("held", f"its work waits on {record.held}")
+        )
     if standing is Standing.STUCK:
         return "failed", error
     if task.id in blocked:
         return "blocked", f"by {', '.join(blocked[task.id])}"
-    again = f"attempt {record.attempts} failed: {error}" if record.status is Status.FAILED else ""
+    again = (
+        f"attempt {record.attempts} failed: {error}"
+        if record.status is Status.FAILED
+        else ""
+    )
     return ("ready" if task.id in ready else "pending"), again
 
 
@@ -62,5 +86,13 @@ def counts(found: Sequence[TaskView]) -> dict[str, int]:
 
 
 def batches(found: Sequence[TaskView], graph: TaskGraph) -> list[tuple[str, ...]]:
-    """What the graph would still allow, batch after batch, with no cap: done, stuck and blocked tasks left out."""
-    return graph.waves([view.task.id for view in found if view.state in {"ready", "pending", "in_progress"}])
+    """What the graph would still allow, batch after batch, with no cap: done, stuck and
+    blocked tasks left out.
+    """
+    return graph.waves(
+        [
+            view.task.id
+            for view in found
+            if view.state in {"ready", "pending", "in_progress"}
+        ]
+    )

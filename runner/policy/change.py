@@ -9,7 +9,8 @@ REGULAR, EXECUTABLE, SYMLINK, GITLINK = "100644", "100755", "120000", "160000"
 
 @dataclass(frozen=True)
 class Change:
-    """One path a task changed. `old`/`new` are (mode, object id), None where the path is absent.
+    """One path a task changed. `old`/`new` are (mode, object id), None where the path
+    is absent.
 
     `size` is the new blob's in bytes, `target` where a new symlink points.
     """
@@ -26,7 +27,8 @@ class Refusal:
     path: str
     rule: str
     remedy: str
-    scope: bool = False  # outside the task's own `files`, as against forbidden to every task
+    # outside the task's own `files`, as against forbidden to every task
+    scope: bool = False
 
     def __str__(self) -> str:
         return f"{self.path}: {self.rule} ({self.remedy})"

@@ -1,7 +1,8 @@
-"""Gitignore-style globs: which path they match, and whether two of them could match one path.
+"""Gitignore-style globs: which path they match, and whether two of them could match one
+path.
 
-The first question is pathspec's; the second has no library, and a batch is safe only if its answer errs on
-the side of "they could".
+The first question is pathspec's; the second has no library, and a batch is safe only if
+its answer errs on the side of "they could".
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ def invalid(glob: str) -> str | None:
     """Why `glob` is no gitignore pattern, or None when it is one."""
     if not glob.strip() or glob.startswith("#"):
         return "it matches nothing"
-    if _PLAINLY_VALID.fullmatch(glob):  # most are; compiling each would cost more than reading the plan
+    # most are; compiling each would cost more than reading the plan
+    if _PLAINLY_VALID.fullmatch(glob):
         return None
     try:
         _spec((glob,))
@@ -43,7 +45,9 @@ def literal(path: str) -> str:
 
 
 def matches(globs: Iterable[str], path: str) -> bool:
-    """Whether `path` (repository-relative, `/`-separated) is matched; later globs win, `!` takes back."""
+    """Whether `path` (repository-relative, `/`-separated) is matched; later globs win,
+    `!` takes back.
+    """
     return _spec(tuple(globs)).match_file(path)
 
 
@@ -58,14 +62,18 @@ def could_overlap(ours: Iterable[str], theirs: Iterable[str]) -> bool:
 
 
 class Index:
-    """Lists of globs, to find those that a further list could overlap with without comparing it with each of them.
+    """Lists of globs, to find those that a further list could overlap with without
+    comparing it with each of them.
 
-    A list is found by the plain names at the start of its globs, the only part that rules most others out.
+    A list is found by the plain names at the start of its globs, the only part that
+    rules most others out.
     """
 
     def __init__(self) -> None:
-        self._at: dict[tuple[str, ...], list[int]] = {}  # plain start of a glob → lists with a glob that begins so
-        self._above: dict[tuple[str, ...], list[int]] = {}  # every shorter start of it → the same lists
+        # plain start of a glob → lists with a glob that begins so
+        self._at: dict[tuple[str, ...], list[int]] = {}
+        # every shorter start of it → the same lists
+        self._above: dict[tuple[str, ...], list[int]] = {}
         self._lists: list[tuple[str, ...]] = []
 
     def add(self, globs: Iterable[str]) -> int:
@@ -85,15 +93,23 @@ class Index:
             found.update(self._above.get(start, ()))
             for length in range(len(start) + 1):
                 found.update(self._at.get(start[:length], ()))
-        return sorted(number for number in found if could_overlap(mine, self._lists[number]))
+        return sorted(
+            number for number in found if could_overlap(mine, self._lists[number])
+        )
 
 
 def _starts(globs: Iterable[str]) -> Iterator[tuple[str, ...]]:
-    """The plain names before the first wildcard of each glob; two globs meet only if one's start begins the other's."""
+    """The plain names before the first wildcard of each glob; two globs meet only if
+    one's start begins the other's.
+    """
     for glob in globs:
         if not glob.startswith("!"):
             segments = _segments(glob)
-            plain = [place for place, segment in enumerate(segments) if not _WILD.isdisjoint(segment)]
+            plain = [
+                place
+                for place, segment in enumerate(segments)
+                if not _WILD.isdisjoint(segment)
+            ]
             yield segments[: plain[0] if plain else len(segments)]
 
 
@@ -102,9 +118,11 @@ _WILD = frozenset("*?[\\")
 
 @lru_cache(maxsize=65536)
 def _segments(glob: str) -> tuple[str, ...]:
-    """The glob as path segments, `**` for any number of them; what lies below a match matches too.
+    """The glob as path segments, `**` for any number of them; what lies below a match
+    matches too.
 
-    Source of the rules: gitignore(5): a slash before the end anchors, a trailing slash means a folder.
+    Source of the rules: gitignore(5): a slash before the end anchors, a trailing slash
+    means a folder.
     """
     body = glob.rstrip(" ")
     anchored = "/" in body.rstrip("/")
@@ -114,12 +132,17 @@ def _segments(glob: str) -> tuple[str, ...]:
 
 
 def _names_a_file(name: str) -> bool:
-    """Whether a folder of this name is so unlikely (`login.py`, `*.md`, `Makefile`) that nothing lies below it.
+    """Whether a folder of this name is so unlikely (`login.py`, `*.md`, `Makefile`)
+    that nothing lies below it.
 
-    Git would match what lies below as well; taken literally, `README.md` and `setup.py` could then never share a
-    batch. Being wrong here costs a clash that the merge finds.
+    Git would match what lies below as well; taken literally, `README.md` and `setup.py`
+    could then never share a batch. Being wrong here costs a clash that the merge finds.
     """
-    return "." in name.strip(".*") or "*." in name or (name[0].isupper() and "*" not in name)
+    return (
+        "." in name.strip(".*")
+        or "*." in name
+        or (name[0].isupper() and "*" not in name)
+    )
 
 
 @lru_cache(maxsize=65536)
@@ -135,7 +158,9 @@ def _meet(a: tuple[str, ...], b: tuple[str, ...]) -> bool:
 
 @lru_cache(maxsize=65536)
 def _segment_meet(a: str, b: str) -> bool:
-    """Whether one name could match both segments; a character class stands for any character."""
+    """Whether one name could match both segments; a character class stands for any
+    character.
+    """
     if _WILD.isdisjoint(a) and _WILD.isdisjoint(b):
         return a == b
     if "[" in a or "[" in b or "\\" in a or "\\" in b:
@@ -158,11 +183,16 @@ def _fixed_prefixes_agree(a: str, b: str) -> bool:
     return True
 
 
-def glob_problems(path: str, locate: Locate, prefix: Sequence[str | int], **globs: Iterable[str]) -> list[Problem]:
+def glob_problems(
+    path: str, locate: Locate, prefix: Sequence[str | int], **globs: Iterable[str]
+) -> list[Problem]:
     """One problem per glob that git could not match; the keyword is its field."""
     return [
         Problem(
-            path, locate([*prefix, name]), f"{name}: {glob!r} is no gitignore pattern: {reason}", "write a real one"
+            path,
+            locate([*prefix, name]),
+            f"{name}: {glob!r} is no gitignore pattern: {reason}",
+            "write a real one",
         )
         for name, listed in globs.items()
         for glob in listed

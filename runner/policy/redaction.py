@@ -1,7 +1,9 @@
-"""Finds the values of secrets in what an agent left: content, names, words. Pure, over streams of bytes.
+"""Finds the values of secrets in what an agent left: content, names, words. Pure, over
+streams of bytes.
 
-Searched are the value itself, its base64 in all three alignments and both alphabets, and its URL-encoding, each also
-where line ends fold it. Not found is what was compressed, encrypted or spelt otherwise: this catches accidents.
+Searched are the value itself, its base64 in all three alignments and both alphabets,
+and its URL-encoding, each also where line ends fold it. Not found is what was
+compressed, encrypted or spelt otherwise: this catches accidents.
 """
 
 from __future__ import annotations
@@ -29,7 +31,9 @@ class Secrets:
     def of(cls, environ: Mapping[str, str], names: Iterable[str]) -> Secrets:
         """The values of these variables, where they are set and not too short."""
         values = {environ.get(name, "").strip(): name for name in names}
-        return cls({value: name for value, name in values.items() if not is_short(value)})
+        return cls(
+            {value: name for value, name in values.items() if not is_short(value)}
+        )
 
     def __or__(self, other: Secrets) -> Secrets:
         return Secrets({**self.names, **other.names})
@@ -37,10 +41,16 @@ class Secrets:
     @cached_property
     def needles(self) -> dict[bytes, str]:
         """Every spelling of every value, without line ends → the variable's name."""
-        return {needle: name for value, name in self.names.items() for needle in spellings(value)}
+        return {
+            needle: name
+            for value, name in self.names.items()
+            for needle in spellings(value)
+        }
 
     def found_in(self, chunks: Iterable[bytes]) -> str | None:
-        """The name of the first secret in a stream, or None. Holds one chunk and a needle's length in memory."""
+        """The name of the first secret in a stream, or None. Holds one chunk and a
+        needle's length in memory.
+        """
         needles = self.needles
         if not needles:
             return None
@@ -54,14 +64,19 @@ class Secrets:
         return None
 
     def found_in_text(self, *texts: str) -> str | None:
-        return next((name for text in texts if (name := self.found_in([_bytes(text)]))), None)
+        return next(
+            (name for text in texts if (name := self.found_in([_bytes(text)]))), None
+        )
 
     def masked(self, data: bytes) -> bytes:
         """The data with `***` for every secret in it."""
         if self.found_in([data]) is None:
             return data
         longest_first = sorted(self.needles, key=lambda needle: -len(needle))
-        folded = [rb"[\r\n]*".join(re.escape(bytes([byte])) for byte in needle) for needle in longest_first]
+        folded = [
+            rb"[\r\n]*".join(re.escape(bytes([byte])) for byte in needle)
+            for needle in longest_first
+        ]
         return re.sub(b"|".join(folded), MASK, data)
 
     def masked_text(self, text: str) -> str:
@@ -72,7 +87,9 @@ NONE = Secrets()
 
 
 def is_short(value: str) -> bool:
-    """Whether a value is too short to be told from ordinary text, so that it is neither searched for nor masked."""
+    """Whether a value is too short to be told from ordinary text, so that it is neither
+    searched for nor masked.
+    """
     return len(_bytes(value.strip())) < SHORTEST
 
 
@@ -88,7 +105,9 @@ def spellings(value: str) -> set[bytes]:
 
 
 def _aligned(plain: bytes, shift: int, alphabet: bytes | None) -> bytes:
-    """The base64 characters that depend on the value alone when `shift` bytes stand before it, whatever follows."""
+    """The base64 characters that depend on the value alone when `shift` bytes stand
+    before it, whatever follows.
+    """
     whole = base64.b64encode(b"\0" * shift + plain, alphabet)
     first = (shift * 8 + 5) // 6
     last = (shift + len(plain)) * 8 // 6
@@ -106,10 +125,16 @@ TEXT_MASK = "***"
 
 
 class Masker:
-    """Replaces secrets in a stream, also one that is torn across two pieces; `feed` holds back a possible beginning."""
+    """Replaces secrets in a stream, also one that is torn across two pieces; `feed`
+    holds back a possible beginning.
+    """
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        needles = sorted({form for secret in secrets for form in forms(secret)}, key=len, reverse=True)
+        needles = sorted(
+            {form for secret in secrets for form in forms(secret)},
+            key=len,
+            reverse=True,
+        )
         self._text = re.compile("|".join(map(re.escape, needles))) if needles else None
         raw = [needle.encode("utf-8", "surrogateescape") for needle in needles]
         self._bytes = re.compile(b"|".join(map(re.escape, raw))) if raw else None
@@ -136,10 +161,20 @@ class Masker:
 
 
 def forms(secret: str) -> set[str]:
-    """The ways a value is written; none if it is too short to be told from ordinary words."""
+    """The ways a value is written; none if it is too short to be told from ordinary
+    words.
+    """
     if is_short(secret):
         return set()
-    lines = [line for line in secret.splitlines() if not is_short(line)]  # a log breaks a key's lines apart
-    plain = {secret, *lines, *(json.dumps(secret, ensure_ascii=ascii_only)[1:-1] for ascii_only in (True, False))}
+    # a log breaks a key's lines apart
+    lines = [line for line in secret.splitlines() if not is_short(line)]
+    plain = {
+        secret,
+        *lines,
+        *(
+            json.dumps(secret, ensure_ascii=ascii_only)[1:-1]
+            for ascii_only in (True, False)
+        ),
+    }
     coded = {needle.decode("utf-8", "surrogateescape") for needle in spellings(secret)}
     return {form for form in plain | coded if not is_short(form)}

@@ -1,7 +1,9 @@
-"""Git processes that live as long as their repository object: one answers questions about objects, one moves refs.
+"""Git processes that live as long as their repository object: one answers questions
+about objects, one moves refs.
 
-A run asks small questions all the time, and starting a process takes longer than the answer. Both read what is on the
-disk for every question, so that what others did meanwhile is seen.
+A run asks small questions all the time, and starting a process takes longer than the
+answer. Both read what is on the disk for every question, so that what others did
+meanwhile is seen.
 """
 
 from __future__ import annotations
@@ -16,11 +18,14 @@ from typing import IO, TypeVar
 
 T = TypeVar("T")
 Answer = tuple[str, str, int]  # object id, type, size
-_AT_ONCE = 256  # questions that surely fit into a pipe, so that both sides never wait for each other
+# questions that surely fit into a pipe, so that both sides never wait for each other
+_AT_ONCE = 256
 
 
 class _Child:
-    """One git process that is spoken to line by line; it starts with the first line and again after it died."""
+    """One git process that is spoken to line by line; it starts with the first line and
+    again after it died.
+    """
 
     def __init__(self, argv: Sequence[str], cwd: Path, env: Mapping[str, str]) -> None:
         self._argv, self._cwd, self._env = list(argv), cwd, dict(env)
@@ -63,7 +68,9 @@ def _end(running: list[subprocess.Popen[bytes]]) -> None:
 
 
 class Questions:
-    """Answers about objects, through one `git cat-file --batch-command`. Threads take turns."""
+    """Answers about objects, through one `git cat-file --batch-command`. Threads take
+    turns.
+    """
 
     def __init__(self, git: Sequence[str], cwd: Path, env: Mapping[str, str]) -> None:
         self._child = _Child([*git, "cat-file", "--batch-command"], cwd, env)
@@ -73,7 +80,9 @@ class Questions:
         return self._ask("info", [name], lambda answer, _: answer)[0]
 
     def content(self, name: str) -> tuple[str, bytes] | None:
-        """Type and content of the object that the name stands for, None if there is none."""
+        """Type and content of the object that the name stands for, None if there is
+        none.
+        """
         return self.contents([name])[0]
 
     def contents(self, names: Sequence[str]) -> list[tuple[str, bytes] | None]:
@@ -87,20 +96,29 @@ class Questions:
             found += self._ask("contents", names[at : at + _AT_ONCE], read)
         return found
 
-    def _ask(self, command: str, names: Sequence[str], read: Callable[[Answer, IO[bytes]], T]) -> list[T | None]:
+    def _ask(
+        self, command: str, names: Sequence[str], read: Callable[[Answer, IO[bytes]], T]
+    ) -> list[T | None]:
         if any("\n" in name for name in names):
             raise ValueError("a name of git's has no line end")
         with self._child.lock:
             try:
-                stream = self._child.say("".join(f"{command} {name}\n" for name in names))
-                return [read(answer, stream) if (answer := _head(stream)) else None for _ in names]
+                stream = self._child.say(
+                    "".join(f"{command} {name}\n" for name in names)
+                )
+                return [
+                    read(answer, stream) if (answer := _head(stream)) else None
+                    for _ in names
+                ]
             except BaseException:
                 self._child.forget()  # half an answer may stand in the pipe
                 raise
 
 
 def _head(stream: IO[bytes]) -> Answer | None:
-    """The line before an object's content; None where there is no such object, or more than one."""
+    """The line before an object's content; None where there is no such object, or more
+    than one.
+    """
     line = stream.readline()
     if not line.endswith(b"\n"):
         raise BrokenPipeError("git ended before it answered")
@@ -114,14 +132,21 @@ class Moves:
     """Moves refs, through one `git update-ref --stdin`."""
 
     def __init__(self, git: Sequence[str], cwd: Path, env: Mapping[str, str]) -> None:
-        self._child = _Child([*git, "update-ref", "--create-reflog", "-m", "fanin", "--stdin"], cwd, env)
+        self._child = _Child(
+            [*git, "update-ref", "--create-reflog", "-m", "fanin", "--stdin"], cwd, env
+        )
 
     def commit(self, lines: Sequence[str]) -> bool:
         """Do all of it or nothing; False if git refused, without its words."""
         with self._child.lock:
             try:
-                stream = self._child.say("".join(f"{line}\n" for line in ("start", *lines, "commit")))
-                done = stream.readline() == b"start: ok\n" and stream.readline() == b"commit: ok\n"
+                stream = self._child.say(
+                    "".join(f"{line}\n" for line in ("start", *lines, "commit"))
+                )
+                done = (
+                    stream.readline() == b"start: ok\n"
+                    and stream.readline() == b"commit: ok\n"
+                )
             except OSError:
                 done = False
             except BaseException:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from runner.core.errors import GitFailed
 
-# No user or system configuration: a filter, hook or signing key of theirs must not act on an agent's files.
+# No user or system configuration: a filter, hook or signing key of theirs must not act
+# on an agent's files.
 _SAFE_CONFIG = (
     "core.hooksPath=/dev/null",
     "core.fsmonitor=false",
@@ -33,15 +34,20 @@ AUTHOR = {
 
 
 def git_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """An environment in which git sees no inherited repository and no configuration but what fanin gives it."""
-    kept = {name: value for name, value in environ.items() if not name.startswith("GIT_")}
+    """An environment in which git sees no inherited repository and no configuration but
+    what fanin gives it.
+    """
+    kept = {
+        name: value for name, value in environ.items() if not name.startswith("GIT_")
+    }
     return {
         **kept,
         "GIT_CONFIG_GLOBAL": os.devnull,
         "GIT_CONFIG_NOSYSTEM": "1",
         "GIT_TERMINAL_PROMPT": "0",
         "GIT_OPTIONAL_LOCKS": "0",
-        "GIT_DEFAULT_REF_FORMAT": "files",  # what a seed plants, whatever git's own default becomes
+        # what a seed plants, whatever git's own default becomes
+        "GIT_DEFAULT_REF_FORMAT": "files",
         "LC_ALL": "C",
         **AUTHOR,
     }
@@ -55,7 +61,9 @@ def git(
     stdin: bytes | None = None,
     stdout: object = subprocess.PIPE,
 ) -> bytes:
-    """Run git without any configuration but fanin's; its output. GitFailed on a non-zero status."""
+    """Run git without any configuration but fanin's; its output. GitFailed on a
+    non-zero status.
+    """
     config = [part for setting in _SAFE_CONFIG for part in ("-c", setting)]
     done = subprocess.run(
         ["git", *config, *argv],
@@ -65,7 +73,8 @@ def git(
         stdout=stdout,
         stderr=subprocess.PIPE,
         check=False,
-        start_new_session=True,  # Ctrl-C is fanin's to handle: work must not be lost while it is captured
+        # Ctrl-C is fanin's to handle: work must not be lost while it is captured
+        start_new_session=True,
     )  # type: ignore[call-overload]
     if done.returncode:
         raise GitFailed(argv, done.returncode, done.stderr.decode("utf-8", "replace"))

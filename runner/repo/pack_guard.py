@@ -1,7 +1,9 @@
-"""How much a git pack expands to, told before git expands it: a few bytes of deltas can stand for gigabytes.
+"""How much a git pack expands to, told before git expands it: a few bytes of deltas can
+stand for gigabytes.
 
-Reads the headers of a stream in small pieces (Documentation/gitformat-pack). It judges the size and nothing else:
-whether the objects are sound is for `git index-pack --strict` to say.
+Reads the headers of a stream in small pieces (Documentation/gitformat-pack). It judges
+the size and nothing else: whether the objects are sound is for `git index-pack
+--strict` to say.
 """
 
 from __future__ import annotations
@@ -18,7 +20,9 @@ class PackRefused(ValueError):
 
 
 def expanded_size(stream: IO[bytes], limit: int, hash_length: int = 20) -> int:
-    """Bytes of all objects once deltas are applied. PackRefused as soon as they are more than `limit`."""
+    """Bytes of all objects once deltas are applied. PackRefused as soon as they are
+    more than `limit`.
+    """
     reader = _Reader(stream)
     head = reader.take(12)
     if head[:4] != b"PACK" or head[4:8] not in {b"\0\0\0\2", b"\0\0\0\3"}:
@@ -85,7 +89,9 @@ class _Reader:
         return taken
 
     def inflate(self, size: int) -> bytes:
-        """Pass over one deflated object; its first bytes. It may not be larger than it says."""
+        """Pass over one deflated object; its first bytes. It may not be larger than it
+        says.
+        """
         inflater, start, seen = zlib.decompressobj(), b"", 0
         while not inflater.eof:
             if not self._buffer:
@@ -96,7 +102,9 @@ class _Reader:
                 piece = inflater.decompress(self._buffer, _PIECE)
             except zlib.error as error:
                 raise PackRefused(f"an object cannot be inflated: {error}") from None
-            self._buffer = inflater.unused_data if inflater.eof else inflater.unconsumed_tail
+            self._buffer = (
+                inflater.unused_data if inflater.eof else inflater.unconsumed_tail
+            )
             seen += len(piece)
             start = (start + piece)[:32]
             if seen > size:

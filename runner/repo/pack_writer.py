@@ -1,7 +1,9 @@
-"""Git packs made without git: of new objects, or of several packs, so that one `index-pack` takes them all in.
+"""Git packs made without git: of new objects, or of several packs, so that one
+`index-pack` takes them all in.
 
-A pack is a header with the number of objects, the objects, and a digest of all that. Offsets inside it are relative,
-so the objects of several packs stand in one as they are.
+A pack is a header with the number of objects, the objects, and a digest of all that.
+Offsets inside it are relative, so the objects of several packs stand in one as they
+are.
 """
 
 from __future__ import annotations
@@ -28,7 +30,9 @@ def of(objects: Sequence[tuple[str, bytes]], algorithm: str) -> bytes:
 
 
 def _head(kind: str, size: int) -> bytes:
-    """Type and size: four bits of the size beside the type, then seven in each byte, the highest bit says go on."""
+    """Type and size: four bits of the size beside the type, then seven in each byte,
+    the highest bit says go on.
+    """
     first, size = _KINDS[kind] << 4 | size & 15, size >> 4
     head = bytearray()
     while size:

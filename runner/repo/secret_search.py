@@ -19,7 +19,9 @@ _PIECE = 2**20  # bytes of a file that are in memory at once
 def leak_in_blobs(
     paths: Mapping[str, str], secrets: Secrets, cwd: Path, env: Mapping[str, str]
 ) -> tuple[str, str] | None:
-    """(path, secret's name) of the first blob that holds a secret. `paths` is object id → path."""
+    """(path, secret's name) of the first blob that holds a secret. `paths` is object id
+    → path.
+    """
     if not secrets.needles or not paths:
         return None
     with tempfile.TemporaryFile() as asked:
@@ -41,11 +43,19 @@ def leak_in_blobs(
                 reader.kill()
 
 
-def _first_leak(stream: IO[bytes], paths: Mapping[str, str], secrets: Secrets) -> tuple[str, str] | None:
-    """Reads the answers of `cat-file --batch`: a line of id, type and size, then that many bytes and a line end."""
+def _first_leak(
+    stream: IO[bytes], paths: Mapping[str, str], secrets: Secrets
+) -> tuple[str, str] | None:
+    """Reads the answers of `cat-file --batch`: a line of id, type and size, then that
+    many bytes and a line end.
+    """
     while header := stream.readline().split():
         if len(header) != 3:
-            raise GitFailed(["cat-file", "--batch"], 128, b" ".join(header).decode("utf-8", "replace"))
+            raise GitFailed(
+                ["cat-file", "--batch"],
+                128,
+                b" ".join(header).decode("utf-8", "replace"),
+            )
         size = int(header[2])
         if name := secrets.found_in(_pieces(stream, size)):
             return paths[header[0].decode()], name

@@ -1,1 +1,3 @@
-"""What may run now: selection, the batch manifest, the budget, the checks before anything is paid."""
+"""What may run now: selection, the batch manifest, the budget, the checks before
+anything is paid.
+"""

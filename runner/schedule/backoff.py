@@ -1,7 +1,9 @@
-"""How many agents run at once, and how long a run waits, while a model's provider says "too many" or "overloaded".
+"""How many agents run at once, and how long a run waits, while a model's provider says
+"too many" or "overloaded".
 
-Fewer at once after every round that met a limit, one more after every round that met none (as TCP does), and a pause
-that doubles, with jitter so that runs that were refused together do not come back together.
+Fewer at once after every round that met a limit, one more after every round that met
+none (as TCP does), and a pause that doubles, with jitter so that runs that were refused
+together do not come back together.
 """
 
 from __future__ import annotations
@@ -26,10 +28,14 @@ class Backoff:
         return cls(most, most)
 
     def after(self, *, limited: bool, progressed: bool) -> Backoff:
-        """The pace after a round that met a limit or not, and that achieved something or not."""
+        """The pace after a round that met a limit or not, and that achieved something
+        or not.
+        """
         if not limited:
             return Backoff(self.most, min(self.most, self.now + 1))
-        return Backoff(self.most, max(1, self.now // 2), 1 if progressed else self.limited + 1)
+        return Backoff(
+            self.most, max(1, self.now // 2), 1 if progressed else self.limited + 1
+        )
 
     def exhausted(self) -> str | None:
         """Why to stop, None while it makes sense to wait and try again."""

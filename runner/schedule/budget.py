@@ -1,6 +1,8 @@
-"""Keeps `limits.max_cost_usd` across agents that work at once: what each may cost is reserved before it starts.
+"""Keeps `limits.max_cost_usd` across agents that work at once: what each may cost is
+reserved before it starts.
 
-An attempt whose cost nobody told counts as what was reserved for it: unknown is never 0.
+An attempt whose cost nobody told counts as what was reserved for it: unknown is never
+0.
 """
 
 from __future__ import annotations
@@ -16,7 +18,9 @@ _CENT = 0.01
 
 @dataclass(frozen=True)
 class Budget:
-    """What a run has spent. `dearest` is the costliest attempt so far, the estimate for the next ones."""
+    """What a run has spent. `dearest` is the costliest attempt so far, the estimate for
+    the next ones.
+    """
 
     limit: float | None = None
     spent: float = 0.0
@@ -27,12 +31,18 @@ class Budget:
         return None if self.limit is None else max(0.0, self.limit - self.spent)
 
     def slots(self, wanted: int) -> int:
-        """How many of the wanted attempts may start at once, so that together they stay within what is left."""
+        """How many of the wanted attempts may start at once, so that together they stay
+        within what is left.
+        """
         if self.left is None or not wanted:
             return wanted
         if self.left < _CENT:
             return 0
-        return min(wanted, int(self.left / self.dearest + 1e-9)) if self.dearest else wanted
+        return (
+            min(wanted, int(self.left / self.dearest + 1e-9))
+            if self.dearest
+            else wanted
+        )
 
     def share(self, attempts: int) -> float | None:
         """What each of so many attempts may cost."""
@@ -43,7 +53,11 @@ class Budget:
         if self.slots(1):
             return None
         told = f"${self.spent:.2f} of limits.max_cost_usd = ${self.limit:.2f} are spent"
-        return f"{told}, and an attempt has cost up to ${self.dearest:.2f}" if self.dearest else told
+        return (
+            f"{told}, and an attempt has cost up to ${self.dearest:.2f}"
+            if self.dearest
+            else told
+        )
 
     def after(self, manifest: Manifest, results: Iterable[Result]) -> Budget:
         """The budget once the attempts of a batch have been paid."""
@@ -60,7 +74,9 @@ class Budget:
 
 @dataclass(frozen=True)
 class Tally:
-    """What attempts reported to have used, in a batch or a run; `untold` of them did not say what they cost."""
+    """What attempts reported to have used, in a batch or a run; `untold` of them did
+    not say what they cost.
+    """
 
     attempts: int = 0
     usd: float = 0.0
@@ -81,8 +97,12 @@ class Tally:
         if self.untold == self.attempts:
             cost = "cost unknown"
         else:
-            cost = (f"${self.usd:.4f}" if 0 < self.usd < 0.1 else f"${self.usd:.2f}") + (
-                f" and what {self.untold} of {self.attempts} did not say" if self.untold else ""
+            cost = (
+                f"${self.usd:.4f}" if 0 < self.usd < 0.1 else f"${self.usd:.2f}"
+            ) + (
+                f" and what {self.untold} of {self.attempts} did not say"
+                if self.untold
+                else ""
             )
         return f"{cost}, {self.tokens:,} tokens" if self.tokens else cost
 

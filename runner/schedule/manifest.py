@@ -26,16 +26,22 @@ def build_manifest(
     template: str | None = None,
     share: float | None = None,
 ) -> Manifest:
-    """The manifest of a batch: each task's text, agent, bounds, attempt and previous failure as of now.
+    """The manifest of a batch: each task's text, agent, bounds, attempt and previous
+    failure as of now.
 
     `template` is the text of the prompt template; `share` what each attempt may cost.
     """
-    entries = tuple(build_entry(index, task, plan, progress, settings, share) for index, task in enumerate(chosen))
+    entries = tuple(
+        build_entry(index, task, plan, progress, settings, share)
+        for index, task in enumerate(chosen)
+    )
     return Manifest(
         run=run,
         round=round_number,
         base=base,
-        plan=settings.plan.model_copy(update={"path": plan.path, "source": plan.source}),
+        plan=settings.plan.model_copy(
+            update={"path": plan.path, "source": plan.source}
+        ),
         progress=settings.progress,
         branch=branch,
         commit_strategy=settings.commit_strategy,
@@ -55,15 +61,22 @@ def build_manifest(
 
 
 def untouchable(plan: Plan, settings: Settings) -> tuple[str, ...]:
-    """Globs no task may change whatever it is allowed: the plan (a whole folder, if it is one), the settings, the
-    prompt template, the progress.
+    """Globs no task may change whatever it is allowed: the plan (a whole folder, if it
+    is one), the settings, the prompt template, the progress.
     """
-    own = [plan.path, settings.progress, FILE, *([settings.prompt_template] if settings.prompt_template else [])]
+    own = [
+        plan.path,
+        settings.progress,
+        FILE,
+        *([settings.prompt_template] if settings.prompt_template else []),
+    ]
     return (*(globs.literal(path) for path in own), "/.fanin/**")
 
 
 def agent_of(task: Task, plan: Plan, settings: Settings) -> AgentSettings:
-    """The agent that runs the task. InvalidInput when neither the task nor the settings name one."""
+    """The agent that runs the task. InvalidInput when neither the task nor the settings
+    name one.
+    """
     agent = task.agent or settings.agent
     if agent is None:
         raise InvalidInput(
@@ -80,7 +93,12 @@ def agent_of(task: Task, plan: Plan, settings: Settings) -> AgentSettings:
 
 
 def build_entry(
-    index: int, task: Task, plan: Plan, progress: Progress, settings: Settings, share: float | None = None
+    index: int,
+    task: Task,
+    plan: Plan,
+    progress: Progress,
+    settings: Settings,
+    share: float | None = None,
 ) -> BatchEntry:
     """The task frozen for its next attempt."""
     record = progress.record(task)
@@ -99,10 +117,19 @@ def build_entry(
 
 
 def _brought(task: Task, plan: Plan, progress: Progress) -> tuple[Brought, ...]:
-    """What the task's dependencies brought, as the progress has it: a matrix leg's checkout has no history to ask."""
+    """What the task's dependencies brought, as the progress has it: a matrix leg's
+    checkout has no history to ask.
+    """
     found = []
     for task_id in task.depends_on:
         if dependency := plan.task(task_id):
             record = progress.record(dependency)
-            found.append(Brought(id=task_id, title=dependency.title, summary=record.summary, changed=record.changed))
+            found.append(
+                Brought(
+                    id=task_id,
+                    title=dependency.title,
+                    summary=record.summary,
+                    changed=record.changed,
+                )
+            )
     return tuple(found)

@@ -1,7 +1,8 @@
-"""What of a plan may run next, the most urgent first, kept up to date as tasks begin and end one by one.
+"""What of a plan may run next, the most urgent first, kept up to date as tasks begin
+and end one by one.
 
-For a loop that starts a task whenever a slot is free: looking through a plan of thousands of tasks each time would take
-longer than many a merge.
+For a loop that starts a task whenever a slot is free: looking through a plan of
+thousands of tasks each time would take longer than many a merge.
 """
 
 from __future__ import annotations
@@ -23,14 +24,22 @@ class ReadyQueue:
         self._progress: Progress | None = None
 
     def follow(self, snapshot: Snapshot, running: Iterable[str]) -> None:
-        """Go on from this snapshot. Looks through the plan only if the snapshot is not where `settle` has led."""
+        """Go on from this snapshot. Looks through the plan only if the snapshot is not
+        where `settle` has led.
+        """
         if snapshot.progress is self._progress and snapshot.graph is self._graph:
             return
         tasks = snapshot.graph.tasks
         heights = snapshot.graph.heights(snapshot.progress.expected_seconds)
         standings = snapshot.progress.standings(snapshot.plan, self._max_attempts)
-        self._frontier = snapshot.graph.frontier(standings, lambda task_id: selection.rank(tasks[task_id], heights))
-        self._tasks, self._graph, self._progress = tasks, snapshot.graph, snapshot.progress
+        self._frontier = snapshot.graph.frontier(
+            standings, lambda task_id: selection.rank(tasks[task_id], heights)
+        )
+        self._tasks, self._graph, self._progress = (
+            tasks,
+            snapshot.graph,
+            snapshot.progress,
+        )
         for task_id in running:
             if task_id in tasks:
                 self._frontier.begin(task_id)
@@ -40,7 +49,9 @@ class ReadyQueue:
         self._frontier.begin(task_id)
 
     def settle(self, task_id: str, progress: Progress) -> None:
-        """The task has run, and stands as this progress says, which says nothing new of any other that did not run."""
+        """The task has run, and stands as this progress says, which says nothing new of
+        any other that did not run.
+        """
         if task := self._tasks.get(task_id):
             self._frontier.settle(task_id, progress.standing(task, self._max_attempts))
         self._progress = progress
@@ -52,16 +63,26 @@ class ReadyQueue:
 
     def pick(self, slots: int, running: Sequence[Task]) -> list[Task]:
         """At most `slots` ready tasks, no two that overlap each other or a running one."""
-        return selection.take((self._tasks[task_id] for task_id in self._frontier), slots, running)
+        return selection.take(
+            (self._tasks[task_id] for task_id in self._frontier), slots, running
+        )
 
-    def pick_beside(self, ending: Sequence[str], slots: int, running: Sequence[Task]) -> list[Task]:
-        """The most urgent ready task, if it has a place among the `slots` although tasks are `ending`.
+    def pick_beside(
+        self, ending: Sequence[str], slots: int, running: Sequence[Task]
+    ) -> list[Task]:
+        """The most urgent ready task, if it has a place among the `slots` although
+        tasks are `ending`.
 
-        What starts now holds its slot for long: none is taken from a more urgent task whose dependency has run and is
-        being merged.
+        What starts now holds its slot for long: none is taken from a more urgent task
+        whose dependency has run and is being merged.
         """
-        known = [task_id for task_id in ending if task_id in self._tasks]  # a person may have taken one out of the plan
-        hoped = selection.take((self._tasks[task_id] for task_id in self._frontier.after(known)), slots, running)
+        # a person may have taken one out of the plan
+        known = [task_id for task_id in ending if task_id in self._tasks]
+        hoped = selection.take(
+            (self._tasks[task_id] for task_id in self._frontier.after(known)),
+            slots,
+            running,
+        )
         return [task for task in hoped if self._frontier.offers(task.id)][:1]
 
     @property

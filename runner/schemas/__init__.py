@@ -1,6 +1,7 @@
 """JSON Schemas of the documents people write, so that editors complete and check them.
 
-`python -m runner.schemas` writes them anew from the models; a test keeps the shipped files equal to that.
+`python -m runner.schemas` writes them anew from the models; a test keeps the shipped
+files equal to that.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ FILES: dict[str, tuple[type[UserDocument], str]] = {
 }
 FOLDER = Path(__file__).parent
 
-# What the readers take beside the models' own types: a single glob for a list, a number for an id, a preset's
-# name for an agent, and keys that begin with x-.
+# What the readers take beside the models' own types: a single glob for a list, a number
+# for an id, a preset's name for an agent, and keys that begin with x-.
 _LISTS = ("files", "depends_on", "allow")
 _EXTENSION: dict[str, Any] = {"^x-": {}}
 
@@ -27,19 +28,31 @@ _EXTENSION: dict[str, Any] = {"^x-": {}}
 def generate(name: str) -> dict[str, Any]:
     """The schema of one document, as JSON data."""
     model, title = FILES[name]
-    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **model.model_json_schema(), "title": title}
+    schema = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **model.model_json_schema(),
+        "title": title,
+    }
     schema["patternProperties"] = _EXTENSION
     definitions = schema.get("$defs", {})
     if task := definitions.get("TaskFields"):
         task["patternProperties"] = _EXTENSION
-        task["properties"]["id"] = {"anyOf": [task["properties"]["id"], {"type": "number"}]}
-        task["properties"]["title"] = {"anyOf": [task["properties"]["title"], {"type": "number"}]}
+        task["properties"]["id"] = {
+            "anyOf": [task["properties"]["id"], {"type": "number"}]
+        }
+        task["properties"]["title"] = {
+            "anyOf": [task["properties"]["title"], {"type": "number"}]
+        }
         for field in _LISTS:
-            task["properties"][field] = {"anyOf": [task["properties"][field], {"type": "string"}]}
+            task["properties"][field] = {
+                "anyOf": [task["properties"][field], {"type": "string"}]
+            }
     if agent := definitions.get("AgentSettings"):
         short = {"type": "string", "title": "a preset's name"}
         one_of = [{"required": ["preset"]}, {"required": ["command"]}]
         definitions["AgentSettings"] = {"anyOf": [short, {**agent, "oneOf": one_of}]}
     if plan := definitions.get("PlanSettings"):
-        definitions["PlanSettings"] = {"anyOf": [{"type": "string", "title": "its file or folder"}, plan]}
+        definitions["PlanSettings"] = {
+            "anyOf": [{"type": "string", "title": "its file or folder"}, plan]
+        }
     return schema

@@ -1,4 +1,6 @@
-"""What a person sees of a round on GitHub: the graph, a table, the failures; as Markdown. Pure and escaped."""
+"""What a person sees of a round on GitHub: the graph, a table, the failures; as
+Markdown. Pure and escaped.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,8 @@ from runner.plan.view import TaskView, counts
 from runner.ui.diagrams import mermaid
 
 MARKER = "<!-- fanin -->"
-_MAX_ROWS = 500  # rows of the table; a longer plan shows the tasks that are not done first
+# rows of the table; a longer plan shows the tasks that are not done first
+_MAX_ROWS = 500
 _MAX_MERMAID = 200  # nodes; Mermaid on GitHub refuses more edges than 500 and long text
 _TAIL_LINES = 20
 _ICON = {
@@ -30,7 +33,9 @@ _ICON = {
 
 @dataclass(frozen=True)
 class Round:
-    """What one round did: its batch, the commit that landed, the failures and links to the tasks' logs."""
+    """What one round did: its batch, the commit that landed, the failures and links to
+    the tasks' logs.
+    """
 
     batch: str
     branch: str
@@ -49,7 +54,9 @@ def round_summary(found: Sequence[TaskView], done: Round) -> str:
     if done.note:
         parts.append(f"> {cell(done.note)}")
     if done.commit:
-        parts.append(f"Landed {cell(', '.join(done.landed)) or 'the attempts'} in {done.commit}.")
+        parts.append(
+            f"Landed {cell(', '.join(done.landed)) or 'the attempts'} in {done.commit}."
+        )
     if done.used:
         parts.append(f"Used: {cell(done.used)}")
     parts += [graph(found), table(found, done.run_url), failures(done.failed)]
@@ -73,17 +80,28 @@ def attempt_summary(entry: BatchEntry, result: Result) -> str:
 
 def verdict_summary(verdict: Verdict, command: str) -> str:
     """The summary of job `verify`."""
-    said = "green" if not verdict.failed else f"red because of {cell(', '.join(verdict.failed))}"
+    said = (
+        "green"
+        if not verdict.failed
+        else f"red because of {cell(', '.join(verdict.failed))}"
+    )
     parts = [f"## Fanin: `{code(command)}` is {said}", failures(verdict.failed)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def collected(repository: str, changes: Sequence[str], count: int) -> str:
-    """The summary of job `collect`: how many issues are tasks now, and what is new about them."""
+    """The summary of job `collect`: how many issues are tasks now, and what is new
+    about them.
+    """
     lines = [f"- {cell(line)}" for line in changes[:_MAX_ROWS]] or ["nothing is new"]
     if len(changes) > _MAX_ROWS:
         lines.append(f"\n… and {len(changes) - _MAX_ROWS} more")
-    return "\n".join([f"## Fanin: {count} issues of {cell(repository)} are tasks", "", *lines]) + "\n"
+    return (
+        "\n".join(
+            [f"## Fanin: {count} issues of {cell(repository)} are tasks", "", *lines]
+        )
+        + "\n"
+    )
 
 
 def sticky(found: Sequence[TaskView], done: Round) -> str:
@@ -96,7 +114,9 @@ def graph(found: Sequence[TaskView]) -> str:
     edges = sum(len(view.task.depends_on) for view in found)
     if len(found) > _MAX_MERMAID or edges > 2 * _MAX_MERMAID:
         size = f"{len(found)} tasks and {edges} dependencies"
-        return f"_The graph has {size}, too many to draw here: `fanin graph` prints it._"
+        return (
+            f"_The graph has {size}, too many to draw here: `fanin graph` prints it._"
+        )
     return f"```mermaid\n{mermaid(found)}```"
 
 
@@ -105,7 +125,10 @@ def table(found: Sequence[TaskView], run_url: str = "") -> str:
     shown = list(found)
     if len(shown) > _MAX_ROWS:
         shown = sorted(shown, key=lambda view: view.state == "completed")[:_MAX_ROWS]
-    rows = ["| | task | state | attempts | time | cost | files | why |", "|---|---|---|---|---|---|---|---|"]
+    rows = [
+        "| | task | state | attempts | time | cost | files | why |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
     rows += [_row(view) for view in shown]
     if len(shown) < len(found):
         rows.append(f"\n… and {len(found) - len(shown)} more")
@@ -119,16 +142,24 @@ def failures(failed: Mapping[str, Failure]) -> str:
     parts = []
     for task_id, failure in failed.items():
         tail = "\n".join(failure.log_tail.splitlines()[-_TAIL_LINES:])
-        parts.append(f"### ❌ {cell(task_id)}: {failure.kind}\n\n{cell(failure.message)}")
+        parts.append(
+            f"### ❌ {cell(task_id)}: {failure.kind}\n\n{cell(failure.message)}"
+        )
         if tail.strip():
-            parts.append(f"<details><summary>the end of its log</summary>\n\n{block(tail)}\n</details>")
+            parts.append(
+                f"<details><summary>the end of its log</summary>\n\n{block(tail)}\n</details>"
+            )
     return "\n\n".join(parts)
 
 
 def _row(view: TaskView) -> str:
     record = view.record
     seconds = f"{record.seconds:.0f} s" if record.seconds is not None else ""
-    cost = f"${record.cost_usd:.2f}" if record.cost_usd is not None else ("unknown" if record.attempts else "")
+    cost = (
+        f"${record.cost_usd:.2f}"
+        if record.cost_usd is not None
+        else ("unknown" if record.attempts else "")
+    )
     files = ", ".join(view.task.files or ())[:60]
     return (
         f"| {_ICON[view.state]} | {cell(view.task.id)} {cell(view.task.title[:80])} | {view.state} | "

@@ -15,9 +15,15 @@ if TYPE_CHECKING:  # a matrix leg tells of its task without networkx being insta
 
 
 def understood(
-    plan: Plan, found: Sequence[TaskView], graph: TaskGraph, notes: Sequence[str], problems: Sequence[Problem]
+    plan: Plan,
+    found: Sequence[TaskView],
+    graph: TaskGraph,
+    notes: Sequence[str],
+    problems: Sequence[Problem],
 ) -> str:
-    """What `fanin check --json` prints: the graph, the batches it would still allow, notes and problems."""
+    """What `fanin check --json` prints: the graph, the batches it would still allow,
+    notes and problems.
+    """
     left = batches(found, graph)
     said = {
         "plan": {"path": plan.path, "source": plan.source, "options": plan.options},
@@ -28,15 +34,22 @@ def understood(
         "notes": list(notes),
         "problems": listed(problems),
     }
-    return json.dumps(json.loads(as_json(found, graph)) | said, indent=1, ensure_ascii=False)
+    return json.dumps(
+        json.loads(as_json(found, graph)) | said, indent=1, ensure_ascii=False
+    )
 
 
 def listed(problems: Sequence[Problem]) -> list[dict[str, str | int | None]]:
-    return [{"path": p.path, "line": p.line, "what": p.what, "remedy": p.remedy} for p in problems]
+    return [
+        {"path": p.path, "line": p.line, "what": p.what, "remedy": p.remedy}
+        for p in problems
+    ]
 
 
 def as_json(found: Sequence[TaskView], graph: TaskGraph) -> str:
-    """The graph for tools: tasks with state, attempts and dependencies; waves; the critical path."""
+    """The graph for tools: tasks with state, attempts and dependencies; waves; the
+    critical path.
+    """
     tasks = [
         {
             "id": v.task.id,
@@ -52,7 +65,12 @@ def as_json(found: Sequence[TaskView], graph: TaskGraph) -> str:
         for v in found
     ]
     return json.dumps(
-        {"version": 1, "tasks": tasks, "waves": graph.waves(), "critical_path": graph.critical_path()},
+        {
+            "version": 1,
+            "tasks": tasks,
+            "waves": graph.waves(),
+            "critical_path": graph.critical_path(),
+        },
         indent=1,
         ensure_ascii=False,
     )

@@ -1,4 +1,6 @@
-"""What a person sees in a terminal: the live table of a run, plain lines where there is no terminal."""
+"""What a person sees in a terminal: the live table of a run, plain lines where there is
+no terminal.
+"""
 
 from __future__ import annotations
 
@@ -45,15 +47,23 @@ _MARKS = {
 
 
 class TerminalView:
-    """Tells a run as it goes: a live table of the agents at work, and a line for all that is over."""
+    """Tells a run as it goes: a live table of the agents at work, and a line for all
+    that is over.
+    """
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._running: dict[str, tuple[BatchEntry, float]] = {}
         self._lock = threading.Lock()
-        self._live = Live(get_renderable=self._table, console=console, refresh_per_second=8, transient=True)
+        self._live = Live(
+            get_renderable=self._table,
+            console=console,
+            refresh_per_second=8,
+            transient=True,
+        )
         self._in_batches = True
-        self.busy_seconds = 0.0  # the sum of all attempts' own durations, for the demo's ratio
+        # the sum of all attempts' own durations, for the demo's ratio
+        self.busy_seconds = 0.0
 
     def __enter__(self) -> TerminalView:
         if self._console.is_terminal:
@@ -67,7 +77,9 @@ class TerminalView:
 
     def begun(self, snapshot: Snapshot, settings: Settings) -> None:
         self._in_batches = settings.schedule == "batch"
-        self._say(f"[dim]{escape(' · '.join(describe(settings)))} · {len(snapshot.plan.tasks)} tasks[/]")
+        self._say(
+            f"[dim]{escape(' · '.join(describe(settings)))} · {len(snapshot.plan.tasks)} tasks[/]"
+        )
 
     def batch(self, manifest: Manifest) -> None:
         if not self._in_batches:  # one task each: its own line says the same
@@ -79,7 +91,9 @@ class TerminalView:
         with self._lock:
             self._running[entry.task.id] = (entry, time.monotonic())
         if not self._console.is_terminal:
-            self._say(f"  ▶ {escape(entry.task.id)}  {escape(entry.task.title)}{_again(entry)}")
+            self._say(
+                f"  ▶ {escape(entry.task.id)}  {escape(entry.task.title)}{_again(entry)}"
+            )
 
     def finished(self, entry: BatchEntry, result: Result) -> None:
         with self._lock:
@@ -88,15 +102,33 @@ class TerminalView:
         mark, told = "[green]✔[/]", entry.task.title
         if result.failure is not None:
             mark, told = "[red]✘[/]", result.failure.message.splitlines()[0]
-        self._say(f"  {mark} {escape(entry.task.id)}  {escape(told)}{_again(entry)}  [dim]{seconds:.1f} s[/]")
+        self._say(
+            f"  {mark} {escape(entry.task.id)}  {escape(told)}{_again(entry)}  [dim]{seconds:.1f} s[/]"
+        )
 
     def fanned_in(self, manifest: Manifest, fan_in: FanIn) -> None:
         for task_id, failure in fan_in.failed.items():
-            where = f"  [dim]its work is kept at {fan_in.kept[task_id]}[/]" if task_id in fan_in.kept else ""
-            if where or failure.kind in {"conflict", "policy", "scope", "verify", "stale", "corrupt", "no_result"}:
-                self._say(f"  [red]✘[/] {escape(task_id)} is not in: {escape(failure.message)}{where}")
+            where = (
+                f"  [dim]its work is kept at {fan_in.kept[task_id]}[/]"
+                if task_id in fan_in.kept
+                else ""
+            )
+            if where or failure.kind in {
+                "conflict",
+                "policy",
+                "scope",
+                "verify",
+                "stale",
+                "corrupt",
+                "no_result",
+            }:
+                self._say(
+                    f"  [red]✘[/] {escape(task_id)} is not in: {escape(failure.message)}{where}"
+                )
         for commit in fan_in.commits:
-            self._say(f"  [bold]→[/] {commit[:10]}  {escape(', '.join(fan_in.landed) or 'attempts recorded')}")
+            self._say(
+                f"  [bold]→[/] {commit[:10]}  {escape(', '.join(fan_in.landed) or 'attempts recorded')}"
+            )
 
         used = Tally().plus(fan_in.results)
         if used.tokens or used.untold < used.attempts:
@@ -107,7 +139,9 @@ class TerminalView:
 
     def _say(self, text: str) -> None:
         with _unheard():
-            self._console.print(Text.from_markup(text), soft_wrap=not self._console.is_terminal)
+            self._console.print(
+                Text.from_markup(text), soft_wrap=not self._console.is_terminal
+            )
 
     def _table(self) -> Table:
         table = Table.grid(padding=(0, 2))
@@ -125,7 +159,9 @@ class TerminalView:
 
 @contextmanager
 def _unheard() -> Iterator[None]:
-    """The work goes on when nobody reads any more: the pipe is closed, or the terminal's window is."""
+    """The work goes on when nobody reads any more: the pipe is closed, or the
+    terminal's window is.
+    """
     try:
         yield
     except OSError as error:

@@ -1,4 +1,6 @@
-"""Really installed agents, and how `fanin run` is started with one: no network, no key, no file of this machine."""
+"""Really installed agents, and how `fanin run` is started with one: no network, no key,
+no file of this machine.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,8 @@ __all__ = ["project"]
 HERE = Path(__file__).parents[1] / "support"
 MODEL = "http://127.0.0.1:4100"
 KEY = "dummy-key-of-no-value"
-# The versions whose output is in resources/agents; a newer one is recorded anew before it is taken here.
+# The versions whose output is in resources/agents; a newer one is recorded anew before
+# it is taken here.
 PINNED = {
     "claude": "@anthropic-ai/claude-code@2.1.197",
     "codex": "@openai/codex@0.169.0",
@@ -35,7 +38,9 @@ PINNED = {
 
 @pytest.fixture(scope="session")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """The folder of an agent's program, installed once a session for all of xdist's workers."""
+    """The folder of an agent's program, installed once a session for all of xdist's
+    workers.
+    """
     shared = tmp_path_factory.getbasetemp()
     if os.environ.get("PYTEST_XDIST_WORKER"):
         shared = shared.parent
@@ -96,20 +101,36 @@ class Lab:
                         {
                             "title": f"do {task['id']}",
                             "prompt": f"SCRIPT{json.dumps(task['script'])}",
-                            **{key: value for key, value in task.items() if key != "script"},
+                            **{
+                                key: value
+                                for key, value in task.items()
+                                if key != "script"
+                            },
                         }
                         for task in tasks
                     ],
                 }
             ),
         )
-        chosen = {"parallel": True, "max_concurrent": 6, "max_attempts": 1, "agent": self.agent, **settings}
+        chosen = {
+            "parallel": True,
+            "max_concurrent": 6,
+            "max_attempts": 1,
+            "agent": self.agent,
+            **settings,
+        }
         self.project.write("fanin.yml", yaml.safe_dump(chosen))
         self.project.commit("plan")
 
     def run(self, *argv: str) -> Ran:
         node = Path(shutil.which("node") or "/usr/bin/node").resolve().parent
-        paths = [self.binaries, node, Path("/usr/local/bin"), Path("/usr/bin"), Path("/bin")]
+        paths = [
+            self.binaries,
+            node,
+            Path("/usr/local/bin"),
+            Path("/usr/bin"),
+            Path("/bin"),
+        ]
         done = subprocess.run(
             [
                 *unshare(),
@@ -139,9 +160,18 @@ class Lab:
 
 
 def unshare() -> list[str]:
-    """The words that put a command into a network namespace of its own. Skips where that is not allowed."""
-    words = ["unshare", "--net"] if os.geteuid() == 0 else ["unshare", "--map-root-user", "--net"]
-    if shutil.which("unshare") is None or subprocess.run([*words, "true"], capture_output=True, check=False).returncode:
+    """The words that put a command into a network namespace of its own. Skips where
+    that is not allowed.
+    """
+    words = (
+        ["unshare", "--net"]
+        if os.geteuid() == 0
+        else ["unshare", "--map-root-user", "--net"]
+    )
+    if (
+        shutil.which("unshare") is None
+        or subprocess.run([*words, "true"], capture_output=True, check=False).returncode
+    ):
         pytest.skip("no network namespace can be made here with unshare")
     return words
 
@@ -156,7 +186,11 @@ AGENTS: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
         {"ANTHROPIC_API_KEY": KEY, "ANTHROPIC_BASE_URL": MODEL},
     ),
     "codex": (
-        {"preset": "codex", "model": "scripted", "args": ["-c", 'model_provider="scripted"', "-c", _CODEX_PROVIDER]},
+        {
+            "preset": "codex",
+            "model": "scripted",
+            "args": ["-c", 'model_provider="scripted"', "-c", _CODEX_PROVIDER],
+        },
         {"OPENAI_API_KEY": KEY},
     ),
     "gemini": (
@@ -167,11 +201,18 @@ AGENTS: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
 
 
 @pytest.fixture(params=AGENTS)
-def lab(request: pytest.FixtureRequest, project: Project, installed: Callable[[str], Path], tmp_path: Path) -> Lab:
+def lab(
+    request: pytest.FixtureRequest,
+    project: Project,
+    installed: Callable[[str], Path],
+    tmp_path: Path,
+) -> Lab:
     """A lab for each of the agents."""
     name = str(request.param)
     agent, environ = AGENTS[name]
     home = tmp_path / "home"
     home.mkdir()
     chosen = {**agent, "home": "isolated"}
-    return Lab(project, installed(name), home, tmp_path / "model.log", chosen, dict(environ))
+    return Lab(
+        project, installed(name), home, tmp_path / "model.log", chosen, dict(environ)
+    )

@@ -1,4 +1,6 @@
-"""Real agent programs, end to end through `fanin run`, against the scripted model on loopback."""
+"""Real agent programs, end to end through `fanin run`, against the scripted model on
+loopback.
+"""
 
 from __future__ import annotations
 
@@ -10,15 +12,35 @@ FLOOD = 3_000_000
 
 
 def test_each_outcome_of_a_real_agent_is_what_it_was(lab: Lab) -> None:
-    """One run, so that the agents' slow starts overlap: a success, and one task for every way to fail."""
+    """One run, so that the agents' slow starts overlap: a success, and one task for
+    every way to fail.
+    """
     name = lab.agent["preset"]
     tasks: list[dict[str, Any]] = [
-        {"id": "edit", "script": {"path": "made.txt", "content": "made\n", "say": "done"}},
-        {"id": "leak", "script": {"path": "leak.txt", "content": "made\n", "say": "done with $KEY"}},
+        {
+            "id": "edit",
+            "script": {"path": "made.txt", "content": "made\n", "say": "done"},
+        },
+        {
+            "id": "leak",
+            "script": {
+                "path": "leak.txt",
+                "content": "made\n",
+                "say": "done with $KEY",
+            },
+        },
         {"id": "wrong", "script": {"fail": 400}},
         {"id": "key", "script": {"fail": 401}},
         {"id": "refused", "script": {"path": "/etc/fanin-was-here", "content": "no\n"}},
-        {"id": "flood", "script": {"path": "flood.txt", "content": "made\n", "say": "words", "flood": FLOOD}},
+        {
+            "id": "flood",
+            "script": {
+                "path": "flood.txt",
+                "content": "made\n",
+                "say": "words",
+                "flood": FLOOD,
+            },
+        },
         {"id": "idle", "script": {"say": "nothing to do"}},
         {"id": "hang", "script": {"hang": 60}, "timeout": 8},
     ]
@@ -27,8 +49,12 @@ def test_each_outcome_of_a_real_agent_is_what_it_was(lab: Lab) -> None:
     ran = lab.run("run")
     assert ran.status == 1, ran.output
     records = lab.project.records()
-    kinds = {task_id: record.get("error", {}).get("kind") for task_id, record in records.items()}
-    # codex's events show nothing of a write that its sandbox refused: what is left to see is that nothing changed.
+    kinds = {
+        task_id: record.get("error", {}).get("kind")
+        for task_id, record in records.items()
+    }
+    # codex's events show nothing of a write that its sandbox refused: what is left to
+    # see is that nothing changed.
     expected = {
         "edit": None,
         "leak": "policy",
@@ -39,25 +65,43 @@ def test_each_outcome_of_a_real_agent_is_what_it_was(lab: Lab) -> None:
         "idle": "no_change",
         "hang": "timeout",
     }
-    assert kinds == {task_id: kind for task_id, kind in expected.items() if task_id in kinds}, ran.output
+    assert kinds == {
+        task_id: kind for task_id, kind in expected.items() if task_id in kinds
+    }, ran.output
     assert records["edit"]["status"] == "completed"
-    assert records["key"] == {"status": "pending", "attempts": 0}, "a refused key costs no attempt"
-    assert records["wrong"]["final"], "a request that was found wrong is found wrong again"
+    assert records["key"] == {"status": "pending", "attempts": 0}, (
+        "a refused key costs no attempt"
+    )
+    assert records["wrong"]["final"], (
+        "a request that was found wrong is found wrong again"
+    )
     assert lab.project.git("show", "HEAD:made.txt") == "made"
     assert records["edit"]["tokens"] > 1000
-    assert ("cost_usd" in records["edit"]) is (name == "claude"), "an unknown cost is not written as 0"
+    assert ("cost_usd" in records["edit"]) is (name == "claude"), (
+        "an unknown cost is not written as 0"
+    )
     assert records["edit"]["summary"] == "done"
-    # The key was in the agent's environment and in the model's words, and is in nothing that is kept.
-    kept = [path for path in (lab.project.root / ".git" / "fanin").rglob("*") if path.is_file()]
+    # The key was in the agent's environment and in the model's words, and is in nothing
+    # that is kept.
+    kept = [
+        path
+        for path in (lab.project.root / ".git" / "fanin").rglob("*")
+        if path.is_file()
+    ]
     assert any(b"***" in path.read_bytes() for path in kept if path.name == "agent.log")
     assert not [path for path in kept if KEY.encode() in path.read_bytes()]
     assert KEY not in lab.project.git("log", "-p") + ran.output
-    assert not list(lab.home.iterdir()), "an isolated agent leaves nothing in the user's home"
+    assert not list(lab.home.iterdir()), (
+        "an isolated agent leaves nothing in the user's home"
+    )
 
 
 def test_a_model_that_is_overloaded_costs_no_attempt(lab: Lab) -> None:
     status = 529 if lab.agent["preset"] == "claude" else 429
-    lab.plan([{"id": "one", "script": {"fail": status}, "timeout": 60}], limits={"max_rounds": 1})
+    lab.plan(
+        [{"id": "one", "script": {"fail": status}, "timeout": 60}],
+        limits={"max_rounds": 1},
+    )
     ran = lab.run("run")
     assert ran.status == 1
     assert "limits.max_rounds = 1 rounds are done" in ran.output, ran.output

@@ -4,8 +4,8 @@
     cd node_modules/@octokit
     python -m tests.contract.extract openapi/generated/api.github.com.json graphql-schema/schema.graphql
 
-For maintainers: after a new call in runner/github_api.py or runner/issue_api.py, add its operation here and run this
-again.
+For maintainers: after a new call in runner/github_api.py or runner/issue_api.py, add
+its operation here and run this again.
 """
 
 from __future__ import annotations
@@ -67,9 +67,22 @@ OPERATIONS = (
     ("post", f"{REPO}/pulls"),
     ("get", f"{REPO}/rules/branches/{{branch}}"),
 )
-ALWAYS = ("#/components/schemas/basic-error",)  # the shape of errors that no operation mentions
-PROSE = frozenset({"description", "summary", "externalDocs", "tags", "title", "operationId", "example", "examples"})
-NAMED = frozenset({"properties", "headers", "responses", "content"})  # their keys are names, not keywords
+# the shape of errors that no operation mentions
+ALWAYS = ("#/components/schemas/basic-error",)
+PROSE = frozenset(
+    {
+        "description",
+        "summary",
+        "externalDocs",
+        "tags",
+        "title",
+        "operationId",
+        "example",
+        "examples",
+    }
+)
+# their keys are names, not keywords
+NAMED = frozenset({"properties", "headers", "responses", "content"})
 
 
 def slim(node: Any) -> Any:
@@ -106,20 +119,30 @@ def official_example(media: dict[str, Any], components: dict[str, Any]) -> Any:
     """GitHub's first example of an answer, or None."""
     for example in media.get("examples", {}).values():
         reference = example.get("$ref")
-        found = components["examples"][reference.rpartition("/")[2]] if reference else example
+        found = (
+            components["examples"][reference.rpartition("/")[2]]
+            if reference
+            else example
+        )
         return found.get("value")
     return media.get("example")
 
 
 def operation(source: dict[str, Any], components: dict[str, Any]) -> dict[str, Any]:
-    """One operation, slim, with the example of each good answer kept for the stubs of our tests."""
+    """One operation, slim, with the example of each good answer kept for the stubs of
+    our tests.
+    """
     kept: dict[str, Any] = slim(source)
     for status, answer in kept["responses"].items():
         if "$ref" in answer:
             continue
         answer["description"] = ""  # OpenAPI demands it
         media = source["responses"][status].get("content", {}).get("application/json")
-        example = official_example(media, components) if media and status.startswith("2") else None
+        example = (
+            official_example(media, components)
+            if media and status.startswith("2")
+            else None
+        )
         if example is not None:
             answer["content"]["application/json"]["example"] = example
     return kept
@@ -129,7 +152,9 @@ def extract(spec: dict[str, Any]) -> dict[str, Any]:
     """The operations above and every component they lead to."""
     paths: dict[str, Any] = {}
     for method, path in OPERATIONS:
-        paths.setdefault(path, {})[method] = operation(spec["paths"][path][method], spec["components"])
+        paths.setdefault(path, {})[method] = operation(
+            spec["paths"][path][method], spec["components"]
+        )
     components: dict[str, dict[str, Any]] = {}
     waiting = {*references(paths), *ALWAYS}
     while waiting:
@@ -166,7 +191,10 @@ def block(node: Any, depth: int) -> str:
 def text(document: dict[str, Any]) -> str:
     """One path or component a line, so that the diff of an update shows what changed."""
     depths = {"paths": 1, "components": 2}
-    parts = [f"{json.dumps(key)}: {block(value, depths.get(key, 0))}" for key, value in document.items()]
+    parts = [
+        f"{json.dumps(key)}: {block(value, depths.get(key, 0))}"
+        for key, value in document.items()
+    ]
     return "{\n" + ",\n".join(parts) + "\n}\n"
 
 
@@ -180,7 +208,9 @@ def used(schema: GraphQLSchema, query: str) -> dict[str, dict[str, set[str]]]:
             parent = types.get_parent_type()
             assert parent is not None
             arguments = {argument.name.value for argument in node.arguments or ()}
-            found.setdefault(parent.name, {}).setdefault(node.name.value, set()).update(arguments)
+            found.setdefault(parent.name, {}).setdefault(node.name.value, set()).update(
+                arguments
+            )
 
     visit(parse(query), TypeInfoVisitor(types, Collector()))
     return found
@@ -190,13 +220,19 @@ Fields = dict[str, dict[str, set[str]]]
 
 
 def graphql_extract(schema: GraphQLSchema, queries: tuple[str, ...]) -> str:
-    """The types and fields that the queries use, and what these end in, in GitHub's own words."""
+    """The types and fields that the queries use, and what these end in, in GitHub's own
+    words.
+    """
     found: Fields = {}
     for query in queries:
         for name, fields in used(schema, query).items():
             for field, arguments in fields.items():
                 found.setdefault(name, {}).setdefault(field, set()).update(arguments)
-    for name in [name for name in found if isinstance(schema.type_map[name], GraphQLInterfaceType)]:
+    for name in [
+        name
+        for name in found
+        if isinstance(schema.type_map[name], GraphQLInterfaceType)
+    ]:
         for one in schema.get_possible_types(schema.type_map[name]):  # type: ignore[arg-type]
             found.setdefault(one.name, {}).update(found[name])
     leaves = set[GraphQLNamedType]()
@@ -204,13 +240,23 @@ def graphql_extract(schema: GraphQLSchema, queries: tuple[str, ...]) -> str:
     for leaf in sorted(leaves, key=lambda one: one.name):
         if isinstance(leaf, GraphQLEnumType):
             lines.append(f"enum {leaf.name} {{ {' '.join(leaf.values)} }}")
-        elif isinstance(leaf, GraphQLScalarType) and leaf.name not in {"String", "Int", "Boolean", "ID", "Float"}:
+        elif isinstance(leaf, GraphQLScalarType) and leaf.name not in {
+            "String",
+            "Int",
+            "Boolean",
+            "ID",
+            "Float",
+        }:
             lines.append(f"scalar {leaf.name}")
     return "\n".join(lines) + "\n"
 
 
-def declared(schema: GraphQLSchema, name: str, found: Fields, leaves: set[GraphQLNamedType]) -> Iterator[str]:
-    """The lines that declare one type; what its fields and their arguments end in is added to `leaves`."""
+def declared(
+    schema: GraphQLSchema, name: str, found: Fields, leaves: set[GraphQLNamedType]
+) -> Iterator[str]:
+    """The lines that declare one type; what its fields and their arguments end in is
+    added to `leaves`.
+    """
     kind = schema.type_map[name]
     if isinstance(kind, GraphQLUnionType):
         yield f"union {name} = {' | '.join(one.name for one in kind.types if one.name in found)}"
@@ -225,12 +271,17 @@ def declared(schema: GraphQLSchema, name: str, found: Fields, leaves: set[GraphQ
         arguments = sorted(found[name][field])
         given = ", ".join(f"{each}: {known.args[each].type}" for each in arguments)
         yield f"  {field}{f'({given})' if given else ''}: {known.type}"
-        leaves |= {get_named_type(known.type), *(get_named_type(known.args[each].type) for each in arguments)}
+        leaves |= {
+            get_named_type(known.type),
+            *(get_named_type(known.args[each].type) for each in arguments),
+        }
     yield "}"
 
 
 if __name__ == "__main__":
-    graph = build_schema(Path(sys.argv[2]).read_text(encoding="utf-8"), assume_valid=True)
+    graph = build_schema(
+        Path(sys.argv[2]).read_text(encoding="utf-8"), assume_valid=True
+    )
     GRAPHQL.write_text(graphql_extract(graph, (HISTORY,)), encoding="utf-8")
     full = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     TARGET.write_text(text(extract(full)), encoding="utf-8")

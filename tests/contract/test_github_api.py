@@ -1,4 +1,6 @@
-"""What fanin asks of GitHub and what it makes of the answers; both sides held to GitHub's description."""
+"""What fanin asks of GitHub and what it makes of the answers; both sides held to
+GitHub's description.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,17 @@ import yaml
 from responses import matchers
 
 from runner.core.errors import EnvironmentBroken, UsageProblem
-from runner.github_api.client import BODY_LIMIT, ApiCommit, Change, GitHub, Pull, Retry, bounded, in_chunks, web_url
+from runner.github_api.client import (
+    BODY_LIMIT,
+    ApiCommit,
+    Change,
+    GitHub,
+    Pull,
+    Retry,
+    bounded,
+    in_chunks,
+    web_url,
+)
 from runner.github_api.errors import (
     BadToken,
     BranchRefuses,
@@ -51,7 +63,9 @@ def slept() -> list[float]:
 
 @pytest.fixture
 def api(gh: Contract, slept: list[float]) -> GitHub:
-    return GitHub("a-token", "o/r", timeout=5, retry=Retry(sleep=slept.append, now=lambda: NOW))
+    return GitHub(
+        "a-token", "o/r", timeout=5, retry=Retry(sleep=slept.append, now=lambda: NOW)
+    )
 
 
 @pytest.fixture
@@ -82,7 +96,9 @@ def bodies(gh: Contract, method: str, ending: str) -> list[Any]:
 
 def more(url: str) -> dict[str, str]:
     """The header of a first page that is not the last."""
-    return {"Link": f'<{url}?per_page=100&page=2>; rel="next", <{url}?per_page=100&page=2>; rel="last"'}
+    return {
+        "Link": f'<{url}?per_page=100&page=2>; rel="next", <{url}?per_page=100&page=2>; rel="last"'
+    }
 
 
 def query(**parameters: Any) -> list[Any]:
@@ -94,17 +110,21 @@ def url_of(call: Any) -> str:
     return str(call.request.url)
 
 
-# --- dispatch ----------------------------------------------------------------------------------------------
+# -- dispatch --
 
 DISPATCHES = f"{REPO}/actions/workflows/fanin.yml/dispatches"
 STATE = {"fanin-state": "{}"}
 
 
 def test_dispatch_returns_the_address_of_the_run(gh: Contract, api: GitHub) -> None:
-    answer = example("post", f"{TEMPLATE}/actions/workflows/{{workflow_id}}/dispatches", 200)
+    answer = example(
+        "post", f"{TEMPLATE}/actions/workflows/{{workflow_id}}/dispatches", 200
+    )
     gh.post(DISPATCHES, json=answer)
     assert api.dispatch("fanin.yml", "main", STATE) == answer["html_url"]
-    assert bodies(gh, "POST", "/dispatches") == [{"ref": "main", "inputs": STATE, "return_run_details": True}]
+    assert bodies(gh, "POST", "/dispatches") == [
+        {"ref": "main", "inputs": STATE, "return_run_details": True}
+    ]
 
 
 def test_dispatch_without_details_in_the_answer(gh: Contract, api: GitHub) -> None:
@@ -115,7 +135,10 @@ def test_dispatch_without_details_in_the_answer(gh: Contract, api: GitHub) -> No
 def test_enterprise_server_is_not_asked_for_run_details(gh: Contract) -> None:
     gh.api = "https://git.example.com/api/v3"
     gh.post(DISPATCHES.replace(API, gh.api), status=204)
-    assert GitHub("a-token", "o/r", f"{gh.api}/").dispatch("fanin.yml", "main", STATE) is None
+    assert (
+        GitHub("a-token", "o/r", f"{gh.api}/").dispatch("fanin.yml", "main", STATE)
+        is None
+    )
     assert bodies(gh, "POST", "/dispatches") == [{"ref": "main", "inputs": STATE}]
 
 
@@ -135,16 +158,36 @@ def test_enterprise_server_is_not_asked_for_run_details(gh: Contract) -> None:
             r"(?s)does not declare the input fanin-state.*\n      fanin-state:\n",
         ),
         (422, "No ref found for: main", NoSuchBranch, "push the branch first"),
-        (422, "Cannot trigger a 'workflow_dispatch' on a disabled workflow", DispatchRefused, "enable it on the"),
+        (
+            422,
+            "Cannot trigger a 'workflow_dispatch' on a disabled workflow",
+            DispatchRefused,
+            "enable it on the",
+        ),
         (422, "Required input 'x' not provided", DispatchRefused, "'x' not provided"),
-        (404, "Not Found", NotFound, r"(?s)knows no workflow fanin\.yml.*default branch.*actions: write"),
-        (403, NOT_ACCESSIBLE, MissingPermission, r"(?s)needs `actions: write`.*permissions:\n      actions: write"),
+        (
+            404,
+            "Not Found",
+            NotFound,
+            r"(?s)knows no workflow fanin\.yml.*default branch.*actions: write",
+        ),
+        (
+            403,
+            NOT_ACCESSIBLE,
+            MissingPermission,
+            r"(?s)needs `actions: write`.*permissions:\n      actions: write",
+        ),
         (401, "Bad credentials", BadToken, "does not accept the token"),
         (400, "Problems parsing JSON", GitHubRefused, r"refused \(400 Problems"),
     ],
 )
 def test_refused_dispatch_says_what_to_do(
-    gh: Contract, api: GitHub, status: int, message: str, kind: type[Exception], match: str
+    gh: Contract,
+    api: GitHub,
+    status: int,
+    message: str,
+    kind: type[Exception],
+    match: str,
 ) -> None:
     gh.post(DISPATCHES, json=no(message), status=status)
     with pytest.raises(kind, match=match) as caught:
@@ -158,21 +201,31 @@ def test_errors_of_the_callers_workflow_are_the_users_to_mend() -> None:
     assert issubclass(MissingPermission, EnvironmentBroken)
 
 
-def test_dispatch_is_never_sent_twice_after_a_failure(gh: Contract, api: GitHub, slept: list[float]) -> None:
+def test_dispatch_is_never_sent_twice_after_a_failure(
+    gh: Contract, api: GitHub, slept: list[float]
+) -> None:
     gh.post(DISPATCHES, body="<html>Bad Gateway</html>", status=502)
     with pytest.raises(GitHubUnreachable, match="may or may not have done it"):
         api.dispatch("fanin.yml", "main", STATE)
     assert (len(gh.calls), slept) == (1, [])
 
 
-@pytest.mark.parametrize("inputs", [{f"i{n}": "" for n in range(26)}, {"fanin-state": "x" * 65_536}])
-def test_dispatch_larger_than_github_takes_is_not_sent(api: GitHub, gh: Contract, inputs: dict[str, str]) -> None:
-    with pytest.raises(DispatchRefused, match="GitHub takes 25 inputs and 65535 characters"):
+@pytest.mark.parametrize(
+    "inputs", [{f"i{n}": "" for n in range(26)}, {"fanin-state": "x" * 65_536}]
+)
+def test_dispatch_larger_than_github_takes_is_not_sent(
+    api: GitHub, gh: Contract, inputs: dict[str, str]
+) -> None:
+    with pytest.raises(
+        DispatchRefused, match="GitHub takes 25 inputs and 65535 characters"
+    ):
         api.dispatch("fanin.yml", "main", inputs)
     assert len(gh.calls) == 0
 
 
-def test_trigger_starts_the_users_workflow_without_inputs(gh: Contract, api: GitHub) -> None:
+def test_trigger_starts_the_users_workflow_without_inputs(
+    gh: Contract, api: GitHub
+) -> None:
     gh.post(f"{REPO}/actions/workflows/ci.yml/dispatches", status=204)
     assert api.trigger("ci.yml", "fanin/1") is None
     sent = bodies(gh, "POST", "/dispatches")
@@ -196,18 +249,26 @@ def test_trigger_advises_no_inputs(gh: Contract, api: GitHub) -> None:
 
 
 def test_the_advised_yaml_is_a_workflow_trigger() -> None:
-    parsed = yaml.load(dispatch_yaml(["fanin-state"]), Loader=yaml.BaseLoader)  # this one keeps `on` a word
-    assert parsed["on"]["workflow_dispatch"]["inputs"]["fanin-state"]["required"] == "false"
+    # this one keeps `on` a word
+    parsed = yaml.load(dispatch_yaml(["fanin-state"]), Loader=yaml.BaseLoader)
+    assert (
+        parsed["on"]["workflow_dispatch"]["inputs"]["fanin-state"]["required"]
+        == "false"
+    )
 
 
-# --- comments ----------------------------------------------------------------------------------------------
+# -- comments --
 
 COMMENTS = f"{REPO}/issues/7/comments"
 MARKER = "<!-- fanin -->"
 
 
-def comment(number: int, body: str, *, login: str = "github-actions[bot]", kind: str = "Bot") -> dict[str, Any]:
-    made: dict[str, Any] = example("get", f"{TEMPLATE}/issues/{{issue_number}}/comments", 200)[0]
+def comment(
+    number: int, body: str, *, login: str = "github-actions[bot]", kind: str = "Bot"
+) -> dict[str, Any]:
+    made: dict[str, Any] = example(
+        "get", f"{TEMPLATE}/issues/{{issue_number}}/comments", 200
+    )[0]
     made["user"] |= {"login": login, "type": kind}
     return made | {
         "id": number,
@@ -223,19 +284,34 @@ def me(gh: Contract, login: str | None = None) -> None:
         gh.get(f"{API}/user", json=no(NOT_ACCESSIBLE), status=403)
     else:
         answer = example("get", "/user", 200) | {"login": login}
-        gh.get(f"{API}/user", json=answer | {"user_view_type": "private"})  # missing in GitHub's example
+        # missing in GitHub's example
+        gh.get(f"{API}/user", json=answer | {"user_view_type": "private"})
 
 
 def test_first_comment_is_created_under_its_marker(gh: Contract, api: GitHub) -> None:
     gh.get(COMMENTS, json=[comment(1, "nice work")])
     gh.post(COMMENTS, json=comment(2, f"{MARKER}\nround 1"), status=201)
-    assert api.sticky_comment(7, MARKER, "round 1") == "https://github.com/o/r/pull/7#issuecomment-2"
+    assert (
+        api.sticky_comment(7, MARKER, "round 1")
+        == "https://github.com/o/r/pull/7#issuecomment-2"
+    )
     assert bodies(gh, "POST", "/comments") == [{"body": f"{MARKER}\nround 1"}]
 
 
-def test_our_comment_is_edited_in_place_also_on_the_second_page(gh: Contract, api: GitHub) -> None:
-    gh.get(COMMENTS, json=[comment(1, "nice")], headers=more(COMMENTS), match=query(per_page=100))
-    gh.get(COMMENTS, json=[comment(2, f"{MARKER}\nround 1")], match=query(per_page=100, page=2))
+def test_our_comment_is_edited_in_place_also_on_the_second_page(
+    gh: Contract, api: GitHub
+) -> None:
+    gh.get(
+        COMMENTS,
+        json=[comment(1, "nice")],
+        headers=more(COMMENTS),
+        match=query(per_page=100),
+    )
+    gh.get(
+        COMMENTS,
+        json=[comment(2, f"{MARKER}\nround 1")],
+        match=query(per_page=100, page=2),
+    )
     me(gh)
     gh.patch(f"{REPO}/issues/comments/2", json=comment(2, f"{MARKER}\nround 2"))
     assert api.sticky_comment(7, MARKER, "round 2").endswith("-2")
@@ -251,9 +327,23 @@ def test_unchanged_comment_is_left_alone(gh: Contract, api: GitHub) -> None:
 @pytest.mark.parametrize(
     ("body", "login", "kind", "token_of"),
     [
-        pytest.param(f"{MARKER}\nplanted", "mallory", "User", None, id="a person's, for an app's token"),
-        pytest.param(f"{MARKER}\nplanted", "mallory", "User", "octocat", id="another person's"),
-        pytest.param(f"{MARKER}\nother", "a[bot]", "Bot", "octocat", id="a bot's, for a person's token"),
+        pytest.param(
+            f"{MARKER}\nplanted",
+            "mallory",
+            "User",
+            None,
+            id="a person's, for an app's token",
+        ),
+        pytest.param(
+            f"{MARKER}\nplanted", "mallory", "User", "octocat", id="another person's"
+        ),
+        pytest.param(
+            f"{MARKER}\nother",
+            "a[bot]",
+            "Bot",
+            "octocat",
+            id="a bot's, for a person's token",
+        ),
     ],
 )
 def test_a_planted_marker_is_not_ours(
@@ -271,7 +361,9 @@ def test_a_quoted_marker_is_not_ours(gh: Contract, api: GitHub) -> None:
     assert api.sticky_comment(7, MARKER, "round 1").endswith("-2")
 
 
-def test_a_persons_token_edits_the_comment_of_that_person(gh: Contract, api: GitHub) -> None:
+def test_a_persons_token_edits_the_comment_of_that_person(
+    gh: Contract, api: GitHub
+) -> None:
     gh.get(COMMENTS, json=[comment(3, f"{MARKER}\nold", login="octocat", kind="User")])
     me(gh, "octocat")
     gh.patch(f"{REPO}/issues/comments/3", json=comment(3, "x"))
@@ -329,7 +421,9 @@ def test_long_comment_is_cut_to_what_github_takes(gh: Contract, api: GitHub) -> 
     sent = bodies(gh, "POST", "/comments")[0]["body"]
     assert BODY_LIMIT - 20 < len(sent) <= BODY_LIMIT
     assert sent.startswith(f"{MARKER}\n")
-    assert sent.endswith("line of text\n\n_Cut here: GitHub takes no more than 65,536 characters._")
+    assert sent.endswith(
+        "line of text\n\n_Cut here: GitHub takes no more than 65,536 characters._"
+    )
 
 
 @pytest.mark.parametrize("size", [BODY_LIMIT, BODY_LIMIT + 1])
@@ -343,37 +437,56 @@ def test_a_cut_inside_a_code_fence_closes_it() -> None:
     assert bounded("```\nlog\n```\n" + "text\n" * 100, 200).count("```") == 2
 
 
-# --- pull requests -----------------------------------------------------------------------------------------
+# -- pull requests --
 
 PULLS = f"{REPO}/pulls"
 
 
 def pull(
-    number: int, head: str = "fanin/1", base: str = "main", *, repo: str = "o/r", method: str = "get"
+    number: int,
+    head: str = "fanin/1",
+    base: str = "main",
+    *,
+    repo: str = "o/r",
+    method: str = "get",
 ) -> dict[str, Any]:
     found = example(method, f"{TEMPLATE}/pulls", 200 if method == "get" else 201)
     made: dict[str, Any] = found[0] if isinstance(found, list) else found
     made["requested_teams"] = []  # GitHub's example breaks its own schema
     made["head"]["ref"], made["base"]["ref"] = head, base
     made["head"]["repo"]["full_name"] = repo
-    return made | {"number": number, "html_url": f"https://github.com/o/r/pull/{number}"}
+    return made | {
+        "number": number,
+        "html_url": f"https://github.com/o/r/pull/{number}",
+    }
 
 
 def test_find_open_pull_asks_for_our_head_only(gh: Contract, api: GitHub) -> None:
-    gh.get(PULLS, json=[pull(3)], match=query(state="open", head="o:fanin/1", base="main", per_page=100))
+    gh.get(
+        PULLS,
+        json=[pull(3)],
+        match=query(state="open", head="o:fanin/1", base="main", per_page=100),
+    )
     found = api.find_open_pull("fanin/1", "main")
     assert found == Pull(3, "https://github.com/o/r/pull/3", "fanin/1", "main")
 
 
-@pytest.mark.parametrize("found", [[], [pull(1, "other")], [pull(1, base="dev")], [pull(1, repo="fork/r")]])
-def test_pulls_of_others_are_not_ours(gh: Contract, api: GitHub, found: list[Any]) -> None:
+@pytest.mark.parametrize(
+    "found", [[], [pull(1, "other")], [pull(1, base="dev")], [pull(1, repo="fork/r")]]
+)
+def test_pulls_of_others_are_not_ours(
+    gh: Contract, api: GitHub, found: list[Any]
+) -> None:
     gh.get(PULLS, json=found)
     assert api.find_open_pull("fanin/1", "main") is None
 
 
-def test_pull_of_a_deleted_fork_is_not_ours(gh: Contract, api: GitHub, unchecked: None) -> None:
+def test_pull_of_a_deleted_fork_is_not_ours(
+    gh: Contract, api: GitHub, unchecked: None
+) -> None:
     found = pull(1)
-    found["head"]["repo"] = None  # GitHub answers so, though its description says it never does
+    # GitHub answers so, though its description says it never does
+    found["head"]["repo"] = None
     gh.get(PULLS, json=[found])
     assert api.find_open_pull("fanin/1", "main") is None
 
@@ -388,7 +501,12 @@ def test_open_pull_opens_one(gh: Contract, api: GitHub) -> None:
     gh.post(PULLS, json=pull(4, method="post"), status=201)
     assert api.open_pull("fanin/1", "main", "t" * 300, "x" * 70_000).number == 4
     sent = bodies(gh, "POST", "/pulls")[0]
-    assert (sent["head"], sent["base"], sent["title"], len(sent["body"]) <= BODY_LIMIT) == (
+    assert (
+        sent["head"],
+        sent["base"],
+        sent["title"],
+        len(sent["body"]) <= BODY_LIMIT,
+    ) == (
         "fanin/1",
         "main",
         "t" * 256,
@@ -401,9 +519,13 @@ def test_open_pull_returns_the_open_one(gh: Contract, api: GitHub) -> None:
     assert api.open_pull("fanin/1", "main", "t", "b").number == 3
 
 
-def test_open_pull_returns_the_one_another_run_was_faster_with(gh: Contract, api: GitHub) -> None:
+def test_open_pull_returns_the_one_another_run_was_faster_with(
+    gh: Contract, api: GitHub
+) -> None:
     gh.get(PULLS, json=[])
-    gh.post(PULLS, status=422, json=invalid("A pull request already exists for o:fanin/1."))
+    gh.post(
+        PULLS, status=422, json=invalid("A pull request already exists for o:fanin/1.")
+    )
     gh.get(PULLS, json=[pull(5)])
     assert api.open_pull("fanin/1", "main", "t", "b").number == 5
 
@@ -431,14 +553,20 @@ def test_where_actions_may_not_open_pulls_a_person_can(
     gh.post(PULLS, json=no(message), status=status)
     with pytest.raises(MayNotOpenPulls, match=advice) as caught:
         api.open_pull("fanin/a b", "main", "t", "b")
-    assert caught.value.compare_url == "https://github.com/o/r/compare/main...fanin/a%20b?expand=1"
+    assert (
+        caught.value.compare_url
+        == "https://github.com/o/r/compare/main...fanin/a%20b?expand=1"
+    )
     assert caught.value.compare_url in str(caught.value)
 
 
 def test_pull_refused_for_another_reason_tells_it(gh: Contract, api: GitHub) -> None:
     gh.get(PULLS, json=[])
     gh.post(PULLS, status=422, json=invalid("No commits between main and fanin/1"))
-    with pytest.raises(GitHubRefused, match="422 Validation Failed: No commits between main and fanin/1"):
+    with pytest.raises(
+        GitHubRefused,
+        match="422 Validation Failed: No commits between main and fanin/1",
+    ):
         api.open_pull("fanin/1", "main", "t", "b")
 
 
@@ -455,7 +583,7 @@ def test_web_address_from_the_apis(api_url: str, web: str) -> None:
     assert web_url(api_url) == web
 
 
-# --- branches ----------------------------------------------------------------------------------------------
+# -- branches --
 
 
 def ref(branch: str, sha: str) -> dict[str, Any]:
@@ -471,19 +599,25 @@ def test_branch_head(gh: Contract, api: GitHub, branch: str, path: str) -> None:
     assert url_of(gh.calls[0]).endswith(path)
 
 
-@pytest.mark.parametrize(("status", "message"), [(404, "Not Found"), (409, "Git Repository is empty.")])
-def test_no_branch_has_no_head(gh: Contract, api: GitHub, status: int, message: str) -> None:
+@pytest.mark.parametrize(
+    ("status", "message"), [(404, "Not Found"), (409, "Git Repository is empty.")]
+)
+def test_no_branch_has_no_head(
+    gh: Contract, api: GitHub, status: int, message: str
+) -> None:
     gh.get(f"{REPO}/git/ref/heads/main", json=no(message), status=status)
     assert api.branch_head("main") is None
 
 
-def test_branch_head_does_not_take_a_refusal_for_no_branch(gh: Contract, api: GitHub) -> None:
+def test_branch_head_does_not_take_a_refusal_for_no_branch(
+    gh: Contract, api: GitHub
+) -> None:
     gh.get(f"{REPO}/git/ref/heads/main", json=no(NOT_ACCESSIBLE), status=403)
     with pytest.raises(MissingPermission, match="contents: read"):
         api.branch_head("main")
 
 
-# --- commits by API ----------------------------------------------------------------------------------------
+# -- commits by API --
 
 TREE = "e" * 40
 
@@ -494,7 +628,11 @@ def tree_ids(count: int) -> list[str]:
 
 def stub_blobs(gh: Contract, *shas: str) -> None:
     for sha in shas:
-        gh.post(f"{REPO}/git/blobs", status=201, json={"sha": sha, "url": f"{REPO}/git/blobs/{sha}"})
+        gh.post(
+            f"{REPO}/git/blobs",
+            status=201,
+            json={"sha": sha, "url": f"{REPO}/git/blobs/{sha}"},
+        )
 
 
 def stub_trees(gh: Contract, *shas: str) -> None:
@@ -503,13 +641,21 @@ def stub_trees(gh: Contract, *shas: str) -> None:
         gh.post(f"{REPO}/git/trees", json=answer, status=201)
 
 
-def stub_commit(gh: Contract, sha: str, *, verified: bool = True, reason: str = "valid") -> None:
+def stub_commit(
+    gh: Contract, sha: str, *, verified: bool = True, reason: str = "valid"
+) -> None:
     answer = example("post", f"{TEMPLATE}/git/commits", 201) | {"sha": sha}
-    answer["verification"] |= {"verified": verified, "reason": reason, "verified_at": None}
+    answer["verification"] |= {
+        "verified": verified,
+        "reason": reason,
+        "verified_at": None,
+    }
     gh.post(f"{REPO}/git/commits", json=answer, status=201)
 
 
-def stub_move(gh: Contract, branch: str = "main", *, status: int = 200, message: str = "") -> None:
+def stub_move(
+    gh: Contract, branch: str = "main", *, status: int = 200, message: str = ""
+) -> None:
     answer = ref(branch, NEW) if status == 200 else no(message)
     gh.patch(f"{REPO}/git/refs/heads/{branch}", json=answer, status=status)
 
@@ -529,11 +675,22 @@ def test_commit_via_api_sends_what_github_signs(gh: Contract, api: GitHub) -> No
     stub_trees(gh, "3" * 40, TREE)
     stub_commit(gh, NEW)
     stub_move(gh, "fanin/1")
-    assert api.commit_via_api("fanin/1", BASE, [ApiCommit("Land\n\nbody", "f" * 40, changes, TREE)]) == NEW
+    assert (
+        api.commit_via_api(
+            "fanin/1", BASE, [ApiCommit("Land\n\nbody", "f" * 40, changes, TREE)]
+        )
+        == NEW
+    )
     blobs = bodies(gh, "POST", "/blobs")
-    assert [base64.b64decode(blob["content"]) for blob in blobs] == [b"\x00\xff", b"bin/x"]
+    assert [base64.b64decode(blob["content"]) for blob in blobs] == [
+        b"\x00\xff",
+        b"bin/x",
+    ]
     assert bodies(gh, "POST", "/trees") == [
-        {"base_tree": "f" * 40, "tree": [{"path": "gone", "mode": "100644", "type": "blob", "sha": None}]},
+        {
+            "base_tree": "f" * 40,
+            "tree": [{"path": "gone", "mode": "100644", "type": "blob", "sha": None}],
+        },
         {
             "base_tree": "3" * 40,
             "tree": [
@@ -544,7 +701,9 @@ def test_commit_via_api_sends_what_github_signs(gh: Contract, api: GitHub) -> No
             ],
         },
     ]
-    assert bodies(gh, "POST", "/commits") == [{"message": "Land\n\nbody", "tree": TREE, "parents": [BASE]}]
+    assert bodies(gh, "POST", "/commits") == [
+        {"message": "Land\n\nbody", "tree": TREE, "parents": [BASE]}
+    ]
     assert bodies(gh, "PATCH", "/heads/fanin/1") == [{"sha": NEW, "force": False}]
 
 
@@ -569,7 +728,10 @@ def test_several_commits_move_the_branch_once(gh: Contract, api: GitHub) -> None
         stub_commit(gh, sha)
     stub_move(gh)
     assert api.commit_via_api("main", BASE, [ONE_FILE, ONE_FILE]) == NEW
-    assert [body["parents"] for body in bodies(gh, "POST", "/commits")] == [[BASE], [OTHER]]
+    assert [body["parents"] for body in bodies(gh, "POST", "/commits")] == [
+        [BASE],
+        [OTHER],
+    ]
     assert bodies(gh, "PATCH", "/main") == [{"sha": NEW, "force": False}]
 
 
@@ -588,7 +750,9 @@ def test_commit_without_changes_keeps_its_tree(gh: Contract, api: GitHub) -> Non
         ("bad_email", r"\(bad_email\)(?s:.*)use GITHUB_TOKEN"),
     ],
 )
-def test_unsigned_commit_never_lands(gh: Contract, api: GitHub, reason: str, match: str) -> None:
+def test_unsigned_commit_never_lands(
+    gh: Contract, api: GitHub, reason: str, match: str
+) -> None:
     stub_blobs(gh, "1" * 40)
     stub_trees(gh, TREE)
     stub_commit(gh, NEW, verified=False, reason=reason)
@@ -608,26 +772,54 @@ def test_another_tree_never_lands(gh: Contract, api: GitHub) -> None:
 @pytest.mark.parametrize(
     ("status", "message", "head", "kind", "match"),
     [
-        (422, "Update is not a fast forward", OTHER, HeadMoved, r"moved from b{12} to d{12}"),
+        (
+            422,
+            "Update is not a fast forward",
+            OTHER,
+            HeadMoved,
+            r"moved from b{12} to d{12}",
+        ),
         (409, "Conflict", OTHER, HeadMoved, r"moved from b{12} to d{12}"),
         (422, "Reference does not exist", None, NoSuchBranch, "main is gone"),
-        (422, "Repository rule violations found", BASE, BranchRefuses, "refuses fanin's commit .422 Repository"),
-        (403, "Protected branch update failed", BASE, BranchRefuses, "403 Protected branch"),
+        (
+            422,
+            "Repository rule violations found",
+            BASE,
+            BranchRefuses,
+            "refuses fanin's commit .422 Repository",
+        ),
+        (
+            403,
+            "Protected branch update failed",
+            BASE,
+            BranchRefuses,
+            "403 Protected branch",
+        ),
     ],
 )
 def test_a_branch_that_does_not_move(
-    gh: Contract, api: GitHub, status: int, message: str, head: str | None, kind: type[Exception], match: str
+    gh: Contract,
+    api: GitHub,
+    status: int,
+    message: str,
+    head: str | None,
+    kind: type[Exception],
+    match: str,
 ) -> None:
     stub_commit(gh, NEW)
     stub_move(gh, status=status, message=message)
     gh.get(
-        f"{REPO}/git/ref/heads/main", json=ref("main", head) if head else no("Not Found"), status=200 if head else 404
+        f"{REPO}/git/ref/heads/main",
+        json=ref("main", head) if head else no("Not Found"),
+        status=200 if head else 404,
     )
     with pytest.raises(kind, match=match):
         api.commit_via_api("main", BASE, [ApiCommit("Land", TREE, ())])
 
 
-def test_a_rate_limit_is_not_a_branch_that_refuses(gh: Contract, slept: list[float]) -> None:
+def test_a_rate_limit_is_not_a_branch_that_refuses(
+    gh: Contract, slept: list[float]
+) -> None:
     stub_commit(gh, NEW)
     stub_move(gh, status=403, message="You have exceeded a secondary rate limit.")
     api = GitHub("a-token", "o/r", retry=Retry(budget=1, sleep=slept.append))
@@ -656,14 +848,22 @@ def test_no_commit_is_a_mistake_of_the_caller(api: GitHub) -> None:
 
 
 def test_chunks_delete_before_they_write() -> None:
-    changes = [Change("a/b", "100644", b""), Change("a", "100644", None), Change("c", "100644", b"")]
-    assert [[change.path for change in chunk] for chunk in in_chunks(changes, 1)] == [["a"], ["a/b"], ["c"]]
+    changes = [
+        Change("a/b", "100644", b""),
+        Change("a", "100644", None),
+        Change("c", "100644", b""),
+    ]
+    assert [[change.path for change in chunk] for chunk in in_chunks(changes, 1)] == [
+        ["a"],
+        ["a/b"],
+        ["c"],
+    ]
 
 
-# --- artifacts ---------------------------------------------------------------------------------------------
+# -- artifacts --
 
 
-# --- people ------------------------------------------------------------------------------------------------
+# -- people --
 
 
 def test_actor_permission(gh: Contract, api: GitHub) -> None:
@@ -675,17 +875,25 @@ def test_actor_permission(gh: Contract, api: GitHub) -> None:
 
 
 def test_a_stranger_may_do_nothing(gh: Contract, api: GitHub) -> None:
-    gh.get(f"{REPO}/collaborators/ghost/permission", json=no("ghost is not a user"), status=404)
+    gh.get(
+        f"{REPO}/collaborators/ghost/permission",
+        json=no("ghost is not a user"),
+        status=404,
+    )
     assert api.actor_permission("ghost") == "none"
 
 
-# --- limits, failures, answers that are not GitHub's -------------------------------------------------------
+# -- limits, failures, answers that are not GitHub's --
 
 HEAD = f"{REPO}/git/ref/heads/main"
 
 
 def limited(
-    gh: Contract, *, status: int = 403, message: str = "API rate limit exceeded for installation", **headers: str
+    gh: Contract,
+    *,
+    status: int = 403,
+    message: str = "API rate limit exceeded for installation",
+    **headers: str,
 ) -> None:
     gh.get(
         HEAD,
@@ -695,21 +903,32 @@ def limited(
     )
 
 
-def test_primary_limit_is_waited_out(gh: Contract, api: GitHub, slept: list[float]) -> None:
+def test_primary_limit_is_waited_out(
+    gh: Contract, api: GitHub, slept: list[float]
+) -> None:
     limited(gh, x_ratelimit_remaining="0", x_ratelimit_reset=str(int(NOW) + 90))
     gh.get(HEAD, json=ref("main", BASE))
     assert api.branch_head("main") == BASE
     assert slept == [91.0]
 
 
-def test_secondary_limit_waits_as_long_as_told(gh: Contract, api: GitHub, slept: list[float]) -> None:
-    limited(gh, status=429, message="You have exceeded a secondary rate limit.", retry_after="17")
+def test_secondary_limit_waits_as_long_as_told(
+    gh: Contract, api: GitHub, slept: list[float]
+) -> None:
+    limited(
+        gh,
+        status=429,
+        message="You have exceeded a secondary rate limit.",
+        retry_after="17",
+    )
     gh.get(HEAD, json=ref("main", BASE))
     assert api.branch_head("main") == BASE
     assert slept == [17.0]
 
 
-def test_secondary_limit_without_a_time_doubles(gh: Contract, api: GitHub, slept: list[float]) -> None:
+def test_secondary_limit_without_a_time_doubles(
+    gh: Contract, api: GitHub, slept: list[float]
+) -> None:
     limited(gh, message="You have exceeded a secondary rate limit.")
     limited(gh, message="You have exceeded a secondary rate limit.")
     gh.get(HEAD, json=ref("main", BASE))
@@ -717,20 +936,33 @@ def test_secondary_limit_without_a_time_doubles(gh: Contract, api: GitHub, slept
     assert slept == [60.0, 120.0]
 
 
-def test_a_limited_dispatch_is_sent_again(gh: Contract, api: GitHub, slept: list[float]) -> None:
-    gh.post(DISPATCHES, json=no("secondary rate limit"), status=403, headers={"Retry-After": "5"})
+def test_a_limited_dispatch_is_sent_again(
+    gh: Contract, api: GitHub, slept: list[float]
+) -> None:
+    gh.post(
+        DISPATCHES,
+        json=no("secondary rate limit"),
+        status=403,
+        headers={"Retry-After": "5"},
+    )
     gh.post(DISPATCHES, status=204)
     api.dispatch("fanin.yml", "main", STATE)
     assert slept == [5.0]
 
 
-def test_waits_together_stay_within_the_budget(gh: Contract, slept: list[float]) -> None:
-    api = GitHub("a-token", "o/r", retry=Retry(budget=100, sleep=slept.append, now=lambda: NOW))
+def test_waits_together_stay_within_the_budget(
+    gh: Contract, slept: list[float]
+) -> None:
+    api = GitHub(
+        "a-token", "o/r", retry=Retry(budget=100, sleep=slept.append, now=lambda: NOW)
+    )
     limited(gh, retry_after="60")
     gh.get(HEAD, json=ref("main", BASE))
     api.branch_head("main")
     limited(gh, retry_after="41")
-    with pytest.raises(RateLimited, match=r"asks to wait 41 s .403 API rate limit exceeded"):
+    with pytest.raises(
+        RateLimited, match=r"asks to wait 41 s .403 API rate limit exceeded"
+    ):
         api.branch_head("main")
     assert slept == [60.0]
 
@@ -739,15 +971,27 @@ def test_waits_together_stay_within_the_budget(gh: Contract, slept: list[float])
     ("status", "reason", "headers", "wait"),
     [
         (403, NOT_ACCESSIBLE, {}, None),
-        (403, NOT_ACCESSIBLE, {"x-ratelimit-remaining": "12", "x-ratelimit-reset": str(int(NOW) + 9)}, None),
+        (
+            403,
+            NOT_ACCESSIBLE,
+            {"x-ratelimit-remaining": "12", "x-ratelimit-reset": str(int(NOW) + 9)},
+            None,
+        ),
         (404, "secondary rate limit", {"retry-after": "3"}, None),
         (403, "", {"retry-after": "0"}, 1.0),
-        (403, "", {"x-ratelimit-remaining": "0", "x-ratelimit-reset": str(int(NOW) - 9)}, 1.0),
+        (
+            403,
+            "",
+            {"x-ratelimit-remaining": "0", "x-ratelimit-reset": str(int(NOW) - 9)},
+            1.0,
+        ),
         (429, "", {}, 60.0),
         (429, "", {"retry-after": "Wed, 21 Oct 2026 07:28:00 GMT"}, 60.0),
     ],
 )
-def test_what_is_a_rate_limit(status: int, reason: str, headers: dict[str, str], wait: float | None) -> None:
+def test_what_is_a_rate_limit(
+    status: int, reason: str, headers: dict[str, str], wait: float | None
+) -> None:
     assert rate_limit_wait(status, reason, headers, now=NOW, strike=0) == wait
 
 
@@ -785,7 +1029,9 @@ def test_repeating_ends_with_the_budget(gh: Contract, slept: list[float]) -> Non
     assert slept == [1.0]
 
 
-def test_pygithub_itself_neither_waits_nor_repeats(gh: Contract, api: GitHub, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pygithub_itself_neither_waits_nor_repeats(
+    gh: Contract, api: GitHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def never(seconds: float) -> None:
         raise AssertionError(f"slept {seconds} s")
 
@@ -801,8 +1047,18 @@ def test_pygithub_itself_neither_waits_nor_repeats(gh: Contract, api: GitHub, mo
     ("ask", "url", "answer", "match"),
     [
         (lambda api: api.branch_head("main"), HEAD, {"json": []}, "no `object.sha`"),
-        (lambda api: api.branch_head("main"), HEAD, {"body": "<html>Log in first</html>"}, "no `object.sha`"),
-        (lambda api: api.branch_head("main"), HEAD, {"body": '{"cut'}, "makes no sense"),
+        (
+            lambda api: api.branch_head("main"),
+            HEAD,
+            {"body": "<html>Log in first</html>"},
+            "no `object.sha`",
+        ),
+        (
+            lambda api: api.branch_head("main"),
+            HEAD,
+            {"body": '{"cut'},
+            "makes no sense",
+        ),
     ],
 )
 def test_an_answer_that_is_not_githubs(
@@ -819,15 +1075,26 @@ def test_an_answer_that_is_not_githubs(
         ask(api)
 
 
-def test_a_next_page_on_another_server_is_not_followed(gh: Contract, api: GitHub) -> None:
-    gh.get(COMMENTS, json=[comment(1, "x")], headers=more("https://elsewhere.example.net/repos/o/r/issues/7/comments"))
+def test_a_next_page_on_another_server_is_not_followed(
+    gh: Contract, api: GitHub
+) -> None:
+    gh.get(
+        COMMENTS,
+        json=[comment(1, "x")],
+        headers=more("https://elsewhere.example.net/repos/o/r/issues/7/comments"),
+    )
     with pytest.raises(UnexpectedAnswer, match=r"elsewhere\.example\.net"):
         api.sticky_comment(7, MARKER, "x")
 
 
-def test_a_redirect_to_another_server_is_not_followed(gh: Contract, api: GitHub) -> None:
+def test_a_redirect_to_another_server_is_not_followed(
+    gh: Contract, api: GitHub
+) -> None:
     gh.get(
-        REPO, status=301, headers={"Location": "https://elsewhere.example.net/repos/o/r"}, json=no("Moved Permanently")
+        REPO,
+        status=301,
+        headers={"Location": "https://elsewhere.example.net/repos/o/r"},
+        json=no("Moved Permanently"),
     )
     with pytest.raises(UnexpectedAnswer, match=r"elsewhere\.example\.net"):
         api._send("GET", "/repos/o/r", needs="metadata: read")
@@ -849,6 +1116,8 @@ def test_no_error_tells_the_token(gh: Contract) -> None:
         ("t", "o/r?x", "is no repository"),
     ],
 )
-def test_a_wrong_call_is_refused_at_once(token: str, repository: str, match: str) -> None:
+def test_a_wrong_call_is_refused_at_once(
+    token: str, repository: str, match: str
+) -> None:
     with pytest.raises(UsageProblem, match=match):
         GitHub(token, repository)

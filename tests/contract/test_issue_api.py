@@ -1,4 +1,6 @@
-"""What fanin asks GitHub about issues and tells them; both sides held to GitHub's descriptions."""
+"""What fanin asks GitHub about issues and tells them; both sides held to GitHub's
+descriptions.
+"""
 
 from __future__ import annotations
 
@@ -17,13 +19,34 @@ from runner.github_api.issues import HISTORY, IssueApi
 from runner.issues import jobs
 from runner.issues.jobs import Wanted
 from runner.plan.formats.github_issues import IssuesFile, Wait, render
-from tests.contract.test_github_api import COMMENTS, NOT_ACCESSIBLE, NOW, REPO, bodies, comment, me, more, no, query
+from tests.contract.test_github_api import (
+    COMMENTS,
+    NOT_ACCESSIBLE,
+    NOW,
+    REPO,
+    bodies,
+    comment,
+    me,
+    more,
+    no,
+    query,
+)
 from tests.support.openapi import API, Contract, ContractError, example
 
 TEMPLATE = "/repos/{owner}/{repo}"
 ISSUES, GRAPHQL = f"{REPO}/issues", f"{API}/graphql"
-THEN, LABELLED, LATER = "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z", "2026-01-03T00:00:00Z"
-LISTED = {"state": "open", "labels": "fanin", "sort": "created", "direction": "asc", "per_page": 100}
+THEN, LABELLED, LATER = (
+    "2026-01-01T00:00:00Z",
+    "2026-01-02T00:00:00Z",
+    "2026-01-03T00:00:00Z",
+)
+LISTED = {
+    "state": "open",
+    "labels": "fanin",
+    "sort": "created",
+    "direction": "asc",
+    "per_page": 100,
+}
 
 
 @pytest.fixture
@@ -33,12 +56,15 @@ def slept() -> list[float]:
 
 @pytest.fixture
 def api(gh: Contract, slept: list[float]) -> IssueApi:
-    return IssueApi("a-token", "o/r", timeout=5, retry=Retry(sleep=slept.append, now=lambda: NOW))
+    return IssueApi(
+        "a-token", "o/r", timeout=5, retry=Retry(sleep=slept.append, now=lambda: NOW)
+    )
 
 
 def issue(number: int, **changes: Any) -> dict[str, Any]:
     made: dict[str, Any] = example("get", f"{TEMPLATE}/issues", 200)[0]
-    del made["pull_request"], made["state_reason"]  # null for most, which GitHub's description forgets
+    # null for most, which GitHub's description forgets
+    del made["pull_request"], made["state_reason"]
     return made | {
         "number": number,
         "title": f"Issue {number}",
@@ -47,30 +73,63 @@ def issue(number: int, **changes: Any) -> dict[str, Any]:
         "repository_url": f"{API}/repos/o/r",
         "updated_at": LABELLED,
         "sub_issues_summary": {"total": 0, "completed": 0, "percent_completed": 0},
-        "issue_dependencies_summary": {"blocked_by": 0, "blocking": 0, "total_blocked_by": 0, "total_blocking": 0},
+        "issue_dependencies_summary": {
+            "blocked_by": 0,
+            "blocking": 0,
+            "total_blocked_by": 0,
+            "total_blocking": 0,
+        },
         **changes,
     }
 
 
 def blocked(number: int, **changes: Any) -> dict[str, Any]:
-    summary = {"blocked_by": 1, "blocking": 0, "total_blocked_by": 1, "total_blocking": 0}
+    summary = {
+        "blocked_by": 1,
+        "blocking": 0,
+        "total_blocked_by": 1,
+        "total_blocking": 0,
+    }
     return issue(number, issue_dependencies_summary=summary, **changes)
 
 
-def event(kind: str, at: str, login: str | None = "writer", *, app: bool = False, **fields: Any) -> dict[str, Any]:
+def event(
+    kind: str,
+    at: str,
+    login: str | None = "writer",
+    *,
+    app: bool = False,
+    **fields: Any,
+) -> dict[str, Any]:
     actor = {"__typename": "Bot" if app else "User", "login": login} if login else None
-    label = {"label": {"name": "fanin"}} if kind in ("LabeledEvent", "UnlabeledEvent") else {}
+    label = (
+        {"label": {"name": "fanin"}}
+        if kind in ("LabeledEvent", "UnlabeledEvent")
+        else {}
+    )
     return {"__typename": kind, "createdAt": at, "actor": actor, **label, **fields}
 
 
-def edit(at: str, body: str | None, deleted: str | None = None, by: str | None = "author") -> dict[str, Any]:
-    return {"editedAt": at, "deletedAt": deleted, "diff": body, "editor": {"login": by} if by else None}
+def edit(
+    at: str, body: str | None, deleted: str | None = None, by: str | None = "author"
+) -> dict[str, Any]:
+    return {
+        "editedAt": at,
+        "deletedAt": deleted,
+        "diff": body,
+        "editor": {"login": by} if by else None,
+    }
 
 
 def told(
-    *events: Mapping[str, Any], edits: Sequence[Mapping[str, Any]] = (), more: str | None = None, **issue: Any
+    *events: Mapping[str, Any],
+    edits: Sequence[Mapping[str, Any]] = (),
+    more: str | None = None,
+    **issue: Any,
 ) -> dict[str, Any]:
-    """GitHub's answer about the history of an issue; `more` is the cursor of another page of edits."""
+    """GitHub's answer about the history of an issue; `more` is the cursor of another
+    page of edits.
+    """
     end = {"hasNextPage": False, "endCursor": None}
     page = {"hasNextPage": True, "endCursor": more} if more else end
     found = {
@@ -89,15 +148,26 @@ LABEL = event("LabeledEvent", LABELLED)
 def permission(gh: Contract, login: str, level: str) -> None:
     made = example("get", f"{TEMPLATE}/collaborators/{{username}}/permission", 200)
     made["user"]["role_name"] = level  # GitHub's example lacks it
-    gh.get(f"{REPO}/collaborators/{login}/permission", json=made | {"permission": level})
+    gh.get(
+        f"{REPO}/collaborators/{login}/permission", json=made | {"permission": level}
+    )
 
 
-# --- reading -----------------------------------------------------------------------------------------------
+# -- reading --
 
 
-def test_labelled_issues_are_listed_over_all_pages_without_pull_requests(gh: Contract, api: IssueApi) -> None:
-    pull = issue(3, pull_request={"url": "", "html_url": "", "diff_url": "", "patch_url": ""})
-    gh.get(ISSUES, json=[issue(1), pull], headers=more(ISSUES), match=query(**LISTED, page=1))
+def test_labelled_issues_are_listed_over_all_pages_without_pull_requests(
+    gh: Contract, api: IssueApi
+) -> None:
+    pull = issue(
+        3, pull_request={"url": "", "html_url": "", "diff_url": "", "patch_url": ""}
+    )
+    gh.get(
+        ISSUES,
+        json=[issue(1), pull],
+        headers=more(ISSUES),
+        match=query(**LISTED, page=1),
+    )
     gh.get(ISSUES, json=[issue(2, body=None)], match=query(**LISTED, page=2))
     found = api.labelled("fanin")
     assert [one.number for one in found] == [1, 2]
@@ -105,15 +175,23 @@ def test_labelled_issues_are_listed_over_all_pages_without_pull_requests(gh: Con
 
 
 @pytest.mark.parametrize(("named", "number"), [("v1.0", "7"), ("7", "7"), ("8", "9")])
-def test_a_milestone_is_named_by_title_or_number(gh: Contract, api: IssueApi, named: str, number: str) -> None:
+def test_a_milestone_is_named_by_title_or_number(
+    gh: Contract, api: IssueApi, named: str, number: str
+) -> None:
     one = example("get", f"{TEMPLATE}/milestones", 200)[0]
     titles = [one | {"number": 7, "title": "v1.0"}, one | {"number": 9, "title": "8"}]
-    gh.get(f"{REPO}/milestones", json=titles, match=query(state="all", per_page=100, page=1))
+    gh.get(
+        f"{REPO}/milestones",
+        json=titles,
+        match=query(state="all", per_page=100, page=1),
+    )
     gh.get(ISSUES, json=[], match=query(**LISTED, page=1, milestone=number))
     assert api.labelled("fanin", named) == []
 
 
-def test_an_unknown_milestone_is_told_with_those_there_are(gh: Contract, api: IssueApi) -> None:
+def test_an_unknown_milestone_is_told_with_those_there_are(
+    gh: Contract, api: IssueApi
+) -> None:
     one = example("get", f"{TEMPLATE}/milestones", 200)[0]
     gh.get(f"{REPO}/milestones", json=[one | {"title": "v1.0"}])
     with pytest.raises(UsageProblem, match=r"no milestone 'v2'") as told:
@@ -121,10 +199,17 @@ def test_an_unknown_milestone_is_told_with_those_there_are(gh: Contract, api: Is
     assert "v1.0" in told.value.advice
 
 
-def test_a_history_is_read_over_all_pages_and_told_oldest_first(gh: Contract, api: IssueApi) -> None:
+def test_a_history_is_read_over_all_pages_and_told_oldest_first(
+    gh: Contract, api: IssueApi
+) -> None:
     renamed = event("RenamedTitleEvent", LATER, previousTitle="Old")
     first = [edit(LATER, "third"), edit(LABELLED, "second", by=None)]
-    gh.post(GRAPHQL, json=told(LABEL, renamed, edits=first, more="c", body="third", lastEditedAt=LATER))
+    gh.post(
+        GRAPHQL,
+        json=told(
+            LABEL, renamed, edits=first, more="c", body="third", lastEditedAt=LATER
+        ),
+    )
     gh.post(
         GRAPHQL,
         json=told(
@@ -145,7 +230,11 @@ def test_a_history_is_read_over_all_pages_and_told_oldest_first(gh: Contract, ap
             Event("unlabeled", LATER, None, "fanin"),
             Event("transferred", LATER, "writer", bot=True),
         ),
-        (Edit(THEN, None, "author"), Edit(LABELLED, "second"), Edit(LATER, "third", "author")),
+        (
+            Edit(THEN, None, "author"),
+            Edit(LABELLED, "second"),
+            Edit(LATER, "third", "author"),
+        ),
     )
     asked = [json.loads(call.request.body or "")["variables"] for call in gh.calls]
     same = {"owner": "o", "name": "r", "number": 7, "events": None}
@@ -155,7 +244,9 @@ def test_a_history_is_read_over_all_pages_and_told_oldest_first(gh: Contract, ap
 def test_an_enterprise_server_is_asked_at_its_own_place(gh: Contract) -> None:
     gh.api = "https://git.example.com/api/v3"
     gh.post("https://git.example.com/api/graphql", json=told())
-    assert IssueApi("a-token", "o/r", "https://git.example.com/api/v3").history(7) == History("Title", "text")
+    assert IssueApi("a-token", "o/r", "https://git.example.com/api/v3").history(
+        7
+    ) == History("Title", "text")
 
 
 @pytest.mark.parametrize(
@@ -169,14 +260,28 @@ def test_an_enterprise_server_is_asked_at_its_own_place(gh: Contract) -> None:
 def test_what_graphql_refuses_is_an_error_like_any_other(
     gh: Contract, api: IssueApi, kind: str, error: type[Exception], match: str
 ) -> None:
-    gh.post(GRAPHQL, json={"data": None, "errors": [{"type": kind, "message": "Could not resolve to an Issue"}]})
+    gh.post(
+        GRAPHQL,
+        json={
+            "data": None,
+            "errors": [{"type": kind, "message": "Could not resolve to an Issue"}],
+        },
+    )
     with pytest.raises(error, match=match):
         api.history(7)
 
 
-def test_a_rate_limit_of_graphql_is_waited_out(gh: Contract, api: IssueApi, slept: list[float]) -> None:
+def test_a_rate_limit_of_graphql_is_waited_out(
+    gh: Contract, api: IssueApi, slept: list[float]
+) -> None:
     reset = {"x-ratelimit-remaining": "0", "x-ratelimit-reset": str(int(NOW) + 30)}
-    gh.post(GRAPHQL, json={"errors": [{"type": "RATE_LIMITED", "message": "API rate limit exceeded"}]}, headers=reset)
+    gh.post(
+        GRAPHQL,
+        json={
+            "errors": [{"type": "RATE_LIMITED", "message": "API rate limit exceeded"}]
+        },
+        headers=reset,
+    )
     gh.post(GRAPHQL, json=told())
     assert api.history(7).title == "Title"
     assert slept == [31.0]
@@ -186,7 +291,9 @@ def test_a_rate_limit_beyond_patience_names_the_time(gh: Contract) -> None:
     reset = {"x-ratelimit-remaining": "0", "x-ratelimit-reset": str(int(NOW) + 3600)}
     gh.get(ISSUES, json=no("API rate limit exceeded"), status=403, headers=reset)
     with pytest.raises(RateLimited, match="wait 3601 s"):
-        IssueApi("a-token", "o/r", retry=Retry(now=lambda: NOW, sleep=lambda _: None)).labelled("fanin")
+        IssueApi(
+            "a-token", "o/r", retry=Retry(now=lambda: NOW, sleep=lambda _: None)
+        ).labelled("fanin")
 
 
 def test_a_label_with_a_comma_is_refused_since_github_reads_two(api: IssueApi) -> None:
@@ -194,20 +301,38 @@ def test_a_label_with_a_comma_is_refused_since_github_reads_two(api: IssueApi) -
         api.labelled("a,b")
 
 
-def test_related_issues_are_asked_only_where_there_are_any(gh: Contract, api: IssueApi) -> None:
+def test_related_issues_are_asked_only_where_there_are_any(
+    gh: Contract, api: IssueApi
+) -> None:
     gh.get(
         ISSUES,
-        json=[issue(1), blocked(2), issue(3, sub_issues_summary={"total": 1, "completed": 0, "percent_completed": 0})],
+        json=[
+            issue(1),
+            blocked(2),
+            issue(
+                3,
+                sub_issues_summary={"total": 1, "completed": 0, "percent_completed": 0},
+            ),
+        ],
     )
-    gh.get(f"{ISSUES}/2/dependencies/blocked_by", json=[issue(9, state="closed", state_reason="completed")])
+    gh.get(
+        f"{ISSUES}/2/dependencies/blocked_by",
+        json=[issue(9, state="closed", state_reason="completed")],
+    )
     gh.get(f"{ISSUES}/3/sub_issues", json=[issue(8, repository_url=f"{API}/repos/p/q")])
     one, two, three = api.labelled("fanin")
     assert (api.blocked_by(one), api.sub_issues(one)) == ([], [])
-    assert [(found.number, found.state_reason) for found in api.blocked_by(two)] == [(9, "completed")]
-    assert [(found.number, found.repository) for found in api.sub_issues(three)] == [(8, "p/q")]
+    assert [(found.number, found.state_reason) for found in api.blocked_by(two)] == [
+        (9, "completed")
+    ]
+    assert [(found.number, found.repository) for found in api.sub_issues(three)] == [
+        (8, "p/q")
+    ]
 
 
-def test_a_server_without_dependencies_has_none_but_one_that_has_them_must_tell(gh: Contract, api: IssueApi) -> None:
+def test_a_server_without_dependencies_has_none_but_one_that_has_them_must_tell(
+    gh: Contract, api: IssueApi
+) -> None:
     old = issue(1)
     del old["issue_dependencies_summary"]
     gh.get(ISSUES, json=[old, blocked(2)])
@@ -220,64 +345,111 @@ def test_a_server_without_dependencies_has_none_but_one_that_has_them_must_tell(
 
 
 @pytest.mark.parametrize("status", [403, 404, 410])
-def test_an_issue_that_is_not_shown_is_none(gh: Contract, api: IssueApi, status: int) -> None:
+def test_an_issue_that_is_not_shown_is_none(
+    gh: Contract, api: IssueApi, status: int
+) -> None:
     gh.get(f"{API}/repos/p/q/issues/1", json=no("Not Found"), status=status)
     assert api.issue("p/q", 1) is None
 
 
 def test_a_merged_pull_request_is_known_as_one(gh: Contract, api: IssueApi) -> None:
-    pull = {"url": "", "html_url": "", "diff_url": "", "patch_url": "", "merged_at": THEN}
+    pull = {
+        "url": "",
+        "html_url": "",
+        "diff_url": "",
+        "patch_url": "",
+        "merged_at": THEN,
+    }
     gh.get(f"{ISSUES}/5", json=issue(5, state="closed", pull_request=pull))
     found = api.issue("o/r", 5)
     assert found is not None
     assert (found.pull_request, found.merged) == (True, True)
 
 
-@pytest.mark.parametrize(("level", "may"), [("admin", True), ("write", True), ("read", False), ("none", False)])
-def test_who_may_write_is_asked_once(gh: Contract, api: IssueApi, level: str, may: bool) -> None:
+@pytest.mark.parametrize(
+    ("level", "may"),
+    [("admin", True), ("write", True), ("read", False), ("none", False)],
+)
+def test_who_may_write_is_asked_once(
+    gh: Contract, api: IssueApi, level: str, may: bool
+) -> None:
     permission(gh, "someone", level)
     assert api.may_write("someone") is may
     assert api.may_write("someone") is may
     assert len(gh.calls) == 1
 
 
-# --- the whole ---------------------------------------------------------------------------------------------
+# -- the whole --
 
 
-def test_gathering_vouches_and_links_and_asks_no_more_than_it_must(gh: Contract, api: IssueApi) -> None:
+def test_gathering_vouches_and_links_and_asks_no_more_than_it_must(
+    gh: Contract, api: IssueApi
+) -> None:
     body = "Blocked by #1\nDepends on #40\nDepends on #40"
-    gh.get(ISSUES, json=[issue(1), blocked(2), issue(3, title="Evil of 3", body="evil of 3")])
+    gh.get(
+        ISSUES,
+        json=[issue(1), blocked(2), issue(3, title="Evil of 3", body="evil of 3")],
+    )
     permission(gh, "writer", "write")
     permission(gh, "stranger", "read")
     edits = [edit(THEN, "as labelled"), edit(LATER, "evil")]
     gh.post(GRAPHQL, json=told(LABEL, edits=edits, body="evil", lastEditedAt=LATER))
     gh.post(GRAPHQL, json=told(LABEL, body=body))
-    gh.post(GRAPHQL, json=told(event("LabeledEvent", LABELLED, "stranger"), title="Evil of 3", body="evil of 3"))
+    gh.post(
+        GRAPHQL,
+        json=told(
+            event("LabeledEvent", LABELLED, "stranger"),
+            title="Evil of 3",
+            body="evil of 3",
+        ),
+    )
     gh.get(f"{ISSUES}/2/dependencies/blocked_by", json=[issue(1)])
     gh.get(f"{ISSUES}/40", json=issue(40, state="closed", state_reason="completed"))
     found = jobs.gather(api, None, Wanted())
-    assert [(one.number, one.body) for one in found.issues] == [(1, "as labelled"), (2, body)]
+    assert [(one.number, one.body) for one in found.issues] == [
+        (1, "as labelled"),
+        (2, body),
+    ]
     assert found.issues[1].waits_for == (
         Wait(repository="o/r", number=1, state="open", said="blocked_by"),
-        Wait(repository="o/r", number=40, state="closed", reason="completed", said="text"),
+        Wait(
+            repository="o/r", number=40, state="closed", reason="completed", said="text"
+        ),
     )
     assert [one.number for one in found.refused] == [3]
-    assert "evil" not in render(found).casefold()  # of a stranger's text nothing lies where an agent reads
+    # of a stranger's text nothing lies where an agent reads
+    assert "evil" not in render(found).casefold()
 
     calls = len(gh.calls)
     assert jobs.gather(api, found, Wanted()) == found
     asked = [str(call.request.url).partition("?")[0] for call in list(gh.calls)[calls:]]
-    # of what nothing happened to no history; the state of what it waits for is always asked
-    assert asked == [ISSUES, GRAPHQL, f"{ISSUES}/2/dependencies/blocked_by", f"{ISSUES}/40"]
+    # of what nothing happened to no history; the state of what it waits for is always
+    # asked
+    assert asked == [
+        ISSUES,
+        GRAPHQL,
+        f"{ISSUES}/2/dependencies/blocked_by",
+        f"{ISSUES}/40",
+    ]
 
 
 @pytest.mark.parametrize("change", ["updated", "label", "revoked"])
-def test_what_was_vouched_for_is_asked_again_when_it_must(gh: Contract, api: IssueApi, change: str) -> None:
+def test_what_was_vouched_for_is_asked_again_when_it_must(
+    gh: Contract, api: IssueApi, change: str
+) -> None:
     label = "other" if change == "label" else "fanin"
-    gh.get(ISSUES, json=[issue(1, updated_at=LATER if change == "updated" else LABELLED)])
+    gh.get(
+        ISSUES, json=[issue(1, updated_at=LATER if change == "updated" else LABELLED)]
+    )
     permission(gh, "writer", "read" if change == "revoked" else "write")
     gh.post(GRAPHQL, json=told(event("LabeledEvent", LABELLED, label={"name": label})))
-    known = {"number": 1, "title": "Old", "body": "old", "url": "u", "labelled_by": "writer"}
+    known = {
+        "number": 1,
+        "title": "Old",
+        "body": "old",
+        "url": "u",
+        "labelled_by": "writer",
+    }
     before = IssuesFile.model_validate(
         {
             "fanin": "github-issues",
@@ -288,10 +460,12 @@ def test_what_was_vouched_for_is_asked_again_when_it_must(gh: Contract, api: Iss
         }
     )
     found = jobs.gather(api, before, Wanted(label))
-    assert [one.title for one in found.issues] == ([] if change == "revoked" else ["Title"])
+    assert [one.title for one in found.issues] == (
+        [] if change == "revoked" else ["Title"]
+    )
 
 
-# --- answering ---------------------------------------------------------------------------------------------
+# -- answering --
 
 STAMP = f"{MARKER}: completed 1 -->"
 TOLD = Answer(7, STAMP, "Done")
@@ -302,13 +476,19 @@ def test_an_answer_is_one_comment_written_once(gh: Contract, api: IssueApi) -> N
     gh.post(COMMENTS, json=comment(2, f"{STAMP}\nDone"), status=201)
     assert api.tell(TOLD)
     assert bodies(gh, "POST", "/comments") == [{"body": f"{STAMP}\nDone"}]
-    gh.replace("GET", COMMENTS, json=[comment(1, "nice"), comment(2, f"{STAMP}\nDone, with another commit")])
+    gh.replace(
+        "GET",
+        COMMENTS,
+        json=[comment(1, "nice"), comment(2, f"{STAMP}\nDone, with another commit")],
+    )
     me(gh)
     assert not api.tell(TOLD)
     assert len(bodies(gh, "POST", "/comments")) == 1
 
 
-def test_another_result_takes_the_place_of_the_former(gh: Contract, api: IssueApi) -> None:
+def test_another_result_takes_the_place_of_the_former(
+    gh: Contract, api: IssueApi
+) -> None:
     gh.get(COMMENTS, json=[comment(2, f"{MARKER}: failed 3 -->\nFailed")])
     me(gh)
     gh.patch(f"{REPO}/issues/comments/2", json=comment(2, "x"))
@@ -319,7 +499,9 @@ def test_another_result_takes_the_place_of_the_former(gh: Contract, api: IssueAp
 BEGUN = f"{MARKER}: begun -->\nDone"
 
 
-def test_a_comment_says_that_all_is_done_only_when_it_is(gh: Contract, api: IssueApi) -> None:
+def test_a_comment_says_that_all_is_done_only_when_it_is(
+    gh: Contract, api: IssueApi
+) -> None:
     gh.get(COMMENTS, json=[])
     gh.post(COMMENTS, json=comment(2, BEGUN), status=201)
     gh.patch(f"{ISSUES}/7", json=no("Issues are locked"), status=403)
@@ -333,17 +515,27 @@ def test_a_comment_says_that_all_is_done_only_when_it_is(gh: Contract, api: Issu
     me(gh)
     gh.patch(f"{REPO}/issues/comments/2", json=comment(2, "x"))
     assert api.tell(closing)
-    assert bodies(gh, "PATCH", "/comments/2") == [{"body": BEGUN}, {"body": f"{STAMP}\nDone"}]
-    assert bodies(gh, "PATCH", "/issues/7")[-1] == {"state": "closed", "state_reason": "completed"}
+    assert bodies(gh, "PATCH", "/comments/2") == [
+        {"body": BEGUN},
+        {"body": f"{STAMP}\nDone"},
+    ]
+    assert bodies(gh, "PATCH", "/issues/7")[-1] == {
+        "state": "closed",
+        "state_reason": "completed",
+    }
 
 
 def test_a_label_takes_the_place_of_the_other(gh: Contract, api: IssueApi) -> None:
     gh.get(COMMENTS, json=[])
     gh.post(COMMENTS, json=comment(2, BEGUN), status=201)
     gh.post(f"{ISSUES}/7/labels", json=[])
-    gh.delete(f"{ISSUES}/7/labels/fanin%3Afailed", json=no("Label does not exist"), status=404)
+    gh.delete(
+        f"{ISSUES}/7/labels/fanin%3Afailed", json=no("Label does not exist"), status=404
+    )
     gh.patch(f"{REPO}/issues/comments/2", json=comment(2, "x"))
-    assert api.tell(Answer(7, STAMP, "Done", label="fanin:done", unlabel="fanin:failed"))
+    assert api.tell(
+        Answer(7, STAMP, "Done", label="fanin:done", unlabel="fanin:failed")
+    )
     assert bodies(gh, "POST", "/labels") == [{"labels": ["fanin:done"]}]
 
 
@@ -354,7 +546,9 @@ def test_what_a_person_did_since_is_not_overruled(gh: Contract, api: IssueApi) -
     assert {call.request.method for call in gh.calls} == {"GET"}
 
 
-def test_a_comment_of_somebody_else_with_our_marker_is_not_ours(gh: Contract, api: IssueApi) -> None:
+def test_a_comment_of_somebody_else_with_our_marker_is_not_ours(
+    gh: Contract, api: IssueApi
+) -> None:
     gh.get(COMMENTS, json=[comment(2, f"{STAMP}\nDone", login="mallory", kind="User")])
     me(gh)
     gh.post(COMMENTS, json=comment(3, "x"), status=201)
@@ -368,20 +562,34 @@ def test_a_missing_permission_is_named(gh: Contract, api: IssueApi) -> None:
         api.tell(TOLD)
 
 
-# --- the stand-in itself -----------------------------------------------------------------------------------
+# -- the stand-in itself --
 
 
 @pytest.mark.parametrize(
     ("body", "match"),
     [
-        ({"query": '{ repository(owner: "o", name: "r") { nme } }'}, "Cannot query field 'nme'"),
+        (
+            {"query": '{ repository(owner: "o", name: "r") { nme } }'},
+            "Cannot query field 'nme'",
+        ),
         ({"query": HISTORY, "variables": {"owner": "o", "name": "r"}}, r"\$number"),
-        ({"query": HISTORY, "variables": {"owner": "o", "name": "r", "number": "7"}}, "cannot represent"),
-        ({"query": HISTORY, "variables": {"owner": "o", "name": "r", "number": 7, "x": 1}}, "no variable x"),
+        (
+            {"query": HISTORY, "variables": {"owner": "o", "name": "r", "number": "7"}},
+            "cannot represent",
+        ),
+        (
+            {
+                "query": HISTORY,
+                "variables": {"owner": "o", "name": "r", "number": 7, "x": 1},
+            },
+            "no variable x",
+        ),
         ({"query": HISTORY, "queries": 1}, "does not document queries"),
     ],
 )
-def test_a_wrong_question_is_seen(gh: Contract, body: dict[str, Any], match: str) -> None:
+def test_a_wrong_question_is_seen(
+    gh: Contract, body: dict[str, Any], match: str
+) -> None:
     gh.assert_all_requests_are_fired = False
     gh.post(GRAPHQL, json=told())
     with pytest.raises(ContractError, match=match):
@@ -398,7 +606,9 @@ def test_a_wrong_question_is_seen(gh: Contract, body: dict[str, Any], match: str
         {"data": {"repo": 1}},
     ],
 )
-def test_a_wrong_stub_is_seen(gh: Contract, api: IssueApi, answer: dict[str, Any]) -> None:
+def test_a_wrong_stub_is_seen(
+    gh: Contract, api: IssueApi, answer: dict[str, Any]
+) -> None:
     gh.post(GRAPHQL, json=answer)
     with pytest.raises(ContractError, match="GraphQL"):
         api.history(7)

@@ -1,4 +1,6 @@
-"""The stand-in itself: it must see what is wrong, or the other tests here prove nothing."""
+"""The stand-in itself: it must see what is wrong, or the other tests here prove
+nothing.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,15 @@ from github import Auth, Github, GithubException
 from openapi_spec_validator import validate
 
 from tests.contract import extract
-from tests.support.openapi import API, Contract, ContractError, description, example, find_route, one_segment
+from tests.support.openapi import (
+    API,
+    Contract,
+    ContractError,
+    description,
+    example,
+    find_route,
+    one_segment,
+)
 
 REPO = f"{API}/repos/o/r"
 TEMPLATE = "/repos/{owner}/{repo}"
@@ -23,7 +33,9 @@ def send(method: str, url: str, body: Any = None, **headers: str) -> requests.Re
 
 
 def comment(**changes: Any) -> dict[str, Any]:
-    made: dict[str, Any] = example("post", f"{TEMPLATE}/issues/{{issue_number}}/comments", 201)
+    made: dict[str, Any] = example(
+        "post", f"{TEMPLATE}/issues/{{issue_number}}/comments", 201
+    )
     return made | changes
 
 
@@ -35,11 +47,31 @@ def comment(**changes: Any) -> dict[str, Any]:
     [
         ("POST", "/issues/7/comments", {}, "'body' is a required property"),
         ("POST", "/issues/7/comments", {"body": 1}, "1 is not of type 'string'"),
-        ("POST", "/issues/7/comments", {"body": "x", "boddy": "y"}, "GitHub does not document boddy"),
-        ("POST", "/git/trees", {"tree": [{"path": "a", "shaa": "b"}]}, r"does not document tree\[\]\.shaa"),
-        ("POST", "/git/trees", {"tree": [{"path": "a", "mode": "0644"}]}, "'0644' is not one of"),
+        (
+            "POST",
+            "/issues/7/comments",
+            {"body": "x", "boddy": "y"},
+            "GitHub does not document boddy",
+        ),
+        (
+            "POST",
+            "/git/trees",
+            {"tree": [{"path": "a", "shaa": "b"}]},
+            r"does not document tree\[\]\.shaa",
+        ),
+        (
+            "POST",
+            "/git/trees",
+            {"tree": [{"path": "a", "mode": "0644"}]},
+            "'0644' is not one of",
+        ),
         ("POST", "/git/commits", {"message": "m"}, "'tree' is a required property"),
-        ("POST", "/actions/workflows/ci.yml/dispatches", {"inputs": {}}, "'ref' is a required property"),
+        (
+            "POST",
+            "/actions/workflows/ci.yml/dispatches",
+            {"inputs": {}},
+            "'ref' is a required property",
+        ),
         (
             "POST",
             "/actions/workflows/ci.yml/dispatches",
@@ -53,7 +85,9 @@ def comment(**changes: Any) -> dict[str, Any]:
         ("GET", "/branches", None, "no such path in the extract"),
     ],
 )
-def test_a_wrong_request_is_seen(gh: Contract, method: str, path: str, body: Any, match: str) -> None:
+def test_a_wrong_request_is_seen(
+    gh: Contract, method: str, path: str, body: Any, match: str
+) -> None:
     gh.assert_all_requests_are_fired = False
     gh.add(method, f"{REPO}{path.partition('?')[0]}", json=comment(), status=201)
     with pytest.raises(ContractError, match=match):
@@ -66,7 +100,9 @@ def test_a_request_without_the_token_is_seen(gh: Contract) -> None:
 
 
 def test_the_token_sent_elsewhere_is_seen(gh: Contract) -> None:
-    with pytest.raises(ContractError, match=r"the token is sent to store\.example\.net"):
+    with pytest.raises(
+        ContractError, match=r"the token is sent to store\.example\.net"
+    ):
         send("GET", "https://store.example.net/x")
 
 
@@ -80,12 +116,18 @@ def test_the_token_sent_elsewhere_is_seen(gh: Contract) -> None:
         ({"id": 7}, 201, "is a required property"),
         (comment(), 200, "GitHub documents only 201, 403, 404, 410, 422"),
         ({"oops": 1}, 422, "'message' is a required property"),
-        ({"message": 1, "documentation_url": "x"}, 403, "message: 1 is not of type 'string'"),
+        (
+            {"message": 1, "documentation_url": "x"},
+            403,
+            "message: 1 is not of type 'string'",
+        ),
         ({"error": "x"}, 401, "no error as GitHub forms it"),
         ("text", 429, "no error as GitHub forms it"),
     ],
 )
-def test_a_stub_that_breaks_the_schema_is_seen(gh: Contract, answer: Any, status: int, match: str) -> None:
+def test_a_stub_that_breaks_the_schema_is_seen(
+    gh: Contract, answer: Any, status: int, match: str
+) -> None:
     gh.post(COMMENTS, json=answer, status=status)
     with pytest.raises(ContractError, match=rf"stub for POST .*{match}"):
         send("POST", COMMENTS, {"body": "x"})
@@ -93,7 +135,11 @@ def test_a_stub_that_breaks_the_schema_is_seen(gh: Contract, answer: Any, status
 
 @pytest.mark.parametrize(
     ("answer", "status"),
-    [(comment(), 201), ({"message": "Bad credentials", "documentation_url": "x"}, 401), ("down", 503)],
+    [
+        (comment(), 201),
+        ({"message": "Bad credentials", "documentation_url": "x"}, 401),
+        ("down", 503),
+    ],
 )
 def test_what_github_does_passes(gh: Contract, answer: Any, status: int) -> None:
     gh.post(COMMENTS, json=answer, status=status)
@@ -101,7 +147,10 @@ def test_what_github_does_passes(gh: Contract, answer: Any, status: int) -> None
 
 
 def test_a_breach_is_not_taken_for_an_error_of_pygithub(gh: Contract) -> None:
-    assert not issubclass(ContractError, (AssertionError, GithubException, OSError, RuntimeError, ValueError))
+    assert not issubclass(
+        ContractError,
+        (AssertionError, GithubException, OSError, RuntimeError, ValueError),
+    )
     gh.post(COMMENTS, json={}, status=201)
     repo = Github(auth=Auth.Token("x"), lazy=True, retry=None).get_repo("o/r")
     with pytest.raises(ContractError, match="stub for POST"):
@@ -109,7 +158,10 @@ def test_a_breach_is_not_taken_for_an_error_of_pygithub(gh: Contract) -> None:
 
 
 def test_pygithubs_port_is_no_other_server(gh: Contract) -> None:
-    gh.get(f"{REPO}/git/ref/heads/a/b", json=example("get", f"{TEMPLATE}/git/ref/{{ref}}", 200))
+    gh.get(
+        f"{REPO}/git/ref/heads/a/b",
+        json=example("get", f"{TEMPLATE}/git/ref/{{ref}}", 200),
+    )
     send("GET", "https://api.github.com:443/repos/o/r/git/ref/heads/a/b")
 
 
@@ -119,9 +171,21 @@ def test_pygithubs_port_is_no_other_server(gh: Contract) -> None:
 @pytest.mark.parametrize(
     ("path", "template", "routed"),
     [
-        ("/repos/o/r/git/ref/heads/a/b", f"{TEMPLATE}/git/ref/{{ref}}", "/repos/o/r/git/ref/heads%2Fa%2Fb"),
-        ("/repos/o/r/git/ref/heads%2Fa", f"{TEMPLATE}/git/ref/{{ref}}", "/repos/o/r/git/ref/heads%2Fa"),
-        ("/repos/o/r/rules/branches/a/b", f"{TEMPLATE}/rules/branches/{{branch}}", "/repos/o/r/rules/branches/a%2Fb"),
+        (
+            "/repos/o/r/git/ref/heads/a/b",
+            f"{TEMPLATE}/git/ref/{{ref}}",
+            "/repos/o/r/git/ref/heads%2Fa%2Fb",
+        ),
+        (
+            "/repos/o/r/git/ref/heads%2Fa",
+            f"{TEMPLATE}/git/ref/{{ref}}",
+            "/repos/o/r/git/ref/heads%2Fa",
+        ),
+        (
+            "/repos/o/r/rules/branches/a/b",
+            f"{TEMPLATE}/rules/branches/{{branch}}",
+            "/repos/o/r/rules/branches/a%2Fb",
+        ),
         ("/repos/o/r", TEMPLATE, "/repos/o/r"),
     ],
 )
@@ -131,7 +195,9 @@ def test_route(path: str, template: str, routed: str) -> None:
     assert (route.template, one_segment(path, route)) == (template, routed)
 
 
-@pytest.mark.parametrize("path", ["/repos/o", "/repos/o/r/x/y", "/repos/o/r/issues/7/comments/8"])
+@pytest.mark.parametrize(
+    "path", ["/repos/o", "/repos/o/r/x/y", "/repos/o/r/issues/7/comments/8"]
+)
 def test_no_route(path: str) -> None:
     assert find_route(path) is None
 
@@ -144,7 +210,11 @@ def test_extract_is_valid_openapi() -> None:
 
 
 def test_extract_holds_the_listed_operations_and_no_others() -> None:
-    found = {(method, path) for path, methods in description()["paths"].items() for method in methods}
+    found = {
+        (method, path)
+        for path, methods in description()["paths"].items()
+        for method in methods
+    }
     assert found == set(extract.OPERATIONS)
 
 
@@ -160,16 +230,29 @@ def test_slim_keeps_fields_named_like_keywords() -> None:
         "description": "prose",
         "x-github": {},
         "x-multi-segment": True,
-        "properties": {"description": {"type": "string", "example": "e", "enum": ["a"], "default": "a"}},
+        "properties": {
+            "description": {
+                "type": "string",
+                "example": "e",
+                "enum": ["a"],
+                "default": "a",
+            }
+        },
     }
     assert extract.slim(schema) == {
         "x-multi-segment": True,
-        "properties": {"description": {"type": "string", "enum": ["a"], "default": "a"}},
+        "properties": {
+            "description": {"type": "string", "enum": ["a"], "default": "a"}
+        },
     }
 
 
 def test_text_has_a_line_for_each_component() -> None:
-    document = {"openapi": "3", "paths": {"/b": {}, "/a": {}}, "components": {"schemas": {"y": {}, "x": {}}}}
+    document = {
+        "openapi": "3",
+        "paths": {"/b": {}, "/a": {}},
+        "components": {"schemas": {"y": {}, "x": {}}},
+    }
     assert (
         extract.text(document)
         == """{

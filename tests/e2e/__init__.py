@@ -1,1 +1,3 @@
-"""End-to-end tests: the shipped workflow files under nektos/act in host mode, against a loopback forge."""
+"""End-to-end tests: the shipped workflow files under nektos/act in host mode, against a
+loopback forge.
+"""

@@ -1,4 +1,6 @@
-"""What a leg leaves goes through the official @actions/artifact client and is read on the other side."""
+"""What a leg leaves goes through the official @actions/artifact client and is read on
+the other side.
+"""
 
 from __future__ import annotations
 
@@ -47,10 +49,21 @@ def modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder with the client in it."""
     npm = shutil.which("npm")
     if npm is None:
-        pytest.skip("npm is not installed, so the official @actions/artifact client is not tried")
+        pytest.skip(
+            "npm is not installed, so the official @actions/artifact client is not tried"
+        )
     where = tmp_path_factory.mktemp("npm")
     done = subprocess.run(
-        [npm, "install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", str(where), PACKAGE],
+        [
+            npm,
+            "install",
+            "--no-audit",
+            "--no-fund",
+            "--ignore-scripts",
+            "--prefix",
+            str(where),
+            PACKAGE,
+        ],
         capture_output=True,
         text=True,
         check=False,
@@ -69,7 +82,9 @@ class Client:
     service: ResultsService
     workspace: Path
 
-    def __call__(self, verb: str, name: str, root: Path, *files: Path, run: str = "4711") -> dict[str, Any] | str:
+    def __call__(
+        self, verb: str, name: str, root: Path, *files: Path, run: str = "4711"
+    ) -> dict[str, Any] | str:
         """The client's answer, or what it complains of."""
         done = subprocess.run(
             ["node", str(self.script), verb, name, str(root), *map(str, files)],
@@ -100,7 +115,9 @@ def client(modules: Path, tmp_path: Path) -> Iterator[Client]:
 
 @pytest.fixture
 def leg(tmp_path: Path) -> tuple[Manifest, Path]:
-    """A leg that ran: the batch's manifest, and the artifact's folder named as the workflow names it."""
+    """A leg that ran: the batch's manifest, and the artifact's folder named as the
+    workflow names it.
+    """
     root = tmp_path / "repository"
     root.mkdir()
     project = Project(root, tmp_path / "agent.log")
@@ -111,10 +128,14 @@ def leg(tmp_path: Path) -> tuple[Manifest, Path]:
     jobs.publish()
     jobs.tasks(jobs.next())
     (folder,) = jobs.artifacts.iterdir()
-    return Manifest.model_validate_json((jobs.folder / "manifest.json").read_bytes()), folder
+    return Manifest.model_validate_json(
+        (jobs.folder / "manifest.json").read_bytes()
+    ), folder
 
 
-def test_result_folder_survives_the_official_client(client: Client, leg: tuple[Manifest, Path], tmp_path: Path) -> None:
+def test_result_folder_survives_the_official_client(
+    client: Client, leg: tuple[Manifest, Path], tmp_path: Path
+) -> None:
     manifest, folder = leg
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     assert {path.name for path in files} >= {
@@ -134,7 +155,9 @@ def test_result_folder_survives_the_official_client(client: Client, leg: tuple[M
         answer = client("download", folder.name, into)
         assert isinstance(answer, dict), answer
         assert answer["digestMismatch"] is False
-        assert {path.name: path.read_bytes() for path in into.iterdir()} == {p.name: p.read_bytes() for p in files}
+        assert {path.name: path.read_bytes() for path in into.iterdir()} == {
+            p.name: p.read_bytes() for p in files
+        }
         reading = result_folder.read(root, manifest, manifest.entries[0])
         assert reading.failure is None
         assert reading.result is not None
@@ -144,7 +167,9 @@ def test_result_folder_survives_the_official_client(client: Client, leg: tuple[M
     assert upload.digest.endswith(hashlib.sha256(upload.content).hexdigest())
 
 
-def test_client_is_told_that_a_name_is_taken_and_another_run_has_its_own(client: Client, tmp_path: Path) -> None:
+def test_client_is_told_that_a_name_is_taken_and_another_run_has_its_own(
+    client: Client, tmp_path: Path
+) -> None:
     file = tmp_path / "file"
     file.write_text("x", encoding="utf-8")
     assert isinstance(client("upload", "same", tmp_path, file), dict)

@@ -1,4 +1,6 @@
-"""The harness itself, proved on small workflows of its own: each rule that a stand-in claims to have."""
+"""The harness itself, proved on small workflows of its own: each rule that a stand-in
+claims to have.
+"""
 
 from __future__ import annotations
 
@@ -250,18 +252,24 @@ def act(forge: Forge, product: Path, tmp_path: Path) -> Harness:
         harness.find_act()
     except harness.ActMissingError as error:
         pytest.skip(str(error))
-    return Harness(forge, tmp_path / "work", project=product, secrets={"AGENT_KEY": "s3cret-key"})
+    return Harness(
+        forge, tmp_path / "work", project=product, secrets={"AGENT_KEY": "s3cret-key"}
+    )
 
 
 def seed(forge: Forge, *parts: str, **files: str) -> Repository:
     """A repository with things to do."""
     return forge.create(
         NAME,
-        {"todo.txt": "".join(f"{part}\n" for part in parts), ".github/workflows/caller.yml": CALLER, **files},
+        {
+            "todo.txt": "".join(f"{part}\n" for part in parts),
+            ".github/workflows/caller.yml": CALLER,
+            **files,
+        },
     )
 
 
-# ---- rounds --------------------------------------------------------------------------------------
+# -- rounds --
 
 
 def test_rounds_run_until_nothing_is_left(forge: Forge, act: Harness) -> None:
@@ -294,22 +302,29 @@ def test_rounds_run_until_nothing_is_left(forge: Forge, act: Harness) -> None:
     one_artifact_has_no_folder_of_its_own(first, second)
 
 
-def outputs_and_tokens_reach_where_they_should(repository: Repository, run: Run) -> None:
+def outputs_and_tokens_reach_where_they_should(
+    repository: Repository, run: Run
+) -> None:
     commit = run.leg("gather").outputs["commit"]
     assert repository.git.resolve(commit) == commit
     ref = f"{NAME}/.github/workflows/caller.yml@refs/heads/main"
     assert f"after {commit} success the caller {ref}" in run.printed("after")
     assert "token of the job" in run.printed("next")
-    # A leg has `contents: read`: its token is refused, and without credentials git has nothing to show.
+    # A leg has `contents: read`: its token is refused, and without credentials git has
+    # nothing to show.
     assert "PUSHED" not in run.printed("leg")
     assert run.printed("leg").count("could not read Username") == 2
     assert run.printed("leg").count("The requested URL returned error: 403") == 2
     assert repository.git.branches() == ["main"]
     assert "s3cret-key" not in run.log
-    assert [item.text for item in run.summaries] == ["# Next: a b\n".replace("a b", "a\nb")]
-    assert [(item.level, item.text, item.properties["line"]) for item in run.annotations if item.job == "next"] == [
-        ("notice", "chose 2", "1")
+    assert [item.text for item in run.summaries] == [
+        "# Next: a b\n".replace("a b", "a\nb")
     ]
+    assert [
+        (item.level, item.text, item.properties["line"])
+        for item in run.annotations
+        if item.job == "next"
+    ] == [("notice", "chose 2", "1")]
 
 
 def one_artifact_has_no_folder_of_its_own(first: Run, second: Run) -> None:
@@ -321,13 +336,19 @@ def one_artifact_has_no_folder_of_its_own(first: Run, second: Run) -> None:
 
 def test_failed_leg_and_rerun_of_failed_jobs(forge: Forge, act: Harness) -> None:
     repository = seed(forge, "bad", "good")
-    first = act.run_act(NAME, workflow="caller.yml", inputs={"at-once": "1", "state": '{"round": 9}'})
+    first = act.run_act(
+        NAME, workflow="caller.yml", inputs={"at-once": "1", "state": '{"round": 9}'}
+    )
     assert first.exit_code == 1
     assert first.leg("leg", part="good").result == "success"
     assert first.leg("leg", part="bad").result == "failure"
     assert first.jobs["gather"] == "success"
     assert first.jobs["after"] == "skipped"
-    assert repository.git.files() == [".github/workflows/caller.yml", "done/good.txt", "todo.txt"]
+    assert repository.git.files() == [
+        ".github/workflows/caller.yml",
+        "done/good.txt",
+        "todo.txt",
+    ]
 
     again = act.rerun_failed(first)
     assert (again.spec.run_id, again.spec.run_attempt, again.spec.sha) == (
@@ -338,7 +359,10 @@ def test_failed_leg_and_rerun_of_failed_jobs(forge: Forge, act: Harness) -> None
     assert [leg.matrix["part"] for leg in again.legs if leg.job == "leg"] == ["bad"]
     assert "chose" not in again.log
     assert again.leg("next").outputs == first.leg("next").outputs
-    assert sorted(item.name for item in again.artifacts) == ["part-bad-r2", "part-good-r1"]
+    assert sorted(item.name for item in again.artifacts) == [
+        "part-bad-r2",
+        "part-good-r1",
+    ]
     assert repository.git.read("main", "todo.txt") == b""
     assert again.jobs["after"] == "success"
 
@@ -350,13 +374,19 @@ def test_endless_dispatching_is_an_error(forge: Forge, tmp_path: Path) -> None:
         lonely.run_until_quiet(limit=0)
 
 
-# ---- moved, protected, forked, hanging -----------------------------------------------------------
+# -- moved, protected, forked, hanging --
 
 
-@pytest.mark.parametrize(("moment", "words"), [("advertise", "fetch first"), ("update", "cannot lock ref")])
-def test_rival_push_lands_first(forge: Forge, tmp_path: Path, moment: Any, words: str) -> None:
+@pytest.mark.parametrize(
+    ("moment", "words"), [("advertise", "fetch first"), ("update", "cannot lock ref")]
+)
+def test_rival_push_lands_first(
+    forge: Forge, tmp_path: Path, moment: Any, words: str
+) -> None:
     repository = seed(forge, "a")
-    clone = authorised_clone(forge, tmp_path / "clone", forge.mint({"contents": "write"}))
+    clone = authorised_clone(
+        forge, tmp_path / "clone", forge.mint({"contents": "write"})
+    )
     repository.before_push(
         "main",
         lambda: repository.git.commit_files("main", {"rival.txt": "x"}, "Rival"),
@@ -374,7 +404,9 @@ def test_rival_push_lands_first(forge: Forge, tmp_path: Path, moment: Any, words
 
 def test_rival_inside_a_run_is_merged_again(forge: Forge, act: Harness) -> None:
     repository = seed(forge, "a")
-    repository.before_push("main", lambda: repository.git.commit_files("main", {"rival.txt": "x"}, "Rival"))
+    repository.before_push(
+        "main", lambda: repository.git.commit_files("main", {"rival.txt": "x"}, "Rival")
+    )
     run = act.run_act(NAME, workflow="caller.yml", inputs={})
     assert repository.git.subjects() == [f"Batch by {run.spec.run_id}", "Rival", "Seed"]
     assert "cannot lock ref" in run.printed("gather")
@@ -383,25 +415,42 @@ def test_rival_inside_a_run_is_merged_again(forge: Forge, act: Harness) -> None:
 
 def test_refused_pushes_speak_as_github(forge: Forge, tmp_path: Path) -> None:
     repository = seed(forge, "a")
-    clone = authorised_clone(forge, tmp_path / "clone", forge.mint({"contents": "write"}))
+    clone = authorised_clone(
+        forge, tmp_path / "clone", forge.mint({"contents": "write"})
+    )
     commit_in(clone)
     repository.protect("main")
     refused = git(clone, "push", "origin", "HEAD:main")
-    assert "remote: error: GH006: Protected branch update failed for refs/heads/main." in refused.stderr
+    assert (
+        "remote: error: GH006: Protected branch update failed for refs/heads/main."
+        in refused.stderr
+    )
     assert git(clone, "push", "origin", "HEAD:fanin/1").returncode == 0
     repository.unprotect("main")
     repository.require_signatures("main")
-    assert "Commits must have verified signatures" in git(clone, "push", "origin", "HEAD:main").stderr
+    assert (
+        "Commits must have verified signatures"
+        in git(clone, "push", "origin", "HEAD:main").stderr
+    )
     repository.unprotect("main")
     assert git(clone, "push", "origin", "HEAD:main").returncode == 0
     commit_in(clone, ".github/workflows/new.yml")
-    assert "without `workflows` permission" in git(clone, "push", "origin", "HEAD:main").stderr
+    assert (
+        "without `workflows` permission"
+        in git(clone, "push", "origin", "HEAD:main").stderr
+    )
 
 
-@pytest.mark.parametrize(("permissions", "status"), [({"contents": "read"}, 403), (None, 401)])
-def test_push_needs_a_token_that_may(forge: Forge, tmp_path: Path, permissions: Any, status: int) -> None:
+@pytest.mark.parametrize(
+    ("permissions", "status"), [({"contents": "read"}, 403), (None, 401)]
+)
+def test_push_needs_a_token_that_may(
+    forge: Forge, tmp_path: Path, permissions: Any, status: int
+) -> None:
     seed(forge, "a")
-    reader = authorised_clone(forge, tmp_path / "clone", forge.mint({"contents": "read"}))
+    reader = authorised_clone(
+        forge, tmp_path / "clone", forge.mint({"contents": "read"})
+    )
     commit_in(reader)
     token = "wrong" if permissions is None else forge.mint(permissions)
     header = f"http.{forge.server_url}/.extraheader"
@@ -447,7 +496,9 @@ jobs:
 def test_event_payload_is_visible(forge: Forge, act: Harness) -> None:
     repository = forge.create(NAME, {".github/workflows/event.yml": EVENT})
     repository.git.update("refs/heads/feature", repository.git.tip(), None)
-    repository.git.commit_files("feature", {"feature.txt": "from the branch\n"}, "Feature")
+    repository.git.commit_files(
+        "feature", {"feature.txt": "from the branch\n"}, "Feature"
+    )
     run = act.run_pull_request(
         NAME,
         repository.open_pull("feature", fork=True, labels=("fanin",)),
@@ -455,7 +506,9 @@ def test_event_payload_is_visible(forge: Forge, act: Harness) -> None:
         action="labeled",
     )
     text = run.printed("look")
-    assert "fork=true\r\nfrom=stranger/fork" in text.replace("\r", "").replace("\n", "\r\n")
+    assert "fork=true\r\nfrom=stranger/fork" in text.replace("\r", "").replace(
+        "\n", "\r\n"
+    )
     assert "ref=refs/pull/1/merge head=feature base=main" in text
     assert "actor=person" in text
     assert '"action": "labeled"' in text
@@ -464,7 +517,8 @@ def test_event_payload_is_visible(forge: Forge, act: Harness) -> None:
 
 
 def test_timeout_leaves_no_process(forge: Forge, act: Harness) -> None:
-    # No other process of this machine sleeps for so long: other copies of this test may be running beside it.
+    # No other process of this machine sleeps for so long: other copies of this test may
+    # be running beside it.
     seconds = 10_000_000 + secrets.randbelow(10_000_000)
     step = f"{{run: 'trap \"\" HUP; echo started; sleep {seconds}'}}"
     forge.create(
@@ -474,7 +528,8 @@ def test_timeout_leaves_no_process(forge: Forge, act: Harness) -> None:
             f"jobs: {{hang: {{runs-on: ubuntu-latest, steps: [{step}]}}}}\n"
         },
     )
-    for timeout in (3, 10, 30, 90):  # a busy machine may need a while to come to the step
+    # a busy machine may need a while to come to the step
+    for timeout in (3, 10, 30, 90):
         run = act.run_act(NAME, workflow="hang.yml", timeout=timeout)
         assert run.timed_out
         if "started" in run.printed("hang"):
@@ -483,7 +538,7 @@ def test_timeout_leaves_no_process(forge: Forge, act: Harness) -> None:
     assert [words for words in command_lines() if f"sleep\x00{seconds}" in words] == []
 
 
-# ---- artifacts, checkout, cache under act --------------------------------------------------------
+# -- artifacts, checkout, cache under act --
 
 RULES = """
 on: workflow_dispatch
@@ -559,7 +614,13 @@ runs:
 
 
 def test_stand_ins_keep_the_rules(forge: Forge, act: Harness) -> None:
-    forge.create(NAME, {".github/workflows/rules.yml": RULES, ".github/actions/here/action.yml": HERE_ACTION})
+    forge.create(
+        NAME,
+        {
+            ".github/workflows/rules.yml": RULES,
+            ".github/actions/here/action.yml": HERE_ACTION,
+        },
+    )
     run = act.run_act(NAME, workflow="rules.yml")
     text = run.printed("rules")
     assert "action of the workspace, local" in text
@@ -610,8 +671,16 @@ def test_artifact_rules(tmp_path: Path) -> None:
         (".hidden/inside", False, ["file"]),
     ],
 )
-def test_upload_paths(tmp_path: Path, patterns: str, hidden: bool, found: list[str]) -> None:
-    for name in ("out/plain", "out/.dot", "out/sub/deep", "other/file", ".hidden/inside/file"):
+def test_upload_paths(
+    tmp_path: Path, patterns: str, hidden: bool, found: list[str]
+) -> None:
+    for name in (
+        "out/plain",
+        "out/.dot",
+        "out/sub/deep",
+        "other/file",
+        ".hidden/inside/file",
+    ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("x", encoding="utf-8")
     root, files = artifacts.find_files(patterns, tmp_path, hidden)
@@ -629,11 +698,13 @@ def test_post_record_keeps_awkward_outputs() -> None:
     }
 
 
-# ---- the API -------------------------------------------------------------------------------------
+# -- the API --
 
 
 def client(forge: Forge, **permissions: str) -> Any:
-    token = forge.mint({name.replace("_", "-"): level for name, level in permissions.items()})
+    token = forge.mint(
+        {name.replace("_", "-"): level for name, level in permissions.items()}
+    )
     return github.Github(
         base_url=forge.api_url,
         auth=github.Auth.Token(token),
@@ -647,15 +718,21 @@ def client(forge: Forge, **permissions: str) -> Any:
 def test_comments_are_listed_over_pages_and_edited(forge: Forge) -> None:
     repository = seed(forge, "a")
     repository.git.commit_files("other", {"b": "c"}, "Other")
-    issue = client(forge, pull_requests="write").get_issue(repository.open_pull("other")["number"])
+    issue = client(forge, pull_requests="write").get_issue(
+        repository.open_pull("other")["number"]
+    )
     for index in range(8):
         issue.create_comment(f"comment {index}")
-    assert [item.body for item in issue.get_comments()] == [f"comment {index}" for index in range(8)]
+    assert [item.body for item in issue.get_comments()] == [
+        f"comment {index}" for index in range(8)
+    ]
     list(issue.get_comments())[5].edit("changed")
     assert [item["body"] for item in repository.comments.values()][5] == "changed"
     issue.add_to_labels("fanin")
     assert [item.name for item in issue.get_labels()] == ["fanin"]
-    with pytest.raises(github.GithubException, match="Resource not accessible by integration"):
+    with pytest.raises(
+        github.GithubException, match="Resource not accessible by integration"
+    ):
         client(forge, contents="write").get_issue(1).create_comment("no")
     assert forge.unknown == []
 
@@ -676,7 +753,10 @@ def test_commit_by_api_is_signed_only_without_author(forge: Forge) -> None:
     person = github.InputGitAuthor("A", "a@example.com")
     unsigned = repo.create_git_commit("Named", tree, [base], author=person)
     signed = repo.create_git_commit("Signed", tree, [base])
-    assert (unsigned.raw_data["verification"]["verified"], signed.raw_data["verification"]["verified"]) == (
+    assert (
+        unsigned.raw_data["verification"]["verified"],
+        signed.raw_data["verification"]["verified"],
+    ) == (
         False,
         True,
     )
@@ -695,7 +775,9 @@ def test_ref_update_loses_to_a_rival(forge: Forge) -> None:
     repo = client(forge, contents="write")
     base = repo.get_git_commit(repository.git.tip())
     mine = repo.create_git_commit("Mine", base.tree, [base])
-    repository.before_push("main", lambda: repository.git.commit_files("main", {"rival": "x"}, "Rival"))
+    repository.before_push(
+        "main", lambda: repository.git.commit_files("main", {"rival": "x"}, "Rival")
+    )
     with pytest.raises(github.GithubException, match="not a fast forward"):
         repo.get_git_ref("heads/main").edit(mine.sha)
     assert repository.git.subjects() == ["Rival", "Seed"]
@@ -712,16 +794,36 @@ def test_ref_update_loses_to_a_rival(forge: Forge) -> None:
     [
         ("nope.yml", "main", {}, 404, "Not Found"),
         ("caller.yml", "nope", {}, 422, "No ref found for: nope"),
-        ("caller.yml", "main", {"stray": "1"}, 422, "Unexpected inputs provided: ['stray']"),
+        (
+            "caller.yml",
+            "main",
+            {"stray": "1"},
+            422,
+            "Unexpected inputs provided: ['stray']",
+        ),
         ("caller.yml", "main", {"at-once": "many"}, 422, "input at-once is a number"),
-        ("caller.yml", "main", {f"i{n}": "" for n in range(26)}, 422, "No more than 25"),
-        ("push.yml", "main", {}, 422, "Workflow does not have 'workflow_dispatch' trigger"),
+        (
+            "caller.yml",
+            "main",
+            {f"i{n}": "" for n in range(26)},
+            422,
+            "No more than 25",
+        ),
+        (
+            "push.yml",
+            "main",
+            {},
+            422,
+            "Workflow does not have 'workflow_dispatch' trigger",
+        ),
     ],
 )
 def test_dispatch_is_checked(
     forge: Forge, file: str, ref: str, inputs: dict[str, str], status: int, words: str
 ) -> None:
-    repository = seed(forge, "a", **{".github/workflows/push.yml": "on: push\njobs: {}\n"})
+    repository = seed(
+        forge, "a", **{".github/workflows/push.yml": "on: push\njobs: {}\n"}
+    )
     answer = api(
         forge,
         f"/repos/{NAME}/actions/workflows/{file}/dispatches",
@@ -741,8 +843,14 @@ def test_dispatch_calls_back(forge: Forge) -> None:
     assert api(forge, path, {"ref": "main"}, forge.mint({"actions": "read"}))[0] == 403
     assert api(forge, path, {"ref": "main"}, "wrong")[0] == 401
     assert seen == []
-    assert client(forge, actions="write").get_workflow("caller.yml").create_dispatch("main", {"at-once": "3"})
-    assert [(item.workflow, item.ref, item.inputs) for item in seen] == [("caller.yml", "main", {"at-once": "3"})]
+    assert (
+        client(forge, actions="write")
+        .get_workflow("caller.yml")
+        .create_dispatch("main", {"at-once": "3"})
+    )
+    assert [(item.workflow, item.ref, item.inputs) for item in seen] == [
+        ("caller.yml", "main", {"at-once": "3"})
+    ]
 
 
 def test_pull_requests(forge: Forge) -> None:
@@ -750,15 +858,27 @@ def test_pull_requests(forge: Forge) -> None:
     repository.git.commit_files("other", {"x": "y"}, "Other")
     repo = client(forge, pull_requests="write")
     pull = repo.create_pull("main", "other", title="Take it", body="why")
-    assert (pull.number, pull.head.ref, pull.html_url) == (1, "other", f"{forge.server_url}/{NAME}/pull/1")
-    assert [item.number for item in repo.get_pulls(state="open", head="octo:other")] == [1]
-    assert [item.number for item in repo.get_pulls(state="open", head="octo:absent")] == []
-    with pytest.raises(github.GithubException, match="A pull request already exists for octo:other"):
+    assert (pull.number, pull.head.ref, pull.html_url) == (
+        1,
+        "other",
+        f"{forge.server_url}/{NAME}/pull/1",
+    )
+    assert [
+        item.number for item in repo.get_pulls(state="open", head="octo:other")
+    ] == [1]
+    assert [
+        item.number for item in repo.get_pulls(state="open", head="octo:absent")
+    ] == []
+    with pytest.raises(
+        github.GithubException, match="A pull request already exists for octo:other"
+    ):
         repo.create_pull("main", "other", title="Twice")
     pull.edit(state="closed")
     assert list(repo.get_pulls()) == []
     repository.may_open_pulls = False
-    with pytest.raises(github.GithubException, match="not permitted to create or approve"):
+    with pytest.raises(
+        github.GithubException, match="not permitted to create or approve"
+    ):
         repo.create_pull("main", "other", title="Again")
 
 
@@ -767,9 +887,12 @@ def test_artifacts_of_a_run(forge: Forge) -> None:
     kept = forge.artifacts.create(5, "result", {"dir/file": b"content"})
     token = forge.mint({"actions": "read"})
     listed = api(forge, f"/repos/{NAME}/actions/runs/5/artifacts", None, token)[1]
-    assert [(item["id"], item["name"]) for item in listed["artifacts"]] == [(kept.id, "result")]
+    assert [(item["id"], item["name"]) for item in listed["artifacts"]] == [
+        (kept.id, "result")
+    ]
     request = urllib.request.Request(
-        listed["artifacts"][0]["archive_download_url"], headers={"Authorization": f"Bearer {token}"}
+        listed["artifacts"][0]["archive_download_url"],
+        headers={"Authorization": f"Bearer {token}"},
     )
     with urllib.request.urlopen(request, timeout=10) as answer:
         assert zipfile.ZipFile(io.BytesIO(answer.read())).read("dir/file") == b"content"
@@ -783,7 +906,7 @@ def test_unknown_route_is_noted(forge: Forge) -> None:
     assert len(forge.unknown) == 1
 
 
-# ---- transformations -----------------------------------------------------------------------------
+# -- transformations --
 
 CALLEE = workflows.load(REUSABLE)
 
@@ -808,14 +931,19 @@ def test_lift_refuses_what_github_refuses() -> None:
     with pytest.raises(WorkflowError, match="Invalid secret"):
         lifted(secrets={"kye": "x"})
     with pytest.raises(WorkflowError, match="both have a job"):
-        workflows.lift({"jobs": {"next": {}, "call": {"uses": "x", "permissions": "write-all"}}}, lambda uses: CALLEE)
+        workflows.lift(
+            {"jobs": {"next": {}, "call": {"uses": "x", "permissions": "write-all"}}},
+            lambda uses: CALLEE,
+        )
 
 
 def test_lift_refuses_a_call_without_a_required_input() -> None:
     called = workflows.load(
         "on: {workflow_call: {inputs: {needed: {type: string, required: true}}}}\njobs: {inner: {}}\n"
     )
-    caller: workflows.Document = {"jobs": {"call": {"uses": "x", "permissions": "write-all"}}}
+    caller: workflows.Document = {
+        "jobs": {"call": {"uses": "x", "permissions": "write-all"}}
+    }
     with pytest.raises(WorkflowError, match="Required input 'needed' not provided"):
         workflows.lift(caller, lambda uses: called)
 
@@ -824,7 +952,10 @@ def test_lift_keeps_the_meaning() -> None:
     jobs = lifted(**{"if": "github.actor != 'bot'", "needs": "before"})["jobs"]
     gate = "needs.before.result == 'success' && (github.actor != 'bot')"
     assert jobs["next"]["if"] == gate
-    assert jobs["gather"]["if"] == f"{gate} && (always() && needs.next.outputs.has-work == 'true')"
+    assert (
+        jobs["gather"]["if"]
+        == f"{gate} && (always() && needs.next.outputs.has-work == 'true')"
+    )
     assert jobs["gather"]["needs"] == ["next", "leg", "before"]
     assert jobs["gather"]["permissions"] == {"contents": "write"}
     assert jobs["leg"]["permissions"] == {"contents": "read"}
@@ -842,9 +973,13 @@ def test_expressions_are_rewritten_by_token() -> None:
 
     rewrite = expressions.rewrite_text
     assert rewrite("inputs.a ${{ inputs.a }}", replace) == "inputs.a ${{ X }}"
-    assert rewrite("${{ 'inputs.a }} it''s' == inputs['a'].b }}", replace) == "${{ 'inputs.a }} it''s' == X.b }}"
     assert (
-        rewrite("${{ inputs.ab || inputs(a) || x.inputs.a }}", replace) == "${{ inputs.ab || inputs(a) || x.inputs.a }}"
+        rewrite("${{ 'inputs.a }} it''s' == inputs['a'].b }}", replace)
+        == "${{ 'inputs.a }} it''s' == X.b }}"
+    )
+    assert (
+        rewrite("${{ inputs.ab || inputs(a) || x.inputs.a }}", replace)
+        == "${{ inputs.ab || inputs(a) || x.inputs.a }}"
     )
     assert expressions.rewrite({"if": "inputs.a == 1", "run": "inputs.a"}, replace) == {
         "if": "X == 1",
@@ -863,14 +998,22 @@ def test_expressions_are_rewritten_by_token() -> None:
     ],
 )
 def test_parallelism_is_folded(value: object, known: int | None) -> None:
-    document = workflows.with_constant_parallelism({"jobs": {"a": {"strategy": {"max-parallel": value}}}})
+    document = workflows.with_constant_parallelism(
+        {"jobs": {"a": {"strategy": {"max-parallel": value}}}}
+    )
     assert document["jobs"]["a"]["strategy"].get("max-parallel") == known
 
 
 def test_outputs_of_a_skipped_job_are_empty() -> None:
-    job = {"if": "needs.a.outputs.x == '1'", "env": {"Y": "${{ needs.a-b.outputs.y }} ${{ needs.a.result }}"}}
+    job = {
+        "if": "needs.a.outputs.x == '1'",
+        "env": {"Y": "${{ needs.a-b.outputs.y }} ${{ needs.a.result }}"},
+    }
     changed = workflows.with_outputs_of_jobs_that_ran({"jobs": {"c": job}})["jobs"]["c"]
-    assert changed["if"] == "(needs.a.result != 'skipped' && needs.a.outputs.x || '') == '1'"
+    assert (
+        changed["if"]
+        == "(needs.a.result != 'skipped' && needs.a.outputs.x || '') == '1'"
+    )
     assert changed["env"]["Y"] == (
         "${{ (needs.a-b.result != 'skipped' && needs.a-b.outputs.y || '') }} ${{ needs.a.result }}"
     )
@@ -888,7 +1031,9 @@ jobs:
 """
 
 
-def test_outputs_of_a_skipped_job_are_empty_under_act(forge: Forge, act: Harness) -> None:
+def test_outputs_of_a_skipped_job_are_empty_under_act(
+    forge: Forge, act: Harness
+) -> None:
     forge.create(NAME, {".github/workflows/skips.yml": SKIPS})
     run = act.run_act(NAME, workflow="skips.yml")
     assert run.jobs == {"first": "skipped", "then": "success"}
@@ -901,9 +1046,13 @@ def test_dispatch_inputs_have_their_types() -> None:
                                           c: {type: choice, options: [x, y]}}}}
         jobs: {a: {if: inputs.b, steps: [{run: "${{ inputs.n }} ${{ inputs.t }} ${{ toJSON(inputs) }}"}]}}
         """)
-    job = workflows.with_dispatch_inputs(document, "workflow_dispatch", {"n": "3", "b": "true"})["jobs"]["a"]
+    job = workflows.with_dispatch_inputs(
+        document, "workflow_dispatch", {"n": "3", "b": "true"}
+    )["jobs"]["a"]
     assert job["if"] == "true"
-    assert job["steps"][0]["run"].startswith("${{ '3' }} ${{ 'it''s' }} ${{ toJSON(fromJSON(format(")
+    assert job["steps"][0]["run"].startswith(
+        "${{ '3' }} ${{ 'it''s' }} ${{ toJSON(fromJSON(format("
+    )
     with pytest.raises(WorkflowError, match="not in the list of allowed values"):
         workflows.with_dispatch_inputs(document, "workflow_dispatch", {"c": "z"})
     pulled = workflows.with_dispatch_inputs(document, "pull_request", {})["jobs"]["a"]
@@ -930,14 +1079,28 @@ AS_DECLARED: dict[str, Any] = {
 
 def test_only_a_boolean_of_a_dispatch_is_not_a_string() -> None:
     declared = workflows.dispatch_interface(workflows.load(EVERY_TYPE))
-    assert workflows.dispatched(declared, {"needed": "n"}) == {**AS_DECLARED, "needed": "n"}
-    given = {"needed": "n", "count": "2.50", "flag": "false", "pick": "1", "where": "production"}
+    assert workflows.dispatched(declared, {"needed": "n"}) == {
+        **AS_DECLARED,
+        "needed": "n",
+    }
+    given = {
+        "needed": "n",
+        "count": "2.50",
+        "flag": "false",
+        "pick": "1",
+        "where": "production",
+    }
     assert workflows.dispatched(declared, given) == {
         **AS_DECLARED, **given, "flag": False,
     }  # fmt: skip
     # `github.event.inputs` has the same values, all of them strings.
     payload = workflows.dispatch_payload(declared, {"needed": "n"})
-    assert payload == {**AS_DECLARED, "needed": "n", "flag": "true", "bare-flag": "false"}
+    assert payload == {
+        **AS_DECLARED,
+        "needed": "n",
+        "flag": "true",
+        "bare-flag": "false",
+    }
 
 
 TYPES_OF_STEPS = (
@@ -975,7 +1138,9 @@ def test_steps_see_inputs_as_github_delivers_them(forge: Forge, act: Harness) ->
         ({"needed": "n", "pick": "z"}, "not in the list of allowed values"),
     ],
 )
-def test_dispatch_refuses_what_is_not_declared(given: dict[str, str], words: str) -> None:
+def test_dispatch_refuses_what_is_not_declared(
+    given: dict[str, str], words: str
+) -> None:
     declared = workflows.dispatch_interface(workflows.load(EVERY_TYPE))
     with pytest.raises(WorkflowError, match=words):
         workflows.dispatched(declared, given)
@@ -987,18 +1152,42 @@ def test_dispatch_refuses_what_is_not_declared(given: dict[str, str], words: str
         ("workflow_dispatch", {f"i{number}": {} for number in range(26)}, "up to 25"),
         ("workflow_dispatch", {"a": {"type": "integer"}}, "Unexpected value 'integer'"),
         ("workflow_dispatch", {"a": {"type": "choice"}}, "without options"),
-        ("workflow_dispatch", {"a": {"type": "choice", "options": ["x"], "default": "y"}}, "allowed values"),
-        ("workflow_dispatch", {"a": {"type": "boolean", "default": "yes"}}, "is a boolean"),
+        (
+            "workflow_dispatch",
+            {"a": {"type": "choice", "options": ["x"], "default": "y"}},
+            "allowed values",
+        ),
+        (
+            "workflow_dispatch",
+            {"a": {"type": "boolean", "default": "yes"}},
+            "is a boolean",
+        ),
         ("workflow_call", {"a": {}}, "Required property is missing: type"),
-        ("workflow_call", {"a": {"type": "choice", "options": ["x"]}}, "Unexpected value 'choice'"),
-        ("workflow_call", {"a": {"type": "number", "default": "3"}}, "is a number, given may be a string"),
-        ("workflow_call", {"a": {"type": "boolean", "default": 0}}, "is a boolean, given may be a number"),
+        (
+            "workflow_call",
+            {"a": {"type": "choice", "options": ["x"]}},
+            "Unexpected value 'choice'",
+        ),
+        (
+            "workflow_call",
+            {"a": {"type": "number", "default": "3"}},
+            "is a number, given may be a string",
+        ),
+        (
+            "workflow_call",
+            {"a": {"type": "boolean", "default": 0}},
+            "is a boolean, given may be a number",
+        ),
     ],
 )
 def test_file_with_inputs_that_github_refuses_starts_nothing(
     forge: Forge, act: Harness, event: str, inputs: workflows.Document, words: str
 ) -> None:
-    triggers: workflows.Document = {"workflow_dispatch": {}, event: {"inputs": inputs}, "push": {}}
+    triggers: workflows.Document = {
+        "workflow_dispatch": {},
+        event: {"inputs": inputs},
+        "push": {},
+    }
     job = {"runs-on": "ubuntu-latest", "steps": [{"run": "true"}]}
     document = {"on": triggers, "jobs": {"a": job}}
     forge.create(NAME, {".github/workflows/bad.yml": workflows.dump(document)})
@@ -1009,12 +1198,17 @@ def test_file_with_inputs_that_github_refuses_starts_nothing(
     assert act.runs == []
 
 
-def test_a_dispatched_number_for_a_called_number_creates_no_job(forge: Forge, act: Harness) -> None:
+def test_a_dispatched_number_for_a_called_number_creates_no_job(
+    forge: Forge, act: Harness
+) -> None:
     caller = CALLER.replace("fromJSON(inputs.at-once || '1')", "inputs.at-once")
     assert caller != CALLER
     forge.create(NAME, {"todo.txt": "a\n", ".github/workflows/caller.yml": caller})
-    act.press(NAME, "caller.yml", {"at-once": "2"})  # the button takes it; the run has no jobs
-    with pytest.raises(WorkflowError, match="at-once is a number, given may be a string"):
+    # the button takes it; the run has no jobs
+    act.press(NAME, "caller.yml", {"at-once": "2"})
+    with pytest.raises(
+        WorkflowError, match="at-once is a number, given may be a string"
+    ):
         act.run_until_quiet()
     assert act.runs == []
 
@@ -1063,30 +1257,50 @@ jobs: {outer: {uses: inner, with: {}}}
         ("text", "${{ github.ref_name == 'main' }}", None),
     ],
 )
-def test_called_workflow_takes_its_types_alone(name: str, value: object, wrong: str | None) -> None:
-    caller: workflows.Document = {"jobs": {"call": {"uses": "x", "with": {name: value}, "permissions": "write-all"}}}
+def test_called_workflow_takes_its_types_alone(
+    name: str, value: object, wrong: str | None
+) -> None:
+    caller: workflows.Document = {
+        "jobs": {
+            "call": {"uses": "x", "with": {name: value}, "permissions": "write-all"}
+        }
+    }
     if wrong is None:
         workflows.lift(caller, lambda uses: CALLED)
         return
-    with pytest.raises(WorkflowError, match=f"{name} is a {name.replace('flag', 'boolean')}, given may be a {wrong}"):
+    with pytest.raises(
+        WorkflowError,
+        match=f"{name} is a {name.replace('flag', 'boolean')}, given may be a {wrong}",
+    ):
         workflows.lift(caller, lambda uses: CALLED)
 
 
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"number": "${{ inputs.number }}", "flag": "${{ inputs.flag }}", "text": "${{ inputs.number }}"}, None),
+        (
+            {
+                "number": "${{ inputs.number }}",
+                "flag": "${{ inputs.flag }}",
+                "text": "${{ inputs.number }}",
+            },
+            None,
+        ),
         ({"number": "${{ inputs.text }}"}, "number is a number, given may be a string"),
         ({"flag": "${{ inputs.number }}"}, "flag is a boolean, given may be a number"),
         ({"text": "${{ env.TEXT }}"}, "Unrecognized named-value: 'env'"),
         ({"text": "${{ secrets.KEY }}"}, "Unrecognized named-value: 'secrets'"),
     ],
 )
-def test_inputs_of_a_nested_call_have_the_types_of_the_call_around_it(given: dict[str, str], words: str | None) -> None:
+def test_inputs_of_a_nested_call_have_the_types_of_the_call_around_it(
+    given: dict[str, str], words: str | None
+) -> None:
     middle = workflows.load(NESTED)
     middle["jobs"]["outer"]["with"] = given
     documents = {"inner": CALLED, "middle": middle}
-    caller: workflows.Document = {"jobs": {"call": {"uses": "middle", "permissions": "write-all"}}}
+    caller: workflows.Document = {
+        "jobs": {"call": {"uses": "middle", "permissions": "write-all"}}
+    }
     if words is None:
         workflows.lift(caller, documents.__getitem__)
         return
@@ -1095,7 +1309,11 @@ def test_inputs_of_a_nested_call_have_the_types_of_the_call_around_it(given: dic
 
 
 def test_called_string_has_any_scalar_as_text() -> None:
-    caller: workflows.Document = {"jobs": {"call": {"uses": "x", "with": {"text": False}, "permissions": "write-all"}}}
+    caller: workflows.Document = {
+        "jobs": {
+            "call": {"uses": "x", "with": {"text": False}, "permissions": "write-all"}
+        }
+    }
     lifted = workflows.lift(caller, lambda uses: CALLED)
     assert lifted["jobs"]["inner"]["env"] == {"TEXT": "${{ format('{0}', false) }}"}
 
@@ -1107,15 +1325,28 @@ def test_every_action_needs_a_stand_in() -> None:
     with pytest.raises(WorkflowError, match="no stand-in for someone/else@v1"):
         harness.local_repositories([used("someone/else@v1")], Path())
     with pytest.raises(WorkflowError, match=r"does not know \['submodules'\]"):
-        harness.local_repositories([used("actions/checkout@v6", submodules="true")], Path())
-    assert list(harness.local_repositories([used("fanin/self/x@v0"), used("actions/cache/save@v5")], Path())) == [
+        harness.local_repositories(
+            [used("actions/checkout@v6", submodules="true")], Path()
+        )
+    assert list(
+        harness.local_repositories(
+            [used("fanin/self/x@v0"), used("actions/cache/save@v5")], Path()
+        )
+    ) == [
         "fanin/self@v0",
         "actions/cache@v5",
     ]
 
 
 def test_rerun_leaves_green_jobs_alone() -> None:
-    document: workflows.Document = {"jobs": {"a": {}, "b": {"needs": "a"}, "c": {"needs": ["b"]}, "d": {"needs": "a"}}}
+    document: workflows.Document = {
+        "jobs": {
+            "a": {},
+            "b": {"needs": "a"},
+            "c": {"needs": ["b"]},
+            "d": {"needs": "a"},
+        }
+    }
     legs = (
         Leg("a", {}, "success", {"x": "1"}),
         Leg("b", {"i": 1}, "success"),
@@ -1132,7 +1363,7 @@ def test_rerun_leaves_green_jobs_alone() -> None:
     }
 
 
-# ---- helpers -------------------------------------------------------------------------------------
+# -- helpers --
 
 
 def command_lines() -> Iterator[str]:
@@ -1143,7 +1374,16 @@ def command_lines() -> Iterator[str]:
 
 def git(where: Path, *args: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        ["git", "-C", str(where), "-c", "user.name=a", "-c", "user.email=a@example.com", *args],
+        [
+            "git",
+            "-C",
+            str(where),
+            "-c",
+            "user.name=a",
+            "-c",
+            "user.email=a@example.com",
+            *args,
+        ],
         capture_output=True,
         text=True,
         check=False,
@@ -1151,8 +1391,16 @@ def git(where: Path, *args: str) -> subprocess.CompletedProcess[str]:
 
 
 def authorised_clone(forge: Forge, where: Path, token: str) -> Path:
-    subprocess.run(["git", "clone", "--quiet", f"{forge.server_url}/{NAME}", str(where)], check=True)
-    git(where, "config", f"http.{forge.server_url}/.extraheader", checkout.auth_header(token))
+    subprocess.run(
+        ["git", "clone", "--quiet", f"{forge.server_url}/{NAME}", str(where)],
+        check=True,
+    )
+    git(
+        where,
+        "config",
+        f"http.{forge.server_url}/.extraheader",
+        checkout.auth_header(token),
+    )
     return where
 
 

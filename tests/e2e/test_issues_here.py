@@ -1,4 +1,6 @@
-"""Issues as the plan on a developer's machine: collect, commit, run, answer, against the forge over HTTP."""
+"""Issues as the plan on a developer's machine: collect, commit, run, answer, against
+the forge over HTTP.
+"""
 
 from __future__ import annotations
 
@@ -25,9 +27,15 @@ class Clone:
     def __init__(self, forge: Forge, root: Path, token: str) -> None:
         self.forge, self.root = forge, root
         self.repository = forge.repositories[NAME]
-        self.env = {**os.environ, "GITHUB_TOKEN": token, "GITHUB_API_URL": forge.api_url}
+        self.env = {
+            **os.environ,
+            "GITHUB_TOKEN": token,
+            "GITHUB_API_URL": forge.api_url,
+        }
 
-    def fanin(self, *argv: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    def fanin(
+        self, *argv: str, env: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "runner", *argv],
             cwd=self.root,
@@ -38,17 +46,29 @@ class Clone:
         )
 
     def git(self, *argv: str) -> str:
-        return subprocess.run(["git", *argv], cwd=self.root, capture_output=True, text=True, check=True).stdout
+        return subprocess.run(
+            ["git", *argv], cwd=self.root, capture_output=True, text=True, check=True
+        ).stdout
 
     def comments(self) -> dict[int, str]:
-        return {comment["issue"]: comment["body"] for comment in self.repository.comments.values()}
+        return {
+            comment["issue"]: comment["body"]
+            for comment in self.repository.comments.values()
+        }
 
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Iterator[Clone]:
-    settings = {"parallel": True, "max_attempts": 1, "agent": {"command": ["python3", "agent.py"]}}
+    settings = {
+        "parallel": True,
+        "max_attempts": 1,
+        "agent": {"command": ["python3", "agent.py"]},
+    }
     settings["plan"] = {"source": "github-issues", "options": {"when_done": "label"}}
-    files = {"fanin.yml": yaml.safe_dump(settings), "agent.py": AGENT.read_text(encoding="utf-8")}
+    files = {
+        "fanin.yml": yaml.safe_dump(settings),
+        "agent.py": AGENT.read_text(encoding="utf-8"),
+    }
     with Forge(tmp_path / "forge") as forge:
         repository = forge.create(NAME, files)
         repository.writers.add("maintainer")
@@ -57,10 +77,16 @@ def clone(tmp_path: Path) -> Iterator[Clone]:
             ("Add b", "write b: b", (1,)),
             ("Hard", "fail x", ()),
         ):
-            number = forge_issues.open_issue(repository, title, body, at=OPENED, blocked_by=blockers)
-            forge_issues.put_label(repository, number, "fanin", by="maintainer", at=LABELLED)
+            number = forge_issues.open_issue(
+                repository, title, body, at=OPENED, blocked_by=blockers
+            )
+            forge_issues.put_label(
+                repository, number, "fanin", by="maintainer", at=LABELLED
+            )
         root = tmp_path / "clone"
-        subprocess.run(["git", "clone", "-q", f"{forge.server_url}/{NAME}", str(root)], check=True)
+        subprocess.run(
+            ["git", "clone", "-q", f"{forge.server_url}/{NAME}", str(root)], check=True
+        )
         yield Clone(forge, root, forge.mint({}, app=False, label="person"))
 
 
@@ -75,7 +101,9 @@ def test_issues_are_collected_run_and_answered(clone: Clone) -> None:
         ".fanin/issues.json: 3 issues are tasks",
     ]
     checked = clone.fanin("check")
-    assert ".fanin/issues.json (github-issues): 3 tasks, 1 dependencies" in checked.stdout, checked.stderr
+    assert (
+        ".fanin/issues.json (github-issues): 3 tasks, 1 dependencies" in checked.stdout
+    ), checked.stderr
     clone.git("add", ".fanin")
     clone.git("commit", "-qm", "Take over the labelled issues")
     ran = clone.fanin("run")
@@ -84,27 +112,53 @@ def test_issues_are_collected_run_and_answered(clone: Clone) -> None:
     assert answered.stdout == "told their result: #1, #2, #3\n", answered.stderr
     landed = clone.git("log", "--format=%h", "--grep=Fanin-Task: 2").split()
     assert f"the work is on `main` in {landed[0]}" in clone.comments()[2]
-    labels = {n: [label["name"] for label in one["labels"]] for n, one in clone.repository.issues.items()}
-    assert labels == {1: ["fanin", "fanin:done"], 2: ["fanin", "fanin:done"], 3: ["fanin", "fanin:failed"]}
-    assert clone.fanin("answer").stdout == "told their result: none; every finished issue knows it\n"
+    labels = {
+        n: [label["name"] for label in one["labels"]]
+        for n, one in clone.repository.issues.items()
+    }
+    assert labels == {
+        1: ["fanin", "fanin:done"],
+        2: ["fanin", "fanin:done"],
+        3: ["fanin", "fanin:failed"],
+    }
+    assert (
+        clone.fanin("answer").stdout
+        == "told their result: none; every finished issue knows it\n"
+    )
     assert clone.forge.unknown == []
 
 
-def test_collecting_again_writes_the_same_bytes_and_tells_only_news(clone: Clone) -> None:
+def test_collecting_again_writes_the_same_bytes_and_tells_only_news(
+    clone: Clone,
+) -> None:
     clone.fanin("collect")
     file = clone.root / ".fanin" / "issues.json"
     before = file.read_bytes()
     assert "+ #" not in clone.fanin("collect").stdout
     assert file.read_bytes() == before
-    forge_issues.take_label(clone.repository, 3, "fanin", by="maintainer", at="2026-01-05T00:00:00Z")
-    forge_issues.edit(clone.repository, 1, body="write a: evil", at="2026-01-05T00:00:00Z")
-    assert [line for line in clone.fanin("collect").stdout.splitlines() if line[0] in "+-~!"] == ["- #3 Hard"]
+    forge_issues.take_label(
+        clone.repository, 3, "fanin", by="maintainer", at="2026-01-05T00:00:00Z"
+    )
+    forge_issues.edit(
+        clone.repository, 1, body="write a: evil", at="2026-01-05T00:00:00Z"
+    )
+    assert [
+        line for line in clone.fanin("collect").stdout.splitlines() if line[0] in "+-~!"
+    ] == ["- #3 Hard"]
     assert "evil" not in file.read_text(encoding="utf-8")
 
 
-def test_when_nothing_is_left_there_is_nothing_to_do_and_new_issues_are_taken(clone: Clone) -> None:
+def test_when_nothing_is_left_there_is_nothing_to_do_and_new_issues_are_taken(
+    clone: Clone,
+) -> None:
     for number in (1, 2, 3):
-        forge_issues.take_label(clone.repository, number, "fanin", by="maintainer", at="2026-01-05T00:00:00Z")
+        forge_issues.take_label(
+            clone.repository,
+            number,
+            "fanin",
+            by="maintainer",
+            at="2026-01-05T00:00:00Z",
+        )
     assert "0 issues are tasks" in clone.fanin("collect").stdout
     clone.git("add", ".fanin")
     clone.git("commit", "-qm", "Nothing")
@@ -112,7 +166,9 @@ def test_when_nothing_is_left_there_is_nothing_to_do_and_new_issues_are_taken(cl
         done = clone.fanin(command)
         assert done.returncode == 0, (command, done.stdout, done.stderr)
     assert clone.fanin("graph").returncode == 0
-    forge_issues.put_label(clone.repository, 1, "fanin", by="maintainer", at="2026-01-06T00:00:00Z")
+    forge_issues.put_label(
+        clone.repository, 1, "fanin", by="maintainer", at="2026-01-06T00:00:00Z"
+    )
     assert "+ #1 Add a" in clone.fanin("collect").stdout
 
 
@@ -129,10 +185,17 @@ def test_a_cycle_is_named_and_gone_once_it_is_mended(clone: Clone) -> None:
 
 @pytest.mark.parametrize(
     ("options", "said"),
-    [("{lable: x}", "has no option 'lable'; did you mean 'label'?"), ("{when_done: clsoe}", "cannot be 'clsoe'")],
+    [
+        ("{lable: x}", "has no option 'lable'; did you mean 'label'?"),
+        ("{when_done: clsoe}", "cannot be 'clsoe'"),
+    ],
 )
-def test_a_wrong_option_is_refused_before_anything_is_asked(clone: Clone, options: str, said: str) -> None:
-    (clone.root / "fanin.yml").write_text(f"plan: {{source: github-issues, options: {options}}}\n")
+def test_a_wrong_option_is_refused_before_anything_is_asked(
+    clone: Clone, options: str, said: str
+) -> None:
+    (clone.root / "fanin.yml").write_text(
+        f"plan: {{source: github-issues, options: {options}}}\n"
+    )
     done = clone.fanin("collect")
     assert (done.returncode, done.stdout) == (2, "")
     assert said in done.stderr
@@ -143,7 +206,10 @@ def test_another_plan_is_never_overwritten(clone: Clone) -> None:
     (clone.root / "tasks.yml").write_text("version: 1\ntasks: [{id: A, title: a}]\n")
     done = clone.fanin("collect", "--plan", "tasks.yml")
     assert done.returncode == 2
-    assert "tasks.yml is no file of fanin's issues, so it is not overwritten" in done.stderr
+    assert (
+        "tasks.yml is no file of fanin's issues, so it is not overwritten"
+        in done.stderr
+    )
     assert (clone.root / "tasks.yml").read_text().startswith("version: 1")
 
 
@@ -155,7 +221,9 @@ def test_another_plan_is_never_overwritten(clone: Clone) -> None:
         ({"GITHUB_API_URL": "http://127.0.0.1:9"}, 3, "GitHub did not answer"),
     ],
 )
-def test_what_is_wrong_is_told_and_nothing_is_written(clone: Clone, env: dict[str, str], code: int, said: str) -> None:
+def test_what_is_wrong_is_told_and_nothing_is_written(
+    clone: Clone, env: dict[str, str], code: int, said: str
+) -> None:
     done = clone.fanin("collect", "--repository", NAME, env=env)
     assert (done.returncode, done.stdout) == (code, "")
     assert said in done.stderr

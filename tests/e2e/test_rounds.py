@@ -1,6 +1,8 @@
-"""The shipped workflow, called through the shipped examples, from the first round to the last.
+"""The shipped workflow, called through the shipped examples, from the first round to
+the last.
 
-Runs are shared between tests: each module-scoped fixture is one story, told by the tests that follow it.
+Runs are shared between tests: each module-scoped fixture is one story, told by the
+tests that follow it.
 """
 
 from __future__ import annotations
@@ -24,7 +26,18 @@ from tests.support.github import forge_issues, harness, world
 from tests.support.github.forge import Forge, Request
 from tests.support.github.harness import PROJECT, Run
 from tests.support.github.workflows import Document
-from tests.support.github.world import DISPATCH, ISSUES, NAME, PULL_REQUEST, Task, World, counts, legs, ran, said
+from tests.support.github.world import (
+    DISPATCH,
+    ISSUES,
+    NAME,
+    PULL_REQUEST,
+    Task,
+    World,
+    counts,
+    legs,
+    ran,
+    said,
+)
 
 Make = Callable[..., World]
 
@@ -33,7 +46,11 @@ SEED: list[Task] = [
     {"id": "T2", "depends_on": ["T1"], "do": ["write lib/t2: two"]},
     {"id": "T3", "depends_on": ["T2"], "do": ["append t1: three"]},
     {"id": "T4", "depends_on": ["T2"], "do": ["write t4: four", "executable bin/t4"]},
-    {"id": "T5", "depends_on": ["T1"], "do": ["fail once the agent lost the thread", "write t5: five"]},
+    {
+        "id": "T5",
+        "depends_on": ["T1"],
+        "do": ["fail once the agent lost the thread", "write t5: five"],
+    },
     {"id": "T6", "depends_on": ["T3", "T4", "T5"], "do": ["rename t4: t6"]},
 ]
 ONE: list[Task] = [{"id": "A", "do": ["write a: a"]}]
@@ -45,7 +62,9 @@ def _environment() -> Iterator[None]:
     """What tests/conftest.py does for each test, for the runs that several tests share."""
     with pytest.MonkeyPatch.context() as patch:
         for name in list(os.environ):
-            if name.startswith(("GIT_", "GITHUB_", "FANIN_", "INPUT_", "RUNNER_", "ACTIONS_")):
+            if name.startswith(
+                ("GIT_", "GITHUB_", "FANIN_", "INPUT_", "RUNNER_", "ACTIONS_")
+            ):
                 patch.delenv(name)
         for name, value in IDENTITY.items():
             patch.setenv(name, value)
@@ -63,36 +82,72 @@ class Installed:
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
-    """Installs fanin for real, once for all processes of a test run: the first run with an empty cache does it."""
+    """Installs fanin for real, once for all processes of a test run: the first run with
+    an empty cache does it.
+    """
     try:
         harness.find_act()
     except harness.ActMissingError as error:
         pytest.skip(str(error))
     base = tmp_path_factory.getbasetemp()
-    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "fanin-installed"
+    shared = (
+        base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    ) / "fanin-installed"
     shared.mkdir(exist_ok=True)
     cache, told = shared / "cache", shared / "told.json"
     with FileLock(shared / "lock"):
         if not told.exists():
             folder = tmp_path_factory.mktemp("first")
             with Forge(folder / "forge") as forge:
-                place = World(forge, folder / "work", cache, ONE, callers={DISPATCH: world.example(DISPATCH)})
+                place = World(
+                    forge,
+                    folder / "work",
+                    cache,
+                    ONE,
+                    callers={DISPATCH: world.example(DISPATCH)},
+                )
                 run = place.round()
-            told.write_text(json.dumps({"jobs": run.jobs, "printed": {job: run.printed(job) for job in run.jobs}}))
+            told.write_text(
+                json.dumps(
+                    {
+                        "jobs": run.jobs,
+                        "printed": {job: run.printed(job) for job in run.jobs},
+                    }
+                )
+            )
     return Installed(cache, **json.loads(told.read_text()))
 
 
 @pytest.fixture(scope="module")
-def make(tmp_path_factory: pytest.TempPathFactory, installed: Installed) -> Iterator[Make]:
+def make(
+    tmp_path_factory: pytest.TempPathFactory, installed: Installed
+) -> Iterator[Make]:
     """Makes worlds; each has a forge of its own."""
     with contextlib.ExitStack() as stack:
 
-        def made(tasks: Sequence[Task], *, callers: Mapping[str, str] | None = None, **given: Any) -> World:
-            more = {name: given.pop(name) for name in ("more", "secrets", "env") if name in given}
+        def made(
+            tasks: Sequence[Task],
+            *,
+            callers: Mapping[str, str] | None = None,
+            **given: Any,
+        ) -> World:
+            more = {
+                name: given.pop(name)
+                for name in ("more", "secrets", "env")
+                if name in given
+            }
             folder = tmp_path_factory.mktemp("world")
             forge = stack.enter_context(Forge(folder / "forge"))
             callers = callers or {DISPATCH: world.example(DISPATCH)}
-            return World(forge, folder / "work", installed.cache, tasks, callers=callers, settings=given, **more)
+            return World(
+                forge,
+                folder / "work",
+                installed.cache,
+                tasks,
+                callers=callers,
+                settings=given,
+                **more,
+            )
 
         yield made
 
@@ -107,10 +162,12 @@ def giving(**inputs: Any) -> Callable[[Document], None]:
     return change
 
 
-# ---- installation --------------------------------------------------------------------------------
+# -- installation --
 
 
-def test_action_installs_itself_and_the_next_job_takes_that_from_the_cache(installed: Installed) -> None:
+def test_action_installs_itself_and_the_next_job_takes_that_from_the_cache(
+    installed: Installed,
+) -> None:
     assert installed.jobs["merge"] == "success", installed.printed
     for job in ("next", "task"):
         assert "Cache not found for key" in installed.printed[job]
@@ -119,9 +176,10 @@ def test_action_installs_itself_and_the_next_job_takes_that_from_the_cache(insta
     assert "comes from the cache" in installed.printed["merge"]
 
 
-# ---- the root action in a workflow of the user's own ----------------------------------------------
+# -- the root action in a workflow of the user's own --
 
-# The least that a user writes: actions/checkout leaves its credentials unless it is asked not to.
+# The least that a user writes: actions/checkout leaves its credentials unless it is
+# asked not to.
 OWN_JOB = """
 on: workflow_dispatch
 permissions: {contents: read}
@@ -139,7 +197,9 @@ jobs:
 """
 
 
-def test_root_action_works_after_a_checkout_that_kept_its_credentials(make: Make) -> None:
+def test_root_action_works_after_a_checkout_that_kept_its_credentials(
+    make: Make,
+) -> None:
     place = make(ONE, callers={"own.yml": OWN_JOB})
     place.harness.project_itself = True
     run = place.round("own.yml")
@@ -148,7 +208,7 @@ def test_root_action_works_after_a_checkout_that_kept_its_credentials(make: Make
     assert place.forge.unknown == []
 
 
-# ---- the seed's graph ----------------------------------------------------------------------------
+# -- the seed's graph --
 
 
 @pytest.fixture(scope="module")
@@ -158,7 +218,9 @@ def seed(make: Make) -> tuple[World, list[Run]]:
 
 
 @pytest.mark.xdist_group("seed")
-def test_seed_graph_ends_after_rounds_that_start_each_other(seed: tuple[World, list[Run]]) -> None:
+def test_seed_graph_ends_after_rounds_that_start_each_other(
+    seed: tuple[World, list[Run]],
+) -> None:
     place, rounds = seed
     assert [list(legs(run)) and sorted(legs(run)) for run in rounds] == [
         ["T1"],
@@ -166,7 +228,13 @@ def test_seed_graph_ends_after_rounds_that_start_each_other(seed: tuple[World, l
         ["T3", "T4", "T5"],
         ["T6"],
     ]
-    assert place.subjects() == ["T6: do T6", "Fan in T3, T4, T5", "T2: do T2", "T1: do T1", "Seed"]
+    assert place.subjects() == [
+        "T6: do T6",
+        "Fan in T3, T4, T5",
+        "T2: do T2",
+        "T1: do T1",
+        "Seed",
+    ]
     assert set(place.states().values()) == {"completed"}
     expected = ["next", "task", "merge", "continue"]
     assert [ran(run) for run in rounds] == [expected, expected, expected, expected[:-1]]
@@ -175,14 +243,16 @@ def test_seed_graph_ends_after_rounds_that_start_each_other(seed: tuple[World, l
 
 
 @pytest.mark.xdist_group("seed")
-def test_each_round_is_dispatched_with_the_state_and_nothing_else(seed: tuple[World, list[Run]]) -> None:
+def test_each_round_is_dispatched_with_the_state_and_nothing_else(
+    seed: tuple[World, list[Run]],
+) -> None:
     place, rounds = seed
     pressed, *later = place.repository.dispatches
     assert (pressed.by, pressed.inputs) == ("person", {"max-concurrent": "3"})
     states = [json.loads(item.inputs["fanin-state"]) for item in later]
-    assert [(item.by, item.workflow, item.ref, list(item.inputs)) for item in later] == [
-        ("github-actions[bot]", DISPATCH, "main", ["fanin-state"])
-    ] * 3
+    assert [
+        (item.by, item.workflow, item.ref, list(item.inputs)) for item in later
+    ] == [("github-actions[bot]", DISPATCH, "main", ["fanin-state"])] * 3
     assert [(state["run"], state["round"], state["branch"]) for state in states] == [
         (str(rounds[0].spec.run_id), number, "main") for number in (2, 3, 4)
     ]
@@ -196,16 +266,23 @@ def test_outputs_count_what_remains(seed: tuple[World, list[Run]]) -> None:
     assert [counts(run)["remaining"] for run in rounds] == [2, 3, 1, 0]
     assert [counts(run)["failed"] for run in rounds] == [0, 0, 0, 0]
     commits = [run.leg("merge").outputs["commit"] for run in rounds]
-    assert commits[::-1] == place.repository.git.git("log", "--format=%H", "main").splitlines()[:4]
+    assert (
+        commits[::-1]
+        == place.repository.git.git("log", "--format=%H", "main").splitlines()[:4]
+    )
 
 
 @pytest.mark.xdist_group("seed")
-def test_failed_attempt_leaves_its_leg_green_and_is_told(seed: tuple[World, list[Run]]) -> None:
+def test_failed_attempt_leaves_its_leg_green_and_is_told(
+    seed: tuple[World, list[Run]],
+) -> None:
     place, rounds = seed
     second = rounds[1]
     assert legs(second) == {"T2": "success", "T5": "success"}
     assert second.leg("merge").result == "success"
-    assert any("the agent ended with exit status 1" in text for text in said(second, "error"))
+    assert any(
+        "the agent ended with exit status 1" in text for text in said(second, "error")
+    )
     summary = next(item.text for item in second.summaries if item.job == "merge")
     assert "the agent lost the thread" in summary
     assert "```mermaid" in summary
@@ -221,7 +298,9 @@ def test_fanin_run_on_one_machine_makes_the_same_tree_and_progress(
     begin = git.git("rev-list", "--max-parents=0", "main")
     local = tmp_path / "local"
     subprocess.run(["git", "clone", "-q", str(git.path), str(local)], check=True)
-    subprocess.run(["git", "-C", str(local), "checkout", "-q", "-B", "here", begin], check=True)
+    subprocess.run(
+        ["git", "-C", str(local), "checkout", "-q", "-B", "here", begin], check=True
+    )
     done = subprocess.run(
         [sys.executable, "-m", "runner", "run", "--max-concurrent", "3"],
         cwd=local,
@@ -233,10 +312,16 @@ def test_fanin_run_on_one_machine_makes_the_same_tree_and_progress(
     assert done.returncode == 0, done.stdout + done.stderr
 
     def told(*argv: str) -> str:
-        return subprocess.run(["git", "-C", str(local), *argv], capture_output=True, text=True, check=True).stdout
+        return subprocess.run(
+            ["git", "-C", str(local), *argv], capture_output=True, text=True, check=True
+        ).stdout
 
     def tree(listing: str) -> list[str]:
-        return [line for line in listing.splitlines() if not line.endswith("\t.fanin/progress.json")]
+        return [
+            line
+            for line in listing.splitlines()
+            if not line.endswith("\t.fanin/progress.json")
+        ]
 
     assert tree(told("ls-tree", "-r", "here")) == tree(git.git("ls-tree", "-r", "main"))
     assert told("log", "--format=%s", "here").splitlines() == place.subjects()
@@ -249,7 +334,9 @@ def test_fanin_run_on_one_machine_makes_the_same_tree_and_progress(
 
 
 @pytest.mark.xdist_group("seed")
-def test_a_run_started_anew_when_all_is_done_finds_nothing_to_do(seed: tuple[World, list[Run]]) -> None:
+def test_a_run_started_anew_when_all_is_done_finds_nothing_to_do(
+    seed: tuple[World, list[Run]],
+) -> None:
     place, rounds = seed
     before = place.repository.git.tip()
     again = place.harness.rerun_all(rounds[0])
@@ -259,7 +346,7 @@ def test_a_run_started_anew_when_all_is_done_finds_nothing_to_do(seed: tuple[Wor
     assert place.repository.git.tip() == before
 
 
-# ---- failures ------------------------------------------------------------------------------------
+# -- failures --
 
 # The agent takes the leg's own process with it; `$PPID` is fanin.
 KILLS = 'if [ "$FANIN_ATTEMPT" = 1 ]; then kill -9 $PPID; exit; fi; echo ok > killed'
@@ -287,7 +374,9 @@ def mixed(make: Make) -> tuple[World, list[Run]]:
 
 
 @pytest.mark.xdist_group("mixed")
-def test_leg_is_red_only_when_fanin_itself_broke(mixed: tuple[World, list[Run]]) -> None:
+def test_leg_is_red_only_when_fanin_itself_broke(
+    mixed: tuple[World, list[Run]],
+) -> None:
     _, rounds = mixed
     assert len(rounds) == 2
     assert legs(rounds[0]) == {
@@ -297,21 +386,38 @@ def test_leg_is_red_only_when_fanin_itself_broke(mixed: tuple[World, list[Run]])
         "kills": "failure",
         "loses": "failure",
     }
-    assert legs(rounds[1]) == {"once": "success", "kills": "success", "loses": "success"}
+    assert legs(rounds[1]) == {
+        "once": "success",
+        "kills": "success",
+        "loses": "success",
+    }
 
 
 @pytest.mark.xdist_group("mixed")
-def test_leg_that_died_costs_its_task_one_attempt(mixed: tuple[World, list[Run]]) -> None:
+def test_leg_that_died_costs_its_task_one_attempt(
+    mixed: tuple[World, list[Run]],
+) -> None:
     place, rounds = mixed
-    landed = place.repository.git.git("log", "--reverse", "--format=%H", "main").splitlines()[1]
+    landed = place.repository.git.git(
+        "log", "--reverse", "--format=%H", "main"
+    ).splitlines()[1]
     records = place.records(landed)
-    assert {name: (records[name]["status"], records[name]["attempts"]) for name in ("kills", "loses")} == {
+    assert {
+        name: (records[name]["status"], records[name]["attempts"])
+        for name in ("kills", "loses")
+    } == {
         "kills": ("failed", 1),
         "loses": ("failed", 1),
     }
-    assert records["kills"]["error"]["message"] == "the attempt began and left no result"
+    assert (
+        records["kills"]["error"]["message"] == "the attempt began and left no result"
+    )
     assert records["loses"]["error"]["message"] == "the job left no result"
-    names = [item.name.rsplit("-", 3)[1] for item in rounds[0].artifacts if "manifest" not in item.name]
+    names = [
+        item.name.rsplit("-", 3)[1]
+        for item in rounds[0].artifacts
+        if "manifest" not in item.name
+    ]
     assert sorted(names) == ["000", "001", "002", "003"]
     assert any("No files were found" in text for text in said(rounds[0], "warning"))
 
@@ -323,8 +429,18 @@ def test_merge_is_red_with_its_outputs_when_a_task_failed_for_good_and_the_rest_
     place, rounds = mixed
     assert [run.leg("merge").result for run in rounds] == ["failure", "failure"]
     assert [run.jobs["continue"] for run in rounds] == ["success", "skipped"]
-    assert counts(rounds[0]) == {"completed": 1, "failed": 1, "blocked": 1, "remaining": 3}
-    assert counts(rounds[1]) == {"completed": 4, "failed": 1, "blocked": 1, "remaining": 0}
+    assert counts(rounds[0]) == {
+        "completed": 1,
+        "failed": 1,
+        "blocked": 1,
+        "remaining": 3,
+    }
+    assert counts(rounds[1]) == {
+        "completed": 4,
+        "failed": 1,
+        "blocked": 1,
+        "remaining": 0,
+    }
     assert place.states() == {
         "good": "completed",
         "once": "completed",
@@ -340,14 +456,20 @@ def test_merge_is_red_with_its_outputs_when_a_task_failed_for_good_and_the_rest_
 def test_agent_cannot_speak_to_the_machine(mixed: tuple[World, list[Run]]) -> None:
     _, rounds = mixed
     words = "::error::no such luck"
-    heard = {event.get("command") for event in rounds[0].events if words in str(event.get("msg"))}
+    heard = {
+        event.get("command")
+        for event in rounds[0].events
+        if words in str(event.get("msg"))
+    }
     assert "ignored" in heard  # act's word for what stands between `::stop-commands::`
     assert "error" not in heard
     assert "no such luck" not in said(rounds[0], "error")
 
 
 @pytest.mark.xdist_group("mixed")
-def test_rerun_of_failed_jobs_after_the_landing_adds_no_commit(mixed: tuple[World, list[Run]]) -> None:
+def test_rerun_of_failed_jobs_after_the_landing_adds_no_commit(
+    mixed: tuple[World, list[Run]],
+) -> None:
     place, rounds = mixed
     before = place.repository.git.tip()
     again = place.harness.rerun_failed(rounds[0])
@@ -358,7 +480,7 @@ def test_rerun_of_failed_jobs_after_the_landing_adds_no_commit(mixed: tuple[Worl
     assert list(place.harness.queue) == []
 
 
-# ---- the branch moves ----------------------------------------------------------------------------
+# -- the branch moves --
 
 
 def test_branch_that_moved_is_merged_again_on_its_new_head(make: Make) -> None:
@@ -372,12 +494,27 @@ def test_branch_that_moved_is_merged_again_on_its_new_head(make: Make) -> None:
 
 
 def test_verified_branch_that_moved_is_verified_once_more(make: Make) -> None:
-    place = make([*ONE, {"id": "B", "do": ["write b: b"], "max_attempts": 1}], verify="test ! -e b")
+    place = make(
+        [*ONE, {"id": "B", "do": ["write b: b"], "max_attempts": 1}],
+        verify="test ! -e b",
+    )
     place.repository.before_push("main", place.rival)
     run = place.round()
-    assert ran(run) == ["next", "task", "verify", "merge", "verify-again", "merge-again"]
+    assert ran(run) == [
+        "next",
+        "task",
+        "verify",
+        "merge",
+        "verify-again",
+        "merge-again",
+    ]
     assert (run.jobs["merge"], run.leg("merge").outputs["moved"]) == ("success", "true")
-    assert counts(run, "merge-again") == {"completed": 1, "failed": 1, "blocked": 0, "remaining": 0}
+    assert counts(run, "merge-again") == {
+        "completed": 1,
+        "failed": 1,
+        "blocked": 0,
+        "remaining": 0,
+    }
     assert place.subjects() == ["A: do A", "Rival rival", "Seed"]
     assert place.states() == {"A": "completed", "B": "failed"}
     assert place.records()["B"]["error"]["kind"] == "verify"
@@ -393,7 +530,12 @@ def test_branch_that_moved_twice_gets_a_pull_request_for_a_person(make: Make) ->
     assert run.leg("merge").outputs["moved"] == "true"
     assert run.jobs["merge-again"] == "failure"
     assert run.jobs["continue"] == "skipped"
-    assert place.subjects() == [f"Hold batch {run.spec.run_id}.1 on {held}", "Rival two", "Rival one", "Seed"]
+    assert place.subjects() == [
+        f"Hold batch {run.spec.run_id}.1 on {held}",
+        "Rival two",
+        "Rival one",
+        "Seed",
+    ]
     assert (place.states(), place.records()["A"]["held"]) == ({"A": "pending"}, held)
     assert place.states(held) == {"A": "completed"}
     (pull,) = place.repository.pulls.values()
@@ -401,14 +543,21 @@ def test_branch_that_moved_twice_gets_a_pull_request_for_a_person(make: Make) ->
     assert place.repository.git.is_ancestor("main", held)
 
 
-def test_merge_that_could_not_push_lands_when_its_failed_jobs_are_run_again(make: Make) -> None:
+def test_merge_that_could_not_push_lands_when_its_failed_jobs_are_run_again(
+    make: Make,
+) -> None:
     """Verified and paid for; a person mends the rule and presses "Re-run failed jobs"."""
     place = make(ONE, verify="test -e a")
     run_id = place.press()
     place.repository.protect("main")
     place.repository.protect(f"fanin/{run_id}")
     (failed,) = place.harness.run_until_quiet()
-    assert failed.jobs == {**failed.jobs, "task": "success", "verify": "success", "merge": "failure"}
+    assert failed.jobs == {
+        **failed.jobs,
+        "task": "success",
+        "verify": "success",
+        "merge": "failure",
+    }
     assert "kept as artifacts" in failed.printed("merge")
     place.repository.unprotect("main")
     again = place.harness.rerun_failed(failed)
@@ -417,14 +566,25 @@ def test_merge_that_could_not_push_lands_when_its_failed_jobs_are_run_again(make
     assert place.records()["A"]["attempts"] == 1
 
 
-# ---- a hostile result ----------------------------------------------------------------------------
+# -- a hostile result --
 
 
 class Intruder:
-    """Changes a run's artifacts after the legs have uploaded them and before job `merge` downloads any."""
+    """Changes a run's artifacts after the legs have uploaded them and before job
+    `merge` downloads any.
+    """
 
-    def __init__(self, place: World, deeds: Mapping[str, Callable[[dict[str, bytes]], dict[str, bytes]]]) -> None:
-        self.place, self.deeds, self.note, self.done = place, dict(deeds), place.forge.note, False
+    def __init__(
+        self,
+        place: World,
+        deeds: Mapping[str, Callable[[dict[str, bytes]], dict[str, bytes]]],
+    ) -> None:
+        self.place, self.deeds, self.note, self.done = (
+            place,
+            dict(deeds),
+            place.forge.note,
+            False,
+        )
         place.forge.note = self  # type: ignore[method-assign]
 
     def __call__(self, request: Request) -> None:
@@ -437,9 +597,15 @@ class Intruder:
         store = self.place.store
         for artifact in store.list(run_id):
             found = store.read(artifact)
-            task = json.loads(found["attempt.json"])["task"] if "attempt.json" in found else ""
+            task = (
+                json.loads(found["attempt.json"])["task"]
+                if "attempt.json" in found
+                else ""
+            )
             if task in self.deeds:
-                store.create(run_id, artifact.name, self.deeds.pop(task)(found), overwrite=True)
+                store.create(
+                    run_id, artifact.name, self.deeds.pop(task)(found), overwrite=True
+                )
 
 
 def with_result(found: dict[str, bytes], **changes: Any) -> dict[str, bytes]:
@@ -448,7 +614,9 @@ def with_result(found: dict[str, bytes], **changes: Any) -> dict[str, bytes]:
 
 
 def pack_with_git_folder(place: World) -> tuple[str, bytes]:
-    """A pack whose tree has an entry `.git` with a hook in it; git's own plumbing refuses to write such a tree."""
+    """A pack whose tree has an entry `.git` with a hook in it; git's own plumbing
+    refuses to write such a tree.
+    """
     git = place.repository.git
 
     def put(kind: str, content: bytes) -> str:
@@ -460,24 +628,45 @@ def pack_with_git_folder(place: World) -> tuple[str, bytes]:
 
     hook = put("blob", b"#!/bin/sh\ntouch /tmp/owned\n")
     inside = put("tree", entry("100755", "post-checkout", hook))
-    outside = put("tree", entry("40000", ".git", inside) + entry("100644", "evil", hook))
-    return outside, git.raw("pack-objects", "--stdout", "-q", stdin=f"{hook}\n{inside}\n{outside}\n".encode())
+    outside = put(
+        "tree", entry("40000", ".git", inside) + entry("100644", "evil", hook)
+    )
+    return outside, git.raw(
+        "pack-objects",
+        "--stdout",
+        "-q",
+        stdin=f"{hook}\n{inside}\n{outside}\n".encode(),
+    )
 
 
 @pytest.fixture(scope="module")
 def hostile(make: Make) -> tuple[World, Run]:
     names = ["honest", "gitdir", "foreign", "absurd", "deep", "swapped", "workflow"]
     place = make(
-        [{"id": name, "do": [f"write {name}: {name}"], "max_attempts": 1} for name in names[:-1]]
-        + [{"id": "workflow", "do": ["write .github/workflows/evil.yml: on: push"], "max_attempts": 1}]
+        [
+            {"id": name, "do": [f"write {name}: {name}"], "max_attempts": 1}
+            for name in names[:-1]
+        ]
+        + [
+            {
+                "id": "workflow",
+                "do": ["write .github/workflows/evil.yml: on: push"],
+                "max_attempts": 1,
+            }
+        ]
     )
     tree, pack = pack_with_git_folder(place)
     Intruder(
         place,
         {
-            "gitdir": lambda found: with_result({**found, "change.pack": pack}, tree=tree),
+            "gitdir": lambda found: with_result(
+                {**found, "change.pack": pack}, tree=tree
+            ),
             "foreign": lambda found: with_result(found, batch="1.1"),
-            "absurd": lambda found: {**found, "result.json": b'{"batch": ' + b"9" * 5000 + b', "task": [{}]}'},
+            "absurd": lambda found: {
+                **found,
+                "result.json": b'{"batch": ' + b"9" * 5000 + b', "task": [{}]}',
+            },
             "deep": lambda found: {**found, "result.json": b"[" * 200_000},
             "swapped": lambda found: with_result(found, task="honest"),
         },
@@ -491,7 +680,8 @@ def test_honest_task_lands_beside_hostile_results(hostile: tuple[World, Run]) ->
     assert place.subjects() == ["honest: do honest", "Seed"]
     assert counts(run) == {"completed": 1, "failed": 6, "blocked": 0, "remaining": 0}
     assert place.states() == {
-        name: "completed" if name == "honest" else "failed" for name in (str(task["id"]) for task in place.tasks)
+        name: "completed" if name == "honest" else "failed"
+        for name in (str(task["id"]) for task in place.tasks)
     }
     assert run.jobs["merge"] == "failure"
 
@@ -522,7 +712,9 @@ def test_nothing_hostile_lands(hostile: tuple[World, Run]) -> None:
     ("swapped", "corrupt", "the result is of another task"),
     ("workflow", "policy", ".github/workflows/evil.yml"),
 ])  # fmt: skip
-def test_each_hostile_result_is_told(hostile: tuple[World, Run], task: str, kind: str, why: str) -> None:
+def test_each_hostile_result_is_told(
+    hostile: tuple[World, Run], task: str, kind: str, why: str
+) -> None:
     place, run = hostile
     error = place.records()[task]["error"]
     assert error["kind"] == kind
@@ -530,7 +722,7 @@ def test_each_hostile_result_is_told(hostile: tuple[World, Run], task: str, kind
     assert any(why in text for text in said(run, "error"))
 
 
-# ---- pull requests -------------------------------------------------------------------------------
+# -- pull requests --
 
 
 def pull_world(make: Make, caller: str) -> World:
@@ -546,22 +738,36 @@ def pull_world(make: Make, caller: str) -> World:
 def pulled(make: Make) -> tuple[World, list[Run]]:
     place = pull_world(make, world.example(PULL_REQUEST))
     pull = place.repository.open_pull("feature", labels=("fanin",))
-    begun = place.harness.run_pull_request(NAME, pull, workflow=PULL_REQUEST, action="labeled")
+    begun = place.harness.run_pull_request(
+        NAME, pull, workflow=PULL_REQUEST, action="labeled"
+    )
     return place, [begun, *place.harness.run_until_quiet()]
 
 
 @pytest.mark.xdist_group("pulled")
-def test_labelled_pull_request_runs_on_its_own_branch(pulled: tuple[World, list[Run]]) -> None:
+def test_labelled_pull_request_runs_on_its_own_branch(
+    pulled: tuple[World, list[Run]],
+) -> None:
     place, rounds = pulled
     assert [run.spec.event for run in rounds] == ["pull_request", "workflow_dispatch"]
-    assert [run.spec.ref for run in rounds] == ["refs/pull/1/merge", "refs/heads/feature"]
-    assert place.subjects("refs/heads/feature") == ["B: do B", "A: do A", "Feature", "Seed"]
+    assert [run.spec.ref for run in rounds] == [
+        "refs/pull/1/merge",
+        "refs/heads/feature",
+    ]
+    assert place.subjects("refs/heads/feature") == [
+        "B: do B",
+        "A: do A",
+        "Feature",
+        "Seed",
+    ]
     assert place.subjects() == ["Seed"]
     assert place.forge.unknown == []
 
 
 @pytest.mark.xdist_group("pulled")
-def test_comment_is_written_once_and_edited_in_the_second_round(pulled: tuple[World, list[Run]]) -> None:
+def test_comment_is_written_once_and_edited_in_the_second_round(
+    pulled: tuple[World, list[Run]],
+) -> None:
     place, rounds = pulled
     (comment,) = place.repository.comments.values()
     assert len(place.forge.calls("POST", "/issues/1/comments")) == 1
@@ -580,7 +786,9 @@ def test_pull_request_without_the_label_runs_nothing(make: Make) -> None:
     assert place.subjects("refs/heads/feature") == ["Feature", "Seed"]
 
 
-def test_pull_request_of_a_fork_is_refused_with_the_reason_and_nothing_runs(make: Make) -> None:
+def test_pull_request_of_a_fork_is_refused_with_the_reason_and_nothing_runs(
+    make: Make,
+) -> None:
     place = pull_world(make, world.example(PULL_REQUEST))
     pull = place.repository.open_pull("feature", fork=True, labels=("fanin",))
     run = place.harness.run_pull_request(NAME, pull, workflow=PULL_REQUEST)
@@ -593,7 +801,9 @@ def test_pull_request_of_a_fork_is_refused_with_the_reason_and_nothing_runs(make
 
 
 def test_caller_without_workflow_dispatch_is_told_the_lines_to_add(make: Make) -> None:
-    caller = world.adapted(PULL_REQUEST, lambda document: document["on"].pop("workflow_dispatch"))
+    caller = world.adapted(
+        PULL_REQUEST, lambda document: document["on"].pop("workflow_dispatch")
+    )
     place = pull_world(make, caller)
     pull = place.repository.open_pull("feature", labels=("fanin",))
     run = place.harness.run_pull_request(NAME, pull, workflow=PULL_REQUEST)
@@ -602,10 +812,11 @@ def test_caller_without_workflow_dispatch_is_told_the_lines_to_add(make: Make) -
     assert f"{PULL_REQUEST} has no `workflow_dispatch` trigger" in text
     assert "workflow_dispatch:\n" in text
     assert "fanin-state" in text
-    assert place.subjects("refs/heads/feature")[0] == "A: do A"  # what was done has landed
+    # what was done has landed
+    assert place.subjects("refs/heads/feature")[0] == "A: do A"
 
 
-# ---- one commit a task, the user's CI, what an agent sees -----------------------------------------
+# -- one commit a task, the user's CI, what an agent sees --
 
 CI = "on: workflow_dispatch\njobs: {ci: {runs-on: ubuntu-latest, steps: [{run: 'echo tested'}]}}\n"
 SECRET, OTHER = "value-of-the-secret", "value-nobody-asked-for"
@@ -651,7 +862,10 @@ def individual(make: Make) -> tuple[World, list[Run]]:
         callers={DISPATCH: world.adapted(DISPATCH, change)},
         more={".github/workflows/ci.yml": CI},
         secrets={"AGENT_ENV": f"AGENT_SECRET={SECRET}\nOTHER_SECRET={OTHER}\n"},
-        env={"ACTIONS_RUNTIME_TOKEN": "token-of-the-runtime", "ACTIONS_RESULTS_URL": "http://127.0.0.1:9/"},
+        env={
+            "ACTIONS_RUNTIME_TOKEN": "token-of-the-runtime",
+            "ACTIONS_RESULTS_URL": "http://127.0.0.1:9/",
+        },
     )
     return place, place.rounds(commit_strategy="individual")
 
@@ -665,13 +879,17 @@ def test_individual_strategy_lands_a_commit_a_task_each_with_its_own_progress(
     assert place.subjects()[1:] == ["two: do two", "looks: do looks", "Seed"]
     oldest_first = git.git("log", "--reverse", "--format=%H", "main").splitlines()[1:]
     assert [
-        {name for name, state in place.states(commit).items() if state != "pending"} for commit in oldest_first
+        {name for name, state in place.states(commit).items() if state != "pending"}
+        for commit in oldest_first
     ] == [
         {"looks"},
         {"looks", "two"},
         {"looks", "two", "tells"},
     ]
-    changed = [git.git("show", "--format=", "--name-only", commit).splitlines() for commit in oldest_first]
+    changed = [
+        git.git("show", "--format=", "--name-only", commit).splitlines()
+        for commit in oldest_first
+    ]
     assert changed == [
         [".fanin/progress.json", "digest", "seen"],
         [".fanin/progress.json", "two"],
@@ -680,11 +898,13 @@ def test_individual_strategy_lands_a_commit_a_task_each_with_its_own_progress(
 
 
 @pytest.mark.xdist_group("individual")
-def test_the_users_ci_is_started_after_landing(individual: tuple[World, list[Run]]) -> None:
+def test_the_users_ci_is_started_after_landing(
+    individual: tuple[World, list[Run]],
+) -> None:
     place, runs = individual
-    assert [(item.workflow, item.ref, item.by) for item in place.repository.dispatches[1:]] == [
-        ("ci.yml", "main", "github-actions[bot]")
-    ]
+    assert [
+        (item.workflow, item.ref, item.by) for item in place.repository.dispatches[1:]
+    ] == [("ci.yml", "main", "github-actions[bot]")]
     ours, ci = runs
     assert ours.jobs["continue"] == "success"
     assert ci.spec.sha == place.repository.git.tip()
@@ -692,17 +912,24 @@ def test_the_users_ci_is_started_after_landing(individual: tuple[World, list[Run
 
 
 @pytest.mark.xdist_group("individual")
-def test_agent_sees_what_is_named_and_no_token_or_command_file(individual: tuple[World, list[Run]]) -> None:
+def test_agent_sees_what_is_named_and_no_token_or_command_file(
+    individual: tuple[World, list[Run]],
+) -> None:
     place, _ = individual
     git = place.repository.git
     seen = set(git.read("main", "seen").decode().split())
     assert "AGENT_SECRET" in seen
     assert seen <= MAY_SEE
-    assert git.read("main", "digest").decode().split()[0] == hashlib.sha256(SECRET.encode()).hexdigest()
+    assert (
+        git.read("main", "digest").decode().split()[0]
+        == hashlib.sha256(SECRET.encode()).hexdigest()
+    )
 
 
 @pytest.mark.xdist_group("individual")
-def test_work_that_holds_a_secret_does_not_land(individual: tuple[World, list[Run]]) -> None:
+def test_work_that_holds_a_secret_does_not_land(
+    individual: tuple[World, list[Run]],
+) -> None:
     place, _ = individual
     error = place.records()["tells"]["error"]
     assert error["kind"] == "policy"
@@ -721,12 +948,14 @@ def test_agent_secret_is_masked_in_the_log(individual: tuple[World, list[Run]]) 
     assert OTHER not in runs[0].log
 
 
-# ---- what a person may ask for -------------------------------------------------------------------
+# -- what a person may ask for --
 
 
 @pytest.fixture(scope="module")
 def asked(make: Make) -> dict[str, tuple[Run, dict[str, str]]]:
-    """A dry run, a run that fails for good, and one that tries again; with the states after each."""
+    """A dry run, a run that fails for good, and one that tries again; with the states
+    after each.
+    """
     place = make(
         [
             {"id": "A", "do": ["fail until 2", "write a: a"], "max_attempts": 1},
@@ -735,7 +964,11 @@ def asked(make: Make) -> dict[str, tuple[Run, dict[str, str]]]:
     )
 
     def states() -> dict[str, str]:
-        return place.states() if ".fanin/progress.json" in place.repository.git.files() else {}
+        return (
+            place.states()
+            if ".fanin/progress.json" in place.repository.git.files()
+            else {}
+        )
 
     found = {"dry": (place.round(dry_run="true"), states())}
     found["failed"] = (place.round(), states())
@@ -746,7 +979,9 @@ def asked(make: Make) -> dict[str, tuple[Run, dict[str, str]]]:
 
 
 @pytest.mark.xdist_group("asked")
-def test_dry_run_says_what_would_run_and_starts_nothing(asked: dict[str, tuple[Run, dict[str, str]]]) -> None:
+def test_dry_run_says_what_would_run_and_starts_nothing(
+    asked: dict[str, tuple[Run, dict[str, str]]],
+) -> None:
     run, states = asked["dry"]
     assert ran(run) == ["next"]
     assert (run.exit_code, states) == (0, {})
@@ -756,16 +991,24 @@ def test_dry_run_says_what_would_run_and_starts_nothing(asked: dict[str, tuple[R
 
 
 @pytest.mark.xdist_group("asked")
-def test_run_in_which_nothing_can_run_is_red(asked: dict[str, tuple[Run, dict[str, str]]]) -> None:
+def test_run_in_which_nothing_can_run_is_red(
+    asked: dict[str, tuple[Run, dict[str, str]]],
+) -> None:
     run, states = asked["failed"]
-    assert (run.jobs["merge"], run.jobs["continue"], states["A"]) == ("failure", "skipped", "failed")
+    assert (run.jobs["merge"], run.jobs["continue"], states["A"]) == (
+        "failure",
+        "skipped",
+        "failed",
+    )
     run, states = asked["stuck"]
     assert (ran(run), run.exit_code) == (["next"], 1)
     assert states["A"] == "failed"
 
 
 @pytest.mark.xdist_group("asked")
-def test_retry_grants_one_more_attempt_and_the_rest_follows(asked: dict[str, tuple[Run, dict[str, str]]]) -> None:
+def test_retry_grants_one_more_attempt_and_the_rest_follows(
+    asked: dict[str, tuple[Run, dict[str, str]]],
+) -> None:
     assert legs(asked["retried"][0]) == {"A": "success"}
     assert legs(asked["after"][0]) == {"B": "success"}
     assert asked["after"][1] == {"A": "completed", "B": "completed"}
@@ -780,12 +1023,19 @@ def test_max_rounds_of_the_settings_file_ends_the_rounds(make: Make) -> None:
 
 
 def test_what_a_run_may_cost_ends_the_rounds(make: Make) -> None:
-    costs = [{**task, "do": [*task["do"], 'report {"cost_usd": 1.25}']} for task in CHAIN]
+    costs = [
+        {**task, "do": [*task["do"], 'report {"cost_usd": 1.25}']} for task in CHAIN
+    ]
     place = make(costs, limits={"max_cost_usd": 2})
     rounds = place.rounds()
-    assert [ran(run) for run in rounds] == [["next", "task", "merge", "continue"], ["next"]]
+    assert [ran(run) for run in rounds] == [
+        ["next", "task", "merge", "continue"],
+        ["next"],
+    ]
     told = [item.text for item in rounds[1].annotations]
-    assert any("$1.25 of limits.max_cost_usd = $2.00 are spent" in text for text in told), told
+    assert any(
+        "$1.25 of limits.max_cost_usd = $2.00 are spent" in text for text in told
+    ), told
     assert place.states() == {"A": "completed", "B": "pending"}
 
 
@@ -799,10 +1049,14 @@ def test_at_most_256_legs_are_planned(make: Make) -> None:
     assert outputs["max-parallel"] == "256"
     assert sum(map(len, outputs.values())) < 100_000
     (manifest,) = run.artifacts
-    assert len(json.loads(place.store.read(manifest)["manifest.json"])["entries"]) == 256
+    assert (
+        len(json.loads(place.store.read(manifest)["manifest.json"])["entries"]) == 256
+    )
 
 
-def test_impossible_input_stops_the_first_job_with_the_sentence_to_act_on(make: Make) -> None:
+def test_impossible_input_stops_the_first_job_with_the_sentence_to_act_on(
+    make: Make,
+) -> None:
     place = make(ONE)
     run = place.round(plan="nowhere.yml")
     assert (ran(run), run.jobs["next"]) == (["next"], "failure")
@@ -810,7 +1064,7 @@ def test_impossible_input_stops_the_first_job_with_the_sentence_to_act_on(make: 
     assert place.subjects() == ["Seed"]
 
 
-# ---- protected branches --------------------------------------------------------------------------
+# -- protected branches --
 
 
 @pytest.fixture(scope="module")
@@ -821,14 +1075,19 @@ def protected(make: Make) -> tuple[World, list[Run]]:
 
 
 @pytest.mark.xdist_group("protected")
-def test_run_moves_to_a_branch_of_its_own_and_goes_on_there(protected: tuple[World, list[Run]]) -> None:
+def test_run_moves_to_a_branch_of_its_own_and_goes_on_there(
+    protected: tuple[World, list[Run]],
+) -> None:
     place, rounds = protected
     own = f"fanin/{rounds[0].spec.run_id}"
     assert place.subjects() == ["Seed"]
     assert place.subjects(f"refs/heads/{own}") == ["B: do B", "A: do A", "Seed"]
     assert [run.exit_code for run in rounds] == [0, 0]
     assert [run.leg("merge").outputs["branch"] for run in rounds] == [own, own]
-    assert json.loads(place.repository.dispatches[1].inputs["fanin-state"])["branch"] == own
+    assert (
+        json.loads(place.repository.dispatches[1].inputs["fanin-state"])["branch"]
+        == own
+    )
     assert any("refuses the push" in text for text in said(rounds[0], "warning"))
 
 
@@ -836,15 +1095,20 @@ def test_run_moves_to_a_branch_of_its_own_and_goes_on_there(protected: tuple[Wor
 def test_its_pull_request_is_opened_once(protected: tuple[World, list[Run]]) -> None:
     place, rounds = protected
     (pull,) = place.repository.pulls.values()
-    assert (pull["head"]["ref"], pull["base"]["ref"]) == (f"fanin/{rounds[0].spec.run_id}", "main")
-    assert f"/pull/{pull['number']}" in next(item.text for item in rounds[0].summaries if item.job == "merge").replace(
-        "\\", ""
+    assert (pull["head"]["ref"], pull["base"]["ref"]) == (
+        f"fanin/{rounds[0].spec.run_id}",
+        "main",
     )
+    assert f"/pull/{pull['number']}" in next(
+        item.text for item in rounds[0].summaries if item.job == "merge"
+    ).replace("\\", "")
     assert place.forge.unknown == []
 
 
 @pytest.mark.xdist_group("protected")
-def test_new_run_is_refused_while_the_pull_request_is_open(protected: tuple[World, list[Run]]) -> None:
+def test_new_run_is_refused_while_the_pull_request_is_open(
+    protected: tuple[World, list[Run]],
+) -> None:
     place, rounds = protected
     own = f"fanin/{rounds[0].spec.run_id}"
     refused = place.round()
@@ -857,20 +1121,30 @@ def test_new_run_is_refused_while_the_pull_request_is_open(protected: tuple[Worl
 
 
 def test_commit_via_api_lands_where_signatures_are_required(make: Make) -> None:
-    place = make(CHAIN, callers={DISPATCH: world.adapted(DISPATCH, giving(commit_via="api"))})
+    place = make(
+        CHAIN, callers={DISPATCH: world.adapted(DISPATCH, giving(commit_via="api"))}
+    )
     place.repository.require_signatures("main")
     rounds = place.rounds()
     git = place.repository.git
     assert [run.exit_code for run in rounds] == [0, 0]
     assert place.subjects() == ["B: do B", "A: do A", "Seed"]
     assert set(git.git("rev-list", "main").splitlines()[:2]) <= place.repository.signed
-    assert [item for item in place.forge.requests if item.kind == "git" and "receive-pack" in item.path] == []
+    assert [
+        item
+        for item in place.forge.requests
+        if item.kind == "git" and "receive-pack" in item.path
+    ] == []
     assert place.forge.unknown == []
 
 
-# ---- issues as the plan --------------------------------------------------------------------------
+# -- issues as the plan --
 
-OPENED, LABELLED, LATER = "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z", "2026-01-03T00:00:00Z"
+OPENED, LABELLED, LATER = (
+    "2026-01-01T00:00:00Z",
+    "2026-01-02T00:00:00Z",
+    "2026-01-03T00:00:00Z",
+)
 ISSUES_PROGRESS = ".fanin/issues-progress.json"
 
 
@@ -886,9 +1160,13 @@ def issues_story(make: Make) -> tuple[World, list[Run], list[Run]]:
         ("Help me", "write c: c", (), "stranger"),
         ("Hard", "fail the agent lost the thread", (), "maintainer"),
     ):
-        number = forge_issues.open_issue(repository, title, body, at=OPENED, blocked_by=blockers)
+        number = forge_issues.open_issue(
+            repository, title, body, at=OPENED, blocked_by=blockers
+        )
         forge_issues.put_label(repository, number, "fanin", by=by, at=LABELLED)
-    forge_issues.edit(repository, 1, body="write a: evil\nwrite evil: evil", title="Evil", at=LATER)
+    forge_issues.edit(
+        repository, 1, body="write a: evil\nwrite evil: evil", title="Evil", at=LATER
+    )
     first = place.rounds(ISSUES)
     return place, first, place.rounds(ISSUES)
 
@@ -898,8 +1176,14 @@ def test_issues_are_run_round_by_round_as_their_dependencies_allow(
     issues_story: tuple[World, list[Run], list[Run]],
 ) -> None:
     place, rounds, _ = issues_story
-    assert [legs(run) for run in rounds] == [{"1": "success", "4": "success"}, {"2": "success"}]
-    assert {number: record["status"] for number, record in place.records(path=ISSUES_PROGRESS).items()} == {
+    assert [legs(run) for run in rounds] == [
+        {"1": "success", "4": "success"},
+        {"2": "success"},
+    ]
+    assert {
+        number: record["status"]
+        for number, record in place.records(path=ISSUES_PROGRESS).items()
+    } == {
         "1": "completed",
         "2": "completed",
         "4": "failed",
@@ -916,9 +1200,13 @@ def test_only_what_somebody_who_may_write_labelled_is_run_with_the_text_of_then(
     files = place.repository.git.files("main")
     assert place.repository.git.read("main", "a").strip() == b"a"
     assert not {"evil", "c"} & set(files)
-    assert any("#3 is no task: the label is from stranger" in text for text in said(rounds[0], "warning"))
+    assert any(
+        "#3 is no task: the label is from stranger" in text
+        for text in said(rounds[0], "warning")
+    )
     collected = json.loads(place.repository.git.read("main", ".fanin/issues.json"))
-    assert {one["number"]: one["title"] for one in collected["issues"]} == {4: "Hard"}  # the others are done, closed
+    # the others are done, closed
+    assert {one["number"]: one["title"] for one in collected["issues"]} == {4: "Hard"}
 
 
 @pytest.mark.xdist_group("issues")
@@ -929,17 +1217,27 @@ def test_each_finished_issue_is_told_once_and_completed_ones_are_closed(
     told: dict[int, list[str]] = {}
     for comment in place.repository.comments.values():
         told.setdefault(comment["issue"], []).append(comment["body"])
-    assert {number: len(bodies) for number, bodies in told.items()} == {1: 1, 2: 1, 4: 1}
-    assert told[1][0].startswith("<!-- fanin issue: completed 1 -->\n✅ **Done**: the work is on [`main`]")
+    assert {number: len(bodies) for number, bodies in told.items()} == {
+        1: 1,
+        2: 1,
+        4: 1,
+    }
+    assert told[1][0].startswith(
+        "<!-- fanin issue: completed 1 -->\n✅ **Done**: the work is on [`main`]"
+    )
     assert "**Failed for good**" in told[4][0]
     assert "the agent ended with exit status 1" in told[4][0]
-    assert {n: (one["state"], one["state_reason"]) for n, one in place.repository.issues.items()} == {
+    assert {
+        n: (one["state"], one["state_reason"])
+        for n, one in place.repository.issues.items()
+    } == {
         1: ("closed", "completed"),
         2: ("closed", "completed"),
         3: ("open", None),
         4: ("open", None),
     }
-    assert [ran(run) for run in again] == [["collect", "next", "answer"]]  # nothing was left, and nothing told twice
+    # nothing was left, and nothing told twice
+    assert [ran(run) for run in again] == [["collect", "next", "answer"]]
 
 
 def test_a_dry_run_of_issues_changes_nothing(make: Make) -> None:
@@ -955,8 +1253,13 @@ def test_a_dry_run_of_issues_changes_nothing(make: Make) -> None:
     assert not place.repository.comments
 
 
-@pytest.mark.parametrize(("label", "jobs"), [("fanin", ["collect", "next", "task", "merge", "answer"]), ("bug", [])])
-def test_a_label_starts_a_run_if_it_is_ours(make: Make, label: str, jobs: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("label", "jobs"),
+    [("fanin", ["collect", "next", "task", "merge", "answer"]), ("bug", [])],
+)
+def test_a_label_starts_a_run_if_it_is_ours(
+    make: Make, label: str, jobs: list[str]
+) -> None:
     place = make(ONE, callers={ISSUES: world.example(ISSUES)})
     place.repository.writers.add("maintainer")
     forge_issues.open_issue(place.repository, "Add a", "write a: a", at=OPENED)
@@ -966,42 +1269,80 @@ def test_a_label_starts_a_run_if_it_is_ours(make: Make, label: str, jobs: list[s
     assert ran(run) == jobs
 
 
-def test_a_protected_branch_moves_a_run_of_issues_and_all_its_rounds_to_its_own(make: Make) -> None:
-    place = make(ONE, callers={ISSUES: world.example(ISSUES)}, branch="main")  # the setting does not bring it back
+def test_a_protected_branch_moves_a_run_of_issues_and_all_its_rounds_to_its_own(
+    make: Make,
+) -> None:
+    # the setting does not bring it back
+    place = make(ONE, callers={ISSUES: world.example(ISSUES)}, branch="main")
     place.repository.writers.add("maintainer")
     place.repository.protect("main")
-    for title, body, blockers in (("Add a", "write a: a", ()), ("Add b", "write b: b", (1,))):
-        number = forge_issues.open_issue(place.repository, title, body, at=OPENED, blocked_by=blockers)
-        forge_issues.put_label(place.repository, number, "fanin", by="maintainer", at=LABELLED)
+    for title, body, blockers in (
+        ("Add a", "write a: a", ()),
+        ("Add b", "write b: b", (1,)),
+    ):
+        number = forge_issues.open_issue(
+            place.repository, title, body, at=OPENED, blocked_by=blockers
+        )
+        forge_issues.put_label(
+            place.repository, number, "fanin", by="maintainer", at=LABELLED
+        )
     rounds = place.rounds(ISSUES)
     assert [legs(run) for run in rounds] == [{"1": "success"}, {"2": "success"}]
-    (branch,) = [name for name in place.repository.git.branches() if name.startswith("fanin/")]
-    assert (place.repository.git.read(branch, "a").strip(), place.repository.git.read(branch, "b").strip()) == (
+    (branch,) = [
+        name for name in place.repository.git.branches() if name.startswith("fanin/")
+    ]
+    assert (
+        place.repository.git.read(branch, "a").strip(),
+        place.repository.git.read(branch, "b").strip(),
+    ) == (
         b"a",
         b"b",
     )
     (pull,) = place.repository.pulls.values()
     assert (pull["head"]["ref"], pull["base"]["ref"]) == (branch, "main")
-    assert all(f"the work is on [`{branch}`]" in comment["body"] for comment in place.repository.comments.values())
+    assert all(
+        f"the work is on [`{branch}`]" in comment["body"]
+        for comment in place.repository.comments.values()
+    )
     # the work waits there: nothing more is made of new labels
     number = forge_issues.open_issue(place.repository, "Add c", "write c: c", at=OPENED)
-    forge_issues.put_label(place.repository, number, "fanin", by="maintainer", at=LABELLED)
+    forge_issues.put_label(
+        place.repository, number, "fanin", by="maintainer", at=LABELLED
+    )
     later = place.round(ISSUES)
     assert later.jobs["collect"] == "failure"
-    assert [name for name in place.repository.git.branches() if name.startswith("fanin/")] == [branch]
+    assert [
+        name for name in place.repository.git.branches() if name.startswith("fanin/")
+    ] == [branch]
 
 
-def test_a_run_of_issues_that_moved_stays_there_whatever_the_settings_name(make: Make) -> None:
-    caller = world.adapted(ISSUES, giving(when_done="comment"))  # the second round collects the same again
+def test_a_run_of_issues_that_moved_stays_there_whatever_the_settings_name(
+    make: Make,
+) -> None:
+    # the second round collects the same again
+    caller = world.adapted(ISSUES, giving(when_done="comment"))
     place = make(ONE, callers={ISSUES: caller}, branch="main")
     place.repository.writers.add("maintainer")
-    for title, body, blockers in (("Add a", "write a: a", ()), ("Add b", "write b: b", (1,))):
-        number = forge_issues.open_issue(place.repository, title, body, at=OPENED, blocked_by=blockers)
-        forge_issues.put_label(place.repository, number, "fanin", by="maintainer", at=LABELLED)
+    for title, body, blockers in (
+        ("Add a", "write a: a", ()),
+        ("Add b", "write b: b", (1,)),
+    ):
+        number = forge_issues.open_issue(
+            place.repository, title, body, at=OPENED, blocked_by=blockers
+        )
+        forge_issues.put_label(
+            place.repository, number, "fanin", by="maintainer", at=LABELLED
+        )
     place.repository.before_push("main", lambda: None)  # what is collected lands,
-    place.repository.before_push("main", lambda: place.repository.protect("main"))  # the work does not
+    # the work does not
+    place.repository.before_push("main", lambda: place.repository.protect("main"))
     rounds = place.rounds(ISSUES)
     assert [legs(run) for run in rounds] == [{"1": "success"}, {"2": "success"}]
-    (branch,) = [name for name in place.repository.git.branches() if name.startswith("fanin/")]
-    states = {number: record["status"] for number, record in place.records(branch, ISSUES_PROGRESS).items()}
+    (branch,) = [
+        name for name in place.repository.git.branches() if name.startswith("fanin/")
+    ]
+    states = {
+        number: record["status"]
+        for number, record in place.records(branch, ISSUES_PROGRESS).items()
+    }
     assert states == {"1": "completed", "2": "completed"}

@@ -1,4 +1,6 @@
-"""The jobs of GitHub Actions as real processes around a bare origin; the workflow files run in tests/e2e."""
+"""The jobs of GitHub Actions as real processes around a bare origin; the workflow files
+run in tests/e2e.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,10 @@ import pytest
 from tests.support.jobs import Jobs
 from tests.support.project import Project
 
-TWO: list[dict[str, Any]] = [{"id": "A", "do": ["write a: a"]}, {"id": "B", "do": ["write b: b"]}]
+TWO: list[dict[str, Any]] = [
+    {"id": "A", "do": ["write a: a"]},
+    {"id": "B", "do": ["write b: b"]},
+]
 
 
 @pytest.fixture
@@ -43,8 +48,16 @@ def test_a_round_lands_one_commit_and_says_what_remains(jobs: Jobs) -> None:
     assert {leg.code for leg in legs.values()} == {0}
     merged = jobs.merge(chosen)
     assert merged.code == 0, merged.log
-    assert {name: merged.outputs[name] for name in ("completed", "failed", "blocked", "remaining", "again")} == {
-        "completed": "2", "failed": "0", "blocked": "0", "remaining": "1", "again": "true"}  # fmt: skip
+    assert {
+        name: merged.outputs[name]
+        for name in ("completed", "failed", "blocked", "remaining", "again")
+    } == {
+        "completed": "2",
+        "failed": "0",
+        "blocked": "0",
+        "remaining": "1",
+        "again": "true",
+    }
     assert merged.outputs["commit"] == jobs.git("rev-parse", "main")
     assert jobs.git("log", "-1", "--format=%s", "main") == "Fan in A, B"
     assert jobs.states() == {"A": "completed", "B": "completed", "C/1": "pending"}
@@ -75,7 +88,9 @@ def test_a_job_that_left_no_result_is_a_failed_attempt(jobs: Jobs) -> None:
     assert "::error file=tasks.yml,line=" in merged.log
 
 
-def test_a_cancelled_run_saves_what_finished_and_counts_nothing_else(jobs: Jobs) -> None:
+def test_a_cancelled_run_saves_what_finished_and_counts_nothing_else(
+    jobs: Jobs,
+) -> None:
     start(jobs, TWO)
     chosen = jobs.next()
     jobs.task(chosen, "A")
@@ -83,9 +98,15 @@ def test_a_cancelled_run_saves_what_finished_and_counts_nothing_else(jobs: Jobs)
     assert jobs.states() == {"A": "completed", "B": "pending"}
 
 
-def test_a_leg_stays_green_when_its_agent_fails_and_merge_is_red_when_it_failed_for_good(jobs: Jobs) -> None:
+def test_a_leg_stays_green_when_its_agent_fails_and_merge_is_red_when_it_failed_for_good(
+    jobs: Jobs,
+) -> None:
     start(
-        jobs, [{"id": "A", "do": ["fail ::error::not a command"], "max_attempts": 1}, {"id": "B", "depends_on": ["A"]}]
+        jobs,
+        [
+            {"id": "A", "do": ["fail ::error::not a command"], "max_attempts": 1},
+            {"id": "B", "depends_on": ["A"]},
+        ],
     )
     chosen = jobs.next()
     (leg,) = jobs.tasks(chosen).values()
@@ -93,15 +114,25 @@ def test_a_leg_stays_green_when_its_agent_fails_and_merge_is_red_when_it_failed_
     assert "::error file=tasks.yml,title=A%3A agent_error::" in leg.log
     merged = jobs.merge(chosen)
     assert merged.code == 1
-    assert (merged.outputs["failed"], merged.outputs["blocked"], merged.outputs["again"]) == ("1", "1", "false")
+    assert (
+        merged.outputs["failed"],
+        merged.outputs["blocked"],
+        merged.outputs["again"],
+    ) == ("1", "1", "false")
     assert jobs.next().code == 1  # nothing can run and not all is well
 
 
-def test_agent_output_is_fenced_so_that_it_cannot_speak_to_the_machine(jobs: Jobs) -> None:
+def test_agent_output_is_fenced_so_that_it_cannot_speak_to_the_machine(
+    jobs: Jobs,
+) -> None:
     start(jobs, [{"id": "A", "do": ["print ::set-output name=x::evil", "write a: a"]}])
     leg = jobs.task(jobs.next(), "A")
     lines = leg.log.splitlines()
-    token = next(line.removeprefix("::stop-commands::") for line in lines if line.startswith("::stop-commands::"))
+    token = next(
+        line.removeprefix("::stop-commands::")
+        for line in lines
+        if line.startswith("::stop-commands::")
+    )
     assert (
         lines.index(f"::stop-commands::{token}")
         < lines.index("::set-output name=x::evil")
@@ -109,13 +140,18 @@ def test_agent_output_is_fenced_so_that_it_cannot_speak_to_the_machine(jobs: Job
     )
 
 
-def test_branch_moved_between_next_and_merge_is_merged_again_and_the_rival_kept(jobs: Jobs) -> None:
+def test_branch_moved_between_next_and_merge_is_merged_again_and_the_rival_kept(
+    jobs: Jobs,
+) -> None:
     start(jobs, TWO)
     chosen = jobs.next()
     jobs.tasks(chosen)
     rival(jobs)
     assert jobs.merge(chosen).code == 0
-    assert jobs.git("log", "--format=%s", "main").splitlines()[:2] == ["Fan in A, B", "rival rival"]
+    assert jobs.git("log", "--format=%s", "main").splitlines()[:2] == [
+        "Fan in A, B",
+        "rival rival",
+    ]
     assert "rival" in jobs.git("ls-tree", "--name-only", "main").splitlines()
 
 
@@ -162,7 +198,9 @@ def test_manifest_of_another_run_is_refused_and_nothing_is_pushed(jobs: Jobs) ->
     ({"FANIN_STATE": "{"}, "fanin-state"),
     ({"FANIN_RUNS_ON": "[1]"}, "runs-on"),
 ])  # fmt: skip
-def test_bad_input_ends_with_exit_2_and_the_sentence_to_act_on(jobs: Jobs, env: dict[str, str], said: str) -> None:
+def test_bad_input_ends_with_exit_2_and_the_sentence_to_act_on(
+    jobs: Jobs, env: dict[str, str], said: str
+) -> None:
     start(jobs, TWO)
     chosen = jobs.next(**env)
     assert chosen.code == 2
@@ -190,10 +228,16 @@ def test_retry_input_grants_an_attempt_that_the_fan_in_records(jobs: Jobs) -> No
     for _ in range(2):
         jobs.merge(chosen)
     record = json.loads(jobs.git("show", "main:.fanin/progress.json"))["tasks"]["A"]
-    assert (record["status"], record["attempts"], record["allowed"]) == ("completed", 2, 2)
+    assert (record["status"], record["attempts"], record["allowed"]) == (
+        "completed",
+        2,
+        2,
+    )
 
 
-def test_verified_tree_lands_and_the_culprit_is_sent_back(jobs: Jobs, tmp_path: Path) -> None:
+def test_verified_tree_lands_and_the_culprit_is_sent_back(
+    jobs: Jobs, tmp_path: Path
+) -> None:
     start(jobs, [*TWO, {"id": "C", "do": ["write c: c"]}], verify="test ! -e b")
     chosen = jobs.next()
     assert chosen.outputs["verify"] == "true"
@@ -212,7 +256,9 @@ def test_no_verdict_is_red(jobs: Jobs, tmp_path: Path) -> None:
     assert set(jobs.states().values()) == {"failed"}
 
 
-def test_a_moved_branch_is_verified_once_more_and_then_held_for_a_person(jobs: Jobs, tmp_path: Path) -> None:
+def test_a_moved_branch_is_verified_once_more_and_then_held_for_a_person(
+    jobs: Jobs, tmp_path: Path
+) -> None:
     start(jobs, TWO, verify="true")
     chosen = jobs.next()
     jobs.tasks(chosen)
@@ -223,16 +269,20 @@ def test_a_moved_branch_is_verified_once_more_and_then_held_for_a_person(jobs: J
     assert (first.code, first.outputs) == (0, {"moved": "true"})
     rival(jobs, "two")
     second = jobs.merge(chosen, FANIN_VERDICT=str(verdict), FANIN_LAST="true")
-    assert "127.0.0.1" in second.log or second.code in {1, 3}  # there is no API here to open the pull request with
+    # there is no API here to open the pull request with
+    assert "127.0.0.1" in second.log or second.code in {1, 3}
     held = "fanin/held/4711.1"
     record = json.loads(jobs.git("show", "main:.fanin/progress.json"))["tasks"]["A"]
     assert (record["status"], record["held"]) == ("pending", held)
     assert jobs.states(held) == {"A": "completed", "B": "completed"}
-    assert jobs.git("merge-base", "main", held) == jobs.git("rev-parse", "main")  # merging it is a fast-forward
+    # merging it is a fast-forward
+    assert jobs.git("merge-base", "main", held) == jobs.git("rev-parse", "main")
     assert jobs.next(GITHUB_RUN_ID="5000").code == 2  # held work is open work
 
 
-def test_a_branch_that_refuses_the_push_moves_the_run_to_its_own_branch(jobs: Jobs) -> None:
+def test_a_branch_that_refuses_the_push_moves_the_run_to_its_own_branch(
+    jobs: Jobs,
+) -> None:
     start(jobs, TWO)
     hook = jobs.origin / "hooks" / "update"
     hook.write_text(
@@ -257,7 +307,9 @@ def test_256_entries_at_most_and_outputs_far_below_the_limit(jobs: Jobs) -> None
     assert sum(len(value) for value in chosen.outputs.values()) < 100_000
 
 
-def test_task_allowed_to_change_workflows_is_refused_without_a_token_that_may(jobs: Jobs) -> None:
+def test_task_allowed_to_change_workflows_is_refused_without_a_token_that_may(
+    jobs: Jobs,
+) -> None:
     start(jobs, [{"id": "A", "do": ["x"], "allow": [".github/**"]}])
     assert "fanin-token" in jobs.next().log
     assert jobs.next(FANIN_MAY_CHANGE_WORKFLOWS="true").outputs["has-work"] == "true"
@@ -275,7 +327,9 @@ def test_task_allowed_to_change_workflows_is_refused_without_a_token_that_may(jo
         ("FANIN_MAX_COST_USD", "cheap", "it should be a number"),
     ],
 )
-def test_number_that_the_form_let_through_is_refused_by_name(jobs: Jobs, variable: str, value: str, words: str) -> None:
+def test_number_that_the_form_let_through_is_refused_by_name(
+    jobs: Jobs, variable: str, value: str, words: str
+) -> None:
     jobs.project.plan([{"id": "A"}])
     jobs.publish()
     chosen = jobs.next(**{variable: value})

@@ -1,4 +1,6 @@
-"""What a run makes of its agents: rate limits, money, keys, prompts; and what `fanin agents` and `check` say."""
+"""What a run makes of its agents: rate limits, money, keys, prompts; and what `fanin
+agents` and `check` say.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ def _cost(usd: float) -> str:
 
 
 @pytest.mark.usefixtures("_quick")
-def test_rate_limits_cost_no_attempt_and_lower_how_many_run_at_once(project: Project) -> None:
+def test_rate_limits_cost_no_attempt_and_lower_how_many_run_at_once(
+    project: Project,
+) -> None:
     project.plan([{"id": f"T{n}", "do": [LIMITED]} for n in range(4)], max_concurrent=4)
     seen = Quiet()
     ended = project.run(seen)
@@ -36,32 +40,47 @@ def test_rate_limits_cost_no_attempt_and_lower_how_many_run_at_once(project: Pro
     assert ended.unfinished is not None
     assert "refused 7 rounds in a row" in ended.unfinished
     assert project.git("rev-parse", "HEAD") == project.git("rev-parse", "main")
-    assert ".fanin/progress.json" not in project.git("ls-files"), "nothing was counted, so nothing is recorded"
+    assert ".fanin/progress.json" not in project.git("ls-files"), (
+        "nothing was counted, so nothing is recorded"
+    )
     assert sum("waiting" in note for note in seen.notes) == 6
 
 
 @pytest.mark.usefixtures("_quick")
 def test_what_is_not_limited_goes_on_beside_it(project: Project) -> None:
-    project.plan([{"id": "A", "do": [LIMITED]}, {"id": "B", "do": ["write b: b"]}], max_concurrent=2)
+    project.plan(
+        [{"id": "A", "do": [LIMITED]}, {"id": "B", "do": ["write b: b"]}],
+        max_concurrent=2,
+    )
     ended = project.run(Quiet())
     assert project.states() == {"A": "pending", "B": "completed"}
     assert ended.unfinished is not None
 
 
 def test_no_more_agents_start_than_the_money_bears(project: Project) -> None:
-    tasks = [{"id": f"T{n}", "do": [f"write f{n}: x", "sleep 0.2", _cost(0.4)]} for n in range(6)]
+    tasks = [
+        {"id": f"T{n}", "do": [f"write f{n}: x", "sleep 0.2", _cost(0.4)]}
+        for n in range(6)
+    ]
     project.plan(tasks, max_concurrent=2, limits={"max_cost_usd": 1.5})
     seen = Quiet()
     ended = project.run(seen)
-    assert [len(batch) for batch in seen.batches] == [2, 1], "0.8 are spent: one more of 0.4 fits, two do not"
+    assert [len(batch) for batch in seen.batches] == [2, 1], (
+        "0.8 are spent: one more of 0.4 fits, two do not"
+    )
     assert most_at_once(project.intervals()) == 2
-    assert ended.unfinished == "$1.20 of limits.max_cost_usd = $1.50 are spent, and an attempt has cost up to $0.40"
+    assert (
+        ended.unfinished
+        == "$1.20 of limits.max_cost_usd = $1.50 are spent, and an attempt has cost up to $0.40"
+    )
     assert any("may not report its cost" in note for note in seen.notes)
 
 
 def test_an_agent_that_tells_no_cost_spends_its_share(project: Project) -> None:
     project.plan(
-        [{"id": f"T{n}", "do": [f"write f{n}: x"]} for n in range(3)], max_concurrent=2, limits={"max_cost_usd": 1.0}
+        [{"id": f"T{n}", "do": [f"write f{n}: x"]} for n in range(3)],
+        max_concurrent=2,
+        limits={"max_cost_usd": 1.0},
     )
     seen = Quiet()
     ended = project.run(seen)
@@ -79,8 +98,14 @@ def test_a_cap_that_cannot_be_kept_and_an_agent_that_is_not_there_are_refused_be
     with pytest.raises(InvalidInput) as caught:
         runner()
     told = str(caught.value)
-    assert "tasks.yml:3: limits.max_cost_usd cannot be kept: codex never says what it cost" in told
-    assert "the agent's program 'codex' is not on this machine; install it:  npm install -g @openai/codex" in told
+    assert (
+        "tasks.yml:3: limits.max_cost_usd cannot be kept: codex never says what it cost"
+        in told
+    )
+    assert (
+        "the agent's program 'codex' is not on this machine; install it:  npm install -g @openai/codex"
+        in told
+    )
     assert "no key for codex: CODEX_API_KEY or OPENAI_API_KEY is not set" in told
 
 
@@ -93,21 +118,39 @@ def test_check_and_agents_say_what_is_missing(project: Project, tmp_path: Path) 
     project.plan([{"id": "T1"}], agent="codex")
     checked = project.cli("check", env=_bare(tmp_path))
     assert checked.returncode == 0
-    assert "warning: tasks.yml:3: the agent's program 'codex' is not on this machine" in checked.stdout
+    assert (
+        "warning: tasks.yml:3: the agent's program 'codex' is not on this machine"
+        in checked.stdout
+    )
     listed = project.cli("agents", env=_bare(tmp_path))
     assert listed.returncode == 0, listed.stderr
     for name in ("claude", "codex", "gemini", "opencode", "copilot", "aider"):
         assert f"✘ {name}: not installed, key: none" in listed.stdout
     (tmp_path / "claude").write_text("#!/bin/sh\necho 9.9.9 of a test\n")
     (tmp_path / "claude").chmod(0o755)
-    there = {**_bare(tmp_path), "PATH": f"{tmp_path}:/usr/bin:/bin", "ANTHROPIC_API_KEY": "the-key-of-a-test"}
-    assert "✔ claude: 9.9.9 of a test, key: ANTHROPIC_API_KEY" in project.cli("agents", env=there).stdout
+    there = {
+        **_bare(tmp_path),
+        "PATH": f"{tmp_path}:/usr/bin:/bin",
+        "ANTHROPIC_API_KEY": "the-key-of-a-test",
+    }
+    assert (
+        "✔ claude: 9.9.9 of a test, key: ANTHROPIC_API_KEY"
+        in project.cli("agents", env=there).stdout
+    )
 
 
 @pytest.mark.parametrize(
-    "name", ["GITHUB_TOKEN", "ACTIONS_RUNTIME_TOKEN", "ACTIONS_ID_TOKEN_REQUEST_URL", "GITHUB_ENV"]
+    "name",
+    [
+        "GITHUB_TOKEN",
+        "ACTIONS_RUNTIME_TOKEN",
+        "ACTIONS_ID_TOKEN_REQUEST_URL",
+        "GITHUB_ENV",
+    ],
 )
-def test_what_would_let_an_agent_act_as_the_job_is_refused_by_name(project: Project, name: str) -> None:
+def test_what_would_let_an_agent_act_as_the_job_is_refused_by_name(
+    project: Project, name: str
+) -> None:
     project.write("fanin.yml", f"agent:\n  command: [x]\n  env: [{name}]\n")
     told = project.cli("check")
     assert told.returncode == 2
@@ -115,7 +158,9 @@ def test_what_would_let_an_agent_act_as_the_job_is_refused_by_name(project: Proj
     assert f"{name} never reaches an agent" in told.stderr
 
 
-def test_a_secret_is_masked_in_all_that_is_kept(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_secret_is_masked_in_all_that_is_kept(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
     secret = "s3cret-value-of-a-key"
     monkeypatch.setenv("MY_SECRET", secret)
     do = ["write a: a", "print it is " + "$MY_SECRET"]
@@ -128,7 +173,8 @@ def test_a_secret_is_masked_in_all_that_is_kept(project: Project, monkeypatch: p
     seen = Quiet()
     project.run(seen)
     assert seen.results["T1", 1].usage.summary == "used ***"
-    assert seen.results["T1", 1].failure is not None  # a report that holds a secret is refused, like a file
+    # a report that holds a secret is refused, like a file
+    assert seen.results["T1", 1].failure is not None
     logs = list((project.root / ".git" / "fanin").rglob("agent.log"))
     assert [log.read_text() for log in logs] == ["***\n"]
     assert secret not in project.git("log", "-p")
@@ -137,7 +183,11 @@ def test_a_secret_is_masked_in_all_that_is_kept(project: Project, monkeypatch: p
 def test_the_prompt_tells_what_the_dependencies_changed(project: Project) -> None:
     project.plan(
         [
-            {"id": "A", "title": "Lay the ground", "do": ["write src/a.py: one", 'report {"summary": "laid it"}']},
+            {
+                "id": "A",
+                "title": "Lay the ground",
+                "do": ["write src/a.py: one", 'report {"summary": "laid it"}'],
+            },
             {
                 "id": "B",
                 "depends_on": ["A"],
@@ -157,14 +207,26 @@ def test_the_prompt_tells_what_the_dependencies_changed(project: Project) -> Non
     assert project.states() == {"A": "completed", "B": "completed"}
     shown = project.cli("task", "B", "--show-prompt")
     assert shown.returncode == 0, shown.stderr
-    assert "What this builds on, done already:\n\n- A: Lay the ground\n  laid it\n  src/a.py +1 -0\n" in shown.stdout
+    assert (
+        "What this builds on, done already:\n\n- A: Lay the ground\n  laid it\n  src/a.py +1 -0\n"
+        in shown.stdout
+    )
 
 
-def test_a_template_of_ones_own_is_used_and_no_task_can_change_it(project: Project) -> None:
-    project.write("prompts/task.md", "Dear robot, $title.\n\n$prompt\n\n$dependencies\n\n${files} for $$5\n")
+def test_a_template_of_ones_own_is_used_and_no_task_can_change_it(
+    project: Project,
+) -> None:
+    project.write(
+        "prompts/task.md",
+        "Dear robot, $title.\n\n$prompt\n\n$dependencies\n\n${files} for $$5\n",
+    )
     project.plan(
         [
-            {"id": "T1", "title": "build it", "do": ["expect Dear robot, build it.", "expect for $5", "write a: a"]},
+            {
+                "id": "T1",
+                "title": "build it",
+                "do": ["expect Dear robot, build it.", "expect for $5", "write a: a"],
+            },
             {"id": "T2", "do": ["append prompts/task.md: more"]},
         ],
         prompt_template="prompts/task.md",
@@ -192,14 +254,20 @@ def test_what_is_spent_goes_on_to_the_next_round_of_jobs(jobs: Jobs) -> None:
     jobs.tasks(first)
     merged = jobs.merge(first)
     state = json.loads(merged.outputs["state"])
-    assert (state["spent_usd"], state["dearest_usd"], state["limited"]) == (pytest.approx(0.8), 0.4, 0)
+    assert (state["spent_usd"], state["dearest_usd"], state["limited"]) == (
+        pytest.approx(0.8),
+        0.4,
+        0,
+    )
     second = jobs.next(FANIN_STATE=json.dumps({**state, "round": 2}))
     assert second.outputs["has-work"] == "false"
     assert "$0.80 of limits.max_cost_usd = $1.00 are spent" in second.log
 
 
 def test_a_rate_limit_asks_for_another_round_of_fewer_jobs(jobs: Jobs) -> None:
-    jobs.project.plan([{"id": f"T{n}", "do": [LIMITED]} for n in range(4)], max_concurrent=4)
+    jobs.project.plan(
+        [{"id": f"T{n}", "do": [LIMITED]} for n in range(4)], max_concurrent=4
+    )
     jobs.publish()
     first = jobs.next()
     jobs.tasks(first)
@@ -207,12 +275,18 @@ def test_a_rate_limit_asks_for_another_round_of_fewer_jobs(jobs: Jobs) -> None:
     assert merged.outputs["again"] == "true"
     state = json.loads(merged.outputs["state"])
     assert (state["slots"], state["limited"]) == (2, 1)
-    last = jobs.merge(first, FANIN_STATE=json.dumps({**state, "limited": backoff.MOST_ROUNDS - 1}))
+    last = jobs.merge(
+        first, FANIN_STATE=json.dumps({**state, "limited": backoff.MOST_ROUNDS - 1})
+    )
     assert last.outputs["again"] == "false"
-    assert len(jobs.matrix(jobs.next(FANIN_STATE=json.dumps({**state, "round": 2})))) == 2
+    assert (
+        len(jobs.matrix(jobs.next(FANIN_STATE=json.dumps({**state, "round": 2})))) == 2
+    )
 
 
-def test_a_leg_on_actions_gives_a_preset_no_token_and_a_home_of_its_own(jobs: Jobs, tmp_path: Path) -> None:
+def test_a_leg_on_actions_gives_a_preset_no_token_and_a_home_of_its_own(
+    jobs: Jobs, tmp_path: Path
+) -> None:
     tools = tmp_path / "bin"
     tools.mkdir()
     answer = '{"type": "result", "result": "done", "usage": {}}'
@@ -221,7 +295,13 @@ def test_a_leg_on_actions_gives_a_preset_no_token_and_a_home_of_its_own(jobs: Jo
     (tools / "claude").chmod(0o755)
     jobs.project.plan([{"id": "T1"}], agent="claude")
     jobs.publish()
-    runtime = ("GITHUB_TOKEN", "ACTIONS_RUNTIME_TOKEN", "ACTIONS_ID_TOKEN_REQUEST_TOKEN", "GITHUB_ENV", "GITHUB_PATH")
+    runtime = (
+        "GITHUB_TOKEN",
+        "ACTIONS_RUNTIME_TOKEN",
+        "ACTIONS_ID_TOKEN_REQUEST_TOKEN",
+        "GITHUB_ENV",
+        "GITHUB_PATH",
+    )
     jobs.environ = {
         "PATH": f"{tools}:{os.environ['PATH']}",
         "ANTHROPIC_API_KEY": "key-of-the-job",
@@ -232,7 +312,9 @@ def test_a_leg_on_actions_gives_a_preset_no_token_and_a_home_of_its_own(jobs: Jo
     leg = jobs.tasks(chosen)["T1"]
     assert leg.outputs["succeeded"] == "true", leg.log
     jobs.merge(chosen)
-    seen = dict(line.partition("=")[::2] for line in jobs.git("show", "main:seen").splitlines())
+    seen = dict(
+        line.partition("=")[::2] for line in jobs.git("show", "main:seen").splitlines()
+    )
     assert seen["ANTHROPIC_API_KEY"] == "the-key"
     assert not {name for name in seen if name.startswith(("GITHUB_", "ACTIONS_"))}
     assert seen["HOME"].endswith("/home")
@@ -243,7 +325,12 @@ def test_a_leg_on_actions_gives_a_preset_no_token_and_a_home_of_its_own(jobs: Jo
 def test_a_leg_without_the_program_or_the_key_costs_no_attempt(jobs: Jobs) -> None:
     jobs.project.plan([{"id": "T1"}], agent="codex")
     jobs.publish()
-    jobs.environ = {"GITHUB_ACTIONS": "true", "OPENAI_API_KEY": "", "CODEX_API_KEY": "", "PATH": "/usr/bin:/bin"}
+    jobs.environ = {
+        "GITHUB_ACTIONS": "true",
+        "OPENAI_API_KEY": "",
+        "CODEX_API_KEY": "",
+        "PATH": "/usr/bin:/bin",
+    }
     chosen = jobs.next()
     leg = jobs.tasks(chosen)["T1"]
     assert "not_ready" in leg.log
@@ -262,6 +349,10 @@ def test_a_leg_without_the_program_or_the_key_costs_no_attempt(jobs: Jobs) -> No
         ("/a\nb", b'"/a\\012b"\n'),
     ],
 )
-def test_borrowed_objects_are_named_as_other_git_libraries_can_read_it(path: str, written: bytes) -> None:
-    """Regression: gitdb takes quotes in objects/info/alternates for a part of the path, and aider ended at once."""
+def test_borrowed_objects_are_named_as_other_git_libraries_can_read_it(
+    path: str, written: bytes
+) -> None:
+    """Regression: gitdb takes quotes in objects/info/alternates for a part of the path,
+    and aider ended at once.
+    """
     assert origin.alternates([Path(path)]) == written

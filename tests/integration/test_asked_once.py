@@ -1,4 +1,6 @@
-"""What cannot have changed is not asked again: a plan's text, a commit's files, the tree of a commit."""
+"""What cannot have changed is not asked again: a plan's text, a commit's files, the
+tree of a commit.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ from runner.repo.repository import Repository
 from tests.support.project import Project
 
 
-def test_a_plan_is_read_once_however_often_a_run_looks_at_it(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plan_is_read_once_however_often_a_run_looks_at_it(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
     loaded: list[PlanSettings] = []
     real = formats.load
 
@@ -23,7 +27,10 @@ def test_a_plan_is_read_once_however_often_a_run_looks_at_it(project: Project, m
 
     monkeypatch.setattr(formats, "load", load)
     snapshot._LAST.clear()
-    project.plan([{"id": f"T{place}", "do": [f"write {place}: x"]} for place in range(5)], max_concurrent=1)
+    project.plan(
+        [{"id": f"T{place}", "do": [f"write {place}: x"]} for place in range(5)],
+        max_concurrent=1,
+    )
     project.run()
     assert set(project.states().values()) == {"completed"}
     assert len(loaded) == 1
@@ -32,9 +39,13 @@ def test_a_plan_is_read_once_however_often_a_run_looks_at_it(project: Project, m
 def test_a_changed_plan_is_read_anew(project: Project) -> None:
     project.plan([{"id": "A"}])
     repo = Repository(project.root, os.environ)
-    first = snapshot.read_snapshot(repo, project.git("rev-parse", "HEAD"), PlanSettings(), ".fanin/progress.json")
+    first = snapshot.read_snapshot(
+        repo, project.git("rev-parse", "HEAD"), PlanSettings(), ".fanin/progress.json"
+    )
     project.plan([{"id": "A"}, {"id": "B"}])
-    second = snapshot.read_snapshot(repo, project.git("rev-parse", "HEAD"), PlanSettings(), ".fanin/progress.json")
+    second = snapshot.read_snapshot(
+        repo, project.git("rev-parse", "HEAD"), PlanSettings(), ".fanin/progress.json"
+    )
     assert (len(first.plan.tasks), len(second.plan.tasks)) == (1, 2)
 
 
@@ -50,7 +61,9 @@ def test_a_name_that_can_move_is_asked_every_time(project: Project) -> None:
     assert before[1] == b"hello\n"
 
 
-def test_a_commits_file_is_asked_once(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_commits_file_is_asked_once(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
     repo, head = Repository(project.root, os.environ), project.git("rev-parse", "HEAD")
     assert repo.file(head, "README.md") == b"hello\n"
     monkeypatch.setattr(repo, "attempt", lambda *_, **__: pytest.fail("asked again"))

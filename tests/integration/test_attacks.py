@@ -1,7 +1,9 @@
-"""Results that were made to harm: the corpus of tests/resources/attacks, and what hypothesis makes of it.
+"""Results that were made to harm: the corpus of tests/resources/attacks, and what
+hypothesis makes of it.
 
-Nothing crashes the fan-in, nothing reaches outside its folder, and the task beside it lands. Tricks with tar and zip
-have no hold: fanin unpacks no archive, artifacts are unpacked by GitHub's own action into a folder fanin only reads.
+Nothing crashes the fan-in, nothing reaches outside its folder, and the task beside it
+lands. Tricks with tar and zip have no hold: fanin unpacks no archive, artifacts are
+unpacked by GitHub's own action into a folder fanin only reads.
 """
 
 from __future__ import annotations
@@ -38,7 +40,9 @@ def outside(project: Project) -> str:
     )
 
 
-def test_every_hostile_pack_is_refused_and_the_task_beside_it_lands(project: Project, tmp_path: Path) -> None:
+def test_every_hostile_pack_is_refused_and_the_task_beside_it_lands(
+    project: Project, tmp_path: Path
+) -> None:
     batch = Batch.of(project, list(PACKS), tmp_path / "batch")
     for name, told in PACKS.items():
         batch.leave_pack(name, (ATTACKS / f"{name}.pack").read_bytes(), told["tree"])
@@ -49,19 +53,39 @@ def test_every_hostile_pack_is_refused_and_the_task_beside_it_lands(project: Pro
         name: told["refused"] for name, told in PACKS.items()
     }
     assert outside(project) == before
-    assert project.git("ls-tree", "-r", "--name-only", found.tip).splitlines().count("good") == 1
-    assert project.git("fsck", "--strict", "--no-dangling", check=False).find(".git") == -1
+    assert (
+        project.git("ls-tree", "-r", "--name-only", found.tip)
+        .splitlines()
+        .count("good")
+        == 1
+    )
+    assert (
+        project.git("fsck", "--strict", "--no-dangling", check=False).find(".git") == -1
+    )
 
 
-def test_pack_that_stands_for_gigabytes_takes_little_memory(project: Project, tmp_path: Path) -> None:
+def test_pack_that_stands_for_gigabytes_takes_little_memory(
+    project: Project, tmp_path: Path
+) -> None:
     batch = Batch.of(project, ["delta-bomb"], tmp_path / "batch")
-    batch.leave_pack("delta-bomb", (ATTACKS / "delta-bomb.pack").read_bytes(), PACKS["delta-bomb"]["tree"])
+    batch.leave_pack(
+        "delta-bomb",
+        (ATTACKS / "delta-bomb.pack").read_bytes(),
+        PACKS["delta-bomb"]["tree"],
+    )
     before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    assert batch.fan_in().failed["delta-bomb"].message.startswith("the pack is refused: it expands to more than")
-    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss - before < 200 * 2**10  # KiB
+    assert (
+        batch.fan_in()
+        .failed["delta-bomb"]
+        .message.startswith("the pack is refused: it expands to more than")
+    )
+    # KiB
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss - before < 200 * 2**10
 
 
-def test_every_absurd_document_is_corrupt_and_the_task_beside_it_lands(project: Project, tmp_path: Path) -> None:
+def test_every_absurd_document_is_corrupt_and_the_task_beside_it_lands(
+    project: Project, tmp_path: Path
+) -> None:
     batch = Batch.of(project, list(DOCUMENTS), tmp_path / "batch")
     for name, text in DOCUMENTS.items():
         batch.leave_document(name, text)
@@ -71,19 +95,26 @@ def test_every_absurd_document_is_corrupt_and_the_task_beside_it_lands(project: 
     assert set(found.failed) == set(DOCUMENTS)
 
 
-def test_corpus_is_what_its_script_makes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_corpus_is_what_its_script_makes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(make, "HERE", tmp_path)
     make.main()
     assert (tmp_path / "packs.json").read_text() == (ATTACKS / "packs.json").read_text()
-    assert (tmp_path / "documents.json").read_text() == (ATTACKS / "documents.json").read_text()
+    assert (tmp_path / "documents.json").read_text() == (
+        ATTACKS / "documents.json"
+    ).read_text()
     assert {path.name for path in tmp_path.iterdir()} == {p.name for p in ATTACKS.iterdir()} - {
         "make.py", "__init__.py", "__pycache__"}  # fmt: skip
 
 
-def test_fetching_the_bundle_alone_would_have_let_a_git_entry_in(project: Project, tmp_path: Path) -> None:
+def test_fetching_the_bundle_alone_would_have_let_a_git_entry_in(
+    project: Project, tmp_path: Path
+) -> None:
     tree = make.entry(b"40000", b".git", make.CONFIG_ID)
     commit = (
-        b"tree %s\nauthor a <a@b> 1 +0000\ncommitter a <a@b> 1 +0000\n\nx\n" % make.object_id(2, tree).hex().encode()
+        b"tree %s\nauthor a <a@b> 1 +0000\ncommitter a <a@b> 1 +0000\n\nx\n"
+        % make.object_id(2, tree).hex().encode()
     )
     objects = [*make.COMMON, (make.TREE, tree), (make.COMMIT, commit)]
     pack = make.pack([make.whole(kind, data) for kind, data in objects])
@@ -95,7 +126,16 @@ def test_fetching_the_bundle_alone_would_have_let_a_git_entry_in(project: Projec
     clean = tmp_path / "clean"
     subprocess.run(["git", "init", "-q", str(clean)], check=True)
     told = subprocess.run(
-        ["git", "-C", str(clean), "index-pack", "--strict", "--fsck-objects", "--fix-thin", "--stdin"],
+        [
+            "git",
+            "-C",
+            str(clean),
+            "index-pack",
+            "--strict",
+            "--fsck-objects",
+            "--fix-thin",
+            "--stdin",
+        ],
         input=pack,
         capture_output=True,
         check=False,
@@ -105,8 +145,13 @@ def test_fetching_the_bundle_alone_would_have_let_a_git_entry_in(project: Projec
 
 
 @fuzz
-@given(st.binary(max_size=300) | st.text(max_size=200).map(lambda text: text.encode("utf-8", "surrogatepass")))
-def test_fuzzed_documents_never_raise(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
+@given(
+    st.binary(max_size=300)
+    | st.text(max_size=200).map(lambda text: text.encode("utf-8", "surrogatepass"))
+)
+def test_fuzzed_documents_never_raise(
+    tmp_path_factory: pytest.TempPathFactory, data: bytes
+) -> None:
     root = tmp_path_factory.mktemp("fuzz")
     (root / "000").mkdir()
     for name in (result_folder.RESULT, result_folder.ATTEMPT):
@@ -121,14 +166,19 @@ def test_fuzzed_documents_never_raise(tmp_path_factory: pytest.TempPathFactory, 
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=10), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text(max_size=10), inner, max_size=3)
+    ),
     max_leaves=10,
 )
 
 
 @fuzz
 @given(st.sampled_from(sorted(Result.model_fields)), JSON)
-def test_fuzzed_fields_never_raise(tmp_path_factory: pytest.TempPathFactory, field: str, value: object) -> None:
+def test_fuzzed_fields_never_raise(
+    tmp_path_factory: pytest.TempPathFactory, field: str, value: object
+) -> None:
     root, one = tmp_path_factory.mktemp("fuzz"), entry()
     of = manifest(one)
     folder = root / one.folder
@@ -144,17 +194,29 @@ def test_fuzzed_fields_never_raise(tmp_path_factory: pytest.TempPathFactory, fie
         assert reading.failure.kind is FailureKind.CORRUPT
 
 
-GOOD_PACK = make.pack([make.whole(make.BLOB, make.FILE), make.whole(make.TREE, make.plain(b"a"))])
+GOOD_PACK = make.pack(
+    [make.whole(make.BLOB, make.FILE), make.whole(make.TREE, make.plain(b"a"))]
+)
 
 
 @fuzz
-@given(st.lists(st.tuples(st.integers(0, len(GOOD_PACK) - 1), st.integers(0, 255)), max_size=6), st.integers(0, 200))
-def test_fuzzed_packs_are_sized_or_refused(changes: list[tuple[int, int]], cut: int) -> None:
+@given(
+    st.lists(
+        st.tuples(st.integers(0, len(GOOD_PACK) - 1), st.integers(0, 255)), max_size=6
+    ),
+    st.integers(0, 200),
+)
+def test_fuzzed_packs_are_sized_or_refused(
+    changes: list[tuple[int, int]], cut: int
+) -> None:
     data = bytearray(GOOD_PACK)
     for place, byte in changes:
         data[place] = byte
     with contextlib.suppress(pack_guard.PackRefused):
-        assert pack_guard.expanded_size(io.BytesIO(bytes(data[: len(data) - cut])), 10_000) <= 10_000
+        assert (
+            pack_guard.expanded_size(io.BytesIO(bytes(data[: len(data) - cut])), 10_000)
+            <= 10_000
+        )
 
 
 def test_fuzzed_packs_never_stop_the_fan_in(project: Project, tmp_path: Path) -> None:
@@ -183,4 +245,7 @@ def test_size_is_told_with_deltas_applied(objects: list[bytes], size: int) -> No
 
 def test_deflated_more_than_it_says_is_refused_in_pieces() -> None:
     with pytest.raises(pack_guard.PackRefused, match="larger than it says"):
-        pack_guard.expanded_size(io.BytesIO(make.pack([make.header(3, 5) + zlib.compress(bytes(10**7))])), 10**9)
+        pack_guard.expanded_size(
+            io.BytesIO(make.pack([make.header(3, 5) + zlib.compress(bytes(10**7))])),
+            10**9,
+        )

@@ -1,4 +1,6 @@
-"""Git processes that live long: what others do meanwhile is seen, and a process that died is missed by nobody."""
+"""Git processes that live long: what others do meanwhile is seen, and a process that
+died is missed by nobody.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,9 @@ def test_a_branch_that_others_move_is_seen(project: Project, repo: Repository) -
     assert repo.file(after, "more") == b"x\n"
 
 
-def test_objects_that_others_pack_and_prune_are_still_found(project: Project, repo: Repository) -> None:
+def test_objects_that_others_pack_and_prune_are_still_found(
+    project: Project, repo: Repository
+) -> None:
     assert repo.file(project.git("rev-parse", "HEAD"), "README.md") == b"hello\n"
     project.write("README.md", "more\n")
     head = project.commit()
@@ -41,8 +45,13 @@ def test_objects_that_others_pack_and_prune_are_still_found(project: Project, re
     assert repo.blob(project.git("rev-parse", f"{head}:README.md")) == b"more\n"
 
 
-def test_many_questions_at_once_are_answered_in_order(project: Project, repo: Repository) -> None:
-    blob, tree = project.git("rev-parse", "HEAD:README.md"), project.git("rev-parse", "HEAD^{tree}")
+def test_many_questions_at_once_are_answered_in_order(
+    project: Project, repo: Repository
+) -> None:
+    blob, tree = (
+        project.git("rev-parse", "HEAD:README.md"),
+        project.git("rev-parse", "HEAD^{tree}"),
+    )
     found = repo._questions.contents([blob, "0" * 40, tree] * 500)
     assert [one and one[0] for one in found] == ["blob", None, "tree"] * 500
     assert found[0] == ("blob", b"hello\n")
@@ -58,11 +67,17 @@ def test_a_process_that_was_killed_is_started_again(project: Project) -> None:
     assert questions.info("HEAD") is not None
 
 
-def test_refs_move_only_from_where_they_are_thought_to_be(project: Project, repo: Repository) -> None:
-    head, other = project.git("rev-parse", "HEAD"), project.git("hash-object", "-w", "README.md")
+def test_refs_move_only_from_where_they_are_thought_to_be(
+    project: Project, repo: Repository
+) -> None:
+    head, other = (
+        project.git("rev-parse", "HEAD"),
+        project.git("hash-object", "-w", "README.md"),
+    )
     assert repo.set_ref("refs/fanin/x", head)
     assert not repo.set_ref("refs/fanin/x", head, other)
-    assert not repo.set_ref("refs/fanin/x/below", head)  # a file is where a folder would have to be
+    # a file is where a folder would have to be
+    assert not repo.set_ref("refs/fanin/x/below", head)
     assert repo.set_ref("refs/fanin/y", head)
     repo.delete_refs(["refs/fanin/x", "refs/fanin/y", "refs/fanin/never"])
     assert repo.refs("refs/fanin") == {}
@@ -71,14 +86,21 @@ def test_refs_move_only_from_where_they_are_thought_to_be(project: Project, repo
 
 
 def test_a_refused_move_leaves_nothing_and_the_next_one_works(project: Project) -> None:
-    moves, head = Moves(["git"], project.root, os.environ), project.git("rev-parse", "HEAD")
-    assert not moves.commit([f"update refs/fanin/a {head}", f"update refs/fanin/b {'1' * 40}"])
+    moves, head = (
+        Moves(["git"], project.root, os.environ),
+        project.git("rev-parse", "HEAD"),
+    )
+    assert not moves.commit(
+        [f"update refs/fanin/a {head}", f"update refs/fanin/b {'1' * 40}"]
+    )
     assert project.git("for-each-ref", "refs/fanin") == ""
     assert moves.commit([f"update refs/fanin/a {head}"])
     assert project.git("rev-parse", "refs/fanin/a") == head
 
 
-def test_commits_and_their_objects_are_as_git_itself_writes_them(project: Project, repo: Repository) -> None:
+def test_commits_and_their_objects_are_as_git_itself_writes_them(
+    project: Project, repo: Repository
+) -> None:
     project.git("config", "user.name", "Ünal <x>\\ ")
     project.git("config", "user.email", "u@example.com")
     head = project.git("rev-parse", "HEAD")
@@ -88,7 +110,9 @@ def test_commits_and_their_objects_are_as_git_itself_writes_them(project: Projec
         commit = repo.commit_tree(tree, [head], "Subject\n\nbody: ä\n", quarantine.env)
         assert repo.commit(commit) is None
         repo.adopt(quarantine, [commit], [head])
-    same = project.git("commit-tree", tree, "-p", head, "-m", "Subject", "-m", "body: ä")
+    same = project.git(
+        "commit-tree", tree, "-p", head, "-m", "Subject", "-m", "body: ä"
+    )
     shown = ["show", "-s", "--format=%an|%ae|%cn|%ce|%B|%P|%T"]
     assert project.git(*shown, commit) == project.git(*shown, same)
     project.git("fsck", "--strict")  # ends with 0
@@ -96,7 +120,9 @@ def test_commits_and_their_objects_are_as_git_itself_writes_them(project: Projec
     assert stat.S_IMODE(found.stat().st_mode) == 0o444
 
 
-def test_a_shared_repositorys_objects_get_the_modes_that_its_users_need(project: Project, repo: Repository) -> None:
+def test_a_shared_repositorys_objects_get_the_modes_that_its_users_need(
+    project: Project, repo: Repository
+) -> None:
     project.git("config", "core.sharedRepository", "group")
     head = project.git("rev-parse", "HEAD")
     with repo.quarantine() as quarantine:

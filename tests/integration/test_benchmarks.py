@@ -1,4 +1,5 @@
-"""The benchmarks themselves: they run, they verify outputs before a time counts, and they report what they found.
+"""The benchmarks themselves: they run, they verify outputs before a time counts, and
+they report what they found.
 
 No test here says how fast anything is.
 """
@@ -33,7 +34,19 @@ def test_a_part_runs_on_tiny_sizes_and_its_outputs_are_right(
     part: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     document = tmp_path / "performance.md"
-    assert command.main([part, "--smoke", "--cache", str(tmp_path / "cache"), "--write", str(document)]) == 0
+    assert (
+        command.main(
+            [
+                part,
+                "--smoke",
+                "--cache",
+                str(tmp_path / "cache"),
+                "--write",
+                str(document),
+            ]
+        )
+        == 0
+    )
     shown = capsys.readouterr().out
     assert "Targets" in shown
     written = document.read_text()
@@ -51,24 +64,36 @@ def test_schedules_are_measured_beside_a_peer_on_the_same_graph(effort: Effort) 
     runs["make"] = lambda graph, slots, commands: scheduling._peer(
         make, effort.work, effort.work, graph, slots, commands
     )
-    assert {name: scheduling._fault(go, effort.work, effort) for name, go in runs.items()} == dict.fromkeys(runs)
+    assert {
+        name: scheduling._fault(go, effort.work, effort) for name, go in runs.items()
+    } == dict.fromkeys(runs)
     report = Report("Scheduling")
     scheduling._race(report, runs, effort)
     assert [table.rows[0][0] for table in report.tables] == ["lower bound, s"] * 2
     assert {row[0] for row in report.tables[0].rows[1:]} == set(runs)
-    assert "÷ the fastest peer (make)" in " ".join(target.what for target in report.targets)
+    assert "÷ the fastest peer (make)" in " ".join(
+        target.what for target in report.targets
+    )
 
 
 def test_choosing_alone_is_measured_by_fanins_own_ranks() -> None:
     report = Report("Scheduling")
     scheduling._choosing(report, 3)
     known, unknown, first = report.tables[0].rows
-    assert known[report.tables[0].columns.index("e m=3")] == "1.000"  # the straggler goes first
-    assert unknown[report.tables[0].columns.index("e m=3")] == first[report.tables[0].columns.index("e m=3")]
+    # the straggler goes first
+    assert known[report.tables[0].columns.index("e m=3")] == "1.000"
+    assert (
+        unknown[report.tables[0].columns.index("e m=3")]
+        == first[report.tables[0].columns.index("e m=3")]
+    )
 
 
 def test_an_ideal_schedule_takes_the_smallest_rank_of_what_is_ready() -> None:
-    graph = {"a": graphs.Job((), 1.0), "b": graphs.Job((), 2.0), "c": graphs.Job((), 3.0)}
+    graph = {
+        "a": graphs.Job((), 1.0),
+        "b": graphs.Job((), 2.0),
+        "c": graphs.Job((), 3.0),
+    }
     assert graphs.ideal(graph, 2, {}) == 4.0
     assert graphs.ideal(graph, 2, {"a": (3.0,), "b": (2.0,), "c": (1.0,)}) == 3.0
     assert graphs.ideal(graphs.d(4), 3, {}) == pytest.approx(0.08)
@@ -80,11 +105,16 @@ def test_an_ideal_schedule_takes_the_smallest_rank_of_what_is_ready() -> None:
         (DONE, None),
         (DONE[2:] + DONE[:2], None),  # events are taken in the order of their times
         (DONE[:2], "1 jobs ran"),
-        ([(0, "s", "d0"), (1, "s", "d1"), (2, "e", "d0"), (3, "e", "d1")], "before ['d0'] ended"),
+        (
+            [(0, "s", "d0"), (1, "s", "d1"), (2, "e", "d0"), (3, "e", "d1")],
+            "before ['d0'] ended",
+        ),
         ([*DONE, (4, "s", "d0"), (5, "e", "d0")], "3 jobs ran"),
     ],
 )
-def test_a_wrong_order_or_a_missing_job_is_noticed(events: list[tuple[int, str, str]], said: str | None) -> None:
+def test_a_wrong_order_or_a_missing_job_is_noticed(
+    events: list[tuple[int, str, str]], said: str | None
+) -> None:
     found = graphs.faults(graphs.d(2), 1, events)
     assert said in found[0] if said else not found
 
@@ -97,7 +127,13 @@ def test_more_jobs_at_once_than_allowed_are_noticed() -> None:
 
 @pytest.mark.parametrize(
     ("graph", "slots", "bound"),
-    [(graphs.a(), 3, 1.1), (graphs.c(), 8, 0.625), (graphs.d(), 3, 0.6), (graphs.e(), 3, 1.5), (graphs.e(), 8, 0.75)],
+    [
+        (graphs.a(), 3, 1.1),
+        (graphs.c(), 8, 0.625),
+        (graphs.d(), 3, 0.6),
+        (graphs.e(), 3, 1.5),
+        (graphs.e(), 8, 0.75),
+    ],
 )
 def test_the_lower_bound_is_the_longest_chain_or_the_work_spread_evenly(
     graph: graphs.Graph, slots: int, bound: float
@@ -133,18 +169,33 @@ def test_a_time_does_not_count_when_the_output_is_wrong() -> None:
         harness.run(["sh", "-c", "exit 7"], Path("/"))
 
 
-def test_fanin_and_the_dictionaries_choose_the_same_first_batch_and_drain_the_same_plan() -> None:
-    plan = Native().load("tasks.yml", MemoryTree({"tasks.yml": planning.plan_text(300)}), {})
+def test_fanin_and_the_dictionaries_choose_the_same_first_batch_and_drain_the_same_plan() -> (
+    None
+):
+    plan = Native().load(
+        "tasks.yml", MemoryTree({"tasks.yml": planning.plan_text(300)}), {}
+    )
     assert set(planning.with_fanin(plan)) == set(planning.with_dictionaries(plan.tasks))
-    assert planning.drained(plan) == planning.drained_with_dictionaries(plan.tasks) == 300
+    assert (
+        planning.drained(plan) == planning.drained_with_dictionaries(plan.tasks) == 300
+    )
 
 
 def test_the_document_keeps_other_parts_and_what_people_wrote() -> None:
-    report = Report("Planning", [Table("T", ["", "x"], [["a", "1"]])], [Target("t", 2.0, 1.0)], ["Note."])
-    first = command.document("", {"planning": harness.as_markdown(report), "fan_in": "## Fan-in\n"})
+    report = Report(
+        "Planning",
+        [Table("T", ["", "x"], [["a", "1"]])],
+        [Target("t", 2.0, 1.0)],
+        ["Note."],
+    )
+    first = command.document(
+        "", {"planning": harness.as_markdown(report), "fan_in": "## Fan-in\n"}
+    )
     assert "| t | 2.00 × | ≤ 1 × | missed |" in first
     written = first + "\nBecause of this.\n"
-    second = command.document(written, {"fan_in": "## Fan-in\n\nanew\n"}, ("rounds: 3",))
+    second = command.document(
+        written, {"fan_in": "## Fan-in\n\nanew\n"}, ("rounds: 3",)
+    )
     assert "- rounds: 3\n" in second
     assert "| a | 1 |" in second
     assert "anew" in second
@@ -154,17 +205,23 @@ def test_the_document_keeps_other_parts_and_what_people_wrote() -> None:
 
 def test_the_file_system_is_told_with_what_files_cost_there(tmp_path: Path) -> None:
     told = harness.disk(tmp_path)
-    assert re.fullmatch(r"file system \w+: 60 files are made and removed in \d+\.\d to \d+\.\d ms", told)
+    assert re.fullmatch(
+        r"file system \w+: 60 files are made and removed in \d+\.\d to \d+\.\d ms", told
+    )
     assert "unknown" not in told
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_peer_that_cannot_be_had_is_left_out_by_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_peer_that_cannot_be_had_is_left_out_by_name(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr(os, "environ", {**os.environ, "PATH": str(tmp_path)})
     gone = peers.Peer("gone", peers.make, program="no-such-scheduler")
     (tmp_path / "peers" / "bin").mkdir(parents=True)
     (tmp_path / "peers" / "bin" / "python").touch()
-    assert peers.environment_for([gone], tmp_path)[1] == {"gone": "no-such-scheduler is not on PATH"}
+    assert peers.environment_for([gone], tmp_path)[1] == {
+        "gone": "no-such-scheduler is not on PATH"
+    }
 
 
 def test_an_unknown_part_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,6 @@
-"""Each command imports only what it uses: by the list of what is loaded when it ends, never by time."""
+"""Each command imports only what it uses: by the list of what is loaded when it ends,
+never by time.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,17 @@ import pytest
 
 from tests.support.project import Project
 
-SLOW = {"filelock", "git", "github", "networkx", "pathspec", "pydantic", "requests", "rich", "yaml"}
+SLOW = {
+    "filelock",
+    "git",
+    "github",
+    "networkx",
+    "pathspec",
+    "pydantic",
+    "requests",
+    "rich",
+    "yaml",
+}
 SETTINGS = {"pathspec", "pydantic", "yaml"}
 
 _TELL = """
@@ -26,7 +38,11 @@ except SystemExit as end:
 def loaded(project: Project, *argv: str) -> set[str]:
     """Every module that is loaded when the command has ended with 0 or 1."""
     told = subprocess.run(
-        [sys.executable, "-c", _TELL, *argv], cwd=project.root, capture_output=True, text=True, check=True
+        [sys.executable, "-c", _TELL, *argv],
+        cwd=project.root,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     code, *names = told.stdout.rpartition("\n:: ")[2].split()
     assert code in {"0", "1"}, told.stdout + told.stderr
@@ -35,16 +51,33 @@ def loaded(project: Project, *argv: str) -> set[str]:
 
 @pytest.fixture
 def planned(project: Project) -> Project:
-    project.plan([{"id": "A", "do": ["write a: a"]}, {"id": "B", "depends_on": ["A"], "do": ["write b: b"]}])
+    project.plan(
+        [
+            {"id": "A", "do": ["write a: a"]},
+            {"id": "B", "depends_on": ["A"], "do": ["write b: b"]},
+        ]
+    )
     return project
 
 
 @pytest.mark.parametrize("argv", [["--help"], ["run", "--help"], ["--version"]])
-def test_help_loads_click_and_no_more_than_a_handful_of_small_modules(planned: Project, argv: list[str]) -> None:
+def test_help_loads_click_and_no_more_than_a_handful_of_small_modules(
+    planned: Project, argv: list[str]
+) -> None:
     names = loaded(planned, *argv)
     assert not names & SLOW
-    assert not names & {"dataclasses", "json", "pathlib", "shutil", "subprocess", "tempfile", "zlib"}
-    assert {".".join(name.split(".")[:2]) for name in names if name.startswith("runner")} == {
+    assert not names & {
+        "dataclasses",
+        "json",
+        "pathlib",
+        "shutil",
+        "subprocess",
+        "tempfile",
+        "zlib",
+    }
+    assert {
+        ".".join(name.split(".")[:2]) for name in names if name.startswith("runner")
+    } == {
         "runner",
         "runner.cli",
         "runner.core.errors",
@@ -65,5 +98,7 @@ def test_help_loads_click_and_no_more_than_a_handful_of_small_modules(planned: P
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "uses",
 )
-def test_a_command_loads_only_the_libraries_that_it_uses(planned: Project, argv: list[str], used: set[str]) -> None:
+def test_a_command_loads_only_the_libraries_that_it_uses(
+    planned: Project, argv: list[str], used: set[str]
+) -> None:
     assert loaded(planned, *argv) & SLOW <= used

@@ -1,4 +1,6 @@
-"""Ends that nobody planned: Ctrl-C, kill -9, a torn journal. Finished work survives and runs once."""
+"""Ends that nobody planned: Ctrl-C, kill -9, a torn journal. Finished work survives and
+runs once.
+"""
 
 from __future__ import annotations
 
@@ -30,13 +32,19 @@ def start(project: Project) -> subprocess.Popen[str]:
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        env={**os.environ, "FAKE_AGENT_LOG": str(project.log), "PYTHONFAULTHANDLER": "1"},
+        env={
+            **os.environ,
+            "FAKE_AGENT_LOG": str(project.log),
+            "PYTHONFAULTHANDLER": "1",
+        },
         preexec_fn=_hear_ctrl_c,
     )
 
 
 def _hear_ctrl_c() -> None:
-    """A shell without job control gives its background jobs, the tests too, an ignored SIGINT, which fanin respects."""
+    """A shell without job control gives its background jobs, the tests too, an ignored
+    SIGINT, which fanin respects.
+    """
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
@@ -53,7 +61,9 @@ def began(project: Project) -> list[str]:
 
 
 def results(project: Project) -> list[Path]:
-    return list((project.root / ".git" / "fanin" / "runs").glob("*/*/results/*/result.json"))
+    return list(
+        (project.root / ".git" / "fanin" / "runs").glob("*/*/results/*/result.json")
+    )
 
 
 def end(child: subprocess.Popen[str]) -> str:
@@ -67,17 +77,30 @@ def end(child: subprocess.Popen[str]) -> str:
     return output
 
 
-def test_ctrl_c_ends_the_agents_lands_what_had_finished_and_exits_130(project: Project) -> None:
+def test_ctrl_c_ends_the_agents_lands_what_had_finished_and_exits_130(
+    project: Project,
+) -> None:
     seconds = f"4545.{os.getpid()}"  # no other test's
-    project.plan([{"id": "A", "do": ["write a: a"]}, {"id": "B", "do": [f"daemon {seconds}", "hang"]}])
+    project.plan(
+        [
+            {"id": "A", "do": ["write a: a"]},
+            {"id": "B", "do": [f"daemon {seconds}", "hang"]},
+        ]
+    )
     child = start(project)
     wait_until(lambda: len(results(project)) == 1 and len(began(project)) == 2)
     child.send_signal(signal.SIGINT)
     output = end(child)
     assert child.returncode == 130, output
-    assert project.states() == {"A": "completed", "B": "pending"}  # an interrupted attempt is not counted
+    # an interrupted attempt is not counted
+    assert project.states() == {"A": "completed", "B": "pending"}
     assert (project.root / "a").exists()
-    assert subprocess.run(["pgrep", "-f", f"sleep {seconds}"], capture_output=True, check=False).returncode == 1
+    assert (
+        subprocess.run(
+            ["pgrep", "-f", f"sleep {seconds}"], capture_output=True, check=False
+        ).returncode
+        == 1
+    )
     assert project.git("status", "--porcelain") == ""
 
 
@@ -109,7 +132,9 @@ def _own_terminal() -> None:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
-def test_kill_9_then_a_new_run_lands_what_had_finished_without_running_it_again(project: Project) -> None:
+def test_kill_9_then_a_new_run_lands_what_had_finished_without_running_it_again(
+    project: Project,
+) -> None:
     project.plan(
         [
             {"id": "A", "do": ["write a: a"]},
@@ -125,7 +150,8 @@ def test_kill_9_then_a_new_run_lands_what_had_finished_without_running_it_again(
     project.run(seen)
     assert began(project).count("A") == 1
     assert project.states() == {"A": "completed", "B": "completed", "C": "completed"}
-    assert project.records()["B"]["attempts"] == 2  # the attempt that died with the machine counts
+    # the attempt that died with the machine counts
+    assert project.records()["B"]["attempts"] == 2
     assert any("did not end" in note for note in seen.notes)
     assert not list(Path("/tmp").glob("fanin-*/*/checkout")) or all(
         project.root.name not in str(path) for path in Path("/tmp").glob("fanin-*")
@@ -133,11 +159,14 @@ def test_kill_9_then_a_new_run_lands_what_had_finished_without_running_it_again(
 
 
 @pytest.mark.parametrize("event", ["landing", "batch"])
-def test_kill_between_the_journal_line_and_the_deed_is_made_good(project: Project, event: str) -> None:
+def test_kill_between_the_journal_line_and_the_deed_is_made_good(
+    project: Project, event: str
+) -> None:
     project.write("shop.py", "one\n")
     project.plan([{"id": "A", "do": ["replace shop.py: one -> two", "write new: new"]}])
     die_after(project.runner(), event)
-    if event == "landing":  # a fast-forward killed in the middle: new files, the old HEAD, and a lock
+    # a fast-forward killed in the middle: new files, the old HEAD, and a lock
+    if event == "landing":
         project.write("shop.py", "two\n")
         project.write("new", "new\n")
         (project.root / ".git" / "index.lock").touch()
@@ -152,7 +181,10 @@ def test_kill_between_the_journal_line_and_the_deed_is_made_good(project: Projec
 def test_object_that_was_being_written_is_not_left_among_the_others(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    repo, before = Repository(project.root, os.environ), set((project.root / ".git" / "objects").rglob("*"))
+    repo, before = (
+        Repository(project.root, os.environ),
+        set((project.root / ".git" / "objects").rglob("*")),
+    )
 
     def die(_fd: int) -> None:
         raise Died
@@ -160,13 +192,21 @@ def test_object_that_was_being_written_is_not_left_among_the_others(
     with monkeypatch.context() as patched:
         patched.setattr("os.fsync", die)
         with pytest.raises(Died):
-            repo.commit_tree(repo.tree("HEAD"), [project.git("rev-parse", "HEAD")], "told\n", {})
-    assert not [path for path in set((project.root / ".git" / "objects").rglob("*")) - before if path.is_file()]
+            repo.commit_tree(
+                repo.tree("HEAD"), [project.git("rev-parse", "HEAD")], "told\n", {}
+            )
+    assert not [
+        path
+        for path in set((project.root / ".git" / "objects").rglob("*")) - before
+        if path.is_file()
+    ]
     Journal(repo.git_dir).sweep()
     assert not list((repo.git_dir / "fanin").iterdir())
 
 
-def test_landing_whose_commit_was_collected_since_is_done_over_again(project: Project) -> None:
+def test_landing_whose_commit_was_collected_since_is_done_over_again(
+    project: Project,
+) -> None:
     project.plan([{"id": "A", "do": ["write a: a"]}])
     die_after(project.runner(), "landing")
     project.git("gc", "-q", "--prune=now")
@@ -180,7 +220,10 @@ def test_batch_that_was_chosen_while_work_waited_lands_where_that_work_has_lande
     project: Project, schedule: str
 ) -> None:
     needs = {"A": [], "B": ["A"], "C": ["B"]}
-    chain = [{"id": task, "depends_on": ids, "do": [f"write {task}: x"]} for task, ids in needs.items()]
+    chain = [
+        {"id": task, "depends_on": ids, "do": [f"write {task}: x"]}
+        for task, ids in needs.items()
+    ]
     project.plan(chain, schedule=schedule, max_concurrent=1)
     project.write("A", "precious\n")
     die_after(project.runner(), "landing", 2)  # of B, on the branch where A waits
@@ -193,7 +236,9 @@ def test_batch_that_was_chosen_while_work_waited_lands_where_that_work_has_lande
     assert began(project) == ["A", "B", "C"]
 
 
-def test_work_of_a_dead_run_that_must_wait_does_not_take_the_next_run_with_it(project: Project) -> None:
+def test_work_of_a_dead_run_that_must_wait_does_not_take_the_next_run_with_it(
+    project: Project,
+) -> None:
     project.plan([{"id": "A", "do": ["write a: a"]}])
     project.git("branch", "other")
     project.write("a", "precious\n")
@@ -213,7 +258,9 @@ def test_torn_journal_line_is_passed_over(project: Project) -> None:
     assert project.states() == {"A": "completed"}
 
 
-def test_unreadable_progress_stops_with_exit_2_and_is_not_overwritten(project: Project) -> None:
+def test_unreadable_progress_stops_with_exit_2_and_is_not_overwritten(
+    project: Project,
+) -> None:
     project.plan([{"id": "A", "do": ["write a: a"]}])
     project.write(".fanin/progress.json", "{ not json")
     project.commit()

@@ -1,4 +1,5 @@
-"""SIGKILL at numbered durable steps, and machines that do not do their part: nothing is lost, nothing is done twice.
+"""SIGKILL at numbered durable steps, and machines that do not do their part: nothing is
+lost, nothing is done twice.
 
 A sample of the steps; `python -m benchmarks.reliability` tries them all.
 """
@@ -17,17 +18,29 @@ from tests.support import crashes
 from tests.support.project import Project
 
 
-@pytest.mark.parametrize(("variant", "points"), [("batch", 4), ("individual", 2), ("waiting", 2)])
+@pytest.mark.parametrize(
+    ("variant", "points"), [("batch", 4), ("individual", 2), ("waiting", 2)]
+)
 def test_killed_at_any_durable_step_the_next_run_ends_like_an_undisturbed_one(
     variant: str, points: int, tmp_path: Path
 ) -> None:
     end = crashes.undisturbed(tmp_path, variant)
     assert len(end.steps) >= 100
-    assert crashes.try_all(end, [[step] for step in crashes.sample(points, len(end.steps))], tmp_path) == []
+    assert (
+        crashes.try_all(
+            end, [[step] for step in crashes.sample(points, len(end.steps))], tmp_path
+        )
+        == []
+    )
 
 
 @pytest.mark.parametrize(
-    ("variant", "places"), [("rolling", [0.35, 0.7]), ("rolling individual", [0.5]), ("rolling waiting", [0.3, 0.7])]
+    ("variant", "places"),
+    [
+        ("rolling", [0.35, 0.7]),
+        ("rolling individual", [0.5]),
+        ("rolling waiting", [0.3, 0.7]),
+    ],
 )
 def test_killed_anywhere_in_the_rolling_schedule_the_next_run_ends_like_an_undisturbed_one(
     variant: str, places: list[float], tmp_path: Path
@@ -47,17 +60,26 @@ def test_killed_again_while_the_next_run_makes_it_good(tmp_path: Path) -> None:
 def test_every_kind_of_durable_step_is_numbered(tmp_path: Path) -> None:
     end = crashes.undisturbed(tmp_path, "batch")
     kinds = {name.partition(" ")[2] for name in end.steps}
-    assert kinds == {"fsync", "rename", "ref", "objects", "landing"}  # and push, on Actions
+    # and push, on Actions
+    assert kinds == {"fsync", "rename", "ref", "objects", "landing"}
 
 
 def one_task(project: Project) -> None:
-    project.plan([{"id": "A", "do": ["write a: a"]}, {"id": "B", "depends_on": ["A"], "do": ["write b: b"]}])
+    project.plan(
+        [
+            {"id": "A", "do": ["write a: a"]},
+            {"id": "B", "depends_on": ["A"], "do": ["write b: b"]},
+        ]
+    )
 
 
 @pytest.mark.parametrize("room", [150, 700, 1500])
-def test_disk_full_is_one_sentence_and_exit_3_and_a_later_run_goes_on(project: Project, room: int) -> None:
+def test_disk_full_is_one_sentence_and_exit_3_and_a_later_run_goes_on(
+    project: Project, room: int
+) -> None:
     one_task(project)
-    # A limit on a file's size stands for the full disk: the write fails in fanin, its agents and git alike.
+    # A limit on a file's size stands for the full disk: the write fails in fanin, its
+    # agents and git alike.
     limited = (
         "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
         f"resource.setrlimit(resource.RLIMIT_FSIZE, ({room}, {room}));"
@@ -69,9 +91,14 @@ def test_disk_full_is_one_sentence_and_exit_3_and_a_later_run_goes_on(project: P
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, "FAKE_AGENT_LOG": str(project.log), "PYTHONPATH": str(crashes.ROOT)},
+        env={
+            **os.environ,
+            "FAKE_AGENT_LOG": str(project.log),
+            "PYTHONPATH": str(crashes.ROOT),
+        },
     )
-    assert shown.returncode in {1, 3}, shown.stdout + shown.stderr  # 1: the agent met the full disk, not fanin
+    # 1: the agent met the full disk, not fanin
+    assert shown.returncode in {1, 3}, shown.stdout + shown.stderr
     assert "Traceback" not in shown.stderr
     assert "fanin: " in shown.stderr or "✘" in shown.stdout
     again = project.cli("run", "--max-attempts", "9")
@@ -80,10 +107,13 @@ def test_disk_full_is_one_sentence_and_exit_3_and_a_later_run_goes_on(project: P
     assert not list((project.root / ".git").rglob("*.tmp"))
 
 
-def test_folder_that_cannot_be_written_is_one_sentence_and_exit_3(project: Project) -> None:
+def test_folder_that_cannot_be_written_is_one_sentence_and_exit_3(
+    project: Project,
+) -> None:
     one_task(project)
     own = project.root / ".git" / "fanin"
-    own.write_text("a file stands where the folder belongs")  # as unwritable as can be, for root too
+    # as unwritable as can be, for root too
+    own.write_text("a file stands where the folder belongs")
     shown = project.cli("run")
     assert shown.returncode == 3, shown.stdout + shown.stderr
     assert "Traceback" not in shown.stderr
@@ -101,13 +131,27 @@ def test_clock_that_goes_backwards_changes_neither_order_nor_states(
     project.run()
     assert project.states() == {"A": "completed", "B": "completed"}
     record = project.records()["A"]
-    assert record["finished"] < record["started"]  # told as it was, and no sum is made of it
+    # told as it was, and no sum is made of it
+    assert record["finished"] < record["started"]
     assert project.cli("status").returncode == 0
 
 
-@pytest.mark.parametrize("line", [b'{"event": "batch", "ru', b"\xff\xfe\x00", b"[1, 2]", b'"text"', b"{}", b"[" * 9_999,
-                                  b'{"event": "landing"}', b'{"event": "batch", "run": 1, "round": "x"}'])  # fmt: skip
-def test_corrupt_line_in_the_middle_of_the_journal_is_passed_over(project: Project, line: bytes) -> None:
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"event": "batch", "ru',
+        b"\xff\xfe\x00",
+        b"[1, 2]",
+        b'"text"',
+        b"{}",
+        b"[" * 9_999,
+        b'{"event": "landing"}',
+        b'{"event": "batch", "run": 1, "round": "x"}',
+    ],
+)
+def test_corrupt_line_in_the_middle_of_the_journal_is_passed_over(
+    project: Project, line: bytes
+) -> None:
     one_task(project)
     project.run()
     journal = project.root / ".git" / "fanin" / "journal.jsonl"
@@ -119,10 +163,14 @@ def test_corrupt_line_in_the_middle_of_the_journal_is_passed_over(project: Proje
     assert project.states() == {"A": "completed", "B": "completed"}
 
 
-def test_unreadable_manifest_keeps_the_results_and_says_where(project: Project, tmp_path: Path) -> None:
+def test_unreadable_manifest_keeps_the_results_and_says_where(
+    project: Project, tmp_path: Path
+) -> None:
     one_task(project)
     killed_after_the_agent(project, tmp_path)
-    manifest = next((project.root / ".git" / "fanin" / "runs").glob("*/1/manifest.json"))
+    manifest = next(
+        (project.root / ".git" / "fanin" / "runs").glob("*/1/manifest.json")
+    )
     manifest.write_bytes(b"\x00{")
     shown = project.cli("run")
     assert shown.returncode == 0, shown.stdout + shown.stderr
@@ -145,7 +193,9 @@ def killed_after_the_agent(project: Project, tmp_path: Path) -> None:
     [b"{ not json", b"\xff\xfe", b'{"version": 99, "tasks": []}', b"[" * 100_000],
     ids=["cut", "not text", "newer", "deep"],
 )
-def test_unreadable_progress_file_is_kept_and_never_overwritten(project: Project, content: bytes) -> None:
+def test_unreadable_progress_file_is_kept_and_never_overwritten(
+    project: Project, content: bytes
+) -> None:
     one_task(project)
     project.write(".fanin/progress.json", "")
     (project.root / ".fanin" / "progress.json").write_bytes(content)
@@ -159,7 +209,9 @@ def test_unreadable_progress_file_is_kept_and_never_overwritten(project: Project
     assert project.git("rev-parse", "HEAD") == before
 
 
-def test_write_that_fails_leaves_no_half_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_write_that_fails_leaves_no_half_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(_name: str) -> None:
         raise OSError(28, "No space left on device")
 

@@ -1,4 +1,6 @@
-"""A batch's results are imported, compared and united at once: the answer is as if each had been taken alone."""
+"""A batch's results are imported, compared and united at once: the answer is as if each
+had been taken alone.
+"""
 
 from __future__ import annotations
 
@@ -63,9 +65,23 @@ class Batch:
         return tree, self.pack(tree)
 
     def pack(self, tree: str) -> bytes:
-        argv = ["git", "pack-objects", "-q", "--thin", "--stdout", "--revs", "--delta-base-offset"]
+        argv = [
+            "git",
+            "pack-objects",
+            "-q",
+            "--thin",
+            "--stdout",
+            "--revs",
+            "--delta-base-offset",
+        ]
         revisions = f"{tree}\n^{self.manifest.base}^{{tree}}\n".encode()
-        return subprocess.run(argv, cwd=self.project.root, input=revisions, capture_output=True, check=True).stdout
+        return subprocess.run(
+            argv,
+            cwd=self.project.root,
+            input=revisions,
+            capture_output=True,
+            check=True,
+        ).stdout
 
     def forget(self) -> None:
         """Drop all that the results brought: only their packs have it now."""
@@ -74,16 +90,24 @@ class Batch:
 
     def merge(self, repo: Repository | None = None) -> FanIn:
         repo = repo or Repository(self.project.root, os.environ)
-        return pipeline.merge_batch(repo, self.manifest, self.results, self.manifest.base)
+        return pipeline.merge_batch(
+            repo, self.manifest, self.results, self.manifest.base
+        )
 
 
 def batch_of(project: Project, count: int, tmp_path: Path, **settings: Any) -> Batch:
     project.write("base.txt", "".join(f"line {number}\n" for number in range(30)))
-    project.plan([{"id": f"T{place}"} for place in range(count)], max_concurrent=256, **settings)
+    project.plan(
+        [{"id": f"T{place}"} for place in range(count)], max_concurrent=256, **settings
+    )
     head = project.git("rev-parse", "HEAD")
     known = load({}, {}, file_in(project.root))
-    snapshot = read_snapshot(Repository(project.root, os.environ), head, known.plan, known.progress)
-    manifest = pipeline.next_batch(snapshot, known, run="r", round_number=1, branch="main", slots=count)
+    snapshot = read_snapshot(
+        Repository(project.root, os.environ), head, known.plan, known.progress
+    )
+    manifest = pipeline.next_batch(
+        snapshot, known, run="r", round_number=1, branch="main", slots=count
+    )
     assert manifest is not None
     return Batch(project, tmp_path / "results", manifest)
 
@@ -110,17 +134,25 @@ def calls_for(project: Project, count: int, tmp_path: Path) -> list[str]:
     return repo.calls
 
 
-def test_twice_as_many_results_need_no_more_git_processes(project: Project, tmp_path: Path) -> None:
+def test_twice_as_many_results_need_no_more_git_processes(
+    project: Project, tmp_path: Path
+) -> None:
     few, many = calls_for(project, 6, tmp_path), calls_for(project, 12, tmp_path)
     assert sorted(few) == sorted(many)
-    assert many.count("index-pack") <= 2  # the results, and the trees that are made of them
+    # the results, and the trees that are made of them
+    assert many.count("index-pack") <= 2
     assert many.count("diff-tree") == 2  # what changed, and how many lines of it
 
 
-def test_two_results_may_bring_the_same_object(project: Project, tmp_path: Path) -> None:
+def test_two_results_may_bring_the_same_object(
+    project: Project, tmp_path: Path
+) -> None:
     batch = batch_of(project, 3, tmp_path)
     for place in range(3):
-        batch.leave(place, *batch.change({f"p{place}/__init__.py": "", f"p{place}/same.py": "same\n"}))
+        batch.leave(
+            place,
+            *batch.change({f"p{place}/__init__.py": "", f"p{place}/same.py": "same\n"}),
+        )
     batch.forget()
     made = batch.merge()
     assert (made.landed, made.failed) == (("T0", "T1", "T2"), {})
@@ -140,21 +172,31 @@ def broken(batch: Batch, kind: str) -> tuple[str, bytes]:
     if kind == "no tree but a blob":
         data = b"I am no tree\n"
         blob = subprocess.run(
-            ["git", "hash-object", "--stdin"], input=data, cwd=batch.project.root, capture_output=True, check=True
+            ["git", "hash-object", "--stdin"],
+            input=data,
+            cwd=batch.project.root,
+            capture_output=True,
+            check=True,
         ).stdout.decode()
         return blob.strip(), pack_writer.of([("blob", data)], "sha1")
     entries = {
         "names what is not there": b"100644 bad.txt\0" + bytes.fromhex("ab" * 20),
-        "calls a tree a file": b"100644 bad.txt\0" + bytes.fromhex(batch.project.git("rev-parse", "HEAD^{tree}")),
-        "a .git folder": b"40000 .git\0" + bytes.fromhex(batch.project.git("rev-parse", "HEAD^{tree}")),
+        "calls a tree a file": b"100644 bad.txt\0"
+        + bytes.fromhex(batch.project.git("rev-parse", "HEAD^{tree}")),
+        "a .git folder": b"40000 .git\0"
+        + bytes.fromhex(batch.project.git("rev-parse", "HEAD^{tree}")),
     }
     return object_of(batch.project, entries[kind])
 
 
 def object_of(project: Project, data: bytes) -> tuple[str, bytes]:
-    """The id of a tree of this content, and a pack that holds it, whatever git thinks of it."""
+    """The id of a tree of this content, and a pack that holds it, whatever git thinks
+    of it.
+    """
     argv = ["git", "hash-object", "-t", "tree", "--literally", "--stdin"]
-    made = subprocess.run(argv, input=data, cwd=project.root, capture_output=True, check=True)
+    made = subprocess.run(
+        argv, input=data, cwd=project.root, capture_output=True, check=True
+    )
     return made.stdout.decode().strip(), pack_writer.of([("tree", data)], "sha1")
 
 
@@ -170,42 +212,58 @@ def object_of(project: Project, data: bytes) -> tuple[str, bytes]:
         "a .git folder",
     ],
 )
-def test_one_bad_pack_among_many_fails_its_own_task_only(project: Project, tmp_path: Path, kind: str) -> None:
+def test_one_bad_pack_among_many_fails_its_own_task_only(
+    project: Project, tmp_path: Path, kind: str
+) -> None:
     batch = batch_of(project, 6, tmp_path)
     for place in range(6):
-        made = batch.change({f"good{place}.txt": f"{place}\n"}) if place != 3 else broken(batch, kind)
+        made = (
+            batch.change({f"good{place}.txt": f"{place}\n"})
+            if place != 3
+            else broken(batch, kind)
+        )
         batch.leave(place, *made)
     batch.forget()
     fan_in = batch.merge()
     assert fan_in.landed == ("T0", "T1", "T2", "T4", "T5")
-    assert {task: str(failure.kind) for task, failure in fan_in.failed.items()} == {"T3": "corrupt"}
+    assert {task: str(failure.kind) for task, failure in fan_in.failed.items()} == {
+        "T3": "corrupt"
+    }
     assert project.git("show", f"{fan_in.tip}:good5.txt") == "5"
     assert project.git("fsck", "--strict", fan_in.tip) == ""
 
 
-def test_two_bad_packs_do_not_vouch_for_each_other(project: Project, tmp_path: Path) -> None:
+def test_two_bad_packs_do_not_vouch_for_each_other(
+    project: Project, tmp_path: Path
+) -> None:
     batch = batch_of(project, 4, tmp_path)
     hollow = b"100644 bad.txt\0" + bytes.fromhex("ab" * 20)
     inner, pack = object_of(project, hollow)
     outer = object_of(project, b"40000 sub\0" + bytes.fromhex(inner))
-    for place, made in enumerate([(inner, pack), batch.change({"good.txt": "x\n"}), outer, (inner, pack)]):
+    for place, made in enumerate(
+        [(inner, pack), batch.change({"good.txt": "x\n"}), outer, (inner, pack)]
+    ):
         batch.leave(place, *made)
     batch.forget()
     fan_in = batch.merge()
     assert fan_in.landed == ("T1",)
-    assert {task: str(failure.kind) for task, failure in fan_in.failed.items()} == dict.fromkeys(
-        ["T0", "T2", "T3"], "corrupt"
-    )
+    assert {
+        task: str(failure.kind) for task, failure in fan_in.failed.items()
+    } == dict.fromkeys(["T0", "T2", "T3"], "corrupt")
 
 
-def test_a_conflict_among_many_is_told_with_its_hunk_and_kept(project: Project, tmp_path: Path) -> None:
+def test_a_conflict_among_many_is_told_with_its_hunk_and_kept(
+    project: Project, tmp_path: Path
+) -> None:
     batch = batch_of(project, 4, tmp_path)
     lines = [f"line {number}\n" for number in range(30)]
     for place in range(4):
         mine = list(lines)
         mine[5] = f"changed by {place}\n" if place in {1, 3} else mine[5]
         mine[25 if place == 2 else 5] = "also 2\n" if place == 2 else mine[5]
-        files = {f"own{place}.txt": "x\n"} if place == 0 else {"base.txt": "".join(mine)}
+        files = (
+            {f"own{place}.txt": "x\n"} if place == 0 else {"base.txt": "".join(mine)}
+        )
         batch.leave(place, *batch.change(files))
     batch.forget()
     made = batch.merge()
@@ -213,20 +271,34 @@ def test_a_conflict_among_many_is_told_with_its_hunk_and_kept(project: Project, 
     assert made.failed["T3"].kind == "conflict"
     assert "changed by 1" in made.failed["T3"].log_tail
     assert "changed by 3" in made.failed["T3"].log_tail
-    assert project.git("show", f"{made.kept['T3']}:base.txt").splitlines()[5] == "changed by 3"
+    assert (
+        project.git("show", f"{made.kept['T3']}:base.txt").splitlines()[5]
+        == "changed by 3"
+    )
     landed = project.git("show", f"{made.tip}:base.txt").splitlines()
     assert (landed[5], landed[25]) == ("changed by 1", "also 2")
 
 
-def test_every_result_is_compared_as_it_would_be_alone(project: Project, tmp_path: Path) -> None:
+def test_every_result_is_compared_as_it_would_be_alone(
+    project: Project, tmp_path: Path
+) -> None:
     batch = batch_of(project, 3, tmp_path)
     project.git("config", "core.symlinks", "true")
-    trees = [batch.change({"new\nline.txt": "x\n", "dir/a": "a\n"})[0], project.git("rev-parse", "HEAD^{tree}")]
+    trees = [
+        batch.change({"new\nline.txt": "x\n", "dir/a": "a\n"})[0],
+        project.git("rev-parse", "HEAD^{tree}"),
+    ]
     (project.root / "link").symlink_to("base.txt")
     project.git("add", "-A")
     trees.append(project.git("write-tree"))
     base = project.git("rev-parse", "HEAD^{tree}")
     repo = Repository(project.root, os.environ)
-    assert repo.changes_to(base, trees, {}) == [repo.changes(base, tree, {}) for tree in trees]
+    assert repo.changes_to(base, trees, {}) == [
+        repo.changes(base, tree, {}) for tree in trees
+    ]
     assert repo.changes_to(base, trees, {})[2][0].target == "base.txt"
-    assert repo.diffstats(base, trees, {}) == [["dir/a +1 -0", "new\nline.txt +1 -0"], [], ["link +1 -0"]]
+    assert repo.diffstats(base, trees, {}) == [
+        ["dir/a +1 -0", "new\nline.txt +1 -0"],
+        [],
+        ["link +1 -0"],
+    ]

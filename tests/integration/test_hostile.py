@@ -1,4 +1,6 @@
-"""Results that no honest agent leaves: each is refused by name, and every other task of the batch lands."""
+"""Results that no honest agent leaves: each is refused by name, and every other task of
+the batch lands.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +15,18 @@ from tests.support.project import Project, Quiet
 GOOD: dict[str, Any] = {"id": "GOOD", "do": ["write good: good"]}
 
 
-def beside_good(project: Project, script: str, **task: Any) -> tuple[Quiet, dict[str, Any]]:
-    """Run a shell script as the agent of BAD, beside a task that does what it should; BAD's record."""
-    bad = {"id": "BAD", "max_attempts": 1, "agent": {"command": ["sh", "-c", script]}, **task}
+def beside_good(
+    project: Project, script: str, **task: Any
+) -> tuple[Quiet, dict[str, Any]]:
+    """Run a shell script as the agent of BAD, beside a task that does what it should;
+    BAD's record.
+    """
+    bad = {
+        "id": "BAD",
+        "max_attempts": 1,
+        "agent": {"command": ["sh", "-c", script]},
+        **task,
+    }
     project.plan([{**GOOD}, bad])
     seen = Quiet()
     project.run(seen)
@@ -27,7 +38,9 @@ def beside_good(project: Project, script: str, **task: Any) -> tuple[Quiet, dict
 @pytest.mark.parametrize("where", ["inside", "outside"])
 def test_file_name_that_is_no_text(project: Project, where: str) -> None:
     files = {"files": ["only.txt"]} if where == "outside" else {}
-    _, record = beside_good(project, r"""printf x > "$(printf 'caf\351.txt')" """, **files)
+    _, record = beside_good(
+        project, r"""printf x > "$(printf 'caf\351.txt')" """, **files
+    )
     assert record["status"] == ("failed" if files else "completed")
 
 
@@ -35,15 +48,22 @@ def test_file_name_that_is_no_text(project: Project, where: str) -> None:
     r'{"summary": "a\u0000b"}', r'{"summary": "\u001b[2Jboo"}', r'{"status": "error", "summary": "x\u0000"}',
     '{"cost_usd": -1}', '{"cost_usd": 1e999}', "[" * 10_000, "nonsense", '{"tokens": "many"}',
 ])  # fmt: skip
-def test_absurd_report_neither_stops_the_fan_in_nor_reaches_the_terminal(project: Project, report: str) -> None:
+def test_absurd_report_neither_stops_the_fan_in_nor_reaches_the_terminal(
+    project: Project, report: str
+) -> None:
     beside_good(project, f"echo x > a; cat > $FANIN_REPORT <<'E'\n{report}\nE")
     shown = project.cli("status")
     assert "\x1b[2J" not in shown.stdout
     assert "\x00" not in project.git("log", "--format=%B")
 
 
-@pytest.mark.parametrize("thing", ["mkfifo $FANIN_REPORT", "mkdir $FANIN_REPORT", "ln -s /dev/zero $FANIN_REPORT"])
-def test_report_that_is_no_plain_file_is_neither_waited_for_nor_followed(project: Project, thing: str) -> None:
+@pytest.mark.parametrize(
+    "thing",
+    ["mkfifo $FANIN_REPORT", "mkdir $FANIN_REPORT", "ln -s /dev/zero $FANIN_REPORT"],
+)
+def test_report_that_is_no_plain_file_is_neither_waited_for_nor_followed(
+    project: Project, thing: str
+) -> None:
     _, record = beside_good(project, f"echo x > a; {thing}")
     assert "report" in record["error"]["message"]
 
@@ -52,34 +72,56 @@ def test_report_that_is_no_plain_file_is_neither_waited_for_nor_followed(project
     "mkdir -p x/y; ln -s ../.. x/y/link; ln -s x/y/link/../../etc esc", "ln -s ../out a", "ln -s /etc a",
     "ln -s .git/config a",
 ])  # fmt: skip
-def test_symlink_out_of_the_tree_directly_or_through_a_chain(project: Project, links: str) -> None:
+def test_symlink_out_of_the_tree_directly_or_through_a_chain(
+    project: Project, links: str
+) -> None:
     _, record = beside_good(project, links)
     assert "symlink out of the repository" in record["error"]["message"]
 
 
-def test_names_that_clash_by_case_between_two_tasks_of_a_batch(project: Project) -> None:
+def test_names_that_clash_by_case_between_two_tasks_of_a_batch(
+    project: Project,
+) -> None:
     project.plan(
-        [{"id": t, "do": [f"write {n}: x"], "max_attempts": 1} for t, n in (("A", "Notes.md"), ("B", "notes.md"))]
+        [
+            {"id": t, "do": [f"write {n}: x"], "max_attempts": 1}
+            for t, n in (("A", "Notes.md"), ("B", "notes.md"))
+        ]
     )
     project.run()
     assert project.states() == {"A": "completed", "B": "failed"}
-    assert "differs from Notes.md only by case" in project.records()["B"]["error"]["message"]
+    assert (
+        "differs from Notes.md only by case"
+        in project.records()["B"]["error"]["message"]
+    )
 
 
-def test_change_far_above_the_limit_names_the_limit_and_keeps_the_work(project: Project) -> None:
+def test_change_far_above_the_limit_names_the_limit_and_keeps_the_work(
+    project: Project,
+) -> None:
     _, record = beside_good(project, "head -c 30000000 /dev/urandom > big")
     message = record["error"]["message"]
     assert "limits.size" in message
     assert Path(message.rpartition("kept in ")[2]).stat().st_size > 30_000_000
 
 
-def test_submodule_that_an_agent_removes_is_refused(project: Project, tmp_path: Path) -> None:
+def test_submodule_that_an_agent_removes_is_refused(
+    project: Project, tmp_path: Path
+) -> None:
     other = Project(tmp_path / "other", project.log)
     other.root.mkdir()
     other.git("init", "-q", "-b", "main")
     other.write("f", "x\n")
     other.commit()
-    project.git("-c", "protocol.file.allow=always", "submodule", "add", "-q", str(other.root), "sub")
+    project.git(
+        "-c",
+        "protocol.file.allow=always",
+        "submodule",
+        "add",
+        "-q",
+        str(other.root),
+        "sub",
+    )
     project.commit("add a submodule")
     _, record = beside_good(project, "rmdir sub; echo x > a")
     assert "sub: is a submodule" in record["error"]["message"]
@@ -97,11 +139,16 @@ def test_path_that_is_stored_through_a_filter_is_refused(project: Project) -> No
 def test_private_excludes_stay_private(project: Project) -> None:
     (project.root / ".git" / "info" / "exclude").write_text("private/\n")
     beside_good(project, "mkdir private; echo x > private/x; echo y > y")
-    assert "private/x" not in project.git("ls-tree", "-r", "--name-only", "HEAD").splitlines()
+    assert (
+        "private/x"
+        not in project.git("ls-tree", "-r", "--name-only", "HEAD").splitlines()
+    )
 
 
 @pytest.mark.parametrize("name", ["a:b", "a b'\"c", "ünï", "new\nline"])
-def test_repository_in_a_folder_of_any_name(project: Project, tmp_path: Path, name: str) -> None:
+def test_repository_in_a_folder_of_any_name(
+    project: Project, tmp_path: Path, name: str
+) -> None:
     moved = Project(tmp_path / name, project.log)
     project.root.rename(moved.root)
     moved.plan([{**GOOD}])
@@ -109,15 +156,22 @@ def test_repository_in_a_folder_of_any_name(project: Project, tmp_path: Path, na
     assert (moved.root / "good").exists()
 
 
-def test_program_that_is_not_there_stops_before_an_attempt_is_spent(project: Project) -> None:
+def test_program_that_is_not_there_stops_before_an_attempt_is_spent(
+    project: Project,
+) -> None:
     project.plan([{**GOOD}], agent={"command": ["no-such-program"]})
     with pytest.raises(InvalidInput, match="no-such-program"):
         project.run()
 
 
-def test_red_tree_never_lands_though_its_culprit_was_sent_back(project: Project) -> None:
+def test_red_tree_never_lands_though_its_culprit_was_sent_back(
+    project: Project,
+) -> None:
     project.write("f", "base\n")
-    project.plan([{"id": t, "do": [f"write f: bad-{t}"], "max_attempts": 1} for t in "AB"], verify="! grep -q bad f")
+    project.plan(
+        [{"id": t, "do": [f"write f: bad-{t}"], "max_attempts": 1} for t in "AB"],
+        verify="! grep -q bad f",
+    )
     project.run()
     assert project.git("show", "main:f") == "base"
     assert project.states() == {"A": "failed", "B": "failed"}
@@ -125,7 +179,9 @@ def test_red_tree_never_lands_though_its_culprit_was_sent_back(project: Project)
 
 def test_branch_that_was_red_before_costs_no_task_an_attempt(project: Project) -> None:
     project.write("red", "x\n")
-    project.plan([{"id": t, "do": [f"write {t}: x"]} for t in "AB"], verify="test ! -e red")
+    project.plan(
+        [{"id": t, "do": [f"write {t}: x"]} for t in "AB"], verify="test ! -e red"
+    )
     shown = project.cli("run")
     assert shown.returncode == 1
     assert "red without this work as well" in shown.stdout

@@ -1,4 +1,6 @@
-"""What an agent does stays in its checkout; what it leaves there becomes one result, whatever it is."""
+"""What an agent does stays in its checkout; what it leaves there becomes one result,
+whatever it is.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,10 @@ def only(project: Project, *do: str, **task: object) -> dict[str, object]:
     return project.records()["A"]
 
 
-@pytest.mark.parametrize("how", [[], ["commit by the agent"], ["git checkout -q -b elsewhere", "commit there"]])
+@pytest.mark.parametrize(
+    "how",
+    [[], ["commit by the agent"], ["git checkout -q -b elsewhere", "commit there"]],
+)
 def test_committed_or_not_the_tree_counts(project: Project, how: list[str]) -> None:
     assert only(project, "write new.txt: new", *how)["status"] == "completed"
     assert (project.root / "new.txt").read_text() == "new\n"
@@ -45,7 +50,9 @@ def test_every_kind_of_change_is_captured(project: Project) -> None:
         "write x.ignored: left out",
     )
     assert record["status"] == "completed"
-    listed = project.git("-c", "core.quotePath=false", "ls-tree", "-r", "HEAD").splitlines()
+    listed = project.git(
+        "-c", "core.quotePath=false", "ls-tree", "-r", "HEAD"
+    ).splitlines()
     modes = {line.split("\t")[1]: line.split()[0] for line in listed}
     assert "gone.txt" not in modes
     assert modes["dir/new näme.txt"] == "100644"
@@ -56,16 +63,27 @@ def test_every_kind_of_change_is_captured(project: Project) -> None:
     assert os.access(project.root / "run.sh", os.X_OK)
 
 
-def test_agent_cannot_reach_branches_hooks_or_config_of_the_repository(project: Project) -> None:
+def test_agent_cannot_reach_branches_hooks_or_config_of_the_repository(
+    project: Project,
+) -> None:
     before = project.git("for-each-ref"), (project.root / ".git" / "config").read_text()
-    only(project, "write a: a", "git branch evil", "git config core.hooksPath /evil", "git tag evil", "commit x")
+    only(
+        project,
+        "write a: a",
+        "git branch evil",
+        "git config core.hooksPath /evil",
+        "git tag evil",
+        "commit x",
+    )
     assert project.git("branch", "--list", "evil") == ""
     assert project.git("tag") == ""
     assert (project.root / ".git" / "config").read_text() == before[1]
     assert not list((project.root / ".git").glob("hooks/*[!e]"))
 
 
-def test_agents_git_config_runs_no_code_when_its_work_is_captured(project: Project, tmp_path: Path) -> None:
+def test_agents_git_config_runs_no_code_when_its_work_is_captured(
+    project: Project, tmp_path: Path
+) -> None:
     trap = tmp_path / "sprung"
     record = only(
         project,
@@ -82,12 +100,16 @@ def test_agents_git_config_runs_no_code_when_its_work_is_captured(project: Proje
 def test_repository_inside_the_repository_is_refused_by_name(project: Project) -> None:
     record = only(project, "write a: a", "mkrepo vendor/lib")
     assert record["error"]["kind"] == "policy"  # type: ignore[index]
-    assert "vendor/lib: is a repository inside the repository" in record["error"]["message"]  # type: ignore[index]
+    message = record["error"]["message"]  # type: ignore[index]
+    assert "vendor/lib: is a repository inside the repository" in message
 
 
 def test_no_change_is_a_failure_unless_the_task_allows_it(project: Project) -> None:
     assert only(project, "print nothing")["error"]["kind"] == "no_change"  # type: ignore[index]
-    assert only(project, "print nothing", id="B", allow_empty=True)["status"] == "failed"  # A's record is A's
+    # A's record is A's
+    assert (
+        only(project, "print nothing", id="B", allow_empty=True)["status"] == "failed"
+    )
     assert project.states()["B"] == "completed"
 
 
@@ -98,27 +120,45 @@ def test_no_change_is_a_failure_unless_the_task_allows_it(project: Project) -> N
         (["write .github/workflows/ci.yml: x"], "policy"),
         (["write tasks.yml: x"], "policy"),
         (["link out: /etc/passwd"], "policy"),
-        (['report {"status": "error", "summary": "gave up"}', "write a.txt: a"], "agent_error"),
+        (
+            ['report {"status": "error", "summary": "gave up"}', "write a.txt: a"],
+            "agent_error",
+        ),
         (["write a.txt: a", "fail late"], "agent_error"),
     ],
 )
-def test_what_may_not_land_fails_the_task_and_is_kept(project: Project, do: list[str], kind: str) -> None:
-    project.plan([{"id": "A", "do": do, "files": ["a.txt", ".github/**", "tasks.yml", "out"], "max_attempts": 1}])
+def test_what_may_not_land_fails_the_task_and_is_kept(
+    project: Project, do: list[str], kind: str
+) -> None:
+    project.plan(
+        [
+            {
+                "id": "A",
+                "do": do,
+                "files": ["a.txt", ".github/**", "tasks.yml", "out"],
+                "max_attempts": 1,
+            }
+        ]
+    )
     seen = Quiet()
     project.run(seen)
     assert project.records()["A"]["error"]["kind"] == kind
-    assert project.git("diff", "--name-only", "HEAD~1", "HEAD") == ".fanin/progress.json"
+    assert (
+        project.git("diff", "--name-only", "HEAD~1", "HEAD") == ".fanin/progress.json"
+    )
     assert project.git("rev-parse", "-q", "--verify", seen.fan_ins[0].kept["A"])
 
 
-def test_environment_is_an_allow_list(project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_environment_is_an_allow_list(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("SECRET_TOKEN", "s3cret")
     monkeypatch.setenv("WANTED", "yes")
     seen = tmp_path / "seen.json"
-    script = (
-        f"import os, json, pathlib; pathlib.Path({str(seen)!r}).write_text(json.dumps(dict(os.environ))); open('a','w')"
+    script = f"import os, json, pathlib; pathlib.Path({str(seen)!r}).write_text(json.dumps(dict(os.environ))); open('a','w')"
+    project.plan(
+        [{"id": "A"}], agent={"command": ["python3", "-c", script], "env": ["WANTED"]}
     )
-    project.plan([{"id": "A"}], agent={"command": ["python3", "-c", script], "env": ["WANTED"]})
     project.run()
     environ = json.loads(seen.read_text())
     assert environ["WANTED"] == "yes"
@@ -138,35 +178,80 @@ def test_time_limit_ends_an_agent_that_ignores_sigterm_and_its_daemons(
     marker = f"4242.{os.getpid()}"  # no other test's
     record = only(project, f"daemon {marker}", "stubborn", timeout=1)
     assert record["error"]["kind"] == "timeout"  # type: ignore[index]
-    assert subprocess.run(["pgrep", "-f", f"sleep {marker}"], capture_output=True, check=False).returncode == 1
+    assert (
+        subprocess.run(
+            ["pgrep", "-f", f"sleep {marker}"], capture_output=True, check=False
+        ).returncode
+        == 1
+    )
 
 
-def test_daemon_that_holds_the_output_open_does_not_hold_the_run(project: Project) -> None:
+def test_daemon_that_holds_the_output_open_does_not_hold_the_run(
+    project: Project,
+) -> None:
     marker = f"4343.{os.getpid()}"
-    assert only(project, f"daemon {marker}", "write a: a", timeout=60)["status"] == "completed"
-    assert subprocess.run(["pgrep", "-f", f"sleep {marker}"], capture_output=True, check=False).returncode == 1
+    assert (
+        only(project, f"daemon {marker}", "write a: a", timeout=60)["status"]
+        == "completed"
+    )
+    assert (
+        subprocess.run(
+            ["pgrep", "-f", f"sleep {marker}"], capture_output=True, check=False
+        ).returncode
+        == 1
+    )
 
 
-def test_log_is_bounded_and_keeps_its_end(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_log_is_bounded_and_keeps_its_end(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("runner.agents.process.LOG_LIMIT", 100_000)
     only(project, "spam 5000000", "print the-very-end", "write a: a")
-    (log,) = (project.root / ".git" / "fanin" / "runs").glob("*/1/results/000/agent.log")
+    (log,) = (project.root / ".git" / "fanin" / "runs").glob(
+        "*/1/results/000/agent.log"
+    )
     assert 100_000 < log.stat().st_size < 300_000
     assert "the-very-end" in log.read_text()
     assert "bytes left out" in log.read_text()
 
 
 @pytest.mark.parametrize("form", ["sha256", "shallow", "worktree"])
-def test_works_in_every_kind_of_repository(project: Project, tmp_path: Path, form: str) -> None:
+def test_works_in_every_kind_of_repository(
+    project: Project, tmp_path: Path, form: str
+) -> None:
     other = Project(tmp_path / "other", project.log)
     if form == "sha256":
-        subprocess.run(["git", "init", "-q", "-b", "main", "--object-format=sha256", str(other.root)], check=True)
+        subprocess.run(
+            [
+                "git",
+                "init",
+                "-q",
+                "-b",
+                "main",
+                "--object-format=sha256",
+                str(other.root),
+            ],
+            check=True,
+        )
         other.write("README.md", "hello\n")
         other.commit()
     elif form == "shallow":
-        project.commit("empty") if project.git("status", "--porcelain") else project.write("more", "x\n")
+        project.commit("empty") if project.git(
+            "status", "--porcelain"
+        ) else project.write("more", "x\n")
         project.commit("more")
-        subprocess.run(["git", "clone", "-q", "--depth", "1", f"file://{project.root}", str(other.root)], check=True)
+        subprocess.run(
+            [
+                "git",
+                "clone",
+                "-q",
+                "--depth",
+                "1",
+                f"file://{project.root}",
+                str(other.root),
+            ],
+            check=True,
+        )
     else:
         project.git("worktree", "add", "-q", "-b", "linked", str(other.root))
     assert only(other, "write a: a")["status"] == "completed"
@@ -174,7 +259,9 @@ def test_works_in_every_kind_of_repository(project: Project, tmp_path: Path, for
     assert other.git("status", "--porcelain") == ""
 
 
-def test_nothing_is_left_behind(project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_left_behind(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "tmp").mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
     only(project, "write a: a", "git config x.y z")
@@ -198,34 +285,58 @@ def test_a_workspace_costs_two_git_processes_and_the_users_identity_is_not_in_it
     space = workspace.create(origin, head, tmp_path / "space", "fanin/task-000")
     assert calls == ["init", "read-tree"]
     (space.checkout / "new").write_text("x\n")
-    (space.checkout / ".git" / "config").write_text("[core]\n\tfsmonitor = touch /tmp/never\n")
+    (space.checkout / ".git" / "config").write_text(
+        "[core]\n\tfsmonitor = touch /tmp/never\n"
+    )
     tree = workspace.capture(space)
     assert tree is not None
     listed = ["git", "ls-tree", "--name-only", tree]
     told = subprocess.run(
-        listed, env={**os.environ, **space.env}, capture_output=True, text=True, check=True
+        listed,
+        env={**os.environ, **space.env},
+        capture_output=True,
+        text=True,
+        check=True,
     ).stdout.split()
     assert "new" in told
     assert not Path("/tmp/never").exists()
 
 
-def test_work_is_captured_in_a_folder_whose_name_git_would_split_or_quote(project: Project, tmp_path: Path) -> None:
+def test_work_is_captured_in_a_folder_whose_name_git_would_split_or_quote(
+    project: Project, tmp_path: Path
+) -> None:
     place = tmp_path / 'a:b"c \\ é'
-    space = workspace.create(origin_of(project.root), project.git("rev-parse", "HEAD"), place, "fanin/task-000")
+    space = workspace.create(
+        origin_of(project.root),
+        project.git("rev-parse", "HEAD"),
+        place,
+        "fanin/task-000",
+    )
     assert workspace.capture(space) is None
     (space.checkout / "new").write_text("x\n")
     tree = workspace.capture(space)
     assert tree is not None
     workspace.write_pack(space, tree, tmp_path / "pack")
-    assert not list(space.capture.rglob("objects/??"))  # what one attempt wrote is its own
+    # what one attempt wrote is its own
+    assert not list(space.capture.rglob("objects/??"))
 
 
-def test_agent_sees_a_branch_of_its_own_with_the_history_and_may_commit_there(project: Project, tmp_path: Path) -> None:
+def test_agent_sees_a_branch_of_its_own_with_the_history_and_may_commit_there(
+    project: Project, tmp_path: Path
+) -> None:
     head = project.git("rev-parse", "HEAD")
-    space = workspace.create(origin_of(project.root), head, tmp_path / "space", "fanin/task-000")
+    space = workspace.create(
+        origin_of(project.root), head, tmp_path / "space", "fanin/task-000"
+    )
 
     def git(*argv: str) -> str:
-        done = subprocess.run(["git", *argv], cwd=space.checkout, capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            ["git", *argv],
+            cwd=space.checkout,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
         return done.stdout.strip()
 
     assert git("symbolic-ref", "--short", "HEAD") == "fanin/task-000"
@@ -239,11 +350,18 @@ def test_agent_sees_a_branch_of_its_own_with_the_history_and_may_commit_there(pr
     assert git("branch", "--format=%(refname:short)") == "fanin/task-000"
 
 
-def test_ignore_files_have_the_rank_that_git_gives_them(project: Project, tmp_path: Path) -> None:
-    """What the repository's own exclude says goes before what the user's says of all repositories."""
+def test_ignore_files_have_the_rank_that_git_gives_them(
+    project: Project, tmp_path: Path
+) -> None:
+    """What the repository's own exclude says goes before what the user's says of all
+    repositories.
+    """
     (tmp_path / "mine").write_text("*.log\n")
     project.git("config", "core.excludesFile", str(tmp_path / "mine"))
     (project.root / ".git" / "info" / "exclude").write_text("!kept.log\n")
-    assert only(project, "write kept.log: x", "write other.log: x")["status"] == "completed"
+    assert (
+        only(project, "write kept.log: x", "write other.log: x")["status"]
+        == "completed"
+    )
     assert (project.root / "kept.log").exists()
     assert not (project.root / "other.log").exists()

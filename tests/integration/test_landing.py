@@ -1,4 +1,6 @@
-"""Landing moves the checked-out branch as a fast-forward would, and never overwrites what is the user's."""
+"""Landing moves the checked-out branch as a fast-forward would, and never overwrites
+what is the user's.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,9 @@ def test_dirty_tracked_file_is_refused_with_the_way_on(project: Project) -> None
     assert project.intervals() == []
 
 
-def test_with_branch_the_work_lands_elsewhere_and_the_dirty_file_stays(project: Project) -> None:
+def test_with_branch_the_work_lands_elsewhere_and_the_dirty_file_stays(
+    project: Project,
+) -> None:
     project.plan([{"id": "A", "do": ["write a: a"]}])
     project.write("README.md", "mine\n")
     project.run(branch="side")
@@ -46,10 +50,16 @@ def test_with_branch_the_work_lands_elsewhere_and_the_dirty_file_stays(project: 
 
 
 @pytest.mark.parametrize("name", ["a", "a.ignored"])
-def test_untracked_file_is_never_overwritten_and_the_work_waits_on_a_branch(project: Project, name: str) -> None:
-    do = ["write .gitignore: *.x", f"write {name}: agent"]  # the second file is ignored until the agent's own change
+def test_untracked_file_is_never_overwritten_and_the_work_waits_on_a_branch(
+    project: Project, name: str
+) -> None:
+    # the second file is ignored until the agent's own change
+    do = ["write .gitignore: *.x", f"write {name}: agent"]
     project.plan(
-        [{"id": "A", "do": do, "allow": [".gitignore"]}, {"id": "B", "depends_on": ["A"], "do": ["write b: b"]}]
+        [
+            {"id": "A", "do": do, "allow": [".gitignore"]},
+            {"id": "B", "depends_on": ["A"], "do": ["write b: b"]},
+        ]
     )
     project.write(name, "precious\n")
     seen = Quiet()
@@ -78,8 +88,15 @@ def test_commit_made_meanwhile_is_kept_and_merged_with(project: Project) -> None
     assert (project.root / "a").exists()
 
 
-def test_change_of_the_tasks_text_meanwhile_makes_its_result_stale(project: Project) -> None:
-    project.plan([{"id": "A", "do": ["sleep 0.3", "write a: a"]}, {"id": "B", "do": ["sleep 0.3", "write b: b"]}])
+def test_change_of_the_tasks_text_meanwhile_makes_its_result_stale(
+    project: Project,
+) -> None:
+    project.plan(
+        [
+            {"id": "A", "do": ["sleep 0.3", "write a: a"]},
+            {"id": "B", "do": ["sleep 0.3", "write b: b"]},
+        ]
+    )
 
     def rewrite() -> None:
         text = (project.root / "tasks.yml").read_text()
@@ -91,7 +108,8 @@ def test_change_of_the_tasks_text_meanwhile_makes_its_result_stale(project: Proj
     assert seen.fan_ins[0].failed["A"].kind == "stale"
     assert seen.fan_ins[0].landed == ("B",)
     assert "A" in seen.fan_ins[0].kept
-    assert project.states() == {"A": "completed", "B": "completed"}  # A ran again, with its new text
+    # A ran again, with its new text
+    assert project.states() == {"A": "completed", "B": "completed"}
     assert project.records()["A"]["attempts"] == 1
 
 
@@ -106,7 +124,9 @@ def test_file_made_dirty_meanwhile_is_left_and_the_work_waits(project: Project) 
         project.run()
 
 
-def test_branch_checked_out_in_a_linked_worktree_lands_there(project: Project, tmp_path: Path) -> None:
+def test_branch_checked_out_in_a_linked_worktree_lands_there(
+    project: Project, tmp_path: Path
+) -> None:
     project.plan([{"id": "A", "do": ["write a: a"]}])
     project.git("worktree", "add", "-q", "-b", "side", str(tmp_path / "linked"))
     project.run(branch="side")
@@ -148,7 +168,9 @@ def test_task_without_an_agent_stops_before_anything_runs(project: Project) -> N
 
 def test_merge_that_is_going_on_is_refused(project: Project) -> None:
     project.plan([{"id": "A", "do": ["write a: a"]}])
-    (project.root / ".git" / "MERGE_HEAD").write_text(project.git("rev-parse", "HEAD") + "\n")
+    (project.root / ".git" / "MERGE_HEAD").write_text(
+        project.git("rev-parse", "HEAD") + "\n"
+    )
     with pytest.raises(UsageProblem, match="a merge is going on"):
         project.run()
 
@@ -163,7 +185,9 @@ def test_dirty_file_of_a_linked_worktree_is_refused_when_the_work_would_land_the
         project.run(branch="side")
 
 
-@pytest.mark.parametrize("name", ["HEAD", "-x", "refs/heads/x", "main~1", "a b", "x..y"])
+@pytest.mark.parametrize(
+    "name", ["HEAD", "-x", "refs/heads/x", "main~1", "a b", "x..y"]
+)
 def test_name_that_is_no_branch_is_refused(project: Project, name: str) -> None:
     project.plan([{"id": "A", "do": ["write a: a"]}])
     with pytest.raises(UsageProblem, match="no name for a branch"):
@@ -174,12 +198,17 @@ def test_tag_of_the_branchs_name_changes_nothing(project: Project) -> None:
     project.plan([{"id": "A", "do": ["write a: a"]}])
     project.git("tag", "main", "HEAD~1")
     project.run()
-    assert project.git("for-each-ref", "--format=%(refname)", "refs/heads") == "refs/heads/main"
+    assert (
+        project.git("for-each-ref", "--format=%(refname)", "refs/heads")
+        == "refs/heads/main"
+    )
     assert project.states("refs/heads/main") == {"A": "completed"}
     assert "1 completed" in project.cli("status").stdout
 
 
-def test_work_for_one_branch_that_waits_is_not_taken_by_another(project: Project) -> None:
+def test_work_for_one_branch_that_waits_is_not_taken_by_another(
+    project: Project,
+) -> None:
     project.plan([{"id": "A", "do": ["write a: a"]}])
     project.git("branch", "other")
     project.write("a", "precious\n")
@@ -199,11 +228,15 @@ def test_run_whose_work_waits_says_so_at_its_end_and_exits_1(project: Project) -
     assert shown.returncode == 1
     assert "finished work waits on fanin/" in shown.stdout.splitlines()[-1]
     (project.root / "a").unlink()
-    project.git("merge", "-q", "--ff-only", shown.stdout.splitlines()[-1].rpartition(" ")[2])
+    project.git(
+        "merge", "-q", "--ff-only", shown.stdout.splitlines()[-1].rpartition(" ")[2]
+    )
     assert "1 completed" in project.cli("status").stdout
 
 
-def test_repository_with_its_git_folder_elsewhere(project: Project, tmp_path: Path) -> None:
+def test_repository_with_its_git_folder_elsewhere(
+    project: Project, tmp_path: Path
+) -> None:
     project.git("init", "-q", f"--separate-git-dir={tmp_path / 'elsewhere.git'}")
     project.plan([{"id": "A", "do": ["write a: a"]}])
     assert project.run().waiting is None
@@ -211,16 +244,32 @@ def test_repository_with_its_git_folder_elsewhere(project: Project, tmp_path: Pa
 
 
 def test_path_that_is_not_normal_is_read_as_the_file_it_names(project: Project) -> None:
-    project.plan([{"id": "A", "do": ["write a: a"]}], progress="./state//p.json", plan="./tasks.yml")
+    project.plan(
+        [{"id": "A", "do": ["write a: a"]}],
+        progress="./state//p.json",
+        plan="./tasks.yml",
+    )
     project.run()
     assert '"completed"' in project.git("show", "HEAD:state/p.json")
     assert len(project.intervals()) == 1
 
 
 @pytest.mark.parametrize(
-    "value", ["", ".", "../p.json", "/p.json", ".git/p.json", "tasks.yml", "tasks.yml/p", "fanin.yml"]
+    "value",
+    [
+        "",
+        ".",
+        "../p.json",
+        "/p.json",
+        ".git/p.json",
+        "tasks.yml",
+        "tasks.yml/p",
+        "fanin.yml",
+    ],
 )
-def test_path_that_cannot_hold_progress_is_refused(project: Project, value: str) -> None:
+def test_path_that_cannot_hold_progress_is_refused(
+    project: Project, value: str
+) -> None:
     project.plan([{"id": "A", "do": ["write a: a"]}], progress=value)
     with pytest.raises(InvalidInput):
         project.run()

@@ -1,6 +1,8 @@
-"""What users of today's tools lost, thread by thread; each test bears the name of a public thread it answers.
+"""What users of today's tools lost, thread by thread; each test bears the name of a
+public thread it answers.
 
-Short tests that show the behaviour once more under that name; the details are tested where the behaviour belongs.
+Short tests that show the behaviour once more under that name; the details are tested
+where the behaviour belongs.
 """
 
 from __future__ import annotations
@@ -29,7 +31,9 @@ def jobs(project: Project, tmp_path: Path) -> Jobs:
 
 
 def start(jobs: Jobs, *does: str) -> None:
-    jobs.project.plan([{"id": name, "do": [do]} for name, do in zip("ABCD", does, strict=False)])
+    jobs.project.plan(
+        [{"id": name, "do": [do]} for name, do in zip("ABCD", does, strict=False)]
+    )
     jobs.publish()
 
 
@@ -50,12 +54,20 @@ def test_gh_aw_18991_base_moved_while_agents_ran(jobs: Jobs) -> None:
     jobs.tasks(chosen)
     push_a_rival(jobs, "another")
     assert jobs.merge(chosen).code == 0
-    assert {"a", "b", "c", "rival", "another"} <= set(jobs.git("ls-tree", "--name-only", "main").splitlines())
+    assert {"a", "b", "c", "rival", "another"} <= set(
+        jobs.git("ls-tree", "--name-only", "main").splitlines()
+    )
 
 
-@pytest.mark.parametrize("thread", ["gh_aw_24110", "gh_aw_30286", "gh_aw_28955", "gh_aw_34108"])
-def test_gh_aw_24110_30286_28955_34108_merge_commits_of_an_agent_lose_nothing(project: Project, thread: str) -> None:
-    """The tree counts, not the commits: a resolution inside a merge commit is not dropped, no foreign commit enters."""
+@pytest.mark.parametrize(
+    "thread", ["gh_aw_24110", "gh_aw_30286", "gh_aw_28955", "gh_aw_34108"]
+)
+def test_gh_aw_24110_30286_28955_34108_merge_commits_of_an_agent_lose_nothing(
+    project: Project, thread: str
+) -> None:
+    """The tree counts, not the commits: a resolution inside a merge commit is not
+    dropped, no foreign commit enters.
+    """
     project.write("f", LINES)
     steps = [
         "git checkout -q -b side", "replace f: line 3 -> side three", "commit side", "git checkout -q -",
@@ -73,19 +85,24 @@ def test_superlog_110_patches_are_merged_with_three_trees(project: Project) -> N
     project.plan([{"id": "A", "do": ["sleep 0.3", "replace f: line 18 -> eighteen"]}])
 
     def meanwhile() -> None:
-        project.write("f", "a new first line\n" + LINES)  # every line of the patch's context moves
+        # every line of the patch's context moves
+        project.write("f", "a new first line\n" + LINES)
         project.commit("by a person")
 
     project.run(Meanwhile(meanwhile))
     assert project.states() == {"A": "completed"}
-    assert {"a new first line", "eighteen"} <= set(project.git("show", "HEAD:f").splitlines())
+    assert {"a new first line", "eighteen"} <= set(
+        project.git("show", "HEAD:f").splitlines()
+    )
 
 
 def test_copilot_cli_for_beginners_174_178_what_cannot_be_applied_can_be_had_back_with_one_command(
     project: Project,
 ) -> None:
     project.write("f", "one\n")
-    project.plan([{"id": t, "do": [f"replace f: one -> {t}"], "max_attempts": 1} for t in "AB"])
+    project.plan(
+        [{"id": t, "do": [f"replace f: one -> {t}"], "max_attempts": 1} for t in "AB"]
+    )
     seen = Quiet()
     project.run(seen)
     assert project.git("show", f"{seen.fan_ins[0].kept['B']}:f") == "B"
@@ -94,9 +111,13 @@ def test_copilot_cli_for_beginners_174_178_what_cannot_be_applied_can_be_had_bac
 # 2. Conflicts between agents that work side by side
 
 
-def test_overstory_84_no_side_of_a_conflict_is_dropped_silently(project: Project) -> None:
+def test_overstory_84_no_side_of_a_conflict_is_dropped_silently(
+    project: Project,
+) -> None:
     project.write("f", "one\n")
-    project.plan([{"id": t, "do": [f"replace f: one -> {t}"], "max_attempts": 1} for t in "AB"])
+    project.plan(
+        [{"id": t, "do": [f"replace f: one -> {t}"], "max_attempts": 1} for t in "AB"]
+    )
     project.run()
     assert project.states() == {"A": "completed", "B": "failed"}
     message = project.records()["B"]["error"]["message"]
@@ -107,30 +128,56 @@ def test_overstory_84_no_side_of_a_conflict_is_dropped_silently(project: Project
 def test_agtx_25_koda_376_crosslink_346_ai_fleet_8_overlap_is_told_before_the_run_and_order_is_the_plans(
     project: Project,
 ) -> None:
-    project.plan([{"id": t, "files": ["src/**"], "do": [f"write src/{t}: x"]} for t in "BA"])
-    assert "B and A overlap in files and never share a batch" in project.cli("check").stdout
+    project.plan(
+        [{"id": t, "files": ["src/**"], "do": [f"write src/{t}: x"]} for t in "BA"]
+    )
+    assert (
+        "B and A overlap in files and never share a batch"
+        in project.cli("check").stdout
+    )
     seen = Quiet()
     project.run(seen)
     assert seen.batches == [["B"], ["A"]]
 
 
-def test_parallel_code_86_conflicts_come_one_task_at_a_time_with_the_rest_landed(project: Project) -> None:
+def test_parallel_code_86_conflicts_come_one_task_at_a_time_with_the_rest_landed(
+    project: Project,
+) -> None:
     project.write("f", "one\n")
     project.plan([{"id": t, "do": [f"replace f: one -> {t}"], "max_attempts": 1} for t in "ABC"]
                  + [{"id": "D", "do": ["write d: d"]}], max_concurrent=4)  # fmt: skip
     project.run()
-    assert project.states() == {"A": "completed", "B": "failed", "C": "failed", "D": "completed"}
+    assert project.states() == {
+        "A": "completed",
+        "B": "failed",
+        "C": "failed",
+        "D": "completed",
+    }
 
 
-def test_minnow_970_sendsprint_46_crucible_164_cmux_3323_overlapping_files_never_run_at_once(project: Project) -> None:
-    project.plan([{"id": t, "files": ["same"], "do": ["sleep 0.2", f"write same: {t}"]} for t in "ABC"])
+def test_minnow_970_sendsprint_46_crucible_164_cmux_3323_overlapping_files_never_run_at_once(
+    project: Project,
+) -> None:
+    project.plan(
+        [
+            {"id": t, "files": ["same"], "do": ["sleep 0.2", f"write same: {t}"]}
+            for t in "ABC"
+        ]
+    )
     project.run()
     assert most_at_once(project.intervals()) == 1
 
 
-def test_tabby_4449_dmux_44_changes_near_each_other_that_git_can_merge_are_merged(project: Project) -> None:
+def test_tabby_4449_dmux_44_changes_near_each_other_that_git_can_merge_are_merged(
+    project: Project,
+) -> None:
     project.write("f", LINES)
-    project.plan([{"id": "A", "do": ["replace f: line 3 -> three"]}, {"id": "B", "do": ["replace f: line 9 -> nine"]}])
+    project.plan(
+        [
+            {"id": "A", "do": ["replace f: line 3 -> three"]},
+            {"id": "B", "do": ["replace f: line 9 -> nine"]},
+        ]
+    )
     project.run()
     assert project.states() == {"A": "completed", "B": "completed"}
     assert {"three", "nine"} <= set(project.git("show", "HEAD:f").splitlines())
@@ -146,7 +193,9 @@ def test_aiox_core_42_waves_are_shown_before_anything_runs(project: Project) -> 
 # 3. Lost work, and "done" that never landed
 
 
-def test_gastown_2028_342_3203_gascity_1445_only_the_fan_in_completes_a_task(jobs: Jobs) -> None:
+def test_gastown_2028_342_3203_gascity_1445_only_the_fan_in_completes_a_task(
+    jobs: Jobs,
+) -> None:
     start(jobs, "write a: a", "write b: b")
     chosen = jobs.next()
     jobs.tasks(chosen)
@@ -157,21 +206,35 @@ def test_gastown_2028_342_3203_gascity_1445_only_the_fan_in_completes_a_task(job
 
 
 @pytest.mark.parametrize("do", [["write a: a", "commit work"], ["write a: a"]])
-def test_claude_code_action_262_commits_never_pushed_are_not_lost(project: Project, do: list[str]) -> None:
+def test_claude_code_action_262_commits_never_pushed_are_not_lost(
+    project: Project, do: list[str]
+) -> None:
     project.plan([{"id": "A", "do": do}])
     project.run()
     assert project.git("show", "HEAD:a") == "a"
 
 
 @pytest.mark.parametrize("branch", ["new", "deeply/nested/new"])
-def test_claude_code_action_1645_250_branch_that_does_not_exist_is_made(project: Project, branch: str) -> None:
+def test_claude_code_action_1645_250_branch_that_does_not_exist_is_made(
+    project: Project, branch: str
+) -> None:
     project.plan([{"id": "A", "do": ["write a: a"]}])
     project.run(branch=branch)
     assert project.git("show", f"{branch}:a") == "a"
 
 
-def test_claude_code_38287_cleaning_up_deletes_no_unmerged_work(project: Project) -> None:
-    project.plan([{"id": "A", "max_attempts": 1, "do": ["write a: a", "commit a", "fail at the end"]}])
+def test_claude_code_38287_cleaning_up_deletes_no_unmerged_work(
+    project: Project,
+) -> None:
+    project.plan(
+        [
+            {
+                "id": "A",
+                "max_attempts": 1,
+                "do": ["write a: a", "commit a", "fail at the end"],
+            }
+        ]
+    )
     seen = Quiet()
     project.run(seen)
     assert project.states() == {"A": "failed"}
@@ -200,7 +263,10 @@ def test_multica_7426_names_of_workspaces_never_collide(project: Project) -> Non
 def test_mnemosyne_1728_each_agent_has_a_branch_of_its_own(project: Project) -> None:
     project.plan([{"id": t, "do": [f"write {t}: {t}", "commit mine"]} for t in "ABC"])
     project.run()
-    assert project.git("for-each-ref", "--format=%(refname)", "refs/heads") == "refs/heads/main"
+    assert (
+        project.git("for-each-ref", "--format=%(refname)", "refs/heads")
+        == "refs/heads/main"
+    )
     assert project.subjects()[:2] == ["Fan in A, B, C", "plan"]
 
 
@@ -218,20 +284,29 @@ def test_flat_9_git_auto_commit_action_170_github_push_action_61_actions_gh_page
         push_a_rival(jobs, f"rival{number}")
     assert jobs.merge(chosen).code == 0
     assert jobs.git("log", "--format=%s", "main").splitlines()[: moves + 1] == [
-        "Fan in A, B", *(f"rival rival{number}" for number in reversed(range(moves)))]  # fmt: skip
+        "Fan in A, B",
+        *(f"rival rival{number}" for number in reversed(range(moves))),
+    ]
 
 
-def test_kairos_4537_nobody_force_pushes_and_nobody_cancels_a_sibling(jobs: Jobs) -> None:
+def test_kairos_4537_nobody_force_pushes_and_nobody_cancels_a_sibling(
+    jobs: Jobs,
+) -> None:
     start(jobs, "write a: a", "fail always")
     chosen = jobs.next()
-    assert {leg.code for leg in jobs.tasks(chosen).values()} == {0}  # a red leg would look like a broken job
+    # a red leg would look like a broken job
+    assert {leg.code for leg in jobs.tasks(chosen).values()} == {0}
     jobs.merge(chosen)
     assert jobs.states()["A"] == "completed"
     assert WORKFLOW["jobs"]["task"]["strategy"]["fail-fast"] is False
 
 
 def test_nebius_solutions_library_255_one_writer_so_legs_may_run_side_by_side() -> None:
-    writers = [name for name, job in WORKFLOW["jobs"].items() if job.get("permissions", {}).get("contents") == "write"]
+    writers = [
+        name
+        for name, job in WORKFLOW["jobs"].items()
+        if job.get("permissions", {}).get("contents") == "write"
+    ]
     assert set(writers) == {"merge", "merge-again"}
     assert "max-parallel" in WORKFLOW["jobs"]["task"]["strategy"]
 
@@ -250,12 +325,16 @@ def test_meshweaver_4303_upload_artifact_526_658_the_newest_run_attempt_counts_n
     told = json.loads((old / "result.json").read_text())
     assert told["run_attempt"] == 1
     jobs.task(chosen, "A")
-    assert {path.name.rpartition("-")[2] for path in jobs.artifacts.glob("*-000-*")} == {"r1", "r2"}
+    assert {
+        path.name.rpartition("-")[2] for path in jobs.artifacts.glob("*-000-*")
+    } == {"r1", "r2"}
     jobs.merge(chosen)
     assert jobs.states()["B"] == "completed"
 
 
-def test_graphite_101_results_of_jobs_that_passed_are_still_there_after_a_rerun(jobs: Jobs) -> None:
+def test_graphite_101_results_of_jobs_that_passed_are_still_there_after_a_rerun(
+    jobs: Jobs,
+) -> None:
     start(jobs, "write a: a", "write b: b")
     chosen = jobs.next()
     jobs.task(chosen, "A")
@@ -284,7 +363,9 @@ def test_upload_artifact_478_493_every_upload_has_a_name_of_its_own() -> None:
     assert all(name.endswith("-r${{ github.run_attempt }}") for _, name in uploads)
 
 
-def test_git_auto_commit_action_155_sendmux_236_a_rerun_builds_on_the_branch_as_it_is(jobs: Jobs) -> None:
+def test_git_auto_commit_action_155_sendmux_236_a_rerun_builds_on_the_branch_as_it_is(
+    jobs: Jobs,
+) -> None:
     start(jobs, "write a: a", "write b: b")
     chosen = jobs.next()
     jobs.tasks(chosen)
@@ -295,7 +376,9 @@ def test_git_auto_commit_action_155_sendmux_236_a_rerun_builds_on_the_branch_as_
     assert jobs.git("log", "-1", "--format=%s", "main") == "rival rival"
 
 
-def test_tiledb_soma_3820_side_effects_happen_once_however_often_the_job_runs(jobs: Jobs) -> None:
+def test_tiledb_soma_3820_side_effects_happen_once_however_often_the_job_runs(
+    jobs: Jobs,
+) -> None:
     start(jobs, "write a: a", "write b: b")
     chosen = jobs.next()
     jobs.tasks(chosen)
@@ -307,18 +390,23 @@ def test_tiledb_soma_3820_side_effects_happen_once_however_often_the_job_runs(jo
 # 6. and 7. What GitHub's token may not do
 
 
-def test_claude_code_action_319_gyrinx_1689_docs_19068_worktrunk_491_otelbin_584_dispatch_starts_workflows() -> None:
+def test_claude_code_action_319_gyrinx_1689_docs_19068_worktrunk_491_otelbin_584_dispatch_starts_workflows() -> (
+    None
+):
     assert "trigger-workflows" in WORKFLOW[True]["workflow_call"]["inputs"]
     for job in WORKFLOW["jobs"].values():
         for step in job.get("steps", []):
             if step.get("uses", "").startswith("actions/checkout"):
-                assert step["with"]["persist-credentials"] is False  # no step after it may read a token
+                # no step after it may read a token
+                assert step["with"]["persist-credentials"] is False
 
 
-def test_course_video_manager_820_fullsend_470_molecule_core_970_git_auto_commit_action_322_workflow_files_are_refused_first(  # noqa: E501
+def test_course_video_manager_820_fullsend_470_molecule_core_970_git_auto_commit_action_322_workflow_files_are_refused_first(
     jobs: Jobs,
 ) -> None:
-    jobs.project.plan([{"id": "A", "do": ["write x: x"], "allow": [".github/workflows/**"]}])
+    jobs.project.plan(
+        [{"id": "A", "do": ["write x: x"], "allow": [".github/workflows/**"]}]
+    )
     jobs.publish()
     chosen = jobs.next()
     assert chosen.code == 2
@@ -329,14 +417,23 @@ def test_course_video_manager_820_fullsend_470_molecule_core_970_git_auto_commit
 # 8. Limits
 
 
-def test_gradbench_577_teamsfx_16466_cryfs_543_never_more_than_256_entries(jobs: Jobs) -> None:
-    jobs.project.plan([{"id": f"T{number}"} for number in range(270)], max_concurrent=256)
+def test_gradbench_577_teamsfx_16466_cryfs_543_never_more_than_256_entries(
+    jobs: Jobs,
+) -> None:
+    jobs.project.plan(
+        [{"id": f"T{number}"} for number in range(270)], max_concurrent=256
+    )
     jobs.publish()
     assert len(jobs.matrix(jobs.next())) == 256
 
 
-def test_osv_scanner_action_129_graalvm_7485_airbyte_76355_prompts_are_in_no_output_and_no_variable(jobs: Jobs) -> None:
-    jobs.project.plan([{"id": f"T{number}", "do": ["x" * 20_000]} for number in range(60)], max_concurrent=60)
+def test_osv_scanner_action_129_graalvm_7485_airbyte_76355_prompts_are_in_no_output_and_no_variable(
+    jobs: Jobs,
+) -> None:
+    jobs.project.plan(
+        [{"id": f"T{number}", "do": ["x" * 20_000]} for number in range(60)],
+        max_concurrent=60,
+    )
     jobs.publish()
     chosen = jobs.next()
     assert sum(map(len, chosen.outputs.values())) < 20_000
@@ -349,15 +446,25 @@ def test_upload_artifact_307_59_aisix_29_intent_1163_gsd_core_2439_artifacts_are
     jobs.project.write("big", "x" * 3_000_000)
     start(jobs, "write a: a", "write b: b")
     jobs.tasks(jobs.next())
-    assert sum(path.stat().st_size for path in jobs.artifacts.rglob("*") if path.is_file()) < 50_000
+    assert (
+        sum(path.stat().st_size for path in jobs.artifacts.rglob("*") if path.is_file())
+        < 50_000
+    )
     uploads = [
-        s for j in WORKFLOW["jobs"].values() for s in j.get("steps", []) if "upload-artifact" in s.get("uses", "")
+        s
+        for j in WORKFLOW["jobs"].values()
+        for s in j.get("steps", [])
+        if "upload-artifact" in s.get("uses", "")
     ]
     assert all(step["with"]["retention-days"] <= 7 for step in uploads)
 
 
-def test_runner_2227_godot_agent_85_comfyui_frontend_17881_a_replaced_pending_run_loses_nothing(jobs: Jobs) -> None:
-    """Any later run goes on from the branch: nothing is known to the run that GitHub dropped."""
+def test_runner_2227_godot_agent_85_comfyui_frontend_17881_a_replaced_pending_run_loses_nothing(
+    jobs: Jobs,
+) -> None:
+    """Any later run goes on from the branch: nothing is known to the run that GitHub
+    dropped.
+    """
     start(jobs, "write a: a", "write b: b")
     chosen = jobs.next()
     jobs.tasks(chosen)
@@ -369,25 +476,42 @@ def test_runner_2227_godot_agent_85_comfyui_frontend_17881_a_replaced_pending_ru
 # 9. Agents that hang
 
 
-def test_repolens_108_standard_input_ends_and_a_time_limit_frees_the_slot(project: Project) -> None:
-    agent = {"command": ["sh", "-c", "cat > /dev/null; echo x > a; exec sleep 4949.4949"]}
-    project.plan([{"id": "A", "agent": agent, "timeout": 1, "max_attempts": 1}, {"id": "B", "do": ["write b: b"]}])
+def test_repolens_108_standard_input_ends_and_a_time_limit_frees_the_slot(
+    project: Project,
+) -> None:
+    agent = {
+        "command": ["sh", "-c", "cat > /dev/null; echo x > a; exec sleep 4949.4949"]
+    }
+    project.plan(
+        [
+            {"id": "A", "agent": agent, "timeout": 1, "max_attempts": 1},
+            {"id": "B", "do": ["write b: b"]},
+        ]
+    )
     project.run()
     assert project.records()["A"]["error"]["kind"] == "timeout"
     assert project.states()["B"] == "completed"
 
 
-def test_claude_code_28482_83859_letta_code_2394_each_attempt_has_its_own_limit(project: Project) -> None:
-    project.plan([{"id": "A", "do": ["fail until 9"], "timeout": 60, "max_attempts": 2}])
+def test_claude_code_28482_83859_letta_code_2394_each_attempt_has_its_own_limit(
+    project: Project,
+) -> None:
+    project.plan(
+        [{"id": "A", "do": ["fail until 9"], "timeout": 60, "max_attempts": 2}]
+    )
     project.run()
     assert project.records()["A"]["attempts"] == 2
 
 
-def test_claude_code_marketplace_101_the_job_outlives_its_agent_to_upload_the_result(jobs: Jobs) -> None:
+def test_claude_code_marketplace_101_the_job_outlives_its_agent_to_upload_the_result(
+    jobs: Jobs,
+) -> None:
     jobs.project.plan([{"id": "A", "timeout": 600}])
     jobs.publish()
     assert int(jobs.matrix(jobs.next())[0]["timeout-minutes"]) > 10
-    assert any(step.get("if") == "always()" for step in WORKFLOW["jobs"]["task"]["steps"])
+    assert any(
+        step.get("if") == "always()" for step in WORKFLOW["jobs"]["task"]["steps"]
+    )
 
 
 # 10. Cost
@@ -398,7 +522,10 @@ def test_pi_subagents_693_multica_4076_factory_3628_axe_19_a_run_stops_at_its_bu
 ) -> None:
     spend = 'report {"cost_usd": 3}'
     project.plan(
-        [{"id": "A", "do": ["write a: a", spend]}, {"id": "B", "depends_on": ["A"], "do": ["write b: b", spend]}],
+        [
+            {"id": "A", "do": ["write a: a", spend]},
+            {"id": "B", "depends_on": ["A"], "do": ["write b: b", spend]},
+        ],
         limits={"max_cost_usd": 2},
     )
     ended = project.run()
@@ -408,8 +535,18 @@ def test_pi_subagents_693_multica_4076_factory_3628_axe_19_a_run_stops_at_its_bu
 
 
 @pytest.mark.parametrize("cost", ["NaN", "-1", "1e999"])
-def test_open_multi_agent_358_a_cost_that_is_no_number_is_unknown_and_not_zero(project: Project, cost: str) -> None:
-    project.plan([{"id": "A", "do": ["write a: a", f'report {{"cost_usd": {cost}}}'], "max_attempts": 1}])
+def test_open_multi_agent_358_a_cost_that_is_no_number_is_unknown_and_not_zero(
+    project: Project, cost: str
+) -> None:
+    project.plan(
+        [
+            {
+                "id": "A",
+                "do": ["write a: a", f'report {{"cost_usd": {cost}}}'],
+                "max_attempts": 1,
+            }
+        ]
+    )
     project.run()
     assert project.records()["A"].get("cost_usd") is None
 
@@ -424,18 +561,27 @@ def test_redcell_37_no_hard_cap_unless_one_is_set() -> None:
 def test_agentic_sdlc_demo_157_oz_for_oss_295_297_hivemoot_agent_93_the_prompt_is_data_and_never_a_command(
     project: Project, tmp_path: Path
 ) -> None:
-    bait = f"$(touch {tmp_path}/owned) `touch {tmp_path}/owned` ; touch {tmp_path}/owned"
+    bait = (
+        f"$(touch {tmp_path}/owned) `touch {tmp_path}/owned` ; touch {tmp_path}/owned"
+    )
     project.plan([{"id": "A", "title": bait, "do": ["write a: a", bait]}])
     project.run()
     assert project.states() == {"A": "completed"}
     assert not (tmp_path / "owned").exists()
 
 
-def test_theninjarpg_1317_bernstein_1827_metaflow_1790_openless_222_the_agents_job_can_write_nothing() -> None:
+def test_theninjarpg_1317_bernstein_1827_metaflow_1790_openless_222_the_agents_job_can_write_nothing() -> (
+    None
+):
     assert WORKFLOW["jobs"]["task"]["permissions"] == {"contents": "read"}
     text = (ROOT / ".github" / "workflows" / "fanin.yml").read_text()
     assert "pull_request_target:" not in text
-    uses = [s["uses"] for j in WORKFLOW["jobs"].values() for s in j.get("steps", []) if "uses" in s]
+    uses = [
+        s["uses"]
+        for j in WORKFLOW["jobs"].values()
+        for s in j.get("steps", [])
+        if "uses" in s
+    ]
     outside = [use for use in uses if not use.startswith("$/")]
     assert all(len(use.partition("@")[2]) == 40 for use in outside)
 
@@ -443,7 +589,9 @@ def test_theninjarpg_1317_bernstein_1827_metaflow_1790_openless_222_the_agents_j
 # 12. Plans
 
 
-def test_kanban_473_kandev_1110_2589_every_dependency_and_fails_closed(project: Project) -> None:
+def test_kanban_473_kandev_1110_2589_every_dependency_and_fails_closed(
+    project: Project,
+) -> None:
     project.plan(
         [{"id": "A", "do": ["write a: a"]}, {"id": "B", "max_attempts": 1, "do": ["fail always"]},
          {"id": "C", "depends_on": ["A", "B"], "do": ["write c: c"]}]
@@ -453,20 +601,31 @@ def test_kanban_473_kandev_1110_2589_every_dependency_and_fails_closed(project: 
     assert not (project.root / "c").exists()
 
 
-def test_spec_kit_1934_3068_cc_sdd_112_kiro_2755_4547_waves_follow_the_dependencies(project: Project) -> None:
-    project.plan([{"id": t, "depends_on": d, "do": [f"write {t}: x"]} for t, d in (("A", []), ("B", ["A"]), ("C", []))])
+def test_spec_kit_1934_3068_cc_sdd_112_kiro_2755_4547_waves_follow_the_dependencies(
+    project: Project,
+) -> None:
+    project.plan(
+        [
+            {"id": t, "depends_on": d, "do": [f"write {t}: x"]}
+            for t, d in (("A", []), ("B", ["A"]), ("C", []))
+        ]
+    )
     seen = Quiet()
     project.run(seen)
     assert seen.batches == [["A", "C"], ["B"]]
 
 
-def test_backlog_md_711_783_632_tldw_chatbook_650_a_duplicate_id_is_an_error_with_its_line(project: Project) -> None:
+def test_backlog_md_711_783_632_tldw_chatbook_650_a_duplicate_id_is_an_error_with_its_line(
+    project: Project,
+) -> None:
     project.plan([{"id": "A"}, {"id": "A"}])
     with pytest.raises(InvalidInput, match=r"tasks\.yml:\d+"):
         project.run()
 
 
-def test_beads_158_95_dirge_380_branches_that_changed_different_records_merge(project: Project) -> None:
+def test_beads_158_95_dirge_380_branches_that_changed_different_records_merge(
+    project: Project,
+) -> None:
     project.plan([{"id": t, "do": [f"write {t}: x"]} for t in "ABC"], parallel=False)
     project.run(max_rounds=1)
     project.git("branch", "other")
@@ -479,12 +638,16 @@ def test_beads_158_95_dirge_380_branches_that_changed_different_records_merge(pr
     assert project.records()["C"]["skipped"] is True
 
 
-def test_archon_977_vincent_301_width_is_known_only_at_run_time(project: Project) -> None:
+def test_archon_977_vincent_301_width_is_known_only_at_run_time(
+    project: Project,
+) -> None:
     project.plan([{"id": "A", "do": ["sleep 0.3", "write a: a"]}])
 
     def grow() -> None:
         text = (project.root / "tasks.yml").read_text()
-        project.write("tasks.yml", f"{text}- {{id: B, title: b, prompt: 'write b: b'}}\n")
+        project.write(
+            "tasks.yml", f"{text}- {{id: B, title: b, prompt: 'write b: b'}}\n"
+        )
         project.commit("a task more")
 
     project.run(Meanwhile(grow))
@@ -494,12 +657,16 @@ def test_archon_977_vincent_301_width_is_known_only_at_run_time(project: Project
 # 13. Matrix
 
 
-def test_jan_2401_llama_index_15641_datadog_api_client_python_2668_no_leg_cancels_another() -> None:
+def test_jan_2401_llama_index_15641_datadog_api_client_python_2668_no_leg_cancels_another() -> (
+    None
+):
     assert WORKFLOW["jobs"]["task"]["strategy"]["fail-fast"] is False
     assert "has-work" in WORKFLOW["jobs"]["task"]["if"]
 
 
-def test_ai_dispatch_32_71_claude_code_34645_47266_agents_share_no_worktree_and_no_lock(project: Project) -> None:
+def test_ai_dispatch_32_71_claude_code_34645_47266_agents_share_no_worktree_and_no_lock(
+    project: Project,
+) -> None:
     project.plan([{"id": f"T{n}", "do": [f"write f{n}: x", "commit one", "git gc -q"]} for n in range(6)],
                  max_concurrent=6)  # fmt: skip
     project.run()

@@ -1,4 +1,6 @@
-"""The loop (S-0049) on real git with a real agent process: what runs, what lands, what is recorded."""
+"""The loop (S-0049) on real git with a real agent process: what runs, what lands, what
+is recorded.
+"""
 
 from __future__ import annotations
 
@@ -21,14 +23,26 @@ def test_seed_graph_runs_in_batches_and_lands_one_commit_each(project: Project) 
     seen = Quiet()
     project.run(seen)
     assert seen.batches == [["T1"], ["T2", "T5"], ["T3", "T4"], ["T6"]]
-    assert project.subjects() == ["T6: do T6", "Fan in T3, T4", "Fan in T2, T5", "T1: do T1", "plan", "start"]
+    assert project.subjects() == [
+        "T6: do T6",
+        "Fan in T3, T4",
+        "Fan in T2, T5",
+        "T1: do T1",
+        "plan",
+        "start",
+    ]
     assert set(project.states().values()) == {"completed"}
     assert project.git("status", "--porcelain") == ""
     assert (project.root / "t6").read_text() == "six\n"
 
 
-def test_all_independent_run_at_once_and_never_more_than_max_concurrent(project: Project) -> None:
-    project.plan([{"id": f"T{i}", "do": [f"write t{i}: x", "sleep 0.4"]} for i in range(6)], max_concurrent=3)
+def test_all_independent_run_at_once_and_never_more_than_max_concurrent(
+    project: Project,
+) -> None:
+    project.plan(
+        [{"id": f"T{i}", "do": [f"write t{i}: x", "sleep 0.4"]} for i in range(6)],
+        max_concurrent=3,
+    )
     project.run()
     assert most_at_once(project.intervals()) == 3
     assert len(project.subjects()) == 2 + 2  # two batches of three
@@ -36,7 +50,12 @@ def test_all_independent_run_at_once_and_never_more_than_max_concurrent(project:
 
 def test_all_sequential_runs_one_after_the_other(project: Project) -> None:
     chain: list[dict[str, Any]] = [
-        {"id": f"T{i}", "depends_on": [f"T{i - 1}"] if i else [], "do": [f"write t{i}: x"]} for i in range(4)
+        {
+            "id": f"T{i}",
+            "depends_on": [f"T{i - 1}"] if i else [],
+            "do": [f"write t{i}: x"],
+        }
+        for i in range(4)
     ]
     project.plan(chain, max_concurrent=3)
     project.run()
@@ -49,22 +68,45 @@ def test_sequential_setting_gives_the_same_tree_as_parallel(project: Project) ->
     project.git("branch", "side")
     project.run()
     project.run(parallel=False, branch="side")
-    files = [line for line in project.git("ls-tree", "-r", "main").splitlines() if ".fanin" not in line]
-    assert files == [line for line in project.git("ls-tree", "-r", "side").splitlines() if ".fanin" not in line]
+    files = [
+        line
+        for line in project.git("ls-tree", "-r", "main").splitlines()
+        if ".fanin" not in line
+    ]
+    assert files == [
+        line
+        for line in project.git("ls-tree", "-r", "side").splitlines()
+        if ".fanin" not in line
+    ]
     assert len(project.subjects("side")) == 6 + 2
     assert project.states("main") == project.states("side")
 
 
-def test_sleeping_tasks_take_well_under_the_sum_of_their_times(project: Project) -> None:
-    project.plan([{"id": f"T{i}", "do": [f"write t{i}: x", "sleep 1"]} for i in range(3)], max_concurrent=3)
+def test_sleeping_tasks_take_well_under_the_sum_of_their_times(
+    project: Project,
+) -> None:
+    project.plan(
+        [{"id": f"T{i}", "do": [f"write t{i}: x", "sleep 1"]} for i in range(3)],
+        max_concurrent=3,
+    )
     project.run()
     intervals = project.intervals()
-    span = max(end for *_, end in intervals) - min(begin for _, _, begin, _ in intervals)
+    span = max(end for *_, end in intervals) - min(
+        begin for _, _, begin, _ in intervals
+    )
     assert span < 0.67 * sum(end - begin for _, _, begin, end in intervals)
 
 
-def test_one_failure_lets_the_others_of_its_batch_finish_and_land(project: Project) -> None:
-    project.plan([{"id": "A", "do": ["fail broken"]}, {"id": "B", "do": ["sleep 0.3", "write b: b"]}], max_attempts=1)
+def test_one_failure_lets_the_others_of_its_batch_finish_and_land(
+    project: Project,
+) -> None:
+    project.plan(
+        [
+            {"id": "A", "do": ["fail broken"]},
+            {"id": "B", "do": ["sleep 0.3", "write b: b"]},
+        ],
+        max_attempts=1,
+    )
     ended = project.run()
     assert project.states() == {"A": "failed", "B": "completed"}
     assert project.records()["A"]["error"]["kind"] == "agent_error"
@@ -73,10 +115,15 @@ def test_one_failure_lets_the_others_of_its_batch_finish_and_land(project: Proje
     assert len(project.subjects()) == 3  # one commit holds both
 
 
-def test_failed_task_is_retried_in_a_later_parallel_batch_told_what_went_wrong(project: Project) -> None:
+def test_failed_task_is_retried_in_a_later_parallel_batch_told_what_went_wrong(
+    project: Project,
+) -> None:
     project.plan(
         [
-            {"id": "A", "do": ["fail once lost the thread", "write a: a", "print done"]},
+            {
+                "id": "A",
+                "do": ["fail once lost the thread", "write a: a", "print done"],
+            },
             {"id": "B", "do": ["write b: b"]},
             {"id": "C", "depends_on": ["B"], "do": ["write c: c"]},
         ]
@@ -88,7 +135,9 @@ def test_failed_task_is_retried_in_a_later_parallel_batch_told_what_went_wrong(p
     assert "error" not in project.records()["A"]
 
 
-def test_retry_prompt_carries_the_error_and_the_tail_of_the_log(project: Project) -> None:
+def test_retry_prompt_carries_the_error_and_the_tail_of_the_log(
+    project: Project,
+) -> None:
     project.plan(
         [
             {
@@ -107,7 +156,9 @@ def test_retry_prompt_carries_the_error_and_the_tail_of_the_log(project: Project
     assert project.states() == {"A": "completed"}
 
 
-def test_dependents_of_a_task_that_failed_for_good_are_blocked_and_never_run(project: Project) -> None:
+def test_dependents_of_a_task_that_failed_for_good_are_blocked_and_never_run(
+    project: Project,
+) -> None:
     project.plan(
         [
             {"id": "A", "do": ["fail no"], "max_attempts": 2},
@@ -125,10 +176,14 @@ def test_dependents_of_a_task_that_failed_for_good_are_blocked_and_never_run(pro
 
 
 def test_batch_in_which_all_failed_still_lands_its_attempts(project: Project) -> None:
-    project.plan([{"id": "A", "do": ["fail x"]}, {"id": "B", "do": ["fail y"]}], max_attempts=1)
+    project.plan(
+        [{"id": "A", "do": ["fail x"]}, {"id": "B", "do": ["fail y"]}], max_attempts=1
+    )
     project.run()
     assert project.subjects()[0] == "Record failed attempts of A, B"
-    assert project.git("diff", "--name-only", "HEAD~1", "HEAD") == ".fanin/progress.json"
+    assert (
+        project.git("diff", "--name-only", "HEAD~1", "HEAD") == ".fanin/progress.json"
+    )
 
 
 def test_tasks_whose_files_overlap_never_share_a_batch(project: Project) -> None:
@@ -145,7 +200,9 @@ def test_tasks_whose_files_overlap_never_share_a_batch(project: Project) -> None
     assert seen.batches == [["A", "C"], ["B"]]
 
 
-def test_individual_commits_one_per_task_with_its_own_progress_and_the_same_tree(project: Project) -> None:
+def test_individual_commits_one_per_task_with_its_own_progress_and_the_same_tree(
+    project: Project,
+) -> None:
     tasks: list[dict[str, Any]] = [
         {"id": "A", "do": ["write a: a"]},
         {"id": "B", "do": ["write b: b"]},
@@ -155,17 +212,34 @@ def test_individual_commits_one_per_task_with_its_own_progress_and_the_same_tree
     project.git("branch", "side")
     project.run()
     project.run(branch="side", commit_strategy="individual")
-    assert project.subjects("side")[:3] == ["Record failed attempts of C", "B: do B", "A: do A"]
-    assert project.states("side~2") == {"A": "completed", "B": "pending", "C": "pending"}
-    assert project.states("side~1") == {"A": "completed", "B": "completed", "C": "pending"}
+    assert project.subjects("side")[:3] == [
+        "Record failed attempts of C",
+        "B: do B",
+        "A: do A",
+    ]
+    assert project.states("side~2") == {
+        "A": "completed",
+        "B": "pending",
+        "C": "pending",
+    }
+    assert project.states("side~1") == {
+        "A": "completed",
+        "B": "completed",
+        "C": "pending",
+    }
     assert project.states("side") == project.states("main")
-    assert project.git("rev-parse", "main:a", "main:b") == project.git("rev-parse", "side:a", "side:b")
+    assert project.git("rev-parse", "main:a", "main:b") == project.git(
+        "rev-parse", "side:a", "side:b"
+    )
 
 
 def test_two_tasks_editing_parts_of_one_file_are_merged(project: Project) -> None:
     project.write("shop.py", "one\n\n\n\n\n\ntwo\n")
     project.plan(
-        [{"id": "A", "do": ["replace shop.py: one -> ONE"]}, {"id": "B", "do": ["replace shop.py: two -> TWO"]}]
+        [
+            {"id": "A", "do": ["replace shop.py: one -> ONE"]},
+            {"id": "B", "do": ["replace shop.py: two -> TWO"]},
+        ]
     )
     seen = Quiet()
     project.run(seen)
@@ -173,12 +247,20 @@ def test_two_tasks_editing_parts_of_one_file_are_merged(project: Project) -> Non
     assert (project.root / "shop.py").read_text() == "ONE\n\n\n\n\n\nTWO\n"
 
 
-def test_conflict_fails_the_later_task_keeps_its_work_and_feeds_the_retry(project: Project) -> None:
+def test_conflict_fails_the_later_task_keeps_its_work_and_feeds_the_retry(
+    project: Project,
+) -> None:
     project.write("shop.py", "one\n")
     project.plan(
         [
             {"id": "A", "do": ["replace shop.py: one -> from A"]},
-            {"id": "B", "do": ["replace shop.py: one -> from B", "replace shop.py: from A -> from A and B"]},
+            {
+                "id": "B",
+                "do": [
+                    "replace shop.py: one -> from B",
+                    "replace shop.py: from A -> from A and B",
+                ],
+            },
         ]
     )
     seen = Quiet()
@@ -206,18 +288,28 @@ def test_second_run_has_nothing_to_do(project: Project) -> None:
 
 def test_verify_sends_the_culprit_back_and_lands_the_rest(project: Project) -> None:
     project.plan(
-        [{"id": t, "do": [f"write {t}: x"], "max_attempts": 1} for t in ("A", "B", "C", "D")],
+        [
+            {"id": t, "do": [f"write {t}: x"], "max_attempts": 1}
+            for t in ("A", "B", "C", "D")
+        ],
         verify="test ! -e C",
         max_concurrent=4,
     )
     seen = Quiet()
     project.run(seen)
     assert seen.fan_ins[0].landed == ("A", "B", "D")
-    assert project.states() == {"A": "completed", "B": "completed", "C": "failed", "D": "completed"}
+    assert project.states() == {
+        "A": "completed",
+        "B": "completed",
+        "C": "failed",
+        "D": "completed",
+    }
     assert project.records()["C"]["error"]["kind"] == "verify"
 
 
-def test_retry_grants_one_more_attempt_and_never_lowers_attempts(project: Project) -> None:
+def test_retry_grants_one_more_attempt_and_never_lowers_attempts(
+    project: Project,
+) -> None:
     project.plan([{"id": "A", "do": ["fail until 2", "write a: a"], "max_attempts": 1}])
     project.run()
     assert project.cli("retry", "A").returncode == 0
@@ -228,7 +320,12 @@ def test_retry_grants_one_more_attempt_and_never_lowers_attempts(project: Projec
 
 
 def test_skipped_task_blocks_its_dependents_unless_satisfied(project: Project) -> None:
-    project.plan([{"id": "A", "do": ["write a: a"]}, {"id": "B", "depends_on": ["A"], "do": ["write b: b"]}])
+    project.plan(
+        [
+            {"id": "A", "do": ["write a: a"]},
+            {"id": "B", "depends_on": ["A"], "do": ["write b: b"]},
+        ]
+    )
     project.cli("skip", "A")
     assert project.cli("run").returncode == 1
     assert not (project.root / "b").exists()

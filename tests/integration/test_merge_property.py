@@ -1,4 +1,6 @@
-"""`merge.unite` and git's own merge agree wherever the order does not matter; where git guesses, fanin does not."""
+"""`merge.unite` and git's own merge agree wherever the order does not matter; where git
+guesses, fanin does not.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +20,24 @@ from runner.repo.repository import Repository
 from tests.support.builders import entry, task
 
 Files = dict[str, tuple[str, bytes]]
-PATHS = ["a", "b.txt", "d", "d/x", "d/y", "d/x/deep", "e/f/g", "E", "bin", "empty", "crlf.txt", "new", "d2/x"]
-TEXT = b"".join(b"line %d of a text that is long enough\n" % number for number in range(12))
+PATHS = [
+    "a",
+    "b.txt",
+    "d",
+    "d/x",
+    "d/y",
+    "d/x/deep",
+    "e/f/g",
+    "E",
+    "bin",
+    "empty",
+    "crlf.txt",
+    "new",
+    "d2/x",
+]
+TEXT = b"".join(
+    b"line %d of a text that is long enough\n" % number for number in range(12)
+)
 BASE: Files = {
     ".gitattributes": (REGULAR, b"*.txt text\ncrlf.txt eol=crlf\n"),
     "a": (REGULAR, TEXT),
@@ -43,7 +61,10 @@ class Git:
         self.blobs: dict[bytes, str] = {}
 
     def tree(self, files: Files) -> str:
-        return self.write(self.empty, {path: (mode, self.blob(data)) for path, (mode, data) in files.items()})
+        return self.write(
+            self.empty,
+            {path: (mode, self.blob(data)) for path, (mode, data) in files.items()},
+        )
 
     def blob(self, data: bytes) -> str:
         if data not in self.blobs:
@@ -61,9 +82,14 @@ class Git:
 
     def candidates(self, base: str, trees: Sequence[str]) -> list[Candidate]:
         named = enumerate(zip("ABCDE", trees, strict=False))
-        return [Candidate(entry(task(id=name), index=i), tree, self.changes(base, tree)) for i, (name, tree) in named]
+        return [
+            Candidate(entry(task(id=name), index=i), tree, self.changes(base, tree))
+            for i, (name, tree) in named
+        ]
 
-    def united(self, base: str, trees: Sequence[str], *, each: bool = False) -> list[Merged]:
+    def united(
+        self, base: str, trees: Sequence[str], *, each: bool = False
+    ) -> list[Merged]:
         return unite(base, base, self.candidates(base, trees), self, each=each)
 
     def chain(self, base: str, trees: Sequence[str]) -> tuple[str, frozenset[str]]:
@@ -100,22 +126,39 @@ def changed(data: bytes, line: int, text: bytes) -> bytes:
 
 @st.composite
 def edited(draw: st.DrawFn) -> Files:
-    """The base after one task: a few edits, renames, deletions, mode changes, new files."""
+    """The base after one task: a few edits, renames, deletions, mode changes, new
+    files.
+    """
     files = dict(BASE)
     for _ in range(draw(st.integers(1, 3))):
         present = sorted(set(files) - {".gitattributes"})
         path = draw(st.sampled_from(present))
         mode, data = files[path]
-        match draw(st.sampled_from(["edit", "edit", "delete", "rename", "add", "mode", "binary", "empty"])):
+        match draw(
+            st.sampled_from(
+                ["edit", "edit", "delete", "rename", "add", "mode", "binary", "empty"]
+            )
+        ):
             case "edit":
-                files[path] = mode, changed(data, draw(st.integers(0, 11)), draw(st.sampled_from([b"one", b"two"])))
+                files[path] = (
+                    mode,
+                    changed(
+                        data,
+                        draw(st.integers(0, 11)),
+                        draw(st.sampled_from([b"one", b"two"])),
+                    ),
+                )
             case "delete" if len(present) > 2:
                 del files[path]
             case "rename":
                 del files[path]
                 put(files, draw(st.sampled_from(PATHS)), (mode, data))
             case "add":
-                put(files, draw(st.sampled_from(PATHS)), (REGULAR, draw(st.sampled_from([b"", b"new\n", TEXT]))))
+                put(
+                    files,
+                    draw(st.sampled_from(PATHS)),
+                    (REGULAR, draw(st.sampled_from([b"", b"new\n", TEXT]))),
+                )
             case "mode" if mode != SYMLINK:
                 files[path] = (EXECUTABLE if mode == REGULAR else REGULAR), data
             case "binary":
@@ -127,7 +170,9 @@ def edited(draw: st.DrawFn) -> Files:
 
 @settings(max_examples=25, derandomize=True, deadline=None, database=None)
 @given(st.lists(edited(), min_size=3, max_size=3), st.booleans())
-def test_three_tasks_that_every_order_merges_alike_are_united_alike(git: Git, sides: list[Files], each: bool) -> None:
+def test_three_tasks_that_every_order_merges_alike_are_united_alike(
+    git: Git, sides: list[Files], each: bool
+) -> None:
     base, trees = git.tree(BASE), [git.tree(side) for side in sides]
     assume(base not in trees)
     ends = {git.chain(base, order) for order in itertools.permutations(trees)}
@@ -141,7 +186,9 @@ def test_three_tasks_that_every_order_merges_alike_are_united_alike(git: Git, si
 
 @settings(max_examples=40, derandomize=True, deadline=None, database=None)
 @given(edited(), edited())
-def test_two_tasks_conflict_or_merge_as_git_says(git: Git, one: Files, other: Files) -> None:
+def test_two_tasks_conflict_or_merge_as_git_says(
+    git: Git, one: Files, other: Files
+) -> None:
     base, trees = git.tree(BASE), [git.tree(one), git.tree(other)]
     assume(base not in trees)
     there, back = git.chain(base, trees), git.chain(base, trees[::-1])
@@ -159,14 +206,22 @@ def story(**contents: bytes) -> Files:
 
 
 def test_edit_never_moves_to_a_file_that_another_task_made(git: Git) -> None:
-    """A removes x, C makes a similar z, D edits x: git's merge moves D's edit to z; here D conflicts."""
+    """A removes x, C makes a similar z, D edits x: git's merge moves D's edit to z;
+    here D conflicts.
+    """
     edit = changed(TEXT, 5, b"D was here")
     base = git.tree(story(x=TEXT, keep=b"k\n"))
-    removed, made = git.tree(story(keep=b"k\n")), git.tree(story(x=TEXT, keep=b"k\n", z=TEXT + b"one more line\n"))
+    removed, made = (
+        git.tree(story(keep=b"k\n")),
+        git.tree(story(x=TEXT, keep=b"k\n", z=TEXT + b"one more line\n")),
+    )
     edited_ = git.tree(story(x=edit, keep=b"k\n"))
     moved, conflicts = git.chain(base, [removed, made, edited_])
-    assert not conflicts  # what git does by itself: the edit is in z, and nobody wrote it there
-    assert b"D was here" in git.repo.blob(next(c.new[1] for c in git.changes(base, moved) if c.path == "z" and c.new))
+    # what git does by itself: the edit is in z, and nobody wrote it there
+    assert not conflicts
+    assert b"D was here" in git.repo.blob(
+        next(c.new[1] for c in git.changes(base, moved) if c.path == "z" and c.new)
+    )
     for order in ([removed, made, edited_], [made, removed, edited_]):
         fates = git.united(base, order)
         assert [fate.entry.task.id for fate in fates if fate.failure] == ["C"]
@@ -194,11 +249,14 @@ def test_edit_follows_a_file_that_one_task_moved(git: Git) -> None:
 
 
 def test_link_that_leaves_the_tree_only_once_merged_is_refused(git: Git) -> None:
-    """One task moves a link up, another points it anew: each is fine by itself, together they leave the tree."""
+    """One task moves a link up, another points it anew: each is fine by itself,
+    together they leave the tree.
+    """
     deep: Files = {"d/e/link": (SYMLINK, b"x"), "keep": (REGULAR, b"k\n")}
     base = git.tree(deep)
     up = git.tree({"d/link": (SYMLINK, b"x"), "keep": (REGULAR, b"k\n")})
     anew = git.tree({"d/e/link": (SYMLINK, b"../../keep"), "keep": (REGULAR, b"k\n")})
     fates = git.united(base, [up, anew])
     assert fates[0].tree == up
-    assert fates[1].failure is not None  # by git's own conflict, or by the policy where git follows the move
+    # by git's own conflict, or by the policy where git follows the move
+    assert fates[1].failure is not None

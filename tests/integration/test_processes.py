@@ -1,7 +1,8 @@
 """Agents that behave as programs do on a bad day: ended on time, reported, cleaned up.
 
-An agent that ignores SIGTERM, one that leaves a daemon, one that holds its output open, and the bounded log are shown
-in test_isolation; a repository inside the repository in test_isolation too.
+An agent that ignores SIGTERM, one that leaves a daemon, one that holds its output open,
+and the bounded log are shown in test_isolation; a repository inside the repository in
+test_isolation too.
 """
 
 from __future__ import annotations
@@ -34,9 +35,12 @@ open("a", "w").write("x")
 
 @pytest.mark.parametrize("torn", ["", "a", "0123456789abcdef"])
 def test_cookie_torn_by_a_crash_ends_nobody(torn: str) -> None:
-    other = subprocess.Popen(["sleep", "60"], env={"PATH": "/usr/bin:/bin", process.COOKIE: f"{torn:0<32}"})
+    other = subprocess.Popen(
+        ["sleep", "60"], env={"PATH": "/usr/bin:/bin", process.COOKIE: f"{torn:0<32}"}
+    )
     try:
-        while not Path(f"/proc/{other.pid}/environ").read_bytes():  # empty in the middle of exec
+        # empty in the middle of exec
+        while not Path(f"/proc/{other.pid}/environ").read_bytes():
             time.sleep(0.01)
         process.end_cookie(torn)
         assert other.poll() is None
@@ -48,27 +52,42 @@ def test_cookie_torn_by_a_crash_ends_nobody(torn: str) -> None:
 
 
 def alive(pattern: str) -> bool:
-    return subprocess.run(["pgrep", "-f", pattern], capture_output=True, check=False).returncode == 0
+    return (
+        subprocess.run(
+            ["pgrep", "-f", pattern], capture_output=True, check=False
+        ).returncode
+        == 0
+    )
 
 
-def test_daemon_forked_twice_into_a_session_of_its_own_is_ended(project: Project) -> None:
+def test_daemon_forked_twice_into_a_session_of_its_own_is_ended(
+    project: Project,
+) -> None:
     _, record = beside_good(project, f"exec {sys.executable} -c '{DOUBLE_FORK}'")
     assert record["status"] == "completed"
     assert not alive("sleep 4747.4747")
 
 
-def test_agent_that_closes_its_streams_is_waited_for_and_still_ended_on_time(project: Project) -> None:
-    _, record = beside_good(project, "exec <&- >&- 2>&-; echo x > a; exec sleep 4848.4848", timeout=1)
+def test_agent_that_closes_its_streams_is_waited_for_and_still_ended_on_time(
+    project: Project,
+) -> None:
+    _, record = beside_good(
+        project, "exec <&- >&- 2>&-; echo x > a; exec sleep 4848.4848", timeout=1
+    )
     assert record["error"]["kind"] == "timeout"
     assert not alive("sleep 4848.4848")
 
 
-def test_agent_that_closes_its_streams_and_goes_on_is_not_cut_short(project: Project) -> None:
+def test_agent_that_closes_its_streams_and_goes_on_is_not_cut_short(
+    project: Project,
+) -> None:
     _, record = beside_good(project, "exec <&- >&- 2>&-; sleep 0.5; echo x > a")
     assert record["status"] == "completed"
 
 
-def test_a_gigabyte_of_output_is_bounded_on_the_disk_and_in_memory(tmp_path: Path) -> None:
+def test_a_gigabyte_of_output_is_bounded_on_the_disk_and_in_memory(
+    tmp_path: Path,
+) -> None:
     """In a process of its own, whose peak memory is then told by the system."""
     script = """
 import json, resource, sys
@@ -82,7 +101,11 @@ print(json.dumps([done.exit_code, done.ended, resource.getrusage(resource.RUSAGE
 """
     log = tmp_path / "agent.log"
     told = subprocess.run(
-        [sys.executable, "-c", script, str(log)], cwd=ROOT, capture_output=True, text=True, check=True
+        [sys.executable, "-c", script, str(log)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
     ).stdout
     code, ended, grown = json.loads(told)
     assert (code, ended) == (0, "exited")
@@ -90,34 +113,48 @@ print(json.dumps([done.exit_code, done.ended, resource.getrusage(resource.RUSAGE
     assert grown < 64 * 2**10  # KiB
 
 
-@pytest.mark.parametrize("said", [r"\377\376\200 caf\351", "::error::boo", "::set-output name=x::y", r"\033[2J\000"])
-def test_output_that_is_no_text_or_speaks_to_the_machine_is_only_a_log(project: Project, said: str) -> None:
+@pytest.mark.parametrize(
+    "said",
+    [r"\377\376\200 caf\351", "::error::boo", "::set-output name=x::y", r"\033[2J\000"],
+)
+def test_output_that_is_no_text_or_speaks_to_the_machine_is_only_a_log(
+    project: Project, said: str
+) -> None:
     seen, record = beside_good(project, f"printf '{said}\\n'; exit 1")
     assert record["error"]["kind"] == "agent_error"
     assert "\x1b" not in record["error"]["log_tail"]
     assert seen.results["BAD", 1].failure is not None
 
 
-@pytest.mark.parametrize("deed", ["rm -rf ../checkout", 'cd ..; rm -rf -- "$OLDPWD"; mkdir checkout'])
-def test_agent_that_deletes_its_checkout_fails_by_name(project: Project, deed: str) -> None:
+@pytest.mark.parametrize(
+    "deed", ["rm -rf ../checkout", 'cd ..; rm -rf -- "$OLDPWD"; mkdir checkout']
+)
+def test_agent_that_deletes_its_checkout_fails_by_name(
+    project: Project, deed: str
+) -> None:
     _, record = beside_good(project, deed)
     assert record["status"] == "failed"
     assert project.git("ls-tree", "--name-only", "HEAD", "README.md") == "README.md"
 
 
-def test_agent_that_deletes_the_git_folder_of_its_checkout_is_read_all_the_same(project: Project) -> None:
+def test_agent_that_deletes_the_git_folder_of_its_checkout_is_read_all_the_same(
+    project: Project,
+) -> None:
     _, record = beside_good(project, "rm -rf .git; echo x > a")
     assert record["status"] == "completed"
 
 
-def test_merge_that_the_agent_left_in_progress_is_taken_as_the_tree_it_left(project: Project) -> None:
+def test_merge_that_the_agent_left_in_progress_is_taken_as_the_tree_it_left(
+    project: Project,
+) -> None:
     script = (
         "git config user.email a@b; git config user.name a; git checkout -q -b side; echo one > f; git add f;"
         "git commit -qm one; git checkout -q -; echo two > f; git add f; git commit -qm two; git merge side; echo x > a"
     )
     _, record = beside_good(project, script)
     assert record["status"] == "completed"
-    assert "<<<<<<<" in project.git("show", "HEAD:f")  # the markers are what the agent left; verify is for that
+    # the markers are what the agent left; verify is for that
+    assert "<<<<<<<" in project.git("show", "HEAD:f")
     assert not (project.root / ".git" / "MERGE_HEAD").exists()
 
 
@@ -129,5 +166,8 @@ def test_very_many_small_files_are_refused_by_number_and_nothing_is_left(
     many = 'import os\nfor i in range(20000):\n    os.makedirs(f"d{i % 100}", exist_ok=True)\n'
     many += '    open(f"d{i % 100}/f{i}", "w").close()\n'
     _, record = beside_good(project, f"exec {sys.executable} -c '{many}'")
-    assert "20000 files changed, more than limits.files = 100" in record["error"]["message"]
+    assert (
+        "20000 files changed, more than limits.files = 100"
+        in record["error"]["message"]
+    )
     assert list((tmp_path / "tmp").iterdir()) == []

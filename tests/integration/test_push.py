@@ -18,13 +18,25 @@ REJECTED = "! [remote rejected] main -> main "
 DENIED = "fatal: unable to access 'https://github.com/o/r/': The requested URL returned error: 403"
 WORKFLOW = "to create or update workflow `.github/workflows/ci.yml` without"
 REFUSALS = [
-    ("workflows", f"{REJECTED}(refusing to allow a GitHub App {WORKFLOW} `workflows` permission)"),
-    ("workflows", f"{REJECTED}(refusing to allow an OAuth App {WORKFLOW} `workflow` scope)"),
-    ("workflows", f"{REJECTED}(refusing to allow a Personal Access Token {WORKFLOW} `workflow` scope)"),
+    (
+        "workflows",
+        f"{REJECTED}(refusing to allow a GitHub App {WORKFLOW} `workflows` permission)",
+    ),
+    (
+        "workflows",
+        f"{REJECTED}(refusing to allow an OAuth App {WORKFLOW} `workflow` scope)",
+    ),
+    (
+        "workflows",
+        f"{REJECTED}(refusing to allow a Personal Access Token {WORKFLOW} `workflow` scope)",
+    ),
     ("signatures", f"{GH006}Commits must have verified signatures."),
     ("signatures", f"{GH013}Commits must have verified signatures."),
     ("protected", f"{GH006}Changes must be made through a pull request."),
-    ("protected", f"{GH006}At least 1 approving review is required by reviewers with write access."),
+    (
+        "protected",
+        f"{GH006}At least 1 approving review is required by reviewers with write access.",
+    ),
     ("protected", f'{GH006}Required status check "test" is expected.'),
     ("protected", f"{GH006}You're not authorized to push to this branch."),
     ("protected", f"{GH013}Cannot update this protected ref."),
@@ -32,9 +44,15 @@ REFUSALS = [
     ("protected", f"{REJECTED}(push declined due to repository rule violations)"),
     ("protected", f"{REJECTED}(pre-receive hook declined)"),
     ("secret", f"{GH013}GITHUB PUSH PROTECTION remote: - Push cannot contain secrets"),
-    ("permission", f"remote: Permission to o/r.git denied to github-actions[bot]. {DENIED}"),
+    (
+        "permission",
+        f"remote: Permission to o/r.git denied to github-actions[bot]. {DENIED}",
+    ),
     ("permission", f"remote: Write access to repository not granted. {DENIED}"),
-    ("permission", f"remote: This repository was archived so it is read-only. {DENIED}"),
+    (
+        "permission",
+        f"remote: This repository was archived so it is read-only. {DENIED}",
+    ),
     ("permission", "fatal: Authentication failed for 'https://github.com/o/r/'"),
     ("other", "remote: error: GH001: Large files detected."),
 ]
@@ -51,7 +69,10 @@ def test_refusal_is_known_by_name(reason: str, words: str) -> None:
         ("https://github.com/o/r.git", ("https://api.github.com", "o/r")),
         ("https://x-access-token:t@github.com/o/r", ("https://api.github.com", "o/r")),
         ("git@github.com:o/r.git", ("https://api.github.com", "o/r")),
-        ("ssh://git@ssh.github.com:443/o/r.name.git/", ("https://api.github.com", "o/r.name")),
+        (
+            "ssh://git@ssh.github.com:443/o/r.name.git/",
+            ("https://api.github.com", "o/r.name"),
+        ),
         ("git@octo.ghe.com:o/r", ("https://api.octo.ghe.com", "o/r")),
         ("https://git.example.com/o/r", ("https://git.example.com/api/v3", "o/r")),
         ("/srv/git/o/r.git", None),
@@ -60,7 +81,9 @@ def test_refusal_is_known_by_name(reason: str, words: str) -> None:
         ("", None),
     ],
 )
-def test_repository_is_known_by_its_remote(url: str, found: tuple[str, str] | None) -> None:
+def test_repository_is_known_by_its_remote(
+    url: str, found: tuple[str, str] | None
+) -> None:
     assert github_at(url) == found
 
 
@@ -70,7 +93,9 @@ def jobs(project: Project, tmp_path: Path) -> Jobs:
     return Jobs(project, tmp_path / "actions")
 
 
-def test_rivals_who_push_all_the_time_neither_stop_the_fan_in_nor_lose_a_commit(jobs: Jobs, tmp_path: Path) -> None:
+def test_rivals_who_push_all_the_time_neither_stop_the_fan_in_nor_lose_a_commit(
+    jobs: Jobs, tmp_path: Path
+) -> None:
     jobs.project.plan([{"id": name, "do": [f"write {name}: {name}"]} for name in "AB"])
     jobs.publish()
     chosen = jobs.next()
@@ -89,11 +114,15 @@ def test_rivals_who_push_all_the_time_neither_stop_the_fan_in_nor_lose_a_commit(
 @pytest.mark.parametrize("words", [
     "GH006: Protected branch update failed", "GH013: Repository rule violations found", "must have verified signatures",
 ])  # fmt: skip
-def test_branch_that_refuses_keeps_the_work_on_a_branch_of_its_own(jobs: Jobs, words: str) -> None:
+def test_branch_that_refuses_keeps_the_work_on_a_branch_of_its_own(
+    jobs: Jobs, words: str
+) -> None:
     jobs.project.plan([{"id": "A", "do": ["write a: a"]}])
     jobs.publish()
     hook = jobs.origin / "hooks" / "update"
-    hook.write_text(f'#!/bin/sh\n[ "$1" != refs/heads/main ] || {{ echo "error: {words}" >&2; exit 1; }}\n')
+    hook.write_text(
+        f'#!/bin/sh\n[ "$1" != refs/heads/main ] || {{ echo "error: {words}" >&2; exit 1; }}\n'
+    )
     hook.chmod(0o755)
     chosen = jobs.next()
     jobs.tasks(chosen)
@@ -103,11 +132,15 @@ def test_branch_that_refuses_keeps_the_work_on_a_branch_of_its_own(jobs: Jobs, w
     assert jobs.git("show", "fanin/4711:a") == "a"
 
 
-def test_server_that_refuses_everything_is_named_and_the_artifacts_stay(jobs: Jobs) -> None:
+def test_server_that_refuses_everything_is_named_and_the_artifacts_stay(
+    jobs: Jobs,
+) -> None:
     jobs.project.plan([{"id": "A", "do": ["write a: a"]}])
     jobs.publish()
     hook = jobs.origin / "hooks" / "update"
-    hook.write_text('#!/bin/sh\necho "Permission to o/r.git denied to github-actions[bot]" >&2; exit 1\n')
+    hook.write_text(
+        '#!/bin/sh\necho "Permission to o/r.git denied to github-actions[bot]" >&2; exit 1\n'
+    )
     hook.chmod(0o755)
     chosen = jobs.next()
     jobs.tasks(chosen)
@@ -116,5 +149,6 @@ def test_server_that_refuses_everything_is_named_and_the_artifacts_stay(jobs: Jo
     assert "Permission to o/r.git denied" in merged.log
     assert "kept as artifacts" in merged.log
     hook.unlink()
-    assert jobs.merge(chosen).code == 0  # the job run again lands what the artifacts hold
+    # the job run again lands what the artifacts hold
+    assert jobs.merge(chosen).code == 0
     assert jobs.states() == {"A": "completed"}

@@ -1,4 +1,6 @@
-"""The rolling schedule: a task starts the moment its dependencies are merged; the branch gets it in as few commits."""
+"""The rolling schedule: a task starts the moment its dependencies are merged; the
+branch gets it in as few commits.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ UNEVEN: list[dict[str, Any]] = [
 ]
 
 
-def test_a_task_does_not_wait_for_a_longer_one_beside_its_dependency(project: Project) -> None:
+def test_a_task_does_not_wait_for_a_longer_one_beside_its_dependency(
+    project: Project,
+) -> None:
     project.plan(UNEVEN, schedule="rolling", max_concurrent=2)
     project.run()
     began = {task: begin for task, _, begin, _ in project.intervals()}
@@ -38,14 +42,19 @@ def test_a_task_does_not_wait_for_a_longer_one_beside_its_dependency(project: Pr
     assert set(project.states().values()) == {"completed"}
 
 
-def test_same_tree_as_batch_by_batch_and_never_more_than_max_concurrent(project: Project) -> None:
+def test_same_tree_as_batch_by_batch_and_never_more_than_max_concurrent(
+    project: Project,
+) -> None:
     project.plan(SEED, max_concurrent=2)
     project.git("branch", "side")
     project.run(schedule="rolling")
     assert most_at_once(project.intervals()) <= 2
     project.run(branch="side")
     files = ["ls-tree", "-r", "main"], ["ls-tree", "-r", "side"]
-    rolled, batched = ([line for line in project.git(*f).splitlines() if ".fanin" not in line] for f in files)
+    rolled, batched = (
+        [line for line in project.git(*f).splitlines() if ".fanin" not in line]
+        for f in files
+    )
     assert rolled == batched
     assert project.states("main") == project.states("side")
     assert project.git("status", "--porcelain") == ""
@@ -54,7 +63,9 @@ def test_same_tree_as_batch_by_batch_and_never_more_than_max_concurrent(project:
 
 @pytest.fixture
 def together(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many results were merged in one go: each merge begins late, so that the next results wait for it."""
+    """How many results were merged in one go: each merge begins late, so that the next
+    results wait for it.
+    """
     seen: list[int] = []
     accept = Rolling._accept
 
@@ -67,7 +78,9 @@ def together(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return seen
 
 
-def test_results_that_wait_are_merged_together_each_with_its_own_fate(project: Project, together: list[int]) -> None:
+def test_results_that_wait_are_merged_together_each_with_its_own_fate(
+    project: Project, together: list[int]
+) -> None:
     same = [{"id": t, "do": [f"write same: {t}"], "max_attempts": 1} for t in "AB"]
     project.plan(
         [
@@ -82,7 +95,12 @@ def test_results_that_wait_are_merged_together_each_with_its_own_fate(project: P
     assert max(together) > 2
     states = project.states()
     assert sorted(states[t] for t in "AB") == ["completed", "failed"]
-    assert [states[t] for t in "CDEF"] == ["completed", "completed", "completed", "failed"]
+    assert [states[t] for t in "CDEF"] == [
+        "completed",
+        "completed",
+        "completed",
+        "failed",
+    ]
     winner = "A" if states["A"] == "completed" else "B"
     assert (project.root / "same").read_text().strip() == winner
     assert all((project.root / t).exists() for t in "CDE")
@@ -91,8 +109,13 @@ def test_results_that_wait_are_merged_together_each_with_its_own_fate(project: P
     project.git("fsck", "--strict")
 
 
-def test_marks_of_results_that_are_merged_together_are_all_set(project: Project, together: list[int]) -> None:
-    project.write("specs/001-x/tasks.md", "## Phase 1: Setup\n\n- [ ] T001 a\n- [ ] T002 [P] b\n- [ ] T003 [P] c\n")
+def test_marks_of_results_that_are_merged_together_are_all_set(
+    project: Project, together: list[int]
+) -> None:
+    project.write(
+        "specs/001-x/tasks.md",
+        "## Phase 1: Setup\n\n- [ ] T001 a\n- [ ] T002 [P] b\n- [ ] T003 [P] c\n",
+    )
     write = "import os, pathlib; pathlib.Path(os.environ['FANIN_TASK'] + '.out').write_text('x')"
     settings = {
         "plan": "specs/001-x",
@@ -124,13 +147,23 @@ def test_failures_are_retried_and_told_in_the_commit(project: Project) -> None:
 
 
 def test_individual_lands_a_commit_for_every_task(project: Project) -> None:
-    project.plan([{"id": t, "do": [f"write {t}: x"]} for t in "ABC"], schedule="rolling", commit_strategy="individual")
+    project.plan(
+        [{"id": t, "do": [f"write {t}: x"]} for t in "ABC"],
+        schedule="rolling",
+        commit_strategy="individual",
+    )
     project.run()
     assert sorted(project.subjects()[:3]) == ["A: do A", "B: do B", "C: do C"]
 
 
-def test_batch_strategy_flushes_as_one_commit_when_no_task_runs(project: Project) -> None:
-    project.plan([{"id": t, "do": [f"write {t}: x", "sleep 0.5"]} for t in "ABC"], schedule="rolling", max_concurrent=3)
+def test_batch_strategy_flushes_as_one_commit_when_no_task_runs(
+    project: Project,
+) -> None:
+    project.plan(
+        [{"id": t, "do": [f"write {t}: x", "sleep 0.5"]} for t in "ABC"],
+        schedule="rolling",
+        max_concurrent=3,
+    )
     seen = Quiet()
     project.run(seen)
     assert len(project.subjects()) == 3
@@ -139,9 +172,15 @@ def test_batch_strategy_flushes_as_one_commit_when_no_task_runs(project: Project
     assert project.git("for-each-ref", "refs/fanin") == ""
 
 
-def test_branch_that_moved_keeps_the_persons_commit_and_the_work(project: Project) -> None:
+def test_branch_that_moved_keeps_the_persons_commit_and_the_work(
+    project: Project,
+) -> None:
     project.plan(
-        [{"id": "A", "do": ["sleep 0.4", "write a: a"]}, {"id": "B", "do": ["write b: b"]}], schedule="rolling"
+        [
+            {"id": "A", "do": ["sleep 0.4", "write a: a"]},
+            {"id": "B", "do": ["write b: b"]},
+        ],
+        schedule="rolling",
     )
 
     def commit() -> None:
@@ -154,12 +193,21 @@ def test_branch_that_moved_keeps_the_persons_commit_and_the_work(project: Projec
     assert (project.root / "mine").exists()
 
 
-def test_conflict_with_a_task_that_ended_before_fails_and_is_retried_on_it(project: Project) -> None:
+def test_conflict_with_a_task_that_ended_before_fails_and_is_retried_on_it(
+    project: Project,
+) -> None:
     project.write("f", "base\n")
     project.plan(
         [
             {"id": "A", "do": ["replace f: base -> from A"]},
-            {"id": "B", "do": ["sleep 0.8", "replace f: base -> from B", "replace f: from A -> from A and B"]},
+            {
+                "id": "B",
+                "do": [
+                    "sleep 0.8",
+                    "replace f: base -> from B",
+                    "replace f: from A -> from A and B",
+                ],
+            },
         ],
         schedule="rolling",
     )
@@ -169,7 +217,9 @@ def test_conflict_with_a_task_that_ended_before_fails_and_is_retried_on_it(proje
 
 
 @pytest.mark.parametrize("event", ["batch", "accepted", "landing", "flushed"])
-def test_kill_after_any_line_of_the_journal_is_made_good(project: Project, event: str) -> None:
+def test_kill_after_any_line_of_the_journal_is_made_good(
+    project: Project, event: str
+) -> None:
     project.plan(SEED, schedule="rolling", max_concurrent=2)
     die_after(project.runner(), event, 2)
     finished = [key for key, _ in _results(project).items()]
@@ -182,9 +232,15 @@ def test_kill_after_any_line_of_the_journal_is_made_good(project: Project, event
 
 
 def test_accepted_results_that_must_wait_wait_together(project: Project) -> None:
-    """Each is landed anew after the crash; the second on what the first has put on the branch that waits."""
+    """Each is landed anew after the crash; the second on what the first has put on the
+    branch that waits.
+    """
     do = {"A": ["write a: a"], "B": ["write b: b"], "C": ["sleep 1", "write c: c"]}
-    project.plan([{"id": t, "do": lines} for t, lines in do.items()], schedule="rolling", max_concurrent=3)
+    project.plan(
+        [{"id": t, "do": lines} for t, lines in do.items()],
+        schedule="rolling",
+        max_concurrent=3,
+    )
     for name in ("a", "b"):
         project.write(name, "precious\n")
     die_after(project.runner(), "accepted", 2)
@@ -195,13 +251,17 @@ def test_accepted_results_that_must_wait_wait_together(project: Project) -> None
 
 def _results(project: Project) -> dict[str, str]:
     found = {}
-    for path in (project.root / ".git" / "fanin" / "runs").glob("*/*/results/*/result.json"):
+    for path in (project.root / ".git" / "fanin" / "runs").glob(
+        "*/*/results/*/result.json"
+    ):
         result = json.loads(path.read_text())
         found[result["task"]] = result["batch"]
     return found
 
 
-def test_tasks_go_on_while_a_landing_is_on_its_way(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tasks_go_on_while_a_landing_is_on_its_way(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
     land, landings = BranchLander.land, list[tuple[float, float]]()
 
     def slow(self: BranchLander, head: str, tip: str, run: str) -> bool:
@@ -213,7 +273,10 @@ def test_tasks_go_on_while_a_landing_is_on_its_way(project: Project, monkeypatch
 
     monkeypatch.setattr(BranchLander, "land", slow)
     needs = {"A": [], "B": ["A"], "C": ["B"], "D": ["C"]}
-    chain = [{"id": t, "depends_on": before, "do": [f"write {t}: x"]} for t, before in needs.items()]
+    chain = [
+        {"id": t, "depends_on": before, "do": [f"write {t}: x"]}
+        for t, before in needs.items()
+    ]
     project.plan(chain, schedule="rolling", max_concurrent=1)
     project.run()
     began = {task: begin for task, _, begin, _ in project.intervals()}
@@ -236,20 +299,32 @@ def test_branch_that_moves_while_a_landing_is_on_its_way_gets_all_that_was_merge
         return land(self, head, tip, run)
 
     monkeypatch.setattr(BranchLander, "land", rival)
-    work = [{"id": t, "do": [f"write {t}: x", f"sleep 0.{n}"]} for n, t in enumerate("ABCDE")]
-    project.plan([*work, {"id": "F", "depends_on": ["A"], "do": ["replace A: x -> y"]}], schedule="rolling")
+    work = [
+        {"id": t, "do": [f"write {t}: x", f"sleep 0.{n}"]}
+        for n, t in enumerate("ABCDE")
+    ]
+    project.plan(
+        [*work, {"id": "F", "depends_on": ["A"], "do": ["replace A: x -> y"]}],
+        schedule="rolling",
+    )
     project.run()
     assert set(project.states().values()) == {"completed"}
     assert (project.root / "A").read_text() == "y\n"
     assert all((project.root / name).exists() for name in ("one", "two", *"BCDE"))
-    assert project.git("for-each-ref", "refs/fanin") == project.git("status", "--porcelain") == ""
+    assert (
+        project.git("for-each-ref", "refs/fanin")
+        == project.git("status", "--porcelain")
+        == ""
+    )
     assert [began(project).count(t) for t in "ABCDEF"] == [1] * 6
 
 
 def test_task_that_fails_anew_where_the_branch_moved_is_retried_before_what_builds_on_it(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The next result is there before the landing is over: what is ready must be looked for anew all the same."""
+    """The next result is there before the landing is over: what is ready must be looked
+    for anew all the same.
+    """
     land = BranchLander.land
 
     def slow(self: BranchLander, head: str, tip: str, run: str) -> bool:
@@ -264,7 +339,10 @@ def test_task_that_fails_anew_where_the_branch_moved_is_retried_before_what_buil
     project.write("f", "base\n")
     project.plan(
         [
-            {"id": "A", "do": ["replace f: base -> from A", "replace f: a person -> both"]},
+            {
+                "id": "A",
+                "do": ["replace f: base -> from A", "replace f: a person -> both"],
+            },
             {"id": "B", "do": ["write b: b"]},
             {"id": "C", "depends_on": ["A"], "do": ["write c: c"]},
         ],
@@ -277,22 +355,37 @@ def test_task_that_fails_anew_where_the_branch_moved_is_retried_before_what_buil
     assert (project.root / "f").read_text() == "both\n"
 
 
-def test_last_task_that_fails_anew_where_the_branch_moved_is_retried(project: Project) -> None:
+def test_last_task_that_fails_anew_where_the_branch_moved_is_retried(
+    project: Project,
+) -> None:
     def commit() -> None:
         project.write("f", "a person\n")
         project.commit("by a person")
 
     project.write("f", "base\n")
-    project.plan([{"id": "A", "do": ["replace f: base -> from A", "replace f: a person -> both"]}], schedule="rolling")
+    project.plan(
+        [
+            {
+                "id": "A",
+                "do": ["replace f: base -> from A", "replace f: a person -> both"],
+            }
+        ],
+        schedule="rolling",
+    )
     project.run(Meanwhile(commit))
     assert project.states() == {"A": "completed"}
     assert (project.root / "f").read_text() == "both\n"
     assert project.git("for-each-ref", "refs/fanin/runs") == ""
 
 
-def test_task_that_a_person_takes_out_of_the_plan_while_it_runs_stops_nothing(project: Project) -> None:
+def test_task_that_a_person_takes_out_of_the_plan_while_it_runs_stops_nothing(
+    project: Project,
+) -> None:
     needs = {"A": [], "B": ["A"], "C": ["B"], "D": ["C"]}
-    plan = [{"id": t, "do": [f"write {t}: x", f"sleep {2.5 * (t == 'C')}"], "depends_on": n} for t, n in needs.items()]
+    plan = [
+        {"id": t, "do": [f"write {t}: x", f"sleep {2.5 * (t == 'C')}"], "depends_on": n}
+        for t, n in needs.items()
+    ]
     settings: dict[str, Any] = {"schedule": "rolling", "max_concurrent": 2}
 
     class Leaving(Quiet):
@@ -301,17 +394,24 @@ def test_task_that_a_person_takes_out_of_the_plan_while_it_runs_stops_nothing(pr
             if len(self.fan_ins) == 2:  # both are to be landed now, while GONE runs
                 project.plan(plan, **settings)
 
-    project.plan([{"id": "GONE", "do": ["sleep 2", "write gone: x"], "priority": 1}, *plan], **settings)
+    project.plan(
+        [{"id": "GONE", "do": ["sleep 2", "write gone: x"], "priority": 1}, *plan],
+        **settings,
+    )
     ended = project.run(Leaving())
     assert ended.unfinished is None
     assert project.states() == dict.fromkeys(needs, "completed")
     assert not (project.root / "gone").exists()
 
 
-def test_what_a_run_that_died_has_spent_is_told_if_it_lets_nothing_start(project: Project) -> None:
+def test_what_a_run_that_died_has_spent_is_told_if_it_lets_nothing_start(
+    project: Project,
+) -> None:
     dear = 'report {"status": "ok", "cost_usd": 1.0}'
     plan = [{"id": t, "do": [dear, f"write {t}: x"]} for t in "AB"]
-    project.plan(plan, schedule="rolling", max_concurrent=1, limits={"max_cost_usd": 1.0})
+    project.plan(
+        plan, schedule="rolling", max_concurrent=1, limits={"max_cost_usd": 1.0}
+    )
     die_after(project.runner(), "accepted", 1)
     ended = project.run()
     assert project.states() == {"A": "completed", "B": "pending"}
@@ -319,7 +419,9 @@ def test_what_a_run_that_died_has_spent_is_told_if_it_lets_nothing_start(project
     assert "max_cost_usd" in ended.unfinished
 
 
-def test_what_was_built_on_work_that_did_not_land_is_built_anew(project: Project) -> None:
+def test_what_was_built_on_work_that_did_not_land_is_built_anew(
+    project: Project,
+) -> None:
     def commit() -> None:
         project.write("f", "a person\n")
         project.commit("by a person")
@@ -345,17 +447,23 @@ def test_work_is_verified_again_where_the_branch_moved(project: Project) -> None
 
     project.write("f", "old\n")
     project.write("g", "old\n")
-    red = {"id": "A", "do": ["replace f: old -> new"], "max_attempts": 1}  # new beside what the person wrote
+    # new beside what the person wrote
+    red = {"id": "A", "do": ["replace f: old -> new"], "max_attempts": 1}
     project.plan([red], schedule="rolling", verify="grep -q old f || grep -q old g")
     project.run(Meanwhile(commit))
     assert project.records()["A"]["error"]["kind"] == "verify"
     assert (project.root / "f").read_text() == "old\n"
 
 
-def test_a_limit_of_cost_is_shared_by_those_that_may_start_together(project: Project) -> None:
+def test_a_limit_of_cost_is_shared_by_those_that_may_start_together(
+    project: Project,
+) -> None:
     told = 'report {"status": "ok", "cost_usd": 0.1}'
     tasks = [{"id": t, "do": [f"write {t}: x", "sleep 0.7", told]} for t in "ABCD"]
-    project.plan(tasks, schedule="rolling", max_concurrent=4, limits={"max_cost_usd": 4.0})
+    project.plan(
+        tasks, schedule="rolling", max_concurrent=4, limits={"max_cost_usd": 4.0}
+    )
     project.run()
     assert set(project.states().values()) == {"completed"}
-    assert most_at_once(project.intervals()) > 1  # else the first one reserves all that may be spent
+    # else the first one reserves all that may be spent
+    assert most_at_once(project.intervals()) > 1

@@ -1,4 +1,6 @@
-"""The value of a variable that an agent may see never leaves its machine: not in work, names, report or log."""
+"""The value of a variable that an agent may see never leaves its machine: not in work,
+names, report or log.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,12 @@ LEAKS = {
 
 def plan(project: Project, script: str) -> None:
     agent = {"command": ["sh", "-c", script], "env": ["MY_KEY"]}
-    project.plan([{"id": "GOOD", "do": ["write good: good"]}, {"id": "BAD", "max_attempts": 1, "agent": agent}])
+    project.plan(
+        [
+            {"id": "GOOD", "do": ["write good: good"]},
+            {"id": "BAD", "max_attempts": 1, "agent": agent},
+        ]
+    )
 
 
 def everything_in(folder: Path) -> bytes:
@@ -51,12 +58,19 @@ def test_leak_is_refused_in_the_leg_and_the_result_holds_no_content(
     assert leak == "report" or not (left / result_folder.PACK).exists()
 
 
-def test_log_is_masked_and_the_work_lands(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_log_is_masked_and_the_work_lands(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MY_KEY", KEY)
-    plan(project, 'echo "starting with $MY_KEY"; printf %s "$MY_KEY" | base64; echo x > a')
+    plan(
+        project,
+        'echo "starting with $MY_KEY"; printf %s "$MY_KEY" | base64; echo x > a',
+    )
     project.run()
     assert project.states() == {"GOOD": "completed", "BAD": "completed"}
-    log = next((project.root / ".git" / "fanin" / "runs").glob("*/1/results/001/agent.log")).read_text()
+    log = next(
+        (project.root / ".git" / "fanin" / "runs").glob("*/1/results/001/agent.log")
+    ).read_text()
     assert log.splitlines()[0] == "starting with ***"
     assert log.splitlines()[1].startswith("***")
 
@@ -71,8 +85,12 @@ def test_failure_that_repeats_a_secret_reaches_neither_progress_nor_commit(
     assert KEY not in project.git("log", "-p", "--all")
 
 
-def test_leg_that_was_made_to_pass_a_secret_on_is_refused_by_the_fan_in(project: Project, tmp_path: Path) -> None:
-    """The leg does not know the value here, as if the agent had tampered with it; the job `merge` does."""
+def test_leg_that_was_made_to_pass_a_secret_on_is_refused_by_the_fan_in(
+    project: Project, tmp_path: Path
+) -> None:
+    """The leg does not know the value here, as if the agent had tampered with it; the
+    job `merge` does.
+    """
     plan(project, f"printf %s '{KEY}' > config")
     jobs = Jobs(project, tmp_path)
     jobs.publish()
@@ -88,16 +106,20 @@ def test_leg_that_was_made_to_pass_a_secret_on_is_refused_by_the_fan_in(project:
     assert KEY not in jobs.git("show", "main:.fanin/progress.json")
 
 
-def test_name_that_is_in_no_allow_list_is_no_secret(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_name_that_is_in_no_allow_list_is_no_secret(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MY_KEY", KEY)
     project.plan([{"id": "A", "do": [f"write a: {KEY}"]}])
     project.run()
     assert project.states() == {"A": "completed"}
 
 
-# ---- every key of every preset, both executors ---------------------------------------------------
+# -- every key of every preset, both executors --
 
-PRESETS = {preset: secret_variables(agent) for preset, agent in agents.presets().items()}
+PRESETS = {
+    preset: secret_variables(agent) for preset, agent in agents.presets().items()
+}
 
 
 def value_of(name: str) -> str:
@@ -105,22 +127,35 @@ def value_of(name: str) -> str:
 
 
 def stub(preset: str, folder: Path, resources: Path) -> str:
-    """Put a program in the preset's place that writes the variable its task is named after into a file.
+    """Put a program in the preset's place that writes the variable its task is named
+    after into a file.
 
-    It says what the real program said of a success, so that nothing but the search stands in its way. Returns PATH.
+    It says what the real program said of a success, so that nothing but the search
+    stands in its way. Returns PATH.
     """
     folder.mkdir()
     said = resources / "agents" / f"{preset}-ok.txt"
     program = folder / agents.presets()[preset].traits.program
-    program.write_text(f'#!/bin/sh\neval "printf %s \\"\\$$FANIN_TASK\\"" > "leak-$FANIN_TASK"\ncat "{said}"\n')
+    program.write_text(
+        f'#!/bin/sh\neval "printf %s \\"\\$$FANIN_TASK\\"" > "leak-$FANIN_TASK"\ncat "{said}"\n'
+    )
     program.chmod(0o755)
     return f"{folder}:{os.environ['PATH']}"
 
 
-def assert_refused(preset: str, names: tuple[str, ...], records: Mapping[str, dict[str, object]], history: str) -> None:
+def assert_refused(
+    preset: str,
+    names: tuple[str, ...],
+    records: Mapping[str, dict[str, object]],
+    history: str,
+) -> None:
     messages = {name: json.dumps(records[name]["error"]) for name in names}
-    assert [name for name in names if f"holds the value of {name}" not in messages[name]] == []
-    assert records["PLAIN"]["status"] == "completed", f"the stub of {preset} can land work"
+    assert [
+        name for name in names if f"holds the value of {name}" not in messages[name]
+    ] == []
+    assert records["PLAIN"]["status"] == "completed", (
+        f"the stub of {preset} can land work"
+    )
     assert [name for name in names if value_of(name) in history] == []
 
 
@@ -130,7 +165,11 @@ def leaking(names: tuple[str, ...]) -> list[dict[str, object]]:
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_no_key_of_a_preset_lands_on_one_machine(
-    project: Project, tmp_path: Path, resources: Path, monkeypatch: pytest.MonkeyPatch, preset: str
+    project: Project,
+    tmp_path: Path,
+    resources: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    preset: str,
 ) -> None:
     names = PRESETS[preset]
     monkeypatch.setenv("PATH", stub(preset, tmp_path / "bin", resources))
@@ -142,7 +181,9 @@ def test_no_key_of_a_preset_lands_on_one_machine(
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_no_key_of_a_preset_lands_on_actions(project: Project, tmp_path: Path, resources: Path, preset: str) -> None:
+def test_no_key_of_a_preset_lands_on_actions(
+    project: Project, tmp_path: Path, resources: Path, preset: str
+) -> None:
     names = PRESETS[preset]
     project.plan(leaking(names), agent=preset, max_concurrent=len(names) + 1)
     (tmp_path / "actions").mkdir()
@@ -162,11 +203,20 @@ def test_no_key_of_a_preset_lands_on_actions(project: Project, tmp_path: Path, r
     assert_refused(preset, names, records, jobs.git("log", "-p", "--all"))
 
 
-def test_job_merge_searches_for_every_key_that_a_leg_may_have_had(project: Project, tmp_path: Path) -> None:
-    """The legs do not know the values here, as if agents had tampered with them, and no task names a preset."""
+def test_job_merge_searches_for_every_key_that_a_leg_may_have_had(
+    project: Project, tmp_path: Path
+) -> None:
+    """The legs do not know the values here, as if agents had tampered with them, and no
+    task names a preset.
+    """
     names = tuple(sorted({name for names in PRESETS.values() for name in names}))
-    tasks = [{"id": name, "max_attempts": 1, "do": [f"write {name}: {value_of(name)}"]} for name in names]
-    project.plan([{"id": "PLAIN", "do": ["write a: a"]}, *tasks], max_concurrent=len(names) + 1)
+    tasks = [
+        {"id": name, "max_attempts": 1, "do": [f"write {name}: {value_of(name)}"]}
+        for name in names
+    ]
+    project.plan(
+        [{"id": "PLAIN", "do": ["write a: a"]}, *tasks], max_concurrent=len(names) + 1
+    )
     (tmp_path / "actions").mkdir()
     jobs = Jobs(project, tmp_path / "actions")
     jobs.publish()
@@ -176,10 +226,12 @@ def test_job_merge_searches_for_every_key_that_a_leg_may_have_had(project: Proje
     jobs.merge(chosen, **{name: value_of(name) for name in names})
     records = json.loads(jobs.git("show", "main:.fanin/progress.json"))["tasks"]
     # Here the plan itself holds the values.
-    assert_refused("none", names, records, jobs.git("log", "-p", "--all", "--", ":!tasks.yml"))
+    assert_refused(
+        "none", names, records, jobs.git("log", "-p", "--all", "--", ":!tasks.yml")
+    )
 
 
-# ---- agent-env -----------------------------------------------------------------------------------
+# -- agent-env --
 
 
 def test_line_of_agent_env_reaches_the_agent_only_if_it_is_named_and_is_searched_for_all_the_same(
@@ -191,7 +243,11 @@ def test_line_of_agent_env_reaches_the_agent_only_if_it_is_named_and_is_searched
     project.plan(
         [
             {"id": "SEES", "agent": {"command": ["sh", "-c", sees], "env": [named]}},
-            {"id": "LEAKS", "agent": {"command": ["sh", "-c", wrote]}, "max_attempts": 1},
+            {
+                "id": "LEAKS",
+                "agent": {"command": ["sh", "-c", wrote]},
+                "max_attempts": 1,
+            },
             {"id": "NOKEY"},
         ],
         agent="claude",
@@ -213,7 +269,7 @@ def test_line_of_agent_env_reaches_the_agent_only_if_it_is_named_and_is_searched
     assert jobs.git("show", "main:seen") == f"unset {len(value_of(named))}"
 
 
-# ---- keys that are too short ---------------------------------------------------------------------
+# -- keys that are too short --
 
 SHORT_KEY = "the value of ANTHROPIC_API_KEY is shorter than 8 bytes"
 
@@ -229,21 +285,30 @@ def test_short_key_is_refused_before_anything_starts(
     assert SHORT_KEY in project.cli("check").stdout
 
 
-def test_leg_with_a_short_key_is_not_ready(project: Project, tmp_path: Path, resources: Path) -> None:
+def test_leg_with_a_short_key_is_not_ready(
+    project: Project, tmp_path: Path, resources: Path
+) -> None:
     project.plan([{"id": "A"}], agent="claude")
     jobs = Jobs(project, tmp_path)
     jobs.publish()
-    jobs.environ = {"PATH": stub("claude", tmp_path / "bin", resources), "ANTHROPIC_API_KEY": "1234567"}
+    jobs.environ = {
+        "PATH": stub("claude", tmp_path / "bin", resources),
+        "ANTHROPIC_API_KEY": "1234567",
+    }
     leg = jobs.tasks(jobs.next())["A"]
     assert "not_ready" in leg.log
     assert SHORT_KEY in leg.log
 
 
-def test_short_value_that_is_named_is_an_ordinary_word(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_short_value_that_is_named_is_an_ordinary_word(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MY_KEY", "1234567")
     plan(project, 'echo "it is $MY_KEY"; printf %s "$MY_KEY" > config')
     project.run()
     assert project.states() == {"GOOD": "completed", "BAD": "completed"}
     assert project.git("show", "HEAD:config") == "1234567"
-    log = next((project.root / ".git" / "fanin" / "runs").glob("*/1/results/001/agent.log")).read_text()
+    log = next(
+        (project.root / ".git" / "fanin" / "runs").glob("*/1/results/001/agent.log")
+    ).read_text()
     assert log == "it is 1234567\n"

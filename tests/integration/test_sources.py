@@ -1,4 +1,6 @@
-"""Plans of every format through the whole loop: read from the commit, run, marked in the batch commit."""
+"""Plans of every format through the whole loop: read from the commit, run, marked in
+the batch commit.
+"""
 
 from __future__ import annotations
 
@@ -28,16 +30,16 @@ BEADS = (
 
 
 def backlog(number: int, *after: str) -> str:
-    return (
-        f"---\nid: TASK-{number}\ntitle: t\nstatus: To Do  # mine\ndependencies: [{', '.join(after)}]\n---\n\nDo it.\n"
-    )
+    return f"---\nid: TASK-{number}\ntitle: t\nstatus: To Do  # mine\ndependencies: [{', '.join(after)}]\n---\n\nDo it.\n"
 
 
 # plan, files, the lines that a finished run adds to the diff
 PLANS: dict[str, tuple[str, dict[str, str], list[str]]] = {
     "spec-kit": (
         "specs/001-x",
-        {"specs/001-x/tasks.md": "## Phase 1: Setup\n\n- [ ] T001 a\n- [ ] T002 [P] b\n- [ ] T003 [P] c"},
+        {
+            "specs/001-x/tasks.md": "## Phase 1: Setup\n\n- [ ] T001 a\n- [ ] T002 [P] b\n- [ ] T003 [P] c"
+        },
         ["- [X] T001 a", "- [X] T002 [P] b", "- [X] T003 [P] c"],
     ),
     "task-master": (
@@ -67,17 +69,30 @@ PLANS: dict[str, tuple[str, dict[str, str], list[str]]] = {
 }
 
 
-def start(project: Project, plan: str, files: dict[str, str], script: str = WRITE, **settings: object) -> None:
+def start(
+    project: Project,
+    plan: str,
+    files: dict[str, str],
+    script: str = WRITE,
+    **settings: object,
+) -> None:
     for path, text in files.items():
         (project.root / path).parent.mkdir(parents=True, exist_ok=True)
         (project.root / path).write_bytes(text.encode())
-    told = {"plan": plan, "agent": {"command": [sys.executable, "-c", script]}, "parallel": True, **settings}
+    told = {
+        "plan": plan,
+        "agent": {"command": [sys.executable, "-c", script]},
+        "parallel": True,
+        **settings,
+    }
     project.write("fanin.yml", json.dumps(told))
     project.commit("plan")
 
 
 @pytest.mark.parametrize("name", PLANS)
-def test_a_plan_of_each_format_is_run_and_marked_in_the_batch_commits(project: Project, name: str) -> None:
+def test_a_plan_of_each_format_is_run_and_marked_in_the_batch_commits(
+    project: Project, name: str
+) -> None:
     plan, files, added = PLANS[name]
     start(project, plan, files)
     first = project.git("rev-parse", "HEAD").strip()
@@ -86,7 +101,11 @@ def test_a_plan_of_each_format_is_run_and_marked_in_the_batch_commits(project: P
     ran = project.cli("run")
     assert ran.returncode == 0, ran.stdout + ran.stderr
     diff = project.git("diff", "--unified=0", first, "HEAD", "--", *files)
-    marks = [line[1:] for line in diff.split("\n") if line.startswith("+") and not line.startswith("+++")]
+    marks = [
+        line[1:]
+        for line in diff.split("\n")
+        if line.startswith("+") and not line.startswith("+++")
+    ]
     assert sorted(marks[: len(added)] if name == "ai-sdlc" else marks) == sorted(added)
     for path, text in files.items():
         assert (project.root / path).read_bytes().count(b"\r\n") == text.count("\r\n")
@@ -95,7 +114,9 @@ def test_a_plan_of_each_format_is_run_and_marked_in_the_batch_commits(project: P
     assert again["counts"].keys() <= {"completed", "skipped"}
     # the marks alone say it, too: with no progress file nothing is left to do
     project.git("rm", "-q", ".fanin/progress.json")
-    assert json.loads(project.cli("check", "--json").stdout)["counts"] == again["counts"]
+    assert (
+        json.loads(project.cli("check", "--json").stdout)["counts"] == again["counts"]
+    )
 
 
 def test_no_task_may_change_a_file_of_a_plan_that_is_a_folder(project: Project) -> None:
@@ -108,15 +129,34 @@ def test_no_task_may_change_a_file_of_a_plan_that_is_a_folder(project: Project) 
 def test_the_format_may_be_named_and_its_options_are_checked(project: Project) -> None:
     start(project, ".taskmaster", PLANS["task-master"][1])
     project.write("fanin.yml", "plan: {source: task-mastr, path: .taskmaster}\n")
-    assert "there is no plan format 'task-mastr'\ndid you mean task-master?" in project.cli("check").stderr
-    project.write("fanin.yml", "plan: {source: task-master, path: .taskmaster, options: {subtask: tasks}}\n")
-    assert "task-master has no option 'subtask'; did you mean 'subtasks'?" in project.cli("check").stderr
+    assert (
+        "there is no plan format 'task-mastr'\ndid you mean task-master?"
+        in project.cli("check").stderr
+    )
+    project.write(
+        "fanin.yml",
+        "plan: {source: task-master, path: .taskmaster, options: {subtask: tasks}}\n",
+    )
+    assert (
+        "task-master has no option 'subtask'; did you mean 'subtasks'?"
+        in project.cli("check").stderr
+    )
     project.write("fanin.yml", "plan: {path: .taskmaster, options: {subtasks: some}}\n")
-    assert "the option subtasks cannot be 'some'; write one of: checklist, tasks" in project.cli("check").stderr
+    assert (
+        "the option subtasks cannot be 'some'; write one of: checklist, tasks"
+        in project.cli("check").stderr
+    )
 
 
 def test_check_tells_problems_with_their_place_also_to_tools(project: Project) -> None:
-    start(project, "backlog", {"backlog/tasks/task-1.md": backlog(1, "task-7"), "backlog/tasks/task-8.md": backlog(8)})
+    start(
+        project,
+        "backlog",
+        {
+            "backlog/tasks/task-1.md": backlog(1, "task-7"),
+            "backlog/tasks/task-8.md": backlog(8),
+        },
+    )
     told = project.cli("check")
     assert told.returncode == 2
     where = "backlog/tasks/task-1.md:2: TASK-1 depends on task-7, which is not in the plan; did you mean TASK-"
@@ -127,24 +167,40 @@ def test_check_tells_problems_with_their_place_also_to_tools(project: Project) -
     assert lenient.returncode == 0
     assert "TASK-1 does not wait for task-7: not in the plan" in lenient.stdout
     assert project.cli("run", "--ignore-dangling").returncode == 0
-    assert project.git("show", "HEAD:backlog/tasks/task-1.md").count("status: Done  # mine") == 1
+    assert (
+        project.git("show", "HEAD:backlog/tasks/task-1.md").count(
+            "status: Done  # mine"
+        )
+        == 1
+    )
 
 
 def test_what_is_converted_is_a_plan_that_knows_what_is_done(project: Project) -> None:
     start(project, "tasks.yml", PLANS["task-master"][1])
     done = project.cli("convert", ".taskmaster", "tasks.yml")
-    assert done.stdout.split("\n")[:2] == ["wrote tasks.yml", "wrote .fanin/progress.json"]
+    assert done.stdout.split("\n")[:2] == [
+        "wrote tasks.yml",
+        "wrote .fanin/progress.json",
+    ]
     checked = json.loads(project.cli("check", "--json").stdout)
-    assert (checked["plan"]["source"], checked["counts"]) == ("native", {"ready": 1, "pending": 1, "skipped": 1})
+    assert (checked["plan"]["source"], checked["counts"]) == (
+        "native",
+        {"ready": 1, "pending": 1, "skipped": 1},
+    )
     again = project.cli("convert", ".taskmaster", "tasks.yml")
     assert (again.returncode, "tasks.yml is there already" in again.stderr) == (2, True)
     printed = project.cli("convert", ".taskmaster", "-", "--option", "subtasks=tasks")
     assert printed.stdout == (project.root / "tasks.yml").read_text()
 
 
-def test_a_plan_that_is_not_committed_is_named_with_what_to_type(project: Project) -> None:
+def test_a_plan_that_is_not_committed_is_named_with_what_to_type(
+    project: Project,
+) -> None:
     start(project, "backlog", {})
     (project.root / "backlog/tasks").mkdir(parents=True)
     (project.root / "backlog/tasks/task-1.md").write_text(backlog(1))
     assert project.cli("check").returncode == 0
-    assert "backlog: there is no such plan in the commit; commit it:  git add backlog" in project.cli("run").stderr
+    assert (
+        "backlog: there is no such plan in the commit; commit it:  git add backlog"
+        in project.cli("run").stderr
+    )

@@ -1,4 +1,6 @@
-"""Workspaces made ahead, and capture that trusts the times of files: the same trees as without either."""
+"""Workspaces made ahead, and capture that trusts the times of files: the same trees as
+without either.
+"""
 
 from __future__ import annotations
 
@@ -20,11 +22,15 @@ BRANCH = "fanin/task-000"
 
 def store_of(project: Project, scratch: Path) -> WorkspacePool:
     origin = origin_of(project.root)
-    return WorkspacePool(origin, scratch, lambda commit: project.git("rev-parse", f"{commit}^{{tree}}"))
+    return WorkspacePool(
+        origin, scratch, lambda commit: project.git("rev-parse", f"{commit}^{{tree}}")
+    )
 
 
 @pytest.fixture
-def made(project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WorkspacePool]:
+def made(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[WorkspacePool]:
     """Spares that are always worth it, in a run whose workspaces are below `scratch`."""
     monkeypatch.setattr(workspace_pool, "_WORTH", -1.0)
     (tmp_path / "scratch").mkdir()
@@ -39,12 +45,18 @@ def kept(store: WorkspacePool, count: int, base: str) -> None:
 
 
 def files(space: Workspace) -> dict[str, str]:
-    found = [path for path in space.checkout.rglob("*") if path.is_file() and ".git" not in path.parts]
+    found = [
+        path
+        for path in space.checkout.rglob("*")
+        if path.is_file() and ".git" not in path.parts
+    ]
     return {str(path.relative_to(space.checkout)): path.read_text() for path in found}
 
 
 def git(space: Workspace, *argv: str) -> str:
-    return subprocess.run(["git", *argv], cwd=space.checkout, capture_output=True, text=True, check=True).stdout.strip()
+    return subprocess.run(
+        ["git", *argv], cwd=space.checkout, capture_output=True, text=True, check=True
+    ).stdout.strip()
 
 
 def test_a_spare_is_brought_to_the_base_that_its_task_starts_from(
@@ -58,13 +70,20 @@ def test_a_spare_is_brought_to_the_base_that_its_task_starts_from(
     after = project.commit()
     space = made.take(after, tmp_path / "scratch" / "T", BRANCH)
     assert not (tmp_path / "scratch" / "spare-1").exists()
-    assert files(space) == {"README.md": "hello\n", ".gitignore": "*.ignored\n", "new/file": "new\n"}
+    assert files(space) == {
+        "README.md": "hello\n",
+        ".gitignore": "*.ignored\n",
+        "new/file": "new\n",
+    }
     assert git(space, "rev-parse", "HEAD") == after
     assert git(space, "branch", "--format=%(refname:short)") == BRANCH
     assert git(space, "status", "--porcelain") == git(space, "remote") == ""
     assert workspace.capture(space) is None
     (space.checkout / "new" / "file").write_text("changed\n")
-    assert workspace.capture(space) not in {None, project.git("rev-parse", f"{after}^{{tree}}")}
+    assert workspace.capture(space) not in {
+        None,
+        project.git("rev-parse", f"{after}^{{tree}}"),
+    }
 
 
 def test_one_that_is_at_the_base_already_goes_first_and_no_more_are_kept_than_asked(
@@ -76,7 +95,10 @@ def test_one_that_is_at_the_base_already_goes_first_and_no_more_are_kept_than_as
     after = project.commit()
     kept(made, 2, after)
     kept(made, 2, after)
-    assert sorted(path.name for path in (tmp_path / "scratch").glob("spare-*")) == ["spare-1", "spare-2"]
+    assert sorted(path.name for path in (tmp_path / "scratch").glob("spare-*")) == [
+        "spare-1",
+        "spare-2",
+    ]
     made.take(after, tmp_path / "scratch" / "T", BRANCH)
     assert [path.name for path in (tmp_path / "scratch").glob("spare-*")] == ["spare-1"]
 
@@ -91,15 +113,21 @@ def test_a_spare_that_cannot_be_brought_there_is_replaced_by_a_new_one(
     assert files(space)["new"] == "new\n"
 
 
-def test_where_a_checkout_takes_no_time_none_is_made_ahead(project: Project, tmp_path: Path) -> None:
+def test_where_a_checkout_takes_no_time_none_is_made_ahead(
+    project: Project, tmp_path: Path
+) -> None:
     with store_of(project, tmp_path) as store:
         kept(store, 2, project.git("rev-parse", "HEAD"))
     assert list(tmp_path.glob("spare-*")) == []
 
 
-def test_what_is_discarded_is_gone_at_the_end(made: WorkspacePool, project: Project, tmp_path: Path) -> None:
+def test_what_is_discarded_is_gone_at_the_end(
+    made: WorkspacePool, project: Project, tmp_path: Path
+) -> None:
     with made:
-        space = made.take(project.git("rev-parse", "HEAD"), tmp_path / "scratch" / "T", BRANCH)
+        space = made.take(
+            project.git("rev-parse", "HEAD"), tmp_path / "scratch" / "T", BRANCH
+        )
         (space.checkout / "locked").mkdir(mode=0o500)
         made.discard(space.folder)
     assert not space.folder.exists()
@@ -121,11 +149,20 @@ def test_a_run_whose_tasks_get_spare_workspaces_ends_as_without(
     )
     project.run()
     assert set(project.states().values()) == {"completed"}
-    assert [(project.root / name).exists() for name in "abcd"] == [False, True, True, True]
+    assert [(project.root / name).exists() for name in "abcd"] == [
+        False,
+        True,
+        True,
+        True,
+    ]
 
 
-def test_a_change_of_the_same_size_at_the_same_moment_is_seen(project: Project, tmp_path: Path) -> None:
-    """Git tells files that were not touched by their times; a file may change within one tick of the clock."""
+def test_a_change_of_the_same_size_at_the_same_moment_is_seen(
+    project: Project, tmp_path: Path
+) -> None:
+    """Git tells files that were not touched by their times; a file may change within
+    one tick of the clock.
+    """
     origin, head = origin_of(project.root), project.git("rev-parse", "HEAD")
     for number in range(30):
         space = workspace.create(origin, head, tmp_path / f"space{number}", BRANCH)
@@ -135,8 +172,15 @@ def test_a_change_of_the_same_size_at_the_same_moment_is_seen(project: Project, 
         assert workspace.capture(space) is not None
 
 
-def test_times_are_trusted_only_once_the_clock_has_moved_on(project: Project, tmp_path: Path) -> None:
-    space = workspace.create(origin_of(project.root), project.git("rev-parse", "HEAD"), tmp_path / "space", BRANCH)
+def test_times_are_trusted_only_once_the_clock_has_moved_on(
+    project: Project, tmp_path: Path
+) -> None:
+    space = workspace.create(
+        origin_of(project.root),
+        project.git("rev-parse", "HEAD"),
+        tmp_path / "space",
+        BRANCH,
+    )
     written, prompt = space.index.stat().st_mtime_ns, tmp_path / "prompt"
     prompt.touch()
     os.utime(prompt, ns=(written, written))

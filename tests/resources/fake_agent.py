@@ -26,7 +26,12 @@ ATTEMPT = int(os.environ["FANIN_ATTEMPT"])
 def note(event: str) -> None:
     log = os.environ.get("FAKE_AGENT_LOG")
     if log:
-        line = {"event": event, "task": os.environ["FANIN_TASK"], "attempt": ATTEMPT, "at": time.monotonic()}
+        line = {
+            "event": event,
+            "task": os.environ["FANIN_TASK"],
+            "attempt": ATTEMPT,
+            "at": time.monotonic(),
+        }
         with Path(log).open("a") as stream:
             stream.write(json.dumps(line) + "\n")
 
@@ -75,7 +80,10 @@ def link(rest: str) -> None:
 
 
 def git(*argv: str) -> None:
-    subprocess.run(["git", "-c", "user.name=agent", "-c", "user.email=agent@example.com", *argv], check=True)
+    subprocess.run(
+        ["git", "-c", "user.name=agent", "-c", "user.email=agent@example.com", *argv],
+        check=True,
+    )
 
 
 def mkrepo(rest: str) -> None:

@@ -1,4 +1,6 @@
-"""Which Pythons `.ci/run` chooses, on machines made of stubs that answer as an interpreter does."""
+"""Which Pythons `.ci/run` chooses, on machines made of stubs that answer as an
+interpreter does.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ class Machine:
         """Lines `VERSION PATH`, paths relative to the machine's folder."""
         done = self.run()
         assert done.returncode == 0, done.stderr
-        return [line.replace(f"\t{self.folder}/", " ") for line in done.stdout.splitlines()]
+        return [
+            line.replace(f"\t{self.folder}/", " ") for line in done.stdout.splitlines()
+        ]
 
     def run(self) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -52,14 +56,21 @@ def machine(tmp_path: Path) -> Machine:
 def test_the_system_and_the_newest_are_chosen_oldest_first(machine: Machine) -> None:
     machine.python("system/python3", "3.11.2")
     machine.python("home/.pyenv/versions/3.13.0/bin/python3.13", "3.13.0")
-    assert machine.chosen() == ["3.11.2 system/python3", "3.13.0 home/.pyenv/versions/3.13.0/bin/python3.13"]
+    assert machine.chosen() == [
+        "3.11.2 system/python3",
+        "3.13.0 home/.pyenv/versions/3.13.0/bin/python3.13",
+    ]
 
 
 def test_at_most_three_are_chosen_and_the_system_is_one(machine: Machine) -> None:
     machine.python("system/python3", "3.12.1")
     for minor in (11, 13, 14):
         machine.python(f"path/python3.{minor}", f"3.{minor}.0")
-    assert machine.chosen() == ["3.11.0 path/python3.11", "3.12.1 system/python3", "3.14.0 path/python3.14"]
+    assert machine.chosen() == [
+        "3.11.0 path/python3.11",
+        "3.12.1 system/python3",
+        "3.14.0 path/python3.14",
+    ]
 
 
 def test_a_third_is_of_another_minor_version(machine: Machine) -> None:
@@ -67,7 +78,11 @@ def test_a_third_is_of_another_minor_version(machine: Machine) -> None:
     machine.python("path/python3.11", "3.11.7")
     machine.python("path/python3.12", "3.12.1")
     machine.python("path/python3.13", "3.13.0")
-    assert machine.chosen() == ["3.11.2 system/python3", "3.12.1 path/python3.12", "3.13.0 path/python3.13"]
+    assert machine.chosen() == [
+        "3.11.2 system/python3",
+        "3.12.1 path/python3.12",
+        "3.13.0 path/python3.13",
+    ]
 
 
 def test_versions_are_compared_as_numbers(machine: Machine) -> None:
@@ -76,7 +91,9 @@ def test_versions_are_compared_as_numbers(machine: Machine) -> None:
     assert machine.chosen() == ["3.11.9 system/python3", "3.11.10 path/python3.11"]
 
 
-def test_the_version_that_an_interpreter_gives_decides_and_not_its_name(machine: Machine) -> None:
+def test_the_version_that_an_interpreter_gives_decides_and_not_its_name(
+    machine: Machine,
+) -> None:
     machine.python("system/python3", "3.10.12")
     machine.python("path/python3.15", "3.12.4")
     assert machine.chosen() == ["3.12.4 path/python3.15"]
@@ -89,17 +106,24 @@ def test_a_shim_that_cannot_run_is_no_python(machine: Machine, script: str) -> N
     assert machine.chosen() == ["3.11.2 system/python3"]
 
 
-def test_one_version_is_chosen_once_and_then_the_system_is_preferred(machine: Machine) -> None:
+def test_one_version_is_chosen_once_and_then_the_system_is_preferred(
+    machine: Machine,
+) -> None:
     machine.python("system/python3", "3.11.2")
     machine.python("path/python3.11", "3.11.2")
     assert machine.chosen() == ["3.11.2 system/python3"]
 
 
-def test_a_python_that_cannot_make_environments_is_left_out_with_the_reason(machine: Machine) -> None:
+def test_a_python_that_cannot_make_environments_is_left_out_with_the_reason(
+    machine: Machine,
+) -> None:
     machine.python("system/python3", "3.11.2", ensurepip="-")
     machine.python("path/python3.12", "3.12.1")
     assert machine.chosen() == ["3.12.1 path/python3.12"]
-    assert f"{machine.system} has no ensurepip (Debian: python3-venv)" in machine.run().stderr
+    assert (
+        f"{machine.system} has no ensurepip (Debian: python3-venv)"
+        in machine.run().stderr
+    )
 
 
 def test_a_machine_without_a_suitable_python_is_refused(machine: Machine) -> None:

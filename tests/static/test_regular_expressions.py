@@ -1,6 +1,7 @@
 """No regular expression of `runner/` has a possessive quantifier or an atomic group.
 
-CPython 3.11.0 to 3.11.4 mishandle them inside groups, and Debian 12 has 3.11.2: a pattern would silently match less.
+CPython 3.11.0 to 3.11.4 mishandle them inside groups, and Debian 12 has 3.11.2: a
+pattern would silently match less.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ parser = importlib.import_module("re._parser")
 
 
 def pattern_texts(tree: ast.AST) -> Iterator[str]:
-    """Every text that is no docstring; texts that are joined by `+` or in an f-string also as a whole."""
+    """Every text that is no docstring; texts that are joined by `+` or in an f-string
+    also as a whole.
+    """
     if isinstance(tree, ast.Expr) and isinstance(tree.value, ast.Constant):
         return
     text = joined(tree)
@@ -45,14 +48,18 @@ def joined(node: ast.AST) -> str | None:
 
 
 def mishandled(text: str) -> bool:
-    """Whether the text is a regular expression with a possessive quantifier or an atomic group."""
+    """Whether the text is a regular expression with a possessive quantifier or an
+    atomic group.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             parsed = parser.parse(text)
     except (re.error, OverflowError):
         return False
-    return any(operator in repr(parsed) for operator in ("POSSESSIVE_REPEAT", "ATOMIC_GROUP"))
+    return any(
+        operator in repr(parsed) for operator in ("POSSESSIVE_REPEAT", "ATOMIC_GROUP")
+    )
 
 
 @pytest.mark.parametrize("module", MODULES, ids=str)
@@ -78,6 +85,8 @@ def test_every_kind_would_be_noticed(source: str) -> None:
     assert any(mishandled(text) for text in pattern_texts(ast.parse(source)))
 
 
-@pytest.mark.parametrize("source", ['P = re.compile(r"[-*+]+ \\++ x+?")', '"""C++ in a docstring."""'])
+@pytest.mark.parametrize(
+    "source", ['P = re.compile(r"[-*+]+ \\++ x+?")', '"""C++ in a docstring."""']
+)
 def test_what_is_neither_is_allowed(source: str) -> None:
     assert not any(mishandled(text) for text in pattern_texts(ast.parse(source)))

@@ -1,4 +1,6 @@
-"""A batch whose results are made by hand, one task for each hostile thing, beside one task that did its work."""
+"""A batch whose results are made by hand, one task for each hostile thing, beside one
+task that did its work.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ from runner.repo.repository import Repository
 from tests.support.project import Project
 
 ATTACKS = Path(__file__).parents[1] / "resources" / "attacks"
-PACKS: Mapping[str, Mapping[str, str]] = json.loads((ATTACKS / "packs.json").read_text())
+PACKS: Mapping[str, Mapping[str, str]] = json.loads(
+    (ATTACKS / "packs.json").read_text()
+)
 DOCUMENTS: Mapping[str, str] = json.loads((ATTACKS / "documents.json").read_text())
 TIME = "2026-01-02T03:04:05.000Z"
 
@@ -35,13 +39,20 @@ class Batch:
 
     @classmethod
     def of(cls, project: Project, names: list[str], folder: Path) -> Batch:
-        project.plan([{"id": "GOOD", "do": ["write good: good"]}, *({"id": name} for name in names)])
+        project.plan(
+            [
+                {"id": "GOOD", "do": ["write good: good"]},
+                *({"id": name} for name in names),
+            ]
+        )
         settings = load({}, {}, file_in(project.root))
         repo = Repository(project.root, os.environ)
         head = repo.commit("HEAD")
         assert head
         snapshot = read_snapshot(repo, head, settings.plan, settings.progress)
-        manifest = pipeline.next_batch(snapshot, settings, run="r", round_number=1, branch="main", slots=1_000)
+        manifest = pipeline.next_batch(
+            snapshot, settings, run="r", round_number=1, branch="main", slots=1_000
+        )
         assert manifest
         batch = cls(repo, manifest, folder / "results")
         (folder / "scratch").mkdir(parents=True)
@@ -61,7 +72,9 @@ class Batch:
     def folder(self, name: str) -> Path:
         entry = self.entry(name)
         folder = self.results / entry.folder
-        begun = result_folder.Attempt(batch=self.manifest.batch, task=name, attempt=1, started=TIME)
+        begun = result_folder.Attempt(
+            batch=self.manifest.batch, task=name, attempt=1, started=TIME
+        )
         result_folder.begin(folder, begun)
         return folder
 
@@ -86,13 +99,21 @@ class Batch:
         result_folder.finish(folder, self.whole(name, tree))
 
     def leave_document(self, name: str, text: str) -> None:
-        rest = json.loads(self.whole(name, "0" * 40).model_dump_json(exclude={"tree", "pack"}))
+        rest = json.loads(
+            self.whole(name, "0" * 40).model_dump_json(exclude={"tree", "pack"})
+        )
         mine = {key for key in rest if f'"{key}":' in text.partition("$REST")[0]}
-        left = json.dumps({key: value for key, value in rest.items() if key not in mine})[1:-1]
+        left = json.dumps(
+            {key: value for key, value in rest.items() if key not in mine}
+        )[1:-1]
         data = text.replace("$REST", left)
         folder = self.folder(name)
         (folder / result_folder.PACK).write_bytes(b"")
-        (folder / result_folder.RESULT).write_bytes(data.encode("utf-16" if name == "utf-16" else "utf-8"))
+        (folder / result_folder.RESULT).write_bytes(
+            data.encode("utf-16" if name == "utf-16" else "utf-8")
+        )
 
     def fan_in(self) -> FanIn:
-        return pipeline.merge_batch(self.repo, self.manifest, self.results, self.manifest.base)
+        return pipeline.merge_batch(
+            self.repo, self.manifest, self.results, self.manifest.base
+        )

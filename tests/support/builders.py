@@ -1,4 +1,6 @@
-"""What the tests of the pure rooms are built from: small tasks, manifests and results, and how problems are read."""
+"""What the tests of the pure rooms are built from: small tasks, manifests and results,
+and how problems are read.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,8 @@ from runner.core.task import AgentSettings, Plan, Task
 
 BASE, TREE, BLOB = "b" * 40, "a" * 40, "1" * 40
 
-# No deadline: a slow machine is not a wrong answer. No database: a test leaves nothing behind.
+# No deadline: a slow machine is not a wrong answer. No database: a test leaves nothing
+# behind.
 quick = settings(deadline=None, max_examples=30, database=None)
 
 
@@ -27,7 +30,9 @@ def plan(*tasks: Task, path: str = "tasks.yml") -> Plan:
     return Plan(path=path, source="native", tasks=tasks)
 
 
-def entry(one: Task | None = None, *, index: int = 0, attempt: int = 1, **fields: Any) -> BatchEntry:
+def entry(
+    one: Task | None = None, *, index: int = 0, attempt: int = 1, **fields: Any
+) -> BatchEntry:
     one = one or task()
     agent = AgentSettings(command=("agent",))
     return BatchEntry(
@@ -62,7 +67,9 @@ def manifest(*entries: BatchEntry, **fields: Any) -> Manifest:
     )
 
 
-def result(of: Manifest | None = None, one: BatchEntry | None = None, **fields: Any) -> Result:
+def result(
+    of: Manifest | None = None, one: BatchEntry | None = None, **fields: Any
+) -> Result:
     one = one or entry()
     of = of or manifest(one)
     return Result(

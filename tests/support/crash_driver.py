@@ -2,8 +2,9 @@
 
     python crash_driver.py STEP COUNT_FILE fanin-arguments…
 
-STEP 0 kills nothing; COUNT_FILE gets one line per step passed. Else COUNT_FILE.killed gets the name of the step at
-which it died: where threads pass their steps beside each other, the number does not tell that.
+STEP 0 kills nothing; COUNT_FILE gets one line per step passed. Else COUNT_FILE.killed
+gets the name of the step at which it died: where threads pass their steps beside each
+other, the number does not tell that.
 """
 
 from __future__ import annotations

@@ -1,8 +1,10 @@
-"""Kill fanin at a numbered durable step, run it again, and say all that is not as it should be.
+"""Kill fanin at a numbered durable step, run it again, and say all that is not as it
+should be.
 
-The rolling schedule passes its steps in threads that run beside each other, so a number is only a place there: the
-same one is another step the next time, or none because the run had fewer. Where it died is therefore noted by the
-process that dies, and a point at which nothing died is told as such. What must be right afterwards is the same.
+The rolling schedule passes its steps in threads that run beside each other, so a number
+is only a place there: the same one is another step the next time, or none because the
+run had fewer. Where it died is therefore noted by the process that dies, and a point at
+which nothing died is told as such. What must be right afterwards is the same.
 
 Used by test_crash_points (a sample) and by benchmarks/reliability (every step).
 """
@@ -29,17 +31,33 @@ ROOT = Path(__file__).parents[2]
 DRIVER = Path(__file__).with_name("crash_driver.py")
 SHARED = "".join(f"line {number}\n" for number in range(1, 31))
 
-# Retry, merge of two tasks' changes to one file, rename, a commit by the agent, verify, a second round.
+# Retry, merge of two tasks' changes to one file, rename, a commit by the agent, verify,
+# a second round.
 TASKS: list[dict[str, Any]] = [
     {"id": "A", "do": ["write src/a: a", "replace shared: line 2\\n -> line two\\n"]},
     {"id": "B", "do": ["fail once by design", "write b: b"]},
-    {"id": "C", "do": ["replace shared: line 29 -> line twenty-nine", "rename old.txt: new.txt"]},
-    {"id": "D", "depends_on": ["A", "C"], "do": ["write d: d", "executable run.sh", "commit work of D"]},
+    {
+        "id": "C",
+        "do": [
+            "replace shared: line 29 -> line twenty-nine",
+            "rename old.txt: new.txt",
+        ],
+    },
+    {
+        "id": "D",
+        "depends_on": ["A", "C"],
+        "do": ["write d: d", "executable run.sh", "commit work of D"],
+    },
 ]
-# More tasks than slots, a chain through the one that fails, and a long one beside which results are accepted that the
-# branch has not got yet: it gets them in the middle, when they are as many as the slots.
+# More tasks than slots, a chain through the one that fails, and a long one beside which
+# results are accepted that the branch has not got yet: it gets them in the middle, when
+# they are as many as the slots.
 MORE: list[dict[str, Any]] = [
-    {"id": "E", "depends_on": ["B"], "do": ["write e: e", "replace shared: line 15 -> line fifteen"]},
+    {
+        "id": "E",
+        "depends_on": ["B"],
+        "do": ["write e: e", "replace shared: line 15 -> line fifteen"],
+    },
     {"id": "F", "do": ["sleep 0.5", "write f: f"]},
     {"id": "G", "depends_on": ["D"], "do": ["append d: more"]},
     {"id": "H", "depends_on": ["A", "B"], "do": ["write h: h"]},
@@ -50,16 +68,23 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "individual": {"commit_strategy": "individual"},
     "waiting": {},
     "rolling": ROLLING,
-    "rolling individual": {**ROLLING, "commit_strategy": "individual", "verify": "test -e README.md"},
+    "rolling individual": {
+        **ROLLING,
+        "commit_strategy": "individual",
+        "verify": "test -e README.md",
+    },
     "rolling waiting": ROLLING,
 }
-# An untracked file stands where a task wants to write: the last one, or one of the first, so that others build on it.
+# An untracked file stands where a task wants to write: the last one, or one of the
+# first, so that others build on it.
 IN_THE_WAY = {"waiting": "d", "rolling waiting": "src/a"}
 
 
 @dataclass(frozen=True)
 class Undisturbed:
-    """A run that nothing disturbed: the template it started from, the steps it passed, and how it ended."""
+    """A run that nothing disturbed: the template it started from, the steps it passed,
+    and how it ended.
+    """
 
     template: Path
     variant: str
@@ -98,7 +123,9 @@ def undisturbed(folder: Path, variant: str) -> Undisturbed:
 
 @dataclass
 class Place:
-    """One copy of the repository, with a log of its agents and a temporary folder of its own."""
+    """One copy of the repository, with a log of its agents and a temporary folder of
+    its own.
+    """
 
     folder: Path
 
@@ -114,8 +141,15 @@ class Place:
 
     @property
     def tip(self) -> str:
-        """Where the run's work is: on main, or on the branch that it waits on as long as main lacks it."""
-        lacking = ["for-each-ref", "--format=%(refname)", "--no-merged=main", "refs/heads/fanin"]
+        """Where the run's work is: on main, or on the branch that it waits on as long
+        as main lacks it.
+        """
+        lacking = [
+            "for-each-ref",
+            "--format=%(refname)",
+            "--no-merged=main",
+            "refs/heads/fanin",
+        ]
         waiting = self.project.git(*lacking).splitlines()
         return waiting[0] if waiting else "refs/heads/main"
 
@@ -138,9 +172,13 @@ class Place:
         )
 
     def content(self) -> str:
-        """The tip's files, the progress left aside: its times and attempts differ from run to run."""
+        """The tip's files, the progress left aside: its times and attempts differ from
+        run to run.
+        """
         lines = self.project.git("ls-tree", "-r", self.tip).splitlines()
-        return "\n".join(line for line in lines if not line.endswith("\t.fanin/progress.json"))
+        return "\n".join(
+            line for line in lines if not line.endswith("\t.fanin/progress.json")
+        )
 
     def states(self) -> dict[str, str]:
         return self.project.states(self.tip)
@@ -148,7 +186,9 @@ class Place:
     def durable_results(self) -> set[tuple[str, int]]:
         """(task, attempt) of every successful result that is on the disk."""
         found = set()
-        for path in (self.project.root / ".git" / "fanin" / "runs").glob("*/*/results/*/result.json"):
+        for path in (self.project.root / ".git" / "fanin" / "runs").glob(
+            "*/*/results/*/result.json"
+        ):
             result = json.loads(path.read_text())
             if result["succeeded"]:
                 found.add((result["task"], result["attempt"]))
@@ -160,42 +200,62 @@ class Place:
         return tuple(noted.read_text().splitlines()) if noted.exists() else ()
 
     def began(self) -> list[tuple[str, int]]:
-        lines = self.project.log.read_text().splitlines() if self.project.log.exists() else []
+        lines = (
+            self.project.log.read_text().splitlines()
+            if self.project.log.exists()
+            else []
+        )
         events = [json.loads(line) for line in lines]
-        return [(event["task"], event["attempt"]) for event in events if event["event"] == "began"]
+        return [
+            (event["task"], event["attempt"])
+            for event in events
+            if event["event"] == "began"
+        ]
 
 
 @dataclass(frozen=True)
 class Tried:
-    """One point: the names of the steps at which fanin died, none if it ended before, and what was wrong then."""
+    """One point: the names of the steps at which fanin died, none if it ended before,
+    and what was wrong then.
+    """
 
     died_at: tuple[str, ...]
     wrong: tuple[str, ...]
 
 
 def try_point(end: Undisturbed, steps: list[int], folder: Path) -> Tried:
-    """Kill at each of the steps in turn (a second one hits the recovery), then run to the end; what is wrong.
+    """Kill at each of the steps in turn (a second one hits the recovery), then run to
+    the end; what is wrong.
 
     What was wrong can be looked at in a folder of its own below `folder`.
     """
-    place = Place.copy(end.template, folder / f"{end.variant}-{'-'.join(map(str, steps))}")
+    place = Place.copy(
+        end.template, folder / f"{end.variant}-{'-'.join(map(str, steps))}"
+    )
     wrong: list[str] = []
     safe: set[tuple[str, int]] = set()
     for step in steps:
         killed = _run(place, end.variant, step)
         if killed.returncode not in {-signal.SIGKILL, *_ENDED}:
-            wrong.append(f"killed at {step}: ended with {killed.returncode}: {killed.stderr}")
+            wrong.append(
+                f"killed at {step}: ended with {killed.returncode}: {killed.stderr}"
+            )
         safe |= place.durable_results()
     last = _run(place, end.variant, 0)
     if last.returncode not in _ENDED:
-        wrong.append(f"the next run ended with {last.returncode}: {last.stdout}{last.stderr}")
+        wrong.append(
+            f"the next run ended with {last.returncode}: {last.stdout}{last.stderr}"
+        )
     wrong += _lost_or_double(place, end, safe)
     wrong += [f"left behind: {path}" for path in left_behind(place)]
     died_at = place.died_at()
     if not wrong:
         shutil.rmtree(place.folder)
     where = ", then ".join(died_at) or "it ended before"
-    return Tried(died_at, tuple(f"{end.variant}, killed at {steps} ({where}): {it}" for it in wrong))
+    return Tried(
+        died_at,
+        tuple(f"{end.variant}, killed at {steps} ({where}): {it}" for it in wrong),
+    )
 
 
 def _run(place: Place, variant: str, step: int) -> subprocess.CompletedProcess[str]:
@@ -210,7 +270,9 @@ def _run(place: Place, variant: str, step: int) -> subprocess.CompletedProcess[s
 _ENDED = {0, 1}  # 1: the work waits on a branch of its own
 
 
-def _lost_or_double(place: Place, end: Undisturbed, safe: set[tuple[str, int]]) -> list[str]:
+def _lost_or_double(
+    place: Place, end: Undisturbed, safe: set[tuple[str, int]]
+) -> list[str]:
     wrong = []
     if place.states() != end.states:
         wrong.append(f"lost: {place.states()} instead of {end.states}")
@@ -218,12 +280,26 @@ def _lost_or_double(place: Place, end: Undisturbed, safe: set[tuple[str, int]]) 
         wrong.append(f"lost: another tree: {place.content()}")
     began = Counter(place.began())
     for task, attempt in safe:
-        again = [number for name, number in place.began() if name == task and number > attempt]
+        again = [
+            number
+            for name, number in place.began()
+            if name == task and number > attempt
+        ]
         if again or began[task, attempt] > 1:
-            wrong.append(f"double: {task} ran again ({again}) though attempt {attempt} had a result")
-    wrong += [f"double: {task} had attempt {n} {times} times" for (task, n), times in began.items() if times > 1]
+            wrong.append(
+                f"double: {task} ran again ({again}) though attempt {attempt} had a result"
+            )
+    wrong += [
+        f"double: {task} had attempt {n} {times} times"
+        for (task, n), times in began.items()
+        if times > 1
+    ]
     told = place.project.git("log", "--format=%B", place.tip)
-    landed = Counter(line.partition(": ")[2] for line in told.splitlines() if line.startswith("Fanin-Task:"))
+    landed = Counter(
+        line.partition(": ")[2]
+        for line in told.splitlines()
+        if line.startswith("Fanin-Task:")
+    )
     if landed != Counter(dict.fromkeys(end.states, 1)):
         wrong.append(f"double: commits per task {dict(landed)}")
     if fsck := place.project.git("fsck", "--strict", "--no-dangling"):
@@ -232,12 +308,18 @@ def _lost_or_double(place: Place, end: Undisturbed, safe: set[tuple[str, int]]) 
 
 
 def left_behind(place: Place) -> list[str]:
-    """Every clone, quarantine, temporary file, lock and pin that should be gone, files that are not committed, and what
-    the journal holds for begun.
+    """Every clone, quarantine, temporary file, lock and pin that should be gone, files
+    that are not committed, and what the journal holds for begun.
     """
     git_dir = place.project.root / ".git"
-    found = [str(path.relative_to(place.folder)) for path in (place.folder / "tmp").iterdir()]
-    found += [str(path.relative_to(place.folder)) for path in git_dir.rglob("*") if _is_stray(path)]
+    found = [
+        str(path.relative_to(place.folder)) for path in (place.folder / "tmp").iterdir()
+    ]
+    found += [
+        str(path.relative_to(place.folder))
+        for path in git_dir.rglob("*")
+        if _is_stray(path)
+    ]
     pins = ["for-each-ref", "--format=%(refname)", "refs/fanin/base", "refs/fanin/runs"]
     found += place.project.git(*pins).splitlines()
     found += [f"the journal says {part}" for part in _unended(Journal(git_dir).state())]
@@ -247,14 +329,25 @@ def left_behind(place: Place) -> list[str]:
 
 
 def _unended(state: State) -> list[str]:
-    """What the journal believes to be going on; that work waits is no remainder but what a person must know."""
-    began = {"run": state.run, "open": state.open, "accepted": state.accepted, "landing": state.landing}
+    """What the journal believes to be going on; that work waits is no remainder but
+    what a person must know.
+    """
+    began = {
+        "run": state.run,
+        "open": state.open,
+        "accepted": state.accepted,
+        "landing": state.landing,
+    }
     return [f"{name} = {value}" for name, value in began.items() if value]
 
 
 def _is_stray(path: Path) -> bool:
     own = path.name
-    return own.startswith(("quarantine-", "tmp")) or own.endswith((".tmp", ".lock")) or own == "holder"
+    return (
+        own.startswith(("quarantine-", "tmp"))
+        or own.endswith((".tmp", ".lock"))
+        or own == "holder"
+    )
 
 
 class Died(BaseException):
@@ -262,7 +355,9 @@ class Died(BaseException):
 
 
 def die_after(run: LocalRun, event: str, nth: int = 1) -> None:
-    """The run ends right after it has written the n-th line of that event into its journal."""
+    """The run ends right after it has written the n-th line of that event into its
+    journal.
+    """
     record, left = run.journal.record_all, [nth]
 
     def die(events: Sequence[Mapping[str, Any]], **how: bool) -> None:
@@ -282,7 +377,9 @@ def die_after(run: LocalRun, event: str, nth: int = 1) -> None:
 
 def sample(count: int, of: int) -> list[int]:
     """`count` steps spread evenly over all."""
-    return sorted({1 + round(place * (of - 1) / max(1, count - 1)) for place in range(count)})
+    return sorted(
+        {1 + round(place * (of - 1) / max(1, count - 1)) for place in range(count)}
+    )
 
 
 def try_all(end: Undisturbed, points: list[list[int]], folder: Path) -> list[str]:

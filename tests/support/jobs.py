@@ -1,4 +1,6 @@
-"""The jobs of a round as processes of the real command, each in a checkout of its own, around a bare origin."""
+"""The jobs of a round as processes of the real command, each in a checkout of its own,
+around a bare origin.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ class Job:
 
 @dataclass
 class Jobs:
-    """A run on a stand-in of the Actions machine, without a workflow engine: `folder` holds origin and artifacts."""
+    """A run on a stand-in of the Actions machine, without a workflow engine: `folder`
+    holds origin and artifacts.
+    """
 
     project: Project
     folder: Path
@@ -47,13 +51,27 @@ class Jobs:
 
     def publish(self) -> None:
         """Make the project's repository the origin's content."""
-        subprocess.run(["git", "clone", "-q", "--bare", str(self.project.root), str(self.origin)], check=True)
+        subprocess.run(
+            ["git", "clone", "-q", "--bare", str(self.project.root), str(self.origin)],
+            check=True,
+        )
 
     def git(self, *argv: str) -> str:
-        done = subprocess.run(["git", "-C", str(self.origin), *argv], capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            ["git", "-C", str(self.origin), *argv],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
         return done.stdout.strip()
 
-    def job(self, command: str, *argv: str, ref: str = "main", env: Mapping[str, str] | None = None) -> Job:
+    def job(
+        self,
+        command: str,
+        *argv: str,
+        ref: str = "main",
+        env: Mapping[str, str] | None = None,
+    ) -> Job:
         """Run one job in a fresh shallow checkout of `ref`."""
         work = self.folder / f"job-{len(list(self.folder.glob('job-*')))}"
         checkout = work / "checkout"
@@ -90,15 +108,26 @@ class Jobs:
             capture_output=True,
             text=True,
         )
-        read = {name: (work / name).read_text() if (work / name).exists() else "" for name in ("output", "summary")}
-        return Job(done.returncode, done.stdout + done.stderr, outputs(read["output"]), read["summary"])
+        read = {
+            name: (work / name).read_text() if (work / name).exists() else ""
+            for name in ("output", "summary")
+        }
+        return Job(
+            done.returncode,
+            done.stdout + done.stderr,
+            outputs(read["output"]),
+            read["summary"],
+        )
 
     def next(self, **env: str) -> Job:
         return self.job("next", env=env)
 
     def tasks(self, chosen: Job) -> dict[str, Job]:
         """Every leg of the matrix, its artifact named as the workflow names it."""
-        return {entry["task"]: self.task(chosen, entry["task"]) for entry in self.matrix(chosen)}
+        return {
+            entry["task"]: self.task(chosen, entry["task"])
+            for entry in self.matrix(chosen)
+        }
 
     def matrix(self, chosen: Job) -> list[dict[str, str]]:
         return list(json.loads(chosen.outputs["matrix"])["include"])
@@ -110,7 +139,10 @@ class Jobs:
             "task",
             task_id,
             ref=chosen.outputs["base-sha"],
-            env={"FANIN_RESULTS": str(results), "FANIN_MANIFEST_DIGEST": chosen.outputs["manifest-digest"]},
+            env={
+                "FANIN_RESULTS": str(results),
+                "FANIN_MANIFEST_DIGEST": chosen.outputs["manifest-digest"],
+            },
         )
         if (results / entry["folder"]).exists():
             name = f"fanin-{chosen.outputs['batch']}-{entry['folder']}-a{entry['attempt']}-r{self.run_attempt}"
@@ -144,7 +176,9 @@ class Jobs:
         )
 
     def states(self, revision: str = "main") -> dict[str, str]:
-        found = json.loads(self.git("show", f"{revision}:.fanin/progress.json"))["tasks"]
+        found = json.loads(self.git("show", f"{revision}:.fanin/progress.json"))[
+            "tasks"
+        ]
         return {task_id: record["status"] for task_id, record in found.items()}
 
 
@@ -152,5 +186,9 @@ def outputs(text: str) -> dict[str, str]:
     """What GitHub reads from the file GITHUB_OUTPUT."""
     return {
         m["name"]: m["value"]
-        for m in re.finditer(r"^(?P<name>[\w-]+)<<(?P<end>\S+)\n(?P<value>.*?)\n(?P=end)$", text, re.M | re.S)
+        for m in re.finditer(
+            r"^(?P<name>[\w-]+)<<(?P<end>\S+)\n(?P<value>.*?)\n(?P=end)$",
+            text,
+            re.M | re.S,
+        )
     }

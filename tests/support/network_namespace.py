@@ -1,8 +1,10 @@
-"""Runs a command beside the scripted model, in a network namespace of its own where nothing else can be reached.
+"""Runs a command beside the scripted model, in a network namespace of its own where
+nothing else can be reached.
 
     unshare --net python alone.py LOG COMMAND...
 
-The port is always the same: the namespace has no other user, and the address can stand in a settings file.
+The port is always the same: the namespace has no other user, and the address can stand
+in a settings file.
 """
 
 from __future__ import annotations
@@ -25,9 +27,13 @@ _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
 def raise_loopback() -> None:
     """What `ip link set lo up` does; a new network namespace has its loopback down."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
-        found = fcntl.ioctl(one, _SIOCGIFFLAGS, struct.pack("16sh", b"lo", 0) + bytes(14))
+        found = fcntl.ioctl(
+            one, _SIOCGIFFLAGS, struct.pack("16sh", b"lo", 0) + bytes(14)
+        )
         (flags,) = struct.unpack_from("h", found, 16)
-        fcntl.ioctl(one, _SIOCSIFFLAGS, struct.pack("16sh", b"lo", flags | _IFF_UP) + bytes(14))
+        fcntl.ioctl(
+            one, _SIOCSIFFLAGS, struct.pack("16sh", b"lo", flags | _IFF_UP) + bytes(14)
+        )
 
 
 def main() -> int:

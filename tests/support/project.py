@@ -58,7 +58,9 @@ class Project:
     log: Path
 
     def git(self, *argv: str, check: bool = True) -> str:
-        done = subprocess.run(["git", *argv], cwd=self.root, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            ["git", *argv], cwd=self.root, capture_output=True, text=True, check=False
+        )
         if check and done.returncode:
             raise AssertionError(f"git {argv}: {done.stderr}")
         return done.stdout.strip()
@@ -73,7 +75,9 @@ class Project:
         return self.git("rev-parse", "HEAD")
 
     def plan(self, tasks: Sequence[Mapping[str, Any]], **settings: Any) -> None:
-        """Write and commit tasks.yml and fanin.yml; a task's `do` is its prompt, lines for the agent."""
+        """Write and commit tasks.yml and fanin.yml; a task's `do` is its prompt, lines
+        for the agent.
+        """
         entries = [
             {
                 "title": f"do {task['id']}",
@@ -83,19 +87,31 @@ class Project:
             for task in tasks
         ]
         agent = {"command": [sys.executable, str(AGENT)], "env": ["FAKE_AGENT_LOG"]}
-        self.write("tasks.yml", yaml.safe_dump({"version": 1, "tasks": entries}, sort_keys=False))
-        self.write("fanin.yml", yaml.safe_dump({"parallel": True, "agent": agent, **settings}, sort_keys=False))
+        self.write(
+            "tasks.yml",
+            yaml.safe_dump({"version": 1, "tasks": entries}, sort_keys=False),
+        )
+        self.write(
+            "fanin.yml",
+            yaml.safe_dump(
+                {"parallel": True, "agent": agent, **settings}, sort_keys=False
+            ),
+        )
         self.commit("plan")
 
     def runner(self, listener: Quiet | None = None, **flags: Any) -> LocalRun:
         settings = load(flags, {}, file_in(self.root))
         environ = {**os.environ, "FAKE_AGENT_LOG": str(self.log)}
-        return LocalRun(Repository(self.root, os.environ), settings, environ, listener or Quiet())
+        return LocalRun(
+            Repository(self.root, os.environ), settings, environ, listener or Quiet()
+        )
 
     def run(self, listener: Quiet | None = None, **flags: Any) -> Ended:
         return self.runner(listener, **flags)()
 
-    def cli(self, *argv: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    def cli(
+        self, *argv: str, env: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
         """The real command in a process of its own."""
         return subprocess.run(
             [sys.executable, "-m", "runner", *argv],
@@ -107,11 +123,16 @@ class Project:
         )
 
     def records(self, revision: str = "HEAD") -> dict[str, dict[str, Any]]:
-        found = json.loads(self.git("show", f"{revision}:.fanin/progress.json"))["tasks"]
+        found = json.loads(self.git("show", f"{revision}:.fanin/progress.json"))[
+            "tasks"
+        ]
         return {str(task_id): dict(record) for task_id, record in found.items()}
 
     def states(self, revision: str = "HEAD") -> dict[str, str]:
-        return {task_id: record["status"] for task_id, record in self.records(revision).items()}
+        return {
+            task_id: record["status"]
+            for task_id, record in self.records(revision).items()
+        }
 
     def subjects(self, revision: str = "HEAD") -> list[str]:
         return self.git("log", "--format=%s", revision).splitlines()
@@ -132,7 +153,10 @@ class Project:
 
 def most_at_once(intervals: Sequence[tuple[str, int, float, float]]) -> int:
     """How many of the intervals overlapped at the fullest moment."""
-    edges = sorted([(began, 1) for _, _, began, _ in intervals] + [(ended, -1) for _, _, _, ended in intervals])
+    edges = sorted(
+        [(began, 1) for _, _, began, _ in intervals]
+        + [(ended, -1) for _, _, _, ended in intervals]
+    )
     most = now = 0
     for _, step in edges:
         now += step

@@ -1,4 +1,6 @@
-"""Others who push to fanin's branch all the time, each from a clone of their own, and never give up."""
+"""Others who push to fanin's branch all the time, each from a clone of their own, and
+never give up.
+"""
 
 from __future__ import annotations
 
@@ -31,21 +33,43 @@ class Rivals:
             count += 1
             self._git(clone, "fetch", "-q", str(self.origin), "+main:main")
             self._git(clone, "read-tree", "main")
-            blob = self._git(clone, "hash-object", "-w", "--stdin", text=f"{name} {count}\n")
-            self._git(clone, "update-index", "--add", "--cacheinfo", f"100644,{blob},{name}/{count}")
+            blob = self._git(
+                clone, "hash-object", "-w", "--stdin", text=f"{name} {count}\n"
+            )
+            self._git(
+                clone,
+                "update-index",
+                "--add",
+                "--cacheinfo",
+                f"100644,{blob},{name}/{count}",
+            )
             tree = self._git(clone, "write-tree")
-            commit = self._git(clone, "commit-tree", tree, "-p", "main", "-m", f"{name} {count}")
-            if self._status(clone, "push", "-q", str(self.origin), f"{commit}:refs/heads/main") == 0:
+            commit = self._git(
+                clone, "commit-tree", tree, "-p", "main", "-m", f"{name} {count}"
+            )
+            if (
+                self._status(
+                    clone, "push", "-q", str(self.origin), f"{commit}:refs/heads/main"
+                )
+                == 0
+            ):
                 self.landed.append(commit)
 
     def _status(self, clone: Path | None, *argv: str) -> int:
         where = ["-C", str(clone)] if clone else []
-        return subprocess.run(["git", *where, *argv], env=self._env, capture_output=True, check=False).returncode
+        return subprocess.run(
+            ["git", *where, *argv], env=self._env, capture_output=True, check=False
+        ).returncode
 
     def _git(self, clone: Path | None, *argv: str, text: str | None = None) -> str:
         where = ["-C", str(clone)] if clone else []
         done = subprocess.run(
-            ["git", *where, *argv], env=self._env, capture_output=True, check=True, text=True, input=text
+            ["git", *where, *argv],
+            env=self._env,
+            capture_output=True,
+            check=True,
+            text=True,
+            input=text,
         )
         return done.stdout.strip()
 
@@ -56,10 +80,15 @@ class Rivals:
 
 @contextmanager
 def at_work(origin: Path, folder: Path, count: int, pause: float) -> Iterator[Rivals]:
-    """Rivals that push while the block runs; each has pushed at least once before it begins."""
+    """Rivals that push while the block runs; each has pushed at least once before it
+    begins.
+    """
     folder.mkdir(parents=True)
     rivals = Rivals(origin, folder)
-    threads = [threading.Thread(target=rivals.work, args=(f"rival{number}", pause)) for number in range(count)]
+    threads = [
+        threading.Thread(target=rivals.work, args=(f"rival{number}", pause))
+        for number in range(count)
+    ]
     for thread in threads:
         thread.start()
     try:

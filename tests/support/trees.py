@@ -1,4 +1,6 @@
-"""What the tests of plan formats share: vendored plans as trees, and loading and marking one text."""
+"""What the tests of plan formats share: vendored plans as trees, and loading and
+marking one text.
+"""
 
 from __future__ import annotations
 
@@ -19,18 +21,30 @@ VENDORED = Path(__file__).parents[2] / "tests" / "resources" / "plans"
 def vendored(name: str) -> MemoryTree:
     """A vendored file, or all files of a vendored folder, with line ends as they are."""
     root = VENDORED / name
-    files = sorted(file for file in root.rglob("*") if file.is_file()) if root.is_dir() else [root]
-    return MemoryTree({str(file.relative_to(VENDORED)): file.read_bytes().decode() for file in files})
+    files = (
+        sorted(file for file in root.rglob("*") if file.is_file())
+        if root.is_dir()
+        else [root]
+    )
+    return MemoryTree(
+        {str(file.relative_to(VENDORED)): file.read_bytes().decode() for file in files}
+    )
 
 
 def load(path: str, text: str | Mapping[str, str], **choice: object) -> Plan:
     """The plan at `path` of one text, or of several files."""
     files = {path: text} if isinstance(text, str) else text
-    return formats.load(PlanSettings.model_validate({"path": path, **choice}), MemoryTree(files))
+    return formats.load(
+        PlanSettings.model_validate({"path": path, **choice}), MemoryTree(files)
+    )
 
 
-def outcome(path: str, text: str | Mapping[str, str], **choice: object) -> tuple[Plan | None, tuple[Problem, ...]]:
-    """The plan, or the problems that stand against it; anything else that is raised is a mistake of ours."""
+def outcome(
+    path: str, text: str | Mapping[str, str], **choice: object
+) -> tuple[Plan | None, tuple[Problem, ...]]:
+    """The plan, or the problems that stand against it; anything else that is raised is
+    a mistake of ours.
+    """
     try:
         return load(path, text, **choice), ()
     except InvalidInput as error:
@@ -44,4 +58,6 @@ def checked(plan: Plan) -> TaskGraph:
 def mark(plan: Plan, tree: MemoryTree, marks: Mapping[str, Status]) -> dict[str, str]:
     """What writing these states back changes."""
     told = {task_id: Mark(status) for task_id, status in marks.items()}
-    return dict(formats.named(plan.source).write_back(plan.path, tree, told, plan.options))
+    return dict(
+        formats.named(plan.source).write_back(plan.path, tree, told, plan.options)
+    )

@@ -1,4 +1,6 @@
-"""The packages keep their places: imports only go down, and what is slow to import is imported late."""
+"""The packages keep their places: imports only go down, and what is slow to import is
+imported late.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,8 @@ import runner
 
 ROOT = Path(runner.__file__).parent
 
-# Which packages each package may import at run time, from the bottom up. A row grants nothing that is not used.
+# Which packages each package may import at run time, from the bottom up. A row grants
+# nothing that is not used.
 PACKAGES: dict[str, set[str]] = {
     "core": set(),
     "policy": {"core"},
@@ -30,9 +33,40 @@ PACKAGES: dict[str, set[str]] = {
     "schemas": {"core", "config", "plan"},
     "attempt": {"core", "policy", "agents", "repo"},
     "ui": {"core", "config", "plan", "schedule", "fan_in"},
-    "pipeline": {"core", "policy", "config", "repo", "plan", "schedule", "attempt", "fan_in"},
-    "local": {"core", "policy", "config", "agents", "repo", "plan", "schedule", "fan_in", "attempt", "pipeline"},
-    "actions": {"core", "policy", "repo", "agents", "plan", "schedule", "attempt", "ui", "pipeline", "github_api"},
+    "pipeline": {
+        "core",
+        "policy",
+        "config",
+        "repo",
+        "plan",
+        "schedule",
+        "attempt",
+        "fan_in",
+    },
+    "local": {
+        "core",
+        "policy",
+        "config",
+        "agents",
+        "repo",
+        "plan",
+        "schedule",
+        "fan_in",
+        "attempt",
+        "pipeline",
+    },
+    "actions": {
+        "core",
+        "policy",
+        "repo",
+        "agents",
+        "plan",
+        "schedule",
+        "attempt",
+        "ui",
+        "pipeline",
+        "github_api",
+    },
     "issues": {"core", "github_api", "plan", "ui", "actions"},
     "cli": {
         *{"core", "github_api", "config", "agents", "repo", "plan", "schedule"},
@@ -68,14 +102,22 @@ def _trees(package: str) -> list[ast.Module]:
 
 
 def _imported(node: ast.AST, types: bool) -> Iterator[str]:
-    """Dotted names imported anywhere below; those under `if TYPE_CHECKING` only if `types`."""
+    """Dotted names imported anywhere below; those under `if TYPE_CHECKING` only if
+    `types`.
+    """
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.Import):
             yield from (alias.name for alias in child.names)
         elif isinstance(child, ast.ImportFrom):
-            assert child.level == 0, "imports are absolute, so that a package is named where it is used"
+            assert child.level == 0, (
+                "imports are absolute, so that a package is named where it is used"
+            )
             yield from (f"{child.module}.{alias.name}" for alias in child.names)
-        elif isinstance(child, ast.If) and getattr(child.test, "id", "") == "TYPE_CHECKING" and not types:
+        elif (
+            isinstance(child, ast.If)
+            and getattr(child.test, "id", "") == "TYPE_CHECKING"
+            and not types
+        ):
             for branch in child.orelse:
                 yield from _imported(branch, types)
         else:
@@ -88,7 +130,11 @@ def _names(package: str, *, types: bool = False) -> set[str]:
 
 
 def test_the_package_itself_holds_packages_and_the_pipeline() -> None:
-    assert {path.name for path in ROOT.glob("*.py")} == {"__init__.py", "__main__.py", "pipeline.py"}
+    assert {path.name for path in ROOT.glob("*.py")} == {
+        "__init__.py",
+        "__main__.py",
+        "pipeline.py",
+    }
 
 
 def test_every_package_has_its_row() -> None:
@@ -101,31 +147,41 @@ def test_the_table_has_no_circle() -> None:
 
 @pytest.mark.parametrize("package", _packages())
 def test_imports_only_go_down(package: str) -> None:
-    within = {name.split(".")[1] for name in _names(package) if name.startswith("runner.")}
+    within = {
+        name.split(".")[1] for name in _names(package) if name.startswith("runner.")
+    }
     assert within - {package, "__version__"} == PACKAGES[package]
 
 
 @pytest.mark.parametrize(("module", "packages"), ONLY_IN.items(), ids=ONLY_IN)
 def test_an_outside_library_has_one_door(module: str, packages: set[str]) -> None:
     users = {
-        package for package in _packages() if module in {name.split(".")[0] for name in _names(package, types=True)}
+        package
+        for package in _packages()
+        if module in {name.split(".")[0] for name in _names(package, types=True)}
     }
     assert users == packages
 
 
-@pytest.mark.parametrize("package", sorted(set(_packages()) - {"repo", "attempt", "agents", "local", "cli"}))
+@pytest.mark.parametrize(
+    "package", sorted(set(_packages()) - {"repo", "attempt", "agents", "local", "cli"})
+)
 def test_only_the_edges_read_the_environment(package: str) -> None:
     read = {
         node.attr
         for tree in _trees(package)
         for node in ast.walk(tree)
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "os"
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.value, ast.Name)
+        and node.value.id == "os"
     }
     assert not read & {"environ", "environb", "getenv", "putenv"}
     assert not {name for name in _names(package) if name in {"os.environ", "os.getenv"}}
 
 
-@pytest.mark.parametrize("name", ["git", "github", "json", "subprocess", "types", "yaml", "click"])
+@pytest.mark.parametrize(
+    "name", ["git", "github", "json", "subprocess", "types", "yaml", "click"]
+)
 def test_no_package_is_named_like_a_module_that_others_import(name: str) -> None:
     assert name not in _packages()
 
@@ -137,9 +193,14 @@ def test_no_package_is_named_like_a_module_that_others_import(name: str) -> None
         ("runner.pipeline", {"networkx", "git", "github", "rich", "click"}),
     ],
 )
-def test_what_is_slow_to_import_waits_until_it_is_used(module: str, late: set[str]) -> None:
+def test_what_is_slow_to_import_waits_until_it_is_used(
+    module: str, late: set[str]
+) -> None:
     imported = subprocess.run(
-        [sys.executable, "-c", f"import sys, {module}; print(*sys.modules)"], capture_output=True, text=True, check=True
+        [sys.executable, "-c", f"import sys, {module}; print(*sys.modules)"],
+        capture_output=True,
+        text=True,
+        check=True,
     ).stdout.split()
     assert module in imported
     assert not late & set(imported)

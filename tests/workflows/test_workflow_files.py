@@ -1,4 +1,6 @@
-"""The shipped workflow files as they are written: what no run of them can show, and what act does not enforce."""
+"""The shipped workflow files as they are written: what no run of them can show, and
+what act does not enforce.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,15 @@ from runner.actions.next_job import matrix_entry
 from runner.core import result_folder
 from runner.core.manifest import BatchEntry, Manifest
 from runner.core.task import AgentSettings, Task
-from tests.support.github.workflows import Document, lift, load, needs, permissions, triggers, with_dispatch_inputs
+from tests.support.github.workflows import (
+    Document,
+    lift,
+    load,
+    needs,
+    permissions,
+    triggers,
+    with_dispatch_inputs,
+)
 from tests.support.jobs import Jobs
 from tests.support.project import Project
 
@@ -28,9 +38,13 @@ TOOLS = Path(sys.executable).parent
 INNER = ".github/actions/fanin/action.yml"
 FANIN, ISSUES = ".github/workflows/fanin.yml", ".github/workflows/fanin-issues.yml"
 ACTIONS = ["action.yml", INNER]
-WORKFLOWS = sorted(str(path.relative_to(ROOT)) for path in (ROOT / ".github/workflows").glob("*.yml"))
+WORKFLOWS = sorted(
+    str(path.relative_to(ROOT)) for path in (ROOT / ".github/workflows").glob("*.yml")
+)
 CALLERS = sorted(
-    str(path.relative_to(ROOT)) for path in (ROOT / "examples").glob("*.yml") if "\njobs:" in path.read_text()
+    str(path.relative_to(ROOT))
+    for path in (ROOT / "examples").glob("*.yml")
+    if "\njobs:" in path.read_text()
 )
 EVERY = [*ACTIONS, *WORKFLOWS, *CALLERS]
 READ, WRITE = "read", "write"
@@ -67,7 +81,7 @@ def words(node: object) -> Iterator[str]:
         yield node
 
 
-# ---- the two actions -----------------------------------------------------------------------------
+# -- the two actions --
 
 
 def test_root_action_has_the_inputs_and_outputs_of_the_inner_one() -> None:
@@ -80,15 +94,20 @@ def test_root_action_only_hands_on() -> None:
     root = parsed("action.yml")
     (step,) = root["runs"]["steps"]
     assert step["uses"] == "$/.github/actions/fanin"
-    assert step["with"] == {name: f"${{{{ inputs.{name} }}}}" for name in root["inputs"]}
+    assert step["with"] == {
+        name: f"${{{{ inputs.{name} }}}}" for name in root["inputs"]
+    }
     assert {name: body["value"] for name, body in root["outputs"].items()} == {
-        name: f"${{{{ steps.{step['id']}.outputs.{name} }}}}" for name in root["outputs"]
+        name: f"${{{{ steps.{step['id']}.outputs.{name} }}}}"
+        for name in root["outputs"]
     }
     assert set(root["branding"]) == {"icon", "color"}
 
 
 def python_claiming(*version: int) -> str:
-    """A program for `python3 -c CODE`, which the code takes for a Python of this version."""
+    """A program for `python3 -c CODE`, which the code takes for a Python of this
+    version.
+    """
     return f"""#!{sys.executable}
 import platform, sys
 _, _, code, *arguments = sys.argv
@@ -148,7 +167,9 @@ def test_the_first_step_refuses_a_python_that_is_too_old_and_names_the_remedy(
 
 
 @pytest.mark.parametrize("version", [(3, 11, 0), (3, 13, 0)])
-def test_the_first_step_goes_on_with_a_python_that_fanin_supports(tmp_path: Path, version: tuple[int, ...]) -> None:
+def test_the_first_step_goes_on_with_a_python_that_fanin_supports(
+    tmp_path: Path, version: tuple[int, ...]
+) -> None:
     done = first_step(tmp_path, python_claiming(*version))
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert "key=fanin-task-" in (tmp_path / "output").read_text()
@@ -156,7 +177,9 @@ def test_the_first_step_goes_on_with_a_python_that_fanin_supports(tmp_path: Path
 
 def test_every_input_reaches_the_command_through_the_environment() -> None:
     inner = parsed(INNER)
-    env = next(step for step in inner["runs"]["steps"] if step.get("id") == "fanin")["env"]
+    env = next(step for step in inner["runs"]["steps"] if step.get("id") == "fanin")[
+        "env"
+    ]
     renamed = {"task": "FANIN_TASK_ID"}
     for name in inner["inputs"]:
         variable = renamed.get(name, f"FANIN_{name.upper().replace('-', '_')}")
@@ -169,7 +192,10 @@ def test_inputs_are_the_setting_flags_of_the_command_line() -> None:
         for option in cli.fanin.commands["run"].params
         if option.opts[0].startswith("--") and option.name != "help"
     }
-    inner, workflow = parsed(INNER)["inputs"], triggers(parsed(FANIN))["workflow_call"]["inputs"]
+    inner, workflow = (
+        parsed(INNER)["inputs"],
+        triggers(parsed(FANIN))["workflow_call"]["inputs"],
+    )
     assert len(flags) > 10
     assert flags <= set(inner)
     assert flags <= set(workflow)
@@ -186,13 +212,15 @@ def test_outputs_of_the_steps_are_outputs_of_the_action() -> None:
     """What a job of the workflow takes from a step of fanin, the action declares."""
     declared = set(parsed(INNER)["outputs"])
     taken = {
-        name for value in words([jobs(), jobs(ISSUES)]) for name in re.findall(r"steps\.\w+\.outputs\.([\w-]+)", value)
+        name
+        for value in words([jobs(), jobs(ISSUES)])
+        for name in re.findall(r"steps\.\w+\.outputs\.([\w-]+)", value)
     }
     assert taken
     assert taken <= declared
 
 
-# ---- what stands in every file -------------------------------------------------------------------
+# -- what stands in every file --
 
 
 @pytest.mark.parametrize("name", EVERY)
@@ -202,16 +230,28 @@ def test_no_expression_inside_a_script(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", EVERY)
-def test_other_peoples_actions_are_pinned_by_commit_with_the_version_beside(name: str) -> None:
-    lines = [line.strip().removeprefix("- ") for line in text(name).splitlines() if re.match(r"\s*(- )?uses:", line)]
+def test_other_peoples_actions_are_pinned_by_commit_with_the_version_beside(
+    name: str,
+) -> None:
+    lines = [
+        line.strip().removeprefix("- ")
+        for line in text(name).splitlines()
+        if re.match(r"\s*(- )?uses:", line)
+    ]
     assert {line.split()[1] for line in lines} == {
         *(step["uses"] for step in steps(name) if "uses" in step),
-        *(job["uses"] for job in (parsed(name).get("jobs") or {}).values() if "uses" in job),
+        *(
+            job["uses"]
+            for job in (parsed(name).get("jobs") or {}).values()
+            if "uses" in job
+        ),
     }
     own = ("$/", "./", "fanin/fanin/")
     for line in lines:
         if not line.removeprefix("uses: ").startswith(own):
-            assert re.fullmatch(r"uses: [\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", line), line
+            assert re.fullmatch(
+                r"uses: [\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", line
+            ), line
 
 
 def test_one_action_has_one_pin() -> None:
@@ -228,7 +268,9 @@ def test_no_secret_or_right_is_given_wholesale(name: str) -> None:
     assert document["permissions"] == {}
     assert all("permissions" in job for job in document["jobs"].values())
     assert "pull_request_target" not in triggers(document)
-    assert [job for job in document["jobs"].values() if job.get("secrets") == "inherit"] == []
+    assert [
+        job for job in document["jobs"].values() if job.get("secrets") == "inherit"
+    ] == []
 
 
 @pytest.mark.parametrize("name", EVERY)
@@ -244,8 +286,11 @@ def test_every_job_has_a_time_limit(name: str) -> None:
     assert [job_id for job_id, job in own.items() if "timeout-minutes" not in job] == []
 
 
-SCRIPTS = [(name, step["run"]) for name in EVERY for step in steps(name) if "run" in step] + [
-    (str(path.relative_to(ROOT)), path.read_text()) for path in (ROOT / ".github/actions/fanin").glob("*.sh")
+SCRIPTS = [
+    (name, step["run"]) for name in EVERY for step in steps(name) if "run" in step
+] + [
+    (str(path.relative_to(ROOT)), path.read_text())
+    for path in (ROOT / ".github/actions/fanin").glob("*.sh")
 ]
 ORDINARY = {
     "bash",
@@ -260,27 +305,47 @@ ORDINARY = {
 }  # uv: only asked for, or the project's own
 
 
-@pytest.mark.parametrize(("name", "script"), SCRIPTS, ids=[f"{name}-{at}" for at, (name, _) in enumerate(SCRIPTS)])
+@pytest.mark.parametrize(
+    ("name", "script"),
+    SCRIPTS,
+    ids=[f"{name}-{at}" for at, (name, _) in enumerate(SCRIPTS)],
+)
 def test_every_line_calls_what_an_ordinary_machine_has(name: str, script: str) -> None:
-    syntax = subprocess.run(["bash", "-n"], input=script, capture_output=True, text=True, check=False)
+    syntax = subprocess.run(
+        ["bash", "-n"], input=script, capture_output=True, text=True, check=False
+    )
     assert syntax.returncode == 0, syntax.stderr
     called = set(commands(script))
     kinds = subprocess.run(
-        ["bash", "-c", 'for word; do echo "$word $(type -t "$word")"; done', "bash", *sorted(called)],
+        [
+            "bash",
+            "-c",
+            'for word; do echo "$word $(type -t "$word")"; done',
+            "bash",
+            *sorted(called),
+        ],
         capture_output=True,
         text=True,
         check=True,
     ).stdout
-    built_in = {line.split()[0] for line in kinds.splitlines() if line.split()[1:] in (["builtin"], ["keyword"])}
+    built_in = {
+        line.split()[0]
+        for line in kinds.splitlines()
+        if line.split()[1:] in (["builtin"], ["keyword"])
+    }
     assert called - built_in <= ORDINARY
     for file in re.findall(r"\bbash (?:\"\$FANIN_HOME/)?([\w.][\w./-]+)", script):
         assert (ROOT / file).is_file(), file
 
 
 def commands(script: str) -> Iterator[str]:
-    """The first word of every line, and of what stands in `$( )` and after `&&`, assignments left out."""
+    """The first word of every line, and of what stands in `$( )` and after `&&`,
+    assignments left out.
+    """
     rest = re.sub(r"'[^']*'", "''", script.replace("\\\n", " "))
-    pieces = [line.strip() for line in rest.splitlines() if not line.strip().startswith("#")]
+    pieces = [
+        line.strip() for line in rest.splitlines() if not line.strip().startswith("#")
+    ]
     while inner := re.findall(r"\$\(([^()]*)\)", rest):
         pieces = [re.sub(r"\$\([^()]*\)", "x", piece) for piece in pieces] + inner
         rest = re.sub(r"\$\([^()]*\)", "x", rest)
@@ -291,7 +356,11 @@ def commands(script: str) -> Iterator[str]:
 
 
 def test_commands_are_found() -> None:
-    assert list(commands('A="b c" exec "$X"\n# no\ncase x in a) b ;; esac\nk="$(python3 -c 1)"\ntest 1 && git x')) == [
+    assert list(
+        commands(
+            'A="b c" exec "$X"\n# no\ncase x in a) b ;; esac\nk="$(python3 -c 1)"\ntest 1 && git x'
+        )
+    ) == [
         "exec",
         "case",
         "test",
@@ -300,7 +369,7 @@ def test_commands_are_found() -> None:
     ]
 
 
-# ---- the reusable workflow -----------------------------------------------------------------------
+# -- the reusable workflow --
 
 READING = {"contents": READ, "actions": READ}
 WRITING = {"contents": WRITE, "actions": READ, "pull-requests": WRITE}
@@ -317,7 +386,9 @@ MAY = {
 
 
 def test_each_job_may_do_what_the_design_says_and_no_more() -> None:
-    assert {job_id: permissions(job["permissions"]) for job_id, job in jobs().items()} == MAY
+    assert {
+        job_id: permissions(job["permissions"]) for job_id, job in jobs().items()
+    } == MAY
 
 
 def called(caller: str) -> str:
@@ -330,7 +401,11 @@ def called(caller: str) -> str:
 
 def union(name: str) -> dict[str, str]:
     """All that the jobs of a workflow take, those of the workflows it calls included."""
-    taken = [(scope, level) for job in jobs(name).values() for scope, level in permissions(job["permissions"]).items()]
+    taken = [
+        (scope, level)
+        for job in jobs(name).values()
+        for scope, level in permissions(job["permissions"]).items()
+    ]
     return {scope: WRITE if (scope, WRITE) in taken else READ for scope, _ in taken}
 
 
@@ -341,7 +416,9 @@ def test_callers_grant_the_union_of_what_the_jobs_take(caller: str) -> None:
 
 
 @pytest.mark.parametrize("caller", CALLERS)
-def test_callers_give_only_what_is_declared_and_take_the_machines_input(caller: str) -> None:
+def test_callers_give_only_what_is_declared_and_take_the_machines_input(
+    caller: str,
+) -> None:
     interface = triggers(parsed(called(caller)))["workflow_call"]
     (job,) = jobs(caller).values()
     assert set(job["with"]) <= set(interface["inputs"])
@@ -353,7 +430,9 @@ def test_callers_give_only_what_is_declared_and_take_the_machines_input(caller: 
 
 
 def lifted(caller: str, event: str, given: dict[str, str]) -> Document:
-    """An example for one event with the jobs it calls; WorkflowError where GitHub would create no job."""
+    """An example for one event with the jobs it calls; WorkflowError where GitHub would
+    create no job.
+    """
 
     def resolve(uses: str) -> Document:
         return parsed(FANIN if "fanin.yml" in uses else ISSUES)
@@ -378,34 +457,47 @@ def test_callers_start_with_inputs_as_github_delivers_them(caller: str) -> None:
 
 @pytest.mark.parametrize("name", [FANIN, ISSUES])
 def test_no_input_of_a_called_workflow_is_a_number(name: str) -> None:
-    # A dispatch hands on its numbers as strings, and GitHub creates no job for a called number that is given one.
+    # A dispatch hands on its numbers as strings, and GitHub creates no job for a called
+    # number that is given one.
     inputs = triggers(parsed(name))["workflow_call"]["inputs"]
     assert {body["type"] for body in inputs.values()} == {"string", "boolean"}
 
 
-# ---- the workflow of issues ----------------------------------------------------------------------
+# -- the workflow of issues --
 
 
 def test_only_the_workflow_of_issues_may_write_to_issues() -> None:
     for name in [*WORKFLOWS, *CALLERS]:
         asking = [
-            job_id for job_id, job in jobs(name).items() if permissions(job["permissions"]).get("issues") == WRITE
+            job_id
+            for job_id, job in jobs(name).items()
+            if permissions(job["permissions"]).get("issues") == WRITE
         ]
-        assert asking == {ISSUES: ["answer"], "examples/issues.yml": ["fanin"]}.get(name, []), name
+        assert asking == {ISSUES: ["answer"], "examples/issues.yml": ["fanin"]}.get(
+            name, []
+        ), name
 
 
 def test_each_job_of_issues_may_do_what_it_must_and_no_more() -> None:
-    assert {job_id: permissions(job["permissions"]) for job_id, job in jobs(ISSUES).items()} == {
+    assert {
+        job_id: permissions(job["permissions"]) for job_id, job in jobs(ISSUES).items()
+    } == {
         "collect": {"contents": WRITE, "issues": READ, "pull-requests": WRITE},
         "fanin": union(FANIN),
         "answer": {"contents": READ, "issues": WRITE},
     }
 
 
-def test_jobs_that_write_for_issues_run_no_code_of_the_repository_and_get_no_secret() -> None:
+def test_jobs_that_write_for_issues_run_no_code_of_the_repository_and_get_no_secret() -> (
+    None
+):
     for job_id in ("collect", "answer"):
         job = jobs(ISSUES)[job_id]
-        own = [step for step in job["steps"] if "run" in step or str(step.get("uses", "")).startswith("./")]
+        own = [
+            step
+            for step in job["steps"]
+            if "run" in step or str(step.get("uses", "")).startswith("./")
+        ]
         assert own == [], job_id
         assert secrets_in(job) == set()
         assert "inputs.setup" not in " ".join(words(job))
@@ -417,27 +509,42 @@ def test_workflow_of_issues_hands_every_input_secret_and_output_on() -> None:
     own = {"label", "milestone", "when-done"}
     assert set(outer["inputs"]) - own == set(inner["inputs"]) - of_plans
     for name in set(inner["inputs"]) - of_plans - {"plan", "progress"}:
-        told = {"description"} if name == "branch" else set()  # no pull request starts it
-        assert {**outer["inputs"][name], **dict.fromkeys(told)} == {**inner["inputs"][name], **dict.fromkeys(told)}, (
-            name
-        )
+        # no pull request starts it
+        told = {"description"} if name == "branch" else set()
+        assert {**outer["inputs"][name], **dict.fromkeys(told)} == {
+            **inner["inputs"][name],
+            **dict.fromkeys(told),
+        }, name
     job = jobs(ISSUES)["fanin"]
     assert job["uses"] == "$/.github/workflows/fanin.yml"  # of the same commit
-    handed = {name: f"${{{{ inputs.{name} }}}}" for name in set(inner["inputs"]) - of_plans}
-    collected = {name: f"${{{{ needs.collect.outputs.{name} }}}}" for name in ("plan", "progress", "state")}
+    handed = {
+        name: f"${{{{ inputs.{name} }}}}" for name in set(inner["inputs"]) - of_plans
+    }
+    collected = {
+        name: f"${{{{ needs.collect.outputs.{name} }}}}"
+        for name in ("plan", "progress", "state")
+    }
     assert job["with"] == {**handed, **collected}
     assert outer["secrets"] == inner["secrets"]
-    assert job["secrets"] == {name: f"${{{{ secrets.{name} }}}}" for name in inner["secrets"]}
+    assert job["secrets"] == {
+        name: f"${{{{ secrets.{name} }}}}" for name in inner["secrets"]
+    }
     assert set(outer["outputs"]) == set(inner["outputs"])
 
 
 def test_what_anybody_can_start_fills_no_cache() -> None:
-    """GitHub's default for such an event, said aloud: a called workflow could ask for more."""
+    """GitHub's default for such an event, said aloud: a called workflow could ask for
+    more.
+    """
     assert parsed("examples/issues.yml")["cache-mode"] == "read"
 
 
-def test_issues_are_answered_also_when_the_round_ended_red_and_never_in_a_dry_run() -> None:
-    assert jobs(ISSUES)["answer"]["if"] == ("${{ always() && !inputs.dry-run && needs.collect.result == 'success' }}")
+def test_issues_are_answered_also_when_the_round_ended_red_and_never_in_a_dry_run() -> (
+    None
+):
+    assert jobs(ISSUES)["answer"]["if"] == (
+        "${{ always() && !inputs.dry-run && needs.collect.result == 'success' }}"
+    )
     assert jobs(ISSUES)["fanin"]["if"] == "${{ !inputs.dry-run }}"
 
 
@@ -453,10 +560,15 @@ def test_callers_run_once_a_branch_and_the_callee_has_no_group_of_its_own() -> N
     for caller in CALLERS:
         group = parsed(caller)["concurrency"]
         assert group["cancel-in-progress"] is False
-        assert re.fullmatch(r"fanin-\$\{\{ (github\.head_ref \|\| )?github\.ref_name \}\}", group["group"])
+        assert re.fullmatch(
+            r"fanin-\$\{\{ (github\.head_ref \|\| )?github\.ref_name \}\}",
+            group["group"],
+        )
     callee = parsed(FANIN)
     assert "concurrency" not in callee
-    assert [job_id for job_id, job in callee["jobs"].items() if "concurrency" in job] == []
+    assert [
+        job_id for job_id, job in callee["jobs"].items() if "concurrency" in job
+    ] == []
 
 
 def test_matrix_comes_from_next_and_no_leg_ends_another() -> None:
@@ -466,7 +578,8 @@ def test_matrix_comes_from_next_and_no_leg_ends_another() -> None:
         "max-parallel": "${{ fromJSON(needs.next.outputs.max-parallel) }}",
         "matrix": "${{ fromJSON(needs.next.outputs.matrix) }}",
     }
-    assert jobs()["task"]["if"] == "needs.next.outputs.has-work == 'true'"  # GitHub refuses an empty matrix
+    # GitHub refuses an empty matrix
+    assert jobs()["task"]["if"] == "needs.next.outputs.has-work == 'true'"
 
 
 def test_merge_runs_whatever_happened_to_the_legs() -> None:
@@ -487,13 +600,29 @@ def test_job_outlives_its_task_so_that_the_result_is_uploaded(seconds: float) ->
     assert jobs()["task"]["timeout-minutes"] == "${{ matrix.timeout-minutes }}"
     task = Task(id="A", title="a")
     agent = AgentSettings(command=("agent",))
-    entry = BatchEntry(index=0, task=task, task_digest=task.digest, attempt=1, agent=agent, timeout=seconds)
-    assert matrix_entry(entry, "ubuntu-latest")["timeout-minutes"] * 60 >= seconds + 10 * 60
+    entry = BatchEntry(
+        index=0,
+        task=task,
+        task_digest=task.digest,
+        attempt=1,
+        agent=agent,
+        timeout=seconds,
+    )
+    assert (
+        matrix_entry(entry, "ubuntu-latest")["timeout-minutes"] * 60
+        >= seconds + 10 * 60
+    )
 
 
 def test_every_other_job_has_a_time_limit_of_its_own() -> None:
-    limits = {job_id: job.get("timeout-minutes") for job_id, job in jobs().items() if job_id != "task"}
-    assert [job_id for job_id, limit in limits.items() if not isinstance(limit, int)] == []
+    limits = {
+        job_id: job.get("timeout-minutes")
+        for job_id, job in jobs().items()
+        if job_id != "task"
+    }
+    assert [
+        job_id for job_id, limit in limits.items() if not isinstance(limit, int)
+    ] == []
 
 
 # What a leg may get: the key variables of every preset.
@@ -501,7 +630,9 @@ KEYS = {name for agent in agents.presets().values() for name in agent.traits.key
 
 
 def secrets_in(job: Document) -> set[str]:
-    return {name for value in words(job) for name in re.findall(r"secrets\.([\w-]+)", value)}
+    return {
+        name for value in words(job) for name in re.findall(r"secrets\.([\w-]+)", value)
+    }
 
 
 def test_secrets_go_where_they_are_needed_and_nowhere_else() -> None:
@@ -512,41 +643,68 @@ def test_secrets_go_where_they_are_needed_and_nowhere_else() -> None:
         "next": {"fanin-token"},
         "task": keys,
         "verify": set(),
-        "merge": {*keys, "fanin-token"},  # looked for in what the agents left, and nothing else
+        # looked for in what the agents left, and nothing else
+        "merge": {*keys, "fanin-token"},
         "verify-again": set(),
         "merge-again": {*keys, "fanin-token"},
         "continue": set(),
     }
-    assert set(triggers(parsed(FANIN))["workflow_call"]["secrets"]) == {*keys, "fanin-token"}
+    assert set(triggers(parsed(FANIN))["workflow_call"]["secrets"]) == {
+        *keys,
+        "fanin-token",
+    }
 
 
 def test_steps_that_get_keys_get_each_under_its_own_name() -> None:
-    given = {name: f"${{{{ secrets.{name} }}}}" for name in KEYS} | {"FANIN_AGENT_ENV": "${{ secrets.agent-env }}"}
+    given = {name: f"${{{{ secrets.{name} }}}}" for name in KEYS} | {
+        "FANIN_AGENT_ENV": "${{ secrets.agent-env }}"
+    }
     for job_id in ("task", "merge", "merge-again"):
-        assert [step["env"] for step in jobs()[job_id]["steps"] if secrets_in({"env": step.get("env")})] == [given]
+        assert [
+            step["env"]
+            for step in jobs()[job_id]["steps"]
+            if secrets_in({"env": step.get("env")})
+        ] == [given]
 
 
 def setup_step(job_id: str) -> Document:
     step: Document
-    (step,) = [step for step in jobs()[job_id]["steps"] if "FANIN_SETUP" in step.get("env", {})]
+    (step,) = [
+        step for step in jobs()[job_id]["steps"] if "FANIN_SETUP" in step.get("env", {})
+    ]
     return step
 
 
 def test_setup_is_the_same_wherever_agents_or_verify_follow() -> None:
     assert setup_step("task") == setup_step("verify") == setup_step("verify-again")
-    assert setup_step("task")["env"]["FANIN_SETUP_ENV"] == "${{ needs.next.outputs.env }}"
+    assert (
+        setup_step("task")["env"]["FANIN_SETUP_ENV"] == "${{ needs.next.outputs.env }}"
+    )
     assert jobs()["next"]["outputs"]["env"] == "${{ steps.next.outputs.env }}"
 
 
-@pytest.mark.parametrize("given", [{}, {"A": "x"}, {"A": "$(exit 1) `exit 1` \"' \\n", "B": " a=b ", "EMPTY": ""}])
+@pytest.mark.parametrize(
+    "given",
+    [{}, {"A": "x"}, {"A": "$(exit 1) `exit 1` \"' \\n", "B": " a=b ", "EMPTY": ""}],
+)
 def test_setup_sees_the_plain_variables_as_they_are(given: dict[str, str]) -> None:
     told = "import json, os; print(json.dumps({name: os.environ.get(name) for name in ('A', 'B', 'EMPTY')}))"
     done = subprocess.run(
-        ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", setup_step("task")["run"]],
+        [
+            "bash",
+            "--noprofile",
+            "--norc",
+            "-eo",
+            "pipefail",
+            "-c",
+            setup_step("task")["run"],
+        ],
         env={
             "PATH": os.environ["PATH"],
             "FANIN_SETUP": f'python3 -c "{told}"',
-            "FANIN_SETUP_ENV": "\n".join(f"{name}={value}" for name, value in given.items()),
+            "FANIN_SETUP_ENV": "\n".join(
+                f"{name}={value}" for name, value in given.items()
+            ),
         },
         capture_output=True,
         text=True,
@@ -557,8 +715,17 @@ def test_setup_sees_the_plain_variables_as_they_are(given: dict[str, str]) -> No
 
 def test_setup_that_fails_fails_its_step() -> None:
     script = setup_step("task")["run"]
-    environ = {"PATH": os.environ["PATH"], "FANIN_SETUP": "false; true", "FANIN_SETUP_ENV": "A=x"}
-    assert subprocess.run(["bash", "-e", "-c", script], env=environ, check=False).returncode == 1
+    environ = {
+        "PATH": os.environ["PATH"],
+        "FANIN_SETUP": "false; true",
+        "FANIN_SETUP_ENV": "A=x",
+    }
+    assert (
+        subprocess.run(
+            ["bash", "-e", "-c", script], env=environ, check=False
+        ).returncode
+        == 1
+    )
 
 
 def test_next_is_told_whether_there_is_a_token_and_not_which() -> None:
@@ -567,14 +734,22 @@ def test_next_is_told_whether_there_is_a_token_and_not_which() -> None:
 
 
 def test_agents_get_no_token_of_the_job() -> None:
-    (step,) = [step for step in jobs()["task"]["steps"] if step.get("uses") == "$/.github/actions/fanin"]
+    (step,) = [
+        step
+        for step in jobs()["task"]["steps"]
+        if step.get("uses") == "$/.github/actions/fanin"
+    ]
     assert step["with"]["token"] == ""
     assert "github.token" not in " ".join(words(jobs()["task"]))
 
 
 def test_job_that_can_write_runs_no_code_of_the_repository() -> None:
     for job_id in ("merge", "merge-again", "next", "continue"):
-        own = [step for step in jobs()[job_id]["steps"] if "run" in step or str(step.get("uses", "")).startswith("./")]
+        own = [
+            step
+            for step in jobs()[job_id]["steps"]
+            if "run" in step or str(step.get("uses", "")).startswith("./")
+        ]
         assert own == [], job_id
         assert "inputs.setup" not in " ".join(words(jobs()[job_id]))
 
@@ -584,9 +759,15 @@ def test_a_verdict_is_found_by_the_name_that_its_job_gave_it() -> None:
     for verify, merge in (("verify", "merge"), ("verify-again", "merge-again")):
         made = jobs()[verify]["outputs"]["verdict"]
         uploaded = [
-            step["with"]["name"] for step in jobs()[verify]["steps"] if "upload-artifact" in step.get("uses", "")
+            step["with"]["name"]
+            for step in jobs()[verify]["steps"]
+            if "upload-artifact" in step.get("uses", "")
         ]
-        taken = [step["with"].get("name") for step in jobs()[merge]["steps"] if "download" in step.get("uses", "")]
+        taken = [
+            step["with"].get("name")
+            for step in jobs()[merge]["steps"]
+            if "download" in step.get("uses", "")
+        ]
         assert uploaded == [made]
         assert f"${{{{ needs.{verify}.outputs.verdict }}}}" in taken
 
@@ -596,11 +777,20 @@ def test_second_pair_is_the_first_once_more() -> None:
     assert found["verify-again"]["steps"] == found["verify"]["steps"]
     assert found["merge-again"]["outputs"] == found["merge"]["outputs"]
     one, two = (json.dumps(found[name]["steps"]) for name in ("merge", "merge-again"))
-    assert one.replace('"last": false', '"last": true').replace("needs.verify.", "needs.verify-again.") == two
+    assert (
+        one.replace('"last": false', '"last": true').replace(
+            "needs.verify.", "needs.verify-again."
+        )
+        == two
+    )
 
 
 def test_leg_names_its_artifact_as_the_reader_expects() -> None:
-    (step,) = [step for step in jobs()["task"]["steps"] if "upload-artifact" in step.get("uses", "")]
+    (step,) = [
+        step
+        for step in jobs()["task"]["steps"]
+        if "upload-artifact" in step.get("uses", "")
+    ]
     filled = step["with"]["name"]
     for written, value in (
         ("needs.next.outputs.batch", "4711.1"),
@@ -612,13 +802,19 @@ def test_leg_names_its_artifact_as_the_reader_expects() -> None:
     assert filled == result_folder.artifact_name("4711.1", "003", 2, 5)
 
 
-# ---- README, locks, linters ----------------------------------------------------------------------
+# -- README, locks, linters --
 
 
 def readme_block(path: str) -> str:
     """The block of the README that shows a file; no marker is a failure."""
-    found = re.findall(rf"<!-- example: {re.escape(path)} -->\n```yaml\n(.*?)```\n", text("README.md"), re.DOTALL)
-    assert len(found) == 1, f"the README has {len(found)} blocks marked  <!-- example: {path} -->"
+    found = re.findall(
+        rf"<!-- example: {re.escape(path)} -->\n```yaml\n(.*?)```\n",
+        text("README.md"),
+        re.DOTALL,
+    )
+    assert len(found) == 1, (
+        f"the README has {len(found)} blocks marked  <!-- example: {path} -->"
+    )
     return str(found[0])
 
 
@@ -629,12 +825,23 @@ def test_readme_shows_the_callers_as_they_are(caller: str) -> None:
 
 def test_requirements_are_a_fresh_export_of_the_lock(tmp_path: Path) -> None:
     here = ".github/actions/fanin"
-    for name in ("pyproject.toml", "uv.lock", "README.md", "LICENSE", "runner/__init__.py", f"{here}/export.sh"):
+    for name in (
+        "pyproject.toml",
+        "uv.lock",
+        "README.md",
+        "LICENSE",
+        "runner/__init__.py",
+        f"{here}/export.sh",
+    ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
     done = subprocess.run(
         ["bash", str(tmp_path / here / "export.sh")],
-        env={**os.environ, "PATH": f"{TOOLS}{os.pathsep}{os.environ['PATH']}", "UV_OFFLINE": "1"},
+        env={
+            **os.environ,
+            "PATH": f"{TOOLS}{os.pathsep}{os.environ['PATH']}",
+            "UV_OFFLINE": "1",
+        },
         capture_output=True,
         text=True,
         check=False,
@@ -642,14 +849,18 @@ def test_requirements_are_a_fresh_export_of_the_lock(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     for kind in ("full", "task"):
         name = f"{here}/requirements-{kind}.txt"
-        assert (tmp_path / name).read_text() == text(name), "run .github/actions/fanin/export.sh"
+        assert (tmp_path / name).read_text() == text(name), (
+            "run .github/actions/fanin/export.sh"
+        )
 
 
 def run_tool(tool: str, *argv: str) -> subprocess.CompletedProcess[str]:
     found = TOOLS / tool
     if not found.exists():
         pytest.skip(f"{tool} is not installed: pip install --group dev")
-    return subprocess.run([str(found), *argv], cwd=ROOT, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        [str(found), *argv], cwd=ROOT, capture_output=True, text=True, check=False
+    )
 
 
 def test_actionlint_is_clean() -> None:
@@ -658,7 +869,9 @@ def test_actionlint_is_clean() -> None:
 
 
 def test_zizmor_has_no_finding() -> None:
-    done = run_tool("zizmor", "--offline", "--no-progress", "--config", ".github/zizmor.yml", *EVERY)
+    done = run_tool(
+        "zizmor", "--offline", "--no-progress", "--config", ".github/zizmor.yml", *EVERY
+    )
     assert done.returncode == 0, done.stdout
     assert "No findings to report" in done.stdout
 
@@ -669,22 +882,33 @@ def test_ignored_findings_are_explained(name: str) -> None:
         assert len(reason.split()) > 3
 
 
-@pytest.mark.parametrize(("schema", "names"), [("workflows", [*WORKFLOWS, *CALLERS]), ("actions", ACTIONS)])
+@pytest.mark.parametrize(
+    ("schema", "names"), [("workflows", [*WORKFLOWS, *CALLERS]), ("actions", ACTIONS)]
+)
 def test_schema_is_kept(schema: str, names: list[str]) -> None:
-    done = run_tool("check-jsonschema", "--builtin-schema", f"vendor.github-{schema}", *names)
+    done = run_tool(
+        "check-jsonschema", "--builtin-schema", f"vendor.github-{schema}", *names
+    )
     assert done.returncode == 0, done.stdout
 
 
-# ---- a leg has only what it imports --------------------------------------------------------------
+# -- a leg has only what it imports --
 
 
 @pytest.fixture(scope="module")
 def leg_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A Python with what requirements-task.txt installs, made by the action's own script."""
+    """A Python with what requirements-task.txt installs, made by the action's own
+    script.
+    """
     where = tmp_path_factory.mktemp("leg") / "env"
     done = subprocess.run(
         ["bash", str(ROOT / ".github/actions/fanin/install.sh")],
-        env={**os.environ, "FANIN_HOME": str(ROOT), "FANIN_SET": "task", "FANIN_VENV": str(where)},
+        env={
+            **os.environ,
+            "FANIN_HOME": str(ROOT),
+            "FANIN_SET": "task",
+            "FANIN_VENV": str(where),
+        },
         capture_output=True,
         text=True,
         check=False,
@@ -697,7 +921,11 @@ def leg_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def lines(python: Path, program: str) -> list[str]:
     done = subprocess.run(
         [str(python), "-c", program],
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "PYTHONSAFEPATH": "1"},
+        env={
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(ROOT),
+            "PYTHONSAFEPATH": "1",
+        },
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -709,14 +937,20 @@ def lines(python: Path, program: str) -> list[str]:
 
 @pytest.mark.xdist_group("leg")
 def test_leg_lacks_what_only_the_other_jobs_need(leg_python: Path) -> None:
-    lacking, there = ["networkx", "git", "github", "requests", "rich", "filelock"], ["pydantic", "click", "yaml"]
+    lacking, there = (
+        ["networkx", "git", "github", "requests", "rich", "filelock"],
+        ["pydantic", "click", "yaml"],
+    )
     program = f"from importlib.util import find_spec; print(*(n for n in {[*lacking, *there]} if find_spec(n)))"
     assert lines(leg_python, program) == there
 
 
 @pytest.mark.xdist_group("leg")
 def test_leg_imports_its_rooms_with_that(leg_python: Path) -> None:
-    assert lines(leg_python, "import runner.pipeline, runner.actions, runner.cli; print('imported')") == ["imported"]
+    assert lines(
+        leg_python,
+        "import runner.pipeline, runner.actions, runner.cli; print('imported')",
+    ) == ["imported"]
 
 
 @pytest.mark.xdist_group("leg")
@@ -733,7 +967,9 @@ def test_leg_runs_a_task_with_that(leg_python: Path, tmp_path: Path) -> None:
     machine.python = str(leg_python)
     leg = machine.task(chosen, "A")
     assert (leg.code, leg.outputs["succeeded"]) == (0, "true"), leg.log
-    manifest = Manifest.model_validate_json((machine.folder / "manifest.json").read_bytes())
+    manifest = Manifest.model_validate_json(
+        (machine.folder / "manifest.json").read_bytes()
+    )
     reading = result_folder.read(machine.artifacts, manifest, manifest.entries[0])
     assert reading.failure is None
     assert reading.result is not None
@@ -742,9 +978,15 @@ def test_leg_runs_a_task_with_that(leg_python: Path, tmp_path: Path) -> None:
 
 def test_json_of_a_task_is_what_the_matrix_needs() -> None:
     """Everything that the task job reads of the matrix is in an entry."""
-    wanted: set[str] = {name for value in words(jobs()["task"]) for name in re.findall(r"matrix\.([\w-]+)", value)}
+    wanted: set[str] = {
+        name
+        for value in words(jobs()["task"])
+        for name in re.findall(r"matrix\.([\w-]+)", value)
+    }
     task = Task(id="A", title="a")
     agent = AgentSettings(command=("agent",))
-    entry = BatchEntry(index=0, task=task, task_digest=task.digest, attempt=1, agent=agent, timeout=60)
+    entry = BatchEntry(
+        index=0, task=task, task_digest=task.digest, attempt=1, agent=agent, timeout=60
+    )
     given: dict[str, Any] = matrix_entry(entry, "ubuntu-latest")
     assert wanted <= set(given)

@@ -1,4 +1,5 @@
-"""The demo's agent: no model, no key. It does what its prompt's lines say, and really edits files.
+"""The demo's agent: no model, no key. It does what its prompt's lines say, and really
+edits files.
 
 write PATH: TEXT        make a file
 replace PATH: OLD -> NEW   edit a file in place

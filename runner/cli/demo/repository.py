@@ -1,4 +1,6 @@
-"""`fanin demo`: a new repository in a temporary folder with the seed's six-task graph and a scripted agent."""
+"""`fanin demo`: a new repository in a temporary folder with the seed's six-task graph
+and a scripted agent.
+"""
 
 from __future__ import annotations
 
@@ -55,12 +57,16 @@ tasks:
 
 
 def make_repository(folder: Path) -> Path:
-    """A committed repository in `folder` with the plan, the settings and the agent. Returns its path."""
+    """A committed repository in `folder` with the plan, the settings and the agent.
+    Returns its path.
+    """
     root = folder / "fanin-demo"
     repo = git.Repo.init(root, initial_branch="main")
     (root / "tasks.yml").write_text(PLAN)
     agent = str(Path(__file__).with_name("agent.py"))
-    (root / "fanin.yml").write_text(f"parallel: true\nagent:\n  command: [{sys.executable!r}, {agent!r}]\n")
+    (root / "fanin.yml").write_text(
+        f"parallel: true\nagent:\n  command: [{sys.executable!r}, {agent!r}]\n"
+    )
     (root / ".gitignore").write_text("__pycache__/\n")
     repo.git.add("-A")
     person = git.Actor("Fanin demo", "demo@example.com")

@@ -1,8 +1,11 @@
-"""The ai-sdlc Markdown checklist as a plan source: `- [ ] **T1**: title` items and the `## Task Progress` table.
+"""The ai-sdlc Markdown checklist as a plan source: `- [ ] **T1**: title` items and the
+`## Task Progress` table.
 
-The format is what patrob/ai-sdlc's stories S-0044 (task items) and S-0046 (progress table) define, read the way its
-plans are really written: tasks stand under any heading, dependencies name ranges, examples sit in code fences. What
-could make a task start too early or vanish is a Problem, never a guess; what only widens what it may change is a note.
+The format is what patrob/ai-sdlc's stories S-0044 (task items) and S-0046 (progress
+table) define, read the way its plans are really written: tasks stand under any heading,
+dependencies name ranges, examples sit in code fences. What could make a task start too
+early or vanish is a Problem, never a guess; what only widens what it may change is a
+note.
 """
 
 from __future__ import annotations
@@ -23,29 +26,54 @@ MAX_ERROR = 200
 
 _BULLET = r"(?P<indent>[ \t]*)[-*+][ \t]+"
 # Nine digits: int() refuses very long ones, and no plan has a billion tasks.
-_ITEM = re.compile(_BULLET + r"\[(?P<box>[ xX])\][ \t]+\*\*(?P<id>[Tt][0-9]{1,9})\*\*:[ \t]*(?P<title>\S.*?)\s*")
+_ITEM = re.compile(
+    _BULLET
+    + r"\[(?P<box>[ xX])\][ \t]+\*\*(?P<id>[Tt][0-9]{1,9})\*\*:[ \t]*(?P<title>\S.*?)\s*"
+)
 # spec-kit's ids have three digits and no colon; some of its plans set them in bold.
 _SPEC_KIT = re.compile(r"[ \t]*[-*+][ \t]+\[.?\][ \t]*\*\*T[0-9]{3,}[A-Za-z]?\*\*[ \t]")
 _BOXED = re.compile(r"[ \t]*[-*+][ \t]+\[.?\][ \t]*\*\*[Tt][0-9]+\*\*")
-# Nearly a task, if no task of that id was read; else it may be a remark on that one, such as a closing summary's.
-_SPOILT = re.compile(r"(?:[-*+]|[0-9]+[.)])?[ \t]*\[.?\][ \t]*\*\*[ \t]*(?P<id>[Tt][0-9]+(?:[.\w]*\w)?)[ \t]*:?\*\*.*")
-_PLAIN = re.compile(r"(?:[-*+]|[0-9]+[.)])[ \t]*(?:\[.?\][ \t]*(?P<id>[Tt][0-9]+):|\*\*(?P<bold>[Tt][0-9]+):?\*\*:?).*")
+# Nearly a task, if no task of that id was read; else it may be a remark on that one,
+# such as a closing summary's.
+_SPOILT = re.compile(
+    r"(?:[-*+]|[0-9]+[.)])?[ \t]*\[.?\][ \t]*\*\*[ \t]*(?P<id>[Tt][0-9]+(?:[.\w]*\w)?)[ \t]*:?\*\*.*"
+)
+_PLAIN = re.compile(
+    r"(?:[-*+]|[0-9]+[.)])[ \t]*(?:\[.?\][ \t]*(?P<id>[Tt][0-9]+):|\*\*(?P<bold>[Tt][0-9]+):?\*\*:?).*"
+)
 _FIELD = re.compile(
     r"(?P<indent>[ \t]*)(?:[-*+][ \t]+)?[*_]{0,2}(?P<name>files?|dependenc(?:y|ies)|depends(?: on)?)[*_]{0,2}"
     r"[ \t]*:[*_]{0,2}(?P<value>.*)",
     re.IGNORECASE,
 )
-_TITLE_DEPENDENCY = re.compile(r"\((?:depends on|dependencies|dependency|blocked by):?\s*T[0-9]", re.IGNORECASE)
+_TITLE_DEPENDENCY = re.compile(
+    r"\((?:depends on|dependencies|dependency|blocked by):?\s*T[0-9]", re.IGNORECASE
+)
 
 _ID = r"T(?P<first>[0-9]{1,9})"
-_IDS = re.compile(_ID + r"(?:\s*(?:-|–|—|\.\.|to|through)\s*T?(?P<last>[0-9]{1,9}))?", re.IGNORECASE)
+_IDS = re.compile(
+    _ID + r"(?:\s*(?:-|–|—|\.\.|to|through)\s*T?(?P<last>[0-9]{1,9}))?", re.IGNORECASE
+)
 _MENTION = re.compile(r"\bT[0-9]{1,9}(?:\s?[-–—]\s?T?[0-9]{1,9})?\b", re.IGNORECASE)
 _REMARK = re.compile(r"\s*\([^()]*\)")
-# In `Files`, a parenthesis inside a path is a route group (`app/(auth)/x.ts`); only a free-standing one is a remark.
+# In `Files`, a parenthesis inside a path is a route group (`app/(auth)/x.ts`); only a
+# free-standing one is a remark.
 _FILE_REMARK = re.compile(r"(?:^|\s+)\([^()]*\)(?=[\s,;.]|$)")
 _CODE = re.compile(r"`([^`]+)`")
 _NOTHING = re.compile(r"(?:none|n/?a|-|–|—)(?: needed| required)?\.?", re.IGNORECASE)
-_VAGUE = frozenset({"all", "any", "everything", "multiple", "several", "tbd", "tba", "unknown", "various"})
+_VAGUE = frozenset(
+    {
+        "all",
+        "any",
+        "everything",
+        "multiple",
+        "several",
+        "tbd",
+        "tba",
+        "unknown",
+        "various",
+    }
+)
 
 _PIPE = re.compile(r"(?<!\\)\|")
 _SEPARATOR = re.compile(r"[\s|:-]*-[\s|:-]*")
@@ -53,24 +81,32 @@ _COLUMNS = ("task", "status", "started", "completed")
 
 
 class AiSdlc:
-    """The `ai-sdlc` format; see `runner.plan.formats.base.Source` for what each method promises."""
+    """The `ai-sdlc` format; see `runner.plan.formats.base.Source` for what each method
+    promises.
+    """
 
     name = "ai-sdlc"
     options: Mapping[str, Sequence[str]] = {}
 
     def detect(self, path: str, tree: Tree) -> bool:
-        """True for a `.md` file with a boxed `**Tn**` item, or a progress table, outside of fences."""
+        """True for a `.md` file with a boxed `**Tn**` item, or a progress table,
+        outside of fences.
+        """
         text = tree.read(path) if path.lower().endswith(".md") else None
         if text is None:
             return False
         page = read_page(path, text, _is_top_item)
-        lines = [page.lines[at] for at in page.visible() if _BOXED.match(page.lines[at])]
+        lines = [
+            page.lines[at] for at in page.visible() if _BOXED.match(page.lines[at])
+        ]
         if lines and all(_SPEC_KIT.match(line) for line in lines):
             return False
         return bool(lines) or bool(_tables(page))
 
     def load(self, path: str, tree: Tree, options: Options) -> Plan:
-        """The plan of this file. InvalidInput lists every problem: unreadable tasks, dependencies, table rows."""
+        """The plan of this file. InvalidInput lists every problem: unreadable tasks,
+        dependencies, table rows.
+        """
         page = read_page(path, tree.read(path) or "", _is_top_item)
         blocks = _blocks(page)
         talk = Diagnostics(path)
@@ -84,13 +120,19 @@ class AiSdlc:
             talk.problem(0, _no_tasks(page), f"write tasks as {EXAMPLE}")
         if talk.problems:
             raise InvalidInput(talk.problems)
-        return Plan(path=path, source=self.name, tasks=tuple(tasks), notes=tuple(talk.notes))
+        return Plan(
+            path=path, source=self.name, tasks=tuple(tasks), notes=tuple(talk.notes)
+        )
 
-    def write_back(self, path: str, tree: Tree, marks: Mapping[str, Mark], options: Options) -> Mapping[str, str]:
-        """The text with check boxes and progress rows of the named tasks changed, and no other byte.
+    def write_back(
+        self, path: str, tree: Tree, marks: Mapping[str, Mark], options: Options
+    ) -> Mapping[str, str]:
+        """The text with check boxes and progress rows of the named tasks changed, and
+        no other byte.
 
-        A task the text no longer has is passed over: it may have been removed since its attempt began. Without a
-        progress table one is added that lists every task, as S-0046's initialization does.
+        A task the text no longer has is passed over: it may have been removed since its
+        attempt began. Without a progress table one is added that lists every task, as
+        S-0046's initialization does.
         """
         text = tree.read(path) or ""
         page = read_page(path, text, _is_top_item)
@@ -100,7 +142,9 @@ class AiSdlc:
             return {}
         for block in blocks:
             if block.id in known:
-                page.lines[block.at] = _tick(page.lines[block.at], known[block.id].status)
+                page.lines[block.at] = _tick(
+                    page.lines[block.at], known[block.id].status
+                )
         tables = _tables(page)
         if tables:
             _update_table(page, tables[0], known)
@@ -123,12 +167,14 @@ def _is_top_item(line: str) -> bool:
     return item is not None and not item["indent"]
 
 
-# --- The tasks -----------------------------------------------------------------------------------------------------
+# -- The tasks --
 
 
 @dataclass(frozen=True)
 class _Block:
-    """A task item: its line, the nearest heading above it, and the lines that are indented under it."""
+    """A task item: its line, the nearest heading above it, and the lines that are
+    indented under it.
+    """
 
     at: int
     id: str
@@ -140,7 +186,9 @@ class _Block:
 
 
 def _blocks(page: Page) -> list[_Block]:
-    """Every task item outside of fences, in file order, under whatever heading (S-0044 wants one, no plan has it)."""
+    """Every task item outside of fences, in file order, under whatever heading (S-0044
+    wants one, no plan has it).
+    """
     blocks: list[_Block] = []
     heading = ""
     for at in page.visible():
@@ -152,12 +200,18 @@ def _blocks(page: Page) -> list[_Block]:
             owner = next((block.id for block in blocks[-1:] if at in block.body), None)
             body = tuple(_body(page, at, indent_of(page.lines[at])))
             done = item["box"] != " "
-            blocks.append(_Block(at, item["id"].upper(), done, item["title"], heading, body, owner))
+            blocks.append(
+                _Block(
+                    at, item["id"].upper(), done, item["title"], heading, body, owner
+                )
+            )
     return blocks
 
 
 def _body(page: Page, item: int, indent: int) -> Iterator[int]:
-    """Lines below the item up to the first that is not indented deeper; an indented fence belongs whole."""
+    """Lines below the item up to the first that is not indented deeper; an indented
+    fence belongs whole.
+    """
     at = item + 1
     while at < len(page.lines):
         line = page.lines[at]
@@ -168,7 +222,9 @@ def _body(page: Page, item: int, indent: int) -> Iterator[int]:
         at = last + 1
 
 
-def _task(page: Page, block: _Block, table: Mapping[str, Status], talk: Diagnostics) -> Task:
+def _task(
+    page: Page, block: _Block, table: Mapping[str, Status], talk: Diagnostics
+) -> Task:
     """The task of this block; what cannot be read goes to `talk`."""
     fields, rest = _split_body(page, block)
     files, allow_empty = _task_files(block, fields, talk)
@@ -187,7 +243,10 @@ def _task(page: Page, block: _Block, table: Mapping[str, Status], talk: Diagnost
     boxed = Status.COMPLETED if block.done else Status.PENDING
     status = table.get(block.id, boxed)
     if block.done != (status is Status.COMPLETED):
-        talk.note(block.at, f"{block.id}: the progress table says {status}, the check box does not; the table counts")
+        talk.note(
+            block.at,
+            f"{block.id}: the progress table says {status}, the check box does not; the table counts",
+        )
     return Task(
         id=block.id,
         title=block.title,
@@ -211,7 +270,9 @@ def _split_body(page: Page, block: _Block) -> tuple[list[_Field], list[int]]:
     """The block's `Files` and `Dependencies` fields, and its other lines."""
     fields: list[_Field] = []
     rest: list[int] = []
-    regions = {first: page.regions[first] for first in block.body if first in page.regions}
+    regions = {
+        first: page.regions[first] for first in block.body if first in page.regions
+    }
     hidden = {at for first, last in regions.items() for at in range(first, last + 1)}
     body = list(block.body)
     while body:
@@ -221,7 +282,11 @@ def _split_body(page: Page, block: _Block) -> tuple[list[_Field], list[int]]:
             rest.append(at)
             continue
         value = " ".join(match["value"].split())
-        while body and body[0] not in hidden and (more := _continuation(page.lines[body[0]], match, value)):
+        while (
+            body
+            and body[0] not in hidden
+            and (more := _continuation(page.lines[body[0]], match, value))
+        ):
             value = f"{value} {more}".strip()
             body.pop(0)
         fields.append(_Field(at, match["name"].lower(), value.lstrip(", ")))
@@ -229,39 +294,55 @@ def _split_body(page: Page, block: _Block) -> tuple[list[_Field], list[int]]:
 
 
 def _continuation(line: str, match: re.Match[str], value: str) -> str:
-    """What this line adds to the field above it: a wrapped line, or a nested item where the field is a list.
+    """What this line adds to the field above it: a wrapped line, or a nested item where
+    the field is a list.
 
-    A dependency on a second line that is taken for prose would let the task start too early.
+    A dependency on a second line that is taken for prose would let the task start too
+    early.
     """
-    if not line.strip() or indent_of(line) <= indent_of(match[0]) or _FIELD.fullmatch(line) or _ITEM.fullmatch(line):
+    if (
+        not line.strip()
+        or indent_of(line) <= indent_of(match[0])
+        or _FIELD.fullmatch(line)
+        or _ITEM.fullmatch(line)
+    ):
         return ""
     nested = re.match(r"[ \t]*[-*+][ \t]+", line)
     if not nested:
         return line.strip()
     text = line[nested.end() :].strip()
-    is_list = not value or value.startswith(", ") or re.match(r"T[0-9]", text, re.IGNORECASE)
+    is_list = (
+        not value or value.startswith(", ") or re.match(r"T[0-9]", text, re.IGNORECASE)
+    )
     return f", {text}" if is_list and text else ""
 
 
 def _prompt(heading: str, lines: Sequence[str]) -> str:
-    """The heading as context, then the task's other lines without the indentation of the first."""
+    """The heading as context, then the task's other lines without the indentation of
+    the first.
+    """
     body = list(lines)
     while body and not body[0].strip():
         body.pop(0)
     depth = len(body[0]) - len(body[0].lstrip()) if body else 0
-    # A line of code that was set further out keeps what it has, so at most `depth` blanks go.
-    text = "\n".join(re.sub(rf"^[ \t]{{0,{depth}}}", "", line).rstrip() for line in body).rstrip()
+    # A line of code that was set further out keeps what it has, so at most `depth`
+    # blanks go.
+    text = "\n".join(
+        re.sub(rf"^[ \t]{{0,{depth}}}", "", line).rstrip() for line in body
+    ).rstrip()
     return "\n\n".join(part for part in (heading, text) if part)
 
 
-# --- Files ---------------------------------------------------------------------------------------------------------
+# -- Files --
 
 
-def _task_files(block: _Block, fields: Iterable[_Field], talk: Diagnostics) -> tuple[tuple[str, ...] | None, bool]:
+def _task_files(
+    block: _Block, fields: Iterable[_Field], talk: Diagnostics
+) -> tuple[tuple[str, ...] | None, bool]:
     """The globs of a task (None: any file) and whether it may change nothing.
 
-    Real plans also write `All test files`. As a glob that would forbid every change, so it counts as no limit and
-    the reader is told; the fan-in still finds what clashes.
+    Real plans also write `All test files`. As a glob that would forbid every change, so
+    it counts as no limit and the reader is told; the fan-in still finds what clashes.
     """
     found: list[str] = []
     named = [field for field in fields if field.name.startswith("file") and field.value]
@@ -269,7 +350,9 @@ def _task_files(block: _Block, fields: Iterable[_Field], talk: Diagnostics) -> t
         try:
             found += read_files(one.value)
         except ProseError as error:
-            talk.note(one.at, f"{block.id} may change any file: {error.what}; {error.remedy}")
+            talk.note(
+                one.at, f"{block.id} may change any file: {error.what}; {error.remedy}"
+            )
             return None, False
     if not named:
         return None, False
@@ -277,33 +360,50 @@ def _task_files(block: _Block, fields: Iterable[_Field], talk: Diagnostics) -> t
 
 
 def read_files(value: str) -> list[str]:
-    """Globs from what follows `Files:`; [] for `None` and `N/A`. ProseError names the part that is no path."""
+    """Globs from what follows `Files:`; [] for `None` and `N/A`. ProseError names the
+    part that is no path.
+    """
     plain = _FILE_REMARK.sub("", value).strip().strip(",").strip()
     if _NOTHING.fullmatch(re.split(r"\s+[-–—]\s+|[,;]", plain)[0]) and "`" not in plain:
         return []
     paths: list[str] = []
     for part in _parts(plain):
         coded = _CODE.findall(part)
-        if not coded and (re.search(r"\s", part) or part.lower() in _VAGUE or _NOTHING.fullmatch(part)):
-            raise ProseError(f"`{part}` is not a path", "write paths or globs such as `src/**`, or `None`")
+        if not coded and (
+            re.search(r"\s", part) or part.lower() in _VAGUE or _NOTHING.fullmatch(part)
+        ):
+            raise ProseError(
+                f"`{part}` is not a path",
+                "write paths or globs such as `src/**`, or `None`",
+            )
         paths += coded or [part]
     return [_as_glob(path) for path in paths]
 
 
 def _parts(value: str) -> list[str]:
-    """Splits at commas and `and`/`or`, but not inside backticks (a path may hold a comma)."""
-    shielded = _CODE.sub(lambda code: code[0].replace(",", "\0").replace(" ", "\1"), value)
+    """Splits at commas and `and`/`or`, but not inside backticks (a path may hold a
+    comma).
+    """
+    shielded = _CODE.sub(
+        lambda code: code[0].replace(",", "\0").replace(" ", "\1"), value
+    )
     parts = re.split(r"[,;]|\s(?:and|or|&)\s", shielded)
-    return [text for part in parts if (text := part.replace("\0", ",").replace("\1", " ").strip())]
+    return [
+        text
+        for part in parts
+        if (text := part.replace("\0", ",").replace("\1", " ").strip())
+    ]
 
 
 def _as_glob(path: str) -> str:
-    """S-0044 lists paths, Task.files are gitignore patterns: `./x` would match nothing, `[id]` one letter."""
+    """S-0044 lists paths, Task.files are gitignore patterns: `./x` would match nothing,
+    `[id]` one letter.
+    """
     path = path.strip().removeprefix("./")
     return path.replace("\\[", "[").replace("[", "\\[")
 
 
-# --- Dependencies --------------------------------------------------------------------------------------------------
+# -- Dependencies --
 
 
 def _task_dependencies(fields: Iterable[_Field], talk: Diagnostics) -> tuple[str, ...]:
@@ -320,22 +420,30 @@ def _task_dependencies(fields: Iterable[_Field], talk: Diagnostics) -> tuple[str
 def read_dependencies(value: str) -> list[str]:
     """Ids from what follows `Dependencies:`, ranges spelt out; [] for `none`.
 
-    ProseError for prose: half-understood, it would start a task too early. Ids in a remark must be in the list too.
+    ProseError for prose: half-understood, it would start a task too early. Ids in a
+    remark must be in the list too.
     """
     bare = _without_remarks(value)
     split = re.split(r"[,;]|(?:^|\s+)(?:and|&)\s+", re.sub(r"[`*]", "", bare))
     parts = [part.strip().rstrip(".") for part in split if part.strip()]
     nothing = len(parts) == 1 and _NOTHING.fullmatch(parts[0])
     ids = [] if nothing else [name for part in parts for name in _expand(part, value)]
-    remarked = [name for text in _MENTION.findall(value) for name in _expand(text, value)]
+    remarked = [
+        name for text in _MENTION.findall(value) for name in _expand(text, value)
+    ]
     missing = [name for name in remarked if name not in ids]
     if missing:
-        raise ProseError(f"`Dependencies: {value}` names {missing[0]} in a remark only", _instead(value))
+        raise ProseError(
+            f"`Dependencies: {value}` names {missing[0]} in a remark only",
+            _instead(value),
+        )
     return ids
 
 
 def _without_remarks(value: str) -> str:
-    """Drops parenthetical remarks, nested ones from the inside out; an unbalanced parenthesis stays and is refused."""
+    """Drops parenthetical remarks, nested ones from the inside out; an unbalanced
+    parenthesis stays and is refused.
+    """
     shorter = _REMARK.sub("", value)
     while shorter != value:
         value, shorter = shorter, _REMARK.sub("", shorter)
@@ -348,24 +456,32 @@ def _expand(part: str, value: str) -> list[str]:
     if not match:
         what = f"`Dependencies: {value}` cannot be read: `{part}` is not a task id or a range of them"
         if re.search(r"\bor\b", part):
-            what = f"`Dependencies: {value}` says `or`, but a task waits for all it names"
+            what = (
+                f"`Dependencies: {value}` says `or`, but a task waits for all it names"
+            )
         raise ProseError(what, _instead(value))
     first, last = match["first"], match["last"] or match["first"]
     if int(last) < int(first):
         raise ProseError(f"the range {part} runs backwards", f"write T{last}-T{first}")
     if int(last) - int(first) >= MAX_RANGE:
-        raise ProseError(f"the range {part} names more than {MAX_RANGE} tasks", "write a shorter one")
+        raise ProseError(
+            f"the range {part} names more than {MAX_RANGE} tasks", "write a shorter one"
+        )
     width = len(first) if first.startswith("0") else 0
     return [f"T{number:0{width}}" for number in range(int(first), int(last) + 1)]
 
 
 def _instead(value: str) -> str:
-    """What to write: the ids that the prose names, since the author can check a list faster than compose one."""
+    """What to write: the ids that the prose names, since the author can check a list
+    faster than compose one.
+    """
     ids = ", ".join(dict.fromkeys(_MENTION.findall(value)))
-    return f"list every id, such as `Dependencies: {ids or 'T1, T3-T5'}`" + ("" if ids else ", or `none`")
+    return f"list every id, such as `Dependencies: {ids or 'T1, T3-T5'}`" + (
+        "" if ids else ", or `none`"
+    )
 
 
-# --- What looks like part of a plan and is not ---------------------------------------------------------------------
+# -- What looks like part of a plan and is not --
 
 
 def _report_duplicates(blocks: Iterable[_Block], talk: Diagnostics) -> None:
@@ -385,8 +501,12 @@ def _under(block: _Block) -> str:
     return f", under `{block.heading}`" if block.heading else ""
 
 
-def _report_near_misses(page: Page, blocks: Iterable[_Block], talk: Diagnostics) -> None:
-    """Unindented lines that were meant as tasks. Indented ones are sub-items and prose in real plans."""
+def _report_near_misses(
+    page: Page, blocks: Iterable[_Block], talk: Diagnostics
+) -> None:
+    """Unindented lines that were meant as tasks. Indented ones are sub-items and prose
+    in real plans.
+    """
     known = {block.id: block.at + 1 for block in blocks}
     for at in page.visible():
         line = page.lines[at]
@@ -397,15 +517,24 @@ def _report_near_misses(page: Page, blocks: Iterable[_Block], talk: Diagnostics)
             continue
         name = next(text for text in near.groups() if text).upper()
         if name not in known:
-            talk.problem(at, f"a task line that fanin cannot read: `{line.strip()[:60]}`", f"write {EXAMPLE}")
+            talk.problem(
+                at,
+                f"a task line that fanin cannot read: `{line.strip()[:60]}`",
+                f"write {EXAMPLE}",
+            )
         elif spoilt:
-            talk.note(at, f"looks like a task but is not written as one; {name} is the task on line {known[name]}")
+            talk.note(
+                at,
+                f"looks like a task but is not written as one; {name} is the task on line {known[name]}",
+            )
 
 
 def _report_strays(page: Page, blocks: Sequence[_Block], talk: Diagnostics) -> None:
-    """Dependencies below a task but not indented under it: ai-sdlc ignores them, and the task starts too early.
+    """Dependencies below a task but not indented under it: ai-sdlc ignores them, and
+    the task starts too early.
 
-    A heading or a rule ends the reach of a task: story footers write `**Dependencies:** S-0047` below one.
+    A heading or a rule ends the reach of a task: story footers write `**Dependencies:**
+    S-0047` below one.
     """
     items = {block.at: block for block in blocks}
     inside = {at for block in blocks for at in block.body}
@@ -418,7 +547,12 @@ def _report_strays(page: Page, blocks: Sequence[_Block], talk: Diagnostics) -> N
         if heading_text(line) is not None or RULE.fullmatch(line):
             last = None
         match = _FIELD.fullmatch(line)
-        if last and match and match["name"].lower().startswith("depend") and _MENTION.search(match["value"]):
+        if (
+            last
+            and match
+            and match["name"].lower().startswith("depend")
+            and _MENTION.search(match["value"])
+        ):
             talk.problem(
                 at,
                 f"this line is not indented under a task, so {last.id} would not wait for it",
@@ -428,28 +562,42 @@ def _report_strays(page: Page, blocks: Sequence[_Block], talk: Diagnostics) -> N
 
 def _report_fences(page: Page, talk: Diagnostics) -> None:
     for at in page.unclosed:
-        talk.note(at, "this code fence is never closed, so it was read as text; close it with a line of its own")
+        talk.note(
+            at,
+            "this code fence is never closed, so it was read as text; close it with a line of its own",
+        )
     for first, last in page.regions.items():
         count = sum(_is_top_item(line) for line in page.lines[first : last + 1])
         if count:
-            talk.note(first, f"{_task_lines(count)} down to line {last + 1} in a code fence or comment: not tasks")
+            talk.note(
+                first,
+                f"{_task_lines(count)} down to line {last + 1} in a code fence or comment: not tasks",
+            )
 
 
 def _no_tasks(page: Page) -> str:
-    hidden = sum(_is_top_item(page.lines[at]) for first, last in page.regions.items() for at in range(first, last + 1))
-    return "no tasks found" + (f" ({_task_lines(hidden)} only in code fences or comments)" if hidden else "")
+    hidden = sum(
+        _is_top_item(page.lines[at])
+        for first, last in page.regions.items()
+        for at in range(first, last + 1)
+    )
+    return "no tasks found" + (
+        f" ({_task_lines(hidden)} only in code fences or comments)" if hidden else ""
+    )
 
 
 def _task_lines(count: int) -> str:
     return f"{count} task line{'' if count == 1 else 's'}"
 
 
-# --- The progress table (S-0046) -----------------------------------------------------------------------------------
+# -- The progress table (S-0046) --
 
 
 @dataclass(frozen=True)
 class _Table:
-    """Where the table is and what its header names; `rows` are line numbers, `last` its last line."""
+    """Where the table is and what its header names; `rows` are line numbers, `last` its
+    last line.
+    """
 
     header: int
     columns: Mapping[str, int]
@@ -474,7 +622,11 @@ def _cells(line: str) -> list[str]:
 
 def _progress_headings(page: Page) -> list[int]:
     headings = ((at, heading_text(page.lines[at])) for at in page.visible())
-    return [at for at, text in headings if text is not None and text.lower() == "task progress"]
+    return [
+        at
+        for at, text in headings
+        if text is not None and text.lower() == "task progress"
+    ]
 
 
 def _tables(page: Page) -> list[_Table]:
@@ -492,30 +644,48 @@ def _table_below(page: Page, heading: int) -> _Table | None:
         at += 1
     if at not in visible:
         return None
-    names = [re.sub(r" (?:at|id)$", "", cell.strip(" `*\t").lower()) for cell in _cells(page.lines[at])]
+    names = [
+        re.sub(r" (?:at|id)$", "", cell.strip(" `*\t").lower())
+        for cell in _cells(page.lines[at])
+    ]
     columns = {name: number for number, name in reversed(list(enumerate(names)))}
     if not {"task", "status"} <= columns.keys():
         return None
     end = at
     while end + 1 in visible and page.lines[end + 1].lstrip().startswith("|"):
         end += 1
-    rows = tuple(row for row in range(at + 1, end + 1) if not _SEPARATOR.fullmatch(page.lines[row]))
+    rows = tuple(
+        row
+        for row in range(at + 1, end + 1)
+        if not _SEPARATOR.fullmatch(page.lines[row])
+    )
     return _Table(at, columns, rows, end)
 
 
 def _read_table(page: Page, known: set[str], talk: Diagnostics) -> dict[str, Status]:
-    """Each task's status by the progress table, which wins over its check box: it knows more states."""
+    """Each task's status by the progress table, which wins over its check box: it knows
+    more states.
+    """
     tables = _tables(page)
     headings = _progress_headings(page)
     for extra in tables[1:]:
-        talk.problem(extra.header, f"a second progress table; the first is on line {tables[0].header + 1}", "keep one")
+        talk.problem(
+            extra.header,
+            f"a second progress table; the first is on line {tables[0].header + 1}",
+            "keep one",
+        )
     if headings and not tables:
-        talk.note(headings[0], "no table with the columns `| Task | Status |` below this heading; check boxes count")
+        talk.note(
+            headings[0],
+            "no table with the columns `| Task | Status |` below this heading; check boxes count",
+        )
     found: dict[str, Status] = {}
     for at in tables[0].rows if tables else ():
         name = tables[0].task(page.lines[at])
         if name not in known:
-            talk.note(at, f"a progress row for {name or 'no task'}, which is not in the plan")
+            talk.note(
+                at, f"a progress row for {name or 'no task'}, which is not in the plan"
+            )
         elif name in found:
             talk.problem(at, f"a second progress row for {name}", "keep one")
         else:
@@ -527,11 +697,15 @@ def _status(word: str, at: int, talk: Diagnostics) -> Status:
     try:
         return Status(word.lower())
     except ValueError:
-        talk.problem(at, f"`{word}` is not a status", "write pending, in_progress, completed or failed")
+        talk.problem(
+            at,
+            f"`{word}` is not a status",
+            "write pending, in_progress, completed or failed",
+        )
         return Status.PENDING
 
 
-# --- Writing back --------------------------------------------------------------------------------------------------
+# -- Writing back --
 
 
 def _tick(line: str, status: Status) -> str:
@@ -556,7 +730,9 @@ def _values(name: str, mark: Mark) -> dict[str, str]:
 
 
 def _cell_text(value: str | None) -> str:
-    """One line of at most MAX_ERROR characters that cannot end its cell, or a comment that is open above it."""
+    """One line of at most MAX_ERROR characters that cannot end its cell, or a comment
+    that is open above it.
+    """
     printable = "".join(char if char.isprintable() else " " for char in value or "")
     line = " ".join(printable.split()).replace("-->", "-- >")
     short = line if len(line) <= MAX_ERROR else line[: MAX_ERROR - 1] + "…"
@@ -564,23 +740,41 @@ def _cell_text(value: str | None) -> str:
 
 
 def _update_table(page: Page, table: _Table, marks: Mapping[str, Mark]) -> None:
-    """Changes the rows of the named tasks and adds those that are missing, in plan order, at the table's end."""
+    """Changes the rows of the named tasks and adds those that are missing, in plan
+    order, at the table's end.
+    """
     columns = dict(table.columns)
     widths = _widths(page.lines[table.header])
-    if "error" not in columns and any(_cell_text(mark.error) != "-" for mark in marks.values()):
+    if "error" not in columns and any(
+        _cell_text(mark.error) != "-" for mark in marks.values()
+    ):
         columns["error"] = len(_cells(page.lines[table.header]))
-        page.lines[table.header] = _with_cells(page.lines[table.header], {columns["error"]: "Error"})
+        page.lines[table.header] = _with_cells(
+            page.lines[table.header], {columns["error"]: "Error"}
+        )
         if table.header + 1 <= table.last and table.header + 1 not in table.rows:
-            page.lines[table.header + 1] = _longer_separator(page.lines[table.header + 1])
+            page.lines[table.header + 1] = _longer_separator(
+                page.lines[table.header + 1]
+            )
     present = set()
     for at in table.rows:
         name = table.task(page.lines[at])
         if name in marks:
             values = _values(name, marks[name])
-            cells = {columns[column]: value for column, value in values.items() if column in columns.keys() - {"task"}}
-            page.lines[at] = _with_cells(page.lines[at], cells, aligned=_widths(page.lines[at]) == widths)
+            cells = {
+                columns[column]: value
+                for column, value in values.items()
+                if column in columns.keys() - {"task"}
+            }
+            page.lines[at] = _with_cells(
+                page.lines[at], cells, aligned=_widths(page.lines[at]) == widths
+            )
             present.add(name)
-    new = [_row(columns, _values(name, mark)) for name, mark in marks.items() if name not in present]
+    new = [
+        _row(columns, _values(name, mark))
+        for name, mark in marks.items()
+        if name not in present
+    ]
     _insert(page, table.last, new)
 
 
@@ -594,7 +788,9 @@ def _widths(line: str) -> list[int]:
 
 
 def _with_cells(line: str, values: Mapping[int, str], *, aligned: bool = False) -> str:
-    """The row with these cells; a cell that says the same already keeps its bytes, an aligned one its width."""
+    """The row with these cells; a cell that says the same already keeps its bytes, an
+    aligned one its width.
+    """
     start, *cells = _PIPE.split(line)
     closing = cells.pop() if cells and not cells[-1].strip() else None
     for at, value in sorted(values.items()):
@@ -607,31 +803,55 @@ def _with_cells(line: str, values: Mapping[int, str], *, aligned: bool = False) 
 
 def _row(columns: Mapping[str, int], values: Mapping[str, str]) -> str:
     names = {number: name for name, number in columns.items()}
-    cells = (values.get(names.get(number, ""), "-") for number in range(max(columns.values()) + 1))
+    cells = (
+        values.get(names.get(number, ""), "-")
+        for number in range(max(columns.values()) + 1)
+    )
     return f"| {' | '.join(cells)} |"
 
 
 def _add_table(page: Page, blocks: Iterable[_Block], marks: Mapping[str, Mark]) -> None:
-    """A table of all tasks, below an empty `Task Progress` heading or in a section of its own at the end."""
-    names = [*_COLUMNS, *(["error"] if any(_cell_text(mark.error) != "-" for mark in marks.values()) else [])]
+    """A table of all tasks, below an empty `Task Progress` heading or in a section of
+    its own at the end.
+    """
+    names = [
+        *_COLUMNS,
+        *(
+            ["error"]
+            if any(_cell_text(mark.error) != "-" for mark in marks.values())
+            else []
+        ),
+    ]
     columns = {name: number for number, name in enumerate(names)}
-    boxed = {block.id: Mark(Status.COMPLETED if block.done else Status.PENDING) for block in blocks}
+    boxed = {
+        block.id: Mark(Status.COMPLETED if block.done else Status.PENDING)
+        for block in blocks
+    }
     table = [
         f"| {' | '.join(name.capitalize() for name in names)} |",
         f"|{'|'.join('-' * (len(name) + 2) for name in names)}|",
-        *(_row(columns, _values(name, mark)) for name, mark in {**boxed, **marks}.items()),
+        *(
+            _row(columns, _values(name, mark))
+            for name, mark in {**boxed, **marks}.items()
+        ),
     ]
     headings = _progress_headings(page)
     if headings:
         after = page.lines[headings[0] + 1 : headings[0] + 2]
-        _insert(page, headings[0], ["", *table, *([""] if after and after[0].strip() else [])])
+        _insert(
+            page,
+            headings[0],
+            ["", *table, *([""] if after and after[0].strip() else [])],
+        )
     else:
         gap = [""] if page.lines[-1].strip() else []
         _insert(page, len(page.lines) - 1, [*gap, "## Task Progress", "", *table])
 
 
 def _insert(page: Page, after: int, lines: Sequence[str]) -> None:
-    """Inserts lines with the file's own ending; a missing newline at the end of the file stays missing."""
+    """Inserts lines with the file's own ending; a missing newline at the end of the
+    file stays missing.
+    """
     if not lines:
         return
     own = page.ends[after]

@@ -1,7 +1,9 @@
-"""Backlog.md's folder: one Markdown file a task in `tasks/`, finished ones moved to `completed/`, and `config.yml`.
+"""Backlog.md's folder: one Markdown file a task in `tasks/`, finished ones moved to
+`completed/`, and `config.yml`.
 
-Ids are compared as Backlog.md does (case and leading zeros do not count) and, where that finds nothing, without their
-prefix: its own repository renamed `task-` to `BACK-` and left the dependencies as they were.
+Ids are compared as Backlog.md does (case and leading zeros do not count) and, where
+that finds nothing, without their prefix: its own repository renamed `task-` to `BACK-`
+and left the dependencies as they were.
 """
 
 from __future__ import annotations
@@ -34,15 +36,54 @@ from runner.plan.formats.diagnostics import (
 )
 
 EXAMPLE = "---\\nid: task-1\\ntitle: What to do\\nstatus: To Do\\n---"
-STATUSES = ("To Do", "In Progress", "Done")  # Backlog.md's default; the last one is the end
-ROOT_CONFIG = "backlog.config.yml"  # outranks the folder's own since March 2026 (MrLesk/Backlog.md#563)
-# Words that are found though no configuration names them; what a configuration names comes after these.
+# Backlog.md's default; the last one is the end
+STATUSES = ("To Do", "In Progress", "Done")
+# outranks the folder's own since March 2026 (MrLesk/Backlog.md#563)
+ROOT_CONFIG = "backlog.config.yml"
+# Words that are found though no configuration names them; what a configuration names
+# comes after these.
 WORDS: Mapping[str, Word] = {
-    **dict.fromkeys(["to-do", "todo", "open", "backlog", "pending", "ready", "not-started", "draft"], PENDING),
-    **dict.fromkeys(["in-progress", "inprogress", "doing", "started", "wip"], IN_PROGRESS),
+    **dict.fromkeys(
+        [
+            "to-do",
+            "todo",
+            "open",
+            "backlog",
+            "pending",
+            "ready",
+            "not-started",
+            "draft",
+        ],
+        PENDING,
+    ),
+    **dict.fromkeys(
+        ["in-progress", "inprogress", "doing", "started", "wip"], IN_PROGRESS
+    ),
     **dict.fromkeys(["done", "completed", "complete", "closed", "finished"], COMPLETED),
-    **dict.fromkeys(["skipped", "won't-do", "wont-do", "won't-fix", "wontfix", "cancelled", "canceled"], SKIPPED),
-    **dict.fromkeys(["deferred", "blocked", "on-hold", "abandoned", "rejected", "duplicate", "archived"], SKIPPED),
+    **dict.fromkeys(
+        [
+            "skipped",
+            "won't-do",
+            "wont-do",
+            "won't-fix",
+            "wontfix",
+            "cancelled",
+            "canceled",
+        ],
+        SKIPPED,
+    ),
+    **dict.fromkeys(
+        [
+            "deferred",
+            "blocked",
+            "on-hold",
+            "abandoned",
+            "rejected",
+            "duplicate",
+            "archived",
+        ],
+        SKIPPED,
+    ),
 }
 PRIORITIES = {"critical": 2, "high": 1, "medium": 0, "low": -1}
 
@@ -50,17 +91,29 @@ _FENCE = re.compile(r"---[ \t]*\r?")
 _STATUS = re.compile(
     r"(?P<key>status[ \t]*:[ \t]*)(?P<quote>[\"']?)(?P<word>[^\"'#\r\n]*?)(?P=quote)(?P<rest>[ \t]*(?:#.*)?\r?)"
 )
-# `assignee: @me` and `- @me` are no YAML; Backlog.md quotes them before it parses, and so do we.
-_MENTION = re.compile(r"^(?P<start>[ \t]*(?:[\w-]+[ \t]*:|-)[ \t]+)(?P<name>@[^\s,\[\]{}#]+)(?P<end>[ \t]*\r?)$")
+# `assignee: @me` and `- @me` are no YAML; Backlog.md quotes them before it parses, and
+# so do we.
+_MENTION = re.compile(
+    r"^(?P<start>[ \t]*(?:[\w-]+[ \t]*:|-)[ \t]+)(?P<name>@[^\s,\[\]{}#]+)(?P<end>[ \t]*\r?)$"
+)
 _LISTED = re.compile(r"(?P<start>[\[,][ \t]*)(?P<name>@[^\s,\[\]{}]+)")
-_ID = re.compile(r"(?:(?P<prefix>[A-Za-z][\w-]*?)-)?(?P<numbers>[0-9]+[A-Za-z]?(?:\.[0-9]+[A-Za-z]?)*)")
-_MARKER = re.compile(r"^[ \t]*<!-- (?:SECTION|AC|DOD|COMMENTS):?[\w:]*(?:BEGIN|END) -->[ \t]*\r?\n?", re.MULTILINE)
-_COMMENTS = re.compile(r"^## Comments[ \t]*\r?\n.*?^<!-- COMMENTS:END -->\s*", re.MULTILINE | re.DOTALL)
+_ID = re.compile(
+    r"(?:(?P<prefix>[A-Za-z][\w-]*?)-)?(?P<numbers>[0-9]+[A-Za-z]?(?:\.[0-9]+[A-Za-z]?)*)"
+)
+_MARKER = re.compile(
+    r"^[ \t]*<!-- (?:SECTION|AC|DOD|COMMENTS):?[\w:]*(?:BEGIN|END) -->[ \t]*\r?\n?",
+    re.MULTILINE,
+)
+_COMMENTS = re.compile(
+    r"^## Comments[ \t]*\r?\n.*?^<!-- COMMENTS:END -->\s*", re.MULTILINE | re.DOTALL
+)
 
 
 @dataclass(frozen=True)
 class _File:
-    """A task file: its front matter as `name → (line from 0, node)`, its body, and whether it is in `completed/`."""
+    """A task file: its front matter as `name → (line from 0, node)`, its body, and
+    whether it is in `completed/`.
+    """
 
     path: str
     fields: Mapping[str, tuple[int, yaml.Node]]
@@ -73,7 +126,12 @@ class _File:
     def text(self, name: str) -> str:
         """The value as it is written: YAML would make 4.1 of the id 4.10."""
         node = self.fields[name][1] if name in self.fields else None
-        return node.value.strip() if isinstance(node, yaml.ScalarNode) and node.tag != "tag:yaml.org,2002:null" else ""
+        return (
+            node.value.strip()
+            if isinstance(node, yaml.ScalarNode)
+            and node.tag != "tag:yaml.org,2002:null"
+            else ""
+        )
 
     @property
     def id(self) -> str:
@@ -81,18 +139,28 @@ class _File:
 
 
 class BacklogMd:
-    """The `backlog-md` format; see `runner.plan.formats.base.Source` for what each method promises."""
+    """The `backlog-md` format; see `runner.plan.formats.base.Source` for what each
+    method promises.
+    """
 
     name = "backlog-md"
     options: Mapping[str, Sequence[str]] = {}
 
     def detect(self, path: str, tree: Tree) -> bool:
-        """True for a folder with a `tasks/` folder in which a Markdown file begins with front matter."""
-        files = (file for file in tree.list(path) if file.startswith(f"{path}/tasks/") and file.endswith(".md"))
+        """True for a folder with a `tasks/` folder in which a Markdown file begins with
+        front matter.
+        """
+        files = (
+            file
+            for file in tree.list(path)
+            if file.startswith(f"{path}/tasks/") and file.endswith(".md")
+        )
         return any(_front_matter(tree.read(file) or "") is not None for file in files)
 
     def load(self, path: str, tree: Tree, options: Options) -> Plan:
-        """The plan of this folder. InvalidInput for unreadable files, unknown or ambiguous ids, unknown statuses."""
+        """The plan of this folder. InvalidInput for unreadable files, unknown or
+        ambiguous ids, unknown statuses.
+        """
         talk = Diagnostics(path)
         words = _words(path, tree, talk)
         files = [file for file in _files(path, tree, talk) if _has_id(file, talk)]
@@ -100,27 +168,45 @@ class BacklogMd:
         ids = _Ids([file.id for file in files])
         tasks = [_task(file, words, ids, talk) for file in files]
         if not files and not talk.problems:
-            talk.problem(0, "no tasks found", f"write files that begin  {EXAMPLE}", f"{path}/tasks")
+            talk.problem(
+                0,
+                "no tasks found",
+                f"write files that begin  {EXAMPLE}",
+                f"{path}/tasks",
+            )
         _report_parents(files, ids, talk)
         return talk.plan(self.name, [one for one in tasks if one])
 
-    def write_back(self, path: str, tree: Tree, marks: Mapping[str, Mark], options: Options) -> Mapping[str, str]:
-        """The `status:` of the named tasks' files, in its own quotes. Moving files to `completed/` is Backlog.md's."""
+    def write_back(
+        self, path: str, tree: Tree, marks: Mapping[str, Mark], options: Options
+    ) -> Mapping[str, str]:
+        """The `status:` of the named tasks' files, in its own quotes. Moving files to
+        `completed/` is Backlog.md's.
+        """
         talk = Diagnostics(path)
         words = _words(path, tree, talk)
         statuses = _statuses(path, tree, talk)
         done = next(
-            (word for word in reversed(statuses) if words[folded(word)].status is Status.COMPLETED), statuses[-1]
+            (
+                word
+                for word in reversed(statuses)
+                if words[folded(word)].status is Status.COMPLETED
+            ),
+            statuses[-1],
         )
         found: dict[str, str] = {}
         for file in _files(path, tree, talk):
             if file.id in marks and not file.completed:
                 text = tree.read(file.path) or ""
-                found |= changed(file.path, text, _marked(text, marks[file.id].status, words, done, statuses[0]))
+                found |= changed(
+                    file.path,
+                    text,
+                    _marked(text, marks[file.id].status, words, done, statuses[0]),
+                )
         return found
 
 
-# --- The folder ------------------------------------------------------------------------------------------------------
+# -- The folder --
 
 
 def _files(path: str, tree: Tree, talk: Diagnostics) -> Iterator[_File]:
@@ -143,7 +229,14 @@ def _files(path: str, tree: Tree, talk: Diagnostics) -> Iterator[_File]:
         except InvalidInput as error:
             talk.problems += error.problems
             continue
-        found.append(_File(file, fields, "\n".join(text.split("\n")[matter + 1 :]), folder == "completed"))
+        found.append(
+            _File(
+                file,
+                fields,
+                "\n".join(text.split("\n")[matter + 1 :]),
+                folder == "completed",
+            )
+        )
     for folder, count in sorted(ignored.items()):
         talk.notes.append(f"{path}/{folder}: ignored, {counted(count, 'file')}")
     yield from sorted(found, key=lambda file: (_order(file.id), file.path))
@@ -154,17 +247,27 @@ def _front_matter(text: str) -> int | None:
     lines = text.removeprefix("\ufeff").split("\n")
     if not _FENCE.fullmatch(lines[0]):
         return None
-    return next((at for at, line in enumerate(lines[1:], 1) if _FENCE.fullmatch(line)), None)
+    return next(
+        (at for at, line in enumerate(lines[1:], 1) if _FENCE.fullmatch(line)), None
+    )
 
 
 def _fields(path: str, text: str) -> dict[str, tuple[int, yaml.Node]]:
-    """The front matter's members; lines are counted from 0 in the file, whose first one is `---`."""
-    lines = (_MENTION.sub(r'\g<start>"\g<name>"\g<end>', line) for line in text.split("\n"))
+    """The front matter's members; lines are counted from 0 in the file, whose first one
+    is `---`.
+    """
+    lines = (
+        _MENTION.sub(r'\g<start>"\g<name>"\g<end>', line) for line in text.split("\n")
+    )
     quoted = "\n".join(_LISTED.sub(r'\g<start>"\g<name>"', line) for line in lines)
     root = yaml_document.load(path, f"\n{quoted}").node
     if not isinstance(root, yaml.MappingNode):
         return {}
-    return {key.value: (key.start_mark.line, value) for key, value in root.value if isinstance(key, yaml.ScalarNode)}
+    return {
+        key.value: (key.start_mark.line, value)
+        for key, value in root.value
+        if isinstance(key, yaml.ScalarNode)
+    }
 
 
 def _has_id(file: _File, talk: Diagnostics) -> bool:
@@ -175,34 +278,54 @@ def _has_id(file: _File, talk: Diagnostics) -> bool:
 
 
 def _report_parents(files: Sequence[_File], ids: _Ids, talk: Diagnostics) -> None:
-    """Backlog.md lets a parent start before its subtasks are done; who expects otherwise should know."""
-    parents = {tuple(ids.find(file.text("parent_task_id"))) for file in files if file.text("parent_task_id")}
+    """Backlog.md lets a parent start before its subtasks are done; who expects
+    otherwise should know.
+    """
+    parents = {
+        tuple(ids.find(file.text("parent_task_id")))
+        for file in files
+        if file.text("parent_task_id")
+    }
     names = sorted(found[0] for found in parents if len(found) == 1)
     if names:
         few = ", ".join(names[:5])
-        talk.remark(f"{counted(len(names), 'task')} with subtasks wait for them only where dependencies say so: {few}")
+        talk.remark(
+            f"{counted(len(names), 'task')} with subtasks wait for them only where dependencies say so: {few}"
+        )
 
 
 def _without_doubles(files: Sequence[_File], talk: Diagnostics) -> list[_File]:
-    """The files with one for each id. Finished copies are harmless; with an open one nobody knows which counts."""
+    """The files with one for each id. Finished copies are harmless; with an open one
+    nobody knows which counts.
+    """
     by_id: dict[tuple[str, ...], list[_File]] = {}
     for file in files:
         by_id.setdefault(_canonical(file.id), []).append(file)
     for group in by_id.values():
         if len(group) > 1 and all(file.completed for file in group):
-            talk.note(0, f"{group[0].id} is also {', '.join(file.path for file in group[1:])}", group[0].path)
+            talk.note(
+                0,
+                f"{group[0].id} is also {', '.join(file.path for file in group[1:])}",
+                group[0].path,
+            )
         elif len(group) > 1:
             for file in group[1:]:
-                what = f"the id {file.id} is used a second time (first in {group[0].path})"
-                talk.problem(file.at("id"), what, "give every task an id of its own", file.path)
+                what = (
+                    f"the id {file.id} is used a second time (first in {group[0].path})"
+                )
+                talk.problem(
+                    file.at("id"), what, "give every task an id of its own", file.path
+                )
     return [group[0] for group in by_id.values()]
 
 
-# --- Statuses --------------------------------------------------------------------------------------------------------
+# -- Statuses --
 
 
 def _statuses(path: str, tree: Tree, talk: Diagnostics) -> list[str]:
-    """The configured statuses, in order: the repository's `backlog.config.yml` if it is of this folder, or its own."""
+    """The configured statuses, in order: the repository's `backlog.config.yml` if it is
+    of this folder, or its own.
+    """
     for file in (ROOT_CONFIG, f"{path}/config.yml", f"{path}/config.yaml"):
         text = tree.read(file)
         if text is None:
@@ -212,57 +335,95 @@ def _statuses(path: str, tree: Tree, talk: Diagnostics) -> list[str]:
         except InvalidInput as error:
             talk.problems += error.problems
             break
-        if not isinstance(data, dict) or (file == ROOT_CONFIG and not _configures(data, path)):
+        if not isinstance(data, dict) or (
+            file == ROOT_CONFIG and not _configures(data, path)
+        ):
             continue
         listed = data.get("statuses")
-        if isinstance(listed, list) and listed and all(isinstance(word, str) and word.strip() for word in listed):
+        if (
+            isinstance(listed, list)
+            and listed
+            and all(isinstance(word, str) and word.strip() for word in listed)
+        ):
             return listed
         if listed is not None:
-            talk.problem(0, "statuses is no list of words", f"write  statuses: {list(STATUSES)}", file)
+            talk.problem(
+                0,
+                "statuses is no list of words",
+                f"write  statuses: {list(STATUSES)}",
+                file,
+            )
     return list(STATUSES)
 
 
 def _configures(data: Mapping[str, object], path: str) -> bool:
     """Whether the repository's configuration is of the folder at `path`."""
     named = data.get("backlog_directory")
-    return posixpath.normpath(named) == path if isinstance(named, str) and named else path in ("backlog", ".backlog")
+    return (
+        posixpath.normpath(named) == path
+        if isinstance(named, str) and named
+        else path in ("backlog", ".backlog")
+    )
 
 
 def _words(path: str, tree: Tree, talk: Diagnostics) -> dict[str, Word]:
-    """What each status word means here: first and last of the configuration are the beginning and the end."""
+    """What each status word means here: first and last of the configuration are the
+    beginning and the end.
+    """
     statuses = [folded(word) for word in _statuses(path, tree, talk)]
-    configured = dict.fromkeys(statuses, IN_PROGRESS) | {statuses[0]: PENDING, statuses[-1]: COMPLETED}
+    configured = dict.fromkeys(statuses, IN_PROGRESS) | {
+        statuses[0]: PENDING,
+        statuses[-1]: COMPLETED,
+    }
     return {**configured, **WORDS}
 
 
-def _marked(text: str, wanted: Status, words: Mapping[str, Word], done: str, todo: str) -> str:
-    """The file with another word after `status:`; where none stands, the progress file is the only record."""
+def _marked(
+    text: str, wanted: Status, words: Mapping[str, Word], done: str, todo: str
+) -> str:
+    """The file with another word after `status:`; where none stands, the progress file
+    is the only record.
+    """
     lines = text.split("\n")
     for at in range(1, _front_matter(text) or 0):
         if match := _STATUS.fullmatch(lines[at]):
-            word = target_word(words.get(folded(match["word"]), PENDING), wanted, done=done, todo=todo)
+            word = target_word(
+                words.get(folded(match["word"]), PENDING), wanted, done=done, todo=todo
+            )
             if word is not None:
-                lines[at] = f"{match['key']}{match['quote']}{word}{match['quote']}{match['rest']}"
+                lines[at] = (
+                    f"{match['key']}{match['quote']}{word}{match['quote']}{match['rest']}"
+                )
             break
     return "\n".join(lines)
 
 
-# --- Ids -------------------------------------------------------------------------------------------------------------
+# -- Ids --
 
 
 def _canonical(task_id: str) -> tuple[str, ...]:
-    """An id as Backlog.md compares it: case and leading zeros do not count. The first part is the prefix."""
+    """An id as Backlog.md compares it: case and leading zeros do not count. The first
+    part is the prefix.
+    """
     match = _ID.fullmatch(task_id.strip())
     if not match:
         return (task_id.strip().casefold(),)
-    numbers = (re.sub(r"^0+(?=[0-9])", "", number.casefold()) for number in match["numbers"].split("."))
+    numbers = (
+        re.sub(r"^0+(?=[0-9])", "", number.casefold())
+        for number in match["numbers"].split(".")
+    )
     return ((match["prefix"] or "").casefold(), *numbers)
 
 
 def _order(task_id: str) -> tuple[object, ...]:
     """Ids as people count: 4.2 before 4.10."""
     prefix, *numbers = _canonical(task_id)
-    return (prefix, [(int(re.match(r"[0-9]{0,9}", number)[0] or 0), number) for number in numbers])  # type: ignore[index]
+    return (prefix, [(_leading_digits(number), number) for number in numbers])
+
+
+def _leading_digits(text: str) -> int:
+    match = re.match(r"[0-9]{1,9}", text)
+    return int(match[0]) if match else 0
 
 
 class _Ids:
@@ -278,17 +439,25 @@ class _Ids:
             self._bare.setdefault(key[1:] or key, []).append(task_id)
 
     def find(self, written: str) -> list[str]:
-        """The ids that it may mean: the one that is spelt so, else all that differ in their prefix only."""
+        """The ids that it may mean: the one that is spelt so, else all that differ in
+        their prefix only.
+        """
         key = _canonical(written)
         return self._exact.get(key) or self._bare.get(key[1:] or key) or []
 
 
-# --- Tasks -----------------------------------------------------------------------------------------------------------
+# -- Tasks --
 
 
-def _task(file: _File, words: Mapping[str, Word], ids: _Ids, talk: Diagnostics) -> Task | None:
+def _task(
+    file: _File, words: Mapping[str, Word], ids: _Ids, talk: Diagnostics
+) -> Task | None:
     status = file.text("status")
-    word = status_word(talk, file.at("status"), status, words, file.path) if status and not file.completed else PENDING
+    word = (
+        status_word(talk, file.at("status"), status, words, file.path)
+        if status and not file.completed
+        else PENDING
+    )
     word = COMPLETED if file.completed else word
     done = word.status is Status.COMPLETED
     priority = folded(file.text("priority"))
@@ -306,17 +475,35 @@ def _task(file: _File, words: Mapping[str, Word], ids: _Ids, talk: Diagnostics) 
     )
 
 
-def _dependencies(file: _File, ids: _Ids, talk: Diagnostics, *, done: bool) -> Iterator[str]:
-    """The ids of the plan that this file's `dependencies` mean. A finished task waits for nothing any more."""
+def _dependencies(
+    file: _File, ids: _Ids, talk: Diagnostics, *, done: bool
+) -> Iterator[str]:
+    """The ids of the plan that this file's `dependencies` mean. A finished task waits
+    for nothing any more.
+    """
     at, node = file.fields.get("dependencies", (0, None))
     if isinstance(node, yaml.SequenceNode):
         items = [item for item in node.value if isinstance(item, yaml.ScalarNode)]
         if len(items) < len(node.value):
-            talk.problem(at, f"{file.id}: its dependencies are no list of ids", "write  [task-1, task-2]", file.path)
+            talk.problem(
+                at,
+                f"{file.id}: its dependencies are no list of ids",
+                "write  [task-1, task-2]",
+                file.path,
+            )
     else:
-        items = [node] if isinstance(node, yaml.ScalarNode) and file.text("dependencies") else []
+        items = (
+            [node]
+            if isinstance(node, yaml.ScalarNode) and file.text("dependencies")
+            else []
+        )
         if isinstance(node, yaml.MappingNode):
-            talk.problem(at, f"{file.id}: its dependencies are no list of ids", "write  [task-1, task-2]", file.path)
+            talk.problem(
+                at,
+                f"{file.id}: its dependencies are no list of ids",
+                "write  [task-1, task-2]",
+                file.path,
+            )
     for item in items:
         written, line = item.value.strip(), item.start_mark.line
         found = ids.find(written)

@@ -43,7 +43,12 @@ def varint(number: int) -> bytes:
 
 
 def pack(parts: list[bytes], count: int | None = None) -> bytes:
-    body = b"PACK" + (2).to_bytes(4, "big") + (count or len(parts)).to_bytes(4, "big") + b"".join(parts)
+    body = (
+        b"PACK"
+        + (2).to_bytes(4, "big")
+        + (count or len(parts)).to_bytes(4, "big")
+        + b"".join(parts)
+    )
     return body + hashlib.sha1(body).digest()
 
 
@@ -71,7 +76,13 @@ CONFIG = entry(b"100644", b"config", EVIL_ID)
 CONFIG_ID = object_id(TREE, CONFIG)
 LINK_ID = object_id(BLOB, b"/etc/passwd")
 MODULES = b'[submodule "x"]\n\tpath = x\n\turl = --upload-pack=touch /tmp/owned\n'
-COMMON: list[Object] = [(BLOB, FILE), (BLOB, EVIL), (TREE, CONFIG), (BLOB, b"/etc/passwd"), (BLOB, MODULES)]
+COMMON: list[Object] = [
+    (BLOB, FILE),
+    (BLOB, EVIL),
+    (TREE, CONFIG),
+    (BLOB, b"/etc/passwd"),
+    (BLOB, MODULES),
+]
 
 
 def plain(name: bytes) -> bytes:
@@ -127,8 +138,16 @@ def bombs() -> dict[str, tuple[bytes, bytes]]:
     lying = header(BLOB, 10) + zlib.compress(bytes(2**20))
     claims = header(BLOB, 2**40) + zlib.compress(b"x")
     deflated = header(BLOB, 200 * 2**20) + zlib.compress(bytes(200 * 2**20), 9)
-    found = {"delta-bomb": [once, twice], "lying-size": [lying], "absurd-size": [claims], "deflate-bomb": [deflated]}
-    return {name: (pack(start + parts), object_id(TREE, tree)) for name, parts in found.items()}
+    found = {
+        "delta-bomb": [once, twice],
+        "lying-size": [lying],
+        "absurd-size": [claims],
+        "deflate-bomb": [deflated],
+    }
+    return {
+        name: (pack(start + parts), object_id(TREE, tree))
+        for name, parts in found.items()
+    }
 
 
 def broken() -> dict[str, tuple[bytes, bytes]]:
@@ -142,12 +161,21 @@ def broken() -> dict[str, tuple[bytes, bytes]]:
         "no-checksum": (good[:-20], tree_id),
         "wrong-checksum": (good[:-1] + bytes([good[-1] ^ 1]), tree_id),
         "trailing": (good + b"more", tree_id),
-        "count-too-high": (pack([whole(BLOB, FILE), whole(TREE, tree)], count=2**32 - 1), tree_id),
-        "count-too-low": (pack([whole(BLOB, FILE), whole(TREE, tree)], count=1), tree_id),
+        "count-too-high": (
+            pack([whole(BLOB, FILE), whole(TREE, tree)], count=2**32 - 1),
+            tree_id,
+        ),
+        "count-too-low": (
+            pack([whole(BLOB, FILE), whole(TREE, tree)], count=1),
+            tree_id,
+        ),
         "version-9": (good[:7] + b"\x09" + good[8:], tree_id),
         "another-tree": (good, b"\x34" * 20),
         "blob-as-result": (good, FILE_ID),
-        "delta-of-nothing": (pack([delta(b"\x56" * 20, 9, copies(9, 1), 9), whole(TREE, tree)]), tree_id),
+        "delta-of-nothing": (
+            pack([delta(b"\x56" * 20, 9, copies(9, 1), 9), whole(TREE, tree)]),
+            tree_id,
+        ),
         "zip": (b"PK\x03\x04" + bytes(60), tree_id),
         "tar": (b"../../etc/passwd" + bytes(84) + b"0000644\0" + bytes(404), tree_id),
     }
@@ -187,12 +215,20 @@ def main() -> None:
     told: dict[str, dict[str, str]] = {}
     found = {**bombs(), **broken()}
     for name, (data, _) in TREES.items():
-        found[name] = pack([whole(kind, body) for kind, body in [*COMMON, (TREE, data)]]), object_id(TREE, data)
+        found[name] = (
+            pack([whole(kind, body) for kind, body in [*COMMON, (TREE, data)]]),
+            object_id(TREE, data),
+        )
     for name, (data, tree) in found.items():
         (HERE / f"{name}.pack").write_bytes(data)
-        told[name] = {"tree": tree.hex(), "refused": TREES[name][1] if name in TREES else "corrupt"}
+        told[name] = {
+            "tree": tree.hex(),
+            "refused": TREES[name][1] if name in TREES else "corrupt",
+        }
     (HERE / "packs.json").write_text(json.dumps(told, indent=1, sort_keys=True) + "\n")
-    (HERE / "documents.json").write_text(json.dumps(DOCUMENTS, indent=1, sort_keys=True) + "\n")
+    (HERE / "documents.json").write_text(
+        json.dumps(DOCUMENTS, indent=1, sort_keys=True) + "\n"
+    )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """Rewrite GitHub Actions expressions inside parsed YAML, token by token.
 
-Only contexts (`inputs.x`, `github.token`, `needs['a'].outputs.b`) are ever replaced: string literals and
-function names are left alone, which a search and replace over the file's text could not promise.
+Only contexts (`inputs.x`, `github.token`, `needs['a'].outputs.b`) are ever replaced:
+string literals and function names are left alone, which a search and replace over the
+file's text could not promise.
 """
 
 from __future__ import annotations
@@ -12,19 +13,24 @@ from collections.abc import Callable
 from typing import Any
 
 Path = tuple[str, ...]
-# Given a context's path, the expression that takes its place and how many segments of the path that covers.
+# Given a context's path, the expression that takes its place and how many segments of
+# the path that covers.
 Replace = Callable[[Path], "tuple[str, int] | None"]
-# What an expression may come to: a type (string, number, boolean, null or any) and whether that is true in a condition.
+# What an expression may come to: a type (string, number, boolean, null or any) and
+# whether that is true in a condition.
 Outcomes = frozenset[tuple[str, bool]]
 
 _STRING = r"'(?:[^']|'')*'"
 _NAME = r"[A-Za-z_][A-Za-z0-9_-]*"
 _SEGMENT = rf"\s*\.\s*(?:{_NAME}|\*)|\s*\[\s*{_STRING}\s*\]"
 _TOKEN = re.compile(
-    rf"(?P<string>{_STRING})|(?P<path>{_NAME}(?:{_SEGMENT})*)|(?P<other>[0-9][A-Za-z0-9_.]*|.)", re.DOTALL
+    rf"(?P<string>{_STRING})|(?P<path>{_NAME}(?:{_SEGMENT})*)|(?P<other>[0-9][A-Za-z0-9_.]*|.)",
+    re.DOTALL,
 )
 _EMBEDDED = re.compile(rf"\$\{{\{{((?:{_STRING}|[^'}}]|\}}(?!\}}))*)\}}\}}", re.DOTALL)
-_STATUS_FUNCTION = re.compile(r"\b(always|cancelled|success|failure)\s*\(\s*\)", re.IGNORECASE)
+_STATUS_FUNCTION = re.compile(
+    r"\b(always|cancelled|success|failure)\s*\(\s*\)", re.IGNORECASE
+)
 
 
 def literal(value: object) -> str:
@@ -50,7 +56,9 @@ def as_expression(value: object) -> str:
     if len(parts) == 1:
         return literal(value)
     text = "".join(
-        part.replace("{", "{{").replace("}", "}}") if index % 2 == 0 else f"{{{index // 2}}}"
+        part.replace("{", "{{").replace("}", "}}")
+        if index % 2 == 0
+        else f"{{{index // 2}}}"
         for index, part in enumerate(parts)
     )
     return f"format({literal(text)}, {', '.join(part.strip() for part in parts[1::2])})"
@@ -73,12 +81,16 @@ def condition(value: object) -> str:
 
 
 def asks_status(expression: str) -> bool:
-    """Whether a condition has a status function; without one GitHub puts `success() &&` before it."""
+    """Whether a condition has a status function; without one GitHub puts `success() &&`
+    before it.
+    """
     return any(_STATUS_FUNCTION.search(text) for text in re.split(_STRING, expression))
 
 
 def without_status(expression: str) -> str:
-    """The condition with its status functions true, for where their own job is not the one asked about."""
+    """The condition with its status functions true, for where their own job is not the
+    one asked about.
+    """
     pieces = re.split(f"({_STRING})", expression)
     return "".join(
         piece
@@ -96,12 +108,16 @@ def without_status(expression: str) -> str:
 def _segments(token: str) -> Path:
     """`needs['a'].outputs.b` as its names."""
     found = re.findall(rf"({_STRING})|({_NAME}|\*)", token)
-    return tuple(quoted[1:-1].replace("''", "'") if quoted else name for quoted, name in found)
+    return tuple(
+        quoted[1:-1].replace("''", "'") if quoted else name for quoted, name in found
+    )
 
 
 def _joined(head: str, rest: Path) -> str:
     plain = re.compile(rf"{_NAME}|\*")
-    return head + "".join(f".{name}" if plain.fullmatch(name) else f"[{literal(name)}]" for name in rest)
+    return head + "".join(
+        f".{name}" if plain.fullmatch(name) else f"[{literal(name)}]" for name in rest
+    )
 
 
 def rewrite_expression(expression: str, replace: Replace) -> str:
@@ -120,13 +136,17 @@ def rewrite_expression(expression: str, replace: Replace) -> str:
 
 def rewrite_text(text: str, replace: Replace) -> str:
     """A scalar with the expressions embedded in it rewritten."""
-    return _EMBEDDED.sub(lambda match: embed(rewrite_expression(match[1], replace).strip()), text)
+    return _EMBEDDED.sub(
+        lambda match: embed(rewrite_expression(match[1], replace).strip()), text
+    )
 
 
 def rewrite(node: Any, replace: Replace, key: str = "") -> Any:
     """A whole document rewritten; `if:` is an expression even without braces."""
     if isinstance(node, dict):
-        return {name: rewrite(value, replace, str(name)) for name, value in node.items()}
+        return {
+            name: rewrite(value, replace, str(name)) for name, value in node.items()
+        }
     if isinstance(node, list):
         return [rewrite(value, replace) for value in node]
     if not isinstance(node, str):
@@ -137,7 +157,9 @@ def rewrite(node: Any, replace: Replace, key: str = "") -> Any:
 
 
 def constant(expression: str) -> object:
-    """The value of an expression made of literals, `fromJSON` and `||`; LookupError for anything else."""
+    """The value of an expression made of literals, `fromJSON` and `||`; LookupError for
+    anything else.
+    """
     text = expression.strip()
     while text.startswith("(") and _closes_at_end(text):
         text = text[1:-1].strip()
@@ -170,7 +192,9 @@ def _closes_at_end(text: str) -> bool:
 
 
 def _split(text: str, operator: str) -> tuple[str, str, str]:
-    """The text before, of and after the first such operator outside strings and brackets."""
+    """The text before, of and after the first such operator outside strings and
+    brackets.
+    """
     blank = re.sub(_STRING, lambda match: " " * len(match[0]), text)
     depths = _depths(text)
     width = len(operator)
@@ -181,7 +205,9 @@ def _split(text: str, operator: str) -> tuple[str, str, str]:
 
 
 def outcomes(expression: str, context: Callable[[Path], Outcomes]) -> Outcomes:
-    """The types that an expression may have at run time; `context` says them for a path such as `needs.a.result`."""
+    """The types that an expression may have at run time; `context` says them for a path
+    such as `needs.a.result`.
+    """
     text = expression.strip()
     while text.startswith("(") and _closes_at_end(text):
         text = text[1:-1].strip()
@@ -196,7 +222,9 @@ def outcomes(expression: str, context: Callable[[Path], Outcomes]) -> Outcomes:
     if any(_split(text, operator)[1] for operator in ("==", "!=", "<", ">")):
         return either("boolean")
     if text.startswith("!"):
-        return frozenset(("boolean", not true) for _, true in outcomes(text[1:], context))
+        return frozenset(
+            ("boolean", not true) for _, true in outcomes(text[1:], context)
+        )
     try:
         return _outcome_of(constant(text))
     except LookupError:
@@ -209,7 +237,15 @@ def outcomes(expression: str, context: Callable[[Path], Outcomes]) -> Outcomes:
 
 _FUNCTIONS = {
     **dict.fromkeys(
-        ("always", "cancelled", "contains", "endswith", "failure", "startswith", "success"),
+        (
+            "always",
+            "cancelled",
+            "contains",
+            "endswith",
+            "failure",
+            "startswith",
+            "success",
+        ),
         "boolean",
     ),
     **dict.fromkeys(("format", "hashfiles", "join", "tojson"), "string"),
@@ -226,5 +262,11 @@ def _with(values: Outcomes, true: bool) -> Outcomes:
 
 
 def _outcome_of(value: object) -> Outcomes:
-    kinds = {bool: "boolean", int: "number", float: "number", str: "string", type(None): "null"}
+    kinds = {
+        bool: "boolean",
+        int: "number",
+        float: "number",
+        str: "string",
+        type(None): "null",
+    }
     return frozenset({(kinds.get(type(value), "any"), bool(value))})

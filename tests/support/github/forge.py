@@ -1,11 +1,12 @@
-"""A loopback stand-in of github.com: git over smart HTTP, and the REST routes of `forge_api` under /api/v3.
+"""A loopback stand-in of github.com: git over smart HTTP, and the REST routes of
+`forge_api` under /api/v3.
 
     with Forge(tmp_path) as forge:
         repository = forge.create("octo/work", {"README.md": "hello"})
         ... git clone {forge.server_url}/octo/work ...
 
-Every request is kept as data in `forge.requests`; a REST route nobody wrote is a 404 and is noted in
-`forge.unknown`.
+Every request is kept as data in `forge.requests`; a REST route nobody wrote is a 404
+and is noted in `forge.unknown`.
 """
 
 from __future__ import annotations
@@ -36,7 +37,9 @@ Callback = Callable[[], object]
 
 @dataclass(frozen=True)
 class Token:
-    """Who asks. `app` tokens are GITHUB_TOKENs: held to `permissions`, and signed for by the forge."""
+    """Who asks. `app` tokens are GITHUB_TOKENs: held to `permissions`, and signed for
+    by the forge.
+    """
 
     value: str
     permissions: Mapping[str, str]
@@ -47,7 +50,9 @@ class Token:
         """Whether the token has at least this level."""
         if not self.app:
             return True
-        return self.permissions.get(scope, "none") in (("write",) if level == "write" else ("read", "write"))
+        return self.permissions.get(scope, "none") in (
+            ("write",) if level == "write" else ("read", "write")
+        )
 
 
 @dataclass(frozen=True)
@@ -87,7 +92,8 @@ class Repository:
     comments: dict[int, dict[str, Any]] = field(default_factory=dict)
     pulls: dict[int, dict[str, Any]] = field(default_factory=dict)
     labels: dict[str, dict[str, Any]] = field(default_factory=dict)
-    writers: set[str] = field(default_factory=set)  # people with write access, for issues
+    # people with write access, for issues
+    writers: set[str] = field(default_factory=set)
     signed: set[str] = field(default_factory=set)
     dispatches: list[Dispatch] = field(default_factory=list)
     signature_refs: set[str] = field(default_factory=set)
@@ -95,18 +101,29 @@ class Repository:
     watchers: dict[tuple[Moment, str], list[Callback]] = field(default_factory=dict)
 
     def protect(
-        self, branch: str, reason: str = "Changes must be made through a pull request.", code: str = "GH006"
+        self,
+        branch: str,
+        reason: str = "Changes must be made through a pull request.",
+        code: str = "GH006",
     ) -> None:
         """Refuse every push and every REST update of the branch."""
-        self.git.set_refusals([*self.git.refusals, Refusal(f"refs/heads/{branch}", code, reason)])
+        self.git.set_refusals(
+            [*self.git.refusals, Refusal(f"refs/heads/{branch}", code, reason)]
+        )
 
     def require_signatures(self, branch: str) -> None:
-        """Refuse commits that GitHub has not signed: any push, and REST commits with an author."""
+        """Refuse commits that GitHub has not signed: any push, and REST commits with an
+        author.
+        """
         self.signature_refs.add(f"refs/heads/{branch}")
         self.git.set_refusals(
             [
                 *self.git.refusals,
-                Refusal(f"refs/heads/{branch}", "GH006", "Commits must have verified signatures."),
+                Refusal(
+                    f"refs/heads/{branch}",
+                    "GH006",
+                    "Commits must have verified signatures.",
+                ),
             ]
         )
 
@@ -116,14 +133,25 @@ class Repository:
         self.signature_refs.discard(ref)
         self.git.set_refusals([rule for rule in self.git.refusals if rule.ref != ref])
 
-    def before_push(self, branch: str, callback: Callback, *, moment: Moment = "update", times: int = 1) -> None:
-        """Call back just before a push or REST update of the branch is done, so that a rival can be first.
+    def before_push(
+        self,
+        branch: str,
+        callback: Callback,
+        *,
+        moment: Moment = "update",
+        times: int = 1,
+    ) -> None:
+        """Call back just before a push or REST update of the branch is done, so that a
+        rival can be first.
 
-        `advertise` is before a pusher is told the branch's tip (its git says "fetch first"), `update` is
-        after that and before the ref moves (the server says that it cannot lock the ref). The callback works
-        on `git` of the repository; a push over HTTP from inside it would wait for itself.
+        `advertise` is before a pusher is told the branch's tip (its git says "fetch
+        first"), `update` is after that and before the ref moves (the server says that
+        it cannot lock the ref). The callback works on `git` of the repository; a push
+        over HTTP from inside it would wait for itself.
         """
-        self.watchers.setdefault((moment, f"refs/heads/{branch}"), []).extend([callback] * times)
+        self.watchers.setdefault((moment, f"refs/heads/{branch}"), []).extend(
+            [callback] * times
+        )
 
     def fire(self, moment: Moment, refs: list[str] | None) -> None:
         """Call what waits for this moment; None means any ref."""
@@ -140,11 +168,21 @@ class Repository:
         fork: bool = False,
         labels: tuple[str, ...] = (),
     ) -> dict[str, Any]:
-        """A pull request as a person would open it; `refs/pull/N/head` and `/merge` are made."""
-        pull = forge_api.new_pull(self, {"head": head, "base": base or self.default_branch, "title": title}, "person")
+        """A pull request as a person would open it; `refs/pull/N/head` and `/merge` are
+        made.
+        """
+        pull = forge_api.new_pull(
+            self,
+            {"head": head, "base": base or self.default_branch, "title": title},
+            "person",
+        )
         pull["labels"] = [{"name": name} for name in labels]
         if fork:
-            pull["head"]["repo"] = {"fork": True, "full_name": "stranger/fork", "name": "fork"}
+            pull["head"]["repo"] = {
+                "fork": True,
+                "full_name": "stranger/fork",
+                "name": "fork",
+            }
         return pull
 
 
@@ -168,12 +206,16 @@ class Forge(Loopback):
 
     @property
     def server_url(self) -> str:
-        """GITHUB_SERVER_URL. The real artifact actions refuse any server but github.com and *.localhost."""
+        """GITHUB_SERVER_URL. The real artifact actions refuse any server but github.com
+        and *.localhost.
+        """
         return f"http://github.localhost:{self.port}"
 
     @property
     def api_url(self) -> str:
-        """GITHUB_API_URL. By address: git and curl know *.localhost by themselves, Python asks the system."""
+        """GITHUB_API_URL. By address: git and curl know *.localhost by themselves,
+        Python asks the system.
+        """
         return f"http://127.0.0.1:{self.port}/api/v3"
 
     def next_id(self) -> int:
@@ -181,7 +223,9 @@ class Forge(Loopback):
         with self.lock:
             return next(self._ids)
 
-    def mint(self, permissions: Mapping[str, str], *, app: bool = True, label: str = "app") -> str:
+    def mint(
+        self, permissions: Mapping[str, str], *, app: bool = True, label: str = "app"
+    ) -> str:
         """A new token."""
         value = f"standin-{'ghs' if app else 'ghp'}-{binascii.hexlify(os.urandom(12)).decode()}"
         self._tokens[value] = Token(value, dict(permissions), app, label)
@@ -191,7 +235,12 @@ class Forge(Loopback):
         """The token with this value."""
         return self._tokens.get(value)
 
-    def create(self, full_name: str, files: Mapping[str, str | bytes], default_branch: str = "main") -> Repository:
+    def create(
+        self,
+        full_name: str,
+        files: Mapping[str, str | bytes],
+        default_branch: str = "main",
+    ) -> Repository:
         """A repository with one commit."""
         bare = BareRepository(self.root / f"{full_name}.git", default_branch)
         bare.commit_files(default_branch, files, "Seed")
@@ -206,10 +255,14 @@ class Forge(Loopback):
 
     def calls(self, method: str, part: str, *, kind: str = "api") -> list[Request]:
         """The requests of a method whose path contains a text."""
-        return [item for item in self.requests if (item.kind, item.method) == (kind, method) and part in item.path]
+        return [
+            item
+            for item in self.requests
+            if (item.kind, item.method) == (kind, method) and part in item.path
+        ]
 
 
-# ---- git over smart HTTP -------------------------------------------------------------------------
+# -- git over smart HTTP --
 
 
 def pushed_refs(body: bytes) -> list[str]:
@@ -282,40 +335,87 @@ class _Handler(BaseHTTPRequestHandler):
         given = token_of(authorizations[0]) if authorizations else ""
         token = self.forge.who(given)
         if path.startswith("/api/v3") or path == "/api/graphql":
-            self._reply(self._api(path.removeprefix("/api/v3"), query, body, token, given))
+            self._reply(
+                self._api(path.removeprefix("/api/v3"), query, body, token, given)
+            )
         else:
             if len(authorizations) > 1:
-                answer = _Answer(400, b'Duplicate header: "Authorization"', (("Content-Type", "text/plain"),))
+                answer = _Answer(
+                    400,
+                    b'Duplicate header: "Authorization"',
+                    (("Content-Type", "text/plain"),),
+                )
             else:
                 answer = self._git(path, parts.query, body, token, bool(given))
-            self.forge.note(Request("git", self.command, path, query, answer.status, token.label if token else ""))
+            self.forge.note(
+                Request(
+                    "git",
+                    self.command,
+                    path,
+                    query,
+                    answer.status,
+                    token.label if token else "",
+                )
+            )
             self._reply(answer)
 
     do_GET = do_POST = do_PATCH = do_PUT = do_DELETE = _go  # noqa: N815 - the names are the base class's
 
-    def _api(self, path: str, query: dict[str, str], body: bytes, token: Token | None, given: str) -> _Answer:
+    def _api(
+        self,
+        path: str,
+        query: dict[str, str],
+        body: bytes,
+        token: Token | None,
+        given: str,
+    ) -> _Answer:
         try:
             data = json.loads(body) if body else None
         except ValueError:
             data = None
-        call = forge_api.Call(self.forge, self.command, path, query, data, token, bool(given))
-        reply = forge_issues.graphql(call) if path == "/api/graphql" else forge_api.answer(call)
+        call = forge_api.Call(
+            self.forge, self.command, path, query, data, token, bool(given)
+        )
+        reply = (
+            forge_issues.graphql(call)
+            if path == "/api/graphql"
+            else forge_api.answer(call)
+        )
         self.forge.note(
-            request := Request("api", self.command, path, query, reply.status, token.label if token else "", data)
+            request := Request(
+                "api",
+                self.command,
+                path,
+                query,
+                reply.status,
+                token.label if token else "",
+                data,
+            )
         )
         if reply.unknown:
             self.forge.unknown.append(request)
         payload = (
-            reply.raw if reply.raw is not None else b"" if reply.status == 204 else json.dumps(reply.data).encode()
+            reply.raw
+            if reply.raw is not None
+            else b""
+            if reply.status == 204
+            else json.dumps(reply.data).encode()
         )
-        kind = "application/zip" if reply.raw is not None else "application/json; charset=utf-8"
-        # Before the answer, so that whoever has it finds the dispatch queued. `on_dispatch` may queue and no
-        # more: GitHub too starts the run later, not while the caller waits.
+        kind = (
+            "application/zip"
+            if reply.raw is not None
+            else "application/json; charset=utf-8"
+        )
+        # Before the answer, so that whoever has it finds the dispatch queued.
+        # `on_dispatch` may queue and no more: GitHub too starts the run later, not
+        # while the caller waits.
         for consequence in reply.after:
             consequence()
         return _Answer(reply.status, payload, (("Content-Type", kind), *reply.headers))
 
-    def _git(self, path: str, query: str, body: bytes, token: Token | None, has_token: bool) -> _Answer:
+    def _git(
+        self, path: str, query: str, body: bytes, token: Token | None, has_token: bool
+    ) -> _Answer:
         owner, _, rest = path.strip("/").partition("/")
         name, _, inside = rest.partition("/")
         repository = self.forge.repositories.get(f"{owner}/{name.removesuffix('.git')}")
@@ -329,11 +429,19 @@ class _Handler(BaseHTTPRequestHandler):
             repository.fire("advertise", None)
         elif writing:
             repository.fire("update", pushed_refs(body))
-        return self._backend(repository, inside, query, body, token if writing else None)
+        return self._backend(
+            repository, inside, query, body, token if writing else None
+        )
 
-    def _refuse(self, writing: bool, token: Token | None, has_token: bool, name: str) -> _Answer | None:
+    def _refuse(
+        self, writing: bool, token: Token | None, has_token: bool, name: str
+    ) -> _Answer | None:
         if token is None and (writing or has_token):
-            return _Answer(401, b"Invalid username or token.", (("WWW-Authenticate", 'Basic realm="GitHub"'),))
+            return _Answer(
+                401,
+                b"Invalid username or token.",
+                (("WWW-Authenticate", 'Basic realm="GitHub"'),),
+            )
         if token and not token.may("contents", "write" if writing else "read"):
             return _Answer(
                 403,
@@ -342,7 +450,14 @@ class _Handler(BaseHTTPRequestHandler):
             )
         return None
 
-    def _backend(self, repository: Repository, inside: str, query: str, body: bytes, writer: Token | None) -> _Answer:
+    def _backend(
+        self,
+        repository: Repository,
+        inside: str,
+        query: str,
+        body: bytes,
+        writer: Token | None,
+    ) -> _Answer:
         if self.headers.get("Content-Encoding") == "gzip":
             body = gzip.decompress(body)
         env = {
@@ -360,11 +475,27 @@ class _Handler(BaseHTTPRequestHandler):
             "HOME": str(self.forge.root),
             "FORGE_MAY_WORKFLOWS": "0" if writer and writer.app else "1",
         }
-        done = subprocess.run(["git", "http-backend"], input=body, env=env, capture_output=True, check=False)
+        done = subprocess.run(
+            ["git", "http-backend"],
+            input=body,
+            env=env,
+            capture_output=True,
+            check=False,
+        )
         head, _, rest = done.stdout.partition(b"\r\n\r\n")
-        headers = [tuple(line.split(": ", 1)) for line in head.decode().split("\r\n") if ": " in line]
-        status = next((int(value.split()[0]) for name, value in headers if name == "Status"), 200)
-        return _Answer(status, rest, tuple((name, value) for name, value in headers if name != "Status"))
+        headers = [
+            tuple(line.split(": ", 1))
+            for line in head.decode().split("\r\n")
+            if ": " in line
+        ]
+        status = next(
+            (int(value.split()[0]) for name, value in headers if name == "Status"), 200
+        )
+        return _Answer(
+            status,
+            rest,
+            tuple((name, value) for name, value in headers if name != "Status"),
+        )
 
 
 def _handler(forge: Forge) -> type[BaseHTTPRequestHandler]:

@@ -1,7 +1,9 @@
-"""The REST routes of the forge, stateful, with GitHub's own refusals. `forge.Forge` serves them.
+"""The REST routes of the forge, stateful, with GitHub's own refusals. `forge.Forge`
+serves them.
 
-The commit routes work on the bare repository itself (`update-ref new old`), so a lost race is lost for real.
-All links are made from the forge's own base URL, because PyGithub follows them and insists on the same host.
+The commit routes work on the bare repository itself (`update-ref new old`), so a lost
+race is lost for real. All links are made from the forge's own base URL, because
+PyGithub follows them and insists on the same host.
 """
 
 from __future__ import annotations
@@ -77,7 +79,9 @@ class Reply:
 class ApiError(Exception):
     """An error answer."""
 
-    def __init__(self, status: int, message: str, errors: list[Json] | None = None) -> None:
+    def __init__(
+        self, status: int, message: str, errors: list[Json] | None = None
+    ) -> None:
         super().__init__(message)
         self.reply = Reply(
             status,
@@ -95,11 +99,17 @@ _ROUTES: list[tuple[str, re.Pattern[str], tuple[str, ...], Route]] = []
 
 
 def route(method: str, pattern: str, *scopes: str) -> Callable[[Route], Route]:
-    """Declare a route below /repos/{repo}; `scopes` are the permissions of which one must be writable."""
+    """Declare a route below /repos/{repo}; `scopes` are the permissions of which one
+    must be writable.
+    """
     expression = (
         re.escape("/repos/")
         + r"(?P<repo>[^/]+/[^/]+)"
-        + re.sub(r"\{(\w+)(\*?)\}", lambda m: f"(?P<{m[1]}>.+)" if m[2] else f"(?P<{m[1]}>[^/]+)", pattern)
+        + re.sub(
+            r"\{(\w+)(\*?)\}",
+            lambda m: f"(?P<{m[1]}>.+)" if m[2] else f"(?P<{m[1]}>[^/]+)",
+            pattern,
+        )
     )
 
     def add(function: Route) -> Route:
@@ -148,10 +158,16 @@ def _who_am_i(call: Call) -> Reply:
 
 def _authorise(call: Call, scopes: tuple[str, ...]) -> None:
     if call.token is None and (call.has_token or scopes):
-        raise ApiError(401, "Bad credentials" if call.has_token else "Requires authentication")
+        raise ApiError(
+            401, "Bad credentials" if call.has_token else "Requires authentication"
+        )
     if call["repo"] not in call.forge.repositories:
         raise ApiError(404, "Not Found")
-    if scopes and call.token and not any(call.token.may(scope, "write") for scope in scopes):
+    if (
+        scopes
+        and call.token
+        and not any(call.token.may(scope, "write") for scope in scopes)
+    ):
         raise ApiError(403, "Resource not accessible by integration")
 
 
@@ -192,7 +208,7 @@ def user(login: str) -> Json:
     }
 
 
-# ---- repository and workflows --------------------------------------------------------------------
+# -- repository and workflows --
 
 
 @route("GET", "")
@@ -224,14 +240,25 @@ def get_branch(call: Call) -> Reply:
     if commit is None:
         raise ApiError(404, "Branch not found")
     protected = any(rule.ref == ref for rule in call.repository.git.refusals)
-    return Reply(200, {"name": call["branch"], "commit": commit_json(call, commit), "protected": protected})
+    return Reply(
+        200,
+        {
+            "name": call["branch"],
+            "commit": commit_json(call, commit),
+            "protected": protected,
+        },
+    )
 
 
 @route("GET", "/rules/branches/{branch*}")
 def get_rules(call: Call) -> Reply:
     """The active rules of a branch."""
     ref = f"refs/heads/{call['branch']}"
-    signatures = [{"type": "required_signatures"}] if ref in call.repository.signature_refs else []
+    signatures = (
+        [{"type": "required_signatures"}]
+        if ref in call.repository.signature_refs
+        else []
+    )
     others = [
         {"type": "pull_request"}
         for rule in call.repository.git.refusals
@@ -258,7 +285,9 @@ def get_content(call: Call) -> Reply:
             "size": len(content),
             "content": base64.b64encode(content).decode(),
             "url": f"{call.base}/contents/{call['path']}?ref={ref}",
-            "sha": call.repository.git.git("rev-parse", f"{_commit_of(call, ref)}:{call['path']}"),
+            "sha": call.repository.git.git(
+                "rev-parse", f"{_commit_of(call, ref)}:{call['path']}"
+            ),
         },
     )
 
@@ -271,7 +300,9 @@ def _commit_of(call: Call, ref: str) -> str:
     raise ApiError(422, f"No ref found for: {ref}")
 
 
-def _workflow_at(repository: Repository, commit: str, file: str) -> workflows.Document | None:
+def _workflow_at(
+    repository: Repository, commit: str, file: str
+) -> workflows.Document | None:
     try:
         return workflows.load(repository.git.read(commit, f".github/workflows/{file}"))
     except (GitError, yaml.YAMLError, workflows.WorkflowError):
@@ -295,7 +326,12 @@ def _workflow_file(call: Call) -> str:
 def get_workflow(call: Call) -> Reply:
     """A workflow by file name."""
     file = _workflow_file(call)
-    document = _workflow_at(call.repository, f"refs/heads/{call.repository.default_branch}", file) or {}
+    document = (
+        _workflow_at(
+            call.repository, f"refs/heads/{call.repository.default_branch}", file
+        )
+        or {}
+    )
     path = f".github/workflows/{file}"
     return Reply(
         200,
@@ -354,8 +390,11 @@ def dispatch(call: Call) -> Reply:
 def check_inputs(declared: Mapping[str, Json | None], given: Mapping[str, Any]) -> None:
     """What GitHub refuses about the inputs of a dispatch."""
     if len(given) > MAX_INPUTS:
-        raise ApiError(422, "Invalid request.\n\nNo more than 25 properties are allowed in inputs.")
-    # Stricter than the description, which allows any value: a string is what every version of the API takes.
+        raise ApiError(
+            422, "Invalid request.\n\nNo more than 25 properties are allowed in inputs."
+        )
+    # Stricter than the description, which allows any value: a string is what every
+    # version of the API takes.
     wrong = [name for name, value in given.items() if not isinstance(value, str)]
     if wrong:
         raise ApiError(
@@ -370,7 +409,7 @@ def check_inputs(declared: Mapping[str, Json | None], given: Mapping[str, Any]) 
         raise ApiError(422, str(error)) from None
 
 
-# ---- runs and artifacts --------------------------------------------------------------------------
+# -- runs and artifacts --
 
 
 def _artifact(call: Call, item: Any) -> Json:
@@ -429,17 +468,23 @@ def get_artifact(call: Call) -> Reply:
 
 @route("GET", "/actions/artifacts/{artifact}/zip")
 def download_artifact(call: Call) -> Reply:
-    """GitHub answers 302 to a storage address; the stand-in's storage is one more route."""
+    """GitHub answers 302 to a storage address; the stand-in's storage is one more
+    route.
+    """
     if call.token is None:
         raise ApiError(401, "Requires authentication")
     item = _find_artifact(call)
-    return Reply(302, {}, (("Location", f"{call.base}/standin/artifacts/{item.id}.zip"),))
+    return Reply(
+        302, {}, (("Location", f"{call.base}/standin/artifacts/{item.id}.zip"),)
+    )
 
 
 @route("GET", "/standin/artifacts/{artifact}.zip")
 def artifact_storage(call: Call) -> Reply:
     """Where the 302 leads."""
-    return Reply(200, raw=call.forge.artifacts.archive(_find_artifact(call)).read_bytes())
+    return Reply(
+        200, raw=call.forge.artifacts.archive(_find_artifact(call)).read_bytes()
+    )
 
 
 def _find_artifact(call: Call) -> Any:
@@ -449,7 +494,7 @@ def _find_artifact(call: Call) -> Any:
     return item
 
 
-# ---- issues, comments, labels, pull requests -----------------------------------------------------
+# -- issues, comments, labels, pull requests --
 
 
 def _number(repository: Repository) -> int:
@@ -457,7 +502,11 @@ def _number(repository: Repository) -> int:
 
 
 def find_issue(call: Call) -> Json:
-    issue = call.repository.issues.get(int(call["number"])) if call["number"].isdigit() else None
+    issue = (
+        call.repository.issues.get(int(call["number"]))
+        if call["number"].isdigit()
+        else None
+    )
     if issue is None:
         raise ApiError(404, "Not Found")
     return issue
@@ -475,7 +524,10 @@ def issue_json(call: Call, issue: Json) -> Json:
         "html_url": f"{call.forge.server_url}/{call.repository.full_name}/issues/{issue['number']}",
         "comments_url": f"{url}/comments",
         "labels_url": f"{url}/labels{{/name}}",
-        "issue_dependencies_summary": {"blocked_by": blockers, "total_blocked_by": blockers},
+        "issue_dependencies_summary": {
+            "blocked_by": blockers,
+            "total_blocked_by": blockers,
+        },
         "sub_issues_summary": {"total": 0, "completed": 0},
     }
 
@@ -488,7 +540,9 @@ def get_issue(call: Call) -> Reply:
 
 def comment_json(call: Call, comment: Json) -> Json:
     """A comment with its links."""
-    page_of_issue = f"{call.forge.server_url}/{call.repository.full_name}/issues/{comment['issue']}"
+    page_of_issue = (
+        f"{call.forge.server_url}/{call.repository.full_name}/issues/{comment['issue']}"
+    )
     return {
         **comment,
         "url": f"{call.base}/issues/comments/{comment['id']}",
@@ -503,7 +557,11 @@ def list_comments(call: Call) -> Reply:
     number = find_issue(call)["number"]
     return page(
         call,
-        [comment_json(call, item) for item in call.repository.comments.values() if item["issue"] == number],
+        [
+            comment_json(call, item)
+            for item in call.repository.comments.values()
+            if item["issue"] == number
+        ],
     )
 
 
@@ -592,7 +650,11 @@ def create_label(call: Call) -> Reply:
     """A new label."""
     _required(call, "name")
     if call.body["name"] in call.repository.labels:
-        raise ApiError(422, "Validation Failed", [{"resource": "Label", "code": "already_exists", "field": "name"}])
+        raise ApiError(
+            422,
+            "Validation Failed",
+            [{"resource": "Label", "code": "already_exists", "field": "name"}],
+        )
     return Reply(201, {**_label(call, call.body["name"]), **call.body})
 
 
@@ -607,7 +669,11 @@ def add_labels(call: Call) -> Reply:
     """Add labels; unknown ones are made."""
     names = call.data if isinstance(call.data, list) else call.body.get("labels", [])
     labels = find_issue(call)["labels"]
-    labels.extend(_label(call, name) for name in names if name not in [item["name"] for item in labels])
+    labels.extend(
+        _label(call, name)
+        for name in names
+        if name not in [item["name"] for item in labels]
+    )
     return Reply(200, labels)
 
 
@@ -627,12 +693,19 @@ def new_pull(repository: Repository, body: Mapping[str, Any], actor: str) -> Jso
     tips = {name: repository.git.resolve(f"refs/heads/{name}") for name in (head, base)}
     for name, field in ((head, "head"), (base, "base")):
         if tips[name] is None:
-            raise ApiError(422, "Validation Failed", [{"resource": "PullRequest", "code": "invalid", "field": field}])
+            raise ApiError(
+                422,
+                "Validation Failed",
+                [{"resource": "PullRequest", "code": "invalid", "field": field}],
+            )
     if any(
-        (pull["state"], pull["head"]["ref"], pull["base"]["ref"]) == ("open", head, base)
+        (pull["state"], pull["head"]["ref"], pull["base"]["ref"])
+        == ("open", head, base)
         for pull in repository.pulls.values()
     ):
-        raise _pull_refused(f"A pull request already exists for {repository.full_name.partition('/')[0]}:{head}.")
+        raise _pull_refused(
+            f"A pull request already exists for {repository.full_name.partition('/')[0]}:{head}."
+        )
     if repository.git.is_ancestor(str(tips[head]), str(tips[base])):
         raise _pull_refused(f"No commits between {base} and {head}")
     number = _number(repository)
@@ -648,7 +721,11 @@ def new_pull(repository: Repository, body: Mapping[str, Any], actor: str) -> Jso
         "created_at": now(),
         "updated_at": now(),
     }
-    side = {"full_name": repository.full_name, "fork": False, "name": repository.full_name.partition("/")[2]}
+    side = {
+        "full_name": repository.full_name,
+        "fork": False,
+        "name": repository.full_name.partition("/")[2],
+    }
     pull = {
         **common,
         "draft": bool(body.get("draft")),
@@ -666,12 +743,19 @@ def new_pull(repository: Repository, body: Mapping[str, Any], actor: str) -> Jso
 
 
 def _pull_refused(message: str) -> ApiError:
-    return ApiError(422, "Validation Failed", [{"resource": "PullRequest", "code": "custom", "message": message}])
+    return ApiError(
+        422,
+        "Validation Failed",
+        [{"resource": "PullRequest", "code": "custom", "message": message}],
+    )
 
 
 def pull_json(call: Call, pull: Json) -> Json:
     """A pull request with its links."""
-    head = call.repository.git.resolve(f"refs/heads/{pull['head']['ref']}") or pull["head"]["sha"]
+    head = (
+        call.repository.git.resolve(f"refs/heads/{pull['head']['ref']}")
+        or pull["head"]["sha"]
+    )
     return {
         **pull,
         "url": f"{call.base}/pulls/{pull['number']}",
@@ -691,7 +775,8 @@ def list_pulls(call: Call) -> Reply:
         call.query.get("base", ""),
     )
     owner = call.repository.full_name.partition("/")[0]
-    # GitHub ignores a `head` without an owner and lists everything: a caller that forgets it finds out.
+    # GitHub ignores a `head` without an owner and lists everything: a caller that
+    # forgets it finds out.
     return page(
         call,
         [
@@ -708,7 +793,9 @@ def list_pulls(call: Call) -> Reply:
 def create_pull(call: Call) -> Reply:
     """Open a pull request."""
     if call.token and call.token.app and not call.repository.may_open_pulls:
-        raise ApiError(403, "GitHub Actions is not permitted to create or approve pull requests.")
+        raise ApiError(
+            403, "GitHub Actions is not permitted to create or approve pull requests."
+        )
     _required(call, "head", "base", "title")
     return Reply(201, pull_json(call, new_pull(call.repository, call.body, call.actor)))
 
@@ -729,11 +816,17 @@ def get_pull(call: Call) -> Reply:
 @route("PATCH", "/pulls/{number}", "pull-requests")
 def edit_pull(call: Call) -> Reply:
     """Change title, body or state."""
-    _pull(call).update({name: call.body[name] for name in ("title", "body", "state") if name in call.body})
+    _pull(call).update(
+        {
+            name: call.body[name]
+            for name in ("title", "body", "state")
+            if name in call.body
+        }
+    )
     return Reply(200, pull_json(call, _pull(call)))
 
 
-# ---- git data ------------------------------------------------------------------------------------
+# -- git data --
 
 
 @route("POST", "/git/blobs", "contents")
@@ -742,7 +835,11 @@ def create_blob(call: Call) -> Reply:
     content = call.body.get("content")
     if content is None:
         raise ApiError(422, 'Invalid request.\n\n"content" wasn\'t supplied.')
-    data = base64.b64decode(content) if call.body.get("encoding") == "base64" else str(content).encode()
+    data = (
+        base64.b64decode(content)
+        if call.body.get("encoding") == "base64"
+        else str(content).encode()
+    )
     sha = call.repository.git.blob(data)
     return Reply(201, {"sha": sha, "url": f"{call.base}/git/blobs/{sha}"})
 
@@ -766,7 +863,13 @@ def get_blob(call: Call) -> Reply:
     )
 
 
-_MODES = {"100644": "blob", "100755": "blob", "120000": "blob", "040000": "tree", "160000": "commit"}
+_MODES = {
+    "100644": "blob",
+    "100755": "blob",
+    "120000": "blob",
+    "040000": "tree",
+    "160000": "commit",
+}
 
 
 def _tree_entry(call: Call, item: Json) -> tuple[str, str] | None:
@@ -786,7 +889,9 @@ def _tree_entry(call: Call, item: Json) -> tuple[str, str] | None:
 @route("POST", "/git/trees", "contents")
 def create_tree(call: Call) -> Reply:
     """A tree over a base; `sha: null` deletes a path, which must be there."""
-    entries = {str(item["path"]): _tree_entry(call, item) for item in call.body.get("tree", [])}
+    entries = {
+        str(item["path"]): _tree_entry(call, item) for item in call.body.get("tree", [])
+    }
     base = call.body.get("base_tree")
     if base and call.repository.git.resolve(str(base), "tree") is None:
         raise ApiError(422, "base_tree is not a valid tree oid")
@@ -809,7 +914,13 @@ def _tree_json(call: Call, sha: str, *, recursive: bool) -> Json:
         "url": f"{call.base}/git/trees/{sha}",
         "truncated": False,
         "tree": [
-            {"path": path, "mode": mode, "type": kind, "sha": name, "url": f"{call.base}/git/{kind}s/{name}"}
+            {
+                "path": path,
+                "mode": mode,
+                "type": kind,
+                "sha": name,
+                "url": f"{call.base}/git/{kind}s/{name}",
+            }
             for mode, kind, name, path in rows
         ],
     }
@@ -821,16 +932,22 @@ def get_tree(call: Call) -> Reply:
     sha = call.repository.git.resolve(call["sha"], "tree")
     if sha is None:
         raise ApiError(404, "Not Found")
-    return Reply(200, _tree_json(call, sha, recursive=bool(call.query.get("recursive"))))
+    return Reply(
+        200, _tree_json(call, sha, recursive=bool(call.query.get("recursive")))
+    )
 
 
 def _person(value: Any, fallback: str) -> str:
-    return f"{value['name']} <{value['email']}>" if isinstance(value, dict) else fallback
+    return (
+        f"{value['name']} <{value['email']}>" if isinstance(value, dict) else fallback
+    )
 
 
 @route("POST", "/git/commits", "contents")
 def create_commit(call: Call) -> Reply:
-    """A commit; GitHub signs it only for an app's token and only if nobody is named as its author."""
+    """A commit; GitHub signs it only for an app's token and only if nobody is named as
+    its author.
+    """
     _required(call, "message", "tree")
     git = call.repository.git
     if git.kind(str(call.body["tree"])) != "tree":
@@ -838,10 +955,17 @@ def create_commit(call: Call) -> Reply:
     parents = [str(parent) for parent in call.body.get("parents", [])]
     if any(git.kind(parent) != "commit" for parent in parents):
         raise ApiError(422, "Parent SHA does not exist or is not a commit object")
-    named = [name for name in ("author", "committer", "signature") if call.body.get(name)]
+    named = [
+        name for name in ("author", "committer", "signature") if call.body.get(name)
+    ]
     author = _person(call.body.get("author"), BOT)
-    committer = _person(call.body.get("committer"), author if "author" in named else "GitHub <noreply@github.com>")
-    sha = git.write_commit(str(call.body["tree"]), parents, str(call.body["message"]), author, committer)
+    committer = _person(
+        call.body.get("committer"),
+        author if "author" in named else "GitHub <noreply@github.com>",
+    )
+    sha = git.write_commit(
+        str(call.body["tree"]), parents, str(call.body["message"]), author, committer
+    )
     if not named and call.token and call.token.app:
         call.repository.signed.add(sha)
     return Reply(201, git_commit_json(call, sha))
@@ -861,7 +985,10 @@ def _verification(call: Call, sha: str) -> Json:
 def git_commit_json(call: Call, sha: str) -> Json:
     """A commit as the git data routes show it."""
     text = call.repository.git.git(
-        "show", "-s", "--format=%T%x00%P%x00%an%x00%ae%x00%aI%x00%cn%x00%ce%x00%cI%x00%B", sha
+        "show",
+        "-s",
+        "--format=%T%x00%P%x00%an%x00%ae%x00%aI%x00%cn%x00%ce%x00%cI%x00%B",
+        sha,
     )
     tree, parents, *people, message = text.split("\0")
     names = ("name", "email", "date")
@@ -871,7 +998,10 @@ def git_commit_json(call: Call, sha: str) -> Json:
         "url": url,
         "message": message.rstrip("\n"),
         "tree": {"sha": tree, "url": f"{call.base}/git/trees/{tree}"},
-        "parents": [{"sha": parent, "url": f"{call.base}/git/commits/{parent}"} for parent in parents.split()],
+        "parents": [
+            {"sha": parent, "url": f"{call.base}/git/commits/{parent}"}
+            for parent in parents.split()
+        ],
         "author": dict(zip(names, people[:3], strict=True)),
         "committer": dict(zip(names, people[3:], strict=True)),
         "verification": _verification(call, sha),
@@ -881,7 +1011,12 @@ def git_commit_json(call: Call, sha: str) -> Json:
 def commit_json(call: Call, sha: str) -> Json:
     """A commit as the repository routes show it."""
     inner = git_commit_json(call, sha)
-    return {"sha": sha, "url": f"{call.base}/commits/{sha}", "commit": inner, "parents": inner["parents"]}
+    return {
+        "sha": sha,
+        "url": f"{call.base}/commits/{sha}",
+        "commit": inner,
+        "parents": inner["parents"],
+    }
 
 
 @route("GET", "/git/commits/{sha}")
@@ -923,7 +1058,14 @@ def get_ref(call: Call) -> Reply:
 def matching_refs(call: Call) -> Reply:
     """Refs that start with a text."""
     names = call.repository.git.git("for-each-ref", "--format=%(refname)").splitlines()
-    return page(call, [ref_json(call, name) for name in names if name.startswith(f"refs/{call['ref']}")])
+    return page(
+        call,
+        [
+            ref_json(call, name)
+            for name in names
+            if name.startswith(f"refs/{call['ref']}")
+        ],
+    )
 
 
 def _check_update(call: Call, ref: str, new: str) -> None:
@@ -931,12 +1073,19 @@ def _check_update(call: Call, ref: str, new: str) -> None:
     if repository.git.kind(new) != "commit":
         raise ApiError(422, "Object does not exist")
     for rule in repository.git.refusals:
-        if rule.ref == ref and not (ref in repository.signature_refs and "signatures" in rule.reason):
-            raise ApiError(422, f"Repository rule violations found\n\n{rule.reason}\n\n")
+        if rule.ref == ref and not (
+            ref in repository.signature_refs and "signatures" in rule.reason
+        ):
+            raise ApiError(
+                422, f"Repository rule violations found\n\n{rule.reason}\n\n"
+            )
     if ref in repository.signature_refs:
         coming = repository.git.git("rev-list", new, "--not", "--branches").splitlines()
         if set(coming) - repository.signed:
-            raise ApiError(422, "Repository rule violations found\n\nCommits must have verified signatures.\n\n")
+            raise ApiError(
+                422,
+                "Repository rule violations found\n\nCommits must have verified signatures.\n\n",
+            )
 
 
 @route("POST", "/git/refs", "contents")

@@ -1,4 +1,6 @@
-"""A bare repository on disk, driven by git plumbing: the only truth about commits that the forge has."""
+"""A bare repository on disk, driven by git plumbing: the only truth about commits that
+the forge has.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,8 @@ from pathlib import Path
 ZERO = "0" * 40
 BOT = "github-actions[bot] <41898282+github-actions[bot]@users.noreply.github.com>"
 
-# GitHub's wording; git puts `remote: ` before each line. The hook reads data, so no rule is ever shell text.
+# GitHub's wording; git puts `remote: ` before each line. The hook reads data, so no
+# rule is ever shell text.
 _HOOK = r"""#!/bin/sh
 status=0
 while read -r old new ref; do
@@ -55,9 +58,17 @@ class BareRepository:
     def __init__(self, path: Path, default_branch: str = "main") -> None:
         self.path = path
         self.refusals: list[Refusal] = []
-        subprocess.run(["git", "init", "--quiet", "--bare", "-b", default_branch, str(path)], check=True)
-        # As GitHub: any commit that is here can be fetched by its id, and pushing over HTTP is allowed.
-        for key in ("http.receivepack", "uploadpack.allowAnySHA1InWant", "uploadpack.allowFilter"):
+        subprocess.run(
+            ["git", "init", "--quiet", "--bare", "-b", default_branch, str(path)],
+            check=True,
+        )
+        # As GitHub: any commit that is here can be fetched by its id, and pushing over
+        # HTTP is allowed.
+        for key in (
+            "http.receivepack",
+            "uploadpack.allowAnySHA1InWant",
+            "uploadpack.allowFilter",
+        ):
             self.git("config", key, "true")
         hook = path / "hooks" / "pre-receive"
         hook.parent.mkdir(exist_ok=True)
@@ -71,7 +82,12 @@ class BareRepository:
         lines = [f"{rule.ref}\t{rule.code}\t{rule.reason}\n" for rule in refusals]
         (self.path / "forge-refusals").write_text("".join(lines), encoding="utf-8")
 
-    def raw(self, *args: str, stdin: bytes | None = None, env: Mapping[str, str] | None = None) -> bytes:
+    def raw(
+        self,
+        *args: str,
+        stdin: bytes | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> bytes:
         """A git command's output."""
         done = subprocess.run(
             ["git", "--git-dir", str(self.path), *args],
@@ -81,12 +97,20 @@ class BareRepository:
             env={**os.environ, **(env or {})},
         )
         if done.returncode:
-            raise GitError(f"git {args[0]}: {done.stderr.decode(errors='replace').strip()}")
+            raise GitError(
+                f"git {args[0]}: {done.stderr.decode(errors='replace').strip()}"
+            )
         return done.stdout
 
-    def git(self, *args: str, stdin: str | None = None, env: Mapping[str, str] | None = None) -> str:
+    def git(
+        self, *args: str, stdin: str | None = None, env: Mapping[str, str] | None = None
+    ) -> str:
         """A git command's output as text without the last newline."""
-        return self.raw(*args, stdin=None if stdin is None else stdin.encode(), env=env).decode().rstrip("\n")
+        return (
+            self.raw(*args, stdin=None if stdin is None else stdin.encode(), env=env)
+            .decode()
+            .rstrip("\n")
+        )
 
     def resolve(self, name: str, kind: str = "commit") -> str | None:
         """The object that a ref or an id names."""
@@ -123,7 +147,9 @@ class BareRepository:
 
     def branches(self) -> list[str]:
         """Names of all branches."""
-        return self.git("for-each-ref", "--format=%(refname:lstrip=2)", "refs/heads").splitlines()
+        return self.git(
+            "for-each-ref", "--format=%(refname:lstrip=2)", "refs/heads"
+        ).splitlines()
 
     @contextmanager
     def _index(self, tree: str | None) -> Iterator[dict[str, str]]:
@@ -133,8 +159,12 @@ class BareRepository:
                 self.git("read-tree", tree, env=env)
             yield env
 
-    def write_tree(self, base: str | None, entries: Mapping[str, tuple[str, str] | None]) -> str:
-        """A tree: `base` with (mode, object) put at each path, or the path removed for None."""
+    def write_tree(
+        self, base: str | None, entries: Mapping[str, tuple[str, str] | None]
+    ) -> str:
+        """A tree: `base` with (mode, object) put at each path, or the path removed for
+        None.
+        """
         with self._index(base) as env:
             for path, entry in entries.items():
                 if entry is None:
@@ -164,7 +194,14 @@ class BareRepository:
         """Keep a blob."""
         return self.raw("hash-object", "-w", "--stdin", stdin=content).decode().strip()
 
-    def write_commit(self, tree: str, parents: list[str], message: str, author: str = BOT, committer: str = BOT) -> str:
+    def write_commit(
+        self,
+        tree: str,
+        parents: list[str],
+        message: str,
+        author: str = BOT,
+        committer: str = BOT,
+    ) -> str:
         """Keep a commit."""
         env: dict[str, str] = {}
         for role, person in (("AUTHOR", author), ("COMMITTER", committer)):
@@ -173,8 +210,12 @@ class BareRepository:
         words = [word for parent in parents for word in ("-p", parent)]
         return self.git("commit-tree", tree, *words, stdin=message, env=env)
 
-    def commit_files(self, branch: str, files: Mapping[str, str | bytes | None], message: str) -> str:
-        """Commit changed files straight to a branch, as somebody else's push would; None deletes."""
+    def commit_files(
+        self, branch: str, files: Mapping[str, str | bytes | None], message: str
+    ) -> str:
+        """Commit changed files straight to a branch, as somebody else's push would;
+        None deletes.
+        """
         parent = self.resolve(f"refs/heads/{branch}")
         entries: dict[str, tuple[str, str] | None] = {}
         for path, content in files.items():
@@ -192,7 +233,9 @@ class BareRepository:
         return commit
 
     def update(self, ref: str, new: str, old: str | None) -> None:
-        """Move a ref only if it is where the caller thinks it is; None means that it does not exist yet."""
+        """Move a ref only if it is where the caller thinks it is; None means that it
+        does not exist yet.
+        """
         self.git("update-ref", ref, new, old or ZERO)
 
     def is_ancestor(self, old: str, new: str) -> bool:
@@ -204,11 +247,16 @@ class BareRepository:
         return True
 
     def merged(self, base: str, head: str) -> str | None:
-        """A merge commit of two commits like `refs/pull/N/merge`, None if they conflict."""
+        """A merge commit of two commits like `refs/pull/N/merge`, None if they
+        conflict.
+        """
         try:
             tree = self.git("merge-tree", "--write-tree", base, head).splitlines()[0]
         except GitError:
             return None
         return self.write_commit(
-            tree, [base, head], f"Merge {head} into {base}", committer="GitHub <noreply@github.com>"
+            tree,
+            [base, head],
+            f"Merge {head} into {base}",
+            committer="GitHub <noreply@github.com>",
         )

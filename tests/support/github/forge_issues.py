@@ -1,19 +1,38 @@
-"""The forge's issues as people keep them: opened, labelled, renamed and edited, with all of their history.
+"""The forge's issues as people keep them: opened, labelled, renamed and edited, with
+all of their history.
 
-REST gives the issues, GraphQL the revisions of a text and what happened. Permissions are the job token's.
+REST gives the issues, GraphQL the revisions of a text and what happened. Permissions
+are the job token's.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tests.support.github.forge_api import ApiError, Call, Json, Reply, find_issue, issue_json, page, route, user
+from tests.support.github.forge_api import (
+    ApiError,
+    Call,
+    Json,
+    Reply,
+    find_issue,
+    issue_json,
+    page,
+    route,
+    user,
+)
 
 if TYPE_CHECKING:
     from tests.support.github.forge import Repository
 
 
-def open_issue(repository: Repository, title: str, body: str, *, at: str, blocked_by: tuple[int, ...] = ()) -> int:
+def open_issue(
+    repository: Repository,
+    title: str,
+    body: str,
+    *,
+    at: str,
+    blocked_by: tuple[int, ...] = (),
+) -> int:
     """A new issue of somebody; its number."""
     number = len(repository.issues) + 1
     repository.issues[number] = {
@@ -28,32 +47,57 @@ def open_issue(repository: Repository, title: str, body: str, *, at: str, blocke
         "created_at": at,
         "updated_at": at,
         "_events": [],
-        "_edits": [{"editedAt": at, "deletedAt": None, "diff": body, "editor": {"login": "author"}}],
+        "_edits": [
+            {
+                "editedAt": at,
+                "deletedAt": None,
+                "diff": body,
+                "editor": {"login": "author"},
+            }
+        ],
         "_blocked_by": list(blocked_by),
     }
     return number
 
 
-def put_label(repository: Repository, number: int, name: str, *, by: str, at: str) -> None:
+def put_label(
+    repository: Repository, number: int, name: str, *, by: str, at: str
+) -> None:
     """Somebody puts a label on an issue."""
     issue = repository.issues[number]
     issue["labels"].append({"name": name, "color": "ededed"})
     _happened(issue, at, "LabeledEvent", by, label={"name": name})
 
 
-def take_label(repository: Repository, number: int, name: str, *, by: str, at: str) -> None:
+def take_label(
+    repository: Repository, number: int, name: str, *, by: str, at: str
+) -> None:
     """Somebody takes a label off."""
     issue = repository.issues[number]
     issue["labels"] = [label for label in issue["labels"] if label["name"] != name]
     _happened(issue, at, "UnlabeledEvent", by, label={"name": name})
 
 
-def edit(repository: Repository, number: int, *, at: str, body: str | None = None, title: str | None = None) -> None:
+def edit(
+    repository: Repository,
+    number: int,
+    *,
+    at: str,
+    body: str | None = None,
+    title: str | None = None,
+) -> None:
     """The author changes the text or the title."""
     issue = repository.issues[number]
     if body is not None:
         issue["body"] = body
-        issue["_edits"].append({"editedAt": at, "deletedAt": None, "diff": body, "editor": {"login": "author"}})
+        issue["_edits"].append(
+            {
+                "editedAt": at,
+                "deletedAt": None,
+                "diff": body,
+                "editor": {"login": "author"},
+            }
+        )
         issue["updated_at"] = at
     if title is not None:
         before, issue["title"] = issue["title"], title
@@ -62,12 +106,16 @@ def edit(repository: Repository, number: int, *, at: str, body: str | None = Non
 
 def _happened(issue: Json, at: str, kind: str, by: str, **more: Any) -> None:
     actor = {"__typename": "User", "login": by}
-    issue["_events"].append({"__typename": kind, "createdAt": at, "actor": actor, **more})
+    issue["_events"].append(
+        {"__typename": kind, "createdAt": at, "actor": actor, **more}
+    )
     issue["updated_at"] = at
 
 
 def _readable(call: Call) -> None:
-    """Of a private repository, as here, a job's token sees issues only with the permission."""
+    """Of a private repository, as here, a job's token sees issues only with the
+    permission.
+    """
     if call.token is None or not call.token.may("issues", "read"):
         raise ApiError(403, "Resource not accessible by integration")
 
@@ -76,12 +124,15 @@ def _readable(call: Call) -> None:
 def list_issues(call: Call) -> Reply:
     """Issues and pull requests by state and labels."""
     _readable(call)
-    wanted = {name.casefold() for name in call.query.get("labels", "").split(",") if name}
+    wanted = {
+        name.casefold() for name in call.query.get("labels", "").split(",") if name
+    }
     state = call.query.get("state", "open")
     found = [
         issue_json(call, issue)
         for issue in call.repository.issues.values()
-        if state in (issue["state"], "all") and wanted <= {label["name"].casefold() for label in issue["labels"]}
+        if state in (issue["state"], "all")
+        and wanted <= {label["name"].casefold() for label in issue["labels"]}
     ]
     return page(call, found)
 
@@ -91,7 +142,9 @@ def list_blockers(call: Call) -> Reply:
     """The issues that block one."""
     _readable(call)
     numbers = find_issue(call).get("_blocked_by", [])
-    return page(call, [issue_json(call, call.repository.issues[number]) for number in numbers])
+    return page(
+        call, [issue_json(call, call.repository.issues[number]) for number in numbers]
+    )
 
 
 @route("PATCH", "/issues/{number}", "issues")
@@ -108,17 +161,33 @@ def change_issue(call: Call) -> Reply:
 def permission(call: Call) -> Reply:
     """What a person may do: those in `writers` write, others read."""
     level = "write" if call["user"] in call.repository.writers else "read"
-    return Reply(200, {"permission": level, "role_name": level, "user": user(call["user"])})
+    return Reply(
+        200, {"permission": level, "role_name": level, "user": user(call["user"])}
+    )
 
 
 def graphql(call: Call) -> Reply:
-    """The one question that REST does not answer: an issue's text, its revisions and what happened to it."""
+    """The one question that REST does not answer: an issue's text, its revisions and
+    what happened to it.
+    """
     asked = call.body.get("variables") or {}
-    repository = call.forge.repositories.get(f"{asked.get('owner')}/{asked.get('name')}")
+    repository = call.forge.repositories.get(
+        f"{asked.get('owner')}/{asked.get('name')}"
+    )
     if "userContentEdits" not in str(call.body.get("query")) or repository is None:
         return Reply(404, {"message": "Not Found"}, unknown=True)
     if call.token is None or not call.token.may("issues", "read"):
-        return Reply(200, {"errors": [{"type": "FORBIDDEN", "message": "Resource not accessible by integration"}]})
+        return Reply(
+            200,
+            {
+                "errors": [
+                    {
+                        "type": "FORBIDDEN",
+                        "message": "Resource not accessible by integration",
+                    }
+                ]
+            },
+        )
     issue = repository.issues[int(asked["number"])]
     edits = issue["_edits"] if len(issue["_edits"]) > 1 else []
     end = {"hasNextPage": False, "endCursor": None}

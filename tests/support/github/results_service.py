@@ -1,11 +1,13 @@
-"""A stand-in of the service that the official @actions/artifact client speaks to: its calls, and the blobs below them.
+"""A stand-in of the service that the official @actions/artifact client speaks to: its
+calls, and the blobs below them.
 
     with ResultsService() as service:
         environment = service.environment("4711")    # for the client's process
 
-The calls are Twirp over JSON (`github.actions.results.api.v1.ArtifactService`), the blobs are what the Azure client
-does: blocks, a list of them, and a read. A name that the run has is a conflict; a call needs the runtime's token and a
-blob the signature that was handed out for it.
+The calls are Twirp over JSON (`github.actions.results.api.v1.ArtifactService`), the
+blobs are what the Azure client does: blocks, a list of them, and a read. A name that
+the run has is a conflict; a call needs the runtime's token and a blob the signature
+that was handed out for it.
 """
 
 from __future__ import annotations
@@ -51,7 +53,9 @@ class Refused(Exception):
 
 
 class ResultsService(Loopback):
-    """The server. Use as a context manager; `uploads` is all it keeps, `calls` what it was asked."""
+    """The server. Use as a context manager; `uploads` is all it keeps, `calls` what it
+    was asked.
+    """
 
     def __init__(self) -> None:
         self.uploads: list[Upload] = []
@@ -67,7 +71,11 @@ class ResultsService(Loopback):
     def environment(self, run: str) -> dict[str, str]:
         """What the runner sets for the client in a job of the run."""
         token = ".".join(
-            [_base64({"alg": "none"}), _base64({"scp": f"Actions.Results:{run}:job"}), secrets.token_hex(8)]
+            [
+                _base64({"alg": "none"}),
+                _base64({"scp": f"Actions.Results:{run}:job"}),
+                secrets.token_hex(8),
+            ]
         )
         self._tokens[token] = run
         return {"ACTIONS_RESULTS_URL": f"{self.url}/", "ACTIONS_RUNTIME_TOKEN": token}
@@ -93,7 +101,9 @@ class ResultsService(Loopback):
         return (upload for upload in self.uploads if upload.run == run)
 
     def _named(self, run: str, body: Json) -> Upload:
-        found = next((upload for upload in self._of(run) if upload.name == body["name"]), None)
+        found = next(
+            (upload for upload in self._of(run) if upload.name == body["name"]), None
+        )
         if found is None:
             raise Refused(404, "not_found", f"no artifact {body['name']}")
         return found
@@ -103,16 +113,30 @@ class ResultsService(Loopback):
 
     def _create(self, run: str, body: Json) -> Json:
         if any(upload.name == body["name"] for upload in self._of(run)):
-            raise Refused(409, "already_exists", "an artifact with this name already exists on the workflow run")
-        upload = Upload(len(self.uploads) + 1, run, str(body["name"]), secrets.token_hex(8))
+            raise Refused(
+                409,
+                "already_exists",
+                "an artifact with this name already exists on the workflow run",
+            )
+        upload = Upload(
+            len(self.uploads) + 1, run, str(body["name"]), secrets.token_hex(8)
+        )
         self.uploads.append(upload)
         return {"ok": True, "signed_upload_url": self._blob(upload)}
 
     def _finalize(self, run: str, body: Json) -> Json:
         upload = self._named(run, body)
-        upload.size, upload.digest, upload.done = int(body["size"]), str(body.get("hash", "")), True
+        upload.size, upload.digest, upload.done = (
+            int(body["size"]),
+            str(body.get("hash", "")),
+            True,
+        )
         if upload.size != len(upload.content):
-            raise Refused(400, "invalid_argument", f"{upload.size} bytes are declared, {len(upload.content)} are here")
+            raise Refused(
+                400,
+                "invalid_argument",
+                f"{upload.size} bytes are declared, {len(upload.content)} are here",
+            )
         return {"ok": True, "artifact_id": str(upload.id)}
 
     def _list(self, run: str, body: Json) -> Json:
@@ -129,7 +153,9 @@ class ResultsService(Loopback):
                     "created_at": "2026-01-01T00:00:00Z",
                 }
                 for upload in self._of(run)
-                if upload.done and wanted[0] in (None, upload.name) and wanted[1] in (None, str(upload.id))
+                if upload.done
+                and wanted[0] in (None, upload.name)
+                and wanted[1] in (None, str(upload.id))
             ]
         }
 
@@ -137,10 +163,14 @@ class ResultsService(Loopback):
         return {"signed_url": self._blob(self._named(run, body))}
 
     def blob(self, path: str, query: dict[str, str]) -> Upload:
-        """The artifact of a blob's address, if the signature is the one that was handed out."""
+        """The artifact of a blob's address, if the signature is the one that was handed
+        out.
+        """
         number = int(path.rsplit("/", 1)[1])
         upload = next((item for item in self.uploads if item.id == number), None)
-        if upload is None or not secrets.compare_digest(upload.signature, query.get("sig", "")):
+        if upload is None or not secrets.compare_digest(
+            upload.signature, query.get("sig", "")
+        ):
             raise Refused(403, "permission_denied", "no such signature")
         return upload
 
@@ -179,7 +209,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.rfile.readline()
         return b"".join(pieces)
 
-    def _reply(self, status: int, content: bytes, kind: str = "application/json") -> None:
+    def _reply(
+        self, status: int, content: bytes, kind: str = "application/json"
+    ) -> None:
         self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(content)))
@@ -192,7 +224,9 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             if parts.path.startswith(_PREFIX):
                 authorization = self.headers.get("Authorization") or ""
-                answer = self.service.call(parts.path.removeprefix(_PREFIX), authorization, json.loads(body))
+                answer = self.service.call(
+                    parts.path.removeprefix(_PREFIX), authorization, json.loads(body)
+                )
                 self._reply(200, json.dumps(answer).encode())
                 return
             upload = self.service.blob(parts.path, query)
@@ -204,6 +238,8 @@ class _Handler(BaseHTTPRequestHandler):
         except Refused as refused:
             self._reply(refused.status, json.dumps(refused.body).encode())
         except (KeyError, ValueError) as error:
-            self._reply(400, json.dumps({"code": "malformed", "msg": repr(error)}).encode())
+            self._reply(
+                400, json.dumps({"code": "malformed", "msg": repr(error)}).encode()
+            )
 
     do_GET = do_POST = do_PUT = _go  # noqa: N815 - the names are the base class's

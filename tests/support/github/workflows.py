@@ -1,9 +1,9 @@
 """Make a shipped workflow file runnable by act, by program and on the parsed YAML.
 
-Every function takes documents and returns new ones; nothing here reads a file or knows a product's name.
-What each transformation answers is listed in README.md beside this file. What GitHub would refuse at the
-start of a run (an unknown input, a job that asks for more than its caller grants) is refused here too:
-act would let it pass.
+Every function takes documents and returns new ones; nothing here reads a file or knows
+a product's name. What each transformation answers is listed in README.md beside this
+file. What GitHub would refuse at the start of a run (an unknown input, a job that asks
+for more than its caller grants) is refused here too: act would let it pass.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class WorkflowError(ValueError):
     """GitHub would not start this run, or the harness cannot show it truthfully."""
 
 
-# ---- reading and writing -------------------------------------------------------------------------
+# -- reading and writing --
 
 
 class _Loader(yaml.SafeLoader):
@@ -62,11 +62,15 @@ class _Loader(yaml.SafeLoader):
 
 
 _Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool"]
+    first: [
+        (tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool"
+    ]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 _Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
+    "tag:yaml.org,2002:bool",
+    re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"),
+    list("tTfF"),
 )
 
 
@@ -99,7 +103,7 @@ def needs(job: Document) -> list[str]:
     return [value] if isinstance(value, str) else list(value)
 
 
-# ---- typed inputs --------------------------------------------------------------------------------
+# -- typed inputs --
 
 
 Declared = Mapping[str, "Document | None"]
@@ -119,7 +123,9 @@ def refuse_invalid_inputs(document: Document) -> None:
     """What makes GitHub refuse the whole file, whatever the event: no job is created."""
     dispatched = dispatch_interface(document)
     if len(dispatched) > MAX_DISPATCH_INPUTS:
-        raise WorkflowError(f"you may only define up to {MAX_DISPATCH_INPUTS} `inputs` for a `workflow_dispatch` event")
+        raise WorkflowError(
+            f"you may only define up to {MAX_DISPATCH_INPUTS} `inputs` for a `workflow_dispatch` event"
+        )
     for name, body in dispatched.items():
         kind = _kind(name, body, DISPATCH_TYPES)
         options = (body or {}).get("options")
@@ -129,10 +135,18 @@ def refuse_invalid_inputs(document: Document) -> None:
             _as_dispatched(name, kind, options, _text(body["default"]))
     for name, body in call_interface(document).items():
         if not body or "type" not in body:
-            raise WorkflowError(f"Required property is missing: type (input {name} of workflow_call)")
+            raise WorkflowError(
+                f"Required property is missing: type (input {name} of workflow_call)"
+            )
         kind = _kind(name, body, CALL_TYPES)
         if "default" in body and not _is_expression(body["default"]):
-            _refuse_mismatch(name, kind, expressions.outcomes(expressions.literal(body["default"]), _nothing_known))
+            _refuse_mismatch(
+                name,
+                kind,
+                expressions.outcomes(
+                    expressions.literal(body["default"]), _nothing_known
+                ),
+            )
 
 
 def _kind(name: str, body: Document | None, allowed: tuple[str, ...]) -> str:
@@ -149,14 +163,20 @@ def _text(value: object) -> str:
     return "" if value is None else str(value)
 
 
-def _as_dispatched(name: str, kind: str, options: Sequence[object] | None, text: str) -> object:
-    """A dispatch's value as the `inputs` context has it: only a boolean is not a string."""
+def _as_dispatched(
+    name: str, kind: str, options: Sequence[object] | None, text: str
+) -> object:
+    """A dispatch's value as the `inputs` context has it: only a boolean is not a
+    string.
+    """
     if kind == "boolean":
         if text not in ("true", "false"):
             raise WorkflowError(f"input {name} is a boolean, not {text!r}")
         return text == "true"
     if kind == "choice" and text not in [_text(option) for option in options or []]:
-        raise WorkflowError(f"Provided value {text!r} for input '{name}' not in the list of allowed values")
+        raise WorkflowError(
+            f"Provided value {text!r} for input '{name}' not in the list of allowed values"
+        )
     if kind == "number":
         try:
             float(text)
@@ -166,7 +186,9 @@ def _as_dispatched(name: str, kind: str, options: Sequence[object] | None, text:
 
 
 def dispatched(declared: Declared, given: Mapping[str, str]) -> dict[str, str | bool]:
-    """The `inputs` context of a dispatch: what was given, else the default, else false or an empty string."""
+    """The `inputs` context of a dispatch: what was given, else the default, else false
+    or an empty string.
+    """
     unknown = sorted(set(given) - set(declared))
     if unknown:
         raise WorkflowError(f"Unexpected inputs provided: {unknown}")
@@ -199,7 +221,9 @@ def _nothing_known(path: Path) -> expressions.Outcomes:
 
 
 def _refuse_mismatch(name: str, kind: str, possible: expressions.Outcomes) -> None:
-    """A called workflow's number takes numbers alone and its boolean booleans; its string takes any scalar."""
+    """A called workflow's number takes numbers alone and its boolean booleans; its
+    string takes any scalar.
+    """
     wrong = sorted({given for given, _ in possible} - {kind, "any"})
     if kind != "string" and wrong:
         raise WorkflowError(
@@ -207,10 +231,14 @@ def _refuse_mismatch(name: str, kind: str, possible: expressions.Outcomes) -> No
         )
 
 
-def call_inputs(declared: Declared, given: Mapping[str, object], callers: Declared) -> dict[str, str]:
-    """Each input of a called workflow as an expression: what was given, else its default, else its type's empty value.
+def call_inputs(
+    declared: Declared, given: Mapping[str, object], callers: Declared
+) -> dict[str, str]:
+    """Each input of a called workflow as an expression: what was given, else its
+    default, else its type's empty value.
 
-    `callers` are the caller's own inputs, of `workflow_call`: they tell what `inputs.x` in its `with:` may be.
+    `callers` are the caller's own inputs, of `workflow_call`: they tell what `inputs.x`
+    in its `with:` may be.
     """
     unknown = sorted(set(given) - set(declared))
     if unknown:
@@ -233,9 +261,13 @@ def call_inputs(declared: Declared, given: Mapping[str, object], callers: Declar
         if name not in given and "default" not in spec:
             if spec.get("required"):
                 raise WorkflowError(f"Required input '{name}' not provided")
-            values[name] = expressions.literal({"boolean": False, "number": 0, "string": ""}[kind])
+            values[name] = expressions.literal(
+                {"boolean": False, "number": 0, "string": ""}[kind]
+            )
             continue
-        value = expressions.as_expression(given[name] if name in given else spec["default"])
+        value = expressions.as_expression(
+            given[name] if name in given else spec["default"]
+        )
         possible = expressions.outcomes(value, context)
         _refuse_mismatch(name, kind, possible)
         if kind == "string" and {given for given, _ in possible} != {"string"}:
@@ -245,13 +277,17 @@ def call_inputs(declared: Declared, given: Mapping[str, object], callers: Declar
 
 
 def _object(fields: Mapping[str, str]) -> str:
-    """An expression whose value is an object with these fields; the language has no literal for one."""
+    """An expression whose value is an object with these fields; the language has no
+    literal for one.
+    """
     template = ",".join(f'"{name}":{{{index}}}' for index, name in enumerate(fields))
     values = "".join(f", toJSON({value})" for value in fields.values())
     return f"fromJSON(format({expressions.literal('{{' + template + '}}')}{values}))"
 
 
-def _context(root: str, fields: Mapping[str, str], *, missing: str | None = "''") -> Replace:
+def _context(
+    root: str, fields: Mapping[str, str], *, missing: str | None = "''"
+) -> Replace:
     """Replace `root.x` by its expression and a bare `root` by an object of all of them."""
     lowered = {name.lower(): value for name, value in fields.items()}
 
@@ -266,22 +302,37 @@ def _context(root: str, fields: Mapping[str, str], *, missing: str | None = "''"
     return replace
 
 
-def with_dispatch_inputs(document: Document, event: str, given: Mapping[str, str]) -> Document:
-    """The document with `inputs.x` of its own trigger put in as literals of the type that GitHub hands on."""
-    values = dispatched(dispatch_interface(document), given) if event == "workflow_dispatch" else {}
+def with_dispatch_inputs(
+    document: Document, event: str, given: Mapping[str, str]
+) -> Document:
+    """The document with `inputs.x` of its own trigger put in as literals of the type
+    that GitHub hands on.
+    """
+    values = (
+        dispatched(dispatch_interface(document), given)
+        if event == "workflow_dispatch"
+        else {}
+    )
     literals = {name: expressions.literal(value) for name, value in values.items()}
     body = {name: value for name, value in document.items() if name != "on"}
-    return {"on": document.get("on"), **expressions.rewrite(body, _context("inputs", literals))}
+    return {
+        "on": document.get("on"),
+        **expressions.rewrite(body, _context("inputs", literals)),
+    }
 
 
 def with_github(document: Document, values: Mapping[str, object]) -> Document:
-    """The document with `github.x` put in as a literal, for the fields that act leaves empty."""
+    """The document with `github.x` put in as a literal, for the fields that act leaves
+    empty.
+    """
     known = {name: expressions.literal(value) for name, value in values.items()}
-    replaced: Document = expressions.rewrite(document, _context("github", known, missing=None))
+    replaced: Document = expressions.rewrite(
+        document, _context("github", known, missing=None)
+    )
     return replaced
 
 
-# ---- permissions ---------------------------------------------------------------------------------
+# -- permissions --
 
 
 def permissions(value: object) -> Permissions:
@@ -299,7 +350,9 @@ def permissions(value: object) -> Permissions:
 
 
 def job_permissions(document: Document, job: Document) -> Permissions:
-    """What a job's token may do: the job's own words, else the workflow's, else the restricted default."""
+    """What a job's token may do: the job's own words, else the workflow's, else the
+    restricted default.
+    """
     for holder in (job, document):
         if "permissions" in holder:
             return permissions(holder["permissions"])
@@ -308,10 +361,14 @@ def job_permissions(document: Document, job: Document) -> Permissions:
 
 def read_only(granted: Permissions) -> Permissions:
     """What is left of a token in a run for a pull request from a fork."""
-    return {scope: "read" if level == "write" else level for scope, level in granted.items()}
+    return {
+        scope: "read" if level == "write" else level for scope, level in granted.items()
+    }
 
 
-def _refuse_escalation(called: str, job_id: str, wanted: Permissions, granted: Permissions) -> None:
+def _refuse_escalation(
+    called: str, job_id: str, wanted: Permissions, granted: Permissions
+) -> None:
     for scope, level in wanted.items():
         if _LEVELS[level] > _LEVELS[granted.get(scope, "none")]:
             raise WorkflowError(
@@ -320,7 +377,7 @@ def _refuse_escalation(called: str, job_id: str, wanted: Permissions, granted: P
             )
 
 
-# ---- lifting a called workflow's jobs into its caller --------------------------------------------
+# -- lifting a called workflow's jobs into its caller --
 
 
 @dataclass(frozen=True)
@@ -351,7 +408,10 @@ class _Call:
     def contexts(self) -> Replace:
         """`inputs` and `secrets` as the called workflow sees them."""
         given = self.job.get("with") or {}
-        inputs = _context("inputs", call_inputs(call_interface(self.called), given, self.callers_inputs))
+        inputs = _context(
+            "inputs",
+            call_inputs(call_interface(self.called), given, self.callers_inputs),
+        )
         secrets = self._secrets()
         return lambda path: inputs(path) or (secrets(path) if secrets else None)
 
@@ -363,20 +423,34 @@ class _Call:
         unknown = sorted(set(given) - set(declared))
         if unknown:
             raise WorkflowError(f"Invalid secret, {unknown} not defined in {self.name}")
-        lacking = [name for name, body in declared.items() if (body or {}).get("required") and name not in given]
+        lacking = [
+            name
+            for name, body in declared.items()
+            if (body or {}).get("required") and name not in given
+        ]
         if lacking:
-            raise WorkflowError(f"Secret {lacking} is required, but not provided while calling {self.name}")
-        known = {name: expressions.as_expression(value) for name, value in given.items()}
+            raise WorkflowError(
+                f"Secret {lacking} is required, but not provided while calling {self.name}"
+            )
+        known = {
+            name: expressions.as_expression(value) for name, value in given.items()
+        }
         return _context("secrets", {"GITHUB_TOKEN": "secrets.GITHUB_TOKEN", **known})
 
     def gate(self) -> str:
-        """What must hold for any job of the call to run, as seen from inside: the caller's own `if`."""
+        """What must hold for any job of the call to run, as seen from inside: the
+        caller's own `if`.
+        """
         written = expressions.condition(self.job["if"]) if "if" in self.job else "true"
         if expressions.asks_status(written):
             return expressions.without_status(written)
-        # Without a status function the call runs only after success of all it needs, whatever the `if` of a
-        # job inside says; `always()` in there must not bring a skipped call to life.
-        return " && ".join([f"needs.{name}.result == 'success'" for name in needs(self.job)] + [written])
+        # Without a status function the call runs only after success of all it needs,
+        # whatever the `if` of a job inside says; `always()` in there must not bring a
+        # skipped call to life.
+        return " && ".join(
+            [f"needs.{name}.result == 'success'" for name in needs(self.job)]
+            + [written]
+        )
 
     def grant(self) -> Permissions:
         return job_permissions(self.caller, self.job)
@@ -384,7 +458,9 @@ class _Call:
     def lifted(self, job_id: str) -> Document:
         """One called job as a job of the caller."""
         source = self.jobs[job_id]
-        job: Document = expressions.rewrite(_without(source, "needs", "concurrency", "permissions"), self.contexts())
+        job: Document = expressions.rewrite(
+            _without(source, "needs", "concurrency", "permissions"), self.contexts()
+        )
         return _without_empty(
             {
                 **job,
@@ -397,14 +473,20 @@ class _Call:
         )
 
     def _own(self, key: str) -> Document:
-        rewritten: Document = expressions.rewrite(self.called.get(key) or {}, self.contexts())
+        rewritten: Document = expressions.rewrite(
+            self.called.get(key) or {}, self.contexts()
+        )
         return rewritten
 
     def _condition(self, written: object) -> str | None:
         gate = self.gate()
         if gate == "true":
             return None if written is None else str(written)
-        return f"{gate} && {expressions.condition(written)}" if written is not None else gate
+        return (
+            f"{gate} && {expressions.condition(written)}"
+            if written is not None
+            else gate
+        )
 
     def _permissions(self, job_id: str, source: Document) -> Permissions:
         holder = source if "permissions" in source else self.called
@@ -423,7 +505,9 @@ class _Call:
 
         declared = self.interface.get("outputs") or {}
         return {
-            name: expressions.rewrite_expression(expressions.as_expression(body["value"]), replace)
+            name: expressions.rewrite_expression(
+                expressions.as_expression(body["value"]), replace
+            )
             for name, body in declared.items()
         }
 
@@ -431,7 +515,13 @@ class _Call:
         """The call's result as an expression over the lifted jobs."""
 
         def some(result: str) -> str:
-            return "(" + " || ".join(f"needs.{name}.result == '{result}'" for name in self.jobs) + ")"
+            return (
+                "("
+                + " || ".join(
+                    f"needs.{name}.result == '{result}'" for name in self.jobs
+                )
+                + ")"
+            )
 
         return (
             f"({some('failure')} && 'failure' || {some('cancelled')} && 'cancelled' || "
@@ -445,18 +535,27 @@ def _without(node: Document, *keys: str) -> Document:
 
 def _without_empty(node: Document) -> Document:
     """Drop what says nothing; an empty `permissions` says a lot."""
-    return {name: value for name, value in node.items() if name == "permissions" or value not in (None, {}, [])}
+    return {
+        name: value
+        for name, value in node.items()
+        if name == "permissions" or value not in (None, {}, [])
+    }
 
 
 def lift(caller: Document, resolve: Resolve, depth: int = 1) -> Document:
     """The caller with the jobs of every workflow it calls in place of the calling job."""
     if depth > MAX_CALL_DEPTH:
-        raise WorkflowError(f"reusable workflows are nested more than {MAX_CALL_DEPTH} deep")
+        raise WorkflowError(
+            f"reusable workflows are nested more than {MAX_CALL_DEPTH} deep"
+        )
     refuse_invalid_inputs(caller)
-    # The first caller's own inputs are those of its event, and stand there as literals already.
+    # The first caller's own inputs are those of its event, and stand there as literals
+    # already.
     own = call_interface(caller) if depth > 1 else {}
     calls = {
-        job_id: _Call(job_id, job, caller, lift(resolve(job["uses"]), resolve, depth + 1), own)
+        job_id: _Call(
+            job_id, job, caller, lift(resolve(job["uses"]), resolve, depth + 1), own
+        )
         for job_id, job in caller["jobs"].items()
         if "uses" in job
     }
@@ -465,7 +564,8 @@ def lift(caller: Document, resolve: Resolve, depth: int = 1) -> Document:
     for call in calls.values():
         if "strategy" in call.job:
             raise WorkflowError(f"a matrix of calls is not modelled: {call.job_id}")
-    # A called workflow does not see its caller's env and defaults: they move into the caller's own jobs.
+    # A called workflow does not see its caller's env and defaults: they move into the
+    # caller's own jobs.
     jobs: dict[str, Document] = {}
     for job_id, job in caller["jobs"].items():
         new = (
@@ -501,19 +601,26 @@ def _after_calls(job: Document, calls: Mapping[str, _Call]) -> Document:
             return None
         if path[2] == "result":
             return calls[path[1]].result(), 3
-        return (calls[path[1]].outputs().get(path[3], "''"), 4) if len(path) > 3 else None
+        return (
+            (calls[path[1]].outputs().get(path[3], "''"), 4) if len(path) > 3 else None
+        )
 
     written = expressions.condition(job["if"]) if "if" in job else "true"
     if not expressions.asks_status(written):
-        # A call is green although jobs inside it were skipped; `needs` on the lifted jobs would not be.
+        # A call is green although jobs inside it were skipped; `needs` on the lifted
+        # jobs would not be.
         green = " && ".join(f"needs.{name}.result == 'success'" for name in needs(job))
         written = f"!cancelled() && {green} && {written}"
-    names = [inner for name in needs(job) for inner in (calls[name].jobs if name in calls else [name])]
+    names = [
+        inner
+        for name in needs(job)
+        for inner in (calls[name].jobs if name in calls else [name])
+    ]
     rewritten: Document = expressions.rewrite({**job, "if": written}, replace)
     return {**rewritten, "needs": names}
 
 
-# ---- self references and stand-ins ---------------------------------------------------------------
+# -- self references and stand-ins --
 
 
 def _steps(document: Document) -> Iterator[Document]:
@@ -522,12 +629,19 @@ def _steps(document: Document) -> Iterator[Document]:
         yield from holder.get("steps") or []
 
 
-def with_self_repository(document: Document, repository: str, *, local: bool = False) -> Document:
-    """`uses: $/path` as `uses: <repository>/path@v0`; `local`: `./path` too, the workspace being the same."""
+def with_self_repository(
+    document: Document, repository: str, *, local: bool = False
+) -> Document:
+    """`uses: $/path` as `uses: <repository>/path@v0`; `local`: `./path` too, the
+    workspace being the same.
+    """
     name, _, ref = repository.partition("@")
     rewritten = copy.deepcopy(document)
     called = [job for job in (rewritten.get("jobs") or {}).values() if "uses" in job]
-    for step in [*_steps(rewritten), *(job for job in called if job["uses"].startswith("$/"))]:
+    for step in [
+        *_steps(rewritten),
+        *(job for job in called if job["uses"].startswith("$/")),
+    ]:
         uses = str(step.get("uses", ""))
         if uses.startswith("$/") or (local and (uses == "./" or uses.startswith("./"))):
             step["uses"] = f"{name}/{uses[2:]}".rstrip("/") + f"@{ref}"
@@ -535,7 +649,9 @@ def with_self_repository(document: Document, repository: str, *, local: bool = F
 
 
 def actions_used(document: Document) -> dict[str, set[str]]:
-    """Actions of other repositories and the inputs given to each, by `owner/repo/path@ref`."""
+    """Actions of other repositories and the inputs given to each, by
+    `owner/repo/path@ref`.
+    """
     used: dict[str, set[str]] = {}
     for step in _steps(document):
         uses = str(step.get("uses", ""))
@@ -544,7 +660,7 @@ def actions_used(document: Document) -> dict[str, set[str]]:
     return used
 
 
-# ---- what act does not do ------------------------------------------------------------------------
+# -- what act does not do --
 
 
 def without_cache_mode(document: Document) -> Document:
@@ -556,14 +672,18 @@ def without_cache_mode(document: Document) -> Document:
 
 
 def with_constant_parallelism(document: Document) -> Document:
-    """`max-parallel` as a plain number where that is known before the run, else left out."""
+    """`max-parallel` as a plain number where that is known before the run, else left
+    out.
+    """
     rewritten = copy.deepcopy(document)
     for job in rewritten["jobs"].values():
         strategy = job.get("strategy") or {}
         if "max-parallel" not in strategy:
             continue
         try:
-            value = expressions.constant(expressions.as_expression(strategy["max-parallel"]))
+            value = expressions.constant(
+                expressions.as_expression(strategy["max-parallel"])
+            )
             strategy["max-parallel"] = int(str(value))
         except (LookupError, ValueError):
             del strategy["max-parallel"]
@@ -576,7 +696,10 @@ def with_outputs_of_jobs_that_ran(document: Document) -> Document:
     def replace(path: Path) -> tuple[str, int] | None:
         if len(path) < 4 or (path[0], path[2]) != ("needs", "outputs"):
             return None
-        return f"(needs.{path[1]}.result != 'skipped' && needs.{path[1]}.outputs.{path[3]} || '')", 4
+        return (
+            f"(needs.{path[1]}.result != 'skipped' && needs.{path[1]}.outputs.{path[3]} || '')",
+            4,
+        )
 
     return {**document, "jobs": expressions.rewrite(document["jobs"], replace)}
 
@@ -589,13 +712,19 @@ def token_secret(job_id: str) -> str:
 def _token(replacement: str) -> Replace:
     def replace(path: Path) -> tuple[str, int] | None:
         lowered = tuple(name.lower() for name in path[:2])
-        return (replacement, 2) if lowered in (("github", "token"), ("secrets", "github_token")) else None
+        return (
+            (replacement, 2)
+            if lowered in (("github", "token"), ("secrets", "github_token"))
+            else None
+        )
 
     return replace
 
 
 def with_job_tokens(document: Document) -> Document:
-    """Every job with a token of its own, so that a forge can hold it to the job's `permissions`."""
+    """Every job with a token of its own, so that a forge can hold it to the job's
+    `permissions`.
+    """
     rewritten = copy.deepcopy(document)
     for job_id, job in rewritten["jobs"].items():
         token = f"secrets.{token_secret(job_id)}"
@@ -605,10 +734,19 @@ def with_job_tokens(document: Document) -> Document:
 
 
 def action_with_job_token(action: Document) -> Document:
-    """A composite action with the job's token where it says `github.token`, in defaults of inputs too."""
+    """A composite action with the job's token where it says `github.token`, in defaults
+    of inputs too.
+    """
     inputs = action.get("inputs") or {}
-    defaulted = {name for name, body in inputs.items() if "github.token" in str((body or {}).get("default", ""))}
-    plain = {name: _without(body or {}, "default") if name in defaulted else body for name, body in inputs.items()}
+    defaulted = {
+        name
+        for name, body in inputs.items()
+        if "github.token" in str((body or {}).get("default", ""))
+    }
+    plain = {
+        name: _without(body or {}, "default") if name in defaulted else body
+        for name, body in inputs.items()
+    }
     token = _token(f"env.{TOKEN_ENV}")
 
     def replace(path: Path) -> tuple[str, int] | None:
@@ -621,7 +759,9 @@ def action_with_job_token(action: Document) -> Document:
 
 
 def with_post_step(document: Document) -> Document:
-    """Every job with a last step that does the stand-ins' post steps and records result and outputs."""
+    """Every job with a last step that does the stand-ins' post steps and records result
+    and outputs.
+    """
     rewritten = copy.deepcopy(document)
     for job_id, job in rewritten["jobs"].items():
         if "steps" in job:
@@ -634,12 +774,21 @@ def _post_step(job_id: str, outputs: Mapping[str, object]) -> Document:
         "job": expressions.literal(job_id),
         "status": "job.status",
         "matrix": "matrix",
-        **{f"output:{name}": expressions.as_expression(value) for name, value in outputs.items()},
+        **{
+            f"output:{name}": expressions.as_expression(value)
+            for name, value in outputs.items()
+        },
     }
-    # The values travel in the script: one output may be larger than an environment entry can be.
-    lines = [f"{name} {expressions.embed(f'toJSON({value})')}" for name, value in fields.items()]
+    # The values travel in the script: one output may be larger than an environment
+    # entry can be.
+    lines = [
+        f"{name} {expressions.embed(f'toJSON({value})')}"
+        for name, value in fields.items()
+    ]
     script = (
-        '"$STANDIN_PYTHON" -I "$STANDIN_CODE/post.py" <<\'STANDIN_RECORD\'\n' + "\n".join(lines) + "\nSTANDIN_RECORD\n"
+        '"$STANDIN_PYTHON" -I "$STANDIN_CODE/post.py" <<\'STANDIN_RECORD\'\n'
+        + "\n".join(lines)
+        + "\nSTANDIN_RECORD\n"
     )
     return {
         "name": "Stand-in post step",
@@ -650,19 +799,25 @@ def _post_step(job_id: str, outputs: Mapping[str, object]) -> Document:
     }
 
 
-# ---- re-runs -------------------------------------------------------------------------------------
+# -- re-runs --
 
 
 @dataclass(frozen=True)
 class Finished:
-    """A job of an earlier run attempt that is not run again, or the legs of a matrix that are."""
+    """A job of an earlier run attempt that is not run again, or the legs of a matrix
+    that are.
+    """
 
     outputs: Mapping[str, str]
     legs: tuple[Mapping[str, object], ...] = ()
 
 
-def with_finished_jobs(document: Document, finished: Mapping[str, Finished]) -> Document:
-    """The document for "Re-run failed jobs": what was green stands there with its outputs, not running."""
+def with_finished_jobs(
+    document: Document, finished: Mapping[str, Finished]
+) -> Document:
+    """The document for "Re-run failed jobs": what was green stands there with its
+    outputs, not running.
+    """
     rewritten = copy.deepcopy(document)
     for job_id, before in finished.items():
         job = rewritten["jobs"][job_id]
@@ -674,9 +829,17 @@ def with_finished_jobs(document: Document, finished: Mapping[str, Finished]) -> 
 
 
 def _stub(job: Document, outputs: Mapping[str, str]) -> Document:
-    lines = [f"{name}<<STANDIN_OUTPUT\n{value}\nSTANDIN_OUTPUT" for name, value in outputs.items()]
-    script = "cat >> \"$GITHUB_OUTPUT\" <<'STANDIN_OUTPUTS'\n" + "\n".join([*lines, "STANDIN_OUTPUTS"]) + "\n"
-    # The script is data of an earlier run: a `${{` in it must not be read as an expression now.
+    lines = [
+        f"{name}<<STANDIN_OUTPUT\n{value}\nSTANDIN_OUTPUT"
+        for name, value in outputs.items()
+    ]
+    script = (
+        "cat >> \"$GITHUB_OUTPUT\" <<'STANDIN_OUTPUTS'\n"
+        + "\n".join([*lines, "STANDIN_OUTPUTS"])
+        + "\n"
+    )
+    # The script is data of an earlier run: a `${{` in it must not be read as an
+    # expression now.
     quoted = script.replace("${{", "${{ '${{' }}")
     return _without_empty(
         {
@@ -684,7 +847,17 @@ def _stub(job: Document, outputs: Mapping[str, str]) -> Document:
             "if": "always()",
             "runs-on": "ubuntu-latest",
             "permissions": job.get("permissions"),
-            "outputs": {name: expressions.embed(f"steps.standin.outputs['{name}']") for name in outputs},
-            "steps": [{"id": "standin", "name": "Kept from an earlier attempt", "shell": "bash", "run": quoted}],
+            "outputs": {
+                name: expressions.embed(f"steps.standin.outputs['{name}']")
+                for name in outputs
+            },
+            "steps": [
+                {
+                    "id": "standin",
+                    "name": "Kept from an earlier attempt",
+                    "shell": "bash",
+                    "run": quoted,
+                }
+            ],
         }
     )

@@ -1,4 +1,6 @@
-"""A repository on the forge with a plan, a scripted agent and the shipped caller: what the scenarios start from."""
+"""A repository on the forge with a plan, a scripted agent and the shipped caller: what
+the scenarios start from.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,11 @@ from tests.support.github.standin.artifacts import Store
 
 NAME = "octo/work"
 AGENT = PROJECT / "tests" / "resources" / "fake_agent.py"
-DISPATCH, PULL_REQUEST, ISSUES = "fanin.yml", "fanin-pull-request.yml", "fanin-issues.yml"
+DISPATCH, PULL_REQUEST, ISSUES = (
+    "fanin.yml",
+    "fanin-pull-request.yml",
+    "fanin-issues.yml",
+)
 EXAMPLES = {
     DISPATCH: "examples/dispatch.yml",
     PULL_REQUEST: "examples/pull-request.yml",
@@ -33,7 +39,9 @@ def example(workflow: str) -> str:
 
 
 def adapted(workflow: str, change: Callable[[workflows.Document], object]) -> str:
-    """A shipped caller as a user changes it; `change` gets the parsed file and works on it."""
+    """A shipped caller as a user changes it; `change` gets the parsed file and works on
+    it.
+    """
     document = workflows.load(example(workflow))
     change(document)
     return workflows.dump(document)
@@ -58,7 +66,9 @@ def files(tasks: Sequence[Task], settings: Mapping[str, Any]) -> dict[str, str]:
     agent = {"command": ["python3", "agent.py"]}
     return {
         "tasks.yml": plan(tasks),
-        "fanin.yml": yaml.safe_dump({"parallel": True, "agent": agent, **settings}, sort_keys=False),
+        "fanin.yml": yaml.safe_dump(
+            {"parallel": True, "agent": agent, **settings}, sort_keys=False
+        ),
         "agent.py": AGENT.read_text(encoding="utf-8"),
     }
 
@@ -79,7 +89,9 @@ class World:
         secrets: Mapping[str, str] | None = None,
         env: Mapping[str, str] | None = None,
     ) -> None:
-        """`callers` are workflow files by name, `more` further files, `cache` what holds fanin's installation."""
+        """`callers` are workflow files by name, `more` further files, `cache` what
+        holds fanin's installation.
+        """
         self.forge, self.tasks = forge, tasks
         self.repository: Repository = forge.create(
             NAME,
@@ -119,15 +131,22 @@ class World:
 
     def rival(self, path: str = "rival") -> None:
         """Somebody else's commit on main."""
-        self.repository.git.commit_files("main", {path: "by a rival\n"}, f"Rival {path}")
+        self.repository.git.commit_files(
+            "main", {path: "by a rival\n"}, f"Rival {path}"
+        )
 
-    def records(self, ref: str = "refs/heads/main", path: str = ".fanin/progress.json") -> dict[str, dict[str, Any]]:
+    def records(
+        self, ref: str = "refs/heads/main", path: str = ".fanin/progress.json"
+    ) -> dict[str, dict[str, Any]]:
         """What the progress file says of every task."""
         found = json.loads(self.repository.git.read(ref, path))["tasks"]
         return {str(task_id): dict(record) for task_id, record in found.items()}
 
     def states(self, ref: str = "refs/heads/main") -> dict[str, str]:
-        return {task_id: str(record["status"]) for task_id, record in self.records(ref).items()}
+        return {
+            task_id: str(record["status"])
+            for task_id, record in self.records(ref).items()
+        }
 
     def subjects(self, ref: str = "refs/heads/main") -> list[str]:
         return self.repository.git.subjects(ref)
@@ -135,13 +154,18 @@ class World:
 
 def legs(run: Run) -> dict[str, str]:
     """The result of each leg of the matrix, by task."""
-    return {str(leg.matrix["task"]): leg.result for leg in run.legs if leg.job == "task"}
+    return {
+        str(leg.matrix["task"]): leg.result for leg in run.legs if leg.job == "task"
+    }
 
 
 def counts(run: Run, job: str = "merge") -> dict[str, int]:
     """What the fan-in says of the plan."""
     outputs = run.leg(job).outputs
-    return {name: int(outputs[name]) for name in ("completed", "failed", "blocked", "remaining")}
+    return {
+        name: int(outputs[name])
+        for name in ("completed", "failed", "blocked", "remaining")
+    }
 
 
 def ran(run: Run) -> list[str]:

@@ -1,4 +1,6 @@
-"""What is written for the Actions machine cannot be ended, faked or outgrown by what it holds."""
+"""What is written for the Actions machine cannot be ended, faked or outgrown by what it
+holds.
+"""
 
 from __future__ import annotations
 
@@ -23,29 +25,42 @@ from runner.core.errors import EnvironmentBroken
         ("m", {"line": None}, "::error::m"),
     ],
 )
-def test_command_is_one_line_whatever_it_says(message: str, properties: dict[str, str | int | None], line: str) -> None:
+def test_command_is_one_line_whatever_it_says(
+    message: str, properties: dict[str, str | int | None], line: str
+) -> None:
     assert workflow_io.command("error", message, **properties) == line
 
 
 def test_output_cannot_set_another_one(tmp_path: Path) -> None:
     file = tmp_path / "output"
-    Machine({"GITHUB_OUTPUT": str(file)}, io.StringIO()).output({"a": "1\nEOF\nb=2\nb<<EOF\n2\nEOF", "c": ""})
+    Machine({"GITHUB_OUTPUT": str(file)}, io.StringIO()).output(
+        {"a": "1\nEOF\nb=2\nb<<EOF\n2\nEOF", "c": ""}
+    )
     text = file.read_text()
     found = re.findall(r"^([\w-]+)<<(\S+)\n(.*?)\n\2$", text, re.M | re.S)
-    assert [(name, value) for name, _, value in found] == [("a", "1\nEOF\nb=2\nb<<EOF\n2\nEOF"), ("c", "")]
+    assert [(name, value) for name, _, value in found] == [
+        ("a", "1\nEOF\nb=2\nb<<EOF\n2\nEOF"),
+        ("c", ""),
+    ]
     assert len({delimiter for _, delimiter, _ in found}) == 2
 
 
-def test_outputs_above_githubs_limit_are_refused_and_not_written(tmp_path: Path) -> None:
+def test_outputs_above_githubs_limit_are_refused_and_not_written(
+    tmp_path: Path,
+) -> None:
     file = tmp_path / "output"
     with pytest.raises(EnvironmentBroken, match="more than GitHub takes"):
-        Machine({"GITHUB_OUTPUT": str(file)}, io.StringIO()).output({"a": "x" * 1_000_000})
+        Machine({"GITHUB_OUTPUT": str(file)}, io.StringIO()).output(
+            {"a": "x" * 1_000_000}
+        )
     assert not file.exists()
 
 
 def test_summary_is_cut_to_what_github_takes(tmp_path: Path) -> None:
     file = tmp_path / "summary"
-    Machine({"GITHUB_STEP_SUMMARY": str(file)}, io.StringIO()).summary("ü" * 80 + "\n" + "line\n" * 400_000)
+    Machine({"GITHUB_STEP_SUMMARY": str(file)}, io.StringIO()).summary(
+        "ü" * 80 + "\n" + "line\n" * 400_000
+    )
     assert file.stat().st_size <= workflow_io.SUMMARY_LIMIT
     assert file.read_text().endswith("cut to what GitHub takes.\n")
 
@@ -82,9 +97,15 @@ def test_context_outside_of_actions_is_refused() -> None:
     ("reference", "file"),
     [("o/r/.github/workflows/fanin.yml@refs/heads/x/y", "fanin.yml"), ("", "")],
 )
-def test_callers_workflow_file_is_read_from_its_reference(reference: str, file: str) -> None:
+def test_callers_workflow_file_is_read_from_its_reference(
+    reference: str, file: str
+) -> None:
     context = workflow_io.read_context(
-        {"GITHUB_RUN_ID": "1", "GITHUB_WORKFLOW_REF": reference, "FANIN_TOKEN": "s3cret"}
+        {
+            "GITHUB_RUN_ID": "1",
+            "GITHUB_WORKFLOW_REF": reference,
+            "FANIN_TOKEN": "s3cret",
+        }
     )
     assert context.workflow_file == file
     assert "s3cret" not in repr(context)

@@ -1,4 +1,6 @@
-"""Settings: the defaults of the design, who outranks whom, and every mistake at its place."""
+"""Settings: the defaults of the design, who outranks whom, and every mistake at its
+place.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,12 @@ from tests.support.builders import problems
 
 def test_the_defaults_are_those_of_the_design() -> None:
     assert load({}, {}, None).model_dump(exclude={"protected"}) == {
-        "plan": {"path": "tasks.yml", "source": None, "options": {}, "ignore_dangling": False},
+        "plan": {
+            "path": "tasks.yml",
+            "source": None,
+            "options": {},
+            "ignore_dangling": False,
+        },
         "parallel": False,
         "max_concurrent": 3,
         "commit_strategy": "batch",
@@ -27,15 +34,23 @@ def test_the_defaults_are_those_of_the_design() -> None:
         "agent": None,
         "env": {},
         "prompt_template": None,
-        "limits": {"files": 100, "size": 4 * 2**20, "max_cost_usd": None, "max_rounds": 100},
+        "limits": {
+            "files": 100,
+            "size": 4 * 2**20,
+            "max_cost_usd": None,
+            "max_rounds": 100,
+        },
         "scope": "fail",
         "branch": None,
         "progress": ".fanin/progress.json",
     }
 
 
-# name, default, then (as given, as understood) for the file, the environment and the flag
-LAYERS: list[tuple[str, object, tuple[str, object], tuple[str, object], tuple[Any, object]]] = [
+# name, default, then (as given, as understood) for the file, the environment and the
+# flag
+LAYERS: list[
+    tuple[str, object, tuple[str, object], tuple[str, object], tuple[Any, object]]
+] = [
     (
         "plan",
         PlanSettings(),
@@ -46,21 +61,43 @@ LAYERS: list[tuple[str, object, tuple[str, object], tuple[str, object], tuple[An
     ("max_concurrent", 3, ("4", 4), ("5", 5), (6, 6)),
     ("max_attempts", 3, ("4", 4), ("5", 5), (6, 6)),
     ("timeout", 1800.0, ("4m", 240.0), ("5m", 300.0), ("6m", 360.0)),
-    ("commit_strategy", "batch", ("batch", "batch"), ("individual", "individual"), ("batch", "batch")),
+    (
+        "commit_strategy",
+        "batch",
+        ("batch", "batch"),
+        ("individual", "individual"),
+        ("batch", "batch"),
+    ),
     ("parallel", False, ("true", True), ("false", False), (True, True)),
     ("verify", None, ("make a", "make a"), ("make b", "make b"), ("make c", "make c")),
     ("branch", None, ("a", "a"), ("b", "b"), ("c", "c")),
-    ("progress", ".fanin/progress.json", ("a.json", "a.json"), ("b.json", "b.json"), ("c.json", "c.json")),
+    (
+        "progress",
+        ".fanin/progress.json",
+        ("a.json", "a.json"),
+        ("b.json", "b.json"),
+        ("c.json", "c.json"),
+    ),
 ]
 
 
 @pytest.mark.parametrize(
-    ("name", "default", "in_file", "in_environ", "as_flag"), LAYERS, ids=[row[0] for row in LAYERS]
+    ("name", "default", "in_file", "in_environ", "as_flag"),
+    LAYERS,
+    ids=[row[0] for row in LAYERS],
 )
 def test_flags_outrank_the_environment_outranks_the_file_outranks_the_default(
-    name: str, default: object, in_file: tuple[str, object], in_environ: tuple[str, object], as_flag: tuple[Any, object]
+    name: str,
+    default: object,
+    in_file: tuple[str, object],
+    in_environ: tuple[str, object],
+    as_flag: tuple[Any, object],
 ) -> None:
-    text, environ, flags = f"{name}: {in_file[0]}\n", {f"FANIN_{name.upper()}": in_environ[0]}, {name: as_flag[0]}
+    text, environ, flags = (
+        f"{name}: {in_file[0]}\n",
+        {f"FANIN_{name.upper()}": in_environ[0]},
+        {name: as_flag[0]},
+    )
     nothing = {name: None}
     assert getattr(load(nothing, {}, "{}"), name) == default
     assert getattr(load(nothing, {}, text), name) == in_file[1]
@@ -71,13 +108,38 @@ def test_flags_outrank_the_environment_outranks_the_file_outranks_the_default(
 @pytest.mark.parametrize(
     ("flags", "environ", "text", "found"),
     [
-        ({}, {}, "plan: {source: beads, path: b.jsonl}", PlanSettings(path="b.jsonl", source="beads")),
+        (
+            {},
+            {},
+            "plan: {source: beads, path: b.jsonl}",
+            PlanSettings(path="b.jsonl", source="beads"),
+        ),
         ({}, {}, "plan: {options: {tag: x}}", PlanSettings(options={"tag": "x"})),
-        ({"ignore_dangling": True}, {}, "plan: b.jsonl", PlanSettings(path="b.jsonl", ignore_dangling=True)),
-        ({"source": "native"}, {"FANIN_SOURCE": "beads"}, "plan: p", PlanSettings(path="p", source="native")),
-        ({}, {"FANIN_IGNORE_DANGLING": "true"}, None, PlanSettings(ignore_dangling=True)),
+        (
+            {"ignore_dangling": True},
+            {},
+            "plan: b.jsonl",
+            PlanSettings(path="b.jsonl", ignore_dangling=True),
+        ),
+        (
+            {"source": "native"},
+            {"FANIN_SOURCE": "beads"},
+            "plan: p",
+            PlanSettings(path="p", source="native"),
+        ),
+        (
+            {},
+            {"FANIN_IGNORE_DANGLING": "true"},
+            None,
+            PlanSettings(ignore_dangling=True),
+        ),
         # another plan: nothing that was said of the former one holds
-        ({"plan": "t.md"}, {}, "plan: {source: beads, path: b.jsonl, options: {a: b}}", PlanSettings(path="t.md")),
+        (
+            {"plan": "t.md"},
+            {},
+            "plan: {source: beads, path: b.jsonl, options: {a: b}}",
+            PlanSettings(path="t.md"),
+        ),
         # the same plan, named again as every round on Actions does
         (
             {"plan": "./b.jsonl"},
@@ -89,12 +151,19 @@ def test_flags_outrank_the_environment_outranks_the_file_outranks_the_default(
             {},
             {"FANIN_PLAN": ".fanin/issues.json"},
             "plan: {source: github-issues, options: {label: x}}",
-            PlanSettings(path=".fanin/issues.json", source="github-issues", options={"label": "x"}),
+            PlanSettings(
+                path=".fanin/issues.json",
+                source="github-issues",
+                options={"label": "x"},
+            ),
         ),
     ],
 )
 def test_a_plan_may_name_its_format_and_another_plan_forgets_it(
-    flags: dict[str, Any], environ: dict[str, str], text: str | None, found: PlanSettings
+    flags: dict[str, Any],
+    environ: dict[str, str],
+    text: str | None,
+    found: PlanSettings,
 ) -> None:
     assert load(flags, environ, text).plan == found
 
@@ -110,7 +179,9 @@ def test_a_plan_may_name_its_format_and_another_plan_forgets_it(
         ("{}", {}, ".fanin/progress.json"),
     ],
 )
-def test_a_plan_of_issues_keeps_its_progress_apart(text: str, environ: dict[str, str], progress: str) -> None:
+def test_a_plan_of_issues_keeps_its_progress_apart(
+    text: str, environ: dict[str, str], progress: str
+) -> None:
     assert load({}, environ, text).progress == progress
 
 
@@ -124,47 +195,100 @@ def test_progress_is_not_kept_inside_the_plans_folder(progress: str) -> None:
     ("flags", "environ", "text", "rounds", "cost", "files"),
     [
         ({}, {}, "limits: {max_rounds: 7, files: 5}", 7, None, 5),
-        ({}, {"FANIN_MAX_ROUNDS": "8"}, "limits: {max_rounds: 7, files: 5}", 8, None, 5),
-        ({"max_rounds": 9}, {"FANIN_MAX_ROUNDS": "8", "FANIN_MAX_COST_USD": "2.5"}, "limits: {files: 5}", 9, 2.5, 5),
+        (
+            {},
+            {"FANIN_MAX_ROUNDS": "8"},
+            "limits: {max_rounds: 7, files: 5}",
+            8,
+            None,
+            5,
+        ),
+        (
+            {"max_rounds": 9},
+            {"FANIN_MAX_ROUNDS": "8", "FANIN_MAX_COST_USD": "2.5"},
+            "limits: {files: 5}",
+            9,
+            2.5,
+            5,
+        ),
         ({"max_cost_usd": 1.0}, {"FANIN_MAX_COST_USD": "2.5"}, None, 100, 1.0, 100),
     ],
 )
 def test_limits_outrank_each_other_one_by_one(
-    flags: dict[str, Any], environ: dict[str, str], text: str | None, rounds: int, cost: float | None, files: int
+    flags: dict[str, Any],
+    environ: dict[str, str],
+    text: str | None,
+    rounds: int,
+    cost: float | None,
+    files: int,
 ) -> None:
     limits = load(flags, environ, text).limits
-    assert (limits.max_rounds, limits.max_cost_usd, limits.files) == (rounds, cost, files)
+    assert (limits.max_rounds, limits.max_cost_usd, limits.files) == (
+        rounds,
+        cost,
+        files,
+    )
 
 
 @pytest.mark.parametrize(
     ("flags", "environ", "text", "agent"),
     [
         ({}, {}, "agent: claude", AgentSettings(preset="claude")),
-        ({}, {}, "agent: {preset: claude, env: [KEY]}", AgentSettings(preset="claude", env=("KEY",))),
+        (
+            {},
+            {},
+            "agent: {preset: claude, env: [KEY]}",
+            AgentSettings(preset="claude", env=("KEY",)),
+        ),
         ({}, {"FANIN_AGENT": "codex"}, "agent: claude", AgentSettings(preset="codex")),
-        ({}, {"FANIN_AGENT_COMMAND": "a 'b c'"}, "agent: claude", AgentSettings(command=("a", "b c"))),
-        ({"agent": "x"}, {"FANIN_AGENT_COMMAND": "a"}, "agent: claude", AgentSettings(preset="x")),
-        ({"agent_command": "a --b"}, {"FANIN_AGENT": "codex"}, None, AgentSettings(command=("a", "--b"))),
+        (
+            {},
+            {"FANIN_AGENT_COMMAND": "a 'b c'"},
+            "agent: claude",
+            AgentSettings(command=("a", "b c")),
+        ),
+        (
+            {"agent": "x"},
+            {"FANIN_AGENT_COMMAND": "a"},
+            "agent: claude",
+            AgentSettings(preset="x"),
+        ),
+        (
+            {"agent_command": "a --b"},
+            {"FANIN_AGENT": "codex"},
+            None,
+            AgentSettings(command=("a", "--b")),
+        ),
     ],
 )
 def test_the_agent_is_a_preset_or_a_command_line_from_any_layer(
-    flags: dict[str, Any], environ: dict[str, str], text: str | None, agent: AgentSettings
+    flags: dict[str, Any],
+    environ: dict[str, str],
+    text: str | None,
+    agent: AgentSettings,
 ) -> None:
     assert load(flags, environ, text).agent == agent
 
 
-@pytest.mark.parametrize("name", ["TASK", "ATTEMPT", "BASE", "PROMPT", "REPORT", "COOKIE"])
+@pytest.mark.parametrize(
+    "name", ["TASK", "ATTEMPT", "BASE", "PROMPT", "REPORT", "COOKIE"]
+)
 def test_the_variables_of_the_agent_contract_are_no_settings(name: str) -> None:
     assert load({}, {f"FANIN_{name}": "x"}, None) == Settings()
 
 
 def test_an_empty_variable_is_not_given() -> None:
-    assert load({}, {"FANIN_MAX_CONCURRENT": "", "FANIN_VERIFY": ""}, "verify: x").verify == "x"
+    assert (
+        load({}, {"FANIN_MAX_CONCURRENT": "", "FANIN_VERIFY": ""}, "verify: x").verify
+        == "x"
+    )
 
 
 def test_every_mistake_of_every_layer_is_listed_at_its_place() -> None:
     text = "parallel: true\nmax_concurrent: 0\npaln: x.yml\n"
-    found = problems(lambda: load({"timeout": "soon"}, {"FANIN_MAX_ATTEMPTS": "many"}, text))
+    found = problems(
+        lambda: load({"timeout": "soon"}, {"FANIN_MAX_ATTEMPTS": "many"}, text)
+    )
     assert [problem.split(";")[0] for problem in found] == [
         "command line: --timeout is not usable",
         "environment: FANIN_MAX_ATTEMPTS is not usable",
@@ -194,11 +318,20 @@ def test_a_command_line_with_an_open_quote_is_a_problem_and_no_crash(
         ("just text\n", "fanin.yml:1: the settings are no mapping"),
         ("parallel: [\n", "fanin.yml:2: not valid YAML"),
         ("plan: a\nplan: b\n", "fanin.yml:2: the key 'plan' stands here a second time"),
-        ("limits:\n  size: huge\n", "fanin.yml:2: limits.size is not usable; write a size"),
+        (
+            "limits:\n  size: huge\n",
+            "fanin.yml:2: limits.size is not usable; write a size",
+        ),
         ("limits: 5\n", "fanin.yml:1: limits is not usable"),
-        ("agent: {preset: a, command: [b]}\n", "fanin.yml:1: agent is not usable; give exactly one"),
+        (
+            "agent: {preset: a, command: [b]}\n",
+            "fanin.yml:1: agent is not usable; give exactly one",
+        ),
         ("max_concurrent: 257\n", "fanin.yml:1: max_concurrent is not usable"),
-        ("protected: [a, '!']\n", "fanin.yml:1: protected is not usable; '!' is no gitignore pattern"),
+        (
+            "protected: [a, '!']\n",
+            "fanin.yml:1: protected is not usable; '!' is no gitignore pattern",
+        ),
         ("1: x\n", "fanin.yml:1: "),
     ],
 )
@@ -220,7 +353,9 @@ def test_a_file_that_says_nothing_changes_nothing(text: str) -> None:
         (Settings(parallel=True, max_concurrent=9), 9),
     ],
 )
-def test_without_parallel_there_is_one_agent_at_a_time(settings: Settings, slots: int) -> None:
+def test_without_parallel_there_is_one_agent_at_a_time(
+    settings: Settings, slots: int
+) -> None:
     assert settings.slots == slots
 
 
@@ -245,18 +380,31 @@ def test_what_steers_machines_and_agents_is_protected(path: str) -> None:
     assert globs.matches(PROTECTED, path)
 
 
-@pytest.mark.parametrize("path", ["src/a.py", "uv.lock", "package.json", "README.md", "github/a", "docs/action.md"])
+@pytest.mark.parametrize(
+    "path",
+    ["src/a.py", "uv.lock", "package.json", "README.md", "github/a", "docs/action.md"],
+)
 def test_ordinary_work_is_not_protected(path: str) -> None:
     assert not globs.matches(PROTECTED, path)
 
 
 def test_the_preamble_tells_what_was_decided() -> None:
-    told = describe(load({"agent_command": "robot -x", "parallel": True}, {}, "max_concurrent: 5"))
-    assert told == ["plan tasks.yml", "agent robot", "5 at a time", "3 attempts", "commits batch"]
+    told = describe(
+        load({"agent_command": "robot -x", "parallel": True}, {}, "max_concurrent: 5")
+    )
+    assert told == [
+        "plan tasks.yml",
+        "agent robot",
+        "5 at a time",
+        "3 attempts",
+        "commits batch",
+    ]
     assert describe(Settings())[1:3] == ["agent per task", "one at a time"]
 
 
-def test_the_file_is_read_where_it_is_and_is_nothing_where_it_is_not(tmp_path: Path) -> None:
+def test_the_file_is_read_where_it_is_and_is_nothing_where_it_is_not(
+    tmp_path: Path,
+) -> None:
     assert file_in(tmp_path) is None
     (tmp_path / "fanin.yml").write_text("verify: prüfe\n", encoding="utf-8")
     assert file_in(tmp_path) == "verify: prüfe\n"
@@ -275,13 +423,26 @@ def test_a_folder_in_the_files_place_is_a_problem(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("flags", "environ", "text", "env"),
     [
-        ({}, {}, "env: {AWS_REGION: us-east-1, EMPTY: ''}", {"AWS_REGION": "us-east-1", "EMPTY": ""}),
+        (
+            {},
+            {},
+            "env: {AWS_REGION: us-east-1, EMPTY: ''}",
+            {"AWS_REGION": "us-east-1", "EMPTY": ""},
+        ),
         ({}, {"FANIN_ENV": "A=1\r\n\n B=x=y \n"}, None, {"A": "1", "B": "x=y "}),
-        ({"env": "A=3"}, {"FANIN_ENV": "A=2\nB=2"}, "env: {A: '1', B: '1', C: '1'}", {"A": "3", "B": "2", "C": "1"}),
+        (
+            {"env": "A=3"},
+            {"FANIN_ENV": "A=2\nB=2"},
+            "env: {A: '1', B: '1', C: '1'}",
+            {"A": "3", "B": "2", "C": "1"},
+        ),
     ],
 )
 def test_plain_variables_outrank_each_other_one_by_one(
-    flags: dict[str, Any], environ: dict[str, str], text: str | None, env: dict[str, str]
+    flags: dict[str, Any],
+    environ: dict[str, str],
+    text: str | None,
+    env: dict[str, str],
 ) -> None:
     assert load(flags, environ, text).env == env
 
@@ -289,32 +450,70 @@ def test_plain_variables_outrank_each_other_one_by_one(
 @pytest.mark.parametrize(
     ("environ", "text", "said"),
     [
-        ({}, "env:\n  A: x\n  FANIN_TASK: x", "fanin.yml:3: env.FANIN_TASK is not usable; FANIN_TASK is set by fanin"),
-        ({}, "env: {PATH: /bin}", "fanin.yml:1: env.PATH is not usable; PATH is set by fanin"),
-        ({}, "env: {home: /x}", "fanin.yml:1: env.home is not usable; home is set by fanin"),
-        ({}, "env: {GITHUB_TOKEN: x}", "fanin.yml:1: env.GITHUB_TOKEN is not usable; GITHUB_TOKEN never reaches"),
-        ({}, "env: {NO-NAME: x}", "fanin.yml:1: env.NO-NAME is not usable; a character in it"),
+        (
+            {},
+            "env:\n  A: x\n  FANIN_TASK: x",
+            "fanin.yml:3: env.FANIN_TASK is not usable; FANIN_TASK is set by fanin",
+        ),
+        (
+            {},
+            "env: {PATH: /bin}",
+            "fanin.yml:1: env.PATH is not usable; PATH is set by fanin",
+        ),
+        (
+            {},
+            "env: {home: /x}",
+            "fanin.yml:1: env.home is not usable; home is set by fanin",
+        ),
+        (
+            {},
+            "env: {GITHUB_TOKEN: x}",
+            "fanin.yml:1: env.GITHUB_TOKEN is not usable; GITHUB_TOKEN never reaches",
+        ),
+        (
+            {},
+            "env: {NO-NAME: x}",
+            "fanin.yml:1: env.NO-NAME is not usable; a character in it",
+        ),
         (
             {},
             "env: {DEBUG: 1}",
             "fanin.yml:1: env.DEBUG is not usable; write it as text: numbers and booleans in quotes",
         ),
-        ({}, 'env: {A: "two\\nlines"}', "fanin.yml:1: env.A is not usable; write one line of text"),
+        (
+            {},
+            'env: {A: "two\\nlines"}',
+            "fanin.yml:1: env.A is not usable; write one line of text",
+        ),
         (
             {},
             f"env: {{A: {'x' * 2**14}}}",
             "fanin.yml:1: env is not usable; 16,385 bytes of names and values, more than",
         ),
-        ({"FANIN_ENV": f"B={'x' * 9000}"}, f"env: {{A: {'x' * 9000}}}", "env is not usable; 18,002 bytes"),
+        (
+            {"FANIN_ENV": f"B={'x' * 9000}"},
+            f"env: {{A: {'x' * 9000}}}",
+            "env is not usable; 18,002 bytes",
+        ),
         (
             {"FANIN_ENV": "A=1\nB"},
             None,
             "environment: FANIN_ENV: line 2 is not NAME=value; write one NAME=value a line",
         ),
-        ({"FANIN_ENV": "PATH=1"}, None, "environment: FANIN_ENV.PATH is not usable; PATH is set by fanin"),
-        ({"FANIN_ENV": "A=\udce9"}, None, "environment: FANIN_ENV.A is not usable; write one line of text"),
+        (
+            {"FANIN_ENV": "PATH=1"},
+            None,
+            "environment: FANIN_ENV.PATH is not usable; PATH is set by fanin",
+        ),
+        (
+            {"FANIN_ENV": "A=\udce9"},
+            None,
+            "environment: FANIN_ENV.A is not usable; write one line of text",
+        ),
     ],
 )
-def test_plain_variables_that_cannot_be_set_are_refused(environ: dict[str, str], text: str | None, said: str) -> None:
+def test_plain_variables_that_cannot_be_set_are_refused(
+    environ: dict[str, str], text: str | None, said: str
+) -> None:
     (problem,) = problems(lambda: load({}, environ, text))
     assert said in problem

@@ -1,4 +1,6 @@
-"""Data that crosses rooms and jobs: what it accepts, what its identity is, what survives the journey."""
+"""Data that crosses rooms and jobs: what it accepts, what its identity is, what
+survives the journey.
+"""
 
 from __future__ import annotations
 
@@ -30,12 +32,30 @@ from tests.support.builders import TREE, entry, manifest, plan, result, task
         ("90", 90),  # the plain number as a flag or a variable gives it
     ],
 )
-def test_a_duration_is_hours_minutes_and_seconds_or_a_plain_number(text: object, seconds: float) -> None:
+def test_a_duration_is_hours_minutes_and_seconds_or_a_plain_number(
+    text: object, seconds: float
+) -> None:
     assert parse_duration(text) == seconds
 
 
 @pytest.mark.parametrize(
-    "value", ["", "m", "-5s", "0s", 0, -1, True, "1d", "1m1h", "soon", None, math.nan, math.inf, 10**9]
+    "value",
+    [
+        "",
+        "m",
+        "-5s",
+        "0s",
+        0,
+        -1,
+        True,
+        "1d",
+        "1m1h",
+        "soon",
+        None,
+        math.nan,
+        math.inf,
+        10**9,
+    ],
 )
 def test_anything_else_is_no_duration(value: object) -> None:
     with pytest.raises(ValueError, match="duration"):
@@ -44,9 +64,19 @@ def test_anything_else_is_no_duration(value: object) -> None:
 
 @pytest.mark.parametrize(
     ("text", "size"),
-    [("4 MiB", 4 * 2**20), ("4mib", 4 * 2**20), ("500kB", 500_000), ("1.5KiB", 1536), ("7", 7), (7, 7), ("2GB", 2e9)],
+    [
+        ("4 MiB", 4 * 2**20),
+        ("4mib", 4 * 2**20),
+        ("500kB", 500_000),
+        ("1.5KiB", 1536),
+        ("7", 7),
+        (7, 7),
+        ("2GB", 2e9),
+    ],
 )
-def test_a_size_is_a_number_with_a_binary_or_decimal_unit(text: object, size: int) -> None:
+def test_a_size_is_a_number_with_a_binary_or_decimal_unit(
+    text: object, size: int
+) -> None:
     assert parse_size(text) == size
 
 
@@ -56,13 +86,21 @@ def test_anything_else_is_no_size(value: object) -> None:
         parse_size(value)
 
 
-@pytest.mark.parametrize("task_id", ["T1", "1.10", "007", "feat/login", "a:b", "a b", "Größe", "x" * 200, "#3"])
+@pytest.mark.parametrize(
+    "task_id",
+    ["T1", "1.10", "007", "feat/login", "a:b", "a b", "Größe", "x" * 200, "#3"],
+)
 def test_an_id_is_any_printable_text(task_id: str) -> None:
     assert task(task_id).id == task_id
 
 
-@pytest.mark.parametrize("task_id", ["", " T1", "T1 ", "T\n1", "T1\n", "T\t1", "T\x001", "T\x7f1", "x" * 201, 5, None])
-def test_an_id_has_no_spaces_at_its_ends_and_no_control_characters(task_id: Any) -> None:
+@pytest.mark.parametrize(
+    "task_id",
+    ["", " T1", "T1 ", "T\n1", "T1\n", "T\t1", "T\x001", "T\x7f1", "x" * 201, 5, None],
+)
+def test_an_id_has_no_spaces_at_its_ends_and_no_control_characters(
+    task_id: Any,
+) -> None:
     with pytest.raises(ValidationError):
         task(task_id)
 
@@ -74,7 +112,14 @@ def test_an_agents_variable_must_be_a_variables_name(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [{}, {"preset": "claude", "command": ["x"]}, {"command": []}, {"command": [""]}, {"env": ["A"]}]
+    "value",
+    [
+        {},
+        {"preset": "claude", "command": ["x"]},
+        {"command": []},
+        {"command": [""]},
+        {"env": ["A"]},
+    ],
 )
 def test_an_agent_is_exactly_one_of_preset_and_command(value: object) -> None:
     with pytest.raises(ValidationError):
@@ -83,14 +128,22 @@ def test_an_agent_is_exactly_one_of_preset_and_command(value: object) -> None:
 
 @pytest.mark.parametrize(
     ("value", "name"),
-    [("claude", "claude"), ({"preset": "codex"}, "codex"), ({"command": ["python3", "a.py"]}, "python3")],
+    [
+        ("claude", "claude"),
+        ({"preset": "codex"}, "codex"),
+        ({"command": ["python3", "a.py"]}, "python3"),
+    ],
 )
-def test_an_agent_is_named_by_its_preset_or_its_program(value: object, name: str) -> None:
+def test_an_agent_is_named_by_its_preset_or_its_program(
+    value: object, name: str
+) -> None:
     assert AgentSettings.model_validate(value).name == name
 
 
 @pytest.mark.parametrize("model", [TaskFields, AgentSettings, Limits])
-def test_what_a_person_writes_may_hold_no_unknown_key(model: type[TaskFields | AgentSettings | Limits]) -> None:
+def test_what_a_person_writes_may_hold_no_unknown_key(
+    model: type[TaskFields | AgentSettings | Limits],
+) -> None:
     with pytest.raises(ValidationError, match="Extra inputs"):
         model.model_validate({"id": "T1", "title": "x", "preset": "p", "depend_on": []})
 
@@ -125,7 +178,9 @@ def test_the_table_below_names_every_field_of_a_task() -> None:
 
 @pytest.mark.parametrize("name", OTHER)
 def test_a_task_with_another_text_is_another_task(name: str) -> None:
-    changed: dict[str, Any] = {"title": task().title} | ({"task_id": "T2"} if name == "id" else {name: OTHER[name]})
+    changed: dict[str, Any] = {"title": task().title} | (
+        {"task_id": "T2"} if name == "id" else {name: OTHER[name]}
+    )
     assert task(**changed).digest != task().digest
 
 
@@ -134,22 +189,38 @@ def test_no_files_and_an_empty_list_of_files_are_two_things() -> None:
 
 
 def test_a_tasks_place_and_marks_are_no_part_of_its_identity() -> None:
-    assert task(line=99, source_status=Status.COMPLETED, skipped=True).digest == task().digest
+    assert (
+        task(line=99, source_status=Status.COMPLETED, skipped=True).digest
+        == task().digest
+    )
 
 
 def test_a_manifest_and_its_seal_survive_the_journey_to_another_job() -> None:
     previous = Failure(kind=FailureKind.TIMEOUT, message="too slow")
-    there = manifest(entry(task(files=("a",), timeout="5m", line=4)), entry(task("b/c:d"), index=1, previous=previous))
+    there = manifest(
+        entry(task(files=("a",), timeout="5m", line=4)),
+        entry(task("b/c:d"), index=1, previous=previous),
+    )
     back = Manifest.model_validate_json(there.model_dump_json())
     assert back.digest == there.digest
-    assert [one.task.digest for one in back.entries] == [one.task_digest for one in there.entries]
+    assert [one.task.digest for one in back.entries] == [
+        one.task_digest for one in there.entries
+    ]
 
 
 @pytest.mark.parametrize(
-    "changed", [{"round": 3}, {"base": "c" * 40}, {"never": ("x",)}, {"entries": (entry(attempt=2),)}]
+    "changed",
+    [
+        {"round": 3},
+        {"base": "c" * 40},
+        {"never": ("x",)},
+        {"entries": (entry(attempt=2),)},
+    ],
 )
 def test_a_changed_manifest_has_another_seal(changed: dict[str, object]) -> None:
-    assert manifest(entry()).model_copy(update=changed).digest != manifest(entry()).digest
+    assert (
+        manifest(entry()).model_copy(update=changed).digest != manifest(entry()).digest
+    )
 
 
 def test_a_batch_is_named_by_run_and_round() -> None:
@@ -179,7 +250,8 @@ FAILED = Failure(kind=FailureKind.AGENT_ERROR, message="no")
         {"usage": {"tokens": -1}},
         {"tree": TREE, "pack": None},  # a tree whose objects nobody sent
         {"started": "yesterday"},
-        {"finished": "2026-01-02T03:04:05"},  # no zone: cannot be compared with one that has it
+        # no zone: cannot be compared with one that has it
+        {"finished": "2026-01-02T03:04:05"},
     ],
     ids=repr,
 )
@@ -198,7 +270,9 @@ def test_what_an_agent_did_not_say_is_unknown_and_not_zero() -> None:
 
 
 @pytest.mark.parametrize("kind", FailureKind)
-def test_an_attempt_costs_one_unless_it_was_not_the_tasks_fault(kind: FailureKind) -> None:
+def test_an_attempt_costs_one_unless_it_was_not_the_tasks_fault(
+    kind: FailureKind,
+) -> None:
     free = {
         FailureKind.INTERRUPTED,
         FailureKind.RATE_LIMIT,

@@ -1,4 +1,6 @@
-"""Files that survive a crash: whole or not at all, and on the disk before anyone is told."""
+"""Files that survive a crash: whole or not at all, and on the disk before anyone is
+told.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ def test_the_data_is_on_the_disk_before_the_name_and_the_name_before_the_return(
     sync, replace = os.fsync, Path.replace
 
     def fsync(fd: int) -> None:
-        deeds.append("sync folder" if stat.S_ISDIR(os.fstat(fd).st_mode) else "sync file")
+        deeds.append(
+            "sync folder" if stat.S_ISDIR(os.fstat(fd).st_mode) else "sync file"
+        )
         sync(fd)
 
     def rename(self: Path, target: Path) -> Path:
@@ -43,7 +47,9 @@ def test_the_data_is_on_the_disk_before_the_name_and_the_name_before_the_return(
     assert deeds[0] == "sync file"
 
 
-def test_a_write_that_fails_leaves_the_old_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_write_that_fails_leaves_the_old_content(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(_: int) -> None:
         raise OSError(errno.ENOSPC, "no space")
 
@@ -58,7 +64,11 @@ def test_a_write_that_fails_leaves_the_old_content(tmp_path: Path, monkeypatch: 
 def test_lines_are_added_in_order(tmp_path: Path) -> None:
     for line in ("one", "zwö", ""):
         durable.append_lines(tmp_path / "lines", [line])
-    assert [line for line in (tmp_path / "lines").read_text(encoding="utf-8").splitlines() if line] == ["one", "zwö"]
+    assert [
+        line
+        for line in (tmp_path / "lines").read_text(encoding="utf-8").splitlines()
+        if line
+    ] == ["one", "zwö"]
 
 
 def test_a_line_that_a_crash_tore_does_not_swallow_the_next(tmp_path: Path) -> None:
@@ -68,7 +78,9 @@ def test_a_line_that_a_crash_tore_does_not_swallow_the_next(tmp_path: Path) -> N
     assert path.read_text().splitlines()[-1] == "whole"
 
 
-def test_a_line_that_is_not_wholly_written_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_line_that_is_not_wholly_written_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write = os.write
     monkeypatch.setattr(os, "write", lambda fd, data: write(fd, data[:3]))
     with pytest.raises(OSError):

@@ -25,45 +25,75 @@ from runner.core.errors import (
         (FaninError("x"), 3),
         (Interrupted("x"), 130),
     ],
-    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else str(value),
+    ids=lambda value: (
+        type(value).__name__ if isinstance(value, Exception) else str(value)
+    ),
 )
-def test_every_error_has_the_exit_code_of_the_design(error: FaninError, code: int) -> None:
+def test_every_error_has_the_exit_code_of_the_design(
+    error: FaninError, code: int
+) -> None:
     assert error.exit_code == code
 
 
 @pytest.mark.parametrize(
     ("problem", "text"),
     [
-        (Problem("tasks.yml", 7, "it is wrong", "mend it"), "tasks.yml:7: it is wrong; mend it"),
-        (Problem("tasks.yml", None, "it is wrong", "mend it"), "tasks.yml: it is wrong; mend it"),
+        (
+            Problem("tasks.yml", 7, "it is wrong", "mend it"),
+            "tasks.yml:7: it is wrong; mend it",
+        ),
+        (
+            Problem("tasks.yml", None, "it is wrong", "mend it"),
+            "tasks.yml: it is wrong; mend it",
+        ),
         (Problem("tasks.yml", 7, "it is wrong", ""), "tasks.yml:7: it is wrong"),
     ],
 )
-def test_a_problem_reads_file_line_what_and_what_to_do(problem: Problem, text: str) -> None:
+def test_a_problem_reads_file_line_what_and_what_to_do(
+    problem: Problem, text: str
+) -> None:
     assert str(problem) == text
 
 
 def test_invalid_input_lists_every_problem_once_by_file_and_line() -> None:
     late, early = Problem("a.yml", 9, "late", "x"), Problem("a.yml", 2, "early", "x")
-    unplaced, other = Problem("a.yml", None, "unplaced", "x"), Problem("0.yml", 50, "other file", "x")
+    unplaced, other = (
+        Problem("a.yml", None, "unplaced", "x"),
+        Problem("0.yml", 50, "other file", "x"),
+    )
     error = InvalidInput([late, early, unplaced, late, other])
     assert error.problems == (other, unplaced, early, late)
     assert str(error).splitlines() == [str(problem) for problem in error.problems]
 
 
 def test_two_remedies_for_one_place_are_both_kept() -> None:
-    assert len(InvalidInput([Problem("p", 1, "x", "one"), Problem("p", 1, "x", "other")]).problems) == 2
+    assert (
+        len(
+            InvalidInput(
+                [Problem("p", 1, "x", "one"), Problem("p", 1, "x", "other")]
+            ).problems
+        )
+        == 2
+    )
 
 
-@pytest.mark.parametrize(("advice", "text"), [("do this", "it broke\ndo this"), ("", "it broke")])
+@pytest.mark.parametrize(
+    ("advice", "text"), [("do this", "it broke\ndo this"), ("", "it broke")]
+)
 def test_advice_follows_the_message_on_its_own_line(advice: str, text: str) -> None:
     assert str(FaninError("it broke", advice)) == text
 
 
 @pytest.mark.parametrize(
-    ("stderr", "end"), [("  fatal: no such ref \n", "128: fatal: no such ref"), ("\n", "128: (no message)")]
+    ("stderr", "end"),
+    [
+        ("  fatal: no such ref \n", "128: fatal: no such ref"),
+        ("\n", "128: (no message)"),
+    ],
 )
-def test_a_failed_git_command_is_named_with_its_status_and_words(stderr: str, end: str) -> None:
+def test_a_failed_git_command_is_named_with_its_status_and_words(
+    stderr: str, end: str
+) -> None:
     error = GitFailed(["update-ref", "x"], 128, stderr)
     assert str(error).startswith("git update-ref x failed with status ")
     assert str(error).endswith(end)

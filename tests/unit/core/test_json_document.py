@@ -1,4 +1,6 @@
-"""JSON with places: the same values as `json`, numbers as written, and every refusal with its line."""
+"""JSON with places: the same values as `json`, numbers as written, and every refusal
+with its line.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,10 @@ from tests.support.builders import problems, quick
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
     max_leaves=12,
 )
 
@@ -30,7 +35,9 @@ def plain(node: Node) -> Any:
 
 @quick
 @given(VALUES, st.sampled_from([None, 1, "\t"]), st.booleans())
-def test_values_are_those_of_json_and_lie_where_their_node_says(value: Any, indent: Any, escaped: bool) -> None:
+def test_values_are_those_of_json_and_lie_where_their_node_says(
+    value: Any, indent: Any, escaped: bool
+) -> None:
     text = json.dumps(value, indent=indent, ensure_ascii=escaped)
     root = json_document.load("x", f" {text}\r\n").root
     assert plain(root) == value
@@ -46,7 +53,9 @@ def test_replacing_a_value_keeps_every_other_byte() -> None:
     text = '{ "a" : "x",\r\n\t"b":["x" , "é"] }'
     node = json_document.load("f", text).root.get("a")
     assert node is not None
-    assert json_document.replaced(text, {node.start: (node.end, 'y"')}) == text.replace('"x",\r', '"y\\"",\r')
+    assert json_document.replaced(text, {node.start: (node.end, 'y"')}) == text.replace(
+        '"x",\r', '"y\\"",\r'
+    )
 
 
 @pytest.mark.parametrize(
@@ -75,6 +84,12 @@ def test_a_refusal_names_its_line(text: str, said: str) -> None:
 
 
 def test_half_a_surrogate_pair_becomes_a_character_that_can_be_stored() -> None:
-    assert json_document.load("x", '["\\ud800", "\\ud83d\\ude00"]').root.items is not None
-    one, two = (item.value for item in json_document.load("x", '["\\ud800", "\\ud83d\\ude00"]').root.items or [])
+    assert (
+        json_document.load("x", '["\\ud800", "\\ud83d\\ude00"]').root.items is not None
+    )
+    one, two = (
+        item.value
+        for item in json_document.load("x", '["\\ud800", "\\ud83d\\ude00"]').root.items
+        or []
+    )
     assert (one, two) == ("\ufffd", "\U0001f600")

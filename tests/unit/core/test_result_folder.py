@@ -1,4 +1,6 @@
-"""Result folders as a hostile machine may leave them: each has its rule, and none is trusted."""
+"""Result folders as a hostile machine may leave them: each has its rule, and none is
+trusted.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +17,16 @@ from tests.support.builders import TREE, entry, manifest, result, task
 
 ENTRY = entry(task("a/b"), index=3, attempt=2)
 MANIFEST = manifest(ENTRY)
-ATTEMPT = Attempt(batch=MANIFEST.batch, task="a/b", attempt=2, started="2026-01-02T03:04:05.000Z")
+ATTEMPT = Attempt(
+    batch=MANIFEST.batch, task="a/b", attempt=2, started="2026-01-02T03:04:05.000Z"
+)
 GOOD = result(MANIFEST, ENTRY, tree=TREE, pack="change.pack")
 FAILED = Failure(kind=FailureKind.TIMEOUT, message="too slow")
 
 
-def _folder(root: Path, left: Result | bytes | None = GOOD, pack: bytes | None = b"PACK") -> Path:
+def _folder(
+    root: Path, left: Result | bytes | None = GOOD, pack: bytes | None = b"PACK"
+) -> Path:
     folder = root / "003"
     result_folder.begin(folder, ATTEMPT)
     if isinstance(left, Result):
@@ -39,7 +45,12 @@ def _read(root: Path) -> Reading:
 def _failed(root: Path, kind: FailureKind) -> str:
     reading = _read(root)
     assert reading.failure is not None
-    assert (reading.failure.kind, reading.result, reading.pack, reading.started) == (kind, None, None, True)
+    assert (reading.failure.kind, reading.result, reading.pack, reading.started) == (
+        kind,
+        None,
+        None,
+        True,
+    )
     return reading.failure.message
 
 
@@ -54,12 +65,16 @@ def test_a_failed_attempt_may_carry_its_work(tmp_path: Path) -> None:
     assert _read(tmp_path) == Reading(ENTRY, left, FAILED, folder / "change.pack")
 
 
-def test_a_result_that_changed_nothing_has_no_pack_even_if_one_lies_there(tmp_path: Path) -> None:
+def test_a_result_that_changed_nothing_has_no_pack_even_if_one_lies_there(
+    tmp_path: Path,
+) -> None:
     _folder(tmp_path, result(MANIFEST, ENTRY))
     assert _read(tmp_path).pack is None
 
 
-def test_an_attempt_that_never_began_is_told_from_one_that_left_nothing(tmp_path: Path) -> None:
+def test_an_attempt_that_never_began_is_told_from_one_that_left_nothing(
+    tmp_path: Path,
+) -> None:
     reading = _read(tmp_path)
     assert (reading.started, reading.result) == (False, None)
     result_folder.begin(tmp_path / "003", ATTEMPT)
@@ -78,12 +93,16 @@ def test_an_attempt_that_never_began_is_told_from_one_that_left_nothing(tmp_path
         b"[" * 100_000,
         GOOD.model_dump_json().encode()[:-5],
         GOOD.model_dump_json().replace('"version":1', '"version":2').encode(),
-        GOOD.model_dump_json().replace('"succeeded":true', '"succeeded":false').encode(),
+        GOOD.model_dump_json()
+        .replace('"succeeded":true', '"succeeded":false')
+        .encode(),
         GOOD.model_dump_json().replace("change.pack", "../../x").encode(),
         GOOD.model_dump_json().replace(TREE, "HEAD").encode(),
         GOOD.model_dump_json().replace('"cost_usd":null', '"cost_usd":-5').encode(),
         GOOD.model_dump_json().replace("2026-01-02T03:04:35.500Z", "soon").encode(),
-        GOOD.model_dump_json().replace("2026-01-02T03:04:35.500Z", "2026-01-02T03:04:35").encode(),
+        GOOD.model_dump_json()
+        .replace("2026-01-02T03:04:35.500Z", "2026-01-02T03:04:35")
+        .encode(),
         GOOD.model_dump_json().replace('"change.pack"', "null").encode(),
     ],
     ids=lambda content: repr(content[-40:]),
@@ -94,21 +113,36 @@ def test_what_is_no_result_is_corrupt(tmp_path: Path, content: bytes) -> None:
 
 
 def test_a_result_larger_than_any_result_is_not_read(tmp_path: Path) -> None:
-    _folder(tmp_path, GOOD.model_dump_json().encode() + b" " * result_folder.MAX_RESULT_BYTES)
+    _folder(
+        tmp_path,
+        GOOD.model_dump_json().encode() + b" " * result_folder.MAX_RESULT_BYTES,
+    )
     assert "larger than" in _failed(tmp_path, FailureKind.CORRUPT)
 
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("batch", "r1.9"), ("manifest", "0" * 64), ("task", "other"), ("attempt", 1), ("base", "c" * 40)],
+    [
+        ("batch", "r1.9"),
+        ("manifest", "0" * 64),
+        ("task", "other"),
+        ("attempt", 1),
+        ("base", "c" * 40),
+    ],
 )
-def test_a_result_of_something_else_is_corrupt_and_says_of_what(tmp_path: Path, field: str, value: object) -> None:
+def test_a_result_of_something_else_is_corrupt_and_says_of_what(
+    tmp_path: Path, field: str, value: object
+) -> None:
     _folder(tmp_path, GOOD.model_copy(update={field: value}))
-    assert _failed(tmp_path, FailureKind.CORRUPT).startswith(f"the result is of another {field}: {value!r}")
+    assert _failed(tmp_path, FailureKind.CORRUPT).startswith(
+        f"the result is of another {field}: {value!r}"
+    )
 
 
 @pytest.mark.parametrize("field", ["batch", "task", "base"])
-def test_what_a_hostile_result_says_of_itself_is_told_in_short(tmp_path: Path, field: str) -> None:
+def test_what_a_hostile_result_says_of_itself_is_told_in_short(
+    tmp_path: Path, field: str
+) -> None:
     _folder(tmp_path, GOOD.model_copy(update={field: "x" * 200_000}))
     assert len(_failed(tmp_path, FailureKind.CORRUPT)) < 1_000
 
@@ -136,7 +170,9 @@ def _a_pipe(path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["result.json", "change.pack"])
 @pytest.mark.parametrize("made", [_elsewhere, _dangling, _a_folder, _a_pipe])
-def test_only_a_plain_file_is_ever_opened(tmp_path: Path, name: str, made: Callable[[Path], None]) -> None:
+def test_only_a_plain_file_is_ever_opened(
+    tmp_path: Path, name: str, made: Callable[[Path], None]
+) -> None:
     made(_folder(tmp_path) / name)
     message = _failed(tmp_path, FailureKind.CORRUPT)
     assert message.startswith(name)
@@ -145,7 +181,10 @@ def test_only_a_plain_file_is_ever_opened(tmp_path: Path, name: str, made: Calla
 
 def test_a_pack_that_is_named_and_missing_is_corrupt(tmp_path: Path) -> None:
     _folder(tmp_path, pack=None)
-    assert _failed(tmp_path, FailureKind.CORRUPT) == "change.pack is missing or no plain file"
+    assert (
+        _failed(tmp_path, FailureKind.CORRUPT)
+        == "change.pack is missing or no plain file"
+    )
 
 
 def test_a_result_folder_that_is_a_link_is_corrupt(tmp_path: Path) -> None:
@@ -159,7 +198,11 @@ def test_attempts_that_began_are_found_whatever_else_lies_about(tmp_path: Path) 
     _folder(tmp_path)
     second = ATTEMPT.model_copy(update={"task": "c", "cookie": "k"})
     result_folder.begin(tmp_path / "004", second)
-    for name, content in (("005", b"{"), ("006", b"[]"), ("007", b" " * (result_folder.MAX_RESULT_BYTES + 1))):
+    for name, content in (
+        ("005", b"{"),
+        ("006", b"[]"),
+        ("007", b" " * (result_folder.MAX_RESULT_BYTES + 1)),
+    ):
         (tmp_path / name).mkdir()
         (tmp_path / name / "attempt.json").write_bytes(content)
     (tmp_path / "008").mkdir()

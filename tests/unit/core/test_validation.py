@@ -23,11 +23,15 @@ from runner.core.validation import nearest, problems_of
         ("x", [], None),
     ],
 )
-def test_the_nearest_spelling_is_guessed_if_one_is_near(word: str, known: list[str], guess: str | None) -> None:
+def test_the_nearest_spelling_is_guessed_if_one_is_near(
+    word: str, known: list[str], guess: str | None
+) -> None:
     assert nearest(word, known) == guess
 
 
-def _problems(model: type[BaseModel], value: Any, prefix: Sequence[str | int] = ()) -> list[str]:
+def _problems(
+    model: type[BaseModel], value: Any, prefix: Sequence[str | int] = ()
+) -> list[str]:
     asked: list[Sequence[str | int]] = []
 
     def locate(loc: Sequence[str | int]) -> int:
@@ -44,17 +48,37 @@ def _problems(model: type[BaseModel], value: Any, prefix: Sequence[str | int] = 
 @pytest.mark.parametrize(
     ("model", "value", "said"),
     [
-        (Settings, {"paralel": True}, "p:10: unknown key 'paralel'; did you mean 'parallel'?"),
-        (Settings, {"limits": {"file": 3}}, "p:20: unknown key 'limits.file'; did you mean 'files'?"),
-        (Settings, {"agent": {"comand": ["x"]}}, "p:20: unknown key 'agent.comand'; did you mean 'command'?"),
+        (
+            Settings,
+            {"paralel": True},
+            "p:10: unknown key 'paralel'; did you mean 'parallel'?",
+        ),
+        (
+            Settings,
+            {"limits": {"file": 3}},
+            "p:20: unknown key 'limits.file'; did you mean 'files'?",
+        ),
+        (
+            Settings,
+            {"agent": {"comand": ["x"]}},
+            "p:20: unknown key 'agent.comand'; did you mean 'command'?",
+        ),
         (
             Settings,
             {"limits": {"zzz": 3}},
             "p:20: unknown key 'limits.zzz'; known here: files, size, max_cost_usd, max_rounds",
         ),
         (TaskFields, {"title": "x"}, "p:10: 'id' is missing; add it"),
-        (Settings, {"timeout": "soon"}, "p:10: timeout is not usable; write a duration like 45s, 30m or 1h30m"),
-        (Settings, {"agent": {}}, "p:10: agent is not usable; give exactly one of preset or command"),
+        (
+            Settings,
+            {"timeout": "soon"},
+            "p:10: timeout is not usable; write a duration like 45s, 30m or 1h30m",
+        ),
+        (
+            Settings,
+            {"agent": {}},
+            "p:10: agent is not usable; give exactly one of preset or command",
+        ),
         (
             Settings,
             {"max_concurrent": 0},
@@ -68,17 +92,23 @@ def _problems(model: type[BaseModel], value: Any, prefix: Sequence[str | int] = 
         (TaskFields, "text", "p:0: the value is not usable; it should be "),
     ],
 )
-def test_a_complaint_says_what_is_wrong_and_what_to_do(model: type[BaseModel], value: object, said: str) -> None:
+def test_a_complaint_says_what_is_wrong_and_what_to_do(
+    model: type[BaseModel], value: object, said: str
+) -> None:
     (problem,) = _problems(model, value)
     assert problem.startswith(said)
 
 
 def test_the_line_is_asked_for_at_the_values_place_in_the_document() -> None:
-    assert _problems(TaskFields, {"id": "T1", "titel": "x", "title": "x"}, ("tasks", 3))[0].startswith("p:30: ")
+    assert _problems(
+        TaskFields, {"id": "T1", "titel": "x", "title": "x"}, ("tasks", 3)
+    )[0].startswith("p:30: ")
 
 
 def test_every_complaint_becomes_a_problem() -> None:
-    assert len(_problems(TaskFields, {"titel": "x", "files": 3, "priority": "high"})) == 5
+    assert (
+        len(_problems(TaskFields, {"titel": "x", "files": 3, "priority": "high"})) == 5
+    )
 
 
 def test_fields_that_no_one_writes_are_never_suggested() -> None:

@@ -47,7 +47,13 @@ def test_a_value_is_found_on_its_line(loc: list[str | int], line: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "data"), [("a: 1\nb: [x]", {"a": 1, "b": ["x"]}), ("", None), ("# only this\n", None), ("7", 7)]
+    ("text", "data"),
+    [
+        ("a: 1\nb: [x]", {"a": 1, "b": ["x"]}),
+        ("", None),
+        ("# only this\n", None),
+        ("7", 7),
+    ],
 )
 def test_the_data_is_yamls(text: str, data: object) -> None:
     assert yaml_document.load("p", text).data == data
@@ -64,10 +70,17 @@ def test_the_data_is_yamls(text: str, data: object) -> None:
         ("a: 2026-99-99\n", "p: not valid YAML"),
         ("a: \x00\n", "p: not valid YAML"),
         ("[" * 3000, "not valid YAML"),
-        ("a: 1\nb: 2\na: 3\n", "p:3: the key 'a' stands here a second time (first on line 1); keep one of the two"),
-        ("t:\n  - {x: 1, x: 2}\n", "p:2: the key 'x' stands here a second time (first on line 2)"),
+        (
+            "a: 1\nb: 2\na: 3\n",
+            "p:3: the key 'a' stands here a second time (first on line 1); keep one of the two",
+        ),
+        (
+            "t:\n  - {x: 1, x: 2}\n",
+            "p:2: the key 'x' stands here a second time (first on line 2)",
+        ),
         ("a: &x [*x]\n", "p:1: aliases multiply without end"),
-        ("a: 1\nb: {{ name }}\n", "p:2: "),  # a template's braces: YAML reads a mapping as a key
+        # a template's braces: YAML reads a mapping as a key
+        ("a: 1\nb: {{ name }}\n", "p:2: "),
         ("a: 1\n? [x, y]\n: 2\n", "p:2: "),
     ],
     ids=lambda text: repr(text[:20]),
@@ -77,18 +90,27 @@ def test_what_is_not_valid_is_a_located_problem(text: str, said: str) -> None:
 
 
 def test_every_doubled_key_is_named() -> None:
-    found = problems(lambda: yaml_document.load("p", "a: 1\na: 2\nb:\n  c: 1\n  c: 2\na: 3\n"))
+    found = problems(
+        lambda: yaml_document.load("p", "a: 1\na: 2\nb:\n  c: 1\n  c: 2\na: 3\n")
+    )
     assert [problem.split()[0] for problem in found] == ["p:2:", "p:5:", "p:6:"]
 
 
 def test_aliases_inside_aliases_end_before_the_memory_does() -> None:
     bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n"
-    bomb += "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 12))
-    assert "aliases multiply without end" in problems(lambda: yaml_document.load("p", bomb))[0]
+    bomb += "".join(
+        f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 12)
+    )
+    assert (
+        "aliases multiply without end"
+        in problems(lambda: yaml_document.load("p", bomb))[0]
+    )
 
 
 def test_an_ordinary_alias_is_fine() -> None:
-    assert yaml_document.load("p", "a: &x {k: 1}\nb: *x\nc: {<<: *x, m: 2}\n").data["c"] == {"k": 1, "m": 2}
+    assert yaml_document.load("p", "a: &x {k: 1}\nb: *x\nc: {<<: *x, m: 2}\n").data[
+        "c"
+    ] == {"k": 1, "m": 2}
 
 
 def test_a_key_of_its_own_is_found_before_one_that_was_merged_in() -> None:

@@ -13,8 +13,12 @@ from runner.fan_in.culprits import culprits
 from tests.support.builders import quick
 
 
-def _asked(is_green: Callable[[Sequence[int]], bool], count: int) -> tuple[list[int], int]:
-    """The culprits among 0 … count − 1 and how often was asked; every question is an ordered, non-empty subset."""
+def _asked(
+    is_green: Callable[[Sequence[int]], bool], count: int
+) -> tuple[list[int], int]:
+    """The culprits among 0 … count − 1 and how often was asked; every question is an
+    ordered, non-empty subset.
+    """
     calls = 0
 
     def counted(some: Sequence[int]) -> bool:
@@ -41,7 +45,9 @@ def _asked(is_green: Callable[[Sequence[int]], bool], count: int) -> tuple[list[
         (256, {0, 255}, 19),
     ],
 )
-def test_the_culprits_are_found_in_few_checks(count: int, guilty: set[int], most: int) -> None:
+def test_the_culprits_are_found_in_few_checks(
+    count: int, guilty: set[int], most: int
+) -> None:
     found, calls = _asked(lambda some: not guilty & set(some), count)
     assert found == sorted(guilty)
     assert calls <= most
@@ -49,7 +55,9 @@ def test_the_culprits_are_found_in_few_checks(count: int, guilty: set[int], most
 
 @quick
 @given(st.data(), st.integers(1, 80))
-def test_exactly_the_culprits_are_sent_back_in_k_log_n_checks(data: st.DataObject, count: int) -> None:
+def test_exactly_the_culprits_are_sent_back_in_k_log_n_checks(
+    data: st.DataObject, count: int
+) -> None:
     guilty = data.draw(st.sets(st.integers(0, count - 1), max_size=min(count, 6)))
     found, calls = _asked(lambda some: not guilty & set(some), count)
     assert found == sorted(guilty)
@@ -61,7 +69,11 @@ def test_exactly_the_culprits_are_sent_back_in_k_log_n_checks(data: st.DataObjec
 def test_where_only_some_together_are_red_the_last_of_each_is_sent_back_and_the_rest_is_green(
     data: st.DataObject, count: int
 ) -> None:
-    together = data.draw(st.lists(st.frozensets(st.integers(0, count - 1), min_size=1, max_size=3), max_size=4))
+    together = data.draw(
+        st.lists(
+            st.frozensets(st.integers(0, count - 1), min_size=1, max_size=3), max_size=4
+        )
+    )
 
     def is_green(some: Sequence[int]) -> bool:
         return not any(group <= set(some) for group in together)

@@ -1,4 +1,6 @@
-"""How results become one tree: united where they are disjoint, merged where they meet, never a side picked."""
+"""How results become one tree: united where they are disjoint, merged where they meet,
+never a side picked.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ class _Conflict:
 
 @dataclass
 class Trees:
-    """Git's part, in memory: a tree is named by its files; a merge is three-way, whole files at a time."""
+    """Git's part, in memory: a tree is named by its files; a merge is three-way, whole
+    files at a time.
+    """
 
     known: dict[str, Files] = field(default_factory=dict)
     writes: int = 0
@@ -40,8 +44,12 @@ class Trees:
 
     def write(self, base: str, changes: Mapping[str, Blob | None]) -> str:
         self.writes += 1
-        files = {path: blob for path, blob in self.known[base].items() if path not in changes}
-        return self.add(files | {path: blob for path, blob in changes.items() if blob is not None})
+        files = {
+            path: blob for path, blob in self.known[base].items() if path not in changes
+        }
+        return self.add(
+            files | {path: blob for path, blob in changes.items() if blob is not None}
+        )
 
     def merge(self, base: str, ours: str, theirs: str) -> str | _Conflict:
         self.merges += 1
@@ -58,7 +66,9 @@ class Trees:
                 continue
             if chosen is not None:
                 merged[path] = chosen
-        clashes += [path for path in merged for folder in folders_of(path) if folder in merged]
+        clashes += [
+            path for path in merged for folder in folders_of(path) if folder in merged
+        ]
         return _Conflict(tuple(clashes)) if clashes else self.add(merged)
 
     def changes(self, old: str, new: str) -> list[Change]:
@@ -69,9 +79,13 @@ class Trees:
             if was.get(path) != now.get(path)
         ]
 
-    def candidate(self, place: int, base: str, changes: Mapping[str, Blob | None]) -> Candidate:
+    def candidate(
+        self, place: int, base: str, changes: Mapping[str, Blob | None]
+    ) -> Candidate:
         tree = self.write(base, changes)
-        return Candidate(entry(task(f"T{place}"), index=place), tree, self.changes(base, tree))
+        return Candidate(
+            entry(task(f"T{place}"), index=place), tree, self.changes(base, tree)
+        )
 
 
 def _blob(text: str) -> Blob:
@@ -93,10 +107,14 @@ def _unite(
     trees = Trees()
     base = trees.add(BASE)
     head = trees.write(base, onto) if onto else base
-    candidates = [trees.candidate(place, base, one) for place, one in enumerate(changes, 1)]
+    candidates = [
+        trees.candidate(place, base, one) for place, one in enumerate(changes, 1)
+    ]
     trees.writes = 0
     fates = unite(base, head, candidates, trees, each=each)
-    assert [fate.entry.task.id for fate in fates] == [one.entry.task.id for one in candidates]
+    assert [fate.entry.task.id for fate in fates] == [
+        one.entry.task.id for one in candidates
+    ]
     assert all((fate.tree is None) is (fate.failure is not None) for fate in fates)
     failures = [fate.failure for fate in fates if fate.failure]
     assert {failure.kind for failure in failures} <= {FailureKind.CONFLICT}
@@ -109,7 +127,12 @@ def _unite(
 
 def test_disjoint_results_are_united_in_one_write_and_no_merge() -> None:
     trees, found, _ = _unite(_files(a="2"), {"d/x": None}, _files(new_file="3"))
-    after = {"a": _blob("2"), "b": _blob("1"), "d/y": _blob("1"), "new/file": _blob("3")}
+    after = {
+        "a": _blob("2"),
+        "b": _blob("1"),
+        "d/y": _blob("1"),
+        "new/file": _blob("3"),
+    }
     assert found == [after] * 3
     assert (trees.writes, trees.merges) == (1, 0)
 
@@ -130,7 +153,9 @@ def test_no_results_leave_the_branch_as_it_is() -> None:
 
 @pytest.mark.parametrize("each", [False, True])
 def test_a_conflict_fails_the_later_task_and_picks_no_side(each: bool) -> None:
-    _, found, told = _unite(_files(a="2", b="2"), _files(a="3", d_x="3"), _files(d_y="4"), each=each)
+    _, found, told = _unite(
+        _files(a="2", b="2"), _files(a="3", d_x="3"), _files(d_y="4"), each=each
+    )
     assert found[1] is None
     assert found[-1] == BASE | _files(a="2", b="2", d_y="4")
     assert told == ["T2 conflicts with T1: in a"]
@@ -139,7 +164,13 @@ def test_a_conflict_fails_the_later_task_and_picks_no_side(each: bool) -> None:
 def test_a_conflict_carries_what_the_retry_needs_to_see() -> None:
     trees = Trees()
     base = trees.add(BASE)
-    fates = unite(base, base, [trees.candidate(n, base, _files(a=str(n + 1))) for n in (1, 2)], trees, each=False)
+    fates = unite(
+        base,
+        base,
+        [trees.candidate(n, base, _files(a=str(n + 1))) for n in (1, 2)],
+        trees,
+        each=False,
+    )
     assert fates[1].failure is not None
     assert fates[1].failure.log_tail == "<<<<<<<\n>>>>>>>"
     assert fates[1].failure.retryable
@@ -171,7 +202,9 @@ def test_a_task_that_conflicted_stands_in_nobodys_way() -> None:
         (_files(new="file"), _files(new_x_y="deep")),
     ],
 )
-def test_a_file_where_another_made_a_folder_is_for_the_real_merge(changes: Sequence[Changes]) -> None:
+def test_a_file_where_another_made_a_folder_is_for_the_real_merge(
+    changes: Sequence[Changes],
+) -> None:
     trees, found, _ = _unite(*changes)
     assert trees.merges == 1
     assert found[1] is None
@@ -195,7 +228,10 @@ _PATHS = ["a", "b", "d/x", "d/y", "n1", "n2", "m/1", "m/2"]
 @quick
 @given(
     st.lists(
-        st.tuples(st.sampled_from(_PATHS), st.integers(0, 4), st.none() | st.just("new")), unique_by=lambda c: c[0]
+        st.tuples(
+            st.sampled_from(_PATHS), st.integers(0, 4), st.none() | st.just("new")
+        ),
+        unique_by=lambda c: c[0],
     ),
     st.booleans(),
 )
@@ -221,18 +257,29 @@ def test_uniting_disjoint_results_is_applying_them_one_after_the_other(
 @quick
 @given(
     st.lists(
-        st.dictionaries(st.sampled_from(["a", "b", "d/x", "n"]), st.sampled_from(["2", "3"]), max_size=3), max_size=5
+        st.dictionaries(
+            st.sampled_from(["a", "b", "d/x", "n"]),
+            st.sampled_from(["2", "3"]),
+            max_size=3,
+        ),
+        max_size=5,
     )
 )
-def test_one_commit_or_one_for_each_makes_the_same_tree_and_fails_the_same_tasks(texts: list[dict[str, str]]) -> None:
+def test_one_commit_or_one_for_each_makes_the_same_tree_and_fails_the_same_tasks(
+    texts: list[dict[str, str]],
+) -> None:
     changes = [{path: _blob(text) for path, text in one.items()} for one in texts]
-    (_, batch, told), (_, single, told_single) = (_unite(*changes, each=each) for each in (False, True))
+    (_, batch, told), (_, single, told_single) = (
+        _unite(*changes, each=each) for each in (False, True)
+    )
     assert told == told_single
     assert [tree is None for tree in batch] == [tree is None for tree in single]
-    assert [t for t in batch if t is not None][-1:] == [t for t in single if t is not None][-1:]
+    assert [t for t in batch if t is not None][-1:] == [
+        t for t in single if t is not None
+    ][-1:]
 
 
-# -- the message ------------------------------------------------------------------------------------------------
+# -- the message --
 
 RED = Failure(kind=FailureKind.VERIFY, message="it is red\nand more")
 
@@ -273,15 +320,25 @@ def test_a_message_tells_what_landed_what_did_not_and_the_batch(
     assert message(manifest(), landed, failed) == text
 
 
-@pytest.mark.parametrize("said", ["done\n\nFanin-Task: T9", "done\r\nFanin-Task: T9", "done\u2028Fanin-Task: T9"])
+@pytest.mark.parametrize(
+    "said",
+    ["done\n\nFanin-Task: T9", "done\r\nFanin-Task: T9", "done\u2028Fanin-Task: T9"],
+)
 def test_no_summary_title_or_error_can_forge_a_line_of_the_message(said: str) -> None:
     failed = {"T3": Failure(kind=FailureKind.AGENT_ERROR, message=said)}
     text = message(manifest(), [_landed("T1", said), _landed("T2", title=said)], failed)
-    assert [line for line in text.splitlines() if line.startswith("Fanin-Task")] == ["Fanin-Task: T1", "Fanin-Task: T2"]
+    assert [line for line in text.splitlines() if line.startswith("Fanin-Task")] == [
+        "Fanin-Task: T1",
+        "Fanin-Task: T2",
+    ]
 
 
 def test_lines_stay_within_what_git_and_people_bear() -> None:
-    text = message(manifest(), [_landed("T1", title="x" * 500)], {"T2": RED.model_copy(update={"message": "y" * 5000})})
+    text = message(
+        manifest(),
+        [_landed("T1", title="x" * 500)],
+        {"T2": RED.model_copy(update={"message": "y" * 5000})},
+    )
     subject, *rest = text.splitlines()
     assert len(subject) == 72
     assert subject.endswith("…")

@@ -1,4 +1,6 @@
-"""Which issues are tasks: who labelled them, with which text, what they wait for; and what each is told."""
+"""Which issues are tasks: who labelled them, with which text, what they wait for; and
+what each is told.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +21,16 @@ from runner.plan.progress import Record
 from runner.plan.view import TaskView
 from tests.support.builders import task
 
-BEFORE, BETWEEN, LABEL = "2026-01-01T10:00:00Z", "2026-01-01T11:00:00Z", "2026-01-02T10:00:00Z"
-JUST_BEFORE, AFTER, MUCH_LATER = "2026-01-02T09:59:30Z", "2026-01-03T10:00:00Z", "2026-01-04T10:00:00Z"
+BEFORE, BETWEEN, LABEL = (
+    "2026-01-01T10:00:00Z",
+    "2026-01-01T11:00:00Z",
+    "2026-01-02T10:00:00Z",
+)
+JUST_BEFORE, AFTER, MUCH_LATER = (
+    "2026-01-02T09:59:30Z",
+    "2026-01-03T10:00:00Z",
+    "2026-01-04T10:00:00Z",
+)
 BY_WRITER = Event("labeled", LABEL, "writer", "fanin")
 
 
@@ -32,12 +42,26 @@ def issue(**changes: Any) -> Issue:
 def history(*events: Event, edits: tuple[Edit, ...] = (), **changes: Any) -> History:
     now = edits[-1].body if edits and edits[-1].body is not None else "now"
     edited = edits[-1].at if edits else None
-    return History(**{"title": "Now", "body": now, "edited": edited, "events": events, "edits": edits, **changes})
+    return History(
+        **{
+            "title": "Now",
+            "body": now,
+            "edited": edited,
+            "events": events,
+            "edits": edits,
+            **changes,
+        }
+    )
 
 
-def approved_text(*events: Event, label: str = "fanin", number: int = 7, **changes: Any) -> Approved | Refused:
+def approved_text(
+    *events: Event, label: str = "fanin", number: int = 7, **changes: Any
+) -> Approved | Refused:
     return approval.approved_text(
-        issue(number=number), label, history(*events, **changes), lambda login: login == "writer"
+        issue(number=number),
+        label,
+        history(*events, **changes),
+        lambda login: login == "writer",
     )
 
 
@@ -58,17 +82,34 @@ def test_an_issue_labelled_by_a_writer_is_a_task_with_its_text() -> None:
     [
         ([], "does not say who put the label on it"),
         ([Event("labeled", LABEL, "writer", "bug")], "does not say who"),
-        ([Event("labeled", LABEL, "stranger", "fanin")], "stranger, who may not write here"),
+        (
+            [Event("labeled", LABEL, "stranger", "fanin")],
+            "stranger, who may not write here",
+        ),
         ([Event("labeled", LABEL, None, "fanin")], "an account that is gone"),
         ([BY_WRITER, Event("unlabeled", AFTER, "writer", "fanin")], "does not say who"),
         # the last one counts: a stranger's label is not a writer's earlier one
         (
-            [BY_WRITER, Event("unlabeled", AFTER, "x", "fanin"), Event("labeled", MUCH_LATER, "x", "fanin")],
+            [
+                BY_WRITER,
+                Event("unlabeled", AFTER, "x", "fanin"),
+                Event("labeled", MUCH_LATER, "x", "fanin"),
+            ],
             "from x, who",
         ),
         # also within one second: GitHub tells them in order
-        ([BY_WRITER, Event("unlabeled", LABEL, "x", "fanin"), Event("labeled", LABEL, "x", "fanin")], "from x, who"),
-        ([Event("labeled", LABEL, "writer", "fanin", bot=True)], "writer, a bot, which vouches for nobody"),
+        (
+            [
+                BY_WRITER,
+                Event("unlabeled", LABEL, "x", "fanin"),
+                Event("labeled", LABEL, "x", "fanin"),
+            ],
+            "from x, who",
+        ),
+        (
+            [Event("labeled", LABEL, "writer", "fanin", bot=True)],
+            "writer, a bot, which vouches for nobody",
+        ),
         ([BY_WRITER, Event("transferred", AFTER, "x")], "came from another repository"),
     ],
 )
@@ -80,23 +121,45 @@ def test_an_issue_nobody_vouched_for_is_no_task(events: list[Event], why: str) -
 
 
 def test_labels_are_told_apart_as_github_does() -> None:
-    assert isinstance(approved_text(Event("labeled", LABEL, "writer", "Fanin"), label="fanin "), Approved)
+    assert isinstance(
+        approved_text(Event("labeled", LABEL, "writer", "Fanin"), label="fanin "),
+        Approved,
+    )
 
 
 @pytest.mark.parametrize(
     ("edits", "body"),
     [
         ((), "now"),
-        ((Edit(BEFORE, "as opened"), Edit(BETWEEN, "now")), "now"),  # edited before the label only
+        # edited before the label only
+        ((Edit(BEFORE, "as opened"), Edit(BETWEEN, "now")), "now"),
         ((Edit(BEFORE, "as opened"), Edit(AFTER, "evil")), "as opened"),
-        ((Edit(BEFORE, "first"), Edit(BETWEEN, "second"), Edit(AFTER, "evil"), Edit(MUCH_LATER, "x")), "second"),
-        ((Edit(BEFORE, None), Edit(BETWEEN, "second"), Edit(AFTER, None), Edit(MUCH_LATER, "x")), "second"),
+        (
+            (
+                Edit(BEFORE, "first"),
+                Edit(BETWEEN, "second"),
+                Edit(AFTER, "evil"),
+                Edit(MUCH_LATER, "x"),
+            ),
+            "second",
+        ),
+        (
+            (
+                Edit(BEFORE, None),
+                Edit(BETWEEN, "second"),
+                Edit(AFTER, None),
+                Edit(MUCH_LATER, "x"),
+            ),
+            "second",
+        ),
         # who labels knows the text that they have just written
         ((Edit(BEFORE, "as opened"), Edit(JUST_BEFORE, "mine", "writer")), "mine"),
         ((Edit(LABEL, "opened with the label", "writer"),), "opened with the label"),
     ],
 )
-def test_the_text_is_the_one_that_was_there_at_the_label(edits: tuple[Edit, ...], body: str) -> None:
+def test_the_text_is_the_one_that_was_there_at_the_label(
+    edits: tuple[Edit, ...], body: str
+) -> None:
     found = approved_text(BY_WRITER, edits=edits)
     assert isinstance(found, Approved), found
     assert found.body == body
@@ -105,19 +168,25 @@ def test_the_text_is_the_one_that_was_there_at_the_label(edits: tuple[Edit, ...]
 @pytest.mark.parametrize(
     ("events", "changes"),
     [
-        ([], {"edits": (Edit(BEFORE, None), Edit(AFTER, "evil"))}),  # the revision that counts was deleted
+        # the revision that counts was deleted
+        ([], {"edits": (Edit(BEFORE, None), Edit(AFTER, "evil"))}),
         ([], {"edits": (Edit(AFTER, "evil"),)}),  # the history begins too late
-        ([], {"edits": (Edit(BEFORE, "good"), Edit(LABEL, "evil"))}),  # before or after the label, in that second?
+        # before or after the label, in that second?
+        ([], {"edits": (Edit(BEFORE, "good"), Edit(LABEL, "evil"))}),
         ([], {"edits": (Edit(BEFORE, "good"), Edit(LABEL, "mine", "writer"))}),
-        ([], {"edits": (Edit(BEFORE, "good"), Edit(JUST_BEFORE, "evil", "author"))}),  # the page showed the former
+        # the page showed the former
+        ([], {"edits": (Edit(BEFORE, "good"), Edit(JUST_BEFORE, "evil", "author"))}),
         ([], {"edits": (Edit(BEFORE, "good"), Edit(JUST_BEFORE, "evil"))}),
-        ([], {"edits": (Edit(BEFORE, "old"), Edit(BETWEEN, "other")), "body": "newer"}),  # the history lags behind
+        # the history lags behind
+        ([], {"edits": (Edit(BEFORE, "old"), Edit(BETWEEN, "other")), "body": "newer"}),
         ([], {"edited": AFTER}),  # edited, and no history
         ([Event("renamed", LABEL, "author", old_title="Then")], {}),
         ([Event("renamed", JUST_BEFORE, "author", old_title="Then")], {}),
     ],
 )
-def test_a_text_that_nobody_can_be_sure_of_is_no_task(events: list[Event], changes: dict[str, Any]) -> None:
+def test_a_text_that_nobody_can_be_sure_of_is_no_task(
+    events: list[Event], changes: dict[str, Any]
+) -> None:
     found = approved_text(*events, BY_WRITER, **changes)
     assert isinstance(found, Refused), found
     assert found.why.endswith(approval.AGAIN)
@@ -129,27 +198,45 @@ def test_a_text_that_nobody_can_be_sure_of_is_no_task(events: list[Event], chang
         ([], "Now"),
         ([Event("renamed", BEFORE, "author", old_title="Older")], "Now"),
         ([Event("renamed", AFTER, "author", old_title="Then")], "Then"),
-        ([Event("renamed", AFTER, "a", old_title="Then"), Event("renamed", MUCH_LATER, "a", old_title="Evil")], "Then"),
+        (
+            [
+                Event("renamed", AFTER, "a", old_title="Then"),
+                Event("renamed", MUCH_LATER, "a", old_title="Evil"),
+            ],
+            "Then",
+        ),
         ([Event("renamed", JUST_BEFORE, "writer", old_title="Older")], "Now"),
     ],
 )
-def test_the_title_is_the_one_that_was_there_at_the_label(renamings: list[Event], title: str) -> None:
+def test_the_title_is_the_one_that_was_there_at_the_label(
+    renamings: list[Event], title: str
+) -> None:
     found = approved_text(BY_WRITER, *renamings)
     assert isinstance(found, Approved), found
     assert found.title == title
 
 
 @given(
-    st.lists(st.tuples(st.integers(0, 59), st.text(max_size=3)), min_size=1, max_size=6, unique_by=lambda one: one[0]),
+    st.lists(
+        st.tuples(st.integers(0, 59), st.text(max_size=3)),
+        min_size=1,
+        max_size=6,
+        unique_by=lambda one: one[0],
+    ),
     st.integers(0, 59),
 )
 def test_no_later_text_is_ever_taken_and_the_newest_of_the_earlier_ones_is(
     revisions: list[tuple[int, str]], minute: int
 ) -> None:
-    edits = tuple(Edit(f"2026-01-01T00:{at:02}:00Z", f"{at} {text}") for at, text in sorted(revisions))
+    edits = tuple(
+        Edit(f"2026-01-01T00:{at:02}:00Z", f"{at} {text}")
+        for at, text in sorted(revisions)
+    )
     found = approval.body_at(history(edits=edits), f"2026-01-01T00:{minute:02}:30Z")
     earlier = [at for at, _ in sorted(revisions) if at <= minute]
-    assert (found.split()[0] if found else None) == (str(earlier[-1]) if earlier else None)
+    assert (found.split()[0] if found else None) == (
+        str(earlier[-1]) if earlier else None
+    )
 
 
 def test_what_the_page_does_not_show_is_not_in_the_task() -> None:
@@ -197,7 +284,12 @@ def test_only_what_is_done_satisfies(changes: dict[str, Any], satisfied: bool) -
 def test_changes_tell_what_came_went_and_changed() -> None:
     def file(*found: Approved, refused: tuple[Refused, ...] = ()) -> IssuesFile:
         return IssuesFile(
-            fanin="github-issues", version=1, repository="o/r", label="fanin", issues=found, refused=refused
+            fanin="github-issues",
+            version=1,
+            repository="o/r",
+            label="fanin",
+            issues=found,
+            refused=refused,
         )
 
     def one(number: int, **changes: Any) -> Approved:
@@ -213,15 +305,29 @@ def test_changes_tell_what_came_went_and_changed() -> None:
         one(4),
         refused=(Refused(number=5, why="so"),),
     )
-    assert approval.changes(before, after) == ["+ #4 Now", "~ #2 Now", "- #3 Now", "! #5 is no task: so"]
+    assert approval.changes(before, after) == [
+        "+ #4 Now",
+        "~ #2 Now",
+        "- #3 Now",
+        "! #5 is no task: so",
+    ]
     assert approval.changes(None, before) == ["+ #1 Now", "+ #2 Now", "+ #3 Now"]
     assert approval.is_news(None, before)
     assert approval.is_news(before, after)
-    assert not approval.is_news(before, file(one(1, updated_at="later"), one(2), one(3)))
+    assert not approval.is_news(
+        before, file(one(1, updated_at="later"), one(2), one(3))
+    )
 
 
 @pytest.mark.parametrize(
-    "text", ["*" * 65_536, "Blocked by " + "a" * 65_525, " " * 65_536, "a/" * 32_768, "1" * 65_536]
+    "text",
+    [
+        "*" * 65_536,
+        "Blocked by " + "a" * 65_525,
+        " " * 65_536,
+        "a/" * 32_768,
+        "1" * 65_536,
+    ],
 )
 def test_dependencies_of_the_longest_text_take_bounded_time(text: str) -> None:
     started = time.monotonic()
@@ -233,8 +339,18 @@ def view(state: str, **record: Any) -> TaskView:
     return TaskView(task(id="7"), state, Record(**record), record.get("reason", "why"))
 
 
-DONE = {"status": Status.COMPLETED, "attempts": 2, "agent": "claude", "cost_usd": 0.5, "summary": "Did <it> @all"}
-LOST = {"status": Status.FAILED, "attempts": 3, "error": Failure(kind=FailureKind.NO_CHANGE, message="no")}
+DONE = {
+    "status": Status.COMPLETED,
+    "attempts": 2,
+    "agent": "claude",
+    "cost_usd": 0.5,
+    "summary": "Did <it> @all",
+}
+LOST = {
+    "status": Status.FAILED,
+    "attempts": 3,
+    "error": Failure(kind=FailureKind.NO_CHANGE, message="no"),
+}
 
 
 @pytest.mark.parametrize(
@@ -251,7 +367,11 @@ LOST = {"status": Status.FAILED, "attempts": 3, "error": Failure(kind=FailureKin
 def test_a_finished_task_is_told_to_its_issue(
     when_done: str, state: str, record: dict[str, Any], close: bool, label: str | None
 ) -> None:
-    (answer,) = approval.answers([view(state, **record)], when_done, Place("main", "https://x/main", {"7": "abc123"}))
+    (answer,) = approval.answers(
+        [view(state, **record)],
+        when_done,
+        Place("main", "https://x/main", {"7": "abc123"}),
+    )
     assert (answer.number, answer.close, answer.label) == (7, close, label)
     assert answer.stamp == f"<!-- fanin issue: {state} {record['attempts']} -->"
     assert "[`main`](https://x/main)" in answer.body
@@ -264,10 +384,19 @@ def test_what_an_agent_said_is_no_markup_in_the_comment() -> None:
     assert "@all" not in answer.body
 
 
-@pytest.mark.parametrize("state", ["ready", "blocked", "pending", "held", "skipped", "in_progress"])
+@pytest.mark.parametrize(
+    "state", ["ready", "blocked", "pending", "held", "skipped", "in_progress"]
+)
 def test_what_is_not_finished_is_told_nothing(state: str) -> None:
     assert approval.answers([view(state, attempts=1)], "close", Place("main")) == []
 
 
 def test_a_task_completed_without_an_attempt_is_told_nothing() -> None:
-    assert approval.answers([view("completed", status=Status.COMPLETED, skipped=True)], "close", Place("main")) == []
+    assert (
+        approval.answers(
+            [view("completed", status=Status.COMPLETED, skipped=True)],
+            "close",
+            Place("main"),
+        )
+        == []
+    )

@@ -78,17 +78,41 @@ def test_what_a_page_shows_stays_as_it_is(text: str) -> None:
 
 
 def test_characters_without_room_are_left_out() -> None:
-    assert visible("zero\u200bwidth\u00ad, \U000e0041tags and \u202eturned\u3164") == "zerowidth, tags and turned"
+    assert (
+        visible("zero\u200bwidth\u00ad, \U000e0041tags and \u202eturned\u3164")
+        == "zerowidth, tags and turned"
+    )
 
 
 def test_addresses_stay() -> None:
-    assert visible('<a href="https://e.org" title="t">b</a>') == '<a href="https://e.org">b</a>'
-    assert visible("![alt](a.png) [b](https://e.org)") == "![](a.png) [b](https://e.org)"
+    assert (
+        visible('<a href="https://e.org" title="t">b</a>')
+        == '<a href="https://e.org">b</a>'
+    )
+    assert (
+        visible("![alt](a.png) [b](https://e.org)") == "![](a.png) [b](https://e.org)"
+    )
 
 
 @given(
     st.lists(
-        st.sampled_from(["<!--", "-->", "```", "\n", "> ", "- ", "    ", "[x]: ", "a", '"', "<", "?>"]), max_size=14
+        st.sampled_from(
+            [
+                "<!--",
+                "-->",
+                "```",
+                "\n",
+                "> ",
+                "- ",
+                "    ",
+                "[x]: ",
+                "a",
+                '"',
+                "<",
+                "?>",
+            ]
+        ),
+        max_size=14,
     )
 )
 def test_it_is_the_same_the_second_time_and_never_fails(parts: list[str]) -> None:

@@ -1,4 +1,6 @@
-"""The live state: events fold to a state, none is lost whoever writes at once, and a crash tears one line at most."""
+"""The live state: events fold to a state, none is lost whoever writes at once, and a
+crash tears one line at most.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,12 @@ from runner.core.errors import EnvironmentBroken, UsageProblem
 from runner.local.journal import KEPT_RUNS, Journal, Landing, State, Waiting
 from tests.support.builders import entry, manifest, result, task
 
-RUN: dict[str, Any] = {"event": "run", "run": "r1", "branch": "main", "scratch": "scratch"}
+RUN: dict[str, Any] = {
+    "event": "run",
+    "run": "r1",
+    "branch": "main",
+    "scratch": "scratch",
+}
 BATCH: dict[str, Any] = {"event": "batch", "run": "r1", "round": 1}
 LANDING: dict[str, Any] = {"event": "landing", "branch": "main", "old": "a", "new": "b"}
 WAITING: dict[str, Any] = {"event": "waiting", "branch": "main", "on": "fanin/r1"}
@@ -38,24 +45,43 @@ def journal(tmp_path: Path) -> Journal:
     [
         ([], State()),
         ([RUN], OPEN),
-        ([RUN, BATCH], State(run="r1", branch="main", scratch="scratch", open=(("r1", 1),))),
+        (
+            [RUN, BATCH],
+            State(run="r1", branch="main", scratch="scratch", open=(("r1", 1),)),
+        ),
         (
             [RUN, BATCH, LANDING],
-            State(run="r1", branch="main", scratch="scratch", open=(("r1", 1),), landing=Landing("main", "a", "b")),
+            State(
+                run="r1",
+                branch="main",
+                scratch="scratch",
+                open=(("r1", 1),),
+                landing=Landing("main", "a", "b"),
+            ),
         ),
         ([RUN, BATCH, LANDING, FANNED_IN], OPEN),
         ([RUN, BATCH, ACCEPTED], replace(OPEN, accepted=(("r1", 1),))),
         ([RUN, BATCH, ACCEPTED, LANDING, {"event": "flushed"}], OPEN),
-        ([RUN, BATCH, ACCEPTED, LANDING, FANNED_IN], OPEN),  # after a crash it lands by itself
+        # after a crash it lands by itself
+        ([RUN, BATCH, ACCEPTED, LANDING, FANNED_IN], OPEN),
         (
             [RUN, BATCH, FANNED_IN, {**BATCH, "round": 2}],
             State(run="r1", branch="main", open=(("r1", 2),), scratch="scratch"),
         ),
         (
             [RUN, BATCH, LANDING, WAITING],
-            State(run="r1", branch="main", open=(("r1", 1),), waiting=Waiting("main", "fanin/r1"), scratch="scratch"),
+            State(
+                run="r1",
+                branch="main",
+                open=(("r1", 1),),
+                waiting=Waiting("main", "fanin/r1"),
+                scratch="scratch",
+            ),
         ),
-        ([RUN, BATCH, WAITING, FANNED_IN, END], State(branch="main", waiting=Waiting("main", "fanin/r1"))),
+        (
+            [RUN, BATCH, WAITING, FANNED_IN, END],
+            State(branch="main", waiting=Waiting("main", "fanin/r1")),
+        ),
         ([RUN, WAITING, FREED], replace(OPEN, freed=(Waiting("main", "fanin/r1"),))),
         ([RUN, WAITING, FREED, FREED, END], State(branch="main")),
         ([RUN, BATCH, LANDING, END], State(branch="main")),
@@ -63,12 +89,20 @@ def journal(tmp_path: Path) -> Journal:
             [RUN, {"event": "of a newer fanin"}, {"no": "event"}, BATCH],
             State(run="r1", branch="main", open=(("r1", 1),), scratch="scratch"),
         ),
-        ([RUN, END, {**RUN, "run": "r2"}], State(run="r2", branch="main", scratch="scratch")),
+        (
+            [RUN, END, {**RUN, "run": "r2"}],
+            State(run="r2", branch="main", scratch="scratch"),
+        ),
     ],
 )
-def test_events_fold_to_what_is_open(journal: Journal, events: list[dict[str, Any]], state: State) -> None:
+def test_events_fold_to_what_is_open(
+    journal: Journal, events: list[dict[str, Any]], state: State
+) -> None:
     for event in events:
-        journal.record(event.get("event", "none"), **{key: value for key, value in event.items() if key != "event"})
+        journal.record(
+            event.get("event", "none"),
+            **{key: value for key, value in event.items() if key != "event"},
+        )
     assert journal.state() == state
 
 
@@ -86,20 +120,38 @@ def test_begun_batch_lands_beside_what_waits_and_on_its_own_branch_when_that_is_
     journal: Journal, events: list[dict[str, Any]], main: str, waiting: str
 ) -> None:
     for event in events:
-        journal.record(event["event"], **{key: value for key, value in event.items() if key != "event"})
+        journal.record(
+            event["event"],
+            **{key: value for key, value in event.items() if key != "event"},
+        )
     state = journal.state()
-    assert (state.place_of_batch("main"), state.place_of_batch("fanin/r1")) == (main, waiting)
+    assert (state.place_of_batch("main"), state.place_of_batch("fanin/r1")) == (
+        main,
+        waiting,
+    )
 
 
 def test_events_come_back_as_they_were_told(journal: Journal) -> None:
     journal.record("waiting", on="fanin/größe\u2028x\n", n=[1, None])
-    assert journal.events() == [{"event": "waiting", "on": "fanin/größe\u2028x\n", "n": [1, None]}]
+    assert journal.events() == [
+        {"event": "waiting", "on": "fanin/größe\u2028x\n", "n": [1, None]}
+    ]
 
 
 @pytest.mark.parametrize(
-    "torn", [b'{"event": "bat', b'{"event": "batch", "run": "r\xc3', b"7\n", b"[]\n", b"\n\n", b"\x00\x00"]
+    "torn",
+    [
+        b'{"event": "bat',
+        b'{"event": "batch", "run": "r\xc3',
+        b"7\n",
+        b"[]\n",
+        b"\n\n",
+        b"\x00\x00",
+    ],
 )
-def test_a_torn_last_line_is_passed_over_and_takes_no_later_event_with_it(journal: Journal, torn: bytes) -> None:
+def test_a_torn_last_line_is_passed_over_and_takes_no_later_event_with_it(
+    journal: Journal, torn: bytes
+) -> None:
     journal.record(**RUN)
     with journal.path.open("ab") as stream:
         stream.write(torn)
@@ -125,7 +177,9 @@ for n in range(20):
 """
 
 
-def test_threads_and_processes_add_events_at_once_and_none_is_lost(journal: Journal, tmp_path: Path) -> None:
+def test_threads_and_processes_add_events_at_once_and_none_is_lost(
+    journal: Journal, tmp_path: Path
+) -> None:
     journal.record(**RUN)
     processes = [
         subprocess.Popen(
@@ -142,7 +196,9 @@ def test_threads_and_processes_add_events_at_once_and_none_is_lost(journal: Jour
         for n in range(20):
             journal.record("note", who=who, n=n, filler="x" * 3000)
 
-    threads = [threading.Thread(target=write, args=(f"thread {place}",)) for place in range(4)]
+    threads = [
+        threading.Thread(target=write, args=(f"thread {place}",)) for place in range(4)
+    ]
     for thread in threads:
         thread.start()
     for process in processes:
@@ -154,23 +210,32 @@ def test_threads_and_processes_add_events_at_once_and_none_is_lost(journal: Jour
     for thread in threads:
         thread.join()
     told = [(event["who"], event["n"]) for event in journal.events()[1:]]
-    writers = [f"thread {place}" for place in range(4)] + [f"process {place}" for place in range(3)]
+    writers = [f"thread {place}" for place in range(4)] + [
+        f"process {place}" for place in range(3)
+    ]
     assert [process.returncode for process in processes] == [0, 0, 0]
     assert sorted(told) == sorted((who, n) for who in writers for n in range(20))
     for who in writers:
         assert [n for one, n in told if one == who] == list(range(20))
 
 
-def test_a_journal_that_cannot_be_written_is_the_environments_fault(journal: Journal) -> None:
+def test_a_journal_that_cannot_be_written_is_the_environments_fault(
+    journal: Journal,
+) -> None:
     journal.path.mkdir(parents=True)
     with pytest.raises(EnvironmentBroken, match="cannot write"):
         journal.record(**RUN)
 
 
-def test_a_second_fanin_is_refused_and_told_who_works_here(journal: Journal, tmp_path: Path) -> None:
+def test_a_second_fanin_is_refused_and_told_who_works_here(
+    journal: Journal, tmp_path: Path
+) -> None:
     with (
         journal.locked(),
-        pytest.raises(UsageProblem, match=rf"another fanin is at work in this repository \(process {os.getpid()}\)"),
+        pytest.raises(
+            UsageProblem,
+            match=rf"another fanin is at work in this repository \(process {os.getpid()}\)",
+        ),
         Journal(tmp_path).locked(),
     ):
         pytest.fail("both hold the lock")
@@ -184,7 +249,9 @@ def test_the_lock_is_free_again_however_the_work_ended(journal: Journal) -> None
     assert not (journal.folder / "holder").exists()
 
 
-def test_an_opened_batch_is_open_and_its_manifest_comes_back_with_the_folder_for_its_results(journal: Journal) -> None:
+def test_an_opened_batch_is_open_and_its_manifest_comes_back_with_the_folder_for_its_results(
+    journal: Journal,
+) -> None:
     stored = manifest(entry(task("A")), entry(task("B"), index=1))
     journal.open(stored)
     found, results = journal.read_manifest("r1", 2)
@@ -198,7 +265,9 @@ def test_running_are_those_that_began_and_left_no_result(journal: Journal) -> No
     stored = manifest(*entries)
     results = journal.round_folder("r1", 2) / "results"
     for one in entries[:2]:
-        attempt = result_folder.Attempt(batch="r1.2", task=one.task.id, attempt=1, started="2026-01-02T03:04:05Z")
+        attempt = result_folder.Attempt(
+            batch="r1.2", task=one.task.id, attempt=1, started="2026-01-02T03:04:05Z"
+        )
         result_folder.begin(results / one.folder, attempt)
     result_folder.finish(results / "001", result(stored, entries[1]))
     assert journal.running() == []
@@ -234,10 +303,15 @@ def test_the_last_runs_logs_are_kept_and_older_ones_go(journal: Journal) -> None
         journal.open(manifest(entry(), run=name))
         journal.record("end", run=name)
     journal.tidy()
-    assert sorted(folder.name for folder in (journal.folder / "runs").iterdir()) == names[2:]
+    assert (
+        sorted(folder.name for folder in (journal.folder / "runs").iterdir())
+        == names[2:]
+    )
 
 
-def test_what_was_merged_while_a_landing_was_on_its_way_is_still_accepted_after_it(journal: Journal) -> None:
+def test_what_was_merged_while_a_landing_was_on_its_way_is_still_accepted_after_it(
+    journal: Journal,
+) -> None:
     begun = [{"event": "batch", "run": "r1", "round": n} for n in (1, 2, 3)]
     accepted = [{"event": "accepted", "run": "r1", "round": n} for n in (1, 2)]
     landing = {"event": "landing", "branch": "main", "old": "a", "new": "b"}

@@ -1,4 +1,6 @@
-"""The task graph: its order, what is ready, what is blocked and by whom, and every way it can be wrong."""
+"""The task graph: its order, what is ready, what is blocked and by whom, and every way
+it can be wrong.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +19,21 @@ OPEN, DONE, STUCK = Standing.OPEN, Standing.COMPLETED, Standing.STUCK
 
 
 def _graph(**depends_on: str) -> TaskGraph:
-    return TaskGraph([task(name, depends_on=tuple(deps.split())) for name, deps in depends_on.items()], "p")
+    return TaskGraph(
+        [
+            task(name, depends_on=tuple(deps.split()))
+            for name, deps in depends_on.items()
+        ],
+        "p",
+    )
 
 
 def _problems(**depends_on: str) -> list[str]:
     """The problems of a plan whose nth task stands on line n."""
-    tasks = [task(i, depends_on=tuple(d.split()), line=n) for n, (i, d) in enumerate(depends_on.items(), 1)]
+    tasks = [
+        task(i, depends_on=tuple(d.split()), line=n)
+        for n, (i, d) in enumerate(depends_on.items(), 1)
+    ]
     return problems(lambda: TaskGraph(tasks, "p"))
 
 
@@ -51,7 +62,12 @@ def test_the_critical_path_is_the_heaviest_and_not_the_longest_chain() -> None:
     weights = {"A": 1.0, "B": 1.0, "C": 1.0, "Z": 9.0}
     graph = _graph(A="", B="A", C="B", Z="")
     assert graph.critical_path(lambda one: weights[one.id]) == ("Z",)
-    assert graph.heights(lambda one: weights[one.id]) == {"A": 3.0, "B": 2.0, "C": 1.0, "Z": 9.0}
+    assert graph.heights(lambda one: weights[one.id]) == {
+        "A": 3.0,
+        "B": 2.0,
+        "C": 1.0,
+        "Z": 9.0,
+    }
     assert graph.critical_path() == ("A", "B", "C")
 
 
@@ -61,9 +77,17 @@ def test_of_two_equal_critical_paths_the_plans_first_is_told() -> None:
 
 @pytest.mark.parametrize(
     ("one", "other", "related"),
-    [("T1", "T6", True), ("T6", "T1", True), ("T3", "T4", False), ("T5", "T2", False), ("T3", "T3", True)],
+    [
+        ("T1", "T6", True),
+        ("T6", "T1", True),
+        ("T3", "T4", False),
+        ("T5", "T2", False),
+        ("T3", "T3", True),
+    ],
 )
-def test_two_tasks_are_related_if_one_waits_for_the_other(one: str, other: str, related: bool) -> None:
+def test_two_tasks_are_related_if_one_waits_for_the_other(
+    one: str, other: str, related: bool
+) -> None:
     assert SIX.related(one, other) is related
 
 
@@ -75,7 +99,8 @@ def test_two_tasks_are_related_if_one_waits_for_the_other(one: str, other: str, 
         ({"T1": DONE, "T2": DONE}, ["T3", "T4", "T5"]),
         ({"T1": DONE, "T2": DONE, "T3": DONE, "T5": DONE}, ["T4"]),
         ({"T1": DONE, "T2": DONE, "T3": DONE, "T4": DONE, "T5": DONE}, ["T6"]),
-        ({"T3": DONE, "T4": DONE}, ["T1"]),  # what was completed by hand frees nothing before its time
+        # what was completed by hand frees nothing before its time
+        ({"T3": DONE, "T4": DONE}, ["T1"]),
         ({"T1": STUCK}, []),
         (dict.fromkeys(SIX.tasks, DONE), []),
     ],
@@ -91,16 +116,25 @@ def test_a_task_is_ready_only_when_all_its_dependencies_are_completed(
     ("states", "blocked"),
     [
         ({}, {}),
-        ({"T1": STUCK}, {"T2": ("T1",), "T3": ("T1",), "T4": ("T1",), "T5": ("T1",), "T6": ("T1",)}),
+        (
+            {"T1": STUCK},
+            {"T2": ("T1",), "T3": ("T1",), "T4": ("T1",), "T5": ("T1",), "T6": ("T1",)},
+        ),
         ({"T1": DONE, "T2": DONE, "T3": STUCK, "T4": STUCK}, {"T6": ("T3", "T4")}),
         ({"T1": DONE, "T2": STUCK, "T3": DONE}, {"T4": ("T2",), "T6": ("T2",)}),
-        ({"T1": DONE, "T2": STUCK, "T3": DONE, "T4": DONE}, {}),  # completed all the same: nothing waits for T2
-        ({"T1": STUCK, "T5": STUCK}, {"T2": ("T1",), "T3": ("T1",), "T4": ("T1",), "T6": ("T1", "T5")}),
+        # completed all the same: nothing waits for T2
+        ({"T1": DONE, "T2": STUCK, "T3": DONE, "T4": DONE}, {}),
+        (
+            {"T1": STUCK, "T5": STUCK},
+            {"T2": ("T1",), "T3": ("T1",), "T4": ("T1",), "T6": ("T1", "T5")},
+        ),
         ({"T6": STUCK}, {}),
     ],
     ids=str,
 )
-def test_failed_dependency_blocks_dependents(states: dict[str, Standing], blocked: dict[str, tuple[str, ...]]) -> None:
+def test_failed_dependency_blocks_dependents(
+    states: dict[str, Standing], blocked: dict[str, tuple[str, ...]]
+) -> None:
     assert SIX.blocked(dict.fromkeys(SIX.tasks, OPEN) | states) == blocked
 
 
@@ -111,7 +145,10 @@ def test_failed_dependency_blocks_dependents(states: dict[str, Standing], blocke
             {"T1": "", "T2": "T4", "T3": "", "T4": "T2"},
             ["p:2: dependency cycle: T2 → T4 → T2; remove one of these dependencies"],
         ),
-        ({"A": "B", "B": "C", "C": "A"}, ["p:1: dependency cycle: A → B → C → A; remove one of these dependencies"]),
+        (
+            {"A": "B", "B": "C", "C": "A"},
+            ["p:1: dependency cycle: A → B → C → A; remove one of these dependencies"],
+        ),
         (
             {"A": "B", "B": "A", "C": "D", "D": "C", "E": "D"},
             [
@@ -127,8 +164,16 @@ def test_failed_dependency_blocks_dependents(states: dict[str, Standing], blocke
                 "p:1: dependency cycle: A → B → A; remove one of these dependencies",
             ],
         ),
-        ({"login": "", "B": "logn"}, ["p:2: B depends on logn, which is not in the plan; did you mean login?"]),
-        ({"A": "", "B": "zzz"}, ["p:2: B depends on zzz, which is not in the plan; name a task of this plan"]),
+        (
+            {"login": "", "B": "logn"},
+            ["p:2: B depends on logn, which is not in the plan; did you mean login?"],
+        ),
+        (
+            {"A": "", "B": "zzz"},
+            [
+                "p:2: B depends on zzz, which is not in the plan; name a task of this plan"
+            ],
+        ),
         (
             {"A": "B C C", "B": "A", "D": "D", "task-five": "task-fvie"},
             [
@@ -141,7 +186,9 @@ def test_failed_dependency_blocks_dependents(states: dict[str, Standing], blocke
     ],
     ids=str,
 )
-def test_every_problem_is_named_by_its_ids_and_line(depends_on: dict[str, str], said: list[str]) -> None:
+def test_every_problem_is_named_by_its_ids_and_line(
+    depends_on: dict[str, str], said: list[str]
+) -> None:
     assert _problems(**depends_on) == said
 
 
@@ -156,7 +203,12 @@ def _plans(draw: st.DrawFn) -> list[Task]:
     """Acyclic plans in any file order."""
     count = draw(st.integers(1, 8))
     tasks = [
-        task(str(n), depends_on=tuple(map(str, draw(st.sets(st.integers(0, n - 1)) if n else st.just(set())))))
+        task(
+            str(n),
+            depends_on=tuple(
+                map(str, draw(st.sets(st.integers(0, n - 1)) if n else st.just(set())))
+            ),
+        )
         for n in range(count)
     ]
     return draw(st.permutations(tasks))
@@ -174,12 +226,16 @@ def test_in_any_plan_a_task_is_done_stuck_ready_blocked_or_waits_for_one_that_ma
     assert set(place) == {one.id for one in tasks}
     for one in tasks:
         assert all(place[dep] < place[one.id] for dep in one.depends_on)
-        is_ready = states[one.id] is OPEN and all(states[dep] is DONE for dep in one.depends_on)
+        is_ready = states[one.id] is OPEN and all(
+            states[dep] is DONE for dep in one.depends_on
+        )
         assert (one.id in ready) is is_ready
         assert not (one.id in ready and one.id in blocked)
         assert all(states[reason] is STUCK for reason in blocked.get(one.id, ()))
         if states[one.id] is OPEN and one.id not in ready and one.id not in blocked:
-            assert any(states[dep] is OPEN and dep not in blocked for dep in one.depends_on)
+            assert any(
+                states[dep] is OPEN and dep not in blocked for dep in one.depends_on
+            )
 
 
 @quick
@@ -198,10 +254,17 @@ def test_running_what_is_ready_round_after_round_ends_with_every_task_done_in_as
 
 @given(st.data())
 @quick
-def test_a_frontier_kept_up_to_date_is_what_a_new_look_at_the_whole_plan_finds(data: st.DataObject) -> None:
+def test_a_frontier_kept_up_to_date_is_what_a_new_look_at_the_whole_plan_finds(
+    data: st.DataObject,
+) -> None:
     ids = [f"T{place}" for place in range(data.draw(st.integers(1, 8)))]
-    needs = {i: data.draw(st.lists(st.sampled_from(ids[:n]), unique=True)) if n else [] for n, i in enumerate(ids)}
-    graph = TaskGraph([task(i, depends_on=tuple(deps)) for i, deps in needs.items()], "p")
+    needs = {
+        i: data.draw(st.lists(st.sampled_from(ids[:n]), unique=True)) if n else []
+        for n, i in enumerate(ids)
+    }
+    graph = TaskGraph(
+        [task(i, depends_on=tuple(deps)) for i, deps in needs.items()], "p"
+    )
     states = {i: data.draw(st.sampled_from([OPEN, DONE, STUCK])) for i in ids}
     frontier = graph.frontier(states)
     running: set[str] = set()
@@ -219,15 +282,23 @@ def test_a_frontier_kept_up_to_date_is_what_a_new_look_at_the_whole_plan_finds(d
             assert set(became) == set(frontier) - before
         assert list(frontier) == [i for i in graph.ready(states) if i not in running]
         assert len(frontier) == len(list(frontier))
-        assert frontier.waiting == sum(states[i] is OPEN and i not in running for i in ids)
-        ending = data.draw(st.lists(st.sampled_from(sorted(running)), unique=True)) if running else []
+        assert frontier.waiting == sum(
+            states[i] is OPEN and i not in running for i in ids
+        )
+        ending = (
+            data.draw(st.lists(st.sampled_from(sorted(running)), unique=True))
+            if running
+            else []
+        )
         later = graph.ready({**states, **dict.fromkeys(ending, DONE)})
         assert list(frontier.after(ending)) == [i for i in later if i not in running]
 
 
 def test_a_frontier_offers_the_best_first() -> None:
     graph = _graph(A="", B="", C="", D="A")
-    frontier = graph.frontier(dict.fromkeys("ABCD", OPEN), lambda i: ({"A": 2, "B": 1, "C": 2, "D": 0}[i],))
+    frontier = graph.frontier(
+        dict.fromkeys("ABCD", OPEN), lambda i: ({"A": 2, "B": 1, "C": 2, "D": 0}[i],)
+    )
     assert list(frontier) == ["B", "A", "C"]
     assert frontier.settle("A", DONE) == ["D"]
     assert list(frontier) == ["D", "B", "C"]
@@ -241,7 +312,10 @@ def test_draining_looks_at_each_dependency_once_and_never_at_the_whole_plan() ->
         looked.append(task_id)
         return ()
 
-    graph = TaskGraph([task(f"T{i}", depends_on=(f"T{i - 1}",) if i else ()) for i in range(count)], "p")
+    graph = TaskGraph(
+        [task(f"T{i}", depends_on=(f"T{i - 1}",) if i else ()) for i in range(count)],
+        "p",
+    )
     frontier = graph.frontier(dict.fromkeys(graph.tasks, OPEN), rank)
     for i in range(count):
         assert list(frontier) == [f"T{i}"]

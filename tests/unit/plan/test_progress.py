@@ -1,4 +1,6 @@
-"""State changes that are legal, the one rule of staleness, and a file that git can merge."""
+"""State changes that are legal, the one rule of staleness, and a file that git can
+merge.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ from runner.plan.progress import KEPT_TAIL, Progress, Record
 from tests.support.builders import plan, problems, quick, result, task
 
 FAILED, DONE, PENDING = Status.FAILED, Status.COMPLETED, Status.PENDING
-ERROR = Failure(kind=FailureKind.AGENT_ERROR, message="it broke", log_tail="end of the log")
+ERROR = Failure(
+    kind=FailureKind.AGENT_ERROR, message="it broke", log_tail="end of the log"
+)
 
 
 def _having(**record: Any) -> Progress:
@@ -63,10 +67,22 @@ def test_a_task_is_open_until_it_is_completed_or_nothing_more_will_be_tried(
         (None, {"source_status": FAILED}, FAILED, False),
         (None, {"source_status": Status.IN_PROGRESS}, PENDING, False),
         (None, {"skipped": True}, PENDING, True),
-        (Record(attempts=1, status=FAILED, error=ERROR), {"source_status": DONE}, DONE, False),  # a person ticked it
+        # a person ticked it
+        (
+            Record(attempts=1, status=FAILED, error=ERROR),
+            {"source_status": DONE},
+            DONE,
+            False,
+        ),
         (Record(attempts=1, status=DONE), {"source_status": PENDING}, DONE, False),
-        (Record(attempts=1, status=FAILED), {"source_status": Status.IN_PROGRESS}, FAILED, False),
-        (Record(attempts=1, status=FAILED), {"skipped": True}, FAILED, True),  # a person put it off
+        (
+            Record(attempts=1, status=FAILED),
+            {"source_status": Status.IN_PROGRESS},
+            FAILED,
+            False,
+        ),
+        # a person put it off
+        (Record(attempts=1, status=FAILED), {"skipped": True}, FAILED, True),
         (Record(skipped=False), {"skipped": True}, PENDING, False),
     ],
     ids=repr,
@@ -74,7 +90,9 @@ def test_a_task_is_open_until_it_is_completed_or_nothing_more_will_be_tried(
 def test_a_record_outranks_the_plans_marks_save_a_tick(
     record: Record | None, marks: dict[str, Any], status: Status, skipped: bool
 ) -> None:
-    found = Progress("p", {} if record is None else {"T1": record}).record(task(**marks))
+    found = Progress("p", {} if record is None else {"T1": record}).record(
+        task(**marks)
+    )
     assert (found.status, bool(found.skipped)) == (status, skipped)
     assert found.attempts == (record.attempts if record else 0)
     assert status is not DONE or found.error is None
@@ -84,15 +102,28 @@ def test_a_completed_attempt_leaves_its_times_and_what_the_agent_said() -> None:
     before = _having(status=FAILED, attempts=1, error=ERROR)
     usage = Usage(summary="done it", tokens=7)
     record = before.completed(task(), _result(2, usage=usage)).record(task())
-    assert (record.status, record.attempts, record.error, record.seconds) == (DONE, 2, None, 30.5)
-    assert (record.started, record.finished) == ("2026-01-02T03:04:05.000Z", "2026-01-02T03:04:35.500Z")
+    assert (record.status, record.attempts, record.error, record.seconds) == (
+        DONE,
+        2,
+        None,
+        30.5,
+    )
+    assert (record.started, record.finished) == (
+        "2026-01-02T03:04:05.000Z",
+        "2026-01-02T03:04:35.500Z",
+    )
     assert (record.agent, record.summary) == ("agent", "done it")
     assert before.record(task()).status is FAILED
 
 
 def test_a_failed_attempt_leaves_the_error_for_the_next_one() -> None:
     record = _having().failed(task(), 1, ERROR, None).record(task())
-    assert (record.status, record.attempts, record.error, record.final) == (FAILED, 1, ERROR, False)
+    assert (record.status, record.attempts, record.error, record.final) == (
+        FAILED,
+        1,
+        ERROR,
+        False,
+    )
 
 
 @pytest.mark.parametrize("retryable", [True, False])
@@ -110,10 +141,16 @@ def test_only_the_end_of_a_long_log_travels_with_the_branch() -> None:
     assert kept.log_tail.endswith("the end")
 
 
-@pytest.mark.parametrize("kind", [FailureKind.INTERRUPTED, FailureKind.RATE_LIMIT, FailureKind.STALE])
-def test_an_attempt_that_is_not_the_tasks_fault_changes_nothing(kind: FailureKind) -> None:
+@pytest.mark.parametrize(
+    "kind", [FailureKind.INTERRUPTED, FailureKind.RATE_LIMIT, FailureKind.STALE]
+)
+def test_an_attempt_that_is_not_the_tasks_fault_changes_nothing(
+    kind: FailureKind,
+) -> None:
     before = _having(status=FAILED, attempts=1, error=ERROR)
-    assert before.failed(task(), 2, Failure(kind=kind, message="x"), _result(2)) == before
+    assert (
+        before.failed(task(), 2, Failure(kind=kind, message="x"), _result(2)) == before
+    )
 
 
 @pytest.mark.parametrize(
@@ -127,7 +164,9 @@ def test_an_attempt_that_is_not_the_tasks_fault_changes_nothing(kind: FailureKin
     ],
     ids=str,
 )
-def test_an_attempt_that_does_not_follow_the_recorded_ones_is_refused(record: dict[str, Any], attempt: int) -> None:
+def test_an_attempt_that_does_not_follow_the_recorded_ones_is_refused(
+    record: dict[str, Any], attempt: int
+) -> None:
     with pytest.raises(ValueError, match="does not follow"):
         _having(**record).completed(task(), _result(attempt))
     with pytest.raises(ValueError, match="does not follow"):
@@ -156,13 +195,17 @@ def test_a_cost_is_the_sum_of_all_attempts_and_unknown_is_never_zero(
         if succeeds and attempt == len(costs):
             now = now.completed(task(), _result(attempt, usage=usage))
         else:
-            now = now.failed(task(), attempt, ERROR, _result(attempt, usage=usage, failure=ERROR))
+            now = now.failed(
+                task(), attempt, ERROR, _result(attempt, usage=usage, failure=ERROR)
+            )
     assert now.record(task()).cost_usd == total
     assert now.record(task()).tokens == (None if total is None else total * 100)
 
 
 def test_an_attempt_that_left_nothing_makes_the_cost_unknown() -> None:
-    now = _having(attempts=1, status=FAILED, cost_usd=0.5).failed(task(), 2, ERROR, None)
+    now = _having(attempts=1, status=FAILED, cost_usd=0.5).failed(
+        task(), 2, ERROR, None
+    )
     assert now.record(task()).cost_usd is None
 
 
@@ -180,7 +223,9 @@ def test_an_attempt_that_left_nothing_makes_the_cost_unknown() -> None:
     ],
     ids=str,
 )
-def test_retry_opens_a_task_whatever_its_state_and_keeps_its_attempts(record: dict[str, Any], limit: int) -> None:
+def test_retry_opens_a_task_whatever_its_state_and_keeps_its_attempts(
+    record: dict[str, Any], limit: int
+) -> None:
     before = _having(**record)
     after = before.retried(task(), 3)
     assert after.standing(task(), 3) is Standing.OPEN
@@ -188,8 +233,12 @@ def test_retry_opens_a_task_whatever_its_state_and_keeps_its_attempts(record: di
     assert after.limit(task(), 3) == limit
 
 
-@pytest.mark.parametrize(("satisfied", "standing"), [(False, Standing.STUCK), (True, Standing.COMPLETED)])
-def test_a_skipped_task_satisfies_its_dependents_only_when_that_is_said(satisfied: bool, standing: Standing) -> None:
+@pytest.mark.parametrize(
+    ("satisfied", "standing"), [(False, Standing.STUCK), (True, Standing.COMPLETED)]
+)
+def test_a_skipped_task_satisfies_its_dependents_only_when_that_is_said(
+    satisfied: bool, standing: Standing
+) -> None:
     after = _having(status=FAILED, attempts=2).skipping(task(), satisfied=satisfied)
     assert after.standing(task(), 3) is standing
     assert after.record(task()).attempts == 2
@@ -200,7 +249,10 @@ def test_a_mark_that_the_plan_takes_away_skips_nothing_any_more() -> None:
     known = Progress("p").filled([put_off])
     assert known.standing(put_off, 3) is Standing.STUCK
     assert known.standing(plain, 3) is Standing.OPEN
-    assert known.retried(put_off, 3).filled([put_off]).standing(put_off, 3) is Standing.OPEN
+    assert (
+        known.retried(put_off, 3).filled([put_off]).standing(put_off, 3)
+        is Standing.OPEN
+    )
 
 
 @pytest.mark.parametrize("satisfied", [False, True])
@@ -209,12 +261,16 @@ def test_skipping_a_completed_task_does_not_take_its_work_back(satisfied: bool) 
     assert after.standing(task(), 3) is Standing.COMPLETED
 
 
-_DEED = st.sampled_from(["completed", "failed", "final", "died", "stale", "retried", "skip", "satisfied"])
+_DEED = st.sampled_from(
+    ["completed", "failed", "final", "died", "stale", "retried", "skip", "satisfied"]
+)
 
 
 @quick
 @given(st.lists(_DEED, max_size=12))
-def test_attempts_are_never_lowered_and_no_attempt_is_counted_twice(deeds: list[str]) -> None:
+def test_attempts_are_never_lowered_and_no_attempt_is_counted_twice(
+    deeds: list[str],
+) -> None:
     now, one = Progress("tasks.yml"), task()
     for deed in deeds:
         before = now.record(one).attempts
@@ -226,11 +282,17 @@ def test_attempts_are_never_lowered_and_no_attempt_is_counted_twice(deeds: list[
             case "failed" if runs:
                 now = now.failed(one, attempt, ERROR, _result(attempt, failure=ERROR))
             case "final" if runs:
-                now = now.failed(one, attempt, ERROR.model_copy(update={"retryable": False}), None)
+                now = now.failed(
+                    one, attempt, ERROR.model_copy(update={"retryable": False}), None
+                )
             case "died" if runs:
-                now = now.failed(one, attempt, Failure(kind=FailureKind.NO_RESULT, message="x"), None)
+                now = now.failed(
+                    one, attempt, Failure(kind=FailureKind.NO_RESULT, message="x"), None
+                )
             case "stale" if runs:
-                now = now.failed(one, attempt, Failure(kind=FailureKind.STALE, message="x"), None)
+                now = now.failed(
+                    one, attempt, Failure(kind=FailureKind.STALE, message="x"), None
+                )
             case "retried":
                 now = now.retried(one, 3)
             case "skip" | "satisfied":
@@ -246,20 +308,40 @@ def test_attempts_are_never_lowered_and_no_attempt_is_counted_twice(deeds: list[
         ({}, 1, True, True, None),
         ({"attempts": 1, "status": "failed"}, 2, True, True, None),
         ({}, 1, True, False, "no longer in the plan"),
-        ({"attempts": 1, "status": "completed"}, 1, True, True, "completed already"),  # a fan-in run twice
+        # a fan-in run twice
+        ({"attempts": 1, "status": "completed"}, 1, True, True, "completed already"),
         ({"attempts": 1, "status": "completed"}, 2, True, True, "completed already"),
-        ({"attempts": 0, "status": "completed"}, 1, True, True, "completed already"),  # ticked by a person meanwhile
-        ({"attempts": 1, "status": "failed"}, 1, True, True, "this is attempt 1, but 1 attempts are recorded"),
-        ({"attempts": 0}, 2, True, True, "this is attempt 2, but 0 attempts are recorded"),
+        # ticked by a person meanwhile
+        ({"attempts": 0, "status": "completed"}, 1, True, True, "completed already"),
+        (
+            {"attempts": 1, "status": "failed"},
+            1,
+            True,
+            True,
+            "this is attempt 1, but 1 attempts are recorded",
+        ),
+        (
+            {"attempts": 0},
+            2,
+            True,
+            True,
+            "this is attempt 2, but 0 attempts are recorded",
+        ),
         ({}, 1, False, True, "text has changed"),
     ],
 )
 def test_a_result_counts_only_if_it_follows_what_the_head_records(
-    record: dict[str, Any], attempt: int, same_text: bool, known: bool, stale: str | None
+    record: dict[str, Any],
+    attempt: int,
+    same_text: bool,
+    known: bool,
+    stale: str | None,
 ) -> None:
     one = task()
     digest = one.digest if same_text else task(prompt="before it was changed").digest
-    found = progress.is_stale(_having(**record), one if known else None, digest, attempt)
+    found = progress.is_stale(
+        _having(**record), one if known else None, digest, attempt
+    )
     assert found is None if stale is None else stale in (found or "")
 
 
@@ -269,18 +351,29 @@ def test_a_landed_result_is_stale_the_second_time() -> None:
     assert progress.is_stale(after, one, one.digest, 1)
 
 
-# -- the file ---------------------------------------------------------------------------------------------------
+# -- the file --
 
 
-_TEXT = st.text('aZ"\\\n\r\x85\u2028é😀{},: ', max_size=6)  # what could break a line, a quote or an encoding
+# what could break a line, a quote or an encoding
+_TEXT = st.text('aZ"\\\n\r\x85\u2028é😀{},: ', max_size=6)
 
 
 @st.composite
 def _records(draw: st.DrawFn) -> Record:
     status, attempts, number, flag, text = draw(
-        st.tuples(st.sampled_from(Status), st.integers(0, 9), st.none() | st.floats(0, 1e6), st.booleans(), _TEXT)
+        st.tuples(
+            st.sampled_from(Status),
+            st.integers(0, 9),
+            st.none() | st.floats(0, 1e6),
+            st.booleans(),
+            _TEXT,
+        )
     )
-    error = Failure(kind=FailureKind.VERIFY, message=text, retryable=flag) if status is FAILED else None
+    error = (
+        Failure(kind=FailureKind.VERIFY, message=text, retryable=flag)
+        if status is FAILED
+        else None
+    )
     return Record(
         status=status,
         attempts=attempts,
@@ -299,13 +392,16 @@ _RECORDS = _records()
 
 @quick
 @given(st.dictionaries(_TEXT, _RECORDS, max_size=4), st.data())
-def test_what_is_written_is_read_back_one_record_a_line(records: dict[str, Record], data: st.DataObject) -> None:
+def test_what_is_written_is_read_back_one_record_a_line(
+    records: dict[str, Record], data: st.DataObject
+) -> None:
     order = data.draw(st.permutations(list(records)))
     text = progress.render(Progress("plans/ü.yml", records), order)
     assert progress.parse("p", text, "plans/ü.yml").records == records
     assert text.endswith("\n")
     lines = text.split("\n")
-    assert len(lines) == 2 * (len(records) + 2)  # a blank line between records, the head and the foot
+    # a blank line between records, the head and the foot
+    assert len(lines) == 2 * (len(records) + 2)
     assert not any(lines[1::2])
     for line, task_id in zip(lines[2:-2:2], order, strict=True):
         assert list(json.loads("{" + line.removeprefix(",") + "}")) == [task_id]
@@ -313,7 +409,9 @@ def test_what_is_written_is_read_back_one_record_a_line(records: dict[str, Recor
 
 @quick
 @given(st.lists(_RECORDS, min_size=1, max_size=4), _RECORDS, st.data())
-def test_changing_one_record_touches_one_line(records: list[Record], other: Record, data: st.DataObject) -> None:
+def test_changing_one_record_touches_one_line(
+    records: list[Record], other: Record, data: st.DataObject
+) -> None:
     ids = [f"T{n}" for n in range(len(records))]
     before = Progress("p", dict(zip(ids, records, strict=True)))
     changed = data.draw(st.sampled_from(ids))
@@ -324,8 +422,14 @@ def test_changing_one_record_touches_one_line(records: list[Record], other: Reco
 
 
 def test_records_stand_in_plan_order_and_those_that_left_the_plan_last() -> None:
-    text = progress.render(Progress("p", {name: Record() for name in "XBA"}), ["A", "B", "C"])
-    assert [line.lstrip(",")[1] for line in text.splitlines()[2:-2:2]] == ["A", "B", "X"]
+    text = progress.render(
+        Progress("p", {name: Record() for name in "XBA"}), ["A", "B", "C"]
+    )
+    assert [line.lstrip(",")[1] for line in text.splitlines()[2:-2:2]] == [
+        "A",
+        "B",
+        "X",
+    ]
 
 
 def test_the_file_has_the_shape_that_other_tools_read() -> None:
@@ -338,7 +442,10 @@ def test_the_file_has_the_shape_that_other_tools_read() -> None:
 
 
 def test_status_and_attempts_are_written_even_where_they_are_the_defaults() -> None:
-    assert json.loads(progress.render(_having(), ["T1"]))["tasks"]["T1"] == {"status": "pending", "attempts": 0}
+    assert json.loads(progress.render(_having(), ["T1"]))["tasks"]["T1"] == {
+        "status": "pending",
+        "attempts": 0,
+    }
 
 
 def test_a_record_keeps_the_fields_of_a_newer_version() -> None:
@@ -365,17 +472,33 @@ GOOD = progress.render(Progress("p", {"T1": Record(), "T2": Record()}), ["T1", "
     [
         ("", "x:1: unreadable progress"),
         ("[]", "x:1: unreadable progress"),
-        (GOOD.replace('"version": 1', '"version": 2'), "x:1: unreadable progress: version"),
-        (GOOD.replace('"T2": {"status": "pending"', '"T2": {"status": "odd"'), "x:5: unreadable progress: tasks.T2"),
-        (GOOD.replace('"T2": {"status": "pending", "attempts": 0', '"T2": {"attempts": -1'), "x:5: unreadable"),
+        (
+            GOOD.replace('"version": 1', '"version": 2'),
+            "x:1: unreadable progress: version",
+        ),
+        (
+            GOOD.replace('"T2": {"status": "pending"', '"T2": {"status": "odd"'),
+            "x:5: unreadable progress: tasks.T2",
+        ),
+        (
+            GOOD.replace(
+                '"T2": {"status": "pending", "attempts": 0', '"T2": {"attempts": -1'
+            ),
+            "x:5: unreadable",
+        ),
         (GOOD.replace("p", "q", 1), "x:1: unreadable"),
-        (GOOD.replace('"plan": "p"', '"plan": "q"'), "x:1: this is the progress of q, not of p; give this plan a file"),
+        (
+            GOOD.replace('"plan": "p"', '"plan": "q"'),
+            "x:1: this is the progress of q, not of p; give this plan a file",
+        ),
         # what a merge of hand leaves: the first marker stands on line 5
         (GOOD.replace(',"T2"', '<<<<<<< ours\n,"T2"'), "x:5: unreadable progress"),
         (GOOD[:-3], "x:7: unreadable progress"),
     ],
 )
-def test_a_file_that_cannot_be_read_is_a_located_problem_and_never_an_empty_start(text: str, said: str) -> None:
+def test_a_file_that_cannot_be_read_is_a_located_problem_and_never_an_empty_start(
+    text: str, said: str
+) -> None:
     assert problems(lambda: progress.parse("x", text, "p"))[0].startswith(said)
 
 
@@ -387,5 +510,7 @@ def test_a_file_that_cannot_be_read_is_a_located_problem_and_never_an_empty_star
         ("2026-01-02T03:04:05Z", "2026-01-02T03:04:00Z", 0.0),  # the clock was set back
     ],
 )
-def test_a_duration_is_never_negative(started: str, finished: str, seconds: float) -> None:
+def test_a_duration_is_never_negative(
+    started: str, finished: str, seconds: float
+) -> None:
     assert progress.seconds_between(started, finished) == seconds

@@ -1,4 +1,6 @@
-"""Globs: which path they match, and that two which could match one path are never said not to."""
+"""Globs: which path they match, and that two which could match one path are never said
+not to.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ from tests.support.builders import quick
         (["A.py"], "a.py", False),
     ],
 )
-def test_a_path_is_matched_as_gitignore_would(globs: list[str], path: str, matched: bool) -> None:
+def test_a_path_is_matched_as_gitignore_would(
+    globs: list[str], path: str, matched: bool
+) -> None:
     assert matches(globs, path) is matched
 
 
@@ -71,30 +75,38 @@ def test_a_real_glob_is_let_through(glob: str) -> None:
         (["a?c.py"], ["abc.py"], True),
         (["/a?c.py"], ["/abc.py"], True),
         (["a?c.py"], ["ac.py"], False),
-        (["src/[ab].py"], ["src/c.py"], True),  # a class stands for any character: in doubt they overlap
+        # a class stands for any character: in doubt they overlap
+        (["src/[ab].py"], ["src/c.py"], True),
         (["src/x[0-9].py"], ["src/y1.py"], False),
         (["src/\\*.py"], ["src/*.py"], True),
         (["src/\\a.py"], ["src/a.py"], True),
         (["docs/**", "src/a.py"], ["tests/**", "src/*.py"], True),
         ([], ["**"], False),
         (["!src/**"], ["src/**"], False),
-        (["src/**", "!src/a.py"], ["src/a.py"], True),  # what is taken back is left out of account
-        (["README.md"], ["setup.py"], False),  # taken literally both could be folders; a clash is the merge's
+        # what is taken back is left out of account
+        (["src/**", "!src/a.py"], ["src/a.py"], True),
+        # taken literally both could be folders; a clash is the merge's
+        (["README.md"], ["setup.py"], False),
         (["Makefile"], ["README.md"], False),
     ],
 )
-def test_two_lists_overlap_if_one_path_could_be_in_both(ours: list[str], theirs: list[str], could: bool) -> None:
+def test_two_lists_overlap_if_one_path_could_be_in_both(
+    ours: list[str], theirs: list[str], could: bool
+) -> None:
     assert could_overlap(ours, theirs) is could
     assert could_overlap(theirs, ours) is could
 
 
-# Names without a dot or a capital: for those that look like a file's, nothing is said to lie below (documented).
+# Names without a dot or a capital: for those that look like a file's, nothing is said
+# to lie below (documented).
 _NAMES = st.text("abc-", min_size=1, max_size=4)
 
 
 @st.composite
 def _globs_of(draw: st.DrawFn, path: str) -> str:
-    """A glob made by loosening a path: characters by `?`, `*`, a class or an escape; segments by `**`; its end cut."""
+    """A glob made by loosening a path: characters by `?`, `*`, a class or an escape;
+    segments by `**`; its end cut.
+    """
     parts = path.split("/")
     if draw(st.booleans()):
         parts = parts[: draw(st.integers(1, len(parts)))]
@@ -109,10 +121,18 @@ def _globs_of(draw: st.DrawFn, path: str) -> str:
                 made.append("*")
             case 2:
                 at = draw(st.integers(0, len(part)))
-                made.append(part[:at] + draw(st.sampled_from(["*", "**"])) + part[draw(st.integers(at, len(part))) :])
+                made.append(
+                    part[:at]
+                    + draw(st.sampled_from(["*", "**"]))
+                    + part[draw(st.integers(at, len(part))) :]
+                )
             case 3:
                 at = draw(st.integers(0, len(part) - 1))
-                loose = draw(st.sampled_from(["?", f"[{part[at]}z]", "[!z]", "[a-c-]", f"\\{part[at]}"]))
+                loose = draw(
+                    st.sampled_from(
+                        ["?", f"[{part[at]}z]", "[!z]", "[a-c-]", f"\\{part[at]}"]
+                    )
+                )
                 made.append(part[:at] + loose + part[at + 1 :])
             case _:
                 made.append(part)
@@ -122,7 +142,9 @@ def _globs_of(draw: st.DrawFn, path: str) -> str:
 
 @quick
 @given(st.data(), st.lists(_NAMES, min_size=1, max_size=4).map("/".join))
-def test_lists_that_share_a_path_are_never_said_not_to_overlap(data: st.DataObject, path: str) -> None:
+def test_lists_that_share_a_path_are_never_said_not_to_overlap(
+    data: st.DataObject, path: str
+) -> None:
     extra = st.lists(_globs_of("a/b"), max_size=1)
     ours = [data.draw(_globs_of(path)), *data.draw(extra)]
     theirs = [data.draw(_globs_of(path)), *data.draw(extra)]
@@ -130,7 +152,9 @@ def test_lists_that_share_a_path_are_never_said_not_to_overlap(data: st.DataObje
     assert could_overlap(ours, theirs)
 
 
-_ANY_GLOB = st.text("ab*?/[!]\\.# ", min_size=1, max_size=8).filter(lambda glob: invalid(glob) is None)
+_ANY_GLOB = st.text("ab*?/[!]\\.# ", min_size=1, max_size=8).filter(
+    lambda glob: invalid(glob) is None
+)
 
 
 # What Python says of a class inside a class is no concern of the answer.
@@ -139,7 +163,9 @@ _ANY_GLOB = st.text("ab*?/[!]\\.# ", min_size=1, max_size=8).filter(lambda glob:
 @given(st.lists(_ANY_GLOB, max_size=2), st.lists(_ANY_GLOB, max_size=2))
 @example(["/"], ["**"])
 @example(["//"], ["a"])
-def test_every_real_glob_gets_an_answer_and_the_same_from_both_sides(ours: list[str], theirs: list[str]) -> None:
+def test_every_real_glob_gets_an_answer_and_the_same_from_both_sides(
+    ours: list[str], theirs: list[str]
+) -> None:
     assert could_overlap(ours, theirs) == could_overlap(theirs, ours)
 
 
@@ -151,7 +177,9 @@ def test_what_is_let_through_without_a_closer_look_is_a_real_glob(glob: str) -> 
     assert glob.strip()
 
 
-@pytest.mark.parametrize("glob", ["src/login.py", "src/**", "tests/test_*.py", "/a", "docs/"])
+@pytest.mark.parametrize(
+    "glob", ["src/login.py", "src/**", "tests/test_*.py", "/a", "docs/"]
+)
 def test_an_ordinary_glob_is_not_compiled_to_see_whether_it_is_valid(
     glob: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -172,14 +200,20 @@ glob_lists = st.lists(
 
 @given(st.lists(glob_lists, max_size=6), glob_lists)
 @quick
-def test_an_index_finds_the_lists_that_comparing_with_each_would_find(known: list[list[str]], asked: list[str]) -> None:
+def test_an_index_finds_the_lists_that_comparing_with_each_would_find(
+    known: list[list[str]], asked: list[str]
+) -> None:
     index = Index()
     for one in known:
         index.add(one)
-    assert index.overlapping(asked) == [n for n, one in enumerate(known) if could_overlap(asked, one)]
+    assert index.overlapping(asked) == [
+        n for n, one in enumerate(known) if could_overlap(asked, one)
+    ]
 
 
-def test_an_index_compares_with_the_lists_that_begin_alike_only(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_index_compares_with_the_lists_that_begin_alike_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     index = Index()
     for place in range(500):
         index.add([f"src/mod{place}/**", f"tests/test_{place}.py"])

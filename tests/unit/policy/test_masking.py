@@ -18,7 +18,12 @@ SECRET = 'pa/ss"wörd+123'
 
 @pytest.mark.parametrize(
     "written",
-    [SECRET, quote(SECRET, safe=""), json.dumps(SECRET), json.dumps(SECRET, ensure_ascii=False)],
+    [
+        SECRET,
+        quote(SECRET, safe=""),
+        json.dumps(SECRET),
+        json.dumps(SECRET, ensure_ascii=False),
+    ],
 )
 def test_a_secret_is_masked_as_others_write_it(written: str) -> None:
     told = Masker([SECRET]).text(f"before {written} after")
@@ -34,13 +39,21 @@ def test_a_secret_inside_a_base64_text_is_masked(before: int, after: str) -> Non
     encoded = base64.b64encode(f"{'u' * before}{SECRET}{after}".encode()).decode()
     told = Masker([SECRET]).text(encoded)
     assert TEXT_MASK in told
-    assert len(told) - len(TEXT_MASK) <= 10, "but for what surrounds it, nothing is left"
+    assert len(told) - len(TEXT_MASK) <= 10, (
+        "but for what surrounds it, nothing is left"
+    )
 
 
 @quick
 @given(cuts=st.lists(st.integers(1, 20), max_size=20), noise=st.binary(max_size=30))
-def test_a_secret_that_is_torn_across_pieces_is_masked(cuts: list[int], noise: bytes) -> None:
-    whole, masker, shown = noise + SECRET.encode() + noise + SECRET.encode(), Masker([SECRET]), b""
+def test_a_secret_that_is_torn_across_pieces_is_masked(
+    cuts: list[int], noise: bytes
+) -> None:
+    whole, masker, shown = (
+        noise + SECRET.encode() + noise + SECRET.encode(),
+        Masker([SECRET]),
+        b"",
+    )
     for cut in cuts:
         shown += masker.feed(whole[:cut])
         whole = whole[cut:]
@@ -50,7 +63,10 @@ def test_a_secret_that_is_torn_across_pieces_is_masked(cuts: list[int], noise: b
 
 
 def test_the_longer_of_two_secrets_is_masked_whole() -> None:
-    assert Masker(["longsecret", "longsecret-and-more"]).text("longsecret-and-more") == TEXT_MASK
+    assert (
+        Masker(["longsecret", "longsecret-and-more"]).text("longsecret-and-more")
+        == TEXT_MASK
+    )
 
 
 def test_a_short_value_is_an_ordinary_word() -> None:
@@ -64,4 +80,7 @@ def test_length_is_counted_in_bytes() -> None:
 
 
 def test_the_lines_of_a_key_are_masked_each() -> None:
-    assert Masker(["first-line\nsecond-line"]).text("| first-line\n| second-line") == f"| {TEXT_MASK}\n| {TEXT_MASK}"
+    assert (
+        Masker(["first-line\nsecond-line"]).text("| first-line\n| second-line")
+        == f"| {TEXT_MASK}\n| {TEXT_MASK}"
+    )

@@ -32,7 +32,9 @@ def test_found_and_masked_however_it_is_written(data: bytes) -> None:
     assert SECRETS.found_in([masked]) is None
 
 
-@pytest.mark.parametrize("data", [b"", KEY[:-1].encode(), KEY.upper().encode(), b64(KEY[1:]), b"sk-ant"])
+@pytest.mark.parametrize(
+    "data", [b"", KEY[:-1].encode(), KEY.upper().encode(), b64(KEY[1:]), b"sk-ant"]
+)
 def test_what_is_not_the_value_is_left_alone(data: bytes) -> None:
     assert SECRETS.found_in([data]) is None
     assert SECRETS.masked(data) == data
@@ -40,7 +42,9 @@ def test_what_is_not_the_value_is_left_alone(data: bytes) -> None:
 
 @given(st.text(min_size=8, max_size=60).filter(lambda t: len(t.strip().encode("utf-8", "replace")) >= 8),
        st.binary(max_size=20), st.binary(max_size=20))  # fmt: skip
-def test_base64_is_found_at_every_alignment(value: str, before: bytes, after: bytes) -> None:
+def test_base64_is_found_at_every_alignment(
+    value: str, before: bytes, after: bytes
+) -> None:
     value = value.strip().encode("utf-8", "replace").decode()
     secrets = Secrets({value: "S"})
     assert secrets.found_in([base64.b64encode(before + value.encode() + after)]) == "S"
@@ -64,7 +68,9 @@ def test_found_over_every_border_of_pieces(cuts: list[int]) -> None:
     ({"A": "éééé"}, ["A"], {"A"}),
     ({"A": "12345678"}, [], set()),
 ])  # fmt: skip
-def test_which_values_are_secrets(environ: dict[str, str], names: list[str], known: set[str]) -> None:
+def test_which_values_are_secrets(
+    environ: dict[str, str], names: list[str], known: set[str]
+) -> None:
     assert set(Secrets.of(environ, names).names.values()) == known
 
 

@@ -1,4 +1,6 @@
-"""What may enter the branch: names, scopes, symlinks, limits and clashes, each refusal with its remedy."""
+"""What may enter the branch: names, scopes, symlinks, limits and clashes, each refusal
+with its remedy.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ from runner.policy.rules import check, escaping, may_meet, only_protected
 from tests.support.builders import BLOB, task
 
 
-def _added(path: str, *, size: int = 1, mode: str = REGULAR, target: str | None = None) -> Change:
+def _added(
+    path: str, *, size: int = 1, mode: str = REGULAR, target: str | None = None
+) -> Change:
     return Change(path, None, (mode, BLOB), size, target)
 
 
@@ -29,7 +33,10 @@ def _deleted(path: str) -> Change:
 
 
 def _check(
-    *changes: Change, base: list[str] | None = None, limits: Limits | None = None, **fields: Any
+    *changes: Change,
+    base: list[str] | None = None,
+    limits: Limits | None = None,
+    **fields: Any,
 ) -> Failure | None:
     return check(
         task(**fields),
@@ -78,7 +85,20 @@ def test_a_name_that_no_checkout_can_safely_hold_is_refused(path: str) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["a", ".gitignore", ".github/x", "agit~1", "git", "x.git", "digit/a", "...", "a b", "größe.py", ".gitx/y", "a\\b"],
+    [
+        "a",
+        ".gitignore",
+        ".github/x",
+        "agit~1",
+        "git",
+        "x.git",
+        "digit/a",
+        "...",
+        "a b",
+        "größe.py",
+        ".gitx/y",
+        "a\\b",
+    ],
 )
 def test_an_ordinary_name_is_fine(path: str) -> None:
     assert paths.unusable_name(path) is None
@@ -103,7 +123,9 @@ def test_an_ordinary_name_is_fine(path: str) -> None:
         ("a", "b\nc", True),
     ],
 )
-def test_a_symlink_out_of_the_repository_is_seen(path: str, target: str, leaves: bool) -> None:
+def test_a_symlink_out_of_the_repository_is_seen(
+    path: str, target: str, leaves: bool
+) -> None:
     assert paths.leaves_tree(path, target) is leaves
     failure = _check(_added(path, mode=SYMLINK, target=target))
     assert (failure is not None) is leaves
@@ -111,10 +133,18 @@ def test_a_symlink_out_of_the_repository_is_seen(path: str, target: str, leaves:
 
 @pytest.mark.parametrize(
     ("up", "to_the_top", "out", "target"),
-    [("a/b/up", "../..", "c", "a/b/up/../secret"), ("d/up", "..", "d/c", "up/../secret")],
+    [
+        ("a/b/up", "../..", "c", "a/b/up/../secret"),
+        ("d/up", "..", "d/c", "up/../secret"),
+    ],
 )
-def test_two_symlinks_may_not_leave_the_repository_together(up: str, to_the_top: str, out: str, target: str) -> None:
-    first, second = _added(up, mode=SYMLINK, target=to_the_top), _added(out, mode=SYMLINK, target=target)
+def test_two_symlinks_may_not_leave_the_repository_together(
+    up: str, to_the_top: str, out: str, target: str
+) -> None:
+    first, second = (
+        _added(up, mode=SYMLINK, target=to_the_top),
+        _added(out, mode=SYMLINK, target=target),
+    )
     assert _check(first) is None
     assert _check(first, second) is not None
 
@@ -130,19 +160,64 @@ def test_two_symlinks_may_not_leave_the_repository_together(up: str, to_the_top:
             FailureKind.SCOPE,
             "lib/a.py: is outside the task's files (widen",
         ),
-        ({"files": ("src/**",)}, _deleted("lib/a.py"), FailureKind.SCOPE, "lib/a.py: is outside"),
+        (
+            {"files": ("src/**",)},
+            _deleted("lib/a.py"),
+            FailureKind.SCOPE,
+            "lib/a.py: is outside",
+        ),
         ({"files": ()}, _added("a"), FailureKind.SCOPE, "a: is outside"),
         ({"files": ("*", "!a")}, _added("a"), FailureKind.SCOPE, "a: is outside"),
-        ({}, _edited("action.yml"), FailureKind.POLICY, "action.yml: is a protected path (add it to the task's allow"),
-        ({}, _deleted("action.yml"), FailureKind.POLICY, "action.yml: is a protected path"),
-        ({"files": ("action.yml",)}, _edited("action.yml"), FailureKind.POLICY, "is a protected path"),
+        (
+            {},
+            _edited("action.yml"),
+            FailureKind.POLICY,
+            "action.yml: is a protected path (add it to the task's allow",
+        ),
+        (
+            {},
+            _deleted("action.yml"),
+            FailureKind.POLICY,
+            "action.yml: is a protected path",
+        ),
+        (
+            {"files": ("action.yml",)},
+            _edited("action.yml"),
+            FailureKind.POLICY,
+            "is a protected path",
+        ),
         ({"allow": ("action.yml",)}, _edited("action.yml"), None, ""),
-        ({"files": ("src/**",), "allow": ("action.yml",)}, _edited("action.yml"), None, ""),
-        ({"allow": ("action.yml",)}, _edited(".github/x"), FailureKind.POLICY, "is a protected path"),
-        ({"allow": ("**",)}, _edited("tasks.yml"), FailureKind.POLICY, "tasks.yml: is fanin's own file"),
-        ({"allow": ("**",)}, _edited(".fanin/progress.json"), FailureKind.POLICY, "is fanin's own file"),
+        (
+            {"files": ("src/**",), "allow": ("action.yml",)},
+            _edited("action.yml"),
+            None,
+            "",
+        ),
+        (
+            {"allow": ("action.yml",)},
+            _edited(".github/x"),
+            FailureKind.POLICY,
+            "is a protected path",
+        ),
+        (
+            {"allow": ("**",)},
+            _edited("tasks.yml"),
+            FailureKind.POLICY,
+            "tasks.yml: is fanin's own file",
+        ),
+        (
+            {"allow": ("**",)},
+            _edited(".fanin/progress.json"),
+            FailureKind.POLICY,
+            "is fanin's own file",
+        ),
         ({"allow": ("**",)}, _edited("sub/tasks.yml"), None, ""),
-        ({}, _added("lib", mode=GITLINK), FailureKind.POLICY, "lib: is a repository inside the repository (remove"),
+        (
+            {},
+            _added("lib", mode=GITLINK),
+            FailureKind.POLICY,
+            "lib: is a repository inside the repository (remove",
+        ),
         ({}, _added("run.sh", mode=EXECUTABLE), None, ""),
     ],
     ids=str,
@@ -153,7 +228,9 @@ def test_a_change_is_within_the_tasks_files_and_outside_the_protected(
     failure = _check(change, **fields)
     assert (failure.kind if failure else None) is kind
     assert said in (failure.message if failure else "")
-    assert failure is None or failure.message.startswith("T1 changed what it may not:\n- ")
+    assert failure is None or failure.message.startswith(
+        "T1 changed what it may not:\n- "
+    )
 
 
 def test_a_refusal_that_every_task_would_meet_outranks_one_of_scope() -> None:
@@ -180,7 +257,11 @@ def test_many_refusals_are_named_up_to_five_and_counted() -> None:
     ("changes", "limits", "said"),
     [
         ([_added(str(n)) for n in range(3)], Limits(files=3), None),
-        ([_added(str(n)) for n in range(4)], Limits(files=3), "4 files changed, more than limits.files = 3"),
+        (
+            [_added(str(n)) for n in range(4)],
+            Limits(files=3),
+            "4 files changed, more than limits.files = 3",
+        ),
         ([_added("a", size=1000)], Limits(size=1000), None),
         (
             [_added("a", size=600), _added("b", size=401)],
@@ -190,9 +271,15 @@ def test_many_refusals_are_named_up_to_five_and_counted() -> None:
         ([_deleted("a")], Limits(size=1), None),
     ],
 )
-def test_a_change_larger_than_the_limits_is_refused(changes: list[Change], limits: Limits, said: str | None) -> None:
+def test_a_change_larger_than_the_limits_is_refused(
+    changes: list[Change], limits: Limits, said: str | None
+) -> None:
     failure = _check(*changes, limits=limits)
-    assert (failure is None) if said is None else (failure is not None and said in failure.message)
+    assert (
+        (failure is None)
+        if said is None
+        else (failure is not None and said in failure.message)
+    )
 
 
 @pytest.mark.parametrize(
@@ -204,7 +291,8 @@ def test_a_change_larger_than_the_limits_is_refused(changes: list[Change], limit
         ([_added("stra\u00dfe")], ["STRASSE"], "STRASSE"),
         ([_added("a"), _added("A")], [], "A"),
         ([_added("x/a"), _added("X/b")], [], "X"),
-        ([_added("readme.md"), _deleted("README.md")], ["README.md"], None),  # a renaming
+        # a renaming
+        ([_added("readme.md"), _deleted("README.md")], ["README.md"], None),
         ([_added("docs/b")], ["docs/a"], None),
         ([_edited("readme.md")], ["readme.md", "README.md"], None),  # it was so before
         ([_added("b")], ["a"], None),
@@ -248,15 +336,27 @@ def test_a_refusal_can_be_written_down_whatever_bytes_the_name_has(path: str) ->
 def test_files_that_are_all_protected_are_seen_before_the_task_runs(
     files: tuple[str, ...] | None, allow: tuple[str, ...], only: bool
 ) -> None:
-    assert only_protected(task(files=files, allow=allow), ("action.yml",), ("/tasks.yml",)) is only
+    assert (
+        only_protected(task(files=files, allow=allow), ("action.yml",), ("/tasks.yml",))
+        is only
+    )
 
 
 def test_scope_warn_lets_in_what_is_outside_files_and_says_so() -> None:
     told: list[str] = []
-    rules: dict[str, Any] = {"protected": ("action.yml",), "never": (), "limits": Limits(), "warned": told}
+    rules: dict[str, Any] = {
+        "protected": ("action.yml",),
+        "never": (),
+        "limits": Limits(),
+        "warned": told,
+    }
     assert check(task(files=["a"]), [_added("b")], scope="warn", **rules) is None
-    assert told == ["T1 changed b: is outside the task's files (widen files: of the task if that is meant)"]
-    refused = check(task(files=["a"]), [_added("b"), _added("action.yml")], scope="warn", **rules)
+    assert told == [
+        "T1 changed b: is outside the task's files (widen files: of the task if that is meant)"
+    ]
+    refused = check(
+        task(files=["a"]), [_added("b"), _added("action.yml")], scope="warn", **rules
+    )
     assert refused is not None
     assert refused.kind is FailureKind.POLICY
     assert "- b" not in refused.message
@@ -278,14 +378,29 @@ def test_executable_bit_together_with_content_is_an_ordinary_change() -> None:
     assert _check(Change("run.sh", (REGULAR, BLOB), (EXECUTABLE, "2" * 40), 1)) is None
 
 
-@pytest.mark.parametrize(("target", "refused"), [("x", False), ("../x", False), ("../../x", True), ("/etc", True)])
+@pytest.mark.parametrize(
+    ("target", "refused"),
+    [("x", False), ("../x", False), ("../../x", True), ("/etc", True)],
+)
 def test_link_of_a_merged_tree_stays_inside(target: str, refused: bool) -> None:
-    found = escaping(task(), [_added("d/link", mode=SYMLINK, target=target), _deleted("e/link")])
+    found = escaping(
+        task(), [_added("d/link", mode=SYMLINK, target=target), _deleted("e/link")]
+    )
     assert (found is not None) is refused
 
 
 def test_files_that_may_meet_protected_paths_are_told_before_the_run() -> None:
     tracked = ["src/a.py", "src/action.yml", "docs/x"]
-    assert may_meet(task(files=["src/**"]), tracked, ("action.yml",), ()) == ["src/action.yml"]
-    assert may_meet(task(files=["src/**"], allow=["src/action.yml"]), tracked, ("action.yml",), ()) == []
+    assert may_meet(task(files=["src/**"]), tracked, ("action.yml",), ()) == [
+        "src/action.yml"
+    ]
+    assert (
+        may_meet(
+            task(files=["src/**"], allow=["src/action.yml"]),
+            tracked,
+            ("action.yml",),
+            (),
+        )
+        == []
+    )
     assert may_meet(task(), tracked, ("action.yml",), ()) == []

@@ -1,4 +1,6 @@
-"""Trees rewritten along the changed paths: as git's index would, in few questions, whatever the repository holds."""
+"""Trees rewritten along the changed paths: as git's index would, in few questions,
+whatever the repository holds.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ REGULAR = "100644"
 
 
 def git(where: Path, *argv: str, stdin: bytes = b"") -> str:
-    done = subprocess.run(["git", *argv], cwd=where, input=stdin, capture_output=True, check=True)
+    done = subprocess.run(
+        ["git", *argv], cwd=where, input=stdin, capture_output=True, check=True
+    )
     return done.stdout.decode().strip()
 
 
@@ -36,7 +40,9 @@ class Store:
         self.questions.append(ids)
         found = []
         for object_id in ids:
-            raw = zlib.decompress((self.where / "objects" / object_id[:2] / object_id[2:]).read_bytes())
+            raw = zlib.decompress(
+                (self.where / "objects" / object_id[:2] / object_id[2:]).read_bytes()
+            )
             head, _, data = raw.partition(b"\0")
             found.append((head.split()[0].decode(), data))
         return found
@@ -47,12 +53,23 @@ class Store:
 
     def tree(self, files: dict[str, str]) -> str:
         """The tree that git itself makes of these files (path → content)."""
-        lines = [(f"{REGULAR} {self.blob(text)}\t{path}\0") for path, text in files.items()]
+        lines = [
+            (f"{REGULAR} {self.blob(text)}\t{path}\0") for path, text in files.items()
+        ]
         index = self.where / "an-index"
         index.unlink(missing_ok=True)
-        env = {"GIT_INDEX_FILE": str(index), "GIT_DIR": str(self.where), "PATH": "/usr/bin:/bin:/usr/local/bin"}
-        for argv, stdin in ((["update-index", "-z", "--index-info"], "".join(lines).encode()), (["write-tree"], b"")):
-            done = subprocess.run(["git", *argv], input=stdin, env=env, capture_output=True, check=True)
+        env = {
+            "GIT_INDEX_FILE": str(index),
+            "GIT_DIR": str(self.where),
+            "PATH": "/usr/bin:/bin:/usr/local/bin",
+        }
+        for argv, stdin in (
+            (["update-index", "-z", "--index-info"], "".join(lines).encode()),
+            (["write-tree"], b""),
+        ):
+            done = subprocess.run(
+                ["git", *argv], input=stdin, env=env, capture_output=True, check=True
+            )
         return done.stdout.decode().strip()
 
     def blob(self, text: str) -> str:
@@ -70,36 +87,65 @@ paths = st.lists(names, min_size=1, max_size=3).map("/".join)
 
 def without_clashes(files: dict[str, str]) -> dict[str, str]:
     """The files whose folders are not files themselves."""
-    return {p: t for p, t in files.items() if not any(p.startswith(f"{other}/") for other in files)}
+    return {
+        p: t
+        for p, t in files.items()
+        if not any(p.startswith(f"{other}/") for other in files)
+    }
 
 
-@given(st.dictionaries(paths, st.sampled_from("xyz")), st.dictionaries(paths, st.sampled_from(["x", "w", None])))
+@given(
+    st.dictionaries(paths, st.sampled_from("xyz")),
+    st.dictionaries(paths, st.sampled_from(["x", "w", None])),
+)
 @quick
 def test_an_edited_tree_is_the_one_that_git_makes_of_the_same_files(
-    tmp_path_factory: pytest.TempPathFactory, before: dict[str, str], changes: dict[str, str | None]
+    tmp_path_factory: pytest.TempPathFactory,
+    before: dict[str, str],
+    changes: dict[str, str | None],
 ) -> None:
     where = tmp_path_factory.getbasetemp() / "objects.git"
     where.mkdir(exist_ok=True)
     store = Store(where)
     before = without_clashes(before)
-    added = without_clashes({path: text for path, text in changes.items() if text is not None})
-    changes = {path: text for path, text in changes.items() if text is None or path in added}
+    added = without_clashes(
+        {path: text for path, text in changes.items() if text is not None}
+    )
+    changes = {
+        path: text for path, text in changes.items() if text is None or path in added
+    }
     # What is added stands in the way of nothing that stays.
-    gone = {p for p in before if any(a.startswith(f"{p}/") or p.startswith(f"{a}/") for a in added)}
+    gone = {
+        p
+        for p in before
+        if any(a.startswith(f"{p}/") or p.startswith(f"{a}/") for a in added)
+    }
     changes |= dict.fromkeys(gone - added.keys())
     after = {p: t for p, t in before.items() if p not in changes} | added
-    blobs = {path: None if text is None else (REGULAR, store.blob(text)) for path, text in changes.items()}
+    blobs = {
+        path: None if text is None else (REGULAR, store.blob(text))
+        for path, text in changes.items()
+    }
     assert store.objects.edited(store.tree(before), blobs) == store.tree(after)
 
 
-def test_trees_are_asked_for_level_by_level_and_handed_over_at_once(store: Store) -> None:
-    files = {f"one{i}/two{j}/f{k}": f"{i}{j}" for i in range(6) for j in range(6) for k in range(3)}
+def test_trees_are_asked_for_level_by_level_and_handed_over_at_once(
+    store: Store,
+) -> None:
+    files = {
+        f"one{i}/two{j}/f{k}": f"{i}{j}"
+        for i in range(6)
+        for j in range(6)
+        for k in range(3)
+    }
     base = store.tree(files)
     store.questions.clear()
     blob = store.blob("new")
     changes = dict.fromkeys(list(files)[::3], (REGULAR, blob))
     tree = store.objects.edited(base, changes)
-    assert tree == store.tree({path: "new" if path in changes else text for path, text in files.items()})
+    assert tree == store.tree(
+        {path: "new" if path in changes else text for path, text in files.items()}
+    )
     assert [len(asked) for asked in store.questions] == [1, 6, 36]
     assert store.packs == 1
 
@@ -111,14 +157,23 @@ def test_folders_that_did_not_change_are_never_read(store: Store) -> None:
     assert [len(asked) for asked in store.questions] == [1, 1]
 
 
-def test_new_content_takes_the_place_of_a_file_or_a_folder_as_in_an_index(store: Store) -> None:
-    base, blob = store.tree({"a": "x", "b/c": "x", "b/d": "x"}), (REGULAR, store.blob("new"))
-    assert store.objects.edited(base, {"a/below": blob}) == store.tree({"a/below": "new", "b/c": "x", "b/d": "x"})
+def test_new_content_takes_the_place_of_a_file_or_a_folder_as_in_an_index(
+    store: Store,
+) -> None:
+    base, blob = (
+        store.tree({"a": "x", "b/c": "x", "b/d": "x"}),
+        (REGULAR, store.blob("new")),
+    )
+    assert store.objects.edited(base, {"a/below": blob}) == store.tree(
+        {"a/below": "new", "b/c": "x", "b/d": "x"}
+    )
     assert store.objects.edited(base, {"b": blob}) == store.tree({"a": "x", "b": "new"})
 
 
 def test_removing_everything_leaves_the_empty_tree(store: Store) -> None:
-    assert store.objects.edited(store.tree({"a/b": "x"}), {"a/b": None}) == store.tree({})
+    assert store.objects.edited(store.tree({"a/b": "x"}), {"a/b": None}) == store.tree(
+        {}
+    )
 
 
 @pytest.mark.parametrize(
@@ -129,10 +184,14 @@ def test_removing_everything_leaves_the_empty_tree(store: Store) -> None:
         {"a": "x", "a/b": "x"},
     ],
 )
-def test_paths_that_git_would_not_take_are_refused(store: Store, changes: dict[str, str]) -> None:
+def test_paths_that_git_would_not_take_are_refused(
+    store: Store, changes: dict[str, str]
+) -> None:
     base = store.tree({"z": "x"})
     with pytest.raises(GitFailed):
-        store.objects.edited(base, {path: (REGULAR, store.blob(text)) for path, text in changes.items()})
+        store.objects.edited(
+            base, {path: (REGULAR, store.blob(text)) for path, text in changes.items()}
+        )
 
 
 def test_what_stands_at_a_path_is_found(store: Store) -> None:
@@ -143,7 +202,9 @@ def test_what_stands_at_a_path_is_found(store: Store) -> None:
     assert store.objects.content(store.blob("x")) == b"x"
 
 
-def test_a_synthetic_commit_is_the_same_one_every_time_and_git_accepts_it(store: Store) -> None:
+def test_a_synthetic_commit_is_the_same_one_every_time_and_git_accepts_it(
+    store: Store,
+) -> None:
     tree = store.tree({"a": "x"})
     root = store.objects.commit(tree)
     side = store.objects.commit(tree, root)

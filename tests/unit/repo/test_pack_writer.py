@@ -13,29 +13,48 @@ from runner.repo import pack_writer
 
 
 def git(where: Path, *argv: str, stdin: bytes = b"") -> bytes:
-    return subprocess.run(["git", *argv], cwd=where, input=stdin, capture_output=True, check=True).stdout
+    return subprocess.run(
+        ["git", *argv], cwd=where, input=stdin, capture_output=True, check=True
+    ).stdout
 
 
 @pytest.fixture(params=["sha1", "sha256"])
 def repo(tmp_path: Path, request: pytest.FixtureRequest) -> tuple[Path, str]:
-    git(tmp_path, "init", "-q", "--bare", f"--object-format={request.param}", str(tmp_path))
+    git(
+        tmp_path,
+        "init",
+        "-q",
+        "--bare",
+        f"--object-format={request.param}",
+        str(tmp_path),
+    )
     return tmp_path, request.param
 
 
 def test_git_reads_what_was_packed(repo: tuple[Path, str]) -> None:
     where, algorithm = repo
     contents = [b"", b"x", b"y" * 15, b"z" * 16, b"long " * 5_000]
-    git(where, "index-pack", "--strict", "--stdin", stdin=pack_writer.of([("blob", c) for c in contents], algorithm))
+    git(
+        where,
+        "index-pack",
+        "--strict",
+        "--stdin",
+        stdin=pack_writer.of([("blob", c) for c in contents], algorithm),
+    )
     for content in contents:
         object_id = git(where, "hash-object", "--stdin", stdin=content).decode().strip()
         assert git(where, "cat-file", "blob", object_id) == content
 
 
-def test_joined_packs_hold_the_objects_of_all_of_them_also_the_shared_one(repo: tuple[Path, str]) -> None:
+def test_joined_packs_hold_the_objects_of_all_of_them_also_the_shared_one(
+    repo: tuple[Path, str],
+) -> None:
     where, algorithm = repo
     files = []
     for place in range(3):
-        data = pack_writer.of([("blob", b"shared"), ("blob", b"own %d" % place)], algorithm)
+        data = pack_writer.of(
+            [("blob", b"shared"), ("blob", b"own %d" % place)], algorithm
+        )
         (where / f"{place}.pack").write_bytes(data)
         files.append((where / f"{place}.pack", len(data)))
     joined = io.BytesIO()
@@ -58,7 +77,9 @@ def test_joined_packs_hold_the_objects_of_all_of_them_also_the_shared_one(repo: 
         (lambda _: b"", "not as long"),
     ],
 )
-def test_what_is_no_whole_pack_is_refused(tmp_path: Path, broken: object, said: str) -> None:
+def test_what_is_no_whole_pack_is_refused(
+    tmp_path: Path, broken: object, said: str
+) -> None:
     whole = pack_writer.of([("blob", b"content")], "sha1")
     assert callable(broken)
     (tmp_path / "change.pack").write_bytes(broken(whole))

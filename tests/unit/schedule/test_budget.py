@@ -9,11 +9,16 @@ from runner.schedule.budget import Budget, Tally
 from tests.support.builders import entry, manifest, result, task
 
 
-def _batch(*costs: float | None, share: float, **fields: object) -> tuple[object, list[Result]]:
-    entries = [entry(task(f"T{n}"), index=n, reserved_usd=share) for n, _ in enumerate(costs)]
+def _batch(
+    *costs: float | None, share: float, **fields: object
+) -> tuple[object, list[Result]]:
+    entries = [
+        entry(task(f"T{n}"), index=n, reserved_usd=share) for n, _ in enumerate(costs)
+    ]
     made = manifest(*entries)
     return made, [
-        result(made, one, usage=Usage(cost_usd=cost), **fields) for one, cost in zip(entries, costs, strict=True)
+        result(made, one, usage=Usage(cost_usd=cost), **fields)
+        for one, cost in zip(entries, costs, strict=True)
     ]
 
 
@@ -27,8 +32,13 @@ def test_before_any_cost_is_known_what_is_left_is_shared() -> None:
     assert (budget.slots(3), budget.share(3)) == (3, 1.0)
 
 
-@pytest.mark.parametrize(("spent", "slots"), [(0.0, 5), (7.0, 3), (8.0, 2), (9.0, 1), (9.5, 0), (10.0, 0), (12.0, 0)])
-def test_no_more_start_than_could_each_cost_as_much_as_the_dearest(spent: float, slots: int) -> None:
+@pytest.mark.parametrize(
+    ("spent", "slots"),
+    [(0.0, 5), (7.0, 3), (8.0, 2), (9.0, 1), (9.5, 0), (10.0, 0), (12.0, 0)],
+)
+def test_no_more_start_than_could_each_cost_as_much_as_the_dearest(
+    spent: float, slots: int
+) -> None:
     budget = Budget(10.0, spent=spent, dearest=1.0)
     assert budget.slots(5) == slots
     assert (budget.exhausted() is None) is (slots > 0)
@@ -71,6 +81,8 @@ def test_what_never_began_costs_nothing() -> None:
         ((0.0,), "$0.00"),
     ],
 )
-def test_a_total_says_what_it_does_not_know(costs: tuple[float | None, ...], told: str) -> None:
+def test_a_total_says_what_it_does_not_know(
+    costs: tuple[float | None, ...], told: str
+) -> None:
     _, results = _batch(*costs, share=1.0)
     assert Tally().plus(results).told() == told

@@ -1,4 +1,6 @@
-"""What may run next is the same, whether it is kept up to date or looked up in the whole plan."""
+"""What may run next is the same, whether it is kept up to date or looked up in the
+whole plan.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,12 @@ LIMIT = 2
 
 def snapshot(*tasks: Task, progress: Progress | None = None) -> Snapshot:
     made = plan(*tasks)
-    return Snapshot("0" * 40, made, TaskGraph(made.tasks, made.path), progress or Progress(made.path))
+    return Snapshot(
+        "0" * 40,
+        made,
+        TaskGraph(made.tasks, made.path),
+        progress or Progress(made.path),
+    )
 
 
 def recorded(known: Progress, task_id: str, status: Status) -> Progress:
@@ -30,12 +37,16 @@ def recorded(known: Progress, task_id: str, status: Status) -> Progress:
 
 
 @given(st.data())
-def test_following_a_run_task_by_task_finds_what_the_whole_plan_says(data: st.DataObject) -> None:
+def test_following_a_run_task_by_task_finds_what_the_whole_plan_says(
+    data: st.DataObject,
+) -> None:
     ids = [f"T{place}" for place in range(data.draw(st.integers(1, 7)))]
     tasks = [
         task(
             name,
-            depends_on=data.draw(st.lists(st.sampled_from(ids[:place]), unique=True)) if place else [],
+            depends_on=data.draw(st.lists(st.sampled_from(ids[:place]), unique=True))
+            if place
+            else [],
             files=data.draw(st.sampled_from([None, ("a",), ("b",)])),
             priority=data.draw(st.integers(0, 1)),
             estimate=data.draw(st.sampled_from([None, 1.0, 9.0])),
@@ -48,15 +59,24 @@ def test_following_a_run_task_by_task_finds_what_the_whole_plan_says(data: st.Da
         upcoming.follow(head, running)
         busy = [head.graph.tasks[name] for name in running]
         standings = head.progress.standings(head.plan, LIMIT)
-        ready = [head.graph.tasks[name] for name in head.graph.ready(standings) if name not in running]
+        ready = [
+            head.graph.tasks[name]
+            for name in head.graph.ready(standings)
+            if name not in running
+        ]
         heights = head.graph.heights(head.progress.expected_seconds)
         slots = data.draw(st.integers(0, 3))
         found = upcoming.pick(slots, busy)
-        assert sorted(found, key=ready.index) == selection.choose(ready, slots, heights, busy)
+        assert sorted(found, key=ready.index) == selection.choose(
+            ready, slots, heights, busy
+        )
         if running and data.draw(st.sampled_from([True, False])):
             name = running.pop(data.draw(st.integers(0, len(running) - 1)))
             status = data.draw(st.sampled_from([Status.COMPLETED, Status.FAILED, None]))
-            progress = recorded(head.progress, name, status) if status else head.progress  # None: not counted
+            # None: not counted
+            progress = (
+                recorded(head.progress, name, status) if status else head.progress
+            )
             upcoming.settle(name, progress)
             head = Snapshot(head.commit, head.plan, head.graph, progress)
         elif found:
@@ -78,8 +98,19 @@ def test_following_a_run_task_by_task_finds_what_the_whole_plan_says(data: st.Da
 def test_a_slot_is_kept_for_a_more_urgent_task_whose_dependency_is_being_merged(
     urgent: dict[str, float], ending: str, slots: int, starts: list[str]
 ) -> None:
-    needs = {"X": (), "Y": (), "A": (), "B": ("X",) if ending != "Y" else ("X", "Y"), "C": ()}
-    head = snapshot(*(task(name, depends_on=deps, estimate=urgent.get(name, 1.0)) for name, deps in needs.items()))
+    needs = {
+        "X": (),
+        "Y": (),
+        "A": (),
+        "B": ("X",) if ending != "Y" else ("X", "Y"),
+        "C": (),
+    }
+    head = snapshot(
+        *(
+            task(name, depends_on=deps, estimate=urgent.get(name, 1.0))
+            for name, deps in needs.items()
+        )
+    )
     upcoming = ReadyQueue(LIMIT)
     upcoming.follow(head, "XY")
     assert [one.id for one in upcoming.pick_beside(ending, slots, [])] == starts
@@ -90,12 +121,16 @@ def test_a_head_that_somebody_else_moved_is_looked_through_anew() -> None:
     upcoming = ReadyQueue(LIMIT)
     upcoming.follow(head, [])
     assert (upcoming.waiting, [one.id for one in upcoming.pick(9, [])]) == (2, ["A"])
-    moved = snapshot(task("B"), task("C"), progress=recorded(head.progress, "C", Status.COMPLETED))
+    moved = snapshot(
+        task("B"), task("C"), progress=recorded(head.progress, "C", Status.COMPLETED)
+    )
     upcoming.follow(moved, ["gone"])
     assert (upcoming.waiting, [one.id for one in upcoming.pick(9, [])]) == (1, ["B"])
 
 
-def test_a_plan_is_looked_through_once_while_its_tasks_run(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plan_is_looked_through_once_while_its_tasks_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     looks: list[int] = []
     standings = Progress.standings
 
@@ -110,7 +145,12 @@ def test_a_plan_is_looked_through_once_while_its_tasks_run(monkeypatch: pytest.M
         upcoming.follow(head, [])
         assert upcoming.pick(1, []) == [head.graph.tasks[name]]
         upcoming.begin(name)
-        head = Snapshot(head.commit, head.plan, head.graph, recorded(head.progress, name, Status.COMPLETED))
+        head = Snapshot(
+            head.commit,
+            head.plan,
+            head.graph,
+            recorded(head.progress, name, Status.COMPLETED),
+        )
         upcoming.settle(name, head.progress)
     assert looks == [1]
 

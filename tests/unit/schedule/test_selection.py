@@ -1,4 +1,6 @@
-"""Which ready tasks run now, what is frozen of them, and which plans are refused before anything is paid."""
+"""Which ready tasks run now, what is frozen of them, and which plans are refused before
+anything is paid.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,12 @@ from tests.support.builders import BASE, plan, problems, quick, task
 ROBOT = AgentSettings(command=("robot",))
 
 
-def _choose(tasks: list[Task], slots: int = 3, heights: dict[str, float] | None = None, **more: Any) -> list[str]:
+def _choose(
+    tasks: list[Task],
+    slots: int = 3,
+    heights: dict[str, float] | None = None,
+    **more: Any,
+) -> list[str]:
     heights = {one.id: 1.0 for one in tasks} | (heights or {})
     return [one.id for one in selection.choose(tasks, slots, heights, **more)]
 
@@ -56,14 +63,29 @@ ABCD = [task(name) for name in "ABCD"]
         (ABCD, 9, {}, ["A", "B", "C", "D"]),
         (ABCD, 0, {}, []),
         ([], 3, {}, []),
-        (ABCD, 2, {"D": 5.0, "C": 4.0}, ["C", "D"]),  # the longer way to the end goes first; told in plan order
+        # the longer way to the end goes first; told in plan order
+        (ABCD, 2, {"D": 5.0, "C": 4.0}, ["C", "D"]),
         ([*ABCD, task("E", priority=1)], 1, {"D": 5.0}, ["E"]),
         ([*ABCD, task("E", priority=-1)], 4, {"E": 9.0}, ["A", "B", "C", "D"]),
-        ([task("A", files=["x/**"]), task("B", files=["x/y"]), task("C", files=["/z"])], 3, {}, ["A", "C"]),
+        (
+            [
+                task("A", files=["x/**"]),
+                task("B", files=["x/y"]),
+                task("C", files=["/z"]),
+            ],
+            3,
+            {},
+            ["A", "C"],
+        ),
         ([task("A", files=["x/**"]), task("B", files=["x/y"])], 3, {"B": 2.0}, ["B"]),
         # a name without a slash means any folder's: z could be x/z
         ([task("A", files=["x/**"]), task("B", files=["z"])], 3, {}, ["A"]),
-        ([task("A", files=["x"]), task("B"), task("C", files=["x"])], 3, {}, ["A", "B"]),
+        (
+            [task("A", files=["x"]), task("B"), task("C", files=["x"])],
+            3,
+            {},
+            ["A", "B"],
+        ),
     ],
 )
 def test_a_batch_takes_the_most_urgent_that_do_not_overlap_up_to_its_limit(
@@ -77,7 +99,9 @@ def test_what_runs_already_keeps_away_what_overlaps_it() -> None:
     assert _choose(tasks, running=[task("R", files=["x/**"])]) == ["B"]
 
 
-_FILES = st.none() | st.lists(st.sampled_from(["a/x", "a/**", "b", "b/y", "*/x", "c"]), max_size=2).map(tuple)
+_FILES = st.none() | st.lists(
+    st.sampled_from(["a/x", "a/**", "b", "b/y", "*/x", "c"]), max_size=2
+).map(tuple)
 
 
 @quick
@@ -90,16 +114,22 @@ def test_a_batch_is_within_its_limit_free_of_overlaps_and_never_empty_without_ne
     chosen = selection.choose(tasks, slots, heights)
     assert len(chosen) <= slots
     assert [int(one.id) for one in chosen] == sorted({int(one.id) for one in chosen})
-    assert not any(selection.overlap(a, b) for a in chosen for b in chosen if a is not b)
+    assert not any(
+        selection.overlap(a, b) for a in chosen for b in chosen if a is not b
+    )
     left = [one for one in tasks if one not in chosen]
-    assert len(chosen) == slots or all(any(selection.overlap(one, other) for other in chosen) for one in left)
+    assert len(chosen) == slots or all(
+        any(selection.overlap(one, other) for other in chosen) for one in left
+    )
 
 
 def _refuse(of: Plan, known: Progress, settings: Settings) -> None:
     preflight.refuse_impossible(of, known, settings, agents.agent_for)
 
 
-def _freeze(tasks: list[Task], known: Progress | None = None, **settings: Any) -> Manifest:
+def _freeze(
+    tasks: list[Task], known: Progress | None = None, **settings: Any
+) -> Manifest:
     return manifest.build_manifest(
         tasks,
         run="r1",
@@ -115,9 +145,16 @@ def _freeze(tasks: list[Task], known: Progress | None = None, **settings: Any) -
 def test_the_manifest_freezes_the_text_the_attempt_and_the_error_before() -> None:
     error = Failure(kind=FailureKind.VERIFY, message="red", log_tail="tail")
     tasks = [task("A"), task("B", verify="make b")]
-    known = Progress("plans/one.yml", {"B": Record(status=Status.FAILED, attempts=2, error=error)})
-    found = _freeze(tasks, known, progress="p.json", commit_strategy="individual", protected=("x",))
-    assert [(one.index, one.task.id, one.attempt) for one in found.entries] == [(0, "A", 1), (1, "B", 3)]
+    known = Progress(
+        "plans/one.yml", {"B": Record(status=Status.FAILED, attempts=2, error=error)}
+    )
+    found = _freeze(
+        tasks, known, progress="p.json", commit_strategy="individual", protected=("x",)
+    )
+    assert [(one.index, one.task.id, one.attempt) for one in found.entries] == [
+        (0, "A", 1),
+        (1, "B", 3),
+    ]
     assert [one.task_digest for one in found.entries] == [one.digest for one in tasks]
     assert [one.previous for one in found.entries] == [None, error]
     assert [one.verify for one in found.entries] == [None, "make b"]
@@ -132,7 +169,9 @@ def test_the_manifest_freezes_the_text_the_attempt_and_the_error_before() -> Non
 
 
 @pytest.mark.parametrize(("own", "seconds"), [(None, 1800.0), (60.0, 60.0)])
-def test_a_tasks_own_time_limit_and_agent_outrank_the_settings(own: float | None, seconds: float) -> None:
+def test_a_tasks_own_time_limit_and_agent_outrank_the_settings(
+    own: float | None, seconds: float
+) -> None:
     mine = AgentSettings(command=("mine",))
     (one,) = _freeze([task(timeout=own, agent=mine)]).entries
     assert (one.timeout, one.agent) == (seconds, mine)
@@ -152,7 +191,9 @@ def test_a_tasks_own_time_limit_and_agent_outrank_the_settings(own: float | None
     ],
 )
 @pytest.mark.parametrize("which", ["plan", "progress"])
-def test_no_task_may_change_the_plan_the_settings_or_the_progress(which: str, path: str) -> None:
+def test_no_task_may_change_the_plan_the_settings_or_the_progress(
+    which: str, path: str
+) -> None:
     if which == "plan":
         settings = Settings(plan=path)
         never = manifest.untouchable(plan(path=settings.plan.path), settings)
@@ -169,11 +210,20 @@ def test_no_task_may_change_the_plan_the_settings_or_the_progress(which: str, pa
     ("fields", "said"),
     [
         ({"agent": None}, ["tasks.yml:7: T1 has no agent"]),
-        ({"agent": AgentSettings(preset="nobody")}, ["tasks.yml:7: T1: unknown agent preset 'nobody'"]),
-        ({"agent": ROBOT, "files": ("action.yml",)}, ["tasks.yml:7: T1 may change protected paths only: action.yml"]),
+        (
+            {"agent": AgentSettings(preset="nobody")},
+            ["tasks.yml:7: T1: unknown agent preset 'nobody'"],
+        ),
+        (
+            {"agent": ROBOT, "files": ("action.yml",)},
+            ["tasks.yml:7: T1 may change protected paths only: action.yml"],
+        ),
         (
             {"agent": None, "files": ("fanin.yml",), "allow": ("fanin.yml",)},
-            ["tasks.yml:7: T1 has no agent", "tasks.yml:7: T1 may change protected paths only: fanin.yml"],
+            [
+                "tasks.yml:7: T1 has no agent",
+                "tasks.yml:7: T1 may change protected paths only: fanin.yml",
+            ],
         ),
     ],
     ids=str,
@@ -183,7 +233,9 @@ def test_a_task_that_could_never_land_is_refused_before_anything_is_paid(
 ) -> None:
     hopeless = plan(task("T0", agent=ROBOT), task("T1", line=7, **fields))
     found = problems(lambda: _refuse(hopeless, Progress("tasks.yml"), Settings()))
-    assert [problem.startswith(words) for problem, words in zip(found, said, strict=True)] == [True] * len(said)
+    assert [
+        problem.startswith(words) for problem, words in zip(found, said, strict=True)
+    ] == [True] * len(said)
 
 
 @pytest.mark.parametrize(
@@ -197,7 +249,9 @@ def test_a_task_that_could_never_land_is_refused_before_anything_is_paid(
     ],
     ids=str,
 )
-def test_a_task_that_could_land_something_is_let_through(fields: dict[str, Any]) -> None:
+def test_a_task_that_could_land_something_is_let_through(
+    fields: dict[str, Any],
+) -> None:
     _refuse(plan(task(**fields)), Progress("tasks.yml"), Settings(agent=ROBOT))
 
 
@@ -223,7 +277,10 @@ def test_every_task_without_an_agent_is_named_at_once() -> None:
 
 
 def test_check_names_the_pairs_that_files_keep_apart_and_the_graph_would_not() -> None:
-    tasks = [task(name, files=["x"]) for name in "ABC"] + [task("D"), task("E", files=["/y.py"])]
+    tasks = [task(name, files=["x"]) for name in "ABC"] + [
+        task("D"),
+        task("E", files=["/y.py"]),
+    ]
     waits = {("A", "B")}
     related = lambda one, other: (one, other) in waits  # noqa: E731
     assert selection.clashing(plan(*tasks), related) == [("A", "C"), ("B", "C")]
@@ -245,12 +302,21 @@ def test_taking_looks_no_further_than_the_slots_need() -> None:
 
 
 def test_taking_passes_over_what_overlaps_with_a_running_task() -> None:
-    tasks = [task("A", files=("src/**",)), task("B", files=("src/b.py",)), task("C", files=("lib/**",))]
+    tasks = [
+        task("A", files=("src/**",)),
+        task("B", files=("src/b.py",)),
+        task("C", files=("lib/**",)),
+    ]
     assert [one.id for one in selection.take(tasks, 2)] == ["A", "C"]
-    assert [one.id for one in selection.take(tasks, 2, running=[task("R", files=("lib/c.py",))])] == ["A"]
+    assert [
+        one.id
+        for one in selection.take(tasks, 2, running=[task("R", files=("lib/c.py",))])
+    ] == ["A"]
 
 
-def test_clashes_of_a_large_plan_are_found_without_comparing_every_pair(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_clashes_of_a_large_plan_are_found_without_comparing_every_pair(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     tasks = [task(f"T{place}", files=(f"src/mod{place}/**",)) for place in range(400)]
     tasks.append(task("LAST", files=("src/mod7/x.py", "src/mod3/y.py")))
     compared: list[object] = []
@@ -261,11 +327,16 @@ def test_clashes_of_a_large_plan_are_found_without_comparing_every_pair(monkeypa
         return real(ours, theirs)
 
     monkeypatch.setattr(globs, "could_overlap", counted)
-    assert selection.clashing(plan(*tasks), lambda *_: False) == [("T3", "LAST"), ("T7", "LAST")]
+    assert selection.clashing(plan(*tasks), lambda *_: False) == [
+        ("T3", "LAST"),
+        ("T7", "LAST"),
+    ]
     assert len(compared) < 3 * len(tasks)
 
 
-def test_the_search_for_clashes_ends_early_where_all_tasks_share_files_and_wait_for_each_other() -> None:
+def test_the_search_for_clashes_ends_early_where_all_tasks_share_files_and_wait_for_each_other() -> (
+    None
+):
     tasks = [task(f"T{place}", files=("src/**",)) for place in range(400)]
     asked: list[str] = []
 

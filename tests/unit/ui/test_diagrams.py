@@ -1,4 +1,6 @@
-"""What people see of a plan: one state and one reason a task, and text that no title can break."""
+"""What people see of a plan: one state and one reason a task, and text that no title
+can break.
+"""
 
 from __future__ import annotations
 
@@ -19,10 +21,14 @@ FAILED, DONE = Status.FAILED, Status.COMPLETED
 
 
 def _views(
-    tasks: list[Task], records: dict[str, Record] | None = None, running: tuple[str, ...] = ()
+    tasks: list[Task],
+    records: dict[str, Record] | None = None,
+    running: tuple[str, ...] = (),
 ) -> list[TaskView]:
     found = plan(*tasks)
-    return views(found, TaskGraph(tasks, "p"), Progress("tasks.yml", records or {}), 3, running)
+    return views(
+        found, TaskGraph(tasks, "p"), Progress("tasks.yml", records or {}), 3, running
+    )
 
 
 @pytest.mark.parametrize(
@@ -30,38 +36,87 @@ def _views(
     [
         (Record(), "ready", "", "pending"),
         (Record(status=DONE, attempts=1), "completed", "", "ready"),
-        (Record(status=DONE, skipped=True), "completed", "skipped as satisfied", "ready"),
-        (Record(status=FAILED, attempts=1, error=ERROR), "ready", "attempt 1 failed: it is red", "pending"),
-        (Record(status=FAILED, attempts=3, error=ERROR), "failed", "it is red", "blocked"),
-        (Record(status=FAILED, attempts=1, final=True, error=ERROR), "failed", "it is red", "blocked"),
+        (
+            Record(status=DONE, skipped=True),
+            "completed",
+            "skipped as satisfied",
+            "ready",
+        ),
+        (
+            Record(status=FAILED, attempts=1, error=ERROR),
+            "ready",
+            "attempt 1 failed: it is red",
+            "pending",
+        ),
+        (
+            Record(status=FAILED, attempts=3, error=ERROR),
+            "failed",
+            "it is red",
+            "blocked",
+        ),
+        (
+            Record(status=FAILED, attempts=1, final=True, error=ERROR),
+            "failed",
+            "it is red",
+            "blocked",
+        ),
         (Record(status=FAILED, attempts=3), "failed", "", "blocked"),
         (Record(skipped=True), "skipped", "", "blocked"),
         (Record(held="fanin/r1"), "held", "its work waits on fanin/r1", "blocked"),
         (
-            Record(status=FAILED, attempts=3, error=ERROR.model_copy(update={"message": ""})),
+            Record(
+                status=FAILED,
+                attempts=3,
+                error=ERROR.model_copy(update={"message": ""}),
+            ),
             "failed",
             "",
             "blocked",
         ),
     ],
-    ids=["new", "done", "satisfied", "failed", "used up", "final", "no error", "skipped", "held", "empty error"],
+    ids=[
+        "new",
+        "done",
+        "satisfied",
+        "failed",
+        "used up",
+        "final",
+        "no error",
+        "skipped",
+        "held",
+        "empty error",
+    ],
 )
-def test_every_task_has_one_state_and_its_reason(record: Record, state: str, reason: str, dependent: str) -> None:
+def test_every_task_has_one_state_and_its_reason(
+    record: Record, state: str, reason: str, dependent: str
+) -> None:
     one, two = _views([task("A"), task("B", depends_on=("A",))], {"A": record})
     assert (one.state, one.reason) == (state, reason)
-    assert (two.state, two.reason) == (dependent, "by A" if dependent == "blocked" else "")
+    assert (two.state, two.reason) == (
+        dependent,
+        "by A" if dependent == "blocked" else "",
+    )
 
 
 def test_a_blocked_task_names_all_who_block_it() -> None:
     stuck = Record(skipped=True)
     found = _views(
-        [task("A"), task("B"), task("C", depends_on=("A", "B")), task("D", depends_on=("C",))], {"A": stuck, "B": stuck}
+        [
+            task("A"),
+            task("B"),
+            task("C", depends_on=("A", "B")),
+            task("D", depends_on=("C",)),
+        ],
+        {"A": stuck, "B": stuck},
     )
     assert [view.reason for view in found] == ["", "", "by A, B", "by A, B"]
 
 
 def test_what_runs_now_is_in_progress() -> None:
-    assert [view.state for view in _views([task("A"), task("B")], running=("B",))] == ["ready", "in_progress"]
+    assert [view.state for view in _views([task("A"), task("B")], running=("B",))] == [
+        "ready",
+        "in_progress",
+    ]
 
 
 def test_states_are_counted_those_that_occur_only() -> None:
@@ -70,7 +125,9 @@ def test_states_are_counted_those_that_occur_only() -> None:
 
 
 def test_mermaid_shows_every_task_by_state_and_every_dependency() -> None:
-    found = _views([task("A", title="First"), task("B", title="Second", depends_on=("A",))])
+    found = _views(
+        [task("A", title="First"), task("B", title="Second", depends_on=("A",))]
+    )
     assert diagrams.mermaid(found) == (
         "flowchart LR\n"
         '  n0["A<br/>First"]:::ready\n'
@@ -82,7 +139,18 @@ def test_mermaid_shows_every_task_by_state_and_every_dependency() -> None:
 
 
 @pytest.mark.parametrize(
-    "title", ['say "x"', "a]b", "<b>x</b>", "a`b`", "x\n  n9 --> n0", "#quot;", "end", "{x}", "a\\b"]
+    "title",
+    [
+        'say "x"',
+        "a]b",
+        "<b>x</b>",
+        "a`b`",
+        "x\n  n9 --> n0",
+        "#quot;",
+        "end",
+        "{x}",
+        "a\\b",
+    ],
 )
 def test_no_title_can_end_a_mermaid_label_or_become_markup(title: str) -> None:
     _, node, _ = diagrams.mermaid(_views([task("end", title=title)])).splitlines()
@@ -98,7 +166,9 @@ def test_long_titles_are_cut() -> None:
 
 
 def test_dot_shows_every_task_by_state_and_every_dependency() -> None:
-    found = _views([task("A", title='a "quoted"\\ title'), task("B", title="b", depends_on=("A",))])
+    found = _views(
+        [task("A", title='a "quoted"\\ title'), task("B", title="b", depends_on=("A",))]
+    )
     assert diagrams.dot(found) == (
         "digraph plan {\n"
         "  rankdir=LR; node [shape=box, style=filled];\n"
@@ -149,7 +219,12 @@ def test_every_state_that_can_be_shown_has_a_colour_of_its_own_class() -> None:
         "skipped": Record(skipped=True),
         "held": Record(held="x"),
     }
-    tasks = [*map(task, records), task("ready"), task("pending", depends_on=("ready",)), task("runs")]
+    tasks = [
+        *map(task, records),
+        task("ready"),
+        task("pending", depends_on=("ready",)),
+        task("runs"),
+    ]
     tasks.append(task("blocked", depends_on=("failed",)))
     found = _views(tasks, records, ("runs",))
     assert {view.state for view in found} == {

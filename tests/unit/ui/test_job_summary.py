@@ -22,7 +22,16 @@ def views(*ids: str, title: str = "do it") -> list[TaskView]:
 
 
 @pytest.mark.parametrize(
-    "text", ["a | b", "<script>", "**bold**", "[x](http://evil)", "@everyone", "two\nlines", "`code`"]
+    "text",
+    [
+        "a | b",
+        "<script>",
+        "**bold**",
+        "[x](http://evil)",
+        "@everyone",
+        "two\nlines",
+        "`code`",
+    ],
 )
 def test_cell_holds_text_and_no_markup(text: str) -> None:
     shown = job_summary.cell(text)
@@ -43,8 +52,12 @@ def test_log_cannot_end_its_block(text: str) -> None:
 
 def test_round_shows_graph_table_and_failures_with_the_last_lines() -> None:
     log = "\n".join(f"line {number}" for number in range(100))
-    failed = {"A": Failure(kind=FailureKind.AGENT_ERROR, message="it broke", log_tail=log)}
-    text = job_summary.round_summary(views("A", "B"), Round("1.1", "main", "c0ffee", ("B",), failed, "https://x/run"))
+    failed = {
+        "A": Failure(kind=FailureKind.AGENT_ERROR, message="it broke", log_tail=log)
+    }
+    text = job_summary.round_summary(
+        views("A", "B"), Round("1.1", "main", "c0ffee", ("B",), failed, "https://x/run")
+    )
     assert "```mermaid" in text
     assert "| A do it |" in text
     assert "Landed B in c0ffee" in text
@@ -65,8 +78,12 @@ def test_large_plan_shows_what_is_not_done_first_and_no_picture() -> None:
 
 
 def test_sticky_comment_carries_its_marker_first() -> None:
-    assert job_summary.sticky(views("A"), Round("1.1", "main")).startswith(job_summary.MARKER)
+    assert job_summary.sticky(views("A"), Round("1.1", "main")).startswith(
+        job_summary.MARKER
+    )
 
 
 def test_standings_word_is_not_shown_raw() -> None:
-    assert Standing.STUCK.value not in job_summary.round_summary(views("A"), Round("1.1", "main"))
+    assert Standing.STUCK.value not in job_summary.round_summary(
+        views("A"), Round("1.1", "main")
+    )

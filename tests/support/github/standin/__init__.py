@@ -1,1 +1,3 @@
-"""What the stand-in actions do. Each module runs as a script, so it imports the standard library only."""
+"""What the stand-in actions do. Each module runs as a script, so it imports the
+standard library only.
+"""

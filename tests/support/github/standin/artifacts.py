@@ -1,7 +1,8 @@
-"""Stand-in for actions/upload-artifact (v4 and later) and actions/download-artifact (v5 and later).
+"""Stand-in for actions/upload-artifact (v4 and later) and actions/download-artifact (v5
+and later).
 
-A run's artifacts lie in `<store>/<run id>/`: `<id>.json` says what it is, `<id>.zip` holds the files. The
-forge's REST answers and the tests read the same place.
+A run's artifacts lie in `<store>/<run id>/`: `<id>.json` says what it is, `<id>.zip`
+holds the files. The forge's REST answers and the tests read the same place.
 """
 
 from __future__ import annotations
@@ -59,7 +60,9 @@ def check_name(name: str) -> None:
 def _check_characters(what: str, text: str, forbidden: str) -> None:
     for char in forbidden:
         if char in text:
-            raise ArtifactError(f"The {what} is not valid: {text!r}. Contains the following character: {char!r}")
+            raise ArtifactError(
+                f"The {what} is not valid: {text!r}. Contains the following character: {char!r}"
+            )
 
 
 def _hidden(path: Path) -> bool:
@@ -67,7 +70,8 @@ def _hidden(path: Path) -> bool:
 
 
 def _walk(path: Path, include_hidden: bool) -> Iterator[Path]:
-    # The real glob looks at the name of the search path itself too: `path: .cache` finds nothing by default.
+    # The real glob looks at the name of the search path itself too: `path: .cache`
+    # finds nothing by default.
     if _hidden(path) and not include_hidden:
         return
     if path.is_dir():
@@ -79,7 +83,9 @@ def _walk(path: Path, include_hidden: bool) -> Iterator[Path]:
 
 def _search_root(pattern: Path) -> Path:
     """The part of a pattern before its first wildcard."""
-    parts = list(itertools.takewhile(lambda part: not set(part) & set("*?["), pattern.parts))
+    parts = list(
+        itertools.takewhile(lambda part: not set(part) & set("*?["), pattern.parts)
+    )
     return Path(*parts)
 
 
@@ -88,14 +94,21 @@ def _matches(pattern: Path, include_hidden: bool) -> set[Path]:
     root = _search_root(pattern)
     found: set[Path] = set()
     for hit in Path(pattern.anchor).glob(str(pattern.relative_to(pattern.anchor))):
-        # On its way down from the search path the real glob turns away from everything hidden.
-        if include_hidden or not any(part.startswith(".") for part in hit.relative_to(root).parts):
+        # On its way down from the search path the real glob turns away from everything
+        # hidden.
+        if include_hidden or not any(
+            part.startswith(".") for part in hit.relative_to(root).parts
+        ):
             found.update(_walk(hit, include_hidden))
     return found
 
 
-def find_files(patterns: str, base: Path, include_hidden: bool) -> tuple[Path, list[Path]]:
-    """The files that a `path` input names and the directory that becomes the artifact's root."""
+def find_files(
+    patterns: str, base: Path, include_hidden: bool
+) -> tuple[Path, list[Path]]:
+    """The files that a `path` input names and the directory that becomes the artifact's
+    root.
+    """
     found: set[Path] = set()
     roots: list[Path] = []
     for line in filter(None, (line.strip() for line in patterns.splitlines())):
@@ -120,7 +133,10 @@ class Store:
 
     def list(self, run_id: int) -> list[Artifact]:
         """A run's artifacts, oldest first."""
-        found = [json.loads(path.read_text(encoding="utf-8")) for path in (self.root / str(run_id)).glob("*.json")]
+        found = [
+            json.loads(path.read_text(encoding="utf-8"))
+            for path in (self.root / str(run_id)).glob("*.json")
+        ]
         return sorted((Artifact(**item) for item in found), key=lambda item: item.id)
 
     def find(self, artifact_id: int) -> Artifact | None:
@@ -139,7 +155,9 @@ class Store:
             return {name: archive.read(name) for name in archive.namelist()}
 
     def _claim(self, run: Path, name: str) -> Path:
-        """Make the name taken, by an act that cannot succeed twice even in parallel legs."""
+        """Make the name taken, by an act that cannot succeed twice even in parallel
+        legs.
+        """
         claim = run / f"name-{hashlib.sha256(name.lower().encode()).hexdigest()}"
         try:
             claim.touch(exist_ok=False)
@@ -165,9 +183,19 @@ class Store:
             if artifact.name == name:
                 (self.root / str(run_id) / f"{artifact.id}.json").unlink()
                 self.archive(artifact).unlink()
-        (self.root / str(run_id) / f"name-{hashlib.sha256(name.lower().encode()).hexdigest()}").unlink(missing_ok=True)
+        (
+            self.root
+            / str(run_id)
+            / f"name-{hashlib.sha256(name.lower().encode()).hexdigest()}"
+        ).unlink(missing_ok=True)
 
-    def create(self, run_id: int, name: str, files: Mapping[str, bytes], overwrite: bool = False) -> Artifact:
+    def create(
+        self,
+        run_id: int,
+        name: str,
+        files: Mapping[str, bytes],
+        overwrite: bool = False,
+    ) -> Artifact:
         """Keep files under a name that the run does not have yet."""
         check_name(name)
         for path in files:
@@ -181,7 +209,8 @@ class Store:
         archive = run / f"{number}.zip"
         with zipfile.ZipFile(archive, "w") as file:
             for path, content in files.items():
-                # A plain entry: the real upload drops file modes, and links become what they point at.
+                # A plain entry: the real upload drops file modes, and links become what
+                # they point at.
                 file.writestr(zipfile.ZipInfo(path), content)
         data = archive.read_bytes()
         artifact = Artifact(
@@ -200,7 +229,9 @@ class Store:
 
 def _output(env: Mapping[str, str], **values: object) -> None:
     with Path(env["GITHUB_OUTPUT"]).open("a", encoding="utf-8") as file:
-        file.writelines(f"{name.replace('_', '-')}={value}\n" for name, value in values.items())
+        file.writelines(
+            f"{name.replace('_', '-')}={value}\n" for name, value in values.items()
+        )
 
 
 def upload(env: Mapping[str, str]) -> None:
@@ -209,15 +240,25 @@ def upload(env: Mapping[str, str]) -> None:
     check_name(name)
     if not env["IN_PATH"].strip():
         raise ArtifactError("Input required and not supplied: path")
-    root, files = find_files(env["IN_PATH"], Path(env["GITHUB_WORKSPACE"]), env["IN_INCLUDE_HIDDEN_FILES"] == "true")
+    root, files = find_files(
+        env["IN_PATH"],
+        Path(env["GITHUB_WORKSPACE"]),
+        env["IN_INCLUDE_HIDDEN_FILES"] == "true",
+    )
     if not files:
         return _nothing_found(env)
     content = {str(path.relative_to(root)): path.read_bytes() for path in files}
     run_id = int(env["GITHUB_RUN_ID"])
-    artifact = Store(Path(env["STANDIN_STORE"])).create(run_id, name, content, env["IN_OVERWRITE"] == "true")
+    artifact = Store(Path(env["STANDIN_STORE"])).create(
+        run_id, name, content, env["IN_OVERWRITE"] == "true"
+    )
     url = f"{env['GITHUB_SERVER_URL']}/{env['GITHUB_REPOSITORY']}/actions/runs/{run_id}/artifacts/{artifact.id}"
-    _output(env, artifact_id=artifact.id, artifact_url=url, artifact_digest=artifact.digest)
-    say(f"Artifact {name} has been successfully uploaded! {len(files)} file(s), id {artifact.id}")
+    _output(
+        env, artifact_id=artifact.id, artifact_url=url, artifact_digest=artifact.digest
+    )
+    say(
+        f"Artifact {name} has been successfully uploaded! {len(files)} file(s), id {artifact.id}"
+    )
     return None
 
 
@@ -233,23 +274,29 @@ def _nothing_found(env: Mapping[str, str]) -> None:
 
 
 def _matching(artifacts: list[Artifact], pattern: str) -> list[Artifact]:
-    # `*` of minimatch stops at a slash, which a name cannot hold; a leading dot needs to be written.
+    # `*` of minimatch stops at a slash, which a name cannot hold; a leading dot needs
+    # to be written.
     expression = re.compile(fnmatch.translate(pattern))
     return [
         item
         for item in artifacts
-        if expression.match(item.name) and (pattern.startswith(".") or not item.name.startswith("."))
+        if expression.match(item.name)
+        and (pattern.startswith(".") or not item.name.startswith("."))
     ]
 
 
 def select(artifacts: list[Artifact], env: Mapping[str, str]) -> list[Artifact]:
     """The artifacts that the inputs of download-artifact name."""
     if env["IN_NAME"] and env["IN_ARTIFACT_IDS"]:
-        raise ArtifactError("Inputs 'name' and 'artifact-ids' cannot be used together. Please specify only one.")
+        raise ArtifactError(
+            "Inputs 'name' and 'artifact-ids' cannot be used together. Please specify only one."
+        )
     if env["IN_NAME"]:
         found = [item for item in artifacts if item.name == env["IN_NAME"]]
         if not found:
-            raise ArtifactError(f"Unable to download artifact(s): Artifact not found for name: {env['IN_NAME']}")
+            raise ArtifactError(
+                f"Unable to download artifact(s): Artifact not found for name: {env['IN_NAME']}"
+            )
         return found[-1:]
     if env["IN_ARTIFACT_IDS"]:
         wanted = {int(word) for word in env["IN_ARTIFACT_IDS"].split(",")}
@@ -261,12 +308,16 @@ def download(env: Mapping[str, str]) -> None:
     """actions/download-artifact."""
     if env["IN_REPOSITORY"] not in ("", env["GITHUB_REPOSITORY"]):
         raise ArtifactError("the stand-in knows one repository")
-    if env["IN_RUN_ID"] not in ("", env["GITHUB_RUN_ID"]) and not env["IN_GITHUB_TOKEN"]:
+    if (
+        env["IN_RUN_ID"] not in ("", env["GITHUB_RUN_ID"])
+        and not env["IN_GITHUB_TOKEN"]
+    ):
         raise ArtifactError("another run's artifacts need github-token")
     store = Store(Path(env["STANDIN_STORE"]))
     chosen = select(store.list(int(env["IN_RUN_ID"] or env["GITHUB_RUN_ID"])), env)
     root = (Path(env["GITHUB_WORKSPACE"]) / env["IN_PATH"]).resolve()
-    # Since v5 a single artifact goes straight into `path`, even when a pattern found it.
+    # Since v5 a single artifact goes straight into `path`, even when a pattern found
+    # it.
     flat = env["IN_MERGE_MULTIPLE"] == "true" or len(chosen) == 1
     for artifact in chosen:
         target = root if flat else root / artifact.name

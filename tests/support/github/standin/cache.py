@@ -24,18 +24,31 @@ def _place(store: Path, key: str) -> Path:
 
 def _paths(text: str, env: Mapping[str, str]) -> list[Path]:
     workspace = Path(env["GITHUB_WORKSPACE"])
-    return [workspace / Path(line.strip()).expanduser() for line in text.splitlines() if line.strip()]
+    return [
+        workspace / Path(line.strip()).expanduser()
+        for line in text.splitlines()
+        if line.strip()
+    ]
 
 
 def _anchors(env: Mapping[str, str]) -> dict[str, Path]:
-    """Folders that are the same on every machine of GitHub, and other ones in each job of act."""
+    """Folders that are the same on every machine of GitHub, and other ones in each job
+    of act.
+    """
     names = ("GITHUB_WORKSPACE", "RUNNER_TEMP", "RUNNER_TOOL_CACHE", "HOME")
-    return {**{name: Path(env[name]) for name in names if env.get(name)}, "ROOT": Path("/")}
+    return {
+        **{name: Path(env[name]) for name in names if env.get(name)},
+        "ROOT": Path("/"),
+    }
 
 
 def _portable(path: Path, env: Mapping[str, str]) -> str:
     """A path as its anchor's name and the rest."""
-    name, anchor = next((name, place) for name, place in _anchors(env).items() if path.is_relative_to(place))
+    name, anchor = next(
+        (name, place)
+        for name, place in _anchors(env).items()
+        if path.is_relative_to(place)
+    )
     return str(Path(name) / path.relative_to(anchor))
 
 
@@ -59,22 +72,31 @@ def save(store: Path, key: str, paths: str, env: Mapping[str, str]) -> bool:
 
 
 def _copy(source: Path, target: Path, *flags: str) -> None:
-    """With links as they are, wherever they point, like the real action's tar: a virtual environment has such."""
+    """With links as they are, wherever they point, like the real action's tar: a
+    virtual environment has such.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
     plain = source.is_dir() and not source.is_symlink()
     if plain:
         target.mkdir(exist_ok=True)
-    subprocess.run(["cp", "-a", *flags, f"{source}/." if plain else str(source), str(target)], check=True)
+    subprocess.run(
+        ["cp", "-a", *flags, f"{source}/." if plain else str(source), str(target)],
+        check=True,
+    )
 
 
 def find(store: Path, key: str, restore_keys: str) -> str | None:
     """The exact key, else the newest that starts with one of the restore keys."""
-    known = sorted(store.glob("*.key"), key=lambda path: path.stat().st_mtime, reverse=True)
+    known = sorted(
+        store.glob("*.key"), key=lambda path: path.stat().st_mtime, reverse=True
+    )
     keys = [path.read_text(encoding="utf-8") for path in known]
     if key in keys:
         return key
     prefixes = [line.strip() for line in restore_keys.splitlines() if line.strip()]
-    return next((name for prefix in prefixes for name in keys if name.startswith(prefix)), None)
+    return next(
+        (name for prefix in prefixes for name in keys if name.startswith(prefix)), None
+    )
 
 
 def restore(env: Mapping[str, str], store: Path) -> str | None:
@@ -93,7 +115,9 @@ def restore(env: Mapping[str, str], store: Path) -> str | None:
 def register(env: Mapping[str, str]) -> None:
     """Note for the post step what to save when the job has succeeded."""
     entry = {"key": env["IN_KEY"], "path": env["IN_PATH"]}
-    with (Path(env["RUNNER_TEMP"]) / "standin-caches").open("a", encoding="utf-8") as file:
+    with (Path(env["RUNNER_TEMP"]) / "standin-caches").open(
+        "a", encoding="utf-8"
+    ) as file:
         file.write(json.dumps(entry) + "\n")
 
 
@@ -106,9 +130,17 @@ def main(verb: str) -> int:
         return 0
     found = restore(env, store)
     with Path(env["GITHUB_OUTPUT"]).open("a", encoding="utf-8") as file:
-        file.write(f"cache-hit={str(found == env['IN_KEY']).lower() if found else ''}\n")
-        file.write(f"cache-matched-key={found or ''}\ncache-primary-key={env['IN_KEY']}\n")
-    say(f"Cache restored from key: {found}" if found else f"Cache not found for key: {env['IN_KEY']}")
+        file.write(
+            f"cache-hit={str(found == env['IN_KEY']).lower() if found else ''}\n"
+        )
+        file.write(
+            f"cache-matched-key={found or ''}\ncache-primary-key={env['IN_KEY']}\n"
+        )
+    say(
+        f"Cache restored from key: {found}"
+        if found
+        else f"Cache not found for key: {env['IN_KEY']}"
+    )
     if not found and env.get("IN_FAIL_ON_CACHE_MISS") == "true":
         say("::error::Failed to restore cache entry.")
         return 1

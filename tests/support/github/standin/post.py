@@ -1,4 +1,6 @@
-"""The last step of every job: the post steps of the stand-ins, and a record of result and outputs."""
+"""The last step of every job: the post steps of the stand-ins, and a record of result
+and outputs.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ FIELD = re.compile(r"^(job|status|matrix|output:\S+) ", re.MULTILINE)
 
 
 def parse(text: str) -> dict[str, Any]:
-    """`name JSON` entries; the JSON may run over several lines, but within a string it never does."""
+    """`name JSON` entries; the JSON may run over several lines, but within a string it
+    never does.
+    """
     pieces = FIELD.split(text)
     return {
         name: json.loads(value) if value.strip() else None
@@ -27,16 +31,24 @@ def parse(text: str) -> dict[str, Any]:
 def remove_credentials(temp: Path) -> None:
     """What checkout's post step does."""
     notes = temp / "standin-credentials"
-    for line in notes.read_text(encoding="utf-8").splitlines() if notes.exists() else []:
+    for line in (
+        notes.read_text(encoding="utf-8").splitlines() if notes.exists() else []
+    ):
         where, key, credentials = line.split("\t")
-        subprocess.run(["git", "-C", where, "config", "--local", "--unset-all", key], check=False)
+        subprocess.run(
+            ["git", "-C", where, "config", "--local", "--unset-all", key], check=False
+        )
         Path(credentials).unlink(missing_ok=True)
 
 
 def save_caches(temp: Path, status: str, env: Mapping[str, str]) -> None:
     """What cache's post step does, only after success."""
     notes = temp / "standin-caches"
-    for line in notes.read_text(encoding="utf-8").splitlines() if notes.exists() and status == "success" else []:
+    for line in (
+        notes.read_text(encoding="utf-8").splitlines()
+        if notes.exists() and status == "success"
+        else []
+    ):
         entry = json.loads(line)
         code = Path(env["STANDIN_CODE"]) / "cache.py"
         subprocess.run(
@@ -50,7 +62,11 @@ def main() -> int:
     """Called by the step that the harness appends."""
     fields = parse(sys.stdin.read())
     outputs = {
-        name.removeprefix("output:"): "" if value is None else value if isinstance(value, str) else json.dumps(value)
+        name.removeprefix("output:"): ""
+        if value is None
+        else value
+        if isinstance(value, str)
+        else json.dumps(value)
         for name, value in fields.items()
         if name.startswith("output:")
     }

@@ -1,4 +1,6 @@
-"""The ai-sdlc plan format: each rule of reading and of writing back, with the smallest text that needs it."""
+"""The ai-sdlc plan format: each rule of reading and of writing back, with the smallest
+text that needs it.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ TABLE = "## Task Progress\n\n| Task | Status | Started | Completed |\n|------|--
 
 
 def write_back(text: str, marks: Mapping[str, Mark]) -> str:
-    return SOURCE.write_back("plan.md", MemoryTree({"plan.md": text}), marks, {}).get("plan.md", text)
+    return SOURCE.write_back("plan.md", MemoryTree({"plan.md": text}), marks, {}).get(
+        "plan.md", text
+    )
 
 
 def load(text: str) -> Plan:
@@ -52,7 +56,7 @@ def item(files: str | None = None, dependencies: str | None = None) -> str:
     return "\n".join(lines) + "\n"
 
 
-# --- items ---------------------------------------------------------------------------------------------------------
+# -- items --
 
 
 @pytest.mark.parametrize(
@@ -67,7 +71,12 @@ def item(files: str | None = None, dependencies: str | None = None) -> str:
 )
 def test_an_item_is_a_task_with_any_bullet(line: str) -> None:
     task = only(f"# Any heading\n\n{line}\n")
-    assert (task.id, task.title, task.line, task.source_status) == ("T7", "Do it", 3, Status.PENDING)
+    assert (task.id, task.title, task.line, task.source_status) == (
+        "T7",
+        "Do it",
+        3,
+        Status.PENDING,
+    )
     assert (task.files, task.depends_on, task.allow_empty) == (None, (), False)
 
 
@@ -126,7 +135,10 @@ def test_line_endings_do_not_change_what_is_read(end: str) -> None:
 
 
 def test_characters_that_only_python_calls_line_breaks_are_none() -> None:
-    assert only("- [ ] **T1**: a\x0bb\x0c\u2028c\x85d\n  - e\n").title == "a\x0bb\x0c\u2028c\x85d"
+    assert (
+        only("- [ ] **T1**: a\x0bb\x0c\u2028c\x85d\n  - e\n").title
+        == "a\x0bb\x0c\u2028c\x85d"
+    )
 
 
 def test_a_task_inside_a_task_is_refused() -> None:
@@ -136,10 +148,12 @@ def test_a_task_inside_a_task_is_refused() -> None:
 
 
 def test_a_list_of_tasks_below_a_plain_item_is_read() -> None:
-    assert ids("- Group\n  - [ ] **T1**: a\n    - Dependencies: T2\n  - [ ] **T2**: b\n") == ["T1", "T2"]
+    assert ids(
+        "- Group\n  - [ ] **T1**: a\n    - Dependencies: T2\n  - [ ] **T2**: b\n"
+    ) == ["T1", "T2"]
 
 
-# --- Files ---------------------------------------------------------------------------------------------------------
+# -- Files --
 
 
 @pytest.mark.parametrize(
@@ -206,7 +220,9 @@ def test_files_in_prose_are_no_limit_and_a_note(value: str, part: str) -> None:
     plan = load(item(files=value))
     assert (plan.tasks[0].files, plan.tasks[0].allow_empty) == (None, False)
     (note,) = plan.notes
-    assert note.startswith(f"plan.md:2: T50 may change any file: `{part}` is not a path; write paths")
+    assert note.startswith(
+        f"plan.md:2: T50 may change any file: `{part}` is not a path; write paths"
+    )
 
 
 def test_a_task_that_verifies_but_names_no_files_must_change_something() -> None:
@@ -219,28 +235,38 @@ def test_an_empty_files_field_is_no_files_field() -> None:
     assert (task.files, task.allow_empty) == (None, False)
 
 
-@pytest.mark.parametrize("name", ["Files", "files", "FILES", "File", "**Files**", "*Files*", "__Files__"])
+@pytest.mark.parametrize(
+    "name", ["Files", "files", "FILES", "File", "**Files**", "*Files*", "__Files__"]
+)
 def test_the_field_name_may_be_bold_and_in_any_case(name: str) -> None:
     assert only(f"- [ ] **T1**: a\n  - {name}: `x`\n").files == ("x",)
 
 
-@pytest.mark.parametrize("line", ["  - **Files:** `x`", "\t- Files: `x`", "  * Files : `x`", "  Files: `x`"])
+@pytest.mark.parametrize(
+    "line", ["  - **Files:** `x`", "\t- Files: `x`", "  * Files : `x`", "  Files: `x`"]
+)
 def test_the_field_may_be_written_in_other_ways(line: str) -> None:
     assert only(f"- [ ] **T1**: a\n{line}\n").files == ("x",)
 
 
 def test_files_may_be_a_nested_list_or_wrapped() -> None:
-    assert only("- [ ] **T1**: a\n  - Files:\n    - `x`\n    - `y` (new)\n  - do\n").files == ("x", "y")
+    assert only(
+        "- [ ] **T1**: a\n  - Files:\n    - `x`\n    - `y` (new)\n  - do\n"
+    ).files == ("x", "y")
     assert only("- [ ] **T1**: a\n  - Files: `x`,\n    `y`\n").files == ("x", "y")
 
 
 def test_words_that_only_begin_like_a_field_are_text() -> None:
-    task = only("## P\n- [ ] **T1**: a\n  - Files list matches\n  - Test files: `x`\n  - Depends on `y`\n")
+    task = only(
+        "## P\n- [ ] **T1**: a\n  - Files list matches\n  - Test files: `x`\n  - Depends on `y`\n"
+    )
     assert (task.files, task.depends_on) == (None, ())
-    assert task.prompt == "P\n\n- Files list matches\n- Test files: `x`\n- Depends on `y`"
+    assert (
+        task.prompt == "P\n\n- Files list matches\n- Test files: `x`\n- Depends on `y`"
+    )
 
 
-# --- Dependencies --------------------------------------------------------------------------------------------------
+# -- Dependencies --
 
 
 @pytest.mark.parametrize(
@@ -281,14 +307,26 @@ def test_dependencies_are_ids_and_ranges(value: str, expected: str) -> None:
 @pytest.mark.parametrize(
     ("value", "what", "remedy"),
     [
-        ("T10, T11, or T12 (whichever is first)", "says `or`", "`Dependencies: T10, T11, T12`"),
+        (
+            "T10, T11, or T12 (whichever is first)",
+            "says `or`",
+            "`Dependencies: T10, T11, T12`",
+        ),
         (
             "All implementation tasks",
             "`All implementation tasks` is not a task id",
             "`Dependencies: T1, T3-T5`, or `none`",
         ),
-        ("All test tasks (T3, T8-11, T21-26)", "`All test tasks` is not", "`Dependencies: T3, T8-11, T21-26`"),
-        ("T4, architectural decision on caching", "`architectural decision on caching`", "`Dependencies: T4`"),
+        (
+            "All test tasks (T3, T8-11, T21-26)",
+            "`All test tasks` is not",
+            "`Dependencies: T3, T8-11, T21-26`",
+        ),
+        (
+            "T4, architectural decision on caching",
+            "`architectural decision on caching`",
+            "`Dependencies: T4`",
+        ),
         ("S-0047", "`S-0047` is not a task id", "or `none`"),
         ("none, T1", "`none` is not a task id", "`Dependencies: T1`"),
         ("T1 T2", "`T1 T2` is not a task id", "`Dependencies: T1, T2`"),
@@ -299,7 +337,9 @@ def test_dependencies_are_ids_and_ranges(value: str, expected: str) -> None:
         ("T1-T999999", "more than 1000 tasks", "shorter"),
     ],
 )
-def test_dependencies_in_prose_are_refused_with_what_to_write(value: str, what: str, remedy: str) -> None:
+def test_dependencies_in_prose_are_refused_with_what_to_write(
+    value: str, what: str, remedy: str
+) -> None:
     (found,) = problems(item(dependencies=value))
     assert (found.path, found.line) == ("plan.md", 2)
     assert what in found.what
@@ -334,7 +374,9 @@ def test_a_field_nested_below_an_empty_one_is_a_field() -> None:
 
 
 def test_a_dependency_line_inside_a_fence_is_code() -> None:
-    assert only("- [ ] **T1**: a\n  ```\n  - Dependencies: T9\n  ```\n").depends_on == ()
+    assert (
+        only("- [ ] **T1**: a\n  ```\n  - Dependencies: T9\n  ```\n").depends_on == ()
+    )
 
 
 def test_a_dependency_in_the_title_is_refused() -> None:
@@ -342,7 +384,9 @@ def test_a_dependency_in_the_title_is_refused() -> None:
     assert "in its title" in found.what
 
 
-@pytest.mark.parametrize("line", ["- Dependencies: T1", "Dependencies: T1", "**Depends on:** T1"])
+@pytest.mark.parametrize(
+    "line", ["- Dependencies: T1", "Dependencies: T1", "**Depends on:** T1"]
+)
 def test_dependencies_that_are_not_indented_are_refused(line: str) -> None:
     (found,) = problems(f"- [ ] **T2**: b\n\n{line}\n")
     assert found.line == 3
@@ -350,7 +394,9 @@ def test_dependencies_that_are_not_indented_are_refused(line: str) -> None:
 
 
 def test_dependencies_after_a_fence_that_ended_the_task_are_refused() -> None:
-    (found,) = problems("- [ ] **T2**: b\n  - Add:\n```ts\nx\n```\n  - Dependencies: T1\n")
+    (found,) = problems(
+        "- [ ] **T2**: b\n  - Add:\n```ts\nx\n```\n  - Dependencies: T1\n"
+    )
     assert found.line == 6
 
 
@@ -366,7 +412,7 @@ def test_the_footer_of_a_story_belongs_to_no_task(text: str) -> None:
     assert ids(f"- [ ] **T1**: a\n{text}") == ["T1"]
 
 
-# --- fences, comments, front matter --------------------------------------------------------------------------------
+# -- fences, comments, front matter --
 
 
 @pytest.mark.parametrize(
@@ -382,9 +428,13 @@ def test_the_footer_of_a_story_belongs_to_no_task(text: str) -> None:
     ],
 )
 def test_tasks_in_fences_and_comments_are_examples(opening: str, closing: str) -> None:
-    plan = load(f"- [ ] **T1**: a\n\n{opening}\n- [ ] **T2**: b\n- [ ] **T1**: c\n{closing}\n\n- [ ] **T3**: d\n")
+    plan = load(
+        f"- [ ] **T1**: a\n\n{opening}\n- [ ] **T2**: b\n- [ ] **T1**: c\n{closing}\n\n- [ ] **T3**: d\n"
+    )
     assert [task.id for task in plan.tasks] == ["T1", "T3"]
-    assert plan.notes == ("plan.md:3: 2 task lines down to line 6 in a code fence or comment: not tasks",)
+    assert plan.notes == (
+        "plan.md:3: 2 task lines down to line 6 in a code fence or comment: not tasks",
+    )
 
 
 def test_a_fence_with_code_inside_an_example_does_not_end_it() -> None:
@@ -396,7 +446,9 @@ def test_a_fence_with_code_inside_an_example_does_not_end_it() -> None:
 def test_what_never_closes_hides_nothing(opening: str) -> None:
     plan = load(f"{opening}\ntext\n- [ ] **T1**: a\n\n- [ ] **T2**: b\n")
     assert [task.id for task in plan.tasks] == ["T1", "T2"]
-    expected = () if opening == "<!--" else ("plan.md:1: this code fence is never closed",)
+    expected = (
+        () if opening == "<!--" else ("plan.md:1: this code fence is never closed",)
+    )
     assert tuple(note.partition(",")[0] for note in plan.notes) == expected
 
 
@@ -405,7 +457,9 @@ def test_an_unclosed_fence_is_not_closed_by_the_end_of_a_later_one() -> None:
     assert ids(text) == ["T1", "T2"]
 
 
-def test_an_unclosed_fence_with_a_language_is_not_closed_by_a_later_bare_one_behind_tasks() -> None:
+def test_an_unclosed_fence_with_a_language_is_not_closed_by_a_later_bare_one_behind_tasks() -> (
+    None
+):
     text = "```json\n{\n- [ ] **T1**: a\n\n```\noutput\n```\n- [ ] **T2**: b\n"
     assert ids(text) == ["T1", "T2"]
 
@@ -435,15 +489,23 @@ def test_a_rule_on_the_first_line_hides_no_task(text: str) -> None:
 
 @pytest.mark.parametrize("start", ["", "\ufeff"])
 def test_front_matter_holds_no_tasks(start: str) -> None:
-    assert ids(f"{start}---\nfeedback: |\n  - [ ] **T9**: x\n---\n- [ ] **T1**: a\n") == ["T1"]
+    assert ids(
+        f"{start}---\nfeedback: |\n  - [ ] **T9**: x\n---\n- [ ] **T1**: a\n"
+    ) == ["T1"]
 
 
-@pytest.mark.parametrize(("outer", "inner"), [("~~~", "```"), ("````", "```"), ("```", r"\`\`\`")])
-def test_a_fence_is_closed_only_by_its_own_kind_and_length(outer: str, inner: str) -> None:
-    assert ids(f"- [ ] **T1**: a\n\n{outer}\n{inner}\n- [ ] **T2**: b\n{outer}\n") == ["T1"]
+@pytest.mark.parametrize(
+    ("outer", "inner"), [("~~~", "```"), ("````", "```"), ("```", r"\`\`\`")]
+)
+def test_a_fence_is_closed_only_by_its_own_kind_and_length(
+    outer: str, inner: str
+) -> None:
+    assert ids(f"- [ ] **T1**: a\n\n{outer}\n{inner}\n- [ ] **T2**: b\n{outer}\n") == [
+        "T1"
+    ]
 
 
-# --- what is refused -----------------------------------------------------------------------------------------------
+# -- what is refused --
 
 
 def test_an_id_used_twice_is_refused_for_each_and_names_both_lines() -> None:
@@ -500,10 +562,14 @@ def test_prose_about_tasks_is_no_task(line: str) -> None:
 
 def test_a_second_line_for_a_known_task_in_another_spelling_is_noted() -> None:
     plan = load("- [ ] **T9**: real\n\n- [x] **T9** done\n")
-    assert plan.notes == ("plan.md:3: looks like a task but is not written as one; T9 is the task on line 1",)
+    assert plan.notes == (
+        "plan.md:3: looks like a task but is not written as one; T9 is the task on line 1",
+    )
 
 
-@pytest.mark.parametrize("text", ["", "# Story\n\n- [ ] a check box\n", "## Implementation Tasks\n"])
+@pytest.mark.parametrize(
+    "text", ["", "# Story\n\n- [ ] a check box\n", "## Implementation Tasks\n"]
+)
 def test_no_tasks_is_refused(text: str) -> None:
     (found,) = problems(text)
     assert found.what == "no tasks found"
@@ -523,17 +589,23 @@ def test_all_problems_come_at_once_in_line_order() -> None:
     assert [problem.line for problem in problems(text)] == [2, 3, 4, 10]
 
 
-# --- the progress table --------------------------------------------------------------------------------------------
+# -- the progress table --
 
 
 def with_table(rows: str, header: str = TABLE) -> str:
     return f"- [ ] **T1**: a\n- [x] **T2**: b\n\n{header}{rows}"
 
 
-@pytest.mark.parametrize("word", ["pending", "in_progress", "completed", "failed", "Failed", "`failed`"])
+@pytest.mark.parametrize(
+    "word", ["pending", "in_progress", "completed", "failed", "Failed", "`failed`"]
+)
 def test_the_table_wins_over_the_box(word: str) -> None:
-    first, second = load(with_table(f"| T1 | {word} | - | - |\n| T2 | {word} | - | - |\n")).tasks
-    assert first.source_status == second.source_status == Status(word.lower().strip("`"))
+    first, second = load(
+        with_table(f"| T1 | {word} | - | - |\n| T2 | {word} | - | - |\n")
+    ).tasks
+    assert (
+        first.source_status == second.source_status == Status(word.lower().strip("`"))
+    )
 
 
 def test_a_task_without_a_row_keeps_its_box() -> None:
@@ -543,15 +615,24 @@ def test_a_task_without_a_row_keeps_its_box() -> None:
 
 def test_a_box_that_disagrees_with_the_table_is_noted() -> None:
     plan = load(with_table("| T1 | completed | - | - |\n| T2 | completed | - | - |\n"))
-    assert plan.notes == ("plan.md:1: T1: the progress table says completed, the check box does not; the table counts",)
+    assert plan.notes == (
+        "plan.md:1: T1: the progress table says completed, the check box does not; the table counts",
+    )
 
 
 def test_columns_are_found_by_name() -> None:
     header = "#### task progress ##\nSome words.\n| Error | status | Task ID |\n|:--|--|--|\n"
-    assert load(with_table("| a \\| b | failed | **T1** |\n", header)).tasks[0].source_status is Status.FAILED
+    assert (
+        load(with_table("| a \\| b | failed | **T1** |\n", header))
+        .tasks[0]
+        .source_status
+        is Status.FAILED
+    )
 
 
-@pytest.mark.parametrize("row", ["| T1 | paused | - | - |", "| T1 |  | - | - |", "| T1 |"])
+@pytest.mark.parametrize(
+    "row", ["| T1 | paused | - | - |", "| T1 |  | - | - |", "| T1 |"]
+)
 def test_an_unknown_status_is_refused(row: str) -> None:
     (found,) = problems(with_table(f"{row}\n"))
     assert found.line == 8
@@ -559,7 +640,9 @@ def test_an_unknown_status_is_refused(row: str) -> None:
 
 
 def test_the_table_ends_at_the_first_other_line() -> None:
-    text = with_table("| T1 | failed | - | - |\n\n| T2 | nonsense | - | - |\n## Next\n| T1 | pending | - | - |\n")
+    text = with_table(
+        "| T1 | failed | - | - |\n\n| T2 | nonsense | - | - |\n## Next\n| T1 | pending | - | - |\n"
+    )
     assert [task.source_status for task in load(text).tasks] == ["failed", "completed"]
 
 
@@ -571,20 +654,29 @@ def test_a_row_for_no_task_is_noted() -> None:
 def test_two_rows_or_two_tables_are_refused() -> None:
     (row,) = problems(with_table("| T1 | failed | - | - |\n| T1 | pending | - | - |\n"))
     assert (row.line, row.what) == (9, "a second progress row for T1")
-    (table,) = problems(with_table(f"| T1 | failed | - | - |\n\n{TABLE}| T1 | pending | - | - |\n"))
+    (table,) = problems(
+        with_table(f"| T1 | failed | - | - |\n\n{TABLE}| T1 | pending | - | - |\n")
+    )
     assert table.line == 12
 
 
 def test_an_example_table_in_a_fence_is_not_read() -> None:
-    assert load(with_table(f"```\n{TABLE}| T1 | failed | - | - |\n```\n", "")).tasks[0].source_status is Status.PENDING
+    assert (
+        load(with_table(f"```\n{TABLE}| T1 | failed | - | - |\n```\n", ""))
+        .tasks[0]
+        .source_status
+        is Status.PENDING
+    )
 
 
 def test_a_progress_heading_without_a_table_is_noted() -> None:
-    (note,) = load("- [ ] **T1**: a\n## Task Progress\nNone yet.\n## X\n| Task | Status |\n| T1 | failed |\n").notes
+    (note,) = load(
+        "- [ ] **T1**: a\n## Task Progress\nNone yet.\n## X\n| Task | Status |\n| T1 | failed |\n"
+    ).notes
     assert note.startswith("plan.md:2: no table")
 
 
-# --- detect --------------------------------------------------------------------------------------------------------
+# -- detect --
 
 
 @pytest.mark.parametrize(
@@ -606,12 +698,16 @@ def test_detect(path: str, text: str, expected: bool) -> None:
     assert SOURCE.detect(path, MemoryTree({path: text})) is expected
 
 
-# --- writing back --------------------------------------------------------------------------------------------------
+# -- writing back --
 
 
 def test_the_boxes_of_other_tasks_and_blank_lines_are_not_touched() -> None:
-    text = f"\n\n- [X] **T1**: a\n\n\n- [ ] **T2**: b\n \n{TABLE}| T2 | completed |\n\n\n"
-    assert write_back(text, {"T2": Mark(Status.COMPLETED)}) == text.replace("- [ ]", "- [x]")
+    text = (
+        f"\n\n- [X] **T1**: a\n\n\n- [ ] **T2**: b\n \n{TABLE}| T2 | completed |\n\n\n"
+    )
+    assert write_back(text, {"T2": Mark(Status.COMPLETED)}) == text.replace(
+        "- [ ]", "- [x]"
+    )
 
 
 def changed_lines(before: str, after: str) -> list[tuple[str, str]]:
@@ -620,10 +716,16 @@ def changed_lines(before: str, after: str) -> list[tuple[str, str]]:
 
 
 def test_one_finished_task_changes_its_box_and_its_row() -> None:
-    text = with_table("| T1 | pending | - | - |\n| T2 | completed | - | - |\n") + "\nAfter.  \n"
+    text = (
+        with_table("| T1 | pending | - | - |\n| T2 | completed | - | - |\n")
+        + "\nAfter.  \n"
+    )
     assert changed_lines(text, write_back(text, {"T1": DONE})) == [
         ("- [ ] **T1**: a", "- [x] **T1**: a"),
-        ("| T1 | pending | - | - |", "| T1 | completed | 2026-01-16T10:00:00Z | 2026-01-16T10:05:00Z |"),
+        (
+            "| T1 | pending | - | - |",
+            "| T1 | completed | 2026-01-16T10:00:00Z | 2026-01-16T10:05:00Z |",
+        ),
     ]
 
 
@@ -650,7 +752,10 @@ def test_column_order_and_alignment_are_kept() -> None:
         "- [ ] **T1**: a\n## Task Progress\n| Status      | Owner | Task |\n|---|---|---|\n"
         "| in_progress | me    | T1   |\n"
     )
-    assert write_back(text, {"T1": Mark(Status.FAILED)}).split("\n")[4] == "| failed      | me    | T1   |"
+    assert (
+        write_back(text, {"T1": Mark(Status.FAILED)}).split("\n")[4]
+        == "| failed      | me    | T1   |"
+    )
     two = text.replace("- [ ] **T1**: a\n", "- [ ] **T1**: a\n- [ ] **T2**: b\n")
     assert write_back(two, {"T2": DONE}).endswith("| T1   |\n| completed | - | T2 |\n")
 
@@ -684,7 +789,9 @@ def test_an_error_that_is_over_is_taken_away() -> None:
     ],
 )
 def test_an_error_is_one_bounded_cell(error: str, cell: str) -> None:
-    text = with_table("| T1 | pending | - | - | old |\n", TABLE.replace("|\n", "| Error |\n", 1))
+    text = with_table(
+        "| T1 | pending | - | - | old |\n", TABLE.replace("|\n", "| Error |\n", 1)
+    )
     after = write_back(text, {"T1": Mark(Status.FAILED, error=error)})
     assert after.split("\n")[7].split(" | ", 4)[4].removesuffix(" |").rstrip() == cell
     assert load(after).tasks[0].source_status is Status.FAILED
@@ -717,7 +824,9 @@ def test_a_progress_heading_without_a_table_gets_it() -> None:
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
-@pytest.mark.parametrize("text", ["- [ ] **T1**: a\n- [ ] **T2**: b", with_table("| T2 | pending | - | - |")])
+@pytest.mark.parametrize(
+    "text", ["- [ ] **T1**: a\n- [ ] **T2**: b", with_table("| T2 | pending | - | - |")]
+)
 def test_line_endings_and_a_missing_last_newline_are_kept(text: str, end: str) -> None:
     before = text.replace("\n", end)
     after = write_back(before, {"T1": DONE})
@@ -739,7 +848,7 @@ def test_a_task_in_a_fence_is_not_ticked() -> None:
     ]
 
 
-# --- properties ----------------------------------------------------------------------------------------------------
+# -- properties --
 
 LINES = st.sampled_from(
     [
@@ -782,7 +891,8 @@ ITEMS = st.builds(
     st.integers(1, 4),
     st.sampled_from(["", "  "]),
 )
-# Random lines seldom make a plan that loads; these do, so that the round trip is not vacuous.
+# Random lines seldom make a plan that loads; these do, so that the round trip is not
+# vacuous.
 PLANS = st.builds(
     lambda boxes, between, table: (
         "".join(
@@ -793,7 +903,15 @@ PLANS = st.builds(
     ),
     st.lists(st.sampled_from(" xX"), min_size=3, max_size=3),
     st.lists(
-        st.sampled_from(["", "  - Dependencies: T1", "## Next", "```\n- [ ] **T9**: x\n```", "  ```ts\n  x"]),
+        st.sampled_from(
+            [
+                "",
+                "  - Dependencies: T1",
+                "## Next",
+                "```\n- [ ] **T9**: x\n```",
+                "  ```ts\n  x",
+            ]
+        ),
         min_size=3,
         max_size=3,
     ),
@@ -814,10 +932,14 @@ TEXTS = st.builds(
     st.sampled_from(["\n", "\r\n"]),
     st.booleans(),
 )
-TRAPS = st.sampled_from(["a | b", "```", "-->", "<!--", "x" * 400, "\\", "|", "a\\|b", "-"])
+TRAPS = st.sampled_from(
+    ["a | b", "```", "-->", "<!--", "x" * 400, "\\", "|", "a\\|b", "-"]
+)
 WORDS = st.one_of(st.none(), st.text(max_size=30), TRAPS)
 MARKS = st.dictionaries(
-    st.sampled_from(["T1", "T2", "T3", "T4"]), st.builds(Mark, st.sampled_from(Status), WORDS, WORDS, WORDS), max_size=4
+    st.sampled_from(["T1", "T2", "T3", "T4"]),
+    st.builds(Mark, st.sampled_from(Status), WORDS, WORDS, WORDS),
+    max_size=4,
 )
 
 
@@ -826,20 +948,31 @@ def loaded(text: str) -> dict[str, dict[str, Any]] | None:
         tasks = load(text).tasks
     except InvalidInput:
         return None
-    return {task.id: {**task.model_dump(), "status": task.source_status} for task in tasks}
+    return {
+        task.id: {**task.model_dump(), "status": task.source_status} for task in tasks
+    }
 
 
 @settings(max_examples=400, deadline=None)
 @given(text=st.one_of(PLANS, TEXTS), marks=MARKS)
 @example(text="<!--\n- [ ] **T1**: a", marks={"T1": Mark(Status.FAILED, error="-->")})
-@example(text="- [ ] **T1**: a\n## Task Progress\n| Task | Status |\n| T1 | failed", marks={"T1": FAILED})
-def test_writing_back_is_idempotent_and_touches_only_boxes_and_the_table(text: str, marks: dict[str, Mark]) -> None:
+@example(
+    text="- [ ] **T1**: a\n## Task Progress\n| Task | Status |\n| T1 | failed",
+    marks={"T1": FAILED},
+)
+def test_writing_back_is_idempotent_and_touches_only_boxes_and_the_table(
+    text: str, marks: dict[str, Mark]
+) -> None:
     after = write_back(text, marks)
     assert write_back(after, marks) == after
 
     def rest(page: str) -> list[str]:
         boxes = re.sub(r"(?m)^(\s*[-*+] \[)[ xX](\] \*\*T)", r"\1?\2", page)
-        lines = (line for line in re.split(r"\r?\n", boxes) if not line.lstrip().startswith("|"))
+        lines = (
+            line
+            for line in re.split(r"\r?\n", boxes)
+            if not line.lstrip().startswith("|")
+        )
         return [line for line in lines if line and line != "## Task Progress"]
 
     assert rest(after) == rest(text)
@@ -848,13 +981,18 @@ def test_writing_back_is_idempotent_and_touches_only_boxes_and_the_table(text: s
 
 @settings(max_examples=400, deadline=None)
 @given(text=st.one_of(PLANS, TEXTS), marks=MARKS)
-def test_what_was_written_is_read_again_and_other_tasks_keep_their_status(text: str, marks: dict[str, Mark]) -> None:
+def test_what_was_written_is_read_again_and_other_tasks_keep_their_status(
+    text: str, marks: dict[str, Mark]
+) -> None:
     before = loaded(text)
     if before is None:
         return
     after = loaded(write_back(text, marks))
     expected = {
-        name: {**task, "status": marks[name].status if name in marks else task["status"]}
+        name: {
+            **task,
+            "status": marks[name].status if name in marks else task["status"],
+        }
         for name, task in before.items()
     }
     assert after == expected

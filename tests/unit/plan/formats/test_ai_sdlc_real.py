@@ -1,7 +1,7 @@
 r"""The ai-sdlc format on plans that agents wrote for ai-sdlc itself.
 
-They are vendored (tests/resources/plans/ATTRIBUTION.md). The numbers were counted without this
-package, over files whose items are all outside fences:
+They are vendored (tests/resources/plans/ATTRIBUTION.md). The numbers were counted
+without this package, over files whose items are all outside fences:
 
     tasks    grep -cE '^- \[[ xX]\] \*\*T[0-9]+\*\*: ' FILE
     edges    grep -E '^  - Dependencies: T' FILE | grep -v -- '-T' | grep -oE 'T[0-9]+' | wc -l
@@ -37,7 +37,12 @@ READABLE = {
         2,
         [69, 124, 297, 306, 347],
     ),
-    "patrob__ai-sdlc__S-0063_story.md": (57, 50 + 26 + 12 + 20 + 21 + 22 + 23 + 24, 6, [613, 668, 841, 850, 891]),
+    "patrob__ai-sdlc__S-0063_story.md": (
+        57,
+        50 + 26 + 12 + 20 + 21 + 22 + 23 + 24,
+        6,
+        [613, 668, 841, 850, 891],
+    ),
 }
 
 
@@ -47,7 +52,9 @@ def read(name: str) -> str:
 
 
 def write_back(text: str, marks: Mapping[str, Mark]) -> str:
-    return SOURCE.write_back("plan.md", MemoryTree({"plan.md": text}), marks, {}).get("plan.md", text)
+    return SOURCE.write_back("plan.md", MemoryTree({"plan.md": text}), marks, {}).get(
+        "plan.md", text
+    )
 
 
 def load(name: str) -> Plan:
@@ -77,8 +84,13 @@ def test_every_dependency_is_a_task_and_every_task_has_its_line(name: str) -> No
     plan = load(name)
     lines = read(name).split("\n")
     known = {task.id for task in plan.tasks}
-    assert {dependency for task in plan.tasks for dependency in task.depends_on} <= known
-    assert all(lines[task.line - 1] == f"- [ ] **{task.id}**: {task.title}" for task in plan.tasks)
+    assert {
+        dependency for task in plan.tasks for dependency in task.depends_on
+    } <= known
+    assert all(
+        lines[task.line - 1] == f"- [ ] **{task.id}**: {task.title}"
+        for task in plan.tasks
+    )
 
 
 @pytest.mark.parametrize("name", READABLE)
@@ -90,7 +102,9 @@ def test_one_task_done_changes_one_line_and_adds_one_section(name: str) -> None:
     assert heading
     assert len(table.strip().split("\n")) == 2 + READABLE[name][0]
     old, new = text.split("\n"), kept.split("\n")
-    assert [number for number, (a, b) in enumerate(zip(old, new, strict=False), 1) if a != b] == [task.line]
+    assert [
+        number for number, (a, b) in enumerate(zip(old, new, strict=False), 1) if a != b
+    ] == [task.line]
     done = [
         each.id
         for each in SOURCE.load(name, MemoryTree({name: after}), {}).tasks
@@ -120,11 +134,16 @@ def test_a_task_of_a_real_plan_is_read_whole() -> None:
 def test_only_files_none_lets_a_task_of_a_real_plan_change_nothing() -> None:
     tasks = load("ai-sdlc-S-0072.md").tasks
     assert [task.id for task in tasks if task.allow_empty] == ["T14", "T15"]
-    assert [task.files for task in tasks if task.id in ("T2", "T14")] == [("src/core/story.ts",), ()]
+    assert [task.files for task in tasks if task.id in ("T2", "T14")] == [
+        ("src/core/story.ts",),
+        (),
+    ]
 
 
 def test_a_range_of_a_real_plan_is_spelt_out() -> None:
-    plan = load("patrob__ai-sdlc__S-0063-resume-work-existing-worktree_IMPLEMENTATION_PLAN.md")
+    plan = load(
+        "patrob__ai-sdlc__S-0063-resume-work-existing-worktree_IMPLEMENTATION_PLAN.md"
+    )
     task = plan.task("T52")
     assert task
     assert task.depends_on == tuple(f"T{number}" for number in range(26, 52))
@@ -132,17 +151,24 @@ def test_a_range_of_a_real_plan_is_spelt_out() -> None:
 
 def test_two_plans_in_one_story_are_a_problem_for_every_id() -> None:
     found = problems("patrob__ai-sdlc__S-0045_story.md")
-    # T1-T25 stand in both plans: grep -nE '^- \[ \] \*\*T' gives 29 items from line 548 and 25 from line 839.
+    # T1-T25 stand in both plans: grep -nE '^- \[ \] \*\*T' gives 29 items from line 548
+    # and 25 from line 839.
     assert [problem.line for problem in found][:2] == [839, 847]
     assert len(found) == 25
-    assert found[0].what == "T1 is already on line 548, under `Critical Fixes Required for Acceptance`"
+    assert (
+        found[0].what
+        == "T1 is already on line 548, under `Critical Fixes Required for Acceptance`"
+    )
 
 
 def test_prose_for_a_dependency_is_a_problem_beside_the_duplicates() -> None:
     found = problems("patrob__ai-sdlc__S-0053_story.md")
-    # T1-T21 stand in both plans (lines 554 to 739, 783 to 970); one line says `All implementation tasks`.
+    # T1-T21 stand in both plans (lines 554 to 739, 783 to 970); one line says `All
+    # implementation tasks`.
     assert len(found) == 21 + 1
-    (prose,) = [problem for problem in found if "is already on line" not in problem.what]
+    (prose,) = [
+        problem for problem in found if "is already on line" not in problem.what
+    ]
     assert prose.line == 960
     assert "`All implementation tasks` is not a task id" in prose.what
 
@@ -150,12 +176,17 @@ def test_prose_for_a_dependency_is_a_problem_beside_the_duplicates() -> None:
 def test_examples_in_escaped_fences_are_no_tasks() -> None:
     name = "patrob__ai-sdlc__S-0044_story.md"
     (found,) = problems(name)
-    # All 13 lines that grep finds are examples: 96-104 and 173-177 in fences, 416-449 in fences written \`\`\`.
-    assert found.what == "no tasks found (13 task lines only in code fences or comments)"
+    # All 13 lines that grep finds are examples: 96-104 and 173-177 in fences, 416-449
+    # in fences written \`\`\`.
+    assert (
+        found.what == "no tasks found (13 task lines only in code fences or comments)"
+    )
     assert not SOURCE.detect(name, MemoryTree({name: read(name)}))
 
 
-@pytest.mark.parametrize("name", ["patrob__ai-sdlc__S-0048_story.md", "patrob__ai-sdlc__S-0049_story.md"])
+@pytest.mark.parametrize(
+    "name", ["patrob__ai-sdlc__S-0048_story.md", "patrob__ai-sdlc__S-0049_story.md"]
+)
 def test_stories_without_a_plan_are_not_of_this_format(name: str) -> None:
     assert not SOURCE.detect(name, MemoryTree({name: read(name)}))
     assert [problem.what for problem in problems(name)] == ["no tasks found"]
@@ -163,4 +194,6 @@ def test_stories_without_a_plan_are_not_of_this_format(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["001-speck-core-project", "009-multi-repo-stacked"])
 def test_spec_kit_plans_are_not_of_this_format(name: str) -> None:
-    assert not SOURCE.detect("tasks.md", MemoryTree({"tasks.md": read(f"nprbst__speck__{name}.md")}))
+    assert not SOURCE.detect(
+        "tasks.md", MemoryTree({"tasks.md": read(f"nprbst__speck__{name}.md")})
+    )

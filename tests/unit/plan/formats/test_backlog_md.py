@@ -1,4 +1,6 @@
-"""Backlog.md's folder: each rule of reading and of writing back, with the smallest files that need it."""
+"""Backlog.md's folder: each rule of reading and of writing back, with the smallest
+files that need it.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +13,33 @@ from tests.support.trees import checked, load, mark
 
 
 def file(task_id: str, *more: str, status: str = "To Do", body: str = "") -> str:
-    lines = ["---", f"id: {task_id}", "title: t", f"status: {status}", *more, "---", body]
+    lines = [
+        "---",
+        f"id: {task_id}",
+        "title: t",
+        f"status: {status}",
+        *more,
+        "---",
+        body,
+    ]
     return "\n".join(lines)
 
 
 def plan(*texts: str, **files: str) -> Plan:
-    """The plan of these task files, and of others whose paths are written with __ for a slash."""
+    """The plan of these task files, and of others whose paths are written with __ for a
+    slash.
+    """
     found = {f"backlog/tasks/f{number}.md": text for number, text in enumerate(texts)}
-    return load("backlog", {**found, **{f"backlog/{path.replace('__', '/')}": text for path, text in files.items()}})
+    return load(
+        "backlog",
+        {
+            **found,
+            **{
+                f"backlog/{path.replace('__', '/')}": text
+                for path, text in files.items()
+            },
+        },
+    )
 
 
 def only(*more: str, **fields: str) -> Task:
@@ -35,10 +56,16 @@ def finished(*ids: str) -> dict[str, str]:
     ("task-epic-11.175.1", "task-epic-11.175.1"), ("TASK-EPIC-11.175.01", "task-epic-11.175.1"),
     ("4.10", "task-4.10"), ("task-4.1", "task-4.1"),
 ])  # fmt: skip
-def test_a_dependency_is_found_without_case_zeros_and_prefix(written: str, task_id: str) -> None:
-    known = finished("task-1", "BACK-355.02", "task-epic-11.175.1", "task-4.1", "task-4.10")
+def test_a_dependency_is_found_without_case_zeros_and_prefix(
+    written: str, task_id: str
+) -> None:
+    known = finished(
+        "task-1", "BACK-355.02", "task-epic-11.175.1", "task-4.1", "task-4.10"
+    )
     found = plan(file("X-9", f"dependencies: [{written}]"), **known)
-    assert next(task.depends_on for task in found.tasks if task.id == "X-9") == (task_id,)
+    assert next(task.depends_on for task in found.tasks if task.id == "X-9") == (
+        task_id,
+    )
 
 
 @pytest.mark.parametrize("dependencies", [
@@ -50,7 +77,9 @@ def test_dependencies_are_listed_as_yaml_lists_them(dependencies: str) -> None:
     assert found.tasks[2].depends_on == ("task-1", "task-2")
 
 
-@pytest.mark.parametrize("nothing", ["dependencies: []", "dependencies:", "dependencies: ~", "labels: []"])
+@pytest.mark.parametrize(
+    "nothing", ["dependencies: []", "dependencies:", "dependencies: ~", "labels: []"]
+)
 def test_no_dependencies_may_be_written_in_many_ways(nothing: str) -> None:
     assert only(nothing).depends_on == ()
 
@@ -65,7 +94,9 @@ def test_what_could_be_two_tasks_is_refused_where_it_is_written() -> None:
 def test_an_unknown_dependency_names_the_nearest() -> None:
     found = plan(file("task-10"), file("task-2", "dependencies: [task-11]"))
     (said,) = problems(lambda: checked(found))
-    assert said.startswith("backlog/tasks/f1.md:2: task-2 depends on task-11, which is not in the plan; did you mean ")
+    assert said.startswith(
+        "backlog/tasks/f1.md:2: task-2 depends on task-11, which is not in the plan; did you mean "
+    )
 
 
 @pytest.mark.parametrize(("word", "status", "skipped"), [
@@ -81,12 +112,20 @@ def test_status_words_and_their_drift(word: str, status: str, skipped: bool) -> 
 
 def test_configured_statuses_are_known_and_others_name_the_nearest() -> None:
     config = 'statuses: ["Idea", "Review", "Shipped"]\n'
-    states = [file(f"task-{n}", status=word) for n, word in enumerate(["Idea", "Review", "Shipped", "Done"])]
-    found = plan(*states, **{"config.yml": config})
-    assert [str(task.source_status) for task in found.tasks] == ["pending", "in_progress", "completed", "completed"]
-    assert problems(lambda: plan(file("task-1", status="Shiped"), **{"config.yml": config})) == [
-        "backlog/tasks/f0.md:4: 'Shiped' is not a status; did you mean 'shipped'?"
+    states = [
+        file(f"task-{n}", status=word)
+        for n, word in enumerate(["Idea", "Review", "Shipped", "Done"])
     ]
+    found = plan(*states, **{"config.yml": config})
+    assert [str(task.source_status) for task in found.tasks] == [
+        "pending",
+        "in_progress",
+        "completed",
+        "completed",
+    ]
+    assert problems(
+        lambda: plan(file("task-1", status="Shiped"), **{"config.yml": config})
+    ) == ["backlog/tasks/f0.md:4: 'Shiped' is not a status; did you mean 'shipped'?"]
 
 
 @pytest.mark.parametrize(
@@ -95,11 +134,14 @@ def test_configured_statuses_are_known_and_others_name_the_nearest() -> None:
         ("backlog", "", "completed"),
         (".backlog", "", "completed"),
         ("docs/backlog", "backlog_directory: docs/backlog/\n", "completed"),
-        ("docs/backlog", "", "in_progress"),  # the repository's configuration is of another folder
+        # the repository's configuration is of another folder
+        ("docs/backlog", "", "in_progress"),
         ("backlog", "backlog_directory: elsewhere\n", "in_progress"),
     ],
 )
-def test_the_repositorys_configuration_outranks_the_folders_own(path: str, named: str, status: str) -> None:
+def test_the_repositorys_configuration_outranks_the_folders_own(
+    path: str, named: str, status: str
+) -> None:
     tree = {
         "backlog.config.yml": f"{named}statuses: [Idea, Shipped]\n",
         f"{path}/config.yml": "statuses: [Idea, Shipped, Sold]\n",
@@ -108,13 +150,22 @@ def test_the_repositorys_configuration_outranks_the_folders_own(path: str, named
     assert str(load(path, tree, source="backlog-md").tasks[0].source_status) == status
 
 
-def test_what_lies_in_completed_is_done_whatever_it_says_and_other_folders_are_ignored() -> None:
+def test_what_lies_in_completed_is_done_whatever_it_says_and_other_folders_are_ignored() -> (
+    None
+):
     found = plan(
         file("task-3"),
         completed__x=file("no-9"),
-        **{"completed__x.md": file("task-1", status="Odd"), "archive__a.md": "x", "drafts__b.md": "y"},
+        **{
+            "completed__x.md": file("task-1", status="Odd"),
+            "archive__a.md": "x",
+            "drafts__b.md": "y",
+        },
     )
-    assert [(task.id, task.source_status) for task in found.tasks] == [("task-1", "completed"), ("task-3", "pending")]
+    assert [(task.id, task.source_status) for task in found.tasks] == [
+        ("task-1", "completed"),
+        ("task-3", "pending"),
+    ]
     assert [note for note in found.notes if "ignored" in note] == [
         "backlog/archive: ignored, 1 file",
         "backlog/drafts: ignored, 1 file",
@@ -133,8 +184,15 @@ def test_an_id_that_is_used_twice_is_refused_unless_all_are_finished() -> None:
 
 
 def test_the_order_is_that_of_the_numbers() -> None:
-    found = plan(*(file(task_id) for task_id in ("task-4.10", "task-4.2", "task-12", "task-4")))
-    assert [task.id for task in found.tasks] == ["task-4", "task-4.2", "task-4.10", "task-12"]
+    found = plan(
+        *(file(task_id) for task_id in ("task-4.10", "task-4.2", "task-12", "task-4"))
+    )
+    assert [task.id for task in found.tasks] == [
+        "task-4",
+        "task-4.2",
+        "task-4.10",
+        "task-12",
+    ]
 
 
 def test_the_text_is_the_prompt_without_markers_and_comments() -> None:
@@ -143,10 +201,20 @@ def test_the_text_is_the_prompt_without_markers_and_comments() -> None:
         "## Acceptance Criteria\n<!-- AC:BEGIN -->\n- [ ] #1 ok\n<!-- AC:END -->\n\n"
         "## Comments\n\n<!-- COMMENTS:BEGIN -->\nauthor: @x\n---\nChat.\n<!-- COMMENTS:END -->\n\n## Plan\nSo.\n"
     )
-    assert only(body=body).prompt == ("## Description\n\nDo.\n\n## Acceptance Criteria\n- [ ] #1 ok\n\n## Plan\nSo.")
+    assert only(body=body).prompt == (
+        "## Description\n\nDo.\n\n## Acceptance Criteria\n- [ ] #1 ok\n\n## Plan\nSo."
+    )
 
 
-@pytest.mark.parametrize("line", ["assignee: @me", "assignee:\n  - @me", "assignee: [@me, @you-too]", "reporter: @a.b"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "assignee: @me",
+        "assignee:\n  - @me",
+        "assignee: [@me, @you-too]",
+        "reporter: @a.b",
+    ],
+)
 def test_names_with_an_at_sign_need_no_quotes(line: str) -> None:
     assert only(line, "priority: high").priority == 1
 
@@ -159,17 +227,39 @@ def test_a_title_is_taken_from_the_file_name_where_there_is_none() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("---\ntitle: x\n---\n", "backlog/tasks/f0.md:1: a task file without an id; begin it with"),
-        ("---\nid: task-1\ntitle: a: b\n---\n", "backlog/tasks/f0.md:3: not valid YAML: mapping values"),
-        ("---\nid: task-1\nid: task-2\n---\n", "backlog/tasks/f0.md:3: the key 'id' stands here a second time"),
-        ("---\nid: task-1\ndependencies: {a: b}\n---\n", "backlog/tasks/f0.md:3: task-1: its dependencies are no list"),
-        ("---\nid: task-1\ndependencies: [[a]]\n---\n", "backlog/tasks/f0.md:3: task-1: its dependencies are no list"),
-        ("no front matter\n", "backlog/tasks:1: no tasks found; write files that begin"),
+        (
+            "---\ntitle: x\n---\n",
+            "backlog/tasks/f0.md:1: a task file without an id; begin it with",
+        ),
+        (
+            "---\nid: task-1\ntitle: a: b\n---\n",
+            "backlog/tasks/f0.md:3: not valid YAML: mapping values",
+        ),
+        (
+            "---\nid: task-1\nid: task-2\n---\n",
+            "backlog/tasks/f0.md:3: the key 'id' stands here a second time",
+        ),
+        (
+            "---\nid: task-1\ndependencies: {a: b}\n---\n",
+            "backlog/tasks/f0.md:3: task-1: its dependencies are no list",
+        ),
+        (
+            "---\nid: task-1\ndependencies: [[a]]\n---\n",
+            "backlog/tasks/f0.md:3: task-1: its dependencies are no list",
+        ),
+        (
+            "no front matter\n",
+            "backlog/tasks:1: no tasks found; write files that begin",
+        ),
     ],
 )
-def test_what_cannot_be_read_is_said_with_its_file_and_line(text: str, said: str) -> None:
+def test_what_cannot_be_read_is_said_with_its_file_and_line(
+    text: str, said: str
+) -> None:
     files = {"backlog/tasks/f0.md": text}
-    assert problems(lambda: load("backlog", files, source="backlog-md"))[0].startswith(said)
+    assert problems(lambda: load("backlog", files, source="backlog-md"))[0].startswith(
+        said
+    )
 
 
 @pytest.mark.parametrize(("before", "after"), [
@@ -182,7 +272,9 @@ def test_only_the_word_changes(before: str, after: str) -> None:
     found, tree = load("backlog", files), MemoryTree(files)
     done = mark(found, tree, {"task-1": Status.COMPLETED})
     assert done == {"backlog/tasks/a.md": text.replace(before, after, 1)}
-    assert mark(found, tree, {"task-1": Status.FAILED, "task-2": Status.IN_PROGRESS}) == {}
+    assert (
+        mark(found, tree, {"task-1": Status.FAILED, "task-2": Status.IN_PROGRESS}) == {}
+    )
 
 
 def test_the_words_are_those_of_the_configuration() -> None:
@@ -193,4 +285,9 @@ def test_the_words_are_those_of_the_configuration() -> None:
     found = load("b", files)
     done = mark(found, MemoryTree(files), {"task-1": Status.COMPLETED})
     assert "status: Finished\n" in done["b/tasks/a.md"]
-    assert "status: Open\n" in mark(found, MemoryTree({**files, **done}), {"task-1": Status.PENDING})["b/tasks/a.md"]
+    assert (
+        "status: Open\n"
+        in mark(found, MemoryTree({**files, **done}), {"task-1": Status.PENDING})[
+            "b/tasks/a.md"
+        ]
+    )

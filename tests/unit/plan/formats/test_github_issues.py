@@ -18,8 +18,17 @@ PATH = ".fanin/issues.json"
 
 
 def issue(number: int, *waits: dict[str, Any], **fields: Any) -> dict[str, Any]:
-    made = {"number": number, "title": f"Issue {number}", "body": "", "url": f"https://github.com/o/r/issues/{number}"}
-    times = {"labelled_by": "writer", "labelled_at": "2026-01-01T00:00:00Z", "updated_at": "2026-01-01T00:00:00Z"}
+    made = {
+        "number": number,
+        "title": f"Issue {number}",
+        "body": "",
+        "url": f"https://github.com/o/r/issues/{number}",
+    }
+    times = {
+        "labelled_by": "writer",
+        "labelled_at": "2026-01-01T00:00:00Z",
+        "updated_at": "2026-01-01T00:00:00Z",
+    }
     return {**made, **times, "waits_for": list(waits), **fields}
 
 
@@ -28,7 +37,12 @@ def wait(number: int, **fields: Any) -> dict[str, Any]:
 
 
 def text(*issues: dict[str, Any], **fields: Any) -> str:
-    head = {"fanin": "github-issues", "version": 1, "repository": "o/r", "label": "fanin"}
+    head = {
+        "fanin": "github-issues",
+        "version": 1,
+        "repository": "o/r",
+        "label": "fanin",
+    }
     return json.dumps({**head, "issues": issues, **fields}, indent=1)
 
 
@@ -41,7 +55,9 @@ def only(**fields: Any) -> Task:
 
 
 def test_an_issue_becomes_a_task() -> None:
-    (task,) = plan(issue(7, title="Add a login", body="As a user\n\n### Files\n\nsrc/login.py\n")).tasks
+    (task,) = plan(
+        issue(7, title="Add a login", body="As a user\n\n### Files\n\nsrc/login.py\n")
+    ).tasks
     assert (task.id, task.title, task.files) == ("7", "Add a login", ("src/login.py",))
     assert task.prompt.startswith("As a user")
     assert "#7" in task.prompt
@@ -53,18 +69,32 @@ def test_an_issue_becomes_a_task() -> None:
 def test_the_file_is_known_by_its_beginning_and_by_its_name() -> None:
     assert load("x.json", text(issue(1))).source == "github-issues"
     assert PlanSettings.model_validate({"source": "github-issues"}).path == PATH
-    assert PlanSettings.model_validate({"source": "github-issues", "path": "a.json"}).path == "a.json"
+    assert (
+        PlanSettings.model_validate({"source": "github-issues", "path": "a.json"}).path
+        == "a.json"
+    )
     assert PlanSettings.model_validate({"source": "beads"}).path == "tasks.yml"
 
 
 def test_what_is_in_the_file_is_a_dependency_and_what_is_done_is_none() -> None:
     found = plan(
         issue(1),
-        issue(2, wait(1, said="blocked_by"), wait(9, state="closed", reason="completed")),
+        issue(
+            2, wait(1, said="blocked_by"), wait(9, state="closed", reason="completed")
+        ),
         issue(3, wait(1), wait(2, said="sub_issue"), wait(2, said="text"), wait(3)),
-        issue(4, wait(1, repository="O/R"), wait(8, repository="p/q", state="closed", reason="merged")),
+        issue(
+            4,
+            wait(1, repository="O/R"),
+            wait(8, repository="p/q", state="closed", reason="merged"),
+        ),
     )
-    assert {task.id: task.depends_on for task in found.tasks} == {"1": (), "2": ("1",), "3": ("1", "2"), "4": ("1",)}
+    assert {task.id: task.depends_on for task in found.tasks} == {
+        "1": (),
+        "2": ("1",),
+        "3": ("1", "2"),
+        "4": ("1",),
+    }
     assert not any(task.skipped for task in found.tasks)
     assert checked(found).edges == 4
 
@@ -73,45 +103,79 @@ def test_what_is_in_the_file_is_a_dependency_and_what_is_done_is_none() -> None:
     ("waits", "why"),
     [
         (wait(9), "#9, which is open and no task"),
-        (wait(9, state="closed", reason="not_planned"), "#9, which was closed as not planned"),
-        (wait(9, state="closed", reason="duplicate"), "#9, which was closed as duplicate"),
-        (wait(9, state="closed", reason="not_merged"), "#9, which was closed as not merged"),
+        (
+            wait(9, state="closed", reason="not_planned"),
+            "#9, which was closed as not planned",
+        ),
+        (
+            wait(9, state="closed", reason="duplicate"),
+            "#9, which was closed as duplicate",
+        ),
+        (
+            wait(9, state="closed", reason="not_merged"),
+            "#9, which was closed as not merged",
+        ),
         (wait(9, state="unknown"), "#9, which GitHub does not show us"),
         (wait(1, repository="p/q"), "p/q#1, which is open and no task"),
     ],
 )
-def test_an_issue_that_waits_for_something_else_is_skipped_with_the_reason(waits: dict[str, Any], why: str) -> None:
+def test_an_issue_that_waits_for_something_else_is_skipped_with_the_reason(
+    waits: dict[str, Any], why: str
+) -> None:
     found = plan(issue(1), issue(2, waits))
     assert [task.skipped for task in found.tasks] == [False, True]
     assert found.notes == (f"{PATH}:17: 2 is skipped: it waits for {why}",)
 
 
 def test_issues_nobody_vouched_for_are_told() -> None:
-    found = plan(refused=[{"number": 5, "why": "the label is from x, who may not write here"}])
+    found = plan(
+        refused=[{"number": 5, "why": "the label is from x, who may not write here"}]
+    )
     assert found.tasks == ()
     assert any("#5 is no task: the label is from x" in note for note in found.notes)
-    assert any("no open issue of o/r has the label 'fanin'" in note for note in found.notes)
+    assert any(
+        "no open issue of o/r has the label 'fanin'" in note for note in found.notes
+    )
 
 
 @pytest.mark.parametrize(
     ("body", "files"),
     [
         ("no heading", None),
-        ("### Files\n\nsrc/a.py\nsrc/b/**\n\n### Other\n\nnot/this", ("src/a.py", "src/b/**")),
-        ("## Files:\n- `src/a.py`\n* [ ] tests/**\n1. docs/x.md", ("src/a.py", "tests/**", "docs/x.md")),
+        (
+            "### Files\n\nsrc/a.py\nsrc/b/**\n\n### Other\n\nnot/this",
+            ("src/a.py", "src/b/**"),
+        ),
+        (
+            "## Files:\n- `src/a.py`\n* [ ] tests/**\n1. docs/x.md",
+            ("src/a.py", "tests/**", "docs/x.md"),
+        ),
         ("### Files\n\n```text\nsrc/a.py\n# not a heading\n```\n", None),
         ("### Files\n\n```text\nsrc/a.py\n```\n\n### More\n\nx", ("src/a.py",)),
         ("### Files\n\n_No response_\n\n### Other\n", None),
         ("```\n### Files\nx\n```", None),
-        ("### Files\n*.py\n**/x.py\n+page.svelte\n1.txt\n- **", ("*.py", "**/x.py", "+page.svelte", "1.txt", "**")),
+        (
+            "### Files\n*.py\n**/x.py\n+page.svelte\n1.txt\n- **",
+            ("*.py", "**/x.py", "+page.svelte", "1.txt", "**"),
+        ),
         ("foo\f### Files\f**", None),
     ],
 )
-def test_files_are_the_lines_below_their_heading(body: str, files: tuple[str, ...] | None) -> None:
+def test_files_are_the_lines_below_their_heading(
+    body: str, files: tuple[str, ...] | None
+) -> None:
     assert files_of(body)[0] == files
 
 
-@pytest.mark.parametrize("line", [" " * 65_000 + "a b", "`" * 65_000, "a" * 65_000 + " b", "- " + " " * 65_000 + "a b"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        " " * 65_000 + "a b",
+        "`" * 65_000,
+        "a" * 65_000 + " b",
+        "- " + " " * 65_000 + "a b",
+    ],
+)
 def test_the_longest_line_takes_bounded_time(line: str) -> None:
     started = time.monotonic()
     files_of(f"# Files\n{line}")
@@ -125,7 +189,9 @@ def test_the_longest_line_takes_bounded_time(line: str) -> None:
         ("#x", "no gitignore pattern: it matches nothing"),
     ],
 )
-def test_a_list_of_files_that_is_none_does_not_open_the_repository(line: str, why: str) -> None:
+def test_a_list_of_files_that_is_none_does_not_open_the_repository(
+    line: str, why: str
+) -> None:
     found = plan(issue(7, body=f"### Files\n\nsrc/a.py\n{line}\n"))
     assert found.tasks[0].skipped
     assert why in found.notes[0]
@@ -139,7 +205,10 @@ def test_a_list_of_files_that_is_none_does_not_open_the_repository(line: str, wh
         (text(issue(1), issue(1)), ":17: #1 stands here a second time"),
         (text(version=2), ":3: version is not usable"),
         (text(issue(1, title="")), ":9: issues.0.title is not usable"),
-        (text(issue(1, wait(1, state="odd"))), "issues.0.waits_for.0.state is not usable"),
+        (
+            text(issue(1, wait(1, state="odd"))),
+            "issues.0.waits_for.0.state is not usable",
+        ),
         (text()[:-5], "not valid JSON"),
     ],
 )

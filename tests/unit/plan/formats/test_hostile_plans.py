@@ -1,4 +1,6 @@
-"""What no plan should be: every format refuses it with its place, in bounded time and memory."""
+"""What no plan should be: every format refuses it with its place, in bounded time and
+memory.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,10 @@ GARBAGE: dict[str, Callable[[], str]] = {
     "indented YAML": lambda: "\n".join(" " * depth + "a:" for depth in range(4_000)),
     "aliases": lambda: (
         "---\na: &a [x,x,x,x,x,x,x,x,x]\n"
-        + "".join(f"{chr(98 + n)}: &{chr(98 + n)} [{','.join([f'*{chr(97 + n)}'] * 9)}]\n" for n in range(20))
+        + "".join(
+            f"{chr(98 + n)}: &{chr(98 + n)} [{','.join([f'*{chr(97 + n)}'] * 9)}]\n"
+            for n in range(20)
+        )
         + "---\n"
     ),
     "front matter without an end": lambda: "---\nid: task-1\n" * 100_000,
@@ -48,8 +53,12 @@ GARBAGE: dict[str, Callable[[], str]] = {
     "open comments": lambda: "<!-- a\n" * 100_000,
     "blanks": lambda: "# " + " " * 90_000 + "x",
     "hashes": lambda: "# " + "# " * 40_000 + "x",
-    "open parentheses": lambda: "- [ ] **T1**: a\n  - Dependencies: " + "(" * 90_000 + "\n",
-    "nested remarks": lambda: "- [ ] **T1**: a\n  - Dependencies: " + "(" * 3_000 + ")" * 3_000 + "\n",
+    "open parentheses": lambda: (
+        "- [ ] **T1**: a\n  - Dependencies: " + "(" * 90_000 + "\n"
+    ),
+    "nested remarks": lambda: (
+        "- [ ] **T1**: a\n  - Dependencies: " + "(" * 3_000 + ")" * 3_000 + "\n"
+    ),
     "arrows": lambda: "- [ ] T001 a\n## Dependencies\n" + "T001 → " * 10_000,
     "after after": lambda: "- [ ] T001 " + "(after T1" * 10_000,
     "a wide phase": lambda: (
@@ -63,18 +72,28 @@ GARBAGE: dict[str, Callable[[], str]] = {
 
 @pytest.fixture(autouse=True)
 def _bounded_memory() -> Iterator[None]:
-    """Two GiB of address space more than now: what needs more ends in a MemoryError, which fails the test."""
+    """Two GiB of address space more than now: what needs more ends in a MemoryError,
+    which fails the test.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-    pages = int(Path("/proc/self/statm").read_text().split()[0]) if Path("/proc/self/statm").exists() else 0
+    pages = (
+        int(Path("/proc/self/statm").read_text().split()[0])
+        if Path("/proc/self/statm").exists()
+        else 0
+    )
     if pages:
-        resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + 2 * 2**30, hard))
+        resource.setrlimit(
+            resource.RLIMIT_AS, (pages * resource.getpagesize() + 2 * 2**30, hard)
+        )
     yield
     resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
 @pytest.mark.parametrize("name", PLANS)
 @pytest.mark.parametrize("kind", GARBAGE)
-def test_garbage_is_refused_with_its_place_in_bounded_time(name: str, kind: str) -> None:
+def test_garbage_is_refused_with_its_place_in_bounded_time(
+    name: str, kind: str
+) -> None:
     path = PLANS[name]
     started = time.monotonic()
     plan, found = outcome(path.split("/")[0], {path: GARBAGE[kind]()}, source=name)
@@ -95,28 +114,47 @@ def test_detection_of_garbage_ends_too(kind: str) -> None:
         assert time.monotonic() - started < 20
 
 
-@pytest.mark.parametrize("path", ["tasks.yml", "plan.md", "tasks.json", "issues.jsonl", "backlog/tasks/task-1.md"])
-def test_a_file_of_a_hundred_megabytes_is_refused_by_its_size(path: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "path",
+    ["tasks.yml", "plan.md", "tasks.json", "issues.jsonl", "backlog/tasks/task-1.md"],
+)
+def test_a_file_of_a_hundred_megabytes_is_refused_by_its_size(
+    path: str, tmp_path: Path
+) -> None:
     file = tmp_path / path
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("wb") as stream:
         stream.truncate(100_000_000)
-    choice = PlanSettings(path=path.split("/")[0], source="backlog-md" if "/" in path else None)
+    choice = PlanSettings(
+        path=path.split("/")[0], source="backlog-md" if "/" in path else None
+    )
     started = time.monotonic()
     (said,) = problems(lambda: formats.load(choice, WorkTree(tmp_path)))
     assert time.monotonic() - started < 2
-    assert said.startswith(f"{path}:1: 100,000,000 bytes; a plan's file may have {trees.MAX_FILE:,}; ")
+    assert said.startswith(
+        f"{path}:1: 100,000,000 bytes; a plan's file may have {trees.MAX_FILE:,}; "
+    )
 
 
-@pytest.mark.parametrize("path", ["tasks.yml", "plan.md", "tasks.json", "issues.jsonl", "backlog/tasks/task-1.md"])
+@pytest.mark.parametrize(
+    "path",
+    ["tasks.yml", "plan.md", "tasks.json", "issues.jsonl", "backlog/tasks/task-1.md"],
+)
 @pytest.mark.parametrize("encoding", ["utf-16", "latin-1"])
-def test_another_encoding_is_refused_with_its_line(path: str, encoding: str, tmp_path: Path) -> None:
+def test_another_encoding_is_refused_with_its_line(
+    path: str, encoding: str, tmp_path: Path
+) -> None:
     file = tmp_path / path
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes("---\nid: é\n".encode(encoding))
-    choice = PlanSettings(path=path.split("/")[0], source="backlog-md" if "/" in path else None)
+    choice = PlanSettings(
+        path=path.split("/")[0], source="backlog-md" if "/" in path else None
+    )
     (said,) = problems(lambda: formats.load(choice, WorkTree(tmp_path)))
-    assert said == f"{path}:{1 if encoding == 'utf-16' else 2}: is not UTF-8 text; save it as UTF-8"
+    assert (
+        said
+        == f"{path}:{1 if encoding == 'utf-16' else 2}: is not UTF-8 text; save it as UTF-8"
+    )
 
 
 def test_what_a_symbolic_link_leads_to_is_not_read(tmp_path: Path) -> None:

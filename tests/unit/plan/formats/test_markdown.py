@@ -28,12 +28,20 @@ from runner.plan.formats.markdown import heading_text
         ("", None),
     ],
 )
-def test_the_text_of_a_heading_has_no_closing_hashes(line: str, text: str | None) -> None:
+def test_the_text_of_a_heading_has_no_closing_hashes(
+    line: str, text: str | None
+) -> None:
     assert heading_text(line) == text
 
 
 @pytest.mark.parametrize(
-    "line", ["#" * 100_000, "# " + " #" * 50_000 + "a", "# a" + " " * 100_000 + "b", "# " + "a " * 50_000]
+    "line",
+    [
+        "#" * 100_000,
+        "# " + " #" * 50_000 + "a",
+        "# a" + " " * 100_000 + "b",
+        "# " + "a " * 50_000,
+    ],
 )
 def test_the_longest_heading_takes_bounded_time(line: str) -> None:
     started = time.monotonic()

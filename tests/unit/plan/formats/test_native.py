@@ -65,10 +65,16 @@ def test_a_plan_gives_its_tasks_in_file_order_with_their_lines() -> None:
         "allow": ("action.yml",),
         "allow_empty": True,
     }
-    assert (first.files, first.depends_on, first.source_status) == (None, (), Status.PENDING)
+    assert (first.files, first.depends_on, first.source_status) == (
+        None,
+        (),
+        Status.PENDING,
+    )
 
 
-@pytest.mark.parametrize("task_id", ["1.10", "007", "1_000", "yes", "0x1F", "2026-01-02", "1e3"])
+@pytest.mark.parametrize(
+    "task_id", ["1.10", "007", "1_000", "yes", "0x1F", "2026-01-02", "1e3"]
+)
 def test_an_id_is_what_is_written_and_not_what_yaml_makes_of_it(task_id: str) -> None:
     plan = _load(
         f"version: 1\ntasks:\n- {{id: {task_id}, title: x}}\n- {{id: B, title: x, depends_on: [{task_id}]}}\n"
@@ -78,19 +84,36 @@ def test_an_id_is_what_is_written_and_not_what_yaml_makes_of_it(task_id: str) ->
     assert plan.tasks[1].depends_on == plan.tasks[2].depends_on == (task_id,)
 
 
-@pytest.mark.parametrize(("field", "found"), [("files", ("a b",)), ("allow", ("a b",)), ("depends_on", ("a b",))])
-def test_one_text_in_a_lists_place_is_a_list_of_one(field: str, found: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    ("field", "found"),
+    [("files", ("a b",)), ("allow", ("a b",)), ("depends_on", ("a b",))],
+)
+def test_one_text_in_a_lists_place_is_a_list_of_one(
+    field: str, found: tuple[str, ...]
+) -> None:
     plan = _load(f"version: 1\ntasks: [{{id: T1, title: x, {field}: a b}}]\n")
     assert getattr(plan.tasks[0], field) == found
 
 
-@pytest.mark.parametrize(("written", "files"), [("files: []", ()), ("files:", None), ("priority: 0", None)])
-def test_an_empty_list_of_files_is_nothing_and_none_is_anything(written: str, files: tuple[str, ...] | None) -> None:
-    assert _load(f"version: 1\ntasks:\n- id: T1\n  title: x\n  {written}\n").tasks[0].files == files
+@pytest.mark.parametrize(
+    ("written", "files"), [("files: []", ()), ("files:", None), ("priority: 0", None)]
+)
+def test_an_empty_list_of_files_is_nothing_and_none_is_anything(
+    written: str, files: tuple[str, ...] | None
+) -> None:
+    assert (
+        _load(f"version: 1\ntasks:\n- id: T1\n  title: x\n  {written}\n").tasks[0].files
+        == files
+    )
 
 
 def test_no_dependencies_may_be_written_as_an_empty_key() -> None:
-    assert _load("version: 1\ntasks:\n- id: T1\n  title: x\n  depends_on:\n").tasks[0].depends_on == ()
+    assert (
+        _load("version: 1\ntasks:\n- id: T1\n  title: x\n  depends_on:\n")
+        .tasks[0]
+        .depends_on
+        == ()
+    )
 
 
 def test_defaults_hold_for_every_task_that_does_not_say_otherwise() -> None:
@@ -104,15 +127,33 @@ def test_defaults_hold_for_every_task_that_does_not_say_otherwise() -> None:
         """
     )
     one, two = plan.tasks
-    assert (one.agent, one.timeout, one.max_attempts) == (AgentSettings(preset="claude"), 300.0, 2)
-    assert (one.verify, one.priority, one.allow, one.estimate) == ("make", 1, ("a",), 60.0)
-    assert (two.agent, two.timeout, two.max_attempts) == (AgentSettings(command=("b",)), 360.0, 9)
+    assert (one.agent, one.timeout, one.max_attempts) == (
+        AgentSettings(preset="claude"),
+        300.0,
+        2,
+    )
+    assert (one.verify, one.priority, one.allow, one.estimate) == (
+        "make",
+        1,
+        ("a",),
+        60.0,
+    )
+    assert (two.agent, two.timeout, two.max_attempts) == (
+        AgentSettings(command=("b",)),
+        360.0,
+        9,
+    )
     assert (two.verify, two.priority, two.allow) == (None, 0, ("a",))
 
 
 def test_keys_with_an_x_are_the_users_own() -> None:
     assert (
-        _load("x-a: &a {priority: 4}\nversion: 1\ntasks: [{id: T1, title: x, x-b: 1, <<: *a}]\n").tasks[0].priority == 4
+        _load(
+            "x-a: &a {priority: 4}\nversion: 1\ntasks: [{id: T1, title: x, x-b: 1, <<: *a}]\n"
+        )
+        .tasks[0]
+        .priority
+        == 4
     )
 
 
@@ -124,22 +165,58 @@ def test_keys_with_an_x_are_the_users_own() -> None:
         ("version: 1\ntasks: []\n", "tasks.yml:2: no tasks found"),
         ("version: 1\n", "tasks.yml:1: 'tasks' is not a list"),
         ("version: 1\ntasks: {T1: x}\n", "tasks.yml:2: 'tasks' is not a list"),
-        ("tasks: [{id: T1, title: x}]\n", "tasks.yml:1: the version is missing or unknown; write: version: 1"),
-        ("tasks: [{id: T1, title: x}]\nversion: 2\n", "tasks.yml:2: the version is missing or unknown"),
+        (
+            "tasks: [{id: T1, title: x}]\n",
+            "tasks.yml:1: the version is missing or unknown; write: version: 1",
+        ),
+        (
+            "tasks: [{id: T1, title: x}]\nversion: 2\n",
+            "tasks.yml:2: the version is missing or unknown",
+        ),
         ("version: 1\ntasks:\n- id: T1\n", "tasks.yml:3: 'title' is missing; add it"),
         ("version: 1\ntasks:\n- title: x\n", "tasks.yml:3: 'id' is missing; add it"),
         ("version: 1\ntasks:\n- T1\n", "tasks.yml:3: the value is not usable"),
-        ("version: 1\ntasks:\n- {id: T1, title: ''}\n", "tasks.yml:3: title is not usable"),
-        ("version: 1\ntasks:\n- id: [a]\n  title: x\n", "tasks.yml:3: id is not usable"),
-        ("version: 1\ntasks:\n- id: T1\n  title: x\n  timeout: soon\n", "tasks.yml:5: timeout is not usable"),
-        ("version: 1\ntasks:\n- id: T1\n  title: x\n  files: [a, 5]\n", "tasks.yml:5: files.1 is not usable"),
-        ("version: 1\ntasks:\n- id: T1\n  title: x\n  max_attempts: 0\n", "tasks.yml:5: max_attempts is not usable"),
-        ("version: 1\ntasks:\n- id: T1\n  title: x\n  id: T2\n", "tasks.yml:5: the key 'id' stands here a second time"),
-        ("version: 1\ndefaults: 5\ntasks: [{id: T1, title: x}]\n", "tasks.yml:2: the value is not usable"),
+        (
+            "version: 1\ntasks:\n- {id: T1, title: ''}\n",
+            "tasks.yml:3: title is not usable",
+        ),
+        (
+            "version: 1\ntasks:\n- id: [a]\n  title: x\n",
+            "tasks.yml:3: id is not usable",
+        ),
+        (
+            "version: 1\ntasks:\n- id: T1\n  title: x\n  timeout: soon\n",
+            "tasks.yml:5: timeout is not usable",
+        ),
+        (
+            "version: 1\ntasks:\n- id: T1\n  title: x\n  files: [a, 5]\n",
+            "tasks.yml:5: files.1 is not usable",
+        ),
+        (
+            "version: 1\ntasks:\n- id: T1\n  title: x\n  max_attempts: 0\n",
+            "tasks.yml:5: max_attempts is not usable",
+        ),
+        (
+            "version: 1\ntasks:\n- id: T1\n  title: x\n  id: T2\n",
+            "tasks.yml:5: the key 'id' stands here a second time",
+        ),
+        (
+            "version: 1\ndefaults: 5\ntasks: [{id: T1, title: x}]\n",
+            "tasks.yml:2: the value is not usable",
+        ),
         # what git could not match must not wait for the fan-in to be found
-        ("version: 1\ntasks:\n- id: T1\n  title: x\n  files: ['']\n", "tasks.yml:5: files"),
-        ("version: 1\ntasks:\n- id: T1\n  title: x\n  files: [a, '!']\n", "tasks.yml:5: files"),
-        ("version: 1\ntasks:\n- id: T1\n  title: x\n  allow: ['# a']\n", "tasks.yml:5: allow"),
+        (
+            "version: 1\ntasks:\n- id: T1\n  title: x\n  files: ['']\n",
+            "tasks.yml:5: files",
+        ),
+        (
+            "version: 1\ntasks:\n- id: T1\n  title: x\n  files: [a, '!']\n",
+            "tasks.yml:5: files",
+        ),
+        (
+            "version: 1\ntasks:\n- id: T1\n  title: x\n  allow: ['# a']\n",
+            "tasks.yml:5: allow",
+        ),
     ],
     ids=repr,
 )
@@ -171,11 +248,23 @@ def test_a_mistake_is_named_with_its_line(text: str, said: str) -> None:
             "version: 1\ndefault:\n  timeout: 5m\ntasks: [{id: T1, title: x}]\n",
             "tasks.yml:2: unknown key 'default'; did you mean 'defaults'?",
         ),
-        ("version: 1\ntasks:\n- id: T1\n  title: x\n  line: 5\n", "tasks.yml:5: unknown key 'line'"),
+        (
+            "version: 1\ntasks:\n- id: T1\n  title: x\n  line: 5\n",
+            "tasks.yml:5: unknown key 'line'",
+        ),
     ],
-    ids=["in a task", "before a block", "in an agent", "in defaults", "at the top", "of ours"],
+    ids=[
+        "in a task",
+        "before a block",
+        "in an agent",
+        "in defaults",
+        "at the top",
+        "of ours",
+    ],
 )
-def test_a_misspelt_key_in_tasks_yml_names_the_nearest_key_and_its_line(text: str, said: str) -> None:
+def test_a_misspelt_key_in_tasks_yml_names_the_nearest_key_and_its_line(
+    text: str, said: str
+) -> None:
     assert any(problem.startswith(said) for problem in problems(lambda: _load(text)))
 
 
@@ -208,7 +297,10 @@ def test_a_plan_without_a_word_for_a_state_stays_byte_for_byte() -> None:
     text = "version: 1\r\ntasks: [{id: T1, title: x}]  # mine\r\n"
     assert (
         formats.named("native").write_back(
-            "tasks.yml", MemoryTree({"tasks.yml": text}), {"T1": Mark(Status.COMPLETED)}, {}
+            "tasks.yml",
+            MemoryTree({"tasks.yml": text}),
+            {"T1": Mark(Status.COMPLETED)},
+            {},
         )
         == {}
     )
@@ -216,7 +308,9 @@ def test_a_plan_without_a_word_for_a_state_stays_byte_for_byte() -> None:
 
 @pytest.mark.parametrize("path", ["plan.toml", "README", "tasks.yml.txt"])
 def test_a_plan_of_no_known_format_names_the_known_ones(path: str) -> None:
-    (said,) = problems(lambda: formats.load(PlanSettings(path=path), MemoryTree({path: ""})))
+    (said,) = problems(
+        lambda: formats.load(PlanSettings(path=path), MemoryTree({path: ""}))
+    )
     assert said.startswith(f"{path}: no known plan format; known formats: native, ")
     assert f"plan: {{source: NAME, path: {path}}}" in said
 
@@ -228,9 +322,15 @@ def test_every_format_is_found_by_its_own_name_only() -> None:
         formats.named("natve")
 
 
-TEXT = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]) | st.sampled_from("\n\t #:-'\"%@|>{}[]"))
+TEXT = st.text(
+    st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"])
+    | st.sampled_from("\n\t #:-'\"%@|>{}[]")
+)
 LISTS = st.none() | st.lists(
-    TEXT.map(lambda text: f"a{text}".replace("\n", "")).filter(lambda glob: globs.invalid(glob) is None), max_size=2
+    TEXT.map(lambda text: f"a{text}".replace("\n", "")).filter(
+        lambda glob: globs.invalid(glob) is None
+    ),
+    max_size=2,
 ).map(tuple)
 
 
@@ -248,9 +348,15 @@ LISTS = st.none() | st.lists(
         min_size=1, max_size=4,
     )
 )  # fmt: skip
-def test_any_plan_that_is_rendered_is_read_again_as_it_was(fields: list[dict[str, Any]]) -> None:
+def test_any_plan_that_is_rendered_is_read_again_as_it_was(
+    fields: list[dict[str, Any]],
+) -> None:
     ids = ["1.10", "null", "T 3", "x: y"]
-    tasks = [task(ids[n], **one, depends_on=tuple(ids[:n])) for n, one in enumerate(fields)]
+    tasks = [
+        task(ids[n], **one, depends_on=tuple(ids[:n])) for n, one in enumerate(fields)
+    ]
     text = native.render(make_plan(*tasks, path="from\nhere"))
     again = formats.load(PlanSettings(), MemoryTree({"tasks.yml": text}))
-    assert [one.model_dump() for one in again.tasks] == [one.model_dump() for one in tasks]
+    assert [one.model_dump() for one in again.tasks] == [
+        one.model_dump() for one in tasks
+    ]

@@ -1,4 +1,5 @@
-r"""Every format on plans that others wrote for their own projects (tests/resources/plans/ATTRIBUTION.md).
+r"""Every format on plans that others wrote for their own projects
+(tests/resources/plans/ATTRIBUTION.md).
 
 The numbers were counted without this package; F is the file, D the folder:
 
@@ -57,7 +58,13 @@ REAL: dict[tuple[str, str, str], tuple[int, int, int, int, int]] = {
     ("Alivanroy__Typosentinel__tasks.json", TASK_MASTER, ""): (34, 36, 21, 3, 33),
     ("AndEnd-Collective__ast-mcp__tasks.json", TASK_MASTER, ""): (18, 23, 18, 0, 18),
     ("nprbst__speck__001-speck-core-project.md", "spec-kit", ""): (93, 178, 93, 0, 49),
-    ("nprbst__speck__009-multi-repo-stacked.md", "spec-kit", ""): (122, 156, 120, 2, 87),
+    ("nprbst__speck__009-multi-repo-stacked.md", "spec-kit", ""): (
+        122,
+        156,
+        120,
+        2,
+        87,
+    ),
     ("jmanhype__speckit__issues.jsonl", "beads", ""): (245, 5, 245, 0, 3),
     ("steveyegge__beads__bd-2025-10.jsonl", "beads", ""): (162, 26, 144, 11, 4),
     ("MrLesk__Backlog.md", "backlog-md", "ignore_dangling"): (63, 50, 48 + 7, 7, 5),
@@ -70,13 +77,23 @@ def read(name: str, setting: str = "") -> Plan:
     return formats.load(choice, vendored(name))
 
 
-@pytest.mark.parametrize(("name", "source", "setting"), REAL, ids=[name for name, _, _ in REAL])
-def test_counts_equal_those_of_other_tools(name: str, source: str, setting: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "source", "setting"), REAL, ids=[name for name, _, _ in REAL]
+)
+def test_counts_equal_those_of_other_tools(
+    name: str, source: str, setting: str
+) -> None:
     plan = read(name, setting)
     graph = checked(plan)
     states = Progress(name).standings(plan, 3)
     done = sum(task.source_status is Status.COMPLETED for task in plan.tasks)
-    found = (len(plan.tasks), graph.edges, done, len(graph.ready(states)), len(graph.waves()))
+    found = (
+        len(plan.tasks),
+        graph.edges,
+        done,
+        len(graph.ready(states)),
+        len(graph.waves()),
+    )
     assert (plan.source, *found) == (source, *REAL[name, source, setting])
 
 
@@ -93,7 +110,9 @@ def test_every_task_is_found_where_it_stands(name: str) -> None:
     ("AndEnd-Collective__ast-mcp__tasks.json", 77),
 ])  # fmt: skip
 def test_subtasks_as_tasks_are_as_many_as_jq_counts(name: str, count: int) -> None:
-    plan = formats.load(PlanSettings(path=name, options={"subtasks": "tasks"}), vendored(name))
+    plan = formats.load(
+        PlanSettings(path=name, options={"subtasks": "tasks"}), vendored(name)
+    )
     checked(plan)
     assert len(plan.tasks) == len({task.id for task in plan.tasks}) == count
 
@@ -101,14 +120,18 @@ def test_subtasks_as_tasks_are_as_many_as_jq_counts(name: str, count: int) -> No
 def test_decimal_ids_stay_as_they_are_written() -> None:
     plan = read("Alivanroy__Typosentinel__tasks.json")
     tasks = formats.load(
-        PlanSettings(path="Alivanroy__Typosentinel__tasks.json", options={"subtasks": "tasks"}),
+        PlanSettings(
+            path="Alivanroy__Typosentinel__tasks.json", options={"subtasks": "tasks"}
+        ),
         vendored("Alivanroy__Typosentinel__tasks.json"),
     ).tasks
     assert {"30.1", "30.2"} <= {task.id for task in tasks}  # JSON floats in the file
     assert "- [x] 30.1 " in next(task for task in plan.tasks if task.id == "30").prompt
 
 
-def test_the_whole_backlog_folder_is_refused_while_open_tasks_wait_for_what_is_not_in_it() -> None:
+def test_the_whole_backlog_folder_is_refused_while_open_tasks_wait_for_what_is_not_in_it() -> (
+    None
+):
     said = problems(lambda: checked(read("MrLesk__Backlog.md")))
     assert len(said) == 7
     assert said[3].startswith(
@@ -118,7 +141,9 @@ def test_the_whole_backlog_folder_is_refused_while_open_tasks_wait_for_what_is_n
 
 
 def test_a_dependency_finds_its_task_though_the_prefix_was_changed() -> None:
-    tasks = {task.id: task for task in read("MrLesk__Backlog.md", "ignore_dangling").tasks}
+    tasks = {
+        task.id: task for task in read("MrLesk__Backlog.md", "ignore_dangling").tasks
+    }
     assert tasks["BACK-100.2"].depends_on == ("BACK-100.1",)  # written task-100.1
     assert tasks["BACK-308.05"].depends_on  # written with and without the zero
 
@@ -131,25 +156,34 @@ def test_spec_kit_takes_paths_from_the_text_and_no_commands() -> None:
     review = plan.task("T002")
     assert review is not None
     assert review.files == ("tests/**",)
-    assert not [glob for task in plan.tasks for glob in task.files or () if glob.startswith("/")]
+    assert not [
+        glob for task in plan.tasks for glob in task.files or () if glob.startswith("/")
+    ]
 
 
 def test_phases_of_user_stories_may_go_side_by_side_if_one_asks_for_it() -> None:
     name = "nprbst__speck__009-multi-repo-stacked.md"
     barriers = read(name)
-    stories = formats.load(PlanSettings(path=name, options={"phases": "stories"}), vendored(name))
+    stories = formats.load(
+        PlanSettings(path=name, options={"phases": "stories"}), vendored(name)
+    )
     assert len(checked(stories).waves()) < len(checked(barriers).waves())
     lines = vendored(name).files[name].split("\n")
     first_of = {
-        story: next(task for task in stories.tasks if f"[{story}]" in lines[task.line - 1]) for story in ("US2", "US3")
+        story: next(
+            task for task in stories.tasks if f"[{story}]" in lines[task.line - 1]
+        )
+        for story in ("US2", "US3")
     }
     graph = checked(stories)
-    assert graph.related("T018", first_of["US2"].id)  # "User Story 2: Can start after US1 implementation"
+    # "User Story 2: Can start after US1 implementation"
+    assert graph.related("T018", first_of["US2"].id)
     assert not graph.related("T018", first_of["US3"].id)
-    assert all(graph.related("T013", task.id) for task in first_of.values())  # the foundation is everybody's
+    # the foundation is everybody's
+    assert all(graph.related("T013", task.id) for task in first_of.values())
 
 
-# --- writing back ----------------------------------------------------------------------------------------------------
+# -- writing back --
 
 # What a status may become, format by format: everything else of the file must stay.
 WORDS = {
@@ -160,14 +194,20 @@ WORDS = {
 }
 
 
-@pytest.mark.parametrize(("name", "source", "setting"), REAL, ids=[name for name, _, _ in REAL])
+@pytest.mark.parametrize(
+    ("name", "source", "setting"), REAL, ids=[name for name, _, _ in REAL]
+)
 @few
 @given(data=st.data())
 def test_writing_back_changes_status_words_only_and_is_read_again(
     data: st.DataObject, name: str, source: str, setting: str
 ) -> None:
     plan, tree = read(name, setting), vendored(name)
-    chosen = data.draw(st.lists(st.sampled_from([task.id for task in plan.tasks]), max_size=8, unique=True))
+    chosen = data.draw(
+        st.lists(
+            st.sampled_from([task.id for task in plan.tasks]), max_size=8, unique=True
+        )
+    )
     wanted = {task_id: data.draw(st.sampled_from(list(Status))) for task_id in chosen}
     changed = mark(plan, tree, wanted)
     for path, after in changed.items():
@@ -177,18 +217,26 @@ def test_writing_back_changes_status_words_only_and_is_read_again(
         assert pieces == again
     files = {**tree.files, **changed}
     later = load(name, files, ignore_dangling=True)
-    moved = {task.path for task in plan.tasks if task.path.startswith(f"{name}/completed/")}
+    moved = {
+        task.path for task in plan.tasks if task.path.startswith(f"{name}/completed/")
+    }
     for one, two in zip(plan.tasks, later.tasks, strict=True):
         assert one.digest == two.digest
         if one.id in wanted and one.path not in moved:
-            assert (two.source_status is Status.COMPLETED) == (wanted[one.id] is Status.COMPLETED)
+            assert (two.source_status is Status.COMPLETED) == (
+                wanted[one.id] is Status.COMPLETED
+            )
         else:
             assert (one.source_status, one.skipped) == (two.source_status, two.skipped)
     assert not mark(later, MemoryTree(files), wanted)
 
 
-@pytest.mark.parametrize(("name", "source", "setting"), REAL, ids=[name for name, _, _ in REAL])
-def test_one_finished_task_is_one_changed_line(name: str, source: str, setting: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "source", "setting"), REAL, ids=[name for name, _, _ in REAL]
+)
+def test_one_finished_task_is_one_changed_line(
+    name: str, source: str, setting: str
+) -> None:
     plan, tree = read(name, setting), vendored(name)
     for task in plan.tasks:
         if task.source_status is not Status.COMPLETED:
@@ -197,25 +245,49 @@ def test_one_finished_task_is_one_changed_line(name: str, source: str, setting: 
             assert len([1 for one, two in lines if one != two]) == 1
 
 
-@pytest.mark.parametrize(("name", "source", "setting"), REAL, ids=[name for name, _, _ in REAL])
+@pytest.mark.parametrize(
+    ("name", "source", "setting"), REAL, ids=[name for name, _, _ in REAL]
+)
 def test_what_is_converted_says_the_same(name: str, source: str, setting: str) -> None:
     plan = read(name, setting)
     again = load("tasks.yml", native.render(plan))
     assert again.source == "native"
-    assert [task.model_dump() for task in again.tasks] == [task.model_dump() for task in plan.tasks]
+    assert [task.model_dump() for task in again.tasks] == [
+        task.model_dump() for task in plan.tasks
+    ]
 
 
-# --- files that break ------------------------------------------------------------------------------------------------
+# -- files that break --
 
 
-@pytest.mark.parametrize("name", [name for name, _, _ in REAL if (VENDORED / name).is_file()])
+@pytest.mark.parametrize(
+    "name", [name for name, _, _ in REAL if (VENDORED / name).is_file()]
+)
 @few
 @given(seed=st.integers(0, 2**32))
-def test_a_damaged_file_is_read_or_refused_with_its_place_and_never_breaks_fanin(seed: int, name: str) -> None:
+def test_a_damaged_file_is_read_or_refused_with_its_place_and_never_breaks_fanin(
+    seed: int, name: str
+) -> None:
     chance = random.Random(seed)
     text = vendored(name).files[name]
-    start, length = chance.randrange(len(text)), chance.choice([1, 2, 10, 1000, len(text)])
-    other = chance.choice(["", "\0", "[", "{", '"', "- [ ] T9", "\r", "\ud7ff", ",", text[start : start + 40]])
+    start, length = (
+        chance.randrange(len(text)),
+        chance.choice([1, 2, 10, 1000, len(text)]),
+    )
+    other = chance.choice(
+        [
+            "",
+            "\0",
+            "[",
+            "{",
+            '"',
+            "- [ ] T9",
+            "\r",
+            "\ud7ff",
+            ",",
+            text[start : start + 40],
+        ]
+    )
     damaged = text[:start] + other + text[start + length :]
     plan, found = outcome(name, damaged, source=read(name).source, ignore_dangling=True)
     assert all(problem.line for problem in found)

@@ -29,9 +29,15 @@ class Lines:
 
     def load(self, path: str, tree: Tree, options: Options) -> Plan:
         lines = (tree.read(path) or "").splitlines()
-        return Plan(path=path, source=self.name, tasks=tuple(Task(id=line, title=line) for line in lines))
+        return Plan(
+            path=path,
+            source=self.name,
+            tasks=tuple(Task(id=line, title=line) for line in lines),
+        )
 
-    def write_back(self, path: str, tree: Tree, marks: Mapping[str, Mark], options: Options) -> Mapping[str, str]:
+    def write_back(
+        self, path: str, tree: Tree, marks: Mapping[str, Mark], options: Options
+    ) -> Mapping[str, str]:
         return {}
 
 
@@ -48,14 +54,24 @@ def _install(monkeypatch: pytest.MonkeyPatch, **found: Any) -> None:
     for name, value in found.items():
         setattr(module, name, value)
         if value is not None:
-            entries.append(importlib.metadata.EntryPoint(name, f"somebody:{name}", "fanin.sources"))
+            entries.append(
+                importlib.metadata.EntryPoint(name, f"somebody:{name}", "fanin.sources")
+            )
         else:
-            entries.append(importlib.metadata.EntryPoint(name, "nowhere.at.all:x", "fanin.sources"))
+            entries.append(
+                importlib.metadata.EntryPoint(name, "nowhere.at.all:x", "fanin.sources")
+            )
     monkeypatch.setitem(sys.modules, "somebody", module)
-    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: entries if group == "fanin.sources" else [])
+    monkeypatch.setattr(
+        importlib.metadata,
+        "entry_points",
+        lambda group: entries if group == "fanin.sources" else [],
+    )
 
 
-def test_a_format_of_another_package_is_named_or_detected(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_format_of_another_package_is_named_or_detected(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     _install(monkeypatch, lines=Lines)
     assert "lines" in formats.names()
     assert [task.id for task in load("a.txt", "A\nB\n").tasks] == ["A", "B"]
@@ -64,24 +80,49 @@ def test_a_format_of_another_package_is_named_or_detected(monkeypatch: pytest.Mo
     assert formats.named("lines").write_back("a.xyz", MemoryTree({}), {}, {}) == {}
 
 
-def test_a_plan_without_tasks_is_a_mistake_whoever_reads_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plan_without_tasks_is_a_mistake_whoever_reads_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     _install(monkeypatch, lines=Lines)
-    assert problems(lambda: load("a.txt", "")) == ["a.txt:1: no tasks found; a plan needs at least one task"]
+    assert problems(lambda: load("a.txt", "")) == [
+        "a.txt:1: no tasks found; a plan needs at least one task"
+    ]
 
 
-def test_a_format_of_ours_is_found_without_loading_those_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_format_of_ours_is_found_without_loading_those_of_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     _install(monkeypatch, broken=None, native=Lines)
-    assert load("tasks.yml", "version: 1\ntasks: [{id: T1, title: x}]\n").source == "native"
+    assert (
+        load("tasks.yml", "version: 1\ntasks: [{id: T1, title: x}]\n").source
+        == "native"
+    )
     assert load("a.md", "- [ ] T001 x\n").source == "spec-kit"
 
 
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [
-        ("broken", None, "the plan format 'broken' (nowhere.at.all:x) cannot be loaded: ModuleNotFoundError"),
-        ("half", Half, "the plan format 'half' (somebody:half) is no plan format: it lacks options, load, write_back"),
-        ("other", Lines, "the plan format 'other' (somebody:other) calls itself 'lines'"),
-        ("raises", lambda: 1 // 0, "the plan format 'raises' (somebody:raises) cannot be loaded: ZeroDivisionError"),
+        (
+            "broken",
+            None,
+            "the plan format 'broken' (nowhere.at.all:x) cannot be loaded: ModuleNotFoundError",
+        ),
+        (
+            "half",
+            Half,
+            "the plan format 'half' (somebody:half) is no plan format: it lacks options, load, write_back",
+        ),
+        (
+            "other",
+            Lines,
+            "the plan format 'other' (somebody:other) calls itself 'lines'",
+        ),
+        (
+            "raises",
+            lambda: 1 // 0,
+            "the plan format 'raises' (somebody:raises) cannot be loaded: ZeroDivisionError",
+        ),
     ],
 )
 def test_a_broken_format_of_another_package_is_a_clear_error(
@@ -107,7 +148,9 @@ def test_a_broken_format_of_another_package_is_a_clear_error(
         ("any.jsonl", '{"id":"a-1","title":"x","status":"open"}\n', "beads"),
     ],
 )
-def test_a_file_is_known_by_its_name_and_content(path: str, text: str, source: str) -> None:
+def test_a_file_is_known_by_its_name_and_content(
+    path: str, text: str, source: str
+) -> None:
     assert load(path, text).source == source
     assert load(path, text, source=source) == load(path, text)
 
@@ -116,7 +159,9 @@ def test_a_file_is_known_by_its_name_and_content(path: str, text: str, source: s
     (".taskmaster", "tasks/tasks.json", "task-master"), (".beads", "issues.jsonl", "beads"),
     ("specs/1", "tasks.md", "spec-kit"), ("backlog", "tasks/a.md", "backlog-md"),
 ])  # fmt: skip
-def test_a_folder_is_known_by_what_it_holds(folder: str, file: str, source: str) -> None:
+def test_a_folder_is_known_by_what_it_holds(
+    folder: str, file: str, source: str
+) -> None:
     texts = {
         "task-master": '{"tasks": [{"id": 1, "title": "x"}]}',
         "beads": '{"id":"a-1","title":"x","status":"open"}\n',
@@ -124,20 +169,30 @@ def test_a_folder_is_known_by_what_it_holds(folder: str, file: str, source: str)
         "backlog-md": "---\nid: task-1\ntitle: x\n---\n",
     }
     plan = load(folder, {f"{folder}/{file}": texts[source], f"{folder}/other.txt": ""})
-    assert (plan.source, plan.path, plan.tasks[0].path) == (source, folder, f"{folder}/{file}")
+    assert (plan.source, plan.path, plan.tasks[0].path) == (
+        source,
+        folder,
+        f"{folder}/{file}",
+    )
 
 
 def test_a_finished_task_may_name_what_is_gone_and_an_open_one_may_not() -> None:
     text = '{"tasks": [{"id": 1, "title": "x", "status": "done", "dependencies": [9]}, {"id": 2, "title": "y",\n'
     plan = load("tasks.json", text + ' "dependencies": [8, 1]}]}')
     assert [task.depends_on for task in plan.tasks] == [(), ("8", "1")]
-    assert plan.notes == ("tasks.json: finished tasks name 1 dependencies that are not in the plan: 9",)
-    lenient = load("tasks.json", text + ' "dependencies": [8, 1]}]}', ignore_dangling=True)
+    assert plan.notes == (
+        "tasks.json: finished tasks name 1 dependencies that are not in the plan: 9",
+    )
+    lenient = load(
+        "tasks.json", text + ' "dependencies": [8, 1]}]}', ignore_dangling=True
+    )
     assert [task.depends_on for task in lenient.tasks] == [(), ("1",)]
     assert lenient.notes[-2] == "tasks.json:1: 2 does not wait for 8: not in the plan"
 
 
 def test_settings_say_which_format_and_the_plan_remembers_its_options() -> None:
     text = '{"a": {"tasks": [{"id": 1, "title": "x"}]}, "b": {"tasks": [{"id": 1, "title": "y"}]}}'
-    plan = formats.load(PlanSettings(path="t.json", options={"tag": "b"}), MemoryTree({"t.json": text}))
+    plan = formats.load(
+        PlanSettings(path="t.json", options={"tag": "b"}), MemoryTree({"t.json": text})
+    )
     assert (plan.tasks[0].title, plan.options) == ("y", {"tag": "b"})

@@ -1,4 +1,6 @@
-"""spec-kit's tasks.md: each rule of reading and of writing back, with the smallest text that needs it."""
+"""spec-kit's tasks.md: each rule of reading and of writing back, with the smallest text
+that needs it.
+"""
 
 from __future__ import annotations
 
@@ -43,8 +45,12 @@ def test_a_run_of_parallel_tasks_is_one_step_and_a_phase_is_a_barrier() -> None:
     assert third.prompt == "Phase 1: Setup › story US1"
 
 
-def test_a_wrapped_line_belongs_to_its_task_and_what_is_listed_below_to_its_prompt() -> None:
-    (task,) = plan("- [ ] T001 Create\n      `a/b.py` now\n  - with care\n\nText.\n").tasks
+def test_a_wrapped_line_belongs_to_its_task_and_what_is_listed_below_to_its_prompt() -> (
+    None
+):
+    (task,) = plan(
+        "- [ ] T001 Create\n      `a/b.py` now\n  - with care\n\nText.\n"
+    ).tasks
     assert (task.title, task.files) == ("Create `a/b.py` now", ("a/b.py",))
     assert task.prompt == "- with care"
 
@@ -53,9 +59,15 @@ def test_a_wrapped_line_belongs_to_its_task_and_what_is_listed_below_to_its_prom
     ("text", "files"),
     [
         ("Create src/models/user.py", ("src/models/user.py",)),
-        ("Create `src/app/[id]/page.tsx`, then tests/", ("src/app/\\[id]/page.tsx", "tests/**")),
+        (
+            "Create `src/app/[id]/page.tsx`, then tests/",
+            ("src/app/\\[id]/page.tsx", "tests/**"),
+        ),
         ("Fix env-command.ts:264.", ("env-command.ts",)),
-        ("Update README.md and pyproject.toml (both)", ("README.md", "pyproject.toml", "uv.lock", "poetry.lock")),
+        (
+            "Update README.md and pyproject.toml (both)",
+            ("README.md", "pyproject.toml", "uv.lock", "poetry.lock"),
+        ),
         ("Edit ./.github/workflows/ci.yml", (".github/workflows/ci.yml",)),
         ("Write `.gitignore` entries", (".gitignore",)),
         ("Configure Cargo.toml with dependencies", ("Cargo.toml", "Cargo.lock")),
@@ -67,7 +79,10 @@ def test_a_wrapped_line_belongs_to_its_task_and_what_is_listed_below_to_its_prom
         ("Handle and/or cases of input/output, 4/4 PASS", ()),
         ("Escape ../../etc/passwd.txt", ()),
         ("Call detectRoot() in `foo.bar()`", ()),
-        ("Create `Makefile` as [contracts/make.md](./contracts/make.md) says", ("Makefile",)),
+        (
+            "Create `Makefile` as [contracts/make.md](./contracts/make.md) says",
+            ("Makefile",),
+        ),
         ("Verify [S1](./quickstart.md) and [the API](contracts/api.yaml)", ()),
         (
             "Build src/a.py with a Dockerfile and deploy/Dockerfile.dev",
@@ -99,7 +114,13 @@ def test_dependencies_of_single_tasks_are_added_and_prose_about_them_is_not() ->
         - Tests (T001-T002) → Implementation (T005)
         - Phase 2 depends on Phase 9
         """
-    assert waits(text) == {"T001": "", "T002": "T001", "T003": "", "T004": "T003", "T005": "T004 T001 T002"}
+    assert waits(text) == {
+        "T001": "",
+        "T002": "T001",
+        "T003": "",
+        "T004": "T003",
+        "T005": "T004 T001 T002",
+    }
 
 
 def test_what_the_order_says_already_is_not_said_twice() -> None:
@@ -118,13 +139,24 @@ def test_what_the_order_says_already_is_not_said_twice() -> None:
             "- [ ] T001 a (depends on T009)\n",
             "tasks.md:1: T001 depends on T009, which is not in the plan; name a task of this plan",
         ),
-        ("- [ ] T001 a\n- [~] T002 b\n", "tasks.md:2: a task line that fanin cannot read: `- [~] T002 b`; write "),
-        ("- [ ] T001 a\n- [] T002 b\n", "tasks.md:2: a task line that fanin cannot read: `- [] T002 b`; write "),
-        ("```\n- [ ] T001 a\n```\n", "tasks.md:1: no tasks found; write tasks as `- [ ] T001 [P] [US1] What to do"),
+        (
+            "- [ ] T001 a\n- [~] T002 b\n",
+            "tasks.md:2: a task line that fanin cannot read: `- [~] T002 b`; write ",
+        ),
+        (
+            "- [ ] T001 a\n- [] T002 b\n",
+            "tasks.md:2: a task line that fanin cannot read: `- [] T002 b`; write ",
+        ),
+        (
+            "```\n- [ ] T001 a\n```\n",
+            "tasks.md:1: no tasks found; write tasks as `- [ ] T001 [P] [US1] What to do",
+        ),
     ],
 )
 def test_what_cannot_be_followed_is_said_with_its_line(text: str, said: str) -> None:
-    assert problems(lambda: load("tasks.md", text, source="spec-kit"))[0].startswith(said)
+    assert problems(lambda: load("tasks.md", text, source="spec-kit"))[0].startswith(
+        said
+    )
 
 
 def test_a_dependency_against_the_order_is_a_cycle() -> None:
@@ -146,7 +178,9 @@ def test_a_task_line_may_be_written_in_several_ways(line: str) -> None:
     assert waits(f"{line}\n- [ ] T002 [P] y\n")["T002"] == ""
 
 
-def test_letters_and_leading_zeros_are_part_of_an_id_and_ranges_follow_the_numbers() -> None:
+def test_letters_and_leading_zeros_are_part_of_an_id_and_ranges_follow_the_numbers() -> (
+    None
+):
     text = "- [ ] T049 [P] a\n- [ ] T049a [P] b\n- [ ] T050 [P] c\n- [ ] T051 [P] d (depends on T049-T050)\n"
     assert waits(text)["T051"] == "T049 T049a T050"
 
@@ -167,7 +201,9 @@ STORIES = """\
     """
 
 
-def test_stories_side_by_side_wait_for_the_foundation_and_for_stories_they_name() -> None:
+def test_stories_side_by_side_wait_for_the_foundation_and_for_stories_they_name() -> (
+    None
+):
     assert list(waits(STORIES).values()) == ["", "T001", "T002", "T003", "T004"]
     found = waits(STORIES, phases="stories")
     assert (found["T003"], set(found["T004"].split())) == ("T001", {"T001", "T002"})
@@ -177,7 +213,10 @@ def test_stories_side_by_side_wait_for_the_foundation_and_for_stories_they_name(
 @pytest.mark.parametrize(("other", "tick"), [("[x]", "x"), ("[X]", "X"), ("[ ]", "X")])
 def test_a_tick_is_written_as_the_file_writes_it(other: str, tick: str) -> None:
     text = f"intro\r\n- {other} T001 a\r\n* [ ] **T002** [P] b  \r\n\t- [ ] T003 c"
-    found, tree = load("tasks.md", text, source="spec-kit"), MemoryTree({"tasks.md": text})
+    found, tree = (
+        load("tasks.md", text, source="spec-kit"),
+        MemoryTree({"tasks.md": text}),
+    )
     done = mark(found, tree, {"T002": Status.COMPLETED, "T003": Status.FAILED})
     assert done == {"tasks.md": text.replace("* [ ]", f"* [{tick}]")}
     assert mark(found, MemoryTree(done), {"T002": Status.FAILED}) == {"tasks.md": text}

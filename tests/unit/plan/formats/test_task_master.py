@@ -1,4 +1,6 @@
-"""Task Master's tasks.json: each rule of reading and of writing back, with the smallest text that needs it."""
+"""Task Master's tasks.json: each rule of reading and of writing back, with the smallest
+text that needs it.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ def only(**fields: Any) -> Task:
 @pytest.mark.parametrize(("written", "found"), [
     (1, "1"), ("1", "1"), ("auto-discovery", "auto-discovery"), (" 7 ", "7"),
 ])  # fmt: skip
-def test_ids_and_dependencies_are_text_whatever_they_are_written_as(written: Any, found: str) -> None:
+def test_ids_and_dependencies_are_text_whatever_they_are_written_as(
+    written: Any, found: str
+) -> None:
     tasks = plan({"id": written}, {"id": "other", "dependencies": [written]}).tasks
     assert (tasks[0].id, tasks[1].depends_on) == (found, (found,))
 
@@ -45,7 +49,9 @@ def test_status_words(word: str | None, status: str, skipped: bool) -> None:
 
 def test_an_unknown_status_names_the_nearest_and_its_line() -> None:
     text = '{"tasks": [\n {"id": 1, "title": "t",\n  "status": "dnoe"}]}'
-    assert problems(lambda: load("tasks.json", text)) == ["tasks.json:3: 'dnoe' is not a status; did you mean 'done'?"]
+    assert problems(lambda: load("tasks.json", text)) == [
+        "tasks.json:3: 'dnoe' is not a status; did you mean 'done'?"
+    ]
 
 
 def test_a_task_says_all_that_its_agent_needs() -> None:
@@ -62,7 +68,10 @@ def test_a_task_says_all_that_its_agent_needs() -> None:
 
 
 def test_a_dependency_on_a_subtask_is_one_on_its_task() -> None:
-    found = plan({"id": 1, "subtasks": [{"id": 1, "title": "a"}]}, {"id": 2, "dependencies": ["1.1"]})
+    found = plan(
+        {"id": 1, "subtasks": [{"id": 1, "title": "a"}]},
+        {"id": 2, "dependencies": ["1.1"]},
+    )
     assert found.tasks[1].depends_on == ("1",)
     assert "2 needs the subtask 1.1, and so waits for all of 1" in found.notes[0]
 
@@ -86,17 +95,35 @@ def test_subtasks_as_tasks_know_siblings_full_ids_and_other_tasks() -> None:
 
 
 def test_open_subtasks_of_a_finished_task_are_finished_with_a_note() -> None:
-    found = plan({"id": 1, "status": "done", "subtasks": [{"id": 1, "title": "a"}]}, options={"subtasks": "tasks"})
+    found = plan(
+        {"id": 1, "status": "done", "subtasks": [{"id": 1, "title": "a"}]},
+        options={"subtasks": "tasks"},
+    )
     assert found.tasks[0].source_status is Status.COMPLETED
     assert "1.1 is open, but its parent is not" in found.notes[0]
 
 
 def test_a_parent_is_done_when_all_of_its_subtasks_are() -> None:
-    text = json.dumps({"tasks": [{"id": 1, "title": "t", "status": "pending", "subtasks": [
-        {"id": 1, "title": "a", "status": "done"}, {"id": 2, "title": "b", "status": "pending"}]}]})  # fmt: skip
+    text = json.dumps(
+        {
+            "tasks": [
+                {
+                    "id": 1,
+                    "title": "t",
+                    "status": "pending",
+                    "subtasks": [
+                        {"id": 1, "title": "a", "status": "done"},
+                        {"id": 2, "title": "b", "status": "pending"},
+                    ],
+                }
+            ]
+        }
+    )
     found = load("tasks.json", text, options={"subtasks": "tasks"})
     tree = MemoryTree({"tasks.json": text})
-    assert mark(found, tree, {"1.2": Status.COMPLETED}) == {"tasks.json": text.replace('"pending"', '"done"')}
+    assert mark(found, tree, {"1.2": Status.COMPLETED}) == {
+        "tasks.json": text.replace('"pending"', '"done"')
+    }
     assert mark(found, tree, {"1.2": Status.FAILED}) == {}
 
 
@@ -109,7 +136,9 @@ def test_several_tags_need_a_choice_unless_one_is_the_default() -> None:
     ]
     found = load("tasks.json", TAGS, options={"tag": "front"})
     assert [task.title for task in found.tasks] == ["y"]
-    assert found.notes == ("tasks.json: the tag front is read; ignored: backend (1 task)",)
+    assert found.notes == (
+        "tasks.json: the tag front is read; ignored: backend (1 task)",
+    )
     assert load("tasks.json", TAGS.replace("front", "master")).tasks[0].title == "y"
 
 
@@ -130,9 +159,18 @@ def test_several_tags_need_a_choice_unless_one_is_the_default() -> None:
             '{"tasks": [{"id": 1, "title": "x", "dependencies": [\n{}]}]}',
             "tasks.json:2: 1: its dependencies are no list",
         ),
-        ('{"tasks": [{"id": 1, "title": "x",\n"subtasks": {}}]}', "tasks.json:2: 1: its subtasks are an object"),
-        ('{"tasks": [\n{"id": "a\\u0000b", "title": "x"}]}', "tasks.json:2: a�b: id is not usable"),
-        ('{"tasks": [{"id": 1, "title": "x", "status": ["done"]}]}', "tasks.json:1: 'a list' is not a status"),
+        (
+            '{"tasks": [{"id": 1, "title": "x",\n"subtasks": {}}]}',
+            "tasks.json:2: 1: its subtasks are an object",
+        ),
+        (
+            '{"tasks": [\n{"id": "a\\u0000b", "title": "x"}]}',
+            "tasks.json:2: a�b: id is not usable",
+        ),
+        (
+            '{"tasks": [{"id": 1, "title": "x", "status": ["done"]}]}',
+            "tasks.json:1: 'a list' is not a status",
+        ),
     ],
 )
 def test_what_cannot_be_read_is_said_with_its_line(text: str, said: str) -> None:
