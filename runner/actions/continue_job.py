@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from runner.actions.round_state import RoundState
-from runner.actions.workflow_io import Context, Machine
+from runner.actions.workflow_io import JobIO, WorkflowContext
 from runner.core.errors import EXIT_DONE
 
 if TYPE_CHECKING:
@@ -33,8 +33,8 @@ class ContinueOptions:
 def continue_job(
     settings: Settings,
     state: RoundState,
-    context: Context,
-    machine: Machine,
+    context: WorkflowContext,
+    job_io: JobIO,
     github: GitHub,
     options: ContinueOptions,
 ) -> int:
@@ -46,20 +46,20 @@ def continue_job(
     if not options.again:
         return EXIT_DONE
     if state.round >= settings.limits.max_rounds:
-        machine.annotate(
+        job_io.annotate(
             "warning",
             f"stopped after limits.max_rounds = {settings.limits.max_rounds} rounds; run it again to go on",
         )
         return EXIT_DONE
     dear = settings.limits.max_cost_usd
     if dear is not None and state.spent_usd >= dear:
-        machine.annotate(
+        job_io.annotate(
             "warning",
             f"stopped: ${state.spent_usd:.2f} are spent, limits.max_cost_usd is ${dear:.2f}; run it again to go on",
         )
         return EXIT_DONE
     if pause := state.pace(1).pause(random.random):
-        machine.annotate(
+        job_io.annotate(
             "notice",
             f"rate limit or overload: the next round starts in {pause:.0f} s",
             title="fanin",
@@ -72,7 +72,7 @@ def continue_job(
     url = github.dispatch(
         context.workflow_file, ref, {"fanin-state": following.model_dump_json()}
     )
-    machine.annotate(
+    job_io.annotate(
         "notice",
         f"round {following.round} starts{f': {url}' if url else ''}",
         title="fanin",

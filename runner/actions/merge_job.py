@@ -14,7 +14,7 @@ from runner.actions import publisher
 from runner.actions.next_job import MATRIX_LIMIT
 from runner.actions.round_state import RoundState, fetch, views_of
 from runner.actions.verify_job import read_verdict
-from runner.actions.workflow_io import Context, Machine
+from runner.actions.workflow_io import JobIO, WorkflowContext
 from runner.core.errors import (
     EXIT_DONE,
     EXIT_TASKS_FAILED,
@@ -80,8 +80,8 @@ class MergeJob:
         state: RoundState,
         remote: Remote,
         github: GitHub,
-        context: Context,
-        machine: Machine,
+        context: WorkflowContext,
+        job_io: JobIO,
         options: MergeOptions,
     ) -> None:
         self.repo, self.manifest, self.results, self.state = (
@@ -90,18 +90,18 @@ class MergeJob:
             results,
             state,
         )
-        self.remote, self.github, self.context, self.machine, self.options = (
+        self.remote, self.github, self.context, self.job_io, self.options = (
             remote,
             github,
             context,
-            machine,
+            job_io,
             options,
         )
         self.publisher = publisher.Publisher(
             repo,
             remote,
             github,
-            machine,
+            job_io,
             run=state.run,
             branch=state.branch or manifest.branch,
             commit_via=options.commit_via,
@@ -117,8 +117,8 @@ class MergeJob:
             landed = self._land()
         except VerdictOutdated as error:
             if not self.options.last:
-                self.machine.output({"moved": "true"})
-                self.machine.annotate(
+                self.job_io.output({"moved": "true"})
+                self.job_io.annotate(
                     "notice",
                     f"{self.branch} moved: the merged tree is verified once more",
                 )
@@ -246,7 +246,7 @@ class MergeJob:
         waiting = bool(following.limited) and not following.pace(1).exhausted()
         outputs = outputs_of(found, landed, progressed=progressed or waiting)
         handed = following.model_copy(update={"branch": landed.branch})
-        self.machine.output({**outputs, "state": handed.model_dump_json()})
+        self.job_io.output({**outputs, "state": handed.model_dump_json()})
         done = job_summary.Round(
             manifest.batch,
             landed.branch,
@@ -257,11 +257,11 @@ class MergeJob:
             landed.note,
             f"{Tally().plus(fan_in.results).told()}; the run so far: ${following.spent_usd:.2f}",
         )
-        self.machine.summary(job_summary.round_summary(found, done))
+        self.job_io.summary(job_summary.round_summary(found, done))
         for warning in fan_in.warnings:
-            self.machine.annotate("warning", warning, title="fanin")
+            self.job_io.annotate("warning", warning, title="fanin")
         for task_id, failure in fan_in.failed.items():
-            self.machine.annotate(
+            self.job_io.annotate(
                 "error",
                 failure.message,
                 title=f"{task_id}: {failure.kind}",
@@ -302,7 +302,7 @@ class MergeJob:
         try:
             self.github.sticky_comment(pull_request, job_summary.MARKER, body)
         except FaninError as error:
-            self.machine.annotate(
+            self.job_io.annotate(
                 "warning", f"the pull request's comment could not be written: {error}"
             )
 

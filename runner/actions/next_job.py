@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from runner import pipeline
 from runner.actions.round_state import RoundState, views_of
-from runner.actions.workflow_io import Context, Machine
+from runner.actions.workflow_io import JobIO, WorkflowContext
 from runner.core import durable
 from runner.core.errors import EXIT_DONE, EXIT_TASKS_FAILED, InvalidInput, UsageProblem
 from runner.core.manifest import BatchEntry, Manifest
@@ -47,8 +47,8 @@ def next_job(
     repo: Repository,
     settings: Settings,
     state: RoundState,
-    context: Context,
-    machine: Machine,
+    context: WorkflowContext,
+    job_io: JobIO,
     remote: Remote,
     options: NextOptions,
 ) -> int:
@@ -98,17 +98,17 @@ def next_job(
         ),
     )
     for note in [*notes, *([] if manifest else filter(None, [budget.exhausted()]))]:
-        machine.annotate("notice", note, title="fanin")
+        job_io.annotate("notice", note, title="fanin")
     has_work = manifest is not None and not options.dry_run
     if manifest is not None:
         durable.write(options.manifest, manifest.model_dump_json(indent=1).encode())
-    machine.output(
+    job_io.output(
         _next_outputs(
             manifest if has_work else None, state, branch, head, slots, options
         )
     )
     found = views_of(snapshot, settings.max_attempts)
-    _tell_next(machine, found, manifest, branch, dry_run=options.dry_run)
+    _tell_next(job_io, found, manifest, branch, dry_run=options.dry_run)
     stuck = any(view.state in {"failed", "blocked", "held"} for view in found)
     return EXIT_TASKS_FAILED if manifest is None and stuck else EXIT_DONE
 
@@ -214,7 +214,7 @@ def refuse_while_open(
 
 
 def _tell_next(
-    machine: Machine,
+    job_io: JobIO,
     found: Sequence[TaskView],
     manifest: Manifest | None,
     branch: str,
@@ -222,7 +222,7 @@ def _tell_next(
     dry_run: bool,
 ) -> None:
     if manifest is None:
-        machine.annotate("notice", "no task is ready: nothing to do", title="fanin")
+        job_io.annotate("notice", "no task is ready: nothing to do", title="fanin")
     ids = (
         ", ".join(entry.task.id for entry in manifest.entries)
         if manifest
@@ -230,7 +230,7 @@ def _tell_next(
     )
     note = f"{'A dry run: would run' if dry_run else 'This round runs'} {ids}."
     batch = manifest.batch if manifest else "(none)"
-    machine.summary(
+    job_io.summary(
         job_summary.round_summary(
             found, job_summary.Round(batch=batch, branch=branch, note=note)
         )

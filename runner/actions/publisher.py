@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from runner.core.errors import EnvironmentBroken
 
 if TYPE_CHECKING:
-    from runner.actions.workflow_io import Machine
+    from runner.actions.workflow_io import JobIO
     from runner.github_api.client import GitHub
     from runner.repo.remote import Remote
     from runner.repo.repository import Repository
@@ -46,17 +46,17 @@ class Publisher:
         repo: Repository,
         remote: Remote,
         github: GitHub,
-        machine: Machine,
+        job_io: JobIO,
         *,
         run: str,
         branch: str,
         commit_via: str = "git",
     ) -> None:
-        self.repo, self.remote, self.github, self.machine = (
+        self.repo, self.remote, self.github, self.job_io = (
             repo,
             remote,
             github,
-            machine,
+            job_io,
         )
         self.run, self.branch, self._first, self._via = run, branch, branch, commit_via
 
@@ -105,7 +105,7 @@ class Publisher:
                 f"{self.branch} and {own} refuse the push: {put.refused}",
                 "allow fanin's job to push to fanin/**; the results are kept as artifacts",
             )
-        self.machine.annotate(
+        self.job_io.annotate(
             "warning",
             f"{self.branch} refuses the push ({put.refused}); the run goes on on {own}",
         )
@@ -135,7 +135,7 @@ class Publisher:
                 f"the work is in {self.github.open_pull(head, base, title, body).url}"
             )
         except MayNotOpenPulls as error:
-            self.machine.annotate("warning", f"{error}")
+            self.job_io.annotate("warning", f"{error}")
             return f"open its pull request: {error.compare_url}"
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, ValidationError
 
-from runner.actions.workflow_io import Context
+from runner.actions.workflow_io import WorkflowContext
 from runner.core.documents import Document
 from runner.core.errors import UsageProblem
 from runner.core.manifest import Manifest
@@ -69,7 +69,7 @@ class RoundState(Document):
         return Backoff(most, min(most, self.slots or most), self.limited)
 
 
-def round_state(text: str, context: Context) -> RoundState:
+def round_state(text: str, context: WorkflowContext) -> RoundState:
     """The state that the round before handed on, or that of a new run. UsageProblem if
     it is not readable.
     """

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runner import pipeline
-from runner.actions.workflow_io import Context, Machine
+from runner.actions.workflow_io import JobIO, WorkflowContext
 from runner.agents.environment import secrets_of
 from runner.attempt.attempt import AttemptContext
 from runner.core import result_folder
@@ -38,7 +38,7 @@ def entry_of(manifest: Manifest, task_id: str) -> BatchEntry:
     return found
 
 
-def read_agent_env(environ: Mapping[str, str], machine: Machine) -> dict[str, str]:
+def read_agent_env(environ: Mapping[str, str], job_io: JobIO) -> dict[str, str]:
     """The lines `NAME=value` of the secret `agent-env`, name → value, each value masked
     in the log unless it is short.
 
@@ -55,7 +55,7 @@ def read_agent_env(environ: Mapping[str, str], machine: Machine) -> dict[str, st
                 "write one NAME=value a line",
             )
         if not is_short(value):
-            machine.mask(value.strip())
+            job_io.mask(value.strip())
         lines[name.strip()] = value
     return lines
 
@@ -67,8 +67,8 @@ def task_job(
     results: Path,
     scratch: Path,
     environ: Mapping[str, str],
-    context: Context,
-    machine: Machine,
+    context: WorkflowContext,
+    job_io: JobIO,
 ) -> int:
     """Run one attempt. The job stays green when the agent fails: the result says so,
     with an annotation.
@@ -78,7 +78,7 @@ def task_job(
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
 
-    agent_env = read_agent_env(environ, machine)
+    agent_env = read_agent_env(environ, job_io)
     named = {
         name: value for name, value in agent_env.items() if name in entry.agent.env
     }
@@ -88,7 +88,7 @@ def task_job(
         echo=echo,
         secrets=secrets_of([entry.agent], environ, agent_env),
     )
-    with machine.fenced(f"{entry.task.id}: {entry.agent.name}"):
+    with job_io.fenced(f"{entry.task.id}: {entry.agent.name}"):
         result = pipeline.run_task(
             manifest,
             entry,
@@ -97,7 +97,7 @@ def task_job(
             scratch=scratch,
             attempt_context=attempt_context,
         )
-    machine.output(
+    job_io.output(
         {
             "succeeded": "true" if result.succeeded else "false",
             "artifact": result_folder.artifact_name(
@@ -105,9 +105,9 @@ def task_job(
             ),
         }
     )
-    machine.summary(job_summary.attempt_summary(entry, result))
+    job_io.summary(job_summary.attempt_summary(entry, result))
     if result.failure is not None:
-        machine.annotate(
+        job_io.annotate(
             "error",
             result.failure.message,
             title=f"{entry.task.id}: {result.failure.kind}",

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from runner import pipeline
 from runner.actions.round_state import fetch
-from runner.actions.workflow_io import Machine
+from runner.actions.workflow_io import JobIO
 from runner.attempt.attempt import AttemptContext
 from runner.core import durable
 from runner.core.errors import EXIT_DONE
@@ -32,7 +32,7 @@ def verify_job(
     branch: str,
     scratch: Path,
     environ: Mapping[str, str],
-    machine: Machine,
+    job_io: JobIO,
 ) -> int:
     """Verify the merged tree on the branch's head as it is now; write the verdict. Red
     is a finding, not an error.
@@ -46,7 +46,7 @@ def verify_job(
         manifest.verify_timeout,
         AttemptContext(environ),
     )
-    with machine.fenced(f"verify: {command}"):
+    with job_io.fenced(f"verify: {command}"):
         verdict = pipeline.verify_batch(
             repo,
             manifest,
@@ -64,9 +64,9 @@ def verify_job(
             ),
         )
     durable.write(verdict_file, verdict.model_dump_json(indent=1).encode())
-    machine.summary(job_summary.verdict_summary(verdict, command))
+    job_io.summary(job_summary.verdict_summary(verdict, command))
     for task_id, failure in verdict.failed.items():
-        machine.annotate("error", failure.message, title=f"{task_id}: verify")
+        job_io.annotate("error", failure.message, title=f"{task_id}: verify")
     return EXIT_DONE
 
 

@@ -23,7 +23,7 @@ OUTPUT_LIMIT = 900_000  # characters of one job's outputs, below GitHub's 1 MB
 
 
 @dataclass(frozen=True)
-class Context:
+class WorkflowContext:
     """Where this job runs. `event` is the webhook's payload; the token is never shown."""
 
     repository: str
@@ -56,7 +56,7 @@ class Context:
         return number if isinstance(number, int) else None
 
 
-def read_context(environ: Mapping[str, str]) -> Context:
+def read_context(environ: Mapping[str, str]) -> WorkflowContext:
     """The job's context. EnvironmentBroken outside of GitHub Actions."""
     if not environ.get("GITHUB_RUN_ID"):
         raise EnvironmentBroken(
@@ -69,7 +69,7 @@ def read_context(environ: Mapping[str, str]) -> Context:
         if path and Path(path).is_file()
         else {}
     )
-    return Context(
+    return WorkflowContext(
         repository=environ.get("GITHUB_REPOSITORY", ""),
         run_id=environ["GITHUB_RUN_ID"],
         run_attempt=int(environ.get("GITHUB_RUN_ATTEMPT") or 1),
@@ -105,7 +105,7 @@ def command(name: str, message: str, **properties: str | int | None) -> str:
     return f"::{name}{' ' if given else ''}{given}::{escape_data(message)}"
 
 
-class Machine:
+class JobIO:
     """Writes what a job hands to the machine: outputs, the summary, annotations, masks."""
 
     def __init__(self, environ: Mapping[str, str], stream: TextIO) -> None:

@@ -101,7 +101,7 @@ def collect(
         job.repo,
         job.remote,
         job.api,
-        job.machine,
+        job.job_io,
         run=job.state.run,
         branch=branch,
         commit_via=commit_via,
@@ -110,7 +110,7 @@ def collect(
         job.repo,
         job.settings,
         job.state,
-        job.machine,
+        job.job_io,
         job.remote,
         job.api,
         publisher,
@@ -137,18 +137,18 @@ def _collect_here(
         raise UsageProblem(
             f"{path} is a folder", "name a file:  --plan .fanin/issues.json"
         )
-    before = jobs.known_file(
+    before = jobs.parse_previous(
         path, file.read_bytes().decode("utf-8", "replace") if file.is_file() else None
     )
-    after = jobs.gather(
-        _api(repo, settings, whose), None, jobs.wanted(settings.plan.options)
+    after = jobs.collect_issues(
+        _api(repo, settings, whose), None, jobs.issue_options(settings.plan.options)
     )
     for line in approval.changes(before, after):
         click.echo(line)
     click.echo(f"{path}: {len(after.issues)} issues are tasks")
     if dry_run:
         return EXIT_DONE
-    if approval.is_news(before, after):
+    if approval.needs_update(before, after):
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(render(after), encoding="utf-8", newline="")
     click.echo(
@@ -181,7 +181,7 @@ def answer(
     The token is taken from GITHUB_TOKEN.
     """
     from runner.issues import jobs
-    from runner.issues.approval import Place
+    from runner.issues.approval import LandedWork
 
     asked = _given(when_done=when_done)
     if os.environ.get("GITHUB_ACTIONS") == "true":
@@ -195,13 +195,13 @@ def answer(
         )
         head = job.remote.fetch(branch)
         return jobs.answer_job(
-            job.repo, job.settings, head, branch, job.api, job.machine, job.context
+            job.repo, job.settings, head, branch, job.api, job.job_io, job.context
         )
     repo, usual = opened(where, flags)
     settings = _of_issues(usual, asked, named=bool(flags.get("plan")))
     branch, head = branch_commit(repo, settings)
-    place = Place(branch, commits=repo.landed_in(head))
-    told, missed = jobs.answer_all(
+    place = LandedWork(branch, commits=repo.landed_in(head))
+    told, missed = jobs.post_answers(
         repo, settings, head, _api(repo, settings, repository), place
     )
     click.echo(
@@ -227,7 +227,7 @@ class _Job:
         from runner.repo.remote import Remote
 
         self.context = workflow_io.read_context(os.environ)
-        self.machine = workflow_io.Machine(os.environ, sys.stdout)
+        self.job_io = workflow_io.JobIO(os.environ, sys.stdout)
         handed = round_state(state, self.context)
         # As the inputs of the other jobs: those of the run's first round count.
         self.state = (

@@ -81,9 +81,9 @@ def next_(
     from runner.config.settings import file_in, load
     from runner.repo.remote import Remote
 
-    context, machine = (
+    context, job_io = (
         workflow_io.read_context(os.environ),
-        workflow_io.Machine(os.environ, sys.stdout),
+        workflow_io.JobIO(os.environ, sys.stdout),
     )
     handed = round_state(state, context)
     inputs = carried(os.environ, handed)
@@ -104,7 +104,7 @@ def next_(
         bool(os.environ.get("FANIN_MAY_CHANGE_WORKFLOWS")),
     )
     remote = Remote(repo, context.token, context.server_url)
-    return next_job(repo, settings, handed, context, machine, remote, options)
+    return next_job(repo, settings, handed, context, job_io, remote, options)
 
 
 @click.command()
@@ -150,9 +150,9 @@ def task(
     from runner.actions.task_job import entry_of, task_job
     from runner.repo import origin
 
-    context, machine = (
+    context, job_io = (
         workflow_io.read_context(os.environ),
-        workflow_io.Machine(os.environ, sys.stdout),
+        workflow_io.JobIO(os.environ, sys.stdout),
     )
     frozen = read_manifest(manifest, manifest_digest)
     entry = entry_of(frozen, task_id)
@@ -167,7 +167,7 @@ def task(
             Path(scratch),
             os.environ,
             context,
-            machine,
+            job_io,
         )
 
 
@@ -198,9 +198,9 @@ def verify(
     from runner.actions.verify_job import verify_job
     from runner.repo.remote import Remote
 
-    context, machine = (
+    context, job_io = (
         workflow_io.read_context(os.environ),
-        workflow_io.Machine(os.environ, sys.stdout),
+        workflow_io.JobIO(os.environ, sys.stdout),
     )
     frozen, handed = (
         read_manifest(manifest, manifest_digest),
@@ -221,7 +221,7 @@ def verify(
             branch,
             Path(scratch),
             os.environ,
-            machine,
+            job_io,
         )
 
 
@@ -271,9 +271,9 @@ def merge(
     from runner.github_api.client import GitHub
     from runner.repo.remote import Remote
 
-    context, machine = (
+    context, job_io = (
         workflow_io.read_context(os.environ),
-        workflow_io.Machine(os.environ, sys.stdout),
+        workflow_io.JobIO(os.environ, sys.stdout),
     )
     frozen, handed = (
         read_manifest(manifest, manifest_digest),
@@ -282,7 +282,7 @@ def merge(
     repo = repository(where)
     # The same values that the legs had, to look for them once more: a leg's machine was
     # the agent's.
-    agent_env = read_agent_env(os.environ, machine)
+    agent_env = read_agent_env(os.environ, job_io)
     secrets = secrets_of(
         [entry.agent for entry in frozen.entries], os.environ, agent_env
     )
@@ -294,7 +294,7 @@ def merge(
         Remote(repo, context.token, context.server_url),
         GitHub(context.token, context.repository, context.api_url),
         context,
-        machine,
+        job_io,
         MergeOptions(verdict, task_result, commit_via, last, secrets),
     )
     return job()
@@ -328,9 +328,9 @@ def continue_(
     from runner.config.settings import load
     from runner.github_api.client import GitHub
 
-    context, machine = (
+    context, job_io = (
         workflow_io.read_context(os.environ),
-        workflow_io.Machine(os.environ, sys.stdout),
+        workflow_io.JobIO(os.environ, sys.stdout),
     )
     handed = round_state(state, context)
     environ = with_inputs(os.environ, handed.inputs)
@@ -340,7 +340,7 @@ def continue_(
         again, branch, landed, trigger_workflows.replace(",", " ").split()
     )
     github = GitHub(context.token, context.repository, context.api_url)
-    return continue_job(settings, handed, context, machine, github, options)
+    return continue_job(settings, handed, context, job_io, github, options)
 
 
 def _show_prompt(where: str, task_id: str, flags: dict[str, Any]) -> int:

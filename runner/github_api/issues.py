@@ -198,7 +198,7 @@ class IssueApi(GitHub):
             self._writers[login] = self.actor_permission(login) in WRITERS
         return self._writers[login]
 
-    def tell(self, answer: Answer) -> bool:
+    def post_answer(self, answer: Answer) -> bool:
         """Write the comment, in place if ours is there, and do to the issue what the
         answer says.
 

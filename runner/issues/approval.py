@@ -16,7 +16,7 @@ from datetime import datetime
 
 from runner.core.task import Status
 from runner.github_api.issue_types import MARKER, Answer, Event, History, Issue
-from runner.issues.rendered_text import visible
+from runner.issues.rendered_text import rendered_text
 from runner.plan.formats.github_issues import Approved, IssuesFile, Refused, Wait
 from runner.plan.progress import seconds_between
 from runner.plan.view import TaskView
@@ -37,7 +37,7 @@ _LOOKED_AT = 60
 
 
 @dataclass(frozen=True)
-class Place:
+class LandedWork:
     """Where the work landed, for the comment: the branch, its address, and the commits
     known by task id.
     """
@@ -84,8 +84,8 @@ def approved_text(
         )
     return Approved(
         number=issue.number,
-        title=" ".join(visible(title).split()) or f"Issue {issue.number}",
-        body=visible(body).strip(),
+        title=" ".join(rendered_text(title).split()) or f"Issue {issue.number}",
+        body=rendered_text(body).strip(),
         url=issue.url,
         labelled_by=by.actor,
         labelled_at=by.at,
@@ -141,7 +141,7 @@ def _plain(text: str) -> str:
     return text.replace("\r\n", "\n")
 
 
-def mentioned(body: str, repository: str) -> list[tuple[str, int]]:
+def dependencies_in_text(body: str, repository: str) -> list[tuple[str, int]]:
     """What the text says it waits for: links on lines that begin with `Blocked by` or
     `Depends on`.
     """
@@ -155,7 +155,7 @@ def mentioned(body: str, repository: str) -> list[tuple[str, int]]:
     return list(dict.fromkeys(found))[:_MAX_WAITS]
 
 
-def wait_for(issue: Issue, said: str) -> Wait:
+def dependency_on(issue: Issue, said: str) -> Wait:
     """An issue that another one waits for."""
     reason = (
         ("merged" if issue.merged else "not_merged")
@@ -174,7 +174,7 @@ def wait_for(issue: Issue, said: str) -> Wait:
     )
 
 
-def unseen_wait(repository: str, number: int) -> Wait:
+def unknown_dependency(repository: str, number: int) -> Wait:
     """Something the text names that GitHub does not show us."""
     return Wait(repository=repository, number=number, state="unknown", said="text")
 
@@ -209,7 +209,7 @@ def _content(issue: Approved) -> tuple[object, ...]:
     return issue.title, issue.body, issue.waits_for
 
 
-def is_news(before: IssuesFile | None, after: IssuesFile) -> bool:
+def needs_update(before: IssuesFile | None, after: IssuesFile) -> bool:
     """Whether the file is worth writing anew: comments, our own too, change nothing but
     the time of an update.
     """
@@ -222,7 +222,9 @@ def _timeless(file: IssuesFile) -> IssuesFile:
 
 
 # -- what each is told --
-def answers(views: Iterable[TaskView], when_done: str, place: Place) -> list[Answer]:
+def answers_for(
+    views: Iterable[TaskView], when_done: str, place: LandedWork
+) -> list[Answer]:
     """What the issues of finished tasks are told: completed, or failed for good. One
     state, one answer.
     """
@@ -252,7 +254,7 @@ def answers(views: Iterable[TaskView], when_done: str, place: Place) -> list[Ans
     return found
 
 
-def _told(view: TaskView, place: Place, *, done: bool) -> str:
+def _told(view: TaskView, place: LandedWork, *, done: bool) -> str:
     record = view.record
     used = [f"attempt {record.attempts}", record.agent or ""]
     if record.started and record.finished:

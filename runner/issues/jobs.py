@@ -17,7 +17,7 @@ from runner.core.errors import EXIT_DONE, EnvironmentBroken, InvalidInput, Usage
 from runner.core.task import ISSUES_PATH, PlanSettings
 from runner.github_api.issue_types import Issue
 from runner.issues import approval
-from runner.issues.approval import Place
+from runner.issues.approval import LandedWork
 from runner.plan import view
 from runner.plan.formats import check_options
 from runner.plan.formats.github_issues import (
@@ -35,7 +35,7 @@ from runner.ui import job_summary
 if TYPE_CHECKING:
     from runner.actions.publisher import Publisher
     from runner.actions.round_state import RoundState
-    from runner.actions.workflow_io import Context, Machine
+    from runner.actions.workflow_io import JobIO, WorkflowContext
     from runner.config.settings import Settings
     from runner.github_api.issues import IssueApi
     from runner.repo.remote import Remote
@@ -46,7 +46,7 @@ SUBJECT = "Take over the labelled issues"
 
 
 @dataclass(frozen=True)
-class Wanted:
+class IssueOptions:
     """What the plan's options say: which label makes an issue a task, a milestone, what
     is done with finished ones.
     """
@@ -56,7 +56,7 @@ class Wanted:
     when_done: str = "comment"
 
 
-def wanted(options: Mapping[str, str]) -> Wanted:
+def issue_options(options: Mapping[str, str]) -> IssueOptions:
     """The options of the setting `plan`. InvalidInput for one that a plan of issues
     does not have.
     """
@@ -64,7 +64,7 @@ def wanted(options: Mapping[str, str]) -> Wanted:
         GithubIssues(),
         PlanSettings(path=ISSUES_PATH, source=NAME, options=dict(options)),
     )
-    return Wanted(
+    return IssueOptions(
         options.get("label") or LABEL,
         options.get("milestone") or None,
         options.get("when_done") or "comment",
@@ -74,7 +74,9 @@ def wanted(options: Mapping[str, str]) -> Wanted:
 # -- collect --
 
 
-def gather(api: IssueApi, before: IssuesFile | None, asked: Wanted) -> IssuesFile:
+def collect_issues(
+    api: IssueApi, before: IssuesFile | None, asked: IssueOptions
+) -> IssuesFile:
     """The file as it should be now. Of what GitHub says is unchanged since `before`,
     the history is not asked again: give it only where this run itself wrote it.
     """
@@ -105,7 +107,7 @@ def gather(api: IssueApi, before: IssuesFile | None, asked: Wanted) -> IssuesFil
     )
 
 
-def _same_query(before: IssuesFile, api: IssueApi, asked: Wanted) -> bool:
+def _same_query(before: IssuesFile, api: IssueApi, asked: IssueOptions) -> bool:
     return before.repository == api.repository and before.label == asked.label
 
 
@@ -142,9 +144,10 @@ class _Waiting:
         related += [(one, "sub_issue") for one in self.api.sub_issues(issue)]
         for other, said in related:
             found.setdefault(
-                _key(other.repository, other.number), approval.wait_for(other, said)
+                _key(other.repository, other.number),
+                approval.dependency_on(other, said),
             )
-        for repository, number in approval.mentioned(
+        for repository, number in approval.dependencies_in_text(
             approved.body, self.api.repository
         ):
             if _key(repository, number) not in found:
@@ -162,9 +165,9 @@ class _Waiting:
                 )
             other = self.asked[_key(repository, number)]
         return (
-            approval.wait_for(other, "text")
+            approval.dependency_on(other, "text")
             if other
-            else approval.unseen_wait(repository, number)
+            else approval.unknown_dependency(repository, number)
         )
 
 
@@ -172,7 +175,7 @@ def _key(repository: str, number: int) -> tuple[str, int]:
     return repository.casefold(), number
 
 
-def known_file(path: str, text: str | None) -> IssuesFile | None:
+def parse_previous(path: str, text: str | None) -> IssuesFile | None:
     """What `text` holds, None if there is nothing, or nothing that can be read.
     UsageProblem if it is another plan.
     """
@@ -193,7 +196,7 @@ def collect_job(
     repo: Repository,
     settings: Settings,
     state: RoundState,
-    machine: Machine,
+    job_io: JobIO,
     remote: Remote,
     api: IssueApi,
     publisher: Publisher,
@@ -207,17 +210,17 @@ def collect_job(
 
     path = settings.plan.path
     head = remote.fetch(publisher.branch)
-    before = known_file(path, _text(repo.file(head, path)))
+    before = parse_previous(path, _text(repo.file(head, path)))
     if state.round == 1:
         refuse_while_open(repo, remote, settings, head)
-    after = gather(
-        api, before if state.round > 1 else None, wanted(settings.plan.options)
+    after = collect_issues(
+        api, before if state.round > 1 else None, issue_options(settings.plan.options)
     )
     commit = None
-    if approval.is_news(before, after) and not dry_run:
+    if approval.needs_update(before, after) and not dry_run:
         commit = _land(repo, remote, publisher, path, render(after), head)
     handed = state.model_copy(update={"branch": publisher.branch})
-    machine.output(
+    job_io.output(
         {
             "branch": publisher.branch,
             "state": handed.model_dump_json(),
@@ -226,17 +229,17 @@ def collect_job(
             "progress": settings.progress,
         }
     )
-    machine.summary(
+    job_io.summary(
         job_summary.collected(
             after.repository, approval.changes(before, after), len(after.issues)
         )
     )
     for refused in after.refused:
-        machine.annotate(
+        job_io.annotate(
             "warning", f"#{refused.number} is no task: {refused.why}", title="fanin"
         )
     if note := publisher.pull_request_if_moved():
-        machine.annotate("notice", note, title="fanin")
+        job_io.annotate("notice", note, title="fanin")
     return EXIT_DONE
 
 
@@ -280,16 +283,16 @@ def answer_job(
     head: str,
     branch: str,
     api: IssueApi,
-    machine: Machine,
-    context: Context,
+    job_io: JobIO,
+    context: WorkflowContext,
 ) -> int:
     """Tell the issues of finished tasks their result, each once."""
     url = f"{context.server_url}/{context.repository}/commits/{quote(branch)}"
-    place = Place(branch, url, repo.landed_in(head))
-    told, missed = answer_all(repo, settings, head, api, place)
+    place = LandedWork(branch, url, repo.landed_in(head))
+    told, missed = post_answers(repo, settings, head, api, place)
     for line in missed:
-        machine.annotate("warning", line, title="fanin")
-    machine.annotate(
+        job_io.annotate("warning", line, title="fanin")
+    job_io.annotate(
         "notice",
         f"issues told their result: {', '.join(told) or 'none'}",
         title="fanin",
@@ -297,8 +300,8 @@ def answer_job(
     return EXIT_DONE
 
 
-def answer_all(
-    repo: Repository, settings: Settings, head: str, api: IssueApi, place: Place
+def post_answers(
+    repo: Repository, settings: Settings, head: str, api: IssueApi, place: LandedWork
 ) -> tuple[list[str], list[str]]:
     """The issues that were told something new, and what could not be told; one that
     fails does not stop the others.
@@ -311,11 +314,11 @@ def answer_all(
         snapshot.plan, snapshot.graph, snapshot.progress, settings.max_attempts
     )
     told, missed = list[str](), list[str]()
-    for answer in approval.answers(
-        found, wanted(settings.plan.options).when_done, place
+    for answer in approval.answers_for(
+        found, issue_options(settings.plan.options).when_done, place
     ):
         try:
-            told += [f"#{answer.number}"] if api.tell(answer) else []
+            told += [f"#{answer.number}"] if api.post_answer(answer) else []
         except BadToken:
             raise
         except (GitHubRefused, GitHubUnreachable) as error:

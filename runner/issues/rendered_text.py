@@ -40,7 +40,7 @@ _FOOTNOTE = re.compile(r"[ >]*\[\^(?P<label>[^\]\s]+)\]:")
 _DRAWN = frozenset({"mermaid", "math", "geojson", "topojson", "stl"})
 
 
-def visible(text: str) -> str:
+def rendered_text(text: str) -> str:
     """The text without what a page of GitHub's does not show."""
     shown = _UNSEEN.sub(
         "", _CONTROL.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))

@@ -17,7 +17,7 @@ from runner.github_api.errors import MissingPermission, NotFound, RateLimited
 from runner.github_api.issue_types import MARKER, Answer, Edit, Event, History
 from runner.github_api.issues import HISTORY, IssueApi
 from runner.issues import jobs
-from runner.issues.jobs import Wanted
+from runner.issues.jobs import IssueOptions
 from runner.plan.formats.github_issues import IssuesFile, Wait, render
 from tests.contract.test_github_api import (
     COMMENTS,
@@ -405,7 +405,7 @@ def test_gathering_vouches_and_links_and_asks_no_more_than_it_must(
     )
     gh.get(f"{ISSUES}/2/dependencies/blocked_by", json=[issue(1)])
     gh.get(f"{ISSUES}/40", json=issue(40, state="closed", state_reason="completed"))
-    found = jobs.gather(api, None, Wanted())
+    found = jobs.collect_issues(api, None, IssueOptions())
     assert [(one.number, one.body) for one in found.issues] == [
         (1, "as labelled"),
         (2, body),
@@ -421,7 +421,7 @@ def test_gathering_vouches_and_links_and_asks_no_more_than_it_must(
     assert "evil" not in render(found).casefold()
 
     calls = len(gh.calls)
-    assert jobs.gather(api, found, Wanted()) == found
+    assert jobs.collect_issues(api, found, IssueOptions()) == found
     asked = [str(call.request.url).partition("?")[0] for call in list(gh.calls)[calls:]]
     # of what nothing happened to no history; the state of what it waits for is always
     # asked
@@ -459,7 +459,7 @@ def test_what_was_vouched_for_is_asked_again_when_it_must(
             "issues": [known | {"labelled_at": THEN, "updated_at": LABELLED}],
         }
     )
-    found = jobs.gather(api, before, Wanted(label))
+    found = jobs.collect_issues(api, before, IssueOptions(label))
     assert [one.title for one in found.issues] == (
         [] if change == "revoked" else ["Title"]
     )
@@ -474,7 +474,7 @@ TOLD = Answer(7, STAMP, "Done")
 def test_an_answer_is_one_comment_written_once(gh: Contract, api: IssueApi) -> None:
     gh.get(COMMENTS, json=[comment(1, "nice")])
     gh.post(COMMENTS, json=comment(2, f"{STAMP}\nDone"), status=201)
-    assert api.tell(TOLD)
+    assert api.post_answer(TOLD)
     assert bodies(gh, "POST", "/comments") == [{"body": f"{STAMP}\nDone"}]
     gh.replace(
         "GET",
@@ -482,7 +482,7 @@ def test_an_answer_is_one_comment_written_once(gh: Contract, api: IssueApi) -> N
         json=[comment(1, "nice"), comment(2, f"{STAMP}\nDone, with another commit")],
     )
     me(gh)
-    assert not api.tell(TOLD)
+    assert not api.post_answer(TOLD)
     assert len(bodies(gh, "POST", "/comments")) == 1
 
 
@@ -492,7 +492,7 @@ def test_another_result_takes_the_place_of_the_former(
     gh.get(COMMENTS, json=[comment(2, f"{MARKER}: failed 3 -->\nFailed")])
     me(gh)
     gh.patch(f"{REPO}/issues/comments/2", json=comment(2, "x"))
-    assert api.tell(TOLD)
+    assert api.post_answer(TOLD)
     assert bodies(gh, "PATCH", "/comments/2") == [{"body": f"{STAMP}\nDone"}]
 
 
@@ -507,14 +507,14 @@ def test_a_comment_says_that_all_is_done_only_when_it_is(
     gh.patch(f"{ISSUES}/7", json=no("Issues are locked"), status=403)
     closing = Answer(7, STAMP, "Done", close=True)
     with pytest.raises(MissingPermission, match="issues: write"):
-        api.tell(closing)
+        api.post_answer(closing)
     assert bodies(gh, "POST", "/comments") == [{"body": BEGUN}]
     # the next time it is begun again, in the same comment
     gh.replace("GET", COMMENTS, json=[comment(2, BEGUN)])
     gh.replace("PATCH", f"{ISSUES}/7", json=issue(7, state="closed"))
     me(gh)
     gh.patch(f"{REPO}/issues/comments/2", json=comment(2, "x"))
-    assert api.tell(closing)
+    assert api.post_answer(closing)
     assert bodies(gh, "PATCH", "/comments/2") == [
         {"body": BEGUN},
         {"body": f"{STAMP}\nDone"},
@@ -533,7 +533,7 @@ def test_a_label_takes_the_place_of_the_other(gh: Contract, api: IssueApi) -> No
         f"{ISSUES}/7/labels/fanin%3Afailed", json=no("Label does not exist"), status=404
     )
     gh.patch(f"{REPO}/issues/comments/2", json=comment(2, "x"))
-    assert api.tell(
+    assert api.post_answer(
         Answer(7, STAMP, "Done", label="fanin:done", unlabel="fanin:failed")
     )
     assert bodies(gh, "POST", "/labels") == [{"labels": ["fanin:done"]}]
@@ -542,7 +542,7 @@ def test_a_label_takes_the_place_of_the_other(gh: Contract, api: IssueApi) -> No
 def test_what_a_person_did_since_is_not_overruled(gh: Contract, api: IssueApi) -> None:
     gh.get(COMMENTS, json=[comment(2, f"{STAMP}\nDone")])
     me(gh)
-    assert not api.tell(Answer(7, STAMP, "Done", close=True, label="fanin:done"))
+    assert not api.post_answer(Answer(7, STAMP, "Done", close=True, label="fanin:done"))
     assert {call.request.method for call in gh.calls} == {"GET"}
 
 
@@ -552,14 +552,14 @@ def test_a_comment_of_somebody_else_with_our_marker_is_not_ours(
     gh.get(COMMENTS, json=[comment(2, f"{STAMP}\nDone", login="mallory", kind="User")])
     me(gh)
     gh.post(COMMENTS, json=comment(3, "x"), status=201)
-    assert api.tell(TOLD)
+    assert api.post_answer(TOLD)
 
 
 def test_a_missing_permission_is_named(gh: Contract, api: IssueApi) -> None:
     gh.get(COMMENTS, json=[])
     gh.post(COMMENTS, json=no(NOT_ACCESSIBLE), status=403)
     with pytest.raises(MissingPermission, match="issues: write"):
-        api.tell(TOLD)
+        api.post_answer(TOLD)
 
 
 # -- the stand-in itself --

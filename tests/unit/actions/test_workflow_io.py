@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from runner.actions import workflow_io
-from runner.actions.workflow_io import Machine
+from runner.actions.workflow_io import JobIO
 from runner.core.errors import EnvironmentBroken
 
 
@@ -33,7 +33,7 @@ def test_command_is_one_line_whatever_it_says(
 
 def test_output_cannot_set_another_one(tmp_path: Path) -> None:
     file = tmp_path / "output"
-    Machine({"GITHUB_OUTPUT": str(file)}, io.StringIO()).output(
+    JobIO({"GITHUB_OUTPUT": str(file)}, io.StringIO()).output(
         {"a": "1\nEOF\nb=2\nb<<EOF\n2\nEOF", "c": ""}
     )
     text = file.read_text()
@@ -50,7 +50,7 @@ def test_outputs_above_githubs_limit_are_refused_and_not_written(
 ) -> None:
     file = tmp_path / "output"
     with pytest.raises(EnvironmentBroken, match="more than GitHub takes"):
-        Machine({"GITHUB_OUTPUT": str(file)}, io.StringIO()).output(
+        JobIO({"GITHUB_OUTPUT": str(file)}, io.StringIO()).output(
             {"a": "x" * 1_000_000}
         )
     assert not file.exists()
@@ -58,7 +58,7 @@ def test_outputs_above_githubs_limit_are_refused_and_not_written(
 
 def test_summary_is_cut_to_what_github_takes(tmp_path: Path) -> None:
     file = tmp_path / "summary"
-    Machine({"GITHUB_STEP_SUMMARY": str(file)}, io.StringIO()).summary(
+    JobIO({"GITHUB_STEP_SUMMARY": str(file)}, io.StringIO()).summary(
         "ü" * 80 + "\n" + "line\n" * 400_000
     )
     assert file.stat().st_size <= workflow_io.SUMMARY_LIMIT
@@ -69,7 +69,7 @@ def test_fence_ends_though_what_is_inside_fails() -> None:
     stream = io.StringIO()
 
     def speak() -> None:
-        with Machine({}, stream).fenced("agent"):
+        with JobIO({}, stream).fenced("agent"):
             stream.write("::set-env name=x::y\n")
             raise RuntimeError
 
@@ -84,7 +84,7 @@ def test_fence_ends_though_what_is_inside_fails() -> None:
 
 def test_every_line_of_a_secret_is_masked() -> None:
     stream = io.StringIO()
-    Machine({}, stream).mask("one\n\ntwo%")
+    JobIO({}, stream).mask("one\n\ntwo%")
     assert stream.getvalue() == "::add-mask::one\n::add-mask::two%25\n"
 
 

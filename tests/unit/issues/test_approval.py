@@ -15,7 +15,7 @@ from runner.core.result import Failure, FailureKind
 from runner.core.task import Status
 from runner.github_api.issue_types import Edit, Event, History, Issue
 from runner.issues import approval
-from runner.issues.approval import Place
+from runner.issues.approval import LandedWork
 from runner.plan.formats.github_issues import Approved, IssuesFile, Refused, Wait
 from runner.plan.progress import Record
 from runner.plan.view import TaskView
@@ -260,7 +260,7 @@ def test_what_the_page_does_not_show_is_not_in_the_task() -> None:
     ],
 )
 def test_dependencies_in_the_text(body: str, found: list[tuple[str, int]]) -> None:
-    assert approval.mentioned(body, "o/r") == found
+    assert approval.dependencies_in_text(body, "o/r") == found
 
 
 @pytest.mark.parametrize(
@@ -277,8 +277,8 @@ def test_dependencies_in_the_text(body: str, found: list[tuple[str, int]]) -> No
     ],
 )
 def test_only_what_is_done_satisfies(changes: dict[str, Any], satisfied: bool) -> None:
-    assert approval.wait_for(issue(**changes), "blocked_by").satisfied is satisfied
-    assert not approval.unseen_wait("o/r", 1).satisfied
+    assert approval.dependency_on(issue(**changes), "blocked_by").satisfied is satisfied
+    assert not approval.unknown_dependency("o/r", 1).satisfied
 
 
 def test_changes_tell_what_came_went_and_changed() -> None:
@@ -312,9 +312,9 @@ def test_changes_tell_what_came_went_and_changed() -> None:
         "! #5 is no task: so",
     ]
     assert approval.changes(None, before) == ["+ #1 Now", "+ #2 Now", "+ #3 Now"]
-    assert approval.is_news(None, before)
-    assert approval.is_news(before, after)
-    assert not approval.is_news(
+    assert approval.needs_update(None, before)
+    assert approval.needs_update(before, after)
+    assert not approval.needs_update(
         before, file(one(1, updated_at="later"), one(2), one(3))
     )
 
@@ -331,7 +331,7 @@ def test_changes_tell_what_came_went_and_changed() -> None:
 )
 def test_dependencies_of_the_longest_text_take_bounded_time(text: str) -> None:
     started = time.monotonic()
-    assert approval.mentioned(text, "o/r") == []
+    assert approval.dependencies_in_text(text, "o/r") == []
     assert time.monotonic() - started < 5
 
 
@@ -367,10 +367,10 @@ LOST = {
 def test_a_finished_task_is_told_to_its_issue(
     when_done: str, state: str, record: dict[str, Any], close: bool, label: str | None
 ) -> None:
-    (answer,) = approval.answers(
+    (answer,) = approval.answers_for(
         [view(state, **record)],
         when_done,
-        Place("main", "https://x/main", {"7": "abc123"}),
+        LandedWork("main", "https://x/main", {"7": "abc123"}),
     )
     assert (answer.number, answer.close, answer.label) == (7, close, label)
     assert answer.stamp == f"<!-- fanin issue: {state} {record['attempts']} -->"
@@ -379,7 +379,9 @@ def test_a_finished_task_is_told_to_its_issue(
 
 
 def test_what_an_agent_said_is_no_markup_in_the_comment() -> None:
-    (answer,) = approval.answers([view("completed", **DONE)], "comment", Place("main"))
+    (answer,) = approval.answers_for(
+        [view("completed", **DONE)], "comment", LandedWork("main")
+    )
     assert "<it>" not in answer.body
     assert "@all" not in answer.body
 
@@ -388,15 +390,18 @@ def test_what_an_agent_said_is_no_markup_in_the_comment() -> None:
     "state", ["ready", "blocked", "pending", "held", "skipped", "in_progress"]
 )
 def test_what_is_not_finished_is_told_nothing(state: str) -> None:
-    assert approval.answers([view(state, attempts=1)], "close", Place("main")) == []
+    assert (
+        approval.answers_for([view(state, attempts=1)], "close", LandedWork("main"))
+        == []
+    )
 
 
 def test_a_task_completed_without_an_attempt_is_told_nothing() -> None:
     assert (
-        approval.answers(
+        approval.answers_for(
             [view("completed", status=Status.COMPLETED, skipped=True)],
             "close",
-            Place("main"),
+            LandedWork("main"),
         )
         == []
     )

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.issues.rendered_text import visible
+from runner.issues.rendered_text import rendered_text
 
 H = "HIDDEN"
 
@@ -52,7 +52,7 @@ H = "HIDDEN"
     ],
 )
 def test_what_a_page_does_not_show_is_left_out(text: str) -> None:
-    assert H not in visible(text)
+    assert H not in rendered_text(text)
 
 
 @pytest.mark.parametrize(
@@ -74,23 +74,24 @@ def test_what_a_page_does_not_show_is_left_out(text: str) -> None:
     ],
 )
 def test_what_a_page_shows_stays_as_it_is(text: str) -> None:
-    assert visible(text) == text
+    assert rendered_text(text) == text
 
 
 def test_characters_without_room_are_left_out() -> None:
     assert (
-        visible("zero\u200bwidth\u00ad, \U000e0041tags and \u202eturned\u3164")
+        rendered_text("zero\u200bwidth\u00ad, \U000e0041tags and \u202eturned\u3164")
         == "zerowidth, tags and turned"
     )
 
 
 def test_addresses_stay() -> None:
     assert (
-        visible('<a href="https://e.org" title="t">b</a>')
+        rendered_text('<a href="https://e.org" title="t">b</a>')
         == '<a href="https://e.org">b</a>'
     )
     assert (
-        visible("![alt](a.png) [b](https://e.org)") == "![](a.png) [b](https://e.org)"
+        rendered_text("![alt](a.png) [b](https://e.org)")
+        == "![](a.png) [b](https://e.org)"
     )
 
 
@@ -116,9 +117,9 @@ def test_addresses_stay() -> None:
     )
 )
 def test_it_is_the_same_the_second_time_and_never_fails(parts: list[str]) -> None:
-    once = visible("".join(parts))
+    once = rendered_text("".join(parts))
     assert len(once) <= len("".join(parts)) + 1
-    visible(once)
+    rendered_text(once)
 
 
 @pytest.mark.parametrize(
@@ -140,5 +141,5 @@ def test_it_is_the_same_the_second_time_and_never_fails(parts: list[str]) -> Non
 )
 def test_a_text_of_the_longest_issue_takes_bounded_time(text: str) -> None:
     started = time.monotonic()
-    visible(text)
+    rendered_text(text)
     assert time.monotonic() - started < 20
