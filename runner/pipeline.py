@@ -98,11 +98,11 @@ def next_batch(
     `pick` chooses the tasks, for a caller that knows what is ready. At least as many
     attempts as `sharing` share what may still be spent.
     """
-    from runner.plan.snapshot import granted
+    from runner.plan.snapshot import with_retries
 
-    known = granted(snapshot, retry, settings.max_attempts)
+    known = with_retries(snapshot, retry, settings.max_attempts)
     chosen = (pick or partial(_pick, snapshot, known, settings.max_attempts))(
-        budget.slots(slots)
+        budget.affordable(slots)
     )
     if not chosen:
         return None
@@ -117,7 +117,7 @@ def next_batch(
         settings=settings,
         retry=retry,
         template=template,
-        share=budget.share(max(sharing, len(chosen))),
+        share=budget.share_per_attempt(max(sharing, len(chosen))),
     )
 
 

@@ -58,7 +58,7 @@ def continue_job(
             f"stopped: ${state.spent_usd:.2f} are spent, limits.max_cost_usd is ${dear:.2f}; run it again to go on",
         )
         return EXIT_DONE
-    if pause := state.pace(1).pause(random.random):
+    if pause := state.pace(1).pause_seconds(random.random):
         job_io.annotate(
             "notice",
             f"rate limit or overload: the next round starts in {pause:.0f} s",

@@ -26,7 +26,7 @@ from runner.core.manifest import Manifest
 from runner.core.result import Failure, FailureKind
 from runner.policy.redaction import NONE, Secrets
 from runner.schedule.backoff import Backoff
-from runner.schedule.budget import Tally
+from runner.schedule.budget import UsageTotal
 from runner.ui import job_summary
 
 if TYPE_CHECKING:
@@ -243,7 +243,7 @@ class MergeJob:
             failure.counted for failure in fan_in.failed.values()
         )
         following = self._following(fan_in, progressed=progressed)
-        waiting = bool(following.limited) and not following.pace(1).exhausted()
+        waiting = bool(following.limited) and not following.pace(1).stop_reason()
         outputs = outputs_of(found, landed, progressed=progressed or waiting)
         handed = following.model_copy(update={"branch": landed.branch})
         self.job_io.output({**outputs, "state": handed.model_dump_json()})
@@ -255,7 +255,7 @@ class MergeJob:
             fan_in.failed,
             self.context.run_url,
             landed.note,
-            f"{Tally().plus(fan_in.results).told()}; the run so far: ${following.spent_usd:.2f}",
+            f"{UsageTotal().plus(fan_in.results).describe()}; the run so far: ${following.spent_usd:.2f}",
         )
         self.job_io.summary(job_summary.round_summary(found, done))
         for warning in fan_in.warnings:
@@ -287,13 +287,13 @@ class MergeJob:
             MATRIX_LIMIT, self.state.slots or len(manifest.entries), self.state.limited
         )
         pace = before.after(limited=limited, progressed=progressed)
-        slots = pace.now if limited or self.state.slots else None
+        slots = pace.agents if limited or self.state.slots else None
         return self.state.model_copy(
             update={
-                "spent_usd": budget.spent,
-                "dearest_usd": budget.dearest,
+                "spent_usd": budget.spent_usd,
+                "dearest_usd": budget.highest_cost_usd,
                 "slots": slots,
-                "limited": pace.limited,
+                "limited": pace.limited_rounds,
             }
         )
 

@@ -56,7 +56,7 @@ def next_job(
     made of.
     """
     from runner import agents
-    from runner.plan.snapshot import granted, read_snapshot, read_template
+    from runner.plan.snapshot import read_snapshot, read_template, with_retries
     from runner.schedule import preflight
 
     branch = state.branch or settings.branch or context.head_ref or context.ref_name
@@ -65,7 +65,7 @@ def next_job(
     if state.round == 1:
         refuse_while_open(repo, remote, settings, head)
     snapshot = read_snapshot(repo, head, settings.plan, settings.progress)
-    known = granted(snapshot, options.retry, settings.max_attempts)
+    known = with_retries(snapshot, options.retry, settings.max_attempts)
     preflight.refuse_impossible(
         snapshot.plan,
         known,
@@ -82,7 +82,7 @@ def next_job(
     if cost_limit_problems:
         raise InvalidInput(cost_limit_problems)
     budget = state.budget(settings.limits.max_cost_usd)
-    slots = state.pace(min(settings.slots, MATRIX_LIMIT)).now
+    slots = state.pace(min(settings.slots, MATRIX_LIMIT)).agents
     template = settings.prompt_template
     manifest = pipeline.next_batch(
         snapshot,
@@ -97,7 +97,7 @@ def next_job(
             template, repo.file(head, template) if template else None
         ),
     )
-    for note in [*notes, *([] if manifest else filter(None, [budget.exhausted()]))]:
+    for note in [*notes, *([] if manifest else filter(None, [budget.stop_reason()]))]:
         job_io.annotate("notice", note, title="fanin")
     has_work = manifest is not None and not options.dry_run
     if manifest is not None:

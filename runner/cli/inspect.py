@@ -55,7 +55,8 @@ def check(where: str, /, as_json: bool, **flags: Any) -> int:
 
         click.echo(
             json.dumps(
-                {"version": 1, "problems": plan_json.listed(error.problems)}, indent=1
+                {"version": 1, "problems": plan_json.problem_rows(error.problems)},
+                indent=1,
             )
         )
         return error.exit_code
@@ -75,7 +76,9 @@ def check(where: str, /, as_json: bool, **flags: Any) -> int:
     notes = [*_remarks(snapshot, settings, tracked), *aloud]
     if as_json:
         click.echo(
-            plan_json.understood(snapshot.plan, found, snapshot.graph, notes, problems)
+            plan_json.check_report(
+                snapshot.plan, found, snapshot.graph, notes, problems
+            )
         )
     else:
         click.echo(" · ".join(describe(settings)))
@@ -165,7 +168,7 @@ def _remarks(
         )
     lines += [
         f"{one} and {other} overlap in files and never share a batch"
-        for one, other in selection.clashing(
+        for one, other in selection.overlapping_pairs(
             snapshot.plan.model_copy(update={"tasks": tasks}), snapshot.graph.related
         )
     ]
@@ -308,7 +311,7 @@ def graph(where: str, /, form: str, **flags: Any) -> int:
     found = views_of(snapshot, settings)
     text = {"mermaid": diagrams.mermaid, "dot": diagrams.dot}.get(form)
     click.echo(
-        text(found) if text else plan_json.as_json(found, snapshot.graph), nl=False
+        text(found) if text else plan_json.graph_report(found, snapshot.graph), nl=False
     )
     return EXIT_DONE
 
@@ -330,7 +333,7 @@ def status(where: str, /, as_json: bool, **flags: Any) -> int:
     snapshot = branch_snapshot(repo, settings, waiting.on if waiting else None)
     found = views_of(snapshot, settings, journal.running())
     if as_json:
-        click.echo(plan_json.as_json(found, snapshot.graph))
+        click.echo(plan_json.graph_report(found, snapshot.graph))
     else:
         from rich.console import Console
 

@@ -354,7 +354,7 @@ def _show_prompt(where: str, task_id: str, flags: dict[str, Any]) -> int:
 
     repo, settings = opened(where, flags)
     snapshot = working_snapshot(repo, settings)
-    (chosen,) = snapshot.named([task_id])
+    (chosen,) = snapshot.tasks_named([task_id])
     template = settings.prompt_template
     text = read_template(
         template, read_file(repo.root / template) if template else None

@@ -38,7 +38,7 @@ def run(where: str, /, **flags: Any) -> int:
         ended = LocalRun(repo, settings, os.environ, view)()
     code = _tell_end(console, views_of(ended.snapshot, settings))
     if ended.used.attempts:
-        console.print(f"used: {ended.used.told()}", markup=False)
+        console.print(f"used: {ended.used.describe()}", markup=False)
     for line in (
         ended.waiting and waits(ended.waiting),
         ended.unfinished and f"stopped: {ended.unfinished}",
@@ -65,8 +65,8 @@ def retry(where: str, /, task_ids: tuple[str, ...], failed: bool, **flags: Any) 
             if failed and v.state == "failed"
         ]
         after = snapshot.progress
-        for task in snapshot.named(ids):
-            after = after.retried(task, settings.max_attempts)
+        for task in snapshot.tasks_named(ids):
+            after = after.with_retry(task, settings.max_attempts)
         return after, ids
 
     if not task_ids and not failed:
@@ -91,8 +91,8 @@ def skip(
 
     def change(snapshot: Snapshot, _: Settings) -> tuple[Progress, list[str]]:
         after = snapshot.progress
-        for task in snapshot.named(task_ids):
-            after = after.skipping(task, satisfied=satisfied)
+        for task in snapshot.tasks_named(task_ids):
+            after = after.with_skip(task, satisfied=satisfied)
         return after, list(task_ids)
 
     return _change_progress(where, flags, "Skip", change)

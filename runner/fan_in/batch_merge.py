@@ -23,7 +23,7 @@ from runner.fan_in.culprits import culprits
 from runner.fan_in.union import Candidate, Merged, unite
 from runner.plan import progress
 from runner.plan.progress import Progress
-from runner.plan.snapshot import Snapshot, state_files
+from runner.plan.snapshot import Snapshot, write_progress_blobs
 from runner.policy import paths, redaction, rules
 from runner.policy.change import Change
 from runner.repo import pack_guard
@@ -124,12 +124,12 @@ class BatchMerge:
     ) -> Candidate | Failure | None:
         entry, result = reading.entry, reading.result
         task = self.snapshot.graph.tasks.get(entry.task.id)
-        if result and task and self.snapshot.progress.holds(task, result):
+        if result and task and self.snapshot.progress.has_recorded(task, result):
             return None  # a fan-in done twice
         if not reading.started and missing is None:
             return None
         corrupt = self._import(reading)
-        stale = progress.is_stale(
+        stale = progress.stale_reason(
             self.snapshot.progress, task, entry.task_digest, entry.attempt
         )
         if stale := stale or self._unfounded(entry.task.id):
@@ -200,7 +200,7 @@ class BatchMerge:
         )
         if reading.pack is None or result is None or result.tree is None:
             return False
-        return not (task and self.snapshot.progress.holds(task, result))
+        return not (task and self.snapshot.progress.has_recorded(task, result))
 
     def _import_together(self, readings: Sequence[result_folder.Reading]) -> None:
         """Import as many packs at once as can be: a bad one is kept apart by halving,
@@ -400,7 +400,7 @@ class BatchMerge:
         """
         results = {reading.entry.task.id: reading.result for reading in readings}
         entries = {reading.entry.task.id: reading.entry for reading in readings}
-        after = self.snapshot.progress.filled(self.snapshot.plan.tasks)
+        after = self.snapshot.progress.with_every_task(self.snapshot.plan.tasks)
         counted = {
             task_id: failure for task_id, failure in failed.items() if failure.counted
         }
@@ -420,12 +420,12 @@ class BatchMerge:
             for fate in group:
                 result = results[fate.entry.task.id]
                 assert result is not None
-                after = after.completed(
+                after = after.after_success(
                     self._task(fate.entry.task.id), result, changed.get(result.tree, [])
                 )
             last = group is groups[-1]
             for task_id, failure in counted.items() if last else ():
-                after = after.failed(
+                after = after.after_failure(
                     self._task(task_id),
                     entries[task_id].attempt,
                     failure,
@@ -478,7 +478,7 @@ class BatchMerge:
         _, after = self.commits(readings, [], failed)
         for fate in fates:
             if fate.tree:
-                after = after.holding(self._task(fate.entry.task.id), held)
+                after = after.with_held(self._task(fate.entry.task.id), held)
         told = f"Hold batch {self.manifest.batch} on {held}\n\nFanin-Run: {self.manifest.run}\n"
         return self._commit(self._with_state(self.head_tree, after), told), after
 
@@ -550,7 +550,7 @@ class BatchMerge:
         batch.
         """
         assert tree is not None
-        files = state_files(
+        files = write_progress_blobs(
             self.repo, self.snapshot, after, self.manifest.progress, self.quarantine.env
         )
         return self.repo.write_tree(tree, files, self.quarantine.env)
@@ -569,7 +569,7 @@ def _with_grants(snapshot: Snapshot, manifest: Manifest) -> Progress:
         if task.id in asked and known.record(task).attempts < attempts.get(
             task.id, 1_000_000
         ):
-            known = known.retried(task, manifest.max_attempts)
+            known = known.with_retry(task, manifest.max_attempts)
     return known
 
 

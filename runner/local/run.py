@@ -45,7 +45,7 @@ from runner.plan.snapshot import Snapshot, read_snapshot, read_template
 from runner.repo.repository import Repository
 from runner.schedule import preflight
 from runner.schedule.backoff import Backoff
-from runner.schedule.budget import Budget, Tally
+from runner.schedule.budget import Budget, UsageTotal
 from runner.schedule.ready_queue import ReadyQueue
 
 # keeps a batch's base from being collected while its results are on the way
@@ -82,7 +82,7 @@ class Ended:
     branch: str
     run: str
     waiting: str | None = None
-    used: Tally = field(default_factory=Tally)
+    used: UsageTotal = field(default_factory=UsageTotal)
     unfinished: str | None = None
 
 
@@ -104,7 +104,7 @@ class LocalRun:
         self.run = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
         self._around = AttemptContext(environ, self.cancel)
         self._budget = Budget(settings.limits.max_cost_usd)
-        self._used = Tally()
+        self._used = UsageTotal()
         self._pace = Backoff.full(settings.slots)
         self._lander = BranchLander(
             repo, self.journal, settings, self._around, listener, ""
@@ -213,7 +213,7 @@ class LocalRun:
             ended: Sequence[Manifest],
             number: int,
         ) -> Manifest | None:
-            upcoming.follow(head, [manifest.entries[0].task.id for manifest in running])
+            upcoming.sync(head, [manifest.entries[0].task.id for manifest in running])
             manifest = self._next_for_a_slot(upcoming, head, running, ended, number)
             # all that can start has started: make ready what the next ones need
             if manifest is None:
@@ -223,11 +223,11 @@ class LocalRun:
                     pipeline.branch_of("000"),
                 )
             else:
-                upcoming.begin(manifest.entries[0].task.id)
+                upcoming.mark_started(manifest.entries[0].task.id)
             return manifest
 
         def settle(manifest: Manifest, fan_in: FanIn, head: Snapshot) -> str | None:
-            upcoming.settle(manifest.entries[0].task.id, head.progress)
+            upcoming.mark_done(manifest.entries[0].task.id, head.progress)
             return self._settle_one(manifest, fan_in, head)
 
         stopped = roll(self._attempt_in(scratch, spaces), scratch, choose, settle)
@@ -245,7 +245,7 @@ class LocalRun:
         """A batch of one beside the running ones, None if no slot is free or nothing
         may start.
         """
-        free = self._pace.now - len(running) + len(ended)
+        free = self._pace.agents - len(running) + len(ended)
         if self.cancel.is_set() or free <= 0:
             return None
         busy = [manifest.entries[0].task for manifest in running]
@@ -253,13 +253,13 @@ class LocalRun:
 
         def pick(slots: int) -> list[Task]:
             return (
-                upcoming.pick_beside(ending, free, busy)[:slots]
+                upcoming.pick_during_merge(ending, free, busy)[:slots]
                 if ending
                 else upcoming.pick(slots, busy)
             )
 
         reserved = sum(manifest.entries[0].reserved_usd or 0.0 for manifest in running)
-        budget = replace(self._budget, spent=self._budget.spent + reserved)
+        budget = replace(self._budget, spent_usd=self._budget.spent_usd + reserved)
         # or the first would reserve all, and the others wait for it
         sharing = min(free, upcoming.ready)
         return self._next(
@@ -328,7 +328,7 @@ class LocalRun:
 
     def _too_dear(self, snapshot: Snapshot) -> str | None:
         """Why nothing more may start although something is ready."""
-        stopped = self._budget.exhausted()
+        stopped = self._budget.stop_reason()
         if stopped is None:
             return None
         standings = snapshot.progress.standings(
@@ -338,9 +338,9 @@ class LocalRun:
 
     def _wait(self) -> None:
         """Give a model that refused us time, unless a person ends the run meanwhile."""
-        if pause := self._pace.pause(random.random):  # no secret: jitter
+        if pause := self._pace.pause_seconds(random.random):  # no secret: jitter
             self.listener.note(
-                f"rate limit or overload: waiting {pause:.0f} s, then {self._pace.now} at a time"
+                f"rate limit or overload: waiting {pause:.0f} s, then {self._pace.agents} at a time"
             )
             self.cancel.wait(pause)
 
@@ -358,7 +358,7 @@ class LocalRun:
                 template,
                 self.repo.file(snapshot.commit, template) if template else None,
             ),
-            **{"slots": self._pace.now, "budget": self._budget, **beside},
+            **{"slots": self._pace.agents, "budget": self._budget, **beside},
         )
 
     def _act(self, manifest: Manifest, attempt: Attempt) -> None:
@@ -438,7 +438,7 @@ class LocalRun:
         if progressed:
             return None
         return (
-            self._pace.exhausted()
+            self._pace.stop_reason()
             if limited
             else "a whole batch brought neither a success nor a counted attempt"
         )

@@ -95,7 +95,7 @@ class Progress:
             return record.model_copy(update={"skipped": True})
         return record
 
-    def limit(self, task: Task, max_attempts: int) -> int:
+    def attempt_limit(self, task: Task, max_attempts: int) -> int:
         """How many attempts the task has in all."""
         return self.record(task).allowed or task.max_attempts or max_attempts
 
@@ -112,7 +112,7 @@ class Progress:
             return Standing.COMPLETED
         if record.skipped or record.held or record.final:
             return Standing.STUCK
-        if record.status is Status.FAILED and record.attempts >= self.limit(
+        if record.status is Status.FAILED and record.attempts >= self.attempt_limit(
             task, max_attempts
         ):
             return Standing.STUCK
@@ -130,12 +130,12 @@ class Progress:
             for task in plan.tasks
         }
 
-    def holds(self, task: Task, result: Result) -> bool:
+    def has_recorded(self, task: Task, result: Result) -> bool:
         """Whether this very result is recorded already, as when a fan-in is done twice."""
         record = self.record(task)
         return record.attempts == result.attempt and record.finished == result.finished
 
-    def holding(self, task: Task, branch: str) -> Progress:
+    def with_held(self, task: Task, branch: str) -> Progress:
         """The task's finished work waits on `branch` for a person."""
         return self.with_records(
             {task.id: self._own(task).model_copy(update={"held": branch})}
@@ -153,7 +153,7 @@ class Progress:
                 return True
         return False
 
-    def filled(self, tasks: Iterable[Task]) -> Progress:
+    def with_every_task(self, tasks: Iterable[Task]) -> Progress:
         """With a record for each task, so that a later change touches one line. What
         only the plan skips is not written down: a person may take that mark away.
         """
@@ -174,7 +174,7 @@ class Progress:
     def with_records(self, changed: Mapping[str, Record]) -> Progress:
         return replace(self, records={**self.records, **changed})
 
-    def completed(
+    def after_success(
         self, task: Task, result: Result, changed: Sequence[str] = ()
     ) -> Progress:
         """The state after `result` landed. ValueError if it is not the attempt that may
@@ -200,7 +200,7 @@ class Progress:
             }
         )
 
-    def failed(
+    def after_failure(
         self, task: Task, attempt: int, failure: Failure, result: Result | None
     ) -> Progress:
         """The state after a failed attempt. An attempt that a person or a rate limit
@@ -225,10 +225,10 @@ class Progress:
             }
         return self.with_records({task.id: record.model_copy(update=changes)})
 
-    def retried(self, task: Task, max_attempts: int) -> Progress:
+    def with_retry(self, task: Task, max_attempts: int) -> Progress:
         """One more attempt for a task, whatever its state; attempts are never lowered."""
         record = self.record(task)
-        granted = max(self.limit(task, max_attempts), record.attempts + 1)
+        granted = max(self.attempt_limit(task, max_attempts), record.attempts + 1)
         return self.with_records(
             {
                 task.id: record.model_copy(
@@ -243,7 +243,7 @@ class Progress:
             }
         )
 
-    def skipping(self, task: Task, *, satisfied: bool) -> Progress:
+    def with_skip(self, task: Task, *, satisfied: bool) -> Progress:
         """Never run the task; `satisfied` lets its dependents run all the same. What is
         completed stays so.
         """
@@ -274,7 +274,7 @@ def _unrecorded(status: Status, skipped: bool) -> Record:
     return Record(status=status, skipped=skipped or None)
 
 
-def is_stale(
+def stale_reason(
     progress: Progress, task: Task | None, digest: str, attempt: int
 ) -> str | None:
     """Why a result does not count at this head, or None. The one rule for doubled

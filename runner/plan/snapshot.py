@@ -18,7 +18,13 @@ from runner.plan import formats, progress
 from runner.plan.formats import Mark, Tree
 from runner.plan.graph import TaskGraph
 from runner.plan.progress import Progress
-from runner.plan.trees import CommitTree, _decode, _exists, _no_plan, work_tree
+from runner.plan.trees import (
+    CommitTree,
+    decode_text,
+    exists,
+    missing_plan_remedy,
+    work_tree,
+)
 from runner.repo.repository import Repository
 
 
@@ -31,7 +37,7 @@ class Snapshot:
     graph: TaskGraph
     progress: Progress
 
-    def named(self, ids: Sequence[str]) -> list[Task]:
+    def tasks_named(self, ids: Sequence[str]) -> list[Task]:
         """The tasks of these ids. UsageProblem, with the nearest spelling, for one that
         is not in the plan.
         """
@@ -51,17 +57,17 @@ def read_snapshot(
 ) -> Snapshot:
     """The plan and progress in `commit`. InvalidInput with every located problem."""
     tree = CommitTree(repo, commit)
-    if not _exists(tree, choice.path):
+    if not exists(tree, choice.path):
         there = (repo.root / choice.path).exists()
         remedy = (
             f"commit it:  git add {choice.path} && git commit"
             if there
-            else _no_plan(choice)
+            else missing_plan_remedy(choice)
         )
         raise InvalidInput(
             [Problem(choice.path, None, "there is no such plan in the commit", remedy)]
         )
-    plan, graph = _understood(choice, tree)
+    plan, graph = _load_plan(choice, tree)
     return Snapshot(
         commit, plan, graph, read_progress(repo, commit, choice, progress_path)
     )
@@ -75,13 +81,13 @@ def read_progress(
     """
     return progress.parse(
         progress_path,
-        _decode(progress_path, repo.file(commit, progress_path)),
+        decode_text(progress_path, repo.file(commit, progress_path)),
         choice.path,
     )
 
 
 @dataclass
-class _Understood:
+class _CachedPlan:
     """A plan, and every file and folder that its format looked at to make it."""
 
     choice: PlanSettings
@@ -119,23 +125,23 @@ class _Understood:
         return False
 
 
-_LAST: list[_Understood] = []  # the plans that were understood last
+_recent_plans: list[_CachedPlan] = []  # the plans that were understood last
 
 
-def _understood(choice: PlanSettings, tree: Tree) -> tuple[Plan, TaskGraph]:
+def _load_plan(choice: PlanSettings, tree: Tree) -> tuple[Plan, TaskGraph]:
     """The plan and its graph. Both never change, and a run looks at the same text
     before and after every batch.
     """
-    for known in _LAST:
+    for known in _recent_plans:
         if known.made and known.holds(choice, tree):
             return known.made
-    new = _Understood(choice, tree)
+    new = _CachedPlan(choice, tree)
     with gc_pause.paused():
         plan = formats.load(choice, new)
         new.made = (plan, TaskGraph(plan.tasks, plan.path))
     # the repository need not live as long as what was read from it
     new.tree = formats.MemoryTree({})
-    _LAST[:] = [*_LAST[-1:], new]
+    _recent_plans[:] = [*_recent_plans[-1:], new]
     return new.made
 
 
@@ -143,9 +149,9 @@ def read_working_tree(root: Path, choice: PlanSettings, progress_path: str) -> S
     """The plan and progress as they stand in the work tree, committed or not.
     InvalidInput with every problem.
     """
-    plan, graph = _understood(choice, work_tree(root, choice))
+    plan, graph = _load_plan(choice, work_tree(root, choice))
     file = root / progress_path
-    text = _decode(progress_path, file.read_bytes()) if file.is_file() else None
+    text = decode_text(progress_path, file.read_bytes()) if file.is_file() else None
     return Snapshot("", plan, graph, progress.parse(progress_path, text, plan.path))
 
 
@@ -166,7 +172,7 @@ def read_template(path: str | None, text: bytes | None) -> str | None:
                 )
             ]
         )
-    template = _decode(path, text)
+    template = decode_text(path, text)
     assert template is not None
     if found := prompt.complaints(template):
         raise InvalidInput([Problem(path, line, what, "") for line, what in found])
@@ -183,9 +189,11 @@ def record_progress(
     """A commit on the snapshot's that changes only the progress file and the plan's
     marks.
     """
-    full = after.filled(snapshot.plan.tasks)
+    full = after.with_every_task(snapshot.plan.tasks)
     with repo.quarantine() as quarantine:
-        files = state_files(repo, snapshot, full, progress_path, quarantine.env)
+        files = write_progress_blobs(
+            repo, snapshot, full, progress_path, quarantine.env
+        )
         tree = repo.write_tree(repo.tree(snapshot.commit), files, quarantine.env)
         commit = repo.commit_tree(
             tree, [snapshot.commit], f"{subject}\n", quarantine.env
@@ -194,17 +202,19 @@ def record_progress(
     return commit
 
 
-def granted(snapshot: Snapshot, retry: Sequence[str], max_attempts: int) -> Progress:
+def with_retries(
+    snapshot: Snapshot, retry: Sequence[str], max_attempts: int
+) -> Progress:
     """The snapshot's progress with one more attempt for each id. UsageProblem for an id
     that is not in the plan.
     """
     known = snapshot.progress
-    for task in snapshot.named(retry):
-        known = known.retried(task, max_attempts)
+    for task in snapshot.tasks_named(retry):
+        known = known.with_retry(task, max_attempts)
     return known
 
 
-def state_files(
+def write_progress_blobs(
     repo: Repository,
     snapshot: Snapshot,
     after: Progress,
@@ -218,7 +228,7 @@ def state_files(
     marked = formats.named(plan.source).write_back(
         plan.path,
         CommitTree(repo, snapshot.commit, env),
-        marks(snapshot, after),
+        changed_marks(snapshot, after),
         plan.options,
     )
     known = progress.render(after, [task.id for task in plan.tasks])
@@ -227,7 +237,7 @@ def state_files(
     return {path: repo.write_blob(text, env) for path, text in texts.items()}
 
 
-def marks(snapshot: Snapshot, after: Progress) -> dict[str, Mark]:
+def changed_marks(snapshot: Snapshot, after: Progress) -> dict[str, Mark]:
     """What the plan's own marks should say, for the tasks whose record changed."""
     found = {}
     for task in snapshot.plan.tasks:

@@ -34,7 +34,9 @@ class CommitTree:
             self._texts[path] = None
             if found is not None:
                 _refuse_large(path, found[1])
-                self._texts[path] = _decode(path, self._repo.blob(found[0], self._env))
+                self._texts[path] = decode_text(
+                    path, self._repo.blob(found[0], self._env)
+                )
         return self._texts[path]
 
     def list(self, folder: str) -> Sequence[str]:
@@ -74,7 +76,7 @@ class WorkTree:
             self._texts[path] = None
             if file.is_file() and not file.is_symlink():
                 _refuse_large(path, file.stat().st_size)
-                self._texts[path] = _decode(path, file.read_bytes())
+                self._texts[path] = decode_text(path, file.read_bytes())
         return self._texts[path]
 
     def list(self, folder: str) -> Sequence[str]:
@@ -93,9 +95,16 @@ class WorkTree:
 def work_tree(root: Path, choice: PlanSettings) -> WorkTree:
     """The tree below `root`. InvalidInput if the plan is not in it."""
     tree = WorkTree(root)
-    if not _exists(tree, choice.path):
+    if not exists(tree, choice.path):
         raise InvalidInput(
-            [Problem(choice.path, None, "there is no such plan", _no_plan(choice))]
+            [
+                Problem(
+                    choice.path,
+                    None,
+                    "there is no such plan",
+                    missing_plan_remedy(choice),
+                )
+            ]
         )
     return tree
 
@@ -105,14 +114,14 @@ def read_file(path: Path) -> bytes | None:
     return path.read_bytes() if path.is_file() else None
 
 
-def _no_plan(choice: PlanSettings) -> str:
+def missing_plan_remedy(choice: PlanSettings) -> str:
     """How a plan that is not there comes to be."""
     if choice.of_issues:
         return "write it with  fanin collect"
     return "write one ( fanin init ), or name yours with  --plan PATH"
 
 
-def _exists(tree: Tree, path: str) -> bool:
+def exists(tree: Tree, path: str) -> bool:
     return tree.read(path) is not None or bool(tree.list(path))
 
 
@@ -140,7 +149,7 @@ def _lenient(data: bytes) -> str | None:
         return None
 
 
-def _decode(path: str, data: bytes | None) -> str | None:
+def decode_text(path: str, data: bytes | None) -> str | None:
     try:
         return None if data is None else data.decode()
     except UnicodeDecodeError as error:

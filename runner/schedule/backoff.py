@@ -19,33 +19,38 @@ FIRST_PAUSE, LONGEST_PAUSE = 4.0, 300.0  # seconds
 class Backoff:
     """`most` agents may run at once, `now` do; `limited` rounds in a row met a limit."""
 
-    most: int
-    now: int
-    limited: int = 0
+    max_agents: int
+    agents: int
+    limited_rounds: int = 0
 
     @classmethod
-    def full(cls, most: int) -> Backoff:
-        return cls(most, most)
+    def full(cls, max_agents: int) -> Backoff:
+        return cls(max_agents, max_agents)
 
     def after(self, *, limited: bool, progressed: bool) -> Backoff:
         """The pace after a round that met a limit or not, and that achieved something
         or not.
         """
         if not limited:
-            return Backoff(self.most, min(self.most, self.now + 1))
+            return Backoff(self.max_agents, min(self.max_agents, self.agents + 1))
         return Backoff(
-            self.most, max(1, self.now // 2), 1 if progressed else self.limited + 1
+            self.max_agents,
+            max(1, self.agents // 2),
+            1 if progressed else self.limited_rounds + 1,
         )
 
-    def exhausted(self) -> str | None:
+    def stop_reason(self) -> str | None:
         """Why to stop, None while it makes sense to wait and try again."""
-        if self.limited < MOST_ROUNDS:
+        if self.limited_rounds < MOST_ROUNDS:
             return None
-        return f"the model refused {self.limited} rounds in a row (rate limit or overload); no attempt was counted"
+        return (
+            f"the model refused {self.limited_rounds} rounds in a row "
+            "(rate limit or overload); no attempt was counted"
+        )
 
-    def pause(self, random: Callable[[], float]) -> float:
+    def pause_seconds(self, random: Callable[[], float]) -> float:
         """Seconds to wait before the next round; `random` gives 0 to 1."""
-        if not self.limited:
+        if not self.limited_rounds:
             return 0.0
-        longest = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** (self.limited - 1))
+        longest = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** (self.limited_rounds - 1))
         return float(longest * (0.5 + random() / 2))

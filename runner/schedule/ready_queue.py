@@ -23,7 +23,7 @@ class ReadyQueue:
         self._graph: object = None
         self._progress: Progress | None = None
 
-    def follow(self, snapshot: Snapshot, running: Iterable[str]) -> None:
+    def sync(self, snapshot: Snapshot, running: Iterable[str]) -> None:
         """Go on from this snapshot. Looks through the plan only if the snapshot is not
         where `settle` has led.
         """
@@ -44,11 +44,11 @@ class ReadyQueue:
             if task_id in tasks:
                 self._frontier.begin(task_id)
 
-    def begin(self, task_id: str) -> None:
+    def mark_started(self, task_id: str) -> None:
         """The task runs from now on."""
         self._frontier.begin(task_id)
 
-    def settle(self, task_id: str, progress: Progress) -> None:
+    def mark_done(self, task_id: str, progress: Progress) -> None:
         """The task has run, and stands as this progress says, which says nothing new of
         any other that did not run.
         """
@@ -67,7 +67,7 @@ class ReadyQueue:
             (self._tasks[task_id] for task_id in self._frontier), slots, running
         )
 
-    def pick_beside(
+    def pick_during_merge(
         self, ending: Sequence[str], slots: int, running: Sequence[Task]
     ) -> list[Task]:
         """The most urgent ready task, if it has a place among the `slots` although

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from runner.core.task import Plan, Task
 from runner.policy import globs
 
-_PAIRS = 100_000  # overlapping pairs that `clashing` asks the graph about
+_PAIRS = 100_000  # overlapping pairs that `overlapping_pairs` asks the graph about
 
 
 def overlap(one: Task, other: Task) -> bool:
@@ -60,7 +60,7 @@ def take(
     return chosen
 
 
-def clashing(
+def overlapping_pairs(
     plan: Plan, related: Callable[[str, str], bool], most: int = 20
 ) -> list[tuple[str, str]]:
     """Up to `most` pairs of tasks that the graph would let run side by side and that

@@ -14,7 +14,7 @@ if TYPE_CHECKING:  # a matrix leg tells of its task without networkx being insta
     from runner.plan.graph import TaskGraph
 
 
-def understood(
+def check_report(
     plan: Plan,
     found: Sequence[TaskView],
     graph: TaskGraph,
@@ -32,21 +32,21 @@ def understood(
         "width": max(map(len, left), default=0),
         "counts": counts(found),
         "notes": list(notes),
-        "problems": listed(problems),
+        "problems": problem_rows(problems),
     }
     return json.dumps(
-        json.loads(as_json(found, graph)) | said, indent=1, ensure_ascii=False
+        json.loads(graph_report(found, graph)) | said, indent=1, ensure_ascii=False
     )
 
 
-def listed(problems: Sequence[Problem]) -> list[dict[str, str | int | None]]:
+def problem_rows(problems: Sequence[Problem]) -> list[dict[str, str | int | None]]:
     return [
         {"path": p.path, "line": p.line, "what": p.what, "remedy": p.remedy}
         for p in problems
     ]
 
 
-def as_json(found: Sequence[TaskView], graph: TaskGraph) -> str:
+def graph_report(found: Sequence[TaskView], graph: TaskGraph) -> str:
     """The graph for tools: tasks with state, attempts and dependencies; waves; the
     critical path.
     """

@@ -22,7 +22,7 @@ from runner.core.result import Result
 from runner.fan_in.batch_merge import FanIn
 from runner.plan.snapshot import Snapshot
 from runner.plan.view import TaskView, counts
-from runner.schedule.budget import Tally
+from runner.schedule.budget import UsageTotal
 
 _COLOURS = {
     "completed": "green",
@@ -130,9 +130,9 @@ class TerminalView:
                 f"  [bold]→[/] {commit[:10]}  {escape(', '.join(fan_in.landed) or 'attempts recorded')}"
             )
 
-        used = Tally().plus(fan_in.results)
-        if used.tokens or used.untold < used.attempts:
-            self._say(f"  [dim]used: {used.told()}[/]")
+        used = UsageTotal().plus(fan_in.results)
+        if used.tokens or used.without_cost < used.attempts:
+            self._say(f"  [dim]used: {used.describe()}[/]")
 
     def note(self, text: str) -> None:
         self._say(f"[yellow]![/] {escape(text)}")

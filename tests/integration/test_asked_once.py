@@ -26,7 +26,7 @@ def test_a_plan_is_read_once_however_often_a_run_looks_at_it(
         return real(choice, tree)
 
     monkeypatch.setattr(formats, "load", load)
-    snapshot._LAST.clear()
+    snapshot._recent_plans.clear()
     project.plan(
         [{"id": f"T{place}", "do": [f"write {place}: x"]} for place in range(5)],
         max_concurrent=1,

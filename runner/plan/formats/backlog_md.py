@@ -17,6 +17,7 @@ import yaml
 
 from runner.core import yaml_document
 from runner.core.errors import InvalidInput
+from runner.core.plurals import pluralize
 from runner.core.task import Plan, Status, Task
 from runner.plan.formats.base import Mark, Options, Tree
 from runner.plan.formats.diagnostics import (
@@ -27,7 +28,6 @@ from runner.plan.formats.diagnostics import (
     Diagnostics,
     Word,
     changed,
-    counted,
     folded,
     sections,
     status_word,
@@ -238,7 +238,7 @@ def _files(path: str, tree: Tree, talk: Diagnostics) -> Iterator[_File]:
             )
         )
     for folder, count in sorted(ignored.items()):
-        talk.notes.append(f"{path}/{folder}: ignored, {counted(count, 'file')}")
+        talk.notes.append(f"{path}/{folder}: ignored, {pluralize(count, 'file')}")
     yield from sorted(found, key=lambda file: (_order(file.id), file.path))
 
 
@@ -290,7 +290,7 @@ def _report_parents(files: Sequence[_File], ids: _Ids, talk: Diagnostics) -> Non
     if names:
         few = ", ".join(names[:5])
         talk.remark(
-            f"{counted(len(names), 'task')} with subtasks wait for them only where dependencies say so: {few}"
+            f"{pluralize(len(names), 'task')} with subtasks wait for them only where dependencies say so: {few}"
         )
 
 

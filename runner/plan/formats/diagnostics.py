@@ -149,7 +149,3 @@ def sections(parts: Iterable[tuple[str, str | None]]) -> str:
     return "\n\n".join(
         f"## {heading}\n\n{text}" if heading else text for heading, text in said
     )
-
-
-def counted(number: int, thing: str) -> str:
-    return f"{number} {thing}{'' if number == 1 else 's'}"

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from runner.core import json_document
 from runner.core.errors import InvalidInput, Problem
 from runner.core.json_document import JsonDocument, Node
+from runner.core.plurals import pluralize
 from runner.core.task import Plan, Status, Task
 from runner.core.validation import nearest
 from runner.plan.formats.base import Mark, Options, Tree
@@ -25,7 +26,6 @@ from runner.plan.formats.diagnostics import (
     Diagnostics,
     Word,
     changed,
-    counted,
     folded,
     sections,
     status_word,
@@ -166,7 +166,7 @@ def _items(document: JsonDocument, options: Options, talk: Diagnostics) -> list[
             [Problem(document.path, 1, f"there is no tag {tag!r}", remedy)]
         )
     others = [
-        f"{other} ({counted(len(lists[other].items or []), 'task')})"
+        f"{other} ({pluralize(len(lists[other].items or []), 'task')})"
         for other in lists
         if other != tag
     ]

@@ -101,7 +101,7 @@ def test_a_record_outranks_the_plans_marks_save_a_tick(
 def test_a_completed_attempt_leaves_its_times_and_what_the_agent_said() -> None:
     before = _having(status=FAILED, attempts=1, error=ERROR)
     usage = Usage(summary="done it", tokens=7)
-    record = before.completed(task(), _result(2, usage=usage)).record(task())
+    record = before.after_success(task(), _result(2, usage=usage)).record(task())
     assert (record.status, record.attempts, record.error, record.seconds) == (
         DONE,
         2,
@@ -117,7 +117,7 @@ def test_a_completed_attempt_leaves_its_times_and_what_the_agent_said() -> None:
 
 
 def test_a_failed_attempt_leaves_the_error_for_the_next_one() -> None:
-    record = _having().failed(task(), 1, ERROR, None).record(task())
+    record = _having().after_failure(task(), 1, ERROR, None).record(task())
     assert (record.status, record.attempts, record.error, record.final) == (
         FAILED,
         1,
@@ -129,13 +129,13 @@ def test_a_failed_attempt_leaves_the_error_for_the_next_one() -> None:
 @pytest.mark.parametrize("retryable", [True, False])
 def test_a_failure_that_no_retry_can_mend_is_final(retryable: bool) -> None:
     failure = ERROR.model_copy(update={"retryable": retryable})
-    after = _having().failed(task(), 1, failure, _result())
+    after = _having().after_failure(task(), 1, failure, _result())
     assert after.standing(task(), 3) is (Standing.OPEN if retryable else Standing.STUCK)
 
 
 def test_only_the_end_of_a_long_log_travels_with_the_branch() -> None:
     failure = ERROR.model_copy(update={"log_tail": "x" * KEPT_TAIL + "the end"})
-    kept = _having().failed(task(), 1, failure, None).record(task()).error
+    kept = _having().after_failure(task(), 1, failure, None).record(task()).error
     assert kept is not None
     assert len(kept.log_tail) == KEPT_TAIL
     assert kept.log_tail.endswith("the end")
@@ -149,7 +149,8 @@ def test_an_attempt_that_is_not_the_tasks_fault_changes_nothing(
 ) -> None:
     before = _having(status=FAILED, attempts=1, error=ERROR)
     assert (
-        before.failed(task(), 2, Failure(kind=kind, message="x"), _result(2)) == before
+        before.after_failure(task(), 2, Failure(kind=kind, message="x"), _result(2))
+        == before
     )
 
 
@@ -168,9 +169,9 @@ def test_an_attempt_that_does_not_follow_the_recorded_ones_is_refused(
     record: dict[str, Any], attempt: int
 ) -> None:
     with pytest.raises(ValueError, match="does not follow"):
-        _having(**record).completed(task(), _result(attempt))
+        _having(**record).after_success(task(), _result(attempt))
     with pytest.raises(ValueError, match="does not follow"):
-        _having(**record).failed(task(), attempt, ERROR, None)
+        _having(**record).after_failure(task(), attempt, ERROR, None)
 
 
 @pytest.mark.parametrize(
@@ -193,9 +194,9 @@ def test_a_cost_is_the_sum_of_all_attempts_and_unknown_is_never_zero(
     for attempt, cost in enumerate(costs, 1):
         usage = Usage(cost_usd=cost, tokens=None if cost is None else int(cost * 100))
         if succeeds and attempt == len(costs):
-            now = now.completed(task(), _result(attempt, usage=usage))
+            now = now.after_success(task(), _result(attempt, usage=usage))
         else:
-            now = now.failed(
+            now = now.after_failure(
                 task(), attempt, ERROR, _result(attempt, usage=usage, failure=ERROR)
             )
     assert now.record(task()).cost_usd == total
@@ -203,7 +204,7 @@ def test_a_cost_is_the_sum_of_all_attempts_and_unknown_is_never_zero(
 
 
 def test_an_attempt_that_left_nothing_makes_the_cost_unknown() -> None:
-    now = _having(attempts=1, status=FAILED, cost_usd=0.5).failed(
+    now = _having(attempts=1, status=FAILED, cost_usd=0.5).after_failure(
         task(), 2, ERROR, None
     )
     assert now.record(task()).cost_usd is None
@@ -227,10 +228,10 @@ def test_retry_opens_a_task_whatever_its_state_and_keeps_its_attempts(
     record: dict[str, Any], limit: int
 ) -> None:
     before = _having(**record)
-    after = before.retried(task(), 3)
+    after = before.with_retry(task(), 3)
     assert after.standing(task(), 3) is Standing.OPEN
     assert after.record(task()).attempts == before.record(task()).attempts
-    assert after.limit(task(), 3) == limit
+    assert after.attempt_limit(task(), 3) == limit
 
 
 @pytest.mark.parametrize(
@@ -239,25 +240,25 @@ def test_retry_opens_a_task_whatever_its_state_and_keeps_its_attempts(
 def test_a_skipped_task_satisfies_its_dependents_only_when_that_is_said(
     satisfied: bool, standing: Standing
 ) -> None:
-    after = _having(status=FAILED, attempts=2).skipping(task(), satisfied=satisfied)
+    after = _having(status=FAILED, attempts=2).with_skip(task(), satisfied=satisfied)
     assert after.standing(task(), 3) is standing
     assert after.record(task()).attempts == 2
 
 
 def test_a_mark_that_the_plan_takes_away_skips_nothing_any_more() -> None:
     put_off, plain = task(skipped=True), task()
-    known = Progress("p").filled([put_off])
+    known = Progress("p").with_every_task([put_off])
     assert known.standing(put_off, 3) is Standing.STUCK
     assert known.standing(plain, 3) is Standing.OPEN
     assert (
-        known.retried(put_off, 3).filled([put_off]).standing(put_off, 3)
+        known.with_retry(put_off, 3).with_every_task([put_off]).standing(put_off, 3)
         is Standing.OPEN
     )
 
 
 @pytest.mark.parametrize("satisfied", [False, True])
 def test_skipping_a_completed_task_does_not_take_its_work_back(satisfied: bool) -> None:
-    after = _having(status=DONE, attempts=1).skipping(task(), satisfied=satisfied)
+    after = _having(status=DONE, attempts=1).with_skip(task(), satisfied=satisfied)
     assert after.standing(task(), 3) is Standing.COMPLETED
 
 
@@ -278,25 +279,27 @@ def test_attempts_are_never_lowered_and_no_attempt_is_counted_twice(
         runs = now.standing(one, 3) is Standing.OPEN
         match deed:
             case "completed" if runs:
-                now = now.completed(one, _result(attempt))
+                now = now.after_success(one, _result(attempt))
             case "failed" if runs:
-                now = now.failed(one, attempt, ERROR, _result(attempt, failure=ERROR))
+                now = now.after_failure(
+                    one, attempt, ERROR, _result(attempt, failure=ERROR)
+                )
             case "final" if runs:
-                now = now.failed(
+                now = now.after_failure(
                     one, attempt, ERROR.model_copy(update={"retryable": False}), None
                 )
             case "died" if runs:
-                now = now.failed(
+                now = now.after_failure(
                     one, attempt, Failure(kind=FailureKind.NO_RESULT, message="x"), None
                 )
             case "stale" if runs:
-                now = now.failed(
+                now = now.after_failure(
                     one, attempt, Failure(kind=FailureKind.STALE, message="x"), None
                 )
             case "retried":
-                now = now.retried(one, 3)
+                now = now.with_retry(one, 3)
             case "skip" | "satisfied":
-                now = now.skipping(one, satisfied=deed == "satisfied")
+                now = now.with_skip(one, satisfied=deed == "satisfied")
         assert now.record(one).attempts - before == (
             1 if runs and deed in {"completed", "failed", "final", "died"} else 0
         )
@@ -339,7 +342,7 @@ def test_a_result_counts_only_if_it_follows_what_the_head_records(
 ) -> None:
     one = task()
     digest = one.digest if same_text else task(prompt="before it was changed").digest
-    found = progress.is_stale(
+    found = progress.stale_reason(
         _having(**record), one if known else None, digest, attempt
     )
     assert found is None if stale is None else stale in (found or "")
@@ -347,8 +350,8 @@ def test_a_result_counts_only_if_it_follows_what_the_head_records(
 
 def test_a_landed_result_is_stale_the_second_time() -> None:
     one = task()
-    after = Progress("tasks.yml").completed(one, _result())
-    assert progress.is_stale(after, one, one.digest, 1)
+    after = Progress("tasks.yml").after_success(one, _result())
+    assert progress.stale_reason(after, one, one.digest, 1)
 
 
 # -- the file --
@@ -450,13 +453,13 @@ def test_status_and_attempts_are_written_even_where_they_are_the_defaults() -> N
 
 def test_a_record_keeps_the_fields_of_a_newer_version() -> None:
     text = '{"version": 1, "plan": "p", "tasks": {"T1": {"status": "failed", "attempts": 1, "mood": "good"}}}'
-    after = progress.parse("x", text, "p").failed(task(), 2, ERROR, None)
+    after = progress.parse("x", text, "p").after_failure(task(), 2, ERROR, None)
     assert json.loads(progress.render(after, ["T1"]))["tasks"]["T1"]["mood"] == "good"
 
 
 def test_the_file_keeps_the_fields_of_a_newer_version() -> None:
     text = '{"version": 1, "plan": "p", "archive": [7], "tasks": {"T1": {}}}'
-    after = progress.parse("x", text, "p").failed(task(), 1, ERROR, None)
+    after = progress.parse("x", text, "p").after_failure(task(), 1, ERROR, None)
     assert json.loads(progress.render(after, ["T1"]))["archive"] == [7]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from runner.core.result import Failure, FailureKind, Result, Usage
-from runner.schedule.budget import Budget, Tally
+from runner.schedule.budget import Budget, UsageTotal
 from tests.support.builders import entry, manifest, result, task
 
 
@@ -23,13 +23,17 @@ def _batch(
 
 
 def test_without_a_limit_nothing_is_held_back() -> None:
-    budget = Budget(None, spent=1e6, dearest=1e5)
-    assert (budget.slots(7), budget.share(7), budget.exhausted()) == (7, None, None)
+    budget = Budget(None, spent_usd=1e6, highest_cost_usd=1e5)
+    assert (
+        budget.affordable(7),
+        budget.share_per_attempt(7),
+        budget.stop_reason(),
+    ) == (7, None, None)
 
 
 def test_before_any_cost_is_known_what_is_left_is_shared() -> None:
     budget = Budget(3.0)
-    assert (budget.slots(3), budget.share(3)) == (3, 1.0)
+    assert (budget.affordable(3), budget.share_per_attempt(3)) == (3, 1.0)
 
 
 @pytest.mark.parametrize(
@@ -39,16 +43,16 @@ def test_before_any_cost_is_known_what_is_left_is_shared() -> None:
 def test_no_more_start_than_could_each_cost_as_much_as_the_dearest(
     spent: float, slots: int
 ) -> None:
-    budget = Budget(10.0, spent=spent, dearest=1.0)
-    assert budget.slots(5) == slots
-    assert (budget.exhausted() is None) is (slots > 0)
+    budget = Budget(10.0, spent_usd=spent, highest_cost_usd=1.0)
+    assert budget.affordable(5) == slots
+    assert (budget.stop_reason() is None) is (slots > 0)
 
 
 def test_parallel_agents_cannot_overshoot_together() -> None:
-    budget = Budget(1.0, spent=0.0, dearest=0.3)
-    started = budget.slots(10)
+    budget = Budget(1.0, spent_usd=0.0, highest_cost_usd=0.3)
+    started = budget.affordable(10)
     assert started * 0.3 <= 1.0
-    share = budget.share(started)
+    share = budget.share_per_attempt(started)
     assert share is not None
     assert share * started == pytest.approx(1.0)
 
@@ -56,19 +60,19 @@ def test_parallel_agents_cannot_overshoot_together() -> None:
 def test_what_was_spent_and_the_dearest_are_remembered() -> None:
     made, results = _batch(0.5, 0.2, share=1.0)
     after = Budget(3.0).after(made, results)  # type: ignore[arg-type]
-    assert after.spent == pytest.approx(0.7)
-    assert after.dearest == 0.5
+    assert after.spent_usd == pytest.approx(0.7)
+    assert after.highest_cost_usd == 0.5
 
 
 def test_an_unknown_cost_counts_as_the_whole_share() -> None:
     made, results = _batch(None, 0.0, share=1.5)
-    assert Budget(3.0).after(made, results).spent == 1.5  # type: ignore[arg-type]
+    assert Budget(3.0).after(made, results).spent_usd == 1.5  # type: ignore[arg-type]
 
 
 def test_what_never_began_costs_nothing() -> None:
     failure = Failure(kind=FailureKind.NOT_READY, message="no key")
     made, results = _batch(None, share=1.5, failure=failure)
-    assert Budget(3.0).after(made, results).spent == 0  # type: ignore[arg-type]
+    assert Budget(3.0).after(made, results).spent_usd == 0  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -85,4 +89,4 @@ def test_a_total_says_what_it_does_not_know(
     costs: tuple[float | None, ...], told: str
 ) -> None:
     _, results = _batch(*costs, share=1.0)
-    assert Tally().plus(results).told() == told
+    assert UsageTotal().plus(results).describe() == told

@@ -56,7 +56,7 @@ def test_following_a_run_task_by_task_finds_what_the_whole_plan_says(
     head = snapshot(*tasks)
     upcoming, running = ReadyQueue(LIMIT), list[str]()
     for _ in range(data.draw(st.integers(1, 15))):
-        upcoming.follow(head, running)
+        upcoming.sync(head, running)
         busy = [head.graph.tasks[name] for name in running]
         standings = head.progress.standings(head.plan, LIMIT)
         ready = [
@@ -77,10 +77,10 @@ def test_following_a_run_task_by_task_finds_what_the_whole_plan_says(
             progress = (
                 recorded(head.progress, name, status) if status else head.progress
             )
-            upcoming.settle(name, progress)
+            upcoming.mark_done(name, progress)
             head = Snapshot(head.commit, head.plan, head.graph, progress)
         elif found:
-            upcoming.begin(found[0].id)
+            upcoming.mark_started(found[0].id)
             running.append(found[0].id)
 
 
@@ -112,19 +112,19 @@ def test_a_slot_is_kept_for_a_more_urgent_task_whose_dependency_is_being_merged(
         )
     )
     upcoming = ReadyQueue(LIMIT)
-    upcoming.follow(head, "XY")
-    assert [one.id for one in upcoming.pick_beside(ending, slots, [])] == starts
+    upcoming.sync(head, "XY")
+    assert [one.id for one in upcoming.pick_during_merge(ending, slots, [])] == starts
 
 
 def test_a_head_that_somebody_else_moved_is_looked_through_anew() -> None:
     head = snapshot(task("A"), task("B", depends_on=("A",)))
     upcoming = ReadyQueue(LIMIT)
-    upcoming.follow(head, [])
+    upcoming.sync(head, [])
     assert (upcoming.waiting, [one.id for one in upcoming.pick(9, [])]) == (2, ["A"])
     moved = snapshot(
         task("B"), task("C"), progress=recorded(head.progress, "C", Status.COMPLETED)
     )
-    upcoming.follow(moved, ["gone"])
+    upcoming.sync(moved, ["gone"])
     assert (upcoming.waiting, [one.id for one in upcoming.pick(9, [])]) == (1, ["B"])
 
 
@@ -142,20 +142,20 @@ def test_a_plan_is_looked_through_once_while_its_tasks_run(
     names = [f"T{place}" for place in range(50)]
     head, upcoming = snapshot(*(task(name) for name in names)), ReadyQueue(LIMIT)
     for name in names:
-        upcoming.follow(head, [])
+        upcoming.sync(head, [])
         assert upcoming.pick(1, []) == [head.graph.tasks[name]]
-        upcoming.begin(name)
+        upcoming.mark_started(name)
         head = Snapshot(
             head.commit,
             head.plan,
             head.graph,
             recorded(head.progress, name, Status.COMPLETED),
         )
-        upcoming.settle(name, head.progress)
+        upcoming.mark_done(name, head.progress)
     assert looks == [1]
 
 
 def test_a_slot_is_kept_for_no_task_after_one_that_is_no_longer_in_the_plan() -> None:
     upcoming = ReadyQueue(LIMIT)
-    upcoming.follow(snapshot(task("A")), ["gone"])
-    assert [one.id for one in upcoming.pick_beside(["gone"], 1, [])] == ["A"]
+    upcoming.sync(snapshot(task("A")), ["gone"])
+    assert [one.id for one in upcoming.pick_during_merge(["gone"], 1, [])] == ["A"]

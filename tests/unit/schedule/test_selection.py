@@ -283,8 +283,11 @@ def test_check_names_the_pairs_that_files_keep_apart_and_the_graph_would_not() -
     ]
     waits = {("A", "B")}
     related = lambda one, other: (one, other) in waits  # noqa: E731
-    assert selection.clashing(plan(*tasks), related) == [("A", "C"), ("B", "C")]
-    assert selection.clashing(plan(*tasks), related, most=1) == [("A", "C")]
+    assert selection.overlapping_pairs(plan(*tasks), related) == [
+        ("A", "C"),
+        ("B", "C"),
+    ]
+    assert selection.overlapping_pairs(plan(*tasks), related, most=1) == [("A", "C")]
 
 
 def test_taking_looks_no_further_than_the_slots_need() -> None:
@@ -327,7 +330,7 @@ def test_clashes_of_a_large_plan_are_found_without_comparing_every_pair(
         return real(ours, theirs)
 
     monkeypatch.setattr(globs, "could_overlap", counted)
-    assert selection.clashing(plan(*tasks), lambda *_: False) == [
+    assert selection.overlapping_pairs(plan(*tasks), lambda *_: False) == [
         ("T3", "LAST"),
         ("T7", "LAST"),
     ]
@@ -344,5 +347,5 @@ def test_the_search_for_clashes_ends_early_where_all_tasks_share_files_and_wait_
         asked.append(one)
         return True
 
-    assert selection.clashing(plan(*tasks), related) == []
+    assert selection.overlapping_pairs(plan(*tasks), related) == []
     assert len(asked) <= 100_000

@@ -182,7 +182,7 @@ def test_dot_shows_every_task_by_state_and_every_dependency() -> None:
 def test_json_holds_what_tools_need() -> None:
     tasks = [task("A", line=3, files=("x",)), task("B", line=4, depends_on=("A",))]
     found = _views(tasks, {"A": Record(status=FAILED, attempts=3, error=ERROR)})
-    told = json.loads(plan_json.as_json(found, TaskGraph(tasks, "p")))
+    told = json.loads(plan_json.graph_report(found, TaskGraph(tasks, "p")))
     assert told == {
         "version": 1,
         "tasks": [
