@@ -111,7 +111,7 @@ class Settings(UserDocument):
     def _real_globs(cls, globs: tuple[str, ...]) -> tuple[str, ...]:
         for glob in globs:
             if reason := invalid(glob):
-                raise ValueError(f"{glob!r} is no gitignore pattern: {reason}")
+                raise ValueError(f"{glob!r} is not a valid gitignore pattern: {reason}")
         return globs
 
     @property
@@ -127,7 +127,7 @@ _PLAN = {"source", "ignore_dangling"}
 def _inside_the_repository(path: str) -> str:
     plain = posixpath.normpath(path) if path else "."
     if plain in {".", ".."} or plain.startswith(("/", "../")) or unusable_name(plain):
-        raise ValueError("a path of a file inside the repository, such as tasks.yml")
+        raise ValueError("expected a path inside the repository, such as tasks.yml")
     return plain
 
 

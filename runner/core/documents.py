@@ -51,11 +51,11 @@ def parse_duration(value: object) -> float:
     else:
         match = _DURATION.fullmatch(str(value).strip())
         if not match or not any(match.groups()):
-            raise ValueError("write a duration like 45s, 30m or 1h30m")
+            raise ValueError("expected a duration like 45s, 30m or 1h30m")
         hours, minutes, secs = (float(part or 0) for part in match.groups())
         seconds = hours * 3600 + minutes * 60 + secs
     if not 0 < seconds < 10**9:
-        raise ValueError("a duration must be more than zero")
+        raise ValueError("expected a duration of more than zero")
     return seconds
 
 
@@ -63,7 +63,7 @@ def parse_size(value: object) -> int:
     """Bytes from `4 MiB`, `500kB` or a plain number. ValueError for anything else."""
     match = _SIZE.fullmatch(str(value).strip())
     if isinstance(value, bool) or not match:
-        raise ValueError("write a size like 4MiB or 500kB")
+        raise ValueError("expected a size like 4MiB or 500kB")
     return int(float(match[1]) * _UNITS[(match[2] or "").lower()])
 
 
@@ -126,7 +126,7 @@ TaskId = Annotated[
 
 def _instant(value: str) -> str:
     if datetime.fromisoformat(value).tzinfo is None:
-        raise ValueError("a time needs its zone")
+        raise ValueError("expected a time with its zone")
     return value
 
 

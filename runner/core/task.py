@@ -66,12 +66,12 @@ class AgentSettings(UserDocument):
     @model_validator(mode="after")
     def _one_of_two(self) -> AgentSettings:
         if (self.preset is None) == (self.command is None):
-            raise ValueError("give exactly one of preset or command")
+            raise ValueError("give exactly one of preset and command")
         if self.command is not None and not (self.command and self.command[0]):
-            raise ValueError("command needs at least the program's name")
+            raise ValueError("command is empty; write at least the program's name")
         if self.command is not None and (self.model or self.args or self.max_turns):
             raise ValueError(
-                "model, args and max_turns belong to a preset; write them into command yourself"
+                "model, args and max_turns need a preset; with command, write them into it"
             )
         return self
 

@@ -1,26 +1,59 @@
-"""pydantic's complaints about a document, turned into located problems a person can act
-on.
-"""
+"""pydantic's errors as located problems, in words that fit on one line."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ValidationError
 
 from runner.core.errors import Problem
 
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+# From the path of a value in its document to its line, None if it has none.
 Locate = Callable[[Sequence[str | int]], int | None]
 
+_SHOWN = 60  # characters of a wrong value that a message repeats
+_VALUE_ERROR = "Value error, "
 
-def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The known word closest to `word` in spelling, if one is close; case alone never
-    keeps two apart.
-    """
-    by_folded = {name.casefold(): name for name in known}
-    found = difflib.get_close_matches(word.casefold(), list(by_folded), n=1, cutoff=0.6)
-    return by_folded[found[0]] if found else None
+# What was expected, by pydantic's error type; `{…}` come from the error's context.
+_EXPECTED = {
+    "int_parsing": "an integer",
+    "int_type": "an integer",
+    "int_from_float": "an integer",
+    "int_parsing_size": "a smaller integer",
+    "float_parsing": "a number",
+    "float_type": "a number",
+    "finite_number": "a finite number",
+    "bool_parsing": "true or false",
+    "bool_type": "true or false",
+    "string_type": "text",
+    "string_too_short": "text that is not empty",
+    "string_too_long": "at most {max_length} characters",
+    "string_pattern_mismatch": "no special characters, and no spaces at its ends",
+    "tuple_type": "a list",
+    "list_type": "a list",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+    "model_attributes_type": "a mapping",
+    "literal_error": "{expected}",
+    "greater_than": "more than {gt}",
+    "greater_than_equal": "{ge} or more",
+    "less_than": "less than {lt}",
+    "less_than_equal": "{le} or less",
+}
+
+
+def nearest(word: str, choices: Iterable[str]) -> str | None:
+    """The choice closest to `word` in spelling, ignoring case; None if none is close."""
+    by_folded = {choice.casefold(): choice for choice in choices}
+    matches = difflib.get_close_matches(
+        word.casefold(), list(by_folded), n=1, cutoff=0.6
+    )
+    return by_folded[matches[0]] if matches else None
 
 
 def problems_of(
@@ -31,66 +64,82 @@ def problems_of(
     prefix: Sequence[str | int] = (),
     named: Callable[[str], str] = str,
 ) -> list[Problem]:
-    """One problem per complaint; `prefix` is where the value lies in the document,
-    `named` writes a key's name.
+    """One problem per error.
+
+    `prefix` is the path of the validated value inside its document; `locate` gets
+    paths that begin with it. `named` turns a dotted key into the name that the user
+    wrote, such as a flag.
     """
-    return [
-        _problem(
-            item["loc"], item["type"], item["msg"], path, locate, model, prefix, named
-        )
-        for item in error.errors(include_url=False, include_context=False)
-    ]
+    problems = []
+    for details in error.errors(include_url=False):
+        # "[key]" is pydantic's step to the name of an entry instead of its value.
+        keys = [step for step in details["loc"] if step != "[key]"]
+        line = locate([*prefix, *keys])
+        what, remedy = _described(details, keys, model, named)
+        problems.append(Problem(path, line, what, remedy))
+    return problems
 
 
-def _problem(
-    loc: tuple[str | int, ...],
-    kind: str,
-    message: str,
-    path: str,
-    locate: Locate,
+def _described(
+    details: ErrorDetails,
+    keys: Sequence[str | int],
     model: type[BaseModel],
-    prefix: Sequence[str | int],
     named: Callable[[str], str],
-) -> Problem:
-    # pydantic's step to the name of an entry, not to its value
-    loc = tuple(step for step in loc if step != "[key]")
-    line = locate([*prefix, *loc])
-    name = ".".join(str(part) for part in loc)
-    if kind == "extra_forbidden":
-        known = _keys_at(model, loc[:-1])
-        guess = nearest(str(loc[-1]), known)
-        remedy = (
-            f"did you mean {guess!r}?" if guess else f"known here: {', '.join(known)}"
-        )
-        return Problem(path, line, f"unknown key {name!r}", remedy)
-    if kind == "missing":
-        return Problem(path, line, f"{name!r} is missing", "add it")
-    if kind == "string_pattern_mismatch":
-        message = "a character in it, or at one of its ends, is not allowed here"
-    message = message.replace("a valid tuple", "a list").replace(
-        "a valid string", "text"
-    )
-    message = message.replace("a valid integer", "a whole number").replace(
-        "a valid number", "a number"
-    )
-    message = message.partition(", unable to parse string")[0]
-    said = message.removeprefix("Value error, ").removeprefix("Input should be ")
-    return Problem(
-        path,
-        line,
-        f"{named(name) if name else 'the value'} is not usable",
-        f"it should be {said}" if message.startswith("Input should be ") else said,
-    )
+) -> tuple[str, str]:
+    """What is wrong with one value, and the remedy ("" where the first says it)."""
+    dotted = ".".join(str(key) for key in keys)
+    if details["type"] == "extra_forbidden":
+        return f"unknown key {dotted!r}", _known_keys(model, keys)
+    if details["type"] == "missing":
+        return f"{dotted!r} is missing", "add it"
+    label = f"{named(dotted)}: " if dotted else ""
+    message = details["msg"]
+    if message.startswith(_VALUE_ERROR):
+        what, _, remedy = message.removeprefix(_VALUE_ERROR).partition("; ")
+        if not what.startswith("expected "):
+            return label + what, remedy
+    else:
+        what, remedy = f"expected {_expected(details)}", ""
+    return f"{label}{what}, got {_shown(details['input'])}", remedy
 
 
-def _keys_at(model: type[BaseModel], loc: Sequence[str | int]) -> list[str]:
-    for step in loc:
-        field = model.model_fields.get(str(step))
-        nested = field.annotation if field else None
-        candidates = [nested, *getattr(nested, "__args__", ())]
-        inner = next(
-            (c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)),
-            None,
-        )
-        model = inner or model
+def _expected(details: ErrorDetails) -> str:
+    template = _EXPECTED.get(details["type"])
+    if template is None:
+        return details["msg"].removeprefix("Input should be ")
+    return template.format_map(details.get("ctx", {}))
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, dict | BaseModel):
+        return "a mapping"
+    if isinstance(value, list | tuple):
+        return "a list"
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return str(value).lower()
+    text = repr(value)
+    if len(text) <= _SHOWN:
+        return text
+    return f"{text[:_SHOWN]}…"
+
+
+def _known_keys(model: type[BaseModel], keys: Sequence[str | int]) -> str:
+    known = _keys_at(model, keys[:-1])
+    guess = nearest(str(keys[-1]), known)
+    if guess is not None:
+        return f"did you mean {guess!r}?"
+    return f"known here: {', '.join(known)}"
+
+
+def _keys_at(model: type[BaseModel], keys: Sequence[str | int]) -> list[str]:
+    """The keys that a user may write in the nested model below `keys`."""
+    for key in keys:
+        field = model.model_fields.get(str(key))
+        annotation = field.annotation if field else None
+        for candidate in (annotation, *getattr(annotation, "__args__", ())):
+            if isinstance(candidate, type) and issubclass(candidate, BaseModel):
+                model = candidate
+                break
     return [name for name, field in model.model_fields.items() if not field.exclude]

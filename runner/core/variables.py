@@ -24,7 +24,7 @@ _NEVER_PASSED = re.compile(
 def _passable(name: str) -> str:
     if _NEVER_PASSED.fullmatch(name):
         raise ValueError(
-            f"{name} never reaches an agent: with it the agent could act as the job itself"
+            f"{name} is never passed to an agent, which could act as the job with it"
         )
     return name
 
@@ -42,22 +42,22 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")  # and bytes that are not
 
 def _settable(name: str) -> str:
     if _FANINS_OWN.fullmatch(name):
-        raise ValueError(f"{name} is set by fanin: choose another name")
+        raise ValueError(f"{name} is set by fanin; choose another name")
     return name
 
 
 def _one_line(value: object) -> object:
     if not isinstance(value, str):
-        raise ValueError("write it as text: numbers and booleans in quotes")
+        raise ValueError("expected text; write numbers and booleans in quotes")
     if _CONTROL.search(value):
-        raise ValueError("write one line of text, without control characters")
+        raise ValueError("a value is one line of text, without control characters")
     return value
 
 
 def _bounded(env: dict[str, str]) -> dict[str, str]:
     size = sum(len(name) + len(value.encode()) for name, value in env.items())
     if size > ENV_LIMIT:
-        raise ValueError(f"{size:,} bytes of names and values, more than {ENV_LIMIT:,}")
+        raise ValueError(f"its names and values take {size:,} bytes; the limit is {ENV_LIMIT:,}")
     return env
 
 

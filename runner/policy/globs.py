@@ -191,7 +191,7 @@ def glob_problems(
         Problem(
             path,
             locate([*prefix, name]),
-            f"{name}: {glob!r} is no gitignore pattern: {reason}",
+            f"{name}: {glob!r} is not a valid gitignore pattern: {reason}",
             "write a real one",
         )
         for name, listed in globs.items()

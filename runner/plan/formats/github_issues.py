@@ -182,7 +182,7 @@ def _checked(document: JsonDocument, talk: Diagnostics) -> IssuesFile | None:
             error, document.path, lambda place: _line(document, place), IssuesFile
         )
         talk.problems += [
-            problem._replace(remedy=f"{problem.remedy}; {REMEDY}") for problem in found
+            problem._replace(remedy=REMEDY) for problem in found
         ]
         return None
 
@@ -290,7 +290,7 @@ def files_of(body: str) -> tuple[tuple[str, ...] | None, str | None]:
             if reason := globs.invalid(item["glob"]):
                 return (
                     None,
-                    f"{item['glob']!r} below its heading Files is no gitignore pattern: {reason}",
+                    f"{item['glob']!r} below its heading Files is not a valid gitignore pattern: {reason}",
                 )
             found.append(item["glob"])
     return (tuple(dict.fromkeys(found)) or None), None

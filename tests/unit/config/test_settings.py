@@ -290,9 +290,9 @@ def test_every_mistake_of_every_layer_is_listed_at_its_place() -> None:
         lambda: load({"timeout": "soon"}, {"FANIN_MAX_ATTEMPTS": "many"}, text)
     )
     assert [problem.split(";")[0] for problem in found] == [
-        "command line: --timeout is not usable",
-        "environment: FANIN_MAX_ATTEMPTS is not usable",
-        "fanin.yml:2: max_concurrent is not usable",
+        "command line: --timeout: expected a duration like 45s, 30m or 1h30m, got 'soon'",
+        "environment: FANIN_MAX_ATTEMPTS: expected an integer, got 'many'",
+        "fanin.yml:2: max_concurrent: expected 1 or more, got 0",
         "fanin.yml:3: unknown key 'paln'",
     ]
     assert found[3].endswith("did you mean 'plan'?")
@@ -320,17 +320,17 @@ def test_a_command_line_with_an_open_quote_is_a_problem_and_no_crash(
         ("plan: a\nplan: b\n", "fanin.yml:2: the key 'plan' stands here a second time"),
         (
             "limits:\n  size: huge\n",
-            "fanin.yml:2: limits.size is not usable; write a size",
+            "fanin.yml:2: limits.size: expected a size like 4MiB or 500kB, got 'huge'",
         ),
-        ("limits: 5\n", "fanin.yml:1: limits is not usable"),
+        ("limits: 5\n", "fanin.yml:1: limits: expected a mapping, got 5"),
         (
             "agent: {preset: a, command: [b]}\n",
-            "fanin.yml:1: agent is not usable; give exactly one",
+            "fanin.yml:1: agent: give exactly one",
         ),
-        ("max_concurrent: 257\n", "fanin.yml:1: max_concurrent is not usable"),
+        ("max_concurrent: 257\n", "fanin.yml:1: max_concurrent: expected 256 or less, got 257"),
         (
             "protected: [a, '!']\n",
-            "fanin.yml:1: protected is not usable; '!' is no gitignore pattern",
+            "fanin.yml:1: protected: '!' is not a valid gitignore pattern",
         ),
         ("1: x\n", "fanin.yml:1: "),
     ],
@@ -453,47 +453,47 @@ def test_plain_variables_outrank_each_other_one_by_one(
         (
             {},
             "env:\n  A: x\n  FANIN_TASK: x",
-            "fanin.yml:3: env.FANIN_TASK is not usable; FANIN_TASK is set by fanin",
+            "fanin.yml:3: env.FANIN_TASK: FANIN_TASK is set by fanin",
         ),
         (
             {},
             "env: {PATH: /bin}",
-            "fanin.yml:1: env.PATH is not usable; PATH is set by fanin",
+            "fanin.yml:1: env.PATH: PATH is set by fanin",
         ),
         (
             {},
             "env: {home: /x}",
-            "fanin.yml:1: env.home is not usable; home is set by fanin",
+            "fanin.yml:1: env.home: home is set by fanin",
         ),
         (
             {},
             "env: {GITHUB_TOKEN: x}",
-            "fanin.yml:1: env.GITHUB_TOKEN is not usable; GITHUB_TOKEN never reaches",
+            "fanin.yml:1: env.GITHUB_TOKEN: GITHUB_TOKEN is never passed to an agent",
         ),
         (
             {},
             "env: {NO-NAME: x}",
-            "fanin.yml:1: env.NO-NAME is not usable; a character in it",
+            "fanin.yml:1: env.NO-NAME: expected no special characters",
         ),
         (
             {},
             "env: {DEBUG: 1}",
-            "fanin.yml:1: env.DEBUG is not usable; write it as text: numbers and booleans in quotes",
+            "fanin.yml:1: env.DEBUG: expected text, got 1; write numbers and booleans in quotes",
         ),
         (
             {},
             'env: {A: "two\\nlines"}',
-            "fanin.yml:1: env.A is not usable; write one line of text",
+            "fanin.yml:1: env.A: a value is one line of text",
         ),
         (
             {},
             f"env: {{A: {'x' * 2**14}}}",
-            "fanin.yml:1: env is not usable; 16,385 bytes of names and values, more than",
+            "fanin.yml:1: env: its names and values take 16,385 bytes; the limit is",
         ),
         (
             {"FANIN_ENV": f"B={'x' * 9000}"},
             f"env: {{A: {'x' * 9000}}}",
-            "env is not usable; 18,002 bytes",
+            "env: its names and values take 18,002 bytes",
         ),
         (
             {"FANIN_ENV": "A=1\nB"},
@@ -503,12 +503,12 @@ def test_plain_variables_outrank_each_other_one_by_one(
         (
             {"FANIN_ENV": "PATH=1"},
             None,
-            "environment: FANIN_ENV.PATH is not usable; PATH is set by fanin",
+            "environment: FANIN_ENV.PATH: PATH is set by fanin",
         ),
         (
             {"FANIN_ENV": "A=\udce9"},
             None,
-            "environment: FANIN_ENV.A is not usable; write one line of text",
+            "environment: FANIN_ENV.A: a value is one line of text",
         ),
     ],
 )

@@ -72,24 +72,24 @@ def _problems(
         (
             Settings,
             {"timeout": "soon"},
-            "p:10: timeout is not usable; write a duration like 45s, 30m or 1h30m",
+            "p:10: timeout: expected a duration like 45s, 30m or 1h30m, got 'soon'",
         ),
         (
             Settings,
             {"agent": {}},
-            "p:10: agent is not usable; give exactly one of preset or command",
+            "p:10: agent: give exactly one of preset and command",
         ),
         (
             Settings,
             {"max_concurrent": 0},
-            "p:10: max_concurrent is not usable; it should be greater than or equal to 1",
+            "p:10: max_concurrent: expected 1 or more, got 0",
         ),
         (
             Settings,
             {"commit_strategy": "x"},
-            "p:10: commit_strategy is not usable; it should be 'batch' or 'individual'",
+            "p:10: commit_strategy: expected 'batch' or 'individual', got 'x'",
         ),
-        (TaskFields, "text", "p:0: the value is not usable; it should be "),
+        (TaskFields, "text", "p:0: expected a mapping, got 'text'"),
     ],
 )
 def test_a_complaint_says_what_is_wrong_and_what_to_do(

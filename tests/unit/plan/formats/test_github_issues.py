@@ -186,7 +186,7 @@ def test_the_longest_line_takes_bounded_time(line: str) -> None:
     ("line", "why"),
     [
         ("some prose here", "'some prose here' below its heading Files is no glob"),
-        ("#x", "no gitignore pattern: it matches nothing"),
+        ("#x", "not a valid gitignore pattern: it matches nothing"),
     ],
 )
 def test_a_list_of_files_that_is_none_does_not_open_the_repository(
@@ -200,14 +200,14 @@ def test_a_list_of_files_that_is_none_does_not_open_the_repository(
 @pytest.mark.parametrize(
     ("broken", "said"),
     [
-        (text(issue(0)), ":8: issues.0.number is not usable"),
+        (text(issue(0)), ":8: issues.0.number: expected"),
         (text({"number": 1}), ":7: 'issues.0.title' is missing"),
         (text(issue(1), issue(1)), ":17: #1 stands here a second time"),
-        (text(version=2), ":3: version is not usable"),
-        (text(issue(1, title="")), ":9: issues.0.title is not usable"),
+        (text(version=2), ":3: version: expected"),
+        (text(issue(1, title="")), ":9: issues.0.title: expected text that is not empty"),
         (
             text(issue(1, wait(1, state="odd"))),
-            "issues.0.waits_for.0.state is not usable",
+            "issues.0.waits_for.0.state: expected",
         ),
         (text()[:-5], "not valid JSON"),
     ],

@@ -175,26 +175,26 @@ def test_keys_with_an_x_are_the_users_own() -> None:
         ),
         ("version: 1\ntasks:\n- id: T1\n", "tasks.yml:3: 'title' is missing; add it"),
         ("version: 1\ntasks:\n- title: x\n", "tasks.yml:3: 'id' is missing; add it"),
-        ("version: 1\ntasks:\n- T1\n", "tasks.yml:3: the value is not usable"),
+        ("version: 1\ntasks:\n- T1\n", "tasks.yml:3: expected a mapping, got 'T1'"),
         (
             "version: 1\ntasks:\n- {id: T1, title: ''}\n",
-            "tasks.yml:3: title is not usable",
+            "tasks.yml:3: title: expected text that is not empty",
         ),
         (
             "version: 1\ntasks:\n- id: [a]\n  title: x\n",
-            "tasks.yml:3: id is not usable",
+            "tasks.yml:3: id: expected text, got a list",
         ),
         (
             "version: 1\ntasks:\n- id: T1\n  title: x\n  timeout: soon\n",
-            "tasks.yml:5: timeout is not usable",
+            "tasks.yml:5: timeout: expected a duration like 45s, 30m or 1h30m, got 'soon'",
         ),
         (
             "version: 1\ntasks:\n- id: T1\n  title: x\n  files: [a, 5]\n",
-            "tasks.yml:5: files.1 is not usable",
+            "tasks.yml:5: files.1: expected text, got",
         ),
         (
             "version: 1\ntasks:\n- id: T1\n  title: x\n  max_attempts: 0\n",
-            "tasks.yml:5: max_attempts is not usable",
+            "tasks.yml:5: max_attempts: expected 1 or more, got",
         ),
         (
             "version: 1\ntasks:\n- id: T1\n  title: x\n  id: T2\n",
@@ -202,7 +202,7 @@ def test_keys_with_an_x_are_the_users_own() -> None:
         ),
         (
             "version: 1\ndefaults: 5\ntasks: [{id: T1, title: x}]\n",
-            "tasks.yml:2: the value is not usable",
+            "tasks.yml:2: expected a mapping, got",
         ),
         # what git could not match must not wait for the fan-in to be found
         (
@@ -277,10 +277,10 @@ def test_every_mistake_is_listed_in_one_go() -> None:
           - {id: T2, title: x, timeout: soon}
         """
     assert [problem.split(";")[0] for problem in problems(lambda: _load(text))] == [
-        "tasks.yml:2: agent is not usable",
+        "tasks.yml:2: agent: give exactly one of preset and command",
         "tasks.yml:4: 'title' is missing",
         "tasks.yml:4: unknown key 'titel'",
-        "tasks.yml:5: timeout is not usable",
+        "tasks.yml:5: timeout: expected a duration like 45s, 30m or 1h30m, got 'soon'",
     ]
 
 

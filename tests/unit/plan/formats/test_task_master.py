@@ -150,7 +150,7 @@ def test_several_tags_need_a_choice_unless_one_is_the_default() -> None:
         ('{"tasks": []}', "tasks.json:1: no tasks found"),
         ('{"tasks": [\n3]}', "tasks.json:2: a task is a number, not an object"),
         ('{"tasks": [\n{"title": "x"}]}', "tasks.json:2: a task has no id"),
-        ('{"tasks": [\n{"id": 1}]}', "tasks.json:2: 1: title is not usable"),
+        ('{"tasks": [\n{"id": 1}]}', "tasks.json:2: 1: title: expected text that is not empty"),
         (
             '{"tasks": [{"id": 1, "title": "x",\n"dependencies": "1,2"}]}',
             "tasks.json:2: 1: its dependencies are no list",
@@ -165,7 +165,7 @@ def test_several_tags_need_a_choice_unless_one_is_the_default() -> None:
         ),
         (
             '{"tasks": [\n{"id": "a\\u0000b", "title": "x"}]}',
-            "tasks.json:2: a�b: id is not usable",
+            "tasks.json:2: a�b: id: expected no special characters",
         ),
         (
             '{"tasks": [{"id": 1, "title": "x", "status": ["done"]}]}',
