@@ -57,7 +57,9 @@ def _one_line(value: object) -> object:
 def _bounded(env: dict[str, str]) -> dict[str, str]:
     size = sum(len(name) + len(value.encode()) for name, value in env.items())
     if size > ENV_LIMIT:
-        raise ValueError(f"its names and values take {size:,} bytes; the limit is {ENV_LIMIT:,}")
+        raise ValueError(
+            f"its names and values take {size:,} bytes; the limit is {ENV_LIMIT:,}"
+        )
     return env
 
 

@@ -181,9 +181,7 @@ def _checked(document: JsonDocument, talk: Diagnostics) -> IssuesFile | None:
         found = problems_of(
             error, document.path, lambda place: _line(document, place), IssuesFile
         )
-        talk.problems += [
-            problem._replace(remedy=REMEDY) for problem in found
-        ]
+        talk.problems += [problem._replace(remedy=REMEDY) for problem in found]
         return None
 
 

@@ -327,7 +327,10 @@ def test_a_command_line_with_an_open_quote_is_a_problem_and_no_crash(
             "agent: {preset: a, command: [b]}\n",
             "fanin.yml:1: agent: give exactly one",
         ),
-        ("max_concurrent: 257\n", "fanin.yml:1: max_concurrent: expected 256 or less, got 257"),
+        (
+            "max_concurrent: 257\n",
+            "fanin.yml:1: max_concurrent: expected 256 or less, got 257",
+        ),
         (
             "protected: [a, '!']\n",
             "fanin.yml:1: protected: '!' is not a valid gitignore pattern",

@@ -185,7 +185,10 @@ def test_a_task_says_all_that_its_agent_needs() -> None:
             '{"id":"a-1","title":"x","status":"opne"}\n',
             "issues.jsonl:1: 'opne' is not a status; did you mean 'open'?",
         ),
-        ('{"id":"a-1","title":""}\n', "issues.jsonl:1: a-1: title: expected text that is not empty"),
+        (
+            '{"id":"a-1","title":""}\n',
+            "issues.jsonl:1: a-1: title: expected text that is not empty",
+        ),
         (
             '{"id":"a","title":"x"}\n\n{"id":"a","title":"y"}\n',
             "issues.jsonl:3: the id a is used a second time (first on",

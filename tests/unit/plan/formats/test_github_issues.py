@@ -204,7 +204,10 @@ def test_a_list_of_files_that_is_none_does_not_open_the_repository(
         (text({"number": 1}), ":7: 'issues.0.title' is missing"),
         (text(issue(1), issue(1)), ":17: #1 stands here a second time"),
         (text(version=2), ":3: version: expected"),
-        (text(issue(1, title="")), ":9: issues.0.title: expected text that is not empty"),
+        (
+            text(issue(1, title="")),
+            ":9: issues.0.title: expected text that is not empty",
+        ),
         (
             text(issue(1, wait(1, state="odd"))),
             "issues.0.waits_for.0.state: expected",

@@ -150,7 +150,10 @@ def test_several_tags_need_a_choice_unless_one_is_the_default() -> None:
         ('{"tasks": []}', "tasks.json:1: no tasks found"),
         ('{"tasks": [\n3]}', "tasks.json:2: a task is a number, not an object"),
         ('{"tasks": [\n{"title": "x"}]}', "tasks.json:2: a task has no id"),
-        ('{"tasks": [\n{"id": 1}]}', "tasks.json:2: 1: title: expected text that is not empty"),
+        (
+            '{"tasks": [\n{"id": 1}]}',
+            "tasks.json:2: 1: title: expected text that is not empty",
+        ),
         (
             '{"tasks": [{"id": 1, "title": "x",\n"dependencies": "1,2"}]}',
             "tasks.json:2: 1: its dependencies are no list",
