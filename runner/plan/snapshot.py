@@ -225,7 +225,7 @@ def write_progress_blobs(
     what changes.
     """
     plan = snapshot.plan
-    marked = formats.named(plan.source).write_back(
+    marked = formats.get_source(plan.source).write_back(
         plan.path,
         CommitTree(repo, snapshot.commit, env),
         changed_marks(snapshot, after),

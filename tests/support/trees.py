@@ -59,5 +59,5 @@ def mark(plan: Plan, tree: MemoryTree, marks: Mapping[str, Status]) -> dict[str,
     """What writing these states back changes."""
     told = {task_id: Mark(status) for task_id, status in marks.items()}
     return dict(
-        formats.named(plan.source).write_back(plan.path, tree, told, plan.options)
+        formats.get_source(plan.source).write_back(plan.path, tree, told, plan.options)
     )

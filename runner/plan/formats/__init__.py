@@ -34,9 +34,9 @@ __all__ = [
     "Source",
     "Tree",
     "check_options",
+    "get_source",
     "load",
-    "named",
-    "names",
+    "source_names",
     "sources",
 ]
 
@@ -57,7 +57,7 @@ def sources() -> tuple[Source, ...]:
     return _SOURCES
 
 
-def names() -> list[str]:
+def source_names() -> list[str]:
     """What `plan: {source: NAME}` may say, installed formats included. Loads none of
     them.
     """
@@ -71,7 +71,7 @@ def names() -> list[str]:
     )
 
 
-def named(name: str) -> Source:
+def get_source(name: str) -> Source:
     """The format of that name. UsageProblem, with the nearest name, if there is none or
     it is broken.
     """
@@ -81,10 +81,12 @@ def named(name: str) -> Source:
     for entry in _installed():
         if entry.name == name:
             return _loaded(entry)
-    guess = nearest(name, names())
+    guess = nearest(name, source_names())
     raise UsageProblem(
         f"there is no plan format {name!r}",
-        f"did you mean {guess}?" if guess else f"known formats: {', '.join(names())}",
+        f"did you mean {guess}?"
+        if guess
+        else f"known formats: {', '.join(source_names())}",
     )
 
 
@@ -95,7 +97,9 @@ def load(choice: PlanSettings, tree: Tree) -> Plan:
     The file or folder must exist. InvalidInput with every located problem; UsageProblem
     for a broken format.
     """
-    source = named(choice.source) if choice.source else _detected(choice.path, tree)
+    source = (
+        get_source(choice.source) if choice.source else _detected(choice.path, tree)
+    )
     check_options(source, choice)
     plan = source.load(choice.path, tree, choice.options)
     if not plan.tasks and not getattr(source, "may_be_empty", False):
@@ -145,7 +149,7 @@ def _detected(path: str, tree: Tree) -> Source:
     for source in chain(sources(), map(_loaded, _installed())):
         if source.detect(path, tree):
             return source
-    known = ", ".join(names())
+    known = ", ".join(source_names())
     remedy = (
         f"known formats: {known}; name one with  plan: {{source: NAME, path: {path}}}"
     )

@@ -296,7 +296,7 @@ def test_a_mistake_of_the_whole_does_not_hide_those_of_its_tasks() -> None:
 def test_a_plan_without_a_word_for_a_state_stays_byte_for_byte() -> None:
     text = "version: 1\r\ntasks: [{id: T1, title: x}]  # mine\r\n"
     assert (
-        formats.named("native").write_back(
+        formats.get_source("native").write_back(
             "tasks.yml",
             MemoryTree({"tasks.yml": text}),
             {"T1": Mark(Status.COMPLETED)},
@@ -317,9 +317,9 @@ def test_a_plan_of_no_known_format_names_the_known_ones(path: str) -> None:
 
 def test_every_format_is_found_by_its_own_name_only() -> None:
     for source in formats.sources():
-        assert formats.named(source.name) is source
+        assert formats.get_source(source.name) is source
     with pytest.raises(UsageProblem, match="did you mean native"):
-        formats.named("natve")
+        formats.get_source("natve")
 
 
 TEXT = st.text(

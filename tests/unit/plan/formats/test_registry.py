@@ -73,11 +73,11 @@ def test_a_format_of_another_package_is_named_or_detected(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     _install(monkeypatch, lines=Lines)
-    assert "lines" in formats.names()
+    assert "lines" in formats.source_names()
     assert [task.id for task in load("a.txt", "A\nB\n").tasks] == ["A", "B"]
     plan = load("a.xyz", "A\n", source="lines")
     assert plan.source == "lines"
-    assert formats.named("lines").write_back("a.xyz", MemoryTree({}), {}, {}) == {}
+    assert formats.get_source("lines").write_back("a.xyz", MemoryTree({}), {}, {}) == {}
 
 
 def test_a_plan_without_tasks_is_a_mistake_whoever_reads_it(
