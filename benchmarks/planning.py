@@ -38,6 +38,7 @@ from runner.plan.graph import TaskGraph
 from runner.plan.progress import Progress
 from runner.plan.snapshot import Snapshot
 from runner.schedule import selection
+from runner.schedule.ready_queue import Frontier
 
 SLOTS = 8
 
@@ -135,8 +136,8 @@ def drained(plan: Plan) -> int:
     graph = TaskGraph(plan.tasks, plan.path)
     heights = graph.heights(lambda task: task.estimate or 60.0)
     states = dict.fromkeys(graph.tasks, Standing.OPEN)
-    frontier = graph.frontier(
-        states, lambda task_id: selection.rank(graph.tasks[task_id], heights)
+    frontier = Frontier(
+        graph, states, lambda task_id: selection.rank(graph.tasks[task_id], heights)
     )
     running: list[str] = []
     count = 0
@@ -145,11 +146,11 @@ def drained(plan: Plan) -> int:
         for task in selection.take(
             (graph.tasks[t] for t in frontier), SLOTS - len(running), at_work
         ):
-            frontier.begin(task.id)
+            frontier.mark_started(task.id)
             running.append(task.id)
         if not running:
             return count
-        frontier.settle(running.pop(0), Standing.COMPLETED)
+        frontier.mark_done(running.pop(0), Standing.COMPLETED)
         count += 1
 
 

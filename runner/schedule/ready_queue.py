@@ -1,91 +1,198 @@
-"""What of a plan may run next, the most urgent first, kept up to date as tasks begin
-and end one by one.
+"""The tasks that may run next, most urgent first, updated as tasks start and finish.
 
-For a loop that starts a task whenever a slot is free: looking through a plan of
-thousands of tasks each time would take longer than many a merge.
+For a loop that starts a task whenever a slot is free. In a plan of thousands of tasks,
+asking the whole graph each time takes longer than merging a result.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from bisect import bisect_left, insort
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from heapq import merge
 
-from runner.core.task import Task
+from runner.core.task import Standing, Task
+from runner.plan.graph import TaskGraph
 from runner.plan.progress import Progress
 from runner.plan.snapshot import Snapshot
 from runner.schedule import selection
 
+# The smallest rank is the most urgent.
+Rank = Callable[[str], tuple[float, ...]]
+# Sorts by rank, then by position in the plan: (rank, position, task id).
+_Key = tuple[tuple[float, ...], int, str]
+
 
 class ReadyQueue:
-    """The ready tasks of a run that goes on from one snapshot to the next."""
+    """The ready tasks of a run, carried from one snapshot to the next."""
 
     def __init__(self, max_attempts: int) -> None:
         self._max_attempts = max_attempts
-        self._graph: object = None
+        self._graph: TaskGraph | None = None
         self._progress: Progress | None = None
 
     def sync(self, snapshot: Snapshot, running: Iterable[str]) -> None:
-        """Go on from this snapshot. Looks through the plan only if the snapshot is not
-        where `settle` has led.
+        """Continue from this snapshot, with the tasks `running` started already.
+
+        The plan is only scanned if the snapshot is not the one that `mark_done` led to.
         """
         if snapshot.progress is self._progress and snapshot.graph is self._graph:
             return
         tasks = snapshot.graph.tasks
         heights = snapshot.graph.heights(snapshot.progress.expected_seconds)
         standings = snapshot.progress.standings(snapshot.plan, self._max_attempts)
-        self._frontier = snapshot.graph.frontier(
-            standings, lambda task_id: selection.rank(tasks[task_id], heights)
-        )
-        self._tasks, self._graph, self._progress = (
-            tasks,
-            snapshot.graph,
-            snapshot.progress,
-        )
+
+        def rank(task_id: str) -> tuple[float, ...]:
+            return selection.rank(tasks[task_id], heights)
+
+        self._frontier = Frontier(snapshot.graph, standings, rank)
+        self._tasks = tasks
+        self._graph = snapshot.graph
+        self._progress = snapshot.progress
         for task_id in running:
             if task_id in tasks:
-                self._frontier.begin(task_id)
+                self._frontier.mark_started(task_id)
 
     def mark_started(self, task_id: str) -> None:
-        """The task runs from now on."""
-        self._frontier.begin(task_id)
+        """Take a task out of the queue because it now runs."""
+        self._frontier.mark_started(task_id)
 
     def mark_done(self, task_id: str, progress: Progress) -> None:
-        """The task has run, and stands as this progress says, which says nothing new of
-        any other that did not run.
-        """
+        """Record that a task has run. `progress` may differ in this task only."""
         if task := self._tasks.get(task_id):
-            self._frontier.settle(task_id, progress.standing(task, self._max_attempts))
+            standing = progress.standing(task, self._max_attempts)
+            self._frontier.mark_done(task_id, standing)
         self._progress = progress
 
     @property
     def ready(self) -> int:
-        """How many tasks are ready and do not run."""
+        """The number of ready tasks that do not run."""
         return len(self._frontier)
-
-    def pick(self, slots: int, running: Sequence[Task]) -> list[Task]:
-        """At most `slots` ready tasks, no two that overlap each other or a running one."""
-        return selection.take(
-            (self._tasks[task_id] for task_id in self._frontier), slots, running
-        )
-
-    def pick_during_merge(
-        self, ending: Sequence[str], slots: int, running: Sequence[Task]
-    ) -> list[Task]:
-        """The most urgent ready task, if it has a place among the `slots` although
-        tasks are `ending`.
-
-        What starts now holds its slot for long: none is taken from a more urgent task
-        whose dependency has run and is being merged.
-        """
-        # a person may have taken one out of the plan
-        known = [task_id for task_id in ending if task_id in self._tasks]
-        hoped = selection.take(
-            (self._tasks[task_id] for task_id in self._frontier.after(known)),
-            slots,
-            running,
-        )
-        return [task for task in hoped if self._frontier.offers(task.id)][:1]
 
     @property
     def waiting(self) -> int:
-        """How many tasks may still run, ready or not, beside those that run now."""
+        """The number of open tasks that do not run, ready or not."""
         return self._frontier.waiting
+
+    def pick(self, slots: int, running: Sequence[Task]) -> list[Task]:
+        """At most `slots` ready tasks that overlap neither each other nor `running`."""
+        return selection.take(self._as_tasks(self._frontier), slots, running)
+
+    def pick_during_merge(
+        self, merging: Sequence[str], slots: int, running: Sequence[Task]
+    ) -> list[Task]:
+        """The most urgent ready task, or none if all slots should wait for the merge.
+
+        A task that starts now holds its slot for long, so no slot is taken from a more
+        urgent task whose dependencies are being merged.
+        """
+        # A task may have been removed from the plan while it ran.
+        merging = [task_id for task_id in merging if task_id in self._tasks]
+        after_merge = self._frontier.if_completed(merging)
+        selected = selection.take(self._as_tasks(after_merge), slots, running)
+        for task in selected:
+            if self._frontier.is_available(task.id):
+                return [task]
+        return []
+
+    def _as_tasks(self, task_ids: Iterable[str]) -> Iterator[Task]:
+        return (self._tasks[task_id] for task_id in task_ids)
+
+
+class Frontier:
+    """The ready tasks of a graph in order. An update costs only a task's dependents."""
+
+    def __init__(
+        self, graph: TaskGraph, states: Mapping[str, Standing], rank: Rank
+    ) -> None:
+        self._graph, self._rank = graph, rank
+        self._states = dict(states)
+        self._running: set[str] = set()
+        # How many dependencies of each task are not completed.
+        self._unmet: dict[str, int] = {}
+        for task_id in graph.tasks:
+            self._unmet[task_id] = sum(
+                states[dependency] is not Standing.COMPLETED
+                for dependency in graph.dependencies(task_id)
+            )
+        available = filter(self.is_available, graph.tasks)
+        self._ready: list[_Key] = sorted(map(self._key, available))
+        self._open = sum(state is Standing.OPEN for state in self._states.values())
+
+    def __len__(self) -> int:
+        return len(self._ready)
+
+    def __iter__(self) -> Iterator[str]:
+        """Ids of the ready tasks that do not run, most urgent first."""
+        return (task_id for _, _, task_id in self._ready)
+
+    @property
+    def waiting(self) -> int:
+        """The number of open tasks that do not run."""
+        running = sum(
+            self._states[task_id] is Standing.OPEN for task_id in self._running
+        )
+        return self._open - running
+
+    def if_completed(self, task_ids: Iterable[str]) -> Iterator[str]:
+        """The ready tasks as if these were completed as well, most urgent first."""
+        newly_met: Counter[str] = Counter()
+        for task_id in task_ids:
+            if self._states[task_id] is not Standing.COMPLETED:
+                newly_met.update(self._graph.dependents(task_id))
+        unlocked = []
+        for task_id, count in newly_met.items():
+            if self._unmet[task_id] == count and self._may_run(task_id):
+                unlocked.append(self._key(task_id))
+        return (task_id for _, _, task_id in merge(self._ready, sorted(unlocked)))
+
+    def mark_started(self, task_id: str) -> None:
+        """Leave the task out until `mark_done`."""
+        self._running.add(task_id)
+        self._update(task_id)
+
+    def mark_done(self, task_id: str, standing: Standing) -> list[str]:
+        """Set the state of a task that has run.
+
+        Returns the ids that became ready by it, in plan order.
+        """
+        before = self._states[task_id]
+        self._states[task_id] = standing
+        self._running.discard(task_id)
+        self._open += (standing is Standing.OPEN) - (before is Standing.OPEN)
+        affected = [task_id]
+        # A completed task may also become open again, e.g. after a retry.
+        change = (before is Standing.COMPLETED) - (standing is Standing.COMPLETED)
+        if change:
+            dependents = self._graph.dependents(task_id)
+            for dependent in dependents:
+                self._unmet[dependent] += change
+            affected += dependents
+        became_ready = [
+            changed_id for changed_id in affected if self._update(changed_id)
+        ]
+        return sorted(became_ready, key=self._graph.position)
+
+    def is_available(self, task_id: str) -> bool:
+        """Whether the task is ready and does not run."""
+        return not self._unmet[task_id] and self._may_run(task_id)
+
+    def _may_run(self, task_id: str) -> bool:
+        """Whether the task itself may start, whatever its dependencies."""
+        return self._states[task_id] is Standing.OPEN and task_id not in self._running
+
+    def _key(self, task_id: str) -> _Key:
+        return self._rank(task_id), self._graph.position(task_id), task_id
+
+    def _update(self, task_id: str) -> bool:
+        """Add or remove the task as its state demands. Returns whether it was added."""
+        key = self._key(task_id)
+        index = bisect_left(self._ready, key)
+        listed = index < len(self._ready) and self._ready[index] == key
+        available = self.is_available(task_id)
+        if available and not listed:
+            insort(self._ready, key)
+            return True
+        if listed and not available:
+            del self._ready[index]
+        return False

@@ -1,4 +1,4 @@
-"""Selects the tasks of the next batch among those that are ready."""
+"""Selects the tasks of the next batch from the ready ones."""
 
 from __future__ import annotations
 
@@ -7,16 +7,18 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from runner.core.task import Plan, Task
 from runner.policy import globs
 
-_PAIRS = 100_000  # overlapping pairs that `overlapping_pairs` asks the graph about
+# How many overlapping pairs are looked up in the graph before the search gives up.
+_MAX_PAIRS = 100_000
 
 
-def overlap(one: Task, other: Task) -> bool:
-    """Whether the two tasks' `files` could name one path. Absent `files` overlap with
-    nothing (DESIGN, Words).
+def overlap(task: Task, other: Task) -> bool:
+    """Whether the `files` of the two tasks could match one path.
+
+    A task without `files` overlaps with nothing: a conflict shows in the merge.
     """
-    if one.files is None or other.files is None:
+    if task.files is None or other.files is None:
         return False
-    return globs.could_overlap(one.files, other.files)
+    return globs.could_overlap(task.files, other.files)
 
 
 def choose(
@@ -25,61 +27,67 @@ def choose(
     heights: Mapping[str, float],
     running: Sequence[Task] = (),
 ) -> list[Task]:
-    """At most `slots` of the ready tasks, no two that overlap each other or a running
-    one; in plan order.
+    """At most `slots` ready tasks that overlap neither each other nor `running`.
 
-    Taken first: higher priority, then the longer way to the end of the plan, then the
-    plan's own order.
+    Prefers higher priority, then the longer chain to the end of the plan (`heights`,
+    by id), then plan order. The result is in plan order.
     """
-    place = {task.id: index for index, task in enumerate(ready)}
-    chosen = take(
-        sorted(ready, key=lambda t: (*rank(t, heights), place[t.id])), slots, running
-    )
-    return sorted(chosen, key=lambda t: place[t.id])
+    position = {task.id: index for index, task in enumerate(ready)}
+
+    def urgency(task: Task) -> tuple[float, float, int]:
+        return *rank(task, heights), position[task.id]
+
+    chosen = take(sorted(ready, key=urgency), slots, running)
+    return sorted(chosen, key=lambda task: position[task.id])
 
 
 def rank(task: Task, heights: Mapping[str, float]) -> tuple[float, float]:
-    """What is taken first has the smaller one: higher priority, then the longer way to
-    the end of the plan.
+    """The sort key of a task; the smallest is the most urgent.
+
+    Higher priority first, then the longer chain to the end of the plan.
     """
     return -task.priority, -heights[task.id]
 
 
 def take(
-    best_first: Iterable[Task], slots: int, running: Sequence[Task] = ()
+    candidates: Iterable[Task], slots: int, running: Sequence[Task] = ()
 ) -> list[Task]:
-    """The first `slots` of the tasks that overlap neither each other nor a running one.
-    Looks no further than that.
+    """The first `slots` candidates that overlap neither each other nor `running`.
+
+    Consumes no more candidates than that takes.
     """
-    chosen: list[Task] = []
-    for task in best_first if slots > 0 else ():
-        if not any(overlap(task, other) for other in (*chosen, *running)):
-            chosen.append(task)
-            if len(chosen) >= slots:
-                break
-    return chosen
+    taken: list[Task] = []
+    if slots <= 0:
+        return taken
+    for task in candidates:
+        if any(overlap(task, other) for other in (*taken, *running)):
+            continue
+        taken.append(task)
+        if len(taken) >= slots:
+            break
+    return taken
 
 
 def overlapping_pairs(
-    plan: Plan, related: Callable[[str, str], bool], most: int = 20
+    plan: Plan, related: Callable[[str, str], bool], limit: int = 20
 ) -> list[tuple[str, str]]:
-    """Up to `most` pairs of tasks that the graph would let run side by side and that
-    `files` keep apart.
+    """Up to `limit` pairs of ids that only their overlapping `files` keep apart.
 
-    It is a hint: in a plan where thousands of tasks wait for each other and share their
-    files, the search ends early.
+    `related` tells whether one of two tasks waits for the other. The result is a hint:
+    the search stops early where thousands of tasks share files and wait for each other.
     """
-    found: list[tuple[str, str]] = []
-    with_files = [task for task in plan.tasks if task.files]
+    tasks = [task for task in plan.tasks if task.files]
     index = globs.Index()
-    for task in with_files:
+    for task in tasks:
         index.add(task.files or ())
-    looked = 0
-    for place, one in enumerate(with_files):
-        for other in index.overlapping(one.files or ()):
-            if len(found) >= most or looked > _PAIRS:
-                return found
-            looked += 1
-            if other > place and not related(one.id, with_files[other].id):
-                found.append((one.id, with_files[other].id))
-    return found
+    pairs: list[tuple[str, str]] = []
+    examined = 0
+    for position, task in enumerate(tasks):
+        for other_position in index.overlapping(task.files or ()):
+            if len(pairs) >= limit or examined > _MAX_PAIRS:
+                return pairs
+            examined += 1
+            other = tasks[other_position]
+            if other_position > position and not related(task.id, other.id):
+                pairs.append((task.id, other.id))
+    return pairs

@@ -156,11 +156,11 @@ def test_failed_dependency_blocks_dependents(
                 "p:3: dependency cycle: C → D → C; remove one of these dependencies",
             ],
         ),
-        ({"A": "A"}, ["p:1: A depends on itself; remove A there"]),
+        ({"A": "A"}, ["p:1: A depends on itself; remove A from its dependencies"]),
         (
             {"A": "A B", "B": "A"},
             [
-                "p:1: A depends on itself; remove A there",
+                "p:1: A depends on itself; remove A from its dependencies",
                 "p:1: dependency cycle: A → B → A; remove one of these dependencies",
             ],
         ),
@@ -179,7 +179,7 @@ def test_failed_dependency_blocks_dependents(
             [
                 "p:1: A depends on C, which is not in the plan; name a task of this plan",
                 "p:1: dependency cycle: A → B → A; remove one of these dependencies",
-                "p:3: D depends on itself; remove D there",
+                "p:3: D depends on itself; remove D from its dependencies",
                 "p:4: task-five depends on task-fvie, which is not in the plan; did you mean task-five?",
             ],
         ),
@@ -252,86 +252,16 @@ def test_running_what_is_ready_round_after_round_ends_with_every_task_done_in_as
     assert len(graph.critical_path()) == len(graph.waves())
 
 
-@given(st.data())
-@quick
-def test_a_frontier_kept_up_to_date_is_what_a_new_look_at_the_whole_plan_finds(
-    data: st.DataObject,
-) -> None:
-    ids = [f"T{place}" for place in range(data.draw(st.integers(1, 8)))]
-    needs = {
-        i: data.draw(st.lists(st.sampled_from(ids[:n]), unique=True)) if n else []
-        for n, i in enumerate(ids)
-    }
-    graph = TaskGraph(
-        [task(i, depends_on=tuple(deps)) for i, deps in needs.items()], "p"
-    )
-    states = {i: data.draw(st.sampled_from([OPEN, DONE, STUCK])) for i in ids}
-    frontier = graph.frontier(states)
-    running: set[str] = set()
-    for _ in range(data.draw(st.integers(0, 12))):
-        one = data.draw(st.sampled_from(ids))
-        before = set(frontier)
-        if data.draw(st.booleans()):
-            frontier.begin(one)
-            running.add(one)
-            assert set(frontier) == before - {one}
-        else:
-            states[one] = data.draw(st.sampled_from([OPEN, DONE, STUCK]))
-            became = frontier.settle(one, states[one])
-            running.discard(one)
-            assert set(became) == set(frontier) - before
-        assert list(frontier) == [i for i in graph.ready(states) if i not in running]
-        assert len(frontier) == len(list(frontier))
-        assert frontier.waiting == sum(
-            states[i] is OPEN and i not in running for i in ids
-        )
-        ending = (
-            data.draw(st.lists(st.sampled_from(sorted(running)), unique=True))
-            if running
-            else []
-        )
-        later = graph.ready({**states, **dict.fromkeys(ending, DONE)})
-        assert list(frontier.after(ending)) == [i for i in later if i not in running]
-
-
-def test_a_frontier_offers_the_best_first() -> None:
-    graph = _graph(A="", B="", C="", D="A")
-    frontier = graph.frontier(
-        dict.fromkeys("ABCD", OPEN), lambda i: ({"A": 2, "B": 1, "C": 2, "D": 0}[i],)
-    )
-    assert list(frontier) == ["B", "A", "C"]
-    assert frontier.settle("A", DONE) == ["D"]
-    assert list(frontier) == ["D", "B", "C"]
-
-
-def test_draining_looks_at_each_dependency_once_and_never_at_the_whole_plan() -> None:
-    count = 200
-    looked: list[str] = []
-
-    def rank(task_id: str) -> tuple[float, ...]:
-        looked.append(task_id)
-        return ()
-
-    graph = TaskGraph(
-        [task(f"T{i}", depends_on=(f"T{i - 1}",) if i else ()) for i in range(count)],
-        "p",
-    )
-    frontier = graph.frontier(dict.fromkeys(graph.tasks, OPEN), rank)
-    for i in range(count):
-        assert list(frontier) == [f"T{i}"]
-        frontier.begin(f"T{i}")
-        frontier.settle(f"T{i}", DONE)
-    assert len(looked) <= 4 * count
-
-
 def test_networkx_is_imported_only_for_what_dictionaries_do_not_answer() -> None:
     program = """
 import sys
 from runner.plan.graph import TaskGraph
 from runner.core.task import Standing, Task
+from runner.schedule.ready_queue import Frontier
 graph = TaskGraph([Task(id="A", title="a"), Task(id="B", title="b", depends_on=("A",))], "p")
 states = dict.fromkeys("AB", Standing.OPEN)
-graph.order(), graph.ready(states), graph.blocked(states), graph.critical_path(), graph.frontier(states), graph.edges
+graph.order(), graph.ready(states), graph.blocked(states), graph.critical_path(), graph.edges
+Frontier(graph, states, lambda _: ())
 assert "networkx" not in sys.modules
 graph.waves()
 assert "networkx" in sys.modules

@@ -1,9 +1,10 @@
-"""What may run next is the same, whether it is kept up to date or looked up in the
-whole plan.
+"""The ready queue gives what a scan of the whole plan would give, at the cost of an
+update.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -15,48 +16,49 @@ from runner.plan.graph import TaskGraph
 from runner.plan.progress import Progress, Record
 from runner.plan.snapshot import Snapshot
 from runner.schedule import selection
-from runner.schedule.ready_queue import ReadyQueue
-from tests.support.builders import plan, task
+from runner.schedule.ready_queue import Frontier, ReadyQueue
+from tests.support.builders import plan, quick, task
 
 LIMIT = 2
+OPEN, DONE, STUCK = Standing.OPEN, Standing.COMPLETED, Standing.STUCK
 
 
 def snapshot(*tasks: Task, progress: Progress | None = None) -> Snapshot:
-    made = plan(*tasks)
+    native = plan(*tasks)
     return Snapshot(
         "0" * 40,
-        made,
-        TaskGraph(made.tasks, made.path),
-        progress or Progress(made.path),
+        native,
+        TaskGraph(native.tasks, native.path),
+        progress or Progress(native.path),
     )
 
 
-def recorded(known: Progress, task_id: str, status: Status) -> Progress:
-    attempts = known.records.get(task_id, Record()).attempts + 1
-    return known.with_records({task_id: Record(status=status, attempts=attempts)})
+def recorded(progress: Progress, task_id: str, status: Status) -> Progress:
+    attempts = progress.records.get(task_id, Record()).attempts + 1
+    return progress.with_records({task_id: Record(status=status, attempts=attempts)})
 
 
 @given(st.data())
-def test_following_a_run_task_by_task_finds_what_the_whole_plan_says(
+def test_picking_during_a_run_equals_choosing_from_the_whole_plan(
     data: st.DataObject,
 ) -> None:
-    ids = [f"T{place}" for place in range(data.draw(st.integers(1, 7)))]
+    ids = [f"T{index}" for index in range(data.draw(st.integers(1, 7)))]
     tasks = [
         task(
             name,
-            depends_on=data.draw(st.lists(st.sampled_from(ids[:place]), unique=True))
-            if place
+            depends_on=data.draw(st.lists(st.sampled_from(ids[:index]), unique=True))
+            if index
             else [],
             files=data.draw(st.sampled_from([None, ("a",), ("b",)])),
             priority=data.draw(st.integers(0, 1)),
             estimate=data.draw(st.sampled_from([None, 1.0, 9.0])),
         )
-        for place, name in enumerate(ids)
+        for index, name in enumerate(ids)
     ]
     head = snapshot(*tasks)
-    upcoming, running = ReadyQueue(LIMIT), list[str]()
+    queue, running = ReadyQueue(LIMIT), list[str]()
     for _ in range(data.draw(st.integers(1, 15))):
-        upcoming.sync(head, running)
+        queue.sync(head, running)
         busy = [head.graph.tasks[name] for name in running]
         standings = head.progress.standings(head.plan, LIMIT)
         ready = [
@@ -66,8 +68,8 @@ def test_following_a_run_task_by_task_finds_what_the_whole_plan_says(
         ]
         heights = head.graph.heights(head.progress.expected_seconds)
         slots = data.draw(st.integers(0, 3))
-        found = upcoming.pick(slots, busy)
-        assert sorted(found, key=ready.index) == selection.choose(
+        picked = queue.pick(slots, busy)
+        assert sorted(picked, key=ready.index) == selection.choose(
             ready, slots, heights, busy
         )
         if running and data.draw(st.sampled_from([True, False])):
@@ -77,11 +79,11 @@ def test_following_a_run_task_by_task_finds_what_the_whole_plan_says(
             progress = (
                 recorded(head.progress, name, status) if status else head.progress
             )
-            upcoming.mark_done(name, progress)
+            queue.mark_done(name, progress)
             head = Snapshot(head.commit, head.plan, head.graph, progress)
-        elif found:
-            upcoming.mark_started(found[0].id)
-            running.append(found[0].id)
+        elif picked:
+            queue.mark_started(picked[0].id)
+            running.append(picked[0].id)
 
 
 @pytest.mark.parametrize(
@@ -95,7 +97,7 @@ def test_following_a_run_task_by_task_finds_what_the_whole_plan_says(
         ({"B": 9.0}, "Y", 1, ["A"]),  # B waits for both
     ],
 )
-def test_a_slot_is_kept_for_a_more_urgent_task_whose_dependency_is_being_merged(
+def test_a_slot_is_reserved_for_a_more_urgent_task_whose_dependency_is_being_merged(
     urgent: dict[str, float], ending: str, slots: int, starts: list[str]
 ) -> None:
     needs = {
@@ -111,51 +113,135 @@ def test_a_slot_is_kept_for_a_more_urgent_task_whose_dependency_is_being_merged(
             for name, deps in needs.items()
         )
     )
-    upcoming = ReadyQueue(LIMIT)
-    upcoming.sync(head, "XY")
-    assert [one.id for one in upcoming.pick_during_merge(ending, slots, [])] == starts
+    queue = ReadyQueue(LIMIT)
+    queue.sync(head, "XY")
+    assert [
+        picked.id for picked in queue.pick_during_merge(ending, slots, [])
+    ] == starts
 
 
-def test_a_head_that_somebody_else_moved_is_looked_through_anew() -> None:
+def test_a_branch_that_somebody_else_moved_is_scanned_again() -> None:
     head = snapshot(task("A"), task("B", depends_on=("A",)))
-    upcoming = ReadyQueue(LIMIT)
-    upcoming.sync(head, [])
-    assert (upcoming.waiting, [one.id for one in upcoming.pick(9, [])]) == (2, ["A"])
+    queue = ReadyQueue(LIMIT)
+    queue.sync(head, [])
+    assert (queue.waiting, [picked.id for picked in queue.pick(9, [])]) == (2, ["A"])
     moved = snapshot(
         task("B"), task("C"), progress=recorded(head.progress, "C", Status.COMPLETED)
     )
-    upcoming.sync(moved, ["gone"])
-    assert (upcoming.waiting, [one.id for one in upcoming.pick(9, [])]) == (1, ["B"])
+    queue.sync(moved, ["gone"])
+    assert (queue.waiting, [picked.id for picked in queue.pick(9, [])]) == (1, ["B"])
 
 
-def test_a_plan_is_looked_through_once_while_its_tasks_run(
+def test_a_plan_is_scanned_once_while_its_tasks_run(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    looks: list[int] = []
+    scans: list[int] = []
     standings = Progress.standings
 
-    def counted(known: Progress, *how: Any) -> dict[str, Standing]:
-        looks.append(1)
-        return standings(known, *how)
+    def counting(progress: Progress, *args: Any) -> dict[str, Standing]:
+        scans.append(1)
+        return standings(progress, *args)
 
-    monkeypatch.setattr(Progress, "standings", counted)
-    names = [f"T{place}" for place in range(50)]
-    head, upcoming = snapshot(*(task(name) for name in names)), ReadyQueue(LIMIT)
+    monkeypatch.setattr(Progress, "standings", counting)
+    names = [f"T{index}" for index in range(50)]
+    head, queue = snapshot(*(task(name) for name in names)), ReadyQueue(LIMIT)
     for name in names:
-        upcoming.sync(head, [])
-        assert upcoming.pick(1, []) == [head.graph.tasks[name]]
-        upcoming.mark_started(name)
+        queue.sync(head, [])
+        assert queue.pick(1, []) == [head.graph.tasks[name]]
+        queue.mark_started(name)
         head = Snapshot(
             head.commit,
             head.plan,
             head.graph,
             recorded(head.progress, name, Status.COMPLETED),
         )
-        upcoming.mark_done(name, head.progress)
-    assert looks == [1]
+        queue.mark_done(name, head.progress)
+    assert scans == [1]
 
 
-def test_a_slot_is_kept_for_no_task_after_one_that_is_no_longer_in_the_plan() -> None:
-    upcoming = ReadyQueue(LIMIT)
-    upcoming.sync(snapshot(task("A")), ["gone"])
-    assert [one.id for one in upcoming.pick_during_merge(["gone"], 1, [])] == ["A"]
+def test_no_slot_is_reserved_for_dependents_of_a_task_that_left_the_plan() -> None:
+    queue = ReadyQueue(LIMIT)
+    queue.sync(snapshot(task("A")), ["gone"])
+    assert [picked.id for picked in queue.pick_during_merge(["gone"], 1, [])] == ["A"]
+
+
+def in_plan_order(_: str) -> tuple[float, ...]:
+    return ()
+
+
+@given(st.data())
+@quick
+def test_an_updated_frontier_equals_one_built_from_the_whole_plan(
+    data: st.DataObject,
+) -> None:
+    ids = [f"T{index}" for index in range(data.draw(st.integers(1, 8)))]
+    tasks = []
+    for index, task_id in enumerate(ids):
+        depends_on = []
+        if index:
+            earlier = st.sampled_from(ids[:index])
+            depends_on = data.draw(st.lists(earlier, unique=True))
+        tasks.append(task(task_id, depends_on=tuple(depends_on)))
+    graph = TaskGraph(tasks, "p")
+    any_state = st.sampled_from([OPEN, DONE, STUCK])
+    states = {task_id: data.draw(any_state) for task_id in ids}
+    frontier = Frontier(graph, states, in_plan_order)
+    running: set[str] = set()
+
+    def without_running(ready: Iterable[str]) -> list[str]:
+        return [task_id for task_id in ready if task_id not in running]
+
+    for _ in range(data.draw(st.integers(0, 12))):
+        changed = data.draw(st.sampled_from(ids))
+        before = set(frontier)
+        if data.draw(st.booleans()):
+            frontier.mark_started(changed)
+            running.add(changed)
+            assert set(frontier) == before - {changed}
+        else:
+            states[changed] = data.draw(any_state)
+            became_ready = frontier.mark_done(changed, states[changed])
+            running.discard(changed)
+            assert set(became_ready) == set(frontier) - before
+        assert list(frontier) == without_running(graph.ready(states))
+        assert len(frontier) == len(list(frontier))
+        waiting = [i for i in ids if states[i] is OPEN and i not in running]
+        assert frontier.waiting == len(waiting)
+        merging = []
+        if running:
+            one_running = st.sampled_from(sorted(running))
+            merging = data.draw(st.lists(one_running, unique=True))
+        after_merge = graph.ready({**states, **dict.fromkeys(merging, DONE)})
+        assert list(frontier.if_completed(merging)) == without_running(after_merge)
+
+
+def test_the_smallest_rank_comes_first() -> None:
+    tasks = [task(name) for name in "ABC"] + [task("D", depends_on=("A",))]
+    ranks = {"A": 2, "B": 1, "C": 2, "D": 0}
+    frontier = Frontier(
+        TaskGraph(tasks, "p"),
+        dict.fromkeys("ABCD", OPEN),
+        lambda task_id: (ranks[task_id],),
+    )
+    assert list(frontier) == ["B", "A", "C"]
+    assert frontier.mark_done("A", DONE) == ["D"]
+    assert list(frontier) == ["D", "B", "C"]
+
+
+def test_finishing_all_tasks_ranks_each_a_few_times_and_never_the_whole_plan() -> None:
+    count = 200
+    ranked: list[str] = []
+
+    def rank(task_id: str) -> tuple[float, ...]:
+        ranked.append(task_id)
+        return ()
+
+    tasks = [task("T0")]
+    tasks += [task(f"T{n}", depends_on=(f"T{n - 1}",)) for n in range(1, count)]
+    graph = TaskGraph(tasks, "p")
+    frontier = Frontier(graph, dict.fromkeys(graph.tasks, OPEN), rank)
+    for index in range(count):
+        assert list(frontier) == [f"T{index}"]
+        frontier.mark_started(f"T{index}")
+        frontier.mark_done(f"T{index}", DONE)
+    assert len(ranked) <= 4 * count

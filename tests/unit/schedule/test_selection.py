@@ -287,7 +287,7 @@ def test_check_names_the_pairs_that_files_keep_apart_and_the_graph_would_not() -
         ("A", "C"),
         ("B", "C"),
     ]
-    assert selection.overlapping_pairs(plan(*tasks), related, most=1) == [("A", "C")]
+    assert selection.overlapping_pairs(plan(*tasks), related, limit=1) == [("A", "C")]
 
 
 def test_taking_looks_no_further_than_the_slots_need() -> None:
