@@ -6,7 +6,15 @@ from collections.abc import Mapping
 from importlib.metadata import entry_points
 
 from runner.agents.aider import Aider
-from runner.agents.base import Agent, Call, Costs, Place, Traits, Verdict, is_isolated
+from runner.agents.base import (
+    Agent,
+    AttemptFolder,
+    Costs,
+    Invocation,
+    Traits,
+    Verdict,
+    is_isolated,
+)
 from runner.agents.claude import Claude
 from runner.agents.codex import Codex
 from runner.agents.command import Command
@@ -18,9 +26,9 @@ from runner.core.task import AgentSettings
 
 __all__ = [
     "Agent",
-    "Call",
+    "AttemptFolder",
     "Costs",
-    "Place",
+    "Invocation",
     "Traits",
     "Verdict",
     "agent_for",
@@ -29,74 +37,87 @@ __all__ = [
     "usable_agent",
 ]
 
-# the group where other packages offer theirs; each names an instance
+# The entry point group in which other packages offer agents; each names an instance.
 ENTRY_POINTS = "fanin.agents"
-_OURS: dict[str, Agent] = {
+_BUILT_IN: dict[str, Agent] = {
     agent.name: agent
     for agent in (Claude(), Codex(), Gemini(), Opencode(), Copilot(), Aider())
 }
 
 
 def presets() -> Mapping[str, Agent]:
-    """The agents that can be chosen by name: ours, and those of installed packages that
-    do not take our names.
+    """All agents that can be chosen by name: the built-in ones, then plug-ins.
 
-    UsageProblem if one of those cannot be loaded.
+    A plug-in with the name of a built-in agent is ignored. UsageProblem if a plug-in
+    cannot be loaded.
     """
-    return _OURS | {name: _load(name) for name in _others() if name not in _OURS}
+    plugins = {
+        name: _load_plugin(name) for name in _plugin_names() if name not in _BUILT_IN
+    }
+    return _BUILT_IN | plugins
 
 
 def agent_for(settings: AgentSettings) -> Agent:
-    """The agent that the settings choose. UsageProblem if the preset is unknown or
-    cannot do what they ask.
+    """The agent that the settings choose.
+
+    UsageProblem if the preset is unknown or cannot do what the settings ask of it.
     """
     if settings.preset is None:
         return Command()
-    # Other people's packages are looked at only when the name is not one of ours.
-    agent = _OURS.get(settings.preset) or (
-        _load(settings.preset) if settings.preset in _others() else None
-    )
-    if agent is None:
-        known = ", ".join([*_OURS, *_others()])
+    agent = _preset(settings.preset)
+    if settings.max_turns and not agent.traits.supports_max_turns:
         raise UsageProblem(
-            f"unknown agent preset {settings.preset!r} (known: {known})",
-            'give the program instead, e.g.  agent: {command: ["my-agent", "--flag"]}',
-        )
-    if settings.max_turns and not agent.traits.keeps_turns:
-        raise UsageProblem(
-            f"max_turns cannot be kept for {agent.name}: it has no such limit",
-            "remove it; timeout and idle_timeout bound every agent",
+            f"max_turns is not supported by {agent.name}",
+            "remove it; timeout and idle_timeout limit every agent",
         )
     return agent
 
 
 def usable_agent(settings: AgentSettings, env: Mapping[str, str]) -> Agent:
-    """The agent that the settings choose, where the plain variables `env` stand beside
-    it.
+    """The agent that the settings choose, checked against the plain variables `env`.
 
-    UsageProblem as `agent_for`, and for a name of `env` that is a key of the agent or
-    is secret by `agent.env`.
+    UsageProblem as for `agent_for`, and if `env` sets a variable that is secret because
+    it is one of the agent's keys or is listed in `agent.env`.
     """
     agent = agent_for(settings)
-    if secret := sorted({*agent.traits.keys, *settings.env} & set(env)):
+    secret_names = {*agent.traits.keys, *settings.env}
+    conflicts = sorted(secret_names & set(env))
+    if conflicts:
         raise UsageProblem(
-            f"env sets {secret[0]}, a secret variable of {agent.name}: it would be neither masked nor searched for",
-            "set it in the environment that fanin starts in, or take it out of agent.env if it is not secret",
+            f"env sets {conflicts[0]}, a secret variable of {agent.name}: "
+            "its value would be neither masked nor searched for",
+            "set it in the environment that fanin starts in, "
+            "or remove it from agent.env if it is not secret",
         )
     return agent
 
 
-def _others() -> list[str]:
+def _preset(name: str) -> Agent:
+    # Plug-ins are looked up only for a name that is not built in: the lookup reads the
+    # metadata of every installed package.
+    if name in _BUILT_IN:
+        return _BUILT_IN[name]
+    plugins = _plugin_names()
+    if name in plugins:
+        return _load_plugin(name)
+    available = ", ".join([*_BUILT_IN, *plugins])
+    raise UsageProblem(
+        f"unknown agent preset {name!r} (available: {available})",
+        'give the program instead, e.g.  agent: {command: ["my-agent", "--flag"]}',
+    )
+
+
+def _plugin_names() -> list[str]:
     return sorted({point.name for point in entry_points(group=ENTRY_POINTS)})
 
 
-def _load(name: str) -> Agent:
+def _load_plugin(name: str) -> Agent:
     point = next(iter(entry_points(group=ENTRY_POINTS, name=name)))
     try:
         agent: Agent = point.load()
-    except Exception as error:  # noqa: BLE001  another package's code: whatever it raises is its own
+    except Exception as error:  # noqa: BLE001  another package's code may raise anything
         raise UsageProblem(
             f"the agent {name!r} of {point.value} cannot be loaded: {error}",
-            "mend or remove it",
+            "fix or uninstall that package",
         ) from None
     return agent

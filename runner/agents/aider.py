@@ -1,27 +1,46 @@
-"""aider (`aider-chat`), seen with 0.86.2.
+"""aider (`aider-chat`), tested with 0.86.2.
 
-Text only, and exit 0 whatever happened, a refused key included. What tells a success is
-the line "Tokens: 1.0k sent, 50 received." that follows every answer of the model;
-without it there was none. A file named on the command line that does not exist is
-created empty before the model is asked, so only existing ones are named.
+Prints text only and exits 0 whatever happened, even for a refused key. The only sign of
+success is the line "Tokens: 1.0k sent, 50 received.", which follows every answer of the
+model. aider creates a file named on the command line that does not exist before it
+calls the model, so only existing files are named.
 """
 
 from __future__ import annotations
 
 import re
 
-from runner.agents.base import Call, Costs, Place, Traits, Verdict
-from runner.agents.outcome import ended_badly, failed, total, usage, was_ended
+from runner.agents.base import AttemptFolder, Costs, Invocation, Traits, Verdict
+from runner.agents.outcome import failed, make_usage, process_failure, sum_reported
 from runner.agents.process import Outcome
 from runner.core.manifest import BatchEntry
 from runner.core.result import FailureKind
 
-_SPENT = re.compile(
+_USAGE_LINE = re.compile(
     r"^Tokens: (?P<sent>[\d.,]+[kM]?) sent(?:, [\d.,]+[kM]? cache \w+)*, (?P<received>[\d.,]+[kM]?) received\."
     r"(?: Cost: \$[\d.,]+ message, \$(?P<session>[\d.,]+) session\.)?",
     re.MULTILINE,
 )
 _UNITS = {"k": 10**3, "M": 10**6}
+_GLOB_CHARACTERS = re.compile(r"[*?\[\]!\\]")
+_OPTIONS = (
+    "--yes-always",
+    "--no-auto-commits",
+    "--no-pretty",
+    "--no-stream",
+    "--no-check-update",
+    "--no-show-release-notes",
+    "--analytics-disable",
+    # These would create files in the checkout: they would be captured, and .aider* is
+    # protected.
+    "--no-gitignore",
+    "--map-tokens",
+    "0",
+    "--no-detect-urls",
+    "--no-suggest-shell-commands",
+    "--no-show-model-warnings",
+)
+_HISTORIES = ("chat-history", "input-history", "llm-history")
 
 
 class Aider:
@@ -37,80 +56,56 @@ class Aider:
         ),
         variables=("OPENAI_API_BASE",),
         install="pip install aider-chat",
-        costs=Costs.UNTOLD,  # printed only for models in its price table
+        costs=Costs.OPTIONAL,  # printed only for models in its price table
     )
 
-    def build(self, entry: BatchEntry, place: Place) -> Call:
-        agent = entry.agent
-        argv = [
-            "aider",
-            "--message-file",
-            str(place.prompt),
-            "--yes-always",
-            "--no-auto-commits",
-            "--no-pretty",
-        ]
-        argv += [
-            "--no-stream",
-            "--no-check-update",
-            "--no-show-release-notes",
-            "--analytics-disable",
-        ]
-        # Nothing of its own in the checkout: it would be captured, and .aider* is
-        # protected.
-        argv += [
-            "--no-gitignore",
-            "--map-tokens",
-            "0",
-            "--no-detect-urls",
-            "--no-suggest-shell-commands",
-        ]
-        argv += ["--no-show-model-warnings"]
-        for option in (
-            "--chat-history-file",
-            "--input-history-file",
-            "--llm-history-file",
-        ):
-            argv += [option, str(place.folder / f"aider{option.removesuffix('-file')}")]
-        argv += ["--model", agent.model] if agent.model else []
-        return Call(
-            [*argv, *agent.args, *_existing(entry, place)],
-            env={"LITELLM_LOCAL_MODEL_COST_MAP": "True"},
-        )
+    def build(self, entry: BatchEntry, folder: AttemptFolder) -> Invocation:
+        argv = ["aider", "--message-file", str(folder.prompt), *_OPTIONS]
+        for history in _HISTORIES:
+            argv += [f"--{history}-file", str(folder.path / f"aider--{history}")]
+        if entry.agent.model:
+            argv += ["--model", entry.agent.model]
+        argv += entry.agent.args
+        argv += _existing_files(entry, folder)
+        return Invocation(argv, env={"LITELLM_LOCAL_MODEL_COST_MAP": "True"})
 
-    def read(self, outcome: Outcome, place: Place) -> Verdict:
-        found = list(_SPENT.finditer(outcome.tail))
-        tokens = total(
-            *(_count(match[name]) for match in found for name in ("sent", "received"))
-        )
-        session = found[-1]["session"] if found else None
-        used = usage(
-            None,
-            tokens=tokens,
-            cost=float(session.replace(",", "")) if session else None,
-        )
-        if failure := ended_badly(outcome) or was_ended(outcome):
-            return Verdict(failure, used)
-        if not found:
-            told = "aider got no answer from the model (it exits 0 all the same); see the end of its log"
-            return Verdict(failed(FailureKind.AGENT_ERROR, told, outcome), used)
-        return Verdict(None, used)
+    def read(self, outcome: Outcome, folder: AttemptFolder) -> Verdict:
+        tokens: int | None = None
+        cost_usd: float | None = None
+        answered = False
+        for match in _USAGE_LINE.finditer(outcome.tail):
+            answered = True
+            tokens = sum_reported(
+                tokens, _count(match["sent"]), _count(match["received"])
+            )
+            # Each line states the sum of the session so far.
+            session = match["session"]
+            cost_usd = float(session.replace(",", "")) if session else None
+        usage = make_usage(None, tokens=tokens, cost_usd=cost_usd)
+        failure = process_failure(outcome)
+        if failure is None and not answered:
+            message = (
+                "aider got no answer from the model, although it exited with 0; "
+                "see the end of its log"
+            )
+            failure = failed(FailureKind.AGENT_ERROR, message, outcome)
+        return Verdict(failure, usage)
 
 
-def _existing(entry: BatchEntry, place: Place) -> list[str]:
-    """The task's files that are plain paths and there, for aider's chat."""
-    plain = [
-        path.lstrip("/")
-        for path in entry.task.files or ()
-        if not re.search(r"[*?\[\]!\\]", path)
-    ]
-    return [
-        path
-        for path in plain
-        if not path.startswith("-") and (place.checkout / path).is_file()
-    ]
+def _existing_files(entry: BatchEntry, folder: AttemptFolder) -> list[str]:
+    """The entries of the task's `files` that are paths of existing files, not globs."""
+    existing = []
+    for pattern in entry.task.files or ():
+        path = pattern.lstrip("/")
+        # A path that begins with a dash would be read as an option.
+        if _GLOB_CHARACTERS.search(pattern) or path.startswith("-"):
+            continue
+        if (folder.checkout / path).is_file():
+            existing.append(path)
+    return existing
 
 
 def _count(text: str) -> int:
+    """The number of tokens that "1.0k" or "2,500" stands for."""
     unit = _UNITS.get(text[-1], 1)
     return round(float(text.rstrip("kM").replace(",", "")) * unit)

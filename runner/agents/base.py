@@ -1,4 +1,4 @@
-"""What an agent is: what it needs, how it is called, how its outcome is read."""
+"""The agent Protocol: what an agent needs, how it is started, how its result is read."""
 
 from __future__ import annotations
 
@@ -15,25 +15,32 @@ from runner.core.task import AgentSettings
 
 
 class Costs(StrEnum):
-    """Whether `limits.max_cost_usd` can be kept for an agent."""
+    """How well `limits.max_cost_usd` can be enforced for an agent."""
 
-    # it ends itself at a limit given at its start, and reports what it spent
+    # The agent stops by itself at a limit given on its command line.
     CAPPED = "capped"
-    REPORTED = "reported"  # it reports what it spent, afterwards
-    UNTOLD = "untold"  # it may or may not report it: any command
-    UNKNOWN = "unknown"  # it never does
+    # The agent reports what it spent when it ends.
+    REPORTED = "reported"
+    # The agent may report what it spent, as any command may.
+    OPTIONAL = "optional"
+    # The agent never reports what it spent.
+    UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True)
 class Traits:
-    """What there is to know of an agent before it starts.
+    """Static facts about an agent.
 
-    Variables of the user's environment that it gets by itself are of three kinds.
-    `keys` are secret, and one of them must be set. `secrets` are secret too, but
-    authenticate nothing by themselves. `variables` are plain: an address, a folder, a
-    switch. `aliases`: variables set from another one where they are not set. `logins`:
-    files below HOME that a person's own login leaves. `homes`: variables that name its
-    own folder, and that folder's name below HOME. `install`: what to type.
+    program: the executable's name; empty if the settings give the command.
+    keys: secret variables that authenticate the agent; one of them must be set.
+    secrets: further secret variables, which do not authenticate by themselves.
+    variables: plain variables such as addresses, folders and switches.
+    aliases: variable → the variable whose value it takes while it is unset.
+    logins: files below HOME that an interactive login leaves behind.
+    homes: variable naming the agent's own folder → that folder's name below HOME.
+    install: the shell command that installs the program.
+    costs: how well a cost limit can be enforced.
+    supports_max_turns: whether the agent can limit its turns.
     """
 
     program: str = ""
@@ -45,46 +52,48 @@ class Traits:
     homes: Mapping[str, str] = field(default_factory=dict)
     install: str = ""
     costs: Costs = Costs.UNKNOWN
-    keeps_turns: bool = False
+    supports_max_turns: bool = False
 
 
 @dataclass(frozen=True)
-class Place:
-    """The folder of one attempt. Only `checkout` is captured; all else lies beside it."""
+class AttemptFolder:
+    """The folder of one attempt. Only changes in `checkout` are captured."""
 
-    folder: Path
+    path: Path
 
     @property
     def checkout(self) -> Path:
-        return self.folder / "checkout"
+        """The agent's working directory."""
+        return self.path / "checkout"
 
     @property
     def prompt(self) -> Path:
-        return self.folder / "prompt.md"
+        """The file with the prompt."""
+        return self.path / "prompt.md"
 
     @property
     def report(self) -> Path:
         """The file `$FANIN_REPORT`, which need not exist."""
-        return self.folder / "report.json"
+        return self.path / "report.json"
 
     @property
-    def answer(self) -> Path:
-        """What the agent printed to standard output, bounded, without its standard
-        error.
-        """
-        return self.folder / "answer"
+    def stdout(self) -> Path:
+        """The file with the agent's standard output, at most STDOUT_LIMIT bytes."""
+        return self.path / "stdout"
 
     @property
     def home(self) -> Path:
         """The home folder of an isolated agent."""
-        return self.folder / "home"
+        return self.path / "home"
 
 
 @dataclass(frozen=True)
-class Call:
-    """What to start: argv, with the prompt file as standard input; `env` are defaults
-    that the user's allow-listed variables override; `files` are written below an
-    isolated home first.
+class Invocation:
+    """What to start for one attempt. The prompt file is its standard input.
+
+    argv: the command line.
+    env: default variables; the user's allow-listed variables override them.
+    files: path → text, written below an isolated home before the agent starts.
     """
 
     argv: Sequence[str]
@@ -94,9 +103,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the agent says came of it: a failure, or None, and what it used. Exit 0
-    alone is not success.
-    """
+    """The agent's own account of an attempt: a failure or None, and its usage."""
 
     failure: Failure | None
     usage: Usage
@@ -105,24 +112,26 @@ class Verdict:
 class Agent(Protocol):
     """One kind of agent.
 
-    `build(entry, place)`: the call for one attempt. Pure: it starts and writes nothing.
-    `read(outcome, place)`: the verdict, from how the program ended and what it printed.
-    Never raises for what an agent printed, and never looks for words in free text.
+    `build` returns what to start for one attempt. It is pure: it starts and writes
+    nothing.
+
+    `read` returns the verdict, from how the program ended and what it printed. It never
+    raises for what an agent printed and never searches free text for words.
     """
 
     name: str
     traits: Traits
 
-    def build(self, entry: BatchEntry, place: Place) -> Call: ...
+    def build(self, entry: BatchEntry, folder: AttemptFolder) -> Invocation: ...
 
-    def read(self, outcome: Outcome, place: Place) -> Verdict: ...
+    def read(self, outcome: Outcome, folder: AttemptFolder) -> Verdict: ...
 
 
 def is_isolated(settings: AgentSettings, *, on_actions: bool) -> bool:
     """Whether the agent gets an empty home folder of its own.
 
-    On one machine a person's own login is what they expect to be used; on Actions there
-    is none, and what an earlier step left in the home folder (hooks, MCP servers,
+    On a person's machine, a preset is expected to use that person's login. On Actions
+    there is none, and what an earlier step left in the home folder (hooks, MCP servers,
     memories) must not steer an agent.
     """
     if settings.home is not None:

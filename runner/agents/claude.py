@@ -1,37 +1,50 @@
-"""Claude Code (`@anthropic-ai/claude-code`), seen with 2.1.197.
+"""Claude Code (`@anthropic-ai/claude-code`), tested with 2.1.197.
 
-One JSON object on standard output. A refused write exits 0 with `permission_denials`
-filled; an error of the model has `is_error` and `api_error_status`, while `subtype`
-says "success".
+Prints one JSON object. A refused write exits 0 with `permission_denials` filled. An
+error of the model sets `is_error` and `api_error_status`, while `subtype` is "success".
 """
 
 from __future__ import annotations
 
-from runner.agents.base import Call, Costs, Place, Traits, Verdict
+from runner.agents.base import AttemptFolder, Costs, Invocation, Traits, Verdict
 from runner.agents.outcome import (
-    answer_of,
-    by_status,
-    ended_badly,
+    Json,
+    dig,
+    dollars,
     failed,
-    get,
-    money,
-    total,
-    usage,
-    was_ended,
-    whole,
+    failure_for_status,
+    make_usage,
+    process_failure,
+    read_json_object,
+    stop_failure,
+    sum_reported,
+    token_count,
 )
 from runner.agents.process import Outcome
 from runner.core.manifest import BatchEntry
-from runner.core.result import FailureKind
+from runner.core.result import Failure, FailureKind, Usage
 
-_WRITES = {"Write", "Edit", "MultiEdit", "NotebookEdit"}
-# fanin's own loop waits and tries again, with fewer agents at once; ten tries in here
-# would only hold the place.
+_WRITE_TOOLS = {"Write", "Edit", "MultiEdit", "NotebookEdit"}
 _DEFAULTS = {
+    # fanin waits and retries with fewer agents at once. Claude Code's own ten retries
+    # would only block a slot.
     "CLAUDE_CODE_MAX_RETRIES": "2",
     "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
     "DISABLE_AUTOUPDATER": "1",
 }
+_OPTIONS = (
+    "-p",
+    "--output-format",
+    "json",
+    "--permission-mode",
+    "acceptEdits",
+    # No settings, hooks or MCP servers of the user or the repository: every attempt
+    # starts from the same state.
+    "--no-session-persistence",
+    "--setting-sources",
+    "",
+    "--strict-mcp-config",
+)
 
 
 class Claude:
@@ -44,85 +57,77 @@ class Claude:
         homes={"CLAUDE_CONFIG_DIR": ".claude"},
         install="npm install -g @anthropic-ai/claude-code",
         costs=Costs.CAPPED,
-        keeps_turns=True,
+        supports_max_turns=True,
     )
 
-    def build(self, entry: BatchEntry, place: Place) -> Call:
+    def build(self, entry: BatchEntry, folder: AttemptFolder) -> Invocation:
         agent = entry.agent
-        argv = [
-            "claude",
-            "-p",
-            "--output-format",
-            "json",
-            "--permission-mode",
-            "acceptEdits",
-        ]
-        # Neither the user's nor the repository's settings, hooks and MCP servers: every
-        # attempt is the same.
-        argv += [
-            "--no-session-persistence",
-            "--setting-sources",
-            "",
-            "--strict-mcp-config",
-        ]
-        argv += ["--model", agent.model] if agent.model else []
-        argv += ["--max-turns", str(agent.max_turns)] if agent.max_turns else []
-        argv += (
-            ["--max-budget-usd", f"{entry.reserved_usd:.4f}"]
-            if entry.reserved_usd
-            else []
-        )
-        return Call([*argv, *agent.args], env=_DEFAULTS)
+        argv = ["claude", *_OPTIONS]
+        if agent.model:
+            argv += ["--model", agent.model]
+        if agent.max_turns:
+            argv += ["--max-turns", str(agent.max_turns)]
+        if entry.reserved_usd:
+            argv += ["--max-budget-usd", f"{entry.reserved_usd:.4f}"]
+        argv += agent.args
+        return Invocation(argv, env=_DEFAULTS)
 
-    def read(self, outcome: Outcome, place: Place) -> Verdict:
-        found = answer_of(place.answer) or {}
-        said = found.get("result")
-        counts = [
-            whole(get(found, "usage", f"{name}_tokens")) for name in ("input", "output")
-        ]
-        caches = [
-            whole(get(found, "usage", f"cache_{name}_input_tokens"))
-            for name in ("creation", "read")
-        ]
-        used = usage(
-            said,
-            tokens=total(*counts, *caches),
-            cost=money(found.get("total_cost_usd")),
-        )
-        if failure := was_ended(outcome):
-            return Verdict(failure, used)
-        if found.get("is_error"):
-            listed = found.get("errors")
-            told = (
-                "; ".join(map(str, listed))
-                if isinstance(listed, list)
-                else str(said or found.get("subtype"))
-            )
-            return Verdict(
-                by_status(found.get("api_error_status"), told, outcome), used
-            )
-        if failure := ended_badly(outcome):
-            return Verdict(failure, used)
-        if found.get("type") != "result":
-            told = "claude ended without its closing JSON"
-            return Verdict(failed(FailureKind.AGENT_ERROR, told, outcome), used)
-        denials = found.get("permission_denials")
-        refused = (
-            [d for d in denials if get(d, "tool_name") in _WRITES]
-            if isinstance(denials, list)
-            else []
-        )
-        if refused:
-            where = ", ".join(
-                str(get(d, "tool_input", "file_path") or get(d, "tool_name"))
-                for d in refused[:5]
-            )
-            return Verdict(
-                failed(
-                    FailureKind.PERMISSION,
-                    f"claude was not allowed to write {where}",
-                    outcome,
-                ),
-                used,
-            )
-        return Verdict(None, used)
+    def read(self, outcome: Outcome, folder: AttemptFolder) -> Verdict:
+        answer = read_json_object(folder.stdout) or {}
+        return Verdict(_failure(answer, outcome), _usage(answer))
+
+
+def _usage(answer: Json) -> Usage:
+    counters = (
+        "input_tokens",
+        "output_tokens",
+        "cache_creation_input_tokens",
+        "cache_read_input_tokens",
+    )
+    counts = [token_count(dig(answer, "usage", name)) for name in counters]
+    return make_usage(
+        answer.get("result"),
+        tokens=sum_reported(*counts),
+        cost_usd=dollars(answer.get("total_cost_usd")),
+    )
+
+
+def _failure(answer: Json, outcome: Outcome) -> Failure | None:
+    failure = stop_failure(outcome)
+    if failure is not None:
+        return failure
+    # Before the exit status, which is 1 for every error of the model.
+    if answer.get("is_error"):
+        status = answer.get("api_error_status")
+        return failure_for_status(status, _error_message(answer), outcome)
+    failure = process_failure(outcome)
+    if failure is not None:
+        return failure
+    if answer.get("type") != "result":
+        message = "claude ended without its closing JSON"
+        return failed(FailureKind.AGENT_ERROR, message, outcome)
+    denied = _denied_writes(answer)
+    if denied:
+        message = f"claude was not allowed to write {', '.join(denied[:5])}"
+        return failed(FailureKind.PERMISSION, message, outcome)
+    return None
+
+
+def _error_message(answer: Json) -> str:
+    errors = answer.get("errors")
+    if isinstance(errors, list):
+        return "; ".join(map(str, errors))
+    return str(answer.get("result") or answer.get("subtype"))
+
+
+def _denied_writes(answer: Json) -> list[str]:
+    """The path, or else the tool, of each write that was denied."""
+    denials = answer.get("permission_denials")
+    if not isinstance(denials, list):
+        return []
+    denied = []
+    for denial in denials:
+        tool = dig(denial, "tool_name")
+        if isinstance(tool, str) and tool in _WRITE_TOOLS:
+            denied.append(str(dig(denial, "tool_input", "file_path") or tool))
+    return denied

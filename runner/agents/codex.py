@@ -1,34 +1,35 @@
-"""OpenAI's Codex CLI (`@openai/codex`), seen with 0.169.0.
+"""OpenAI's Codex CLI (`@openai/codex`), tested with 0.169.0.
 
-JSON Lines on standard output: tokens in `turn.completed`, an error in `turn.failed`, no
-cost anywhere. The error is a sentence of the CLI's own, or the model's JSON; the HTTP
-status stands in the sentence after the word "status" and nowhere else. A write refused
-by the sandbox leaves no trace in the events.
+Prints JSON Lines: tokens in `turn.completed`, an error in `turn.failed`, never a cost.
+The error is a sentence of the CLI or the model's JSON. The HTTP status is found only in
+the sentence, after the word "status". A write that the sandbox refused leaves no trace
+in the events.
 """
 
 from __future__ import annotations
 
 import re
 
-from runner.agents.base import Call, Place, Traits, Verdict
+from runner.agents.base import AttemptFolder, Invocation, Traits, Verdict
 from runner.agents.outcome import (
-    by_status,
-    document,
-    ended_badly,
-    events,
+    Json,
+    dig,
     failed,
-    get,
-    total,
-    usage,
-    was_ended,
-    whole,
+    failure_for_status,
+    json_lines,
+    last_json_object,
+    make_usage,
+    process_failure,
+    stop_failure,
+    sum_reported,
+    token_count,
 )
 from runner.agents.process import Outcome
 from runner.core.manifest import BatchEntry
-from runner.core.result import FailureKind
+from runner.core.result import Failure, FailureKind
 
 _STATUS = re.compile(r"status:? (\d{3})\b")
-_BY_TYPE = {
+_STATUS_OF_TYPE = {
     "invalid_request_error": 400,
     "authentication_error": 401,
     "rate_limit_error": 429,
@@ -42,73 +43,66 @@ class Codex:
         program="codex",
         keys=("CODEX_API_KEY", "OPENAI_API_KEY"),
         variables=("CODEX_HOME",),
-        # `codex exec` reads only the former
+        # `codex exec` reads only CODEX_API_KEY.
         aliases={"CODEX_API_KEY": "OPENAI_API_KEY"},
         logins=(".codex/auth.json",),
         homes={"CODEX_HOME": ".codex"},
         install="npm install -g @openai/codex",
     )
 
-    def build(self, entry: BatchEntry, place: Place) -> Call:
-        agent = entry.agent
-        argv = [
-            "codex",
-            "exec",
-            "--json",
-            "--ephemeral",
-            "--sandbox",
-            "workspace-write",
-            "-C",
-            str(place.checkout),
-        ]
-        argv += ["-m", agent.model] if agent.model else []
-        return Call([*argv, *agent.args, "-"])
+    def build(self, entry: BatchEntry, folder: AttemptFolder) -> Invocation:
+        argv = ["codex", "exec", "--json", "--ephemeral"]
+        argv += ["--sandbox", "workspace-write", "-C", str(folder.checkout)]
+        if entry.agent.model:
+            argv += ["-m", entry.agent.model]
+        # The dash makes codex read the prompt from standard input.
+        return Invocation([*argv, *entry.agent.args, "-"])
 
-    def read(self, outcome: Outcome, place: Place) -> Verdict:
-        said, tokens, error = "", None, None
+    def read(self, outcome: Outcome, folder: AttemptFolder) -> Verdict:
+        summary = ""
+        tokens: int | None = None
+        error: str | None = None
         completed = False
-        for event in events(place.answer):
+        for event in json_lines(folder.stdout):
             kind = event.get("type")
             if kind == "turn.completed":
                 completed = True
-                counts = [
-                    whole(get(event, "usage", f"{name}_tokens"))
-                    for name in ("input", "output")
-                ]
-                tokens = total(tokens, *counts)
+                sent = token_count(dig(event, "usage", "input_tokens"))
+                received = token_count(dig(event, "usage", "output_tokens"))
+                tokens = sum_reported(tokens, sent, received)
             elif kind == "turn.failed":
-                error = str(get(event, "error", "message") or "the turn failed")
-            elif (
-                kind == "item.completed"
-                and get(event, "item", "type") == "agent_message"
-            ):
-                said = str(get(event, "item", "text"))
-        used = usage(said, tokens=tokens)
-        if failure := was_ended(outcome):
-            return Verdict(failure, used)
-        if error is not None:
-            return Verdict(by_status(_status(error), _words(error), outcome), used)
-        if failure := ended_badly(outcome):
-            return Verdict(failure, used)
-        if not completed:
-            return Verdict(
-                failed(
-                    FailureKind.AGENT_ERROR,
-                    "codex ended without completing a turn",
-                    outcome,
-                ),
-                used,
-            )
-        return Verdict(None, used)
+                error = str(dig(event, "error", "message") or "the turn failed")
+            elif kind == "item.completed" and _is_message(event):
+                summary = str(dig(event, "item", "text"))
+        failure = _failure(outcome, error, completed=completed)
+        return Verdict(failure, make_usage(summary, tokens=tokens))
+
+
+def _failure(outcome: Outcome, error: str | None, *, completed: bool) -> Failure | None:
+    failure = stop_failure(outcome)
+    if failure is not None:
+        return failure
+    if error is not None:
+        return failure_for_status(_status(error), _message(error), outcome)
+    failure = process_failure(outcome)
+    if failure is None and not completed:
+        message = "codex ended without completing a turn"
+        failure = failed(FailureKind.AGENT_ERROR, message, outcome)
+    return failure
+
+
+def _is_message(event: Json) -> bool:
+    return bool(dig(event, "item", "type") == "agent_message")
 
 
 def _status(error: str) -> int | None:
-    found = get(document(error), "error", "type")
-    if isinstance(found, str):
-        return _BY_TYPE.get(found)
+    """The HTTP status of an error, by the type in its JSON or the word "status"."""
+    error_type = dig(last_json_object(error), "error", "type")
+    if isinstance(error_type, str):
+        return _STATUS_OF_TYPE.get(error_type)
     match = _STATUS.search(error)
     return int(match[1]) if match else None
 
 
-def _words(error: str) -> str:
-    return str(get(document(error), "error", "message") or error)
+def _message(error: str) -> str:
+    return str(dig(last_json_object(error), "error", "message") or error)

@@ -1,5 +1,6 @@
-"""Any command as an agent (`agent: {command: [...]}`): the agent contract of DESIGN,
-Commands.
+"""Any command as an agent (`agent: {command: [...]}`).
+
+The agent contract is described in docs/settings.md.
 """
 
 from __future__ import annotations
@@ -11,19 +12,20 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from runner.agents.base import Call, Costs, Place, Traits, Verdict
-from runner.agents.outcome import ended_badly, failed
+from runner.agents.base import AttemptFolder, Costs, Invocation, Traits, Verdict
+from runner.agents.outcome import failed, process_failure
 from runner.agents.process import Outcome
 from runner.core.documents import Document
 from runner.core.manifest import BatchEntry
-from runner.core.result import FailureKind, Usage
+from runner.core.result import Failure, FailureKind, Usage
 
 MAX_REPORT_BYTES = 64 * 2**10
 
 
 class Report(Document):
-    """What an agent may write to `$FANIN_REPORT`, all of it optional; unknown fields
-    are kept.
+    """What an agent may write to `$FANIN_REPORT`.
+
+    Every field is optional; unknown fields are kept.
     """
 
     summary: str | None = None
@@ -34,47 +36,52 @@ class Report(Document):
 
 
 class Command:
-    """Runs the argv as given; reads exit status and report."""
+    """Runs the configured command line; reads its exit status and its report."""
 
     name = "command"
-    traits = Traits(costs=Costs.UNTOLD)
+    traits = Traits(costs=Costs.OPTIONAL)
 
-    def build(self, entry: BatchEntry, place: Place) -> Call:
-        return Call(argv=list(entry.agent.command or ()))
+    def build(self, entry: BatchEntry, folder: AttemptFolder) -> Invocation:
+        return Invocation(argv=list(entry.agent.command or ()))
 
-    def read(self, outcome: Outcome, place: Place) -> Verdict:
-        said, complaint = read_report(place.report)
-        usage = Usage(summary=said.summary, cost_usd=said.cost_usd, tokens=said.tokens)
-        if said.status == "rate_limited" and outcome.ended == "exited":
-            told = said.summary or "the agent reported a rate limit"
-            return Verdict(failed(FailureKind.RATE_LIMIT, told, outcome), usage)
-        if failure := ended_badly(outcome, retryable=said.retryable):
-            return Verdict(failure, usage)
-        if complaint:
-            return Verdict(failed(FailureKind.AGENT_ERROR, complaint, outcome), usage)
-        if said.status == "error":
-            told = said.summary or "the agent reported an error"
-            return Verdict(
-                failed(
-                    FailureKind.AGENT_ERROR, told, outcome, retryable=said.retryable
-                ),
-                usage,
-            )
-        return Verdict(None, usage)
+    def read(self, outcome: Outcome, folder: AttemptFolder) -> Verdict:
+        report, problem = read_report(folder.report)
+        usage = Usage(
+            summary=report.summary, cost_usd=report.cost_usd, tokens=report.tokens
+        )
+        return Verdict(_failure(outcome, report, problem), usage)
+
+
+def _failure(outcome: Outcome, report: Report, problem: str | None) -> Failure | None:
+    # A reported rate limit explains a bad exit status, but not a stop by fanin.
+    if report.status == "rate_limited" and outcome.end_reason == "exited":
+        message = report.summary or "the agent reported a rate limit"
+        return failed(FailureKind.RATE_LIMIT, message, outcome)
+    failure = process_failure(outcome, retryable=report.retryable)
+    if failure is not None:
+        return failure
+    if problem is not None:
+        return failed(FailureKind.AGENT_ERROR, problem, outcome)
+    if report.status == "error":
+        message = report.summary or "the agent reported an error"
+        return failed(
+            FailureKind.AGENT_ERROR, message, outcome, retryable=report.retryable
+        )
+    return None
 
 
 def read_report(path: Path) -> tuple[Report, str | None]:
-    """The agent's report, empty if there is none, and what is wrong with it if it
-    cannot be read.
+    """The agent's report, and what is wrong with it or None.
+
+    The report is empty if there is none or if it cannot be read.
     """
+    # The agent may have left a symbolic link or a pipe there: do not follow the one,
+    # do not wait for the other.
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW
     try:
-        # Neither followed nor waited for: the agent may have left a link or a pipe
-        # there.
-        with os.fdopen(
-            os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW), "rb"
-        ) as stream:
+        with os.fdopen(os.open(path, flags), "rb") as stream:
             if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-                return Report(), "the agent's report is no plain file"
+                return Report(), "the agent's report is not a regular file"
             data = stream.read(MAX_REPORT_BYTES + 1)
     except FileNotFoundError:
         return Report(), None
@@ -86,6 +93,7 @@ def read_report(path: Path) -> tuple[Report, str | None]:
         return Report(), f"the agent's report is larger than {MAX_REPORT_BYTES:,} bytes"
     try:
         report = Report.model_validate_json(data)
+        # Usage has the bounds of both numbers.
         Usage(cost_usd=report.cost_usd, tokens=report.tokens)
     except (ValidationError, RecursionError):
         return Report(), "the agent's report is not the JSON that $FANIN_REPORT expects"

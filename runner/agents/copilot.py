@@ -1,33 +1,41 @@
-"""GitHub's Copilot CLI (`@github/copilot`), seen with 1.0.102.
+"""GitHub's Copilot CLI (`@github/copilot`), tested with 1.0.102.
 
-JSON Lines; the last one is `result`. Each call of the model that fails is an event with
-`statusCode`, also those that it tries again, so a rate limit is seen even when the time
-limit ended it. No cost, and no tokens with a key of one's own. A refused tool call has
-`error.code` "denied".
+Prints JSON Lines; the last one is `result`. Every failed call of the model is an event
+with `statusCode`, including those that are retried, so a rate limit is recognised even
+when the time limit stopped the agent. No cost is reported, and with a provider key no
+tokens. A refused tool call has `error.code` "denied".
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
-from runner.agents.base import Call, Place, Traits, Verdict
+from runner.agents.base import AttemptFolder, Invocation, Traits, Verdict
 from runner.agents.outcome import (
-    by_status,
-    ended_badly,
-    events,
+    RATE_LIMIT_STATUSES,
+    Json,
+    dig,
     failed,
-    get,
-    total,
-    usage,
-    was_ended,
-    whole,
+    failure_for_status,
+    json_lines,
+    make_usage,
+    process_failure,
+    stop_failure,
+    sum_reported,
+    token_count,
 )
 from runner.agents.process import Outcome
 from runner.core.manifest import BatchEntry
-from runner.core.result import FailureKind
+from runner.core.result import Failure, FailureKind, Usage
 
-_WRITES = {"create", "edit", "str_replace", "apply_patch", "insert", "write"}
+_WRITE_TOOLS = {"create", "edit", "str_replace", "apply_patch", "insert", "write"}
+_OPTIONS = (
+    "--allow-all-tools",
+    "--no-ask-user",
+    "--disable-builtin-mcps",
+    "--output-format",
+    "json",
+)
 
 
 class Copilot:
@@ -47,106 +55,93 @@ class Copilot:
         install="npm install -g @github/copilot",
     )
 
-    def build(self, entry: BatchEntry, place: Place) -> Call:
-        agent = entry.agent
-        # No -p: the prompt comes by standard input, since an argument is bounded to 128
-        # KiB and visible to all.
-        argv = [
-            "copilot",
-            "--allow-all-tools",
-            "--no-ask-user",
-            "--disable-builtin-mcps",
-            "--output-format",
-            "json",
-        ]
-        argv += ["--model", agent.model] if agent.model else []
-        return Call([*argv, *agent.args])
+    def build(self, entry: BatchEntry, folder: AttemptFolder) -> Invocation:
+        # The prompt comes on standard input, not with -p: an argument is limited to
+        # 128 KiB and visible to every user of the machine.
+        argv = ["copilot", *_OPTIONS]
+        if entry.agent.model:
+            argv += ["--model", entry.agent.model]
+        return Invocation([*argv, *entry.agent.args])
 
-    def read(self, outcome: Outcome, place: Place) -> Verdict:
-        seen = [
-            (str(event.get("type")), event.get("data"))
-            for event in events(place.answer)
-        ]
-        spent = [data for kind, data in seen if kind == "assistant.usage"]
-        words = [
-            get(data, "content")
-            for kind, data in seen
-            if kind == "assistant.message" and get(data, "content")
-        ]
-        tokens = total(
-            *(
-                whole(get(data, f"{name}Tokens"))
-                for data in spent
-                for name in ("input", "output")
-            )
-        )
-        used = usage(words[-1] if words else None, tokens=tokens)
-        if failure := was_ended(outcome):
-            status = _last_status(seen)
-            limited = failure.kind is not FailureKind.INTERRUPTED and status in {
-                429,
-                503,
-                529,
-            }
-            return Verdict(
-                by_status(status, failure.message, outcome) if limited else failure,
-                used,
-            )
-        if error := next(
-            (data for kind, data in reversed(seen) if kind == "session.error"), None
-        ):
-            return Verdict(
-                by_status(
-                    get(error, "statusCode"), str(get(error, "message") or ""), outcome
-                ),
-                used,
-            )
-        if failure := ended_badly(outcome):
-            return Verdict(failure, used)
-        if not any(kind == "result" for kind, _ in seen):
-            return Verdict(
-                failed(
-                    FailureKind.AGENT_ERROR,
-                    "copilot ended without its closing line",
-                    outcome,
-                ),
-                used,
-            )
-        if _denied(seen) & _WRITES:
-            return Verdict(
-                failed(
-                    FailureKind.PERMISSION,
-                    "copilot was not allowed to write a file",
-                    outcome,
-                ),
-                used,
-            )
-        return Verdict(None, used)
+    def read(self, outcome: Outcome, folder: AttemptFolder) -> Verdict:
+        events = list(json_lines(folder.stdout))
+        return Verdict(_failure(events, outcome), _usage(events))
 
 
-def _last_status(seen: Sequence[tuple[str, Any]]) -> object:
-    """The HTTP status of the last call of the model that ended, None if that one was
-    well.
-    """
+def _data_of(events: Sequence[Json], kind: str) -> Iterator[object]:
+    """The data of all events of one type, in order."""
+    for event in events:
+        if event.get("type") == kind:
+            yield event.get("data")
+
+
+def _usage(events: Sequence[Json]) -> Usage:
+    tokens: int | None = None
+    for data in _data_of(events, "assistant.usage"):
+        sent = token_count(dig(data, "inputTokens"))
+        received = token_count(dig(data, "outputTokens"))
+        tokens = sum_reported(tokens, sent, received)
+    summary = None
+    for data in _data_of(events, "assistant.message"):
+        summary = dig(data, "content") or summary
+    return make_usage(summary, tokens=tokens)
+
+
+def _failure(events: Sequence[Json], outcome: Outcome) -> Failure | None:
+    failure = stop_failure(outcome)
+    if failure is not None:
+        return _rate_limit(events, failure, outcome) or failure
+    errors = list(_data_of(events, "session.error"))
+    if errors and errors[-1]:
+        status = dig(errors[-1], "statusCode")
+        message = str(dig(errors[-1], "message") or "")
+        return failure_for_status(status, message, outcome)
+    failure = process_failure(outcome)
+    if failure is not None:
+        return failure
+    if not any(event.get("type") == "result" for event in events):
+        message = "copilot ended without its closing line"
+        return failed(FailureKind.AGENT_ERROR, message, outcome)
+    if _denied_tools(events) & _WRITE_TOOLS:
+        message = "copilot was not allowed to write a file"
+        return failed(FailureKind.PERMISSION, message, outcome)
+    return None
+
+
+def _rate_limit(
+    events: Sequence[Json], stopped: Failure, outcome: Outcome
+) -> Failure | None:
+    """The rate limit behind a stop by fanin, None if there was none."""
+    if stopped.kind is FailureKind.INTERRUPTED:
+        return None
+    status = _last_status(events)
+    if not isinstance(status, int) or status not in RATE_LIMIT_STATUSES:
+        return None
+    return failure_for_status(status, stopped.message, outcome)
+
+
+def _last_status(events: Sequence[Json]) -> object:
+    """The HTTP status of the last finished model call, None if that one succeeded."""
     status = None
-    for kind, data in seen:
+    for event in events:
+        kind, data = event.get("type"), event.get("data")
         if kind == "model.call_failure":
-            status = get(data, "statusCode")
-        elif kind == "model.call_finished" and get(data, "outcome") == "success":
+            status = dig(data, "statusCode")
+        elif kind == "model.call_finished" and dig(data, "outcome") == "success":
             status = None
     return status
 
 
-def _denied(seen: Sequence[tuple[str, Any]]) -> set[str]:
-    """The names of the tools of which a call was denied."""
-    names = {
-        str(get(data, "toolCallId")): str(get(data, "toolName"))
-        for _, data in seen
-        if get(data, "toolName")
-    }
-    denied = (data for kind, data in seen if kind == "tool.execution_complete")
-    return {
-        names.get(str(get(d, "toolCallId")), "")
-        for d in denied
-        if get(d, "error", "code") == "denied"
-    }
+def _denied_tools(events: Sequence[Json]) -> set[str]:
+    """The names of the tools that had a call denied."""
+    tool_of_call: dict[str, str] = {}
+    for event in events:
+        data = event.get("data")
+        tool = dig(data, "toolName")
+        if tool:
+            tool_of_call[str(dig(data, "toolCallId"))] = str(tool)
+    denied = set()
+    for data in _data_of(events, "tool.execution_complete"):
+        if dig(data, "error", "code") == "denied":
+            denied.add(tool_of_call.get(str(dig(data, "toolCallId")), ""))
+    return denied

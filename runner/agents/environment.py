@@ -1,6 +1,4 @@
-"""What an agent gets of the machine, and what it lacks there: its environment, its home
-folder, its key.
-"""
+"""What an agent gets from the machine: its variables, its home folder, its key."""
 
 from __future__ import annotations
 
@@ -8,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from runner import agents
-from runner.agents.base import Agent, Call, Place, is_isolated
+from runner.agents.base import Agent, AttemptFolder, Invocation, is_isolated
 from runner.agents.process import environment
 from runner.core.task import AgentSettings
 from runner.policy.redaction import SHORTEST, Secrets, is_short
@@ -19,71 +17,77 @@ _XDG = {
     "XDG_STATE_HOME": ".local/state",
     "XDG_CACHE_HOME": ".cache",
 }
-# What every machine sets for every program is not secret, even where `agent.env` names
-# it.
-_NO_SECRETS = ("PATH", "HOME", "LANG")
+# Every machine sets these for every program: they are not secret, even if `agent.env`
+# lists them.
+_NEVER_SECRET = frozenset({"PATH", "HOME", "LANG"})
 
 
 def on_actions(environ: Mapping[str, str]) -> bool:
+    """Whether this is a job of GitHub Actions."""
     return environ.get("GITHUB_ACTIONS") == "true"
 
 
 def environment_for(
     agent: Agent,
     settings: AgentSettings,
-    call: Call,
-    place: Place,
+    invocation: Invocation,
+    folder: AttemptFolder,
     environ: Mapping[str, str],
-    told: Mapping[str, str],
+    contract: Mapping[str, str],
     plain: Mapping[str, str],
 ) -> dict[str, str]:
-    """The agent's environment: the call's defaults, the allow-listed names, the `plain`
-    variables of the setting `env`, its home, then what fanin tells it.
+    """The agent's environment, name → value. Later entries of this list win:
+
+    the invocation's defaults, the allow-listed variables of `environ`, the `plain`
+    variables of the setting `env`, the isolated home, the `contract` (`FANIN_TASK` and
+    so on).
     """
     traits = agent.traits
-    # A workflow sets every key that it may pass on, the missing ones to nothing: an
-    # empty key is no key.
-    own = [name for name in secret_variables(agent) if environ.get(name)]
-    allowed = {
-        **call.env,
-        **environment(environ, (*own, *traits.variables, *settings.env), plain),
-    }
+    # A workflow sets every key that it could pass on, and those it does not have to the
+    # empty string.
+    own_secrets = [name for name in secret_variables(agent) if environ.get(name)]
+    allowed = (*own_secrets, *traits.variables, *settings.env)
+    variables = {**invocation.env, **environment(environ, allowed, plain)}
     for name, source in traits.aliases.items():
-        if name not in allowed and source in allowed:
-            allowed[name] = allowed[source]
-    return {**allowed, **_home_of(agent, settings, place, environ), **told}
+        if name not in variables and source in variables:
+            variables[name] = variables[source]
+    home = _home_variables(agent, settings, folder, environ)
+    return {**variables, **home, **contract}
 
 
-def _home_of(
-    agent: Agent, settings: AgentSettings, place: Place, environ: Mapping[str, str]
+def _home_variables(
+    agent: Agent,
+    settings: AgentSettings,
+    folder: AttemptFolder,
+    environ: Mapping[str, str],
 ) -> dict[str, str]:
     if not is_isolated(settings, on_actions=on_actions(environ)):
         return {}
-    folders = {**_XDG, **agent.traits.homes}
-    return {
-        "HOME": str(place.home),
-        **{name: str(place.home / folder) for name, folder in folders.items()},
-    }
+    variables = {"HOME": str(folder.home)}
+    for name, subfolder in {**_XDG, **agent.traits.homes}.items():
+        variables[name] = str(folder.home / subfolder)
+    return variables
 
 
 def make_home(
     agent: Agent,
     settings: AgentSettings,
-    call: Call,
-    place: Place,
+    invocation: Invocation,
+    folder: AttemptFolder,
     environ: Mapping[str, str],
 ) -> None:
-    """Make the isolated home with the files that the call wants there; nothing if the
-    home is inherited.
+    """Create the isolated home with the invocation's files in it.
+
+    Does nothing if the agent uses the user's home.
     """
     if not is_isolated(settings, on_actions=on_actions(environ)):
         return
-    place.home.mkdir(mode=0o700)
-    # codex refuses to start when CODEX_HOME does not exist
-    for folder in agent.traits.homes.values():
-        (place.home / folder).mkdir(parents=True, exist_ok=True)
-    for name, text in call.files.items():
-        path = place.home / name
+    folder.home.mkdir(mode=0o700)
+    # codex refuses to start when CODEX_HOME does not exist.
+    for subfolder in agent.traits.homes.values():
+        (folder.home / subfolder).mkdir(parents=True, exist_ok=True)
+    for name, text in invocation.files.items():
+        path = folder.home / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
 
@@ -93,86 +97,91 @@ def secrets_of(
     environ: Mapping[str, str],
     agent_env: Mapping[str, str] | None = None,
 ) -> Secrets:
-    """The one list of what is searched for in results and masked in output.
+    """The secret values to search for in results and to mask in output.
 
-    It holds the values of the secret variables of the `chosen` agents and of the names
-    in their `agent.env`. In a job of GitHub Actions, where `agent_env` is given (the
-    lines of the secret `agent-env`, name → value), it holds all that a leg was given:
-    the secret variables of every preset and all of these lines. Short values are left
-    out.
+    On one machine these are the values of the chosen agents' secret variables and of
+    the names in their `agent.env`. A job of GitHub Actions passes `agent_env`, the
+    lines of the secret `agent-env` (name → value), and gets everything that a task job
+    was given: the secret variables of every preset and all of these lines. Short values
+    are left out.
     """
     names: set[str] = set()
     for settings in chosen:
-        names |= {*secret_variables(agents.agent_for(settings)), *settings.env} - set(
-            _NO_SECRETS
-        )
+        names.update(secret_variables(agents.agent_for(settings)))
+        names.update(settings.env)
+    names -= _NEVER_SECRET
     if agent_env is None:
         return Secrets.of(environ, sorted(names))
     for agent in agents.presets().values():
-        names |= set(secret_variables(agent))
+        names.update(secret_variables(agent))
     return Secrets.of(environ, sorted(names)) | Secrets.of(agent_env, agent_env)
 
 
 def secret_variables(agent: Agent) -> tuple[str, ...]:
-    """The secret ones of the variables that the agent gets by itself."""
+    """The secret ones among the variables that the agent gets by default."""
     return (*agent.traits.keys, *agent.traits.secrets)
 
 
-def key_of(
+def find_key(
     agent: Agent, settings: AgentSettings, environ: Mapping[str, str]
 ) -> str | None:
-    """How the agent will authenticate: the variable that holds its key, or the file of
-    a person's login.
+    """How the agent will authenticate, None if it cannot.
 
-    The file is looked for and never read. None if there is neither; "" if it needs
-    none.
+    That is the name of a variable, the path of a login file (`~/…`), or "" if the agent
+    needs no key. The file is not read.
     """
     if not agent.traits.keys:
         return ""
     for name in (*agent.traits.keys, *settings.env):
         if environ.get(name):
             return name
-    if not is_isolated(settings, on_actions=on_actions(environ)):
-        for login in agent.traits.logins:
-            if environ.get("HOME") and Path(environ["HOME"], login).is_file():
-                return f"~/{login}"
+    home = environ.get("HOME")
+    if not home or is_isolated(settings, on_actions=on_actions(environ)):
+        return None
+    for login in agent.traits.logins:
+        if Path(home, login).is_file():
+            return f"~/{login}"
     return None
 
 
-def lacks(
+def missing_requirements(
     agent: Agent,
     settings: AgentSettings,
     environ: Mapping[str, str],
-    found: Callable[[str], object],
+    which: Callable[[str], object],
 ) -> list[tuple[str, str]]:
-    """What is missing to use the agent here, each with what to do about it. `found`
-    looks a name up on PATH.
+    """What is missing on this machine to use the agent, as (problem, remedy).
+
+    `which` looks up a program on PATH, like `shutil.which`.
     """
-    lacking = []
-    program = agent.traits.program or (settings.command or ("",))[0]
-    # A relative path is the repository's own and is left to the checkout.
-    if (
-        program
-        and ("/" not in program or program.startswith("/"))
-        and not found(program)
-    ):
-        remedy = (
-            f"install it:  {agent.traits.install}"
-            if agent.traits.install
-            else "install it, or mend agent.command"
-        )
-        lacking.append(
-            (f"the agent's program {program!r} is not on this machine", remedy)
-        )
-    if key_of(agent, settings, environ) is None:
+    missing = []
+    program = _program(agent, settings)
+    # A relative path belongs to the repository and exists in the checkout only.
+    is_relative = "/" in program and not program.startswith("/")
+    if program and not is_relative and not which(program):
+        remedy = "install it, or fix agent.command"
+        if agent.traits.install:
+            remedy = f"install it:  {agent.traits.install}"
+        problem = f"the agent's program {program!r} is not installed on this machine"
+        missing.append((problem, remedy))
+    if find_key(agent, settings, environ) is None:
         names = " or ".join(agent.traits.keys[:2])
-        isolated = is_isolated(settings, on_actions=on_actions(environ))
-        login = "" if isolated else f", or log in once with  {program}"
-        lacking.append(
-            (f"no key for {agent.name}: {names} is not set", f"set it{login}")
-        )
+        remedy = f"set it, or log in once with  {program}"
+        if is_isolated(settings, on_actions=on_actions(environ)):
+            remedy = "set it"
+        missing.append((f"no key for {agent.name}: {names} is not set", remedy))
     for name in agent.traits.keys:
-        if environ.get(name) and is_short(environ[name]):
-            problem = f"the value of {name} is shorter than {SHORTEST} bytes, too short to be searched for or masked"
-            lacking.append((problem, "set the whole key, or unset the variable"))
-    return lacking
+        value = environ.get(name)
+        if value and is_short(value):
+            problem = (
+                f"the value of {name} is shorter than {SHORTEST} bytes, "
+                "too short to be masked or searched for"
+            )
+            missing.append((problem, "set the complete key, or unset the variable"))
+    return missing
+
+
+def _program(agent: Agent, settings: AgentSettings) -> str:
+    if agent.traits.program:
+        return agent.traits.program
+    return settings.command[0] if settings.command else ""

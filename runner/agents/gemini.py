@@ -1,35 +1,43 @@
-"""Google's Gemini CLI (`@google/gemini-cli`), seen with 0.61.0.
+"""Google's Gemini CLI (`@google/gemini-cli`), tested with 0.61.0.
 
-One JSON object: on standard output when all is well, on standard error with
-`error.code` when not. The exit status is the HTTP status modulo 256 (144 for 400). No
-cost. It reads no settings file below a folder that all may write, such as /tmp, except
-the one in its home.
+Prints one JSON object: on standard output for a success, on standard error, with
+`error.code`, for a failure. The exit status is the HTTP status modulo 256 (144 for
+400). No cost is reported. Below a world-writable folder such as /tmp it ignores every
+settings file except the one in its home.
 """
 
 from __future__ import annotations
 
 import json
 
-from runner.agents.base import Call, Place, Traits, Verdict
+from runner.agents.base import AttemptFolder, Invocation, Traits, Verdict
 from runner.agents.outcome import (
-    answer_of,
-    by_status,
-    document,
-    ended_badly,
+    Json,
+    dig,
     failed,
-    get,
-    total,
-    usage,
-    was_ended,
+    failure_for_status,
+    last_json_object,
+    make_usage,
+    process_failure,
+    read_json_object,
+    stop_failure,
+    sum_reported,
+    token_count,
 )
-from runner.agents.outcome import whole as count
 from runner.agents.process import Outcome
 from runner.core.manifest import BatchEntry
-from runner.core.result import FailureKind
+from runner.core.result import Failure, FailureKind, Usage
 
-_WRITES = ("write_file", "replace")
-# its own code for "no way to authenticate"; such codes are below every HTTP status
+_WRITE_TOOLS = ("write_file", "replace")
+# The CLI's own code for "no way to authenticate". Its own codes are smaller than every
+# HTTP status.
 _NO_AUTH = 41
+_SETTINGS = {
+    "security": {"auth": {"selectedType": "gemini-api-key"}},
+    "privacy": {"usageStatisticsEnabled": False},
+    "telemetry": {"enabled": False},
+    "general": {"enableAutoUpdate": False, "maxAttempts": 2},
+}
 
 
 class Gemini:
@@ -46,60 +54,60 @@ class Gemini:
         install="npm install -g @google/gemini-cli",
     )
 
-    def build(self, entry: BatchEntry, place: Place) -> Call:
-        agent = entry.agent
+    def build(self, entry: BatchEntry, folder: AttemptFolder) -> Invocation:
         argv = ["gemini", "--approval-mode", "yolo", "--skip-trust", "-o", "json"]
-        argv += ["-m", agent.model] if agent.model else []
-        settings = {
-            "security": {"auth": {"selectedType": "gemini-api-key"}},
-            "privacy": {"usageStatisticsEnabled": False},
-            "telemetry": {"enabled": False},
-            "general": {"enableAutoUpdate": False, "maxAttempts": 2},
-        }
-        return Call(
-            [*argv, *agent.args], files={".gemini/settings.json": json.dumps(settings)}
-        )
+        if entry.agent.model:
+            argv += ["-m", entry.agent.model]
+        argv += entry.agent.args
+        return Invocation(argv, files={".gemini/settings.json": json.dumps(_SETTINGS)})
 
-    def read(self, outcome: Outcome, place: Place) -> Verdict:
-        found = answer_of(place.answer) or {}
-        models = get(found, "stats", "models")
-        tokens = (
-            [count(get(model, "tokens", "total")) for model in models.values()]
-            if isinstance(models, dict)
-            else []
-        )
-        used = usage(found.get("response"), tokens=total(*tokens))
-        if failure := was_ended(outcome):
-            return Verdict(failure, used)
-        error = (
-            get(found, "error") or get(document(outcome.tail), "error")
-            if outcome.exit_code
-            else None
-        )
+    def read(self, outcome: Outcome, folder: AttemptFolder) -> Verdict:
+        answer = read_json_object(folder.stdout) or {}
+        return Verdict(_failure(answer, outcome), _usage(answer))
+
+
+def _usage(answer: Json) -> Usage:
+    tokens: int | None = None
+    models = dig(answer, "stats", "models")
+    if isinstance(models, dict):
+        counts = [token_count(dig(m, "tokens", "total")) for m in models.values()]
+        tokens = sum_reported(*counts)
+    return make_usage(answer.get("response"), tokens=tokens)
+
+
+def _failure(answer: Json, outcome: Outcome) -> Failure | None:
+    failure = stop_failure(outcome)
+    if failure is not None:
+        return failure
+    if outcome.exit_code:
+        error = answer.get("error") or dig(last_json_object(outcome.tail), "error")
         if error:
-            code = get(error, "code")
-            words = str(get(error, "message") or "")
-            words = str(get(document(words), "error", "message") or words)
-            return Verdict(
-                by_status(401 if code == _NO_AUTH else code, words, outcome), used
-            )
-        if failure := ended_badly(outcome):
-            return Verdict(failure, used)
-        if "response" not in found:
-            return Verdict(
-                failed(
-                    FailureKind.AGENT_ERROR,
-                    "gemini ended without its closing JSON",
-                    outcome,
-                ),
-                used,
-            )
-        tools = get(found, "stats", "tools", "byName")
-        for name in _WRITES:
-            refused = count(get(tools, name, "decisions", "reject")) or 0
-            if refused or (
-                get(tools, name, "fail") and not get(tools, name, "success")
-            ):
-                told = f"none of gemini's {name} calls was carried out"
-                return Verdict(failed(FailureKind.PERMISSION, told, outcome), used)
-        return Verdict(None, used)
+            return _model_failure(error, outcome)
+    failure = process_failure(outcome)
+    if failure is not None:
+        return failure
+    if "response" not in answer:
+        message = "gemini ended without its closing JSON"
+        return failed(FailureKind.AGENT_ERROR, message, outcome)
+    for tool in _WRITE_TOOLS:
+        if _was_refused(answer, tool):
+            message = f"none of gemini's {tool} calls was carried out"
+            return failed(FailureKind.PERMISSION, message, outcome)
+    return None
+
+
+def _model_failure(error: object, outcome: Outcome) -> Failure:
+    code = dig(error, "code")
+    status = 401 if code == _NO_AUTH else code
+    message = str(dig(error, "message") or "")
+    # The message may itself be the JSON that the model's API answered with.
+    inner_message = dig(last_json_object(message), "error", "message")
+    return failure_for_status(status, str(inner_message or message), outcome)
+
+
+def _was_refused(answer: Json, tool: str) -> bool:
+    """Whether a call of the tool was rejected, or all of its calls failed."""
+    calls = dig(answer, "stats", "tools", "byName", tool)
+    if token_count(dig(calls, "decisions", "reject")):
+        return True
+    return bool(dig(calls, "fail")) and not dig(calls, "success")

@@ -1,9 +1,9 @@
-"""opencode (`opencode-ai`), seen with 1.18.33.
+"""opencode (`opencode-ai`), tested with 1.18.33.
 
-JSON Lines: tokens and cost in every `step_finish`, to be added up; the cost is computed
-from a price table and is 0 for a model that has none there, which is unknown and not
-free. An error is an event with `data.statusCode`. It tries again without end on 429 and
-prints nothing meanwhile: give it an `idle_timeout`.
+Prints JSON Lines: each `step_finish` has its own tokens and cost. The cost is computed
+from a price table and is 0 for a model that is not in it, which means unknown, not
+free. An error is an event with `data.statusCode`. On HTTP 429 it retries forever and
+prints nothing, so set an `idle_timeout`.
 """
 
 from __future__ import annotations
@@ -11,25 +11,35 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from runner.agents.base import Call, Costs, Place, Traits, Verdict
+from runner.agents.base import AttemptFolder, Costs, Invocation, Traits, Verdict
 from runner.agents.outcome import (
     Json,
-    by_status,
-    ended_badly,
-    events,
+    dig,
+    dollars,
     failed,
-    get,
-    money,
-    total,
-    usage,
-    was_ended,
-    whole,
+    failure_for_status,
+    json_lines,
+    make_usage,
+    process_failure,
+    stop_failure,
+    sum_reported,
+    token_count,
 )
 from runner.agents.process import Outcome
 from runner.core.manifest import BatchEntry
-from runner.core.result import FailureKind
+from runner.core.result import Failure, FailureKind, Usage
 
-_WRITES = {"write", "edit", "patch", "apply_patch", "multiedit"}
+_WRITE_TOOLS = {"write", "edit", "patch", "apply_patch", "multiedit"}
+_CONFIG = {
+    "autoupdate": False,
+    "share": "disabled",
+    "permission": {
+        "edit": "allow",
+        "bash": "allow",
+        "webfetch": "deny",
+        "external_directory": "deny",
+    },
+}
 
 
 class Opencode:
@@ -43,84 +53,79 @@ class Opencode:
             "OPENROUTER_API_KEY",
             "OPENCODE_API_KEY",
         ),
-        # a configuration may hold a provider's key
+        # A configuration may hold a provider's key.
         secrets=("OPENCODE_CONFIG_CONTENT",),
         logins=(".local/share/opencode/auth.json",),
         install="npm install -g opencode-ai",
         costs=Costs.REPORTED,
     )
 
-    def build(self, entry: BatchEntry, place: Place) -> Call:
-        agent = entry.agent
+    def build(self, entry: BatchEntry, folder: AttemptFolder) -> Invocation:
         argv = ["opencode", "run", "--format", "json", "--pure"]
-        argv += ["-m", agent.model] if agent.model else []
-        permission = {
-            "edit": "allow",
-            "bash": "allow",
-            "webfetch": "deny",
-            "external_directory": "deny",
-        }
-        config = {"autoupdate": False, "share": "disabled", "permission": permission}
+        if entry.agent.model:
+            argv += ["-m", entry.agent.model]
         env = {
-            "OPENCODE_CONFIG_CONTENT": json.dumps(config),
+            "OPENCODE_CONFIG_CONTENT": json.dumps(_CONFIG),
             "OPENCODE_DISABLE_AUTOUPDATE": "1",
             "OPENCODE_DISABLE_LSP_DOWNLOAD": "1",
         }
-        return Call([*argv, *agent.args], env=env)
+        return Invocation([*argv, *entry.agent.args], env=env)
 
-    def read(self, outcome: Outcome, place: Place) -> Verdict:
-        seen = list(events(place.answer))
-        steps = [
-            event.get("part") for event in seen if event.get("type") == "step_finish"
-        ]
-        words = [
-            get(event, "part", "text") for event in seen if event.get("type") == "text"
-        ]
-        tokens = total(*(whole(get(step, "tokens", "total")) for step in steps))
-        cost = sum(money(get(step, "cost")) or 0.0 for step in steps)
-        used = usage(words[-1] if words else None, tokens=tokens, cost=cost or None)
-        if failure := was_ended(outcome):
-            return Verdict(failure, used)
-        if error := next(
-            (
-                event.get("error")
-                for event in reversed(seen)
-                if event.get("type") == "error"
-            ),
-            None,
-        ):
-            status, told = (
-                get(error, "data", "statusCode"),
-                str(get(error, "data", "message") or get(error, "name")),
-            )
-            return Verdict(by_status(status, told, outcome), used)
-        if failure := ended_badly(outcome):
-            return Verdict(failure, used)
-        if not steps:
-            return Verdict(
-                failed(
-                    FailureKind.AGENT_ERROR,
-                    "opencode ended without finishing a step",
-                    outcome,
-                ),
-                used,
-            )
-        for path, why in _refused(seen).items():
-            told = f"opencode could not write {path}: {why[:300]}"
-            return Verdict(failed(FailureKind.PERMISSION, told, outcome), used)
-        return Verdict(None, used)
+    def read(self, outcome: Outcome, folder: AttemptFolder) -> Verdict:
+        events = list(json_lines(folder.stdout))
+        return Verdict(_failure(events, outcome), _usage(events))
 
 
-def _refused(seen: Sequence[Json]) -> dict[str, str]:
-    """Files whose last write failed, with the reason. A failed edit that a later one
-    mends is no refusal.
-    """
-    refused: dict[str, str] = {}
-    for event in seen:
+def _usage(events: Sequence[Json]) -> Usage:
+    summary = None
+    tokens: int | None = None
+    cost_usd = 0.0
+    for event in events:
         part = event.get("part")
-        if event.get("type") == "tool_use" and get(part, "tool") in _WRITES:
-            path = str(get(part, "state", "input", "filePath") or get(part, "tool"))
-            refused.pop(path, None)
-            if get(part, "state", "status") == "error":
-                refused[path] = str(get(part, "state", "error"))
-    return refused
+        if event.get("type") == "text":
+            summary = dig(part, "text")
+        elif event.get("type") == "step_finish":
+            tokens = sum_reported(tokens, token_count(dig(part, "tokens", "total")))
+            cost_usd += dollars(dig(part, "cost")) or 0.0
+    return make_usage(summary, tokens=tokens, cost_usd=cost_usd or None)
+
+
+def _failure(events: Sequence[Json], outcome: Outcome) -> Failure | None:
+    failure = stop_failure(outcome)
+    if failure is not None:
+        return failure
+    errors = [event.get("error") for event in events if event.get("type") == "error"]
+    if errors and errors[-1]:
+        data = dig(errors[-1], "data")
+        message = str(dig(data, "message") or dig(errors[-1], "name"))
+        return failure_for_status(dig(data, "statusCode"), message, outcome)
+    failure = process_failure(outcome)
+    if failure is not None:
+        return failure
+    if not any(event.get("type") == "step_finish" for event in events):
+        message = "opencode ended without finishing a step"
+        return failed(FailureKind.AGENT_ERROR, message, outcome)
+    for path, reason in _failed_writes(events).items():
+        message = f"opencode could not write {path}: {reason[:300]}"
+        return failed(FailureKind.PERMISSION, message, outcome)
+    return None
+
+
+def _failed_writes(events: Sequence[Json]) -> dict[str, str]:
+    """Path → reason, for every file whose last write failed.
+
+    A failed edit that a later one corrects is not a refusal.
+    """
+    reasons: dict[str, str] = {}
+    for event in events:
+        part = event.get("part")
+        tool = dig(part, "tool")
+        if event.get("type") != "tool_use" or not isinstance(tool, str):
+            continue
+        if tool not in _WRITE_TOOLS:
+            continue
+        path = str(dig(part, "state", "input", "filePath") or tool)
+        reasons.pop(path, None)
+        if dig(part, "state", "status") == "error":
+            reasons[path] = str(dig(part, "state", "error"))
+    return reasons

@@ -1,7 +1,7 @@
-"""Reads what agents print, and names what came of it. Shared by the presets.
+"""Helpers of the presets: read what an agent printed and classify its failures.
 
-An agent's output is untrusted: any of it may be missing, cut, of another type or
-enormous, and none of it may raise.
+An agent's output is untrusted: any part of it may be missing, truncated, of another
+type or huge, and none of it may raise.
 """
 
 from __future__ import annotations
@@ -11,11 +11,21 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from runner.agents.process import ANSWER_LIMIT, TAIL, Outcome
+from runner.agents.process import STDOUT_LIMIT, TAIL_LIMIT, Outcome
 from runner.core.result import Failure, FailureKind, Usage
 
+# Characters of the log that a failure carries.
 LOG_TAIL = 4_000
+# Characters of an agent's summary, and of a failure's message.
 MAX_SUMMARY = 2_000
+
+# 429 and 503 are HTTP's own; 529 is Anthropic's "overloaded" (API reference, Errors).
+RATE_LIMIT_STATUSES = frozenset({429, 503, 529})
+_REFUSED_KEY_STATUSES = frozenset({401, 402, 403})
+# A request that the model rejected will be rejected again.
+_FINAL_STATUSES = frozenset({400, 404, 413, 422})
+
+_MAX_DOLLARS = 10**9
 
 Json = Mapping[str, Any]
 
@@ -23,7 +33,7 @@ Json = Mapping[str, Any]
 def failed(
     kind: FailureKind, message: str, outcome: Outcome, *, retryable: bool = True
 ) -> Failure:
-    """A failure with the end of the log."""
+    """A failure that carries the end of the attempt's log."""
     return Failure(
         kind=kind,
         message=message[:MAX_SUMMARY],
@@ -32,151 +42,149 @@ def failed(
     )
 
 
-def ended_badly(outcome: Outcome, *, retryable: bool = True) -> Failure | None:
-    """The failure that an outcome shows by itself: time limit, silence, interruption or
-    a non-zero exit.
+def process_failure(outcome: Outcome, *, retryable: bool = True) -> Failure | None:
+    """The failure that the end of the process shows by itself, or None.
+
+    That is a stop by fanin, or an exit status other than 0. `retryable` applies to the
+    latter only: an agent cannot declare a time limit final.
     """
-    if failure := was_ended(outcome):
+    failure = stop_failure(outcome)
+    if failure is not None:
         return failure
-    if outcome.exit_code:
-        how = (
-            f"exit status {outcome.exit_code}"
-            if outcome.exit_code > 0
-            else f"signal {-outcome.exit_code}"
-        )
-        return failed(
-            FailureKind.AGENT_ERROR,
-            f"the agent ended with {how}",
-            outcome,
-            retryable=retryable,
-        )
-    return None
-
-
-def was_ended(outcome: Outcome) -> Failure | None:
-    """The failure of an agent that did not end by itself."""
-    kinds = {
-        "timeout": (
-            FailureKind.TIMEOUT,
-            f"the agent was ended after its time limit, {outcome.seconds:.0f} s",
-        ),
-        "idle": (
-            FailureKind.IDLE,
-            f"the agent was ended after printing nothing for too long, {outcome.seconds:.0f} s in all",
-        ),
-        "flooded": (
-            FailureKind.AGENT_ERROR,
-            f"the agent was ended after printing {ANSWER_LIMIT:,} bytes",
-        ),
-        "cancelled": (FailureKind.INTERRUPTED, "the run was interrupted"),
-    }
-    if outcome.ended not in kinds:
+    if outcome.exit_code == 0:
         return None
-    kind, message = kinds[outcome.ended]
+    status = f"exit status {outcome.exit_code}"
+    if outcome.exit_code < 0:
+        status = f"signal {-outcome.exit_code}"
+    message = f"the agent ended with {status}"
+    return failed(FailureKind.AGENT_ERROR, message, outcome, retryable=retryable)
+
+
+def stop_failure(outcome: Outcome) -> Failure | None:
+    """The failure of an agent that fanin stopped, None if it exited by itself."""
+    seconds = f"{outcome.seconds:.0f} s"
+    match outcome.end_reason:
+        case "exited":
+            return None
+        case "timeout":
+            kind = FailureKind.TIMEOUT
+            message = f"the agent was stopped at its time limit, after {seconds}"
+        case "idle":
+            kind = FailureKind.IDLE
+            message = f"the agent was stopped for printing nothing, after {seconds}"
+        case "flooded":
+            kind = FailureKind.AGENT_ERROR
+            message = f"the agent was stopped after printing {STDOUT_LIMIT:,} bytes"
+        case "cancelled":
+            kind = FailureKind.INTERRUPTED
+            message = "the run was interrupted"
     return failed(kind, message, outcome)
 
 
-def by_status(status: object, message: str, outcome: Outcome) -> Failure:
-    """The failure of a model's HTTP status.
+def failure_for_status(status: object, message: str, outcome: Outcome) -> Failure:
+    """The failure for an HTTP status that the model's API answered with.
 
-    429 and 503 are HTTP's own; 529 is Anthropic's "overloaded" (its API reference,
-    Errors). A request that was found wrong (400, 404, 413, 422) is found wrong again.
+    A status that is not an integer is an unspecified, retryable error of the agent.
     """
-    told = message or "the model did not answer"
+    text = message or "the model did not answer"
     if not isinstance(status, int):
-        return failed(FailureKind.AGENT_ERROR, told, outcome)
-    told = f"{told} (HTTP {status})" if str(status) not in told else told
-    if status in {429, 503, 529}:
-        return failed(FailureKind.RATE_LIMIT, told, outcome)
-    if status in {401, 402, 403}:
-        return failed(
-            FailureKind.NOT_READY, f"the agent's key was refused: {told}", outcome
-        )
-    return failed(
-        FailureKind.AGENT_ERROR,
-        told,
-        outcome,
-        retryable=status not in {400, 404, 413, 422},
-    )
+        return failed(FailureKind.AGENT_ERROR, text, outcome)
+    if str(status) not in text:
+        text = f"{text} (HTTP {status})"
+    if status in RATE_LIMIT_STATUSES:
+        return failed(FailureKind.RATE_LIMIT, text, outcome)
+    if status in _REFUSED_KEY_STATUSES:
+        text = f"the agent's key was refused: {text}"
+        return failed(FailureKind.NOT_READY, text, outcome)
+    retryable = status not in _FINAL_STATUSES
+    return failed(FailureKind.AGENT_ERROR, text, outcome, retryable=retryable)
 
 
-def events(path: Path) -> Iterator[Json]:
-    """The JSON objects of a JSONL answer; other lines are skipped."""
-    for line in _text(path).splitlines():
-        if line.startswith("{") and (found := _object(line)) is not None:
-            yield found
+def json_lines(path: Path) -> Iterator[Json]:
+    """The JSON objects of a JSON Lines file; all other lines are skipped."""
+    for line in _read_text(path).splitlines():
+        if not line.startswith("{"):
+            continue
+        value = _parse_object(line)
+        if value is not None:
+            yield value
 
 
-def document(text: str) -> Json | None:
+def last_json_object(text: str) -> Json | None:
     """The last JSON object that begins at the start of a line of `text`."""
-    decoder, place = json.JSONDecoder(), len(text)
-    while (place := text.rfind("{", 0, place)) >= 0:
-        if place == 0 or text[place - 1] == "\n":
+    decoder = json.JSONDecoder()
+    start = text.rfind("{")
+    while start >= 0:
+        if start == 0 or text[start - 1] == "\n":
             try:
-                found, _ = decoder.raw_decode(text, place)
+                value, _ = decoder.raw_decode(text, start)
             except (ValueError, RecursionError):
-                continue
-            if isinstance(found, dict):
-                return found
+                value = None
+            if isinstance(value, dict):
+                return value
+        start = text.rfind("{", 0, start)
     return None
 
 
-def answer_of(path: Path) -> Json | None:
-    """The one JSON object that is the whole answer."""
-    text = _text(path)
-    return _object(text.strip()) or document(text[-TAIL:])
+def read_json_object(path: Path) -> Json | None:
+    """The JSON object that a file consists of, or the last one near its end."""
+    text = _read_text(path)
+    value = _parse_object(text.strip())
+    if value is not None:
+        return value
+    return last_json_object(text[-TAIL_LIMIT:])
 
 
-def get(node: object, *steps: str) -> Any:
-    """The value down there, None where the way ends."""
-    for step in steps:
-        node = node.get(step) if isinstance(node, Mapping) else None
-    return node
+def dig(value: object, *keys: str) -> Any:
+    """The value below nested mappings, None if a key on the way is missing."""
+    for key in keys:
+        if not isinstance(value, Mapping):
+            return None
+        value = value.get(key)
+    return value
 
 
-def whole(value: object) -> int | None:
-    """A count of tokens, None if it is none."""
-    return (
-        value
-        if isinstance(value, int) and not isinstance(value, bool) and value >= 0
-        else None
-    )
+def token_count(value: object) -> int | None:
+    """The value as a number of tokens, None if it is not a valid one."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        return None
+    return value if value >= 0 else None
 
 
-def money(value: object) -> float | None:
-    """Dollars, None if it is no amount."""
-    fine = (
-        isinstance(value, int | float)
-        and not isinstance(value, bool)
-        and 0 <= value < 10**9
-    )
-    return float(value) if fine else None  # type: ignore[arg-type]
+def dollars(value: object) -> float | None:
+    """The value as an amount in US dollars, None if it is not a valid one."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    # NaN compares false and is refused as well.
+    return float(value) if 0 <= value < _MAX_DOLLARS else None
 
 
-def total(*counts: int | None) -> int | None:
-    """The sum of what is known, None if nothing is."""
-    known = [count for count in counts if count is not None]
-    return sum(known) if known else None
+def sum_reported(*counts: int | None) -> int | None:
+    """The sum of the counts that are not None, None if there are none."""
+    reported = [count for count in counts if count is not None]
+    return sum(reported) if reported else None
 
 
-def usage(
-    summary: object, *, tokens: int | None = None, cost: float | None = None
+def make_usage(
+    summary: object, *, tokens: int | None = None, cost_usd: float | None = None
 ) -> Usage:
-    said = summary.strip()[:MAX_SUMMARY] if isinstance(summary, str) else ""
-    return Usage(summary=said or None, tokens=tokens, cost_usd=cost)
+    """A usage record; a summary that is not text, or is blank, becomes None."""
+    text = summary.strip()[:MAX_SUMMARY] if isinstance(summary, str) else ""
+    return Usage(summary=text or None, tokens=tokens, cost_usd=cost_usd)
 
 
-def _object(text: str) -> Json | None:
+def _parse_object(text: str) -> Json | None:
     try:
-        found = json.loads(text)
+        value = json.loads(text)
     except (ValueError, RecursionError):
         return None
-    return found if isinstance(found, dict) else None
+    return value if isinstance(value, dict) else None
 
 
-def _text(path: Path) -> str:
+def _read_text(path: Path) -> str:
     try:
         with path.open("rb") as stream:
-            return stream.read(ANSWER_LIMIT + 2**20).decode("utf-8", "replace")
+            # An agent is stopped soon after it passes the limit, not exactly at it.
+            return stream.read(STDOUT_LIMIT + 2**20).decode("utf-8", "replace")
     except OSError:
         return ""

@@ -1,8 +1,9 @@
-"""Only starter of agents and other foreign programs: argv list, allow-listed
-environment, bounded log, time limit.
+"""Starts agents and other foreign programs: the only module that does.
 
-The whole process group is ended, and on Linux also what escaped from it, found by a
-cookie in its environment (the way Jenkins' ProcessTreeKiller does it).
+A program gets an argv list, an allow-listed environment, a bounded log and a time
+limit. At the end its whole process group is killed. On Linux, so are processes that
+left the group: they are recognised by a cookie in their environment, as Jenkins'
+ProcessTreeKiller does.
 """
 
 from __future__ import annotations
@@ -21,25 +22,33 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import IO, BinaryIO, Literal
 
 from runner.core.errors import EnvironmentBroken
 from runner.policy.redaction import Masker
 
 COOKIE = "FANIN_COOKIE"
-# bytes of a program's answer; one that prints more is ended before the disk is full
-ANSWER_LIMIT = 64 * 2**20
-# bytes of one log that are kept from its start; the end is always kept as well
+# Bytes of standard output. A program that prints more is stopped before the disk fills.
+STDOUT_LIMIT = 64 * 2**20
+# Bytes kept from the start of a log. The last TAIL_LIMIT bytes are kept as well.
 LOG_LIMIT = 16 * 2**20
-TAIL = 64 * 2**10
-GRACE = 5.0  # seconds between SIGTERM and SIGKILL
+TAIL_LIMIT = 64 * 2**10
+# Seconds between SIGTERM and SIGKILL.
+GRACE = 5.0
+# Seconds that one wait for output lasts at most.
+_POLL_SECONDS = 0.05
 _CHUNK = 2**16
-_PIPE = 2**20  # what a program may print while nobody reads
-# bytes that came at once, and seconds in which more is let come: few long turns
-_FLOOD, _BREATH = 2**15, 0.008
+_CHUNKS_PER_TURN = 64
+# Bytes that a program can print before it blocks, where the system allows so much.
+_PIPE_SIZE = 2**20
+# After a read of more than this many bytes, wait this many seconds: a few long reads
+# cost less than many short ones.
+_LARGE_READ, _READ_PAUSE = 2**15, 0.008
+_VERSION_TIMEOUT = 20
+_MAX_VERSION = 100
 
-# What a program needs to find itself, its language and its temporary folder; no token
-# has such a name.
+# What a program needs to find other programs, its language and its temporary folder.
+# None of these names is one that tokens have.
 BASE_ENVIRONMENT = (
     "PATH",
     "HOME",
@@ -62,15 +71,23 @@ BASE_ENVIRONMENT = (
     "no_proxy",
 )
 
+# "exited": by itself. The rest is why fanin stopped it: the time limit, no output for
+# too long, a person, or too much output.
+EndReason = Literal["exited", "timeout", "idle", "cancelled", "flooded"]
+
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a program ended. `ended` says who ended it: itself, the time limit, silence,
-    or a person.
+    """How a program ended.
+
+    exit_code: its exit status; a negative number is the signal that killed it.
+    end_reason: whether it exited by itself, else why it was stopped.
+    seconds: how long it ran.
+    tail: the end of its masked output.
     """
 
     exit_code: int
-    ended: str  # "exited" | "timeout" | "idle" | "cancelled" | "flooded"
+    end_reason: EndReason
     seconds: float
     tail: str
 
@@ -78,11 +95,10 @@ class Outcome:
 def environment(
     environ: Mapping[str, str], allowed: Sequence[str], extra: Mapping[str, str]
 ) -> dict[str, str]:
-    """The allow-listed environment of a foreign program: the base names, the `allowed`
-    ones, then `extra`.
-    """
+    """The environment of a foreign program: base names, `allowed` names, `extra`."""
     names = (*BASE_ENVIRONMENT, *allowed)
-    return {name: environ[name] for name in names if name in environ} | dict(extra)
+    inherited = {name: environ[name] for name in names if name in environ}
+    return {**inherited, **extra}
 
 
 def run(
@@ -97,18 +113,19 @@ def run(
     cancel: threading.Event | None = None,
     on_start: Callable[[str], object] = lambda _: None,
     echo: Callable[[bytes], object] | None = None,
-    answer: Path | None = None,
+    stdout: Path | None = None,
     masker: Masker | None = None,
 ) -> Outcome:
-    """Run to the end, output to `log` (bounded: its start and its end are kept). Times
-    are seconds.
+    """Run a program to its end. EnvironmentBroken if it cannot be started.
 
-    `answer` gets standard output alone, as it is. `log`, the tail and `echo` are masked
-    by `masker`.
-
-    `on_start` gets the cookie before the program starts, so that what outlives a crash
-    can be found. `echo` gets the output as it comes. EnvironmentBroken if the program
-    cannot be started.
+    timeout, idle_timeout: limits in seconds, in all and without output.
+    cancel: stops the program when set.
+    on_start: gets the cookie before the program starts, so that processes which outlive
+        a crash of fanin can be found.
+    log: gets all output, masked; its start and its end are kept.
+    echo: gets the masked output as it arrives.
+    stdout: gets standard output alone, as it is.
+    masker: masks the log, the tail and what `echo` gets.
     """
     cookie = secrets.token_hex(16)
     on_start(cookie)
@@ -116,17 +133,17 @@ def run(
     with ExitStack() as files:
         sink = files.enter_context(log.open("wb"))
         source = files.enter_context(open(stdin or os.devnull, "rb"))  # noqa: PTH123
-        # A file, because some agents end without waiting for a slow reader of a pipe:
+        # A file, because some agents exit without waiting for a slow reader of a pipe:
         # Claude Code 2.1.197 then loses all but the first 64 KiB of its answer.
-        written = files.enter_context(answer.open("wb")) if answer else subprocess.PIPE
+        stdout_file = files.enter_context(stdout.open("wb")) if stdout else None
         try:
             child = subprocess.Popen(
                 list(argv),
                 cwd=cwd,
                 env={**env, COOKIE: cookie},
                 stdin=source,
-                stdout=written,
-                stderr=subprocess.PIPE if answer else subprocess.STDOUT,
+                stdout=stdout_file or subprocess.PIPE,
+                stderr=subprocess.PIPE if stdout else subprocess.STDOUT,
                 start_new_session=True,
             )
         except OSError as error:
@@ -134,209 +151,224 @@ def run(
                 f"cannot start {argv[0]}: {error.strerror or error}",
                 "check agent.command and that the program is on PATH",
             ) from None
-        pipe = child.stderr if answer else child.stdout
+        pipe = child.stderr if stdout else child.stdout
         assert pipe is not None
-        follow = files.enter_context(answer.open("rb")) if answer else None
-        recorder = _Recorder(sink, pipe, follow, echo, masker or Masker())
-        recorder.wake_at_end_of(child)
+        growing = files.enter_context(stdout.open("rb")) if stdout else None
+        recorder = _Recorder(sink, pipe, growing, echo, masker or Masker())
+        recorder.wake_at_exit_of(child)
         try:
-            ended = _watch(child, recorder, started, timeout, idle_timeout, cancel)
+            reason = _wait(child, recorder, started, timeout, idle_timeout, cancel)
         finally:
-            end_group(child)
-            end_cookie(cookie)
+            kill_group(child)
+            kill_by_cookie(cookie)
             recorder.finish()
             pipe.close()
-    return Outcome(child.returncode, ended, time.monotonic() - started, recorder.tail())
+    seconds = time.monotonic() - started
+    return Outcome(child.returncode, reason, seconds, recorder.tail())
 
 
 def first_line(argv: Sequence[str], environ: Mapping[str, str]) -> str | None:
-    """The first line that a program prints (its version), None if it does not end well
-    within seconds.
+    """The first line that a program prints, for its version.
+
+    None if it fails or takes longer than _VERSION_TIMEOUT seconds.
     """
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             list(argv),
             env=environment(environ, (), {}),
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            timeout=20,
+            timeout=_VERSION_TIMEOUT,
             check=False,
             start_new_session=True,
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
-    lines = done.stdout.decode("utf-8", "replace").strip().splitlines()
-    return lines[0][:100] if lines and not done.returncode else None
+    lines = process.stdout.decode("utf-8", "replace").strip().splitlines()
+    if process.returncode or not lines:
+        return None
+    return lines[0][:_MAX_VERSION]
 
 
-def _watch(
+def _wait(
     child: subprocess.Popen[bytes],
     recorder: _Recorder,
     started: float,
     timeout: float,
-    idle: float | None,
+    idle_timeout: float | None,
     cancel: threading.Event | None,
-) -> str:
-    """Wait for the end of the program or of its patience; output is read on the way.
+) -> EndReason:
+    """Record output until the program exits or has to be stopped; say which.
 
-    The program's own exit ends the wait, never the end of its output: a daemon it
-    leaves may hold the pipe.
+    The exit of the program ends the wait, not the end of its output: a daemon that it
+    started may keep the pipe open.
     """
-    heard = started
+    last_output = started
     while True:
-        if recorder.pump(0.05):
-            heard = time.monotonic()
+        if recorder.pump(_POLL_SECONDS):
+            last_output = time.monotonic()
         if child.poll() is not None:
             return "exited"
-        if recorder.followed > ANSWER_LIMIT:
+        if recorder.stdout_size > STDOUT_LIMIT:
             return "flooded"
         now = time.monotonic()
         if cancel is not None and cancel.is_set():
             return "cancelled"
         if now - started > timeout:
             return "timeout"
-        if idle is not None and now - heard > idle:
+        if idle_timeout is not None and now - last_output > idle_timeout:
             return "idle"
 
 
 class _Recorder:
-    """Copies a pipe, and a file that grows, to a file, masked, keeping the first
-    LOG_LIMIT and the last TAIL bytes.
+    """Copies a pipe, and optionally a growing file, to a log file.
+
+    The copy is masked. Its first LOG_LIMIT and its last TAIL_LIMIT bytes are kept.
     """
 
     def __init__(
         self,
         sink: BinaryIO,
         pipe: IO[bytes],
-        follow: BinaryIO | None,
+        growing: BinaryIO | None,
         echo: Callable[[bytes], object] | None,
         masker: Masker,
     ) -> None:
         self._sink = sink
-        self._follow = follow
+        self._growing = growing
         self._echo = echo
         self._masker = masker
         self._fd = pipe.fileno()
         os.set_blocking(self._fd, False)
-        self._breath = 0.0
-        # Linux, if the user's pipes are not too many already
+        self._read_pause = 0.0
+        # Only Linux can enlarge a pipe, and not beyond a total for each user.
         with contextlib.suppress(OSError, AttributeError):
-            fcntl.fcntl(self._fd, fcntl.F_SETPIPE_SZ, _PIPE)
-            self._breath = _BREATH  # a small pipe would be full long before
+            fcntl.fcntl(self._fd, fcntl.F_SETPIPE_SZ, _PIPE_SIZE)
+            # A small pipe would fill up during the pause.
+            self._read_pause = _READ_PAUSE
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._fd, selectors.EVENT_READ)
-        self._end: int | None = None  # becomes readable when the program ends
-        self._open = True
+        self._exit_fd: int | None = None
+        self._is_open = True
         self._written = 0
         self._dropped = 0
         self._tail = b""
-        self.followed = 0  # bytes of the file that were seen
+        # Bytes of the growing file that were read.
+        self.stdout_size = 0
 
-    def wake_at_end_of(self, child: subprocess.Popen[bytes]) -> None:
-        """Let the end of the program end a wait as well, where the system can tell it
-        (Linux).
-        """
+    def wake_at_exit_of(self, child: subprocess.Popen[bytes]) -> None:
+        """Let the program's exit end a wait for output (Linux only)."""
         if hasattr(os, "pidfd_open"):
-            # a kernel older than 5.3, or no descriptor left: the wait is short
+            # Fails on kernels before 5.3 and without a free descriptor. Then the wait
+            # simply lasts until its timeout.
             with contextlib.suppress(OSError):
-                self._end = os.pidfd_open(child.pid)
-                self._selector.register(self._end, selectors.EVENT_READ)
+                self._exit_fd = os.pidfd_open(child.pid)
+                self._selector.register(self._exit_fd, selectors.EVENT_READ)
 
-    def pump(self, wait: float) -> bool:
-        """Read what is there, waiting at most `wait` seconds for it or for the end;
-        whether anything came.
+    def pump(self, seconds: float) -> bool:
+        """Record the available output; return whether there was any.
+
+        Waits up to `seconds` for output or for the program's exit.
         """
-        came = self._follow_some(64)
+        file_grew = self._read_growing_file()
+        timeout = 0 if file_grew else seconds
         if not self._selector.get_map():
-            time.sleep(0 if came else wait)
-            return came
-        return (self._readable(0 if came else wait) and self._read_some(64)) or came
-
-    def _readable(self, wait: float) -> bool:
-        return any(key.fd == self._fd for key, _ in self._selector.select(wait))
+            time.sleep(timeout)
+            return file_grew
+        pipe_has_data = self._is_readable(timeout) and self._read_pipe(_CHUNKS_PER_TURN)
+        return pipe_has_data or file_grew
 
     def finish(self) -> None:
-        """Take what is still there, without waiting for those who hold the pipe open."""
-        while self._follow_some(64):
+        """Record the rest, without waiting for processes that keep the pipe open."""
+        while self._read_growing_file():
             pass
-        while self._open and self._readable(0) and self._read_some(1):
+        while self._is_open and self._is_readable(0) and self._read_pipe(1):
             pass
-        if self._end is not None:
-            os.close(self._end)
-        self._keep(self._masker.flush())
+        if self._exit_fd is not None:
+            os.close(self._exit_fd)
+        self._record(self._masker.flush())
         if self._dropped:
-            self._sink.write(
-                f"\n[... {self._dropped} bytes left out ...]\n".encode() + self._tail
-            )
+            gap = f"\n[... {self._dropped} bytes left out ...]\n"
+            self._sink.write(gap.encode() + self._tail)
         self._sink.flush()
         self._selector.close()
 
     def tail(self) -> str:
+        """The last TAIL_LIMIT bytes that were recorded, as text."""
         return self._tail.decode("utf-8", "replace")
 
-    def _follow_some(self, chunks: int) -> bool:
-        if self._follow is None:
+    def _is_readable(self, seconds: float) -> bool:
+        return any(key.fd == self._fd for key, _ in self._selector.select(seconds))
+
+    def _read_growing_file(self) -> bool:
+        """Record what was added to the growing file; return whether there was any."""
+        if self._growing is None:
             return False
-        data = self._follow.read(chunks * _CHUNK)
-        self.followed += len(data)
-        self._keep(self._masker.feed(data))
+        data = self._growing.read(_CHUNKS_PER_TURN * _CHUNK)
+        self.stdout_size += len(data)
+        self._record(self._masker.feed(data))
         return bool(data)
 
-    def _read_some(self, chunks: int) -> bool:
-        for _ in range(chunks):
+    def _read_pipe(self, reads: int) -> bool:
+        """Record at most `reads` reads of the pipe; return False at its end."""
+        for _ in range(reads):
             try:
-                data = os.read(self._fd, _PIPE)
+                data = os.read(self._fd, _PIPE_SIZE)
             except BlockingIOError:
                 return True
-            if len(data) > _FLOOD and self._breath:
-                time.sleep(self._breath)
+            if len(data) > _LARGE_READ and self._read_pause:
+                time.sleep(self._read_pause)
             if not data:
-                self._open = False
+                self._is_open = False
                 self._selector.unregister(self._fd)
                 return False
-            self._keep(self._masker.feed(data))
+            self._record(self._masker.feed(data))
         return True
 
-    def _keep(self, data: bytes) -> None:
+    def _record(self, data: bytes) -> None:
         room = max(0, LOG_LIMIT - self._written)
-        if room:
-            self._sink.write(data[:room])
-        if self._echo is not None and room and data:
-            self._echo(data[:room])
-        self._written += min(room, len(data))
-        self._dropped += max(0, len(data) - room)
-        self._tail = data[-TAIL:] if len(data) >= TAIL else (self._tail + data)[-TAIL:]
+        kept = data[:room]
+        if kept:
+            self._sink.write(kept)
+            if self._echo is not None:
+                self._echo(kept)
+        self._written += len(kept)
+        self._dropped += len(data) - len(kept)
+        if len(data) >= TAIL_LIMIT:
+            self._tail = data[-TAIL_LIMIT:]
+        else:
+            self._tail = (self._tail + data)[-TAIL_LIMIT:]
 
 
-def end_group(child: subprocess.Popen[bytes]) -> None:
-    """End the child's whole process group: SIGTERM, a grace period, SIGKILL."""
+def kill_group(child: subprocess.Popen[bytes]) -> None:
+    """End the child's process group: SIGTERM, GRACE seconds, SIGKILL."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         if child.poll() is None:
             os.killpg(child.pid, signal.SIGTERM)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 child.wait(GRACE)
-        # Its children may live on though it has ended; the group's id is theirs as long
-        # as one of them lives.
+        # Its children may outlive it. The group keeps its id while any of them lives,
+        # so this reaches no other group.
         os.killpg(child.pid, signal.SIGKILL)
     child.wait()
 
 
-def end_cookie(cookie: str) -> None:
-    """Kill every process that carries the cookie in its environment. Linux only:
-    elsewhere the group must do.
+def kill_by_cookie(cookie: str) -> None:
+    """Kill every process that has the cookie in its environment (Linux only).
 
-    Nothing for a text that is no whole cookie: a crash may leave its file empty, and
-    every agent's would begin with it.
+    Does nothing for a text that is not a complete cookie. A crash may leave an empty
+    file in which the cookie should be, and every agent's cookie begins with that.
     """
     if not re.fullmatch(r"[0-9a-f]{32}", cookie):
         return
     needle = f"{COOKIE}={cookie}".encode()
-    with contextlib.suppress(FileNotFoundError), os.scandir("/proc") as listed:
-        for number in [entry.name for entry in listed if entry.name.isdecimal()]:
-            environment_file = Path("/proc", number, "environ")
-            with (
-                contextlib.suppress(OSError),
-                environment_file.open("rb", buffering=0) as environ,
-            ):
-                if needle in environ.read():
-                    os.kill(int(number), signal.SIGKILL)
+    if not Path("/proc").is_dir():
+        return
+    with os.scandir("/proc") as entries:
+        pids = [entry.name for entry in entries if entry.name.isdecimal()]
+    for pid in pids:
+        # The process may have ended meanwhile, or belong to another user.
+        with contextlib.suppress(OSError):
+            variables = Path("/proc", pid, "environ").read_bytes()
+            if needle in variables:
+                os.kill(int(pid), signal.SIGKILL)

@@ -14,8 +14,13 @@ from pathlib import Path
 
 from runner import agents
 from runner.agents import process, prompt
-from runner.agents.environment import environment_for, lacks, make_home, secrets_of
-from runner.agents.outcome import ended_badly
+from runner.agents.environment import (
+    environment_for,
+    make_home,
+    missing_requirements,
+    secrets_of,
+)
+from runner.agents.outcome import process_failure
 from runner.attempt import workspace
 from runner.attempt.workspace import Workspace
 from runner.core import result_folder
@@ -110,11 +115,11 @@ def _act(
     agent, settings, place = (
         agents.agent_for(entry.agent),
         entry.agent,
-        agents.Place(space.folder),
+        agents.AttemptFolder(space.folder),
     )
     # A leg on Actions is the first place where it can be seen; locally the run has
     # refused to start.
-    if lacking := lacks(
+    if lacking := missing_requirements(
         agent,
         settings,
         attempt_context.environ,
@@ -152,7 +157,7 @@ def _act(
         on_start=lambda cookie: result_folder.begin(
             folder, attempt.model_copy(update={"cookie": cookie})
         ),
-        answer=place.answer if settings.preset else None,
+        stdout=place.stdout if settings.preset else None,
         masker=Masker(secrets.names),
     )
     if entry.verify is None:
@@ -189,7 +194,9 @@ def _found(name: str, environ: Mapping[str, str]) -> str | None:
     return shutil.which(name, path=environ.get("PATH"))
 
 
-def _told(manifest: Manifest, entry: BatchEntry, place: agents.Place) -> dict[str, str]:
+def _told(
+    manifest: Manifest, entry: BatchEntry, place: agents.AttemptFolder
+) -> dict[str, str]:
     """What every agent is told in its environment (the agent contract)."""
     return {
         "FANIN_PROMPT": str(place.prompt),
@@ -269,7 +276,7 @@ def run_verify(
         # Where the next run looks for what a crash left running.
         on_start=log.with_name("cookie").write_text,
     )
-    failure = ended_badly(outcome)
+    failure = process_failure(outcome)
     if failure is None or failure.kind is FailureKind.INTERRUPTED:
         return failure
     how = (

@@ -86,14 +86,16 @@ def views_of(
     )
 
 
-def lacks_of(chosen: AgentSettings) -> list[tuple[str, str]]:
+def missing_requirements(chosen: AgentSettings) -> list[tuple[str, str]]:
     """What is missing on this machine to use the agent."""
     import shutil
 
     from runner import agents
-    from runner.agents.environment import lacks
+    from runner.agents import environment
 
-    return lacks(agents.agent_for(chosen), chosen, os.environ, shutil.which)
+    return environment.missing_requirements(
+        agents.agent_for(chosen), chosen, os.environ, shutil.which
+    )
 
 
 def waits(branch: str) -> str:

@@ -13,7 +13,7 @@ import click
 
 from runner.cli.context import (
     branch_snapshot,
-    lacks_of,
+    missing_requirements,
     opened,
     repository,
     shortened,
@@ -109,7 +109,9 @@ def _surroundings(
     )
     if cost_limit_problems:
         raise InvalidInput(cost_limit_problems)
-    lacking = preflight.lacking(snapshot.plan, snapshot.progress, settings, lacks_of)
+    lacking = preflight.lacking(
+        snapshot.plan, snapshot.progress, settings, missing_requirements
+    )
     return [*notes, *(f"warning: {problem}" for problem in lacking)]
 
 
@@ -272,7 +274,7 @@ def agents_(where: str, /, **flags: Any) -> int:
 
     from runner import agents
     from runner.agents import process
-    from runner.agents.environment import key_of
+    from runner.agents.environment import find_key
     from runner.core.task import AgentSettings
 
     _, settings = opened(where, flags)
@@ -284,8 +286,8 @@ def agents_(where: str, /, **flags: Any) -> int:
         )
         path = shutil.which(agent.traits.program)
         version = process.first_line([path, "--version"], os.environ) if path else None
-        key = key_of(agent, chosen, os.environ)
-        lacking = lacks_of(chosen)
+        key = find_key(agent, chosen, os.environ)
+        lacking = missing_requirements(chosen)
         told = [
             f"{version or 'version unknown'}" if path else "not installed",
             f"key: {key or 'none'}",

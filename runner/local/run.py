@@ -25,7 +25,7 @@ from typing import Any, Protocol
 
 from runner import agents, pipeline
 from runner.agents import process
-from runner.agents.environment import lacks
+from runner.agents.environment import missing_requirements
 from runner.attempt.attempt import AttemptContext
 from runner.attempt.workspace import remove_folder
 from runner.attempt.workspace_pool import WorkspacePool
@@ -305,7 +305,7 @@ class LocalRun:
         environ = self._around.environ
 
         def lacking(chosen: AgentSettings) -> list[tuple[str, str]]:
-            return lacks(
+            return missing_requirements(
                 agents.agent_for(chosen),
                 chosen,
                 environ,
@@ -486,7 +486,7 @@ class LocalRun:
                 if attempt.cookie
             ]
         for cookie in cookies:
-            process.end_cookie(cookie)
+            process.kill_by_cookie(cookie)
         if scratch is not None and scratch.name.startswith("fanin-"):
             remove_folder(scratch)
 

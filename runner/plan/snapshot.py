@@ -174,7 +174,7 @@ def read_template(path: str | None, text: bytes | None) -> str | None:
         )
     template = decode_text(path, text)
     assert template is not None
-    if found := prompt.complaints(template):
+    if found := prompt.template_problems(template):
         raise InvalidInput([Problem(path, line, what, "") for line, what in found])
     return template
 

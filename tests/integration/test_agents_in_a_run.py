@@ -103,7 +103,7 @@ def test_a_cap_that_cannot_be_kept_and_an_agent_that_is_not_there_are_refused_be
         in told
     )
     assert (
-        "the agent's program 'codex' is not on this machine; install it:  npm install -g @openai/codex"
+        "the agent's program 'codex' is not installed on this machine; install it:  npm install -g @openai/codex"
         in told
     )
     assert "no key for codex: CODEX_API_KEY or OPENAI_API_KEY is not set" in told
@@ -119,7 +119,7 @@ def test_check_and_agents_say_what_is_missing(project: Project, tmp_path: Path) 
     checked = project.cli("check", env=_bare(tmp_path))
     assert checked.returncode == 0
     assert (
-        "warning: tasks.yml:3: the agent's program 'codex' is not on this machine"
+        "warning: tasks.yml:3: the agent's program 'codex' is not installed on this machine"
         in checked.stdout
     )
     listed = project.cli("agents", env=_bare(tmp_path))
@@ -208,7 +208,7 @@ def test_the_prompt_tells_what_the_dependencies_changed(project: Project) -> Non
     shown = project.cli("task", "B", "--show-prompt")
     assert shown.returncode == 0, shown.stderr
     assert (
-        "What this builds on, done already:\n\n- A: Lay the ground\n  laid it\n  src/a.py +1 -0\n"
+        "This task builds on work that is already done:\n\n- A: Lay the ground\n  laid it\n  src/a.py +1 -0\n"
         in shown.stdout
     )
 
@@ -237,7 +237,7 @@ def test_a_template_of_ones_own_is_used_and_no_task_can_change_it(
     project.write("prompts/task.md", "one\n$nonsense\n")
     told = project.cli("check")
     assert told.returncode == 2
-    assert "prompts/task.md:2: there is no $nonsense" in told.stderr
+    assert "prompts/task.md:2: unknown placeholder $nonsense" in told.stderr
 
 
 @pytest.fixture

@@ -42,9 +42,9 @@ def test_cookie_torn_by_a_crash_ends_nobody(torn: str) -> None:
         # empty in the middle of exec
         while not Path(f"/proc/{other.pid}/environ").read_bytes():
             time.sleep(0.01)
-        process.end_cookie(torn)
+        process.kill_by_cookie(torn)
         assert other.poll() is None
-        process.end_cookie(f"{torn:0<32}")
+        process.kill_by_cookie(f"{torn:0<32}")
         assert other.wait(10) == -9
     finally:
         other.kill()
@@ -97,7 +97,7 @@ before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 log = Path(sys.argv[1])
 done = process.run(["head", "-c", "1000000000", "/dev/zero"], cwd=log.parent, env={"PATH": "/usr/bin:/bin"},
                    stdin=None, log=log, timeout=250)
-print(json.dumps([done.exit_code, done.ended, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before]))
+print(json.dumps([done.exit_code, done.end_reason, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before]))
 """
     log = tmp_path / "agent.log"
     told = subprocess.run(

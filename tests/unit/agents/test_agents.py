@@ -1,4 +1,4 @@
-"""Any command as an agent: what its end and its report mean, and what its prompt says."""
+"""Any command as an agent: how its exit and its report are read, and its prompt."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import pytest
 
 from runner import agents
 from runner.agents import command, outcome, prompt
-from runner.agents.base import Place, Verdict
-from runner.agents.process import Outcome
+from runner.agents.base import AttemptFolder, Verdict
+from runner.agents.process import EndReason, Outcome
 from runner.core.errors import UsageProblem
 from runner.core.manifest import Brought
 from runner.core.result import Failure, FailureKind
@@ -26,30 +26,35 @@ def _read(
     report: str | bytes | None = None,
     *,
     status: int = 0,
-    ended: str = "exited",
+    end_reason: EndReason = "exited",
 ) -> Verdict:
+    """The verdict on a command that left this report."""
     path = folder / "report.json"
     if report is not None:
         path.write_bytes(report if isinstance(report, bytes) else report.encode())
-    return command.Command().read(
-        Outcome(status, ended, 12.4, "the tail of its output"), Place(folder)
+    ended = Outcome(status, end_reason, 12.4, "the tail of its output")
+    return command.Command().read(ended, AttemptFolder(folder))
+
+
+def test_a_command_is_started_unchanged(tmp_path: Path) -> None:
+    settings = AgentSettings(command=("robot", "--flag", "a b"))
+    invocation = agents.agent_for(settings).build(
+        entry(agent=settings), AttemptFolder(tmp_path)
+    )
+    assert (list(invocation.argv), dict(invocation.env)) == (
+        ["robot", "--flag", "a b"],
+        {},
     )
 
 
-def test_a_command_is_started_as_it_is_given(tmp_path: Path) -> None:
-    settings = AgentSettings(command=("robot", "--flag", "a b"))
-    call = agents.agent_for(settings).build(entry(agent=settings), Place(tmp_path))
-    assert (list(call.argv), dict(call.env)) == (["robot", "--flag", "a b"], {})
-
-
-def test_an_unknown_preset_is_a_problem_that_says_what_to_write() -> None:
+def test_an_unknown_preset_is_refused_with_a_remedy() -> None:
     with pytest.raises(UsageProblem, match="unknown agent preset 'nobody'") as caught:
         agents.agent_for(AgentSettings(preset="nobody"))
     assert "command:" in caught.value.advice
 
 
 @pytest.mark.parametrize(
-    ("status", "ended", "kind", "said"),
+    ("status", "end_reason", "kind", "message"),
     [
         (1, "exited", FailureKind.AGENT_ERROR, "the agent ended with exit status 1"),
         (-9, "exited", FailureKind.AGENT_ERROR, "the agent ended with signal 9"),
@@ -57,37 +62,37 @@ def test_an_unknown_preset_is_a_problem_that_says_what_to_write() -> None:
             -15,
             "timeout",
             FailureKind.TIMEOUT,
-            "the agent was ended after its time limit, 12 s",
+            "the agent was stopped at its time limit, after 12 s",
         ),
         (
             0,
             "timeout",
             FailureKind.TIMEOUT,
-            "the agent was ended after its time limit, 12 s",
+            "the agent was stopped at its time limit, after 12 s",
         ),
         (
             -15,
             "idle",
             FailureKind.IDLE,
-            "the agent was ended after printing nothing for too long, 12 s in all",
+            "the agent was stopped for printing nothing, after 12 s",
         ),
         (-15, "cancelled", FailureKind.INTERRUPTED, "the run was interrupted"),
     ],
 )
 @pytest.mark.parametrize("report", [None, '{"status": "ok", "summary": "all well"}'])
-def test_a_bad_end_outranks_a_good_report(
+def test_a_bad_exit_overrides_a_good_report(
     tmp_path: Path,
     status: int,
-    ended: str,
+    end_reason: EndReason,
     kind: FailureKind,
-    said: str,
+    message: str,
     report: str | None,
 ) -> None:
-    failure = _read(tmp_path, report, status=status, ended=ended).failure
+    failure = _read(tmp_path, report, status=status, end_reason=end_reason).failure
     assert failure is not None
     assert (failure.kind, failure.message, failure.log_tail) == (
         kind,
-        said,
+        message,
         "the tail of its output",
     )
     assert failure.retryable
@@ -110,7 +115,7 @@ def test_a_bad_end_outranks_a_good_report(
         ('{"cost_usd": null, "model": "of a newer contract"}', None, None, None),
     ],
 )
-def test_a_good_end_with_any_readable_report_is_no_failure_and_what_is_unsaid_is_unknown(
+def test_exit_status_zero_with_a_readable_report_is_a_success_and_missing_numbers_are_unknown(
     tmp_path: Path,
     report: str | None,
     summary: str | None,
@@ -127,7 +132,7 @@ def test_a_good_end_with_any_readable_report_is_no_failure_and_what_is_unsaid_is
 
 
 @pytest.mark.parametrize(
-    ("report", "status", "said", "retryable"),
+    ("report", "status", "message", "retryable"),
     [
         ('{"status": "error"}', 0, "the agent reported an error", True),
         ('{"status": "error", "summary": "I gave up"}', 0, "I gave up", True),
@@ -140,23 +145,23 @@ def test_a_good_end_with_any_readable_report_is_no_failure_and_what_is_unsaid_is
         ('{"retryable": false}', 2, "the agent ended with exit status 2", False),
     ],
 )
-def test_an_error_the_agent_reports_is_one_whatever_its_exit_status(
-    tmp_path: Path, report: str, status: int, said: str, retryable: bool
+def test_a_reported_error_is_a_failure_whatever_the_exit_status(
+    tmp_path: Path, report: str, status: int, message: str, retryable: bool
 ) -> None:
     failure = _read(tmp_path, report, status=status).failure
     assert failure is not None
     assert (failure.kind, failure.message, failure.retryable) == (
         FailureKind.AGENT_ERROR,
-        said,
+        message,
         retryable,
     )
 
 
 @pytest.mark.parametrize("report", ['{"retryable": false}', None])
-def test_an_agent_cannot_say_that_a_time_limit_was_final(
+def test_an_agent_cannot_declare_a_time_limit_final(
     tmp_path: Path, report: str | None
 ) -> None:
-    failure = _read(tmp_path, report, ended="timeout").failure
+    failure = _read(tmp_path, report, end_reason="timeout").failure
     assert failure is not None
     assert failure.retryable
 
@@ -180,7 +185,7 @@ def test_an_agent_cannot_say_that_a_time_limit_was_final(
     ],
     ids=lambda report: repr(report[:30]),
 )
-def test_a_report_that_is_not_the_contracts_is_a_failure_and_says_nothing(
+def test_a_report_against_the_contract_is_a_failure_and_is_ignored(
     tmp_path: Path, report: str | bytes
 ) -> None:
     verdict = _read(tmp_path, report)
@@ -199,23 +204,25 @@ def test_a_report_that_is_a_folder_is_a_failure(tmp_path: Path) -> None:
     assert _read(tmp_path).failure is not None
 
 
-def test_a_report_that_is_a_pipe_is_a_failure_and_no_endless_wait(
+def test_a_report_that_is_a_pipe_is_a_failure_and_does_not_block(
     tmp_path: Path,
 ) -> None:
     pipe = tmp_path / "report.json"
     os.mkfifo(pipe)
-    found: list[Verdict] = []
-    reader = threading.Thread(target=lambda: found.append(_read(tmp_path)))
+    verdicts: list[Verdict] = []
+    reader = threading.Thread(target=lambda: verdicts.append(_read(tmp_path)))
     reader.start()
     while reader.is_alive():  # lets a reader go that waits for somebody to write
         with contextlib.suppress(OSError):
             os.close(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))
         reader.join(0.01)
-    assert found[0].failure is not None
+    assert verdicts[0].failure is not None
 
 
-def test_only_the_end_of_a_long_output_goes_with_the_failure() -> None:
-    failure = outcome.ended_badly(Outcome(1, "exited", 1.0, "x" * 100_000 + "the end"))
+def test_a_failure_carries_only_the_end_of_a_long_output() -> None:
+    failure = outcome.process_failure(
+        Outcome(1, "exited", 1.0, "x" * 100_000 + "the end")
+    )
     assert failure is not None
     assert failure.log_tail.endswith("the end")
     assert len(failure.log_tail) == 4_000
@@ -224,7 +231,7 @@ def test_only_the_end_of_a_long_output_goes_with_the_failure() -> None:
 # -- the prompt --
 
 
-def test_the_prompt_is_the_task_and_how_to_end() -> None:
+def test_the_prompt_is_the_task_and_the_closing_instruction() -> None:
     text = prompt.render(entry(task(title="Add login", prompt="\n  Use sessions.\n\n")))
     assert text.startswith(
         "# T1: Add login\n\nUse sessions.\n\nWork in the current folder. Finish by yourself"
@@ -233,22 +240,22 @@ def test_the_prompt_is_the_task_and_how_to_end() -> None:
 
 
 @pytest.mark.parametrize(
-    ("files", "said"),
+    ("files", "sentence"),
     [
         (None, None),
         ((), "You may change only these files: none."),
         (("src/**", "a.py"), "You may change only these files: src/**, a.py."),
     ],
 )
-def test_the_prompt_says_which_files_may_be_changed(
-    files: tuple[str, ...] | None, said: str | None
+def test_the_prompt_names_the_files_that_may_be_changed(
+    files: tuple[str, ...] | None, sentence: str | None
 ) -> None:
     text = prompt.render(entry(task(files=files)))
-    assert ("You may change" in text) is (said is not None)
-    assert said is None or said in text
+    assert ("You may change" in text) is (sentence is not None)
+    assert sentence is None or sentence in text
 
 
-def test_the_prompt_says_when_it_is_done() -> None:
+def test_the_prompt_names_the_verify_command() -> None:
     assert "It is done when this command succeeds: make test\n" in prompt.render(
         entry(verify="make test")
     )
@@ -262,26 +269,26 @@ def test_the_prompt_says_when_it_is_done() -> None:
         ("  last words\n", "it broke\n\nThe end of its log:\n\nlast words\n\n"),
     ],
 )
-def test_a_retrys_prompt_carries_the_error_and_the_end_of_its_log(
+def test_the_prompt_of_a_retry_has_the_error_and_the_end_of_its_log(
     tail: str, end: str
 ) -> None:
     previous = Failure(kind=FailureKind.CONFLICT, message="it broke", log_tail=tail)
     text = prompt.render(entry(attempt=2, previous=previous))
-    assert f"This is attempt 2. The one before failed (conflict): {end}" in text
+    assert f"This is attempt 2. The previous one failed (conflict): {end}" in text
 
 
-def test_a_first_attempt_speaks_of_no_other() -> None:
+def test_the_prompt_of_a_first_attempt_mentions_no_attempts() -> None:
     assert "attempt" not in prompt.render(entry())
 
 
 @pytest.mark.parametrize("shift", range(3))
-def test_a_prompt_is_cut_at_its_limit_and_never_inside_a_character(shift: int) -> None:
+def test_a_prompt_is_truncated_at_its_limit_between_characters(shift: int) -> None:
     text = prompt.render(entry(task(prompt="x" * shift + "€" * prompt.MAX_BYTES)))
     assert prompt.MAX_BYTES - 3 < len(text.encode()) <= prompt.MAX_BYTES
     assert "\ufffd" not in text
 
 
-def test_however_long_the_task_is_a_retry_learns_what_went_wrong() -> None:
+def test_a_long_task_does_not_displace_the_previous_error() -> None:
     previous = Failure(
         kind=FailureKind.CONFLICT, message="it broke", log_tail="last words"
     )
@@ -293,7 +300,7 @@ def test_however_long_the_task_is_a_retry_learns_what_went_wrong() -> None:
     assert len(text.encode()) <= prompt.MAX_BYTES
 
 
-def test_what_the_dependencies_changed_is_bounded_and_never_crowds_out_the_task() -> (
+def test_the_text_about_dependencies_is_limited_and_does_not_displace_the_task() -> (
     None
 ):
     brought = tuple(
@@ -312,7 +319,7 @@ def test_what_the_dependencies_changed_is_bounded_and_never_crowds_out_the_task(
     assert text.count("…") == 1
 
 
-def test_a_template_of_ones_own_leaves_no_gap_where_there_is_nothing_to_say() -> None:
+def test_an_empty_placeholder_of_a_template_leaves_no_gap() -> None:
     text = prompt.render(
         entry(task(title="it", prompt="do")),
         "$title\n\n$dependencies\n\n$previous\n\n${prompt} $$HOME",
@@ -321,16 +328,16 @@ def test_a_template_of_ones_own_leaves_no_gap_where_there_is_nothing_to_say() ->
 
 
 @pytest.mark.parametrize(
-    ("template", "found"),
+    ("template", "problems"),
     [
         (prompt.DEFAULT, []),
-        ("a\n$ b", [(2, "a single $ means nothing; write $$")]),
-        ("$title $nobody", [(1, "there is no $nobody; known: $id, $title")]),
+        ("a\n$ b", [(2, "a single $ is not valid here; write $$")]),
+        ("$title $nobody", [(1, "unknown placeholder $nobody; use $id, $title")]),
     ],
 )
-def test_a_templates_mistakes_are_found_at_their_lines(
-    template: str, found: list[tuple[int, str]]
+def test_the_problems_of_a_template_are_reported_with_their_lines(
+    template: str, problems: list[tuple[int, str]]
 ) -> None:
-    assert [(line, what[:39]) for line, what in prompt.complaints(template)] == [
-        (n, what[:39]) for n, what in found
+    assert [(line, what[:44]) for line, what in prompt.template_problems(template)] == [
+        (n, what[:44]) for n, what in problems
     ]

@@ -1,6 +1,4 @@
-"""What each preset starts, and what it makes of outputs that were recorded from the
-real programs.
-"""
+"""What each preset starts, and how it reads the recorded output of the real program."""
 
 from __future__ import annotations
 
@@ -9,23 +7,24 @@ import string
 from collections.abc import Mapping
 from importlib.metadata import EntryPoint
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from runner import agents
-from runner.agents import outcome as outcomes
-from runner.agents.base import Agent, Costs, Place, Verdict, is_isolated
+from runner.agents import outcome
+from runner.agents.base import Agent, AttemptFolder, Costs, Verdict, is_isolated
 from runner.agents.command import Command
 from runner.agents.environment import (
     environment_for,
-    key_of,
-    lacks,
+    find_key,
     make_home,
+    missing_requirements,
     secrets_of,
 )
-from runner.agents.process import Outcome
+from runner.agents.process import EndReason, Outcome
 from runner.core.errors import UsageProblem
 from runner.core.result import FailureKind
 from runner.core.task import AgentSettings
@@ -36,29 +35,27 @@ KINDS = FailureKind
 
 def _read(
     preset: str,
-    folder: Path,
-    answer: str,
+    path: Path,
+    stdout: str,
     *,
     status: int = 0,
-    ended: str = "exited",
-    errors: str = "",
+    end_reason: EndReason = "exited",
+    stderr: str = "",
 ) -> Verdict:
-    place = Place(folder)
-    place.answer.write_text(answer)
-    return agents.presets()[preset].read(
-        Outcome(status, ended, 3.0, (answer + errors)[-65536:]), place
-    )
+    """The preset's verdict on a program that printed this."""
+    folder = AttemptFolder(path)
+    folder.stdout.write_text(stdout)
+    tail = (stdout + stderr)[-65536:]
+    return agents.presets()[preset].read(Outcome(status, end_reason, 3.0, tail), folder)
 
 
-def _recorded(resources: Path, name: str) -> tuple[str, str]:
-    """Standard output and standard error of a recording, one of which is there."""
-    answer, errors = (
-        resources / "agents" / f"{name}.txt",
-        resources / "agents" / f"{name}.err.txt",
-    )
+def _recording(resources: Path, name: str) -> tuple[str, str]:
+    """Standard output and standard error of a recording; either may be missing."""
+    stdout = resources / "agents" / f"{name}.txt"
+    stderr = resources / "agents" / f"{name}.err.txt"
     return (
-        answer.read_text() if answer.exists() else "",
-        errors.read_text() if errors.exists() else "",
+        stdout.read_text() if stdout.exists() else "",
+        stderr.read_text() if stderr.exists() else "",
     )
 
 
@@ -73,11 +70,11 @@ def _recorded(resources: Path, name: str) -> tuple[str, str]:
         ("aider-ok", 1050, None),
     ],
 )
-def test_a_success_and_what_it_used(
+def test_a_success_is_recognised_with_its_usage(
     resources: Path, tmp_path: Path, name: str, tokens: int, cost: float
 ) -> None:
     preset = name.partition("-")[0]
-    verdict = _read(preset, tmp_path, *_recorded(resources, name)[:1])
+    verdict = _read(preset, tmp_path, *_recording(resources, name)[:1])
     assert verdict.failure is None
     assert verdict.usage.tokens == tokens
     assert verdict.usage.cost_usd == (
@@ -115,7 +112,7 @@ def test_a_success_and_what_it_used(
         ("aider-401", 0, KINDS.AGENT_ERROR, True),
     ],
 )
-def test_a_failure_is_named_by_the_structure_of_the_output(
+def test_a_failure_is_classified_by_the_structure_of_the_output(
     resources: Path,
     tmp_path: Path,
     name: str,
@@ -123,10 +120,9 @@ def test_a_failure_is_named_by_the_structure_of_the_output(
     kind: FailureKind,
     retryable: bool,
 ) -> None:
-    answer, errors = _recorded(resources, name)
-    failure = _read(
-        name.partition("-")[0], tmp_path, answer, status=status, errors=errors
-    ).failure
+    stdout, stderr = _recording(resources, name)
+    preset = name.partition("-")[0]
+    failure = _read(preset, tmp_path, stdout, status=status, stderr=stderr).failure
     assert failure is not None
     assert (failure.kind, failure.retryable) == (kind, retryable)
     assert (
@@ -136,28 +132,27 @@ def test_a_failure_is_named_by_the_structure_of_the_output(
     )
 
 
-def test_a_rate_limit_is_seen_though_the_time_limit_ended_it(
+def test_a_rate_limit_is_recognised_behind_a_time_limit(
     resources: Path, tmp_path: Path
 ) -> None:
     failure = _read(
         "copilot",
         tmp_path,
-        _recorded(resources, "copilot-429")[0],
+        _recording(resources, "copilot-429")[0],
         status=-15,
-        ended="timeout",
+        end_reason="timeout",
     ).failure
     assert failure is not None
     assert failure.kind is KINDS.RATE_LIMIT
 
 
 @pytest.mark.parametrize("preset", agents.presets())
-@pytest.mark.parametrize("ended", ["timeout", "idle", "cancelled", "flooded"])
-def test_an_agent_that_was_ended_did_not_succeed(
-    resources: Path, tmp_path: Path, preset: str, ended: str
+@pytest.mark.parametrize("end_reason", get_args(EndReason)[1:])
+def test_an_agent_that_was_stopped_has_failed(
+    resources: Path, tmp_path: Path, preset: str, end_reason: EndReason
 ) -> None:
-    failure = _read(
-        preset, tmp_path, _recorded(resources, f"{preset}-ok")[0], ended=ended
-    ).failure
+    stdout, _ = _recording(resources, f"{preset}-ok")
+    failure = _read(preset, tmp_path, stdout, end_reason=end_reason).failure
     assert failure is not None
     assert failure.kind in {
         KINDS.TIMEOUT,
@@ -169,7 +164,7 @@ def test_an_agent_that_was_ended_did_not_succeed(
 
 @pytest.mark.parametrize("preset", agents.presets())
 @pytest.mark.parametrize(
-    "answer",
+    "stdout",
     [
         "",
         "no json",
@@ -180,11 +175,12 @@ def test_an_agent_that_was_ended_did_not_succeed(
         "[" * 50_000,
         '{"result": {}}\n' * 9,
     ],
+    ids=lambda stdout: repr(stdout[:30]),
 )
-def test_exit_zero_without_the_agents_own_words_is_no_success(
-    tmp_path: Path, preset: str, answer: str
+def test_exit_status_zero_without_the_expected_output_is_a_failure(
+    tmp_path: Path, preset: str, stdout: str
 ) -> None:
-    failure = _read(preset, tmp_path, answer).failure
+    failure = _read(preset, tmp_path, stdout).failure
     assert failure is not None
     assert failure.kind is KINDS.AGENT_ERROR
 
@@ -219,26 +215,29 @@ _JSON = st.recursive(
     ),
     status=st.integers(0, 3),
 )
-def test_nothing_that_an_agent_prints_can_raise(
+def test_no_output_makes_a_preset_raise(
     tmp_path_factory: pytest.TempPathFactory,
     lines: list[Mapping[str, object]],
     status: int,
 ) -> None:
-    folder = tmp_path_factory.mktemp("place")
+    folder = tmp_path_factory.mktemp("attempt")
+    stdout = "\n".join(json.dumps(line) for line in lines)
     for preset in agents.presets():
-        _read(
-            preset, folder, "\n".join(json.dumps(line) for line in lines), status=status
-        )
+        _read(preset, folder, stdout, status=status)
 
 
-# -- the call --
+# -- the invocation --
 
 
 @pytest.mark.parametrize("preset", agents.presets())
-def test_model_and_arguments_reach_every_preset(tmp_path: Path, preset: str) -> None:
+def test_model_and_arguments_are_passed_to_every_preset(
+    tmp_path: Path, preset: str
+) -> None:
     settings = AgentSettings(preset=preset, model="the-model", args=("--more", "x y"))
     argv = list(
-        agents.agent_for(settings).build(entry(agent=settings), Place(tmp_path)).argv
+        agents.agent_for(settings)
+        .build(entry(agent=settings), AttemptFolder(tmp_path))
+        .argv
     )
     assert argv[0] == agents.presets()[preset].traits.program
     assert "the-model" in argv
@@ -248,38 +247,38 @@ def test_model_and_arguments_reach_every_preset(tmp_path: Path, preset: str) -> 
     )
 
 
-def test_claude_is_held_to_its_turns_and_to_its_share_of_the_money(
+def test_claude_gets_its_turn_limit_and_its_share_of_the_budget(
     tmp_path: Path,
 ) -> None:
     settings = AgentSettings(preset="claude", max_turns=9)
     argv = list(
         agents.agent_for(settings)
-        .build(entry(agent=settings, reserved_usd=0.5), Place(tmp_path))
+        .build(entry(agent=settings, reserved_usd=0.5), AttemptFolder(tmp_path))
         .argv
     )
     assert argv[argv.index("--max-turns") + 1] == "9"
     assert argv[argv.index("--max-budget-usd") + 1] == "0.5000"
 
 
-def test_turns_that_cannot_be_kept_are_refused() -> None:
-    with pytest.raises(UsageProblem, match="max_turns cannot be kept for codex"):
+def test_max_turns_is_refused_for_an_agent_without_such_a_limit() -> None:
+    with pytest.raises(UsageProblem, match="max_turns is not supported by codex"):
         agents.agent_for(AgentSettings(preset="codex", max_turns=3))
 
 
-def test_aider_is_given_only_files_that_are_there(tmp_path: Path) -> None:
-    place = Place(tmp_path)
-    place.checkout.mkdir()
-    (place.checkout / "a.py").touch()
-    one = entry(
+def test_aider_is_given_existing_files_only(tmp_path: Path) -> None:
+    folder = AttemptFolder(tmp_path)
+    folder.checkout.mkdir()
+    (folder.checkout / "a.py").touch()
+    batch_entry = entry(
         task(files=("a.py", "new.py", "src/**", "--yes")),
         agent=AgentSettings(preset="aider"),
     )
-    argv = list(agents.presets()["aider"].build(one, place).argv)
+    argv = list(agents.presets()["aider"].build(batch_entry, folder).argv)
     assert argv[-1] == "a.py"
     assert not {"new.py", "src/**", "--yes"} & set(argv)
 
 
-def test_only_claude_can_be_capped_and_what_no_agent_says_is_not_promised() -> None:
+def test_only_claude_enforces_a_cost_limit_and_three_agents_report_no_cost() -> None:
     costs = {name: agent.traits.costs for name, agent in agents.presets().items()}
     assert [name for name, kind in costs.items() if kind is Costs.CAPPED] == ["claude"]
     assert {name for name, kind in costs.items() if kind is Costs.UNKNOWN} == {
@@ -289,23 +288,25 @@ def test_only_claude_can_be_capped_and_what_no_agent_says_is_not_promised() -> N
     }
 
 
-# -- its surroundings --
+# -- the environment --
 
 
 def _environment(
     settings: AgentSettings,
-    folder: Path,
+    path: Path,
     plain: Mapping[str, str] | None = None,
     **environ: str,
 ) -> dict[str, str]:
-    agent, place = agents.agent_for(settings), Place(folder)
-    call = agent.build(entry(agent=settings), place)
+    """The environment that the agent gets on a machine with the variables `environ`."""
+    agent, folder = agents.agent_for(settings), AttemptFolder(path)
+    invocation = agent.build(entry(agent=settings), folder)
+    contract = {"FANIN_TASK": "T1"}
     return environment_for(
-        agent, settings, call, place, environ, {"FANIN_TASK": "T1"}, plain or {}
+        agent, settings, invocation, folder, environ, contract, plain or {}
     )
 
 
-def test_a_plain_variable_outranks_defaults_and_the_machine_but_not_an_isolated_home(
+def test_a_plain_variable_overrides_defaults_and_the_machine_but_not_an_isolated_home(
     tmp_path: Path,
 ) -> None:
     settings = AgentSettings(preset="claude", home="isolated")
@@ -325,7 +326,7 @@ def test_a_plain_variable_outranks_defaults_and_the_machine_but_not_an_isolated_
 
 
 @pytest.mark.parametrize("name", ["ANTHROPIC_AUTH_TOKEN", "MINE"])
-def test_a_secret_variable_is_refused_among_the_plain_ones(name: str) -> None:
+def test_a_secret_variable_is_refused_as_a_plain_one(name: str) -> None:
     settings = AgentSettings(preset="claude", env=("MINE",))
     with pytest.raises(
         UsageProblem, match=f"env sets {name}, a secret variable of claude"
@@ -334,7 +335,7 @@ def test_a_secret_variable_is_refused_among_the_plain_ones(name: str) -> None:
     assert agents.usable_agent(settings, {"OTHER": "y"}).name == "claude"
 
 
-def test_an_agent_sees_its_own_variables_the_named_ones_and_nothing_else(
+def test_an_agent_sees_its_own_and_the_listed_variables_only(
     tmp_path: Path,
 ) -> None:
     settings = AgentSettings(preset="claude", env=("MINE",))
@@ -352,7 +353,7 @@ def test_an_agent_sees_its_own_variables_the_named_ones_and_nothing_else(
     assert not {"OPENAI_API_KEY", "GITHUB_TOKEN", "X", "HOME"} & set(seen)
 
 
-def test_codex_gets_the_key_under_the_name_it_reads(tmp_path: Path) -> None:
+def test_codex_gets_its_key_under_the_name_that_it_reads(tmp_path: Path) -> None:
     settings = AgentSettings(preset="codex")
     assert _environment(settings, tmp_path, OPENAI_API_KEY="o")["CODEX_API_KEY"] == "o"
     assert (
@@ -363,7 +364,7 @@ def test_codex_gets_the_key_under_the_name_it_reads(tmp_path: Path) -> None:
     )
 
 
-def test_a_default_of_the_preset_yields_to_the_users_own_value(tmp_path: Path) -> None:
+def test_the_users_value_overrides_a_default_of_the_preset(tmp_path: Path) -> None:
     settings = AgentSettings(preset="claude", env=("CLAUDE_CODE_MAX_RETRIES",))
     assert _environment(settings, tmp_path)["CLAUDE_CODE_MAX_RETRIES"] == "2"
     assert (
@@ -375,10 +376,11 @@ def test_a_default_of_the_preset_yields_to_the_users_own_value(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("preset", agents.presets())
-def test_an_isolated_home_is_whole_and_outside_the_checkout(
+def test_an_isolated_home_is_complete_and_outside_the_checkout(
     tmp_path: Path, preset: str
 ) -> None:
-    settings, place = AgentSettings(preset=preset, home="isolated"), Place(tmp_path)
+    settings = AgentSettings(preset=preset, home="isolated")
+    folder = AttemptFolder(tmp_path)
     agent = agents.agent_for(settings)
     seen = _environment(
         settings,
@@ -387,10 +389,11 @@ def test_an_isolated_home_is_whole_and_outside_the_checkout(
         CLAUDE_CONFIG_DIR="/home/me/x",
         XDG_CONFIG_HOME="/y",
     )
-    make_home(agent, settings, agent.build(entry(agent=settings), place), place, {})
+    invocation = agent.build(entry(agent=settings), folder)
+    make_home(agent, settings, invocation, folder, {})
     assert "/home/me" not in " ".join(seen.values())
-    assert not place.home.is_relative_to(place.checkout)
-    assert seen["HOME"] == str(place.home)
+    assert not folder.home.is_relative_to(folder.checkout)
+    assert seen["HOME"] == str(folder.home)
     assert all(Path(seen[name]).is_dir() for name in agent.traits.homes)
 
 
@@ -404,18 +407,20 @@ def test_an_isolated_home_is_whole_and_outside_the_checkout(
         (AgentSettings(command=("x",)), True, False),
     ],
 )
-def test_presets_are_isolated_on_actions_and_use_a_persons_login_elsewhere(
+def test_presets_are_isolated_on_actions_and_use_the_users_login_elsewhere(
     settings: AgentSettings, on_actions: bool, isolated: bool
 ) -> None:
     assert is_isolated(settings, on_actions=on_actions) is isolated
 
 
-def test_what_is_missing_is_said_with_what_to_do(tmp_path: Path) -> None:
+def test_each_missing_requirement_has_a_remedy(tmp_path: Path) -> None:
     agent, settings = agents.presets()["claude"], AgentSettings(preset="claude")
-    lacking = lacks(agent, settings, {"HOME": str(tmp_path)}, lambda _: None)
-    assert lacking == [
+    missing = missing_requirements(
+        agent, settings, {"HOME": str(tmp_path)}, lambda _: None
+    )
+    assert missing == [
         (
-            "the agent's program 'claude' is not on this machine",
+            "the agent's program 'claude' is not installed on this machine",
             "install it:  npm install -g @anthropic-ai/claude-code",
         ),
         (
@@ -424,7 +429,9 @@ def test_what_is_missing_is_said_with_what_to_do(tmp_path: Path) -> None:
         ),
     ]
     assert (
-        lacks(agent, settings, {"ANTHROPIC_API_KEY": "12345678"}, lambda _: "found")
+        missing_requirements(
+            agent, settings, {"ANTHROPIC_API_KEY": "12345678"}, lambda _: "found"
+        )
         == []
     )
 
@@ -439,32 +446,34 @@ def test_a_key_too_short_to_search_for_is_refused_by_name() -> None:
         "ANTHROPIC_AUTH_TOKEN": "1234567",
         "SHORT": "1",
     }
-    assert lacks(agent, settings, environ, lambda _: "found") == [
+    assert missing_requirements(agent, settings, environ, lambda _: "found") == [
         (
-            "the value of ANTHROPIC_AUTH_TOKEN is shorter than 8 bytes, too short to be searched for or masked",
-            "set the whole key, or unset the variable",
+            "the value of ANTHROPIC_AUTH_TOKEN is shorter than 8 bytes, too short to be masked or searched for",
+            "set the complete key, or unset the variable",
         )
     ]
 
 
-def test_a_persons_login_serves_unless_the_home_is_isolated(tmp_path: Path) -> None:
+def test_a_login_counts_as_a_key_unless_the_home_is_isolated(tmp_path: Path) -> None:
     (tmp_path / ".codex").mkdir()
     (tmp_path / ".codex" / "auth.json").touch()
     agent, environ = agents.presets()["codex"], {"HOME": str(tmp_path)}
-    assert key_of(agent, AgentSettings(preset="codex"), environ) == "~/.codex/auth.json"
     assert (
-        key_of(agent, AgentSettings(preset="codex", home="isolated"), environ) is None
+        find_key(agent, AgentSettings(preset="codex"), environ) == "~/.codex/auth.json"
     )
     assert (
-        key_of(
+        find_key(agent, AgentSettings(preset="codex", home="isolated"), environ) is None
+    )
+    assert (
+        find_key(
             agent, AgentSettings(preset="codex"), {**environ, "GITHUB_ACTIONS": "true"}
         )
         is None
     )
 
 
-# Every variable that a preset gets by itself is judged here: a new one fails until
-# somebody says what it is.
+# Every variable that a preset gets by itself is listed here: a new one fails until
+# it is classified here.
 PLAIN = {
     "ANTHROPIC_BASE_URL",
     "CLAUDE_CONFIG_DIR",
@@ -504,7 +513,7 @@ def test_every_variable_of_a_preset_is_secret_or_plain() -> None:
     assert {name for each in traits for name in (*each.keys, *each.secrets)} == SECRET
 
 
-def test_secrets_are_the_values_of_secret_variables_and_of_all_that_is_named() -> None:
+def test_secrets_are_the_values_of_the_secret_and_the_listed_variables() -> None:
     settings = AgentSettings(preset="claude", env=("MINE", "PATH", "SHORT"))
     names = (
         "ANTHROPIC_API_KEY",
@@ -521,7 +530,7 @@ def test_secrets_are_the_values_of_secret_variables_and_of_all_that_is_named() -
     }
 
 
-def test_in_a_job_all_that_a_leg_was_given_is_secret() -> None:
+def test_in_a_job_everything_that_a_task_job_was_given_is_secret() -> None:
     environ = {name: f"value of {name}" for name in (*SECRET, *PLAIN, "OTHER")}
     lines = {
         "ANTHROPIC_API_KEY": "another value",
@@ -537,7 +546,7 @@ def test_in_a_job_all_that_a_leg_was_given_is_secret() -> None:
     )
 
 
-def test_a_key_that_is_set_to_nothing_is_not_passed_on(tmp_path: Path) -> None:
+def test_an_empty_key_is_not_passed_on(tmp_path: Path) -> None:
     seen = _environment(
         AgentSettings(preset="codex"), tmp_path, OPENAI_API_KEY="o", CODEX_API_KEY=""
     )
@@ -550,43 +559,47 @@ def test_a_key_that_is_set_to_nothing_is_not_passed_on(tmp_path: Path) -> None:
     )
 
 
-# -- third parties --
+# -- plug-ins --
 
 
-class _Theirs(Command):
-    name = "theirs"
+class _PlugIn(Command):
+    name = "plugged"
 
 
-THEIRS: Agent = _Theirs()
+PLUG_IN: Agent = _PlugIn()
 
 
-def test_another_package_can_offer_an_agent_but_not_take_our_names(
+def test_a_plug_in_adds_an_agent_but_cannot_replace_a_built_in_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     points = [
-        EntryPoint(name, f"{__name__}:THEIRS", agents.ENTRY_POINTS)
-        for name in ("theirs", "claude")
+        EntryPoint(name, f"{__name__}:PLUG_IN", agents.ENTRY_POINTS)
+        for name in ("plugged", "claude")
     ]
     monkeypatch.setattr(
         agents,
         "entry_points",
         lambda group, name=None: [p for p in points if name in {None, p.name}],
     )
-    assert agents.agent_for(AgentSettings(preset="theirs")).name == "theirs"
+    assert agents.agent_for(AgentSettings(preset="plugged")).name == "plugged"
     assert agents.agent_for(AgentSettings(preset="claude")).name == "claude"
     assert agents.presets()["claude"].name == "claude"
 
 
-def test_a_broken_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    point = EntryPoint("theirs", "no_such_module:AGENT", agents.ENTRY_POINTS)
+def test_a_plug_in_that_cannot_be_loaded_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    point = EntryPoint("plugged", "no_such_module:AGENT", agents.ENTRY_POINTS)
     monkeypatch.setattr(agents, "entry_points", lambda group, name=None: [point])
     with pytest.raises(
         UsageProblem,
-        match="the agent 'theirs' of no_such_module:AGENT cannot be loaded",
+        match="the agent 'plugged' of no_such_module:AGENT cannot be loaded",
     ):
-        agents.agent_for(AgentSettings(preset="theirs"))
+        agents.agent_for(AgentSettings(preset="plugged"))
 
 
-def test_the_last_object_of_a_text_is_found_below_other_words() -> None:
-    assert outcomes.document('noise {\n{\n "a": {"b": 1}\n}\n') == {"a": {"b": 1}}
-    assert outcomes.document("no { object") is None
+def test_the_last_json_object_is_found_after_other_text() -> None:
+    assert outcome.last_json_object('noise {\n{\n "a": {"b": 1}\n}\n') == {
+        "a": {"b": 1}
+    }
+    assert outcome.last_json_object("no { object") is None
