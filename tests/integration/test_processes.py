@@ -92,7 +92,7 @@ def test_a_gigabyte_of_output_is_bounded_on_the_disk_and_in_memory(
     script = """
 import json, resource, sys
 from pathlib import Path
-from runner import process
+from runner.agents import process
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 log = Path(sys.argv[1])
 done = process.run(["head", "-c", "1000000000", "/dev/zero"], cwd=log.parent, env={"PATH": "/usr/bin:/bin"},
