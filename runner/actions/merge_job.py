@@ -141,10 +141,10 @@ class MergeJob:
             put = self.publisher.put(fan_in.commits, head)
             if put.landed:
                 return Landed(
-                    self.branch, fan_in, self.publisher.pull_request_if_moved()
+                    self.branch, fan_in, self.publisher.open_pull_request_if_switched()
                 )
             if put.refused:
-                self.publisher.move(put)
+                self.publisher.switch_branch(put)
         raise EnvironmentBroken(
             f"{self.branch} moved {publisher.TRIES} times while the batch was merged",
             "nothing is lost: re-run this job when the branch is quiet",
@@ -224,7 +224,7 @@ class MergeJob:
                 )
             if push.landed:
                 self.remote.push(held, waiting.tip, None)
-                told = self.publisher.pull_request(
+                told = self.publisher.open_pull_request(
                     held, self.branch, f"Fanin batch {self.manifest.batch}", _HELD
                 )
                 return Landed(self.branch, noted, told)

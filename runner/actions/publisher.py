@@ -1,27 +1,42 @@
-"""How commits reach a branch on GitHub: pushed or through the API, and where the run
-goes on if the branch takes none.
+"""Publishing commits to a branch on GitHub, by push or through the API.
 
-Separate because two jobs write: `merge` lands a batch, `collect` the issues that are
-tasks.
+If the branch refuses them, the run continues on a branch of its own. Two jobs publish:
+`merge` lands a batch, `collect` lands the issues that are tasks.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from runner.core.errors import EnvironmentBroken
 
 if TYPE_CHECKING:
     from runner.actions.workflow_io import JobIO
-    from runner.github_api.client import GitHub
+    from runner.github_api.client import ApiCommit, GitHub
+    from runner.github_api.client import Change as ApiChange
+    from runner.policy.change import Change
     from runner.repo.remote import Remote
     from runner.repo.repository import Repository
 
-# a round trip each; with three rivals as fast as fanin all 50 are lost once in a
-# million runs
+# Each try is one round trip. Against three rivals as fast as fanin, all 50 fail once in
+# a million runs.
 TRIES = 50
+
+
+_DEFAULT_REMEDY = "allow fanin's job to push there, or set  branch:"
+_REMEDIES = {
+    "workflows": (
+        "the work changes .github/workflows: "
+        "give the secret fanin-token a token that may push workflow files"
+    ),
+    "secret": (
+        "GitHub found a secret in the work: "
+        "remove it from the task's result and run the task again"
+    ),
+    "signatures": "the branch requires signed commits: set  commit-via: api",
+}
 
 
 @dataclass(frozen=True)
@@ -37,8 +52,10 @@ class Put:
 
 
 class Publisher:
-    """The branch that a run works on. `branch` changes once if it refuses: the run then
-    has one of its own.
+    """Publishes to the branch that a run works on.
+
+    `branch` changes at most once: when it refuses a commit, the run continues on
+    `fanin/<run>`.
     """
 
     def __init__(
@@ -52,19 +69,18 @@ class Publisher:
         branch: str,
         commit_via: str = "git",
     ) -> None:
-        self.repo, self.remote, self.github, self.job_io = (
-            repo,
-            remote,
-            github,
-            job_io,
-        )
-        self.run, self.branch, self._first, self._via = run, branch, branch, commit_via
+        self.repo = repo
+        self.remote = remote
+        self.github = github
+        self.job_io = job_io
+        self.run = run
+        self.branch = branch
+        self._original_branch = branch
+        self._commit_via = commit_via
 
     def put(self, commits: Sequence[str], head: str) -> Put:
-        """Put the commits, the last of which is the new tip, on the branch if it is at
-        `head`.
-        """
-        if self._via == "api":
+        """Publish the commits, oldest first, if the branch is still at `head`."""
+        if self._commit_via == "api":
             return self._put_via_api(commits, head)
         push = self.remote.push(self.branch, commits[-1], head)
         return Put(
@@ -84,81 +100,92 @@ class Publisher:
             return Put(refused=str(error), reason="protected")
         return Put(landed=True)
 
-    def move(self, put: Put) -> None:
-        """The branch takes no commit: the run goes on on a branch of its own.
-        EnvironmentBroken if it cannot.
+    def switch_branch(self, put: Put) -> None:
+        """Continue on `fanin/<run>` because the branch refused a commit.
+
+        Raises EnvironmentBroken, with the remedy, where another branch would not help
+        or is refused too.
         """
-        own = f"fanin/{self.run}"
-        if self.branch == own or put.reason == "workflows":
-            remedy = {
-                "workflows": "the work changes .github/workflows: give the secret fanin-token a token that may do that",
-                "secret": "GitHub found a secret in the work: take it out of the task's result and run the task again",
-                "signatures": "the branch wants signed commits: set  commit-via: api",
-            }.get(put.reason, "allow fanin's job to push there, or set  branch:")
+        own_branch = f"fanin/{self.run}"
+        # A token that may not push workflow files may not push them to any branch.
+        if self.branch == own_branch or put.reason == "workflows":
+            remedy = _REMEDIES.get(put.reason, _DEFAULT_REMEDY)
             raise EnvironmentBroken(
-                f"{self.branch} refuses the push: {put.refused}",
+                f"{self.branch} refused the push: {put.refused}",
                 f"{remedy}; the results are kept as artifacts",
             )
-        made = self.remote.push(own, self.remote.fetch(self.branch), None)
-        if made.refused:
+        push = self.remote.push(own_branch, self.remote.fetch(self.branch), None)
+        if push.refused:
             raise EnvironmentBroken(
-                f"{self.branch} and {own} refuse the push: {put.refused}",
+                f"{self.branch} and {own_branch} refused the push: {put.refused}",
                 "allow fanin's job to push to fanin/**; the results are kept as artifacts",
             )
         self.job_io.annotate(
             "warning",
-            f"{self.branch} refuses the push ({put.refused}); the run goes on on {own}",
+            f"{self.branch} refused the push ({put.refused}); continuing on {own_branch}",
         )
-        self.branch = own
+        self.branch = own_branch
 
-    def pull_request_if_moved(self) -> str:
-        """Open the pull request of a run that moved; a sentence that tells where it is,
-        "" if there is none.
+    def open_pull_request_if_switched(self) -> str:
+        """Open the pull request of a run that switched branches.
+
+        Returns a sentence with its address, or "" if none is needed.
         """
-        if self.branch == self._first or self._first.startswith("fanin/"):
+        if self.branch == self._original_branch or self._original_branch.startswith(
+            "fanin/"
+        ):
             return ""
-        return self.pull_request(
+        return self.open_pull_request(
             self.branch,
-            self._first,
+            self._original_branch,
             f"Fanin run {self.run}",
-            f"{self._first} takes no push from fanin, so the run's work is here.",
+            f"{self._original_branch} refuses pushes from fanin, so the run's work is here.",
         )
 
-    def pull_request(self, head: str, base: str, title: str, body: str) -> str:
-        """Open a pull request; a sentence that tells where it is, or how a person opens
-        it.
+    def open_pull_request(self, head: str, base: str, title: str, body: str) -> str:
+        """Open a pull request from `head` into `base`.
+
+        Returns a sentence with its address, or with the link to open it by hand where
+        the job may not.
         """
         from runner.github_api.errors import MayNotOpenPulls
 
         try:
-            return (
-                f"the work is in {self.github.open_pull(head, base, title, body).url}"
-            )
+            pull = self.github.open_pull(head, base, title, body)
         except MayNotOpenPulls as error:
-            self.job_io.annotate("warning", f"{error}")
+            self.job_io.annotate("warning", str(error))
             return f"open its pull request: {error.compare_url}"
+        return f"the work is in {pull.url}"
 
 
-def api_commits(repo: Repository, head: str, commits: Sequence[str]) -> list[Any]:
-    """The commits as GitHub's API takes them: each with its changed files, on the tree
-    before it.
-    """
-    from runner.github_api.client import ApiCommit, Change
+def api_commits(repo: Repository, head: str, commits: Sequence[str]) -> list[ApiCommit]:
+    """Convert commits on top of `head`, oldest first, to what GitHub's API creates."""
+    from runner.github_api.client import ApiCommit
 
-    made, parent = [], head
+    converted = []
+    parent = head
     for commit in commits:
-        changes = tuple(
-            Change(
-                c.path,
-                (c.new or c.old or ("100644", ""))[0],
-                repo.blob(c.new[1]) if c.new else None,
-            )
-            for c in repo.changes(parent, commit, {})
-        )
-        made.append(
+        changes = [
+            _api_change(repo, change) for change in repo.changes(parent, commit, {})
+        ]
+        converted.append(
             ApiCommit(
-                repo.message(commit), repo.tree(parent), changes, tree=repo.tree(commit)
+                repo.message(commit),
+                base_tree=repo.tree(parent),
+                changes=tuple(changes),
+                tree=repo.tree(commit),
             )
         )
         parent = commit
-    return made
+    return converted
+
+
+def _api_change(repo: Repository, change: Change) -> ApiChange:
+    from runner.github_api.client import Change as ApiChange
+
+    if change.new is not None:
+        mode, blob = change.new
+        return ApiChange(change.path, mode, repo.blob(blob))
+    # The API wants a mode for a deleted file too.
+    mode = change.old[0] if change.old else "100644"
+    return ApiChange(change.path, mode, content=None)

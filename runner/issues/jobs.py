@@ -238,7 +238,7 @@ def collect_job(
         job_io.annotate(
             "warning", f"#{refused.number} is no task: {refused.why}", title="fanin"
         )
-    if note := publisher.pull_request_if_moved():
+    if note := publisher.open_pull_request_if_switched():
         job_io.annotate("notice", note, title="fanin")
     return EXIT_DONE
 
@@ -262,7 +262,7 @@ def _land(
         if put.landed:
             return commit
         if put.refused:
-            publisher.move(put)
+            publisher.switch_branch(put)
         head = remote.fetch(publisher.branch)
     raise EnvironmentBroken(
         f"{publisher.branch} moved {TRIES} times meanwhile",

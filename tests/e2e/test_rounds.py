@@ -1088,7 +1088,7 @@ def test_run_moves_to_a_branch_of_its_own_and_goes_on_there(
         json.loads(place.repository.dispatches[1].inputs["fanin-state"])["branch"]
         == own
     )
-    assert any("refuses the push" in text for text in said(rounds[0], "warning"))
+    assert any("refused the push" in text for text in said(rounds[0], "warning"))
 
 
 @pytest.mark.xdist_group("protected")
