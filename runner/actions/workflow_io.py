@@ -1,9 +1,9 @@
-"""What the Actions machine gives and takes: the event, `GITHUB_OUTPUT`, the step
-summary, `::commands::`.
+"""Input and output of a GitHub Actions job.
 
-Everything is escaped here and nowhere else. Sources: GitHub's "Workflow commands for
-GitHub Actions" (escaping of data and properties, delimiters of outputs) and its limits
-(1 MiB a step summary, 1 MB outputs a job).
+Reads the event and the environment; writes outputs, the step summary and workflow
+commands. Escaping happens here and nowhere else. Sources: GitHub's "Workflow commands
+for GitHub Actions" (escaping, output delimiters) and its limits (1 MiB a step summary,
+1 MB outputs a job).
 """
 
 from __future__ import annotations
@@ -24,7 +24,10 @@ OUTPUT_LIMIT = 900_000  # characters of one job's outputs, below GitHub's 1 MB
 
 @dataclass(frozen=True)
 class WorkflowContext:
-    """Where this job runs. `event` is the webhook's payload; the token is never shown."""
+    """The run and the event that this job belongs to.
+
+    `event` is the webhook's payload. `token` and `event` are left out of the repr.
+    """
 
     repository: str
     run_id: str
@@ -41,34 +44,37 @@ class WorkflowContext:
 
     @property
     def run_url(self) -> str:
+        """The address of this run's page."""
         return f"{self.server_url}/{self.repository}/actions/runs/{self.run_id}"
 
     @property
+    def checked_out_branch(self) -> str:
+        """The pull request's head branch, else the branch of the run."""
+        return self.head_ref or self.ref_name
+
+    @property
     def workflow_file(self) -> str:
-        """The caller's workflow file name, from
-        `owner/repo/.github/workflows/FILE@ref`.
+        """The file name of the caller's workflow.
+
+        Read from a reference such as `owner/repo/.github/workflows/FILE@ref`.
         """
-        return self.workflow_ref.partition("@")[0].rpartition("/")[2]
+        path, _, _ = self.workflow_ref.partition("@")
+        return path.rpartition("/")[2]
 
     @property
     def pull_request(self) -> int | None:
+        """The number of the event's pull request, if it is about one."""
         number = (self.event.get("pull_request") or {}).get("number")
         return number if isinstance(number, int) else None
 
 
 def read_context(environ: Mapping[str, str]) -> WorkflowContext:
-    """The job's context. EnvironmentBroken outside of GitHub Actions."""
+    """Read the job's context. Raises EnvironmentBroken outside of GitHub Actions."""
     if not environ.get("GITHUB_RUN_ID"):
         raise EnvironmentBroken(
             "this command runs inside GitHub Actions only",
             "on this machine use  fanin run",
         )
-    path = environ.get("GITHUB_EVENT_PATH")
-    event = (
-        json.loads(Path(path).read_text(encoding="utf-8"))
-        if path and Path(path).is_file()
-        else {}
-    )
     return WorkflowContext(
         repository=environ.get("GITHUB_REPOSITORY", ""),
         run_id=environ["GITHUB_RUN_ID"],
@@ -81,83 +87,101 @@ def read_context(environ: Mapping[str, str]) -> WorkflowContext:
         server_url=environ.get("GITHUB_SERVER_URL", "https://github.com"),
         api_url=environ.get("GITHUB_API_URL", "https://api.github.com"),
         token=environ.get("FANIN_TOKEN", ""),
-        event=event,
+        event=_read_event(environ.get("GITHUB_EVENT_PATH")),
     )
 
 
+def _read_event(path: str | None) -> Mapping[str, Any]:
+    if not path or not Path(path).is_file():
+        return {}
+    event: Mapping[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
+    return event
+
+
 def escape_data(text: str) -> str:
-    """Text that cannot end a workflow command's message."""
+    """Escape text so that it cannot end a workflow command's message."""
     return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 
 def escape_property(text: str) -> str:
-    """Text that cannot end a workflow command's property."""
+    """Escape text so that it cannot end a workflow command's property."""
     return escape_data(text).replace(":", "%3A").replace(",", "%2C")
 
 
 def command(name: str, message: str, **properties: str | int | None) -> str:
-    """One workflow command, e.g. `::error file=tasks.yml,line=3::what happened`."""
-    given = ",".join(
+    """Format a workflow command, e.g. `::error file=tasks.yml,line=3::what happened`.
+
+    Properties that are None are left out.
+    """
+    assignments = [
         f"{key}={escape_property(str(value))}"
         for key, value in properties.items()
         if value is not None
-    )
-    return f"::{name}{' ' if given else ''}{given}::{escape_data(message)}"
+    ]
+    separator = " " if assignments else ""
+    return f"::{name}{separator}{','.join(assignments)}::{escape_data(message)}"
 
 
 class JobIO:
-    """Writes what a job hands to the machine: outputs, the summary, annotations, masks."""
+    """Writes a job's outputs, step summary, annotations and masks."""
 
     def __init__(self, environ: Mapping[str, str], stream: TextIO) -> None:
-        self._output = environ.get("GITHUB_OUTPUT")
-        self._summary = environ.get("GITHUB_STEP_SUMMARY")
+        self._output_file = environ.get("GITHUB_OUTPUT")
+        self._summary_file = environ.get("GITHUB_STEP_SUMMARY")
         self._stream = stream
 
     def output(self, values: Mapping[str, str]) -> None:
-        """Set outputs, each between random delimiters so that no value can end itself
-        and set another.
+        """Set outputs of the job.
+
+        Each value stands between random delimiters, so that it cannot end itself and
+        set another output. Raises EnvironmentBroken above `OUTPUT_LIMIT` characters.
         """
         text = "".join(_assignment(name, value) for name, value in values.items())
         if len(text) > OUTPUT_LIMIT:
             raise EnvironmentBroken(
-                f"the job's outputs are {len(text):,} characters, more than GitHub takes",
+                f"the job's outputs are {len(text):,} characters; "
+                f"GitHub accepts {OUTPUT_LIMIT:,}",
                 "lower max-concurrent",
             )
-        if self._output:
-            with Path(self._output).open("a", encoding="utf-8") as stream:
+        if self._output_file:
+            with Path(self._output_file).open("a", encoding="utf-8") as stream:
                 stream.write(text)
 
     def summary(self, markdown: str) -> None:
-        """Add to the step summary, cut to what GitHub takes."""
-        if self._summary:
-            with Path(self._summary).open("a", encoding="utf-8") as stream:
-                stream.write(bounded(markdown, SUMMARY_LIMIT - 1024))
+        """Append to the step summary, truncated to GitHub's limit."""
+        if self._summary_file:
+            with Path(self._summary_file).open("a", encoding="utf-8") as stream:
+                # Other steps of the job may write a few lines to the same summary.
+                stream.write(truncated(markdown, SUMMARY_LIMIT - 1024))
 
     def annotate(
-        self, level: str, message: str, **properties: str | int | None
+        self,
+        level: str,
+        message: str,
+        *,
+        title: str | None = None,
+        file: str | None = None,
+        line: int | None = None,
     ) -> None:
-        """`level` is error, warning or notice."""
-        known = {
-            name: properties.pop(name)
-            for name in ("file", "line")
-            if name in properties
-        }
-        self._print(command(level, message, **known, **properties))
+        """Annotate the run; `level` is error, warning or notice."""
+        self._print(command(level, message, file=file, line=line, title=title))
 
     def mask(self, value: str) -> None:
+        """Mask every line of a secret in the log."""
         for line in value.splitlines():
             if line.strip():
                 self._print(command("add-mask", line))
 
     @contextmanager
     def fenced(self, title: str) -> Iterator[None]:
-        """A folded group in which nothing that is printed can speak to the machine."""
+        """Fold the log and ignore workflow commands inside the `with` block."""
         token = secrets.token_hex(20)
         self._print(command("group", title))
         self._print(command("stop-commands", token))
         try:
             yield
         finally:
+            # The output before may lack its last newline.
             self._print(f"\n::{token}::")
             self._print("::endgroup::")
 
@@ -166,13 +190,15 @@ class JobIO:
         self._stream.flush()
 
 
-def bounded(text: str, limit: int) -> str:
-    """At most `limit` bytes of UTF-8, cut at a line's end and saying so."""
+def truncated(text: str, limit: int) -> str:
+    """Truncate text to `limit` bytes of UTF-8, at the end of a line, with a note."""
     data = text.encode()
     if len(data) <= limit:
         return text
-    cut = data[: limit - 60].decode("utf-8", "ignore")
-    return cut[: cut.rfind("\n") + 1] + "\n… cut to what GitHub takes.\n"
+    note = "\n… truncated to GitHub's limit.\n"
+    head = data[: limit - len(note.encode())].decode("utf-8", "ignore")
+    last_newline = head.rfind("\n")
+    return head[: last_newline + 1] + note
 
 
 def _assignment(name: str, value: str) -> str:

@@ -49,7 +49,7 @@ def test_outputs_above_githubs_limit_are_refused_and_not_written(
     tmp_path: Path,
 ) -> None:
     file = tmp_path / "output"
-    with pytest.raises(EnvironmentBroken, match="more than GitHub takes"):
+    with pytest.raises(EnvironmentBroken, match="GitHub accepts 900,000"):
         JobIO({"GITHUB_OUTPUT": str(file)}, io.StringIO()).output(
             {"a": "x" * 1_000_000}
         )
@@ -62,7 +62,7 @@ def test_summary_is_cut_to_what_github_takes(tmp_path: Path) -> None:
         "ü" * 80 + "\n" + "line\n" * 400_000
     )
     assert file.stat().st_size <= workflow_io.SUMMARY_LIMIT
-    assert file.read_text().endswith("cut to what GitHub takes.\n")
+    assert file.read_text().endswith("truncated to GitHub's limit.\n")
 
 
 def test_fence_ends_though_what_is_inside_fails() -> None:
