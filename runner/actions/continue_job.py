@@ -14,13 +14,16 @@ from runner.core.errors import EXIT_DONE
 
 if TYPE_CHECKING:
     from runner.config.settings import Settings
+    from runner.core.manifest import Limits
     from runner.github_api.client import GitHub
 
 
 @dataclass(frozen=True)
 class ContinueOptions:
-    """What job `continue` is asked: whether work is ready, workflows to start after
-    landing, what `merge` said.
+    """Options of job `continue`.
+
+    `again`: whether a task is ready. `landed`: whether this round landed a commit.
+    `trigger`: workflow files to start after landing. `pause` waits a number of seconds.
     """
 
     again: bool
@@ -38,43 +41,50 @@ def continue_job(
     github: GitHub,
     options: ContinueOptions,
 ) -> int:
-    """Start the caller's own workflow for the next round, and the user's workflows that
-    a push would have started.
+    """Start the caller's workflow for the next round; return the exit code.
+
+    Also starts the user's own workflows, which a push by GITHUB_TOKEN does not start.
     """
-    for workflow in options.trigger if options.landed else ():
-        github.trigger(workflow, options.branch)
+    if options.landed:
+        for workflow in options.trigger:
+            github.trigger(workflow, options.branch)
     if not options.again:
         return EXIT_DONE
-    if state.round >= settings.limits.max_rounds:
-        job_io.annotate(
-            "warning",
-            f"stopped after limits.max_rounds = {settings.limits.max_rounds} rounds; run it again to go on",
-        )
+    limit = _limit_reached(state, settings.limits)
+    if limit is not None:
+        job_io.annotate("warning", f"stopped: {limit}; run it again to continue")
         return EXIT_DONE
-    dear = settings.limits.max_cost_usd
-    if dear is not None and state.spent_usd >= dear:
-        job_io.annotate(
-            "warning",
-            f"stopped: ${state.spent_usd:.2f} are spent, limits.max_cost_usd is ${dear:.2f}; run it again to go on",
-        )
-        return EXIT_DONE
-    if pause := state.pace(1).pause_seconds(random.random):
+
+    pause_seconds = state.backoff(1).pause_seconds(random.random)
+    if pause_seconds:
         job_io.annotate(
             "notice",
-            f"rate limit or overload: the next round starts in {pause:.0f} s",
+            f"rate limit or overload: the next round starts in {pause_seconds:.0f} s",
             title="fanin",
         )
-        options.pause(pause)
-    following = state.model_copy(
+        options.pause(pause_seconds)
+
+    next_state = state.model_copy(
         update={"round": state.round + 1, "branch": options.branch}
     )
-    ref = context.head_ref or context.ref_name
     url = github.dispatch(
-        context.workflow_file, ref, {"fanin-state": following.model_dump_json()}
+        context.workflow_file,
+        context.checked_out_branch,
+        {"fanin-state": next_state.model_dump_json()},
     )
+    address = f": {url}" if url else ""
     job_io.annotate(
-        "notice",
-        f"round {following.round} starts{f': {url}' if url else ''}",
-        title="fanin",
+        "notice", f"round {next_state.round} started{address}", title="fanin"
     )
     return EXIT_DONE
+
+
+def _limit_reached(state: RoundState, limits: Limits) -> str | None:
+    if state.round >= limits.max_rounds:
+        return f"limits.max_rounds = {limits.max_rounds} rounds are done"
+    if limits.max_cost_usd is not None and state.spent_usd >= limits.max_cost_usd:
+        return (
+            f"${state.spent_usd:.2f} spent, "
+            f"limits.max_cost_usd is ${limits.max_cost_usd:.2f}"
+        )
+    return None

@@ -1,6 +1,4 @@
-"""The first and the last job of a round: `next` chooses the batch, `continue` starts
-the next round.
-"""
+"""Job `next`: chooses the batch of a round."""
 
 from __future__ import annotations
 
@@ -8,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 
 from runner import pipeline
 from runner.actions.round_state import RoundState, views_of
@@ -20,27 +18,84 @@ from runner.ui import job_summary
 
 if TYPE_CHECKING:
     from runner.config.settings import Settings
+    from runner.plan.snapshot import Snapshot
     from runner.plan.view import TaskView
     from runner.repo.remote import Remote
     from runner.repo.repository import Repository
 
 MATRIX_LIMIT = 256  # entries; GitHub runs none at all above it
-# a job's time beyond its task's own limit, so that the result is still uploaded
-_SETUP_MINUTES = 20
+# Beyond the task's own time limit, so that its result is still uploaded.
+_EXTRA_JOB_MINUTES = 20
+
+MatrixEntry = TypedDict(
+    "MatrixEntry",
+    {
+        "index": int,
+        "folder": str,
+        "task": str,
+        "attempt": int,
+        "timeout-minutes": int,
+        "runs-on": str | list[str],
+    },
+)
 
 
 @dataclass(frozen=True)
 class NextOptions:
-    """What job `next` is asked: where the manifest goes, ids to try again, whether only
-    to look.
+    """Options of job `next`.
+
+    `manifest`: the file to write. `retry`: ids to grant one more attempt. `inputs`:
+    those of the run's first round, by setting name. `may_change_workflows`: whether the
+    merge job's token may push workflow files.
     """
 
     manifest: Path
     retry: Sequence[str] = ()
     dry_run: bool = False
     runs_on: str = "ubuntu-latest"
-    carried: Mapping[str, str] = field(default_factory=dict)
+    inputs: Mapping[str, str] = field(default_factory=dict)
     may_change_workflows: bool = False
+
+
+@dataclass(frozen=True)
+class NextOutputs:
+    """Outputs of job `next`; `manifest` is None if no task is to run."""
+
+    state: RoundState
+    branch: str
+    base: str
+    slots: int
+    runs_on: str
+    manifest: Manifest | None
+
+    def as_mapping(self) -> dict[str, str]:
+        """The outputs by the names that the action declares."""
+        outputs = {
+            "has-work": "false",
+            "branch": self.branch,
+            "base-sha": self.base,
+            "state": self.state.model_dump_json(),
+            "batch": f"{self.state.run}.{self.state.round}",
+            "max-parallel": str(self.slots),
+            "matrix": json.dumps({"include": []}),
+            "manifest-digest": "",
+            "verify": "false",
+            "env": "",
+        }
+        if self.manifest is not None:
+            outputs |= self._of_manifest(self.manifest)
+        return outputs
+
+    def _of_manifest(self, manifest: Manifest) -> dict[str, str]:
+        entries = [matrix_entry(entry, self.runs_on) for entry in manifest.entries]
+        assignments = [f"{name}={value}" for name, value in manifest.env.items()]
+        return {
+            "has-work": "true",
+            "matrix": json.dumps({"include": entries}),
+            "manifest-digest": manifest.digest,
+            "verify": "true" if manifest.verify else "false",
+            "env": "\n".join(assignments),
+        }
 
 
 def next_job(
@@ -52,39 +107,87 @@ def next_job(
     remote: Remote,
     options: NextOptions,
 ) -> int:
-    """Choose the batch: write the manifest, and the outputs that the other jobs are
-    made of.
-    """
-    from runner import agents
-    from runner.plan.snapshot import read_snapshot, read_template, with_retries
-    from runner.schedule import preflight
+    """Choose the batch, write its manifest and the job's outputs; return the exit code.
 
-    branch = state.branch or settings.branch or context.head_ref or context.ref_name
+    Raises InvalidInput if the plan or a setting cannot work, and UsageProblem while an
+    earlier run's work waits on a branch of its own.
+    """
+    from runner.plan.snapshot import read_snapshot
+
+    branch = state.branch or settings.branch or context.checked_out_branch
     head = repo.commit("HEAD")
     assert head is not None
     if state.round == 1:
-        refuse_while_open(repo, remote, settings, head)
+        refuse_unmerged_run(repo, remote, settings, head)
     snapshot = read_snapshot(repo, head, settings.plan, settings.progress)
-    known = with_retries(snapshot, options.retry, settings.max_attempts)
+    for note in _preflight(snapshot, settings, options):
+        job_io.annotate("notice", note, title="fanin")
+
+    slots = state.backoff(min(settings.slots, MATRIX_LIMIT)).agents
+    manifest = _choose_batch(repo, snapshot, settings, state, branch, slots, options)
+    if manifest is None:
+        stop_reason = state.budget(settings.limits.max_cost_usd).stop_reason()
+        if stop_reason is not None:
+            job_io.annotate("notice", stop_reason, title="fanin")
+    else:
+        durable.write(options.manifest, manifest.model_dump_json(indent=1).encode())
+
+    outputs = NextOutputs(
+        state.model_copy(update={"branch": branch, "inputs": options.inputs}),
+        branch,
+        head,
+        slots,
+        options.runs_on,
+        manifest=None if options.dry_run else manifest,
+    )
+    job_io.output(outputs.as_mapping())
+    views = views_of(snapshot, settings.max_attempts)
+    _report(job_io, views, manifest, branch, dry_run=options.dry_run)
+    stuck = any(view.state in {"failed", "blocked", "held"} for view in views)
+    return EXIT_TASKS_FAILED if manifest is None and stuck else EXIT_DONE
+
+
+def _preflight(
+    snapshot: Snapshot, settings: Settings, options: NextOptions
+) -> Sequence[str]:
+    """Refuse what can never land or keep its cost limit; return notes for the user."""
+    from runner import agents
+    from runner.plan.snapshot import with_retries
+    from runner.schedule import preflight
+
+    progress = with_retries(snapshot, options.retry, settings.max_attempts)
     preflight.refuse_impossible(
         snapshot.plan,
-        known,
+        progress,
         settings,
-        lambda chosen: agents.usable_agent(chosen, settings.env),
+        lambda choice: agents.usable_agent(choice, settings.env),
         may_change_workflows=options.may_change_workflows,
     )
-    cost_limit_problems, notes = preflight.cost_limit_problems(
+    problems, notes = preflight.cost_limit_problems(
         snapshot.plan,
-        known,
+        progress,
         settings,
-        lambda chosen: agents.agent_for(chosen).traits.costs,
+        lambda choice: agents.agent_for(choice).traits.costs,
     )
-    if cost_limit_problems:
-        raise InvalidInput(cost_limit_problems)
-    budget = state.budget(settings.limits.max_cost_usd)
-    slots = state.pace(min(settings.slots, MATRIX_LIMIT)).agents
-    template = settings.prompt_template
-    manifest = pipeline.next_batch(
+    if problems:
+        raise InvalidInput(problems)
+    return notes
+
+
+def _choose_batch(
+    repo: Repository,
+    snapshot: Snapshot,
+    settings: Settings,
+    state: RoundState,
+    branch: str,
+    slots: int,
+    options: NextOptions,
+) -> Manifest | None:
+    from runner.plan.snapshot import read_template
+
+    path = settings.prompt_template
+    template = read_template(path, repo.file(snapshot.commit, path) if path else None)
+    return pipeline.next_batch(
         snapshot,
         settings,
         run=state.run,
@@ -92,146 +195,84 @@ def next_job(
         branch=branch,
         slots=slots,
         retry=options.retry,
-        budget=budget,
-        template=read_template(
-            template, repo.file(head, template) if template else None
-        ),
+        budget=state.budget(settings.limits.max_cost_usd),
+        template=template,
     )
-    for note in [*notes, *([] if manifest else filter(None, [budget.stop_reason()]))]:
-        job_io.annotate("notice", note, title="fanin")
-    has_work = manifest is not None and not options.dry_run
-    if manifest is not None:
-        durable.write(options.manifest, manifest.model_dump_json(indent=1).encode())
-    job_io.output(
-        _next_outputs(
-            manifest if has_work else None, state, branch, head, slots, options
-        )
-    )
-    found = views_of(snapshot, settings.max_attempts)
-    _tell_next(job_io, found, manifest, branch, dry_run=options.dry_run)
-    stuck = any(view.state in {"failed", "blocked", "held"} for view in found)
-    return EXIT_TASKS_FAILED if manifest is None and stuck else EXIT_DONE
 
 
-def _next_outputs(
-    manifest: Manifest | None,
-    state: RoundState,
-    branch: str,
-    head: str,
-    slots: int,
-    options: NextOptions,
-) -> dict[str, str]:
-    handed = state.model_copy(update={"branch": branch, "inputs": options.carried})
-    outputs = {
-        "has-work": "false",
-        "branch": branch,
-        "base-sha": head,
-        "state": handed.model_dump_json(),
-        "batch": f"{state.run}.{state.round}",
-        "max-parallel": str(slots),
-        "matrix": '{"include":[]}',
-        "manifest-digest": "",
-        "verify": "false",
-        "env": "",
-    }
-    if manifest is not None:
-        matrix = {
-            "include": [
-                matrix_entry(entry, options.runs_on) for entry in manifest.entries
-            ]
-        }
-        outputs |= {
-            "has-work": "true",
-            "matrix": json.dumps(matrix),
-            "manifest-digest": manifest.digest,
-            "verify": "true" if manifest.verify else "false",
-            "env": "\n".join(f"{name}={value}" for name, value in manifest.env.items()),
-        }
-    return outputs
+def matrix_entry(entry: BatchEntry, runs_on: str) -> MatrixEntry:
+    """One entry of the matrix.
 
-
-def matrix_entry(entry: BatchEntry, runs_on: str) -> dict[str, Any]:
-    """One entry of the matrix: ids and bounds only, so that no text of the plan passes
-    through YAML or a shell.
+    Ids and limits only, so that no text of the plan passes through YAML or a shell.
     """
-    minutes = int(entry.timeout // 60) + 1 + _SETUP_MINUTES
+    task_minutes = int(entry.timeout // 60) + 1
     return {
         "index": entry.index,
         "folder": entry.folder,
         "task": entry.task.id,
         "attempt": entry.attempt,
-        "timeout-minutes": minutes,
-        "runs-on": labels(runs_on),
+        "timeout-minutes": task_minutes + _EXTRA_JOB_MINUTES,
+        "runs-on": runner_labels(runs_on),
     }
 
 
-def labels(runs_on: str) -> str | list[str]:
-    """`runs-on` as GitHub takes it: a label, or a JSON list of labels. UsageProblem for
-    anything else.
-    """
+def runner_labels(runs_on: str) -> str | list[str]:
+    """Parse `runs-on`: a label, or a JSON list of labels. Raises UsageProblem."""
     if not runs_on.lstrip().startswith("["):
         return runs_on.strip() or "ubuntu-latest"
     try:
-        found = json.loads(runs_on)
+        labels = json.loads(runs_on)
     except ValueError:
-        found = None
-    if (
-        not isinstance(found, list)
-        or not found
-        or not all(isinstance(label, str) for label in found)
-    ):
+        labels = None
+    is_list = isinstance(labels, list) and labels
+    if not is_list or not all(isinstance(label, str) for label in labels):
         raise UsageProblem(
-            f"runs-on is neither a label nor a JSON list of labels: {runs_on}",
+            f"runs-on: expected a label or a JSON list of labels, got {runs_on}",
             'write  ubuntu-latest  or  ["self-hosted", "linux"]',
         )
-    return found
+    return list(labels)
 
 
-def refuse_while_open(
+def refuse_unmerged_run(
     repo: Repository, remote: Remote, settings: Settings, head: str
 ) -> None:
-    """UsageProblem while an earlier run's work waits on a `fanin/…` branch that the
-    head does not hold yet.
+    """Raise UsageProblem while an earlier run's work waits on a `fanin/…` branch.
 
-    "Holds" is read from the progress alone: history is lacking in a shallow checkout,
-    and the plan may be wrong.
+    A branch waits if its progress is ahead of that at `head`. Progress alone decides: a
+    shallow checkout lacks history, and the plan may be invalid.
     """
     from runner.plan.snapshot import read_progress
 
-    mine = read_progress(repo, head, settings.plan, settings.progress)
+    progress = read_progress(repo, head, settings.plan, settings.progress)
     for branch in sorted(remote.branches("fanin/")):
+        commit = remote.fetch(branch)
         try:
-            other = read_progress(
-                repo, remote.fetch(branch), settings.plan, settings.progress
+            branch_progress = read_progress(
+                repo, commit, settings.plan, settings.progress
             )
         except UsageProblem:
-            continue  # of another plan, or none
-        if other.is_ahead_of(mine):
+            continue  # the branch has no progress, or that of another plan
+        if branch_progress.is_ahead_of(progress):
             raise UsageProblem(
                 f"an earlier run's work waits on {branch}",
-                f"merge its pull request first, or delete the branch {branch} to drop the work",
+                f"merge its pull request, or delete the branch {branch} to drop the work",
             )
 
 
-def _tell_next(
+def _report(
     job_io: JobIO,
-    found: Sequence[TaskView],
+    views: Sequence[TaskView],
     manifest: Manifest | None,
     branch: str,
     *,
     dry_run: bool,
 ) -> None:
+    batch, ids = "(none)", "nothing"
     if manifest is None:
         job_io.annotate("notice", "no task is ready: nothing to do", title="fanin")
-    ids = (
-        ", ".join(entry.task.id for entry in manifest.entries)
-        if manifest
-        else "nothing"
-    )
-    note = f"{'A dry run: would run' if dry_run else 'This round runs'} {ids}."
-    batch = manifest.batch if manifest else "(none)"
-    job_io.summary(
-        job_summary.round_summary(
-            found, job_summary.Round(batch=batch, branch=branch, note=note)
-        )
-    )
+    else:
+        batch = manifest.batch
+        ids = ", ".join(entry.task.id for entry in manifest.entries)
+    note = f"Dry run: would run {ids}." if dry_run else f"This round runs {ids}."
+    summary = job_summary.Round(batch=batch, branch=branch, note=note)
+    job_io.summary(job_summary.round_summary(views, summary))

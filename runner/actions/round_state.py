@@ -1,4 +1,4 @@
-"""What a round hands to the next (`fanin-state`), and what the jobs of a round share."""
+"""What a round hands on to the next (`fanin-state`), and what its jobs share."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from runner.repo.repository import Repository
 
 
-# What a person may choose in the UI and every later round must keep; sent along by
-# `continue`.
+# Inputs that a person may set in the Actions UI. `continue` cannot read them in a later
+# round, so the state carries them.
 CARRIED = (
     "plan",
     "source",
@@ -42,11 +42,15 @@ CARRIED = (
     "max_rounds",
     "progress",
 )
+_LEAVE_EMPTY = "leave this input empty; fanin fills it in"
 
 
 class RoundState(Document):
-    """`fanin-state`, the one machine input of the caller's workflow: what a round hands
-    to the next.
+    """`fanin-state`, the one input of the caller's workflow that fanin writes.
+
+    `inputs` are those of the run's first round, by setting name. `issues` are the
+    options of `collect` in the first round. `slots` limits the agents at once after a
+    rate limit; `limited` counts the rounds in a row that met one.
     """
 
     run: str
@@ -54,24 +58,27 @@ class RoundState(Document):
     branch: str | None = None
     pull_request: int | None = None
     inputs: dict[str, str] = Field(default_factory=dict)
-    # what `collect` was asked for in the first round
     issues: dict[str, str] = Field(default_factory=dict)
     spent_usd: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     dearest_usd: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
-    # agents at once, while a rate limit lowers it
     slots: Annotated[int, Field(ge=1)] | None = None
-    limited: Annotated[int, Field(ge=0)] = 0  # rounds in a row that met a rate limit
+    limited: Annotated[int, Field(ge=0)] = 0
 
-    def budget(self, limit: float | None) -> Budget:
-        return Budget(limit, self.spent_usd, self.dearest_usd)
+    def budget(self, max_cost_usd: float | None) -> Budget:
+        """The run's budget so far."""
+        return Budget(max_cost_usd, self.spent_usd, self.dearest_usd)
 
-    def pace(self, most: int) -> Backoff:
-        return Backoff(most, min(most, self.slots or most), self.limited)
+    def backoff(self, max_agents: int) -> Backoff:
+        """The run's backoff so far, for at most `max_agents` agents at once."""
+        return Backoff(
+            max_agents, min(max_agents, self.slots or max_agents), self.limited
+        )
 
 
 def round_state(text: str, context: WorkflowContext) -> RoundState:
-    """The state that the round before handed on, or that of a new run. UsageProblem if
-    it is not readable.
+    """Parse the state that the previous round handed on; "" starts a new run.
+
+    Raises UsageProblem if no round can have written it.
     """
     if not text.strip():
         return RoundState(run=context.run_id, pull_request=context.pull_request)
@@ -79,65 +86,76 @@ def round_state(text: str, context: WorkflowContext) -> RoundState:
         state = RoundState.model_validate_json(text)
     except ValidationError as error:
         raise UsageProblem(
-            f"fanin-state is not what the round before wrote: {error.errors()[0]['msg']}",
-            "leave this input empty; fanin fills it in",
+            f"fanin-state was not written by a previous round: {error.errors()[0]['msg']}",
+            _LEAVE_EMPTY,
         ) from None
-    if set(state.inputs) - set(CARRIED) or not re.fullmatch(
-        r"[0-9A-Za-z-]{1,64}", state.run
-    ):
+    if not set(state.inputs) <= set(CARRIED):
+        names = ", ".join(sorted(set(state.inputs) - set(CARRIED)))
         raise UsageProblem(
-            "fanin-state holds what no round writes",
-            "leave this input empty; fanin fills it in",
+            f"fanin-state was not written by a previous round: it sets {names}",
+            _LEAVE_EMPTY,
+        )
+    # The id becomes part of a branch's name.
+    if not re.fullmatch(r"[0-9A-Za-z-]{1,64}", state.run):
+        raise UsageProblem(
+            f"fanin-state was not written by a previous round: its run is {state.run!r}",
+            _LEAVE_EMPTY,
         )
     return state
 
 
-def carried(environ: Mapping[str, str], state: RoundState) -> dict[str, str]:
-    """The inputs that count: those of the run's first round."""
+def first_round_inputs(environ: Mapping[str, str], state: RoundState) -> dict[str, str]:
+    """The inputs of the run's first round, by setting name."""
     if state.inputs:
         return dict(state.inputs)
-    return {
-        name: environ[f"FANIN_{name.upper()}"]
-        for name in CARRIED
-        if environ.get(f"FANIN_{name.upper()}")
-    }
+    inputs = {}
+    for name in CARRIED:
+        value = environ.get(_variable(name))
+        if value:
+            inputs[name] = value
+    return inputs
 
 
 def with_inputs(
     environ: Mapping[str, str], inputs: Mapping[str, str]
 ) -> dict[str, str]:
-    """The environment as if the inputs that count had been given to this job."""
-    return {
-        **environ,
-        **{f"FANIN_{name.upper()}": value for name, value in inputs.items()},
-    }
+    """The environment as if `inputs` had been given to this job."""
+    variables = {_variable(name): value for name, value in inputs.items()}
+    return {**environ, **variables}
+
+
+def _variable(name: str) -> str:
+    return f"FANIN_{name.upper()}"
 
 
 def read_manifest(path: Path, digest: str) -> Manifest:
-    """The batch manifest, checked against the digest that job `next` gave. UsageProblem
-    if it is another one.
+    """Read the batch manifest and check it against the digest of job `next`.
+
+    Raises UsageProblem if there is none, it is invalid, or the digests differ.
     """
     try:
         manifest = Manifest.model_validate_json(path.read_bytes())
     except FileNotFoundError:
         raise UsageProblem(
-            f"there is no batch manifest at {path}", "job  next  must have run before"
+            f"there is no batch manifest at {path}", "run job  next  first"
         ) from None
     except ValidationError as error:
         raise UsageProblem(
-            f"{path} is no batch manifest: {error.errors()[0]['msg']}",
-            "run the workflow anew",
+            f"{path} is not a valid batch manifest: {error.errors()[0]['msg']}",
+            "run the workflow again from the start",
         ) from None
     if digest and manifest.digest != digest:
         raise UsageProblem(
-            "the batch manifest does not belong to this run",
-            "run the workflow anew, all jobs of it",
+            "the batch manifest belongs to another run",
+            "run the workflow again from the start, with all its jobs",
         )
     return manifest
 
 
-def fetch(repo: Repository, manifest: Manifest, remote: Remote, branch: str) -> str:
-    """Bring the branch's head and the batch's base here; the head's id."""
+def fetch_branch(
+    repo: Repository, manifest: Manifest, remote: Remote, branch: str
+) -> str:
+    """Fetch the branch and the batch's base; return the branch's head commit."""
     head = remote.fetch(branch)
     if repo.commit(manifest.base) is None:
         remote.fetch(manifest.base)
@@ -145,6 +163,7 @@ def fetch(repo: Repository, manifest: Manifest, remote: Remote, branch: str) -> 
 
 
 def views_of(snapshot: Snapshot, max_attempts: int) -> list[TaskView]:
+    """The state of every task, in plan order."""
     from runner.plan import view
 
     return view.views(snapshot.plan, snapshot.graph, snapshot.progress, max_attempts)

@@ -1,6 +1,4 @@
-"""The jobs that run foreign code: `task`, one for each entry of the matrix, and
-`verify`. They only read.
-"""
+"""Job `task`: one attempt of one agent, for one entry of the matrix."""
 
 from __future__ import annotations
 
@@ -8,7 +6,6 @@ import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from runner import pipeline
 from runner.actions.workflow_io import JobIO, WorkflowContext
@@ -21,43 +18,40 @@ from runner.policy.redaction import is_short
 from runner.repo.origin import Origin
 from runner.ui import job_summary
 
-if TYPE_CHECKING:
-    pass
-
 
 def entry_of(manifest: Manifest, task_id: str) -> BatchEntry:
-    """The entry of a task, by id. UsageProblem if the batch does not hold it."""
-    found = next(
-        (entry for entry in manifest.entries if entry.task.id == task_id), None
+    """The batch's entry of a task. Raises UsageProblem if the batch does not have it."""
+    for entry in manifest.entries:
+        if entry.task.id == task_id:
+            return entry
+    ids = ", ".join(entry.task.id for entry in manifest.entries)
+    raise UsageProblem(
+        f"{task_id} is not in batch {manifest.batch}", f"its tasks are {ids}"
     )
-    if found is None:
-        ids = ", ".join(entry.task.id for entry in manifest.entries)
-        raise UsageProblem(
-            f"{task_id} is not in batch {manifest.batch}", f"it holds {ids}"
-        )
-    return found
 
 
 def read_agent_env(environ: Mapping[str, str], job_io: JobIO) -> dict[str, str]:
-    """The lines `NAME=value` of the secret `agent-env`, name → value, each value masked
-    in the log unless it is short.
+    """Read the secret `agent-env`: lines `NAME=value`, as name → value.
 
-    UsageProblem for a line of another form.
+    Masks each value in the log unless it is too short to be a secret. Raises
+    UsageProblem for any other line.
     """
-    lines: dict[str, str] = {}
+    variables: dict[str, str] = {}
     for line in environ.get("FANIN_AGENT_ENV", "").splitlines():
-        name, equals, value = line.partition("=")
         if not line.strip():
             continue
-        if not equals or not re.fullmatch(r"[A-Za-z_]\w*", name.strip()):
+        name, equals, value = line.partition("=")
+        name = name.strip()
+        if not equals or not re.fullmatch(r"[A-Za-z_]\w*", name):
+            # The line itself is a secret, so it is not quoted.
             raise UsageProblem(
                 "the secret agent-env has a line that is not NAME=value",
-                "write one NAME=value a line",
+                "write one NAME=value on each line",
             )
         if not is_short(value):
             job_io.mask(value.strip())
-        lines[name.strip()] = value
-    return lines
+        variables[name] = value
+    return variables
 
 
 def task_job(
@@ -70,22 +64,18 @@ def task_job(
     context: WorkflowContext,
     job_io: JobIO,
 ) -> int:
-    """Run one attempt. The job stays green when the agent fails: the result says so,
-    with an annotation.
+    """Run one attempt of a task; return the exit code.
+
+    The job stays green when the agent fails: the result and an annotation say so.
     """
-
-    def echo(data: bytes) -> None:
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
-
     agent_env = read_agent_env(environ, job_io)
-    named = {
+    allowed_env = {
         name: value for name, value in agent_env.items() if name in entry.agent.env
     }
     attempt_context = AttemptContext(
-        {**environ, **named},
+        {**environ, **allowed_env},
         run_attempt=context.run_attempt,
-        echo=echo,
+        echo=_echo,
         secrets=secrets_of([entry.agent], environ, agent_env),
     )
     with job_io.fenced(f"{entry.task.id}: {entry.agent.name}"):
@@ -97,14 +87,12 @@ def task_job(
             scratch=scratch,
             attempt_context=attempt_context,
         )
-    job_io.output(
-        {
-            "succeeded": "true" if result.succeeded else "false",
-            "artifact": result_folder.artifact_name(
-                manifest.batch, entry.folder, entry.attempt, context.run_attempt
-            ),
-        }
+
+    artifact = result_folder.artifact_name(
+        manifest.batch, entry.folder, entry.attempt, context.run_attempt
     )
+    succeeded = "true" if result.succeeded else "false"
+    job_io.output({"succeeded": succeeded, "artifact": artifact})
     job_io.summary(job_summary.attempt_summary(entry, result))
     if result.failure is not None:
         job_io.annotate(
@@ -114,3 +102,8 @@ def task_job(
             file=manifest.plan.path,
         )
     return EXIT_DONE
+
+
+def _echo(data: bytes) -> None:
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()

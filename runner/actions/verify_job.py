@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from runner import pipeline
-from runner.actions.round_state import fetch
+from runner.actions.round_state import fetch_branch
 from runner.actions.workflow_io import JobIO
 from runner.attempt.attempt import AttemptContext
 from runner.core import durable
 from runner.core.errors import EXIT_DONE
 from runner.core.manifest import Manifest
-from runner.core.result import Verdict
+from runner.core.result import Failure, Verdict
 from runner.ui import job_summary
 
 if TYPE_CHECKING:
@@ -34,35 +34,31 @@ def verify_job(
     environ: Mapping[str, str],
     job_io: JobIO,
 ) -> int:
-    """Verify the merged tree on the branch's head as it is now; write the verdict. Red
-    is a finding, not an error.
+    """Verify the batch merged on the branch's head, and write the verdict.
+
+    Returns the exit code. A red tree is a verdict, not an error.
     """
     from runner.attempt.attempt import verify_commit
 
-    assert manifest.verify is not None
-    head = fetch(repo, manifest, remote, branch)
-    command, timeout, attempt_context = (
-        manifest.verify,
-        manifest.verify_timeout,
-        AttemptContext(environ),
-    )
-    with job_io.fenced(f"verify: {command}"):
-        verdict = pipeline.verify_batch(
-            repo,
-            manifest,
-            results,
-            head,
-            lambda commit, objects: verify_commit(
-                repo.origin,
-                command,
-                commit,
-                objects,
-                scratch,
-                timeout,
-                attempt_context,
-                manifest.env,
-            ),
+    command = manifest.verify
+    assert command is not None
+    head = fetch_branch(repo, manifest, remote, branch)
+    attempt_context = AttemptContext(environ)
+
+    def verify(commit: str, objects: Path) -> Failure | None:
+        return verify_commit(
+            repo.origin,
+            command,
+            commit,
+            objects,
+            scratch,
+            manifest.verify_timeout,
+            attempt_context,
+            manifest.env,
         )
+
+    with job_io.fenced(f"verify: {command}"):
+        verdict = pipeline.verify_batch(repo, manifest, results, head, verify)
     durable.write(verdict_file, verdict.model_dump_json(indent=1).encode())
     job_io.summary(job_summary.verdict_summary(verdict, command))
     for task_id, failure in verdict.failed.items():
@@ -71,7 +67,10 @@ def verify_job(
 
 
 def read_verdict(path: Path, manifest: Manifest) -> Verdict | None:
-    """The verdict, or None if there is none that can be read: no verdict is red."""
+    """Read the verdict on a batch; None if it is missing, invalid or of another batch.
+
+    A missing verdict counts as red, so damage must not raise here.
+    """
     try:
         verdict = Verdict.model_validate_json(path.read_bytes())
     except (OSError, ValidationError):

@@ -77,7 +77,7 @@ def next_(
     """Job: choose the batch, write its manifest and the matrix."""
     from runner.actions import workflow_io
     from runner.actions.next_job import NextOptions, next_job
-    from runner.actions.round_state import carried, round_state, with_inputs
+    from runner.actions.round_state import first_round_inputs, round_state, with_inputs
     from runner.config.settings import file_in, load
     from runner.repo.remote import Remote
 
@@ -86,7 +86,7 @@ def next_(
         workflow_io.JobIO(os.environ, sys.stdout),
     )
     handed = round_state(state, context)
-    inputs = carried(os.environ, handed)
+    inputs = first_round_inputs(os.environ, handed)
     repo = repository(where)
     environ = with_inputs(os.environ, inputs)
     settings = load(flags, environ, file_in(repo.root))
@@ -297,7 +297,7 @@ def merge(
         job_io,
         MergeOptions(verdict, task_result, commit_via, last, secrets),
     )
-    return job()
+    return job.run()
 
 
 @click.command("continue")

@@ -206,13 +206,13 @@ def collect_job(
     """Put the issues that are tasks on the branch, in one commit if anything changed;
     say what came and went.
     """
-    from runner.actions.next_job import refuse_while_open
+    from runner.actions.next_job import refuse_unmerged_run
 
     path = settings.plan.path
     head = remote.fetch(publisher.branch)
     before = parse_previous(path, _text(repo.file(head, path)))
     if state.round == 1:
-        refuse_while_open(repo, remote, settings, head)
+        refuse_unmerged_run(repo, remote, settings, head)
     after = collect_issues(
         api, before if state.round > 1 else None, issue_options(settings.plan.options)
     )

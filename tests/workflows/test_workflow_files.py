@@ -12,7 +12,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -988,5 +987,5 @@ def test_json_of_a_task_is_what_the_matrix_needs() -> None:
     entry = BatchEntry(
         index=0, task=task, task_digest=task.digest, attempt=1, agent=agent, timeout=60
     )
-    given: dict[str, Any] = matrix_entry(entry, "ubuntu-latest")
+    given = matrix_entry(entry, "ubuntu-latest")
     assert wanted <= set(given)

@@ -1,0 +1,211 @@
+"""What job `merge` reports: outputs, step summary, annotations and a comment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from runner.actions.next_job import MATRIX_LIMIT
+from runner.actions.round_state import RoundState, views_of
+from runner.core.errors import EXIT_DONE, EXIT_TASKS_FAILED, FaninError
+from runner.core.manifest import Manifest
+from runner.core.result import FailureKind
+from runner.schedule.backoff import Backoff
+from runner.schedule.budget import UsageTotal
+from runner.ui import job_summary
+
+if TYPE_CHECKING:
+    from runner.actions.workflow_io import JobIO, WorkflowContext
+    from runner.fan_in.batch_merge import FanIn
+    from runner.github_api.client import GitHub
+    from runner.plan.snapshot import Snapshot
+    from runner.plan.view import TaskView
+
+
+@dataclass(frozen=True)
+class LandedBatch:
+    """A merged batch and the branch that has it.
+
+    `note` is a sentence for the summary, e.g. the address of a pull request.
+    """
+
+    branch: str
+    fan_in: FanIn
+    note: str = ""
+
+    @property
+    def commit(self) -> str | None:
+        """The new head of the branch; None if nothing landed."""
+        return self.fan_in.tip if self.fan_in.commits else None
+
+
+@dataclass(frozen=True)
+class MergeOutputs:
+    """Outputs of job `merge`: numbers of tasks, and what landed where.
+
+    Numbers instead of ids, so that they stay small for a plan of any size.
+    """
+
+    completed: int
+    failed: int
+    blocked: int
+    remaining: int
+    again: bool
+    commit: str | None
+    branch: str
+    state: RoundState
+
+    def as_mapping(self) -> dict[str, str]:
+        """The outputs by the names that the action declares."""
+        return {
+            "completed": str(self.completed),
+            "failed": str(self.failed),
+            "blocked": str(self.blocked),
+            "remaining": str(self.remaining),
+            "again": "true" if self.again else "false",
+            "commit": self.commit or "",
+            "landed": "true" if self.commit else "false",
+            "branch": self.branch,
+            "moved": "false",
+            "state": self.state.model_dump_json(),
+        }
+
+
+@dataclass(frozen=True)
+class MergeReport:
+    """The report on a landed batch, and the state for the next round."""
+
+    manifest: Manifest
+    state: RoundState
+    batch: LandedBatch
+
+    @cached_property
+    def snapshot(self) -> Snapshot:
+        """Plan and progress after the batch."""
+        assert self.batch.fan_in.after is not None
+        return self.batch.fan_in.after
+
+    @cached_property
+    def views(self) -> Sequence[TaskView]:
+        """The state of every task after the batch."""
+        return views_of(self.snapshot, self.manifest.max_attempts)
+
+    @property
+    def progressed(self) -> bool:
+        """Whether a task landed or an attempt counted."""
+        fan_in = self.batch.fan_in
+        counted = any(failure.counted for failure in fan_in.failed.values())
+        return bool(fan_in.landed) or counted
+
+    @property
+    def rate_limited(self) -> bool:
+        """Whether an attempt met a rate limit."""
+        return any(
+            failure.kind is FailureKind.RATE_LIMIT
+            for failure in self.batch.fan_in.failed.values()
+        )
+
+    def publish(self, context: WorkflowContext, job_io: JobIO, github: GitHub) -> int:
+        """Write outputs, summary, annotations and comment; return the exit code."""
+        next_state = self.next_state()
+        job_io.output(self.outputs(next_state).as_mapping())
+        round_ = self._round(next_state, context.run_url)
+        job_io.summary(job_summary.round_summary(self.views, round_))
+        self._annotate(job_io)
+        if self.state.pull_request is not None:
+            comment = job_summary.sticky(self.views, round_)
+            _comment(github, job_io, self.state.pull_request, comment)
+        return self.exit_code()
+
+    def outputs(self, next_state: RoundState) -> MergeOutputs:
+        """The job's outputs."""
+        states = [view.state for view in self.views]
+        # After a rate limit a round without progress is tried again, up to a limit.
+        backoff = next_state.backoff(1)
+        waiting = backoff.limited_rounds > 0 and not backoff.stop_reason()
+        return MergeOutputs(
+            completed=states.count("completed"),
+            failed=states.count("failed"),
+            blocked=states.count("blocked"),
+            remaining=states.count("ready"),
+            again=(self.progressed or waiting) and "ready" in states,
+            commit=self.batch.commit,
+            branch=self.batch.branch,
+            state=next_state,
+        )
+
+    def next_state(self) -> RoundState:
+        """The state that the next round needs: money spent, and agents at once."""
+        budget = self.state.budget(self.manifest.limits.max_cost_usd).after(
+            self.manifest, self.batch.fan_in.results
+        )
+        backoff = Backoff(
+            MATRIX_LIMIT,
+            self.state.slots or len(self.manifest.entries),
+            self.state.limited,
+        ).after(limited=self.rate_limited, progressed=self.progressed)
+        # Without a rate limit so far, the setting alone decides.
+        limits_agents = self.rate_limited or self.state.slots is not None
+        return self.state.model_copy(
+            update={
+                "branch": self.batch.branch,
+                "spent_usd": budget.spent_usd,
+                "dearest_usd": budget.highest_cost_usd,
+                "slots": backoff.agents if limits_agents else None,
+                "limited": backoff.limited_rounds,
+            }
+        )
+
+    def exit_code(self) -> int:
+        """1 if a task of this batch failed for good, or the plan is stuck."""
+        states = {view.task.id: view.state for view in self.views}
+        failed_for_good = any(
+            states.get(task_id) == "failed" for task_id in self.batch.fan_in.failed
+        )
+        nothing_ready = "ready" not in states.values()
+        unfinished = not {"failed", "blocked", "held"}.isdisjoint(states.values())
+        if failed_for_good or (nothing_ready and unfinished):
+            return EXIT_TASKS_FAILED
+        return EXIT_DONE
+
+    def _round(self, next_state: RoundState, run_url: str) -> job_summary.Round:
+        fan_in = self.batch.fan_in
+        used = UsageTotal().plus(fan_in.results).describe()
+        return job_summary.Round(
+            self.manifest.batch,
+            self.batch.branch,
+            commit=self.batch.commit,
+            landed=fan_in.landed,
+            failed=fan_in.failed,
+            run_url=run_url,
+            note=self.batch.note,
+            used=f"{used}; the run so far: ${next_state.spent_usd:.2f}",
+        )
+
+    def _annotate(self, job_io: JobIO) -> None:
+        for warning in self.batch.fan_in.warnings:
+            job_io.annotate("warning", warning, title="fanin")
+        for task_id, failure in self.batch.fan_in.failed.items():
+            task = self.snapshot.plan.task(task_id)
+            job_io.annotate(
+                "error",
+                failure.message,
+                title=f"{task_id}: {failure.kind}",
+                file=self.manifest.plan.path,
+                line=task.line if task else None,
+            )
+
+
+def _comment(github: GitHub, job_io: JobIO, pull_request: int, body: str) -> None:
+    """Write the pull request's comment.
+
+    A failure is a warning only: the work has landed by now.
+    """
+    try:
+        github.sticky_comment(pull_request, job_summary.MARKER, body)
+    except FaninError as error:
+        job_io.annotate(
+            "warning", f"could not comment on pull request {pull_request}: {error}"
+        )
