@@ -151,27 +151,19 @@ def _preflight(
     snapshot: Snapshot, settings: Settings, options: NextOptions
 ) -> Sequence[str]:
     """Refuse what can never land or keep its cost limit; return notes for the user."""
-    from runner import agents
     from runner.plan.snapshot import with_retries
-    from runner.schedule import preflight
+    from runner.schedule.preflight import preflight
 
-    progress = with_retries(snapshot, options.retry, settings.max_attempts)
-    preflight.refuse_impossible(
+    report = preflight(
         snapshot.plan,
-        progress,
+        with_retries(snapshot, options.retry, settings.max_attempts),
         settings,
-        lambda choice: agents.usable_agent(choice, settings.env),
+        environ=None,  # the legs of the matrix run on other machines
         may_change_workflows=options.may_change_workflows,
     )
-    problems, notes = preflight.cost_limit_problems(
-        snapshot.plan,
-        progress,
-        settings,
-        lambda choice: agents.agent_for(choice).traits.costs,
-    )
-    if problems:
-        raise InvalidInput(problems)
-    return notes
+    if report.problems:
+        raise InvalidInput(report.problems)
+    return report.notes
 
 
 def _choose_batch(

@@ -38,13 +38,10 @@ if TYPE_CHECKING:
 @click.pass_obj
 def check(where: str, /, as_json: bool, **flags: Any) -> int:
     """Say what fanin understands of the plan, and every problem in it. Starts nothing."""
-    from runner import agents
     from runner.config.settings import describe
-    from runner.schedule import preflight
+    from runner.schedule.preflight import preflight
     from runner.ui import plan_json
 
-    problems: tuple[Problem, ...] = ()
-    aloud: list[str] = []
     try:
         repo, settings = opened(where, flags)
         snapshot = working_snapshot(repo, settings)
@@ -60,20 +57,12 @@ def check(where: str, /, as_json: bool, **flags: Any) -> int:
             )
         )
         return error.exit_code
-    try:
-        preflight.refuse_impossible(
-            snapshot.plan,
-            snapshot.progress,
-            settings,
-            lambda chosen: agents.usable_agent(chosen, settings.env),
-        )
-        aloud = _surroundings(repo, snapshot, settings)
-    # told after what was understood, which helps to mend it
-    except InvalidInput as error:
-        problems = error.problems
+    report = preflight(snapshot.plan, snapshot.progress, settings, environ=os.environ)
+    problems = [*report.problems, *_template_problems(repo, settings)]
+    warnings = [f"warning: {problem}" for problem in report.missing]
     found = views_of(snapshot, settings)
     tracked = repo.paths("HEAD") if repo.commit("HEAD") else []
-    notes = [*_remarks(snapshot, settings, tracked), *aloud]
+    notes = [*_remarks(snapshot, settings, tracked), *report.notes, *warnings]
     if as_json:
         click.echo(
             plan_json.check_report(
@@ -83,36 +72,23 @@ def check(where: str, /, as_json: bool, **flags: Any) -> int:
     else:
         click.echo(" · ".join(describe(settings)))
         _tell_understood(snapshot, found, notes)
+    # after the description of the plan, which helps to fix them
     if problems and not as_json:
         raise InvalidInput(problems)
     return UsageProblem.exit_code if problems else EXIT_DONE
 
 
-def _surroundings(
-    repo: Repository, snapshot: Snapshot, settings: Settings
-) -> list[str]:
-    """What should be said of agents, keys and the cost limit; InvalidInput for what can
-    never work.
-    """
-    from runner import agents
+def _template_problems(repo: Repository, settings: Settings) -> Sequence[Problem]:
     from runner.plan.snapshot import read_template
     from runner.plan.trees import read_file
-    from runner.schedule import preflight
 
-    template = settings.prompt_template
-    read_template(template, read_file(repo.root / template) if template else None)
-    cost_limit_problems, notes = preflight.cost_limit_problems(
-        snapshot.plan,
-        snapshot.progress,
-        settings,
-        lambda chosen: agents.agent_for(chosen).traits.costs,
-    )
-    if cost_limit_problems:
-        raise InvalidInput(cost_limit_problems)
-    lacking = preflight.lacking(
-        snapshot.plan, snapshot.progress, settings, missing_requirements
-    )
-    return [*notes, *(f"warning: {problem}" for problem in lacking)]
+    path = settings.prompt_template
+    text = read_file(repo.root / path) if path else None
+    try:
+        read_template(path, text)
+    except InvalidInput as error:
+        return error.problems
+    return []
 
 
 def _tell_understood(
@@ -156,7 +132,8 @@ def _remarks(
     came finished.
     """
     from runner.core.task import Status
-    from runner.schedule import preflight, selection
+    from runner.schedule import selection
+    from runner.schedule.preflight import protected_path_notes
 
     lines = list(snapshot.plan.notes)
     tasks = tuple(
@@ -174,9 +151,7 @@ def _remarks(
             snapshot.plan.model_copy(update={"tasks": tasks}), snapshot.graph.related
         )
     ]
-    lines += preflight.may_be_refused(
-        snapshot.plan, snapshot.progress, settings, tracked
-    )
+    lines += protected_path_notes(snapshot.plan, snapshot.progress, settings, tracked)
     if settings.parallel is False and len(snapshot.plan.tasks) > 1:
         lines.append(
             "parallel is false: one task at a time; set  parallel: true  or give --parallel"

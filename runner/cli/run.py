@@ -38,7 +38,7 @@ def run(where: str, /, **flags: Any) -> int:
         ended = LocalRun(repo, settings, os.environ, view)()
     code = _tell_end(console, views_of(ended.snapshot, settings))
     if ended.used.attempts:
-        console.print(f"used: {ended.used.describe()}", markup=False)
+        console.print(ended.used.describe(), markup=False)
     for line in (
         ended.waiting and waits(ended.waiting),
         ended.unfinished and f"stopped: {ended.unfinished}",

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import random
 import secrets
-import shutil
 import signal
 import tempfile
 import threading
@@ -23,9 +22,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol
 
-from runner import agents, pipeline
+from runner import pipeline
 from runner.agents import process
-from runner.agents.environment import missing_requirements
 from runner.attempt.attempt import AttemptContext
 from runner.attempt.workspace import remove_folder
 from runner.attempt.workspace_pool import WorkspacePool
@@ -34,7 +32,7 @@ from runner.core import result_folder
 from runner.core.errors import Interrupted, InvalidInput
 from runner.core.manifest import BatchEntry, Manifest
 from runner.core.result import FailureKind, Result
-from runner.core.task import AgentSettings, Task
+from runner.core.task import Task
 from runner.fan_in.batch_merge import FanIn
 from runner.local import rolling
 from runner.local.journal import Journal, State
@@ -43,9 +41,9 @@ from runner.local.rolling import RUNS, Attempt, Rolling
 from runner.pipeline import Workspaces
 from runner.plan.snapshot import Snapshot, read_snapshot, read_template
 from runner.repo.repository import Repository
-from runner.schedule import preflight
 from runner.schedule.backoff import Backoff
 from runner.schedule.budget import Budget, UsageTotal
+from runner.schedule.preflight import preflight
 from runner.schedule.ready_queue import ReadyQueue
 
 # keeps a batch's base from being collected while its results are on the way
@@ -122,13 +120,7 @@ class LocalRun:
             self._finish_what_was_begun(self.journal.state())
             refuse_dirty(self.repo, self._lander.branch)
             snapshot = self._snapshot()
-            preflight.refuse_impossible(
-                snapshot.plan,
-                snapshot.progress,
-                self.settings,
-                lambda chosen: agents.usable_agent(chosen, self.settings.env),
-            )
-            self._refuse_unready(snapshot)
+            self._preflight(snapshot)
             self.journal.tidy()
             with (
                 self._scratch(self.run) as scratch,
@@ -298,32 +290,19 @@ class LocalRun:
             self.repo, self._lander.head(), self.settings.plan, self.settings.progress
         )
 
-    def _refuse_unready(self, snapshot: Snapshot) -> None:
-        """InvalidInput if a program, a key or the way to keep the cost limit is
-        missing: nothing has been paid yet.
+    def _preflight(self, snapshot: Snapshot) -> None:
+        """Raise InvalidInput, before anything is paid for, if a task can never succeed
+        or a program or key is missing.
         """
-        environ = self._around.environ
-
-        def lacking(chosen: AgentSettings) -> list[tuple[str, str]]:
-            return missing_requirements(
-                agents.agent_for(chosen),
-                chosen,
-                environ,
-                lambda name: shutil.which(name, path=environ.get("PATH")),
-            )
-
-        problems = preflight.lacking(
-            snapshot.plan, snapshot.progress, self.settings, lacking
-        )
-        cost_limit_problems, notes = preflight.cost_limit_problems(
+        report = preflight(
             snapshot.plan,
             snapshot.progress,
             self.settings,
-            lambda chosen: agents.agent_for(chosen).traits.costs,
+            environ=self._around.environ,
         )
-        if problems or cost_limit_problems:
-            raise InvalidInput([*problems, *cost_limit_problems])
-        for note in notes:
+        if report.problems or report.missing:
+            raise InvalidInput([*report.problems, *report.missing])
+        for note in report.notes:
             self.listener.note(note)
 
     def _too_dear(self, snapshot: Snapshot) -> str | None:

@@ -1,3 +1,1 @@
-"""What may run now: selection, the batch manifest, the budget, the checks before
-anything is paid.
-"""
+"""What may run now: selection, batch manifest, budget, backoff and preflight checks."""

@@ -1,8 +1,7 @@
-"""Keeps `limits.max_cost_usd` across agents that work at once: what each may cost is
-reserved before it starts.
+"""Keeps `limits.max_cost_usd` for agents that run at once.
 
-An attempt whose cost nobody told counts as what was reserved for it: unknown is never
-0.
+What each attempt may cost is reserved before it starts. An attempt that reports no cost
+counts as its whole reservation, never as 0.
 """
 
 from __future__ import annotations
@@ -18,8 +17,10 @@ _CENT = 0.01
 
 @dataclass(frozen=True)
 class Budget:
-    """What a run has spent. `highest_cost_usd` is the costliest attempt so far, the estimate for
-    the next ones.
+    """What a run may spend and has spent, in US dollars; `limit` None: no limit.
+
+    `highest_cost_usd` is the cost of the most expensive attempt so far, which is the
+    estimate for further ones.
     """
 
     limit: float | None = None
@@ -28,88 +29,97 @@ class Budget:
 
     @property
     def remaining_usd(self) -> float | None:
-        return None if self.limit is None else max(0.0, self.limit - self.spent_usd)
+        """What may still be spent; None without a limit."""
+        if self.limit is None:
+            return None
+        return max(0.0, self.limit - self.spent_usd)
 
-    def affordable(self, wanted: int) -> int:
-        """How many of the wanted attempts may start at once, so that together they stay
-        within what remains.
-        """
-        if self.remaining_usd is None or not wanted:
-            return wanted
+    def affordable(self, requested: int) -> int:
+        """How many of the requested attempts may start at once and stay in the budget."""
+        if self.remaining_usd is None or requested == 0:
+            return requested
         if self.remaining_usd < _CENT:
             return 0
-        return (
-            min(wanted, int(self.remaining_usd / self.highest_cost_usd + 1e-9))
-            if self.highest_cost_usd
-            else wanted
-        )
+        if self.highest_cost_usd == 0:
+            return requested
+        # The addend keeps 0.3 / 0.1 = 2.9999999999999996 from losing an attempt.
+        attempts = int(self.remaining_usd / self.highest_cost_usd + 1e-9)
+        return min(requested, attempts)
 
     def share_per_attempt(self, attempts: int) -> float | None:
-        """What each of so many attempts may cost."""
-        return (
-            None
-            if self.remaining_usd is None or not attempts
-            else self.remaining_usd / attempts
-        )
+        """What each of so many attempts may cost, in US dollars; None without a limit."""
+        if self.remaining_usd is None or attempts == 0:
+            return None
+        return self.remaining_usd / attempts
 
     def stop_reason(self) -> str | None:
-        """Why no attempt may start any more, None if one may."""
+        """Why no further attempt may start; None if one may."""
         if self.affordable(1):
             return None
-        told = f"${self.spent_usd:.2f} of limits.max_cost_usd = ${self.limit:.2f} are spent"
-        return (
-            f"{told}, and an attempt has cost up to ${self.highest_cost_usd:.2f}"
-            if self.highest_cost_usd
-            else told
+        reason = (
+            f"limits.max_cost_usd: ${self.spent_usd:.2f} of ${self.limit:.2f} spent"
         )
+        if self.highest_cost_usd:
+            reason += f", and an attempt has cost up to ${self.highest_cost_usd:.2f}"
+        return reason
 
     def after(self, manifest: Manifest, results: Iterable[Result]) -> Budget:
-        """The budget once the attempts of a batch have been paid."""
+        """The budget once the attempts of a batch are paid for."""
         reserved = {entry.task.id: entry.reserved_usd for entry in manifest.entries}
-        spent, highest_cost_usd = self.spent_usd, self.highest_cost_usd
+        spent = self.spent_usd
+        highest = self.highest_cost_usd
         for result in results:
             cost = result.usage.cost_usd
-            if cost is None and not _never_began(result):
-                cost = reserved.get(result.task)
-            spent += cost or 0.0
-            highest_cost_usd = max(highest_cost_usd, result.usage.cost_usd or 0.0)
-        return replace(self, spent_usd=spent, highest_cost_usd=highest_cost_usd)
+            if cost is not None:
+                spent += cost
+                highest = max(highest, cost)
+            elif _was_started(result):
+                spent += reserved.get(result.task) or 0.0
+        return replace(self, spent_usd=spent, highest_cost_usd=highest)
 
 
 @dataclass(frozen=True)
 class UsageTotal:
-    """What attempts reported to have used, in a batch or a run; `without_cost` of them did
-    not say what they cost.
+    """What the attempts of a batch or a run used, as far as they report it.
+
+    `cost_usd` is in US dollars; `without_cost` counts the attempts that report none.
     """
 
     attempts: int = 0
-    usd: float = 0.0
+    cost_usd: float = 0.0
     tokens: int = 0
     without_cost: int = 0
 
     def plus(self, results: Iterable[Result]) -> UsageTotal:
-        used = [result.usage for result in results if not _never_began(result)]
-        return UsageTotal(
-            self.attempts + len(used),
-            self.usd + sum(one.cost_usd or 0.0 for one in used),
-            self.tokens + sum(one.tokens or 0 for one in used),
-            self.without_cost + sum(one.cost_usd is None for one in used),
-        )
+        """The total with these results added. Attempts that never started do not count."""
+        attempts, cost_usd = self.attempts, self.cost_usd
+        tokens, without_cost = self.tokens, self.without_cost
+        for result in results:
+            if not _was_started(result):
+                continue
+            attempts += 1
+            cost_usd += result.usage.cost_usd or 0.0
+            tokens += result.usage.tokens or 0
+            without_cost += result.usage.cost_usd is None
+        return UsageTotal(attempts, cost_usd, tokens, without_cost)
 
     def describe(self) -> str:
-        """A short line; the cost is unknown, and never 0, where nobody told one."""
+        """One short line, e.g. `cost: $0.75, 1,200 tokens`. An unknown cost is not $0."""
         if self.without_cost == self.attempts:
-            cost = "cost unknown"
+            text = "cost: unknown"
         else:
-            cost = (
-                f"${self.usd:.4f}" if 0 < self.usd < 0.1 else f"${self.usd:.2f}"
-            ) + (
-                f" and what {self.without_cost} of {self.attempts} did not say"
-                if self.without_cost
-                else ""
-            )
-        return f"{cost}, {self.tokens:,} tokens" if self.tokens else cost
+            digits = 4 if 0 < self.cost_usd < 0.1 else 2
+            cost = f"${self.cost_usd:.{digits}f}"
+            text = f"cost: {cost}"
+            if self.without_cost:
+                text = (
+                    f"cost: at least {cost} "
+                    f"({self.without_cost} of {self.attempts} attempts report none)"
+                )
+        if self.tokens:
+            text += f", {self.tokens:,} tokens"
+        return text
 
 
-def _never_began(result: Result) -> bool:
-    return result.failure is not None and result.failure.kind is FailureKind.NOT_READY
+def _was_started(result: Result) -> bool:
+    return result.failure is None or result.failure.kind is not FailureKind.NOT_READY

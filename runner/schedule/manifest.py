@@ -1,4 +1,4 @@
-"""Builds the batch manifest from the selected tasks."""
+"""Builds the manifest of a batch from its tasks."""
 
 from __future__ import annotations
 
@@ -26,10 +26,13 @@ def build_manifest(
     template: str | None = None,
     share: float | None = None,
 ) -> Manifest:
-    """The manifest of a batch: each task's text, agent, bounds, attempt and previous
-    failure as of now.
+    """The manifest of a batch: every task's text, agent, limits, attempt and last error.
 
-    `template` is the text of the prompt template; `share` what each attempt may cost.
+    `base` is the commit that the attempts start from, `retry` the ids that were granted
+    another attempt, `template` the text of the prompt template, `share` what each
+    attempt may cost in US dollars.
+
+    Raises InvalidInput if a task has no agent.
     """
     entries = tuple(
         build_entry(index, task, plan, progress, settings, share)
@@ -61,35 +64,28 @@ def build_manifest(
 
 
 def untouchable(plan: Plan, settings: Settings) -> tuple[str, ...]:
-    """Globs no task may change whatever it is allowed: the plan (a whole folder, if it
-    is one), the settings, the prompt template, the progress.
+    """Globs that no task may change, whatever its `allow` says.
+
+    The plan (all of it, if it is a folder), the settings, the prompt template and the
+    progress.
     """
-    own = [
-        plan.path,
-        settings.progress,
-        FILE,
-        *([settings.prompt_template] if settings.prompt_template else []),
-    ]
-    return (*(globs.literal(path) for path in own), "/.fanin/**")
+    paths = [plan.path, settings.progress, FILE]
+    if settings.prompt_template:
+        paths.append(settings.prompt_template)
+    return (*map(globs.literal, paths), "/.fanin/**")
 
 
 def agent_of(task: Task, plan: Plan, settings: Settings) -> AgentSettings:
-    """The agent that runs the task. InvalidInput when neither the task nor the settings
-    name one.
+    """The agent that runs the task.
+
+    Raises InvalidInput if neither the task nor the settings name one.
     """
     agent = task.agent or settings.agent
-    if agent is None:
-        raise InvalidInput(
-            [
-                Problem(
-                    task.path or plan.path,
-                    task.line,
-                    f"{task.id} has no agent",
-                    'set one in fanin.yml, e.g.  agent: {command: ["python3", "agent.py"]}',
-                )
-            ]
-        )
-    return agent
+    if agent is not None:
+        return agent
+    remedy = 'set one in fanin.yml, e.g.  agent: {command: ["python3", "agent.py"]}'
+    path = task.path or plan.path
+    raise InvalidInput([Problem(path, task.line, f"{task.id} has no agent", remedy)])
 
 
 def build_entry(
@@ -100,7 +96,10 @@ def build_entry(
     settings: Settings,
     share: float | None = None,
 ) -> BatchEntry:
-    """The task frozen for its next attempt."""
+    """The task's entry for its next attempt; `share` is what it may cost in US dollars.
+
+    Raises InvalidInput if the task has no agent.
+    """
     record = progress.record(task)
     return BatchEntry(
         index=index,
@@ -117,19 +116,22 @@ def build_entry(
 
 
 def _brought(task: Task, plan: Plan, progress: Progress) -> tuple[Brought, ...]:
-    """What the task's dependencies brought, as the progress has it: a matrix leg's
-    checkout has no history to ask.
+    """What the task's dependencies changed, from the progress.
+
+    A leg of the matrix has a shallow checkout, without the history that shows it.
     """
-    found = []
+    brought = []
     for task_id in task.depends_on:
-        if dependency := plan.task(task_id):
-            record = progress.record(dependency)
-            found.append(
-                Brought(
-                    id=task_id,
-                    title=dependency.title,
-                    summary=record.summary,
-                    changed=record.changed,
-                )
+        dependency = plan.task(task_id)
+        if dependency is None:
+            continue
+        record = progress.record(dependency)
+        brought.append(
+            Brought(
+                id=task_id,
+                title=dependency.title,
+                summary=record.summary,
+                changed=record.changed,
             )
-    return tuple(found)
+        )
+    return tuple(brought)

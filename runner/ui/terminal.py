@@ -132,7 +132,7 @@ class TerminalView:
 
         used = UsageTotal().plus(fan_in.results)
         if used.tokens or used.without_cost < used.attempts:
-            self._say(f"  [dim]used: {used.describe()}[/]")
+            self._say(f"  [dim]{used.describe()}[/]")
 
     def note(self, text: str) -> None:
         self._say(f"[yellow]![/] {escape(text)}")

@@ -1033,9 +1033,9 @@ def test_what_a_run_may_cost_ends_the_rounds(make: Make) -> None:
         ["next"],
     ]
     told = [item.text for item in rounds[1].annotations]
-    assert any(
-        "$1.25 of limits.max_cost_usd = $2.00 are spent" in text for text in told
-    ), told
+    assert any("limits.max_cost_usd: $1.25 of $2.00 spent" in text for text in told), (
+        told
+    )
     assert place.states() == {"A": "completed", "B": "pending"}
 
 

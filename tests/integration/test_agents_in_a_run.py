@@ -71,7 +71,7 @@ def test_no_more_agents_start_than_the_money_bears(project: Project) -> None:
     assert most_at_once(project.intervals()) == 2
     assert (
         ended.unfinished
-        == "$1.20 of limits.max_cost_usd = $1.50 are spent, and an attempt has cost up to $0.40"
+        == "limits.max_cost_usd: $1.20 of $1.50 spent, and an attempt has cost up to $0.40"
     )
     assert any("may not report its cost" in note for note in seen.notes)
 
@@ -85,7 +85,7 @@ def test_an_agent_that_tells_no_cost_spends_its_share(project: Project) -> None:
     seen = Quiet()
     ended = project.run(seen)
     assert [len(batch) for batch in seen.batches] == [2]
-    assert ended.unfinished == "$1.00 of limits.max_cost_usd = $1.00 are spent"
+    assert ended.unfinished == "limits.max_cost_usd: $1.00 of $1.00 spent"
     assert "cost_usd" not in project.records()["T0"]
 
 
@@ -99,7 +99,7 @@ def test_a_cap_that_cannot_be_kept_and_an_agent_that_is_not_there_are_refused_be
         runner()
     told = str(caught.value)
     assert (
-        "tasks.yml:3: limits.max_cost_usd cannot be kept: codex never says what it cost"
+        "tasks.yml:3: limits.max_cost_usd cannot be kept: codex never reports its cost"
         in told
     )
     assert (
@@ -261,7 +261,7 @@ def test_what_is_spent_goes_on_to_the_next_round_of_jobs(jobs: Jobs) -> None:
     )
     second = jobs.next(FANIN_STATE=json.dumps({**state, "round": 2}))
     assert second.outputs["has-work"] == "false"
-    assert "$0.80 of limits.max_cost_usd = $1.00 are spent" in second.log
+    assert "limits.max_cost_usd: $0.80 of $1.00 spent" in second.log
 
 
 def test_a_rate_limit_asks_for_another_round_of_fewer_jobs(jobs: Jobs) -> None:

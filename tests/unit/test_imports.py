@@ -29,7 +29,7 @@ PACKAGES: dict[str, set[str]] = {
     "config": {"core", "policy"},
     "plan": {"core", "policy", "agents", "repo"},
     "fan_in": {"core", "policy", "repo", "plan"},
-    "schedule": {"core", "policy", "config", "plan"},
+    "schedule": {"core", "policy", "agents", "config", "plan"},
     "schemas": {"core", "config", "plan"},
     "attempt": {"core", "policy", "agents", "repo"},
     "ui": {"core", "config", "plan", "schedule", "fan_in"},

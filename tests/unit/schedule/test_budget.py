@@ -78,11 +78,11 @@ def test_what_never_began_costs_nothing() -> None:
 @pytest.mark.parametrize(
     ("costs", "told"),
     [
-        ((), "cost unknown"),
-        ((None, None), "cost unknown"),
-        ((0.5, 0.25), "$0.75"),
-        ((0.5, None), "$0.50 and what 1 of 2 did not say"),
-        ((0.0,), "$0.00"),
+        ((), "cost: unknown"),
+        ((None, None), "cost: unknown"),
+        ((0.5, 0.25), "cost: $0.75"),
+        ((0.5, None), "cost: at least $0.50 (1 of 2 attempts report none)"),
+        ((0.0,), "cost: $0.00"),
     ],
 )
 def test_a_total_says_what_it_does_not_know(

@@ -1,6 +1,4 @@
-"""Which ready tasks run now, what is frozen of them, and which plans are refused before
-anything is paid.
-"""
+"""Which of the ready tasks run now."""
 
 from __future__ import annotations
 
@@ -11,17 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner import agents
-from runner.config.settings import Settings
-from runner.core.errors import InvalidInput
-from runner.core.manifest import Manifest
-from runner.core.result import Failure, FailureKind
-from runner.core.task import AgentSettings, Plan, PlanSettings, Status, Task
-from runner.plan.progress import Progress, Record
+from runner.core.task import AgentSettings, Task
 from runner.policy import globs
-from runner.policy.globs import could_overlap, matches
-from runner.schedule import manifest, preflight, selection
-from tests.support.builders import BASE, plan, problems, quick, task
+from runner.policy.globs import could_overlap
+from runner.schedule import selection
+from tests.support.builders import plan, quick, task
 
 ROBOT = AgentSettings(command=("robot",))
 
@@ -121,159 +113,6 @@ def test_a_batch_is_within_its_limit_free_of_overlaps_and_never_empty_without_ne
     assert len(chosen) == slots or all(
         any(selection.overlap(one, other) for other in chosen) for one in left
     )
-
-
-def _refuse(of: Plan, known: Progress, settings: Settings) -> None:
-    preflight.refuse_impossible(of, known, settings, agents.agent_for)
-
-
-def _freeze(
-    tasks: list[Task], known: Progress | None = None, **settings: Any
-) -> Manifest:
-    return manifest.build_manifest(
-        tasks,
-        run="r1",
-        round_number=4,
-        base=BASE,
-        branch="main",
-        plan=plan(*tasks, path="plans/one.yml"),
-        progress=known or Progress("plans/one.yml"),
-        settings=Settings(**{"agent": ROBOT, **settings}),
-    )
-
-
-def test_the_manifest_freezes_the_text_the_attempt_and_the_error_before() -> None:
-    error = Failure(kind=FailureKind.VERIFY, message="red", log_tail="tail")
-    tasks = [task("A"), task("B", verify="make b")]
-    known = Progress(
-        "plans/one.yml", {"B": Record(status=Status.FAILED, attempts=2, error=error)}
-    )
-    found = _freeze(
-        tasks, known, progress="p.json", commit_strategy="individual", protected=("x",)
-    )
-    assert [(one.index, one.task.id, one.attempt) for one in found.entries] == [
-        (0, "A", 1),
-        (1, "B", 3),
-    ]
-    assert [one.task_digest for one in found.entries] == [one.digest for one in tasks]
-    assert [one.previous for one in found.entries] == [None, error]
-    assert [one.verify for one in found.entries] == [None, "make b"]
-    assert (found.batch, found.base, found.branch, found.plan, found.progress) == (
-        "r1.4",
-        BASE,
-        "main",
-        PlanSettings(path="plans/one.yml", source="native"),
-        "p.json",
-    )
-    assert (found.commit_strategy, found.protected) == ("individual", ("x",))
-
-
-@pytest.mark.parametrize(("own", "seconds"), [(None, 1800.0), (60.0, 60.0)])
-def test_a_tasks_own_time_limit_and_agent_outrank_the_settings(
-    own: float | None, seconds: float
-) -> None:
-    mine = AgentSettings(command=("mine",))
-    (one,) = _freeze([task(timeout=own, agent=mine)]).entries
-    assert (one.timeout, one.agent) == (seconds, mine)
-    assert _freeze([task()]).entries[0].agent == ROBOT
-
-
-@pytest.mark.parametrize(
-    "path",
-    [
-        "tasks.yml",
-        "plans/a b.yml",
-        "plans/!x#.yml",
-        # a path is a path, whatever it would mean as a glob
-        "plans/[core].yml",
-        "plans/a*.yml",
-        "./tasks.yml",
-    ],
-)
-@pytest.mark.parametrize("which", ["plan", "progress"])
-def test_no_task_may_change_the_plan_the_settings_or_the_progress(
-    which: str, path: str
-) -> None:
-    if which == "plan":
-        settings = Settings(plan=path)
-        never = manifest.untouchable(plan(path=settings.plan.path), settings)
-    else:
-        settings = Settings(plan="other.yml", progress=path)
-        never = manifest.untouchable(plan(path="other.yml"), settings)
-    for own in (path.removeprefix("./"), "fanin.yml", ".fanin/progress.json"):
-        assert matches(never, own)
-    for other in ("src/a.py", "sub/tasks.yml", "plans/ab.yml", "plans/c.yml"):
-        assert not matches(never, other)
-
-
-@pytest.mark.parametrize(
-    ("fields", "said"),
-    [
-        ({"agent": None}, ["tasks.yml:7: T1 has no agent"]),
-        (
-            {"agent": AgentSettings(preset="nobody")},
-            ["tasks.yml:7: T1: unknown agent preset 'nobody'"],
-        ),
-        (
-            {"agent": ROBOT, "files": ("action.yml",)},
-            ["tasks.yml:7: T1 may change protected paths only: action.yml"],
-        ),
-        (
-            {"agent": None, "files": ("fanin.yml",), "allow": ("fanin.yml",)},
-            [
-                "tasks.yml:7: T1 has no agent",
-                "tasks.yml:7: T1 may change protected paths only: fanin.yml",
-            ],
-        ),
-    ],
-    ids=str,
-)
-def test_a_task_that_could_never_land_is_refused_before_anything_is_paid(
-    fields: dict[str, Any], said: list[str]
-) -> None:
-    hopeless = plan(task("T0", agent=ROBOT), task("T1", line=7, **fields))
-    found = problems(lambda: _refuse(hopeless, Progress("tasks.yml"), Settings()))
-    assert [
-        problem.startswith(words) for problem, words in zip(found, said, strict=True)
-    ] == [True] * len(said)
-
-
-@pytest.mark.parametrize(
-    "fields",
-    [
-        {"files": ("action.yml", "src/a.py")},
-        {"files": ("action.yml",), "allow": ("action.yml",)},
-        {"files": (".github/**",)},
-        {"files": ()},
-        {},
-    ],
-    ids=str,
-)
-def test_a_task_that_could_land_something_is_let_through(
-    fields: dict[str, Any],
-) -> None:
-    _refuse(plan(task(**fields)), Progress("tasks.yml"), Settings(agent=ROBOT))
-
-
-@pytest.mark.parametrize(
-    "record",
-    [
-        Record(status=Status.COMPLETED, attempts=1),
-        Record(skipped=True),
-        Record(held="fanin/r1"),
-        Record(status=Status.FAILED, attempts=1, final=True),
-        Record(status=Status.FAILED, attempts=3),
-    ],
-    ids=repr,
-)
-def test_a_task_that_will_not_run_need_not_be_able_to(record: Record) -> None:
-    _refuse(plan(task(agent=None)), Progress("tasks.yml", {"T1": record}), Settings())
-
-
-def test_every_task_without_an_agent_is_named_at_once() -> None:
-    with pytest.raises(InvalidInput) as caught:
-        _refuse(plan(*ABCD), Progress("tasks.yml"), Settings())
-    assert len(caught.value.problems) == 4
 
 
 def test_check_names_the_pairs_that_files_keep_apart_and_the_graph_would_not() -> None:

@@ -1,0 +1,97 @@
+"""What a batch manifest records of its tasks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from runner.config.settings import Settings
+from runner.core.manifest import Manifest
+from runner.core.result import Failure, FailureKind
+from runner.core.task import AgentSettings, PlanSettings, Status, Task
+from runner.plan.progress import Progress, Record
+from runner.policy.globs import matches
+from runner.schedule import manifest
+from tests.support.builders import BASE, plan, task
+
+ROBOT = AgentSettings(command=("robot",))
+
+
+def _freeze(
+    tasks: list[Task], known: Progress | None = None, **settings: Any
+) -> Manifest:
+    return manifest.build_manifest(
+        tasks,
+        run="r1",
+        round_number=4,
+        base=BASE,
+        branch="main",
+        plan=plan(*tasks, path="plans/one.yml"),
+        progress=known or Progress("plans/one.yml"),
+        settings=Settings(**{"agent": ROBOT, **settings}),
+    )
+
+
+def test_the_manifest_freezes_the_text_the_attempt_and_the_error_before() -> None:
+    error = Failure(kind=FailureKind.VERIFY, message="red", log_tail="tail")
+    tasks = [task("A"), task("B", verify="make b")]
+    known = Progress(
+        "plans/one.yml", {"B": Record(status=Status.FAILED, attempts=2, error=error)}
+    )
+    found = _freeze(
+        tasks, known, progress="p.json", commit_strategy="individual", protected=("x",)
+    )
+    assert [(one.index, one.task.id, one.attempt) for one in found.entries] == [
+        (0, "A", 1),
+        (1, "B", 3),
+    ]
+    assert [one.task_digest for one in found.entries] == [one.digest for one in tasks]
+    assert [one.previous for one in found.entries] == [None, error]
+    assert [one.verify for one in found.entries] == [None, "make b"]
+    assert (found.batch, found.base, found.branch, found.plan, found.progress) == (
+        "r1.4",
+        BASE,
+        "main",
+        PlanSettings(path="plans/one.yml", source="native"),
+        "p.json",
+    )
+    assert (found.commit_strategy, found.protected) == ("individual", ("x",))
+
+
+@pytest.mark.parametrize(("own", "seconds"), [(None, 1800.0), (60.0, 60.0)])
+def test_a_tasks_own_time_limit_and_agent_outrank_the_settings(
+    own: float | None, seconds: float
+) -> None:
+    mine = AgentSettings(command=("mine",))
+    (one,) = _freeze([task(timeout=own, agent=mine)]).entries
+    assert (one.timeout, one.agent) == (seconds, mine)
+    assert _freeze([task()]).entries[0].agent == ROBOT
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "tasks.yml",
+        "plans/a b.yml",
+        "plans/!x#.yml",
+        # a path is a path, whatever it would mean as a glob
+        "plans/[core].yml",
+        "plans/a*.yml",
+        "./tasks.yml",
+    ],
+)
+@pytest.mark.parametrize("which", ["plan", "progress"])
+def test_no_task_may_change_the_plan_the_settings_or_the_progress(
+    which: str, path: str
+) -> None:
+    if which == "plan":
+        settings = Settings(plan=path)
+        never = manifest.untouchable(plan(path=settings.plan.path), settings)
+    else:
+        settings = Settings(plan="other.yml", progress=path)
+        never = manifest.untouchable(plan(path="other.yml"), settings)
+    for own in (path.removeprefix("./"), "fanin.yml", ".fanin/progress.json"):
+        assert matches(never, own)
+    for other in ("src/a.py", "sub/tasks.yml", "plans/ab.yml", "plans/c.yml"):
+        assert not matches(never, other)

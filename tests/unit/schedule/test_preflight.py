@@ -1,0 +1,195 @@
+"""Which plans are refused before anything is paid for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner.config.settings import Settings
+from runner.core.manifest import Limits
+from runner.core.task import AgentSettings, Plan, Status, Task
+from runner.plan.progress import Progress, Record
+from runner.schedule.preflight import (
+    PreflightReport,
+    preflight,
+    protected_path_notes,
+)
+from tests.support.builders import plan, task
+
+ROBOT = AgentSettings(command=("robot",))
+CODEX = AgentSettings(preset="codex")
+NO_PROGRESS = Progress("tasks.yml")
+
+
+def _check(
+    *tasks: Task,
+    progress: Progress = NO_PROGRESS,
+    environ: Mapping[str, str] | None = None,
+    may_change_workflows: bool = True,
+    **settings: Any,
+) -> PreflightReport:
+    return preflight(
+        plan(*tasks),
+        progress,
+        Settings(**settings),
+        environ=environ,
+        may_change_workflows=may_change_workflows,
+    )
+
+
+def _problems(report: PreflightReport) -> list[str]:
+    return [str(problem) for problem in report.problems]
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"agent": None}, ["tasks.yml:7: T1 has no agent"]),
+        (
+            {"agent": AgentSettings(preset="nobody")},
+            ["tasks.yml:7: T1: unknown agent preset 'nobody'"],
+        ),
+        (
+            {"agent": ROBOT, "files": ("action.yml",)},
+            ["tasks.yml:7: T1 may change only protected paths: action.yml"],
+        ),
+        (
+            {"agent": None, "files": ("fanin.yml",), "allow": ("fanin.yml",)},
+            [
+                "tasks.yml:7: T1 may change only protected paths: fanin.yml",
+                "tasks.yml:7: T1 has no agent",
+            ],
+        ),
+    ],
+    ids=str,
+)
+def test_a_task_that_can_never_land_is_a_problem(
+    fields: dict[str, Any], expected: list[str]
+) -> None:
+    report = _check(task("T0", agent=ROBOT), task("T1", line=7, **fields))
+    problems = _problems(report)
+    assert len(problems) == len(expected)
+    for problem, start in zip(problems, expected, strict=True):
+        assert problem.startswith(start)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"files": ("action.yml", "src/a.py")},
+        {"files": ("action.yml",), "allow": ("action.yml",)},
+        {"files": (".github/**",)},
+        {"files": ()},
+        {},
+    ],
+    ids=str,
+)
+def test_a_task_that_can_land_something_is_no_problem(fields: dict[str, Any]) -> None:
+    assert _check(task(**fields), agent=ROBOT).problems == ()
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        Record(status=Status.COMPLETED, attempts=1),
+        Record(skipped=True),
+        Record(held="fanin/r1"),
+        Record(status=Status.FAILED, attempts=1, final=True),
+        Record(status=Status.FAILED, attempts=3),
+    ],
+    ids=repr,
+)
+def test_a_task_that_will_not_run_is_not_checked(record: Record) -> None:
+    report = _check(
+        task(agent=None), progress=Progress("tasks.yml", {"T1": record}), environ={}
+    )
+    assert report == PreflightReport((), (), ())
+
+
+def test_every_task_without_an_agent_is_named() -> None:
+    report = _check(*(task(name) for name in "ABCD"))
+    assert len(report.problems) == 4
+
+
+@pytest.mark.parametrize("may_change_workflows", [True, False])
+def test_a_workflow_can_change_only_with_a_token_that_may(
+    may_change_workflows: bool,
+) -> None:
+    report = _check(
+        task(agent=ROBOT, line=3, allow=(".github/workflows/ci.yml",)),
+        may_change_workflows=may_change_workflows,
+    )
+    expected = (
+        "tasks.yml:3: T1 may change .github/workflows, but the job's own token must "
+        "not push such a change; set the secret fanin-token to a token that may"
+    )
+    assert _problems(report) == ([] if may_change_workflows else [expected])
+
+
+def test_a_missing_program_is_reported_once_at_its_first_task(tmp_path: Path) -> None:
+    environ = {"PATH": str(tmp_path)}
+    tasks = [task(name, line=line, agent=ROBOT) for line, name in enumerate("AB", 3)]
+    report = _check(*tasks, environ=environ)
+    (problem,) = report.missing
+    assert (problem.path, problem.line) == ("tasks.yml", 3)
+    assert "'robot'" in problem.what
+    program = tmp_path / "robot"
+    program.touch(mode=0o755)
+    assert _check(*tasks, environ=environ).missing == ()
+
+
+def test_programs_are_not_looked_for_if_agents_run_on_other_machines() -> None:
+    assert _check(task(agent=ROBOT), environ=None).missing == ()
+
+
+def test_a_cost_limit_needs_an_agent_that_reports_its_cost() -> None:
+    tasks = [task(name, line=line, agent=CODEX) for line, name in enumerate("AB", 3)]
+    assert _check(*tasks).problems == ()
+    report = _check(*tasks, limits=Limits(max_cost_usd=1.0))
+    expected = (
+        "tasks.yml:3: limits.max_cost_usd cannot be kept: codex never reports its "
+        "cost; remove the limit, or use an agent that reports its cost"
+    )
+    assert _problems(report) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("agent", "start"),
+    [
+        (AgentSettings(preset="claude"), None),
+        (AgentSettings(preset="opencode"), "opencode reports its cost only afterwards"),
+        (ROBOT, "robot may not report its cost"),
+    ],
+    ids=["claude", "opencode", "command"],
+)
+def test_a_note_says_how_the_cost_limit_is_kept(
+    agent: AgentSettings, start: str | None
+) -> None:
+    tasks = [task("A", agent=agent), task("B", agent=agent)]
+    assert _check(*tasks).notes == ()
+    report = _check(*tasks, limits=Limits(max_cost_usd=1.0))
+    assert report.problems == ()
+    if start is None:
+        assert report.notes == ()
+    else:
+        (note,) = report.notes
+        assert note.startswith(start)
+
+
+def _notes(tasks: Plan, *tracked: str) -> list[str]:
+    return protected_path_notes(tasks, NO_PROGRESS, Settings(), tracked)
+
+
+def test_files_that_match_protected_paths_are_a_note() -> None:
+    tracked = [f".github/workflows/{name}.yml" for name in "abcde"]
+    tasks = plan(task(files=(".github/**", "src/**")))
+    expected = (
+        "T1: its files match protected paths, and a change to them is refused: "
+        ".github/workflows/a.yml, .github/workflows/b.yml, .github/workflows/c.yml "
+        "and 2 more"
+    )
+    assert _notes(tasks, *tracked, "src/a.py") == [expected]
+    assert _notes(tasks, "src/a.py") == []
