@@ -114,6 +114,11 @@ def next_job(
     """
     from runner.plan.snapshot import read_snapshot
 
+    if settings.schedule == "rolling":
+        raise UsageProblem(
+            "schedule: rolling works on one machine only, with  fanin run",
+            "set the input schedule of the action to batch, or remove it from fanin.yml",
+        )
     branch = state.branch or settings.branch or context.checked_out_branch
     head = repo.commit("HEAD")
     assert head is not None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field, ValidationError
 
 from runner.actions.workflow_io import WorkflowContext
+from runner.config.inputs import SETTINGS
 from runner.core.documents import Document
 from runner.core.errors import UsageProblem
 from runner.core.manifest import Manifest
@@ -23,25 +24,8 @@ if TYPE_CHECKING:
     from runner.repo.repository import Repository
 
 
-# Inputs that a person may set in the Actions UI. `continue` cannot read them in a later
-# round, so the state carries them.
-CARRIED = (
-    "plan",
-    "source",
-    "ignore_dangling",
-    "parallel",
-    "max_concurrent",
-    "commit_strategy",
-    "max_attempts",
-    "timeout",
-    "verify",
-    "agent",
-    "agent_command",
-    "env",
-    "max_cost_usd",
-    "max_rounds",
-    "progress",
-)
+# The settings that every later round keeps as the first round had them.
+CARRIED = tuple(setting.name for setting in SETTINGS if setting.handed_on)
 _LEAVE_EMPTY = "leave this input empty; fanin fills it in"
 
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="For tools.")
-@settings_options
+@settings_options("check")
 @click.pass_obj
 def check(where: str, /, as_json: bool, **flags: Any) -> int:
     """Say what fanin understands of the plan, and every problem in it. Starts nothing."""
@@ -239,7 +239,7 @@ def convert(
 
 
 @click.command("agents")
-@settings_options
+@settings_options("agents")
 @click.pass_obj
 def agents_(where: str, /, **flags: Any) -> int:
     """List the agents that can be chosen: installed or not, version, key, and what is
@@ -277,7 +277,7 @@ def agents_(where: str, /, **flags: Any) -> int:
 @click.option(
     "--format", "form", type=click.Choice(["mermaid", "dot", "json"]), default="mermaid"
 )
-@settings_options
+@settings_options("graph")
 @click.pass_obj
 def graph(where: str, /, form: str, **flags: Any) -> int:
     """Print the task graph, coloured by state."""
@@ -295,7 +295,7 @@ def graph(where: str, /, form: str, **flags: Any) -> int:
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="For tools.")
-@settings_options
+@settings_options("status")
 @click.pass_obj
 def status(where: str, /, as_json: bool, **flags: Any) -> int:
     """Show how every task stands: on the branch, and in a run that is going on."""

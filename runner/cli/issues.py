@@ -69,7 +69,7 @@ _state = click.option(
     type=click.Choice(["git", "api"]),
     default="git",
 )
-@settings_options
+@settings_options("collect")
 @click.pass_obj
 def collect(
     where: str,
@@ -165,7 +165,7 @@ def _collect_here(
 @_when_done
 @_whose
 @_state
-@settings_options
+@settings_options("answer")
 @click.pass_obj
 def answer(
     where: str,

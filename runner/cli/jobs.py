@@ -62,7 +62,7 @@ _verdict = click.option(
     default="ubuntu-latest",
     help="A label, or a JSON list of labels.",
 )
-@settings_options
+@settings_options("next")
 @click.pass_obj
 def next_(
     where: str,
@@ -124,7 +124,7 @@ def next_(
     is_flag=True,
     help="Only print the prompt that the task would get now.",
 )
-@settings_options
+@settings_options("task")
 @click.pass_obj
 def task(
     where: str,
@@ -317,7 +317,7 @@ def merge(
     default="",
     metavar="'FILE FILE…'",
 )
-@settings_options
+@settings_options("continue")
 def continue_(
     state: str, again: bool, landed: bool, trigger_workflows: str, **flags: Any
 ) -> int:

@@ -1,12 +1,15 @@
-"""Options that several commands share: the settings as flags, paths."""
+"""Options that several commands share: the flags of the settings, and paths."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from runner.config import inputs
+from runner.config.inputs import Setting
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,75 +28,49 @@ class PathOption(click.Path):
         return Path(os.fsdecode(super().convert(value, param, ctx)))
 
 
-def settings_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The settings as flags; every name equals the setting's."""
-    options = [
-        click.option(
-            "--plan",
-            metavar="PATH",
-            help="The plan's file or folder, relative to the repository.",
-        ),
-        click.option(
-            "--source", metavar="NAME", help="The plan's format; detected otherwise."
-        ),
-        click.option(
-            "--ignore-dangling",
-            is_flag=True,
-            default=None,
-            help="Drop dependencies on unknown tasks.",
-        ),
-        click.option(
-            "--parallel/--sequential",
-            default=None,
-            help="Run the ready tasks side by side.",
-        ),
-        click.option(
-            "--max-concurrent",
-            type=int,
-            metavar="N",
-            help="Agents at once, and the batch limit.",
-        ),
-        click.option(
-            "--commit-strategy",
-            metavar="batch|individual",
-            help="One commit per batch, or per task.",
-        ),
-        click.option(
-            "--max-attempts", type=int, metavar="N", help="Attempts per task."
-        ),
-        click.option("--timeout", metavar="30m", help="Time limit per attempt."),
-        click.option(
-            "--verify",
-            metavar="COMMAND",
-            help="Checks the merged tree before it lands.",
-        ),
-        click.option("--agent", metavar="PRESET", help="The agent, by name."),
-        click.option(
-            "--agent-command",
-            metavar="'CMD ARG…'",
-            help="The agent, as a command line.",
-        ),
-        click.option(
-            "--env",
+Command = Callable[..., Any]
+
+_TYPES = {"integer": int, "number": float}
+
+
+def settings_options(command_name: str) -> Callable[[Command], Command]:
+    """A decorator that adds the flags of the settings that this command uses."""
+
+    def add_options(command: Command) -> Command:
+        # The decorator applied last comes first in the help.
+        for setting in reversed(inputs.SETTINGS):
+            if command_name in setting.commands:
+                command = _option(setting)(command)
+        return command
+
+    return add_options
+
+
+def _option(setting: Setting) -> Callable[[Command], Command]:
+    if setting.kind == "boolean":
+        flag = setting.flag
+        if setting.negative_flag:
+            flag = f"{flag}/{setting.negative_flag}"
+        help_text = f"{setting.description}."
+        return click.option(flag, is_flag=True, default=None, help=help_text)
+    if setting.kind in {"lines", "pairs"}:
+        return click.option(
+            setting.flag,
             multiple=True,
-            metavar="NAME=VALUE",
-            callback=lambda _context, _option, pairs: "\n".join(pairs) or None,
-            help="A plain variable of agent and verify; may be repeated.",
-        ),
-        click.option(
-            "--max-cost-usd",
-            type=float,
-            metavar="USD",
-            help="Start no batch beyond this.",
-        ),
-        click.option("--max-rounds", type=int, metavar="N", help="Batches per run."),
-        click.option(
-            "--branch",
-            metavar="NAME",
-            help="Where work lands; made from HEAD if it does not exist.",
-        ),
-        click.option("--progress", metavar="PATH", help="Where progress is kept."),
-    ]
-    for option in reversed(options):
-        command = option(command)
-    return command
+            callback=_joined,
+            metavar=setting.metavar,
+            help=f"{setting.description}; may be repeated.",
+        )
+    return click.option(
+        setting.flag,
+        type=_TYPES.get(setting.kind, str),
+        metavar=setting.metavar,
+        help=f"{setting.description}.",
+    )
+
+
+def _joined(
+    _context: click.Context, _option: click.Parameter, values: Sequence[str]
+) -> str | None:
+    """The values of a flag that may be repeated, one a line as a variable has them."""
+    return "\n".join(values) or None

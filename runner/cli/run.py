@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@settings_options
+@settings_options("run")
 @click.pass_obj
 def run(where: str, /, **flags: Any) -> int:
     """Run everything that is ready, batch by batch, until nothing is left."""
@@ -52,7 +52,7 @@ def run(where: str, /, **flags: Any) -> int:
 @click.command()
 @click.argument("task_ids", nargs=-1, metavar="ID…")
 @click.option("--failed", is_flag=True, help="Every task that failed for good.")
-@settings_options
+@settings_options("retry")
 @click.pass_obj
 def retry(where: str, /, task_ids: tuple[str, ...], failed: bool, **flags: Any) -> int:
     """Grant tasks one more attempt. Attempts are never lowered."""
@@ -81,7 +81,7 @@ def retry(where: str, /, task_ids: tuple[str, ...], failed: bool, **flags: Any) 
     is_flag=True,
     help="Let the tasks that depend on them run all the same.",
 )
-@settings_options
+@settings_options("skip")
 @click.pass_obj
 def skip(
     where: str, /, task_ids: tuple[str, ...], satisfied: bool, **flags: Any

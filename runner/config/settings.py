@@ -1,15 +1,20 @@
-"""Settings and their precedence: flags > `FANIN_*` environment > file > default."""
+"""The settings in force: flags win over `FANIN_*` variables, those over fanin.yml,
+that over the defaults.
+"""
 
 from __future__ import annotations
 
 import os
 import posixpath
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from runner.config import inputs
+from runner.config.inputs import Setting
 from runner.core import yaml_document
 from runner.core.documents import Duration, UserDocument
 from runner.core.errors import InvalidInput, Problem
@@ -22,8 +27,11 @@ from runner.policy.paths import unusable_name
 
 FILE = "fanin.yml"
 
-# What an agent may not change unless its task says so in `allow`. Lock files and
-# manifests are left out on purpose: adding a dependency is ordinary work.
+# One value as a flag gives it; variables are all text.
+FlagValue = str | int | float | bool
+
+# What no task may change unless its `allow` names it. Lock files and manifests are
+# left out on purpose: adding a dependency is ordinary work.
 PROTECTED = (
     ".github/**",
     "action.yml",
@@ -50,8 +58,10 @@ PROTECTED = (
 
 
 class Settings(UserDocument):
-    """Every setting (DESIGN, Settings); `plan` and `progress` are repository-relative
-    paths.
+    """Every setting, as in fanin.yml.
+
+    `plan`, `progress` and `prompt_template` are paths relative to the repository,
+    `timeout` is in seconds. `config.inputs` has one row for each field.
     """
 
     plan: PlanSettings = PlanSettings()
@@ -74,41 +84,43 @@ class Settings(UserDocument):
 
     @field_validator("plan")
     @classmethod
-    def _plan_inside_the_repository(cls, plan: PlanSettings) -> PlanSettings:
-        return plan.model_copy(update={"path": _inside_the_repository(plan.path)})
+    def _normalize_plan_path(cls, plan: PlanSettings) -> PlanSettings:
+        return plan.model_copy(update={"path": _normalized(plan.path)})
 
     @field_validator("progress", "prompt_template")
     @classmethod
-    def _file_inside_the_repository(cls, path: str | None) -> str | None:
-        return None if path is None else _inside_the_repository(path)
+    def _normalize_path(cls, path: str | None) -> str | None:
+        if path is None:
+            return None
+        return _normalized(path)
 
     @model_validator(mode="after")
-    def _progress_of_issues(self) -> Settings:
-        """A plan of issues has a progress of its own, so that it may stand beside
-        another plan.
-        """
+    def _default_progress_of_issues(self) -> Settings:
+        # A plan of issues may stand beside another plan, so it has its own progress.
         if self.plan.of_issues and "progress" not in self.model_fields_set:
             object.__setattr__(self, "progress", ISSUES_PROGRESS)
         return self
 
     @model_validator(mode="after")
-    def _files_apart(self) -> Settings:
-        for one, other in (
+    def _refuse_overlapping_files(self) -> Settings:
+        pairs = (
             (self.plan.path, self.progress),
             (self.progress, self.plan.path),
             (self.plan.path, FILE),
             (FILE, self.progress),
             (self.progress, FILE),
-        ):
-            if one == other or other.startswith(f"{one}/"):
+        )
+        for outer, inner in pairs:
+            if outer == inner or inner.startswith(f"{outer}/"):
                 raise ValueError(
-                    f"plan, progress and {FILE} must be three different files, none inside the plan's folder"
+                    f"plan, progress and {FILE} must be three different files, "
+                    "none inside the plan's folder"
                 )
         return self
 
     @field_validator("protected")
     @classmethod
-    def _real_globs(cls, globs: tuple[str, ...]) -> tuple[str, ...]:
+    def _refuse_invalid_globs(cls, globs: tuple[str, ...]) -> tuple[str, ...]:
         for glob in globs:
             if reason := invalid(glob):
                 raise ValueError(f"{glob!r} is not a valid gitignore pattern: {reason}")
@@ -120,213 +132,232 @@ class Settings(UserDocument):
         return self.max_concurrent if self.parallel else 1
 
 
-_NESTED = {"max_cost_usd", "max_rounds"}
-_PLAN = {"source", "ignore_dangling"}
-
-
-def _inside_the_repository(path: str) -> str:
+def _normalized(path: str) -> str:
+    """The path without `./` and the like. ValueError if it leaves the repository."""
     plain = posixpath.normpath(path) if path else "."
-    if plain in {".", ".."} or plain.startswith(("/", "../")) or unusable_name(plain):
+    is_outside = plain in {".", ".."} or plain.startswith(("/", "../"))
+    if is_outside or unusable_name(plain):
         raise ValueError("expected a path inside the repository, such as tasks.yml")
     return plain
 
 
+@dataclass(frozen=True)
+class _Source:
+    """Where settings come from, and how the user names a key there.
+
+    `locate` gives the line of a key, None where there are no lines.
+    """
+
+    name: str
+    named: Callable[[str], str] = str
+    locate: Locate = lambda _: None
+
+
+class _Unreadable(Exception):
+    """The text of a setting cannot be read; holds what is wrong and the remedy."""
+
+    def __init__(self, what: str, remedy: str) -> None:
+        super().__init__(what)
+        self.what = what
+        self.remedy = remedy
+
+
 def load(
-    flags: Mapping[str, Any],
+    flags: Mapping[str, FlagValue | None],
     environ: Mapping[str, str],
     text: str | None,
     path: str = FILE,
 ) -> Settings:
-    """The settings in force. `text` is fanin.yml's, None if there is none; None flags
-    were not given.
+    """The settings in force.
 
-    InvalidInput lists every problem, each at its line of the file, its variable or its
-    flag.
+    `text` is that of fanin.yml, None if there is no such file. Flags that were not
+    given are None or absent.
+
+    InvalidInput lists every problem: with its line of the file, its variable or flag.
     """
-    document = (
-        yaml_document.load(path, text)
-        if text is not None
-        else yaml_document.YamlDocument(path, {}, None)
-    )
-    from_file = document.data if document.data is not None else {}
-    if not isinstance(from_file, dict):
-        raise InvalidInput(
-            [
-                Problem(
-                    path,
-                    1,
-                    "the settings are no mapping",
-                    "write lines like  parallel: true",
-                )
-            ]
-        )
-    from_file = {
-        key: value for key, value in from_file.items() if not str(key).startswith("x-")
+    from_file, file_source = _read_file(path, text)
+    given_variables = {
+        setting.name: environ[setting.variable]
+        for setting in inputs.SETTINGS
+        if environ.get(setting.variable)
     }
-    problems = _check(from_file, path, document.line)
-    from_environ, wrong = _from_environ(environ)
-    problems += wrong
-    problems += _check(from_environ, "environment", lambda _: None, _variable)
-    empty = [name for name, value in flags.items() if value == ""]
-    problems += [
-        Problem(
-            "command line",
-            None,
-            f"{_flag(name)} is empty",
-            "give it a value or leave it out",
-        )
-        for name in empty
-    ]
-    given, wrong = _structured(
-        {name: value for name, value in flags.items() if value not in {None, ""}},
-        _flag,
-        "command line",
-    )
-    problems += wrong + _check(given, "command line", lambda _: None, _flag)
+    given_flags = {name: value for name, value in flags.items() if value is not None}
+    problems = _problems(from_file, file_source)
+    from_environ = _structured(given_variables, _ENVIRONMENT, problems)
+    from_flags = _structured(given_flags, _COMMAND_LINE, problems)
     if problems:
         raise InvalidInput(problems)
-    merged = {**from_file, **from_environ, **given}
-    limits = [layer.get("limits") or {} for layer in (from_file, from_environ, given)]
-    plan = _merged_plan(
-        [
-            layer["plan"]
-            for layer in (from_file, from_environ, given)
-            if layer.get("plan") is not None
-        ]
-    )
-    env: dict[str, str] = {}
-    for layer in (from_file, from_environ, given):
-        env |= layer.get("env") or {}
-    # each layer was small enough, together they may not be
-    if problems := _check({"env": env}, path, document.line):
+    merged = _merged([from_file, from_environ, from_flags])
+    # Each layer of `env` was small enough; together they may not be.
+    if problems := _problems({"env": merged["env"]}, file_source):
         raise InvalidInput(problems)
-    return Settings.model_validate(
-        {
-            **merged,
-            "plan": plan,
-            "limits": {**limits[0], **limits[1], **limits[2]},
-            "env": env,
-        }
-    )
+    return Settings.model_validate(merged)
 
 
-def _merged_plan(layers: Sequence[Any]) -> dict[str, Any]:
-    """Another plan named later is another one: what was said of the format of the
-    former does not hold for it.
-    """
-    merged: dict[str, Any] = {}
-    for layer in layers:
-        said = {"path": layer} if isinstance(layer, str) else layer
-        other = (
-            "path" in said
-            and _inside_the_repository(said["path"])
-            != PlanSettings.model_validate(merged).path
+def _read_file(path: str, text: str | None) -> tuple[dict[str, Any], _Source]:
+    document = yaml_document.YamlDocument(path, {}, None)
+    if text is not None:
+        document = yaml_document.load(path, text)
+    values = document.data
+    if values is None:
+        values = {}
+    if not isinstance(values, dict):
+        problem = Problem(
+            path,
+            1,
+            "the settings are not a mapping",
+            "write lines like  parallel: true",
         )
-        merged = {**({} if other else merged), **said}
-    return merged
+        raise InvalidInput([problem])
+    own = {key: values[key] for key in values if not str(key).startswith("x-")}
+    return own, _Source(path, locate=document.line)
 
 
-def _variable(name: str) -> str:
-    return f"FANIN_{name.removeprefix('limits.').removeprefix('plan.').upper()}"
+def _named_in(name_of: Callable[[Setting], str]) -> Callable[[str], str]:
+    def named(dotted: str) -> str:
+        covering = inputs.key_in(dotted)
+        if covering is None:
+            return dotted
+        setting, rest = covering
+        return name_of(setting) + rest
+
+    return named
 
 
-def _flag(name: str) -> str:
-    return f"--{name.removeprefix('limits.').removeprefix('plan.').replace('_', '-')}"
+_ENVIRONMENT = _Source("environment", _named_in(lambda setting: setting.variable))
+_COMMAND_LINE = _Source("command line", _named_in(lambda setting: setting.flag))
 
 
-def _check(
-    values: Mapping[str, Any],
-    path: str,
-    locate: Locate,
-    named: Callable[[str], str] = str,
-) -> list[Problem]:
-    """Problems of one layer of settings; `named` gives a setting's name as it is
-    written in that layer.
-    """
+def _problems(values: Mapping[str, Any], source: _Source) -> list[Problem]:
+    """The problems of the settings that come from one source."""
     try:
         Settings.model_validate(values)
     except ValidationError as error:
-        return problems_of(error, path, locate, Settings, named=named)
+        return problems_of(
+            error, source.name, source.locate, Settings, named=source.named
+        )
     return []
 
 
-def _from_environ(environ: Mapping[str, str]) -> tuple[dict[str, Any], list[Problem]]:
-    names = [
-        *(
-            name
-            for name in Settings.model_fields
-            if name not in {"limits", "protected"}
-        ),
-        *_NESTED,
-        *sorted(_PLAN),
-        "agent_command",
-    ]
-    found = {
-        name: environ[_variable(name)] for name in names if environ.get(_variable(name))
-    }
-    return _structured(found, _variable, "environment")
-
-
 def _structured(
-    values: Mapping[str, Any], named: Callable[[str], str], path: str
-) -> tuple[dict[str, Any], list[Problem]]:
-    """Flat names as flags and variables have them, in the shape of the file; and what
-    cannot be read.
+    values: Mapping[str, FlagValue], source: _Source, problems: list[Problem]
+) -> dict[str, Any]:
+    """The values of flags or variables, nested as in fanin.yml.
+
+    What cannot be read or is not valid is added to `problems`.
     """
-    elsewhere = {*_NESTED, *_PLAN, "agent_command"}
-    shaped = {name: value for name, value in values.items() if name not in elsewhere}
-    if of_plan := {name: values[name] for name in sorted(_PLAN) if name in values}:
-        shaped["plan"] = {
-            **({"path": values["plan"]} if "plan" in values else {}),
-            **of_plan,
-        }
-    problems = []
-    if command := values.get("agent_command"):
+    nested: dict[str, Any] = {}
+    for setting in inputs.SETTINGS:
+        if setting.name not in values:
+            continue
         try:
-            shaped["agent"] = {"command": shlex.split(command)}
-        except ValueError as error:
-            problems.append(
-                Problem(
-                    path,
-                    None,
-                    f"{named('agent_command')} is no command line: {error}",
-                    "mend its quotes",
-                )
-            )
-    if nested := {name: values[name] for name in _NESTED if name in values}:
-        shaped["limits"] = nested
-    if "env" in shaped:
-        shaped["env"], wrong = _env_of_lines(shaped["env"], named("env"), path)
-        problems += wrong
-    return shaped, problems
+            value = _parsed(setting, values[setting.name])
+        except _Unreadable as error:
+            what = f"{source.named(setting.key)}: {error.what}"
+            problems.append(Problem(source.name, None, what, error.remedy))
+        else:
+            _put(nested, setting, value)
+    problems += _problems(nested, source)
+    return nested
 
 
-def _env_of_lines(
-    text: str, source: str, path: str
-) -> tuple[dict[str, str], list[Problem]]:
-    """The lines `NAME=value` of `source`, a variable or a flag; empty lines are left
-    out.
-    """
-    env: dict[str, str] = {}
-    problems = []
+def _parsed(setting: Setting, value: FlagValue) -> Any:
+    """The value as fanin.yml would hold it. _Unreadable if its text has no such form."""
+    if value == "":
+        raise _Unreadable("the value is empty", "give one or leave it out")
+    if not isinstance(value, str):
+        return value
+    if setting.kind == "mapping" and value.lstrip().startswith("{"):
+        return _parsed_mapping(value)
+    if setting.kind == "lines":
+        return [line for line in value.splitlines() if line.strip()]
+    if setting.kind == "pairs":
+        return _parsed_pairs(value)
+    if setting.kind == "command":
+        return _parsed_command(value)
+    return value
+
+
+def _parsed_mapping(text: str) -> Any:
+    try:
+        return yaml_document.load("", text).data
+    except InvalidInput as error:
+        first = error.problems[0]
+        raise _Unreadable(first.what, "write it as in fanin.yml, in one line") from None
+
+
+def _parsed_pairs(text: str) -> dict[str, str]:
+    pairs = {}
     for number, line in enumerate(text.replace("\r\n", "\n").split("\n"), 1):
         name, equals, value = line.partition("=")
         if equals:
-            env[name.strip()] = value
+            pairs[name.strip()] = value
         elif line.strip():
-            problems.append(
-                Problem(
-                    path,
-                    None,
-                    f"{source}: line {number} is not NAME=value",
-                    "write one NAME=value a line",
-                )
+            raise _Unreadable(
+                f"line {number} is not NAME=value", "write one NAME=value a line"
             )
-    return env, problems
+    return pairs
+
+
+def _parsed_command(text: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise _Unreadable(
+            f"not a valid command line: {error}", "fix its quotes"
+        ) from None
+
+
+def _put(nested: dict[str, Any], setting: Setting, value: Any) -> None:
+    """Store a value under its key, which is dotted when it is part of a mapping."""
+    parent, _, key = setting.key.partition(".")
+    if not key:
+        nested[parent] = value
+        return
+    if setting.kind == "command":
+        # An agent is a preset or a command: the command replaces what was named.
+        nested[parent] = {key: value}
+        return
+    mapping = nested.get(parent, {})
+    if parent == "plan" and isinstance(mapping, str):
+        mapping = {"path": mapping}
+    # Anything else that is not a mapping is reported when the layer is validated.
+    if isinstance(mapping, dict):
+        nested[parent] = {**mapping, key: value}
+
+
+def _merged(layers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The layers, the last of which wins. `limits` and `env` are merged by key."""
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        merged |= layer
+    for name in ("limits", "env"):
+        merged[name] = {}
+        for mapping in _given(layers, name):
+            merged[name] |= mapping
+    merged["plan"] = _merged_plan(_given(layers, "plan"))
+    return merged
+
+
+def _given(layers: Iterable[Mapping[str, Any]], name: str) -> list[Any]:
+    return [layer[name] for layer in layers if layer.get(name) is not None]
+
+
+def _merged_plan(layers: Iterable[str | dict[str, Any]]) -> dict[str, Any]:
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        mapping = {"path": layer} if isinstance(layer, str) else layer
+        if "path" in mapping:
+            path_so_far = PlanSettings.model_validate(merged).path
+            if _normalized(mapping["path"]) != path_so_far:
+                # Another plan: the format of the former does not hold for it.
+                merged = {}
+        merged = merged | mapping
+    return merged
 
 
 def describe(settings: Settings) -> Sequence[str]:
-    """The preamble: what was decided, one short line each."""
+    """The settings that shape a run, each in a few words."""
     agent = settings.agent.name if settings.agent else "per task"
     slots = f"{settings.slots} at a time" if settings.slots > 1 else "one at a time"
     return [
@@ -339,7 +370,10 @@ def describe(settings: Settings) -> Sequence[str]:
 
 
 def file_in(folder: str | os.PathLike[str]) -> str | None:
-    """The text of fanin.yml in `folder`, or None."""
+    """The text of fanin.yml in `folder`, None if there is no such file.
+
+    InvalidInput if it cannot be read.
+    """
     try:
         with open(os.path.join(folder, FILE), encoding="utf-8") as stream:  # noqa: PTH118, PTH123
             return stream.read()

@@ -1,7 +1,7 @@
-"""JSON Schemas of the documents people write, so that editors complete and check them.
+"""JSON Schemas of tasks.yml and fanin.yml, by which editors complete and check them.
 
-`python -m runner.schemas` writes them anew from the models; a test keeps the shipped
-files equal to that.
+`python -m runner.schemas` writes them from the models, and the parts of other files
+that `settings_files` makes from the settings. A test compares the shipped files.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from runner.config.inputs import SETTINGS
 from runner.config.settings import Settings
 from runner.core.documents import UserDocument
 from runner.plan.formats.native import PlanFile
@@ -23,6 +24,8 @@ FOLDER = Path(__file__).parent
 # for an id, a preset's name for an agent, and keys that begin with x-.
 _LISTS = ("files", "depends_on", "allow")
 _EXTENSION: dict[str, Any] = {"^x-": {}}
+# The models of the settings that are mappings with rows for some of their keys.
+_MODELS = {"plan": "PlanSettings", "agent": "AgentSettings", "limits": "Limits"}
 
 
 def generate(name: str) -> dict[str, Any]:
@@ -35,6 +38,8 @@ def generate(name: str) -> dict[str, Any]:
     }
     schema["patternProperties"] = _EXTENSION
     definitions = schema.get("$defs", {})
+    if model is Settings:
+        _describe_settings(schema["properties"], definitions)
     if task := definitions.get("TaskFields"):
         task["patternProperties"] = _EXTENSION
         task["properties"]["id"] = {
@@ -56,3 +61,16 @@ def generate(name: str) -> dict[str, Any]:
             "anyOf": [{"type": "string", "title": "its file or folder"}, plan]
         }
     return schema
+
+
+def _describe_settings(
+    properties: dict[str, Any], definitions: dict[str, dict[str, Any]]
+) -> None:
+    """Take the descriptions of the settings' keys from their rows."""
+    for setting in SETTINGS:
+        parent, _, key = setting.key.partition(".")
+        if key:
+            properties_of_parent = definitions[_MODELS[parent]]["properties"]
+            properties_of_parent[key]["description"] = setting.description
+        else:
+            properties[parent]["description"] = setting.description

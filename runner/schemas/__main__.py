@@ -1,10 +1,17 @@
-"""Writes the shipped schemas anew."""
+"""Writes all files, and parts of files, that are generated."""
 
 import json
+from pathlib import Path
 
-from runner.schemas import FILES, FOLDER, generate
+from runner.schemas import FILES, FOLDER, generate, settings_files
 
 for name in FILES:
     (FOLDER / name).write_text(
         json.dumps(generate(name), indent=2) + "\n", encoding="utf-8"
     )
+
+root = Path(__file__).parents[2]
+for name in settings_files.FILES:
+    path = root / name
+    text = path.read_text(encoding="utf-8")
+    path.write_text(settings_files.rendered(text), encoding="utf-8")

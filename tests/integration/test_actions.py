@@ -315,6 +315,34 @@ def test_task_allowed_to_change_workflows_is_refused_without_a_token_that_may(
     assert jobs.next(FANIN_MAY_CHANGE_WORKFLOWS="true").outputs["has-work"] == "true"
 
 
+def test_the_rolling_schedule_is_refused_with_its_remedy(jobs: Jobs) -> None:
+    jobs.project.plan([{"id": "A", "do": ["x"]}], schedule="rolling")
+    jobs.publish()
+    chosen = jobs.next()
+    assert chosen.code == 2
+    assert "schedule: rolling works on one machine only" in chosen.log
+    assert "schedule" in chosen.log.split("set the input ")[1].split()
+    assert "has-work" not in chosen.outputs
+    assert jobs.next(FANIN_SCHEDULE="batch").outputs["has-work"] == "true"
+
+
+def test_later_rounds_keep_every_setting_of_the_first(jobs: Jobs) -> None:
+    start(jobs, [{"id": "A", "do": ["x"]}])
+    given = {
+        "FANIN_SCOPE": "warn",
+        "FANIN_VERIFY_RETRIES": "0",
+        "FANIN_LIMITS": "{files: 5}",
+        "FANIN_PROTECTED": "docs/**\nvendor/**",
+    }
+    first = jobs.next(**given)
+    jobs.next(FANIN_STATE=first.outputs["state"], FANIN_SCOPE="fail")
+    manifest = json.loads((jobs.folder / "manifest.json").read_text())
+    assert manifest["scope"] == "warn"
+    assert manifest["verify_retries"] == 0
+    assert manifest["limits"]["files"] == 5
+    assert manifest["protected"] == ["docs/**", "vendor/**"]
+
+
 @pytest.mark.parametrize(
     ("variable", "value", "words"),
     [

@@ -155,7 +155,7 @@ def test_what_would_let_an_agent_act_as_the_job_is_refused_by_name(
     told = project.cli("check")
     assert told.returncode == 2
     assert "fanin.yml:3:" in told.stderr
-    assert f"{name} never reaches an agent" in told.stderr
+    assert f"{name} is never passed to an agent" in told.stderr
 
 
 def test_a_secret_is_masked_in_all_that_is_kept(

@@ -77,7 +77,13 @@ def test_help_loads_click_and_no_more_than_a_handful_of_small_modules(
     }
     outside_cli = {name for name in names if name.startswith("runner")}
     outside_cli -= {name for name in names if name.startswith("runner.cli")}
-    assert outside_cli == {"runner", "runner.core", "runner.core.errors"}
+    assert outside_cli == {
+        "runner",
+        "runner.config",
+        "runner.config.inputs",
+        "runner.core",
+        "runner.core.errors",
+    }
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,7 @@ PACKAGES: dict[str, set[str]] = {
     },
     "actions": {
         "core",
+        "config",
         "policy",
         "repo",
         "agents",

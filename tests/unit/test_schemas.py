@@ -15,12 +15,42 @@ from runner.config.settings import load
 from runner.core.errors import InvalidInput
 from runner.plan.formats.base import MemoryTree
 from runner.plan.formats.native import Native
+from runner.schemas import settings_files
 
 
 @pytest.mark.parametrize("name", schemas.FILES)
 def test_shipped_schema_is_the_generated_one(name: str) -> None:
     shipped = json.loads((schemas.FOLDER / name).read_text())
     assert shipped == schemas.generate(name), "run  python -m runner.schemas"
+
+
+ROOT = schemas.FOLDER.parents[1]
+
+
+@pytest.mark.parametrize("name", settings_files.FILES)
+def test_shipped_file_has_the_settings_of_the_rows(name: str) -> None:
+    text = (ROOT / name).read_text(encoding="utf-8")
+    assert text.count("BEGIN settings: ") == text.count("END settings") > 0
+    assert text == settings_files.rendered(text), "run  python -m runner.schemas"
+
+
+def test_every_generated_part_is_used() -> None:
+    texts = [(ROOT / name).read_text(encoding="utf-8") for name in settings_files.FILES]
+    for part in settings_files.PARTS:
+        assert any(f"BEGIN settings: {part}," in text for text in texts), part
+
+
+def test_only_the_generated_part_of_a_file_changes() -> None:
+    text = "a:\n  # BEGIN settings: with, x\n  old\n  # END settings\nb:\n"
+    rendered = settings_files.rendered(text)
+    assert rendered.startswith("a:\n  # BEGIN settings: with, x\n  plan: ")
+    assert rendered.endswith("\n  # END settings\nb:\n")
+    assert "old" not in rendered
+
+
+def test_an_unknown_part_is_refused() -> None:
+    with pytest.raises(KeyError):
+        settings_files.rendered("# BEGIN settings: odd, x\n# END settings\n")
 
 
 def accepts(name: str, document: Any) -> bool:

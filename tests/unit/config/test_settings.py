@@ -314,8 +314,8 @@ def test_a_command_line_with_an_open_quote_is_a_problem_and_no_crash(
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("- parallel\n", "fanin.yml:1: the settings are no mapping"),
-        ("just text\n", "fanin.yml:1: the settings are no mapping"),
+        ("- parallel\n", "fanin.yml:1: the settings are not a mapping"),
+        ("just text\n", "fanin.yml:1: the settings are not a mapping"),
         ("parallel: [\n", "fanin.yml:2: not valid YAML"),
         ("plan: a\nplan: b\n", "fanin.yml:2: the key 'plan' stands here a second time"),
         (
@@ -520,3 +520,100 @@ def test_plain_variables_that_cannot_be_set_are_refused(
 ) -> None:
     (problem,) = problems(lambda: load({}, environ, text))
     assert said in problem
+
+
+@pytest.mark.parametrize(
+    ("flags", "environ", "text", "expected"),
+    [
+        (
+            {},
+            {"FANIN_LIMITS": "{files: 5, size: 1kB}"},
+            "limits: {files: 6, max_rounds: 7}",
+            {"files": 5, "size": 1000, "max_rounds": 7},
+        ),
+        # The variable of one limit wins over that of all.
+        (
+            {},
+            {"FANIN_LIMITS": "{files: 5, max_rounds: 8}", "FANIN_MAX_ROUNDS": "9"},
+            None,
+            {"files": 5, "max_rounds": 9},
+        ),
+        ({"limits": "{files: 4}"}, {"FANIN_LIMITS": "{files: 5}"}, None, {"files": 4}),
+    ],
+)
+def test_limits_may_be_given_in_one_line(
+    flags: dict[str, Any],
+    environ: dict[str, str],
+    text: str | None,
+    expected: dict[str, int],
+) -> None:
+    limits = load(flags, environ, text).limits
+    assert limits.model_dump(include=set(expected)) == expected
+
+
+def test_plan_and_agent_may_be_given_as_in_the_file() -> None:
+    environ = {
+        "FANIN_PLAN": "{source: beads, path: b.jsonl}",
+        "FANIN_AGENT": "{preset: claude, model: opus}",
+    }
+    settings = load({}, environ, "agent: codex")
+    assert settings.plan == PlanSettings(path="b.jsonl", source="beads")
+    assert settings.agent == AgentSettings(preset="claude", model="opus")
+
+
+def test_protected_globs_given_by_a_variable_replace_those_of_the_file() -> None:
+    settings = load({}, {"FANIN_PROTECTED": "docs/**\n[ab].txt\n"}, "protected: [x]")
+    assert settings.protected == ("docs/**", "[ab].txt")
+
+
+@pytest.mark.parametrize(
+    ("flags", "environ", "message"),
+    [
+        (
+            {},
+            {"FANIN_LIMITS": "5"},
+            "environment: FANIN_LIMITS: expected a mapping, got '5'",
+        ),
+        (
+            {},
+            {"FANIN_LIMITS": "5", "FANIN_MAX_ROUNDS": "5"},
+            "environment: FANIN_LIMITS: expected a mapping, got '5'",
+        ),
+        (
+            {},
+            {"FANIN_LIMITS": "{file: 5}"},
+            "environment: unknown key 'limits.file'; did you mean 'files'?",
+        ),
+        (
+            {},
+            {"FANIN_LIMITS": "{files: some}"},
+            "environment: FANIN_LIMITS.files: expected an integer, got 'some'",
+        ),
+        (
+            {"limits": "{files: 5"},
+            {},
+            "command line: --limits: not valid YAML",
+        ),
+        (
+            {},
+            {"FANIN_PROTECTED": "a\n!"},
+            "environment: FANIN_PROTECTED: '!' is not a valid gitignore pattern",
+        ),
+        ({"verify": ""}, {}, "command line: --verify: the value is empty; give one"),
+        (
+            {"max_rounds": 0},
+            {},
+            "command line: --max-rounds: expected 1 or more, got 0",
+        ),
+        (
+            {},
+            {"FANIN_SCHEDULE": "rollin"},
+            "environment: FANIN_SCHEDULE: expected 'batch' or 'rolling', got 'rollin'",
+        ),
+    ],
+)
+def test_a_value_of_the_wrong_form_is_named_as_it_was_given(
+    flags: dict[str, Any], environ: dict[str, str], message: str
+) -> None:
+    (problem,) = problems(lambda: load(flags, environ, None))
+    assert problem.startswith(message)

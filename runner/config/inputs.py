@@ -1,0 +1,320 @@
+"""One row for each setting that a flag, a variable or an action input can give.
+
+The flags (`cli.options`), the `FANIN_*` variables (`config.settings`) and what a round
+hands on (`actions.round_state`) read these rows. `python -m runner.schemas` writes from
+them the inputs of both `action.yml` and of the workflows, the table in docs/settings.md
+and the descriptions in the JSON Schema.
+
+A new setting is one row here and one typed field in `settings.Settings`; a test
+compares the two. This module is loaded by `fanin --help`, so it imports nothing slow.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+# Commands that decide what runs: every setting matters to them.
+_DECIDING = ("run", "check", "next")
+_READING_THE_PLAN = (*_DECIDING, "retry", "skip", "status", "graph", "task")
+_CHOOSING_AN_AGENT = (*_DECIDING, "task")
+# Commands that show or change how many attempts a task has left.
+_COUNTING_ATTEMPTS = (*_DECIDING, "retry", "status", "graph", "answer")
+_LANDING = (*_DECIDING, "retry", "skip", "status", "continue", "collect", "answer")
+
+
+class Setting(NamedTuple):
+    """One setting as flags, variables, action inputs and the documentation have it.
+
+    `name` is also that of the flag (`max_rounds`: `--max-rounds`), the variable
+    (`FANIN_MAX_ROUNDS`) and the action input (`max-rounds`). `path` is where the value
+    lies in fanin.yml, dotted, if that is not `name`.
+
+    `kind` is the type of the value as text:
+    - `text`, `integer`, `number`, `boolean`
+    - `mapping`: YAML in one line, or the short text form that fanin.yml takes too
+    - `lines`: one item a line; the flag may be repeated
+    - `pairs`: one NAME=value a line; the flag may be repeated
+    - `command`: a command line, split as a shell does
+    """
+
+    name: str
+    kind: str
+    summary: str  # of the flag and the input; one sentence without its full stop
+    commands: tuple[str, ...]  # that have the flag
+    path: str = ""
+    meaning: str = ""  # Markdown for docs/settings.md, if the summary is not enough
+    default: str = ""  # as written in fanin.yml; "" if there is none to write
+    no_default: str = "none"  # what docs/settings.md says when there is no `default`
+    metavar: str = ""
+    negative_flag: str = ""  # what turns a boolean off
+    action_default: str = ""  # of the action input, if it is not the setting's own
+    handed_on: bool = True  # later rounds use the value of a run's first round
+    in_issues_workflow: bool = True  # fanin-issues.yml has the input
+
+    @property
+    def flag(self) -> str:
+        return f"--{self.name.replace('_', '-')}"
+
+    @property
+    def variable(self) -> str:
+        return f"FANIN_{self.name.upper()}"
+
+    @property
+    def action_input(self) -> str:
+        return self.name.replace("_", "-")
+
+    @property
+    def key(self) -> str:
+        """The dotted key in fanin.yml."""
+        return self.path or self.name
+
+    @property
+    def description(self) -> str:
+        """The summary, with the default where there is one."""
+        if not self.default or self.kind == "boolean":
+            return self.summary
+        return f"{self.summary} (default: {self.default})"
+
+    @property
+    def input_description(self) -> str:
+        """The description for those who give the value as text."""
+        if self.kind == "lines":
+            return f"{self.description}; one a line"
+        if self.kind == "pairs":
+            return f"{self.description}; lines {self.metavar}"
+        return self.description
+
+
+SETTINGS = (
+    Setting(
+        "plan",
+        "mapping",
+        "The plan's file or folder, relative to the repository",
+        (*_READING_THE_PLAN, "collect", "answer"),
+        meaning="the plan's file or folder, relative to the repository; it must be "
+        "committed. `{path: …, source: NAME, options: {…}, ignore_dangling: true}` "
+        "says more, see below",
+        default="tasks.yml",
+        metavar="PATH",
+    ),
+    Setting(
+        "source",
+        "text",
+        "The plan's format, if its name and content do not tell it",
+        _READING_THE_PLAN,
+        path="plan.source",
+        no_default="detected",
+        metavar="NAME",
+        in_issues_workflow=False,
+    ),
+    Setting(
+        "ignore_dangling",
+        "boolean",
+        "Drop dependencies on unknown tasks",
+        (*_READING_THE_PLAN, "answer"),
+        path="plan.ignore_dangling",
+        default="false",
+        in_issues_workflow=False,
+    ),
+    Setting(
+        "parallel",
+        "boolean",
+        "Run the ready tasks side by side",
+        _DECIDING,
+        meaning="run the ready tasks side by side; off, one at a time with the same "
+        "outcome. The action's input is `true` by default",
+        default="false",
+        negative_flag="--sequential",
+        # Jobs of a matrix are there to run side by side.
+        action_default="true",
+    ),
+    Setting(
+        "max_concurrent",
+        "integer",
+        "Agents at once, and the batch limit, 1 to 256",
+        _DECIDING,
+        default="3",
+        metavar="N",
+    ),
+    Setting(
+        "commit_strategy",
+        "text",
+        "batch: one commit per batch; individual: one per task",
+        _DECIDING,
+        meaning="`batch`: one commit per batch; `individual`: one per task in plan "
+        "order, same final tree",
+        default="batch",
+        metavar="batch|individual",
+    ),
+    Setting(
+        "schedule",
+        "text",
+        "batch: one batch after the other; rolling: each task as soon as it is ready",
+        _DECIDING,
+        meaning="`batch`: the next batch starts when the last has landed; `rolling`: a "
+        "task starts as soon as its dependencies are merged "
+        "([more](how-it-works.md)). GitHub Actions works in batches and refuses "
+        "`rolling`",
+        default="batch",
+        metavar="batch|rolling",
+    ),
+    Setting(
+        "max_attempts",
+        "integer",
+        "Attempts per task",
+        _COUNTING_ATTEMPTS,
+        default="3",
+        metavar="N",
+    ),
+    Setting(
+        "timeout",
+        "text",
+        "Time limit per attempt",
+        _DECIDING,
+        meaning="per attempt; the agent's whole process group is ended",
+        default="30m",
+        metavar="DURATION",
+    ),
+    Setting(
+        "verify",
+        "text",
+        "Shell command that must succeed on the merged tree before it lands",
+        _DECIDING,
+        meaning="shell command run on the merged tree before it lands; a red batch is "
+        "bisected, the culprits are sent back",
+        metavar="COMMAND",
+    ),
+    Setting(
+        "verify_retries",
+        "integer",
+        "How often a failed verify is repeated before it counts, 0 to 10",
+        _DECIDING,
+        default="1",
+        metavar="N",
+    ),
+    Setting(
+        "agent",
+        "mapping",
+        "The agent, by preset name",
+        (*_CHOOSING_AN_AGENT, "agents"),
+        meaning="a preset's name, `{preset: claude, model: ...}` or "
+        "`{command: [argv...], env: [NAMES]}`: [agents](agents.md)",
+        metavar="PRESET",
+    ),
+    Setting(
+        "agent_command",
+        "command",
+        "The agent, as a command line",
+        (*_CHOOSING_AN_AGENT, "agents"),
+        path="agent.command",
+        meaning="any program as the agent. In fanin.yml a list, elsewhere a command "
+        "line",
+        metavar="'CMD ARG…'",
+    ),
+    Setting(
+        "env",
+        "pairs",
+        "Plain variables of agent, setup and verify",
+        _DECIDING,
+        meaning="plain variables that agent and verify see: "
+        "`{AWS_REGION: us-east-1}`, see below",
+        metavar="NAME=VALUE",
+    ),
+    Setting(
+        "prompt_template",
+        "text",
+        "A file of the repository that the prompt is made from",
+        _CHOOSING_AN_AGENT,
+        meaning="a file of the repository that the prompt is made from: "
+        "[agents](agents.md#the-prompt)",
+        no_default="built in",
+        metavar="PATH",
+    ),
+    Setting(
+        "protected",
+        "lines",
+        "Globs of paths that no task may change; they replace the default list",
+        _DECIDING,
+        meaning="globs no task may change; a task's `allow:` lifts it, `files` never "
+        "does. They replace the default list",
+        no_default="see below",
+        metavar="GLOB",
+    ),
+    Setting(
+        "scope",
+        "text",
+        "fail: refuse changes outside a task's files; warn: let them in",
+        _DECIDING,
+        meaning="a change outside the task's `files`: `fail` refuses it, `warn` lets "
+        "it in and says so",
+        default="fail",
+        metavar="fail|warn",
+    ),
+    Setting(
+        "limits",
+        "mapping",
+        "Limits of a task's change",
+        _DECIDING,
+        meaning="of a task's change: how many `files`, and the `size` of them all; "
+        "and the two limits of a run below",
+        default="{files: 100, size: 4MiB}",
+        metavar="MAPPING",
+    ),
+    Setting(
+        "max_cost_usd",
+        "number",
+        "Start no batch beyond this cost, in US dollars",
+        (*_DECIDING, "continue"),
+        path="limits.max_cost_usd",
+        metavar="USD",
+    ),
+    Setting(
+        "max_rounds",
+        "integer",
+        "Batches per run",
+        (*_DECIDING, "continue"),
+        path="limits.max_rounds",
+        meaning="batches per run; a rolling run has none to count",
+        default="100",
+        metavar="N",
+    ),
+    Setting(
+        "progress",
+        "text",
+        "The file that keeps the progress",
+        (*_READING_THE_PLAN, "collect", "answer"),
+        meaning="the file that keeps the progress; one plan per file",
+        default=".fanin/progress.json",
+        metavar="PATH",
+    ),
+    Setting(
+        "branch",
+        "text",
+        "Where work lands (default: the current branch)",
+        _LANDING,
+        meaning="where work lands; made from HEAD if it does not exist",
+        no_default="the current one",
+        metavar="NAME",
+        # The state of a run names its branch, which may be another one by then.
+        handed_on=False,
+    ),
+)
+
+BY_NAME = {setting.name: setting for setting in SETTINGS}
+
+
+def key_in(dotted: str) -> tuple[Setting, str] | None:
+    """The row that a dotted key of fanin.yml belongs to, and the rest of the key.
+
+    `limits.max_rounds` belongs to max_rounds with no rest, `limits.files` to limits
+    with the rest `.files`. None if no row covers the key.
+    """
+    covering = None
+    for setting in SETTINGS:
+        is_below = dotted.startswith(f"{setting.key}.")
+        is_closer = covering is None or len(setting.key) > len(covering.key)
+        if (dotted == setting.key or is_below) and is_closer:
+            covering = setting
+    if covering is None:
+        return None
+    return covering, dotted.removeprefix(covering.key)

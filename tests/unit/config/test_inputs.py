@@ -1,0 +1,145 @@
+"""Each setting has one row, and all that is made from the rows agrees with them."""
+
+from __future__ import annotations
+
+import click
+import pytest
+import yaml
+
+from runner import cli
+from runner.actions.round_state import CARRIED
+from runner.config.inputs import BY_NAME, SETTINGS, Setting, key_in
+from runner.config.settings import Settings, load
+
+# Options that a command has beside the settings.
+OWN_OPTIONS = {
+    "check": {"--json"},
+    "status": {"--json"},
+    "graph": {"--format"},
+    "retry": {"--failed"},
+    "skip": {"--satisfied"},
+    "next": {"--manifest", "--state", "--retry", "--dry-run", "--runs-on"},
+    "task": {"--results", "--manifest", "--manifest-digest", "--show-prompt"},
+    "continue": {"--state", "--again", "--landed", "--trigger-workflows"},
+    "collect": {
+        *{"--label", "--milestone", "--when-done", "--repository", "--dry-run"},
+        *{"--state", "--commit-via"},
+    },
+    "answer": {"--when-done", "--repository", "--state"},
+}
+COMMANDS = sorted({name for setting in SETTINGS for name in setting.commands})
+
+# A value as a variable gives it, and the value that it stands for.
+SAMPLES: dict[str, tuple[str, object]] = {
+    "plan": ("p.yml", "p.yml"),
+    "source": ("beads", "beads"),
+    "ignore_dangling": ("true", True),
+    "parallel": ("true", True),
+    "max_concurrent": ("7", 7),
+    "commit_strategy": ("individual", "individual"),
+    "schedule": ("rolling", "rolling"),
+    "max_attempts": ("7", 7),
+    "timeout": ("7m", 420.0),
+    "verify": ("make", "make"),
+    "verify_retries": ("7", 7),
+    "agent": ("claude", "claude"),
+    "agent_command": ("a 'b c'", ("a", "b c")),
+    "env": ("A=1\nB=2", {"A": "1", "B": "2"}),
+    "prompt_template": ("p.md", "p.md"),
+    "protected": ("a\n\nb/**\n", ("a", "b/**")),
+    "scope": ("warn", "warn"),
+    "limits": ("{files: 7}", 7),
+    "max_cost_usd": ("7.5", 7.5),
+    "max_rounds": ("7", 7),
+    "progress": ("p.json", "p.json"),
+    "branch": ("work", "work"),
+}
+# The key to look at where a sample sets a part of a mapping.
+SAMPLE_KEYS = {"plan": "plan.path", "agent": "agent.preset", "limits": "limits.files"}
+
+
+def value_of(settings: Settings, dotted: str) -> object:
+    value: object = settings
+    for key in dotted.split("."):
+        value = getattr(value, key)
+    return value
+
+
+def options(command: click.Command) -> set[str]:
+    return {
+        option.opts[0] for option in command.params if isinstance(option, click.Option)
+    }
+
+
+def test_every_setting_of_the_file_has_a_row() -> None:
+    keys = {setting.key for setting in SETTINGS}
+    assert {key for key in keys if "." not in key} == set(Settings.model_fields)
+
+
+@pytest.mark.parametrize(
+    "setting", [row for row in SETTINGS if row.default], ids=lambda row: row.name
+)
+def test_the_default_of_a_row_is_that_of_the_settings(setting: Setting) -> None:
+    parent, _, key = setting.key.partition(".")
+    default = yaml.safe_load(setting.default)
+    given = {parent: {key: default} if key else default}
+    settings = load({}, {}, yaml.safe_dump(given))
+    assert value_of(settings, setting.key) == value_of(Settings(), setting.key)
+
+
+@pytest.mark.parametrize(
+    "setting", [row for row in SETTINGS if not row.default], ids=lambda row: row.name
+)
+def test_a_setting_without_a_default_value_has_none(setting: Setting) -> None:
+    if setting.name not in {"protected", "agent_command"}:
+        assert value_of(Settings(), setting.key) in (None, {})
+
+
+@pytest.mark.parametrize("name", BY_NAME)
+def test_every_setting_can_be_given_by_its_variable_and_by_its_flag(name: str) -> None:
+    text, value = SAMPLES[name]
+    setting = BY_NAME[name]
+    key = SAMPLE_KEYS.get(name, setting.key)
+    default = None if name == "agent_command" else value_of(Settings(), setting.key)
+    assert default != value
+    assert value_of(load({}, {setting.variable: text}, None), key) == value
+    assert value_of(load({name: text}, {}, None), key) == value
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_has_the_flags_of_the_settings_that_it_uses(name: str) -> None:
+    flags = {setting.flag for setting in SETTINGS if name in setting.commands}
+    own = OWN_OPTIONS.get(name, set())
+    assert options(cli.fanin.commands[name]) == flags | own
+
+
+def test_a_command_without_settings_has_none_of_their_flags() -> None:
+    flags = {setting.flag for setting in SETTINGS} - {"--agent-command"}
+    for name, command in cli.fanin.commands.items():
+        if name not in COMMANDS:
+            # `convert` names a plan of its own by flags of the same names.
+            own = {"--source", "--progress", "--ignore-dangling"}
+            assert not options(command) & (flags - own), name
+
+
+def test_every_setting_but_the_branch_is_handed_on_to_later_rounds() -> None:
+    assert set(CARRIED) == set(BY_NAME) - {"branch"}
+
+
+@pytest.mark.parametrize(
+    ("dotted", "row", "rest"),
+    [
+        ("limits.max_rounds", "max_rounds", ""),
+        ("limits.files", "limits", ".files"),
+        ("agent", "agent", ""),
+        ("agent.command", "agent_command", ""),
+        ("agent.command.0", "agent_command", ".0"),
+        ("env.A", "env", ".A"),
+    ],
+)
+def test_a_key_belongs_to_the_closest_row(dotted: str, row: str, rest: str) -> None:
+    assert key_in(dotted) == (BY_NAME[row], rest)
+
+
+def test_a_key_without_a_row_belongs_to_none() -> None:
+    assert key_in("environment") is None
