@@ -300,14 +300,14 @@ def graph(where: str, /, form: str, **flags: Any) -> int:
 def status(where: str, /, as_json: bool, **flags: Any) -> int:
     """Show how every task stands: on the branch, and in a run that is going on."""
     from runner.local.journal import Journal
-    from runner.local.landing import is_open
+    from runner.local.landing import has_unlanded_work
     from runner.ui import plan_json
 
     repo, settings = opened(where, flags)
     journal = Journal(repo.git_dir)
     state = journal.state()
-    waiting = state.waiting if state.waiting and is_open(repo, state.waiting) else None
-    snapshot = branch_snapshot(repo, settings, waiting.on if waiting else None)
+    waiting = state.waiting if state.waiting and has_unlanded_work(repo, state.waiting) else None
+    snapshot = branch_snapshot(repo, settings, waiting.branch if waiting else None)
     found = views_of(snapshot, settings, journal.running())
     if as_json:
         click.echo(plan_json.graph_report(found, snapshot.graph))
@@ -318,7 +318,7 @@ def status(where: str, /, as_json: bool, **flags: Any) -> int:
 
         print_views(Console(highlight=False), found)
         if waiting:
-            click.echo(waits(waiting.on))
+            click.echo(waits(waiting.branch))
     return (
         EXIT_TASKS_FAILED
         if any(view.state in {"failed", "blocked"} for view in found)

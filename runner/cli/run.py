@@ -37,11 +37,11 @@ def run(where: str, /, **flags: Any) -> int:
     with TerminalView(console) as view:
         ended = LocalRun(repo, settings, os.environ, view)()
     code = _tell_end(console, views_of(ended.snapshot, settings))
-    if ended.used.attempts:
-        console.print(ended.used.describe(), markup=False)
+    if ended.usage.attempts:
+        console.print(ended.usage.describe(), markup=False)
     for line in (
-        ended.waiting and waits(ended.waiting),
-        ended.unfinished and f"stopped: {ended.unfinished}",
+        ended.waiting_branch and waits(ended.waiting_branch),
+        ended.stop_reason and f"stopped: {ended.stop_reason}",
     ):
         if line:
             console.print(line, style="yellow", markup=False, soft_wrap=True)
@@ -102,18 +102,19 @@ def _change_progress(
     where: str, flags: dict[str, Any], verb: str, change: Callable[..., Any]
 ) -> int:
     """Commit a change of the progress file (and the plan's marks) to the branch."""
-    from runner.local import landing
     from runner.local.journal import Journal
+    from runner.local.landing import has_unlanded_work
+    from runner.local.preparation import refuse_dirty, target_branch
     from runner.plan.snapshot import read_snapshot, record_progress
 
     repo, settings = opened(where, flags)
     journal = Journal(repo.git_dir)
     with journal.locked():
-        branch = landing.target_branch(repo, settings)
-        landing.refuse_dirty(repo, branch)
+        branch = target_branch(repo, settings)
+        refuse_dirty(repo, branch)
         waiting = journal.state().waiting
-        if waiting and waiting.target == branch and landing.is_open(repo, waiting):
-            raise UsageProblem(waits(waiting.on), "then try again")
+        if waiting and waiting.target == branch and has_unlanded_work(repo, waiting):
+            raise UsageProblem(waits(waiting.branch), "then try again")
         head = repo.commit(f"refs/heads/{branch}")
         assert head is not None
         snapshot = read_snapshot(repo, head, settings.plan, settings.progress)

@@ -2,11 +2,10 @@
 journal, a folder per run.
 
     lock                  held by the one fanin that works here
-    journal.jsonl         one durable line per event; what it says is folded by `State.after`
+    journal.jsonl         one durable line per event; `State.after` folds them
     runs/<run>/<round>/   manifest.json, and results/ with the result folders
 
-A run that died is the journal's last run without an end; the next one finishes what it
-began.
+A run that died is the journal's last run without an end; the next run finishes it.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ MANIFEST = "manifest.json"
 
 @dataclass(frozen=True)
 class Landing:
-    """A move of a branch that was begun: from commit `old` to `new`."""
+    """A move of a branch from commit `old` to `new`, which may not have finished."""
 
     branch: str
     old: str
@@ -40,19 +39,21 @@ class Landing:
 
 
 @dataclass(frozen=True)
-class Waiting:
-    """Finished work that could not reach its branch `target`, on the branch `on`."""
+class WaitingWork:
+    """Finished work that could not reach its branch `target`, on another `branch`."""
 
     target: str
-    on: str
+    branch: str
 
 
 @dataclass(frozen=True)
 class State:
-    """What the journal says. `open` are the batches, as (run, round), begun and not
-    fanned in; `accepted` are those that the rolling schedule has merged and not landed
-    yet; `scratch` is the folder of workspaces that a crash may have left. `freed` is
-    what waited while the run's batches were chosen and has reached its branch since.
+    """What the journal says.
+
+    `open` are the batches, as (run, round), that have started and are not merged;
+    `accepted` those that the rolling schedule has merged and not landed yet. `scratch`
+    is the folder of workspaces that a crash may have left. `freed` is what waited while
+    the run's batches were chosen and has reached its branch since.
     """
 
     run: str | None = None
@@ -60,13 +61,14 @@ class State:
     open: tuple[tuple[str, int], ...] = ()
     accepted: tuple[tuple[str, int], ...] = ()
     landing: Landing | None = None
-    waiting: Waiting | None = None
+    waiting: WaitingWork | None = None
     scratch: str | None = None
-    freed: tuple[Waiting, ...] = ()
+    freed: tuple[WaitingWork, ...] = ()
 
     def after(self, event: Mapping[str, Any]) -> State:
-        """The state after one event; those of a newer fanin are passed over. KeyError
-        or TypeError if it is none.
+        """The state after one event; those of a newer fanin change nothing.
+
+        KeyError or TypeError if it is not a valid event.
         """
         match event.get("event"):
             case "run":
@@ -79,79 +81,73 @@ class State:
             case "batch":
                 return replace(self, open=(*self.open, _batch(event)))
             case "accepted":
-                accepted = (*self.accepted, _batch(event))
-                return replace(self, open=_without(self.open, event), accepted=accepted)
-            case "landing":
-                return replace(
-                    self,
-                    landing=Landing(
-                        _text(event["branch"]), _text(event["old"]), _text(event["new"])
-                    ),
-                )
-            case "waiting":
-                target = self.waiting.target if self.waiting else event.get("branch")
-                return replace(
-                    self, waiting=Waiting(str(target), _text(event["on"])), landing=None
-                )
-            # closed: by a rolling run, while another's landing may be on its way
-            case "fanned-in" | "closed" as how:
-                landing = self.landing if how == "closed" else None
-                accepted = _without(self.accepted, event)
                 return replace(
                     self,
                     open=_without(self.open, event),
-                    accepted=accepted,
-                    landing=landing,
+                    accepted=(*self.accepted, _batch(event)),
                 )
+            case "landing":
+                landing = Landing(
+                    _text(event["branch"]), _text(event["old"]), _text(event["new"])
+                )
+                return replace(self, landing=landing)
+            case "waiting":
+                return self._after_waiting(event)
+            case "fanned-in":
+                return replace(self._after_batch(event), landing=None)
+            case "closed":
+                # The rolling schedule may have a landing of other batches in progress.
+                return self._after_batch(event)
             case "flushed":
-                return replace(
-                    self, accepted=self._after_flush(event.get("rounds")), landing=None
-                )
+                accepted = self._still_accepted(event.get("rounds"))
+                return replace(self, accepted=accepted, landing=None)
             case "freed":
-                return replace(
-                    self,
-                    waiting=None,
-                    freed=(*self.freed, *([self.waiting] if self.waiting else [])),
-                )
+                freed = self.freed
+                if self.waiting:
+                    freed = (*freed, self.waiting)
+                return replace(self, waiting=None, freed=freed)
             case "end":
-                return replace(
-                    self,
-                    run=None,
-                    open=(),
-                    accepted=(),
-                    landing=None,
-                    scratch=None,
-                    freed=(),
-                )
+                # Work waits on after the run.
+                return State(branch=self.branch, waiting=self.waiting)
         return self
 
-    def _after_flush(self, rounds: Sequence[int] | None) -> tuple[tuple[str, int], ...]:
-        """The accepted batches that did not land with these; an older fanin landed all
-        and named none.
-        """
-        return tuple(
-            each
-            for each in self.accepted
-            if rounds is not None and each[1] not in rounds
+    def _after_batch(self, event: Mapping[str, Any]) -> State:
+        return replace(
+            self,
+            open=_without(self.open, event),
+            accepted=_without(self.accepted, event),
         )
 
-    def place_for(self, branch: str) -> str:
-        """Where work for the branch lands: where other work for it waits, so that one
-        builds on the other.
-        """
-        return (
-            self.waiting.on
-            if self.waiting and self.waiting.target == branch
-            else branch
-        )
+    def _after_waiting(self, event: Mapping[str, Any]) -> State:
+        # Work that waited already moves on to another branch, for the same target.
+        target = self.waiting.target if self.waiting else event.get("branch")
+        waiting = WaitingWork(str(target), _text(event["on"]))
+        return replace(self, waiting=waiting, landing=None)
 
-    def place_of_batch(self, branch: str) -> str:
-        """Where a begun batch for the branch lands: a branch that work waited on ends
-        with the waiting.
+    def _still_accepted(
+        self, landed_rounds: Sequence[int] | None
+    ) -> tuple[tuple[str, int], ...]:
+        """The accepted batches that are not of the landed rounds."""
+        # An older fanin landed all of them and named none.
+        if landed_rounds is None:
+            return ()
+        return tuple(batch for batch in self.accepted if batch[1] not in landed_rounds)
+
+    def landing_branch(self, branch: str) -> str:
+        """Where work for the branch lands: on other work for it that waits, if any."""
+        if self.waiting and self.waiting.target == branch:
+            return self.waiting.branch
+        return branch
+
+    def landing_branch_of_batch(self, branch: str) -> str:
+        """Where a batch that was chosen for the branch lands.
+
+        If work waited on that branch and has reached its target since, it lands there.
         """
-        return self.place_for(
-            next((freed.target for freed in self.freed if freed.on == branch), branch)
-        )
+        for freed in self.freed:
+            if freed.branch == branch:
+                return self.landing_branch(freed.target)
+        return self.landing_branch(branch)
 
 
 class Journal:
@@ -163,17 +159,18 @@ class Journal:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the repository for one fanin. UsageProblem, naming the holder, if
-        another one works here.
+        """Hold the repository for one fanin.
+
+        UsageProblem, naming the holder, if another one works here.
         """
         self.folder.mkdir(exist_ok=True)
         lock, holder = filelock.FileLock(self.folder / "lock"), self.folder / "holder"
         try:
             lock.acquire(timeout=0)
         except filelock.Timeout:
-            who = holder.read_text().strip() if holder.exists() else "unknown"
+            process_id = holder.read_text().strip() if holder.exists() else "unknown"
             raise UsageProblem(
-                f"another fanin is at work in this repository (process {who})",
+                f"another fanin is at work in this repository (process {process_id})",
                 "wait for it to end, or end it with Ctrl-C",
             ) from None
         try:
@@ -183,24 +180,25 @@ class Journal:
             holder.unlink(missing_ok=True)
             lock.release()
 
-    def record(self, event: str, **details: Any) -> None:
-        """Add one event, durably. Any number of threads and processes may do so at
-        once.
+    def record(self, event: str, **fields: object) -> None:
+        """Add one event, durably. `fields` are JSON values.
+
+        Any number of threads and processes may add events at once.
         """
-        self.record_all([{"event": event, **details}])
+        self.record_all([{"event": event, **fields}])
 
     def record_all(
         self, events: Sequence[Mapping[str, Any]], *, synced: bool = True
     ) -> None:
-        """Add events, in the time of one."""
+        """Add events with one write; unless `synced`, a power failure may lose them."""
         lines = [json.dumps(event, ensure_ascii=False) for event in events]
         with self._writing():
             self.folder.mkdir(exist_ok=True)
             durable.append_lines(self.path, lines, synced=synced)
 
     def open(self, manifest: Manifest, *, synced: bool = True) -> None:
-        """Say that a batch is open, before its first agent starts: its manifest, and a
-        line. Durable after `sync`.
+        """Record that a batch is open, before its first agent starts: its manifest and
+        an event. Unless `synced`, it is durable only after `sync`.
         """
         folder = self.round_folder(manifest.run, manifest.round)
         with self._writing():
@@ -218,7 +216,7 @@ class Journal:
             self.sync(manifest)
 
     def sync(self, manifest: Manifest) -> None:
-        """Make durable that the batch is open."""
+        """Make durable what `open` has written."""
         folder = self.round_folder(manifest.run, manifest.round)
         with self._writing():
             durable.sync_files([folder / MANIFEST, folder, self.path])
@@ -230,12 +228,13 @@ class Journal:
         except OSError as error:
             raise EnvironmentBroken(
                 f"cannot write {error.filename or self.path}: {error.strerror}",
-                "free space on the disk or mend the folder's permissions, then run again",
+                "free space on the disk or fix the folder's permissions, then run again",
             ) from None
 
     def events(self) -> list[dict[str, Any]]:
-        """Every readable event in order. A line torn by a crash is passed over; what it
-        told never began.
+        """Every readable event in order.
+
+        A line torn by a crash is left out: what it announces has not started.
         """
         if not self.path.exists():
             return []
@@ -244,7 +243,7 @@ class Journal:
     def state(self) -> State:
         state = State()
         for event in self.events():
-            # a line that is JSON and no event of ours tells nothing
+            # JSON that is not a valid event changes nothing.
             with suppress(KeyError, TypeError):
                 state = state.after(event)
         return state
@@ -259,49 +258,42 @@ class Journal:
         ), folder / "results"
 
     def sweep(self) -> None:
-        """Remove what a killed fanin left half-made in its own folder. Only under the
-        lock.
+        """Remove what a killed fanin left half-written in its own folder.
+
+        Only under the lock.
         """
-        half_written = self.folder.glob(f"**/{durable.HALF_WRITTEN}")
-        for left in [
+        leftovers = [
             *self.folder.glob("quarantine-*"),
             *self.folder.glob("tmp*"),
-            *half_written,
-        ]:
-            shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(
-                missing_ok=True
-            )
+            *self.folder.glob(f"**/{durable.HALF_WRITTEN}"),
+        ]
+        for path in leftovers:
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
 
     def tidy(self) -> None:
-        """Forget old runs: their logs and results, and the journal's lines once nothing
-        is open.
-        """
+        """Remove the folders of old runs, and the journal's events if nothing is open."""
         runs = sorted((self.folder / "runs").glob("*"), key=lambda folder: folder.name)
         for folder in runs[:-KEPT_RUNS]:
             shutil.rmtree(folder, ignore_errors=True)
         state = self.state()
-        if (
-            state.run is None
-            and state.waiting is None
-            and state.landing is None
-            and self.path.exists()
-        ):
+        is_open = state.run or state.waiting or state.landing
+        if not is_open and self.path.exists():
             durable.write(self.path, b"")
 
     def running(self) -> list[str]:
-        """Ids of the tasks whose attempt began in an open batch and has left no result
-        yet.
-        """
-        found = []
+        """Ids of the tasks whose attempt has started in an open batch and has no result."""
+        running = []
         for batch in self.state().open:
             manifest, results = self.read_manifest(*batch)
-            found += [
-                entry.task.id
-                for entry in manifest.entries
-                if (results / entry.folder / result_folder.ATTEMPT).exists()
-                and not (results / entry.folder / result_folder.RESULT).exists()
-            ]
-        return found
+            for entry in manifest.entries:
+                folder = results / entry.folder
+                started = (folder / result_folder.ATTEMPT).exists()
+                if started and not (folder / result_folder.RESULT).exists():
+                    running.append(entry.task.id)
+        return running
 
 
 def _batch(event: Mapping[str, Any]) -> tuple[str, int]:
@@ -311,19 +303,19 @@ def _batch(event: Mapping[str, Any]) -> tuple[str, int]:
 def _without(
     batches: Iterable[tuple[str, int]], event: Mapping[str, Any]
 ) -> tuple[tuple[str, int], ...]:
-    batch = _batch(event)
-    return tuple(each for each in batches if each != batch)
+    done = _batch(event)
+    return tuple(batch for batch in batches if batch != done)
 
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
-        raise TypeError(f"{value!r} is no text")
+        raise TypeError(f"{value!r} is not a string")
     return value
 
 
 def _number(value: object) -> int:
     if not isinstance(value, int):
-        raise TypeError(f"{value!r} is no number")
+        raise TypeError(f"{value!r} is not an integer")
     return value
 
 

@@ -1,8 +1,8 @@
-"""How what the rolling schedule has merged reaches the branch: in few commits, made
+"""How what the rolling schedule has merged reaches the branch: in few commits, landed
 beside the next merges.
 
-One landing is on its way at a time. What is merged meanwhile waits for the next one; if
-the branch moved, everything that has not landed is merged anew on where it is now.
+One landing is in progress at a time. What is merged meanwhile waits for the next one; if
+the branch moved, everything that has not landed is merged anew on its new head.
 """
 
 from __future__ import annotations
@@ -11,30 +11,21 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from runner import pipeline
-from runner.config.settings import Settings
+from runner.core.events import CommitLanded
 from runner.core.manifest import Manifest
+from runner.core.result import Failure
 from runner.fan_in.batch_merge import FanIn
 from runner.fan_in.commit_message import Landed, message
-from runner.local.journal import Journal
-from runner.local.landing import TRIES, BranchLander
+from runner.local.context import RunContext
+from runner.local.landing import TRIES
 from runner.plan.snapshot import Snapshot, read_snapshot
-from runner.repo.repository import Repository
-
-
-class LandingListener(Protocol):
-    """The part of a listener that hears of batches."""
-
-    def batch(self, manifest: Manifest) -> None: ...
-
-    def fanned_in(self, manifest: Manifest, fan_in: FanIn) -> None: ...
 
 
 @dataclass(frozen=True)
 class Accepted:
-    """A result that is in the run's head and not in the branch yet."""
+    """A result that is in the run's own head and not on the branch yet."""
 
     manifest: Manifest
     fan_in: FanIn
@@ -42,147 +33,150 @@ class Accepted:
 
 @dataclass(frozen=True)
 class _Landing:
-    """What is on its way from commit `head` of the branch to `tip`; the future tells
-    whether it got there.
+    """A move of the branch from commit `head` to `tip`, in progress.
+
+    `succeeded` becomes False if the branch was not at `head` any more.
     """
 
-    some: Sequence[Accepted]
+    accepted: Sequence[Accepted]
     head: str
     tip: str
-    landed: Future[bool]
+    succeeded: Future[bool]
 
 
 class LandingQueue:
-    """The accepted results of one run, and the landing that is on its way."""
+    """The accepted results of one run, and the landing that is in progress."""
 
-    def __init__(
-        self,
-        repo: Repository,
-        journal: Journal,
-        settings: Settings,
-        lander: BranchLander,
-        told: LandingListener,
-        snapshot: Snapshot,
-    ) -> None:
-        self.repo, self.journal, self.settings, self.lander, self.told = (
-            repo,
-            journal,
-            settings,
-            lander,
-            told,
-        )
+    def __init__(self, context: RunContext, base: str) -> None:
+        """`base` is the branch's commit that the run's own head builds on."""
         self.accepted: list[Accepted] = []
-        # the branch's commit that the run's head builds on
-        self._flushed = snapshot.commit
+        self._context = context
+        self._base = base
         self._landing: _Landing | None = None
-        self._missed = 0
+        self._misses = 0
 
     @property
-    def due(self) -> bool:
+    def is_due(self) -> bool:
         """Whether as many results are accepted as are landed together."""
-        return len(self.accepted) >= self.settings.max_concurrent
+        return len(self.accepted) >= self._context.settings.max_concurrent
 
-    def begin(
+    def start_landing(
         self,
         snapshot: Snapshot,
         pool: Executor,
-        over: Callable[[], object],
+        on_done: Callable[[], object],
         scratch: Path,
     ) -> Snapshot:
-        """Start to land all that is accepted, which is in `snapshot`; the snapshot that
-        the run goes on from.
+        """Start to land all that is accepted; the snapshot that the run goes on from.
 
-        `over` is called when it has ended, for better or worse: then `settle` takes it
-        in. If the branch has moved, what is to land is verified anew, in checkouts
-        below `scratch`.
+        `snapshot` holds all that is accepted. `on_done` is called when the landing has
+        ended, successful or not; `wait_for_landing` takes its outcome in. If the branch
+        has moved, all is merged and verified anew, in checkouts below `scratch`.
         """
-        self.settle()
+        self.wait_for_landing()
         if not self.accepted:
             return snapshot
-        head = self.lander.head()
-        if head != self._flushed:
-            snapshot = self._replayed(head, scratch)
-        individual = self.settings.commit_strategy == "individual"
-        tip = snapshot.commit if individual else self._one_commit(head, snapshot)
-        some, self.accepted = self.accepted, []
-        self._landing = _Landing(
-            some, head, tip, pool.submit(self._land, head, tip, some)
-        )
-        self._landing.landed.add_done_callback(lambda _: over())
+        context = self._context
+        head = context.lander.head()
+        if head != self._base:
+            snapshot = self._merge_anew(head, scratch)
+        if context.settings.commit_strategy == "individual":
+            tip = snapshot.commit
+        else:
+            tip = self._as_one_commit(head, snapshot)
+        accepted, self.accepted = self.accepted, []
+        succeeded = pool.submit(self._land, head, tip, accepted)
+        self._landing = _Landing(accepted, head, tip, succeeded)
+        succeeded.add_done_callback(lambda _: on_done())
         return snapshot
 
-    def settle(self) -> None:
-        """Wait for the landing that is on its way, if there is one, and take in how it
-        ended.
-        """
+    def wait_for_landing(self) -> None:
+        """Wait for the landing in progress, if there is one, and take its outcome in."""
         landing, self._landing = self._landing, None
         if landing is None:
             return
-        if not landing.landed.result():
-            self.accepted = [*landing.some, *self.accepted]
-            self._missed += 1
-            if self._missed >= TRIES:
-                raise self.lander.restless()
+        if not landing.succeeded.result():
+            self.accepted = [*landing.accepted, *self.accepted]
+            self._misses += 1
+            if self._misses >= TRIES:
+                raise self._context.lander.moved_too_often()
             return
-        self._flushed, self._missed = landing.tip, 0
+        self._base, self._misses = landing.tip, 0
         if landing.tip != landing.head:
-            ids = tuple(
-                task_id for one in landing.some for task_id in one.fan_in.landed
-            )
-            self.told.fanned_in(
-                landing.some[-1].manifest, FanIn(landing.head, (landing.tip,), ids)
-            )
+            self._report(landing)
 
-    def _land(self, head: str, tip: str, some: Sequence[Accepted]) -> bool:
-        run = some[0].manifest.run
-        if tip != head and not self.lander.land(head, tip, run):
-            return False
-        self.journal.record(
-            "flushed", run=run, rounds=[one.manifest.round for one in some]
+    def _report(self, landing: _Landing) -> None:
+        landed: list[str] = []
+        for accepted in landing.accepted:
+            landed += accepted.fan_in.landed
+        failures = _counted_failures(landing.accepted, landed)
+        self._context.observer.observe(
+            CommitLanded(
+                branch=self._context.lander.branch,
+                commit=landing.tip,
+                tasks=tuple(landed),
+                failed_tasks=tuple(failures),
+            )
         )
+
+    def _land(self, head: str, tip: str, accepted: Sequence[Accepted]) -> bool:
+        context = self._context
+        if tip != head and not context.lander.land(head, tip, context.run):
+            return False
+        rounds = [each.manifest.round for each in accepted]
+        context.journal.record("flushed", run=context.run, rounds=rounds)
         return True
 
-    def _replayed(self, head: str, scratch: Path) -> Snapshot:
-        """The branch moved: merge every accepted result anew on its head. Conflicts
-        become failures there.
-        """
-        again, tip = [], head
-        for one in self.accepted:
-            results = (
-                self.journal.round_folder(one.manifest.run, one.manifest.round)
-                / "results"
-            )
-            verify, secrets = (
-                self.lander.verify(one.manifest, scratch),
-                self.lander.secrets(one.manifest),
-            )
-            fan_in = pipeline.merge_batch(
-                self.repo, one.manifest, results, tip, verify=verify, secrets=secrets
-            )
-            again.append(Accepted(one.manifest, fan_in))
-            tip = fan_in.tip
-        self._flushed, self.accepted = head, again
-        return read_snapshot(self.repo, tip, self.settings.plan, self.settings.progress)
+    def _merge_anew(self, head: str, scratch: Path) -> Snapshot:
+        """Merge every accepted result on the branch's new head.
 
-    def _one_commit(self, head: str, snapshot: Snapshot) -> str:
-        """A commit on `head` with the files of the run's head."""
-        tree = self.repo.tree(snapshot.commit)
-        if tree == self.repo.tree(head):
+        Conflicts with what is there now become failures.
+        """
+        context = self._context
+        merged, tip = [], head
+        for accepted in self.accepted:
+            manifest = accepted.manifest
+            fan_in = pipeline.merge_batch(
+                context.repo,
+                manifest,
+                context.results_folder(manifest),
+                tip,
+                verify=context.lander.verifier(manifest, scratch),
+                secrets=context.lander.secrets_of_agents(manifest),
+            )
+            merged.append(Accepted(manifest, fan_in))
+            tip = fan_in.tip
+        self._base, self.accepted = head, merged
+        settings = context.settings
+        return read_snapshot(context.repo, tip, settings.plan, settings.progress)
+
+    def _as_one_commit(self, head: str, snapshot: Snapshot) -> str:
+        """A commit on `head` with the files of the run's head; `head` if it has them."""
+        repo = self._context.repo
+        tree = repo.tree(snapshot.commit)
+        if tree == repo.tree(head):
             return head
-        last = self.accepted[-1].manifest
-        landed = [
-            Landed(one.manifest.entries[0], _summary(one.fan_in))
-            for one in self.accepted
-            if one.fan_in.landed
-        ]
-        done = {item.entry.task.id for item in landed}
-        failed = {
-            k: f
-            for one in self.accepted
-            for k, f in one.fan_in.failed.items()
-            if f.counted and k not in done
-        }
-        return self.repo.commit_tree(tree, [head], message(last, landed, failed), {})
+        landed = []
+        for accepted in self.accepted:
+            if accepted.fan_in.landed:
+                entry = accepted.manifest.entries[0]
+                landed.append(Landed(entry, _summary(accepted.fan_in)))
+        ids = [work.entry.task.id for work in landed]
+        failures = _counted_failures(self.accepted, ids)
+        text = message(self.accepted[-1].manifest, landed, failures)
+        return repo.commit_tree(tree, [head], text, {})
+
+
+def _counted_failures(
+    accepted: Sequence[Accepted], landed: Sequence[str]
+) -> dict[str, Failure]:
+    """The last counted failure of each task that has not landed after all."""
+    failures = {}
+    for each in accepted:
+        for task_id, failure in each.fan_in.failed.items():
+            if failure.counted and task_id not in landed:
+                failures[task_id] = failure
+    return failures
 
 
 def _summary(fan_in: FanIn) -> str | None:

@@ -1,360 +1,418 @@
 """The rolling schedule: a task starts the moment its dependencies are merged and a slot
 is free.
 
-The same steps as batch by batch, with batches of one: each attempt is chosen for a free
-slot, and its result is merged at once onto the run's own head, a ref of this run;
-results that wait together are merged one after the other and made durable together.
-What a result needs to be of use is made durable while its agent works. The branch gets
-what is there as one commit when no task runs, at the latest after `max_concurrent`
-accepted results, and at the end (`flushing`). After a crash the result folders are all
-that is needed: accepted and open batches are fanned in anew.
+The same steps as batch by batch, with batches of one task. Each attempt is chosen for a
+free slot, and its result is merged at once onto the run's own head, a ref of this run.
+Results that wait together are merged one after the other and made durable together, and
+what a result needs to be of use is made durable while its agent works. The branch gets
+what is merged as one commit when no task runs, at the latest after `max_concurrent`
+accepted results, and at the end (`landing_queue`). After a crash the result folders are
+all that is needed: accepted and open batches are fanned in anew.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Protocol
 
 from runner import pipeline
-from runner.config.settings import Settings
+from runner.attempt.workspace_pool import WorkspacePool
 from runner.core.errors import EnvironmentBroken
-from runner.core.manifest import BatchEntry, Manifest
+from runner.core.manifest import Manifest
+from runner.core.result import FailureKind
+from runner.core.task import Task
 from runner.fan_in.batch_merge import FanIn
-from runner.local.journal import Journal
-from runner.local.landing import BranchLander
-from runner.local.landing_queue import Accepted, LandingListener, LandingQueue
+from runner.local.account import RunAccount
+from runner.local.attempts import AttemptRunner, do_nothing
+from runner.local.context import RunContext
+from runner.local.landing_queue import Accepted, LandingQueue
 from runner.plan.snapshot import Snapshot
-from runner.repo.repository import Repository
+from runner.schedule.ready_queue import ReadyQueue
 
 # The heads of rolling runs: they keep what is merged, and so every base, from being
 # collected.
-RUNS = "refs/fanin/runs"
-# an agent ended; an attempt is done; (None, None) a landing is
-Happened = tuple[Manifest | None, Future[None] | None]
-# head, running, those of them whose agent has ended, number → a batch of one
-Choose = Callable[
-    [Snapshot, Sequence[Manifest], Sequence[Manifest], int], Manifest | None
-]
-# a batch and its fan-in → why nothing more may start
-Settle = Callable[[Manifest, FanIn, Snapshot], str | None]
+RUN_HEADS = "refs/fanin/runs"
 
 
-class Attempt(Protocol):
-    """Runs one attempt to its end; `ended` is called when its programs have ended,
-    `recorded` before its result is written.
+@dataclass(frozen=True)
+class AgentExited:
+    """An attempt's programs have ended; its work is still to be captured."""
+
+    manifest: Manifest
+
+
+@dataclass(frozen=True)
+class AttemptDone:
+    """An attempt has its result; `outcome` raises what went wrong with fanin itself."""
+
+    manifest: Manifest
+    outcome: Future[None]
+
+
+@dataclass(frozen=True)
+class LandingDone:
+    """A landing has ended, successful or not."""
+
+
+LoopEvent = AgentExited | AttemptDone | LandingDone
+
+
+class RollingSchedule:
+    """One run by the rolling schedule. `run` is called once.
+
+    Threads of two pools only put events into a queue; all else happens in one thread.
     """
-
-    def __call__(
-        self,
-        manifest: Manifest,
-        entry: BatchEntry,
-        ended: Callable[[], object],
-        recorded: Callable[[], object],
-        /,
-    ) -> None: ...
-
-
-class Rolling:
-    """One run by the rolling schedule."""
 
     def __init__(
         self,
-        repo: Repository,
-        journal: Journal,
-        settings: Settings,
-        lander: BranchLander,
-        told: LandingListener,
-        snapshot: Snapshot,
-        run: str,
+        context: RunContext,
+        account: RunAccount,
+        attempts: AttemptRunner,
+        workspaces: WorkspacePool,
+        scratch: Path,
     ) -> None:
-        self.repo, self.journal, self.settings, self.lander, self.told = (
-            repo,
-            journal,
-            settings,
-            lander,
-            told,
-        )
-        self.snapshot, self.run = snapshot, run
-        self.flush = LandingQueue(repo, journal, settings, lander, told, snapshot)
-        self._merged: list[Accepted] = []  # the last ones, with or without a commit
-        # another one each time the branch moved: bases stay on the one before
-        self._heads = [f"{RUNS}/{run}/head"]
-        self.rounds = 0
+        self._context, self._account, self._attempts = context, account, attempts
+        self._workspaces, self._scratch = workspaces, scratch
+        self._ready = ReadyQueue(context.settings.max_attempts)
+        self._events: SimpleQueue[LoopEvent] = SimpleQueue()
+        # batch → manifest, from its start until its result is merged
+        self._running: dict[str, Manifest] = {}
+        # those of them whose agent has exited
+        self._exited: dict[str, Manifest] = {}
+        # those of them whose result is waiting to be merged
+        self._unmerged: list[Manifest] = []
+        self._last_merged: list[Accepted] = []
+        # set when what was merged last is durable
+        self._head_recorded: Future[None] = Future()
+        self._head_recorded.set_result(None)
+        # A new ref each time the branch moved: bases stay on the one before.
+        self._head_refs = [f"{RUN_HEADS}/{context.run}/head"]
+        self._rounds = 0
+        self._stop_reason: str | None = None
 
-    def __call__(
-        self, attempt: Attempt, scratch: Path, choose: Choose, settle: Settle
-    ) -> str | None:
-        """Run until nothing is ready and nothing runs; why it stopped although tasks
-        are ready, None if none is.
+    def run(self, snapshot: Snapshot) -> str | None:
+        """Run from `snapshot` on until nothing is ready and nothing runs.
+
+        Why it stopped although tasks are ready; None if none is, or it was cancelled.
         """
-        running: dict[str, Manifest] = {}  # until the result is merged
-        # those of them whose agent is not at work any more
-        ended: dict[str, Manifest] = {}
-        happened: SimpleQueue[Happened] = SimpleQueue()
-        waiting: list[Manifest] = []  # results to be merged
-        recorded = _settled()
-        stopped: str | None = None
-
-        def start(manifest: Manifest) -> None:
-            running[manifest.batch] = manifest
-            # One at a time: the next one starts from what this one left.
-            early = (
-                partial(happened.put, (manifest, None))
-                if self.settings.slots > 1
-                else nobody
-            )
-            future = pool.submit(
-                self._opened, aside, attempt, manifest, early, recorded
-            )
-            future.add_done_callback(lambda done: happened.put((manifest, done)))
-
-        # half of them for attempts whose agent has ended
-        slots = 2 * self.settings.slots
+        self._landing_queue = LandingQueue(self._context, snapshot.commit)
+        # Half of them are for attempts whose agent has exited.
+        threads = 2 * self._context.settings.slots
         with (
-            ThreadPoolExecutor(slots, thread_name_prefix="fanin-open") as aside,
-            ThreadPoolExecutor(slots, thread_name_prefix="fanin") as pool,
+            ThreadPoolExecutor(threads, thread_name_prefix="fanin-open") as disk_pool,
+            ThreadPoolExecutor(threads, thread_name_prefix="fanin") as agent_pool,
         ):
-            self._move_to(self.snapshot)
+            self._move_head(snapshot)
             while True:
-                with _told(recorded):
-                    while (
-                        stopped is None
-                        and (manifest := self._next(choose, running, ended)) is not None
-                    ):
-                        start(manifest)
-                    self._record(recorded)
-                if not running:
-                    if self._flush_all(aside, scratch):
+                with _passes_errors_to(self._head_recorded):
+                    self._start_ready_tasks(agent_pool, disk_pool)
+                    self._record_last_merged()
+                if not self._running:
+                    if self._land_everything(disk_pool):
                         continue
-                    return stopped
-                if self.flush.due and self._flush(
-                    aside, scratch, partial(happened.put, (None, None))
-                ):
+                    break
+                if self._landing_queue.is_due and self._start_landing(disk_pool):
                     continue
-                if self._hear(happened, waiting, ended) or not waiting:
-                    continue  # a slot that is free should not wait for a merge
-                some = self._urgent(waiting)
-                for manifest in some:
-                    running.pop(manifest.batch)
-                    ended.pop(manifest.batch, None)
-                recorded = Future()
-                for manifest, fan_in in zip(
-                    some, self._accept(some, scratch), strict=True
-                ):
-                    stopped = settle(manifest, fan_in, self.snapshot) or stopped
+                agent_exited = self._take_events()
+                # A slot that is free should not wait for a merge.
+                if not agent_exited and self._unmerged:
+                    self._merge_results()
+        if self._stop_reason is not None:
+            return self._stop_reason
+        # Where nothing could start, no batch was accounted for.
+        return self._account.cost_limit_reached(self._context.snapshot())
 
-    def _hear(
-        self,
-        happened: SimpleQueue[Happened],
-        waiting: list[Manifest],
-        ended: dict[str, Manifest],
-    ) -> bool:
-        """Take in all that has happened, waiting for it if there is nothing else to do;
-        whether an agent has ended.
-        """
-        freed, wait = False, not waiting
-        while wait or not happened.empty():
-            manifest, done = happened.get()
-            wait = False
+    # -- start tasks --
+
+    def _start_ready_tasks(self, agent_pool: Executor, disk_pool: Executor) -> None:
+        while self._stop_reason is None:
+            manifest = self._choose_task()
             if manifest is None:
-                self.flush.settle()
-            elif done is None:
-                ended[manifest.batch] = manifest
-                freed = True
-            else:
-                done.result()
-                waiting.append(manifest)
-        return freed
+                return
+            self._running[manifest.batch] = manifest
+            agent_exited: Callable[[], object] = do_nothing
+            # With one slot the next task starts from what this one made.
+            if self._context.settings.slots > 1:
+                agent_exited = partial(self._events.put, AgentExited(manifest))
+            attempt = agent_pool.submit(
+                self._run_attempt,
+                manifest,
+                agent_exited,
+                self._head_recorded,
+                disk_pool,
+            )
+            attempt.add_done_callback(partial(self._report_done, manifest))
 
-    def _urgent(self, waiting: list[Manifest]) -> list[Manifest]:
-        """Take the results to be merged together: those that others wait for, if there
-        are any.
+    def _report_done(self, manifest: Manifest, outcome: Future[None]) -> None:
+        self._events.put(AttemptDone(manifest, outcome))
 
-        No more than are flushed together, one where that takes long.
-        """
-        awaited = [
-            manifest
-            for manifest in waiting
-            if self._is_awaited(manifest.entries[0].task.id)
-        ]
-        most = (
-            1
-            if waiting[0].verify
-            else max(1, self.settings.max_concurrent - len(self.flush.accepted))
-        )
-        some = (awaited or waiting)[:most]
-        taken = {manifest.batch for manifest in some}
-        waiting[:] = [manifest for manifest in waiting if manifest.batch not in taken]
-        return some
-
-    def _is_awaited(self, task_id: str) -> bool:
-        """Whether others wait for the task; a person may have taken it out of the plan
-        while it ran.
-        """
-        graph = self.snapshot.graph
-        return task_id in graph.tasks and bool(graph.dependents(task_id))
-
-    def _next(
-        self,
-        choose: Choose,
-        running: Mapping[str, Manifest],
-        ended: Mapping[str, Manifest],
-    ) -> Manifest | None:
-        """A batch of one for a free slot."""
-        manifest = choose(
-            self.snapshot, list(running.values()), list(ended.values()), self.rounds + 1
-        )
-        if manifest is not None:
-            self.rounds += 1
-            self.told.batch(manifest)
+    def _choose_task(self) -> Manifest | None:
+        """A batch of one task for a free slot; None if no task may start now."""
+        context, snapshot = self._context, self._snapshot
+        running_ids = [_task(manifest).id for manifest in self._running.values()]
+        self._ready.sync(snapshot, running_ids)
+        manifest = self._next_batch()
+        if manifest is None:
+            # All that can start has started: prepare what the next tasks need.
+            self._workspaces.keep(
+                min(context.settings.slots, self._ready.waiting),
+                snapshot.commit,
+                pipeline.branch_of("000"),
+            )
+            return None
+        self._ready.mark_started(_task(manifest).id)
+        self._rounds += 1
+        context.observer.batch_chosen(manifest)
         return manifest
 
-    def _opened(
+    def _next_batch(self) -> Manifest | None:
+        running = list(self._running.values())
+        free = self._account.slots - len(running) + len(self._exited)
+        if self._context.cancel.is_set() or free <= 0:
+            return None
+        running_tasks = [_task(manifest) for manifest in running]
+        exited_ids = [_task(manifest).id for manifest in self._exited.values()]
+
+        def pick(slots: int) -> list[Task]:
+            if not exited_ids:
+                return self._ready.pick(slots, running_tasks)
+            return self._ready.pick_during_merge(exited_ids, free, running_tasks)[
+                :slots
+            ]
+
+        return self._context.next_batch(
+            self._snapshot,
+            self._rounds + 1,
+            slots=1,
+            budget=self._account.reserve(running),
+            pick=pick,
+            # The first one would reserve all, and the others would wait for it.
+            sharing=min(free, self._ready.ready),
+        )
+
+    def _run_attempt(
         self,
-        aside: Executor,
-        attempt: Attempt,
         manifest: Manifest,
-        early: Callable[[], object],
-        recorded: Future[None],
+        agent_exited: Callable[[], object],
+        head_recorded: Future[None],
+        disk_pool: Executor,
     ) -> None:
         """Open the batch and run its attempt.
 
         The disk must have the batch and its base before it has the result, or the
-        result would be worth nothing. That it has them before the agent starts would
-        help nobody: an agent does not survive the power either.
+        result would be worth nothing. Waiting for that before the agent starts would
+        help nobody: an agent does not survive a power failure either.
         """
-        self.journal.open(manifest, synced=False)
-        opened = aside.submit(self.journal.sync, manifest)
+        journal = self._context.journal
+        journal.open(manifest, synced=False)
+        synced = disk_pool.submit(journal.sync, manifest)
 
-        def kept() -> None:
-            recorded.result()
-            opened.result()
+        def wait_until_durable() -> None:
+            head_recorded.result()
+            synced.result()
 
         try:
-            attempt(manifest, manifest.entries[0], early, kept)
+            self._attempts.run(
+                manifest,
+                manifest.entries[0],
+                agent_exited=agent_exited,
+                before_result=wait_until_durable,
+            )
         finally:
-            kept()
+            wait_until_durable()
 
-    def _accept(self, some: Sequence[Manifest], scratch: Path) -> list[FanIn]:
-        """Merge results onto the run's head; from then on their dependents may be
-        chosen.
+    # -- take in what has happened --
+
+    def _take_events(self) -> bool:
+        """Take in all events, waiting for one if there is nothing to merge.
+
+        Whether an agent has exited.
         """
-        found: list[FanIn] = []
-        kept: dict[str, str] = {}
-        snapshot = self.snapshot
-        with self.repo.quarantine() as quarantine:
-            for manifest in some:
-                results = (
-                    self.journal.round_folder(manifest.run, manifest.round) / "results"
-                )
-                fan_in, more = pipeline.merge_into(
+        agent_exited = False
+        must_wait = not self._unmerged
+        while must_wait or not self._events.empty():
+            event = self._events.get()
+            must_wait = False
+            match event:
+                case AgentExited(manifest):
+                    self._exited[manifest.batch] = manifest
+                    agent_exited = True
+                case AttemptDone(manifest, outcome):
+                    outcome.result()
+                    self._unmerged.append(manifest)
+                case LandingDone():
+                    self._landing_queue.wait_for_landing()
+        return agent_exited
+
+    # -- merge results --
+
+    def _merge_results(self) -> None:
+        """Merge the most urgent results and account for them."""
+        manifests = self._take_urgent()
+        for manifest in manifests:
+            del self._running[manifest.batch]
+            self._exited.pop(manifest.batch, None)
+        self._head_recorded = Future()
+        fan_ins = self._accept(manifests)
+        for manifest, fan_in in zip(manifests, fan_ins, strict=True):
+            stop_reason = self._account_for_result(manifest, fan_in)
+            self._stop_reason = stop_reason or self._stop_reason
+
+    def _take_urgent(self) -> list[Manifest]:
+        """Take the results to merge together: those that others wait for, if any.
+
+        No more than are landed together; one at a time where each is verified.
+        """
+        awaited = [each for each in self._unmerged if self._is_awaited(_task(each).id)]
+        if self._unmerged[0].verify:
+            most = 1
+        else:
+            accepted = len(self._landing_queue.accepted)
+            most = max(1, self._context.settings.max_concurrent - accepted)
+        urgent = (awaited or self._unmerged)[:most]
+        batches = {manifest.batch for manifest in urgent}
+        self._unmerged = [each for each in self._unmerged if each.batch not in batches]
+        return urgent
+
+    def _is_awaited(self, task_id: str) -> bool:
+        """Whether other tasks depend on the task."""
+        graph = self._snapshot.graph
+        # A person may have taken the task out of the plan while it ran.
+        return task_id in graph.tasks and bool(graph.dependents(task_id))
+
+    def _accept(self, manifests: Sequence[Manifest]) -> list[FanIn]:
+        """Merge results onto the run's head; then their dependents may be chosen."""
+        context, snapshot = self._context, self._snapshot
+        fan_ins: list[FanIn] = []
+        kept: dict[str, str] = {}  # ref → commit
+        with context.repo.quarantine() as quarantine:
+            for manifest in manifests:
+                fan_in, kept_work = pipeline.merge_into(
                     quarantine,
-                    self.repo,
+                    context.repo,
                     manifest,
-                    results,
+                    context.results_folder(manifest),
                     snapshot,
-                    verify=self.lander.verify(manifest, scratch),
-                    secrets=self.lander.secrets(manifest),
+                    verify=context.lander.verifier(manifest, self._scratch),
+                    secrets=context.lander.secrets_of_agents(manifest),
                 )
-                found.append(fan_in)
-                kept |= more
-                snapshot = fan_in.after if fan_in.commits and fan_in.after else snapshot
-            tips = [] if snapshot is self.snapshot else [snapshot.commit]
-            bases = dict.fromkeys(manifest.base for manifest in some)
-            self.repo.adopt(
-                quarantine, [*tips, *kept.values()], [self.snapshot.commit, *bases]
-            )
+                fan_ins.append(fan_in)
+                kept |= kept_work
+                if fan_in.commits and fan_in.after:
+                    snapshot = fan_in.after
+            tips = [*kept.values()]
+            if snapshot is not self._snapshot:
+                tips.insert(0, snapshot.commit)
+            bases = dict.fromkeys(manifest.base for manifest in manifests)
+            context.repo.adopt(quarantine, tips, [self._snapshot.commit, *bases])
         for ref, commit in kept.items():
-            self.repo.set_ref(ref, commit)
-        self.snapshot = snapshot
-        self._merged = [Accepted(*one) for one in zip(some, found, strict=True)]
-        self.flush.accepted += [one for one in self._merged if one.fan_in.commits]
-        for one in self._merged:
-            self.told.fanned_in(one.manifest, replace(one.fan_in, commits=()))
-        return found
-
-    def _record(self, recorded: Future[None]) -> None:
-        """Make durable that what was merged last is in the run's head; who builds on
-        that waits for `recorded`.
-        """
-        if recorded.done():
-            return
-        if any(one.fan_in.commits for one in self._merged):
-            self._move_to(self.snapshot)
-        self.journal.record_all(
-            [
-                {
-                    "event": "accepted" if one.fan_in.commits else "closed",
-                    "run": one.manifest.run,
-                    "round": one.manifest.round,
-                }
-                for one in self._merged
-            ]
-        )
-        recorded.set_result(None)
-
-    def _move_to(self, after: Snapshot) -> None:
-        if not self.repo.set_ref(self._heads[-1], after.commit):
-            raise EnvironmentBroken(
-                f"cannot move {self._heads[-1]}", "the results are kept; run again"
+            context.repo.set_ref(ref, commit)
+        self._snapshot = snapshot
+        self._last_merged = []
+        for manifest, fan_in in zip(manifests, fan_ins, strict=True):
+            merged = Accepted(manifest, fan_in)
+            self._last_merged.append(merged)
+            if fan_in.commits:
+                self._landing_queue.accepted.append(merged)
+            # Its commits are the run's own: the branch gets others.
+            context.observer.batch_merged(
+                manifest, replace(fan_in, commits=()), context.lander.branch
             )
-        self.snapshot = after
+        return fan_ins
 
-    def _flush(
-        self, aside: Executor, scratch: Path, over: Callable[[], object] = lambda: None
-    ) -> bool:
-        """Let what is accepted land. If the branch has moved, the run goes on from
-        there; whether that is so.
+    def _account_for_result(self, manifest: Manifest, fan_in: FanIn) -> str | None:
+        """Why nothing more should start after this result, or None."""
+        account = self._account
+        self._ready.mark_done(_task(manifest).id, self._snapshot.progress)
+        # A result is stale only where a person has moved the branch meanwhile.
+        moved = any(
+            failure.kind is FailureKind.STALE for failure in fan_in.failed.values()
+        )
+        stop_reason = account.account_for_batch(manifest, fan_in, moved=moved)
+        if stop_reason is None:
+            stop_reason = account.cost_limit_reached(self._snapshot)
+        if stop_reason is None:
+            account.wait_for_rate_limit()
+        return stop_reason
+
+    def _record_last_merged(self) -> None:
+        """Make durable what was merged last; attempts that build on it wait for that."""
+        if self._head_recorded.done():
+            return
+        if any(merged.fan_in.commits for merged in self._last_merged):
+            self._move_head(self._snapshot)
+        events = []
+        for merged in self._last_merged:
+            events.append(
+                {
+                    "event": "accepted" if merged.fan_in.commits else "closed",
+                    "run": merged.manifest.run,
+                    "round": merged.manifest.round,
+                }
+            )
+        self._context.journal.record_all(events)
+        self._head_recorded.set_result(None)
+
+    def _move_head(self, snapshot: Snapshot) -> None:
+        """Move the run's own head. EnvironmentBroken if its ref cannot be written."""
+        ref = self._head_refs[-1]
+        if not self._context.repo.set_ref(ref, snapshot.commit):
+            raise EnvironmentBroken(
+                f"cannot move {ref}", "the results are kept; run again"
+            )
+        self._snapshot = snapshot
+
+    # -- land what is merged --
+
+    def _start_landing(self, disk_pool: Executor) -> bool:
+        """Start to land what is accepted; whether the branch has moved meanwhile.
 
         Then other tasks may be ready: what was completed may have failed there, and a
         person may have changed the plan.
         """
-        after = self.flush.begin(self.snapshot, aside, over, scratch)
-        if after is self.snapshot:
+        before = self._snapshot
+        after = self._landing_queue.start_landing(
+            before, disk_pool, partial(self._events.put, LandingDone()), self._scratch
+        )
+        if after is before:
             return False
-        self._heads.append(f"{RUNS}/{self.run}/head-{len(self._heads)}")
-        self._move_to(after)
+        self._head_refs.append(
+            f"{RUN_HEADS}/{self._context.run}/head-{len(self._head_refs)}"
+        )
+        self._move_head(after)
         return True
 
-    def _flush_all(self, aside: Executor, scratch: Path) -> bool:
-        """Land everything, and wait for it; whether the branch has moved. If not,
-        nothing is left that the run's heads must keep.
+    def _land_everything(self, disk_pool: Executor) -> bool:
+        """Land everything and wait for it; whether the branch has moved meanwhile.
+
+        If not, nothing remains that the run's heads must keep.
         """
-        self.flush.settle()
+        self._landing_queue.wait_for_landing()
         moved = False
-        while self.flush.accepted:
-            moved = self._flush(aside, scratch) or moved
-            self.flush.settle()
+        while self._landing_queue.accepted:
+            moved = self._start_landing(disk_pool) or moved
+            self._landing_queue.wait_for_landing()
         if not moved:
-            self.repo.delete_refs(self._heads)
+            self._context.repo.delete_refs(self._head_refs)
         return moved
 
 
-def _settled() -> Future[None]:
-    """There is nothing to wait for."""
-    done: Future[None] = Future()
-    done.set_result(None)
-    return done
+def _task(manifest: Manifest) -> Task:
+    """The task of a batch of one."""
+    return manifest.entries[0].task
 
 
 @contextmanager
-def _told(recorded: Future[None]) -> Iterator[None]:
-    """Whoever waits for `recorded` hears of an error as well; else it would wait for
-    ever.
-    """
+def _passes_errors_to(recorded: Future[None]) -> Iterator[None]:
+    """Let whoever waits for `recorded` get an error too, instead of waiting for ever."""
     try:
         yield
     except BaseException as error:
         if not recorded.done():
             recorded.set_exception(error)
         raise
-
-
-def nobody() -> None:
-    """Waits for nothing, and hears that a slot is free where that changes nothing."""

@@ -16,11 +16,21 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from runner.config.settings import Settings, describe
-from runner.core.manifest import BatchEntry, Manifest
-from runner.core.result import Result
-from runner.fan_in.batch_merge import FanIn
-from runner.plan.snapshot import Snapshot
+from runner.core.events import (
+    AttemptEnded,
+    AttemptStarted,
+    BatchChosen,
+    BatchMerged,
+    CommitLanded,
+    Note,
+    ResultRefused,
+    RunEvent,
+    RunStarted,
+    UsageReport,
+    Waiting,
+)
+from runner.core.plurals import pluralize
+from runner.core.result import FailureKind
 from runner.plan.view import TaskView, counts
 from runner.schedule.budget import UsageTotal
 
@@ -44,16 +54,30 @@ _MARKS = {
     "held": "‖",
     "pending": "·",
 }
+# Decided only when results are merged; every other failure was shown with its attempt.
+_SHOWN_AT_MERGE = {
+    FailureKind.CONFLICT,
+    FailureKind.POLICY,
+    FailureKind.SCOPE,
+    FailureKind.VERIFY,
+    FailureKind.STALE,
+    FailureKind.CORRUPT,
+    FailureKind.NO_RESULT,
+}
 
 
 class TerminalView:
-    """Tells a run as it goes: a live table of the agents at work, and a line for all
-    that is over.
+    """Shows a run as it goes on: a table of the running agents, a line for each event.
+
+    Implements `RunObserver`. A context: the table is shown inside it.
     """
+
+    wants_output = False
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._running: dict[str, tuple[BatchEntry, float]] = {}
+        # batch and task → its start event, and when it came by the monotonic clock
+        self._running: dict[tuple[str, str], tuple[AttemptStarted, float]] = {}
         self._lock = threading.Lock()
         self._live = Live(
             get_renderable=self._table,
@@ -61,7 +85,7 @@ class TerminalView:
             refresh_per_second=8,
             transient=True,
         )
-        self._in_batches = True
+        self._shows_batches = True
         # the sum of all attempts' own durations, for the demo's ratio
         self.busy_seconds = 0.0
 
@@ -72,96 +96,105 @@ class TerminalView:
 
     def __exit__(self, *_: object) -> None:
         if self._console.is_terminal:
-            with _unheard():
+            with _closed_output_ignored():
                 self._live.stop()
 
-    def begun(self, snapshot: Snapshot, settings: Settings) -> None:
-        self._in_batches = settings.schedule == "batch"
-        self._say(
-            f"[dim]{escape(' · '.join(describe(settings)))} · {len(snapshot.plan.tasks)} tasks[/]"
-        )
+    def observe(self, event: RunEvent) -> None:
+        match event:
+            case RunStarted():
+                self._show_start(event)
+            case BatchChosen():
+                self._show_batch(event)
+            case AttemptStarted():
+                self._show_attempt(event)
+            case AttemptEnded():
+                self._show_attempt_end(event)
+            case ResultRefused():
+                self._show_refusal(event)
+            case CommitLanded():
+                self._print(f"  [bold]→[/] {event.commit[:10]}  {_contents(event)}")
+            case BatchMerged():
+                self._show_usage(event.usage)
+            case Waiting():
+                self._print(f"[yellow]![/] {escape(event.reason)}")
+            case Note():
+                self._print(f"[yellow]![/] {escape(event.message)}")
 
-    def batch(self, manifest: Manifest) -> None:
-        if not self._in_batches:  # one task each: its own line says the same
-            return
-        ids = ", ".join(entry.task.id for entry in manifest.entries)
-        self._say(f"[bold]batch {manifest.round}[/]  {escape(ids)}")
+    def _show_start(self, event: RunStarted) -> None:
+        # A batch of the rolling schedule is one task: its own line says the same.
+        self._shows_batches = event.schedule == "batch"
+        tasks = pluralize(event.tasks, "task")
+        self._print(f"[dim]{escape(' · '.join([*event.settings, tasks]))}[/]")
 
-    def started(self, entry: BatchEntry) -> None:
+    def _show_batch(self, event: BatchChosen) -> None:
+        if self._shows_batches:
+            ids = ", ".join(chosen.task for chosen in event.tasks)
+            self._print(f"[bold]batch {event.round}[/]  {escape(ids)}")
+
+    def _show_attempt(self, event: AttemptStarted) -> None:
         with self._lock:
-            self._running[entry.task.id] = (entry, time.monotonic())
+            self._running[event.batch, event.task] = (event, time.monotonic())
         if not self._console.is_terminal:
-            self._say(
-                f"  ▶ {escape(entry.task.id)}  {escape(entry.task.title)}{_again(entry)}"
-            )
+            self._print(f"  ▶ {escape(event.task)}  {_title(event)}")
 
-    def finished(self, entry: BatchEntry, result: Result) -> None:
+    def _show_attempt_end(self, event: AttemptEnded) -> None:
         with self._lock:
-            seconds = time.monotonic() - self._running.pop(entry.task.id)[1]
-            self.busy_seconds += seconds
-        mark, told = "[green]✔[/]", entry.task.title
-        if result.failure is not None:
-            mark, told = "[red]✘[/]", result.failure.message.splitlines()[0]
-        self._say(
-            f"  {mark} {escape(entry.task.id)}  {escape(told)}{_again(entry)}  [dim]{seconds:.1f} s[/]"
-        )
+            self._running.pop((event.batch, event.task), None)
+            self.busy_seconds += event.seconds
+        mark, text = "[green]✔[/]", f"{escape(event.task)}  {_title(event)}"
+        if event.failure is not None:
+            reason = event.failure.message.splitlines()[0]
+            mark = "[red]✘[/]"
+            text = f"{escape(event.task)}  {escape(reason)}{_attempt(event)}"
+            if event.failure.kind is FailureKind.INTERRUPTED:
+                mark = "[yellow]■[/]"
+                text = f"{escape(event.task)} stopped; costs no attempt"
+        self._print(f"  {mark} {text}  [dim]{event.seconds:.1f} s[/]")
 
-    def fanned_in(self, manifest: Manifest, fan_in: FanIn) -> None:
-        for task_id, failure in fan_in.failed.items():
-            where = (
-                f"  [dim]its work is kept at {fan_in.kept[task_id]}[/]"
-                if task_id in fan_in.kept
-                else ""
-            )
-            if where or failure.kind in {
-                "conflict",
-                "policy",
-                "scope",
-                "verify",
-                "stale",
-                "corrupt",
-                "no_result",
-            }:
-                self._say(
-                    f"  [red]✘[/] {escape(task_id)} is not in: {escape(failure.message)}{where}"
-                )
-        for commit in fan_in.commits:
-            self._say(
-                f"  [bold]→[/] {commit[:10]}  {escape(', '.join(fan_in.landed) or 'attempts recorded')}"
+    def _show_refusal(self, event: ResultRefused) -> None:
+        kept = f"its work is kept at {event.kept}"
+        if event.failure.kind is FailureKind.INTERRUPTED:
+            # Its attempt's end has said the rest.
+            if event.kept:
+                self._print(f"  [yellow]■[/] {escape(event.task)}: {kept}")
+        elif event.kept or event.failure.kind in _SHOWN_AT_MERGE:
+            reason = escape(event.failure.message)
+            suffix = f"  [dim]{kept}[/]" if event.kept else ""
+            self._print(
+                f"  [red]✘[/] {escape(event.task)} not merged: {reason}{suffix}"
             )
 
-        used = UsageTotal().plus(fan_in.results)
-        if used.tokens or used.without_cost < used.attempts:
-            self._say(f"  [dim]{used.describe()}[/]")
+    def _show_usage(self, usage: UsageReport) -> None:
+        """Print what the attempts of a batch reported, if they reported anything."""
+        if usage.tokens or usage.without_cost < usage.attempts:
+            total = UsageTotal(
+                usage.attempts, usage.cost_usd, usage.tokens, usage.without_cost
+            )
+            self._print(f"  [dim]{total.describe()}[/]")
 
-    def note(self, text: str) -> None:
-        self._say(f"[yellow]![/] {escape(text)}")
-
-    def _say(self, text: str) -> None:
-        with _unheard():
+    def _print(self, markup: str) -> None:
+        with _closed_output_ignored():
             self._console.print(
-                Text.from_markup(text), soft_wrap=not self._console.is_terminal
+                Text.from_markup(markup), soft_wrap=not self._console.is_terminal
             )
 
     def _table(self) -> Table:
         table = Table.grid(padding=(0, 2))
         with self._lock:
             running = list(self._running.values())
-        for entry, since in running:
+        for event, started_at in running:
             table.add_row(
                 "  [yellow]▶[/]",
-                escape(entry.task.id),
-                escape(entry.task.title) + _again(entry),
-                f"[dim]{time.monotonic() - since:.0f} s[/]",
+                escape(event.task),
+                _title(event),
+                f"[dim]{time.monotonic() - started_at:.0f} s[/]",
             )
         return table
 
 
 @contextmanager
-def _unheard() -> Iterator[None]:
-    """The work goes on when nobody reads any more: the pipe is closed, or the
-    terminal's window is.
-    """
+def _closed_output_ignored() -> Iterator[None]:
+    """The run goes on when nobody reads any more: the pipe or the terminal is closed."""
     try:
         yield
     except OSError as error:
@@ -169,12 +202,12 @@ def _unheard() -> Iterator[None]:
             raise
 
 
-def print_views(console: Console, found: Sequence[TaskView]) -> None:
-    """The table of `fanin status`, and the tally."""
+def print_views(console: Console, views: Sequence[TaskView]) -> None:
+    """Print the table of `fanin status`, and how many tasks are in each state."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     for heading in ("", "task", "state", "attempts", "title", "why"):
         table.add_column(heading, overflow="fold")
-    for view in found:
+    for view in views:
         colour = _COLOURS[view.state]
         table.add_row(
             f"[{colour}]{_MARKS[view.state]}[/]",
@@ -185,12 +218,28 @@ def print_views(console: Console, found: Sequence[TaskView]) -> None:
             escape(view.reason),
         )
     console.print(table)
-    console.print(tally(found))
+    console.print(tally(views))
 
 
-def tally(found: Sequence[TaskView]) -> str:
-    return ", ".join(f"{count} {state}" for state, count in counts(found).items())
+def tally(views: Sequence[TaskView]) -> str:
+    """How many tasks are in each state: `2 completed, 1 ready`."""
+    return ", ".join(f"{count} {state}" for state, count in counts(views).items())
 
 
-def _again(entry: BatchEntry) -> str:
-    return f" [dim](attempt {entry.attempt})[/]" if entry.attempt > 1 else ""
+def _contents(event: CommitLanded) -> str:
+    """What a commit holds: task ids, or only the record of failed attempts."""
+    if event.tasks:
+        return escape(", ".join(event.tasks))
+    if not event.failed_tasks:
+        return "nothing landed"
+    attempts = pluralize(len(event.failed_tasks), "failed attempt")
+    return f"nothing landed; {attempts} recorded"
+
+
+def _title(event: AttemptStarted | AttemptEnded) -> str:
+    return escape(event.title) + _attempt(event)
+
+
+def _attempt(event: AttemptStarted | AttemptEnded) -> str:
+    """Which attempt this is, unless it is the first."""
+    return f" [dim](attempt {event.attempt})[/]" if event.attempt > 1 else ""

@@ -37,8 +37,8 @@ def test_rate_limits_cost_no_attempt_and_lower_how_many_run_at_once(
     seen = Quiet()
     ended = project.run(seen)
     assert [len(batch) for batch in seen.batches] == [4, 2, 1, 1, 1, 1, 1]
-    assert ended.unfinished is not None
-    assert "refused 7 rounds in a row" in ended.unfinished
+    assert ended.stop_reason is not None
+    assert "refused 7 rounds in a row" in ended.stop_reason
     assert project.git("rev-parse", "HEAD") == project.git("rev-parse", "main")
     assert ".fanin/progress.json" not in project.git("ls-files"), (
         "nothing was counted, so nothing is recorded"
@@ -54,7 +54,7 @@ def test_what_is_not_limited_goes_on_beside_it(project: Project) -> None:
     )
     ended = project.run(Quiet())
     assert project.states() == {"A": "pending", "B": "completed"}
-    assert ended.unfinished is not None
+    assert ended.stop_reason is not None
 
 
 def test_no_more_agents_start_than_the_money_bears(project: Project) -> None:
@@ -70,7 +70,7 @@ def test_no_more_agents_start_than_the_money_bears(project: Project) -> None:
     )
     assert most_at_once(project.intervals()) == 2
     assert (
-        ended.unfinished
+        ended.stop_reason
         == "limits.max_cost_usd: $1.20 of $1.50 spent, and an attempt has cost up to $0.40"
     )
     assert any("may not report its cost" in note for note in seen.notes)
@@ -85,7 +85,7 @@ def test_an_agent_that_tells_no_cost_spends_its_share(project: Project) -> None:
     seen = Quiet()
     ended = project.run(seen)
     assert [len(batch) for batch in seen.batches] == [2]
-    assert ended.unfinished == "limits.max_cost_usd: $1.00 of $1.00 spent"
+    assert ended.stop_reason == "limits.max_cost_usd: $1.00 of $1.00 spent"
     assert "cost_usd" not in project.records()["T0"]
 
 
@@ -94,7 +94,7 @@ def test_a_cap_that_cannot_be_kept_and_an_agent_that_is_not_there_are_refused_be
 ) -> None:
     project.plan([{"id": "T1"}], agent="codex", limits={"max_cost_usd": 1.0})
     runner = project.runner()
-    runner._around = type(runner._around)({"PATH": "/nowhere", "HOME": str(tmp_path)})
+    runner._environ = {"PATH": "/nowhere", "HOME": str(tmp_path)}
     with pytest.raises(InvalidInput) as caught:
         runner()
     told = str(caught.value)

@@ -246,7 +246,7 @@ def test_work_of_a_dead_run_that_must_wait_does_not_take_the_next_run_with_it(
     ended = project.run(branch="other")
     assert ended.branch == "other"
     assert project.states("other") == {"A": "completed"}
-    assert project.states(str(ended.waiting)) == {"A": "completed"}
+    assert project.states(str(ended.waiting_branch)) == {"A": "completed"}
 
 
 def test_torn_journal_line_is_passed_over(project: Project) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from runner.core.errors import InvalidInput, UsageProblem
-from runner.core.manifest import BatchEntry
+from runner.core.events import AttemptStarted, RunEvent
 from runner.local.run import LocalRun
 from runner.repo.repository import Repository
 from tests.support.project import Project, Quiet
@@ -22,10 +22,12 @@ class Meanwhile(Quiet):
         super().__init__()
         self._deed = deed
 
-    def started(self, entry: BatchEntry) -> None:
-        deed, self._deed = self._deed, None
-        if callable(deed):
-            deed()
+    def observe(self, event: RunEvent) -> None:
+        super().observe(event)
+        if isinstance(event, AttemptStarted):
+            deed, self._deed = self._deed, None
+            if callable(deed):
+                deed()
 
 
 def test_dirty_tracked_file_is_refused_with_the_way_on(project: Project) -> None:
@@ -171,7 +173,7 @@ def test_merge_that_is_going_on_is_refused(project: Project) -> None:
     (project.root / ".git" / "MERGE_HEAD").write_text(
         project.git("rev-parse", "HEAD") + "\n"
     )
-    with pytest.raises(UsageProblem, match="a merge is going on"):
+    with pytest.raises(UsageProblem, match="a merge is in progress"):
         project.run()
 
 
@@ -313,5 +315,5 @@ def test_branch_that_is_checked_out_nowhere_and_moves_at_the_last_moment_keeps_b
 
     monkeypatch.setattr(Repository, "checked_out_at", nowhere)
     ended = project.run(branch="side")
-    assert (ended.branch, ended.waiting) == ("side", None)
+    assert (ended.branch, ended.waiting_branch) == ("side", None)
     assert project.subjects("side")[:2] == ["A: do A", "by a person"]

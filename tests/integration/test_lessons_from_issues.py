@@ -530,8 +530,8 @@ def test_pi_subagents_693_multica_4076_factory_3628_axe_19_a_run_stops_at_its_bu
     )
     ended = project.run()
     assert project.states() == {"A": "completed", "B": "pending"}
-    assert ended.unfinished is not None
-    assert "max_cost_usd" in ended.unfinished
+    assert ended.stop_reason is not None
+    assert "max_cost_usd" in ended.stop_reason
 
 
 @pytest.mark.parametrize("cost", ["NaN", "-1", "1e999"])

@@ -13,10 +13,11 @@ from typing import Any
 
 import pytest
 
+from runner.core.events import BatchMerged, RunEvent
 from runner.core.manifest import Manifest
 from runner.fan_in.batch_merge import FanIn
 from runner.local.landing import BranchLander
-from runner.local.rolling import Rolling
+from runner.local.rolling import RollingSchedule
 from tests.integration.test_crash import began
 from tests.integration.test_landing import Meanwhile
 from tests.integration.test_loop import SEED
@@ -67,14 +68,14 @@ def together(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     results wait for it.
     """
     seen: list[int] = []
-    accept = Rolling._accept
+    accept = RollingSchedule._accept
 
-    def late(self: Rolling, some: Sequence[Manifest], scratch: Path) -> list[FanIn]:
-        seen.append(len(some))
+    def late(self: RollingSchedule, manifests: Sequence[Manifest]) -> list[FanIn]:
+        seen.append(len(manifests))
         time.sleep(0.7)
-        return accept(self, some, scratch)
+        return accept(self, manifests)
 
-    monkeypatch.setattr(Rolling, "_accept", late)
+    monkeypatch.setattr(RollingSchedule, "_accept", late)
     return seen
 
 
@@ -168,7 +169,7 @@ def test_batch_strategy_flushes_as_one_commit_when_no_task_runs(
     project.run(seen)
     assert len(project.subjects()) == 3
     assert project.subjects()[0].startswith("Fan in ")
-    assert sorted(seen.fan_ins[-1].landed) == ["A", "B", "C"]
+    assert sorted(seen.commits[-1].tasks) == ["A", "B", "C"]
     assert project.git("for-each-ref", "refs/fanin") == ""
 
 
@@ -389,9 +390,10 @@ def test_task_that_a_person_takes_out_of_the_plan_while_it_runs_stops_nothing(
     settings: dict[str, Any] = {"schedule": "rolling", "max_concurrent": 2}
 
     class Leaving(Quiet):
-        def fanned_in(self, manifest: Manifest, fan_in: FanIn) -> None:
-            super().fanned_in(manifest, fan_in)
-            if len(self.fan_ins) == 2:  # both are to be landed now, while GONE runs
+        def observe(self, event: RunEvent) -> None:
+            super().observe(event)
+            # both are to be landed now, while GONE runs
+            if isinstance(event, BatchMerged) and len(self.fan_ins) == 2:
                 project.plan(plan, **settings)
 
     project.plan(
@@ -399,7 +401,7 @@ def test_task_that_a_person_takes_out_of_the_plan_while_it_runs_stops_nothing(
         **settings,
     )
     ended = project.run(Leaving())
-    assert ended.unfinished is None
+    assert ended.stop_reason is None
     assert project.states() == dict.fromkeys(needs, "completed")
     assert not (project.root / "gone").exists()
 
@@ -415,8 +417,8 @@ def test_what_a_run_that_died_has_spent_is_told_if_it_lets_nothing_start(
     die_after(project.runner(), "accepted", 1)
     ended = project.run()
     assert project.states() == {"A": "completed", "B": "pending"}
-    assert ended.unfinished
-    assert "max_cost_usd" in ended.unfinished
+    assert ended.stop_reason
+    assert "max_cost_usd" in ended.stop_reason
 
 
 def test_what_was_built_on_work_that_did_not_land_is_built_anew(

@@ -7,47 +7,76 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from runner.config.settings import Settings, file_in, load
-from runner.core.manifest import BatchEntry, Manifest
-from runner.core.result import Result
-from runner.fan_in.batch_merge import FanIn
-from runner.local.run import Ended, LocalRun
-from runner.plan.snapshot import Snapshot
+from runner.core.events import (
+    AttemptEnded,
+    BatchChosen,
+    BatchMerged,
+    CommitLanded,
+    Note,
+    ResultMerged,
+    ResultRefused,
+    RunEvent,
+    Waiting,
+)
+from runner.core.result import Failure
+from runner.local.run import LocalRun, RunOutcome
 from runner.repo.repository import Repository
 
 AGENT = Path(__file__).parents[1] / "resources" / "fake_agent.py"
 
 
+@dataclass
+class MergedBatch:
+    """What became of the results of one batch."""
+
+    landed: tuple[str, ...] = ()
+    failed: dict[str, Failure] = field(default_factory=dict)
+    kept: dict[str, str] = field(default_factory=dict)  # task id → ref
+
+
 class Quiet:
-    """A listener that remembers."""
+    """An observer that remembers."""
+
+    wants_output = False
 
     def __init__(self) -> None:
+        self.events: list[RunEvent] = []
         self.batches: list[list[str]] = []
-        self.fan_ins: list[FanIn] = []
-        self.results: dict[tuple[str, int], Result] = {}
+        self.fan_ins: list[MergedBatch] = []
+        self.commits: list[CommitLanded] = []
+        self.results: dict[tuple[str, int], AttemptEnded] = {}
         self.notes: list[str] = []
+        self._merging = MergedBatch()
 
-    def begun(self, snapshot: Snapshot, settings: Settings) -> None: ...
-
-    def batch(self, manifest: Manifest) -> None:
-        self.batches.append([entry.task.id for entry in manifest.entries])
-
-    def started(self, entry: BatchEntry) -> None: ...
-
-    def finished(self, entry: BatchEntry, result: Result) -> None:
-        self.results[entry.task.id, entry.attempt] = result
-
-    def fanned_in(self, manifest: Manifest, fan_in: FanIn) -> None:
-        self.fan_ins.append(fan_in)
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
+    def observe(self, event: RunEvent) -> None:
+        self.events.append(event)
+        match event:
+            case BatchChosen():
+                self.batches.append([chosen.task for chosen in event.tasks])
+            case AttemptEnded():
+                self.results[event.task, event.attempt] = event
+            case ResultMerged():
+                self._merging.landed += (event.task,)
+            case ResultRefused():
+                self._merging.failed[event.task] = event.failure
+                if event.kept:
+                    self._merging.kept[event.task] = event.kept
+            case BatchMerged():
+                self.fan_ins.append(self._merging)
+                self._merging = MergedBatch()
+            case CommitLanded():
+                self.commits.append(event)
+            case Note():
+                self.notes.append(event.message)
+            case Waiting():
+                self.notes.append(event.reason)
 
 
 @dataclass
@@ -99,15 +128,15 @@ class Project:
         )
         self.commit("plan")
 
-    def runner(self, listener: Quiet | None = None, **flags: Any) -> LocalRun:
+    def runner(self, observer: Quiet | None = None, **flags: Any) -> LocalRun:
         settings = load(flags, {}, file_in(self.root))
         environ = {**os.environ, "FAKE_AGENT_LOG": str(self.log)}
         return LocalRun(
-            Repository(self.root, os.environ), settings, environ, listener or Quiet()
+            Repository(self.root, os.environ), settings, environ, observer or Quiet()
         )
 
-    def run(self, listener: Quiet | None = None, **flags: Any) -> Ended:
-        return self.runner(listener, **flags)()
+    def run(self, observer: Quiet | None = None, **flags: Any) -> RunOutcome:
+        return self.runner(observer, **flags)()
 
     def cli(
         self, *argv: str, env: Mapping[str, str] | None = None

@@ -16,7 +16,7 @@ import pytest
 
 from runner.core import result_folder
 from runner.core.errors import EnvironmentBroken, UsageProblem
-from runner.local.journal import KEPT_RUNS, Journal, Landing, State, Waiting
+from runner.local.journal import KEPT_RUNS, Journal, Landing, State, WaitingWork
 from tests.support.builders import entry, manifest, result, task
 
 RUN: dict[str, Any] = {
@@ -74,15 +74,15 @@ def journal(tmp_path: Path) -> Journal:
                 run="r1",
                 branch="main",
                 open=(("r1", 1),),
-                waiting=Waiting("main", "fanin/r1"),
+                waiting=WaitingWork("main", "fanin/r1"),
                 scratch="scratch",
             ),
         ),
         (
             [RUN, BATCH, WAITING, FANNED_IN, END],
-            State(branch="main", waiting=Waiting("main", "fanin/r1")),
+            State(branch="main", waiting=WaitingWork("main", "fanin/r1")),
         ),
-        ([RUN, WAITING, FREED], replace(OPEN, freed=(Waiting("main", "fanin/r1"),))),
+        ([RUN, WAITING, FREED], replace(OPEN, freed=(WaitingWork("main", "fanin/r1"),))),
         ([RUN, WAITING, FREED, FREED, END], State(branch="main")),
         ([RUN, BATCH, LANDING, END], State(branch="main")),
         (
@@ -125,7 +125,7 @@ def test_begun_batch_lands_beside_what_waits_and_on_its_own_branch_when_that_is_
             **{key: value for key, value in event.items() if key != "event"},
         )
     state = journal.state()
-    assert (state.place_of_batch("main"), state.place_of_batch("fanin/r1")) == (
+    assert (state.landing_branch_of_batch("main"), state.landing_branch_of_batch("fanin/r1")) == (
         main,
         waiting,
     )

@@ -1,0 +1,93 @@
+"""The batch schedule: choose a batch, run it to its end, land it, choose the next."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from runner.core.manifest import Manifest
+from runner.local.account import RunAccount
+from runner.local.attempts import AttemptRunner
+from runner.local.context import RunContext
+from runner.plan.snapshot import Snapshot
+
+# keeps a batch's base from being collected while its results are on the way
+BASES = "refs/fanin/base"
+
+
+class BatchSchedule:
+    """One run, batch by batch."""
+
+    def __init__(
+        self,
+        context: RunContext,
+        account: RunAccount,
+        attempts: AttemptRunner,
+        scratch: Path,
+    ) -> None:
+        self._context, self._account, self._attempts = context, account, attempts
+        self._scratch = scratch
+
+    def run(self, snapshot: Snapshot) -> str | None:
+        """Run batches from `snapshot` on; why it stopped although tasks may be ready.
+
+        None: nothing is ready, or the run is to stop.
+        """
+        context, account = self._context, self._account
+        limit = context.settings.limits.max_rounds
+        for round_number in range(1, limit + 1):
+            if context.cancel.is_set():
+                return None
+            if stop_reason := account.cost_limit_reached(snapshot):
+                return stop_reason
+            manifest = context.next_batch(
+                snapshot, round_number, slots=account.slots, budget=account.budget
+            )
+            if manifest is None:
+                return None
+            if stop_reason := self._run_batch(manifest):
+                return stop_reason
+            snapshot = context.snapshot()
+            if round_number < limit:
+                account.wait_for_rate_limit()
+        return f"limits.max_rounds = {limit} rounds are done"
+
+    def _run_batch(self, manifest: Manifest) -> str | None:
+        """Run and land one batch; why no other batch should start, or None."""
+        context = self._context
+        base_ref = f"{BASES}/{manifest.batch}"
+        context.journal.open(manifest)
+        context.repo.set_ref(base_ref, manifest.base)
+        context.observer.batch_chosen(manifest)
+        self._run_attempts(manifest)
+        stop_reason = merge_batch(context, self._account, manifest, self._scratch)
+        context.repo.delete_ref(base_ref)
+        return stop_reason
+
+    def _run_attempts(self, manifest: Manifest) -> None:
+        """Run every task of the batch to its end, whatever happens to the others."""
+        entries = manifest.entries
+        if len(entries) == 1:
+            self._attempts.run(manifest, entries[0])
+            return
+        with ThreadPoolExecutor(len(entries), thread_name_prefix="fanin") as pool:
+            attempts = [
+                pool.submit(self._attempts.run, manifest, entry) for entry in entries
+            ]
+            for attempt in attempts:
+                attempt.result()
+
+
+def merge_batch(
+    context: RunContext, account: RunAccount, manifest: Manifest, scratch: Path
+) -> str | None:
+    """Merge a batch and land it; why no other batch should start, or None.
+
+    Merged trees are verified in checkouts below `scratch`.
+    """
+    results = context.results_folder(manifest)
+    fan_in = context.lander.merge_and_land(manifest, results, scratch)
+    context.journal.record("fanned-in", run=manifest.run, round=manifest.round)
+    context.observer.batch_merged(manifest, fan_in, context.lander.branch)
+    moved = fan_in.head != manifest.base
+    return account.account_for_batch(manifest, fan_in, moved=moved)

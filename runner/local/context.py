@@ -1,0 +1,81 @@
+"""What the parts of one run share, and the steps that both schedules take."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from runner import pipeline
+from runner.attempt.attempt import AttemptContext
+from runner.config.settings import Settings
+from runner.core.manifest import Manifest
+from runner.core.task import Task
+from runner.local.journal import Journal
+from runner.local.landing import BranchLander
+from runner.local.observer import MaskingObserver
+from runner.plan.snapshot import Snapshot, read_snapshot, read_template
+from runner.repo.repository import Repository
+from runner.schedule.budget import Budget
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """One run: its id, its repository and settings, and who lands, records, observes.
+
+    `cancel` is set when the run is to stop.
+    """
+
+    run: str
+    repo: Repository
+    settings: Settings
+    journal: Journal
+    lander: BranchLander
+    observer: MaskingObserver
+    attempt_context: AttemptContext
+    cancel: threading.Event
+
+    def snapshot(self) -> Snapshot:
+        """What the branch says now. UsageProblem if it is gone."""
+        return read_snapshot(
+            self.repo, self.lander.head(), self.settings.plan, self.settings.progress
+        )
+
+    def results_folder(self, manifest: Manifest) -> Path:
+        """Where the result folders of a batch are."""
+        return self.journal.round_folder(manifest.run, manifest.round) / "results"
+
+    def next_batch(
+        self,
+        snapshot: Snapshot,
+        round_number: int,
+        *,
+        slots: int,
+        budget: Budget,
+        pick: Callable[[int], list[Task]] | None = None,
+        sharing: int = 1,
+    ) -> Manifest | None:
+        """The batch that may start now, None if there is none.
+
+        The parameters are those of `pipeline.next_batch`.
+        """
+        template = self.settings.prompt_template
+        template_text = None
+        if template is not None:
+            template_text = self.repo.file(snapshot.commit, template)
+        manifest = pipeline.next_batch(
+            snapshot,
+            self.settings,
+            run=self.run,
+            round_number=round_number,
+            branch=self.lander.branch,
+            slots=slots,
+            budget=budget,
+            template=read_template(template, template_text),
+            pick=pick,
+            sharing=sharing,
+        )
+        if manifest is not None:
+            self.observer.add_secrets(self.lander.secrets_of_agents(manifest))
+        return manifest

@@ -1,0 +1,209 @@
+"""What a run reports: events without secrets, and an agent's output as a last line."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from runner.core.documents import Document
+from runner.core.events import (
+    BatchChosen,
+    BatchMerged,
+    ChosenTask,
+    CommitLanded,
+    Note,
+    ResultMerged,
+    ResultRefused,
+    RunEvent,
+    RunObserver,
+    UsageReport,
+)
+from runner.core.manifest import Manifest
+from runner.fan_in.batch_merge import FanIn
+from runner.policy.redaction import NONE, Secrets
+from runner.schedule.budget import UsageTotal
+
+OUTPUT_INTERVAL = 0.25  # seconds between two events with the output of one attempt
+_TAIL_BYTES = 4096  # of the output; longer lines lose their beginning
+_LINE_LENGTH = 200  # characters
+_ESCAPE_SEQUENCE = re.compile(rb"\x1b\[[0-9;?]*[ -/]*[@-~]")
+# These fields are fanin's own words, whatever value a secret has.
+_NEVER_MASKED = {"event", "time"}
+
+D = TypeVar("D", bound=Document)
+
+
+class MaskingObserver:
+    """Passes events on to another observer, with `***` for every secret in them.
+
+    `landed_tasks` are those of all commits reported so far.
+    """
+
+    def __init__(self, observer: RunObserver) -> None:
+        self.landed_tasks: set[str] = set()
+        self._observer = observer
+        self._secrets = NONE
+
+    @property
+    def wants_output(self) -> bool:
+        return self._observer.wants_output
+
+    def add_secrets(self, secrets: Secrets) -> None:
+        """Mask these too, in all events from now on."""
+        if not secrets.names.items() <= self._secrets.names.items():
+            self._secrets |= secrets
+
+    def observe(self, event: RunEvent) -> None:
+        if isinstance(event, CommitLanded):
+            self.landed_tasks.update(event.tasks)
+        self._observer.observe(masked(event, self._secrets))
+
+    def note(self, message: str) -> None:
+        """Report something that a person should know."""
+        self.observe(Note(message=message))
+
+    def batch_chosen(self, manifest: Manifest) -> None:
+        """Report the tasks of a batch."""
+        tasks = tuple(
+            ChosenTask(
+                task=entry.task.id, title=entry.task.title, attempt=entry.attempt
+            )
+            for entry in manifest.entries
+        )
+        self.observe(
+            BatchChosen(
+                batch=manifest.batch,
+                round=manifest.round,
+                base=manifest.base,
+                tasks=tasks,
+            )
+        )
+
+    def batch_merged(self, manifest: Manifest, fan_in: FanIn, branch: str) -> None:
+        """Report what became of each result, and the commits that landed on `branch`."""
+        batch = manifest.batch
+        for entry in manifest.entries:
+            task_id = entry.task.id
+            if task_id in fan_in.landed:
+                self.observe(
+                    ResultMerged(batch=batch, task=task_id, attempt=entry.attempt)
+                )
+        for entry in manifest.entries:
+            task_id = entry.task.id
+            if task_id in fan_in.failed:
+                self.observe(
+                    ResultRefused(
+                        batch=batch,
+                        task=task_id,
+                        attempt=entry.attempt,
+                        failure=fan_in.failed[task_id],
+                        kept=fan_in.kept.get(task_id),
+                    )
+                )
+        for commit in _landed_commits(manifest, fan_in, branch):
+            self.observe(commit)
+        for warning in fan_in.warnings:
+            self.note(f"warning: {warning}")
+        usage = usage_report(UsageTotal().plus(fan_in.results))
+        self.observe(BatchMerged(batch=batch, usage=usage))
+
+
+def _landed_commits(
+    manifest: Manifest, fan_in: FanIn, branch: str
+) -> list[CommitLanded]:
+    """One event for each commit of the fan-in, oldest first."""
+    counted = [task for task, failure in fan_in.failed.items() if failure.counted]
+    commits = []
+    for index, commit in enumerate(fan_in.commits):
+        tasks = fan_in.landed
+        if manifest.commit_strategy == "individual":
+            # One commit a task; the one after them only records failed attempts.
+            tasks = fan_in.landed[index : index + 1]
+        is_last = index == len(fan_in.commits) - 1
+        failed = tuple(counted) if is_last else ()
+        commits.append(
+            CommitLanded(
+                branch=branch, commit=commit, tasks=tasks, failed_tasks=failed
+            )
+        )
+    return commits
+
+
+def usage_report(total: UsageTotal) -> UsageReport:
+    return UsageReport(
+        attempts=total.attempts,
+        cost_usd=total.cost_usd,
+        tokens=total.tokens,
+        without_cost=total.without_cost,
+    )
+
+
+class LastLine:
+    """Reports the last line of a stream of bytes, at most once in OUTPUT_INTERVAL.
+
+    What comes sooner is reported with what follows it, or by `finish`.
+    """
+
+    def __init__(
+        self,
+        report: Callable[[str], object],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._report, self._clock = report, clock
+        self._tail = b""
+        self._reported_line = ""
+        self._reported_at: float | None = None
+
+    def feed(self, data: bytes) -> None:
+        """Take the next bytes, which hold no secret."""
+        self._tail = (self._tail + data[-_TAIL_BYTES:])[-_TAIL_BYTES:]
+        now = self._clock()
+        if self._reported_at is None or now - self._reported_at >= OUTPUT_INTERVAL:
+            self._reported_at = now
+            self.finish()
+
+    def finish(self) -> None:
+        """Report the last line, unless it was reported already."""
+        line = _last_line(self._tail)
+        if line and line != self._reported_line:
+            self._reported_line = line
+            self._report(line)
+
+
+def _last_line(data: bytes) -> str:
+    """The last line that is not blank, without escape sequences; "" if there is none."""
+    # The tail may begin or end in the middle of a character.
+    text = _ESCAPE_SEQUENCE.sub(b"", data).decode("utf-8", "ignore")
+    for line in reversed(text.splitlines()):
+        if line.strip():
+            return line.strip()[:_LINE_LENGTH]
+    return ""
+
+
+def masked(document: D, secrets: Secrets) -> D:
+    """The document with `***` for every secret in its texts, at any depth."""
+    if not secrets.names:
+        return document
+    changes: dict[str, object] = {}
+    for name, value in document:
+        if name in _NEVER_MASKED:
+            continue
+        without_secrets = _masked_value(value, secrets)
+        if without_secrets is not value:
+            changes[name] = without_secrets
+    return document.model_copy(update=changes) if changes else document
+
+
+def _masked_value(value: object, secrets: Secrets) -> object:
+    """The value itself if it holds no secret."""
+    if isinstance(value, Document):
+        return masked(value, secrets)
+    if isinstance(value, tuple):
+        items = tuple(_masked_value(item, secrets) for item in value)
+        return value if items == value else items
+    # A member of an enumeration is fanin's own word and no text.
+    if type(value) is str and secrets.found_in_text(value):
+        return secrets.masked_text(value)
+    return value

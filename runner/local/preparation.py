@@ -1,0 +1,125 @@
+"""What must be true before a run starts: a branch, no unfinished work, usable agents."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from runner.attempt.workspace import remove_folder
+from runner.config.settings import Settings
+from runner.core.errors import InvalidInput, UsageProblem
+from runner.core.task import AgentSettings, Standing
+from runner.local.journal import Journal
+from runner.plan.snapshot import Snapshot
+from runner.repo.repository import Repository
+from runner.schedule.manifest import agent_of
+from runner.schedule.preflight import preflight
+
+SCRATCH_PREFIX = "fanin-"
+_NAMED_PATHS = 5  # how many uncommitted files a refusal names
+
+
+def target_branch(repo: Repository, settings: Settings) -> str:
+    """The branch that work lands on, made from HEAD if it does not exist.
+
+    UsageProblem if there is none, or no such branch can be made.
+    """
+    branch = settings.branch or repo.current_branch()
+    if branch is None:
+        raise UsageProblem(
+            "HEAD is detached, so there is no branch to land on",
+            "git switch BRANCH, or give --branch NAME",
+        )
+    if not repo.may_be_branch(branch):
+        raise UsageProblem(
+            f"{branch!r} is not a valid branch name",
+            "give --branch a plain name, without refs/heads/",
+        )
+    if repo.commit(f"refs/heads/{branch}") is None:
+        _create_branch(repo, branch)
+    return branch
+
+
+def _create_branch(repo: Repository, branch: str) -> None:
+    head = repo.commit("HEAD")
+    if head is None:
+        raise UsageProblem(
+            "the repository has no commit yet",
+            "make a first one:  git add -A && git commit -m 'Start'",
+        )
+    must_not_exist = "0" * len(head)
+    if not repo.set_ref(f"refs/heads/{branch}", head, must_not_exist):
+        raise UsageProblem(
+            f"cannot create the branch {branch!r}",
+            "another branch may have a part of its name",
+        )
+
+
+def refuse_dirty(repo: Repository, branch: str) -> None:
+    """UsageProblem if work that lands on `branch` would meet uncommitted work.
+
+    Only the work tree where the branch is checked out matters, if there is one.
+    """
+    work_tree = repo.checked_out_at(branch)
+    if work_tree is None:
+        return
+    if operation := repo.unfinished(work_tree):
+        raise UsageProblem(
+            f"a {operation} is in progress in {work_tree}",
+            f"finish it, or git {operation} --abort",
+        )
+    dirty = repo.dirty_paths(work_tree)
+    if dirty:
+        paths = ", ".join(dirty[:_NAMED_PATHS])
+        if len(dirty) > _NAMED_PATHS:
+            paths += f" and {len(dirty) - _NAMED_PATHS} more"
+        raise UsageProblem(
+            f"there are uncommitted changes in tracked files: {paths}",
+            "commit them, git stash, or land the work elsewhere with  --branch NAME",
+        )
+
+
+def check_agents(
+    snapshot: Snapshot, settings: Settings, environ: Mapping[str, str]
+) -> tuple[str, ...]:
+    """Check that every open task can run and land; what a person should know besides.
+
+    InvalidInput, before anything is paid, if an agent, a program, a key or the means to
+    keep the cost limit is missing.
+    """
+    report = preflight(snapshot.plan, snapshot.progress, settings, environ=environ)
+    if report.problems or report.missing:
+        raise InvalidInput([*report.problems, *report.missing])
+    return report.notes
+
+
+def agents_of_open_tasks(snapshot: Snapshot, settings: Settings) -> list[AgentSettings]:
+    """The agents that the run may start. InvalidInput as `check_agents`."""
+    standings = snapshot.progress.standings(snapshot.plan, settings.max_attempts)
+    chosen = []
+    for task in snapshot.plan.tasks:
+        if standings[task.id] is Standing.OPEN:
+            chosen.append(agent_of(task, snapshot.plan, settings))
+    return chosen
+
+
+@contextmanager
+def scratch_folder(journal: Journal, run: str, branch: str) -> Iterator[Path]:
+    """The folder of a run's workspaces, removed at the end.
+
+    The journal names it before it exists, so that a crash cannot hide it.
+    """
+    name = f"{SCRATCH_PREFIX}{run}-{secrets.token_hex(4)}"
+    scratch = Path(tempfile.gettempdir(), name)
+    journal.record(
+        "run", run=run, branch=branch, scratch=str(scratch), pid=os.getpid()
+    )
+    scratch.mkdir(mode=0o700)
+    try:
+        yield scratch
+    finally:
+        remove_folder(scratch)

@@ -1,0 +1,100 @@
+"""Finishes what a run that died has left: its processes, its landing, its batches."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from runner.agents import process
+from runner.attempt.workspace import remove_folder
+from runner.core import result_folder
+from runner.local.account import RunAccount
+from runner.local.batches import BASES, merge_batch
+from runner.local.context import RunContext
+from runner.local.journal import State
+from runner.local.preparation import SCRATCH_PREFIX, scratch_folder
+from runner.local.rolling import RUN_HEADS
+
+
+def recover(context: RunContext, account: RunAccount) -> None:
+    """Finish what the last run began, and land work that waited on a branch.
+
+    UsageProblem with the way out if waiting work cannot land.
+    """
+    state = context.journal.state()
+    if state.run is not None:
+        context.observer.note(f"run {state.run} did not end; finishing its work")
+        _end_processes(context, state)
+    context.journal.sweep()
+    _undo_interrupted_landing(context, state)
+    if state.waiting:
+        context.lander.land_waiting_work(state.waiting)
+    if state.run is not None:
+        branch = context.lander.branch
+        for run, round_number in (*state.accepted, *state.open):
+            _merge_batch_of_dead_run(context, account, run, round_number)
+        context.lander.branch = context.journal.state().landing_branch(branch)
+        context.journal.record("end", run=state.run)
+    _delete_refs_of_runs(context)
+
+
+def _undo_interrupted_landing(context: RunContext, state: State) -> None:
+    landing = state.landing
+    if landing is None:
+        return
+    for path in context.repo.undo_interrupted(landing.branch, landing.old, landing.new):
+        context.observer.note(
+            f"{path} has neither its old nor its new content; it stays as it is"
+        )
+
+
+def _end_processes(context: RunContext, state: State) -> None:
+    """End the processes of a dead run, then remove their folders.
+
+    In this order, because an agent that still writes would bring its folder back.
+    """
+    scratch = Path(state.scratch) if state.scratch else None
+    cookies: list[str] = []
+    if scratch is not None:
+        cookies += [file.read_text() for file in scratch.glob("*/cookie")]
+    for run, round_number in state.open:
+        results = context.journal.round_folder(run, round_number) / "results"
+        for attempt in result_folder.attempts(results):
+            if attempt.cookie:
+                cookies.append(attempt.cookie)
+    for cookie in cookies:
+        process.end_cookie(cookie)
+    # The journal is a file that anyone may edit: remove no folder but one of ours.
+    if scratch is not None and scratch.name.startswith(SCRATCH_PREFIX):
+        remove_folder(scratch)
+
+
+def _delete_refs_of_runs(context: RunContext) -> None:
+    """Nothing is open, so nothing must be kept from being collected for it."""
+    refs = [*context.repo.refs(BASES), *context.repo.refs(RUN_HEADS)]
+    if refs:
+        context.repo.delete_refs(refs)
+
+
+def _merge_batch_of_dead_run(
+    context: RunContext, account: RunAccount, run: str, round_number: int
+) -> None:
+    """Merge what had finished, count what had started; nothing runs again."""
+    folder = context.journal.round_folder(run, round_number)
+    try:
+        manifest, _ = context.journal.read_manifest(run, round_number)
+    except (OSError, ValueError):
+        context.observer.note(
+            f"the manifest of batch {run}.{round_number} is unreadable; "
+            f"its results stay in {folder}"
+        )
+        return
+    if context.repo.commit(manifest.base) is None:
+        context.observer.note(
+            f"the base of batch {manifest.batch} is gone; its results stay in {folder}"
+        )
+        return
+    context.observer.add_secrets(context.lander.secrets_of_agents(manifest))
+    state = context.journal.state()
+    context.lander.branch = state.landing_branch_of_batch(manifest.branch)
+    with scratch_folder(context.journal, run, context.lander.branch) as scratch:
+        merge_batch(context, account, manifest, scratch)
