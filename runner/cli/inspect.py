@@ -306,7 +306,11 @@ def status(where: str, /, as_json: bool, **flags: Any) -> int:
     repo, settings = opened(where, flags)
     journal = Journal(repo.git_dir)
     state = journal.state()
-    waiting = state.waiting if state.waiting and has_unlanded_work(repo, state.waiting) else None
+    waiting = (
+        state.waiting
+        if state.waiting and has_unlanded_work(repo, state.waiting)
+        else None
+    )
     snapshot = branch_snapshot(repo, settings, waiting.branch if waiting else None)
     found = views_of(snapshot, settings, journal.running())
     if as_json:

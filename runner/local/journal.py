@@ -78,14 +78,8 @@ class State:
                     branch=event["branch"],
                     scratch=event["scratch"],
                 )
-            case "batch":
-                return replace(self, open=(*self.open, _batch(event)))
-            case "accepted":
-                return replace(
-                    self,
-                    open=_without(self.open, event),
-                    accepted=(*self.accepted, _batch(event)),
-                )
+            case "batch" | "accepted" | "fanned-in" | "closed":
+                return self._after_batch_event(event)
             case "landing":
                 landing = Landing(
                     _text(event["branch"]), _text(event["old"]), _text(event["new"])
@@ -93,30 +87,28 @@ class State:
                 return replace(self, landing=landing)
             case "waiting":
                 return self._after_waiting(event)
-            case "fanned-in":
-                return replace(self._after_batch(event), landing=None)
-            case "closed":
-                # The rolling schedule may have a landing of other batches in progress.
-                return self._after_batch(event)
             case "flushed":
                 accepted = self._still_accepted(event.get("rounds"))
                 return replace(self, accepted=accepted, landing=None)
             case "freed":
-                freed = self.freed
-                if self.waiting:
-                    freed = (*freed, self.waiting)
-                return replace(self, waiting=None, freed=freed)
+                freed = (self.waiting,) if self.waiting else ()
+                return replace(self, waiting=None, freed=(*self.freed, *freed))
             case "end":
                 # Work waits on after the run.
                 return State(branch=self.branch, waiting=self.waiting)
         return self
 
-    def _after_batch(self, event: Mapping[str, Any]) -> State:
-        return replace(
-            self,
-            open=_without(self.open, event),
-            accepted=_without(self.accepted, event),
-        )
+    def _after_batch_event(self, event: Mapping[str, Any]) -> State:
+        batch = _batch(event)
+        if event["event"] == "batch":
+            return replace(self, open=(*self.open, batch))
+        still_open = _without(self.open, batch)
+        if event["event"] == "accepted":
+            return replace(self, open=still_open, accepted=(*self.accepted, batch))
+        # "closed": the rolling schedule may have a landing of other batches in progress
+        landing = self.landing if event["event"] == "closed" else None
+        accepted = _without(self.accepted, batch)
+        return replace(self, open=still_open, accepted=accepted, landing=landing)
 
     def _after_waiting(self, event: Mapping[str, Any]) -> State:
         # Work that waited already moves on to another branch, for the same target.
@@ -301,10 +293,9 @@ def _batch(event: Mapping[str, Any]) -> tuple[str, int]:
 
 
 def _without(
-    batches: Iterable[tuple[str, int]], event: Mapping[str, Any]
+    batches: Iterable[tuple[str, int]], batch: tuple[str, int]
 ) -> tuple[tuple[str, int], ...]:
-    done = _batch(event)
-    return tuple(batch for batch in batches if batch != done)
+    return tuple(each for each in batches if each != batch)
 
 
 def _text(value: object) -> str:

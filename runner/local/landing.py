@@ -54,9 +54,7 @@ class BranchLander:
             )
         return head
 
-    def merge_and_land(
-        self, manifest: Manifest, results: Path, scratch: Path
-    ) -> FanIn:
+    def merge_and_land(self, manifest: Manifest, results: Path, scratch: Path) -> FanIn:
         """Merge the batch on the branch's head and land it.
 
         Again from the new head if the branch moved meanwhile; EnvironmentBroken if it

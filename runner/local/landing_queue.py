@@ -171,11 +171,13 @@ def _counted_failures(
     accepted: Sequence[Accepted], landed: Sequence[str]
 ) -> dict[str, Failure]:
     """The last counted failure of each task that has not landed after all."""
-    failures = {}
+    failures: dict[str, Failure] = {}
     for each in accepted:
-        for task_id, failure in each.fan_in.failed.items():
-            if failure.counted and task_id not in landed:
-                failures[task_id] = failure
+        failures |= {
+            task_id: failure
+            for task_id, failure in each.fan_in.failed.items()
+            if failure.counted and task_id not in landed
+        }
     return failures
 
 

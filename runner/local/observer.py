@@ -124,9 +124,7 @@ def _landed_commits(
         is_last = index == len(fan_in.commits) - 1
         failed = tuple(counted) if is_last else ()
         commits.append(
-            CommitLanded(
-                branch=branch, commit=commit, tasks=tasks, failed_tasks=failed
-            )
+            CommitLanded(branch=branch, commit=commit, tasks=tasks, failed_tasks=failed)
         )
     return commits
 

@@ -100,11 +100,11 @@ def check_agents(
 def agents_of_open_tasks(snapshot: Snapshot, settings: Settings) -> list[AgentSettings]:
     """The agents that the run may start. InvalidInput as `check_agents`."""
     standings = snapshot.progress.standings(snapshot.plan, settings.max_attempts)
-    chosen = []
-    for task in snapshot.plan.tasks:
-        if standings[task.id] is Standing.OPEN:
-            chosen.append(agent_of(task, snapshot.plan, settings))
-    return chosen
+    return [
+        agent_of(task, snapshot.plan, settings)
+        for task in snapshot.plan.tasks
+        if standings[task.id] is Standing.OPEN
+    ]
 
 
 @contextmanager
@@ -115,9 +115,7 @@ def scratch_folder(journal: Journal, run: str, branch: str) -> Iterator[Path]:
     """
     name = f"{SCRATCH_PREFIX}{run}-{secrets.token_hex(4)}"
     scratch = Path(tempfile.gettempdir(), name)
-    journal.record(
-        "run", run=run, branch=branch, scratch=str(scratch), pid=os.getpid()
-    )
+    journal.record("run", run=run, branch=branch, scratch=str(scratch), pid=os.getpid())
     scratch.mkdir(mode=0o700)
     try:
         yield scratch

@@ -62,7 +62,7 @@ def _end_processes(context: RunContext, state: State) -> None:
             if attempt.cookie:
                 cookies.append(attempt.cookie)
     for cookie in cookies:
-        process.end_cookie(cookie)
+        process.kill_by_cookie(cookie)
     # The journal is a file that anyone may edit: remove no folder but one of ours.
     if scratch is not None and scratch.name.startswith(SCRATCH_PREFIX):
         remove_folder(scratch)

@@ -75,9 +75,13 @@ class RollingSchedule:
         attempts: AttemptRunner,
         workspaces: WorkspacePool,
         scratch: Path,
+        snapshot: Snapshot,
     ) -> None:
         self._context, self._account, self._attempts = context, account, attempts
         self._workspaces, self._scratch = workspaces, scratch
+        # what the run's own head says
+        self._snapshot = snapshot
+        self._landing_queue = LandingQueue(context, snapshot.commit)
         self._ready = ReadyQueue(context.settings.max_attempts)
         self._events: SimpleQueue[LoopEvent] = SimpleQueue()
         # batch → manifest, from its start until its result is merged
@@ -95,19 +99,18 @@ class RollingSchedule:
         self._rounds = 0
         self._stop_reason: str | None = None
 
-    def run(self, snapshot: Snapshot) -> str | None:
-        """Run from `snapshot` on until nothing is ready and nothing runs.
+    def run(self) -> str | None:
+        """Run until nothing is ready and nothing runs.
 
         Why it stopped although tasks are ready; None if none is, or it was cancelled.
         """
-        self._landing_queue = LandingQueue(self._context, snapshot.commit)
         # Half of them are for attempts whose agent has exited.
         threads = 2 * self._context.settings.slots
         with (
             ThreadPoolExecutor(threads, thread_name_prefix="fanin-open") as disk_pool,
             ThreadPoolExecutor(threads, thread_name_prefix="fanin") as agent_pool,
         ):
-            self._move_head(snapshot)
+            self._move_head(self._snapshot)
             while True:
                 with _passes_errors_to(self._head_recorded):
                     self._start_ready_tasks(agent_pool, disk_pool)
@@ -346,15 +349,14 @@ class RollingSchedule:
             return
         if any(merged.fan_in.commits for merged in self._last_merged):
             self._move_head(self._snapshot)
-        events = []
-        for merged in self._last_merged:
-            events.append(
-                {
-                    "event": "accepted" if merged.fan_in.commits else "closed",
-                    "run": merged.manifest.run,
-                    "round": merged.manifest.round,
-                }
-            )
+        events = [
+            {
+                "event": "accepted" if merged.fan_in.commits else "closed",
+                "run": merged.manifest.run,
+                "round": merged.manifest.round,
+            }
+            for merged in self._last_merged
+        ]
         self._context.journal.record_all(events)
         self._head_recorded.set_result(None)
 

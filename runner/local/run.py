@@ -139,9 +139,9 @@ class LocalRun:
             attempts = AttemptRunner(context, scratch, workspaces)
             if self._settings.schedule == "rolling":
                 rolling = RollingSchedule(
-                    context, self._account, attempts, workspaces, scratch
+                    context, self._account, attempts, workspaces, scratch, snapshot
                 )
-                stop_reason = rolling.run(snapshot)
+                stop_reason = rolling.run()
             else:
                 batches = BatchSchedule(context, self._account, attempts, scratch)
                 stop_reason = batches.run(snapshot)

@@ -192,7 +192,7 @@ def test_dirty_file_of_a_linked_worktree_is_refused_when_the_work_would_land_the
 )
 def test_name_that_is_no_branch_is_refused(project: Project, name: str) -> None:
     project.plan([{"id": "A", "do": ["write a: a"]}])
-    with pytest.raises(UsageProblem, match="no name for a branch"):
+    with pytest.raises(UsageProblem, match="is not a valid branch name"):
         project.run(branch=name)
 
 
@@ -241,7 +241,7 @@ def test_repository_with_its_git_folder_elsewhere(
 ) -> None:
     project.git("init", "-q", f"--separate-git-dir={tmp_path / 'elsewhere.git'}")
     project.plan([{"id": "A", "do": ["write a: a"]}])
-    assert project.run().waiting is None
+    assert project.run().waiting_branch is None
     assert (project.root / "a").exists()
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from runner.config.settings import Settings, file_in, load
+from runner.config.settings import file_in, load
 from runner.core.events import (
     AttemptEnded,
     BatchChosen,

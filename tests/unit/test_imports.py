@@ -32,7 +32,7 @@ PACKAGES: dict[str, set[str]] = {
     "schedule": {"core", "policy", "agents", "config", "plan"},
     "schemas": {"core", "config", "plan"},
     "attempt": {"core", "policy", "agents", "repo"},
-    "ui": {"core", "config", "plan", "schedule", "fan_in"},
+    "ui": {"core", "plan", "schedule"},
     "pipeline": {
         "core",
         "policy",

@@ -82,7 +82,10 @@ def journal(tmp_path: Path) -> Journal:
             [RUN, BATCH, WAITING, FANNED_IN, END],
             State(branch="main", waiting=WaitingWork("main", "fanin/r1")),
         ),
-        ([RUN, WAITING, FREED], replace(OPEN, freed=(WaitingWork("main", "fanin/r1"),))),
+        (
+            [RUN, WAITING, FREED],
+            replace(OPEN, freed=(WaitingWork("main", "fanin/r1"),)),
+        ),
         ([RUN, WAITING, FREED, FREED, END], State(branch="main")),
         ([RUN, BATCH, LANDING, END], State(branch="main")),
         (
@@ -125,7 +128,10 @@ def test_begun_batch_lands_beside_what_waits_and_on_its_own_branch_when_that_is_
             **{key: value for key, value in event.items() if key != "event"},
         )
     state = journal.state()
-    assert (state.landing_branch_of_batch("main"), state.landing_branch_of_batch("fanin/r1")) == (
+    assert (
+        state.landing_branch_of_batch("main"),
+        state.landing_branch_of_batch("fanin/r1"),
+    ) == (
         main,
         waiting,
     )
