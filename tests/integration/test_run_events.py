@@ -1,0 +1,142 @@
+"""A real run reports what happens, in order, to one observer and without secrets."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+
+from runner.core.events import AgentOutput, CommitLanded, RunEnded, Waiting
+from tests.support.project import Project, Quiet
+
+SECRET = "s3cret-value-of-a-key"
+
+
+class Curious(Quiet):
+    wants_output = True
+
+
+def _names(seen: Quiet) -> list[str]:
+    return [event.event for event in seen.events]
+
+
+@pytest.mark.parametrize("schedule", ["batch", "rolling"])
+def test_events_come_in_the_order_in_which_things_happen(
+    project: Project, schedule: str
+) -> None:
+    project.plan(
+        [{"id": "A", "do": ["print at work", "write a: a"]}],
+        verify="test -e a",
+        schedule=schedule,
+    )
+    seen = Curious()
+    project.run(seen)
+    expected = [
+        "run_started",
+        "batch_chosen",
+        "attempt_started",
+        "agent_output",
+        "attempt_ended",
+        "verify_started",
+        "verify_ended",
+        "result_merged",
+        "batch_merged",
+        "commit_landed",
+        "run_ended",
+    ]
+    names = _names(seen)
+    if schedule == "batch":  # there the merged tree lands before anyone hears of it
+        expected[8:10] = ["commit_landed", "batch_merged"]
+    assert names == expected
+
+
+def test_a_landed_commit_names_its_branch_and_tasks(project: Project) -> None:
+    project.plan(
+        [{"id": "A", "do": ["write a: a"]}, {"id": "B", "do": ["fail no"]}],
+        max_attempts=1,
+        commit_strategy="individual",
+    )
+    seen = Quiet()
+    project.run(seen)
+    landed = [event for event in seen.events if isinstance(event, CommitLanded)]
+    commits = project.git("log", "--format=%H", "--reverse", "-2").splitlines()
+    assert [event.commit for event in landed] == commits
+    assert [event.branch for event in landed] == ["main", "main"]
+    assert [event.tasks for event in landed] == [("A",), ()]
+    assert [event.failed_tasks for event in landed] == [(), ("B",)]
+
+
+def test_output_is_reported_to_an_observer_that_wants_it_and_to_no_other(
+    project: Project,
+) -> None:
+    project.plan([{"id": "A", "do": ["print at work", "write a: a"]}])
+    project.git("branch", "side")
+    curious, quiet = Curious(), Quiet()
+    project.run(quiet)
+    project.run(curious, branch="side")
+    assert "agent_output" not in _names(quiet)
+    output = [event for event in curious.events if isinstance(event, AgentOutput)]
+    assert [(event.task, event.last_line) for event in output] == [("A", "at work")]
+
+
+def test_no_event_of_a_run_holds_a_secret(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MY_SECRET", SECRET)
+    script = (
+        "import os, sys, time\n"
+        "key = os.environ['MY_SECRET']\n"
+        "for part in (key[:9], key[9:] + '\\n', 'last ' + key + '\\n'):\n"
+        "    print(part, end='', flush=True)\n"
+        "    time.sleep(0.4)\n"
+        "open(os.environ['FANIN_REPORT'], 'w').write('{\"summary\": \"' + key + '\"}')\n"
+        "open('a', 'w').write('a')\n"
+    )
+    agent = {"command": [sys.executable, "-c", script], "env": ["MY_SECRET"]}
+    project.plan(
+        [{"id": "A", "title": f"use {SECRET}", "max_attempts": 1}], agent=agent
+    )
+    seen = Curious()
+    project.run(seen)
+    lines = [event.model_dump_json() for event in seen.events]
+    assert "agent_output" in _names(seen)
+    assert any("***" in line for line in lines)
+    assert not [line for line in lines if SECRET in line or SECRET[:9] in line]
+
+
+def test_the_end_says_why_a_run_stopped_and_what_it_achieved(project: Project) -> None:
+    cost = 'report {"status": "ok", "cost_usd": 1.0}'
+    project.plan(
+        [{"id": t, "do": [f"write {t}: x", cost]} for t in "AB"],
+        max_concurrent=1,
+        limits={"max_cost_usd": 1.0},
+    )
+    seen = Quiet()
+    project.run(seen)
+    end = seen.events[-1]
+    assert isinstance(end, RunEnded)
+    assert (end.outcome, end.landed) == ("stopped", 1)
+    assert end.reason is not None
+    assert "max_cost_usd" in end.reason
+    assert end.usage.cost_usd == 1.0
+    assert json.loads(end.model_dump_json())["usage"]["attempts"] == 1
+
+
+def test_a_run_that_fails_reports_its_end_as_well(project: Project) -> None:
+    project.plan([{"id": "A", "do": ["write a: a"]}])
+
+    class Renaming(Quiet):
+        def observe(self, event: object) -> None:
+            super().observe(event)  # type: ignore[arg-type]
+            if not isinstance(event, Waiting) and len(self.events) == 3:
+                project.git("branch", "-m", "main", "trunk")
+
+    seen = Renaming()
+    with pytest.raises(Exception, match="the branch main is gone"):
+        project.run(seen)
+    end = seen.events[-1]
+    assert isinstance(end, RunEnded)
+    assert end.outcome == "error"
+    assert end.reason is not None
+    assert "the branch main is gone" in end.reason
