@@ -87,7 +87,7 @@ def _without(
     refused, like a file.
     """
     summary, failure = left.usage.summary, left.failure
-    if summary is not None and (name := secrets.found_in_text(summary)):
+    if summary is not None and (name := secrets.find_in_text(summary)):
         told = secrets.masked_text(summary)
         left = replace(left, usage=left.usage.model_copy(update={"summary": told}))
         failure = failure or rules.leaked(entry.task, "the agent's report", name)
@@ -228,7 +228,7 @@ def _mask(folder: Path, secrets: Secrets) -> None:
     """Take the secrets out of the logs, which are uploaded with the result; a log is
     bounded, so it is read whole.
     """
-    for log in folder.glob("*.log") if secrets.needles else ():
+    for log in folder.glob("*.log") if secrets else ():
         said = log.read_bytes()
         if (masked := secrets.masked(said)) != said:
             log.write_bytes(masked)

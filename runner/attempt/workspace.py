@@ -230,7 +230,7 @@ def leak(workspace: Workspace, tree: str, secrets: Secrets) -> tuple[str, str] |
     """(path, secret's name) of the first new file or new path in `tree` that holds a
     secret, None if there is none.
     """
-    if not secrets.needles:
+    if not secrets:
         return None
     fields = _captured(
         workspace,
@@ -253,7 +253,7 @@ def leak(workspace: Workspace, tree: str, secrets: Secrets) -> tuple[str, str] |
         meta[3]: path for meta, path in pairs if meta[1] not in {"000000", "160000"}
     }
     named = (
-        (path, name) for path in paths.values() if (name := secrets.found_in_text(path))
+        (path, name) for path in paths.values() if (name := secrets.find_in_text(path))
     )
     return next(named, None) or leak_in_blobs(
         paths, secrets, workspace.folder, workspace.env

@@ -180,7 +180,7 @@ class BatchMerge:
     ) -> Failure | None:
         """The leg has searched already; the machine it ran on was the agent's."""
         task, summary = reading.entry.task, _summary(reading.result)
-        if summary and (name := self.secrets.found_in_text(summary)):
+        if summary and (name := self.secrets.find_in_text(summary)):
             return rules.leaked(task, "the agent's report", name)
         where = self.repo.leak(found, self.secrets, self.quarantine.env)
         return rules.leaked(task, *where) if where else None
@@ -520,7 +520,7 @@ class BatchMerge:
 
     def _holds_secret(self, reading: result_folder.Reading) -> bool:
         result = reading.result
-        if not self.secrets.needles or result is None or result.tree is None:
+        if not self.secrets or result is None or result.tree is None:
             return False
         env = self.quarantine.env
         known = self._is_there(result.tree)

@@ -202,6 +202,6 @@ def _masked_value(value: object, secrets: Secrets) -> object:
         items = tuple(_masked_value(item, secrets) for item in value)
         return value if items == value else items
     # A member of an enumeration is fanin's own word and no text.
-    if type(value) is str and secrets.found_in_text(value):
+    if type(value) is str and secrets.find_in_text(value):
         return secrets.masked_text(value)
     return value

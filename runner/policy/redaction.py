@@ -1,9 +1,9 @@
-"""Finds the values of secrets in what an agent left: content, names, words. Pure, over
-streams of bytes.
+"""The values of secrets: found in what an agent leaves, and masked in what is shown.
 
-Searched are the value itself, its base64 in all three alignments and both alphabets,
-and its URL-encoding, each also where line ends fold it. Not found is what was
-compressed, encrypted or spelt otherwise: this catches accidents.
+`Secrets` searches whole files and texts, `Masker` masks a stream as it is written. Both
+look for the same forms of a value (`forms`): as it is, percent-encoded, as base64 in
+every alignment and both alphabets, and escaped as in JSON. A value that was compressed,
+encrypted or written in any other way is not found: this catches accidents.
 """
 
 from __future__ import annotations
@@ -11,170 +11,188 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from urllib.parse import quote, quote_plus
 
-SHORTEST = 8  # bytes; shorter values occur in ordinary text
-MASK = b"***"
-_FOLDS = re.compile(rb"[\r\n]+")
+SHORTEST = 8  # bytes; shorter values also occur in ordinary text
+MASK = "***"
+_MASK = MASK.encode()
+_LINE_ENDS = re.compile(rb"[\r\n]+")
+_PERCENT_CODE = re.compile("%..")
+_STANDARD, _URL_SAFE = b"+/", b"-_"  # the two alphabets of base64, where they differ
 
 
 @dataclass(frozen=True)
 class Secrets:
-    """Values that must not leave → the variable's name; the values are never shown."""
+    """Values that must not leave the machine, with the names of their variables.
+
+    `names` maps each value to the name. Messages show the name only, never the value.
+    """
 
     names: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(cls, environ: Mapping[str, str], names: Iterable[str]) -> Secrets:
-        """The values of these variables, where they are set and not too short."""
-        values = {environ.get(name, "").strip(): name for name in names}
-        return cls(
-            {value: name for value, name in values.items() if not is_short(value)}
-        )
+        """The values of these variables that are set and not too short."""
+        by_value = {}
+        for name in names:
+            value = environ.get(name, "").strip()
+            if not is_short(value):
+                by_value[value] = name
+        return cls(by_value)
 
     def __or__(self, other: Secrets) -> Secrets:
         return Secrets({**self.names, **other.names})
 
-    @cached_property
-    def needles(self) -> dict[bytes, str]:
-        """Every spelling of every value, without line ends → the variable's name."""
-        return {
-            needle: name
-            for value, name in self.names.items()
-            for needle in spellings(value)
-        }
+    def __bool__(self) -> bool:
+        return bool(self.names)
 
-    def found_in(self, chunks: Iterable[bytes]) -> str | None:
-        """The name of the first secret in a stream, or None. Holds one chunk and a
-        needle's length in memory.
+    def find(self, chunks: Iterable[bytes]) -> str | None:
+        """The name of the first secret in a stream, None if it has none.
+
+        Line ends are ignored, because encoders fold long lines. In memory are one chunk
+        and the length of the longest form.
         """
-        needles = self.needles
-        if not needles:
+        if not self._names_by_form:
             return None
-        keep, carry = max(map(len, needles)) - 1, b""
+        overlap = max(map(len, self._names_by_form)) - 1
+        carried = b""
         for chunk in chunks:
-            seen = carry + _FOLDS.sub(b"", chunk)
-            for needle, name in needles.items():
-                if needle in seen:
+            window = carried + _LINE_ENDS.sub(b"", chunk)
+            for form, name in self._names_by_form.items():
+                if form in window:
                     return name
-            carry = seen[-keep:]
+            # A form may be torn across two chunks.
+            carried = window[-overlap:]
         return None
 
-    def found_in_text(self, *texts: str) -> str | None:
-        return next(
-            (name for text in texts if (name := self.found_in([_bytes(text)]))), None
-        )
+    def find_in_text(self, *texts: str) -> str | None:
+        """The name of the first secret in one of the texts, None if there is none."""
+        for text in texts:
+            name = self.find([_encoded(text)])
+            if name is not None:
+                return name
+        return None
 
     def masked(self, data: bytes) -> bytes:
-        """The data with `***` for every secret in it."""
-        if self.found_in([data]) is None:
+        """The data with `MASK` instead of every secret, folded ones included."""
+        if self.find([data]) is None:
             return data
-        longest_first = sorted(self.needles, key=lambda needle: -len(needle))
-        folded = [
-            rb"[\r\n]*".join(re.escape(bytes([byte])) for byte in needle)
-            for needle in longest_first
-        ]
-        return re.sub(b"|".join(folded), MASK, data)
+        return self._folded_forms.sub(_MASK, data)
 
     def masked_text(self, text: str) -> str:
-        return self.masked(_bytes(text)).decode("utf-8", "surrogateescape")
+        """As `masked`, for text."""
+        return self.masked(_encoded(text)).decode("utf-8", "surrogateescape")
+
+    @cached_property
+    def _names_by_form(self) -> dict[bytes, str]:
+        """Every form of every value without line ends, with the variable's name."""
+        names = {}
+        for value, name in self.names.items():
+            for form in forms(value):
+                names[_LINE_ENDS.sub(b"", form)] = name
+        return names
+
+    @cached_property
+    def _folded_forms(self) -> re.Pattern[bytes]:
+        """Matches every form, also with line ends anywhere inside."""
+        patterns = []
+        for form in _longest_first(self._names_by_form):
+            characters = [re.escape(bytes([byte])) for byte in form]
+            patterns.append(rb"[\r\n]*".join(characters))
+        return re.compile(b"|".join(patterns))
 
 
 NONE = Secrets()
 
 
+class Masker:
+    """Masks values in a stream that comes in pieces, also where a piece tears a value.
+
+    Beside the forms of a value its lines are masked one by one, because a log may break
+    them apart. A search must not do that: a line alone can be ordinary text.
+    """
+
+    def __init__(self, values: Iterable[str] = ()) -> None:
+        masked_forms = set()
+        for value in values:
+            if not is_short(value):
+                masked_forms |= forms(value)
+                masked_forms |= _lines(value)
+        self._pattern: re.Pattern[bytes] | None = None
+        self._overlap = 0
+        if masked_forms:
+            longest_first = _longest_first(masked_forms)
+            self._pattern = re.compile(b"|".join(map(re.escape, longest_first)))
+            self._overlap = len(longest_first[0]) - 1
+        self._held_back = b""
+
+    def feed(self, data: bytes) -> bytes:
+        """The next piece goes in; what may be shown by now comes out."""
+        if self._pattern is None:
+            return data
+        masked = self._pattern.sub(_MASK, self._held_back + data)
+        # The end may be the beginning of a value.
+        end = max(0, len(masked) - self._overlap)
+        self._held_back = masked[end:]
+        return masked[:end]
+
+    def flush(self) -> bytes:
+        """What was held back; call it at the end of the stream."""
+        held_back = self._held_back
+        self._held_back = b""
+        return held_back
+
+
 def is_short(value: str) -> bool:
-    """Whether a value is too short to be told from ordinary text, so that it is neither
-    searched for nor masked.
+    """Whether a value is too short to be searched for or masked."""
+    return len(_encoded(value.strip())) < SHORTEST
+
+
+def forms(value: str) -> set[bytes]:
+    """The ways in which a value may be written. Short ones are left out."""
+    plain = _encoded(value)
+    texts = {quote(plain, safe=""), quote(plain), quote_plus(plain)}
+    texts |= {_PERCENT_CODE.sub(_lowercase, text) for text in texts}
+    for ascii_only in (True, False):
+        with_quotes = json.dumps(value, ensure_ascii=ascii_only)
+        texts.add(with_quotes[1:-1])
+    written = {plain, *map(_encoded, texts)}
+    for offset in range(3):
+        for alphabet in (_STANDARD, _URL_SAFE):
+            written.add(_base64_core(plain, offset, alphabet))
+    return {form for form in written if len(form) >= SHORTEST}
+
+
+def _lines(value: str) -> set[bytes]:
+    return {_encoded(line) for line in value.splitlines() if not is_short(line)}
+
+
+def _base64_core(plain: bytes, offset: int, alphabet: bytes) -> bytes:
+    """The base64 characters that depend on `plain` alone, whatever surrounds it.
+
+    `offset` is how many bytes precede it in its group of three.
     """
-    return len(_bytes(value.strip())) < SHORTEST
+    encoded = base64.b64encode(b"\0" * offset + plain, alphabet)
+    # A character holds six bits; those that mix with neighbouring bytes are left out.
+    first = (offset * 8 + 5) // 6
+    end = (offset + len(plain)) * 8 // 6
+    return encoded[first:end]
 
 
-def spellings(value: str) -> set[bytes]:
-    """The value as it may be written, each without line ends."""
-    plain = _bytes(value)
-    coded = {quote(plain, safe=""), quote(plain), quote_plus(plain)}
-    coded |= {re.sub("%..", lambda match: match[0].lower(), one) for one in coded}
-    found = {plain, *(one.encode() for one in coded)}
-    for shift in range(3):
-        found |= {_aligned(plain, shift, alphabet) for alphabet in (None, b"-_")}
-    return {_FOLDS.sub(b"", one) for one in found}
+def _lowercase(match: re.Match[str]) -> str:
+    return match[0].lower()
 
 
-def _aligned(plain: bytes, shift: int, alphabet: bytes | None) -> bytes:
-    """The base64 characters that depend on the value alone when `shift` bytes stand
-    before it, whatever follows.
-    """
-    whole = base64.b64encode(b"\0" * shift + plain, alphabet)
-    first = (shift * 8 + 5) // 6
-    last = (shift + len(plain)) * 8 // 6
-    return whole[first:last]
+def _longest_first(written: Collection[bytes]) -> list[bytes]:
+    # Of two values, one of which begins with the other, the longer must be tried first.
+    return sorted(written, key=len, reverse=True)
 
 
-def _bytes(text: str) -> bytes:
+def _encoded(text: str) -> bytes:
     try:
         return text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:  # a lone surrogate that stands for no byte
         return text.encode("utf-8", "backslashreplace")
-
-
-TEXT_MASK = "***"
-
-
-class Masker:
-    """Replaces secrets in a stream, also one that is torn across two pieces; `feed`
-    holds back a possible beginning.
-    """
-
-    def __init__(self, secrets: Iterable[str] = ()) -> None:
-        needles = sorted(
-            {form for secret in secrets for form in forms(secret)},
-            key=len,
-            reverse=True,
-        )
-        self._text = re.compile("|".join(map(re.escape, needles))) if needles else None
-        raw = [needle.encode("utf-8", "surrogateescape") for needle in needles]
-        self._bytes = re.compile(b"|".join(map(re.escape, raw))) if raw else None
-        self._hold = max(map(len, raw), default=1) - 1
-        self._rest = b""
-
-    def text(self, text: str) -> str:
-        """`text` without secrets."""
-        return self._text.sub(TEXT_MASK, text) if self._text else text
-
-    def feed(self, data: bytes) -> bytes:
-        """What of the stream may be shown now."""
-        if self._bytes is None:
-            return data
-        seen = self._bytes.sub(TEXT_MASK.encode(), self._rest + data)
-        cut = max(0, len(seen) - self._hold)
-        self._rest = seen[cut:]
-        return seen[:cut]
-
-    def flush(self) -> bytes:
-        """What was held back, at the stream's end."""
-        rest, self._rest = self._rest, b""
-        return rest
-
-
-def forms(secret: str) -> set[str]:
-    """The ways a value is written; none if it is too short to be told from ordinary
-    words.
-    """
-    if is_short(secret):
-        return set()
-    # a log breaks a key's lines apart
-    lines = [line for line in secret.splitlines() if not is_short(line)]
-    plain = {
-        secret,
-        *lines,
-        *(
-            json.dumps(secret, ensure_ascii=ascii_only)[1:-1]
-            for ascii_only in (True, False)
-        ),
-    }
-    coded = {needle.decode("utf-8", "surrogateescape") for needle in spellings(secret)}
-    return {form for form in plain | coded if not is_short(form)}

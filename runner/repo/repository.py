@@ -655,7 +655,7 @@ class Repository:
         named = (
             (change.path, name)
             for change in changes
-            if change.new and (name := secrets.found_in_text(change.path))
+            if change.new and (name := secrets.find_in_text(change.path))
         )
         return next(named, None) or leak_in_blobs(paths, secrets, self.root, where)
 

@@ -22,7 +22,7 @@ def leak_in_blobs(
     """(path, secret's name) of the first blob that holds a secret. `paths` is object id
     → path.
     """
-    if not secrets.needles or not paths:
+    if not secrets or not paths:
         return None
     with tempfile.TemporaryFile() as asked:
         asked.write("".join(f"{blob}\n" for blob in paths).encode())
@@ -57,7 +57,7 @@ def _first_leak(
                 b" ".join(header).decode("utf-8", "replace"),
             )
         size = int(header[2])
-        if name := secrets.found_in(_pieces(stream, size)):
+        if name := secrets.find(_pieces(stream, size)):
             return paths[header[0].decode()], name
         stream.read(1)
     return None

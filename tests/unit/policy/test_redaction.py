@@ -1,6 +1,9 @@
+"""Secrets are found and masked however they are written."""
+
 from __future__ import annotations
 
 import base64
+import json
 from itertools import pairwise
 from urllib.parse import quote
 
@@ -23,20 +26,20 @@ def b64(text: str, url: bool = False) -> bytes:
     b64(f"user:{KEY}@host", url=True), quote(KEY, safe="").encode(), quote(KEY).encode(),
     quote(KEY, safe="").lower().encode().replace(b"zz9", b"Zz9"), KEY[:7].encode() + b"\r\n" + KEY[7:].encode(),
     base64.encodebytes(b"p" * 50 + KEY.encode() + b"q" * 50),
-    b"\0\xff" + KEY.encode() + b"\xfe",
+    b"\0\xff" + KEY.encode() + b"\xfe", json.dumps(KEY).encode(), json.dumps(KEY, ensure_ascii=False).encode(),
 ])  # fmt: skip
 def test_found_and_masked_however_it_is_written(data: bytes) -> None:
-    assert SECRETS.found_in([data]) == "KEY"
+    assert SECRETS.find([data]) == "KEY"
     masked = SECRETS.masked(data)
     assert b"***" in masked
-    assert SECRETS.found_in([masked]) is None
+    assert SECRETS.find([masked]) is None
 
 
 @pytest.mark.parametrize(
     "data", [b"", KEY[:-1].encode(), KEY.upper().encode(), b64(KEY[1:]), b"sk-ant"]
 )
 def test_what_is_not_the_value_is_left_alone(data: bytes) -> None:
-    assert SECRETS.found_in([data]) is None
+    assert SECRETS.find([data]) is None
     assert SECRETS.masked(data) == data
 
 
@@ -47,8 +50,8 @@ def test_base64_is_found_at_every_alignment(
 ) -> None:
     value = value.strip().encode("utf-8", "replace").decode()
     secrets = Secrets({value: "S"})
-    assert secrets.found_in([base64.b64encode(before + value.encode() + after)]) == "S"
-    assert secrets.found_in([before + value.encode() + after]) == "S"
+    assert secrets.find([base64.b64encode(before + value.encode() + after)]) == "S"
+    assert secrets.find([before + value.encode() + after]) == "S"
 
 
 @given(st.lists(st.integers(0, 200), max_size=6))
@@ -56,7 +59,7 @@ def test_found_over_every_border_of_pieces(cuts: list[int]) -> None:
     data = b"x" * 60 + KEY.encode() + b"y" * 60
     edges = sorted({0, len(data), *(cut for cut in cuts if cut < len(data))})
     pieces = [data[one:other] for one, other in pairwise(edges)]
-    assert SECRETS.found_in(pieces) == "KEY"
+    assert SECRETS.find(pieces) == "KEY"
 
 
 @pytest.mark.parametrize(("environ", "names", "known"), [
@@ -76,10 +79,20 @@ def test_which_values_are_secrets(
 
 def test_values_are_never_shown() -> None:
     assert KEY not in repr(SECRETS)
-    assert NONE.found_in([KEY.encode()]) is None
+    assert NONE.find([KEY.encode()]) is None
 
 
 @pytest.mark.parametrize("text", ["\ud800 lone", "\udce9 byte", "plain"])
 def test_text_of_any_kind_is_searched(text: str) -> None:
-    assert SECRETS.found_in_text(text) is None
-    assert SECRETS.found_in_text(text + KEY) == "KEY"
+    assert SECRETS.find_in_text(text) is None
+    assert SECRETS.find_in_text(text + KEY) == "KEY"
+
+
+def test_a_single_line_of_a_secret_may_be_ordinary_text() -> None:
+    secrets = Secrets({'{\n"type": "service_account",\n"id": "0123456789"}': "KEY"})
+    assert secrets.find([b'"type": "service_account",']) is None
+
+
+def test_secrets_are_true_if_there_are_any() -> None:
+    assert SECRETS
+    assert not NONE
