@@ -72,7 +72,7 @@ _state = click.option(
 @settings_options("collect")
 @click.pass_obj
 def collect(
-    where: str,
+    repo_path: str,
     /,
     label: str | None,
     milestone: str | None,
@@ -94,8 +94,8 @@ def collect(
 
     asked = _given(label=label, milestone=milestone, when_done=when_done)
     if os.environ.get("GITHUB_ACTIONS") != "true":
-        return _collect_here(where, asked, repository, flags, dry_run=dry_run)
-    job = _Job(where, state, asked, flags)
+        return _collect_here(repo_path, asked, repository, flags, dry_run=dry_run)
+    job = _Job(repo_path, state, asked, flags)
     branch = job.moved or job.named
     publisher = Publisher(
         job.repo,
@@ -119,7 +119,7 @@ def collect(
 
 
 def _collect_here(
-    where: str,
+    repo_path: str,
     asked: dict[str, str],
     whose: str | None,
     flags: dict[str, Any],
@@ -129,7 +129,7 @@ def _collect_here(
     from runner.issues import approval, jobs
     from runner.plan.formats.github_issues import render
 
-    repo, usual = opened(where, flags)
+    repo, usual = opened(repo_path, flags)
     settings = _of_issues(usual, asked, named=bool(flags.get("plan")))
     path = settings.plan.path
     file = repo.root / path
@@ -168,7 +168,7 @@ def _collect_here(
 @settings_options("answer")
 @click.pass_obj
 def answer(
-    where: str,
+    repo_path: str,
     /,
     when_done: str | None,
     repository: str | None,
@@ -185,7 +185,7 @@ def answer(
 
     asked = _given(when_done=when_done)
     if os.environ.get("GITHUB_ACTIONS") == "true":
-        job = _Job(where, state, asked, flags)
+        job = _Job(repo_path, state, asked, flags)
         # as the merge left it
         branch = (
             flags.get("branch")
@@ -197,7 +197,7 @@ def answer(
         return jobs.answer_job(
             job.repo, job.settings, head, branch, job.api, job.job_io, job.context
         )
-    repo, usual = opened(where, flags)
+    repo, usual = opened(repo_path, flags)
     settings = _of_issues(usual, asked, named=bool(flags.get("plan")))
     branch, head = branch_commit(repo, settings)
     place = LandedWork(branch, commits=repo.landed_in(head))
@@ -218,7 +218,7 @@ class _Job:
     """
 
     def __init__(
-        self, where: str, state: str, asked: dict[str, str], flags: dict[str, Any]
+        self, repo_path: str, state: str, asked: dict[str, str], flags: dict[str, Any]
     ) -> None:
         from runner.actions import workflow_io
         from runner.actions.round_state import round_state, with_inputs
@@ -233,7 +233,7 @@ class _Job:
         self.state = (
             handed if handed.issues else handed.model_copy(update={"issues": asked})
         )
-        self.repo = repository(where)
+        self.repo = repository(repo_path)
         environ = with_inputs(os.environ, handed.inputs)
         settings = load(flags, environ, file_in(self.repo.root))
         named = bool(flags.get("plan") or environ.get("FANIN_PLAN"))

@@ -1,6 +1,4 @@
-"""The steps of a round as jobs of GitHub Actions, typed by the action: next, task,
-verify, merge, continue.
-"""
+"""The commands that the action runs as jobs: next, task, verify, merge, continue."""
 
 from __future__ import annotations
 
@@ -17,6 +15,8 @@ from runner.core.errors import EXIT_DONE
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from runner.actions.workflow_io import JobIO, WorkflowContext
+
 
 _manifest = click.option(
     "--manifest",
@@ -30,16 +30,22 @@ _digest = click.option(
     "--manifest-digest",
     envvar="FANIN_MANIFEST_DIGEST",
     default="",
-    help="What job next said of it.",
+    help="The digest that job next gave; '' checks none.",
 )
 _state = click.option(
-    "--state", envvar="FANIN_STATE", default="", help="What the round before handed on."
+    "--state",
+    envvar="FANIN_STATE",
+    default="",
+    help="The state that the previous round handed on.",
 )
 _results = click.argument(
     "results", type=PathOption(file_okay=False), envvar="FANIN_RESULTS"
 )
 _verdict = click.option(
-    "--verdict", type=PathOption(dir_okay=False), envvar="FANIN_VERDICT"
+    "--verdict",
+    type=PathOption(dir_okay=False),
+    envvar="FANIN_VERDICT",
+    help="The verdict of job verify.",
 )
 
 
@@ -54,7 +60,7 @@ _verdict = click.option(
     help="Tasks to grant one more attempt.",
 )
 @click.option(
-    "--dry-run", is_flag=True, envvar="FANIN_DRY_RUN", help="Only say what would run."
+    "--dry-run", is_flag=True, envvar="FANIN_DRY_RUN", help="Only print what would run."
 )
 @click.option(
     "--runs-on",
@@ -65,7 +71,7 @@ _verdict = click.option(
 @settings_options("next")
 @click.pass_obj
 def next_(
-    where: str,
+    repo_path: str,
     /,
     manifest: Path,
     state: str,
@@ -75,36 +81,30 @@ def next_(
     **flags: Any,
 ) -> int:
     """Job: choose the batch, write its manifest and the matrix."""
-    from runner.actions import workflow_io
     from runner.actions.next_job import NextOptions, next_job
     from runner.actions.round_state import first_round_inputs, round_state, with_inputs
     from runner.config.settings import file_in, load
     from runner.repo.remote import Remote
 
-    context, job_io = (
-        workflow_io.read_context(os.environ),
-        workflow_io.JobIO(os.environ, sys.stdout),
-    )
-    handed = round_state(state, context)
-    inputs = first_round_inputs(os.environ, handed)
-    repo = repository(where)
-    environ = with_inputs(os.environ, inputs)
-    settings = load(flags, environ, file_in(repo.root))
-    # Job `continue` has no checkout, so it cannot read the file that may say these.
-    limits = {
-        name: getattr(settings.limits, name) for name in ("max_rounds", "max_cost_usd")
-    }
-    inputs |= {name: str(value) for name, value in limits.items() if value is not None}
+    context, job_io = _job_context()
+    handed_state = round_state(state, context)
+    inputs = first_round_inputs(os.environ, handed_state)
+    repo = repository(repo_path)
+    settings = load(flags, with_inputs(os.environ, inputs), file_in(repo.root))
+    # Job `continue` has no checkout, so it cannot read the limits from fanin.yml.
+    inputs["max_rounds"] = str(settings.limits.max_rounds)
+    if settings.limits.max_cost_usd is not None:
+        inputs["max_cost_usd"] = str(settings.limits.max_cost_usd)
     options = NextOptions(
         manifest,
-        retry.replace(",", " ").split(),
-        dry_run,
-        runs_on,
-        inputs,
-        bool(os.environ.get("FANIN_MAY_CHANGE_WORKFLOWS")),
+        retry=_words(retry),
+        dry_run=dry_run,
+        runs_on=runs_on,
+        inputs=inputs,
+        may_change_workflows=bool(os.environ.get("FANIN_MAY_CHANGE_WORKFLOWS")),
     )
     remote = Remote(repo, context.token, context.server_url)
-    return next_job(repo, settings, handed, context, job_io, remote, options)
+    return next_job(repo, settings, handed_state, context, job_io, remote, options)
 
 
 @click.command()
@@ -115,19 +115,19 @@ def next_(
     envvar="FANIN_RESULTS",
     default="results",
     show_default=True,
-    help="Where the result folder is made.",
+    help="Make the result folder in this one.",
 )
 @_manifest
 @_digest
 @click.option(
     "--show-prompt",
     is_flag=True,
-    help="Only print the prompt that the task would get now.",
+    help="Only print the prompt of the next attempt.",
 )
 @settings_options("task")
 @click.pass_obj
 def task(
-    where: str,
+    repo_path: str,
     /,
     task_id: str,
     results: Path,
@@ -136,33 +136,30 @@ def task(
     show_prompt: bool,
     **flags: Any,
 ) -> int:
-    """Job: run one task of the batch and leave its result folder. With --show-prompt
-    also outside of Actions.
+    """Job: run one task of the batch and write its result folder.
+
+    --show-prompt works outside of Actions too.
     """
     import tempfile
     from pathlib import Path
 
     if show_prompt:
-        return _show_prompt(where, task_id, flags)
+        return _show_prompt(repo_path, task_id, flags)
 
-    from runner.actions import workflow_io
     from runner.actions.round_state import read_manifest
     from runner.actions.task_job import entry_of, task_job
     from runner.repo import origin
 
-    context, job_io = (
-        workflow_io.read_context(os.environ),
-        workflow_io.JobIO(os.environ, sys.stdout),
-    )
-    frozen = read_manifest(manifest, manifest_digest)
-    entry = entry_of(frozen, task_id)
+    context, job_io = _job_context()
+    batch = read_manifest(manifest, manifest_digest)
+    entry = entry_of(batch, task_id)
     with tempfile.TemporaryDirectory(
         prefix="fanin-", ignore_cleanup_errors=True
     ) as scratch:
         return task_job(
-            frozen,
+            batch,
             entry,
-            origin.origin_of(Path(where)),
+            origin.origin_of(Path(repo_path)),
             results,
             Path(scratch),
             os.environ,
@@ -179,7 +176,7 @@ def task(
 @_verdict
 @click.pass_obj
 def verify(
-    where: str,
+    repo_path: str,
     /,
     results: Path,
     manifest: Path,
@@ -187,34 +184,29 @@ def verify(
     state: str,
     verdict: Path | None,
 ) -> int:
-    """Job: run the verify command on the merged tree, bisect a red one, leave the
-    verdict.
+    """Job: verify the merged tree and write the verdict.
+
+    A red tree is bisected to find the tasks that make it red.
     """
     import tempfile
     from pathlib import Path
 
-    from runner.actions import workflow_io
     from runner.actions.round_state import read_manifest, round_state
     from runner.actions.verify_job import verify_job
     from runner.repo.remote import Remote
 
-    context, job_io = (
-        workflow_io.read_context(os.environ),
-        workflow_io.JobIO(os.environ, sys.stdout),
-    )
-    frozen, handed = (
-        read_manifest(manifest, manifest_digest),
-        round_state(state, context),
-    )
-    repo = repository(where)
+    context, job_io = _job_context()
+    batch = read_manifest(manifest, manifest_digest)
+    handed_state = round_state(state, context)
+    repo = repository(repo_path)
     remote = Remote(repo, context.token, context.server_url)
-    branch = handed.branch or frozen.branch
+    branch = handed_state.branch or batch.branch
     with tempfile.TemporaryDirectory(
         prefix="fanin-", ignore_cleanup_errors=True
     ) as scratch:
         return verify_job(
             repo,
-            frozen,
+            batch,
             results,
             verdict or Path("verdict.json"),
             remote,
@@ -235,13 +227,14 @@ def verify(
     "--task-result",
     envvar="FANIN_TASK_RESULT",
     default="success",
-    help="How the task jobs ended, in all.",
+    help="How the task jobs ended, together.",
 )
 @click.option(
     "--commit-via",
     envvar="FANIN_COMMIT_VIA",
     type=click.Choice(["git", "api"]),
     default="git",
+    help="Push the commits, or create them with the API so that GitHub signs them.",
 )
 @click.option(
     "--last/--not-last",
@@ -251,7 +244,7 @@ def verify(
 )
 @click.pass_obj
 def merge(
-    where: str,
+    repo_path: str,
     /,
     results: Path,
     manifest: Path,
@@ -262,8 +255,7 @@ def merge(
     commit_via: str,
     last: bool,
 ) -> int:
-    """Job: fan the batch's results in to one commit and push it."""
-    from runner.actions import workflow_io
+    """Job: merge the batch's results into one commit and push it."""
     from runner.actions.merge_job import MergeJob, MergeOptions
     from runner.actions.round_state import read_manifest, round_state
     from runner.actions.task_job import read_agent_env
@@ -271,26 +263,21 @@ def merge(
     from runner.github_api.client import GitHub
     from runner.repo.remote import Remote
 
-    context, job_io = (
-        workflow_io.read_context(os.environ),
-        workflow_io.JobIO(os.environ, sys.stdout),
-    )
-    frozen, handed = (
-        read_manifest(manifest, manifest_digest),
-        round_state(state, context),
-    )
-    repo = repository(where)
-    # The same values that the legs had, to look for them once more: a leg's machine was
-    # the agent's.
+    context, job_io = _job_context()
+    batch = read_manifest(manifest, manifest_digest)
+    handed_state = round_state(state, context)
+    repo = repository(repo_path)
+    # The task jobs searched for their secrets already, but on machines where an agent
+    # had a shell. This job searches once more.
     agent_env = read_agent_env(os.environ, job_io)
     secrets = secrets_of(
-        [entry.agent for entry in frozen.entries], os.environ, agent_env
+        [entry.agent for entry in batch.entries], os.environ, agent_env
     )
     job = MergeJob(
         repo,
-        frozen,
+        batch,
         results,
-        handed,
+        handed_state,
         Remote(repo, context.token, context.server_url),
         GitHub(context.token, context.repository, context.api_url),
         context,
@@ -316,51 +303,51 @@ def merge(
     envvar="FANIN_TRIGGER_WORKFLOWS",
     default="",
     metavar="'FILE FILE…'",
+    help="Workflows to start after landing.",
 )
 @settings_options("continue")
 def continue_(
     state: str, again: bool, landed: bool, trigger_workflows: str, **flags: Any
 ) -> int:
     """Job: start the caller's workflow for the next round."""
-    from runner.actions import workflow_io
     from runner.actions.continue_job import ContinueOptions, continue_job
     from runner.actions.round_state import round_state, with_inputs
     from runner.config.settings import load
     from runner.github_api.client import GitHub
 
-    context, job_io = (
-        workflow_io.read_context(os.environ),
-        workflow_io.JobIO(os.environ, sys.stdout),
-    )
-    handed = round_state(state, context)
-    environ = with_inputs(os.environ, handed.inputs)
-    settings = load(flags, environ, None)
-    branch = settings.branch or handed.branch or context.ref_name
-    options = ContinueOptions(
-        again, branch, landed, trigger_workflows.replace(",", " ").split()
-    )
+    context, job_io = _job_context()
+    handed_state = round_state(state, context)
+    settings = load(flags, with_inputs(os.environ, handed_state.inputs), None)
+    branch = settings.branch or handed_state.branch or context.ref_name
+    options = ContinueOptions(again, branch, landed, _words(trigger_workflows))
     github = GitHub(context.token, context.repository, context.api_url)
-    return continue_job(settings, handed, context, job_io, github, options)
+    return continue_job(settings, handed_state, context, job_io, github, options)
 
 
-def _show_prompt(where: str, task_id: str, flags: dict[str, Any]) -> int:
-    """Print the prompt of a task's next attempt, from the plan as it stands in the work
-    tree.
-    """
+def _job_context() -> tuple[WorkflowContext, JobIO]:
+    from runner.actions.workflow_io import JobIO, read_context
+
+    return read_context(os.environ), JobIO(os.environ, sys.stdout)
+
+
+def _words(text: str) -> list[str]:
+    return text.replace(",", " ").split()
+
+
+def _show_prompt(repo_path: str, task_id: str, flags: dict[str, Any]) -> int:
+    """Print the prompt of a task's next attempt, by the plan in the work tree."""
     from runner.agents import prompt
     from runner.plan.snapshot import read_template
     from runner.plan.trees import read_file
     from runner.schedule.manifest import build_entry
 
-    repo, settings = opened(where, flags)
+    repo, settings = opened(repo_path, flags)
     snapshot = working_snapshot(repo, settings)
-    (chosen,) = snapshot.tasks_named([task_id])
-    template = settings.prompt_template
-    text = read_template(
-        template, read_file(repo.root / template) if template else None
-    )
-    entry = build_entry(0, chosen, snapshot.plan, snapshot.progress, settings)
-    click.echo(prompt.render(entry, text), nl=False)
+    (named_task,) = snapshot.tasks_named([task_id])
+    path = settings.prompt_template
+    template = read_template(path, read_file(repo.root / path) if path else None)
+    entry = build_entry(0, named_task, snapshot.plan, snapshot.progress, settings)
+    click.echo(prompt.render(entry, template), nl=False)
     return EXIT_DONE
 
 
