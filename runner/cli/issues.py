@@ -1,5 +1,4 @@
-"""GitHub issues as the plan: `collect` reads them into a file, `answer` tells them
-their results.
+"""The commands for GitHub issues as the plan: collect and answer.
 
 Both are jobs of GitHub Actions, and both work on a developer's machine too.
 """
@@ -15,29 +14,31 @@ import click
 from runner.cli.context import branch_commit, opened, repository
 from runner.cli.options import settings_options
 from runner.core.errors import EXIT_DONE, UsageProblem
+from runner.core.plurals import pluralize
 
 if TYPE_CHECKING:
     from runner.config.settings import Settings
     from runner.github_api.issues import IssueApi
     from runner.repo.repository import Repository
 
-_whose = click.option(
+_github_repository = click.option(
     "--repository",
+    "github_repository",
     envvar="GITHUB_REPOSITORY",
     metavar="OWNER/NAME",
-    help="Whose issues.",
+    help="The GitHub repository that has the issues.",
 )
 _when_done = click.option(
     "--when-done",
     envvar="FANIN_WHEN_DONE",
     type=click.Choice(["comment", "close", "label"]),
-    help="Beside the comment: close completed issues, or label completed and failed ones.",
+    help="Besides the comment: close completed issues, or label finished ones.",
 )
 _state = click.option(
     "--state",
     envvar="FANIN_STATE",
     default="",
-    help="On Actions: what the round before handed on.",
+    help="On Actions: the state that the previous round handed on.",
 )
 
 
@@ -55,12 +56,12 @@ _state = click.option(
     help="Only issues of this milestone.",
 )
 @_when_done
-@_whose
+@_github_repository
 @click.option(
     "--dry-run",
     is_flag=True,
     envvar="FANIN_DRY_RUN",
-    help="Only say which issues are tasks.",
+    help="Only print which issues are tasks.",
 )
 @_state
 @click.option(
@@ -68,6 +69,7 @@ _state = click.option(
     envvar="FANIN_COMMIT_VIA",
     type=click.Choice(["git", "api"]),
     default="git",
+    help="On Actions: push the commit, or create it with the API so that GitHub signs it.",
 )
 @settings_options("collect")
 @click.pass_obj
@@ -77,7 +79,7 @@ def collect(
     label: str | None,
     milestone: str | None,
     when_done: str | None,
-    repository: str | None,
+    github_repository: str | None,
     dry_run: bool,
     state: str,
     commit_via: str,
@@ -85,25 +87,27 @@ def collect(
 ) -> int:
     """Read the labelled GitHub issues into the plan's file.
 
-    Only issues whose label somebody with write access put there, with the text they had
-    then. On this machine .fanin/issues.json is written for you to commit; on GitHub
-    Actions it is committed to the branch. The token is taken from GITHUB_TOKEN.
+    Takes only issues whose label was put on by somebody with write access, with the
+    text they had then. On this machine it writes .fanin/issues.json for you to commit;
+    on GitHub Actions it commits the file to the branch. The token is taken from
+    GITHUB_TOKEN.
     """
     from runner.actions.publisher import Publisher
     from runner.issues import jobs
 
-    asked = _given(label=label, milestone=milestone, when_done=when_done)
-    if os.environ.get("GITHUB_ACTIONS") != "true":
-        return _collect_here(repo_path, asked, repository, flags, dry_run=dry_run)
-    job = _Job(repo_path, state, asked, flags)
-    branch = job.moved or job.named
+    options = _given(label=label, milestone=milestone, when_done=when_done)
+    if not _on_actions():
+        return _collect_here(
+            repo_path, options, github_repository, flags, dry_run=dry_run
+        )
+    job = _Job(repo_path, state, options, flags)
     publisher = Publisher(
         job.repo,
         job.remote,
         job.api,
         job.job_io,
         run=job.state.run,
-        branch=branch,
+        branch=job.state.branch or job.branch,
         commit_via=commit_via,
     )
     return jobs.collect_job(
@@ -120,8 +124,8 @@ def collect(
 
 def _collect_here(
     repo_path: str,
-    asked: dict[str, str],
-    whose: str | None,
+    options: dict[str, str],
+    github_repository: str | None,
     flags: dict[str, Any],
     *,
     dry_run: bool,
@@ -129,41 +133,40 @@ def _collect_here(
     from runner.issues import approval, jobs
     from runner.plan.formats.github_issues import render
 
-    repo, usual = opened(repo_path, flags)
-    settings = _of_issues(usual, asked, named=bool(flags.get("plan")))
+    repo, configured = opened(repo_path, flags)
+    settings = _issue_settings(configured, options, explicit=bool(flags.get("plan")))
     path = settings.plan.path
     file = repo.root / path
     if file.is_dir():
         raise UsageProblem(
             f"{path} is a folder", "name a file:  --plan .fanin/issues.json"
         )
-    before = jobs.parse_previous(
-        path, file.read_bytes().decode("utf-8", "replace") if file.is_file() else None
-    )
-    after = jobs.collect_issues(
-        _api(repo, settings, whose), None, jobs.issue_options(settings.plan.options)
-    )
+    text = file.read_bytes().decode("utf-8", "replace") if file.is_file() else None
+    before = jobs.parse_previous(path, text)
+    api = _api(repo, settings, github_repository)
+    # None: a file on this machine may have been edited, so every text is read again.
+    after = jobs.collect_issues(api, None, jobs.issue_options(settings.plan.options))
     for line in approval.changes(before, after):
         click.echo(line)
-    click.echo(f"{path}: {len(after.issues)} issues are tasks")
+    click.echo(f"{path}: {pluralize(len(after.issues), 'task')}")
     if dry_run:
         return EXIT_DONE
     if approval.needs_update(before, after):
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(render(after), encoding="utf-8", newline="")
     click.echo(
-        f"next:  git add {path} && git commit -m 'Take over the labelled issues',  then  fanin run"
+        f"next:  git add {path} && git commit -m '{jobs.SUBJECT}',  then  fanin run"
     )
-    if usual.plan.path != path:
+    if configured.plan.path != path:
         click.echo(
-            "and say in fanin.yml that they are the plan:  plan: {source: github-issues}"
+            "and make them the plan in fanin.yml:  plan: {source: github-issues}"
         )
     return EXIT_DONE
 
 
 @click.command()
 @_when_done
-@_whose
+@_github_repository
 @_state
 @settings_options("answer")
 @click.pass_obj
@@ -171,133 +174,141 @@ def answer(
     repo_path: str,
     /,
     when_done: str | None,
-    repository: str | None,
+    github_repository: str | None,
     state: str,
     **flags: Any,
 ) -> int:
-    """Tell the GitHub issues of finished tasks their result.
+    """Comment the results on the GitHub issues of finished tasks.
 
-    One comment each, written once: completed, or failed for good, as the branch says.
-    The token is taken from GITHUB_TOKEN.
+    Writes one comment on each issue whose task completed or failed for good, and
+    changes it only when the result changes. The token is taken from GITHUB_TOKEN.
     """
     from runner.issues import jobs
     from runner.issues.approval import LandedWork
 
-    asked = _given(when_done=when_done)
-    if os.environ.get("GITHUB_ACTIONS") == "true":
-        job = _Job(repo_path, state, asked, flags)
-        # as the merge left it
-        branch = (
-            flags.get("branch")
-            or os.environ.get("FANIN_BRANCH")
-            or job.moved
-            or job.named
-        )
+    options = _given(when_done=when_done)
+    if _on_actions():
+        job = _Job(repo_path, state, options, flags)
+        # The merge may have switched branches, so its output comes first.
+        branch = flags.get("branch") or os.environ.get("FANIN_BRANCH")
+        branch = branch or job.state.branch or job.branch
         head = job.remote.fetch(branch)
         return jobs.answer_job(
             job.repo, job.settings, head, branch, job.api, job.job_io, job.context
         )
-    repo, usual = opened(repo_path, flags)
-    settings = _of_issues(usual, asked, named=bool(flags.get("plan")))
+    repo, configured = opened(repo_path, flags)
+    settings = _issue_settings(configured, options, explicit=bool(flags.get("plan")))
     branch, head = branch_commit(repo, settings)
-    place = LandedWork(branch, commits=repo.landed_in(head))
-    told, missed = jobs.post_answers(
-        repo, settings, head, _api(repo, settings, repository), place
-    )
-    click.echo(
-        f"told their result: {', '.join(told) or 'none; every finished issue knows it'}"
-    )
-    for line in missed:
-        click.echo(line, err=True)
+    work = LandedWork(branch, commits=repo.landed_in(head))
+    api = _api(repo, settings, github_repository)
+    report = jobs.post_answers(repo, settings, head, api, work)
+    answered = ", ".join(report.answered) or "none, all are up to date"
+    click.echo(f"answered: {answered}")
+    for message in report.failures:
+        click.echo(message, err=True)
     return EXIT_DONE
 
 
 class _Job:
-    """What a job of GitHub Actions that deals with issues works with: the edges, the
-    settings and the branch.
-    """
+    """What a job about issues works with: the repository, GitHub and the settings."""
 
     def __init__(
-        self, repo_path: str, state: str, asked: dict[str, str], flags: dict[str, Any]
+        self,
+        repo_path: str,
+        state: str,
+        options: dict[str, str],
+        flags: dict[str, Any],
     ) -> None:
-        from runner.actions import workflow_io
         from runner.actions.round_state import round_state, with_inputs
+        from runner.actions.workflow_io import JobIO, read_context
         from runner.config.settings import file_in, load
         from runner.github_api.issues import IssueApi
         from runner.repo.remote import Remote
 
-        self.context = workflow_io.read_context(os.environ)
-        self.job_io = workflow_io.JobIO(os.environ, sys.stdout)
-        handed = round_state(state, self.context)
-        # As the inputs of the other jobs: those of the run's first round count.
-        self.state = (
-            handed if handed.issues else handed.model_copy(update={"issues": asked})
-        )
+        self.context = read_context(os.environ)
+        self.job_io = JobIO(os.environ, sys.stdout)
+        self.state = round_state(state, self.context)
+        # Like the other inputs, the options of the run's first round count.
+        if not self.state.issues:
+            self.state = self.state.model_copy(update={"issues": options})
         self.repo = repository(repo_path)
-        environ = with_inputs(os.environ, handed.inputs)
+        environ = with_inputs(os.environ, self.state.inputs)
         settings = load(flags, environ, file_in(self.repo.root))
-        named = bool(flags.get("plan") or environ.get("FANIN_PLAN"))
-        self.settings = _of_issues(settings, self.state.issues, named=named)
-        if (
-            whose := self.settings.plan.options.get(
-                "repository", self.context.repository
-            )
-        ) != self.context.repository:
-            raise UsageProblem(
-                f"on Actions only the issues of {self.context.repository} can be read, not those of {whose}",
-                "take the option repository out of fanin.yml",
-            )
+        explicit = bool(flags.get("plan") or environ.get("FANIN_PLAN"))
+        self.settings = _issue_settings(settings, self.state.issues, explicit=explicit)
+        _refuse_foreign_issues(self.settings, self.context.repository)
         self.remote = Remote(self.repo, self.context.token, self.context.server_url)
         self.api = IssueApi(
             self.context.token, self.context.repository, self.context.api_url
         )
-        self.moved = handed.branch  # where an earlier round or job put the run
-        self.named = settings.branch or self.context.ref_name
+        self.branch = settings.branch or self.context.ref_name
+
+
+def _on_actions() -> bool:
+    return os.environ.get("GITHUB_ACTIONS") == "true"
 
 
 def _given(**options: str | None) -> dict[str, str]:
     return {name: value for name, value in options.items() if value}
 
 
-def _of_issues(settings: Settings, asked: dict[str, str], *, named: bool) -> Settings:
-    """The settings with a plan of issues. Where nobody named one it is beside the usual
-    plan, with its own progress.
+def _refuse_foreign_issues(settings: Settings, github_repository: str) -> None:
+    # The job's token reaches no other repository.
+    named = settings.plan.options.get("repository", github_repository)
+    if named != github_repository:
+        raise UsageProblem(
+            f"on Actions fanin can read only the issues of {github_repository}, "
+            f"not those of {named}",
+            "remove the option repository from fanin.yml",
+        )
+
+
+def _issue_settings(
+    settings: Settings, options: dict[str, str], *, explicit: bool
+) -> Settings:
+    """The settings with a plan of issues.
+
+    `explicit`: somebody named the plan's path. Otherwise the issues become a second
+    plan beside the configured one, with its own progress.
     """
     from runner.core.task import ISSUES, ISSUES_PATH, ISSUES_PROGRESS, PlanSettings
 
     plan, progress = settings.plan, settings.progress
-    if not named and not plan.of_issues:
+    if not explicit and not plan.of_issues:
         plan, progress = PlanSettings(path=ISSUES_PATH), ISSUES_PROGRESS
-    chosen = plan.model_copy(update={"options": plan.options | asked, "source": ISSUES})
-    return settings.model_copy(update={"plan": chosen, "progress": progress})
+    merged_options = plan.options | options
+    issue_plan = plan.model_copy(update={"options": merged_options, "source": ISSUES})
+    return settings.model_copy(update={"plan": issue_plan, "progress": progress})
 
 
-def _api(repo: Repository, settings: Settings, named: str | None) -> IssueApi:
-    """The repository's issues, with the user's token."""
+def _api(repo: Repository, settings: Settings, name: str | None) -> IssueApi:
+    """The issues of the repository, read with the user's token.
+
+    `name` is OWNER/NAME; by default that of fanin.yml, else that of the remote origin.
+    Raises UsageProblem if there is no token or no name.
+    """
     from runner.github_api.client import DEFAULT_API_URL
     from runner.github_api.issues import IssueApi
     from runner.repo.remote import github_at
 
-    token = os.environ.get("GITHUB_TOKEN") or os.environ.get("GH_TOKEN") or ""
+    token = os.environ.get("GITHUB_TOKEN") or os.environ.get("GH_TOKEN")
     if not token:
         raise UsageProblem(
             "fanin has no token for GitHub",
-            "set GITHUB_TOKEN, for example to what  gh auth token  says",
+            "set GITHUB_TOKEN, for example to the output of  gh auth token",
         )
-    found = github_at(repo.remote_url("origin") or "")
-    name = (
-        named
-        or settings.plan.options.get("repository")
-        or (found[1] if found else None)
-    )
+    name = name or settings.plan.options.get("repository")
+    api_url = DEFAULT_API_URL
+    origin = github_at(repo.remote_url("origin") or "")
+    if origin is not None:
+        api_url, origin_name = origin
+        name = name or origin_name
     if name is None:
         raise UsageProblem(
-            "it is not known whose issues these are", "give  --repository OWNER/NAME"
+            "the remote origin is not on GitHub, so fanin does not know the repository",
+            "name it:  --repository OWNER/NAME",
         )
-    api_url = os.environ.get("GITHUB_API_URL") or (
-        found[0] if found else DEFAULT_API_URL
-    )
-    return IssueApi(token, name, api_url)
+    return IssueApi(token, name, os.environ.get("GITHUB_API_URL") or api_url)
 
 
 COMMANDS = (collect, answer)

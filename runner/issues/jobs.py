@@ -1,8 +1,7 @@
-"""`fanin collect` and `fanin answer`: the labelled issues become the plan's file, its
-results become comments.
+"""The work of `fanin collect` and `fanin answer`.
 
-The glue between `issues`, which decides, and the API and the branch, which arrive as
-arguments.
+`collect` writes the labelled issues into the plan's file; `answer` comments the results
+on the issues. `approval` decides; the API and the branch arrive as arguments.
 """
 
 from __future__ import annotations
@@ -47,8 +46,10 @@ SUBJECT = "Take over the labelled issues"
 
 @dataclass(frozen=True)
 class IssueOptions:
-    """What the plan's options say: which label makes an issue a task, a milestone, what
-    is done with finished ones.
+    """The options of a plan of issues.
+
+    `label` makes an issue a task; `milestone` is a title or number, None for any.
+    `when_done`: comment, close or label.
     """
 
     label: str = LABEL
@@ -57,17 +58,13 @@ class IssueOptions:
 
 
 def issue_options(options: Mapping[str, str]) -> IssueOptions:
-    """The options of the setting `plan`. InvalidInput for one that a plan of issues
-    does not have.
-    """
-    check_options(
-        GithubIssues(),
-        PlanSettings(path=ISSUES_PATH, source=NAME, options=dict(options)),
-    )
+    """Read the options of the setting `plan`. Raises InvalidInput for an unknown one."""
+    plan = PlanSettings(path=ISSUES_PATH, source=NAME, options=dict(options))
+    check_options(GithubIssues(), plan)
     return IssueOptions(
-        options.get("label") or LABEL,
-        options.get("milestone") or None,
-        options.get("when_done") or "comment",
+        label=options.get("label") or LABEL,
+        milestone=options.get("milestone") or None,
+        when_done=options.get("when_done") or "comment",
     )
 
 
@@ -75,100 +72,101 @@ def issue_options(options: Mapping[str, str]) -> IssueOptions:
 
 
 def collect_issues(
-    api: IssueApi, before: IssuesFile | None, asked: IssueOptions
+    api: IssueApi, before: IssuesFile | None, options: IssueOptions
 ) -> IssuesFile:
-    """The file as it should be now. Of what GitHub says is unchanged since `before`,
-    the history is not asked again: give it only where this run itself wrote it.
+    """Read the labelled issues; return the plan's file as it should be now.
+
+    The text of an issue that GitHub says is unchanged since `before` is not read again.
+    So pass `before` only if this run itself wrote that file.
     """
-    known = (
-        {issue.number: issue for issue in before.issues}
-        if before and _same_query(before, api, asked)
-        else {}
-    )
-    found, refused = list[tuple[Issue, Approved]](), list[Refused]()
-    for issue in api.labelled(asked.label, asked.milestone):
-        verdict = _verdict(api, issue, known.get(issue.number), asked.label)
-        if isinstance(verdict, Refused):
-            refused.append(verdict)
+    previous: dict[int, Approved] = {}
+    if before is not None and _same_query(before, api, options):
+        previous = {issue.number: issue for issue in before.issues}
+
+    tasks = list[tuple[Issue, Approved]]()
+    refused = list[Refused]()
+    for issue in api.labelled(options.label, options.milestone):
+        answer = _approve(api, issue, previous.get(issue.number), options.label)
+        if isinstance(answer, Refused):
+            refused.append(answer)
         else:
-            found.append((issue, verdict))
-    waiting = _Waiting(api, {issue.number: issue for issue, _ in found})
+            tasks.append((issue, answer))
+
+    dependencies = _Dependencies(api, {issue.number: issue for issue, _ in tasks})
+    approved_issues = [
+        approved.model_copy(update={"waits_for": dependencies.of(issue, approved)})
+        for issue, approved in tasks
+    ]
     return IssuesFile(
         fanin=NAME,
         version=1,
         repository=api.repository,
-        label=asked.label,
-        milestone=asked.milestone,
-        issues=tuple(
-            approved.model_copy(update={"waits_for": waiting.of(issue, approved)})
-            for issue, approved in found
-        ),
+        label=options.label,
+        milestone=options.milestone,
+        issues=tuple(approved_issues),
         refused=tuple(refused),
     )
 
 
-def _same_query(before: IssuesFile, api: IssueApi, asked: IssueOptions) -> bool:
-    return before.repository == api.repository and before.label == asked.label
+def _same_query(before: IssuesFile, api: IssueApi, options: IssueOptions) -> bool:
+    return before.repository == api.repository and before.label == options.label
 
 
-def _verdict(
-    api: IssueApi, issue: Issue, old: Approved | None, label: str
+def _approve(
+    api: IssueApi, issue: Issue, previous: Approved | None, label: str
 ) -> Approved | Refused:
-    """Asked anew if anything happened to the issue since, or who vouched for it may not
-    write any more.
-    """
-    if (
-        old is not None
-        and old.updated_at == issue.updated_at
-        and api.may_write(old.labelled_by)
-    ):
-        return old
-    return approval.approved_text(
-        issue, label, api.history(issue.number), api.may_write
-    )
+    unchanged = previous is not None and previous.updated_at == issue.updated_at
+    # Losing write access does not update an issue.
+    if previous is not None and unchanged and api.may_write(previous.labelled_by):
+        return previous
+    history = api.history(issue.number)
+    return approval.approved_text(issue, label, history, api.may_write)
 
 
 @dataclass(frozen=True)
-class _Waiting:
-    """What issues wait for: `listed` are those whose state is known, all others are
-    asked for.
+class _Dependencies:
+    """Looks up what issues wait for.
+
+    `listed`: the issues whose state is known, by number. Each of the others is asked
+    for once and kept in `fetched`.
     """
 
     api: IssueApi
     listed: Mapping[int, Issue]
-    asked: dict[tuple[str, int], Issue | None] = field(default_factory=dict)
+    fetched: dict[tuple[str, int], Issue | None] = field(default_factory=dict)
 
     def of(self, issue: Issue, approved: Approved) -> tuple[Wait, ...]:
-        found: dict[tuple[str, int], Wait] = {}
-        related = [(one, "blocked_by") for one in self.api.blocked_by(issue)]
-        related += [(one, "sub_issue") for one in self.api.sub_issues(issue)]
-        for other, said in related:
-            found.setdefault(
-                _key(other.repository, other.number),
-                approval.dependency_on(other, said),
-            )
-        for repository, number in approval.dependencies_in_text(
-            approved.body, self.api.repository
-        ):
-            if _key(repository, number) not in found:
-                found[_key(repository, number)] = self._named(repository, number)
-        found.pop(_key(self.api.repository, issue.number), None)
-        return tuple(found.values())
+        """The dependencies of an issue: by GitHub's relations, then by its text."""
+        waits: dict[tuple[str, int], Wait] = {}
+        for blocker in self.api.blocked_by(issue):
+            wait = approval.dependency_on(blocker, "blocked_by")
+            waits.setdefault(_key(blocker.repository, blocker.number), wait)
+        for child in self.api.sub_issues(issue):
+            wait = approval.dependency_on(child, "sub_issue")
+            waits.setdefault(_key(child.repository, child.number), wait)
+        links = approval.dependencies_in_text(approved.body, self.api.repository)
+        for repository, number in links:
+            if _key(repository, number) not in waits:
+                waits[_key(repository, number)] = self._linked(repository, number)
+        # An issue that names itself does not wait for itself.
+        waits.pop(_key(self.api.repository, issue.number), None)
+        return tuple(waits.values())
 
-    def _named(self, repository: str, number: int) -> Wait:
-        here = repository.casefold() == self.api.repository.casefold()
-        other = self.listed.get(number) if here else None
-        if other is None:
-            if _key(repository, number) not in self.asked:
-                self.asked[_key(repository, number)] = self.api.issue(
-                    repository, number
-                )
-            other = self.asked[_key(repository, number)]
-        return (
-            approval.dependency_on(other, "text")
-            if other
-            else approval.unknown_dependency(repository, number)
-        )
+    def _linked(self, repository: str, number: int) -> Wait:
+        issue = None
+        if repository.casefold() == self.api.repository.casefold():
+            issue = self.listed.get(number)
+        if issue is None:
+            issue = self._fetch(repository, number)
+        if issue is None:
+            return approval.unknown_dependency(repository, number)
+        return approval.dependency_on(issue, "text")
+
+    def _fetch(self, repository: str, number: int) -> Issue | None:
+        key = _key(repository, number)
+        if key not in self.fetched:
+            self.fetched[key] = self.api.issue(repository, number)
+        return self.fetched[key]
 
 
 def _key(repository: str, number: int) -> tuple[str, int]:
@@ -176,14 +174,15 @@ def _key(repository: str, number: int) -> tuple[str, int]:
 
 
 def parse_previous(path: str, text: str | None) -> IssuesFile | None:
-    """What `text` holds, None if there is nothing, or nothing that can be read.
-    UsageProblem if it is another plan.
+    """Parse the plan's file; None if it is missing (`text` None) or invalid.
+
+    Raises UsageProblem if it is another plan, which must not be overwritten.
     """
     if text is None:
         return None
     if not GithubIssues().looks_like(text):
         raise UsageProblem(
-            f"{path} is no file of fanin's issues, so it is not overwritten",
+            f"{path} is not a file of  fanin collect, so it is not overwritten",
             "name another file:  plan: {source: github-issues, path: .fanin/issues.json}",
         )
     try:
@@ -203,42 +202,41 @@ def collect_job(
     *,
     dry_run: bool = False,
 ) -> int:
-    """Put the issues that are tasks on the branch, in one commit if anything changed;
-    say what came and went.
+    """Commit the labelled issues to the branch and report them; return the exit code.
+
+    No commit is made for a dry run, or if nothing changed.
     """
     from runner.actions.next_job import refuse_unmerged_run
 
     path = settings.plan.path
     head = remote.fetch(publisher.branch)
-    before = parse_previous(path, _text(repo.file(head, path)))
+    before = parse_previous(path, _decode(repo.file(head, path)))
     if state.round == 1:
         refuse_unmerged_run(repo, remote, settings, head)
-    after = collect_issues(
-        api, before if state.round > 1 else None, issue_options(settings.plan.options)
-    )
+    written_by_this_run = before if state.round > 1 else None
+    options = issue_options(settings.plan.options)
+    after = collect_issues(api, written_by_this_run, options)
     commit = None
     if approval.needs_update(before, after) and not dry_run:
         commit = _land(repo, remote, publisher, path, render(after), head)
-    handed = state.model_copy(update={"branch": publisher.branch})
+
+    next_state = state.model_copy(update={"branch": publisher.branch})
     job_io.output(
         {
             "branch": publisher.branch,
-            "state": handed.model_dump_json(),
+            "state": next_state.model_dump_json(),
             "commit": commit or "",
             "plan": path,
             "progress": settings.progress,
         }
     )
-    job_io.summary(
-        job_summary.collected(
-            after.repository, approval.changes(before, after), len(after.issues)
-        )
-    )
+    changes = approval.changes(before, after)
+    job_io.summary(job_summary.collected(after.repository, changes, len(after.issues)))
     for refused in after.refused:
-        job_io.annotate(
-            "warning", f"#{refused.number} is no task: {refused.why}", title="fanin"
-        )
-    if note := publisher.open_pull_request_if_switched():
+        message = f"#{refused.number} is not a task: {refused.why}"
+        job_io.annotate("warning", message, title="fanin")
+    note = publisher.open_pull_request_if_switched()
+    if note:
         job_io.annotate("notice", note, title="fanin")
     return EXIT_DONE
 
@@ -251,11 +249,12 @@ def _land(
     text: str,
     head: str,
 ) -> str | None:
-    """Commit the file on the branch as it is when it is pushed; None if it holds that
-    text already.
+    """Commit the file to the branch, again whenever the branch moves.
+
+    Returns the commit; None if the branch has that text already.
     """
     for _ in range(TRIES):
-        if _text(repo.file(head, path)) == text:
+        if _decode(repo.file(head, path)) == text:
             return None
         commit = repo.commit_files(head, {path: text.encode()}, f"{SUBJECT}\n")
         put = publisher.put([commit], head)
@@ -265,16 +264,24 @@ def _land(
             publisher.switch_branch(put)
         head = remote.fetch(publisher.branch)
     raise EnvironmentBroken(
-        f"{publisher.branch} moved {TRIES} times meanwhile",
+        f"{publisher.branch} moved {TRIES} times while {path} was committed",
         "re-run this job when the branch is quiet",
     )
 
 
-def _text(data: bytes | None) -> str | None:
+def _decode(data: bytes | None) -> str | None:
     return None if data is None else data.decode("utf-8", "replace")
 
 
 # -- answer --
+
+
+@dataclass
+class AnswerReport:
+    """Issues that got a new answer, as `#7`, and a message for each that could not."""
+
+    answered: list[str] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
 
 
 def answer_job(
@@ -286,43 +293,46 @@ def answer_job(
     job_io: JobIO,
     context: WorkflowContext,
 ) -> int:
-    """Tell the issues of finished tasks their result, each once."""
+    """Answer the issues of finished tasks; return the exit code.
+
+    An issue that cannot be answered is a warning: the work has landed by now.
+    """
     url = f"{context.server_url}/{context.repository}/commits/{quote(branch)}"
-    place = LandedWork(branch, url, repo.landed_in(head))
-    told, missed = post_answers(repo, settings, head, api, place)
-    for line in missed:
-        job_io.annotate("warning", line, title="fanin")
-    job_io.annotate(
-        "notice",
-        f"issues told their result: {', '.join(told) or 'none'}",
-        title="fanin",
-    )
+    work = LandedWork(branch, url, repo.landed_in(head))
+    report = post_answers(repo, settings, head, api, work)
+    for message in report.failures:
+        job_io.annotate("warning", message, title="fanin")
+    answered = ", ".join(report.answered) or "none"
+    job_io.annotate("notice", f"answered issues: {answered}", title="fanin")
     return EXIT_DONE
 
 
 def post_answers(
-    repo: Repository, settings: Settings, head: str, api: IssueApi, place: LandedWork
-) -> tuple[list[str], list[str]]:
-    """The issues that were told something new, and what could not be told; one that
-    fails does not stop the others.
+    repo: Repository, settings: Settings, head: str, api: IssueApi, work: LandedWork
+) -> AnswerReport:
+    """Answer the issues of the tasks that are finished at commit `head`.
+
+    A failure does not stop the others, except for a bad token, which raises BadToken.
     """
     from runner.github_api.errors import BadToken, GitHubRefused, GitHubUnreachable
     from runner.plan.snapshot import read_snapshot
 
     snapshot = read_snapshot(repo, head, settings.plan, settings.progress)
-    found = view.views(
+    views = view.views(
         snapshot.plan, snapshot.graph, snapshot.progress, settings.max_attempts
     )
-    told, missed = list[str](), list[str]()
-    for answer in approval.answers_for(
-        found, issue_options(settings.plan.options).when_done, place
-    ):
+    when_done = issue_options(settings.plan.options).when_done
+    report = AnswerReport()
+    for answer in approval.answers_for(views, when_done, work):
         try:
-            told += [f"#{answer.number}"] if api.post_answer(answer) else []
+            is_new = api.post_answer(answer)
         except BadToken:
             raise
         except (GitHubRefused, GitHubUnreachable) as error:
-            missed.append(
-                f"#{answer.number} could not be told its result: {error.message}"
+            report.failures.append(
+                f"could not answer #{answer.number}: {error.message}"
             )
-    return told, missed
+            continue
+        if is_new:
+            report.answered.append(f"#{answer.number}")
+    return report

@@ -98,7 +98,7 @@ def test_issues_are_collected_run_and_answered(clone: Clone) -> None:
         "+ #1 Add a",
         "+ #2 Add b",
         "+ #3 Hard",
-        ".fanin/issues.json: 3 issues are tasks",
+        ".fanin/issues.json: 3 tasks",
     ]
     checked = clone.fanin("check")
     assert (
@@ -109,7 +109,7 @@ def test_issues_are_collected_run_and_answered(clone: Clone) -> None:
     ran = clone.fanin("run")
     assert ran.returncode == 1, ran.stderr  # one failed for good
     answered = clone.fanin("answer")
-    assert answered.stdout == "told their result: #1, #2, #3\n", answered.stderr
+    assert answered.stdout == "answered: #1, #2, #3\n", answered.stderr
     landed = clone.git("log", "--format=%h", "--grep=Fanin-Task: 2").split()
     assert f"the work is on `main` in {landed[0]}" in clone.comments()[2]
     labels = {
@@ -121,14 +121,11 @@ def test_issues_are_collected_run_and_answered(clone: Clone) -> None:
         2: ["fanin", "fanin:done"],
         3: ["fanin", "fanin:failed"],
     }
-    assert (
-        clone.fanin("answer").stdout
-        == "told their result: none; every finished issue knows it\n"
-    )
+    assert clone.fanin("answer").stdout == "answered: none, all are up to date\n"
     assert clone.forge.unknown == []
 
 
-def test_collecting_again_writes_the_same_bytes_and_tells_only_news(
+def test_collecting_again_writes_the_same_bytes_and_prints_only_changes(
     clone: Clone,
 ) -> None:
     clone.fanin("collect")
@@ -148,7 +145,7 @@ def test_collecting_again_writes_the_same_bytes_and_tells_only_news(
     assert "evil" not in file.read_text(encoding="utf-8")
 
 
-def test_when_nothing_is_left_there_is_nothing_to_do_and_new_issues_are_taken(
+def test_without_labelled_issues_there_is_nothing_to_do_until_one_is_labelled(
     clone: Clone,
 ) -> None:
     for number in (1, 2, 3):
@@ -159,7 +156,7 @@ def test_when_nothing_is_left_there_is_nothing_to_do_and_new_issues_are_taken(
             by="maintainer",
             at="2026-01-05T00:00:00Z",
         )
-    assert "0 issues are tasks" in clone.fanin("collect").stdout
+    assert ".fanin/issues.json: 0 tasks" in clone.fanin("collect").stdout
     clone.git("add", ".fanin")
     clone.git("commit", "-qm", "Nothing")
     for command in ("check", "status", "run", "answer"):
@@ -172,7 +169,7 @@ def test_when_nothing_is_left_there_is_nothing_to_do_and_new_issues_are_taken(
     assert "+ #1 Add a" in clone.fanin("collect").stdout
 
 
-def test_a_cycle_is_named_and_gone_once_it_is_mended(clone: Clone) -> None:
+def test_a_cycle_is_named_and_gone_once_it_is_fixed(clone: Clone) -> None:
     clone.repository.issues[1]["_blocked_by"] = [2]
     clone.fanin("collect")
     checked = clone.fanin("check")
@@ -184,21 +181,21 @@ def test_a_cycle_is_named_and_gone_once_it_is_mended(clone: Clone) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         ("{lable: x}", "has no option 'lable'; did you mean 'label'?"),
         ("{when_done: clsoe}", "cannot be 'clsoe'"),
     ],
 )
-def test_a_wrong_option_is_refused_before_anything_is_asked(
-    clone: Clone, options: str, said: str
+def test_a_wrong_option_is_refused_before_any_request(
+    clone: Clone, options: str, message: str
 ) -> None:
     (clone.root / "fanin.yml").write_text(
         f"plan: {{source: github-issues, options: {options}}}\n"
     )
     done = clone.fanin("collect")
     assert (done.returncode, done.stdout) == (2, "")
-    assert said in done.stderr
+    assert message in done.stderr
     assert not [request for request in clone.forge.requests if request.kind == "api"]
 
 
@@ -207,26 +204,26 @@ def test_another_plan_is_never_overwritten(clone: Clone) -> None:
     done = clone.fanin("collect", "--plan", "tasks.yml")
     assert done.returncode == 2
     assert (
-        "tasks.yml is no file of fanin's issues, so it is not overwritten"
+        "tasks.yml is not a file of  fanin collect, so it is not overwritten"
         in done.stderr
     )
     assert (clone.root / "tasks.yml").read_text().startswith("version: 1")
 
 
 @pytest.mark.parametrize(
-    ("env", "code", "said"),
+    ("env", "code", "message"),
     [
         ({"GITHUB_TOKEN": ""}, 2, "fanin has no token for GitHub"),
         ({"GITHUB_TOKEN": "wrong"}, 3, "GitHub does not accept the token"),
         ({"GITHUB_API_URL": "http://127.0.0.1:9"}, 3, "GitHub did not answer"),
     ],
 )
-def test_what_is_wrong_is_told_and_nothing_is_written(
-    clone: Clone, env: dict[str, str], code: int, said: str
+def test_an_error_is_reported_and_nothing_is_written(
+    clone: Clone, env: dict[str, str], code: int, message: str
 ) -> None:
     done = clone.fanin("collect", "--repository", NAME, env=env)
     assert (done.returncode, done.stdout) == (code, "")
-    assert said in done.stderr
+    assert message in done.stderr
     assert not (clone.root / ".fanin").exists()
 
 

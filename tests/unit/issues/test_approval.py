@@ -86,7 +86,7 @@ def test_an_issue_labelled_by_a_writer_is_a_task_with_its_text() -> None:
             [Event("labeled", LABEL, "stranger", "fanin")],
             "stranger, who may not write here",
         ),
-        ([Event("labeled", LABEL, None, "fanin")], "an account that is gone"),
+        ([Event("labeled", LABEL, None, "fanin")], "a deleted account"),
         ([BY_WRITER, Event("unlabeled", AFTER, "writer", "fanin")], "does not say who"),
         # the last one counts: a stranger's label is not a writer's earlier one
         (
@@ -108,7 +108,7 @@ def test_an_issue_labelled_by_a_writer_is_a_task_with_its_text() -> None:
         ),
         (
             [Event("labeled", LABEL, "writer", "fanin", bot=True)],
-            "writer, a bot, which vouches for nobody",
+            "writer, a bot, and bots cannot approve",
         ),
         ([BY_WRITER, Event("transferred", AFTER, "x")], "came from another repository"),
     ],
@@ -189,7 +189,7 @@ def test_a_text_that_nobody_can_be_sure_of_is_no_task(
 ) -> None:
     found = approved_text(*events, BY_WRITER, **changes)
     assert isinstance(found, Refused), found
-    assert found.why.endswith(approval.AGAIN)
+    assert found.why.endswith(approval.RELABEL)
 
 
 @pytest.mark.parametrize(
@@ -309,7 +309,7 @@ def test_changes_tell_what_came_went_and_changed() -> None:
         "+ #4 Now",
         "~ #2 Now",
         "- #3 Now",
-        "! #5 is no task: so",
+        "! #5 is not a task: so",
     ]
     assert approval.changes(None, before) == ["+ #1 Now", "+ #2 Now", "+ #3 Now"]
     assert approval.needs_update(None, before)
