@@ -1,9 +1,8 @@
-"""What is known of each task's state: the progress file, its legal changes, and what
-follows from it.
+"""The progress of a plan: the records of its tasks, their legal changes, and the file.
 
-The file keeps one record per line in plan order, a blank line between records and the
-comma in front, so that changing one record touches one line and git merges branches
-which changed different tasks.
+The file has one record per line in plan order, with a blank line between records and
+the comma in front. So a change of one record changes one line, and git merges branches
+that changed different tasks.
 """
 
 from __future__ import annotations
@@ -19,23 +18,25 @@ from pydantic import Field, ValidationError
 
 from runner.core.documents import Document
 from runner.core.errors import InvalidInput, Problem
+from runner.core.plurals import pluralize
 from runner.core.result import Failure, Result, Usage
 from runner.core.task import Plan, Standing, Status, Task
 
-# characters of a failed attempt's log that travel with the branch to the retry's prompt
+# Characters of a failed attempt's log that are stored for the prompt of the retry.
 KEPT_TAIL = 2_000
+_DEFAULT_SECONDS = 60.0
 
 
 class Record(Document):
-    """One task's record. `seconds` is how long the successful attempt ran, learnt for
-    the critical path.
+    """The record of one task. Times are ISO 8601 UTC, `seconds` is a duration.
 
-    `allowed` is how many attempts are granted when that differs from the settings
-    (`retry` adds to it), `changed` is what the task changed, a line a path, for the
-    prompts of those that build on it. `final` that no retry makes sense, `held` the
-    branch where finished work waits. Times are ISO 8601 UTC. `skipped` is None where
-    fanin was told nothing: then the plan's own mark decides, also one that changes
-    later.
+    - `allowed`: the number of attempts, if it differs from the settings (after `retry`);
+    - `final`: another attempt makes no sense;
+    - `skipped`: None if no command has skipped the task or taken that back; then the
+      plan's mark decides, even if it changes later;
+    - `held`: the branch where finished work waits for a person;
+    - `seconds`: how long the successful attempt took, for the critical path;
+    - `changed`: the paths that the task changed, for the prompts of its dependents.
     """
 
     status: Status = Status.PENDING
@@ -63,364 +64,330 @@ class ProgressFile(Document):
 
 @dataclass(frozen=True)
 class Progress:
-    """The records of one plan. Immutable: every change gives a new one."""
+    """The records of the plan at path `plan`, by task id. Every change is a new object.
+
+    `extra` holds fields of the file that a newer version has written.
+    """
 
     plan: str
     records: Mapping[str, Record] = field(default_factory=dict)
-    # fields of a newer version, kept
     extra: Mapping[str, Any] = field(default_factory=dict)
 
-    def record(self, task: Task) -> Record:
-        """The task's record, with the source's own marks where fanin has not said
-        otherwise.
+    # -- questions --
 
-        A completed mark in the plan counts even beside an older pending record: a
-        person ticked it.
+    def record(self, task: Task) -> Record:
+        """The task's record, combined with its marks in the plan.
+
+        A completed mark counts even if an older record says pending: a person set it.
         """
         record = self.records.get(task.id)
-        if task.source_status is Status.COMPLETED and (
-            record is None or record.status is not Status.COMPLETED
-        ):
-            return (record or Record()).model_copy(
-                update={"status": Status.COMPLETED, "error": None}
-            )
+        if task.source_status is Status.COMPLETED:
+            if record is None:
+                record = Record()
+            if record.status is Status.COMPLETED:
+                return _with_skip_mark(record, task)
+            return record.model_copy(update={"status": Status.COMPLETED, "error": None})
         if record is None:
-            known = (
-                task.source_status
-                if task.source_status is Status.FAILED
-                else Status.PENDING
-            )
-            return _unrecorded(known, task.skipped)
-        if record.skipped is None and task.skipped:
-            return record.model_copy(update={"skipped": True})
-        return record
+            failed = task.source_status is Status.FAILED
+            status = Status.FAILED if failed else Status.PENDING
+            return _unrecorded(status, task.skipped)
+        return _with_skip_mark(record, task)
 
     def attempt_limit(self, task: Task, max_attempts: int) -> int:
-        """How many attempts the task has in all."""
+        """The number of attempts that the task has in all."""
         return self.record(task).allowed or task.max_attempts or max_attempts
 
     def expected_seconds(self, task: Task) -> float:
-        """How long the task is expected to take: as declared, as it took before, or
-        like any other.
-        """
-        return task.estimate or self.record(task).seconds or 60.0
+        """The task's estimate, or else the duration of its last success, or a minute."""
+        return task.estimate or self.record(task).seconds or _DEFAULT_SECONDS
 
     def standing(self, task: Task, max_attempts: int) -> Standing:
-        """Completed, open (may run now or later), or stuck."""
+        """Whether the task is completed, open (may run now or later) or stuck."""
         record = self.record(task)
         if record.status is Status.COMPLETED:
             return Standing.COMPLETED
         if record.skipped or record.held or record.final:
             return Standing.STUCK
-        if record.status is Status.FAILED and record.attempts >= self.attempt_limit(
-            task, max_attempts
-        ):
+        used_up = record.attempts >= self.attempt_limit(task, max_attempts)
+        if record.status is Status.FAILED and used_up:
             return Standing.STUCK
         return Standing.OPEN
 
     def standings(self, plan: Plan, max_attempts: int) -> dict[str, Standing]:
-        records, fresh = self.records, Status.PENDING
-        return {
-            # most tasks of a large plan: nothing is known of them
-            task.id: Standing.OPEN
-            if task.id not in records
-            and task.source_status is fresh
-            and not task.skipped
-            else self.standing(task, max_attempts)
-            for task in plan.tasks
-        }
+        """Task id → standing, in plan order."""
+        standings = {}
+        for task in plan.tasks:
+            # Most tasks of a large plan have neither a record nor a mark.
+            unmarked = task.source_status is Status.PENDING and not task.skipped
+            if unmarked and task.id not in self.records:
+                standings[task.id] = Standing.OPEN
+            else:
+                standings[task.id] = self.standing(task, max_attempts)
+        return standings
 
     def has_recorded(self, task: Task, result: Result) -> bool:
-        """Whether this very result is recorded already, as when a fan-in is done twice."""
+        """Whether this very result is recorded, as when a batch is merged twice."""
         record = self.record(task)
         return record.attempts == result.attempt and record.finished == result.finished
 
-    def with_held(self, task: Task, branch: str) -> Progress:
-        """The task's finished work waits on `branch` for a person."""
-        return self.with_records(
-            {task.id: self._own(task).model_copy(update={"held": branch})}
-        )
-
     def is_ahead_of(self, other: Progress) -> bool:
-        """Whether this one records an attempt or a completion that the other does not."""
+        """Whether it records an attempt or a completion that the other does not."""
         for task_id, record in self.records.items():
-            theirs = other.records.get(task_id, Record())
-            done, done_there = (
-                record.status is Status.COMPLETED,
-                theirs.status is Status.COMPLETED,
-            )
-            if record.attempts > theirs.attempts or (done and not done_there):
+            other_record = other.records.get(task_id, Record())
+            completed = record.status is Status.COMPLETED
+            other_completed = other_record.status is Status.COMPLETED
+            if completed and not other_completed:
+                return True
+            if record.attempts > other_record.attempts:
                 return True
         return False
 
-    def with_every_task(self, tasks: Iterable[Task]) -> Progress:
-        """With a record for each task, so that a later change touches one line. What
-        only the plan skips is not written down: a person may take that mark away.
-        """
-        return self.with_records({task.id: self._own(task) for task in tasks})
-
-    def _own(self, task: Task) -> Record:
-        """The task's record with what fanin was told of skipping, the plan's mark left
-        aside.
-        """
-        record, told = self.record(task), self.records.get(task.id)
-        skipped = told.skipped if told is not None else None
-        return (
-            record
-            if record.skipped == skipped
-            else record.model_copy(update={"skipped": skipped})
-        )
+    # -- changes --
 
     def with_records(self, changed: Mapping[str, Record]) -> Progress:
         return replace(self, records={**self.records, **changed})
 
+    def with_every_task(self, tasks: Iterable[Task]) -> Progress:
+        """Add a record for each task, so that a later change touches one line only.
+
+        A mark of the plan that skips a task is not recorded: a person may remove it.
+        """
+        return self.with_records({task.id: self._own_record(task) for task in tasks})
+
+    def with_held(self, task: Task, branch: str) -> Progress:
+        """The task's finished work waits on `branch` for a person."""
+        return self._updated(task, self._own_record(task), {"held": branch})
+
+    def with_retry(self, task: Task, max_attempts: int) -> Progress:
+        """Grant the task one more attempt, whatever its state."""
+        record = self.record(task)
+        limit = max(self.attempt_limit(task, max_attempts), record.attempts + 1)
+        changes = {
+            "status": Status.FAILED if record.attempts else Status.PENDING,
+            "allowed": limit,
+            "final": False,
+            "skipped": False if task.skipped else None,
+            "held": None,
+        }
+        return self._updated(task, record, changes)
+
+    def with_skip(self, task: Task, *, satisfied: bool) -> Progress:
+        """Never run the task; `satisfied`: its dependents run all the same.
+
+        A completed task stays completed.
+        """
+        record = self.record(task)
+        done = satisfied or record.status is Status.COMPLETED
+        status = Status.COMPLETED if done else Status.PENDING
+        return self._updated(task, record, {"skipped": True, "status": status})
+
     def after_success(
         self, task: Task, result: Result, changed: Sequence[str] = ()
     ) -> Progress:
-        """The state after `result` landed. ValueError if it is not the attempt that may
-        follow.
+        """The progress once `result`, which changed these paths, has landed.
+
+        Raises ValueError if the attempt does not follow the recorded ones.
         """
         record = self._after_attempt(task, result.attempt)
-        return self.with_records(
-            {
-                task.id: record.model_copy(
-                    update={
-                        "status": Status.COMPLETED,
-                        "held": None,
-                        "error": None,
-                        "started": result.started,
-                        "finished": result.finished,
-                        "seconds": seconds_between(result.started, result.finished),
-                        "agent": result.agent,
-                        "summary": result.usage.summary,
-                        "changed": tuple(changed),
-                        **_spent(record, result.usage),
-                    }
-                )
-            }
-        )
+        changes = {
+            "status": Status.COMPLETED,
+            "held": None,
+            "error": None,
+            "started": result.started,
+            "finished": result.finished,
+            "seconds": seconds_between(result.started, result.finished),
+            "agent": result.agent,
+            "summary": result.usage.summary,
+            "changed": tuple(changed),
+            **_total_usage(record, result.usage),
+        }
+        return self._updated(task, record, changes)
 
     def after_failure(
         self, task: Task, attempt: int, failure: Failure, result: Result | None
     ) -> Progress:
-        """The state after a failed attempt. An attempt that a person or a rate limit
-        ended is not counted.
+        """The progress after a failed attempt; unchanged if the failure does not count.
+
+        `result` is None if the attempt left none. Raises ValueError if the attempt does
+        not follow the recorded ones.
         """
         if not failure.counted:
             return self
         record = self._after_attempt(task, attempt)
-        kept = failure.model_copy(update={"log_tail": failure.log_tail[-KEPT_TAIL:]})
+        log_tail = failure.log_tail[-KEPT_TAIL:]
         usage = result.usage if result is not None else Usage()
         changes = {
             "status": Status.FAILED,
-            "error": kept,
+            "error": failure.model_copy(update={"log_tail": log_tail}),
             "final": not failure.retryable,
-            **_spent(record, usage),
+            **_total_usage(record, usage),
         }
         if result is not None:
-            changes |= {
-                "started": result.started,
-                "finished": result.finished,
-                "agent": result.agent,
-            }
-        return self.with_records({task.id: record.model_copy(update=changes)})
+            changes["started"] = result.started
+            changes["finished"] = result.finished
+            changes["agent"] = result.agent
+        return self._updated(task, record, changes)
 
-    def with_retry(self, task: Task, max_attempts: int) -> Progress:
-        """One more attempt for a task, whatever its state; attempts are never lowered."""
+    def _own_record(self, task: Task) -> Record:
+        """The task's record, without the plan's mark that skips it."""
         record = self.record(task)
-        granted = max(self.attempt_limit(task, max_attempts), record.attempts + 1)
-        return self.with_records(
-            {
-                task.id: record.model_copy(
-                    update={
-                        "status": Status.FAILED if record.attempts else Status.PENDING,
-                        "allowed": granted,
-                        "final": False,
-                        "skipped": False if task.skipped else None,
-                        "held": None,
-                    }
-                )
-            }
-        )
-
-    def with_skip(self, task: Task, *, satisfied: bool) -> Progress:
-        """Never run the task; `satisfied` lets its dependents run all the same. What is
-        completed stays so.
-        """
-        done = satisfied or self.record(task).status is Status.COMPLETED
-        status = Status.COMPLETED if done else Status.PENDING
-        return self.with_records(
-            {
-                task.id: self.record(task).model_copy(
-                    update={"skipped": True, "status": status}
-                )
-            }
-        )
+        recorded = self.records.get(task.id)
+        skipped = recorded.skipped if recorded is not None else None
+        if record.skipped == skipped:
+            return record
+        return record.model_copy(update={"skipped": skipped})
 
     def _after_attempt(self, task: Task, attempt: int) -> Record:
-        record = self._own(task)
+        record = self._own_record(task)
         if attempt != record.attempts + 1 or record.status is Status.COMPLETED:
             raise ValueError(
-                f"{task.id}: attempt {attempt} does not follow {record.attempts} ({record.status})"
+                f"{task.id}: attempt {attempt} does not follow "
+                f"{record.attempts} ({record.status})"
             )
         return record.model_copy(update={"attempts": attempt})
+
+    def _updated(
+        self, task: Task, record: Record, changes: Mapping[str, object]
+    ) -> Progress:
+        return self.with_records({task.id: record.model_copy(update=changes)})
+
+
+def _with_skip_mark(record: Record, task: Task) -> Record:
+    if record.skipped is None and task.skipped:
+        return record.model_copy(update={"skipped": True})
+    return record
 
 
 @lru_cache
 def _unrecorded(status: Status, skipped: bool) -> Record:
-    """The record of a task of which nothing is written: one for all of them, since
-    records never change.
-    """
+    """The record of a task that has none: one object for all, as records are frozen."""
     return Record(status=status, skipped=skipped or None)
 
 
 def stale_reason(
     progress: Progress, task: Task | None, digest: str, attempt: int
 ) -> str | None:
-    """Why a result does not count at this head, or None. The one rule for doubled
-    fan-ins, re-runs and rivals.
+    """Why a result no longer counts at this head; None if it counts.
 
-    `task` is the head's own, None if it was removed there; `digest` and `attempt` are
-    the result's.
+    `task` is the head's, None if it was removed there; `digest` and `attempt` are the
+    result's. This one rule covers batches that are merged twice, jobs that are run
+    again, and rival runs.
     """
     if task is None:
         return "the task is no longer in the plan"
     record = progress.record(task)
     if record.status is Status.COMPLETED:
-        return "the task is completed already"
+        return "the task is already completed"
     if record.attempts != attempt - 1:
-        return f"this is attempt {attempt}, but {record.attempts} attempts are recorded"
+        recorded = pluralize(record.attempts, "attempt")
+        return f"this is attempt {attempt}, but {recorded} already recorded"
     if task.digest != digest:
         return "the task's text has changed since"
     return None
 
 
 def from_source(plan: Plan, path: str) -> Progress:
-    """What the plan's own marks say, as the progress of a plan at `path` whose format
-    has no word for it.
+    """The plan's own marks as the progress of a plan at `path`.
+
+    For converting a plan to a format that cannot mark tasks.
     """
-    records = {
-        task.id: Record(status=task.source_status, skipped=task.skipped or None)
-        for task in plan.tasks
-        if task.skipped or task.source_status in {Status.COMPLETED, Status.FAILED}
-    }
+    records = {}
+    for task in plan.tasks:
+        if task.skipped or task.source_status in {Status.COMPLETED, Status.FAILED}:
+            records[task.id] = Record(
+                status=task.source_status, skipped=task.skipped or None
+            )
     return Progress(path, records)
 
 
 def parse(path: str, text: str | None, plan: str) -> Progress:
-    """The progress in `text` (None: there is none yet). InvalidInput if it is
-    unreadable or of another plan.
+    """The progress in `text`, the content of the file at `path`; None: no file yet.
+
+    Raises InvalidInput if it is unreadable or belongs to a plan other than `plan`.
     """
     if text is None:
         return Progress(plan)
     try:
-        found = ProgressFile.model_validate_json(text)
+        document = ProgressFile.model_validate_json(text)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise InvalidInput(
-            [
-                Problem(
-                    path,
-                    _line_of(text, first["loc"]),
-                    f"unreadable progress: {place} {first['msg']}",
-                    "take the last good one from git, or delete the file to start afresh",
-                )
-            ]
-        ) from None
-    if found.plan != plan:
-        raise InvalidInput(
-            [
-                Problem(
-                    path,
-                    1,
-                    f"this is the progress of {found.plan}, not of {plan}",
-                    "give this plan a file of its own with the setting progress:",
-                )
-            ]
+        key = ".".join(str(part) for part in first["loc"])
+        what = f"unreadable progress: {key} {first['msg']}"
+        remedy = (
+            "restore the last good version from git, or delete the file to start over"
         )
-    return Progress(plan, found.tasks, found.model_extra or {})
+        line = _line_of(text, first["loc"])
+        raise InvalidInput([Problem(path, line, what, remedy)]) from None
+    if document.plan != plan:
+        what = f"this is the progress of {document.plan}, not of {plan}"
+        remedy = "give this plan its own file with the setting progress:"
+        raise InvalidInput([Problem(path, 1, what, remedy)])
+    return Progress(plan, document.tasks, document.model_extra or {})
 
 
 def render(progress: Progress, order: Iterable[str]) -> str:
-    """The file's text: records of `order` first, then those of tasks that have left the
-    plan.
-    """
-    ids = [*dict.fromkeys([*order, *progress.records])]
-    head = (
-        json.dumps(
-            {"version": 1, "plan": progress.plan, **progress.extra}, ensure_ascii=False
-        )[:-1]
-        + ', "tasks": {'
-    )
-    lines = [
-        f"{json.dumps(task_id, ensure_ascii=False)}: {_one_line(progress.records[task_id])}"
-        for task_id in ids
-        if task_id in progress.records
-    ]
-    return (
-        "\n\n".join(
-            [
-                head,
-                *(
-                    line if place == 0 else f",{line}"
-                    for place, line in enumerate(lines)
-                ),
-                "}}",
-            ]
-        )
-        + "\n"
-    )
+    """The file's text: the records of `order`, then those of tasks no longer in the plan."""
+    head = {"version": 1, "plan": progress.plan, **progress.extra}
+    opening = json.dumps(head, ensure_ascii=False).removesuffix("}") + ', "tasks": {'
+    lines: list[str] = []
+    for task_id in dict.fromkeys([*order, *progress.records]):
+        if task_id not in progress.records:
+            continue
+        comma = "," if lines else ""
+        key = json.dumps(task_id, ensure_ascii=False)
+        lines.append(f"{comma}{key}: {_record_json(progress.records[task_id])}")
+    return "\n\n".join([opening, *lines, "}}"]) + "\n"
 
 
 def seconds_between(started: str, finished: str) -> float:
-    """Seconds between two ISO 8601 times; never negative, since clocks are set back."""
-    return max(
-        0.0,
-        (
-            datetime.fromisoformat(finished) - datetime.fromisoformat(started)
-        ).total_seconds(),
-    )
+    """Seconds between two ISO 8601 times; 0 if the clock was set back in between."""
+    duration = datetime.fromisoformat(finished) - datetime.fromisoformat(started)
+    return max(0.0, duration.total_seconds())
 
 
-# every commit holds the whole file, and differs from the last one in a line or two
+# Every commit writes the whole file, and differs from the last one in a line or two.
 @lru_cache(maxsize=2**14)
-def _one_line(record: Record) -> str:
-    stated = {"status": record.status.value, "attempts": record.attempts}
-    return json.dumps(
-        stated | record.model_dump(mode="json", exclude_defaults=True),
-        ensure_ascii=False,
-    )
+def _record_json(record: Record) -> str:
+    # Readers may rely on these two, so they are written even if they are the defaults.
+    always = {"status": record.status.value, "attempts": record.attempts}
+    changed = record.model_dump(mode="json", exclude_defaults=True)
+    return json.dumps(always | changed, ensure_ascii=False)
 
 
-def _spent(record: Record, usage: Usage) -> dict[str, Any]:
-    """Cost over all attempts; unknown once any part is unknown, never 0 for it.
-    `record` counts this attempt.
+def _total_usage(record: Record, usage: Usage) -> dict[str, Any]:
+    """Cost and tokens of all attempts, `record` counting this one already.
+
+    Once one attempt's is unknown, the total is unknown (None), never too low.
     """
-    first = record.attempts == 1
-    return {
-        name: now if first else None if before is None or now is None else before + now
-        for name, before, now in (
-            ("cost_usd", record.cost_usd, usage.cost_usd),
-            ("tokens", record.tokens, usage.tokens),
-        )
-    }
+    if record.attempts == 1:
+        return {"cost_usd": usage.cost_usd, "tokens": usage.tokens}
+    cost_usd = tokens = None
+    if record.cost_usd is not None and usage.cost_usd is not None:
+        cost_usd = record.cost_usd + usage.cost_usd
+    if record.tokens is not None and usage.tokens is not None:
+        tokens = record.tokens + usage.tokens
+    return {"cost_usd": cost_usd, "tokens": tokens}
 
 
-def _line_of(text: str, loc: tuple[int | str, ...]) -> int:
-    if not loc:
-        try:
-            json.loads(text)
-        except json.JSONDecodeError as error:
-            return error.lineno
-        except RecursionError:
-            return 1
-    needle = json.dumps(str(loc[1]), ensure_ascii=False) if len(loc) > 1 else ""
-    return next(
-        (
-            number
-            for number, line in enumerate(text.split("\n"), 1)
-            if needle and needle in line
-        ),
-        1,
-    )
+def _line_of(text: str, location: tuple[int | str, ...]) -> int:
+    """The line, from 1, of pydantic's error location; 1 if it cannot be found."""
+    if not location:
+        return _syntax_error_line(text)
+    if len(location) < 2:
+        return 1
+    # A record has its own line, which starts with its task id.
+    key = json.dumps(str(location[1]), ensure_ascii=False)
+    for number, line in enumerate(text.split("\n"), 1):
+        if key in line:
+            return number
+    return 1
+
+
+def _syntax_error_line(text: str) -> int:
+    try:
+        json.loads(text)
+    except json.JSONDecodeError as error:
+        return error.lineno
+    except RecursionError:
+        pass
+    return 1

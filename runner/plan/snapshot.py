@@ -1,11 +1,10 @@
-"""What one commit says: its plan, the graph of it, the progress; and the files that say
-so after a change.
+"""The plan, its graph and its progress in one commit, and the files that record a
+change of the progress.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,7 +29,7 @@ from runner.repo.repository import Repository
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What one commit says: its plan, the graph of it, and the progress."""
+    """The plan, its graph and the progress at `commit` (empty for the work tree)."""
 
     commit: str
     plan: Plan
@@ -38,63 +37,75 @@ class Snapshot:
     progress: Progress
 
     def tasks_named(self, ids: Sequence[str]) -> list[Task]:
-        """The tasks of these ids. UsageProblem, with the nearest spelling, for one that
-        is not in the plan.
+        """The tasks with these ids, in plan order.
+
+        Raises UsageProblem, with the nearest spelling, for an id that is not in the
+        plan.
         """
         for task_id in ids:
-            if task_id not in self.graph.tasks:
-                guess = nearest(task_id, [task.id for task in self.plan.tasks])
-                raise UsageProblem(
-                    f"there is no task {task_id} in {self.plan.path}",
-                    f"did you mean {guess}?" if guess else "see  fanin status",
-                )
+            if task_id in self.graph.tasks:
+                continue
+            remedy = "see  fanin status"
+            if guess := nearest(task_id, self.graph.tasks):
+                remedy = f"did you mean {guess}?"
+            raise UsageProblem(
+                f"there is no task {task_id} in {self.plan.path}", remedy
+            )
         wanted = set(ids)
-        return [task for task in self.plan.tasks if task.id in wanted] if wanted else []
+        return [task for task in self.plan.tasks if task.id in wanted]
 
 
 def read_snapshot(
     repo: Repository, commit: str, choice: PlanSettings, progress_path: str
 ) -> Snapshot:
-    """The plan and progress in `commit`. InvalidInput with every located problem."""
+    """The plan and progress in `commit`.
+
+    Raises InvalidInput with every problem and its location.
+    """
     tree = CommitTree(repo, commit)
     if not exists(tree, choice.path):
-        there = (repo.root / choice.path).exists()
-        remedy = (
-            f"commit it:  git add {choice.path} && git commit"
-            if there
-            else missing_plan_remedy(choice)
-        )
+        remedy = missing_plan_remedy(choice)
+        if (repo.root / choice.path).exists():
+            remedy = f"commit it:  git add {choice.path} && git commit"
         raise InvalidInput(
             [Problem(choice.path, None, "there is no such plan in the commit", remedy)]
         )
     plan, graph = _load_plan(choice, tree)
-    return Snapshot(
-        commit, plan, graph, read_progress(repo, commit, choice, progress_path)
-    )
+    recorded = read_progress(repo, commit, choice, progress_path)
+    return Snapshot(commit, plan, graph, recorded)
 
 
 def read_progress(
     repo: Repository, commit: str, choice: PlanSettings, progress_path: str
 ) -> Progress:
-    """The progress of the plan in `commit`, whatever the plan itself says. InvalidInput
-    if it is of another plan.
+    """The progress in `commit`, without reading the plan.
+
+    Raises InvalidInput if it is unreadable or belongs to another plan.
     """
-    return progress.parse(
-        progress_path,
-        decode_text(progress_path, repo.file(commit, progress_path)),
-        choice.path,
-    )
+    text = decode_text(progress_path, repo.file(commit, progress_path))
+    return progress.parse(progress_path, text, choice.path)
+
+
+def read_working_tree(root: Path, choice: PlanSettings, progress_path: str) -> Snapshot:
+    """The plan and progress in the work tree, committed or not.
+
+    Raises InvalidInput with every problem and its location.
+    """
+    plan, graph = _load_plan(choice, work_tree(root, choice))
+    file = root / progress_path
+    data = file.read_bytes() if file.is_file() else None
+    text = decode_text(progress_path, data)
+    recorded = progress.parse(progress_path, text, plan.path)
+    return Snapshot("", plan, graph, recorded)
 
 
 @dataclass
-class _CachedPlan:
-    """A plan, and every file and folder that its format looked at to make it."""
+class _RecordingTree:
+    """A tree that remembers everything that was read from it."""
 
-    choice: PlanSettings
     tree: Tree
     texts: dict[str, str | None] = field(default_factory=dict)
     folders: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    made: tuple[Plan, TaskGraph] | None = None
 
     def read(self, path: str) -> str | None:
         self.texts[path] = self.tree.read(path)
@@ -104,78 +115,72 @@ class _CachedPlan:
         self.folders[folder] = tuple(self.tree.list(folder))
         return self.folders[folder]
 
-    def holds(self, choice: PlanSettings, tree: Tree) -> bool:
-        """Whether it would be made of the same again: the format that was found may be
-        named now.
-        """
-        found = (
-            self.choice.model_copy(update={"source": self.made[0].source})
-            if self.made
-            else self.choice
-        )
-        with suppress(InvalidInput):
-            return (
-                choice in (self.choice, found)
-                and all(
-                    tuple(tree.list(folder)) == names
-                    for folder, names in self.folders.items()
-                )
-                and all(tree.read(path) == text for path, text in self.texts.items())
-            )
-        return False
+    def matches(self, tree: Tree) -> bool:
+        """Whether all that was read is the same in another tree."""
+        try:
+            for folder, paths in self.folders.items():
+                if tuple(tree.list(folder)) != paths:
+                    return False
+            return all(tree.read(path) == text for path, text in self.texts.items())
+        except InvalidInput:
+            return False
 
 
-_recent_plans: list[_CachedPlan] = []  # the plans that were understood last
+@dataclass(frozen=True)
+class _CachedPlan:
+    """A plan, its graph and the files that they were made of."""
+
+    choice: PlanSettings
+    source: _RecordingTree
+    plan: Plan
+    graph: TaskGraph
+
+    def is_current(self, choice: PlanSettings, tree: Tree) -> bool:
+        """Whether loading the plan again would give the same."""
+        # A run detects the format once and names it from then on.
+        detected = self.choice.model_copy(update={"source": self.plan.source})
+        return choice in (self.choice, detected) and self.source.matches(tree)
+
+
+# A run reads the same plan before and after every batch, and plans do not change once
+# they are loaded.
+_recent_plans: list[_CachedPlan] = []
+_MAX_RECENT = 2
 
 
 def _load_plan(choice: PlanSettings, tree: Tree) -> tuple[Plan, TaskGraph]:
-    """The plan and its graph. Both never change, and a run looks at the same text
-    before and after every batch.
-    """
-    for known in _recent_plans:
-        if known.made and known.holds(choice, tree):
-            return known.made
-    new = _CachedPlan(choice, tree)
+    for cached in _recent_plans:
+        if cached.is_current(choice, tree):
+            return cached.plan, cached.graph
+    source = _RecordingTree(tree)
     with gc_pause.paused():
-        plan = formats.load(choice, new)
-        new.made = (plan, TaskGraph(plan.tasks, plan.path))
-    # the repository need not live as long as what was read from it
-    new.tree = formats.MemoryTree({})
-    _recent_plans[:] = [*_recent_plans[-1:], new]
-    return new.made
-
-
-def read_working_tree(root: Path, choice: PlanSettings, progress_path: str) -> Snapshot:
-    """The plan and progress as they stand in the work tree, committed or not.
-    InvalidInput with every problem.
-    """
-    plan, graph = _load_plan(choice, work_tree(root, choice))
-    file = root / progress_path
-    text = decode_text(progress_path, file.read_bytes()) if file.is_file() else None
-    return Snapshot("", plan, graph, progress.parse(progress_path, text, plan.path))
+        plan = formats.load(choice, source)
+        graph = TaskGraph(plan.tasks, plan.path)
+    # The cache must not keep the repository alive.
+    source.tree = formats.MemoryTree({})
+    _recent_plans.append(_CachedPlan(choice, source, plan, graph))
+    del _recent_plans[:-_MAX_RECENT]
+    return plan, graph
 
 
 def read_template(path: str | None, text: bytes | None) -> str | None:
-    """The prompt template at `path`, whose bytes are `text`; None if none is set.
-    InvalidInput for every mistake.
+    """Check the prompt template at `path` with the content `text`.
+
+    Returns None if no template is set. Raises InvalidInput if the file does not exist,
+    and for every mistake in it.
     """
     if path is None:
         return None
-    if text is None:
-        raise InvalidInput(
-            [
-                Problem(
-                    path,
-                    None,
-                    "there is no such prompt template",
-                    "commit it, or mend prompt_template",
-                )
-            ]
-        )
     template = decode_text(path, text)
-    assert template is not None
-    if found := prompt.template_problems(template):
-        raise InvalidInput([Problem(path, line, what, "") for line, what in found])
+    if template is None:
+        what, remedy = (
+            "there is no such prompt template",
+            "commit it, or fix prompt_template",
+        )
+        raise InvalidInput([Problem(path, None, what, remedy)])
+    mistakes = prompt.template_problems(template)
+    if mistakes:
+        raise InvalidInput(Problem(path, line, what, "") for line, what in mistakes)
     return template
 
 
@@ -186,18 +191,16 @@ def record_progress(
     progress_path: str,
     subject: str,
 ) -> str:
-    """A commit on the snapshot's that changes only the progress file and the plan's
-    marks.
+    """Commit a change of the progress file and the plan's marks, and nothing else.
+
+    Returns the commit, whose parent is the snapshot's. Moves no branch.
     """
-    full = after.with_every_task(snapshot.plan.tasks)
+    complete = after.with_every_task(snapshot.plan.tasks)
     with repo.quarantine() as quarantine:
-        files = write_progress_blobs(
-            repo, snapshot, full, progress_path, quarantine.env
-        )
-        tree = repo.write_tree(repo.tree(snapshot.commit), files, quarantine.env)
-        commit = repo.commit_tree(
-            tree, [snapshot.commit], f"{subject}\n", quarantine.env
-        )
+        env = quarantine.env
+        blobs = write_progress_blobs(repo, snapshot, complete, progress_path, env)
+        tree = repo.write_tree(repo.tree(snapshot.commit), blobs, env)
+        commit = repo.commit_tree(tree, [snapshot.commit], f"{subject}\n", env)
         repo.adopt(quarantine, [commit], [snapshot.commit])
     return commit
 
@@ -205,13 +208,14 @@ def record_progress(
 def with_retries(
     snapshot: Snapshot, retry: Sequence[str], max_attempts: int
 ) -> Progress:
-    """The snapshot's progress with one more attempt for each id. UsageProblem for an id
-    that is not in the plan.
+    """The snapshot's progress with one more attempt for each id of `retry`.
+
+    Raises UsageProblem for an id that is not in the plan.
     """
-    known = snapshot.progress
+    granted = snapshot.progress
     for task in snapshot.tasks_named(retry):
-        known = known.with_retry(task, max_attempts)
-    return known
+        granted = granted.with_retry(task, max_attempts)
+    return granted
 
 
 def write_progress_blobs(
@@ -221,33 +225,38 @@ def write_progress_blobs(
     progress_path: str,
     env: Mapping[str, str],
 ) -> dict[str, tuple[str, str] | None]:
-    """The progress file and the marked plan as blobs: path → (mode, object id), only
-    what changes.
+    """Write the progress file and the marked files of the plan as blobs.
+
+    `env` is the environment of the quarantine that they go to. Returns path → (mode,
+    object id), for files that change.
     """
     plan = snapshot.plan
+    tree = CommitTree(repo, snapshot.commit, env)
+    marks = changed_marks(snapshot, after)
     marked = formats.get_source(plan.source).write_back(
-        plan.path,
-        CommitTree(repo, snapshot.commit, env),
-        changed_marks(snapshot, after),
-        plan.options,
+        plan.path, tree, marks, plan.options
     )
-    known = progress.render(after, [task.id for task in plan.tasks])
-    texts = {progress_path: known.encode("utf-8", "backslashreplace")}
-    texts |= {path: text.encode() for path, text in marked.items()}
-    return {path: repo.write_blob(text, env) for path, text in texts.items()}
+    text = progress.render(after, [task.id for task in plan.tasks])
+    # Paths and fields of a newer version may hold lone surrogates, which UTF-8 cannot
+    # encode.
+    files = {progress_path: text.encode("utf-8", "backslashreplace")}
+    for path, marked_text in marked.items():
+        files[path] = marked_text.encode()
+    return {path: repo.write_blob(data, env) for path, data in files.items()}
 
 
 def changed_marks(snapshot: Snapshot, after: Progress) -> dict[str, Mark]:
-    """What the plan's own marks should say, for the tasks whose record changed."""
-    found = {}
+    """Task id → the mark that the plan should show, for tasks whose record changed."""
+    marks = {}
     for task in snapshot.plan.tasks:
         record, before = after.record(task), snapshot.progress.record(task)
-        if record is not before and record != before:
-            done = record.status is Status.COMPLETED
-            found[task.id] = Mark(
-                record.status,
-                record.started,
-                record.finished if done else None,
-                record.error.message if record.error and not done else None,
-            )
-    return found
+        # Most records are the same object, and comparing fields is slow.
+        if record is before or record == before:
+            continue
+        finished = error = None
+        if record.status is Status.COMPLETED:
+            finished = record.finished
+        elif record.error:
+            error = record.error.message
+        marks[task.id] = Mark(record.status, record.started, finished, error)
+    return marks

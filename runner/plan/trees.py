@@ -1,4 +1,4 @@
-"""Read-only trees of files that plan formats read from: one commit, or the work tree."""
+"""Read-only trees that plan formats read from: one commit, or the work tree."""
 
 from __future__ import annotations
 
@@ -11,15 +11,17 @@ from runner.core.task import PlanSettings
 from runner.plan.formats import Tree
 from runner.repo.repository import Repository
 
-# bytes of one plan file; the largest seen in the wild has a tenth of it
+# Bytes of one plan file. The largest plan we have seen has a tenth of it.
 MAX_FILE = 16 * 2**20
-MAX_FOLDER = 64 * 2**20  # bytes of a plan folder that are read at once
-_PREFETCHED = (".md", ".yml", ".yaml")
+# Bytes of a plan's folder that are read ahead in one go.
+MAX_FOLDER = 64 * 2**20
+_READ_AHEAD = (".md", ".yml", ".yaml")
 
 
 class CommitTree:
-    """The files of one commit, as plan formats read them; each blob is read at most
-    once. `env` if it lies in a quarantine.
+    """The files of one commit. Each blob is read at most once.
+
+    `env` is the environment of the quarantine that the commit lies in, if any.
     """
 
     def __init__(
@@ -30,41 +32,49 @@ class CommitTree:
 
     def read(self, path: str) -> str | None:
         if path not in self._texts:
-            found = self._repo.files(self._commit, path, self._env).get(path)
-            self._texts[path] = None
-            if found is not None:
-                _refuse_large(path, found[1])
-                self._texts[path] = decode_text(
-                    path, self._repo.blob(found[0], self._env)
-                )
+            self._texts[path] = self._read(path)
         return self._texts[path]
 
+    def _read(self, path: str) -> str | None:
+        entry = self._repo.files(self._commit, path, self._env).get(path)
+        if entry is None:
+            return None
+        object_id, size = entry
+        _refuse_large(path, size)
+        return decode_text(path, self._repo.blob(object_id, self._env))
+
     def list(self, folder: str) -> Sequence[str]:
-        below = self._repo.files(self._commit, folder, self._env).items()
-        found = {path: entry for path, entry in below if path != folder}
-        texts = [
-            path
-            for path in found
-            if path not in self._texts and path.endswith(_PREFETCHED)
-        ]
-        sizes = [found[path][1] for path in texts]
-        # one process instead of one for each file; larger folders are read as needed
-        if sum(sizes) <= MAX_FOLDER:
-            blobs = self._repo.blobs(
-                sorted({found[path][0] for path in texts}), self._env
-            )
-            for path in texts:
-                if found[path][1] <= MAX_FILE:
-                    self._texts[path] = _lenient(blobs[found[path][0]])
-                    if self._texts[path] is None:
-                        del self._texts[path]
-        return sorted(found)
+        files = self._repo.files(self._commit, folder, self._env)
+        files = {path: entry for path, entry in files.items() if path != folder}
+        self._read_ahead(files)
+        return sorted(files)
+
+    def _read_ahead(self, files: Mapping[str, tuple[str, int]]) -> None:
+        """Read the texts of a folder with one git process instead of one for each.
+
+        `files` is path → (object id, size in bytes). What is too large or not UTF-8 is
+        left to `read`, which reports it.
+        """
+        wanted: dict[str, str] = {}
+        total = 0
+        for path, (object_id, size) in files.items():
+            if path in self._texts or not path.endswith(_READ_AHEAD):
+                continue
+            total += size
+            if size <= MAX_FILE:
+                wanted[path] = object_id
+        if not wanted or total > MAX_FOLDER:
+            return
+        blobs = self._repo.blobs(sorted(set(wanted.values())), self._env)
+        for path, object_id in wanted.items():
+            try:
+                self._texts[path] = blobs[object_id].decode()
+            except UnicodeDecodeError:
+                continue
 
 
 class WorkTree:
-    """The files below a folder on disk, committed or not. What a symbolic link leads to
-    is not read.
-    """
+    """The files below a folder on disk, committed or not. Symbolic links are ignored."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -72,88 +82,71 @@ class WorkTree:
 
     def read(self, path: str) -> str | None:
         if path not in self._texts:
-            file = self._root / path
-            self._texts[path] = None
-            if file.is_file() and not file.is_symlink():
-                _refuse_large(path, file.stat().st_size)
-                self._texts[path] = decode_text(path, file.read_bytes())
+            self._texts[path] = self._read(path)
         return self._texts[path]
 
+    def _read(self, path: str) -> str | None:
+        file = self._root / path
+        if not file.is_file() or file.is_symlink():
+            return None
+        _refuse_large(path, file.stat().st_size)
+        return decode_text(path, file.read_bytes())
+
     def list(self, folder: str) -> Sequence[str]:
-        found: list[str] = []
-        for where, folders, files in os.walk(self._root / folder):
+        start = self._root / folder
+        paths = []
+        for parent, folders, files in os.walk(start):
+            # In place, so that os.walk does not enter it.
             folders[:] = [name for name in folders if name != ".git"]
-            found += [
-                f"{where}/{name}"
-                for name in files
-                if not Path(where, name).is_symlink()
-            ]
-        start = f"{self._root / folder}/"
-        return sorted(f"{folder}/{path.removeprefix(start)}" for path in found)
+            for name in files:
+                file = Path(parent, name)
+                if not file.is_symlink():
+                    paths.append(f"{folder}/{file.relative_to(start).as_posix()}")
+        return sorted(paths)
 
 
 def work_tree(root: Path, choice: PlanSettings) -> WorkTree:
-    """The tree below `root`. InvalidInput if the plan is not in it."""
+    """The tree below `root`. Raises InvalidInput if it does not contain the plan."""
     tree = WorkTree(root)
-    if not exists(tree, choice.path):
-        raise InvalidInput(
-            [
-                Problem(
-                    choice.path,
-                    None,
-                    "there is no such plan",
-                    missing_plan_remedy(choice),
-                )
-            ]
-        )
-    return tree
+    if exists(tree, choice.path):
+        return tree
+    remedy = missing_plan_remedy(choice)
+    raise InvalidInput([Problem(choice.path, None, "there is no such plan", remedy)])
 
 
 def read_file(path: Path) -> bytes | None:
-    """The bytes of a file in the work tree, None if there is none."""
+    """The bytes of a file in the work tree, or None if it does not exist."""
     return path.read_bytes() if path.is_file() else None
 
 
 def missing_plan_remedy(choice: PlanSettings) -> str:
-    """How a plan that is not there comes to be."""
+    """What to do about a plan that does not exist."""
     if choice.of_issues:
         return "write it with  fanin collect"
     return "write one ( fanin init ), or name yours with  --plan PATH"
 
 
 def exists(tree: Tree, path: str) -> bool:
+    """Whether the tree has a file at `path` or any below it."""
     return tree.read(path) is not None or bool(tree.list(path))
 
 
-def _refuse_large(path: str, size: int) -> None:
-    """Before it is read: what is parsed takes many times the memory of its text."""
-    if size > MAX_FILE:
-        what = f"{size:,} bytes; a plan's file may have {MAX_FILE:,}"
-        raise InvalidInput(
-            [
-                Problem(
-                    path,
-                    1,
-                    what,
-                    "split the plan, or name the right file with  --plan PATH",
-                )
-            ]
-        )
-
-
-def _lenient(data: bytes) -> str | None:
-    """Text, or None where reading it must say what is wrong with it."""
+def decode_text(path: str, data: bytes | None) -> str | None:
+    """The UTF-8 text of a file; None stays None. Raises InvalidInput if it is not text."""
+    if data is None:
+        return None
     try:
         return data.decode()
-    except UnicodeDecodeError:
-        return None
-
-
-def decode_text(path: str, data: bytes | None) -> str | None:
-    try:
-        return None if data is None else data.decode()
     except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1 if data else 1
-        raise InvalidInput(
-            [Problem(path, line, "is not UTF-8 text", "save it as UTF-8")]
-        ) from None
+        line = data.count(b"\n", 0, error.start) + 1
+        problem = Problem(path, line, "is not UTF-8 text", "save it as UTF-8")
+        raise InvalidInput([problem]) from None
+
+
+def _refuse_large(path: str, size: int) -> None:
+    # Before it is read: a parsed plan takes many times the memory of its text.
+    if size <= MAX_FILE:
+        return
+    what = f"{size:,} bytes; a plan's file may have {MAX_FILE:,}"
+    remedy = "split the plan, or name the right file with  --plan PATH"
+    raise InvalidInput([Problem(path, 1, what, remedy)])

@@ -1,4 +1,4 @@
-"""How each task of a plan stands, as people see it."""
+"""The state of each task as users see it."""
 
 from __future__ import annotations
 
@@ -9,14 +9,18 @@ from typing import TYPE_CHECKING
 from runner.core.task import Plan, Standing, Status, Task
 from runner.plan.progress import Progress, Record
 
-if TYPE_CHECKING:  # a matrix leg tells of its task without networkx being installed
+if TYPE_CHECKING:  # a leg of the matrix uses this module without networkx
     from runner.plan.graph import TaskGraph
+
+_REMAINING = {"ready", "pending", "in_progress"}
 
 
 @dataclass(frozen=True)
 class TaskView:
-    """One task as people see it: `state` adds ready, blocked, skipped and held to the
-    four stored ones.
+    """A task with its state, and the reason if it cannot run or runs again.
+
+    `state` is one of completed, failed, in_progress, ready, pending, blocked, skipped
+    and held.
     """
 
     task: Task
@@ -32,21 +36,18 @@ def views(
     max_attempts: int,
     running: Sequence[str] = (),
 ) -> list[TaskView]:
-    """How every task of the plan stands now, in plan order, each with the reason if it
-    cannot run.
-    """
+    """The view of every task, in plan order. `running` are the ids that run now."""
     standings = progress.standings(plan, max_attempts)
-    ready, blocked = set(graph.ready(standings)), graph.blocked(standings)
-    found = []
+    ready = set(graph.ready(standings))
+    blocked = graph.blocked(standings)
+    task_views = []
     for task in plan.tasks:
         record = progress.record(task)
         state, reason = _state(task, record, standings[task.id], ready, blocked)
-        found.append(
-            TaskView(
-                task, "in_progress" if task.id in running else state, record, reason
-            )
-        )
-    return found
+        if task.id in running:
+            state = "in_progress"
+        task_views.append(TaskView(task, state, record, reason))
+    return task_views
 
 
 def _state(
@@ -56,43 +57,41 @@ def _state(
     ready: set[str],
     blocked: Mapping[str, Sequence[str]],
 ) -> tuple[str, str]:
-    error = next(iter(record.error.message.splitlines()), "") if record.error else ""
+    """The state of the task and its reason."""
     if record.status is Status.COMPLETED:
         return "completed", "skipped as satisfied" if record.skipped else ""
-    if record.skipped or record.held:
-        return (
-            ("skipped", "")
-            if record.skipped
-            else ("held", f"its work waits on {record.held}")
-        )
+    if record.skipped:
+        return "skipped", ""
+    if record.held:
+        return "held", f"its work waits on {record.held}"
     if standing is Standing.STUCK:
-        return "failed", error
+        return "failed", _first_line(record)
     if task.id in blocked:
         return "blocked", f"by {', '.join(blocked[task.id])}"
-    again = (
-        f"attempt {record.attempts} failed: {error}"
-        if record.status is Status.FAILED
-        else ""
-    )
-    return ("ready" if task.id in ready else "pending"), again
+    reason = ""
+    if record.status is Status.FAILED:
+        reason = f"attempt {record.attempts} failed: {_first_line(record)}"
+    return "ready" if task.id in ready else "pending", reason
 
 
-def counts(found: Sequence[TaskView]) -> dict[str, int]:
-    """How many tasks are in each state, the states that occur only."""
+def _first_line(record: Record) -> str:
+    """The first line of the record's error, or nothing."""
+    lines = record.error.message.splitlines() if record.error else []
+    return lines[0] if lines else ""
+
+
+def counts(task_views: Sequence[TaskView]) -> dict[str, int]:
+    """State → number of tasks, in order of appearance, without states that no task has."""
     tally: dict[str, int] = {}
-    for view in found:
+    for view in task_views:
         tally[view.state] = tally.get(view.state, 0) + 1
     return tally
 
 
-def batches(found: Sequence[TaskView], graph: TaskGraph) -> list[tuple[str, ...]]:
-    """What the graph would still allow, batch after batch, with no cap: done, stuck and
-    blocked tasks left out.
+def batches(task_views: Sequence[TaskView], graph: TaskGraph) -> list[tuple[str, ...]]:
+    """The batches that the graph still allows if there were no limit on their size.
+
+    Tasks that are done or can no longer run are left out.
     """
-    return graph.waves(
-        [
-            view.task.id
-            for view in found
-            if view.state in {"ready", "pending", "in_progress"}
-        ]
-    )
+    remaining = [view.task.id for view in task_views if view.state in _REMAINING]
+    return graph.waves(remaining)

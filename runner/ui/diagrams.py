@@ -1,15 +1,11 @@
-"""A plan and its progress as text: rows of a table, Mermaid, DOT and JSON. Pure."""
+"""The task graph as Mermaid and Graphviz text."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
 
 from runner.plan.view import TaskView
-
-if TYPE_CHECKING:  # a matrix leg tells of its task without networkx being installed
-    pass
 
 _FILL = {
     "completed": "#d7f0db",
@@ -21,54 +17,67 @@ _FILL = {
     "held": "#eadcf4",
     "pending": "#ffffff",
 }
+# Characters that mean nothing to Mermaid or HTML. All others are escaped.
+_HARMLESS = " .,:;!?()/_-+=…"
+_MAX_ID, _MAX_TITLE = 40, 60
 
 
-def mermaid(found: Sequence[TaskView]) -> str:
-    """A Mermaid flowchart, one node per task coloured by state. Ids become n0, n1, …
-    and texts are escaped.
-    """
-    node = {view.task.id: f"n{place}" for place, view in enumerate(found)}
+def mermaid(task_views: Sequence[TaskView]) -> str:
+    """A Mermaid flowchart with one node per task, coloured by state."""
+    # Ids may hold any character, so the nodes are named n0, n1, …
+    nodes = {view.task.id: f"n{index}" for index, view in enumerate(task_views)}
     lines = ["flowchart LR"]
-    lines += [
-        f'  {node[v.task.id]}["{_label(v.task.id, 40)}<br/>{_label(v.task.title, 60)}"]:::{v.state}'
-        for v in found
-    ]
-    lines += [
-        f"  {node[dep]} --> {node[v.task.id]}"
-        for v in found
-        for dep in v.task.depends_on
-        if dep in node
-    ]
-    used = dict.fromkeys(view.state for view in found)
+    for view in task_views:
+        task_id = _label(view.task.id, _MAX_ID)
+        title = _label(view.task.title, _MAX_TITLE)
+        node = nodes[view.task.id]
+        lines.append(f'  {node}["{task_id}<br/>{title}"]:::{view.state}')
+    for dependency, dependent in _edges(task_views):
+        if dependency in nodes:
+            lines.append(f"  {nodes[dependency]} --> {nodes[dependent]}")
+    states = dict.fromkeys(view.state for view in task_views)
     lines += [
         f"  classDef {state} fill:{_FILL[state]},stroke:#555,color:#111"
-        for state in used
+        for state in states
     ]
     return "\n".join(lines) + "\n"
 
 
-def dot(found: Sequence[TaskView]) -> str:
-    """A Graphviz digraph, one node per task coloured by state."""
+def dot(task_views: Sequence[TaskView]) -> str:
+    """A Graphviz digraph with one node per task, coloured by state."""
     lines = ["digraph plan {", "  rankdir=LR; node [shape=box, style=filled];"]
+    for view in task_views:
+        label = _quoted(f"{view.task.id}: {view.task.title}")
+        color = _FILL[view.state]
+        node = _quoted(view.task.id)
+        lines.append(f'  {node} [label={label}, fillcolor="{color}"];')
     lines += [
-        f'  {_quoted(v.task.id)} [label={_quoted(f"{v.task.id}: {v.task.title}")}, fillcolor="{_FILL[v.state]}"];'
-        for v in found
+        f"  {_quoted(dependency)} -> {_quoted(dependent)};"
+        for dependency, dependent in _edges(task_views)
     ]
-    lines += [
-        f"  {_quoted(dep)} -> {_quoted(v.task.id)};"
-        for v in found
-        for dep in v.task.depends_on
-    ]
-    return "\n".join([*lines, "}"]) + "\n"
+    lines.append("}")
+    return "\n".join(lines) + "\n"
+
+
+def _edges(task_views: Sequence[TaskView]) -> Iterator[tuple[str, str]]:
+    """(dependency, dependent), both as task ids."""
+    for view in task_views:
+        for dependency in view.task.depends_on:
+            yield dependency, view.task.id
 
 
 def _label(text: str, length: int) -> str:
-    """Text that can end neither Mermaid's quotes nor its line, nor become markup."""
-    short = " ".join(text.split())
-    short = short if len(short) <= length else short[: length - 1] + "…"
-    return "".join(
-        c if c.isalnum() or c in " .,:;!?()/_-+=…" else f"#{ord(c)};" for c in short
-    )
+    """At most `length` characters of text, with Mermaid's and HTML's syntax escaped."""
+    text = " ".join(text.split())
+    if len(text) > length:
+        text = text[: length - 1] + "…"
+    escaped = ""
+    for character in text:
+        if character.isalnum() or character in _HARMLESS:
+            escaped += character
+        else:
+            escaped += f"#{ord(character)};"
+    return escaped
 
 
 def _quoted(text: str) -> str:

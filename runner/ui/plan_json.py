@@ -1,4 +1,4 @@
-"""A plan and the state of its tasks as JSON, for `fanin check`, `graph` and `status`."""
+"""The plan and the state of its tasks as JSON, for `check`, `graph` and `status`."""
 
 from __future__ import annotations
 
@@ -10,67 +10,71 @@ from runner.core.errors import Problem
 from runner.core.task import Plan
 from runner.plan.view import TaskView, batches, counts
 
-if TYPE_CHECKING:  # a matrix leg tells of its task without networkx being installed
+if TYPE_CHECKING:  # a leg of the matrix uses this package without networkx
     from runner.plan.graph import TaskGraph
 
 
 def check_report(
     plan: Plan,
-    found: Sequence[TaskView],
+    task_views: Sequence[TaskView],
     graph: TaskGraph,
     notes: Sequence[str],
     problems: Sequence[Problem],
 ) -> str:
-    """What `fanin check --json` prints: the graph, the batches it would still allow,
-    notes and problems.
-    """
-    left = batches(found, graph)
-    said = {
+    """The output of `fanin check --json`: the graph, batches, notes and problems."""
+    remaining = batches(task_views, graph)
+    report = {
+        **_graph_fields(task_views, graph),
         "plan": {"path": plan.path, "source": plan.source, "options": plan.options},
         "edges": graph.edges,
-        "batches": left,
-        "width": max(map(len, left), default=0),
-        "counts": counts(found),
+        "batches": remaining,
+        "width": max(map(len, remaining), default=0),
+        "counts": counts(task_views),
         "notes": list(notes),
         "problems": problem_rows(problems),
     }
-    return json.dumps(
-        json.loads(graph_report(found, graph)) | said, indent=1, ensure_ascii=False
-    )
+    return _as_json(report)
 
 
 def problem_rows(problems: Sequence[Problem]) -> list[dict[str, str | int | None]]:
-    return [
-        {"path": p.path, "line": p.line, "what": p.what, "remedy": p.remedy}
-        for p in problems
-    ]
+    """The problems as objects with path, line, what and remedy."""
+    return [problem._asdict() for problem in problems]
 
 
-def graph_report(found: Sequence[TaskView], graph: TaskGraph) -> str:
-    """The graph for tools: tasks with state, attempts and dependencies; waves; the
-    critical path.
-    """
-    tasks = [
-        {
-            "id": v.task.id,
-            "title": v.task.title,
-            "line": v.task.line,
-            **({"path": v.task.path} if v.task.path else {}),
-            "state": v.state,
-            "attempts": v.record.attempts,
-            "reason": v.reason,
-            "depends_on": list(v.task.depends_on),
-            "files": v.task.files,
-        }
-        for v in found
-    ]
-    return json.dumps(
-        {
-            "version": 1,
-            "tasks": tasks,
-            "waves": graph.waves(),
-            "critical_path": graph.critical_path(),
-        },
-        indent=1,
-        ensure_ascii=False,
-    )
+def graph_report(task_views: Sequence[TaskView], graph: TaskGraph) -> str:
+    """The output of `fanin graph --format json` and `fanin status --json`."""
+    return _as_json(_graph_fields(task_views, graph))
+
+
+def _graph_fields(
+    task_views: Sequence[TaskView], graph: TaskGraph
+) -> dict[str, object]:
+    return {
+        "version": 1,
+        "tasks": [_task_fields(view) for view in task_views],
+        "waves": graph.waves(),
+        "critical_path": graph.critical_path(),
+    }
+
+
+def _task_fields(view: TaskView) -> dict[str, object]:
+    fields: dict[str, object] = {
+        "id": view.task.id,
+        "title": view.task.title,
+        "line": view.task.line,
+    }
+    # Only tasks from a folder of files have a path of their own.
+    if view.task.path:
+        fields["path"] = view.task.path
+    fields |= {
+        "state": view.state,
+        "attempts": view.record.attempts,
+        "reason": view.reason,
+        "depends_on": list(view.task.depends_on),
+        "files": view.task.files,
+    }
+    return fields
+
+
+def _as_json(document: dict[str, object]) -> str:
+    return json.dumps(document, indent=1, ensure_ascii=False)

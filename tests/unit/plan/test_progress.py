@@ -312,23 +312,23 @@ def test_attempts_are_never_lowered_and_no_attempt_is_counted_twice(
         ({"attempts": 1, "status": "failed"}, 2, True, True, None),
         ({}, 1, True, False, "no longer in the plan"),
         # a fan-in run twice
-        ({"attempts": 1, "status": "completed"}, 1, True, True, "completed already"),
-        ({"attempts": 1, "status": "completed"}, 2, True, True, "completed already"),
+        ({"attempts": 1, "status": "completed"}, 1, True, True, "already completed"),
+        ({"attempts": 1, "status": "completed"}, 2, True, True, "already completed"),
         # ticked by a person meanwhile
-        ({"attempts": 0, "status": "completed"}, 1, True, True, "completed already"),
+        ({"attempts": 0, "status": "completed"}, 1, True, True, "already completed"),
         (
             {"attempts": 1, "status": "failed"},
             1,
             True,
             True,
-            "this is attempt 1, but 1 attempts are recorded",
+            "this is attempt 1, but 1 attempt already recorded",
         ),
         (
             {"attempts": 0},
             2,
             True,
             True,
-            "this is attempt 2, but 0 attempts are recorded",
+            "this is attempt 2, but 0 attempts already recorded",
         ),
         ({}, 1, False, True, "text has changed"),
     ],
@@ -492,7 +492,7 @@ GOOD = progress.render(Progress("p", {"T1": Record(), "T2": Record()}), ["T1", "
         (GOOD.replace("p", "q", 1), "x:1: unreadable"),
         (
             GOOD.replace('"plan": "p"', '"plan": "q"'),
-            "x:1: this is the progress of q, not of p; give this plan a file",
+            "x:1: this is the progress of q, not of p; give this plan its own file",
         ),
         # what a merge of hand leaves: the first marker stands on line 5
         (GOOD.replace(',"T2"', '<<<<<<< ours\n,"T2"'), "x:5: unreadable progress"),
