@@ -37,6 +37,7 @@ from runner.core.manifest import BatchEntry, Manifest
 from runner.core.result import Result
 from runner.core.task import AgentSettings, PlanSettings
 from runner.fan_in.batch_merge import BatchMerge
+from runner.fan_in.inputs import BatchResults
 from runner.fan_in.union import Candidate
 from runner.plan.snapshot import read_snapshot
 from runner.repo.repository import Repository
@@ -152,7 +153,9 @@ def make(where: Path, name: str, files: int, tasks: int, *, conflicting: bool) -
         Repository(repo, ENV), head, settings.plan, settings.progress
     )
     manifest = pipeline.next_batch(
-        snapshot, settings, run="bench", round_number=1, branch="main", slots=tasks
+        snapshot,
+        settings,
+        pipeline.BatchRequest(run="bench", round_number=1, branch="main", slots=tasks),
     )
     assert manifest is not None
     names = [f"t/{entry.index:03d}" for entry in manifest.entries]
@@ -249,7 +252,9 @@ class Contest:
         repo = Repository(self._clone(), ENV)
         began = perf_counter()
         made = pipeline.merge_batch(
-            repo, self.case.manifest, self.case.results, self.case.manifest.base
+            repo,
+            BatchResults(self.case.manifest, self.case.results),
+            self.case.manifest.base,
         )
         seconds = perf_counter() - began
         expect(set(made.failed), self.case.conflicts, "conflicts of fanin")
@@ -271,15 +276,16 @@ class Contest:
             repo, self.case.manifest.base, PlanSettings(), ".fanin/progress.json"
         )
         with repo.quarantine() as quarantine:
-            desk = BatchMerge(repo, quarantine, self.case.manifest, snapshot)
+            results = BatchResults(self.case.manifest, self.case.results)
+            merge = BatchMerge(repo, quarantine, results, snapshot)
             began = perf_counter()
-            found = repo.changes_to(desk.base_tree, self.case.trees, quarantine.env)
+            found = repo.changes_to(merge.base_tree, self.case.trees, quarantine.env)
             rows = zip(self.case.manifest.entries, self.case.trees, found, strict=True)
-            fates = desk.unite([Candidate(*row) for row in rows])
-            tree = desk.last_tree(fates)
+            outcomes = merge.unite([Candidate(*row) for row in rows])
+            tree = merge.last_tree(outcomes)
             seconds = perf_counter() - began
         expect(
-            {f.entry.task.id for f in fates if f.failure},
+            {f.entry.task.id for f in outcomes if f.failure},
             self.case.conflicts,
             "conflicts of the union",
         )

@@ -124,7 +124,9 @@ def with_fanin(plan: Plan) -> list[str]:
     )
     snapshot = Snapshot("0" * 40, plan, graph, Progress(plan.path))
     manifest = pipeline.next_batch(
-        snapshot, settings, run="r", round_number=1, branch="main", slots=SLOTS
+        snapshot,
+        settings,
+        pipeline.BatchRequest(run="r", round_number=1, branch="main", slots=SLOTS),
     )
     return [entry.task.id for entry in manifest.entries] if manifest else []
 

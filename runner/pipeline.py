@@ -1,136 +1,147 @@
 """The three steps that one machine and GitHub Actions share: `next_batch`, `run_task`,
 `merge_batch`.
 
-| step        | local (`local.py`)           | GitHub Actions (`actions/`, `fanin.yml`)     |
-|-------------|------------------------------|----------------------------------------------|
-| next_batch  | called in the loop           | job `next`: the matrix and the batch manifest |
-| run_task    | a thread, a clone, a process | job `task`, one matrix entry                 |
-| hand over   | result folder                | the same folder as an artifact               |
-| merge_batch | called in the loop           | job `merge`, the only one that may push      |
-| again       | `while`                      | job `continue`                               |
+| step        | local (`runner/local`)       | GitHub Actions (`runner/actions`, `fanin.yml`) |
+|-------------|------------------------------|------------------------------------------------|
+| next_batch  | called in the loop           | job `next`: the matrix and the batch manifest  |
+| run_task    | a thread, a clone, a process | job `task`, one matrix entry                   |
+| hand over   | result folder                | the same folder as an artifact                 |
+| merge_batch | called in the loop           | job `merge`, the only one that may push        |
+| again       | `while`                      | job `continue`                                 |
 
-They only sequence: the deciding is done in the rooms they call. A matrix leg imports
-this module without networkx and GitPython being installed, so what needs those is
-imported inside the two steps that do.
+The steps only call other packages, which decide. A matrix leg imports this module
+without networkx and GitPython installed, so the steps that need them import them
+inside.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from runner.attempt import workspace
-from runner.attempt.attempt import AttemptContext, AttemptOutcome, act
+from runner.attempt.attempt import AttemptContext, AttemptOutcome, execute_attempt
 from runner.attempt.workspace import Workspace
-from runner.config.settings import Settings
+from runner.config.settings import FILE, Settings
 from runner.core import result_folder
 from runner.core.errors import FaninError
 from runner.core.manifest import BatchEntry, Manifest
 from runner.core.result import Failure, FailureKind, Result, Usage, Verdict
 from runner.core.task import Task
 from runner.plan.progress import Progress
-from runner.policy.redaction import NONE, Secrets
 from runner.repo.origin import Origin
 from runner.schedule import selection
 from runner.schedule.budget import Budget
 from runner.schedule.manifest import build_manifest
 
 if TYPE_CHECKING:
-    from runner.fan_in.batch_merge import FanIn, Verify
+    from runner.fan_in.batch_merge import FanIn
+    from runner.fan_in.inputs import BatchResults, Verification, VerifyCommit
     from runner.plan.snapshot import Snapshot
+    from runner.policy.change import Change
     from runner.repo.repository import Quarantine, Repository
 
 _NO_LIMIT = Budget()
-Pick = Callable[[int], list[Task]]  # slots → tasks to run now
+
+SelectTasks = Callable[[int], list[Task]]  # number of slots → tasks to run now
 
 
 class Workspaces(Protocol):
-    """Where attempts get their workspaces, and who removes them."""
+    """Provides the workspaces of attempts."""
 
-    def take(self, base: str, folder: Path, branch: str) -> Workspace: ...
+    def acquire(self, base: str, folder: Path, branch: str) -> Workspace:
+        """A workspace of commit `base` at `folder`, with `branch` checked out."""
+        ...
 
-    def discard(self, folder: Path) -> None: ...
+    def release(self, folder: Path) -> None:
+        """Remove the workspace, now or later."""
+        ...
 
 
 @dataclass(frozen=True)
-class Fresh:
-    """A new workspace for each attempt, removed at once."""
+class FreshWorkspaces:
+    """Creates a workspace for each attempt and removes it at once."""
 
     origin: Origin
 
-    def take(self, base: str, folder: Path, branch: str) -> Workspace:
+    def acquire(self, base: str, folder: Path, branch: str) -> Workspace:
         return workspace.create(self.origin, base, folder, branch)
 
-    def discard(self, folder: Path) -> None:
+    def release(self, folder: Path) -> None:
         workspace.remove_folder(folder)
 
 
-KEPT = "refs/fanin/kept"
+@dataclass(frozen=True)
+class BatchRequest:
+    """The next batch of a run, as its executor asks for it.
+
+    `slots` is how many tasks may run now. `retry` are ids of tasks that get one more
+    attempt. `prompt_template` is the template's text. `select_tasks` replaces the
+    selection from all ready tasks, for a caller that tracks them. The rest of the
+    budget is divided among the batch, or among `budget_shares` attempts if more.
+    """
+
+    run: str
+    round_number: int
+    branch: str
+    slots: int
+    retry: Sequence[str] = ()
+    budget: Budget = _NO_LIMIT
+    budget_shares: int = 1
+    prompt_template: str | None = None
+    select_tasks: SelectTasks | None = None
 
 
 def now() -> str:
-    """The time as it stands in every document: ISO 8601, UTC, whole milliseconds."""
+    """The time as all documents write it: ISO 8601, UTC, whole milliseconds."""
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def next_batch(
-    snapshot: Snapshot,
-    settings: Settings,
-    *,
-    run: str,
-    round_number: int,
-    branch: str,
-    slots: int,
-    retry: Sequence[str] = (),
-    budget: Budget = _NO_LIMIT,
-    template: str | None = None,
-    pick: Pick | None = None,
-    sharing: int = 1,
+    snapshot: Snapshot, settings: Settings, request: BatchRequest
 ) -> Manifest | None:
-    """The manifest of the batch that may run now, None when no task is ready or the
-    budget lets none start.
+    """The manifest of the batch that may run now, None if no task is ready or the
+    budget allows none to start.
 
-    `retry` grants ids one more attempt. `template` is the text of the prompt template.
-    `pick` chooses the tasks, for a caller that knows what is ready. At least as many
-    attempts as `sharing` share what may still be spent.
+    UsageProblem for a `retry` id that is not in the plan.
     """
     from runner.plan.snapshot import with_retries
 
-    known = with_retries(snapshot, retry, settings.max_attempts)
-    chosen = (pick or partial(_pick, snapshot, known, settings.max_attempts))(
-        budget.affordable(slots)
-    )
-    if not chosen:
+    progress = with_retries(snapshot, request.retry, settings.max_attempts)
+    slots = request.budget.affordable(request.slots)
+    if request.select_tasks is not None:
+        tasks = request.select_tasks(slots)
+    else:
+        tasks = _most_urgent(snapshot, progress, settings.max_attempts, slots)
+    if not tasks:
         return None
     return build_manifest(
-        chosen,
-        run=run,
-        round_number=round_number,
+        tasks,
+        run=request.run,
+        round_number=request.round_number,
         base=snapshot.commit,
-        branch=branch,
+        branch=request.branch,
         plan=snapshot.plan,
-        progress=known,
+        progress=progress,
         settings=settings,
-        retry=retry,
-        template=template,
-        share=budget.share_per_attempt(max(sharing, len(chosen))),
+        retry=request.retry,
+        template=request.prompt_template,
+        share=request.budget.share_per_attempt(max(request.budget_shares, len(tasks))),
     )
 
 
-def _pick(
-    snapshot: Snapshot, known: Progress, max_attempts: int, slots: int
+def _most_urgent(
+    snapshot: Snapshot, progress: Progress, max_attempts: int, slots: int
 ) -> list[Task]:
-    """The most urgent of all tasks that are ready."""
+    """The most urgent of all ready tasks."""
     graph = snapshot.graph
-    ready = [
-        graph.tasks[task_id]
-        for task_id in graph.ready(known.standings(snapshot.plan, max_attempts))
-    ]
-    return selection.choose(ready, slots, graph.heights(known.expected_seconds))
+    ready_ids = graph.ready(progress.standings(snapshot.plan, max_attempts))
+    ready = [graph.tasks[task_id] for task_id in ready_ids]
+    return selection.choose(ready, slots, graph.heights(progress.expected_seconds))
 
 
 def branch_of(folder: str) -> str:
@@ -146,30 +157,32 @@ def run_task(
     results: Path,
     scratch: Path,
     attempt_context: AttemptContext,
-    spaces: Workspaces | None = None,
+    workspaces: Workspaces | None = None,
 ) -> Result:
-    """Run one attempt and leave its result folder below `results`. A failure is a
-    value, never an exception.
+    """Run one attempt and write its result folder below `results`.
+
+    A failure is a value, never an exception. The workspace is made below `scratch`.
     """
-    spaces = spaces or Fresh(origin)
-    folder, started = results / entry.folder, now()
+    if workspaces is None:
+        workspaces = FreshWorkspaces(origin)
+    started = now()
+    folder = results / entry.folder
     attempt = result_folder.Attempt(
         batch=manifest.batch, task=entry.task.id, attempt=entry.attempt, started=started
     )
     result_folder.begin(folder, attempt)
-    place = scratch / f"{manifest.batch}-{entry.folder}"
-    left = AttemptOutcome(Usage())
+    workspace_folder = scratch / f"{manifest.batch}-{entry.folder}"
     try:
-        space = spaces.take(manifest.base, place, branch_of(entry.folder))
-        left = act(manifest, entry, attempt, space, folder, attempt_context)
-    except FaninError as error:
-        cancelled = (
-            attempt_context.cancel is not None and attempt_context.cancel.is_set()
+        attempt_workspace = workspaces.acquire(
+            manifest.base, workspace_folder, branch_of(entry.folder)
         )
-        kind = FailureKind.INTERRUPTED if cancelled else FailureKind.ENVIRONMENT
-        left = AttemptOutcome(left.usage, Failure(kind=kind, message=str(error)))
+        outcome = execute_attempt(
+            manifest, entry, attempt, attempt_workspace, folder, attempt_context
+        )
+    except FaninError as error:
+        outcome = AttemptOutcome(Usage(), _environment_failure(error, attempt_context))
     finally:
-        spaces.discard(place)
+        workspaces.release(workspace_folder)
     result = Result(
         batch=manifest.batch,
         manifest=manifest.digest,
@@ -180,222 +193,208 @@ def run_task(
         started=started,
         finished=now(),
         agent=entry.agent.name,
-        succeeded=left.failure is None,
-        failure=left.failure,
-        usage=left.usage,
-        tree=left.tree,
-        pack="change.pack" if left.tree else None,
+        succeeded=outcome.failure is None,
+        failure=outcome.failure,
+        usage=outcome.usage,
+        tree=outcome.tree,
+        pack=result_folder.PACK if outcome.tree else None,
     )
     try:
-        attempt_context.recorded()
-    finally:  # whatever is the matter there, the work is paid for
+        attempt_context.wait_until_durable()
+    finally:  # an error there must not lose work that is paid for
         result_folder.finish(folder, result)
     return result
 
 
+def _environment_failure(error: FaninError, context: AttemptContext) -> Failure:
+    """The failure of an attempt that the machine broke off."""
+    kind = FailureKind.ENVIRONMENT
+    if context.cancel is not None and context.cancel.is_set():
+        kind = FailureKind.INTERRUPTED
+    return Failure(kind=kind, message=str(error))
+
+
 def merge_batch(
     repo: Repository,
-    manifest: Manifest,
-    results: Path,
+    results: BatchResults,
     head: str,
     *,
-    verify: Verify | None = None,
-    verdict: Verdict | None = None,
-    red: Mapping[str, Failure] | None = None,
-    missing: Failure | None = None,
-    secrets: Secrets = NONE,
-    known: Snapshot | None = None,
+    verification: Verification | None = None,
+    snapshot: Snapshot | None = None,
 ) -> FanIn:
-    """Fan a batch's results in on top of commit `head`. Moves no branch: the caller
-    lands `tip`.
+    """Merge a batch's results on commit `head`. Moves no branch: the caller lands `tip`.
 
-    Run twice, or after a rival, it lands nothing twice: what no longer follows the
-    head's progress is stale. `verify` looks at the merged tree here and now; a
-    `verdict` was found elsewhere and binds to head and tree; `red` are tasks to send
-    back without looking. `secrets` are looked for in what the agents left. `known` is
-    what `head` says, for a caller that wrote it. `missing` stands for the result of an
-    attempt that left no folder at all; None: it never started. InvalidInput if the plan
-    or progress at `head` cannot be read; VerdictOutdated if the verdict is of another
-    tree.
+    Run twice, or after a rival, it lands nothing twice: a result that does not follow
+    from the head's progress is stale. `snapshot` is what `head` says, for a caller that
+    has it. InvalidInput if the plan or progress at `head` cannot be read;
+    VerdictOutdated if a recorded verdict is about another tree.
     """
     from runner.plan.snapshot import read_snapshot
 
-    snapshot = known or read_snapshot(repo, head, manifest.plan, manifest.progress)
+    manifest = results.manifest
+    if snapshot is None:
+        snapshot = read_snapshot(repo, head, manifest.plan, manifest.progress)
     assert snapshot.commit == head
     with repo.quarantine() as quarantine:
-        fan_in, kept = merge_into(
-            quarantine,
-            repo,
-            manifest,
-            results,
-            snapshot,
-            verify=verify,
-            verdict=verdict,
-            red=red,
-            missing=missing,
-            secrets=secrets,
+        fan_in, kept = merge_in_quarantine(
+            quarantine, repo, results, snapshot, verification=verification
         )
-        repo.adopt(
-            quarantine, [*fan_in.commits[-1:], *kept.values()], [head, manifest.base]
-        )
+        tips = [*fan_in.commits[-1:], *kept.values()]
+        repo.adopt(quarantine, tips, [head, manifest.base])
     for ref, commit in kept.items():
         repo.set_ref(ref, commit)
     return fan_in
 
 
-def merge_into(
+def merge_in_quarantine(
     quarantine: Quarantine,
     repo: Repository,
-    manifest: Manifest,
-    results: Path,
+    results: BatchResults,
     snapshot: Snapshot,
     *,
-    verify: Verify | None = None,
-    verdict: Verdict | None = None,
-    red: Mapping[str, Failure] | None = None,
-    missing: Failure | None = None,
-    secrets: Secrets = NONE,
+    verification: Verification | None = None,
 ) -> tuple[FanIn, dict[str, str]]:
-    """`merge_batch` up to where the repository gets anything: its fan-in, and the refs
-    that are to keep commits.
+    """`merge_batch` without the repository: its fan-in, and the refs to set, ref →
+    commit in the quarantine.
 
-    The snapshot's commit may lie in the quarantine itself, where several batches are
+    The snapshot's commit may be in the quarantine too, so that several batches can be
     merged one after the other.
     """
     from runner.fan_in.batch_merge import BatchMerge, FanIn
 
-    readings = result_folder.read_batch(results, manifest)
-    desk = BatchMerge(repo, quarantine, manifest, snapshot, secrets)
-    candidates, failed = desk.admit(readings, missing)
-    fates, sent_back = (
-        desk.without(candidates, red)
-        if red
-        else desk.judged(candidates, verify, verdict)
-    )
-    failed |= sent_back | {
-        fate.entry.task.id: fate.failure for fate in fates if fate.failure
-    }
-    commits, after = desk.commits(
-        readings, [fate for fate in fates if fate.tree], failed
-    )
-    kept = desk.kept_commits(readings, failed)
-    refs = {
-        task_id: f"{KEPT}/{manifest.batch}/{desk.folder(task_id)}" for task_id in kept
-    }
-    landed = tuple(fate.entry.task.id for fate in fates if fate.tree)
-    read = tuple(reading.result for reading in readings if reading.result)
-    found = desk.after(commits, after)
+    merge = BatchMerge(repo, quarantine, results, snapshot)
+    candidates, refused = merge.admit()
+    judgement = merge.judge(candidates, verification)
+    failed = {**refused, **judgement.failed}
+    commits, progress = merge.commits(judgement.merged, failed)
+    kept_commits = merge.kept_commits(failed)
+    kept_refs = {task_id: merge.kept_ref(task_id) for task_id in kept_commits}
     fan_in = FanIn(
         snapshot.commit,
-        tuple(commits),
-        landed,
-        failed,
-        refs,
-        found,
-        read,
-        tuple(desk.warnings),
+        commits=tuple(commits),
+        landed=tuple(outcome.entry.task.id for outcome in judgement.merged),
+        failed=failed,
+        kept_refs=kept_refs,
+        snapshot=merge.snapshot_with(commits, progress),
+        results=tuple(r.result for r in merge.readings if r.result is not None),
+        warnings=tuple(merge.warnings),
     )
-    return fan_in, {refs[task_id]: commit for task_id, commit in kept.items()}
+    commits_by_ref = {
+        kept_refs[task_id]: commit for task_id, commit in kept_commits.items()
+    }
+    return fan_in, commits_by_ref
 
 
 def replay(
     repo: Repository, manifest: Manifest, fan_in: FanIn, head: str
 ) -> FanIn | None:
-    """The same fan-in on top of a newer head whose changes meet none of its own; None
-    if it must be merged anew.
+    """The same fan-in on a newer head that changed other paths, None if the batch must
+    be merged again.
 
-    Short, because it is a race: while one fan-in merges, busy rivals push again and
-    again. What it does equals the full merge: disjoint paths, and progress, plan and
-    settings as they were. Never where a verdict binds to the head.
+    Fast, because a full merge may lose the race against rivals that push all the time.
+    The commits equal those of a full merge: the paths are disjoint, and progress, plan
+    and settings did not change. Never with a verification, which binds to the head.
     """
-    from runner.config.settings import FILE
-    from runner.fan_in.union import meet
+    if manifest.verify is not None or not fan_in.commits or fan_in.snapshot is None:
+        return None
+    parents = (fan_in.head, *fan_in.commits[:-1])
+    changes_by_commit = {
+        commit: repo.changes(parent, commit, {})
+        for parent, commit in zip(parents, fan_in.commits, strict=True)
+    }
+    rival_paths = repo.changed_paths(fan_in.head, head)
+    if not _can_replay(manifest, changes_by_commit.values(), rival_paths):
+        return None
+    commits = []
+    parent = head
+    for commit, changes in changes_by_commit.items():
+        blobs = {change.path: change.new for change in changes}
+        tree = repo.write_tree(parent, blobs, {})
+        parent = repo.commit_tree(tree, [parent], repo.message(commit), {})
+        commits.append(parent)
+    snapshot = replace(fan_in.snapshot, commit=parent)
+    return replace(fan_in, head=head, commits=tuple(commits), snapshot=snapshot)
+
+
+def _can_replay(
+    manifest: Manifest,
+    changes_by_commit: Iterable[Sequence[Change]],
+    rival_paths: Sequence[str],
+) -> bool:
+    """Whether the rival's paths have nothing to do with these changes."""
+    from runner.fan_in.union import overlaps
     from runner.policy.paths import Spellings
 
-    if manifest.verify is not None or not fan_in.commits or fan_in.after is None:
-        return None
-    steps = list(zip((fan_in.head, *fan_in.commits), fan_in.commits, strict=False))
-    changes = [repo.changes(old, new, {}) for old, new in steps]
-    ours = [change for some in changes for change in some]
-    theirs = repo.changed_paths(fan_in.head, head)
-    own = (manifest.plan.path, manifest.progress, FILE)  # a plan may be a folder
-    if any(
-        path == name or path.startswith(f"{name}/") for path in theirs for name in own
-    ) or meet(ours, theirs):
-        return None
-    if any(Spellings(theirs).clashes(ours)):
-        return None
-    commits = [head]
-    for (_, commit), some in zip(steps, changes, strict=True):
-        tree = repo.write_tree(
-            commits[-1], {change.path: change.new for change in some}, {}
-        )
-        commits.append(repo.commit_tree(tree, [commits[-1]], repo.message(commit), {}))
-    return replace(
-        fan_in,
-        head=head,
-        commits=tuple(commits[1:]),
-        after=replace(fan_in.after, commit=commits[-1]),
-    )
+    for state_path in (manifest.plan.path, manifest.progress, FILE):
+        # a plan may be a folder
+        inside = f"{state_path}/"
+        if any(path == state_path or path.startswith(inside) for path in rival_paths):
+            return False
+    changes = list(itertools.chain.from_iterable(changes_by_commit))
+    if overlaps(changes, rival_paths):
+        return False
+    clashes = Spellings(rival_paths).clashes(changes)
+    return not any(clashes)
 
 
 def verify_batch(
-    repo: Repository, manifest: Manifest, results: Path, head: str, verify: Verify
+    repo: Repository, results: BatchResults, head: str, verify: VerifyCommit
 ) -> Verdict:
-    """What `verify` says of the batch's merged tree at `head`, for `merge_batch` in a
-    job that runs no code.
+    """The verdict of `verify` on the batch's merged tree at `head`, for `merge_batch`
+    in a job that runs no code of the repository.
     """
     from runner.fan_in.batch_merge import BatchMerge
+    from runner.fan_in.inputs import RunVerify
     from runner.plan.snapshot import read_snapshot
 
-    readings = result_folder.read_batch(results, manifest)
+    manifest = results.manifest
     snapshot = read_snapshot(repo, head, manifest.plan, manifest.progress)
     with repo.quarantine() as quarantine:
-        desk = BatchMerge(repo, quarantine, manifest, snapshot)
-        candidates, _ = desk.admit(readings, None)
-        fates, red = desk.judged(candidates, verify, None)
-        red |= {fate.entry.task.id: fate.failure for fate in fates if fate.failure}
+        merge = BatchMerge(repo, quarantine, results, snapshot)
+        candidates, _ = merge.admit()
+        judgement = merge.judge(candidates, RunVerify(verify))
         return Verdict(
             batch=manifest.batch,
             manifest=manifest.digest,
             head=head,
-            tree=desk.last_tree(fates),
-            failed=red,
+            tree=merge.last_tree(judgement.merged),
+            failed=judgement.failed,
         )
 
 
 def hold_batch(
     repo: Repository,
-    manifest: Manifest,
-    results: Path,
+    results: BatchResults,
     head: str,
     *,
-    held: str,
-    red: Mapping[str, Failure],
-    missing: Failure | None,
-    secrets: Secrets = NONE,
+    held_branch: str,
+    failures: Mapping[str, Failure],
 ) -> tuple[FanIn, FanIn]:
-    """What to land on the branch when the batch's work must wait for a person, and what
-    to put on the branch `held`.
+    """What to land on the branch, and what to push to `held_branch`, when the batch's
+    work must wait for a person. The tasks in `failures` are sent back.
 
-    The second is made on top of the first, so that merging it completes the tasks
+    The second fan-in is on top of the first, so that merging it completes the tasks
     without a conflict.
     """
     from runner.fan_in.batch_merge import BatchMerge, FanIn
+    from runner.fan_in.inputs import SendBack
     from runner.plan.snapshot import read_snapshot
 
-    readings = result_folder.read_batch(results, manifest)
+    manifest = results.manifest
+    send_back = SendBack(failures)
+    snapshot = read_snapshot(repo, head, manifest.plan, manifest.progress)
     with repo.quarantine() as quarantine:
-        snapshot = read_snapshot(repo, head, manifest.plan, manifest.progress)
-        desk = BatchMerge(repo, quarantine, manifest, snapshot, secrets)
-        candidates, failed = desk.admit(readings, missing)
-        fates, sent_back = desk.without(candidates, red)
-        failed |= sent_back | {
-            fate.entry.task.id: fate.failure for fate in fates if fate.failure
-        }
-        note, known = desk.held(readings, fates, failed, held)
-        repo.adopt(quarantine, [note], [head])
-    waiting = merge_batch(
-        repo, manifest, results, note, red=red, missing=missing, secrets=secrets
+        merge = BatchMerge(repo, quarantine, results, snapshot)
+        candidates, refused = merge.admit()
+        judgement = merge.judge(candidates, send_back)
+        failed = {**refused, **judgement.failed}
+        commit, progress = merge.hold_commit(judgement.merged, failed, held_branch)
+        repo.adopt(quarantine, [commit], [head])
+    hold = FanIn(
+        head,
+        commits=(commit,),
+        failed=failed,
+        snapshot=merge.snapshot_with([commit], progress),
     )
-    return FanIn(head, (note,), (), failed, {}, desk.after([note], known)), waiting
+    held_work = merge_batch(repo, results, commit, verification=send_back)
+    return hold, held_work

@@ -6,7 +6,6 @@ repository.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +19,12 @@ from runner.actions.workflow_io import JobIO, WorkflowContext
 from runner.core.errors import EXIT_DONE, EnvironmentBroken, VerdictOutdated
 from runner.core.manifest import Manifest
 from runner.core.result import Failure, FailureKind, Verdict
+from runner.fan_in.inputs import (
+    BatchResults,
+    RecordedVerdict,
+    SendBack,
+    Verification,
+)
 from runner.policy.redaction import NONE, Secrets
 
 if TYPE_CHECKING:
@@ -133,14 +138,14 @@ class MergeJob:
         return pipeline.replay(self.repo, self.manifest, fan_in, head)
 
     def _merge(self, head: str) -> FanIn:
-        verdict = self._verdict()
         return pipeline.merge_batch(
-            self.repo,
+            self.repo, self._batch_results(), head, verification=self._verification()
+        )
+
+    def _batch_results(self) -> BatchResults:
+        return BatchResults(
             self.manifest,
             self.results,
-            head,
-            verdict=verdict,
-            red=None if verdict else self._red_without_verdict(),
             missing=self._missing_result(),
             secrets=self.options.secrets,
         )
@@ -161,15 +166,20 @@ class MergeJob:
             return None
         return read_verdict(self.options.verdict, self.manifest)
 
-    def _red_without_verdict(self) -> Mapping[str, Failure] | None:
-        """All tasks as red if the batch must be verified and was not."""
+    def _verification(self) -> Verification | None:
+        """The recorded verdict. Without one, a batch that must be verified is sent
+        back.
+        """
         if self.manifest.verify is None:
             return None
+        verdict = self._verdict()
+        if verdict is not None:
+            return RecordedVerdict(verdict)
         failure = Failure(
             kind=FailureKind.VERIFY,
             message="not verified: the job  verify  left no verdict",
         )
-        return {entry.task.id: failure for entry in self.manifest.entries}
+        return SendBack({entry.task.id: failure for entry in self.manifest.entries})
 
     def _hold(self, reason: str) -> LandedBatch:
         """Hold the batch on a branch of its own until a person merges it.
@@ -184,13 +194,10 @@ class MergeJob:
             head = fetch_branch(self.repo, self.manifest, self.remote, self.branch)
             note, held = pipeline.hold_batch(
                 self.repo,
-                self.manifest,
-                self.results,
+                self._batch_results(),
                 head,
-                held=held_branch,
-                red=verdict.failed if verdict else {},
-                missing=self._missing_result(),
-                secrets=self.options.secrets,
+                held_branch=held_branch,
+                failures=verdict.failed if verdict else {},
             )
             push = self.remote.push(self.branch, note.tip, head)
             if push.refused:

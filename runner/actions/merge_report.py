@@ -84,8 +84,8 @@ class MergeReport:
     @cached_property
     def snapshot(self) -> Snapshot:
         """Plan and progress after the batch."""
-        assert self.batch.fan_in.after is not None
-        return self.batch.fan_in.after
+        assert self.batch.fan_in.snapshot is not None
+        return self.batch.fan_in.snapshot
 
     @cached_property
     def views(self) -> Sequence[TaskView]:

@@ -187,13 +187,15 @@ def _choose_batch(
     return pipeline.next_batch(
         snapshot,
         settings,
-        run=state.run,
-        round_number=state.round,
-        branch=branch,
-        slots=slots,
-        retry=options.retry,
-        budget=state.budget(settings.limits.max_cost_usd),
-        template=template,
+        pipeline.BatchRequest(
+            run=state.run,
+            round_number=state.round,
+            branch=branch,
+            slots=slots,
+            retry=options.retry,
+            budget=state.budget(settings.limits.max_cost_usd),
+            prompt_template=template,
+        ),
     )
 
 

@@ -11,11 +11,12 @@ from pydantic import ValidationError
 from runner import pipeline
 from runner.actions.round_state import fetch_branch
 from runner.actions.workflow_io import JobIO
-from runner.attempt.attempt import AttemptContext
+from runner.attempt.attempt import AttemptContext, VerifyCommand, verify_commit
 from runner.core import durable
 from runner.core.errors import EXIT_DONE
 from runner.core.manifest import Manifest
 from runner.core.result import Failure, Verdict
+from runner.fan_in.inputs import BatchResults
 from runner.ui import job_summary
 
 if TYPE_CHECKING:
@@ -38,27 +39,21 @@ def verify_job(
 
     Returns the exit code. A red tree is a verdict, not an error.
     """
-    from runner.attempt.attempt import verify_commit
-
     command = manifest.verify
     assert command is not None
     head = fetch_branch(repo, manifest, remote, branch)
     attempt_context = AttemptContext(environ)
+    verify_command = VerifyCommand(command, manifest.verify_timeout, manifest.env)
 
     def verify(commit: str, objects: Path) -> Failure | None:
         return verify_commit(
-            repo.origin,
-            command,
-            commit,
-            objects,
-            scratch,
-            manifest.verify_timeout,
-            attempt_context,
-            manifest.env,
+            verify_command, repo.origin, commit, objects, scratch, attempt_context
         )
 
     with job_io.fenced(f"verify: {command}"):
-        verdict = pipeline.verify_batch(repo, manifest, results, head, verify)
+        verdict = pipeline.verify_batch(
+            repo, BatchResults(manifest, results), head, verify
+        )
     durable.write(verdict_file, verdict.model_dump_json(indent=1).encode())
     job_io.summary(job_summary.verdict_summary(verdict, command))
     for task_id, failure in verdict.failed.items():

@@ -1,5 +1,5 @@
-"""One attempt: the agent at work in its checkout, what it left, and whether the task's
-own check is green.
+"""One attempt: the agent runs in its checkout, its work is captured, and the task's own
+check decides.
 """
 
 from __future__ import annotations
@@ -31,285 +31,323 @@ from runner.policy import rules
 from runner.policy.redaction import NONE, Masker, Secrets
 from runner.repo.origin import Origin
 
+_MAX_LOG_TAIL = 4_000  # characters of the agent's output in a failure
+
+
+def _do_nothing() -> None:
+    pass
+
 
 @dataclass(frozen=True)
 class AttemptContext:
-    """What an attempt gets from the machine it runs on: the environment to allow-list
-    from, a way to be cancelled, GitHub's run attempt, who hears the agent's output as
-    it comes, who is told that the programs of the attempt have ended, while its work is
-    still to be captured, and what to wait for before its result may be relied on.
-    `secrets` are those of the machine beside the agent's own.
+    """What an attempt gets from the executor that runs it.
+
+    `environ` is the environment to pass allow-listed variables from. `cancel` ends the
+    attempt when it is set. `run_attempt` counts the runs of one job on GitHub. `echo`
+    receives the agent's output as it comes. `secrets` are added to those of the agent's
+    settings.
+
+    `on_agent_exit` is called when the agent has ended and no verify command follows,
+    before its work is captured. `wait_until_durable` returns when the work that the attempt builds on
+    is durable; the result is not written earlier.
     """
 
     environ: Mapping[str, str] = field(repr=False)
     cancel: threading.Event | None = None
     run_attempt: int = 1
     echo: Callable[[bytes], object] | None = None
-    ended: Callable[[], object] = lambda: None
-    recorded: Callable[[], object] = lambda: None
+    on_agent_exit: Callable[[], object] = _do_nothing
+    wait_until_durable: Callable[[], object] = _do_nothing
     secrets: Secrets = NONE
 
 
 @dataclass(frozen=True)
 class AttemptOutcome:
-    """What an attempt left: usage, a failure or none, and the tree if anything changed."""
+    """The outcome of an attempt: its usage, its failure or None, and the tree of its
+    work, None if there is none to merge.
+    """
 
     usage: Usage
     failure: Failure | None = None
     tree: str | None = None
 
 
-def act(
+@dataclass(frozen=True)
+class VerifyCommand:
+    """A shell command that is green when it exits with 0.
+
+    `timeout` is in seconds. It sees the plain variables `env` and nothing of an
+    agent's allow-list.
+    """
+
+    command: str
+    timeout: float
+    env: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    """One attempt in its workspace; `folder` is its result folder."""
+
+    manifest: Manifest
+    entry: BatchEntry
+    record: result_folder.Attempt
+    workspace: Workspace
+    folder: Path
+    context: AttemptContext
+    secrets: Secrets
+
+
+def execute_attempt(
     manifest: Manifest,
     entry: BatchEntry,
-    attempt: result_folder.Attempt,
-    space: Workspace,
+    record: result_folder.Attempt,
+    attempt_workspace: Workspace,
     folder: Path,
-    attempt_context: AttemptContext,
+    context: AttemptContext,
 ) -> AttemptOutcome:
-    """Run the agent and capture what it left, with no secret in it. EnvironmentBroken
-    or GitFailed as `_act`.
+    """Run the agent, capture its work and verify it. No secret is in the outcome or in
+    the logs in `folder`.
+
+    EnvironmentBroken or GitFailed if the machine fails.
     """
-    secrets = (
-        secrets_of([entry.agent], attempt_context.environ) | attempt_context.secrets
+    secrets = secrets_of([entry.agent], context.environ) | context.secrets
+    attempt = _Attempt(
+        manifest, entry, record, attempt_workspace, folder, context, secrets
     )
     try:
-        left = _act(manifest, entry, attempt, space, folder, attempt_context, secrets)
+        outcome = _run(attempt)
     finally:
-        _mask(folder, secrets)
-    return _without(entry, left, secrets)
+        _mask_logs(folder, secrets)
+    return _mask_outcome(entry, outcome, secrets)
 
 
-def _without(
-    entry: BatchEntry, left: AttemptOutcome, secrets: Secrets
-) -> AttemptOutcome:
-    """What was left with the secrets taken out of its words; a report that holds one is
-    refused, like a file.
-    """
-    summary, failure = left.usage.summary, left.failure
-    if summary is not None and (name := secrets.find_in_text(summary)):
-        told = secrets.masked_text(summary)
-        left = replace(left, usage=left.usage.model_copy(update={"summary": told}))
-        failure = failure or rules.leaked(entry.task, "the agent's report", name)
-    if failure is not None:
-        words = {
-            name: secrets.masked_text(getattr(failure, name))
-            for name in ("message", "log_tail")
-        }
-        failure = failure.model_copy(update=words)
-    return replace(left, failure=failure)
-
-
-def _act(
-    manifest: Manifest,
-    entry: BatchEntry,
-    attempt: result_folder.Attempt,
-    space: Workspace,
-    folder: Path,
-    attempt_context: AttemptContext,
-    secrets: Secrets,
-) -> AttemptOutcome:
-    """Run the agent and capture what it left. EnvironmentBroken or GitFailed if the
-    machine does not do its part.
-    """
-    agent, settings, place = (
-        agents.agent_for(entry.agent),
-        entry.agent,
-        agents.AttemptFolder(space.folder),
-    )
-    # A leg on Actions is the first place where it can be seen; locally the run has
-    # refused to start.
-    if lacking := missing_requirements(
-        agent,
-        settings,
-        attempt_context.environ,
-        lambda name: _found(name, attempt_context.environ),
-    ):
-        told = "; ".join(f"{what} ({remedy})" for what, remedy in lacking)
-        return AttemptOutcome(
-            Usage(),
-            Failure(kind=FailureKind.NOT_READY, message=f"nothing was started: {told}"),
+def _run(attempt: _Attempt) -> AttemptOutcome:
+    not_ready = _missing_requirements(attempt)
+    if not_ready is not None:
+        return AttemptOutcome(Usage(), not_ready)
+    place = agents.AttemptFolder(attempt.workspace.folder)
+    process_outcome = _run_agent(attempt, place)
+    if attempt.entry.verify is None:
+        # otherwise the attempt's last program is the verify command
+        attempt.context.on_agent_exit()
+    verdict = agents.agent_for(attempt.entry.agent).read(process_outcome, place)
+    if verdict.failure is not None:
+        return _keep_failed_work(attempt, verdict.failure, verdict.usage)
+    tree, leak = _capture(attempt)
+    if leak is not None:
+        return AttemptOutcome(verdict.usage, leak)
+    if tree is None and not attempt.entry.task.allow_empty:
+        no_change = Failure(
+            kind=FailureKind.NO_CHANGE,
+            log_tail=process_outcome.tail[-_MAX_LOG_TAIL:],
+            message=(
+                "the agent changed nothing "
+                "(if that is fine, set allow_empty: true on the task)"
+            ),
         )
-    call = agent.build(entry, place)
-    place.prompt.write_text(
-        prompt.render(entry, manifest.prompt_template), encoding="utf-8"
+        return AttemptOutcome(verdict.usage, no_change)
+    return AttemptOutcome(verdict.usage, _verify_task(attempt), tree)
+
+
+def _missing_requirements(attempt: _Attempt) -> Failure | None:
+    """Why the agent cannot start here, or None.
+
+    On Actions this is the first step on the machine that runs the agent. Locally the
+    run has refused to start.
+    """
+    environ, settings = attempt.context.environ, attempt.entry.agent
+    search_path = environ.get("PATH")
+    missing = missing_requirements(
+        agents.agent_for(settings),
+        settings,
+        environ,
+        lambda name: shutil.which(name, path=search_path),
     )
-    make_home(agent, settings, call, place, attempt_context.environ)
-    workspace.settle(space, place.prompt)
-    outcome = process.run(
+    if not missing:
+        return None
+    details = "; ".join(f"{problem} ({remedy})" for problem, remedy in missing)
+    return Failure(
+        kind=FailureKind.NOT_READY, message=f"the agent was not started: {details}"
+    )
+
+
+def _run_agent(attempt: _Attempt, place: agents.AttemptFolder) -> process.Outcome:
+    """Run the agent in the checkout until it exits or is ended."""
+    entry, context = attempt.entry, attempt.context
+    settings = entry.agent
+    agent = agents.agent_for(settings)
+    call = agent.build(entry, place)
+    text = prompt.render(entry, attempt.manifest.prompt_template)
+    place.prompt.write_text(text, encoding="utf-8")
+    make_home(agent, settings, call, place, context.environ)
+    workspace.settle(attempt.workspace, place.prompt)
+
+    def record_cookie(cookie: str) -> None:
+        # the next run finds by it what outlives a crash
+        record = attempt.record.model_copy(update={"cookie": cookie})
+        result_folder.begin(attempt.folder, record)
+
+    return process.run(
         call.argv,
-        cwd=space.checkout,
+        cwd=attempt.workspace.checkout,
         env=environment_for(
             agent,
             settings,
             call,
             place,
-            attempt_context.environ,
-            _told(manifest, entry, place),
-            manifest.env,
+            context.environ,
+            _contract_variables(attempt, place),
+            attempt.manifest.env,
         ),
         stdin=place.prompt,
-        log=folder / result_folder.LOG,
+        log=attempt.folder / result_folder.LOG,
         timeout=entry.timeout,
         idle_timeout=settings.idle_timeout,
-        cancel=attempt_context.cancel,
-        echo=attempt_context.echo,
-        on_start=lambda cookie: result_folder.begin(
-            folder, attempt.model_copy(update={"cookie": cookie})
-        ),
+        cancel=context.cancel,
+        echo=context.echo,
+        on_start=record_cookie,
         stdout=place.stdout if settings.preset else None,
-        masker=Masker(secrets.names),
-    )
-    if entry.verify is None:
-        attempt_context.ended()
-    verdict = agent.read(outcome, place)
-    if verdict.failure is not None:
-        # the attempt failed already; its work is kept where it can be
-        with suppress(GitFailed):
-            tree, leak = _capture(entry, space, folder, secrets)
-            return AttemptOutcome(verdict.usage, leak or verdict.failure, tree)
-        return AttemptOutcome(verdict.usage, verdict.failure)
-    tree, leak = _capture(entry, space, folder, secrets)
-    if leak is not None:
-        return AttemptOutcome(verdict.usage, leak)
-    if tree is None and not entry.task.allow_empty:
-        return AttemptOutcome(
-            verdict.usage,
-            Failure(
-                kind=FailureKind.NO_CHANGE,
-                log_tail=outcome.tail[-4_000:],
-                message=(
-                    "the agent changed nothing (set allow_empty: true on the task if that is fine)"
-                ),
-            ),
-        )
-    return AttemptOutcome(
-        verdict.usage,
-        _verify_task(manifest, entry, space, folder, attempt_context),
-        tree,
+        masker=Masker(attempt.secrets.names),
     )
 
 
-def _found(name: str, environ: Mapping[str, str]) -> str | None:
-    return shutil.which(name, path=environ.get("PATH"))
-
-
-def _told(
-    manifest: Manifest, entry: BatchEntry, place: agents.AttemptFolder
+def _contract_variables(
+    attempt: _Attempt, place: agents.AttemptFolder
 ) -> dict[str, str]:
-    """What every agent is told in its environment (the agent contract)."""
+    """The variables that every agent gets (the agent contract)."""
     return {
         "FANIN_PROMPT": str(place.prompt),
         "FANIN_REPORT": str(place.report),
-        "FANIN_TASK": entry.task.id,
-        "FANIN_ATTEMPT": str(entry.attempt),
-        "FANIN_BASE": manifest.base,
+        "FANIN_TASK": attempt.entry.task.id,
+        "FANIN_ATTEMPT": str(attempt.entry.attempt),
+        "FANIN_BASE": attempt.manifest.base,
     }
 
 
-def _capture(
-    entry: BatchEntry, space: Workspace, folder: Path, secrets: Secrets
-) -> tuple[str | None, Failure | None]:
-    """The tree the agent left, packed beside the result; None if it is the base's own.
+def _keep_failed_work(
+    attempt: _Attempt, failure: Failure, usage: Usage
+) -> AttemptOutcome:
+    """The outcome of a failed agent, with its work if git can capture it."""
+    # the agent may have deleted its checkout; its own failure says more
+    with suppress(GitFailed):
+        tree, leak = _capture(attempt)
+        return AttemptOutcome(usage, leak or failure, tree)
+    return AttemptOutcome(usage, failure)
 
-    Work that holds a secret is not packed: what lies in the result folder will be
-    uploaded.
+
+def _capture(attempt: _Attempt) -> tuple[str | None, Failure | None]:
+    """Capture the agent's work and write its pack. Returns the tree, None if it equals
+    the base's, and a failure if it holds a secret.
+
+    Such work is not packed: the result folder is uploaded.
     """
-    tree = workspace.capture(space)
+    tree = workspace.capture(attempt.workspace)
     if tree is None:
         return None, None
-    if found := workspace.leak(space, tree, secrets):
-        return None, rules.leaked(entry.task, *found)
-    workspace.write_pack(space, tree, folder / result_folder.PACK)
+    leak = workspace.leak(attempt.workspace, tree, attempt.secrets)
+    if leak is not None:
+        path, name = leak
+        return None, rules.leaked(attempt.entry.task, path, name)
+    workspace.write_pack(attempt.workspace, tree, attempt.folder / result_folder.PACK)
     return tree, None
 
 
-def _mask(folder: Path, secrets: Secrets) -> None:
-    """Take the secrets out of the logs, which are uploaded with the result; a log is
-    bounded, so it is read whole.
-    """
-    for log in folder.glob("*.log") if secrets else ():
-        said = log.read_bytes()
-        if (masked := secrets.masked(said)) != said:
-            log.write_bytes(masked)
-
-
-def _verify_task(
-    manifest: Manifest,
-    entry: BatchEntry,
-    space: Workspace,
-    folder: Path,
-    attempt_context: AttemptContext,
-) -> Failure | None:
+def _verify_task(attempt: _Attempt) -> Failure | None:
+    """Run the task's own verify command, if it has one."""
+    entry = attempt.entry
     if entry.verify is None:
         return None
     return run_verify(
-        entry.verify,
-        space.checkout,
-        folder / "verify.log",
-        entry.timeout,
-        attempt_context,
-        manifest.env,
+        VerifyCommand(entry.verify, entry.timeout, attempt.manifest.env),
+        attempt.workspace.checkout,
+        attempt.folder / "verify.log",
+        attempt.context,
     )
 
 
-def run_verify(
-    command: str,
-    checkout: Path,
-    log: Path,
-    timeout: float,
-    attempt_context: AttemptContext,
-    env: Mapping[str, str],
-) -> Failure | None:
-    """Why the shell command is red in `checkout`, None if it is green.
+def _mask_logs(folder: Path, secrets: Secrets) -> None:
+    """Mask the secrets in the logs, which are uploaded with the result."""
+    if not secrets:
+        return
+    for log in folder.glob("*.log"):
+        # a log has a limit, so reading it whole is safe
+        data = log.read_bytes()
+        masked = secrets.masked(data)
+        if masked != data:
+            log.write_bytes(masked)
 
-    It sees the plain variables `env` and no name of an agent's allow-list.
+
+def _mask_outcome(
+    entry: BatchEntry, outcome: AttemptOutcome, secrets: Secrets
+) -> AttemptOutcome:
+    """Mask the secrets in the outcome's texts. An agent's report with a secret in it is
+    refused, like a file.
     """
+    usage, failure = outcome.usage, outcome.failure
+    if usage.summary is not None:
+        name = secrets.find_in_text(usage.summary)
+        if name is not None:
+            summary = secrets.masked_text(usage.summary)
+            usage = usage.model_copy(update={"summary": summary})
+            failure = failure or rules.leaked(entry.task, "the agent's report", name)
+    if failure is not None:
+        texts = {
+            "message": secrets.masked_text(failure.message),
+            "log_tail": secrets.masked_text(failure.log_tail),
+        }
+        failure = failure.model_copy(update=texts)
+    return replace(outcome, usage=usage, failure=failure)
+
+
+def run_verify(
+    verify: VerifyCommand, checkout: Path, log: Path, context: AttemptContext
+) -> Failure | None:
+    """Run the command in `checkout`. Returns why it is red, None if it is green."""
     outcome = process.run(
-        ["sh", "-c", command],
+        ["sh", "-c", verify.command],
         cwd=checkout,
-        env=process.environment(attempt_context.environ, (), env),
+        env=process.environment(context.environ, (), verify.env),
         stdin=None,
         log=log,
-        timeout=timeout,
-        cancel=attempt_context.cancel,
-        # Where the next run looks for what a crash left running.
+        timeout=verify.timeout,
+        cancel=context.cancel,
+        # the next run looks here for processes that outlived a crash
         on_start=log.with_name("cookie").write_text,
     )
     failure = process_failure(outcome)
     if failure is None or failure.kind is FailureKind.INTERRUPTED:
         return failure
-    how = (
-        "ran too long"
-        if failure.kind is FailureKind.TIMEOUT
-        else f"is red (status {outcome.exit_code})"
-    )
+    if failure.kind is FailureKind.TIMEOUT:
+        problem = f"exceeded its time limit of {verify.timeout:.0f} s"
+    else:
+        problem = f"is red (exit status {outcome.exit_code})"
     return Failure(
         kind=FailureKind.VERIFY,
-        message=f"verify {how}: {command}",
+        message=f"verify {problem}: {verify.command}",
         log_tail=failure.log_tail,
     )
 
 
 def verify_commit(
+    verify: VerifyCommand,
     origin: Origin,
-    command: str,
     commit: str,
     objects: Path,
     scratch: Path,
-    timeout: float,
-    attempt_context: AttemptContext,
-    env: Mapping[str, str],
+    context: AttemptContext,
 ) -> Failure | None:
-    """Why the command is red on a commit's files, in a fresh checkout of its own below
-    `scratch`; `objects` holds its new objects.
+    """Run the command on a commit, in a checkout of its own below `scratch`. Returns
+    why it is red, None if it is green.
+
+    `objects` is the folder of objects that the repository does not have yet.
     """
-    borrowed = replace(origin, objects=(objects,))
+    origin = replace(origin, objects=(objects,))
     folder = Path(tempfile.mkdtemp(prefix="verify-", dir=scratch))
     try:
-        space = workspace.create(borrowed, commit, folder / "space", "fanin/verify")
-        return run_verify(
-            command, space.checkout, folder / "log", timeout, attempt_context, env
+        verify_workspace = workspace.create(
+            origin, commit, folder / "space", "fanin/verify"
         )
+        return run_verify(verify, verify_workspace.checkout, folder / "log", context)
     finally:
         workspace.remove_folder(folder)

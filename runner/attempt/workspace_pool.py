@@ -57,7 +57,7 @@ class WorkspacePool:
     ) -> None:
         self._aside.shutdown(cancel_futures=True)
 
-    def take(self, base: str, folder: Path, branch: str) -> Workspace:
+    def acquire(self, base: str, folder: Path, branch: str) -> Workspace:
         """A workspace of commit `base` at `folder`. GitFailed if git cannot."""
         return replace(self._take(base, folder, branch), tree=self._tree_of(base))
 
@@ -74,7 +74,7 @@ class WorkspacePool:
         self._seconds = time.monotonic() - began
         return made
 
-    def discard(self, folder: Path) -> None:
+    def release(self, folder: Path) -> None:
         """Remove a workspace, aside."""
         self._aside.submit(workspace.remove_folder, folder)
 

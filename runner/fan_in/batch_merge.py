@@ -1,89 +1,116 @@
-"""The fan-in of one batch: which results enter, how they become one tree, the commits
-that record it.
+"""The fan-in of one batch: which results are merged, the tree they make, and the
+commits that record it.
 
-It works in a quarantine and moves no branch. What is decided is decided in `policy`,
-`merge`, `verify` and `progress`.
+It works in a quarantine and moves no branch. The decisions are made in `policy.rules`,
+`union`, `culprits` and `plan.progress`; this module brings them what they need of git.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
 
 from runner.core import result_folder
 from runner.core.documents import clean
-from runner.core.errors import EnvironmentBroken, FaninError, GitFailed, VerdictOutdated
+from runner.core.errors import EnvironmentBroken, FaninError, VerdictOutdated
 from runner.core.manifest import Manifest
 from runner.core.result import Failure, FailureKind, Result, Verdict
+from runner.core.result_folder import Reading
 from runner.core.task import Status, Task
-from runner.fan_in.commit_message import Landed, message
+from runner.fan_in.commit_message import LandedTask, commit_message
 from runner.fan_in.culprits import culprits
-from runner.fan_in.union import Candidate, Merged, unite
+from runner.fan_in.importing import PackImporter
+from runner.fan_in.inputs import (
+    BatchResults,
+    RecordedVerdict,
+    RunVerify,
+    SendBack,
+    Verification,
+    VerifyCommit,
+)
+from runner.fan_in.union import Blob, Candidate, MergeOutcome, unite
 from runner.plan import progress
 from runner.plan.progress import Progress
 from runner.plan.snapshot import Snapshot, write_progress_blobs
-from runner.policy import paths, redaction, rules
+from runner.policy import paths, rules
 from runner.policy.change import Change
-from runner.repo import pack_guard
 from runner.repo.repository import Conflict, Quarantine, Repository
 
-_AT_ONCE = 64 * 2**20  # bytes of packs that are held in memory to be joined
-_MAX_CHANGED, _MAX_LINE = 20, 200  # they travel in the progress file
+KEPT_REFS = "refs/fanin/kept"
 
-# (commit, folder of its new objects) → why it is red, or None
-Verify = Callable[[str, Path], Failure | None]
-
-_TREES_MAY_TAKE = 64 * 2**20  # bytes of an expanded pack beyond what files may have
+# The changed paths of a task go into the progress file and from there into prompts.
+_MAX_CHANGED_PATHS = 20
+_MAX_PATH_LENGTH = 200
 
 
 @dataclass(frozen=True)
 class FanIn:
-    """What a fan-in made of a batch: commits on top of `head` (oldest first, none if
-    there is nothing to record), the tasks that are in them, the failures, where work
-    that is not in them is kept (task id → ref), and what the branch says after it;
-    `results` are those that could be read, `warnings` what a person should look at.
+    """What a fan-in made of a batch.
+
+    `commits` are on top of `head`, oldest first; none if there is nothing to record.
+    `landed` are the ids of the tasks whose work is in them, `failed` maps the others
+    to their failure, and `kept_refs` maps a task to the ref that keeps work which is
+    not in them. `snapshot` is what the branch says with these commits. `results` are
+    those that could be read; `warnings` are for people.
     """
 
     head: str
     commits: tuple[str, ...] = ()
     landed: tuple[str, ...] = ()
     failed: Mapping[str, Failure] = field(default_factory=dict)
-    kept: Mapping[str, str] = field(default_factory=dict)
-    after: Snapshot | None = None
+    kept_refs: Mapping[str, str] = field(default_factory=dict)
+    snapshot: Snapshot | None = None
     results: tuple[Result, ...] = ()
     warnings: tuple[str, ...] = ()
 
     @property
     def tip(self) -> str:
+        """The newest of the commits, or the head."""
         return self.commits[-1] if self.commits else self.head
 
 
+@dataclass(frozen=True)
+class Judgement:
+    """Which candidates are merged, in order, and the failures of the others."""
+
+    merged: Sequence[MergeOutcome]
+    failed: Mapping[str, Failure]
+
+
 class BatchMerge:
-    """The fan-in of one batch in one quarantine; implements `merge.Trees`."""
+    """The fan-in of one batch in one quarantine; implements `union.Trees`."""
 
     def __init__(
         self,
         repo: Repository,
         quarantine: Quarantine,
-        manifest: Manifest,
+        results: BatchResults,
         snapshot: Snapshot,
-        secrets: redaction.Secrets = redaction.NONE,
     ) -> None:
-        self.secrets = secrets
+        """`snapshot` is the head to merge on; its commit may be in the quarantine."""
+        self.repo = repo
+        self.quarantine = quarantine
+        self.results = results
+        self.manifest = results.manifest
+        self.snapshot = replace(
+            snapshot, progress=_with_retries(snapshot, results.manifest)
+        )
         self.warnings: list[str] = []
-        self.repo, self.quarantine, self.manifest = repo, quarantine, manifest
-        self.snapshot = replace(snapshot, progress=_with_grants(snapshot, manifest))
-        # trees that are in the quarantine, whole
-        self._imported: dict[str, list[Change]] = {}
-        self.base_tree, self.head_tree = (
-            repo.tree(manifest.base),
-            repo.tree(snapshot.commit, quarantine.env),
+        self.base_tree = repo.tree(results.manifest.base)
+        self.head_tree = repo.tree(snapshot.commit, quarantine.env)
+        self._packs = PackImporter(
+            repo, quarantine, self.base_tree, results.manifest.limits.size
         )
 
-    # what `merge.unite` asks of git
-    def write(self, base: str, changes: Mapping[str, tuple[str, str] | None]) -> str:
+    @cached_property
+    def readings(self) -> list[Reading]:
+        """The batch's results as read, in plan order."""
+        return result_folder.read_batch(self.results.folder, self.manifest)
+
+    # -- what `union` needs from git --
+
+    def write(self, base: str, changes: Mapping[str, Blob | None]) -> str:
         return self.repo.write_tree(base, changes, self.quarantine.env)
 
     def merge(self, base: str, ours: str, theirs: str) -> str | Conflict:
@@ -92,511 +119,485 @@ class BatchMerge:
     def changes(self, old: str, new: str) -> list[Change]:
         return self.repo.changes(old, new, self.quarantine.env)
 
-    def admit(
-        self, readings: Sequence[result_folder.Reading], missing: Failure | None
-    ) -> tuple[list[Candidate], dict[str, Failure]]:
-        """Which results may be merged, and for each other task why not."""
-        candidates, failed = [], dict[str, Failure]()
-        self._import_together(
-            [reading for reading in readings if self._has_pack(reading)]
-        )
-        for reading in readings:
+    # -- which results may be merged --
+
+    def admit(self) -> tuple[list[Candidate], dict[str, Failure]]:
+        """The results that may be merged, and the failures of the other tasks.
+
+        A task is in neither if its result is recorded already or it never started.
+        """
+        new = [reading for reading in self.readings if not self._is_recorded(reading)]
+        self._packs.import_together(new)
+        candidates: list[Candidate] = []
+        failed: dict[str, Failure] = {}
+        for reading in new:
             try:
-                outcome = self._admit_one(reading, missing)
-            # one hostile result must not hold up the others
+                admitted = self._admit_result(reading)
             except (FaninError, ValueError) as error:
-                outcome = Failure(
+                # one hostile result must not stop the others
+                admitted = Failure(
                     kind=FailureKind.CORRUPT,
                     message=f"the result cannot be read: {error}",
                 )
-            if isinstance(outcome, Candidate):
-                candidates.append(outcome)
-            elif outcome is not None:
-                words = {
-                    name: self.secrets.masked_text(getattr(outcome, name))
-                    for name in ("message", "log_tail")
-                }
-                failed[reading.entry.task.id] = outcome.model_copy(update=words)
+            if isinstance(admitted, Candidate):
+                candidates.append(admitted)
+            elif admitted is not None:
+                failed[reading.entry.task.id] = self._masked(admitted)
         return candidates, failed
 
-    def _admit_one(
-        self, reading: result_folder.Reading, missing: Failure | None
-    ) -> Candidate | Failure | None:
-        entry, result = reading.entry, reading.result
-        task = self.snapshot.graph.tasks.get(entry.task.id)
-        if result and task and self.snapshot.progress.has_recorded(task, result):
-            return None  # a fan-in done twice
-        if not reading.started and missing is None:
+    def _is_recorded(self, reading: Reading) -> bool:
+        """Whether the head holds this very result, as when a fan-in is run twice."""
+        task = self.snapshot.graph.tasks.get(reading.entry.task.id)
+        if task is None or reading.result is None:
+            return False
+        return self.snapshot.progress.has_recorded(task, reading.result)
+
+    def _admit_result(self, reading: Reading) -> Candidate | Failure | None:
+        if not reading.started and self.results.missing is None:
             return None
-        corrupt = self._import(reading)
+        # A stale result is imported as well: its work is kept.
+        refused_pack = self._packs.import_one(reading)
+        reason = self._reason_not_to_count(reading)
+        if reason is not None:
+            return Failure(
+                kind=FailureKind.STALE, message=f"the result does not count: {reason}"
+            )
+        if refused_pack is not None:
+            return refused_pack
+        if not reading.started:
+            return self.results.missing
+        if reading.failure is not None or reading.result is None:
+            return reading.failure
+        return self._apply_policy(reading, reading.result)
+
+    def _reason_not_to_count(self, reading: Reading) -> str | None:
+        """Why the result does not follow from the head's progress, or None."""
+        entry = reading.entry
+        task = self.snapshot.graph.tasks.get(entry.task.id)
         stale = progress.stale_reason(
             self.snapshot.progress, task, entry.task_digest, entry.attempt
         )
-        if stale := stale or self._unfounded(entry.task.id):
-            return Failure(
-                kind=FailureKind.STALE, message=f"the result does not count: {stale}"
-            )
-        if corrupt is not None:
-            return corrupt
-        if reading.failure is not None or result is None:
-            return reading.failure if reading.started else missing
+        return stale or self._missing_dependency(entry.task.id)
+
+    def _missing_dependency(self, task_id: str) -> str | None:
+        """Which dependency the head has not completed, as a sentence, or None.
+
+        A rolling run starts tasks on work that has not landed yet. If a person commits
+        meanwhile, that work may fail to land.
+        """
+        graph = self.snapshot.graph
+        for dependency in graph.dependencies(task_id):
+            record = self.snapshot.progress.record(graph.tasks[dependency])
+            if record.status is not Status.COMPLETED:
+                return f"{dependency}, which it depends on, is not completed"
+        return None
+
+    def _apply_policy(self, reading: Reading, result: Result) -> Candidate | Failure:
+        entry = reading.entry
         tree = result.tree or self.base_tree
-        found = self._imported.get(tree) or self.changes(self.base_tree, tree)
+        changes = self._packs.changes.get(tree) or self.changes(self.base_tree, tree)
+        changed_paths = [change.path for change in changes]
         refusal = rules.check(
             entry.task,
-            found,
+            changes,
             protected=self.manifest.protected,
             never=self.manifest.never,
             limits=self.manifest.limits,
-            # who changed nothing need not wait for them
-            spellings=self.spellings if found else None,
-            filtered=self.repo.filtered(
-                self.base_tree, [change.path for change in found]
-            ),
+            # reading all names of a large tree takes time: not for an empty change
+            spellings=self.spellings if changes else None,
+            filtered=self.repo.filtered(self.base_tree, changed_paths),
             scope=self.manifest.scope,
             warned=self.warnings,
         )
-        return refusal or self._leak(reading, found) or Candidate(entry, tree, found)
+        if refusal is None:
+            refusal = self._find_secret(reading, changes)
+        return refusal or Candidate(entry, tree, changes)
 
-    def _unfounded(self, task_id: str) -> str | None:
-        """Why the work has nothing to stand on at this head, or None.
-
-        A rolling run builds on what the branch has not got yet; if a person commits
-        meanwhile, that may fail there.
-        """
-        graph, known = self.snapshot.graph, self.snapshot.progress
-        missing = (
-            needed
-            for needed in graph.dependencies(task_id)
-            if known.record(graph.tasks[needed]).status is not Status.COMPLETED
-        )
-        return next(
-            (f"{needed}, which it builds on, is not completed" for needed in missing),
-            None,
-        )
-
-    def _leak(
-        self, reading: result_folder.Reading, found: Sequence[Change]
+    def _find_secret(
+        self, reading: Reading, changes: Sequence[Change]
     ) -> Failure | None:
-        """The leg has searched already; the machine it ran on was the agent's."""
-        task, summary = reading.entry.task, _summary(reading.result)
-        if summary and (name := self.secrets.find_in_text(summary)):
+        """Refuse work with a secret in it. The task job has searched it too, but the
+        agent had control of that machine.
+        """
+        task, secrets = reading.entry.task, self.results.secrets
+        name = secrets.find_in_text(_summary_of(reading.result) or "")
+        if name is not None:
             return rules.leaked(task, "the agent's report", name)
-        where = self.repo.leak(found, self.secrets, self.quarantine.env)
-        return rules.leaked(task, *where) if where else None
+        leak = self.repo.leak(changes, secrets, self.quarantine.env)
+        if leak is None:
+            return None
+        path, name = leak
+        return rules.leaked(task, path, name)
+
+    def _masked(self, failure: Failure) -> Failure:
+        """The failure without the secrets that its texts may quote."""
+        mask = self.results.secrets.masked_text
+        texts = {
+            "message": mask(failure.message),
+            "log_tail": mask(failure.log_tail),
+        }
+        return failure.model_copy(update=texts)
 
     @cached_property
     def spellings(self) -> paths.Spellings:
-        """The names in the head, and then of all that was let in: read once, since a
-        tree may hold many.
-        """
+        """All names in the head, and those of each change that the policy accepts."""
         return paths.Spellings(self.repo.paths(self.head_tree, self.quarantine.env))
 
-    def _has_pack(self, reading: result_folder.Reading) -> bool:
-        """Whether the result brings objects, and is not one that is recorded already."""
-        result, task = (
-            reading.result,
-            self.snapshot.graph.tasks.get(reading.entry.task.id),
-        )
-        if reading.pack is None or result is None or result.tree is None:
-            return False
-        return not (task and self.snapshot.progress.has_recorded(task, result))
+    # -- one tree, and its verification --
 
-    def _import_together(self, readings: Sequence[result_folder.Reading]) -> None:
-        """Import as many packs at once as can be: a bad one is kept apart by halving,
-        and left to `_import`.
-        """
-        named: dict[str, tuple[Path, int]] = {}
-        total = 0
-        for reading in readings:
-            assert reading.pack is not None
-            assert reading.result is not None
-            size = reading.pack.stat().st_size
-            if (
-                reading.result.tree
-                and self._too_large(reading, reading.pack, reading.result.tree) is None
-            ):
-                if total + size > _AT_ONCE and named:
-                    self._import_half(named)
-                    named, total = {}, 0
-                named[reading.result.tree] = (reading.pack, size)
-                total += size
-        self._import_half(named)
-
-    def _import_half(self, named: Mapping[str, tuple[Path, int]]) -> None:
-        if len(named) < 2:
-            return
-        try:
-            found = self.repo.index_packs(named, self.base_tree, self.quarantine)
-        except (GitFailed, ValueError):
-            listed = list(named.items())
-            for half in (listed[: len(listed) // 2], listed[len(listed) // 2 :]):
-                self._import_half(dict(half))
-        else:
-            self._imported |= dict(zip(named, found, strict=True))
-
-    def _too_large(
-        self, reading: result_folder.Reading, pack: Path, tree: str
-    ) -> Failure | None:
-        """Why git is not even asked to expand the pack, None if it may be."""
-        limit, size = self.manifest.limits.size, pack.stat().st_size
-        if size > 4 * limit + 2**20:
-            told = f"a change of {size:,} bytes, far more than limits.size = {limit:,}; it is kept in {pack}"
-            return Failure(
-                kind=FailureKind.POLICY, message=f"{reading.entry.task.id} left {told}"
-            )
-        try:
-            with pack.open("rb") as stream:
-                pack_guard.expanded_size(
-                    stream, 8 * limit + _TREES_MAY_TAKE, len(tree) // 2
-                )
-        except pack_guard.PackRefused as error:
-            return Failure(
-                kind=FailureKind.CORRUPT,
-                message=f"the pack is refused: {error}; it is {pack}",
-            )
-        return None
-
-    def _import(self, reading: result_folder.Reading) -> Failure | None:
-        """Bring the result's objects into the quarantine; why that cannot be."""
-        if (
-            reading.pack is None
-            or reading.result is None
-            or reading.result.tree is None
-        ):
-            return None
-        if reading.result.tree in self._imported:
-            return None
-        if refused := self._too_large(reading, reading.pack, reading.result.tree):
-            return refused
-        try:
-            self.repo.index_pack(
-                reading.pack, self.quarantine, reading.pack.stat().st_size + 1
-            )
-        except GitFailed as error:
-            return Failure(
-                kind=FailureKind.CORRUPT,
-                message=f"the pack is refused: {error.stderr[-300:]}",
-            )
-        if not self.repo.is_tree(reading.result.tree, self.quarantine.env):
-            return Failure(
-                kind=FailureKind.CORRUPT,
-                message="the pack does not hold the tree that the result names",
-            )
-        return None
-
-    def unite(self, candidates: Sequence[Candidate]) -> list[Merged]:
+    def unite(self, candidates: Sequence[Candidate]) -> list[MergeOutcome]:
+        """Merge the candidates on the head's tree."""
         return unite(
             self.base_tree,
             self.head_tree,
             candidates,
             self,
-            each=self.manifest.commit_strategy == "individual",
+            tree_per_task=self._commit_per_task,
         )
 
-    def last_tree(self, fates: Sequence[Merged]) -> str:
-        """The head's tree with all that got in."""
-        return next(
-            (fate.tree for fate in reversed(fates) if fate.tree), self.head_tree
-        )
+    @property
+    def _commit_per_task(self) -> bool:
+        """Whether each task gets a commit of its own."""
+        return self.manifest.commit_strategy == "individual"
 
-    def judged(
-        self,
-        candidates: Sequence[Candidate],
-        verify: Verify | None,
-        verdict: Verdict | None,
-    ) -> tuple[list[Merged], dict[str, Failure]]:
-        """The candidates' fates, and the failures of those that a verification sends
-        back.
+    def last_tree(self, outcomes: Sequence[MergeOutcome]) -> str:
+        """The head's tree with all merged work."""
+        for outcome in reversed(outcomes):
+            if outcome.tree is not None:
+                return outcome.tree
+        return self.head_tree
+
+    def judge(
+        self, candidates: Sequence[Candidate], verification: Verification | None
+    ) -> Judgement:
+        """Merge the candidates; send back those that conflict or make the tree red.
+
+        VerdictOutdated if a recorded verdict is about another head or tree.
         """
-        if verdict is not None:
-            fates, red = self.without(candidates, verdict.failed)
-            found = (verdict.manifest, verdict.head, verdict.tree)
-            if found != (
-                self.manifest.digest,
-                self.snapshot.commit,
-                self.last_tree(fates),
-            ):
-                raise VerdictOutdated(
-                    "the verified tree is not the one that would land",
-                    "verify the new head",
-                )
-            return fates, red
-        fates = self.unite(candidates)
-        if verify is None or not any(fate.tree for fate in fates):
-            return fates, {}
-        return self._verified(candidates, fates, verify)
+        sent_back: Mapping[str, Failure] = {}
+        match verification:
+            case None:
+                outcomes = self.unite(candidates)
+            case SendBack(failures):
+                outcomes, sent_back = self._send_back(candidates, failures)
+            case RecordedVerdict(verdict):
+                outcomes, sent_back = self._send_back(candidates, verdict.failed)
+                self._check_binding(verdict, outcomes)
+            case RunVerify(verify):
+                outcomes, sent_back = self._verify(candidates, verify)
+        merged = [outcome for outcome in outcomes if outcome.tree]
+        failed = dict(sent_back)
+        for outcome in outcomes:
+            if outcome.failure is not None:
+                failed[outcome.entry.task.id] = outcome.failure
+        return Judgement(merged, failed)
 
-    def without(
-        self, candidates: Sequence[Candidate], red: Mapping[str, Failure]
-    ) -> tuple[list[Merged], dict[str, Failure]]:
-        """The fates when the red tasks are sent back."""
-        mine = {
-            c.entry.task.id: red[c.entry.task.id]
-            for c in candidates
-            if c.entry.task.id in red
-        }
-        return self.unite([c for c in candidates if c.entry.task.id not in mine]), mine
-
-    def _verified(
-        self, candidates: Sequence[Candidate], fates: list[Merged], verify: Verify
-    ) -> tuple[list[Merged], dict[str, Failure]]:
-        """The fates without the tasks that turn the merged tree red, and why those
-        failed.
-
-        A task that conflicted stays out, even if what it conflicted with is sent back:
-        with it the tree is another one, which nobody has seen green.
-        """
-        landing = [
-            c for c in candidates if any(f.entry is c.entry and f.tree for f in fates)
-        ]
-        logs: dict[tuple[int, ...], Failure] = {}
-        green: set[str] = {self.head_tree}
-
-        def is_green(some: Sequence[Candidate]) -> bool:
-            tree = self.last_tree(self.unite(some))
-            failure = self._look(tree, verify)
-            if failure is None:
-                green.add(tree)
+    def _send_back(
+        self, candidates: Sequence[Candidate], failures: Mapping[str, Failure]
+    ) -> tuple[list[MergeOutcome], dict[str, Failure]]:
+        """Merge the candidates without the failed ones, and return their failures."""
+        accepted: list[Candidate] = []
+        sent_back: dict[str, Failure] = {}
+        for candidate in candidates:
+            task_id = candidate.entry.task.id
+            if task_id in failures:
+                sent_back[task_id] = failures[task_id]
             else:
-                logs[tuple(c.entry.index for c in some)] = failure
-            return failure is None
+                accepted.append(candidate)
+        return self.unite(accepted), sent_back
+
+    def _check_binding(
+        self, verdict: Verdict, outcomes: Sequence[MergeOutcome]
+    ) -> None:
+        verified = (verdict.manifest, verdict.head, verdict.tree)
+        tree = self.last_tree(outcomes)
+        if verified != (self.manifest.digest, self.snapshot.commit, tree):
+            raise VerdictOutdated(
+                "the verified tree is not the tree that would land",
+                "verify the batch again on the new head",
+            )
+
+    def _verify(
+        self, candidates: Sequence[Candidate], verify: VerifyCommit
+    ) -> tuple[list[MergeOutcome], dict[str, Failure]]:
+        """Merge the candidates and find those that make the tree red.
+
+        A candidate with a conflict stays out, even if the work it conflicts with is
+        sent back: with it the tree would be one that nobody has verified.
+        """
+        outcomes = self.unite(candidates)
+        merged = {outcome.entry.index for outcome in outcomes if outcome.tree}
+        if not merged:
+            return outcomes, {}
+        landing = [c for c in candidates if c.entry.index in merged]
+        red: dict[tuple[int, ...], Failure] = {}  # indexes of a red set → its failure
+        green_trees = {self.head_tree}
+
+        def is_green(subset: Sequence[Candidate]) -> bool:
+            tree = self.last_tree(self.unite(subset))
+            failure = self._verify_tree(tree, verify)
+            if failure is None:
+                green_trees.add(tree)
+                return True
+            red[tuple(c.entry.index for c in subset)] = failure
+            return False
 
         guilty = culprits(landing, is_green)
         if not guilty:
-            return fates, {}
-        already = (
-            len(guilty) == len(landing)
-            and self._look(self.head_tree, verify) is not None
-        )
-        red = {c.entry.task.id: _blame(c, logs, already_red=already) for c in guilty}
-        kept = self.unite([c for c in landing if c not in guilty])
-        if self.last_tree(kept) not in green:
+            return outcomes, {}
+        head_is_red = False
+        if len(guilty) == len(landing):
+            head_is_red = self._verify_tree(self.head_tree, verify) is not None
+        sent_back = {
+            candidate.entry.task.id: _blame(candidate, red, head_is_red=head_is_red)
+            for candidate in guilty
+        }
+        accepted = self.unite([c for c in landing if c not in guilty])
+        if self.last_tree(accepted) not in green_trees:
             raise EnvironmentBroken(
-                "the tree that would land is not one that was verified",
-                "please report this",
+                "the tree that would land was never verified",
+                "please report this as a bug",
             )
-        return [*kept, *(fate for fate in fates if fate.failure)], red
+        conflicts = [outcome for outcome in outcomes if outcome.failure]
+        return [*accepted, *conflicts], sent_back
 
-    def _look(self, tree: str, verify: Verify) -> Failure | None:
-        """Why the tree is red. A red that a repetition does not confirm is a flaky
-        verify, and no task's fault.
+    def _verify_tree(self, tree: str, verify: VerifyCommit) -> Failure | None:
+        """Why the tree is red, None if it is green.
+
+        A failure that a repetition does not confirm is a flaky command's, not a task's.
         """
         commit = self._commit(tree, "verify")
         failure = verify(commit, self.quarantine.folder)
-        for _ in range(self.manifest.verify_retries if failure else 0):
+        if failure is None:
+            return None
+        for _ in range(self.manifest.verify_retries):
             if verify(commit, self.quarantine.folder) is None:
                 return None
         return failure
 
+    # -- the commits --
+
     def commits(
-        self,
-        readings: Sequence[result_folder.Reading],
-        fates: Sequence[Merged],
-        failed: Mapping[str, Failure],
+        self, merged: Sequence[MergeOutcome], failed: Mapping[str, Failure]
     ) -> tuple[list[str], Progress]:
-        """The commits that record the batch on top of the head, and the progress after
-        them.
+        """The commits that record the batch on top of the head, and the progress with
+        them. The last one records the failed attempts.
         """
-        results = {reading.entry.task.id: reading.result for reading in readings}
-        entries = {reading.entry.task.id: reading.entry for reading in readings}
-        after = self.snapshot.progress.with_every_task(self.snapshot.plan.tasks)
         counted = {
             task_id: failure for task_id, failure in failed.items() if failure.counted
         }
-        groups = (
-            [[fate] for fate in fates]
-            if self.manifest.commit_strategy == "individual"
-            else [list(fates)]
-            if fates
-            else []
-        )
-        if counted and (not groups or self.manifest.commit_strategy == "individual"):
-            groups.append([])
-        landing = [results[fate.entry.task.id] for fate in fates]
-        changed = self._changed(result.tree for result in landing if result)
+        groups = self._commit_groups(merged, record_failures=bool(counted))
+        changed_paths = self._changed_paths(merged)
+        recorded = self.snapshot.progress.with_every_task(self.snapshot.plan.tasks)
+        # a commit without work of its own has the tree of all merged work
+        tree = self.last_tree(merged)
+        parent = self.snapshot.commit
         commits: list[str] = []
-        for group in groups:
-            for fate in group:
-                result = results[fate.entry.task.id]
-                assert result is not None
-                after = after.after_success(
-                    self._task(fate.entry.task.id), result, changed.get(result.tree, [])
+        for number, group in enumerate(groups, start=1):
+            failures = counted if number == len(groups) else {}
+            for outcome in group:
+                task_id = outcome.entry.task.id
+                result = self._result(task_id)
+                recorded = recorded.after_success(
+                    self._task(task_id), result, changed_paths[task_id]
                 )
-            last = group is groups[-1]
-            for task_id, failure in counted.items() if last else ():
-                after = after.after_failure(
-                    self._task(task_id),
-                    entries[task_id].attempt,
-                    failure,
-                    results[task_id],
-                )
-            tree = self._with_state(
-                group[-1].tree
-                if group
-                else fates[-1].tree
-                if fates
-                else self.head_tree,
-                after,
-            )
-            told = message(
-                self.manifest,
-                [Landed(f.entry, _summary(results[f.entry.task.id])) for f in group],
-                counted if last else {},
-            )
-            commits.append(
-                self._commit(
-                    tree, told, commits[-1] if commits else self.snapshot.commit
-                )
-            )
-        return commits, after
+            recorded = self._with_failures(recorded, failures)
+            group_tree = self.last_tree(group) if group else tree
+            text = self._message(group, failures)
+            parent = self._commit(self._with_state(group_tree, recorded), text, parent)
+            commits.append(parent)
+        return commits, recorded
 
-    def _changed(self, trees: Iterable[str | None]) -> dict[str | None, list[str]]:
-        """For each tree the paths it changed with the lines added and removed, as many
-        as a prompt can use.
+    def _commit_groups(
+        self, merged: Sequence[MergeOutcome], *, record_failures: bool
+    ) -> list[Sequence[MergeOutcome]]:
+        """The outcomes that each commit records; an empty group records failures only."""
+        groups: list[Sequence[MergeOutcome]] = []
+        if self._commit_per_task:
+            groups += [[outcome] for outcome in merged]
+        elif merged:
+            groups.append(merged)
+        if record_failures and (self._commit_per_task or not groups):
+            groups.append([])
+        return groups
+
+    def _changed_paths(self, merged: Sequence[MergeOutcome]) -> dict[str, list[str]]:
+        """For each merged task the paths it changed, with the lines added and removed,
+        shortened for prompts.
         """
-        named = [tree for tree in dict.fromkeys(trees) if tree is not None]
-        stats = (
-            self.repo.diffstats(self.base_tree, named, self.quarantine.env)
-            if named
-            else []
-        )
-        return {
-            tree: _shortened(lines) for tree, lines in zip(named, stats, strict=True)
-        }
+        trees = {}
+        for outcome in merged:
+            task_id = outcome.entry.task.id
+            trees[task_id] = self._result(task_id).tree
+        distinct = [tree for tree in dict.fromkeys(trees.values()) if tree is not None]
+        if not distinct:
+            return {task_id: [] for task_id in trees}
+        stats = self.repo.diffstats(self.base_tree, distinct, self.quarantine.env)
+        lines_of = dict(zip(distinct, stats, strict=True))
+        changed = {}
+        for task_id, tree in trees.items():
+            changed[task_id] = _shortened(lines_of[tree]) if tree is not None else []
+        return changed
 
-    def held(
+    def _with_failures(
+        self, recorded: Progress, failures: Mapping[str, Failure]
+    ) -> Progress:
+        for task_id, failure in failures.items():
+            reading = self._readings_by_task[task_id]
+            recorded = recorded.after_failure(
+                self._task(task_id), reading.entry.attempt, failure, reading.result
+            )
+        return recorded
+
+    def _message(
+        self, group: Sequence[MergeOutcome], failures: Mapping[str, Failure]
+    ) -> str:
+        landed = []
+        for outcome in group:
+            summary = _summary_of(self._result(outcome.entry.task.id))
+            landed.append(LandedTask(outcome.entry, summary))
+        return commit_message(self.manifest, landed, failures)
+
+    def hold_commit(
         self,
-        readings: Sequence[result_folder.Reading],
-        fates: Sequence[Merged],
+        merged: Sequence[MergeOutcome],
         failed: Mapping[str, Failure],
-        held: str,
+        held_branch: str,
     ) -> tuple[str, Progress]:
-        """A commit that records the failures and that the other tasks' work waits on
-        the branch `held`.
+        """The commit that records the failures and that the merged work waits on
+        `held_branch`, and the progress with it.
         """
-        _, after = self.commits(readings, [], failed)
-        for fate in fates:
-            if fate.tree:
-                after = after.with_held(self._task(fate.entry.task.id), held)
-        told = f"Hold batch {self.manifest.batch} on {held}\n\nFanin-Run: {self.manifest.run}\n"
-        return self._commit(self._with_state(self.head_tree, after), told), after
-
-    def after(self, commits: Sequence[str], known: Progress) -> Snapshot:
-        """What the branch says once the commits have landed."""
-        return replace(
-            self.snapshot,
-            commit=commits[-1] if commits else self.snapshot.commit,
-            progress=known,
+        recorded = self.snapshot.progress.with_every_task(self.snapshot.plan.tasks)
+        recorded = self._with_failures(recorded, failed)
+        for outcome in merged:
+            task = self._task(outcome.entry.task.id)
+            recorded = recorded.with_held(task, held_branch)
+        text = (
+            f"Hold batch {self.manifest.batch} on {held_branch}\n\n"
+            f"Fanin-Run: {self.manifest.run}\n"
         )
+        return self._commit(self._with_state(self.head_tree, recorded), text), recorded
 
-    def kept_commits(
-        self, readings: Sequence[result_folder.Reading], failed: Mapping[str, Failure]
-    ) -> dict[str, str]:
-        """A commit for every attempt's work that does not land, so that nothing paid
-        for is lost.
+    def snapshot_with(self, commits: Sequence[str], recorded: Progress) -> Snapshot:
+        """What the branch says once the commits have landed."""
+        commit = commits[-1] if commits else self.snapshot.commit
+        return replace(self.snapshot, commit=commit, progress=recorded)
+
+    # -- work that does not land --
+
+    def kept_commits(self, failed: Mapping[str, Failure]) -> dict[str, str]:
+        """A commit with the work of each failed attempt, task id → commit, because the
+        work is paid for.
+
+        Not of work with a secret in it: sooner or later these refs are pushed.
         """
         kept = {}
-        for reading in readings:
+        for reading in self.readings:
             task_id, result = reading.entry.task.id, reading.result
-            if self._holds_secret(reading):
-                continue  # what is kept is pushed with the rest sooner or later
-            if (
-                task_id in failed
-                and result
-                and result.tree
-                and self._is_there(result.tree)
-            ):
-                kept[task_id] = self._commit(
-                    result.tree,
-                    f"{task_id}, attempt {reading.entry.attempt}: work that did not "
-                    f"land\n\n{failed[task_id].message}\n",
-                    self.manifest.base,
-                )
+            if task_id not in failed or result is None or result.tree is None:
+                continue
+            if not self._packs.has_tree(result.tree) or self._has_secret(result.tree):
+                continue
+            text = (
+                f"{task_id}, attempt {reading.entry.attempt}: work that did not land"
+                f"\n\n{failed[task_id].message}\n"
+            )
+            kept[task_id] = self._commit(result.tree, text, self.manifest.base)
         return kept
 
-    def _is_there(self, tree: str) -> bool:
-        return tree in self._imported or self.repo.is_tree(tree, self.quarantine.env)
+    def kept_ref(self, task_id: str) -> str:
+        """The ref that keeps the work of the task's attempt."""
+        folder = self._readings_by_task[task_id].entry.folder
+        return f"{KEPT_REFS}/{self.manifest.batch}/{folder}"
 
-    def _holds_secret(self, reading: result_folder.Reading) -> bool:
-        result = reading.result
-        if not self.secrets or result is None or result.tree is None:
+    def _has_secret(self, tree: str) -> bool:
+        secrets = self.results.secrets
+        if not secrets:
             return False
-        env = self.quarantine.env
-        known = self._is_there(result.tree)
-        return (
-            known
-            and self.repo.leak(
-                self.changes(self.base_tree, result.tree), self.secrets, env
-            )
-            is not None
-        )
+        changes = self.changes(self.base_tree, tree)
+        return self.repo.leak(changes, secrets, self.quarantine.env) is not None
 
-    def folder(self, task_id: str) -> str:
-        return next(
-            entry.folder for entry in self.manifest.entries if entry.task.id == task_id
-        )
+    # -- helpers --
+
+    @cached_property
+    def _readings_by_task(self) -> dict[str, Reading]:
+        return {reading.entry.task.id: reading for reading in self.readings}
+
+    def _result(self, task_id: str) -> Result:
+        """The result of a merged task, which therefore has one."""
+        result = self._readings_by_task[task_id].result
+        assert result is not None
+        return result
 
     def _task(self, task_id: str) -> Task:
         return self.snapshot.graph.tasks[task_id]
 
     def _commit(self, tree: str, text: str, parent: str | None = None) -> str:
-        return self.repo.commit_tree(
-            tree, [parent or self.snapshot.commit], text, self.quarantine.env
-        )
+        parents = [parent or self.snapshot.commit]
+        return self.repo.commit_tree(tree, parents, text, self.quarantine.env)
 
-    def _with_state(self, tree: str | None, after: Progress) -> str:
-        """`tree` with the progress file and the plan's marks as they are after the
-        batch.
-        """
-        assert tree is not None
+    def _with_state(self, tree: str, recorded: Progress) -> str:
+        """The tree with the progress file and the plan's marks brought up to date."""
         files = write_progress_blobs(
-            self.repo, self.snapshot, after, self.manifest.progress, self.quarantine.env
+            self.repo,
+            self.snapshot,
+            recorded,
+            self.manifest.progress,
+            self.quarantine.env,
         )
         return self.repo.write_tree(tree, files, self.quarantine.env)
 
 
-def _with_grants(snapshot: Snapshot, manifest: Manifest) -> Progress:
-    """The head's progress with the attempts that a person asked for when the batch was
+def _with_retries(snapshot: Snapshot, manifest: Manifest) -> Progress:
+    """The head's progress with the attempts that a person granted when the batch was
     chosen.
 
-    Not for a task whose attempt is recorded already: a fan-in done twice must grant
-    nothing twice.
+    A task whose attempt is recorded already gets none: a fan-in that runs twice must
+    not grant an attempt twice.
     """
+    recorded = snapshot.progress
+    if not manifest.retry:
+        return recorded
     attempts = {entry.task.id: entry.attempt for entry in manifest.entries}
-    known, asked = snapshot.progress, set(manifest.retry)
-    for task in snapshot.plan.tasks if asked else ():
-        if task.id in asked and known.record(task).attempts < attempts.get(
-            task.id, 1_000_000
-        ):
-            known = known.with_retry(task, manifest.max_attempts)
-    return known
+    for task in snapshot.plan.tasks:
+        if task.id not in manifest.retry:
+            continue
+        attempt = attempts.get(task.id)
+        if attempt is None or recorded.record(task).attempts < attempt:
+            recorded = recorded.with_retry(task, manifest.max_attempts)
+    return recorded
 
 
 def _shortened(lines: Sequence[str]) -> list[str]:
-    shown = [
-        clean(line).replace("\n", " ")[:_MAX_LINE] for line in lines[:_MAX_CHANGED]
-    ]
-    return (
-        [*shown, f"… and {len(lines) - len(shown)} more"]
-        if len(shown) < len(lines)
-        else shown
-    )
+    """The first lines, one line of text each, and how many more there are."""
+    shown = []
+    for line in lines[:_MAX_CHANGED_PATHS]:
+        text = clean(line).replace("\n", " ")
+        shown.append(text[:_MAX_PATH_LENGTH])
+    if len(lines) > len(shown):
+        shown.append(f"… and {len(lines) - len(shown)} more")
+    return shown
 
 
-def _summary(result: Result | None) -> str | None:
-    return result.usage.summary if result else None
+def _summary_of(result: Result | None) -> str | None:
+    return result.usage.summary if result is not None else None
 
 
 def _blame(
-    culprit: Candidate, logs: Mapping[tuple[int, ...], Failure], *, already_red: bool
+    culprit: Candidate, red: Mapping[tuple[int, ...], Failure], *, head_is_red: bool
 ) -> Failure:
-    """Why the culprit is sent back: the shortest red set that ends with it has the log
-    that shows it.
+    """The failure of a culprit: that of the shortest red set that ends with it, whose
+    log shows its fault best.
     """
-    mine = [key for key in logs if key[-1] == culprit.entry.index]
-    failure = logs[min(mine, key=len)] if mine else next(iter(logs.values()))
-    if not already_red:
+    # bisection may have seen the culprit red only as the rest of a set
+    failure = next(iter(red.values()))
+    ending = [indexes for indexes in red if indexes[-1] == culprit.entry.index]
+    if ending:
+        failure = red[min(ending, key=len)]
+    if not head_is_red:
         return failure
-    told = f"{failure.message} (the branch is red without this work as well: mend it, or the command)"
-    return failure.model_copy(update={"kind": FailureKind.BASE_RED, "message": told})
+    message = (
+        f"{failure.message} "
+        "(the branch is red without this work too: fix the branch or the command)"
+    )
+    return failure.model_copy(update={"kind": FailureKind.BASE_RED, "message": message})

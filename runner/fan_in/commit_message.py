@@ -9,57 +9,62 @@ from runner.core.manifest import BatchEntry, Manifest
 from runner.core.result import Failure
 
 SUBJECT_LENGTH = 72
+_LINE_LENGTH = 200
 
 
 @dataclass(frozen=True)
-class Landed:
-    """What a message tells of one task."""
+class LandedTask:
+    """A task to name in the message, with its agent's summary of the work."""
 
     entry: BatchEntry
     summary: str | None = None
 
 
-def message(
-    manifest: Manifest, landed: Sequence[Landed], failed: Mapping[str, Failure]
+def commit_message(
+    manifest: Manifest, landed: Sequence[LandedTask], failed: Mapping[str, Failure]
 ) -> str:
-    """The commit message: what landed, what did not, and trailers for people (never
-    read back by fanin).
+    """The commit message: what landed, what failed, and trailers.
+
+    The trailers are for people; fanin never reads them back. No text of a plan or an
+    agent can add a line.
     """
-    ids = [item.entry.task.id for item in landed]
+    subject = _shorten(_subject(landed, failed), SUBJECT_LENGTH)
+    paragraphs = [subject, _body(landed, failed), _trailers(manifest, landed)]
+    return "\n\n".join(paragraph for paragraph in paragraphs if paragraph) + "\n"
+
+
+def _subject(landed: Sequence[LandedTask], failed: Mapping[str, Failure]) -> str:
     if len(landed) == 1:
-        subject = f"{ids[0]}: {landed[0].entry.task.title}"
-    elif landed:
-        subject = f"Fan in {', '.join(ids)}"
-    else:
-        subject = f"Record failed attempts of {', '.join(failed)}"
-    body = [
-        f"- {item.entry.task.id}: {_line(item.summary or item.entry.task.title)}"
-        for item in landed
-        if len(landed) > 1
-    ]
-    body += [
-        f"- {task_id} failed ({failure.kind}): {_line(failure.message)}"
-        for task_id, failure in failed.items()
-    ]
-    trailers = [
-        f"Fanin-Run: {manifest.run}",
-        f"Fanin-Batch: {manifest.batch}",
-        *(f"Fanin-Task: {_line(task_id)}" for task_id in ids),
-    ]
-    return (
-        "\n\n".join(
-            part
-            for part in (
-                _line(subject, SUBJECT_LENGTH),
-                "\n".join(body),
-                "\n".join(trailers),
-            )
-            if part
+        task = landed[0].entry.task
+        return f"{task.id}: {task.title}"
+    if landed:
+        return f"Fan in {', '.join(item.entry.task.id for item in landed)}"
+    return f"Record failed attempts of {', '.join(failed)}"
+
+
+def _body(landed: Sequence[LandedTask], failed: Mapping[str, Failure]) -> str:
+    lines = []
+    # a single task is in the subject already
+    if len(landed) > 1:
+        for item in landed:
+            task = item.entry.task
+            lines.append(f"- {task.id}: {_shorten(item.summary or task.title)}")
+    for task_id, failure in failed.items():
+        lines.append(
+            f"- {task_id} failed ({failure.kind}): {_shorten(failure.message)}"
         )
-        + "\n"
-    )
+    return "\n".join(lines)
 
 
-def _line(text: str, length: int = 200) -> str:
-    one = " ".join(text.split())
-    return one if len(one) <= length else one[: length - 1] + "…"
+def _trailers(manifest: Manifest, landed: Sequence[LandedTask]) -> str:
+    lines = [f"Fanin-Run: {manifest.run}", f"Fanin-Batch: {manifest.batch}"]
+    lines += [f"Fanin-Task: {_shorten(item.entry.task.id)}" for item in landed]
+    return "\n".join(lines)
+
+
+def _shorten(text: str, length: int = _LINE_LENGTH) -> str:
+    """The text on one line, cut to `length` characters."""
+    line = " ".join(text.split())
+    if len(line) <= length:
+        return line
+    return line[: length - 1] + "…"

@@ -1,5 +1,5 @@
-"""Finds which results turn the merged tree red, in O(k log n) checks for k culprits
-(bors' bisection).
+"""Finds the results that make the merged tree red, in O(k log n) checks for k culprits,
+by bisection as bors does.
 """
 
 from __future__ import annotations
@@ -13,33 +13,32 @@ T = TypeVar("T")
 def culprits(items: Sequence[T], is_green: Callable[[Sequence[T]], bool]) -> list[T]:
     """The items to send back so that the rest is green; none if all are green together.
 
-    `is_green` is asked about ordered subsets, never about the empty one. Each culprit
-    is the last item of the shortest red prefix, so everything before it is known to be
-    green with what has been kept.
+    `is_green` is called with ordered subsets, never with the empty one. Each culprit
+    is the last item of the shortest red prefix, so the items before it are green
+    together with those accepted so far.
     """
-    kept: list[T] = []
+    accepted: list[T] = []
     rest = list(items)
     guilty: list[T] = []
-    while rest and not is_green([*kept, *rest]):
-        place = _shortest_red(kept, rest, is_green)
-        kept += rest[:place]
-        guilty.append(rest[place])
-        rest = rest[place + 1 :]
+    while rest and not is_green([*accepted, *rest]):
+        index = _end_of_shortest_red_prefix(accepted, rest, is_green)
+        accepted += rest[:index]
+        guilty.append(rest[index])
+        rest = rest[index + 1 :]
     return guilty
 
 
-def _shortest_red(
-    kept: Sequence[T], rest: Sequence[T], is_green: Callable[[Sequence[T]], bool]
+def _end_of_shortest_red_prefix(
+    accepted: Sequence[T], rest: Sequence[T], is_green: Callable[[Sequence[T]], bool]
 ) -> int:
-    """Index of the item that ends the shortest red prefix of `rest`, all of which
-    together is known to be red.
+    """Index of the last item of the shortest red prefix of `rest`, which is red as a
+    whole.
     """
-    # prefixes of these lengths are known green (or empty) and red
-    green, red = 0, len(rest)
-    while red - green > 1:
-        middle = (green + red) // 2
-        if is_green([*kept, *rest[:middle]]):
-            green = middle
+    green_length, red_length = 0, len(rest)
+    while red_length - green_length > 1:
+        middle = (green_length + red_length) // 2
+        if is_green([*accepted, *rest[:middle]]):
+            green_length = middle
         else:
-            red = middle
-    return red - 1
+            red_length = middle
+    return red_length - 1

@@ -1,8 +1,8 @@
-"""Decides how the results of a batch become one tree: which can simply be united, which
-need a real merge.
+"""Decides how the results of a batch become one tree: disjoint results are united,
+overlapping ones need a real merge.
 
-It decides and sequences; git's part arrives as `Trees`. Results are taken in plan
-order. A conflict fails the later task and never picks a side.
+Pure but for git's part, which arrives as `Trees`. Results are taken in plan order. A
+conflict fails the later task and never picks a side.
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ from runner.core.result import Failure, FailureKind
 from runner.policy.change import Change
 from runner.policy.rules import escaping
 
-Blob = tuple[str, str]
+Blob = tuple[str, str]  # (file mode, object id)
 
 
 class ConflictLike(Protocol):
+    """A merge that git could not do."""
+
     @property
     def paths(self) -> tuple[str, ...]: ...
     @property
@@ -29,18 +31,24 @@ class ConflictLike(Protocol):
 
 
 class Trees(Protocol):
-    """What merging asks of git, all in one quarantine."""
+    """What merging needs from git, all in one quarantine. Trees are object ids."""
 
-    def write(self, base: str, changes: Mapping[str, Blob | None]) -> str: ...
+    def write(self, base: str, changes: Mapping[str, Blob | None]) -> str:
+        """Write `base` with these paths changed; None deletes a path."""
+        ...
 
-    def merge(self, base: str, ours: str, theirs: str) -> str | ConflictLike: ...
+    def merge(self, base: str, ours: str, theirs: str) -> str | ConflictLike:
+        """Return the merged tree, or the conflict."""
+        ...
 
-    def changes(self, old: str, new: str) -> Sequence[Change]: ...
+    def changes(self, old: str, new: str) -> Sequence[Change]:
+        """Compare two trees, path by path."""
+        ...
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A result that policy let through: its tree, and what it changed from the base."""
+    """A result that the policy accepted: its tree, and its changes from the base."""
 
     entry: BatchEntry
     tree: str
@@ -48,9 +56,9 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Merged:
-    """One candidate's fate: `tree` is the branch's tree once it is in, or `failure`
-    says why it is not.
+class MergeOutcome:
+    """The outcome for one candidate: `tree` is the branch's tree with its work merged,
+    or `failure` says why it is not merged.
     """
 
     entry: BatchEntry
@@ -59,150 +67,185 @@ class Merged:
 
 
 @dataclass
-class _Touched:
-    """Paths changed so far and the folders above them, to see at once whether the next
-    result meets any.
+class _ChangedPaths:
+    """Paths changed so far, indexed so that an overlap is seen without a search.
+
+    An owner is a task id, or "the branch".
     """
 
-    # path → the id of the task that changed it
-    paths: dict[str, str] = field(default_factory=dict)
-    folders: dict[str, str] = field(default_factory=dict)
-    # path that was removed → who removed it
-    gone: dict[str, str] = field(default_factory=dict)
-    # path that was not in the base → by whom, what
-    made: dict[str, tuple[str, Blob]] = field(default_factory=dict)
+    owners: dict[str, str] = field(default_factory=dict)  # path → owner
+    folder_owners: dict[str, str] = field(default_factory=dict)  # any parent → owner
+    deleted: dict[str, str] = field(default_factory=dict)  # path → owner
+    # path that the base lacks → (owner, blob)
+    created: dict[str, tuple[str, Blob]] = field(default_factory=dict)
 
-    def owners(self, paths: Iterable[str]) -> list[str]:
-        """Who changed one of these paths, a folder where one is a file, or a file where
-        one is a folder.
+    def owners_of(self, paths: Iterable[str]) -> list[str]:
+        """The owners whose changes overlap with the paths.
+
+        A file overlaps with itself, and with a folder of the same name.
         """
-        found: dict[str, None] = {}
+        # a dict, to keep the order
+        owners: dict[str, None] = {}
         for path in paths:
-            for owner in (
-                self.paths.get(path),
-                self.folders.get(path),
-                *(self.paths.get(p) for p in folders_of(path)),
-            ):
+            path_owners = [self.owners.get(path), self.folder_owners.get(path)]
+            path_owners += [self.owners.get(folder) for folder in parent_folders(path)]
+            for owner in path_owners:
                 if owner is not None:
-                    found[owner] = None
-        return list(found)
+                    owners[owner] = None
+        return list(owners)
 
     def add(self, changes: Iterable[Change], owner: str) -> None:
+        """Record changes. The first owner of a path stays its owner."""
         for change in changes:
-            self.paths.setdefault(change.path, owner)
-            for folder in folders_of(change.path):
-                self.folders.setdefault(folder, owner)
+            self.owners.setdefault(change.path, owner)
+            for folder in parent_folders(change.path):
+                self.folder_owners.setdefault(folder, owner)
             if change.new is None:
-                self.gone.setdefault(change.path, owner)
-                self.made.pop(change.path, None)
-            elif change.old is None or change.path in self.made:
-                first, _ = self.made.get(change.path, (owner, change.new))
-                self.made[change.path] = (first, change.new)
+                self.deleted.setdefault(change.path, owner)
+                self.created.pop(change.path, None)
+            elif change.old is None or change.path in self.created:
+                creator, _ = self.created.get(change.path, (owner, change.new))
+                self.created[change.path] = (creator, change.new)
 
-    def strangers(self, changes: Sequence[Change]) -> dict[str, Blob]:
-        """New files that a merge of these changes must not see, lest git take one for a
-        moved file.
+    def unrelated_files(self, changes: Sequence[Change]) -> dict[str, Blob]:
+        """New files to hide from a merge of these changes, because git might take one
+        for the new name of a file that they change.
 
-        One task removes x, another makes a similar z, a third edits x: git would move
-        the edit to z without a word. A file moves only by the task that removes it, so
-        what others made is left out, unless it is met anyway.
+        One task deletes x, another creates a similar z, a third edits x: git would
+        silently apply the edit to z. Only the task that deletes a file can have moved
+        it, so the files that other tasks created are hidden, unless these changes
+        overlap with them.
         """
-        movers = {
-            self.gone[change.path] for change in changes if change.path in self.gone
-        }
-        if not movers:
+        deleters = set()
+        for change in changes:
+            if change.path in self.deleted:
+                deleters.add(self.deleted[change.path])
+        if not deleters:
             return {}
-        mine = _Touched()
-        mine.add(changes, "")
-        made = self.made.items()
-        return {
-            path: blob
-            for path, (owner, blob) in made
-            if owner not in movers and not mine.owners([path])
-        }
+        own = _ChangedPaths()
+        own.add(changes, "")
+        unrelated = {}
+        for path, (owner, blob) in self.created.items():
+            if owner not in deleters and not own.owners_of([path]):
+                unrelated[path] = blob
+        return unrelated
 
 
-def folders_of(path: str) -> Iterable[str]:
-    """Every folder above a path, the nearest first."""
+def parent_folders(path: str) -> Iterable[str]:
+    """Yield every folder above a path, the nearest first."""
     while "/" in path:
         path = path.rpartition("/")[0]
         yield path
 
 
+def overlaps(changes: Sequence[Change], paths: Iterable[str]) -> bool:
+    """Whether the changes and the paths have a file in common, or one has a folder
+    where the other has a file.
+    """
+    changed = _ChangedPaths()
+    changed.add(changes, "")
+    return bool(changed.owners_of(paths))
+
+
 def unite(
-    base: str, head: str, candidates: Sequence[Candidate], trees: Trees, *, each: bool
-) -> list[Merged]:
-    """Bring the candidates into tree `head`, in order; `base` is the tree they all
-    started from.
+    base: str,
+    head: str,
+    candidates: Sequence[Candidate],
+    trees: Trees,
+    *,
+    tree_per_task: bool,
+) -> list[MergeOutcome]:
+    """Merge the candidates into tree `head`, in order. Returns an outcome for each.
 
-    `each`: give the tree after every single one (individual commits); otherwise only
-    the last tree of a run of united results is written, and all of them carry it.
+    `base` is the tree that all of them started from. With `tree_per_task` the tree is
+    written after every task (for individual commits); without it, disjoint results in
+    a row share the tree that has them all.
     """
-    touched = _Touched()
+    union = _Union(base, head, trees)
     if base != head and any(candidate.changes for candidate in candidates):
-        touched.add(trees.changes(base, head), "the branch")
-    fates: list[Merged] = []
-    tree, pending, waiting = head, dict[str, Blob | None](), list[BatchEntry]()
-
-    def flush() -> str:
-        nonlocal tree
-        tree = trees.write(tree, pending) if pending else tree
-        fates.extend(Merged(entry, tree) for entry in waiting)
-        pending.clear()
-        waiting.clear()
-        return tree
-
+        union.changed.add(trees.changes(base, head), "the branch")
     for candidate in candidates:
-        entry, changes = candidate.entry, list(candidate.changes)
-        owners = touched.owners(change.path for change in changes)
+        paths = [change.path for change in candidate.changes]
+        owners = union.changed.owners_of(paths)
         if owners:
-            flush()
-            outcome = _merged(base, tree, candidate, touched.strangers(changes), trees)
-            if not isinstance(outcome, str):
-                fates.append(Merged(entry, failure=_conflict(entry, owners, outcome)))
-                continue
-            found = trees.changes(tree, outcome)
-            if refused := escaping(entry.task, found):
-                fates.append(Merged(entry, failure=refused))
-                continue
-            changes += found
-            tree = outcome
-            fates.append(Merged(entry, tree))
-        else:
-            pending |= {change.path: change.new for change in candidate.changes}
-            waiting.append(entry)
-            if each:
-                flush()
-        touched.add(changes, entry.task.id)
-    flush()
-    return fates
+            union.merge(candidate, owners)
+            continue
+        union.add(candidate)
+        if tree_per_task:
+            union.write()
+    union.write()
+    return union.outcomes
 
 
-def meet(ours: Sequence[Change], paths: Iterable[str]) -> bool:
-    """Whether one of the paths is among the changes, or is a folder where they have a
-    file, or the other way round.
-    """
-    touched = _Touched()
-    touched.add(ours, "ours")
-    return bool(touched.owners(paths))
+class _Union:
+    """The tree as it grows, and the disjoint changes that are not written yet."""
 
+    def __init__(self, base: str, head: str, trees: Trees) -> None:
+        self.outcomes: list[MergeOutcome] = []
+        self.changed = _ChangedPaths()
+        self._base = base
+        self._tree = head
+        self._trees = trees
+        self._unwritten: dict[str, Blob | None] = {}
+        self._unwritten_entries: list[BatchEntry] = []
 
-def _merged(
-    base: str, ours: str, candidate: Candidate, apart: Mapping[str, Blob], trees: Trees
-) -> str | ConflictLike:
-    """The real merge, with the files `apart` out of its sight and back in its outcome."""
-    if not apart:
-        return trees.merge(base, ours, candidate.tree)
-    outcome = trees.merge(base, trees.write(ours, dict.fromkeys(apart)), candidate.tree)
-    return trees.write(outcome, apart) if isinstance(outcome, str) else outcome
+    def add(self, candidate: Candidate) -> None:
+        """Add changes that overlap with nothing, to be written with the next tree."""
+        for change in candidate.changes:
+            self._unwritten[change.path] = change.new
+        self._unwritten_entries.append(candidate.entry)
+        self.changed.add(candidate.changes, candidate.entry.task.id)
+
+    def write(self) -> None:
+        """Write the tree with all changes added so far."""
+        if self._unwritten:
+            self._tree = self._trees.write(self._tree, self._unwritten)
+        for entry in self._unwritten_entries:
+            self.outcomes.append(MergeOutcome(entry, self._tree))
+        self._unwritten = {}
+        self._unwritten_entries = []
+
+    def merge(self, candidate: Candidate, owners: Sequence[str]) -> None:
+        """Merge changes that overlap with those of `owners`, or record the conflict."""
+        self.write()
+        entry = candidate.entry
+        hidden = self.changed.unrelated_files(candidate.changes)
+        merged = self._merged_tree(candidate, hidden)
+        if not isinstance(merged, str):
+            failure = _conflict(entry, owners, merged)
+            self.outcomes.append(MergeOutcome(entry, failure=failure))
+            return
+        merged_changes = self._trees.changes(self._tree, merged)
+        # a link that pointed inside the tree may point outside once git has moved it
+        refusal = escaping(entry.task, merged_changes)
+        if refusal is not None:
+            self.outcomes.append(MergeOutcome(entry, failure=refusal))
+            return
+        self._tree = merged
+        self.outcomes.append(MergeOutcome(entry, merged))
+        self.changed.add([*candidate.changes, *merged_changes], entry.task.id)
+
+    def _merged_tree(
+        self, candidate: Candidate, hidden: Mapping[str, Blob]
+    ) -> str | ConflictLike:
+        """Merge without the `hidden` files, and put them back into the merged tree."""
+        if not hidden:
+            return self._trees.merge(self._base, self._tree, candidate.tree)
+        ours = self._trees.write(self._tree, dict.fromkeys(hidden))
+        merged = self._trees.merge(self._base, ours, candidate.tree)
+        if not isinstance(merged, str):
+            return merged
+        return self._trees.write(merged, hidden)
 
 
 def _conflict(
     entry: BatchEntry, owners: Sequence[str], conflict: ConflictLike
 ) -> Failure:
-    told = "; ".join(conflict.messages) or f"in {', '.join(conflict.paths)}"
+    details = "; ".join(conflict.messages)
+    if not details:
+        details = f"in {', '.join(conflict.paths)}"
     return Failure(
         kind=FailureKind.CONFLICT,
         log_tail=conflict.hunks,
-        message=f"{entry.task.id} conflicts with {', '.join(owners)}: {told}",
+        message=f"{entry.task.id} conflicts with {', '.join(owners)}: {details}",
     )

@@ -64,11 +64,11 @@ class AttemptRunner:
             scratch=self._scratch,
             attempt_context=replace(
                 context.attempt_context,
-                ended=agent_exited,
-                recorded=before_result,
+                on_agent_exit=agent_exited,
+                wait_until_durable=before_result,
                 echo=output.feed if output else None,
             ),
-            spaces=self._workspaces,
+            workspaces=self._workspaces,
         )
         if output is not None:
             output.finish()

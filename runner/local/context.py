@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from runner import pipeline
 from runner.attempt.attempt import AttemptContext
 from runner.config.settings import Settings
 from runner.core.manifest import Manifest
-from runner.core.task import Task
+from runner.fan_in.inputs import BatchResults
 from runner.local.journal import Journal
 from runner.local.landing import BranchLander
 from runner.local.observer import MaskingObserver
@@ -46,6 +45,10 @@ class RunContext:
         """Where the result folders of a batch are."""
         return self.journal.round_folder(manifest.run, manifest.round) / "results"
 
+    def batch_results(self, manifest: Manifest) -> BatchResults:
+        """The results of a batch, to be merged."""
+        return self.lander.batch_results(manifest, self.results_folder(manifest))
+
     def next_batch(
         self,
         snapshot: Snapshot,
@@ -53,12 +56,12 @@ class RunContext:
         *,
         slots: int,
         budget: Budget,
-        pick: Callable[[int], list[Task]] | None = None,
-        sharing: int = 1,
+        select_tasks: pipeline.SelectTasks | None = None,
+        budget_shares: int = 1,
     ) -> Manifest | None:
         """The batch that may start now, None if there is none.
 
-        The parameters are those of `pipeline.next_batch`.
+        The parameters are those of `pipeline.BatchRequest`.
         """
         template = self.settings.prompt_template
         template_text = None
@@ -67,14 +70,16 @@ class RunContext:
         manifest = pipeline.next_batch(
             snapshot,
             self.settings,
-            run=self.run,
-            round_number=round_number,
-            branch=self.lander.branch,
-            slots=slots,
-            budget=budget,
-            template=read_template(template, template_text),
-            pick=pick,
-            sharing=sharing,
+            pipeline.BatchRequest(
+                run=self.run,
+                round_number=round_number,
+                branch=self.lander.branch,
+                slots=slots,
+                budget=budget,
+                budget_shares=budget_shares,
+                prompt_template=read_template(template, template_text),
+                select_tasks=select_tasks,
+            ),
         )
         if manifest is not None:
             self.observer.add_secrets(self.lander.secrets_of_agents(manifest))

@@ -5,19 +5,19 @@ files. Work that cannot land now waits on a branch of its own.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
 from runner import pipeline
 from runner.agents.environment import secrets_of
-from runner.attempt.attempt import AttemptContext, verify_commit
+from runner.attempt.attempt import AttemptContext, VerifyCommand, verify_commit
 from runner.config.settings import Settings
 from runner.core.errors import EnvironmentBroken, Interrupted, UsageProblem
 from runner.core.events import VerifyEnded, VerifyStarted
 from runner.core.manifest import Manifest
 from runner.core.result import Failure
-from runner.fan_in.batch_merge import FanIn, Verify
+from runner.fan_in.batch_merge import FanIn
+from runner.fan_in.inputs import BatchResults, RunVerify
 from runner.local.journal import Journal, WaitingWork
 from runner.local.observer import MaskingObserver
 from runner.policy.redaction import Secrets
@@ -64,11 +64,9 @@ class BranchLander:
             head = self.head()
             fan_in = pipeline.merge_batch(
                 self._repo,
-                manifest,
-                results,
+                self.batch_results(manifest, results),
                 head,
-                verify=self.verifier(manifest, scratch),
-                secrets=self.secrets_of_agents(manifest),
+                verification=self.verification(manifest, scratch),
             )
             if not fan_in.commits or self.land(head, fan_in.tip, manifest.run):
                 return fan_in
@@ -96,40 +94,41 @@ class BranchLander:
         chosen = [entry.agent for entry in manifest.entries]
         return secrets_of(chosen, self._attempt_context.environ)
 
-    def verifier(self, manifest: Manifest, scratch: Path) -> Verify | None:
+    def batch_results(self, manifest: Manifest, folder: Path) -> BatchResults:
+        """The batch's results in `folder`, and the secrets that must not be in them."""
+        secrets = self.secrets_of_agents(manifest)
+        return BatchResults(manifest, folder, secrets=secrets)
+
+    def verification(self, manifest: Manifest, scratch: Path) -> RunVerify | None:
         """How a merged tree of the batch is verified, in a checkout below `scratch`.
 
         None if there is no command for it.
         """
         if manifest.verify is None:
             return None
-        return partial(
-            self._verify, manifest.batch, manifest.verify, manifest.env, scratch
-        )
+        verify = VerifyCommand(manifest.verify, self._settings.timeout, manifest.env)
+        return RunVerify(partial(self._verify, manifest.batch, verify, scratch))
 
     def _verify(
         self,
         batch: str,
-        command: str,
-        env: Mapping[str, str],
+        verify: VerifyCommand,
         scratch: Path,
         commit: str,
         objects: Path,
     ) -> Failure | None:
         """Why the command fails on the commit, None if it succeeds."""
         self._observer.observe(
-            VerifyStarted(batch=batch, commit=commit, command=command)
+            VerifyStarted(batch=batch, commit=commit, command=verify.command)
         )
         started_at = time.monotonic()
         failure = verify_commit(
+            verify,
             self._repo.origin,
-            command,
             commit,
             objects,
             scratch,
-            self._settings.timeout,
             self._attempt_context,
-            env,
         )
         seconds = time.monotonic() - started_at
         self._observer.observe(

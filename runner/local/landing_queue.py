@@ -17,7 +17,7 @@ from runner.core.events import CommitLanded
 from runner.core.manifest import Manifest
 from runner.core.result import Failure
 from runner.fan_in.batch_merge import FanIn
-from runner.fan_in.commit_message import Landed, message
+from runner.fan_in.commit_message import LandedTask, commit_message
 from runner.local.context import RunContext
 from runner.local.landing import TRIES
 from runner.plan.snapshot import Snapshot, read_snapshot
@@ -138,11 +138,9 @@ class LandingQueue:
             manifest = accepted.manifest
             fan_in = pipeline.merge_batch(
                 context.repo,
-                manifest,
-                context.results_folder(manifest),
+                context.batch_results(manifest),
                 tip,
-                verify=context.lander.verifier(manifest, scratch),
-                secrets=context.lander.secrets_of_agents(manifest),
+                verification=context.lander.verification(manifest, scratch),
             )
             merged.append(Accepted(manifest, fan_in))
             tip = fan_in.tip
@@ -160,10 +158,10 @@ class LandingQueue:
         for accepted in self.accepted:
             if accepted.fan_in.landed:
                 entry = accepted.manifest.entries[0]
-                landed.append(Landed(entry, _summary(accepted.fan_in)))
+                landed.append(LandedTask(entry, _summary(accepted.fan_in)))
         ids = [work.entry.task.id for work in landed]
         failures = _counted_failures(self.accepted, ids)
-        text = message(self.accepted[-1].manifest, landed, failures)
+        text = commit_message(self.accepted[-1].manifest, landed, failures)
         return repo.commit_tree(tree, [head], text, {})
 
 

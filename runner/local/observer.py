@@ -99,7 +99,7 @@ class MaskingObserver:
                         task=task_id,
                         attempt=entry.attempt,
                         failure=fan_in.failed[task_id],
-                        kept=fan_in.kept.get(task_id),
+                        kept=fan_in.kept_refs.get(task_id),
                     )
                 )
         for commit in _landed_commits(manifest, fan_in, branch):

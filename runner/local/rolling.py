@@ -193,9 +193,9 @@ class RollingSchedule:
             self._rounds + 1,
             slots=1,
             budget=self._account.reserve(running),
-            pick=pick,
+            select_tasks=pick,
             # The first one would reserve all, and the others would wait for it.
-            sharing=min(free, self._ready.ready),
+            budget_shares=min(free, self._ready.ready),
         )
 
     def _run_attempt(
@@ -295,19 +295,17 @@ class RollingSchedule:
         kept: dict[str, str] = {}  # ref → commit
         with context.repo.quarantine() as quarantine:
             for manifest in manifests:
-                fan_in, kept_work = pipeline.merge_into(
+                fan_in, kept_work = pipeline.merge_in_quarantine(
                     quarantine,
                     context.repo,
-                    manifest,
-                    context.results_folder(manifest),
+                    context.batch_results(manifest),
                     snapshot,
-                    verify=context.lander.verifier(manifest, self._scratch),
-                    secrets=context.lander.secrets_of_agents(manifest),
+                    verification=context.lander.verification(manifest, self._scratch),
                 )
                 fan_ins.append(fan_in)
                 kept |= kept_work
-                if fan_in.commits and fan_in.after:
-                    snapshot = fan_in.after
+                if fan_in.commits and fan_in.snapshot:
+                    snapshot = fan_in.snapshot
             tips = [*kept.values()]
             if snapshot is not self._snapshot:
                 tips.insert(0, snapshot.commit)

@@ -19,6 +19,7 @@ from runner.core import result_folder
 from runner.core.manifest import Manifest
 from runner.core.result import Result
 from runner.fan_in.batch_merge import FanIn
+from runner.fan_in.inputs import BatchResults
 from runner.plan.snapshot import read_snapshot
 from runner.repo import pack_writer
 from runner.repo.repository import Repository
@@ -91,7 +92,7 @@ class Batch:
     def merge(self, repo: Repository | None = None) -> FanIn:
         repo = repo or Repository(self.project.root, os.environ)
         return pipeline.merge_batch(
-            repo, self.manifest, self.results, self.manifest.base
+            repo, BatchResults(self.manifest, self.results), self.manifest.base
         )
 
 
@@ -106,7 +107,9 @@ def batch_of(project: Project, count: int, tmp_path: Path, **settings: Any) -> B
         Repository(project.root, os.environ), head, known.plan, known.progress
     )
     manifest = pipeline.next_batch(
-        snapshot, known, run="r", round_number=1, branch="main", slots=count
+        snapshot,
+        known,
+        pipeline.BatchRequest(run="r", round_number=1, branch="main", slots=count),
     )
     assert manifest is not None
     return Batch(project, tmp_path / "results", manifest)
@@ -272,7 +275,7 @@ def test_a_conflict_among_many_is_told_with_its_hunk_and_kept(
     assert "changed by 1" in made.failed["T3"].log_tail
     assert "changed by 3" in made.failed["T3"].log_tail
     assert (
-        project.git("show", f"{made.kept['T3']}:base.txt").splitlines()[5]
+        project.git("show", f"{made.kept_refs['T3']}:base.txt").splitlines()[5]
         == "changed by 3"
     )
     landed = project.git("show", f"{made.tip}:base.txt").splitlines()

@@ -1,4 +1,4 @@
-"""`merge.unite` and git's own merge agree wherever the order does not matter; where git
+"""`union.unite` and git's own merge agree wherever the order does not matter; where git
 guesses, fanin does not.
 """
 
@@ -14,7 +14,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from runner.fan_in.union import Blob, Candidate, ConflictLike, Merged, unite
+from runner.fan_in.union import Blob, Candidate, ConflictLike, MergeOutcome, unite
 from runner.policy.change import EXECUTABLE, REGULAR, SYMLINK, Change
 from runner.repo.repository import Repository
 from tests.support.builders import entry, task
@@ -52,7 +52,7 @@ BASE: Files = {
 
 
 class Git:
-    """Trees of one throw-away repository; implements `merge.Trees`."""
+    """Trees of one throw-away repository; implements `union.Trees`."""
 
     def __init__(self, root: Path) -> None:
         subprocess.run(["git", "init", "-q", str(root)], check=True)
@@ -89,8 +89,8 @@ class Git:
 
     def united(
         self, base: str, trees: Sequence[str], *, each: bool = False
-    ) -> list[Merged]:
-        return unite(base, base, self.candidates(base, trees), self, each=each)
+    ) -> list[MergeOutcome]:
+        return unite(base, base, self.candidates(base, trees), self, tree_per_task=each)
 
     def chain(self, base: str, trees: Sequence[str]) -> tuple[str, frozenset[str]]:
         """What git's merges one after the other make, and the trees that conflicted."""
@@ -176,12 +176,12 @@ def test_three_tasks_that_every_order_merges_alike_are_united_alike(
     base, trees = git.tree(BASE), [git.tree(side) for side in sides]
     assume(base not in trees)
     ends = {git.chain(base, order) for order in itertools.permutations(trees)}
-    fates = git.united(base, trees, each=each)
+    outcomes = git.united(base, trees, each=each)
     if len(ends) == 1 and not next(iter(ends))[1]:
-        assert all(fate.tree for fate in fates), fates
-        assert fates[-1].tree == next(iter(ends))[0]
+        assert all(outcome.tree for outcome in outcomes), outcomes
+        assert outcomes[-1].tree == next(iter(ends))[0]
     else:  # someone has to wait: the first never does, and what is in is what was told
-        assert fates[0].tree
+        assert outcomes[0].tree
 
 
 @settings(max_examples=40, derandomize=True, deadline=None, database=None)
@@ -192,13 +192,13 @@ def test_two_tasks_conflict_or_merge_as_git_says(
     base, trees = git.tree(BASE), [git.tree(one), git.tree(other)]
     assume(base not in trees)
     there, back = git.chain(base, trees), git.chain(base, trees[::-1])
-    fates = git.united(base, trees)
+    outcomes = git.united(base, trees)
     if there == back:
-        assert [fate.tree for fate in fates if fate.tree][-1] == there[0]
-        assert [fate for fate in fates if fate.failure] == []
+        assert [outcome.tree for outcome in outcomes if outcome.tree][-1] == there[0]
+        assert [outcome for outcome in outcomes if outcome.failure] == []
     elif there[1] and back[1]:
-        assert fates[0].tree == trees[0]
-        assert fates[1].failure is not None
+        assert outcomes[0].tree == trees[0]
+        assert outcomes[1].failure is not None
 
 
 def story(**contents: bytes) -> Files:
@@ -223,10 +223,12 @@ def test_edit_never_moves_to_a_file_that_another_task_made(git: Git) -> None:
         next(c.new[1] for c in git.changes(base, moved) if c.path == "z" and c.new)
     )
     for order in ([removed, made, edited_], [made, removed, edited_]):
-        fates = git.united(base, order)
-        assert [fate.entry.task.id for fate in fates if fate.failure] == ["C"]
-        assert fates[-1].failure is None or "x" in fates[-1].failure.message
-        last = [fate.tree for fate in fates if fate.tree][-1]
+        outcomes = git.united(base, order)
+        assert [outcome.entry.task.id for outcome in outcomes if outcome.failure] == [
+            "C"
+        ]
+        assert outcomes[-1].failure is None or "x" in outcomes[-1].failure.message
+        last = [outcome.tree for outcome in outcomes if outcome.tree][-1]
         made_blob = next(c.new for c in git.changes(base, last) if c.path == "z")
         assert made_blob is not None
         assert b"D was here" not in git.repo.blob(made_blob[1])
@@ -237,9 +239,9 @@ def test_edit_follows_a_file_that_one_task_moved(git: Git) -> None:
     moved = git.tree(story(y=TEXT, keep=b"k\n"))
     stranger = git.tree(story(x=TEXT, keep=b"k\n", z=TEXT + b"more\n"))
     edit = git.tree(story(x=changed(TEXT, 5, b"D was here"), keep=b"k\n"))
-    fates = git.united(base, [stranger, moved, edit])
-    assert all(fate.tree for fate in fates), fates
-    last = fates[-1].tree
+    outcomes = git.united(base, [stranger, moved, edit])
+    assert all(outcome.tree for outcome in outcomes), outcomes
+    last = outcomes[-1].tree
     assert last is not None
     found = {c.path: c.new for c in git.changes(base, last)}
     assert found["y"] is not None
@@ -256,7 +258,7 @@ def test_link_that_leaves_the_tree_only_once_merged_is_refused(git: Git) -> None
     base = git.tree(deep)
     up = git.tree({"d/link": (SYMLINK, b"x"), "keep": (REGULAR, b"k\n")})
     anew = git.tree({"d/e/link": (SYMLINK, b"../../keep"), "keep": (REGULAR, b"k\n")})
-    fates = git.united(base, [up, anew])
-    assert fates[0].tree == up
+    outcomes = git.united(base, [up, anew])
+    assert outcomes[0].tree == up
     # by git's own conflict, or by the policy where git follows the move
-    assert fates[1].failure is not None
+    assert outcomes[1].failure is not None

@@ -68,7 +68,7 @@ def test_a_spare_is_brought_to_the_base_that_its_task_starts_from(
     project.git("rm", "-q", "old")
     project.write("new/file", "new\n")
     after = project.commit()
-    space = made.take(after, tmp_path / "scratch" / "T", BRANCH)
+    space = made.acquire(after, tmp_path / "scratch" / "T", BRANCH)
     assert not (tmp_path / "scratch" / "spare-1").exists()
     assert files(space) == {
         "README.md": "hello\n",
@@ -99,7 +99,7 @@ def test_one_that_is_at_the_base_already_goes_first_and_no_more_are_kept_than_as
         "spare-1",
         "spare-2",
     ]
-    made.take(after, tmp_path / "scratch" / "T", BRANCH)
+    made.acquire(after, tmp_path / "scratch" / "T", BRANCH)
     assert [path.name for path in (tmp_path / "scratch").glob("spare-*")] == ["spare-1"]
 
 
@@ -109,7 +109,7 @@ def test_a_spare_that_cannot_be_brought_there_is_replaced_by_a_new_one(
     kept(made, 1, project.git("rev-parse", "HEAD"))
     (tmp_path / "scratch" / "spare-1" / "checkout" / ".git" / "HEAD").unlink()
     project.write("new", "new\n")
-    space = made.take(project.commit(), tmp_path / "scratch" / "T", BRANCH)
+    space = made.acquire(project.commit(), tmp_path / "scratch" / "T", BRANCH)
     assert files(space)["new"] == "new\n"
 
 
@@ -125,11 +125,11 @@ def test_what_is_discarded_is_gone_at_the_end(
     made: WorkspacePool, project: Project, tmp_path: Path
 ) -> None:
     with made:
-        space = made.take(
+        space = made.acquire(
             project.git("rev-parse", "HEAD"), tmp_path / "scratch" / "T", BRANCH
         )
         (space.checkout / "locked").mkdir(mode=0o500)
-        made.discard(space.folder)
+        made.release(space.folder)
     assert not space.folder.exists()
 
 

@@ -17,6 +17,7 @@ from runner.core import result_folder
 from runner.core.manifest import BatchEntry, Manifest
 from runner.core.result import Result
 from runner.fan_in.batch_merge import FanIn
+from runner.fan_in.inputs import BatchResults
 from runner.plan.snapshot import read_snapshot
 from runner.repo.repository import Repository
 from tests.support.project import Project
@@ -51,7 +52,9 @@ class Batch:
         assert head
         snapshot = read_snapshot(repo, head, settings.plan, settings.progress)
         manifest = pipeline.next_batch(
-            snapshot, settings, run="r", round_number=1, branch="main", slots=1_000
+            snapshot,
+            settings,
+            pipeline.BatchRequest(run="r", round_number=1, branch="main", slots=1_000),
         )
         assert manifest
         batch = cls(repo, manifest, folder / "results")
@@ -115,5 +118,5 @@ class Batch:
 
     def fan_in(self) -> FanIn:
         return pipeline.merge_batch(
-            self.repo, self.manifest, self.results, self.manifest.base
+            self.repo, BatchResults(self.manifest, self.results), self.manifest.base
         )

@@ -64,6 +64,7 @@ PACKAGES: dict[str, set[str]] = {
         "plan",
         "schedule",
         "attempt",
+        "fan_in",
         "ui",
         "pipeline",
         "github_api",

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.core.result import Failure, FailureKind
-from runner.fan_in.commit_message import Landed, message
-from runner.fan_in.union import Blob, Candidate, folders_of, unite
+from runner.fan_in.commit_message import LandedTask, commit_message
+from runner.fan_in.union import Blob, Candidate, parent_folders, unite
 from runner.policy.change import REGULAR, Change
 from tests.support.builders import entry, manifest, quick, task
 
@@ -67,7 +67,10 @@ class Trees:
             if chosen is not None:
                 merged[path] = chosen
         clashes += [
-            path for path in merged for folder in folders_of(path) if folder in merged
+            path
+            for path in merged
+            for folder in parent_folders(path)
+            if folder in merged
         ]
         return _Conflict(tuple(clashes)) if clashes else self.add(merged)
 
@@ -111,16 +114,18 @@ def _unite(
         trees.candidate(place, base, one) for place, one in enumerate(changes, 1)
     ]
     trees.writes = 0
-    fates = unite(base, head, candidates, trees, each=each)
-    assert [fate.entry.task.id for fate in fates] == [
+    outcomes = unite(base, head, candidates, trees, tree_per_task=each)
+    assert [outcome.entry.task.id for outcome in outcomes] == [
         one.entry.task.id for one in candidates
     ]
-    assert all((fate.tree is None) is (fate.failure is not None) for fate in fates)
-    failures = [fate.failure for fate in fates if fate.failure]
+    assert all(
+        (outcome.tree is None) is (outcome.failure is not None) for outcome in outcomes
+    )
+    failures = [outcome.failure for outcome in outcomes if outcome.failure]
     assert {failure.kind for failure in failures} <= {FailureKind.CONFLICT}
     return (
         trees,
-        [trees.known[fate.tree] if fate.tree else None for fate in fates],
+        [trees.known[outcome.tree] if outcome.tree else None for outcome in outcomes],
         [failure.message for failure in failures],
     )
 
@@ -164,16 +169,16 @@ def test_a_conflict_fails_the_later_task_and_picks_no_side(each: bool) -> None:
 def test_a_conflict_carries_what_the_retry_needs_to_see() -> None:
     trees = Trees()
     base = trees.add(BASE)
-    fates = unite(
+    outcomes = unite(
         base,
         base,
         [trees.candidate(n, base, _files(a=str(n + 1))) for n in (1, 2)],
         trees,
-        each=False,
+        tree_per_task=False,
     )
-    assert fates[1].failure is not None
-    assert fates[1].failure.log_tail == "<<<<<<<\n>>>>>>>"
-    assert fates[1].failure.retryable
+    assert outcomes[1].failure is not None
+    assert outcomes[1].failure.log_tail == "<<<<<<<\n>>>>>>>"
+    assert outcomes[1].failure.retryable
 
 
 def test_the_same_change_made_twice_is_no_conflict() -> None:
@@ -284,8 +289,10 @@ def test_one_commit_or_one_for_each_makes_the_same_tree_and_fails_the_same_tasks
 RED = Failure(kind=FailureKind.VERIFY, message="it is red\nand more")
 
 
-def _landed(task_id: str, summary: str | None = None, title: str = "Do it") -> Landed:
-    return Landed(entry(task(task_id, title=title)), summary)
+def _landed(
+    task_id: str, summary: str | None = None, title: str = "Do it"
+) -> LandedTask:
+    return LandedTask(entry(task(task_id, title=title)), summary)
 
 
 @pytest.mark.parametrize(
@@ -315,9 +322,9 @@ def _landed(task_id: str, summary: str | None = None, title: str = "Do it") -> L
     ],
 )
 def test_a_message_tells_what_landed_what_did_not_and_the_batch(
-    landed: list[Landed], failed: dict[str, Failure], text: str
+    landed: list[LandedTask], failed: dict[str, Failure], text: str
 ) -> None:
-    assert message(manifest(), landed, failed) == text
+    assert commit_message(manifest(), landed, failed) == text
 
 
 @pytest.mark.parametrize(
@@ -326,7 +333,9 @@ def test_a_message_tells_what_landed_what_did_not_and_the_batch(
 )
 def test_no_summary_title_or_error_can_forge_a_line_of_the_message(said: str) -> None:
     failed = {"T3": Failure(kind=FailureKind.AGENT_ERROR, message=said)}
-    text = message(manifest(), [_landed("T1", said), _landed("T2", title=said)], failed)
+    text = commit_message(
+        manifest(), [_landed("T1", said), _landed("T2", title=said)], failed
+    )
     assert [line for line in text.splitlines() if line.startswith("Fanin-Task")] == [
         "Fanin-Task: T1",
         "Fanin-Task: T2",
@@ -334,7 +343,7 @@ def test_no_summary_title_or_error_can_forge_a_line_of_the_message(said: str) ->
 
 
 def test_lines_stay_within_what_git_and_people_bear() -> None:
-    text = message(
+    text = commit_message(
         manifest(),
         [_landed("T1", title="x" * 500)],
         {"T2": RED.model_copy(update={"message": "y" * 5000})},

@@ -1,0 +1,139 @@
+"""Imports the packs of a batch's results into the fan-in's quarantine.
+
+A pack comes from the machine an agent ran on. It may be huge, expand without end, or
+hold broken objects, so it is measured before git expands it, and git checks each object.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from runner.core.errors import GitFailed
+from runner.core.result import Failure, FailureKind
+from runner.core.result_folder import Reading
+from runner.policy.change import Change
+from runner.repo import pack_guard
+from runner.repo.repository import Quarantine, Repository
+
+_MAX_JOINED_BYTES = 64 * 2**20  # packs joined in memory for one run of git
+_MAX_TREE_BYTES = (
+    64 * 2**20
+)  # of an expanded pack, in addition to what its files may take
+_PACK_OVERHEAD_BYTES = 2**20  # a small change in a large tree still needs its trees
+
+
+@dataclass(frozen=True)
+class _Pack:
+    """The pack file of one result, the tree it brings, and its size in bytes."""
+
+    task_id: str
+    tree: str
+    path: Path
+    size: int
+
+
+class PackImporter:
+    """Imports the packs of one batch into one quarantine.
+
+    `changes` maps each tree that a joint import brought to its changes from the base.
+    """
+
+    def __init__(
+        self,
+        repo: Repository,
+        quarantine: Quarantine,
+        base_tree: str,
+        max_change_bytes: int,
+    ) -> None:
+        self.changes: dict[str, list[Change]] = {}
+        self._repo = repo
+        self._quarantine = quarantine
+        self._base_tree = base_tree
+        self._max_change_bytes = max_change_bytes
+
+    def import_together(self, readings: Sequence[Reading]) -> None:
+        """Import as many packs as possible with few runs of git.
+
+        A pack that is refused stays out; `import_one` then says why.
+        """
+        group: dict[str, _Pack] = {}
+        group_size = 0
+        for reading in readings:
+            pack = _pack_of(reading)
+            if pack is None or self._refusal(pack) is not None:
+                continue
+            if group and group_size + pack.size > _MAX_JOINED_BYTES:
+                self._import_group(list(group.values()))
+                group, group_size = {}, 0
+            group[pack.tree] = pack
+            group_size += pack.size
+        self._import_group(list(group.values()))
+
+    def import_one(self, reading: Reading) -> Failure | None:
+        """Import the result's pack unless it is there already. Returns why it is refused."""
+        pack = _pack_of(reading)
+        if pack is None or pack.tree in self.changes:
+            return None
+        refusal = self._refusal(pack)
+        if refusal is not None:
+            return refusal
+        try:
+            self._repo.index_pack(pack.path, self._quarantine, pack.size + 1)
+        except GitFailed as error:
+            return _corrupt(f"the pack is refused: {error.stderr[-300:]}")
+        if not self.has_tree(pack.tree):
+            return _corrupt("the pack does not hold the tree that the result names")
+        return None
+
+    def has_tree(self, tree: str) -> bool:
+        """Whether the tree is in the quarantine, or in the repository already."""
+        return tree in self.changes or self._repo.is_tree(tree, self._quarantine.env)
+
+    def _import_group(self, packs: Sequence[_Pack]) -> None:
+        """Import the packs in one run of git; halve the group until the bad ones are
+        alone.
+        """
+        if len(packs) < 2:
+            return  # `import_one` takes it and reports what is wrong with it
+        sources = {pack.tree: (pack.path, pack.size) for pack in packs}
+        try:
+            changes = self._repo.index_packs(sources, self._base_tree, self._quarantine)
+        except (GitFailed, ValueError):
+            middle = len(packs) // 2
+            self._import_group(packs[:middle])
+            self._import_group(packs[middle:])
+        else:
+            self.changes |= dict(zip(sources, changes, strict=True))
+
+    def _refusal(self, pack: _Pack) -> Failure | None:
+        """Return why git must not expand the pack, None if it may."""
+        limit = self._max_change_bytes
+        if pack.size > 4 * limit + _PACK_OVERHEAD_BYTES:
+            return Failure(
+                kind=FailureKind.POLICY,
+                message=(
+                    f"the pack of {pack.task_id} has {pack.size:,} bytes, far more than "
+                    f"limits.size = {limit:,} allows; it is kept in {pack.path}"
+                ),
+            )
+        try:
+            with pack.path.open("rb") as stream:
+                max_expanded = 8 * limit + _MAX_TREE_BYTES
+                pack_guard.expanded_size(stream, max_expanded, len(pack.tree) // 2)
+        except pack_guard.PackRefused as error:
+            return _corrupt(f"the pack is refused: {error}; it is kept in {pack.path}")
+        return None
+
+
+def _pack_of(reading: Reading) -> _Pack | None:
+    """The result's pack, None if the result has none."""
+    path, result = reading.pack, reading.result
+    if path is None or result is None or result.tree is None:
+        return None
+    return _Pack(reading.entry.task.id, result.tree, path, path.stat().st_size)
+
+
+def _corrupt(message: str) -> Failure:
+    return Failure(kind=FailureKind.CORRUPT, message=message)

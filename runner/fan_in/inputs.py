@@ -1,0 +1,52 @@
+"""What a fan-in is given: a batch's results, and how its merged tree is verified."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from runner.core.manifest import Manifest
+from runner.core.result import Failure, Verdict
+from runner.policy.redaction import NONE, Secrets
+
+# (commit, folder of its new objects) → why it is red, None if it is green
+VerifyCommit = Callable[[str, Path], Failure | None]
+
+
+@dataclass(frozen=True)
+class BatchResults:
+    """A batch and the folder that its result folders are in.
+
+    `missing` is the failure of a task whose attempt left no folder; with None such an
+    attempt counts as never started. `secrets` must not appear in what the agents left.
+    """
+
+    manifest: Manifest
+    folder: Path
+    missing: Failure | None = None
+    secrets: Secrets = NONE
+
+
+@dataclass(frozen=True)
+class RunVerify:
+    """Verify the merged tree during the fan-in, and find the tasks that make it red."""
+
+    verify: VerifyCommit
+
+
+@dataclass(frozen=True)
+class RecordedVerdict:
+    """A verdict from another job. It holds for one head and one merged tree only."""
+
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class SendBack:
+    """Send these tasks back without a verification: task id → its failure."""
+
+    failures: Mapping[str, Failure]
+
+
+Verification = RunVerify | RecordedVerdict | SendBack
