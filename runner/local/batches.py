@@ -56,6 +56,7 @@ class BatchSchedule:
         """Run and land one batch; why no other batch should start, or None."""
         context = self._context
         base_ref = f"{BASES}/{manifest.batch}"
+        # Before the first agent starts: after a crash the journal says what to end.
         context.journal.open(manifest)
         context.repo.set_ref(base_ref, manifest.base)
         context.observer.batch_chosen(manifest)

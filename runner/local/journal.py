@@ -1,7 +1,7 @@
 """The live state of runs on this machine, in `.git/fanin/`: a lock, an append-only
 journal, a folder per run.
 
-    lock                  held by the one fanin that works here
+    lock                  held while a fanin works in this repository
     journal.jsonl         one durable line per event; `State.after` folds them
     runs/<run>/<round>/   manifest.json, and results/ with the result folders
 
@@ -162,8 +162,8 @@ class Journal:
         except filelock.Timeout:
             process_id = holder.read_text().strip() if holder.exists() else "unknown"
             raise UsageProblem(
-                f"another fanin is at work in this repository (process {process_id})",
-                "wait for it to end, or end it with Ctrl-C",
+                f"another fanin is running in this repository (process {process_id})",
+                "wait for it to end, or stop it with Ctrl-C",
             ) from None
         try:
             holder.write_text(str(os.getpid()))

@@ -77,6 +77,7 @@ class BranchLander:
 
         If files are in the way, the work goes to a branch of its own.
         """
+        # Before the files change, so that a crash can be undone.
         self._journal.record("landing", branch=self.branch, old=head, new=tip)
         landing = self._repo.land(self.branch, head, tip)
         if not landing.landed and not landing.moved:
@@ -170,7 +171,7 @@ class BranchLander:
         repo = self._repo
         if waiting.target == self.branch and has_unlanded_work(repo, waiting):
             tip, head = repo.commit(f"refs/heads/{waiting.branch}"), self.head()
-            assert tip is not None
+            assert tip is not None  # or there would be no unlanded work
             follows_head = repo.is_ancestor(head, tip)
             if not follows_head or not repo.land(self.branch, head, tip).landed:
                 raise UsageProblem(

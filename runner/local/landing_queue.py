@@ -2,7 +2,7 @@
 beside the next merges.
 
 One landing is in progress at a time. What is merged meanwhile waits for the next one; if
-the branch moved, everything that has not landed is merged anew on its new head.
+the branch moved, everything that has not landed is merged again on its new head.
 """
 
 from __future__ import annotations
@@ -71,15 +71,16 @@ class LandingQueue:
 
         `snapshot` holds all that is accepted. `on_done` is called when the landing has
         ended, successful or not; `wait_for_landing` takes its outcome in. If the branch
-        has moved, all is merged and verified anew, in checkouts below `scratch`.
+        has moved, all is merged and verified again, in checkouts below `scratch`.
         """
         self.wait_for_landing()
         if not self.accepted:
             return snapshot
         context = self._context
         head = context.lander.head()
+        # A person or another program has moved the branch since the last landing.
         if head != self._base:
-            snapshot = self._merge_anew(head, scratch)
+            snapshot = self._merge_again(head, scratch)
         if context.settings.commit_strategy == "individual":
             tip = snapshot.commit
         else:
@@ -127,7 +128,7 @@ class LandingQueue:
         context.journal.record("flushed", run=context.run, rounds=rounds)
         return True
 
-    def _merge_anew(self, head: str, scratch: Path) -> Snapshot:
+    def _merge_again(self, head: str, scratch: Path) -> Snapshot:
         """Merge every accepted result on the branch's new head.
 
         Conflicts with what is there now become failures.

@@ -54,6 +54,7 @@ def _end_processes(context: RunContext, state: State) -> None:
     """
     scratch = Path(state.scratch) if state.scratch else None
     cookies: list[str] = []
+    # Of verify commands, which have no result folder.
     if scratch is not None:
         cookies += [file.read_text() for file in scratch.glob("*/cookie")]
     for run, round_number in state.open:

@@ -7,7 +7,7 @@ Results that wait together are merged one after the other and made durable toget
 what a result needs to be of use is made durable while its agent works. The branch gets
 what is merged as one commit when no task runs, at the latest after `max_concurrent`
 accepted results, and at the end (`landing_queue`). After a crash the result folders are
-all that is needed: accepted and open batches are fanned in anew.
+all that is needed: accepted and open batches are merged again.
 """
 
 from __future__ import annotations
@@ -227,6 +227,7 @@ class RollingSchedule:
                 before_result=wait_until_durable,
             )
         finally:
+            # An attempt that was cancelled before it began has not waited.
             wait_until_durable()
 
     # -- take in what has happened --
@@ -311,6 +312,7 @@ class RollingSchedule:
                 tips.insert(0, snapshot.commit)
             bases = dict.fromkeys(manifest.base for manifest in manifests)
             context.repo.adopt(quarantine, tips, [self._snapshot.commit, *bases])
+        # Only now: a ref must not name a commit that is still in the quarantine.
         for ref, commit in kept.items():
             context.repo.set_ref(ref, commit)
         self._snapshot = snapshot
@@ -375,6 +377,7 @@ class RollingSchedule:
         Then other tasks may be ready: what was completed may have failed there, and a
         person may have changed the plan.
         """
+        # The queue returns the same snapshot unless it had to merge again.
         before = self._snapshot
         after = self._landing_queue.start_landing(
             before, disk_pool, partial(self._events.put, LandingDone()), self._scratch
@@ -409,7 +412,7 @@ def _task(manifest: Manifest) -> Task:
 
 @contextmanager
 def _passes_errors_to(recorded: Future[None]) -> Iterator[None]:
-    """Let whoever waits for `recorded` get an error too, instead of waiting for ever."""
+    """Let whoever waits for `recorded` get an error too, instead of waiting forever."""
     try:
         yield
     except BaseException as error:

@@ -154,7 +154,7 @@ class TerminalView:
     def _show_refusal(self, event: ResultRefused) -> None:
         kept = f"its work is kept at {event.kept}"
         if event.failure.kind is FailureKind.INTERRUPTED:
-            # Its attempt's end has said the rest.
+            # The line of its attempt's end has the rest.
             if event.kept:
                 self._print(f"  [yellow]■[/] {escape(event.task)}: {kept}")
         elif event.kept or event.failure.kind in _SHOWN_AT_MERGE:

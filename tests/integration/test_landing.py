@@ -146,7 +146,7 @@ def test_second_run_at_once_is_refused(project: Project) -> None:
         second.append(shown.stderr)
 
     project.run(Meanwhile(again))
-    assert "another fanin is at work in this repository" in second[0]
+    assert "another fanin is running in this repository" in second[0]
 
 
 def test_uncommitted_plan_is_refused_with_the_command_to_type(project: Project) -> None:

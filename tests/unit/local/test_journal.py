@@ -1,6 +1,4 @@
-"""The live state: events fold to a state, none is lost whoever writes at once, and a
-crash tears one line at most.
-"""
+"""The journal's events fold to a state, none is lost, and a crash tears one line at most."""
 
 from __future__ import annotations
 
@@ -62,7 +60,7 @@ def journal(tmp_path: Path) -> Journal:
         ([RUN, BATCH, LANDING, FANNED_IN], OPEN),
         ([RUN, BATCH, ACCEPTED], replace(OPEN, accepted=(("r1", 1),))),
         ([RUN, BATCH, ACCEPTED, LANDING, {"event": "flushed"}], OPEN),
-        # after a crash it lands by itself
+        # after a crash a batch lands on its own
         ([RUN, BATCH, ACCEPTED, LANDING, FANNED_IN], OPEN),
         (
             [RUN, BATCH, FANNED_IN, {**BATCH, "round": 2}],
@@ -98,7 +96,7 @@ def journal(tmp_path: Path) -> Journal:
         ),
     ],
 )
-def test_events_fold_to_what_is_open(
+def test_events_fold_to_a_state(
     journal: Journal, events: list[dict[str, Any]], state: State
 ) -> None:
     for event in events:
@@ -119,7 +117,7 @@ def test_events_fold_to_what_is_open(
         ([RUN, {**WAITING, "branch": "other"}], "main", "fanin/r1"),
     ],
 )
-def test_begun_batch_lands_beside_what_waits_and_on_its_own_branch_when_that_is_freed(
+def test_an_open_batch_lands_on_waiting_work_and_on_its_own_branch_once_that_has_landed(
     journal: Journal, events: list[dict[str, Any]], main: str, waiting: str
 ) -> None:
     for event in events:
@@ -137,7 +135,7 @@ def test_begun_batch_lands_beside_what_waits_and_on_its_own_branch_when_that_is_
     )
 
 
-def test_events_come_back_as_they_were_told(journal: Journal) -> None:
+def test_events_are_read_as_they_were_recorded(journal: Journal) -> None:
     journal.record("waiting", on="fanin/größe\u2028x\n", n=[1, None])
     assert journal.events() == [
         {"event": "waiting", "on": "fanin/größe\u2028x\n", "n": [1, None]}
@@ -155,7 +153,7 @@ def test_events_come_back_as_they_were_told(journal: Journal) -> None:
         b"\x00\x00",
     ],
 )
-def test_a_torn_last_line_is_passed_over_and_takes_no_later_event_with_it(
+def test_a_torn_line_is_skipped_and_later_events_are_read(
     journal: Journal, torn: bytes
 ) -> None:
     journal.record(**RUN)
@@ -166,7 +164,7 @@ def test_a_torn_last_line_is_passed_over_and_takes_no_later_event_with_it(
     assert journal.events() == [RUN, BATCH]
 
 
-def test_no_journal_yet_is_nothing_open(journal: Journal) -> None:
+def test_without_a_journal_nothing_is_open(journal: Journal) -> None:
     assert journal.events() == []
     assert journal.running() == []
 
@@ -183,17 +181,17 @@ for n in range(20):
 """
 
 
-def test_threads_and_processes_add_events_at_once_and_none_is_lost(
+def test_no_event_is_lost_when_threads_and_processes_record_at_once(
     journal: Journal, tmp_path: Path
 ) -> None:
     journal.record(**RUN)
     processes = [
         subprocess.Popen(
-            [sys.executable, "-c", _WRITER, str(tmp_path), f"process {place}"],
+            [sys.executable, "-c", _WRITER, str(tmp_path), f"process {number}"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
-        for place in range(3)
+        for number in range(3)
     ]
     start = threading.Barrier(5)
 
@@ -203,7 +201,8 @@ def test_threads_and_processes_add_events_at_once_and_none_is_lost(
             journal.record("note", who=who, n=n, filler="x" * 3000)
 
     threads = [
-        threading.Thread(target=write, args=(f"thread {place}",)) for place in range(4)
+        threading.Thread(target=write, args=(f"thread {number}",))
+        for number in range(4)
     ]
     for thread in threads:
         thread.start()
@@ -215,17 +214,17 @@ def test_threads_and_processes_add_events_at_once_and_none_is_lost(
         process.communicate(b"go\n")
     for thread in threads:
         thread.join()
-    told = [(event["who"], event["n"]) for event in journal.events()[1:]]
-    writers = [f"thread {place}" for place in range(4)] + [
-        f"process {place}" for place in range(3)
+    recorded = [(event["who"], event["n"]) for event in journal.events()[1:]]
+    writers = [f"thread {number}" for number in range(4)] + [
+        f"process {number}" for number in range(3)
     ]
     assert [process.returncode for process in processes] == [0, 0, 0]
-    assert sorted(told) == sorted((who, n) for who in writers for n in range(20))
+    assert sorted(recorded) == sorted((who, n) for who in writers for n in range(20))
     for who in writers:
-        assert [n for one, n in told if one == who] == list(range(20))
+        assert [n for writer, n in recorded if writer == who] == list(range(20))
 
 
-def test_a_journal_that_cannot_be_written_is_the_environments_fault(
+def test_a_journal_that_cannot_be_written_is_an_environment_error(
     journal: Journal,
 ) -> None:
     journal.path.mkdir(parents=True)
@@ -233,21 +232,21 @@ def test_a_journal_that_cannot_be_written_is_the_environments_fault(
         journal.record(**RUN)
 
 
-def test_a_second_fanin_is_refused_and_told_who_works_here(
+def test_a_second_fanin_is_refused_with_the_process_id_of_the_first(
     journal: Journal, tmp_path: Path
 ) -> None:
     with (
         journal.locked(),
         pytest.raises(
             UsageProblem,
-            match=rf"another fanin is at work in this repository \(process {os.getpid()}\)",
+            match=rf"another fanin is running in this repository \(process {os.getpid()}\)",
         ),
         Journal(tmp_path).locked(),
     ):
         pytest.fail("both hold the lock")
 
 
-def test_the_lock_is_free_again_however_the_work_ended(journal: Journal) -> None:
+def test_the_lock_is_released_after_an_error(journal: Journal) -> None:
     with pytest.raises(RuntimeError, match="in the middle"), journal.locked():
         raise RuntimeError("in the middle")
     with journal.locked():
@@ -255,26 +254,29 @@ def test_the_lock_is_free_again_however_the_work_ended(journal: Journal) -> None
     assert not (journal.folder / "holder").exists()
 
 
-def test_an_opened_batch_is_open_and_its_manifest_comes_back_with_the_folder_for_its_results(
+def test_opening_a_batch_stores_its_manifest_and_makes_its_results_folder(
     journal: Journal,
 ) -> None:
     stored = manifest(entry(task("A")), entry(task("B"), index=1))
     journal.open(stored)
-    found, results = journal.read_manifest("r1", 2)
-    assert found.digest == stored.digest
+    restored, results = journal.read_manifest("r1", 2)
+    assert restored.digest == stored.digest
     assert results.is_dir()
     assert journal.state().open == (("r1", 2),)
 
 
-def test_running_are_those_that_began_and_left_no_result(journal: Journal) -> None:
-    entries = [entry(task(name), index=place) for place, name in enumerate("ABC")]
+def test_a_task_is_running_from_its_start_until_its_result(journal: Journal) -> None:
+    entries = [entry(task(name), index=index) for index, name in enumerate("ABC")]
     stored = manifest(*entries)
     results = journal.round_folder("r1", 2) / "results"
-    for one in entries[:2]:
+    for started in entries[:2]:
         attempt = result_folder.Attempt(
-            batch="r1.2", task=one.task.id, attempt=1, started="2026-01-02T03:04:05Z"
+            batch="r1.2",
+            task=started.task.id,
+            attempt=1,
+            started="2026-01-02T03:04:05Z",
         )
-        result_folder.begin(results / one.folder, attempt)
+        result_folder.begin(results / started.folder, attempt)
     result_folder.finish(results / "001", result(stored, entries[1]))
     assert journal.running() == []
     journal.open(stored)
@@ -284,7 +286,7 @@ def test_running_are_those_that_began_and_left_no_result(journal: Journal) -> No
 
 
 @pytest.mark.parametrize(
-    ("events", "forgotten"),
+    ("events", "removed"),
     [
         ([RUN, BATCH, FANNED_IN, END], True),
         ([RUN], False),
@@ -292,19 +294,19 @@ def test_running_are_those_that_began_and_left_no_result(journal: Journal) -> No
         ([RUN, WAITING, END, FREED], True),
     ],
 )
-def test_events_are_forgotten_only_when_nothing_is_open(
-    journal: Journal, events: list[dict[str, Any]], forgotten: bool
+def test_tidying_removes_events_only_when_nothing_is_open(
+    journal: Journal, events: list[dict[str, Any]], removed: bool
 ) -> None:
     for event in events:
         journal.record(**event)
     before = journal.state()
     journal.tidy()
-    assert (journal.events() == []) is forgotten
-    assert forgotten or journal.state() == before
+    assert (journal.events() == []) is removed
+    assert removed or journal.state() == before
 
 
-def test_the_last_runs_logs_are_kept_and_older_ones_go(journal: Journal) -> None:
-    names = [f"r{place:03d}" for place in range(KEPT_RUNS + 2)]
+def test_tidying_keeps_the_folders_of_the_last_runs(journal: Journal) -> None:
+    names = [f"r{number:03d}" for number in range(KEPT_RUNS + 2)]
     for name in names:
         journal.open(manifest(entry(), run=name))
         journal.record("end", run=name)
@@ -315,13 +317,13 @@ def test_the_last_runs_logs_are_kept_and_older_ones_go(journal: Journal) -> None
     )
 
 
-def test_what_was_merged_while_a_landing_was_on_its_way_is_still_accepted_after_it(
+def test_a_result_merged_during_a_landing_is_still_accepted_after_it(
     journal: Journal,
 ) -> None:
-    begun = [{"event": "batch", "run": "r1", "round": n} for n in (1, 2, 3)]
+    opened = [{"event": "batch", "run": "r1", "round": n} for n in (1, 2, 3)]
     accepted = [{"event": "accepted", "run": "r1", "round": n} for n in (1, 2)]
     landing = {"event": "landing", "branch": "main", "old": "a", "new": "b"}
-    journal.record_all([RUN, *begun, accepted[0], landing, accepted[1]])
+    journal.record_all([RUN, *opened, accepted[0], landing, accepted[1]])
     journal.record("closed", run="r1", round=3)
     state = journal.state()
     assert (state.open, state.landing) == ((), Landing("main", "a", "b"))
