@@ -7,7 +7,13 @@ import sys
 
 import pytest
 
-from runner.core.events import AgentOutput, CommitLanded, RunEnded, Waiting
+from runner.core.events import (
+    AgentOutput,
+    AttemptStarted,
+    CommitLanded,
+    RunEnded,
+    RunEvent,
+)
 from tests.support.project import Project, Quiet
 
 SECRET = "s3cret-value-of-a-key"
@@ -98,11 +104,39 @@ def test_no_event_of_a_run_holds_a_secret(
         [{"id": "A", "title": f"use {SECRET}", "max_attempts": 1}], agent=agent
     )
     seen = Curious()
-    project.run(seen)
+    project.run(seen, branch=f"work-{SECRET}")
     lines = [event.model_dump_json() for event in seen.events]
     assert "agent_output" in _names(seen)
     assert any("***" in line for line in lines)
     assert not [line for line in lines if SECRET in line or SECRET[:9] in line]
+
+
+def test_the_secrets_of_a_task_that_is_added_during_the_run_are_masked_too(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MY_SECRET", SECRET)
+    first = {"id": "A", "do": ["write a: a"]}
+    writes_b = [sys.executable, "-c", "open('b', 'w').write('b')"]
+    second = {
+        "id": "B",
+        "title": f"use {SECRET}",
+        "depends_on": ["A"],
+        "agent": {"command": writes_b, "env": ["MY_SECRET"]},
+    }
+
+    class AddsTask(Quiet):
+        def observe(self, event: RunEvent) -> None:
+            super().observe(event)
+            if isinstance(event, AttemptStarted) and event.task == "A":
+                project.plan([first, second])
+
+    project.plan([first])
+    seen = AddsTask()
+    project.run(seen)
+    assert project.states() == {"A": "completed", "B": "completed"}
+    lines = [event.model_dump_json() for event in seen.events]
+    assert any('"use ***"' in line for line in lines)
+    assert not [line for line in lines if SECRET in line]
 
 
 def test_the_end_says_why_a_run_stopped_and_what_it_achieved(project: Project) -> None:
@@ -127,9 +161,9 @@ def test_a_run_that_fails_reports_its_end_as_well(project: Project) -> None:
     project.plan([{"id": "A", "do": ["write a: a"]}])
 
     class Renaming(Quiet):
-        def observe(self, event: object) -> None:
-            super().observe(event)  # type: ignore[arg-type]
-            if not isinstance(event, Waiting) and len(self.events) == 3:
+        def observe(self, event: RunEvent) -> None:
+            super().observe(event)
+            if isinstance(event, AttemptStarted):
                 project.git("branch", "-m", "main", "trunk")
 
     seen = Renaming()
