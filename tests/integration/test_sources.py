@@ -130,7 +130,7 @@ def test_the_format_may_be_named_and_its_options_are_checked(project: Project) -
     start(project, ".taskmaster", PLANS["task-master"][1])
     project.write("fanin.yml", "plan: {source: task-mastr, path: .taskmaster}\n")
     assert (
-        "there is no plan format 'task-mastr'\ndid you mean task-master?"
+        "there is no plan format 'task-mastr'\ndid you mean 'task-master'?"
         in project.cli("check").stderr
     )
     project.write(

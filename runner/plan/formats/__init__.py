@@ -1,24 +1,23 @@
-"""Plan text ⇄ tasks: one module per format behind one Protocol, and the registry that
-picks among them.
+"""Plan text ⇄ tasks: one module per format behind one Protocol, and the registry of them.
 
-A package of its own adds a format with an entry point of the group `fanin.sources` that
-names a class or a function without arguments giving a `Source`. Entry points are loaded
-only if no format of ours is meant.
+Another package adds a format with an entry point of the group `fanin.sources`. It names
+a class, or a function without arguments, that returns a `Source`. Entry points are
+loaded only when no built-in format matches.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING
 
 from runner.core.errors import InvalidInput, Problem, UsageProblem
-from runner.core.task import Plan, PlanSettings, Status
-from runner.core.validation import nearest
+from runner.core.task import Plan, PlanSettings, Status, Task
 from runner.plan.formats.ai_sdlc import AiSdlc
 from runner.plan.formats.backlog_md import BacklogMd
 from runner.plan.formats.base import Mark, MemoryTree, Options, Source, Tree
 from runner.plan.formats.beads import Beads
+from runner.plan.formats.diagnostics import count_of, spelling_remedy
 from runner.plan.formats.github_issues import GithubIssues
 from runner.plan.formats.native import Native
 from runner.plan.formats.spec_kit import SpecKit
@@ -40,7 +39,11 @@ __all__ = [
     "sources",
 ]
 
-GROUP = "fanin.sources"
+ENTRY_POINT_GROUP = "fanin.sources"
+PROTOCOL_MEMBERS = ("name", "options", "detect", "load", "write_back")
+MAX_NAMED_DEPENDENCIES = 5  # a note names no more of them
+
+# The order counts: detection takes the first format that matches.
 _SOURCES: tuple[Source, ...] = (
     Native(),
     AiSdlc(),
@@ -53,174 +56,162 @@ _SOURCES: tuple[Source, ...] = (
 
 
 def sources() -> tuple[Source, ...]:
-    """Every format that ships with fanin, in the order in which they are tried."""
+    """The built-in formats, in the order in which detection tries them."""
     return _SOURCES
 
 
 def source_names() -> list[str]:
-    """What `plan: {source: NAME}` may say, installed formats included. Loads none of
-    them.
+    """Every name that `plan: {source: NAME}` accepts, installed formats included.
+
+    Loads no installed format.
     """
-    return list(
-        dict.fromkeys(
-            [
-                *(source.name for source in sources()),
-                *sorted(entry.name for entry in _installed()),
-            ]
-        )
-    )
+    builtin_names = [source.name for source in sources()]
+    installed_names = sorted(entry.name for entry in _installed_entries())
+    return list(dict.fromkeys(builtin_names + installed_names))
 
 
 def get_source(name: str) -> Source:
-    """The format of that name. UsageProblem, with the nearest name, if there is none or
-    it is broken.
+    """The format of that name.
+
+    UsageProblem, with the nearest name, if there is none or if it cannot be loaded.
     """
     for source in sources():
         if source.name == name:
             return source
-    for entry in _installed():
+    for entry in _installed_entries():
         if entry.name == name:
-            return _loaded(entry)
-    guess = nearest(name, source_names())
-    raise UsageProblem(
-        f"there is no plan format {name!r}",
-        f"did you mean {guess}?"
-        if guess
-        else f"known formats: {', '.join(source_names())}",
-    )
+            return _load_entry(entry)
+    formats = source_names()
+    advice = spelling_remedy(name, formats, f"known formats: {', '.join(formats)}")
+    raise UsageProblem(f"there is no plan format {name!r}", advice)
 
 
-def load(choice: PlanSettings, tree: Tree) -> Plan:
-    """The plan that the settings name, by the format they name or the first that knows
-    it.
+def load(settings: PlanSettings, tree: Tree) -> Plan:
+    """The plan that the settings name, read by the format they name or else detected.
 
     The file or folder must exist. InvalidInput with every located problem; UsageProblem
-    for a broken format.
+    for a format that cannot be loaded.
     """
-    source = (
-        get_source(choice.source) if choice.source else _detected(choice.path, tree)
-    )
-    check_options(source, choice)
-    plan = source.load(choice.path, tree, choice.options)
+    source = _choose_source(settings, tree)
+    check_options(source, settings)
+    plan = source.load(settings.path, tree, settings.options)
     if not plan.tasks and not getattr(source, "may_be_empty", False):
-        raise InvalidInput(
-            [
-                Problem(
-                    choice.path, 1, "no tasks found", "a plan needs at least one task"
-                )
-            ]
-        )
-    plan = plan.model_copy(
-        update={"source": source.name, "options": dict(choice.options)}
-    )
-    return _without_dangling(plan, everywhere=choice.ignore_dangling)
+        remedy = "a plan needs at least one task"
+        raise InvalidInput([Problem(settings.path, 1, "no tasks found", remedy)])
+    read_by = {"source": source.name, "options": dict(settings.options)}
+    plan = plan.model_copy(update=read_by)
+    return _drop_dangling(plan, of_open_tasks=settings.ignore_dangling)
 
 
-def _without_dangling(plan: Plan, *, everywhere: bool) -> Plan:
-    """The plan without dependencies on tasks it does not have: of finished tasks, which
-    wait for nothing any more, and of all if that was asked for. The graph refuses what
-    is left of them.
+def _drop_dangling(plan: Plan, *, of_open_tasks: bool) -> Plan:
+    """The plan without the dependencies that name no task of it.
+
+    A finished task waits for nothing, so it always loses them. An open task loses them
+    only if `of_open_tasks`; otherwise they stay, and the graph refuses the plan.
     """
-    known = {task.id for task in plan.tasks}
-    tasks, notes, finished = [], list(plan.notes), list[str]()
+    task_ids = {task.id for task in plan.tasks}
+    tasks: list[Task] = []
+    notes = list(plan.notes)
+    missing_of_finished: list[str] = []
     for task in plan.tasks:
-        lost = [dep for dep in task.depends_on if dep not in known]
-        done = task.source_status is Status.COMPLETED
-        if lost and (done or everywhere):
-            kept = tuple(dep for dep in task.depends_on if dep in known)
-            tasks.append(task.model_copy(update={"depends_on": kept}))
-            finished += lost if done else []
-            if not done:
-                place = f"{task.path or plan.path}:{task.line}"
-                notes.append(
-                    f"{place}: {task.id} does not wait for {', '.join(lost)}: not in the plan"
-                )
-        else:
+        missing = [name for name in task.depends_on if name not in task_ids]
+        finished = task.source_status is Status.COMPLETED
+        if not missing or not (finished or of_open_tasks):
             tasks.append(task)
-    if finished:
-        few = ", ".join(list(dict.fromkeys(finished))[:5])
-        notes.append(
-            f"{plan.path}: finished tasks name {len(finished)} dependencies that are not in the plan: {few}"
-        )
+            continue
+        present = tuple(name for name in task.depends_on if name in task_ids)
+        tasks.append(task.model_copy(update={"depends_on": present}))
+        if finished:
+            missing_of_finished += missing
+        else:
+            notes.append(_dropped_note(plan, task, missing))
+    if missing_of_finished:
+        notes.append(_dropped_of_finished_note(plan, missing_of_finished))
     return plan.model_copy(update={"tasks": tuple(tasks), "notes": tuple(notes)})
 
 
-def _detected(path: str, tree: Tree) -> Source:
-    for source in chain(sources(), map(_loaded, _installed())):
+def _dropped_note(plan: Plan, task: Task, missing: Sequence[str]) -> str:
+    path = task.path or plan.path
+    names = ", ".join(missing)
+    return f"{path}:{task.line}: {task.id} does not wait for {names}: not in the plan"
+
+
+def _dropped_of_finished_note(plan: Plan, missing: Sequence[str]) -> str:
+    number = count_of(len(missing), "dependency", "dependencies")
+    names = list(dict.fromkeys(missing))
+    examples = ", ".join(names[:MAX_NAMED_DEPENDENCIES])
+    return f"{plan.path}: finished tasks have {number} not in the plan: {examples}"
+
+
+def _choose_source(settings: PlanSettings, tree: Tree) -> Source:
+    """The format that the settings name, else the first that detects the plan."""
+    path = settings.path
+    if settings.source:
+        return get_source(settings.source)
+    for source in chain(sources(), map(_load_entry, _installed_entries())):
         if source.detect(path, tree):
             return source
-    known = ", ".join(source_names())
-    remedy = (
-        f"known formats: {known}; name one with  plan: {{source: NAME, path: {path}}}"
-    )
-    raise InvalidInput([Problem(path, None, "no known plan format", remedy)])
+    formats = ", ".join(source_names())
+    example = f"plan: {{source: NAME, path: {path}}}"
+    remedy = f"known formats: {formats}; name one with  {example}"
+    raise InvalidInput([Problem(path, None, "unknown plan format", remedy)])
 
 
-def check_options(source: Source, choice: PlanSettings) -> None:
-    """InvalidInput for an option that the format does not have, or a value that it does
-    not take.
+def check_options(source: Source, settings: PlanSettings) -> None:
+    """Check the options in the settings against those that the format has.
+
+    InvalidInput for each unknown option and each value that is not allowed.
     """
     problems = []
-    for name, value in choice.options.items():
+    for name, value in settings.options.items():
         allowed = source.options.get(name)
         if allowed is None:
-            guess = nearest(name, source.options)
-            known = ", ".join(source.options) or "none"
-            remedy = (
-                f"did you mean {guess!r}?"
-                if guess
-                else f"known options of this format: {known}"
-            )
-            problems.append(
-                Problem(
-                    choice.path, None, f"{source.name} has no option {name!r}", remedy
-                )
-            )
+            what = f"{source.name} has no option {name!r}"
+            options = ", ".join(source.options) or "none"
+            otherwise = f"known options of this format: {options}"
+            remedy = spelling_remedy(name, source.options, otherwise)
+            problems.append(Problem(settings.path, None, what, remedy))
         elif allowed and value not in allowed:
             what = f"the option {name} cannot be {value!r}"
-            problems.append(
-                Problem(choice.path, None, what, f"write one of: {', '.join(allowed)}")
-            )
+            remedy = f"write one of: {', '.join(allowed)}"
+            problems.append(Problem(settings.path, None, what, remedy))
     if problems:
         raise InvalidInput(problems)
 
 
-def _installed() -> Iterator[_EntryPoint]:
-    """Entry points of other packages; ours win where a name is used twice."""
-    from importlib.metadata import entry_points  # slow to import, and seldom needed
+def _installed_entries() -> Iterator[_EntryPoint]:
+    """Entry points of other packages whose names no built-in format uses."""
+    # Imported here because it is slow and rarely needed.
+    from importlib.metadata import entry_points
 
-    return (
-        entry
-        for entry in entry_points(group=GROUP)
-        if entry.name not in {source.name for source in sources()}
-    )
+    builtin_names = {source.name for source in sources()}
+    for entry in entry_points(group=ENTRY_POINT_GROUP):
+        if entry.name not in builtin_names:
+            yield entry
 
 
-def _loaded(entry: _EntryPoint) -> Source:
-    """The format behind an entry point. UsageProblem if it cannot be loaded or does not
-    follow the Protocol.
+def _load_entry(entry: _EntryPoint) -> Source:
+    """The format behind an entry point.
+
+    UsageProblem if it cannot be loaded or does not follow the Protocol.
     """
-    origin = f"the plan format {entry.name!r} ({entry.value})"
+    label = f"the plan format {entry.name!r} ({entry.value})"
     try:
-        source = entry.load()()
+        source: Source = entry.load()()
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"
         raise UsageProblem(
-            f"{origin} cannot be loaded: {reason}", "mend or uninstall that package"
+            f"{label} cannot be loaded: {reason}", "fix or uninstall that package"
         ) from error
-    if missing := [
-        name
-        for name in ("name", "options", "detect", "load", "write_back")
-        if not hasattr(source, name)
-    ]:
+    missing = [name for name in PROTOCOL_MEMBERS if not hasattr(source, name)]
+    if missing:
         raise UsageProblem(
-            f"{origin} is no plan format: it lacks {', '.join(missing)}",
+            f"{label} is not a valid plan format: it lacks {', '.join(missing)}",
             "see CONTRIBUTING.md",
         )
     if source.name != entry.name:
         raise UsageProblem(
-            f"{origin} calls itself {source.name!r}",
-            "its name and its entry point's must be equal",
+            f"{label} calls itself {source.name!r}",
+            "give the class and its entry point the same name",
         )
-    found: Source = source
-    return found
+    return source

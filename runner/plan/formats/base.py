@@ -1,6 +1,4 @@
-"""What a plan format is: the Protocol every module of `sources/` follows, and what it
-reads from.
-"""
+"""What a plan format is: the Protocol that every module of `plan/formats/` follows."""
 
 from __future__ import annotations
 
@@ -15,8 +13,9 @@ Options = Mapping[str, str]
 
 @dataclass(frozen=True)
 class Mark:
-    """What the plan's own marks should say of one task; times are ISO 8601 UTC or None,
-    `error` one line.
+    """What the plan's own marks should say about one task.
+
+    `started` and `completed`: ISO 8601 in UTC, or None. `error`: one line, or None.
     """
 
     status: Status
@@ -26,48 +25,60 @@ class Mark:
 
 
 class Tree(Protocol):
-    """The files of one commit, or of the work tree. Paths are relative to the
-    repository, with `/`.
+    """The files of one commit, or of the work tree.
 
-    `read(path)`: the file's text with its line ends as they are, None if there is no
-    such regular file; InvalidInput if it is no UTF-8 or larger than a plan may be,
-    before anything is parsed. `list(folder)`: the paths of all regular files below the
-    folder, sorted; () if there is no such folder.
+    Paths are relative to the repository and use `/`.
     """
 
-    def read(self, path: str) -> str | None: ...
+    def read(self, path: str) -> str | None:
+        """The file's text with its line endings, or None if it is no regular file.
 
-    def list(self, folder: str) -> Sequence[str]: ...
+        InvalidInput if it is not UTF-8 or larger than a plan may be.
+        """
+        ...
+
+    def list(self, folder: str) -> Sequence[str]:
+        """The paths of all regular files below the folder, sorted; () if there is none."""
+        ...
 
 
 class Source(Protocol):
-    """One plan format. Pure: a tree in, data out; the caller reads and writes files.
+    """One plan format. It is pure: the caller reads and writes the files.
 
-    `name`: what `plan: {source: NAME}` says. `options`: what `plan: {options: ...}` may
-    say: each name with its allowed values, none listed = any. `detect(path, tree)`:
-    whether the file or folder at `path` looks like the format, by name and content.
-    `load(path, tree, options)`: the plan with each task's file and line; InvalidInput
-    with every located problem. `write_back(path, tree, marks, options)`: the new text
-    of each file that changes: only the marks of the named tasks differ, every other
-    byte is kept. A format with `may_be_empty = True` may give a plan without tasks; of
-    any other that is a mistake.
+    `name`: the value of `plan: {source: NAME}`. `options`: the names that `plan:
+    {options: ...}` accepts, each with its allowed values; an empty list allows any
+    value. A format with an attribute `may_be_empty = True` may return a plan without
+    tasks; for every other format such a plan is a mistake.
     """
 
     name: str
     options: Mapping[str, Sequence[str]]
 
-    def detect(self, path: str, tree: Tree) -> bool: ...
+    def detect(self, path: str, tree: Tree) -> bool:
+        """Whether the file or folder at `path` has this format, by name and content."""
+        ...
 
-    def load(self, path: str, tree: Tree, options: Options) -> Plan: ...
+    def load(self, path: str, tree: Tree, options: Options) -> Plan:
+        """The plan, with the file and line of each task.
+
+        InvalidInput with every located problem.
+        """
+        ...
 
     def write_back(
         self, path: str, tree: Tree, marks: Mapping[str, Mark], options: Options
-    ) -> Mapping[str, str]: ...
+    ) -> Mapping[str, str]:
+        """The new text of each file that changes, by path.
+
+        `marks` are by task id. Only the marks of those tasks differ: every other byte
+        stays.
+        """
+        ...
 
 
 @dataclass(frozen=True)
 class MemoryTree:
-    """Files that are held in memory, for tests and for what does not lie on a disk."""
+    """A tree of files held in memory: path → text."""
 
     files: Mapping[str, str]
 

@@ -1,9 +1,9 @@
 """beads' `issues.jsonl`: one issue a line, with typed dependencies.
 
-Which types gate is beads' own rule: `blocks`, `waits-for` (all children of its target)
-and, through the parent, what blocks it; an open parent alone gates nothing. Tombstones,
-epics and records that are not work are no tasks. Newer beads keep the truth in a
-database and export this file: `bd import` takes the marks over.
+Which types block is beads' own rule: `blocks`, `waits-for` (all children of its target)
+and, through the parent, whatever blocks the parent; an open parent alone blocks nothing.
+Tombstones, epics and records that are not work are not tasks. Newer beads keep their
+data in a database and export this file: `bd import` takes the marks over.
 """
 
 from __future__ import annotations
@@ -25,17 +25,25 @@ from runner.plan.formats.diagnostics import (
     PENDING,
     SKIPPED,
     Diagnostics,
-    Word,
-    changed,
-    folded,
-    sections,
-    status_word,
-    target_word,
-    task,
+    StatusWord,
+    build_task,
+    changed_file,
+    join_sections,
+    normalize,
+    only_tasks,
+    parse_status,
+    replacement_word,
 )
 
-EXAMPLE = '{"id":"bd-1","title":"What to do","status":"open","priority":2,"issue_type":"task"}'
-WORDS: Mapping[str, Word] = {
+EXAMPLE = (
+    '{"id":"bd-1","title":"What to do","status":"open",'
+    '"priority":2,"issue_type":"task"}'
+)
+MAX_LINES = 100_000
+MAX_PROBLEMS = 50  # a file with more is of another kind
+FILE_NAMES = ("issues.jsonl", "beads.jsonl", "bd.jsonl")
+
+STATUS_WORDS: Mapping[str, StatusWord] = {
     **dict.fromkeys(["open", "todo", "ready", "pending"], PENDING),
     **dict.fromkeys(["in-progress", "hooked", "started"], IN_PROGRESS),
     **dict.fromkeys(["closed", "done", "completed", "resolved"], COMPLETED),
@@ -45,7 +53,9 @@ WORDS: Mapping[str, Word] = {
     "blocked": PENDING,
     "tombstone": SKIPPED,
 }
-NOT_WORK = frozenset(
+
+# Issue types that are not work for an agent.
+RECORD_TYPES = frozenset(
     {
         "message",
         "event",
@@ -61,20 +71,17 @@ NOT_WORK = frozenset(
         "queue",
     }
 )
-CONTAINERS = frozenset({"epic"})
-GATES = frozenset(
-    {
-        "blocks",
-        "blocked-by",
-        "depends-on",
-        "conditional-blocks",
-        "waits-for",
-        "parent-child",
-    }
-)
-# Types that beads lists as never gating.
-MAX_LINES = 100_000
-LOOSE = frozenset(
+CONTAINER_TYPES = frozenset({"epic"})
+
+# Dependency types.
+BLOCKS = "blocks"
+CONDITIONAL = "conditional-blocks"
+WAITS_FOR = "waits-for"
+PARENT = "parent-child"
+SYNONYMS_OF_BLOCKS = frozenset({"blocked-by", "depends-on"})
+BLOCKING_TYPES = frozenset({BLOCKS, CONDITIONAL, WAITS_FOR, PARENT})
+# Those that beads lists as never blocking.
+ASSOCIATION_TYPES = frozenset(
     {
         "related",
         "relates-to",
@@ -84,8 +91,6 @@ LOOSE = frozenset(
         "supersedes",
         "replies-to",
         "authored-by",
-    }
-    | {
         "assigned-to",
         "approved-by",
         "attests",
@@ -100,16 +105,20 @@ LOOSE = frozenset(
 
 @dataclass
 class _Issue:
-    """One line: its place, its document, and what its dependencies name by type."""
+    """One line of the file.
+
+    `start`: the offset of the line in the file. `targets`: the ids that its
+    dependencies name, by type.
+    """
 
     document: JsonDocument
-    start: int  # where the line begins in the file
+    start: int
     id: str
-    word: Word
-    waits: dict[str, list[str]] = field(default_factory=dict)
+    status_word: StatusWord
+    targets: dict[str, list[str]] = field(default_factory=dict)
 
     @property
-    def at(self) -> int:
+    def line_index(self) -> int:
         return self.document.first_line
 
     @property
@@ -117,329 +126,379 @@ class _Issue:
         return self.document.root
 
     @property
-    def kind(self) -> str:
-        return folded(self.node.text("issue_type"))
+    def issue_type(self) -> str:
+        return normalize(self.node.text("issue_type"))
+
+    @property
+    def status_text(self) -> str:
+        return normalize(self.node.text("status"))
 
     @property
     def closed(self) -> bool:
-        return self.word.status is Status.COMPLETED
+        return self.status_word.status is Status.COMPLETED
+
+    @property
+    def deleted(self) -> bool:
+        return self.status_text == "tombstone"
 
     @property
     def ignored_as(self) -> str | None:
-        """What it is, if it is no task."""
-        if folded(self.node.text("status")) == "tombstone":
+        """What the issue is if it is not a task, else None."""
+        if self.deleted:
             return "deleted (tombstone)"
-        if self.kind in NOT_WORK | CONTAINERS:
-            return self.kind
-        return next(
-            (
-                name
-                for name in ("is_template", "ephemeral")
-                if _is_true(self.node, name)
-            ),
-            None,
-        )
+        if self.issue_type in RECORD_TYPES | CONTAINER_TYPES:
+            return self.issue_type
+        for flag in ("is_template", "ephemeral"):
+            if _is_true(self.node, flag):
+                return flag
+        return None
+
+
+def _is_true(node: Node, name: str) -> bool:
+    member = node.get(name)
+    return member is not None and member.value is True
 
 
 class Beads:
-    """The `beads` format; see `runner.plan.formats.base.Source` for what each method
-    promises.
-    """
+    """The `beads` format; `runner.plan.formats.base.Source` describes each method."""
 
     name = "beads"
     options: Mapping[str, Sequence[str]] = {}
 
     def detect(self, path: str, tree: Tree) -> bool:
-        """True for a `.jsonl` file whose first line is an issue, and for a folder with
-        an `issues.jsonl`.
-        """
-        file = _file(path, tree)
-        text = tree.read(file) if file.endswith(".jsonl") else None
+        """True for a `.jsonl` file that begins with an issue, or a folder with one."""
+        file = _plan_file(path, tree)
+        if not file.endswith(".jsonl"):
+            return False
+        text = tree.read(file)
         if text is None:
             return False
-        first = next((line for _, _, line in _lines(text)), "")
-        return file.endswith("issues.jsonl") or (
-            '"id"' in first and '"status"' in first and '"title"' in first
-        )
+        if file.endswith("issues.jsonl"):
+            return True
+        for line in _lines(text):
+            return all(f'"{key}"' in line.text for key in ("id", "status", "title"))
+        return False
 
     def load(self, path: str, tree: Tree, options: Options) -> Plan:
-        """The plan of this file. InvalidInput for unreadable lines, doubled ids and
-        unknown statuses.
+        """The plan in this file.
+
+        InvalidInput for unreadable lines, repeated ids and unknown statuses.
         """
-        file = _file(path, tree)
-        talk = Diagnostics(path)
-        own = file if file != path else None
-        found = list(_issues(file, tree.read(file) or "", talk))
-        issues = _without_doubles(found, talk, file)
-        _report_ignored(issues, talk)
-        graph = _Gates({issue.id: issue for issue in issues}, talk, own)
-        tasks = [
-            _task(issue, graph, talk, own) for issue in issues if not issue.ignored_as
-        ]
-        if not tasks and not talk.problems:
-            talk.problem(0, "no tasks found", f"write lines like {EXAMPLE}", own)
-        return talk.plan(self.name, [one for one in tasks if one])
+        file = _plan_file(path, tree)
+        diagnostics = Diagnostics(path, file)
+        lines = list(_read_issues(file, tree.read(file) or "", diagnostics))
+        issues = _without_duplicates(lines, diagnostics)
+        _note_ignored(issues, diagnostics)
+        blockers = _Blockers({issue.id: issue for issue in issues})
+        work = [issue for issue in issues if not issue.ignored_as]
+        tasks = [_task(issue, blockers, diagnostics) for issue in work]
+        if not tasks and not diagnostics.problems:
+            remedy = f"write lines like {EXAMPLE}"
+            diagnostics.add_problem(0, "no tasks found", remedy)
+        return diagnostics.build_plan(self.name, only_tasks(tasks))
 
     def write_back(
         self, path: str, tree: Tree, marks: Mapping[str, Mark], options: Options
     ) -> Mapping[str, str]:
-        """The file with the `status` word of the named tasks' lines changed."""
-        file = _file(path, tree)
+        """The file with the `status` words of the marked tasks changed."""
+        file = _plan_file(path, tree)
         text = tree.read(file) or ""
-        changes: dict[int, tuple[int, str]] = {}
-        for issue in _issues(file, text, Diagnostics(path)):
-            status = issue.node.get("status")
-            if (
-                issue.id not in marks
-                or issue.ignored_as
-                or status is None
-                or not isinstance(status.value, str)
-            ):
+        changes: dict[int, tuple[int, str]] = {}  # start → (end, new word)
+        for issue in _read_issues(file, text, Diagnostics(path, file)):
+            node = issue.node.get("status")
+            if issue.id not in marks or issue.ignored_as:
                 continue
-            word = target_word(
-                issue.word, marks[issue.id].status, done="closed", todo="open"
+            if node is None or not isinstance(node.value, str):
+                continue
+            status = marks[issue.id].status
+            word = replacement_word(
+                issue.status_word, status, done_word="closed", open_word="open"
             )
             if word is not None:
-                changes[issue.start + status.start] = (issue.start + status.end, word)
-        return changed(file, text, json_document.replaced(text, changes))
+                changes[issue.start + node.start] = (issue.start + node.end, word)
+        return changed_file(file, text, json_document.replaced(text, changes))
 
 
-def _file(path: str, tree: Tree) -> str:
-    """The file of the plan: itself, or the one beads keeps in its folder under one of
-    its names.
-    """
+def _plan_file(path: str, tree: Tree) -> str:
+    """The file of the plan: `path`, or the one that beads keeps in that folder."""
     if tree.read(path) is not None:
         return path
-    names = ("issues.jsonl", "beads.jsonl", "bd.jsonl")
-    return next(
-        (file for name in names if tree.read(file := f"{path}/{name}") is not None),
-        path,
-    )
+    for name in FILE_NAMES:
+        inside = f"{path}/{name}"
+        if tree.read(inside) is not None:
+            return inside
+    return path
 
 
-def _lines(text: str) -> Iterator[tuple[int, int, str]]:
-    """Number from 0, start and text of every line that says something."""
-    for number, match in enumerate(re.finditer(r"[^\n]*\n|[^\n]+", text)):
+# -- Reading issues --
+
+
+@dataclass(frozen=True)
+class _Line:
+    """A line that is not blank. `start`: its offset in the file."""
+
+    index: int
+    start: int
+    text: str
+
+
+def _lines(text: str) -> Iterator[_Line]:
+    for index, match in enumerate(re.finditer(r"[^\n]*\n|[^\n]+", text)):
         if match[0].strip(" \t\r\n\ufeff"):
-            yield number, match.start(), match[0].rstrip("\r\n")
+            yield _Line(index, match.start(), match[0].rstrip("\r\n"))
 
 
-def _issues(path: str, text: str, talk: Diagnostics) -> Iterator[_Issue]:
-    """The issues of the file; newer exports tag other records with `_type`."""
-    for count, (number, start, line) in enumerate(_lines(text)):
+def _read_issues(path: str, text: str, diagnostics: Diagnostics) -> Iterator[_Issue]:
+    """The issues of the file, up to the limits."""
+    for count, line in enumerate(_lines(text)):
         if count > MAX_LINES:
-            talk.problem(
-                number,
-                f"more than {MAX_LINES:,} lines",
-                "let beads compact or archive its old issues",
-                path,
-            )
+            what = f"more than {MAX_LINES:,} lines"
+            remedy = "let beads compact or archive its old issues"
+            diagnostics.add_problem(line.index, what, remedy)
             return
         try:
-            document = json_document.load(path, line, number)
+            document = json_document.load(path, line.text, line.index)
         except InvalidInput as error:
-            talk.problems += error.problems
-            if len(talk.problems) > 50:  # it is another kind of file
+            diagnostics.problems += error.problems
+            if len(diagnostics.problems) > MAX_PROBLEMS:
                 return
             continue
-        node = document.root
-        if node.members is None:
-            talk.problem(
-                number,
-                f"a line is {node.kind}, not an object",
-                f"write lines like {EXAMPLE}",
-                path,
-            )
-            continue
-        if folded(node.text("_type")) not in ("", "issue"):
-            continue
-        issue_id = node.text("id").strip()
-        if not issue_id:
-            talk.problem(
-                number, "an issue has no id", f"write lines like {EXAMPLE}", path
-            )
-            continue
-        status = node.text("status")
-        word = status_word(talk, number, status, WORDS, path) if status else PENDING
-        issue = _Issue(document, start, issue_id, word)
-        issue.waits = _dependencies(issue, talk, path)
-        yield issue
+        issue = _read_issue(document, line, diagnostics)
+        if issue is not None:
+            yield issue
 
 
-def _dependencies(issue: _Issue, talk: Diagnostics, path: str) -> dict[str, list[str]]:
-    """What the issue depends on, by type. An unknown type gates as `blocks` does:
-    waiting is the safe side.
-    """
-    found: dict[str, list[str]] = {}
+def _read_issue(
+    document: JsonDocument, line: _Line, diagnostics: Diagnostics
+) -> _Issue | None:
+    node = document.root
+    remedy = f"write lines like {EXAMPLE}"
+    if node.members is None:
+        what = f"a line is {node.kind}, not an object"
+        diagnostics.add_problem(line.index, what, remedy)
+        return None
+    # Newer exports hold other records, too, and tag every record with `_type`.
+    if normalize(node.text("_type")) not in ("", "issue"):
+        return None
+    issue_id = node.text("id").strip()
+    if not issue_id:
+        diagnostics.add_problem(line.index, "an issue has no id", remedy)
+        return None
+    word = node.text("status")
+    status_word = PENDING
+    if word:
+        status_word = parse_status(diagnostics, line.index, word, STATUS_WORDS)
+    issue = _Issue(document, line.start, issue_id, status_word)
+    issue.targets = _read_targets(issue, diagnostics)
+    return issue
+
+
+def _read_targets(issue: _Issue, diagnostics: Diagnostics) -> dict[str, list[str]]:
+    """The ids that the issue's dependencies name, by type."""
     listed = issue.node.get("dependencies")
     if listed is None or listed.is_null:
-        return found
-    if listed.items is None or any(
-        not entry.text("depends_on_id") for entry in listed.items
-    ):
+        return {}
+    entries = listed.items or []
+    all_named = all(entry.text("depends_on_id") for entry in entries)
+    if listed.items is None or not all_named:
+        what = f"{issue.id}: its dependencies cannot be read"
         remedy = 'write  [{"issue_id": …, "depends_on_id": …, "type": "blocks"}]'
-        talk.problem(
-            issue.at, f"{issue.id}: its dependencies cannot be read", remedy, path
-        )
-        return found
-    for entry in listed.items:
-        kind = folded(entry.text("type")) or "blocks"
-        if kind not in GATES | LOOSE:
-            talk.note(
-                issue.at,
-                f"{issue.id}: the dependency type {kind!r} counts as blocks",
-                path,
-            )
-            kind = "blocks"
-        if entry.text("issue_id") not in ("", issue.id):
-            talk.problem(
-                issue.at,
-                f"{issue.id} holds a dependency of {entry.text('issue_id')}",
-                "move it there",
-                path,
-            )
-        kind = "blocks" if kind in ("blocked-by", "depends-on") else kind
-        found.setdefault(kind, []).append(entry.text("depends_on_id").strip())
-    return found
+        diagnostics.add_problem(issue.line_index, what, remedy)
+        return {}
+    targets: dict[str, list[str]] = {}
+    for entry in entries:
+        dependency_type = _dependency_type(issue, entry, diagnostics)
+        owner_id = entry.text("issue_id")
+        if owner_id not in ("", issue.id):
+            what = f"{issue.id} holds a dependency of {owner_id}"
+            remedy = f"move it to the line of {owner_id}"
+            diagnostics.add_problem(issue.line_index, what, remedy)
+        target = entry.text("depends_on_id").strip()
+        targets.setdefault(dependency_type, []).append(target)
+    return targets
 
 
-def _without_doubles(
-    issues: Sequence[_Issue], talk: Diagnostics, path: str
+def _dependency_type(issue: _Issue, entry: Node, diagnostics: Diagnostics) -> str:
+    """The type of this dependency; an unknown one counts as `blocks`: waiting is safe."""
+    name = normalize(entry.text("type"))
+    if name in BLOCKING_TYPES | ASSOCIATION_TYPES:
+        return name
+    if name and name not in SYNONYMS_OF_BLOCKS:
+        what = f"{issue.id}: the unknown dependency type {name!r} counts as blocks"
+        diagnostics.add_note(issue.line_index, what)
+    return BLOCKS
+
+
+def _without_duplicates(
+    issues: Sequence[_Issue], diagnostics: Diagnostics
 ) -> list[_Issue]:
-    first: dict[str, _Issue] = {}
+    first_issues: dict[str, _Issue] = {}
     for issue in issues:
-        if issue.id in first:
-            what = f"the id {issue.id} is used a second time (first on line {first[issue.id].at + 1})"
-            talk.problem(issue.at, what, "keep one of the two lines", path)
-        first.setdefault(issue.id, issue)
-    return list(first.values())
+        first = first_issues.setdefault(issue.id, issue)
+        if first is not issue:
+            first_line = first.line_index + 1
+            what = f"the id {issue.id} is used twice (first on line {first_line})"
+            diagnostics.add_problem(issue.line_index, what, "keep one of the two lines")
+    return list(first_issues.values())
 
 
-def _report_ignored(issues: Sequence[_Issue], talk: Diagnostics) -> None:
-    ignored = Counter(reason for issue in issues if (reason := issue.ignored_as))
-    if ignored:
-        talk.remark(
-            "ignored, as they are no tasks: "
-            + ", ".join(f"{n} {reason}" for reason, n in ignored.items())
-        )
+def _note_ignored(issues: Sequence[_Issue], diagnostics: Diagnostics) -> None:
+    counts = Counter(issue.ignored_as for issue in issues if issue.ignored_as)
+    if counts:
+        numbers = [f"{number} {reason}" for reason, number in counts.items()]
+        what = f"ignored because they are not tasks: {', '.join(numbers)}"
+        diagnostics.add_plan_note(what)
 
 
-def _is_true(node: Node, name: str) -> bool:
-    found = node.get(name)
-    return found is not None and found.value is True
+# -- Dependencies --
 
 
 @dataclass
-class _Gates:
-    """What an open issue waits for, with containers and children followed."""
+class _Blockers:
+    """Answers what an issue waits for, through its parents and its targets' children."""
 
     issues: Mapping[str, _Issue]
-    talk: Diagnostics
-    path: str | None
 
     @cached_property
-    def children(self) -> Mapping[str, Sequence[_Issue]]:
-        found: dict[str, list[_Issue]] = {}
+    def _children(self) -> Mapping[str, Sequence[_Issue]]:
+        children: dict[str, list[_Issue]] = {}
         for issue in self.issues.values():
-            for parent in issue.waits.get("parent-child", ()):
-                found.setdefault(parent, []).append(issue)
-        return found
+            for parent_id in issue.targets.get(PARENT, ()):
+                children.setdefault(parent_id, []).append(issue)
+        return children
 
     def of(self, issue: _Issue) -> tuple[list[str], str | None]:
-        """Ids of tasks the issue waits for, and why it cannot run at all, if something
-        else holds it up.
-        """
-        ids: list[str] = []
-        obstacle = None
-        for holder in self._line(issue):
-            for target in holder.waits.get("blocks", ()):
-                more, why = self._work(target, holder)
-                ids += more
-                obstacle = obstacle or why
-            for target in holder.waits.get("waits-for", ()):
-                for child in self.children.get(target, ()):
-                    more, why = self._work(child.id, holder)
-                    ids += more
-                    obstacle = obstacle or why
-            for target in holder.waits.get("conditional-blocks", ()):
-                obstacle = obstacle or f"it is meant for the case that {target} fails"
-        return [one for one in dict.fromkeys(ids) if one != issue.id], obstacle
+        """Ids of the tasks that the issue waits for, and what else holds it up.
 
-    def _line(self, issue: _Issue) -> list[_Issue]:
-        """The issue and everything above it: a blocked parent blocks its children.
-        Finished ones block nobody.
+        The second is the reason why the issue cannot run at all, or None.
         """
-        found, queue = {issue.id: issue}, [issue]
+        task_ids: dict[str, None] = {}
+        reasons: list[str] = []
+        for holder in self._with_open_ancestors(issue):
+            for target_id in self._blocking_targets(holder):
+                blocking_ids, reason = self._tasks_behind(target_id)
+                task_ids.update(dict.fromkeys(blocking_ids))
+                reasons += [reason] if reason else []
+            conditions = holder.targets.get(CONDITIONAL, ())
+            reasons += [
+                f"it only runs if {target_id} fails" for target_id in conditions
+            ]
+        task_ids.pop(issue.id, None)
+        return list(task_ids), reasons[0] if reasons else None
+
+    def _with_open_ancestors(self, issue: _Issue) -> list[_Issue]:
+        """The issue and all open issues above it: a blocked parent blocks its children."""
+        reached = {issue.id: issue}
+        queue = [issue]
         while queue:
-            for parent in queue.pop().waits.get("parent-child", ()):
-                above = self.issues.get(parent)
-                if above and above.id not in found and not above.closed:
-                    found[above.id] = above
-                    queue.append(above)
-        return list(found.values())
+            for parent_id in queue.pop().targets.get(PARENT, ()):
+                parent = self.issues.get(parent_id)
+                if parent is None or parent.id in reached or parent.closed:
+                    continue
+                reached[parent.id] = parent
+                queue.append(parent)
+        return list(reached.values())
 
-    def _work(self, target: str, holder: _Issue) -> tuple[list[str], str | None]:
-        """The tasks that `target` stands for. An epic is its children; a deleted issue
-        gates nothing, as in beads.
+    def _blocking_targets(self, issue: _Issue) -> Iterator[str]:
+        """What the issue's own `blocks` and `waits-for` dependencies name."""
+        yield from issue.targets.get(BLOCKS, ())
+        for target_id in issue.targets.get(WAITS_FOR, ()):
+            for child in self._children.get(target_id, ()):
+                yield child.id
+
+    def _tasks_behind(self, target_id: str) -> tuple[list[str], str | None]:
+        """The tasks that an id stands for, and why they are not enough, or None.
+
+        An epic stands for the tasks below it. A deleted issue blocks nothing, as in
+        beads.
         """
-        issue = self.issues.get(target)
-        if issue is None:
-            return [target], None  # unknown: the graph names it with its nearest
-        if not issue.ignored_as:
-            return [target], None
-        if issue.closed or issue.ignored_as.startswith("deleted"):
+        target = self.issues.get(target_id)
+        if target is None:
+            # The graph reports it, with the nearest id.
+            return [target_id], None
+        if not target.ignored_as:
+            return [target_id], None
+        if target.closed or target.deleted:
             return [], None
-        below, seen, queue = list[str](), {target}, [target]
-        while queue:
-            for child in self.children.get(queue.pop(), ()):
-                if child.id not in seen:
-                    seen.add(child.id)
-                    queue.append(child.id)
-                    below += [] if child.ignored_as else [child.id]
-        kind = issue.ignored_as
+        task_ids = self._tasks_below(target_id)
+        if task_ids and target.issue_type in CONTAINER_TYPES:
+            return task_ids, None
         return (
-            below,
-            None
-            if below and issue.kind in CONTAINERS
-            else f"it waits for {target} ({kind}), which is open",
+            task_ids,
+            f"it waits for {target_id} ({target.ignored_as}), which is open",
         )
 
+    def _tasks_below(self, parent_id: str) -> list[str]:
+        """Ids of all tasks among the children, their children and so on."""
+        task_ids: list[str] = []
+        reached = {parent_id}
+        queue = [parent_id]
+        while queue:
+            for child in self._children.get(queue.pop(), ()):
+                if child.id in reached:
+                    continue
+                reached.add(child.id)
+                queue.append(child.id)
+                if not child.ignored_as:
+                    task_ids.append(child.id)
+        return task_ids
 
-def _task(
-    issue: _Issue, gates: _Gates, talk: Diagnostics, path: str | None
-) -> Task | None:
+
+# -- Tasks --
+
+
+def _task(issue: _Issue, blockers: _Blockers, diagnostics: Diagnostics) -> Task | None:
     node = issue.node
-    depends_on, obstacle = gates.of(issue)
-    word = issue.word
-    if folded(node.text("status")) == "blocked" and not depends_on:
-        obstacle = obstacle or "its status is blocked and nothing it waits for is named"
-    if node.text("defer_until"):
-        obstacle = obstacle or f"it is put off until {node.text('defer_until')}"
-    if obstacle and not issue.closed:
-        talk.note(issue.at, f"{issue.id} is skipped: {obstacle}", path)
-        word = SKIPPED
-    minutes = node.text("estimated_minutes")
-    return task(
-        talk,
-        issue.at,
-        path,
-        id=issue.id,
+    depends_on, reason = blockers.of(issue)
+    reason = _reason_to_skip(issue, depends_on, reason)
+    status = issue.status_word
+    if reason and not issue.closed:
+        diagnostics.add_note(issue.line_index, f"{issue.id} is skipped: {reason}")
+        status = SKIPPED
+    sections = [
+        ("", node.text("description")),
+        ("Design", node.text("design")),
+        ("Acceptance criteria", node.text("acceptance_criteria")),
+        ("Notes", node.text("notes")),
+    ]
+    return build_task(
+        diagnostics,
+        issue.line_index,
+        task_id=issue.id,
         title=node.text("title"),
-        prompt=sections(
-            [
-                ("", node.text("description")),
-                ("Design", node.text("design")),
-                ("Acceptance criteria", node.text("acceptance_criteria")),
-                ("Notes", node.text("notes")),
-            ]
-        ),
-        depends_on=tuple(depends_on),
-        priority=2 - int(found)
-        if re.fullmatch(r"[0-9]", found := node.text("priority"))
-        else 0,
-        estimate=float(minutes) * 60
-        if re.fullmatch(r"[1-9][0-9]{0,5}", minutes)
-        else None,
-        source_status=word.status,
-        skipped=word.skipped,
+        prompt=join_sections(sections),
+        depends_on=depends_on,
+        priority=_priority(node),
+        estimate=_estimate(node),
+        status=status,
     )
+
+
+def _reason_to_skip(
+    issue: _Issue, depends_on: Sequence[str], blocked_reason: str | None
+) -> str | None:
+    """Why the issue cannot run in this plan, or None."""
+    if blocked_reason:
+        return blocked_reason
+    if issue.status_text == "blocked" and not depends_on:
+        return "its status is blocked, but no open dependency says why"
+    defer_until = issue.node.text("defer_until")
+    if defer_until:
+        return f"it is deferred until {defer_until}"
+    return None
+
+
+def _priority(node: Node) -> int:
+    """fanin's priority, where higher is more urgent; in beads 0 is the most urgent."""
+    text = node.text("priority")
+    if re.fullmatch(r"[0-9]", text):
+        return 2 - int(text)
+    return 0
+
+
+def _estimate(node: Node) -> float | None:
+    """The estimate in seconds."""
+    minutes = node.text("estimated_minutes")
+    if re.fullmatch(r"[1-9][0-9]{0,5}", minutes):
+        return float(minutes) * 60
+    return None

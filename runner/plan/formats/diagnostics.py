@@ -1,13 +1,10 @@
-"""What the readers of all formats share: saying what is wrong, words of a status, tasks
-from loose values.
-"""
+"""What the formats share: reporting problems, status words, building tasks."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from pydantic import ValidationError
 
@@ -18,134 +15,203 @@ from runner.core.validation import nearest, problems_of
 
 MAX_TASKS = 20_000
 MAX_EDGES = 200_000
-MAX_GUESSES = 50  # comparing spellings is slow; so many mistakes have one reason
+# Comparing spellings is slow, and that many mistakes have one common cause.
+MAX_GUESSES = 50
+MAX_NAME = 40  # characters of a task's id that a message quotes
 
 
 @dataclass
 class Diagnostics:
-    """What the reader of this plan will be told: problems stop it, notes do not. `at`
-    counts lines from 0.
+    """Collects what a format reports: problems refuse the plan, notes do not.
+
+    `plan_path` is the file or folder that the settings name. `file` is the file that
+    problems and notes are about unless they name another; it equals `plan_path` unless
+    the plan is a folder. Line indices count from 0, printed line numbers from 1.
     """
 
-    path: str
+    plan_path: str
+    file: str = ""
     problems: list[Problem] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
-    def problem(self, at: int, what: str, remedy: str, path: str | None = None) -> None:
-        self.problems.append(Problem(path or self.path, at + 1, what, remedy))
+    def __post_init__(self) -> None:
+        self.file = self.file or self.plan_path
 
-    def note(self, at: int, what: str, path: str | None = None) -> None:
-        self.notes.append(f"{path or self.path}:{at + 1}: {what}")
+    def add_problem(
+        self, line_index: int, what: str, remedy: str, file: str | None = None
+    ) -> None:
+        self.problems.append(Problem(file or self.file, line_index + 1, what, remedy))
 
-    def remark(self, what: str) -> None:
-        """A note on the plan as a whole."""
-        self.notes.append(f"{self.path}: {what}")
+    def add_note(self, line_index: int, what: str, file: str | None = None) -> None:
+        self.notes.append(f"{file or self.file}:{line_index + 1}: {what}")
 
-    def plan(self, source: str, tasks: Sequence[Task]) -> Plan:
-        """The plan, unless something stands against it. InvalidInput with every problem
-        otherwise.
-        """
-        if len(tasks) > MAX_TASKS:
-            self.problem(
-                0, f"{len(tasks)} tasks; at most {MAX_TASKS} are read", "split the plan"
-            )
-        if sum(len(task.depends_on) for task in tasks) > MAX_EDGES:
-            self.problem(0, f"more than {MAX_EDGES} dependencies", "split the plan")
+    def add_plan_note(self, what: str) -> None:
+        """Add a note about the plan as a whole."""
+        self.notes.append(f"{self.plan_path}: {what}")
+
+    def build_plan(self, source: str, tasks: Sequence[Task]) -> Plan:
+        """The plan of these tasks, with the notes. InvalidInput with all problems."""
+        self._check_size(tasks)
         if self.problems:
             raise InvalidInput(self.problems)
         return Plan(
-            path=self.path, source=source, tasks=tuple(tasks), notes=tuple(self.notes)
+            path=self.plan_path,
+            source=source,
+            tasks=tuple(tasks),
+            notes=tuple(self.notes),
         )
 
+    def _check_size(self, tasks: Sequence[Task]) -> None:
+        if len(tasks) > MAX_TASKS:
+            what = f"{len(tasks)} tasks; at most {MAX_TASKS} are allowed"
+            self.add_problem(0, what, "split the plan", self.plan_path)
+        edges = sum(len(task.depends_on) for task in tasks)
+        if edges > MAX_EDGES:
+            what = f"more than {MAX_EDGES} dependencies"
+            self.add_problem(0, what, "split the plan", self.plan_path)
 
-def changed(path: str, before: str, after: str) -> Mapping[str, str]:
-    """The file if it changed, as `write_back` gives it."""
-    return {path: after} if after != before else {}
+
+def changed_file(path: str, before: str, after: str) -> Mapping[str, str]:
+    """{path: after} if the text changed, else {}: the form `write_back` returns."""
+    if after == before:
+        return {}
+    return {path: after}
 
 
-def task(
-    talk: Diagnostics, at: int, path: str | None = None, **fields: Any
-) -> Task | None:
-    """The task of these values; None, and why, if one of them is unusable. `at` counts
-    lines from 0.
-    """
-    own = {
-        name: fields.pop(name)
-        for name in ("source_status", "skipped")
-        if name in fields
-    }
-    where = path or talk.path
-    for name in ("title", "prompt"):
-        fields[name] = clean(fields.get(name) or "")
-    fields["title"] = " ".join(str(fields["title"]).split())
-    try:
-        checked = TaskFields.model_validate(fields)
-    except ValidationError as error:
-        found = problems_of(error, where, lambda _: at + 1, TaskFields)
-        named = str(clean(str(fields.get("id") or "a task")))[:40]
-        talk.problems += [
-            Problem(p.path, p.line, f"{named}: {p.what}", p.remedy) for p in found
-        ]
-        return None
-    return Task.model_construct(**checked.__dict__, **own, line=at + 1, path=path or "")
+def spelling_remedy(word: str, choices: Iterable[str], otherwise: str) -> str:
+    """Asks whether the closest choice was meant; `otherwise` if no choice is close."""
+    guess = nearest(word, choices)
+    return f"did you mean {guess!r}?" if guess else otherwise
+
+
+# -- Status words --
 
 
 @dataclass(frozen=True)
-class Word:
-    """What a format's word for a status means to fanin. A skipped task satisfies
-    nobody.
+class StatusWord:
+    """What a format's word for a status means to fanin.
+
+    A skipped task does not run, and no task that depends on it can run.
     """
 
     status: Status
     skipped: bool = False
 
 
-PENDING, IN_PROGRESS = Word(Status.PENDING), Word(Status.IN_PROGRESS)
-COMPLETED, SKIPPED = Word(Status.COMPLETED), Word(Status.PENDING, skipped=True)
+PENDING = StatusWord(Status.PENDING)
+IN_PROGRESS = StatusWord(Status.IN_PROGRESS)
+COMPLETED = StatusWord(Status.COMPLETED)
+SKIPPED = StatusWord(Status.PENDING, skipped=True)
 
 
-def folded(word: str) -> str:
-    """A status word so that `In-Progress`, `in_progress` and `In Progress` are one."""
-    return re.sub(
-        r"[\s_-]+", "-", word.strip().strip("\"'").replace("’", "'").casefold()
-    )
+def normalize(word: str) -> str:
+    """The word's common spelling: `In-Progress`, `in_progress` and `In Progress` agree."""
+    bare = word.strip().strip("\"'").replace("’", "'")
+    return re.sub(r"[\s_-]+", "-", bare.casefold())
 
 
-def status_word(
-    talk: Diagnostics,
-    at: int,
+def parse_status(
+    diagnostics: Diagnostics,
+    line_index: int,
     word: str,
-    known: Mapping[str, Word],
-    path: str | None = None,
-) -> Word:
-    """What the word means; a problem with the nearest known word if nobody knows it."""
-    if (found := known.get(folded(word))) is not None:
-        return found
-    guess = nearest(folded(word), known) if len(talk.problems) < MAX_GUESSES else None
-    remedy = f"did you mean {guess!r}?" if guess else f"known words: {', '.join(known)}"
-    talk.problem(at, f"{word!r} is not a status", remedy, path)
+    meanings: Mapping[str, StatusWord],
+    file: str | None = None,
+) -> StatusWord:
+    """What the word means; for an unknown one a problem with the nearest known word."""
+    spelling = normalize(word)
+    if spelling in meanings:
+        return meanings[spelling]
+    remedy = f"write one of: {', '.join(meanings)}"
+    if len(diagnostics.problems) < MAX_GUESSES:
+        remedy = spelling_remedy(spelling, meanings, remedy)
+    diagnostics.add_problem(line_index, f"{word!r} is not a valid status", remedy, file)
     return PENDING
 
 
-def target_word(current: Word, wanted: Status, *, done: str, todo: str) -> str | None:
-    """The word to write for a task that now stands as `wanted`; None if the one that is
-    there may stay.
+def replacement_word(
+    current: StatusWord, status: Status, *, done_word: str, open_word: str
+) -> str | None:
+    """The word to write for a task whose status is now `status`; None to keep its word.
 
-    Failed and in progress are the progress file's to know: only completed and not
-    completed are told apart.
+    A plan's mark only distinguishes completed from not completed: failed and in
+    progress are recorded in the progress file.
     """
-    if (current.status is Status.COMPLETED) == (wanted is Status.COMPLETED):
+    was_done = current.status is Status.COMPLETED
+    is_done = status is Status.COMPLETED
+    if was_done == is_done:
         return None
-    return done if wanted is Status.COMPLETED else todo
+    return done_word if is_done else open_word
 
 
-def sections(parts: Iterable[tuple[str, str | None]]) -> str:
-    """A prompt of the parts that say something; a part without a heading goes as it is."""
-    said = (
-        (heading, str(text).strip())
-        for heading, text in parts
-        if text and str(text).strip()
+# -- Tasks --
+
+
+def build_task(
+    diagnostics: Diagnostics,
+    line_index: int,
+    *,
+    task_id: str,
+    title: str,
+    prompt: str = "",
+    files: tuple[str, ...] | None = None,
+    depends_on: Iterable[str] = (),
+    priority: int = 0,
+    estimate: float | None = None,
+    status: StatusWord = PENDING,
+    file: str | None = None,
+) -> Task | None:
+    """The task with these values, or None after a problem for each unusable one.
+
+    `files`: globs, None for no limit. `estimate`: seconds. `file`: the task's file if
+    it is not the one of the diagnostics.
+    """
+    path = file or diagnostics.file
+    values = {
+        "id": task_id,
+        "title": " ".join(clean(title).split()),
+        "prompt": clean(prompt),
+        "files": files,
+        "depends_on": tuple(dict.fromkeys(depends_on)),
+        "priority": priority,
+        "estimate": estimate,
+    }
+    try:
+        fields = TaskFields.model_validate(values)
+    except ValidationError as error:
+        name = clean(task_id or "a task")[:MAX_NAME]
+        for problem in problems_of(error, path, lambda _: line_index + 1, TaskFields):
+            what = f"{name}: {problem.what}"
+            diagnostics.problems.append(problem._replace(what=what))
+        return None
+    return Task.model_construct(
+        **fields.__dict__,
+        line=line_index + 1,
+        path=path if path != diagnostics.plan_path else "",
+        source_status=status.status,
+        skipped=status.skipped,
     )
-    return "\n\n".join(
-        f"## {heading}\n\n{text}" if heading else text for heading, text in said
-    )
+
+
+def only_tasks(tasks: Iterable[Task | None]) -> list[Task]:
+    """The tasks that could be built."""
+    return [task for task in tasks if task is not None]
+
+
+def join_sections(sections: Iterable[tuple[str, str | None]]) -> str:
+    """A prompt of (heading, text) sections without the empty ones.
+
+    A section whose heading is "" is its text alone.
+    """
+    parts = []
+    for heading, text in sections:
+        body = (text or "").strip()
+        if not body:
+            continue
+        parts.append(f"## {heading}\n\n{body}" if heading else body)
+    return "\n\n".join(parts)
+
+
+def count_of(number: int, singular: str, plural: str = "") -> str:
+    """The number with its noun: `1 task`, `2 tasks`."""
+    noun = singular if number == 1 else plural or f"{singular}s"
+    return f"{number} {noun}"

@@ -1,10 +1,9 @@
-"""GitHub issues as a plan: the file that `fanin collect` writes, with the issues that
-somebody vouched for.
+"""GitHub issues as a plan: the file that `fanin collect` writes, with approved issues.
 
-The issues live behind an API and anybody can edit them; what agents are to do must lie
-in git like any other plan. So this reads a file, and who may be in it was decided when
-it was written (`issues.approval`). It has no word for a state: the progress file holds
-it, and `fanin answer` tells it to the issues.
+Issues are behind an API and anybody can edit them; what agents are to do must be in git
+like any other plan. So this format reads a file, and who may be in it was decided when
+it was written (`issues.approval`). A task in it has no status: the progress file has it,
+and `fanin answer` reports it to the issues.
 """
 
 from __future__ import annotations
@@ -26,20 +25,23 @@ from runner.plan.formats.diagnostics import (
     PENDING,
     SKIPPED,
     Diagnostics,
-    sections,
-    task,
+    build_task,
+    join_sections,
+    only_tasks,
 )
 from runner.plan.formats.markdown import heading_text
 from runner.policy import globs
 
 NAME = ISSUES
-REMEDY = "write the file anew with  fanin collect"
-_SHAPED = re.compile(r'\s*\{\s*"fanin"\s*:\s*"github-issues"')
+REMEDY = "write the file again with  fanin collect"
+MAX_QUOTED = 60  # characters of a line that a message quotes
+
+_FILE_START = re.compile(r'\s*\{\s*"fanin"\s*:\s*"github-issues"')
 _FENCE = re.compile(r"\s{0,3}(`{3,}|~{3,})")
 _UNANSWERED = "_No response_"  # what an issue form writes for an empty field
-# Each run of blanks ends before something that is not blank, so a line that does not
-# match takes linear time too.
-_ITEM = re.compile(
+# Each run of blanks ends before a character that is not blank, so a line that does not
+# match takes linear time, too.
+_GLOB_LINE = re.compile(
     r"[ \t]*(?:(?:[-*+]|\d+[.)])[ \t]+)?(?:\[[ xX]\][ \t]+)?`?(?P<glob>[^`\s]+)`?[ \t]*"
 )
 
@@ -48,12 +50,11 @@ Repository = Annotated[str, StringConstraints(pattern=r"^[\w.-]+/[\w.-]+$")]
 
 
 class Wait(Document):
-    """An issue or pull request that another one waits for, as it stood when it was
-    looked at.
+    """An issue or pull request that another one waits for, as it was when collected.
 
-    `reason`: GitHub's `state_reason`, `merged` for a merged pull request. `said`: which
-    of blocked_by, sub_issue and text names it. `state` unknown: GitHub shows us no such
-    thing.
+    `reason`: GitHub's `state_reason`, or `merged` for a merged pull request. `said`:
+    what names it, a relation or the text. `state` is `unknown` if GitHub does not
+    show it.
     """
 
     repository: Repository
@@ -64,16 +65,16 @@ class Wait(Document):
 
     @property
     def satisfied(self) -> bool:
-        """Closed as completed or merged. Not planned and duplicate satisfy nobody;
-        older issues give no reason.
+        """Whether it is closed as completed or merged.
+
+        Closed as not planned or as a duplicate satisfies nothing. Older issues have no
+        reason.
         """
         return self.state == "closed" and self.reason in {None, "completed", "merged"}
 
 
 class Approved(Document):
-    """One issue that is a task: title and body as they stood when `labelled_by` put the
-    label on it.
-    """
+    """An issue that is a task: its text as it was when `labelled_by` labelled it."""
 
     number: Number
     title: Annotated[str, StringConstraints(min_length=1)]
@@ -86,8 +87,9 @@ class Approved(Document):
 
 
 class Refused(Document):
-    """One issue that has the label and is no task, and why. Nothing of its text: agents
-    can read this file.
+    """An issue that has the label but is not a task, and why.
+
+    It has nothing of the issue's text, because agents can read this file.
     """
 
     number: Number
@@ -113,14 +115,12 @@ def render(file: IssuesFile) -> str:
 
 
 class GithubIssues:
-    """The `github-issues` format; see `runner.plan.formats.base.Source` for what each
-    method promises.
-    """
+    """The `github-issues` format; `runner.plan.formats.base.Source` describes it."""
 
     name = NAME
-    may_be_empty = True  # nothing is labelled, or all is done
-    # How `fanin collect` and `fanin answer` are told what to look for and what to do
-    # with a finished issue.
+    may_be_empty = True  # nothing is labelled, or everything is done
+    # `fanin collect` and `fanin answer` read these: which issues to collect, and what
+    # to do with a finished one.
     options: Mapping[str, Sequence[str]] = {
         "label": (),
         "milestone": (),
@@ -134,28 +134,32 @@ class GithubIssues:
 
     def looks_like(self, text: str) -> bool:
         """Whether the text begins as `fanin collect` writes it."""
-        return bool(_SHAPED.match(text))
+        return bool(_FILE_START.match(text))
 
     def load(self, path: str, tree: Tree, options: Options) -> Plan:
+        """The plan of the approved issues. InvalidInput with every located problem."""
         document = json_document.load(path, tree.read(path) or "")
-        talk = Diagnostics(path)
-        file = _checked(document, talk)
+        diagnostics = Diagnostics(path)
+        file = _validate(document, diagnostics)
         if file is None:
-            return talk.plan(NAME, [])
-        _refuse_doubles(file, document, talk)
-        known = {issue.number for issue in file.issues}
-        nodes = _items(document.root)
-        tasks = [
-            _task(issue, file.repository, known, document.at(node), talk)
-            for issue, node in zip(file.issues, nodes, strict=True)
-        ]
+            return diagnostics.build_plan(NAME, [])
+        _report_duplicates(file, document, diagnostics)
+        numbers = {issue.number for issue in file.issues}
+        tasks = []
+        for issue, node in zip(file.issues, _issue_nodes(document.root), strict=True):
+            line_index = document.at(node)
+            task = _task(issue, line_index, file.repository, numbers, diagnostics)
+            tasks.append(task)
         for refused in file.refused:
-            talk.remark(f"#{refused.number} is no task: {refused.why}")
+            what = f"#{refused.number} is not a task: {refused.why}"
+            diagnostics.add_plan_note(what)
         if not tasks:
-            talk.remark(
-                f"no open issue of {file.repository} has the label {file.label!r} from somebody who may write"
+            what = (
+                f"no open issue of {file.repository} has the label {file.label!r} "
+                "from somebody with write access"
             )
-        return talk.plan(NAME, [one for one in tasks if one is not None])
+            diagnostics.add_plan_note(what)
+        return diagnostics.build_plan(NAME, only_tasks(tasks))
 
     def write_back(
         self, path: str, tree: Tree, marks: Mapping[str, Mark], options: Options
@@ -163,132 +167,172 @@ class GithubIssues:
         return {}
 
 
+# -- Reading the file --
+
+
 def parse(path: str, text: str) -> IssuesFile:
-    """The file. InvalidInput with every located problem."""
-    talk = Diagnostics(path)
-    file = _checked(json_document.load(path, text), talk)
-    talk.plan(NAME, [])
+    """The file with this text. InvalidInput with every located problem."""
+    diagnostics = Diagnostics(path)
+    file = _validate(json_document.load(path, text), diagnostics)
+    diagnostics.build_plan(NAME, [])  # raises if there are problems
     assert file is not None
     return file
 
 
-def _checked(document: JsonDocument, talk: Diagnostics) -> IssuesFile | None:
+def _validate(document: JsonDocument, diagnostics: Diagnostics) -> IssuesFile | None:
+    """The file; None after a problem for each mistake."""
     try:
-        return IssuesFile.model_validate(
-            json.loads(document.text.removeprefix("\ufeff"))
-        )
+        data = json.loads(document.text.removeprefix("\ufeff"))
+        return IssuesFile.model_validate(data)
     except ValidationError as error:
-        found = problems_of(
-            error, document.path, lambda place: _line(document, place), IssuesFile
+        problems = problems_of(
+            error,
+            document.path,
+            lambda location: _line(document, location),
+            IssuesFile,
         )
-        talk.problems += [problem._replace(remedy=REMEDY) for problem in found]
-        return None
+    for problem in problems:
+        remedy = f"{problem.remedy}; {REMEDY}"
+        diagnostics.problems.append(problem._replace(remedy=remedy))
+    return None
 
 
-def _line(document: JsonDocument, place: Sequence[str | int]) -> int:
-    """The line of the innermost value of `place` that is there."""
+def _line(document: JsonDocument, location: Sequence[str | int]) -> int:
+    """The line number, from 1, of the innermost value of the location that exists."""
     node = document.root
-    for step in place:
-        items = node.items or []
-        below = (
-            node.get(step)
-            if isinstance(step, str)
-            else items[step]
-            if step < len(items)
-            else None
-        )
-        if below is None:
+    for step in location:
+        child = _child(node, step)
+        if child is None:
             break
-        node = below
+        node = child
     return document.at(node) + 1
 
 
-def _items(root: Node) -> Sequence[Node]:
-    listed = root.get("issues")
-    return listed.items or [] if listed else []
+def _child(node: Node, step: str | int) -> Node | None:
+    if isinstance(step, str):
+        return node.get(step)
+    items = node.items or []
+    if step < len(items):
+        return items[step]
+    return None
 
 
-def _refuse_doubles(
-    file: IssuesFile, document: JsonDocument, talk: Diagnostics
+def _issue_nodes(root: Node) -> Sequence[Node]:
+    issues = root.get("issues")
+    if issues is None:
+        return []
+    return issues.items or []
+
+
+def _report_duplicates(
+    file: IssuesFile, document: JsonDocument, diagnostics: Diagnostics
 ) -> None:
-    seen: set[int] = set()
-    for issue, node in zip(file.issues, _items(document.root), strict=True):
-        if issue.number in seen:
-            talk.problem(
-                document.at(node), f"#{issue.number} stands here a second time", REMEDY
-            )
-        seen.add(issue.number)
+    numbers: set[int] = set()
+    for issue, node in zip(file.issues, _issue_nodes(document.root), strict=True):
+        if issue.number in numbers:
+            what = f"#{issue.number} is listed twice"
+            diagnostics.add_problem(document.at(node), what, REMEDY)
+        numbers.add(issue.number)
+
+
+# -- Tasks --
 
 
 def _task(
-    issue: Approved, repository: str, known: set[int], at: int, talk: Diagnostics
+    issue: Approved,
+    line_index: int,
+    repository: str,
+    numbers: set[int],
+    diagnostics: Diagnostics,
 ) -> Task | None:
-    mine = [
-        wait
-        for wait in issue.waits_for
-        if _same(wait.repository, repository) and wait.number in known
-    ]
-    files, wrong = files_of(issue.body)
-    others = [
-        wait for wait in issue.waits_for if wait not in mine and not wait.satisfied
-    ]
-    obstacles = [f"it waits for {_named(wait, repository)}" for wait in others] + (
-        [wrong] if wrong else []
-    )
-    for obstacle in obstacles:
-        talk.note(at, f"{issue.number} is skipped: {obstacle}")
-    word = SKIPPED if obstacles else PENDING
-    return task(
-        talk,
-        at,
-        id=str(issue.number),
+    """The task of this issue; `numbers` are those of all issues in the file."""
+    depends_on: list[str] = []
+    reasons: list[str] = []
+    for wait in issue.waits_for:
+        if _same_repository(wait.repository, repository) and wait.number in numbers:
+            if wait.number != issue.number:
+                depends_on.append(str(wait.number))
+        elif not wait.satisfied:
+            reasons.append(f"it waits for {_describe(wait, repository)}")
+    files, files_problem = files_of(issue.body)
+    if files_problem:
+        reasons.append(files_problem)
+    for reason in reasons:
+        diagnostics.add_note(line_index, f"{issue.number} is skipped: {reason}")
+    source = f"(GitHub issue #{issue.number})"
+    return build_task(
+        diagnostics,
+        line_index,
+        task_id=str(issue.number),
         title=issue.title,
-        prompt=sections([("", issue.body), ("", f"(GitHub issue #{issue.number})")]),
+        prompt=join_sections([("", issue.body), ("", source)]),
         files=files,
-        depends_on=tuple(
-            dict.fromkeys(
-                str(wait.number) for wait in mine if wait.number != issue.number
-            )
-        ),
-        source_status=word.status,
-        skipped=word.skipped,
+        depends_on=depends_on,
+        status=SKIPPED if reasons else PENDING,
     )
 
 
-def _named(wait: Wait, repository: str) -> str:
-    where = "" if _same(wait.repository, repository) else wait.repository
+def _describe(wait: Wait, repository: str) -> str:
+    """`#9, which is open …`, with the repository if it is another one."""
+    name = f"#{wait.number}"
+    if not _same_repository(wait.repository, repository):
+        name = f"{wait.repository}{name}"
     if wait.state == "unknown":
-        return f"{where}#{wait.number}, which GitHub does not show us"
+        return f"{name}, which fanin cannot see on GitHub"
     if wait.state == "open":
-        return f"{where}#{wait.number}, which is open and no task"
-    return f"{where}#{wait.number}, which was closed as {(wait.reason or '').replace('_', ' ')}"
+        return f"{name}, which is open and not a task"
+    reason = (wait.reason or "").replace("_", " ")
+    return f"{name}, which was closed as {reason}"
 
 
-def _same(one: str, other: str) -> bool:
-    """GitHub's names of repositories do not tell upper from lower case."""
-    return one.casefold() == other.casefold()
+def _same_repository(first: str, second: str) -> bool:
+    """Whether the names are equal: on GitHub, their case does not count."""
+    return first.casefold() == second.casefold()
 
 
 def files_of(body: str) -> tuple[tuple[str, ...] | None, str | None]:
-    """The globs below a heading `Files`, one a line, as an issue form's field of that
-    name gives them; and what is wrong with them. (None, None) without such a heading or
-    below an unanswered one.
+    """The globs below a heading `Files`, one a line, and what is wrong with them.
+
+    An issue form writes its field of that name so. (None, None) without such a heading
+    or below an unanswered one.
     """
-    found: list[str] = []
-    inside, fence = False, ""
+    paths: list[str] = []
+    in_files_section = False
+    fence = ""
     for line in body.split("\n"):
-        if mark := _FENCE.match(line):
-            fence = "" if fence and line.strip().startswith(fence) else fence or mark[1]
-        elif not fence and (heading := heading_text(line.rstrip())) is not None:
-            inside = heading.strip(" :").casefold() == "files"
-        elif inside and line.strip() and line.strip() != _UNANSWERED:
-            item = _ITEM.fullmatch(line)
-            if item is None:
-                return None, f"{line.strip()[:60]!r} below its heading Files is no glob"
-            if reason := globs.invalid(item["glob"]):
-                return (
-                    None,
-                    f"{item['glob']!r} below its heading Files is not a valid gitignore pattern: {reason}",
-                )
-            found.append(item["glob"])
-    return (tuple(dict.fromkeys(found)) or None), None
+        text = line.strip()
+        fence_mark = _FENCE.match(line)
+        if fence_mark:
+            fence = _fence_after(fence, fence_mark[1], text)
+            continue
+        heading = None if fence else heading_text(line.rstrip())
+        if heading is not None:
+            in_files_section = heading.strip(" :").casefold() == "files"
+        elif in_files_section and text and text != _UNANSWERED:
+            glob, problem = _read_glob(line)
+            if problem:
+                return None, problem
+            paths.append(glob)
+    return tuple(dict.fromkeys(paths)) or None, None
+
+
+def _fence_after(fence: str, mark: str, text: str) -> str:
+    """The mark of the fence that is open after a line with a fence mark, or ""."""
+    if not fence:
+        return mark
+    closes = text.startswith(fence)
+    return "" if closes else fence
+
+
+def _read_glob(line: str) -> tuple[str, str | None]:
+    """The glob on a line of the section, and what is wrong with it."""
+    match = _GLOB_LINE.fullmatch(line)
+    if match is None:
+        quoted = repr(line.strip()[:MAX_QUOTED])
+        return "", f"{quoted} below its heading Files is not a glob"
+    glob = match["glob"]
+    reason = globs.invalid(glob)
+    if reason:
+        what = f"{glob!r} below its heading Files is not a valid gitignore pattern"
+        return "", f"{what}: {reason}"
+    return glob, None

@@ -1,8 +1,7 @@
-"""Markdown as plans have it: lines that keep their ends, and which of them are code,
-comment or front matter.
+"""Markdown as plans write it: lines with their endings, and which of them are hidden.
 
-Separate because every Markdown format must agree on what is an example and what is a
-task.
+Fences, comments and front matter are hidden. Every Markdown format must agree on what
+is an example and what is a task, so the rule is here.
 """
 
 from __future__ import annotations
@@ -14,51 +13,54 @@ from dataclasses import dataclass
 from runner.core.errors import InvalidInput, Problem
 
 RULE = re.compile(r" {0,3}(?:-{3,}|\*{3,}|_{3,})\s*")
-# ai-sdlc's own stories hold fences whose backticks were escaped on the way through a
-# template (S-0044:414).
+# ai-sdlc's own stories have fences whose backticks a template escaped (S-0044:414).
 _FENCE = re.compile(
     r"(?P<indent>[ \t]*)(?P<fence>(?:\\`){3,}|`{3,}(?=[^`]*$)|~{3,})[ \t]*(?P<info>\S*).*"
 )
-# Languages in which a plan shows what a plan looks like (S-0044); tasks inside any
-# other: its end was forgotten.
+# Languages in which a plan shows an example of a plan (S-0044). Tasks in a fence with
+# any other language mean that its end was forgotten.
 _EXAMPLE_LANGUAGES = frozenset({"", "md", "markdown", "text", "txt", "plaintext"})
 
 MAX_LINE = 100_000  # characters
-MAX_UNCLOSED = 50  # looking for the end of a fence costs a walk to the end of the file
+# Each fence without an end costs a walk to the end of the file.
+MAX_UNCLOSED = 50
 
-IsItem = Callable[[str], bool]  # whether a line is a task that is not indented
+IsItem = Callable[[str], bool]  # whether a line is a task item without indentation
 
 
 @dataclass
 class Page:
-    """The text as lines without their endings. `regions`: first → last line of what is
-    not plan text.
+    """A text as lines without their endings; lines are numbered from 0.
+
+    `endings`: the ending of each line. `hidden_regions`: first line → last line of
+    front matter, fences and comments. `unclosed_fences`: the opening lines of fences
+    that never close, which hide nothing.
     """
 
     lines: list[str]
-    ends: list[str]
-    regions: dict[int, int]
-    unclosed: list[int]
+    endings: list[str]
+    hidden_regions: dict[int, int]
+    unclosed_fences: list[int]
 
     def text(self) -> str:
-        return "".join(
-            line + end for line, end in zip(self.lines, self.ends, strict=True)
-        )
+        pairs = zip(self.lines, self.endings, strict=True)
+        return "".join(line + ending for line, ending in pairs)
 
-    def visible(self) -> Iterator[int]:
-        """Numbers of the lines that are neither front matter nor in a fence or comment."""
-        at = 0
-        while at < len(self.lines):
-            if at in self.regions:
-                at = self.regions[at] + 1
+    def visible_lines(self) -> Iterator[int]:
+        """The indices of the lines that are in no hidden region, in order."""
+        index = 0
+        while index < len(self.lines):
+            if index in self.hidden_regions:
+                index = self.hidden_regions[index] + 1
             else:
-                yield at
-                at += 1
+                yield index
+                index += 1
 
 
 def heading_text(line: str) -> str | None:
-    """The text of an ATX heading without its closing hashes, empty for a bare `##`;
-    None for any other line.
+    """The text of an ATX heading without its closing hashes; None for any other line.
+
+    The text of a bare `##` is "".
 
     Not a regular expression: a lazy text before optional blanks takes time that grows
     with the square of the line, and CPython before 3.11.5 mishandles the possessive
@@ -71,115 +73,140 @@ def heading_text(line: str) -> str | None:
     return text.lstrip(" \t").rstrip(" \t#")
 
 
-def read_page(path: str, text: str, is_item: IsItem) -> Page:
-    """The page of this text. InvalidInput if so many fences stay open that no reading
-    of it is right.
+def heading_level(line: str) -> int:
+    """The number of hashes that a heading begins with."""
+    return len(line) - len(line.lstrip("#"))
 
-    Splits at `\\n` only: str.splitlines would also cut at form feeds and U+2028 inside
-    a line.
+
+def indent_of(line: str) -> int:
+    """The width of the blanks that begin the line, in columns; tab stops are 4 apart."""
+    expanded = line.expandtabs(4)
+    return len(expanded) - len(expanded.lstrip(" "))
+
+
+def read_page(path: str, text: str, is_item: IsItem) -> Page:
+    """The page of this text.
+
+    InvalidInput for a line that is too long, and for more unclosed fences than one can
+    find the tasks between.
     """
-    raw = re.findall(r"[^\n]*\n|[^\n]+", text)
-    lines, ends = [], []
-    for line in raw:
-        body = (
-            line.removesuffix("\n").removesuffix("\r") if line.endswith("\n") else line
-        )
-        lines.append(body)
-        ends.append(line[len(body) :])
-    regions, unclosed = _regions(lines, is_item)
-    for at, line in enumerate(lines):
+    lines, endings = _split_lines(text)
+    hidden_regions, unclosed_fences = _hidden_regions(lines, is_item)
+    for index, line in enumerate(lines):
         if len(line) > MAX_LINE:
             what = f"a line of {len(line):,} characters"
-            raise InvalidInput(
-                [
-                    Problem(
-                        path, at + 1, what, "no plan has one; is this the right file?"
-                    )
-                ]
-            )
-    if len(unclosed) > MAX_UNCLOSED:
+            remedy = "no plan has such a line; is this the right file?"
+            raise InvalidInput([Problem(path, index + 1, what, remedy)])
+    if len(unclosed_fences) > MAX_UNCLOSED:
         what = f"more than {MAX_UNCLOSED} code fences are never closed"
-        raise InvalidInput(
-            [Problem(path, unclosed[0] + 1, what, "close each with a line of its own")]
-        )
-    return Page(lines, ends, regions, unclosed)
+        remedy = "close each with a line of its own"
+        raise InvalidInput([Problem(path, unclosed_fences[0] + 1, what, remedy)])
+    return Page(lines, endings, hidden_regions, unclosed_fences)
 
 
-def _regions(lines: Sequence[str], is_item: IsItem) -> tuple[dict[int, int], list[int]]:
-    """First → last line of front matter, fences and comments; and where fences open
-    that never close.
+def _split_lines(text: str) -> tuple[list[str], list[str]]:
+    """The lines of the text, and the ending of each: `\\n`, `\\r\\n` or "".
+
+    Splits at `\\n` only: str.splitlines would also cut at form feeds and U+2028.
     """
+    lines, endings = [], []
+    for line in re.findall(r"[^\n]*\n|[^\n]+", text):
+        body = line
+        if line.endswith("\n"):
+            body = line.removesuffix("\n").removesuffix("\r")
+        lines.append(body)
+        endings.append(line[len(body) :])
+    return lines, endings
+
+
+def _hidden_regions(
+    lines: Sequence[str], is_item: IsItem
+) -> tuple[dict[int, int], list[int]]:
+    """`hidden_regions` and `unclosed_fences` of the page with these lines."""
     regions: dict[int, int] = {}
     unclosed: list[int] = []
-    end = _front_matter(lines, is_item)
-    if end:
-        regions[0] = end
-    at = end + 1 if end else 0
-    last_end = max((at for at, line in enumerate(lines) if "-->" in line), default=-1)
-    while at < len(lines) and len(unclosed) <= MAX_UNCLOSED:
-        last = _comment_end(lines, at) if at <= last_end else None
-        fence = _FENCE.fullmatch(lines[at])
+    index = 0
+    front_matter_end = _front_matter_end(lines, is_item)
+    if front_matter_end:
+        regions[0] = front_matter_end
+        index = front_matter_end + 1
+    last_comment_end = _last_comment_end(lines)
+    while index < len(lines) and len(unclosed) <= MAX_UNCLOSED:
+        end = None
+        # Below the last `-->` no comment closes, so searching for one would cost a
+        # walk to the end of the file for every line.
+        if index <= last_comment_end:
+            end = _comment_end(lines, index)
+        fence = _FENCE.fullmatch(lines[index])
         if fence:
-            last = _fence_end(lines, at, fence, is_item)
-            if last is None:
-                unclosed.append(at)
-        if last is not None:
-            regions[at] = last
-            at = last
-        at += 1
+            end = _fence_end(lines, index, fence, is_item)
+            if end is None:
+                unclosed.append(index)
+        if end is not None:
+            regions[index] = end
+            index = end
+        index += 1
     return regions, unclosed
 
 
-def _front_matter(lines: Sequence[str], is_item: IsItem) -> int:
-    """Last line of the YAML front matter, or 0. A task item in it means that the `---`
-    is only a rule (S-0129).
+def _front_matter_end(lines: Sequence[str], is_item: IsItem) -> int:
+    """The last line of the YAML front matter, or 0 if there is none.
+
+    A task item before the end means that the `---` is only a rule (S-0129).
     """
     if not lines or lines[0].removeprefix("\ufeff").rstrip() != "---":
         return 0
-    for at, line in enumerate(lines[1:], 1):
+    for index, line in enumerate(lines[1:], 1):
         if line.rstrip() in ("---", "..."):
-            return at
+            return index
         if is_item(line):
             return 0
     return 0
 
 
+def _last_comment_end(lines: Sequence[str]) -> int:
+    """The index of the last line that holds `-->`, or -1."""
+    for index in range(len(lines) - 1, -1, -1):
+        if "-->" in lines[index]:
+            return index
+    return -1
+
+
 def _comment_end(lines: Sequence[str], start: int) -> int | None:
-    """Where the HTML comment that starts this line ends: what is commented out must not
-    run.
-    """
+    """The last line of the HTML comment that begins at line `start`, or None."""
     if not lines[start].lstrip().startswith("<!--"):
         return None
-    return next((at for at in range(start, len(lines)) if "-->" in lines[at]), None)
+    for index in range(start, len(lines)):
+        if "-->" in lines[index]:
+            return index
+    return None
 
 
 def _fence_end(
     lines: Sequence[str], start: int, opener: re.Match[str], is_item: IsItem
 ) -> int | None:
-    """The line that closes this fence; None if it is no fence because nothing does.
+    """The line that closes this fence; None if nothing does, so that it is no fence.
 
     CommonMark would let an unclosed fence run to the end of the file and hide every
-    task behind it. So: fences with a language nest (an author means them to, and
-    CommonMark would pair them wrongly); a fence inside a list item ends before the next
-    task or section; and tasks inside, say, `json` show that its end was forgotten.
+    task after it. So three rules differ from CommonMark. Fences with a language nest,
+    as their authors mean them to. A fence inside a list item ends before the next task
+    or section. And tasks inside, say, a `json` fence show that its end was forgotten.
     """
     depth = 1
-    for at in range(start + 1, len(lines)):
-        if opener["indent"] and (is_item(lines[at]) or re.match("#{2,6} ", lines[at])):
+    for index in range(start + 1, len(lines)):
+        line = lines[index]
+        if opener["indent"] and (is_item(line) or re.match("#{2,6} ", line)):
             return None
-        mark = _FENCE.fullmatch(lines[at])
-        if mark and mark["fence"].startswith(opener["fence"]):
-            depth += 1 if mark["info"] else -1
+        fence = _FENCE.fullmatch(line)
+        if fence and fence["fence"].startswith(opener["fence"]):
+            depth += 1 if fence["info"] else -1
         if depth == 0:
-            holds_tasks = any(is_item(line) for line in lines[start:at])
-            return (
-                None
-                if holds_tasks and opener["info"].lower() not in _EXAMPLE_LANGUAGES
-                else at
-            )
+            return None if _forgot_end(lines[start:index], opener, is_item) else index
     return None
 
 
-def indent_of(line: str) -> int:
-    wide = line.expandtabs(4)
-    return len(wide) - len(wide.lstrip(" "))
+def _forgot_end(lines: Sequence[str], opener: re.Match[str], is_item: IsItem) -> bool:
+    """Whether tasks among the fence's lines show that its end was forgotten."""
+    if opener["info"].lower() in _EXAMPLE_LANGUAGES:
+        return False
+    return any(is_item(line) for line in lines)

@@ -1,7 +1,6 @@
 """The native plan: `tasks.yml` with `version`, `defaults` and `tasks`.
 
-It has no word for a state, so `write_back` changes nothing: the progress file holds it
-all.
+A task in it has no status, so `write_back` changes nothing: the progress file has it.
 """
 
 from __future__ import annotations
@@ -16,16 +15,19 @@ from runner.core import gc_pause, yaml_document
 from runner.core.documents import Duration, UserDocument
 from runner.core.errors import InvalidInput, Problem
 from runner.core.task import AgentSettings, Plan, Task, TaskFields
-from runner.core.validation import nearest, problems_of
+from runner.core.validation import problems_of
+from runner.core.yaml_document import YamlDocument
 from runner.plan.formats.base import Mark, Options, Tree
+from runner.plan.formats.diagnostics import spelling_remedy
 from runner.policy.globs import glob_problems
 
 EXAMPLE = "write:  tasks: [{id: T1, title: What to do}]"
-_LISTS = ("files", "depends_on", "allow")
+_LIST_KEYS = ("files", "depends_on", "allow")
+_LINE_WIDTH = 110
 
 
 class Defaults(UserDocument):
-    """What every task has that does not say otherwise."""
+    """The values of every task that does not set its own."""
 
     agent: AgentSettings | None = None
     verify: str | None = None
@@ -38,9 +40,7 @@ class Defaults(UserDocument):
 
 
 class PlanFile(UserDocument):
-    """The whole `tasks.yml`; its JSON Schema ships as
-    `runner/schemas/tasks.schema.json`.
-    """
+    """The whole `tasks.yml`; `runner/schemas/tasks.schema.json` is its JSON Schema."""
 
     version: Literal[1]
     defaults: Defaults = Defaults()
@@ -48,50 +48,38 @@ class PlanFile(UserDocument):
 
 
 class Native:
-    """Reads `tasks.yml`."""
+    """The `native` format; `runner.plan.formats.base.Source` describes each method."""
 
     name = "native"
     options: Mapping[str, Sequence[str]] = {}
 
     def detect(self, path: str, tree: Tree) -> bool:
+        """True for every YAML file."""
         return path.endswith((".yml", ".yaml")) and tree.read(path) is not None
 
     def load(self, path: str, tree: Tree, options: Options) -> Plan:
-        """The plan; InvalidInput with every located problem of its form (the graph is
-        checked by `graph`).
+        """The plan in this file; dependencies are checked later, by the graph.
+
+        InvalidInput with every located problem.
         """
         with gc_pause.paused():
-            return self._load(path, yaml_document.load(path, tree.read(path) or ""))
+            document = yaml_document.load(path, tree.read(path) or "")
+            return self._load(path, document)
 
-    def _load(self, path: str, document: yaml_document.YamlDocument) -> Plan:
-        problems = _form_problems(path, document)
-        if not isinstance(document.data, dict) or not isinstance(
-            document.data.get("tasks"), list
-        ):
+    def _load(self, path: str, document: YamlDocument) -> Plan:
+        problems = _structure_problems(path, document)
+        data = document.data
+        if not isinstance(data, dict) or not isinstance(data.get("tasks"), list):
             raise InvalidInput(problems)
-        defaults, more = _defaults(document)
-        problems += more
+        defaults, defaults_problems = _read_defaults(document)
+        problems += defaults_problems
         tasks: list[Task] = []
         nodes = _task_nodes(document.node)
-        for index, raw in enumerate(document.data["tasks"]):
-            values = _plain(raw, nodes[index]) if isinstance(raw, dict) else raw
-            try:
-                fields = TaskFields.model_validate(
-                    {**defaults, **values} if isinstance(values, dict) else values
-                )
-                globs = {"files": fields.files or (), "allow": fields.allow}
-                problems += glob_problems(
-                    path, document.line, ("tasks", index), **globs
-                )
-                tasks.append(
-                    Task.model_construct(
-                        **fields.__dict__, line=nodes[index].start_mark.line + 1
-                    )
-                )
-            except ValidationError as error:
-                problems += problems_of(
-                    error, path, document.line, TaskFields, ("tasks", index)
-                )
+        for index, (value, node) in enumerate(zip(data["tasks"], nodes, strict=True)):
+            task, task_problems = _read_task(document, index, value, node, defaults)
+            problems += task_problems
+            if task is not None:
+                tasks.append(task)
         if problems:
             raise InvalidInput(problems)
         return Plan(path=path, source=self.name, tasks=tuple(tasks))
@@ -102,114 +90,152 @@ class Native:
         return {}
 
 
+# -- Reading --
+
+
+def _structure_problems(path: str, document: YamlDocument) -> list[Problem]:
+    """The problems of the top level."""
+    data = document.data
+    if not isinstance(data, dict):
+        return [Problem(path, 1, "this is not a plan", EXAMPLE)]
+    problems = []
+    for key in data:
+        if key in PlanFile.model_fields or _is_users_own(key):
+            continue
+        what = f"unknown key {key!r}"
+        otherwise = "the keys of a plan are version, defaults, tasks"
+        remedy = spelling_remedy(str(key), PlanFile.model_fields, otherwise)
+        problems.append(Problem(path, document.line([key]), what, remedy))
+    if data.get("version") != 1:
+        what = "the version is missing or unknown"
+        line = document.line(["version"])
+        problems.append(Problem(path, line, what, "write: version: 1"))
+    tasks = data.get("tasks")
+    line = document.line(["tasks"])
+    if not isinstance(tasks, list):
+        problems.append(Problem(path, line, "'tasks' is not a list", EXAMPLE))
+    elif not tasks:
+        problems.append(Problem(path, line, "no tasks found", EXAMPLE))
+    return problems
+
+
+def _is_users_own(key: object) -> bool:
+    """Whether the key is one that fanin never reads, such as `x-notes`."""
+    return str(key).startswith("x-")
+
+
+def _read_defaults(document: YamlDocument) -> tuple[dict[str, Any], list[Problem]]:
+    """The defaults that are set, and the problems of those that are not usable."""
+    values = document.data.get("defaults") or {}
+    try:
+        defaults = Defaults.model_validate(values)
+    except ValidationError as error:
+        location = ("defaults",)
+        return {}, problems_of(error, document.path, document.line, Defaults, location)
+    return defaults.model_dump(exclude_unset=True), []
+
+
+def _task_nodes(root: yaml.Node | None) -> list[yaml.Node]:
+    assert isinstance(root, yaml.MappingNode)
+    # PyYAML puts what `<<` merges in first; the mapping's own key is the last one.
+    for key, value in reversed(root.value):
+        if key.value == "tasks":
+            nodes: list[yaml.Node] = value.value
+            return nodes
+    return []
+
+
+def _read_task(
+    document: YamlDocument,
+    index: int,
+    value: object,
+    node: yaml.Node,
+    defaults: Mapping[str, Any],
+) -> tuple[Task | None, list[Problem]]:
+    """The task at this index of the list, and its problems; None if it is not usable."""
+    path, location = document.path, ("tasks", index)
+    if isinstance(value, dict):
+        value = {**defaults, **_values_as_written(value, node)}
+    try:
+        fields = TaskFields.model_validate(value)
+    except ValidationError as error:
+        return None, problems_of(error, path, document.line, TaskFields, location)
+    problems = glob_problems(
+        path, document.line, location, files=fields.files or (), allow=fields.allow
+    )
+    line = node.start_mark.line + 1
+    return Task.model_construct(**fields.__dict__, line=line), problems
+
+
+def _values_as_written(values: Mapping[str, Any], node: yaml.Node) -> dict[str, Any]:
+    """The task's values with ids as they are written, and lists where one text is enough.
+
+    YAML would read the id `1.10` as 1.1 and `007` as 7.
+    """
+    written = {key: value for key, value in values.items() if not _is_users_own(key)}
+    for key in _LIST_KEYS:
+        if isinstance(written.get(key), str):
+            written[key] = [written[key]]
+    for key_node, value_node in node.value:
+        if key_node.value == "id" and isinstance(value_node, yaml.ScalarNode):
+            written["id"] = value_node.value
+        elif key_node.value == "depends_on" and values["depends_on"] is None:
+            written["depends_on"] = []
+        elif key_node.value == "depends_on":
+            _set_dependencies(written, value_node)
+    title = written.get("title")
+    if isinstance(title, int | float) and not isinstance(title, bool):
+        written["title"] = str(title)
+    return written
+
+
+def _set_dependencies(written: dict[str, Any], node: yaml.Node) -> None:
+    if isinstance(node, yaml.ScalarNode):
+        written["depends_on"] = [node.value]
+    elif isinstance(node, yaml.SequenceNode):
+        written["depends_on"] = [_scalar_text(item) for item in node.value]
+
+
+def _scalar_text(node: yaml.Node) -> str | None:
+    """The text of a scalar as it is written.
+
+    None for a list or a mapping: it is not a valid id, so validation reports it.
+    """
+    return node.value if isinstance(node, yaml.ScalarNode) else None
+
+
+# -- Writing --
+
+
 class _Dumper(yaml.SafeDumper):
-    """Plain YAML as people write it: no aliases, texts of several lines as blocks."""
+    """YAML as people write it: no aliases, texts of several lines as blocks."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
 
 
-def _text_node(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    return dumper.represent_scalar(
-        "tag:yaml.org,2002:str", text, style="|" if "\n" in text else None
-    )
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    style = "|" if "\n" in text else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 
-_Dumper.add_representer(str, _text_node)
+_Dumper.add_representer(str, _represent_text)
 
 
 def render(plan: Plan) -> str:
-    """The plan's tasks as a native plan: all of what a task may say, nothing that is
-    the default.
-    """
-    tasks = [
-        task.model_dump(
-            mode="json", exclude_defaults=True, include=set(TaskFields.model_fields)
-        )
-        for task in plan.tasks
-    ]
-    data = {"version": 1, "tasks": tasks}
-    head = f"# From {' '.join(plan.path.split())} ({plan.source})\n"
-    return head + yaml.dump(
-        data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110
+    """The plan as a native plan: all fields of its tasks but those with default values."""
+    fields = set(TaskFields.model_fields)
+    tasks = []
+    for task in plan.tasks:
+        values = task.model_dump(mode="json", exclude_defaults=True, include=fields)
+        tasks.append(values)
+    # A path may contain a line break, which would end the comment.
+    path = " ".join(plan.path.split())
+    body = yaml.dump(
+        {"version": 1, "tasks": tasks},
+        Dumper=_Dumper,
+        sort_keys=False,
+        allow_unicode=True,
+        width=_LINE_WIDTH,
     )
-
-
-def _form_problems(path: str, document: yaml_document.YamlDocument) -> list[Problem]:
-    data = document.data
-    if not isinstance(data, dict):
-        return [Problem(path, 1, "this is no plan", EXAMPLE)]
-    problems = [
-        Problem(
-            path,
-            document.line([key]),
-            f"unknown key {key!r}",
-            f"did you mean {guess!r}?"
-            if (guess := nearest(str(key), PlanFile.model_fields))
-            else "known here: version, defaults, tasks",
-        )
-        for key in data
-        if key not in PlanFile.model_fields and not str(key).startswith("x-")
-    ]
-    if data.get("version") != 1:
-        problems.append(
-            Problem(
-                path,
-                document.line(["version"]),
-                "the version is missing or unknown",
-                "write: version: 1",
-            )
-        )
-    if not isinstance(data.get("tasks"), list):
-        problems.append(
-            Problem(path, document.line(["tasks"]), "'tasks' is not a list", EXAMPLE)
-        )
-    elif not data["tasks"]:
-        problems.append(
-            Problem(path, document.line(["tasks"]), "no tasks found", EXAMPLE)
-        )
-    return problems
-
-
-def _defaults(
-    document: yaml_document.YamlDocument,
-) -> tuple[dict[str, Any], list[Problem]]:
-    raw = document.data.get("defaults") or {}
-    try:
-        return Defaults.model_validate(raw).model_dump(exclude_unset=True), []
-    except ValidationError as error:
-        return {}, problems_of(
-            error, document.path, document.line, Defaults, ("defaults",)
-        )
-
-
-def _task_nodes(root: yaml.Node | None) -> list[yaml.Node]:
-    assert isinstance(root, yaml.MappingNode)
-    return next(list(value.value) for key, value in root.value if key.value == "tasks")
-
-
-def _plain(raw: dict[str, Any], node: yaml.Node) -> dict[str, Any]:
-    """The mapping with ids as they are written: YAML reads `1.10` as 1.1 and `007` as
-    7.
-    """
-    values = {key: value for key, value in raw.items() if not str(key).startswith("x-")}
-    for name in _LISTS:
-        if isinstance(values.get(name), str):
-            values[name] = [values[name]]
-    for key, value in node.value:
-        if key.value == "id" and isinstance(value, yaml.ScalarNode):
-            values["id"] = value.value
-        elif key.value == "depends_on" and isinstance(value, yaml.SequenceNode):
-            values["depends_on"] = [
-                item.value if isinstance(item, yaml.ScalarNode) else None
-                for item in value.value
-            ]
-        elif key.value == "depends_on" and isinstance(value, yaml.ScalarNode):
-            values["depends_on"] = (
-                [value.value] if raw["depends_on"] is not None else []
-            )
-    if isinstance(values.get("title"), int | float) and not isinstance(
-        values["title"], bool
-    ):
-        values["title"] = str(values["title"])
-    return values
+    return f"# From {path} ({plan.source})\n{body}"

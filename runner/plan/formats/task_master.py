@@ -1,22 +1,20 @@
-"""Task Master's `tasks.json`: a list of tasks, or several under tags.
+"""Task Master's `tasks.json`: a list of tasks, or several lists under tags.
 
-The format is what real files hold (ids are numbers, decimals or slugs; a status word
-drifts), read beside Task Master's own documentation of the task structure. A whole task
-is the unit of work and its subtasks are a checklist in the prompt, or with `options:
-{subtasks: tasks}` each subtask is a task and its parent is done when all of them are.
+The format is what real files contain: ids are numbers, decimals or slugs, and status
+words drift from those that Task Master documents. A task is the unit of work and its
+subtasks are a checklist in the prompt. With `options: {subtasks: tasks}` each subtask is
+a task, and its parent is done when all of them are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from runner.core import json_document
 from runner.core.errors import InvalidInput, Problem
 from runner.core.json_document import JsonDocument, Node
-from runner.core.plurals import pluralize
 from runner.core.task import Plan, Status, Task
-from runner.core.validation import nearest
 from runner.plan.formats.base import Mark, Options, Tree
 from runner.plan.formats.diagnostics import (
     COMPLETED,
@@ -24,20 +22,26 @@ from runner.plan.formats.diagnostics import (
     PENDING,
     SKIPPED,
     Diagnostics,
-    Word,
-    changed,
-    folded,
-    sections,
-    status_word,
-    target_word,
-    task,
+    StatusWord,
+    build_task,
+    changed_file,
+    count_of,
+    join_sections,
+    normalize,
+    only_tasks,
+    parse_status,
+    replacement_word,
+    spelling_remedy,
 )
 
-EXAMPLE = '{"master": {"tasks": [{"id": 1, "title": "What to do", "status": "pending", "dependencies": []}]}}'
+EXAMPLE = (
+    '{"master": {"tasks": [{"id": 1, "title": "What to do", '
+    '"status": "pending", "dependencies": []}]}}'
+)
 DEFAULT_TAG = "master"
 # Task Master's `next` picks pending and in-progress tasks only: review, blocked and
 # deferred wait for a person.
-WORDS: Mapping[str, Word] = {
+STATUS_WORDS: Mapping[str, StatusWord] = {
     **dict.fromkeys(["pending", "todo", "to-do", "open", "not-started"], PENDING),
     **dict.fromkeys(["in-progress", "inprogress", "started", "doing"], IN_PROGRESS),
     **dict.fromkeys(["done", "completed", "complete", "closed", "finished"], COMPLETED),
@@ -47,11 +51,15 @@ WORDS: Mapping[str, Word] = {
 }
 PRIORITIES = {"critical": 2, "high": 1, "medium": 0, "low": -1}
 
+# Start of a JSON value → its end and the word to write instead.
+Changes = dict[int, tuple[int, str]]
+
 
 @dataclass
 class _Item:
-    """One task or subtask of the file: its id in the whole plan, its node, and its
-    parent for a subtask.
+    """A task or subtask. `id` is its id in the whole plan, as in `3.1`.
+
+    `parent` is None for a task; `children` are its subtasks.
     """
 
     id: str
@@ -61,9 +69,7 @@ class _Item:
 
 
 class TaskMaster:
-    """The `task-master` format; see `runner.plan.formats.base.Source` for what each
-    method promises.
-    """
+    """The `task-master` format; `runner.plan.formats.base.Source` describes each method."""
 
     name = "task-master"
     options: Mapping[str, Sequence[str]] = {
@@ -72,11 +78,11 @@ class TaskMaster:
     }
 
     def detect(self, path: str, tree: Tree) -> bool:
-        """True for a `.json` object with lists of tasks, for any `tasks.json`, and for
-        a `.taskmaster` folder.
-        """
-        file = _file(path, tree)
-        text = tree.read(file) if file.endswith(".json") else None
+        """True for a JSON file with lists of tasks, any `tasks.json`, a `.taskmaster`."""
+        file = _plan_file(path, tree)
+        if not file.endswith(".json"):
+            return False
+        text = tree.read(file)
         if text is None:
             return False
         if file.endswith("tasks.json"):
@@ -87,328 +93,361 @@ class TaskMaster:
             return False
 
     def load(self, path: str, tree: Tree, options: Options) -> Plan:
-        """The plan of one tag. InvalidInput for every unreadable task, unknown status
-        and ambiguous tag.
+        """The plan of one tag.
+
+        InvalidInput for each unreadable task and unknown status, and for an unclear tag.
         """
-        file = _file(path, tree)
-        talk = Diagnostics(path)
+        file = _plan_file(path, tree)
+        diagnostics = Diagnostics(path, file)
         document = json_document.load(file, tree.read(file) or "")
-        items = _items(document, options, talk)
-        reader = _Reader(
-            document,
-            talk,
-            file if file != path else None,
-            as_tasks=options.get("subtasks") == "tasks",
+        items = _read_items(document, options, diagnostics)
+        builder = _TaskBuilder(
+            document, diagnostics, items, _subtasks_are_tasks(options)
         )
-        tasks = reader.tasks(items)
-        if not items and not talk.problems:
-            talk.problem(0, "no tasks found", f"write {EXAMPLE}", file)
-        return talk.plan(self.name, tasks)
+        tasks = builder.tasks()
+        if not items and not diagnostics.problems:
+            diagnostics.add_problem(0, "no tasks found", f"write {EXAMPLE}")
+        return diagnostics.build_plan(self.name, tasks)
 
     def write_back(
         self, path: str, tree: Tree, marks: Mapping[str, Mark], options: Options
     ) -> Mapping[str, str]:
-        """The file with the `status` words of the named tasks changed; a parent follows
-        its subtasks.
-        """
-        file = _file(path, tree)
+        """The file with the `status` words of the marked tasks changed."""
+        file = _plan_file(path, tree)
         text = tree.read(file) or ""
         document = json_document.load(file, text)
-        items = _items(document, options, Diagnostics(path))
-        changes: dict[int, tuple[int, str]] = {}
-        for item in items:
-            if options.get("subtasks") == "tasks" and item.children:
-                _mark_family(item, marks, changes)
+        changes: Changes = {}
+        for item in _read_items(document, options, Diagnostics(path, file)):
+            if _subtasks_are_tasks(options) and item.children:
+                _mark_subtasks(item, marks, changes)
             elif item.id in marks:
                 _mark(item, marks[item.id].status, changes)
-        return changed(file, text, json_document.replaced(text, changes))
+        return changed_file(file, text, json_document.replaced(text, changes))
 
 
-def _file(path: str, tree: Tree) -> str:
-    """The JSON file of the plan: itself, or where Task Master keeps it below its
-    folder.
-    """
+def _plan_file(path: str, tree: Tree) -> str:
+    """The JSON file of the plan: `path`, or where Task Master keeps it in that folder."""
     if tree.read(path) is not None:
         return path
-    inside = (f"{path}/tasks/tasks.json", f"{path}/tasks.json")
-    return next((file for file in inside if tree.read(file) is not None), path)
+    for inside in (f"{path}/tasks/tasks.json", f"{path}/tasks.json"):
+        if tree.read(inside) is not None:
+            return inside
+    return path
+
+
+def _subtasks_are_tasks(options: Options) -> bool:
+    return options.get("subtasks") == "tasks"
+
+
+# -- Reading items --
 
 
 def _task_lists(root: Node) -> dict[str, Node]:
-    """Tag → its list of tasks. The older form without tags counts as the default one."""
+    """Tag → its list of tasks.
+
+    Files from before Task Master had tags have one list, which counts as the default
+    tag.
+    """
     tasks = root.get("tasks")
     if tasks is not None and tasks.items is not None:
         return {DEFAULT_TAG: tasks}
-    found = {tag: node.get("tasks") for tag, node in (root.members or {}).items()}
-    return {
-        tag: node
-        for tag, node in found.items()
-        if node is not None and node.items is not None
-    }
+    lists = {}
+    for tag, node in (root.members or {}).items():
+        tasks = node.get("tasks")
+        if tasks is not None and tasks.items is not None:
+            lists[tag] = tasks
+    return lists
 
 
-def _items(document: JsonDocument, options: Options, talk: Diagnostics) -> list[_Item]:
+def _read_items(
+    document: JsonDocument, options: Options, diagnostics: Diagnostics
+) -> list[_Item]:
     """The tasks of the chosen tag, with their subtasks."""
     lists = _task_lists(document.root)
-    tag = options.get("tag") or (next(iter(lists)) if len(lists) == 1 else DEFAULT_TAG)
+    tag = _chosen_tag(document.path, lists, options)
+    _note_ignored_tags(lists, tag, diagnostics)
+    items = []
+    for node in lists[tag].items or []:
+        item = _read_item(document, node, None, diagnostics)
+        if item is not None:
+            items.append(item)
+    return items
+
+
+def _chosen_tag(path: str, lists: Mapping[str, Node], options: Options) -> str:
+    """The tag to read: the one in the options, the only one, or the default one.
+
+    InvalidInput if the file does not have it.
+    """
     if not lists:
-        raise InvalidInput(
-            [Problem(document.path, 1, "no list of tasks in it", f"write {EXAMPLE}")]
-        )
-    if tag not in lists:
-        guess = nearest(tag, lists)
-        remedy = (
-            f"did you mean {guess!r}?"
-            if guess
-            else f"name one with  options: {{tag: …}}: {', '.join(lists)}"
-        )
-        raise InvalidInput(
-            [Problem(document.path, 1, f"there is no tag {tag!r}", remedy)]
-        )
-    others = [
-        f"{other} ({pluralize(len(lists[other].items or []), 'task')})"
-        for other in lists
-        if other != tag
-    ]
-    if others:
-        talk.remark(f"the tag {tag} is read; ignored: {', '.join(others)}")
-    return [
-        item
-        for node in lists[tag].items or []
-        if (item := _item(document, node, None, talk))
-    ]
+        remedy = f"write {EXAMPLE}"
+        raise InvalidInput([Problem(path, 1, "there is no list of tasks", remedy)])
+    tag = options.get("tag")
+    if not tag:
+        tag = next(iter(lists)) if len(lists) == 1 else DEFAULT_TAG
+    if tag in lists:
+        return tag
+    otherwise = f"choose one with  options: {{tag: …}}: {', '.join(lists)}"
+    remedy = spelling_remedy(tag, lists, otherwise)
+    raise InvalidInput([Problem(path, 1, f"there is no tag {tag!r}", remedy)])
 
 
-def _item(
-    document: JsonDocument, node: Node, parent: _Item | None, talk: Diagnostics
+def _note_ignored_tags(
+    lists: Mapping[str, Node], tag: str, diagnostics: Diagnostics
+) -> None:
+    ignored = []
+    for name, node in lists.items():
+        if name != tag:
+            ignored.append(f"{name} ({count_of(len(node.items or []), 'task')})")
+    if ignored:
+        what = f"only the tag {tag} is read; ignored: {', '.join(ignored)}"
+        diagnostics.add_plan_note(what)
+
+
+def _read_item(
+    document: JsonDocument, node: Node, parent: _Item | None, diagnostics: Diagnostics
 ) -> _Item | None:
-    at = document.at(node)
+    """The task at this node with its subtasks; None, after a problem, without an id."""
+    line_index = document.at(node)
     if node.members is None:
-        talk.problem(
-            at,
-            f"a task is {node.kind}, not an object",
-            f"write {EXAMPLE}",
-            document.path,
-        )
+        what = f"a task is {node.kind}, not an object"
+        diagnostics.add_problem(line_index, what, f"write {EXAMPLE}")
         return None
-    local = node.text("id").strip()
-    if not local:
-        talk.problem(at, "a task has no id", 'write  "id": 1', document.path)
+    local_id = node.text("id").strip()
+    if not local_id:
+        diagnostics.add_problem(line_index, "a task has no id", 'write  "id": 1')
         return None
-    item = _Item(_full_id(local, parent), node, parent)
-    subtasks = node.get("subtasks")
-    if subtasks is not None and not subtasks.is_null and subtasks.items is None:
-        talk.problem(
-            document.at(subtasks),
-            f"{item.id}: its subtasks are {subtasks.kind}",
-            "write a list",
-            document.path,
-        )
-    for child in (subtasks.items if subtasks is not None else None) or []:
-        if found := _item(document, child, item, talk):
-            item.children.append(found)
+    item = _Item(_full_id(local_id, parent), node, parent)
+    for child_node in _subtask_nodes(document, item, diagnostics):
+        child = _read_item(document, child_node, item, diagnostics)
+        if child is not None:
+            item.children.append(child)
     return item
 
 
-def _full_id(local: str, parent: _Item | None) -> str:
-    """Task Master's own rule: an id without a dot belongs below its parent. Real files
+def _subtask_nodes(
+    document: JsonDocument, item: _Item, diagnostics: Diagnostics
+) -> Sequence[Node]:
+    subtasks = item.node.get("subtasks")
+    if subtasks is None or subtasks.is_null:
+        return []
+    if subtasks.items is None:
+        what = f"{item.id}: its subtasks are {subtasks.kind}"
+        diagnostics.add_problem(document.at(subtasks), what, "write a list")
+        return []
+    return subtasks.items
+
+
+def _full_id(local_id: str, parent: _Item | None) -> str:
+    """The id in the whole plan.
+
+    Task Master's own rule: an id without a dot belongs below its parent. Real files
     also write it in full.
     """
-    return (
-        local
-        if parent is None or local.startswith(f"{parent.id}.")
-        else f"{parent.id}.{local}"
-    )
+    if parent is None or local_id.startswith(f"{parent.id}."):
+        return local_id
+    return f"{parent.id}.{local_id}"
+
+
+# -- Building tasks --
 
 
 @dataclass
-class _Reader:
-    """Turns items into tasks; `file` is the task's own path where the plan is a folder."""
+class _TaskBuilder:
+    """Turns the items of a file into tasks."""
 
     document: JsonDocument
-    talk: Diagnostics
-    file: str | None
-    as_tasks: bool
+    diagnostics: Diagnostics
+    items: Sequence[_Item]
+    subtasks_are_tasks: bool
 
-    def tasks(self, items: Sequence[_Item]) -> list[Task]:
-        top = {item.id: item for item in items}
-        inner = {child.id: child for item in items for child in item.children}
-        found: list[Task | None] = []
-        for item in items:
-            if self.as_tasks and item.children:
-                found += [
-                    self._task(child, self._waits_for(child, top, inner))
-                    for child in item.children
-                ]
+    def __post_init__(self) -> None:
+        self._top_items = {item.id: item for item in self.items}
+        self._subtasks: dict[str, _Item] = {}
+        for item in self.items:
+            for child in item.children:
+                self._subtasks[child.id] = child
+
+    def tasks(self) -> list[Task]:
+        tasks = [self._task(item) for item in self._units_of_work()]
+        return only_tasks(tasks)
+
+    def _units_of_work(self) -> Iterator[_Item]:
+        for item in self.items:
+            if self.subtasks_are_tasks and item.children:
+                yield from item.children
             else:
-                found.append(self._task(item, self._waits_for(item, top, inner)))
-        return [one for one in found if one]
+                yield item
 
-    def _task(self, item: _Item, depends_on: Iterator[str]) -> Task | None:
-        node, at = item.node, self.document.at(item.node)
-        word, description = self._word(item), node.text("description")
-        details = [
-            ("Details", node.text("details")),
-            ("Test strategy", node.text("testStrategy")),
-        ]
-        parent = item.parent
-        context = (
-            f"Part of {parent.id}: {parent.node.text('title')}" if parent else None
-        )
-        prompt = sections(
-            [("", description), *details, ("Subtasks", _checklist(item)), ("", context)]
-        )
-        title = node.text("title").strip() or next(
-            iter(description.strip().splitlines()), ""
-        )
-        return task(
-            self.talk,
-            at,
-            self.file,
-            id=item.id,
-            title=title,
-            prompt=prompt,
-            depends_on=tuple(dict.fromkeys(depends_on)),
+    def _task(self, item: _Item) -> Task | None:
+        return build_task(
+            self.diagnostics,
+            self.document.at(item.node),
+            task_id=item.id,
+            title=_title(item.node),
+            status=self._status_of(item),
+            prompt=_prompt(item),
+            depends_on=self._dependencies(item),
             priority=self._priority(item),
-            source_status=word.status,
-            skipped=word.skipped,
         )
 
-    def _word(self, item: _Item) -> Word:
-        """What the task's status says; a subtask of a finished or given-up task is as
-        its parent.
-        """
-        own = self._status(item.node)
-        above = self._status(item.parent.node) if item.parent else PENDING
-        if above.skipped or above.status is Status.COMPLETED:
-            if own.status is not above.status:
-                self.talk.note(
-                    self.document.at(item.node),
-                    f"{item.id} is open, but its parent is not",
-                    self.file,
-                )
-            return own if own.status is Status.COMPLETED else above
-        return own
+    def _status_of(self, item: _Item) -> StatusWord:
+        """The item's status; an open subtask of a closed task is as its parent."""
+        parent_status = PENDING
+        if item.parent:
+            parent_status = self._own_status(item.parent.node)
+        status = self._own_status(item.node)
+        parent_is_done = parent_status.status is Status.COMPLETED
+        if not parent_is_done and not parent_status.skipped:
+            return status
+        if status.status is not parent_status.status:
+            what = f"{item.id} is open, but its parent is not"
+            self.diagnostics.add_note(self.document.at(item.node), what)
+        return status if status.status is Status.COMPLETED else parent_status
 
-    def _status(self, node: Node) -> Word:
+    def _own_status(self, node: Node) -> StatusWord:
         status = node.get("status")
         if status is None or status.is_null:
             return PENDING
         word = status.value if isinstance(status.value, str) else status.kind
-        return status_word(
-            self.talk, self.document.at(status), word, WORDS, self.document.path
-        )
+        line_index = self.document.at(status)
+        return parse_status(self.diagnostics, line_index, word, STATUS_WORDS)
 
     def _priority(self, item: _Item) -> int:
-        word = folded(item.node.text("priority"))
+        word = normalize(item.node.text("priority"))
         if word and word not in PRIORITIES:
-            self.talk.note(
-                self.document.at(item.node),
-                f"{item.id}: the priority {word!r} counts as medium",
-                self.file,
-            )
+            what = f"{item.id}: the unknown priority {word!r} counts as medium"
+            self.diagnostics.add_note(self.document.at(item.node), what)
         return PRIORITIES.get(word, 0)
 
-    def _waits_for(
-        self, item: _Item, top: Mapping[str, _Item], inner: Mapping[str, _Item]
-    ) -> Iterator[str]:
-        """Ids of the plan that the item waits for; for a subtask also what its parent
-        waits for.
-        """
-        for node in self._dependencies(item):
-            dep = str(node.value).strip()
-            sibling = inner.get(_full_id(dep, item.parent)) if item.parent else None
-            target = sibling or top.get(dep) or inner.get(dep)
+    def _dependencies(self, item: _Item) -> Iterator[str]:
+        """Ids of the tasks that the item waits for; a subtask also waits as its parent."""
+        for node in self._dependency_nodes(item):
+            written_id = str(node.value).strip()
+            target = self._target(written_id, item.parent)
             if target is None:
-                yield dep  # unknown: the graph names it with its nearest
-            elif self.as_tasks:
-                yield from [child.id for child in target.children] or [target.id]
+                # The graph reports it, with the nearest id.
+                yield written_id
+            elif not self.subtasks_are_tasks:
+                yield self._whole_task(item, written_id, target)
+            elif target.children:
+                yield from [child.id for child in target.children]
             else:
-                yield self._whole(item, dep, target)
+                yield target.id
         if item.parent:
-            yield from self._waits_for(item.parent, top, inner)
+            yield from self._dependencies(item.parent)
 
-    def _whole(self, item: _Item, dep: str, target: _Item) -> str:
-        """A dependency on a subtask is one on its task, where the task is the unit of
-        work.
-        """
+    def _target(self, written_id: str, parent: _Item | None) -> _Item | None:
+        """The item that an id means: a sibling first, then a task, then any subtask."""
+        if parent is not None:
+            sibling = self._subtasks.get(_full_id(written_id, parent))
+            if sibling is not None:
+                return sibling
+        task = self._top_items.get(written_id)
+        return task or self._subtasks.get(written_id)
+
+    def _whole_task(self, item: _Item, written_id: str, target: _Item) -> str:
+        """The id of the task that holds the target: only whole tasks are waited for."""
         if target.parent is None:
             return target.id
-        at = self.document.at(item.node)
-        self.talk.note(
-            at,
-            f"{item.id} needs the subtask {dep}, and so waits for all of {target.parent.id}",
-            self.file,
+        task_id = target.parent.id
+        what = (
+            f"{item.id} depends on the subtask {written_id}, "
+            f"so it waits for all of {task_id}"
         )
-        return target.parent.id
+        self.diagnostics.add_note(self.document.at(item.node), what)
+        return task_id
 
-    def _dependencies(self, item: _Item) -> list[Node]:
-        found = item.node.get("dependencies")
-        if found is None or found.is_null:
+    def _dependency_nodes(self, item: _Item) -> Sequence[Node]:
+        listed = item.node.get("dependencies")
+        if listed is None or listed.is_null:
             return []
-        wrong = [node for node in found.items or [] if not isinstance(node.value, str)]
-        if found.items is None or wrong:
-            at = self.document.at(wrong[0] if wrong else found)
-            self.talk.problem(
-                at,
-                f"{item.id}: its dependencies are no list of ids",
-                "write [1, 2]",
-                self.document.path,
-            )
-            return []
-        return found.items
+        nodes = listed.items or []
+        not_ids = [node for node in nodes if not isinstance(node.value, str)]
+        if listed.items is not None and not not_ids:
+            return nodes
+        wrong_node = not_ids[0] if not_ids else listed
+        what = f"{item.id}: its dependencies are not a list of ids"
+        line_index = self.document.at(wrong_node)
+        self.diagnostics.add_problem(line_index, what, "write [1, 2]")
+        return []
 
 
-def _checklist(item: _Item, depth: int = 0) -> str:
-    """The subtasks as the agent reads them; deeper ones are indented."""
-    lines = []
-    for child in item.children:
-        done = (
-            WORDS.get(folded(child.node.text("status")), PENDING).status
-            is Status.COMPLETED
-        )
-        told = [
-            child.node.text(name).strip()
-            for name in ("title", "description", "details")
-        ]
-        text = ": ".join(part for part in told[:2] if part)
-        indent = "  " * depth
-        lines.append(f"{indent}- [{'x' if done else ' '}] {child.id} {text}")
-        lines += [f"{indent}  {line}" for line in told[2].splitlines()]
-        lines += [below for below in [_checklist(child, depth + 1)] if below]
-    return "\n".join(lines)
+def _title(node: Node) -> str:
+    """The title, or the first line of the description."""
+    title = node.text("title").strip()
+    if title:
+        return title
+    lines = node.text("description").strip().splitlines()
+    return lines[0] if lines else ""
 
 
-def _mark(item: _Item, wanted: Status, changes: dict[int, tuple[int, str]]) -> None:
-    """Notes the change of the item's status word; where it has none the progress file
-    is the only record.
+def _prompt(item: _Item) -> str:
+    node = item.node
+    sections: list[tuple[str, str]] = [
+        ("", node.text("description")),
+        ("Details", node.text("details")),
+        ("Test strategy", node.text("testStrategy")),
+        ("Subtasks", "\n".join(_checklist(item.children))),
+    ]
+    if item.parent:
+        title = item.parent.node.text("title")
+        sections.append(("", f"Part of {item.parent.id}: {title}"))
+    return join_sections(sections)
+
+
+def _checklist(items: Iterable[_Item], depth: int = 0) -> Iterator[str]:
+    """The lines of a checklist of these subtasks; deeper ones are indented."""
+    indent = "  " * depth
+    for item in items:
+        title = item.node.text("title").strip()
+        description = item.node.text("description").strip()
+        text = ": ".join(part for part in (title, description) if part)
+        box = "x" if _is_marked_done(item) else " "
+        yield f"{indent}- [{box}] {item.id} {text}"
+        for line in item.node.text("details").strip().splitlines():
+            yield f"{indent}  {line}"
+        yield from _checklist(item.children, depth + 1)
+
+
+def _status_word(item: _Item) -> StatusWord:
+    """What the item's own word says, without a problem for an unknown one."""
+    return STATUS_WORDS.get(normalize(item.node.text("status")), PENDING)
+
+
+def _is_marked_done(item: _Item) -> bool:
+    return _status_word(item).status is Status.COMPLETED
+
+
+# -- Writing marks --
+
+
+def _mark(item: _Item, status: Status, changes: Changes) -> None:
+    """Add the change of the item's status word.
+
+    An item without a word stays without one: the progress file records its status.
     """
-    status = item.node.get("status")
-    if status is None or not isinstance(status.value, str):
+    node = item.node.get("status")
+    if node is None or not isinstance(node.value, str):
         return
-    current = WORDS.get(folded(status.value), PENDING)
-    word = target_word(current, wanted, done="done", todo="pending")
+    current = _status_word(item)
+    word = replacement_word(current, status, done_word="done", open_word="pending")
     if word is not None:
-        changes[status.start] = (status.end, word)
+        changes[node.start] = (node.end, word)
 
 
-def _mark_family(
-    parent: _Item, marks: Mapping[str, Mark], changes: dict[int, tuple[int, str]]
-) -> None:
-    """Marks subtasks that are tasks, and their parent: done when they all are, and open
-    again when one is.
-    """
-    touched = [child for child in parent.children if child.id in marks]
-    for child in touched:
+def _mark_subtasks(parent: _Item, marks: Mapping[str, Mark], changes: Changes) -> None:
+    """Mark the subtasks and then their parent: done when all of them are, else open."""
+    marked = [child for child in parent.children if child.id in marks]
+    if not marked:
+        return
+    for child in marked:
         _mark(child, marks[child.id].status, changes)
-    if touched:
-        done = all(_is_done(child, marks) for child in parent.children)
-        _mark(parent, Status.COMPLETED if done else Status.PENDING, changes)
+    all_done = all(_is_done(child, marks) for child in parent.children)
+    _mark(parent, Status.COMPLETED if all_done else Status.PENDING, changes)
 
 
 def _is_done(item: _Item, marks: Mapping[str, Mark]) -> bool:
     if item.id in marks:
         return marks[item.id].status is Status.COMPLETED
-    return (
-        WORDS.get(folded(item.node.text("status")), PENDING).status is Status.COMPLETED
-    )
+    return _is_marked_done(item)

@@ -330,9 +330,9 @@ def test_dependencies_are_ids_and_ranges(value: str, expected: str) -> None:
         ("S-0047", "`S-0047` is not a task id", "or `none`"),
         ("none, T1", "`none` is not a task id", "`Dependencies: T1`"),
         ("T1 T2", "`T1 T2` is not a task id", "`Dependencies: T1, T2`"),
-        ("T1 (x, T2", "cannot be read", "`Dependencies: T1, T2`"),
-        ("T1 (and T2)", "names T2 in a remark only", "`Dependencies: T1, T2`"),
-        ("None (but after T2)", "names T2 in a remark only", "`Dependencies: T2`"),
+        ("T1 (x, T2", "cannot read", "`Dependencies: T1, T2`"),
+        ("T1 (and T2)", "names T2 only in a remark", "`Dependencies: T1, T2`"),
+        ("None (but after T2)", "names T2 only in a remark", "`Dependencies: T2`"),
         ("T9-T3", "the range T9-T3 runs backwards", "write T3-T9"),
         ("T1-T999999", "more than 1000 tasks", "shorter"),
     ],
@@ -433,7 +433,7 @@ def test_tasks_in_fences_and_comments_are_examples(opening: str, closing: str) -
     )
     assert [task.id for task in plan.tasks] == ["T1", "T3"]
     assert plan.notes == (
-        "plan.md:3: 2 task lines down to line 6 in a code fence or comment: not tasks",
+        "plan.md:3: 2 task lines up to line 6 in a code fence or comment: not tasks",
     )
 
 
@@ -537,7 +537,7 @@ def test_an_id_used_twice_is_refused_for_each_and_names_both_lines() -> None:
 def test_a_line_that_is_nearly_a_task_is_refused(line: str) -> None:
     (found,) = problems(f"- [ ] **T9**: real\n\n{line}\n")
     assert found.line == 3
-    assert found.what == f"a task line that fanin cannot read: `{line}`"
+    assert found.what == f"cannot read this task line: `{line}`"
     assert "- [ ] **T1**: " in found.remedy
 
 
@@ -636,7 +636,7 @@ def test_columns_are_found_by_name() -> None:
 def test_an_unknown_status_is_refused(row: str) -> None:
     (found,) = problems(with_table(f"{row}\n"))
     assert found.line == 8
-    assert "is not a status" in found.what
+    assert "is not a valid status" in found.what
 
 
 def test_the_table_ends_at_the_first_other_line() -> None:

@@ -125,7 +125,7 @@ def test_configured_statuses_are_known_and_others_name_the_nearest() -> None:
     ]
     assert problems(
         lambda: plan(file("task-1", status="Shiped"), **{"config.yml": config})
-    ) == ["backlog/tasks/f0.md:4: 'Shiped' is not a status; did you mean 'shipped'?"]
+    ) == ["backlog/tasks/f0.md:4: 'Shiped' is not a valid status; did you mean 'shipped'?"]
 
 
 @pytest.mark.parametrize(
@@ -173,9 +173,9 @@ def test_what_lies_in_completed_is_done_whatever_it_says_and_other_folders_are_i
 
 
 def test_an_id_that_is_used_twice_is_refused_unless_all_are_finished() -> None:
-    where = "(first in backlog/tasks/f0.md); give every task an id of its own"
+    where = "(first in backlog/tasks/f0.md); give every task its own id"
     assert problems(lambda: plan(file("task-1"), file("TASK-01"))) == [
-        f"backlog/tasks/f1.md:2: the id TASK-01 is used a second time {where}"
+        f"backlog/tasks/f1.md:2: the id TASK-01 is used twice {where}"
     ]
     twice = {"completed__a.md": file("task-1"), "completed__b.md": file("TASK-1")}
     found = plan(file("task-2"), **twice)
@@ -241,11 +241,11 @@ def test_a_title_is_taken_from_the_file_name_where_there_is_none() -> None:
         ),
         (
             "---\nid: task-1\ndependencies: {a: b}\n---\n",
-            "backlog/tasks/f0.md:3: task-1: its dependencies are no list",
+            "backlog/tasks/f0.md:3: task-1: its dependencies are not a list",
         ),
         (
             "---\nid: task-1\ndependencies: [[a]]\n---\n",
-            "backlog/tasks/f0.md:3: task-1: its dependencies are no list",
+            "backlog/tasks/f0.md:3: task-1: its dependencies are not a list",
         ),
         (
             "no front matter\n",

@@ -56,7 +56,7 @@ def test_only_some_types_gate() -> None:
         ("a-1",),
     ]
     assert found.notes == (
-        "issues.jsonl:6: a-6: the dependency type 'needs' counts as blocks",
+        "issues.jsonl:6: a-6: the unknown dependency type 'needs' counts as blocks",
     )
 
 
@@ -90,16 +90,16 @@ def test_an_epic_stands_for_its_children_and_waits_for_means_all_of_them() -> No
     [
         ({}, ("g", "blocks"), "it waits for g (gate), which is open"),
         ({}, ("e", "blocks"), "it waits for e (epic), which is open"),
-        ({}, ("a-0", "conditional-blocks"), "it is meant for the case that a-0 fails"),
+        ({}, ("a-0", "conditional-blocks"), "it only runs if a-0 fails"),
         (
             {"defer_until": "2030-01-01T00:00:00Z"},
             None,
-            "it is put off until 2030-01-01T00:00:00Z",
+            "it is deferred until 2030-01-01T00:00:00Z",
         ),
         (
             {"status": "blocked"},
             None,
-            "its status is blocked and nothing it waits for is named",
+            "its status is blocked, but no open dependency says why",
         ),
     ],
 )
@@ -128,7 +128,7 @@ def test_a_finished_or_deleted_prerequisite_holds_nobody_up() -> None:
         ("a-1", (), False)
     ]
     assert found.notes == (
-        "issues.jsonl: ignored, as they are no tasks: 1 epic, 1 deleted (tombstone)",
+        "issues.jsonl: ignored because they are not tasks: 1 epic, 1 deleted (tombstone)",
     )
 
 
@@ -183,7 +183,7 @@ def test_a_task_says_all_that_its_agent_needs() -> None:
         ('{"title":"x"}\n', "issues.jsonl:1: an issue has no id"),
         (
             '{"id":"a-1","title":"x","status":"opne"}\n',
-            "issues.jsonl:1: 'opne' is not a status; did you mean 'open'?",
+            "issues.jsonl:1: 'opne' is not a valid status; did you mean 'open'?",
         ),
         (
             '{"id":"a-1","title":""}\n',
@@ -191,7 +191,7 @@ def test_a_task_says_all_that_its_agent_needs() -> None:
         ),
         (
             '{"id":"a","title":"x"}\n\n{"id":"a","title":"y"}\n',
-            "issues.jsonl:3: the id a is used a second time (first on",
+            "issues.jsonl:3: the id a is used twice (first on",
         ),
         (
             '{"id":"a-1","title":"x","dependencies":["b"]}\n',

@@ -102,7 +102,7 @@ def test_what_is_in_the_file_is_a_dependency_and_what_is_done_is_none() -> None:
 @pytest.mark.parametrize(
     ("waits", "why"),
     [
-        (wait(9), "#9, which is open and no task"),
+        (wait(9), "#9, which is open and not a task"),
         (
             wait(9, state="closed", reason="not_planned"),
             "#9, which was closed as not planned",
@@ -115,8 +115,8 @@ def test_what_is_in_the_file_is_a_dependency_and_what_is_done_is_none() -> None:
             wait(9, state="closed", reason="not_merged"),
             "#9, which was closed as not merged",
         ),
-        (wait(9, state="unknown"), "#9, which GitHub does not show us"),
-        (wait(1, repository="p/q"), "p/q#1, which is open and no task"),
+        (wait(9, state="unknown"), "#9, which fanin cannot see on GitHub"),
+        (wait(1, repository="p/q"), "p/q#1, which is open and not a task"),
     ],
 )
 def test_an_issue_that_waits_for_something_else_is_skipped_with_the_reason(
@@ -132,7 +132,7 @@ def test_issues_nobody_vouched_for_are_told() -> None:
         refused=[{"number": 5, "why": "the label is from x, who may not write here"}]
     )
     assert found.tasks == ()
-    assert any("#5 is no task: the label is from x" in note for note in found.notes)
+    assert any("#5 is not a task: the label is from x" in note for note in found.notes)
     assert any(
         "no open issue of o/r has the label 'fanin'" in note for note in found.notes
     )
@@ -185,7 +185,7 @@ def test_the_longest_line_takes_bounded_time(line: str) -> None:
 @pytest.mark.parametrize(
     ("line", "why"),
     [
-        ("some prose here", "'some prose here' below its heading Files is no glob"),
+        ("some prose here", "'some prose here' below its heading Files is not a glob"),
         ("#x", "not a valid gitignore pattern: it matches nothing"),
     ],
 )
@@ -202,7 +202,7 @@ def test_a_list_of_files_that_is_none_does_not_open_the_repository(
     [
         (text(issue(0)), ":8: issues.0.number: expected"),
         (text({"number": 1}), ":7: 'issues.0.title' is missing"),
-        (text(issue(1), issue(1)), ":17: #1 stands here a second time"),
+        (text(issue(1), issue(1)), ":17: #1 is listed twice"),
         (text(version=2), ":3: version: expected"),
         (
             text(issue(1, title="")),

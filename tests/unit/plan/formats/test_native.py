@@ -160,8 +160,8 @@ def test_keys_with_an_x_are_the_users_own() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "tasks.yml:1: this is no plan"),
-        ("just words\n", "tasks.yml:1: this is no plan"),
+        ("", "tasks.yml:1: this is not a plan"),
+        ("just words\n", "tasks.yml:1: this is not a plan"),
         ("version: 1\ntasks: []\n", "tasks.yml:2: no tasks found"),
         ("version: 1\n", "tasks.yml:1: 'tasks' is not a list"),
         ("version: 1\ntasks: {T1: x}\n", "tasks.yml:2: 'tasks' is not a list"),
@@ -311,14 +311,14 @@ def test_a_plan_of_no_known_format_names_the_known_ones(path: str) -> None:
     (said,) = problems(
         lambda: formats.load(PlanSettings(path=path), MemoryTree({path: ""}))
     )
-    assert said.startswith(f"{path}: no known plan format; known formats: native, ")
+    assert said.startswith(f"{path}: unknown plan format; known formats: native, ")
     assert f"plan: {{source: NAME, path: {path}}}" in said
 
 
 def test_every_format_is_found_by_its_own_name_only() -> None:
     for source in formats.sources():
         assert formats.get_source(source.name) is source
-    with pytest.raises(UsageProblem, match="did you mean native"):
+    with pytest.raises(UsageProblem, match="did you mean 'native'"):
         formats.get_source("natve")
 
 

@@ -111,7 +111,7 @@ def test_a_format_of_ours_is_found_without_loading_those_of_others(
         (
             "half",
             Half,
-            "the plan format 'half' (somebody:half) is no plan format: it lacks options, load, write_back",
+            "the plan format 'half' (somebody:half) is not a valid plan format: it lacks options, load, write_back",
         ),
         (
             "other",
@@ -181,7 +181,7 @@ def test_a_finished_task_may_name_what_is_gone_and_an_open_one_may_not() -> None
     plan = load("tasks.json", text + ' "dependencies": [8, 1]}]}')
     assert [task.depends_on for task in plan.tasks] == [(), ("8", "1")]
     assert plan.notes == (
-        "tasks.json: finished tasks name 1 dependencies that are not in the plan: 9",
+        "tasks.json: finished tasks have 1 dependency not in the plan: 9",
     )
     lenient = load(
         "tasks.json", text + ' "dependencies": [8, 1]}]}', ignore_dangling=True

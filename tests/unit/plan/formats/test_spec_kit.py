@@ -10,7 +10,7 @@ import pytest
 
 from runner.core.task import Plan, Status
 from runner.plan.formats import MemoryTree
-from runner.plan.formats.spec_kit import read_files
+from runner.plan.formats.spec_kit_files import read_files
 from tests.support.builders import problems
 from tests.support.trees import checked, load, mark
 
@@ -133,7 +133,7 @@ def test_what_the_order_says_already_is_not_said_twice() -> None:
     [
         (
             "- [ ] T001 a\n- [ ] T002 b\n## Dependencies\n- T002 before T001\n",
-            "tasks.md:4: T001 comes before T002 in the file, but here it waits for it; move the task",
+            "tasks.md:4: T001 comes before T002 in the file, but this line makes it wait for that task; move the task",
         ),
         (
             "- [ ] T001 a (depends on T009)\n",
@@ -141,11 +141,11 @@ def test_what_the_order_says_already_is_not_said_twice() -> None:
         ),
         (
             "- [ ] T001 a\n- [~] T002 b\n",
-            "tasks.md:2: a task line that fanin cannot read: `- [~] T002 b`; write ",
+            "tasks.md:2: cannot read this task line: `- [~] T002 b`; write ",
         ),
         (
             "- [ ] T001 a\n- [] T002 b\n",
-            "tasks.md:2: a task line that fanin cannot read: `- [] T002 b`; write ",
+            "tasks.md:2: cannot read this task line: `- [] T002 b`; write ",
         ),
         (
             "```\n- [ ] T001 a\n```\n",

@@ -50,7 +50,7 @@ def test_status_words(word: str | None, status: str, skipped: bool) -> None:
 def test_an_unknown_status_names_the_nearest_and_its_line() -> None:
     text = '{"tasks": [\n {"id": 1, "title": "t",\n  "status": "dnoe"}]}'
     assert problems(lambda: load("tasks.json", text)) == [
-        "tasks.json:3: 'dnoe' is not a status; did you mean 'done'?"
+        "tasks.json:3: 'dnoe' is not a valid status; did you mean 'done'?"
     ]
 
 
@@ -73,7 +73,7 @@ def test_a_dependency_on_a_subtask_is_one_on_its_task() -> None:
         {"id": 2, "dependencies": ["1.1"]},
     )
     assert found.tasks[1].depends_on == ("1",)
-    assert "2 needs the subtask 1.1, and so waits for all of 1" in found.notes[0]
+    assert "2 depends on the subtask 1.1, so it waits for all of 1" in found.notes[0]
 
 
 def test_subtasks_as_tasks_know_siblings_full_ids_and_other_tasks() -> None:
@@ -129,7 +129,7 @@ def test_a_parent_is_done_when_all_of_its_subtasks_are() -> None:
 
 def test_several_tags_need_a_choice_unless_one_is_the_default() -> None:
     assert problems(lambda: load("tasks.json", TAGS)) == [
-        "tasks.json:1: there is no tag 'master'; name one with  options: {tag: …}: backend, front"
+        "tasks.json:1: there is no tag 'master'; choose one with  options: {tag: …}: backend, front"
     ]
     assert problems(lambda: load("tasks.json", TAGS, options={"tag": "fornt"})) == [
         "tasks.json:1: there is no tag 'fornt'; did you mean 'front'?"
@@ -137,7 +137,7 @@ def test_several_tags_need_a_choice_unless_one_is_the_default() -> None:
     found = load("tasks.json", TAGS, options={"tag": "front"})
     assert [task.title for task in found.tasks] == ["y"]
     assert found.notes == (
-        "tasks.json: the tag front is read; ignored: backend (1 task)",
+        "tasks.json: only the tag front is read; ignored: backend (1 task)",
     )
     assert load("tasks.json", TAGS.replace("front", "master")).tasks[0].title == "y"
 
@@ -145,8 +145,8 @@ def test_several_tags_need_a_choice_unless_one_is_the_default() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("{}", "tasks.json:1: no list of tasks in it"),
-        ("[1]", "tasks.json:1: no list of tasks in it"),
+        ("{}", "tasks.json:1: there is no list of tasks"),
+        ("[1]", "tasks.json:1: there is no list of tasks"),
         ('{"tasks": []}', "tasks.json:1: no tasks found"),
         ('{"tasks": [\n3]}', "tasks.json:2: a task is a number, not an object"),
         ('{"tasks": [\n{"title": "x"}]}', "tasks.json:2: a task has no id"),
@@ -156,11 +156,11 @@ def test_several_tags_need_a_choice_unless_one_is_the_default() -> None:
         ),
         (
             '{"tasks": [{"id": 1, "title": "x",\n"dependencies": "1,2"}]}',
-            "tasks.json:2: 1: its dependencies are no list",
+            "tasks.json:2: 1: its dependencies are not a list",
         ),
         (
             '{"tasks": [{"id": 1, "title": "x", "dependencies": [\n{}]}]}',
-            "tasks.json:2: 1: its dependencies are no list",
+            "tasks.json:2: 1: its dependencies are not a list",
         ),
         (
             '{"tasks": [{"id": 1, "title": "x",\n"subtasks": {}}]}',
@@ -172,7 +172,7 @@ def test_several_tags_need_a_choice_unless_one_is_the_default() -> None:
         ),
         (
             '{"tasks": [{"id": 1, "title": "x", "status": ["done"]}]}',
-            "tasks.json:1: 'a list' is not a status",
+            "tasks.json:1: 'a list' is not a valid status",
         ),
     ],
 )

@@ -1,0 +1,139 @@
+"""Reports what looks like part of an ai-sdlc plan but is not read as such."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from runner.plan.formats.ai_sdlc_fields import MENTION
+from runner.plan.formats.ai_sdlc_items import EXAMPLE, FIELD, ITEM, Item, is_top_item
+from runner.plan.formats.diagnostics import Diagnostics, count_of
+from runner.plan.formats.markdown import RULE, Page, heading_text
+
+MAX_QUOTED = 60  # characters of a line that a message quotes
+
+# Nearly a task with a box. If a task with that id was read, it may be a remark on it,
+# for example in a closing summary.
+_MALFORMED = re.compile(
+    r"(?:[-*+]|[0-9]+[.)])?[ \t]*\[.?\][ \t]*"
+    r"\*\*[ \t]*(?P<id>[Tt][0-9]+(?:[.\w]*\w)?)[ \t]*:?\*\*.*"
+)
+# Nearly a task without bold or without a box.
+_UNBOXED = re.compile(
+    r"(?:[-*+]|[0-9]+[.)])[ \t]*"
+    r"(?:\[.?\][ \t]*(?P<id>[Tt][0-9]+):|\*\*(?P<bold>[Tt][0-9]+):?\*\*:?).*"
+)
+
+
+def report_all(page: Page, items: Sequence[Item], diagnostics: Diagnostics) -> None:
+    """Report duplicate ids, near misses, stray dependencies, unclosed fences, examples."""
+    _report_duplicates(items, diagnostics)
+    _report_near_misses(page, items, diagnostics)
+    _report_stray_dependencies(page, items, diagnostics)
+    _report_fences(page, diagnostics)
+
+
+def _report_duplicates(items: Sequence[Item], diagnostics: Diagnostics) -> None:
+    first_items: dict[str, Item] = {}
+    for item in items:
+        first = first_items.setdefault(item.task_id, item)
+        if first is item:
+            continue
+        heading = f", under `{first.heading}`" if first.heading else ""
+        what = f"{item.task_id} is already on line {first.line_index + 1}{heading}"
+        remedy = "keep one of the two plans in this file, or give this task another id"
+        diagnostics.add_problem(item.line_index, what, remedy)
+
+
+def _report_near_misses(
+    page: Page, items: Sequence[Item], diagnostics: Diagnostics
+) -> None:
+    """Report lines without indentation that were probably meant as tasks.
+
+    In real plans, indented ones are sub-items and prose.
+    """
+    line_numbers = {item.task_id: item.line_index + 1 for item in items}
+    for index in page.visible_lines():
+        line = page.lines[index]
+        malformed = _MALFORMED.fullmatch(line)
+        match = malformed or _UNBOXED.fullmatch(line)
+        if not match or ITEM.fullmatch(line):
+            continue
+        task_id = next(text for text in match.groups() if text).upper()
+        if task_id not in line_numbers:
+            what = f"cannot read this task line: `{line.strip()[:MAX_QUOTED]}`"
+            diagnostics.add_problem(index, what, f"write {EXAMPLE}")
+        elif malformed:
+            what = (
+                "looks like a task but is not written as one; "
+                f"{task_id} is the task on line {line_numbers[task_id]}"
+            )
+            diagnostics.add_note(index, what)
+
+
+def _report_stray_dependencies(
+    page: Page, items: Sequence[Item], diagnostics: Diagnostics
+) -> None:
+    """Report dependencies below a task but not indented under it.
+
+    ai-sdlc ignores them, so the task would start too early. A heading or a rule ends
+    the reach of a task: story footers write `**Dependencies:** S-0047` below one.
+    """
+    items_by_line = {item.line_index: item for item in items}
+    body_lines: set[int] = set()
+    for item in items:
+        body_lines.update(item.body)
+    item_above: Item | None = None
+    for index in page.visible_lines():
+        line = page.lines[index]
+        if index in body_lines or index in items_by_line:
+            item_above = items_by_line.get(index, item_above)
+            continue
+        if heading_text(line) is not None or RULE.fullmatch(line):
+            item_above = None
+        if item_above and _names_dependencies(line):
+            what = (
+                "this line is not indented under a task, "
+                f"so {item_above.task_id} would not wait for it"
+            )
+            remedy = "indent it two spaces more than its task"
+            diagnostics.add_problem(index, what, remedy)
+
+
+def _names_dependencies(line: str) -> bool:
+    field = FIELD.fullmatch(line)
+    if not field or not field["name"].lower().startswith("depend"):
+        return False
+    return MENTION.search(field["value"]) is not None
+
+
+def _report_fences(page: Page, diagnostics: Diagnostics) -> None:
+    for index in page.unclosed_fences:
+        what = (
+            "this code fence is never closed, so it was read as text; "
+            "close it with a line of its own"
+        )
+        diagnostics.add_note(index, what)
+    for first, last in page.hidden_regions.items():
+        count = _count_items(page, first, last)
+        if count:
+            lines = count_of(count, "task line")
+            what = (
+                f"{lines} up to line {last + 1} in a code fence or comment: not tasks"
+            )
+            diagnostics.add_note(first, what)
+
+
+def no_tasks_message(page: Page) -> str:
+    """The message for a plan without tasks, with the number of those that are hidden."""
+    count = 0
+    for first, last in page.hidden_regions.items():
+        count += _count_items(page, first, last)
+    if not count:
+        return "no tasks found"
+    lines = count_of(count, "task line")
+    return f"no tasks found ({lines} only in code fences or comments)"
+
+
+def _count_items(page: Page, first: int, last: int) -> int:
+    return sum(is_top_item(line) for line in page.lines[first : last + 1])
