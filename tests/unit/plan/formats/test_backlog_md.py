@@ -125,7 +125,9 @@ def test_configured_statuses_are_known_and_others_name_the_nearest() -> None:
     ]
     assert problems(
         lambda: plan(file("task-1", status="Shiped"), **{"config.yml": config})
-    ) == ["backlog/tasks/f0.md:4: 'Shiped' is not a valid status; did you mean 'shipped'?"]
+    ) == [
+        "backlog/tasks/f0.md:4: 'Shiped' is not a valid status; did you mean 'shipped'?"
+    ]
 
 
 @pytest.mark.parametrize(
