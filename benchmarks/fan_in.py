@@ -279,7 +279,7 @@ class Contest:
             results = BatchResults(self.case.manifest, self.case.results)
             merge = BatchMerge(repo, quarantine, results, snapshot)
             began = perf_counter()
-            found = repo.changes_to(merge.base_tree, self.case.trees, quarantine.env)
+            found = quarantine.changes_to(merge.base_tree, self.case.trees)
             rows = zip(self.case.manifest.entries, self.case.trees, found, strict=True)
             outcomes = merge.unite([Candidate(*row) for row in rows])
             tree = merge.last_tree(outcomes)

@@ -43,7 +43,8 @@ if TYPE_CHECKING:
     from runner.fan_in.inputs import BatchResults, Verification, VerifyCommit
     from runner.plan.snapshot import Snapshot
     from runner.policy.change import Change
-    from runner.repo.repository import Quarantine, Repository
+    from runner.repo.quarantine import Quarantine
+    from runner.repo.repository import Repository
 
 _NO_LIMIT = Budget()
 
@@ -240,7 +241,7 @@ def merge_batch(
             quarantine, repo, results, snapshot, verification=verification
         )
         tips = [*fan_in.commits[-1:], *kept.values()]
-        repo.adopt(quarantine, tips, [head, manifest.base])
+        quarantine.adopt(tips, [head, manifest.base])
     for ref, commit in kept.items():
         repo.set_ref(ref, commit)
     return fan_in
@@ -299,7 +300,7 @@ def replay(
         return None
     parents = (fan_in.head, *fan_in.commits[:-1])
     changes_by_commit = {
-        commit: repo.changes(parent, commit, {})
+        commit: repo.changes(parent, commit)
         for parent, commit in zip(parents, fan_in.commits, strict=True)
     }
     rival_paths = repo.changed_paths(fan_in.head, head)
@@ -309,8 +310,8 @@ def replay(
     parent = head
     for commit, changes in changes_by_commit.items():
         blobs = {change.path: change.new for change in changes}
-        tree = repo.write_tree(parent, blobs, {})
-        parent = repo.commit_tree(tree, [parent], repo.message(commit), {})
+        tree = repo.write_tree(parent, blobs)
+        parent = repo.commit_tree(tree, [parent], repo.message(commit))
         commits.append(parent)
     snapshot = replace(fan_in.snapshot, commit=parent)
     return replace(fan_in, head=head, commits=tuple(commits), snapshot=snapshot)
@@ -389,7 +390,7 @@ def hold_batch(
         judgement = merge.judge(candidates, send_back)
         failed = {**refused, **judgement.failed}
         commit, progress = merge.hold_commit(judgement.merged, failed, held_branch)
-        repo.adopt(quarantine, [commit], [head])
+        quarantine.adopt([commit], [head])
     hold = FanIn(
         head,
         commits=(commit,),

@@ -120,12 +120,12 @@ class MergeJob:
             fan_in = self._replay(fan_in, head) or self._merge(head)
             if not fan_in.commits:
                 return LandedBatch(self.branch, fan_in)
-            put = self.publisher.put(fan_in.commits, head)
-            if put.landed:
+            update = self.publisher.put(fan_in.commits, head)
+            if update.landed:
                 note = self.publisher.open_pull_request_if_switched()
                 return LandedBatch(self.branch, fan_in, note)
-            if put.refused:
-                self.publisher.switch_branch(put)
+            if update.refused:
+                self.publisher.switch_branch(update)
         raise EnvironmentBroken(
             f"{self.branch} moved {publisher.TRIES} times while the batch was merged",
             f"nothing is lost: {_QUIET_BRANCH}",

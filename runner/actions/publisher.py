@@ -7,10 +7,11 @@ If the branch refuses them, the run continues on a branch of its own. Two jobs p
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from runner.core.errors import EnvironmentBroken
+from runner.repo import ref_update
+from runner.repo.ref_update import Reason, RefUpdate
 
 if TYPE_CHECKING:
     from runner.actions.workflow_io import JobIO
@@ -27,28 +28,16 @@ TRIES = 50
 
 _DEFAULT_REMEDY = "allow fanin's job to push there, or set  branch:"
 _REMEDIES = {
-    "workflows": (
+    Reason.WORKFLOWS: (
         "the work changes .github/workflows: "
         "give the secret fanin-token a token that may push workflow files"
     ),
-    "secret": (
+    Reason.SECRET: (
         "GitHub found a secret in the work: "
         "remove it from the task's result and run the task again"
     ),
-    "signatures": "the branch requires signed commits: set  commit-via: api",
+    Reason.SIGNATURES: "the branch requires signed commits: set  commit-via: api",
 }
-
-
-@dataclass(frozen=True)
-class Put:
-    """How it ended: `moved` = the branch is not where it was thought to be; `refused` =
-    why it takes no commit.
-    """
-
-    landed: bool = False
-    moved: bool = False
-    refused: str = ""
-    reason: str = ""
 
 
 class Publisher:
@@ -78,16 +67,13 @@ class Publisher:
         self._original_branch = branch
         self._commit_via = commit_via
 
-    def put(self, commits: Sequence[str], head: str) -> Put:
+    def put(self, commits: Sequence[str], head: str) -> RefUpdate:
         """Publish the commits, oldest first, if the branch is still at `head`."""
         if self._commit_via == "api":
             return self._put_via_api(commits, head)
-        push = self.remote.push(self.branch, commits[-1], head)
-        return Put(
-            push.landed, push.moved, push.refused, push.reason if push.refused else ""
-        )
+        return self.remote.push(self.branch, commits[-1], head)
 
-    def _put_via_api(self, commits: Sequence[str], head: str) -> Put:
+    def _put_via_api(self, commits: Sequence[str], head: str) -> RefUpdate:
         from runner.github_api.errors import BranchRefuses, HeadMoved
 
         try:
@@ -95,34 +81,35 @@ class Publisher:
                 self.branch, head, api_commits(self.repo, head, commits)
             )
         except HeadMoved:
-            return Put(moved=True)
+            return ref_update.MOVED
         except BranchRefuses as error:
-            return Put(refused=str(error), reason="protected")
-        return Put(landed=True)
+            return ref_update.refusal(str(error), Reason.PROTECTED)
+        return ref_update.LANDED
 
-    def switch_branch(self, put: Put) -> None:
+    def switch_branch(self, update: RefUpdate) -> None:
         """Continue on `fanin/<run>` because the branch refused a commit.
 
         Raises EnvironmentBroken, with the remedy, where another branch would not help
         or is refused too.
         """
         own_branch = f"fanin/{self.run}"
+        reason = update.reason or Reason.OTHER
         # A token that may not push workflow files may not push them to any branch.
-        if self.branch == own_branch or put.reason == "workflows":
-            remedy = _REMEDIES.get(put.reason, _DEFAULT_REMEDY)
+        if self.branch == own_branch or reason is Reason.WORKFLOWS:
+            remedy = _REMEDIES.get(reason, _DEFAULT_REMEDY)
             raise EnvironmentBroken(
-                f"{self.branch} refused the push: {put.refused}",
+                f"{self.branch} refused the push: {update.text}",
                 f"{remedy}; the results are kept as artifacts",
             )
         push = self.remote.push(own_branch, self.remote.fetch(self.branch), None)
         if push.refused:
             raise EnvironmentBroken(
-                f"{self.branch} and {own_branch} refused the push: {put.refused}",
+                f"{self.branch} and {own_branch} refused the push: {update.text}",
                 "allow fanin's job to push to fanin/**; the results are kept as artifacts",
             )
         self.job_io.annotate(
             "warning",
-            f"{self.branch} refused the push ({put.refused}); continuing on {own_branch}",
+            f"{self.branch} refused the push ({update.text}); continuing on {own_branch}",
         )
         self.branch = own_branch
 
@@ -165,9 +152,7 @@ def api_commits(repo: Repository, head: str, commits: Sequence[str]) -> list[Api
     converted = []
     parent = head
     for commit in commits:
-        changes = [
-            _api_change(repo, change) for change in repo.changes(parent, commit, {})
-        ]
+        changes = [_api_change(repo, change) for change in repo.changes(parent, commit)]
         converted.append(
             ApiCommit(
                 repo.message(commit),

@@ -181,7 +181,7 @@ def _run_agent(attempt: _Attempt, place: agents.AttemptFolder) -> process.Outcom
     text = prompt.render(entry, attempt.manifest.prompt_template)
     place.prompt.write_text(text, encoding="utf-8")
     make_home(agent, settings, call, place, context.environ)
-    workspace.settle(attempt.workspace, place.prompt)
+    workspace.trust_times(attempt.workspace, place.prompt)
 
     def record_cookie(cookie: str) -> None:
         # the next run finds by it what outlives a crash
@@ -245,7 +245,7 @@ def _capture(attempt: _Attempt) -> tuple[str | None, Failure | None]:
     tree = workspace.capture(attempt.workspace)
     if tree is None:
         return None, None
-    leak = workspace.leak(attempt.workspace, tree, attempt.secrets)
+    leak = workspace.first_secret(attempt.workspace, tree, attempt.secrets)
     if leak is not None:
         path, name = leak
         return None, rules.leaked(attempt.entry.task, path, name)

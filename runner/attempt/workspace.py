@@ -4,7 +4,6 @@ git tree.
 The checkout's own `.git` is the agent's: it borrows the repository's objects and has no
 remote. Work is captured with a second git directory and index outside the checkout,
 because `core.fsmonitor` or a clean filter set in the agent's `.git` would run code.
-Plain git processes and no GitPython: a matrix leg installs as little as it can.
 """
 
 from __future__ import annotations
@@ -12,16 +11,17 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from runner.core import durable
 from runner.core.errors import GitFailed
 from runner.policy.redaction import Secrets
-from runner.repo.command import AUTHOR, git
-from runner.repo.origin import Origin, _quoted, alternates
-from runner.repo.secret_search import leak_in_blobs
+from runner.repo import diff, secret_search
+from runner.repo.batch_process import ObjectReader
+from runner.repo.command import AUTHOR, Git, isolated_git
+from runner.repo.origin import Origin, alternates, quoted_path
 
 _ON_DEMAND = ("objects/pack", "refs/tags")  # git makes them when it needs them
 _AGENT = (
@@ -31,9 +31,11 @@ _AGENT = (
 
 @dataclass(frozen=True)
 class Workspace:
-    """One attempt's folder: `checkout` for the agent; `index`, `objects` and the git
-    directory `capture`, which several may share, for fanin alone. `tree` is the base's,
-    where it is known already.
+    """The folder of one attempt on commit `base`.
+
+    `checkout` is for the agent. `index`, `objects` and the git directory `capture`,
+    which several workspaces may share, are for fanin alone. `tree` is the base's, if
+    the caller knows it.
     """
 
     folder: Path
@@ -54,16 +56,17 @@ class Workspace:
         return self.folder / "objects"
 
     @property
-    def env(self) -> dict[str, str]:
-        """Makes git read with the capture's eyes, and write objects to this workspace
-        alone.
+    def git(self) -> Git:
+        """Git that reads through the git directory `capture`, and writes objects to
+        this workspace alone.
         """
-        borrowed = os.fsdecode(_quoted(self.capture / "objects", special=b'"\\:'))
-        return {
+        borrowed = quoted_path(self.capture / "objects", special=b'"\\:')
+        env = {
             "GIT_DIR": str(self.capture),
             "GIT_OBJECT_DIRECTORY": str(self.objects),
-            "GIT_ALTERNATE_OBJECT_DIRECTORIES": borrowed,
+            "GIT_ALTERNATE_OBJECT_DIRECTORIES": os.fsdecode(borrowed),
         }
+        return isolated_git(self.folder, env)
 
     def remove(self) -> None:
         remove_folder(self.folder)
@@ -71,8 +74,8 @@ class Workspace:
 
 @dataclass(frozen=True)
 class Seed:
-    """A git directory that borrows the origin's objects, to capture with, and what is
-    in it, to be written again and again: every agent gets one of its own.
+    """A git directory that borrows the origin's objects, to capture with; `folders` and
+    `files` are its contents, from which every agent's own git directory is written.
     """
 
     capture: Path
@@ -80,58 +83,45 @@ class Seed:
     files: Mapping[str, bytes]
 
     @classmethod
-    def of(cls, origin: Origin, where: Path) -> Seed:
-        """Let git make it in the folder `where`, because what is in it depends on the
-        disk.
-        """
-        where.mkdir(parents=True, exist_ok=True)
-        git(
-            [
-                "init",
-                "-q",
-                "--template=",
-                f"--object-format={origin.object_format}",
-                str(where),
-            ],
-            cwd=where,
+    def of(cls, origin: Origin, folder: Path) -> Seed:
+        """Let git make it in `folder`: its contents depend on the file system."""
+        folder.mkdir(parents=True, exist_ok=True)
+        object_format = f"--object-format={origin.object_format}"
+        isolated_git(folder).run(
+            ["init", "-q", "--template=", object_format, str(folder)]
         )
-        own = where / ".git"
-        _borrow(origin, own)
-        found = [
-            path
-            for path in sorted(own.rglob("*"))
-            if str(path.relative_to(own)) not in _ON_DEMAND
-        ]
-        files = {
-            str(path.relative_to(own)): path.read_bytes()
-            for path in found
-            if path.is_file()
-        }
-        return cls(
-            own,
-            tuple(str(path.relative_to(own)) for path in found if path.is_dir()),
-            files,
-        )
+        git_dir = folder / ".git"
+        _borrow(origin, git_dir)
+        folders, files = [], {}
+        for path in sorted(git_dir.rglob("*")):
+            name = str(path.relative_to(git_dir))
+            if name in _ON_DEMAND:
+                continue
+            if path.is_dir():
+                folders.append(name)
+            elif path.is_file():
+                files[name] = path.read_bytes()
+        return cls(git_dir, tuple(folders), files)
 
-    def plant(self, git_dir: Path, branch: str, commit: str) -> None:
+    def copy_to(self, git_dir: Path, branch: str, commit: str) -> None:
         """Write an agent's git directory, with the branch checked out."""
         git_dir.mkdir(parents=True)
-        where = str(git_dir)
+        parent = str(git_dir)
         for name in self.folders:  # parents come first
-            os.mkdir(f"{where}/{name}")  # noqa: PTH102 - a Path for each costs as much again
-        own = {
+            os.mkdir(f"{parent}/{name}")  # noqa: PTH102 - a Path for each takes twice as long
+        files = {
+            **self.files,
             "config": self.files["config"] + _AGENT,
             "HEAD": f"ref: refs/heads/{branch}\n".encode(),
         }
-        for name, data in {**self.files, **own}.items():
+        for name, data in files.items():
             (git_dir / name).write_bytes(data)
-        _point(git_dir, branch, commit)
+        _write_branch(git_dir, branch, commit)
 
 
-def _point(git_dir: Path, branch: str, commit: str) -> None:
-    """Let the branch, the only one there, stand at the commit. One file: a loose ref
-    and its log are eight.
-    """
+def _write_branch(git_dir: Path, branch: str, commit: str) -> None:
+    """Point the branch, the only one there, at the commit."""
+    # one file, where a loose ref and its log take eight
     header = "# pack-refs with: peeled fully-peeled sorted \n"
     (git_dir / "packed-refs").write_text(f"{header}{commit} refs/heads/{branch}\n")
 
@@ -139,44 +129,42 @@ def _point(git_dir: Path, branch: str, commit: str) -> None:
 def create(
     origin: Origin, base: str, folder: Path, branch: str, seed: Seed | None = None
 ) -> Workspace:
-    """A checkout of commit `base` at `folder`/checkout, on a branch of that name.
-    GitFailed if git cannot.
+    """Make a checkout of commit `base` in `folder`, on a branch of that name.
 
-    `seed` is this origin's, from a folder on the same disk: what git made there is not
-    asked for again.
+    `seed` is one of this origin, from a folder on the same file system; None: make one.
+    GitFailed if git cannot.
     """
     folder.mkdir(parents=True)
     if seed is None:
         seed = Seed.of(origin, folder / "seed")
     workspace = Workspace(folder, base, seed.capture)
     workspace.objects.mkdir()
-    seed.plant(workspace.checkout / ".git", branch, base)
-    _fill(workspace)
+    seed.copy_to(workspace.checkout / ".git", branch, base)
+    _check_out(workspace)
     return workspace
 
 
 def moved(workspace: Workspace, base: str, folder: Path, branch: str) -> Workspace:
-    """A workspace that no agent has seen, at another place and on another base; only
-    what differs is written.
+    """Move a workspace that no agent has seen to another folder and another base. Only
+    files that differ are written.
     """
     workspace.folder.rename(folder)
-    there = replace(workspace, folder=folder, base=base, tree=None)
+    result = replace(workspace, folder=folder, base=base, tree=None)
     if base != workspace.base:
-        _point(there.checkout / ".git", branch, base)
-        _fill(there)
-    return there
+        _write_branch(result.checkout / ".git", branch, base)
+        _check_out(result)
+    return result
 
 
-def _fill(workspace: Workspace) -> None:
-    """Give the checkout the base's files. What `git checkout` would do beside that is
-    done already.
-    """
-    git(["read-tree", "-m", "-u", workspace.base], cwd=workspace.checkout)
-    # copy2 keeps the index's own time: git tells racily clean files by it.
+def _check_out(workspace: Workspace) -> None:
+    """Give the checkout the base's files. The branch and HEAD are set already."""
+    isolated_git(workspace.checkout).run(["read-tree", "-m", "-u", workspace.base])
+    # copy2 keeps the index's own time: git needs it to know which files may have
+    # changed within the same tick of the clock.
     shutil.copy2(workspace.checkout / ".git" / "index", workspace.index)
 
 
-def settle(workspace: Workspace, file: Path) -> None:
+def trust_times(workspace: Workspace, file: Path) -> None:
     """Let git trust the times of the checkout's files, if the clock has moved on since
     they were written.
 
@@ -192,72 +180,51 @@ def settle(workspace: Workspace, file: Path) -> None:
 
 
 def capture(workspace: Workspace) -> str | None:
-    """The id of the tree the agent left, ignored files left out, None if it is the
-    base's; its new objects lie in `workspace.objects`.
+    """The id of the tree that the agent left, without ignored files; None if it is the
+    base's. Its new objects are in `workspace.objects`.
 
     GitFailed if the checkout is gone or holds what git cannot add.
     """
     if not workspace.checkout.is_dir():
         raise GitFailed(["add", "-A"], 128, "the agent deleted its checkout")
-    seen = {
-        **workspace.env,
+    env = {
         "GIT_WORK_TREE": str(workspace.checkout),
         "GIT_INDEX_FILE": str(workspace.index),
     }
-    before = _written(workspace.index)
-    git(["add", "-A", "--", "."], cwd=workspace.checkout, env=seen)
-    # git writes the index anew whenever it added or removed anything
-    if _written(workspace.index) == before:
+    git = replace(workspace.git.with_env(env), cwd=workspace.checkout)
+    before = _index_state(workspace.index)
+    git.run(["add", "-A", "--", "."])
+    # git replaces the index whenever it adds or removes anything
+    if _index_state(workspace.index) == before:
         return None
-    tree = git(["write-tree"], cwd=workspace.folder, env=seen).decode().strip()
-    return None if tree == (workspace.tree or _tree_of(workspace)) else tree
+    tree = git.text(["write-tree"]).strip()
+    base_tree = workspace.tree or _base_tree(workspace)
+    return None if tree == base_tree else tree
 
 
-def _written(index: Path) -> tuple[int, int, int]:
-    found = index.stat()
-    return found.st_ino, found.st_mtime_ns, found.st_size
+def _index_state(index: Path) -> tuple[int, int, int]:
+    stat = index.stat()
+    return stat.st_ino, stat.st_mtime_ns, stat.st_size
 
 
-def _tree_of(workspace: Workspace) -> str:
-    return (
-        _captured(workspace, ["rev-parse", f"{workspace.base}^{{tree}}"])
-        .decode()
-        .strip()
-    )
+def _base_tree(workspace: Workspace) -> str:
+    return workspace.git.text(["rev-parse", f"{workspace.base}^{{tree}}"]).strip()
 
 
-def leak(workspace: Workspace, tree: str, secrets: Secrets) -> tuple[str, str] | None:
-    """(path, secret's name) of the first new file or new path in `tree` that holds a
-    secret, None if there is none.
+def first_secret(
+    workspace: Workspace, tree: str, secrets: Secrets
+) -> tuple[str, str] | None:
+    """(path, secret's name) of the first new file or new path in `tree` with a secret,
+    None if there is none.
     """
     if not secrets:
         return None
-    fields = _captured(
-        workspace,
-        [
-            "diff-tree",
-            "-r",
-            "-z",
-            "--raw",
-            "--no-renames",
-            "--no-abbrev",
-            f"{workspace.base}^{{tree}}",
-            tree,
-        ],
-    ).split(b"\0")
-    pairs = [
-        (fields[i].decode().split(), os.fsdecode(fields[i + 1]))
-        for i in range(0, len(fields) - 1, 2)
-    ]
-    paths = {
-        meta[3]: path for meta, path in pairs if meta[1] not in {"000000", "160000"}
-    }
-    named = (
-        (path, name) for path in paths.values() if (name := secrets.find_in_text(path))
-    )
-    return next(named, None) or leak_in_blobs(
-        paths, secrets, workspace.folder, workspace.env
-    )
+    output = workspace.git.run([*diff.RAW, f"{workspace.base}^{{tree}}", tree])
+    reader = ObjectReader(workspace.git)
+    try:
+        return secret_search.first_secret(diff.parse_raw(output), secrets, reader)
+    finally:
+        reader.close()
 
 
 def write_pack(workspace: Workspace, tree: str, pack: Path) -> None:
@@ -265,51 +232,35 @@ def write_pack(workspace: Workspace, tree: str, pack: Path) -> None:
     pack.
     """
     revisions = f"{tree}\n^{workspace.base}^{{tree}}\n"
+    argv = [
+        *("pack-objects", "-q", "--thin", "--stdout", "--revs"),
+        "--delta-base-offset",
+    ]
     with pack.open("wb") as sink:
-        git(
-            [
-                "pack-objects",
-                "-q",
-                "--thin",
-                "--stdout",
-                "--revs",
-                "--delta-base-offset",
-            ],
-            cwd=workspace.folder,
-            env=workspace.env,
-            stdin=revisions.encode(),
-            stdout=sink,
-        )
+        workspace.git.run(argv, stdin=revisions.encode(), stdout=sink)
         sink.flush()
         durable.sync(sink.fileno())
 
 
-def _captured(workspace: Workspace, argv: Sequence[str]) -> bytes:
-    return git(argv, cwd=workspace.folder, env=workspace.env)
-
-
 def _borrow(origin: Origin, git_dir: Path) -> None:
+    """Let a git directory use the origin's objects and ignore files."""
     info = git_dir / "objects" / "info"
     info.mkdir(parents=True, exist_ok=True)
-    (info / "alternates").write_bytes(
-        alternates([origin.git_dir / "objects", *origin.objects])
-    )
-    # In one file the last word counts: for git that is the repository's own.
-    ignored = [
-        path.read_bytes()
-        for path in (*origin.excludes, origin.git_dir / "info" / "exclude")
-        if path.is_file()
-    ]
+    folders = [origin.git_dir / "objects", *origin.objects]
+    (info / "alternates").write_bytes(alternates(folders))
+    # In one file the last pattern counts: for git that is the repository's own.
+    excludes = [*origin.excludes, origin.git_dir / "info" / "exclude"]
+    patterns = [path.read_bytes() for path in excludes if path.is_file()]
     (git_dir / "info").mkdir(exist_ok=True)
-    (git_dir / "info" / "exclude").write_bytes(b"\n".join(ignored))
+    (git_dir / "info" / "exclude").write_bytes(b"\n".join(patterns))
     shallow = origin.git_dir / "shallow"
-    if shallow.exists():  # a history cut short, as a matrix leg's checkout has it
+    if shallow.exists():  # a clone without its history, as on GitHub Actions
         shutil.copy(shallow, git_dir / "shallow")
 
 
 def remove_folder(folder: Path) -> None:
-    """Delete everything, also what an agent made unwritable; what resists is left to
-    the next run.
+    """Delete everything, also what an agent made read-only. What cannot be deleted is
+    left to the next run.
     """
     shutil.rmtree(folder, ignore_errors=True)
     if folder.exists():

@@ -1,9 +1,9 @@
-"""The workspaces of one run: made ahead while agents run, and removed while nobody
-waits for that.
+"""The workspaces of one run: made ahead while agents run, and removed in the
+background.
 
-A checkout of a large repository takes longer than many a task. A spare one is made of
-the run's present head; when a task takes it the head may have moved, and then only what
-differs is written.
+A checkout of a large repository can take longer than a task. A spare one is made of the
+run's head; if the head has moved when a task acquires it, only files that differ are
+written.
 """
 
 from __future__ import annotations
@@ -21,30 +21,31 @@ from runner.attempt.workspace import Seed, Workspace
 from runner.core.errors import GitFailed
 from runner.repo.origin import Origin
 
-# seconds: a faster checkout costs the machine more when it is made twice than it saves
-_WORTH = 0.1
+# seconds: making a faster checkout twice costs the machine more than it saves
+_MIN_CHECKOUT_TIME = 0.1
 
 
 class WorkspacePool:
-    """Implements `pipeline.Workspaces`. A context: at its end nothing is being made or
-    removed any more.
+    """Implements `pipeline.Workspaces`.
+
+    A context manager: at its end no workspace is being made or removed any more.
     """
 
     def __init__(
         self, origin: Origin, scratch: Path, tree_of: Callable[[str], str]
     ) -> None:
-        """`tree_of` says which tree a commit has: whoever knows it need not start a git
-        process for each capture.
+        """`tree_of` returns the tree of a commit. It saves each capture a git process
+        if the answer is cached.
         """
         self._origin, self._scratch, self._tree_of = origin, scratch, tree_of
         self._lock = threading.Lock()
-        self._seeding = threading.Lock()
+        self._seed_lock = threading.Lock()
         self._seed: Seed | None = None
-        self._ready: list[tuple[Workspace, str]] = []
-        self._ordered = 0  # spares that are there or on their way
-        self._made = 0
-        self._seconds = 0.0  # that it took to make the last one while an attempt waited
-        self._aside = ThreadPoolExecutor(1, thread_name_prefix="fanin-spares")
+        self._spares: list[tuple[Workspace, str]] = []  # with their branches
+        self._expected = 0  # spares that are there or being made
+        self._counter = 0
+        self._checkout_time = 0.0  # seconds that the last one took an attempt
+        self._background = ThreadPoolExecutor(1, thread_name_prefix="fanin-spares")
 
     def __enter__(self) -> WorkspacePool:
         return self
@@ -55,67 +56,73 @@ class WorkspacePool:
         _error: BaseException | None,
         _trace: TracebackType | None,
     ) -> None:
-        self._aside.shutdown(cancel_futures=True)
+        self._background.shutdown(cancel_futures=True)
 
     def acquire(self, base: str, folder: Path, branch: str) -> Workspace:
         """A workspace of commit `base` at `folder`. GitFailed if git cannot."""
-        return replace(self._take(base, folder, branch), tree=self._tree_of(base))
+        space = self._spare_at(base, folder, branch)
+        if space is None:
+            seed = self._shared_seed()
+            start = time.monotonic()
+            space = workspace.create(self._origin, base, folder, branch, seed)
+            self._checkout_time = time.monotonic() - start
+        return replace(space, tree=self._tree_of(base))
 
-    def _take(self, base: str, folder: Path, branch: str) -> Workspace:
-        while (spare := self._best(base, branch)) is not None:
+    def _spare_at(self, base: str, folder: Path, branch: str) -> Workspace | None:
+        """A spare that was moved to `folder` and `base`, None if there is none."""
+        while (spare := self._next_spare(base, branch)) is not None:
             try:
                 return workspace.moved(spare, base, folder, branch)
-            # whatever is the matter with it: a new one tells
+            # Whatever is wrong with it: a new workspace works, or says why not.
             except (GitFailed, OSError):
                 spare.remove()
                 workspace.remove_folder(folder)
-        seed, began = self._planted(), time.monotonic()
-        made = workspace.create(self._origin, base, folder, branch, seed)
-        self._seconds = time.monotonic() - began
-        return made
+        return None
 
     def release(self, folder: Path) -> None:
-        """Remove a workspace, aside."""
-        self._aside.submit(workspace.remove_folder, folder)
+        """Remove a workspace, in the background."""
+        self._background.submit(workspace.remove_folder, folder)
 
-    def keep(self, count: int, base: str, branch: str) -> None:
-        """Have `count` spare ones in store, the new ones of commit `base`; none where
-        one is made in no time.
+    def prewarm(self, count: int, base: str, branch: str) -> None:
+        """Have `count` spares, new ones of commit `base`; none where a checkout takes
+        next to no time.
         """
+        if self._checkout_time <= _MIN_CHECKOUT_TIME:
+            return
         with self._lock:
-            lacking = max(0, count - self._ordered) if self._seconds > _WORTH else 0
-            self._ordered += lacking
-        for _ in range(lacking):
-            self._aside.submit(self._make, base, branch)
+            missing = max(0, count - self._expected)
+            self._expected += missing
+        for _ in range(missing):
+            self._background.submit(self._make_spare, base, branch)
 
-    def _make(self, base: str, branch: str) -> None:
-        self._made += 1
-        folder = self._scratch / f"spare-{self._made}"
+    def _make_spare(self, base: str, branch: str) -> None:
+        self._counter += 1
+        folder = self._scratch / f"spare-{self._counter}"
         try:
-            space = workspace.create(
-                self._origin, base, folder, branch, self._planted()
-            )
+            seed = self._shared_seed()
+            spare = workspace.create(self._origin, base, folder, branch, seed)
         except (GitFailed, OSError):  # the attempt that needs one will say why
             workspace.remove_folder(folder)
             with self._lock:
-                self._ordered -= 1
+                self._expected -= 1
             return
         with self._lock:
-            self._ready.append((space, branch))
+            self._spares.append((spare, branch))
 
-    def _best(self, base: str, branch: str) -> Workspace | None:
-        """A spare on that branch, one that is at the base already if there is one."""
+    def _next_spare(self, base: str, branch: str) -> Workspace | None:
+        """A spare on that branch, preferably one that is at `base` already."""
         with self._lock:
-            fitting = [one for one in self._ready if one[1] == branch]
-            if not fitting:
+            candidates = [spare for spare in self._spares if spare[1] == branch]
+            if not candidates:
                 return None
-            chosen = next((one for one in fitting if one[0].base == base), fitting[0])
-            self._ready.remove(chosen)
-            self._ordered -= 1
+            at_base = [spare for spare in candidates if spare[0].base == base]
+            chosen = (at_base or candidates)[0]
+            self._spares.remove(chosen)
+            self._expected -= 1
             return chosen[0]
 
-    def _planted(self) -> Seed:
-        with self._seeding:
+    def _shared_seed(self) -> Seed:
+        with self._seed_lock:
             if self._seed is None:
                 self._seed = Seed.of(self._origin, self._scratch / "seed")
             return self._seed

@@ -106,6 +106,7 @@ def _change_progress(
     from runner.local.landing import has_unlanded_work
     from runner.local.preparation import refuse_dirty, target_branch
     from runner.plan.snapshot import read_snapshot, record_progress
+    from runner.repo import work_tree
 
     repo, settings = opened(where, flags)
     journal = Journal(repo.git_dir)
@@ -125,10 +126,10 @@ def _change_progress(
         commit = record_progress(
             repo, snapshot, after, settings.progress, f"{verb} {', '.join(ids)}"
         )
-        landed = repo.land(branch, head, commit)
-        if not landed.landed:
+        update = work_tree.land(repo, branch, head, commit)
+        if not update.landed:
             raise UsageProblem(
-                f"{branch} did not take the change: {landed.obstacle or 'it moved'}",
+                f"{branch} did not take the change: {update.text or 'it moved'}",
                 "mend that, try again",
             )
     click.echo(f"{verb.lower()}: {', '.join(ids)}; go on with  fanin run")

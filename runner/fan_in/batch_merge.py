@@ -35,7 +35,9 @@ from runner.plan.progress import Progress
 from runner.plan.snapshot import Snapshot, write_progress_blobs
 from runner.policy import paths, rules
 from runner.policy.change import Change
-from runner.repo.repository import Conflict, Quarantine, Repository
+from runner.repo.merge_trees import Conflict
+from runner.repo.quarantine import Quarantine
+from runner.repo.repository import Repository
 
 KEPT_REFS = "refs/fanin/kept"
 
@@ -98,9 +100,9 @@ class BatchMerge:
         )
         self.warnings: list[str] = []
         self.base_tree = repo.tree(results.manifest.base)
-        self.head_tree = repo.tree(snapshot.commit, quarantine.env)
+        self.head_tree = quarantine.tree(snapshot.commit)
         self._packs = PackImporter(
-            repo, quarantine, self.base_tree, results.manifest.limits.size
+            quarantine, self.base_tree, results.manifest.limits.size
         )
 
     @cached_property
@@ -111,13 +113,13 @@ class BatchMerge:
     # -- what `union` needs from git --
 
     def write(self, base: str, changes: Mapping[str, Blob | None]) -> str:
-        return self.repo.write_tree(base, changes, self.quarantine.env)
+        return self.quarantine.write_tree(base, changes)
 
     def merge(self, base: str, ours: str, theirs: str) -> str | Conflict:
-        return self.repo.merge_trees(base, ours, theirs, self.quarantine.env)
+        return self.quarantine.merge_trees(base, ours, theirs)
 
     def changes(self, old: str, new: str) -> list[Change]:
-        return self.repo.changes(old, new, self.quarantine.env)
+        return self.quarantine.changes(old, new)
 
     # -- which results may be merged --
 
@@ -223,7 +225,7 @@ class BatchMerge:
         name = secrets.find_in_text(_summary_of(reading.result) or "")
         if name is not None:
             return rules.leaked(task, "the agent's report", name)
-        leak = self.repo.leak(changes, secrets, self.quarantine.env)
+        leak = self.quarantine.first_secret(changes, secrets)
         if leak is None:
             return None
         path, name = leak
@@ -241,7 +243,7 @@ class BatchMerge:
     @cached_property
     def spellings(self) -> paths.Spellings:
         """All names in the head, and those of each change that the policy accepts."""
-        return paths.Spellings(self.repo.paths(self.head_tree, self.quarantine.env))
+        return paths.Spellings(self.quarantine.paths(self.head_tree))
 
     # -- one tree, and its verification --
 
@@ -432,7 +434,7 @@ class BatchMerge:
         distinct = [tree for tree in dict.fromkeys(trees.values()) if tree is not None]
         if not distinct:
             return {task_id: [] for task_id in trees}
-        stats = self.repo.diffstats(self.base_tree, distinct, self.quarantine.env)
+        stats = self.quarantine.diffstats(self.base_tree, distinct)
         lines_of = dict(zip(distinct, stats, strict=True))
         changed = {}
         for task_id, tree in trees.items():
@@ -515,7 +517,7 @@ class BatchMerge:
         if not secrets:
             return False
         changes = self.changes(self.base_tree, tree)
-        return self.repo.leak(changes, secrets, self.quarantine.env) is not None
+        return self.quarantine.first_secret(changes, secrets) is not None
 
     # -- helpers --
 
@@ -534,18 +536,14 @@ class BatchMerge:
 
     def _commit(self, tree: str, text: str, parent: str | None = None) -> str:
         parents = [parent or self.snapshot.commit]
-        return self.repo.commit_tree(tree, parents, text, self.quarantine.env)
+        return self.quarantine.commit_tree(tree, parents, text)
 
     def _with_state(self, tree: str, recorded: Progress) -> str:
         """The tree with the progress file and the plan's marks brought up to date."""
         files = write_progress_blobs(
-            self.repo,
-            self.snapshot,
-            recorded,
-            self.manifest.progress,
-            self.quarantine.env,
+            self.quarantine, self.snapshot, recorded, self.manifest.progress
         )
-        return self.repo.write_tree(tree, files, self.quarantine.env)
+        return self.quarantine.write_tree(tree, files)
 
 
 def _with_retries(snapshot: Snapshot, manifest: Manifest) -> Progress:

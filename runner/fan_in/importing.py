@@ -15,7 +15,7 @@ from runner.core.result import Failure, FailureKind
 from runner.core.result_folder import Reading
 from runner.policy.change import Change
 from runner.repo import pack_guard
-from runner.repo.repository import Quarantine, Repository
+from runner.repo.quarantine import Quarantine
 
 _MAX_JOINED_BYTES = 64 * 2**20  # packs joined in memory for one run of git
 _MAX_TREE_BYTES = (
@@ -42,13 +42,11 @@ class PackImporter:
 
     def __init__(
         self,
-        repo: Repository,
         quarantine: Quarantine,
         base_tree: str,
         max_change_bytes: int,
     ) -> None:
         self.changes: dict[str, list[Change]] = {}
-        self._repo = repo
         self._quarantine = quarantine
         self._base_tree = base_tree
         self._max_change_bytes = max_change_bytes
@@ -80,7 +78,7 @@ class PackImporter:
         if refusal is not None:
             return refusal
         try:
-            self._repo.index_pack(pack.path, self._quarantine, pack.size + 1)
+            self._quarantine.import_pack(pack.path, pack.size + 1)
         except GitFailed as error:
             return _corrupt(f"the pack is refused: {error.stderr[-300:]}")
         if not self.has_tree(pack.tree):
@@ -89,7 +87,7 @@ class PackImporter:
 
     def has_tree(self, tree: str) -> bool:
         """Whether the tree is in the quarantine, or in the repository already."""
-        return tree in self.changes or self._repo.is_tree(tree, self._quarantine.env)
+        return tree in self.changes or self._quarantine.is_tree(tree)
 
     def _import_group(self, packs: Sequence[_Pack]) -> None:
         """Import the packs in one run of git; halve the group until the bad ones are
@@ -99,7 +97,7 @@ class PackImporter:
             return  # `import_one` takes it and reports what is wrong with it
         sources = {pack.tree: (pack.path, pack.size) for pack in packs}
         try:
-            changes = self._repo.index_packs(sources, self._base_tree, self._quarantine)
+            changes = self._quarantine.import_packs(sources, self._base_tree)
         except (GitFailed, ValueError):
             middle = len(packs) // 2
             self._import_group(packs[:middle])

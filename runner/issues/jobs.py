@@ -257,11 +257,11 @@ def _land(
         if _decode(repo.file(head, path)) == text:
             return None
         commit = repo.commit_files(head, {path: text.encode()}, f"{SUBJECT}\n")
-        put = publisher.put([commit], head)
-        if put.landed:
+        update = publisher.put([commit], head)
+        if update.landed:
             return commit
-        if put.refused:
-            publisher.switch_branch(put)
+        if update.refused:
+            publisher.switch_branch(update)
         head = remote.fetch(publisher.branch)
     raise EnvironmentBroken(
         f"{publisher.branch} moved {TRIES} times while {path} was committed",

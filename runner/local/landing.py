@@ -21,6 +21,7 @@ from runner.fan_in.inputs import BatchResults, RunVerify
 from runner.local.journal import Journal, WaitingWork
 from runner.local.observer import MaskingObserver
 from runner.policy.redaction import Secrets
+from runner.repo import work_tree
 from runner.repo.repository import Repository
 
 # Whoever commits meanwhile moves the branch; each try merges on its new head.
@@ -79,10 +80,10 @@ class BranchLander:
         """
         # Before the files change, so that a crash can be undone.
         self._journal.record("landing", branch=self.branch, old=head, new=tip)
-        landing = self._repo.land(self.branch, head, tip)
-        if not landing.landed and not landing.moved:
-            self._move_to_waiting_branch(tip, run, landing.obstacle)
-        return not landing.moved
+        update = work_tree.land(self._repo, self.branch, head, tip)
+        if update.refused:
+            self._move_to_waiting_branch(tip, run, update.text)
+        return not update.moved
 
     def moved_too_often(self) -> EnvironmentBroken:
         return EnvironmentBroken(
@@ -173,7 +174,10 @@ class BranchLander:
             tip, head = repo.commit(f"refs/heads/{waiting.branch}"), self.head()
             assert tip is not None  # or there would be no unlanded work
             follows_head = repo.is_ancestor(head, tip)
-            if not follows_head or not repo.land(self.branch, head, tip).landed:
+            if (
+                not follows_head
+                or not work_tree.land(repo, self.branch, head, tip).landed
+            ):
                 raise UsageProblem(
                     f"finished work waits on {waiting.branch} "
                     f"and {self.branch} cannot take it as it is",

@@ -163,7 +163,7 @@ class LandingQueue:
         ids = [work.entry.task.id for work in landed]
         failures = _counted_failures(self.accepted, ids)
         text = commit_message(self.accepted[-1].manifest, landed, failures)
-        return repo.commit_tree(tree, [head], text, {})
+        return repo.commit_tree(tree, [head], text)
 
 
 def _counted_failures(

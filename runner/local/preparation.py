@@ -15,6 +15,7 @@ from runner.core.errors import InvalidInput, UsageProblem
 from runner.core.task import AgentSettings, Standing
 from runner.local.journal import Journal
 from runner.plan.snapshot import Snapshot
+from runner.repo import work_tree
 from runner.repo.repository import Repository
 from runner.schedule.manifest import agent_of
 from runner.schedule.preflight import preflight
@@ -64,15 +65,15 @@ def refuse_dirty(repo: Repository, branch: str) -> None:
 
     Only the work tree where the branch is checked out matters, if there is one.
     """
-    work_tree = repo.checked_out_at(branch)
-    if work_tree is None:
+    folder = work_tree.checked_out_at(repo, branch)
+    if folder is None:
         return
-    if operation := repo.unfinished(work_tree):
+    if operation := work_tree.unfinished(repo, folder):
         raise UsageProblem(
-            f"a {operation} is in progress in {work_tree}",
+            f"a {operation} is in progress in {folder}",
             f"finish it, or git {operation} --abort",
         )
-    dirty = repo.dirty_paths(work_tree)
+    dirty = work_tree.dirty_paths(repo, folder)
     if dirty:
         paths = ", ".join(dirty[:_NAMED_PATHS])
         if len(dirty) > _NAMED_PATHS:

@@ -13,6 +13,7 @@ from runner.local.context import RunContext
 from runner.local.journal import State
 from runner.local.preparation import SCRATCH_PREFIX, scratch_folder
 from runner.local.rolling import RUN_HEADS
+from runner.repo import work_tree
 
 
 def recover(context: RunContext, account: RunAccount) -> None:
@@ -41,7 +42,9 @@ def _undo_interrupted_landing(context: RunContext, state: State) -> None:
     landing = state.landing
     if landing is None:
         return
-    for path in context.repo.undo_interrupted(landing.branch, landing.old, landing.new):
+    for path in work_tree.undo_interrupted(
+        context.repo, landing.branch, landing.old, landing.new
+    ):
         context.observer.note(
             f"{path} has neither its old nor its new content; it stays as it is"
         )

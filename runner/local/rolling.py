@@ -162,7 +162,7 @@ class RollingSchedule:
         manifest = self._next_batch()
         if manifest is None:
             # All that can start has started: prepare what the next tasks need.
-            self._workspaces.keep(
+            self._workspaces.prewarm(
                 min(context.settings.slots, self._ready.waiting),
                 snapshot.commit,
                 pipeline.branch_of("000"),
@@ -311,7 +311,7 @@ class RollingSchedule:
             if snapshot is not self._snapshot:
                 tips.insert(0, snapshot.commit)
             bases = dict.fromkeys(manifest.base for manifest in manifests)
-            context.repo.adopt(quarantine, tips, [self._snapshot.commit, *bases])
+            quarantine.adopt(tips, [self._snapshot.commit, *bases])
         # Only now: a ref must not name a commit that is still in the quarantine.
         for ref, commit in kept.items():
             context.repo.set_ref(ref, commit)

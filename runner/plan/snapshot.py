@@ -4,7 +4,7 @@ change of the progress.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from runner.plan.trees import (
     missing_plan_remedy,
     work_tree,
 )
+from runner.repo.object_database import WritableDatabase
 from runner.repo.repository import Repository
 
 
@@ -197,11 +198,10 @@ def record_progress(
     """
     complete = after.with_every_task(snapshot.plan.tasks)
     with repo.quarantine() as quarantine:
-        env = quarantine.env
-        blobs = write_progress_blobs(repo, snapshot, complete, progress_path, env)
-        tree = repo.write_tree(repo.tree(snapshot.commit), blobs, env)
-        commit = repo.commit_tree(tree, [snapshot.commit], f"{subject}\n", env)
-        repo.adopt(quarantine, [commit], [snapshot.commit])
+        blobs = write_progress_blobs(quarantine, snapshot, complete, progress_path)
+        tree = quarantine.write_tree(repo.tree(snapshot.commit), blobs)
+        commit = quarantine.commit_tree(tree, [snapshot.commit], f"{subject}\n")
+        quarantine.adopt([commit], [snapshot.commit])
     return commit
 
 
@@ -219,19 +219,17 @@ def with_retries(
 
 
 def write_progress_blobs(
-    repo: Repository,
+    objects: WritableDatabase,
     snapshot: Snapshot,
     after: Progress,
     progress_path: str,
-    env: Mapping[str, str],
 ) -> dict[str, tuple[str, str] | None]:
     """Write the progress file and the marked files of the plan as blobs.
 
-    `env` is the environment of the quarantine that they go to. Returns path → (mode,
-    object id), for files that change.
+    Returns path → (mode, object id), for files that change.
     """
     plan = snapshot.plan
-    tree = CommitTree(repo, snapshot.commit, env)
+    tree = CommitTree(objects, snapshot.commit)
     marks = changed_marks(snapshot, after)
     marked = formats.get_source(plan.source).write_back(
         plan.path, tree, marks, plan.options
@@ -242,7 +240,7 @@ def write_progress_blobs(
     files = {progress_path: text.encode("utf-8", "backslashreplace")}
     for path, marked_text in marked.items():
         files[path] = marked_text.encode()
-    return {path: repo.write_blob(data, env) for path, data in files.items()}
+    return {path: objects.write_blob(data) for path, data in files.items()}
 
 
 def changed_marks(snapshot: Snapshot, after: Progress) -> dict[str, Mark]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from runner.core.errors import InvalidInput, Problem
 from runner.core.task import PlanSettings
 from runner.plan.formats import Tree
-from runner.repo.repository import Repository
+from runner.repo.object_database import ObjectDatabase
 
 # Bytes of one plan file. The largest plan we have seen has a tenth of it.
 MAX_FILE = 16 * 2**20
@@ -19,15 +19,10 @@ _READ_AHEAD = (".md", ".yml", ".yaml")
 
 
 class CommitTree:
-    """The files of one commit. Each blob is read at most once.
+    """The files of one commit. Each blob is read at most once."""
 
-    `env` is the environment of the quarantine that the commit lies in, if any.
-    """
-
-    def __init__(
-        self, repo: Repository, commit: str, env: Mapping[str, str] | None = None
-    ) -> None:
-        self._repo, self._commit, self._env = repo, commit, env
+    def __init__(self, objects: ObjectDatabase, commit: str) -> None:
+        self._objects, self._commit = objects, commit
         self._texts: dict[str, str | None] = {}
 
     def read(self, path: str) -> str | None:
@@ -36,15 +31,15 @@ class CommitTree:
         return self._texts[path]
 
     def _read(self, path: str) -> str | None:
-        entry = self._repo.files(self._commit, path, self._env).get(path)
+        entry = self._objects.files(self._commit, path).get(path)
         if entry is None:
             return None
         object_id, size = entry
         _refuse_large(path, size)
-        return decode_text(path, self._repo.blob(object_id, self._env))
+        return decode_text(path, self._objects.blob(object_id))
 
     def list(self, folder: str) -> Sequence[str]:
-        files = self._repo.files(self._commit, folder, self._env)
+        files = self._objects.files(self._commit, folder)
         files = {path: entry for path, entry in files.items() if path != folder}
         self._read_ahead(files)
         return sorted(files)
@@ -65,7 +60,7 @@ class CommitTree:
                 wanted[path] = object_id
         if not wanted or total > MAX_FOLDER:
             return
-        blobs = self._repo.blobs(sorted(set(wanted.values())), self._env)
+        blobs = self._objects.blobs(sorted(set(wanted.values())))
         for path, object_id in wanted.items():
             try:
                 self._texts[path] = blobs[object_id].decode()

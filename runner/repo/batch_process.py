@@ -1,157 +1,219 @@
-"""Git processes that live as long as their repository object: one answers questions
-about objects, one moves refs.
+"""Git processes that live as long as their owner: one reads objects, one updates refs.
 
 A run asks small questions all the time, and starting a process takes longer than the
-answer. Both read what is on the disk for every question, so that what others did
-meanwhile is seen.
+answer. Both look at the disk for every question, so that changes by others are seen.
+This is the one place that reads the answers of `git cat-file`.
 """
 
 from __future__ import annotations
 
-import subprocess
 import threading
 import weakref
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from pathlib import Path
-from typing import IO, TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from typing import IO, NamedTuple, TypeVar
+
+from runner.core.errors import GitFailed
+from runner.repo.command import Git, Process
 
 T = TypeVar("T")
-Answer = tuple[str, str, int]  # object id, type, size
+_CAT_FILE = ("cat-file", "--batch-command")
+_UPDATE_REF = ("update-ref", "--create-reflog", "-m", "fanin", "--stdin")
 # questions that surely fit into a pipe, so that both sides never wait for each other
-_AT_ONCE = 256
+_BATCH_SIZE = 256
+_PIECE_SIZE = 2**20  # bytes of an object that are in memory at once
 
 
-class _Child:
-    """One git process that is spoken to line by line; it starts with the first line and
-    again after it died.
-    """
+class ObjectInfo(NamedTuple):
+    """The line that git writes before an object's content; `size` is in bytes."""
 
-    def __init__(self, argv: Sequence[str], cwd: Path, env: Mapping[str, str]) -> None:
-        self._argv, self._cwd, self._env = list(argv), cwd, dict(env)
-        self._running: list[subprocess.Popen[bytes]] = []
+    object_id: str
+    kind: str
+    size: int
+
+
+class Content(NamedTuple):
+    """A whole object."""
+
+    kind: str
+    data: bytes
+
+
+class _BatchProcess:
+    """One git process, started by the first request and again after it died."""
+
+    def __init__(self, git: Git, argv: Sequence[str]) -> None:
+        self._git, self._argv = git, argv
+        self._running: list[Process] = []
         self.lock = threading.Lock()
-        self.close = weakref.finalize(self, _end, self._running)
+        self.close = weakref.finalize(self, _close, self._running)
 
-    def say(self, text: str) -> IO[bytes]:
-        """Where the answer is to be read."""
+    @property
+    def is_running(self) -> bool:
+        return bool(self._running)
+
+    def send(self, text: str) -> IO[bytes]:
+        """Send a request; the stream has the answer."""
         if not self._running:
-            started = subprocess.Popen(
-                self._argv,
-                cwd=self._cwd,
-                env=self._env,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,  # Ctrl-C is fanin's to handle
-            )
-            self._running.append(started)
-        child = self._running[0]
-        assert child.stdin is not None
-        assert child.stdout is not None
-        child.stdin.write(text.encode("utf-8", "surrogateescape"))
-        child.stdin.flush()
-        return child.stdout
+            self._running.append(self._git.start(self._argv))
+        process = self._running[0]
+        process.send(text.encode("utf-8", "surrogateescape"))
+        return process.stdout
 
-    def forget(self) -> None:
-        """The process is in no state to be asked again."""
-        _end(self._running)
+    def abandon(self) -> None:
+        """End a process that cannot be asked again; the next request starts another."""
+        _close(self._running)
 
 
-def _end(running: list[subprocess.Popen[bytes]]) -> None:
+def _close(running: list[Process]) -> None:
     while running:
-        child = running.pop()
-        for stream in (child.stdin, child.stdout):
-            with suppress(OSError):  # what was not sent yet has nobody to go to
-                stream.close()  # type: ignore[union-attr]
-        child.wait()
+        running.pop().close()
 
 
-class Questions:
-    """Answers about objects, through one `git cat-file --batch-command`. Threads take
-    turns.
+class ObjectReader:
+    """Reads objects through one `git cat-file --batch-command`.
+
+    Names are object ids or whatever else git takes for an object. Threads take turns.
+    Every method raises GitFailed if the process ends before it has answered, and
+    ValueError for a name with a line end.
     """
 
-    def __init__(self, git: Sequence[str], cwd: Path, env: Mapping[str, str]) -> None:
-        self._child = _Child([*git, "cat-file", "--batch-command"], cwd, env)
+    def __init__(self, git: Git) -> None:
+        self._process = _BatchProcess(git, _CAT_FILE)
 
-    def info(self, name: str) -> Answer | None:
-        """What the name stands for now, None if it stands for nothing."""
-        return self._ask("info", [name], lambda answer, _: answer)[0]
+    @property
+    def is_running(self) -> bool:
+        """Whether the process has been started."""
+        return self._process.is_running
 
-    def content(self, name: str) -> tuple[str, bytes] | None:
-        """Type and content of the object that the name stands for, None if there is
-        none.
-        """
+    def close(self) -> None:
+        """End the process."""
+        self._process.abandon()
+
+    def info(self, name: str) -> ObjectInfo | None:
+        """The object that `name` stands for now, None if there is none."""
+        return self.infos([name])[0]
+
+    def infos(self, names: Sequence[str]) -> list[ObjectInfo | None]:
+        """`info` of each name."""
+        return self._ask("info", names, lambda info, _: info)
+
+    def content(self, name: str) -> Content | None:
+        """The object that `name` stands for, None if there is none."""
         return self.contents([name])[0]
 
-    def contents(self, names: Sequence[str]) -> list[tuple[str, bytes] | None]:
-        """`content` of each; the questions go ahead of the answers."""
+    def contents(self, names: Sequence[str]) -> list[Content | None]:
+        """`content` of each name."""
+        return self._ask("contents", names, _read_content)
 
-        def read(answer: Answer, stream: IO[bytes]) -> tuple[str, bytes]:
-            return answer[1], stream.read(answer[2] + 1)[:-1]
+    def first_match(
+        self, names: Sequence[str], match: Callable[[Iterator[bytes]], T | None]
+    ) -> tuple[str, T] | None:
+        """The first name whose object `match` returns something for, and that.
 
-        found: list[tuple[str, bytes] | None] = []
-        for at in range(0, len(names), _AT_ONCE):
-            found += self._ask("contents", names[at : at + _AT_ONCE], read)
-        return found
+        `match` gets an object's content in pieces. Raises GitFailed for an object that
+        is not there.
+        """
+        with self._process.lock:
+            try:
+                for name, info, stream in self._answers("contents", names):
+                    if info is None:
+                        raise GitFailed(_CAT_FILE, 128, f"{name} missing")
+                    pieces = _pieces(stream, info.size)
+                    if (result := match(pieces)) is not None:
+                        # the answers that were not read are still in the pipe
+                        self._process.abandon()
+                        return name, result
+                    for _ in pieces:
+                        pass
+                    stream.read(1)
+            except BaseException:
+                self._process.abandon()
+                raise
+        return None
 
     def _ask(
-        self, command: str, names: Sequence[str], read: Callable[[Answer, IO[bytes]], T]
+        self,
+        command: str,
+        names: Sequence[str],
+        read: Callable[[ObjectInfo, IO[bytes]], T],
     ) -> list[T | None]:
-        if any("\n" in name for name in names):
-            raise ValueError("a name of git's has no line end")
-        with self._child.lock:
+        results: list[T | None] = []
+        with self._process.lock:
             try:
-                stream = self._child.say(
-                    "".join(f"{command} {name}\n" for name in names)
-                )
-                return [
-                    read(answer, stream) if (answer := _head(stream)) else None
-                    for _ in names
-                ]
+                for _, info, stream in self._answers(command, names):
+                    results.append(read(info, stream) if info else None)
             except BaseException:
-                self._child.forget()  # half an answer may stand in the pipe
+                self._process.abandon()  # half an answer may be in the pipe
                 raise
+        return results
+
+    def _answers(
+        self, command: str, names: Sequence[str]
+    ) -> Iterator[tuple[str, ObjectInfo | None, IO[bytes]]]:
+        """Each name with the first line of its answer; the caller reads the rest."""
+        if any("\n" in name for name in names):
+            raise ValueError("the name of a git object has no line end")
+        for start in range(0, len(names), _BATCH_SIZE):
+            batch = names[start : start + _BATCH_SIZE]
+            requests = "".join(f"{command} {name}\n" for name in batch)
+            try:
+                stream = self._process.send(requests)
+            except OSError:
+                raise _ended_early() from None
+            for name in batch:
+                yield name, _read_info(stream), stream
 
 
-def _head(stream: IO[bytes]) -> Answer | None:
-    """The line before an object's content; None where there is no such object, or more
-    than one.
-    """
+def _read_info(stream: IO[bytes]) -> ObjectInfo | None:
+    """The first line of an answer; None if no object, or more than one, has the name."""
     line = stream.readline()
     if not line.endswith(b"\n"):
-        raise BrokenPipeError("git ended before it answered")
+        raise _ended_early()
     fields = line.split()
     if len(fields) != 3 or not fields[2].isdigit():
         return None
-    return fields[0].decode(), fields[1].decode(), int(fields[2])
+    return ObjectInfo(fields[0].decode(), fields[1].decode(), int(fields[2]))
 
 
-class Moves:
-    """Moves refs, through one `git update-ref --stdin`."""
+def _read_content(info: ObjectInfo, stream: IO[bytes]) -> Content:
+    data = stream.read(info.size + 1)
+    if len(data) != info.size + 1:
+        raise GitFailed(_CAT_FILE, 128, f"{info.object_id} ended early")
+    return Content(info.kind, data[:-1])
 
-    def __init__(self, git: Sequence[str], cwd: Path, env: Mapping[str, str]) -> None:
-        self._child = _Child(
-            [*git, "update-ref", "--create-reflog", "-m", "fanin", "--stdin"], cwd, env
-        )
 
-    def commit(self, lines: Sequence[str]) -> bool:
-        """Do all of it or nothing; False if git refused, without its words."""
-        with self._child.lock:
+def _pieces(stream: IO[bytes], size: int) -> Iterator[bytes]:
+    while size:
+        piece = stream.read(min(size, _PIECE_SIZE))
+        if not piece:
+            raise GitFailed(_CAT_FILE, 128, "the object ended early")
+        size -= len(piece)
+        yield piece
+
+
+def _ended_early() -> GitFailed:
+    return GitFailed(_CAT_FILE, 128, "git ended before it answered")
+
+
+class RefUpdater:
+    """Updates refs through one `git update-ref --stdin`. Threads take turns."""
+
+    def __init__(self, git: Git) -> None:
+        self._process = _BatchProcess(git, _UPDATE_REF)
+
+    def commit(self, commands: Sequence[str]) -> bool:
+        """Carry out all the commands or none. False if git refused; it gives no reason."""
+        lines = ("start", *commands, "commit")
+        with self._process.lock:
             try:
-                stream = self._child.say(
-                    "".join(f"{line}\n" for line in ("start", *lines, "commit"))
-                )
-                done = (
-                    stream.readline() == b"start: ok\n"
-                    and stream.readline() == b"commit: ok\n"
-                )
+                stream = self._process.send("".join(f"{line}\n" for line in lines))
+                started = stream.readline() == b"start: ok\n"
+                done = started and stream.readline() == b"commit: ok\n"
             except OSError:
                 done = False
             except BaseException:
-                self._child.forget()
+                self._process.abandon()
                 raise
             if not done:
-                self._child.forget()
+                self._process.abandon()
             return done

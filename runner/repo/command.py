@@ -1,17 +1,40 @@
-"""Runs git: the one place that starts it."""
+"""Starts git: the only module that does, through GitPython."""
 
 from __future__ import annotations
 
 import os
-import subprocess
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from subprocess import PIPE
+from typing import IO, TYPE_CHECKING, BinaryIO
 
-from runner.core.errors import GitFailed
+from runner.core.errors import EnvironmentBroken, GitFailed
 
+if TYPE_CHECKING:
+    from git.cmd import Git as GitPython
+
+# The user's own configuration holds, except for what would change a result, run a
+# program or start maintenance while fanin works.
+REPOSITORY_CONFIG = (
+    "core.hooksPath=/dev/null",
+    "core.quotePath=false",
+    "merge.directoryRenames=false",
+    "gc.auto=0",
+    "maintenance.auto=false",
+    "merge.autoStash=false",
+    "submodule.recurse=false",
+    "commit.gpgSign=false",
+    "merge.verifySignatures=false",
+    "merge.renames=true",
+    "diff.renames=true",
+    "advice.detachedHead=false",
+)
 # No user or system configuration: a filter, hook or signing key of theirs must not act
 # on an agent's files.
-_SAFE_CONFIG = (
+ISOLATED_CONFIG = (
     "core.hooksPath=/dev/null",
     "core.fsmonitor=false",
     "gc.auto=0",
@@ -31,51 +54,249 @@ AUTHOR = {
     "GIT_COMMITTER_NAME": "fanin",
     "GIT_COMMITTER_EMAIL": "fanin@users.noreply.github.com",
 }
+# inherited variables that say who commits and how git is configured, not which
+# repository it works in
+_HARMLESS = ("GIT_AUTHOR", "GIT_COMMITTER", "GIT_CONFIG")
+_COPY_SIZE = 2**20  # bytes of standard output that are copied to a file at a time
+
+
+@dataclass(frozen=True)
+class Completed:
+    """A git process that has ended: its status, its output, its messages."""
+
+    status: int
+    stdout: bytes
+    stderr: str
+
+
+@dataclass(frozen=True)
+class Git:
+    """Runs git in the folder `cwd`, with `config` (KEY=VALUE) and the environment `env`.
+
+    No variable GIT_* is inherited that `env` does not have.
+    """
+
+    cwd: Path
+    env: Mapping[str, str]
+    config: Sequence[str] = field(default=REPOSITORY_CONFIG, repr=False)
+
+    def with_env(self, env: Mapping[str, str]) -> Git:
+        """The same with further environment variables."""
+        return replace(self, env={**self.env, **env})
+
+    def with_config(self, *config: str) -> Git:
+        """The same with further configuration (KEY=VALUE)."""
+        return replace(self, config=(*self.config, *config))
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        stdin: bytes | BinaryIO | None = None,
+        stdout: BinaryIO | None = None,
+        ok: Collection[int] = (0,),
+    ) -> bytes:
+        """Run one git command and return its output.
+
+        Raises GitFailed if its status is not in `ok`.
+        """
+        done = self.attempt(argv, env=env, stdin=stdin, stdout=stdout)
+        if done.status not in ok:
+            raise GitFailed(argv, done.status, done.stderr)
+        return done.stdout
+
+    def text(
+        self,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        stdin: bytes | BinaryIO | None = None,
+        ok: Collection[int] = (0,),
+    ) -> str:
+        """`run`, with the output as text: bytes that are not UTF-8 are replaced."""
+        return self.run(argv, env=env, stdin=stdin, ok=ok).decode("utf-8", "replace")
+
+    def status(self, argv: Sequence[str]) -> int:
+        """Run one git command and return its exit status."""
+        return self.attempt(argv).status
+
+    def attempt(
+        self,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        stdin: bytes | BinaryIO | None = None,
+        stdout: BinaryIO | None = None,
+    ) -> Completed:
+        """Run one git command, whatever its exit status is.
+
+        `stdout` is a file that the output is written to instead of being returned.
+        Raises EnvironmentBroken if there is no git.
+        """
+        if isinstance(stdin, bytes):
+            # GitPython takes standard input from a file only
+            with tempfile.TemporaryFile() as spool:
+                spool.write(stdin)
+                spool.seek(0)
+                return self._execute(argv, env, spool, stdout)
+        return self._execute(argv, env, stdin, stdout)
+
+    def _execute(
+        self,
+        argv: Sequence[str],
+        env: Mapping[str, str] | None,
+        stdin: BinaryIO | None,
+        stdout: BinaryIO | None,
+    ) -> Completed:
+        from git.exc import GitCommandNotFound
+
+        whole_env = {**self.env, **(env or {})}
+        try:
+            status, output, errors = _gitpython().execute(
+                self._command(argv, whole_env),
+                istream=stdin,
+                output_stream=stdout,
+                max_chunk_size=_COPY_SIZE,
+                with_extended_output=True,
+                with_exceptions=False,
+                stdout_as_string=False,
+                strip_newline_in_stdout=False,
+                env=whole_env,
+                # Ctrl-C is fanin's to handle: work must not be lost half-way
+                start_new_session=True,
+            )
+        except GitCommandNotFound:
+            raise _no_git() from None
+        # GitPython keeps bytes that are not UTF-8 as surrogates; messages are for people
+        message = errors.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+        return Completed(status, output, message.strip())
+
+    def start(self, argv: Sequence[str]) -> Process:
+        """Start a git process that is spoken to through pipes.
+
+        Raises EnvironmentBroken if there is no git.
+        """
+        from git.exc import GitCommandNotFound
+
+        try:
+            return Process(
+                _gitpython().execute(
+                    self._command(argv, self.env),
+                    istream=PIPE,
+                    as_process=True,
+                    env=self.env,
+                    start_new_session=True,
+                )
+            )
+        except GitCommandNotFound:
+            raise _no_git() from None
+
+    def _command(self, argv: Sequence[str], env: Mapping[str, str]) -> list[str]:
+        settings = [part for setting in self.config for part in ("-c", setting)]
+        # Not GitPython's working folder: if that is gone, it runs git in its own.
+        command = ["git", "-C", str(self.cwd), *settings, *argv]
+        # GitPython adds to the inherited environment and takes nothing out of it. A
+        # hook's GIT_DIR, for example, would send git to another repository.
+        inherited = [
+            name for name in os.environ if name.startswith("GIT_") and name not in env
+        ]
+        if not inherited:
+            return command
+        unset = [part for name in inherited for part in ("-u", name)]
+        return ["env", *unset, *command]
+
+
+class Process:
+    """A git process that runs until it is closed. What it writes to stderr is dropped."""
+
+    def __init__(self, running: GitPython.AutoInterrupt) -> None:
+        # GitPython ends the process once nothing refers to this object
+        self._running = running
+        popen = running.proc
+        assert popen is not None
+        assert popen.stdin is not None
+        assert popen.stdout is not None
+        assert popen.stderr is not None
+        self.pid = popen.pid
+        self.stdout: IO[bytes] = popen.stdout
+        self._popen, self._stdin, self._stderr = popen, popen.stdin, popen.stderr
+        os.set_blocking(self._stderr.fileno(), False)
+
+    def send(self, data: bytes) -> None:
+        """Write to the process. OSError if it has ended."""
+        # GitPython always makes a pipe of stderr; a full one would stop git
+        with suppress(BlockingIOError):
+            while os.read(self._stderr.fileno(), 2**16):
+                pass
+        self._stdin.write(data)
+        self._stdin.flush()
+
+    def wait(self) -> int:
+        """Wait until the process has ended, and return its exit status."""
+        return self._popen.wait()
+
+    def close(self) -> None:
+        """Close the pipes, so that the process ends, and wait for it."""
+        for stream in (self._stdin, self.stdout, self._stderr):
+            with suppress(OSError):  # what was not sent yet can be sent no more
+                stream.close()
+        self.wait()
+
+
+def _gitpython() -> GitPython:
+    # imported late: it takes longer than a command that needs no git
+    from git.cmd import Git as GitPython
+
+    return GitPython()
+
+
+def _no_git() -> EnvironmentBroken:
+    return EnvironmentBroken(
+        "git is not installed or not on PATH", "install git 2.38 or newer"
+    )
+
+
+def repository_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment for git in the user's own repository.
+
+    Inherited GIT_* variables (a hook's, another tool's) would point git elsewhere, so
+    only those for identity and configuration are let through.
+    """
+    allowed = {
+        name: value
+        for name, value in environ.items()
+        if not name.startswith("GIT_") or name.startswith(_HARMLESS)
+    }
+    return {
+        **allowed,
+        "LC_ALL": "C",
+        "GIT_TERMINAL_PROMPT": "0",
+        "GIT_OPTIONAL_LOCKS": "0",
+    }
 
 
 def git_environment(environ: Mapping[str, str]) -> dict[str, str]:
     """An environment in which git sees no inherited repository and no configuration but
     what fanin gives it.
     """
-    kept = {
+    allowed = {
         name: value for name, value in environ.items() if not name.startswith("GIT_")
     }
     return {
-        **kept,
+        **allowed,
         "GIT_CONFIG_GLOBAL": os.devnull,
         "GIT_CONFIG_NOSYSTEM": "1",
         "GIT_TERMINAL_PROMPT": "0",
         "GIT_OPTIONAL_LOCKS": "0",
-        # what a seed plants, whatever git's own default becomes
+        # what a seed is copied from, whatever git's own default becomes
         "GIT_DEFAULT_REF_FORMAT": "files",
         "LC_ALL": "C",
         **AUTHOR,
     }
 
 
-def git(
-    argv: Sequence[str],
-    *,
-    cwd: Path,
-    env: Mapping[str, str] | None = None,
-    stdin: bytes | None = None,
-    stdout: object = subprocess.PIPE,
-) -> bytes:
-    """Run git without any configuration but fanin's; its output. GitFailed on a
-    non-zero status.
-    """
-    config = [part for setting in _SAFE_CONFIG for part in ("-c", setting)]
-    done = subprocess.run(
-        ["git", *config, *argv],
-        cwd=cwd,
-        env={**git_environment(os.environ), **(env or {})},
-        input=stdin,
-        stdout=stdout,
-        stderr=subprocess.PIPE,
-        check=False,
-        # Ctrl-C is fanin's to handle: work must not be lost while it is captured
-        start_new_session=True,
-    )  # type: ignore[call-overload]
-    if done.returncode:
-        raise GitFailed(argv, done.returncode, done.stderr.decode("utf-8", "replace"))
-    return done.stdout or b""
+def isolated_git(cwd: Path, env: Mapping[str, str] | None = None) -> Git:
+    """Git without any configuration but fanin's, for folders that an agent writes to."""
+    whole_env = {**git_environment(os.environ), **(env or {})}
+    return Git(cwd, whole_env, ISOLATED_CONFIG)

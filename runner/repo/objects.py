@@ -1,4 +1,4 @@
-"""Git objects of a quarantine, read and written without a process for each.
+"""Git objects, read and written without a process for each.
 
 A tree is rewritten along the changed paths only, so that uniting results costs what
 they changed, not what the repository holds. Old trees are asked for level by level and
@@ -20,40 +20,41 @@ from runner.policy.paths import unusable_name
 from runner.repo import pack_writer
 from runner.repo.command import AUTHOR
 
-Blob = tuple[str, str]  # mode and object id
-# object ids → their types and contents
+Entry = tuple[str, str]  # mode and object id
+Entries = dict[bytes, Entry]  # name → what a tree has there
+# object ids → their types and contents; KeyError for one that is not there
 Read = Callable[[Sequence[str]], list[tuple[str, bytes]]]
-Store = Callable[[bytes], object]  # takes a pack in
-Put = Callable[[Path, bytes], object]  # makes a file with that content
-Entries = dict[bytes, Blob]
+StorePack = Callable[[bytes], object]  # adds the objects of a pack
+WriteFile = Callable[[Path, bytes], object]  # makes a file with that content
 FOLDER = "40000"
-_KEPT_TREES = 4096  # trees kept in memory between two edits
-_FEW = 8  # this many new objects become files of their own, more of them a pack
+_MAX_CACHED_TREES = 4096  # trees that stay in memory between two edits
+_MAX_LOOSE = 8  # this many new objects become files of their own, more of them a pack
 
 
 @dataclass
-class _Step:
-    """One name on the way to changed paths: `leaf` is what shall stand there (None:
-    nothing) if `said`.
+class _Edit:
+    """What changes at one name, and below it.
+
+    If `is_target`, the name gets `entry`, or is removed where that is None.
     """
 
-    below: dict[bytes, _Step] = field(default_factory=dict)
-    said: bool = False
-    leaf: Blob | None = None
+    below: dict[bytes, _Edit] = field(default_factory=dict)
+    is_target: bool = False
+    entry: Entry | None = None
 
     def adds_below(self) -> bool:
         return any(
-            child.leaf is not None or child.adds_below()
+            child.entry is not None or child.adds_below()
             for child in self.below.values()
         )
 
 
 class Objects:
-    """Reads through `read`, writes below `folder` or through `store`; `algorithm` is
-    the repository's object format.
+    """Reads objects through `read`, and writes them below `folder` or, many at once,
+    through `store_pack`.
 
-    `put` makes a file of its own of an object, where others read too: whole, and on the
-    disk when it returns.
+    `algorithm` is the repository's object format. `write_file` makes the file of an
+    object; where other processes read, it must do so atomically and durably.
     """
 
     def __init__(
@@ -61,165 +62,167 @@ class Objects:
         folder: Path,
         algorithm: str,
         read: Read,
-        store: Store,
+        store_pack: StorePack,
         *,
-        put: Put | None = None,
+        write_file: WriteFile | None = None,
     ) -> None:
-        self._put = put or _put
-        self._folder, self._algorithm, self._read, self._store = (
-            folder,
-            algorithm,
-            read,
-            store,
-        )
+        self._folder, self._algorithm = folder, algorithm
+        self._read, self._store_pack = read, store_pack
+        self._write_file = write_file or _write_new_file
         self._trees: dict[str, Entries] = {}
         self._new: dict[str, tuple[str, bytes]] = {}
 
     def write(self, kind: str, data: bytes) -> str:
-        """The id of the object of this type and content, which is there afterwards."""
+        """Write an object of this type and content, and return its id."""
         object_id = self._add(kind, data)
         self._flush()
         return object_id
 
     def _add(self, kind: str, data: bytes) -> str:
-        """The id of a new object, which is there after the next `_flush`."""
-        whole = b"%s %d\0%s" % (kind.encode(), len(data), data)
-        object_id = hashlib.new(
-            self._algorithm, whole, usedforsecurity=False
-        ).hexdigest()
+        """The id of a new object, which is written by the next `_flush`."""
+        whole = _with_header(kind, data)
+        digest = hashlib.new(self._algorithm, whole, usedforsecurity=False)
+        object_id = digest.hexdigest()
         self._new[object_id] = (kind, data)
         return object_id
 
     def _flush(self) -> None:
-        if len(self._new) > _FEW:
-            self._store(pack_writer.of(list(self._new.values()), self._algorithm))
+        if len(self._new) > _MAX_LOOSE:
+            pack = pack_writer.of(list(self._new.values()), self._algorithm)
+            self._store_pack(pack)
         else:
             for object_id, (kind, data) in self._new.items():
-                self._write_loose(
-                    object_id, b"%s %d\0%s" % (kind.encode(), len(data), data)
-                )
+                self._write_loose(object_id, _with_header(kind, data))
         self._new.clear()
 
     def _write_loose(self, object_id: str, whole: bytes) -> None:
         path = self._folder / object_id[:2] / object_id[2:]
         if not path.exists():
             path.parent.mkdir(exist_ok=True)
-            self._put(path, zlib.compress(whole, 1))
+            self._write_file(path, zlib.compress(whole, 1))
 
     def content(self, object_id: str) -> bytes:
-        return self._read([object_id])[0][1]
+        """The content of an object. KeyError if it is not there."""
+        ((_, data),) = self._read([object_id])
+        return data
 
     def commit(self, tree: str, *parents: str) -> str:
-        """A commit that only lends merge-tree its shape: of nobody, at no time, so the
-        same one every time.
+        """A commit for merge-tree to look at. It has no date and no author of its own,
+        so that the same trees always make the same commit.
         """
         who = f"{AUTHOR['GIT_AUTHOR_NAME']} <{AUTHOR['GIT_AUTHOR_EMAIL']}> 0 +0000"
-        above = "".join(f"parent {parent}\n" for parent in parents)
-        return self.write(
-            "commit",
-            f"tree {tree}\n{above}author {who}\ncommitter {who}\n\nside\n".encode(),
-        )
+        lines = [
+            f"tree {tree}",
+            *(f"parent {parent}" for parent in parents),
+            f"author {who}",
+            f"committer {who}",
+        ]
+        text = "\n".join(lines) + "\n\nside\n"
+        return self.write("commit", text.encode())
 
     def tree(self, object_id: str) -> Entries:
-        """What a tree holds: name → mode and object id. KeyError if there is no such
-        tree.
-        """
+        """The entries of a tree. KeyError if there is no such tree."""
         self._load([object_id])
         return self._trees[object_id]
 
-    def _load(self, ids: Sequence[str]) -> None:
-        unknown = [
-            object_id
-            for object_id in dict.fromkeys(ids)
-            if object_id not in self._trees
-        ]
-        for object_id, (kind, data) in zip(
-            unknown, self._read(unknown) if unknown else (), strict=True
-        ):
+    def _load(self, object_ids: Sequence[str]) -> None:
+        """Read those of the trees that are not in memory."""
+        distinct = dict.fromkeys(object_ids)
+        missing = [tree for tree in distinct if tree not in self._trees]
+        if not missing:
+            return
+        for object_id, (kind, data) in zip(missing, self._read(missing), strict=True):
             if kind != "tree":
                 raise KeyError(object_id)
-            self._trees[object_id] = dict(_entries(data, len(object_id) // 2))
+            self._trees[object_id] = dict(_parse_tree(data, len(object_id) // 2))
 
-    def find(self, tree: str, path: str) -> Blob | None:
-        """Mode and object id of what stands at `path`, None if nothing does."""
-        found: Blob | None = (FOLDER, tree)
+    def find(self, tree: str, path: str) -> Entry | None:
+        """The entry at `path`, None if there is none."""
+        entry: Entry | None = (FOLDER, tree)
         for name in os.fsencode(path).split(b"/"):
-            if found is None or found[0] != FOLDER:
+            if entry is None or entry[0] != FOLDER:
                 return None
-            found = self.tree(found[1]).get(name)
-        return found
+            entry = self.tree(entry[1]).get(name)
+        return entry
 
-    def edited(self, base: str, changes: Mapping[str, Blob | None]) -> str:
-        """The tree that is `base` with each path set to (mode, object id), or removed
-        where None.
+    def edited(self, base: str, changes: Mapping[str, Entry | None]) -> str:
+        """The tree of `base` with each path set to (mode, object id), or removed where
+        the value is None.
 
-        GitFailed for a path that git would not take, or that shall be a file and a
-        folder at once.
+        GitFailed for a path that git would not take, or that would be both a file and a
+        folder.
         """
-        root = _Step()
-        for path, new in changes.items():
-            if new is not None and (reason := unusable_name(path)):
-                raise GitFailed(["mktree"], 1, f"{path!r} {reason}")
-            step = root
-            for name in os.fsencode(path).split(b"/"):
-                step = step.below.setdefault(name, _Step())
-            step.said, step.leaf = True, new
-        if len(self._trees) > _KEPT_TREES:
+        root = _edit_of(changes)
+        if len(self._trees) > _MAX_CACHED_TREES:
             self._trees.clear()
         self._load_along(base, root)
         tree = self._apply(base, root) or self._add("tree", b"")
         self._flush()
         return tree
 
-    def _load_along(self, base: str, root: _Step) -> None:
+    def _load_along(self, base: str, root: _Edit) -> None:
         """Read every tree that the changes pass through, one level at a time."""
         level = [(base, root)]
         while level:
             self._load([tree for tree, _ in level])
-            below = []
-            for tree, step in level:
+            next_level = []
+            for tree, edit in level:
                 entries = self._trees[tree]
-                for name, child in step.below.items():
-                    here = entries.get(name)
-                    if child.below and here is not None and here[0] == FOLDER:
-                        below.append((here[1], child))
-            level = below
+                for name, child in edit.below.items():
+                    entry = entries.get(name)
+                    if child.below and entry is not None and entry[0] == FOLDER:
+                        next_level.append((entry[1], child))
+            level = next_level
 
-    def _apply(self, tree: str | None, step: _Step) -> str | None:
-        """The tree with the changes below `step`; None for an empty one, which git does
-        not keep in another.
+    def _apply(self, tree: str | None, edit: _Edit) -> str | None:
+        """The tree with the changes below `edit`; None for an empty one, which git does
+        not keep inside of another.
         """
         entries = dict(self.tree(tree)) if tree is not None else {}
-        for name, child in step.below.items():
-            here = entries.pop(name, None)
-            new = self._changed(name, here, child)
+        for name, child in edit.below.items():
+            old = entries.pop(name, None)
+            new = self._changed(name, old, child)
             if new is not None:
                 entries[name] = new
         if not entries:
             return None
-        object_id = self._add("tree", _encoded(entries))
+        object_id = self._add("tree", _encode_tree(entries))
         self._trees[object_id] = entries
         return object_id
 
-    def _changed(self, name: bytes, here: Blob | None, child: _Step) -> Blob | None:
-        """What stands at the name after the change, where `here` stood before: as in an
-        index, the new replaces it.
+    def _changed(self, name: bytes, old: Entry | None, edit: _Edit) -> Entry | None:
+        """The entry that replaces `old`. As in an index, a new file replaces a folder
+        of its name, and a new folder a file.
         """
-        folder = here[1] if here and here[0] == FOLDER else None
-        inside = self._apply(folder, child) if child.below else folder
-        if child.leaf is not None:
-            if child.adds_below():
-                raise GitFailed(
-                    ["mktree"], 1, f"{os.fsdecode(name)!r} would be a file and a folder"
-                )
-            return child.leaf
+        folder = old[1] if old and old[0] == FOLDER else None
+        if edit.entry is not None:
+            if edit.adds_below():
+                path = os.fsdecode(name)
+                raise GitFailed(["mktree"], 1, f"{path!r} would be a file and a folder")
+            return edit.entry
+        inside = self._apply(folder, edit) if edit.below else folder
         if inside is not None:
             return FOLDER, inside
-        return None if child.said or folder else here
+        if edit.is_target or folder:
+            return None
+        return old
 
 
-def _put(path: Path, data: bytes) -> None:
-    """As it is good enough in a quarantine, which is this process's alone."""
+def _edit_of(changes: Mapping[str, Entry | None]) -> _Edit:
+    """The changes as a tree of names."""
+    root = _Edit()
+    for path, entry in changes.items():
+        if entry is not None and (reason := unusable_name(path)):
+            raise GitFailed(["mktree"], 1, f"{path!r} {reason}")
+        edit = root
+        for name in os.fsencode(path).split(b"/"):
+            edit = edit.below.setdefault(name, _Edit())
+        edit.is_target, edit.entry = True, entry
+    return root
+
+
+def _write_new_file(path: Path, data: bytes) -> None:
+    """Enough in a quarantine, which no other process reads."""
     with open(path, "xb", opener=read_only) as file:
         file.write(data)
 
@@ -229,24 +232,31 @@ def read_only(path: str, flags: int) -> int:
     return os.open(path, flags, 0o444)
 
 
-def _entries(data: bytes, width: int) -> Iterator[tuple[bytes, Blob]]:
-    at = 0
-    while at < len(data):
-        space, end = data.index(b" ", at), data.index(b"\0", at)
-        yield (
-            data[space + 1 : end],
-            (data[at:space].decode(), data[end + 1 : end + 1 + width].hex()),
-        )
-        at = end + 1 + width
+def _with_header(kind: str, data: bytes) -> bytes:
+    return b"%s %d\0%s" % (kind.encode(), len(data), data)
 
 
-def _encoded(entries: Entries) -> bytes:
-    """In git's order: by name, a folder's as if a slash ended it."""
-    ordered = sorted(
-        entries.items(),
-        key=lambda item: item[0] + b"/" if item[1][0] == FOLDER else item[0],
-    )
+def _parse_tree(data: bytes, id_length: int) -> Iterator[tuple[bytes, Entry]]:
+    """Name and entry of each. In the data they are MODE, space, name, NUL, binary id."""
+    start = 0
+    while start < len(data):
+        space = data.index(b" ", start)
+        end = data.index(b"\0", start)
+        mode = data[start:space].decode()
+        object_id = data[end + 1 : end + 1 + id_length].hex()
+        yield data[space + 1 : end], (mode, object_id)
+        start = end + 1 + id_length
+
+
+def _encode_tree(entries: Entries) -> bytes:
+    ordered = sorted(entries.items(), key=_sort_key)
     return b"".join(
-        b"%s %s\0%s" % (mode.encode(), name, bytes.fromhex(oid))
-        for name, (mode, oid) in ordered
+        b"%s %s\0%s" % (mode.encode(), name, bytes.fromhex(object_id))
+        for name, (mode, object_id) in ordered
     )
+
+
+def _sort_key(item: tuple[bytes, Entry]) -> bytes:
+    """Git's order: a folder's name counts as if a slash followed it."""
+    name, (mode, _) = item
+    return name + b"/" if mode == FOLDER else name

@@ -1,4 +1,4 @@
-"""What a checkout borrows from the repository: its objects, its excludes."""
+"""What a checkout borrows from the repository: its objects and its ignore files."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from runner.repo.command import git
+from runner.repo.command import isolated_git
 
 
 @dataclass(frozen=True)
 class Origin:
-    """The repository a workspace borrows from: its common git directory, its object
-    format, and further folders of objects that the base needs (a quarantine, when a
-    merge is verified before it is let in). `excludes` are the user's own ignore files.
+    """The repository that a workspace borrows from.
+
+    `git_dir` is its common git directory, `object_format` sha1 or sha256. `objects` are
+    further folders of objects that the base needs: a quarantine, when a merge is
+    verified before it is adopted. `excludes` are the user's own ignore files.
     """
 
     git_dir: Path
@@ -25,38 +27,38 @@ class Origin:
 
 def origin_of(path: Path) -> Origin:
     """The repository that `path` is in. GitFailed if there is none."""
-    git_dir = (
-        git(["rev-parse", "--path-format=absolute", "--git-common-dir"], cwd=path)
-        .decode()
-        .strip()
-    )
-    return Origin(
-        Path(git_dir),
-        git(["rev-parse", "--show-object-format"], cwd=path).decode().strip(),
-    )
+    git = isolated_git(path)
+    argv = ["rev-parse", "--path-format=absolute", "--git-common-dir"]
+    git_dir = git.run(argv).removesuffix(b"\n")
+    object_format = git.text(["rev-parse", "--show-object-format"]).strip()
+    return Origin(Path(os.fsdecode(git_dir)), object_format)
 
 
 def alternates(folders: Sequence[Path]) -> bytes:
-    """The content of `objects/info/alternates`, a path C-quoted where it must be to be
-    taken as it is.
+    """The content of `objects/info/alternates`.
 
-    Only there: gitdb, which GitPython and so aider read repositories with, knows no
-    quotes in this file.
+    Quoted only where it must be: gitdb, which GitPython and so aider read repositories
+    with, knows no quotes in this file.
     """
-    return b"".join(_quoted(folder) + b"\n" for folder in folders)
+    return b"".join(quoted_path(folder) + b"\n" for folder in folders)
 
 
-def _quoted(path: Path, special: bytes = b'"\\') -> bytes:
+def quoted_path(path: Path, special: bytes = b'"\\') -> bytes:
     """The path as git takes it in a list of object folders: C-quoted if it has one of
-    the `special` bytes.
+    the `special` bytes, or one that is not printable ASCII.
     """
     plain = os.fsencode(path)
-    if plain.startswith(b"/") and all(
-        32 <= byte < 127 and byte not in special for byte in plain
-    ):
+    unusual = [byte for byte in plain if not _is_printable(byte) or byte in special]
+    if plain.startswith(b"/") and not unusual:
         return plain
-    escaped = (
-        b"\\%03o" % byte if byte < 32 or byte > 126 or byte in b'"\\' else bytes([byte])
-        for byte in plain
-    )
-    return b'"' + b"".join(escaped) + b'"'
+    quoted = b""
+    for byte in plain:
+        if _is_printable(byte) and byte not in b'"\\':
+            quoted += bytes([byte])
+        else:
+            quoted += b"\\%03o" % byte
+    return b'"' + quoted + b'"'
+
+
+def _is_printable(byte: int) -> bool:
+    return 32 <= byte < 127

@@ -1,5 +1,5 @@
 """The repository's remote on GitHub: fetch what is needed, push only if the branch is
-where we think it is.
+at the expected commit.
 
 The token reaches git through its environment configuration: never in argv, never in a
 file of the checkout.
@@ -9,56 +9,38 @@ from __future__ import annotations
 
 import base64
 import re
-from dataclasses import dataclass
 
 from runner.core import durable
 from runner.core.errors import EnvironmentBroken, UsageProblem
+from runner.repo import ref_update
+from runner.repo.ref_update import Reason, RefUpdate
 from runner.repo.repository import Repository
 
-
-@dataclass(frozen=True)
-class Push:
-    """How a push ended: `moved` = the branch is not where it was thought to be;
-    `refused` = why the server refused.
-    """
-
-    landed: bool
-    moved: bool = False
-    refused: str = ""
-
-    @property
-    def reason(self) -> str:
-        """What kind of refusal it is: `workflows`, `secret`, `signatures`, `protected`,
-        `permission` or `other`.
-        """
-        return next(
-            (
-                kind
-                for kind, pattern in _REASONS
-                if re.search(pattern, self.refused, re.IGNORECASE)
-            ),
-            "other",
-        )
-
-
-_ADDRESS = re.compile(
-    r"(?:(?:https?|ssh|git)://(?:[^@/]+@)?(?P<host>[\w.-]+)(?::\d+)?/|(?:[^@/:]+@)(?P<short>[\w.-]+):)"
+_URL = re.compile(
+    r"(?:(?:https?|ssh|git)://(?:[^@/]+@)?(?P<host>[\w.-]+)(?::\d+)?/"
+    r"|(?:[^@/:]+@)(?P<short>[\w.-]+):)"
     r"(?P<name>[\w.-]+/[\w.-]+?)(?:\.git)?/?"
 )
 # GitHub's own words, from public threads; the first that matches names the reason.
 _REASONS = (
-    ("workflows", r"create or update workflow|without `?workflows?`? permission"),
-    ("secret", r"push protection|contain secrets"),
     (
-        "signatures",
+        Reason.WORKFLOWS,
+        r"create or update workflow|without `?workflows?`? permission",
+    ),
+    (Reason.SECRET, r"push protection|contain secrets"),
+    (
+        Reason.SIGNATURES,
         r"verified signature|must have.*signature|GH006.*sign|commit.*not.*verified",
     ),
-    ("protected", r"GH006|GH013|protected branch|rule violations|hook declined"),
+    (Reason.PROTECTED, r"GH006|GH013|protected branch|rule violations|hook declined"),
     (
-        "permission",
+        Reason.PERMISSION,
         r"permission .*denied|access to repository not granted|403|Authentication failed|not authorized",
     ),
 )
+_MOVED = ("stale info", "fetch first", "cannot lock ref", "non-fast-forward")
+_REFUSED = ("remote rejected", "remote: error", "403")
+_MAX_TEXT = 600  # characters of a server's message
 
 
 def github_at(url: str) -> tuple[str, str] | None:
@@ -68,18 +50,25 @@ def github_at(url: str) -> tuple[str, str] | None:
     github.com, `<name>.ghe.com` or an Enterprise Server, by https, ssh or the short
     form of ssh.
     """
-    match = _ADDRESS.fullmatch(url.strip())
+    match = _URL.fullmatch(url.strip())
     if match is None:
         return None
     host = (match["host"] or match["short"]).casefold().removeprefix("ssh.")
-    hosted = host == "github.com" or host.endswith(".ghe.com")
-    return f"https://api.{host}" if hosted else f"https://{host}/api/v3", match["name"]
+    if host == "github.com" or host.endswith(".ghe.com"):
+        return f"https://api.{host}", match["name"]
+    return f"https://{host}/api/v3", match["name"]
+
+
+def refusal_reason(text: str) -> Reason:
+    """Why a server refused a push, by what it answered."""
+    for reason, pattern in _REASONS:
+        if re.search(pattern, text, re.IGNORECASE):
+            return reason
+    return Reason.OTHER
 
 
 class Remote:
-    """One remote of a checkout, by name (`origin`), with the token it is spoken to
-    with.
-    """
+    """One remote of a checkout, by name, and the token that git authenticates with."""
 
     def __init__(
         self, repo: Repository, token: str, server_url: str, name: str = "origin"
@@ -88,28 +77,24 @@ class Remote:
         self._env = _authorization(token, server_url) if token else {}
 
     def fetch(self, revision: str) -> str:
-        """Fetch one branch or commit without its history; its commit id. UsageProblem
-        if the remote has none.
+        """Fetch one branch or commit without its history, and return its commit id.
+
+        UsageProblem if the remote has none, EnvironmentBroken if git fails otherwise.
         """
-        status, _, words = self._repo.attempt(
-            [
-                "fetch",
-                "-q",
-                "--no-tags",
-                "--no-recurse-submodules",
-                "--depth=1",
-                self._name,
-                revision,
-            ],
-            env=self._env,
-        )
-        if status and ("couldn't find remote ref" in words or "not our ref" in words):
-            raise UsageProblem(
-                f"the remote has no {revision}", "name a branch that exists:  branch:"
-            )
-        if status:
+        argv = [
+            *("fetch", "-q", "--no-tags", "--no-recurse-submodules", "--depth=1"),
+            *(self._name, revision),
+        ]
+        done = self._repo.git.attempt(argv, env=self._env)
+        if done.status:
+            message = done.stderr
+            if "couldn't find remote ref" in message or "not our ref" in message:
+                raise UsageProblem(
+                    f"the remote has no {revision}",
+                    "name a branch that exists:  branch:",
+                )
             raise EnvironmentBroken(
-                f"cannot fetch {revision}: {words}", "run the workflow again"
+                f"cannot fetch {revision}: {message}", "run the workflow again"
             )
         commit = self._repo.commit("FETCH_HEAD")
         assert commit is not None
@@ -117,26 +102,30 @@ class Remote:
 
     def branches(self, prefix: str) -> dict[str, str]:
         """The remote's branches that begin with `prefix`, with their commits."""
-        status, out, words = self._repo.attempt(
+        done = self._repo.git.attempt(
             ["ls-remote", "--heads", self._name, f"refs/heads/{prefix}*"], env=self._env
         )
-        if status:
+        if done.status:
             raise EnvironmentBroken(
-                f"cannot list the remote's branches: {words}", "run the workflow again"
+                f"cannot list the remote's branches: {done.stderr}",
+                "run the workflow again",
             )
-        pairs = (line.split("\t") for line in out.decode().splitlines())
-        return {ref.removeprefix("refs/heads/"): commit for commit, ref in pairs}
+        branches = {}
+        for line in done.stdout.decode().splitlines():
+            commit, ref = line.split("\t")
+            branches[ref.removeprefix("refs/heads/")] = commit
+        return branches
 
-    def push(self, branch: str, new: str, old: str | None) -> Push:
+    def push(self, branch: str, new: str, old: str | None) -> RefUpdate:
         """Point the remote's branch at `new` if it is at `old` (None: if there is
         none). Exact compare-and-swap.
+
+        EnvironmentBroken if the server cannot be reached.
         """
         durable.checkpoint("before push")
-        status, out, words = self._repo.attempt(
+        done = self._repo.git.attempt(
             [
-                "push",
-                "--porcelain",
-                "--no-verify",
+                *("push", "--porcelain", "--no-verify"),
                 f"--force-with-lease=refs/heads/{branch}:{old or ''}",
                 self._name,
                 f"{new}:refs/heads/{branch}",
@@ -144,31 +133,25 @@ class Remote:
             env=self._env,
         )
         durable.checkpoint("after push")
-        if status == 0:
-            return Push(landed=True)
-        told = f"{out.decode('utf-8', 'replace')}\n{words}"
-        if (
-            "stale info" in told
-            or "fetch first" in told
-            or "cannot lock ref" in told
-            or "non-fast-forward" in told
-        ):
-            return Push(landed=False, moved=True)
-        if "remote rejected" in told or "remote: error" in told or "403" in told:
-            return Push(landed=False, refused=_gist(told))
+        if done.status == 0:
+            return ref_update.LANDED
+        answer = f"{done.stdout.decode('utf-8', 'replace')}\n{done.stderr}"
+        if any(words in answer for words in _MOVED):
+            return ref_update.MOVED
+        if any(words in answer for words in _REFUSED):
+            text = _server_message(answer)
+            return ref_update.refusal(text, refusal_reason(text))
         raise EnvironmentBroken(
-            f"cannot push to {branch}: {words}",
+            f"cannot push to {branch}: {done.stderr}",
             "the results are kept as artifacts; run the job again",
         )
 
 
 def _authorization(token: str, server_url: str) -> dict[str, str]:
-    """Environment variables that make git send this token and no other credentials.
-
-    actions/checkout leaves a header of its own by default: up to v5 in the repository's
-    configuration, from v6 on in a file that it includes. GitHub answers 400 to two. An
-    empty value resets the list, and git reads the environment after every file.
-    """
+    """Environment variables that make git send this token and no other credentials."""
+    # actions/checkout leaves a header of its own by default: up to v5 in the
+    # repository's configuration, from v6 on in a file that it includes. GitHub answers
+    # 400 to two. An empty value resets the list, and git reads the environment last.
     key = f"http.{server_url}/.extraheader"
     secret = base64.b64encode(f"x-access-token:{token}".encode()).decode()
     return {
@@ -180,11 +163,12 @@ def _authorization(token: str, server_url: str) -> dict[str, str]:
     }
 
 
-def _gist(told: str) -> str:
-    """The server's own sentences of a refused push."""
-    lines = [
-        line.removeprefix("remote:").strip()
-        for line in told.splitlines()
-        if line.startswith(("remote:", "!", "fatal:"))
-    ]
-    return " ".join(line for line in lines if line)[:600]
+def _server_message(answer: str) -> str:
+    """The server's own sentences in the output of a refused push."""
+    sentences = []
+    for line in answer.splitlines():
+        if line.startswith(("remote:", "!", "fatal:")):
+            sentence = line.removeprefix("remote:").strip()
+            if sentence:
+                sentences.append(sentence)
+    return " ".join(sentences)[:_MAX_TEXT]

@@ -1,72 +1,35 @@
-"""Searches blobs for the values of secrets."""
+"""Searches changed paths and their contents for the values of secrets."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import tempfile
-from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import IO
+from collections.abc import Sequence
 
-from runner.core.errors import GitFailed
+from runner.policy.change import GITLINK, Change
 from runner.policy.redaction import Secrets
-from runner.repo.command import git_environment
-
-_PIECE = 2**20  # bytes of a file that are in memory at once
+from runner.repo.batch_process import ObjectReader
 
 
-def leak_in_blobs(
-    paths: Mapping[str, str], secrets: Secrets, cwd: Path, env: Mapping[str, str]
+def first_secret(
+    changes: Sequence[Change], secrets: Secrets, reader: ObjectReader
 ) -> tuple[str, str] | None:
-    """(path, secret's name) of the first blob that holds a secret. `paths` is object id
-    → path.
+    """(path, secret's name) of the first new path or new file that holds a secret.
+
+    Files are read in pieces. Raises GitFailed if one of them cannot be read.
     """
-    if not secrets or not paths:
+    if not secrets:
         return None
-    with tempfile.TemporaryFile() as asked:
-        asked.write("".join(f"{blob}\n" for blob in paths).encode())
-        asked.seek(0)
-        reader = subprocess.Popen(
-            ["git", "cat-file", "--batch"],
-            cwd=cwd,
-            env={**git_environment(os.environ), **env},
-            stdin=asked,
-            stdout=subprocess.PIPE,
-            start_new_session=True,
-        )
-        with reader:
-            assert reader.stdout is not None
-            try:
-                return _first_leak(reader.stdout, paths, secrets)
-            finally:
-                reader.kill()
-
-
-def _first_leak(
-    stream: IO[bytes], paths: Mapping[str, str], secrets: Secrets
-) -> tuple[str, str] | None:
-    """Reads the answers of `cat-file --batch`: a line of id, type and size, then that
-    many bytes and a line end.
-    """
-    while header := stream.readline().split():
-        if len(header) != 3:
-            raise GitFailed(
-                ["cat-file", "--batch"],
-                128,
-                b" ".join(header).decode("utf-8", "replace"),
-            )
-        size = int(header[2])
-        if name := secrets.find(_pieces(stream, size)):
-            return paths[header[0].decode()], name
-        stream.read(1)
-    return None
-
-
-def _pieces(stream: IO[bytes], size: int) -> Iterator[bytes]:
-    while size:
-        piece = stream.read(min(size, _PIECE))
-        if not piece:
-            raise GitFailed(["cat-file", "--batch"], 128, "the object ended early")
-        size -= len(piece)
-        yield piece
+    paths: dict[str, str] = {}
+    for change in changes:
+        if change.new is None:
+            continue
+        if name := secrets.find_in_text(change.path):
+            return change.path, name
+        mode, object_id = change.new
+        # a submodule's commit is in another repository
+        if mode != GITLINK:
+            paths[object_id] = change.path
+    match = reader.first_match(list(paths), secrets.find)
+    if match is None:
+        return None
+    object_id, name = match
+    return paths[object_id], name

@@ -11,6 +11,7 @@ import pytest
 from runner.core.task import Plan, PlanSettings
 from runner.plan import formats, snapshot
 from runner.plan.formats import Tree
+from runner.repo.command import Git
 from runner.repo.repository import Repository
 from tests.support.project import Project
 
@@ -66,5 +67,5 @@ def test_a_commits_file_is_asked_once(
 ) -> None:
     repo, head = Repository(project.root, os.environ), project.git("rev-parse", "HEAD")
     assert repo.file(head, "README.md") == b"hello\n"
-    monkeypatch.setattr(repo, "attempt", lambda *_, **__: pytest.fail("asked again"))
+    monkeypatch.setattr(Git, "attempt", lambda *_, **__: pytest.fail("asked again"))
     assert repo.file(head, "README.md") == b"hello\n"

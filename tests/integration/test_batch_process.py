@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from runner.repo.batch_process import Moves, Questions
+from runner.core.errors import GitFailed
+from runner.repo.batch_process import ObjectReader, RefUpdater
+from runner.repo.command import Git
 from runner.repo.repository import Repository
 from tests.support.project import Project
 
@@ -45,26 +47,26 @@ def test_objects_that_others_pack_and_prune_are_still_found(
     assert repo.blob(project.git("rev-parse", f"{head}:README.md")) == b"more\n"
 
 
-def test_many_questions_at_once_are_answered_in_order(
+def test_many_reader_at_once_are_answered_in_order(
     project: Project, repo: Repository
 ) -> None:
     blob, tree = (
         project.git("rev-parse", "HEAD:README.md"),
         project.git("rev-parse", "HEAD^{tree}"),
     )
-    found = repo._questions.contents([blob, "0" * 40, tree] * 500)
+    found = repo.reader.contents([blob, "0" * 40, tree] * 500)
     assert [one and one[0] for one in found] == ["blob", None, "tree"] * 500
     assert found[0] == ("blob", b"hello\n")
 
 
 def test_a_process_that_was_killed_is_started_again(project: Project) -> None:
-    questions = Questions(["git"], project.root, os.environ)
-    assert questions.info("HEAD") is not None
-    os.kill(questions._child._running[0].pid, signal.SIGKILL)
-    questions._child._running[0].wait()
-    with pytest.raises(BrokenPipeError):
-        questions.info("HEAD")
-    assert questions.info("HEAD") is not None
+    reader = ObjectReader(Git(project.root, os.environ))
+    assert reader.info("HEAD") is not None
+    os.kill(reader._process._running[0].pid, signal.SIGKILL)
+    reader._process._running[0].wait()
+    with pytest.raises(GitFailed, match="git ended before it answered"):
+        reader.info("HEAD")
+    assert reader.info("HEAD") is not None
 
 
 def test_refs_move_only_from_where_they_are_thought_to_be(
@@ -86,15 +88,15 @@ def test_refs_move_only_from_where_they_are_thought_to_be(
 
 
 def test_a_refused_move_leaves_nothing_and_the_next_one_works(project: Project) -> None:
-    moves, head = (
-        Moves(["git"], project.root, os.environ),
+    updater, head = (
+        RefUpdater(Git(project.root, os.environ)),
         project.git("rev-parse", "HEAD"),
     )
-    assert not moves.commit(
+    assert not updater.commit(
         [f"update refs/fanin/a {head}", f"update refs/fanin/b {'1' * 40}"]
     )
     assert project.git("for-each-ref", "refs/fanin") == ""
-    assert moves.commit([f"update refs/fanin/a {head}"])
+    assert updater.commit([f"update refs/fanin/a {head}"])
     assert project.git("rev-parse", "refs/fanin/a") == head
 
 
@@ -105,11 +107,11 @@ def test_commits_and_their_objects_are_as_git_itself_writes_them(
     project.git("config", "user.email", "u@example.com")
     head = project.git("rev-parse", "HEAD")
     with repo.quarantine() as quarantine:
-        blob = repo.write_blob(b"new\n", quarantine.env)
-        tree = repo.write_tree(repo.tree(head), {"dir/new": blob}, quarantine.env)
-        commit = repo.commit_tree(tree, [head], "Subject\n\nbody: ä\n", quarantine.env)
+        blob = quarantine.write_blob(b"new\n")
+        tree = quarantine.write_tree(repo.tree(head), {"dir/new": blob})
+        commit = quarantine.commit_tree(tree, [head], "Subject\n\nbody: ä\n")
         assert repo.commit(commit) is None
-        repo.adopt(quarantine, [commit], [head])
+        quarantine.adopt([commit], [head])
     same = project.git(
         "commit-tree", tree, "-p", head, "-m", "Subject", "-m", "body: ä"
     )
@@ -126,10 +128,10 @@ def test_a_shared_repositorys_objects_get_the_modes_that_its_users_need(
     project.git("config", "core.sharedRepository", "group")
     head = project.git("rev-parse", "HEAD")
     with repo.quarantine() as quarantine:
-        blob = repo.write_blob(b"shared\n", quarantine.env)
-        tree = repo.write_tree(repo.tree(head), {"new": blob}, quarantine.env)
-        commit = repo.commit_tree(tree, [head], "Subject\n", quarantine.env)
-        repo.adopt(quarantine, [commit], [head])
+        blob = quarantine.write_blob(b"shared\n")
+        tree = quarantine.write_tree(repo.tree(head), {"new": blob})
+        commit = quarantine.commit_tree(tree, [head], "Subject\n")
+        quarantine.adopt([commit], [head])
     folder = Path(project.root, ".git", "objects", blob[1][:2])
     assert folder.stat().st_mode & stat.S_IWGRP
     assert project.git("cat-file", "blob", blob[1]) == "shared"

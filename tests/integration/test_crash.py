@@ -195,7 +195,7 @@ def test_object_that_was_being_written_is_not_left_among_the_others(
         patched.setattr("os.fsync", die)
         with pytest.raises(Died):
             repo.commit_tree(
-                repo.tree("HEAD"), [project.git("rev-parse", "HEAD")], "told\n", {}
+                repo.tree("HEAD"), [project.git("rev-parse", "HEAD")], "told\n"
             )
     assert not [
         path

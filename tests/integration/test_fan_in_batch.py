@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from runner.fan_in.inputs import BatchResults
 from runner.plan.snapshot import read_snapshot
 from runner.repo import pack_writer
 from runner.repo.repository import Repository
+from tests.support.git_calls import recorded_git_calls
 from tests.support.project import Project
 
 
@@ -89,8 +89,8 @@ class Batch:
         self.project.git("reflog", "expire", "--expire=now", "--all")
         self.project.git("-c", "gc.pruneExpire=now", "gc", "-q", "--prune=now")
 
-    def merge(self, repo: Repository | None = None) -> FanIn:
-        repo = repo or Repository(self.project.root, os.environ)
+    def merge(self) -> FanIn:
+        repo = Repository(self.project.root, os.environ)
         return pipeline.merge_batch(
             repo, BatchResults(self.manifest, self.results), self.manifest.base
         )
@@ -115,26 +115,14 @@ def batch_of(project: Project, count: int, tmp_path: Path, **settings: Any) -> B
     return Batch(project, tmp_path / "results", manifest)
 
 
-class Counting(Repository):
-    """Counts the git processes."""
-
-    def __init__(self, root: Path) -> None:
-        self.calls: list[str] = []
-        super().__init__(root, os.environ)
-
-    def attempt(self, argv: Sequence[str], **how: Any) -> tuple[int, bytes, str]:
-        self.calls.append(argv[0])
-        return super().attempt(argv, **how)
-
-
 def calls_for(project: Project, count: int, tmp_path: Path) -> list[str]:
     batch = batch_of(project, count, tmp_path / str(count))
     for place in range(count):
         batch.leave(place, *batch.change({f"new{count}/{place}.txt": f"{place}\n"}))
-    repo = Counting(project.root)
-    made = batch.merge(repo)
+    with recorded_git_calls() as calls:
+        made = batch.merge()
     assert len(made.landed) == count
-    return repo.calls
+    return calls
 
 
 def test_twice_as_many_results_need_no_more_git_processes(
@@ -296,11 +284,9 @@ def test_every_result_is_compared_as_it_would_be_alone(
     trees.append(project.git("write-tree"))
     base = project.git("rev-parse", "HEAD^{tree}")
     repo = Repository(project.root, os.environ)
-    assert repo.changes_to(base, trees, {}) == [
-        repo.changes(base, tree, {}) for tree in trees
-    ]
-    assert repo.changes_to(base, trees, {})[2][0].target == "base.txt"
-    assert repo.diffstats(base, trees, {}) == [
+    assert repo.changes_to(base, trees) == [repo.changes(base, tree) for tree in trees]
+    assert repo.changes_to(base, trees)[2][0].target == "base.txt"
+    assert repo.diffstats(base, trees) == [
         ["dir/a +1 -0", "new\nline.txt +1 -0"],
         [],
         ["link +1 -0"],

@@ -7,15 +7,13 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from runner.attempt import workspace
-from runner.repo import command
 from runner.repo.origin import origin_of
+from tests.support.git_calls import recorded_git_calls
 from tests.support.project import Project, Quiet
 
 
@@ -271,18 +269,11 @@ def test_nothing_is_left_behind(
 
 
 def test_a_workspace_costs_two_git_processes_and_the_users_identity_is_not_in_it(
-    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    project: Project, tmp_path: Path
 ) -> None:
-    calls: list[str] = []
-    real = command.git
-
-    def counted(argv: Sequence[str], **how: Any) -> bytes:
-        calls.append(argv[0])
-        return real(argv, **how)
-
     origin, head = origin_of(project.root), project.git("rev-parse", "HEAD")
-    monkeypatch.setattr(workspace, "git", counted)
-    space = workspace.create(origin, head, tmp_path / "space", "fanin/task-000")
+    with recorded_git_calls() as calls:
+        space = workspace.create(origin, head, tmp_path / "space", "fanin/task-000")
     assert calls == ["init", "read-tree"]
     (space.checkout / "new").write_text("x\n")
     (space.checkout / ".git" / "config").write_text(
@@ -293,7 +284,7 @@ def test_a_workspace_costs_two_git_processes_and_the_users_identity_is_not_in_it
     listed = ["git", "ls-tree", "--name-only", tree]
     told = subprocess.run(
         listed,
-        env={**os.environ, **space.env},
+        env={**os.environ, **space.git.env},
         capture_output=True,
         text=True,
         check=True,

@@ -11,6 +11,7 @@ import pytest
 from runner.core.errors import InvalidInput, UsageProblem
 from runner.core.events import AttemptStarted, RunEvent
 from runner.local.run import LocalRun
+from runner.repo import work_tree
 from runner.repo.repository import Repository
 from tests.support.project import Project, Quiet
 
@@ -313,7 +314,7 @@ def test_branch_that_is_checked_out_nowhere_and_moves_at_the_last_moment_keeps_b
             commit = project.git("commit-tree", tree, "-p", "side", "-m", moves.pop())
             project.git("update-ref", "refs/heads/side", commit)
 
-    monkeypatch.setattr(Repository, "checked_out_at", nowhere)
+    monkeypatch.setattr(work_tree, "checked_out_at", nowhere)
     ended = project.run(branch="side")
     assert (ended.branch, ended.waiting_branch) == ("side", None)
     assert project.subjects("side")[:2] == ["A: do A", "by a person"]

@@ -57,7 +57,7 @@ class Git:
     def __init__(self, root: Path) -> None:
         subprocess.run(["git", "init", "-q", str(root)], check=True)
         self.repo = Repository(root, os.environ)
-        self.empty = self.repo._text(["mktree"], stdin=b"").strip()
+        self.empty = self.repo.git.text(["mktree"], stdin=b"").strip()
         self.blobs: dict[bytes, str] = {}
 
     def tree(self, files: Files) -> str:
@@ -68,17 +68,17 @@ class Git:
 
     def blob(self, data: bytes) -> str:
         if data not in self.blobs:
-            self.blobs[data] = self.repo.write_blob(data, {})[1]
+            self.blobs[data] = self.repo.write_blob(data)[1]
         return self.blobs[data]
 
     def write(self, base: str, changes: Mapping[str, Blob | None]) -> str:
-        return self.repo.write_tree(base, changes, {})
+        return self.repo.write_tree(base, changes)
 
     def merge(self, base: str, ours: str, theirs: str) -> str | ConflictLike:
-        return self.repo.merge_trees(base, ours, theirs, {})
+        return self.repo.merge_trees(base, ours, theirs)
 
     def changes(self, old: str, new: str) -> list[Change]:
-        return self.repo.changes(old, new, {})
+        return self.repo.changes(old, new)
 
     def candidates(self, base: str, trees: Sequence[str]) -> list[Candidate]:
         named = enumerate(zip("ABCDE", trees, strict=False))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.repo.remote import Push, github_at
+from runner.repo.remote import github_at, refusal_reason
 from tests.support import rivals
 from tests.support.jobs import Jobs
 from tests.support.project import Project
@@ -60,7 +60,7 @@ REFUSALS = [
 
 @pytest.mark.parametrize(("reason", "words"), REFUSALS)
 def test_refusal_is_known_by_name(reason: str, words: str) -> None:
-    assert Push(landed=False, refused=words).reason == reason
+    assert refusal_reason(words) == reason
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ def made(
     project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[WorkspacePool]:
     """Spares that are always worth it, in a run whose workspaces are below `scratch`."""
-    monkeypatch.setattr(workspace_pool, "_WORTH", -1.0)
+    monkeypatch.setattr(workspace_pool, "_MIN_CHECKOUT_TIME", -1.0)
     (tmp_path / "scratch").mkdir()
     with store_of(project, tmp_path / "scratch") as found:
         yield found
@@ -40,8 +40,8 @@ def made(
 
 def kept(store: WorkspacePool, count: int, base: str) -> None:
     """Wait until the spare ones are there."""
-    store.keep(count, base, BRANCH)
-    store._aside.submit(lambda: None).result()
+    store.prewarm(count, base, BRANCH)
+    store._background.submit(lambda: None).result()
 
 
 def files(space: Workspace) -> dict[str, str]:
@@ -136,7 +136,7 @@ def test_what_is_discarded_is_gone_at_the_end(
 def test_a_run_whose_tasks_get_spare_workspaces_ends_as_without(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(workspace_pool, "_WORTH", -1.0)
+    monkeypatch.setattr(workspace_pool, "_MIN_CHECKOUT_TIME", -1.0)
     project.plan(
         [
             {"id": "A", "do": ["write a: a", "sleep 0.2"]},
@@ -167,7 +167,7 @@ def test_a_change_of_the_same_size_at_the_same_moment_is_seen(
     for number in range(30):
         space = workspace.create(origin, head, tmp_path / f"space{number}", BRANCH)
         (space.folder / "prompt").write_text("now")
-        workspace.settle(space, space.folder / "prompt")
+        workspace.trust_times(space, space.folder / "prompt")
         (space.checkout / "README.md").write_text("HELLO\n")
         assert workspace.capture(space) is not None
 
@@ -184,8 +184,8 @@ def test_times_are_trusted_only_once_the_clock_has_moved_on(
     written, prompt = space.index.stat().st_mtime_ns, tmp_path / "prompt"
     prompt.touch()
     os.utime(prompt, ns=(written, written))
-    workspace.settle(space, prompt)
+    workspace.trust_times(space, prompt)
     assert space.index.stat().st_mtime_ns == written
     os.utime(prompt, ns=(written + 1, written + 1))
-    workspace.settle(space, prompt)
+    workspace.trust_times(space, prompt)
     assert space.index.stat().st_mtime_ns == written + 1

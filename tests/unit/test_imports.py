@@ -80,7 +80,7 @@ PACKAGES: dict[str, set[str]] = {
 # Which packages may import what is not theirs alone.
 ONLY_IN = {
     "networkx": {"plan"},
-    "git": {"repo", "cli"},
+    "git": {"repo"},
     "github": {"github_api"},
     "markdown_it": {"issues"},
     "click": {"cli"},
@@ -163,6 +163,18 @@ def test_an_outside_library_has_one_door(module: str, packages: set[str]) -> Non
         if module in {name.split(".")[0] for name in _names(package, types=True)}
     }
     assert users == packages
+
+
+def test_one_module_starts_git() -> None:
+    users: dict[str, set[str]] = {"git": set(), "subprocess": set()}
+    for path in sorted((ROOT / "repo").glob("*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for name in _imported(tree, types=False):
+            module = name.split(".")[0]
+            if module in users:
+                users[module].add(path.stem)
+    # repository.py finds the repository, for which GitPython starts no process
+    assert users == {"git": {"command", "repository"}, "subprocess": {"command"}}
 
 
 @pytest.mark.parametrize(

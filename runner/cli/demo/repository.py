@@ -7,8 +7,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import git
+from runner.repo.command import isolated_git
 
+_NAME, _EMAIL = "Fanin demo", "demo@example.com"
 PLAN = """\
 version: 1
 defaults: {max_attempts: 2}
@@ -61,18 +62,24 @@ def make_repository(folder: Path) -> Path:
     Returns its path.
     """
     root = folder / "fanin-demo"
-    repo = git.Repo.init(root, initial_branch="main")
-    (root / "tasks.yml").write_text(PLAN)
+    root.mkdir()
     agent = str(Path(__file__).with_name("agent.py"))
-    (root / "fanin.yml").write_text(
-        f"parallel: true\nagent:\n  command: [{sys.executable!r}, {agent!r}]\n"
-    )
-    (root / ".gitignore").write_text("__pycache__/\n")
-    repo.git.add("-A")
-    person = git.Actor("Fanin demo", "demo@example.com")
-    with repo.config_writer() as config:
-        config.set_value("user", "name", person.name)
-        config.set_value("user", "email", person.email)
-    repo.index.commit("Start with a plan", author=person, committer=person)
-    repo.close()
+    files = {
+        "tasks.yml": PLAN,
+        "fanin.yml": "parallel: true\n"
+        f"agent:\n  command: [{sys.executable!r}, {agent!r}]\n",
+        ".gitignore": "__pycache__/\n",
+    }
+    for name, text in files.items():
+        (root / name).write_text(text)
+    person = {}
+    for role in ("AUTHOR", "COMMITTER"):
+        person[f"GIT_{role}_NAME"] = _NAME
+        person[f"GIT_{role}_EMAIL"] = _EMAIL
+    git = isolated_git(root, person)
+    git.run(["init", "-q", "-b", "main"])
+    git.run(["config", "user.name", _NAME])
+    git.run(["config", "user.email", _EMAIL])
+    git.run(["add", "-A"])
+    git.run(["commit", "-q", "-m", "Start with a plan"])
     return root

@@ -1,0 +1,264 @@
+"""Questions about the objects of a repository or quarantine, and new objects in it."""
+
+from __future__ import annotations
+
+import os
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from runner.core.errors import GitFailed
+from runner.policy.change import GITLINK, REGULAR, SYMLINK, Change
+from runner.policy.redaction import Secrets
+from runner.repo import diff, merge_trees, secret_search
+from runner.repo.answer_cache import AnswerCache, is_full_id
+from runner.repo.batch_process import Content, ObjectInfo, ObjectReader
+from runner.repo.command import Git
+from runner.repo.configuration import Configuration
+from runner.repo.merge_trees import Conflict
+from runner.repo.objects import Objects
+
+
+class ObjectDatabase:
+    """The objects that `git` and `reader` see. Methods raise GitFailed where git does."""
+
+    def __init__(self, git: Git, reader: ObjectReader, answers: AnswerCache) -> None:
+        self.git, self.reader, self._answers = git, reader, answers
+
+    def infos(self, names: Sequence[str]) -> list[ObjectInfo | None]:
+        """Id, type and size of each object, None where there is none."""
+        return self.reader.infos(names)
+
+    def contents(self, names: Sequence[str]) -> list[Content | None]:
+        """Type and content of each object, None where there is none."""
+        return self.reader.contents(names)
+
+    def tree(self, revision: str) -> str:
+        """The id of the tree of a commit."""
+        return self._answers.get(("tree", revision), lambda: self._tree(revision))
+
+    def _tree(self, revision: str) -> str:
+        name = f"{revision}^{{tree}}"
+        if is_full_id(revision):
+            (info,) = self.infos([name])
+            if info is not None:
+                return info.object_id
+        return self.git.text(["rev-parse", name]).strip()
+
+    def is_tree(self, object_id: str) -> bool:
+        """Whether the object is there and is a tree."""
+        (info,) = self.infos([object_id])
+        return info is not None and info.kind == "tree"
+
+    def file(self, commit: str, path: str) -> bytes | None:
+        """The content of a regular file in a commit, or None."""
+        return self._answers.get(
+            ("file", commit, path), lambda: self._file(commit, path)
+        )
+
+    def _file(self, commit: str, path: str) -> bytes | None:
+        entry = self.git.run(["ls-tree", "-z", commit, "--", f":(literal){path}"])
+        if not entry.startswith(b"100"):
+            return None
+        meta, _, _ = entry.partition(b"\t")
+        _, _, object_id = meta.split()
+        return self.blob(object_id.decode())
+
+    def files(self, commit: str, path: str) -> dict[str, tuple[str, int]]:
+        """The regular files at or below `path` in a commit: path → (object id, size in
+        bytes).
+        """
+        return self._answers.get(
+            ("files", commit, path), lambda: self._files(commit, path)
+        )
+
+    def _files(self, commit: str, path: str) -> dict[str, tuple[str, int]]:
+        listing = self.git.run(
+            ["ls-tree", "-r", "-z", "-l", commit, "--", f":(literal){path}"]
+        )
+        files = {}
+        for entry in listing.split(b"\0"):
+            meta, _, name = entry.partition(b"\t")
+            if meta.startswith(b"100"):
+                _, _, object_id, size = meta.split()
+                files[os.fsdecode(name)] = (object_id.decode(), int(size))
+        return files
+
+    def paths(self, revision: str) -> list[str]:
+        """Every path in a commit or tree, without folders."""
+        return diff.parse_names(
+            self.git.run(["ls-tree", "-r", "-z", "--name-only", revision])
+        )
+
+    def blob(self, object_id: str) -> bytes:
+        """The content of a blob."""
+        return self._answers.get(
+            ("blob", object_id), lambda: self.blobs([object_id])[object_id]
+        )
+
+    def blobs(self, object_ids: Sequence[str]) -> dict[str, bytes]:
+        """Object id → content of each blob."""
+        blobs = {}
+        contents = self.contents(object_ids)
+        for object_id, content in zip(object_ids, contents, strict=True):
+            if content is None or content.kind != "blob":
+                raise GitFailed(["cat-file", "blob", object_id], 128, "no such blob")
+            blobs[object_id] = content.data
+        return blobs
+
+    def changes(self, old: str, new: str) -> list[Change]:
+        """What differs between two trees or commits, with sizes and link targets."""
+        if old == new:
+            return []
+        changes = diff.parse_raw(self.git.run([*diff.RAW, old, new]))
+        return self._measured([changes])[0]
+
+    def changes_to(self, old: str, trees: Sequence[str]) -> list[list[Change]]:
+        """`changes` from tree `old` to each of the trees.
+
+        ValueError if a tree names an object as a file that is none.
+        """
+        pairs = diff.pairs(old, trees)
+        output = self.git.run([*diff.RAW, "--stdin"], stdin=pairs)
+        changes = diff.parse_raw_pairs(output)
+        if len(changes) != len(trees):
+            raise ValueError("git did not compare every tree")
+        return self._measured(changes, strict=True)
+
+    def changed_paths(self, old: str, new: str) -> list[str]:
+        """Paths that differ between two trees or commits; of a rename both."""
+        return diff.parse_names(self.git.run([*diff.NAMES, old, new]))
+
+    def diffstats(self, old: str, trees: Sequence[str]) -> list[list[str]]:
+        """For each of the trees the paths that differ from tree `old`, with their added
+        and removed lines (`src/a.py +3 -1`, `-` for a file that is not text).
+        """
+        pairs = diff.pairs(old, trees)
+        return diff.parse_numstat_pairs(self.git.run(diff.NUMSTAT, stdin=pairs))
+
+    def _measured(
+        self, groups: Sequence[Sequence[Change]], *, strict: bool = False
+    ) -> list[list[Change]]:
+        """The changes with the sizes of their blobs and the targets of their links."""
+        blobs: dict[str, None] = {}
+        links: dict[str, None] = {}
+        for changes in groups:
+            for change in changes:
+                if change.new is None or change.new[0] == GITLINK:
+                    continue
+                mode, object_id = change.new
+                blobs[object_id] = None
+                if mode == SYMLINK:
+                    links[object_id] = None
+        sizes = self._blob_sizes(list(blobs))
+        if strict and len(sizes) < len(blobs):
+            raise ValueError("a tree names an object as a file that is none")
+        targets = self.blobs(list(links))
+        return [
+            [_with_content(change, sizes, targets) for change in changes]
+            for changes in groups
+        ]
+
+    def _blob_sizes(self, object_ids: Sequence[str]) -> dict[str, int]:
+        """Object id → size in bytes, of those that are blobs."""
+        sizes = {}
+        for info in self.infos(object_ids):
+            if info is not None and info.kind == "blob":
+                sizes[info.object_id] = info.size
+        return sizes
+
+    def first_secret(
+        self, changes: Sequence[Change], secrets: Secrets
+    ) -> tuple[str, str] | None:
+        """(path, secret's name) of the first new path or new file with a secret."""
+        return secret_search.first_secret(changes, secrets, self.reader)
+
+
+def _with_content(
+    change: Change, sizes: Mapping[str, int], targets: Mapping[str, bytes]
+) -> Change:
+    if change.new is None:
+        return change
+    mode, object_id = change.new
+    target = None
+    if mode == SYMLINK:
+        target = os.fsdecode(targets[object_id])
+    return replace(change, size=sizes.get(object_id, 0), target=target)
+
+
+class WritableDatabase(ObjectDatabase, ABC):
+    """Objects that more can be added to."""
+
+    def __init__(
+        self,
+        git: Git,
+        reader: ObjectReader,
+        answers: AnswerCache,
+        configuration: Configuration,
+    ) -> None:
+        super().__init__(git, reader, answers)
+        self.configuration = configuration
+
+    @abstractmethod
+    def objects(self) -> Objects:
+        """Reads and writes these objects."""
+
+    def read(self, object_ids: Sequence[str]) -> list[tuple[str, bytes]]:
+        """Type and content of each object. KeyError if one is not there."""
+        objects: list[tuple[str, bytes]] = []
+        contents = self.contents(object_ids)
+        for object_id, content in zip(object_ids, contents, strict=True):
+            if content is None:
+                raise KeyError(object_id)
+            objects.append(content)
+        return objects
+
+    def store_pack(self, pack: bytes) -> None:
+        """Add the objects of a pack that fanin has made."""
+        self.git.run(["index-pack", "--stdin"], stdin=pack)
+
+    def write_tree(
+        self, base: str, changes: Mapping[str, tuple[str, str] | None]
+    ) -> str:
+        """The tree of `base` with each path set to (mode, object id), or removed where
+        the value is None.
+        """
+        tree = self.objects().edited(self.tree(base), changes)
+        self._answers.put(("tree", tree), tree)
+        return tree
+
+    def write_blob(self, data: bytes) -> tuple[str, str]:
+        """(mode, object id) of a new regular file."""
+        return REGULAR, self.objects().write("blob", data)
+
+    def merge_trees(self, base: str, ours: str, theirs: str) -> str | Conflict:
+        """The tree that git's three-way merge makes, or what it could not decide."""
+        return merge_trees.merge_trees(self.git, self.objects(), base, ours, theirs)
+
+    def commit_tree(self, tree: str, parents: Sequence[str], message: str) -> str:
+        """A commit in the user's name, or in fanin's where none is configured."""
+        commit = self._commit_tree(tree, parents, message)
+        self._answers.put(("tree", commit), tree)
+        return commit
+
+    def _commit_tree(self, tree: str, parents: Sequence[str], message: str) -> str:
+        committer = self.configuration.committer
+        if committer is None or "\0" in message:
+            flags = [part for parent in parents for part in ("-p", parent)]
+            return self.git.text(
+                ["commit-tree", tree, *flags, "-F", "-"],
+                env=self.configuration.identity,
+                stdin=message.encode(),
+            ).strip()
+        # written here, because a process for each commit takes longer
+        when = f"{int(time.time())} {time.strftime('%z')}"
+        header = [f"tree {tree}", *(f"parent {parent}" for parent in parents)]
+        header += [
+            f"author {committer.author} {when}",
+            f"committer {committer.committer} {when}",
+        ]
+        text = "\n".join(header) + "\n\n" + message
+        if not text.endswith("\n"):
+            text += "\n"
+        return self.objects().write("commit", text.encode())

@@ -1,0 +1,58 @@
+"""How an attempt to move a branch ended, here or on a server."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Outcome(StrEnum):
+    """What became of the branch."""
+
+    LANDED = "landed"  # it has the new commit
+    MOVED = "moved"  # it was not at the expected commit
+    REFUSED = "refused"  # it is where it was, and takes no commit
+
+
+class Reason(StrEnum):
+    """Why a branch takes no commit."""
+
+    WORKFLOWS = "workflows"
+    SECRET = "secret"  # noqa: S105 - a kind of refusal, no password
+    SIGNATURES = "signatures"
+    PROTECTED = "protected"
+    PERMISSION = "permission"
+    OBSTACLE = "obstacle"  # files of the work tree are in the way
+    OTHER = "other"
+
+
+@dataclass(frozen=True)
+class RefUpdate:
+    """How it ended. `text` and `reason` belong to a refusal: the words of git or of the
+    server, and what kind of refusal it is.
+    """
+
+    outcome: Outcome
+    text: str = ""
+    reason: Reason | None = None
+
+    @property
+    def landed(self) -> bool:
+        return self.outcome is Outcome.LANDED
+
+    @property
+    def moved(self) -> bool:
+        return self.outcome is Outcome.MOVED
+
+    @property
+    def refused(self) -> bool:
+        return self.outcome is Outcome.REFUSED
+
+
+LANDED = RefUpdate(Outcome.LANDED)
+MOVED = RefUpdate(Outcome.MOVED)
+
+
+def refusal(text: str, reason: Reason) -> RefUpdate:
+    """The branch takes no commit."""
+    return RefUpdate(Outcome.REFUSED, text, reason)
