@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Puts fanin's own Python environment at $FANIN_VENV, apart from the job's: hash-locked, bytecode compiled.
-# `task` legs get the short list (no networkx, GitPython or PyGithub); a matrix pays for this once per task.
+# `task` legs get the short list (no networkx or PyGithub); a matrix pays for this once per task.
 set -euo pipefail
 lock="$FANIN_HOME/.github/actions/fanin/requirements-$FANIN_SET.txt"
 if [ -f "$FANIN_VENV/.complete" ]; then
