@@ -33,7 +33,7 @@ from benchmarks.harness import (
 
 INSTALL = ROOT / ".github" / "actions" / "fanin" / "install.sh"
 NEEDED = {
-    "task": "click, pathspec, pydantic, yaml",
+    "task": "click, git, pathspec, pydantic, yaml",
     "full": "click, pathspec, pydantic, yaml, networkx, git, github",
 }
 
