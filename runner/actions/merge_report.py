@@ -115,7 +115,7 @@ class MergeReport:
         job_io.summary(job_summary.round_summary(self.views, round_))
         self._annotate(job_io)
         if self.state.pull_request is not None:
-            comment = job_summary.sticky(self.views, round_)
+            comment = job_summary.sticky_comment(self.views, round_)
             _comment(github, job_io, self.state.pull_request, comment)
         return self.exit_code()
 
@@ -170,10 +170,10 @@ class MergeReport:
             return EXIT_TASKS_FAILED
         return EXIT_DONE
 
-    def _round(self, next_state: RoundState, run_url: str) -> job_summary.Round:
+    def _round(self, next_state: RoundState, run_url: str) -> job_summary.RoundReport:
         fan_in = self.batch.fan_in
         used = UsageTotal().plus(fan_in.results).describe()
-        return job_summary.Round(
+        return job_summary.RoundReport(
             self.manifest.batch,
             self.batch.branch,
             commit=self.batch.commit,
@@ -181,7 +181,7 @@ class MergeReport:
             failed=fan_in.failed,
             run_url=run_url,
             note=self.batch.note,
-            used=f"{used}; the run so far: ${next_state.spent_usd:.2f}",
+            usage=f"{used}; the run so far: ${next_state.spent_usd:.2f}",
         )
 
     def _annotate(self, job_io: JobIO) -> None:

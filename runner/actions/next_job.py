@@ -273,5 +273,5 @@ def _report(
         batch = manifest.batch
         ids = ", ".join(entry.task.id for entry in manifest.entries)
     note = f"Dry run: would run {ids}." if dry_run else f"This round runs {ids}."
-    summary = job_summary.Round(batch=batch, branch=branch, note=note)
+    summary = job_summary.RoundReport(batch=batch, branch=branch, note=note)
     job_io.summary(job_summary.round_summary(views, summary))

@@ -231,7 +231,9 @@ def collect_job(
         }
     )
     changes = approval.changes(before, after)
-    job_io.summary(job_summary.collected(after.repository, changes, len(after.issues)))
+    job_io.summary(
+        job_summary.collection_summary(after.repository, changes, len(after.issues))
+    )
     for refused in after.refused:
         message = f"#{refused.number} is not a task: {refused.why}"
         job_io.annotate("warning", message, title="fanin")

@@ -1,5 +1,6 @@
-"""What a person sees of a round on GitHub: the graph, a table, the failures; as
-Markdown. Pure and escaped.
+"""The Markdown that people read on GitHub: job summaries and the pull request's comment.
+
+Pure. Every text of a plan, an agent or a log is escaped.
 """
 
 from __future__ import annotations
@@ -9,17 +10,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from runner.core.manifest import BatchEntry
+from runner.core.plurals import pluralize
 from runner.core.result import Failure, Result, Verdict
 from runner.plan.progress import seconds_between
 from runner.plan.view import TaskView, counts
 from runner.ui.diagrams import mermaid
 
 MARKER = "<!-- fanin -->"
-# rows of the table; a longer plan shows the tasks that are not done first
+
+# This keeps the comment on most plans below GitHub's limit of 65,536 characters.
 _MAX_ROWS = 500
-_MAX_MERMAID = 200  # nodes; Mermaid on GitHub refuses more edges than 500 and long text
-_TAIL_LINES = 20
-_ICON = {
+_MAX_LINES_OF_LOG = 20
+_MAX_TITLE, _MAX_FILES, _MAX_REASON = 80, 60, 200  # characters in a cell
+# Mermaid on GitHub refuses more than 500 edges.
+_MAX_NODES = 200
+_MAX_EDGES = 400
+
+_ICONS = {
     "completed": "✅",
     "failed": "❌",
     "in_progress": "⏳",
@@ -32,9 +39,11 @@ _ICON = {
 
 
 @dataclass(frozen=True)
-class Round:
-    """What one round did: its batch, the commit that landed, the failures and links to
-    the tasks' logs.
+class RoundReport:
+    """The outcome of one round.
+
+    `commit` is the commit that landed, `landed` the ids of the tasks in it. `run_url`
+    leads to the logs, `note` is a sentence for people, `usage` what the attempts used.
     """
 
     batch: str
@@ -44,143 +53,173 @@ class Round:
     failed: Mapping[str, Failure] = field(default_factory=dict)
     run_url: str = ""
     note: str = ""
-    used: str = ""
+    usage: str = ""
 
 
-def round_summary(found: Sequence[TaskView], done: Round) -> str:
-    """The summary of a round and of the plan after it."""
-    tally = ", ".join(f"{count} {state}" for state, count in counts(found).items())
-    parts = [f"## Fanin: batch {cell(done.batch)} on `{code(done.branch)}`", tally]
-    if done.note:
-        parts.append(f"> {cell(done.note)}")
-    if done.commit:
-        parts.append(
-            f"Landed {cell(', '.join(done.landed)) or 'the attempts'} in {done.commit}."
-        )
-    if done.used:
-        parts.append(f"Used: {cell(done.used)}")
-    parts += [graph(found), table(found, done.run_url), failures(done.failed)]
-    return "\n\n".join(part for part in parts if part) + "\n"
+def round_summary(views: Sequence[TaskView], report: RoundReport) -> str:
+    """The summary of a round, and of the plan after it."""
+    counts_by_state = [f"{count} {state}" for state, count in counts(views).items()]
+    parts = [
+        f"## Fanin: batch {cell(report.batch)} on `{code(report.branch)}`",
+        ", ".join(counts_by_state),
+    ]
+    if report.note:
+        parts.append(f"> {cell(report.note)}")
+    if report.commit:
+        parts.append(_landed(report.landed, report.commit))
+    if report.usage:
+        parts.append(f"Usage: {cell(report.usage)}")
+    parts.append(_graph(views))
+    parts.append(_table(views, report.run_url))
+    parts.append(_failures(report.failed))
+    return _join(parts)
+
+
+def sticky_comment(views: Sequence[TaskView], report: RoundReport) -> str:
+    """The pull request's comment. `MARKER` tells which comment to update."""
+    return f"{MARKER}\n{round_summary(views, report)}"
 
 
 def attempt_summary(entry: BatchEntry, result: Result) -> str:
     """The summary of one task's job."""
-    usage, state = result.usage, "succeeded" if result.succeeded else "failed"
-    cost = "unknown" if usage.cost_usd is None else f"${usage.cost_usd:.2f}"
-    icon = _ICON["completed" if result.succeeded else "failed"]
+    usage = result.usage
+    state = "completed" if result.succeeded else "failed"
+    verb = "succeeded" if result.succeeded else "failed"
+    seconds = seconds_between(result.started, result.finished)
+    cost = _cost(usage.cost_usd)
     parts = [
-        f"## {icon} {cell(entry.task.id)}: {cell(entry.task.title)}",
-        f"Attempt {entry.attempt} {state} after {seconds_between(result.started, result.finished):.0f} s; cost {cost}.",
+        f"## {_ICONS[state]} {cell(entry.task.id)}: {cell(entry.task.title)}",
+        f"Attempt {entry.attempt} {verb} after {seconds:.0f} s; cost: {cost}.",
         cell(usage.summary or ""),
     ]
     if result.failure is not None:
-        parts.append(failures({entry.task.id: result.failure}))
-    return "\n\n".join(part for part in parts if part) + "\n"
+        parts.append(_failures({entry.task.id: result.failure}))
+    return _join(parts)
 
 
 def verdict_summary(verdict: Verdict, command: str) -> str:
     """The summary of job `verify`."""
-    said = (
-        "green"
-        if not verdict.failed
-        else f"red because of {cell(', '.join(verdict.failed))}"
-    )
-    parts = [f"## Fanin: `{code(command)}` is {said}", failures(verdict.failed)]
+    outcome = "is green"
+    if verdict.failed:
+        outcome = f"is red because of {cell(', '.join(verdict.failed))}"
+    heading = f"## Fanin: `{code(command)}` {outcome}"
+    return _join([heading, _failures(verdict.failed)])
+
+
+def collection_summary(
+    repository: str, changes: Sequence[str], issue_count: int
+) -> str:
+    """The summary of job `collect`: how many issues are tasks, and what changed."""
+    issues = pluralize(issue_count, "issue")
+    verb = "is a task" if issue_count == 1 else "are tasks"
+    lines = [f"## Fanin: {issues} of {cell(repository)} {verb}", ""]
+    lines += [f"- {cell(change)}" for change in changes[:_MAX_ROWS]]
+    if not changes:
+        lines.append("No changes.")
+    if len(changes) > _MAX_ROWS:
+        lines.append(f"\n… and {len(changes) - _MAX_ROWS} more")
+    return "\n".join(lines) + "\n"
+
+
+def _join(parts: Sequence[str]) -> str:
+    """Paragraphs, without the empty ones."""
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def collected(repository: str, changes: Sequence[str], count: int) -> str:
-    """The summary of job `collect`: how many issues are tasks now, and what is new
-    about them.
-    """
-    lines = [f"- {cell(line)}" for line in changes[:_MAX_ROWS]] or ["nothing is new"]
-    if len(changes) > _MAX_ROWS:
-        lines.append(f"\n… and {len(changes) - _MAX_ROWS} more")
+def _landed(task_ids: Sequence[str], commit: str) -> str:
+    if task_ids:
+        return f"Landed {cell(', '.join(task_ids))} in {commit}."
+    return f"No work landed; {commit} records the failed attempts."
+
+
+def _graph(views: Sequence[TaskView]) -> str:
+    """The Mermaid diagram, or a sentence if the plan is too large for one."""
+    edges = sum(len(view.task.depends_on) for view in views)
+    if len(views) <= _MAX_NODES and edges <= _MAX_EDGES:
+        return f"```mermaid\n{mermaid(views)}```"
+    tasks = pluralize(len(views), "task")
+    dependencies = pluralize(edges, "dependency", "dependencies")
     return (
-        "\n".join(
-            [f"## Fanin: {count} issues of {cell(repository)} are tasks", "", *lines]
-        )
-        + "\n"
+        f"_The graph is too large to draw here ({tasks}, {dependencies}): "
+        "run `fanin graph`._"
     )
 
 
-def sticky(found: Sequence[TaskView], done: Round) -> str:
-    """The pull request's one comment; `MARKER` is how it is found again."""
-    return f"{MARKER}\n{round_summary(found, done)}"
-
-
-def graph(found: Sequence[TaskView]) -> str:
-    """The Mermaid picture, or a sentence where the plan is too large for one."""
-    edges = sum(len(view.task.depends_on) for view in found)
-    if len(found) > _MAX_MERMAID or edges > 2 * _MAX_MERMAID:
-        size = f"{len(found)} tasks and {edges} dependencies"
-        return (
-            f"_The graph has {size}, too many to draw here: `fanin graph` prints it._"
-        )
-    return f"```mermaid\n{mermaid(found)}```"
-
-
-def table(found: Sequence[TaskView], run_url: str = "") -> str:
-    """One row a task; what is not done comes first where not all fit."""
-    shown = list(found)
+def _table(views: Sequence[TaskView], run_url: str) -> str:
+    """One row per task; if they do not all fit, completed tasks come last."""
+    shown = list(views)
     if len(shown) > _MAX_ROWS:
-        shown = sorted(shown, key=lambda view: view.state == "completed")[:_MAX_ROWS]
-    rows = [
-        "| | task | state | attempts | time | cost | files | why |",
+        shown.sort(key=lambda view: view.state == "completed")
+        shown = shown[:_MAX_ROWS]
+    lines = [
+        "| | task | state | attempts | time | cost | files | reason |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    rows += [_row(view) for view in shown]
-    if len(shown) < len(found):
-        rows.append(f"\n… and {len(found) - len(shown)} more")
+    lines += [_row(view) for view in shown]
+    if len(shown) < len(views):
+        lines.append(f"\n… and {len(views) - len(shown)} more")
     if run_url:
-        rows.append(f"\nLogs: [this run]({run_url}), one job a task.")
-    return "\n".join(rows)
+        lines.append(f"\nLogs: [this run]({run_url}), one job per task.")
+    return "\n".join(lines)
 
 
-def failures(failed: Mapping[str, Failure]) -> str:
-    """What went wrong, each with the last lines of its log."""
+def _row(view: TaskView) -> str:
+    task, record = view.task, view.record
+    seconds = cost = ""
+    if record.seconds is not None:
+        seconds = f"{record.seconds:.0f} s"
+    if record.attempts or record.cost_usd is not None:
+        cost = _cost(record.cost_usd)
+    files = ", ".join(task.files or ())
+    columns = [
+        _ICONS[view.state],
+        f"{cell(task.id)} {cell(task.title[:_MAX_TITLE])}",
+        view.state,
+        str(record.attempts or ""),
+        seconds,
+        cost,
+        cell(files[:_MAX_FILES]),
+        cell(view.reason[:_MAX_REASON]),
+    ]
+    return f"| {' | '.join(columns)} |"
+
+
+def _cost(cost_usd: float | None) -> str:
+    return "unknown" if cost_usd is None else f"${cost_usd:.2f}"
+
+
+def _failures(failed: Mapping[str, Failure]) -> str:
+    """Each failure with the last lines of its log."""
     parts = []
     for task_id, failure in failed.items():
-        tail = "\n".join(failure.log_tail.splitlines()[-_TAIL_LINES:])
-        parts.append(
-            f"### ❌ {cell(task_id)}: {failure.kind}\n\n{cell(failure.message)}"
-        )
-        if tail.strip():
+        parts.append(f"### ❌ {cell(task_id)}: {failure.kind}")
+        parts.append(cell(failure.message))
+        lines = failure.log_tail.splitlines()[-_MAX_LINES_OF_LOG:]
+        log = "\n".join(lines)
+        if log.strip():
             parts.append(
-                f"<details><summary>the end of its log</summary>\n\n{block(tail)}\n</details>"
+                "<details><summary>Last lines of the log</summary>\n\n"
+                f"{block(log)}\n</details>"
             )
     return "\n\n".join(parts)
 
 
-def _row(view: TaskView) -> str:
-    record = view.record
-    seconds = f"{record.seconds:.0f} s" if record.seconds is not None else ""
-    cost = (
-        f"${record.cost_usd:.2f}"
-        if record.cost_usd is not None
-        else ("unknown" if record.attempts else "")
-    )
-    files = ", ".join(view.task.files or ())[:60]
-    return (
-        f"| {_ICON[view.state]} | {cell(view.task.id)} {cell(view.task.title[:80])} | {view.state} | "
-        f"{record.attempts or ''} | {seconds} | {cost} | {cell(files)} | {cell(view.reason[:200])} |"
-    )
-
-
 def cell(text: str) -> str:
-    """Text that stays inside one table cell and is no markup, mention or link."""
-    flat = " ".join(text.split())
-    escaped = flat.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    """The text for one table cell: one line, and no markup, mention or link."""
+    line = " ".join(text.split())
+    escaped = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     escaped = re.sub(r"([\\`*_{}\[\]()#+!|~])", r"\\\1", escaped)
     return escaped.replace("@", "&#64;").replace("://", "&#58;//")
 
 
 def code(text: str) -> str:
+    """The text for a span between backticks."""
     return text.replace("`", "'").replace("\n", " ")
 
 
 def block(text: str) -> str:
-    """A code block that nothing inside can end."""
-    longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
+    """A code block that nothing in the text can end."""
+    backticks = re.findall(r"`+", text)
+    longest = max(map(len, backticks), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}text\n{text}\n{fence}"
