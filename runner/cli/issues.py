@@ -287,8 +287,8 @@ def _api(repo: Repository, settings: Settings, name: str | None) -> IssueApi:
     `name` is OWNER/NAME; by default that of fanin.yml, else that of the remote origin.
     Raises UsageProblem if there is no token or no name.
     """
-    from runner.github_api.client import DEFAULT_API_URL
     from runner.github_api.issues import IssueApi
+    from runner.github_api.session import DEFAULT_API_URL
     from runner.repo.remote import github_at
 
     token = os.environ.get("GITHUB_TOKEN") or os.environ.get("GH_TOKEN")

@@ -1,22 +1,25 @@
-"""GitHub issues, their history and the answers to them, as values."""
+"""GitHub issues, their history and fanin's answers to them, as values.
+
+Times are ISO 8601 in UTC, with whole seconds.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+# The beginning of fanin's comment on an issue.
 MARKER = "<!-- fanin issue"
-# of GitHub's permissions of a collaborator
+# GitHub's permissions of a collaborator who may write.
 WRITERS = frozenset({"admin", "maintain", "write"})
 
 
 @dataclass(frozen=True)
 class Issue:
-    """An issue as GitHub gives it now; `blocked_by` and `sub_issues` say how many it
-    has, None if GitHub does not say.
+    """An issue or pull request as GitHub gives it now.
 
-    Times are ISO 8601 UTC with seconds. `merged` is for pull requests, which have
-    numbers of the same series.
+    `merged` is for pull requests, which share the issues' numbers. `blocked_by` and
+    `sub_issues` are how many it has, None if GitHub does not say.
     """
 
     number: int
@@ -33,8 +36,9 @@ class Issue:
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happened to an issue: labeled, unlabeled, renamed or transferred.
-    `bot`: no person did it.
+    """An event of an issue; `kind` is labeled, unlabeled, renamed or transferred.
+
+    `actor` is a login, None for a deleted account.
     """
 
     kind: str
@@ -47,8 +51,9 @@ class Event:
 
 @dataclass(frozen=True)
 class Edit:
-    """A state of the body: what it was from `at` on; None if that revision was deleted
-    from the history.
+    """A revision of an issue's body, made at a time by a login.
+
+    `body` is None if the revision was deleted from the history.
     """
 
     at: str
@@ -58,8 +63,9 @@ class Edit:
 
 @dataclass(frozen=True)
 class History:
-    """An issue's text and all that happened to it, read together, oldest first.
-    `edited`: when its body last was.
+    """An issue's text and what happened to it, read together, oldest first.
+
+    `edited` is when the body was last edited, None if never.
     """
 
     title: str
@@ -71,8 +77,10 @@ class History:
 
 @dataclass(frozen=True)
 class Answer:
-    """What one issue is told: a comment that begins with `stamp`, and what is done to
-    it besides.
+    """A comment on an issue, and the changes of the issue that go with it.
+
+    `stamp` is the comment's first line, the same for the same result. `label` is to be
+    added, `unlabel` to be removed.
     """
 
     number: int
@@ -83,5 +91,6 @@ class Answer:
     unlabel: str | None = None
 
     @property
-    def deeds(self) -> bool:
+    def changes_issue(self) -> bool:
+        """Whether the issue is closed or labelled besides the comment."""
         return self.close or self.label is not None

@@ -1,20 +1,21 @@
-"""What fanin asks GitHub about issues, and what it tells them: reading the labelled
-ones, their history, answering.
+"""What fanin asks of GitHub's API about issues.
 
-Separate from `github_api` because only `fanin collect` and `fanin answer` need it, with
-`issues: read` and `issues: write`, which no other job has.
+Only `fanin collect` and `fanin answer` need this, with the permissions `issues: read`
+and `issues: write`, which no other job has.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 from urllib.parse import quote
 
+from github.IssueComment import IssueComment
+
 from runner.core.errors import UsageProblem
-from runner.github_api.client import GitHub, bounded
+from runner.github_api.client import GitHub, truncated
 from runner.github_api.errors import GitHubRefused, NotFound, field
 from runner.github_api.issue_types import (
     MARKER,
@@ -28,9 +29,9 @@ from runner.github_api.issue_types import (
 
 READ, WRITE = "issues: read", "issues: write"
 
-# One question, so that its parts belong together: what was edited between two questions
-# would go by unseen. `diff` is the whole body of that revision, not a difference; a
-# deleted revision has none.
+# One query, so that its parts belong together: an edit between two queries would be
+# missed. `diff` is the whole body of a revision, not a difference; a deleted revision
+# has none.
 HISTORY = """
 query($owner: String!, $name: String!, $number: Int!, $edits: String, $events: String) {
   repository(owner: $owner, name: $name) {
@@ -68,15 +69,20 @@ _KINDS = {
 
 
 class IssueApi(GitHub):
-    """The issues of one repository. Errors, waiting and repeating as in `GitHub`."""
+    """The issues of one repository. Errors and retries are those of `GitHub`."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._writers: dict[str, bool] = {}
+    @cached_property
+    def _may_write(self) -> dict[str, bool]:
+        """What GitHub answered so far: login → whether they may write."""
+        return {}
+
+    # --- reading
 
     def labelled(self, label: str, milestone: str | None = None) -> list[Issue]:
-        """The open issues with the label, oldest first; of that milestone, by title or
-        number, if one is named.
+        """The open issues that have the label, oldest first.
+
+        `milestone` is a title or number; None for any. Raises UsageProblem for a label
+        or milestone that cannot be.
         """
         if "," in label:
             raise UsageProblem(
@@ -90,72 +96,59 @@ class IssueApi(GitHub):
             "direction": "asc",
         }
         if milestone is not None:
-            query["milestone"] = self._milestone(milestone)
-        found = self._pages(f"{self._root}/issues", needs=READ, query=query)
-        return [issue for issue in map(self._issue, found) if not issue.pull_request]
+            query["milestone"] = self._milestone_number(milestone)
+        items = self._pages(f"{self._root}/issues", needs=READ, query=query)
+        issues = [_issue(item) for item in items]
+        # GitHub lists pull requests as issues too.
+        return [issue for issue in issues if not issue.pull_request]
 
-    def _milestone(self, named: str) -> str:
-        """The number of a milestone. UsageProblem with the titles there are."""
-        there = self._pages(
-            f"{self._root}/milestones", needs=READ, query={"state": "all"}
-        )
-        by_name = {
-            str(field(one, "number")): str(field(one, "number")) for one in there
-        }
-        by_name |= {
-            str(field(one, "title")): str(field(one, "number")) for one in there
-        }
-        if named not in by_name:
-            titles = ", ".join(str(field(one, "title")) for one in there[:20]) or "none"
+    def _milestone_number(self, name: str) -> str:
+        """Find a milestone by number or title. Raises UsageProblem with the titles."""
+        numbers: dict[str, str] = {}
+        titles: dict[str, str] = {}
+        url = f"{self._root}/milestones"
+        for milestone in self._pages(url, needs=READ, query={"state": "all"}):
+            number = str(field(milestone, "number"))
+            numbers[number] = number
+            titles[str(field(milestone, "title"))] = number
+        # A title that looks like a number wins.
+        number_of = numbers | titles
+        if name not in number_of:
+            existing = ", ".join(list(titles)[:20]) or "none"
             raise UsageProblem(
-                f"{self.repository} has no milestone {named!r}",
-                f"milestones there: {titles}",
+                f"{self.repository} has no milestone {name!r}",
+                f"its milestones: {existing}",
             )
-        return by_name[named]
+        return number_of[name]
 
     def issue(self, repository: str, number: int) -> Issue | None:
-        """One issue or pull request of any repository; None if there is none that we
-        may see.
-        """
+        """An issue or pull request of any repository; None if the token sees none."""
+        url = f"/repos/{repository}/issues/{number}"
         try:
-            return self._issue(
-                self._send("GET", f"/repos/{repository}/issues/{number}", needs=READ)
-            )
+            return _issue(self._send("GET", url, needs=READ))
         except GitHubRefused as error:
-            # gone, or in a repository that this token does not reach
+            # Deleted, or in a repository that this token does not reach.
             if error.status in (403, 404, 410):
                 return None
             raise
 
     def history(self, number: int) -> History:
-        """The issue's text, every revision of it, and who labelled, unlabelled, renamed
-        and transferred it.
-        """
-        owner, _, name = self.repository.partition("/")
-        asked: dict[str, Any] = {
-            "owner": owner,
-            "name": name,
-            "number": number,
-            "edits": None,
-            "events": None,
-        }
-        edits, events = list[Edit](), list[Event]()
+        """An issue's text, all its revisions, and who labelled, renamed or moved it."""
+        edits = list[Edit]()
+        events = list[Event]()
+        edits_cursor: str | None = None
+        events_cursor: str | None = None
         more = True
         while more:
-            ask = partial(self._github.requester.graphql_query, HISTORY, dict(asked))
-            _, data = self._call(ask, needs=READ, repeat=True)
-            issue = field(data, "data", "repository", "issue")
+            issue = self._history_page(number, edits_cursor, events_cursor)
             edits += map(_edit, field(issue, "userContentEdits", "nodes"))
             events += map(_event, field(issue, "timelineItems", "nodes"))
-            pages = {
-                "edits": field(issue, "userContentEdits", "pageInfo"),
-                "events": field(issue, "timelineItems", "pageInfo"),
-            }
-            asked |= {
-                name: page.get("endCursor") or asked[name]
-                for name, page in pages.items()
-            }
-            more = any(page.get("hasNextPage") for page in pages.values())
+            edits_page = field(issue, "userContentEdits", "pageInfo")
+            events_page = field(issue, "timelineItems", "pageInfo")
+            # The shorter list stays at its end, where GitHub gives no new cursor.
+            edits_cursor = edits_page.get("endCursor") or edits_cursor
+            events_cursor = events_page.get("endCursor") or events_cursor
+            more = bool(edits_page.get("hasNextPage") or events_page.get("hasNextPage"))
         return History(
             title=str(field(issue, "title")),
             body=str(issue.get("body") or ""),
@@ -164,118 +157,129 @@ class IssueApi(GitHub):
             edits=tuple(sorted(edits, key=lambda edit: edit.at)),
         )
 
+    def _history_page(
+        self, number: int, edits_cursor: str | None, events_cursor: str | None
+    ) -> Mapping[str, Any]:
+        owner, _, name = self.repository.partition("/")
+        variables = {
+            "owner": owner,
+            "name": name,
+            "number": number,
+            "edits": edits_cursor,
+            "events": events_cursor,
+        }
+        query = partial(self._github.requester.graphql_query, HISTORY, variables)
+        _, data = self._call(query, needs=READ, repeat=True)
+        issue: Mapping[str, Any] = field(data, "data", "repository", "issue")
+        return issue
+
     def blocked_by(self, issue: Issue) -> list[Issue]:
         """The issues that GitHub says it is blocked by, closed ones too."""
         return self._related(issue, "dependencies/blocked_by", issue.blocked_by)
 
     def sub_issues(self, issue: Issue) -> list[Issue]:
-        """Its sub-issues, closed ones too."""
+        """The issue's sub-issues, closed ones too."""
         return self._related(issue, "sub_issues", issue.sub_issues)
 
-    def _related(self, issue: Issue, what: str, known: int | None) -> list[Issue]:
-        """Not asked where GitHub says that there are none; servers that know no such
-        thing have none.
-        """
-        if known == 0:
+    def _related(self, issue: Issue, relation: str, number: int | None) -> list[Issue]:
+        """Read the issues of a relation that has `number` of them, if GitHub says."""
+        if number == 0:
             return []
+        url = f"{self._root}/issues/{issue.number}/{relation}"
         try:
-            return list(
-                map(
-                    self._issue,
-                    self._pages(
-                        f"{self._root}/issues/{issue.number}/{what}", needs=READ
-                    ),
-                )
-            )
+            items = self._pages(url, needs=READ)
         except NotFound:
-            if known is None:
+            # An older Enterprise Server knows neither the number nor the relation.
+            if number is None:
                 return []
             raise
+        return [_issue(item) for item in items]
 
     def may_write(self, login: str) -> bool:
-        """Whether this person may write to the repository. Asked once for each."""
-        if login not in self._writers:
-            self._writers[login] = self.actor_permission(login) in WRITERS
-        return self._writers[login]
+        """Whether a person may write to the repository. Asks GitHub once for each."""
+        if login not in self._may_write:
+            self._may_write[login] = self.actor_permission(login) in WRITERS
+        return self._may_write[login]
+
+    # --- answering
 
     def post_answer(self, answer: Answer) -> bool:
-        """Write the comment, in place if ours is there, and do to the issue what the
-        answer says.
+        """Create or update our comment and change the issue as the answer says.
 
-        False if our comment says it already: whoever changed the issue since then, such
-        as reopened it, is not overruled. The comment is there before the issue is
-        closed, and says that all is done only afterwards.
+        Returns False if our comment has this answer already. Whatever happened to the
+        issue since, such as reopening it, is left alone then.
         """
-        ours = self._own_comment(answer.number, MARKER, needs=WRITE)
-        if (
-            ours is not None
-            and (ours.body or "").partition("\n")[0].strip() == answer.stamp
-        ):
-            return False
-        begun = f"{MARKER}: begun -->" if answer.deeds else answer.stamp
-        ours = self._comment(
-            answer.number, ours, bounded(f"{begun}\n{answer.body}"), needs=WRITE
-        )
-        if answer.deeds:
-            self._do(answer)
-            self._comment(
-                answer.number,
-                ours,
-                bounded(f"{answer.stamp}\n{answer.body}"),
-                needs=WRITE,
-            )
+        comment = self._own_comment(answer.number, MARKER, needs=WRITE)
+        if comment is not None:
+            first_line = (comment.body or "").partition("\n")[0]
+            if first_line.strip() == answer.stamp:
+                return False
+        if not answer.changes_issue:
+            self._write_answer(answer, comment, answer.stamp)
+            return True
+        # The comment comes before the issue is closed. It gets its stamp only at the
+        # end, so that an interrupted answer is completed by the next run.
+        comment = self._write_answer(answer, comment, f"{MARKER}: begun -->")
+        self._change_issue(answer)
+        self._write_answer(answer, comment, answer.stamp)
         return True
 
-    def _do(self, answer: Answer) -> None:
+    def _write_answer(
+        self, answer: Answer, comment: IssueComment | None, first_line: str
+    ) -> IssueComment:
+        text = truncated(f"{first_line}\n{answer.body}")
+        return self._write_comment(answer.number, comment, text, needs=WRITE)
+
+    def _change_issue(self, answer: Answer) -> None:
         url = f"{self._root}/issues/{answer.number}"
         if answer.label is not None:
-            self._send("POST", f"{url}/labels", {"labels": [answer.label]}, needs=WRITE)
+            body = {"labels": [answer.label]}
+            self._send("POST", f"{url}/labels", body, needs=WRITE)
         if answer.unlabel is not None:
-            with suppress(NotFound):
-                self._send(
-                    "DELETE",
-                    f"{url}/labels/{quote(answer.unlabel, safe='')}",
-                    needs=WRITE,
-                )
+            label = quote(answer.unlabel, safe="")
+            with suppress(NotFound):  # the label was not on
+                self._send("DELETE", f"{url}/labels/{label}", needs=WRITE)
         if answer.close:
-            self._send(
-                "PATCH",
-                url,
-                {"state": "closed", "state_reason": "completed"},
-                needs=WRITE,
-            )
+            state = {"state": "closed", "state_reason": "completed"}
+            self._send("PATCH", url, state, needs=WRITE)
 
-    def _issue(self, data: Mapping[str, Any]) -> Issue:
-        pull = data.get("pull_request")
-        return Issue(
-            number=int(field(data, "number")),
-            url=str(field(data, "html_url")),
-            updated_at=str(field(data, "updated_at")),
-            repository="/".join(str(field(data, "repository_url")).rsplit("/", 2)[-2:]),
-            state=str(field(data, "state")),
-            state_reason=data.get("state_reason"),
-            pull_request=pull is not None,
-            merged=bool(pull and pull.get("merged_at")),
-            blocked_by=(data.get("issue_dependencies_summary") or {}).get(
-                "total_blocked_by"
-            ),
-            sub_issues=(data.get("sub_issues_summary") or {}).get("total"),
-        )
+
+def _issue(data: Mapping[str, Any]) -> Issue:
+    pull = data.get("pull_request")
+    # https://api.github.com/repos/OWNER/NAME
+    repository_url = str(field(data, "repository_url"))
+    blocked_by = data.get("issue_dependencies_summary") or {}
+    sub_issues = data.get("sub_issues_summary") or {}
+    return Issue(
+        number=int(field(data, "number")),
+        url=str(field(data, "html_url")),
+        updated_at=str(field(data, "updated_at")),
+        repository="/".join(repository_url.split("/")[-2:]),
+        state=str(field(data, "state")),
+        state_reason=data.get("state_reason"),
+        pull_request=pull is not None,
+        merged=bool(pull and pull.get("merged_at")),
+        blocked_by=blocked_by.get("total_blocked_by"),
+        sub_issues=sub_issues.get("total"),
+    )
 
 
 def _edit(node: Mapping[str, Any]) -> Edit:
-    kept = node.get("deletedAt") is None and node.get("diff") is not None
-    by = (node.get("editor") or {}).get("login")
-    return Edit(str(field(node, "editedAt")), str(node["diff"]) if kept else None, by)
+    editor = node.get("editor") or {}
+    body = None
+    if node.get("deletedAt") is None and node.get("diff") is not None:
+        body = str(node["diff"])
+    return Edit(str(field(node, "editedAt")), body, editor.get("login"))
 
 
 def _event(node: Mapping[str, Any]) -> Event:
     actor = node.get("actor") or {}
+    label = node.get("label") or {}
     return Event(
         kind=_KINDS[str(field(node, "__typename"))],
         at=str(field(node, "createdAt")),
         actor=actor.get("login"),
-        label=(node.get("label") or {}).get("name") or "",
+        label=label.get("name") or "",
         old_title=node.get("previousTitle") or "",
         bot=actor.get("__typename") == "Bot",
     )

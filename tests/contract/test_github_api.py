@@ -21,9 +21,8 @@ from runner.github_api.client import (
     Change,
     GitHub,
     Pull,
-    Retry,
-    bounded,
-    in_chunks,
+    tree_chunks,
+    truncated,
     web_url,
 )
 from runner.github_api.errors import (
@@ -46,6 +45,7 @@ from runner.github_api.errors import (
     dispatch_yaml,
     rate_limit_wait,
 )
+from runner.github_api.session import Retry
 from tests.support.openapi import API, Contract, example
 
 REPO = f"{API}/repos/o/r"
@@ -169,7 +169,7 @@ def test_enterprise_server_is_not_asked_for_run_details(gh: Contract) -> None:
             404,
             "Not Found",
             NotFound,
-            r"(?s)knows no workflow fanin\.yml.*default branch.*actions: write",
+            r"(?s)GitHub has no workflow fanin\.yml.*default branch.*actions: write",
         ),
         (
             403,
@@ -217,7 +217,7 @@ def test_dispatch_larger_than_github_takes_is_not_sent(
     api: GitHub, gh: Contract, inputs: dict[str, str]
 ) -> None:
     with pytest.raises(
-        DispatchRefused, match="GitHub takes 25 inputs and 65535 characters"
+        DispatchRefused, match="GitHub accepts 25 inputs and 65535 characters"
     ):
         api.dispatch("fanin.yml", "main", inputs)
     assert len(gh.calls) == 0
@@ -422,19 +422,19 @@ def test_long_comment_is_cut_to_what_github_takes(gh: Contract, api: GitHub) -> 
     assert BODY_LIMIT - 20 < len(sent) <= BODY_LIMIT
     assert sent.startswith(f"{MARKER}\n")
     assert sent.endswith(
-        "line of text\n\n_Cut here: GitHub takes no more than 65,536 characters._"
+        "line of text\n\n_Truncated: GitHub accepts at most 65,536 characters._"
     )
 
 
 @pytest.mark.parametrize("size", [BODY_LIMIT, BODY_LIMIT + 1])
 def test_the_limit_is_exact(size: int) -> None:
-    assert (bounded("x" * size) == "x" * size) is (size == BODY_LIMIT)
-    assert len(bounded("x" * size)) <= BODY_LIMIT
+    assert (truncated("x" * size) == "x" * size) is (size == BODY_LIMIT)
+    assert len(truncated("x" * size)) <= BODY_LIMIT
 
 
 def test_a_cut_inside_a_code_fence_closes_it() -> None:
-    assert bounded("```\n" + "log\n" * 100, 200).count("```") == 2
-    assert bounded("```\nlog\n```\n" + "text\n" * 100, 200).count("```") == 2
+    assert truncated("```\n" + "log\n" * 100, 200).count("```") == 2
+    assert truncated("```\nlog\n```\n" + "text\n" * 100, 200).count("```") == 2
 
 
 # -- pull requests --
@@ -780,13 +780,13 @@ def test_another_tree_never_lands(gh: Contract, api: GitHub) -> None:
             r"moved from b{12} to d{12}",
         ),
         (409, "Conflict", OTHER, HeadMoved, r"moved from b{12} to d{12}"),
-        (422, "Reference does not exist", None, NoSuchBranch, "main is gone"),
+        (422, "Reference does not exist", None, NoSuchBranch, "main was deleted"),
         (
             422,
             "Repository rule violations found",
             BASE,
             BranchRefuses,
-            "refuses fanin's commit .422 Repository",
+            "refused fanin's commit .422 Repository",
         ),
         (
             403,
@@ -822,7 +822,7 @@ def test_a_rate_limit_is_not_a_branch_that_refuses(
 ) -> None:
     stub_commit(gh, NEW)
     stub_move(gh, status=403, message="You have exceeded a secondary rate limit.")
-    api = GitHub("a-token", "o/r", retry=Retry(budget=1, sleep=slept.append))
+    api = GitHub("a-token", "o/r", retry=Retry(budget_seconds=1, sleep=slept.append))
     with pytest.raises(RateLimited, match="asks to wait 60 s"):
         api.commit_via_api("main", BASE, [ApiCommit("Land", TREE, ())])
     assert url_of(gh.calls[-1]).endswith("/git/refs/heads/main")
@@ -853,7 +853,7 @@ def test_chunks_delete_before_they_write() -> None:
         Change("a", "100644", None),
         Change("c", "100644", b""),
     ]
-    assert [[change.path for change in chunk] for chunk in in_chunks(changes, 1)] == [
+    assert [[change.path for change in chunk] for chunk in tree_chunks(changes, 1)] == [
         ["a"],
         ["a/b"],
         ["c"],
@@ -954,7 +954,9 @@ def test_waits_together_stay_within_the_budget(
     gh: Contract, slept: list[float]
 ) -> None:
     api = GitHub(
-        "a-token", "o/r", retry=Retry(budget=100, sleep=slept.append, now=lambda: NOW)
+        "a-token",
+        "o/r",
+        retry=Retry(budget_seconds=100, sleep=slept.append, now=lambda: NOW),
     )
     limited(gh, retry_after="60")
     gh.get(HEAD, json=ref("main", BASE))
@@ -992,7 +994,7 @@ def test_waits_together_stay_within_the_budget(
 def test_what_is_a_rate_limit(
     status: int, reason: str, headers: dict[str, str], wait: float | None
 ) -> None:
-    assert rate_limit_wait(status, reason, headers, now=NOW, strike=0) == wait
+    assert rate_limit_wait(status, reason, headers, now=NOW, rate_limits=0) == wait
 
 
 @pytest.mark.parametrize(
@@ -1022,7 +1024,7 @@ def test_repeating_ends(gh: Contract, api: GitHub, slept: list[float]) -> None:
 
 
 def test_repeating_ends_with_the_budget(gh: Contract, slept: list[float]) -> None:
-    api = GitHub("a-token", "o/r", retry=Retry(budget=2.5, sleep=slept.append))
+    api = GitHub("a-token", "o/r", retry=Retry(budget_seconds=2.5, sleep=slept.append))
     gh.get(HEAD, body="down", status=503)
     with pytest.raises(GitHubUnreachable, match="asked 2 times"):
         api.branch_head("main")
@@ -1111,9 +1113,9 @@ def test_no_error_tells_the_token(gh: Contract) -> None:
     ("token", "repository", "match"),
     [
         ("", "o/r", r"no token.*(?s:.)set GITHUB_TOKEN"),
-        ("t", "o", "'o' is no repository"),
+        ("t", "o", "'o' is not a valid repository"),
         ("t", "o/r/x", "write it as owner/name"),
-        ("t", "o/r?x", "is no repository"),
+        ("t", "o/r?x", "is not a valid repository"),
     ],
 )
 def test_a_wrong_call_is_refused_at_once(

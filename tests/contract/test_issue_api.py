@@ -12,10 +12,10 @@ import pytest
 import requests
 
 from runner.core.errors import UsageProblem
-from runner.github_api.client import Retry
 from runner.github_api.errors import MissingPermission, NotFound, RateLimited
 from runner.github_api.issue_types import MARKER, Answer, Edit, Event, History
 from runner.github_api.issues import HISTORY, IssueApi
+from runner.github_api.session import Retry
 from runner.issues import jobs
 from runner.issues.jobs import IssueOptions
 from runner.plan.formats.github_issues import IssuesFile, Wait, render
