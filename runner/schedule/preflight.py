@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from runner import agents
-from runner.agents import Costs
+from runner.agents import Agent, Costs
 from runner.agents.environment import missing_requirements
 from runner.config.settings import Settings
 from runner.core.errors import InvalidInput, Problem, UsageProblem
@@ -33,6 +33,15 @@ class PreflightReport:
     notes: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class _AgentUse:
+    """A task that will run, and the agent that it gets."""
+
+    task: Task
+    chosen: AgentSettings
+    agent: Agent
+
+
 def preflight(
     plan: Plan,
     progress: Progress,
@@ -48,46 +57,22 @@ def preflight(
     Actions a push that changes `.github/workflows/**` is rejected unless its token may
     do that: `may_change_workflows`.
     """
-
-    def which(program: str) -> str | None:
-        path = None if environ is None else environ.get("PATH")
-        return shutil.which(program, path=path)
-
     problems: list[Problem] = []
-    # Keyed by text or by agent, because one remedy serves all tasks.
-    cost_problems: dict[str, Problem] = {}
-    missing: dict[str, Problem] = {}
-    notes: dict[str, str] = {}
+    uses: list[_AgentUse] = []
     for task in _open_tasks(plan, progress, settings):
         problems += _landing_problems(task, plan, settings, may_change_workflows)
         try:
-            chosen = agent_of(task, plan, settings)
-            agent = agents.usable_agent(chosen, settings.env)
+            uses.append(_agent_use(task, plan, settings))
         except InvalidInput as error:
             problems += error.problems
-            continue
-        except UsageProblem as error:
-            what = f"{task.id}: {error.message}"
-            problems.append(_problem(task, plan, what, error.advice))
-            continue
-        if environ is not None:
-            requirements = missing_requirements(agent, chosen, environ, which)
-            for what, remedy in requirements:
-                missing.setdefault(what, _problem(task, plan, what, remedy))
-        if settings.limits.max_cost_usd is None:
-            continue
-        costs = agent.traits.costs
-        if costs is Costs.UNKNOWN:
-            what, remedy = _cost_limit_problem(chosen)
-            problem = _problem(task, plan, what, remedy)
-            cost_problems.setdefault(chosen.name, problem)
-        elif costs is not Costs.CAPPED:
-            notes.setdefault(chosen.name, _cost_limit_note(chosen, costs))
-    return PreflightReport(
-        problems=(*problems, *cost_problems.values()),
-        missing=tuple(missing.values()),
-        notes=tuple(notes.values()),
-    )
+    notes: list[str] = []
+    if settings.limits.max_cost_usd is not None:
+        problems += _cost_limit_problems(uses, plan)
+        notes += _cost_limit_notes(uses)
+    missing: list[Problem] = []
+    if environ is not None:
+        missing += _missing(uses, plan, environ)
+    return PreflightReport(tuple(problems), tuple(missing), tuple(notes))
 
 
 def protected_path_notes(
@@ -144,19 +129,60 @@ def _landing_problems(
     return problems
 
 
-def _cost_limit_problem(chosen: AgentSettings) -> tuple[str, str]:
-    what = f"limits.max_cost_usd cannot be kept: {chosen.name} never reports its cost"
-    return what, "remove the limit, or use an agent that reports its cost"
+def _agent_use(task: Task, plan: Plan, settings: Settings) -> _AgentUse:
+    """The task with its agent. Raises InvalidInput if it has none that can be used."""
+    chosen = agent_of(task, plan, settings)
+    try:
+        agent = agents.usable_agent(chosen, settings.env)
+    except UsageProblem as error:
+        what = f"{task.id}: {error.message}"
+        raise InvalidInput([_problem(task, plan, what, error.advice)]) from None
+    return _AgentUse(task, chosen, agent)
 
 
-def _cost_limit_note(chosen: AgentSettings, costs: Costs) -> str:
-    when = "may not report its cost"
-    if costs is Costs.REPORTED:
-        when = "reports its cost only afterwards"
-    return (
-        f"{chosen.name} {when}: limits.max_cost_usd stops further attempts, "
-        "and an attempt of unknown cost counts as its whole share"
-    )
+def _missing(
+    uses: Sequence[_AgentUse], plan: Plan, environ: Mapping[str, str]
+) -> list[Problem]:
+    """Programs and keys that this machine lacks, each once, at its first task."""
+
+    def which(program: str) -> str | None:
+        return shutil.which(program, path=environ.get("PATH"))
+
+    problems: dict[str, Problem] = {}
+    for use in uses:
+        requirements = missing_requirements(use.agent, use.chosen, environ, which)
+        for what, remedy in requirements:
+            problems.setdefault(what, _problem(use.task, plan, what, remedy))
+    return list(problems.values())
+
+
+def _cost_limit_problems(uses: Sequence[_AgentUse], plan: Plan) -> list[Problem]:
+    """A problem for each agent that never reports its cost, at its first task."""
+    problems: dict[str, Problem] = {}
+    for use in uses:
+        name = use.chosen.name
+        if use.agent.traits.costs is Costs.UNKNOWN and name not in problems:
+            what = f"limits.max_cost_usd cannot be kept: {name} never reports its cost"
+            remedy = "remove the limit, or use an agent that reports its cost"
+            problems[name] = _problem(use.task, plan, what, remedy)
+    return list(problems.values())
+
+
+def _cost_limit_notes(uses: Sequence[_AgentUse]) -> list[str]:
+    """A sentence for each agent that cannot be stopped at a cost limit."""
+    notes: dict[str, str] = {}
+    for use in uses:
+        costs = use.agent.traits.costs
+        if costs in {Costs.UNKNOWN, Costs.CAPPED}:
+            continue
+        reports = "may not report its cost"
+        if costs is Costs.REPORTED:
+            reports = "reports its cost only afterwards"
+        notes[use.chosen.name] = (
+            f"{use.chosen.name} {reports}: limits.max_cost_usd stops further "
+            "attempts, and an attempt of unknown cost counts as its whole share"
+        )
+    return list(notes.values())
 
 
 def _problem(task: Task, plan: Plan, what: str, remedy: str) -> Problem:
