@@ -52,8 +52,8 @@ class Snapshot:
             raise UsageProblem(
                 f"there is no task {task_id} in {self.plan.path}", remedy
             )
-        wanted = set(ids)
-        return [task for task in self.plan.tasks if task.id in wanted]
+        selected = set(ids)
+        return [task for task in self.plan.tasks if task.id in selected]
 
 
 def read_snapshot(

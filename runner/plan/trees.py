@@ -50,18 +50,18 @@ class CommitTree:
         `files` is path → (object id, size in bytes). What is too large or not UTF-8 is
         left to `read`, which reports it.
         """
-        wanted: dict[str, str] = {}
+        selected: dict[str, str] = {}
         total = 0
         for path, (object_id, size) in files.items():
             if path in self._texts or not path.endswith(_READ_AHEAD):
                 continue
             total += size
             if size <= MAX_FILE:
-                wanted[path] = object_id
-        if not wanted or total > MAX_FOLDER:
+                selected[path] = object_id
+        if not selected or total > MAX_FOLDER:
             return
-        blobs = self._objects.blobs(sorted(set(wanted.values())))
-        for path, object_id in wanted.items():
+        blobs = self._objects.blobs(sorted(set(selected.values())))
+        for path, object_id in selected.items():
             try:
                 self._texts[path] = blobs[object_id].decode()
             except UnicodeDecodeError:

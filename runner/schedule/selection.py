@@ -11,14 +11,14 @@ from runner.policy import globs
 _MAX_PAIRS = 100_000
 
 
-def overlap(task: Task, other: Task) -> bool:
+def overlap(first: Task, second: Task) -> bool:
     """Whether the `files` of the two tasks could match one path.
 
     A task without `files` overlaps with nothing: a conflict shows in the merge.
     """
-    if task.files is None or other.files is None:
+    if first.files is None or second.files is None:
         return False
-    return globs.could_overlap(task.files, other.files)
+    return globs.could_overlap(first.files, second.files)
 
 
 def choose(
@@ -60,7 +60,7 @@ def take(
     if slots <= 0:
         return taken
     for task in candidates:
-        if any(overlap(task, other) for other in (*taken, *running)):
+        if any(overlap(task, busy) for busy in (*taken, *running)):
             continue
         taken.append(task)
         if len(taken) >= slots:
@@ -83,11 +83,11 @@ def overlapping_pairs(
     pairs: list[tuple[str, str]] = []
     examined = 0
     for position, task in enumerate(tasks):
-        for other_position in index.overlapping(task.files or ()):
+        for match in index.overlapping(task.files or ()):
             if len(pairs) >= limit or examined > _MAX_PAIRS:
                 return pairs
             examined += 1
-            other = tasks[other_position]
-            if other_position > position and not related(task.id, other.id):
-                pairs.append((task.id, other.id))
+            # Each pair is found from both sides and counts once.
+            if match > position and not related(task.id, tasks[match].id):
+                pairs.append((task.id, tasks[match].id))
     return pairs
