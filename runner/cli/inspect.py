@@ -97,19 +97,19 @@ def _tell_understood(
     """One screen: tasks and edges, what is done, the batches that are left, what was
     ignored and why.
     """
+    from runner.core.plurals import pluralize
     from runner.plan.view import batches, counts
 
     graph, plan = snapshot.graph, snapshot.plan
-    click.echo(
-        f"{plan.path} ({plan.source}): {len(found)} tasks, {graph.edges} dependencies"
-    )
+    tasks = pluralize(len(found), "task")
+    dependencies = pluralize(graph.edges, "dependency", "dependencies")
+    click.echo(f"{plan.path} ({plan.source}): {tasks}, {dependencies}")
     click.echo(", ".join(f"{count} {state}" for state, count in counts(found).items()))
     left = batches(found, graph)
     if left:
-        width = max(map(len, left))
-        click.echo(
-            f"the graph allows {len(left)} batches, at most {width} tasks side by side:"
-        )
+        allowed = pluralize(len(left), "batch", "batches")
+        width = pluralize(max(map(len, left)), "task")
+        click.echo(f"the graph allows {allowed}, at most {width} side by side:")
         for number, wave in enumerate(left[:most], 1):
             click.echo(f"  {number}. {', '.join(shortened(wave, 6))}")
         if len(left) > most:

@@ -102,7 +102,7 @@ def test_issues_are_collected_run_and_answered(clone: Clone) -> None:
     ]
     checked = clone.fanin("check")
     assert (
-        ".fanin/issues.json (github-issues): 3 tasks, 1 dependencies" in checked.stdout
+        ".fanin/issues.json (github-issues): 3 tasks, 1 dependency" in checked.stdout
     ), checked.stderr
     clone.git("add", ".fanin")
     clone.git("commit", "-qm", "Take over the labelled issues")
