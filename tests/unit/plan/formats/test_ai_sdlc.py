@@ -85,12 +85,12 @@ def test_a_ticked_box_is_completed(box: str) -> None:
     assert only(f"- [{box}] **T1**: a\n").source_status is Status.COMPLETED
 
 
-def test_tasks_stand_under_any_heading_in_file_order() -> None:
+def test_tasks_are_read_under_any_heading_in_file_order() -> None:
     text = "## Implementation Tasks\n- [ ] **T2**: b\n\n## Phase 2\n\n- [ ] **T1**: a\n---\n### Sub\n- [ ] **T10**: c\n"
     assert ids(text) == ["T2", "T1", "T10"]
 
 
-def test_chatter_and_other_check_lists_are_ignored() -> None:
+def test_prose_and_other_check_lists_are_ignored() -> None:
     text = (
         "---\n*Generated*\n\nPerfect! Now I have it.\n\n---\n# Plan\n- [ ] **T1**: a\n- [ ] plain (T1)\n"
         "- T1 unblocks T2\n### Task 1.1: outline\n- [x] **Bold** words\n- **Files to modify:**\n  - `a`\n"
@@ -111,7 +111,9 @@ def test_the_prompt_is_the_nearest_heading_and_the_other_lines_dedented() -> Non
     assert first.files == ("x",)
 
 
-def test_code_that_is_set_out_stays_in_its_task_and_keeps_its_indentation() -> None:
+def test_code_in_an_indented_fence_stays_in_its_task_and_keeps_its_indentation() -> (
+    None
+):
     text = "- [ ] **T1**: a\n  - Add:\n    ```py\ndef f():\n  return 1\n    ```\n  - Dependencies: T9\n"
     task = only(text)
     assert task.prompt == "- Add:\n  ```py\ndef f():\nreturn 1\n  ```"
@@ -134,7 +136,7 @@ def test_line_endings_do_not_change_what_is_read(end: str) -> None:
     assert load(text.replace("\n", end)).tasks[0].source_status is Status.FAILED
 
 
-def test_characters_that_only_python_calls_line_breaks_are_none() -> None:
+def test_only_a_newline_ends_a_line() -> None:
     assert (
         only("- [ ] **T1**: a\x0bb\x0c\u2028c\x85d\n  - e\n").title
         == "a\x0bb\x0c\u2028c\x85d"
@@ -142,12 +144,12 @@ def test_characters_that_only_python_calls_line_breaks_are_none() -> None:
 
 
 def test_a_task_inside_a_task_is_refused() -> None:
-    (found,) = problems("- [ ] **T1**: a\n  - [ ] **T2**: b\n")
-    assert found.line == 2
-    assert "T2 is written inside T1" in found.what
+    (problem,) = problems("- [ ] **T1**: a\n  - [ ] **T2**: b\n")
+    assert problem.line == 2
+    assert "T2 is written inside T1" in problem.what
 
 
-def test_a_list_of_tasks_below_a_plain_item_is_read() -> None:
+def test_tasks_below_a_plain_list_item_are_read() -> None:
     assert ids(
         "- Group\n  - [ ] **T1**: a\n    - Dependencies: T2\n  - [ ] **T2**: b\n"
     ) == ["T1", "T2"]
@@ -199,7 +201,7 @@ def test_files_are_globs(value: str, expected: tuple[str, ...]) -> None:
         "None, verification only",
     ],
 )
-def test_no_files_means_no_change_is_success(value: str) -> None:
+def test_files_none_means_that_no_change_is_success(value: str) -> None:
     task = only(item(files=value))
     assert task.files == ()
     assert task.allow_empty
@@ -216,7 +218,7 @@ def test_no_files_means_no_change_is_success(value: str) -> None:
         ("None, `a.ts`", "None"),
     ],
 )
-def test_files_in_prose_are_no_limit_and_a_note(value: str, part: str) -> None:
+def test_files_in_prose_set_no_limit_and_get_a_note(value: str, part: str) -> None:
     plan = load(item(files=value))
     assert (plan.tasks[0].files, plan.tasks[0].allow_empty) == (None, False)
     (note,) = plan.notes
@@ -225,12 +227,12 @@ def test_files_in_prose_are_no_limit_and_a_note(value: str, part: str) -> None:
     )
 
 
-def test_a_task_that_verifies_but_names_no_files_must_change_something() -> None:
+def test_a_verification_task_without_files_must_change_something() -> None:
     task = only("- [ ] **T1**: Verify and run tests\n  - No code changes needed\n")
     assert (task.files, task.allow_empty) == (None, False)
 
 
-def test_an_empty_files_field_is_no_files_field() -> None:
+def test_an_empty_files_field_is_ignored() -> None:
     task = only(item(files=""))
     assert (task.files, task.allow_empty) == (None, False)
 
@@ -245,7 +247,7 @@ def test_the_field_name_may_be_bold_and_in_any_case(name: str) -> None:
 @pytest.mark.parametrize(
     "line", ["  - **Files:** `x`", "\t- Files: `x`", "  * Files : `x`", "  Files: `x`"]
 )
-def test_the_field_may_be_written_in_other_ways(line: str) -> None:
+def test_a_field_may_be_written_in_several_ways(line: str) -> None:
     assert only(f"- [ ] **T1**: a\n{line}\n").files == ("x",)
 
 
@@ -256,7 +258,7 @@ def test_files_may_be_a_nested_list_or_wrapped() -> None:
     assert only("- [ ] **T1**: a\n  - Files: `x`,\n    `y`\n").files == ("x", "y")
 
 
-def test_words_that_only_begin_like_a_field_are_text() -> None:
+def test_lines_that_only_begin_like_a_field_are_text() -> None:
     task = only(
         "## P\n- [ ] **T1**: a\n  - Files list matches\n  - Test files: `x`\n  - Depends on `y`\n"
     )
@@ -337,16 +339,16 @@ def test_dependencies_are_ids_and_ranges(value: str, expected: str) -> None:
         ("T1-T999999", "more than 1000 tasks", "shorter"),
     ],
 )
-def test_dependencies_in_prose_are_refused_with_what_to_write(
+def test_dependencies_in_prose_are_refused_with_a_remedy(
     value: str, what: str, remedy: str
 ) -> None:
-    (found,) = problems(item(dependencies=value))
-    assert (found.path, found.line) == ("plan.md", 2)
-    assert what in found.what
-    assert remedy in found.remedy
+    (problem,) = problems(item(dependencies=value))
+    assert (problem.path, problem.line) == ("plan.md", 2)
+    assert what in problem.what
+    assert remedy in problem.remedy
 
 
-def test_ids_that_do_not_exist_are_left_to_the_graph() -> None:
+def test_missing_ids_are_left_to_the_graph() -> None:
     assert only(item(dependencies="T1-T3, T99")).depends_on == ("T1", "T2", "T3", "T99")
 
 
@@ -364,7 +366,7 @@ def test_ids_that_do_not_exist_are_left_to_the_graph() -> None:
         "\tDependencies: T1, T2\n",
     ],
 )
-def test_no_way_of_writing_dependencies_loses_one(text: str) -> None:
+def test_no_spelling_of_dependencies_loses_one(text: str) -> None:
     assert only(f"- [ ] **T5**: a\n{text}").depends_on == ("T1", "T2")
 
 
@@ -380,24 +382,24 @@ def test_a_dependency_line_inside_a_fence_is_code() -> None:
 
 
 def test_a_dependency_in_the_title_is_refused() -> None:
-    (found,) = problems("- [ ] **T2**: Create service (depends on: T1)\n")
-    assert "in its title" in found.what
+    (problem,) = problems("- [ ] **T2**: Create service (depends on: T1)\n")
+    assert "in its title" in problem.what
 
 
 @pytest.mark.parametrize(
     "line", ["- Dependencies: T1", "Dependencies: T1", "**Depends on:** T1"]
 )
 def test_dependencies_that_are_not_indented_are_refused(line: str) -> None:
-    (found,) = problems(f"- [ ] **T2**: b\n\n{line}\n")
-    assert found.line == 3
-    assert "T2 would not wait" in found.what
+    (problem,) = problems(f"- [ ] **T2**: b\n\n{line}\n")
+    assert problem.line == 3
+    assert "T2 would not wait" in problem.what
 
 
 def test_dependencies_after_a_fence_that_ended_the_task_are_refused() -> None:
-    (found,) = problems(
+    (problem,) = problems(
         "- [ ] **T2**: b\n  - Add:\n```ts\nx\n```\n  - Dependencies: T1\n"
     )
-    assert found.line == 6
+    assert problem.line == 6
 
 
 @pytest.mark.parametrize(
@@ -408,7 +410,7 @@ def test_dependencies_after_a_fence_that_ended_the_task_are_refused() -> None:
         "\n**Dependencies:** S-0047, S-0048\n",
     ],
 )
-def test_the_footer_of_a_story_belongs_to_no_task(text: str) -> None:
+def test_the_footer_of_a_story_is_not_part_of_a_task(text: str) -> None:
     assert ids(f"- [ ] **T1**: a\n{text}") == ["T1"]
 
 
@@ -443,7 +445,7 @@ def test_a_fence_with_code_inside_an_example_does_not_end_it() -> None:
 
 
 @pytest.mark.parametrize("opening", ["```", "```json", "~~~", "<!--", r"\`\`\`ts"])
-def test_what_never_closes_hides_nothing(opening: str) -> None:
+def test_an_unclosed_fence_or_comment_hides_nothing(opening: str) -> None:
     plan = load(f"{opening}\ntext\n- [ ] **T1**: a\n\n- [ ] **T2**: b\n")
     assert [task.id for task in plan.tasks] == ["T1", "T2"]
     expected = (
@@ -457,9 +459,7 @@ def test_an_unclosed_fence_is_not_closed_by_the_end_of_a_later_one() -> None:
     assert ids(text) == ["T1", "T2"]
 
 
-def test_an_unclosed_fence_with_a_language_is_not_closed_by_a_later_bare_one_behind_tasks() -> (
-    None
-):
+def test_an_unclosed_fence_is_not_closed_by_a_bare_fence_after_tasks() -> None:
     text = "```json\n{\n- [ ] **T1**: a\n\n```\noutput\n```\n- [ ] **T2**: b\n"
     assert ids(text) == ["T1", "T2"]
 
@@ -471,7 +471,7 @@ def test_an_unclosed_fence_in_a_task_ends_before_the_next_task() -> None:
     assert plan.tasks[0].depends_on == ("T9",)
 
 
-def test_a_fence_opened_in_the_front_matter_is_cut_off_with_it() -> None:
+def test_a_fence_opened_in_the_front_matter_ends_with_it() -> None:
     text = "---\nid: S-1\nfeedback: |\n  ```json\n  {\n---\n# Plan\n- [ ] **T1**: a\n```\n- [ ] **T2**: x\n```\n"
     assert ids(text) == ["T1"]
 
@@ -483,12 +483,12 @@ def test_a_fence_opened_in_the_front_matter_is_cut_off_with_it() -> None:
         "---\n*Generated*\n\n- [ ] **T1**: a\n\n---\n\nNotes\n",
     ],
 )
-def test_a_rule_on_the_first_line_hides_no_task(text: str) -> None:
+def test_a_rule_on_the_first_line_is_not_front_matter(text: str) -> None:
     assert ids(text) == ["T1"]
 
 
 @pytest.mark.parametrize("start", ["", "\ufeff"])
-def test_front_matter_holds_no_tasks(start: str) -> None:
+def test_items_in_front_matter_are_not_tasks(start: str) -> None:
     assert ids(
         f"{start}---\nfeedback: |\n  - [ ] **T9**: x\n---\n- [ ] **T1**: a\n"
     ) == ["T1"]
@@ -508,12 +508,12 @@ def test_a_fence_is_closed_only_by_its_own_kind_and_length(
 # -- what is refused --
 
 
-def test_an_id_used_twice_is_refused_for_each_and_names_both_lines() -> None:
+def test_every_duplicate_id_is_refused_with_both_lines() -> None:
     text = "## A\n- [ ] **T1**: a\n- [ ] **T2**: b\n# B\n- [ ] **T1**: c\n- [ ] **t2**: d\n"
-    found = problems(text)
-    assert [problem.line for problem in found] == [5, 6]
-    assert found[0].what == "T1 is already on line 2, under `A`"
-    assert "keep one of the two plans" in found[0].remedy
+    all_problems = problems(text)
+    assert [problem.line for problem in all_problems] == [5, 6]
+    assert all_problems[0].what == "T1 is already on line 2, under `A`"
+    assert "keep one of the two plans" in all_problems[0].remedy
 
 
 @pytest.mark.parametrize(
@@ -534,11 +534,11 @@ def test_an_id_used_twice_is_refused_for_each_and_names_both_lines() -> None:
         "- [ ] **T12345678901**: title",
     ],
 )
-def test_a_line_that_is_nearly_a_task_is_refused(line: str) -> None:
-    (found,) = problems(f"- [ ] **T9**: real\n\n{line}\n")
-    assert found.line == 3
-    assert found.what == f"cannot read this task line: `{line}`"
-    assert "- [ ] **T1**: " in found.remedy
+def test_a_malformed_task_line_is_refused(line: str) -> None:
+    (problem,) = problems(f"- [ ] **T9**: real\n\n{line}\n")
+    assert problem.line == 3
+    assert problem.what == f"cannot read this task line: `{line}`"
+    assert "- [ ] **T1**: " in problem.remedy
 
 
 @pytest.mark.parametrize(
@@ -556,11 +556,11 @@ def test_a_line_that_is_nearly_a_task_is_refused(line: str) -> None:
         "```\n- [ ] **T1** example\n```",
     ],
 )
-def test_prose_about_tasks_is_no_task(line: str) -> None:
+def test_prose_about_tasks_is_not_a_task(line: str) -> None:
     assert ids(f"- [ ] **T9**: real\n\n{line}\n") == ["T9"]
 
 
-def test_a_second_line_for_a_known_task_in_another_spelling_is_noted() -> None:
+def test_a_malformed_line_about_an_existing_task_gets_a_note() -> None:
     plan = load("- [ ] **T9**: real\n\n- [x] **T9** done\n")
     assert plan.notes == (
         "plan.md:3: looks like a task but is not written as one; T9 is the task on line 1",
@@ -570,18 +570,20 @@ def test_a_second_line_for_a_known_task_in_another_spelling_is_noted() -> None:
 @pytest.mark.parametrize(
     "text", ["", "# Story\n\n- [ ] a check box\n", "## Implementation Tasks\n"]
 )
-def test_no_tasks_is_refused(text: str) -> None:
-    (found,) = problems(text)
-    assert found.what == "no tasks found"
-    assert found.remedy == "write tasks as `- [ ] **T1**: what to do`"
+def test_a_plan_without_tasks_is_refused(text: str) -> None:
+    (problem,) = problems(text)
+    assert problem.what == "no tasks found"
+    assert problem.remedy == "write tasks as `- [ ] **T1**: what to do`"
 
 
-def test_no_tasks_but_examples_says_so() -> None:
-    (found,) = problems("```\n- [ ] **T1**: a\n```\n")
-    assert found.what == "no tasks found (1 task line only in code fences or comments)"
+def test_a_plan_with_only_examples_is_refused_with_their_number() -> None:
+    (problem,) = problems("```\n- [ ] **T1**: a\n```\n")
+    assert (
+        problem.what == "no tasks found (1 task line only in code fences or comments)"
+    )
 
 
-def test_all_problems_come_at_once_in_line_order() -> None:
+def test_all_problems_are_reported_together_in_line_order() -> None:
     text = (
         f"- [ ] **T1**: a\n  - Dependencies: everything\n- [ ] **T1**: b\n- [ ] **T3** c\n\n{TABLE}"
         "| T1 | paused | - | - |\n"
@@ -599,7 +601,7 @@ def with_table(rows: str, header: str = TABLE) -> str:
 @pytest.mark.parametrize(
     "word", ["pending", "in_progress", "completed", "failed", "Failed", "`failed`"]
 )
-def test_the_table_wins_over_the_box(word: str) -> None:
+def test_the_table_outranks_the_check_box(word: str) -> None:
     first, second = load(
         with_table(f"| T1 | {word} | - | - |\n| T2 | {word} | - | - |\n")
     ).tasks
@@ -613,14 +615,14 @@ def test_a_task_without_a_row_keeps_its_box() -> None:
     assert [task.source_status for task in tasks] == ["failed", "completed"]
 
 
-def test_a_box_that_disagrees_with_the_table_is_noted() -> None:
+def test_a_check_box_that_contradicts_the_table_gets_a_note() -> None:
     plan = load(with_table("| T1 | completed | - | - |\n| T2 | completed | - | - |\n"))
     assert plan.notes == (
         "plan.md:1: T1: the progress table says completed, the check box does not; the table counts",
     )
 
 
-def test_columns_are_found_by_name() -> None:
+def test_columns_are_identified_by_name() -> None:
     header = "#### task progress ##\nSome words.\n| Error | status | Task ID |\n|:--|--|--|\n"
     assert (
         load(with_table("| a \\| b | failed | **T1** |\n", header))
@@ -634,9 +636,9 @@ def test_columns_are_found_by_name() -> None:
     "row", ["| T1 | paused | - | - |", "| T1 |  | - | - |", "| T1 |"]
 )
 def test_an_unknown_status_is_refused(row: str) -> None:
-    (found,) = problems(with_table(f"{row}\n"))
-    assert found.line == 8
-    assert "is not a valid status" in found.what
+    (problem,) = problems(with_table(f"{row}\n"))
+    assert problem.line == 8
+    assert "is not a valid status" in problem.what
 
 
 def test_the_table_ends_at_the_first_other_line() -> None:
@@ -646,7 +648,7 @@ def test_the_table_ends_at_the_first_other_line() -> None:
     assert [task.source_status for task in load(text).tasks] == ["failed", "completed"]
 
 
-def test_a_row_for_no_task_is_noted() -> None:
+def test_a_row_for_an_unknown_task_gets_a_note() -> None:
     plan = load(with_table("| T7 | nonsense | - | - |\n"))
     assert plan.notes == ("plan.md:8: a progress row for T7, which is not in the plan",)
 
@@ -669,7 +671,7 @@ def test_an_example_table_in_a_fence_is_not_read() -> None:
     )
 
 
-def test_a_progress_heading_without_a_table_is_noted() -> None:
+def test_a_progress_heading_without_a_table_gets_a_note() -> None:
     (note,) = load(
         "- [ ] **T1**: a\n## Task Progress\nNone yet.\n## X\n| Task | Status |\n| T1 | failed |\n"
     ).notes
@@ -701,7 +703,7 @@ def test_detect(path: str, text: str, expected: bool) -> None:
 # -- writing back --
 
 
-def test_the_boxes_of_other_tasks_and_blank_lines_are_not_touched() -> None:
+def test_boxes_of_unmarked_tasks_and_blank_lines_stay() -> None:
     text = (
         f"\n\n- [X] **T1**: a\n\n\n- [ ] **T2**: b\n \n{TABLE}| T2 | completed |\n\n\n"
     )
@@ -747,7 +749,7 @@ def test_a_missing_row_is_added_at_the_end_of_the_table_in_plan_order() -> None:
     )
 
 
-def test_column_order_and_alignment_are_kept() -> None:
+def test_column_order_and_alignment_stay() -> None:
     text = (
         "- [ ] **T1**: a\n## Task Progress\n| Status      | Owner | Task |\n|---|---|---|\n"
         "| in_progress | me    | T1   |\n"
@@ -756,8 +758,10 @@ def test_column_order_and_alignment_are_kept() -> None:
         write_back(text, {"T1": Mark(Status.FAILED)}).split("\n")[4]
         == "| failed      | me    | T1   |"
     )
-    two = text.replace("- [ ] **T1**: a\n", "- [ ] **T1**: a\n- [ ] **T2**: b\n")
-    assert write_back(two, {"T2": DONE}).endswith("| T1   |\n| completed | - | T2 |\n")
+    two_tasks = text.replace("- [ ] **T1**: a\n", "- [ ] **T1**: a\n- [ ] **T2**: b\n")
+    assert write_back(two_tasks, {"T2": DONE}).endswith(
+        "| T1   |\n| completed | - | T2 |\n"
+    )
 
 
 def test_an_error_column_is_added_only_when_there_is_an_error() -> None:
@@ -771,7 +775,7 @@ def test_an_error_column_is_added_only_when_there_is_an_error() -> None:
     ]
 
 
-def test_an_error_that_is_over_is_taken_away() -> None:
+def test_an_error_is_removed_once_the_task_is_done() -> None:
     failed = write_back(with_table(""), {"T1": FAILED})
     assert "| it broke |" in failed
     assert "it broke" not in write_back(failed, {"T1": DONE})
@@ -788,7 +792,7 @@ def test_an_error_that_is_over_is_taken_away() -> None:
         ("back\\", "back\\"),
     ],
 )
-def test_an_error_is_one_bounded_cell(error: str, cell: str) -> None:
+def test_an_error_is_written_as_one_bounded_cell(error: str, cell: str) -> None:
     text = with_table(
         "| T1 | pending | - | - | old |\n", TABLE.replace("|\n", "| Error |\n", 1)
     )
@@ -814,7 +818,7 @@ def test_an_example_table_in_a_fence_is_not_written_to() -> None:
     assert after.count("## Task Progress") == 2
 
 
-def test_a_progress_heading_without_a_table_gets_it() -> None:
+def test_a_progress_heading_without_a_table_gets_the_new_table() -> None:
     text = "- [ ] **T1**: a\n## Task Progress\n## Next\n"
     assert write_back(text, {"T1": FAILED}) == (
         "- [ ] **T1**: a\n## Task Progress\n\n| Task | Status | Started | Completed | Error |\n"
@@ -827,7 +831,7 @@ def test_a_progress_heading_without_a_table_gets_it() -> None:
 @pytest.mark.parametrize(
     "text", ["- [ ] **T1**: a\n- [ ] **T2**: b", with_table("| T2 | pending | - | - |")]
 )
-def test_line_endings_and_a_missing_last_newline_are_kept(text: str, end: str) -> None:
+def test_line_endings_and_a_missing_last_newline_stay(text: str, end: str) -> None:
     before = text.replace("\n", end)
     after = write_back(before, {"T1": DONE})
     assert not after.endswith("\n")
@@ -837,7 +841,7 @@ def test_line_endings_and_a_missing_last_newline_are_kept(text: str, end: str) -
 
 
 @pytest.mark.parametrize("marks", [{}, {"T9": DONE}])
-def test_marks_of_no_task_change_nothing(marks: Mapping[str, Mark]) -> None:
+def test_marks_of_unknown_tasks_change_nothing(marks: Mapping[str, Mark]) -> None:
     assert write_back("- [ ] **T1**: a", marks) == "- [ ] **T1**: a"
 
 
@@ -981,7 +985,7 @@ def test_writing_back_is_idempotent_and_touches_only_boxes_and_the_table(
 
 @settings(max_examples=400, deadline=None)
 @given(text=st.one_of(PLANS, TEXTS), marks=MARKS)
-def test_what_was_written_is_read_again_and_other_tasks_keep_their_status(
+def test_written_marks_are_read_back_and_unmarked_tasks_keep_their_status(
     text: str, marks: dict[str, Mark]
 ) -> None:
     before = loaded(text)

@@ -83,10 +83,10 @@ def test_counts_equal_those_of_grep(name: str) -> None:
 def test_every_dependency_is_a_task_and_every_task_has_its_line(name: str) -> None:
     plan = load(name)
     lines = read(name).split("\n")
-    known = {task.id for task in plan.tasks}
+    task_ids = {task.id for task in plan.tasks}
     assert {
         dependency for task in plan.tasks for dependency in task.depends_on
-    } <= known
+    } <= task_ids
     assert all(
         lines[task.line - 1] == f"- [ ] **{task.id}**: {task.title}"
         for task in plan.tasks
@@ -94,26 +94,26 @@ def test_every_dependency_is_a_task_and_every_task_has_its_line(name: str) -> No
 
 
 @pytest.mark.parametrize("name", READABLE)
-def test_one_task_done_changes_one_line_and_adds_one_section(name: str) -> None:
+def test_finishing_one_task_changes_one_line_and_adds_one_section(name: str) -> None:
     text = read(name)
     task = load(name).tasks[-1]
     after = write_back(text, {task.id: Mark(Status.COMPLETED)})
-    kept, heading, table = after.rpartition("## Task Progress")
+    before_table, heading, table = after.rpartition("## Task Progress")
     assert heading
     assert len(table.strip().split("\n")) == 2 + READABLE[name][0]
-    old, new = text.split("\n"), kept.split("\n")
+    old, new = text.split("\n"), before_table.split("\n")
     assert [
         number for number, (a, b) in enumerate(zip(old, new, strict=False), 1) if a != b
     ] == [task.line]
     done = [
-        each.id
-        for each in SOURCE.load(name, MemoryTree({name: after}), {}).tasks
-        if each.source_status is Status.COMPLETED
+        task.id
+        for task in SOURCE.load(name, MemoryTree({name: after}), {}).tasks
+        if task.source_status is Status.COMPLETED
     ]
     assert done == [task.id]
 
 
-def test_a_task_of_a_real_plan_is_read_whole() -> None:
+def test_a_task_in_a_real_plan_is_read_completely() -> None:
     first = load("ai-sdlc-S-0072.md").tasks[0]
     assert (first.id, first.line) == ("T1", 19)
     assert first.title == "Add optional ticket fields to `StoryFrontmatter` interface"
@@ -131,7 +131,7 @@ def test_a_task_of_a_real_plan_is_read_whole() -> None:
     )
 
 
-def test_only_files_none_lets_a_task_of_a_real_plan_change_nothing() -> None:
+def test_only_files_none_allows_a_task_to_change_nothing() -> None:
     tasks = load("ai-sdlc-S-0072.md").tasks
     assert [task.id for task in tasks if task.allow_empty] == ["T14", "T15"]
     assert [task.files for task in tasks if task.id in ("T2", "T14")] == [
@@ -140,7 +140,7 @@ def test_only_files_none_lets_a_task_of_a_real_plan_change_nothing() -> None:
     ]
 
 
-def test_a_range_of_a_real_plan_is_spelt_out() -> None:
+def test_a_range_in_a_real_plan_is_expanded() -> None:
     plan = load(
         "patrob__ai-sdlc__S-0063-resume-work-existing-worktree_IMPLEMENTATION_PLAN.md"
     )
@@ -149,37 +149,37 @@ def test_a_range_of_a_real_plan_is_spelt_out() -> None:
     assert task.depends_on == tuple(f"T{number}" for number in range(26, 52))
 
 
-def test_two_plans_in_one_story_are_a_problem_for_every_id() -> None:
-    found = problems("patrob__ai-sdlc__S-0045_story.md")
+def test_two_plans_in_one_story_are_refused_for_every_duplicate_id() -> None:
+    all_problems = problems("patrob__ai-sdlc__S-0045_story.md")
     # T1-T25 stand in both plans: grep -nE '^- \[ \] \*\*T' gives 29 items from line 548
     # and 25 from line 839.
-    assert [problem.line for problem in found][:2] == [839, 847]
-    assert len(found) == 25
+    assert [problem.line for problem in all_problems][:2] == [839, 847]
+    assert len(all_problems) == 25
     assert (
-        found[0].what
+        all_problems[0].what
         == "T1 is already on line 548, under `Critical Fixes Required for Acceptance`"
     )
 
 
-def test_prose_for_a_dependency_is_a_problem_beside_the_duplicates() -> None:
-    found = problems("patrob__ai-sdlc__S-0053_story.md")
+def test_a_dependency_in_prose_is_reported_with_the_duplicates() -> None:
+    all_problems = problems("patrob__ai-sdlc__S-0053_story.md")
     # T1-T21 stand in both plans (lines 554 to 739, 783 to 970); one line says `All
     # implementation tasks`.
-    assert len(found) == 21 + 1
+    assert len(all_problems) == 21 + 1
     (prose,) = [
-        problem for problem in found if "is already on line" not in problem.what
+        problem for problem in all_problems if "is already on line" not in problem.what
     ]
     assert prose.line == 960
     assert "`All implementation tasks` is not a task id" in prose.what
 
 
-def test_examples_in_escaped_fences_are_no_tasks() -> None:
+def test_examples_in_escaped_fences_are_not_tasks() -> None:
     name = "patrob__ai-sdlc__S-0044_story.md"
-    (found,) = problems(name)
+    (problem,) = problems(name)
     # All 13 lines that grep finds are examples: 96-104 and 173-177 in fences, 416-449
     # in fences written \`\`\`.
     assert (
-        found.what == "no tasks found (13 task lines only in code fences or comments)"
+        problem.what == "no tasks found (13 task lines only in code fences or comments)"
     )
     assert not SOURCE.detect(name, MemoryTree({name: read(name)}))
 
@@ -187,13 +187,13 @@ def test_examples_in_escaped_fences_are_no_tasks() -> None:
 @pytest.mark.parametrize(
     "name", ["patrob__ai-sdlc__S-0048_story.md", "patrob__ai-sdlc__S-0049_story.md"]
 )
-def test_stories_without_a_plan_are_not_of_this_format(name: str) -> None:
+def test_stories_without_a_plan_are_not_detected_as_this_format(name: str) -> None:
     assert not SOURCE.detect(name, MemoryTree({name: read(name)}))
     assert [problem.what for problem in problems(name)] == ["no tasks found"]
 
 
 @pytest.mark.parametrize("name", ["001-speck-core-project", "009-multi-repo-stacked"])
-def test_spec_kit_plans_are_not_of_this_format(name: str) -> None:
+def test_spec_kit_plans_are_not_detected_as_this_format(name: str) -> None:
     assert not SOURCE.detect(
         "tasks.md", MemoryTree({"tasks.md": read(f"nprbst__speck__{name}.md")})
     )

@@ -29,11 +29,13 @@ def plan(*texts: str, **files: str) -> Plan:
     """The plan of these task files, and of others whose paths are written with __ for a
     slash.
     """
-    found = {f"backlog/tasks/f{number}.md": text for number, text in enumerate(texts)}
+    files_by_path = {
+        f"backlog/tasks/f{number}.md": text for number, text in enumerate(texts)
+    }
     return load(
         "backlog",
         {
-            **found,
+            **files_by_path,
             **{
                 f"backlog/{path.replace('__', '/')}": text
                 for path, text in files.items()
@@ -56,14 +58,14 @@ def finished(*ids: str) -> dict[str, str]:
     ("task-epic-11.175.1", "task-epic-11.175.1"), ("TASK-EPIC-11.175.01", "task-epic-11.175.1"),
     ("4.10", "task-4.10"), ("task-4.1", "task-4.1"),
 ])  # fmt: skip
-def test_a_dependency_is_found_without_case_zeros_and_prefix(
+def test_dependencies_match_without_case_leading_zeros_and_prefix(
     written: str, task_id: str
 ) -> None:
-    known = finished(
+    completed_files = finished(
         "task-1", "BACK-355.02", "task-epic-11.175.1", "task-4.1", "task-4.10"
     )
-    found = plan(file("X-9", f"dependencies: [{written}]"), **known)
-    assert next(task.depends_on for task in found.tasks if task.id == "X-9") == (
+    loaded_plan = plan(file("X-9", f"dependencies: [{written}]"), **completed_files)
+    assert next(task.depends_on for task in loaded_plan.tasks if task.id == "X-9") == (
         task_id,
     )
 
@@ -72,29 +74,31 @@ def test_a_dependency_is_found_without_case_zeros_and_prefix(
     "dependencies:\n  - task-1\n  - 'task-2'", "dependencies: [task-1, \"task-2\"]",
     "dependencies:\n- task-1 \n- task-2 ",
 ])  # fmt: skip
-def test_dependencies_are_listed_as_yaml_lists_them(dependencies: str) -> None:
-    found = plan(file("task-1"), file("task-2"), file("task-3", dependencies))
-    assert found.tasks[2].depends_on == ("task-1", "task-2")
+def test_dependencies_may_be_any_kind_of_yaml_list(dependencies: str) -> None:
+    loaded_plan = plan(file("task-1"), file("task-2"), file("task-3", dependencies))
+    assert loaded_plan.tasks[2].depends_on == ("task-1", "task-2")
 
 
 @pytest.mark.parametrize(
     "nothing", ["dependencies: []", "dependencies:", "dependencies: ~", "labels: []"]
 )
-def test_no_dependencies_may_be_written_in_many_ways(nothing: str) -> None:
+def test_an_empty_list_of_dependencies_may_be_written_in_many_ways(
+    nothing: str,
+) -> None:
     assert only(nothing).depends_on == ()
 
 
-def test_what_could_be_two_tasks_is_refused_where_it_is_written() -> None:
+def test_an_ambiguous_dependency_is_refused_with_its_line() -> None:
     texts = [file("a-1"), file("b-1"), file("c-2", "dependencies:", "  - d-1")]
     assert problems(lambda: plan(*texts)) == [
         "backlog/tasks/f2.md:6: c-2 depends on d-1, which may be a-1 or b-1; write the whole id"
     ]
 
 
-def test_an_unknown_dependency_names_the_nearest() -> None:
-    found = plan(file("task-10"), file("task-2", "dependencies: [task-11]"))
-    (said,) = problems(lambda: checked(found))
-    assert said.startswith(
+def test_an_unknown_dependency_is_reported_with_the_nearest_id() -> None:
+    loaded_plan = plan(file("task-10"), file("task-2", "dependencies: [task-11]"))
+    (message,) = problems(lambda: checked(loaded_plan))
+    assert message.startswith(
         "backlog/tasks/f1.md:2: task-2 depends on task-11, which is not in the plan; did you mean "
     )
 
@@ -105,19 +109,19 @@ def test_an_unknown_dependency_names_the_nearest() -> None:
     ("Completed", "completed", False), ("Skipped", "pending", True), ("Won't Do", "pending", True),
     ("Won’t Do", "pending", True), ("", "pending", False), ("~", "pending", False),
 ])  # fmt: skip
-def test_status_words_and_their_drift(word: str, status: str, skipped: bool) -> None:
+def test_status_words_and_their_variants(word: str, status: str, skipped: bool) -> None:
     task = only(status=word)
     assert (task.source_status, task.skipped) == (status, skipped)
 
 
-def test_configured_statuses_are_known_and_others_name_the_nearest() -> None:
+def test_configured_statuses_are_accepted_and_unknown_ones_refused() -> None:
     config = 'statuses: ["Idea", "Review", "Shipped"]\n'
     states = [
         file(f"task-{n}", status=word)
         for n, word in enumerate(["Idea", "Review", "Shipped", "Done"])
     ]
-    found = plan(*states, **{"config.yml": config})
-    assert [str(task.source_status) for task in found.tasks] == [
+    loaded_plan = plan(*states, **{"config.yml": config})
+    assert [str(task.source_status) for task in loaded_plan.tasks] == [
         "pending",
         "in_progress",
         "completed",
@@ -152,10 +156,8 @@ def test_the_repositorys_configuration_outranks_the_folders_own(
     assert str(load(path, tree, source="backlog-md").tasks[0].source_status) == status
 
 
-def test_what_lies_in_completed_is_done_whatever_it_says_and_other_folders_are_ignored() -> (
-    None
-):
-    found = plan(
+def test_tasks_in_completed_are_done_and_unknown_folders_are_ignored() -> None:
+    loaded_plan = plan(
         file("task-3"),
         completed__x=file("no-9"),
         **{
@@ -164,32 +166,32 @@ def test_what_lies_in_completed_is_done_whatever_it_says_and_other_folders_are_i
             "drafts__b.md": "y",
         },
     )
-    assert [(task.id, task.source_status) for task in found.tasks] == [
+    assert [(task.id, task.source_status) for task in loaded_plan.tasks] == [
         ("task-1", "completed"),
         ("task-3", "pending"),
     ]
-    assert [note for note in found.notes if "ignored" in note] == [
+    assert [note for note in loaded_plan.notes if "ignored" in note] == [
         "backlog/archive: ignored, 1 file",
         "backlog/drafts: ignored, 1 file",
     ]
 
 
-def test_an_id_that_is_used_twice_is_refused_unless_all_are_finished() -> None:
-    where = "(first in backlog/tasks/f0.md); give every task its own id"
+def test_a_duplicate_id_is_refused_unless_all_copies_are_finished() -> None:
+    remainder = "(first in backlog/tasks/f0.md); give every task its own id"
     assert problems(lambda: plan(file("task-1"), file("TASK-01"))) == [
-        f"backlog/tasks/f1.md:2: the id TASK-01 is used twice {where}"
+        f"backlog/tasks/f1.md:2: the id TASK-01 is used twice {remainder}"
     ]
-    twice = {"completed__a.md": file("task-1"), "completed__b.md": file("TASK-1")}
-    found = plan(file("task-2"), **twice)
-    assert len(found.tasks) == 2
-    assert any("is also backlog/completed/b.md" in note for note in found.notes)
+    copies = {"completed__a.md": file("task-1"), "completed__b.md": file("TASK-1")}
+    loaded_plan = plan(file("task-2"), **copies)
+    assert len(loaded_plan.tasks) == 2
+    assert any("is also backlog/completed/b.md" in note for note in loaded_plan.notes)
 
 
-def test_the_order_is_that_of_the_numbers() -> None:
-    found = plan(
+def test_tasks_are_ordered_by_the_numbers_in_their_ids() -> None:
+    loaded_plan = plan(
         *(file(task_id) for task_id in ("task-4.10", "task-4.2", "task-12", "task-4"))
     )
-    assert [task.id for task in found.tasks] == [
+    assert [task.id for task in loaded_plan.tasks] == [
         "task-4",
         "task-4.2",
         "task-4.10",
@@ -221,13 +223,13 @@ def test_names_with_an_at_sign_need_no_quotes(line: str) -> None:
     assert only(line, "priority: high").priority == 1
 
 
-def test_a_title_is_taken_from_the_file_name_where_there_is_none() -> None:
-    found = load("b", {"b/tasks/task-1 - Fix-it.md": "---\nid: task-1\n---\n"})
-    assert found.tasks[0].title == "task-1 - Fix-it"
+def test_a_task_without_a_title_is_named_after_its_file() -> None:
+    loaded_plan = load("b", {"b/tasks/task-1 - Fix-it.md": "---\nid: task-1\n---\n"})
+    assert loaded_plan.tasks[0].title == "task-1 - Fix-it"
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         (
             "---\ntitle: x\n---\n",
@@ -255,12 +257,10 @@ def test_a_title_is_taken_from_the_file_name_where_there_is_none() -> None:
         ),
     ],
 )
-def test_what_cannot_be_read_is_said_with_its_file_and_line(
-    text: str, said: str
-) -> None:
+def test_unreadable_files_are_reported_with_their_line(text: str, message: str) -> None:
     files = {"backlog/tasks/f0.md": text}
     assert problems(lambda: load("backlog", files, source="backlog-md"))[0].startswith(
-        said
+        message
     )
 
 
@@ -268,28 +268,29 @@ def test_what_cannot_be_read_is_said_with_its_file_and_line(
     ("status: To Do", "status: Done"), ('status: "To Do"', 'status: "Done"'),
     ("status : 'To Do'  # x", "status : 'Done'  # x"), ("status: In Progress\r", "status: Done\r"),
 ])  # fmt: skip
-def test_only_the_word_changes(before: str, after: str) -> None:
+def test_only_the_status_word_changes(before: str, after: str) -> None:
     text = f"---\nid: task-1\ntitle: t\n{before}\nupdated_date: '2026-01-01 00:00'\n---\nstatus: To Do\n"
     files = {"backlog/tasks/a.md": text, "backlog/tasks/b.md": file("task-2")}
-    found, tree = load("backlog", files), MemoryTree(files)
-    done = mark(found, tree, {"task-1": Status.COMPLETED})
+    loaded_plan, tree = load("backlog", files), MemoryTree(files)
+    done = mark(loaded_plan, tree, {"task-1": Status.COMPLETED})
     assert done == {"backlog/tasks/a.md": text.replace(before, after, 1)}
     assert (
-        mark(found, tree, {"task-1": Status.FAILED, "task-2": Status.IN_PROGRESS}) == {}
+        mark(loaded_plan, tree, {"task-1": Status.FAILED, "task-2": Status.IN_PROGRESS})
+        == {}
     )
 
 
-def test_the_words_are_those_of_the_configuration() -> None:
+def test_written_statuses_are_those_of_the_configuration() -> None:
     files = {
         "b/config.yml": "statuses: [Open, Busy, Finished, Archived]\n",
         "b/tasks/a.md": file("task-1", status="Busy"),
     }
-    found = load("b", files)
-    done = mark(found, MemoryTree(files), {"task-1": Status.COMPLETED})
+    loaded_plan = load("b", files)
+    done = mark(loaded_plan, MemoryTree(files), {"task-1": Status.COMPLETED})
     assert "status: Finished\n" in done["b/tasks/a.md"]
     assert (
         "status: Open\n"
-        in mark(found, MemoryTree({**files, **done}), {"task-1": Status.PENDING})[
+        in mark(loaded_plan, MemoryTree({**files, **done}), {"task-1": Status.PENDING})[
             "b/tasks/a.md"
         ]
     )

@@ -31,7 +31,7 @@ def issue(issue_id: str, *needs: tuple[str, str], **fields: Any) -> dict[str, An
 
 
 def plan(*issues: dict[str, Any]) -> Plan:
-    return load("issues.jsonl", "".join(json.dumps(one) + "\n" for one in issues))
+    return load("issues.jsonl", "".join(json.dumps(each) + "\n" for each in issues))
 
 
 def waits(*issues: dict[str, Any]) -> dict[str, tuple[str, ...]]:
@@ -42,12 +42,12 @@ def only(**fields: Any) -> Task:
     return plan(issue("a-1", **fields)).tasks[0]
 
 
-def test_only_some_types_gate() -> None:
-    found = plan(
+def test_only_some_dependency_types_block() -> None:
+    loaded_plan = plan(
         issue("a-1"), issue("a-2", ("a-1", "blocks")), issue("a-3", ("a-1", "related"), ("a-2", "discovered-from")),
         issue("a-4", ("a-1", "parent-child")), issue("a-5", ("a-1", "blocked-by")), issue("a-6", ("a-1", "needs")),
     )  # fmt: skip
-    assert [task.depends_on for task in found.tasks] == [
+    assert [task.depends_on for task in loaded_plan.tasks] == [
         (),
         ("a-1",),
         (),
@@ -55,38 +55,38 @@ def test_only_some_types_gate() -> None:
         ("a-1",),
         ("a-1",),
     ]
-    assert found.notes == (
+    assert loaded_plan.notes == (
         "issues.jsonl:6: a-6: the unknown dependency type 'needs' counts as blocks",
     )
 
 
-def test_a_blocked_parent_blocks_its_children_and_an_open_one_does_not() -> None:
+def test_a_blocked_parent_blocks_its_children_but_an_open_parent_does_not() -> None:
     epic = issue("e", ("a-1", "blocks"), issue_type="epic")
-    found = waits(
+    dependencies = waits(
         issue("a-1"),
         epic,
         issue("a-2", ("e", "parent-child")),
         issue("a-3", ("a-2", "parent-child")),
     )
-    assert found == {"a-1": (), "a-2": ("a-1",), "a-3": ("a-1",)}
+    assert dependencies == {"a-1": (), "a-2": ("a-1",), "a-3": ("a-1",)}
     closed = {**epic, "status": "closed"}
     assert waits(issue("a-1"), closed, issue("a-2", ("e", "parent-child")))["a-2"] == ()
 
 
-def test_an_epic_stands_for_its_children_and_waits_for_means_all_of_them() -> None:
+def test_blocks_on_an_epic_means_all_descendants_and_waits_for_its_children() -> None:
     epic = issue("e", issue_type="epic")
     children = [
         issue("a-1", ("e", "parent-child")),
         issue("a-2", ("a-1", "parent-child")),
     ]
-    found = waits(
+    dependencies = waits(
         epic, *children, issue("b-1", ("e", "blocks")), issue("b-2", ("e", "waits-for"))
     )
-    assert (found["b-1"], found["b-2"]) == (("a-1", "a-2"), ("a-1",))
+    assert (dependencies["b-1"], dependencies["b-2"]) == (("a-1", "a-2"), ("a-1",))
 
 
 @pytest.mark.parametrize(
-    ("fields", "needs", "why"),
+    ("fields", "dependency", "reason"),
     [
         ({}, ("g", "blocks"), "it waits for g (gate), which is open"),
         ({}, ("e", "blocks"), "it waits for e (epic), which is open"),
@@ -103,31 +103,33 @@ def test_an_epic_stands_for_its_children_and_waits_for_means_all_of_them() -> No
         ),
     ],
 )
-def test_what_cannot_start_is_skipped_with_the_reason(
-    fields: dict[str, Any], needs: tuple[str, str] | None, why: str
+def test_an_issue_that_cannot_start_is_skipped_with_the_reason(
+    fields: dict[str, Any], dependency: tuple[str, str] | None, reason: str
 ) -> None:
-    others = [
+    blockers = [
         issue("g", issue_type="gate"),
         issue("e", issue_type="epic"),
         issue("a-0"),
     ]
-    found = plan(*others, issue("a-1", *([needs] if needs else []), **fields))
-    task = found.task("a-1")
+    loaded_plan = plan(
+        *blockers, issue("a-1", *([dependency] if dependency else []), **fields)
+    )
+    task = loaded_plan.task("a-1")
     assert task is not None
     assert task.skipped
-    assert f"issues.jsonl:4: a-1 is skipped: {why}" in found.notes
+    assert f"issues.jsonl:4: a-1 is skipped: {reason}" in loaded_plan.notes
 
 
-def test_a_finished_or_deleted_prerequisite_holds_nobody_up() -> None:
-    others = [
+def test_a_closed_or_deleted_prerequisite_blocks_nothing() -> None:
+    prerequisites = [
         issue("e", issue_type="epic", status="closed"),
         issue("d", status="tombstone"),
     ]
-    found = plan(*others, issue("a-1", ("e", "blocks"), ("d", "blocks")))
-    assert [(task.id, task.depends_on, task.skipped) for task in found.tasks] == [
+    loaded_plan = plan(*prerequisites, issue("a-1", ("e", "blocks"), ("d", "blocks")))
+    assert [(task.id, task.depends_on, task.skipped) for task in loaded_plan.tasks] == [
         ("a-1", (), False)
     ]
-    assert found.notes == (
+    assert loaded_plan.notes == (
         "issues.jsonl: ignored because they are not tasks: 1 epic, 1 deleted (tombstone)",
     )
 
@@ -136,7 +138,7 @@ def test_a_finished_or_deleted_prerequisite_holds_nobody_up() -> None:
     {"issue_type": "message"}, {"issue_type": "merge-request"}, {"is_template": True}, {"ephemeral": True},
     {"_type": "memory"},
 ])  # fmt: skip
-def test_records_that_are_no_work_are_no_tasks(fields: dict[str, Any]) -> None:
+def test_records_that_are_not_work_are_not_tasks(fields: dict[str, Any]) -> None:
     assert list(waits(issue("a-1"), issue("a-2", **fields))) == ["a-1"]
 
 
@@ -151,13 +153,13 @@ def test_status_words(word: str, status: str, skipped: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("priority", "found"), [(0, 2), (1, 1), (2, 0), (4, -2), (None, 0), ("high", 0)]
+    ("priority", "expected"), [(0, 2), (1, 1), (2, 0), (4, -2), (None, 0), ("high", 0)]
 )
-def test_priority_zero_is_the_highest(priority: Any, found: int) -> None:
-    assert only(priority=priority).priority == found
+def test_priority_zero_is_the_highest(priority: Any, expected: int) -> None:
+    assert only(priority=priority).priority == expected
 
 
-def test_a_task_says_all_that_its_agent_needs() -> None:
+def test_the_prompt_contains_every_text_field() -> None:
     task = only(
         description="D",
         design="E",
@@ -173,7 +175,7 @@ def test_a_task_says_all_that_its_agent_needs() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("\n[1]\n", "issues.jsonl:2: a line is a list, not an object"),
         (
@@ -200,30 +202,35 @@ def test_a_task_says_all_that_its_agent_needs() -> None:
         ("\n\n", "issues.jsonl:1: no tasks found"),
     ],
 )
-def test_what_cannot_be_read_is_said_with_its_line(text: str, said: str) -> None:
-    assert problems(lambda: load("issues.jsonl", text))[0].startswith(said)
+def test_unreadable_input_is_reported_with_its_line(text: str, message: str) -> None:
+    assert problems(lambda: load("issues.jsonl", text))[0].startswith(message)
 
 
-def test_a_dependency_on_what_is_not_there_fails_closed() -> None:
-    found = plan(issue("bd-12"), issue("bd-2", ("bd-13", "blocks")))
-    (said,) = problems(lambda: checked(found))
-    assert said.startswith(
+def test_a_dependency_on_a_missing_issue_is_refused() -> None:
+    loaded_plan = plan(issue("bd-12"), issue("bd-2", ("bd-13", "blocks")))
+    (message,) = problems(lambda: checked(loaded_plan))
+    assert message.startswith(
         "issues.jsonl:2: bd-2 depends on bd-13, which is not in the plan; did you mean bd-"
     )
 
 
-def test_only_the_status_word_changes_and_line_ends_stay() -> None:
+def test_only_the_status_word_changes_and_line_endings_stay() -> None:
     text = (
         '{ "id":"a-1", "title":"\\u00e9 open", "status" : "open" }\r\n\n'
         '{"status":"in_progress","id":"a-2","title":"é"}\n{"id":"a-3","title":"no word"}'
     )
-    found, tree = load("x.jsonl", text, source="beads"), MemoryTree({"x.jsonl": text})
-    done = mark(found, tree, dict.fromkeys(["a-1", "a-2", "a-3"], Status.COMPLETED))
+    loaded_plan, tree = (
+        load("x.jsonl", text, source="beads"),
+        MemoryTree({"x.jsonl": text}),
+    )
+    done = mark(
+        loaded_plan, tree, dict.fromkeys(["a-1", "a-2", "a-3"], Status.COMPLETED)
+    )
     after = text.replace('"status" : "open"', '"status" : "closed"').replace(
         '"in_progress"', '"closed"'
     )
     assert done == {"x.jsonl": after}
-    assert mark(found, tree, {"a-1": Status.FAILED, "a-2": Status.FAILED}) == {}
-    assert mark(found, MemoryTree(done), {"a-1": Status.PENDING}) == {
+    assert mark(loaded_plan, tree, {"a-1": Status.FAILED, "a-2": Status.FAILED}) == {}
+    assert mark(loaded_plan, MemoryTree(done), {"a-1": Status.PENDING}) == {
         "x.jsonl": after.replace('"status" : "closed"', '"status" : "open"')
     }

@@ -66,7 +66,7 @@ def test_an_issue_becomes_a_task() -> None:
     assert task.line == 7  # counted by hand in the text
 
 
-def test_the_file_is_known_by_its_beginning_and_by_its_name() -> None:
+def test_the_file_is_detected_by_its_beginning() -> None:
     assert load("x.json", text(issue(1))).source == "github-issues"
     assert PlanSettings.model_validate({"source": "github-issues"}).path == PATH
     assert (
@@ -76,8 +76,8 @@ def test_the_file_is_known_by_its_beginning_and_by_its_name() -> None:
     assert PlanSettings.model_validate({"source": "beads"}).path == "tasks.yml"
 
 
-def test_what_is_in_the_file_is_a_dependency_and_what_is_done_is_none() -> None:
-    found = plan(
+def test_listed_issues_are_dependencies_and_closed_ones_are_not() -> None:
+    loaded_plan = plan(
         issue(1),
         issue(
             2, wait(1, said="blocked_by"), wait(9, state="closed", reason="completed")
@@ -89,14 +89,14 @@ def test_what_is_in_the_file_is_a_dependency_and_what_is_done_is_none() -> None:
             wait(8, repository="p/q", state="closed", reason="merged"),
         ),
     )
-    assert {task.id: task.depends_on for task in found.tasks} == {
+    assert {task.id: task.depends_on for task in loaded_plan.tasks} == {
         "1": (),
         "2": ("1",),
         "3": ("1", "2"),
         "4": ("1",),
     }
-    assert not any(task.skipped for task in found.tasks)
-    assert checked(found).edges == 4
+    assert not any(task.skipped for task in loaded_plan.tasks)
+    assert checked(loaded_plan).edges == 4
 
 
 @pytest.mark.parametrize(
@@ -119,22 +119,25 @@ def test_what_is_in_the_file_is_a_dependency_and_what_is_done_is_none() -> None:
         (wait(1, repository="p/q"), "p/q#1, which is open and not a task"),
     ],
 )
-def test_an_issue_that_waits_for_something_else_is_skipped_with_the_reason(
+def test_an_issue_that_waits_for_something_outside_the_plan_is_skipped(
     waits: dict[str, Any], why: str
 ) -> None:
-    found = plan(issue(1), issue(2, waits))
-    assert [task.skipped for task in found.tasks] == [False, True]
-    assert found.notes == (f"{PATH}:17: 2 is skipped: it waits for {why}",)
+    loaded_plan = plan(issue(1), issue(2, waits))
+    assert [task.skipped for task in loaded_plan.tasks] == [False, True]
+    assert loaded_plan.notes == (f"{PATH}:17: 2 is skipped: it waits for {why}",)
 
 
-def test_issues_nobody_vouched_for_are_told() -> None:
-    found = plan(
+def test_refused_issues_get_a_note() -> None:
+    loaded_plan = plan(
         refused=[{"number": 5, "why": "the label is from x, who may not write here"}]
     )
-    assert found.tasks == ()
-    assert any("#5 is not a task: the label is from x" in note for note in found.notes)
+    assert loaded_plan.tasks == ()
     assert any(
-        "no open issue of o/r has the label 'fanin'" in note for note in found.notes
+        "#5 is not a task: the label is from x" in note for note in loaded_plan.notes
+    )
+    assert any(
+        "no open issue of o/r has the label 'fanin'" in note
+        for note in loaded_plan.notes
     )
 
 
@@ -189,16 +192,14 @@ def test_the_longest_line_takes_bounded_time(line: str) -> None:
         ("#x", "not a valid gitignore pattern: it matches nothing"),
     ],
 )
-def test_a_list_of_files_that_is_none_does_not_open_the_repository(
-    line: str, why: str
-) -> None:
-    found = plan(issue(7, body=f"### Files\n\nsrc/a.py\n{line}\n"))
-    assert found.tasks[0].skipped
-    assert why in found.notes[0]
+def test_an_issue_with_an_invalid_list_of_files_is_skipped(line: str, why: str) -> None:
+    loaded_plan = plan(issue(7, body=f"### Files\n\nsrc/a.py\n{line}\n"))
+    assert loaded_plan.tasks[0].skipped
+    assert why in loaded_plan.notes[0]
 
 
 @pytest.mark.parametrize(
-    ("broken", "said"),
+    ("broken", "message"),
     [
         (text(issue(0)), ":8: issues.0.number: expected"),
         (text({"number": 1}), ":7: 'issues.0.title' is missing"),
@@ -215,12 +216,14 @@ def test_a_list_of_files_that_is_none_does_not_open_the_repository(
         (text()[:-5], "not valid JSON"),
     ],
 )
-def test_a_damaged_file_is_refused_with_its_place(broken: str, said: str) -> None:
-    found = problems(lambda: load(PATH, broken, source="github-issues"))
-    assert any(said in one and one.startswith(f"{PATH}:") for one in found), found
+def test_a_damaged_file_is_refused_with_its_line(broken: str, message: str) -> None:
+    messages = problems(lambda: load(PATH, broken, source="github-issues"))
+    assert any(message in line and line.startswith(f"{PATH}:") for line in messages), (
+        messages
+    )
 
 
-def test_the_file_is_written_as_it_is_read() -> None:
+def test_a_rendered_file_is_parsed_back_unchanged() -> None:
     file = parse(PATH, text(issue(1, wait(2, reason=None), body="é\n\u2028"), issue(2)))
     again = render(file)
     assert parse(PATH, again) == file
@@ -228,6 +231,6 @@ def test_the_file_is_written_as_it_is_read() -> None:
     assert isinstance(file, IssuesFile)
 
 
-def test_it_has_no_marks_to_write() -> None:
+def test_writing_back_never_changes_the_file() -> None:
     tree = MemoryTree({PATH: text(issue(1))})
     assert mark(load(PATH, tree.files), tree, {"1": Status.COMPLETED}) == {}

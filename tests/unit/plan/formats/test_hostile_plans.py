@@ -91,22 +91,24 @@ def _bounded_memory() -> Iterator[None]:
 
 @pytest.mark.parametrize("name", PLANS)
 @pytest.mark.parametrize("kind", GARBAGE)
-def test_garbage_is_refused_with_its_place_in_bounded_time(
-    name: str, kind: str
-) -> None:
+def test_garbage_is_refused_with_its_file_in_bounded_time(name: str, kind: str) -> None:
     path = PLANS[name]
     started = time.monotonic()
-    plan, found = outcome(path.split("/")[0], {path: GARBAGE[kind]()}, source=name)
+    plan, found_problems = outcome(
+        path.split("/")[0], {path: GARBAGE[kind]()}, source=name
+    )
     assert time.monotonic() - started < 20
     if plan is None:
-        assert found
-        assert all(problem.path.startswith(path.split("/")[0]) for problem in found)
+        assert found_problems
+        assert all(
+            problem.path.startswith(path.split("/")[0]) for problem in found_problems
+        )
     else:
         assert plan.tasks
 
 
 @pytest.mark.parametrize("kind", GARBAGE)
-def test_detection_of_garbage_ends_too(kind: str) -> None:
+def test_detection_of_garbage_takes_bounded_time(kind: str) -> None:
     text = GARBAGE[kind]()
     for path in ("tasks.yml", "plan.md", "x.json", "x.jsonl"):
         started = time.monotonic()
@@ -118,7 +120,7 @@ def test_detection_of_garbage_ends_too(kind: str) -> None:
     "path",
     ["tasks.yml", "plan.md", "tasks.json", "issues.jsonl", "backlog/tasks/task-1.md"],
 )
-def test_a_file_of_a_hundred_megabytes_is_refused_by_its_size(
+def test_a_file_of_a_hundred_megabytes_is_refused_for_its_size(
     path: str, tmp_path: Path
 ) -> None:
     file = tmp_path / path
@@ -129,9 +131,9 @@ def test_a_file_of_a_hundred_megabytes_is_refused_by_its_size(
         path=path.split("/")[0], source="backlog-md" if "/" in path else None
     )
     started = time.monotonic()
-    (said,) = problems(lambda: formats.load(choice, WorkTree(tmp_path)))
+    (message,) = problems(lambda: formats.load(choice, WorkTree(tmp_path)))
     assert time.monotonic() - started < 2
-    assert said.startswith(
+    assert message.startswith(
         f"{path}:1: 100,000,000 bytes; a plan's file may have {trees.MAX_FILE:,}; "
     )
 
@@ -141,7 +143,7 @@ def test_a_file_of_a_hundred_megabytes_is_refused_by_its_size(
     ["tasks.yml", "plan.md", "tasks.json", "issues.jsonl", "backlog/tasks/task-1.md"],
 )
 @pytest.mark.parametrize("encoding", ["utf-16", "latin-1"])
-def test_another_encoding_is_refused_with_its_line(
+def test_a_file_in_another_encoding_is_refused_with_its_line(
     path: str, encoding: str, tmp_path: Path
 ) -> None:
     file = tmp_path / path
@@ -150,14 +152,14 @@ def test_another_encoding_is_refused_with_its_line(
     choice = PlanSettings(
         path=path.split("/")[0], source="backlog-md" if "/" in path else None
     )
-    (said,) = problems(lambda: formats.load(choice, WorkTree(tmp_path)))
+    (message,) = problems(lambda: formats.load(choice, WorkTree(tmp_path)))
     assert (
-        said
+        message
         == f"{path}:{1 if encoding == 'utf-16' else 2}: is not UTF-8 text; save it as UTF-8"
     )
 
 
-def test_what_a_symbolic_link_leads_to_is_not_read(tmp_path: Path) -> None:
+def test_symbolic_links_are_not_followed(tmp_path: Path) -> None:
     (tmp_path / "secret.yml").write_text("version: 1\ntasks: [{id: T1, title: x}]\n")
     (tmp_path / "backlog" / "tasks").mkdir(parents=True)
     for link in ("tasks.yml", "backlog/tasks/task-1.md"):

@@ -75,7 +75,7 @@ def test_a_plan_gives_its_tasks_in_file_order_with_their_lines() -> None:
 @pytest.mark.parametrize(
     "task_id", ["1.10", "007", "1_000", "yes", "0x1F", "2026-01-02", "1e3"]
 )
-def test_an_id_is_what_is_written_and_not_what_yaml_makes_of_it(task_id: str) -> None:
+def test_an_id_is_the_text_as_written_not_the_yaml_value(task_id: str) -> None:
     plan = _load(
         f"version: 1\ntasks:\n- {{id: {task_id}, title: x}}\n- {{id: B, title: x, depends_on: [{task_id}]}}\n"
         f"- {{id: C, title: x, depends_on: {task_id}}}\n"
@@ -85,20 +85,20 @@ def test_an_id_is_what_is_written_and_not_what_yaml_makes_of_it(task_id: str) ->
 
 
 @pytest.mark.parametrize(
-    ("field", "found"),
+    ("field", "expected"),
     [("files", ("a b",)), ("allow", ("a b",)), ("depends_on", ("a b",))],
 )
-def test_one_text_in_a_lists_place_is_a_list_of_one(
-    field: str, found: tuple[str, ...]
+def test_a_single_text_counts_as_a_list_of_one(
+    field: str, expected: tuple[str, ...]
 ) -> None:
     plan = _load(f"version: 1\ntasks: [{{id: T1, title: x, {field}: a b}}]\n")
-    assert getattr(plan.tasks[0], field) == found
+    assert getattr(plan.tasks[0], field) == expected
 
 
 @pytest.mark.parametrize(
     ("written", "files"), [("files: []", ()), ("files:", None), ("priority: 0", None)]
 )
-def test_an_empty_list_of_files_is_nothing_and_none_is_anything(
+def test_an_empty_list_of_files_allows_nothing_and_a_missing_list_anything(
     written: str, files: tuple[str, ...] | None
 ) -> None:
     assert (
@@ -107,7 +107,7 @@ def test_an_empty_list_of_files_is_nothing_and_none_is_anything(
     )
 
 
-def test_no_dependencies_may_be_written_as_an_empty_key() -> None:
+def test_an_empty_depends_on_means_no_dependencies() -> None:
     assert (
         _load("version: 1\ntasks:\n- id: T1\n  title: x\n  depends_on:\n")
         .tasks[0]
@@ -116,7 +116,7 @@ def test_no_dependencies_may_be_written_as_an_empty_key() -> None:
     )
 
 
-def test_defaults_hold_for_every_task_that_does_not_say_otherwise() -> None:
+def test_defaults_apply_to_tasks_without_their_own_value() -> None:
     plan = _load(
         """\
         version: 1
@@ -126,27 +126,27 @@ def test_defaults_hold_for_every_task_that_does_not_say_otherwise() -> None:
           - {id: T2, title: x, agent: {command: [b]}, timeout: 6m, max_attempts: 9, verify: null, priority: 0}
         """
     )
-    one, two = plan.tasks
-    assert (one.agent, one.timeout, one.max_attempts) == (
+    first, second = plan.tasks
+    assert (first.agent, first.timeout, first.max_attempts) == (
         AgentSettings(preset="claude"),
         300.0,
         2,
     )
-    assert (one.verify, one.priority, one.allow, one.estimate) == (
+    assert (first.verify, first.priority, first.allow, first.estimate) == (
         "make",
         1,
         ("a",),
         60.0,
     )
-    assert (two.agent, two.timeout, two.max_attempts) == (
+    assert (second.agent, second.timeout, second.max_attempts) == (
         AgentSettings(command=("b",)),
         360.0,
         9,
     )
-    assert (two.verify, two.priority, two.allow) == (None, 0, ("a",))
+    assert (second.verify, second.priority, second.allow) == (None, 0, ("a",))
 
 
-def test_keys_with_an_x_are_the_users_own() -> None:
+def test_keys_that_begin_with_x_are_ignored() -> None:
     assert (
         _load(
             "x-a: &a {priority: 4}\nversion: 1\ntasks: [{id: T1, title: x, x-b: 1, <<: *a}]\n"
@@ -158,7 +158,7 @@ def test_keys_with_an_x_are_the_users_own() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("", "tasks.yml:1: this is not a plan"),
         ("just words\n", "tasks.yml:1: this is not a plan"),
@@ -220,13 +220,13 @@ def test_keys_with_an_x_are_the_users_own() -> None:
     ],
     ids=repr,
 )
-def test_a_mistake_is_named_with_its_line(text: str, said: str) -> None:
+def test_a_mistake_is_reported_with_its_line(text: str, message: str) -> None:
     (problem,) = problems(lambda: _load(text))
-    assert problem.startswith(said)
+    assert problem.startswith(message)
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         (
             "version: 1\ntasks:\n- id: T1\n  title: x\n  depend_on: [T0]\n",
@@ -262,13 +262,13 @@ def test_a_mistake_is_named_with_its_line(text: str, said: str) -> None:
         "of ours",
     ],
 )
-def test_a_misspelt_key_in_tasks_yml_names_the_nearest_key_and_its_line(
-    text: str, said: str
+def test_a_misspelt_key_is_reported_with_its_line_and_the_nearest_key(
+    text: str, message: str
 ) -> None:
-    assert any(problem.startswith(said) for problem in problems(lambda: _load(text)))
+    assert any(problem.startswith(message) for problem in problems(lambda: _load(text)))
 
 
-def test_every_mistake_is_listed_in_one_go() -> None:
+def test_all_mistakes_are_reported_together() -> None:
     text = """\
         version: 1
         defaults: {agent: {}}
@@ -284,16 +284,16 @@ def test_every_mistake_is_listed_in_one_go() -> None:
     ]
 
 
-def test_a_mistake_of_the_whole_does_not_hide_those_of_its_tasks() -> None:
-    found = problems(lambda: _load("version: 7\ntasks:\n- {id: T1, titel: x}\n"))
-    assert [problem.split(";")[0] for problem in found] == [
+def test_a_mistake_at_the_top_level_does_not_hide_those_in_tasks() -> None:
+    messages = problems(lambda: _load("version: 7\ntasks:\n- {id: T1, titel: x}\n"))
+    assert [problem.split(";")[0] for problem in messages] == [
         "tasks.yml:1: the version is missing or unknown",
         "tasks.yml:3: 'title' is missing",
         "tasks.yml:3: unknown key 'titel'",
     ]
 
 
-def test_a_plan_without_a_word_for_a_state_stays_byte_for_byte() -> None:
+def test_writing_back_never_changes_a_native_plan() -> None:
     text = "version: 1\r\ntasks: [{id: T1, title: x}]  # mine\r\n"
     assert (
         formats.get_source("native").write_back(
@@ -307,15 +307,15 @@ def test_a_plan_without_a_word_for_a_state_stays_byte_for_byte() -> None:
 
 
 @pytest.mark.parametrize("path", ["plan.toml", "README", "tasks.yml.txt"])
-def test_a_plan_of_no_known_format_names_the_known_ones(path: str) -> None:
-    (said,) = problems(
+def test_a_plan_in_an_unknown_format_lists_the_known_formats(path: str) -> None:
+    (message,) = problems(
         lambda: formats.load(PlanSettings(path=path), MemoryTree({path: ""}))
     )
-    assert said.startswith(f"{path}: unknown plan format; known formats: native, ")
-    assert f"plan: {{source: NAME, path: {path}}}" in said
+    assert message.startswith(f"{path}: unknown plan format; known formats: native, ")
+    assert f"plan: {{source: NAME, path: {path}}}" in message
 
 
-def test_every_format_is_found_by_its_own_name_only() -> None:
+def test_get_source_returns_the_format_of_that_name_only() -> None:
     for source in formats.sources():
         assert formats.get_source(source.name) is source
     with pytest.raises(UsageProblem, match="did you mean 'native'"):
@@ -348,15 +348,15 @@ LISTS = st.none() | st.lists(
         min_size=1, max_size=4,
     )
 )  # fmt: skip
-def test_any_plan_that_is_rendered_is_read_again_as_it_was(
+def test_a_rendered_plan_is_read_back_unchanged(
     fields: list[dict[str, Any]],
 ) -> None:
     ids = ["1.10", "null", "T 3", "x: y"]
     tasks = [
-        task(ids[n], **one, depends_on=tuple(ids[:n])) for n, one in enumerate(fields)
+        task(ids[n], **each, depends_on=tuple(ids[:n])) for n, each in enumerate(fields)
     ]
     text = native.render(make_plan(*tasks, path="from\nhere"))
     again = formats.load(PlanSettings(), MemoryTree({"tasks.yml": text}))
-    assert [one.model_dump() for one in again.tasks] == [
-        one.model_dump() for one in tasks
+    assert [each.model_dump() for each in again.tasks] == [
+        each.model_dump() for each in tasks
     ]

@@ -80,25 +80,25 @@ def read(name: str, setting: str = "") -> Plan:
 @pytest.mark.parametrize(
     ("name", "source", "setting"), REAL, ids=[name for name, _, _ in REAL]
 )
-def test_counts_equal_those_of_other_tools(
+def test_counts_equal_those_of_independent_tools(
     name: str, source: str, setting: str
 ) -> None:
     plan = read(name, setting)
     graph = checked(plan)
     states = Progress(name).standings(plan, 3)
     done = sum(task.source_status is Status.COMPLETED for task in plan.tasks)
-    found = (
+    counts = (
         len(plan.tasks),
         graph.edges,
         done,
         len(graph.ready(states)),
         len(graph.waves()),
     )
-    assert (plan.source, *found) == (source, *REAL[name, source, setting])
+    assert (plan.source, *counts) == (source, *REAL[name, source, setting])
 
 
 @pytest.mark.parametrize("name", [name for name, _, _ in REAL])
-def test_every_task_is_found_where_it_stands(name: str) -> None:
+def test_every_task_points_to_its_line(name: str) -> None:
     tree = vendored(name)
     for task in read(name, "ignore_dangling").tasks:
         lines = tree.files[task.path or name].split("\n")[task.line - 1 : task.line + 1]
@@ -109,7 +109,7 @@ def test_every_task_is_found_where_it_stands(name: str) -> None:
     ("5dlabs__taskmaster-sync__tasks.json", 40), ("Alivanroy__Typosentinel__tasks.json", 43),
     ("AndEnd-Collective__ast-mcp__tasks.json", 77),
 ])  # fmt: skip
-def test_subtasks_as_tasks_are_as_many_as_jq_counts(name: str, count: int) -> None:
+def test_the_number_of_subtasks_equals_the_count_of_jq(name: str, count: int) -> None:
     plan = formats.load(
         PlanSettings(path=name, options={"subtasks": "tasks"}), vendored(name)
     )
@@ -117,7 +117,7 @@ def test_subtasks_as_tasks_are_as_many_as_jq_counts(name: str, count: int) -> No
     assert len(plan.tasks) == len({task.id for task in plan.tasks}) == count
 
 
-def test_decimal_ids_stay_as_they_are_written() -> None:
+def test_decimal_ids_are_read_as_written() -> None:
     plan = read("Alivanroy__Typosentinel__tasks.json")
     tasks = formats.load(
         PlanSettings(
@@ -129,18 +129,16 @@ def test_decimal_ids_stay_as_they_are_written() -> None:
     assert "- [x] 30.1 " in next(task for task in plan.tasks if task.id == "30").prompt
 
 
-def test_the_whole_backlog_folder_is_refused_while_open_tasks_wait_for_what_is_not_in_it() -> (
-    None
-):
-    said = problems(lambda: checked(read("MrLesk__Backlog.md")))
-    assert len(said) == 7
-    assert said[3].startswith(
+def test_open_tasks_with_missing_dependencies_refuse_the_whole_folder() -> None:
+    messages = problems(lambda: checked(read("MrLesk__Backlog.md")))
+    assert len(messages) == 7
+    assert messages[3].startswith(
         "MrLesk__Backlog.md/tasks/back-548 - Expose-bidirectional-dependency-graphs-in-task-details.md:2: "
         "BACK-548 depends on BACK-545, which is not in the plan; did you mean "
     )
 
 
-def test_a_dependency_finds_its_task_though_the_prefix_was_changed() -> None:
+def test_a_dependency_matches_its_task_after_the_prefix_changed() -> None:
     tasks = {
         task.id: task for task in read("MrLesk__Backlog.md", "ignore_dangling").tasks
     }
@@ -148,11 +146,11 @@ def test_a_dependency_finds_its_task_though_the_prefix_was_changed() -> None:
     assert tasks["BACK-308.05"].depends_on  # written with and without the zero
 
 
-def test_spec_kit_takes_paths_from_the_text_and_no_commands() -> None:
+def test_spec_kit_takes_paths_but_no_commands_from_the_text() -> None:
     plan = read("nprbst__speck__009-multi-repo-stacked.md")
-    one = plan.task("T003")
-    assert one is not None
-    assert one.files == ("tests/helpers/multi-repo-fixtures.ts",)
+    fixtures = plan.task("T003")
+    assert fixtures is not None
+    assert fixtures.files == ("tests/helpers/multi-repo-fixtures.ts",)
     review = plan.task("T002")
     assert review is not None
     assert review.files == ("tests/**",)
@@ -161,7 +159,7 @@ def test_spec_kit_takes_paths_from_the_text_and_no_commands() -> None:
     ]
 
 
-def test_phases_of_user_stories_may_go_side_by_side_if_one_asks_for_it() -> None:
+def test_phases_of_user_stories_run_in_parallel_with_the_option() -> None:
     name = "nprbst__speck__009-multi-repo-stacked.md"
     barriers = read(name)
     stories = formats.load(
@@ -199,7 +197,7 @@ WORDS = {
 )
 @few
 @given(data=st.data())
-def test_writing_back_changes_status_words_only_and_is_read_again(
+def test_writing_back_changes_only_status_words_and_is_read_back(
     data: st.DataObject, name: str, source: str, setting: str
 ) -> None:
     plan, tree = read(name, setting), vendored(name)
@@ -208,8 +206,8 @@ def test_writing_back_changes_status_words_only_and_is_read_again(
             st.sampled_from([task.id for task in plan.tasks]), max_size=8, unique=True
         )
     )
-    wanted = {task_id: data.draw(st.sampled_from(list(Status))) for task_id in chosen}
-    changed = mark(plan, tree, wanted)
+    statuses = {task_id: data.draw(st.sampled_from(list(Status))) for task_id in chosen}
+    changed = mark(plan, tree, statuses)
     for path, after in changed.items():
         before = tree.files[path]
         assert before != after
@@ -217,24 +215,24 @@ def test_writing_back_changes_status_words_only_and_is_read_again(
         assert pieces == again
     files = {**tree.files, **changed}
     later = load(name, files, ignore_dangling=True)
-    moved = {
+    completed_paths = {
         task.path for task in plan.tasks if task.path.startswith(f"{name}/completed/")
     }
-    for one, two in zip(plan.tasks, later.tasks, strict=True):
-        assert one.digest == two.digest
-        if one.id in wanted and one.path not in moved:
-            assert (two.source_status is Status.COMPLETED) == (
-                wanted[one.id] is Status.COMPLETED
+    for old, new in zip(plan.tasks, later.tasks, strict=True):
+        assert old.digest == new.digest
+        if old.id in statuses and old.path not in completed_paths:
+            assert (new.source_status is Status.COMPLETED) == (
+                statuses[old.id] is Status.COMPLETED
             )
         else:
-            assert (one.source_status, one.skipped) == (two.source_status, two.skipped)
-    assert not mark(later, MemoryTree(files), wanted)
+            assert (old.source_status, old.skipped) == (new.source_status, new.skipped)
+    assert not mark(later, MemoryTree(files), statuses)
 
 
 @pytest.mark.parametrize(
     ("name", "source", "setting"), REAL, ids=[name for name, _, _ in REAL]
 )
-def test_one_finished_task_is_one_changed_line(
+def test_finishing_one_task_changes_one_line(
     name: str, source: str, setting: str
 ) -> None:
     plan, tree = read(name, setting), vendored(name)
@@ -242,13 +240,15 @@ def test_one_finished_task_is_one_changed_line(
         if task.source_status is not Status.COMPLETED:
             ((path, after),) = mark(plan, tree, {task.id: Status.COMPLETED}).items()
             lines = zip(tree.files[path].split("\n"), after.split("\n"), strict=True)
-            assert len([1 for one, two in lines if one != two]) == 1
+            assert len([1 for old, new in lines if old != new]) == 1
 
 
 @pytest.mark.parametrize(
     ("name", "source", "setting"), REAL, ids=[name for name, _, _ in REAL]
 )
-def test_what_is_converted_says_the_same(name: str, source: str, setting: str) -> None:
+def test_a_converted_plan_has_the_same_tasks(
+    name: str, source: str, setting: str
+) -> None:
     plan = read(name, setting)
     again = load("tasks.yml", native.render(plan))
     assert again.source == "native"
@@ -265,7 +265,7 @@ def test_what_is_converted_says_the_same(name: str, source: str, setting: str) -
 )
 @few
 @given(seed=st.integers(0, 2**32))
-def test_a_damaged_file_is_read_or_refused_with_its_place_and_never_breaks_fanin(
+def test_a_damaged_file_is_either_read_or_refused_with_a_line(
     seed: int, name: str
 ) -> None:
     chance = random.Random(seed)
@@ -274,7 +274,7 @@ def test_a_damaged_file_is_read_or_refused_with_its_place_and_never_breaks_fanin
         chance.randrange(len(text)),
         chance.choice([1, 2, 10, 1000, len(text)]),
     )
-    other = chance.choice(
+    replacement = chance.choice(
         [
             "",
             "\0",
@@ -288,11 +288,13 @@ def test_a_damaged_file_is_read_or_refused_with_its_place_and_never_breaks_fanin
             text[start : start + 40],
         ]
     )
-    damaged = text[:start] + other + text[start + length :]
-    plan, found = outcome(name, damaged, source=read(name).source, ignore_dangling=True)
-    assert all(problem.line for problem in found)
+    damaged = text[:start] + replacement + text[start + length :]
+    plan, found_problems = outcome(
+        name, damaged, source=read(name).source, ignore_dangling=True
+    )
+    assert all(problem.line for problem in found_problems)
     if plan:
         assert plan.tasks
         mark(plan, MemoryTree({name: damaged}), {plan.tasks[0].id: Status.COMPLETED})
     else:
-        assert found
+        assert found_problems

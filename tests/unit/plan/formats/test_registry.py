@@ -48,10 +48,10 @@ class Half:
         return False
 
 
-def _install(monkeypatch: pytest.MonkeyPatch, **found: Any) -> None:
+def _install(monkeypatch: pytest.MonkeyPatch, **entries_by_name: Any) -> None:
     module = ModuleType("somebody")
     entries = []
-    for name, value in found.items():
+    for name, value in entries_by_name.items():
         setattr(module, name, value)
         if value is not None:
             entries.append(
@@ -69,7 +69,7 @@ def _install(monkeypatch: pytest.MonkeyPatch, **found: Any) -> None:
     )
 
 
-def test_a_format_of_another_package_is_named_or_detected(
+def test_a_format_from_another_package_can_be_named_or_detected(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     _install(monkeypatch, lines=Lines)
@@ -80,7 +80,7 @@ def test_a_format_of_another_package_is_named_or_detected(
     assert formats.get_source("lines").write_back("a.xyz", MemoryTree({}), {}, {}) == {}
 
 
-def test_a_plan_without_tasks_is_a_mistake_whoever_reads_it(
+def test_a_plan_without_tasks_is_refused_for_every_format(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     _install(monkeypatch, lines=Lines)
@@ -89,7 +89,7 @@ def test_a_plan_without_tasks_is_a_mistake_whoever_reads_it(
     ]
 
 
-def test_a_format_of_ours_is_found_without_loading_those_of_others(
+def test_a_builtin_format_is_chosen_without_loading_installed_ones(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     _install(monkeypatch, broken=None, native=Lines)
@@ -101,7 +101,7 @@ def test_a_format_of_ours_is_found_without_loading_those_of_others(
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "said"),
+    ("name", "value", "message"),
     [
         (
             "broken",
@@ -125,14 +125,14 @@ def test_a_format_of_ours_is_found_without_loading_those_of_others(
         ),
     ],
 )
-def test_a_broken_format_of_another_package_is_a_clear_error(
-    monkeypatch: pytest.MonkeyPatch, name: str, value: Any, said: str
+def test_a_broken_format_from_another_package_is_a_usage_problem(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: Any, message: str
 ) -> None:
     _install(monkeypatch, **{name: value})
     for choice in ({}, {"source": name}):
         with pytest.raises(UsageProblem) as caught:
             load("a.txt", "A", **choice)
-        assert caught.value.message.startswith(said)
+        assert caught.value.message.startswith(message)
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_a_broken_format_of_another_package_is_a_clear_error(
         ("any.jsonl", '{"id":"a-1","title":"x","status":"open"}\n', "beads"),
     ],
 )
-def test_a_file_is_known_by_its_name_and_content(
+def test_a_file_is_detected_by_its_name_and_content(
     path: str, text: str, source: str
 ) -> None:
     assert load(path, text).source == source
@@ -159,9 +159,7 @@ def test_a_file_is_known_by_its_name_and_content(
     (".taskmaster", "tasks/tasks.json", "task-master"), (".beads", "issues.jsonl", "beads"),
     ("specs/1", "tasks.md", "spec-kit"), ("backlog", "tasks/a.md", "backlog-md"),
 ])  # fmt: skip
-def test_a_folder_is_known_by_what_it_holds(
-    folder: str, file: str, source: str
-) -> None:
+def test_a_folder_is_detected_by_its_files(folder: str, file: str, source: str) -> None:
     texts = {
         "task-master": '{"tasks": [{"id": 1, "title": "x"}]}',
         "beads": '{"id":"a-1","title":"x","status":"open"}\n',
@@ -176,7 +174,7 @@ def test_a_folder_is_known_by_what_it_holds(
     )
 
 
-def test_a_finished_task_may_name_what_is_gone_and_an_open_one_may_not() -> None:
+def test_only_finished_tasks_may_depend_on_missing_tasks() -> None:
     text = '{"tasks": [{"id": 1, "title": "x", "status": "done", "dependencies": [9]}, {"id": 2, "title": "y",\n'
     plan = load("tasks.json", text + ' "dependencies": [8, 1]}]}')
     assert [task.depends_on for task in plan.tasks] == [(), ("8", "1")]
@@ -190,7 +188,7 @@ def test_a_finished_task_may_name_what_is_gone_and_an_open_one_may_not() -> None
     assert lenient.notes[-2] == "tasks.json:1: 2 does not wait for 8: not in the plan"
 
 
-def test_settings_say_which_format_and_the_plan_remembers_its_options() -> None:
+def test_the_plan_keeps_the_options_it_was_read_with() -> None:
     text = '{"a": {"tasks": [{"id": 1, "title": "x"}]}, "b": {"tasks": [{"id": 1, "title": "y"}]}}'
     plan = formats.load(
         PlanSettings(path="t.json", options={"tag": "b"}), MemoryTree({"t.json": text})

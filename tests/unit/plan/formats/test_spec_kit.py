@@ -45,9 +45,7 @@ def test_a_run_of_parallel_tasks_is_one_step_and_a_phase_is_a_barrier() -> None:
     assert third.prompt == "Phase 1: Setup › story US1"
 
 
-def test_a_wrapped_line_belongs_to_its_task_and_what_is_listed_below_to_its_prompt() -> (
-    None
-):
+def test_a_wrapped_line_extends_the_title_and_a_list_becomes_the_prompt() -> None:
     (task,) = plan(
         "- [ ] T001 Create\n      `a/b.py` now\n  - with care\n\nText.\n"
     ).tasks
@@ -96,12 +94,12 @@ def test_paths_in_the_text_become_files(text: str, files: tuple[str, ...]) -> No
     assert read_files(text) == files
 
 
-def test_files_may_be_left_open() -> None:
+def test_files_may_be_unlimited() -> None:
     assert plan("- [ ] T001 Create a/b.py\n", files="any").tasks[0].files is None
     assert plan("- [ ] T001 Think\n").tasks[0].files is None
 
 
-def test_dependencies_of_single_tasks_are_added_and_prose_about_them_is_not() -> None:
+def test_dependencies_of_single_tasks_are_added_and_prose_is_ignored() -> None:
     text = """\
         - [ ] T001 [P] a
         - [ ] T002 [P] b (depends on T001)
@@ -123,13 +121,13 @@ def test_dependencies_of_single_tasks_are_added_and_prose_about_them_is_not() ->
     }
 
 
-def test_what_the_order_says_already_is_not_said_twice() -> None:
+def test_a_dependency_that_the_order_implies_is_not_repeated() -> None:
     text = "- [ ] T001 a\n- [ ] T002 b\n## Dependencies\n- T002 depends on T001\n"
     assert waits(text) == {"T001": "", "T002": "T001"}
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         (
             "- [ ] T001 a\n- [ ] T002 b\n## Dependencies\n- T002 before T001\n",
@@ -153,18 +151,21 @@ def test_what_the_order_says_already_is_not_said_twice() -> None:
         ),
     ],
 )
-def test_what_cannot_be_followed_is_said_with_its_line(text: str, said: str) -> None:
+def test_an_impossible_order_is_reported_with_its_line(text: str, message: str) -> None:
     assert problems(lambda: load("tasks.md", text, source="spec-kit"))[0].startswith(
-        said
+        message
     )
 
 
 def test_a_dependency_against_the_order_is_a_cycle() -> None:
-    found = plan("- [ ] T001 a (depends on T002)\n- [ ] T002 b\n")
-    assert "dependency cycle: T001 → T002 → T001" in problems(lambda: checked(found))[0]
+    loaded_plan = plan("- [ ] T001 a (depends on T002)\n- [ ] T002 b\n")
+    assert (
+        "dependency cycle: T001 → T002 → T001"
+        in problems(lambda: checked(loaded_plan))[0]
+    )
 
 
-def test_bullets_that_look_alike_are_no_tasks() -> None:
+def test_similar_bullets_are_not_tasks() -> None:
     text = "- [ ] T001 a\n## Notes\n- [P] tasks = different files\n- [ ] Review the whole\n- [Story] label\n"
     assert list(waits(text)) == ["T001"]
 
@@ -178,9 +179,7 @@ def test_a_task_line_may_be_written_in_several_ways(line: str) -> None:
     assert waits(f"{line}\n- [ ] T002 [P] y\n")["T002"] == ""
 
 
-def test_letters_and_leading_zeros_are_part_of_an_id_and_ranges_follow_the_numbers() -> (
-    None
-):
+def test_ids_include_letters_and_leading_zeros_and_ranges_follow_numbers() -> None:
     text = "- [ ] T049 [P] a\n- [ ] T049a [P] b\n- [ ] T050 [P] c\n- [ ] T051 [P] d (depends on T049-T050)\n"
     assert waits(text)["T051"] == "T049 T049a T050"
 
@@ -201,22 +200,27 @@ STORIES = """\
     """
 
 
-def test_stories_side_by_side_wait_for_the_foundation_and_for_stories_they_name() -> (
-    None
-):
+def test_parallel_stories_wait_for_the_foundation_and_for_stories_they_name() -> None:
     assert list(waits(STORIES).values()) == ["", "T001", "T002", "T003", "T004"]
-    found = waits(STORIES, phases="stories")
-    assert (found["T003"], set(found["T004"].split())) == ("T001", {"T001", "T002"})
-    assert set(found["T005"].split()) >= {"T002", "T003", "T004"}
+    dependencies = waits(STORIES, phases="stories")
+    assert (dependencies["T003"], set(dependencies["T004"].split())) == (
+        "T001",
+        {"T001", "T002"},
+    )
+    assert set(dependencies["T005"].split()) >= {"T002", "T003", "T004"}
 
 
-@pytest.mark.parametrize(("other", "tick"), [("[x]", "x"), ("[X]", "X"), ("[ ]", "X")])
-def test_a_tick_is_written_as_the_file_writes_it(other: str, tick: str) -> None:
-    text = f"intro\r\n- {other} T001 a\r\n* [ ] **T002** [P] b  \r\n\t- [ ] T003 c"
-    found, tree = (
+@pytest.mark.parametrize(
+    ("done_box", "tick"), [("[x]", "x"), ("[X]", "X"), ("[ ]", "X")]
+)
+def test_a_tick_uses_the_letter_that_the_file_uses(done_box: str, tick: str) -> None:
+    text = f"intro\r\n- {done_box} T001 a\r\n* [ ] **T002** [P] b  \r\n\t- [ ] T003 c"
+    loaded_plan, tree = (
         load("tasks.md", text, source="spec-kit"),
         MemoryTree({"tasks.md": text}),
     )
-    done = mark(found, tree, {"T002": Status.COMPLETED, "T003": Status.FAILED})
+    done = mark(loaded_plan, tree, {"T002": Status.COMPLETED, "T003": Status.FAILED})
     assert done == {"tasks.md": text.replace("* [ ]", f"* [{tick}]")}
-    assert mark(found, MemoryTree(done), {"T002": Status.FAILED}) == {"tasks.md": text}
+    assert mark(loaded_plan, MemoryTree(done), {"T002": Status.FAILED}) == {
+        "tasks.md": text
+    }

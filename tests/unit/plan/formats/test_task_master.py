@@ -26,14 +26,12 @@ def only(**fields: Any) -> Task:
     return plan({"id": 1, **fields}).tasks[0]
 
 
-@pytest.mark.parametrize(("written", "found"), [
+@pytest.mark.parametrize(("written", "expected"), [
     (1, "1"), ("1", "1"), ("auto-discovery", "auto-discovery"), (" 7 ", "7"),
 ])  # fmt: skip
-def test_ids_and_dependencies_are_text_whatever_they_are_written_as(
-    written: Any, found: str
-) -> None:
+def test_ids_and_dependencies_are_read_as_text(written: Any, expected: str) -> None:
     tasks = plan({"id": written}, {"id": "other", "dependencies": [written]}).tasks
-    assert (tasks[0].id, tasks[1].depends_on) == (found, (found,))
+    assert (tasks[0].id, tasks[1].depends_on) == (expected, (expected,))
 
 
 @pytest.mark.parametrize(("word", "status", "skipped"), [
@@ -47,14 +45,14 @@ def test_status_words(word: str | None, status: str, skipped: bool) -> None:
     assert (task.source_status, task.skipped) == (status, skipped)
 
 
-def test_an_unknown_status_names_the_nearest_and_its_line() -> None:
+def test_an_unknown_status_is_reported_with_the_nearest_word() -> None:
     text = '{"tasks": [\n {"id": 1, "title": "t",\n  "status": "dnoe"}]}'
     assert problems(lambda: load("tasks.json", text)) == [
         "tasks.json:3: 'dnoe' is not a valid status; did you mean 'done'?"
     ]
 
 
-def test_a_task_says_all_that_its_agent_needs() -> None:
+def test_the_prompt_contains_every_text_field() -> None:
     task = only(
         description="What.", details="How.\nMore.", testStrategy="So.", priority="high",
         subtasks=[{"id": 1, "title": "a", "status": "done"},
@@ -67,40 +65,42 @@ def test_a_task_says_all_that_its_agent_needs() -> None:
     )
 
 
-def test_a_dependency_on_a_subtask_is_one_on_its_task() -> None:
-    found = plan(
+def test_a_dependency_on_a_subtask_waits_for_its_whole_task() -> None:
+    loaded_plan = plan(
         {"id": 1, "subtasks": [{"id": 1, "title": "a"}]},
         {"id": 2, "dependencies": ["1.1"]},
     )
-    assert found.tasks[1].depends_on == ("1",)
-    assert "2 depends on the subtask 1.1, so it waits for all of 1" in found.notes[0]
+    assert loaded_plan.tasks[1].depends_on == ("1",)
+    assert (
+        "2 depends on the subtask 1.1, so it waits for all of 1" in loaded_plan.notes[0]
+    )
 
 
-def test_subtasks_as_tasks_know_siblings_full_ids_and_other_tasks() -> None:
+def test_subtasks_may_depend_on_siblings_full_ids_and_whole_tasks() -> None:
     subtasks = [
         {"id": 1, "title": "a"},
         {"id": "2", "title": "b", "dependencies": [1]},
         {"id": 3, "title": "c", "dependencies": ["5.2"]},
         {"id": 4, "title": "d", "dependencies": ["9"]},
     ]
-    found = plan(
+    loaded_plan = plan(
         {"id": 8}, {"id": 9}, {"id": 5, "dependencies": [8], "subtasks": subtasks}, {"id": 6, "dependencies": [5]},
         options={"subtasks": "tasks"},
     )  # fmt: skip
-    waits = {task.id: set(task.depends_on) for task in found.tasks}
+    waits = {task.id: set(task.depends_on) for task in loaded_plan.tasks}
     assert waits == {
         "8": set(), "9": set(), "5.1": {"8"}, "5.2": {"5.1", "8"}, "5.3": {"5.2", "8"}, "5.4": {"9", "8"},
         "6": {"5.1", "5.2", "5.3", "5.4"},
     }  # fmt: skip
 
 
-def test_open_subtasks_of_a_finished_task_are_finished_with_a_note() -> None:
-    found = plan(
+def test_open_subtasks_of_a_finished_task_count_as_finished_with_a_note() -> None:
+    loaded_plan = plan(
         {"id": 1, "status": "done", "subtasks": [{"id": 1, "title": "a"}]},
         options={"subtasks": "tasks"},
     )
-    assert found.tasks[0].source_status is Status.COMPLETED
-    assert "1.1 is open, but its parent is not" in found.notes[0]
+    assert loaded_plan.tasks[0].source_status is Status.COMPLETED
+    assert "1.1 is open, but its parent is not" in loaded_plan.notes[0]
 
 
 def test_a_parent_is_done_when_all_of_its_subtasks_are() -> None:
@@ -119,12 +119,12 @@ def test_a_parent_is_done_when_all_of_its_subtasks_are() -> None:
             ]
         }
     )
-    found = load("tasks.json", text, options={"subtasks": "tasks"})
+    loaded_plan = load("tasks.json", text, options={"subtasks": "tasks"})
     tree = MemoryTree({"tasks.json": text})
-    assert mark(found, tree, {"1.2": Status.COMPLETED}) == {
+    assert mark(loaded_plan, tree, {"1.2": Status.COMPLETED}) == {
         "tasks.json": text.replace('"pending"', '"done"')
     }
-    assert mark(found, tree, {"1.2": Status.FAILED}) == {}
+    assert mark(loaded_plan, tree, {"1.2": Status.FAILED}) == {}
 
 
 def test_several_tags_need_a_choice_unless_one_is_the_default() -> None:
@@ -134,16 +134,16 @@ def test_several_tags_need_a_choice_unless_one_is_the_default() -> None:
     assert problems(lambda: load("tasks.json", TAGS, options={"tag": "fornt"})) == [
         "tasks.json:1: there is no tag 'fornt'; did you mean 'front'?"
     ]
-    found = load("tasks.json", TAGS, options={"tag": "front"})
-    assert [task.title for task in found.tasks] == ["y"]
-    assert found.notes == (
+    loaded_plan = load("tasks.json", TAGS, options={"tag": "front"})
+    assert [task.title for task in loaded_plan.tasks] == ["y"]
+    assert loaded_plan.notes == (
         "tasks.json: only the tag front is read; ignored: backend (1 task)",
     )
     assert load("tasks.json", TAGS.replace("front", "master")).tasks[0].title == "y"
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("{}", "tasks.json:1: there is no list of tasks"),
         ("[1]", "tasks.json:1: there is no list of tasks"),
@@ -176,22 +176,24 @@ def test_several_tags_need_a_choice_unless_one_is_the_default() -> None:
         ),
     ],
 )
-def test_what_cannot_be_read_is_said_with_its_line(text: str, said: str) -> None:
-    assert problems(lambda: load("tasks.json", text))[0].startswith(said)
+def test_unreadable_input_is_reported_with_its_line(text: str, message: str) -> None:
+    assert problems(lambda: load("tasks.json", text))[0].startswith(message)
 
 
-def test_an_unknown_dependency_names_the_nearest() -> None:
-    found = plan({"id": "setup"}, {"id": 2, "dependencies": ["stup"]})
-    assert problems(lambda: checked(found)) == [
+def test_an_unknown_dependency_is_reported_with_the_nearest_id() -> None:
+    loaded_plan = plan({"id": "setup"}, {"id": 2, "dependencies": ["stup"]})
+    assert problems(lambda: checked(loaded_plan)) == [
         "tasks.json:1: 2 depends on stup, which is not in the plan; did you mean setup?"
     ]
 
 
 def test_only_the_status_word_changes_and_no_task_without_one() -> None:
     text = '{"tasks":[{ "status" :\t"pending","id":1,"title":"\\u00e9","x":30.10 },\r\n{"id":2,"title":"b"}]}'
-    found = load("tasks.json", text)
+    loaded_plan = load("tasks.json", text)
     tree = MemoryTree({"tasks.json": text})
-    done = mark(found, tree, {"1": Status.COMPLETED, "2": Status.COMPLETED})
+    done = mark(loaded_plan, tree, {"1": Status.COMPLETED, "2": Status.COMPLETED})
     assert done == {"tasks.json": text.replace('"pending"', '"done"')}
-    assert mark(found, tree, {"1": Status.FAILED, "2": Status.IN_PROGRESS}) == {}
-    assert mark(found, MemoryTree(done), {"1": Status.PENDING}) == {"tasks.json": text}
+    assert mark(loaded_plan, tree, {"1": Status.FAILED, "2": Status.IN_PROGRESS}) == {}
+    assert mark(loaded_plan, MemoryTree(done), {"1": Status.PENDING}) == {
+        "tasks.json": text
+    }
