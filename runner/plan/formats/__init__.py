@@ -1,4 +1,4 @@
-"""Plan text ⇄ tasks: one module per format behind one Protocol, and the registry of them.
+"""Plan text ⇄ tasks: one module per format behind one Protocol, and their registry.
 
 Another package adds a format with an entry point of the group `fanin.sources`. It names
 a class, or a function without arguments, that returns a `Source`. Entry points are
@@ -95,6 +95,7 @@ def load(settings: PlanSettings, tree: Tree) -> Plan:
     source = _choose_source(settings, tree)
     check_options(source, settings)
     plan = source.load(settings.path, tree, settings.options)
+    # Only a format that has the attribute may; the Protocol does not require it.
     if not plan.tasks and not getattr(source, "may_be_empty", False):
         remedy = "a plan needs at least one task"
         raise InvalidInput([Problem(settings.path, 1, "no tasks found", remedy)])

@@ -46,7 +46,7 @@ _TITLE_DEPENDENCY = re.compile(
 
 
 class AiSdlc:
-    """The `ai-sdlc` format; `runner.plan.formats.base.Source` describes each method."""
+    """The `ai-sdlc` format; see `runner.plan.formats.base.Source`."""
 
     name = "ai-sdlc"
     options: Mapping[str, Sequence[str]] = {}
@@ -59,8 +59,9 @@ class AiSdlc:
         if text is None:
             return False
         page = read_page(path, text, is_top_item)
-        lines = [page.lines[index] for index in page.visible_lines()]
-        boxed_lines = [line for line in lines if _BOXED_ID.match(line)]
+        boxed_lines = [
+            line for _, line in page.visible_lines() if _BOXED_ID.match(line)
+        ]
         if not boxed_lines:
             return bool(find_tables(page))
         return not all(_SPEC_KIT_ITEM.match(line) for line in boxed_lines)
@@ -108,6 +109,7 @@ class AiSdlc:
             marks_in_plan_order[item.task_id] = mark
             line = page.lines[item.line_index]
             page.lines[item.line_index] = with_box(line, mark.status)
+        # Without a marked task there is no reason to add a table.
         if not marks_in_plan_order:
             return {}
         write_marks(page, items, marks_in_plan_order)

@@ -26,9 +26,9 @@ _UNBOXED = re.compile(
 
 
 def report_all(page: Page, items: Sequence[Item], diagnostics: Diagnostics) -> None:
-    """Report duplicate ids, near misses, stray dependencies, unclosed fences, examples."""
+    """Report duplicate ids, malformed tasks, stray dependencies and fences."""
     _report_duplicates(items, diagnostics)
-    _report_near_misses(page, items, diagnostics)
+    _report_malformed(page, items, diagnostics)
     _report_stray_dependencies(page, items, diagnostics)
     _report_fences(page, diagnostics)
 
@@ -45,7 +45,7 @@ def _report_duplicates(items: Sequence[Item], diagnostics: Diagnostics) -> None:
         diagnostics.add_problem(item.line_index, what, remedy)
 
 
-def _report_near_misses(
+def _report_malformed(
     page: Page, items: Sequence[Item], diagnostics: Diagnostics
 ) -> None:
     """Report lines without indentation that were probably meant as tasks.
@@ -53,8 +53,7 @@ def _report_near_misses(
     In real plans, indented ones are sub-items and prose.
     """
     line_numbers = {item.task_id: item.line_index + 1 for item in items}
-    for index in page.visible_lines():
-        line = page.lines[index]
+    for index, line in page.visible_lines():
         malformed = _MALFORMED.fullmatch(line)
         match = malformed or _UNBOXED.fullmatch(line)
         if not match or ITEM.fullmatch(line):
@@ -84,8 +83,7 @@ def _report_stray_dependencies(
     for item in items:
         body_lines.update(item.body)
     item_above: Item | None = None
-    for index in page.visible_lines():
-        line = page.lines[index]
+    for index, line in page.visible_lines():
         if index in body_lines or index in items_by_line:
             item_above = items_by_line.get(index, item_above)
             continue
@@ -125,7 +123,7 @@ def _report_fences(page: Page, diagnostics: Diagnostics) -> None:
 
 
 def no_tasks_message(page: Page) -> str:
-    """The message for a plan without tasks, with the number of those that are hidden."""
+    """The message for a plan without tasks, with the number of hidden ones."""
     count = 0
     for first, last in page.hidden_regions.items():
         count += _count_items(page, first, last)

@@ -1,4 +1,4 @@
-"""The values of ai-sdlc's `Files` and `Dependencies` fields: prose is refused, not guessed."""
+"""The values of ai-sdlc's `Files` and `Dependencies` fields; prose is refused."""
 
 from __future__ import annotations
 

@@ -74,8 +74,7 @@ def find_items(page: Page) -> list[Item]:
     """
     items: list[Item] = []
     heading = ""
-    for index in page.visible_lines():
-        line = page.lines[index]
+    for index, line in page.visible_lines():
         title = heading_text(line)
         if title is not None:
             heading = title
@@ -156,7 +155,7 @@ def _hidden_lines(page: Page, body: range) -> set[int]:
 def _field_value(
     page: Page, field: re.Match[str], following: range, hidden: set[int]
 ) -> tuple[str, int]:
-    """The field's value with its continuation lines, and the index after the last one."""
+    """The value with its continuation lines, and the index after the last of them."""
     value = " ".join(field["value"].split())
     end = following.start
     while end < following.stop and end not in hidden:

@@ -34,7 +34,7 @@ class Table:
     last: int
 
     def cell(self, line: str, column: str) -> str:
-        """The text of a row's cell; "" if the row is too short."""
+        """The text of a row's cell without its quoting; "" if the row is too short."""
         cells = _cells(line)
         number = self.columns[column]
         if number >= len(cells):
@@ -52,7 +52,7 @@ class Table:
 
 def find_tables(page: Page) -> list[Table]:
     """The tables under `Task Progress` headings with the columns Task and Status."""
-    visible = set(page.visible_lines())
+    visible = {index for index, _ in page.visible_lines()}
     tables = []
     for heading in progress_headings(page):
         table = _table_below(page, heading, visible)
@@ -64,9 +64,9 @@ def find_tables(page: Page) -> list[Table]:
 def progress_headings(page: Page) -> list[int]:
     """The indices of the `Task Progress` headings."""
     headings = []
-    for index in page.visible_lines():
-        text = heading_text(page.lines[index])
-        if text is not None and text.lower() == "task progress":
+    for index, line in page.visible_lines():
+        text = heading_text(line) or ""
+        if text.lower() == "task progress":
             headings.append(index)
     return headings
 
@@ -96,7 +96,10 @@ def _is_row(line: str) -> bool:
 
 
 def _columns(header: str) -> dict[str, int]:
-    """Column name → number, the first where a name repeats; `Task ID` counts as Task."""
+    """Column name → number from 0.
+
+    The first column counts where a name repeats. `Task ID` counts as `Task`.
+    """
     columns: dict[str, int] = {}
     for number, cell in enumerate(_cells(header)):
         name = re.sub(r" (?:at|id)$", "", cell.strip(" `*\t").lower())
@@ -187,12 +190,12 @@ def write_marks(page: Page, items: Sequence[Item], marks: Mapping[str, Mark]) ->
 
 
 def _update_table(page: Page, table: Table, marks: Mapping[str, Mark]) -> None:
-    """Change the rows of the marked tasks; append those that are missing, in plan order."""
+    """Change the rows of the marked tasks and append the missing ones in plan order."""
     columns = dict(table.columns)
     header_widths = _widths(page.lines[table.header])
     if "error" not in columns and _has_error(marks):
         columns["error"] = _add_error_column(page, table)
-    updated = set()
+    updated: set[str] = set()
     for index in table.rows:
         line = page.lines[index]
         task_id = table.task_id(line)
@@ -255,7 +258,11 @@ def _cells_to_write(
 
 
 def _cell_text(value: str | None) -> str:
-    """The value as one bounded line that ends neither its cell nor a comment above it."""
+    """The value as one line of bounded length, or `-` for none.
+
+    It ends neither its cell nor an HTML comment that is open above the table.
+    """
+    # An error is an agent's output and may contain anything.
     printable = "".join(char if char.isprintable() else " " for char in value or "")
     line = " ".join(printable.split()).replace("-->", "-- >")
     if len(line) > MAX_ERROR:
@@ -277,6 +284,7 @@ def _with_cells(line: str, values: Mapping[int, str], *, aligned: bool = False) 
     if cells and not cells[-1].strip():
         after_last_pipe = [cells.pop()]
     for number, value in sorted(values.items()):
+        # A row that is too short becomes longer only for a value.
         if number >= len(cells) and value != _EMPTY_CELL:
             missing = number + 1 - len(cells)
             cells += [f" {_EMPTY_CELL} "] * missing
@@ -295,7 +303,7 @@ def _format_row(columns: Mapping[str, int], values: Mapping[str, str]) -> str:
 
 
 def _add_table(page: Page, items: Iterable[Item], marks: Mapping[str, Mark]) -> None:
-    """Add a table of all tasks, below a `Task Progress` heading without one or at the end."""
+    """Add a table of all tasks, below a `Task Progress` heading or at the end."""
     table = _new_table(items, marks)
     headings = progress_headings(page)
     if headings:
@@ -317,6 +325,7 @@ def _new_table(items: Iterable[Item], marks: Mapping[str, Mark]) -> list[str]:
     header = " | ".join(name.capitalize() for name in names)
     separator = "|".join("-" * (len(name) + 2) for name in names)
     lines = [f"| {header} |", f"|{separator}|"]
+    # The new marks outrank the check boxes.
     for task_id, mark in {**_box_marks(items), **marks}.items():
         lines.append(_format_row(columns, _row_values(task_id, mark)))
     return lines

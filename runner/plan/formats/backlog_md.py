@@ -1,8 +1,9 @@
-"""Backlog.md's folder: one Markdown file a task in `tasks/`, finished ones in `completed/`.
+"""Backlog.md's folder: a Markdown file for each task in `tasks/` and `completed/`.
 
-`config.yml` names the statuses. Ids are compared as Backlog.md does: case and leading
-zeros do not count. Where that matches nothing they are compared without their prefix:
-its own repository renamed `task-` to `BACK-` and left the dependencies as they were.
+A finished task moves to `completed/`; `config.yml` names the statuses. Ids are compared
+as Backlog.md does: case and leading zeros do not count. Where that matches nothing they
+are compared without their prefix: its own repository renamed `task-` to `BACK-` and left
+the dependencies as they were.
 """
 
 from __future__ import annotations
@@ -82,6 +83,7 @@ STATUS_WORDS: Mapping[str, StatusWord] = {
         SKIPPED,
     ),
 }
+# A higher number runs first.
 PRIORITIES = {"critical": 2, "high": 1, "medium": 0, "low": -1}
 
 _FENCE = re.compile(r"---[ \t]*\r?")
@@ -148,7 +150,7 @@ def _is_null(node: yaml.Node) -> bool:
 
 
 class BacklogMd:
-    """The `backlog-md` format; `runner.plan.formats.base.Source` describes each method."""
+    """The `backlog-md` format; see `runner.plan.formats.base.Source`."""
 
     name = "backlog-md"
     options: Mapping[str, Sequence[str]] = {}
@@ -339,6 +341,7 @@ def _read_statuses(path: str, tree: Tree, diagnostics: Diagnostics) -> list[str]
         try:
             data = yaml_document.load(file, text).data
         except InvalidInput as error:
+            # Another file's statuses must not stand in for those that cannot be read.
             diagnostics.problems += error.problems
             break
         if not isinstance(data, dict):
@@ -449,7 +452,7 @@ class _Ids:
             self._by_numbers.setdefault(_without_prefix(key), []).append(task_id)
 
     def find(self, written_id: str) -> list[str]:
-        """The ids that it may mean: those equal to it, else those with equal numbers."""
+        """The ids that it may mean: equal ones, else those with equal numbers."""
         key = _canonical_id(written_id)
         if key in self._by_id:
             return self._by_id[key]

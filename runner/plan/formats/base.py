@@ -38,7 +38,7 @@ class Tree(Protocol):
         ...
 
     def list(self, folder: str) -> Sequence[str]:
-        """The paths of all regular files below the folder, sorted; () if there is none."""
+        """The sorted paths of all regular files below the folder; () without one."""
         ...
 
 

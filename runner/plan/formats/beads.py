@@ -50,7 +50,9 @@ STATUS_WORDS: Mapping[str, StatusWord] = {
     **dict.fromkeys(
         ["deferred", "pinned", "cancelled", "canceled", "wontfix"], SKIPPED
     ),
+    # Dependencies decide when a blocked issue may run; see `_reason_to_skip`.
     "blocked": PENDING,
+    # A deleted issue, which stays in the file so that other clones learn of it.
     "tombstone": SKIPPED,
 }
 
@@ -160,7 +162,7 @@ def _is_true(node: Node, name: str) -> bool:
 
 
 class Beads:
-    """The `beads` format; `runner.plan.formats.base.Source` describes each method."""
+    """The `beads` format; see `runner.plan.formats.base.Source`."""
 
     name = "beads"
     options: Mapping[str, Sequence[str]] = {}
@@ -319,7 +321,10 @@ def _read_targets(issue: _Issue, diagnostics: Diagnostics) -> dict[str, list[str
 
 
 def _dependency_type(issue: _Issue, entry: Node, diagnostics: Diagnostics) -> str:
-    """The type of this dependency; an unknown one counts as `blocks`: waiting is safe."""
+    """The type of this dependency; an unknown one counts as `blocks`.
+
+    To wait for too much is safe; to start too early is not.
+    """
     name = normalize(entry.text("type"))
     if name in BLOCKING_TYPES | ASSOCIATION_TYPES:
         return name
@@ -355,7 +360,7 @@ def _note_ignored(issues: Sequence[_Issue], diagnostics: Diagnostics) -> None:
 
 @dataclass
 class _Blockers:
-    """Answers what an issue waits for, through its parents and its targets' children."""
+    """Answers what an issue waits for, through parents and children."""
 
     issues: Mapping[str, _Issue]
 
@@ -387,7 +392,7 @@ class _Blockers:
         return list(task_ids), reasons[0] if reasons else None
 
     def _with_open_ancestors(self, issue: _Issue) -> list[_Issue]:
-        """The issue and all open issues above it: a blocked parent blocks its children."""
+        """The issue and the open issues above it, whose blockers also block it."""
         reached = {issue.id: issue}
         queue = [issue]
         while queue:

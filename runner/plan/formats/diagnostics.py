@@ -105,7 +105,8 @@ SKIPPED = StatusWord(Status.PENDING, skipped=True)
 
 
 def normalize(word: str) -> str:
-    """The word's common spelling: `In-Progress`, `in_progress` and `In Progress` agree."""
+    """The spelling that `In-Progress`, `in_progress` and `In Progress` share."""
+    # Editors turn the apostrophe of `Won't Do` into a typographic one.
     bare = word.strip().strip("\"'").replace("’", "'")
     return re.sub(r"[\s_-]+", "-", bare.casefold())
 
@@ -183,6 +184,7 @@ def build_task(
             what = f"{name}: {problem.what}"
             diagnostics.problems.append(problem._replace(what=what))
         return None
+    # Not the constructor: the values were just validated.
     return Task.model_construct(
         **fields.__dict__,
         line=line_index + 1,

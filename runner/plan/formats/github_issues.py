@@ -115,7 +115,7 @@ def render(file: IssuesFile) -> str:
 
 
 class GithubIssues:
-    """The `github-issues` format; `runner.plan.formats.base.Source` describes it."""
+    """The `github-issues` format; see `runner.plan.formats.base.Source`."""
 
     name = NAME
     may_be_empty = True  # nothing is labelled, or everything is done

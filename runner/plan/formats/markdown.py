@@ -46,14 +46,14 @@ class Page:
         pairs = zip(self.lines, self.endings, strict=True)
         return "".join(line + ending for line, ending in pairs)
 
-    def visible_lines(self) -> Iterator[int]:
-        """The indices of the lines that are in no hidden region, in order."""
+    def visible_lines(self) -> Iterator[tuple[int, str]]:
+        """The index and text of each line that is in no hidden region."""
         index = 0
         while index < len(self.lines):
             if index in self.hidden_regions:
                 index = self.hidden_regions[index] + 1
             else:
-                yield index
+                yield index, self.lines[index]
                 index += 1
 
 
@@ -79,7 +79,7 @@ def heading_level(line: str) -> int:
 
 
 def indent_of(line: str) -> int:
-    """The width of the blanks that begin the line, in columns; tab stops are 4 apart."""
+    """The width of the line's indentation in columns; tab stops are 4 apart."""
     expanded = line.expandtabs(4)
     return len(expanded) - len(expanded.lstrip(" "))
 

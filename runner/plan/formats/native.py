@@ -48,7 +48,7 @@ class PlanFile(UserDocument):
 
 
 class Native:
-    """The `native` format; `runner.plan.formats.base.Source` describes each method."""
+    """The `native` format; see `runner.plan.formats.base.Source`."""
 
     name = "native"
     options: Mapping[str, Sequence[str]] = {}
@@ -62,6 +62,7 @@ class Native:
 
         InvalidInput with every located problem.
         """
+        # Nearly every object of a large plan stays, so collecting would be wasted time.
         with gc_pause.paused():
             document = yaml_document.load(path, tree.read(path) or "")
             return self._load(path, document)
@@ -152,7 +153,7 @@ def _read_task(
     node: yaml.Node,
     defaults: Mapping[str, Any],
 ) -> tuple[Task | None, list[Problem]]:
-    """The task at this index of the list, and its problems; None if it is not usable."""
+    """The task at this index of the list, or None, and its problems."""
     path, location = document.path, ("tasks", index)
     if isinstance(value, dict):
         value = {**defaults, **_values_as_written(value, node)}
@@ -168,7 +169,7 @@ def _read_task(
 
 
 def _values_as_written(values: Mapping[str, Any], node: yaml.Node) -> dict[str, Any]:
-    """The task's values with ids as they are written, and lists where one text is enough.
+    """The task's values with ids as written, and a list where a text is given for one.
 
     YAML would read the id `1.10` as 1.1 and `007` as 7.
     """
@@ -223,7 +224,7 @@ _Dumper.add_representer(str, _represent_text)
 
 
 def render(plan: Plan) -> str:
-    """The plan as a native plan: all fields of its tasks but those with default values."""
+    """The text of a native plan with these tasks; default values are omitted."""
     fields = set(TaskFields.model_fields)
     tasks = []
     for task in plan.tasks:

@@ -37,7 +37,7 @@ _LIST_ITEM = re.compile(r"[ \t]*(?:[-*+]|[0-9]+[.)])[ \t]")
 
 
 class SpecKit:
-    """The `spec-kit` format; `runner.plan.formats.base.Source` describes each method."""
+    """The `spec-kit` format; see `runner.plan.formats.base.Source`."""
 
     name = "spec-kit"
     options: Mapping[str, Sequence[str]] = {
@@ -46,7 +46,7 @@ class SpecKit:
     }
 
     def detect(self, path: str, tree: Tree) -> bool:
-        """True for a `.md` file with a boxed `T001` item, or a folder with its `tasks.md`."""
+        """True for a `.md` file with a boxed `T001` item, also as `tasks.md` in a folder."""
         file = _plan_file(path, tree)
         if not file.lower().endswith(".md"):
             return False
@@ -54,7 +54,7 @@ class SpecKit:
         if text is None:
             return False
         page = read_page(file, text, is_top_item)
-        return any(ITEM.fullmatch(page.lines[index]) for index in page.visible_lines())
+        return any(ITEM.fullmatch(line) for _, line in page.visible_lines())
 
     def load(self, path: str, tree: Tree, options: Options) -> Plan:
         """The plan in this file.
@@ -147,7 +147,7 @@ def _task(
 
 
 def _split_body(item: Item) -> tuple[str, Sequence[str]]:
-    """The title with the lines that continue it, and the lines from the first bullet."""
+    """The title with its continuation lines, and the lines from the first bullet on."""
     words = [item.text]
     for number, line in enumerate(item.body):
         if _LIST_ITEM.match(line):
@@ -157,8 +157,7 @@ def _split_body(item: Item) -> tuple[str, Sequence[str]]:
 
 
 def _report_malformed(page: Page, diagnostics: Diagnostics) -> None:
-    for index in page.visible_lines():
-        line = page.lines[index]
+    for index, line in page.visible_lines():
         if _MALFORMED.fullmatch(line) and not ITEM.fullmatch(line):
             what = f"cannot read this task line: `{line.strip()[:MAX_QUOTED]}`"
             diagnostics.add_problem(index, what, f"write {EXAMPLE}")

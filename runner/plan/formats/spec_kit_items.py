@@ -1,4 +1,4 @@
-"""The task items of a spec-kit plan, each with its phase and what is indented below it."""
+"""The task items of a spec-kit plan: `- [ ] T014 [P] [US1] text`."""
 
 from __future__ import annotations
 
@@ -58,8 +58,7 @@ def find_items(page: Page) -> list[Item]:
     headings: dict[int, str] = {}  # level → text
     phase = 0
     phase_has_tasks = False
-    for index in page.visible_lines():
-        line = page.lines[index]
+    for index, line in page.visible_lines():
         title = heading_text(line)
         if title is not None:
             level = heading_level(line)

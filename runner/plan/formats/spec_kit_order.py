@@ -1,4 +1,4 @@
-"""Which spec-kit tasks wait for which, from the order of the file and from what it says.
+"""The dependencies between the tasks of a spec-kit plan.
 
 The order is implicit: a phase begins when the one before is done, inside a phase tasks
 follow each other, and a run of `[P]` tasks is parallel. `(depends on T012)` in a task,
@@ -217,8 +217,7 @@ class TaskOrder:
     def _section_lines(self) -> Iterator[int]:
         """The visible lines of the Dependencies section."""
         section_level = 0  # 0 outside of the section
-        for index in self.page.visible_lines():
-            line = self.page.lines[index]
+        for index, line in self.page.visible_lines():
             title = heading_text(line)
             if title is None:
                 if section_level:

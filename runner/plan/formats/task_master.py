@@ -49,6 +49,7 @@ STATUS_WORDS: Mapping[str, StatusWord] = {
         ["review", "blocked", "deferred", "cancelled", "canceled", "skipped"], SKIPPED
     ),
 }
+# A higher number runs first.
 PRIORITIES = {"critical": 2, "high": 1, "medium": 0, "low": -1}
 
 # Start of a JSON value → its end and the word to write instead.
@@ -69,7 +70,7 @@ class _Item:
 
 
 class TaskMaster:
-    """The `task-master` format; `runner.plan.formats.base.Source` describes each method."""
+    """The `task-master` format; see `runner.plan.formats.base.Source`."""
 
     name = "task-master"
     options: Mapping[str, Sequence[str]] = {
@@ -78,7 +79,7 @@ class TaskMaster:
     }
 
     def detect(self, path: str, tree: Tree) -> bool:
-        """True for a JSON file with lists of tasks, any `tasks.json`, a `.taskmaster`."""
+        """True for a JSON file with lists of tasks, or a folder with a `tasks.json`."""
         file = _plan_file(path, tree)
         if not file.endswith(".json"):
             return False
@@ -126,7 +127,7 @@ class TaskMaster:
 
 
 def _plan_file(path: str, tree: Tree) -> str:
-    """The JSON file of the plan: `path`, or where Task Master keeps it in that folder."""
+    """The JSON file of the plan: `path`, or the one that Task Master keeps in it."""
     if tree.read(path) is not None:
         return path
     for inside in (f"{path}/tasks/tasks.json", f"{path}/tasks.json"):
@@ -321,7 +322,7 @@ class _TaskBuilder:
         return PRIORITIES.get(word, 0)
 
     def _dependencies(self, item: _Item) -> Iterator[str]:
-        """Ids of the tasks that the item waits for; a subtask also waits as its parent."""
+        """Ids of the tasks that the item waits for, for a subtask also its parent's."""
         for node in self._dependency_nodes(item):
             written_id = str(node.value).strip()
             target = self._target(written_id, item.parent)
@@ -331,6 +332,7 @@ class _TaskBuilder:
             elif not self.subtasks_are_tasks:
                 yield self._whole_task(item, written_id, target)
             elif target.children:
+                # A task with subtasks is done when all of them are.
                 yield from [child.id for child in target.children]
             else:
                 yield target.id
