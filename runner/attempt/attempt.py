@@ -119,7 +119,7 @@ def execute_attempt(
         outcome = _run(attempt)
     finally:
         _mask_logs(folder, secrets)
-    return _mask_outcome(entry, outcome, secrets)
+    return _mask_outcome(outcome, secrets)
 
 
 def _run(attempt: _Attempt) -> AttemptOutcome:
@@ -248,7 +248,7 @@ def _capture(attempt: _Attempt) -> tuple[str | None, Failure | None]:
     leak = workspace.first_secret(attempt.workspace, tree, attempt.secrets)
     if leak is not None:
         path, name = leak
-        return None, rules.leaked(attempt.entry.task, path, name)
+        return None, rules.leaked_secret(path, name)
     workspace.write_pack(attempt.workspace, tree, attempt.folder / result_folder.PACK)
     return tree, None
 
@@ -278,9 +278,7 @@ def _mask_logs(folder: Path, secrets: Secrets) -> None:
             log.write_bytes(masked)
 
 
-def _mask_outcome(
-    entry: BatchEntry, outcome: AttemptOutcome, secrets: Secrets
-) -> AttemptOutcome:
+def _mask_outcome(outcome: AttemptOutcome, secrets: Secrets) -> AttemptOutcome:
     """Mask the secrets in the outcome's texts. An agent's report with a secret in it is
     refused, like a file.
     """
@@ -290,7 +288,7 @@ def _mask_outcome(
         if name is not None:
             summary = secrets.masked_text(usage.summary)
             usage = usage.model_copy(update={"summary": summary})
-            failure = failure or rules.leaked(entry.task, "the agent's report", name)
+            failure = failure or rules.leaked_secret("the agent's report", name)
     if failure is not None:
         texts = {
             "message": secrets.masked_text(failure.message),

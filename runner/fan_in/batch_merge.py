@@ -221,15 +221,15 @@ class BatchMerge:
         """Refuse work with a secret in it. The task job has searched it too, but the
         agent had control of that machine.
         """
-        task, secrets = reading.entry.task, self.results.secrets
+        secrets = self.results.secrets
         name = secrets.find_in_text(_summary_of(reading.result) or "")
         if name is not None:
-            return rules.leaked(task, "the agent's report", name)
+            return rules.leaked_secret("the agent's report", name)
         leak = self.quarantine.first_secret(changes, secrets)
         if leak is None:
             return None
         path, name = leak
-        return rules.leaked(task, path, name)
+        return rules.leaked_secret(path, name)
 
     def _masked(self, failure: Failure) -> Failure:
         """The failure without the secrets that its texts may quote."""

@@ -14,7 +14,7 @@ from typing import Protocol
 from runner.core.manifest import BatchEntry
 from runner.core.result import Failure, FailureKind
 from runner.policy.change import Change
-from runner.policy.rules import escaping
+from runner.policy.rules import escaping_links
 
 Blob = tuple[str, str]  # (file mode, object id)
 
@@ -217,7 +217,7 @@ class _Union:
             return
         merged_changes = self._trees.changes(self._tree, merged)
         # a link that pointed inside the tree may point outside once git has moved it
-        refusal = escaping(entry.task, merged_changes)
+        refusal = escaping_links(merged_changes)
         if refusal is not None:
             self.outcomes.append(MergeOutcome(entry, failure=refusal))
             return

@@ -1,18 +1,19 @@
-"""One changed path between two trees, and why one is refused."""
+"""One changed path between two trees, and the refusal of one."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+# The modes of git's tree entries.
 REGULAR, EXECUTABLE, SYMLINK, GITLINK = "100644", "100755", "120000", "160000"
 
 
 @dataclass(frozen=True)
 class Change:
-    """One path a task changed. `old`/`new` are (mode, object id), None where the path
-    is absent.
+    """One path that a task changed.
 
-    `size` is the new blob's in bytes, `target` where a new symlink points.
+    `old` and `new` are (mode, object id), None if the path does not exist. `size` is
+    that of the new blob in bytes, `target` what a new symlink points to.
     """
 
     path: str
@@ -21,14 +22,25 @@ class Change:
     size: int = 0
     target: str | None = None
 
+    @property
+    def is_added(self) -> bool:
+        return self.old is None and self.new is not None
+
 
 @dataclass(frozen=True)
 class Refusal:
+    """Why a change may not land.
+
+    `reason` completes the sentence that `path` begins; without a path, the change as a
+    whole is refused. `scope` marks a path outside the task's own `files`, which the
+    setting `scope` may let in.
+    """
+
     path: str
-    rule: str
+    reason: str
     remedy: str
-    # outside the task's own `files`, as against forbidden to every task
     scope: bool = False
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.rule} ({self.remedy})"
+        sentence = f"{self.path} {self.reason}".lstrip()
+        return f"{sentence} ({self.remedy})"

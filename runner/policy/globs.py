@@ -1,8 +1,7 @@
-"""Gitignore-style globs: which path they match, and whether two of them could match one
-path.
+"""Gitignore patterns: which paths they match, and whether two could match one path.
 
-The first question is pathspec's; the second has no library, and a batch is safe only if
-its answer errs on the side of "they could".
+pathspec answers the first question. No library answers the second; a batch is safe only
+if the answer is "they could" in case of doubt.
 """
 
 from __future__ import annotations
@@ -16,7 +15,8 @@ from pathspec import GitIgnoreSpec
 from runner.core.errors import Problem
 from runner.core.validation import Locate
 
-# Names, stars and slashes between them: nothing in it that git could refuse.
+_WILDCARDS = frozenset("*?[\\")
+# Names, stars and slashes between them: nothing that git could refuse.
 _PLAINLY_VALID = re.compile(r"/?[\w.*-]+(?:/[\w.*-]+)*/?", re.ASCII)
 
 
@@ -26,10 +26,10 @@ def _spec(globs: tuple[str, ...]) -> GitIgnoreSpec:
 
 
 def invalid(glob: str) -> str | None:
-    """Why `glob` is no gitignore pattern, or None when it is one."""
+    """Why `glob` is not a valid gitignore pattern, None if it is."""
     if not glob.strip() or glob.startswith("#"):
         return "it matches nothing"
-    # most are; compiling each would cost more than reading the plan
+    # Most are; compiling each would cost more than reading the plan.
     if _PLAINLY_VALID.fullmatch(glob):
         return None
     try:
@@ -45,108 +45,116 @@ def literal(path: str) -> str:
 
 
 def matches(globs: Iterable[str], path: str) -> bool:
-    """Whether `path` (repository-relative, `/`-separated) is matched; later globs win,
-    `!` takes back.
+    """Whether the globs match `path`, which is relative to the repository.
+
+    A later glob wins over an earlier one; `!` excludes what an earlier one matched.
     """
     return _spec(tuple(globs)).match_file(path)
 
 
 def could_overlap(ours: Iterable[str], theirs: Iterable[str]) -> bool:
-    """Whether some path, existing or new, could match both lists. In doubt True.
+    """Whether some path, existing or new, could match both lists. True in doubt.
 
-    Negated globs only ever take paths away, so leaving them out errs towards True.
+    Negated globs only exclude paths, so they are ignored.
     """
-    mine = [_segments(glob) for glob in ours if not glob.startswith("!")]
-    others = [_segments(glob) for glob in theirs if not glob.startswith("!")]
-    return any(_meet(a, b) for a in mine for b in others)
+    our_patterns = [_segments(glob) for glob in _positive(ours)]
+    their_patterns = [_segments(glob) for glob in _positive(theirs)]
+    for our_pattern in our_patterns:
+        for their_pattern in their_patterns:
+            if _meet(our_pattern, their_pattern):
+                return True
+    return False
 
 
 class Index:
-    """Lists of globs, to find those that a further list could overlap with without
-    comparing it with each of them.
+    """Lists of globs, and the question which of them could overlap with another list.
 
-    A list is found by the plain names at the start of its globs, the only part that
-    rules most others out.
+    Two globs can match one path only if the plain names at the start of one begin the
+    start of the other. That rules out most lists without comparing them.
     """
 
     def __init__(self) -> None:
-        # plain start of a glob → lists with a glob that begins so
-        self._at: dict[tuple[str, ...], list[int]] = {}
-        # every shorter start of it → the same lists
-        self._above: dict[tuple[str, ...], list[int]] = {}
         self._lists: list[tuple[str, ...]] = []
+        # From the plain start of a glob to the numbers of the lists that have it.
+        self._by_start: dict[tuple[str, ...], list[int]] = {}
+        # The same for every shorter start, down to ().
+        self._by_shorter_start: dict[tuple[str, ...], list[int]] = {}
 
     def add(self, globs: Iterable[str]) -> int:
-        """The number of the list, counted from 0."""
+        """Add a list; return its number, counted from 0."""
         number = len(self._lists)
         self._lists.append(tuple(globs))
-        for start in dict.fromkeys(_starts(self._lists[-1])):
-            self._at.setdefault(start, []).append(number)
+        for start in _starts(self._lists[-1]):
+            self._by_start.setdefault(start, []).append(number)
             for length in range(len(start)):
-                self._above.setdefault(start[:length], []).append(number)
+                shorter = self._by_shorter_start.setdefault(start[:length], [])
+                shorter.append(number)
         return number
 
     def overlapping(self, globs: Iterable[str]) -> list[int]:
         """The numbers of the lists that could overlap with this one, in order."""
-        mine, found = tuple(globs), set[int]()
-        for start in dict.fromkeys(_starts(mine)):
-            found.update(self._above.get(start, ()))
+        globs = tuple(globs)
+        candidates: set[int] = set()
+        for start in _starts(globs):
+            candidates.update(self._by_shorter_start.get(start, ()))
             for length in range(len(start) + 1):
-                found.update(self._at.get(start[:length], ()))
-        return sorted(
-            number for number in found if could_overlap(mine, self._lists[number])
-        )
+                candidates.update(self._by_start.get(start[:length], ()))
+        return [
+            number
+            for number in sorted(candidates)
+            if could_overlap(globs, self._lists[number])
+        ]
 
 
-def _starts(globs: Iterable[str]) -> Iterator[tuple[str, ...]]:
-    """The plain names before the first wildcard of each glob; two globs meet only if
-    one's start begins the other's.
-    """
-    for glob in globs:
-        if not glob.startswith("!"):
-            segments = _segments(glob)
-            plain = [
-                place
-                for place, segment in enumerate(segments)
-                if not _WILD.isdisjoint(segment)
-            ]
-            yield segments[: plain[0] if plain else len(segments)]
+def _positive(globs: Iterable[str]) -> Iterator[str]:
+    return (glob for glob in globs if not glob.startswith("!"))
 
 
-_WILD = frozenset("*?[\\")
+def _starts(globs: Iterable[str]) -> Iterable[tuple[str, ...]]:
+    """The plain names before the first wildcard of each glob, without duplicates."""
+    starts: dict[tuple[str, ...], None] = {}
+    for glob in _positive(globs):
+        segments = _segments(glob)
+        length = 0
+        while length < len(segments) and _WILDCARDS.isdisjoint(segments[length]):
+            length += 1
+        starts[segments[:length]] = None
+    return starts
 
 
 @lru_cache(maxsize=65536)
 def _segments(glob: str) -> tuple[str, ...]:
-    """The glob as path segments, `**` for any number of them; what lies below a match
-    matches too.
+    """The glob as path segments, with `**` for any number of them.
 
-    Source of the rules: gitignore(5): a slash before the end anchors, a trailing slash
-    means a folder.
+    The rules are those of gitignore(5): a slash before the end anchors a glob, one at
+    the end means a folder, and what lies below a match matches too.
     """
-    body = glob.rstrip(" ")
-    anchored = "/" in body.rstrip("/")
-    parts = tuple(part for part in body.split("/") if part)
-    below = () if not body.endswith("/") and _names_a_file(parts[-1]) else ("**",)
-    return (() if anchored else ("**",)) + parts + below
+    pattern = glob.rstrip(" ")
+    segments = tuple(part for part in pattern.split("/") if part)
+    is_anchored = "/" in pattern.rstrip("/")
+    is_file = not pattern.endswith("/") and _names_a_file(segments[-1])
+    if not is_anchored:
+        segments = ("**", *segments)
+    if not is_file:
+        segments = (*segments, "**")
+    return segments
 
 
 def _names_a_file(name: str) -> bool:
-    """Whether a folder of this name is so unlikely (`login.py`, `*.md`, `Makefile`)
-    that nothing lies below it.
+    """Whether a folder is unlikely to have this name: `login.py`, `*.md`, `Makefile`.
 
-    Git would match what lies below as well; taken literally, `README.md` and `setup.py`
-    could then never share a batch. Being wrong here costs a clash that the merge finds.
+    To git such a glob also matches all below a folder of that name. Taken literally,
+    `*.md` and `setup.py` could never share a batch. A wrong guess costs little: the
+    merge finds the clash.
     """
-    return (
-        "." in name.strip(".*")
-        or "*." in name
-        or (name[0].isupper() and "*" not in name)
-    )
+    has_suffix = "." in name.strip(".*") or "*." in name
+    is_capitalized = name[0].isupper() and "*" not in name
+    return has_suffix or is_capitalized
 
 
 @lru_cache(maxsize=65536)
 def _meet(a: tuple[str, ...], b: tuple[str, ...]) -> bool:
+    """Whether one path could match both patterns, given as segments."""
     if not a or not b:
         return all(part == "**" for part in (*a, *b))
     if a[0] == "**":
@@ -158,12 +166,11 @@ def _meet(a: tuple[str, ...], b: tuple[str, ...]) -> bool:
 
 @lru_cache(maxsize=65536)
 def _segment_meet(a: str, b: str) -> bool:
-    """Whether one name could match both segments; a character class stands for any
-    character.
-    """
-    if _WILD.isdisjoint(a) and _WILD.isdisjoint(b):
+    """Whether one name could match both segments. True in doubt."""
+    if _WILDCARDS.isdisjoint(a) and _WILDCARDS.isdisjoint(b):
         return a == b
-    if "[" in a or "[" in b or "\\" in a or "\\" in b:
+    if set(a + b) & {"[", "\\"}:
+        # Character classes and escapes are not compared, only what precedes them.
         return _fixed_prefixes_agree(a, b)
     if not a or not b:
         return set(a + b) <= {"*"}
@@ -171,14 +178,15 @@ def _segment_meet(a: str, b: str) -> bool:
         return _segment_meet(a[1:], b) or _segment_meet(a, b[1:])
     if b[0] == "*":
         return _segment_meet(b, a)
-    return (a[0] == b[0] or "?" in (a[0], b[0])) and _segment_meet(a[1:], b[1:])
+    first_agrees = a[0] == b[0] or "?" in (a[0], b[0])
+    return first_agrees and _segment_meet(a[1:], b[1:])
 
 
 def _fixed_prefixes_agree(a: str, b: str) -> bool:
-    for left, right in zip(a, b, strict=False):
-        if left in "*?[\\" or right in "*?[\\":
+    for character_a, character_b in zip(a, b, strict=False):
+        if character_a in _WILDCARDS or character_b in _WILDCARDS:
             return True
-        if left != right:
+        if character_a != character_b:
             return False
     return True
 
@@ -186,15 +194,17 @@ def _fixed_prefixes_agree(a: str, b: str) -> bool:
 def glob_problems(
     path: str, locate: Locate, prefix: Sequence[str | int], **globs: Iterable[str]
 ) -> list[Problem]:
-    """One problem per glob that git could not match; the keyword is its field."""
-    return [
-        Problem(
-            path,
-            locate([*prefix, name]),
-            f"{name}: {glob!r} is not a valid gitignore pattern: {reason}",
-            "write a real one",
-        )
-        for name, listed in globs.items()
-        for glob in listed
-        if (reason := invalid(glob))
-    ]
+    """One problem for each invalid glob; the keywords are the fields that hold them.
+
+    `prefix` is the path of the fields' parent in the document.
+    """
+    problems = []
+    for field, patterns in globs.items():
+        for glob in patterns:
+            reason = invalid(glob)
+            if reason is None:
+                continue
+            what = f"{field}: {glob!r} is not a valid gitignore pattern: {reason}"
+            line = locate([*prefix, field])
+            problems.append(Problem(path, line, what, "fix the pattern"))
+    return problems

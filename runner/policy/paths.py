@@ -1,5 +1,5 @@
-"""Which paths may enter a tree: names that some checkout cannot hold, links that leave
-the tree, clashing spellings.
+"""Which paths may enter a tree: names that every checkout can hold, links that stay
+inside, no two names that are one file on macOS or Windows.
 """
 
 from __future__ import annotations
@@ -12,101 +12,107 @@ from collections.abc import Iterable, Sequence
 from runner.policy.change import Change, Refusal
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-# HFS+ ignores these: git's utf8.c
+# Characters that HFS+ ignores in names, as in git's utf8.c.
 _IGNORABLE = re.compile("[\u200c-\u200f\u202a-\u202e\u206a-\u206f\ufeff]")
+# What Windows takes for .git: short names, trailing dots and spaces, streams.
 _WINDOWS_GIT = re.compile(r"(?:\.git|git~\d+)[\s.]*(?::.*)?", re.IGNORECASE)
 
 
 def unusable_name(path: str) -> str | None:
-    """Why no checkout can safely hold `path`, or None. Source: git's verify_path, HFS
-    and NTFS rules included.
+    """Why no checkout can safely hold `path`, None if one can.
+
+    The rules are those of git's `verify_path`, those for HFS+ and NTFS included.
     """
     if _CONTROL.search(path):
         return "has a control character in its name"
     for part in path.split("/"):
         if part in {"", ".", ".."}:
-            return "is no plain relative path"
-        for piece in part.split("\\"):
-            if _WINDOWS_GIT.fullmatch(_IGNORABLE.sub("", piece)):
+            return "is not a plain relative path"
+        # Windows takes a backslash for a separator.
+        for name in part.split("\\"):
+            if _WINDOWS_GIT.fullmatch(_IGNORABLE.sub("", name)):
                 return "names a .git folder"
     return None
 
 
 def leaves_tree(path: str, target: str) -> bool:
-    """Whether a symlink at `path` to `target` may lead outside the repository, or into
-    a .git folder.
+    """Whether a symlink at `path` to `target` may lead out of the tree, or into .git.
 
-    `..` is taken at the start only, where it is counted from the link's real folder.
-    After a name it could go up from wherever another link led, so a chain of links
-    could climb out; without it no chain of such links can.
+    `..` is accepted only at the start of the target, where it is counted from the
+    link's real folder. After a name it would go up from wherever that name leads, so a
+    chain of links could climb out of the tree.
     """
     if target.startswith("/") or "\\" in target or _CONTROL.search(target):
         return True
     parts = [part for part in target.split("/") if part not in {"", "."}]
-    up = next((place for place, part in enumerate(parts) if part != ".."), len(parts))
-    if up > path.count("/") or ".." in parts[up:]:
+    levels_up = 0
+    while parts[levels_up : levels_up + 1] == [".."]:
+        levels_up += 1
+    if levels_up > path.count("/") or ".." in parts[levels_up:]:
         return True
     resolved = posixpath.normpath(posixpath.join(posixpath.dirname(path), target))
     return resolved != "." and unusable_name(resolved) is not None
 
 
-def _folded(path: str) -> str:
-    if path.isascii():
-        return path.lower()
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", path).casefold())
-
-
 class Spellings:
-    """Names of files and folders, to find those that differ by case or Unicode form
-    only.
+    """Names of files and folders, to find those that differ only by case or Unicode form.
 
-    Such names are one file on macOS and Windows: the checkout of either loses one of
-    the two.
+    Such names are one file on macOS and Windows: a checkout there loses one of the two.
     """
 
     def __init__(self, paths: Iterable[str]) -> None:
-        self._known: dict[str, str] = {}
+        self._by_folded: dict[str, str] = {}
         self._names: set[str] = set()
         self.add(paths)
 
     def add(self, paths: Iterable[str]) -> None:
+        """Add paths and all folders above them."""
         for path in paths:
-            for name in _prefixes(path):
-                if name in self._names:  # and so are the folders above it
-                    break
+            for name in _with_parents(path):
+                if name in self._names:
+                    break  # the folders above it were added with it
                 self._names.add(name)
-                self._known.setdefault(_folded(name), name)
+                self._by_folded.setdefault(_folded(name), name)
 
     def clashes(self, changes: Sequence[Change]) -> Iterable[Refusal]:
-        """Refusals for added paths; a name that the same change removes is free again."""
-        gone = {change.path for change in changes if change.new is None}
-        own: dict[str, str] = {}
-        for path in sorted(
-            change.path
-            for change in changes
-            if change.old is None and change.new is not None
-        ):
-            for name in _prefixes(path):
+        """A refusal for each added path that clashes with a name in the tree, or with
+        another added path. A name that the same change deletes is free again.
+        """
+        deleted = {change.path for change in changes if change.new is None}
+        added = sorted(change.path for change in changes if change.is_added)
+        added_by_folded: dict[str, str] = {}
+        for path in added:
+            for name in _with_parents(path):
                 folded = _folded(name)
-                other = next(
-                    (
-                        o
-                        for o in (self._known.get(folded), own.get(folded))
-                        if o not in {None, name} | gone
-                    ),
-                    None,
+                candidates = (
+                    self._by_folded.get(folded),
+                    added_by_folded.get(folded),
                 )
-                own.setdefault(folded, name)
-                if other is not None:
-                    yield Refusal(
-                        path,
-                        f"differs from {other} only by case or Unicode form",
-                        "use one spelling",
-                    )
+                added_by_folded.setdefault(folded, name)
+                clash = _first_clash(candidates, name, deleted)
+                if clash is not None:
+                    reason = f"differs from {clash} only by case or Unicode form"
+                    yield Refusal(path, reason, "use one spelling")
                     break
 
 
-def _prefixes(path: str) -> Iterable[str]:
+def _first_clash(
+    candidates: Iterable[str | None], name: str, deleted: set[str]
+) -> str | None:
+    for candidate in candidates:
+        if candidate is not None and candidate != name and candidate not in deleted:
+            return candidate
+    return None
+
+
+def _folded(path: str) -> str:
+    if path.isascii():
+        return path.lower()
+    # Folding can undo the normal form, so it is restored.
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", path).casefold())
+
+
+def _with_parents(path: str) -> Iterable[str]:
     yield path
     while "/" in path:
         path = path.rpartition("/")[0]

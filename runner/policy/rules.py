@@ -1,8 +1,7 @@
-"""What may enter the branch: pure rules over the paths a task changed.
+"""What a task may change: rules over the paths between two trees.
 
-Each refusal names task, path, rule and how to allow it. Source of the rules: git's own
-`verify_path` (path components), gh-aw's safe outputs (protected files, patch limits),
-DESIGN (Words, Fan-in).
+Sources of the rules: git's own `verify_path` for names, and gh-aw's safe outputs for
+protected files and limits.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from runner.policy import globs
 from runner.policy.change import EXECUTABLE, GITLINK, REGULAR, SYMLINK, Change, Refusal
 from runner.policy.paths import Spellings, leaves_tree, unusable_name
 
-_NAMED = 5  # refusals written out in one message; the rest are counted
+_MAX_LISTED = 5  # refusals written out in one message; the rest are counted
 
 
 def check(
@@ -31,200 +30,213 @@ def check(
     scope: str = "fail",
     warned: list[str] | None = None,
 ) -> Failure | None:
-    """None when all changes may land, else the failure that lists what may not.
+    """None if all changes may land, else the failure that lists those that may not.
 
-    `protected` globs are lifted by the task's `allow`, `never` globs by nothing.
-    `spellings` are the names known so far, to find those that clash by case or Unicode
-    form; what is let in is added to them. `filtered` are paths that the repository
-    stores through a filter, such as Git LFS. `scope` "warn" lets changes outside the
-    task's `files` in and adds a sentence for each to `warned`.
+    - `protected`: globs that only the task's `allow` lifts; `never`: globs that nothing
+      lifts.
+    - `spellings`: the names in the tree, to find new ones that clash with them. The
+      names of changes that may land are added to it.
+    - `filtered`: paths that the repository stores through a filter, such as Git LFS.
+    - `scope`: with "warn", changes outside the task's `files` may land, and a sentence
+      for each is added to `warned`.
     """
-    refusals = [
-        refusal
-        for change in changes
-        for refusal in _of_path(task, change, protected, never)
-    ]
-    refusals += _too_much(changes, limits)
-    refusals += [
-        Refusal(
-            path,
-            "is stored through a filter, which fanin does not run",
-            "change it by hand",
-        )
-        for path in filtered
-    ]
+    refusals = _all_refusals(task, changes, protected, never, limits, filtered)
     if spellings is not None:
         refusals += spellings.clashes(changes)
     if scope == "warn":
-        outside = [str(refusal) for refusal in refusals if refusal.scope]
-        refusals = [refusal for refusal in refusals if not refusal.scope]
         if warned is not None:
-            warned += [f"{task.id} changed {told}" for told in outside]
-    if not refusals:
-        if spellings is not None:
-            spellings.add(change.path for change in changes if change.new is not None)
-        return None
-    named = "\n".join(f"- {refusal}" for refusal in refusals[:_NAMED])
-    more = f"\n- and {len(refusals) - _NAMED} more" if len(refusals) > _NAMED else ""
-    kind = (
-        FailureKind.SCOPE
-        if all(refusal.scope for refusal in refusals)
-        else FailureKind.POLICY
-    )
-    return Failure(
-        kind=kind, message=f"{task.id} changed what it may not:\n{named}{more}"
-    )
+            warned += [f"{task.id}: {refusal}" for refusal in refusals if refusal.scope]
+        refusals = [refusal for refusal in refusals if not refusal.scope]
+    if refusals:
+        return _failure(refusals)
+    if spellings is not None:
+        spellings.add(change.path for change in changes if change.new is not None)
+    return None
 
 
-def leaked(task: Task, where: str, name: str) -> Failure:
-    """The refusal of work that holds a secret; it tells where and whose value, never
-    the value.
+def leaked_secret(location: str, name: str) -> Failure:
+    """The failure of work that holds the value of a secret.
+
+    `location` is the path, or what else holds it, `name` that of the variable.
     """
-    told = Refusal(
-        where,
+    refusal = Refusal(
+        location,
         f"holds the value of {name}",
-        "take it out; a value that is not secret belongs in the setting env, not in agent.env",
+        "take it out; a value that is not secret belongs in the setting env, "
+        "not in agent.env",
     )
-    return Failure(
-        kind=FailureKind.POLICY, message=f"{task.id} changed what it may not:\n- {told}"
-    )
+    return Failure(kind=FailureKind.POLICY, message=str(refusal))
+
+
+def escaping_links(merged: Sequence[Change]) -> Failure | None:
+    """The failure of a merge with symlinks that leave the tree, else None.
+
+    Each of two tasks may be in order alone: one moves a link, the other changes where
+    it points.
+    """
+    refusals = [refusal for change in merged for refusal in _link_refusals(change)]
+    if not refusals:
+        return None
+    return _failure(refusals)
 
 
 def only_protected(task: Task, protected: Sequence[str], never: Sequence[str]) -> bool:
-    """Whether every literal path in `files` is protected, so that the task could never
-    land anything.
+    """Whether all of `files` are protected paths, so that nothing could ever land.
+
+    False if a glob has a wildcard, because it may match other paths too.
     """
-    if not task.files:
+    paths = [glob for glob in task.files or () if not glob.startswith("!")]
+    if not paths or any(set(path) & set("*?[") for path in paths):
         return False
-    literal = [
-        glob
-        for glob in task.files
-        if not glob.startswith("!") and not set(glob) & set("*?[")
-    ]
-    if len(literal) != len([glob for glob in task.files if not glob.startswith("!")]):
-        return False
-    return all(_protected(task, path.strip("/"), protected, never) for path in literal)
+    return all(
+        _protection(task, path.strip("/"), protected, never) is not None
+        for path in paths
+    )
 
 
 def may_meet(
     task: Task, paths: Iterable[str], protected: Sequence[str], never: Sequence[str]
 ) -> list[str]:
-    """Those of the paths that the task's `files` match and that it would be refused for
-    all the same.
-    """
+    """The paths that the task's `files` match, but that it may not change."""
     if not task.files:
         return []
+    matched = [path for path in paths if globs.matches(task.files, path)]
     return [
         path
-        for path in paths
-        if globs.matches(task.files, path)
-        and _protected(task, path, protected, never) is not None
+        for path in matched
+        if _protection(task, path, protected, never) is not None
     ]
 
 
-def _protected(
+def _failure(refusals: Sequence[Refusal]) -> Failure:
+    # A protected path would be refused to every task, so that is the graver kind.
+    kind = FailureKind.POLICY
+    if all(refusal.scope for refusal in refusals):
+        kind = FailureKind.SCOPE
+    if len(refusals) == 1:
+        return Failure(kind=kind, message=str(refusals[0]))
+    lines = [f"{len(refusals)} changes may not land:"]
+    lines += [f"- {refusal}" for refusal in refusals[:_MAX_LISTED]]
+    if len(refusals) > _MAX_LISTED:
+        lines.append(f"- and {len(refusals) - _MAX_LISTED} more")
+    return Failure(kind=kind, message="\n".join(lines))
+
+
+def _all_refusals(
+    task: Task,
+    changes: Sequence[Change],
+    protected: Sequence[str],
+    never: Sequence[str],
+    limits: Limits,
+    filtered: Sequence[str],
+) -> list[Refusal]:
+    refusals: list[Refusal] = []
+    for change in changes:
+        refusals += _path_refusals(task, change, protected, never)
+    refusals += _size_refusals(changes, limits)
+    for path in filtered:
+        reason = "is stored through a filter, which fanin does not run"
+        refusals.append(Refusal(path, reason, "change it by hand"))
+    return refusals
+
+
+def _path_refusals(
+    task: Task, change: Change, protected: Sequence[str], never: Sequence[str]
+) -> Iterable[Refusal]:
+    name_problem = unusable_name(change.path)
+    if name_problem and change.new is not None:
+        yield Refusal(repr(change.path), name_problem, "no task may create it")
+        return
+    # Only the first of these: each makes the next pointless.
+    refusal = (
+        _protection(task, change.path, protected, never)
+        or _outside_files(task, change)
+        or _executable_bit(task, change)
+    )
+    if refusal:
+        yield refusal
+    if refusal := _submodule(task, change):
+        yield refusal
+    yield from _link_refusals(change)
+
+
+def _protection(
     task: Task, path: str, protected: Sequence[str], never: Sequence[str]
 ) -> Refusal | None:
     if globs.matches(never, path):
         return Refusal(path, "is fanin's own file", "no task may change it")
-    if globs.matches(protected, path) and not (
-        task.allow and globs.matches(task.allow, path)
-    ):
-        return Refusal(
-            path,
-            "is a protected path",
-            f"add it to the task's allow: [{path!r}] if that is meant",
-        )
+    if globs.matches(protected, path) and not _is_allowed(task, path):
+        return Refusal(path, "is a protected path", _add_to("allow", path))
     return None
 
 
-def _of_path(
-    task: Task, change: Change, protected: Sequence[str], never: Sequence[str]
-) -> Iterable[Refusal]:
-    reason = unusable_name(change.path)
-    if reason and change.new is not None:
-        yield Refusal(repr(change.path), reason, "no task may create it")
-        return
-    if refusal := _protected(task, change.path, protected, never):
-        yield refusal
-    elif task.files is not None and not globs.matches(
-        (*task.files, *task.allow), change.path
-    ):
-        yield Refusal(
-            change.path,
-            "is outside the task's files",
-            "widen files: of the task if that is meant",
-            scope=True,
-        )
-    elif _only_flipped(change) and not globs.matches(
-        (*(task.files or ()), *task.allow), change.path
-    ):
-        yield Refusal(
-            change.path,
-            f"had only its executable bit {'set' if change.new and change.new[0] == EXECUTABLE else 'taken'}",
-            f"add it to the task's files: [{change.path!r}] if that is meant",
-        )
-    if GITLINK in {side[0] for side in (change.old, change.new) if side}:
-        if change.old is None:
-            yield Refusal(
-                change.path,
-                "is a repository inside the repository",
-                "remove its .git folder",
-            )
-        elif not (task.allow and globs.matches(task.allow, change.path)):
-            yield Refusal(
-                change.path,
-                "is a submodule",
-                f"add it to the task's allow: [{change.path!r}] if that is meant",
-            )
-    yield from _of_link(change)
-
-
-def _only_flipped(change: Change) -> bool:
-    """Whether a file's executable bit changed and nothing else: a `chmod -R` or a
-    foreign file system, mostly.
-    """
-    if change.old is None or change.new is None or change.old[1] != change.new[1]:
-        return False
-    return {change.old[0], change.new[0]} == {REGULAR, EXECUTABLE}
-
-
-def escaping(task: Task, merged: Sequence[Change]) -> Failure | None:
-    """The refusal of a merge whose symlinks leave the tree: a link that one task moved
-    and another pointed anew.
-    """
-    refusals = [refusal for change in merged for refusal in _of_link(change)]
-    if not refusals:
+def _outside_files(task: Task, change: Change) -> Refusal | None:
+    if task.files is None or _is_named(task, change.path):
         return None
-    named = "\n".join(f"- {refusal}" for refusal in refusals[:_NAMED])
-    return Failure(
-        kind=FailureKind.POLICY,
-        message=f"{task.id}, once merged, changes what it may not:\n{named}",
+    return Refusal(
+        change.path,
+        "is outside the task's files",
+        "widen files: of the task if that is meant",
+        scope=True,
     )
 
 
-def _of_link(change: Change) -> Iterable[Refusal]:
+def _executable_bit(task: Task, change: Change) -> Refusal | None:
+    """The refusal of a file of which only the executable bit changed.
+
+    That is mostly a `chmod -R`, or a file system that has no such bit.
+    """
+    if change.old is None or change.new is None:
+        return None
+    (old_mode, old_id), (new_mode, new_id) = change.old, change.new
+    if old_id != new_id or {old_mode, new_mode} != {REGULAR, EXECUTABLE}:
+        return None
+    if _is_named(task, change.path):
+        return None
+    verb = "set" if new_mode == EXECUTABLE else "cleared"
+    reason = f"had only its executable bit {verb}"
+    return Refusal(change.path, reason, _add_to("files", change.path))
+
+
+def _submodule(task: Task, change: Change) -> Refusal | None:
+    modes = [side[0] for side in (change.old, change.new) if side is not None]
+    if GITLINK not in modes:
+        return None
+    if change.old is None:
+        reason = "is a repository inside the repository"
+        return Refusal(change.path, reason, "remove its .git folder")
+    if _is_allowed(task, change.path):
+        return None
+    return Refusal(change.path, "is a submodule", _add_to("allow", change.path))
+
+
+def _link_refusals(change: Change) -> Iterable[Refusal]:
     if change.new is None or change.new[0] != SYMLINK or change.target is None:
         return
     if leaves_tree(change.path, change.target):
-        yield Refusal(
-            change.path,
-            f"is a symlink out of the repository, to {change.target!r}",
-            "link inside it",
-        )
+        reason = f"is a symlink out of the repository, to {change.target!r}"
+        yield Refusal(change.path, reason, "link inside it")
 
 
-def _too_much(changes: Sequence[Change], limits: Limits) -> Iterable[Refusal]:
+def _size_refusals(changes: Sequence[Change], limits: Limits) -> Iterable[Refusal]:
+    remedy = "raise the limit in fanin.yml or split the task"
     size = sum(change.size for change in changes)
     if len(changes) > limits.files:
-        yield Refusal(
-            "(all paths)",
-            f"{len(changes)} files changed, more than limits.files = {limits.files}",
-            "raise the limit in fanin.yml or split the task",
-        )
+        count = len(changes)
+        reason = f"{count} files changed, more than limits.files = {limits.files}"
+        yield Refusal("", reason, remedy)
     if size > limits.size:
-        yield Refusal(
-            "(all paths)",
-            f"{size:,} bytes changed, more than limits.size = {limits.size:,}",
-            "raise the limit in fanin.yml or split the task",
-        )
+        reason = f"{size:,} bytes changed, more than limits.size = {limits.size:,}"
+        yield Refusal("", reason, remedy)
+
+
+def _is_allowed(task: Task, path: str) -> bool:
+    return bool(task.allow) and globs.matches(task.allow, path)
+
+
+def _is_named(task: Task, path: str) -> bool:
+    return globs.matches((*(task.files or ()), *task.allow), path)
+
+
+def _add_to(field: str, path: str) -> str:
+    return f"add it to the task's {field}: [{path!r}] if that is meant"

@@ -124,7 +124,7 @@ def test_submodule_that_an_agent_removes_is_refused(
     )
     project.commit("add a submodule")
     _, record = beside_good(project, "rmdir sub; echo x > a")
-    assert "sub: is a submodule" in record["error"]["message"]
+    assert "sub is a submodule" in record["error"]["message"]
 
 
 def test_path_that_is_stored_through_a_filter_is_refused(project: Project) -> None:

@@ -99,7 +99,7 @@ def test_repository_inside_the_repository_is_refused_by_name(project: Project) -
     record = only(project, "write a: a", "mkrepo vendor/lib")
     assert record["error"]["kind"] == "policy"  # type: ignore[index]
     message = record["error"]["message"]  # type: ignore[index]
-    assert "vendor/lib: is a repository inside the repository" in message
+    assert "vendor/lib is a repository inside the repository" in message
 
 
 def test_no_change_is_a_failure_unless_the_task_allows_it(project: Project) -> None:
