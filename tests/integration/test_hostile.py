@@ -184,7 +184,7 @@ def test_branch_that_was_red_before_costs_no_task_an_attempt(project: Project) -
     )
     shown = project.cli("run")
     assert shown.returncode == 1
-    assert "red without this work as well" in shown.stdout
+    assert "red without this work too" in shown.stdout
     assert "stopped:" in shown.stdout
     assert project.git("log", "-1", "--format=%s") == "plan"
 
