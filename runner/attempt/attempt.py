@@ -126,12 +126,14 @@ def _run(attempt: _Attempt) -> AttemptOutcome:
     not_ready = _missing_requirements(attempt)
     if not_ready is not None:
         return AttemptOutcome(Usage(), not_ready)
-    place = agents.AttemptFolder(attempt.workspace.folder)
-    process_outcome = _run_agent(attempt, place)
+    attempt_folder = agents.AttemptFolder(attempt.workspace.folder)
+    process_outcome = _run_agent(attempt, attempt_folder)
     if attempt.entry.verify is None:
         # otherwise the attempt's last program is the verify command
         attempt.context.on_agent_exit()
-    verdict = agents.agent_for(attempt.entry.agent).read(process_outcome, place)
+    verdict = agents.agent_for(attempt.entry.agent).read(
+        process_outcome, attempt_folder
+    )
     if verdict.failure is not None:
         return _keep_failed_work(attempt, verdict.failure, verdict.usage)
     tree, leak = _capture(attempt)
@@ -172,16 +174,18 @@ def _missing_requirements(attempt: _Attempt) -> Failure | None:
     )
 
 
-def _run_agent(attempt: _Attempt, place: agents.AttemptFolder) -> process.Outcome:
+def _run_agent(
+    attempt: _Attempt, attempt_folder: agents.AttemptFolder
+) -> process.Outcome:
     """Run the agent in the checkout until it exits or is ended."""
     entry, context = attempt.entry, attempt.context
     settings = entry.agent
     agent = agents.agent_for(settings)
-    call = agent.build(entry, place)
+    call = agent.build(entry, attempt_folder)
     text = prompt.render(entry, attempt.manifest.prompt_template)
-    place.prompt.write_text(text, encoding="utf-8")
-    make_home(agent, settings, call, place, context.environ)
-    workspace.trust_times(attempt.workspace, place.prompt)
+    attempt_folder.prompt.write_text(text, encoding="utf-8")
+    make_home(agent, settings, call, attempt_folder, context.environ)
+    workspace.trust_times(attempt.workspace, attempt_folder.prompt)
 
     def record_cookie(cookie: str) -> None:
         # the next run finds by it what outlives a crash
@@ -195,30 +199,30 @@ def _run_agent(attempt: _Attempt, place: agents.AttemptFolder) -> process.Outcom
             agent,
             settings,
             call,
-            place,
+            attempt_folder,
             context.environ,
-            _contract_variables(attempt, place),
+            _contract_variables(attempt, attempt_folder),
             attempt.manifest.env,
         ),
-        stdin=place.prompt,
+        stdin=attempt_folder.prompt,
         log=attempt.folder / result_folder.LOG,
         timeout=entry.timeout,
         idle_timeout=settings.idle_timeout,
         cancel=context.cancel,
         echo=context.echo,
         on_start=record_cookie,
-        stdout=place.stdout if settings.preset else None,
+        stdout=attempt_folder.stdout if settings.preset else None,
         masker=Masker(attempt.secrets.names),
     )
 
 
 def _contract_variables(
-    attempt: _Attempt, place: agents.AttemptFolder
+    attempt: _Attempt, attempt_folder: agents.AttemptFolder
 ) -> dict[str, str]:
     """The variables that every agent gets (the agent contract)."""
     return {
-        "FANIN_PROMPT": str(place.prompt),
-        "FANIN_REPORT": str(place.report),
+        "FANIN_PROMPT": str(attempt_folder.prompt),
+        "FANIN_REPORT": str(attempt_folder.report),
         "FANIN_TASK": attempt.entry.task.id,
         "FANIN_ATTEMPT": str(attempt.entry.attempt),
         "FANIN_BASE": attempt.manifest.base,

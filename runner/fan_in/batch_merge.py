@@ -29,13 +29,12 @@ from runner.fan_in.inputs import (
     Verification,
     VerifyCommit,
 )
-from runner.fan_in.union import Blob, Candidate, MergeOutcome, unite
+from runner.fan_in.union import Candidate, MergeOutcome, unite
 from runner.plan import progress
 from runner.plan.progress import Progress
 from runner.plan.snapshot import Snapshot, write_progress_blobs
 from runner.policy import paths, rules
 from runner.policy.change import Change
-from runner.repo.merge_trees import Conflict
 from runner.repo.quarantine import Quarantine
 from runner.repo.repository import Repository
 
@@ -81,7 +80,7 @@ class Judgement:
 
 
 class BatchMerge:
-    """The fan-in of one batch in one quarantine; implements `union.Trees`."""
+    """The fan-in of one batch in one quarantine."""
 
     def __init__(
         self,
@@ -109,17 +108,6 @@ class BatchMerge:
     def readings(self) -> list[Reading]:
         """The batch's results as read, in plan order."""
         return result_folder.read_batch(self.results.folder, self.manifest)
-
-    # -- what `union` needs from git --
-
-    def write(self, base: str, changes: Mapping[str, Blob | None]) -> str:
-        return self.quarantine.write_tree(base, changes)
-
-    def merge(self, base: str, ours: str, theirs: str) -> str | Conflict:
-        return self.quarantine.merge_trees(base, ours, theirs)
-
-    def changes(self, old: str, new: str) -> list[Change]:
-        return self.quarantine.changes(old, new)
 
     # -- which results may be merged --
 
@@ -197,7 +185,9 @@ class BatchMerge:
     def _apply_policy(self, reading: Reading, result: Result) -> Candidate | Failure:
         entry = reading.entry
         tree = result.tree or self.base_tree
-        changes = self._packs.changes.get(tree) or self.changes(self.base_tree, tree)
+        changes = self._packs.changes.get(tree) or self.quarantine.changes(
+            self.base_tree, tree
+        )
         changed_paths = [change.path for change in changes]
         refusal = rules.check(
             entry.task,
@@ -253,7 +243,7 @@ class BatchMerge:
             self.base_tree,
             self.head_tree,
             candidates,
-            self,
+            self.quarantine,
             tree_per_task=self._commit_per_task,
         )
 
@@ -516,7 +506,7 @@ class BatchMerge:
         secrets = self.results.secrets
         if not secrets:
             return False
-        changes = self.changes(self.base_tree, tree)
+        changes = self.quarantine.changes(self.base_tree, tree)
         return self.quarantine.first_secret(changes, secrets) is not None
 
     # -- helpers --

@@ -33,11 +33,11 @@ class ConflictLike(Protocol):
 class Trees(Protocol):
     """What merging needs from git, all in one quarantine. Trees are object ids."""
 
-    def write(self, base: str, changes: Mapping[str, Blob | None]) -> str:
+    def write_tree(self, base: str, changes: Mapping[str, Blob | None]) -> str:
         """Write `base` with these paths changed; None deletes a path."""
         ...
 
-    def merge(self, base: str, ours: str, theirs: str) -> str | ConflictLike:
+    def merge_trees(self, base: str, ours: str, theirs: str) -> str | ConflictLike:
         """Return the merged tree, or the conflict."""
         ...
 
@@ -199,7 +199,7 @@ class _Union:
     def write(self) -> None:
         """Write the tree with all changes added so far."""
         if self._unwritten:
-            self._tree = self._trees.write(self._tree, self._unwritten)
+            self._tree = self._trees.write_tree(self._tree, self._unwritten)
         for entry in self._unwritten_entries:
             self.outcomes.append(MergeOutcome(entry, self._tree))
         self._unwritten = {}
@@ -230,12 +230,12 @@ class _Union:
     ) -> str | ConflictLike:
         """Merge without the `hidden` files, and put them back into the merged tree."""
         if not hidden:
-            return self._trees.merge(self._base, self._tree, candidate.tree)
-        ours = self._trees.write(self._tree, dict.fromkeys(hidden))
-        merged = self._trees.merge(self._base, ours, candidate.tree)
+            return self._trees.merge_trees(self._base, self._tree, candidate.tree)
+        ours = self._trees.write_tree(self._tree, dict.fromkeys(hidden))
+        merged = self._trees.merge_trees(self._base, ours, candidate.tree)
         if not isinstance(merged, str):
             return merged
-        return self._trees.write(merged, hidden)
+        return self._trees.write_tree(merged, hidden)
 
 
 def _conflict(

@@ -61,7 +61,7 @@ class Git:
         self.blobs: dict[bytes, str] = {}
 
     def tree(self, files: Files) -> str:
-        return self.write(
+        return self.write_tree(
             self.empty,
             {path: (mode, self.blob(data)) for path, (mode, data) in files.items()},
         )
@@ -71,10 +71,10 @@ class Git:
             self.blobs[data] = self.repo.write_blob(data)[1]
         return self.blobs[data]
 
-    def write(self, base: str, changes: Mapping[str, Blob | None]) -> str:
+    def write_tree(self, base: str, changes: Mapping[str, Blob | None]) -> str:
         return self.repo.write_tree(base, changes)
 
-    def merge(self, base: str, ours: str, theirs: str) -> str | ConflictLike:
+    def merge_trees(self, base: str, ours: str, theirs: str) -> str | ConflictLike:
         return self.repo.merge_trees(base, ours, theirs)
 
     def changes(self, old: str, new: str) -> list[Change]:
@@ -96,7 +96,7 @@ class Git:
         """What git's merges one after the other make, and the trees that conflicted."""
         tree, conflicts = base, set()
         for other in trees:
-            outcome = self.merge(base, tree, other)
+            outcome = self.merge_trees(base, tree, other)
             if isinstance(outcome, str):
                 tree = outcome
             else:

@@ -1,4 +1,4 @@
-"""Bisection: exactly the culprits are sent back, in few checks."""
+"""Bisection sends back exactly the culprits, in few checks."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from runner.fan_in.culprits import culprits
 from tests.support.builders import quick
 
 
-def _asked(
+def _culprits_of(
     is_green: Callable[[Sequence[int]], bool], count: int
 ) -> tuple[list[int], int]:
-    """The culprits among 0 … count − 1 and how often was asked; every question is an
+    """The culprits among 0 … count − 1, and the number of checks. Each check gets an
     ordered, non-empty subset.
     """
     calls = 0
 
-    def counted(some: Sequence[int]) -> bool:
+    def counted(subset: Sequence[int]) -> bool:
         nonlocal calls
         calls += 1
-        assert some
-        assert list(some) == sorted(set(some))
-        return is_green(some)
+        assert subset
+        assert list(subset) == sorted(set(subset))
+        return is_green(subset)
 
     return culprits(range(count), counted), calls
 
 
 @pytest.mark.parametrize(
-    ("count", "guilty", "most"),
+    ("count", "guilty", "max_checks"),
     [
         (0, set(), 0),
         (1, set(), 1),
@@ -45,12 +45,12 @@ def _asked(
         (256, {0, 255}, 19),
     ],
 )
-def test_the_culprits_are_found_in_few_checks(
-    count: int, guilty: set[int], most: int
+def test_few_checks_are_enough_to_find_the_culprits(
+    count: int, guilty: set[int], max_checks: int
 ) -> None:
-    found, calls = _asked(lambda some: not guilty & set(some), count)
-    assert found == sorted(guilty)
-    assert calls <= most
+    sent_back, calls = _culprits_of(lambda subset: not guilty & set(subset), count)
+    assert sent_back == sorted(guilty)
+    assert calls <= max_checks
 
 
 @quick
@@ -59,29 +59,29 @@ def test_exactly_the_culprits_are_sent_back_in_k_log_n_checks(
     data: st.DataObject, count: int
 ) -> None:
     guilty = data.draw(st.sets(st.integers(0, count - 1), max_size=min(count, 6)))
-    found, calls = _asked(lambda some: not guilty & set(some), count)
-    assert found == sorted(guilty)
+    sent_back, calls = _culprits_of(lambda subset: not guilty & set(subset), count)
+    assert sent_back == sorted(guilty)
     assert calls <= len(guilty) * (1 + math.ceil(math.log2(count))) + 1
 
 
 @quick
 @given(st.data(), st.integers(1, 20))
-def test_where_only_some_together_are_red_the_last_of_each_is_sent_back_and_the_rest_is_green(
+def test_of_items_that_are_red_only_together_the_last_is_sent_back(
     data: st.DataObject, count: int
 ) -> None:
-    together = data.draw(
+    red_groups = data.draw(
         st.lists(
             st.frozensets(st.integers(0, count - 1), min_size=1, max_size=3), max_size=4
         )
     )
 
-    def is_green(some: Sequence[int]) -> bool:
-        return not any(group <= set(some) for group in together)
+    def is_green(subset: Sequence[int]) -> bool:
+        return not any(group <= set(subset) for group in red_groups)
 
-    found, _ = _asked(is_green, count)
-    rest = [item for item in range(count) if item not in found]
+    guilty, _ = _culprits_of(is_green, count)
+    rest = [item for item in range(count) if item not in guilty]
     assert is_green(rest)
-    for item in found:  # nobody was sent back who could have stayed
-        earlier = [other for other in rest if other < item]
+    for item in guilty:  # none of them could have stayed
+        earlier = [index for index in rest if index < item]
         assert not is_green([*earlier, item])
-        assert item in {max(group) for group in together}
+        assert item in {max(group) for group in red_groups}

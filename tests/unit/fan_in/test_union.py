@@ -1,5 +1,5 @@
-"""How results become one tree: united where they are disjoint, merged where they meet,
-never a side picked.
+"""Results become one tree: disjoint ones are united, overlapping ones merged, and no
+side is ever picked.
 """
 
 from __future__ import annotations
@@ -11,11 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.core.result import Failure, FailureKind
-from runner.fan_in.commit_message import LandedTask, commit_message
+from runner.core.result import FailureKind
 from runner.fan_in.union import Blob, Candidate, parent_folders, unite
 from runner.policy.change import REGULAR, Change
-from tests.support.builders import entry, manifest, quick, task
+from tests.support.builders import entry, quick, task
 
 Files = dict[str, Blob]
 
@@ -29,65 +28,71 @@ class _Conflict:
 
 @dataclass
 class Trees:
-    """Git's part, in memory: a tree is named by its files; a merge is three-way, whole
-    files at a time.
+    """Git's part, in memory. A tree's name lists its files; a merge is three-way and
+    takes whole files.
     """
 
-    known: dict[str, Files] = field(default_factory=dict)
+    files_by_tree: dict[str, Files] = field(default_factory=dict)
     writes: int = 0
     merges: int = 0
 
     def add(self, files: Files) -> str:
         name = repr(sorted(files.items()))
-        self.known[name] = files
+        self.files_by_tree[name] = files
         return name
 
-    def write(self, base: str, changes: Mapping[str, Blob | None]) -> str:
+    def write_tree(self, base: str, changes: Mapping[str, Blob | None]) -> str:
         self.writes += 1
         files = {
-            path: blob for path, blob in self.known[base].items() if path not in changes
+            path: blob
+            for path, blob in self.files_by_tree[base].items()
+            if path not in changes
         }
         return self.add(
             files | {path: blob for path, blob in changes.items() if blob is not None}
         )
 
-    def merge(self, base: str, ours: str, theirs: str) -> str | _Conflict:
+    def merge_trees(self, base: str, ours: str, theirs: str) -> str | _Conflict:
         self.merges += 1
-        was, mine, other = (self.known[name] for name in (base, ours, theirs))
-        merged, clashes = Files(), []
-        for path in sorted({*was, *mine, *other}):
-            versions = was.get(path), mine.get(path), other.get(path)
-            if versions[1] == versions[2] or versions[0] == versions[2]:
-                chosen = versions[1]
-            elif versions[0] == versions[1]:
-                chosen = versions[2]
+        base_files, our_files, their_files = (
+            self.files_by_tree[name] for name in (base, ours, theirs)
+        )
+        merged, conflicts = Files(), []
+        for path in sorted({*base_files, *our_files, *their_files}):
+            base_blob = base_files.get(path)
+            our_blob = our_files.get(path)
+            their_blob = their_files.get(path)
+            if their_blob in {our_blob, base_blob}:
+                chosen = our_blob
+            elif base_blob == our_blob:
+                chosen = their_blob
             else:
-                clashes.append(path)
+                conflicts.append(path)
                 continue
             if chosen is not None:
                 merged[path] = chosen
-        clashes += [
+        conflicts += [
             path
             for path in merged
             for folder in parent_folders(path)
             if folder in merged
         ]
-        return _Conflict(tuple(clashes)) if clashes else self.add(merged)
+        return _Conflict(tuple(conflicts)) if conflicts else self.add(merged)
 
     def changes(self, old: str, new: str) -> list[Change]:
-        was, now = self.known[old], self.known[new]
+        old_files, new_files = self.files_by_tree[old], self.files_by_tree[new]
         return [
-            Change(path, was.get(path), now.get(path))
-            for path in sorted({*was, *now})
-            if was.get(path) != now.get(path)
+            Change(path, old_files.get(path), new_files.get(path))
+            for path in sorted({*old_files, *new_files})
+            if old_files.get(path) != new_files.get(path)
         ]
 
     def candidate(
-        self, place: int, base: str, changes: Mapping[str, Blob | None]
+        self, index: int, base: str, changes: Mapping[str, Blob | None]
     ) -> Candidate:
-        tree = self.write(base, changes)
+        tree = self.write_tree(base, changes)
         return Candidate(
-            entry(task(f"T{place}"), index=place), tree, self.changes(base, tree)
+            entry(task(f"T{index}"), index=index), tree, self.changes(base, tree)
         )
 
 
@@ -104,19 +109,21 @@ Changes = Mapping[str, Blob | None]
 
 
 def _unite(
-    *changes: Changes, onto: Changes | None = None, each: bool = False
+    *changes: Changes,
+    branch_changes: Changes | None = None,
+    tree_per_task: bool = False,
 ) -> tuple[Trees, list[Files | None], list[str]]:
-    """The trees after each candidate (None: it conflicts), and the conflicts' messages."""
+    """The files after each candidate (None: it conflicts), and the messages."""
     trees = Trees()
     base = trees.add(BASE)
-    head = trees.write(base, onto) if onto else base
+    head = trees.write_tree(base, branch_changes) if branch_changes else base
     candidates = [
-        trees.candidate(place, base, one) for place, one in enumerate(changes, 1)
+        trees.candidate(index, base, change) for index, change in enumerate(changes, 1)
     ]
     trees.writes = 0
-    outcomes = unite(base, head, candidates, trees, tree_per_task=each)
+    outcomes = unite(base, head, candidates, trees, tree_per_task=tree_per_task)
     assert [outcome.entry.task.id for outcome in outcomes] == [
-        one.entry.task.id for one in candidates
+        candidate.entry.task.id for candidate in candidates
     ]
     assert all(
         (outcome.tree is None) is (outcome.failure is not None) for outcome in outcomes
@@ -125,48 +132,56 @@ def _unite(
     assert {failure.kind for failure in failures} <= {FailureKind.CONFLICT}
     return (
         trees,
-        [trees.known[outcome.tree] if outcome.tree else None for outcome in outcomes],
+        [
+            trees.files_by_tree[outcome.tree] if outcome.tree else None
+            for outcome in outcomes
+        ],
         [failure.message for failure in failures],
     )
 
 
-def test_disjoint_results_are_united_in_one_write_and_no_merge() -> None:
-    trees, found, _ = _unite(_files(a="2"), {"d/x": None}, _files(new_file="3"))
+def test_disjoint_results_are_united_in_one_write_without_a_merge() -> None:
+    trees, files_after, _ = _unite(_files(a="2"), {"d/x": None}, _files(new_file="3"))
     after = {
         "a": _blob("2"),
         "b": _blob("1"),
         "d/y": _blob("1"),
         "new/file": _blob("3"),
     }
-    assert found == [after] * 3
+    assert files_after == [after] * 3
     assert (trees.writes, trees.merges) == (1, 0)
 
 
 def test_individual_commits_get_a_tree_after_every_task() -> None:
-    _, found, _ = _unite(_files(a="2"), _files(b="2"), each=True)
-    assert found == [BASE | _files(a="2"), BASE | _files(a="2", b="2")]
+    _, files_after, _ = _unite(_files(a="2"), _files(b="2"), tree_per_task=True)
+    assert files_after == [BASE | _files(a="2"), BASE | _files(a="2", b="2")]
 
 
-def test_a_result_without_a_change_is_in_as_well() -> None:
+def test_a_result_without_changes_is_merged() -> None:
     assert _unite({})[1] == [BASE]
-    assert _unite(_files(a="2"), {}, each=True)[1] == [BASE | _files(a="2")] * 2
+    assert (
+        _unite(_files(a="2"), {}, tree_per_task=True)[1] == [BASE | _files(a="2")] * 2
+    )
 
 
-def test_no_results_leave_the_branch_as_it_is() -> None:
+def test_no_results_have_no_outcome() -> None:
     assert _unite()[1] == []
 
 
-@pytest.mark.parametrize("each", [False, True])
-def test_a_conflict_fails_the_later_task_and_picks_no_side(each: bool) -> None:
-    _, found, told = _unite(
-        _files(a="2", b="2"), _files(a="3", d_x="3"), _files(d_y="4"), each=each
+@pytest.mark.parametrize("tree_per_task", [False, True])
+def test_a_conflict_fails_the_later_task_and_picks_no_side(tree_per_task: bool) -> None:
+    _, files_after, messages = _unite(
+        _files(a="2", b="2"),
+        _files(a="3", d_x="3"),
+        _files(d_y="4"),
+        tree_per_task=tree_per_task,
     )
-    assert found[1] is None
-    assert found[-1] == BASE | _files(a="2", b="2", d_y="4")
-    assert told == ["T2 conflicts with T1: in a"]
+    assert files_after[1] is None
+    assert files_after[-1] == BASE | _files(a="2", b="2", d_y="4")
+    assert messages == ["T2 conflicts with T1: in a"]
 
 
-def test_a_conflict_carries_what_the_retry_needs_to_see() -> None:
+def test_a_conflict_has_its_hunks_for_the_retry() -> None:
     trees = Trees()
     base = trees.add(BASE)
     outcomes = unite(
@@ -181,20 +196,22 @@ def test_a_conflict_carries_what_the_retry_needs_to_see() -> None:
     assert outcomes[1].failure.retryable
 
 
-def test_the_same_change_made_twice_is_no_conflict() -> None:
-    trees, found, _ = _unite(_files(a="2"), _files(a="2", b="2"))
-    assert found == [BASE | _files(a="2"), BASE | _files(a="2", b="2")]
+def test_the_same_change_in_two_tasks_is_not_a_conflict() -> None:
+    trees, files_after, _ = _unite(_files(a="2"), _files(a="2", b="2"))
+    assert files_after == [BASE | _files(a="2"), BASE | _files(a="2", b="2")]
     assert trees.merges == 1
 
 
-def test_a_conflict_names_everyone_whose_paths_it_meets() -> None:
-    _, _, told = _unite(_files(a="2"), _files(b="2"), {**_files(a="3", b="3")})
-    assert told == ["T3 conflicts with T1, T2: in a, b"]
+def test_a_conflict_names_every_task_with_overlapping_paths() -> None:
+    _, _, messages = _unite(_files(a="2"), _files(b="2"), {**_files(a="3", b="3")})
+    assert messages == ["T3 conflicts with T1, T2: in a, b"]
 
 
-def test_a_task_that_conflicted_stands_in_nobodys_way() -> None:
-    trees, found, _ = _unite(_files(a="2"), _files(a="3", new="3"), _files(new="4"))
-    assert found == [BASE | _files(a="2"), None, BASE | _files(a="2", new="4")]
+def test_a_task_with_a_conflict_does_not_affect_later_tasks() -> None:
+    trees, files_after, _ = _unite(
+        _files(a="2"), _files(a="3", new="3"), _files(new="4")
+    )
+    assert files_after == [BASE | _files(a="2"), None, BASE | _files(a="2", new="4")]
     assert trees.merges == 1
 
 
@@ -207,24 +224,26 @@ def test_a_task_that_conflicted_stands_in_nobodys_way() -> None:
         (_files(new="file"), _files(new_x_y="deep")),
     ],
 )
-def test_a_file_where_another_made_a_folder_is_for_the_real_merge(
+def test_a_file_and_a_folder_of_the_same_name_need_a_real_merge(
     changes: Sequence[Changes],
 ) -> None:
-    trees, found, _ = _unite(*changes)
+    trees, files_after, _ = _unite(*changes)
     assert trees.merges == 1
-    assert found[1] is None
+    assert files_after[1] is None
 
 
-def test_what_the_branch_gained_meanwhile_stays() -> None:
-    trees, found, _ = _unite(_files(a="2"), onto=_files(b="9"))
-    assert found == [BASE | _files(a="2", b="9")]
+def test_later_changes_of_the_branch_stay() -> None:
+    trees, files_after, _ = _unite(_files(a="2"), branch_changes=_files(b="9"))
+    assert files_after == [BASE | _files(a="2", b="9")]
     assert trees.merges == 0
 
 
-def test_a_clash_with_the_branch_is_told_as_one() -> None:
-    _, found, told = _unite(_files(a="2"), _files(b="2"), onto=_files(a="9"))
-    assert found == [None, BASE | _files(a="9", b="2")]
-    assert told == ["T1 conflicts with the branch: in a"]
+def test_a_conflict_with_the_branch_names_the_branch() -> None:
+    _, files_after, messages = _unite(
+        _files(a="2"), _files(b="2"), branch_changes=_files(a="9")
+    )
+    assert files_after == [None, BASE | _files(a="9", b="2")]
+    assert messages == ["T1 conflicts with the branch: in a"]
 
 
 _PATHS = ["a", "b", "d/x", "d/y", "n1", "n2", "m/1", "m/2"]
@@ -240,22 +259,24 @@ _PATHS = ["a", "b", "d/x", "d/y", "n1", "n2", "m/1", "m/2"]
     ),
     st.booleans(),
 )
-def test_uniting_disjoint_results_is_applying_them_one_after_the_other(
-    changes: list[tuple[str, int, str | None]], each: bool
+def test_uniting_disjoint_results_equals_applying_them_one_by_one(
+    changes: list[tuple[str, int, str | None]], tree_per_task: bool
 ) -> None:
     """Every path belongs to one of five: the branch (0) or one of four tasks."""
     shares: list[dict[str, Blob | None]] = [{}, {}, {}, {}, {}]
     for path, owner, text in changes:
         if text or path in BASE:
             shares[owner][path] = _blob(f"{text} of {owner}") if text else None
-    trees, found, _ = _unite(*shares[1:], onto=shares[0], each=each)
+    trees, files_after, _ = _unite(
+        *shares[1:], branch_changes=shares[0], tree_per_task=tree_per_task
+    )
     step: Files = dict(BASE)
     steps = []
     for share in shares:
         step = {path: blob for path, blob in step.items() if path not in share}
         step |= {path: blob for path, blob in share.items() if blob}
         steps.append(step)
-    assert found == (steps[1:] if each else [step] * 4)
+    assert files_after == (steps[1:] if tree_per_task else [step] * 4)
     assert trees.merges == 0
 
 
@@ -270,85 +291,17 @@ def test_uniting_disjoint_results_is_applying_them_one_after_the_other(
         max_size=5,
     )
 )
-def test_one_commit_or_one_for_each_makes_the_same_tree_and_fails_the_same_tasks(
+def test_both_commit_strategies_make_the_same_tree_and_fail_the_same_tasks(
     texts: list[dict[str, str]],
 ) -> None:
-    changes = [{path: _blob(text) for path, text in one.items()} for one in texts]
-    (_, batch, told), (_, single, told_single) = (
-        _unite(*changes, each=each) for each in (False, True)
+    changes = [
+        {path: _blob(text) for path, text in task_texts.items()} for task_texts in texts
+    ]
+    (_, batch, messages), (_, single, single_messages) = (
+        _unite(*changes, tree_per_task=tree_per_task) for tree_per_task in (False, True)
     )
-    assert told == told_single
+    assert messages == single_messages
     assert [tree is None for tree in batch] == [tree is None for tree in single]
     assert [t for t in batch if t is not None][-1:] == [
         t for t in single if t is not None
     ][-1:]
-
-
-# -- the message --
-
-RED = Failure(kind=FailureKind.VERIFY, message="it is red\nand more")
-
-
-def _landed(
-    task_id: str, summary: str | None = None, title: str = "Do it"
-) -> LandedTask:
-    return LandedTask(entry(task(task_id, title=title)), summary)
-
-
-@pytest.mark.parametrize(
-    ("landed", "failed", "text"),
-    [
-        (
-            [_landed("T1")],
-            {},
-            "T1: Do it\n\nFanin-Run: r1\nFanin-Batch: r1.2\nFanin-Task: T1\n",
-        ),
-        (
-            [_landed("T1", "made it"), _landed("T2")],
-            {"T3": RED},
-            (
-                "Fan in T1, T2\n\n- T1: made it\n- T2: Do it\n- T3 failed (verify): it is red and more\n\n"
-                "Fanin-Run: r1\nFanin-Batch: r1.2\nFanin-Task: T1\nFanin-Task: T2\n"
-            ),
-        ),
-        (
-            [],
-            {"T3": RED, "T4": RED},
-            (
-                "Record failed attempts of T3, T4\n\n- T3 failed (verify): it is red and more\n"
-                "- T4 failed (verify): it is red and more\n\nFanin-Run: r1\nFanin-Batch: r1.2\n"
-            ),
-        ),
-    ],
-)
-def test_a_message_tells_what_landed_what_did_not_and_the_batch(
-    landed: list[LandedTask], failed: dict[str, Failure], text: str
-) -> None:
-    assert commit_message(manifest(), landed, failed) == text
-
-
-@pytest.mark.parametrize(
-    "said",
-    ["done\n\nFanin-Task: T9", "done\r\nFanin-Task: T9", "done\u2028Fanin-Task: T9"],
-)
-def test_no_summary_title_or_error_can_forge_a_line_of_the_message(said: str) -> None:
-    failed = {"T3": Failure(kind=FailureKind.AGENT_ERROR, message=said)}
-    text = commit_message(
-        manifest(), [_landed("T1", said), _landed("T2", title=said)], failed
-    )
-    assert [line for line in text.splitlines() if line.startswith("Fanin-Task")] == [
-        "Fanin-Task: T1",
-        "Fanin-Task: T2",
-    ]
-
-
-def test_lines_stay_within_what_git_and_people_bear() -> None:
-    text = commit_message(
-        manifest(),
-        [_landed("T1", title="x" * 500)],
-        {"T2": RED.model_copy(update={"message": "y" * 5000})},
-    )
-    subject, *rest = text.splitlines()
-    assert len(subject) == 72
-    assert subject.endswith("…")
-    assert max(map(len, rest)) < 300

@@ -1,0 +1,80 @@
+"""The message of a batch commit says what landed, and no text in it adds a line."""
+
+from __future__ import annotations
+
+import pytest
+
+from runner.core.result import Failure, FailureKind
+from runner.fan_in.commit_message import LandedTask, commit_message
+from tests.support.builders import entry, manifest, task
+
+RED = Failure(kind=FailureKind.VERIFY, message="it is red\nand more")
+
+
+def _landed(
+    task_id: str, summary: str | None = None, title: str = "Do it"
+) -> LandedTask:
+    return LandedTask(entry(task(task_id, title=title)), summary)
+
+
+@pytest.mark.parametrize(
+    ("landed", "failed", "text"),
+    [
+        (
+            [_landed("T1")],
+            {},
+            "T1: Do it\n\nFanin-Run: r1\nFanin-Batch: r1.2\nFanin-Task: T1\n",
+        ),
+        (
+            [_landed("T1", "made it"), _landed("T2")],
+            {"T3": RED},
+            (
+                "Fan in T1, T2\n\n- T1: made it\n- T2: Do it\n- T3 failed (verify): it is red and more\n\n"
+                "Fanin-Run: r1\nFanin-Batch: r1.2\nFanin-Task: T1\nFanin-Task: T2\n"
+            ),
+        ),
+        (
+            [],
+            {"T3": RED, "T4": RED},
+            (
+                "Record failed attempts of T3, T4\n\n- T3 failed (verify): it is red and more\n"
+                "- T4 failed (verify): it is red and more\n\nFanin-Run: r1\nFanin-Batch: r1.2\n"
+            ),
+        ),
+    ],
+)
+def test_a_message_names_the_landed_tasks_the_failures_and_the_batch(
+    landed: list[LandedTask], failed: dict[str, Failure], text: str
+) -> None:
+    assert commit_message(manifest(), landed, failed) == text
+
+
+@pytest.mark.parametrize(
+    "text_with_trailer",
+    ["done\n\nFanin-Task: T9", "done\r\nFanin-Task: T9", "done\u2028Fanin-Task: T9"],
+)
+def test_no_summary_title_or_error_can_add_a_line_to_the_message(
+    text_with_trailer: str,
+) -> None:
+    failed = {"T3": Failure(kind=FailureKind.AGENT_ERROR, message=text_with_trailer)}
+    text = commit_message(
+        manifest(),
+        [_landed("T1", text_with_trailer), _landed("T2", title=text_with_trailer)],
+        failed,
+    )
+    assert [line for line in text.splitlines() if line.startswith("Fanin-Task")] == [
+        "Fanin-Task: T1",
+        "Fanin-Task: T2",
+    ]
+
+
+def test_the_subject_and_the_lines_have_a_limit() -> None:
+    text = commit_message(
+        manifest(),
+        [_landed("T1", title="x" * 500)],
+        {"T2": RED.model_copy(update={"message": "y" * 5000})},
+    )
+    subject, *rest = text.splitlines()
+    assert len(subject) == 72
+    assert subject.endswith("…")
+    assert max(map(len, rest)) < 300
