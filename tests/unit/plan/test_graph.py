@@ -1,6 +1,4 @@
-"""The task graph: its order, what is ready, what is blocked and by whom, and every way
-it can be wrong.
-"""
+"""The task graph: order, ready and blocked tasks, and every mistake in it."""
 
 from __future__ import annotations
 
@@ -29,7 +27,7 @@ def _graph(**depends_on: str) -> TaskGraph:
 
 
 def _problems(**depends_on: str) -> list[str]:
-    """The problems of a plan whose nth task stands on line n."""
+    """The problems of a plan whose nth task is on line n."""
     tasks = [
         task(i, depends_on=tuple(d.split()), line=n)
         for n, (i, d) in enumerate(depends_on.items(), 1)
@@ -37,11 +35,10 @@ def _problems(**depends_on: str) -> list[str]:
     return problems(lambda: TaskGraph(tasks, "p"))
 
 
-# The seed's six tasks.
 SIX = _graph(T1="", T2="T1", T3="T2", T4="T2", T5="T1", T6="T3 T4 T5")
 
 
-def test_the_seeds_six_tasks_are_understood() -> None:
+def test_a_graph_answers_what_its_dependencies_say() -> None:
     assert SIX.order() == ("T1", "T2", "T3", "T4", "T5", "T6")
     assert SIX.waves() == [("T1",), ("T2", "T5"), ("T3", "T4"), ("T6",)]
     assert (SIX.roots, SIX.edges) == (("T1",), 7)
@@ -54,15 +51,15 @@ def test_order_follows_the_plan_wherever_the_graph_leaves_a_choice() -> None:
     assert _graph(C="", A="B", B="", D="C").order() == ("C", "B", "A", "D")
 
 
-def test_a_dependency_named_twice_is_one() -> None:
+def test_a_repeated_dependency_counts_once() -> None:
     assert _graph(A="", B="A A").edges == 1
 
 
 def test_the_critical_path_is_the_heaviest_and_not_the_longest_chain() -> None:
     weights = {"A": 1.0, "B": 1.0, "C": 1.0, "Z": 9.0}
     graph = _graph(A="", B="A", C="B", Z="")
-    assert graph.critical_path(lambda one: weights[one.id]) == ("Z",)
-    assert graph.heights(lambda one: weights[one.id]) == {
+    assert graph.critical_path(lambda weighed: weights[weighed.id]) == ("Z",)
+    assert graph.heights(lambda weighed: weights[weighed.id]) == {
         "A": 3.0,
         "B": 2.0,
         "C": 1.0,
@@ -71,12 +68,12 @@ def test_the_critical_path_is_the_heaviest_and_not_the_longest_chain() -> None:
     assert graph.critical_path() == ("A", "B", "C")
 
 
-def test_of_two_equal_critical_paths_the_plans_first_is_told() -> None:
+def test_equal_critical_paths_are_resolved_by_plan_order() -> None:
     assert _graph(B="", A="").critical_path() == ("B",)
 
 
 @pytest.mark.parametrize(
-    ("one", "other", "related"),
+    ("first", "second", "related"),
     [
         ("T1", "T6", True),
         ("T6", "T1", True),
@@ -86,9 +83,9 @@ def test_of_two_equal_critical_paths_the_plans_first_is_told() -> None:
     ],
 )
 def test_two_tasks_are_related_if_one_waits_for_the_other(
-    one: str, other: str, related: bool
+    first: str, second: str, related: bool
 ) -> None:
-    assert SIX.related(one, other) is related
+    assert SIX.related(first, second) is related
 
 
 @pytest.mark.parametrize(
@@ -99,7 +96,7 @@ def test_two_tasks_are_related_if_one_waits_for_the_other(
         ({"T1": DONE, "T2": DONE}, ["T3", "T4", "T5"]),
         ({"T1": DONE, "T2": DONE, "T3": DONE, "T5": DONE}, ["T4"]),
         ({"T1": DONE, "T2": DONE, "T3": DONE, "T4": DONE, "T5": DONE}, ["T6"]),
-        # what was completed by hand frees nothing before its time
+        # a task completed by hand unlocks nothing while others are open
         ({"T3": DONE, "T4": DONE}, ["T1"]),
         ({"T1": STUCK}, []),
         (dict.fromkeys(SIX.tasks, DONE), []),
@@ -122,7 +119,7 @@ def test_a_task_is_ready_only_when_all_its_dependencies_are_completed(
         ),
         ({"T1": DONE, "T2": DONE, "T3": STUCK, "T4": STUCK}, {"T6": ("T3", "T4")}),
         ({"T1": DONE, "T2": STUCK, "T3": DONE}, {"T4": ("T2",), "T6": ("T2",)}),
-        # completed all the same: nothing waits for T2
+        # a completed dependent waits for nothing
         ({"T1": DONE, "T2": STUCK, "T3": DONE, "T4": DONE}, {}),
         (
             {"T1": STUCK, "T5": STUCK},
@@ -132,14 +129,14 @@ def test_a_task_is_ready_only_when_all_its_dependencies_are_completed(
     ],
     ids=str,
 )
-def test_failed_dependency_blocks_dependents(
+def test_a_stuck_dependency_blocks_its_dependents(
     states: dict[str, Standing], blocked: dict[str, tuple[str, ...]]
 ) -> None:
     assert SIX.blocked(dict.fromkeys(SIX.tasks, OPEN) | states) == blocked
 
 
 @pytest.mark.parametrize(
-    ("depends_on", "said"),
+    ("depends_on", "expected"),
     [
         (
             {"T1": "", "T2": "T4", "T3": "", "T4": "T2"},
@@ -186,10 +183,10 @@ def test_failed_dependency_blocks_dependents(
     ],
     ids=str,
 )
-def test_every_problem_is_named_by_its_ids_and_line(
-    depends_on: dict[str, str], said: list[str]
+def test_every_problem_has_its_ids_and_line(
+    depends_on: dict[str, str], expected: list[str]
 ) -> None:
-    assert _problems(**depends_on) == said
+    assert _problems(**depends_on) == expected
 
 
 def test_an_id_used_twice_names_both_lines() -> None:
@@ -216,35 +213,35 @@ def _plans(draw: st.DrawFn) -> list[Task]:
 
 @quick
 @given(_plans(), st.data())
-def test_in_any_plan_a_task_is_done_stuck_ready_blocked_or_waits_for_one_that_may_still_run(
+def test_an_open_task_is_ready_or_blocked_or_waits_for_one_that_may_still_run(
     tasks: list[Task], data: st.DataObject
 ) -> None:
     graph = TaskGraph(tasks, "p")
-    states = {one.id: data.draw(st.sampled_from(Standing)) for one in tasks}
+    states = {node.id: data.draw(st.sampled_from(Standing)) for node in tasks}
     ready, blocked = set(graph.ready(states)), graph.blocked(states)
-    place = {task_id: n for n, task_id in enumerate(graph.order())}
-    assert set(place) == {one.id for one in tasks}
-    for one in tasks:
-        assert all(place[dep] < place[one.id] for dep in one.depends_on)
-        is_ready = states[one.id] is OPEN and all(
-            states[dep] is DONE for dep in one.depends_on
+    position = {task_id: n for n, task_id in enumerate(graph.order())}
+    assert set(position) == {node.id for node in tasks}
+    for node in tasks:
+        assert all(position[dep] < position[node.id] for dep in node.depends_on)
+        is_ready = states[node.id] is OPEN and all(
+            states[dep] is DONE for dep in node.depends_on
         )
-        assert (one.id in ready) is is_ready
-        assert not (one.id in ready and one.id in blocked)
-        assert all(states[reason] is STUCK for reason in blocked.get(one.id, ()))
-        if states[one.id] is OPEN and one.id not in ready and one.id not in blocked:
+        assert (node.id in ready) is is_ready
+        assert not (node.id in ready and node.id in blocked)
+        assert all(states[reason] is STUCK for reason in blocked.get(node.id, ()))
+        if states[node.id] is OPEN and node.id not in ready and node.id not in blocked:
             assert any(
-                states[dep] is OPEN and dep not in blocked for dep in one.depends_on
+                states[dep] is OPEN and dep not in blocked for dep in node.depends_on
             )
 
 
 @quick
 @given(_plans())
-def test_running_what_is_ready_round_after_round_ends_with_every_task_done_in_as_many_rounds_as_waves(
+def test_running_all_ready_tasks_round_after_round_takes_as_many_rounds_as_waves(
     tasks: list[Task],
 ) -> None:
     graph = TaskGraph(tasks, "p")
-    states = {one.id: OPEN for one in tasks}
+    states = {node.id: OPEN for node in tasks}
     for wave in graph.waves():
         assert graph.ready(states) == wave
         states |= dict.fromkeys(wave, DONE)

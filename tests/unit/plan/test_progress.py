@@ -1,6 +1,4 @@
-"""State changes that are legal, the one rule of staleness, and a file that git can
-merge.
-"""
+"""Legal changes of a record, stale results, and a file that git can merge."""
 
 from __future__ import annotations
 
@@ -51,12 +49,12 @@ def _result(attempt: int = 1, **fields: Any) -> Result:
     ],
     ids=str,
 )
-def test_a_task_is_open_until_it_is_completed_or_nothing_more_will_be_tried(
+def test_a_task_is_open_until_it_is_completed_or_has_no_attempt_left(
     record: dict[str, Any], fields: dict[str, Any], standing: Standing
 ) -> None:
-    one = task(**fields)
-    assert _having(**record).standing(one, 3) is standing
-    assert _having(**record).standings(plan(one), 3) == {"T1": standing}
+    checked = task(**fields)
+    assert _having(**record).standing(checked, 3) is standing
+    assert _having(**record).standings(plan(checked), 3) == {"T1": standing}
 
 
 @pytest.mark.parametrize(
@@ -81,24 +79,24 @@ def test_a_task_is_open_until_it_is_completed_or_nothing_more_will_be_tried(
             FAILED,
             False,
         ),
-        # a person put it off
+        # a person skipped it
         (Record(attempts=1, status=FAILED), {"skipped": True}, FAILED, True),
         (Record(skipped=False), {"skipped": True}, PENDING, False),
     ],
     ids=repr,
 )
-def test_a_record_outranks_the_plans_marks_save_a_tick(
+def test_a_record_outranks_the_plans_marks_except_a_tick(
     record: Record | None, marks: dict[str, Any], status: Status, skipped: bool
 ) -> None:
-    found = Progress("p", {} if record is None else {"T1": record}).record(
+    combined = Progress("p", {} if record is None else {"T1": record}).record(
         task(**marks)
     )
-    assert (found.status, bool(found.skipped)) == (status, skipped)
-    assert found.attempts == (record.attempts if record else 0)
-    assert status is not DONE or found.error is None
+    assert (combined.status, bool(combined.skipped)) == (status, skipped)
+    assert combined.attempts == (record.attempts if record else 0)
+    assert status is not DONE or combined.error is None
 
 
-def test_a_completed_attempt_leaves_its_times_and_what_the_agent_said() -> None:
+def test_a_successful_attempt_records_its_times_and_the_agents_summary() -> None:
     before = _having(status=FAILED, attempts=1, error=ERROR)
     usage = Usage(summary="done it", tokens=7)
     record = before.after_success(task(), _result(2, usage=usage)).record(task())
@@ -116,7 +114,7 @@ def test_a_completed_attempt_leaves_its_times_and_what_the_agent_said() -> None:
     assert before.record(task()).status is FAILED
 
 
-def test_a_failed_attempt_leaves_the_error_for_the_next_one() -> None:
+def test_a_failed_attempt_records_its_error_for_the_next_one() -> None:
     record = _having().after_failure(task(), 1, ERROR, None).record(task())
     assert (record.status, record.attempts, record.error, record.final) == (
         FAILED,
@@ -127,18 +125,18 @@ def test_a_failed_attempt_leaves_the_error_for_the_next_one() -> None:
 
 
 @pytest.mark.parametrize("retryable", [True, False])
-def test_a_failure_that_no_retry_can_mend_is_final(retryable: bool) -> None:
+def test_a_failure_that_no_retry_can_fix_is_final(retryable: bool) -> None:
     failure = ERROR.model_copy(update={"retryable": retryable})
     after = _having().after_failure(task(), 1, failure, _result())
     assert after.standing(task(), 3) is (Standing.OPEN if retryable else Standing.STUCK)
 
 
-def test_only_the_end_of_a_long_log_travels_with_the_branch() -> None:
+def test_only_the_end_of_a_long_log_is_recorded() -> None:
     failure = ERROR.model_copy(update={"log_tail": "x" * KEPT_TAIL + "the end"})
-    kept = _having().after_failure(task(), 1, failure, None).record(task()).error
-    assert kept is not None
-    assert len(kept.log_tail) == KEPT_TAIL
-    assert kept.log_tail.endswith("the end")
+    error = _having().after_failure(task(), 1, failure, None).record(task()).error
+    assert error is not None
+    assert len(error.log_tail) == KEPT_TAIL
+    assert error.log_tail.endswith("the end")
 
 
 @pytest.mark.parametrize(
@@ -203,7 +201,7 @@ def test_a_cost_is_the_sum_of_all_attempts_and_unknown_is_never_zero(
     assert now.record(task()).tokens == (None if total is None else total * 100)
 
 
-def test_an_attempt_that_left_nothing_makes_the_cost_unknown() -> None:
+def test_an_attempt_without_a_result_makes_the_cost_unknown() -> None:
     now = _having(attempts=1, status=FAILED, cost_usd=0.5).after_failure(
         task(), 2, ERROR, None
     )
@@ -224,7 +222,7 @@ def test_an_attempt_that_left_nothing_makes_the_cost_unknown() -> None:
     ],
     ids=str,
 )
-def test_retry_opens_a_task_whatever_its_state_and_keeps_its_attempts(
+def test_retry_opens_a_task_in_any_state_and_keeps_its_attempts(
     record: dict[str, Any], limit: int
 ) -> None:
     before = _having(**record)
@@ -237,7 +235,7 @@ def test_retry_opens_a_task_whatever_its_state_and_keeps_its_attempts(
 @pytest.mark.parametrize(
     ("satisfied", "standing"), [(False, Standing.STUCK), (True, Standing.COMPLETED)]
 )
-def test_a_skipped_task_satisfies_its_dependents_only_when_that_is_said(
+def test_a_skipped_task_satisfies_its_dependents_only_on_request(
     satisfied: bool, standing: Standing
 ) -> None:
     after = _having(status=FAILED, attempts=2).with_skip(task(), satisfied=satisfied)
@@ -245,68 +243,74 @@ def test_a_skipped_task_satisfies_its_dependents_only_when_that_is_said(
     assert after.record(task()).attempts == 2
 
 
-def test_a_mark_that_the_plan_takes_away_skips_nothing_any_more() -> None:
-    put_off, plain = task(skipped=True), task()
-    known = Progress("p").with_every_task([put_off])
-    assert known.standing(put_off, 3) is Standing.STUCK
-    assert known.standing(plain, 3) is Standing.OPEN
+def test_a_skip_mark_has_no_effect_once_it_is_removed_from_the_plan() -> None:
+    marked, unmarked = task(skipped=True), task()
+    before = Progress("p").with_every_task([marked])
+    assert before.standing(marked, 3) is Standing.STUCK
+    assert before.standing(unmarked, 3) is Standing.OPEN
     assert (
-        known.with_retry(put_off, 3).with_every_task([put_off]).standing(put_off, 3)
+        before.with_retry(marked, 3).with_every_task([marked]).standing(marked, 3)
         is Standing.OPEN
     )
 
 
 @pytest.mark.parametrize("satisfied", [False, True])
-def test_skipping_a_completed_task_does_not_take_its_work_back(satisfied: bool) -> None:
+def test_a_completed_task_that_is_skipped_stays_completed(satisfied: bool) -> None:
     after = _having(status=DONE, attempts=1).with_skip(task(), satisfied=satisfied)
     assert after.standing(task(), 3) is Standing.COMPLETED
 
 
-_DEED = st.sampled_from(
+_EVENT = st.sampled_from(
     ["completed", "failed", "final", "died", "stale", "retried", "skip", "satisfied"]
 )
 
 
 @quick
-@given(st.lists(_DEED, max_size=12))
+@given(st.lists(_EVENT, max_size=12))
 def test_attempts_are_never_lowered_and_no_attempt_is_counted_twice(
-    deeds: list[str],
+    events: list[str],
 ) -> None:
-    now, one = Progress("tasks.yml"), task()
-    for deed in deeds:
-        before = now.record(one).attempts
+    now, changed = Progress("tasks.yml"), task()
+    for event in events:
+        before = now.record(changed).attempts
         attempt = before + 1
-        runs = now.standing(one, 3) is Standing.OPEN
-        match deed:
+        runs = now.standing(changed, 3) is Standing.OPEN
+        match event:
             case "completed" if runs:
-                now = now.after_success(one, _result(attempt))
+                now = now.after_success(changed, _result(attempt))
             case "failed" if runs:
                 now = now.after_failure(
-                    one, attempt, ERROR, _result(attempt, failure=ERROR)
+                    changed, attempt, ERROR, _result(attempt, failure=ERROR)
                 )
             case "final" if runs:
                 now = now.after_failure(
-                    one, attempt, ERROR.model_copy(update={"retryable": False}), None
+                    changed,
+                    attempt,
+                    ERROR.model_copy(update={"retryable": False}),
+                    None,
                 )
             case "died" if runs:
                 now = now.after_failure(
-                    one, attempt, Failure(kind=FailureKind.NO_RESULT, message="x"), None
+                    changed,
+                    attempt,
+                    Failure(kind=FailureKind.NO_RESULT, message="x"),
+                    None,
                 )
             case "stale" if runs:
                 now = now.after_failure(
-                    one, attempt, Failure(kind=FailureKind.STALE, message="x"), None
+                    changed, attempt, Failure(kind=FailureKind.STALE, message="x"), None
                 )
             case "retried":
-                now = now.with_retry(one, 3)
+                now = now.with_retry(changed, 3)
             case "skip" | "satisfied":
-                now = now.with_skip(one, satisfied=deed == "satisfied")
-        assert now.record(one).attempts - before == (
-            1 if runs and deed in {"completed", "failed", "final", "died"} else 0
+                now = now.with_skip(changed, satisfied=event == "satisfied")
+        assert now.record(changed).attempts - before == (
+            1 if runs and event in {"completed", "failed", "final", "died"} else 0
         )
 
 
 @pytest.mark.parametrize(
-    ("record", "attempt", "same_text", "known", "stale"),
+    ("record", "attempt", "same_text", "in_plan", "reason"),
     [
         ({}, 1, True, True, None),
         ({"attempts": 1, "status": "failed"}, 2, True, True, None),
@@ -333,25 +337,31 @@ def test_attempts_are_never_lowered_and_no_attempt_is_counted_twice(
         ({}, 1, False, True, "text has changed"),
     ],
 )
-def test_a_result_counts_only_if_it_follows_what_the_head_records(
+def test_a_result_counts_only_if_it_follows_the_records_at_the_head(
     record: dict[str, Any],
     attempt: int,
     same_text: bool,
-    known: bool,
-    stale: str | None,
+    in_plan: bool,
+    reason: str | None,
 ) -> None:
-    one = task()
-    digest = one.digest if same_text else task(prompt="before it was changed").digest
-    found = progress.stale_reason(
-        _having(**record), one if known else None, digest, attempt
+    current = task()
+    digest = current.digest
+    if not same_text:
+        digest = task(prompt="before it was changed").digest
+    stale = progress.stale_reason(
+        _having(**record), current if in_plan else None, digest, attempt
     )
-    assert found is None if stale is None else stale in (found or "")
+    if reason is None:
+        assert stale is None
+    else:
+        assert stale is not None
+        assert reason in stale
 
 
 def test_a_landed_result_is_stale_the_second_time() -> None:
-    one = task()
-    after = Progress("tasks.yml").after_success(one, _result())
-    assert progress.stale_reason(after, one, one.digest, 1)
+    landed = task()
+    after = Progress("tasks.yml").after_success(landed, _result())
+    assert progress.stale_reason(after, landed, landed.digest, 1)
 
 
 # -- the file --
@@ -395,7 +405,7 @@ _RECORDS = _records()
 
 @quick
 @given(st.dictionaries(_TEXT, _RECORDS, max_size=4), st.data())
-def test_what_is_written_is_read_back_one_record_a_line(
+def test_a_rendered_file_parses_back_and_has_one_record_per_line(
     records: dict[str, Record], data: st.DataObject
 ) -> None:
     order = data.draw(st.permutations(list(records)))
@@ -412,19 +422,21 @@ def test_what_is_written_is_read_back_one_record_a_line(
 
 @quick
 @given(st.lists(_RECORDS, min_size=1, max_size=4), _RECORDS, st.data())
-def test_changing_one_record_touches_one_line(
-    records: list[Record], other: Record, data: st.DataObject
+def test_changing_one_record_changes_one_line(
+    records: list[Record], replacement: Record, data: st.DataObject
 ) -> None:
     ids = [f"T{n}" for n in range(len(records))]
     before = Progress("p", dict(zip(ids, records, strict=True)))
     changed = data.draw(st.sampled_from(ids))
-    one = progress.render(before, ids).split("\n")
-    two = progress.render(before.with_records({changed: other}), ids).split("\n")
-    differing = [a for a, b in zip(one, two, strict=True) if a != b]
-    assert len(differing) == (before.records[changed] != other)
+    old_lines = progress.render(before, ids).split("\n")
+    new_lines = progress.render(before.with_records({changed: replacement}), ids).split(
+        "\n"
+    )
+    differing = [a for a, b in zip(old_lines, new_lines, strict=True) if a != b]
+    assert len(differing) == (before.records[changed] != replacement)
 
 
-def test_records_stand_in_plan_order_and_those_that_left_the_plan_last() -> None:
+def test_records_are_in_plan_order_with_removed_tasks_last() -> None:
     text = progress.render(
         Progress("p", {name: Record() for name in "XBA"}), ["A", "B", "C"]
     )
@@ -435,7 +447,7 @@ def test_records_stand_in_plan_order_and_those_that_left_the_plan_last() -> None
     ]
 
 
-def test_the_file_has_the_shape_that_other_tools_read() -> None:
+def test_the_file_has_its_published_format() -> None:
     text = progress.render(_having(status=DONE, attempts=1), ["T1"])
     assert json.loads(text) == {
         "version": 1,
@@ -444,7 +456,7 @@ def test_the_file_has_the_shape_that_other_tools_read() -> None:
     }
 
 
-def test_status_and_attempts_are_written_even_where_they_are_the_defaults() -> None:
+def test_status_and_attempts_are_written_even_if_they_are_the_defaults() -> None:
     assert json.loads(progress.render(_having(), ["T1"]))["tasks"]["T1"] == {
         "status": "pending",
         "attempts": 0,
@@ -463,7 +475,7 @@ def test_the_file_keeps_the_fields_of_a_newer_version() -> None:
     assert json.loads(progress.render(after, ["T1"]))["archive"] == [7]
 
 
-def test_no_file_yet_is_no_progress() -> None:
+def test_without_a_file_there_is_no_progress() -> None:
     assert progress.parse("x", None, "p") == Progress("p")
 
 
@@ -471,7 +483,7 @@ GOOD = progress.render(Progress("p", {"T1": Record(), "T2": Record()}), ["T1", "
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "start"),
     [
         ("", "x:1: unreadable progress"),
         ("[]", "x:1: unreadable progress"),
@@ -494,15 +506,15 @@ GOOD = progress.render(Progress("p", {"T1": Record(), "T2": Record()}), ["T1", "
             GOOD.replace('"plan": "p"', '"plan": "q"'),
             "x:1: this is the progress of q, not of p; give this plan its own file",
         ),
-        # what a merge of hand leaves: the first marker stands on line 5
+        # conflict markers of a merge: the first one is on line 5
         (GOOD.replace(',"T2"', '<<<<<<< ours\n,"T2"'), "x:5: unreadable progress"),
         (GOOD[:-3], "x:7: unreadable progress"),
     ],
 )
-def test_a_file_that_cannot_be_read_is_a_located_problem_and_never_an_empty_start(
-    text: str, said: str
+def test_an_unreadable_file_is_a_located_problem_and_never_an_empty_start(
+    text: str, start: str
 ) -> None:
-    assert problems(lambda: progress.parse("x", text, "p"))[0].startswith(said)
+    assert problems(lambda: progress.parse("x", text, "p"))[0].startswith(start)
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,8 @@ from tests.support.builders import BASE, plan, task
 ROBOT = AgentSettings(command=("robot",))
 
 
-def _freeze(
-    tasks: list[Task], known: Progress | None = None, **settings: Any
+def _build(
+    tasks: list[Task], recorded: Progress | None = None, **settings: Any
 ) -> Manifest:
     return manifest.build_manifest(
         tasks,
@@ -28,45 +28,47 @@ def _freeze(
         base=BASE,
         branch="main",
         plan=plan(*tasks, path="plans/one.yml"),
-        progress=known or Progress("plans/one.yml"),
+        progress=recorded or Progress("plans/one.yml"),
         settings=Settings(**{"agent": ROBOT, **settings}),
     )
 
 
-def test_the_manifest_freezes_the_text_the_attempt_and_the_error_before() -> None:
+def test_an_entry_has_the_tasks_text_the_next_attempt_and_the_last_error() -> None:
     error = Failure(kind=FailureKind.VERIFY, message="red", log_tail="tail")
     tasks = [task("A"), task("B", verify="make b")]
-    known = Progress(
+    before = Progress(
         "plans/one.yml", {"B": Record(status=Status.FAILED, attempts=2, error=error)}
     )
-    found = _freeze(
-        tasks, known, progress="p.json", commit_strategy="individual", protected=("x",)
+    built = _build(
+        tasks, before, progress="p.json", commit_strategy="individual", protected=("x",)
     )
-    assert [(one.index, one.task.id, one.attempt) for one in found.entries] == [
+    assert [(entry.index, entry.task.id, entry.attempt) for entry in built.entries] == [
         (0, "A", 1),
         (1, "B", 3),
     ]
-    assert [one.task_digest for one in found.entries] == [one.digest for one in tasks]
-    assert [one.previous for one in found.entries] == [None, error]
-    assert [one.verify for one in found.entries] == [None, "make b"]
-    assert (found.batch, found.base, found.branch, found.plan, found.progress) == (
+    assert [entry.task_digest for entry in built.entries] == [
+        planned.digest for planned in tasks
+    ]
+    assert [entry.previous for entry in built.entries] == [None, error]
+    assert [entry.verify for entry in built.entries] == [None, "make b"]
+    assert (built.batch, built.base, built.branch, built.plan, built.progress) == (
         "r1.4",
         BASE,
         "main",
         PlanSettings(path="plans/one.yml", source="native"),
         "p.json",
     )
-    assert (found.commit_strategy, found.protected) == ("individual", ("x",))
+    assert (built.commit_strategy, built.protected) == ("individual", ("x",))
 
 
 @pytest.mark.parametrize(("own", "seconds"), [(None, 1800.0), (60.0, 60.0)])
 def test_a_tasks_own_time_limit_and_agent_outrank_the_settings(
     own: float | None, seconds: float
 ) -> None:
-    mine = AgentSettings(command=("mine",))
-    (one,) = _freeze([task(timeout=own, agent=mine)]).entries
-    assert (one.timeout, one.agent) == (seconds, mine)
-    assert _freeze([task()]).entries[0].agent == ROBOT
+    own_agent = AgentSettings(command=("own",))
+    (entry,) = _build([task(timeout=own, agent=own_agent)]).entries
+    assert (entry.timeout, entry.agent) == (seconds, own_agent)
+    assert _build([task()]).entries[0].agent == ROBOT
 
 
 @pytest.mark.parametrize(
@@ -93,5 +95,5 @@ def test_no_task_may_change_the_plan_the_settings_or_the_progress(
         never = manifest.untouchable(plan(path="other.yml"), settings)
     for own in (path.removeprefix("./"), "fanin.yml", ".fanin/progress.json"):
         assert matches(never, own)
-    for other in ("src/a.py", "sub/tasks.yml", "plans/ab.yml", "plans/c.yml"):
-        assert not matches(never, other)
+    for unrelated in ("src/a.py", "sub/tasks.yml", "plans/ab.yml", "plans/c.yml"):
+        assert not matches(never, unrelated)

@@ -24,24 +24,25 @@ def _choose(
     heights: dict[str, float] | None = None,
     **more: Any,
 ) -> list[str]:
-    heights = {one.id: 1.0 for one in tasks} | (heights or {})
-    return [one.id for one in selection.choose(tasks, slots, heights, **more)]
+    heights = {candidate.id: 1.0 for candidate in tasks} | (heights or {})
+    chosen = selection.choose(tasks, slots, heights, **more)
+    return [task.id for task in chosen]
 
 
 @pytest.mark.parametrize(
-    ("one", "other", "overlap"),
+    ("first", "second", "overlap"),
     [
         (("src/**",), ("src/a.py",), True),
         (("src/a.py",), ("src/b.py",), False),
-        (None, ("src/a.py",), False),  # absent files: a clash is found by the merge
+        (None, ("src/a.py",), False),  # without files a conflict shows in the merge
         (None, None, False),
         ((), ("**",), False),
     ],
 )
 def test_two_tasks_overlap_if_their_files_could_name_one_path(
-    one: tuple[str, ...] | None, other: tuple[str, ...] | None, overlap: bool
+    first: tuple[str, ...] | None, second: tuple[str, ...] | None, overlap: bool
 ) -> None:
-    assert selection.overlap(task("A", files=one), task("B", files=other)) is overlap
+    assert selection.overlap(task("A", files=first), task("B", files=second)) is overlap
 
 
 ABCD = [task(name) for name in "ABCD"]
@@ -55,7 +56,7 @@ ABCD = [task(name) for name in "ABCD"]
         (ABCD, 9, {}, ["A", "B", "C", "D"]),
         (ABCD, 0, {}, []),
         ([], 3, {}, []),
-        # the longer way to the end goes first; told in plan order
+        # the longer chain to the end goes first; the result is in plan order
         (ABCD, 2, {"D": 5.0, "C": 4.0}, ["C", "D"]),
         ([*ABCD, task("E", priority=1)], 1, {"D": 5.0}, ["E"]),
         ([*ABCD, task("E", priority=-1)], 4, {"E": 9.0}, ["A", "B", "C", "D"]),
@@ -86,7 +87,7 @@ def test_a_batch_takes_the_most_urgent_that_do_not_overlap_up_to_its_limit(
     assert _choose(tasks, slots, heights) == chosen
 
 
-def test_what_runs_already_keeps_away_what_overlaps_it() -> None:
+def test_a_task_that_overlaps_a_running_one_is_not_chosen() -> None:
     tasks = [task("A", files=["x/y"]), task("B", files=["/z"])]
     assert _choose(tasks, running=[task("R", files=["x/**"])]) == ["B"]
 
@@ -98,30 +99,33 @@ _FILES = st.none() | st.lists(
 
 @quick
 @given(st.lists(_FILES, max_size=6), st.integers(1, 4), st.data())
-def test_a_batch_is_within_its_limit_free_of_overlaps_and_never_empty_without_need(
+def test_a_batch_is_within_its_limit_without_overlaps_and_as_large_as_possible(
     files: list[tuple[str, ...] | None], slots: int, data: st.DataObject
 ) -> None:
     tasks = [task(str(n), files=globs) for n, globs in enumerate(files)]
-    heights = {one.id: data.draw(st.floats(0, 9)) for one in tasks}
+    heights = {candidate.id: data.draw(st.floats(0, 9)) for candidate in tasks}
     chosen = selection.choose(tasks, slots, heights)
     assert len(chosen) <= slots
-    assert [int(one.id) for one in chosen] == sorted({int(one.id) for one in chosen})
+    numbers = [int(candidate.id) for candidate in chosen]
+    assert numbers == sorted(set(numbers))
     assert not any(
         selection.overlap(a, b) for a in chosen for b in chosen if a is not b
     )
-    left = [one for one in tasks if one not in chosen]
-    assert len(chosen) == slots or all(
-        any(selection.overlap(one, other) for other in chosen) for one in left
-    )
+    if len(chosen) < slots:
+        for rejected in (task for task in tasks if task not in chosen):
+            assert any(selection.overlap(rejected, taken) for taken in chosen)
 
 
-def test_check_names_the_pairs_that_files_keep_apart_and_the_graph_would_not() -> None:
+def test_pairs_that_only_their_files_keep_apart_are_listed_up_to_a_limit() -> None:
     tasks = [task(name, files=["x"]) for name in "ABC"] + [
         task("D"),
         task("E", files=["/y.py"]),
     ]
     waits = {("A", "B")}
-    related = lambda one, other: (one, other) in waits  # noqa: E731
+
+    def related(first: str, second: str) -> bool:
+        return (first, second) in waits
+
     assert selection.overlapping_pairs(plan(*tasks), related) == [
         ("A", "C"),
         ("B", "C"),
@@ -129,46 +133,46 @@ def test_check_names_the_pairs_that_files_keep_apart_and_the_graph_would_not() -
     assert selection.overlapping_pairs(plan(*tasks), related, limit=1) == [("A", "C")]
 
 
-def test_taking_looks_no_further_than_the_slots_need() -> None:
-    looked = []
+def test_take_consumes_no_more_candidates_than_it_needs() -> None:
+    consumed = []
 
     def best_first() -> Iterator[Task]:
-        for place in range(100):
-            looked.append(place)
-            yield task(f"T{place}")
+        for index in range(100):
+            consumed.append(index)
+            yield task(f"T{index}")
 
-    assert [one.id for one in selection.take(best_first(), 3)] == ["T0", "T1", "T2"]
-    assert looked == [0, 1, 2]
+    assert [taken.id for taken in selection.take(best_first(), 3)] == ["T0", "T1", "T2"]
+    assert consumed == [0, 1, 2]
     assert selection.take(best_first(), 0) == []
-    assert looked == [0, 1, 2]
+    assert consumed == [0, 1, 2]
 
 
-def test_taking_passes_over_what_overlaps_with_a_running_task() -> None:
+def test_take_skips_a_task_that_overlaps_a_taken_or_running_one() -> None:
     tasks = [
         task("A", files=("src/**",)),
         task("B", files=("src/b.py",)),
         task("C", files=("lib/**",)),
     ]
-    assert [one.id for one in selection.take(tasks, 2)] == ["A", "C"]
+    assert [taken.id for taken in selection.take(tasks, 2)] == ["A", "C"]
     assert [
-        one.id
-        for one in selection.take(tasks, 2, running=[task("R", files=("lib/c.py",))])
+        taken.id
+        for taken in selection.take(tasks, 2, running=[task("R", files=("lib/c.py",))])
     ] == ["A"]
 
 
-def test_clashes_of_a_large_plan_are_found_without_comparing_every_pair(
+def test_overlaps_of_a_large_plan_are_found_without_comparing_every_pair(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    tasks = [task(f"T{place}", files=(f"src/mod{place}/**",)) for place in range(400)]
+    tasks = [task(f"T{index}", files=(f"src/mod{index}/**",)) for index in range(400)]
     tasks.append(task("LAST", files=("src/mod7/x.py", "src/mod3/y.py")))
     compared: list[object] = []
     real = could_overlap
 
-    def counted(ours: Iterable[str], theirs: Iterable[str]) -> bool:
+    def counting(ours: Iterable[str], theirs: Iterable[str]) -> bool:
         compared.append(theirs)
         return real(ours, theirs)
 
-    monkeypatch.setattr(globs, "could_overlap", counted)
+    monkeypatch.setattr(globs, "could_overlap", counting)
     assert selection.overlapping_pairs(plan(*tasks), lambda *_: False) == [
         ("T3", "LAST"),
         ("T7", "LAST"),
@@ -176,15 +180,15 @@ def test_clashes_of_a_large_plan_are_found_without_comparing_every_pair(
     assert len(compared) < 3 * len(tasks)
 
 
-def test_the_search_for_clashes_ends_early_where_all_tasks_share_files_and_wait_for_each_other() -> (
+def test_the_search_for_overlaps_ends_early_if_all_tasks_share_files_and_depend_on_each_other() -> (
     None
 ):
-    tasks = [task(f"T{place}", files=("src/**",)) for place in range(400)]
-    asked: list[str] = []
+    tasks = [task(f"T{index}", files=("src/**",)) for index in range(400)]
+    lookups: list[str] = []
 
-    def related(one: str, _: str) -> bool:
-        asked.append(one)
+    def related(task_id: str, _: str) -> bool:
+        lookups.append(task_id)
         return True
 
     assert selection.overlapping_pairs(plan(*tasks), related) == []
-    assert len(asked) <= 100_000
+    assert len(lookups) <= 100_000

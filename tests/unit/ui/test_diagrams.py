@@ -1,6 +1,4 @@
-"""What people see of a plan: one state and one reason a task, and text that no title
-can break.
-"""
+"""One state and one reason for each task, and diagrams that no title can break."""
 
 from __future__ import annotations
 
@@ -25,9 +23,12 @@ def _views(
     records: dict[str, Record] | None = None,
     running: tuple[str, ...] = (),
 ) -> list[TaskView]:
-    found = plan(*tasks)
     return views(
-        found, TaskGraph(tasks, "p"), Progress("tasks.yml", records or {}), 3, running
+        plan(*tasks),
+        TaskGraph(tasks, "p"),
+        Progress("tasks.yml", records or {}),
+        3,
+        running,
     )
 
 
@@ -90,17 +91,17 @@ def _views(
 def test_every_task_has_one_state_and_its_reason(
     record: Record, state: str, reason: str, dependent: str
 ) -> None:
-    one, two = _views([task("A"), task("B", depends_on=("A",))], {"A": record})
-    assert (one.state, one.reason) == (state, reason)
-    assert (two.state, two.reason) == (
+    first, second = _views([task("A"), task("B", depends_on=("A",))], {"A": record})
+    assert (first.state, first.reason) == (state, reason)
+    assert (second.state, second.reason) == (
         dependent,
         "by A" if dependent == "blocked" else "",
     )
 
 
-def test_a_blocked_task_names_all_who_block_it() -> None:
+def test_a_blocked_task_names_all_stuck_tasks_that_block_it() -> None:
     stuck = Record(skipped=True)
-    found = _views(
+    task_views = _views(
         [
             task("A"),
             task("B"),
@@ -109,26 +110,26 @@ def test_a_blocked_task_names_all_who_block_it() -> None:
         ],
         {"A": stuck, "B": stuck},
     )
-    assert [view.reason for view in found] == ["", "", "by A, B", "by A, B"]
+    assert [view.reason for view in task_views] == ["", "", "by A, B", "by A, B"]
 
 
-def test_what_runs_now_is_in_progress() -> None:
+def test_a_running_task_is_in_progress() -> None:
     assert [view.state for view in _views([task("A"), task("B")], running=("B",))] == [
         "ready",
         "in_progress",
     ]
 
 
-def test_states_are_counted_those_that_occur_only() -> None:
-    found = _views([task("A"), task("B"), task("C", depends_on=("A",))])
-    assert counts(found) == {"ready": 2, "pending": 1}
+def test_only_states_that_occur_are_counted() -> None:
+    task_views = _views([task("A"), task("B"), task("C", depends_on=("A",))])
+    assert counts(task_views) == {"ready": 2, "pending": 1}
 
 
 def test_mermaid_shows_every_task_by_state_and_every_dependency() -> None:
-    found = _views(
+    task_views = _views(
         [task("A", title="First"), task("B", title="Second", depends_on=("A",))]
     )
-    assert diagrams.mermaid(found) == (
+    assert diagrams.mermaid(task_views) == (
         "flowchart LR\n"
         '  n0["A<br/>First"]:::ready\n'
         '  n1["B<br/>Second"]:::pending\n'
@@ -166,10 +167,10 @@ def test_long_titles_are_cut() -> None:
 
 
 def test_dot_shows_every_task_by_state_and_every_dependency() -> None:
-    found = _views(
+    task_views = _views(
         [task("A", title='a "quoted"\\ title'), task("B", title="b", depends_on=("A",))]
     )
-    assert diagrams.dot(found) == (
+    assert diagrams.dot(task_views) == (
         "digraph plan {\n"
         "  rankdir=LR; node [shape=box, style=filled];\n"
         '  "A" [label="A: a \\"quoted\\"\\\\ title", fillcolor="#dbe9fb"];\n'
@@ -179,11 +180,11 @@ def test_dot_shows_every_task_by_state_and_every_dependency() -> None:
     )
 
 
-def test_json_holds_what_tools_need() -> None:
+def test_json_has_its_published_format() -> None:
     tasks = [task("A", line=3, files=("x",)), task("B", line=4, depends_on=("A",))]
-    found = _views(tasks, {"A": Record(status=FAILED, attempts=3, error=ERROR)})
-    told = json.loads(plan_json.graph_report(found, TaskGraph(tasks, "p")))
-    assert told == {
+    task_views = _views(tasks, {"A": Record(status=FAILED, attempts=3, error=ERROR)})
+    document = json.loads(plan_json.graph_report(task_views, TaskGraph(tasks, "p")))
+    assert document == {
         "version": 1,
         "tasks": [
             {
@@ -212,7 +213,7 @@ def test_json_holds_what_tools_need() -> None:
     }
 
 
-def test_every_state_that_can_be_shown_has_a_colour_of_its_own_class() -> None:
+def test_every_state_has_a_colour() -> None:
     records = {
         "done": Record(status=DONE),
         "failed": Record(status=FAILED, attempts=3),
@@ -226,8 +227,8 @@ def test_every_state_that_can_be_shown_has_a_colour_of_its_own_class() -> None:
         task("runs"),
     ]
     tasks.append(task("blocked", depends_on=("failed",)))
-    found = _views(tasks, records, ("runs",))
-    assert {view.state for view in found} == {
+    task_views = _views(tasks, records, ("runs",))
+    assert {view.state for view in task_views} == {
         "completed",
         "failed",
         "skipped",
@@ -237,5 +238,5 @@ def test_every_state_that_can_be_shown_has_a_colour_of_its_own_class() -> None:
         "in_progress",
         "blocked",
     }
-    assert diagrams.mermaid(found).count("classDef") == 8
-    assert diagrams.dot(found).count("fillcolor") == 8
+    assert diagrams.mermaid(task_views).count("classDef") == 8
+    assert diagrams.dot(task_views).count("fillcolor") == 8
