@@ -171,9 +171,9 @@ def test_action_installs_itself_and_the_next_job_takes_that_from_the_cache(
     assert installed.jobs["merge"] == "success", installed.printed
     for job in ("next", "task"):
         assert "Cache not found for key" in installed.printed[job]
-        assert "comes from the cache" not in installed.printed[job]
+        assert "was restored from the cache" not in installed.printed[job]
     assert "Cache restored from key" in installed.printed["merge"]
-    assert "comes from the cache" in installed.printed["merge"]
+    assert "was restored from the cache" in installed.printed["merge"]
 
 
 # -- the root action in a workflow of the user's own --

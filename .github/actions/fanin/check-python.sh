@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Ends the job, with the remedy in one sentence, where python3 is older than fanin needs. ubuntu-22.04 has 3.10.
+# Ends the job with the remedy if python3 is older than fanin needs, as on ubuntu-22.04, which has 3.10.
 set -euo pipefail
 if ! command -v python3 >/dev/null; then
   has="this runner has no python3"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Writes the hash-locked requirements of the action anew from uv.lock.
+# Writes the action's hash-locked requirements from uv.lock.
 set -euo pipefail
 cd "$(dirname "$0")/../../.."
 export UV_NO_PROGRESS=1

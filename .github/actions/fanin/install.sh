@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# Puts fanin's own Python environment at $FANIN_VENV, apart from the job's: hash-locked, bytecode compiled.
-# `task` legs get the short list (no networkx or PyGithub); a matrix pays for this once per task.
+# Installs fanin's own Python environment at $FANIN_VENV, from hash-locked requirements and with compiled bytecode.
+# Task jobs get the short list, without networkx and PyGithub, because a matrix pays for this once per task.
 set -euo pipefail
 lock="$FANIN_HOME/.github/actions/fanin/requirements-$FANIN_SET.txt"
 if [ -f "$FANIN_VENV/.complete" ]; then
-  echo "fanin's environment comes from the cache"
+  echo "fanin's environment was restored from the cache"
   exit 0
 fi
 rm -rf "$FANIN_VENV"
 unset UV_INDEX_URL UV_EXTRA_INDEX_URL UV_PROJECT_ENVIRONMENT UV_PYTHON VIRTUAL_ENV PYTHONHOME PYTHONPATH || true
-python3 -m compileall -q "$FANIN_HOME/runner" & # by the Python that the environment gets, while packages come
+python3 -m compileall -q "$FANIN_HOME/runner" & # while the packages are installed
 compiling=$!
 if command -v uv >/dev/null; then
   uv venv --quiet --python "$(command -v python3)" "$FANIN_VENV"
