@@ -1,6 +1,4 @@
-"""What the tests of plan formats share: vendored plans as trees, and loading and
-marking one text.
-"""
+"""Helpers for tests of plan formats: vendored plans, loading and marking a text."""
 
 from __future__ import annotations
 
@@ -42,9 +40,7 @@ def load(path: str, text: str | Mapping[str, str], **choice: object) -> Plan:
 def outcome(
     path: str, text: str | Mapping[str, str], **choice: object
 ) -> tuple[Plan | None, tuple[Problem, ...]]:
-    """The plan, or the problems that stand against it; anything else that is raised is
-    a mistake of ours.
-    """
+    """The plan, or None and its problems; any other exception is a bug."""
     try:
         return load(path, text, **choice), ()
     except InvalidInput as error:
@@ -56,8 +52,10 @@ def checked(plan: Plan) -> TaskGraph:
 
 
 def mark(plan: Plan, tree: MemoryTree, marks: Mapping[str, Status]) -> dict[str, str]:
-    """What writing these states back changes."""
-    told = {task_id: Mark(status) for task_id, status in marks.items()}
+    """The files that change when these statuses are written back."""
+    marks_by_id = {task_id: Mark(status) for task_id, status in marks.items()}
     return dict(
-        formats.get_source(plan.source).write_back(plan.path, tree, told, plan.options)
+        formats.get_source(plan.source).write_back(
+            plan.path, tree, marks_by_id, plan.options
+        )
     )

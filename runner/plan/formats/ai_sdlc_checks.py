@@ -7,10 +7,13 @@ from collections.abc import Sequence
 
 from runner.plan.formats.ai_sdlc_fields import MENTION
 from runner.plan.formats.ai_sdlc_items import EXAMPLE, FIELD, ITEM, Item, is_top_item
-from runner.plan.formats.diagnostics import Diagnostics, count_of
+from runner.plan.formats.diagnostics import (
+    Diagnostics,
+    count_of,
+    note_hidden_tasks,
+    report_malformed_task,
+)
 from runner.plan.formats.markdown import RULE, Page, heading_text
-
-MAX_QUOTED = 60  # characters of a line that a message quotes
 
 # Nearly a task with a box. If a task with that id was read, it may be a remark on it,
 # for example in a closing summary.
@@ -60,8 +63,7 @@ def _report_malformed(
             continue
         task_id = next(text for text in match.groups() if text).upper()
         if task_id not in line_numbers:
-            what = f"cannot read this task line: `{line.strip()[:MAX_QUOTED]}`"
-            diagnostics.add_problem(index, what, f"write {EXAMPLE}")
+            report_malformed_task(diagnostics, index, line, EXAMPLE)
         elif malformed:
             what = (
                 "looks like a task but is not written as one; "
@@ -112,26 +114,13 @@ def _report_fences(page: Page, diagnostics: Diagnostics) -> None:
             "close it with a line of its own"
         )
         diagnostics.add_note(index, what)
-    for first, last in page.hidden_regions.items():
-        count = _count_items(page, first, last)
-        if count:
-            lines = count_of(count, "task line")
-            what = (
-                f"{lines} up to line {last + 1} in a code fence or comment: not tasks"
-            )
-            diagnostics.add_note(first, what)
+    note_hidden_tasks(diagnostics, page.hidden_items(is_top_item))
 
 
 def no_tasks_message(page: Page) -> str:
     """The message for a plan without tasks, with the number of hidden ones."""
-    count = 0
-    for first, last in page.hidden_regions.items():
-        count += _count_items(page, first, last)
+    count = sum(count for _, _, count in page.hidden_items(is_top_item))
     if not count:
         return "no tasks found"
     lines = count_of(count, "task line")
     return f"no tasks found ({lines} only in code fences or comments)"
-
-
-def _count_items(page: Page, first: int, last: int) -> int:
-    return sum(is_top_item(line) for line in page.lines[first : last + 1])

@@ -70,7 +70,7 @@ def is_top_item(line: str) -> bool:
 def find_items(page: Page) -> list[Item]:
     """Every visible task item in file order, under whatever heading.
 
-    S-0044 asks for a heading of its own above the tasks, but no real plan has it.
+    S-0044 asks for a separate heading above the tasks, but no real plan has it.
     """
     items: list[Item] = []
     heading = ""

@@ -17,6 +17,7 @@ MAX_TASKS = 20_000
 MAX_EDGES = 200_000
 # Comparing spellings is slow, and that many mistakes have one common cause.
 MAX_GUESSES = 50
+MAX_QUOTED = 60  # characters of a line that a message quotes
 MAX_NAME = 40  # characters of a task's id that a message quotes
 
 
@@ -69,6 +70,25 @@ class Diagnostics:
         if edges > MAX_EDGES:
             what = f"more than {MAX_EDGES} dependencies"
             self.add_problem(0, what, "split the plan", self.plan_path)
+
+
+def report_malformed_task(
+    diagnostics: Diagnostics, line_index: int, line: str, example: str
+) -> None:
+    """Report a line that was meant as a task; `example` is how to write one."""
+    quoted = line.strip()[:MAX_QUOTED]
+    what = f"cannot read this task line: `{quoted}`"
+    diagnostics.add_problem(line_index, what, f"write {example}")
+
+
+def note_hidden_tasks(
+    diagnostics: Diagnostics, hidden: Iterable[tuple[int, int, int]]
+) -> None:
+    """Note the tasks in fences and comments: first line, last line and number of each."""
+    for first, last, count in hidden:
+        lines = count_of(count, "task line")
+        what = f"{lines} up to line {last + 1} in a code fence or comment: not tasks"
+        diagnostics.add_note(first, what)
 
 
 def changed_file(path: str, before: str, after: str) -> Mapping[str, str]:

@@ -56,6 +56,13 @@ class Page:
                 yield index, self.lines[index]
                 index += 1
 
+    def hidden_items(self, is_item: IsItem) -> Iterator[tuple[int, int, int]]:
+        """First line, last line and number of items of each hidden region with items."""
+        for first, last in self.hidden_regions.items():
+            count = sum(is_item(line) for line in self.lines[first : last + 1])
+            if count:
+                yield first, last, count
+
 
 def heading_text(line: str) -> str | None:
     """The text of an ATX heading without its closing hashes; None for any other line.

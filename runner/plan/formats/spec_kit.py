@@ -16,9 +16,10 @@ from runner.plan.formats.diagnostics import (
     Diagnostics,
     build_task,
     changed_file,
-    count_of,
     join_sections,
+    note_hidden_tasks,
     only_tasks,
+    report_malformed_task,
 )
 from runner.plan.formats.markdown import Page, read_page
 from runner.plan.formats.spec_kit_files import read_files
@@ -26,7 +27,6 @@ from runner.plan.formats.spec_kit_items import ITEM, Item, find_items, is_top_it
 from runner.plan.formats.spec_kit_order import TaskOrder
 
 EXAMPLE = "`- [ ] T001 [P] [US1] What to do in src/file.py`"
-MAX_QUOTED = 60  # characters of a line that a message quotes
 
 # A box with another mark, or an id without a blank before its text: such a task must
 # not be lost without a message.
@@ -46,7 +46,7 @@ class SpecKit:
     }
 
     def detect(self, path: str, tree: Tree) -> bool:
-        """True for a `.md` file with a boxed `T001` item, also as `tasks.md` in a folder."""
+        """True for a `.md` file with a boxed `T001` item, or a folder with one."""
         file = _plan_file(path, tree)
         if not file.lower().endswith(".md"):
             return False
@@ -66,7 +66,7 @@ class SpecKit:
         items = find_items(page)
         diagnostics = Diagnostics(path, file)
         _report_malformed(page, diagnostics)
-        _report_hidden(page, diagnostics)
+        note_hidden_tasks(diagnostics, page.hidden_items(is_top_item))
         if not items and not diagnostics.problems:
             remedy = f"write tasks as {EXAMPLE}"
             diagnostics.add_problem(0, "no tasks found", remedy)
@@ -159,16 +159,4 @@ def _split_body(item: Item) -> tuple[str, Sequence[str]]:
 def _report_malformed(page: Page, diagnostics: Diagnostics) -> None:
     for index, line in page.visible_lines():
         if _MALFORMED.fullmatch(line) and not ITEM.fullmatch(line):
-            what = f"cannot read this task line: `{line.strip()[:MAX_QUOTED]}`"
-            diagnostics.add_problem(index, what, f"write {EXAMPLE}")
-
-
-def _report_hidden(page: Page, diagnostics: Diagnostics) -> None:
-    for first, last in page.hidden_regions.items():
-        count = sum(is_top_item(line) for line in page.lines[first : last + 1])
-        if count:
-            lines = count_of(count, "task line")
-            what = (
-                f"{lines} up to line {last + 1} in a code fence or comment: not tasks"
-            )
-            diagnostics.add_note(first, what)
+            report_malformed_task(diagnostics, index, line, EXAMPLE)

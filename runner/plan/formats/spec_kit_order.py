@@ -144,9 +144,7 @@ class TaskOrder:
             if previous and previous.parallel and item.parallel:
                 previous.items.append(item)
                 continue
-            waits_for = [previous] if previous else []
-            if not previous:
-                waits_for = self._groups_before(item.phase, last_groups)
+            waits_for = self._groups_before(item.phase, last_groups)
             group = _Group(item.phase, item.parallel, [item], waits_for)
             groups.append(group)
             last_groups[item.phase] = group
@@ -155,29 +153,40 @@ class TaskOrder:
     def _groups_before(
         self, phase: int, last_groups: Mapping[int, _Group]
     ) -> list[_Group]:
-        """The last groups of the earlier phases that this phase waits for.
+        """The groups that the next group of this phase waits for.
 
-        By default that is the phase before, which waits for all before it. With stories
-        in parallel, a story waits for the last phase that is no story and for the
-        stories that it names; any other phase waits for everything since the last phase
-        that is no story, that phase included.
+        That is the last group of the phase so far, or those that end the earlier phases
+        it waits for.
         """
-        earlier = sorted(last_groups)
-        if not earlier:
-            return []
+        if phase in last_groups:
+            return [last_groups[phase]]
+        phases = self._phases_before(phase, sorted(last_groups))
+        return [last_groups[number] for number in phases]
+
+    def _phases_before(self, phase: int, earlier: Sequence[int]) -> Sequence[int]:
+        """The phases that this one waits for; they wait for the others before them.
+
+        A phase that is not a story waits for the last such phase and for all stories
+        since.
+        """
         if not self.stories_in_parallel:
-            return [last_groups[earlier[-1]]]
-        shared = [number for number in earlier if number not in self._stories]
-        last_shared = shared[-1] if shared else None
+            return earlier[-1:]
         story = self._stories.get(phase)
-        if story is None:
-            first = last_shared or 0
-            return [last_groups[number] for number in earlier if number >= first]
-        stories = self._stories_needed_by(story)
-        phases = [phase for phase in earlier if self._stories.get(phase) in stories]
-        if last_shared is not None:
-            phases.append(last_shared)
-        return [last_groups[phase] for phase in sorted(phases)]
+        if story is not None:
+            return self._phases_needed_by(story, earlier)
+        for position in reversed(range(len(earlier))):
+            if earlier[position] not in self._stories:
+                return earlier[position:]
+        return earlier
+
+    def _phases_needed_by(self, story: str, earlier: Sequence[int]) -> Sequence[int]:
+        """The last phase that is not a story, and the stories that this story names."""
+        shared = [number for number in earlier if number not in self._stories]
+        named_stories = self._stories_needed_by(story)
+        named = [
+            number for number in earlier if self._stories.get(number) in named_stories
+        ]
+        return sorted(shared[-1:] + named)
 
     @cached_property
     def _stories(self) -> dict[int, str]:

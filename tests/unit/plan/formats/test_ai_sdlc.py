@@ -1,6 +1,4 @@
-"""The ai-sdlc plan format: each rule of reading and of writing back, with the smallest
-text that needs it.
-"""
+"""The ai-sdlc format: each rule of reading and writing, with a minimal text."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Backlog.md's folder: each rule of reading and of writing back, with the smallest
-files that need it.
-"""
+"""The Backlog.md format: each rule of reading and writing, with minimal files."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""beads' issues.jsonl: each rule of reading and of writing back, with the fewest lines
-that need it.
-"""
+"""The beads format: each rule of reading and writing, with the fewest lines."""
 
 from __future__ import annotations
 

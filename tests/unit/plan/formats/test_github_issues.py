@@ -1,4 +1,4 @@
-"""The file of GitHub issues as a plan: what each issue becomes, and what cannot be one."""
+"""The GitHub issues format: which issues become tasks, and which are skipped."""
 
 from __future__ import annotations
 
@@ -61,7 +61,9 @@ def test_an_issue_becomes_a_task() -> None:
     assert (task.id, task.title, task.files) == ("7", "Add a login", ("src/login.py",))
     assert task.prompt.startswith("As a user")
     assert "#7" in task.prompt
-    assert "https://" not in task.prompt  # the live issue is not what was vouched for
+    assert (
+        "https://" not in task.prompt
+    )  # the live issue may differ from the approved text
     assert task.source_status is Status.PENDING
     assert task.line == 7  # counted by hand in the text
 

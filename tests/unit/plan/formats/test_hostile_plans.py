@@ -1,6 +1,4 @@
-"""What no plan should be: every format refuses it with its place, in bounded time and
-memory.
-"""
+"""Hostile input: every format refuses it with its file, in bounded time and memory."""
 
 from __future__ import annotations
 
@@ -28,7 +26,7 @@ PLANS = {
 }
 LARGE = 2 * 2**20
 
-# What each is made of; sizes at which time or memory that grows with the square shows.
+# Sizes at which time or memory that grows with the square would show.
 GARBAGE: dict[str, Callable[[], str]] = {
     "nothing": lambda: "",
     "blank lines": lambda: "\n" * 100_000,

@@ -1,4 +1,4 @@
-"""What all Markdown formats share."""
+"""Headings, as all Markdown formats read them."""
 
 from __future__ import annotations
 

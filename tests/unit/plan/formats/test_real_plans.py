@@ -1,5 +1,4 @@
-r"""Every format on plans that others wrote for their own projects
-(tests/resources/plans/ATTRIBUTION.md).
+r"""Every format on plans of real projects (tests/resources/plans/ATTRIBUTION.md).
 
 The numbers were counted without this package; F is the file, D the folder:
 

@@ -1,4 +1,4 @@
-"""The registry: detection, names, and formats that other packages bring."""
+"""The registry: detection, names, and formats from other packages."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.trees import load
 
 
 class Lines:
-    """A format of somebody else's: every line is a task."""
+    """A format from another package: every line is a task."""
 
     name = "lines"
     options: Mapping[str, Sequence[str]] = {}

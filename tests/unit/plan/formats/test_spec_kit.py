@@ -1,6 +1,4 @@
-"""spec-kit's tasks.md: each rule of reading and of writing back, with the smallest text
-that needs it.
-"""
+"""The spec-kit format: each rule of reading and writing, with a minimal text."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Task Master's tasks.json: each rule of reading and of writing back, with the smallest
-text that needs it.
-"""
+"""The Task Master format: each rule of reading and writing, with a minimal text."""
 
 from __future__ import annotations
 
