@@ -1,4 +1,4 @@
-"""`python -m runner` is the same door as `fanin`."""
+"""`python -m runner` is the same as `fanin`."""
 
 from runner.cli import main
 

@@ -33,6 +33,7 @@ __all__ = [
     "Verdict",
     "agent_for",
     "is_isolated",
+    "preset_names",
     "presets",
     "usable_agent",
 ]
@@ -55,6 +56,12 @@ def presets() -> Mapping[str, Agent]:
         name: _load_plugin(name) for name in _plugin_names() if name not in _BUILT_IN
     }
     return _BUILT_IN | plugins
+
+
+def preset_names() -> list[str]:
+    """The names of all agents that can be chosen. Loads no plug-in."""
+    plugins = [name for name in _plugin_names() if name not in _BUILT_IN]
+    return [*_BUILT_IN, *plugins]
 
 
 def agent_for(settings: AgentSettings) -> Agent:
@@ -97,10 +104,9 @@ def _preset(name: str) -> Agent:
     # metadata of every installed package.
     if name in _BUILT_IN:
         return _BUILT_IN[name]
-    plugins = _plugin_names()
-    if name in plugins:
+    if name in _plugin_names():
         return _load_plugin(name)
-    available = ", ".join([*_BUILT_IN, *plugins])
+    available = ", ".join(preset_names())
     raise UsageProblem(
         f"unknown agent preset {name!r} (available: {available})",
         'give the program instead, e.g.  agent: {command: ["my-agent", "--flag"]}',

@@ -1,8 +1,9 @@
-"""What can be typed. Commands parse, build the edges, call one step and return its exit
-code.
+"""The command line. A command parses, opens the repository, calls one step and returns
+its exit code.
 
-The one error boundary is `main`. Every command imports what it uses inside itself:
-`fanin --help` and a matrix leg must not pay for networkx, GitPython and rich.
+`main` is the only error boundary. Every command imports what it uses inside its
+function, so that `fanin --help` and the task job load neither networkx nor GitPython
+nor rich.
 """
 
 from __future__ import annotations
@@ -14,10 +15,24 @@ from typing import NoReturn
 import click
 
 from runner import __version__
-from runner.cli import inspect, issues, jobs, run
+from runner.cli import inspect, issues, jobs, progress, run, start
 from runner.core.errors import EXIT_DONE, FaninError
 
-# A hook or another tool that starts fanin has these set for its own repository.
+EXIT_USAGE = 2
+EXIT_ENVIRONMENT = 3
+EXIT_INTERRUPTED = 130
+
+# The sections of `fanin --help`.
+SECTIONS: dict[str, tuple[click.Command, ...]] = {
+    "Work": run.COMMANDS,
+    "Look": inspect.COMMANDS,
+    "Change": progress.COMMANDS,
+    "Start": start.COMMANDS,
+    "GitHub issues": issues.COMMANDS,
+    "Jobs of GitHub Actions": jobs.COMMANDS,
+}
+
+# A git hook that starts fanin has these set for the hook's own repository.
 _INHERITED_GIT = (
     "GIT_DIR",
     "GIT_WORK_TREE",
@@ -29,73 +44,39 @@ _INHERITED_GIT = (
     "GIT_NAMESPACE",
     "GIT_QUARANTINE_PATH",
 )
+_MIN_WIDTH, _MAX_WIDTH = 50, 80
 
 
-def _width() -> int:
-    """How wide help is written, as click reckons it, but without importing every
-    compression format (shutil does).
-    """
-    columns = os.environ.get("COLUMNS", "")
-    try:
-        wide = int(columns) if columns.isdecimal() else 0
-        wide = wide or os.get_terminal_size(1).columns
-    except OSError:
-        wide = 80
-    return max(min(wide or 80, 80) - 2, 50)
+class SectionedGroup(click.Group):
+    """A group whose help lists its commands in sections, each with its first line."""
+
+    def format_commands(
+        self,
+        ctx: click.Context,  # noqa: ARG002  the signature is click's
+        formatter: click.HelpFormatter,
+    ) -> None:
+        width = max(len(name) for name in self.commands)
+        for title, commands in SECTIONS.items():
+            rows = []
+            for command in commands:
+                # By default click cuts this line with an ellipsis.
+                line = command.get_short_help_str(limit=sys.maxsize)
+                rows.append((f"{command.name:<{width}}", line))
+            with formatter.section(title):
+                formatter.write_dl(rows)
 
 
-def main() -> NoReturn:
-    """The door: every error becomes one sentence and its exit code."""
-    for name in _INHERITED_GIT:
-        os.environ.pop(name, None)
-    try:
-        code = fanin.main(standalone_mode=False, terminal_width=_width())
-    except click.exceptions.Abort:
-        code = 130
-    except click.ClickException as error:
-        error.show()
-        code = 2
-    except FaninError as error:
-        click.echo(f"fanin: {error}", err=True)
-        code = error.exit_code
-    except KeyboardInterrupt:
-        click.echo(
-            "fanin: interrupted; finished work is kept, go on with  fanin run", err=True
-        )
-        code = 130
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = EXIT_DONE
-    except OSError as error:
-        click.echo(
-            f"fanin: {error}; what had landed is safe, mend it and run again", err=True
-        )
-        code = 3
-    except Exception:  # noqa: BLE001  the boundary: anything unknown becomes a bug report
-        _report_bug()
-        code = 3
-    sys.exit(code or EXIT_DONE)
-
-
-def _report_bug() -> None:
-    import platform
-    import traceback
-
-    click.echo(
-        f"fanin {__version__}: an unexpected error; please report it with these lines\n"
-        f"Python {platform.python_version()}, {platform.platform()}\n{traceback.format_exc()}",
-        err=True,
-    )
-
-
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=SectionedGroup, context_settings={"help_option_names": ["-h", "--help"]}
+)
 @click.version_option(__version__, prog_name="fanin")
 @click.option(
     "--repo",
     "-C",
     default=".",
     metavar="PATH",
-    help="The repository (default: the current folder's).",
+    type=click.Path(file_okay=False),
+    help="The repository (default: that of the current folder).",
 )
 @click.pass_context
 def fanin(ctx: click.Context, repo: str) -> None:
@@ -103,6 +84,72 @@ def fanin(ctx: click.Context, repo: str) -> None:
     ctx.obj = repo
 
 
-for _room in (run, inspect, jobs, issues):
-    for _command in _room.COMMANDS:
+for _commands in SECTIONS.values():
+    for _command in _commands:
         fanin.add_command(_command)
+
+
+def main() -> NoReturn:
+    """Run fanin; every error becomes one sentence and an exit code."""
+    for name in _INHERITED_GIT:
+        os.environ.pop(name, None)
+    try:
+        # The name is given for `python -m runner`, whose help shall read the same.
+        exit_code = fanin.main(
+            prog_name="fanin", standalone_mode=False, terminal_width=_help_width()
+        )
+    except click.exceptions.Abort:
+        exit_code = EXIT_INTERRUPTED
+    except click.ClickException as error:
+        error.show()
+        exit_code = EXIT_USAGE
+    except FaninError as error:
+        click.echo(f"fanin: {error}", err=True)
+        exit_code = error.exit_code
+    except KeyboardInterrupt:
+        click.echo(
+            "fanin: interrupted; finished work is kept. Continue with  fanin run",
+            err=True,
+        )
+        exit_code = EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # The reader of standard output has gone, e.g. `fanin graph | head -1`. Python
+        # would report it once more when it flushes the stream at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        exit_code = EXIT_DONE
+    except OSError as error:
+        click.echo(
+            f"fanin: {error}; landed work is safe. Fix this and run again", err=True
+        )
+        exit_code = EXIT_ENVIRONMENT
+    except Exception:  # noqa: BLE001  the boundary: anything else is a bug of fanin
+        _report_bug()
+        exit_code = EXIT_ENVIRONMENT
+    sys.exit(exit_code or EXIT_DONE)
+
+
+def _help_width() -> int:
+    """The width of help texts in columns, computed as click does.
+
+    click calls shutil.get_terminal_size, which would import every compression format.
+    """
+    columns = os.environ.get("COLUMNS", "")
+    width = int(columns) if columns.isdecimal() else 0
+    if width == 0:
+        try:
+            width = os.get_terminal_size(1).columns
+        except OSError:
+            width = 0
+    return max(min(width or _MAX_WIDTH, _MAX_WIDTH) - 2, _MIN_WIDTH)
+
+
+def _report_bug() -> None:
+    import platform
+    import traceback
+
+    click.echo(
+        f"fanin {__version__}: an unexpected error. Please report it with these lines:\n"
+        f"Python {platform.python_version()}, {platform.platform()}\n"
+        f"{traceback.format_exc()}",
+        err=True,
+    )

@@ -1,80 +1,83 @@
-"""What the commands share: the settings as flags, and how a repository, its settings
-and its snapshots are opened.
-"""
+"""What several commands share: opening a repository, its settings and its snapshots."""
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from runner.core.errors import UsageProblem
 
 if TYPE_CHECKING:
-    from runner.config.settings import Settings
+    from runner.config.settings import FlagValue, Settings
     from runner.core.task import AgentSettings
     from runner.plan.snapshot import Snapshot
     from runner.plan.view import TaskView
     from runner.repo.repository import Repository
 
 
-def repository(where: str) -> Repository:
+def open_repository(path: str) -> Repository:
+    """The repository that contains the folder `path`."""
     from pathlib import Path
 
     from runner.repo.repository import Repository
 
-    return Repository(Path(where), os.environ)
+    return Repository(Path(path), os.environ)
 
 
-def opened(where: str, flags: dict[str, Any]) -> tuple[Repository, Settings]:
-    """The repository, and the settings in force there."""
+def open_project(
+    path: str, flags: Mapping[str, FlagValue | None]
+) -> tuple[Repository, Settings]:
+    """The repository that contains the folder `path`, and its settings."""
     from runner.config.settings import file_in, load
 
-    repo = repository(where)
+    repo = open_repository(path)
     return repo, load(flags, os.environ, file_in(repo.root))
 
 
 def branch_commit(
-    repo: Repository, settings: Settings, waiting: str | None = None
+    repo: Repository, settings: Settings, waiting_branch: str | None = None
 ) -> tuple[str, str]:
-    """The branch that work lands on (HEAD if none is checked out) and its commit; the
-    waiting one if given.
+    """The branch that work lands on and its commit. UsageProblem if it has none.
+
+    The name is HEAD if HEAD is detached. `waiting_branch` replaces the branch if given.
     """
-    branch = waiting or settings.branch or repo.current_branch()
+    current = repo.current_branch()
+    branch = waiting_branch or settings.branch or current
     commit = repo.commit(f"refs/heads/{branch}" if branch else "HEAD")
     if commit is None:
-        raise UsageProblem(
-            "the repository has no commit yet"
-            if branch == repo.current_branch()
-            else f"there is no branch {branch}",
-            "make a first one:  git add -A && git commit -m 'Start'",
-        )
+        problem = f"the branch {branch} does not exist"
+        if branch == current:
+            problem = "the repository has no commit yet"
+        remedy = "create a first commit:  git add -A && git commit -m 'Start'"
+        raise UsageProblem(problem, remedy)
     return branch or "HEAD", commit
 
 
 def branch_snapshot(
-    repo: Repository, settings: Settings, waiting: str | None = None
+    repo: Repository, settings: Settings, waiting_branch: str | None = None
 ) -> Snapshot:
-    """What the branch that work lands on says; a branch where finished work waits says
-    more.
+    """The plan and its progress on the branch that work lands on.
+
+    A branch on which finished work waits is ahead of it and is read instead if given.
     """
     from runner.plan import snapshot
 
-    _, commit = branch_commit(repo, settings, waiting)
+    _, commit = branch_commit(repo, settings, waiting_branch)
     return snapshot.read_snapshot(repo, commit, settings.plan, settings.progress)
 
 
-def working_snapshot(repo: Repository, settings: Settings) -> Snapshot:
-    """The plan as it stands in the work tree, so that it can be checked before it is
-    committed.
-    """
+def work_tree_snapshot(repo: Repository, settings: Settings) -> Snapshot:
+    """The plan and its progress in the work tree, whether or not they are committed."""
     from runner.plan import snapshot
 
     return snapshot.read_working_tree(repo.root, settings.plan, settings.progress)
 
 
-def views_of(
-    snapshot: Snapshot, settings: Settings, running: list[str] | None = None
+def task_views(
+    snapshot: Snapshot, settings: Settings, running: Sequence[str] = ()
 ) -> list[TaskView]:
+    """The state of every task, in plan order. `running` are the ids being worked on."""
     from runner.plan import view
 
     return view.views(
@@ -82,30 +85,28 @@ def views_of(
         snapshot.graph,
         snapshot.progress,
         settings.max_attempts,
-        running or [],
+        running,
     )
 
 
 def missing_requirements(chosen: AgentSettings) -> list[tuple[str, str]]:
-    """What is missing on this machine to use the agent."""
+    """What is missing on this machine to use the agent, as (problem, remedy)."""
     import shutil
 
     from runner import agents
     from runner.agents import environment
 
-    return environment.missing_requirements(
-        agents.agent_for(chosen), chosen, os.environ, shutil.which
-    )
+    agent = agents.agent_for(chosen)
+    return environment.missing_requirements(agent, chosen, os.environ, shutil.which)
 
 
-def waits(branch: str) -> str:
+def waiting_message(branch: str) -> str:
+    """The sentence about finished work that could not reach its branch."""
     return f"finished work waits on {branch}; take it:  git merge --ff-only {branch}"
 
 
-def shortened(ids: Any, most: int = 8) -> list[str]:
-    listed = list(ids)
-    return (
-        listed
-        if len(listed) <= most
-        else [*listed[:most], f"… {len(listed) - most} more"]
-    )
+def abbreviate(names: Sequence[str], limit: int = 8) -> list[str]:
+    """The first `limit` names, and how many more there are."""
+    if len(names) <= limit:
+        return list(names)
+    return [*names[:limit], f"… {len(names) - limit} more"]

@@ -1,81 +1,92 @@
-"""The commands that only look: at the plan, its graph, the agents, and how every task
-stands.
-"""
+"""The commands that only look: `status`, `check`, `graph` and `agents`."""
 
 from __future__ import annotations
 
 import os
-import posixpath
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from runner.cli.context import (
+    abbreviate,
     branch_snapshot,
     missing_requirements,
-    opened,
-    repository,
-    shortened,
-    views_of,
-    waits,
-    working_snapshot,
+    open_project,
+    task_views,
+    waiting_message,
+    work_tree_snapshot,
 )
 from runner.cli.options import settings_options
 from runner.core.errors import EXIT_DONE, EXIT_TASKS_FAILED, InvalidInput, UsageProblem
+from runner.core.plurals import pluralize
 
 if TYPE_CHECKING:
-    from runner.config.settings import Settings
+    from runner.agents import Agent
+    from runner.config.settings import FlagValue, Settings
     from runner.core.errors import Problem
+    from runner.core.task import AgentSettings
     from runner.plan.snapshot import Snapshot
     from runner.plan.view import TaskView
     from runner.repo.repository import Repository
 
+# Lines of one kind that fit on a screen together with the rest.
+_MAX_LINES = 12
+
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="For tools.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for tools.")
 @settings_options("check")
 @click.pass_obj
-def check(where: str, /, as_json: bool, **flags: Any) -> int:
-    """Say what fanin understands of the plan, and every problem in it. Starts nothing."""
+def check(repo_path: str, /, as_json: bool, **flags: FlagValue | None) -> int:
+    """Check the plan and the settings; start nothing.
+
+    Prints how fanin reads them, and every problem with its file and line.
+    """
     from runner.config.settings import describe
     from runner.schedule.preflight import preflight
     from runner.ui import plan_json
 
     try:
-        repo, settings = opened(where, flags)
-        snapshot = working_snapshot(repo, settings)
+        repo, settings = open_project(repo_path, flags)
+        snapshot = work_tree_snapshot(repo, settings)
     except InvalidInput as error:
         if not as_json:
             raise
-        import json
-
-        click.echo(
-            json.dumps(
-                {"version": 1, "problems": plan_json.problem_rows(error.problems)},
-                indent=1,
-            )
-        )
+        _print_problems_as_json(error.problems)
         return error.exit_code
-    report = preflight(snapshot.plan, snapshot.progress, settings, environ=os.environ)
-    problems = [*report.problems, *_template_problems(repo, settings)]
-    warnings = [f"warning: {problem}" for problem in report.missing]
-    found = views_of(snapshot, settings)
-    tracked = repo.paths("HEAD") if repo.commit("HEAD") else []
-    notes = [*_remarks(snapshot, settings, tracked), *report.notes, *warnings]
+    preflight_report = preflight(
+        snapshot.plan, snapshot.progress, settings, environ=os.environ
+    )
+    problems = [*preflight_report.problems, *_template_problems(repo, settings)]
+    notes = [
+        *_plan_notes(repo, snapshot, settings),
+        *preflight_report.notes,
+        *(f"warning: {problem}" for problem in preflight_report.missing),
+    ]
+    views = task_views(snapshot, settings)
     if as_json:
-        click.echo(
-            plan_json.check_report(
-                snapshot.plan, found, snapshot.graph, notes, problems
-            )
+        report = plan_json.check_report(
+            snapshot.plan, views, snapshot.graph, notes, problems
         )
-    else:
-        click.echo(" · ".join(describe(settings)))
-        _tell_understood(snapshot, found, notes)
-    # after the description of the plan, which helps to fix them
-    if problems and not as_json:
+        click.echo(report)
+        return UsageProblem.exit_code if problems else EXIT_DONE
+    click.echo(" · ".join(describe(settings)))
+    _print_plan(snapshot, views)
+    _print_notes(notes)
+    # After the description of the plan, which helps to fix the problems.
+    if problems:
         raise InvalidInput(problems)
-    return UsageProblem.exit_code if problems else EXIT_DONE
+    return EXIT_DONE
+
+
+def _print_problems_as_json(problems: Sequence[Problem]) -> None:
+    import json
+
+    from runner.ui import plan_json
+
+    document = {"version": 1, "problems": plan_json.problem_rows(problems)}
+    click.echo(json.dumps(document, indent=1))
 
 
 def _template_problems(repo: Repository, settings: Settings) -> Sequence[Problem]:
@@ -91,243 +102,174 @@ def _template_problems(repo: Repository, settings: Settings) -> Sequence[Problem
     return []
 
 
-def _tell_understood(
-    snapshot: Snapshot, found: list[TaskView], notes: list[str], most: int = 12
-) -> None:
-    """One screen: tasks and edges, what is done, the batches that are left, what was
-    ignored and why.
-    """
-    from runner.core.plurals import pluralize
-    from runner.plan.view import batches, counts
+def _plan_notes(repo: Repository, snapshot: Snapshot, settings: Settings) -> list[str]:
+    """What a user should know about the plan although it is not a mistake.
 
-    graph, plan = snapshot.graph, snapshot.plan
-    tasks = pluralize(len(found), "task")
-    dependencies = pluralize(graph.edges, "dependency", "dependencies")
-    click.echo(f"{plan.path} ({plan.source}): {tasks}, {dependencies}")
-    click.echo(", ".join(f"{count} {state}" for state, count in counts(found).items()))
-    left = batches(found, graph)
-    if left:
-        allowed = pluralize(len(left), "batch", "batches")
-        width = pluralize(max(map(len, left)), "task")
-        click.echo(f"the graph allows {allowed}, at most {width} side by side:")
-        for number, wave in enumerate(left[:most], 1):
-            click.echo(f"  {number}. {', '.join(shortened(wave, 6))}")
-        if len(left) > most:
-            click.echo(f"  … {len(left) - most} more")
-        click.echo(
-            f"longest chain of the plan: {' → '.join(shortened(graph.critical_path()))}"
-        )
-    for line in notes[:most]:
-        click.echo(f"note: {line}")
-    if len(notes) > most:
-        click.echo(
-            f"… {len(notes) - most} more notes; all of them:  fanin check --json"
-        )
-
-
-def _remarks(
-    snapshot: Snapshot, settings: Settings, tracked: Sequence[str]
-) -> list[str]:
-    """What a user should know of the plan though it is no mistake; not of tasks that
-    came finished.
+    Tasks that were finished in the plan itself are left out.
     """
     from runner.core.task import Status
     from runner.schedule import selection
     from runner.schedule.preflight import protected_path_notes
 
-    lines = list(snapshot.plan.notes)
-    tasks = tuple(
-        t for t in snapshot.plan.tasks if t.source_status is not Status.COMPLETED
+    plan = snapshot.plan
+    notes = list(plan.notes)
+    unfinished = tuple(
+        task for task in plan.tasks if task.source_status is not Status.COMPLETED
     )
-    free = [task.id for task in tasks if task.files is None]
-    if free:
-        lines.append(
-            f"{len(free)} tasks declare no files, so clashes among them are found by the merge only: "
-            f"{', '.join(shortened(free))}"
+    without_files = [task.id for task in unfinished if task.files is None]
+    if without_files:
+        verb = "declares" if len(without_files) == 1 else "declare"
+        notes.append(
+            f"{pluralize(len(without_files), 'task')} {verb} no files, so conflicts "
+            f"are detected only by the merge: {', '.join(abbreviate(without_files))}"
         )
-    lines += [
-        f"{one} and {other} overlap in files and never share a batch"
-        for one, other in selection.overlapping_pairs(
-            snapshot.plan.model_copy(update={"tasks": tasks}), snapshot.graph.related
+    unfinished_plan = plan.model_copy(update={"tasks": unfinished})
+    for first, second in selection.overlapping_pairs(
+        unfinished_plan, snapshot.graph.related
+    ):
+        notes.append(f"{first} and {second} overlap in files and never share a batch")
+    tracked = repo.paths("HEAD") if repo.commit("HEAD") else []
+    notes += protected_path_notes(plan, snapshot.progress, settings, tracked)
+    if not settings.parallel and len(plan.tasks) > 1:
+        notes.append(
+            "parallel is false, so one task runs at a time; "
+            "set  parallel: true  or give --parallel"
         )
-    ]
-    lines += protected_path_notes(snapshot.plan, snapshot.progress, settings, tracked)
-    if settings.parallel is False and len(snapshot.plan.tasks) > 1:
-        lines.append(
-            "parallel is false: one task at a time; set  parallel: true  or give --parallel"
-        )
-    return lines
+    return notes
 
 
-@click.command()
-@click.argument("source_path", metavar="FROM")
-@click.argument("target", metavar="TO")
-@click.option(
-    "--source", metavar="NAME", help="The format of FROM; detected otherwise."
-)
-@click.option(
-    "--option",
-    "-o",
-    "pairs",
-    multiple=True,
-    metavar="NAME=VALUE",
-    help="An option of that format.",
-)
-@click.option(
-    "--ignore-dangling", is_flag=True, help="Drop dependencies on unknown tasks."
-)
-@click.option(
-    "--progress",
-    default=".fanin/progress.json",
-    show_default=True,
-    help="Where finished tasks are recorded.",
-)
-@click.pass_obj
-def convert(
-    where: str,
-    source_path: str,
-    target: str,
-    source: str | None,
-    pairs: tuple[str, ...],
-    ignore_dangling: bool,
-    progress: str,
-) -> int:
-    """Write any plan as native YAML. Paths are relative to the repository; TO `-` is
-    the terminal.
+def _print_plan(snapshot: Snapshot, views: Sequence[TaskView]) -> None:
+    """Print tasks and edges, their states, and the batches that are left."""
+    from runner.plan.view import batches, counts
 
-    Native plans have no word for a state, so finished and skipped tasks go into the
-    progress file.
-    """
-    from runner.core.task import PlanSettings
-    from runner.plan import trees
-    from runner.plan.formats import load, native
-    from runner.plan.graph import TaskGraph
-    from runner.plan.progress import from_source, render
+    graph, plan = snapshot.graph, snapshot.plan
+    tasks = pluralize(len(views), "task")
+    dependencies = pluralize(graph.edges, "dependency", "dependencies")
+    click.echo(f"{plan.path} ({plan.source}): {tasks}, {dependencies}")
+    click.echo(", ".join(f"{count} {state}" for state, count in counts(views).items()))
+    remaining = batches(views, graph)
+    if not remaining:
+        return
+    batch_count = pluralize(len(remaining), "batch", "batches")
+    width = pluralize(max(map(len, remaining)), "task")
+    click.echo(f"the graph allows {batch_count}, at most {width} side by side:")
+    for number, batch in enumerate(remaining[:_MAX_LINES], 1):
+        click.echo(f"  {number}. {', '.join(abbreviate(batch, 6))}")
+    if len(remaining) > _MAX_LINES:
+        click.echo(f"  … {len(remaining) - _MAX_LINES} more")
+    chain = " → ".join(abbreviate(graph.critical_path()))
+    click.echo(f"longest chain of the plan: {chain}")
 
-    if wrong := [pair for pair in pairs if "=" not in pair]:
-        raise UsageProblem(f"{wrong[0]!r} is no option", "write  --option NAME=VALUE")
-    root = repository(where).root
-    target = target if target == "-" else posixpath.normpath(target)
-    options = dict(pair.split("=", 1) for pair in pairs)
-    choice = PlanSettings(
-        path=source_path,
-        source=source,
-        options=options,
-        ignore_dangling=ignore_dangling,
-    )
-    plan = load(choice, trees.work_tree(root, choice))
-    TaskGraph(plan.tasks, plan.path)  # what cannot run is not worth converting
-    known = from_source(plan, target)
-    files = {target: native.render(plan)}
-    if known.records:
-        files[progress] = render(known, [task.id for task in plan.tasks])
-    if target == "-":
-        click.echo(files[target], nl=False)
-        return EXIT_DONE
-    if taken := [path for path in files if (root / path).exists()]:
-        raise UsageProblem(
-            f"{taken[0]} is there already",
-            "give another name (the progress file's with --progress)",
-        )
-    for path, text in files.items():
-        (root / path).parent.mkdir(parents=True, exist_ok=True)
-        (root / path).write_text(text, encoding="utf-8", newline="")
-        click.echo(f"wrote {path}")
-    for line in plan.notes:
-        click.echo(f"note: {line}")
-    return EXIT_DONE
+
+def _print_notes(notes: Sequence[str]) -> None:
+    for note in notes[:_MAX_LINES]:
+        click.echo(f"note: {note}")
+    if len(notes) > _MAX_LINES:
+        more = pluralize(len(notes) - _MAX_LINES, "more note")
+        click.echo(f"… {more}; all of them:  fanin check --json")
 
 
 @click.command("agents")
 @settings_options("agents")
 @click.pass_obj
-def agents_(where: str, /, **flags: Any) -> int:
-    """List the agents that can be chosen: installed or not, version, key, and what is
-    missing to use them.
-    """
-    import shutil
+def agents_(repo_path: str, /, **flags: FlagValue | None) -> int:
+    """List the agents and what is missing to use them.
 
+    Prints for each whether it is installed, its version and where its key comes from.
+    """
     from runner import agents
-    from runner.agents import process
-    from runner.agents.environment import find_key
     from runner.core.task import AgentSettings
 
-    _, settings = opened(where, flags)
+    _, settings = open_project(repo_path, flags)
     for name, agent in agents.presets().items():
-        chosen = (
-            settings.agent
-            if settings.agent and settings.agent.preset == name
-            else AgentSettings(preset=name)
-        )
-        path = shutil.which(agent.traits.program)
-        version = process.first_line([path, "--version"], os.environ) if path else None
-        key = find_key(agent, chosen, os.environ)
-        lacking = missing_requirements(chosen)
-        told = [
-            f"{version or 'version unknown'}" if path else "not installed",
-            f"key: {key or 'none'}",
-        ]
-        click.echo(f"{'✔' if not lacking else '✘'} {name}: {', '.join(told)}")
-        for what, remedy in lacking:
-            click.echo(f"    {what}; {remedy}")
+        chosen = AgentSettings(preset=name)
+        if settings.agent and settings.agent.preset == name:
+            chosen = settings.agent
+        _print_agent(name, agent, chosen)
     return EXIT_DONE
+
+
+def _print_agent(name: str, agent: Agent, chosen: AgentSettings) -> None:
+    import shutil
+
+    from runner.agents.environment import find_key
+    from runner.agents.process import first_line
+
+    version = "not installed"
+    path = shutil.which(agent.traits.program)
+    if path:
+        version = first_line([path, "--version"], os.environ) or "version unknown"
+    key = find_key(agent, chosen, os.environ) or "none"
+    missing = missing_requirements(chosen)
+    mark = "✘" if missing else "✔"
+    click.echo(f"{mark} {name}: {version}, key: {key}")
+    for problem, remedy in missing:
+        click.echo(f"    {problem}; {remedy}")
 
 
 @click.command()
 @click.option(
-    "--format", "form", type=click.Choice(["mermaid", "dot", "json"]), default="mermaid"
+    "--format",
+    "output_format",
+    type=click.Choice(["mermaid", "dot", "json"]),
+    default="mermaid",
+    show_default=True,
+    help="The output format.",
 )
 @settings_options("graph")
 @click.pass_obj
-def graph(where: str, /, form: str, **flags: Any) -> int:
+def graph(repo_path: str, /, output_format: str, **flags: FlagValue | None) -> int:
     """Print the task graph, coloured by state."""
     from runner.ui import diagrams, plan_json
 
-    repo, settings = opened(where, flags)
-    snapshot = working_snapshot(repo, settings)
-    found = views_of(snapshot, settings)
-    text = {"mermaid": diagrams.mermaid, "dot": diagrams.dot}.get(form)
-    click.echo(
-        text(found) if text else plan_json.graph_report(found, snapshot.graph), nl=False
-    )
+    repo, settings = open_project(repo_path, flags)
+    snapshot = work_tree_snapshot(repo, settings)
+    views = task_views(snapshot, settings)
+    if output_format == "mermaid":
+        text = diagrams.mermaid(views)
+    elif output_format == "dot":
+        text = diagrams.dot(views)
+    else:
+        text = plan_json.graph_report(views, snapshot.graph)
+    click.echo(text, nl=False)
     return EXIT_DONE
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="For tools.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for tools.")
 @settings_options("status")
 @click.pass_obj
-def status(where: str, /, as_json: bool, **flags: Any) -> int:
-    """Show how every task stands: on the branch, and in a run that is going on."""
+def status(repo_path: str, /, as_json: bool, **flags: FlagValue | None) -> int:
+    """Show the state of every task.
+
+    Reads the branch, and the run that is in progress if there is one.
+    """
     from runner.local.journal import Journal
     from runner.local.landing import has_unlanded_work
-    from runner.ui import plan_json
 
-    repo, settings = opened(where, flags)
+    repo, settings = open_project(repo_path, flags)
     journal = Journal(repo.git_dir)
-    state = journal.state()
-    waiting = (
-        state.waiting
-        if state.waiting and has_unlanded_work(repo, state.waiting)
-        else None
-    )
-    snapshot = branch_snapshot(repo, settings, waiting.branch if waiting else None)
-    found = views_of(snapshot, settings, journal.running())
+    waiting = journal.state().waiting
+    waiting_branch = None
+    if waiting and has_unlanded_work(repo, waiting):
+        waiting_branch = waiting.branch
+    snapshot = branch_snapshot(repo, settings, waiting_branch)
+    views = task_views(snapshot, settings, journal.running())
     if as_json:
-        click.echo(plan_json.graph_report(found, snapshot.graph))
+        from runner.ui import plan_json
+
+        click.echo(plan_json.graph_report(views, snapshot.graph))
     else:
         from rich.console import Console
 
         from runner.ui.terminal import print_views
 
-        print_views(Console(highlight=False), found)
-        if waiting:
-            click.echo(waits(waiting.branch))
-    return (
-        EXIT_TASKS_FAILED
-        if any(view.state in {"failed", "blocked"} for view in found)
-        else EXIT_DONE
-    )
+        print_views(Console(highlight=False), views)
+        if waiting_branch:
+            click.echo(waiting_message(waiting_branch))
+    if any(view.state in {"failed", "blocked"} for view in views):
+        return EXIT_TASKS_FAILED
+    return EXIT_DONE
 
 
-COMMANDS = (check, convert, agents_, graph, status)
+COMMANDS = (status, check, graph, agents_)

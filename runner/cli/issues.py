@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from runner.cli.context import branch_commit, opened, repository
+from runner.cli.context import branch_commit, open_project, open_repository
 from runner.cli.options import settings_options
 from runner.core.errors import EXIT_DONE, UsageProblem
 from runner.core.plurals import pluralize
@@ -133,7 +133,7 @@ def _collect_here(
     from runner.issues import approval, jobs
     from runner.plan.formats.github_issues import render
 
-    repo, configured = opened(repo_path, flags)
+    repo, configured = open_project(repo_path, flags)
     settings = _issue_settings(configured, options, explicit=bool(flags.get("plan")))
     path = settings.plan.path
     file = repo.root / path
@@ -196,7 +196,7 @@ def answer(
         return jobs.answer_job(
             job.repo, job.settings, head, branch, job.api, job.job_io, job.context
         )
-    repo, configured = opened(repo_path, flags)
+    repo, configured = open_project(repo_path, flags)
     settings = _issue_settings(configured, options, explicit=bool(flags.get("plan")))
     branch, head = branch_commit(repo, settings)
     work = LandedWork(branch, commits=repo.landed_in(head))
@@ -231,7 +231,7 @@ class _Job:
         # Like the other inputs, the options of the run's first round count.
         if not self.state.issues:
             self.state = self.state.model_copy(update={"issues": options})
-        self.repo = repository(repo_path)
+        self.repo = open_repository(repo_path)
         environ = with_inputs(os.environ, self.state.inputs)
         settings = load(flags, environ, file_in(self.repo.root))
         explicit = bool(flags.get("plan") or environ.get("FANIN_PLAN"))

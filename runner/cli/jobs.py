@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from runner.cli.context import opened, repository, working_snapshot
+from runner.cli import completion
+from runner.cli.context import open_project, open_repository, work_tree_snapshot
 from runner.cli.options import PathOption, settings_options
 from runner.core.errors import EXIT_DONE
 
@@ -89,7 +90,7 @@ def next_(
     context, job_io = _job_context()
     handed_state = round_state(state, context)
     inputs = first_round_inputs(os.environ, handed_state)
-    repo = repository(repo_path)
+    repo = open_repository(repo_path)
     settings = load(flags, with_inputs(os.environ, inputs), file_in(repo.root))
     # Job `continue` has no checkout, so it cannot read the limits from fanin.yml.
     inputs["max_rounds"] = str(settings.limits.max_rounds)
@@ -108,7 +109,12 @@ def next_(
 
 
 @click.command()
-@click.argument("task_id", envvar="FANIN_TASK_ID", metavar="ID")
+@click.argument(
+    "task_id",
+    envvar="FANIN_TASK_ID",
+    metavar="ID",
+    shell_complete=completion.task_ids,
+)
 @click.option(
     "--results",
     type=PathOption(file_okay=False),
@@ -198,7 +204,7 @@ def verify(
     context, job_io = _job_context()
     batch = read_manifest(manifest, manifest_digest)
     handed_state = round_state(state, context)
-    repo = repository(repo_path)
+    repo = open_repository(repo_path)
     remote = Remote(repo, context.token, context.server_url)
     branch = handed_state.branch or batch.branch
     with tempfile.TemporaryDirectory(
@@ -266,7 +272,7 @@ def merge(
     context, job_io = _job_context()
     batch = read_manifest(manifest, manifest_digest)
     handed_state = round_state(state, context)
-    repo = repository(repo_path)
+    repo = open_repository(repo_path)
     # The task jobs searched for their secrets already, but on machines where an agent
     # had a shell. This job searches once more.
     agent_env = read_agent_env(os.environ, job_io)
@@ -341,8 +347,8 @@ def _show_prompt(repo_path: str, task_id: str, flags: dict[str, Any]) -> int:
     from runner.plan.trees import read_file
     from runner.schedule.manifest import build_entry
 
-    repo, settings = opened(repo_path, flags)
-    snapshot = working_snapshot(repo, settings)
+    repo, settings = open_project(repo_path, flags)
+    snapshot = work_tree_snapshot(repo, settings)
     (named_task,) = snapshot.tasks_named([task_id])
     path = settings.prompt_template
     template = read_template(path, read_file(repo.root / path) if path else None)

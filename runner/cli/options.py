@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from runner.cli import completion
 from runner.config import inputs
 from runner.config.inputs import Setting
 
@@ -64,6 +65,7 @@ def _option(setting: Setting) -> Callable[[Command], Command]:
     return click.option(
         setting.flag,
         type=_TYPES.get(setting.kind, str),
+        shell_complete=completion.of_setting(setting),
         metavar=setting.metavar,
         help=f"{setting.description}.",
     )

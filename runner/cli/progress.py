@@ -1,0 +1,130 @@
+"""The commands that change the progress of tasks: `retry` and `skip`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from runner.cli import completion
+from runner.cli.context import open_project, task_views, waiting_message
+from runner.cli.options import settings_options
+from runner.core.errors import EXIT_DONE, UsageProblem
+
+if TYPE_CHECKING:
+    from runner.config.settings import FlagValue, Settings
+    from runner.plan.progress import Progress
+    from runner.plan.snapshot import Snapshot
+
+    # Returns the new progress and the ids of the tasks that it changes.
+    Change = Callable[[Snapshot, Settings], tuple[Progress, Sequence[str]]]
+
+
+@click.command()
+@click.argument("task_ids", nargs=-1, metavar="ID…", shell_complete=completion.task_ids)
+@click.option("--failed", is_flag=True, help="Every task that failed for good.")
+@settings_options("retry")
+@click.pass_obj
+def retry(
+    repo_path: str,
+    /,
+    task_ids: tuple[str, ...],
+    failed: bool,
+    **flags: FlagValue | None,
+) -> int:
+    """Grant tasks one more attempt.
+
+    The count of attempts made is never lowered.
+    """
+    if not task_ids and not failed:
+        raise UsageProblem("no tasks given", "give their ids, or --failed")
+
+    def grant_attempt(
+        snapshot: Snapshot, settings: Settings
+    ) -> tuple[Progress, Sequence[str]]:
+        ids: Sequence[str] = task_ids or _failed_tasks(snapshot, settings)
+        progress = snapshot.progress
+        for task in snapshot.tasks_named(ids):
+            progress = progress.with_retry(task, settings.max_attempts)
+        return progress, ids
+
+    return _change_progress(repo_path, flags, "Retry", grant_attempt)
+
+
+def _failed_tasks(snapshot: Snapshot, settings: Settings) -> list[str]:
+    views = task_views(snapshot, settings)
+    return [view.task.id for view in views if view.state == "failed"]
+
+
+@click.command()
+@click.argument(
+    "task_ids",
+    nargs=-1,
+    required=True,
+    metavar="ID…",
+    shell_complete=completion.task_ids,
+)
+@click.option(
+    "--satisfied",
+    is_flag=True,
+    help="Let the tasks that depend on them run nevertheless.",
+)
+@settings_options("skip")
+@click.pass_obj
+def skip(
+    repo_path: str,
+    /,
+    task_ids: tuple[str, ...],
+    satisfied: bool,
+    **flags: FlagValue | None,
+) -> int:
+    """Never run these tasks; `fanin retry` undoes it."""
+
+    def mark_skipped(snapshot: Snapshot, _: Settings) -> tuple[Progress, Sequence[str]]:
+        progress = snapshot.progress
+        for task in snapshot.tasks_named(task_ids):
+            progress = progress.with_skip(task, satisfied=satisfied)
+        return progress, task_ids
+
+    return _change_progress(repo_path, flags, "Skip", mark_skipped)
+
+
+def _change_progress(
+    repo_path: str, flags: Mapping[str, FlagValue | None], verb: str, change: Change
+) -> int:
+    """Commit a change of the progress file, and of the plan's own marks."""
+    from runner.local.journal import Journal
+    from runner.local.landing import has_unlanded_work
+    from runner.local.preparation import refuse_dirty, target_branch
+    from runner.plan.snapshot import read_snapshot, record_progress
+    from runner.repo import work_tree
+
+    repo, settings = open_project(repo_path, flags)
+    journal = Journal(repo.git_dir)
+    with journal.locked():
+        branch = target_branch(repo, settings)
+        refuse_dirty(repo, branch)
+        waiting = journal.state().waiting
+        if waiting and waiting.target == branch and has_unlanded_work(repo, waiting):
+            raise UsageProblem(waiting_message(waiting.branch), "then try again")
+        head = repo.commit(f"refs/heads/{branch}")
+        assert head is not None
+        snapshot = read_snapshot(repo, head, settings.plan, settings.progress)
+        progress, task_ids = change(snapshot, settings)
+        if not task_ids:
+            click.echo("nothing to do")
+            return EXIT_DONE
+        subject = f"{verb} {', '.join(task_ids)}"
+        commit = record_progress(repo, snapshot, progress, settings.progress, subject)
+        update = work_tree.land(repo, branch, head, commit)
+        if not update.landed:
+            raise UsageProblem(
+                f"{branch} could not be updated: {update.text or 'it has moved'}",
+                "fix that and try again",
+            )
+    click.echo(f"{verb.lower()}: {', '.join(task_ids)}; continue with  fanin run")
+    return EXIT_DONE
+
+
+COMMANDS = (retry, skip)

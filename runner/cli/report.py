@@ -1,0 +1,41 @@
+"""The text at the end of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from runner.core.errors import EXIT_DONE, EXIT_TASKS_FAILED
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from runner.plan.snapshot import Snapshot
+    from runner.plan.view import TaskView
+
+_UNFINISHED = {"failed", "blocked", "held"}
+
+
+def print_end(console: Console, views: Sequence[TaskView]) -> int:
+    """Print what did not complete and the tally; return the run's exit code."""
+    from runner.ui.terminal import tally
+
+    unfinished = [view for view in views if view.state in _UNFINISHED]
+    for view in unfinished:
+        line = f"{view.task.id} {view.state}: {view.reason}"
+        console.print(line, style="red", markup=False)
+    console.print(tally(views))
+    if any(view.state == "failed" for view in unfinished):
+        advice = "to try the failed tasks again:  fanin retry --failed && fanin run"
+        console.print(advice, markup=False)
+    return EXIT_TASKS_FAILED if unfinished else EXIT_DONE
+
+
+def print_waves(console: Console, snapshot: Snapshot) -> None:
+    """Print the graph, one line for all tasks that could run at the same time."""
+    for wave in snapshot.graph.waves():
+        tasks = []
+        for task_id in wave:
+            needs = snapshot.graph.dependencies(task_id)
+            tasks.append(f"{task_id} ← {', '.join(needs)}" if needs else task_id)
+        console.print(f"  {'   '.join(tasks)}", markup=False)
