@@ -19,7 +19,6 @@ from runner.cli.context import (
 )
 from runner.cli.options import settings_options
 from runner.core.errors import EXIT_DONE, EXIT_TASKS_FAILED, InvalidInput, UsageProblem
-from runner.core.plurals import pluralize
 
 if TYPE_CHECKING:
     from runner.agents import Agent
@@ -107,6 +106,7 @@ def _plan_notes(repo: Repository, snapshot: Snapshot, settings: Settings) -> lis
 
     Tasks that were finished in the plan itself are left out.
     """
+    from runner.core.plurals import pluralize
     from runner.core.task import Status
     from runner.schedule import selection
     from runner.schedule.preflight import protected_path_notes
@@ -140,6 +140,7 @@ def _plan_notes(repo: Repository, snapshot: Snapshot, settings: Settings) -> lis
 
 def _print_plan(snapshot: Snapshot, views: Sequence[TaskView]) -> None:
     """Print tasks and edges, their states, and the batches that are left."""
+    from runner.core.plurals import pluralize
     from runner.plan.view import batches, counts
 
     graph, plan = snapshot.graph, snapshot.plan
@@ -162,6 +163,8 @@ def _print_plan(snapshot: Snapshot, views: Sequence[TaskView]) -> None:
 
 
 def _print_notes(notes: Sequence[str]) -> None:
+    from runner.core.plurals import pluralize
+
     for note in notes[:_MAX_LINES]:
         click.echo(f"note: {note}")
     if len(notes) > _MAX_LINES:

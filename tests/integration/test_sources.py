@@ -188,7 +188,7 @@ def test_what_is_converted_is_a_plan_that_knows_what_is_done(project: Project) -
         {"ready": 1, "pending": 1, "skipped": 1},
     )
     again = project.cli("convert", ".taskmaster", "tasks.yml")
-    assert (again.returncode, "tasks.yml is there already" in again.stderr) == (2, True)
+    assert (again.returncode, "tasks.yml already exists" in again.stderr) == (2, True)
     printed = project.cli("convert", ".taskmaster", "-", "--option", "subtasks=tasks")
     assert printed.stdout == (project.root / "tasks.yml").read_text()
 
