@@ -158,4 +158,4 @@ except SystemExit:
     )
     values, _, modules = completed.stdout.partition("modules: ")
     assert values == "plain,lint\nplain,login\n"
-    assert not {"git", "networkx", "pathspec", "pydantic"} & set(modules.split())
+    assert not {"networkx", "pathspec", "pydantic"} & set(modules.split())
