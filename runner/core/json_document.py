@@ -1,9 +1,8 @@
-"""JSON text to values that know where they stand, so that one value can be changed and
-every other byte kept.
+"""JSON documents whose values can be located, and replaced with every other byte kept.
 
-`json` gives no places. Numbers stay as they are written: an id `30.10` must not become
-30.1. Nothing here recurses, and what is parsed is bounded, so no file can exhaust the
-stack or the memory.
+The module `json` gives no positions. Numbers stay as written: an id `30.10` must not
+become 30.1. The parser does not recurse and its results are bounded, so no file can
+exhaust the stack or the memory.
 """
 
 from __future__ import annotations
@@ -37,8 +36,9 @@ Scalar = str | bool | None
 
 @dataclass(slots=True)
 class Node:
-    """One value and where it stands: `[start, end)` in the text. `value` is for
-    scalars; the others have children.
+    """One value, `text[start:end]` of its document.
+
+    A list has `items`, an object `members`, all else a `value`.
     """
 
     start: int
@@ -48,13 +48,15 @@ class Node:
     members: dict[str, Node] | None = None
 
     def get(self, name: str) -> Node | None:
-        """The member of that name; None if this is no object or has none."""
+        """The member of that name, None if there is none or this is not an object."""
         return (self.members or {}).get(name)
 
     def text(self, name: str) -> str:
-        """The member's text or number as written; "" for anything else."""
-        found = self.get(name)
-        return found.value if found is not None and isinstance(found.value, str) else ""
+        """The member's text, or its number as written; "" for anything else."""
+        member = self.get(name)
+        if member is None or not isinstance(member.value, str):
+            return ""
+        return member.value
 
     @property
     def is_null(self) -> bool:
@@ -62,198 +64,214 @@ class Node:
 
     @property
     def kind(self) -> str:
-        """What it is, in words for a message."""
-        if self.members is not None or self.items is not None:
-            return "an object" if self.members is not None else "a list"
+        """The type of the value, in words for a message."""
+        if self.members is not None:
+            return "an object"
+        if self.items is not None:
+            return "a list"
+        if isinstance(self.value, Number):
+            return "a number"
         if isinstance(self.value, str):
-            return "a number" if isinstance(self.value, Number) else "text"
-        return "null" if self.value is None else str(self.value).lower()
+            return "text"
+        if self.value is None:
+            return "null"
+        return str(self.value).lower()
 
 
 @dataclass
 class JsonDocument:
-    """One JSON text; `first_line` counts from 0 and is where it begins in its file."""
+    """One JSON text, which begins on `first_line` of its file, counted from 0."""
 
     path: str
     text: str
     root: Node
     first_line: int = 0
 
+    def line_index(self, node: Node) -> int:
+        """The line of its file on which the value begins, counted from 0."""
+        return self.first_line + bisect_right(self._line_ends, node.start - 1)
+
     @cached_property
-    def _breaks(self) -> list[int]:
+    def _line_ends(self) -> list[int]:
         return [match.start() for match in re.finditer("\n", self.text)]
 
-    def at(self, node: Node) -> int:
-        """The line on which the value begins, counted from 0."""
-        return self.first_line + bisect_right(self._breaks, node.start - 1)
+
+def load(path: str, text: str, first_line: int = 0) -> JsonDocument:
+    """Parse one JSON text, which begins on `first_line` of its file, counted from 0.
+
+    InvalidInput with the line for broken syntax, duplicate keys, and what is too deep
+    or too large.
+    """
+    # Editors write a byte order mark.
+    start = 1 if text.startswith("\ufeff") else 0
+    root = _Parser(path, text, first_line, start).parse()
+    return JsonDocument(path, text, root, first_line)
+
+
+def replaced(text: str, changes: dict[int, tuple[int, str]]) -> str:
+    """The text with some values replaced by strings.
+
+    `changes` maps the start of each value to its end and the new string.
+    """
+    parts = []
+    copied_to = 0
+    for start, (end, string) in sorted(changes.items()):
+        parts.append(text[copied_to:start])
+        parts.append(json.dumps(string, ensure_ascii=False))
+        copied_to = end
+    parts.append(text[copied_to:])
+    return "".join(parts)
 
 
 @dataclass
 class _Parser:
-    """A pushdown parser: `open` are the containers around the place where it is."""
+    """A pushdown parser, which has read `text` up to `position`.
+
+    `open` are the containers around the position, the innermost last, each with the key
+    that was read last if it is an object.
+    """
 
     path: str
     text: str
     first_line: int
-    at: int = 0
+    position: int = 0
     open: list[tuple[Node, str | None]] = field(default_factory=list)
 
     def parse(self) -> Node:
         root: Node | None = None
         for count, node in enumerate(self._values(), 1):
             if count > MAX_VALUES:
-                raise self._wrong(
-                    f"more than {MAX_VALUES:,} values", "split the file", node.start
-                )
+                what = f"more than {MAX_VALUES:,} values"
+                raise self._problem(what, "split the file", node.start)
             if root is None:
                 root = node
-        self._skip()
-        if self.at < len(self.text):
-            raise self._invalid("something follows the end of the document")
+        self._skip_space()
+        if self.position < len(self.text):
+            raise self._syntax_error("something follows the end of the document")
         assert root is not None
         return root
 
     def _values(self) -> Iterator[Node]:
-        """Every value in the order of the text; each is put into its container."""
+        """Read all values in the order of the text, and put each into its container."""
         while True:
-            node = self._value()
+            node = self._read_value()
+            if self.open:
+                self._add_to_container(node)
             yield node
             if node.items is not None or node.members is not None:
                 self.open.append((node, None))
                 if len(self.open) > MAX_DEPTH:
-                    raise self._wrong(
-                        f"nested more than {MAX_DEPTH} deep",
-                        "no plan is; is this the right file?",
-                    )
-                if not self._closes():
-                    self._before_value()
+                    what = f"nested more than {MAX_DEPTH} levels deep"
+                    raise self._problem(what, "is this the right file?")
+                if not self._close_container():
+                    self._read_key()
                     continue
-            if not self._after_value():
+            if not self._move_to_next_value():
                 return
 
-    def _value(self) -> Node:
-        self._skip()
-        start, char = self.at, self.text[self.at : self.at + 1]
+    def _read_value(self) -> Node:
+        self._skip_space()
+        start = self.position
         node = Node(start)
-        if char == "{":
-            node.members, self.at = {}, start + 1
-        elif char == "[":
-            node.items, self.at = [], start + 1
-        elif char == '"':
-            node.value = self._string()
+        character = self.text[start : start + 1]
+        if character == "{":
+            node.members = {}
+            self.position += 1
+        elif character == "[":
+            node.items = []
+            self.position += 1
+        elif character == '"':
+            node.value = self._read_string()
         elif number := _NUMBER.match(self.text, start):
-            node.value, self.at = Number(number[0]), number.end()
+            node.value = Number(number[0])
+            self.position = number.end()
         else:
-            word = next(
-                (word for word in _WORDS if self.text.startswith(word, start)), None
-            )
-            if word is None:
-                raise self._invalid(
-                    "a value is missing here"
-                    if char in ("", ",", "]", "}")
-                    else "this is no JSON value"
-                )
-            node.value, self.at = _WORDS[word], start + len(word)
-        node.end = self.at
-        if self.open:
-            self._put(node)
+            node.value = self._read_word(character)
+        node.end = self.position
         return node
 
-    def _put(self, node: Node) -> None:
+    def _read_word(self, character: str) -> bool | None:
+        for word, value in _WORDS.items():
+            if self.text.startswith(word, self.position):
+                self.position += len(word)
+                return value
+        if character in ("", ",", "]", "}"):
+            raise self._syntax_error("a value is missing here")
+        raise self._syntax_error("this is not a JSON value")
+
+    def _add_to_container(self, node: Node) -> None:
         parent, key = self.open[-1]
         if parent.items is not None:
             parent.items.append(node)
         elif parent.members is not None and key is not None:
             if key in parent.members:
-                raise self._wrong(
-                    f"the key {key!r} stands here a second time",
-                    "keep one of the two",
-                    node.start,
-                )
+                what = f"duplicate key {key!r}"
+                raise self._problem(what, "keep one of the two", node.start)
             parent.members[key] = node
 
-    def _before_value(self) -> None:
-        """Reads the key, where the innermost container is an object."""
+    def _read_key(self) -> None:
+        """Read the key of the next value, if the innermost container is an object."""
         parent, _ = self.open[-1]
         if parent.members is None:
             return
-        self._skip()
-        if not self.text.startswith('"', self.at):
-            raise self._invalid("a key in double quotes is missing here")
-        key = self._string()
-        self._skip()
-        if not self.text.startswith(":", self.at):
-            raise self._invalid("a colon is missing here")
-        self.at += 1
+        self._skip_space()
+        if not self.text.startswith('"', self.position):
+            raise self._syntax_error("a key in double quotes is missing here")
+        key = self._read_string()
+        self._skip_space()
+        if not self.text.startswith(":", self.position):
+            raise self._syntax_error("a colon is missing here")
+        self.position += 1
         self.open[-1] = (parent, key)
 
-    def _after_value(self) -> bool:
-        """Closes what ends here; whether another value follows."""
+    def _move_to_next_value(self) -> bool:
+        """Close the containers that end here. False at the end of the document."""
         while self.open:
-            if self._closes():
+            if self._close_container():
                 continue
-            if not self.text.startswith(",", self.at):
-                raise self._invalid("a comma or a closing bracket is missing here")
-            self.at += 1
-            self._before_value()
+            if not self.text.startswith(",", self.position):
+                raise self._syntax_error("a comma or a closing bracket is missing here")
+            self.position += 1
+            self._read_key()
             return True
         return False
 
-    def _closes(self) -> bool:
-        """Whether the innermost container ends here; if so it is left."""
-        self._skip()
+    def _close_container(self) -> bool:
+        """Close the innermost container if it ends here; return whether it does."""
+        self._skip_space()
         parent, _ = self.open[-1]
-        if not self.text.startswith("]" if parent.items is not None else "}", self.at):
+        bracket = "]" if parent.items is not None else "}"
+        if not self.text.startswith(bracket, self.position):
             return False
-        self.at += 1
-        parent.end = self.at
+        self.position += 1
+        parent.end = self.position
         self.open.pop()
         return True
 
-    def _string(self) -> str:
+    def _read_string(self) -> str:
         try:
-            value, self.at = decoder.scanstring(self.text, self.at + 1, True)  # type: ignore[attr-defined]
+            value, self.position = decoder.scanstring(  # type: ignore[attr-defined]
+                self.text, self.position + 1, True
+            )
         except decoder.JSONDecodeError as error:
-            raise self._invalid(
-                error.msg[:1].lower() + error.msg[1:], error.pos
-            ) from None
-        # half of a surrogate pair cannot be stored
+            message = error.msg[:1].lower() + error.msg[1:]
+            raise self._syntax_error(message, error.pos) from None
+        # Half of a surrogate pair cannot be stored, so it becomes U+FFFD.
         return str(value).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
-    def _skip(self) -> None:
-        found = _SPACE.match(self.text, self.at)
-        assert found
-        self.at = found.end()
+    def _skip_space(self) -> None:
+        match = _SPACE.match(self.text, self.position)
+        assert match
+        self.position = match.end()
 
-    def _invalid(self, what: str, at: int | None = None) -> InvalidInput:
-        return self._wrong(f"not valid JSON: {what}", "mend the syntax there", at)
+    def _syntax_error(self, what: str, position: int | None = None) -> InvalidInput:
+        message = f"not valid JSON: {what}"
+        return self._problem(message, "fix the syntax there", position)
 
-    def _wrong(self, what: str, remedy: str, at: int | None = None) -> InvalidInput:
-        line = (
-            self.first_line
-            + self.text.count("\n", 0, self.at if at is None else at)
-            + 1
-        )
+    def _problem(
+        self, what: str, remedy: str, position: int | None = None
+    ) -> InvalidInput:
+        if position is None:
+            position = self.position
+        line = self.first_line + self.text.count("\n", 0, position) + 1
         return InvalidInput([Problem(self.path, line, what, remedy)])
-
-
-def load(path: str, text: str, first_line: int = 0) -> JsonDocument:
-    """Parse one JSON text. InvalidInput with the place for broken syntax, doubled keys,
-    and what is too deep or large.
-
-    A byte order mark is passed over, as editors write one; `first_line` is where the
-    text begins in its file.
-    """
-    parser = _Parser(path, text, first_line, at=1 if text.startswith("\ufeff") else 0)
-    return JsonDocument(path, text, parser.parse(), first_line)
-
-
-def replaced(text: str, changes: dict[int, tuple[int, str]]) -> str:
-    """The text with each `[start, end)` exchanged for a JSON string of the new word;
-    start → (end, word).
-    """
-    parts, at = [], 0
-    for start, (end, word) in sorted(changes.items()):
-        parts += [text[at:start], json.dumps(word, ensure_ascii=False)]
-        at = end
-    return "".join([*parts, text[at:]])

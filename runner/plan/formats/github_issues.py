@@ -147,7 +147,7 @@ class GithubIssues:
         numbers = {issue.number for issue in file.issues}
         tasks = []
         for issue, node in zip(file.issues, _issue_nodes(document.root), strict=True):
-            line_index = document.at(node)
+            line_index = document.line_index(node)
             task = _task(issue, line_index, file.repository, numbers, diagnostics)
             tasks.append(task)
         for refused in file.refused:
@@ -205,7 +205,7 @@ def _line(document: JsonDocument, location: Sequence[str | int]) -> int:
         if child is None:
             break
         node = child
-    return document.at(node) + 1
+    return document.line_index(node) + 1
 
 
 def _child(node: Node, step: str | int) -> Node | None:
@@ -231,7 +231,7 @@ def _report_duplicates(
     for issue, node in zip(file.issues, _issue_nodes(document.root), strict=True):
         if issue.number in numbers:
             what = f"#{issue.number} is listed twice"
-            diagnostics.add_problem(document.at(node), what, REMEDY)
+            diagnostics.add_problem(document.line_index(node), what, REMEDY)
         numbers.add(issue.number)
 
 

@@ -209,7 +209,7 @@ def _read_item(
     document: JsonDocument, node: Node, parent: _Item | None, diagnostics: Diagnostics
 ) -> _Item | None:
     """The task at this node with its subtasks; None, after a problem, without an id."""
-    line_index = document.at(node)
+    line_index = document.line_index(node)
     if node.members is None:
         what = f"a task is {node.kind}, not an object"
         diagnostics.add_problem(line_index, what, f"write {EXAMPLE}")
@@ -234,7 +234,7 @@ def _subtask_nodes(
         return []
     if subtasks.items is None:
         what = f"{item.id}: its subtasks are {subtasks.kind}"
-        diagnostics.add_problem(document.at(subtasks), what, "write a list")
+        diagnostics.add_problem(document.line_index(subtasks), what, "write a list")
         return []
     return subtasks.items
 
@@ -283,7 +283,7 @@ class _TaskBuilder:
     def _task(self, item: _Item) -> Task | None:
         return build_task(
             self.diagnostics,
-            self.document.at(item.node),
+            self.document.line_index(item.node),
             task_id=item.id,
             title=_title(item.node),
             status=self._status_of(item),
@@ -303,7 +303,7 @@ class _TaskBuilder:
             return status
         if status.status is not parent_status.status:
             what = f"{item.id} is open, but its parent is not"
-            self.diagnostics.add_note(self.document.at(item.node), what)
+            self.diagnostics.add_note(self.document.line_index(item.node), what)
         return status if status.status is Status.COMPLETED else parent_status
 
     def _own_status(self, node: Node) -> StatusWord:
@@ -311,14 +311,14 @@ class _TaskBuilder:
         if status is None or status.is_null:
             return PENDING
         word = status.value if isinstance(status.value, str) else status.kind
-        line_index = self.document.at(status)
+        line_index = self.document.line_index(status)
         return parse_status(self.diagnostics, line_index, word, STATUS_WORDS)
 
     def _priority(self, item: _Item) -> int:
         word = normalize(item.node.text("priority"))
         if word and word not in PRIORITIES:
             what = f"{item.id}: the unknown priority {word!r} counts as medium"
-            self.diagnostics.add_note(self.document.at(item.node), what)
+            self.diagnostics.add_note(self.document.line_index(item.node), what)
         return PRIORITIES.get(word, 0)
 
     def _dependencies(self, item: _Item) -> Iterator[str]:
@@ -357,7 +357,7 @@ class _TaskBuilder:
             f"{item.id} depends on the subtask {written_id}, "
             f"so it waits for all of {task_id}"
         )
-        self.diagnostics.add_note(self.document.at(item.node), what)
+        self.diagnostics.add_note(self.document.line_index(item.node), what)
         return task_id
 
     def _dependency_nodes(self, item: _Item) -> Sequence[Node]:
@@ -370,7 +370,7 @@ class _TaskBuilder:
             return nodes
         wrong_node = not_ids[0] if not_ids else listed
         what = f"{item.id}: its dependencies are not a list of ids"
-        line_index = self.document.at(wrong_node)
+        line_index = self.document.line_index(wrong_node)
         self.diagnostics.add_problem(line_index, what, "write [1, 2]")
         return []
 

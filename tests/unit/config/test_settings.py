@@ -317,7 +317,7 @@ def test_a_command_line_with_an_open_quote_is_a_problem_and_no_crash(
         ("- parallel\n", "fanin.yml:1: the settings are not a mapping"),
         ("just text\n", "fanin.yml:1: the settings are not a mapping"),
         ("parallel: [\n", "fanin.yml:2: not valid YAML"),
-        ("plan: a\nplan: b\n", "fanin.yml:2: the key 'plan' stands here a second time"),
+        ("plan: a\nplan: b\n", "fanin.yml:2: duplicate key 'plan'"),
         (
             "limits:\n  size: huge\n",
             "fanin.yml:2: limits.size: expected a size like 4MiB or 500kB, got 'huge'",

@@ -239,7 +239,7 @@ def test_a_task_without_a_title_is_named_after_its_file() -> None:
         ),
         (
             "---\nid: task-1\nid: task-2\n---\n",
-            "backlog/tasks/f0.md:3: the key 'id' stands here a second time",
+            "backlog/tasks/f0.md:3: duplicate key 'id'",
         ),
         (
             "---\nid: task-1\ndependencies: {a: b}\n---\n",

@@ -198,7 +198,7 @@ def test_keys_that_begin_with_x_are_ignored() -> None:
         ),
         (
             "version: 1\ntasks:\n- id: T1\n  title: x\n  id: T2\n",
-            "tasks.yml:5: the key 'id' stands here a second time",
+            "tasks.yml:5: duplicate key 'id'",
         ),
         (
             "version: 1\ndefaults: 5\ntasks: [{id: T1, title: x}]\n",
