@@ -6,6 +6,7 @@ import pytest
 
 from runner.core.task import Plan, Status, Task
 from runner.plan.formats import MemoryTree
+from runner.plan.formats.backlog_md import BacklogMd
 from tests.support.builders import problems
 from tests.support.trees import checked, load, mark
 
@@ -48,6 +49,21 @@ def only(*more: str, **fields: str) -> Task:
 
 def finished(*ids: str) -> dict[str, str]:
     return {f"completed__{task_id}.md": file(task_id, status="Done") for task_id in ids}
+
+
+@pytest.mark.parametrize(
+    ("path", "detected"),
+    [
+        ("backlog/tasks/task-1.md", True),
+        ("backlog/tasks/task-1.txt", False),
+        ("backlog/drafts/task-1.md", False),
+    ],
+)
+def test_a_folder_is_detected_by_the_markdown_files_in_its_tasks(
+    path: str, detected: bool
+) -> None:
+    tree = MemoryTree({path: file("task-1")})
+    assert BacklogMd().detect("backlog", tree) is detected
 
 
 @pytest.mark.parametrize(("written", "task_id"), [

@@ -204,6 +204,11 @@ def test_unreadable_input_is_reported_with_its_line(text: str, message: str) -> 
     assert problems(lambda: load("issues.jsonl", text))[0].startswith(message)
 
 
+def test_a_file_of_another_kind_is_not_read_to_its_end() -> None:
+    messages = problems(lambda: load("issues.jsonl", "not JSON\n" * 200))
+    assert 1 < len(messages) < 100
+
+
 def test_a_dependency_on_a_missing_issue_is_refused() -> None:
     loaded_plan = plan(issue("bd-12"), issue("bd-2", ("bd-13", "blocks")))
     (message,) = problems(lambda: checked(loaded_plan))
