@@ -418,20 +418,16 @@ class _Blockers:
         beads.
         """
         target = self.issues.get(target_id)
-        if target is None:
-            # The graph reports it, with the nearest id.
-            return [target_id], None
-        if not target.ignored_as:
+        # The graph reports an id that is not in the plan, with the nearest one.
+        if target is None or not target.ignored_as:
             return [target_id], None
         if target.closed or target.deleted:
             return [], None
         task_ids = self._tasks_below(target_id)
         if task_ids and target.issue_type in CONTAINER_TYPES:
             return task_ids, None
-        return (
-            task_ids,
-            f"it waits for {target_id} ({target.ignored_as}), which is open",
-        )
+        reason = f"it waits for {target_id} ({target.ignored_as}), which is open"
+        return task_ids, reason
 
     def _tasks_below(self, parent_id: str) -> list[str]:
         """Ids of all tasks among the children, their children and so on."""
