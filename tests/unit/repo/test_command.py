@@ -1,0 +1,120 @@
+"""Git is started with the environment, folder and files that the caller gives, and no
+others.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from runner.core.errors import EnvironmentBroken, GitFailed
+from runner.repo.command import Git, git_environment, isolated_git
+
+# more than a pipe takes at once
+MANY = 2**17
+
+
+@pytest.fixture
+def git(tmp_path: Path) -> Git:
+    repository = isolated_git(tmp_path)
+    repository.run(["init", "-q"])
+    return repository
+
+
+@pytest.mark.parametrize("start", [True, False], ids=["start", "run"])
+def test_inherited_git_variables_do_not_reach_git(
+    git: Git, monkeypatch: pytest.MonkeyPatch, *, start: bool
+) -> None:
+    monkeypatch.setenv("GIT_DIR", "/nowhere")
+    argv = ["rev-parse", "--git-dir"]
+    if start:
+        process = git.start(argv)
+        output = process.stdout.read()
+        process.close()
+    else:
+        output = git.run(argv)
+    assert output == b".git\n"
+
+
+def test_variables_of_the_caller_reach_git(git: Git) -> None:
+    assert git.run(["rev-parse", "--git-dir"], env={"GIT_DIR": ".git/../.git"}) == (
+        b".git/../.git\n"
+    )
+
+
+def test_an_isolated_git_reads_no_configuration_of_the_user(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configuration = tmp_path / "config"
+    configuration.write_text("[user]\n\tname = Somebody\n")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(configuration))
+    assert isolated_git(tmp_path).attempt(["config", "user.name"]).status == 1
+    user_git = Git(tmp_path, {"GIT_CONFIG_GLOBAL": str(configuration)})
+    assert user_git.run(["config", "user.name"]) == b"Somebody\n"
+    assert "GIT_DIR" not in git_environment({"GIT_DIR": "/nowhere"})
+
+
+def test_a_folder_that_is_gone_is_an_error_and_git_does_not_run_elsewhere(
+    git: Git, tmp_path: Path
+) -> None:
+    missing = isolated_git(tmp_path / "missing")
+    with pytest.raises(GitFailed, match="cannot change to"):
+        missing.run(["rev-parse", "--git-dir"])
+
+
+def test_git_runs_in_a_session_of_its_own(git: Git) -> None:
+    process = git.start(["cat-file", "--batch"])
+    assert os.getsid(process.pid) == process.pid
+    process.close()
+
+
+def test_input_and_output_are_bytes_and_not_changed(git: Git) -> None:
+    data = bytes(range(256)) + b"\n\n"
+    object_id = git.text(["hash-object", "-w", "--stdin"], stdin=data).strip()
+    assert git.run(["cat-file", "blob", object_id]) == data
+
+
+def test_output_can_go_to_a_file(git: Git) -> None:
+    data = b"x" * MANY
+    object_id = git.text(["hash-object", "-w", "--stdin"], stdin=data).strip()
+    with tempfile.TemporaryFile() as sink:
+        assert git.run(["cat-file", "blob", object_id], stdout=sink) == b""
+        sink.seek(0)
+        assert sink.read() == data
+
+
+def test_a_status_that_the_caller_expects_is_no_error(git: Git) -> None:
+    argv = ["config", "no.such"]
+    assert git.text(argv, ok=(0, 1)) == ""
+    with pytest.raises(GitFailed) as raised:
+        git.run(argv)
+    assert (raised.value.argv, raised.value.status) == (("config", "no.such"), 1)
+
+
+@pytest.mark.parametrize("run", [Git.start, Git.run], ids=["start", "run"])
+def test_a_machine_without_git_is_named_with_the_remedy(
+    tmp_path: Path, run: Callable[[Git, Sequence[str]], object]
+) -> None:
+    git = Git(tmp_path, {"PATH": str(tmp_path)})
+    with pytest.raises(EnvironmentBroken, match="git is not installed") as raised:
+        run(git, ["version"])
+    assert "install git 2.38 or newer" in str(raised.value)
+
+
+def test_a_process_that_writes_much_to_stderr_is_not_stopped_by_it(
+    git: Git, tmp_path: Path
+) -> None:
+    # Git warns of a ref and a tag of one name, each time that it is asked for.
+    git.run(["commit", "-q", "--allow-empty", "-m", "first"])
+    name = "n" * 200
+    git.run(["branch", name])
+    git.run(["tag", name])
+    process = git.start(["cat-file", "--batch-check"])
+    for _ in range(MANY // len(name)):
+        process.send(f"{name}\n".encode())
+        assert b"commit" in process.stdout.readline()
+    process.close()
