@@ -88,7 +88,7 @@ class Objects:
 
     def _flush(self) -> None:
         if len(self._new) > _MAX_LOOSE:
-            pack = pack_writer.of(list(self._new.values()), self._algorithm)
+            pack = pack_writer.make_pack(list(self._new.values()), self._algorithm)
             self._store_pack(pack)
         else:
             for object_id, (kind, data) in self._new.items():

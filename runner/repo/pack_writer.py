@@ -2,8 +2,8 @@
 `index-pack` takes them all in.
 
 A pack is a header with the number of objects, the objects, and a digest of all that.
-Offsets inside it are relative, so the objects of several packs stand in one as they
-are.
+Offsets inside it are relative, so the objects of several packs can be copied into one
+as they are.
 """
 
 from __future__ import annotations
@@ -15,57 +15,71 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-_HEADER = struct.Struct(">4sII")
+_HEADER = struct.Struct(">4sII")  # "PACK", version, number of objects
+_MAGIC, _VERSION = b"PACK", 2
+_TYPES = {"commit": 1, "tree": 2, "blob": 3}
 
 
-_KINDS = {"commit": 1, "tree": 2, "blob": 3}
+def make_pack(objects: Sequence[tuple[str, bytes]], algorithm: str) -> bytes:
+    """A pack of objects, each given by its type and content.
 
-
-def of(objects: Sequence[tuple[str, bytes]], algorithm: str) -> bytes:
-    """A pack of objects, each given by its type and content."""
-    whole = _HEADER.pack(b"PACK", 2, len(objects)) + b"".join(
-        _head(kind, len(data)) + zlib.compress(data, 1) for kind, data in objects
-    )
-    return whole + hashlib.new(algorithm, whole, usedforsecurity=False).digest()
-
-
-def _head(kind: str, size: int) -> bytes:
-    """Type and size: four bits of the size beside the type, then seven in each byte,
-    the highest bit says go on.
+    `algorithm` is the repository's object format, here and below.
     """
-    first, size = _KINDS[kind] << 4 | size & 15, size >> 4
-    head = bytearray()
+    parts = [_HEADER.pack(_MAGIC, _VERSION, len(objects))]
+    for kind, data in objects:
+        parts += [_object_header(kind, len(data)), zlib.compress(data, 1)]
+    pack = b"".join(parts)
+    return pack + _digest(pack, algorithm)
+
+
+def _object_header(kind: str, size: int) -> bytes:
+    """Type and size: four bits of the size beside the type, then seven in each byte.
+    The highest bit says that another byte follows.
+    """
+    byte, size = _TYPES[kind] << 4 | size & 15, size >> 4
+    header = bytearray()
     while size:
-        head.append(first | 128)
-        first, size = size & 127, size >> 7
-    return bytes([*head, first])
+        header.append(byte | 0x80)
+        byte, size = size & 0x7F, size >> 7
+    header.append(byte)
+    return bytes(header)
 
 
-def join(packs: Sequence[tuple[Path, int]], sink: BinaryIO, algorithm: str) -> int:
-    """Write the packs, each of at most so many bytes, as one; how many bytes that is.
+def join_packs(
+    packs: Sequence[tuple[Path, int]], sink: BinaryIO, algorithm: str
+) -> int:
+    """Write several packs as one to `sink`, and return its size in bytes.
 
-    ValueError if one of them is no whole pack.
+    `packs` are files with their greatest sizes in bytes. Raises ValueError if one of
+    them is larger, damaged, or not a pack.
     """
-    bodies = [_body(path, limit, algorithm) for path, limit in packs]
+    bodies = [_body(path, max_size, algorithm) for path, max_size in packs]
+    count = sum(objects for objects, _ in bodies)
     digest = hashlib.new(algorithm, usedforsecurity=False)
-    written = 0
-    head = _HEADER.pack(b"PACK", 2, sum(count for count, _ in bodies))
-    for part in (head, *(body for _, body in bodies)):
+    size = 0
+    for part in (
+        _HEADER.pack(_MAGIC, _VERSION, count),
+        *(body for _, body in bodies),
+    ):
         digest.update(part)
-        written += sink.write(part)
-    return written + sink.write(digest.digest())
+        size += sink.write(part)
+    return size + sink.write(digest.digest())
 
 
-def _body(path: Path, limit: int, algorithm: str) -> tuple[int, bytes]:
-    """How many objects the pack says it holds, and their bytes."""
+def _body(path: Path, max_size: int, algorithm: str) -> tuple[int, bytes]:
+    """The number of objects in a pack, and their bytes."""
     with path.open("rb") as stream:
-        data = stream.read(limit + 1)
-    end = len(data) - hashlib.new(algorithm, usedforsecurity=False).digest_size
-    if len(data) > limit or end < _HEADER.size:
-        raise ValueError(f"{path.name} is not as long as a pack may be")
-    magic, version, count = _HEADER.unpack_from(data)
-    if magic != b"PACK" or version != 2:
-        raise ValueError(f"{path.name} is no pack")
-    if hashlib.new(algorithm, data[:end], usedforsecurity=False).digest() != data[end:]:
+        pack = stream.read(max_size + 1)
+    end = len(pack) - len(_digest(b"", algorithm))
+    if len(pack) > max_size or end < _HEADER.size:
+        raise ValueError(f"{path.name} does not have the size of a pack")
+    magic, version, count = _HEADER.unpack_from(pack)
+    if magic != _MAGIC or version != _VERSION:
+        raise ValueError(f"{path.name} is not a pack")
+    if _digest(pack[:end], algorithm) != pack[end:]:
         raise ValueError(f"{path.name} is damaged")
-    return count, data[_HEADER.size : end]
+    return count, pack[_HEADER.size : end]
+
+
+def _digest(data: bytes, algorithm: str) -> bytes:
+    return hashlib.new(algorithm, data, usedforsecurity=False).digest()

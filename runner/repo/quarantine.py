@@ -106,7 +106,9 @@ class Quarantine(WritableDatabase):
         with self._staging() as staging:
             with tempfile.TemporaryFile(dir=staging.folder) as joined:
                 object_format = self.configuration.object_format
-                size = pack_writer.join(list(packs.values()), joined, object_format)
+                size = pack_writer.join_packs(
+                    list(packs.values()), joined, object_format
+                )
                 joined.flush()
                 joined.seek(0)
                 # Not --strict: that refuses an object that two results share. rev-list

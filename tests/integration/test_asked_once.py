@@ -1,5 +1,5 @@
-"""What cannot have changed is not asked again: a plan's text, a commit's files, the
-tree of a commit.
+"""Git is not asked twice for what cannot change: a plan's text, a commit's files, the tree
+of a commit.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from runner.repo.repository import Repository
 from tests.support.project import Project
 
 
-def test_a_plan_is_read_once_however_often_a_run_looks_at_it(
+def test_a_run_parses_an_unchanged_plan_once(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loaded: list[PlanSettings] = []
@@ -37,7 +37,7 @@ def test_a_plan_is_read_once_however_often_a_run_looks_at_it(
     assert len(loaded) == 1
 
 
-def test_a_changed_plan_is_read_anew(project: Project) -> None:
+def test_a_changed_plan_is_read_again(project: Project) -> None:
     project.plan([{"id": "A"}])
     repo = Repository(project.root, os.environ)
     first = snapshot.read_snapshot(
@@ -50,7 +50,7 @@ def test_a_changed_plan_is_read_anew(project: Project) -> None:
     assert (len(first.plan.tasks), len(second.plan.tasks)) == (1, 2)
 
 
-def test_a_name_that_can_move_is_asked_every_time(project: Project) -> None:
+def test_a_name_that_can_move_is_looked_up_every_time(project: Project) -> None:
     repo = Repository(project.root, os.environ)
     before = (repo.tree("HEAD"), repo.file("HEAD", "README.md"))
     project.write("README.md", "changed\n")
@@ -62,7 +62,7 @@ def test_a_name_that_can_move_is_asked_every_time(project: Project) -> None:
     assert before[1] == b"hello\n"
 
 
-def test_a_commits_file_is_asked_once(
+def test_a_file_of_a_commit_is_read_once(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     repo, head = Repository(project.root, os.environ), project.git("rev-parse", "HEAD")

@@ -1,5 +1,5 @@
-"""Git processes that live long: what others do meanwhile is seen, and a process that
-died is missed by nobody.
+"""Long-lived git processes: they see changes that other processes make, and are started
+again when they have died.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ def repo(project: Project) -> Repository:
     return Repository(project.root, os.environ)
 
 
-def test_a_branch_that_others_move_is_seen(project: Project, repo: Repository) -> None:
+def test_a_branch_that_another_process_moves_is_seen(
+    project: Project, repo: Repository
+) -> None:
     before = repo.commit("refs/heads/main")
     assert before == project.git("rev-parse", "HEAD")
     project.write("more", "x\n")
@@ -37,7 +39,7 @@ def test_a_branch_that_others_move_is_seen(project: Project, repo: Repository) -
     assert repo.file(after, "more") == b"x\n"
 
 
-def test_objects_that_others_pack_and_prune_are_still_found(
+def test_objects_are_read_after_another_process_has_packed_and_pruned_them(
     project: Project, repo: Repository
 ) -> None:
     assert repo.file(project.git("rev-parse", "HEAD"), "README.md") == b"hello\n"
@@ -47,16 +49,20 @@ def test_objects_that_others_pack_and_prune_are_still_found(
     assert repo.blob(project.git("rev-parse", f"{head}:README.md")) == b"more\n"
 
 
-def test_many_reader_at_once_are_answered_in_order(
+def test_many_questions_at_once_are_answered_in_order(
     project: Project, repo: Repository
 ) -> None:
     blob, tree = (
         project.git("rev-parse", "HEAD:README.md"),
         project.git("rev-parse", "HEAD^{tree}"),
     )
-    found = repo.reader.contents([blob, "0" * 40, tree] * 500)
-    assert [one and one[0] for one in found] == ["blob", None, "tree"] * 500
-    assert found[0] == ("blob", b"hello\n")
+    contents = repo.reader.contents([blob, "0" * 40, tree] * 500)
+    assert [content and content.kind for content in contents] == [
+        "blob",
+        None,
+        "tree",
+    ] * 500
+    assert contents[0] == ("blob", b"hello\n")
 
 
 def test_a_process_that_was_killed_is_started_again(project: Project) -> None:
@@ -69,7 +75,7 @@ def test_a_process_that_was_killed_is_started_again(project: Project) -> None:
     assert reader.info("HEAD") is not None
 
 
-def test_refs_move_only_from_where_they_are_thought_to_be(
+def test_refs_move_only_from_their_expected_value(
     project: Project, repo: Repository
 ) -> None:
     head, other = (
@@ -87,7 +93,9 @@ def test_refs_move_only_from_where_they_are_thought_to_be(
     assert "fanin" in project.git("reflog", "refs/fanin/x/below")
 
 
-def test_a_refused_move_leaves_nothing_and_the_next_one_works(project: Project) -> None:
+def test_a_refused_update_changes_no_ref_and_the_next_one_works(
+    project: Project,
+) -> None:
     updater, head = (
         RefUpdater(Git(project.root, os.environ)),
         project.git("rev-parse", "HEAD"),
@@ -100,7 +108,7 @@ def test_a_refused_move_leaves_nothing_and_the_next_one_works(project: Project) 
     assert project.git("rev-parse", "refs/fanin/a") == head
 
 
-def test_commits_and_their_objects_are_as_git_itself_writes_them(
+def test_commits_and_their_objects_are_those_that_git_itself_writes(
     project: Project, repo: Repository
 ) -> None:
     project.git("config", "user.name", "Ünal <x>\\ ")
@@ -118,11 +126,11 @@ def test_commits_and_their_objects_are_as_git_itself_writes_them(
     shown = ["show", "-s", "--format=%an|%ae|%cn|%ce|%B|%P|%T"]
     assert project.git(*shown, commit) == project.git(*shown, same)
     project.git("fsck", "--strict")  # ends with 0
-    found = Path(project.root, ".git", "objects", blob[1][:2], blob[1][2:])
-    assert stat.S_IMODE(found.stat().st_mode) == 0o444
+    file = Path(project.root, ".git", "objects", blob[1][:2], blob[1][2:])
+    assert stat.S_IMODE(file.stat().st_mode) == 0o444
 
 
-def test_a_shared_repositorys_objects_get_the_modes_that_its_users_need(
+def test_objects_of_a_shared_repository_are_writable_for_its_group(
     project: Project, repo: Repository
 ) -> None:
     project.git("config", "core.sharedRepository", "group")

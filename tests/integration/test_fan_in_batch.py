@@ -169,7 +169,7 @@ def broken(batch: Batch, kind: str) -> tuple[str, bytes]:
             capture_output=True,
             check=True,
         ).stdout.decode()
-        return blob.strip(), pack_writer.of([("blob", data)], "sha1")
+        return blob.strip(), pack_writer.make_pack([("blob", data)], "sha1")
     entries = {
         "names what is not there": b"100644 bad.txt\0" + bytes.fromhex("ab" * 20),
         "calls a tree a file": b"100644 bad.txt\0"
@@ -188,7 +188,7 @@ def object_of(project: Project, data: bytes) -> tuple[str, bytes]:
     made = subprocess.run(
         argv, input=data, cwd=project.root, capture_output=True, check=True
     )
-    return made.stdout.decode().strip(), pack_writer.of([("tree", data)], "sha1")
+    return made.stdout.decode().strip(), pack_writer.make_pack([("tree", data)], "sha1")
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The push of the fan-in: rivals that never rest, and servers that refuse."""
+"""The push of the fan-in: other processes that push all the time, and servers that refuse."""
 
 from __future__ import annotations
 
@@ -59,7 +59,9 @@ REFUSALS = [
 
 
 @pytest.mark.parametrize(("reason", "words"), REFUSALS)
-def test_refusal_is_known_by_name(reason: str, words: str) -> None:
+def test_the_reason_for_a_refusal_follows_from_the_servers_words(
+    reason: str, words: str
+) -> None:
     assert refusal_reason(words) == reason
 
 
@@ -81,7 +83,7 @@ def test_refusal_is_known_by_name(reason: str, words: str) -> None:
         ("", None),
     ],
 )
-def test_repository_is_known_by_its_remote(
+def test_a_repository_on_github_is_recognised_by_the_url_of_its_remote(
     url: str, found: tuple[str, str] | None
 ) -> None:
     assert github_at(url) == found

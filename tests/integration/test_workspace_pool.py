@@ -20,7 +20,7 @@ from tests.support.project import Project
 BRANCH = "fanin/task-000"
 
 
-def store_of(project: Project, scratch: Path) -> WorkspacePool:
+def pool_of(project: Project, scratch: Path) -> WorkspacePool:
     origin = origin_of(project.root)
     return WorkspacePool(
         origin, scratch, lambda commit: project.git("rev-parse", f"{commit}^{{tree}}")
@@ -28,20 +28,20 @@ def store_of(project: Project, scratch: Path) -> WorkspacePool:
 
 
 @pytest.fixture
-def made(
+def pool(
     project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[WorkspacePool]:
-    """Spares that are always worth it, in a run whose workspaces are below `scratch`."""
+    """A pool in the folder `scratch` that makes spares however fast a checkout is."""
     monkeypatch.setattr(workspace_pool, "_MIN_CHECKOUT_TIME", -1.0)
     (tmp_path / "scratch").mkdir()
-    with store_of(project, tmp_path / "scratch") as found:
-        yield found
+    with pool_of(project, tmp_path / "scratch") as pool:
+        yield pool
 
 
-def kept(store: WorkspacePool, count: int, base: str) -> None:
-    """Wait until the spare ones are there."""
-    store.prewarm(count, base, BRANCH)
-    store._background.submit(lambda: None).result()
+def prewarm(pool: WorkspacePool, count: int, base: str) -> None:
+    """Make spares, and wait for them."""
+    pool.prewarm(count, base, BRANCH)
+    pool._background.submit(lambda: None).result()
 
 
 def files(space: Workspace) -> dict[str, str]:
@@ -59,16 +59,16 @@ def git(space: Workspace, *argv: str) -> str:
     ).stdout.strip()
 
 
-def test_a_spare_is_brought_to_the_base_that_its_task_starts_from(
-    made: WorkspacePool, project: Project, tmp_path: Path
+def test_a_spare_is_moved_to_the_base_of_its_task(
+    pool: WorkspacePool, project: Project, tmp_path: Path
 ) -> None:
     project.write("old", "old\n")
     before = project.commit()
-    kept(made, 1, before)
+    prewarm(pool, 1, before)
     project.git("rm", "-q", "old")
     project.write("new/file", "new\n")
     after = project.commit()
-    space = made.acquire(after, tmp_path / "scratch" / "T", BRANCH)
+    space = pool.acquire(after, tmp_path / "scratch" / "T", BRANCH)
     assert not (tmp_path / "scratch" / "spare-1").exists()
     assert files(space) == {
         "README.md": "hello\n",
@@ -86,54 +86,54 @@ def test_a_spare_is_brought_to_the_base_that_its_task_starts_from(
     }
 
 
-def test_one_that_is_at_the_base_already_goes_first_and_no_more_are_kept_than_asked(
-    made: WorkspacePool, project: Project, tmp_path: Path
+def test_a_spare_at_the_base_is_preferred_and_no_more_than_requested_are_made(
+    pool: WorkspacePool, project: Project, tmp_path: Path
 ) -> None:
     before = project.git("rev-parse", "HEAD")
-    kept(made, 1, before)
+    prewarm(pool, 1, before)
     project.write("new", "new\n")
     after = project.commit()
-    kept(made, 2, after)
-    kept(made, 2, after)
+    prewarm(pool, 2, after)
+    prewarm(pool, 2, after)
     assert sorted(path.name for path in (tmp_path / "scratch").glob("spare-*")) == [
         "spare-1",
         "spare-2",
     ]
-    made.acquire(after, tmp_path / "scratch" / "T", BRANCH)
+    pool.acquire(after, tmp_path / "scratch" / "T", BRANCH)
     assert [path.name for path in (tmp_path / "scratch").glob("spare-*")] == ["spare-1"]
 
 
-def test_a_spare_that_cannot_be_brought_there_is_replaced_by_a_new_one(
-    made: WorkspacePool, project: Project, tmp_path: Path
+def test_a_spare_that_cannot_be_moved_is_replaced_by_a_new_workspace(
+    pool: WorkspacePool, project: Project, tmp_path: Path
 ) -> None:
-    kept(made, 1, project.git("rev-parse", "HEAD"))
+    prewarm(pool, 1, project.git("rev-parse", "HEAD"))
     (tmp_path / "scratch" / "spare-1" / "checkout" / ".git" / "HEAD").unlink()
     project.write("new", "new\n")
-    space = made.acquire(project.commit(), tmp_path / "scratch" / "T", BRANCH)
+    space = pool.acquire(project.commit(), tmp_path / "scratch" / "T", BRANCH)
     assert files(space)["new"] == "new\n"
 
 
-def test_where_a_checkout_takes_no_time_none_is_made_ahead(
+def test_no_spare_is_made_where_a_checkout_is_fast(
     project: Project, tmp_path: Path
 ) -> None:
-    with store_of(project, tmp_path) as store:
-        kept(store, 2, project.git("rev-parse", "HEAD"))
+    with pool_of(project, tmp_path) as pool:
+        prewarm(pool, 2, project.git("rev-parse", "HEAD"))
     assert list(tmp_path.glob("spare-*")) == []
 
 
-def test_what_is_discarded_is_gone_at_the_end(
-    made: WorkspacePool, project: Project, tmp_path: Path
+def test_a_released_workspace_is_removed_at_the_end(
+    pool: WorkspacePool, project: Project, tmp_path: Path
 ) -> None:
-    with made:
-        space = made.acquire(
+    with pool:
+        space = pool.acquire(
             project.git("rev-parse", "HEAD"), tmp_path / "scratch" / "T", BRANCH
         )
         (space.checkout / "locked").mkdir(mode=0o500)
-        made.release(space.folder)
+        pool.release(space.folder)
     assert not space.folder.exists()
 
 
-def test_a_run_whose_tasks_get_spare_workspaces_ends_as_without(
+def test_a_run_with_spares_ends_like_one_without(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(workspace_pool, "_MIN_CHECKOUT_TIME", -1.0)
@@ -157,7 +157,7 @@ def test_a_run_whose_tasks_get_spare_workspaces_ends_as_without(
     ]
 
 
-def test_a_change_of_the_same_size_at_the_same_moment_is_seen(
+def test_a_change_of_the_same_size_in_the_same_tick_of_the_clock_is_captured(
     project: Project, tmp_path: Path
 ) -> None:
     """Git tells files that were not touched by their times; a file may change within

@@ -1,5 +1,5 @@
-"""Trees rewritten along the changed paths: as git's index would, in few questions,
-whatever the repository holds.
+"""Trees rewritten along the changed paths: the result is that of git's index, and it takes
+few reads, whatever the size of the repository.
 """
 
 from __future__ import annotations
@@ -114,13 +114,13 @@ def test_an_edited_tree_is_the_one_that_git_makes_of_the_same_files(
     changes = {
         path: text for path, text in changes.items() if text is None or path in added
     }
-    # What is added stands in the way of nothing that stays.
-    gone = {
+    # A path that is added may be a folder or a file in the way of an old one.
+    replaced = {
         p
         for p in before
         if any(a.startswith(f"{p}/") or p.startswith(f"{a}/") for a in added)
     }
-    changes |= dict.fromkeys(gone - added.keys())
+    changes |= dict.fromkeys(replaced - added.keys())
     after = {p: t for p, t in before.items() if p not in changes} | added
     blobs = {
         path: None if text is None else (REGULAR, store.blob(text))
@@ -129,7 +129,7 @@ def test_an_edited_tree_is_the_one_that_git_makes_of_the_same_files(
     assert store.objects.edited(store.tree(before), blobs) == store.tree(after)
 
 
-def test_trees_are_asked_for_level_by_level_and_handed_over_at_once(
+def test_trees_are_read_level_by_level_and_written_in_one_pack(
     store: Store,
 ) -> None:
     files = {
@@ -157,7 +157,7 @@ def test_folders_that_did_not_change_are_never_read(store: Store) -> None:
     assert [len(asked) for asked in store.questions] == [1, 1]
 
 
-def test_new_content_takes_the_place_of_a_file_or_a_folder_as_in_an_index(
+def test_a_new_file_replaces_a_folder_and_a_new_folder_a_file(
     store: Store,
 ) -> None:
     base, blob = (
@@ -194,7 +194,7 @@ def test_paths_that_git_would_not_take_are_refused(
         )
 
 
-def test_what_stands_at_a_path_is_found(store: Store) -> None:
+def test_the_entry_at_a_path(store: Store) -> None:
     tree = store.tree({"a/b/c": "x"})
     assert store.objects.find(tree, "a/b/c") == (REGULAR, store.blob("x"))
     assert store.objects.find(tree, "a/b/c/d") is None
@@ -202,7 +202,7 @@ def test_what_stands_at_a_path_is_found(store: Store) -> None:
     assert store.objects.content(store.blob("x")) == b"x"
 
 
-def test_a_synthetic_commit_is_the_same_one_every_time_and_git_accepts_it(
+def test_a_commit_for_merge_tree_is_always_the_same_and_git_accepts_it(
     store: Store,
 ) -> None:
     tree = store.tree({"a": "x"})
