@@ -153,6 +153,11 @@ def test_a_stuck_dependency_blocks_its_dependents(
                 "p:3: dependency cycle: C → D → C; remove one of these dependencies",
             ],
         ),
+        # the first task of the group is not part of the cycle that is found
+        (
+            {"R": "Z", "X": "R Y", "Y": "X", "Z": "Y"},
+            ["p:2: dependency cycle: X → Y → X; remove one of these dependencies"],
+        ),
         ({"A": "A"}, ["p:1: A depends on itself; remove A from its dependencies"]),
         (
             {"A": "A B", "B": "A"},

@@ -364,6 +364,25 @@ def test_a_landed_result_is_stale_the_second_time() -> None:
     assert progress.stale_reason(after, landed, landed.digest, 1)
 
 
+@pytest.mark.parametrize(
+    ("records", "other", "ahead"),
+    [
+        ({}, {}, False),
+        ({"A": Record(attempts=1)}, {}, True),
+        ({"A": Record(attempts=1)}, {"A": Record(attempts=1)}, False),
+        ({"A": Record(attempts=1)}, {"A": Record(attempts=2)}, False),
+        ({"A": Record(status=DONE)}, {"A": Record()}, True),
+        ({"A": Record(status=DONE)}, {"A": Record(status=DONE)}, False),
+        ({"A": Record()}, {"A": Record(status=DONE)}, False),
+    ],
+    ids=repr,
+)
+def test_progress_is_ahead_if_it_has_an_attempt_or_a_completion_more(
+    records: dict[str, Record], other: dict[str, Record], ahead: bool
+) -> None:
+    assert Progress("p", records).is_ahead_of(Progress("p", other)) is ahead
+
+
 # -- the file --
 
 

@@ -48,6 +48,10 @@ def test_no_more_attempts_start_than_could_all_cost_the_highest_cost_so_far(
     assert (budget.stop_reason() is None) is (slots > 0)
 
 
+def test_rounding_does_not_lose_an_attempt() -> None:
+    assert Budget(0.3, highest_cost_usd=0.1).affordable(5) == 3
+
+
 def test_agents_at_once_cannot_exceed_the_budget_together() -> None:
     budget = Budget(1.0, spent_usd=0.0, highest_cost_usd=0.3)
     started = budget.affordable(10)
