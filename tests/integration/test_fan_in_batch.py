@@ -28,14 +28,14 @@ from tests.support.project import Project
 
 @dataclass
 class Batch:
-    """A batch of which each result is put together by hand."""
+    """A batch whose results are written by hand."""
 
     project: Project
     results: Path
     manifest: Manifest
 
-    def leave(self, place: int, tree: str, pack: bytes) -> None:
-        entry = self.manifest.entries[place]
+    def leave(self, index: int, tree: str, pack: bytes) -> None:
+        entry = self.manifest.entries[index]
         folder = self.results / entry.folder
         folder.mkdir(parents=True)
         (folder / result_folder.PACK).write_bytes(pack)
@@ -99,7 +99,7 @@ class Batch:
 def batch_of(project: Project, count: int, tmp_path: Path, **settings: Any) -> Batch:
     project.write("base.txt", "".join(f"line {number}\n" for number in range(30)))
     project.plan(
-        [{"id": f"T{place}"} for place in range(count)], max_concurrent=256, **settings
+        [{"id": f"T{index}"} for index in range(count)], max_concurrent=256, **settings
     )
     head = project.git("rev-parse", "HEAD")
     known = load({}, {}, file_in(project.root))
@@ -117,8 +117,8 @@ def batch_of(project: Project, count: int, tmp_path: Path, **settings: Any) -> B
 
 def calls_for(project: Project, count: int, tmp_path: Path) -> list[str]:
     batch = batch_of(project, count, tmp_path / str(count))
-    for place in range(count):
-        batch.leave(place, *batch.change({f"new{count}/{place}.txt": f"{place}\n"}))
+    for index in range(count):
+        batch.leave(index, *batch.change({f"new{count}/{index}.txt": f"{index}\n"}))
     with recorded_git_calls() as calls:
         made = batch.merge()
     assert len(made.landed) == count
@@ -139,10 +139,10 @@ def test_two_results_may_bring_the_same_object(
     project: Project, tmp_path: Path
 ) -> None:
     batch = batch_of(project, 3, tmp_path)
-    for place in range(3):
+    for index in range(3):
         batch.leave(
-            place,
-            *batch.change({f"p{place}/__init__.py": "", f"p{place}/same.py": "same\n"}),
+            index,
+            *batch.change({f"p{index}/__init__.py": "", f"p{index}/same.py": "same\n"}),
         )
     batch.forget()
     made = batch.merge()
@@ -152,7 +152,7 @@ def test_two_results_may_bring_the_same_object(
 
 
 def broken(batch: Batch, kind: str) -> tuple[str, bytes]:
-    """A tree's id and a pack with which something is wrong."""
+    """A tree's id and a pack with this fault."""
     tree, pack = batch.change({"bad.txt": "bad\n"})
     if kind == "damaged":
         return tree, pack[:30] + bytes([pack[30] ^ 255]) + pack[31:]
@@ -207,13 +207,13 @@ def test_one_bad_pack_among_many_fails_its_own_task_only(
     project: Project, tmp_path: Path, kind: str
 ) -> None:
     batch = batch_of(project, 6, tmp_path)
-    for place in range(6):
+    for index in range(6):
         made = (
-            batch.change({f"good{place}.txt": f"{place}\n"})
-            if place != 3
+            batch.change({f"good{index}.txt": f"{index}\n"})
+            if index != 3
             else broken(batch, kind)
         )
-        batch.leave(place, *made)
+        batch.leave(index, *made)
     batch.forget()
     fan_in = batch.merge()
     assert fan_in.landed == ("T0", "T1", "T2", "T4", "T5")
@@ -224,17 +224,17 @@ def test_one_bad_pack_among_many_fails_its_own_task_only(
     assert project.git("fsck", "--strict", fan_in.tip) == ""
 
 
-def test_two_bad_packs_do_not_vouch_for_each_other(
+def test_two_bad_packs_do_not_complete_each_other(
     project: Project, tmp_path: Path
 ) -> None:
     batch = batch_of(project, 4, tmp_path)
     hollow = b"100644 bad.txt\0" + bytes.fromhex("ab" * 20)
     inner, pack = object_of(project, hollow)
     outer = object_of(project, b"40000 sub\0" + bytes.fromhex(inner))
-    for place, made in enumerate(
+    for index, made in enumerate(
         [(inner, pack), batch.change({"good.txt": "x\n"}), outer, (inner, pack)]
     ):
-        batch.leave(place, *made)
+        batch.leave(index, *made)
     batch.forget()
     fan_in = batch.merge()
     assert fan_in.landed == ("T1",)
@@ -243,19 +243,19 @@ def test_two_bad_packs_do_not_vouch_for_each_other(
     } == dict.fromkeys(["T0", "T2", "T3"], "corrupt")
 
 
-def test_a_conflict_among_many_is_told_with_its_hunk_and_kept(
+def test_a_conflict_has_its_hunk_and_its_work_is_kept(
     project: Project, tmp_path: Path
 ) -> None:
     batch = batch_of(project, 4, tmp_path)
     lines = [f"line {number}\n" for number in range(30)]
-    for place in range(4):
+    for index in range(4):
         mine = list(lines)
-        mine[5] = f"changed by {place}\n" if place in {1, 3} else mine[5]
-        mine[25 if place == 2 else 5] = "also 2\n" if place == 2 else mine[5]
+        mine[5] = f"changed by {index}\n" if index in {1, 3} else mine[5]
+        mine[25 if index == 2 else 5] = "also 2\n" if index == 2 else mine[5]
         files = (
-            {f"own{place}.txt": "x\n"} if place == 0 else {"base.txt": "".join(mine)}
+            {f"own{index}.txt": "x\n"} if index == 0 else {"base.txt": "".join(mine)}
         )
-        batch.leave(place, *batch.change(files))
+        batch.leave(index, *batch.change(files))
     batch.forget()
     made = batch.merge()
     assert made.landed == ("T0", "T1", "T2")
@@ -270,7 +270,7 @@ def test_a_conflict_among_many_is_told_with_its_hunk_and_kept(
     assert (landed[5], landed[25]) == ("changed by 1", "also 2")
 
 
-def test_every_result_is_compared_as_it_would_be_alone(
+def test_comparing_many_trees_equals_comparing_each_alone(
     project: Project, tmp_path: Path
 ) -> None:
     batch = batch_of(project, 3, tmp_path)

@@ -1,5 +1,5 @@
-"""`union.unite` and git's own merge agree wherever the order does not matter; where git
-guesses, fanin does not.
+"""`union.unite` agrees with git's own merge if the order does not matter, and does not
+guess as git does.
 """
 
 from __future__ import annotations
@@ -88,9 +88,11 @@ class Git:
         ]
 
     def united(
-        self, base: str, trees: Sequence[str], *, each: bool = False
+        self, base: str, trees: Sequence[str], *, tree_per_task: bool = False
     ) -> list[MergeOutcome]:
-        return unite(base, base, self.candidates(base, trees), self, tree_per_task=each)
+        return unite(
+            base, base, self.candidates(base, trees), self, tree_per_task=tree_per_task
+        )
 
     def chain(self, base: str, trees: Sequence[str]) -> tuple[str, frozenset[str]]:
         """What git's merges one after the other make, and the trees that conflicted."""
@@ -119,9 +121,9 @@ def put(files: Files, path: str, what: tuple[str, bytes]) -> None:
 
 def changed(data: bytes, line: int, text: bytes) -> bytes:
     lines = data.splitlines(keepends=True) or [b""]
-    place = line % len(lines)
-    end = b"\r\n" if lines[place].endswith(b"\r\n") else b"\n"
-    return b"".join([*lines[:place], text + end, *lines[place + 1 :]])
+    index = line % len(lines)
+    end = b"\r\n" if lines[index].endswith(b"\r\n") else b"\n"
+    return b"".join([*lines[:index], text + end, *lines[index + 1 :]])
 
 
 @st.composite
@@ -170,13 +172,13 @@ def edited(draw: st.DrawFn) -> Files:
 
 @settings(max_examples=25, derandomize=True, deadline=None, database=None)
 @given(st.lists(edited(), min_size=3, max_size=3), st.booleans())
-def test_three_tasks_that_every_order_merges_alike_are_united_alike(
-    git: Git, sides: list[Files], each: bool
+def test_three_tasks_that_merge_alike_in_every_order_make_that_tree(
+    git: Git, sides: list[Files], tree_per_task: bool
 ) -> None:
     base, trees = git.tree(BASE), [git.tree(side) for side in sides]
     assume(base not in trees)
     ends = {git.chain(base, order) for order in itertools.permutations(trees)}
-    outcomes = git.united(base, trees, each=each)
+    outcomes = git.united(base, trees, tree_per_task=tree_per_task)
     if len(ends) == 1 and not next(iter(ends))[1]:
         assert all(outcome.tree for outcome in outcomes), outcomes
         assert outcomes[-1].tree == next(iter(ends))[0]
@@ -186,7 +188,7 @@ def test_three_tasks_that_every_order_merges_alike_are_united_alike(
 
 @settings(max_examples=40, derandomize=True, deadline=None, database=None)
 @given(edited(), edited())
-def test_two_tasks_conflict_or_merge_as_git_says(
+def test_two_tasks_conflict_or_merge_as_in_git(
     git: Git, one: Files, other: Files
 ) -> None:
     base, trees = git.tree(BASE), [git.tree(one), git.tree(other)]
@@ -205,7 +207,7 @@ def story(**contents: bytes) -> Files:
     return {name.replace("__", "/"): (REGULAR, data) for name, data in contents.items()}
 
 
-def test_edit_never_moves_to_a_file_that_another_task_made(git: Git) -> None:
+def test_an_edit_never_moves_to_a_file_that_another_task_created(git: Git) -> None:
     """A removes x, C makes a similar z, D edits x: git's merge moves D's edit to z;
     here D conflicts.
     """
@@ -234,7 +236,7 @@ def test_edit_never_moves_to_a_file_that_another_task_made(git: Git) -> None:
         assert b"D was here" not in git.repo.blob(made_blob[1])
 
 
-def test_edit_follows_a_file_that_one_task_moved(git: Git) -> None:
+def test_an_edit_follows_a_file_that_one_task_moved(git: Git) -> None:
     base = git.tree(story(x=TEXT, keep=b"k\n"))
     moved = git.tree(story(y=TEXT, keep=b"k\n"))
     stranger = git.tree(story(x=TEXT, keep=b"k\n", z=TEXT + b"more\n"))
@@ -250,15 +252,17 @@ def test_edit_follows_a_file_that_one_task_moved(git: Git) -> None:
     assert git.repo.blob(found["z"][1]) == TEXT + b"more\n"
 
 
-def test_link_that_leaves_the_tree_only_once_merged_is_refused(git: Git) -> None:
-    """One task moves a link up, another points it anew: each is fine by itself,
-    together they leave the tree.
+def test_a_link_that_leaves_the_tree_only_after_the_merge_is_refused(git: Git) -> None:
+    """One task moves a link up, another changes its target: each stays inside the tree,
+    both together leave it.
     """
     deep: Files = {"d/e/link": (SYMLINK, b"x"), "keep": (REGULAR, b"k\n")}
     base = git.tree(deep)
     up = git.tree({"d/link": (SYMLINK, b"x"), "keep": (REGULAR, b"k\n")})
-    anew = git.tree({"d/e/link": (SYMLINK, b"../../keep"), "keep": (REGULAR, b"k\n")})
-    outcomes = git.united(base, [up, anew])
+    retargeted = git.tree(
+        {"d/e/link": (SYMLINK, b"../../keep"), "keep": (REGULAR, b"k\n")}
+    )
+    outcomes = git.united(base, [up, retargeted])
     assert outcomes[0].tree == up
     # by git's own conflict, or by the policy where git follows the move
     assert outcomes[1].failure is not None
