@@ -16,7 +16,7 @@ from runner import pipeline
 from runner.config.settings import file_in, load
 from runner.core import result_folder
 from runner.core.manifest import Manifest
-from runner.core.result import Result
+from runner.core.result import Failure, FailureKind, Result
 from runner.fan_in.batch_merge import FanIn
 from runner.fan_in.inputs import BatchResults
 from runner.plan.snapshot import read_snapshot
@@ -291,3 +291,98 @@ def test_comparing_many_trees_equals_comparing_each_alone(
         [],
         ["link +1 -0"],
     ]
+
+
+def test_a_pack_far_over_the_size_limit_is_refused_before_git_expands_it(
+    project: Project, tmp_path: Path
+) -> None:
+    batch = batch_of(project, 2, tmp_path, limits={"size": 1000})
+    batch.leave(0, "1" * 40, b"PACK" + bytes(2 * 2**20))
+    batch.leave(1, *batch.change({"good.txt": "x\n"}))
+    fan_in = batch.merge()
+    assert fan_in.landed == ("T1",)
+    failure = fan_in.failed["T0"]
+    assert failure.kind == "policy"
+    assert "far more than limits.size = 1,000" in failure.message
+    assert str(batch.results) in failure.message
+
+
+def test_a_pack_without_the_tree_that_its_result_names_is_refused(
+    project: Project, tmp_path: Path
+) -> None:
+    batch = batch_of(project, 1, tmp_path)
+    batch.leave(0, *broken(batch, "another tree"))
+    message = batch.merge().failed["T0"].message
+    assert message == "the pack does not hold the tree that the result names"
+
+
+def test_one_bad_pack_does_not_make_the_others_be_imported_one_by_one(
+    project: Project, tmp_path: Path
+) -> None:
+    batch = batch_of(project, 16, tmp_path)
+    batch.leave(0, *broken(batch, "another tree"))
+    for index in range(1, 16):
+        batch.leave(index, *batch.change({f"good{index}.txt": f"{index}\n"}))
+    batch.forget()
+    with recorded_git_calls() as calls:
+        fan_in = batch.merge()
+    assert len(fan_in.landed) == 15
+    # halving 16 packs: two imports for each of four levels, the whole, and the bad one
+    assert calls.count("index-pack") <= 2 * 4 + 2
+
+
+def test_a_fan_in_that_runs_twice_grants_an_attempt_only_once(
+    project: Project, tmp_path: Path
+) -> None:
+    no_result = Failure(kind=FailureKind.NO_RESULT, message="the job left no result")
+    batch = batch_of(project, 1, tmp_path, max_attempts=1)
+    repo = Repository(project.root, os.environ)
+
+    def merge(manifest: Manifest, head: str) -> FanIn:
+        results = BatchResults(manifest, batch.results, missing=no_result)
+        return pipeline.merge_batch(repo, results, head)
+
+    failed = merge(batch.manifest, batch.manifest.base)
+    assert failed.snapshot is not None
+    settings = load({}, {}, file_in(project.root))
+    request = pipeline.BatchRequest("r", 2, "main", slots=1, retry=("T0",))
+    retry = pipeline.next_batch(failed.snapshot, settings, request)
+    assert retry is not None
+    first = merge(retry, failed.tip)
+    again = merge(retry, first.tip)
+    assert first.snapshot is not None
+    assert again.snapshot is not None
+    assert (first.failed["T0"].kind, again.failed["T0"].kind) == ("no_result", "stale")
+    assert again.commits == ()
+    assert again.snapshot.progress.records["T0"].allowed == 2
+    assert again.snapshot.progress == first.snapshot.progress
+
+
+@pytest.mark.parametrize(
+    ("rival_path", "replayed"),
+    [
+        ("other.txt", True),
+        ("new.txt", False),
+        ("new.txt/inside", False),
+        ("NEW.txt", False),
+        ("tasks.yml", False),
+        ("fanin.yml", False),
+    ],
+)
+def test_a_fan_in_is_replayed_only_on_a_head_that_changed_unrelated_paths(
+    project: Project, tmp_path: Path, rival_path: str, replayed: bool
+) -> None:
+    batch = batch_of(project, 1, tmp_path)
+    batch.leave(0, *batch.change({"new.txt": "new\n"}))
+    repo = Repository(project.root, os.environ)
+    fan_in = batch.merge()
+    existing = project.root / rival_path
+    text = existing.read_text() if existing.exists() else ""
+    project.write(rival_path, text + "# rival\n")
+    rival = project.commit()
+    replay = pipeline.replay(repo, batch.manifest, fan_in, rival)
+    assert (replay is not None) is replayed
+    if replay is not None:
+        results = BatchResults(batch.manifest, batch.results)
+        merged = pipeline.merge_batch(repo, results, rival)
+        assert repo.tree(replay.tip) == repo.tree(merged.tip)
