@@ -9,7 +9,7 @@ import re
 import string
 from collections.abc import Sequence
 
-from runner.core.manifest import BatchEntry, Brought
+from runner.core.manifest import BatchEntry, DependencyResult
 
 # Bytes of UTF-8. Far below what any agent accepts.
 MAX_BYTES = 200_000
@@ -127,7 +127,7 @@ def _verify(command: str | None) -> str:
     return f"It is done when this command succeeds: {command}"
 
 
-def _dependencies(dependencies: Sequence[Brought]) -> str:
+def _dependencies(dependencies: Sequence[DependencyResult]) -> str:
     """What the tasks before this one changed, as much as fits."""
     lines = []
     for dependency in dependencies:

@@ -1,8 +1,7 @@
-"""Data that crosses rooms or jobs: tasks, plans, settings of an agent, the batch
-manifest, results.
+"""Base classes of documents, and the scalar types of their fields.
 
-Documents other people write (plan, settings) forbid unknown keys, because a misspelt
-`depends_on` that is silently ignored would run a task too early. Documents fanin writes
+Documents that people write (plan, settings) refuse unknown keys: if a misspelt
+`depends_on` were ignored, a task would run too early. Documents that fanin writes
 (manifest, result, progress) keep the unknown fields of a newer version.
 """
 
@@ -41,30 +40,34 @@ _UNITS = {
 
 
 def parse_duration(value: object) -> float:
-    """Seconds from `30m`, `1h30m`, `45s` or a plain number of seconds. ValueError for
-    anything else.
+    """Seconds from `30m`, `1h30m`, `45s` or a number of seconds.
+
+    ValueError for anything else, and unless it is more than zero.
     """
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        seconds = float(value)
-    elif _NUMBER.fullmatch(str(value).strip()):  # as a flag or a variable gives it
-        seconds = float(str(value))
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    text = str(value).strip()
+    # A number may also come as text, from a flag or a variable.
+    if is_number or _NUMBER.fullmatch(text):
+        seconds = float(text)
     else:
-        match = _DURATION.fullmatch(str(value).strip())
+        match = _DURATION.fullmatch(text)
         if not match or not any(match.groups()):
             raise ValueError("expected a duration like 45s, 30m or 1h30m")
-        hours, minutes, secs = (float(part or 0) for part in match.groups())
-        seconds = hours * 3600 + minutes * 60 + secs
+        hours = float(match[1] or 0)
+        minutes = float(match[2] or 0)
+        seconds = hours * 3600 + minutes * 60 + float(match[3] or 0)
     if not 0 < seconds < 10**9:
         raise ValueError("expected a duration of more than zero")
     return seconds
 
 
 def parse_size(value: object) -> int:
-    """Bytes from `4 MiB`, `500kB` or a plain number. ValueError for anything else."""
+    """Bytes from `4 MiB`, `500kB` or a number of bytes. ValueError for anything else."""
     match = _SIZE.fullmatch(str(value).strip())
     if isinstance(value, bool) or not match:
         raise ValueError("expected a size like 4MiB or 500kB")
-    return int(float(match[1]) * _UNITS[(match[2] or "").lower()])
+    unit = (match[2] or "").lower()
+    return int(float(match[1]) * _UNITS[unit])
 
 
 _DURATION_SCHEMA = {
@@ -92,28 +95,24 @@ def clean(value: object) -> object: ...
 
 
 def clean(value: object) -> object:
-    """Text from an agent, git or a file name, made safe to print, commit and store.
+    """Text of any origin, made safe to print, commit and store.
 
-    Control characters would speak to the terminal, NUL ends a commit message, lone
-    surrogates (bytes of a file name that are no UTF-8) cannot be encoded. Everything
-    that is not text is left to the validation.
+    Control characters act on a terminal, and NUL ends a commit message. Lone surrogates,
+    which stand for bytes of a file name that are not UTF-8, cannot be encoded. A value
+    that is not text is returned as it is.
     """
     if not isinstance(value, str):
         return value
-    return _UNPRINTABLE.sub(
-        "\ufffd",
-        value.encode("utf-8", "backslashreplace")
-        .decode()
-        .replace("\r\n", "\n")
-        .replace("\r", "\n"),
-    )
+    text = value.encode("utf-8", "backslashreplace").decode()
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    return _UNPRINTABLE.sub("\ufffd", text)
 
 
 Duration = Annotated[
     float, BeforeValidator(parse_duration), WithJsonSchema(_DURATION_SCHEMA)
 ]
 Size = Annotated[int, BeforeValidator(parse_size), WithJsonSchema(_SIZE_SCHEMA)]
-# An id travels in file names, refs, tables and shell text: anything printable without
+# An id appears in file names, refs, tables and shell text: it is printable, and has no
 # spaces at its ends.
 TaskId = Annotated[
     str,
@@ -124,29 +123,31 @@ TaskId = Annotated[
 ]
 
 
-def _instant(value: str) -> str:
+def _refuse_local_time(value: str) -> str:
     if datetime.fromisoformat(value).tzinfo is None:
         raise ValueError("expected a time with its zone")
     return value
 
 
-Instant = Annotated[str, StringConstraints(max_length=40), AfterValidator(_instant)]
+Instant = Annotated[
+    str, StringConstraints(max_length=40), AfterValidator(_refuse_local_time)
+]
 Text = Annotated[str, BeforeValidator(clean)]
 
 
 class UserDocument(BaseModel):
-    """What a person writes: immutable, unknown keys refused."""
+    """A document that people write: immutable, unknown keys are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Document(BaseModel):
-    """What fanin writes and other tools read: immutable, unknown fields kept."""
+    """A document that fanin writes: immutable, unknown fields are kept."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
 
 def digest_of(value: Any) -> str:
-    """sha256 of a JSON value in canonical form."""
+    """The sha256 of a JSON value in canonical form, as hex digits."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

@@ -1,4 +1,4 @@
-"""Files that survive a crash: written whole or not at all, on the disk before the call
+"""Writing files that survive a crash: whole or not at all, and on the disk when the call
 returns.
 """
 
@@ -12,67 +12,67 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 
-HALF_WRITTEN = ".*.tmp"  # the glob of what a killed `write` leaves beside its file
+# Matches the temporary file that a killed `write` leaves beside its target.
+HALF_WRITTEN = ".*.tmp"
 
-_AT_ONCE = 16
+_SYNC_THREADS = 16
 
 
 def checkpoint(name: str) -> None:
-    """Called before and after every step that outlives a crash: fsync, rename, ref
-    update, landing, push.
+    """Do nothing; called before and after every step whose effect survives a crash.
 
-    Does nothing. The crash tests replace it with one that ends the process at the n-th
-    call, so callers must reach it as `durable.checkpoint`.
+    The crash tests replace this function by one that ends the process at the n-th call,
+    so it must be called as `durable.checkpoint`.
     """
 
 
 def write(path: Path, data: bytes, *, synced: bool = True) -> None:
-    """Replace `path` by `data` atomically and durably (write, fsync, rename, fsync of
-    the folder).
+    """Replace the file `path` atomically, and create its folder if need be.
 
-    Not `synced`: a killed process does not lose it, a machine that loses its power may.
+    The rename is durable only after the fsync of the folder. Without `synced` the data
+    survives a killed process, but not a power failure.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
+    temporary = path.with_name(
+        f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp"
+    )
     try:
-        with beside.open("wb") as stream:
+        with temporary.open("wb") as stream:
             stream.write(data)
             stream.flush()
             if synced:
                 sync(stream.fileno())
         checkpoint("before rename")
-        beside.replace(path)
+        temporary.replace(path)
         checkpoint("after rename")
-    except OSError:  # a full disk: what is there must not fill it further
-        beside.unlink(missing_ok=True)
+    except OSError:
+        # A full disk must not be filled further.
+        temporary.unlink(missing_ok=True)
         raise
     if synced:
         sync_folder(path.parent)
 
 
 def sync_files(files: Sequence[Path]) -> None:
-    """fsync of each; at once, because a disk makes many durable in the time of one."""
+    """fsync each file, all at once: a disk needs hardly longer for many than for one."""
     if len(files) < 2:
         for file in files:
             sync_folder(file)
         return
-    list(_syncers().map(sync_folder, files))
+    list(_sync_pool().map(sync_folder, files))  # `list` raises what a thread raised
 
 
 @cache
-def _syncers() -> ThreadPoolExecutor:
-    """Kept: a run syncs a few files after every task, and starting threads takes as
-    long as one fsync.
-    """
-    return ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="fanin-sync")
+def _sync_pool() -> ThreadPoolExecutor:
+    # A run syncs files after every task; starting threads takes as long as one fsync.
+    return ThreadPoolExecutor(_SYNC_THREADS, thread_name_prefix="fanin-sync")
 
 
 def append_lines(path: Path, lines: Sequence[str], *, synced: bool = True) -> None:
-    """Add lines durably. A single write with O_APPEND, so that lines of several writers
-    never mix.
+    """Append lines in a single write, so that lines of several writers never mix.
 
-    Each begins with a line end, so that a line torn by a crash cannot swallow it;
-    readers pass over blank lines.
+    Each also begins with a line end: after a line that a crash cut off, the next one
+    still stands alone. Readers skip blank lines.
     """
     fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     try:
@@ -80,7 +80,7 @@ def append_lines(path: Path, lines: Sequence[str], *, synced: bool = True) -> No
             b"\n" + line.encode("utf-8", "backslashreplace") + b"\n" for line in lines
         )
         if os.write(fd, data) != len(data):
-            raise OSError(errno.ENOSPC, "the line was not written whole")
+            raise OSError(errno.ENOSPC, "the line was only partly written")
         if synced:
             sync(fd)
     finally:
@@ -88,14 +88,14 @@ def append_lines(path: Path, lines: Sequence[str], *, synced: bool = True) -> No
 
 
 def sync(fd: int) -> None:
-    """fsync, as a numbered step."""
+    """fsync a file descriptor, between two checkpoints."""
     checkpoint("before fsync")
     os.fsync(fd)
     checkpoint("after fsync")
 
 
 def sync_folder(folder: Path) -> None:
-    """fsync of a folder, or of a file that was written before."""
+    """fsync a folder, or a file that was written before."""
     fd = os.open(folder, os.O_RDONLY)
     try:
         sync(fd)

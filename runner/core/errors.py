@@ -1,8 +1,7 @@
-"""Every error a user can meet, with its exit code and what to do about it.
+"""The errors that a user can meet, and their exit codes.
 
-Read top to bottom this is the exit-code table: 0 done, 1 a task failed or is blocked (a
-value, never an exception), 2 the plan, the settings or the call is wrong, 3 the
-environment or fanin broke, 130 interrupted.
+0: done. 1: a task failed or is blocked, which is never an exception. 2: the plan, the
+settings or the call is wrong. 3: the environment or fanin failed. 130: interrupted.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ EXIT_TASKS_FAILED = 1
 
 
 class Problem(NamedTuple):
-    """One located mistake in what the user gave: `file:line: what, and what to do`."""
+    """One mistake in the user's input, printed as `path:line: what; remedy`."""
 
     path: str
     line: int | None
@@ -23,16 +22,17 @@ class Problem(NamedTuple):
     remedy: str
 
     def __str__(self) -> str:
-        place = self.path if self.line is None else f"{self.path}:{self.line}"
-        return (
-            f"{place}: {self.what}; {self.remedy}"
-            if self.remedy
-            else f"{place}: {self.what}"
-        )
+        text = self.path
+        if self.line is not None:
+            text += f":{self.line}"
+        text += f": {self.what}"
+        if self.remedy:
+            text += f"; {self.remedy}"
+        return text
 
 
 class FaninError(Exception):
-    """Base of all that `cli` turns into one sentence and an exit code."""
+    """Base of the errors that `cli` prints without a traceback."""
 
     exit_code = 3
 
@@ -46,16 +46,14 @@ class FaninError(Exception):
 
 
 class UsageProblem(FaninError):
-    """The call is wrong or comes at the wrong moment. Nothing was started; the advice
-    says what to type.
-    """
+    """The call is wrong, or cannot be served now. Nothing was started."""
 
     exit_code = 2
 
 
 class InvalidInput(UsageProblem):
-    """The plan or the settings are wrong. Holds every problem found, so that all can be
-    mended at once.
+    """The plan or the settings are wrong. Holds every problem, so that all can be fixed
+    at once.
     """
 
     def __init__(self, problems: Iterable[Problem]) -> None:
@@ -66,19 +64,15 @@ class InvalidInput(UsageProblem):
 
 
 class EnvironmentBroken(FaninError):
-    """Git, the network, the disk or the machine did not do its part. What had landed is
-    safe; run again.
-    """
+    """Git, the network, the disk or the machine failed. What has landed is safe."""
 
 
 class VerdictOutdated(EnvironmentBroken):
-    """What was verified is not what would land now: the branch moved meanwhile. It has
-    to be verified again.
-    """
+    """The branch moved after the merged tree was verified: verify again."""
 
 
 class GitFailed(EnvironmentBroken):
-    """A git command that must succeed did not; carries its argv, exit status and words."""
+    """A git command failed that must succeed. Holds its argv, exit status and stderr."""
 
     def __init__(self, argv: Iterable[str], status: int, stderr: str) -> None:
         self.argv = tuple(argv)
@@ -90,8 +84,6 @@ class GitFailed(EnvironmentBroken):
 
 
 class Interrupted(FaninError):
-    """A person ended the run. What had landed stays, what had finished is kept for the
-    next run.
-    """
+    """The user stopped the run. The next run goes on with what has finished."""
 
     exit_code = 130

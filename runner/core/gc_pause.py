@@ -1,8 +1,7 @@
-"""Python's cyclic collector, paused while a large document is read.
+"""A pause of Python's cyclic garbage collector, for reading large documents.
 
-Reading a plan makes hundreds of thousands of objects and no garbage. The collector
-looks through all of them again and again: of the seconds that PyYAML needs for 10,000
-tasks, four in five are its.
+Reading a plan creates hundreds of thousands of objects and no garbage, but the collector
+scans them again and again: four fifths of the time in which PyYAML reads 10,000 tasks.
 """
 
 from __future__ import annotations
@@ -14,9 +13,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def paused() -> Iterator[None]:
-    """No collection inside the block. Whoever paused first is the one who ends it, so
-    blocks may be nested.
-    """
+    """Disable the collector inside the block. Blocks may be nested."""
     if not gc.isenabled():
         yield
         return

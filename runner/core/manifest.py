@@ -1,4 +1,4 @@
-"""The batch manifest: the tasks of one batch, frozen with all that its jobs need."""
+"""The batch manifest: the tasks of one batch, and all that its jobs need to know."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from runner.core.result import Failure
 from runner.core.task import AgentSettings, PlanSettings, Task
 
 
-class Brought(Document):
-    """What a dependency brought, for the prompt of those that build on it: its summary
-    and its changed paths.
+class DependencyResult(Document):
+    """The result of a dependency, for the prompt of a task that builds on it.
+
+    `changed` are the paths that it changed.
     """
 
     id: str
@@ -25,8 +26,11 @@ class Brought(Document):
 
 
 class BatchEntry(Document):
-    """A task frozen for one attempt: legs and fan-in read this and never decide from
-    the plan again.
+    """One attempt at a task. Jobs and the merge read this instead of the plan.
+
+    `timeout` is in seconds, `reserved_usd` the attempt's share of max_cost_usd,
+    `previous` the failure of the last attempt, `brought` the results of the task's
+    dependencies.
     """
 
     index: int
@@ -37,17 +41,17 @@ class BatchEntry(Document):
     timeout: float
     verify: str | None = None
     previous: Failure | None = None
-    brought: tuple[Brought, ...] = ()
-    reserved_usd: float | None = None  # this attempt's share of max_cost_usd
+    brought: tuple[DependencyResult, ...] = ()
+    reserved_usd: float | None = None
 
     @property
     def folder(self) -> str:
-        """The entry's result folder; ids may hold `/` or `:`, so the index names it."""
+        """The name of its result folder: the index, since an id may contain `/` or `:`."""
         return f"{self.index:03d}"
 
 
 class Limits(UserDocument):
-    """Bounds of one task's change, and of a run."""
+    """Limits of a task's change (`files`, `size` in bytes) and of a run."""
 
     files: Annotated[int, Field(ge=1)] = 100
     size: Size = 4 * 2**20
@@ -56,12 +60,14 @@ class Limits(UserDocument):
 
 
 class Manifest(Document):
-    """The batch manifest: everything `task`, `verify` and `merge` need, sealed by
-    `digest`.
+    """All that the jobs `task`, `verify` and `merge` need to know, sealed by `digest`.
 
-    `plan` names the format too: nobody detects it a second time. `env` are plain
-    variables of agent and verify. `retry` are ids that a person asked to try again; the
-    fan-in grants the attempt in its commit.
+    - `base`: the commit that the tasks start from.
+    - `plan`: with its format, so that it need not be detected again.
+    - `protected`, `never`: globs that only `allow` lifts, and that nothing lifts.
+    - `verify_timeout`: seconds.
+    - `retry`: ids of tasks that get one more attempt; the batch commit records that.
+    - `env`: plain variables of agent and verify.
     """
 
     version: Literal[1] = 1

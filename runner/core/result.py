@@ -1,6 +1,4 @@
-"""What one attempt left: its result, why it failed, what it used; and the verdict on a
-merged tree.
-"""
+"""The result of an attempt, and the verdict of `verify` on a merged tree."""
 
 from __future__ import annotations
 
@@ -17,7 +15,7 @@ from runner.core.documents import Document, Instant, Text
 
 
 class FailureKind(StrEnum):
-    """Why an attempt failed, by structure and never by words in its text."""
+    """Why an attempt failed. Never guessed from words in an agent's text."""
 
     AGENT_ERROR = "agent_error"
     TIMEOUT = "timeout"
@@ -38,9 +36,7 @@ class FailureKind(StrEnum):
     BASE_RED = "base_red"
 
 
-# A person ended it, a rate limit did, it never ran here, its key was missing or
-# refused, or the branch was red before: none of that is the task's fault (DESIGN,
-# State).
+# Failures that are not the task's fault, so they do not count as an attempt.
 UNCOUNTED = frozenset(
     {
         FailureKind.INTERRUPTED,
@@ -53,7 +49,7 @@ UNCOUNTED = frozenset(
 
 
 class Failure(Document):
-    """Why an attempt did not succeed; `retryable` False means no retry makes sense."""
+    """Why an attempt did not succeed. Without `retryable`, no further one is made."""
 
     kind: FailureKind
     message: Text
@@ -62,11 +58,12 @@ class Failure(Document):
 
     @property
     def counted(self) -> bool:
+        """Whether it counts towards the task's attempts."""
         return self.kind not in UNCOUNTED
 
 
 class Usage(Document):
-    """What the agent reported about itself; None is unknown, never zero."""
+    """What the agent reported about itself. None means unknown, never zero."""
 
     summary: Text | None = None
     cost_usd: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
@@ -74,13 +71,14 @@ class Usage(Document):
 
 
 class Result(Document):
-    """What one attempt left, as written in `result.json` of its folder.
+    """The outcome of one attempt, stored as `result.json` in its result folder.
 
-    `run_attempt` is GitHub's: which run of the same job this was; 1 on one machine.
-    `tree` is the git tree the attempt made and `pack` the file beside it with the
-    objects the base lacks; both are None when nothing changed or the attempt failed
-    before its work was captured. A failed attempt may still carry its work, so that it
-    can be kept.
+    - `manifest`: the digest of the manifest that it belongs to.
+    - `run_attempt`: GitHub's count of runs of the same job; 1 on one machine.
+    - `tree`: the id of the git tree that the attempt made; `pack`: the file beside it
+      with the objects that the base lacks. Both are None if nothing changed, or if the
+      attempt failed before its work was captured. A failed attempt may have them too,
+      so that its work can be kept.
     """
 
     version: Literal[1] = 1
@@ -103,7 +101,7 @@ class Result(Document):
     pack: Literal["change.pack"] | None = None
 
     @model_validator(mode="after")
-    def _either_or(self) -> Result:
+    def _refuse_contradictions(self) -> Result:
         if self.succeeded == (self.failure is not None):
             raise ValueError("a result either succeeded or has a failure")
         if (self.tree is None) != (self.pack is None):
@@ -112,11 +110,10 @@ class Result(Document):
 
 
 class Verdict(Document):
-    """What `verify` found, bound to what it looked at: the head, the batch, and the
-    tree that is green.
+    """The outcome of `verify`, bound to the batch and the head that were verified.
 
-    `failed` are the tasks to send back; `tree` is the head with all others in, before
-    progress and marks.
+    `failed` are the tasks that are not merged, each with the reason. `tree` is the tree
+    that passed: the head with all other tasks merged, before progress is written.
     """
 
     version: Literal[1] = 1

@@ -1,6 +1,4 @@
-"""A task, a plan of them, and the settings that a plan may give a task: its agent,
-where the plan is.
-"""
+"""Tasks, the plan that holds them, and the settings of the plan and of an agent."""
 
 from __future__ import annotations
 
@@ -20,9 +18,7 @@ from runner.core.variables import EnvName
 
 
 class Status(StrEnum):
-    """The four stored states of a task; *ready* and *blocked* are computed, never
-    stored.
-    """
+    """The stored states of a task. Ready and blocked are computed, never stored."""
 
     PENDING = "pending"
     IN_PROGRESS = "in_progress"
@@ -31,22 +27,22 @@ class Status(StrEnum):
 
 
 class Standing(StrEnum):
-    """How a task stands by itself, its dependencies left aside."""
+    """What a task's own record means for the tasks that depend on it."""
 
-    OPEN = "open"  # it may run as soon as its dependencies are completed
+    OPEN = "open"  # runs as soon as its dependencies are completed
     COMPLETED = "completed"
-    # failed for good, skipped or held: it will not run and satisfies nobody
+    # Failed for good, skipped or held: it will not run, nor will what depends on it.
     STUCK = "stuck"
 
 
 class AgentSettings(UserDocument):
-    """Which agent runs: a preset's name, or any command as an argv list.
+    """Which agent runs: a preset by name, or any command as an argv list.
 
-    `env` names the variables it may see beside the preset's own. `args` are added to a
-    preset's argv. `home`: `isolated` gives every attempt an empty home folder,
-    `inherit` the user's own; unset, a preset is isolated on GitHub Actions and
-    everything else inherits. `idle_timeout`: seconds without a word after which it is
-    ended.
+    - `env`: names of variables that it sees beside those of the preset.
+    - `args`: added to the argv of a preset.
+    - `home`: `isolated` gives every attempt an empty home folder, `inherit` the user's.
+      By default a preset is isolated on GitHub Actions, and all else inherits.
+    - `idle_timeout`: seconds without output after which the agent is ended.
     """
 
     preset: str | None = None
@@ -60,11 +56,11 @@ class AgentSettings(UserDocument):
 
     @model_validator(mode="before")
     @classmethod
-    def _short_form(cls, value: object) -> object:
+    def _expand_short_form(cls, value: object) -> object:
         return {"preset": value} if isinstance(value, str) else value
 
     @model_validator(mode="after")
-    def _one_of_two(self) -> AgentSettings:
+    def _refuse_other_combinations(self) -> AgentSettings:
         if (self.preset is None) == (self.command is None):
             raise ValueError("give exactly one of preset and command")
         if self.command is not None and not (self.command and self.command[0]):
@@ -77,14 +73,17 @@ class AgentSettings(UserDocument):
 
     @property
     def name(self) -> str:
-        return self.preset or (self.command or ("",))[0]
+        """The preset, or the program of the command."""
+        if self.command:
+            return self.command[0]
+        return self.preset or ""
 
 
 class TaskFields(UserDocument):
-    """What a plan may say of a task.
+    """The fields of a task that a plan may set.
 
-    `files`: gitignore-style globs the task may change; None = anything not protected,
-    () = nothing. `timeout` and `estimate` are seconds.
+    `files` are gitignore patterns of what the task may change: None is anything that is
+    not protected, () nothing. `timeout` and `estimate` are seconds.
     """
 
     id: TaskId
@@ -104,11 +103,14 @@ class TaskFields(UserDocument):
 
 
 class Task(TaskFields):
-    """One unit of work for one agent, with its place and its marks in the source.
+    """One unit of work for one agent, as read from a plan.
 
-    `line` is 1-based, `path` the task's own file where the plan is a folder, else "".
-    `source_status` and `skipped` are what the source's own marks say; a progress record
-    overrides them. None of the four is part of the task's identity.
+    - `path`, `line`: where it is defined; `path` is "" unless the plan is a folder, lines
+      count from 1.
+    - `source_status`, `skipped`: what the plan's own marks say. A progress record wins
+      over them.
+
+    None of these four is part of the task's digest.
     """
 
     line: int = Field(default=1, exclude=True, repr=False)
@@ -118,27 +120,23 @@ class Task(TaskFields):
 
     @property
     def digest(self) -> str:
-        """Identity of the task's text: a result made for another text must not land
-        (DESIGN, State).
-        """
+        """Identifies the task's text: a result for another text must not land."""
         return digest_of(self.model_dump(mode="json"))
 
 
-# A plan of issues has no place of a person's choosing, since `fanin collect` writes it,
-# and may stand beside another.
-ISSUES, ISSUES_PATH, ISSUES_PROGRESS = (
-    "github-issues",
-    ".fanin/issues.json",
-    ".fanin/issues-progress.json",
-)
+# The format of a plan of GitHub issues, and the files that `fanin collect` writes it to
+# by default. They may stand beside another plan and its progress.
+ISSUES = "github-issues"
+ISSUES_PATH = ".fanin/issues.json"
+ISSUES_PROGRESS = ".fanin/issues-progress.json"
 
 
 class PlanSettings(UserDocument):
-    """Which plan: its file or folder, the format (None: it is detected) and what that
-    format lets one choose.
+    """Where the plan is and how it is read.
 
-    `ignore_dangling` drops dependencies on tasks that are not in the plan; otherwise
-    they are errors.
+    `path` is a file or folder; `source` the format, None if it is to be detected;
+    `options` are those of the format. `ignore_dangling` drops dependencies on tasks that
+    are not in the plan, which are errors otherwise.
     """
 
     path: str = "tasks.yml"
@@ -148,10 +146,12 @@ class PlanSettings(UserDocument):
 
     @model_validator(mode="before")
     @classmethod
-    def _short_form(cls, value: object) -> object:
+    def _expand_short_form(cls, value: object) -> object:
+        if isinstance(value, str):
+            return {"path": value}
         if isinstance(value, dict) and value.get("source") == ISSUES:
             return {"path": ISSUES_PATH, **value}
-        return {"path": value} if isinstance(value, str) else value
+        return value
 
     def __str__(self) -> str:
         return self.path
@@ -163,10 +163,10 @@ class PlanSettings(UserDocument):
 
 
 class Plan(BaseModel):
-    """A parsed plan: its tasks in file order and what the reader should be told about
-    the reading.
+    """A parsed plan.
 
-    `source` and `options` are what read it, and so what writes it back.
+    `tasks` are in the order of the file, `notes` say what was ignored and why. `source`
+    and `options` tell how it was read, and so how it is written back.
     """
 
     model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
@@ -178,4 +178,8 @@ class Plan(BaseModel):
     options: dict[str, str] = Field(default_factory=dict)
 
     def task(self, task_id: str) -> Task | None:
-        return next((task for task in self.tasks if task.id == task_id), None)
+        """The task of this id, None if there is none."""
+        for task in self.tasks:
+            if task.id == task_id:
+                return task
+        return None

@@ -1,4 +1,4 @@
-"""Names and values of environment variables that settings may give or let through."""
+"""The environment variables that settings may set, or pass on to an agent."""
 
 from __future__ import annotations
 
@@ -12,16 +12,15 @@ from pydantic import (
     StringConstraints,
 )
 
-# What GitHub's runner gives to its own steps: with it an agent could act as the job, or
-# change the steps after it (GitHub, "Security hardening for GitHub Actions"; the
-# runner's `GITHUB_*` command files). Also fanin's own.
+# Variables by which an agent could act as the job, or change the steps after it:
+# tokens, and the runner's command files such as GITHUB_ENV. Also fanin's own.
 _NEVER_PASSED = re.compile(
     r"GITHUB_(?:TOKEN|ENV|PATH|OUTPUT|STATE|STEP_SUMMARY)|ACTIONS_.*|INPUT_.*|FANIN_(?:TOKEN|COOKIE|AGENT_ENV)",
     re.IGNORECASE,
 )
 
 
-def _passable(name: str) -> str:
+def _refuse_job_variable(name: str) -> str:
     if _NEVER_PASSED.fullmatch(name):
         raise ValueError(
             f"{name} is never passed to an agent, which could act as the job with it"
@@ -32,21 +31,22 @@ def _passable(name: str) -> str:
 EnvName = Annotated[
     str,
     StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$"),
-    AfterValidator(_passable),
+    AfterValidator(_refuse_job_variable),
 ]
-# bytes of all names and values of `env`, which travel from job to job
+# Bytes of all names and values of `env`, which is handed on from job to job.
 ENV_LIMIT = 16 * 2**10
-_FANINS_OWN = re.compile(r"FANIN_.*|PATH|HOME", re.IGNORECASE)
-_CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")  # and bytes that are not UTF-8
+_SET_BY_FANIN = re.compile(r"FANIN_.*|PATH|HOME", re.IGNORECASE)
+# Control characters, and the surrogates that stand for bytes that are not UTF-8.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
 
-def _settable(name: str) -> str:
-    if _FANINS_OWN.fullmatch(name):
+def _refuse_own_variable(name: str) -> str:
+    if _SET_BY_FANIN.fullmatch(name):
         raise ValueError(f"{name} is set by fanin; choose another name")
     return name
 
 
-def _one_line(value: object) -> object:
+def _refuse_lines(value: object) -> object:
     if not isinstance(value, str):
         raise ValueError("expected text; write numbers and booleans in quotes")
     if _CONTROL.search(value):
@@ -54,7 +54,7 @@ def _one_line(value: object) -> object:
     return value
 
 
-def _bounded(env: dict[str, str]) -> dict[str, str]:
+def _refuse_large(env: dict[str, str]) -> dict[str, str]:
     size = sum(len(name) + len(value.encode()) for name, value in env.items())
     if size > ENV_LIMIT:
         raise ValueError(
@@ -63,11 +63,11 @@ def _bounded(env: dict[str, str]) -> dict[str, str]:
     return env
 
 
-PlainName = Annotated[EnvName, AfterValidator(_settable)]
-PlainValue = Annotated[str, BeforeValidator(_one_line)]
+PlainName = Annotated[EnvName, AfterValidator(_refuse_own_variable)]
+PlainValue = Annotated[str, BeforeValidator(_refuse_lines)]
 PlainEnv = Annotated[
     dict[PlainName, PlainValue],
-    AfterValidator(_bounded),
-    # as the reader, which takes no name of another form
+    AfterValidator(_refuse_large),
+    # Without this the schema accepts names that do not match the pattern.
     Field(json_schema_extra={"additionalProperties": False}),
 ]

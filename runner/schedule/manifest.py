@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from runner.config.settings import FILE, Settings
 from runner.core.errors import InvalidInput, Problem
-from runner.core.manifest import BatchEntry, Brought, Manifest
+from runner.core.manifest import BatchEntry, DependencyResult, Manifest
 from runner.core.task import AgentSettings, Plan, Task
 from runner.plan.progress import Progress
 from runner.policy import globs
@@ -115,7 +115,9 @@ def build_entry(
     )
 
 
-def _brought(task: Task, plan: Plan, progress: Progress) -> tuple[Brought, ...]:
+def _brought(
+    task: Task, plan: Plan, progress: Progress
+) -> tuple[DependencyResult, ...]:
     """What the task's dependencies changed, from the progress.
 
     A leg of the matrix has a shallow checkout, without the history that shows it.
@@ -127,7 +129,7 @@ def _brought(task: Task, plan: Plan, progress: Progress) -> tuple[Brought, ...]:
             continue
         record = progress.record(dependency)
         brought.append(
-            Brought(
+            DependencyResult(
                 id=task_id,
                 title=dependency.title,
                 summary=record.summary,

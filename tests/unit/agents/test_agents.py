@@ -15,7 +15,7 @@ from runner.agents import command, outcome, prompt
 from runner.agents.base import AttemptFolder, Verdict
 from runner.agents.process import EndReason, Outcome
 from runner.core.errors import UsageProblem
-from runner.core.manifest import Brought
+from runner.core.manifest import DependencyResult
 from runner.core.result import Failure, FailureKind
 from runner.core.task import AgentSettings
 from tests.support.builders import entry, task
@@ -304,7 +304,7 @@ def test_the_text_about_dependencies_is_limited_and_does_not_displace_the_task()
     None
 ):
     brought = tuple(
-        Brought(
+        DependencyResult(
             id=f"D{n}",
             title="before",
             summary="s" * 900,
