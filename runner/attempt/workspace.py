@@ -86,6 +86,7 @@ class Seed:
     def of(cls, origin: Origin, folder: Path) -> Seed:
         """Let git make it in `folder`: its contents depend on the file system."""
         folder.mkdir(parents=True, exist_ok=True)
+        # no template: its hooks and files are copied for every agent
         object_format = f"--object-format={origin.object_format}"
         isolated_git(folder).run(
             ["init", "-q", "--template=", object_format, str(folder)]
@@ -232,6 +233,7 @@ def write_pack(workspace: Workspace, tree: str, pack: Path) -> None:
     pack.
     """
     revisions = f"{tree}\n^{workspace.base}^{{tree}}\n"
+    # thin: a delta may be against an object of the base, which the reader has
     argv = [
         *("pack-objects", "-q", "--thin", "--stdout", "--revs"),
         "--delta-base-offset",

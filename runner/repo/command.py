@@ -225,7 +225,8 @@ class Process:
 
     def send(self, data: bytes) -> None:
         """Write to the process. OSError if it has ended."""
-        # GitPython always makes a pipe of stderr; a full one would stop git
+        # GitPython always makes a pipe of stderr. A full one would stop git for good
+        # (git warns of an ambiguous name each time that it is asked for).
         with suppress(BlockingIOError):
             while os.read(self._stderr.fileno(), 2**16):
                 pass

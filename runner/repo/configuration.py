@@ -42,6 +42,7 @@ class Configuration:
         """Author and committer as git itself would write them; None if git must be
         asked for each commit.
         """
+        # with a date in the environment git must write the commit
         env = self._git.env
         if "GIT_AUTHOR_DATE" in env or "GIT_COMMITTER_DATE" in env:
             return None
@@ -55,6 +56,7 @@ class Configuration:
         done = self._git.attempt(["var", variable], env=self.identity)
         # NAME <EMAIL> SECONDS TIMEZONE
         fields = done.stdout.decode("utf-8", "replace").strip().rsplit(" ", 2)
+        # a name in another encoding is left to git as well
         if done.status or len(fields) != 3 or "\ufffd" in fields[0]:
             return None
         return fields[0]

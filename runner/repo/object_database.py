@@ -58,6 +58,7 @@ class ObjectDatabase:
         )
 
     def _file(self, commit: str, path: str) -> bytes | None:
+        # Not COMMIT:PATH: that does not say whether the path is a regular file.
         entry = self.git.run(["ls-tree", "-z", commit, "--", f":(literal){path}"])
         if not entry.startswith(b"100"):
             return None
@@ -239,11 +240,13 @@ class WritableDatabase(ObjectDatabase, ABC):
     def commit_tree(self, tree: str, parents: Sequence[str], message: str) -> str:
         """A commit in the user's name, or in fanin's where none is configured."""
         commit = self._commit_tree(tree, parents, message)
+        # asked next, when the commit is merged or landed
         self._answers.put(("tree", commit), tree)
         return commit
 
     def _commit_tree(self, tree: str, parents: Sequence[str], message: str) -> str:
         committer = self.configuration.committer
+        # git itself refuses a NUL in a message, with the right error
         if committer is None or "\0" in message:
             flags = [part for parent in parents for part in ("-p", parent)]
             return self.git.text(

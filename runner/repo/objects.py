@@ -87,6 +87,7 @@ class Objects:
         return object_id
 
     def _flush(self) -> None:
+        # a file takes an inode and an fsync, a pack a git process
         if len(self._new) > _MAX_LOOSE:
             pack = pack_writer.make_pack(list(self._new.values()), self._algorithm)
             self._store_pack(pack)
@@ -99,6 +100,7 @@ class Objects:
         path = self._folder / object_id[:2] / object_id[2:]
         if not path.exists():
             path.parent.mkdir(exist_ok=True)
+            # level 1: most of these objects live for one batch
             self._write_file(path, zlib.compress(whole, 1))
 
     def content(self, object_id: str) -> bytes:

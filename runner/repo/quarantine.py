@@ -53,6 +53,7 @@ class Quarantine(WritableDatabase):
 
     def remove(self) -> None:
         """Drop every object that was not adopted."""
+        # the reader first: it has files of the folder open
         self.reader.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -123,6 +124,7 @@ class Quarantine(WritableDatabase):
                     raise ValueError(
                         "a pack does not hold the tree that its result names"
                     )
+            # walks everything that the trees link, and fails where something is missing
             revisions = "".join(f"{tree}\n" for tree in trees) + f"^{base}\n"
             staging.git.run(
                 ["rev-list", "--objects", "--quiet", "--stdin"],
@@ -170,6 +172,7 @@ class Quarantine(WritableDatabase):
             argv = ["index-pack", "--stdin"]
             if count < _UNPACK_LIMIT:
                 argv = ["unpack-objects", "-q"]
+            # durable before a ref names them
             git = self._repository.git.with_config("core.fsync=all")
             git.run(argv, stdin=pack)
             durable.checkpoint("after objects")

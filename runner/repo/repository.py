@@ -86,6 +86,7 @@ class Repository(WritableDatabase):
     def commit(self, revision: str) -> str | None:
         """The full id of the commit that `revision` names, or None."""
         name = f"{revision}^{{commit}}"
+        # A branch's full name means the same in every work tree; HEAD does not.
         if revision.startswith("refs/heads/") and _is_plain(revision):
             info = self.reader.info(name)
             return info.object_id if info else None
@@ -147,6 +148,8 @@ class Repository(WritableDatabase):
         """
         if not paths or not self.configuration.filters:
             return []
+        # An index of its own: attributes are looked up in the tree, not in the files
+        # that are checked out.
         with tempfile.TemporaryDirectory(dir=self.private_folder()) as folder:
             git = self.git.with_env({"GIT_INDEX_FILE": str(Path(folder, "index"))})
             git.run(["read-tree", tree])
@@ -165,6 +168,7 @@ class Repository(WritableDatabase):
     # -- objects and commits --
 
     def objects(self) -> Objects:
+        # A new one each time: it caches trees, and the repository lives long.
         return Objects(
             self.object_folder,
             self.configuration.object_format,
@@ -176,6 +180,7 @@ class Repository(WritableDatabase):
     def _write_object(self, path: Path, data: bytes) -> None:
         """Write an object where other processes read: it is there whole or not at all."""
         name = f"tmp_obj_{os.getpid()}-{time.monotonic_ns()}"
+        # not beside the objects: what a crash leaves there, nobody sweeps
         temporary = self.private_folder() / name
         with open(temporary, "xb", opener=read_only) as file:
             file.write(data)

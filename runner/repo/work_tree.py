@@ -100,6 +100,8 @@ def land(repo: Repository, branch: str, old: str, new: str) -> RefUpdate:
 
 def _fast_forward(repo: Repository, folder: Path, new: str) -> str:
     """Merge `new` into what is checked out in `folder`; git's messages."""
+    # --no-squash: the user's merge options for the branch may say otherwise.
+    # --no-overwrite-ignore: git would otherwise overwrite ignored files.
     argv = [
         *("-C", str(folder), "merge", "-q", "--ff-only", "--no-squash"),
         *("--no-overwrite-ignore", new),
@@ -125,6 +127,7 @@ def undo_interrupted(repo: Repository, branch: str, old: str, new: str) -> list[
     folder = checked_out_at(repo, branch)
     if folder is None or repo.commit(f"refs/heads/{branch}") != old:
         return []
+    # The process that held these locks is dead: only one fanin lands at a time.
     git_dir = _git_dir(repo, folder)
     for lock in (
         git_dir / "index.lock",
@@ -136,6 +139,7 @@ def undo_interrupted(repo: Repository, branch: str, old: str, new: str) -> list[
     # from a person's.
     if repo.commit(new) is None:
         return []
+    # First the index, so that `git status` and the next merge see the old state.
     changes = repo.changes(old, new)
     repo.git.run(
         [
