@@ -202,7 +202,7 @@ class MergeJob:
             push = self.remote.push(self.branch, note.tip, head)
             if push.refused:
                 raise EnvironmentBroken(
-                    f"{self.branch} refused the push: {push.refused}",
+                    f"{self.branch} refused the push: {push.text}",
                     "the results are kept as artifacts",
                 )
             if push.landed:
