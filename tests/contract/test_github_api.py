@@ -70,7 +70,7 @@ def api(gh: Contract, slept: list[float]) -> GitHub:
 
 @pytest.fixture
 def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Answers are not held to the description: for the test of a broken one."""
+    """Do not check answers against the description, to test a broken one."""
     monkeypatch.setattr("tests.support.openapi.check_answer", lambda *_: None)
 
 
@@ -195,7 +195,7 @@ def test_refused_dispatch_says_what_to_do(
     assert type(caught.value) is kind
 
 
-def test_errors_of_the_callers_workflow_are_the_users_to_mend() -> None:
+def test_errors_of_the_callers_workflow_are_the_users_to_fix() -> None:
     for kind in (NoDispatchTrigger, UndeclaredInputs, DispatchRefused):
         assert issubclass(kind, UsageProblem)
     assert issubclass(MissingPermission, EnvironmentBroken)
@@ -213,7 +213,7 @@ def test_dispatch_is_never_sent_twice_after_a_failure(
 @pytest.mark.parametrize(
     "inputs", [{f"i{n}": "" for n in range(26)}, {"fanin-state": "x" * 65_536}]
 )
-def test_dispatch_larger_than_github_takes_is_not_sent(
+def test_a_dispatch_above_githubs_limit_is_not_sent(
     api: GitHub, gh: Contract, inputs: dict[str, str]
 ) -> None:
     with pytest.raises(
@@ -377,7 +377,9 @@ def test_a_deleted_account_is_nobody(gh: Contract, api: GitHub) -> None:
     assert api.sticky_comment(7, MARKER, "new").endswith("-2")
 
 
-def test_a_comment_deleted_meanwhile_is_written_anew(gh: Contract, api: GitHub) -> None:
+def test_a_comment_deleted_in_the_meantime_is_created_again(
+    gh: Contract, api: GitHub
+) -> None:
     gh.get(COMMENTS, json=[comment(1, f"{MARKER}\nold")])
     me(gh)
     gh.patch(f"{REPO}/issues/comments/1", json=no("Not Found"), status=404)
@@ -409,12 +411,14 @@ def test_nothing_is_created_twice_after_a_failure(
     assert posted.call_count == 1
 
 
-def test_a_marker_that_would_show_is_refused(api: GitHub) -> None:
+def test_a_visible_marker_is_refused(api: GitHub) -> None:
     with pytest.raises(ValueError, match="a marker is an HTML comment"):
         api.sticky_comment(7, "fanin", "x")
 
 
-def test_long_comment_is_cut_to_what_github_takes(gh: Contract, api: GitHub) -> None:
+def test_a_long_comment_is_truncated_to_githubs_limit(
+    gh: Contract, api: GitHub
+) -> None:
     gh.get(COMMENTS, json=[])
     gh.post(COMMENTS, json=comment(2, "x"), status=201)
     api.sticky_comment(7, MARKER, "line of text\n" * 10_000)
@@ -432,7 +436,7 @@ def test_the_limit_is_exact(size: int) -> None:
     assert len(truncated("x" * size)) <= BODY_LIMIT
 
 
-def test_a_cut_inside_a_code_fence_closes_it() -> None:
+def test_truncation_inside_a_code_fence_closes_it() -> None:
     assert truncated("```\n" + "log\n" * 100, 200).count("```") == 2
     assert truncated("```\nlog\n```\n" + "text\n" * 100, 200).count("```") == 2
 
@@ -496,7 +500,7 @@ def test_owner_may_be_spelt_in_another_case(gh: Contract, api: GitHub) -> None:
     assert api.find_open_pull("fanin/1", "main")
 
 
-def test_open_pull_opens_one(gh: Contract, api: GitHub) -> None:
+def test_open_pull_opens_a_pull_request(gh: Contract, api: GitHub) -> None:
     gh.get(PULLS, json=[])
     gh.post(PULLS, json=pull(4, method="post"), status=201)
     assert api.open_pull("fanin/1", "main", "t" * 300, "x" * 70_000).number == 4
@@ -519,9 +523,7 @@ def test_open_pull_returns_the_open_one(gh: Contract, api: GitHub) -> None:
     assert api.open_pull("fanin/1", "main", "t", "b").number == 3
 
 
-def test_open_pull_returns_the_one_another_run_was_faster_with(
-    gh: Contract, api: GitHub
-) -> None:
+def test_open_pull_returns_that_of_a_faster_run(gh: Contract, api: GitHub) -> None:
     gh.get(PULLS, json=[])
     gh.post(
         PULLS, status=422, json=invalid("A pull request already exists for o:fanin/1.")
@@ -842,7 +844,7 @@ def test_move_names_the_missing_permission(gh: Contract, api: GitHub) -> None:
         api.commit_via_api("main", BASE, [ApiCommit("Land", TREE, ())])
 
 
-def test_no_commit_is_a_mistake_of_the_caller(api: GitHub) -> None:
+def test_an_empty_list_of_commits_is_a_programming_error(api: GitHub) -> None:
     with pytest.raises(ValueError, match="no commit to make"):
         api.commit_via_api("main", BASE, [])
 
@@ -912,7 +914,7 @@ def test_primary_limit_is_waited_out(
     assert slept == [91.0]
 
 
-def test_secondary_limit_waits_as_long_as_told(
+def test_secondary_limit_waits_for_the_named_time(
     gh: Contract, api: GitHub, slept: list[float]
 ) -> None:
     limited(
@@ -1016,14 +1018,18 @@ def test_reading_is_repeated_after_a_failure(
     assert slept == [1.0, 2.0]
 
 
-def test_repeating_ends(gh: Contract, api: GitHub, slept: list[float]) -> None:
+def test_repeating_stops_after_the_last_attempt(
+    gh: Contract, api: GitHub, slept: list[float]
+) -> None:
     gh.get(HEAD, body="down", status=503)
     with pytest.raises(GitHubUnreachable, match=r"did not answer .503., asked 4 times"):
         api.branch_head("main")
     assert (len(gh.calls), slept) == (4, [1.0, 2.0, 4.0])
 
 
-def test_repeating_ends_with_the_budget(gh: Contract, slept: list[float]) -> None:
+def test_repeating_stops_when_the_budget_is_used_up(
+    gh: Contract, slept: list[float]
+) -> None:
     api = GitHub("a-token", "o/r", retry=Retry(budget_seconds=2.5, sleep=slept.append))
     gh.get(HEAD, body="down", status=503)
     with pytest.raises(GitHubUnreachable, match="asked 2 times"):
@@ -1102,7 +1108,7 @@ def test_a_redirect_to_another_server_is_not_followed(
         api._send("GET", "/repos/o/r", needs="metadata: read")
 
 
-def test_no_error_tells_the_token(gh: Contract) -> None:
+def test_no_error_contains_the_token(gh: Contract) -> None:
     gh.get(HEAD, json=no("Bad credentials"), status=401)
     with pytest.raises(BadToken, match="does not accept the token") as caught:
         GitHub("ghs_verysecret", "o/r").branch_head("main")
@@ -1118,7 +1124,7 @@ def test_no_error_tells_the_token(gh: Contract) -> None:
         ("t", "o/r?x", "is not a valid repository"),
     ],
 )
-def test_a_wrong_call_is_refused_at_once(
+def test_an_invalid_token_or_repository_is_refused_at_once(
     token: str, repository: str, match: str
 ) -> None:
     with pytest.raises(UsageProblem, match=match):

@@ -121,7 +121,7 @@ def edit(
     }
 
 
-def told(
+def history_answer(
     *events: Mapping[str, Any],
     edits: Sequence[Mapping[str, Any]] = (),
     more: str | None = None,
@@ -169,9 +169,9 @@ def test_labelled_issues_are_listed_over_all_pages_without_pull_requests(
         match=query(**LISTED, page=1),
     )
     gh.get(ISSUES, json=[issue(2, body=None)], match=query(**LISTED, page=2))
-    found = api.labelled("fanin")
-    assert [one.number for one in found] == [1, 2]
-    assert (found[0].repository, found[0].updated_at) == ("o/r", LABELLED)
+    issues = api.labelled("fanin")
+    assert [issue.number for issue in issues] == [1, 2]
+    assert (issues[0].repository, issues[0].updated_at) == ("o/r", LABELLED)
 
 
 @pytest.mark.parametrize(("named", "number"), [("v1.0", "7"), ("7", "7"), ("8", "9")])
@@ -189,30 +189,30 @@ def test_a_milestone_is_named_by_title_or_number(
     assert api.labelled("fanin", named) == []
 
 
-def test_an_unknown_milestone_is_told_with_those_there_are(
+def test_an_unknown_milestone_is_refused_with_the_existing_ones(
     gh: Contract, api: IssueApi
 ) -> None:
     one = example("get", f"{TEMPLATE}/milestones", 200)[0]
     gh.get(f"{REPO}/milestones", json=[one | {"title": "v1.0"}])
-    with pytest.raises(UsageProblem, match=r"no milestone 'v2'") as told:
+    with pytest.raises(UsageProblem, match=r"no milestone 'v2'") as caught:
         api.labelled("fanin", "v2")
-    assert "v1.0" in told.value.advice
+    assert "v1.0" in caught.value.advice
 
 
-def test_a_history_is_read_over_all_pages_and_told_oldest_first(
+def test_a_history_is_read_over_all_pages_oldest_first(
     gh: Contract, api: IssueApi
 ) -> None:
     renamed = event("RenamedTitleEvent", LATER, previousTitle="Old")
     first = [edit(LATER, "third"), edit(LABELLED, "second", by=None)]
     gh.post(
         GRAPHQL,
-        json=told(
+        json=history_answer(
             LABEL, renamed, edits=first, more="c", body="third", lastEditedAt=LATER
         ),
     )
     gh.post(
         GRAPHQL,
-        json=told(
+        json=history_answer(
             event("UnlabeledEvent", LATER, None),
             event("TransferredEvent", LATER, app=True),
             edits=[edit(THEN, "first", deleted=LABELLED)],
@@ -241,9 +241,9 @@ def test_a_history_is_read_over_all_pages_and_told_oldest_first(
     assert asked == [{**same, "edits": cursor} for cursor in (None, "c")]
 
 
-def test_an_enterprise_server_is_asked_at_its_own_place(gh: Contract) -> None:
+def test_an_enterprise_server_is_asked_at_its_own_address(gh: Contract) -> None:
     gh.api = "https://git.example.com/api/v3"
-    gh.post("https://git.example.com/api/graphql", json=told())
+    gh.post("https://git.example.com/api/graphql", json=history_answer())
     assert IssueApi("a-token", "o/r", "https://git.example.com/api/v3").history(
         7
     ) == History("Title", "text")
@@ -257,7 +257,7 @@ def test_an_enterprise_server_is_asked_at_its_own_place(gh: Contract) -> None:
         ("INSUFFICIENT_SCOPES", MissingPermission, "issues: read"),
     ],
 )
-def test_what_graphql_refuses_is_an_error_like_any_other(
+def test_a_refusal_of_graphql_is_an_error_like_one_of_rest(
     gh: Contract, api: IssueApi, kind: str, error: type[Exception], match: str
 ) -> None:
     gh.post(
@@ -282,12 +282,12 @@ def test_a_rate_limit_of_graphql_is_waited_out(
         },
         headers=reset,
     )
-    gh.post(GRAPHQL, json=told())
+    gh.post(GRAPHQL, json=history_answer())
     assert api.history(7).title == "Title"
     assert slept == [31.0]
 
 
-def test_a_rate_limit_beyond_patience_names_the_time(gh: Contract) -> None:
+def test_a_rate_limit_beyond_the_budget_names_the_time(gh: Contract) -> None:
     reset = {"x-ratelimit-remaining": "0", "x-ratelimit-reset": str(int(NOW) + 3600)}
     gh.get(ISSUES, json=no("API rate limit exceeded"), status=403, headers=reset)
     with pytest.raises(RateLimited, match="wait 3601 s"):
@@ -296,12 +296,12 @@ def test_a_rate_limit_beyond_patience_names_the_time(gh: Contract) -> None:
         ).labelled("fanin")
 
 
-def test_a_label_with_a_comma_is_refused_since_github_reads_two(api: IssueApi) -> None:
+def test_a_label_with_a_comma_is_refused(api: IssueApi) -> None:
     with pytest.raises(UsageProblem, match="has a comma"):
         api.labelled("a,b")
 
 
-def test_related_issues_are_asked_only_where_there_are_any(
+def test_related_issues_are_read_only_if_there_are_any(
     gh: Contract, api: IssueApi
 ) -> None:
     gh.get(
@@ -330,7 +330,7 @@ def test_related_issues_are_asked_only_where_there_are_any(
     ]
 
 
-def test_a_server_without_dependencies_has_none_but_one_that_has_them_must_tell(
+def test_only_a_server_without_dependencies_may_lack_their_list(
     gh: Contract, api: IssueApi
 ) -> None:
     old = issue(1)
@@ -345,14 +345,12 @@ def test_a_server_without_dependencies_has_none_but_one_that_has_them_must_tell(
 
 
 @pytest.mark.parametrize("status", [403, 404, 410])
-def test_an_issue_that_is_not_shown_is_none(
-    gh: Contract, api: IssueApi, status: int
-) -> None:
+def test_a_hidden_issue_is_none(gh: Contract, api: IssueApi, status: int) -> None:
     gh.get(f"{API}/repos/p/q/issues/1", json=no("Not Found"), status=status)
     assert api.issue("p/q", 1) is None
 
 
-def test_a_merged_pull_request_is_known_as_one(gh: Contract, api: IssueApi) -> None:
+def test_a_merged_pull_request_is_recognised(gh: Contract, api: IssueApi) -> None:
     pull = {
         "url": "",
         "html_url": "",
@@ -382,7 +380,7 @@ def test_who_may_write_is_asked_once(
 # -- the whole --
 
 
-def test_gathering_vouches_and_links_and_asks_no_more_than_it_must(
+def test_collecting_approves_texts_finds_dependencies_and_asks_only_what_changed(
     gh: Contract, api: IssueApi
 ) -> None:
     body = "Blocked by #1\nDepends on #40\nDepends on #40"
@@ -393,11 +391,14 @@ def test_gathering_vouches_and_links_and_asks_no_more_than_it_must(
     permission(gh, "writer", "write")
     permission(gh, "stranger", "read")
     edits = [edit(THEN, "as labelled"), edit(LATER, "evil")]
-    gh.post(GRAPHQL, json=told(LABEL, edits=edits, body="evil", lastEditedAt=LATER))
-    gh.post(GRAPHQL, json=told(LABEL, body=body))
     gh.post(
         GRAPHQL,
-        json=told(
+        json=history_answer(LABEL, edits=edits, body="evil", lastEditedAt=LATER),
+    )
+    gh.post(GRAPHQL, json=history_answer(LABEL, body=body))
+    gh.post(
+        GRAPHQL,
+        json=history_answer(
             event("LabeledEvent", LABELLED, "stranger"),
             title="Evil of 3",
             body="evil of 3",
@@ -405,26 +406,25 @@ def test_gathering_vouches_and_links_and_asks_no_more_than_it_must(
     )
     gh.get(f"{ISSUES}/2/dependencies/blocked_by", json=[issue(1)])
     gh.get(f"{ISSUES}/40", json=issue(40, state="closed", state_reason="completed"))
-    found = jobs.collect_issues(api, None, IssueOptions())
-    assert [(one.number, one.body) for one in found.issues] == [
+    collected = jobs.collect_issues(api, None, IssueOptions())
+    assert [(issue.number, issue.body) for issue in collected.issues] == [
         (1, "as labelled"),
         (2, body),
     ]
-    assert found.issues[1].waits_for == (
+    assert collected.issues[1].waits_for == (
         Wait(repository="o/r", number=1, state="open", said="blocked_by"),
         Wait(
             repository="o/r", number=40, state="closed", reason="completed", said="text"
         ),
     )
-    assert [one.number for one in found.refused] == [3]
-    # of a stranger's text nothing lies where an agent reads
-    assert "evil" not in render(found).casefold()
+    assert [issue.number for issue in collected.refused] == [3]
+    # an agent can read the file, so it has nothing of a stranger's text
+    assert "evil" not in render(collected).casefold()
 
     calls = len(gh.calls)
-    assert jobs.collect_issues(api, found, IssueOptions()) == found
+    assert jobs.collect_issues(api, collected, IssueOptions()) == collected
     asked = [str(call.request.url).partition("?")[0] for call in list(gh.calls)[calls:]]
-    # of what nothing happened to no history; the state of what it waits for is always
-    # asked
+    # no history of an unchanged issue, but the state of its dependencies
     assert asked == [
         ISSUES,
         GRAPHQL,
@@ -434,7 +434,7 @@ def test_gathering_vouches_and_links_and_asks_no_more_than_it_must(
 
 
 @pytest.mark.parametrize("change", ["updated", "label", "revoked"])
-def test_what_was_vouched_for_is_asked_again_when_it_must(
+def test_an_approved_issue_is_read_again_after_a_change(
     gh: Contract, api: IssueApi, change: str
 ) -> None:
     label = "other" if change == "label" else "fanin"
@@ -442,7 +442,10 @@ def test_what_was_vouched_for_is_asked_again_when_it_must(
         ISSUES, json=[issue(1, updated_at=LATER if change == "updated" else LABELLED)]
     )
     permission(gh, "writer", "read" if change == "revoked" else "write")
-    gh.post(GRAPHQL, json=told(event("LabeledEvent", LABELLED, label={"name": label})))
+    gh.post(
+        GRAPHQL,
+        json=history_answer(event("LabeledEvent", LABELLED, label={"name": label})),
+    )
     known = {
         "number": 1,
         "title": "Old",
@@ -459,8 +462,8 @@ def test_what_was_vouched_for_is_asked_again_when_it_must(
             "issues": [known | {"labelled_at": THEN, "updated_at": LABELLED}],
         }
     )
-    found = jobs.collect_issues(api, before, IssueOptions(label))
-    assert [one.title for one in found.issues] == (
+    collected = jobs.collect_issues(api, before, IssueOptions(label))
+    assert [issue.title for issue in collected.issues] == (
         [] if change == "revoked" else ["Title"]
     )
 
@@ -468,13 +471,13 @@ def test_what_was_vouched_for_is_asked_again_when_it_must(
 # -- answering --
 
 STAMP = f"{MARKER}: completed 1 -->"
-TOLD = Answer(7, STAMP, "Done")
+ANSWER = Answer(7, STAMP, "Done")
 
 
 def test_an_answer_is_one_comment_written_once(gh: Contract, api: IssueApi) -> None:
     gh.get(COMMENTS, json=[comment(1, "nice")])
     gh.post(COMMENTS, json=comment(2, f"{STAMP}\nDone"), status=201)
-    assert api.post_answer(TOLD)
+    assert api.post_answer(ANSWER)
     assert bodies(gh, "POST", "/comments") == [{"body": f"{STAMP}\nDone"}]
     gh.replace(
         "GET",
@@ -482,24 +485,22 @@ def test_an_answer_is_one_comment_written_once(gh: Contract, api: IssueApi) -> N
         json=[comment(1, "nice"), comment(2, f"{STAMP}\nDone, with another commit")],
     )
     me(gh)
-    assert not api.post_answer(TOLD)
+    assert not api.post_answer(ANSWER)
     assert len(bodies(gh, "POST", "/comments")) == 1
 
 
-def test_another_result_takes_the_place_of_the_former(
-    gh: Contract, api: IssueApi
-) -> None:
+def test_a_new_result_replaces_the_previous_answer(gh: Contract, api: IssueApi) -> None:
     gh.get(COMMENTS, json=[comment(2, f"{MARKER}: failed 3 -->\nFailed")])
     me(gh)
     gh.patch(f"{REPO}/issues/comments/2", json=comment(2, "x"))
-    assert api.post_answer(TOLD)
+    assert api.post_answer(ANSWER)
     assert bodies(gh, "PATCH", "/comments/2") == [{"body": f"{STAMP}\nDone"}]
 
 
 BEGUN = f"{MARKER}: begun -->\nDone"
 
 
-def test_a_comment_says_that_all_is_done_only_when_it_is(
+def test_a_comment_gets_its_stamp_only_after_the_issue_is_changed(
     gh: Contract, api: IssueApi
 ) -> None:
     gh.get(COMMENTS, json=[])
@@ -525,7 +526,7 @@ def test_a_comment_says_that_all_is_done_only_when_it_is(
     }
 
 
-def test_a_label_takes_the_place_of_the_other(gh: Contract, api: IssueApi) -> None:
+def test_a_label_replaces_the_other_one(gh: Contract, api: IssueApi) -> None:
     gh.get(COMMENTS, json=[])
     gh.post(COMMENTS, json=comment(2, BEGUN), status=201)
     gh.post(f"{ISSUES}/7/labels", json=[])
@@ -539,7 +540,7 @@ def test_a_label_takes_the_place_of_the_other(gh: Contract, api: IssueApi) -> No
     assert bodies(gh, "POST", "/labels") == [{"labels": ["fanin:done"]}]
 
 
-def test_what_a_person_did_since_is_not_overruled(gh: Contract, api: IssueApi) -> None:
+def test_a_persons_later_change_is_left_alone(gh: Contract, api: IssueApi) -> None:
     gh.get(COMMENTS, json=[comment(2, f"{STAMP}\nDone")])
     me(gh)
     assert not api.post_answer(Answer(7, STAMP, "Done", close=True, label="fanin:done"))
@@ -552,14 +553,14 @@ def test_a_comment_of_somebody_else_with_our_marker_is_not_ours(
     gh.get(COMMENTS, json=[comment(2, f"{STAMP}\nDone", login="mallory", kind="User")])
     me(gh)
     gh.post(COMMENTS, json=comment(3, "x"), status=201)
-    assert api.post_answer(TOLD)
+    assert api.post_answer(ANSWER)
 
 
 def test_a_missing_permission_is_named(gh: Contract, api: IssueApi) -> None:
     gh.get(COMMENTS, json=[])
     gh.post(COMMENTS, json=no(NOT_ACCESSIBLE), status=403)
     with pytest.raises(MissingPermission, match="issues: write"):
-        api.post_answer(TOLD)
+        api.post_answer(ANSWER)
 
 
 # -- the stand-in itself --
@@ -591,7 +592,7 @@ def test_a_wrong_question_is_seen(
     gh: Contract, body: dict[str, Any], match: str
 ) -> None:
     gh.assert_all_requests_are_fired = False
-    gh.post(GRAPHQL, json=told())
+    gh.post(GRAPHQL, json=history_answer())
     with pytest.raises(ContractError, match=match):
         requests.post(GRAPHQL, json=body, timeout=5)
 
@@ -599,10 +600,10 @@ def test_a_wrong_question_is_seen(
 @pytest.mark.parametrize(
     "answer",
     [
-        told(edits=[edit("", "") | {"editedAt": None}]),
-        told(edits=[{"editedAt": THEN}]),
-        told(event("LabeledEvent", THEN, label=None)),
-        told(strange=1),
+        history_answer(edits=[edit("", "") | {"editedAt": None}]),
+        history_answer(edits=[{"editedAt": THEN}]),
+        history_answer(event("LabeledEvent", THEN, label=None)),
+        history_answer(strange=1),
         {"data": {"repo": 1}},
     ],
 )

@@ -1,6 +1,4 @@
-"""What is written for the Actions machine cannot be ended, faked or outgrown by what it
-holds.
-"""
+"""Values that a job writes cannot end, fake or exceed GitHub's formats."""
 
 from __future__ import annotations
 
@@ -25,27 +23,27 @@ from runner.core.errors import EnvironmentBroken
         ("m", {"line": None}, "::error::m"),
     ],
 )
-def test_command_is_one_line_whatever_it_says(
+def test_a_command_is_one_line_for_any_message(
     message: str, properties: dict[str, str | int | None], line: str
 ) -> None:
     assert workflow_io.command("error", message, **properties) == line
 
 
-def test_output_cannot_set_another_one(tmp_path: Path) -> None:
+def test_an_output_cannot_set_another_one(tmp_path: Path) -> None:
     file = tmp_path / "output"
     JobIO({"GITHUB_OUTPUT": str(file)}, io.StringIO()).output(
         {"a": "1\nEOF\nb=2\nb<<EOF\n2\nEOF", "c": ""}
     )
     text = file.read_text()
-    found = re.findall(r"^([\w-]+)<<(\S+)\n(.*?)\n\2$", text, re.M | re.S)
-    assert [(name, value) for name, _, value in found] == [
+    outputs = re.findall(r"^([\w-]+)<<(\S+)\n(.*?)\n\2$", text, re.M | re.S)
+    assert [(name, value) for name, _, value in outputs] == [
         ("a", "1\nEOF\nb=2\nb<<EOF\n2\nEOF"),
         ("c", ""),
     ]
-    assert len({delimiter for _, delimiter, _ in found}) == 2
+    assert len({delimiter for _, delimiter, _ in outputs}) == 2
 
 
-def test_outputs_above_githubs_limit_are_refused_and_not_written(
+def test_outputs_above_the_limit_are_refused_and_not_written(
     tmp_path: Path,
 ) -> None:
     file = tmp_path / "output"
@@ -56,7 +54,7 @@ def test_outputs_above_githubs_limit_are_refused_and_not_written(
     assert not file.exists()
 
 
-def test_summary_is_cut_to_what_github_takes(tmp_path: Path) -> None:
+def test_a_summary_is_truncated_to_githubs_limit(tmp_path: Path) -> None:
     file = tmp_path / "summary"
     JobIO({"GITHUB_STEP_SUMMARY": str(file)}, io.StringIO()).summary(
         "ü" * 80 + "\n" + "line\n" * 400_000
@@ -65,16 +63,16 @@ def test_summary_is_cut_to_what_github_takes(tmp_path: Path) -> None:
     assert file.read_text().endswith("truncated to GitHub's limit.\n")
 
 
-def test_fence_ends_though_what_is_inside_fails() -> None:
+def test_a_fence_ends_when_its_block_raises() -> None:
     stream = io.StringIO()
 
-    def speak() -> None:
+    def fail_inside() -> None:
         with JobIO({}, stream).fenced("agent"):
             stream.write("::set-env name=x::y\n")
             raise RuntimeError
 
     with pytest.raises(RuntimeError):
-        speak()
+        fail_inside()
     lines = stream.getvalue().split("\n")
     token = lines[1].removeprefix("::stop-commands::")
     assert len(token) >= 32
@@ -88,7 +86,7 @@ def test_every_line_of_a_secret_is_masked() -> None:
     assert stream.getvalue() == "::add-mask::one\n::add-mask::two%25\n"
 
 
-def test_context_outside_of_actions_is_refused() -> None:
+def test_outside_of_actions_there_is_no_context() -> None:
     with pytest.raises(EnvironmentBroken, match="inside GitHub Actions only"):
         workflow_io.read_context({})
 
@@ -97,7 +95,7 @@ def test_context_outside_of_actions_is_refused() -> None:
     ("reference", "file"),
     [("o/r/.github/workflows/fanin.yml@refs/heads/x/y", "fanin.yml"), ("", "")],
 )
-def test_callers_workflow_file_is_read_from_its_reference(
+def test_the_callers_workflow_file_is_read_from_its_reference(
     reference: str, file: str
 ) -> None:
     context = workflow_io.read_context(

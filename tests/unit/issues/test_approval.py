@@ -1,6 +1,4 @@
-"""Which issues are tasks: who labelled them, with which text, what they wait for; and
-what each is told.
-"""
+"""Which issues are tasks, with which text and dependencies, and the answers to them."""
 
 from __future__ import annotations
 
@@ -88,7 +86,7 @@ def test_an_issue_labelled_by_a_writer_is_a_task_with_its_text() -> None:
         ),
         ([Event("labeled", LABEL, None, "fanin")], "a deleted account"),
         ([BY_WRITER, Event("unlabeled", AFTER, "writer", "fanin")], "does not say who"),
-        # the last one counts: a stranger's label is not a writer's earlier one
+        # the last label counts, so a stranger's is not taken for a writer's earlier one
         (
             [
                 BY_WRITER,
@@ -97,7 +95,7 @@ def test_an_issue_labelled_by_a_writer_is_a_task_with_its_text() -> None:
             ],
             "from x, who",
         ),
-        # also within one second: GitHub tells them in order
+        # also within one second: GitHub lists events in order
         (
             [
                 BY_WRITER,
@@ -113,14 +111,16 @@ def test_an_issue_labelled_by_a_writer_is_a_task_with_its_text() -> None:
         ([BY_WRITER, Event("transferred", AFTER, "x")], "came from another repository"),
     ],
 )
-def test_an_issue_nobody_vouched_for_is_no_task(events: list[Event], why: str) -> None:
-    found = approved_text(*events)
-    assert isinstance(found, Refused)
-    assert why in found.why
-    assert "label" in found.why.partition("; ")[2]
+def test_an_issue_without_a_writers_label_is_not_a_task(
+    events: list[Event], why: str
+) -> None:
+    refused = approved_text(*events)
+    assert isinstance(refused, Refused)
+    assert why in refused.why
+    assert "label" in refused.why.partition("; ")[2]
 
 
-def test_labels_are_told_apart_as_github_does() -> None:
+def test_labels_are_compared_as_github_does() -> None:
     assert isinstance(
         approved_text(Event("labeled", LABEL, "writer", "Fanin"), label="fanin "),
         Approved,
@@ -152,17 +152,17 @@ def test_labels_are_told_apart_as_github_does() -> None:
             ),
             "second",
         ),
-        # who labels knows the text that they have just written
+        # a person knows the text that they have just written
         ((Edit(BEFORE, "as opened"), Edit(JUST_BEFORE, "mine", "writer")), "mine"),
         ((Edit(LABEL, "opened with the label", "writer"),), "opened with the label"),
     ],
 )
-def test_the_text_is_the_one_that_was_there_at_the_label(
+def test_the_body_is_that_of_the_time_of_labelling(
     edits: tuple[Edit, ...], body: str
 ) -> None:
-    found = approved_text(BY_WRITER, edits=edits)
-    assert isinstance(found, Approved), found
-    assert found.body == body
+    approved = approved_text(BY_WRITER, edits=edits)
+    assert isinstance(approved, Approved), approved
+    assert approved.body == body
 
 
 @pytest.mark.parametrize(
@@ -171,10 +171,10 @@ def test_the_text_is_the_one_that_was_there_at_the_label(
         # the revision that counts was deleted
         ([], {"edits": (Edit(BEFORE, None), Edit(AFTER, "evil"))}),
         ([], {"edits": (Edit(AFTER, "evil"),)}),  # the history begins too late
-        # before or after the label, in that second?
+        # in the same second, perhaps after the label
         ([], {"edits": (Edit(BEFORE, "good"), Edit(LABEL, "evil"))}),
         ([], {"edits": (Edit(BEFORE, "good"), Edit(LABEL, "mine", "writer"))}),
-        # the page showed the former
+        # the page may have shown the earlier text
         ([], {"edits": (Edit(BEFORE, "good"), Edit(JUST_BEFORE, "evil", "author"))}),
         ([], {"edits": (Edit(BEFORE, "good"), Edit(JUST_BEFORE, "evil"))}),
         # the history lags behind
@@ -184,12 +184,12 @@ def test_the_text_is_the_one_that_was_there_at_the_label(
         ([Event("renamed", JUST_BEFORE, "author", old_title="Then")], {}),
     ],
 )
-def test_a_text_that_nobody_can_be_sure_of_is_no_task(
+def test_an_issue_with_an_uncertain_text_is_not_a_task(
     events: list[Event], changes: dict[str, Any]
 ) -> None:
-    found = approved_text(*events, BY_WRITER, **changes)
-    assert isinstance(found, Refused), found
-    assert found.why.endswith(approval.RELABEL)
+    refused = approved_text(*events, BY_WRITER, **changes)
+    assert isinstance(refused, Refused), refused
+    assert refused.why.endswith(approval.RELABEL)
 
 
 @pytest.mark.parametrize(
@@ -208,12 +208,12 @@ def test_a_text_that_nobody_can_be_sure_of_is_no_task(
         ([Event("renamed", JUST_BEFORE, "writer", old_title="Older")], "Now"),
     ],
 )
-def test_the_title_is_the_one_that_was_there_at_the_label(
+def test_the_title_is_that_of_the_time_of_labelling(
     renamings: list[Event], title: str
 ) -> None:
-    found = approved_text(BY_WRITER, *renamings)
-    assert isinstance(found, Approved), found
-    assert found.title == title
+    approved = approved_text(BY_WRITER, *renamings)
+    assert isinstance(approved, Approved), approved
+    assert approved.title == title
 
 
 @given(
@@ -221,32 +221,32 @@ def test_the_title_is_the_one_that_was_there_at_the_label(
         st.tuples(st.integers(0, 59), st.text(max_size=3)),
         min_size=1,
         max_size=6,
-        unique_by=lambda one: one[0],
+        unique_by=lambda revision: revision[0],
     ),
     st.integers(0, 59),
 )
-def test_no_later_text_is_ever_taken_and_the_newest_of_the_earlier_ones_is(
+def test_the_body_is_the_newest_revision_that_is_not_later(
     revisions: list[tuple[int, str]], minute: int
 ) -> None:
     edits = tuple(
         Edit(f"2026-01-01T00:{at:02}:00Z", f"{at} {text}")
         for at, text in sorted(revisions)
     )
-    found = approval.body_at(history(edits=edits), f"2026-01-01T00:{minute:02}:30Z")
+    body = approval.body_at(history(edits=edits), f"2026-01-01T00:{minute:02}:30Z")
     earlier = [at for at, _ in sorted(revisions) if at <= minute]
-    assert (found.split()[0] if found else None) == (
+    assert (body.split()[0] if body else None) == (
         str(earlier[-1]) if earlier else None
     )
 
 
-def test_what_the_page_does_not_show_is_not_in_the_task() -> None:
-    found = approved_text(BY_WRITER, title="T\u200bitle\n", body="a <!-- hidden -->")
-    assert isinstance(found, Approved)
-    assert (found.title, found.body) == ("Title", "a")
+def test_hidden_text_is_not_in_the_task() -> None:
+    approved = approved_text(BY_WRITER, title="T\u200bitle\n", body="a <!-- hidden -->")
+    assert isinstance(approved, Approved)
+    assert (approved.title, approved.body) == ("Title", "a")
 
 
 @pytest.mark.parametrize(
-    ("body", "found"),
+    ("body", "links"),
     [
         ("Blocked by #9", [("o/r", 9)]),
         ("- **Depends on:** #9, #10 and p/q#3", [("o/r", 9), ("o/r", 10), ("p/q", 3)]),
@@ -259,8 +259,8 @@ def test_what_the_page_does_not_show_is_not_in_the_task() -> None:
         ("- [ ] `blocked by` #9", []),
     ],
 )
-def test_dependencies_in_the_text(body: str, found: list[tuple[str, int]]) -> None:
-    assert approval.dependencies_in_text(body, "o/r") == found
+def test_dependencies_in_the_text(body: str, links: list[tuple[str, int]]) -> None:
+    assert approval.dependencies_in_text(body, "o/r") == links
 
 
 @pytest.mark.parametrize(
@@ -276,33 +276,35 @@ def test_dependencies_in_the_text(body: str, found: list[tuple[str, int]]) -> No
         ({"state": "open", "pull_request": True}, False),
     ],
 )
-def test_only_what_is_done_satisfies(changes: dict[str, Any], satisfied: bool) -> None:
+def test_only_completed_or_merged_satisfies_a_dependency(
+    changes: dict[str, Any], satisfied: bool
+) -> None:
     assert approval.dependency_on(issue(**changes), "blocked_by").satisfied is satisfied
     assert not approval.unknown_dependency("o/r", 1).satisfied
 
 
-def test_changes_tell_what_came_went_and_changed() -> None:
-    def file(*found: Approved, refused: tuple[Refused, ...] = ()) -> IssuesFile:
+def test_changes_list_issues_that_were_added_changed_removed_or_refused() -> None:
+    def file(*issues: Approved, refused: tuple[Refused, ...] = ()) -> IssuesFile:
         return IssuesFile(
             fanin="github-issues",
             version=1,
             repository="o/r",
             label="fanin",
-            issues=found,
+            issues=issues,
             refused=refused,
         )
 
-    def one(number: int, **changes: Any) -> Approved:
-        found = approved_text(BY_WRITER, number=number)
-        assert isinstance(found, Approved)
-        return found.model_copy(update=changes)
+    def numbered(number: int, **changes: Any) -> Approved:
+        approved = approved_text(BY_WRITER, number=number)
+        assert isinstance(approved, Approved)
+        return approved.model_copy(update=changes)
 
-    before = file(one(1), one(2), one(3))
+    before = file(numbered(1), numbered(2), numbered(3))
     wait = Wait(repository="o/r", number=1, state="open")
     after = file(
-        one(1, updated_at="later"),
-        one(2, waits_for=(wait,)),
-        one(4),
+        numbered(1, updated_at="later"),
+        numbered(2, waits_for=(wait,)),
+        numbered(4),
         refused=(Refused(number=5, why="so"),),
     )
     assert approval.changes(before, after) == [
@@ -315,7 +317,7 @@ def test_changes_tell_what_came_went_and_changed() -> None:
     assert approval.needs_update(None, before)
     assert approval.needs_update(before, after)
     assert not approval.needs_update(
-        before, file(one(1, updated_at="later"), one(2), one(3))
+        before, file(numbered(1, updated_at="later"), numbered(2), numbered(3))
     )
 
 
@@ -364,7 +366,7 @@ LOST = {
         ("label", "failed", LOST, False, "fanin:failed"),
     ],
 )
-def test_a_finished_task_is_told_to_its_issue(
+def test_a_finished_task_is_answered_on_its_issue(
     when_done: str, state: str, record: dict[str, Any], close: bool, label: str | None
 ) -> None:
     (answer,) = approval.answers_for(
@@ -378,7 +380,7 @@ def test_a_finished_task_is_told_to_its_issue(
     assert ("in abc123" in answer.body) is (state == "completed")
 
 
-def test_what_an_agent_said_is_no_markup_in_the_comment() -> None:
+def test_an_agents_summary_is_escaped_in_the_comment() -> None:
     (answer,) = approval.answers_for(
         [view("completed", **DONE)], "comment", LandedWork("main")
     )
@@ -389,14 +391,14 @@ def test_what_an_agent_said_is_no_markup_in_the_comment() -> None:
 @pytest.mark.parametrize(
     "state", ["ready", "blocked", "pending", "held", "skipped", "in_progress"]
 )
-def test_what_is_not_finished_is_told_nothing(state: str) -> None:
+def test_an_unfinished_task_gets_no_answer(state: str) -> None:
     assert (
         approval.answers_for([view(state, attempts=1)], "close", LandedWork("main"))
         == []
     )
 
 
-def test_a_task_completed_without_an_attempt_is_told_nothing() -> None:
+def test_a_task_completed_without_an_attempt_gets_no_answer() -> None:
     assert (
         approval.answers_for(
             [view("completed", status=Status.COMPLETED, skipped=True)],

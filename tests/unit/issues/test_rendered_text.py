@@ -1,4 +1,4 @@
-"""What a page does not show must not reach an agent, and what it shows must."""
+"""An agent gets what a page shows, and nothing that it does not show."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ H = "HIDDEN"
         f"> quoted\n> <!--\n> {H}\n> -->",
     ],
 )
-def test_what_a_page_does_not_show_is_left_out(text: str) -> None:
+def test_hidden_text_is_left_out(text: str) -> None:
     assert H not in rendered_text(text)
 
 
@@ -73,18 +73,18 @@ def test_what_a_page_does_not_show_is_left_out(text: str) -> None:
         "",
     ],
 )
-def test_what_a_page_shows_stays_as_it_is(text: str) -> None:
+def test_visible_text_stays_as_it_is(text: str) -> None:
     assert rendered_text(text) == text
 
 
-def test_characters_without_room_are_left_out() -> None:
+def test_characters_without_width_are_left_out() -> None:
     assert (
         rendered_text("zero\u200bwidth\u00ad, \U000e0041tags and \u202eturned\u3164")
         == "zerowidth, tags and turned"
     )
 
 
-def test_addresses_stay() -> None:
+def test_addresses_of_links_and_images_stay() -> None:
     assert (
         rendered_text('<a href="https://e.org" title="t">b</a>')
         == '<a href="https://e.org">b</a>'
@@ -116,7 +116,9 @@ def test_addresses_stay() -> None:
         max_size=14,
     )
 )
-def test_it_is_the_same_the_second_time_and_never_fails(parts: list[str]) -> None:
+def test_any_text_is_rendered_without_an_error_and_gets_no_longer(
+    parts: list[str],
+) -> None:
     once = rendered_text("".join(parts))
     assert len(once) <= len("".join(parts)) + 1
     rendered_text(once)
