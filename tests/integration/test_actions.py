@@ -280,15 +280,38 @@ def test_a_moved_branch_is_verified_once_more_and_then_held_for_a_person(
     assert jobs.next(GITHUB_RUN_ID="5000").code == 2  # held work is open work
 
 
-def test_a_branch_that_refuses_the_push_moves_the_run_to_its_own_branch(
-    jobs: Jobs,
-) -> None:
-    start(jobs, TWO)
+def protect_main(jobs: Jobs) -> None:
     hook = jobs.origin / "hooks" / "update"
     hook.write_text(
         '#!/bin/sh\n[ "$1" != refs/heads/main ] || { echo "GH006: Protected branch update failed" >&2; exit 1; }\n'
     )
     hook.chmod(0o755)
+
+
+def test_a_held_batch_that_the_branch_refuses_says_why_and_keeps_the_results(
+    jobs: Jobs, tmp_path: Path
+) -> None:
+    start(jobs, TWO, verify="true")
+    chosen = jobs.next()
+    jobs.tasks(chosen)
+    verdict = tmp_path / "verdict.json"
+    jobs.verify(chosen, verdict)
+    rival(jobs, "one")
+    head = jobs.git("rev-parse", "main")
+    protect_main(jobs)
+    merged = jobs.merge(chosen, FANIN_VERDICT=str(verdict), FANIN_LAST="true")
+    assert merged.code == 3
+    assert "main refused the push: " in merged.log
+    assert "GH006: Protected branch update failed" in merged.log
+    assert "the results are kept as artifacts" in merged.log
+    assert jobs.git("rev-parse", "main") == head
+
+
+def test_a_branch_that_refuses_the_push_moves_the_run_to_its_own_branch(
+    jobs: Jobs,
+) -> None:
+    start(jobs, TWO)
+    protect_main(jobs)
     chosen = jobs.next()
     jobs.tasks(chosen)
     merged = jobs.merge(chosen)
