@@ -55,6 +55,7 @@ def continue_job(
         job_io.annotate("warning", f"stopped: {limit}; run it again to continue")
         return EXIT_DONE
 
+    # The agents of the next round start as soon as it does, so the wait is here.
     pause_seconds = state.backoff(1).pause_seconds(random.random)
     if pause_seconds:
         job_io.annotate(

@@ -206,6 +206,7 @@ class MergeJob:
                     "the results are kept as artifacts",
                 )
             if push.landed:
+                # None: a job that is re-run must not replace a branch that exists.
                 self.remote.push(held_branch, held.tip, None)
                 pull_request = self.publisher.open_pull_request(
                     held_branch,

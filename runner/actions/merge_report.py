@@ -110,6 +110,7 @@ class MergeReport:
     def publish(self, context: WorkflowContext, job_io: JobIO, github: GitHub) -> int:
         """Write outputs, summary, annotations and comment; return the exit code."""
         next_state = self.next_state()
+        # First, since job `continue` needs them even if this job ends red.
         job_io.output(self.outputs(next_state).as_mapping())
         round_ = self._round(next_state, context.run_url)
         job_io.summary(job_summary.round_summary(self.views, round_))

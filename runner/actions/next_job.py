@@ -122,6 +122,7 @@ def next_job(
     branch = state.branch or settings.branch or context.checked_out_branch
     head = repo.commit("HEAD")
     assert head is not None
+    # Later rounds of a run may work on such a branch themselves.
     if state.round == 1:
         refuse_unmerged_run(repo, remote, settings, head)
     snapshot = read_snapshot(repo, head, settings.plan, settings.progress)
@@ -145,6 +146,7 @@ def next_job(
         options.runs_on,
         manifest=None if options.dry_run else manifest,
     )
+    # Set even if this job ends red, since jobs with `always()` read has-work.
     job_io.output(outputs.as_mapping())
     views = views_of(snapshot, settings.max_attempts)
     _report(job_io, views, manifest, branch, dry_run=options.dry_run)

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 # a million runs.
 TRIES = 50
 
-
 _DEFAULT_REMEDY = "allow fanin's job to push there, or set  branch:"
 _REMEDIES = {
     Reason.WORKFLOWS: (
@@ -101,6 +100,7 @@ class Publisher:
                 f"{self.branch} refused the push: {update.text}",
                 f"{remedy}; the results are kept as artifacts",
             )
+        # The branch starts at the refused branch's head; the caller merges onto it.
         push = self.remote.push(own_branch, self.remote.fetch(self.branch), None)
         if push.refused:
             raise EnvironmentBroken(

@@ -141,6 +141,7 @@ def fetch_branch(
 ) -> str:
     """Fetch the branch and the batch's base; return the branch's head commit."""
     head = remote.fetch(branch)
+    # The checkout is shallow, and the branch may have moved past the base.
     if repo.commit(manifest.base) is None:
         remote.fetch(manifest.base)
     return head

@@ -78,6 +78,7 @@ def task_job(
         echo=_echo,
         secrets=secrets_of([entry.agent], environ, agent_env),
     )
+    # The output of an agent may contain workflow commands.
     with job_io.fenced(f"{entry.task.id}: {entry.agent.name}"):
         result = pipeline.run_task(
             manifest,

@@ -41,6 +41,7 @@ def verify_job(
     """
     command = manifest.verify
     assert command is not None
+    # What lands is merged on the present head, so that is what must be verified.
     head = fetch_branch(repo, manifest, remote, branch)
     attempt_context = AttemptContext(environ)
     verify_command = VerifyCommand(command, manifest.verify_timeout, manifest.env)
