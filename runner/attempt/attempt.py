@@ -48,8 +48,8 @@ class AttemptContext:
     settings.
 
     `on_agent_exit` is called when the agent has ended and no verify command follows,
-    before its work is captured. `wait_until_durable` returns when the work that the attempt builds on
-    is durable; the result is not written earlier.
+    before its work is captured. `wait_until_durable` returns when the work that the
+    attempt builds on is durable; the result is not written earlier.
     """
 
     environ: Mapping[str, str] = field(repr=False)

@@ -185,9 +185,9 @@ class BatchMerge:
     def _apply_policy(self, reading: Reading, result: Result) -> Candidate | Failure:
         entry = reading.entry
         tree = result.tree or self.base_tree
-        changes = self._packs.changes.get(tree) or self.quarantine.changes(
-            self.base_tree, tree
-        )
+        changes = self._packs.changes.get(tree)
+        if changes is None:
+            changes = self.quarantine.changes(self.base_tree, tree)
         changed_paths = [change.path for change in changes]
         refusal = rules.check(
             entry.task,
@@ -435,6 +435,8 @@ class BatchMerge:
         self, recorded: Progress, failures: Mapping[str, Failure]
     ) -> Progress:
         for task_id, failure in failures.items():
+            if not failure.counted:
+                continue  # its task may not be in the plan any more
             reading = self._readings_by_task[task_id]
             recorded = recorded.after_failure(
                 self._task(task_id), reading.entry.attempt, failure, reading.result

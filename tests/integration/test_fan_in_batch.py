@@ -386,3 +386,23 @@ def test_a_fan_in_is_replayed_only_on_a_head_that_changed_unrelated_paths(
         results = BatchResults(batch.manifest, batch.results)
         merged = pipeline.merge_batch(repo, results, rival)
         assert repo.tree(replay.tip) == repo.tree(merged.tip)
+
+
+def test_a_batch_is_held_although_one_of_its_tasks_is_not_in_the_plan_any_more(
+    project: Project, tmp_path: Path
+) -> None:
+    batch = batch_of(project, 2, tmp_path)
+    for index in range(2):
+        batch.leave(index, *batch.change({f"{index}.txt": "x\n"}))
+    project.plan([{"id": "T1"}], max_concurrent=256)
+    hold, held_work = pipeline.hold_batch(
+        Repository(project.root, os.environ),
+        BatchResults(batch.manifest, batch.results),
+        project.git("rev-parse", "HEAD"),
+        held_branch="fanin/held/r.1",
+        failures={},
+    )
+    assert hold.snapshot is not None
+    assert hold.snapshot.progress.records["T1"].held == "fanin/held/r.1"
+    assert (hold.landed, held_work.landed) == ((), ("T1",))
+    assert hold.failed["T0"].kind == held_work.failed["T0"].kind == "stale"
