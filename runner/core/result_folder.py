@@ -1,17 +1,16 @@
-"""The result folder one attempt leaves and the fan-in reads; the same on one machine
-and as an uploaded artifact.
+"""The result folder that one attempt leaves, and the merge reads.
 
     <index>/attempt.json   who runs here, written before the agent starts
-            result.json    what came of it (models.Result), written last and whole
-            change.pack    the objects of the result's tree that the base lacks (a thin git pack)
+            result.json    the outcome (core.result.Result), written last and whole
+            change.pack    the objects of the result's tree that the base lacks, a thin pack
             agent.log      the agent's output, its start and its end
 
-The reader trusts nothing: an agent had a shell on the machine that wrote it.
+It is the same on one machine and as an uploaded artifact. The reader trusts nothing: an
+agent had control of the machine that wrote it.
 """
 
 from __future__ import annotations
 
-import contextlib
 import re
 import stat
 from collections.abc import Iterable, Mapping
@@ -26,14 +25,16 @@ from runner.core.manifest import BatchEntry, Manifest
 from runner.core.result import Failure, FailureKind, Result
 
 RESULT, ATTEMPT, PACK, LOG = "result.json", "attempt.json", "change.pack", "agent.log"
-# as `artifact_name`, or the folder
+# The name of a folder: that of the artifact, or the entry's.
 _NAME = re.compile(r"(?:fanin-(?P<batch>.+)-)?(?P<folder>\d+)(?:-a\d+-r\d+)?")
 MAX_RESULT_BYTES = 256 * 2**10
 
 
 class Attempt(Document):
-    """That an attempt began: enough to count it if nothing else is left, and to find
-    what outlived a crash.
+    """The record that an attempt started.
+
+    With it the attempt counts even if nothing else is left, and `cookie` finds the
+    processes that outlived a crash.
     """
 
     batch: str
@@ -45,10 +46,10 @@ class Attempt(Document):
 
 @dataclass(frozen=True)
 class Reading:
-    """One entry's result as read: a result, or the failure that stands for it; `pack`
-    is the file to import.
+    """What was read for one entry: its result, or the failure that stands for it.
 
-    `started` is False when the attempt never began, which costs the task nothing.
+    `pack` is the file to import. Without `started` the attempt never started, which
+    costs the task nothing.
     """
 
     entry: BatchEntry
@@ -59,160 +60,142 @@ class Reading:
 
 
 def begin(folder: Path, attempt: Attempt) -> None:
-    """Make the result folder and say that the attempt began.
+    """Make the result folder and record that the attempt started.
 
-    Not durably: it is needed where the agent outlives fanin, and no agent outlives the
-    power.
+    Without fsync: the record finds agents that outlive fanin, and none outlives a power
+    failure.
     """
     folder.mkdir(parents=True, exist_ok=True)
     durable.write(folder / ATTEMPT, attempt.model_dump_json().encode(), synced=False)
 
 
 def finish(folder: Path, result: Result) -> None:
-    """Write the result, last of all files and whole: from here on the work is durable.
-
-    File and folder are synced at once. A power cut before that may leave a torn result,
-    which is read as one that was never written: as a failure of the attempt.
-    """
-    durable.write(
-        folder / RESULT, result.model_dump_json(indent=1).encode(), synced=False
-    )
+    """Write the result, the last of all files. From here on the work is durable."""
+    data = result.model_dump_json(indent=1).encode()
+    durable.write(folder / RESULT, data, synced=False)
+    # File and folder are synced at once. A power failure before that may leave half a
+    # result, which counts as a failure of the attempt, as if none had been written.
     durable.sync_files([folder / RESULT, folder])
 
 
 def artifact_name(batch: str, folder: str, attempt: int, run_attempt: int) -> str:
-    """The artifact of one attempt. Unique in its run: GitHub refuses a name that is
-    there already.
-    """
+    """The name of an attempt's artifact. GitHub takes each name once in a run."""
     return f"fanin-{batch}-{folder}-a{attempt}-r{run_attempt}"
 
 
 def attempts(root: Path) -> list[Attempt]:
-    """Every attempt that began below `root` and can be read."""
-    return _attempts(sorted(root.glob(f"*/{ATTEMPT}")))
-
-
-def _attempts(paths: Iterable[Path]) -> list[Attempt]:
-    found = []
-    for path in paths:
-        data = _bounded(path, MAX_RESULT_BYTES)
-        if isinstance(data, bytes):
-            with contextlib.suppress(ValidationError):
-                found.append(Attempt.model_validate_json(data))
-    return found
+    """The records of started attempts below `root`, without those that are damaged."""
+    return _read_attempts(sorted(root.glob(f"*/{ATTEMPT}")))
 
 
 def read_batch(root: Path, manifest: Manifest) -> list[Reading]:
-    """The result of every entry, as `read` finds it; the folder is listed and the
-    manifest sealed once for all.
+    """The result of every entry, as `read` gives it.
+
+    The folder is listed, and the manifest's digest computed, once for all.
     """
-    listed, digest = _listed(root), manifest.digest
-    return [_read(root, listed, manifest, digest, entry) for entry in manifest.entries]
+    folders = _folders_by_name(root)
+    digest = manifest.digest
+    return [_read(root, folders, manifest, digest, entry) for entry in manifest.entries]
 
 
 def read(root: Path, manifest: Manifest, entry: BatchEntry) -> Reading:
-    """The entry's result below `root`, checked against the manifest it must belong to.
+    """The entry's result below `root`, checked against its manifest.
 
-    Re-run jobs leave a folder each. The one that counts is chosen by what the results
-    say of themselves: a usable one before an unusable one, then the highest run
-    attempt; never by an artifact's id, age or order.
+    A job that is run again leaves another folder. A valid result wins over an invalid
+    one, then the highest run attempt wins, as the results say themselves; the id, age or
+    order of artifacts does not matter.
     """
-    return _read(root, _listed(root), manifest, manifest.digest, entry)
+    return _read(root, _folders_by_name(root), manifest, manifest.digest, entry)
 
 
 def _read(
     root: Path,
-    listed: Mapping[str, Path],
+    folders: Mapping[str, Path],
     manifest: Manifest,
     digest: str,
     entry: BatchEntry,
 ) -> Reading:
-    found = [
+    readings = [
         _read_folder(folder, manifest, digest, entry)
-        for folder in _folders_of(root, listed, manifest, entry)
+        for folder in _folders_of(root, folders, manifest, entry)
     ]
-    if not found:
-        never = Failure(kind=FailureKind.NO_RESULT, message="the attempt never started")
-        return Reading(entry, None, never, started=False)
-    return max(
-        found,
-        key=lambda one: (
-            one.result is not None,
-            one.result.run_attempt if one.result else 0,
-        ),
-    )
+    if not readings:
+        failure = Failure(
+            kind=FailureKind.NO_RESULT, message="the attempt never started"
+        )
+        return Reading(entry, None, failure, started=False)
+    return max(readings, key=_precedence)
 
 
-def _listed(root: Path) -> dict[str, Path]:
-    return {path.name: path for path in sorted(root.iterdir())} if root.is_dir() else {}
+def _precedence(reading: Reading) -> tuple[bool, int]:
+    if reading.result is None:
+        return False, 0
+    return True, reading.result.run_attempt
+
+
+def _folders_by_name(root: Path) -> dict[str, Path]:
+    if not root.is_dir():
+        return {}
+    return {path.name: path for path in sorted(root.iterdir())}
 
 
 def _folders_of(
-    root: Path, listed: Mapping[str, Path], manifest: Manifest, entry: BatchEntry
+    root: Path, folders: Mapping[str, Path], manifest: Manifest, entry: BatchEntry
 ) -> list[Path]:
-    """Folders that may hold the entry's result: by their name, or `root` itself by what
-    it says.
+    """The folders that may hold the entry's result.
 
-    download-artifact puts a single artifact straight into its `path`, and each of
-    several into a folder.
+    download-artifact puts each of several artifacts into a folder named like it, but
+    the files of a single one directly into `root`.
     """
-    known = (None, manifest.batch)
-    named = (
-        (path, _NAME.fullmatch(name))
-        for name, path in listed.items()
-        if entry.folder in name
-    )
-    found = [
-        path
-        for path, name in named
-        if name and name["folder"] == entry.folder and name["batch"] in known
-    ]
-    if found:
-        return found
-    alone = any(
-        attempt.task == entry.task.id for attempt in _attempts([root / ATTEMPT])
-    )
-    return [root] if alone else []
+    matching = []
+    for name, path in folders.items():
+        # The regular expression is slow for the hundreds of folders of a batch.
+        match = _NAME.fullmatch(name) if entry.folder in name else None
+        if match is None or match["folder"] != entry.folder:
+            continue
+        if match["batch"] in (None, manifest.batch):
+            matching.append(path)
+    if matching:
+        return matching
+    if any(record.task == entry.task.id for record in _read_attempts([root / ATTEMPT])):
+        return [root]
+    return []
 
 
 def _read_folder(
     folder: Path, manifest: Manifest, digest: str, entry: BatchEntry
 ) -> Reading:
     if folder.is_symlink() or not folder.is_dir():
-        return _failed(
-            entry, FailureKind.CORRUPT, "the result folder is a link or a file"
-        )
-    data = _bounded(folder / RESULT, MAX_RESULT_BYTES)
+        return _corrupt(entry, "the result folder is a link or a file")
+    data = _read_file(folder / RESULT)
     if data is None:
-        return _failed(
-            entry, FailureKind.NO_RESULT, "the attempt began and left no result"
-        )
+        message = "the attempt began and left no result"
+        failure = Failure(kind=FailureKind.NO_RESULT, message=message)
+        return Reading(entry, None, failure)
     if isinstance(data, str):
-        return _failed(entry, FailureKind.CORRUPT, f"{RESULT} {data}")
+        return _corrupt(entry, f"{RESULT} {data}")
     try:
         result = Result.model_validate_json(data)
     except ValidationError as error:
-        return _failed(
-            entry, FailureKind.CORRUPT, f"{RESULT} is no result: {_first(error)}"
-        )
+        return _corrupt(entry, f"{RESULT} is not a valid result: {_first(error)}")
     if mismatch := _mismatch(result, manifest, digest, entry):
-        return _failed(entry, FailureKind.CORRUPT, mismatch)
+        return _corrupt(entry, mismatch)
+    if result.pack is None:
+        return Reading(entry, result, result.failure)
     pack = folder / PACK
-    if result.pack and not _plain_file(pack):
-        return _failed(
-            entry, FailureKind.CORRUPT, f"{PACK} is missing or no plain file"
-        )
-    return Reading(entry, result, result.failure, pack if result.pack else None)
+    if not _is_regular_file(pack):
+        return _corrupt(entry, f"{PACK} is missing or not a regular file")
+    return Reading(entry, result, result.failure, pack)
 
 
-def _failed(entry: BatchEntry, kind: FailureKind, message: str) -> Reading:
-    return Reading(entry, None, Failure(kind=kind, message=message))
+def _corrupt(entry: BatchEntry, message: str) -> Reading:
+    return Reading(entry, None, Failure(kind=FailureKind.CORRUPT, message=message))
 
 
 def _mismatch(
     result: Result, manifest: Manifest, digest: str, entry: BatchEntry
 ) -> str | None:
-    """Whose result it is, when it is not this entry's."""
+    """How the result does not belong to the entry, None if it does."""
     expected = {
         "batch": manifest.batch,
         "manifest": digest,
@@ -221,25 +204,43 @@ def _mismatch(
         "base": manifest.base,
     }
     for name, value in expected.items():
-        if getattr(result, name) != value:
-            return f"the result is of another {name}: {getattr(result, name)!r:.200} instead of {value!r}"
+        actual = getattr(result, name)
+        if actual != value:
+            # The value is an agent's, and may be long.
+            return (
+                f"the result belongs to another {name}: "
+                f"{actual!r:.200} instead of {value!r}"
+            )
     return None
 
 
-def _bounded(path: Path, limit: int) -> bytes | str | None:
-    """The file's bytes; None if there is none; a sentence if it is no plain file or too
-    large.
-    """
+def _read_attempts(paths: Iterable[Path]) -> list[Attempt]:
+    records = []
+    for path in paths:
+        data = _read_file(path)
+        if not isinstance(data, bytes):
+            continue
+        try:
+            records.append(Attempt.model_validate_json(data))
+        except ValidationError:
+            continue
+    return records
+
+
+def _read_file(path: Path) -> bytes | str | None:
+    """The bytes of a file, None if there is none, or the reason not to read it."""
     if not path.exists() and not path.is_symlink():
         return None
-    if not _plain_file(path):
-        return "is no plain file"
+    if not _is_regular_file(path):
+        return "is not a regular file"
     with path.open("rb") as stream:
-        data = stream.read(limit + 1)
-    return data if len(data) <= limit else f"is larger than {limit:,} bytes"
+        data = stream.read(MAX_RESULT_BYTES + 1)
+    if len(data) > MAX_RESULT_BYTES:
+        return f"is larger than {MAX_RESULT_BYTES:,} bytes"
+    return data
 
 
-def _plain_file(path: Path) -> bool:
+def _is_regular_file(path: Path) -> bool:
     try:
         return stat.S_ISREG(path.lstat().st_mode)
     except OSError:
@@ -247,5 +248,6 @@ def _plain_file(path: Path) -> bool:
 
 
 def _first(error: ValidationError) -> str:
-    item = error.errors(include_url=False)[0]
-    return f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}"[:300]
+    details = error.errors(include_url=False)[0]
+    dotted = ".".join(str(key) for key in details["loc"])
+    return f"{dotted}: {details['msg']}"[:300]

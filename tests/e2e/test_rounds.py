@@ -706,10 +706,10 @@ def test_nothing_hostile_lands(hostile: tuple[World, Run]) -> None:
 @pytest.mark.xdist_group("hostile")
 @pytest.mark.parametrize(("task", "kind", "why"), [
     ("gitdir", "corrupt", "the pack is refused"),
-    ("foreign", "corrupt", "the result is of another batch"),
-    ("absurd", "corrupt", "result.json is no result"),
-    ("deep", "corrupt", "result.json is no result"),
-    ("swapped", "corrupt", "the result is of another task"),
+    ("foreign", "corrupt", "the result belongs to another batch"),
+    ("absurd", "corrupt", "result.json is not a valid result"),
+    ("deep", "corrupt", "result.json is not a valid result"),
+    ("swapped", "corrupt", "the result belongs to another task"),
     ("workflow", "policy", ".github/workflows/evil.yml"),
 ])  # fmt: skip
 def test_each_hostile_result_is_told(

@@ -109,7 +109,9 @@ def test_an_attempt_that_never_began_is_told_from_one_that_left_nothing(
 )
 def test_what_is_no_result_is_corrupt(tmp_path: Path, content: bytes) -> None:
     _folder(tmp_path, content)
-    assert _failed(tmp_path, FailureKind.CORRUPT).startswith("result.json is no result")
+    assert _failed(tmp_path, FailureKind.CORRUPT).startswith(
+        "result.json is not a valid result"
+    )
 
 
 def test_a_result_larger_than_any_result_is_not_read(tmp_path: Path) -> None:
@@ -135,7 +137,7 @@ def test_a_result_of_something_else_is_corrupt_and_says_of_what(
 ) -> None:
     _folder(tmp_path, GOOD.model_copy(update={field: value}))
     assert _failed(tmp_path, FailureKind.CORRUPT).startswith(
-        f"the result is of another {field}: {value!r}"
+        f"the result belongs to another {field}: {value!r}"
     )
 
 
@@ -176,14 +178,14 @@ def test_only_a_plain_file_is_ever_opened(
     made(_folder(tmp_path) / name)
     message = _failed(tmp_path, FailureKind.CORRUPT)
     assert message.startswith(name)
-    assert "no plain file" in message
+    assert "not a regular file" in message
 
 
 def test_a_pack_that_is_named_and_missing_is_corrupt(tmp_path: Path) -> None:
     _folder(tmp_path, pack=None)
     assert (
         _failed(tmp_path, FailureKind.CORRUPT)
-        == "change.pack is missing or no plain file"
+        == "change.pack is missing or not a regular file"
     )
 
 
