@@ -48,6 +48,16 @@ def _no_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket.socket, "connect", guarded)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """No workers for `pytest tests/unit/PACKAGE`: they start slower than it runs."""
+    unit = Path(__file__).parent / "unit"
+    paths = [Path(argument.split("::")[0]).resolve() for argument in config.args]
+    if all(unit in path.parents for path in paths):
+        return 0
+    return None
+
+
 @pytest.fixture
 def resources() -> Path:
     return Path(__file__).parent / "resources"

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import string
 from collections.abc import Mapping
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import get_args
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from runner import agents
 from runner.agents import outcome
-from runner.agents.base import Agent, AttemptFolder, Costs, Verdict, is_isolated
+from runner.agents.base import Agent, AttemptFolder, Costs, is_isolated
 from runner.agents.command import Command
 from runner.agents.environment import (
     environment_for,
@@ -24,29 +20,14 @@ from runner.agents.environment import (
     missing_requirements,
     secrets_of,
 )
-from runner.agents.process import EndReason, Outcome
+from runner.agents.process import EndReason
 from runner.core.errors import UsageProblem
 from runner.core.result import FailureKind
 from runner.core.task import AgentSettings
-from tests.support.builders import entry, quick, task
+from tests.support.builders import entry, task
+from tests.support.preset_outputs import read_output
 
 KINDS = FailureKind
-
-
-def _read(
-    preset: str,
-    path: Path,
-    stdout: str,
-    *,
-    status: int = 0,
-    end_reason: EndReason = "exited",
-    stderr: str = "",
-) -> Verdict:
-    """The preset's verdict on a program that printed this."""
-    folder = AttemptFolder(path)
-    folder.stdout.write_text(stdout)
-    tail = (stdout + stderr)[-65536:]
-    return agents.presets()[preset].read(Outcome(status, end_reason, 3.0, tail), folder)
 
 
 def _recording(resources: Path, name: str) -> tuple[str, str]:
@@ -74,7 +55,7 @@ def test_a_success_is_recognised_with_its_usage(
     resources: Path, tmp_path: Path, name: str, tokens: int, cost: float
 ) -> None:
     preset = name.partition("-")[0]
-    verdict = _read(preset, tmp_path, *_recording(resources, name)[:1])
+    verdict = read_output(preset, tmp_path, *_recording(resources, name)[:1])
     assert verdict.failure is None
     assert verdict.usage.tokens == tokens
     assert verdict.usage.cost_usd == (
@@ -122,7 +103,9 @@ def test_a_failure_is_classified_by_the_structure_of_the_output(
 ) -> None:
     stdout, stderr = _recording(resources, name)
     preset = name.partition("-")[0]
-    failure = _read(preset, tmp_path, stdout, status=status, stderr=stderr).failure
+    failure = read_output(
+        preset, tmp_path, stdout, status=status, stderr=stderr
+    ).failure
     assert failure is not None
     assert (failure.kind, failure.retryable) == (kind, retryable)
     assert (
@@ -135,7 +118,7 @@ def test_a_failure_is_classified_by_the_structure_of_the_output(
 def test_a_rate_limit_is_recognised_behind_a_time_limit(
     resources: Path, tmp_path: Path
 ) -> None:
-    failure = _read(
+    failure = read_output(
         "copilot",
         tmp_path,
         _recording(resources, "copilot-429")[0],
@@ -152,7 +135,7 @@ def test_an_agent_that_was_stopped_has_failed(
     resources: Path, tmp_path: Path, preset: str, end_reason: EndReason
 ) -> None:
     stdout, _ = _recording(resources, f"{preset}-ok")
-    failure = _read(preset, tmp_path, stdout, end_reason=end_reason).failure
+    failure = read_output(preset, tmp_path, stdout, end_reason=end_reason).failure
     assert failure is not None
     assert failure.kind in {
         KINDS.TIMEOUT,
@@ -180,53 +163,9 @@ def test_an_agent_that_was_stopped_has_failed(
 def test_exit_status_zero_without_the_expected_output_is_a_failure(
     tmp_path: Path, preset: str, stdout: str
 ) -> None:
-    failure = _read(preset, tmp_path, stdout).failure
+    failure = read_output(preset, tmp_path, stdout).failure
     assert failure is not None
     assert failure.kind is KINDS.AGENT_ERROR
-
-
-_NAMES = [
-    "type",
-    "result",
-    "usage",
-    "error",
-    "data",
-    "part",
-    "stats",
-    "models",
-    "permission_denials",
-    "message",
-    "item",
-]
-_JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(string.printable),
-    lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(st.sampled_from(_NAMES), inner, max_size=4)
-    ),
-    max_leaves=20,
-)
-
-
-@quick
-@given(
-    lines=st.lists(
-        st.dictionaries(st.sampled_from(_NAMES), _JSON, max_size=4), max_size=4
-    ),
-    status=st.integers(0, 3),
-)
-def test_no_output_makes_a_preset_raise(
-    tmp_path_factory: pytest.TempPathFactory,
-    lines: list[Mapping[str, object]],
-    status: int,
-) -> None:
-    folder = tmp_path_factory.mktemp("attempt")
-    stdout = "\n".join(json.dumps(line) for line in lines)
-    for preset in agents.presets():
-        _read(preset, folder, stdout, status=status)
-
-
-# -- the invocation --
 
 
 @pytest.mark.parametrize("preset", agents.presets())
@@ -286,9 +225,6 @@ def test_only_claude_enforces_a_cost_limit_and_three_agents_report_no_cost() -> 
         "gemini",
         "copilot",
     }
-
-
-# -- the environment --
 
 
 def _environment(
@@ -489,6 +425,8 @@ PLAIN = {
     "GOOGLE_GENAI_USE_VERTEXAI",
     "OPENAI_API_BASE",
 }
+
+
 SECRET = {
     "ANTHROPIC_API_KEY",
     "ANTHROPIC_AUTH_TOKEN",
@@ -557,9 +495,6 @@ def test_an_empty_key_is_not_passed_on(tmp_path: Path) -> None:
         ANTHROPIC_API_KEY="k",
         ANTHROPIC_AUTH_TOKEN="",
     )
-
-
-# -- plug-ins --
 
 
 class _PlugIn(Command):

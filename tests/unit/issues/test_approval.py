@@ -2,54 +2,41 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from runner.core.result import Failure, FailureKind
 from runner.core.task import Status
-from runner.github_api.issue_types import Edit, Event, History, Issue
+from runner.github_api.issue_types import Edit, Event, Issue
 from runner.issues import approval
 from runner.issues.approval import LandedWork
 from runner.plan.formats.github_issues import Approved, IssuesFile, Refused, Wait
 from runner.plan.progress import Record
 from runner.plan.view import TaskView
 from tests.support.builders import task
+from tests.support.issue_histories import history
 
 BEFORE, BETWEEN, LABEL = (
     "2026-01-01T10:00:00Z",
     "2026-01-01T11:00:00Z",
     "2026-01-02T10:00:00Z",
 )
+
+
 JUST_BEFORE, AFTER, MUCH_LATER = (
     "2026-01-02T09:59:30Z",
     "2026-01-03T10:00:00Z",
     "2026-01-04T10:00:00Z",
 )
+
+
 BY_WRITER = Event("labeled", LABEL, "writer", "fanin")
 
 
 def issue(**changes: Any) -> Issue:
     made: dict[str, Any] = {"number": 7, "url": "https://github.com/o/r/issues/7"}
     return Issue(**{**made, "updated_at": AFTER, "repository": "o/r", **changes})
-
-
-def history(*events: Event, edits: tuple[Edit, ...] = (), **changes: Any) -> History:
-    now = edits[-1].body if edits and edits[-1].body is not None else "now"
-    edited = edits[-1].at if edits else None
-    return History(
-        **{
-            "title": "Now",
-            "body": now,
-            "edited": edited,
-            "events": events,
-            "edits": edits,
-            **changes,
-        }
-    )
 
 
 def approved_text(
@@ -216,29 +203,6 @@ def test_the_title_is_that_of_the_time_of_labelling(
     assert approved.title == title
 
 
-@given(
-    st.lists(
-        st.tuples(st.integers(0, 59), st.text(max_size=3)),
-        min_size=1,
-        max_size=6,
-        unique_by=lambda revision: revision[0],
-    ),
-    st.integers(0, 59),
-)
-def test_the_body_is_the_newest_revision_that_is_not_later(
-    revisions: list[tuple[int, str]], minute: int
-) -> None:
-    edits = tuple(
-        Edit(f"2026-01-01T00:{at:02}:00Z", f"{at} {text}")
-        for at, text in sorted(revisions)
-    )
-    body = approval.body_at(history(edits=edits), f"2026-01-01T00:{minute:02}:30Z")
-    earlier = [at for at, _ in sorted(revisions) if at <= minute]
-    assert (body.split()[0] if body else None) == (
-        str(earlier[-1]) if earlier else None
-    )
-
-
 def test_hidden_text_is_not_in_the_task() -> None:
     approved = approved_text(BY_WRITER, title="T\u200bitle\n", body="a <!-- hidden -->")
     assert isinstance(approved, Approved)
@@ -321,22 +285,6 @@ def test_changes_list_issues_that_were_added_changed_removed_or_refused() -> Non
     )
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "*" * 65_536,
-        "Blocked by " + "a" * 65_525,
-        " " * 65_536,
-        "a/" * 32_768,
-        "1" * 65_536,
-    ],
-)
-def test_dependencies_of_the_longest_text_take_bounded_time(text: str) -> None:
-    started = time.monotonic()
-    assert approval.dependencies_in_text(text, "o/r") == []
-    assert time.monotonic() - started < 5
-
-
 def view(state: str, **record: Any) -> TaskView:
     return TaskView(task(id="7"), state, Record(**record), record.get("reason", "why"))
 
@@ -348,6 +296,8 @@ DONE = {
     "cost_usd": 0.5,
     "summary": "Did <it> @all",
 }
+
+
 LOST = {
     "status": Status.FAILED,
     "attempts": 3,

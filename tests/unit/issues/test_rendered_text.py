@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from runner.issues.rendered_text import rendered_text
 
@@ -93,55 +89,3 @@ def test_addresses_of_links_and_images_stay() -> None:
         rendered_text("![alt](a.png) [b](https://e.org)")
         == "![](a.png) [b](https://e.org)"
     )
-
-
-@given(
-    st.lists(
-        st.sampled_from(
-            [
-                "<!--",
-                "-->",
-                "```",
-                "\n",
-                "> ",
-                "- ",
-                "    ",
-                "[x]: ",
-                "a",
-                '"',
-                "<",
-                "?>",
-            ]
-        ),
-        max_size=14,
-    )
-)
-def test_any_text_is_rendered_without_an_error_and_gets_no_longer(
-    parts: list[str],
-) -> None:
-    once = rendered_text("".join(parts))
-    assert len(once) <= len("".join(parts)) + 1
-    rendered_text(once)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "<!--\n" + "```\n" * 16_000,
-        "[" * 65_536,
-        "> " * 32_768,
-        "<a " * 21_845,
-        "![" * 32_768,
-        "*" * 65_536,
-        "<!-- " * 13_107,
-        "[^a]: b\n" * 8_192,
-        "[x]: y\n" * 9_362,
-        "`" * 65_536,
-        '<a "' * 16_384,
-    ],
-    ids=range(11),
-)
-def test_a_text_of_the_longest_issue_takes_bounded_time(text: str) -> None:
-    started = time.monotonic()
-    rendered_text(text)
-    assert time.monotonic() - started < 20

@@ -6,14 +6,11 @@ import subprocess
 import sys
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from runner.core.task import Standing, Task
+from runner.core.task import Standing
 from runner.plan.graph import TaskGraph
-from tests.support.builders import problems, quick, task
-
-OPEN, DONE, STUCK = Standing.OPEN, Standing.COMPLETED, Standing.STUCK
+from tests.support.builders import problems, task
+from tests.support.standings import DONE, OPEN, STUCK
 
 
 def _graph(**depends_on: str) -> TaskGraph:
@@ -198,60 +195,6 @@ def test_an_id_used_twice_names_both_lines() -> None:
     tasks = [task("A", line=3), task("B", line=5), task("A", line=8)]
     (problem,) = problems(lambda: TaskGraph(tasks, "p"))
     assert problem.startswith("p:8: the id A is used a second time (first on line 3)")
-
-
-@st.composite
-def _plans(draw: st.DrawFn) -> list[Task]:
-    """Acyclic plans in any file order."""
-    count = draw(st.integers(1, 8))
-    tasks = [
-        task(
-            str(n),
-            depends_on=tuple(
-                map(str, draw(st.sets(st.integers(0, n - 1)) if n else st.just(set())))
-            ),
-        )
-        for n in range(count)
-    ]
-    return draw(st.permutations(tasks))
-
-
-@quick
-@given(_plans(), st.data())
-def test_an_open_task_is_ready_or_blocked_or_waits_for_one_that_may_still_run(
-    tasks: list[Task], data: st.DataObject
-) -> None:
-    graph = TaskGraph(tasks, "p")
-    states = {node.id: data.draw(st.sampled_from(Standing)) for node in tasks}
-    ready, blocked = set(graph.ready(states)), graph.blocked(states)
-    position = {task_id: n for n, task_id in enumerate(graph.order())}
-    assert set(position) == {node.id for node in tasks}
-    for node in tasks:
-        assert all(position[dep] < position[node.id] for dep in node.depends_on)
-        is_ready = states[node.id] is OPEN and all(
-            states[dep] is DONE for dep in node.depends_on
-        )
-        assert (node.id in ready) is is_ready
-        assert not (node.id in ready and node.id in blocked)
-        assert all(states[reason] is STUCK for reason in blocked.get(node.id, ()))
-        if states[node.id] is OPEN and node.id not in ready and node.id not in blocked:
-            assert any(
-                states[dep] is OPEN and dep not in blocked for dep in node.depends_on
-            )
-
-
-@quick
-@given(_plans())
-def test_running_all_ready_tasks_round_after_round_takes_as_many_rounds_as_waves(
-    tasks: list[Task],
-) -> None:
-    graph = TaskGraph(tasks, "p")
-    states = {node.id: OPEN for node in tasks}
-    for wave in graph.waves():
-        assert graph.ready(states) == wave
-        states |= dict.fromkeys(wave, DONE)
-    assert set(states.values()) == {DONE}
-    assert len(graph.critical_path()) == len(graph.waves())
 
 
 def test_networkx_is_imported_only_for_what_dictionaries_do_not_answer() -> None:

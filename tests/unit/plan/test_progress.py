@@ -6,27 +6,23 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from runner.core.result import Failure, FailureKind, Result, Usage
+from runner.core.result import Failure, FailureKind, Usage
 from runner.core.task import Standing, Status
 from runner.plan import progress
 from runner.plan.progress import KEPT_TAIL, Progress, Record
-from tests.support.builders import plan, problems, quick, result, task
-
-FAILED, DONE, PENDING = Status.FAILED, Status.COMPLETED, Status.PENDING
-ERROR = Failure(
-    kind=FailureKind.AGENT_ERROR, message="it broke", log_tail="end of the log"
+from tests.support.builders import plan, problems, task
+from tests.support.progress_records import (
+    DONE,
+    ERROR,
+    FAILED,
+    PENDING,
+    result_of_attempt,
 )
 
 
 def _having(**record: Any) -> Progress:
     return Progress("tasks.yml", {"T1": Record(**record)})
-
-
-def _result(attempt: int = 1, **fields: Any) -> Result:
-    return result(attempt=attempt, **fields)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +95,9 @@ def test_a_record_outranks_the_plans_marks_except_a_tick(
 def test_a_successful_attempt_records_its_times_and_the_agents_summary() -> None:
     before = _having(status=FAILED, attempts=1, error=ERROR)
     usage = Usage(summary="done it", tokens=7)
-    record = before.after_success(task(), _result(2, usage=usage)).record(task())
+    record = before.after_success(task(), result_of_attempt(2, usage=usage)).record(
+        task()
+    )
     assert (record.status, record.attempts, record.error, record.seconds) == (
         DONE,
         2,
@@ -127,7 +125,7 @@ def test_a_failed_attempt_records_its_error_for_the_next_one() -> None:
 @pytest.mark.parametrize("retryable", [True, False])
 def test_a_failure_that_no_retry_can_fix_is_final(retryable: bool) -> None:
     failure = ERROR.model_copy(update={"retryable": retryable})
-    after = _having().after_failure(task(), 1, failure, _result())
+    after = _having().after_failure(task(), 1, failure, result_of_attempt())
     assert after.standing(task(), 3) is (Standing.OPEN if retryable else Standing.STUCK)
 
 
@@ -147,7 +145,9 @@ def test_an_attempt_that_is_not_the_tasks_fault_changes_nothing(
 ) -> None:
     before = _having(status=FAILED, attempts=1, error=ERROR)
     assert (
-        before.after_failure(task(), 2, Failure(kind=kind, message="x"), _result(2))
+        before.after_failure(
+            task(), 2, Failure(kind=kind, message="x"), result_of_attempt(2)
+        )
         == before
     )
 
@@ -167,7 +167,7 @@ def test_an_attempt_that_does_not_follow_the_recorded_ones_is_refused(
     record: dict[str, Any], attempt: int
 ) -> None:
     with pytest.raises(ValueError, match="does not follow"):
-        _having(**record).after_success(task(), _result(attempt))
+        _having(**record).after_success(task(), result_of_attempt(attempt))
     with pytest.raises(ValueError, match="does not follow"):
         _having(**record).after_failure(task(), attempt, ERROR, None)
 
@@ -192,10 +192,13 @@ def test_a_cost_is_the_sum_of_all_attempts_and_unknown_is_never_zero(
     for attempt, cost in enumerate(costs, 1):
         usage = Usage(cost_usd=cost, tokens=None if cost is None else int(cost * 100))
         if succeeds and attempt == len(costs):
-            now = now.after_success(task(), _result(attempt, usage=usage))
+            now = now.after_success(task(), result_of_attempt(attempt, usage=usage))
         else:
             now = now.after_failure(
-                task(), attempt, ERROR, _result(attempt, usage=usage, failure=ERROR)
+                task(),
+                attempt,
+                ERROR,
+                result_of_attempt(attempt, usage=usage, failure=ERROR),
             )
     assert now.record(task()).cost_usd == total
     assert now.record(task()).tokens == (None if total is None else total * 100)
@@ -260,55 +263,6 @@ def test_a_completed_task_that_is_skipped_stays_completed(satisfied: bool) -> No
     assert after.standing(task(), 3) is Standing.COMPLETED
 
 
-_EVENT = st.sampled_from(
-    ["completed", "failed", "final", "died", "stale", "retried", "skip", "satisfied"]
-)
-
-
-@quick
-@given(st.lists(_EVENT, max_size=12))
-def test_attempts_are_never_lowered_and_no_attempt_is_counted_twice(
-    events: list[str],
-) -> None:
-    now, changed = Progress("tasks.yml"), task()
-    for event in events:
-        before = now.record(changed).attempts
-        attempt = before + 1
-        runs = now.standing(changed, 3) is Standing.OPEN
-        match event:
-            case "completed" if runs:
-                now = now.after_success(changed, _result(attempt))
-            case "failed" if runs:
-                now = now.after_failure(
-                    changed, attempt, ERROR, _result(attempt, failure=ERROR)
-                )
-            case "final" if runs:
-                now = now.after_failure(
-                    changed,
-                    attempt,
-                    ERROR.model_copy(update={"retryable": False}),
-                    None,
-                )
-            case "died" if runs:
-                now = now.after_failure(
-                    changed,
-                    attempt,
-                    Failure(kind=FailureKind.NO_RESULT, message="x"),
-                    None,
-                )
-            case "stale" if runs:
-                now = now.after_failure(
-                    changed, attempt, Failure(kind=FailureKind.STALE, message="x"), None
-                )
-            case "retried":
-                now = now.with_retry(changed, 3)
-            case "skip" | "satisfied":
-                now = now.with_skip(changed, satisfied=event == "satisfied")
-        assert now.record(changed).attempts - before == (
-            1 if runs and event in {"completed", "failed", "final", "died"} else 0
-        )
-
-
 @pytest.mark.parametrize(
     ("record", "attempt", "same_text", "in_plan", "reason"),
     [
@@ -360,7 +314,7 @@ def test_a_result_counts_only_if_it_follows_the_records_at_the_head(
 
 def test_a_landed_result_is_stale_the_second_time() -> None:
     landed = task()
-    after = Progress("tasks.yml").after_success(landed, _result())
+    after = Progress("tasks.yml").after_success(landed, result_of_attempt())
     assert progress.stale_reason(after, landed, landed.digest, 1)
 
 
@@ -381,78 +335,6 @@ def test_progress_is_ahead_if_it_has_an_attempt_or_a_completion_more(
     records: dict[str, Record], other: dict[str, Record], ahead: bool
 ) -> None:
     assert Progress("p", records).is_ahead_of(Progress("p", other)) is ahead
-
-
-# -- the file --
-
-
-# what could break a line, a quote or an encoding
-_TEXT = st.text('aZ"\\\n\r\x85\u2028é😀{},: ', max_size=6)
-
-
-@st.composite
-def _records(draw: st.DrawFn) -> Record:
-    status, attempts, number, flag, text = draw(
-        st.tuples(
-            st.sampled_from(Status),
-            st.integers(0, 9),
-            st.none() | st.floats(0, 1e6),
-            st.booleans(),
-            _TEXT,
-        )
-    )
-    error = (
-        Failure(kind=FailureKind.VERIFY, message=text, retryable=flag)
-        if status is FAILED
-        else None
-    )
-    return Record(
-        status=status,
-        attempts=attempts,
-        allowed=attempts or None,
-        final=flag,
-        held=text if flag else None,
-        error=error,
-        summary=text,
-        cost_usd=number,
-        tokens=attempts if flag else None,
-    )
-
-
-_RECORDS = _records()
-
-
-@quick
-@given(st.dictionaries(_TEXT, _RECORDS, max_size=4), st.data())
-def test_a_rendered_file_parses_back_and_has_one_record_per_line(
-    records: dict[str, Record], data: st.DataObject
-) -> None:
-    order = data.draw(st.permutations(list(records)))
-    text = progress.render(Progress("plans/ü.yml", records), order)
-    assert progress.parse("p", text, "plans/ü.yml").records == records
-    assert text.endswith("\n")
-    lines = text.split("\n")
-    # a blank line between records, the head and the foot
-    assert len(lines) == 2 * (len(records) + 2)
-    assert not any(lines[1::2])
-    for line, task_id in zip(lines[2:-2:2], order, strict=True):
-        assert list(json.loads("{" + line.removeprefix(",") + "}")) == [task_id]
-
-
-@quick
-@given(st.lists(_RECORDS, min_size=1, max_size=4), _RECORDS, st.data())
-def test_changing_one_record_changes_one_line(
-    records: list[Record], replacement: Record, data: st.DataObject
-) -> None:
-    ids = [f"T{n}" for n in range(len(records))]
-    before = Progress("p", dict(zip(ids, records, strict=True)))
-    changed = data.draw(st.sampled_from(ids))
-    old_lines = progress.render(before, ids).split("\n")
-    new_lines = progress.render(before.with_records({changed: replacement}), ids).split(
-        "\n"
-    )
-    differing = [a for a, b in zip(old_lines, new_lines, strict=True) if a != b]
-    assert len(differing) == (before.records[changed] != replacement)
 
 
 def test_records_are_in_plan_order_with_removed_tasks_last() -> None:

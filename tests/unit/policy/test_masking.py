@@ -7,13 +7,9 @@ import json
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from runner.policy.redaction import MASK, Masker
-from tests.support.builders import quick
-
-SECRET = 'pa/ss"wörd+123'
+from tests.support.masked_secret import SECRET
 
 
 def masked(values: list[str], text: str) -> str:
@@ -45,24 +41,6 @@ def test_a_secret_inside_a_base64_text_is_masked(before: int, after: str) -> Non
     shown = masked([SECRET], encoded)
     assert MASK in shown
     assert len(shown) - len(MASK) <= 10, "but for what surrounds it, nothing is left"
-
-
-@quick
-@given(cuts=st.lists(st.integers(1, 20), max_size=20), noise=st.binary(max_size=30))
-def test_a_secret_that_is_torn_across_pieces_is_masked(
-    cuts: list[int], noise: bytes
-) -> None:
-    whole, masker, shown = (
-        noise + SECRET.encode() + noise + SECRET.encode(),
-        Masker([SECRET]),
-        b"",
-    )
-    for cut in cuts:
-        shown += masker.feed(whole[:cut])
-        whole = whole[cut:]
-    shown += masker.feed(whole) + masker.flush()
-    assert SECRET.encode() not in shown
-    assert shown == noise + MASK.encode() + noise + MASK.encode()
 
 
 def test_the_longer_of_two_secrets_is_masked_whole() -> None:

@@ -4,129 +4,17 @@ few reads, whatever the size of the repository.
 
 from __future__ import annotations
 
-import subprocess
-import zlib
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from runner.core.errors import GitFailed
-from runner.repo.objects import Objects
-from tests.support.builders import quick
-
-REGULAR = "100644"
-
-
-def git(where: Path, *argv: str, stdin: bytes = b"") -> str:
-    done = subprocess.run(
-        ["git", *argv], cwd=where, input=stdin, capture_output=True, check=True
-    )
-    return done.stdout.decode().strip()
-
-
-class Store:
-    """A repository's objects, with every question and every pack counted."""
-
-    def __init__(self, where: Path) -> None:
-        self.where, self.questions, self.packs = where, list[Sequence[str]](), 0
-        if not (where / "HEAD").exists():
-            git(where, "init", "-q", "--bare", str(where))
-        self.objects = Objects(where / "objects", "sha1", self.read, self.store)
-
-    def read(self, ids: Sequence[str]) -> list[tuple[str, bytes]]:
-        self.questions.append(ids)
-        found = []
-        for object_id in ids:
-            raw = zlib.decompress(
-                (self.where / "objects" / object_id[:2] / object_id[2:]).read_bytes()
-            )
-            head, _, data = raw.partition(b"\0")
-            found.append((head.split()[0].decode(), data))
-        return found
-
-    def store(self, pack: bytes) -> None:
-        self.packs += 1
-        git(self.where, "unpack-objects", "-q", stdin=pack)
-
-    def tree(self, files: dict[str, str]) -> str:
-        """The tree that git itself makes of these files (path → content)."""
-        lines = [
-            (f"{REGULAR} {self.blob(text)}\t{path}\0") for path, text in files.items()
-        ]
-        index = self.where / "an-index"
-        index.unlink(missing_ok=True)
-        env = {
-            "GIT_INDEX_FILE": str(index),
-            "GIT_DIR": str(self.where),
-            "PATH": "/usr/bin:/bin:/usr/local/bin",
-        }
-        for argv, stdin in (
-            (["update-index", "-z", "--index-info"], "".join(lines).encode()),
-            (["write-tree"], b""),
-        ):
-            done = subprocess.run(
-                ["git", *argv], input=stdin, env=env, capture_output=True, check=True
-            )
-        return done.stdout.decode().strip()
-
-    def blob(self, text: str) -> str:
-        return self.objects.write("blob", text.encode())
+from tests.support.object_store import REGULAR, Store, git
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     return Store(tmp_path)
-
-
-names = st.sampled_from(["a", "b", "a.b", "ä"])
-paths = st.lists(names, min_size=1, max_size=3).map("/".join)
-
-
-def without_clashes(files: dict[str, str]) -> dict[str, str]:
-    """The files whose folders are not files themselves."""
-    return {
-        p: t
-        for p, t in files.items()
-        if not any(p.startswith(f"{other}/") for other in files)
-    }
-
-
-@given(
-    st.dictionaries(paths, st.sampled_from("xyz")),
-    st.dictionaries(paths, st.sampled_from(["x", "w", None])),
-)
-@quick
-def test_an_edited_tree_is_the_one_that_git_makes_of_the_same_files(
-    tmp_path_factory: pytest.TempPathFactory,
-    before: dict[str, str],
-    changes: dict[str, str | None],
-) -> None:
-    where = tmp_path_factory.getbasetemp() / "objects.git"
-    where.mkdir(exist_ok=True)
-    store = Store(where)
-    before = without_clashes(before)
-    added = without_clashes(
-        {path: text for path, text in changes.items() if text is not None}
-    )
-    changes = {
-        path: text for path, text in changes.items() if text is None or path in added
-    }
-    # A path that is added may be a folder or a file in the way of an old one.
-    replaced = {
-        p
-        for p in before
-        if any(a.startswith(f"{p}/") or p.startswith(f"{a}/") for a in added)
-    }
-    changes |= dict.fromkeys(replaced - added.keys())
-    after = {p: t for p, t in before.items() if p not in changes} | added
-    blobs = {
-        path: None if text is None else (REGULAR, store.blob(text))
-        for path, text in changes.items()
-    }
-    assert store.objects.edited(store.tree(before), blobs) == store.tree(after)
 
 
 def test_trees_are_read_level_by_level_and_written_in_one_pack(

@@ -4,31 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
 
 from runner.core.errors import InvalidInput, Problem
-from runner.core.task import Plan, Status, Task
-from runner.plan.formats.ai_sdlc import AiSdlc
+from runner.core.task import Status, Task
 from runner.plan.formats.base import Mark, MemoryTree
+from tests.support.ai_sdlc_plans import FAILED, SOURCE, TABLE, load, write_back
 
-SOURCE = AiSdlc()
 DONE = Mark(Status.COMPLETED, "2026-01-16T10:00:00Z", "2026-01-16T10:05:00Z")
-FAILED = Mark(Status.FAILED, "2026-01-16T10:00:00Z", "2026-01-16T10:05:00Z", "it broke")
-TABLE = "## Task Progress\n\n| Task | Status | Started | Completed |\n|------|--------|---------|-----------|\n"
-
-
-def write_back(text: str, marks: Mapping[str, Mark]) -> str:
-    return SOURCE.write_back("plan.md", MemoryTree({"plan.md": text}), marks, {}).get(
-        "plan.md", text
-    )
-
-
-def load(text: str) -> Plan:
-    return SOURCE.load("plan.md", MemoryTree({"plan.md": text}), {})
 
 
 def only(text: str) -> Task:
@@ -52,9 +36,6 @@ def item(files: str | None = None, dependencies: str | None = None) -> str:
     lines += [f"  - Files: {files}"] if files is not None else []
     lines += [f"  - Dependencies: {dependencies}"] if dependencies is not None else []
     return "\n".join(lines) + "\n"
-
-
-# -- items --
 
 
 @pytest.mark.parametrize(
@@ -151,9 +132,6 @@ def test_tasks_below_a_plain_list_item_are_read() -> None:
     assert ids(
         "- Group\n  - [ ] **T1**: a\n    - Dependencies: T2\n  - [ ] **T2**: b\n"
     ) == ["T1", "T2"]
-
-
-# -- Files --
 
 
 @pytest.mark.parametrize(
@@ -264,9 +242,6 @@ def test_lines_that_only_begin_like_a_field_are_text() -> None:
     assert (
         task.prompt == "P\n\n- Files list matches\n- Test files: `x`\n- Depends on `y`"
     )
-
-
-# -- Dependencies --
 
 
 @pytest.mark.parametrize(
@@ -412,9 +387,6 @@ def test_the_footer_of_a_story_is_not_part_of_a_task(text: str) -> None:
     assert ids(f"- [ ] **T1**: a\n{text}") == ["T1"]
 
 
-# -- fences, comments, front matter --
-
-
 @pytest.mark.parametrize(
     ("opening", "closing"),
     [
@@ -503,9 +475,6 @@ def test_a_fence_is_closed_only_by_its_own_kind_and_length(
     ]
 
 
-# -- what is refused --
-
-
 def test_every_duplicate_id_is_refused_with_both_lines() -> None:
     text = "## A\n- [ ] **T1**: a\n- [ ] **T2**: b\n# B\n- [ ] **T1**: c\n- [ ] **t2**: d\n"
     all_problems = problems(text)
@@ -587,9 +556,6 @@ def test_all_problems_are_reported_together_in_line_order() -> None:
         "| T1 | paused | - | - |\n"
     )
     assert [problem.line for problem in problems(text)] == [2, 3, 4, 10]
-
-
-# -- the progress table --
 
 
 def with_table(rows: str, header: str = TABLE) -> str:
@@ -676,9 +642,6 @@ def test_a_progress_heading_without_a_table_gets_a_note() -> None:
     assert note.startswith("plan.md:2: no table")
 
 
-# -- detect --
-
-
 @pytest.mark.parametrize(
     ("path", "text", "expected"),
     [
@@ -696,9 +659,6 @@ def test_a_progress_heading_without_a_table_gets_a_note() -> None:
 )
 def test_detect(path: str, text: str, expected: bool) -> None:
     assert SOURCE.detect(path, MemoryTree({path: text})) is expected
-
-
-# -- writing back --
 
 
 def test_boxes_of_unmarked_tasks_and_blank_lines_stay() -> None:
@@ -848,153 +808,3 @@ def test_a_task_in_a_fence_is_not_ticked() -> None:
     assert changed_lines(text, write_back(text, {"T1": Mark(Status.COMPLETED)})) == [
         ("- [ ] **T1**: a", "- [x] **T1**: a")
     ]
-
-
-# -- properties --
-
-LINES = st.sampled_from(
-    [
-        "",
-        "# Plan",
-        "## Phase 1: x",
-        "---",
-        "text",
-        "  - detail  ",
-        "  - Files: `a`",
-        "  - Dependencies: T1",
-        "```",
-        "```json",
-        "  ```",
-        "~~~",
-        "<!--",
-        "-->",
-        "{",
-        "\t- tab",
-        "| Task | Status |",
-        "| T1 | failed |",
-        "+",
-        "| Task | Status | Started | Completed |",
-        "|---|---|---|---|",
-        "| T2 | pending | - | - |",
-        "| T3 | completed",
-        "|a|b\\|c|",
-        "  ## Task Progress",
-        "\u2028x\x0c",
-        "- [ ] **T1** nearly",
-        "- [x] plain",
-        "a\rb",
-        "## Task Progress",
-    ]
-)
-ITEMS = st.builds(
-    "{}- [{}] **T{}**: title{}".format,
-    st.sampled_from(["", "", "  "]),
-    st.sampled_from(" xX"),
-    st.integers(1, 4),
-    st.sampled_from(["", "  "]),
-)
-# Random lines seldom make a plan that loads; these do, so that the round trip is not
-# vacuous.
-PLANS = st.builds(
-    lambda boxes, between, table: (
-        "".join(
-            f"- [{box}] **T{number}**: title\n{extra}\n"
-            for number, box, extra in zip((2, 1, 3), boxes, between, strict=True)
-        )
-        + table
-    ),
-    st.lists(st.sampled_from(" xX"), min_size=3, max_size=3),
-    st.lists(
-        st.sampled_from(
-            [
-                "",
-                "  - Dependencies: T1",
-                "## Next",
-                "```\n- [ ] **T9**: x\n```",
-                "  ```ts\n  x",
-            ]
-        ),
-        min_size=3,
-        max_size=3,
-    ),
-    st.sampled_from(
-        [
-            "",
-            "text",
-            TABLE,
-            TABLE + "| T1 | failed |",
-            TABLE + "| T3 | pending | - | - |\n\nAfter",
-            "## Task Progress\n\n| Error | Status | Task |\n|-|-|-|\n| a\\|b | failed | T2 |\n",
-        ]
-    ),
-)
-TEXTS = st.builds(
-    lambda lines, end, last: end.join(lines) + (end if last else ""),
-    st.lists(st.one_of(LINES, ITEMS), max_size=14),
-    st.sampled_from(["\n", "\r\n"]),
-    st.booleans(),
-)
-TRAPS = st.sampled_from(
-    ["a | b", "```", "-->", "<!--", "x" * 400, "\\", "|", "a\\|b", "-"]
-)
-WORDS = st.one_of(st.none(), st.text(max_size=30), TRAPS)
-MARKS = st.dictionaries(
-    st.sampled_from(["T1", "T2", "T3", "T4"]),
-    st.builds(Mark, st.sampled_from(Status), WORDS, WORDS, WORDS),
-    max_size=4,
-)
-
-
-def loaded(text: str) -> dict[str, dict[str, Any]] | None:
-    try:
-        tasks = load(text).tasks
-    except InvalidInput:
-        return None
-    return {
-        task.id: {**task.model_dump(), "status": task.source_status} for task in tasks
-    }
-
-
-@settings(max_examples=400, deadline=None)
-@given(text=st.one_of(PLANS, TEXTS), marks=MARKS)
-@example(text="<!--\n- [ ] **T1**: a", marks={"T1": Mark(Status.FAILED, error="-->")})
-@example(
-    text="- [ ] **T1**: a\n## Task Progress\n| Task | Status |\n| T1 | failed",
-    marks={"T1": FAILED},
-)
-def test_writing_back_is_idempotent_and_touches_only_boxes_and_the_table(
-    text: str, marks: dict[str, Mark]
-) -> None:
-    after = write_back(text, marks)
-    assert write_back(after, marks) == after
-
-    def rest(page: str) -> list[str]:
-        boxes = re.sub(r"(?m)^(\s*[-*+] \[)[ xX](\] \*\*T)", r"\1?\2", page)
-        lines = (
-            line
-            for line in re.split(r"\r?\n", boxes)
-            if not line.lstrip().startswith("|")
-        )
-        return [line for line in lines if line and line != "## Task Progress"]
-
-    assert rest(after) == rest(text)
-    assert after.endswith("\n") == text.endswith("\n")
-
-
-@settings(max_examples=400, deadline=None)
-@given(text=st.one_of(PLANS, TEXTS), marks=MARKS)
-def test_written_marks_are_read_back_and_unmarked_tasks_keep_their_status(
-    text: str, marks: dict[str, Mark]
-) -> None:
-    before = loaded(text)
-    if before is None:
-        return
-    after = loaded(write_back(text, marks))
-    expected = {
-        name: {
-            **task,
-            "status": marks[name].status if name in marks else task["status"],
-        }
-        for name, task in before.items()
-    }
-    assert after == expected

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import resource
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,59 +13,6 @@ from runner.core.task import PlanSettings
 from runner.plan import formats, trees
 from runner.plan.trees import WorkTree
 from tests.support.builders import problems
-from tests.support.trees import outcome
-
-PLANS = {
-    "native": "tasks.yml",
-    "ai-sdlc": "plan.md",
-    "spec-kit": "tasks.md",
-    "task-master": "tasks.json",
-    "beads": "issues.jsonl",
-    "github-issues": "issues.json",
-    "backlog-md": "backlog/tasks/task-1 - x.md",
-}
-LARGE = 2 * 2**20
-
-# Sizes at which time or memory that grows with the square would show.
-GARBAGE: dict[str, Callable[[], str]] = {
-    "nothing": lambda: "",
-    "blank lines": lambda: "\n" * 100_000,
-    "one byte": lambda: "x",
-    "only NUL": lambda: "\0" * 100_000,
-    "only a byte order mark": lambda: "\ufeff",
-    "one line": lambda: "x" * LARGE,
-    "brackets": lambda: "[" * LARGE,
-    "braces": lambda: '{"a":' * (LARGE // 5),
-    "nested YAML": lambda: "version: 1\ntasks:\n" + "- " * 50_000 + "x\n",
-    "indented YAML": lambda: "\n".join(" " * depth + "a:" for depth in range(4_000)),
-    "aliases": lambda: (
-        "---\na: &a [x,x,x,x,x,x,x,x,x]\n"
-        + "".join(
-            f"{chr(98 + n)}: &{chr(98 + n)} [{','.join([f'*{chr(97 + n)}'] * 9)}]\n"
-            for n in range(20)
-        )
-        + "---\n"
-    ),
-    "front matter without an end": lambda: "---\nid: task-1\n" * 100_000,
-    "open fences": lambda: "```json\n" * 20_000,
-    "open comments": lambda: "<!-- a\n" * 100_000,
-    "blanks": lambda: "# " + " " * 90_000 + "x",
-    "hashes": lambda: "# " + "# " * 40_000 + "x",
-    "open parentheses": lambda: (
-        "- [ ] **T1**: a\n  - Dependencies: " + "(" * 90_000 + "\n"
-    ),
-    "nested remarks": lambda: (
-        "- [ ] **T1**: a\n  - Dependencies: " + "(" * 3_000 + ")" * 3_000 + "\n"
-    ),
-    "arrows": lambda: "- [ ] T001 a\n## Dependencies\n" + "T001 → " * 10_000,
-    "after after": lambda: "- [ ] T001 " + "(after T1" * 10_000,
-    "a wide phase": lambda: (
-        "".join(f"- [ ] T{n:05d} [P] a\n" for n in range(5_000))
-        + "## Phase 2\n"
-        + "".join(f"- [ ] T{n:05d} [P] a\n" for n in range(5_000, 10_000))
-    ),
-    "many tasks": lambda: "".join(f"- [ ] **T{n}**: a\n" for n in range(1, 20_100)),
-}
 
 
 @pytest.fixture(autouse=True)
@@ -85,33 +32,6 @@ def _bounded_memory() -> Iterator[None]:
         )
     yield
     resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
-
-
-@pytest.mark.parametrize("name", PLANS)
-@pytest.mark.parametrize("kind", GARBAGE)
-def test_garbage_is_refused_with_its_file_in_bounded_time(name: str, kind: str) -> None:
-    path = PLANS[name]
-    started = time.monotonic()
-    plan, found_problems = outcome(
-        path.split("/")[0], {path: GARBAGE[kind]()}, source=name
-    )
-    assert time.monotonic() - started < 20
-    if plan is None:
-        assert found_problems
-        assert all(
-            problem.path.startswith(path.split("/")[0]) for problem in found_problems
-        )
-    else:
-        assert plan.tasks
-
-
-@pytest.mark.parametrize("kind", GARBAGE)
-def test_detection_of_garbage_takes_bounded_time(kind: str) -> None:
-    text = GARBAGE[kind]()
-    for path in ("tasks.yml", "plan.md", "x.json", "x.jsonl"):
-        started = time.monotonic()
-        outcome(path, text)
-        assert time.monotonic() - started < 20
 
 
 @pytest.mark.parametrize(

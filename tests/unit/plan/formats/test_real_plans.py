@@ -34,46 +34,17 @@ backlog-md
 
 from __future__ import annotations
 
-import random
 import re
-from functools import cache
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from runner.core.task import Plan, PlanSettings, Status
+from runner.core.task import PlanSettings, Status
 from runner.plan import formats
-from runner.plan.formats import MemoryTree, native
+from runner.plan.formats import native
 from runner.plan.progress import Progress
-from tests.support.builders import problems, quick
-from tests.support.trees import VENDORED, checked, load, mark, outcome, vendored
-
-TASK_MASTER = "task-master"
-few = settings(quick, max_examples=5)  # the files are large
-# name, format, settings: tasks, edges, done, ready, waves
-REAL: dict[tuple[str, str, str], tuple[int, int, int, int, int]] = {
-    ("5dlabs__taskmaster-sync__tasks.json", TASK_MASTER, ""): (16, 12, 7, 7, 8),
-    ("Alivanroy__Typosentinel__tasks.json", TASK_MASTER, ""): (34, 36, 21, 3, 33),
-    ("AndEnd-Collective__ast-mcp__tasks.json", TASK_MASTER, ""): (18, 23, 18, 0, 18),
-    ("nprbst__speck__001-speck-core-project.md", "spec-kit", ""): (93, 178, 93, 0, 49),
-    ("nprbst__speck__009-multi-repo-stacked.md", "spec-kit", ""): (
-        122,
-        156,
-        120,
-        2,
-        87,
-    ),
-    ("jmanhype__speckit__issues.jsonl", "beads", ""): (245, 5, 245, 0, 3),
-    ("steveyegge__beads__bd-2025-10.jsonl", "beads", ""): (162, 26, 144, 11, 4),
-    ("MrLesk__Backlog.md", "backlog-md", "ignore_dangling"): (63, 50, 48 + 7, 7, 5),
-}
-
-
-@cache
-def read(name: str, setting: str = "") -> Plan:
-    choice = PlanSettings(path=name, ignore_dangling=setting == "ignore_dangling")
-    return formats.load(choice, vendored(name))
+from tests.support.builders import problems
+from tests.support.real_plans import REAL, read
+from tests.support.trees import checked, load, mark, vendored
 
 
 @pytest.mark.parametrize(
@@ -180,54 +151,6 @@ def test_phases_of_user_stories_run_in_parallel_with_the_option() -> None:
     assert all(graph.related("T013", task.id) for task in first_of.values())
 
 
-# -- writing back --
-
-# What a status may become, format by format: everything else of the file must stay.
-WORDS = {
-    TASK_MASTER: r'"(?:done|pending|in-progress)"',
-    "spec-kit": r"\[[ xX]\]",
-    "beads": r'"(?:open|closed|in_progress)"',
-    "backlog-md": r"(?:Done|To Do)",
-}
-
-
-@pytest.mark.parametrize(
-    ("name", "source", "setting"), REAL, ids=[name for name, _, _ in REAL]
-)
-@few
-@given(data=st.data())
-def test_writing_back_changes_only_status_words_and_is_read_back(
-    data: st.DataObject, name: str, source: str, setting: str
-) -> None:
-    plan, tree = read(name, setting), vendored(name)
-    chosen = data.draw(
-        st.lists(
-            st.sampled_from([task.id for task in plan.tasks]), max_size=8, unique=True
-        )
-    )
-    statuses = {task_id: data.draw(st.sampled_from(list(Status))) for task_id in chosen}
-    changed = mark(plan, tree, statuses)
-    for path, after in changed.items():
-        before = tree.files[path]
-        assert before != after
-        pieces, again = (re.split(WORDS[source], text) for text in (before, after))
-        assert pieces == again
-    files = {**tree.files, **changed}
-    later = load(name, files, ignore_dangling=True)
-    completed_paths = {
-        task.path for task in plan.tasks if task.path.startswith(f"{name}/completed/")
-    }
-    for old, new in zip(plan.tasks, later.tasks, strict=True):
-        assert old.digest == new.digest
-        if old.id in statuses and old.path not in completed_paths:
-            assert (new.source_status is Status.COMPLETED) == (
-                statuses[old.id] is Status.COMPLETED
-            )
-        else:
-            assert (old.source_status, old.skipped) == (new.source_status, new.skipped)
-    assert not mark(later, MemoryTree(files), statuses)
-
-
 @pytest.mark.parametrize(
     ("name", "source", "setting"), REAL, ids=[name for name, _, _ in REAL]
 )
@@ -254,46 +177,3 @@ def test_a_converted_plan_has_the_same_tasks(
     assert [task.model_dump() for task in again.tasks] == [
         task.model_dump() for task in plan.tasks
     ]
-
-
-# -- files that break --
-
-
-@pytest.mark.parametrize(
-    "name", [name for name, _, _ in REAL if (VENDORED / name).is_file()]
-)
-@few
-@given(seed=st.integers(0, 2**32))
-def test_a_damaged_file_is_either_read_or_refused_with_a_line(
-    seed: int, name: str
-) -> None:
-    chance = random.Random(seed)
-    text = vendored(name).files[name]
-    start, length = (
-        chance.randrange(len(text)),
-        chance.choice([1, 2, 10, 1000, len(text)]),
-    )
-    replacement = chance.choice(
-        [
-            "",
-            "\0",
-            "[",
-            "{",
-            '"',
-            "- [ ] T9",
-            "\r",
-            "\ud7ff",
-            ",",
-            text[start : start + 40],
-        ]
-    )
-    damaged = text[:start] + replacement + text[start + length :]
-    plan, found_problems = outcome(
-        name, damaged, source=read(name).source, ignore_dangling=True
-    )
-    assert all(problem.line for problem in found_problems)
-    if plan:
-        assert plan.tasks
-        mark(plan, MemoryTree({name: damaged}), {plan.tasks[0].id: Status.COMPLETED})
-    else:
-        assert found_problems

@@ -1,0 +1,5 @@
+"""A secret that tests mask."""
+
+from __future__ import annotations
+
+SECRET = 'pa/ss"wörd+123'
