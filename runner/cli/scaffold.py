@@ -1,4 +1,4 @@
-"""The first files of a user's plan, as `fanin init` writes them."""
+"""The files that `fanin init` writes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ tasks:
     title: The first piece of work
     prompt: |
       What the agent should do, in your own words.
-    files: ["src/**"]          # what it may change; leave it out for anything that is not protected
+    files: ["src/**"]          # what it may change; without this line, everything that is not protected
   - id: T2
     title: Work that needs the first
     depends_on: [T1]
@@ -28,12 +28,12 @@ parallel: true
 max_concurrent: 3
 agent:
   command: {command}
-  env: []                      # names of the variables the agent may see, e.g. [ANTHROPIC_API_KEY]
+  env: []                      # secret variables the agent may see, e.g. [ANTHROPIC_API_KEY]
 """
 
 
 def files(agent_command: str) -> dict[str, str]:
-    """Path → text of the files to write."""
+    """Path → text of the files to write. `agent_command` is split as a shell does."""
     return {
         "tasks.yml": TASKS,
         "fanin.yml": SETTINGS.format(command=json.dumps(shlex.split(agent_command))),

@@ -1,10 +1,11 @@
-"""The demo's agent: no model, no key. It does what its prompt's lines say, and really
-edits files.
+"""The demo's agent, without a model. It executes the lines of its prompt:
 
-write PATH: TEXT        make a file
-replace PATH: OLD -> NEW   edit a file in place
-fail once: REASON       fail on the first attempt only
-sleep SECONDS           think for a while
+write PATH: TEXT          create a file; \\n in the text is a line break
+replace PATH: OLD -> NEW  edit a file
+fail once: REASON         fail on the first attempt only
+sleep SECONDS             take some time
+
+Other lines are ignored.
 """
 
 import os
@@ -13,7 +14,8 @@ import time
 from pathlib import Path
 
 
-def act(line: str, attempt: int) -> None:
+def execute(line: str, attempt: int) -> None:
+    """Execute one line of the prompt. `attempt` counts from 1."""
     verb, _, rest = line.partition(" ")
     if verb == "write":
         path, _, text = rest.partition(": ")
@@ -33,5 +35,5 @@ def act(line: str, attempt: int) -> None:
 
 
 if __name__ == "__main__":
-    for said in sys.stdin.read().splitlines():
-        act(said.strip(), int(os.environ["FANIN_ATTEMPT"]))
+    for prompt_line in sys.stdin.read().splitlines():
+        execute(prompt_line.strip(), int(os.environ["FANIN_ATTEMPT"]))

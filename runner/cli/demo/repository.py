@@ -1,6 +1,4 @@
-"""`fanin demo`: a new repository in a temporary folder with the seed's six-task graph
-and a scripted agent.
-"""
+"""The repository of `fanin demo`: a plan of six tasks and a scripted agent."""
 
 from __future__ import annotations
 
@@ -58,9 +56,7 @@ tasks:
 
 
 def make_repository(folder: Path) -> Path:
-    """A committed repository in `folder` with the plan, the settings and the agent.
-    Returns its path.
-    """
+    """Create and commit the demo's repository in `folder`; return its path."""
     root = folder / "fanin-demo"
     root.mkdir()
     agent = str(Path(__file__).with_name("agent.py"))
