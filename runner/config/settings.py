@@ -358,11 +358,15 @@ def _merged_plan(layers: Iterable[str | dict[str, Any]]) -> dict[str, Any]:
 
 def describe(settings: Settings) -> Sequence[str]:
     """The settings that shape a run, each in a few words."""
-    agent = settings.agent.name if settings.agent else "per task"
-    slots = f"{settings.slots} at a time" if settings.slots > 1 else "one at a time"
+    agent = "no default agent: add  agent: claude  to fanin.yml"
+    if settings.agent is not None:
+        agent = f"agent {settings.agent.name}"
+    slots = "one at a time"
+    if settings.slots > 1:
+        slots = f"{settings.slots} at a time"
     return [
         f"plan {settings.plan.path}",
-        f"agent {agent}",
+        agent,
         slots,
         f"{settings.max_attempts} attempts",
         f"commits {settings.commit_strategy}",

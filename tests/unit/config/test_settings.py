@@ -15,7 +15,7 @@ from runner.policy import globs
 from tests.support.builders import problems
 
 
-def test_the_defaults_are_those_of_the_design() -> None:
+def test_the_defaults() -> None:
     assert load({}, {}, None).model_dump(exclude={"protected"}) == {
         "plan": {
             "path": "tasks.yml",
@@ -106,7 +106,7 @@ def test_flags_outrank_the_environment_outranks_the_file_outranks_the_default(
 
 
 @pytest.mark.parametrize(
-    ("flags", "environ", "text", "found"),
+    ("flags", "environ", "text", "plan"),
     [
         (
             {},
@@ -133,7 +133,7 @@ def test_flags_outrank_the_environment_outranks_the_file_outranks_the_default(
             None,
             PlanSettings(ignore_dangling=True),
         ),
-        # another plan: nothing that was said of the former one holds
+        # another plan: the format of the former does not hold
         (
             {"plan": "t.md"},
             {},
@@ -159,13 +159,13 @@ def test_flags_outrank_the_environment_outranks_the_file_outranks_the_default(
         ),
     ],
 )
-def test_a_plan_may_name_its_format_and_another_plan_forgets_it(
+def test_the_format_of_a_plan_does_not_hold_for_another_plan(
     flags: dict[str, Any],
     environ: dict[str, str],
     text: str | None,
-    found: PlanSettings,
+    plan: PlanSettings,
 ) -> None:
-    assert load(flags, environ, text).plan == found
+    assert load(flags, environ, text).plan == plan
 
 
 @pytest.mark.parametrize(
@@ -187,8 +187,10 @@ def test_a_plan_of_issues_keeps_its_progress_apart(
 
 @pytest.mark.parametrize("progress", ["backlog", "backlog/progress.json"])
 def test_progress_is_not_kept_inside_the_plans_folder(progress: str) -> None:
-    (said,) = problems(lambda: load({}, {}, f"plan: backlog\nprogress: {progress}\n"))
-    assert "none inside the plan's folder" in said
+    (message,) = problems(
+        lambda: load({}, {}, f"plan: backlog\nprogress: {progress}\n")
+    )
+    assert "none inside the plan's folder" in message
 
 
 @pytest.mark.parametrize(
@@ -284,18 +286,18 @@ def test_an_empty_variable_is_not_given() -> None:
     )
 
 
-def test_every_mistake_of_every_layer_is_listed_at_its_place() -> None:
+def test_every_mistake_is_listed_with_its_line_variable_or_flag() -> None:
     text = "parallel: true\nmax_concurrent: 0\npaln: x.yml\n"
-    found = problems(
+    listed = problems(
         lambda: load({"timeout": "soon"}, {"FANIN_MAX_ATTEMPTS": "many"}, text)
     )
-    assert [problem.split(";")[0] for problem in found] == [
+    assert [problem.split(";")[0] for problem in listed] == [
         "command line: --timeout: expected a duration like 45s, 30m or 1h30m, got 'soon'",
         "environment: FANIN_MAX_ATTEMPTS: expected an integer, got 'many'",
         "fanin.yml:2: max_concurrent: expected 1 or more, got 0",
         "fanin.yml:3: unknown key 'paln'",
     ]
-    assert found[3].endswith("did you mean 'plan'?")
+    assert listed[3].endswith("did you mean 'plan'?")
 
 
 @pytest.mark.parametrize(
@@ -305,14 +307,14 @@ def test_every_mistake_of_every_layer_is_listed_at_its_place() -> None:
         ({}, {"FANIN_AGENT_COMMAND": "python3 'agent.py"}, "environment"),
     ],
 )
-def test_a_command_line_with_an_open_quote_is_a_problem_and_no_crash(
+def test_a_command_line_with_an_open_quote_is_a_problem(
     flags: dict[str, Any], environ: dict[str, str], place: str
 ) -> None:
     assert problems(lambda: load(flags, environ, None))[0].startswith(place)
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("- parallel\n", "fanin.yml:1: the settings are not a mapping"),
         ("just text\n", "fanin.yml:1: the settings are not a mapping"),
@@ -338,8 +340,8 @@ def test_a_command_line_with_an_open_quote_is_a_problem_and_no_crash(
         ("1: x\n", "fanin.yml:1: "),
     ],
 )
-def test_a_mistake_in_the_file_is_named_with_its_line(text: str, said: str) -> None:
-    assert problems(lambda: load({}, {}, text))[0].startswith(said)
+def test_a_mistake_in_the_file_is_listed_with_its_line(text: str, message: str) -> None:
+    assert problems(lambda: load({}, {}, text))[0].startswith(message)
 
 
 @pytest.mark.parametrize("text", ["", "# nothing yet\n", "{}", "x-anything: [goes]\n"])
@@ -391,21 +393,24 @@ def test_ordinary_work_is_not_protected(path: str) -> None:
     assert not globs.matches(PROTECTED, path)
 
 
-def test_the_preamble_tells_what_was_decided() -> None:
-    told = describe(
+def test_the_settings_of_a_run_are_described_in_a_few_words() -> None:
+    lines = describe(
         load({"agent_command": "robot -x", "parallel": True}, {}, "max_concurrent: 5")
     )
-    assert told == [
+    assert lines == [
         "plan tasks.yml",
         "agent robot",
         "5 at a time",
         "3 attempts",
         "commits batch",
     ]
-    assert describe(Settings())[1:3] == ["agent per task", "one at a time"]
+    assert describe(Settings())[1:3] == [
+        "no default agent: add  agent: claude  to fanin.yml",
+        "one at a time",
+    ]
 
 
-def test_the_file_is_read_where_it_is_and_is_nothing_where_it_is_not(
+def test_the_file_is_optional(
     tmp_path: Path,
 ) -> None:
     assert file_in(tmp_path) is None
@@ -413,12 +418,12 @@ def test_the_file_is_read_where_it_is_and_is_nothing_where_it_is_not(
     assert file_in(tmp_path) == "verify: prüfe\n"
 
 
-def test_a_file_that_is_no_text_is_a_problem(tmp_path: Path) -> None:
+def test_a_file_that_is_not_utf8_is_a_problem(tmp_path: Path) -> None:
     (tmp_path / "fanin.yml").write_bytes(b"verify: pr\xfcfe\n")
     assert problems(lambda: file_in(tmp_path))[0].startswith("fanin.yml: unreadable")
 
 
-def test_a_folder_in_the_files_place_is_a_problem(tmp_path: Path) -> None:
+def test_a_folder_named_like_the_file_is_a_problem(tmp_path: Path) -> None:
     (tmp_path / "fanin.yml").mkdir()
     assert problems(lambda: file_in(tmp_path))[0].startswith("fanin.yml: unreadable")
 
@@ -451,7 +456,7 @@ def test_plain_variables_outrank_each_other_one_by_one(
 
 
 @pytest.mark.parametrize(
-    ("environ", "text", "said"),
+    ("environ", "text", "message"),
     [
         (
             {},
@@ -515,11 +520,11 @@ def test_plain_variables_outrank_each_other_one_by_one(
         ),
     ],
 )
-def test_plain_variables_that_cannot_be_set_are_refused(
-    environ: dict[str, str], text: str | None, said: str
+def test_invalid_plain_variables_are_refused(
+    environ: dict[str, str], text: str | None, message: str
 ) -> None:
     (problem,) = problems(lambda: load({}, environ, text))
-    assert said in problem
+    assert message in problem
 
 
 @pytest.mark.parametrize(

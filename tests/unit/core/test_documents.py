@@ -284,9 +284,9 @@ def test_an_attempt_costs_one_unless_it_was_not_the_tasks_fault(
 
 
 def test_a_task_cannot_be_changed_in_place() -> None:
-    one: Task = task()
+    frozen: Task = task()
     with pytest.raises(ValidationError, match="frozen"):
-        one.title = "other"  # type: ignore[misc]
+        frozen.title = "other"  # type: ignore[misc]
 
 
 def test_a_plan_gives_a_task_by_its_id_or_none() -> None:

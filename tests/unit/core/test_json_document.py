@@ -1,6 +1,4 @@
-"""JSON with places: the same values as `json`, numbers as written, and every refusal
-with its line.
-"""
+"""JSON documents: values as `json` reads them, numbers as written, problems with lines."""
 
 from __future__ import annotations
 
@@ -25,7 +23,7 @@ def test_replacing_a_value_keeps_every_other_byte() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("", "x:1: not valid JSON: a value is missing here"),
         ("\n\n", "x:3: not valid JSON: a value is missing here"),
@@ -43,18 +41,18 @@ def test_replacing_a_value_keeps_every_other_byte() -> None:
     ],
     ids=lambda value: str(value)[:20],
 )  # fmt: skip
-def test_a_refusal_names_its_line(text: str, said: str) -> None:
-    (found,) = problems(lambda: json_document.load("x", text))
-    assert found.startswith(said)
+def test_a_problem_names_its_line(text: str, message: str) -> None:
+    (problem,) = problems(lambda: json_document.load("x", text))
+    assert problem.startswith(message)
 
 
 def test_half_a_surrogate_pair_becomes_a_character_that_can_be_stored() -> None:
     assert (
         json_document.load("x", '["\\ud800", "\\ud83d\\ude00"]').root.items is not None
     )
-    one, two = (
+    replaced, paired = (
         item.value
         for item in json_document.load("x", '["\\ud800", "\\ud83d\\ude00"]').root.items
         or []
     )
-    assert (one, two) == ("\ufffd", "\U0001f600")
+    assert (replaced, paired) == ("\ufffd", "\U0001f600")

@@ -1,4 +1,4 @@
-"""pydantic's complaints in words a person can act on, and the nearest spelling."""
+"""pydantic's errors become problems in plain words; the nearest spelling is guessed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from runner.core.validation import nearest, problems_of
 
 
 @pytest.mark.parametrize(
-    ("word", "known", "guess"),
+    ("word", "choices", "guess"),
     [
         ("depend_on", ["files", "depends_on"], "depends_on"),
         ("TASK-1", ["task-1", "other"], "task-1"),
@@ -23,10 +23,10 @@ from runner.core.validation import nearest, problems_of
         ("x", [], None),
     ],
 )
-def test_the_nearest_spelling_is_guessed_if_one_is_near(
-    word: str, known: list[str], guess: str | None
+def test_the_nearest_spelling_is_guessed_if_one_is_close(
+    word: str, choices: list[str], guess: str | None
 ) -> None:
-    assert nearest(word, known) == guess
+    assert nearest(word, choices) == guess
 
 
 def _problems(
@@ -40,13 +40,13 @@ def _problems(
 
     with pytest.raises(ValidationError) as caught:
         model.model_validate(value)
-    found = problems_of(caught.value, "p", locate, model, prefix)
+    reported = problems_of(caught.value, "p", locate, model, prefix)
     assert all(list(loc[: len(prefix)]) == list(prefix) for loc in asked)
-    return [str(problem) for problem in found]
+    return [str(problem) for problem in reported]
 
 
 @pytest.mark.parametrize(
-    ("model", "value", "said"),
+    ("model", "value", "message"),
     [
         (
             Settings,
@@ -92,30 +92,30 @@ def _problems(
         (TaskFields, "text", "p:0: expected a mapping, got 'text'"),
     ],
 )
-def test_a_complaint_says_what_is_wrong_and_what_to_do(
-    model: type[BaseModel], value: object, said: str
+def test_a_problem_says_what_was_expected_and_what_was_given(
+    model: type[BaseModel], value: object, message: str
 ) -> None:
     (problem,) = _problems(model, value)
-    assert problem.startswith(said)
+    assert problem.startswith(message)
 
 
-def test_the_line_is_asked_for_at_the_values_place_in_the_document() -> None:
+def test_the_line_is_that_of_the_value_in_its_document() -> None:
     assert _problems(
         TaskFields, {"id": "T1", "titel": "x", "title": "x"}, ("tasks", 3)
     )[0].startswith("p:30: ")
 
 
-def test_every_complaint_becomes_a_problem() -> None:
+def test_every_error_becomes_a_problem() -> None:
     assert (
         len(_problems(TaskFields, {"titel": "x", "files": 3, "priority": "high"})) == 5
     )
 
 
-def test_fields_that_no_one_writes_are_never_suggested() -> None:
+def test_excluded_fields_are_never_suggested() -> None:
     (problem,) = _problems(Task, {"id": "T1", "title": "x", "source_statu": 1})
     assert "source_status" not in problem
 
 
-def test_a_refused_id_is_told_in_words_and_not_as_a_regular_expression() -> None:
+def test_an_invalid_id_is_described_in_words_not_by_a_regular_expression() -> None:
     (problem,) = _problems(TaskFields, {"id": " T1", "title": "x"})
     assert "^" not in problem

@@ -1,4 +1,4 @@
-"""YAML with line numbers, and the files that no loader should take."""
+"""YAML documents: the line of each value, and files that must be refused."""
 
 from __future__ import annotations
 
@@ -42,7 +42,9 @@ tasks:
     ],
     ids=repr,
 )
-def test_a_value_is_found_on_its_line(loc: list[str | int], line: int) -> None:
+def test_the_line_of_a_value_is_that_of_its_key_or_item(
+    loc: list[str | int], line: int
+) -> None:
     assert yaml_document.load("p", TEXT).line(loc) == line
 
 
@@ -55,12 +57,12 @@ def test_a_value_is_found_on_its_line(loc: list[str | int], line: int) -> None:
         ("7", 7),
     ],
 )
-def test_the_data_is_yamls(text: str, data: object) -> None:
+def test_the_data_is_plain(text: str, data: object) -> None:
     assert yaml_document.load("p", text).data == data
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("a: 1\nb: [x\nc: 2\n", "p:3: not valid YAML"),
         ("a: 1\n\tb: 2\n", "p:2: not valid YAML"),
@@ -85,18 +87,18 @@ def test_the_data_is_yamls(text: str, data: object) -> None:
     ],
     ids=lambda text: repr(text[:20]),
 )
-def test_what_is_not_valid_is_a_located_problem(text: str, said: str) -> None:
-    assert said in problems(lambda: yaml_document.load("p", text))[0]
+def test_invalid_yaml_is_a_problem_with_its_line(text: str, message: str) -> None:
+    assert message in problems(lambda: yaml_document.load("p", text))[0]
 
 
-def test_every_doubled_key_is_named() -> None:
-    found = problems(
+def test_every_duplicate_key_is_a_problem() -> None:
+    listed = problems(
         lambda: yaml_document.load("p", "a: 1\na: 2\nb:\n  c: 1\n  c: 2\na: 3\n")
     )
-    assert [problem.split()[0] for problem in found] == ["p:2:", "p:5:", "p:6:"]
+    assert [problem.split()[0] for problem in listed] == ["p:2:", "p:5:", "p:6:"]
 
 
-def test_aliases_inside_aliases_end_before_the_memory_does() -> None:
+def test_aliases_that_expand_too_far_are_refused() -> None:
     bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n"
     bomb += "".join(
         f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 12)
@@ -113,7 +115,7 @@ def test_an_ordinary_alias_is_fine() -> None:
     ] == {"k": 1, "m": 2}
 
 
-def test_a_key_of_its_own_is_found_before_one_that_was_merged_in() -> None:
+def test_a_mappings_own_key_wins_over_a_merged_one() -> None:
     document = yaml_document.load("p", "a: &x\n  k: 1\n  m: 1\nc:\n  <<: *x\n  k: 2\n")
     assert document.data["c"] == {"k": 2, "m": 1}
     assert document.line(["c", "k"]) == 6

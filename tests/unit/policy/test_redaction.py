@@ -23,7 +23,7 @@ def b64(text: str, url: bool = False) -> bytes:
     base64.encodebytes(b"p" * 50 + KEY.encode() + b"q" * 50),
     b"\0\xff" + KEY.encode() + b"\xfe", json.dumps(KEY).encode(), json.dumps(KEY, ensure_ascii=False).encode(),
 ])  # fmt: skip
-def test_found_and_masked_however_it_is_written(data: bytes) -> None:
+def test_a_secret_is_found_and_masked_however_it_is_written(data: bytes) -> None:
     assert SECRETS.find([data]) == "KEY"
     masked = SECRETS.masked(data)
     assert b"***" in masked
@@ -33,7 +33,7 @@ def test_found_and_masked_however_it_is_written(data: bytes) -> None:
 @pytest.mark.parametrize(
     "data", [b"", KEY[:-1].encode(), KEY.upper().encode(), b64(KEY[1:]), b"sk-ant"]
 )
-def test_what_is_not_the_value_is_left_alone(data: bytes) -> None:
+def test_data_without_the_value_is_unchanged(data: bytes) -> None:
     assert SECRETS.find([data]) is None
     assert SECRETS.masked(data) == data
 
@@ -47,19 +47,19 @@ def test_what_is_not_the_value_is_left_alone(data: bytes) -> None:
     ({"A": "éééé"}, ["A"], {"A"}),
     ({"A": "12345678"}, [], set()),
 ])  # fmt: skip
-def test_which_values_are_secrets(
+def test_set_values_of_eight_bytes_are_secrets(
     environ: dict[str, str], names: list[str], known: set[str]
 ) -> None:
     assert set(Secrets.of(environ, names).names.values()) == known
 
 
-def test_values_are_never_shown() -> None:
+def test_repr_does_not_show_the_values() -> None:
     assert KEY not in repr(SECRETS)
     assert NONE.find([KEY.encode()]) is None
 
 
 @pytest.mark.parametrize("text", ["\ud800 lone", "\udce9 byte", "plain"])
-def test_text_of_any_kind_is_searched(text: str) -> None:
+def test_text_with_lone_surrogates_is_searched(text: str) -> None:
     assert SECRETS.find_in_text(text) is None
     assert SECRETS.find_in_text(text + KEY) == "KEY"
 

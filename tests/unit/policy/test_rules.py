@@ -123,7 +123,7 @@ def test_an_ordinary_name_is_fine(path: str) -> None:
         ("a", "b\nc", True),
     ],
 )
-def test_a_symlink_out_of_the_repository_is_seen(
+def test_a_symlink_out_of_the_repository_is_refused(
     path: str, target: str, leaves: bool
 ) -> None:
     assert paths.leaves_tree(path, target) is leaves
@@ -150,7 +150,7 @@ def test_two_symlinks_may_not_leave_the_repository_together(
 
 
 @pytest.mark.parametrize(
-    ("fields", "change", "kind", "said"),
+    ("fields", "change", "kind", "message"),
     [
         ({}, _edited("src/a.py"), None, ""),
         ({"files": ("src/**",)}, _edited("src/a.py"), None, ""),
@@ -223,11 +223,11 @@ def test_two_symlinks_may_not_leave_the_repository_together(
     ids=str,
 )
 def test_a_change_is_within_the_tasks_files_and_outside_the_protected(
-    fields: dict[str, Any], change: Change, kind: FailureKind | None, said: str
+    fields: dict[str, Any], change: Change, kind: FailureKind | None, message: str
 ) -> None:
     failure = _check(change, **fields)
     assert (failure.kind if failure else None) is kind
-    assert said in (failure.message if failure else "")
+    assert message in (failure.message if failure else "")
     assert failure is None or failure.message.startswith(f"{change.path} ")
 
 
@@ -252,7 +252,7 @@ def test_many_refusals_are_named_up_to_five_and_counted() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "limits", "said"),
+    ("changes", "limits", "message"),
     [
         ([_added(str(n)) for n in range(3)], Limits(files=3), None),
         (
@@ -270,13 +270,13 @@ def test_many_refusals_are_named_up_to_five_and_counted() -> None:
     ],
 )
 def test_a_change_larger_than_the_limits_is_refused(
-    changes: list[Change], limits: Limits, said: str | None
+    changes: list[Change], limits: Limits, message: str | None
 ) -> None:
     failure = _check(*changes, limits=limits)
     assert (
         (failure is None)
-        if said is None
-        else (failure is not None and said in failure.message)
+        if message is None
+        else (failure is not None and message in failure.message)
     )
 
 
@@ -309,7 +309,7 @@ def test_names_that_differ_by_case_or_unicode_form_only_may_not_be_added(
 
 
 @pytest.mark.parametrize("path", ["caf\udce9.txt", "a\n.git"])
-def test_a_refusal_can_be_written_down_whatever_bytes_the_name_has(path: str) -> None:
+def test_a_refusal_can_be_stored_whatever_bytes_the_name_has(path: str) -> None:
     failure = _check(_added(path), files=("src/**",))
     assert failure is not None
     json.loads(failure.model_dump_json())
@@ -331,7 +331,7 @@ def test_a_refusal_can_be_written_down_whatever_bytes_the_name_has(path: str) ->
     ],
     ids=str,
 )
-def test_files_that_are_all_protected_are_seen_before_the_task_runs(
+def test_a_task_with_only_protected_files_is_recognized(
     files: tuple[str, ...] | None, allow: tuple[str, ...], only: bool
 ) -> None:
     assert (
@@ -340,16 +340,16 @@ def test_files_that_are_all_protected_are_seen_before_the_task_runs(
     )
 
 
-def test_scope_warn_lets_in_what_is_outside_files_and_says_so() -> None:
-    told: list[str] = []
+def test_scope_warn_accepts_changes_outside_files_with_a_warning() -> None:
+    warnings: list[str] = []
     rules: dict[str, Any] = {
         "protected": ("action.yml",),
         "never": (),
         "limits": Limits(),
-        "warned": told,
+        "warned": warnings,
     }
     assert check(task(files=["a"]), [_added("b")], scope="warn", **rules) is None
-    assert told == [
+    assert warnings == [
         "T1: b is outside the task's files (widen files: of the task if that is meant)"
     ]
     refused = check(
@@ -367,9 +367,9 @@ def test_scope_warn_lets_in_what_is_outside_files_and_says_so() -> None:
 def test_executable_bit_alone_changes_only_where_the_file_is_named(
     fields: dict[str, Any], let_in: bool, old: str, new: str
 ) -> None:
-    found = _check(Change("run.sh", (old, BLOB), (new, BLOB), 1), **fields)
-    assert (found is None) is let_in
-    assert found is None or "run.sh" in found.message
+    failure = _check(Change("run.sh", (old, BLOB), (new, BLOB), 1), **fields)
+    assert (failure is None) is let_in
+    assert failure is None or "run.sh" in failure.message
 
 
 def test_executable_bit_together_with_content_is_an_ordinary_change() -> None:
@@ -380,14 +380,14 @@ def test_executable_bit_together_with_content_is_an_ordinary_change() -> None:
     ("target", "refused"),
     [("x", False), ("../x", False), ("../../x", True), ("/etc", True)],
 )
-def test_link_of_a_merged_tree_stays_inside(target: str, refused: bool) -> None:
-    found = escaping_links(
+def test_a_link_out_of_a_merged_tree_is_refused(target: str, refused: bool) -> None:
+    failure = escaping_links(
         [_added("d/link", mode=SYMLINK, target=target), _deleted("e/link")]
     )
-    assert (found is not None) is refused
+    assert (failure is not None) is refused
 
 
-def test_files_that_may_meet_protected_paths_are_told_before_the_run() -> None:
+def test_protected_paths_that_files_match_are_named_before_the_run() -> None:
     tracked = ["src/a.py", "src/action.yml", "docs/x"]
     assert may_meet(task(files=["src/**"]), tracked, ("action.yml",), ()) == [
         "src/action.yml"
