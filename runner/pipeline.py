@@ -41,6 +41,7 @@ from runner.schedule.manifest import build_manifest
 if TYPE_CHECKING:
     from runner.fan_in.batch_merge import FanIn
     from runner.fan_in.inputs import BatchResults, Verification, VerifyCommit
+    from runner.plan.formats import Tree
     from runner.plan.snapshot import Snapshot
     from runner.policy.change import Change
     from runner.repo.quarantine import Quarantine
@@ -81,7 +82,8 @@ class BatchRequest:
     """The next batch of a run, as its executor asks for it.
 
     `slots` is how many tasks may run now. `retry` are ids of tasks that get one more
-    attempt. `prompt_template` is the template's text. `select_tasks` replaces the
+    attempt. `prompt_template` is the template's text, `tree` has the files of the commit
+    that the batch starts from, for the context in prompts. `select_tasks` replaces the
     selection from all ready tasks, for a caller that tracks them. The rest of the
     budget is divided among the batch, or among `budget_shares` attempts if more.
     """
@@ -94,6 +96,7 @@ class BatchRequest:
     budget: Budget = _NO_LIMIT
     budget_shares: int = 1
     prompt_template: str | None = None
+    tree: Tree | None = None
     select_tasks: SelectTasks | None = None
 
 
@@ -132,6 +135,7 @@ def next_batch(
         retry=request.retry,
         template=request.prompt_template,
         share=request.budget.share_per_attempt(max(request.budget_shares, len(tasks))),
+        tree=request.tree,
     )
 
 

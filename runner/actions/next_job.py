@@ -183,6 +183,7 @@ def _choose_batch(
     options: NextOptions,
 ) -> Manifest | None:
     from runner.plan.snapshot import read_template
+    from runner.plan.trees import CommitTree
 
     path = settings.prompt_template
     template = read_template(path, repo.file(snapshot.commit, path) if path else None)
@@ -197,6 +198,7 @@ def _choose_batch(
             retry=options.retry,
             budget=state.budget(settings.limits.max_cost_usd),
             prompt_template=template,
+            tree=CommitTree(repo, snapshot.commit),
         ),
     )
 

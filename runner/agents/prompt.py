@@ -24,6 +24,8 @@ DEFAULT = """\
 
 $prompt
 
+$context
+
 $acceptance
 
 $files
@@ -44,6 +46,7 @@ PLACEHOLDERS = (
     "id",
     "title",
     "prompt",
+    "context",
     "acceptance",
     "files",
     "verify",
@@ -81,6 +84,7 @@ def render(entry: BatchEntry, template: str | None = None) -> str:
         "id": task.id,
         "title": task.title,
         "prompt": task.prompt.strip(),
+        "context": entry.context,
         "acceptance": _acceptance(task.acceptance),
         "files": _files(task.files),
         "verify": _verify(entry.verify),

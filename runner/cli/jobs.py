@@ -344,7 +344,7 @@ def _show_prompt(repo_path: str, task_id: str, flags: dict[str, Any]) -> int:
     """Print the prompt of a task's next attempt, by the plan in the work tree."""
     from runner.agents import prompt
     from runner.plan.snapshot import read_template
-    from runner.plan.trees import read_file
+    from runner.plan.trees import read_file, work_tree
     from runner.schedule.manifest import build_entry
 
     repo, settings = open_project(repo_path, flags)
@@ -352,7 +352,14 @@ def _show_prompt(repo_path: str, task_id: str, flags: dict[str, Any]) -> int:
     (named_task,) = snapshot.tasks_named([task_id])
     path = settings.prompt_template
     template = read_template(path, read_file(repo.root / path) if path else None)
-    entry = build_entry(0, named_task, snapshot.plan, snapshot.progress, settings)
+    entry = build_entry(
+        0,
+        named_task,
+        snapshot.plan,
+        snapshot.progress,
+        settings,
+        tree=work_tree(repo.root, settings.plan),
+    )
     click.echo(prompt.render(entry, template), nl=False)
     return EXIT_DONE
 

@@ -30,7 +30,7 @@ class BatchEntry(Document):
 
     `timeout` is in seconds, `reserved_usd` the attempt's share of max_cost_usd,
     `previous` the failure of the last attempt, `brought` the results of the task's
-    dependencies.
+    dependencies, `context` the documents that its plan was made from.
     """
 
     index: int
@@ -42,6 +42,7 @@ class BatchEntry(Document):
     verify: str | None = None
     previous: Failure | None = None
     brought: tuple[DependencyResult, ...] = ()
+    context: Text = ""
     reserved_usd: float | None = None
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import (
     BaseModel,
@@ -102,6 +102,17 @@ class TaskFields(UserDocument):
     allow_empty: bool = False
 
 
+class Reference(NamedTuple):
+    """What the agent of a task should know besides the task: a file, or a text.
+
+    `name`: the file's path in the repository if `text` is None, otherwise what the text
+    is, such as `epic b-1: Payments`.
+    """
+
+    name: str
+    text: str | None = None
+
+
 class Task(TaskFields):
     """One unit of work for one agent, as read from a plan.
 
@@ -109,14 +120,16 @@ class Task(TaskFields):
       count from 1.
     - `source_status`, `skipped`: what the plan's own marks say. A progress record wins
       over them.
+    - `context`: documents for the prompt, the most important first.
 
-    None of these four is part of the task's digest.
+    None of these five is part of the task's digest.
     """
 
     line: int = Field(default=1, exclude=True, repr=False)
     path: str = Field(default="", exclude=True, repr=False)
     source_status: Status = Field(default=Status.PENDING, exclude=True, repr=False)
     skipped: bool = Field(default=False, exclude=True, repr=False)
+    context: tuple[Reference, ...] = Field(default=(), exclude=True, repr=False)
 
     @property
     def digest(self) -> str:

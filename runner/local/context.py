@@ -15,6 +15,7 @@ from runner.local.journal import Journal
 from runner.local.landing import BranchLander
 from runner.local.observer import MaskingObserver
 from runner.plan.snapshot import Snapshot, read_snapshot, read_template
+from runner.plan.trees import CommitTree
 from runner.repo.repository import Repository
 from runner.schedule.budget import Budget
 
@@ -78,6 +79,7 @@ class RunContext:
                 budget=budget,
                 budget_shares=budget_shares,
                 prompt_template=read_template(template, template_text),
+                tree=CommitTree(self.repo, snapshot.commit),
                 select_tasks=select_tasks,
             ),
         )

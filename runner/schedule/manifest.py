@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from runner.config.settings import FILE, Settings
 from runner.core.errors import InvalidInput, Problem
 from runner.core.manifest import BatchEntry, DependencyResult, Manifest
 from runner.core.task import AgentSettings, Plan, Task
+from runner.plan.context import read_context
 from runner.plan.progress import Progress
 from runner.policy import globs
+
+if TYPE_CHECKING:
+    from runner.plan.formats import Tree
 
 
 def build_manifest(
@@ -25,17 +30,19 @@ def build_manifest(
     retry: Sequence[str] = (),
     template: str | None = None,
     share: float | None = None,
+    tree: Tree | None = None,
 ) -> Manifest:
     """The manifest of a batch: every task's text, agent, limits, attempt and last error.
 
     `base` is the commit that the attempts start from, `retry` the ids that were granted
     another attempt, `template` the text of the prompt template, `share` what each
-    attempt may cost in US dollars.
+    attempt may cost in US dollars. `tree` has the files of `base`; without it, prompts
+    do not quote them.
 
     Raises InvalidInput if a task has no agent.
     """
     entries = tuple(
-        build_entry(index, task, plan, progress, settings, share)
+        build_entry(index, task, plan, progress, settings, share, tree)
         for index, task in enumerate(chosen)
     )
     return Manifest(
@@ -95,8 +102,11 @@ def build_entry(
     progress: Progress,
     settings: Settings,
     share: float | None = None,
+    tree: Tree | None = None,
 ) -> BatchEntry:
     """The task's entry for its next attempt; `share` is what it may cost in US dollars.
+
+    `tree` has the files of the commit that the attempt starts from.
 
     Raises InvalidInput if the task has no agent.
     """
@@ -111,6 +121,7 @@ def build_entry(
         verify=task.verify,
         previous=record.error,
         brought=_brought(task, plan, progress),
+        context=read_context(task.context, tree),
         reserved_usd=share,
     )
 

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from runner.core.documents import clean
 from runner.core.errors import InvalidInput, Problem
-from runner.core.task import Plan, Status, Task, TaskFields
+from runner.core.task import Plan, Reference, Status, Task, TaskFields
 from runner.core.validation import nearest, problems_of
 
 MAX_TASKS = 20_000
@@ -180,11 +180,12 @@ def build_task(
     estimate: float | None = None,
     status: StatusWord = PENDING,
     file: str | None = None,
+    context: tuple[Reference, ...] = (),
 ) -> Task | None:
     """The task with these values, or None after a problem for each unusable one.
 
     `files`: globs, None for no limit. `estimate`: seconds. `file`: the task's file if
-    it is not the one of the diagnostics.
+    it is not the one of the diagnostics. `context`: documents for the prompt.
     """
     path = file or diagnostics.file
     values = {
@@ -211,6 +212,7 @@ def build_task(
         path=path if path != diagnostics.plan_path else "",
         source_status=status.status,
         skipped=status.skipped,
+        context=context,
     )
 
 

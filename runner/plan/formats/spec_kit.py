@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from runner.core.task import Plan, Status, Task
+from runner.core.task import Plan, Reference, Status, Task
 from runner.plan.formats.base import Mark, Options, Tree
 from runner.plan.formats.diagnostics import (
     COMPLETED,
@@ -26,6 +27,7 @@ from runner.plan.formats.spec_kit_files import read_files
 from runner.plan.formats.spec_kit_items import ITEM, Item, find_items, is_top_item
 from runner.plan.formats.spec_kit_order import TaskOrder
 
+MAX_CONTRACTS = 100  # files that a prompt names
 EXAMPLE = "`- [ ] T001 [P] [US1] What to do in src/file.py`"
 
 # A box with another mark, or an id without a blank before its text: such a task must
@@ -74,10 +76,12 @@ class SpecKit:
         order = TaskOrder(page, items, diagnostics, phases_are_stories)
         dependencies = order.dependencies()
         limit_files = options.get("files") != "any"
+        context = _context(file, tree)
         tasks = []
         for item in items:
             depends_on = dependencies.get(item.task_id, ())
-            tasks.append(_task(item, depends_on, limit_files, diagnostics))
+            task = _task(item, depends_on, limit_files, context, diagnostics)
+            tasks.append(task)
         return diagnostics.build_plan(self.name, only_tasks(tasks))
 
     def write_back(
@@ -97,6 +101,20 @@ class SpecKit:
             box = " " if item.done else tick
             page.lines[item.line_index] = _with_box(line, box)
         return changed_file(file, text, page.text())
+
+
+def _context(file: str, tree: Tree) -> tuple[Reference, ...]:
+    """The documents beside the plan that spec-kit's `/implement` reads, as it does.
+
+    The contracts come before the research because they say what the code must do.
+    """
+    folder = posixpath.dirname(file)
+    contracts = tree.list(posixpath.join(folder, "contracts"))
+    names = [posixpath.join(folder, name) for name in ("plan.md", "spec.md")]
+    names += contracts[:MAX_CONTRACTS]
+    for name in ("data-model.md", "research.md", "quickstart.md"):
+        names.append(posixpath.join(folder, name))
+    return tuple(Reference(name) for name in names)
 
 
 def _plan_file(path: str, tree: Tree) -> str:
@@ -125,11 +143,15 @@ def _with_box(line: str, box: str) -> str:
 
 
 def _task(
-    item: Item, depends_on: Iterable[str], limit_files: bool, diagnostics: Diagnostics
+    item: Item,
+    depends_on: Iterable[str],
+    limit_files: bool,
+    context: tuple[Reference, ...],
+    diagnostics: Diagnostics,
 ) -> Task | None:
     title, details = _split_body(item)
     stories = [f"story {story}" for story in item.stories]
-    context = " › ".join([*item.headings, *stories])
+    headings = " › ".join([*item.headings, *stories])
     files = None
     if limit_files:
         # A task that names no path has no limit.
@@ -139,10 +161,11 @@ def _task(
         item.line_index,
         task_id=item.task_id,
         title=title,
-        prompt=join_sections([("", context), ("", "\n".join(details))]),
+        prompt=join_sections([("", headings), ("", "\n".join(details))]),
         files=files,
         depends_on=depends_on,
         status=COMPLETED if item.done else PENDING,
+        context=context,
     )
 
 

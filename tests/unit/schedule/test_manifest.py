@@ -9,7 +9,8 @@ import pytest
 from runner.config.settings import Settings
 from runner.core.manifest import Manifest
 from runner.core.result import Failure, FailureKind
-from runner.core.task import AgentSettings, PlanSettings, Status, Task
+from runner.core.task import AgentSettings, PlanSettings, Reference, Status, Task
+from runner.plan.formats import MemoryTree
 from runner.plan.progress import Progress, Record
 from runner.policy.globs import matches
 from runner.schedule import manifest
@@ -97,3 +98,27 @@ def test_no_task_may_change_the_plan_the_settings_or_the_progress(
         assert matches(never, own)
     for unrelated in ("src/a.py", "sub/tasks.yml", "plans/ab.yml", "plans/c.yml"):
         assert not matches(never, unrelated)
+
+
+def test_the_context_is_frozen_in_the_manifest_but_no_part_of_the_tasks_digest() -> (
+    None
+):
+    planned = task("A")
+    described = planned.model_copy(update={"context": (Reference("spec.md"),)})
+    built = [
+        manifest.build_entry(
+            0,
+            described,
+            plan(described),
+            Progress("tasks.yml"),
+            Settings(agent=ROBOT),
+            tree=MemoryTree({"spec.md": text}),
+        )
+        for text in ("one", "two")
+    ]
+    assert [entry.context.splitlines()[-1] for entry in built] == ["one", "two"]
+    assert {entry.task_digest for entry in built} == {planned.digest}
+    manifests = [
+        _build([planned]).model_copy(update={"entries": (entry,)}) for entry in built
+    ]
+    assert manifests[0].digest != manifests[1].digest

@@ -7,7 +7,9 @@ from textwrap import dedent
 import pytest
 
 from runner.core.task import Plan, Status
+from runner.plan.context import read_context
 from runner.plan.formats import MemoryTree
+from runner.plan.formats.spec_kit import SpecKit
 from runner.plan.formats.spec_kit_files import read_files
 from tests.support.builders import problems
 from tests.support.trees import checked, load, mark
@@ -222,3 +224,23 @@ def test_a_tick_uses_the_letter_that_the_file_uses(done_box: str, tick: str) -> 
     assert mark(loaded_plan, MemoryTree(done), {"T002": Status.FAILED}) == {
         "tasks.md": text
     }
+
+
+def test_a_task_knows_the_documents_of_its_feature() -> None:
+    tree = MemoryTree(
+        {
+            "specs/001-x/tasks.md": "- [ ] T001 Make src/a.py\n- [ ] T002 Make src/b.py\n",
+            "specs/001-x/plan.md": "Python",
+            "specs/001-x/contracts/api.yml": "openapi: 3.1.0",
+            "specs/002-y/plan.md": "Go",
+        }
+    )
+    first, second = SpecKit().load("specs/001-x", tree, {}).tasks
+    text = read_context(first.context, tree)
+    assert text.splitlines()[2:4] == [
+        "- specs/001-x/plan.md",
+        "- specs/001-x/contracts/api.yml",
+    ]
+    assert "openapi: 3.1.0" in text
+    assert "Go" not in text
+    assert second.context is first.context
