@@ -14,7 +14,6 @@ import click
 from runner.cli.context import branch_commit, open_project, open_repository
 from runner.cli.options import settings_options
 from runner.core.errors import EXIT_DONE, UsageProblem
-from runner.core.plurals import pluralize
 
 if TYPE_CHECKING:
     from runner.config.settings import Settings
@@ -130,6 +129,7 @@ def _collect_here(
     *,
     dry_run: bool,
 ) -> int:
+    from runner.core.plurals import pluralize
     from runner.issues import approval, jobs
     from runner.plan.formats.github_issues import render
 
