@@ -168,9 +168,9 @@ def api_commits(repo: Repository, head: str, commits: Sequence[str]) -> list[Api
 def _api_change(repo: Repository, change: Change) -> ApiChange:
     from runner.github_api.client import Change as ApiChange
 
+    old_mode = change.old[0] if change.old else None
     if change.new is not None:
         mode, blob = change.new
-        return ApiChange(change.path, mode, repo.blob(blob))
+        return ApiChange(change.path, mode, repo.blob(blob), old_mode)
     # The API wants a mode for a deleted file too.
-    mode = change.old[0] if change.old else "100644"
-    return ApiChange(change.path, mode, content=None)
+    return ApiChange(change.path, old_mode or "100644", None, old_mode)

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from urllib.parse import quote, urlsplit
 
 from github.IssueComment import IssueComment
@@ -37,10 +38,25 @@ BODY_LIMIT = 65_536  # characters of a comment or a pull request's description
 TITLE_LIMIT = 256  # characters
 INPUTS_LIMIT = 25  # of a workflow_dispatch, by GitHub's description
 PAYLOAD_LIMIT = 65_535  # characters of all its inputs together
-# Entries of one request; GitHub timed out (502) on trees of 200 and more.
-TREE_CHUNK = 100
+# Of one request that builds a tree; GitHub timed out (502) on trees of 200 entries, and
+# of 2.5 MB.
+TREE_CHUNK = 100  # entries
+TREE_BYTES = 1_000_000  # of text inside the request
+# Of a file that is sent inside the request. A larger one is a blob of its own.
+_INLINE_BYTES = 200_000
+# Of one createCommitOnBranch; requests of 40 MB were refused.
+_ONE_CALL_FILES = 100
+_ONE_CALL_BYTES = 10_000_000
+# One call, signed for every kind of token, that moves the branch if it is at the
+# expected commit.
+CREATE_COMMIT = """
+mutation($input: CreateCommitOnBranchInput!) {
+  createCommitOnBranch(input: $input) { commit { oid tree { oid } } }
+}
+"""
 _TRUNCATED = "\n\n_Truncated: GitHub accepts at most 65,536 characters._"
 _SUBMODULE = "160000"
+_FILE = "100644"
 
 
 @dataclass(frozen=True)
@@ -58,12 +74,25 @@ class Change:
     """One path of a commit: its git mode and bytes; `content` None deletes it.
 
     The content of a symlink (120000) is its target, that of a submodule (160000) its
-    commit id in hex.
+    commit id in hex. `old_mode` is the mode of what the path had before, None if nothing.
     """
 
     path: str
     mode: str
     content: bytes | None
+    old_mode: str | None = None
+
+    @property
+    def inline_text(self) -> str | None:
+        """The content as text that fits into a request; None for a blob of its own."""
+        content = self.content
+        if content is None or self.mode == _SUBMODULE or len(content) > _INLINE_BYTES:
+            return None
+        try:
+            text = content.decode("utf-8")
+        except UnicodeDecodeError:
+            return None
+        return None if "\0" in text else text
 
 
 @dataclass(frozen=True)
@@ -110,18 +139,51 @@ def truncated(text: str, limit: int = BODY_LIMIT) -> str:
 
 
 def tree_chunks(
-    changes: Sequence[Change], size: int = TREE_CHUNK
+    changes: Sequence[Change], size: int = TREE_CHUNK, max_bytes: int = TREE_BYTES
 ) -> Iterator[tuple[Change, ...]]:
     """Split changes into the requests that build a tree: deletions first.
 
     Deletions and other changes are never in one request: where a folder replaces a file
-    of the same name, the file must go first.
+    of the same name, the file must go first. A request has at most `size` changes and
+    `max_bytes` of text.
     """
     deletions = [change for change in changes if change.content is None]
     writes = [change for change in changes if change.content is not None]
     for group in (deletions, writes):
-        for start in range(0, len(group), size):
-            yield tuple(group[start : start + size])
+        chunk: list[Change] = []
+        chunk_bytes = 0
+        for change in group:
+            inline_bytes = len(change.inline_text or "")
+            if chunk and (len(chunk) == size or chunk_bytes + inline_bytes > max_bytes):
+                yield tuple(chunk)
+                chunk, chunk_bytes = [], 0
+            chunk.append(change)
+            chunk_bytes += inline_bytes
+        if chunk:
+            yield tuple(chunk)
+
+
+def fits_one_call(commit: ApiCommit) -> bool:
+    """Whether createCommitOnBranch can express the commit: plain files only.
+
+    It knows neither modes nor links, and says nothing of a file that becomes a folder.
+    """
+    changes = commit.changes
+    total = sum(len(change.content or b"") for change in changes)
+    if not 0 < len(changes) <= _ONE_CALL_FILES or total > _ONE_CALL_BYTES:
+        return False
+    if any(
+        change.mode != _FILE or change.old_mode not in (None, _FILE)
+        for change in changes
+    ):
+        return False
+    paths = {change.path for change in changes}
+    return not any(
+        path[:index] in paths
+        for path in paths
+        for index, character in enumerate(path)
+        if character == "/"
+    )
 
 
 def tree_entry(change: Change, sha: str | None) -> dict[str, str | None]:
@@ -319,10 +381,14 @@ class GitHub(ApiSession):
         Returns the branch's new head. The branch moves once, at the end, and only if
         each commit is verified and has its expected tree. Raises NotVerified,
         TreeDiffers, HeadMoved, BranchRefuses and NoSuchBranch; the branch is then
-        unchanged.
+        unchanged. A single commit of plain files is one call; GitHub always signs it.
         """
         if not commits:
             raise ValueError("no commit to make")
+        if len(commits) == 1 and fits_one_call(commits[0]):
+            new_head = self._commit_in_one_call(branch, expected_head, commits[0])
+            if new_head is not None:
+                return new_head
         blobs: dict[bytes, str] = {}
         head = expected_head
         for commit in commits:
@@ -331,13 +397,48 @@ class GitHub(ApiSession):
         self._move_branch(branch, expected_head, head)
         return head
 
+    def _commit_in_one_call(
+        self, branch: str, expected_head: str, commit: ApiCommit
+    ) -> str | None:
+        """Create a commit with createCommitOnBranch; return the branch's new head.
+
+        None if GitHub refuses, and the branch is where it was: the REST API then says
+        why, or can do it. Raises HeadMoved.
+        """
+        headline, _, body = commit.message.partition("\n")
+        variables = {
+            "branch": {
+                "repositoryNameWithOwner": self.repository,
+                "branchName": branch,
+            },
+            "message": {"headline": headline, "body": body.lstrip("\n")},
+            "expectedHeadOid": expected_head,
+            "fileChanges": _file_changes(commit.changes),
+        }
+        query = partial(
+            self._github.requester.graphql_query, CREATE_COMMIT, {"input": variables}
+        )
+        try:
+            _, data = self._call(query, needs="contents: write", repeat=True)
+        except GitHubRefused as error:
+            actual = self.branch_head(branch)
+            if actual is not None and actual != expected_head:
+                raise HeadMoved(branch, expected_head, actual) from error
+            return None
+        created = field(data, "data", "createCommitOnBranch", "commit")
+        tree = str(field(created, "tree", "oid"))
+        if commit.tree is not None and tree != commit.tree:
+            raise TreeDiffers(
+                f"GitHub built tree {tree[:12]} where {commit.tree[:12]} was merged",
+                f"look at {branch}, and please report this with the files changed",
+            )
+        return str(field(created, "oid"))
+
     def _create_tree(self, commit: ApiCommit, blobs: dict[bytes, str]) -> str:
         """Build a commit's tree; `blobs` are those that exist, by content."""
         tree = commit.base_tree
         for chunk in tree_chunks(commit.changes):
-            entries = [
-                tree_entry(change, self._object_id(change, blobs)) for change in chunk
-            ]
+            entries = [self._tree_entry(change, blobs) for change in chunk]
             data = self._send(
                 "POST",
                 f"{self._root}/git/trees",
@@ -363,6 +464,17 @@ class GitHub(ApiSession):
         if verification.get("verified") is not True:
             raise not_verified(sha, str(verification.get("reason")))
         return sha
+
+    def _tree_entry(
+        self, change: Change, blobs: dict[bytes, str]
+    ) -> dict[str, str | None]:
+        text = change.inline_text
+        if text is None:
+            return tree_entry(change, self._object_id(change, blobs))
+        # One request a file would meet GitHub's limit of 80 a minute.
+        entry = tree_entry(change, None)
+        del entry["sha"]
+        return {**entry, "content": text}
 
     def _object_id(self, change: Change, blobs: dict[bytes, str]) -> str | None:
         """The id of a change's content, which is uploaded if it is new."""
@@ -422,6 +534,19 @@ class GitHub(ApiSession):
             )
         except NotFound:
             return "none"
+
+
+def _file_changes(changes: Sequence[Change]) -> dict[str, list[dict[str, str]]]:
+    """Changes of plain files as createCommitOnBranch takes them."""
+    additions = []
+    deletions = []
+    for change in changes:
+        if change.content is None:
+            deletions.append({"path": change.path})
+        else:
+            contents = base64.b64encode(change.content).decode("ascii")
+            additions.append({"path": change.path, "contents": contents})
+    return {"additions": additions, "deletions": deletions}
 
 
 def _check_dispatch_size(workflow_file: str, inputs: Mapping[str, str]) -> None:

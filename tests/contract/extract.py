@@ -19,6 +19,7 @@ from typing import Any
 from graphql import (
     FieldNode,
     GraphQLEnumType,
+    GraphQLInputObjectType,
     GraphQLInterfaceType,
     GraphQLNamedType,
     GraphQLScalarType,
@@ -33,6 +34,7 @@ from graphql import (
     visit,
 )
 
+from runner.github_api.client import CREATE_COMMIT
 from runner.github_api.issues import HISTORY
 
 TARGET = Path(__file__).with_name("github-openapi.json")
@@ -237,6 +239,8 @@ def graphql_extract(schema: GraphQLSchema, queries: tuple[str, ...]) -> str:
             found.setdefault(one.name, {}).update(found[name])
     leaves = set[GraphQLNamedType]()
     lines = [line for name in found for line in declared(schema, name, found, leaves)]
+    inputs = [leaf for leaf in leaves if isinstance(leaf, GraphQLInputObjectType)]
+    lines += declared_inputs(inputs, leaves)
     for leaf in sorted(leaves, key=lambda one: one.name):
         if isinstance(leaf, GraphQLEnumType):
             lines.append(f"enum {leaf.name} {{ {' '.join(leaf.values)} }}")
@@ -278,10 +282,34 @@ def declared(
     yield "}"
 
 
+def declared_inputs(
+    inputs: list[GraphQLInputObjectType], leaves: set[GraphQLNamedType]
+) -> list[str]:
+    """The lines that declare input types with all their fields, and those below them."""
+    lines = []
+    declared_names = set[str]()
+    while inputs:
+        kind = inputs.pop()
+        if kind.name in declared_names:
+            continue
+        declared_names.add(kind.name)
+        lines.append(f"input {kind.name} {{")
+        for name, entry in kind.fields.items():
+            lines.append(f"  {name}: {entry.type}")
+            leaf = get_named_type(entry.type)
+            leaves.add(leaf)
+            if isinstance(leaf, GraphQLInputObjectType):
+                inputs.append(leaf)
+        lines.append("}")
+    return lines
+
+
 if __name__ == "__main__":
     graph = build_schema(
         Path(sys.argv[2]).read_text(encoding="utf-8"), assume_valid=True
     )
-    GRAPHQL.write_text(graphql_extract(graph, (HISTORY,)), encoding="utf-8")
+    GRAPHQL.write_text(
+        graphql_extract(graph, (HISTORY, CREATE_COMMIT)), encoding="utf-8"
+    )
     full = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     TARGET.write_text(text(extract(full)), encoding="utf-8")

@@ -21,6 +21,7 @@ from runner.github_api.client import (
     Change,
     GitHub,
     Pull,
+    fits_one_call,
     tree_chunks,
     truncated,
     web_url,
@@ -662,7 +663,11 @@ def stub_move(
     gh.patch(f"{REPO}/git/refs/heads/{branch}", json=answer, status=status)
 
 
-ONE_FILE = ApiCommit("Land", BASE, (Change("a.txt", "100644", b"hi"),), TREE)
+# createCommitOnBranch cannot express it.
+ONE_FILE = ApiCommit("Land", BASE, (Change("a.sh", "100755", b"\xff"),), TREE)
+PLAIN_FILE = ApiCommit(
+    "Land\n\nbody", BASE, (Change("a.txt", "100644", b"hi", "100644"),), TREE
+)
 
 
 def test_commit_via_api_sends_what_github_signs(gh: Contract, api: GitHub) -> None:
@@ -672,8 +677,9 @@ def test_commit_via_api_sends_what_github_signs(gh: Contract, api: GitHub) -> No
         Change("link", "120000", b"bin/x"),
         Change("lib", "160000", OTHER.encode()),
         Change("same", "100644", b"\x00\xff"),
+        Change("text", "100644", "é\r\n".encode()),
     )
-    stub_blobs(gh, "1" * 40, "2" * 40)
+    stub_blobs(gh, "1" * 40)
     stub_trees(gh, "3" * 40, TREE)
     stub_commit(gh, NEW)
     stub_move(gh, "fanin/1")
@@ -684,10 +690,7 @@ def test_commit_via_api_sends_what_github_signs(gh: Contract, api: GitHub) -> No
         == NEW
     )
     blobs = bodies(gh, "POST", "/blobs")
-    assert [base64.b64decode(blob["content"]) for blob in blobs] == [
-        b"\x00\xff",
-        b"bin/x",
-    ]
+    assert [base64.b64decode(blob["content"]) for blob in blobs] == [b"\x00\xff"]
     assert bodies(gh, "POST", "/trees") == [
         {
             "base_tree": "f" * 40,
@@ -697,9 +700,15 @@ def test_commit_via_api_sends_what_github_signs(gh: Contract, api: GitHub) -> No
             "base_tree": "3" * 40,
             "tree": [
                 {"path": "bin/x", "mode": "100755", "type": "blob", "sha": "1" * 40},
-                {"path": "link", "mode": "120000", "type": "blob", "sha": "2" * 40},
+                {"path": "link", "mode": "120000", "type": "blob", "content": "bin/x"},
                 {"path": "lib", "mode": "160000", "type": "commit", "sha": OTHER},
                 {"path": "same", "mode": "100644", "type": "blob", "sha": "1" * 40},
+                {
+                    "path": "text",
+                    "mode": "100644",
+                    "type": "blob",
+                    "content": "é\r\n",
+                },
             ],
         },
     ]
@@ -712,7 +721,6 @@ def test_commit_via_api_sends_what_github_signs(gh: Contract, api: GitHub) -> No
 def test_large_commit_is_built_in_chunks(gh: Contract, api: GitHub) -> None:
     changes = tuple(Change(f"f{number}", "100644", b"x") for number in range(201))
     ids = tree_ids(3)
-    stub_blobs(gh, "1" * 40)
     stub_trees(gh, *ids)
     stub_commit(gh, NEW)
     stub_move(gh)
@@ -769,6 +777,110 @@ def test_another_tree_never_lands(gh: Contract, api: GitHub) -> None:
     with pytest.raises(TreeDiffers, match=r"built tree d{12} where e{12} was merged"):
         api.commit_via_api("main", BASE, [ONE_FILE])
     assert url_of(gh.calls[-1]).endswith("/git/trees")
+
+
+def stub_one_call(gh: Contract, sha: str, tree: str) -> None:
+    commit = {"oid": sha, "tree": {"oid": tree}}
+    gh.post(
+        f"{API}/graphql", json={"data": {"createCommitOnBranch": {"commit": commit}}}
+    )
+
+
+def refuse_one_call(gh: Contract, message: str, kind: str) -> None:
+    error = {"type": kind, "message": message, "path": ["createCommitOnBranch"]}
+    gh.post(
+        f"{API}/graphql",
+        json={"data": {"createCommitOnBranch": None}, "errors": [error]},
+    )
+
+
+def test_a_commit_of_plain_files_is_one_call(gh: Contract, api: GitHub) -> None:
+    stub_one_call(gh, NEW, TREE)
+    commit = ApiCommit(
+        "Land\n\nbody",
+        BASE,
+        (
+            Change("a.txt", "100644", b"\xff", "100644"),
+            Change("gone", "100644", None, "100644"),
+        ),
+        TREE,
+    )
+    assert api.commit_via_api("main", BASE, [commit]) == NEW
+    (body,) = bodies(gh, "POST", "/graphql")
+    assert body["variables"]["input"] == {
+        "branch": {"repositoryNameWithOwner": "o/r", "branchName": "main"},
+        "message": {"headline": "Land", "body": "body"},
+        "expectedHeadOid": BASE,
+        "fileChanges": {
+            "additions": [{"path": "a.txt", "contents": "/w=="}],
+            "deletions": [{"path": "gone"}],
+        },
+    }
+    assert len(gh.calls) == 1
+
+
+def test_a_moved_branch_refuses_the_one_call(gh: Contract, api: GitHub) -> None:
+    refuse_one_call(gh, "Expected branch to point to b but it did not.", "STALE_DATA")
+    gh.get(f"{REPO}/git/ref/heads/main", json=ref("main", OTHER))
+    with pytest.raises(HeadMoved, match=r"moved from b{12} to d{12}"):
+        api.commit_via_api("main", BASE, [PLAIN_FILE])
+
+
+def test_where_the_one_call_is_refused_rest_says_why(gh: Contract, api: GitHub) -> None:
+    refuse_one_call(gh, "Repository rule violations found", "UNPROCESSABLE")
+    gh.get(f"{REPO}/git/ref/heads/main", json=ref("main", BASE))
+    stub_trees(gh, TREE)
+    stub_commit(gh, NEW)
+    stub_move(gh, status=422, message="Repository rule violations found")
+    with pytest.raises(BranchRefuses, match="Repository rule violations found"):
+        api.commit_via_api("main", BASE, [PLAIN_FILE])
+
+
+def test_another_tree_from_the_one_call_is_an_error(gh: Contract, api: GitHub) -> None:
+    stub_one_call(gh, NEW, OTHER)
+    with pytest.raises(TreeDiffers, match="look at main"):
+        api.commit_via_api("main", BASE, [PLAIN_FILE])
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        (),
+        (Change("x", "100755", b""),),
+        (Change("x", "100644", b"", "100755"),),
+        (Change("x", "120000", b"y"),),
+        (Change("x", "160000", b"d" * 40),),
+        (Change("x", "120000", None, "120000"),),
+        (Change("x", "100644", None, "100644"), Change("x/y", "100644", b"")),
+        tuple(Change(f"f{number}", "100644", b"x") for number in range(101)),
+        (Change("x", "100644", bytes(10_000_001)),),
+    ],
+)
+def test_what_one_call_cannot_express(changes: tuple[Change, ...]) -> None:
+    assert not fits_one_call(ApiCommit("Land", TREE, changes))
+
+
+def test_requests_of_text_have_a_size() -> None:
+    changes = [Change(name, "100644", b"x" * 60) for name in "abcd"]
+    chunks = tree_chunks(changes, 100, 150)
+    assert [[change.path for change in chunk] for chunk in chunks] == [
+        ["a", "b"],
+        ["c", "d"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        (b"", ""),
+        (b"x" * 200_000, "x" * 200_000),
+        (b"x" * 200_001, None),
+        (b"\0", None),
+        (b"\xff", None),
+    ],
+)
+def test_small_text_goes_inside_the_request(content: bytes, text: str | None) -> None:
+    assert Change("x", "100644", content).inline_text == text
 
 
 @pytest.mark.parametrize(

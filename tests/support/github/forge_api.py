@@ -1068,8 +1068,8 @@ def matching_refs(call: Call) -> Reply:
     )
 
 
-def _check_update(call: Call, ref: str, new: str) -> None:
-    repository = call.repository
+def check_update(repository: Repository, ref: str, new: str) -> None:
+    """Raise ApiError where the branch's rules refuse the commit."""
     if repository.git.kind(new) != "commit":
         raise ApiError(422, "Object does not exist")
     for rule in repository.git.refusals:
@@ -1097,7 +1097,7 @@ def create_ref(call: Call) -> Reply:
         raise ApiError(422, f"{ref} is not a valid ref name.")
     if call.repository.git.resolve(ref):
         raise ApiError(422, "Reference already exists")
-    _check_update(call, ref, sha)
+    check_update(call.repository, ref, sha)
     call.repository.git.update(ref, sha, None)
     return Reply(201, ref_json(call, ref))
 
@@ -1111,7 +1111,7 @@ def update_ref(call: Call) -> Reply:
     old = call.repository.git.resolve(ref)
     if old is None:
         raise ApiError(422, "Reference does not exist")
-    _check_update(call, ref, new)
+    check_update(call.repository, ref, new)
     if not call.body.get("force") and not call.repository.git.is_ancestor(old, new):
         raise ApiError(422, "Update is not a fast forward")
     call.repository.git.update(ref, new, old)

@@ -7,6 +7,7 @@ are the job token's.
 
 from __future__ import annotations
 
+import base64
 from typing import TYPE_CHECKING, Any
 
 from tests.support.github.forge_api import (
@@ -14,12 +15,14 @@ from tests.support.github.forge_api import (
     Call,
     Json,
     Reply,
+    check_update,
     find_issue,
     issue_json,
     page,
     route,
     user,
 )
+from tests.support.github.forge_git import BOT, GitError
 
 if TYPE_CHECKING:
     from tests.support.github.forge import Repository
@@ -167,6 +170,63 @@ def permission(call: Call) -> Reply:
 
 
 def graphql(call: Call) -> Reply:
+    """The two operations that REST does not have: an issue's history, and a commit in
+    one call.
+    """
+    if "createCommitOnBranch" in str(call.body.get("query")):
+        return _create_commit(call)
+    return _history(call)
+
+
+def _refused(kind: str, message: str) -> Reply:
+    return Reply(200, {"data": None, "errors": [{"type": kind, "message": message}]})
+
+
+def _create_commit(call: Call) -> Reply:
+    """A signed commit of plain files, if the branch is at the expected commit."""
+    asked = call.body["variables"]["input"]
+    target = asked["branch"]
+    repository = call.forge.repositories.get(target["repositoryNameWithOwner"])
+    if repository is None:
+        return _refused("NOT_FOUND", "Could not resolve to a Repository")
+    if call.token is None or not call.token.may("contents", "write"):
+        return _refused("FORBIDDEN", "Resource not accessible by integration")
+    git, ref = repository.git, f"refs/heads/{target['branchName']}"
+    repository.fire("update", [ref])
+    head = git.resolve(ref)
+    if head is None:
+        return _refused("NOT_FOUND", f"Could not resolve to a Ref named {ref}")
+    if head != asked["expectedHeadOid"]:
+        message = (
+            f"Expected branch to point to {asked['expectedHeadOid']} but it did not."
+        )
+        return _refused("STALE_DATA", message)
+    changes = asked.get("fileChanges") or {}
+    entries: dict[str, tuple[str, str] | None] = {}
+    for deletion in changes.get("deletions", []):
+        entries[deletion["path"]] = None
+    for addition in changes.get("additions", []):
+        blob = git.blob(base64.b64decode(addition["contents"]))
+        entries[addition["path"]] = ("100644", blob)
+    try:
+        tree = git.write_tree(git.resolve(head, "tree"), entries)
+    except GitError:
+        return _refused("UNPROCESSABLE", "A path was requested for deletion")
+    message = f"{asked['message']['headline']}\n\n{asked['message'].get('body') or ''}"
+    commit = git.write_commit(
+        tree, [head], message.strip(), BOT, "GitHub <noreply@github.com>"
+    )
+    repository.signed.add(commit)
+    try:
+        check_update(repository, ref, commit)
+    except ApiError as error:
+        return _refused("UNPROCESSABLE", error.reply.data["message"])
+    git.update(ref, commit, head)
+    created = {"oid": commit, "tree": {"oid": tree}}
+    return Reply(200, {"data": {"createCommitOnBranch": {"commit": created}}})
+
+
+def _history(call: Call) -> Reply:
     """The one question that REST does not answer: an issue's text, its revisions and
     what happened to it.
     """
