@@ -11,6 +11,7 @@ agent had control of the machine that wrote it.
 
 from __future__ import annotations
 
+import os
 import re
 import stat
 from collections.abc import Iterable, Mapping
@@ -28,6 +29,7 @@ RESULT, ATTEMPT, PACK, LOG = "result.json", "attempt.json", "change.pack", "agen
 # The name of a folder: that of the artifact, or the entry's.
 _NAME = re.compile(r"(?:fanin-(?P<batch>.+)-)?(?P<folder>\d+)(?:-a\d+-r\d+)?")
 MAX_RESULT_BYTES = 256 * 2**10
+_MAX_DEPTH = 2  # folders that a workflow may put around or inside an artifact
 
 
 class Attempt(Document):
@@ -140,26 +142,63 @@ def _folders_by_name(root: Path) -> dict[str, Path]:
 
 
 def _folders_of(
-    root: Path, folders: Mapping[str, Path], manifest: Manifest, entry: BatchEntry
+    root: Path,
+    folders: Mapping[str, Path],
+    manifest: Manifest,
+    entry: BatchEntry,
+    depth: int = _MAX_DEPTH,
 ) -> list[Path]:
     """The folders that may hold the entry's result.
 
     download-artifact puts each of several artifacts into a folder named like it, but
-    the files of a single one directly into `root`.
+    the files of a single one directly into `root`. A workflow may upload or download
+    one folder more.
     """
     matching = []
+    wrappers = []
     for name, path in folders.items():
         # The regular expression is slow for the hundreds of folders of a batch.
-        match = _NAME.fullmatch(name) if entry.folder in name else None
-        if match is None or match["folder"] != entry.folder:
-            continue
-        if match["batch"] in (None, manifest.batch):
-            matching.append(path)
+        match = _NAME.fullmatch(name) if name[-1:].isdigit() else None
+        if match is None:
+            wrappers.append(path)
+        elif match["folder"] == entry.folder and match["batch"] in (
+            None,
+            manifest.batch,
+        ):
+            matching.append(_inner_folder(path, entry))
     if matching:
         return matching
     if any(record.task == entry.task.id for record in _read_attempts([root / ATTEMPT])):
         return [root]
-    return []
+    if depth == 0:
+        return []
+    # Never below a folder that is another entry's: an agent wrote what is in there.
+    for wrapper in wrappers:
+        if _is_folder(wrapper):
+            matching += _folders_of(
+                wrapper, _folders_by_name(wrapper), manifest, entry, depth - 1
+            )
+    return matching
+
+
+def _inner_folder(folder: Path, entry: BatchEntry) -> Path:
+    """The entry's own folder in its artifact, if that holds folders instead of files."""
+    for _ in range(_MAX_DEPTH):
+        if not _is_folder(folder) or any(
+            os.path.lexists(folder / name) for name in (ATTEMPT, RESULT)
+        ):
+            break
+        inner_folders = [path for path in folder.iterdir() if _is_folder(path)]
+        own_folders = [path for path in inner_folders if path.name == entry.folder]
+        candidates = own_folders or inner_folders
+        if len(candidates) != 1:
+            break
+        folder = candidates[0]
+    return folder
+
+
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
 
 
 def _read_folder(

@@ -82,6 +82,47 @@ def test_an_attempt_that_never_began_is_told_from_one_that_left_nothing(
 
 
 @pytest.mark.parametrize(
+    "layout",
+    [
+        "003",
+        "fanin-r1.2-003-a2-r1",
+        "fanin-r1.2-003-a2-r1/003",
+        "fanin-r1.2-003-a2-r1/results/003",
+        "results/fanin-r1.2-003-a2-r1",
+        "results/fanin-r1.2-003-a2-r1/003",
+        "work/results/003",
+        "results",
+        "",
+    ],
+)
+def test_a_result_is_read_from_every_layout_of_a_download(
+    tmp_path: Path, layout: str
+) -> None:
+    (tmp_path / "made").mkdir()
+    _folder(tmp_path / "made")
+    folder = tmp_path / "results-of-the-batch" / layout
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / "made" / "003").rename(folder)
+    reading = _read(tmp_path / "results-of-the-batch")
+    assert (reading.result, reading.pack) == (GOOD, folder / "change.pack")
+
+
+def test_a_result_inside_the_artifact_of_another_task_is_not_read(
+    tmp_path: Path,
+) -> None:
+    _folder(tmp_path / "fanin-r1.2-004-a1-r1")
+    _folder(tmp_path / "fanin-r1.2-004-a1-r1" / "results")
+    assert not _read(tmp_path).started
+
+
+def test_a_link_to_a_result_is_not_followed(tmp_path: Path) -> None:
+    _folder(tmp_path / "real")
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "wrapper").symlink_to(tmp_path / "real")
+    assert not _read(tmp_path / "results").started
+
+
+@pytest.mark.parametrize(
     "content",
     [
         b"",
