@@ -111,7 +111,7 @@ def next_batch(
     """The manifest of the batch that may run now, None if no task is ready or the
     budget allows none to start.
 
-    UsageProblem for a `retry` id that is not in the plan.
+    Raises UsageProblem for a `retry` id that is not in the plan.
     """
     from runner.plan.snapshot import with_retries
 
@@ -231,7 +231,7 @@ def merge_batch(
 
     Run twice, or after a rival, it lands nothing twice: a result that does not follow
     from the head's progress is stale. `snapshot` is what `head` says, for a caller that
-    has it. InvalidInput if the plan or progress at `head` cannot be read;
+    has it. Raises InvalidInput if the plan or progress at `head` cannot be read;
     VerdictOutdated if a recorded verdict is about another tree.
     """
     from runner.plan.snapshot import read_snapshot

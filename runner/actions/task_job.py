@@ -20,7 +20,7 @@ from runner.ui import job_summary
 
 
 def entry_of(manifest: Manifest, task_id: str) -> BatchEntry:
-    """The batch's entry of a task. Raises UsageProblem if the batch does not have it."""
+    """The batch's entry of a task. Raises UsageProblem if there is none."""
     for entry in manifest.entries:
         if entry.task.id == task_id:
             return entry
@@ -34,7 +34,7 @@ def read_agent_env(environ: Mapping[str, str], job_io: JobIO) -> dict[str, str]:
     """Read the secret `agent-env`: lines `NAME=value`, as name → value.
 
     Masks each value in the log unless it is too short to be a secret. Raises
-    UsageProblem for any other line.
+    Raises UsageProblem for any other line.
     """
     variables: dict[str, str] = {}
     for line in environ.get("FANIN_AGENT_ENV", "").splitlines():

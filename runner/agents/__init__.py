@@ -49,8 +49,8 @@ _BUILT_IN: dict[str, Agent] = {
 def presets() -> Mapping[str, Agent]:
     """All agents that can be chosen by name: the built-in ones, then plug-ins.
 
-    A plug-in with the name of a built-in agent is ignored. UsageProblem if a plug-in
-    cannot be loaded.
+    A plug-in with the name of a built-in agent is ignored. Raises UsageProblem if a
+    plug-in cannot be loaded.
     """
     plugins = {
         name: _load_plugin(name) for name in _plugin_names() if name not in _BUILT_IN
@@ -67,7 +67,8 @@ def preset_names() -> list[str]:
 def agent_for(settings: AgentSettings) -> Agent:
     """The agent that the settings choose.
 
-    UsageProblem if the preset is unknown or cannot do what the settings ask of it.
+    Raises UsageProblem if the preset is unknown or cannot do what the settings ask of
+    it.
     """
     if settings.preset is None:
         return Command()
@@ -83,8 +84,8 @@ def agent_for(settings: AgentSettings) -> Agent:
 def usable_agent(settings: AgentSettings, env: Mapping[str, str]) -> Agent:
     """The agent that the settings choose, checked against the plain variables `env`.
 
-    UsageProblem as for `agent_for`, and if `env` sets a variable that is secret because
-    it is one of the agent's keys or is listed in `agent.env`.
+    Raises UsageProblem as for `agent_for`, and if `env` sets a variable that is secret
+    because it is one of the agent's keys or is listed in `agent.env`.
     """
     agent = agent_for(settings)
     secret_names = {*agent.traits.keys, *settings.env}

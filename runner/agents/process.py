@@ -116,7 +116,7 @@ def run(
     stdout: Path | None = None,
     masker: Masker | None = None,
 ) -> Outcome:
-    """Run a program to its end. EnvironmentBroken if it cannot be started.
+    """Run a program to its end. Raises EnvironmentBroken if it cannot be started.
 
     timeout, idle_timeout: limits in seconds, in all and without output.
     cancel: stops the program when set.

@@ -133,7 +133,7 @@ def create(
     """Make a checkout of commit `base` in `folder`, on a branch of that name.
 
     `seed` is one of this origin, from a folder on the same file system; None: make one.
-    GitFailed if git cannot.
+    Raises GitFailed if git cannot.
     """
     folder.mkdir(parents=True)
     if seed is None:
@@ -184,7 +184,7 @@ def capture(workspace: Workspace) -> str | None:
     """The id of the tree that the agent left, without ignored files; None if it is the
     base's. Its new objects are in `workspace.objects`.
 
-    GitFailed if the checkout is gone or holds what git cannot add.
+    Raises GitFailed if the checkout is gone or holds what git cannot add.
     """
     if not workspace.checkout.is_dir():
         raise GitFailed(["add", "-A"], 128, "the agent deleted its checkout")

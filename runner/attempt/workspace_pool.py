@@ -59,7 +59,7 @@ class WorkspacePool:
         self._background.shutdown(cancel_futures=True)
 
     def acquire(self, base: str, folder: Path, branch: str) -> Workspace:
-        """A workspace of commit `base` at `folder`. GitFailed if git cannot."""
+        """A workspace of commit `base` at `folder`. Raises GitFailed if git cannot."""
         space = self._spare_at(base, folder, branch)
         if space is None:
             seed = self._shared_seed()

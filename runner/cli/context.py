@@ -38,7 +38,7 @@ def open_project(
 def branch_commit(
     repo: Repository, settings: Settings, waiting_branch: str | None = None
 ) -> tuple[str, str]:
-    """The branch that work lands on and its commit. UsageProblem if it has none.
+    """The branch that work lands on and its commit. Raises UsageProblem if it has none.
 
     The name is HEAD if HEAD is detached. `waiting_branch` replaces the branch if given.
     """

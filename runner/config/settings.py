@@ -1,5 +1,6 @@
-"""The settings in force: flags win over `FANIN_*` variables, those over fanin.yml,
-that over the defaults.
+"""The effective settings.
+
+Precedence, highest first: flags, `FANIN_*` variables, fanin.yml, defaults.
 """
 
 from __future__ import annotations
@@ -168,12 +169,13 @@ def load(
     text: str | None,
     path: str = FILE,
 ) -> Settings:
-    """The settings in force.
+    """The effective settings.
 
     `text` is that of fanin.yml, None if there is no such file. Flags that were not
     given are None or absent.
 
-    InvalidInput lists every problem: with its line of the file, its variable or flag.
+    Raises InvalidInput, which lists every problem with its line of the file, its
+    variable or its flag.
     """
     from_file, file_source = _read_file(path, text)
     given_variables = {
@@ -262,7 +264,7 @@ def _structured(
 
 
 def _parsed(setting: Setting, value: FlagValue) -> Any:
-    """The value as fanin.yml would hold it. _Unreadable if its text has no such form."""
+    """The value as fanin.yml would hold it. Raises _Unreadable if not possible."""
     if value == "":
         raise _Unreadable("the value is empty", "give one or leave it out")
     if not isinstance(value, str):
@@ -376,7 +378,7 @@ def describe(settings: Settings) -> Sequence[str]:
 def file_in(folder: str | os.PathLike[str]) -> str | None:
     """The text of fanin.yml in `folder`, None if there is no such file.
 
-    InvalidInput if it cannot be read.
+    Raises InvalidInput if it cannot be read.
     """
     try:
         with open(os.path.join(folder, FILE), encoding="utf-8") as stream:  # noqa: PTH118, PTH123

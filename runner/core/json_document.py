@@ -99,8 +99,8 @@ class JsonDocument:
 def load(path: str, text: str, first_line: int = 0) -> JsonDocument:
     """Parse one JSON text, which begins on `first_line` of its file, counted from 0.
 
-    InvalidInput with the line for broken syntax, duplicate keys, and what is too deep
-    or too large.
+    Raises InvalidInput with the line for broken syntax, duplicate keys, and what is too
+    deep or too large.
     """
     # Editors write a byte order mark.
     start = 1 if text.startswith("\ufeff") else 0

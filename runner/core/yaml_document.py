@@ -59,8 +59,8 @@ class YamlDocument:
 def load(path: str, text: str) -> YamlDocument:
     """Parse one document; `path` is for messages.
 
-    InvalidInput for broken YAML, duplicate keys, and what is nested or aliased too
-    much.
+    Raises InvalidInput for broken YAML, duplicate keys, and what is nested or aliased
+    too much.
     """
     refuse_depth(path, text)
     loader = _Loader(text)
@@ -85,7 +85,7 @@ def load(path: str, text: str) -> YamlDocument:
 
 
 def refuse_depth(path: str, text: str) -> None:
-    """InvalidInput for YAML that is nested more than MAX_DEPTH levels deep.
+    """Raises InvalidInput for YAML that is nested more than MAX_DEPTH levels deep.
 
     libyaml composes by recursion: a deep document ends the whole process.
     """

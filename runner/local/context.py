@@ -37,7 +37,7 @@ class RunContext:
     cancel: threading.Event
 
     def snapshot(self) -> Snapshot:
-        """What the branch says now. UsageProblem if it is gone."""
+        """What the branch says now. Raises UsageProblem if it is gone."""
         return read_snapshot(
             self.repo, self.lander.head(), self.settings.plan, self.settings.progress
         )

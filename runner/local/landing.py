@@ -45,7 +45,7 @@ class BranchLander:
         self._attempt_context, self._observer = attempt_context, observer
 
     def head(self) -> str:
-        """The branch's commit. UsageProblem if the branch is gone."""
+        """The branch's commit. Raises UsageProblem if the branch is gone."""
         head = self._repo.commit(f"refs/heads/{self.branch}")
         if head is None:
             raise UsageProblem(
@@ -167,7 +167,7 @@ class BranchLander:
     def land_waiting_work(self, waiting: WaitingWork) -> None:
         """Land work that waited for this branch; work for another branch may wait on.
 
-        UsageProblem with the way out if the branch cannot take it.
+        Raises UsageProblem with the way out if the branch cannot take it.
         """
         repo = self._repo
         if waiting.target == self.branch and has_unlanded_work(repo, waiting):

@@ -27,7 +27,7 @@ _NAMED_PATHS = 5  # how many uncommitted files a refusal names
 def target_branch(repo: Repository, settings: Settings) -> str:
     """The branch that work lands on, made from HEAD if it does not exist.
 
-    UsageProblem if there is none, or no such branch can be made.
+    Raises UsageProblem if there is none, or no such branch can be made.
     """
     branch = settings.branch or repo.current_branch()
     if branch is None:
@@ -61,7 +61,7 @@ def _create_branch(repo: Repository, branch: str) -> None:
 
 
 def refuse_dirty(repo: Repository, branch: str) -> None:
-    """UsageProblem if work that lands on `branch` would meet uncommitted work.
+    """Raises UsageProblem if work that lands on `branch` would meet uncommitted work.
 
     Only the work tree where the branch is checked out matters, if there is one.
     """

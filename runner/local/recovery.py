@@ -19,7 +19,7 @@ from runner.repo import work_tree
 def recover(context: RunContext, account: RunAccount) -> None:
     """Finish what the last run began, and land work that waited on a branch.
 
-    UsageProblem with the way out if waiting work cannot land.
+    Raises UsageProblem with the way out if waiting work cannot land.
     """
     state = context.journal.state()
     if state.run is not None:

@@ -361,7 +361,7 @@ class RollingSchedule:
         self._head_recorded.set_result(None)
 
     def _move_head(self, snapshot: Snapshot) -> None:
-        """Move the run's own head. EnvironmentBroken if its ref cannot be written."""
+        """Move the run's own head. Raises EnvironmentBroken if git cannot."""
         ref = self._head_refs[-1]
         if not self._context.repo.set_ref(ref, snapshot.commit):
             raise EnvironmentBroken(

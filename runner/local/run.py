@@ -97,9 +97,9 @@ class LocalRun:
     def __call__(self) -> RunOutcome:
         """Work until nothing is ready.
 
-        Interrupted after a signal, once what had finished has landed. UsageProblem if
-        the work tree is dirty, HEAD is detached or another fanin works here;
-        InvalidInput for the plan, the progress or the settings.
+        Raises Interrupted after a signal, once what had finished has landed;
+        UsageProblem if the work tree is dirty, HEAD is detached or another fanin works
+        here; InvalidInput for the plan, the progress or the settings.
         """
         with self.journal.locked(), _sets_on_signals(self._cancel):
             snapshot = self._prepare()

@@ -29,7 +29,8 @@ def merge_trees(
 ) -> str | Conflict:
     """The tree that git's own three-way merge makes, or what it could not decide.
 
-    `objects` are those that `git` reads and writes. GitFailed if git cannot merge.
+    `objects` are those that `git` reads and writes. Raises GitFailed if git cannot
+    merge.
     """
     # git 2.39's merge-tree takes no base and no trees: it takes two commits and finds
     # their base itself. So it gets commits that are made for it.

@@ -206,7 +206,7 @@ class WritableDatabase(ObjectDatabase, ABC):
         """Reads and writes these objects."""
 
     def read(self, object_ids: Sequence[str]) -> list[tuple[str, bytes]]:
-        """Type and content of each object. KeyError if one is not there."""
+        """Type and content of each object. Raises KeyError if one is not there."""
         objects: list[tuple[str, bytes]] = []
         contents = self.contents(object_ids)
         for object_id, content in zip(object_ids, contents, strict=True):

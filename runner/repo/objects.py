@@ -104,7 +104,7 @@ class Objects:
             self._write_file(path, zlib.compress(whole, 1))
 
     def content(self, object_id: str) -> bytes:
-        """The content of an object. KeyError if it is not there."""
+        """The content of an object. Raises KeyError if it is not there."""
         ((_, data),) = self._read([object_id])
         return data
 
@@ -123,7 +123,7 @@ class Objects:
         return self.write("commit", text.encode())
 
     def tree(self, object_id: str) -> Entries:
-        """The entries of a tree. KeyError if there is no such tree."""
+        """The entries of a tree. Raises KeyError if there is no such tree."""
         self._load([object_id])
         return self._trees[object_id]
 
@@ -151,8 +151,8 @@ class Objects:
         """The tree of `base` with each path set to (mode, object id), or removed where
         the value is None.
 
-        GitFailed for a path that git would not take, or that would be both a file and a
-        folder.
+        Raises GitFailed for a path that git would not take, or that would be both a
+        file and a folder.
         """
         root = _edit_of(changes)
         if len(self._trees) > _MAX_CACHED_TREES:

@@ -26,7 +26,7 @@ class Origin:
 
 
 def origin_of(path: Path) -> Origin:
-    """The repository that `path` is in. GitFailed if there is none."""
+    """The repository that `path` is in. Raises GitFailed if there is none."""
     git = isolated_git(path)
     argv = ["rev-parse", "--path-format=absolute", "--git-common-dir"]
     git_dir = git.run(argv).removesuffix(b"\n")

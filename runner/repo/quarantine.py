@@ -83,7 +83,7 @@ class Quarantine(WritableDatabase):
     def import_pack(self, pack: Path, max_bytes: int) -> None:
         """Import an untrusted pack of at most `max_bytes`, every object checked.
 
-        GitFailed if one of them is not what git itself would write.
+        Raises GitFailed if one of them is not what git itself would write.
         """
         argv = [
             *("index-pack", "--strict", "--fsck-objects", "--fix-thin", "--stdin"),

@@ -79,7 +79,8 @@ class Remote:
     def fetch(self, revision: str) -> str:
         """Fetch one branch or commit without its history, and return its commit id.
 
-        UsageProblem if the remote has none, EnvironmentBroken if git fails otherwise.
+        Raises UsageProblem if the remote has none, EnvironmentBroken if git fails
+        otherwise.
         """
         argv = [
             *("fetch", "-q", "--no-tags", "--no-recurse-submodules", "--depth=1"),
@@ -120,7 +121,7 @@ class Remote:
         """Point the remote's branch at `new` if it is at `old` (None: if there is
         none). Exact compare-and-swap.
 
-        EnvironmentBroken if the server cannot be reached.
+        Raises EnvironmentBroken if the server cannot be reached.
         """
         durable.checkpoint("before push")
         done = self._repo.git.attempt(

@@ -34,7 +34,7 @@ class Repository(WritableDatabase):
     def __init__(self, path: Path, environ: Mapping[str, str]) -> None:
         """Open the repository that `path` is in.
 
-        UsageProblem if there is none, or if it has no work tree.
+        Raises UsageProblem if there is none, or if it has no work tree.
         """
         self.root, self.git_dir, own_git_dir = _discover(path)
         self._head_file = own_git_dir / "HEAD"

@@ -37,7 +37,7 @@ _FROM_COLLECT = {"plan": ISSUES_PATH, "progress": ISSUES_PROGRESS}
 def rendered(text: str) -> str:
     """The text of a file with its generated parts as the rows say.
 
-    KeyError if a part is named that does not exist.
+    Raises KeyError if a part is named that does not exist.
     """
 
     def part(match: re.Match[str]) -> str:

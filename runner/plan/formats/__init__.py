@@ -161,7 +161,7 @@ def _choose_source(settings: PlanSettings, tree: Tree) -> Source:
 def check_options(source: Source, settings: PlanSettings) -> None:
     """Check the options in the settings against those that the format has.
 
-    InvalidInput for each unknown option and each value that is not allowed.
+    Raises InvalidInput for each unknown option and each value that is not allowed.
     """
     problems = []
     for name, value in settings.options.items():
@@ -194,7 +194,7 @@ def _installed_entries() -> Iterator[_EntryPoint]:
 def _load_entry(entry: _EntryPoint) -> Source:
     """The format behind an entry point.
 
-    UsageProblem if it cannot be loaded or does not follow the Protocol.
+    Raises UsageProblem if it cannot be loaded or does not follow the Protocol.
     """
     label = f"the plan format {entry.name!r} ({entry.value})"
     try:

@@ -69,7 +69,8 @@ class AiSdlc:
     def load(self, path: str, tree: Tree, options: Options) -> Plan:
         """The plan in this file.
 
-        InvalidInput lists every unreadable task, dependency and table row.
+        Raises InvalidInput, which lists every unreadable task, dependency and table
+        row.
         """
         page = read_page(path, tree.read(path) or "", is_top_item)
         items = find_items(page)

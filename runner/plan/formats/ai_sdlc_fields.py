@@ -54,7 +54,7 @@ class ProseError(Exception):
 def read_files(value: str) -> list[str]:
     """Globs from the text after `Files:`; [] for `None` and `N/A`.
 
-    ProseError names the first part that is not a path.
+    Raises ProseError, which names the first part that is not a path.
     """
     text = _FILE_REMARK.sub("", value).strip().strip(",").strip()
     if _means_no_files(text):
@@ -115,8 +115,8 @@ def _as_glob(path: str) -> str:
 def read_dependencies(value: str) -> list[str]:
     """Task ids from the text after `Dependencies:`, ranges expanded; [] for `none`.
 
-    ProseError for anything else: a value that was half understood would start the task
-    too early. For the same reason an id in a remark must also be in the list.
+    Raises ProseError for anything else: a value that was half understood would start
+    the task too early. For the same reason an id in a remark must also be in the list.
     """
     parts = _split_dependencies(value)
     task_ids: list[str] = []

@@ -167,7 +167,7 @@ class BacklogMd:
     def load(self, path: str, tree: Tree, options: Options) -> Plan:
         """The plan in this folder.
 
-        InvalidInput for unreadable files, unclear ids and unknown statuses.
+        Raises InvalidInput for unreadable files, unclear ids and unknown statuses.
         """
         diagnostics = Diagnostics(path)
         words = _status_words(_read_statuses(path, tree, diagnostics))

@@ -33,7 +33,7 @@ class Tree(Protocol):
     def read(self, path: str) -> str | None:
         """The file's text with its line endings, or None if it is no regular file.
 
-        InvalidInput if it is not UTF-8 or larger than a plan may be.
+        Raises InvalidInput if it is not UTF-8 or larger than a plan may be.
         """
         ...
 
@@ -61,7 +61,7 @@ class Source(Protocol):
     def load(self, path: str, tree: Tree, options: Options) -> Plan:
         """The plan, with the file and line of each task.
 
-        InvalidInput with every located problem.
+        Raises InvalidInput with every located problem.
         """
         ...
 

@@ -184,7 +184,7 @@ class Beads:
     def load(self, path: str, tree: Tree, options: Options) -> Plan:
         """The plan in this file.
 
-        InvalidInput for unreadable lines, repeated ids and unknown statuses.
+        Raises InvalidInput for unreadable lines, repeated ids and unknown statuses.
         """
         file = _plan_file(path, tree)
         diagnostics = Diagnostics(path, file)

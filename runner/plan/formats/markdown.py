@@ -94,8 +94,8 @@ def indent_of(line: str) -> int:
 def read_page(path: str, text: str, is_item: IsItem) -> Page:
     """The page of this text.
 
-    InvalidInput for a line that is too long, and for more unclosed fences than one can
-    find the tasks between.
+    Raises InvalidInput for a line that is too long, and for more unclosed fences than
+    one can find the tasks between.
     """
     lines, endings = _split_lines(text)
     hidden_regions, unclosed_fences = _hidden_regions(lines, is_item)

@@ -60,7 +60,7 @@ class Native:
     def load(self, path: str, tree: Tree, options: Options) -> Plan:
         """The plan in this file; dependencies are checked later, by the graph.
 
-        InvalidInput with every located problem.
+        Raises InvalidInput with every located problem.
         """
         # Nearly every object of a large plan stays, so collecting would be wasted time.
         with gc_pause.paused():

@@ -61,7 +61,8 @@ class SpecKit:
     def load(self, path: str, tree: Tree, options: Options) -> Plan:
         """The plan in this file.
 
-        InvalidInput for unreadable task lines and for dependencies on missing tasks.
+        Raises InvalidInput for unreadable task lines and for dependencies on missing
+        tasks.
         """
         file = _plan_file(path, tree)
         page = read_page(file, tree.read(file) or "", is_top_item)

@@ -96,7 +96,8 @@ class TaskMaster:
     def load(self, path: str, tree: Tree, options: Options) -> Plan:
         """The plan of one tag.
 
-        InvalidInput for each unreadable task and unknown status, and for an unclear tag.
+        Raises InvalidInput for each unreadable task and unknown status, and for an
+        unclear tag.
         """
         file = _plan_file(path, tree)
         diagnostics = Diagnostics(path, file)
@@ -178,7 +179,7 @@ def _read_items(
 def _chosen_tag(path: str, lists: Mapping[str, Node], options: Options) -> str:
     """The tag to read: the one in the options, the only one, or the default one.
 
-    InvalidInput if the file does not have it.
+    Raises InvalidInput if the file does not have it.
     """
     if not lists:
         remedy = f"write {EXAMPLE}"
