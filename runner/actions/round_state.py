@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field, ValidationError
 
 from runner.actions.workflow_io import WorkflowContext
-from runner.config.inputs import SETTINGS
+from runner.config.settings_table import SETTINGS
 from runner.core.documents import Document
 from runner.core.errors import UsageProblem
 from runner.core.manifest import Manifest

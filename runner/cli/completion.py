@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import click
     from click.shell_completion import CompletionItem
 
-    from runner.config.inputs import Setting
+    from runner.config.settings_table import Setting
 
     Completion = Callable[[click.Context, click.Parameter, str], list[str]]
     Flags = Mapping[str, str | None]

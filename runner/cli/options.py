@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from runner.cli import completion
-from runner.config import inputs
-from runner.config.inputs import Setting
+from runner.config import settings_table
+from runner.config.settings_table import Setting
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,7 +39,7 @@ def settings_options(command_name: str) -> Callable[[Command], Command]:
 
     def add_options(command: Command) -> Command:
         # The decorator applied last comes first in the help.
-        for setting in reversed(inputs.SETTINGS):
+        for setting in reversed(settings_table.SETTINGS):
             if command_name in setting.commands:
                 command = _option(setting)(command)
         return command

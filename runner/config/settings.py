@@ -14,8 +14,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from runner.config import inputs
-from runner.config.inputs import Setting
+from runner.config import settings_table
+from runner.config.settings_table import Setting
 from runner.core import yaml_document
 from runner.core.documents import Duration, UserDocument
 from runner.core.errors import InvalidInput, Problem
@@ -62,7 +62,7 @@ class Settings(UserDocument):
     """Every setting, as in fanin.yml.
 
     `plan`, `progress` and `prompt_template` are paths relative to the repository,
-    `timeout` is in seconds. `config.inputs` has one row for each field.
+    `timeout` is in seconds. `config.settings_table` has one row for each field.
     """
 
     plan: PlanSettings = PlanSettings()
@@ -180,7 +180,7 @@ def load(
     from_file, file_source = _read_file(path, text)
     given_variables = {
         setting.name: environ[setting.variable]
-        for setting in inputs.SETTINGS
+        for setting in settings_table.SETTINGS
         if environ.get(setting.variable)
     }
     given_flags = {name: value for name, value in flags.items() if value is not None}
@@ -217,7 +217,7 @@ def _read_file(path: str, text: str | None) -> tuple[dict[str, Any], _Source]:
 
 def _named_in(name_of: Callable[[Setting], str]) -> Callable[[str], str]:
     def named(dotted: str) -> str:
-        covering = inputs.key_in(dotted)
+        covering = settings_table.key_in(dotted)
         if covering is None:
             return dotted
         setting, rest = covering
@@ -249,7 +249,7 @@ def _structured(
     What cannot be read or is not valid is added to `problems`.
     """
     nested: dict[str, Any] = {}
-    for setting in inputs.SETTINGS:
+    for setting in settings_table.SETTINGS:
         if setting.name not in values:
             continue
         try:

@@ -1,4 +1,4 @@
-"""The parts of files that follow from the rows of `config.inputs`.
+"""The parts of files that follow from the rows of `config.settings_table`.
 
 They stand between the lines `BEGIN settings: <part>` and `END settings` of both
 action.yml, of the workflows and of docs/settings.md. Everything outside is written by
@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Callable, Iterable
 
-from runner.config.inputs import SETTINGS, Setting
+from runner.config.settings_table import SETTINGS, Setting
 from runner.core.task import ISSUES_PATH, ISSUES_PROGRESS
 
 # Relative to the root of the repository.

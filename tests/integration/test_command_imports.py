@@ -80,7 +80,7 @@ def test_help_loads_click_and_no_more_than_a_handful_of_small_modules(
     assert outside_cli == {
         "runner",
         "runner.config",
-        "runner.config.inputs",
+        "runner.config.settings_table",
         "runner.core",
         "runner.core.errors",
     }

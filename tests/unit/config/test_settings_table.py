@@ -8,7 +8,7 @@ import yaml
 
 from runner import cli
 from runner.actions.round_state import CARRIED
-from runner.config.inputs import BY_NAME, SETTINGS, Setting, key_in
+from runner.config.settings_table import BY_NAME, SETTINGS, Setting, key_in
 from runner.config.settings import Settings, load
 
 # Options that a command has beside the settings.
