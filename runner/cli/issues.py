@@ -96,7 +96,7 @@ def collect(
 
     options = _given(label=label, milestone=milestone, when_done=when_done)
     if not _on_actions():
-        return _collect_here(
+        return _collect_on_this_machine(
             repo_path, options, github_repository, flags, dry_run=dry_run
         )
     job = _Job(repo_path, state, options, flags)
@@ -121,7 +121,7 @@ def collect(
     )
 
 
-def _collect_here(
+def _collect_on_this_machine(
     repo_path: str,
     options: dict[str, str],
     github_repository: str | None,
@@ -199,7 +199,7 @@ def answer(
     repo, configured = open_project(repo_path, flags)
     settings = _issue_settings(configured, options, explicit=bool(flags.get("plan")))
     branch, head = branch_commit(repo, settings)
-    work = LandedWork(branch, commits=repo.landed_in(head))
+    work = LandedWork(branch, commits=repo.landing_commits(head))
     api = _api(repo, settings, github_repository)
     report = jobs.post_answers(repo, settings, head, api, work)
     answered = ", ".join(report.answered) or "none, all are up to date"

@@ -300,7 +300,7 @@ def answer_job(
     An issue that cannot be answered is a warning: the work has landed by now.
     """
     url = f"{context.server_url}/{context.repository}/commits/{quote(branch)}"
-    work = LandedWork(branch, url, repo.landed_in(head))
+    work = LandedWork(branch, url, repo.landing_commits(head))
     report = post_answers(repo, settings, head, api, work)
     for message in report.failures:
         job_io.annotate("warning", message, title="fanin")

@@ -35,7 +35,7 @@ def target_branch(repo: Repository, settings: Settings) -> str:
             "HEAD is detached, so there is no branch to land on",
             "git switch BRANCH, or give --branch NAME",
         )
-    if not repo.may_be_branch(branch):
+    if not repo.is_valid_branch_name(branch):
         raise UsageProblem(
             f"{branch!r} is not a valid branch name",
             "give --branch a plain name, without refs/heads/",

@@ -108,7 +108,7 @@ class Repository(WritableDatabase):
             commits.append((short_id, subject))
         return commits
 
-    def landed_in(self, head: str, max_commits: int = 1000) -> dict[str, str]:
+    def landing_commits(self, head: str, max_commits: int = 1000) -> dict[str, str]:
         """Task id → short id of the newest commit whose trailers name the task.
 
         Looks at the newest `max_commits` commits, or at those that a shallow clone has:
@@ -127,7 +127,7 @@ class Repository(WritableDatabase):
         """Whether `newer` is `older` or follows it."""
         return self.git.status(["merge-base", "--is-ancestor", older, newer]) == 0
 
-    def may_be_branch(self, name: str) -> bool:
+    def is_valid_branch_name(self, name: str) -> bool:
         """Whether git takes the name for a branch, and it is neither HEAD nor a full
         ref.
         """

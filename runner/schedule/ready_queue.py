@@ -88,7 +88,7 @@ class ReadyQueue:
         """
         # A task may have been removed from the plan while it ran.
         merging = [task_id for task_id in merging if task_id in self._tasks]
-        after_merge = self._frontier.if_completed(merging)
+        after_merge = self._frontier.ready_after(merging)
         selected = selection.take(self._as_tasks(after_merge), slots, running)
         for task in selected:
             if self._frontier.is_available(task.id):
@@ -134,7 +134,7 @@ class Frontier:
         )
         return self._open - running
 
-    def if_completed(self, task_ids: Iterable[str]) -> Iterator[str]:
+    def ready_after(self, task_ids: Iterable[str]) -> Iterator[str]:
         """The ready tasks as if these were completed as well, most urgent first."""
         newly_met: Counter[str] = Counter()
         for task_id in task_ids:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from runner.config.settings_table import SETTINGS
 from runner.config.settings import Settings
+from runner.config.settings_table import SETTINGS
 from runner.core.documents import UserDocument
 from runner.plan.formats.native import PlanFile
 

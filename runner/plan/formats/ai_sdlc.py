@@ -17,8 +17,8 @@ from runner.core.task import Plan, Status, Task
 from runner.plan.formats.ai_sdlc_checks import no_tasks_message, report_all
 from runner.plan.formats.ai_sdlc_fields import (
     ProseError,
-    read_dependencies,
-    read_files,
+    parse_dependencies,
+    parse_files,
 )
 from runner.plan.formats.ai_sdlc_items import (
     EXAMPLE,
@@ -175,7 +175,7 @@ def _files(
     files_fields = [field for field in fields if field.is_files and field.value]
     for field in files_fields:
         try:
-            globs += read_files(field.value)
+            globs += parse_files(field.value)
         except ProseError as error:
             what = f"{item.task_id} may change any file: {error.what}; {error.remedy}"
             diagnostics.add_note(field.line_index, what)
@@ -191,7 +191,7 @@ def _dependencies(fields: Sequence[Field], diagnostics: Diagnostics) -> tuple[st
         if not field.is_dependencies:
             continue
         try:
-            task_ids += read_dependencies(field.value)
+            task_ids += parse_dependencies(field.value)
         except ProseError as error:
             diagnostics.add_problem(field.line_index, error.what, error.remedy)
     return tuple(dict.fromkeys(task_ids))

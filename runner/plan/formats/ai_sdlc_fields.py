@@ -51,7 +51,7 @@ class ProseError(Exception):
 # -- Files --
 
 
-def read_files(value: str) -> list[str]:
+def parse_files(value: str) -> list[str]:
     """Globs from the text after `Files:`; [] for `None` and `N/A`.
 
     Raises ProseError, which names the first part that is not a path.
@@ -112,7 +112,7 @@ def _as_glob(path: str) -> str:
 # -- Dependencies --
 
 
-def read_dependencies(value: str) -> list[str]:
+def parse_dependencies(value: str) -> list[str]:
     """Task ids from the text after `Dependencies:`, ranges expanded; [] for `none`.
 
     Raises ProseError for anything else: a value that was half understood would start

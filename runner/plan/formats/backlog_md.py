@@ -346,7 +346,7 @@ def _read_statuses(path: str, tree: Tree, diagnostics: Diagnostics) -> list[str]
             break
         if not isinstance(data, dict):
             continue
-        if file == ROOT_CONFIG and not _configures(data, path):
+        if file == ROOT_CONFIG and not _applies_to_folder(data, path):
             continue
         statuses = data.get("statuses")
         if _is_list_of_words(statuses):
@@ -364,7 +364,7 @@ def _is_list_of_words(value: object) -> TypeGuard[list[str]]:
     return all(isinstance(word, str) and word.strip() for word in value)
 
 
-def _configures(config: Mapping[str, object], path: str) -> bool:
+def _applies_to_folder(config: Mapping[str, object], path: str) -> bool:
     """Whether the repository's configuration is about the folder at `path`."""
     folder = config.get("backlog_directory")
     if isinstance(folder, str) and folder:

@@ -23,7 +23,7 @@ from runner.plan.formats.diagnostics import (
     report_malformed_task,
 )
 from runner.plan.formats.markdown import Page, read_page
-from runner.plan.formats.spec_kit_files import read_files
+from runner.plan.formats.spec_kit_files import named_files
 from runner.plan.formats.spec_kit_items import ITEM, Item, find_items, is_top_item
 from runner.plan.formats.spec_kit_order import TaskOrder
 
@@ -156,7 +156,7 @@ def _task(
     files = None
     if limit_files:
         # A task that names no path has no limit.
-        files = read_files(title) or None
+        files = named_files(title) or None
     return build_task(
         diagnostics,
         item.line_index,

@@ -57,7 +57,7 @@ _LOCK_FILES = (
 )
 
 
-def read_files(text: str) -> tuple[str, ...]:
+def named_files(text: str) -> tuple[str, ...]:
     """Globs of the paths that a task's text names; () if it names none.
 
     A path ends with a slash, or has a suffix that source files have. `/speck.check` is

@@ -111,4 +111,4 @@ def test_an_updated_frontier_equals_one_built_from_the_whole_plan(
             one_running = st.sampled_from(sorted(running))
             merging = data.draw(st.lists(one_running, unique=True))
         after_merge = graph.ready({**states, **dict.fromkeys(merging, DONE)})
-        assert list(frontier.if_completed(merging)) == without_running(after_merge)
+        assert list(frontier.ready_after(merging)) == without_running(after_merge)

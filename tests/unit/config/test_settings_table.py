@@ -8,8 +8,8 @@ import yaml
 
 from runner import cli
 from runner.actions.round_state import CARRIED
-from runner.config.settings_table import BY_NAME, SETTINGS, Setting, key_in
 from runner.config.settings import Settings, load
+from runner.config.settings_table import BY_NAME, SETTINGS, Setting, key_in
 
 # Options that a command has beside the settings.
 OWN_OPTIONS = {

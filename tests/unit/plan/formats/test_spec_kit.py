@@ -10,7 +10,7 @@ from runner.core.task import Plan, Status
 from runner.plan.context import read_context
 from runner.plan.formats import MemoryTree
 from runner.plan.formats.spec_kit import SpecKit
-from runner.plan.formats.spec_kit_files import read_files
+from runner.plan.formats.spec_kit_files import named_files
 from tests.support.builders import problems
 from tests.support.trees import checked, load, mark
 
@@ -91,7 +91,7 @@ def test_a_wrapped_line_extends_the_title_and_a_list_becomes_the_prompt() -> Non
     ],
 )
 def test_paths_in_the_text_become_files(text: str, files: tuple[str, ...]) -> None:
-    assert read_files(text) == files
+    assert named_files(text) == files
 
 
 def test_files_may_be_unlimited() -> None:
