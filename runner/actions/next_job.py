@@ -126,6 +126,8 @@ def next_job(
     if state.round == 1:
         refuse_unmerged_run(repo, remote, settings, head)
     snapshot = read_snapshot(repo, head, settings.plan, settings.progress)
+    if snapshot.plan.left_out:
+        job_io.annotate("warning", snapshot.plan.left_out_summary, title="fanin")
     for note in _preflight(snapshot, settings, options):
         job_io.annotate("notice", note, title="fanin")
 

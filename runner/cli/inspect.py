@@ -70,7 +70,10 @@ def check(repo_path: str, /, as_json: bool, **flags: FlagValue | None) -> int:
         )
         click.echo(report)
         return UsageProblem.exit_code if problems else EXIT_DONE
-    click.echo(" · ".join(describe(settings)))
+    first_line = list(describe(settings))
+    if snapshot.plan.left_out:
+        first_line.insert(0, snapshot.plan.left_out_summary)
+    click.echo(" · ".join(first_line))
     _print_plan(snapshot, views)
     _print_notes(notes)
     # After the description of the plan, which helps to fix the problems.

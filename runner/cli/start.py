@@ -111,6 +111,11 @@ def demo(keep_in: Path | None) -> int:
     "--ignore-dangling", is_flag=True, help="Drop dependencies on unknown tasks."
 )
 @click.option(
+    "--strict",
+    is_flag=True,
+    help="Refuse a plan of which a record would be left out.",
+)
+@click.option(
     "--progress",
     "progress_path",
     default=".fanin/progress.json",
@@ -125,6 +130,7 @@ def convert(
     source: str | None,
     options: tuple[str, ...],
     ignore_dangling: bool,
+    strict: bool,
     progress_path: str,
 ) -> int:
     """Write any plan as native YAML.
@@ -144,6 +150,7 @@ def convert(
         source=source,
         options=_parse_options(options),
         ignore_dangling=ignore_dangling,
+        strict=strict,
     )
     root = open_repository(repo_path).root
     plan = load(choice, trees.work_tree(root, choice))

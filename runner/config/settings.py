@@ -348,13 +348,16 @@ def _given(layers: Iterable[Mapping[str, Any]], name: str) -> list[Any]:
 def _merged_plan(layers: Iterable[str | dict[str, Any]]) -> dict[str, Any]:
     merged: dict[str, Any] = {}
     for layer in layers:
-        mapping = {"path": layer} if isinstance(layer, str) else layer
+        mapping: dict[str, Any] = {"path": layer} if isinstance(layer, str) else layer
         if "path" in mapping:
             path_so_far = PlanSettings.model_validate(merged).path
             if _normalized(mapping["path"]) != path_so_far:
                 # Another plan: the format of the former does not hold for it.
                 merged = {}
+        options = {**merged.get("options", {}), **mapping.get("options", {})}
         merged = merged | mapping
+        if options:
+            merged["options"] = options
     return merged
 
 

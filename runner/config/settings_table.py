@@ -92,8 +92,8 @@ SETTINGS = (
         "The plan's file or folder, relative to the repository",
         (*_READING_THE_PLAN, "collect", "answer"),
         meaning="the plan's file or folder, relative to the repository; it must be "
-        "committed. `{path: …, source: NAME, options: {…}, ignore_dangling: true}` "
-        "says more, see below",
+        "committed. `{path: …, source: NAME, options: {…}, ignore_dangling: true, "
+        "strict: true}` says more, see below",
         default="tasks.yml",
         metavar="PATH",
     ),
@@ -105,6 +105,25 @@ SETTINGS = (
         path="plan.source",
         no_default="detected",
         metavar="NAME",
+        in_issues_workflow=False,
+    ),
+    Setting(
+        "option",
+        "pairs",
+        "An option of the plan's format",
+        _READING_THE_PLAN,
+        path="plan.options",
+        meaning="options of the plan's format, see below",
+        metavar="NAME=VALUE",
+        in_issues_workflow=False,
+    ),
+    Setting(
+        "strict",
+        "boolean",
+        "Refuse a plan of which a record would be left out",
+        _READING_THE_PLAN,
+        path="plan.strict",
+        default="false",
         in_issues_workflow=False,
     ),
     Setting(

@@ -14,6 +14,8 @@ from pydantic import (
 )
 
 from runner.core.documents import Duration, TaskId, UserDocument, digest_of
+from runner.core.errors import Problem
+from runner.core.plurals import pluralize
 from runner.core.variables import EnvName
 
 
@@ -119,16 +121,17 @@ class Task(TaskFields):
     - `path`, `line`: where it is defined; `path` is "" unless the plan is a folder, lines
       count from 1.
     - `source_status`, `skipped`: what the plan's own marks say. A progress record wins
-      over them.
+      over them. `skip_reason` is the plan's word for why, "" if it has none.
     - `context`: documents for the prompt, the most important first.
 
-    None of these five is part of the task's digest.
+    None of these six is part of the task's digest.
     """
 
     line: int = Field(default=1, exclude=True, repr=False)
     path: str = Field(default="", exclude=True, repr=False)
     source_status: Status = Field(default=Status.PENDING, exclude=True, repr=False)
     skipped: bool = Field(default=False, exclude=True, repr=False)
+    skip_reason: str = Field(default="", exclude=True, repr=False)
     context: tuple[Reference, ...] = Field(default=(), exclude=True, repr=False)
 
     @property
@@ -149,13 +152,15 @@ class PlanSettings(UserDocument):
 
     `path` is a file or folder; `source` the format, None if it is to be detected;
     `options` are those of the format. `ignore_dangling` drops dependencies on tasks that
-    are not in the plan, which are errors otherwise.
+    are not in the plan, which are errors otherwise. `strict` refuses a plan of which a
+    record would be left out.
     """
 
     path: str = "tasks.yml"
     source: str | None = None
     options: dict[str, str] = Field(default_factory=dict)
     ignore_dangling: bool = False
+    strict: bool = False
 
     @model_validator(mode="before")
     @classmethod
@@ -175,11 +180,22 @@ class PlanSettings(UserDocument):
         return self.source == ISSUES or self.path == ISSUES_PATH
 
 
+class LeftOut(NamedTuple):
+    """A record of a plan that cannot be read, so it never runs.
+
+    `task_id` names its task, which is skipped; None if the record became no task.
+    """
+
+    problem: Problem
+    task_id: str | None
+
+
 class Plan(BaseModel):
     """A parsed plan.
 
-    `tasks` are in the order of the file, `notes` say what was ignored and why. `source`
-    and `options` tell how it was read, and so how it is written back.
+    `tasks` are in the order of the file, `notes` say what was ignored and why.
+    `left_out` are the records that cannot be read although the rest can. `source` and
+    `options` tell how it was read, and so how it is written back.
     """
 
     model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
@@ -188,7 +204,15 @@ class Plan(BaseModel):
     source: str
     tasks: tuple[Task, ...]
     notes: tuple[str, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
     options: dict[str, str] = Field(default_factory=dict)
+
+    @property
+    def left_out_summary(self) -> str:
+        """How many records are left out, in a few words; "" if none is."""
+        if not self.left_out:
+            return ""
+        return f"{pluralize(len(self.left_out), 'record')} left out, see fanin check"
 
     def task(self, task_id: str) -> Task | None:
         """The task of this id, None if there is none."""

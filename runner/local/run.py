@@ -165,6 +165,9 @@ class LocalRun:
     # -- report to the observer --
 
     def _report_start(self, snapshot: Snapshot) -> None:
+        settings = list(describe(self._settings))
+        if snapshot.plan.left_out:
+            settings.insert(0, snapshot.plan.left_out_summary)
         self._observer.observe(
             RunStarted(
                 run=self.run,
@@ -172,7 +175,7 @@ class LocalRun:
                 plan=self._settings.plan.path,
                 tasks=len(snapshot.plan.tasks),
                 schedule=self._settings.schedule,
-                settings=tuple(describe(self._settings)),
+                settings=tuple(settings),
             )
         )
 

@@ -61,7 +61,7 @@ def _state(
     if record.status is Status.COMPLETED:
         return "completed", "skipped as satisfied" if record.skipped else ""
     if record.skipped:
-        return "skipped", ""
+        return "skipped", task.skip_reason if task.skipped else ""
     if record.held:
         return "held", f"its work waits on {record.held}"
     if standing is Standing.STUCK:

@@ -30,6 +30,7 @@ def check_report(
         "batches": remaining,
         "width": max(map(len, remaining), default=0),
         "counts": counts(task_views),
+        "left_out": problem_rows([record.problem for record in plan.left_out]),
         "notes": list(notes),
         "problems": problem_rows(problems),
     }

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from runner.core.errors import InvalidInput, Problem, UsageProblem
 from runner.core.task import Plan, PlanSettings, Status, Task
+from runner.plan.formats import left_out
 from runner.plan.formats.ai_sdlc import AiSdlc
 from runner.plan.formats.backlog_md import BacklogMd
 from runner.plan.formats.base import Mark, MemoryTree, Options, Source, Tree
@@ -96,12 +97,17 @@ def load(settings: PlanSettings, tree: Tree) -> Plan:
     check_options(source, settings)
     plan = source.load(settings.path, tree, settings.options)
     # Only a format that has the attribute may; the Protocol does not require it.
-    if not plan.tasks and not getattr(source, "may_be_empty", False):
+    is_empty = not plan.tasks and not plan.left_out
+    if is_empty and not getattr(source, "may_be_empty", False):
         remedy = "a plan needs at least one task"
         raise InvalidInput([Problem(settings.path, 1, "no tasks found", remedy)])
     read_by = {"source": source.name, "options": dict(settings.options)}
     plan = plan.model_copy(update=read_by)
-    return _drop_dangling(plan, of_open_tasks=settings.ignore_dangling)
+    plan = _drop_dangling(plan, of_open_tasks=settings.ignore_dangling)
+    # Only a format that has the attribute leaves records out.
+    if getattr(source, "leaves_out_records", False):
+        plan = left_out.resolve(plan, strict=settings.strict)
+    return plan
 
 
 def _drop_dangling(plan: Plan, *, of_open_tasks: bool) -> Plan:

@@ -48,7 +48,9 @@ class Source(Protocol):
     `name`: the value of `plan: {source: NAME}`. `options`: the names that `plan:
     {options: ...}` accepts, each with its allowed values; an empty list allows any
     value. A format with an attribute `may_be_empty = True` may return a plan without
-    tasks; for every other format such a plan is a mistake.
+    tasks; for every other format such a plan is a mistake. With an attribute
+    `leaves_out_records = True`, a task with an unknown dependency is skipped instead of
+    refusing the plan; see `left_out`.
     """
 
     name: str

@@ -10,13 +10,14 @@ from pydantic import ValidationError
 
 from runner.core.documents import clean
 from runner.core.errors import InvalidInput, Problem
-from runner.core.task import Plan, Reference, Status, Task, TaskFields
+from runner.core.task import LeftOut, Plan, Reference, Status, Task, TaskFields
 from runner.core.validation import nearest, problems_of
 
 MAX_TASKS = 20_000
 MAX_EDGES = 200_000
 # Comparing spellings is slow, and that many mistakes have one common cause.
 MAX_GUESSES = 50
+LEFT_OUT = "left out, see fanin check"  # why such a task is skipped
 MAX_QUOTED = 60  # characters of a line that a message quotes
 MAX_NAME = 40  # characters of a task's id that a message quotes
 
@@ -24,6 +25,9 @@ MAX_NAME = 40  # characters of a task's id that a message quotes
 @dataclass
 class Diagnostics:
     """Collects what a format reports: problems refuse the plan, notes do not.
+
+    A record that is left out does not refuse it either, unless there are many; see
+    `left_out`.
 
     `plan_path` is the file or folder that the settings name. `file` is the file that
     problems and notes are about unless they name another; it equals `plan_path` unless
@@ -34,6 +38,8 @@ class Diagnostics:
     file: str = ""
     problems: list[Problem] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    left_out: list[LeftOut] = field(default_factory=list)
+    _left_out_ids: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.file = self.file or self.plan_path
@@ -45,6 +51,24 @@ class Diagnostics:
 
     def add_note(self, line_index: int, what: str, file: str | None = None) -> None:
         self.notes.append(f"{file or self.file}:{line_index + 1}: {what}")
+
+    def leave_out(
+        self,
+        line_index: int,
+        what: str,
+        remedy: str,
+        *,
+        task_id: str | None = None,
+        file: str | None = None,
+    ) -> None:
+        """Leave out the record on this line; `task_id` if it becomes a skipped task."""
+        problem = Problem(file or self.file, line_index + 1, what, remedy)
+        # A record with two mistakes is one record.
+        if task_id is not None and task_id in self._left_out_ids:
+            return
+        if task_id is not None:
+            self._left_out_ids.add(task_id)
+        self.left_out.append(LeftOut(problem, task_id))
 
     def add_plan_note(self, what: str) -> None:
         """Add a note about the plan as a whole."""
@@ -60,6 +84,7 @@ class Diagnostics:
             source=source,
             tasks=tuple(tasks),
             notes=tuple(self.notes),
+            left_out=tuple(self.left_out),
         )
 
     def _check_size(self, tasks: Sequence[Task]) -> None:
@@ -139,14 +164,40 @@ def parse_status(
     file: str | None = None,
 ) -> StatusWord:
     """What the word means; for an unknown one a problem with the nearest known word."""
-    spelling = normalize(word)
-    if spelling in meanings:
-        return meanings[spelling]
-    remedy = f"write one of: {', '.join(meanings)}"
-    if len(diagnostics.problems) < MAX_GUESSES:
-        remedy = spelling_remedy(spelling, meanings, remedy)
-    diagnostics.add_problem(line_index, f"{word!r} is not a valid status", remedy, file)
+    meaning = meanings.get(normalize(word))
+    if meaning is not None:
+        return meaning
+    what, remedy = _unknown_status(diagnostics, word, meanings)
+    diagnostics.add_problem(line_index, what, remedy, file)
     return PENDING
+
+
+def parse_status_or_leave_out(
+    diagnostics: Diagnostics,
+    line_index: int,
+    word: str,
+    meanings: Mapping[str, StatusWord],
+    task_id: str,
+    file: str | None = None,
+) -> StatusWord:
+    """What the word means; for an unknown one the task is left out, and so skipped."""
+    meaning = meanings.get(normalize(word))
+    if meaning is not None:
+        return meaning
+    what, remedy = _unknown_status(diagnostics, word, meanings)
+    what = f"{task_id}: {what}"
+    diagnostics.leave_out(line_index, what, remedy, task_id=task_id, file=file)
+    return SKIPPED
+
+
+def _unknown_status(
+    diagnostics: Diagnostics, word: str, meanings: Mapping[str, StatusWord]
+) -> tuple[str, str]:
+    """What is wrong, and the remedy, with the nearest known word."""
+    remedy = f"write one of: {', '.join(meanings)}"
+    if len(diagnostics.problems) + len(diagnostics.left_out) < MAX_GUESSES:
+        remedy = spelling_remedy(normalize(word), meanings, remedy)
+    return f"{word!r} is not a valid status", remedy
 
 
 def replacement_word(
@@ -179,13 +230,15 @@ def build_task(
     priority: int = 0,
     estimate: float | None = None,
     status: StatusWord = PENDING,
+    skip_reason: str = "",
     file: str | None = None,
     context: tuple[Reference, ...] = (),
 ) -> Task | None:
     """The task with these values, or None after a problem for each unusable one.
 
-    `files`: globs, None for no limit. `estimate`: seconds. `file`: the task's file if
-    it is not the one of the diagnostics. `context`: documents for the prompt.
+    `files`: globs, None for no limit. `estimate`: seconds. `skip_reason`: the word of
+    a skipped task. `file`: the task's file if it is not the one of the diagnostics.
+    `context`: documents for the prompt.
     """
     path = file or diagnostics.file
     values = {
@@ -212,8 +265,62 @@ def build_task(
         path=path if path != diagnostics.plan_path else "",
         source_status=status.status,
         skipped=status.skipped,
+        skip_reason=skip_reason if status.skipped else "",
         context=context,
     )
+
+
+def build_task_or_leave_out(
+    diagnostics: Diagnostics,
+    line_index: int,
+    *,
+    task_id: str,
+    title: str,
+    prompt: str = "",
+    depends_on: Iterable[str] = (),
+    priority: int = 0,
+    estimate: float | None = None,
+    status: StatusWord = PENDING,
+    skip_reason: str = "",
+    file: str | None = None,
+    context: tuple[Reference, ...] = (),
+) -> Task | None:
+    """The task with these values; if one is unusable, it is left out and so skipped.
+
+    None if the id is the unusable one.
+    """
+    attempt = Diagnostics(diagnostics.plan_path, diagnostics.file)
+    task = build_task(
+        attempt,
+        line_index,
+        task_id=task_id,
+        title=title,
+        prompt=prompt,
+        depends_on=depends_on,
+        priority=priority,
+        estimate=estimate,
+        status=status,
+        skip_reason=skip_reason,
+        file=file,
+        context=context,
+    )
+    if task is not None:
+        return task
+    problem = attempt.problems[0]
+    skipped_task = build_task(
+        attempt,
+        line_index,
+        task_id=task_id,
+        title=task_id,
+        status=SKIPPED,
+        skip_reason=LEFT_OUT,
+        file=file,
+    )
+    left_out_id = None if skipped_task is None else skipped_task.id
+    diagnostics.leave_out(
+        line_index, problem.what, problem.remedy, task_id=left_out_id, file=file
+    )
+    return skipped_task
 
 
 def only_tasks(tasks: Iterable[Task | None]) -> list[Task]:

@@ -4,10 +4,14 @@ The format is what real files contain: ids are numbers, decimals or slugs, and s
 words drift from those that Task Master documents. A task is the unit of work and its
 subtasks are a checklist in the prompt. With `options: {subtasks: tasks}` each subtask is
 a task, and its parent is done when all of them are.
+
+Which tag counts is Task Master's own rule: that of its state, else of its configuration.
+A record that cannot be read is left out, as is the second of two with one id.
 """
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -19,17 +23,18 @@ from runner.plan.formats.base import Mark, Options, Tree
 from runner.plan.formats.diagnostics import (
     COMPLETED,
     IN_PROGRESS,
+    LEFT_OUT,
     PENDING,
     SKIPPED,
     Diagnostics,
     StatusWord,
-    build_task,
+    build_task_or_leave_out,
     changed_file,
     count_of,
     join_sections,
     normalize,
     only_tasks,
-    parse_status,
+    parse_status_or_leave_out,
     replacement_word,
     spelling_remedy,
 )
@@ -60,19 +65,22 @@ Changes = dict[int, tuple[int, str]]
 class _Item:
     """A task or subtask. `id` is its id in the whole plan, as in `3.1`.
 
-    `parent` is None for a task; `children` are its subtasks.
+    `parent` is None for a task; `children` are its subtasks. `is_left_out`: a part of
+    it cannot be read.
     """
 
     id: str
     node: Node
     parent: _Item | None = None
     children: list[_Item] = field(default_factory=list)
+    is_left_out: bool = False
 
 
 class TaskMaster:
     """The `task-master` format; see `runner.plan.formats.base.Source`."""
 
     name = "task-master"
+    leaves_out_records = True
     options: Mapping[str, Sequence[str]] = {
         "tag": (),
         "subtasks": ("checklist", "tasks"),
@@ -96,18 +104,18 @@ class TaskMaster:
     def load(self, path: str, tree: Tree, options: Options) -> Plan:
         """The plan of one tag.
 
-        Raises InvalidInput for each unreadable task and unknown status, and for an
+        Raises InvalidInput for a file that is not JSON or has no tasks, and for an
         unclear tag.
         """
         file = _plan_file(path, tree)
         diagnostics = Diagnostics(path, file)
         document = json_document.load(file, tree.read(file) or "")
-        items = _read_items(document, options, diagnostics)
+        items = _read_items(document, tree, options, diagnostics)
         builder = _TaskBuilder(
             document, diagnostics, items, _subtasks_are_tasks(options)
         )
         tasks = builder.tasks()
-        if not items and not diagnostics.problems:
+        if not items and not diagnostics.left_out:
             diagnostics.add_problem(0, "no tasks found", f"write {EXAMPLE}")
         return diagnostics.build_plan(self.name, tasks)
 
@@ -119,7 +127,7 @@ class TaskMaster:
         text = tree.read(file) or ""
         document = json_document.load(file, text)
         changes: Changes = {}
-        for item in _read_items(document, options, Diagnostics(path, file)):
+        for item in _read_items(document, tree, options, Diagnostics(path, file)):
             if _subtasks_are_tasks(options) and item.children:
                 _mark_subtasks(item, marks, changes)
             elif item.id in marks:
@@ -162,22 +170,50 @@ def _task_lists(root: Node) -> dict[str, Node]:
 
 
 def _read_items(
-    document: JsonDocument, options: Options, diagnostics: Diagnostics
+    document: JsonDocument, tree: Tree, options: Options, diagnostics: Diagnostics
 ) -> list[_Item]:
     """The tasks of the chosen tag, with their subtasks."""
     lists = _task_lists(document.root)
-    tag = _chosen_tag(document.path, lists, options)
+    tag = _chosen_tag(document.path, lists, tree, options, diagnostics)
     _note_ignored_tags(lists, tag, diagnostics)
     items = []
     for node in lists[tag].items or []:
         item = _read_item(document, node, None, diagnostics)
         if item is not None:
             items.append(item)
-    return items
+    return _without_duplicates(document, items, diagnostics)
 
 
-def _chosen_tag(path: str, lists: Mapping[str, Node], options: Options) -> str:
-    """The tag to read: the one in the options, the only one, or the default one.
+def _without_duplicates(
+    document: JsonDocument, items: Sequence[_Item], diagnostics: Diagnostics
+) -> list[_Item]:
+    """One item of each id: the first that is not done, so that nothing starts early."""
+    items_by_id: dict[str, list[_Item]] = {}
+    for item in items:
+        items_by_id.setdefault(item.id, []).append(item)
+    chosen_items = []
+    for same in items_by_id.values():
+        unfinished = [item for item in same if not _is_marked_done(item)]
+        chosen = (unfinished or same)[0]
+        chosen_items.append(chosen)
+        chosen_line = document.line_index(chosen.node) + 1
+        for item in same:
+            if item is not chosen:
+                what = f"the id {item.id} is used twice (also on line {chosen_line})"
+                line_index = document.line_index(item.node)
+                diagnostics.leave_out(line_index, what, "give every task its own id")
+    return chosen_items
+
+
+def _chosen_tag(
+    path: str,
+    lists: Mapping[str, Node],
+    tree: Tree,
+    options: Options,
+    diagnostics: Diagnostics,
+) -> str:
+    """The tag to read: of the options, Task Master's current one, the only one, or the
+    default one.
 
     Raises InvalidInput if the file does not have it.
     """
@@ -186,12 +222,49 @@ def _chosen_tag(path: str, lists: Mapping[str, Node], options: Options) -> str:
         raise InvalidInput([Problem(path, 1, "there is no list of tasks", remedy)])
     tag = options.get("tag")
     if not tag:
+        tag = _current_tag(path, tree)
+        # Task Master then uses the default tag, too.
+        if tag and tag not in lists:
+            what = f"Task Master's current tag {tag!r} is not in {path}"
+            diagnostics.add_plan_note(what)
+            tag = None
+    if not tag:
         tag = next(iter(lists)) if len(lists) == 1 else DEFAULT_TAG
     if tag in lists:
         return tag
-    otherwise = f"choose one with  options: {{tag: …}}: {', '.join(lists)}"
+    otherwise = f"choose one with  --option tag=NAME: {', '.join(lists)}"
     remedy = spelling_remedy(tag, lists, otherwise)
     raise InvalidInput([Problem(path, 1, f"there is no tag {tag!r}", remedy)])
+
+
+def _current_tag(path: str, tree: Tree) -> str | None:
+    """The tag that Task Master would use for the file at `path`; None for its default.
+
+    It is in `state.json`, or else in `config.json`, of the folder `.taskmaster`.
+    """
+    folder = posixpath.dirname(path)
+    if posixpath.basename(folder) == "tasks":
+        folder = posixpath.dirname(folder)
+    for settings_folder in (folder, posixpath.join(folder, ".taskmaster")):
+        state = _read_object(posixpath.join(settings_folder, "state.json"), tree)
+        if state is not None and state.text("currentTag"):
+            return state.text("currentTag")
+        config = _read_object(posixpath.join(settings_folder, "config.json"), tree)
+        settings = config.get("global") if config is not None else None
+        if settings is not None and settings.text("defaultTag"):
+            return settings.text("defaultTag")
+    return None
+
+
+def _read_object(path: str, tree: Tree) -> Node | None:
+    """The root of a JSON file; None if there is no such file or it cannot be read."""
+    text = tree.read(path)
+    if text is None:
+        return None
+    try:
+        return json_document.load(path, text).root
+    except InvalidInput:
+        return None
 
 
 def _note_ignored_tags(
@@ -209,21 +282,22 @@ def _note_ignored_tags(
 def _read_item(
     document: JsonDocument, node: Node, parent: _Item | None, diagnostics: Diagnostics
 ) -> _Item | None:
-    """The task at this node with its subtasks; None, after a problem, without an id."""
+    """The task at this node with its subtasks; None if it is left out, without an id."""
     line_index = document.line_index(node)
     if node.members is None:
         what = f"a task is {node.kind}, not an object"
-        diagnostics.add_problem(line_index, what, f"write {EXAMPLE}")
+        diagnostics.leave_out(line_index, what, f"write {EXAMPLE}")
         return None
     local_id = node.text("id").strip()
     if not local_id:
-        diagnostics.add_problem(line_index, "a task has no id", 'write  "id": 1')
+        diagnostics.leave_out(line_index, "a task has no id", 'write  "id": 1')
         return None
     item = _Item(_full_id(local_id, parent), node, parent)
     for child_node in _subtask_nodes(document, item, diagnostics):
         child = _read_item(document, child_node, item, diagnostics)
         if child is not None:
             item.children.append(child)
+    item.children = _without_duplicates(document, item.children, diagnostics)
     return item
 
 
@@ -235,7 +309,9 @@ def _subtask_nodes(
         return []
     if subtasks.items is None:
         what = f"{item.id}: its subtasks are {subtasks.kind}"
-        diagnostics.add_problem(document.line_index(subtasks), what, "write a list")
+        line_index = document.line_index(subtasks)
+        diagnostics.leave_out(line_index, what, "write a list", task_id=item.id)
+        item.is_left_out = True
         return []
     return subtasks.items
 
@@ -282,14 +358,20 @@ class _TaskBuilder:
                 yield item
 
     def _task(self, item: _Item) -> Task | None:
-        return build_task(
+        depends_on = tuple(self._dependencies(item))
+        status = self._status_of(item)
+        skip_reason = normalize(item.node.text("status"))
+        if item.is_left_out and status.status is not Status.COMPLETED:
+            status, skip_reason = SKIPPED, LEFT_OUT
+        return build_task_or_leave_out(
             self.diagnostics,
             self.document.line_index(item.node),
             task_id=item.id,
             title=_title(item.node),
-            status=self._status_of(item),
+            status=status,
+            skip_reason=skip_reason,
             prompt=_prompt(item),
-            depends_on=self._dependencies(item),
+            depends_on=depends_on,
             priority=self._priority(item),
         )
 
@@ -297,8 +379,8 @@ class _TaskBuilder:
         """The item's status; an open subtask of a closed task is as its parent."""
         parent_status = PENDING
         if item.parent:
-            parent_status = self._own_status(item.parent.node)
-        status = self._own_status(item.node)
+            parent_status = self._own_status(item.parent)
+        status = self._own_status(item)
         parent_is_done = parent_status.status is Status.COMPLETED
         if not parent_is_done and not parent_status.skipped:
             return status
@@ -307,13 +389,15 @@ class _TaskBuilder:
             self.diagnostics.add_note(self.document.line_index(item.node), what)
         return status if status.status is Status.COMPLETED else parent_status
 
-    def _own_status(self, node: Node) -> StatusWord:
-        status = node.get("status")
+    def _own_status(self, item: _Item) -> StatusWord:
+        status = item.node.get("status")
         if status is None or status.is_null:
             return PENDING
         word = status.value if isinstance(status.value, str) else status.kind
         line_index = self.document.line_index(status)
-        return parse_status(self.diagnostics, line_index, word, STATUS_WORDS)
+        return parse_status_or_leave_out(
+            self.diagnostics, line_index, word, STATUS_WORDS, item.id
+        )
 
     def _priority(self, item: _Item) -> int:
         word = normalize(item.node.text("priority"))
@@ -372,7 +456,8 @@ class _TaskBuilder:
         wrong_node = not_ids[0] if not_ids else listed
         what = f"{item.id}: its dependencies are not a list of ids"
         line_index = self.document.line_index(wrong_node)
-        self.diagnostics.add_problem(line_index, what, "write [1, 2]")
+        self.diagnostics.leave_out(line_index, what, "write [1, 2]", task_id=item.id)
+        item.is_left_out = True
         return []
 
 

@@ -22,6 +22,7 @@ def test_the_defaults() -> None:
             "source": None,
             "options": {},
             "ignore_dangling": False,
+            "strict": False,
         },
         "parallel": False,
         "max_concurrent": 3,
@@ -115,6 +116,18 @@ def test_flags_outrank_the_environment_outranks_the_file_outranks_the_default(
             PlanSettings(path="b.jsonl", source="beads"),
         ),
         ({}, {}, "plan: {options: {tag: x}}", PlanSettings(options={"tag": "x"})),
+        (
+            {"option": "tag=flag"},
+            {"FANIN_OPTION": "tag=variable\nb=1"},
+            "plan: {options: {tag: file, c: d}}",
+            PlanSettings(options={"tag": "flag", "b": "1", "c": "d"}),
+        ),
+        (
+            {"plan": "other.json"},
+            {},
+            "plan: {path: b.jsonl, options: {tag: x}}",
+            PlanSettings(path="other.json"),
+        ),
         (
             {"ignore_dangling": True},
             {},

@@ -33,6 +33,8 @@ COMMANDS = sorted({name for setting in SETTINGS for name in setting.commands})
 SAMPLES: dict[str, tuple[str, object]] = {
     "plan": ("p.yml", "p.yml"),
     "source": ("beads", "beads"),
+    "option": ("A=1\nB=2", {"A": "1", "B": "2"}),
+    "strict": ("true", True),
     "ignore_dangling": ("true", True),
     "parallel": ("true", True),
     "max_concurrent": ("7", 7),
@@ -118,7 +120,8 @@ def test_a_command_without_settings_has_none_of_their_flags() -> None:
     for name, command in cli.fanin.commands.items():
         if name not in COMMANDS:
             # `convert` names a plan of its own by flags of the same names.
-            own = {"--source", "--progress", "--ignore-dangling"}
+            own = {"--source", "--progress", "--option", "--strict"}
+            own.add("--ignore-dangling")
             assert not options(command) & (flags - own), name
 
 

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from runner.core.errors import InvalidInput
 from runner.core.task import Standing
 from runner.plan.graph import TaskGraph
 from tests.support.builders import problems, task
@@ -212,3 +213,23 @@ graph.waves()
 assert "networkx" in sys.modules
 """
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_a_doubled_id_is_not_also_reported_as_a_cycle_or_as_its_own_dependency() -> (
+    None
+):
+    tasks = [
+        task("A"),
+        task("A", depends_on=("A",)),
+        task("B", depends_on=("C",)),
+        task("C", depends_on=("A", "B")),
+        task("D", depends_on=("A",)),
+        task("A", depends_on=("D",)),
+    ]
+    with pytest.raises(InvalidInput) as error:
+        TaskGraph(tasks, "tasks.yml")
+    reported = [problem.what for problem in error.value.problems]
+    assert sorted(reported) == [
+        "dependency cycle: B → C → B",
+        "the id A is used a second time (first on line 1)",
+    ]

@@ -10,7 +10,7 @@ import pytest
 from runner.core.task import Plan, Status, Task
 from runner.plan.formats import MemoryTree
 from tests.support.builders import problems
-from tests.support.trees import checked, load, mark
+from tests.support.trees import load, mark
 
 TAGS = '{"backend": {"tasks": [{"id": 1, "title": "x"}]}, "front": {"tasks": [{"id": 1, "title": "y"}]}}'
 
@@ -46,7 +46,7 @@ def test_status_words(word: str | None, status: str, skipped: bool) -> None:
 def test_an_unknown_status_is_reported_with_the_nearest_word() -> None:
     text = '{"tasks": [\n {"id": 1, "title": "t",\n  "status": "dnoe"}]}'
     assert problems(lambda: load("tasks.json", text)) == [
-        "tasks.json:3: 'dnoe' is not a valid status; did you mean 'done'?"
+        "tasks.json:3: 1: 'dnoe' is not a valid status; did you mean 'done'?"
     ]
 
 
@@ -127,7 +127,7 @@ def test_a_parent_is_done_when_all_of_its_subtasks_are() -> None:
 
 def test_several_tags_need_a_choice_unless_one_is_the_default() -> None:
     assert problems(lambda: load("tasks.json", TAGS)) == [
-        "tasks.json:1: there is no tag 'master'; choose one with  options: {tag: …}: backend, front"
+        "tasks.json:1: there is no tag 'master'; choose one with  --option tag=NAME: backend, front"
     ]
     assert problems(lambda: load("tasks.json", TAGS, options={"tag": "fornt"})) == [
         "tasks.json:1: there is no tag 'fornt'; did you mean 'front'?"
@@ -170,19 +170,23 @@ def test_several_tags_need_a_choice_unless_one_is_the_default() -> None:
         ),
         (
             '{"tasks": [{"id": 1, "title": "x", "status": ["done"]}]}',
-            "tasks.json:1: 'a list' is not a valid status",
+            "tasks.json:1: 1: 'a list' is not a valid status",
         ),
     ],
 )
 def test_unreadable_input_is_reported_with_its_line(text: str, message: str) -> None:
-    assert problems(lambda: load("tasks.json", text))[0].startswith(message)
+    assert problems(lambda: load("tasks.json", text, strict=True))[0].startswith(
+        message
+    )
 
 
 def test_an_unknown_dependency_is_reported_with_the_nearest_id() -> None:
     loaded_plan = plan({"id": "setup"}, {"id": 2, "dependencies": ["stup"]})
-    assert problems(lambda: checked(loaded_plan)) == [
-        "tasks.json:1: 2 depends on stup, which is not in the plan; did you mean setup?"
-    ]
+    (record,) = loaded_plan.left_out
+    assert (
+        str(record.problem)
+        == "tasks.json:1: 2 depends on stup, which is not in the plan; did you mean setup?"
+    )
 
 
 def test_only_the_status_word_changes_and_no_task_without_one() -> None:
@@ -195,3 +199,112 @@ def test_only_the_status_word_changes_and_no_task_without_one() -> None:
     assert mark(loaded_plan, MemoryTree(done), {"1": Status.PENDING}) == {
         "tasks.json": text
     }
+
+
+CURRENT = {
+    "tasks.json": {
+        "master": {"tasks": [{"id": 1, "title": "Old"}]},
+        "web": {"tasks": [{"id": 1, "title": "Current"}]},
+        "api": {"tasks": [{"id": 1, "title": "Other"}]},
+    },
+    "state": {"currentTag": "web"},
+    "config": {"global": {"defaultTag": "api"}},
+}
+
+
+def current_title(
+    path: str, *names: str, folder: str = ".taskmaster", **choice: object
+) -> tuple[str, tuple[str, ...]]:
+    """The title of the only task, and the notes, with these files beside tasks.json."""
+    files = {".taskmaster/tasks/tasks.json": json.dumps(CURRENT["tasks.json"])}
+    files |= {f"{folder}/{name}.json": json.dumps(CURRENT[name]) for name in names}
+    loaded_plan = load(path, files, **choice)
+    return loaded_plan.tasks[0].title, loaded_plan.notes
+
+
+@pytest.mark.parametrize("path", [".taskmaster", ".taskmaster/tasks/tasks.json"])
+def test_the_tag_of_the_options_outranks_the_current_one_and_that_the_default(
+    path: str,
+) -> None:
+    assert current_title(path)[0] == "Old"
+    assert current_title(path, "config")[0] == "Other"
+    assert current_title(path, "state", "config")[0] == "Current"
+    chosen = current_title(path, "state", "config", options={"tag": "master"})
+    assert chosen[0] == "Old"
+
+
+def test_a_plan_from_before_the_folder_taskmaster_has_its_state_in_it() -> None:
+    tasks = json.dumps(CURRENT["tasks.json"])
+    state = json.dumps(CURRENT["state"])
+    files = {"tasks/tasks.json": tasks, ".taskmaster/state.json": state}
+    assert load("tasks/tasks.json", files).tasks[0].title == "Current"
+
+
+def test_a_current_tag_without_tasks_leaves_the_default_one_with_a_note() -> None:
+    files = {
+        ".taskmaster/tasks/tasks.json": json.dumps(CURRENT["tasks.json"]),
+        ".taskmaster/state.json": '{"currentTag": "gone"}',
+    }
+    loaded_plan = load(".taskmaster", files)
+    assert loaded_plan.tasks[0].title == "Old"
+    assert loaded_plan.notes[0] == (
+        ".taskmaster: Task Master's current tag 'gone' is not in "
+        ".taskmaster/tasks/tasks.json"
+    )
+    broken = {**files, ".taskmaster/state.json": "{"}
+    assert load(".taskmaster", broken).tasks[0].title == "Old"
+
+
+@pytest.mark.parametrize(
+    ("record", "problem"),
+    [
+        ({"_schema": "1"}, "a task has no id"),
+        ({"id": 1, "title": "again"}, "the id 1 is used twice (also on line 1)"),
+        (
+            {"id": 3, "title": "x", "status": "someday"},
+            "3: 'someday' is not a valid status",
+        ),
+        ({"id": 3, "title": ""}, "3: title: expected text that is not empty, got ''"),
+        (
+            {"id": 3, "title": "x", "dependencies": "1"},
+            "3: its dependencies are not a list of ids",
+        ),
+        ({"id": 3, "title": "x", "subtasks": 1}, "3: its subtasks are a number"),
+    ],
+)
+def test_an_odd_record_is_left_out_and_the_others_run(
+    record: dict[str, Any], problem: str
+) -> None:
+    readable = [{"id": number} for number in (5, 6, 7, 8)]
+    dependents = [{"id": 2, "dependencies": [1]}, {"id": 4, "dependencies": [3]}]
+    loaded_plan = plan({"id": 1}, *dependents, *readable, record)
+    assert loaded_plan.left_out[0].problem.what == problem
+    open_ids = {task.id for task in loaded_plan.tasks if not task.skipped}
+    assert {"1", "2", "5", "8"} <= open_ids
+    assert "3" not in open_ids
+    # It waits for the skipped task, or is left out because there is none.
+    dependent = loaded_plan.task("4")
+    assert dependent is not None
+    assert dependent.skipped or dependent.depends_on == ("3",)
+
+
+def test_of_two_tasks_with_one_id_the_unfinished_one_counts_and_is_marked() -> None:
+    text = (
+        '{"tasks": [{"id": 1, "title": "a", "status": "done"},\n'
+        '{"id": 1, "title": "b", "status": "pending"},\n'
+        '{"id": 2, "title": "c", "dependencies": [1, 2]},'
+        '{"id": 3, "title": "d"}, {"id": 4, "title": "e"}, {"id": 5, "title": "f"}]}'
+    )
+    loaded_plan = load("tasks.json", text)
+    assert loaded_plan.tasks[0].title == "b"
+    assert [str(record.problem) for record in loaded_plan.left_out] == [
+        (
+            "tasks.json:1: the id 1 is used twice (also on line 2); "
+            "give every task its own id"
+        ),
+        "tasks.json:3: 2 depends on itself; remove 2 from its dependencies",
+    ]
+    marked = mark(
+        loaded_plan, MemoryTree({"tasks.json": text}), {"1": Status.COMPLETED}
+    )
+    assert marked == {"tasks.json": text.replace('"pending"', '"done"')}
