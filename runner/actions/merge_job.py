@@ -132,7 +132,7 @@ class MergeJob:
         )
 
     def _replay(self, fan_in: FanIn | None, head: str) -> FanIn | None:
-        # Much faster than merging again, so that a busy branch can be won.
+        # Much faster than merging again, so that the push can win on a busy branch.
         if fan_in is None:
             return None
         return pipeline.replay(self.repo, self.manifest, fan_in, head)

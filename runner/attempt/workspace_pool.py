@@ -1,9 +1,9 @@
-"""The workspaces of one run: made ahead while agents run, and removed in the
+"""The workspaces of one run: created in advance while agents run, and removed in the
 background.
 
-A checkout of a large repository can take longer than a task. A spare one is made of the
-run's head; if the head has moved when a task acquires it, only files that differ are
-written.
+A checkout of a large repository can take longer than a task. A spare workspace is
+created from the run's head. If the head has moved when a task acquires it, only the
+files that differ are written.
 """
 
 from __future__ import annotations
@@ -15,20 +15,26 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
+from typing import NamedTuple
 
 from runner.attempt import workspace
 from runner.attempt.workspace import Seed, Workspace
 from runner.core.errors import GitFailed
 from runner.repo.origin import Origin
 
-# seconds: making a faster checkout twice costs the machine more than it saves
+# Seconds. Preparing a faster checkout in advance costs more than it saves.
 _MIN_CHECKOUT_TIME = 0.1
+
+
+class _Spare(NamedTuple):
+    workspace: Workspace
+    branch: str
 
 
 class WorkspacePool:
     """Implements `pipeline.Workspaces`.
 
-    A context manager: at its end no workspace is being made or removed any more.
+    A context manager. On exit it waits until all background work has ended.
     """
 
     def __init__(
@@ -41,8 +47,8 @@ class WorkspacePool:
         self._lock = threading.Lock()
         self._seed_lock = threading.Lock()
         self._seed: Seed | None = None
-        self._spares: list[tuple[Workspace, str]] = []  # with their branches
-        self._expected = 0  # spares that are there or being made
+        self._spares: list[_Spare] = []
+        self._expected = 0  # spares that exist or are being created
         self._counter = 0
         self._checkout_time = 0.0  # seconds that the last one took an attempt
         self._background = ThreadPoolExecutor(1, thread_name_prefix="fanin-spares")
@@ -84,8 +90,9 @@ class WorkspacePool:
         self._background.submit(workspace.remove_folder, folder)
 
     def prewarm(self, count: int, base: str, branch: str) -> None:
-        """Have `count` spares, new ones of commit `base`; none where a checkout takes
-        next to no time.
+        """Create spares of commit `base` until there are `count`.
+
+        Does nothing if a checkout is fast.
         """
         if self._checkout_time <= _MIN_CHECKOUT_TIME:
             return
@@ -107,19 +114,19 @@ class WorkspacePool:
                 self._expected -= 1
             return
         with self._lock:
-            self._spares.append((spare, branch))
+            self._spares.append(_Spare(spare, branch))
 
     def _next_spare(self, base: str, branch: str) -> Workspace | None:
         """A spare on that branch, preferably one that is at `base` already."""
         with self._lock:
-            candidates = [spare for spare in self._spares if spare[1] == branch]
-            if not candidates:
+            on_branch = [spare for spare in self._spares if spare.branch == branch]
+            if not on_branch:
                 return None
-            at_base = [spare for spare in candidates if spare[0].base == base]
-            chosen = (at_base or candidates)[0]
-            self._spares.remove(chosen)
+            at_base = [spare for spare in on_branch if spare.workspace.base == base]
+            spare = (at_base or on_branch)[0]
+            self._spares.remove(spare)
             self._expected -= 1
-            return chosen[0]
+            return spare.workspace
 
     def _shared_seed(self) -> Seed:
         with self._seed_lock:

@@ -89,20 +89,22 @@ def task_views(
     )
 
 
-def missing_requirements(chosen: AgentSettings) -> list[tuple[str, str]]:
+def missing_requirements(agent_settings: AgentSettings) -> list[tuple[str, str]]:
     """What is missing on this machine to use the agent, as (problem, remedy)."""
     import shutil
 
     from runner import agents
     from runner.agents import environment
 
-    agent = agents.agent_for(chosen)
-    return environment.missing_requirements(agent, chosen, os.environ, shutil.which)
+    agent = agents.agent_for(agent_settings)
+    return environment.missing_requirements(
+        agent, agent_settings, os.environ, shutil.which
+    )
 
 
 def waiting_message(branch: str) -> str:
     """The sentence about finished work that could not reach its branch."""
-    return f"finished work waits on {branch}; take it:  git merge --ff-only {branch}"
+    return f"finished work waits on {branch}; to take it:  git merge --ff-only {branch}"
 
 
 def abbreviate(names: Sequence[str], limit: int = 8) -> list[str]:

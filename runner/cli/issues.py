@@ -144,7 +144,7 @@ def _collect_on_this_machine(
     text = file.read_bytes().decode("utf-8", "replace") if file.is_file() else None
     before = jobs.parse_previous(path, text)
     api = _api(repo, settings, github_repository)
-    # None: a file on this machine may have been edited, so every text is read again.
+    # The file here may have been edited, so no text is taken over from it.
     after = jobs.collect_issues(api, None, jobs.issue_options(settings.plan.options))
     for line in approval.changes(before, after):
         click.echo(line)

@@ -204,11 +204,12 @@ def _is_folder(path: Path) -> bool:
 def _read_folder(
     folder: Path, manifest: Manifest, digest: str, entry: BatchEntry
 ) -> Reading:
+    """The result in this folder, or the failure of an attempt that left no valid one."""
     if folder.is_symlink() or not folder.is_dir():
         return _corrupt(entry, "the result folder is a link or a file")
     data = _read_file(folder / RESULT)
     if data is None:
-        message = "the attempt began and left no result"
+        message = "the attempt started but left no result"
         failure = Failure(kind=FailureKind.NO_RESULT, message=message)
         return Reading(entry, None, failure)
     if isinstance(data, str):

@@ -1,11 +1,11 @@
-"""Which GitHub issues are tasks, with which text, and the answer each one gets.
+"""Decides which GitHub issues are tasks, their text, and how each is answered.
 
-Pure: calls to the API are elsewhere.
+Pure: `issues.jobs` calls the API.
 
 Anybody may open an issue on a public repository, and its author may edit it at any
-time. So an issue is a task only if its label was put on by somebody who may write to
-the repository. Its text is the one that this person could see then: later edits of
-title and body are left out, and so is what a page does not show.
+time. So an issue is a task only if somebody with write access put the label on it. Its
+text is what that person saw at the time: without later edits of title and body, and
+without what GitHub's page does not show.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""The part of a Markdown text that a page of GitHub shows.
+"""The part of a Markdown text that GitHub's web page shows.
 
-Who reads the page approves what it shows, so the rest must not reach an agent. A
-Markdown parser decides which lines are code, HTML or a definition, because every
-imitation of one leaves a hole. Code stays as it is. Left out elsewhere: comments,
+Whoever approves an issue has read the page, so text that it hides must not reach an
+agent. A Markdown parser decides which lines are code, HTML or a definition, because
+anything less could be tricked. Code stays as it is. Removed everywhere else: comments,
 processing instructions, declarations, attributes of tags, titles, alternative texts of
 images, definitions, footnotes without a reference, blocks that are drawn as diagrams,
-and characters without width.
+and zero-width characters.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ _CLEANERS: Mapping[str, Callable[[Token, str], str]] = {
 
 
 def _drop_definitions(lines: Lines, env: Mapping[str, Any]) -> None:
-    """Drop link definitions, except for the address of a label that the text uses.
+    """Drop link definitions; of one that the text uses, keep label and address.
 
     `env` is what the parser collected while it read the lines.
     """
@@ -151,9 +151,9 @@ def _drop_definitions(lines: Lines, env: Mapping[str, Any]) -> None:
         end = min(end, len(lines))
         lines[first:end] = [None] * (end - first)
         address = definition["href"]
-        # An address with blanks could hold a sentence.
-        plain = not re.search(r"[\s<>]|%20", address)
-        if plain and _is_used(label, other_lines):
+        # An address with blanks could hold a sentence that an agent obeys.
+        is_plain = not re.search(r"[\s<>]|%20", address)
+        if is_plain and _is_used(label, other_lines):
             lines[first] = f"[{label.lower()}]: {address}"
 
 

@@ -1,11 +1,11 @@
 """The live state of runs on this machine, in `.git/fanin/`: a lock, an append-only
 journal, a folder per run.
 
-    lock                  held while a fanin works in this repository
+    lock                  held while a fanin process works in this repository
     journal.jsonl         one durable line per event; `State.after` folds them
     runs/<run>/<round>/   manifest.json, and results/ with the result folders
 
-A run that died is the journal's last run without an end; the next run finishes it.
+If the journal's last run has no end, it crashed, and the next run finishes it.
 """
 
 from __future__ import annotations
@@ -244,10 +244,10 @@ class Journal:
         return self.folder / "runs" / run / str(round_number)
 
     def read_manifest(self, run: str, round_number: int) -> tuple[Manifest, Path]:
+        """The manifest of a round's batch, and the folder of its results."""
         folder = self.round_folder(run, round_number)
-        return Manifest.model_validate_json(
-            (folder / MANIFEST).read_bytes()
-        ), folder / "results"
+        text = (folder / MANIFEST).read_bytes()
+        return Manifest.model_validate_json(text), folder / "results"
 
     def sweep(self) -> None:
         """Remove what a killed fanin left half-written in its own folder.

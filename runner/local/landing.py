@@ -139,8 +139,8 @@ class BranchLander:
         # No task is to blame: the batch stays open for the next run.
         if failure is not None and not failure.counted:
             raise Interrupted(
-                "stopped while the merged work was verified; the work is kept",
-                "go on with  fanin run",
+                "stopped while the merged work was being verified; the work is kept",
+                "continue with  fanin run",
             )
         return failure
 

@@ -1,4 +1,4 @@
-"""What a run reports: events without secrets, and an agent's output as a last line."""
+"""Reports a run: masks secrets in events, and shows the last line of agents' output."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ OUTPUT_INTERVAL = 0.25  # seconds between two events with the output of one atte
 _TAIL_BYTES = 4096  # of the output; longer lines lose their beginning
 _LINE_LENGTH = 200  # characters
 _ESCAPE_SEQUENCE = re.compile(rb"\x1b\[[0-9;?]*[ -/]*[@-~]")
-# These fields are fanin's own words, whatever value a secret has.
+# Fanin itself fills in these fields, so a match with a secret is a coincidence.
 _NEVER_MASKED = {"event", "time"}
 
 D = TypeVar("D", bound=Document)
@@ -130,6 +130,7 @@ def _landed_commits(
 
 
 def usage_report(total: UsageTotal) -> UsageReport:
+    """The usage as events report it."""
     return UsageReport(
         attempts=total.attempts,
         cost_usd=total.cost_usd,

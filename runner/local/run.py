@@ -111,7 +111,7 @@ class LocalRun:
                 raise
             self._report_outcome(outcome)
         if self._cancel.is_set():
-            raise Interrupted(self._what_was_stopped(), "go on with  fanin run")
+            raise Interrupted(self._what_was_stopped(), "continue with  fanin run")
         return outcome
 
     def _prepare(self) -> Snapshot:

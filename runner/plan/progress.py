@@ -150,7 +150,8 @@ class Progress:
     def with_every_task(self, tasks: Iterable[Task]) -> Progress:
         """Add a record for each task, so that a later change touches one line only.
 
-        A mark of the plan that skips a task is not recorded: a person may remove it.
+        If the plan itself marks a task as skipped, that is not recorded: the task must
+        run again once somebody removes the mark from the plan.
         """
         return self.with_records({task.id: self._own_record(task) for task in tasks})
 

@@ -142,6 +142,6 @@ def _refuse_large(path: str, size: int) -> None:
     # Before it is read: a parsed plan takes many times the memory of its text.
     if size <= MAX_FILE:
         return
-    what = f"{size:,} bytes; a plan's file may have {MAX_FILE:,}"
+    what = f"the file has {size:,} bytes; the limit for a plan is {MAX_FILE:,}"
     remedy = "split the plan, or name the right file with  --plan PATH"
     raise InvalidInput([Problem(path, 1, what, remedy)])

@@ -1,5 +1,7 @@
-"""Which paths may enter a tree: names that every checkout can hold, links that stay
-inside, no two names that are one file on macOS or Windows.
+"""Which paths may enter a tree.
+
+Names must be valid on every platform, links must stay inside the tree, and no two names
+may be one file on macOS or Windows.
 """
 
 from __future__ import annotations
@@ -106,9 +108,10 @@ def _first_clash(
 
 
 def _folded(path: str) -> str:
+    """The same text for all spellings that are one file on macOS or Windows."""
     if path.isascii():
         return path.lower()
-    # Folding can undo the normal form, so it is restored.
+    # Case folding can undo the normal form, hence the outer `normalize`.
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", path).casefold())
 
 

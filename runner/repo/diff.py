@@ -31,8 +31,8 @@ def parse_raw_pairs(output: bytes) -> list[list[Change]]:
     """The changes of each pair of trees, from the output of `RAW --stdin`."""
     fields = output.split(b"\0")
     results: list[list[Change]] = []
-    # The fields alternate: what changed, then the path. A line for each new pair of
-    # trees comes before what changed.
+    # The fields alternate: a change's modes and ids, then its path. Where the next pairs
+    # of trees begin, a line for each of them precedes the modes and ids.
     for index in range(0, len(fields), 2):
         *new_pairs, meta = fields[index].split(b"\n")
         results.extend([] for _ in new_pairs)

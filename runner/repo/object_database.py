@@ -226,6 +226,7 @@ class WritableDatabase(ObjectDatabase, ABC):
         the value is None.
         """
         tree = self.objects().edited(self.tree(base), changes)
+        # A tree id is its own answer to `tree`, which saves a git process later.
         self._answers.put(("tree", tree), tree)
         return tree
 

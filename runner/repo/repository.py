@@ -111,8 +111,8 @@ class Repository(WritableDatabase):
     def landing_commits(self, head: str, max_commits: int = 1000) -> dict[str, str]:
         """Task id → short id of the newest commit whose trailers name the task.
 
-        Looks at the newest `max_commits` commits, or at those that a shallow clone has:
-        for people, not for decisions.
+        Looks at the newest `max_commits` commits only, and a shallow clone may have
+        fewer. So the answer is for display, not for decisions.
         """
         form = "--format=%h%x09%(trailers:key=Fanin-Task,valueonly,separator=%x09)"
         commits: dict[str, str] = {}
@@ -128,9 +128,7 @@ class Repository(WritableDatabase):
         return self.git.status(["merge-base", "--is-ancestor", older, newer]) == 0
 
     def is_valid_branch_name(self, name: str) -> bool:
-        """Whether git takes the name for a branch, and it is neither HEAD nor a full
-        ref.
-        """
+        """Whether git accepts the name for a branch. HEAD and full refs are refused."""
         if name in {"HEAD", "@"} or name.startswith(("-", "refs/")):
             return False
         return self.git.status(["check-ref-format", f"refs/heads/{name}"]) == 0
@@ -264,7 +262,7 @@ def _discover(path: Path) -> tuple[Path, Path, Path]:
         repository = git.Repo(path, search_parent_directories=True)
     except (git.InvalidGitRepositoryError, git.NoSuchPathError):
         raise UsageProblem(
-            f"{path} is in no git repository",
+            f"{path} is not in a git repository",
             "run  git init  there, or give --repo PATH",
         ) from None
     if repository.bare or repository.working_tree_dir is None:

@@ -1,4 +1,4 @@
-"""Keeps `limits.max_cost_usd` for agents that run at once.
+"""Enforces `limits.max_cost_usd` for agents that run at the same time.
 
 What each attempt may cost is reserved before it starts. An attempt that reports no cost
 counts as its whole reservation, never as 0.
@@ -47,7 +47,7 @@ class Budget:
         return min(requested, attempts)
 
     def share_per_attempt(self, attempts: int) -> float | None:
-        """What each of so many attempts may cost, in US dollars; None without a limit."""
+        """Each attempt's share of the rest, in US dollars; None without a limit."""
         if self.remaining_usd is None or attempts == 0:
             return None
         return self.remaining_usd / attempts

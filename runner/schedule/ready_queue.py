@@ -1,7 +1,7 @@
 """The tasks that may run next, most urgent first, updated as tasks start and finish.
 
 For a loop that starts a task whenever a slot is free. In a plan of thousands of tasks,
-asking the whole graph each time takes longer than merging a result.
+asking the whole graph each time would take longer than merging a result.
 """
 
 from __future__ import annotations
@@ -81,10 +81,10 @@ class ReadyQueue:
     def pick_during_merge(
         self, merging: Sequence[str], slots: int, running: Sequence[Task]
     ) -> list[Task]:
-        """The most urgent ready task, or none if all slots should wait for the merge.
+        """The most urgent ready task as a list of one; [] to wait for the merge.
 
-        A task that starts now holds its slot for long, so no slot is taken from a more
-        urgent task whose dependencies are being merged.
+        A task that starts now holds its slot for a long time. So it must not take the
+        slot of a more urgent task that becomes ready with this merge.
         """
         # A task may have been removed from the plan while it ran.
         merging = [task_id for task_id in merging if task_id in self._tasks]
@@ -135,7 +135,7 @@ class Frontier:
         return self._open - running
 
     def ready_after(self, task_ids: Iterable[str]) -> Iterator[str]:
-        """The ready tasks as if these were completed as well, most urgent first."""
+        """The tasks that would be ready with these completed, most urgent first."""
         newly_met: Counter[str] = Counter()
         for task_id in task_ids:
             if self._states[task_id] is not Standing.COMPLETED:

@@ -410,7 +410,7 @@ def test_leg_that_died_costs_its_task_one_attempt(
         "loses": ("failed", 1),
     }
     assert (
-        records["kills"]["error"]["message"] == "the attempt began and left no result"
+        records["kills"]["error"]["message"] == "the attempt started but left no result"
     )
     assert records["loses"]["error"]["message"] == "the job left no result"
     names = [

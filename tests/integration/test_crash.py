@@ -93,7 +93,7 @@ def test_ctrl_c_ends_the_agents_lands_what_had_finished_and_exits_130(
     output = end(child)
     assert child.returncode == 130, output
     assert "■ B stopped; costs no attempt" in output
-    assert "stopped: 1 landed, 1 will run again\ngo on with  fanin run" in output
+    assert "stopped: 1 landed, 1 will run again\ncontinue with  fanin run" in output
     # an interrupted attempt is not counted
     assert project.states() == {"A": "completed", "B": "pending"}
     assert (project.root / "a").exists()

@@ -1,10 +1,9 @@
 """The ai-sdlc Markdown checklist: `- [ ] **T1**: title` items and a progress table.
 
-The format is what patrob/ai-sdlc's stories S-0044 (task items) and S-0046 (progress
-table) define, read the way its plans are really written: tasks are under any heading,
-dependencies name ranges, examples are in code fences. What could make a task start too
-early or be lost is a problem, never a guess; what only widens the files that it may
-change is a note.
+patrob/ai-sdlc's stories S-0044 (task items) and S-0046 (progress table) define the
+format. Real plans are freer: tasks are under any heading, dependencies name ranges,
+examples are in code fences. An unclear line is an error if guessing could lose a task or
+start it too early. It is only a note if the guess lets a task change more files.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ from runner.plan.formats.base import Mark, Options, Tree
 from runner.plan.formats.diagnostics import Diagnostics, changed_file
 from runner.plan.formats.markdown import Page, read_page
 
-_BOXED_ID = re.compile(r"[ \t]*[-*+][ \t]+\[.?\][ \t]*\*\*[Tt][0-9]+\*\*")
+_ITEM_START = re.compile(r"[ \t]*[-*+][ \t]+\[.?\][ \t]*\*\*[Tt][0-9]+\*\*")
 # spec-kit's ids have three digits and no colon; some of its plans set them in bold.
 _SPEC_KIT_ITEM = re.compile(
     r"[ \t]*[-*+][ \t]+\[.?\][ \t]*\*\*T[0-9]{3,}[A-Za-z]?\*\*[ \t]"
@@ -52,19 +51,20 @@ class AiSdlc:
     options: Mapping[str, Sequence[str]] = {}
 
     def detect(self, path: str, tree: Tree) -> bool:
-        """True for a `.md` file with a boxed `**Tn**` item or a progress table."""
+        """True for a `.md` file with a `- [ ] **Tn**` item or a progress table."""
         if not path.lower().endswith(".md"):
             return False
         text = tree.read(path)
         if text is None:
             return False
         page = read_page(path, text, is_top_item)
-        boxed_lines = [
-            line for _, line in page.visible_lines() if _BOXED_ID.match(line)
+        item_lines = [
+            line for _, line in page.visible_lines() if _ITEM_START.match(line)
         ]
-        if not boxed_lines:
+        if not item_lines:
             return bool(find_tables(page))
-        return not all(_SPEC_KIT_ITEM.match(line) for line in boxed_lines)
+        # A file with spec-kit's items only is left to that format.
+        return not all(_SPEC_KIT_ITEM.match(line) for line in item_lines)
 
     def load(self, path: str, tree: Tree, options: Options) -> Plan:
         """The plan in this file.

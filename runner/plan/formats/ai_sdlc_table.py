@@ -332,7 +332,7 @@ def _new_table(items: Iterable[Item], marks: Mapping[str, Mark]) -> list[str]:
 
 
 def _box_marks(items: Iterable[Item]) -> dict[str, Mark]:
-    """What the check boxes say about every task, in plan order."""
+    """Every task's status according to its check box, in plan order."""
     marks = {}
     for item in items:
         status = Status.COMPLETED if item.done else Status.PENDING

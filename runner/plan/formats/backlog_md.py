@@ -1,9 +1,9 @@
 """Backlog.md's folder: a Markdown file for each task in `tasks/` and `completed/`.
 
 A finished task moves to `completed/`; `config.yml` names the statuses. Ids are compared
-as Backlog.md does: case and leading zeros do not count. Where that matches nothing they
-are compared without their prefix: its own repository renamed `task-` to `BACK-` and left
-the dependencies as they were.
+as Backlog.md does: ignoring case and leading zeros. If no id matches, their prefixes are
+ignored too, because prefixes get renamed (in Backlog.md's own repository from `task-` to
+`BACK-`) while the dependencies keep the old one.
 """
 
 from __future__ import annotations
@@ -167,7 +167,7 @@ class BacklogMd:
     def load(self, path: str, tree: Tree, options: Options) -> Plan:
         """The plan in this folder.
 
-        Raises InvalidInput for unreadable files, unclear ids and unknown statuses.
+        Raises InvalidInput for unreadable files, ambiguous ids and unknown statuses.
         """
         diagnostics = Diagnostics(path)
         words = _status_words(_read_statuses(path, tree, diagnostics))
@@ -365,7 +365,7 @@ def _is_list_of_words(value: object) -> TypeGuard[list[str]]:
 
 
 def _applies_to_folder(config: Mapping[str, object], path: str) -> bool:
-    """Whether the repository's configuration is about the folder at `path`."""
+    """Whether the configuration at the repository's root is for the folder `path`."""
     folder = config.get("backlog_directory")
     if isinstance(folder, str) and folder:
         return posixpath.normpath(folder) == path

@@ -94,8 +94,8 @@ def indent_of(line: str) -> int:
 def read_page(path: str, text: str, is_item: IsItem) -> Page:
     """The page of this text.
 
-    Raises InvalidInput for a line that is too long, and for more unclosed fences than
-    one can find the tasks between.
+    Raises InvalidInput for a line that is too long, and for so many unclosed fences
+    that examples and tasks cannot be told apart.
     """
     lines, endings = _split_lines(text)
     hidden_regions, unclosed_fences = _hidden_regions(lines, is_item)
@@ -106,7 +106,7 @@ def read_page(path: str, text: str, is_item: IsItem) -> Page:
             raise InvalidInput([Problem(path, index + 1, what, remedy)])
     if len(unclosed_fences) > MAX_UNCLOSED:
         what = f"more than {MAX_UNCLOSED} code fences are never closed"
-        remedy = "close each with a line of its own"
+        remedy = "close each one with a line that has the same fence and no other text"
         raise InvalidInput([Problem(path, unclosed_fences[0] + 1, what, remedy)])
     return Page(lines, endings, hidden_regions, unclosed_fences)
 
@@ -192,7 +192,7 @@ def _comment_end(lines: Sequence[str], start: int) -> int | None:
 def _fence_end(
     lines: Sequence[str], start: int, opener: re.Match[str], is_item: IsItem
 ) -> int | None:
-    """The line that closes this fence; None if nothing does, so that it is no fence.
+    """The index of the line that closes this fence; None if it is never closed.
 
     CommonMark would let an unclosed fence run to the end of the file and hide every
     task after it. So three rules differ from CommonMark. Fences with a language nest,

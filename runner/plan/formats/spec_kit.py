@@ -48,7 +48,7 @@ class SpecKit:
     }
 
     def detect(self, path: str, tree: Tree) -> bool:
-        """True for a `.md` file with a boxed `T001` item, or a folder with one."""
+        """True for a `.md` file with a `- [ ] T001` item, or a folder with one."""
         file = _plan_file(path, tree)
         if not file.lower().endswith(".md"):
             return False

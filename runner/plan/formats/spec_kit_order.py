@@ -1,10 +1,10 @@
 """The dependencies between the tasks of a spec-kit plan.
 
 The order is implicit: a phase begins when the one before is done, inside a phase tasks
-follow each other, and a run of `[P]` tasks is parallel. `(depends on T012)` in a task,
-and what the Dependencies section says about single tasks, are added. What that section
-says about phases contradicts their order in real plans, so it is not followed, except
-that `options: {phases: stories}` lets the phases of user stories run in parallel.
+follow each other, and consecutive `[P]` tasks are parallel. `(depends on T012)` in a
+task and dependencies between tasks in the Dependencies section are added. In real plans
+that section contradicts the order of the phases, so what it says about phases is
+ignored. With `options: {phases: stories}` the phases of user stories may run in parallel.
 """
 
 from __future__ import annotations
@@ -126,10 +126,10 @@ class TaskOrder:
             same_group = group_numbers[earlier] == group_numbers[later]
             if group_numbers[earlier] > group_numbers[later] or earlier == later:
                 what = (
-                    f"{later} comes before {earlier} in the file, "
-                    "but this line makes it wait for that task"
+                    f"{later} waits for {earlier} here, "
+                    f"but {earlier} does not come before it in the file"
                 )
-                remedy = "move the task, or fix this line"
+                remedy = f"move {earlier} up, or fix this line"
                 self.diagnostics.add_problem(relation.line_index, what, remedy)
             elif self.stories_in_parallel or same_group:
                 dependencies[later].append(earlier)

@@ -131,7 +131,7 @@ class TaskMaster:
             if _subtasks_are_tasks(options) and item.children:
                 _mark_subtasks(item, marks, changes)
             elif item.id in marks:
-                _mark(item, marks[item.id].status, changes)
+                _add_status_change(item, marks[item.id].status, changes)
         return changed_file(file, text, json_document.replaced(text, changes))
 
 
@@ -510,10 +510,10 @@ def _is_marked_done(item: _Item) -> bool:
 # -- Writing marks --
 
 
-def _mark(item: _Item, status: Status, changes: Changes) -> None:
-    """Add the change of the item's status word.
+def _add_status_change(item: _Item, status: Status, changes: Changes) -> None:
+    """Add the edit of the item's status word to `changes`, if it must change.
 
-    An item without a word stays without one: the progress file records its status.
+    An item without a status word does not get one: the progress file has its status.
     """
     node = item.node.get("status")
     if node is None or not isinstance(node.value, str):
@@ -530,9 +530,11 @@ def _mark_subtasks(parent: _Item, marks: Mapping[str, Mark], changes: Changes) -
     if not marked:
         return
     for child in marked:
-        _mark(child, marks[child.id].status, changes)
+        _add_status_change(child, marks[child.id].status, changes)
     all_done = all(_is_done(child, marks) for child in parent.children)
-    _mark(parent, Status.COMPLETED if all_done else Status.PENDING, changes)
+    _add_status_change(
+        parent, Status.COMPLETED if all_done else Status.PENDING, changes
+    )
 
 
 def _is_done(item: _Item, marks: Mapping[str, Mark]) -> bool:

@@ -78,7 +78,7 @@ def test_an_attempt_that_never_began_is_told_from_one_that_left_nothing(
     reading = _read(tmp_path)
     assert (reading.started, reading.result) == (False, None)
     result_folder.begin(tmp_path / "003", ATTEMPT)
-    assert "began and left no result" in _failed(tmp_path, FailureKind.NO_RESULT)
+    assert "started but left no result" in _failed(tmp_path, FailureKind.NO_RESULT)
 
 
 @pytest.mark.parametrize(

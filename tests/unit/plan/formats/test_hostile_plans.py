@@ -52,7 +52,7 @@ def test_a_file_of_a_hundred_megabytes_is_refused_for_its_size(
     (message,) = problems(lambda: formats.load(choice, WorkTree(tmp_path)))
     assert time.monotonic() - started < 2
     assert message.startswith(
-        f"{path}:1: 100,000,000 bytes; a plan's file may have {trees.MAX_FILE:,}; "
+        f"{path}:1: the file has 100,000,000 bytes; the limit for a plan is {trees.MAX_FILE:,}; "
     )
 
 

@@ -131,7 +131,7 @@ def test_a_dependency_that_the_order_implies_is_not_repeated() -> None:
     [
         (
             "- [ ] T001 a\n- [ ] T002 b\n## Dependencies\n- T002 before T001\n",
-            "tasks.md:4: T001 comes before T002 in the file, but this line makes it wait for that task; move the task",
+            "tasks.md:4: T001 waits for T002 here, but T002 does not come before it in the file; move T002 up",
         ),
         (
             "- [ ] T001 a (depends on T009)\n",
