@@ -277,6 +277,17 @@ def repository_environment(environ: Mapping[str, str]) -> dict[str, str]:
     }
 
 
+def repository_config(environ: Mapping[str, str], root: Path) -> Sequence[str]:
+    """The configuration for git in the repository at `root`.
+
+    On GitHub Actions another user may own the checkout: a job in a container runs as
+    root in a folder of the machine's user. The workflow itself checked it out.
+    """
+    if environ.get("GITHUB_ACTIONS") != "true":
+        return REPOSITORY_CONFIG
+    return (*REPOSITORY_CONFIG, f"safe.directory={root}")
+
+
 def git_environment(environ: Mapping[str, str]) -> dict[str, str]:
     """An environment in which git sees no inherited repository and no configuration but
     what fanin gives it.

@@ -14,7 +14,7 @@ from runner.core import durable
 from runner.core.errors import UsageProblem
 from runner.repo.answer_cache import AnswerCache
 from runner.repo.batch_process import ObjectReader, RefUpdater
-from runner.repo.command import Git, repository_environment
+from runner.repo.command import Git, repository_config, repository_environment
 from runner.repo.configuration import Configuration
 from runner.repo.object_database import WritableDatabase
 from runner.repo.objects import Objects, read_only
@@ -39,10 +39,15 @@ class Repository(WritableDatabase):
         self.root, self.git_dir, own_git_dir = _discover(path)
         self._head_file = own_git_dir / "HEAD"
         env = repository_environment(environ)
-        git = Git(self.root, env)
+        git = Git(self.root, env, repository_config(environ, self.root))
         # Not from the work tree's folder, for processes that live long: someone may
         # delete it meanwhile.
-        self.own_git = Git(self.git_dir, {**env, "GIT_DIR": str(own_git_dir.resolve())})
+        self.own_git = Git(
+            self.git_dir,
+            {**env, "GIT_DIR": str(own_git_dir.resolve())},
+            git.config,
+        )
+        self._lfs_answer: tuple[str, bool] | None = None
         self.answers = AnswerCache()
         super().__init__(
             git, ObjectReader(self.own_git), self.answers, Configuration(git)
@@ -142,9 +147,16 @@ class Repository(WritableDatabase):
 
     def filtered(self, tree: str, paths: Sequence[str]) -> list[str]:
         """Those of the paths that the attributes in `tree` send through a filter that
-        is configured here (Git LFS).
+        is configured here, or through Git LFS.
+
+        Git LFS need not be installed here: it is where the next person checks out.
         """
-        if not paths or not self.configuration.filters:
+        if not paths:
+            return []
+        filters = self.configuration.filters
+        if "lfs" not in filters and self._mentions_lfs(tree):
+            filters |= {"lfs"}
+        if not filters:
             return []
         # An index of its own: attributes are looked up in the tree, not in the files
         # that are checked out.
@@ -159,9 +171,17 @@ class Repository(WritableDatabase):
         fields = output.split(b"\0")
         filtered = []
         for path, value in zip(fields[0::3], fields[2::3], strict=False):
-            if value.decode("utf-8", "replace") in self.configuration.filters:
+            if value.decode("utf-8", "replace") in filters:
                 filtered.append(os.fsdecode(path))
         return filtered
+
+    def _mentions_lfs(self, tree: str) -> bool:
+        """Whether a .gitattributes in the tree names Git LFS; cached for one tree."""
+        if self._lfs_answer is None or self._lfs_answer[0] != tree:
+            argv = ["grep", "-q", "-F", "filter=lfs", tree]
+            status = self.git.status([*argv, "--", ":(glob)**/.gitattributes"])
+            self._lfs_answer = (tree, status == 0)
+        return self._lfs_answer[1]
 
     # -- objects and commits --
 

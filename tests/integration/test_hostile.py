@@ -136,6 +136,18 @@ def test_path_that_is_stored_through_a_filter_is_refused(project: Project) -> No
     assert "stored through a filter" in record["error"]["message"]
 
 
+def test_path_in_git_lfs_is_refused_where_git_lfs_is_not_installed(
+    project: Project,
+) -> None:
+    project.write("assets/.gitattributes", "*.bin filter=lfs diff=lfs -text\n")
+    project.write("assets/x.bin", "x\n")
+    project.write("x.bin", "x\n")
+    project.commit()
+    _, record = beside_good(project, "echo y > assets/x.bin; echo y > x.bin")
+    assert "assets/x.bin is stored through a filter" in record["error"]["message"]
+    assert " x.bin" not in record["error"]["message"]
+
+
 def test_private_excludes_stay_private(project: Project) -> None:
     (project.root / ".git" / "info" / "exclude").write_text("private/\n")
     beside_good(project, "mkdir private; echo x > private/x; echo y > y")
