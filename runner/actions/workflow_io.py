@@ -16,10 +16,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
-from runner.core.errors import EnvironmentBroken
+from runner.core.errors import EnvironmentBroken, UsageProblem
 
 SUMMARY_LIMIT = 1024 * 1024  # bytes a step; above it GitHub drops the whole summary
-OUTPUT_LIMIT = 900_000  # characters of one job's outputs, below GitHub's 1 MB
+# Bytes of one job's outputs. GitHub allows 1 MB and counts them in UTF-16.
+OUTPUT_LIMIT = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -69,9 +70,9 @@ class WorkflowContext:
 
 
 def read_context(environ: Mapping[str, str]) -> WorkflowContext:
-    """Read the job's context. Raises EnvironmentBroken outside of GitHub Actions."""
+    """Read the job's context. Raises UsageProblem outside of GitHub Actions."""
     if not environ.get("GITHUB_RUN_ID"):
-        raise EnvironmentBroken(
+        raise UsageProblem(
             "this command runs inside GitHub Actions only",
             "on this machine use  fanin run",
         )
@@ -129,20 +130,27 @@ class JobIO:
         self._output_file = environ.get("GITHUB_OUTPUT")
         self._summary_file = environ.get("GITHUB_STEP_SUMMARY")
         self._stream = stream
+        self._output_bytes = 0
 
     def output(self, values: Mapping[str, str]) -> None:
         """Set outputs of the job.
 
         Each value stands between random delimiters, so that it cannot end itself and
-        set another output. Raises EnvironmentBroken above `OUTPUT_LIMIT` characters.
+        set another output. Raises EnvironmentBroken if all outputs of the job together
+        have more than `OUTPUT_LIMIT` bytes.
         """
-        text = "".join(_assignment(name, value) for name, value in values.items())
-        if len(text) > OUTPUT_LIMIT:
+        size = self._output_bytes
+        size += sum(
+            utf16_size(name) + utf16_size(value) for name, value in values.items()
+        )
+        if size > OUTPUT_LIMIT:
             raise EnvironmentBroken(
-                f"the job's outputs are {len(text):,} characters; "
-                f"GitHub accepts {OUTPUT_LIMIT:,}",
+                f"the job's outputs have {size:,} bytes as GitHub counts them; "
+                f"it accepts {OUTPUT_LIMIT:,}",
                 "lower max-concurrent",
             )
+        self._output_bytes = size
+        text = "".join(_assignment(name, value) for name, value in values.items())
         if self._output_file:
             with Path(self._output_file).open("a", encoding="utf-8") as stream:
                 stream.write(text)
@@ -188,6 +196,11 @@ class JobIO:
     def _print(self, line: str) -> None:
         self._stream.write(line + "\n")
         self._stream.flush()
+
+
+def utf16_size(text: str) -> int:
+    """The size of a text in UTF-16, in bytes."""
+    return len(text.encode("utf-16-le", "surrogatepass"))
 
 
 def truncated(text: str, limit: int) -> str:

@@ -10,7 +10,7 @@ import pytest
 
 from runner.actions import workflow_io
 from runner.actions.workflow_io import JobIO
-from runner.core.errors import EnvironmentBroken
+from runner.core.errors import EnvironmentBroken, UsageProblem
 
 
 @pytest.mark.parametrize(
@@ -47,11 +47,26 @@ def test_outputs_above_the_limit_are_refused_and_not_written(
     tmp_path: Path,
 ) -> None:
     file = tmp_path / "output"
-    with pytest.raises(EnvironmentBroken, match="GitHub accepts 900,000"):
-        JobIO({"GITHUB_OUTPUT": str(file)}, io.StringIO()).output(
-            {"a": "x" * 1_000_000}
-        )
+    with pytest.raises(EnvironmentBroken, match="it accepts 1,000,000"):
+        JobIO({"GITHUB_OUTPUT": str(file)}, io.StringIO()).output({"a": "x" * 500_000})
     assert not file.exists()
+
+
+@pytest.mark.parametrize(
+    ("character", "size"), [("x", 2), ("ü", 2), ("漢", 2), ("😀", 4)]
+)
+def test_outputs_are_counted_in_utf_16_over_the_whole_job(
+    tmp_path: Path, character: str, size: int
+) -> None:
+    file = tmp_path / "output"
+    job_io = JobIO({"GITHUB_OUTPUT": str(file)}, io.StringIO())
+    count = (workflow_io.OUTPUT_LIMIT - 4) // size
+    job_io.output({"a": character * (count // 2)})
+    job_io.output({"b": character * (count // 2)})
+    written = file.read_bytes()
+    with pytest.raises(EnvironmentBroken, match="lower max-concurrent"):
+        job_io.output({"c": character * 3})
+    assert file.read_bytes() == written
 
 
 def test_a_summary_is_truncated_to_githubs_limit(tmp_path: Path) -> None:
@@ -87,7 +102,7 @@ def test_every_line_of_a_secret_is_masked() -> None:
 
 
 def test_outside_of_actions_there_is_no_context() -> None:
-    with pytest.raises(EnvironmentBroken, match="inside GitHub Actions only"):
+    with pytest.raises(UsageProblem, match="inside GitHub Actions only"):
         workflow_io.read_context({})
 
 
