@@ -121,7 +121,11 @@ def next_job(
         )
     branch = state.branch or settings.branch or context.checked_out_branch
     head = repo.commit("HEAD")
-    assert head is not None
+    if head is None:
+        raise UsageProblem(
+            "the repository has no commit yet",
+            "commit the plan and push it to the branch",
+        )
     # Later rounds of a run may work on such a branch themselves.
     if state.round == 1:
         refuse_unmerged_run(repo, remote, settings, head)

@@ -13,7 +13,7 @@ from runner.actions.round_state import fetch_branch
 from runner.actions.workflow_io import JobIO
 from runner.attempt.attempt import AttemptContext, VerifyCommand, verify_commit
 from runner.core import durable
-from runner.core.errors import EXIT_DONE
+from runner.core.errors import EXIT_DONE, UsageProblem
 from runner.core.manifest import Manifest
 from runner.core.result import Failure, Verdict
 from runner.fan_in.inputs import BatchResults
@@ -40,7 +40,11 @@ def verify_job(
     Returns the exit code. A red tree is a verdict, not an error.
     """
     command = manifest.verify
-    assert command is not None
+    if command is None:
+        raise UsageProblem(
+            "the batch has no verify command",
+            "run job verify only if the output verify of job next is true",
+        )
     # What lands is merged on the present head, so that is what must be verified.
     head = fetch_branch(repo, manifest, remote, branch)
     attempt_context = AttemptContext(environ)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from runner.cli.context import branch_commit, open_project, open_repository
+from runner.cli.job_errors import reports_errors
 from runner.cli.options import settings_options
 from runner.core.errors import EXIT_DONE, UsageProblem
 
@@ -72,6 +73,7 @@ _state = click.option(
 )
 @settings_options("collect")
 @click.pass_obj
+@reports_errors
 def collect(
     repo_path: str,
     /,
@@ -170,6 +172,7 @@ def _collect_on_this_machine(
 @_state
 @settings_options("answer")
 @click.pass_obj
+@reports_errors
 def answer(
     repo_path: str,
     /,

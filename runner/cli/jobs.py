@@ -10,6 +10,7 @@ import click
 
 from runner.cli import completion
 from runner.cli.context import open_project, open_repository, work_tree_snapshot
+from runner.cli.job_errors import reports_errors
 from runner.cli.options import PathOption, settings_options
 from runner.core.errors import EXIT_DONE
 
@@ -71,6 +72,7 @@ _verdict = click.option(
 )
 @settings_options("next")
 @click.pass_obj
+@reports_errors
 def next_(
     repo_path: str,
     /,
@@ -132,6 +134,7 @@ def next_(
 )
 @settings_options("task")
 @click.pass_obj
+@reports_errors
 def task(
     repo_path: str,
     /,
@@ -181,6 +184,7 @@ def task(
 @_state
 @_verdict
 @click.pass_obj
+@reports_errors
 def verify(
     repo_path: str,
     /,
@@ -249,6 +253,7 @@ def verify(
     help="Whether no second verification follows.",
 )
 @click.pass_obj
+@reports_errors
 def merge(
     repo_path: str,
     /,
@@ -312,6 +317,7 @@ def merge(
     help="Workflows to start after landing.",
 )
 @settings_options("continue")
+@reports_errors
 def continue_(
     state: str, again: bool, landed: bool, trigger_workflows: str, **flags: Any
 ) -> int:

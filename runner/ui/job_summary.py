@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from runner.core.errors import InvalidInput, UsageProblem
 from runner.core.manifest import BatchEntry
 from runner.core.plurals import pluralize
 from runner.core.result import Failure, Result, Verdict
@@ -104,6 +105,25 @@ def verdict_summary(verdict: Verdict, command: str) -> str:
         outcome = f"is red because of {cell(', '.join(verdict.failed))}"
     heading = f"## Fanin: `{code(command)}` {outcome}"
     return _join([heading, _failures(verdict.failed)])
+
+
+def error_summary(error: UsageProblem) -> str:
+    """The summary of a job that was given something it cannot work with."""
+    lines = ["## Fanin: nothing was started", ""]
+    if not isinstance(error, InvalidInput):
+        lines.append(cell(str(error)))
+        return "\n".join(lines) + "\n"
+    for problem in error.problems[:_MAX_ROWS]:
+        place = problem.path
+        if problem.line is not None:
+            place += f":{problem.line}"
+        line = f"- `{code(place)}`: {cell(problem.what)}"
+        if problem.remedy:
+            line += f"; {cell(problem.remedy)}"
+        lines.append(line)
+    if len(error.problems) > _MAX_ROWS:
+        lines.append(f"\n… and {len(error.problems) - _MAX_ROWS} more")
+    return "\n".join(lines) + "\n"
 
 
 def collection_summary(

@@ -5,13 +5,17 @@ run in tests/e2e.
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.jobs import Jobs
+from tests.support.jobs import ROOT, Jobs
 from tests.support.project import Project
 
 TWO: list[dict[str, Any]] = [
@@ -206,6 +210,71 @@ def test_bad_input_ends_with_exit_2_and_the_sentence_to_act_on(
     assert chosen.code == 2
     assert said in chosen.log
     assert "has-work" not in chosen.outputs
+
+
+def test_every_problem_is_an_annotation_at_its_line_and_in_the_summary(
+    jobs: Jobs,
+) -> None:
+    jobs.project.write(
+        "tasks.yml", "tasks:\n- id: A\n  depends_on: [nobody]\n- id: A\n"
+    )
+    jobs.project.commit()
+    jobs.publish()
+    chosen = jobs.next()
+    assert chosen.code == 2
+    annotations = [
+        line for line in chosen.log.splitlines() if line.startswith("::error ")
+    ]
+    assert len(annotations) > 1
+    assert all(
+        re.match("::error file=tasks.yml,line=[0-9]+::", line) for line in annotations
+    )
+    assert "## Fanin: nothing was started" in chosen.summary
+    assert chosen.summary.count("\n- `tasks.yml:") == len(annotations)
+
+
+def test_a_problem_of_an_input_is_an_annotation_without_a_file(jobs: Jobs) -> None:
+    start(jobs, TWO)
+    chosen = jobs.next(FANIN_MAX_CONCURRENT="lots")
+    assert "::error title=fanin::environment: FANIN_MAX_CONCURRENT: " in chosen.log
+    assert "- `environment`: FANIN" in chosen.summary
+    assert jobs.next(FANIN_PLAN="nowhere.yml").summary.startswith("## Fanin: nothing")
+
+
+def test_a_repository_without_commits_is_refused(tmp_path: Path) -> None:
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    environ = {**os.environ, "GITHUB_RUN_ID": "1", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-m", "runner", "next"],
+        cwd=tmp_path,
+        env=environ,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert "the repository has no commit yet" in done.stderr
+
+
+def test_verify_without_a_command_is_refused(jobs: Jobs, tmp_path: Path) -> None:
+    start(jobs, TWO)
+    chosen = jobs.next()
+    jobs.tasks(chosen)
+    verified = jobs.verify(chosen, tmp_path / "verdict.json")
+    assert verified.code == 2
+    assert "the batch has no verify command" in verified.log
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_a_checkout_of_another_user_works(jobs: Jobs) -> None:
+    start(jobs, TWO)
+    jobs.owner = 12_345
+    jobs.environ["GITHUB_ACTIONS"] = "true"
+    chosen = jobs.next()
+    assert chosen.outputs["has-work"] == "true", chosen.log
+    jobs.tasks(chosen)
+    merged = jobs.merge(chosen)
+    assert jobs.states() == {"A": "completed", "B": "completed"}, merged.log
 
 
 def test_dry_run_says_what_would_run_and_has_no_work(jobs: Jobs) -> None:

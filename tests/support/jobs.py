@@ -40,6 +40,7 @@ class Jobs:
     run_attempt: int = 1
     python: str = sys.executable
     environ: dict[str, str] = field(default_factory=dict)
+    owner: int | None = None  # of the checkouts, if not this process's user
 
     @property
     def origin(self) -> Path:
@@ -82,6 +83,9 @@ class Jobs:
             ["checkout", "-q", "--detach", "FETCH_HEAD"],
         ):
             subprocess.run(["git", "-C", str(checkout), *step], check=True)
+        if self.owner is not None:
+            for path in [checkout, *checkout.rglob("*")]:
+                os.chown(path, self.owner, self.owner, follow_symlinks=False)
         given = {
             **os.environ,
             "PYTHONPATH": str(ROOT),
