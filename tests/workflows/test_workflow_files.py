@@ -117,7 +117,9 @@ exec(code)
 """
 
 
-def first_step(tmp_path: Path, python3: str) -> subprocess.CompletedProcess[str]:
+def first_step(
+    tmp_path: Path, python3: str, command: str = "task"
+) -> subprocess.CompletedProcess[str]:
     """The action's first step on a runner with this program as python3; none if empty."""
     machine = tmp_path / "bin"
     machine.mkdir()
@@ -134,7 +136,7 @@ def first_step(tmp_path: Path, python3: str) -> subprocess.CompletedProcess[str]
         [bash, "-c", parsed(INNER)["runs"]["steps"][0]["run"]],
         env={
             "PATH": str(machine),
-            "FANIN_COMMAND": "task",
+            "FANIN_COMMAND": command,
             "GITHUB_ACTION_PATH": str(ROOT / INNER).removesuffix("/action.yml"),
             "GITHUB_OUTPUT": str(tmp_path / "output"),
             "RUNNER_TEMP": str(tmp_path),
@@ -171,7 +173,80 @@ def test_the_first_step_goes_on_with_a_python_that_fanin_supports(
 ) -> None:
     done = first_step(tmp_path, python_claiming(*version))
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    assert "key=fanin-task-" in (tmp_path / "output").read_text()
+    assert "task-key=fanin-task-" in (tmp_path / "output").read_text()
+
+
+# -- the action's own environment, and who may use the cache for it --
+
+CACHE_USE = {"next": "save", "task": "restore", "verify": "restore"}
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["next", "task", "verify", "merge", "continue", "collect", "answer", "unknown"],
+)
+def test_only_next_saves_and_no_job_that_may_write_restores(
+    tmp_path: Path, command: str
+) -> None:
+    done = first_step(tmp_path, python_claiming(3, 12, 0), command)
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = (tmp_path / "output").read_text().splitlines()
+    outputs = dict(line.split("=", 1) for line in lines)
+    assert outputs["cache"] == CACHE_USE.get(command, "none")
+    assert outputs["set"] == ("task" if command == "task" else "full")
+
+
+def test_the_steps_of_the_cache_run_only_where_the_command_may_use_it() -> None:
+    uses = {
+        str(step["uses"]).partition("@")[0]: step["if"]
+        for step in parsed(INNER)["runs"]["steps"]
+        if "actions/cache" in str(step.get("uses"))
+    }
+    asked = "steps.environment.outputs.cache == "
+    assert uses == {
+        "actions/cache": f"{asked}'save'",
+        "actions/cache/restore": f"{asked}'restore'",
+    }
+
+
+PLANTED = "import pathlib; pathlib.Path({mark!r}).touch()\n"
+
+
+@pytest.mark.parametrize(("use", "starts"), [("none", False), ("restore", True)])
+def test_a_planted_environment_is_not_used_without_the_cache(
+    tmp_path: Path, use: str, starts: bool
+) -> None:
+    """Whoever fills the folder of the environment, as an agent could fill the cache,
+    does not choose what a job that may write executes.
+    """
+    venv = tmp_path / "venv"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", venv], check=True)
+    (packages,) = venv.glob("lib/python*/site-packages")
+    mark = tmp_path / "executed"
+    (packages / "planted.pth").write_text(PLANTED.format(mark=str(mark)))
+    (venv / ".complete").touch()
+    home = tmp_path / "home"
+    folder = home / ".github/actions/fanin"
+    folder.mkdir(parents=True)
+    (home / "runner").mkdir()
+    (folder / "requirements-full.txt").touch()
+    install = ROOT / ".github/actions/fanin/install.sh"
+    done = subprocess.run(
+        ["bash", str(install)],
+        env={
+            **os.environ,
+            "FANIN_HOME": str(home),
+            "FANIN_SET": "full",
+            "FANIN_VENV": str(venv),
+            "FANIN_CACHE": use,
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    subprocess.run([venv / "bin/python", "-c", ""], check=True)
+    assert mark.exists() is starts
 
 
 def test_every_input_reaches_the_command_through_the_environment() -> None:
@@ -293,6 +368,7 @@ SCRIPTS = [
 ]
 ORDINARY = {
     "bash",
+    "install",  # a function of install.sh
     "dirname",
     "git",
     "mkdir",

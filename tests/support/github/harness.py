@@ -500,7 +500,7 @@ class Harness:
         document = workflows.with_dispatch_inputs(caller, spec.event, spec.inputs)
         document = workflows.lift(document, lambda uses: self._called(uses, clone))
         document = workflows.with_github(document, known)
-        document = workflows.without_cache_mode(document)
+        document = workflows.with_cache_modes(document, spec.event)
         document = workflows.with_constant_parallelism(document)
         document = workflows.with_outputs_of_jobs_that_ran(document)
         document = {"name": f".github/workflows/{spec.workflow}", **document}
@@ -599,6 +599,7 @@ class Harness:
             "STANDIN_CODE": str(HERE / "standin"),
             "STANDIN_PYTHON": sys.executable,
             "STANDIN_RECORDS": str(folder / "records"),
+            "STANDIN_ACT_LOG": str(folder / "act.log"),
             "GIT_PAGER": "cat",
             "GIT_TERMINAL_PROMPT": "0",
             "NO_COLOR": "1",

@@ -43,6 +43,16 @@ SCOPES = (
 )
 _LEVELS = {"none": 0, "read": 1, "write": 2}
 TOKEN_ENV = "STANDIN_TOKEN"
+CACHE_MODE_ENV = "STANDIN_CACHE_MODE"
+# What each mode lets a job do with the cache.
+CACHE_MODES = {
+    "write": {"restore", "save"},
+    "read": {"restore"},
+    "write-only": {"save"},
+    "none": set[str](),
+}
+# Events that anybody can cause: their runs do not save unless the workflow says so.
+LOW_TRUST_EVENTS = ("pull_request_target", "issues", "issue_comment")
 MAX_DISPATCH_INPUTS = 25
 DISPATCH_TYPES = ("string", "number", "boolean", "choice", "environment")
 CALL_TYPES = ("string", "number", "boolean")
@@ -467,6 +477,7 @@ class _Call:
                 "needs": list(dict.fromkeys([*needs(source), *needs(self.job)])),
                 "if": self._condition(job.get("if")),
                 "permissions": self._permissions(job_id, source),
+                "cache-mode": self._cache_mode(source),
                 "env": {**(self._own("env")), **(job.get("env") or {})},
                 "defaults": job.get("defaults") or self._own("defaults"),
             }
@@ -495,6 +506,16 @@ class _Call:
         wanted = permissions(holder["permissions"])
         _refuse_escalation(self.name, job_id, wanted, self.grant())
         return wanted
+
+    def _cache_mode(self, source: Document) -> str | None:
+        """The called job's mode, capped by the caller's; None if neither says one."""
+        granted = self.job.get("cache-mode", self.caller.get("cache-mode"))
+        own = source.get("cache-mode", self.called.get("cache-mode"))
+        if granted is None:
+            return None if own is None else _checked_mode(own)
+        if own is None:
+            return _checked_mode(granted)
+        return at_most(_checked_mode(own), _checked_mode(granted))
 
     def outputs(self) -> dict[str, str]:
         """The call's outputs as expressions over the lifted jobs."""
@@ -663,11 +684,39 @@ def actions_used(document: Document) -> dict[str, set[str]]:
 # -- what act does not do --
 
 
-def without_cache_mode(document: Document) -> Document:
-    """`cache-mode` left out, which act refuses as an unknown property."""
+def cache_mode(event: str, *declared: object) -> str:
+    """The cache mode of a job: its own, else the workflow's, else the event's default.
+
+    `declared` are the values of the job and of what contains it, innermost first, None
+    where there is none.
+    """
+    for mode in declared:
+        if mode is not None:
+            return _checked_mode(mode)
+    return "read" if event in LOW_TRUST_EVENTS else "write"
+
+
+def _checked_mode(mode: object) -> str:
+    if mode not in CACHE_MODES:
+        raise WorkflowError(f"Unexpected value '{mode}' (a cache-mode)")
+    return str(mode)
+
+
+def at_most(mode: str, granted: str) -> str:
+    """The mode of a called job: never more than its caller was granted."""
+    allowed = CACHE_MODES[mode] & CACHE_MODES[granted]
+    return next(name for name, acts in CACHE_MODES.items() if acts == allowed)
+
+
+def with_cache_modes(document: Document, event: str) -> Document:
+    """Each job's `cache-mode` as a variable that the stand-in of the cache reads; act
+    refuses the key as an unknown property.
+    """
     rewritten = copy.deepcopy(document)
-    for holder in [rewritten, *rewritten["jobs"].values()]:
-        holder.pop("cache-mode", None)
+    of_workflow = rewritten.pop("cache-mode", None)
+    for job in rewritten["jobs"].values():
+        mode = cache_mode(event, job.pop("cache-mode", None), of_workflow)
+        job["env"] = {**(job.get("env") or {}), CACHE_MODE_ENV: mode}
     return rewritten
 
 
@@ -759,17 +808,39 @@ def action_with_job_token(action: Document) -> Document:
 
 
 def with_post_step(document: Document) -> Document:
-    """Every job with a last step that does the stand-ins' post steps and records result
-    and outputs.
+    """Every job with a last step that does the stand-ins' post steps, records result and
+    outputs, and drops the outputs that contain a masked value.
     """
     rewritten = copy.deepcopy(document)
     for job_id, job in rewritten["jobs"].items():
-        if "steps" in job:
-            job["steps"] = [*job["steps"], _post_step(job_id, job.get("outputs") or {})]
+        if "steps" not in job:
+            continue
+        outputs = job.get("outputs") or {}
+        step = _post_step(job_id, outputs, secrets_used(job))
+        job["steps"] = [*job["steps"], step]
+        if outputs:
+            job["outputs"] = {
+                name: expressions.embed(f"steps.{_POST}.outputs['{name}']")
+                for name in outputs
+            }
     return rewritten
 
 
-def _post_step(job_id: str, outputs: Mapping[str, object]) -> Document:
+_POST = "standin-post"
+
+
+def secrets_used(node: object) -> set[str]:
+    """The names of the secrets that a job uses, which are those its runner masks."""
+    if isinstance(node, dict):
+        return set().union(*(secrets_used(value) for value in node.values()))
+    if isinstance(node, list):
+        return set().union(*(secrets_used(value) for value in node))
+    return set(re.findall(r"\bsecrets\.([\w-]+)", str(node)))
+
+
+def _post_step(
+    job_id: str, outputs: Mapping[str, object], secrets: set[str]
+) -> Document:
     fields = {
         "job": expressions.literal(job_id),
         "status": "job.status",
@@ -790,9 +861,15 @@ def _post_step(job_id: str, outputs: Mapping[str, object]) -> Document:
         + "\n".join(lines)
         + "\nSTANDIN_RECORD\n"
     )
+    names = sorted({*secrets, "GITHUB_TOKEN"})
     return {
+        "id": _POST,
         "name": "Stand-in post step",
         "if": "always()",
+        "env": {
+            f"STANDIN_SECRET_{number}": expressions.embed(f"secrets.{name}")
+            for number, name in enumerate(names)
+        },
         "shell": "bash",
         "working-directory": ".",
         "run": script,

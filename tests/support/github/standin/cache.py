@@ -85,6 +85,20 @@ def _copy(source: Path, target: Path, *flags: str) -> None:
     )
 
 
+# What each `cache-mode` lets a job do. The service enforces it, by the job's cache token.
+MAY = {
+    "read": {"restore"},
+    "write": {"restore", "save"},
+    "write-only": {"save"},
+    "none": set[str](),
+}
+
+
+def may(env: Mapping[str, str], act: str) -> bool:
+    """Whether the job's `cache-mode` allows it to restore or to save."""
+    return act in MAY[env.get("STANDIN_CACHE_MODE") or "write"]
+
+
 def find(store: Path, key: str, restore_keys: str) -> str | None:
     """The exact key, else the newest that starts with one of the restore keys."""
     known = sorted(
@@ -125,10 +139,19 @@ def main(verb: str) -> int:
     """Called by the three actions."""
     env, store = os.environ, Path(os.environ["STANDIN_CACHE"])
     if verb == "save":
+        if not may(env, "save"):
+            say(f"::warning::Failed to save: cache-mode refuses key {env['IN_KEY']}")
+            return 0
         saved = save(store, env["IN_KEY"], env["IN_PATH"], env)
         say(f"Cache {'saved with' if saved else 'not saved for'} key: {env['IN_KEY']}")
         return 0
-    found = restore(env, store)
+    found = None
+    if not may(env, "restore"):
+        say("::warning::Failed to restore: cache-mode refuses it")
+    elif env.get("IN_LOOKUP_ONLY") == "true":
+        found = find(store, env["IN_KEY"], env.get("IN_RESTORE_KEYS", ""))
+    else:
+        found = restore(env, store)
     with Path(env["GITHUB_OUTPUT"]).open("a", encoding="utf-8") as file:
         file.write(
             f"cache-hit={str(found == env['IN_KEY']).lower() if found else ''}\n"

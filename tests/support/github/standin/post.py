@@ -4,13 +4,15 @@ and outputs.
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
 import subprocess
 import sys
+import urllib.parse
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +60,53 @@ def save_caches(temp: Path, status: str, env: Mapping[str, str]) -> None:
         )
 
 
+SECRET = "STANDIN_SECRET_"
+
+
+def masks_of(value: str) -> Iterator[str]:
+    """What the runner masks for one secret: all of it and each of its lines, however
+    short, and the forms in which programs print them.
+    """
+    for text in [value.strip(), *(line.strip() for line in value.splitlines())]:
+        if text:
+            yield text
+            yield json.dumps(text)[1:-1]
+            yield urllib.parse.quote(text, safe="")
+            yield base64.b64encode(text.encode()).decode()
+
+
+def masks_added(log: Path, job: object, matrix: object) -> Iterator[str]:
+    """The values that the job's steps gave to `::add-mask::`, by act's log."""
+    for line in log.read_text(encoding="utf-8", errors="replace").splitlines():
+        if '"add-mask"' not in line:
+            continue
+        event = json.loads(line)
+        if (event.get("jobID"), event.get("matrix") or {}) == (job, matrix):
+            yield str(event["arg"])
+
+
+def without_masked(
+    outputs: Mapping[str, str], masks: Iterable[str]
+) -> tuple[dict[str, str], list[str]]:
+    """The outputs that leave the job, and the names of those that the runner drops."""
+    masks = set(masks)
+    dropped = [
+        name
+        for name, value in outputs.items()
+        if value and any(mask in value for mask in masks)
+    ]
+    allowed = {name: text for name, text in outputs.items() if name not in dropped}
+    return allowed, dropped
+
+
+def set_outputs(file: Path, outputs: Mapping[str, str]) -> None:
+    """Set the step's outputs, which are the job's."""
+    with file.open("a", encoding="utf-8") as stream:
+        for name, value in outputs.items():
+            delimiter = f"standin-{uuid.uuid4()}"
+            stream.write(f"{name}<<{delimiter}\n{value}\n{delimiter}\n")
+
+
 def main() -> int:
     """Called by the step that the harness appends."""
     fields = parse(sys.stdin.read())
@@ -70,10 +119,21 @@ def main() -> int:
         for name, value in fields.items()
         if name.startswith("output:")
     }
+    matrix = fields["matrix"] or {}
+    masks = set(masks_added(Path(os.environ["STANDIN_ACT_LOG"]), fields["job"], matrix))
+    for name, value in os.environ.items():
+        if name.startswith(SECRET):
+            masks.update(masks_of(value))
+    outputs, dropped = without_masked(outputs, masks)
+    for name in dropped:
+        sys.stdout.write(
+            f"::warning::Skip output '{name}' since it may contain secret.\n"
+        )
+    set_outputs(Path(os.environ["GITHUB_OUTPUT"]), outputs)
     record = {
         "job": fields["job"],
         "status": fields["status"],
-        "matrix": fields["matrix"] or {},
+        "matrix": matrix,
         "outputs": outputs,
     }
     temp = Path(os.environ["RUNNER_TEMP"])

@@ -1,0 +1,170 @@
+"""Rules of GitHub's runner and its cache that act does not have: the stand-ins enforce
+them.
+"""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+
+import pytest
+
+from tests.support.github import harness, workflows
+from tests.support.github.forge import Forge
+from tests.support.github.harness import Harness
+from tests.support.github.standin import cache, post
+from tests.support.github.workflows import Document, WorkflowError
+
+NAME = "octo/rules"
+
+
+# -- outputs that contain a masked value --
+
+
+@pytest.mark.parametrize(
+    ("output", "secret"),
+    [
+        ("a 1 b", "1"),
+        ("the token is hunter2!", "hunter2"),
+        ("second line", "first\nsecond line\n"),
+        ('say \\"x\\"', 'say "x"'),
+        (base64.b64encode(b"hunter2").decode(), "hunter2"),
+    ],
+    ids=["one character", "a part", "one line of several", "as JSON", "as base64"],
+)
+def test_an_output_with_a_masked_value_is_dropped_however_short(
+    output: str, secret: str
+) -> None:
+    outputs = {"state": output, "count": "7"}
+    assert post.without_masked(outputs, post.masks_of(secret)) == (
+        {"count": "7"},
+        ["state"],
+    )
+
+
+def test_an_empty_secret_masks_nothing() -> None:
+    outputs = {"state": "x", "none": ""}
+    assert post.without_masked(outputs, post.masks_of(" \n")) == (outputs, [])
+
+
+MASKING = """
+on: workflow_dispatch
+permissions: {}
+jobs:
+  first:
+    runs-on: ubuntu-latest
+    permissions: {}
+    outputs:
+      secret: ${{ steps.made.outputs.secret }}
+      added: ${{ steps.made.outputs.added }}
+      plain: ${{ steps.made.outputs.plain }}
+      other: ${{ steps.made.outputs.other }}
+    steps:
+      - env: {KEY: "${{ secrets.KEY }}"}
+        id: made
+        shell: bash
+        run: |
+          echo "::add-mask::seven"
+          echo "secret=has 1 in it" >>"$GITHUB_OUTPUT"
+          echo "added=seven" >>"$GITHUB_OUTPUT"
+          echo "plain=text" >>"$GITHUB_OUTPUT"
+          echo "other=not used here" >>"$GITHUB_OUTPUT"
+  second:
+    needs: first
+    runs-on: ubuntu-latest
+    permissions: {}
+    steps:
+      - shell: bash
+        run: echo "got [${{ needs.first.outputs.secret }}${{ needs.first.outputs.added }}][${{ needs.first.outputs.plain }}]"
+"""
+
+
+def test_the_next_job_does_not_get_a_masked_output(tmp_path: Path) -> None:
+    try:
+        harness.find_act()
+    except harness.ActMissingError as error:
+        pytest.skip(str(error))
+    with Forge(tmp_path / "forge") as forge:
+        forge.create(NAME, {".github/workflows/masking.yml": MASKING})
+        act = Harness(
+            forge, tmp_path / "work", secrets={"KEY": "1", "UNUSED": "not used here"}
+        )
+        run = act.run_act(NAME, workflow="masking.yml")
+    assert run.jobs == {"first": "success", "second": "success"}, run.log
+    assert run.leg("first").outputs == {"plain": "text", "other": "not used here"}
+    assert "got [][text]" in run.printed("second")
+    skipped = [item.text for item in run.annotations if item.level == "warning"]
+    assert skipped == [
+        f"Skip output '{name}' since it may contain secret."
+        for name in ("secret", "added")
+    ]
+
+
+# -- cache modes --
+
+
+@pytest.mark.parametrize(
+    ("event", "declared", "mode"),
+    [
+        ("push", (None, None), "write"),
+        ("pull_request_target", (None, None), "read"),
+        ("issues", (None, None), "read"),
+        ("push", (None, "read"), "read"),
+        ("push", ("none", "write"), "none"),
+        ("issues", ("write", None), "write"),
+    ],
+)
+def test_a_job_has_its_own_mode_then_the_workflows_then_the_events(
+    event: str, declared: tuple[str | None, ...], mode: str
+) -> None:
+    assert workflows.cache_mode(event, *declared) == mode
+
+
+def test_an_unknown_mode_starts_nothing() -> None:
+    with pytest.raises(WorkflowError, match="Unexpected value 'sometimes'"):
+        workflows.cache_mode("push", "sometimes")
+
+
+@pytest.mark.parametrize(
+    ("asked", "granted", "mode"),
+    [
+        ("write", "read", "read"),
+        ("read", "write", "read"),
+        ("write", "none", "none"),
+        ("write-only", "read", "none"),
+        ("write", "write", "write"),
+    ],
+)
+def test_a_called_job_has_no_more_access_than_its_caller(
+    asked: str, granted: str, mode: str
+) -> None:
+    job: Document = {
+        "runs-on": "x",
+        "steps": [],
+        "permissions": {},
+        "cache-mode": asked,
+    }
+    called: Document = {"on": {"workflow_call": {}}, "jobs": {"inner": job}}
+    caller: Document = {
+        "on": "push",
+        "cache-mode": granted,
+        "jobs": {"outer": {"uses": "o/r/.github/workflows/x.yml@v1"}},
+    }
+    lifted = workflows.lift(caller, lambda uses: called)
+    jobs = workflows.with_cache_modes(lifted, "push")["jobs"]
+    assert jobs["inner"]["env"] == {"STANDIN_CACHE_MODE": mode}
+
+
+@pytest.mark.parametrize(
+    ("mode", "acts"),
+    [
+        ("", ["restore", "save"]),
+        ("write", ["restore", "save"]),
+        ("read", ["restore"]),
+        ("write-only", ["save"]),
+        ("none", []),
+    ],
+)
+def test_the_cache_service_enforces_the_mode(mode: str, acts: list[str]) -> None:
+    env = {"STANDIN_CACHE_MODE": mode}
+    assert [act for act in ("restore", "save") if cache.may(env, act)] == acts
