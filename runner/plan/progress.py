@@ -254,9 +254,16 @@ class Progress:
 
 
 def _with_skip_mark(record: Record, task: Task) -> Record:
+    # The plan skips what somebody works on; what fanin has begun is its own.
+    if task.source_status is Status.IN_PROGRESS and _has_begun(record):
+        return record
     if record.skipped is None and task.skipped:
         return record.model_copy(update={"skipped": True})
     return record
+
+
+def _has_begun(record: Record) -> bool:
+    return record.attempts > 0 or record.status is Status.IN_PROGRESS
 
 
 @lru_cache

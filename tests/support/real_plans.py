@@ -25,7 +25,7 @@ REAL: dict[tuple[str, str, str], tuple[int, int, int, int, int]] = {
         87,
     ),
     ("jmanhype__speckit__issues.jsonl", "beads", ""): (245, 5, 245, 0, 3),
-    ("steveyegge__beads__bd-2025-10.jsonl", "beads", ""): (162, 26, 144, 11, 4),
+    ("steveyegge__beads__bd-2025-10.jsonl", "beads", ""): (162, 26, 144, 10, 4),
     ("MrLesk__Backlog.md", "backlog-md", "ignore_dangling"): (63, 50, 48 + 7, 7, 5),
 }
 

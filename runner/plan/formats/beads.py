@@ -1,37 +1,44 @@
 """beads' `issues.jsonl`: one issue a line, with typed dependencies.
 
-Which types block is beads' own rule: `blocks`, `waits-for` (all children of its target)
-and, through the parent, whatever blocks the parent; an open parent alone blocks nothing.
+What may run is what `bd ready` lists: open issues that nothing blocks. Issues that are
+in progress, hooked, blocked, deferred or pinned wait for a person. Which types block is
+beads' own rule, too: `blocks`, `waits-for` (all children of its target) and, through the
+parent, whatever blocks the parent; an open parent alone blocks nothing. An epic that
+blocks does so until it is closed, which fanin leaves to a person.
+
 Tombstones, epics and records that are not work are not tasks. Newer beads keep their
 data in a database and export this file: `bd import` takes the marks over.
 """
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import cached_property
 
 from runner.core import json_document
-from runner.core.errors import InvalidInput
+from runner.core.documents import clean
+from runner.core.errors import InvalidInput, Problem
 from runner.core.json_document import JsonDocument, Node
-from runner.core.task import Plan, Status, Task
+from runner.core.task import Plan, Reference, Status, Task
 from runner.plan.formats.base import Mark, Options, Tree
 from runner.plan.formats.diagnostics import (
     COMPLETED,
-    IN_PROGRESS,
+    LEFT_OUT,
     PENDING,
     SKIPPED,
     Diagnostics,
     StatusWord,
-    build_task,
+    build_task_or_leave_out,
     changed_file,
     join_sections,
     normalize,
     only_tasks,
-    parse_status,
+    parse_status_or_leave_out,
     replacement_word,
 )
 
@@ -41,17 +48,23 @@ EXAMPLE = (
 )
 MAX_LINES = 100_000
 MAX_PROBLEMS = 50  # a file with more is of another kind
+MAX_NAMED_ISSUES = 5  # a note names no more of them
+MAX_ANCESTORS = 5  # of which a prompt tells
 FILE_NAMES = ("issues.jsonl", "beads.jsonl", "bd.jsonl")
+# What beads keeps its database in.
+DATABASE_FOLDERS = ("dolt", "embeddeddolt")
+
+# Somebody works on it. Not skipped where fanin's own progress says that it has begun
+# the task; see `Progress.record`.
+CLAIMED = StatusWord(Status.IN_PROGRESS, skipped=True)
 
 STATUS_WORDS: Mapping[str, StatusWord] = {
     **dict.fromkeys(["open", "todo", "ready", "pending"], PENDING),
-    **dict.fromkeys(["in-progress", "hooked", "started"], IN_PROGRESS),
+    **dict.fromkeys(["in-progress", "hooked", "started"], CLAIMED),
     **dict.fromkeys(["closed", "done", "completed", "resolved"], COMPLETED),
     **dict.fromkeys(
-        ["deferred", "pinned", "cancelled", "canceled", "wontfix"], SKIPPED
+        ["blocked", "deferred", "pinned", "cancelled", "canceled", "wontfix"], SKIPPED
     ),
-    # Dependencies decide when a blocked issue may run; see `_reason_to_skip`.
-    "blocked": PENDING,
     # A deleted issue, which stays in the file so that other clones learn of it.
     "tombstone": SKIPPED,
 }
@@ -80,28 +93,16 @@ BLOCKS = "blocks"
 CONDITIONAL = "conditional-blocks"
 WAITS_FOR = "waits-for"
 PARENT = "parent-child"
-SYNONYMS_OF_BLOCKS = frozenset({"blocked-by", "depends-on"})
+SYNONYMS_OF_BLOCKS = frozenset({"", "blocked-by", "depends-on"})
 BLOCKING_TYPES = frozenset({BLOCKS, CONDITIONAL, WAITS_FOR, PARENT})
-# Those that beads lists as never blocking.
-ASSOCIATION_TYPES = frozenset(
-    {
-        "related",
-        "relates-to",
-        "discovered-from",
-        "tracks",
-        "duplicates",
-        "supersedes",
-        "replies-to",
-        "authored-by",
-        "assigned-to",
-        "approved-by",
-        "attests",
-        "until",
-        "caused-by",
-        "validates",
-        "delegated-from",
-        "references",
-    }
+# `waits-for` any child of its target instead of all of them.
+ANY_CHILD = "any-children"
+# Such a target is in another repository.
+EXTERNAL = "external:"
+# Words of a `close_reason` by which beads knows a failure.
+FAILURE_WORDS = (
+    *("failed", "rejected", "wontfix", "won't fix", "cancelled", "canceled"),
+    *("abandoned", "blocked", "error", "timeout", "aborted"),
 )
 
 
@@ -110,7 +111,8 @@ class _Issue:
     """One line of the file.
 
     `start`: the offset of the line in the file. `targets`: the ids that its
-    dependencies name, by type.
+    dependencies name, by type. `is_left_out`: a part of it cannot be read.
+    `waits_for_any_child`: the targets of `waits-for` that one closed child satisfies.
     """
 
     document: JsonDocument
@@ -118,6 +120,8 @@ class _Issue:
     id: str
     status_word: StatusWord
     targets: dict[str, list[str]] = field(default_factory=dict)
+    waits_for_any_child: set[str] = field(default_factory=set)
+    is_left_out: bool = False
 
     @property
     def line_index(self) -> int:
@@ -144,13 +148,19 @@ class _Issue:
         return self.status_text == "tombstone"
 
     @property
+    def blocks_others(self) -> bool:
+        """Whether others wait for it, as they do in beads: a pinned one is a record."""
+        return not (self.closed or self.deleted or self.status_text == "pinned")
+
+    @property
     def ignored_as(self) -> str | None:
         """What the issue is if it is not a task, else None."""
         if self.deleted:
             return "deleted (tombstone)"
         if self.issue_type in RECORD_TYPES | CONTAINER_TYPES:
             return self.issue_type
-        for flag in ("is_template", "ephemeral"):
+        # `wisp` is an older name of `ephemeral`.
+        for flag in ("is_template", "ephemeral", "wisp"):
             if _is_true(self.node, flag):
                 return flag
         return None
@@ -161,43 +171,59 @@ def _is_true(node: Node, name: str) -> bool:
     return member is not None and member.value is True
 
 
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
 class Beads:
-    """The `beads` format; see `runner.plan.formats.base.Source`."""
+    """The `beads` format; see `runner.plan.formats.base.Source`.
+
+    `now` gives the time by which a deferral has passed.
+    """
 
     name = "beads"
     options: Mapping[str, Sequence[str]] = {}
+    leaves_out_records = True
+
+    def __init__(self, now: Callable[[], datetime] = _now) -> None:
+        self._now = now
 
     def detect(self, path: str, tree: Tree) -> bool:
-        """True for a `.jsonl` file that begins with an issue, or a folder with one."""
+        """True for a `.jsonl` file that begins with an issue, or a folder of beads."""
         file = _plan_file(path, tree)
-        if not file.endswith(".jsonl"):
-            return False
         text = tree.read(file)
         if text is None:
+            return _has_database(path, tree)
+        if not file.endswith(".jsonl"):
             return False
         if file.endswith("issues.jsonl"):
             return True
         for line in _lines(text):
+            if '"_schema"' in line.text:
+                continue
             return all(f'"{key}"' in line.text for key in ("id", "status", "title"))
         return False
 
     def load(self, path: str, tree: Tree, options: Options) -> Plan:
         """The plan in this file.
 
-        Raises InvalidInput for unreadable lines, repeated ids and unknown statuses.
+        Raises InvalidInput for unreadable lines, and for a folder without an export.
         """
         file = _plan_file(path, tree)
+        text = tree.read(file)
+        if text is None:
+            raise InvalidInput([_missing_export(path, tree)])
         diagnostics = Diagnostics(path, file)
-        lines = list(_read_issues(file, tree.read(file) or "", diagnostics))
+        ignored: Counter[str] = Counter()
+        lines = _read_issues(file, text, diagnostics, ignored)
         issues = _without_duplicates(lines, diagnostics)
-        _note_ignored(issues, diagnostics)
-        blockers = _Blockers({issue.id: issue for issue in issues})
-        work = [issue for issue in issues if not issue.ignored_as]
-        tasks = [_task(issue, blockers, diagnostics) for issue in work]
-        if not tasks and not diagnostics.problems:
+        ignored.update(issue.ignored_as for issue in issues if issue.ignored_as)
+        _note_ignored(ignored, diagnostics)
+        tasks = _TaskBuilder(diagnostics, issues, self._now()).tasks()
+        if not tasks and not diagnostics.problems and not diagnostics.left_out:
             remedy = f"write lines like {EXAMPLE}"
             diagnostics.add_problem(0, "no tasks found", remedy)
-        return diagnostics.build_plan(self.name, only_tasks(tasks))
+        return diagnostics.build_plan(self.name, tasks)
 
     def write_back(
         self, path: str, tree: Tree, marks: Mapping[str, Mark], options: Options
@@ -206,7 +232,9 @@ class Beads:
         file = _plan_file(path, tree)
         text = tree.read(file) or ""
         changes: dict[int, tuple[int, str]] = {}  # start → (end, new word)
-        for issue in _read_issues(file, text, Diagnostics(path, file)):
+        diagnostics = Diagnostics(path, file)
+        lines = _read_issues(file, text, diagnostics, Counter())
+        for issue in _without_duplicates(lines, diagnostics):
             node = issue.node.get("status")
             if issue.id not in marks or issue.ignored_as:
                 continue
@@ -221,15 +249,50 @@ class Beads:
         return changed_file(file, text, json_document.replaced(text, changes))
 
 
+# -- The folder --
+
+
 def _plan_file(path: str, tree: Tree) -> str:
     """The file of the plan: `path`, or the one that beads keeps in that folder."""
     if tree.read(path) is not None:
         return path
-    for name in FILE_NAMES:
+    for name in (_export_name(path, tree), *FILE_NAMES):
         inside = f"{path}/{name}"
-        if tree.read(inside) is not None:
+        if name and tree.read(inside) is not None:
             return inside
     return path
+
+
+def _export_name(path: str, tree: Tree) -> str:
+    """The name of the export that `metadata.json` in the folder gives; "" for none."""
+    file = f"{path}/metadata.json"
+    text = tree.read(file)
+    if text is None:
+        return ""
+    try:
+        name = json_document.load(file, text).root.text("jsonl_export")
+    except InvalidInput:
+        return ""
+    return posixpath.basename(name)
+
+
+def _has_database(path: str, tree: Tree) -> bool:
+    """Whether this is a folder of beads, which then has no export."""
+    files = [file.removeprefix(f"{path}/") for file in tree.list(path)]
+    if not files:
+        return False
+    if posixpath.basename(path) == ".beads":
+        return True
+    return any(
+        name == "beads.db" or name.split("/")[0] in DATABASE_FOLDERS for name in files
+    )
+
+
+def _missing_export(path: str, tree: Tree) -> Problem:
+    name = _export_name(path, tree) or FILE_NAMES[0]
+    what = "there is no export of the issues, only a database of beads"
+    remedy = f"write and commit it:  bd export -o {path}/{name}"
+    return Problem(path, None, what, remedy)
 
 
 # -- Reading issues --
@@ -250,105 +313,151 @@ def _lines(text: str) -> Iterator[_Line]:
             yield _Line(index, match.start(), match[0].rstrip("\r\n"))
 
 
-def _read_issues(path: str, text: str, diagnostics: Diagnostics) -> Iterator[_Issue]:
-    """The issues of the file, up to the limits."""
+def _read_issues(
+    path: str, text: str, diagnostics: Diagnostics, ignored: Counter[str]
+) -> list[_Issue]:
+    """The issues of the file, up to the limits.
+
+    Counts the records of other types in `ignored`.
+    """
+    issues: list[_Issue] = []
+    foreign_targets: list[tuple[str, str, str]] = []
     for count, line in enumerate(_lines(text)):
         if count > MAX_LINES:
             what = f"more than {MAX_LINES:,} lines"
             remedy = "let beads compact or archive its old issues"
             diagnostics.add_problem(line.index, what, remedy)
-            return
+            break
         try:
             document = json_document.load(path, line.text, line.index)
         except InvalidInput as error:
             diagnostics.problems += error.problems
             if len(diagnostics.problems) > MAX_PROBLEMS:
-                return
+                break
+            continue
+        # Newer exports hold other records, too, and tag every record with `_type`.
+        record_type = normalize(document.root.text("_type"))
+        if record_type not in ("", "issue"):
+            ignored[record_type] += 1
             continue
         issue = _read_issue(document, line, diagnostics)
         if issue is not None:
-            yield issue
+            foreign_targets += _read_targets(issue, diagnostics)
+            issues.append(issue)
+    _add_foreign_targets(issues, foreign_targets)
+    return issues
 
 
 def _read_issue(
     document: JsonDocument, line: _Line, diagnostics: Diagnostics
 ) -> _Issue | None:
+    """The issue on this line; None if it is left out, without an id."""
     node = document.root
     remedy = f"write lines like {EXAMPLE}"
     if node.members is None:
         what = f"a line is {node.kind}, not an object"
-        diagnostics.add_problem(line.index, what, remedy)
+        diagnostics.leave_out(line.index, what, remedy)
         return None
-    # Newer exports hold other records, too, and tag every record with `_type`.
-    if normalize(node.text("_type")) not in ("", "issue"):
+    if node.get("_schema") is not None:
+        what = "the header of an export, which is not an issue"
+        diagnostics.leave_out(line.index, what, "")
         return None
     issue_id = node.text("id").strip()
     if not issue_id:
-        diagnostics.add_problem(line.index, "an issue has no id", remedy)
+        diagnostics.leave_out(line.index, "an issue has no id", remedy)
         return None
-    word = node.text("status")
-    status_word = PENDING
-    if word:
-        status_word = parse_status(diagnostics, line.index, word, STATUS_WORDS)
-    issue = _Issue(document, line.start, issue_id, status_word)
-    issue.targets = _read_targets(issue, diagnostics)
-    return issue
+    return _Issue(document, line.start, issue_id, _status_word(node))
 
 
-def _read_targets(issue: _Issue, diagnostics: Diagnostics) -> dict[str, list[str]]:
-    """The ids that the issue's dependencies name, by type."""
+def _status_word(node: Node) -> StatusWord:
+    """What the status means; an unknown one is not handed out, nor one that is no text."""
+    status = node.get("status")
+    if status is None or status.is_null or status.value == "":
+        return PENDING
+    return STATUS_WORDS.get(normalize(node.text("status")), SKIPPED)
+
+
+def _read_targets(
+    issue: _Issue, diagnostics: Diagnostics
+) -> list[tuple[str, str, str]]:
+    """Read the ids that the issue's dependencies name, by type.
+
+    Returns (issue, type, target) of the dependencies that another issue has.
+    """
     listed = issue.node.get("dependencies")
     if listed is None or listed.is_null:
-        return {}
+        return []
     entries = listed.items or []
     all_named = all(entry.text("depends_on_id") for entry in entries)
     if listed.items is None or not all_named:
         what = f"{issue.id}: its dependencies cannot be read"
         remedy = 'write  [{"issue_id": …, "depends_on_id": …, "type": "blocks"}]'
-        diagnostics.add_problem(issue.line_index, what, remedy)
-        return {}
-    targets: dict[str, list[str]] = {}
+        diagnostics.leave_out(issue.line_index, what, remedy, task_id=issue.id)
+        issue.is_left_out = True
+        return []
+    foreign: list[tuple[str, str, str]] = []
     for entry in entries:
-        dependency_type = _dependency_type(issue, entry, diagnostics)
-        owner_id = entry.text("issue_id")
-        if owner_id not in ("", issue.id):
-            what = f"{issue.id} holds a dependency of {owner_id}"
-            remedy = f"move it to the line of {owner_id}"
-            diagnostics.add_problem(issue.line_index, what, remedy)
+        dependency_type = _dependency_type(entry)
         target = entry.text("depends_on_id").strip()
-        targets.setdefault(dependency_type, []).append(target)
-    return targets
+        owner_id = entry.text("issue_id").strip() or issue.id
+        if owner_id != issue.id:
+            foreign.append((owner_id, dependency_type, target))
+            continue
+        issue.targets.setdefault(dependency_type, []).append(target)
+        if dependency_type == WAITS_FOR and ANY_CHILD in _metadata(entry):
+            issue.waits_for_any_child.add(target)
+    return foreign
 
 
-def _dependency_type(issue: _Issue, entry: Node, diagnostics: Diagnostics) -> str:
-    """The type of this dependency; an unknown one counts as `blocks`.
+def _metadata(entry: Node) -> str:
+    """The metadata of a dependency as text; beads writes it as JSON in a string."""
+    metadata = entry.get("metadata")
+    if metadata is None:
+        return ""
+    return metadata.text("gate") or entry.text("metadata")
 
-    To wait for too much is safe; to start too early is not.
-    """
+
+def _dependency_type(entry: Node) -> str:
+    """The type of this dependency, by which an unknown one never blocks, as in beads."""
     name = normalize(entry.text("type"))
-    if name in BLOCKING_TYPES | ASSOCIATION_TYPES:
-        return name
-    if name and name not in SYNONYMS_OF_BLOCKS:
-        what = f"{issue.id}: the unknown dependency type {name!r} counts as blocks"
-        diagnostics.add_note(issue.line_index, what)
-    return BLOCKS
+    return BLOCKS if name in SYNONYMS_OF_BLOCKS else name
+
+
+def _add_foreign_targets(
+    issues: Sequence[_Issue], foreign_targets: Sequence[tuple[str, str, str]]
+) -> None:
+    """Give each (issue, type, target) to the issue that it is about."""
+    if not foreign_targets:
+        return
+    issues_by_id = {issue.id: issue for issue in issues}
+    for owner_id, dependency_type, target in foreign_targets:
+        owner = issues_by_id.get(owner_id)
+        if owner is not None:
+            owner.targets.setdefault(dependency_type, []).append(target)
 
 
 def _without_duplicates(
     issues: Sequence[_Issue], diagnostics: Diagnostics
 ) -> list[_Issue]:
-    first_issues: dict[str, _Issue] = {}
+    """One issue of each id: the first that is open, so that nothing starts early."""
+    issues_by_id: dict[str, list[_Issue]] = {}
     for issue in issues:
-        first = first_issues.setdefault(issue.id, issue)
-        if first is not issue:
-            first_line = first.line_index + 1
-            what = f"the id {issue.id} is used twice (first on line {first_line})"
-            diagnostics.add_problem(issue.line_index, what, "keep one of the two lines")
-    return list(first_issues.values())
+        issues_by_id.setdefault(issue.id, []).append(issue)
+    chosen_issues = []
+    for same in issues_by_id.values():
+        unfinished = [issue for issue in same if not (issue.closed or issue.deleted)]
+        chosen = (unfinished or same)[0]
+        chosen_issues.append(chosen)
+        for issue in same:
+            if issue is not chosen:
+                chosen_line = chosen.line_index + 1
+                what = f"the id {issue.id} is used twice (also on line {chosen_line})"
+                remedy = "keep one of the two lines"
+                diagnostics.leave_out(issue.line_index, what, remedy)
+    return chosen_issues
 
 
-def _note_ignored(issues: Sequence[_Issue], diagnostics: Diagnostics) -> None:
-    counts = Counter(issue.ignored_as for issue in issues if issue.ignored_as)
+def _note_ignored(counts: Mapping[str, int], diagnostics: Diagnostics) -> None:
     if counts:
         numbers = [f"{number} {reason}" for reason, number in counts.items()]
         what = f"ignored because they are not tasks: {', '.join(numbers)}"
@@ -381,112 +490,207 @@ class _Blockers:
         reasons: list[str] = []
         for holder in self._with_open_ancestors(issue):
             for target_id in self._blocking_targets(holder):
-                blocking_ids, reason = self._tasks_behind(target_id)
-                task_ids.update(dict.fromkeys(blocking_ids))
-                reasons += [reason] if reason else []
-            conditions = holder.targets.get(CONDITIONAL, ())
-            reasons += [
-                f"it only runs if {target_id} fails" for target_id in conditions
-            ]
+                reason = self._reason_besides_a_task(target_id)
+                if reason is None:
+                    task_ids[target_id] = None
+                elif reason:
+                    reasons.append(reason)
+            reasons += self._unmet_conditions(holder)
+        # By its parent, an issue may wait for itself and its siblings.
         task_ids.pop(issue.id, None)
         return list(task_ids), reasons[0] if reasons else None
+
+    def parents(self, issue: _Issue) -> list[_Issue]:
+        """The issues that it is a child of."""
+        ids = issue.targets.get(PARENT, ())
+        return [self.issues[parent_id] for parent_id in ids if parent_id in self.issues]
 
     def _with_open_ancestors(self, issue: _Issue) -> list[_Issue]:
         """The issue and the open issues above it, whose blockers also block it."""
         reached = {issue.id: issue}
         queue = [issue]
         while queue:
-            for parent_id in queue.pop().targets.get(PARENT, ()):
-                parent = self.issues.get(parent_id)
-                if parent is None or parent.id in reached or parent.closed:
-                    continue
-                reached[parent.id] = parent
-                queue.append(parent)
+            for parent in self.parents(queue.pop()):
+                if parent.id not in reached and parent.blocks_others:
+                    reached[parent.id] = parent
+                    queue.append(parent)
         return list(reached.values())
 
     def _blocking_targets(self, issue: _Issue) -> Iterator[str]:
         """What the issue's own `blocks` and `waits-for` dependencies name."""
         yield from issue.targets.get(BLOCKS, ())
         for target_id in issue.targets.get(WAITS_FOR, ()):
-            for child in self._children.get(target_id, ()):
+            children = self._children.get(target_id, ())
+            is_any = target_id in issue.waits_for_any_child
+            if is_any and any(child.closed for child in children):
+                continue
+            for child in children:
                 yield child.id
 
-    def _tasks_behind(self, target_id: str) -> tuple[list[str], str | None]:
-        """The tasks that an id stands for, and why they are not enough, or None.
+    def _reason_besides_a_task(self, target_id: str) -> str | None:
+        """None if the id is a task's to wait for; "" if there is nothing to wait for.
 
-        An epic stands for the tasks below it. A deleted issue blocks nothing, as in
-        beads.
+        Otherwise why no task of the plan can satisfy it.
         """
+        if target_id.startswith(EXTERNAL):
+            return f"it waits for another project: {target_id}"
         target = self.issues.get(target_id)
-        # The graph reports an id that is not in the plan, with the nearest one.
-        if target is None or not target.ignored_as:
-            return [target_id], None
-        if target.closed or target.deleted:
-            return [], None
-        task_ids = self._tasks_below(target_id)
-        if task_ids and target.issue_type in CONTAINER_TYPES:
-            return task_ids, None
+        if target is None:
+            # It is left out, with the nearest id.
+            return None
+        # A closed task stays a dependency, so that the graph shows it.
+        if not target.blocks_others and (target.ignored_as or not target.closed):
+            return ""
+        if target.ignored_as is None:
+            return None
         reason = f"it waits for {target_id} ({target.ignored_as}), which is open"
-        return task_ids, reason
+        if target.issue_type in CONTAINER_TYPES:
+            reason += f"; once it is done:  bd close {target_id}"
+        return reason
 
-    def _tasks_below(self, parent_id: str) -> list[str]:
-        """Ids of all tasks among the children, their children and so on."""
-        task_ids: list[str] = []
-        reached = {parent_id}
-        queue = [parent_id]
-        while queue:
-            for child in self._children.get(queue.pop(), ()):
-                if child.id in reached:
-                    continue
-                reached.add(child.id)
-                queue.append(child.id)
-                if not child.ignored_as:
-                    task_ids.append(child.id)
-        return task_ids
+    def _unmet_conditions(self, issue: _Issue) -> Iterator[str]:
+        """Why `conditional-blocks` hold the issue up: it runs only after a failure."""
+        for target_id in issue.targets.get(CONDITIONAL, ()):
+            target = self.issues.get(target_id)
+            if target is None or not target.closed or not _has_failed(target):
+                yield f"it only runs if {target_id} fails"
+
+
+def _has_failed(issue: _Issue) -> bool:
+    reason = issue.node.text("close_reason").casefold()
+    return any(word in reason for word in FAILURE_WORDS)
 
 
 # -- Tasks --
 
 
-def _task(issue: _Issue, blockers: _Blockers, diagnostics: Diagnostics) -> Task | None:
-    node = issue.node
-    depends_on, reason = blockers.of(issue)
-    reason = _reason_to_skip(issue, depends_on, reason)
-    status = issue.status_word
-    if reason and not issue.closed:
-        diagnostics.add_note(issue.line_index, f"{issue.id} is skipped: {reason}")
-        status = SKIPPED
-    sections = [
-        ("", node.text("description")),
-        ("Design", node.text("design")),
-        ("Acceptance criteria", node.text("acceptance_criteria")),
-        ("Notes", node.text("notes")),
-    ]
-    return build_task(
-        diagnostics,
-        issue.line_index,
-        task_id=issue.id,
-        title=node.text("title"),
-        prompt=join_sections(sections),
-        depends_on=depends_on,
-        priority=_priority(node),
-        estimate=_estimate(node),
-        status=status,
-    )
+class _TaskBuilder:
+    """Turns the issues of a file into tasks. `now`: when a deferral has passed."""
 
+    def __init__(
+        self, diagnostics: Diagnostics, issues: Sequence[_Issue], now: datetime
+    ) -> None:
+        self._diagnostics = diagnostics
+        self._issues = issues
+        self._now = now
+        self._blockers = _Blockers({issue.id: issue for issue in issues})
+        self._skipped: dict[str, list[_Issue]] = {}  # reason → issues
+        self._references: dict[str, Reference] = {}  # id → what its children are told
 
-def _reason_to_skip(
-    issue: _Issue, depends_on: Sequence[str], blocked_reason: str | None
-) -> str | None:
-    """Why the issue cannot run in this plan, or None."""
-    if blocked_reason:
-        return blocked_reason
-    if issue.status_text == "blocked" and not depends_on:
-        return "its status is blocked, but no open dependency says why"
-    defer_until = issue.node.text("defer_until")
-    if defer_until:
-        return f"it is deferred until {defer_until}"
-    return None
+    def tasks(self) -> list[Task]:
+        """The tasks in the order of the file, and a note for each reason to skip some."""
+        work = [issue for issue in self._issues if not issue.ignored_as]
+        tasks = only_tasks(self._task(issue) for issue in work)
+        for reason, issues in self._skipped.items():
+            names = [issue.id for issue in issues[:MAX_NAMED_ISSUES]]
+            if len(issues) > len(names):
+                names.append(f"{len(issues) - len(names)} more")
+            verb = "is" if len(issues) == 1 else "are"
+            what = f"{', '.join(names)} {verb} skipped: {reason}"
+            self._diagnostics.add_note(issues[0].line_index, what)
+        return tasks
+
+    def _task(self, issue: _Issue) -> Task | None:
+        node = issue.node
+        depends_on, blocked_reason = self._blockers.of(issue)
+        status, skip_reason = issue.status_word, ""
+        if not issue.closed:
+            status, skip_reason = self._status_and_reason(issue, blocked_reason)
+        sections = [
+            ("", node.text("description")),
+            ("Design", node.text("design")),
+            ("Acceptance criteria", node.text("acceptance_criteria")),
+            ("Notes", node.text("notes")),
+        ]
+        return build_task_or_leave_out(
+            self._diagnostics,
+            issue.line_index,
+            task_id=issue.id,
+            title=node.text("title"),
+            prompt=join_sections(sections),
+            depends_on=depends_on,
+            priority=_priority(node),
+            estimate=_estimate(node),
+            status=status,
+            skip_reason=skip_reason,
+            context=tuple(self._context(issue)),
+        )
+
+    def _status_and_reason(
+        self, issue: _Issue, blocked_reason: str | None
+    ) -> tuple[StatusWord, str]:
+        """The status of an issue that is not closed, and why it is skipped, or ""."""
+        if issue.is_left_out:
+            return SKIPPED, LEFT_OUT
+        status = self._parsed_status(issue)
+        if status is SKIPPED and issue.status_text not in STATUS_WORDS:
+            return SKIPPED, LEFT_OUT
+        reason = blocked_reason or self._reason_to_wait(issue)
+        if reason:
+            status = SKIPPED
+        elif status.skipped:
+            reason = f"its status is {issue.status_text.replace('-', '_')}"
+        if not reason:
+            return status, ""
+        self._skipped.setdefault(reason, []).append(issue)
+        return status, reason
+
+    def _parsed_status(self, issue: _Issue) -> StatusWord:
+        """What the status means; an unknown one leaves the issue out."""
+        node = issue.node.get("status")
+        if node is None or node.is_null or node.value == "":
+            return PENDING
+        word = node.value if isinstance(node.value, str) else node.kind
+        return parse_status_or_leave_out(
+            self._diagnostics, issue.line_index, word, STATUS_WORDS, issue.id
+        )
+
+    def _reason_to_wait(self, issue: _Issue) -> str | None:
+        """Why a person does not want it to run now, or None."""
+        if _is_true(issue.node, "pinned"):
+            return "it is pinned"
+        for holder in (issue, *self._blockers.parents(issue)):
+            defer_until = holder.node.text("defer_until")
+            if defer_until and not self._has_passed(defer_until):
+                subject = "it" if holder is issue else f"its parent {holder.id}"
+                return f"{subject} is deferred until {defer_until}"
+        return None
+
+    def _has_passed(self, text: str) -> bool:
+        """Whether the time has passed; one that cannot be read has not."""
+        try:
+            time = datetime.fromisoformat(text.strip())
+        except ValueError:
+            return False
+        if time.tzinfo is None:
+            time = time.replace(tzinfo=UTC)
+        return time <= self._now
+
+    def _context(self, issue: _Issue) -> Iterator[Reference]:
+        """What the issues above it say, the nearest first."""
+        reached = {issue.id}
+        queue = self._blockers.parents(issue)
+        while queue and len(reached) <= MAX_ANCESTORS:
+            parent = queue.pop(0)
+            if parent.id in reached or parent.deleted:
+                continue
+            reached.add(parent.id)
+            queue += self._blockers.parents(parent)
+            yield self._reference(parent)
+
+    def _reference(self, issue: _Issue) -> Reference:
+        if issue.id not in self._references:
+            node = issue.node
+            sections = [
+                ("", node.text("description")),
+                ("Design", node.text("design")),
+                ("Acceptance criteria", node.text("acceptance_criteria")),
+            ]
+            kind = issue.issue_type or "issue"
+            name = f"{kind} {issue.id}: {node.text('title')}"
+            text = clean(join_sections(sections))
+            self._references[issue.id] = Reference(clean(name), text)
+        return self._references[issue.id]
 
 
 def _priority(node: Node) -> int:

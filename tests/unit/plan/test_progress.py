@@ -61,6 +61,20 @@ def test_a_task_is_open_until_it_is_completed_or_has_no_attempt_left(
         (None, {"source_status": FAILED}, FAILED, False),
         (None, {"source_status": Status.IN_PROGRESS}, PENDING, False),
         (None, {"skipped": True}, PENDING, True),
+        # somebody works on it, unless fanin has begun it
+        (None, {"source_status": Status.IN_PROGRESS, "skipped": True}, PENDING, True),
+        (
+            Record(),
+            {"source_status": Status.IN_PROGRESS, "skipped": True},
+            PENDING,
+            True,
+        ),
+        (
+            Record(attempts=1, status=FAILED),
+            {"source_status": Status.IN_PROGRESS, "skipped": True},
+            FAILED,
+            False,
+        ),
         # a person ticked it
         (
             Record(attempts=1, status=FAILED, error=ERROR),

@@ -22,7 +22,7 @@ beads
                   | select(.depends_on_id as $x | $e | index($x) | not)] | length' F
     done      grep -v '"issue_type":"epic"' F | grep -c '"status":"closed"'
     ready     jq -s '[.[] | select(.status == "closed").id] as $c | [.[] | select(.issue_type != "epic"
-                  and .status != "closed") | select([.dependencies // [] | .[] | select(.type == "blocks")
+                  and .status == "open") | select([.dependencies // [] | .[] | select(.type == "blocks")
                   .depends_on_id] - $c == [])] | length' F
 backlog-md
     tasks     ls D/tasks D/completed | grep -c md
