@@ -1,3 +1,3 @@
-"""Fan coding agents out over a task graph; fan their work in to one commit."""
+"""Run coding agents in parallel over a plan of tasks; land each batch as one commit."""
 
 __version__ = "0.1.0"

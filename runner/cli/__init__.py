@@ -24,10 +24,10 @@ EXIT_INTERRUPTED = 130
 
 # The sections of `fanin --help`.
 SECTIONS: dict[str, tuple[click.Command, ...]] = {
-    "Work": run.COMMANDS,
-    "Look": inspect.COMMANDS,
-    "Change": progress.COMMANDS,
-    "Start": start.COMMANDS,
+    "Run": run.COMMANDS,
+    "Inspect": inspect.COMMANDS,
+    "Change the progress": progress.COMMANDS,
+    "Get started": start.COMMANDS,
     "GitHub issues": issues.COMMANDS,
     "Jobs of GitHub Actions": jobs.COMMANDS,
 }
@@ -80,7 +80,7 @@ class SectionedGroup(click.Group):
 )
 @click.pass_context
 def fanin(ctx: click.Context, repo: str) -> None:
-    """Fan coding agents out over a task graph; fan their work in to one commit."""
+    """Run coding agents in parallel over a plan of tasks; land each batch as one commit."""
     ctx.obj = repo
 
 

@@ -1,4 +1,4 @@
-"""The commands that only look: `status`, `check`, `graph` and `agents`."""
+"""The commands that change nothing: `status`, `check`, `graph` and `agents`."""
 
 from __future__ import annotations
 

@@ -113,7 +113,7 @@ def demo(keep_in: Path | None) -> int:
 @click.option(
     "--strict",
     is_flag=True,
-    help="Refuse a plan of which a record would be left out.",
+    help="Refuse a plan with records that cannot be read instead of leaving them out.",
 )
 @click.option(
     "--progress",

@@ -100,7 +100,7 @@ SETTINGS = (
     Setting(
         "source",
         "text",
-        "The plan's format, if its name and content do not tell it",
+        "The plan's format, if it is not to be detected from name and content",
         _READING_THE_PLAN,
         path="plan.source",
         no_default="detected",
@@ -120,7 +120,7 @@ SETTINGS = (
     Setting(
         "strict",
         "boolean",
-        "Refuse a plan of which a record would be left out",
+        "Refuse a plan with records that cannot be read instead of leaving them out",
         _READING_THE_PLAN,
         path="plan.strict",
         default="false",
@@ -138,19 +138,19 @@ SETTINGS = (
     Setting(
         "parallel",
         "boolean",
-        "Run the ready tasks side by side",
+        "Run ready tasks in parallel",
         _DECIDING,
-        meaning="run the ready tasks side by side; off, one at a time with the same "
+        meaning="run ready tasks in parallel; off: one at a time, with the same "
         "outcome. The action's input is `true` by default",
         default="false",
         negative_flag="--sequential",
-        # Jobs of a matrix are there to run side by side.
+        # Jobs of a matrix exist to run in parallel.
         action_default="true",
     ),
     Setting(
         "max_concurrent",
         "integer",
-        "Agents at once, and the batch limit, 1 to 256",
+        "How many agents may run at once, and tasks per batch, 1 to 256",
         _DECIDING,
         default="3",
         metavar="N",
@@ -168,9 +168,9 @@ SETTINGS = (
     Setting(
         "schedule",
         "text",
-        "batch: one batch after the other; rolling: each task as soon as it is ready",
+        "batch: one batch after another; rolling: each task as soon as it is ready",
         _DECIDING,
-        meaning="`batch`: the next batch starts when the last has landed; `rolling`: a "
+        meaning="`batch`: the next batch starts when the previous one has landed; `rolling`: a "
         "task starts as soon as its dependencies are merged "
         "([more](how-it-works.md)). GitHub Actions works in batches and refuses "
         "`rolling`",
@@ -190,7 +190,7 @@ SETTINGS = (
         "text",
         "Time limit per attempt",
         _DECIDING,
-        meaning="per attempt; the agent's whole process group is ended",
+        meaning="time limit per attempt; then the agent's whole process group is killed",
         default="30m",
         metavar="DURATION",
     ),
@@ -199,14 +199,14 @@ SETTINGS = (
         "text",
         "Shell command that must succeed on the merged tree before it lands",
         _DECIDING,
-        meaning="shell command run on the merged tree before it lands; a red batch is "
-        "bisected, the culprits are sent back",
+        meaning="shell command that must succeed on the merged tree before it lands. If "
+        "it fails, the batch is bisected and the tasks at fault are sent back",
         metavar="COMMAND",
     ),
     Setting(
         "verify_retries",
         "integer",
-        "How often a failed verify is repeated before it counts, 0 to 10",
+        "How often a failed verify is run again before it counts, 0 to 10",
         _DECIDING,
         default="1",
         metavar="N",
@@ -214,7 +214,7 @@ SETTINGS = (
     Setting(
         "agent",
         "mapping",
-        "The agent, by preset name",
+        "The agent, as the name of a preset",
         (*_CHOOSING_AN_AGENT, "agents"),
         meaning="a preset's name, `{preset: claude, model: ...}` or "
         "`{command: [argv...], env: [NAMES]}`: [agents](agents.md)",
@@ -233,18 +233,18 @@ SETTINGS = (
     Setting(
         "env",
         "pairs",
-        "Plain variables of agent, setup and verify",
+        "Variables for agent, setup and verify that are not secret",
         _DECIDING,
-        meaning="plain variables that agent and verify see: "
+        meaning="variables for agent and verify that are not secret: "
         "`{AWS_REGION: us-east-1}`, see below",
         metavar="NAME=VALUE",
     ),
     Setting(
         "prompt_template",
         "text",
-        "A file of the repository that the prompt is made from",
+        "The template of the prompt, a file of the repository",
         _CHOOSING_AN_AGENT,
-        meaning="a file of the repository that the prompt is made from: "
+        meaning="the template of the prompt, a file of the repository: "
         "[agents](agents.md#the-prompt)",
         no_default="built in",
         metavar="PATH",
@@ -252,37 +252,37 @@ SETTINGS = (
     Setting(
         "protected",
         "lines",
-        "Globs of paths that no task may change; they replace the default list",
+        "Paths that no task may change, as globs; they replace the default list",
         _DECIDING,
-        meaning="globs no task may change; a task's `allow:` lifts it, `files` never "
-        "does. They replace the default list",
+        meaning="paths that no task may change, as globs; they replace the default list. "
+        "A task's `allow:` makes an exception, its `files` do not",
         no_default="see below",
         metavar="GLOB",
     ),
     Setting(
         "scope",
         "text",
-        "fail: refuse changes outside a task's files; warn: let them in",
+        "fail: refuse changes outside a task's files; warn: accept them",
         _DECIDING,
-        meaning="a change outside the task's `files`: `fail` refuses it, `warn` lets "
-        "it in and says so",
+        meaning="a change outside the task's `files`: `fail` refuses it, `warn` "
+        "accepts it with a warning",
         default="fail",
         metavar="fail|warn",
     ),
     Setting(
         "limits",
         "mapping",
-        "Limits of a task's change",
+        "Limits on the changes of a task",
         _DECIDING,
-        meaning="of a task's change: how many `files`, and the `size` of them all; "
-        "and the two limits of a run below",
+        meaning="limits on the changes of a task: the number of `files` and their total "
+        "`size`. The two limits below are for a run",
         default="{files: 100, size: 4MiB}",
         metavar="MAPPING",
     ),
     Setting(
         "max_cost_usd",
         "number",
-        "Start no batch beyond this cost, in US dollars",
+        "Start no more agents once a run has cost this much, in US dollars",
         (*_DECIDING, "continue"),
         path="limits.max_cost_usd",
         metavar="USD",
@@ -293,25 +293,25 @@ SETTINGS = (
         "Batches per run",
         (*_DECIDING, "continue"),
         path="limits.max_rounds",
-        meaning="batches per run; a rolling run has none to count",
+        meaning="batches per run; not used by `rolling`",
         default="100",
         metavar="N",
     ),
     Setting(
         "progress",
         "text",
-        "The file that keeps the progress",
+        "The file that records the progress",
         (*_READING_THE_PLAN, "collect", "answer"),
-        meaning="the file that keeps the progress; one plan per file",
+        meaning="the file that records the progress; one plan per file",
         default=".fanin/progress.json",
         metavar="PATH",
     ),
     Setting(
         "branch",
         "text",
-        "Where work lands (default: the current branch)",
+        "The branch that work lands on (default: the current branch)",
         _LANDING,
-        meaning="where work lands; made from HEAD if it does not exist",
+        meaning="the branch that work lands on; created from HEAD if it does not exist",
         no_default="the current one",
         metavar="NAME",
         # The state of a run names its branch, which may be another one by then.

@@ -87,7 +87,7 @@ def approved_text(
         reason = f"the label is from {labelled.actor}, a bot, and bots cannot approve"
         return _refused(issue, reason, by_a_writer=True)
     if not may_write(labelled.actor):
-        reason = f"the label is from {labelled.actor}, who may not write here"
+        reason = f"the label is from {labelled.actor}, who has no write access"
         return _refused(issue, reason, by_a_writer=True)
 
     doubt = _doubt(history, labelled)
@@ -95,7 +95,7 @@ def approved_text(
         return _refused(issue, doubt)
     body = body_at(history, labelled.at)
     if body is None:
-        reason = f"its history does not show its text as {labelled.actor} labelled it"
+        reason = f"its history does not show the text that {labelled.actor} labelled"
         return _refused(issue, reason)
     title = " ".join(rendered_text(title_at(history, labelled.at)).split())
     return Approved(

@@ -182,7 +182,7 @@ def parse_previous(path: str, text: str | None) -> IssuesFile | None:
         return None
     if not GithubIssues().looks_like(text):
         raise UsageProblem(
-            f"{path} is not a file of  fanin collect, so it is not overwritten",
+            f"{path} was not written by  fanin collect, so it is not overwritten",
             "name another file:  plan: {source: github-issues, path: .fanin/issues.json}",
         )
     try:

@@ -180,12 +180,12 @@ class BranchLander:
             ):
                 raise UsageProblem(
                     f"finished work waits on {waiting.branch} "
-                    f"and {self.branch} cannot take it as it is",
+                    f"and {self.branch} cannot be fast-forwarded to it",
                     f"merge it:  git merge {waiting.branch}    "
                     f"or drop it:  git branch -D {waiting.branch}",
                 )
             self._observer.note(
-                f"{self.branch} has taken the work that waited on {waiting.branch}"
+                f"the work that waited on {waiting.branch} landed on {self.branch}"
             )
         if not has_unlanded_work(repo, waiting):
             self._journal.record("freed", branch=waiting.branch)

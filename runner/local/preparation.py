@@ -56,7 +56,7 @@ def _create_branch(repo: Repository, branch: str) -> None:
     if not repo.set_ref(f"refs/heads/{branch}", head, must_not_exist):
         raise UsageProblem(
             f"cannot create the branch {branch!r}",
-            "another branch may have a part of its name",
+            "git cannot have both a branch `a` and a branch `a/b`; choose another name",
         )
 
 

@@ -46,7 +46,7 @@ def _undo_interrupted_landing(context: RunContext, state: State) -> None:
         context.repo, landing.branch, landing.old, landing.new
     ):
         context.observer.note(
-            f"{path} has neither its old nor its new content; it stays as it is"
+            f"{path} has neither its old nor its new content; it was not changed"
         )
 
 

@@ -46,7 +46,7 @@ class Snapshot:
         for task_id in ids:
             if task_id in self.graph.tasks:
                 continue
-            remedy = "see  fanin status"
+            remedy = "fanin status  lists the tasks"
             if guess := nearest(task_id, self.graph.tasks):
                 remedy = f"did you mean {guess}?"
             raise UsageProblem(

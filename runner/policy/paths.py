@@ -94,7 +94,7 @@ class Spellings:
                 clash = _first_clash(candidates, name, deleted)
                 if clash is not None:
                     reason = f"differs from {clash} only by case or Unicode form"
-                    yield Refusal(path, reason, "use one spelling")
+                    yield Refusal(path, reason, "rename it")
                     break
 
 

@@ -62,7 +62,7 @@ def leaked_secret(location: str, name: str) -> Failure:
     refusal = Refusal(
         location,
         f"holds the value of {name}",
-        "take it out; a value that is not secret belongs in the setting env, "
+        "remove it; a value that is not secret belongs in the setting env, "
         "not in agent.env",
     )
     return Failure(kind=FailureKind.POLICY, message=str(refusal))
@@ -176,7 +176,7 @@ def _outside_files(task: Task, change: Change) -> Refusal | None:
     return Refusal(
         change.path,
         "is outside the task's files",
-        "widen files: of the task if that is meant",
+        _add_to("files", change.path),
         scope=True,
     )
 
@@ -215,7 +215,9 @@ def _link_refusals(change: Change) -> Iterable[Refusal]:
         return
     if leaves_tree(change.path, change.target):
         reason = f"is a symlink out of the repository, to {change.target!r}"
-        yield Refusal(change.path, reason, "link inside it")
+        yield Refusal(
+            change.path, reason, "make it point to a path inside the repository"
+        )
 
 
 def _size_refusals(changes: Sequence[Change], limits: Limits) -> Iterable[Refusal]:
@@ -239,4 +241,4 @@ def _is_named(task: Task, path: str) -> bool:
 
 
 def _add_to(field: str, path: str) -> str:
-    return f"add it to the task's {field}: [{path!r}] if that is meant"
+    return f"add it to the task's {field}: [{path!r}] if the task should change it"

@@ -92,7 +92,7 @@ class Remote:
             if "couldn't find remote ref" in message or "not our ref" in message:
                 raise UsageProblem(
                     f"the remote has no {revision}",
-                    "name a branch that exists:  branch:",
+                    "set  branch:  to a branch that exists",
                 )
             raise EnvironmentBroken(
                 f"cannot fetch {revision}: {message}", "run the workflow again"

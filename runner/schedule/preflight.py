@@ -23,7 +23,7 @@ _WORKFLOWS = ".github/workflows/**"
 class PreflightReport:
     """What stands in the way of the open tasks; the caller decides what is an error.
 
-    `problems`: tasks that can never run or land, and a cost limit that cannot be kept.
+    `problems`: tasks that can never run or land, and a cost limit that cannot be enforced.
     `missing`: programs and keys that this machine does not have.
     `notes`: how the cost limit is kept where agents report their cost afterwards.
     """
@@ -114,7 +114,7 @@ def _landing_problems(
     if not may_change_workflows and globs.could_overlap(task.allow, (_WORKFLOWS,)):
         what = (
             f"{task.id} may change .github/workflows, "
-            "but the job's own token must not push such a change"
+            "but the job's own token may not push such a change"
         )
         remedy = "set the secret fanin-token to a token that may"
         problems.append(_problem(task, plan, what, remedy))
@@ -162,7 +162,9 @@ def _cost_limit_problems(uses: Sequence[_AgentUse], plan: Plan) -> list[Problem]
     for use in uses:
         name = use.chosen.name
         if use.agent.traits.costs is Costs.UNKNOWN and name not in problems:
-            what = f"limits.max_cost_usd cannot be kept: {name} never reports its cost"
+            what = (
+                f"limits.max_cost_usd cannot be enforced: {name} never reports its cost"
+            )
             remedy = "remove the limit, or use an agent that reports its cost"
             problems[name] = _problem(use.task, plan, what, remedy)
     return list(problems.values())

@@ -204,7 +204,7 @@ def test_another_plan_is_never_overwritten(clone: Clone) -> None:
     done = clone.fanin("collect", "--plan", "tasks.yml")
     assert done.returncode == 2
     assert (
-        "tasks.yml is not a file of  fanin collect, so it is not overwritten"
+        "tasks.yml was not written by  fanin collect, so it is not overwritten"
         in done.stderr
     )
     assert (clone.root / "tasks.yml").read_text().startswith("version: 1")

@@ -99,7 +99,7 @@ def test_a_cap_that_cannot_be_kept_and_an_agent_that_is_not_there_are_refused_be
         runner()
     told = str(caught.value)
     assert (
-        "tasks.yml:3: limits.max_cost_usd cannot be kept: codex never reports its cost"
+        "tasks.yml:3: limits.max_cost_usd cannot be enforced: codex never reports its cost"
         in told
     )
     assert (

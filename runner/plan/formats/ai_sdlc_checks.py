@@ -111,7 +111,7 @@ def _report_fences(page: Page, diagnostics: Diagnostics) -> None:
     for index in page.unclosed_fences:
         what = (
             "this code fence is never closed, so it was read as text; "
-            "close it with a line of its own"
+            "close it with a fence on a line of its own"
         )
         diagnostics.add_note(index, what)
     note_hidden_tasks(diagnostics, page.hidden_items(is_top_item))

@@ -321,7 +321,9 @@ def _note_parents(
         return
     tasks = count_of(len(parent_ids), "task")
     examples = ", ".join(sorted(parent_ids)[:MAX_NAMED_TASKS])
-    what = f"{tasks} with subtasks wait for them only as dependencies say: {examples}"
+    what = (
+        f"{tasks} with subtasks wait only for those named as dependencies: {examples}"
+    )
     diagnostics.add_plan_note(what)
 
 

@@ -101,12 +101,12 @@ def read_page(path: str, text: str, is_item: IsItem) -> Page:
     hidden_regions, unclosed_fences = _hidden_regions(lines, is_item)
     for index, line in enumerate(lines):
         if len(line) > MAX_LINE:
-            what = f"a line of {len(line):,} characters"
+            what = f"this line has {len(line):,} characters"
             remedy = "no plan has such a line; is this the right file?"
             raise InvalidInput([Problem(path, index + 1, what, remedy)])
     if len(unclosed_fences) > MAX_UNCLOSED:
         what = f"more than {MAX_UNCLOSED} code fences are never closed"
-        remedy = "close each one with a line that has the same fence and no other text"
+        remedy = "close each one with a fence on a line of its own"
         raise InvalidInput([Problem(path, unclosed_fences[0] + 1, what, remedy)])
     return Page(lines, endings, hidden_regions, unclosed_fences)
 

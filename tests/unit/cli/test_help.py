@@ -36,7 +36,7 @@ def test_the_help_has_the_sections_in_order_with_the_jobs_last() -> None:
     lines = _help().splitlines()
     headings = [line for line in lines if line.endswith(":") and line[0] != " "]
     assert headings == ["Options:", *(f"{title}:" for title in cli.SECTIONS)]
-    assert [*cli.SECTIONS][:3] == ["Work", "Look", "Change"]
+    assert [*cli.SECTIONS][:3] == ["Run", "Inspect", "Change the progress"]
     names = [command.name for command in [*cli.SECTIONS.values()][-1]]
     assert names == ["next", "task", "verify", "merge", "continue"]
 

@@ -69,7 +69,7 @@ def test_an_issue_labelled_by_a_writer_is_a_task_with_its_text() -> None:
         ([Event("labeled", LABEL, "writer", "bug")], "does not say who"),
         (
             [Event("labeled", LABEL, "stranger", "fanin")],
-            "stranger, who may not write here",
+            "stranger, who has no write access",
         ),
         ([Event("labeled", LABEL, None, "fanin")], "a deleted account"),
         ([BY_WRITER, Event("unlabeled", AFTER, "writer", "fanin")], "does not say who"),

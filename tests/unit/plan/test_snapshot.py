@@ -54,7 +54,7 @@ def test_named_tasks_are_in_plan_order(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("task_id", "remedy"),
-    [("secnd", "did you mean second?"), ("zzz", "see  fanin status")],
+    [("secnd", "did you mean second?"), ("zzz", "fanin status  lists the tasks")],
 )
 def test_an_unknown_task_is_refused_with_the_nearest_spelling(
     tmp_path: Path, task_id: str, remedy: str

@@ -158,7 +158,7 @@ def test_two_symlinks_may_not_leave_the_repository_together(
             {"files": ("src/**",)},
             _edited("lib/a.py"),
             FailureKind.SCOPE,
-            "lib/a.py is outside the task's files (widen",
+            "lib/a.py is outside the task's files (add it to the task's files",
         ),
         (
             {"files": ("src/**",)},
@@ -350,7 +350,7 @@ def test_scope_warn_accepts_changes_outside_files_with_a_warning() -> None:
     }
     assert check(task(files=["a"]), [_added("b")], scope="warn", **rules) is None
     assert warnings == [
-        "T1: b is outside the task's files (widen files: of the task if that is meant)"
+        "T1: b is outside the task's files (add it to the task's files: ['b'] if the task should change it)"
     ]
     refused = check(
         task(files=["a"]), [_added("b"), _added("action.yml")], scope="warn", **rules

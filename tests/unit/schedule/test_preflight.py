@@ -123,7 +123,7 @@ def test_a_workflow_can_change_only_with_a_token_that_may(
         may_change_workflows=may_change_workflows,
     )
     expected = (
-        "tasks.yml:3: T1 may change .github/workflows, but the job's own token must "
+        "tasks.yml:3: T1 may change .github/workflows, but the job's own token may "
         "not push such a change; set the secret fanin-token to a token that may"
     )
     assert _problems(report) == ([] if may_change_workflows else [expected])
@@ -150,7 +150,7 @@ def test_a_cost_limit_needs_an_agent_that_reports_its_cost() -> None:
     assert _check(*tasks).problems == ()
     report = _check(*tasks, limits=Limits(max_cost_usd=1.0))
     expected = (
-        "tasks.yml:3: limits.max_cost_usd cannot be kept: codex never reports its "
+        "tasks.yml:3: limits.max_cost_usd cannot be enforced: codex never reports its "
         "cost; remove the limit, or use an agent that reports its cost"
     )
     assert _problems(report) == [expected]

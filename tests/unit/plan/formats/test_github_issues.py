@@ -130,7 +130,7 @@ def test_an_issue_that_waits_for_something_outside_the_plan_is_skipped(
 
 def test_refused_issues_get_a_note() -> None:
     loaded_plan = plan(
-        refused=[{"number": 5, "why": "the label is from x, who may not write here"}]
+        refused=[{"number": 5, "why": "the label is from x, who has no write access"}]
     )
     assert loaded_plan.tasks == ()
     assert any(
