@@ -93,7 +93,7 @@ SETTINGS = (
         (*_READING_THE_PLAN, "collect", "answer"),
         meaning="the plan's file or folder, relative to the repository; it must be "
         "committed. `{path: …, source: NAME, options: {…}, ignore_dangling: true, "
-        "strict: true}` says more, see below",
+        "strict: true}` is accepted too, see below",
         default="tasks.yml",
         metavar="PATH",
     ),
