@@ -281,7 +281,7 @@ def merge_in_quarantine(
         failed=failed,
         kept_refs=kept_refs,
         snapshot=merge.snapshot_with(commits, progress),
-        results=tuple(r.result for r in merge.readings if r.result is not None),
+        results=merge.read_results,
         warnings=tuple(merge.warnings),
     )
     commits_by_ref = {
@@ -400,6 +400,9 @@ def hold_batch(
         commits=(commit,),
         failed=failed,
         snapshot=merge.snapshot_with([commit], progress),
+        results=merge.read_results,
     )
-    held_work = merge_batch(repo, results, commit, verification=send_back)
+    # The branch moves on, so this commit must leave the run as the first one has it.
+    held_results = replace(results, record_run=None)
+    held_work = merge_batch(repo, held_results, commit, verification=send_back)
     return hold, held_work

@@ -394,6 +394,8 @@ class BatchMerge:
                     self._task(task_id), result, changed_paths[task_id]
                 )
             recorded = self._with_failures(recorded, failures)
+            if number == len(groups):
+                recorded = self._with_run(recorded, merged, failed)
             group_tree = self.last_tree(group) if group else tree
             text = self._message(group, failures)
             parent = self._commit(self._with_state(group_tree, recorded), text, parent)
@@ -443,6 +445,30 @@ class BatchMerge:
             )
         return recorded
 
+    def _with_run(
+        self,
+        recorded: Progress,
+        merged: Sequence[MergeOutcome],
+        failed: Mapping[str, Failure],
+    ) -> Progress:
+        """The progress with the run as it is after this batch."""
+        if self.results.record_run is None:
+            return recorded
+        fan_in = FanIn(
+            self.snapshot.commit,
+            landed=tuple(outcome.entry.task.id for outcome in merged),
+            failed=failed,
+            snapshot=self.snapshot_with([], recorded),
+            results=self.read_results,
+        )
+        return recorded.with_run(self.results.record_run(fan_in))
+
+    @property
+    def read_results(self) -> tuple[Result, ...]:
+        """The results that could be read, in plan order."""
+        results = [reading.result for reading in self.readings]
+        return tuple(result for result in results if result is not None)
+
     def _message(
         self, group: Sequence[MergeOutcome], failures: Mapping[str, Failure]
     ) -> str:
@@ -466,6 +492,7 @@ class BatchMerge:
         for outcome in merged:
             task = self._task(outcome.entry.task.id)
             recorded = recorded.with_held(task, held_branch)
+        recorded = self._with_run(recorded, [], failed)
         text = (
             f"Hold batch {self.manifest.batch} on {held_branch}\n\n"
             f"Fanin-Run: {self.manifest.run}\n"

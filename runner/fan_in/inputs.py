@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from runner.core.manifest import Manifest
 from runner.core.result import Failure, Verdict
 from runner.policy.redaction import NONE, Secrets
+
+if TYPE_CHECKING:
+    from runner.fan_in.batch_merge import FanIn
+    from runner.plan.progress import RunRecord
 
 # (commit, folder of its new objects) → why it is red, None if it is green
 VerifyCommit = Callable[[str, Path], Failure | None]
@@ -20,12 +25,15 @@ class BatchResults:
 
     `missing` is the failure of a task whose attempt left no folder; with None such an
     attempt counts as never started. `secrets` must not appear in what the agents left.
+    `record_run` makes what the progress file says of the run, from the fan-in as it is
+    before its commits are made; with None that stays as it is.
     """
 
     manifest: Manifest
     folder: Path
     missing: Failure | None = None
     secrets: Secrets = NONE
+    record_run: Callable[[FanIn], RunRecord] | None = None
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 The file has one record per line in plan order, with a blank line between records and
 the comma in front. So a change of one record changes one line, and git merges branches
-that changed different tasks.
+that changed different tasks. The last line has the run on GitHub Actions that landed
+last, if there was one.
 """
 
 from __future__ import annotations
@@ -56,22 +57,48 @@ class Record(Document):
     tokens: int | None = None
 
 
+class RunRecord(Document):
+    """A run on GitHub Actions as it was when it last landed a commit.
+
+    A run of the workflow that was handed no state goes on with it and its limits.
+
+    - `round`: the round that landed;
+    - `inputs`: those of its first round, by setting name;
+    - `slots`, `limited`: how it backs off after a rate limit;
+    - `waits_until`: no agent starts before this time, because of a rate limit;
+    - `ended`: why no round follows; None while one is to follow.
+    """
+
+    id: str
+    round: Annotated[int, Field(ge=1)]
+    spent_usd: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    dearest_usd: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    inputs: dict[str, str] = Field(default_factory=dict)
+    slots: Annotated[int, Field(ge=1)] | None = None
+    limited: Annotated[int, Field(ge=0)] = 0
+    waits_until: str | None = None
+    ended: str | None = None
+
+
 class ProgressFile(Document):
     version: Literal[1]
     plan: str
     tasks: dict[str, Record]
+    run: RunRecord | None = None
 
 
 @dataclass(frozen=True)
 class Progress:
     """The records of the plan at path `plan`, by task id. Every change is a new object.
 
-    `extra` holds fields of the file that a newer version has written.
+    `run` is the run on GitHub Actions that landed last. `extra` holds fields of the
+    file that a newer version has written.
     """
 
     plan: str
     records: Mapping[str, Record] = field(default_factory=dict)
     extra: Mapping[str, Any] = field(default_factory=dict)
+    run: RunRecord | None = None
 
     # -- questions --
 
@@ -146,6 +173,9 @@ class Progress:
 
     def with_records(self, changed: Mapping[str, Record]) -> Progress:
         return replace(self, records={**self.records, **changed})
+
+    def with_run(self, run: RunRecord) -> Progress:
+        return replace(self, run=run)
 
     def with_every_task(self, tasks: Iterable[Task]) -> Progress:
         """Add a record for each task, so that a later change touches one line only.
@@ -330,7 +360,7 @@ def parse(path: str, text: str | None, plan: str) -> Progress:
         what = f"this is the progress of {document.plan}, not of {plan}"
         remedy = "give this plan its own file with the setting progress:"
         raise InvalidInput([Problem(path, 1, what, remedy)])
-    return Progress(plan, document.tasks, document.model_extra or {})
+    return Progress(plan, document.tasks, document.model_extra or {}, document.run)
 
 
 def render(progress: Progress, order: Iterable[str]) -> str:
@@ -344,7 +374,10 @@ def render(progress: Progress, order: Iterable[str]) -> str:
         comma = "," if lines else ""
         key = json.dumps(task_id, ensure_ascii=False)
         lines.append(f"{comma}{key}: {_record_json(progress.records[task_id])}")
-    return "\n\n".join([opening, *lines, "}}"]) + "\n"
+    closing = "}}"
+    if progress.run is not None:
+        closing = f'}}, "run": {_run_json(progress.run)}}}'
+    return "\n\n".join([opening, *lines, closing]) + "\n"
 
 
 def seconds_between(started: str, finished: str) -> float:
@@ -360,6 +393,12 @@ def _record_json(record: Record) -> str:
     always = {"status": record.status.value, "attempts": record.attempts}
     changed = record.model_dump(mode="json", exclude_defaults=True)
     return json.dumps(always | changed, ensure_ascii=False)
+
+
+def _run_json(run: RunRecord) -> str:
+    document = {"id": run.id, "round": run.round}
+    document |= run.model_dump(mode="json", exclude_defaults=True)
+    return json.dumps(document, ensure_ascii=False)
 
 
 def _total_usage(record: Record, usage: Usage) -> dict[str, Any]:

@@ -40,6 +40,7 @@ _REASONS = (
 )
 _MOVED = ("stale info", "fetch first", "cannot lock ref", "non-fast-forward")
 _REFUSED = ("remote rejected", "remote: error", "403")
+_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _MAX_TEXT = 600  # characters of a server's message
 
 
@@ -79,12 +80,16 @@ class Remote:
     def fetch(self, revision: str) -> str:
         """Fetch one branch or commit without its history, and return its commit id.
 
+        A tag with the branch's name is not meant.
+
         Raises UsageProblem if the remote has none, EnvironmentBroken if git fails
         otherwise.
         """
+        is_commit = _COMMIT.fullmatch(revision) is not None
         argv = [
             *("fetch", "-q", "--no-tags", "--no-recurse-submodules", "--depth=1"),
-            *(self._name, revision),
+            # git would take a tag of that name first.
+            *(self._name, revision if is_commit else f"refs/heads/{revision}"),
         ]
         done = self._repo.git.attempt(argv, env=self._env)
         if done.status:

@@ -444,3 +444,29 @@ def test_a_duration_is_never_negative(
     started: str, finished: str, seconds: float
 ) -> None:
     assert progress.seconds_between(started, finished) == seconds
+
+
+# -- the run on GitHub Actions --
+
+RUN = progress.RunRecord(id="4711", round=2, spent_usd=1.25, inputs={"plan": "é.yml"})
+
+
+def test_the_run_stands_in_the_last_line_and_survives() -> None:
+    before = Progress("p", {"A": Record()}).with_run(RUN)
+    text = progress.render(before, ["A"])
+    assert text.splitlines()[-1] == (
+        '}, "run": {"id": "4711", "round": 2, "spent_usd": 1.25, '
+        '"inputs": {"plan": "é.yml"}}}'
+    )
+    assert progress.parse("x", text, "p") == before
+    assert progress.parse("x", text, "p").with_records({}).run == RUN
+
+
+def test_without_a_run_the_file_is_as_before() -> None:
+    assert "run" not in progress.render(Progress("p", {"A": Record()}), ["A"])
+
+
+def test_an_unreadable_run_has_its_place() -> None:
+    text = '{"version": 1, "plan": "p", "tasks": {}, "run": {"id": 1}}'
+    (first,) = problems(lambda: progress.parse("x", text, "p"))
+    assert first.startswith("x:1: unreadable progress: run.id")
