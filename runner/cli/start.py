@@ -116,6 +116,14 @@ def demo(keep_in: Path | None) -> int:
     help="Refuse a plan with records that cannot be read instead of leaving them out.",
 )
 @click.option(
+    "--skip-line",
+    "skip_lines",
+    multiple=True,
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="A line that cannot be read as a task, and that nothing is to wait for.",
+)
+@click.option(
     "--progress",
     "progress_path",
     default=".fanin/progress.json",
@@ -131,6 +139,7 @@ def convert(
     options: tuple[str, ...],
     ignore_dangling: bool,
     strict: bool,
+    skip_lines: tuple[int, ...],
     progress_path: str,
 ) -> int:
     """Write any plan as native YAML.
@@ -151,6 +160,7 @@ def convert(
         options=_parse_options(options),
         ignore_dangling=ignore_dangling,
         strict=strict,
+        skip_lines=skip_lines,
     )
     root = open_repository(repo_path).root
     plan = load(choice, trees.work_tree(root, choice))

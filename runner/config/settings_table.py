@@ -127,6 +127,17 @@ SETTINGS = (
         in_issues_workflow=False,
     ),
     Setting(
+        "skip_line",
+        "lines",
+        "A line that cannot be read as a task, and that nothing is to wait for",
+        _READING_THE_PLAN,
+        path="plan.skip_lines",
+        meaning="lines of a spec-kit plan that cannot be read as a task, and that "
+        "nothing is to wait for",
+        metavar="N",
+        in_issues_workflow=False,
+    ),
+    Setting(
         "ignore_dangling",
         "boolean",
         "Drop dependencies on unknown tasks",

@@ -123,6 +123,8 @@ class Task(TaskFields):
     - `source_status`, `skipped`: what the plan's own marks say. A progress record wins
       over them. `skip_reason` is the plan's word for why, "" if it has none.
     - `context`: documents for the prompt, the most important first.
+    - `blocker`: what in the plan keeps the task from running and is no task, such as
+      `line 5`, or "".
 
     None of these six is part of the task's digest.
     """
@@ -133,6 +135,7 @@ class Task(TaskFields):
     skipped: bool = Field(default=False, exclude=True, repr=False)
     skip_reason: str = Field(default="", exclude=True, repr=False)
     context: tuple[Reference, ...] = Field(default=(), exclude=True, repr=False)
+    blocker: str = Field(default="", exclude=True, repr=False)
 
     @property
     def digest(self) -> str:
@@ -153,7 +156,8 @@ class PlanSettings(UserDocument):
     `path` is a file or folder; `source` the format, None if it is to be detected;
     `options` are those of the format. `ignore_dangling` drops dependencies on tasks that
     are not in the plan, which are errors otherwise. `strict` refuses a plan of which a
-    record would be left out.
+    record would be left out. `skip_lines` are lines, from 1, that look like tasks but
+    cannot be read, and that nothing is to wait for.
     """
 
     path: str = "tasks.yml"
@@ -161,6 +165,7 @@ class PlanSettings(UserDocument):
     options: dict[str, str] = Field(default_factory=dict)
     ignore_dangling: bool = False
     strict: bool = False
+    skip_lines: tuple[Annotated[int, Field(ge=1)], ...] = ()
 
     @model_validator(mode="before")
     @classmethod
@@ -195,7 +200,8 @@ class Plan(BaseModel):
 
     `tasks` are in the order of the file, `notes` say what was ignored and why.
     `left_out` are the records that cannot be read although the rest can. `source` and
-    `options` tell how it was read, and so how it is written back.
+    `options` tell how it was read, and so how it is written back. `own_files` are the
+    files that no task may change because they are the plan; () stands for `path`.
     """
 
     model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
@@ -206,6 +212,7 @@ class Plan(BaseModel):
     notes: tuple[str, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
     options: dict[str, str] = Field(default_factory=dict)
+    own_files: tuple[str, ...] = ()
 
     @property
     def left_out_summary(self) -> str:

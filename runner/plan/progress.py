@@ -133,7 +133,7 @@ class Progress:
         record = self.record(task)
         if record.status is Status.COMPLETED:
             return Standing.COMPLETED
-        if record.skipped or record.held or record.final:
+        if task.blocker or record.skipped or record.held or record.final:
             return Standing.STUCK
         used_up = record.attempts >= self.attempt_limit(task, max_attempts)
         if record.status is Status.FAILED and used_up:
@@ -145,7 +145,9 @@ class Progress:
         standings = {}
         for task in plan.tasks:
             # Most tasks of a large plan have neither a record nor a mark.
-            unmarked = task.source_status is Status.PENDING and not task.skipped
+            unmarked = task.source_status is Status.PENDING and not (
+                task.skipped or task.blocker
+            )
             if unmarked and task.id not in self.records:
                 standings[task.id] = Standing.OPEN
             else:
@@ -331,9 +333,11 @@ def from_source(plan: Plan, path: str) -> Progress:
     """
     records = {}
     for task in plan.tasks:
-        if task.skipped or task.source_status in {Status.COMPLETED, Status.FAILED}:
+        # The line that blocks a task is lost, so the task itself must not start.
+        skipped = task.skipped or bool(task.blocker)
+        if skipped or task.source_status in {Status.COMPLETED, Status.FAILED}:
             records[task.id] = Record(
-                status=task.source_status, skipped=task.skipped or None
+                status=task.source_status, skipped=skipped or None
             )
     return Progress(path, records)
 

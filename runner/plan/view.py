@@ -64,6 +64,8 @@ def _state(
         return "skipped", task.skip_reason if task.skipped else ""
     if record.held:
         return "held", f"its work waits on {record.held}"
+    if task.blocker:
+        return "blocked", f"by {task.blocker}"
     if standing is Standing.STUCK:
         return "failed", _first_line(record)
     if task.id in blocked:

@@ -76,7 +76,7 @@ def untouchable(plan: Plan, settings: Settings) -> tuple[str, ...]:
     The plan (all of it, if it is a folder), the settings, the prompt template and the
     progress.
     """
-    paths = [plan.path, settings.progress, FILE]
+    paths = [*(plan.own_files or (plan.path,)), settings.progress, FILE]
     if settings.prompt_template:
         paths.append(settings.prompt_template)
     return (*map(globs.literal, paths), "/.fanin/**")

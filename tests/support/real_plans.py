@@ -19,9 +19,9 @@ REAL: dict[tuple[str, str, str], tuple[int, int, int, int, int]] = {
     ("nprbst__speck__001-speck-core-project.md", "spec-kit", ""): (93, 178, 93, 0, 49),
     ("nprbst__speck__009-multi-repo-stacked.md", "spec-kit", ""): (
         122,
-        156,
+        157,
         120,
-        2,
+        1,
         87,
     ),
     ("jmanhype__speckit__issues.jsonl", "beads", ""): (245, 5, 245, 0, 3),

@@ -94,6 +94,10 @@ def load(settings: PlanSettings, tree: Tree) -> Plan:
     for a format that cannot be loaded.
     """
     source = _choose_source(settings, tree)
+    if settings.skip_lines:
+        lines = ", ".join(map(str, settings.skip_lines))
+        options = {**settings.options, "skip_lines": lines}
+        settings = settings.model_copy(update={"options": options})
     check_options(source, settings)
     plan = source.load(settings.path, tree, settings.options)
     # Only a format that has the attribute may; the Protocol does not require it.
@@ -106,7 +110,8 @@ def load(settings: PlanSettings, tree: Tree) -> Plan:
     plan = _drop_dangling(plan, of_open_tasks=settings.ignore_dangling)
     # Only a format that has the attribute leaves records out.
     if getattr(source, "leaves_out_records", False):
-        plan = left_out.resolve(plan, strict=settings.strict)
+        any_number = getattr(source, "waits_for_left_out", False)
+        plan = left_out.resolve(plan, strict=settings.strict, any_number=any_number)
     return plan
 
 

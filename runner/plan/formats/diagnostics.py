@@ -129,6 +129,11 @@ def spelling_remedy(word: str, choices: Iterable[str], otherwise: str) -> str:
     return f"did you mean {guess!r}?" if guess else otherwise
 
 
+def line_numbers(text: str) -> set[int]:
+    """The numbers in `12, 15`, counted from 1."""
+    return {int(word) for word in re.findall(r"[0-9]{1,9}", text)}
+
+
 # -- Status words --
 
 
@@ -233,12 +238,14 @@ def build_task(
     skip_reason: str = "",
     file: str | None = None,
     context: tuple[Reference, ...] = (),
+    blocker: str = "",
 ) -> Task | None:
     """The task with these values, or None after a problem for each unusable one.
 
     `files`: globs, None for no limit. `estimate`: seconds. `skip_reason`: the word of
     a skipped task. `file`: the task's file if it is not the one of the diagnostics.
     `context`: documents for the prompt.
+    `blocker`: what in the plan it waits for that is no task, such as `line 5`.
     """
     path = file or diagnostics.file
     values = {
@@ -267,6 +274,7 @@ def build_task(
         skipped=status.skipped,
         skip_reason=skip_reason if status.skipped else "",
         context=context,
+        blocker=blocker,
     )
 
 

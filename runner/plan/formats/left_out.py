@@ -19,13 +19,16 @@ MAX_GUESSES = 50
 MAX_NAMED_TASKS = 5  # a note names no more of them
 
 
-def resolve(plan: Plan, *, strict: bool) -> Plan:
+def resolve(plan: Plan, *, strict: bool, any_number: bool = False) -> Plan:
     """The plan without unknown dependencies, and with a note for each record left out.
 
-    Raises InvalidInput if too many records were left out, or any if `strict`.
+    `any_number`: the format lets the rest of the plan wait for them, so that no number
+    of them is too large. Raises InvalidInput if too many records were left out, or any
+    if `strict`.
     """
     plan = _leave_out_unknown_dependencies(plan)
-    _refuse_too_many(plan, strict=strict)
+    if strict or not any_number:
+        _refuse_too_many(plan, strict=strict)
     notes = [f"left out: {record.problem}" for record in plan.left_out]
     notes += plan.notes
     notes += _notes_of_dependents(plan)

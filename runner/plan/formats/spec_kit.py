@@ -13,28 +13,32 @@ from runner.core.task import Plan, Reference, Status, Task
 from runner.plan.formats.base import Mark, Options, Tree
 from runner.plan.formats.diagnostics import (
     COMPLETED,
+    MAX_QUOTED,
     PENDING,
     Diagnostics,
     build_task,
     changed_file,
+    count_of,
     join_sections,
+    line_numbers,
     note_hidden_tasks,
     only_tasks,
-    report_malformed_task,
 )
-from runner.plan.formats.markdown import Page, read_page
+from runner.plan.formats.markdown import read_page
 from runner.plan.formats.spec_kit_files import named_files
-from runner.plan.formats.spec_kit_items import ITEM, Item, find_items, is_top_item
+from runner.plan.formats.spec_kit_items import (
+    Item,
+    PlanLines,
+    UnreadLine,
+    is_top_item,
+    read_plan_lines,
+)
+from runner.plan.formats.spec_kit_lines import read_line
 from runner.plan.formats.spec_kit_order import TaskOrder
 
 MAX_CONTRACTS = 100  # files that a prompt names
 EXAMPLE = "`- [ ] T001 [P] [US1] What to do in src/file.py`"
 
-# A box with another mark, or an id without a blank before its text: such a task must
-# not be lost without a message.
-_MALFORMED = re.compile(
-    r"[ \t]*(?:[-*+][ \t]*)?\[[^\]]{0,3}\][ \t]*(?:\*\*)?T?[0-9]{2,}[^/]*"
-)
 _LIST_ITEM = re.compile(r"[ \t]*(?:[-*+]|[0-9]+[.)])[ \t]")
 
 
@@ -42,9 +46,12 @@ class SpecKit:
     """The `spec-kit` format; see `runner.plan.formats.base.Source`."""
 
     name = "spec-kit"
+    leaves_out_records = True
+    waits_for_left_out = True
     options: Mapping[str, Sequence[str]] = {
         "phases": ("barriers", "stories"),
         "files": ("text", "any"),
+        "skip_lines": (),
     }
 
     def detect(self, path: str, tree: Tree) -> bool:
@@ -56,34 +63,35 @@ class SpecKit:
         if text is None:
             return False
         page = read_page(file, text, is_top_item)
-        return any(ITEM.fullmatch(line) for _, line in page.visible_lines())
+        return any(read_line(line) for _, line in page.visible_lines())
 
     def load(self, path: str, tree: Tree, options: Options) -> Plan:
         """The plan in this file.
 
-        Raises InvalidInput for unreadable task lines and for dependencies on missing
-        tasks.
+        A line that looks like a task but cannot be read is a note, and what comes after
+        it is blocked by it. Raises InvalidInput for a plan without tasks, and for one
+        that is too large.
         """
         file = _plan_file(path, tree)
         page = read_page(file, tree.read(file) or "", is_top_item)
-        items = find_items(page)
         diagnostics = Diagnostics(path, file)
-        _report_malformed(page, diagnostics)
+        plan_lines = _without_skipped(read_plan_lines(page), options, diagnostics)
+        _report_unread(plan_lines, diagnostics)
         note_hidden_tasks(diagnostics, page.hidden_items(is_top_item))
-        if not items and not diagnostics.problems:
+        if not plan_lines.items:
             remedy = f"write tasks as {EXAMPLE}"
             diagnostics.add_problem(0, "no tasks found", remedy)
         phases_are_stories = options.get("phases") == "stories"
-        order = TaskOrder(page, items, diagnostics, phases_are_stories)
-        dependencies = order.dependencies()
+        order = TaskOrder(page, plan_lines, diagnostics, phases_are_stories)
+        order.derive()
         limit_files = options.get("files") != "any"
         context = _context(file, tree)
         tasks = []
-        for item in items:
-            depends_on = dependencies.get(item.task_id, ())
-            task = _task(item, depends_on, limit_files, context, diagnostics)
+        for item in plan_lines.items:
+            task = _task(item, order, limit_files, context, diagnostics)
             tasks.append(task)
-        return diagnostics.build_plan(self.name, only_tasks(tasks))
+        plan = diagnostics.build_plan(self.name, only_tasks(tasks))
+        return plan.model_copy(update={"own_files": (file,)})
 
     def write_back(
         self, path: str, tree: Tree, marks: Mapping[str, Mark], options: Options
@@ -92,15 +100,16 @@ class SpecKit:
         file = _plan_file(path, tree)
         text = tree.read(file) or ""
         page = read_page(file, text, is_top_item)
-        items = find_items(page)
+        items = read_plan_lines(page).items
         tick = _tick_of(items)
         for item in items:
             mark = marks.get(item.task_id)
             if mark is None or item.done == (mark.status is Status.COMPLETED):
                 continue
             line = page.lines[item.line_index]
+            start, end = item.box_span
             box = " " if item.done else tick
-            page.lines[item.line_index] = _with_box(line, box)
+            page.lines[item.line_index] = line[:start] + box + line[end:]
         return changed_file(file, text, page.text())
 
 
@@ -137,15 +146,9 @@ def _tick_of(items: Iterable[Item]) -> str:
     return "X"
 
 
-def _with_box(line: str, box: str) -> str:
-    item = ITEM.fullmatch(line)
-    assert item
-    return line[: item.start("box")] + box + line[item.end("box") :]
-
-
 def _task(
     item: Item,
-    depends_on: Iterable[str],
+    order: TaskOrder,
     limit_files: bool,
     context: tuple[Reference, ...],
     diagnostics: Diagnostics,
@@ -157,6 +160,7 @@ def _task(
     if limit_files:
         # A task that names no path has no limit.
         files = named_files(title) or None
+    holding_line = order.holding_lines.get(item.task_id)
     return build_task(
         diagnostics,
         item.line_index,
@@ -164,9 +168,10 @@ def _task(
         title=title,
         prompt=join_sections([("", headings), ("", "\n".join(details))]),
         files=files,
-        depends_on=depends_on,
+        depends_on=order.dependencies.get(item.task_id, ()),
         status=COMPLETED if item.done else PENDING,
         context=context,
+        blocker="" if holding_line is None else f"line {holding_line + 1}",
     )
 
 
@@ -174,13 +179,54 @@ def _split_body(item: Item) -> tuple[str, Sequence[str]]:
     """The title with its continuation lines, and the lines from the first bullet on."""
     words = [item.text]
     for number, line in enumerate(item.body):
-        if _LIST_ITEM.match(line):
+        if _LIST_ITEM.match(line) or not line.strip():
             return " ".join(words), item.body[number:]
         words.append(line.strip())
     return " ".join(words), ()
 
 
-def _report_malformed(page: Page, diagnostics: Diagnostics) -> None:
-    for index, line in page.visible_lines():
-        if _MALFORMED.fullmatch(line) and not ITEM.fullmatch(line):
-            report_malformed_task(diagnostics, index, line, EXAMPLE)
+def _without_skipped(
+    plan_lines: PlanLines, options: Options, diagnostics: Diagnostics
+) -> PlanLines:
+    """The lines without the unread ones that a person said to skip."""
+    numbers = line_numbers(options.get("skip_lines", ""))
+    unread: list[UnreadLine] = []
+    for line in plan_lines.unread:
+        if line.line_index + 1 not in numbers:
+            unread.append(line)
+            continue
+        numbers.discard(line.line_index + 1)
+        what = f"skipped by --skip-line: `{line.text[:MAX_QUOTED]}`"
+        diagnostics.add_note(line.line_index, what)
+    for number in sorted(numbers):
+        what = "--skip-line names this line, but there is no unread task on it"
+        diagnostics.add_note(number - 1, what)
+    return PlanLines(plan_lines.items, unread, plan_lines.criteria)
+
+
+def _report_unread(plan_lines: PlanLines, diagnostics: Diagnostics) -> None:
+    """Report every line that looks like a task but was not read.
+
+    One that may be an open task counts as left out; the others are noted.
+    """
+    for line in plan_lines.unread:
+        quoted = line.text[:MAX_QUOTED]
+        if line.gates:
+            what = f"cannot read this task line, so what follows waits: `{quoted}`"
+            remedy = (
+                f"write it as {EXAMPLE}, or skip it with  "
+                f"--skip-line {line.line_index + 1}"
+            )
+            diagnostics.leave_out(line.line_index, what, remedy)
+        elif line.first_line_index is not None:
+            first = line.first_line_index + 1
+            what = f"not read, because line {first} is that task: `{quoted}`"
+            diagnostics.add_note(line.line_index, what)
+        else:
+            what = f"cannot read this task line, but it is ticked: `{quoted}`"
+            diagnostics.add_note(line.line_index, what)
+    if plan_lines.criteria:
+        first = plan_lines.criteria[0]
+        boxes = count_of(len(plan_lines.criteria), "check box", "check boxes")
+        what = f"{boxes} without an id outside of the task lists: not tasks"
+        diagnostics.add_note(first, what)

@@ -23,6 +23,7 @@ def test_the_defaults() -> None:
             "options": {},
             "ignore_dangling": False,
             "strict": False,
+            "skip_lines": (),
         },
         "parallel": False,
         "max_concurrent": 3,

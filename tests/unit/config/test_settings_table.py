@@ -35,6 +35,7 @@ SAMPLES: dict[str, tuple[str, object]] = {
     "source": ("beads", "beads"),
     "option": ("A=1\nB=2", {"A": "1", "B": "2"}),
     "strict": ("true", True),
+    "skip_line": ("5\n9", (5, 9)),
     "ignore_dangling": ("true", True),
     "parallel": ("true", True),
     "max_concurrent": ("7", 7),
@@ -94,7 +95,7 @@ def test_the_default_of_a_row_is_that_of_the_settings(setting: Setting) -> None:
 )
 def test_a_setting_without_a_default_value_has_none(setting: Setting) -> None:
     if setting.name not in {"protected", "agent_command"}:
-        assert value_of(Settings(), setting.key) in (None, {})
+        assert value_of(Settings(), setting.key) in (None, {}, ())
 
 
 @pytest.mark.parametrize("name", BY_NAME)
@@ -121,7 +122,7 @@ def test_a_command_without_settings_has_none_of_their_flags() -> None:
         if name not in COMMANDS:
             # `convert` names a plan of its own by flags of the same names.
             own = {"--source", "--progress", "--option", "--strict"}
-            own.add("--ignore-dangling")
+            own |= {"--ignore-dangling", "--skip-line"}
             assert not options(command) & (flags - own), name
 
 

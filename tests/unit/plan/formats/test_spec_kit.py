@@ -11,12 +11,19 @@ from runner.plan.context import read_context
 from runner.plan.formats import MemoryTree
 from runner.plan.formats.spec_kit import SpecKit
 from runner.plan.formats.spec_kit_files import named_files
+from runner.plan.progress import Progress
 from tests.support.builders import problems
 from tests.support.trees import checked, load, mark
 
 
 def plan(text: str, **options: str) -> Plan:
     return load("tasks.md", dedent(text), options=options)
+
+
+def ready(text: str, **options: str) -> list[str]:
+    loaded_plan = plan(text, **options)
+    standings = Progress("tasks.md").standings(loaded_plan, 3)
+    return list(checked(loaded_plan).ready(standings))
 
 
 def waits(text: str, **options: str) -> dict[str, str]:
@@ -127,42 +134,131 @@ def test_a_dependency_that_the_order_implies_is_not_repeated() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("text", "note"),
     [
         (
             "- [ ] T001 a\n- [ ] T002 b\n## Dependencies\n- T002 before T001\n",
-            "tasks.md:4: T001 waits for T002 here, but T002 does not come before it in the file; move T002 up",
+            (
+                "tasks.md:4: T001 waits for T002 here, but T002 does not come before it in "
+                "the file: not followed"
+            ),
         ),
         (
-            "- [ ] T001 a (depends on T009)\n",
-            "tasks.md:1: T001 depends on T009, which is not in the plan; name a task of this plan",
+            "- [ ] T001 a (depends on T002)\n- [ ] T002 b\n",
+            (
+                "tasks.md:1: T001 waits for T002 here, but T002 does not come before it in "
+                "the file: not followed"
+            ),
         ),
         (
-            "- [ ] T001 a\n- [~] T002 b\n",
-            "tasks.md:2: cannot read this task line: `- [~] T002 b`; write ",
+            "- [ ] T001 a (depends on T009)\n- [ ] T002 b\n",
+            "tasks.md:1: T001 depends on T009, which is not in the plan: not followed",
         ),
         (
-            "- [ ] T001 a\n- [] T002 b\n",
-            "tasks.md:2: cannot read this task line: `- [] T002 b`; write ",
-        ),
-        (
-            "```\n- [ ] T001 a\n```\n",
-            "tasks.md:1: no tasks found; write tasks as `- [ ] T001 [P] [US1] What to do",
+            "- [x] T001 a\n- [x] T002 b\n## Dependencies\n- T14 → T002\n",
+            "tasks.md:4: this line names T14, which is not in the plan: not followed",
         ),
     ],
 )
-def test_an_impossible_order_is_reported_with_its_line(text: str, message: str) -> None:
+def test_prose_that_contradicts_the_order_or_names_unknown_tasks_is_a_note(
+    text: str, note: str
+) -> None:
+    loaded_plan = plan(text)
+    assert loaded_plan.notes == (note,)
+    assert waits(text) == {"T001": "", "T002": "T001"}
+
+
+def test_of_a_cycle_among_parallel_tasks_what_is_against_the_file_is_dropped() -> None:
+    text = (
+        "- [ ] T001 [P] a (depends on T002)\n- [ ] T002 [P] b (depends on T001)\n"
+        "- [ ] T003 [P] c (depends on T004)\n- [ ] T004 [P] d\n"
+    )
+    assert waits(text) == {"T001": "", "T002": "T001", "T003": "T004", "T004": ""}
+    assert plan(text).notes[0].startswith("tasks.md:1: T001 waits for T002 here, but")
+
+
+@pytest.mark.parametrize(
+    ("line", "waiting"),
+    [
+        ("T001 independent, T002 sequential after T001", {"T002": "T001"}),
+        (
+            "T002 depends on T001; T003 depends on T002",
+            {"T002": "T001", "T003": "T002"},
+        ),
+        ("T002, T003 after T001", {"T002": "T001", "T003": "T001"}),
+        ("T003 is blocked by T001 and T002", {"T003": "T001 T002"}),
+        ("T2 → T3", {"T003": "T002"}),
+        ("T001–T002 → T003", {"T003": "T001 T002"}),
+    ],
+)
+def test_a_line_of_the_dependencies_section_orders_the_tasks_that_it_names(
+    line: str, waiting: dict[str, str]
+) -> None:
+    text = (
+        "- [ ] T001 [P] a\n- [ ] T002 [P] b\n- [ ] T003 [P] c\n"
+        f"## Dependencies\n- {line}\n"
+    )
+    loaded_plan = plan(text)
+    assert loaded_plan.notes == ()
+    assert waits(text) == {"T001": "", "T002": "", "T003": "", **waiting}
+
+
+def test_a_plan_without_tasks_is_refused() -> None:
+    message = (
+        "tasks.md:1: no tasks found; write tasks as `- [ ] T001 [P] [US1] What to do"
+    )
+    text = "```\n- [ ] T001 a\n```\n"
     assert problems(lambda: load("tasks.md", text, source="spec-kit"))[0].startswith(
         message
     )
 
 
-def test_a_dependency_against_the_order_is_a_cycle() -> None:
-    loaded_plan = plan("- [ ] T001 a (depends on T002)\n- [ ] T002 b\n")
-    assert (
-        "dependency cycle: T001 → T002 → T001"
-        in problems(lambda: checked(loaded_plan))[0]
-    )
+@pytest.mark.parametrize("phases", ["barriers", "stories"])
+def test_a_ticked_task_does_not_stand_in_for_the_open_ones_before_it(
+    phases: str,
+) -> None:
+    text = """\
+        ## Phase 1: Setup
+        - [ ] T001 a
+        - [x] T002 b
+        - [ ] T003 c
+        ## Phase 2: Foundation
+        - [ ] T004 d
+        - [x] T005 e
+        ## Phase 3: User Story 1
+        - [ ] T006 [P] [US1] f
+        - [ ] T007 [P] [US1] g
+        """
+    assert ready(text, phases=phases) == ["T001"]
+    finished = text.replace("[ ] T001", "[X] T001").replace("[ ] T003", "[X] T003")
+    assert ready(finished, phases=phases) == ["T004"]
+    assert ready(finished.replace("[ ] T004", "[x] T004"), phases=phases) == [
+        "T006",
+        "T007",
+    ]
+
+
+def test_a_ticked_phase_does_not_stand_in_for_the_open_one_before_it() -> None:
+    text = """\
+        ## Phase 1
+        - [ ] T001 [P] a
+        - [ ] T002 [P] b
+        ## Phase 2
+        - [x] T003 c
+        - [x] T004 [P] d
+        ## Phase 3
+        - [ ] T005 e
+        """
+    assert waits(text)["T005"] == "T004 T001 T002"
+
+
+def test_ticks_in_the_order_of_the_file_change_no_digest_of_what_is_open() -> None:
+    text = "## Phase 1\n- [ ] T001 a\n- [ ] T002 b\n## Phase 2\n- [ ] T003 c\n"
+    ticked = text.replace("[ ] T001", "[X] T001")
+    digests = [
+        [task.digest for task in plan(version).tasks] for version in (text, ticked)
+    ]
+    assert digests[0] == digests[1]
 
 
 def test_similar_bullets_are_not_tasks() -> None:
@@ -244,3 +340,160 @@ def test_a_task_knows_the_documents_of_its_feature() -> None:
     assert "openapi: 3.1.0" in text
     assert "Go" not in text
     assert second.context is first.context
+
+
+ODD_LINES = """\
+    ## Phase 1: Setup
+    - [ ] T001 Make src/a.py
+    - [~] T002 Make src/b.py
+    - [ ] T003-FULL Make src/c.py
+    ## Phase 2: Use it
+    - [ ] T004 Use src/b.py and src/c.py in src/d.py
+    """
+
+
+def test_a_line_that_cannot_be_read_is_told_and_waited_for() -> None:
+    loaded_plan = plan(ODD_LINES)
+    assert [task.id for task in loaded_plan.tasks] == ["T001", "T003-FULL", "T004"]
+    assert loaded_plan.notes == (
+        (
+            "left out: tasks.md:3: cannot read this task line, so what follows waits: "
+            "`- [~] T002 Make src/b.py`; write it as "
+            "`- [ ] T001 [P] [US1] What to do in src/file.py`, "
+            "or skip it with  --skip-line 3"
+        ),
+    )
+    assert loaded_plan.left_out_summary == "1 record left out, see fanin check"
+    assert ready(ODD_LINES) == ["T001"]
+    assert {task.id: task.blocker for task in loaded_plan.tasks} == {
+        "T001": "",
+        "T003-FULL": "line 3",
+        "T004": "line 3",
+    }
+
+
+def test_a_line_that_a_person_skips_holds_nothing_back() -> None:
+    loaded_plan = load("tasks.md", dedent(ODD_LINES), skip_lines=[3, 4])
+    assert [task.blocker for task in loaded_plan.tasks] == ["", "", ""]
+    assert loaded_plan.left_out == ()
+    assert loaded_plan.notes == (
+        "tasks.md:3: skipped by --skip-line: `- [~] T002 Make src/b.py`",
+        "tasks.md:4: --skip-line names this line, but there is no unread task on it",
+    )
+
+
+def test_a_strict_reading_refuses_a_plan_with_such_a_line() -> None:
+    (message,) = problems(lambda: load("tasks.md", dedent(ODD_LINES), strict=True))
+    assert message.startswith("tasks.md:3: cannot read this task line")
+
+
+def test_a_ticked_line_that_cannot_be_read_holds_nothing_back() -> None:
+    text = "- [x] T001, T002 both\n- [ ] T003 c\n"
+    assert ready(text) == ["T003"]
+    assert plan(text).notes == (
+        (
+            "tasks.md:1: cannot read this task line, but it is ticked: "
+            "`- [x] T001, T002 both`"
+        ),
+    )
+
+
+def test_parallel_tasks_beside_an_unread_parallel_line_may_run() -> None:
+    text = "- [~] T001 [P] a\n- [ ] T002 [P] b\n- [ ] T003 c\n"
+    assert ready(text) == ["T002"]
+
+
+def test_a_task_that_names_an_unread_line_waits_for_it() -> None:
+    text = "- [~] T001 [P] a\n- [ ] T002 [P] b (depends on T001)\n- [ ] T003 [P] c\n"
+    assert ready(text) == ["T003"]
+
+
+@pytest.mark.parametrize("phases", ["barriers", "stories"])
+def test_an_unread_line_holds_back_all_later_phases(phases: str) -> None:
+    text = """\
+        ## Phase 1: User Story 1
+        - [?] T001 a
+        ## Phase 2: User Story 2
+        - [ ] T002 b
+        ## Phase 3: User Story 3
+        - [ ] T003 c
+        """
+    loaded_plan = plan(text, phases=phases)
+    assert [task.blocker for task in loaded_plan.tasks] == ["line 2", "line 2"]
+
+
+def test_an_id_that_two_tasks_have_is_that_of_the_first() -> None:
+    text = "- [ ] T001 a\n- [ ] T001 b\n- [ ] T002 c\n"
+    loaded_plan = plan(text)
+    assert [task.title for task in loaded_plan.tasks] == ["a", "c"]
+    assert ready(text) == ["T001"]
+    tree = MemoryTree({"tasks.md": text})
+    assert mark(loaded_plan, tree, {"T001": Status.COMPLETED}) == {
+        "tasks.md": text.replace("[ ] T001 a", "[X] T001 a")
+    }
+
+
+def test_a_legend_and_a_summary_that_repeat_ids_are_no_tasks() -> None:
+    text = """\
+        ## Format
+        - [ ] `T001` ...
+        - [ ] [TaskID] [P?] [Story?] Description with file path
+        ## Phase 1
+        - [ ] T001 a
+        - [ ] T002 b
+        ## Next steps
+        1. [ ] T001: begin
+        2. [ ] Tell everybody
+        """
+    assert ready(text) == ["T001"]
+    assert [task.title for task in plan(text).tasks] == ["a", "b"]
+    assert len(plan(text).notes) == 3
+
+
+def test_check_boxes_below_a_task_belong_to_its_prompt() -> None:
+    text = "- [ ] T001 a\n  - [ ] first step\n\n  - [ ] second step\n- [ ] T002 b\n"
+    first, second = plan(text).tasks
+    assert first.prompt == "- [ ] first step\n\n  - [ ] second step"
+    assert second.blocker == ""
+
+
+def test_check_boxes_of_criteria_hold_nothing_back() -> None:
+    text = """\
+        ## Phase 1
+        - [ ] T001 a
+        ### Acceptance criteria
+        - [ ] It works
+        ## Phase 2
+        - [ ] T002 b
+        """
+    assert plan(text).left_out == ()
+    assert plan(text).notes == (
+        "tasks.md:4: 1 check box without an id outside of the task lists: not tasks",
+    )
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "- [ ] [T002] Make src/b.py", "1. [ ] T002 Make src/b.py", "- [ ] `T002` Make src/b.py",
+        "- [ ] T-002 Make src/b.py", "- [ ] US1-T002 Make src/b.py", "- [ ]T002 Make src/b.py",
+        "- [] T002 Make src/b.py", "• [ ] T002 – Make src/b.py", "- [ ] [P1] [SETUP] T002 Make src/b.py",
+        "- [ ] t002: Make src/b.py", "- [ ] (T002) Make src/b.py", "[ ] T002. Make src/b.py",
+    ],
+)  # fmt: skip
+def test_a_task_in_another_form_is_read_and_ticked(line: str) -> None:
+    text = f"- [X] T001 Make src/a.py\r\n{line}\r\n## Phase 2\r\n- [ ] T003 c"
+    loaded_plan = plan(text)
+    assert [task.title.removeprefix("– ") for task in loaded_plan.tasks] == [
+        "Make src/a.py",
+        "Make src/b.py",
+        "c",
+    ]
+    second = loaded_plan.tasks[1]
+    assert (second.files, second.line) == (("src/b.py",), 2)
+    tree = MemoryTree({"tasks.md": text})
+    done = mark(loaded_plan, tree, {second.id: Status.COMPLETED})
+    box = "[]" if "[]" in line else "[ ]"
+    assert done == {"tasks.md": text.replace(box, "[X]", 1)}
+    again = load("tasks.md", done["tasks.md"])
+    assert again.tasks[1].source_status is Status.COMPLETED
