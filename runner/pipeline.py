@@ -195,6 +195,7 @@ def run_task(
         attempt=entry.attempt,
         base=manifest.base,
         run_attempt=attempt_context.run_attempt,
+        job=attempt_context.job,
         started=started,
         finished=now(),
         agent=entry.agent.name,

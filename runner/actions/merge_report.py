@@ -112,7 +112,7 @@ class MergeReport:
         next_state = self.next_state()
         # First, since job `continue` needs them even if this job ends red.
         job_io.output(self.outputs(next_state).as_mapping())
-        round_ = self._round(next_state, context.run_url)
+        round_ = self._round(next_state, context)
         job_io.summary(job_summary.round_summary(self.views, round_))
         self._annotate(job_io)
         if self.state.pull_request is not None:
@@ -171,19 +171,40 @@ class MergeReport:
             return EXIT_TASKS_FAILED
         return EXIT_DONE
 
-    def _round(self, next_state: RoundState, run_url: str) -> job_summary.RoundReport:
+    def _round(
+        self, next_state: RoundState, context: WorkflowContext
+    ) -> job_summary.RoundReport:
         fan_in = self.batch.fan_in
-        used = UsageTotal().plus(fan_in.results).describe()
+        used = UsageTotal().plus(fan_in.results)
         return job_summary.RoundReport(
             self.manifest.batch,
             self.batch.branch,
+            number=self.state.round,
             commit=self.batch.commit,
             landed=fan_in.landed,
             failed=fan_in.failed,
-            run_url=run_url,
+            jobs={result.task: result.job for result in fan_in.results if result.job},
+            repository_url=context.repository_url,
+            run_url=context.run_url,
             note=self.batch.note,
-            usage=f"{used}; the run so far: ${next_state.spent_usd:.2f}",
+            usage=_usage(used, next_state.spent_usd),
+            next_step=self._next_step(next_state),
         )
+
+    def _next_step(self, next_state: RoundState) -> str:
+        """What happens after this round, or what a person can do."""
+        states = {view.state for view in self.views}
+        if self.outputs(next_state).again:
+            number = self.state.round + 1
+            return f"round {number} follows by itself, unless a limit ends the run."
+        if "ready" in states:
+            return (
+                "no task made progress, so no round follows by itself. "
+                "Fix what failed, then start the workflow again."
+            )
+        if states <= {"completed", "skipped"}:
+            return "nothing, the plan is done."
+        return "no task can run until a person acts on what failed or is held."
 
     def _annotate(self, job_io: JobIO) -> None:
         for warning in self.batch.fan_in.warnings:
@@ -197,6 +218,18 @@ class MergeReport:
                 file=self.manifest.plan.path,
                 line=task.line if task else None,
             )
+
+
+def _usage(used: UsageTotal, spent_usd: float) -> str:
+    """What the round and its run used, without what is unknown."""
+    parts = []
+    if used.without_cost < used.attempts:
+        parts.append(used.describe())
+    elif used.tokens:
+        parts.append(f"{used.tokens:,} tokens")
+    if spent_usd:
+        parts.append(f"the run so far: ${spent_usd:.2f}")
+    return "; ".join(parts)
 
 
 def _comment(github: GitHub, job_io: JobIO, pull_request: int, body: str) -> None:

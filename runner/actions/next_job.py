@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
@@ -155,7 +155,14 @@ def next_job(
     # Set even if this job ends red, since jobs with `always()` read has-work.
     job_io.output(outputs.as_mapping())
     views = views_of(snapshot, settings.max_attempts)
-    _report(job_io, views, manifest, branch, dry_run=options.dry_run)
+    report = job_summary.RoundReport(
+        batch="(none)" if manifest is None else manifest.batch,
+        branch=branch,
+        number=state.round,
+        repository_url=context.repository_url,
+        run_url=context.run_url,
+    )
+    _report(job_io, views, manifest, report, dry_run=options.dry_run)
     stuck = any(view.state in {"failed", "blocked", "held"} for view in views)
     return EXIT_TASKS_FAILED if manifest is None and stuck else EXIT_DONE
 
@@ -272,16 +279,18 @@ def _report(
     job_io: JobIO,
     views: Sequence[TaskView],
     manifest: Manifest | None,
-    branch: str,
+    report: job_summary.RoundReport,
     *,
     dry_run: bool,
 ) -> None:
-    batch, ids = "(none)", "nothing"
+    ids: list[str] = []
     if manifest is None:
         job_io.annotate("notice", "no task is ready: nothing to do", title="fanin")
     else:
-        batch = manifest.batch
-        ids = ", ".join(entry.task.id for entry in manifest.entries)
-    note = f"Dry run: would run {ids}." if dry_run else f"This round runs {ids}."
-    summary = job_summary.RoundReport(batch=batch, branch=branch, note=note)
-    job_io.summary(job_summary.round_summary(views, summary))
+        ids = [entry.task.id for entry in manifest.entries]
+    if ids and not dry_run:
+        job_io.summary(job_summary.round_start(views, report, ids))
+        return
+    listed = ", ".join(ids) or "nothing"
+    note = f"Dry run: would run {listed}." if dry_run else "This round runs nothing."
+    job_io.summary(job_summary.round_summary(views, replace(report, note=note)))

@@ -75,6 +75,7 @@ def task_job(
     attempt_context = AttemptContext(
         {**environ, **allowed_env},
         run_attempt=context.run_attempt,
+        job=context.job_ids,
         echo=_echo,
         secrets=secrets_of([entry.agent], environ, agent_env),
     )

@@ -9,6 +9,7 @@ for GitHub Actions" (escaping, output delimiters) and its limits (1 MiB a step s
 from __future__ import annotations
 
 import json
+import re
 import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -42,11 +43,26 @@ class WorkflowContext:
     api_url: str
     token: str = field(repr=False)
     event: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    job_id: str = ""
+
+    @property
+    def repository_url(self) -> str:
+        """The address of the repository's page."""
+        return f"{self.server_url}/{self.repository}"
 
     @property
     def run_url(self) -> str:
         """The address of this run's page."""
-        return f"{self.server_url}/{self.repository}/actions/runs/{self.run_id}"
+        return f"{self.repository_url}/actions/runs/{self.run_id}"
+
+    @property
+    def job_ids(self) -> str | None:
+        """The ids of run and job, `RUN/JOB`; None where GitHub does not say the job's.
+
+        GitHub Enterprise Server does not.
+        """
+        ids = f"{self.run_id}/{self.job_id}"
+        return ids if re.fullmatch(r"[0-9]{1,20}/[0-9]{1,20}", ids) else None
 
     @property
     def checked_out_branch(self) -> str:
@@ -89,6 +105,7 @@ def read_context(environ: Mapping[str, str]) -> WorkflowContext:
         api_url=environ.get("GITHUB_API_URL", "https://api.github.com"),
         token=environ.get("FANIN_TOKEN", ""),
         event=_read_event(environ.get("GITHUB_EVENT_PATH")),
+        job_id=environ.get("FANIN_JOB_ID", ""),
     )
 
 

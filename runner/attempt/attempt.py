@@ -43,9 +43,9 @@ class AttemptContext:
     """What an attempt gets from the executor that runs it.
 
     `environ` is the environment to pass allow-listed variables from. `cancel` ends the
-    attempt when it is set. `run_attempt` counts the runs of one job on GitHub. `echo`
-    receives the agent's output as it comes. `secrets` are added to those of the agent's
-    settings.
+    attempt when it is set. `run_attempt` counts the runs of one job on GitHub, and
+    `job` has the ids of run and job, as in `Result`. `echo` receives the agent's output
+    as it comes. `secrets` are added to those of the agent's settings.
 
     `on_agent_exit` is called when the agent has ended and no verify command follows,
     before its work is captured. `wait_until_durable` returns when the work that the
@@ -55,6 +55,7 @@ class AttemptContext:
     environ: Mapping[str, str] = field(repr=False)
     cancel: threading.Event | None = None
     run_attempt: int = 1
+    job: str | None = None
     echo: Callable[[bytes], object] | None = None
     on_agent_exit: Callable[[], object] = _do_nothing
     wait_until_durable: Callable[[], object] = _do_nothing

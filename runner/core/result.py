@@ -13,6 +13,9 @@ from pydantic import (
 
 from runner.core.documents import Document, Instant, Text
 
+# GitHub's ids of a run and of a job of it. Digits alone, because they become an address.
+JobIds = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,20}/[0-9]{1,20}$")]
+
 
 class FailureKind(StrEnum):
     """Why an attempt failed. Never guessed from words in an agent's text."""
@@ -75,6 +78,7 @@ class Result(Document):
 
     - `manifest`: the digest of the manifest that it belongs to.
     - `run_attempt`: GitHub's count of runs of the same job; 1 on one machine.
+    - `job`: the ids of GitHub's run and job, `RUN/JOB`; None on one machine.
     - `tree`: the id of the git tree that the attempt made; `pack`: the file beside it
       with the objects that the base lacks. Both are None if nothing changed, or if the
       attempt failed before its work was captured. A failed attempt may have them too,
@@ -88,6 +92,7 @@ class Result(Document):
     attempt: int
     base: str
     run_attempt: int = 1
+    job: JobIds | None = None
     started: Instant
     finished: Instant
     agent: Text

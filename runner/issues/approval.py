@@ -22,7 +22,7 @@ from runner.issues.rendered_text import rendered_text
 from runner.plan.formats.github_issues import Approved, IssuesFile, Refused, Wait
 from runner.plan.progress import seconds_between
 from runner.plan.view import TaskView
-from runner.ui.job_summary import cell
+from runner.ui.markdown import cell
 
 DONE_LABEL = "fanin:done"
 FAILED_LABEL = "fanin:failed"

@@ -20,7 +20,7 @@ from pydantic import Field, ValidationError
 from runner.core.documents import Document
 from runner.core.errors import InvalidInput, Problem
 from runner.core.plurals import pluralize
-from runner.core.result import Failure, Result, Usage
+from runner.core.result import Failure, JobIds, Result, Usage
 from runner.core.task import Plan, Standing, Status, Task
 
 # Characters of a failed attempt's log that are stored for the prompt of the retry.
@@ -37,6 +37,7 @@ class Record(Document):
       plan's mark decides, even if it changes later;
     - `held`: the branch where finished work waits for a person;
     - `seconds`: how long the successful attempt took, for the critical path;
+    - `job`: where the latest attempt ran, as in `Result`;
     - `changed`: the paths that the task changed, for the prompts of its dependents.
     """
 
@@ -55,6 +56,7 @@ class Record(Document):
     changed: tuple[str, ...] = ()
     cost_usd: float | None = None
     tokens: int | None = None
+    job: JobIds | None = None
 
 
 class RunRecord(Document):
@@ -230,6 +232,7 @@ class Progress:
             "finished": result.finished,
             "seconds": seconds_between(result.started, result.finished),
             "agent": result.agent,
+            "job": result.job,
             "summary": result.usage.summary,
             "changed": tuple(changed),
             **_total_usage(record, result.usage),
@@ -253,6 +256,7 @@ class Progress:
             "status": Status.FAILED,
             "error": failure.model_copy(update={"log_tail": log_tail}),
             "final": not failure.retryable,
+            "job": result.job if result is not None else None,
             **_total_usage(record, usage),
         }
         if result is not None:

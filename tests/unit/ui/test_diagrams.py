@@ -131,8 +131,8 @@ def test_mermaid_shows_every_task_by_state_and_every_dependency() -> None:
     )
     assert diagrams.mermaid(task_views) == (
         "flowchart LR\n"
-        '  n0["A<br/>First"]:::ready\n'
-        '  n1["B<br/>Second"]:::pending\n'
+        '  n0["🔵 A<br/>First"]:::ready\n'
+        '  n1["⚪ B<br/>Second"]:::pending\n'
         "  n0 --> n1\n"
         "  classDef ready fill:#dbe9fb,stroke:#555,color:#111\n"
         "  classDef pending fill:#ffffff,stroke:#555,color:#111\n"
@@ -155,9 +155,9 @@ def test_mermaid_shows_every_task_by_state_and_every_dependency() -> None:
 )
 def test_no_title_can_end_a_mermaid_label_or_become_markup(title: str) -> None:
     _, node, _ = diagrams.mermaid(_views([task("end", title=title)])).splitlines()
-    assert node.startswith('  n0["end<br/>')
+    assert node.startswith('  n0["🔵 end<br/>')
     assert node.endswith('"]:::ready')
-    label = node.removeprefix('  n0["end<br/>').removesuffix('"]:::ready')
+    label = node.removeprefix('  n0["🔵 end<br/>').removesuffix('"]:::ready')
     assert not set(label) & set('"[]{}<>`\\|')
     assert title == "end" or label != " ".join(title.split()) or "#" not in title
 

@@ -1,0 +1,96 @@
+"""Text of any origin as Markdown for GitHub's pages.
+
+A plan, an agent and a log may be hostile. GitHub looks for mentions, references and
+addresses in the text of the rendered page, so escaping a character does not stop them: an
+invisible space after it does.
+"""
+
+from __future__ import annotations
+
+import re
+
+from runner.core.documents import clean
+
+# Ends a mention, reference, address or emoji that GitHub would make of the text.
+_BREAK = "&#8203;"
+_HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+_SYNTAX = re.compile(r"([\\`*_{}\[\]()!|~])")
+# A mention or address; a reference to an issue; an address without a scheme; emoji.
+_ACTIVE = re.compile(
+    r"@|#|://|(?<![a-z0-9])(?:www\.|mailto:|xmpp:|gh-)|:(?=[\w+-]+:)", re.IGNORECASE
+)
+# Lists, rules and headings.
+_LINE_START = re.compile(r"^(?:[-+=]|\d{1,9}[.)])")
+# Invisible characters hide text from people: joiners, marks of direction, tags.
+_INVISIBLE = re.compile("[\u200b-\u200f\u2060-\u2064\ufeff\U000e0000-\U000e007f]")
+_ANSI = re.compile(r"(?:\x1b|\ufffd)\[[0-?]*[ -/]*[@-~]")
+
+
+def cell(text: str) -> str:
+    """One line of Markdown that shows the text: no markup, mention, link or image."""
+    line = " ".join(_printable(text).split())
+    line = _html(line)
+    line = _SYNTAX.sub(r"\\\1", line)
+    # `$` starts a formula.
+    line = _ACTIVE.sub(_broken, line).replace("$", "&#36;")
+    return _LINE_START.sub(_escaped_start, line)
+
+
+def paragraph(text: str, limit: int) -> str:
+    """The text's lines as one line of Markdown, at most `limit` characters of them."""
+    lines = [cell(line) for line in shortened(text, limit).splitlines()]
+    return "<br>".join(line for line in lines if line)
+
+
+def html(text: str) -> str:
+    """One line for inside an HTML tag, where Markdown's own syntax is not read."""
+    line = _html(" ".join(_printable(text).split()))
+    return _ACTIVE.sub(_broken, line).replace("$", "&#36;")
+
+
+def code(text: str) -> str:
+    """The text for a span between backticks."""
+    return _printable(text).replace("`", "'").replace("\n", " ")
+
+
+def block(text: str) -> str:
+    """A code block that nothing in the text can end."""
+    text = _printable(text)
+    backticks = re.findall(r"`+", text)
+    longest = max(map(len, backticks), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}text\n{text}\n{fence}"
+
+
+def folded(title: str, body: str) -> str:
+    """A section that opens with a click; `title` is HTML, `body` Markdown."""
+    return f"<details><summary>{title}</summary>\n\n{body}\n\n</details>"
+
+
+def shortened(text: str, limit: int) -> str:
+    """At most `limit` characters of the text; an ellipsis says that it goes on."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _printable(text: str) -> str:
+    """The text without colours of a terminal, control and invisible characters."""
+    return _INVISIBLE.sub("", clean(_ANSI.sub("", text)))
+
+
+def _html(line: str) -> str:
+    for character, entity in _HTML.items():
+        line = line.replace(character, entity)
+    return line
+
+
+def _broken(match: re.Match[str]) -> str:
+    """The match with a break in it: before the sign that a word ends with, else after."""
+    found = match.group()
+    if found[0].isalpha():
+        return found[:-1] + _BREAK + found[-1]
+    return found[0] + _BREAK + found[1:]
+
+
+def _escaped_start(match: re.Match[str]) -> str:
+    found = match.group()
+    return f"{found[:-1]}\\{found[-1]}"
