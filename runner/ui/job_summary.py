@@ -25,7 +25,7 @@ MARKER = "<!-- fanin -->"
 SUMMARY_LIMIT = 1_000_000  # bytes
 COMMENT_LIMIT = 64_000  # bytes; GitHub counts 65,536 characters
 
-_MAX_CHANGES = 500
+_MAX_ITEMS = 500  # in a list
 _MAX_TITLE, _MAX_REASON, _MAX_MESSAGE = 80, 200, 2_000  # characters
 _MAX_LOG_LINE = 500  # characters
 _MAX_IDS = 12  # in a sentence
@@ -166,7 +166,7 @@ def error_summary(error: UsageProblem) -> str:
     if not isinstance(error, InvalidInput):
         lines.append(cell(str(error)))
         return "\n".join(lines) + "\n"
-    for problem in error.problems[:_MAX_ROWS]:
+    for problem in error.problems[:_MAX_ITEMS]:
         place = problem.path
         if problem.line is not None:
             place += f":{problem.line}"
@@ -174,8 +174,8 @@ def error_summary(error: UsageProblem) -> str:
         if problem.remedy:
             line += f"; {cell(problem.remedy)}"
         lines.append(line)
-    if len(error.problems) > _MAX_ROWS:
-        lines.append(f"\n… and {len(error.problems) - _MAX_ROWS} more")
+    if len(error.problems) > _MAX_ITEMS:
+        lines.append(f"\n… and {len(error.problems) - _MAX_ITEMS} more")
     return "\n".join(lines) + "\n"
 
 
@@ -186,11 +186,11 @@ def collection_summary(
     issues = pluralize(issue_count, "issue")
     verb = "is a task" if issue_count == 1 else "are tasks"
     lines = [f"## Fanin: {issues} of {cell(repository)} {verb}", ""]
-    lines += [f"- {cell(change)}" for change in changes[:_MAX_CHANGES]]
+    lines += [f"- {cell(change)}" for change in changes[:_MAX_ITEMS]]
     if not changes:
         lines.append("No changes.")
-    if len(changes) > _MAX_CHANGES:
-        lines.append(f"\n… and {len(changes) - _MAX_CHANGES} more")
+    if len(changes) > _MAX_ITEMS:
+        lines.append(f"\n… and {len(changes) - _MAX_ITEMS} more")
     return "\n".join(lines) + "\n"
 
 
@@ -207,7 +207,6 @@ class _RoundPage:
         self._completed = {view.task.id for view in views if view.state == "completed"}
 
     def text(self) -> str:
-        report = self._report
         parts = [
             f"## {self.headline()}",
             self._tally(),
@@ -397,7 +396,7 @@ class _RoundPage:
 
     def _reason(self, view: TaskView) -> str:
         if view.record.error is not None and view.state in {"failed", "ready"}:
-            return f"attempt {view.record.attempts} failed: {_kind(view.record.error)}"
+            return f"attempt {view.record.attempts}: {_kind(view.record.error)}"
         if view.reason:
             return cell(shortened(view.reason, _MAX_REASON))
         if view.state == "pending":
