@@ -1,4 +1,4 @@
-"""Publishing commits to a branch on GitHub, by push or through the API.
+"""Publishes commits to a branch on GitHub, by push or through the API.
 
 If the branch refuses them, the run continues on a branch of its own. Two jobs publish:
 `merge` lands a batch, `collect` lands the issues that are tasks.

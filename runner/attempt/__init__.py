@@ -1,1 +1,1 @@
-"""One attempt of one agent: its checkout, its process, what it left."""
+"""One attempt of one agent: its checkout, its process, its result."""

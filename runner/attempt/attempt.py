@@ -1,5 +1,5 @@
 """One attempt: the agent runs in its checkout, its work is captured, and the task's own
-check decides.
+`verify` decides whether it succeeded.
 """
 
 from __future__ import annotations
@@ -154,7 +154,7 @@ def _run(attempt: _Attempt) -> AttemptOutcome:
 
 
 def _missing_requirements(attempt: _Attempt) -> Failure | None:
-    """Why the agent cannot start here, or None.
+    """Return why the agent cannot start here, or None.
 
     On Actions this is the first step on the machine that runs the agent. Locally the
     run has refused to start.

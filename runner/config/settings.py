@@ -144,7 +144,7 @@ def _normalized(path: str) -> str:
 
 @dataclass(frozen=True)
 class _Source:
-    """Where settings come from, and how the user names a key there.
+    """A source of settings, and how the user names a key in it.
 
     `locate` gives the line of a key, None where there are no lines.
     """

@@ -1,3 +1,3 @@
 """What every other package builds on: documents, errors, durable files, YAML and JSON
-that know their lines.
+with line numbers.
 """

@@ -1,4 +1,4 @@
-"""The errors that a user can meet, and their exit codes.
+"""The errors that users can see, and their exit codes.
 
 0: done. 1: a task failed or is blocked, which is never an exception. 2: the plan, the
 settings or the call is wrong. 3: the environment or fanin failed. 130: interrupted.
@@ -84,6 +84,6 @@ class GitFailed(EnvironmentBroken):
 
 
 class Interrupted(FaninError):
-    """The user stopped the run. The next run goes on with what has finished."""
+    """The user stopped the run. The next run continues with what has finished."""
 
     exit_code = 130

@@ -1,4 +1,4 @@
-"""What happens in a run, as typed events, and the observer that hears them.
+"""What happens in a run, as typed events, and the observer that receives them.
 
 Every field is a plain JSON value or a document of such values, so that an event can be
 written as one line of JSON: `event.model_dump_json()`. `event` names its type.

@@ -155,8 +155,8 @@ class PlanSettings(UserDocument):
 
     `path` is a file or folder; `source` the format, None if it is to be detected;
     `options` are those of the format. `ignore_dangling` drops dependencies on tasks that
-    are not in the plan, which are errors otherwise. `strict` refuses a plan of which a
-    record would be left out. `skip_lines` are lines, from 1, that look like tasks but
+    are not in the plan, which are errors otherwise. `strict` refuses a plan with
+    records that cannot be read, instead of leaving them out. `skip_lines` are lines, from 1, that look like tasks but
     cannot be read, and that nothing is to wait for.
     """
 

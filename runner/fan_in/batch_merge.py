@@ -2,7 +2,7 @@
 commits that record it.
 
 It works in a quarantine and moves no branch. The decisions are made in `policy.rules`,
-`union`, `culprits` and `plan.progress`; this module brings them what they need of git.
+`union`, `culprits` and `plan.progress`; this module gives them what they need from git.
 """
 
 from __future__ import annotations
@@ -161,7 +161,7 @@ class BatchMerge:
         return self._apply_policy(reading, reading.result)
 
     def _reason_not_to_count(self, reading: Reading) -> str | None:
-        """Why the result does not follow from the head's progress, or None."""
+        """Return why the result does not follow from the head's progress, or None."""
         entry = reading.entry
         task = self.snapshot.graph.tasks.get(entry.task.id)
         stale = progress.stale_reason(
@@ -354,7 +354,7 @@ class BatchMerge:
         return [*accepted, *conflicts], sent_back
 
     def _verify_tree(self, tree: str, verify: VerifyCommit) -> Failure | None:
-        """Why the tree is red, None if it is green.
+        """Return why the tree is red, None if it is green.
 
         A failure that a repetition does not confirm is a flaky command's, not a task's.
         """

@@ -1,7 +1,7 @@
 """Decides how the results of a batch become one tree: disjoint results are united,
 overlapping ones need a real merge.
 
-Pure but for git's part, which arrives as `Trees`. Results are taken in plan order. A
+Pure, except for git's part, which the caller passes as `Trees`. Results are taken in plan order. A
 conflict fails the later task and never picks a side.
 """
 

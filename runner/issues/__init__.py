@@ -1,1 +1,1 @@
-"""GitHub issues as a plan: which ones are tasks, and what each is told."""
+"""GitHub issues as a plan: which ones are tasks, and the prompt of each."""

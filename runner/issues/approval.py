@@ -117,7 +117,7 @@ def _refused(issue: Issue, reason: str, *, by_a_writer: bool = False) -> Refused
 
 
 def _doubt(history: History, labelled: Event) -> str | None:
-    """Why it is uncertain which text the person saw who put the label on, or None."""
+    """Return why the text that the labeller saw is uncertain, or None."""
     for event in history.events:
         # The repository that it came from may have had other writers.
         if event.kind == "transferred" and event.at >= labelled.at:

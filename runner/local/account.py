@@ -42,11 +42,12 @@ class RunAccount:
     def account_for_batch(
         self, manifest: Manifest, fan_in: FanIn, *, moved: bool
     ) -> str | None:
-        """Count what a batch cost and achieved; why nothing more should start, or None.
+        """Count what a batch cost and achieved.
 
-        It makes sense to go on if work was merged, if a failed attempt counted, or if
-        the branch `moved`, so that the next batch starts from something else. While a
-        rate limit is all that stands in the way, the run tries again for a while.
+        Returns why no more tasks should start, or None. Continuing makes sense if work
+        was merged, if a failed attempt counted, or if the branch `moved`, so that the
+        next batch has a different base. If only a rate limit prevents progress, the run
+        tries again for a while.
         """
         self._budget = self._budget.after(manifest, fan_in.results)
         self.usage = self.usage.plus(fan_in.results)
@@ -73,7 +74,7 @@ class RunAccount:
                 self.interrupted_tasks.add(task_id)
 
     def cost_limit_reached(self, snapshot: Snapshot) -> str | None:
-        """Why no ready task may start: the cost limit. None if one may, or none is."""
+        """The message that the cost limit stops all ready tasks, or None."""
         reason = self._budget.stop_reason()
         if reason is None:
             return None
@@ -83,7 +84,7 @@ class RunAccount:
         return reason if snapshot.graph.ready(standings) else None
 
     def reserve(self, manifests: list[Manifest]) -> Budget:
-        """The budget beside what these running batches of one may cost."""
+        """The budget without the shares of these running batches of one task."""
         reserved_usd = 0.0
         for manifest in manifests:
             reserved_usd += manifest.entries[0].reserved_usd or 0.0

@@ -119,7 +119,7 @@ class BranchLander:
         commit: str,
         objects: Path,
     ) -> Failure | None:
-        """Why the command fails on the commit, None if it succeeds."""
+        """Return why the command fails on the commit, None if it succeeds."""
         self._observer.observe(
             VerifyStarted(batch=batch, commit=commit, command=verify.command)
         )

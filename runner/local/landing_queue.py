@@ -1,8 +1,8 @@
-"""How what the rolling schedule has merged reaches the branch: in few commits, landed
-beside the next merges.
+"""Lands what the rolling schedule has merged, in few commits, while it merges more.
 
-One landing is in progress at a time. What is merged meanwhile waits for the next one; if
-the branch moved, everything that has not landed is merged again on its new head.
+Only one landing is in progress at a time; what is merged in the meantime waits for the
+next one. If the branch moved, everything that has not landed is merged again on its new
+head.
 """
 
 from __future__ import annotations
@@ -67,11 +67,11 @@ class LandingQueue:
         on_done: Callable[[], object],
         scratch: Path,
     ) -> Snapshot:
-        """Start to land all that is accepted; the snapshot that the run goes on from.
+        """Start to land everything accepted; return the snapshot to continue from.
 
-        `snapshot` holds all that is accepted. `on_done` is called when the landing has
-        ended, successful or not; `wait_for_landing` takes its outcome in. If the branch
-        has moved, all is merged and verified again, in checkouts below `scratch`.
+        `snapshot` contains everything accepted. `on_done` is called when the landing has
+        ended, successful or not; then call `wait_for_landing`. If the branch has moved,
+        everything is merged and verified again first, in checkouts below `scratch`.
         """
         self.wait_for_landing()
         if not self.accepted:
@@ -92,7 +92,7 @@ class LandingQueue:
         return snapshot
 
     def wait_for_landing(self) -> None:
-        """Wait for the landing in progress, if there is one, and take its outcome in."""
+        """Wait for the landing in progress, if any; what failed to land is tried again."""
         landing, self._landing = self._landing, None
         if landing is None:
             return

@@ -1,4 +1,4 @@
-"""What must be true before a run starts: a branch, no unfinished work, usable agents."""
+"""The checks before a run starts: a branch, no unfinished work, usable agents."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Finishes what a run that died has left: its processes, its landing, its batches."""
+"""Finishes what a crashed run left behind: its processes, its landing, its batches."""
 
 from __future__ import annotations
 

@@ -1,13 +1,14 @@
 """The rolling schedule: a task starts the moment its dependencies are merged and a slot
 is free.
 
-The same steps as batch by batch, with batches of one task. Each attempt is chosen for a
-free slot, and its result is merged at once onto the run's own head, a ref of this run.
-Results that wait together are merged one after the other and made durable together, and
-what a result needs to be of use is made durable while its agent works. The branch gets
-what is merged as one commit when no task runs, at the latest after `max_concurrent`
-accepted results, and at the end (`landing_queue`). After a crash the result folders are
-all that is needed: accepted and open batches are merged again.
+The steps are those of `batches`, with one task per batch. A task is chosen when a slot
+is free, and its result is merged at once onto the run's own head, a ref of this run.
+
+Writing to the disk is slow, so results that are merged one after another are made
+durable together, and a batch is made durable while its agent works. Merged work lands
+on the branch as one commit when no task runs, at the latest after `max_concurrent`
+accepted results (`landing_queue`). After a crash, accepted and open batches are merged
+again from their result folders.
 """
 
 from __future__ import annotations
@@ -86,9 +87,9 @@ class RollingSchedule:
         self._events: SimpleQueue[LoopEvent] = SimpleQueue()
         # batch → manifest, from its start until its result is merged
         self._running: dict[str, Manifest] = {}
-        # those of them whose agent has exited
+        # the running ones whose agent has exited
         self._exited: dict[str, Manifest] = {}
-        # those of them whose result is waiting to be merged
+        # the running ones whose result waits to be merged
         self._unmerged: list[Manifest] = []
         self._last_merged: list[Accepted] = []
         # set when what was merged last is durable
@@ -100,11 +101,12 @@ class RollingSchedule:
         self._stop_reason: str | None = None
 
     def run(self) -> str | None:
-        """Run until nothing is ready and nothing runs.
+        """Run until no task is ready and none runs.
 
-        Why it stopped although tasks are ready; None if none is, or it was cancelled.
+        Returns why it stopped although tasks are ready, or None if none is ready or the
+        run was cancelled.
         """
-        # Half of them are for attempts whose agent has exited.
+        # Half of the threads are for attempts whose agent has exited.
         threads = 2 * self._context.settings.slots
         with (
             ThreadPoolExecutor(threads, thread_name_prefix="fanin-open") as disk_pool,
@@ -207,9 +209,9 @@ class RollingSchedule:
     ) -> None:
         """Open the batch and run its attempt.
 
-        The disk must have the batch and its base before it has the result, or the
-        result would be worth nothing. Waiting for that before the agent starts would
-        help nobody: an agent does not survive a power failure either.
+        The batch and its base must be on the disk before the result, or the result
+        would be useless after a power failure. The agent need not wait for that, because
+        it would not survive the power failure either.
         """
         journal = self._context.journal
         journal.open(manifest, synced=False)
@@ -233,9 +235,9 @@ class RollingSchedule:
     # -- take in what has happened --
 
     def _take_events(self) -> bool:
-        """Take in all events, waiting for one if there is nothing to merge.
+        """Handle all events, and wait for one if there is nothing to merge.
 
-        Whether an agent has exited.
+        Returns whether an agent has exited.
         """
         agent_exited = False
         must_wait = not self._unmerged
@@ -329,7 +331,7 @@ class RollingSchedule:
         return fan_ins
 
     def _account_for_result(self, manifest: Manifest, fan_in: FanIn) -> str | None:
-        """Why nothing more should start after this result, or None."""
+        """Return why nothing more should start after this result, or None."""
         account = self._account
         self._ready.mark_done(_task(manifest).id, self._snapshot.progress)
         # A result is stale only where a person has moved the branch meanwhile.
@@ -372,10 +374,10 @@ class RollingSchedule:
     # -- land what is merged --
 
     def _start_landing(self, disk_pool: Executor) -> bool:
-        """Start to land what is accepted; whether the branch has moved meanwhile.
+        """Start to land what is accepted; return whether the branch has moved.
 
-        Then other tasks may be ready: what was completed may have failed there, and a
-        person may have changed the plan.
+        If it has, other tasks may be ready: merged work may have failed on the new head,
+        and somebody may have changed the plan.
         """
         # The queue returns the same snapshot unless it had to merge again.
         before = self._snapshot
@@ -391,7 +393,7 @@ class RollingSchedule:
         return True
 
     def _land_everything(self, disk_pool: Executor) -> bool:
-        """Land everything and wait for it; whether the branch has moved meanwhile.
+        """Land everything, wait for it, and return whether the branch has moved.
 
         If not, nothing remains that the run's heads must keep.
         """

@@ -1,8 +1,8 @@
-"""The loop on one machine: choose, run side by side, fan in, land, again, until nothing
-is ready.
+"""The run on one machine: choose tasks, run them in parallel, merge, land, repeat until
+no task is ready.
 
-Owns the signals, and the order of preparation, recovery and schedule. The steps
-themselves are `pipeline`'s; on Actions jobs call them instead.
+Handles signals, and calls preparation, recovery and schedule in this order. The steps
+themselves are in `pipeline`; on Actions, jobs call them.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ class LocalRun:
         return outcome
 
     def _prepare(self) -> Snapshot:
-        """Recover from a crash and refuse what cannot run; the snapshot to start from."""
+        """Recover from a crash, check what can run, return the snapshot to start from."""
         self._lander.branch = target_branch(self._repo, self._settings)
         recover(self._context, self._account)
         refuse_dirty(self._repo, self._lander.branch)

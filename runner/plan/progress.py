@@ -311,7 +311,7 @@ def _unrecorded(status: Status, skipped: bool) -> Record:
 def stale_reason(
     progress: Progress, task: Task | None, digest: str, attempt: int
 ) -> str | None:
-    """Why a result no longer counts at this head; None if it counts.
+    """Return why a result no longer counts at this head; None if it counts.
 
     `task` is the head's, None if it was removed there; `digest` and `attempt` are the
     result's. This one rule covers batches that are merged twice, jobs that are run

@@ -26,7 +26,7 @@ def _spec(globs: tuple[str, ...]) -> GitIgnoreSpec:
 
 
 def invalid(glob: str) -> str | None:
-    """Why `glob` is not a valid gitignore pattern, None if it is."""
+    """Return why `glob` is not a valid gitignore pattern, None if it is."""
     if not glob.strip() or glob.startswith("#"):
         return "it matches nothing"
     # Most are; compiling each would cost more than reading the plan.

@@ -21,7 +21,7 @@ _WINDOWS_GIT = re.compile(r"(?:\.git|git~\d+)[\s.]*(?::.*)?", re.IGNORECASE)
 
 
 def unusable_name(path: str) -> str | None:
-    """Why no checkout can safely hold `path`, None if one can.
+    """Return why no checkout can safely hold `path`, None if one can.
 
     The rules are those of git's `verify_path`, those for HFS+ and NTFS included.
     """

@@ -28,8 +28,8 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True)
 class RefUpdate:
-    """How it ended. `text` and `reason` belong to a refusal: the words of git or of the
-    server, and what kind of refusal it is.
+    """The outcome of an update. Only a refusal has `text`, the message of git or of the
+    server, and `reason`, the kind of refusal.
     """
 
     outcome: Outcome

@@ -61,7 +61,7 @@ def github_at(url: str) -> tuple[str, str] | None:
 
 
 def refusal_reason(text: str) -> Reason:
-    """Why a server refused a push, by what it answered."""
+    """Return why a server refused a push, by what it answered."""
     for reason, pattern in _REASONS:
         if re.search(pattern, text, re.IGNORECASE):
             return reason

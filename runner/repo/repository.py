@@ -239,9 +239,9 @@ class Repository(WritableDatabase):
         return refs
 
     def set_ref(self, ref: str, new: str, old: str | None = None) -> bool:
-        """Point a ref at `new`, only if it is at `old`; whether that was so.
+        """Point a ref at `new` if it is at `old`, and return whether it was.
 
-        An `old` of zeros stands for no ref; None: wherever it is.
+        An `old` of zeros means that the ref must not exist, None that any value is fine.
         """
         expected = [] if old is None else [old]
         durable.checkpoint("before ref")

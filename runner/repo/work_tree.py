@@ -44,9 +44,7 @@ def checked_out_at(repo: Repository, branch: str) -> Path | None:
 
 
 def unfinished(repo: Repository, folder: Path) -> str | None:
-    """What a person has begun and not ended in that work tree (a merge, a rebase, …),
-    or None.
-    """
+    """The operation that is unfinished in that work tree (merge, rebase, …), or None."""
     git_dir = _git_dir(repo, folder)
     for name, operation in _UNFINISHED.items():
         if (git_dir / name).exists():

@@ -39,7 +39,7 @@ class Backoff:
         return Backoff(self.max_agents, max(1, self.agents // 2), limited_rounds)
 
     def stop_reason(self) -> str | None:
-        """Why the run gives up; None while another round makes sense."""
+        """Return why the run gives up; None while another round makes sense."""
         if self.limited_rounds < MOST_ROUNDS:
             return None
         return (

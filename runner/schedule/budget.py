@@ -53,7 +53,7 @@ class Budget:
         return self.remaining_usd / attempts
 
     def stop_reason(self) -> str | None:
-        """Why no further attempt may start; None if one may."""
+        """Return why no further attempt may start; None if one may."""
         if self.affordable(1):
             return None
         reason = (

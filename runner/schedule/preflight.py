@@ -21,11 +21,11 @@ _WORKFLOWS = ".github/workflows/**"
 
 @dataclass(frozen=True)
 class PreflightReport:
-    """What stands in the way of the open tasks; the caller decides what is an error.
+    """What would stop the open tasks; the caller decides what is an error.
 
     `problems`: tasks that can never run or land, and a cost limit that cannot be enforced.
     `missing`: programs and keys that this machine does not have.
-    `notes`: how the cost limit is kept where agents report their cost afterwards.
+    `notes`: how the cost limit is enforced where agents report their cost afterwards.
     """
 
     problems: tuple[Problem, ...]
@@ -109,7 +109,7 @@ def _open_tasks(plan: Plan, progress: Progress, settings: Settings) -> Iterator[
 def _landing_problems(
     task: Task, plan: Plan, settings: Settings, may_change_workflows: bool
 ) -> list[Problem]:
-    """Why no change that the task may make could land."""
+    """Return why no change that the task may make could land."""
     problems = []
     if not may_change_workflows and globs.could_overlap(task.allow, (_WORKFLOWS,)):
         what = (

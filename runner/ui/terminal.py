@@ -1,6 +1,4 @@
-"""What a person sees in a terminal: the live table of a run, plain lines where there is
-no terminal.
-"""
+"""Output in a terminal: the live table of a run, or plain lines without a terminal."""
 
 from __future__ import annotations
 
@@ -67,7 +65,7 @@ _SHOWN_AT_MERGE = {
 
 
 class TerminalView:
-    """Shows a run as it goes on: a table of the running agents, a line for each event.
+    """Shows a run in progress: a table of the running agents, a line for each event.
 
     Implements `RunObserver`. A context: the table is shown inside it.
     """
@@ -194,7 +192,7 @@ class TerminalView:
 
 @contextmanager
 def _closed_output_ignored() -> Iterator[None]:
-    """The run goes on when nobody reads any more: the pipe or the terminal is closed."""
+    """Ignore that the pipe or the terminal was closed, so that the run continues."""
     try:
         yield
     except OSError as error:
