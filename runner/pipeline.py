@@ -376,11 +376,11 @@ def hold_batch(
     held_branch: str,
     failures: Mapping[str, Failure],
 ) -> tuple[FanIn, FanIn]:
-    """What to land on the branch, and what to push to `held_branch`, when the batch's
-    work must wait for a person. The tasks in `failures` are sent back.
+    """Two fan-ins of a batch whose work must wait for a person.
 
-    The second fan-in is on top of the first, so that merging it completes the tasks
-    without a conflict.
+    The first lands on the branch and records that the work waits. The second has the
+    work and is pushed to `held_branch`; it is on top of the first, so that a person can
+    merge it without a conflict. The tasks in `failures` are sent back.
     """
     from runner.fan_in.batch_merge import BatchMerge, FanIn
     from runner.fan_in.inputs import SendBack
@@ -403,7 +403,7 @@ def hold_batch(
         snapshot=merge.snapshot_with([commit], progress),
         results=merge.read_results,
     )
-    # The branch moves on, so this commit must leave the run as the first one has it.
+    # The branch moves on, so the second commit must not change the record of the run.
     held_results = replace(results, record_run=None)
     held_work = merge_batch(repo, held_results, commit, verification=send_back)
     return hold, held_work

@@ -327,13 +327,13 @@ class _Recorder:
 
     def _record(self, data: bytes) -> None:
         room = max(0, LOG_LIMIT - self._written)
-        kept = data[:room]
-        if kept:
-            self._sink.write(kept)
+        logged = data[:room]
+        if logged:
+            self._sink.write(logged)
             if self._echo is not None:
-                self._echo(kept)
-        self._written += len(kept)
-        self._dropped += len(data) - len(kept)
+                self._echo(logged)
+        self._written += len(logged)
+        self._dropped += len(data) - len(logged)
         if len(data) >= TAIL_LIMIT:
             self._tail = data[-TAIL_LIMIT:]
         else:

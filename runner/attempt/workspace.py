@@ -146,8 +146,9 @@ def create(
 
 
 def moved(workspace: Workspace, base: str, folder: Path, branch: str) -> Workspace:
-    """Move a workspace that no agent has seen to another folder and another base. Only
-    files that differ are written.
+    """Move a workspace that no agent has used yet to another folder and another base.
+
+    Only files that differ are written.
     """
     workspace.folder.rename(folder)
     result = replace(workspace, folder=folder, base=base, tree=None)
@@ -250,7 +251,7 @@ def _borrow(origin: Origin, git_dir: Path) -> None:
     info.mkdir(parents=True, exist_ok=True)
     folders = [origin.git_dir / "objects", *origin.objects]
     (info / "alternates").write_bytes(alternates(folders))
-    # In one file the last pattern counts: for git that is the repository's own.
+    # The last pattern in the file wins, as the repository's own exclude file does in git.
     excludes = [*origin.excludes, origin.git_dir / "info" / "exclude"]
     patterns = [path.read_bytes() for path in excludes if path.is_file()]
     (git_dir / "info").mkdir(exist_ok=True)

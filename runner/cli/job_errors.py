@@ -1,4 +1,4 @@
-"""What ends a job of GitHub Actions, where people look: annotations and the summary."""
+"""Reports the error that ends a job of GitHub Actions, as annotation and summary."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import functools
 import os
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec
 
 from runner.core.errors import FaninError, InvalidInput, Problem, UsageProblem
@@ -51,6 +50,8 @@ def _report(error: FaninError) -> None:
 
 
 def _annotate(job_io: JobIO, problem: Problem) -> None:
+    from pathlib import Path
+
     sentence = problem.what
     if problem.remedy:
         sentence += f"; {problem.remedy}"

@@ -317,7 +317,7 @@ def _put(nested: dict[str, Any], setting: Setting, value: Any) -> None:
         nested[parent] = value
         return
     if setting.kind == "command":
-        # An agent is a preset or a command: the command replaces what was named.
+        # An agent is a preset or a command, so the command replaces a preset.
         nested[parent] = {key: value}
         return
     mapping = nested.get(parent, {})

@@ -136,7 +136,7 @@ class BatchMerge:
         return candidates, failed
 
     def _is_recorded(self, reading: Reading) -> bool:
-        """Whether the head holds this very result, as when a fan-in is run twice."""
+        """Whether the head has this result already, because a fan-in was run twice."""
         task = self.snapshot.graph.tasks.get(reading.entry.task.id)
         if task is None or reading.result is None:
             return False

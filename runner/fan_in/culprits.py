@@ -31,8 +31,9 @@ def culprits(items: Sequence[T], is_green: Callable[[Sequence[T]], bool]) -> lis
 def _end_of_shortest_red_prefix(
     accepted: Sequence[T], rest: Sequence[T], is_green: Callable[[Sequence[T]], bool]
 ) -> int:
-    """Index of the last item of the shortest red prefix of `rest`, which is red as a
-    whole.
+    """The index at which the shortest red prefix of `rest` ends.
+
+    `rest` as a whole is known to be red.
     """
     green_length, red_length = 0, len(rest)
     while red_length - green_length > 1:

@@ -38,7 +38,7 @@ _DEPENDENCY_LINE = re.compile(
     re.IGNORECASE,
 )
 _MAX_DEPENDENCIES = 100  # links of one text; a text with more is not a list of them
-# The page may have been open for so long before somebody put the label on.
+# The page may have been open for this long before somebody put the label on.
 _READING_SECONDS = 60
 
 DependencySource = Literal["blocked_by", "sub_issue", "text"]
@@ -119,7 +119,7 @@ def _refused(issue: Issue, reason: str, *, by_a_writer: bool = False) -> Refused
 def _doubt(history: History, labelled: Event) -> str | None:
     """Return why the text that the labeller saw is uncertain, or None."""
     for event in history.events:
-        # The repository that it came from may have had other writers.
+        # In the repository that it came from, other people may have had write access.
         if event.kind == "transferred" and event.at >= labelled.at:
             return "it came from another repository after it was labelled"
 
@@ -132,8 +132,8 @@ def _doubt(history: History, labelled: Event) -> str | None:
         age = _seconds_between(changed_at, labelled.at)
         if not 0 <= age <= _READING_SECONDS:
             continue
-        # Who labels has seen a change of their own. Times are in whole seconds, so a
-        # change in the same second may be a later one.
+        # The labeller has seen changes that they made themselves. Times are in whole
+        # seconds, so a change in the same second may be later than the label.
         if author != labelled.actor or changed_at == labelled.at:
             return (
                 f"it was changed less than {_READING_SECONDS} s before it was labelled, "

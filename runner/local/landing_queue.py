@@ -53,7 +53,7 @@ class LandingQueue:
         self._context = context
         self._base = base
         self._landing: _Landing | None = None
-        self._misses = 0
+        self._failed_landings = 0
 
     @property
     def is_due(self) -> bool:
@@ -98,11 +98,11 @@ class LandingQueue:
             return
         if not landing.succeeded.result():
             self.accepted = [*landing.accepted, *self.accepted]
-            self._misses += 1
-            if self._misses >= TRIES:
+            self._failed_landings += 1
+            if self._failed_landings >= TRIES:
                 raise self._context.lander.moved_too_often()
             return
-        self._base, self._misses = landing.tip, 0
+        self._base, self._failed_landings = landing.tip, 0
         if landing.tip != landing.head:
             self._report(landing)
 

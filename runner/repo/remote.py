@@ -80,7 +80,7 @@ class Remote:
     def fetch(self, revision: str) -> str:
         """Fetch one branch or commit without its history, and return its commit id.
 
-        A tag with the branch's name is not meant.
+        A tag with the same name as the branch is ignored.
 
         Raises UsageProblem if the remote has none, EnvironmentBroken if git fails
         otherwise.

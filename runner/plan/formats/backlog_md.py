@@ -279,7 +279,7 @@ def _has_id(file: _TaskFile, diagnostics: Diagnostics) -> bool:
     if file.id:
         return True
     remedy = f"begin it with  {EXAMPLE}"
-    diagnostics.add_problem(0, "a task file without an id", remedy, file.path)
+    diagnostics.add_problem(0, "this task file has no id", remedy, file.path)
     return False
 
 

@@ -68,7 +68,7 @@ def named_files(text: str) -> tuple[str, ...]:
     without_suffix: list[str] = []
     for token in _TOKEN.finditer(_LINK.sub(" ", text)):
         word = _clean_word(token)
-        if _is_no_path(word):
+        if _is_not_a_path(word):
             continue
         if _FOLDER.fullmatch(word):
             paths.append(f"{word}**")
@@ -94,7 +94,7 @@ def _clean_word(token: re.Match[str]) -> str:
     return _LINE_NUMBER.sub("", word.removeprefix("./"))
 
 
-def _is_no_path(word: str) -> bool:
+def _is_not_a_path(word: str) -> bool:
     """True for commands, URLs, placeholders, the feature's documents and libraries."""
     if word.startswith(("/", "../", "@")) or "//" in word or "<" in word:
         return True

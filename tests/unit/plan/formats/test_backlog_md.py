@@ -247,7 +247,7 @@ def test_a_task_without_a_title_is_named_after_its_file() -> None:
     [
         (
             "---\ntitle: x\n---\n",
-            "backlog/tasks/f0.md:1: a task file without an id; begin it with",
+            "backlog/tasks/f0.md:1: this task file has no id; begin it with",
         ),
         (
             "---\nid: task-1\ntitle: a: b\n---\n",
