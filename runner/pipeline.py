@@ -239,7 +239,9 @@ def merge_batch(
 
     manifest = results.manifest
     if snapshot is None:
-        snapshot = read_snapshot(repo, head, manifest.plan, manifest.progress)
+        snapshot = read_snapshot(
+            repo, head, manifest.plan, manifest.progress, manifest.task_rules
+        )
     assert snapshot.commit == head
     with repo.quarantine() as quarantine:
         fan_in, kept = merge_in_quarantine(
@@ -354,7 +356,9 @@ def verify_batch(
     from runner.plan.snapshot import read_snapshot
 
     manifest = results.manifest
-    snapshot = read_snapshot(repo, head, manifest.plan, manifest.progress)
+    snapshot = read_snapshot(
+        repo, head, manifest.plan, manifest.progress, manifest.task_rules
+    )
     with repo.quarantine() as quarantine:
         merge = BatchMerge(repo, quarantine, results, snapshot)
         candidates, _ = merge.admit()
@@ -388,7 +392,9 @@ def hold_batch(
 
     manifest = results.manifest
     send_back = SendBack(failures)
-    snapshot = read_snapshot(repo, head, manifest.plan, manifest.progress)
+    snapshot = read_snapshot(
+        repo, head, manifest.plan, manifest.progress, manifest.task_rules
+    )
     with repo.quarantine() as quarantine:
         merge = BatchMerge(repo, quarantine, results, snapshot)
         candidates, refused = merge.admit()

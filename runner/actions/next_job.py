@@ -129,7 +129,9 @@ def next_job(
     # Later rounds of a run may work on such a branch themselves.
     if state.round == 1:
         refuse_unmerged_run(repo, remote, settings, head)
-    snapshot = read_snapshot(repo, head, settings.plan, settings.progress)
+    snapshot = read_snapshot(
+        repo, head, settings.plan, settings.progress, settings.task_rules
+    )
     if snapshot.plan.left_out:
         job_io.annotate("warning", snapshot.plan.left_out_summary, title="fanin")
     for note in _preflight(snapshot, settings, options):

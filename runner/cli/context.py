@@ -64,14 +64,18 @@ def branch_snapshot(
     from runner.plan import snapshot
 
     _, commit = branch_commit(repo, settings, waiting_branch)
-    return snapshot.read_snapshot(repo, commit, settings.plan, settings.progress)
+    return snapshot.read_snapshot(
+        repo, commit, settings.plan, settings.progress, settings.task_rules
+    )
 
 
 def work_tree_snapshot(repo: Repository, settings: Settings) -> Snapshot:
     """The plan and its progress in the work tree, whether or not they are committed."""
     from runner.plan import snapshot
 
-    return snapshot.read_working_tree(repo.root, settings.plan, settings.progress)
+    return snapshot.read_working_tree(
+        repo.root, settings.plan, settings.progress, settings.task_rules
+    )
 
 
 def task_views(

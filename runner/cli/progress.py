@@ -110,7 +110,9 @@ def _change_progress(
             raise UsageProblem(waiting_message(waiting.branch), "then try again")
         head = repo.commit(f"refs/heads/{branch}")
         assert head is not None
-        snapshot = read_snapshot(repo, head, settings.plan, settings.progress)
+        snapshot = read_snapshot(
+            repo, head, settings.plan, settings.progress, settings.task_rules
+        )
         progress, task_ids = change(snapshot, settings)
         if not task_ids:
             click.echo("nothing to do")

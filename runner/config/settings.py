@@ -17,13 +17,19 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from runner.config import settings_table
 from runner.config.settings_table import Setting
 from runner.core import yaml_document
-from runner.core.documents import Duration, UserDocument
+from runner.core.documents import Duration, TaskId, UserDocument
 from runner.core.errors import InvalidInput, Problem
 from runner.core.manifest import Limits
-from runner.core.task import ISSUES_PROGRESS, AgentSettings, PlanSettings
+from runner.core.task import (
+    ISSUES_PROGRESS,
+    AgentSettings,
+    PlanSettings,
+    TaskRules,
+    TaskSettings,
+)
 from runner.core.validation import Locate, problems_of
 from runner.core.variables import PlainEnv
-from runner.policy.globs import invalid
+from runner.policy.globs import invalid, literal
 from runner.policy.paths import unusable_name
 
 FILE = "fanin.yml"
@@ -78,6 +84,7 @@ class Settings(UserDocument):
     env: PlainEnv = Field(default_factory=dict)
     prompt_template: str | None = None
     protected: tuple[str, ...] = PROTECTED
+    tasks: dict[TaskId, TaskSettings] = Field(default_factory=dict)
     limits: Limits = Limits()
     scope: Literal["fail", "warn"] = "fail"
     branch: str | None = None
@@ -126,6 +133,24 @@ class Settings(UserDocument):
             if reason := invalid(glob):
                 raise ValueError(f"{glob!r} is not a valid gitignore pattern: {reason}")
         return globs
+
+    @field_validator("tasks")
+    @classmethod
+    def _refuse_invalid_globs_of_tasks(
+        cls, tasks: dict[str, TaskSettings]
+    ) -> dict[str, TaskSettings]:
+        for task in tasks.values():
+            cls._refuse_invalid_globs((*task.allow, *(task.files or ())))
+        return tasks
+
+    @property
+    def task_rules(self) -> TaskRules:
+        """What these settings say about the tasks of the plan."""
+        paths = [self.progress, FILE]
+        if self.prompt_template:
+            paths.append(self.prompt_template)
+        never = (*map(literal, paths), "/.fanin/**")
+        return TaskRules(self.tasks, self.protected, never)
 
     @property
     def slots(self) -> int:

@@ -271,6 +271,17 @@ SETTINGS = (
         metavar="GLOB",
     ),
     Setting(
+        "tasks",
+        "mapping",
+        "Settings of single tasks by id, for plans that cannot have them",
+        _READING_THE_PLAN,
+        meaning="settings of single tasks, for plans that cannot have them: "
+        "`{T002: {allow: [CLAUDE.md], files: […], agent: …, verify: …}}`. A field that "
+        "is given replaces the plan's",
+        metavar="MAPPING",
+        in_issues_workflow=False,
+    ),
+    Setting(
         "scope",
         "text",
         "fail: refuse changes outside a task's files; warn: accept them",

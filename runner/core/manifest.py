@@ -10,7 +10,13 @@ from pydantic import (
 
 from runner.core.documents import Document, Size, Text, UserDocument, digest_of
 from runner.core.result import Failure
-from runner.core.task import AgentSettings, PlanSettings, Task
+from runner.core.task import (
+    AgentSettings,
+    PlanSettings,
+    Task,
+    TaskRules,
+    TaskSettings,
+)
 
 
 class DependencyResult(Document):
@@ -66,6 +72,7 @@ class Manifest(Document):
     - `base`: the commit that the tasks start from.
     - `plan`: with its format, so that it need not be detected again.
     - `protected`, `never`: globs that only `allow` lifts, and that nothing lifts.
+    - `tasks`: what the settings say about single tasks, by id.
     - `verify_timeout`: seconds.
     - `retry`: ids of tasks that get one more attempt; the batch commit records that.
     - `env`: plain variables of agent and verify.
@@ -81,6 +88,7 @@ class Manifest(Document):
     commit_strategy: Literal["batch", "individual"]
     protected: tuple[str, ...]
     never: tuple[str, ...]
+    tasks: dict[str, TaskSettings] = Field(default_factory=dict)
     limits: Limits
     scope: Literal["fail", "warn"] = "fail"
     verify: str | None = None
@@ -91,6 +99,11 @@ class Manifest(Document):
     prompt_template: str | None = None
     env: dict[str, str] = Field(default_factory=dict)
     entries: tuple[BatchEntry, ...]
+
+    @property
+    def task_rules(self) -> TaskRules:
+        """What the settings of the run say about the tasks of the plan."""
+        return TaskRules(self.tasks, self.protected, self.never)
 
     @property
     def batch(self) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Annotated, Literal, NamedTuple
 
 from pydantic import (
@@ -102,6 +104,32 @@ class TaskFields(UserDocument):
     priority: int = 0
     allow: tuple[str, ...] = ()
     allow_empty: bool = False
+
+
+class TaskSettings(UserDocument):
+    """What fanin.yml says about one task; a field that is given replaces the plan's."""
+
+    allow: tuple[str, ...] = ()
+    files: tuple[str, ...] | None = None
+    agent: AgentSettings | None = None
+    verify: str | None = None
+
+    @property
+    def given(self) -> dict[str, object]:
+        """The fields that are given, by name."""
+        return {name: getattr(self, name) for name in self.model_fields_set}
+
+
+class TaskRules(NamedTuple):
+    """What fanin.yml says about the tasks of a plan.
+
+    `tasks`: settings by task id. `protected`: globs that only `allow` lifts. `never`:
+    globs of fanin's own files, which nothing lifts.
+    """
+
+    tasks: Mapping[str, TaskSettings] = MappingProxyType({})
+    protected: tuple[str, ...] = ()
+    never: tuple[str, ...] = ()
 
 
 class Reference(NamedTuple):

@@ -319,7 +319,9 @@ def post_answers(
     from runner.github_api.errors import BadToken, GitHubRefused, GitHubUnreachable
     from runner.plan.snapshot import read_snapshot
 
-    snapshot = read_snapshot(repo, head, settings.plan, settings.progress)
+    snapshot = read_snapshot(
+        repo, head, settings.plan, settings.progress, settings.task_rules
+    )
     views = view.views(
         snapshot.plan, snapshot.graph, snapshot.progress, settings.max_attempts
     )

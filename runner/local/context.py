@@ -38,8 +38,13 @@ class RunContext:
 
     def snapshot(self) -> Snapshot:
         """What the branch says now. Raises UsageProblem if it is gone."""
+        settings = self.settings
         return read_snapshot(
-            self.repo, self.lander.head(), self.settings.plan, self.settings.progress
+            self.repo,
+            self.lander.head(),
+            settings.plan,
+            settings.progress,
+            settings.task_rules,
         )
 
     def results_folder(self, manifest: Manifest) -> Path:

@@ -147,7 +147,9 @@ class LandingQueue:
             tip = fan_in.tip
         self._base, self.accepted = head, merged
         settings = context.settings
-        return read_snapshot(context.repo, tip, settings.plan, settings.progress)
+        return read_snapshot(
+            context.repo, tip, settings.plan, settings.progress, settings.task_rules
+        )
 
     def _as_one_commit(self, head: str, snapshot: Snapshot) -> str:
         """A commit on `head` with the files of the run's head; `head` if it has them."""

@@ -11,12 +11,13 @@ from pathlib import Path
 from runner.agents import prompt
 from runner.core import gc_pause
 from runner.core.errors import InvalidInput, Problem, UsageProblem
-from runner.core.task import Plan, PlanSettings, Status, Task
+from runner.core.task import Plan, PlanSettings, Status, Task, TaskRules
 from runner.core.validation import nearest
 from runner.plan import formats, progress
 from runner.plan.formats import Mark, Tree
 from runner.plan.graph import TaskGraph
 from runner.plan.progress import Progress
+from runner.plan.task_rules import apply_rules
 from runner.plan.trees import (
     CommitTree,
     decode_text,
@@ -26,6 +27,8 @@ from runner.plan.trees import (
 )
 from runner.repo.object_database import WritableDatabase
 from runner.repo.repository import Repository
+
+NO_RULES = TaskRules()
 
 
 @dataclass(frozen=True)
@@ -57,9 +60,13 @@ class Snapshot:
 
 
 def read_snapshot(
-    repo: Repository, commit: str, choice: PlanSettings, progress_path: str
+    repo: Repository,
+    commit: str,
+    choice: PlanSettings,
+    progress_path: str,
+    task_rules: TaskRules = NO_RULES,
 ) -> Snapshot:
-    """The plan and progress in `commit`.
+    """The plan and progress in `commit`, with what the settings say about its tasks.
 
     Raises InvalidInput with every problem and its location.
     """
@@ -71,7 +78,7 @@ def read_snapshot(
         raise InvalidInput(
             [Problem(choice.path, None, "there is no such plan in the commit", remedy)]
         )
-    plan, graph = _load_plan(choice, tree)
+    plan, graph = _load_plan(choice, tree, task_rules)
     recorded = read_progress(repo, commit, choice, progress_path)
     return Snapshot(commit, plan, graph, recorded)
 
@@ -87,12 +94,19 @@ def read_progress(
     return progress.parse(progress_path, text, choice.path)
 
 
-def read_working_tree(root: Path, choice: PlanSettings, progress_path: str) -> Snapshot:
+def read_working_tree(
+    root: Path,
+    choice: PlanSettings,
+    progress_path: str,
+    task_rules: TaskRules = NO_RULES,
+) -> Snapshot:
     """The plan and progress in the work tree, committed or not.
+
+    With what the settings say about its tasks.
 
     Raises InvalidInput with every problem and its location.
     """
-    plan, graph = _load_plan(choice, work_tree(root, choice))
+    plan, graph = _load_plan(choice, work_tree(root, choice), task_rules)
     file = root / progress_path
     data = file.read_bytes() if file.is_file() else None
     text = decode_text(progress_path, data)
@@ -132,15 +146,20 @@ class _CachedPlan:
     """A plan, its graph and the files that they were made of."""
 
     choice: PlanSettings
+    task_rules: TaskRules
     source: _RecordingTree
     plan: Plan
     graph: TaskGraph
 
-    def is_current(self, choice: PlanSettings, tree: Tree) -> bool:
+    def is_current(
+        self, choice: PlanSettings, tree: Tree, task_rules: TaskRules
+    ) -> bool:
         """Whether loading the plan again would give the same."""
         # A run detects the format once and names it from then on.
         detected = self.choice.model_copy(update={"source": self.plan.source})
-        return choice in (self.choice, detected) and self.source.matches(tree)
+        if choice not in (self.choice, detected) or task_rules != self.task_rules:
+            return False
+        return self.source.matches(tree)
 
 
 # A run reads the same plan before and after every batch, and plans do not change once
@@ -149,17 +168,19 @@ _recent_plans: list[_CachedPlan] = []
 _MAX_RECENT = 2
 
 
-def _load_plan(choice: PlanSettings, tree: Tree) -> tuple[Plan, TaskGraph]:
+def _load_plan(
+    choice: PlanSettings, tree: Tree, task_rules: TaskRules
+) -> tuple[Plan, TaskGraph]:
     for cached in _recent_plans:
-        if cached.is_current(choice, tree):
+        if cached.is_current(choice, tree, task_rules):
             return cached.plan, cached.graph
     source = _RecordingTree(tree)
     with gc_pause.paused():
-        plan = formats.load(choice, source)
+        plan = apply_rules(formats.load(choice, source), task_rules)
         graph = TaskGraph(plan.tasks, plan.path)
     # The cache must not keep the repository alive.
     source.tree = formats.MemoryTree({})
-    _recent_plans.append(_CachedPlan(choice, source, plan, graph))
+    _recent_plans.append(_CachedPlan(choice, task_rules, source, plan, graph))
     del _recent_plans[:-_MAX_RECENT]
     return plan, graph
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from runner.config.settings import FILE, Settings
+from runner.config.settings import Settings
 from runner.core.errors import InvalidInput, Problem
 from runner.core.manifest import BatchEntry, DependencyResult, Manifest
 from runner.core.task import AgentSettings, Plan, Task
 from runner.plan.context import read_context
 from runner.plan.progress import Progress
-from runner.policy import globs
+from runner.plan.task_rules import never_changed
 
 if TYPE_CHECKING:
     from runner.plan.formats import Tree
@@ -56,7 +56,8 @@ def build_manifest(
         branch=branch,
         commit_strategy=settings.commit_strategy,
         protected=settings.protected,
-        never=untouchable(plan, settings),
+        never=never_changed(plan, settings.task_rules),
+        tasks=settings.tasks,
         limits=settings.limits,
         scope=settings.scope,
         verify=settings.verify,
@@ -68,18 +69,6 @@ def build_manifest(
         env=settings.env,
         entries=entries,
     )
-
-
-def untouchable(plan: Plan, settings: Settings) -> tuple[str, ...]:
-    """Globs that no task may change, whatever its `allow` says.
-
-    The plan (all of it, if it is a folder), the settings, the prompt template and the
-    progress.
-    """
-    paths = [*(plan.own_files or (plan.path,)), settings.progress, FILE]
-    if settings.prompt_template:
-        paths.append(settings.prompt_template)
-    return (*map(globs.literal, paths), "/.fanin/**")
 
 
 def agent_of(task: Task, plan: Plan, settings: Settings) -> AgentSettings:

@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from runner import agents
 from runner.agents import Agent, Costs
 from runner.agents.environment import missing_requirements
-from runner.config.settings import Settings
+from runner.config.settings import FILE, Settings
 from runner.core.errors import InvalidInput, Problem, UsageProblem
 from runner.core.task import AgentSettings, Plan, Standing, Task
+from runner.core.validation import nearest
 from runner.plan.progress import Progress
+from runner.plan.task_rules import never_changed
 from runner.policy import globs, rules
-from runner.schedule.manifest import agent_of, untouchable
+from runner.schedule.manifest import agent_of
 
 _WORKFLOWS = ".github/workflows/**"
 
@@ -57,10 +59,11 @@ def preflight(
     Actions a push that changes `.github/workflows/**` is rejected unless its token may
     do that: `may_change_workflows`.
     """
-    problems: list[Problem] = []
+    problems = list(_unknown_task_problems(plan, settings))
     uses: list[_AgentUse] = []
     for task in _open_tasks(plan, progress, settings):
-        problems += _landing_problems(task, plan, settings, may_change_workflows)
+        if not may_change_workflows:
+            problems += _workflow_problems(task, plan)
         try:
             uses.append(_agent_use(task, plan, settings))
         except InvalidInput as error:
@@ -82,7 +85,7 @@ def protected_path_notes(
 
     `tracked` are the paths of the repository.
     """
-    never = untouchable(plan, settings)
+    never = never_changed(plan, settings.task_rules)
     protected = (*settings.protected, *never)
     existing = [path for path in tracked if globs.matches(protected, path)]
     notes = []
@@ -106,27 +109,28 @@ def _open_tasks(plan: Plan, progress: Progress, settings: Settings) -> Iterator[
             yield task
 
 
-def _landing_problems(
-    task: Task, plan: Plan, settings: Settings, may_change_workflows: bool
-) -> list[Problem]:
-    """Return why no change that the task may make could land."""
-    problems = []
-    if not may_change_workflows and globs.could_overlap(task.allow, (_WORKFLOWS,)):
+def _workflow_problems(task: Task, plan: Plan) -> Iterator[Problem]:
+    """Why a change of workflows that the task may make could not land."""
+    if globs.could_overlap(task.allow, (_WORKFLOWS,)):
         what = (
             f"{task.id} may change .github/workflows, "
             "but the job's own token may not push such a change"
         )
         remedy = "set the secret fanin-token to a token that may"
-        problems.append(_problem(task, plan, what, remedy))
-    if rules.only_protected(task, settings.protected, untouchable(plan, settings)):
-        files = ", ".join(task.files or ())
-        what = f"{task.id} may change only protected paths: {files}"
-        remedy = (
-            "add them to the task's allow:, or remove them from protected: "
-            "(the plan and fanin's own files are always protected)"
-        )
-        problems.append(_problem(task, plan, what, remedy))
-    return problems
+        yield _problem(task, plan, what, remedy)
+
+
+def _unknown_task_problems(plan: Plan, settings: Settings) -> Iterator[Problem]:
+    """A problem for each id below `tasks:` in the settings that the plan does not have."""
+    task_ids = {task.id for task in plan.tasks}
+    for task_id in settings.tasks:
+        if task_id in task_ids:
+            continue
+        what = f"tasks: there is no task {task_id} in {plan.path}"
+        remedy = "name a task of the plan; see  fanin status"
+        if guess := nearest(task_id, task_ids):
+            remedy = f"did you mean {guess}?"
+        yield Problem(FILE, None, what, remedy)
 
 
 def _agent_use(task: Task, plan: Plan, settings: Settings) -> _AgentUse:

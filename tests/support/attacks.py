@@ -50,7 +50,9 @@ class Batch:
         repo = Repository(project.root, os.environ)
         head = repo.commit("HEAD")
         assert head
-        snapshot = read_snapshot(repo, head, settings.plan, settings.progress)
+        snapshot = read_snapshot(
+            repo, head, settings.plan, settings.progress, settings.task_rules
+        )
         manifest = pipeline.next_batch(
             snapshot,
             settings,

@@ -42,6 +42,7 @@ def test_the_defaults() -> None:
             "max_cost_usd": None,
             "max_rounds": 100,
         },
+        "tasks": {},
         "scope": "fail",
         "branch": None,
         "progress": ".fanin/progress.json",

@@ -10,6 +10,7 @@ from runner import cli
 from runner.actions.round_state import CARRIED
 from runner.config.settings import Settings, load
 from runner.config.settings_table import BY_NAME, SETTINGS, Setting, key_in
+from runner.core.task import TaskSettings
 
 # Options that a command has beside the settings.
 OWN_OPTIONS = {
@@ -50,6 +51,7 @@ SAMPLES: dict[str, tuple[str, object]] = {
     "env": ("A=1\nB=2", {"A": "1", "B": "2"}),
     "prompt_template": ("p.md", "p.md"),
     "protected": ("a\n\nb/**\n", ("a", "b/**")),
+    "tasks": ("{T2: {verify: make}}", {"T2": TaskSettings(verify="make")}),
     "scope": ("warn", "warn"),
     "limits": ("{files: 7}", 7),
     "max_cost_usd": ("7.5", 7.5),

@@ -12,6 +12,7 @@ from runner.core.result import Failure, FailureKind
 from runner.core.task import AgentSettings, PlanSettings, Reference, Status, Task
 from runner.plan.formats import MemoryTree
 from runner.plan.progress import Progress, Record
+from runner.plan.task_rules import never_changed
 from runner.policy.globs import matches
 from runner.schedule import manifest
 from tests.support.builders import BASE, plan, task
@@ -90,10 +91,10 @@ def test_no_task_may_change_the_plan_the_settings_or_the_progress(
 ) -> None:
     if which == "plan":
         settings = Settings(plan=path)
-        never = manifest.untouchable(plan(path=settings.plan.path), settings)
+        never = never_changed(plan(path=settings.plan.path), settings.task_rules)
     else:
         settings = Settings(plan="other.yml", progress=path)
-        never = manifest.untouchable(plan(path="other.yml"), settings)
+        never = never_changed(plan(path="other.yml"), settings.task_rules)
     for own in (path.removeprefix("./"), "fanin.yml", ".fanin/progress.json"):
         assert matches(never, own)
     for unrelated in ("src/a.py", "sub/tasks.yml", "plans/ab.yml", "plans/c.yml"):

@@ -52,21 +52,10 @@ def _problems(report: PreflightReport) -> list[str]:
             {"agent": AgentSettings(preset="nobody")},
             ["tasks.yml:7: T1: unknown agent preset 'nobody'"],
         ),
-        (
-            {"agent": ROBOT, "files": ("action.yml",)},
-            ["tasks.yml:7: T1 may change only protected paths: action.yml"],
-        ),
-        (
-            {"agent": None, "files": ("fanin.yml",), "allow": ("fanin.yml",)},
-            [
-                "tasks.yml:7: T1 may change only protected paths: fanin.yml",
-                "tasks.yml:7: T1 has no agent",
-            ],
-        ),
     ],
     ids=str,
 )
-def test_a_task_that_can_never_land_is_a_problem(
+def test_a_task_whose_agent_cannot_be_used_is_a_problem(
     fields: dict[str, Any], expected: list[str]
 ) -> None:
     report = _check(task("T0", agent=ROBOT), task("T1", line=7, **fields))
@@ -193,3 +182,17 @@ def test_files_that_match_protected_paths_are_a_note() -> None:
     )
     assert _notes(tasks, *tracked, "src/a.py") == [expected]
     assert _notes(tasks, "src/a.py") == []
+
+
+def test_settings_of_a_task_that_the_plan_does_not_have_are_a_problem() -> None:
+    report = _check(
+        task("T002", agent=ROBOT),
+        tasks={"T02": {"verify": "make"}, "T002": {"verify": "make"}, "X": {}},
+    )
+    assert _problems(report) == [
+        "fanin.yml: tasks: there is no task T02 in tasks.yml; did you mean T002?",
+        (
+            "fanin.yml: tasks: there is no task X in tasks.yml; "
+            "name a task of the plan; see  fanin status"
+        ),
+    ]
