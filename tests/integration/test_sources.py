@@ -60,7 +60,7 @@ PLANS: dict[str, tuple[str, dict[str, str], list[str]]] = {
         {
             "backlog/config.yml": "statuses: [To Do, Doing, Finished]\n",
             "backlog/tasks/task-1 - a, (b) — c.md": backlog(1),
-            "backlog/tasks/deep/task-2.md": backlog(2, "task-01"),
+            "backlog/tasks/task-2.md": backlog(2, "task-01"),
             "backlog/drafts/draft-1.md": "---\nid: DRAFT-1\ntitle: t\n---\n",
         },
         ["status: Finished  # mine", "status: Finished  # mine"],
@@ -157,12 +157,19 @@ def test_check_tells_problems_with_their_place_also_to_tools(project: Project) -
             "backlog/tasks/task-8.md": backlog(8),
         },
     )
-    told = project.cli("check")
+    told = project.cli("check", "--strict")
     assert told.returncode == 2
     where = "backlog/tasks/task-1.md:2: TASK-1 depends on task-7, which is not in the plan; did you mean TASK-"
     assert where in told.stderr
-    (problem,) = json.loads(project.cli("check", "--json").stdout)["problems"]
+    refused = json.loads(project.cli("check", "--json", "--strict").stdout)
+    (problem,) = refused["problems"]
     assert (problem["path"], problem["line"]) == ("backlog/tasks/task-1.md", 2)
+    tolerant = project.cli("check")
+    assert tolerant.returncode == 0
+    assert tolerant.stdout.startswith("1 record left out, see fanin check · ")
+    assert f"note: left out: {where}" in tolerant.stdout
+    (left_out,) = json.loads(project.cli("check", "--json").stdout)["left_out"]
+    assert left_out == problem
     lenient = project.cli("check", "--ignore-dangling")
     assert lenient.returncode == 0
     assert "TASK-1 does not wait for task-7: not in the plan" in lenient.stdout
@@ -173,6 +180,36 @@ def test_check_tells_problems_with_their_place_also_to_tools(project: Project) -
         )
         == 1
     )
+
+
+def test_a_run_leaves_a_record_out_and_says_so_first(project: Project) -> None:
+    start(
+        project,
+        "backlog",
+        {
+            "backlog/tasks/task-1.md": backlog(1, "task-7"),
+            "backlog/tasks/task-8.md": backlog(8),
+        },
+    )
+    ended = project.cli("run")
+    assert ended.stdout.startswith("1 record left out, see fanin check · ")
+    assert "status: Done" in project.git("show", "HEAD:backlog/tasks/task-8.md")
+    assert "status: Done" not in project.git("show", "HEAD:backlog/tasks/task-1.md")
+    assert project.cli("run", "--strict").returncode == 2
+
+
+def test_an_option_of_the_plan_may_be_given_to_check_and_run(project: Project) -> None:
+    tags = {
+        "master": {"tasks": [{"id": 1, "title": "Old"}]},
+        "web": {"tasks": [{"id": 1, "title": "Current"}]},
+    }
+    start(project, ".taskmaster", {".taskmaster/tasks/tasks.json": json.dumps(tags)})
+    (task,) = json.loads(project.cli("check", "--json", "--option", "tag=web").stdout)[
+        "tasks"
+    ]
+    assert task["title"] == "Current"
+    assert project.cli("run", "--option", "tag=web").returncode == 0
+    assert project.cli("check", "--option", "tag=api").returncode == 2
 
 
 def test_what_is_converted_is_a_plan_that_knows_what_is_done(project: Project) -> None:

@@ -1,9 +1,12 @@
 """Backlog.md's folder: a Markdown file for each task in `tasks/` and `completed/`.
 
-A finished task moves to `completed/`; `config.yml` names the statuses. Ids are compared
-as Backlog.md does: ignoring case and leading zeros. If no id matches, their prefixes are
-ignored too, because prefixes get renamed (in Backlog.md's own repository from `task-` to
-`BACK-`) while the dependencies keep the old one.
+A finished task moves to `completed/`, one that is not wanted to `archive/tasks/`;
+`config.yml` names the statuses and the prefix. Backlog.md lists only files that lie
+directly in those folders and have the name `PREFIX-*.md`, so fanin reads only these.
+
+Ids are compared as Backlog.md does: ignoring case and leading zeros. If no id matches,
+their prefixes are ignored too, because prefixes get renamed (in Backlog.md's own
+repository from `task-` to `BACK-`) while the dependencies keep the old one.
 """
 
 from __future__ import annotations
@@ -13,33 +16,38 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeGuard
+from functools import cached_property
+from typing import NamedTuple, TypeGuard
 
 import yaml
 
 from runner.core import yaml_document
+from runner.core.documents import clean
 from runner.core.errors import InvalidInput
-from runner.core.task import Plan, Status, Task
+from runner.core.task import Plan, Reference, Status, Task
 from runner.plan.formats.base import Mark, Options, Tree
 from runner.plan.formats.diagnostics import (
     COMPLETED,
     IN_PROGRESS,
+    LEFT_OUT,
     PENDING,
+    REVIEW_WORDS,
     SKIPPED,
     Diagnostics,
     StatusWord,
-    build_task,
+    build_task_or_leave_out,
     changed_file,
     count_of,
     join_sections,
     normalize,
     only_tasks,
-    parse_status,
+    parse_status_or_leave_out,
     replacement_word,
 )
 
 EXAMPLE = "---\\nid: task-1\\ntitle: What to do\\nstatus: To Do\\n---"
 MAX_NAMED_TASKS = 5  # a note names no more of them
+DEFAULT_PREFIX = "task"
 DEFAULT_STATUSES = ("To Do", "In Progress", "Done")  # the last one means completed
 # Outranks the folder's own configuration since March 2026 (MrLesk/Backlog.md#563).
 ROOT_CONFIG = "backlog.config.yml"
@@ -82,11 +90,15 @@ STATUS_WORDS: Mapping[str, StatusWord] = {
         ],
         SKIPPED,
     ),
+    **REVIEW_WORDS,
 }
 # A higher number runs first.
 PRIORITIES = {"critical": 2, "high": 1, "medium": 0, "low": -1}
 
 _FENCE = re.compile(r"---[ \t]*\r?")
+_PREFIX = re.compile(r"[A-Za-z][\w-]*")
+# `documentation` may name a document of the backlog by its id.
+_DOCUMENT_ID = re.compile(r"doc-0*(?P<number>[0-9]+)\b", re.IGNORECASE)
 _STATUS_LINE = re.compile(
     r"(?P<key>status[ \t]*:[ \t]*)(?P<quote>[\"']?)(?P<word>[^\"'#\r\n]*?)(?P=quote)"
     r"(?P<rest>[ \t]*(?:#.*)?\r?)"
@@ -116,6 +128,13 @@ class _Field:
 
     line_index: int
     node: yaml.Node
+
+
+class _Config(NamedTuple):
+    """What the configuration says: the statuses in order, and the prefix of the files."""
+
+    statuses: Sequence[str]
+    prefix: str
 
 
 @dataclass(frozen=True)
@@ -154,11 +173,16 @@ class BacklogMd:
 
     name = "backlog-md"
     options: Mapping[str, Sequence[str]] = {}
+    leaves_out_records = True
 
     def detect(self, path: str, tree: Tree) -> bool:
-        """True for a folder whose `tasks/` has a Markdown file with front matter."""
+        """True for a folder with Markdown files with front matter in `tasks/`.
+
+        Also if they are in `completed/` only: then nothing is open.
+        """
+        folders = (f"{path}/tasks/", f"{path}/completed/")
         for file in tree.list(path):
-            if not file.startswith(f"{path}/tasks/") or not file.endswith(".md"):
+            if not file.startswith(folders) or not file.endswith(".md"):
                 continue
             if _front_matter_end(tree.read(file) or "") is not None:
                 return True
@@ -167,20 +191,20 @@ class BacklogMd:
     def load(self, path: str, tree: Tree, options: Options) -> Plan:
         """The plan in this folder.
 
-        Raises InvalidInput for unreadable files, ambiguous ids and unknown statuses.
+        Raises InvalidInput for files and configurations that are not valid YAML.
         """
         diagnostics = Diagnostics(path)
-        words = _status_words(_read_statuses(path, tree, diagnostics))
-        files = _read_files(path, tree, diagnostics)
-        files = [file for file in files if _has_id(file, diagnostics)]
-        files = _without_duplicates(files, diagnostics)
-        ids = _Ids([file.id for file in files])
-        tasks = [_task(file, words, ids, diagnostics) for file in files]
-        if not files and not diagnostics.problems:
-            remedy = f"write files that begin  {EXAMPLE}"
+        config = _read_config(path, tree, diagnostics)
+        words = _status_words(config.statuses)
+        files = _read_files(path, tree, config.prefix, words, diagnostics)
+        archived_ids = _archived_ids(path, tree, config.prefix)
+        builder = _TaskBuilder(path, tree, diagnostics, words, files, archived_ids)
+        tasks = builder.tasks()
+        if not files and not diagnostics.problems and not diagnostics.left_out:
+            name = f"{config.prefix}-1 - What-to-do.md"
+            remedy = f"write files such as  {name}  that begin  {EXAMPLE}"
             diagnostics.add_problem(0, "no tasks found", remedy, f"{path}/tasks")
-        _note_parents(files, ids, diagnostics)
-        return diagnostics.build_plan(self.name, only_tasks(tasks))
+        return diagnostics.build_plan(self.name, tasks)
 
     def write_back(
         self, path: str, tree: Tree, marks: Mapping[str, Mark], options: Options
@@ -190,16 +214,17 @@ class BacklogMd:
         No file moves to `completed/`: that is left to Backlog.md.
         """
         diagnostics = Diagnostics(path)
-        statuses = _read_statuses(path, tree, diagnostics)
-        words = _status_words(statuses)
-        done_word = _done_word(statuses, words)
+        config = _read_config(path, tree, diagnostics)
+        words = _status_words(config.statuses)
+        done_word = _done_word(config.statuses, words)
+        open_word = config.statuses[0]
         changes: dict[str, str] = {}
-        for file in _read_files(path, tree, diagnostics):
+        for file in _read_files(path, tree, config.prefix, words, diagnostics):
             if file.id not in marks or file.completed:
                 continue
             text = tree.read(file.path) or ""
             status = marks[file.id].status
-            new_text = _with_status(text, status, words, done_word, statuses[0])
+            new_text = _with_status(text, status, words, done_word, open_word)
             changes |= changed_file(file.path, text, new_text)
         return changes
 
@@ -207,54 +232,106 @@ class BacklogMd:
 # -- The folder --
 
 
-def _read_files(path: str, tree: Tree, diagnostics: Diagnostics) -> list[_TaskFile]:
-    """The task files in the order of their ids; a note for each other folder."""
+def _read_files(
+    path: str,
+    tree: Tree,
+    prefix: str,
+    words: Mapping[str, StatusWord],
+    diagnostics: Diagnostics,
+) -> list[_TaskFile]:
+    """The task files in the order of their ids, one for each id.
+
+    Notes what lies in the folder and is not a task file.
+    """
     ignored_folders: Counter[str] = Counter()
+    nested: list[str] = []
+    unlisted: list[str] = []
     files: list[_TaskFile] = []
     for file_path in tree.list(path):
         if not file_path.endswith(".md"):
             continue
-        folder = file_path.removeprefix(f"{path}/").split("/")[0]
+        folder, *below = file_path.removeprefix(f"{path}/").split("/")
         if folder not in ("tasks", "completed"):
             ignored_folders[folder] += 1
-            continue
-        text = tree.read(file_path) or ""
-        file = _read_file(file_path, text, folder == "completed", diagnostics)
-        if file is not None:
-            files.append(file)
+        elif len(below) > 1:
+            nested.append(file_path)
+        elif not below or not below[0].startswith(f"{prefix}-"):
+            unlisted.append(file_path)
+        else:
+            text = tree.read(file_path) or ""
+            file = _read_file(file_path, text, folder == "completed", diagnostics)
+            if file is not None:
+                files.append(file)
+    _note_files(path, nested, "in subfolders", diagnostics)
+    _note_files(path, unlisted, f"not named {prefix}-*.md", diagnostics)
     for folder, count in sorted(ignored_folders.items()):
         note = f"{path}/{folder}: ignored, {count_of(count, 'file')}"
         diagnostics.notes.append(note)
-    return sorted(files, key=lambda file: (_sort_key(file.id), file.path))
+    files.sort(key=lambda file: (_sort_key(file.id), file.path))
+    return _without_duplicates(files, words, diagnostics)
+
+
+def _note_files(
+    path: str, files: Sequence[str], what: str, diagnostics: Diagnostics
+) -> None:
+    """Note the Markdown files that Backlog.md does not list, and why."""
+    if not files:
+        return
+    names = [file.removeprefix(f"{path}/") for file in files[:MAX_NAMED_TASKS]]
+    if len(files) > len(names):
+        names.append(f"{len(files) - len(names)} more")
+    count = count_of(len(files), "file")
+    diagnostics.add_plan_note(
+        f"{count} {what}, which Backlog.md does not list: {', '.join(names)}"
+    )
 
 
 def _read_file(
     path: str, text: str, completed: bool, diagnostics: Diagnostics
 ) -> _TaskFile | None:
-    """The task file; None, after a note or a problem, if it is not one."""
+    """The task file; None if it is left out or a problem was reported."""
+    remedy = f"begin it with  {EXAMPLE}"
     end = _front_matter_end(text)
     if end is None:
-        what = "no front matter, so it is not a task"
-        diagnostics.add_note(0, what, path)
+        what = "no front matter, so it has no id"
+        diagnostics.leave_out(0, what, remedy, file=path)
         return None
     lines = text.split("\n")
     try:
         fields = _read_fields(path, lines[1:end])
     except InvalidInput as error:
-        diagnostics.problems += error.problems
+        if end == len(lines):
+            what = "its front matter has no end"
+            diagnostics.leave_out(0, what, "end it with  ---", file=path)
+        else:
+            diagnostics.problems += error.problems
         return None
-    return _TaskFile(path, fields, "\n".join(lines[end + 1 :]), completed)
+    file = _TaskFile(path, fields, _body(lines, end), completed)
+    if not file.id:
+        diagnostics.leave_out(0, "this task file has no id", remedy, file=path)
+        return None
+    return file
 
 
 def _front_matter_end(text: str) -> int | None:
-    """The index of the line that ends the front matter; None if there is none."""
+    """The index of the line that ends the front matter; None if there is none.
+
+    As in Backlog.md, text may follow on that line, and the end of the file is one, too.
+    """
     lines = text.removeprefix("\ufeff").split("\n")
     if not _FENCE.fullmatch(lines[0]):
         return None
     for index, line in enumerate(lines[1:], 1):
-        if _FENCE.fullmatch(line):
+        if line.startswith("---"):
             return index
-    return None
+    return len(lines)
+
+
+def _body(lines: Sequence[str], end: int) -> str:
+    """What follows the front matter, which ends on that line."""
+    if end == len(lines):
+        return ""
+    return "\n".join([lines[end].lstrip("-"), *lines[end + 1 :]])
 
 
 def _read_fields(path: str, lines: Sequence[str]) -> dict[str, _Field]:
@@ -275,67 +352,69 @@ def _read_fields(path: str, lines: Sequence[str]) -> dict[str, _Field]:
     return fields
 
 
-def _has_id(file: _TaskFile, diagnostics: Diagnostics) -> bool:
-    if file.id:
-        return True
-    remedy = f"begin it with  {EXAMPLE}"
-    diagnostics.add_problem(0, "this task file has no id", remedy, file.path)
-    return False
-
-
 def _without_duplicates(
-    files: Sequence[_TaskFile], diagnostics: Diagnostics
+    files: Sequence[_TaskFile],
+    words: Mapping[str, StatusWord],
+    diagnostics: Diagnostics,
 ) -> list[_TaskFile]:
-    """The first file of each id.
+    """One file of each id: the first that is not finished, so that nothing starts early.
 
-    Finished copies are harmless. With an open one it is unclear which of them counts.
+    Finished copies are harmless.
     """
     files_by_id: dict[tuple[str, ...], list[_TaskFile]] = {}
     for file in files:
         files_by_id.setdefault(_canonical_id(file.id), []).append(file)
-    for first, *copies in files_by_id.values():
-        if not copies:
-            continue
-        if all(file.completed for file in (first, *copies)):
+    chosen_files = []
+    for same in files_by_id.values():
+        unfinished = [file for file in same if not _is_finished(file, words)]
+        chosen = (unfinished or same)[0]
+        chosen_files.append(chosen)
+        copies = [file for file in same if file is not chosen]
+        if copies and not unfinished:
             paths = ", ".join(file.path for file in copies)
-            diagnostics.add_note(0, f"{first.id} is also {paths}", first.path)
+            diagnostics.add_note(0, f"{chosen.id} is also {paths}", chosen.path)
             continue
         for file in copies:
-            what = f"the id {file.id} is used twice (first in {first.path})"
+            what = f"the id {file.id} is used twice (also in {chosen.path})"
+            line_index = file.line_index("id")
             remedy = "give every task its own id"
-            diagnostics.add_problem(file.line_index("id"), what, remedy, file.path)
-    return [group[0] for group in files_by_id.values()]
+            diagnostics.leave_out(line_index, what, remedy, file=file.path)
+    return chosen_files
 
 
-def _note_parents(
-    files: Sequence[_TaskFile], ids: _Ids, diagnostics: Diagnostics
-) -> None:
-    """Note that a parent may start before its subtasks are done, as in Backlog.md."""
-    parent_ids = set()
-    for file in files:
-        written_id = file.text("parent_task_id")
-        matches = ids.find(written_id) if written_id else []
-        if len(matches) == 1:
-            parent_ids.add(matches[0])
-    if not parent_ids:
-        return
-    tasks = count_of(len(parent_ids), "task")
-    examples = ", ".join(sorted(parent_ids)[:MAX_NAMED_TASKS])
-    what = (
-        f"{tasks} with subtasks wait only for those named as dependencies: {examples}"
-    )
-    diagnostics.add_plan_note(what)
+def _is_finished(file: _TaskFile, words: Mapping[str, StatusWord]) -> bool:
+    word = words.get(normalize(file.text("status")), PENDING)
+    return file.completed or word.status is Status.COMPLETED
+
+
+def _archived_ids(path: str, tree: Tree, prefix: str) -> _Ids:
+    """The ids of the files in `archive/tasks/`; unreadable ones are not tasks."""
+    folder = f"{path}/archive/tasks"
+    task_ids: list[str] = []
+    for file_path in tree.list(folder):
+        name = file_path.removeprefix(f"{folder}/")
+        if "/" in name or not name.startswith(f"{prefix}-"):
+            continue
+        if not name.endswith(".md"):
+            continue
+        text = tree.read(file_path) or ""
+        file = _read_file(file_path, text, False, Diagnostics(path))
+        if file is not None:
+            task_ids.append(file.id)
+    return _Ids(task_ids)
 
 
 # -- Statuses --
 
 
-def _read_statuses(path: str, tree: Tree, diagnostics: Diagnostics) -> list[str]:
-    """The configured statuses, in order.
+def _read_config(path: str, tree: Tree, diagnostics: Diagnostics) -> _Config:
+    """The configured statuses and prefix.
 
     They are in the repository's `backlog.config.yml` if it is about this folder, else
     in the folder's own configuration.
     """
+    statuses: Sequence[str] | None = None
+    prefix: str | None = None
     for file in (ROOT_CONFIG, f"{path}/config.yml", f"{path}/config.yaml"):
         text = tree.read(file)
         if text is None:
@@ -350,14 +429,30 @@ def _read_statuses(path: str, tree: Tree, diagnostics: Diagnostics) -> list[str]
             continue
         if file == ROOT_CONFIG and not _applies_to_folder(data, path):
             continue
-        statuses = data.get("statuses")
-        if _is_list_of_words(statuses):
-            return statuses
-        if statuses is not None:
-            what = "statuses is not a list of words"
-            remedy = f"write  statuses: {list(DEFAULT_STATUSES)}"
-            diagnostics.add_problem(0, what, remedy, file)
-    return list(DEFAULT_STATUSES)
+        statuses = statuses or _configured_statuses(data, file, diagnostics)
+        prefix = prefix or _configured_prefix(data)
+    return _Config(statuses or DEFAULT_STATUSES, prefix or DEFAULT_PREFIX)
+
+
+def _configured_statuses(
+    config: Mapping[str, object], file: str, diagnostics: Diagnostics
+) -> Sequence[str] | None:
+    statuses = config.get("statuses")
+    if _is_list_of_words(statuses):
+        return statuses
+    if statuses is not None:
+        what = "statuses is not a list of words"
+        remedy = f"write  statuses: {list(DEFAULT_STATUSES)}"
+        diagnostics.add_problem(0, what, remedy, file)
+    return None
+
+
+def _configured_prefix(config: Mapping[str, object]) -> str | None:
+    """The prefix as file names have it, which is in lower case."""
+    prefix = config.get("task_prefix")
+    if isinstance(prefix, str) and _PREFIX.fullmatch(prefix.strip()):
+        return prefix.strip().lower()
+    return None
 
 
 def _is_list_of_words(value: object) -> TypeGuard[list[str]]:
@@ -375,12 +470,22 @@ def _applies_to_folder(config: Mapping[str, object], path: str) -> bool:
 
 
 def _status_words(statuses: Sequence[str]) -> dict[str, StatusWord]:
-    """What each status word means: the first status is open and the last completed."""
+    """What each status word means: the first status is open and the last completed.
+
+    Behind the last one may stand columns of what is not wanted. Work that is done but
+    not in the last column waits for a person, as for Backlog.md it is not finished.
+    """
     words = [normalize(status) for status in statuses]
-    configured = dict.fromkeys(words, IN_PROGRESS)
-    configured[words[0]] = PENDING
-    configured[words[-1]] = COMPLETED
-    return {**configured, **STATUS_WORDS}
+    wanted = [word for word in words if not STATUS_WORDS.get(word, PENDING).skipped]
+    last_word = (wanted or words)[-1]
+    meanings = dict.fromkeys(words, IN_PROGRESS)
+    meanings[words[0]] = PENDING
+    meanings |= STATUS_WORDS
+    for word in words:
+        if meanings[word].status is Status.COMPLETED:
+            meanings[word] = SKIPPED
+    meanings[last_word] = COMPLETED
+    return meanings
 
 
 def _done_word(statuses: Sequence[str], words: Mapping[str, StatusWord]) -> str:
@@ -469,78 +574,178 @@ def _without_prefix(key: tuple[str, ...]) -> tuple[str, ...]:
 # -- Tasks --
 
 
-def _task(
-    file: _TaskFile,
-    words: Mapping[str, StatusWord],
-    ids: _Ids,
-    diagnostics: Diagnostics,
-) -> Task | None:
-    status = _status_of(file, words, diagnostics)
-    file_name = posixpath.basename(file.path).removesuffix(".md")
-    # What people and Backlog.md wrote for each other is not part of the task.
-    body = _SECTION_MARKER.sub("", _COMMENTS.sub("", file.body))
-    return build_task(
-        diagnostics,
-        file.line_index("id"),
-        task_id=file.id,
-        title=file.text("title") or file_name,
-        prompt=join_sections([("", body)]),
-        depends_on=_dependencies(file, ids, status, diagnostics),
-        priority=PRIORITIES.get(normalize(file.text("priority")), 0),
-        status=status,
-        file=file.path,
-    )
+class _TaskBuilder:
+    """Turns the task files of a folder into tasks."""
+
+    def __init__(
+        self,
+        path: str,
+        tree: Tree,
+        diagnostics: Diagnostics,
+        words: Mapping[str, StatusWord],
+        files: Sequence[_TaskFile],
+        archived_ids: _Ids,
+    ) -> None:
+        self._path = path
+        self._tree = tree
+        self._diagnostics = diagnostics
+        self._words = words
+        self._files = files
+        self._ids = _Ids([file.id for file in files])
+        self._archived_ids = archived_ids
+        self._satisfied: list[str] = []  # ids of archived tasks that others depend on
+
+    def tasks(self) -> list[Task]:
+        """The tasks in the order of their ids."""
+        tasks = only_tasks(self._task(file) for file in self._files)
+        if self._satisfied:
+            names = list(dict.fromkeys(self._satisfied))[:MAX_NAMED_TASKS]
+            count = count_of(len(self._satisfied), "dependency", "dependencies")
+            what = f"{count} on archived tasks, which count as done"
+            self._diagnostics.add_plan_note(f"{what}: {', '.join(names)}")
+        self._note_parents()
+        return tasks
+
+    def _task(self, file: _TaskFile) -> Task | None:
+        status = self._status_of(file)
+        dependencies = self._dependencies(file, status)
+        skip_reason = normalize(file.text("status"))
+        if dependencies is None and status.status is not Status.COMPLETED:
+            status, skip_reason = SKIPPED, LEFT_OUT
+        file_name = posixpath.basename(file.path).removesuffix(".md")
+        # What people and Backlog.md wrote for each other is not part of the task.
+        body = _SECTION_MARKER.sub("", _COMMENTS.sub("", file.body))
+        return build_task_or_leave_out(
+            self._diagnostics,
+            file.line_index("id"),
+            task_id=file.id,
+            title=file.text("title") or file_name,
+            prompt=join_sections([("", body)]),
+            depends_on=dependencies or (),
+            priority=PRIORITIES.get(normalize(file.text("priority")), 0),
+            status=status,
+            skip_reason=skip_reason,
+            file=file.path,
+            context=tuple(self._context(file)),
+        )
+
+    def _status_of(self, file: _TaskFile) -> StatusWord:
+        """What the file's status means; in `completed/` that does not count."""
+        if file.completed:
+            return COMPLETED
+        word = file.text("status")
+        if not word:
+            return PENDING
+        return parse_status_or_leave_out(
+            self._diagnostics,
+            file.line_index("status"),
+            word,
+            self._words,
+            file.id,
+            file.path,
+        )
+
+    def _dependencies(self, file: _TaskFile, status: StatusWord) -> list[str] | None:
+        """The ids of the plan that this file's `dependencies` mean.
+
+        None if the task is left out because they cannot be read.
+        """
+        nodes = _dependency_nodes(file)
+        if nodes is None:
+            what = f"{file.id}: its dependencies are not a list of ids"
+            line_index = file.line_index("dependencies")
+            self._leave_out(file, line_index, what, "write  [task-1, task-2]")
+            return None
+        dependencies: list[str] = []
+        for node in nodes:
+            written_id = node.value.strip()
+            matches = self._ids.find(written_id)
+            if len(matches) == 1:
+                dependencies += matches
+            elif not matches and self._archived_ids.find(written_id):
+                self._satisfied.append(written_id)
+            elif not matches or status.status is Status.COMPLETED:
+                # The registry drops what a finished task names, with a note; an open
+                # task is left out, with the nearest id.
+                dependencies.append(written_id)
+            else:
+                meanings = " or ".join(matches)
+                what = f"{file.id} depends on {written_id}, which may be {meanings}"
+                self._leave_out(file, node.start_mark.line, what, "write the whole id")
+                return None
+        return dependencies
+
+    def _leave_out(
+        self, file: _TaskFile, line_index: int, what: str, remedy: str
+    ) -> None:
+        self._diagnostics.leave_out(
+            line_index, what, remedy, task_id=file.id, file=file.path
+        )
+
+    def _context(self, file: _TaskFile) -> Iterator[Reference]:
+        """The documents that the task names, then its other references."""
+        for field in ("documentation", "references"):
+            for name in _words_of(file, field):
+                if "://" in name:
+                    yield Reference(clean(name), "")
+                elif path := self._document_path(name):
+                    yield Reference(path)
+
+    def _document_path(self, name: str) -> str | None:
+        """The path in the repository of a document, None if the name leaves it."""
+        path = posixpath.normpath(name)
+        if path.startswith(("/", "..")):
+            return None
+        match = _DOCUMENT_ID.fullmatch(name)
+        if match is None:
+            return path
+        return self._documents.get(match["number"], path)
+
+    @cached_property
+    def _documents(self) -> Mapping[str, str]:
+        """The number of each document in `docs/`, without zeros → its path."""
+        documents: dict[str, str] = {}
+        for path in self._tree.list(f"{self._path}/docs"):
+            match = _DOCUMENT_ID.match(posixpath.basename(path))
+            if match is not None:
+                documents.setdefault(match["number"], path)
+        return documents
+
+    def _note_parents(self) -> None:
+        """Note that a parent may start before its subtasks, as in Backlog.md."""
+        parent_ids = set()
+        for file in self._files:
+            written_id = file.text("parent_task_id")
+            matches = self._ids.find(written_id) if written_id else []
+            if len(matches) == 1:
+                parent_ids.add(matches[0])
+        if not parent_ids:
+            return
+        tasks = count_of(len(parent_ids), "task")
+        examples = ", ".join(sorted(parent_ids)[:MAX_NAMED_TASKS])
+        what = f"{tasks} with subtasks wait only for those named as dependencies"
+        self._diagnostics.add_plan_note(f"{what}: {examples}")
 
 
-def _status_of(
-    file: _TaskFile, words: Mapping[str, StatusWord], diagnostics: Diagnostics
-) -> StatusWord:
-    """What the file's status means; in `completed/` that does not count."""
-    if file.completed:
-        return COMPLETED
-    word = file.text("status")
-    if not word:
-        return PENDING
-    line_index = file.line_index("status")
-    return parse_status(diagnostics, line_index, word, words, file.path)
-
-
-def _dependencies(
-    file: _TaskFile, ids: _Ids, status: StatusWord, diagnostics: Diagnostics
-) -> Iterator[str]:
-    """The ids of the plan that this file's `dependencies` mean."""
-    for node in _dependency_nodes(file, diagnostics):
-        written_id = node.value.strip()
-        matches = ids.find(written_id)
-        if len(matches) == 1:
-            yield matches[0]
-        elif not matches or status.status is Status.COMPLETED:
-            # The registry drops what a finished task names, with a note; what an open
-            # task names is reported by the graph, with the nearest id.
-            yield written_id
-        else:
-            meanings = " or ".join(matches)
-            what = f"{file.id} depends on {written_id}, which may be {meanings}"
-            line_index = node.start_mark.line
-            diagnostics.add_problem(line_index, what, "write the whole id", file.path)
-
-
-def _dependency_nodes(
-    file: _TaskFile, diagnostics: Diagnostics
-) -> list[yaml.ScalarNode]:
-    """The ids in the list; a single id counts as a list of one."""
+def _dependency_nodes(file: _TaskFile) -> list[yaml.ScalarNode] | None:
+    """The ids in the list; a single id counts as a list of one. None if unreadable."""
     field = file.fields.get("dependencies")
     if field is None:
         return []
     node = field.node
     if isinstance(node, yaml.ScalarNode):
         return [node] if file.text("dependencies") else []
-    scalars = []
-    if isinstance(node, yaml.SequenceNode):
-        scalars = [item for item in node.value if isinstance(item, yaml.ScalarNode)]
-        if len(scalars) == len(node.value):
-            return scalars
-    what = f"{file.id}: its dependencies are not a list of ids"
-    remedy = "write  [task-1, task-2]"
-    diagnostics.add_problem(field.line_index, what, remedy, file.path)
-    return scalars
+    if not isinstance(node, yaml.SequenceNode):
+        return None
+    scalars = [item for item in node.value if isinstance(item, yaml.ScalarNode)]
+    return scalars if len(scalars) == len(node.value) else None
+
+
+def _words_of(file: _TaskFile, name: str) -> list[str]:
+    """The texts in a list of the front matter; [] for anything else."""
+    field = file.fields.get(name)
+    if field is None or not isinstance(field.node, yaml.SequenceNode):
+        return []
+    items = field.node.value
+    words = [item.value for item in items if isinstance(item, yaml.ScalarNode)]
+    return [word.strip() for word in words if word.strip()]

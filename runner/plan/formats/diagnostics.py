@@ -154,6 +154,21 @@ COMPLETED = StatusWord(Status.COMPLETED)
 SKIPPED = StatusWord(Status.PENDING, skipped=True)
 
 
+# In every format: the work is done and waits for a person, so it neither runs again nor
+# satisfies anybody.
+REVIEW_WORDS: Mapping[str, StatusWord] = dict.fromkeys(
+    [
+        "review",
+        "in-review",
+        "code-review",
+        "needs-review",
+        "ready-for-review",
+        "under-review",
+    ],
+    SKIPPED,
+)
+
+
 def normalize(word: str) -> str:
     """The spelling that `In-Progress`, `in_progress` and `In Progress` share."""
     # Editors turn the apostrophe of `Won't Do` into a typographic one.

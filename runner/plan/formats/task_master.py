@@ -25,6 +25,7 @@ from runner.plan.formats.diagnostics import (
     IN_PROGRESS,
     LEFT_OUT,
     PENDING,
+    REVIEW_WORDS,
     SKIPPED,
     Diagnostics,
     StatusWord,
@@ -45,14 +46,15 @@ EXAMPLE = (
 )
 DEFAULT_TAG = "master"
 # Task Master's `next` picks pending and in-progress tasks only: review, blocked and
-# deferred wait for a person.
+# deferred tasks wait for a person.
 STATUS_WORDS: Mapping[str, StatusWord] = {
     **dict.fromkeys(["pending", "todo", "to-do", "open", "not-started"], PENDING),
     **dict.fromkeys(["in-progress", "inprogress", "started", "doing"], IN_PROGRESS),
     **dict.fromkeys(["done", "completed", "complete", "closed", "finished"], COMPLETED),
     **dict.fromkeys(
-        ["review", "blocked", "deferred", "cancelled", "canceled", "skipped"], SKIPPED
+        ["blocked", "deferred", "cancelled", "canceled", "skipped"], SKIPPED
     ),
+    **REVIEW_WORDS,
 }
 # A higher number runs first.
 PRIORITIES = {"critical": 2, "high": 1, "medium": 0, "low": -1}

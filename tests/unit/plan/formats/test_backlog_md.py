@@ -8,7 +8,7 @@ from runner.core.task import Plan, Status, Task
 from runner.plan.formats import MemoryTree
 from runner.plan.formats.backlog_md import BacklogMd
 from tests.support.builders import problems
-from tests.support.trees import checked, load, mark
+from tests.support.trees import load, mark
 
 
 def file(task_id: str, *more: str, status: str = "To Do", body: str = "") -> str:
@@ -29,7 +29,7 @@ def plan(*texts: str, **files: str) -> Plan:
     slash.
     """
     files_by_path = {
-        f"backlog/tasks/f{number}.md": text for number, text in enumerate(texts)
+        f"backlog/tasks/task-f{number}.md": text for number, text in enumerate(texts)
     }
     return load(
         "backlog",
@@ -48,7 +48,9 @@ def only(*more: str, **fields: str) -> Task:
 
 
 def finished(*ids: str) -> dict[str, str]:
-    return {f"completed__{task_id}.md": file(task_id, status="Done") for task_id in ids}
+    return {
+        f"completed__task-{task_id}.md": file(task_id, status="Done") for task_id in ids
+    }
 
 
 @pytest.mark.parametrize(
@@ -56,6 +58,7 @@ def finished(*ids: str) -> dict[str, str]:
     [
         ("backlog/tasks/task-1.md", True),
         ("backlog/tasks/task-1.txt", False),
+        ("backlog/completed/task-1.md", True),
         ("backlog/drafts/task-1.md", False),
     ],
 )
@@ -102,18 +105,25 @@ def test_an_empty_list_of_dependencies_may_be_written_in_many_ways(
     assert only(nothing).depends_on == ()
 
 
-def test_an_ambiguous_dependency_is_refused_with_its_line() -> None:
-    texts = [file("a-1"), file("b-1"), file("c-2", "dependencies:", "  - d-1")]
-    assert problems(lambda: plan(*texts)) == [
-        "backlog/tasks/f2.md:6: c-2 depends on d-1, which may be a-1 or b-1; write the whole id"
+def left_out(loaded_plan: Plan) -> list[str]:
+    return [str(record.problem) for record in loaded_plan.left_out]
+
+
+def test_a_task_with_an_ambiguous_dependency_is_left_out() -> None:
+    loaded_plan = plan(
+        file("a-1"), file("b-1"), file("c-2", "dependencies:", "  - d-1")
+    )
+    assert left_out(loaded_plan) == [
+        "backlog/tasks/task-f2.md:6: c-2 depends on d-1, which may be a-1 or b-1; write the whole id"
     ]
+    assert [task.id for task in loaded_plan.tasks if task.skipped] == ["c-2"]
 
 
-def test_an_unknown_dependency_is_reported_with_the_nearest_id() -> None:
+def test_a_task_with_an_unknown_dependency_is_left_out() -> None:
     loaded_plan = plan(file("task-10"), file("task-2", "dependencies: [task-11]"))
-    (message,) = problems(lambda: checked(loaded_plan))
+    (message,) = left_out(loaded_plan)
     assert message.startswith(
-        "backlog/tasks/f1.md:2: task-2 depends on task-11, which is not in the plan; did you mean "
+        "backlog/tasks/task-f1.md:2: task-2 depends on task-11, which is not in the plan; did you mean "
     )
 
 
@@ -128,24 +138,40 @@ def test_status_words_and_their_variants(word: str, status: str, skipped: bool) 
     assert (task.source_status, task.skipped) == (status, skipped)
 
 
-def test_configured_statuses_are_accepted_and_unknown_ones_refused() -> None:
-    config = 'statuses: ["Idea", "Review", "Shipped"]\n'
-    states = [
-        file(f"task-{n}", status=word)
-        for n, word in enumerate(["Idea", "Review", "Shipped", "Done"])
+@pytest.mark.parametrize(
+    ("configured", "done"),
+    [
+        ("[Idea, Review, Built, Shipped]", ["Shipped", "Done"]),
+        ("[Idea, Review, Built, Done, Shipped]", ["Shipped"]),
+        ("[Idea, Review, Built, Done, Shipped, Archived]", ["Shipped"]),
+        ("[Idea, Review, Built, Done, Archived, Cancelled]", ["Done"]),
+    ],
+)
+def test_the_last_configured_status_that_is_not_a_rejection_means_completed(
+    configured: str, done: list[str]
+) -> None:
+    words = ["Idea", "Review", "Built", "Shipped", "Done"]
+    states = [file(f"task-{n}", status=word) for n, word in enumerate(words)]
+    loaded_plan = plan(*states, **{"config.yml": f"statuses: {configured}\n"})
+    completed = [
+        words[int(task.id.removeprefix("task-"))]
+        for task in loaded_plan.tasks
+        if task.source_status is Status.COMPLETED
     ]
-    loaded_plan = plan(*states, **{"config.yml": config})
-    assert [str(task.source_status) for task in loaded_plan.tasks] == [
-        "pending",
-        "in_progress",
-        "completed",
-        "completed",
+    assert completed == done
+    assert loaded_plan.tasks[1].skipped  # review waits for a person
+
+
+def test_a_task_with_an_unknown_status_is_left_out_and_satisfies_nobody() -> None:
+    dependent = file("task-2", "dependencies: [task-1]")
+    loaded_plan = plan(
+        file("task-1", status="Donne"), dependent, file("task-3"), file("task-4")
+    )
+    assert left_out(loaded_plan) == [
+        "backlog/tasks/task-f0.md:4: task-1: 'Donne' is not a valid status; did you mean 'done'?"
     ]
-    assert problems(
-        lambda: plan(file("task-1", status="Shiped"), **{"config.yml": config})
-    ) == [
-        "backlog/tasks/f0.md:4: 'Shiped' is not a valid status; did you mean 'shipped'?"
-    ]
+    assert loaded_plan.tasks[0].skipped
+    assert loaded_plan.tasks[1].depends_on == ("task-1",)
 
 
 @pytest.mark.parametrize(
@@ -173,9 +199,9 @@ def test_the_repositorys_configuration_outranks_the_folders_own(
 def test_tasks_in_completed_are_done_and_unknown_folders_are_ignored() -> None:
     loaded_plan = plan(
         file("task-3"),
-        completed__x=file("no-9"),
+        completed__task_x=file("no-9"),
         **{
-            "completed__x.md": file("task-1", status="Odd"),
+            "completed__task-x.md": file("task-1", status="Odd"),
             "archive__a.md": "x",
             "drafts__b.md": "y",
         },
@@ -190,15 +216,46 @@ def test_tasks_in_completed_are_done_and_unknown_folders_are_ignored() -> None:
     ]
 
 
-def test_a_duplicate_id_is_refused_unless_all_copies_are_finished() -> None:
-    remainder = "(first in backlog/tasks/f0.md); give every task its own id"
-    assert problems(lambda: plan(file("task-1"), file("TASK-01"))) == [
-        f"backlog/tasks/f1.md:2: the id TASK-01 is used twice {remainder}"
+def test_of_two_tasks_with_one_id_the_unfinished_one_counts() -> None:
+    doubled = [file("task-1", status="Done"), file("TASK-01")]
+    loaded_plan = plan(*doubled, file("task-2", "dependencies: [task-1]"))
+    assert left_out(loaded_plan) == [
+        (
+            "backlog/tasks/task-f0.md:2: the id task-1 is used twice "
+            "(also in backlog/tasks/task-f1.md); give every task its own id"
+        )
     ]
-    copies = {"completed__a.md": file("task-1"), "completed__b.md": file("TASK-1")}
+    assert [(task.id, task.source_status) for task in loaded_plan.tasks] == [
+        ("TASK-01", "pending"),
+        ("task-2", "pending"),
+    ]
+    files = {f"backlog/tasks/task-f{n}.md": text for n, text in enumerate(doubled)}
+    assert list(
+        mark(loaded_plan, MemoryTree(files), {"TASK-01": Status.COMPLETED})
+    ) == ["backlog/tasks/task-f1.md"]
+
+
+def test_finished_copies_of_a_task_are_harmless() -> None:
+    moved = {
+        "backlog/tasks/task-1 - a.md": file("task-1", status="Done"),
+        "backlog/completed/task-1 - a.md": file("task-1", status="Done"),
+        "backlog/tasks/task-2 - b.md": file("task-2", "dependencies: [task-1]"),
+    }
+    first = load("backlog", moved)
+    assert [(task.id, task.source_status) for task in first.tasks] == [
+        ("task-1", "completed"),
+        ("task-2", "pending"),
+    ]
+    assert (len(first.notes), first.left_out) == (1, ())
+    copies = {
+        "completed__task-a.md": file("task-1"),
+        "completed__task-b.md": file("TASK-1"),
+    }
     loaded_plan = plan(file("task-2"), **copies)
     assert len(loaded_plan.tasks) == 2
-    assert any("is also backlog/completed/b.md" in note for note in loaded_plan.notes)
+    assert any(
+        "is also backlog/completed/task-b.md" in note for note in loaded_plan.notes
+    )
 
 
 def test_tasks_are_ordered_by_the_numbers_in_their_ids() -> None:
@@ -247,35 +304,34 @@ def test_a_task_without_a_title_is_named_after_its_file() -> None:
     [
         (
             "---\ntitle: x\n---\n",
-            "backlog/tasks/f0.md:1: this task file has no id; begin it with",
+            "backlog/tasks/task-f0.md:1: this task file has no id; begin it with",
         ),
         (
             "---\nid: task-1\ntitle: a: b\n---\n",
-            "backlog/tasks/f0.md:3: not valid YAML: mapping values",
+            "backlog/tasks/task-f0.md:3: not valid YAML: mapping values",
         ),
         (
             "---\nid: task-1\nid: task-2\n---\n",
-            "backlog/tasks/f0.md:3: duplicate key 'id'",
+            "backlog/tasks/task-f0.md:3: duplicate key 'id'",
         ),
         (
             "---\nid: task-1\ndependencies: {a: b}\n---\n",
-            "backlog/tasks/f0.md:3: task-1: its dependencies are not a list",
+            "backlog/tasks/task-f0.md:3: task-1: its dependencies are not a list",
         ),
         (
             "---\nid: task-1\ndependencies: [[a]]\n---\n",
-            "backlog/tasks/f0.md:3: task-1: its dependencies are not a list",
+            "backlog/tasks/task-f0.md:3: task-1: its dependencies are not a list",
         ),
         (
             "no front matter\n",
-            "backlog/tasks:1: no tasks found; write files that begin",
+            "backlog/tasks/task-f0.md:1: no front matter, so it has no id; begin it with",
         ),
     ],
 )
 def test_unreadable_files_are_reported_with_their_line(text: str, message: str) -> None:
-    files = {"backlog/tasks/f0.md": text}
-    assert problems(lambda: load("backlog", files, source="backlog-md"))[0].startswith(
-        message
-    )
+    files = {"backlog/tasks/task-f0.md": text}
+    choice = {"source": "backlog-md", "strict": True}
+    assert problems(lambda: load("backlog", files, **choice))[0].startswith(message)
 
 
 @pytest.mark.parametrize(("before", "after"), [
@@ -284,10 +340,10 @@ def test_unreadable_files_are_reported_with_their_line(text: str, message: str) 
 ])  # fmt: skip
 def test_only_the_status_word_changes(before: str, after: str) -> None:
     text = f"---\nid: task-1\ntitle: t\n{before}\nupdated_date: '2026-01-01 00:00'\n---\nstatus: To Do\n"
-    files = {"backlog/tasks/a.md": text, "backlog/tasks/b.md": file("task-2")}
+    files = {"backlog/tasks/task-a.md": text, "backlog/tasks/task-b.md": file("task-2")}
     loaded_plan, tree = load("backlog", files), MemoryTree(files)
     done = mark(loaded_plan, tree, {"task-1": Status.COMPLETED})
-    assert done == {"backlog/tasks/a.md": text.replace(before, after, 1)}
+    assert done == {"backlog/tasks/task-a.md": text.replace(before, after, 1)}
     assert (
         mark(loaded_plan, tree, {"task-1": Status.FAILED, "task-2": Status.IN_PROGRESS})
         == {}
@@ -297,14 +353,125 @@ def test_only_the_status_word_changes(before: str, after: str) -> None:
 def test_written_statuses_are_those_of_the_configuration() -> None:
     files = {
         "b/config.yml": "statuses: [Open, Busy, Finished, Archived]\n",
-        "b/tasks/a.md": file("task-1", status="Busy"),
+        "b/tasks/task-a.md": file("task-1", status="Busy"),
     }
     loaded_plan = load("b", files)
     done = mark(loaded_plan, MemoryTree(files), {"task-1": Status.COMPLETED})
-    assert "status: Finished\n" in done["b/tasks/a.md"]
+    assert "status: Finished\n" in done["b/tasks/task-a.md"]
     assert (
         "status: Open\n"
         in mark(loaded_plan, MemoryTree({**files, **done}), {"task-1": Status.PENDING})[
-            "b/tasks/a.md"
+            "b/tasks/task-a.md"
         ]
+    )
+
+
+def test_only_files_that_backlog_md_lists_are_tasks() -> None:
+    files = {
+        "backlog/config.yml": "task_prefix: BACK\n",
+        "backlog/tasks/back-1 - a.md": file("BACK-1"),
+        "backlog/tasks/epics/back-9 - nested.md": file("BACK-9"),
+        "backlog/tasks/BACK-4 - upper.md": file("BACK-4"),
+        "backlog/tasks/notes.md": "# Notes",
+        "backlog/tasks/task-3 - x.md": file("task-3"),
+        "backlog/completed/old/back-7.md": file("BACK-7"),
+    }
+    loaded_plan = load("backlog", files)
+    assert [task.id for task in loaded_plan.tasks] == ["BACK-1"]
+    assert loaded_plan.notes == (
+        (
+            "backlog: 2 files in subfolders, which Backlog.md does not list: "
+            "completed/old/back-7.md, tasks/epics/back-9 - nested.md"
+        ),
+        (
+            "backlog: 3 files not named back-*.md, which Backlog.md does not list: "
+            "tasks/BACK-4 - upper.md, tasks/notes.md, tasks/task-3 - x.md"
+        ),
+    )
+    assert loaded_plan.left_out == ()
+
+
+def test_a_file_without_an_id_is_left_out() -> None:
+    loaded_plan = plan(file("task-1"), file(""), file("task-2"), file("task-3"))
+    assert [task.id for task in loaded_plan.tasks] == ["task-1", "task-2", "task-3"]
+    assert left_out(loaded_plan)[0].startswith(
+        "backlog/tasks/task-f1.md:1: this task file has no id; begin it with"
+    )
+
+
+@pytest.mark.parametrize("end", ["---## Description\n\nDo.", "----\nDo.", "---  \nDo."])
+def test_text_may_follow_the_end_of_the_front_matter(end: str) -> None:
+    text = f"---\nid: task-1\ntitle: t\nstatus: To Do\n{end}\n"
+    loaded_plan = plan(text)
+    assert loaded_plan.tasks[0].prompt.endswith("Do.")
+    assert "---" not in loaded_plan.tasks[0].prompt
+    tree = MemoryTree({"backlog/tasks/task-f0.md": text})
+    assert mark(loaded_plan, tree, {"task-1": Status.COMPLETED}) == {
+        "backlog/tasks/task-f0.md": text.replace("To Do", "Done")
+    }
+
+
+def test_front_matter_may_end_with_the_file_if_it_is_yaml() -> None:
+    prose = "---\nA rule, then prose: with: colons\n"
+    loaded_plan = plan("---\nid: task-1\ntitle: t\n", file("task-2"), prose)
+    assert [task.id for task in loaded_plan.tasks] == ["task-1", "task-2"]
+    assert left_out(loaded_plan) == [
+        "backlog/tasks/task-f2.md:1: its front matter has no end; end it with  ---"
+    ]
+
+
+def test_archived_and_completed_tasks_satisfy_their_dependents() -> None:
+    files = {
+        "backlog/tasks/task-3 - c.md": file(
+            "task-3", "dependencies: [task-1, TASK-02]"
+        ),
+        "backlog/completed/task-1 - a.md": file("task-1", status="To Do"),
+        "backlog/archive/tasks/task-2 - b.md": file("task-2"),
+        "backlog/archive/tasks/task-x.md": "not a task",
+    }
+    loaded_plan = load("backlog", files)
+    assert [(task.id, task.depends_on) for task in loaded_plan.tasks] == [
+        ("task-1", ()),
+        ("task-3", ("task-1",)),
+    ]
+    assert (
+        "backlog: 1 dependency on archived tasks, which count as done: TASK-02"
+        in loaded_plan.notes
+    )
+
+
+def test_an_id_in_use_again_outranks_the_archived_one() -> None:
+    files = {
+        "backlog/tasks/task-1 - a.md": file("task-1"),
+        "backlog/tasks/task-2 - b.md": file("task-2", "dependencies: [task-1]"),
+        "backlog/archive/tasks/task-1 - old.md": file("task-1"),
+    }
+    assert load("backlog", files).tasks[1].depends_on == ("task-1",)
+
+
+def test_a_folder_with_completed_tasks_only_is_a_plan_with_nothing_open() -> None:
+    loaded_plan = load(
+        "backlog", {"backlog/completed/task-1.md": file("task-1", status="Done")}
+    )
+    assert [task.source_status for task in loaded_plan.tasks] == [Status.COMPLETED]
+
+
+def test_the_documents_that_a_task_names_are_its_context() -> None:
+    task = file(
+        "task-1",
+        "references: [src/a.py, ../secret, /etc/passwd]",
+        "documentation:",
+        "  - docs/api.md",
+        "  - doc-3",
+        "  - https://example.org/x",
+    )
+    files = {
+        "backlog/tasks/task-1.md": task,
+        "backlog/docs/guides/doc-003 - Style.md": "Style",
+    }
+    assert load("backlog", files).tasks[0].context == (
+        ("docs/api.md", None),
+        ("backlog/docs/guides/doc-003 - Style.md", None),
+        ("https://example.org/x", ""),
+        ("src/a.py", None),
     )

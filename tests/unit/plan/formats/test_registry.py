@@ -157,7 +157,7 @@ def test_a_file_is_detected_by_its_name_and_content(
 
 @pytest.mark.parametrize(("folder", "file", "source"), [
     (".taskmaster", "tasks/tasks.json", "task-master"), (".beads", "issues.jsonl", "beads"),
-    ("specs/1", "tasks.md", "spec-kit"), ("backlog", "tasks/a.md", "backlog-md"),
+    ("specs/1", "tasks.md", "spec-kit"), ("backlog", "tasks/task-1.md", "backlog-md"),
 ])  # fmt: skip
 def test_a_folder_is_detected_by_its_files(folder: str, file: str, source: str) -> None:
     texts = {
