@@ -30,6 +30,7 @@ from tests.support.github.world import (
     DISPATCH,
     ISSUES,
     NAME,
+    OWN_JOBS,
     PULL_REQUEST,
     Task,
     World,
@@ -206,6 +207,74 @@ def test_root_action_works_after_a_checkout_that_kept_its_credentials(
     assert run.jobs == {"next": "success"}, run.printed()
     assert run.leg("next").outputs["has-work"] == "true"
     assert place.forge.unknown == []
+
+
+@pytest.fixture(scope="module")
+def own_jobs(make: Make) -> tuple[World, list[Run]]:
+    callers = {OWN_JOBS: world.example(OWN_JOBS)}
+    place = make(CHAIN, callers=callers, verify="test -e a")
+    return place, place.rounds(OWN_JOBS)
+
+
+@pytest.mark.xdist_group("own")
+def test_jobs_of_ones_own_run_round_after_round(
+    own_jobs: tuple[World, list[Run]],
+) -> None:
+    place, rounds = own_jobs
+    every = ["next", "task", "verify", "merge", "continue"]
+    assert [ran(run) for run in rounds] == [every, every[:-1]]
+    assert [run.exit_code for run in rounds] == [0, 0]
+    assert place.subjects() == ["B: do B", "A: do A", "Seed"]
+    assert set(place.states().values()) == {"completed"}
+    assert place.forge.unknown == []
+
+
+def test_jobs_of_ones_own_land_a_result_when_failed_jobs_are_run_again(
+    make: Make,
+) -> None:
+    place = make(ONE, callers={OWN_JOBS: world.example(OWN_JOBS)}, verify="test -e a")
+    run_id = place.press(OWN_JOBS)
+    place.repository.protect("main")
+    place.repository.protect(f"fanin/{run_id}")
+    (failed,) = place.harness.run_until_quiet()
+    assert (failed.jobs["verify"], failed.jobs["merge"]) == ("success", "failure")
+    place.repository.unprotect("main")
+    again = place.harness.rerun_failed(failed)
+    assert again.jobs["merge"] == "success", again.printed("merge")
+    assert place.subjects() == ["A: do A", "Seed"]
+    assert place.records()["A"]["attempts"] == 1
+
+
+def own_pull(make: Make, *, fork: bool, label: str) -> tuple[World, Run]:
+    """A run of the own jobs for a pull request that got this label."""
+    place = make(ONE, callers={OWN_JOBS: world.example(OWN_JOBS)})
+    git = place.repository.git
+    git.update("refs/heads/feature", git.tip(), None)
+    git.commit_files("feature", {"feature": "mine\n"}, "Feature")
+    pull = place.repository.open_pull("feature", fork=fork, labels=("fanin", label))
+    run = place.harness.run_pull_request(
+        NAME, pull, workflow=OWN_JOBS, action="labeled", label=label
+    )
+    return place, run
+
+
+@pytest.mark.parametrize(
+    ("fork", "label", "jobs"),
+    [
+        (True, "fanin", ["refused"]),
+        (False, "bug", []),
+        (False, "fanin", ["next", "task", "merge"]),
+    ],
+)
+def test_jobs_of_ones_own_treat_pull_requests_as_the_called_workflow_does(
+    make: Make, fork: bool, label: str, jobs: list[str]
+) -> None:
+    place, run = own_pull(make, fork=fork, label=label)
+    assert ran(run) == jobs, run.log[-3000:]
+    subjects = place.subjects("refs/heads/feature")
+    assert subjects == ["A: do A"] * ("merge" in jobs) + ["Feature", "Seed"]
+    assert place.subjects() == ["Seed"]
+    assert len(place.repository.comments) == ("merge" in jobs)
 
 
 # -- the seed's graph --
@@ -774,7 +843,7 @@ def test_comment_is_written_once_and_edited_in_the_second_round(
     assert len(place.forge.calls("PATCH", "/issues/comments/")) == 1
     assert comment["body"].startswith("<!-- fanin -->\n")
     assert f"{rounds[0].spec.run_id}.2" in comment["body"].replace("\\", "")
-    assert "2 completed" in comment["body"]
+    assert "2 of 2 done" in comment["body"]
 
 
 def test_pull_request_without_the_label_runs_nothing(make: Make) -> None:

@@ -33,6 +33,8 @@ from tests.support.github.workflows import Document, Finished, WorkflowError
 HERE = Path(__file__).resolve().parent
 PROJECT = HERE.parents[2]
 SELF = "fanin/self@v0"
+# The action at the project's root as users name it.
+RELEASED = "fanin/fanin@v0"
 STANDINS = {
     "actions/checkout": "checkout",
     "actions/upload-artifact": "upload-artifact",
@@ -376,10 +378,15 @@ class Harness:
         *,
         workflow: str,
         action: str = "opened",
+        label: str = "",
         **options: Any,
     ) -> Run:
-        """The event of a pull request that the forge opened."""
+        """The event of a pull request that the forge opened; `label` is what action
+        `labeled` has put on.
+        """
         payload = {"action": action, "number": pull["number"], "pull_request": pull}
+        if label:
+            payload["label"] = {"name": label}
         return self.run_act(
             repository,
             "pull_request",
@@ -497,6 +504,7 @@ class Harness:
         if spec.event not in workflows.triggers(caller):
             raise WorkflowError(f"{spec.workflow} does not run on {spec.event}")
         known = self._github(spec)
+        caller = workflows.with_action(caller, RELEASED, SELF)
         document = workflows.with_dispatch_inputs(caller, spec.event, spec.inputs)
         document = workflows.lift(document, lambda uses: self._called(uses, clone))
         document = workflows.with_github(document, known)

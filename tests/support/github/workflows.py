@@ -669,6 +669,15 @@ def with_self_repository(
     return rewritten
 
 
+def with_action(document: Document, uses: str, replacement: str) -> Document:
+    """Every step that `uses` one action with another one in its place."""
+    rewritten = copy.deepcopy(document)
+    for step in _steps(rewritten):
+        if step.get("uses") == uses:
+            step["uses"] = replacement
+    return rewritten
+
+
 def actions_used(document: Document) -> dict[str, set[str]]:
     """Actions of other repositories and the inputs given to each, by
     `owner/repo/path@ref`.

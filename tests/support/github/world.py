@@ -18,6 +18,7 @@ from tests.support.github.standin.artifacts import Store
 
 NAME = "octo/work"
 AGENT = PROJECT / "tests" / "resources" / "fake_agent.py"
+OWN_JOBS = "own-jobs.yml"
 DISPATCH, PULL_REQUEST, ISSUES = (
     "fanin.yml",
     "fanin-pull-request.yml",
@@ -27,6 +28,7 @@ EXAMPLES = {
     DISPATCH: "examples/dispatch.yml",
     PULL_REQUEST: "examples/pull-request.yml",
     ISSUES: "examples/issues.yml",
+    OWN_JOBS: "examples/own-jobs.yml",
 }
 KEY = "key-of-the-agent"
 
