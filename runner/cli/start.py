@@ -121,7 +121,7 @@ def demo(keep_in: Path | None) -> int:
     multiple=True,
     type=click.IntRange(min=1),
     metavar="N",
-    help="A line that cannot be read as a task, and that nothing is to wait for.",
+    help="The number of an unreadable line of the plan to ignore.",
 )
 @click.option(
     "--progress",

@@ -129,11 +129,11 @@ SETTINGS = (
     Setting(
         "skip_line",
         "lines",
-        "A line that cannot be read as a task, and that nothing is to wait for",
+        "The number of an unreadable line of the plan to ignore",
         _READING_THE_PLAN,
         path="plan.skip_lines",
-        meaning="lines of a spec-kit plan that cannot be read as a task, and that "
-        "nothing is to wait for",
+        meaning="line numbers of a spec-kit plan to ignore: these lines cannot be read "
+        "as tasks, and no task waits for them",
         metavar="N",
         in_issues_workflow=False,
     ),
@@ -273,9 +273,9 @@ SETTINGS = (
     Setting(
         "tasks",
         "mapping",
-        "Settings of single tasks by id, for plans that cannot have them",
+        "Settings of single tasks by id, for plans that have no field for them",
         _READING_THE_PLAN,
-        meaning="settings of single tasks, for plans that cannot have them: "
+        meaning="settings of single tasks, for plans that have no field for them: "
         "`{T002: {allow: [CLAUDE.md], files: […], agent: …, verify: …}}`. A field that "
         "is given replaces the plan's",
         metavar="MAPPING",

@@ -184,8 +184,9 @@ class PlanSettings(UserDocument):
     `path` is a file or folder; `source` the format, None if it is to be detected;
     `options` are those of the format. `ignore_dangling` drops dependencies on tasks that
     are not in the plan, which are errors otherwise. `strict` refuses a plan with
-    records that cannot be read, instead of leaving them out. `skip_lines` are lines, from 1, that look like tasks but
-    cannot be read, and that nothing is to wait for.
+    records that cannot be read, instead of leaving them out. `skip_lines` are the
+    numbers, from 1, of lines that look like tasks but cannot be read, and that no task
+    waits for.
     """
 
     path: str = "tasks.yml"
