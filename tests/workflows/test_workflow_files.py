@@ -372,6 +372,7 @@ ORDINARY = {
     "bash",
     "install",  # a function of install.sh
     "dirname",
+    "gh",  # in job release only
     "git",
     "mkdir",
     "mktemp",
@@ -582,7 +583,14 @@ def test_jobs_that_write_for_issues_run_no_code_of_the_repository_and_get_no_sec
 
 def test_workflow_of_issues_hands_every_input_secret_and_output_on() -> None:
     outer, inner = (triggers(parsed(name))["workflow_call"] for name in (ISSUES, FANIN))
-    of_plans = {"source", "ignore-dangling"}
+    of_plans = {
+        "source",
+        "ignore-dangling",
+        "option",
+        "strict",
+        "skip-line",
+        "tasks",
+    }
     own = {"label", "milestone", "when-done"}
     assert set(outer["inputs"]) - own == set(inner["inputs"]) - of_plans
     for name in set(inner["inputs"]) - of_plans - {"plan", "progress"}:
