@@ -376,7 +376,8 @@ def _merged_plan(layers: Iterable[str | dict[str, Any]]) -> dict[str, Any]:
         mapping: dict[str, Any] = {"path": layer} if isinstance(layer, str) else layer
         if "path" in mapping:
             path_so_far = PlanSettings.model_validate(merged).path
-            if _normalized(mapping["path"]) != path_so_far:
+            path = PlanSettings.model_validate({"path": mapping["path"]}).path
+            if _normalized(path) != path_so_far:
                 # Another plan: the format of the former does not hold for it.
                 merged = {}
         options = {**merged.get("options", {}), **mapping.get("options", {})}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from enum import StrEnum
 from types import MappingProxyType
@@ -178,6 +179,23 @@ ISSUES_PATH = ".fanin/issues.json"
 ISSUES_PROGRESS = ".fanin/issues-progress.json"
 
 
+_WITH_HEADING = re.compile(
+    r"(?P<path>.+\.(?:md|markdown))#(?P<heading>.+)", re.IGNORECASE
+)
+
+
+def _split_heading(plan: dict[str, object]) -> dict[str, object]:
+    """`story.md#Revision` as the path and the option `heading`."""
+    path, options = plan.get("path"), plan.get("options", {})
+    if not isinstance(path, str) or not isinstance(options, dict):
+        return plan
+    match = _WITH_HEADING.fullmatch(path)
+    if match is None:
+        return plan
+    options = {**options, "heading": match["heading"]}
+    return {**plan, "path": match["path"], "options": options}
+
+
 class PlanSettings(UserDocument):
     """Where the plan is and how it is read.
 
@@ -200,7 +218,9 @@ class PlanSettings(UserDocument):
     @classmethod
     def _expand_short_form(cls, value: object) -> object:
         if isinstance(value, str):
-            return {"path": value}
+            value = {"path": value}
+        if isinstance(value, dict):
+            value = _split_heading(value)
         if isinstance(value, dict) and value.get("source") == ISSUES:
             return {"path": ISSUES_PATH, **value}
         return value
@@ -231,6 +251,7 @@ class Plan(BaseModel):
     `left_out` are the records that cannot be read although the rest can. `source` and
     `options` tell how it was read, and so how it is written back. `own_files` are the
     files that no task may change because they are the plan; () stands for `path`.
+    `section` is the heading of the plan if its file has several, else "".
     """
 
     model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
@@ -242,6 +263,12 @@ class Plan(BaseModel):
     left_out: tuple[LeftOut, ...] = ()
     options: dict[str, str] = Field(default_factory=dict)
     own_files: tuple[str, ...] = ()
+    section: str = ""
+
+    @property
+    def name(self) -> str:
+        """The path, with the section's heading if the file has several plans."""
+        return f"{self.path}#{self.section}" if self.section else self.path
 
     @property
     def left_out_summary(self) -> str:

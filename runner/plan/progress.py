@@ -346,8 +346,12 @@ def from_source(plan: Plan, path: str) -> Progress:
     return Progress(path, records)
 
 
-def parse(path: str, text: str | None, plan: str) -> Progress:
+def parse(
+    path: str, text: str | None, plan: str, *, any_section: bool = False
+) -> Progress:
     """The progress in `text`, the content of the file at `path`; None: no file yet.
+
+    `any_section`: that of any plan in the file `plan` will do.
 
     Raises InvalidInput if it is unreadable or belongs to a plan other than `plan`.
     """
@@ -364,11 +368,14 @@ def parse(path: str, text: str | None, plan: str) -> Progress:
         )
         line = _line_of(text, first["loc"])
         raise InvalidInput([Problem(path, line, what, remedy)]) from None
-    if document.plan != plan:
+    is_section = any_section and document.plan.startswith(f"{plan}#")
+    if document.plan != plan and not is_section:
         what = f"this is the progress of {document.plan}, not of {plan}"
         remedy = "give this plan its own file with the setting progress:"
         raise InvalidInput([Problem(path, 1, what, remedy)])
-    return Progress(plan, document.tasks, document.model_extra or {}, document.run)
+    return Progress(
+        document.plan, document.tasks, document.model_extra or {}, document.run
+    )
 
 
 def render(progress: Progress, order: Iterable[str]) -> str:

@@ -79,7 +79,8 @@ def read_snapshot(
             [Problem(choice.path, None, "there is no such plan in the commit", remedy)]
         )
     plan, graph = _load_plan(choice, tree, task_rules)
-    recorded = read_progress(repo, commit, choice, progress_path)
+    text = decode_text(progress_path, repo.file(commit, progress_path))
+    recorded = progress.parse(progress_path, text, plan.name)
     return Snapshot(commit, plan, graph, recorded)
 
 
@@ -88,10 +89,11 @@ def read_progress(
 ) -> Progress:
     """The progress in `commit`, without reading the plan.
 
-    Raises InvalidInput if it is unreadable or belongs to another plan.
+    If the file has several plans, the progress of any of them. Raises InvalidInput if
+    it is unreadable or belongs to another plan.
     """
     text = decode_text(progress_path, repo.file(commit, progress_path))
-    return progress.parse(progress_path, text, choice.path)
+    return progress.parse(progress_path, text, choice.path, any_section=True)
 
 
 def read_working_tree(
@@ -110,7 +112,7 @@ def read_working_tree(
     file = root / progress_path
     data = file.read_bytes() if file.is_file() else None
     text = decode_text(progress_path, data)
-    recorded = progress.parse(progress_path, text, plan.path)
+    recorded = progress.parse(progress_path, text, plan.name)
     return Snapshot("", plan, graph, recorded)
 
 

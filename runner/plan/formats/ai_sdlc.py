@@ -13,7 +13,11 @@ from collections.abc import Mapping, Sequence
 
 from runner.core.errors import InvalidInput
 from runner.core.task import Plan, Status, Task
-from runner.plan.formats.ai_sdlc_checks import no_tasks_message, report_all
+from runner.plan.formats.ai_sdlc_checks import (
+    add_order_problem,
+    no_tasks_message,
+    report_all,
+)
 from runner.plan.formats.ai_sdlc_fields import (
     ProseError,
     parse_dependencies,
@@ -29,9 +33,16 @@ from runner.plan.formats.ai_sdlc_items import (
     split_body,
     with_box,
 )
+from runner.plan.formats.ai_sdlc_plans import choose_plan
 from runner.plan.formats.ai_sdlc_table import find_tables, read_statuses, write_marks
 from runner.plan.formats.base import Mark, Options, Tree
-from runner.plan.formats.diagnostics import Diagnostics, changed_file
+from runner.plan.formats.diagnostics import (
+    COMPLETED,
+    PENDING,
+    Diagnostics,
+    StatusWord,
+    changed_file,
+)
 from runner.plan.formats.markdown import Page, read_page
 
 _ITEM_START = re.compile(r"[ \t]*[-*+][ \t]+\[.?\][ \t]*\*\*[Tt][0-9]+\*\*")
@@ -48,7 +59,7 @@ class AiSdlc:
     """The `ai-sdlc` format; see `runner.plan.formats.base.Source`."""
 
     name = "ai-sdlc"
-    options: Mapping[str, Sequence[str]] = {}
+    options: Mapping[str, Sequence[str]] = {"heading": ()}
 
     def detect(self, path: str, tree: Tree) -> bool:
         """True for a `.md` file with a `- [ ] **Tn**` item or a progress table."""
@@ -73,12 +84,23 @@ class AiSdlc:
         row.
         """
         page = read_page(path, tree.read(path) or "", is_top_item)
-        items = find_items(page)
         diagnostics = Diagnostics(path)
-        task_ids = {item.task_id for item in items}
-        statuses = read_statuses(page, task_ids, diagnostics)
-        tasks = [_task(page, item, statuses, diagnostics) for item in items]
-        report_all(page, items, diagnostics)
+        heading = options.get("heading", "")
+        chosen = choose_plan(page, find_items(page), heading, diagnostics)
+        statuses: dict[str, StatusWord] = {}
+        if not chosen.name:
+            task_ids = {item.task_id for item in chosen.items}
+            statuses = read_statuses(page, task_ids, diagnostics)
+        elif tables := find_tables(page):
+            what = (
+                "a progress table in a file with several plans: the check boxes count"
+            )
+            diagnostics.add_note(tables[0].header, what)
+        tasks = [_task(page, item, statuses, diagnostics) for item in chosen.items]
+        finished_ids = {
+            task.id for task in tasks if task.source_status is Status.COMPLETED
+        }
+        report_all(page, chosen, finished_ids, diagnostics)
         if not tasks and not diagnostics.problems:
             what = no_tasks_message(page)
             diagnostics.add_problem(0, what, f"write tasks as {EXAMPLE}")
@@ -89,6 +111,7 @@ class AiSdlc:
             source=self.name,
             tasks=tuple(tasks),
             notes=tuple(diagnostics.notes),
+            section=chosen.name,
         )
 
     def write_back(
@@ -101,7 +124,9 @@ class AiSdlc:
         """
         text = tree.read(path) or ""
         page = read_page(path, text, is_top_item)
-        items = find_items(page)
+        heading = options.get("heading", "")
+        chosen = choose_plan(page, find_items(page), heading, Diagnostics(path))
+        items = chosen.items
         marks_in_plan_order: dict[str, Mark] = {}
         for item in items:
             mark = marks.get(item.task_id)
@@ -113,25 +138,31 @@ class AiSdlc:
         # Without a marked task there is no reason to add a table.
         if not marks_in_plan_order:
             return {}
-        write_marks(page, items, marks_in_plan_order)
+        # The rows of a table do not say which of several plans they are about.
+        if not chosen.name:
+            write_marks(page, items, marks_in_plan_order)
         return changed_file(path, text, page.text())
 
 
 def _task(
-    page: Page, item: Item, statuses: Mapping[str, Status], diagnostics: Diagnostics
+    page: Page, item: Item, statuses: Mapping[str, StatusWord], diagnostics: Diagnostics
 ) -> Task:
     fields, other_lines = split_body(page, item)
     files, allow_empty = _files(item, fields, diagnostics)
+    status = _status(item, statuses, diagnostics)
+    finished = status.status is Status.COMPLETED
     _report_unclear_order(item, diagnostics)
     return Task(
         id=item.task_id,
         title=item.title,
         prompt=build_prompt(item.heading, [page.lines[index] for index in other_lines]),
         files=files,
-        depends_on=_dependencies(fields, diagnostics),
+        depends_on=_dependencies(fields, diagnostics, finished=finished),
         allow_empty=allow_empty,
         line=item.line_index + 1,
-        source_status=_status(item, statuses, diagnostics),
+        source_status=status.status,
+        skipped=status.skipped,
+        skip_reason="in review" if status.skipped else "",
     )
 
 
@@ -149,14 +180,15 @@ def _report_unclear_order(item: Item, diagnostics: Diagnostics) -> None:
 
 
 def _status(
-    item: Item, statuses: Mapping[str, Status], diagnostics: Diagnostics
-) -> Status:
+    item: Item, statuses: Mapping[str, StatusWord], diagnostics: Diagnostics
+) -> StatusWord:
     """The task's status in the progress table, else what its check box says."""
-    box_status = Status.COMPLETED if item.done else Status.PENDING
+    box_status = COMPLETED if item.done else PENDING
     status = statuses.get(item.task_id, box_status)
-    if item.done != (status is Status.COMPLETED):
+    if item.done != (status.status is Status.COMPLETED):
+        word = "review" if status.skipped else status.status
         what = (
-            f"{item.task_id}: the progress table says {status}, "
+            f"{item.task_id}: the progress table says {word}, "
             "the check box does not; the table counts"
         )
         diagnostics.add_note(item.line_index, what)
@@ -185,7 +217,9 @@ def _files(
     return tuple(dict.fromkeys(globs)), not globs
 
 
-def _dependencies(fields: Sequence[Field], diagnostics: Diagnostics) -> tuple[str, ...]:
+def _dependencies(
+    fields: Sequence[Field], diagnostics: Diagnostics, *, finished: bool
+) -> tuple[str, ...]:
     task_ids: list[str] = []
     for field in fields:
         if not field.is_dependencies:
@@ -193,5 +227,11 @@ def _dependencies(fields: Sequence[Field], diagnostics: Diagnostics) -> tuple[st
         try:
             task_ids += parse_dependencies(field.value)
         except ProseError as error:
-            diagnostics.add_problem(field.line_index, error.what, error.remedy)
+            add_order_problem(
+                diagnostics,
+                field.line_index,
+                error.what,
+                error.remedy,
+                finished=finished,
+            )
     return tuple(dict.fromkeys(task_ids))

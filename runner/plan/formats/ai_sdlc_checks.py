@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from runner.plan.formats.ai_sdlc_fields import MENTION
 from runner.plan.formats.ai_sdlc_items import EXAMPLE, FIELD, ITEM, Item, is_top_item
+from runner.plan.formats.ai_sdlc_plans import ChosenPlan
 from runner.plan.formats.diagnostics import (
     Diagnostics,
     count_of,
@@ -28,11 +29,29 @@ _UNBOXED = re.compile(
 )
 
 
-def report_all(page: Page, items: Sequence[Item], diagnostics: Diagnostics) -> None:
-    """Report duplicate ids, malformed tasks, stray dependencies and fences."""
-    _report_duplicates(items, diagnostics)
-    _report_malformed(page, items, diagnostics)
-    _report_stray_dependencies(page, items, diagnostics)
+def add_order_problem(
+    diagnostics: Diagnostics, line_index: int, what: str, remedy: str, *, finished: bool
+) -> None:
+    """Report what is wrong about the order of a task.
+
+    A finished task waits for nothing, so that there it is only a note.
+    """
+    if finished:
+        diagnostics.add_note(line_index, f"{what}: not followed, the task is finished")
+    else:
+        diagnostics.add_problem(line_index, what, remedy)
+
+
+def report_all(
+    page: Page, plan: ChosenPlan, finished_ids: set[str], diagnostics: Diagnostics
+) -> None:
+    """Report duplicate ids, malformed tasks, stray dependencies and fences.
+
+    Of several plans in the file, only about the one that counts.
+    """
+    _report_duplicates(plan.items, diagnostics)
+    _report_malformed(page, plan, diagnostics)
+    _report_stray_dependencies(page, plan.items, finished_ids, diagnostics)
     _report_fences(page, diagnostics)
 
 
@@ -48,15 +67,15 @@ def _report_duplicates(items: Sequence[Item], diagnostics: Diagnostics) -> None:
         diagnostics.add_problem(item.line_index, what, remedy)
 
 
-def _report_malformed(
-    page: Page, items: Sequence[Item], diagnostics: Diagnostics
-) -> None:
+def _report_malformed(page: Page, plan: ChosenPlan, diagnostics: Diagnostics) -> None:
     """Report lines without indentation that were probably meant as tasks.
 
     In real plans, indented ones are sub-items and prose.
     """
-    line_numbers = {item.task_id: item.line_index + 1 for item in items}
+    line_numbers = {item.task_id: item.line_index + 1 for item in plan.items}
     for index, line in page.visible_lines():
+        if index not in plan.lines:
+            continue
         malformed = _MALFORMED.fullmatch(line)
         match = malformed or _UNBOXED.fullmatch(line)
         if not match or ITEM.fullmatch(line):
@@ -73,7 +92,10 @@ def _report_malformed(
 
 
 def _report_stray_dependencies(
-    page: Page, items: Sequence[Item], diagnostics: Diagnostics
+    page: Page,
+    items: Sequence[Item],
+    finished_ids: set[str],
+    diagnostics: Diagnostics,
 ) -> None:
     """Report dependencies below a task but not indented under it.
 
@@ -97,7 +119,8 @@ def _report_stray_dependencies(
                 f"so {item_above.task_id} would not wait for it"
             )
             remedy = "indent it two spaces more than its task"
-            diagnostics.add_problem(index, what, remedy)
+            finished = item_above.task_id in finished_ids
+            add_order_problem(diagnostics, index, what, remedy, finished=finished)
 
 
 def _names_dependencies(line: str) -> bool:

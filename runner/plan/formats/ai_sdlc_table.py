@@ -9,7 +9,13 @@ from dataclasses import dataclass
 from runner.core.task import Status
 from runner.plan.formats.ai_sdlc_items import Item
 from runner.plan.formats.base import Mark
-from runner.plan.formats.diagnostics import Diagnostics
+from runner.plan.formats.diagnostics import (
+    PENDING,
+    REVIEW_WORDS,
+    Diagnostics,
+    StatusWord,
+    normalize,
+)
 from runner.plan.formats.markdown import Page, heading_text
 
 MAX_ERROR = 200  # characters of an error that a cell holds
@@ -120,7 +126,7 @@ def _cells(line: str) -> list[str]:
 
 def read_statuses(
     page: Page, task_ids: set[str], diagnostics: Diagnostics
-) -> dict[str, Status]:
+) -> dict[str, StatusWord]:
     """Each task's status in the progress table, by id.
 
     The table outranks the check boxes: it knows more states.
@@ -145,8 +151,8 @@ def read_statuses(
 
 def _read_rows(
     page: Page, table: Table, task_ids: set[str], diagnostics: Diagnostics
-) -> dict[str, Status]:
-    statuses: dict[str, Status] = {}
+) -> dict[str, StatusWord]:
+    statuses: dict[str, StatusWord] = {}
     for index in table.rows:
         line = page.lines[index]
         task_id = table.task_id(line)
@@ -164,14 +170,16 @@ def _read_rows(
     return statuses
 
 
-def _parse_status(word: str, line_index: int, diagnostics: Diagnostics) -> Status:
+def _parse_status(word: str, line_index: int, diagnostics: Diagnostics) -> StatusWord:
+    if normalize(word) in REVIEW_WORDS:
+        return REVIEW_WORDS[normalize(word)]
     try:
-        return Status(word.lower())
+        return StatusWord(Status(word.lower()))
     except ValueError:
         what = f"`{word}` is not a valid status"
         remedy = "write pending, in_progress, completed or failed"
         diagnostics.add_problem(line_index, what, remedy)
-        return Status.PENDING
+        return PENDING
 
 
 # -- Writing --

@@ -637,3 +637,21 @@ def test_a_value_of_the_wrong_form_is_named_as_it_was_given(
 ) -> None:
     (problem,) = problems(lambda: load(flags, environ, None))
     assert problem.startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("text", "flags", "expected"),
+    [
+        ("plan: s.md#A b\n", {}, ("s.md", {"heading": "A b"})),
+        ("plan: {path: 's.md#A', source: ai-sdlc}\n", {}, ("s.md", {"heading": "A"})),
+        ("plan: s.md#A\n", {"plan": "./s.md#B"}, ("s.md", {"heading": "B"})),
+        ("plan: s.md\n", {"plan": "s.md#B"}, ("s.md", {"heading": "B"})),
+        ("plan: s.md#A\n", {"plan": "s.md"}, ("s.md", {})),
+        ("plan: dir#1/tasks.yml\n", {}, ("dir#1/tasks.yml", {})),
+    ],
+)
+def test_a_plan_may_be_named_by_its_heading(
+    text: str, flags: dict[str, str], expected: tuple[str, dict[str, str]]
+) -> None:
+    settings = load(flags, {}, text)
+    assert (settings.plan.path, settings.plan.options) == expected

@@ -71,3 +71,26 @@ def test_a_missing_prompt_template_is_a_problem() -> None:
     assert read_template(None, None) is None
     with pytest.raises(InvalidInput, match=r"prompt\.md: there is no such prompt"):
         read_template("prompt.md", None)
+
+
+TWO_PLANS = "# Plan\n- [ ] **T1**: a\n## Revision\n- [ ] **T1**: b\n"
+
+
+def test_the_progress_of_one_plan_is_not_that_of_another_in_the_same_file(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "story.md").write_text(TWO_PLANS)
+    (tmp_path / ".fanin").mkdir()
+    file = tmp_path / ".fanin" / "progress.json"
+    file.write_text('{"version": 1, "plan": "story.md", "tasks": {}}')
+    with pytest.raises(InvalidInput) as caught:
+        _read(tmp_path, PlanSettings(path="story.md"))
+    assert caught.value.problems[0].what == (
+        "this is the progress of story.md, not of story.md#Revision"
+    )
+    file.write_text('{"version": 1, "plan": "story.md#Revision", "tasks": {}}')
+    snapshot = _read(tmp_path, PlanSettings(path="story.md"))
+    assert snapshot.progress.plan == "story.md#Revision"
+    assert snapshot.plan.tasks[0].title == "b"
+    with pytest.raises(InvalidInput):
+        _read(tmp_path, PlanSettings.model_validate("story.md#Plan"))

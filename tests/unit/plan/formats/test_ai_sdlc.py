@@ -476,7 +476,9 @@ def test_a_fence_is_closed_only_by_its_own_kind_and_length(
 
 
 def test_every_duplicate_id_is_refused_with_both_lines() -> None:
-    text = "## A\n- [ ] **T1**: a\n- [ ] **T2**: b\n# B\n- [ ] **T1**: c\n- [ ] **t2**: d\n"
+    text = (
+        "## A\n- [ ] **T1**: a\n- [ ] **T2**: b\n\n- [ ] **T1**: c\n- [ ] **t2**: d\n"
+    )
     all_problems = problems(text)
     assert [problem.line for problem in all_problems] == [5, 6]
     assert all_problems[0].what == "T1 is already on line 2, under `A`"
@@ -808,3 +810,129 @@ def test_a_task_in_a_fence_is_not_ticked() -> None:
     assert changed_lines(text, write_back(text, {"T1": Mark(Status.COMPLETED)})) == [
         ("- [ ] **T1**: a", "- [x] **T1**: a")
     ]
+
+
+TWO_PLANS = """\
+# Story
+## Implementation Plan
+### Phase 1
+- [ ] **T1**: a
+- [ ] **T2**: b
+  - Dependencies: T1
+### Phase 2
+- [ ] **T3**: c
+  - Dependencies: T2
+## Second Plan
+### Phase 1
+- [ ] **T4**: only here
+- [ ] **T1**: d
+- [x] **T2**: e
+## Notes
+"""
+
+
+def in_plan(text: str, heading: str = "") -> list[str]:
+    options = {"heading": heading} if heading else {}
+    loaded = SOURCE.load("s.md", MemoryTree({"s.md": text}), options)
+    return [f"{task.id} {task.title}" for task in loaded.tasks]
+
+
+def test_of_two_plans_the_later_counts_with_a_note() -> None:
+    loaded = load(TWO_PLANS)
+    assert [task.title for task in loaded.tasks] == ["only here", "d", "e"]
+    assert loaded.notes == (
+        (
+            "plan.md:12: the plan `Second Plan` counts, not that on line 4 with 3 tasks; "
+            "choose that with  --plan 'plan.md#Implementation Plan'"
+        ),
+    )
+    assert loaded.name == "plan.md#Second Plan"
+
+
+def test_a_plan_that_its_headings_call_a_revision_is_the_later_wherever_it_is() -> None:
+    revised = TWO_PLANS.replace("## Implementation Plan", "## Revision after review")
+    assert in_plan(revised) == ["T1 a", "T2 b", "T3 c"]
+
+
+@pytest.mark.parametrize(
+    "heading", ["Implementation Plan", "implementation-plan", "Phase 2"]
+)
+def test_a_heading_chooses_the_plan(heading: str) -> None:
+    assert in_plan(TWO_PLANS, heading) == ["T1 a", "T2 b", "T3 c"]
+
+
+def test_a_heading_of_a_file_with_one_plan_chooses_its_section() -> None:
+    text = "## A\n- [ ] **T1**: a\n## B\n- [ ] **T2**: b\n"
+    assert in_plan(text) == ["T1 a", "T2 b"]
+    assert in_plan(text, "B") == ["T2 b"]
+
+
+@pytest.mark.parametrize(
+    ("heading", "message"),
+    [
+        ("Second Plam", "s.md:1: there is no heading `Second Plam`; did you mean `Second Plan`?"),
+        ("Phase 1", ("s.md:3: the heading `Phase 1` does not name one plan; name one of: "
+         "Implementation Plan, Second Plan")),
+    ],
+)  # fmt: skip
+def test_a_heading_that_names_no_plan_is_refused(heading: str, message: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        in_plan(TWO_PLANS, heading)
+    assert str(caught.value.problems[0]) == message
+
+
+def test_only_the_boxes_of_the_plan_that_counts_are_ticked() -> None:
+    text = TWO_PLANS + TABLE + "| T1 | completed | - | - |\n"
+    assert [task.source_status for task in load(text).tasks] == [
+        Status.PENDING,
+        Status.PENDING,
+        Status.COMPLETED,
+    ]
+    assert "the check boxes count" in load(text).notes[1]
+    ticked = text.replace("- [ ] **T1**: d", "- [x] **T1**: d")
+    assert write_back(text, {"T1": DONE}) == ticked
+    assert write_back(ticked, {"T1": FAILED}) == text
+
+
+def test_mistakes_in_the_plan_that_does_not_count_are_not_reported() -> None:
+    text = TWO_PLANS.replace("Dependencies: T2", "Dependencies: all of it")
+    text = text.replace("- [ ] **T3**: c", "- [ ] **T9** nearly\n- [ ] **T3**: c")
+    assert len(load(text).tasks) == 3
+    with pytest.raises(InvalidInput) as caught:
+        in_plan(text, "Implementation Plan")
+    assert [problem.line for problem in caught.value.problems] == [8, 10]
+
+
+def test_an_id_that_is_doubled_by_mistake_makes_no_second_plan() -> None:
+    text = "## A\n- [ ] **T1**: a\n- [ ] **T2**: b\n## B\n- [ ] **T2**: c\n- [ ] **T3**: d\n"
+    (problem,) = problems(text)
+    assert problem.what == "T2 is already on line 3, under `A`"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "  - Dependencies: All implementation tasks",
+        "- Dependencies: T1",
+    ],
+)
+def test_the_order_of_a_finished_task_is_only_a_note(line: str) -> None:
+    text = f"- [x] **T1**: a\n- [x] **T2**: b\n{line}\n"
+    loaded = load(text)
+    assert len(loaded.tasks) == 2
+    assert loaded.notes[0].startswith("plan.md:3: ")
+    assert loaded.notes[0].endswith(": not followed, the task is finished")
+    assert problems(text.replace("[x] **T2**", "[ ] **T2**"))[0].line == 3
+
+
+@pytest.mark.parametrize("word", ["review", "In Review", "needs_review"])
+def test_a_task_in_review_is_skipped_and_satisfies_nobody(word: str) -> None:
+    text = f"- [ ] **T1**: a\n- [x] **T2**: b\n{TABLE}| T1 | {word} | - | - |\n"
+    first, second = load(text).tasks
+    assert (first.skipped, first.skip_reason, first.source_status) == (
+        True,
+        "in review",
+        Status.PENDING,
+    )
+    assert not second.skipped
+    assert "T1 | completed" in write_back(text, {"T1": DONE})

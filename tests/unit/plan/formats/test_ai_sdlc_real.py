@@ -149,26 +149,46 @@ def test_a_range_in_a_real_plan_is_expanded() -> None:
     assert task.depends_on == tuple(f"T{number}" for number in range(26, 52))
 
 
-def test_two_plans_in_one_story_are_refused_for_every_duplicate_id() -> None:
-    all_problems = problems("patrob__ai-sdlc__S-0045_story.md")
-    # T1-T25 stand in both plans: grep -nE '^- \[ \] \*\*T' gives 29 items from line 548
-    # and 25 from line 839.
-    assert [problem.line for problem in all_problems][:2] == [839, 847]
-    assert len(all_problems) == 25
-    assert (
-        all_problems[0].what
-        == "T1 is already on line 548, under `Critical Fixes Required for Acceptance`"
-    )
+@pytest.mark.parametrize(
+    ("name", "lines", "other_heading", "other_lines"),
+    [
+        # grep -nE '^- \[ \] \*\*T' gives 25 items from line 548 to 787, the review's
+        # fixes, and 29 from line 839.
+        (
+            "patrob__ai-sdlc__S-0045_story.md",
+            (25, 548, 787),
+            "Phase 1: Type Definitions and Interfaces",
+            (29, 839, 1083),
+        ),
+        # 21 items from 554 to 739, "Addressing Review Feedback", and 29 from 783; of
+        # those, one depends on `All implementation tasks`.
+        (
+            "patrob__ai-sdlc__S-0053_story.md",
+            (21, 554, 739),
+            "Phase 1: Configuration Schema (Foundation)",
+            None,
+        ),
+    ],
+)
+def test_of_two_plans_in_one_story_the_revision_counts(
+    name: str,
+    lines: tuple[int, int, int],
+    other_heading: str,
+    other_lines: tuple[int, int, int] | None,
+) -> None:
+    def counted(plan: Plan) -> tuple[int, int, int]:
+        return len(plan.tasks), plan.tasks[0].line, plan.tasks[-1].line
 
-
-def test_a_dependency_in_prose_is_reported_with_the_duplicates() -> None:
-    all_problems = problems("patrob__ai-sdlc__S-0053_story.md")
-    # T1-T21 stand in both plans (lines 554 to 739, 783 to 970); one line says `All
-    # implementation tasks`.
-    assert len(all_problems) == 21 + 1
-    (prose,) = [
-        problem for problem in all_problems if "is already on line" not in problem.what
-    ]
+    plan = load(name)
+    assert counted(plan) == lines
+    assert f"--plan '{name}#{other_heading}'" in plan.notes[0]
+    tree, options = MemoryTree({name: read(name)}), {"heading": other_heading}
+    if other_lines is not None:
+        assert counted(SOURCE.load(name, tree, options)) == other_lines
+        return
+    with pytest.raises(InvalidInput) as caught:
+        SOURCE.load(name, tree, options)
+    (prose,) = caught.value.problems
     assert prose.line == 960
     assert "`All implementation tasks` is not a task id" in prose.what
 
