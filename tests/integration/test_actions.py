@@ -68,6 +68,30 @@ def test_a_round_lands_one_commit_and_says_what_remains(jobs: Jobs) -> None:
     assert "```mermaid" in merged.summary
 
 
+def test_each_task_of_a_summary_links_to_its_job_in_later_rounds_too(
+    jobs: Jobs,
+) -> None:
+    failing = {"id": "B", "do": ["fail lost the thread"], "max_attempts": 1}
+    waiting = {"id": "C", "depends_on": ["A"], "do": ["write c: c"]}
+    start(jobs, [{"id": "A", "do": ["write a: a"]}, failing, waiting])
+    chosen = jobs.next()
+    jobs.tasks(chosen)
+    summary = jobs.merge(chosen).summary
+    page = f"/actions/runs/{jobs.run_id}/job"
+    assert summary.startswith("## Round 1: 1 of 3 done, 1 failed\n")
+    folders = {entry["task"]: entry["folder"] for entry in jobs.matrix(chosen)}
+    assert f"{page}/70{folders['A']}" in summary
+    job_of_b = f"https://github.com/o/r{page}/70{folders['B']}"
+    assert f"[Log of its job]({job_of_b})" in summary
+    # The next round runs C alone, and B's failure keeps its detail.
+    chosen = jobs.next(FANIN_STATE=json.dumps({"run": jobs.run_id, "round": 2}))
+    assert [entry["task"] for entry in jobs.matrix(chosen)] == ["C"]
+    jobs.tasks(chosen)
+    earlier = jobs.merge(chosen).summary.partition("### Failed in earlier rounds")[2]
+    assert f"[Log of its job]({job_of_b})" in earlier
+    assert "lost the thread" in earlier
+
+
 def test_fan_in_done_twice_is_one_commit(jobs: Jobs) -> None:
     start(jobs, TWO)
     chosen = jobs.next()

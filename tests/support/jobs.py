@@ -146,6 +146,7 @@ class Jobs:
             env={
                 "FANIN_RESULTS": str(results),
                 "FANIN_MANIFEST_DIGEST": chosen.outputs["manifest-digest"],
+                "FANIN_JOB_ID": f"70{entry['folder']}",
             },
         )
         if (results / entry["folder"]).exists():

@@ -122,3 +122,14 @@ def test_the_callers_workflow_file_is_read_from_its_reference(
     )
     assert context.workflow_file == file
     assert "s3cret" not in repr(context)
+
+
+@pytest.mark.parametrize(
+    ("job_id", "ids"),
+    [("1001", "77/1001"), ("", None), ("1/../2", None), ("-1", None)],
+)
+def test_the_ids_of_run_and_job_are_known_where_github_gives_the_jobs(
+    job_id: str, ids: str | None
+) -> None:
+    context = workflow_io.read_context({"GITHUB_RUN_ID": "77", "FANIN_JOB_ID": job_id})
+    assert context.job_ids == ids
