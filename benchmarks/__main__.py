@@ -27,7 +27,15 @@ from benchmarks.harness import (
     machine,
 )
 
-PARTS = ("planning", "fan_in", "scheduling", "dispatch", "cold_start", "job_setup")
+PARTS = (
+    "planning",
+    "fan_in",
+    "scheduling",
+    "dispatch",
+    "cold_start",
+    "job_setup",
+    "job_starts",
+)
 DOCUMENT = ROOT / "docs" / "performance.md"
 HEAD = """# Performance
 

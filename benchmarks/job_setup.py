@@ -134,7 +134,10 @@ def _legs(report: Report, effort: Effort, where: Path) -> None:
         )
         runs.press(world.NAME, world.DISPATCH, {})
         first, *others = [
-            _until_the_agent(run.printed("task")) for run in runs.run_until_quiet()
+            _until_the_agent(run.printed(job))
+            for run in runs.run_until_quiet()
+            for job in world.TASK_JOBS
+            if run.jobs[job] != "skipped"
         ]
         told = json.loads(
             repository.git.read("refs/heads/main", ".fanin/progress.json")

@@ -3,11 +3,11 @@
 
 | step        | local (`runner/local`)       | GitHub Actions (`runner/actions`, `fanin.yml`) |
 |-------------|------------------------------|------------------------------------------------|
-| next_batch  | called in the loop           | job `next`: the matrix and the batch manifest  |
+| next_batch  | called in the loop           | jobs `next`, `merge`: matrix, batch manifest   |
 | run_task    | a thread, a clone, a process | job `task`, one matrix entry                   |
 | hand over   | result folder                | the same folder as an artifact                 |
 | merge_batch | called in the loop           | job `merge`, the only one that may push        |
-| again       | `while`                      | job `continue`                                 |
+| again       | `while`                      | `round.yml` called again, then job `continue`  |
 
 The steps only call other packages, which decide. A matrix leg imports this module
 without networkx and GitPython installed, so the steps that need them import them
@@ -98,6 +98,7 @@ class BatchRequest:
     prompt_template: str | None = None
     tree: Tree | None = None
     select_tasks: SelectTasks | None = None
+    run_attempt: int = 1
 
 
 def now() -> str:
@@ -136,6 +137,7 @@ def next_batch(
         template=request.prompt_template,
         share=request.budget.share_per_attempt(max(request.budget_shares, len(tasks))),
         tree=request.tree,
+        run_attempt=request.run_attempt,
     )
 
 

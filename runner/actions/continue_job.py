@@ -1,4 +1,4 @@
-"""Job `continue`: starts the next round."""
+"""Job `continue`: starts the next run of the workflow, for the rounds after this one."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from runner.actions.round_state import RoundState
+from runner.actions.round_state import RoundState, limit_reached
 from runner.actions.workflow_io import JobIO, WorkflowContext
 from runner.core.errors import EXIT_DONE
 
 if TYPE_CHECKING:
     from runner.config.settings import Settings
-    from runner.core.manifest import Limits
     from runner.github_api.client import GitHub
 
 
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 class ContinueOptions:
     """Options of job `continue`.
 
-    `again`: whether a task is ready. `landed`: whether this round landed a commit.
+    `again`: whether a task is ready. `landed`: whether this run landed a commit.
     `trigger`: workflow files to start after landing. `pause` waits a number of seconds.
     """
 
@@ -41,7 +40,7 @@ def continue_job(
     github: GitHub,
     options: ContinueOptions,
 ) -> int:
-    """Start the caller's workflow for the next round; return the exit code.
+    """Start the caller's workflow for the next rounds; return the exit code.
 
     Also starts the user's own workflows, which a push by GITHUB_TOKEN does not start.
     """
@@ -50,7 +49,7 @@ def continue_job(
             github.trigger(workflow, options.branch)
     if not options.again:
         return EXIT_DONE
-    limit = _limit_reached(state, settings.limits)
+    limit = limit_reached(state, settings.limits)
     if limit is not None:
         job_io.annotate("warning", f"stopped: {limit}; run it again to continue")
         return EXIT_DONE
@@ -65,9 +64,7 @@ def continue_job(
         )
         options.pause(pause_seconds)
 
-    next_state = state.model_copy(
-        update={"round": state.round + 1, "branch": options.branch}
-    )
+    next_state = state.next_round(options.branch)
     url = github.dispatch(
         context.workflow_file,
         context.checked_out_branch,
@@ -78,14 +75,3 @@ def continue_job(
         "notice", f"round {next_state.round} started{address}", title="fanin"
     )
     return EXIT_DONE
-
-
-def _limit_reached(state: RoundState, limits: Limits) -> str | None:
-    if state.round >= limits.max_rounds:
-        return f"limits.max_rounds = {limits.max_rounds} rounds are done"
-    if limits.max_cost_usd is not None and state.spent_usd >= limits.max_cost_usd:
-        return (
-            f"${state.spent_usd:.2f} spent, "
-            f"limits.max_cost_usd is ${limits.max_cost_usd:.2f}"
-        )
-    return None

@@ -1,4 +1,4 @@
-"""Job `merge`: merges a batch's results and lands them.
+"""Job `merge`: merges a batch's results, lands them and chooses the next batch.
 
 The only job that may write to the repository. It runs no agent and no code of the
 repository.
@@ -6,26 +6,38 @@ repository.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runner import pipeline
-from runner.actions import publisher
-from runner.actions.merge_report import LandedBatch, MergeReport
-from runner.actions.round_state import RoundState, fetch_branch
+from runner.actions import masked_values, publisher
+from runner.actions.batch_choice import Choice, ChoiceOptions, choose_batch
+from runner.actions.masked_values import MaskedValues
+from runner.actions.merge_report import LandedBatch, MergeOutputs, MergeReport
+from runner.actions.round_state import (
+    RoundState,
+    fetch_branch,
+    limit_reached,
+    views_of,
+    with_inputs,
+)
 from runner.actions.verify_job import read_verdict
 from runner.actions.workflow_io import JobIO, WorkflowContext
+from runner.core import result_folder
 from runner.core.errors import EXIT_DONE, EnvironmentBroken, VerdictOutdated
 from runner.core.manifest import Manifest
 from runner.core.result import Failure, FailureKind, Verdict
 from runner.fan_in.inputs import (
     BatchResults,
     RecordedVerdict,
-    SendBack,
     Verification,
 )
 from runner.policy.redaction import NONE, Secrets
+from runner.ui import job_summary
 
 if TYPE_CHECKING:
     from runner.fan_in.batch_merge import FanIn
@@ -38,22 +50,39 @@ _HELD_BODY = (
     "Merging it completes the tasks in it."
 )
 _QUIET_BRANCH = "re-run this job when the branch is quiet"
+# `retention-days` of the artifacts in round.yml and fanin.yml.
+RETENTION = timedelta(days=7)
 
 
 @dataclass(frozen=True)
 class MergeOptions:
     """Options of job `merge`.
 
-    `task_result`: how GitHub says the task jobs ended, together. `commit_via`: git or
-    api. `last`: whether no second verification follows. `secrets`: searched for in the
-    results.
+    `task_result`, `verify_result`: how GitHub says these jobs ended. `commit_via`: git
+    or api. `last`: whether no second verification follows. `secrets`: searched for in
+    the results. `masked`: what no output may contain. `chooses`: whether the next batch
+    is chosen here, as `choice` says. `environ`: the job's environment.
     """
 
+    choice: ChoiceOptions
+    chooses: bool = False
     verdict: Path | None = None
     task_result: str = "success"
+    verify_result: str = "success"
     commit_via: str = "git"
     last: bool = True
     secrets: Secrets = NONE
+    masked: MaskedValues = masked_values.NONE
+    environ: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the run was cancelled, or a leg ran into GitHub's time limit.
+
+        GitHub gives both the same result. Job `continue` does not start after a cancel,
+        so that choosing is left to the run that it starts.
+        """
+        return "cancelled" in {self.task_result, self.verify_result}
 
 
 class MergeJob:
@@ -95,10 +124,14 @@ class MergeJob:
         return self.publisher.branch
 
     def run(self) -> int:
-        """Merge, land and report; return the exit code.
+        """Merge, land, report and choose the next batch; return the exit code.
 
-        Raises EnvironmentBroken if the branch cannot be pushed to.
+        Raises EnvironmentBroken if the branch cannot be pushed to or there is no
+        verdict. What goes wrong in choosing raises too, after all else is done: then
+        no output starts another round.
         """
+        if self.manifest.verify is not None and self._verdict() is None:
+            self._report_missing_verdict()
         try:
             batch = self._land()
         except VerdictOutdated as error:
@@ -111,7 +144,151 @@ class MergeJob:
                 return EXIT_DONE
             batch = self._hold(str(error))
         report = MergeReport(self.manifest, self.state, batch)
-        return report.publish(self.context, self.job_io, self.github)
+        chooses = report.again and self._may_choose(report.next_state)
+        # First, since later jobs need them even if this job ends red.
+        can_go_on = self._output(report.outputs(again=report.again and not chooses))
+        exit_code = report.publish(self.context, self.job_io, self.github)
+        if chooses and can_go_on:
+            self._choose_next(report)
+        return exit_code
+
+    def _report_missing_verdict(self) -> None:
+        """Report that nothing lands and nothing counts. Raises EnvironmentBroken."""
+        from runner.plan.snapshot import read_snapshot
+
+        head = fetch_branch(self.repo, self.manifest, self.remote, self.branch)
+        manifest = self.manifest
+        snapshot = read_snapshot(self.repo, head, manifest.plan, manifest.progress)
+        outputs = MergeOutputs.of_views(
+            views_of(snapshot, manifest.max_attempts),
+            again=False,
+            commit=None,
+            branch=self.branch,
+            state=self.state,
+        )
+        self._output(outputs.as_mapping())
+        summary = job_summary.missing_verdict_summary(
+            manifest.batch, self._kept_until(), self.context.run_url
+        )
+        self.job_io.summary(summary)
+        raise EnvironmentBroken(
+            f"batch {manifest.batch} is not verified: job verify gave no verdict, "
+            "so nothing landed and no attempt counts",
+            f"re-run failed jobs before {self._kept_until()}: the results are kept as "
+            "artifacts until then, and finished agents do not run again",
+        )
+
+    def _kept_until(self) -> str:
+        """When GitHub deletes the first of the results; a date such as 2026-01-31."""
+        now = datetime.now(UTC)
+        first = now
+        for attempt in result_folder.attempts(self.results):
+            # An agent had a shell on the machine that wrote the time.
+            with contextlib.suppress(ValueError, TypeError):
+                started = datetime.fromisoformat(attempt.started)
+                if now - RETENTION < started < first:
+                    first = started
+        return (first + RETENTION).date().isoformat()
+
+    def _may_choose(self, next_state: RoundState) -> bool:
+        """Whether the next round may be one of this run.
+
+        Otherwise job `continue` starts it: it says which limit is reached, and waits
+        after a rate limit.
+        """
+        return (
+            self.options.chooses
+            and not self.options.cancelled
+            and not next_state.limited
+            and limit_reached(next_state, self.manifest.limits) is None
+        )
+
+    def _choose_next(self, report: MergeReport) -> None:
+        """Choose the next batch and set the outputs that start its round.
+
+        Reads plan and settings of the branch's head; runs no code of the repository and
+        loads no plan format of another package.
+        """
+        from runner.config.settings import FILE, load
+        from runner.plan import formats
+        from runner.plan.snapshot import read_snapshot
+        from runner.plan.trees import decode_text
+
+        state = report.next_state.next_round(self.branch)
+        head = self.remote.fetch(self.branch)
+        settings = load(
+            {},
+            with_inputs(self.options.environ, state.inputs),
+            decode_text(FILE, self.repo.file(head, FILE)),
+        )
+        plan = settings.plan
+        if plan.source is None:
+            plan = plan.model_copy(update={"source": self.manifest.plan.source})
+        is_builtin = any(source.name == plan.source for source in formats.sources())
+        if plan != self.manifest.plan or not is_builtin:
+            # The format may be a plug-in's, which job `next` may load.
+            self._output({"again": "true"})
+            return
+        snapshot = read_snapshot(self.repo, head, plan, settings.progress)
+        choice = choose_batch(
+            self.repo,
+            snapshot,
+            settings.model_copy(update={"plan": plan}),
+            state,
+            self.branch,
+            self.options.choice,
+        )
+        self._report_choice(choice)
+
+    def _report_choice(self, choice: Choice) -> None:
+        for note in choice.notes:
+            self.job_io.annotate("notice", note, title="fanin")
+        if choice.manifest is None:
+            stop_reason = choice.state.budget(
+                self.manifest.limits.max_cost_usd
+            ).stop_reason()
+            if stop_reason is not None:
+                self.job_io.annotate("notice", stop_reason, title="fanin")
+            return
+        round_json = choice.round_json()
+        masked = self.options.masked.find(round_json)
+        if masked is not None:
+            self.job_io.annotate(
+                "warning",
+                f"the next round's tasks contain the value of {masked}, and GitHub "
+                "drops such an output: the next round starts in a run of its own",
+                title="fanin",
+            )
+            self._output({"again": "true"})
+            return
+        self._output({"round": round_json})
+        ids = ", ".join(entry.task.id for entry in choice.manifest.entries)
+        self.job_io.summary(job_summary.next_round_summary(choice.state.round, ids))
+
+    def _output(self, values: Mapping[str, str]) -> bool:
+        """Set outputs; those that GitHub would drop are empty.
+
+        Returns whether another round can start: not without `branch` and `state`.
+        """
+        can_go_on = True
+        allowed = dict(values)
+        for name, value in values.items():
+            masked = self.options.masked.find(value)
+            if masked is None:
+                continue
+            allowed[name] = ""
+            if name in {"branch", "state"}:
+                # Without them, another round would start as a new run without limits.
+                can_go_on = False
+                allowed["again"] = "false"
+                self.job_io.annotate(
+                    "error",
+                    f"the output {name} contains the value of {masked}, and GitHub "
+                    "drops such an output: the run ends here",
+                    title="fanin",
+                )
+        self.job_io.output(allowed)
+        return can_go_on
 
     def _land(self) -> LandedBatch:
         fan_in: FanIn | None = None
@@ -167,19 +344,11 @@ class MergeJob:
         return read_verdict(self.options.verdict, self.manifest)
 
     def _verification(self) -> Verification | None:
-        """The recorded verdict. Without one, a batch that must be verified is sent
-        back.
-        """
-        if self.manifest.verify is None:
-            return None
+        """The recorded verdict, None if the batch need not be verified."""
         verdict = self._verdict()
-        if verdict is not None:
-            return RecordedVerdict(verdict)
-        failure = Failure(
-            kind=FailureKind.VERIFY,
-            message="not verified: the job  verify  left no verdict",
-        )
-        return SendBack({entry.task.id: failure for entry in self.manifest.entries})
+        if verdict is None:
+            return None
+        return RecordedVerdict(verdict)
 
     def _hold(self, reason: str) -> LandedBatch:
         """Hold the batch on a branch of its own until a person merges it.

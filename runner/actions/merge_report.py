@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from runner.actions.next_job import MATRIX_LIMIT
+from runner.actions.batch_choice import MATRIX_LIMIT
 from runner.actions.round_state import RoundState, views_of
 from runner.core.errors import EXIT_DONE, EXIT_TASKS_FAILED, FaninError
 from runner.core.manifest import Manifest
@@ -57,6 +57,29 @@ class MergeOutputs:
     branch: str
     state: RoundState
 
+    @classmethod
+    def of_views(
+        cls,
+        views: Sequence[TaskView],
+        *,
+        again: bool,
+        commit: str | None,
+        branch: str,
+        state: RoundState,
+    ) -> MergeOutputs:
+        """The outputs for the state of every task."""
+        states = [view.state for view in views]
+        return cls(
+            completed=states.count("completed"),
+            failed=states.count("failed"),
+            blocked=states.count("blocked"),
+            remaining=states.count("ready"),
+            again=again,
+            commit=commit,
+            branch=branch,
+            state=state,
+        )
+
     def as_mapping(self) -> dict[str, str]:
         """The outputs by the names that the action declares."""
         return {
@@ -69,6 +92,7 @@ class MergeOutputs:
             "landed": "true" if self.commit else "false",
             "branch": self.branch,
             "moved": "false",
+            "round": "",
             "state": self.state.model_dump_json(),
         }
 
@@ -94,10 +118,27 @@ class MergeReport:
 
     @property
     def progressed(self) -> bool:
-        """Whether a task landed or an attempt counted."""
+        """Whether a task landed or an attempt counted, here or before.
+
+        A result is stale where later rounds or a rival run have gone on meanwhile, and
+        none is new when jobs are run again after their batch has landed.
+        """
         fan_in = self.batch.fan_in
-        counted = any(failure.counted for failure in fan_in.failed.values())
-        return bool(fan_in.landed) or counted
+        if not fan_in.commits and not fan_in.failed:
+            return True
+        return bool(fan_in.landed) or any(
+            failure.counted or failure.kind is FailureKind.STALE
+            for failure in fan_in.failed.values()
+        )
+
+    @property
+    def again(self) -> bool:
+        """Whether another round can go on with a task that is ready."""
+        # After a rate limit a round without progress is tried again, up to a limit.
+        backoff = self.next_state.backoff(1)
+        waiting = backoff.limited_rounds > 0 and not backoff.stop_reason()
+        is_ready = any(view.state == "ready" for view in self.views)
+        return is_ready and (self.progressed or waiting)
 
     @property
     def rate_limited(self) -> bool:
@@ -107,12 +148,19 @@ class MergeReport:
             for failure in self.batch.fan_in.failed.values()
         )
 
+    def outputs(self, *, again: bool) -> dict[str, str]:
+        """The job's outputs. `again`: whether job `continue` starts another round."""
+        return MergeOutputs.of_views(
+            self.views,
+            again=again,
+            commit=self.batch.commit,
+            branch=self.batch.branch,
+            state=self.next_state,
+        ).as_mapping()
+
     def publish(self, context: WorkflowContext, job_io: JobIO, github: GitHub) -> int:
-        """Write outputs, summary, annotations and comment; return the exit code."""
-        next_state = self.next_state()
-        # First, since job `continue` needs them even if this job ends red.
-        job_io.output(self.outputs(next_state).as_mapping())
-        round_ = self._round(next_state, context)
+        """Write summary, annotations and comment; return the exit code."""
+        round_ = self._round(context)
         job_io.summary(job_summary.round_summary(self.views, round_))
         self._annotate(job_io)
         if self.state.pull_request is not None:
@@ -120,23 +168,7 @@ class MergeReport:
             _comment(github, job_io, self.state.pull_request, comment)
         return self.exit_code()
 
-    def outputs(self, next_state: RoundState) -> MergeOutputs:
-        """The job's outputs."""
-        states = [view.state for view in self.views]
-        # After a rate limit a round without progress is tried again, up to a limit.
-        backoff = next_state.backoff(1)
-        waiting = backoff.limited_rounds > 0 and not backoff.stop_reason()
-        return MergeOutputs(
-            completed=states.count("completed"),
-            failed=states.count("failed"),
-            blocked=states.count("blocked"),
-            remaining=states.count("ready"),
-            again=(self.progressed or waiting) and "ready" in states,
-            commit=self.batch.commit,
-            branch=self.batch.branch,
-            state=next_state,
-        )
-
+    @cached_property
     def next_state(self) -> RoundState:
         """The state that the next round needs: money spent, and agents at once."""
         budget = self.state.budget(self.manifest.limits.max_cost_usd).after(
@@ -171,9 +203,7 @@ class MergeReport:
             return EXIT_TASKS_FAILED
         return EXIT_DONE
 
-    def _round(
-        self, next_state: RoundState, context: WorkflowContext
-    ) -> job_summary.RoundReport:
+    def _round(self, context: WorkflowContext) -> job_summary.RoundReport:
         fan_in = self.batch.fan_in
         used = UsageTotal().plus(fan_in.results)
         return job_summary.RoundReport(
@@ -187,14 +217,14 @@ class MergeReport:
             repository_url=context.repository_url,
             run_url=context.run_url,
             note=self.batch.note,
-            usage=_usage(used, next_state.spent_usd),
-            next_step=self._next_step(next_state),
+            usage=_usage(used, self.next_state.spent_usd),
+            next_step=self._next_step(),
         )
 
-    def _next_step(self, next_state: RoundState) -> str:
+    def _next_step(self) -> str:
         """What happens after this round, or what a person can do."""
         states = {view.state for view in self.views}
-        if self.outputs(next_state).again:
+        if self.again:
             number = self.state.round + 1
             return f"round {number} follows by itself, unless a limit ends the run."
         if "ready" in states:

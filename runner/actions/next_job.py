@@ -1,101 +1,34 @@
-"""Job `next`: chooses the batch of a round."""
+"""Job `next`: chooses the first batch of a run of the workflow."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING
 
-from runner import pipeline
+from runner.actions.batch_choice import Choice, ChoiceOptions, choose_batch
 from runner.actions.round_state import RoundState, views_of
 from runner.actions.workflow_io import JobIO, WorkflowContext
-from runner.core import durable
-from runner.core.errors import EXIT_DONE, EXIT_TASKS_FAILED, InvalidInput, UsageProblem
-from runner.core.manifest import BatchEntry, Manifest
+from runner.core.errors import EXIT_DONE, EXIT_TASKS_FAILED, UsageProblem
 from runner.ui import job_summary
 
 if TYPE_CHECKING:
     from runner.config.settings import Settings
-    from runner.plan.snapshot import Snapshot
     from runner.plan.view import TaskView
     from runner.repo.remote import Remote
     from runner.repo.repository import Repository
 
-MATRIX_LIMIT = 256  # entries; GitHub runs none at all above it
-# Beyond the task's own time limit, so that its result is still uploaded.
-_EXTRA_JOB_MINUTES = 20
-
-MatrixEntry = TypedDict(
-    "MatrixEntry",
-    {
-        "index": int,
-        "folder": str,
-        "task": str,
-        "attempt": int,
-        "timeout-minutes": int,
-        "runs-on": str | list[str],
-    },
-)
-
 
 @dataclass(frozen=True)
 class NextOptions:
-    """Options of job `next`.
-
-    `manifest`: the file to write. `retry`: ids to grant one more attempt. `inputs`:
-    those of the run's first round, by setting name. `may_change_workflows`: whether the
-    merge job's token may push workflow files.
+    """Options of job `next`; `inputs` are those of the run's first round, by setting
+    name.
     """
 
-    manifest: Path
-    retry: Sequence[str] = ()
+    choice: ChoiceOptions
     dry_run: bool = False
-    runs_on: str = "ubuntu-latest"
     inputs: Mapping[str, str] = field(default_factory=dict)
-    may_change_workflows: bool = False
-
-
-@dataclass(frozen=True)
-class NextOutputs:
-    """Outputs of job `next`; `manifest` is None if no task is to run."""
-
-    state: RoundState
-    branch: str
-    base: str
-    slots: int
-    runs_on: str
-    manifest: Manifest | None
-
-    def as_mapping(self) -> dict[str, str]:
-        """The outputs by the names that the action declares."""
-        outputs = {
-            "has-work": "false",
-            "branch": self.branch,
-            "base-sha": self.base,
-            "state": self.state.model_dump_json(),
-            "batch": f"{self.state.run}.{self.state.round}",
-            "max-parallel": str(self.slots),
-            "matrix": json.dumps({"include": []}),
-            "manifest-digest": "",
-            "verify": "false",
-            "env": "",
-        }
-        if self.manifest is not None:
-            outputs |= self._of_manifest(self.manifest)
-        return outputs
-
-    def _of_manifest(self, manifest: Manifest) -> dict[str, str]:
-        entries = [matrix_entry(entry, self.runs_on) for entry in manifest.entries]
-        assignments = [f"{name}={value}" for name, value in manifest.env.items()]
-        return {
-            "has-work": "true",
-            "matrix": json.dumps({"include": entries}),
-            "manifest-digest": manifest.digest,
-            "verify": "true" if manifest.verify else "false",
-            "env": "\n".join(assignments),
-        }
 
 
 def next_job(
@@ -114,11 +47,6 @@ def next_job(
     """
     from runner.plan.snapshot import read_snapshot
 
-    if settings.schedule == "rolling":
-        raise UsageProblem(
-            "schedule: rolling works on one machine only, with  fanin run",
-            "set the input schedule of the action to batch, or remove it from fanin.yml",
-        )
     branch = state.branch or settings.branch or context.checked_out_branch
     head = repo.commit("HEAD")
     if head is None:
@@ -134,121 +62,56 @@ def next_job(
     )
     if snapshot.plan.left_out:
         job_io.annotate("warning", snapshot.plan.left_out_summary, title="fanin")
-    for note in _preflight(snapshot, settings, options):
+    round_state = state.model_copy(update={"branch": branch, "inputs": options.inputs})
+    choice = choose_batch(repo, snapshot, settings, round_state, branch, options.choice)
+    for note in choice.notes:
         job_io.annotate("notice", note, title="fanin")
-
-    slots = state.backoff(min(settings.slots, MATRIX_LIMIT)).agents
-    manifest = _choose_batch(repo, snapshot, settings, state, branch, slots, options)
-    if manifest is None:
+    if choice.manifest is None:
         stop_reason = state.budget(settings.limits.max_cost_usd).stop_reason()
         if stop_reason is not None:
             job_io.annotate("notice", stop_reason, title="fanin")
-    else:
-        durable.write(options.manifest, manifest.model_dump_json(indent=1).encode())
 
-    outputs = NextOutputs(
-        state.model_copy(update={"branch": branch, "inputs": options.inputs}),
-        branch,
-        head,
-        slots,
-        options.runs_on,
-        manifest=None if options.dry_run else manifest,
-    )
     # Set even if this job ends red, since jobs with `always()` read has-work.
-    job_io.output(outputs.as_mapping())
+    job_io.output(_outputs(choice, dry_run=options.dry_run))
     views = views_of(snapshot, settings.max_attempts)
     report = job_summary.RoundReport(
-        batch="(none)" if manifest is None else manifest.batch,
+        batch="(none)" if choice.manifest is None else choice.batch,
         branch=branch,
         number=state.round,
         repository_url=context.repository_url,
         run_url=context.run_url,
     )
-    _report(job_io, views, manifest, report, dry_run=options.dry_run)
+    _report(job_io, views, choice, report, dry_run=options.dry_run)
     stuck = any(view.state in {"failed", "blocked", "held"} for view in views)
-    return EXIT_TASKS_FAILED if manifest is None and stuck else EXIT_DONE
+    return EXIT_TASKS_FAILED if choice.manifest is None and stuck else EXIT_DONE
 
 
-def _preflight(
-    snapshot: Snapshot, settings: Settings, options: NextOptions
-) -> Sequence[str]:
-    """Refuse what can never land or keep its cost limit; return notes for the user."""
-    from runner.plan.snapshot import with_retries
-    from runner.schedule.preflight import preflight
-
-    report = preflight(
-        snapshot.plan,
-        with_retries(snapshot, options.retry, settings.max_attempts),
-        settings,
-        environ=None,  # the legs of the matrix run on other machines
-        may_change_workflows=options.may_change_workflows,
-    )
-    if report.problems:
-        raise InvalidInput(report.problems)
-    return report.notes
-
-
-def _choose_batch(
-    repo: Repository,
-    snapshot: Snapshot,
-    settings: Settings,
-    state: RoundState,
-    branch: str,
-    slots: int,
-    options: NextOptions,
-) -> Manifest | None:
-    from runner.plan.snapshot import read_template
-    from runner.plan.trees import CommitTree
-
-    path = settings.prompt_template
-    template = read_template(path, repo.file(snapshot.commit, path) if path else None)
-    return pipeline.next_batch(
-        snapshot,
-        settings,
-        pipeline.BatchRequest(
-            run=state.run,
-            round_number=state.round,
-            branch=branch,
-            slots=slots,
-            retry=options.retry,
-            budget=state.budget(settings.limits.max_cost_usd),
-            prompt_template=template,
-            tree=CommitTree(repo, snapshot.commit),
-        ),
-    )
-
-
-def matrix_entry(entry: BatchEntry, runs_on: str) -> MatrixEntry:
-    """One entry of the matrix.
-
-    Ids and limits only, so that no text of the plan passes through YAML or a shell.
-    """
-    task_minutes = int(entry.timeout // 60) + 1
-    return {
-        "index": entry.index,
-        "folder": entry.folder,
-        "task": entry.task.id,
-        "attempt": entry.attempt,
-        "timeout-minutes": task_minutes + _EXTRA_JOB_MINUTES,
-        "runs-on": runner_labels(runs_on),
+def _outputs(choice: Choice, *, dry_run: bool) -> dict[str, str]:
+    """The outputs by the names that the action declares."""
+    outputs = {
+        "has-work": "false",
+        "round": "",
+        "branch": choice.branch,
+        "base-sha": choice.base,
+        "state": choice.state.model_dump_json(),
+        "batch": choice.batch,
+        "max-parallel": str(choice.slots),
+        "matrix": json.dumps({"include": []}),
+        "manifest-artifact": choice.manifest_artifact,
+        "manifest-digest": "",
+        "verify": "false",
+        "env": "",
     }
-
-
-def runner_labels(runs_on: str) -> str | list[str]:
-    """Parse `runs-on`: a label, or a JSON list of labels. Raises UsageProblem."""
-    if not runs_on.lstrip().startswith("["):
-        return runs_on.strip() or "ubuntu-latest"
-    try:
-        labels = json.loads(runs_on)
-    except ValueError:
-        labels = None
-    is_list = isinstance(labels, list) and labels
-    if not is_list or not all(isinstance(label, str) for label in labels):
-        raise UsageProblem(
-            f"runs-on: expected a label or a JSON list of labels, got {runs_on}",
-            'write  ubuntu-latest  or  ["self-hosted", "linux"]',
-        )
-    return list(labels)
+    if choice.manifest is None or dry_run:
+        return outputs
+    return outputs | {
+        "has-work": "true",
+        "round": choice.round_json(),
+        "matrix": json.dumps(choice.matrix),
+        "manifest-digest": choice.manifest.digest,
+        "verify": "true" if choice.manifest.verify else "false",
+        "env": choice.plain_env,
+    }
 
 
 def refuse_unmerged_run(
@@ -280,16 +143,16 @@ def refuse_unmerged_run(
 def _report(
     job_io: JobIO,
     views: Sequence[TaskView],
-    manifest: Manifest | None,
+    choice: Choice,
     report: job_summary.RoundReport,
     *,
     dry_run: bool,
 ) -> None:
     ids: list[str] = []
-    if manifest is None:
+    if choice.manifest is None:
         job_io.annotate("notice", "no task is ready: nothing to do", title="fanin")
     else:
-        ids = [entry.task.id for entry in manifest.entries]
+        ids = [entry.task.id for entry in choice.manifest.entries]
     if ids and not dry_run:
         job_io.summary(job_summary.round_start(views, report, ids))
         return

@@ -13,7 +13,7 @@ from runner.actions.workflow_io import WorkflowContext
 from runner.config.settings_table import SETTINGS
 from runner.core.documents import Document
 from runner.core.errors import UsageProblem
-from runner.core.manifest import Manifest
+from runner.core.manifest import Limits, Manifest
 from runner.schedule.backoff import Backoff
 from runner.schedule.budget import Budget
 
@@ -57,6 +57,22 @@ class RoundState(Document):
         return Backoff(
             max_agents, min(max_agents, self.slots or max_agents), self.limited
         )
+
+    def next_round(self, branch: str) -> RoundState:
+        """The state of the round after this one, which works on `branch`."""
+        return self.model_copy(update={"round": self.round + 1, "branch": branch})
+
+
+def limit_reached(state: RoundState, limits: Limits) -> str | None:
+    """Which limit lets no round follow this one, as a sentence; None if none does."""
+    if state.round >= limits.max_rounds:
+        return f"limits.max_rounds = {limits.max_rounds} rounds are done"
+    if limits.max_cost_usd is not None and state.spent_usd >= limits.max_cost_usd:
+        return (
+            f"${state.spent_usd:.2f} spent, "
+            f"limits.max_cost_usd is ${limits.max_cost_usd:.2f}"
+        )
+    return None
 
 
 def round_state(text: str, context: WorkflowContext) -> RoundState:

@@ -30,6 +30,33 @@ def entry_of(manifest: Manifest, task_id: str) -> BatchEntry:
     )
 
 
+def skip_reason(
+    manifest: Manifest, entry: BatchEntry, branch_checkout: Path
+) -> str | None:
+    """Why a result of this attempt would not count; None if it would.
+
+    `branch_checkout` has the branch as it is now. When jobs are run again, later rounds
+    may have recorded the attempt or completed the task.
+    """
+    from runner.plan import progress
+    from runner.plan.trees import decode_text
+
+    path = manifest.progress
+    file = branch_checkout / path
+    data = file.read_bytes() if file.is_file() else None
+    recorded = progress.parse(path, decode_text(path, data), manifest.plan.path)
+    return progress.stale_reason(recorded, entry.task, entry.task_digest, entry.attempt)
+
+
+def skip_task(entry: BatchEntry, reason: str, job_io: JobIO) -> int:
+    """Report that no agent starts; return the exit code."""
+    job_io.output({"succeeded": "false", "skipped": "true"})
+    job_io.annotate(
+        "notice", f"no agent starts: {reason}", title=f"{entry.task.id}: not run again"
+    )
+    return EXIT_DONE
+
+
 def read_agent_env(environ: Mapping[str, str], job_io: JobIO) -> dict[str, str]:
     """Read the secret `agent-env`: lines `NAME=value`, as name → value.
 

@@ -69,7 +69,7 @@ def verify_job(
 def read_verdict(path: Path, manifest: Manifest) -> Verdict | None:
     """Read the verdict on a batch; None if it is missing, invalid or of another batch.
 
-    A missing verdict counts as red, so damage must not raise here.
+    Without a verdict nothing lands and nothing counts, so damage must not raise here.
     """
     try:
         verdict = Verdict.model_validate_json(path.read_bytes())

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from runner.actions.workflow_io import JobIO, WorkflowContext
 
 
+# How often fanin.yml calls round.yml.
+MOST_ROUNDS_PER_RUN = 5
+
 _manifest = click.option(
     "--manifest",
     type=PathOption(dir_okay=False),
@@ -43,6 +46,12 @@ _state = click.option(
 _results = click.argument(
     "results", type=PathOption(file_okay=False), envvar="FANIN_RESULTS"
 )
+_runs_on = click.option(
+    "--runs-on",
+    envvar="FANIN_RUNS_ON",
+    default="ubuntu-latest",
+    help="A label, or a JSON list of labels.",
+)
 _verdict = click.option(
     "--verdict",
     type=PathOption(dir_okay=False),
@@ -64,11 +73,14 @@ _verdict = click.option(
 @click.option(
     "--dry-run", is_flag=True, envvar="FANIN_DRY_RUN", help="Only print what would run."
 )
+@_runs_on
 @click.option(
-    "--runs-on",
-    envvar="FANIN_RUNS_ON",
-    default="ubuntu-latest",
-    help="A label, or a JSON list of labels.",
+    "--rounds-per-run",
+    envvar="FANIN_ROUNDS_PER_RUN",
+    type=click.IntRange(1, MOST_ROUNDS_PER_RUN),
+    default=MOST_ROUNDS_PER_RUN,
+    show_default=True,
+    help="Rounds in one run of the workflow.",
 )
 @settings_options("next")
 @click.pass_obj
@@ -81,9 +93,11 @@ def next_(
     retry: str,
     dry_run: bool,
     runs_on: str,
+    rounds_per_run: int,
     **flags: Any,
 ) -> int:
     """Job: choose the batch, write its manifest and the matrix."""
+    from runner.actions.batch_choice import ChoiceOptions
     from runner.actions.next_job import NextOptions, next_job
     from runner.actions.round_state import first_round_inputs, round_state, with_inputs
     from runner.config.settings import file_in, load
@@ -98,14 +112,15 @@ def next_(
     inputs["max_rounds"] = str(settings.limits.max_rounds)
     if settings.limits.max_cost_usd is not None:
         inputs["max_cost_usd"] = str(settings.limits.max_cost_usd)
-    options = NextOptions(
+    choice = ChoiceOptions(
         manifest,
-        retry=_words(retry),
-        dry_run=dry_run,
+        later_rounds=rounds_per_run - 1,
+        run_attempt=context.run_attempt,
         runs_on=runs_on,
-        inputs=inputs,
         may_change_workflows=bool(os.environ.get("FANIN_MAY_CHANGE_WORKFLOWS")),
+        retry=_words(retry),
     )
+    options = NextOptions(choice, dry_run=dry_run, inputs=inputs)
     remote = Remote(repo, context.token, context.server_url)
     return next_job(repo, settings, handed_state, context, job_io, remote, options)
 
@@ -128,6 +143,12 @@ def next_(
 @_manifest
 @_digest
 @click.option(
+    "--branch-checkout",
+    type=PathOption(file_okay=False),
+    envvar="FANIN_BRANCH_CHECKOUT",
+    help="The branch as it is now: an attempt that it has recorded does not start.",
+)
+@click.option(
     "--show-prompt",
     is_flag=True,
     help="Only print the prompt of the next attempt.",
@@ -142,6 +163,7 @@ def task(
     results: Path,
     manifest: Path,
     manifest_digest: str,
+    branch_checkout: Path | None,
     show_prompt: bool,
     **flags: Any,
 ) -> int:
@@ -156,12 +178,16 @@ def task(
         return _show_prompt(repo_path, task_id, flags)
 
     from runner.actions.round_state import read_manifest
-    from runner.actions.task_job import entry_of, task_job
+    from runner.actions.task_job import entry_of, skip_reason, skip_task, task_job
     from runner.repo import origin
 
     context, job_io = _job_context()
     batch = read_manifest(manifest, manifest_digest)
     entry = entry_of(batch, task_id)
+    if branch_checkout is not None:
+        reason = skip_reason(batch, entry, branch_checkout)
+        if reason is not None:
+            return skip_task(entry, reason, job_io)
     with tempfile.TemporaryDirectory(
         prefix="fanin-", ignore_cleanup_errors=True
     ) as scratch:
@@ -240,6 +266,12 @@ def verify(
     help="How the task jobs ended, together.",
 )
 @click.option(
+    "--verify-result",
+    envvar="FANIN_VERIFY_RESULT",
+    default="success",
+    help="How job verify ended.",
+)
+@click.option(
     "--commit-via",
     envvar="FANIN_COMMIT_VIA",
     type=click.Choice(["git", "api"]),
@@ -252,6 +284,23 @@ def verify(
     default=True,
     help="Whether no second verification follows.",
 )
+@click.option(
+    "--later-rounds",
+    envvar="FANIN_LATER_ROUNDS",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="How many rounds may follow in this run; 0 chooses no next batch.",
+)
+@click.option(
+    "--next-manifest",
+    type=PathOption(dir_okay=False),
+    envvar="FANIN_NEXT_MANIFEST",
+    default="next-manifest.json",
+    show_default=True,
+    help="The next batch's manifest, to be written.",
+)
+@_runs_on
 @click.pass_obj
 @reports_errors
 def merge(
@@ -263,14 +312,24 @@ def merge(
     state: str,
     verdict: Path | None,
     task_result: str,
+    verify_result: str,
     commit_via: str,
     last: bool,
+    later_rounds: int,
+    next_manifest: Path,
+    runs_on: str,
 ) -> int:
-    """Job: merge the batch's results into one commit and push it."""
+    """Job: merge the batch's results into one commit and push it.
+
+    With --later-rounds the next batch is chosen too.
+    """
+    from runner import agents
+    from runner.actions.batch_choice import ChoiceOptions
+    from runner.actions.masked_values import MaskedValues
     from runner.actions.merge_job import MergeJob, MergeOptions
     from runner.actions.round_state import read_manifest, round_state
     from runner.actions.task_job import read_agent_env
-    from runner.agents.environment import secrets_of
+    from runner.agents.environment import secret_variables, secrets_of
     from runner.github_api.client import GitHub
     from runner.repo.remote import Remote
 
@@ -284,6 +343,17 @@ def merge(
     secrets = secrets_of(
         [entry.agent for entry in batch.entries], os.environ, agent_env
     )
+    keys = {
+        name for agent in agents.presets().values() for name in secret_variables(agent)
+    }
+    masked = MaskedValues.of(os.environ, ["FANIN_AGENT_ENV", "FANIN_TOKEN", *keys])
+    choice = ChoiceOptions(
+        next_manifest,
+        later_rounds=max(0, later_rounds - 1),
+        run_attempt=context.run_attempt,
+        runs_on=runs_on,
+        may_change_workflows=bool(os.environ.get("FANIN_MAY_CHANGE_WORKFLOWS")),
+    )
     job = MergeJob(
         repo,
         batch,
@@ -293,7 +363,18 @@ def merge(
         GitHub(context.token, context.repository, context.api_url),
         context,
         job_io,
-        MergeOptions(verdict, task_result, commit_via, last, secrets),
+        MergeOptions(
+            choice,
+            chooses=later_rounds > 0,
+            verdict=verdict,
+            task_result=task_result,
+            verify_result=verify_result,
+            commit_via=commit_via,
+            last=last,
+            secrets=secrets,
+            masked=masked,
+            environ=os.environ,
+        ),
     )
     return job.run()
 
@@ -307,7 +388,7 @@ def merge(
     "--landed",
     is_flag=True,
     envvar="FANIN_LANDED",
-    help="Whether this round landed a commit.",
+    help="Whether this run landed a commit.",
 )
 @click.option(
     "--trigger-workflows",
@@ -321,7 +402,7 @@ def merge(
 def continue_(
     state: str, again: bool, landed: bool, trigger_workflows: str, **flags: Any
 ) -> int:
-    """Job: start the caller's workflow for the next round."""
+    """Job: start the caller's workflow for the next rounds."""
     from runner.actions.continue_job import ContinueOptions, continue_job
     from runner.actions.round_state import round_state, with_inputs
     from runner.config.settings import load

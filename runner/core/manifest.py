@@ -69,6 +69,7 @@ class Limits(UserDocument):
 class Manifest(Document):
     """All that the jobs `task`, `verify` and `merge` need to know, sealed by `digest`.
 
+    - `run_attempt`: GitHub's, of the job that chose the batch.
     - `base`: the commit that the tasks start from.
     - `plan`: with its format, so that it need not be detected again.
     - `protected`, `never`: globs that only `allow` lifts, and that nothing lifts.
@@ -81,6 +82,7 @@ class Manifest(Document):
     version: Literal[1] = 1
     run: str
     round: int
+    run_attempt: int = 1
     base: str
     plan: PlanSettings
     progress: str
@@ -107,8 +109,16 @@ class Manifest(Document):
 
     @property
     def batch(self) -> str:
-        return f"{self.run}.{self.round}"
+        if self.run_attempt == 1:
+            return f"{self.run}.{self.round}"
+        # Jobs that are run again may choose other tasks for the same round, and the
+        # artifacts of the first choice are still there.
+        return f"{self.run}.{self.round}.{self.run_attempt}"
 
     @property
     def digest(self) -> str:
-        return digest_of(self.model_dump(mode="json"))
+        document = self.model_dump(mode="json")
+        if self.run_attempt == 1:
+            # As digested by versions without the field.
+            del document["run_attempt"]
+        return digest_of(document)

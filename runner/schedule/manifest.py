@@ -31,6 +31,7 @@ def build_manifest(
     template: str | None = None,
     share: float | None = None,
     tree: Tree | None = None,
+    run_attempt: int = 1,
 ) -> Manifest:
     """The manifest of a batch: every task's text, agent, limits, attempt and last error.
 
@@ -48,6 +49,7 @@ def build_manifest(
     return Manifest(
         run=run,
         round=round_number,
+        run_attempt=run_attempt,
         base=base,
         plan=settings.plan.model_copy(
             update={"path": plan.path, "source": plan.source}

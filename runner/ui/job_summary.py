@@ -179,6 +179,28 @@ def error_summary(error: UsageProblem) -> str:
     return "\n".join(lines) + "\n"
 
 
+def missing_verdict_summary(batch: str, kept_until: str, run_url: str) -> str:
+    """The summary of job `merge` when job `verify` gave no verdict."""
+    parts = [
+        f"## Fanin: batch {cell(batch)} is not verified",
+        (
+            "Job `verify` gave no verdict: it was cancelled, or it broke. The merged "
+            "tree is neither green nor red, so nothing landed and no attempt counts."
+        ),
+        (
+            f"The results are kept until {cell(kept_until)}. To land them, press "
+            f"**Re-run failed jobs** on [this run]({run_url}) before then. Agents that "
+            "have finished do not run again."
+        ),
+    ]
+    return _join(parts)
+
+
+def next_round_summary(number: int, ids: str) -> str:
+    """The line below a round's summary that names the tasks of the next round."""
+    return f"\nRound {number} of this run starts with {cell(ids)}.\n"
+
+
 def collection_summary(
     repository: str, changes: Sequence[str], issue_count: int
 ) -> str:

@@ -37,6 +37,7 @@ from tests.support.github.world import (
     counts,
     legs,
     ran,
+    round_legs,
     said,
 )
 
@@ -119,6 +120,21 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
     return Installed(cache, **json.loads(told.read_text()))
 
 
+def giving(**inputs: Any) -> Callable[[Document], None]:
+    """A change of a caller: further inputs for the called workflow."""
+
+    def change(document: Document) -> None:
+        given = document["jobs"]["fanin"]["with"]
+        given.update({name.replace("_", "-"): value for name, value in inputs.items()})
+
+    return change
+
+
+def one_round_a_run(workflow: str) -> str:
+    """A shipped caller that starts a new run for each round."""
+    return world.adapted(workflow, giving(rounds_per_run="1"))
+
+
 @pytest.fixture(scope="module")
 def make(
     tmp_path_factory: pytest.TempPathFactory, installed: Installed
@@ -139,7 +155,7 @@ def make(
             }
             folder = tmp_path_factory.mktemp("world")
             forge = stack.enter_context(Forge(folder / "forge"))
-            callers = callers or {DISPATCH: world.example(DISPATCH)}
+            callers = callers or {DISPATCH: one_round_a_run(DISPATCH)}
             return World(
                 forge,
                 folder / "work",
@@ -151,16 +167,6 @@ def make(
             )
 
         yield made
-
-
-def giving(**inputs: Any) -> Callable[[Document], None]:
-    """A change of a caller: further inputs for the called workflow."""
-
-    def change(document: Document) -> None:
-        given = document["jobs"]["fanin"]["with"]
-        given.update({name.replace("_", "-"): value for name, value in inputs.items()})
-
-    return change
 
 
 # -- installation --
@@ -415,6 +421,235 @@ def test_a_run_started_anew_when_all_is_done_finds_nothing_to_do(
     assert place.repository.git.tip() == before
 
 
+# -- several rounds in one run --
+
+
+def agents_started(run: Run) -> list[str]:
+    """The names of the artifacts that the legs of this run attempt left."""
+    suffix = f"-r{run.spec.run_attempt}"
+    return [
+        artifact.name
+        for artifact in run.artifacts
+        if artifact.name.endswith(suffix)
+        and not {"manifest", "verdict"} & set(artifact.name.split("-"))
+    ]
+
+
+@pytest.fixture(scope="module")
+def chained(make: Make) -> tuple[World, Run]:
+    place = make(SEED, callers={DISPATCH: world.example(DISPATCH)})
+    return place, place.round()
+
+
+@pytest.mark.xdist_group("chained")
+def test_seed_graph_is_done_in_one_run_of_two_jobs_a_round(
+    chained: tuple[World, Run],
+) -> None:
+    place, run = chained
+    assert [sorted(started) for started in round_legs(run)] == [
+        ["T1"],
+        ["T2", "T5"],
+        ["T3", "T4", "T5"],
+        ["T6"],
+    ]
+    # The first round keeps the names of its jobs in the harness.
+    later = [
+        f"round-{number}-{job}" for number in (2, 3, 4) for job in ("task", "merge")
+    ]
+    assert ran(run) == ["next", "task", "merge", *later]
+    assert run.exit_code == 0
+    assert place.subjects() == [
+        "T6: do T6",
+        "Fan in T3, T4, T5",
+        "T2: do T2",
+        "T1: do T1",
+        "Seed",
+    ]
+    assert set(place.states().values()) == {"completed"}
+    assert [item.by for item in place.repository.dispatches] == ["person"]
+    assert place.forge.unknown == []
+
+
+@pytest.mark.xdist_group("chained")
+def test_each_round_starts_from_what_the_round_before_landed(
+    chained: tuple[World, Run],
+) -> None:
+    place, run = chained
+    landed = place.repository.git.git("log", "--format=%H", "main").splitlines()
+    merges = ["merge", "round-2-merge", "round-3-merge", "round-4-merge"]
+    outputs = [run.leg(job).outputs for job in merges]
+    assert [found["commit"] for found in outputs] == landed[3::-1]
+    chosen = [json.loads(found["round"]) for found in outputs[:-1]]
+    assert [document["base-sha"] for document in chosen] == landed[3:0:-1]
+    assert [document["later-rounds"] for document in chosen] == [3, 2, 1]
+    assert (outputs[-1]["round"], outputs[-1]["again"]) == ("", "false")
+    assert [json.loads(found["state"])["round"] for found in outputs] == [1, 2, 3, 4]
+
+
+# Each step but the first may change the same files, so that D waits for the last.
+STAIRS: list[Task] = [
+    {"id": "T1", "files": ["/first"], "do": ["write first: x"]},
+    *(
+        {
+            "id": f"T{number}",
+            "depends_on": [f"T{number - 1}"],
+            "files": ["/steps/**"],
+            "do": [f"write steps/{number}: x"],
+        }
+        for number in range(2, 6)
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def rerun(make: Make) -> tuple[World, Run, Run]:
+    """A leg of round 1 dies; its task waits for four rounds that touch the same files.
+    Then "Re-run failed jobs".
+    """
+    dies = (
+        'if [ "$FANIN_ATTEMPT" = 1 ]; then kill -9 $PPID; exit; fi; echo ok > steps/d'
+    )
+    place = make(
+        [
+            *STAIRS,
+            {
+                "id": "D",
+                "files": ["/steps/**"],
+                "agent": {"command": ["sh", "-c", f"mkdir -p steps; {dies}"]},
+            },
+        ],
+        callers={DISPATCH: world.example(DISPATCH)},
+    )
+    place.press()
+    item = place.harness.queue.popleft()
+    run = place.harness.run_act(NAME, workflow=item.workflow, run_id=item.run_id)
+    return place, run, place.harness.rerun_failed(run)
+
+
+@pytest.mark.xdist_group("rerun")
+def test_a_run_ends_after_five_rounds_and_starts_the_next(
+    rerun: tuple[World, Run, Run],
+) -> None:
+    place, run, _ = rerun
+    assert [sorted(started) for started in round_legs(run)] == [
+        ["D", "T1"],
+        ["T2"],
+        ["T3"],
+        ["T4"],
+        ["T5"],
+    ]
+    assert legs(run) == {"D": "failure", "T1": "success"}
+    assert run.jobs["continue"] == "success"
+    following = place.repository.dispatches[1]
+    state = json.loads(following.inputs["fanin-state"])
+    assert (state["run"], state["round"]) == (str(run.spec.run_id), 6)
+
+
+@pytest.mark.xdist_group("rerun")
+def test_rerun_of_failed_jobs_starts_one_agent_for_what_is_left(
+    rerun: tuple[World, Run, Run],
+) -> None:
+    place, run, again = rerun
+    run_id = run.spec.run_id
+    # The leg that died, and nothing of the rounds that have landed since.
+    assert legs(again) == {"D": "success"}
+    assert any("no agent starts" in text for text in said(again, "notice"))
+    assert round_legs(again)[1:] == [{"D": "success"}]
+    assert agents_started(again) == [f"fanin-{run_id}.2.2-000-a2-r2"]
+    assert set(place.states().values()) == {"completed"}
+    assert place.subjects()[0] == "D: do D"
+    assert place.forge.unknown == []
+
+
+def test_a_verify_job_that_broke_burns_nothing_and_its_rerun_lands_the_results(
+    make: Make, tmp_path: Path
+) -> None:
+    works = tmp_path / "works"
+    setup = f"case $GITHUB_JOB in *verify) test -e {works} ;; esac"
+    change = giving(setup=setup)
+    place = make(
+        CHAIN, callers={DISPATCH: world.adapted(DISPATCH, change)}, verify="test -e a"
+    )
+    run = place.round()
+    assert ran(run) == ["next", "task", "verify", "merge"]
+    assert (run.jobs["verify"], run.jobs["merge"]) == ("failure", "failure")
+    assert "job verify gave no verdict" in run.printed("merge")
+    summary = next(item.text for item in run.summaries if item.job == "merge")
+    assert "Re-run failed jobs" in summary
+    assert place.subjects() == ["Seed"]
+    works.touch()
+    again = place.harness.rerun_failed(run)
+    assert again.exit_code == 0, again.printed()
+    assert place.subjects() == ["B: do B", "A: do A", "Seed"]
+    assert [record["attempts"] for record in place.records().values()] == [1, 1]
+    assert agents_started(again) == [f"fanin-{run.spec.run_id}.2.2-000-a1-r2"]
+
+
+def test_the_round_after_a_branch_that_moved_starts_from_its_second_merge(
+    make: Make,
+) -> None:
+    place = make(CHAIN, callers={DISPATCH: world.example(DISPATCH)}, verify="test -e a")
+    place.repository.before_push("main", place.rival)
+    run = place.round()
+    first = ["task", "verify", "merge", "verify-again", "merge-again"]
+    second = ["round-2-task", "round-2-verify", "round-2-merge"]
+    assert ran(run) == ["next", *first, *second]
+    assert run.exit_code == 0
+    assert place.subjects() == ["B: do B", "A: do A", "Rival rival", "Seed"]
+
+
+def test_a_run_that_moved_to_its_own_branch_goes_on_there_in_the_same_run(
+    make: Make,
+) -> None:
+    place = make(CHAIN, callers={DISPATCH: world.example(DISPATCH)})
+    place.repository.protect("main")
+    run = place.round()
+    own = f"fanin/{run.spec.run_id}"
+    assert round_legs(run) == [{"A": "success"}, {"B": "success"}]
+    assert place.subjects() == ["Seed"]
+    assert place.subjects(f"refs/heads/{own}") == ["B: do B", "A: do A", "Seed"]
+    assert len(place.repository.pulls) == 1
+    assert run.leg("round-2-merge").outputs["branch"] == own
+
+
+def test_a_round_that_waits_for_a_person_ends_the_run(make: Make) -> None:
+    place = make(CHAIN, callers={DISPATCH: world.example(DISPATCH)}, verify="true")
+    rivals = iter(["one", "two"])
+    place.repository.before_push("main", lambda: place.rival(next(rivals)), times=2)
+    run = place.round()
+    assert (run.jobs["merge-again"], run.jobs["continue"]) == ("failure", "skipped")
+    assert round_legs(run) == [{"A": "success"}]
+    assert place.records()["A"]["held"] == f"fanin/held/{run.spec.run_id}.1"
+
+
+def test_what_a_run_may_cost_holds_in_each_of_its_rounds(make: Make) -> None:
+    costs = [
+        {**task, "do": [*task["do"], 'report {"cost_usd": 1.25}']} for task in CHAIN
+    ]
+    place = make(
+        costs,
+        callers={DISPATCH: world.example(DISPATCH)},
+        limits={"max_cost_usd": 2},
+    )
+    run = place.round()
+    assert ran(run) == ["next", "task", "merge"]
+    assert any(
+        "limits.max_cost_usd: $1.25 of $2.00 spent" in text
+        for text in said(run, "notice")
+    )
+    assert place.states() == {"A": "completed", "B": "pending"}
+
+
+def test_rounds_per_run_beyond_five_is_refused_before_anything_is_paid(
+    make: Make,
+) -> None:
+    change = giving(rounds_per_run="6")
+    place = make(ONE, callers={DISPATCH: world.adapted(DISPATCH, change)})
+    run = place.round()
+    assert (ran(run), run.jobs["next"]) == (["next"], "failure")
+    assert "rounds-per-run" in run.printed("next")
+
+
 # -- failures --
 
 # The agent takes the leg's own process with it; `$PPID` is fanin.
@@ -542,7 +777,9 @@ def test_rerun_of_failed_jobs_after_the_landing_adds_no_commit(
     place, rounds = mixed
     before = place.repository.git.tip()
     again = place.harness.rerun_failed(rounds[0])
-    assert legs(again) == {"kills": "failure", "loses": "failure"}
+    # Their attempts are recorded, so no agent starts.
+    assert legs(again) == {"kills": "success", "loses": "success"}
+    assert agents_started(again) == []
     assert again.leg("merge").outputs["commit"] == ""
     assert again.jobs["continue"] == "skipped"
     assert place.repository.git.tip() == before
@@ -805,7 +1042,7 @@ def pull_world(make: Make, caller: str) -> World:
 
 @pytest.fixture(scope="module")
 def pulled(make: Make) -> tuple[World, list[Run]]:
-    place = pull_world(make, world.example(PULL_REQUEST))
+    place = pull_world(make, one_round_a_run(PULL_REQUEST))
     pull = place.repository.open_pull("feature", labels=("fanin",))
     begun = place.harness.run_pull_request(
         NAME, pull, workflow=PULL_REQUEST, action="labeled"
@@ -870,9 +1107,11 @@ def test_pull_request_of_a_fork_is_refused_with_the_reason_and_nothing_runs(
 
 
 def test_caller_without_workflow_dispatch_is_told_the_lines_to_add(make: Make) -> None:
-    caller = world.adapted(
-        PULL_REQUEST, lambda document: document["on"].pop("workflow_dispatch")
-    )
+    def change(document: Document) -> None:
+        giving(rounds_per_run="1")(document)
+        del document["on"]["workflow_dispatch"]
+
+    caller = world.adapted(PULL_REQUEST, change)
     place = pull_world(make, caller)
     pull = place.repository.open_pull("feature", labels=("fanin",))
     run = place.harness.run_pull_request(NAME, pull, workflow=PULL_REQUEST)
@@ -1055,7 +1294,7 @@ def test_dry_run_says_what_would_run_and_starts_nothing(
     assert ran(run) == ["next"]
     assert (run.exit_code, states) == (0, {})
     assert "would run A" in next(item.text for item in run.summaries)
-    assert run.leg("next").outputs["has-work"] == "false"
+    assert run.leg("next").outputs["round"] == ""
     assert run.artifacts == ()
 
 
@@ -1114,8 +1353,9 @@ def test_at_most_256_legs_are_planned(make: Make) -> None:
     (run,) = place.harness.run_until_quiet(only="next")
     outputs = run.leg("next").outputs
     assert ran(run) == ["next"]
-    assert len(json.loads(outputs["matrix"])["include"]) == 256
-    assert outputs["max-parallel"] == "256"
+    chosen = json.loads(outputs["round"])
+    assert len(chosen["matrix"]["include"]) == 256
+    assert chosen["max-parallel"] == 256
     assert sum(map(len, outputs.values())) < 100_000
     (manifest,) = run.artifacts
     assert (
@@ -1194,9 +1434,11 @@ def test_commit_via_api_lands_where_signatures_are_required(make: Make) -> None:
         CHAIN, callers={DISPATCH: world.adapted(DISPATCH, giving(commit_via="api"))}
     )
     place.repository.require_signatures("main")
-    rounds = place.rounds()
+    run = place.round()
     git = place.repository.git
-    assert [run.exit_code for run in rounds] == [0, 0]
+    assert run.exit_code == 0
+    # What the API made has ids of its own, and the second round builds on it.
+    assert round_legs(run) == [{"A": "success"}, {"B": "success"}]
     assert place.subjects() == ["B: do B", "A: do A", "Seed"]
     assert set(git.git("rev-list", "main").splitlines()[:2]) <= place.repository.signed
     assert [
@@ -1209,6 +1451,30 @@ def test_commit_via_api_lands_where_signatures_are_required(make: Make) -> None:
 
 # -- issues as the plan --
 
+
+def test_issues_of_several_rounds_are_answered_once_after_them(make: Make) -> None:
+    place = make(ONE, callers={ISSUES: world.example(ISSUES)})
+    place.repository.writers.add("maintainer")
+    for title, body, blockers in (
+        ("Add a", "write a: a", ()),
+        ("Add b", "write b: b", (1,)),
+    ):
+        number = forge_issues.open_issue(
+            place.repository, title, body, at=OPENED, blocked_by=blockers
+        )
+        forge_issues.put_label(
+            place.repository, number, "fanin", by="maintainer", at=LABELLED
+        )
+    run = place.round(ISSUES)
+    assert ran(run) == [
+        *("collect", "next", "task", "merge", "round-2-task", "round-2-merge", "answer")
+    ]
+    assert round_legs(run) == [{"1": "success"}, {"2": "success"}]
+    comments = [comment["issue"] for comment in place.repository.comments.values()]
+    assert sorted(comments) == [1, 2]
+    assert place.forge.unknown == []
+
+
 OPENED, LABELLED, LATER = (
     "2026-01-01T00:00:00Z",
     "2026-01-02T00:00:00Z",
@@ -1220,7 +1486,7 @@ ISSUES_PROGRESS = ".fanin/issues-progress.json"
 @pytest.fixture(scope="module")
 def issues_story(make: Make) -> tuple[World, list[Run], list[Run]]:
     """Four issues; the button, and later the button again."""
-    place = make(ONE, callers={ISSUES: world.example(ISSUES)}, max_attempts=1)
+    place = make(ONE, callers={ISSUES: one_round_a_run(ISSUES)}, max_attempts=1)
     repository = place.repository
     repository.writers.add("maintainer")
     for title, body, blockers, by in (
@@ -1342,7 +1608,7 @@ def test_a_protected_branch_moves_a_run_of_issues_and_all_its_rounds_to_its_own(
     make: Make,
 ) -> None:
     # the setting does not bring it back
-    place = make(ONE, callers={ISSUES: world.example(ISSUES)}, branch="main")
+    place = make(ONE, callers={ISSUES: one_round_a_run(ISSUES)}, branch="main")
     place.repository.writers.add("maintainer")
     place.repository.protect("main")
     for title, body, blockers in (
@@ -1389,7 +1655,7 @@ def test_a_run_of_issues_that_moved_stays_there_whatever_the_settings_name(
     make: Make,
 ) -> None:
     # the second round collects the same again
-    caller = world.adapted(ISSUES, giving(when_done="comment"))
+    caller = world.adapted(ISSUES, giving(when_done="comment", rounds_per_run="1"))
     place = make(ONE, callers={ISSUES: caller}, branch="main")
     place.repository.writers.add("maintainer")
     for title, body, blockers in (

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.jobs import ROOT, Jobs
+from tests.support.jobs import ROOT, Job, Jobs
 from tests.support.project import Project
 
 TWO: list[dict[str, Any]] = [
@@ -341,12 +341,230 @@ def test_verified_tree_lands_and_the_culprit_is_sent_back(
     assert jobs.states() == {"A": "completed", "B": "failed", "C": "completed"}
 
 
-def test_no_verdict_is_red(jobs: Jobs, tmp_path: Path) -> None:
+def test_without_a_verdict_nothing_lands_nothing_counts_and_a_rerun_lands_it(
+    jobs: Jobs, tmp_path: Path
+) -> None:
+    tasks = [*TWO, {"id": "C", "do": ["fail no luck"], "max_attempts": 1}]
+    start(jobs, tasks, verify="true")
+    chosen = jobs.next()
+    jobs.tasks(chosen)
+    before = jobs.git("rev-parse", "main")
+    verdict = tmp_path / "verdict.json"
+    merged = jobs.merge(
+        chosen,
+        FANIN_VERDICT=str(verdict),
+        FANIN_VERIFY_RESULT="cancelled",
+        FANIN_LATER_ROUNDS="4",
+    )
+    assert merged.code == 3
+    assert jobs.git("rev-parse", "main") == before
+    assert "job verify gave no verdict" in merged.log
+    assert "re-run failed jobs before 20" in merged.log
+    assert "Re-run failed jobs" in merged.summary
+    assert "red because" not in merged.summary
+    counts = ("completed", "failed", "remaining", "again", "landed", "commit", "round")
+    assert [merged.outputs[name] for name in counts] == [
+        *("0", "0", "3", "false", "false", "", "")
+    ]
+    assert jobs.verify(chosen, verdict).code == 0
+    assert jobs.merge(chosen, FANIN_VERDICT=str(verdict)).code == 1
+    assert jobs.states() == {"A": "completed", "B": "completed", "C": "failed"}
+
+
+def test_a_damaged_verdict_is_no_verdict(jobs: Jobs, tmp_path: Path) -> None:
     start(jobs, TWO, verify="true")
     chosen = jobs.next()
     jobs.tasks(chosen)
-    jobs.merge(chosen, FANIN_VERDICT=str(tmp_path / "none.json"))
-    assert set(jobs.states().values()) == {"failed"}
+    verdict = tmp_path / "verdict.json"
+    verdict.write_text('{"manifest": "other"}')
+    before = jobs.git("rev-parse", "main")
+    assert jobs.merge(chosen, FANIN_VERDICT=str(verdict)).code == 3
+    assert jobs.git("rev-parse", "main") == before
+
+
+# -- merge chooses the next batch --
+
+
+def later_round(merged: Job) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(merged.outputs["round"])
+    return document
+
+
+def test_merge_chooses_the_next_batch_which_lands_without_another_next(
+    jobs: Jobs,
+) -> None:
+    start(jobs, [*TWO, {"id": "C", "depends_on": ["A"], "do": ["append a: c"]}])
+    first = jobs.next()
+    jobs.tasks(first)
+    merged = jobs.merge(first, FANIN_LATER_ROUNDS="4")
+    assert merged.code == 0, merged.log
+    assert merged.outputs["again"] == "false"
+    chosen = later_round(merged)
+    assert (chosen["batch"], chosen["later-rounds"]) == ("4711.2", 3)
+    assert chosen["base-sha"] == jobs.git("rev-parse", "main")
+    assert "Round 2 of this run starts with C" in merged.summary
+    second = jobs.as_chosen(merged)
+    assert {leg.code for leg in jobs.tasks(second).values()} == {0}
+    last = jobs.merge(second, FANIN_LATER_ROUNDS="3")
+    assert (last.code, last.outputs["round"], last.outputs["again"]) == (0, "", "false")
+    assert jobs.git("log", "--format=%s", "main").splitlines()[:2] == [
+        "C: do C",
+        "Fan in A, B",
+    ]
+
+
+@pytest.mark.parametrize(
+    "env",
+    [
+        {"FANIN_LATER_ROUNDS": "0"},
+        {"FANIN_LATER_ROUNDS": "4", "FANIN_TASK_RESULT": "cancelled"},
+        {"FANIN_LATER_ROUNDS": "4", "FANIN_VERIFY_RESULT": "cancelled"},
+    ],
+    ids=["last round", "tasks cancelled", "verify cancelled"],
+)
+def test_merge_leaves_the_choice_to_the_next_run(
+    jobs: Jobs, env: dict[str, str]
+) -> None:
+    start(jobs, TWO, max_concurrent=1)
+    chosen = jobs.next()
+    jobs.tasks(chosen)
+    merged = jobs.merge(chosen, **env)
+    assert jobs.states() == {"A": "completed", "B": "pending"}
+    # Job `continue` does not start after a cancel, whatever this says.
+    assert (merged.outputs["round"], merged.outputs["again"]) == ("", "true")
+
+
+@pytest.mark.parametrize(
+    ("limits", "environ"),
+    [({"max_rounds": 1}, {}), ({}, {"FANIN_MAX_ROUNDS": "1"})],
+    ids=["file", "input"],
+)
+def test_merge_chooses_nothing_beyond_the_limits_of_the_run(
+    jobs: Jobs, limits: dict[str, Any], environ: dict[str, str]
+) -> None:
+    start(jobs, TWO, max_concurrent=1, limits=limits)
+    chosen = jobs.next(**environ)
+    jobs.tasks(chosen)
+    merged = jobs.merge(chosen, FANIN_LATER_ROUNDS="4")
+    assert (merged.outputs["round"], merged.outputs["again"]) == ("", "true")
+
+
+def test_settings_of_the_head_that_cannot_be_read_end_the_run_after_landing(
+    jobs: Jobs,
+) -> None:
+    start(jobs, TWO, max_concurrent=1)
+    chosen = jobs.next()
+    jobs.tasks(chosen)
+    rival(jobs, "fanin.yml", "max_concurrent: lots\n")
+    merged = jobs.merge(chosen, FANIN_LATER_ROUNDS="4")
+    assert merged.code == 2
+    assert "fanin.yml:1: max_concurrent" in merged.log
+    assert (merged.outputs["round"], merged.outputs["again"]) == ("", "false")
+    assert (merged.outputs["landed"], merged.outputs["remaining"]) == ("true", "1")
+    assert "Landed A" in merged.summary
+    assert jobs.states() == {"A": "completed", "B": "pending"}
+
+
+def test_merge_goes_by_the_settings_of_the_head_and_the_inputs_of_the_first_round(
+    jobs: Jobs,
+) -> None:
+    tasks = [{"id": name, "do": [f"write {name}: x"]} for name in "ABCDE"]
+    start(jobs, tasks, max_concurrent=1)
+    chosen = jobs.next(FANIN_SCOPE="warn")
+    jobs.tasks(chosen)
+    settings = (jobs.project.root / "fanin.yml").read_text()
+    rival(jobs, "fanin.yml", settings.replace("max_concurrent: 1", "max_concurrent: 3"))
+    document = later_round(jobs.merge(chosen, FANIN_LATER_ROUNDS="4"))
+    assert [item["task"] for item in document["matrix"]["include"]] == ["B", "C", "D"]
+    manifest = json.loads((jobs.folder / "manifest.json").read_text())
+    assert manifest["scope"] == "warn"
+
+
+def test_a_plan_in_the_format_of_a_plugin_is_left_to_job_next(
+    jobs: Jobs, tmp_path: Path
+) -> None:
+    """Job `merge` can write, so it loads no code beside its own to choose."""
+    start(jobs, TWO, max_concurrent=1)
+    chosen = jobs.next()
+    jobs.tasks(chosen)
+    settings = (jobs.project.root / "fanin.yml").read_text()
+    rival(jobs, "fanin.yml", f"{settings}plan: {{path: tasks.yml, source: lines}}\n")
+    package = tmp_path / "plugin"
+    info = package / "lines-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: lines\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[fanin.sources]\nlines = lines:Lines\n")
+    (package / "lines.py").write_text(f"open({str(tmp_path / 'loaded')!r}, 'w')\n")
+    merged = jobs.merge(chosen, FANIN_LATER_ROUNDS="4", PYTHONPATH=f"{ROOT}:{package}")
+    assert (merged.outputs["round"], merged.outputs["again"]) == ("", "true"), (
+        merged.log
+    )
+    assert not (tmp_path / "loaded").exists()
+
+
+@pytest.mark.parametrize(
+    ("secret", "output"), [("B-is-a-secret", "round"), ("main", "branch")]
+)
+def test_an_output_that_github_would_drop_is_reported(
+    jobs: Jobs, secret: str, output: str
+) -> None:
+    tasks = [
+        {"id": "A", "do": ["write a: a"]},
+        {"id": "B-is-a-secret", "depends_on": ["A"]},
+    ]
+    start(jobs, tasks)
+    chosen = jobs.next()
+    jobs.tasks(chosen)
+    merged = jobs.merge(chosen, FANIN_LATER_ROUNDS="4", OPENAI_API_KEY=secret)
+    assert "OPENAI_API_KEY" in merged.log
+    assert "GitHub drops such an output" in merged.log
+    assert merged.outputs["round"] == ""
+    assert secret not in merged.outputs["branch"] + merged.outputs["state"]
+    # Without the branch nothing can go on; the next run chooses by itself otherwise.
+    assert merged.outputs["again"] == ("true" if output == "round" else "false")
+    assert jobs.states()["A"] == "completed"
+
+
+# -- jobs that are run again after later rounds --
+
+
+def test_a_leg_starts_no_agent_for_an_attempt_that_the_branch_has_recorded(
+    jobs: Jobs, tmp_path: Path
+) -> None:
+    start(jobs, TWO)
+    chosen = jobs.next()
+    jobs.task(chosen, "A")
+    jobs.merge(chosen)  # A is completed, and attempt 1 of B has left no result
+    jobs.git("worktree", "add", "-q", str(tmp_path / "branch"), "main")
+    agents = jobs.project.log.read_text()
+    jobs.run_attempt = 2
+    jobs.environ["FANIN_BRANCH_CHECKOUT"] = str(tmp_path / "branch")
+    legs = jobs.tasks(chosen)
+    assert {leg.outputs["skipped"] for leg in legs.values()} == {"true"}
+    assert "no agent starts: the task is already completed" in legs["A"].log
+    assert "no agent starts: this is attempt 1, but 1 attempt" in legs["B"].log
+    assert jobs.project.log.read_text() == agents
+    assert [path.name for path in jobs.artifacts.iterdir()] == [
+        "fanin-4711.1-000-a1-r1"
+    ]
+
+
+def test_a_merge_that_is_run_again_goes_on_from_the_head_under_a_name_of_its_own(
+    jobs: Jobs,
+) -> None:
+    start(jobs, [*TWO, {"id": "C", "depends_on": ["A"], "do": ["write c: c"]}])
+    chosen = jobs.next()
+    jobs.tasks(chosen)
+    env = {
+        "FANIN_LATER_ROUNDS": "4",
+        "FANIN_NEXT_MANIFEST": str(jobs.folder / "next.json"),
+    }
+    jobs.merge(chosen, **env)
+    jobs.run_attempt = 2
+    again = jobs.merge(chosen, **env)
+    assert (again.code, again.outputs["landed"]) == (0, "false")
+    assert later_round(again)["batch"] == "4711.2.2"
+    assert later_round(again)["manifest-artifact"] == "fanin-4711.2.2-manifest-r2"
 
 
 def test_a_moved_branch_is_verified_once_more_and_then_held_for_a_person(

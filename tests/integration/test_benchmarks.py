@@ -29,7 +29,9 @@ def effort(tmp_path: Path) -> Effort:
     return Effort(tmp_path / "work", tmp_path / "cache", smoke=True, repeats=1)
 
 
-@pytest.mark.parametrize("part", ["planning", "fan_in", "dispatch", "cold_start"])
+@pytest.mark.parametrize(
+    "part", ["planning", "fan_in", "dispatch", "cold_start", "job_starts"]
+)
 def test_a_part_runs_on_tiny_sizes_and_its_outputs_are_right(
     part: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -155,7 +155,17 @@ class Jobs:
             (results / entry["folder"]).rename(self.artifacts / name)
         return done
 
+    def as_chosen(self, merged: Job) -> Job:
+        """What job `next` would have given for the round that a merge chose."""
+        document = json.loads(merged.outputs["round"])
+        outputs = {
+            **{name: str(value) for name, value in document.items()},
+            "matrix": json.dumps(document["matrix"]),
+        }
+        return Job(merged.code, merged.log, outputs, merged.summary)
+
     def merge(self, chosen: Job, **env: str) -> Job:
+        """`FANIN_LATER_ROUNDS` lets it choose the next batch, as in round.yml."""
         return self.job(
             "merge",
             str(self.artifacts),
@@ -163,6 +173,7 @@ class Jobs:
             env={
                 "FANIN_STATE": chosen.outputs["state"],
                 "FANIN_TASK_RESULT": "success",
+                "FANIN_NEXT_MANIFEST": str(self.folder / "manifest.json"),
                 "FANIN_MANIFEST_DIGEST": chosen.outputs["manifest-digest"],
                 **env,
             },

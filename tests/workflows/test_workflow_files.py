@@ -16,7 +16,9 @@ from pathlib import Path
 import pytest
 
 from runner import agents, cli
-from runner.actions.next_job import matrix_entry
+from runner.actions.batch_choice import matrix_entry
+from runner.actions.merge_job import RETENTION
+from runner.cli.jobs import MOST_ROUNDS_PER_RUN
 from runner.core import result_folder
 from runner.core.manifest import BatchEntry, Manifest
 from runner.core.task import AgentSettings, Task
@@ -36,6 +38,8 @@ ROOT = Path(__file__).parents[2]
 TOOLS = Path(sys.executable).parent
 INNER = ".github/actions/fanin/action.yml"
 FANIN, ISSUES = ".github/workflows/fanin.yml", ".github/workflows/fanin-issues.yml"
+ROUND = ".github/workflows/round.yml"
+CALLED = [FANIN, ROUND, ISSUES]
 ACTIONS = ["action.yml", INNER]
 WORKFLOWS = sorted(
     str(path.relative_to(ROOT)) for path in (ROOT / ".github/workflows").glob("*.yml")
@@ -278,7 +282,8 @@ def test_inputs_are_the_setting_flags_of_the_command_line() -> None:
     machine = {
         "command", "task", "runs-on", "retry", "dry-run", "may-change-workflows", "state", "manifest",
         "manifest-digest", "results", "verdict", "task-result", "commit-via", "last", "again", "landed",
-        "trigger-workflows", "token", "label", "milestone", "when-done",
+        "trigger-workflows", "token", "label", "milestone", "when-done", "rounds-per-run", "later-rounds",
+        "verify-result", "branch-checkout", "next-manifest",
     }  # fmt: skip
     assert set(inner) - flags == machine
     assert all(re.fullmatch(r"[a-z]+(-[a-z]+)*", name) for name in [*inner, *workflow])
@@ -289,7 +294,7 @@ def test_outputs_of_the_steps_are_outputs_of_the_action() -> None:
     declared = set(parsed(INNER)["outputs"])
     taken = {
         name
-        for value in words([jobs(), jobs(ISSUES)])
+        for value in words([jobs(name) for name in CALLED])
         for name in re.findall(r"steps\.\w+\.outputs\.([\w-]+)", value)
     }
     assert taken
@@ -356,7 +361,7 @@ def test_checkout_leaves_no_credentials(name: str) -> None:
             assert step["with"]["persist-credentials"] is False
 
 
-@pytest.mark.parametrize("name", [name for name in WORKFLOWS if name != FANIN])
+@pytest.mark.parametrize("name", [name for name in WORKFLOWS if name != ROUND])
 def test_every_job_has_a_time_limit(name: str) -> None:
     own = {job_id: job for job_id, job in jobs(name).items() if "uses" not in job}
     assert [job_id for job_id, job in own.items() if "timeout-minutes" not in job] == []
@@ -451,22 +456,129 @@ def test_commands_are_found() -> None:
 
 READING = {"contents": READ, "actions": READ}
 WRITING = {"contents": WRITE, "actions": READ, "pull-requests": WRITE}
+ROUNDS = [f"round-{number}" for number in range(1, MOST_ROUNDS_PER_RUN + 1)]
 MAY = {
-    "refused": {},
-    "next": {"contents": READ},
-    "task": {"contents": READ},
-    "verify": READING,
-    "merge": WRITING,
-    "verify-again": READING,
-    "merge-again": WRITING,
-    "continue": {"actions": WRITE},
+    FANIN: {
+        "refused": {},
+        "next": {"contents": READ},
+        **dict.fromkeys(ROUNDS, WRITING),
+        "continue": {"actions": WRITE},
+    },
+    ROUND: {
+        "task": {"contents": READ},
+        "verify": READING,
+        "merge": WRITING,
+        "verify-again": READING,
+        "merge-again": WRITING,
+    },
 }
 
 
-def test_each_job_may_do_what_the_design_says_and_no_more() -> None:
+@pytest.mark.parametrize("name", MAY)
+def test_each_job_may_do_what_the_design_says_and_no_more(name: str) -> None:
     assert {
-        job_id: permissions(job["permissions"]) for job_id, job in jobs().items()
-    } == MAY
+        job_id: permissions(job["permissions"]) for job_id, job in jobs(name).items()
+    } == MAY[name]
+
+
+# -- several rounds in one run --
+
+
+@pytest.mark.parametrize("number", range(1, MOST_ROUNDS_PER_RUN + 1))
+def test_each_round_gets_what_the_job_before_it_chose(number: int) -> None:
+    before = f"round-{number - 1}" if number > 1 else "next"
+    call = jobs()[f"round-{number}"]
+    assert call["uses"] == "$/.github/workflows/round.yml"  # of the same commit
+    assert needs(call) == [before]
+    assert call["with"] == {
+        "round": f"${{{{ needs.{before}.outputs.round }}}}",
+        **{
+            name: f"${{{{ inputs.{name} }}}}"
+            for name in ("runs-on", "setup", "commit-via")
+        },
+    }
+    declared = triggers(parsed(ROUND))["workflow_call"]
+    assert set(call["with"]) == set(declared["inputs"])
+    assert call["secrets"] == {
+        name: f"${{{{ secrets.{name} }}}}" for name in declared["secrets"]
+    }
+    assert declared["secrets"] == triggers(parsed(FANIN))["workflow_call"]["secrets"]
+
+
+@pytest.mark.parametrize("number", range(2, MOST_ROUNDS_PER_RUN + 1))
+def test_a_later_round_starts_after_a_red_one_and_never_after_a_cancel(
+    number: int,
+) -> None:
+    assert jobs()[f"round-{number}"]["if"] == (
+        f"${{{{ !cancelled() && needs.round-{number - 1}.outputs.round != '' }}}}"
+    )
+
+
+def test_the_first_round_starts_if_a_task_was_chosen() -> None:
+    assert jobs()["round-1"]["if"] == "needs.next.outputs.round != ''"
+
+
+def test_no_job_of_a_round_is_skipped_because_an_earlier_round_was_red() -> None:
+    # Without a status function GitHub asks whether all jobs before have succeeded.
+    for job_id, job in jobs(ROUND).items():
+        assert re.match(r"always\(\)|\$\{\{ !cancelled\(\)", job["if"]), job_id
+
+
+def test_outputs_are_those_of_the_last_round_that_ran() -> None:
+    for name, body in triggers(parsed(FANIN))["workflow_call"]["outputs"].items():
+        latest_first = [f"jobs.{call}.outputs.{name}" for call in reversed(ROUNDS)]
+        assert body["value"] == f"${{{{ {' || '.join(latest_first)} }}}}"
+    (step,) = jobs()["continue"]["steps"]
+    for name in ("branch", "state"):
+        latest_first = [f"needs.{call}.outputs.{name}" for call in reversed(ROUNDS)]
+        assert step["with"][name] == f"${{{{ {' || '.join(latest_first)} }}}}"
+    assert needs(jobs()["continue"]) == ROUNDS
+
+
+def test_outputs_of_a_round_are_those_of_its_second_merge_if_there_was_one() -> None:
+    outputs = triggers(parsed(ROUND))["workflow_call"]["outputs"]
+    assert set(outputs) == set(jobs(ROUND)["merge"]["outputs"]) - {"moved"}
+    for name, body in outputs.items():
+        assert body["value"] == (
+            f"${{{{ jobs.merge-again.outputs.{name} || jobs.merge.outputs.{name} }}}}"
+        )
+
+
+def test_a_round_whose_manifest_was_not_uploaded_does_not_start() -> None:
+    for job_id in ("merge", "merge-again"):
+        job = jobs(ROUND)[job_id]
+        upload = job["steps"][-1]
+        assert upload["id"] == "manifest"
+        # A merge job is red when a task failed for good, and the run goes on.
+        assert upload["if"] == "always() && steps.merge.outputs.round != ''"
+        merge = next(step for step in job["steps"] if step.get("id") == "merge")
+        assert upload["with"]["path"] == merge["with"]["next-manifest"]
+        assert job["outputs"]["round"] == (
+            "${{ steps.manifest.outcome == 'success' && steps.merge.outputs.round || '' }}"
+        )
+
+
+def test_results_are_kept_as_long_as_the_summary_says() -> None:
+    uploads = [
+        step["with"]
+        for name in (FANIN, ROUND)
+        for step in steps(name)
+        if "upload-artifact" in step.get("uses", "")
+    ]
+    assert {inputs["retention-days"] for inputs in uploads} == {RETENTION.days}
+
+
+def test_a_leg_that_is_run_again_asks_the_branch_before_its_agent_starts() -> None:
+    leg = jobs(ROUND)["task"]["steps"]
+    checkout = next(step for step in leg if "path" in step.get("with", {}))
+    assert checkout["if"] == "github.run_attempt > 1"
+    assert checkout["with"]["ref"] == "${{ fromJSON(inputs.round).branch }}"
+    task = next(step for step in leg if step.get("id") == "task")
+    assert leg.index(checkout) < leg.index(task)
+    path = checkout["with"]["path"]
+    assert task["with"]["branch-checkout"] == (
+        f"${{{{ github.run_attempt > 1 && '{path}' || '' }}}}"
+    )
 
 
 def called(caller: str) -> str:
@@ -478,7 +590,7 @@ def called(caller: str) -> str:
 
 
 def union(name: str) -> dict[str, str]:
-    """All that the jobs of a workflow take, those of the workflows it calls included."""
+    """All that the jobs of a workflow take; a calling job grants what its calls need."""
     taken = [
         (scope, level)
         for job in jobs(name).values()
@@ -513,7 +625,7 @@ def lifted(caller: str, event: str, given: dict[str, str]) -> Document:
     """
 
     def resolve(uses: str) -> Document:
-        return parsed(FANIN if "fanin.yml" in uses else ISSUES)
+        return parsed(next(name for name in CALLED if Path(name).name in uses))
 
     return lift(with_dispatch_inputs(parsed(caller), event, given), resolve)
 
@@ -533,12 +645,12 @@ def test_callers_start_with_inputs_as_github_delivers_them(caller: str) -> None:
     assert lifted(caller, "workflow_dispatch", {"fanin-state": "{}"})["jobs"]
 
 
-@pytest.mark.parametrize("name", [FANIN, ISSUES])
+@pytest.mark.parametrize("name", CALLED)
 def test_no_input_of_a_called_workflow_is_a_number(name: str) -> None:
     # A dispatch hands on its numbers as strings, and GitHub creates no job for a called
     # number that is given one.
     inputs = triggers(parsed(name))["workflow_call"]["inputs"]
-    assert {body["type"] for body in inputs.values()} == {"string", "boolean"}
+    assert {body["type"] for body in inputs.values()} - {"boolean"} == {"string"}
 
 
 # -- the workflow of issues --
@@ -649,40 +761,42 @@ def test_callers_run_once_a_branch_and_the_callee_has_no_group_of_its_own() -> N
             r"fanin-\$\{\{ (github\.head_ref \|\| )?github\.ref_name \}\}",
             group["group"],
         )
-    callee = parsed(FANIN)
-    assert "concurrency" not in callee
-    assert [
-        job_id for job_id, job in callee["jobs"].items() if "concurrency" in job
-    ] == []
+    for name in CALLED:
+        callee = parsed(name)
+        assert "concurrency" not in callee
+        assert [
+            job_id for job_id, job in callee["jobs"].items() if "concurrency" in job
+        ] == []
 
 
 def test_matrix_comes_from_next_and_no_leg_ends_another() -> None:
-    strategy = jobs()["task"]["strategy"]
+    strategy = jobs(ROUND)["task"]["strategy"]
     assert strategy == {
         "fail-fast": False,
-        "max-parallel": "${{ fromJSON(needs.next.outputs.max-parallel) }}",
-        "matrix": "${{ fromJSON(needs.next.outputs.matrix) }}",
+        "max-parallel": "${{ fromJSON(inputs.round).max-parallel }}",
+        "matrix": "${{ fromJSON(inputs.round).matrix }}",
     }
-    # GitHub refuses an empty matrix
-    assert jobs()["task"]["if"] == "needs.next.outputs.has-work == 'true'"
 
 
 def test_merge_runs_whatever_happened_to_the_legs() -> None:
-    assert jobs()["merge"]["if"] == "always() && needs.next.outputs.has-work == 'true'"
-    assert needs(jobs()["merge"]) == ["next", "task", "verify"]
-    for job_id in ("verify", "verify-again", "merge-again"):
-        assert jobs()[job_id]["if"].startswith("always() && "), job_id
-    assert jobs()["continue"]["if"].startswith("always() && !cancelled() && (")
+    found = jobs(ROUND)
+    assert found["merge"]["if"] == "always()"
+    assert needs(found["merge"]) == ["task", "verify"]
+    assert found["merge-again"]["if"].startswith("always() && ")
+    assert jobs()["continue"]["if"].startswith("!cancelled() && (")
 
 
-def test_a_cancelled_run_is_not_verified_and_not_continued() -> None:
-    assert "needs.task.result != 'cancelled'" in jobs()["verify"]["if"]
-    assert "!cancelled()" in jobs()["continue"]["if"]
+def test_verify_runs_unless_the_run_was_cancelled() -> None:
+    # One leg that runs into GitHub's time limit makes the result of all `cancelled`.
+    for job_id in ("verify", "verify-again"):
+        condition = jobs(ROUND)[job_id]["if"]
+        assert condition.startswith("${{ !cancelled() && "), job_id
+        assert "needs.task.result" not in condition
 
 
 @pytest.mark.parametrize("seconds", [0.5, 59, 60, 61, 1800, 6 * 3600])
 def test_job_outlives_its_task_so_that_the_result_is_uploaded(seconds: float) -> None:
-    assert jobs()["task"]["timeout-minutes"] == "${{ matrix.timeout-minutes }}"
+    assert jobs(ROUND)["task"]["timeout-minutes"] == "${{ matrix.timeout-minutes }}"
     task = Task(id="A", title="a")
     agent = AgentSettings(command=("agent",))
     entry = BatchEntry(
@@ -702,7 +816,7 @@ def test_job_outlives_its_task_so_that_the_result_is_uploaded(seconds: float) ->
 def test_every_other_job_has_a_time_limit_of_its_own() -> None:
     limits = {
         job_id: job.get("timeout-minutes")
-        for job_id, job in jobs().items()
+        for job_id, job in jobs(ROUND).items()
         if job_id != "task"
     }
     assert [
@@ -721,18 +835,22 @@ def secrets_in(job: Document) -> set[str]:
 
 
 def test_secrets_go_where_they_are_needed_and_nowhere_else() -> None:
-    found = {job_id: secrets_in(job) for job_id, job in jobs().items()}
+    found = {job_id: secrets_in(job) for job_id, job in jobs(ROUND).items()}
+    outside = {job_id: secrets_in(job) for job_id, job in jobs().items()}
     keys = {*KEYS, "agent-env"}
-    assert found == {
+    assert outside == {
         "refused": set(),
         "next": {"fanin-token"},
+        **{call: {*keys, "fanin-token"} for call in ROUNDS},
+        "continue": set(),
+    }
+    assert found == {
         "task": keys,
         "verify": set(),
         # looked for in what the agents left, and nothing else
         "merge": {*keys, "fanin-token"},
         "verify-again": set(),
         "merge-again": {*keys, "fanin-token"},
-        "continue": set(),
     }
     assert set(triggers(parsed(FANIN))["workflow_call"]["secrets"]) == {
         *keys,
@@ -747,7 +865,7 @@ def test_steps_that_get_keys_get_each_under_its_own_name() -> None:
     for job_id in ("task", "merge", "merge-again"):
         assert [
             step["env"]
-            for step in jobs()[job_id]["steps"]
+            for step in jobs(ROUND)[job_id]["steps"]
             if secrets_in({"env": step.get("env")})
         ] == [given]
 
@@ -755,17 +873,17 @@ def test_steps_that_get_keys_get_each_under_its_own_name() -> None:
 def setup_step(job_id: str) -> Document:
     step: Document
     (step,) = [
-        step for step in jobs()[job_id]["steps"] if "FANIN_SETUP" in step.get("env", {})
+        step
+        for step in jobs(ROUND)[job_id]["steps"]
+        if "FANIN_SETUP" in step.get("env", {})
     ]
     return step
 
 
 def test_setup_is_the_same_wherever_agents_or_verify_follow() -> None:
     assert setup_step("task") == setup_step("verify") == setup_step("verify-again")
-    assert (
-        setup_step("task")["env"]["FANIN_SETUP_ENV"] == "${{ needs.next.outputs.env }}"
-    )
-    assert jobs()["next"]["outputs"]["env"] == "${{ steps.next.outputs.env }}"
+    env = setup_step("task")["env"]
+    assert env["FANIN_SETUP_ENV"] == "${{ fromJSON(inputs.round).env }}"
 
 
 @pytest.mark.parametrize(
@@ -814,43 +932,44 @@ def test_setup_that_fails_fails_its_step() -> None:
 
 
 def test_next_is_told_whether_there_is_a_token_and_not_which() -> None:
-    told = [value for value in words(jobs()["next"]) if "secrets." in value]
+    told = [value for value in words(jobs(FANIN)["next"]) if "secrets." in value]
     assert told == ["${{ secrets.fanin-token != '' && 'true' || '' }}"]
 
 
 def test_agents_get_no_token_of_the_job() -> None:
     (step,) = [
         step
-        for step in jobs()["task"]["steps"]
+        for step in jobs(ROUND)["task"]["steps"]
         if step.get("uses") == "$/.github/actions/fanin"
     ]
     assert step["with"]["token"] == ""
-    assert "github.token" not in " ".join(words(jobs()["task"]))
+    assert "github.token" not in " ".join(words(jobs(ROUND)["task"]))
 
 
 def test_job_that_can_write_runs_no_code_of_the_repository() -> None:
+    every = {**jobs(), **jobs(ROUND)}
     for job_id in ("merge", "merge-again", "next", "continue"):
         own = [
             step
-            for step in jobs()[job_id]["steps"]
+            for step in every[job_id]["steps"]
             if "run" in step or str(step.get("uses", "")).startswith("./")
         ]
         assert own == [], job_id
-        assert "inputs.setup" not in " ".join(words(jobs()[job_id]))
+        assert "inputs.setup" not in " ".join(words(every[job_id]))
 
 
 def test_a_verdict_is_found_by_the_name_that_its_job_gave_it() -> None:
     """On a re-run of `merge` alone the run attempt is another one than the verdict's."""
     for verify, merge in (("verify", "merge"), ("verify-again", "merge-again")):
-        made = jobs()[verify]["outputs"]["verdict"]
+        made = jobs(ROUND)[verify]["outputs"]["verdict"]
         uploaded = [
             step["with"]["name"]
-            for step in jobs()[verify]["steps"]
+            for step in jobs(ROUND)[verify]["steps"]
             if "upload-artifact" in step.get("uses", "")
         ]
         taken = [
             step["with"].get("name")
-            for step in jobs()[merge]["steps"]
+            for step in jobs(ROUND)[merge]["steps"]
             if "download" in step.get("uses", "")
         ]
         assert uploaded == [made]
@@ -858,7 +977,7 @@ def test_a_verdict_is_found_by_the_name_that_its_job_gave_it() -> None:
 
 
 def test_second_pair_is_the_first_once_more() -> None:
-    found = jobs()
+    found = jobs(ROUND)
     assert found["verify-again"]["steps"] == found["verify"]["steps"]
     assert found["merge-again"]["outputs"] == found["merge"]["outputs"]
     one, two = (json.dumps(found[name]["steps"]) for name in ("merge", "merge-again"))
@@ -873,12 +992,12 @@ def test_second_pair_is_the_first_once_more() -> None:
 def test_leg_names_its_artifact_as_the_reader_expects() -> None:
     (step,) = [
         step
-        for step in jobs()["task"]["steps"]
+        for step in jobs(ROUND)["task"]["steps"]
         if "upload-artifact" in step.get("uses", "")
     ]
     filled = step["with"]["name"]
     for written, value in (
-        ("needs.next.outputs.batch", "4711.1"),
+        ("fromJSON(inputs.round).batch", "4711.1"),
         ("matrix.folder", "003"),
         ("matrix.attempt", "2"),
         ("github.run_attempt", "5"),
@@ -1065,7 +1184,7 @@ def test_json_of_a_task_is_what_the_matrix_needs() -> None:
     """Everything that the task job reads of the matrix is in an entry."""
     wanted: set[str] = {
         name
-        for value in words(jobs()["task"])
+        for value in words(jobs(ROUND)["task"])
         for name in re.findall(r"matrix\.([\w-]+)", value)
     }
     task = Task(id="A", title="a")

@@ -24,7 +24,9 @@ _STRING = r"'(?:[^']|'')*'"
 _NAME = r"[A-Za-z_][A-Za-z0-9_-]*"
 _SEGMENT = rf"\s*\.\s*(?:{_NAME}|\*)|\s*\[\s*{_STRING}\s*\]"
 _TOKEN = re.compile(
-    rf"(?P<string>{_STRING})|(?P<path>{_NAME}(?:{_SEGMENT})*)|(?P<other>[0-9][A-Za-z0-9_.]*|.)",
+    rf"(?P<string>{_STRING})|(?P<path>{_NAME}(?:{_SEGMENT})*)"
+    # A field of a function's result, as in `fromJSON(inputs.x).matrix`, is no context.
+    rf"|(?P<other>\)(?:{_SEGMENT})+|[0-9][A-Za-z0-9_.]*|.)",
     re.DOTALL,
 )
 _EMBEDDED = re.compile(rf"\$\{{\{{((?:{_STRING}|[^'}}]|\}}(?!\}}))*)\}}\}}", re.DOTALL)

@@ -573,13 +573,17 @@ def lift(caller: Document, resolve: Resolve, depth: int = 1) -> Document:
     # The first caller's own inputs are those of its event, and stand there as literals
     # already.
     own = call_interface(caller) if depth > 1 else {}
-    calls = {
-        job_id: _Call(
-            job_id, job, caller, lift(resolve(job["uses"]), resolve, depth + 1), own
-        )
-        for job_id, job in caller["jobs"].items()
-        if "uses" in job
-    }
+    calls: dict[str, _Call] = {}
+    lifted_ids: set[str] = set()
+    for job_id, job in caller["jobs"].items():
+        if "uses" not in job:
+            continue
+        called = lift(resolve(job["uses"]), resolve, depth + 1)
+        if lifted_ids & set(called["jobs"]):
+            names = {inner: f"{job_id}-{inner}" for inner in called["jobs"]}
+            called = _renamed(called, names)
+        lifted_ids |= set(called["jobs"])
+        calls[job_id] = _Call(job_id, _after_calls(job, calls), caller, called, own)
     if not calls:
         return caller
     for call in calls.values():
@@ -599,6 +603,22 @@ def lift(caller: Document, resolve: Resolve, depth: int = 1) -> Document:
             raise WorkflowError(f"caller and called workflow both have a job {clash}")
         jobs.update(new)
     return {**_without(caller, "env", "defaults", "jobs"), "jobs": jobs}
+
+
+def _renamed(called: Document, names: Mapping[str, str]) -> Document:
+    """A called workflow with other ids for its jobs, for one that is called twice."""
+
+    def replace(path: Path) -> tuple[str, int] | None:
+        if path[0] not in ("needs", "jobs") or len(path) < 2 or path[1] not in names:
+            return None
+        return f"{path[0]}.{names[path[1]]}", 2
+
+    rewritten: Document = expressions.rewrite(called, replace)
+    jobs = {}
+    for job_id, job in rewritten["jobs"].items():
+        needed = [names[name] for name in needs(job)]
+        jobs[names[job_id]] = _without_empty({**job, "needs": needed})
+    return {**rewritten, "jobs": jobs}
 
 
 def _with_top_level(job: Document, caller: Document) -> Document:

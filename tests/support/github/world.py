@@ -31,6 +31,8 @@ EXAMPLES = {
     OWN_JOBS: "examples/own-jobs.yml",
 }
 KEY = "key-of-the-agent"
+# Job `task` of each round; the harness names those of the second call and later by it.
+TASK_JOBS = ("task", *(f"round-{number}-task" for number in range(2, 6)))
 
 Task = Mapping[str, Any]
 
@@ -159,6 +161,15 @@ def legs(run: Run) -> dict[str, str]:
     return {
         str(leg.matrix["task"]): leg.result for leg in run.legs if leg.job == "task"
     }
+
+
+def round_legs(run: Run) -> list[dict[str, str]]:
+    """The legs of every round that ran, as `legs` gives those of the first."""
+    rounds = [
+        {str(leg.matrix["task"]): leg.result for leg in run.legs if leg.job == job}
+        for job in TASK_JOBS
+    ]
+    return [started for started in rounds if started]
 
 
 def counts(run: Run, job: str = "merge") -> dict[str, int]:

@@ -1,0 +1,234 @@
+"""The choice of a round's batch, as jobs `next` and `merge` make it.
+
+Job `next` chooses the first batch of a run of the workflow. Job `merge` chooses the
+next one after it has landed its own, so that a round needs no job `next` and no new run.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypedDict
+
+from runner import pipeline
+from runner.actions.round_state import RoundState
+from runner.core import durable
+from runner.core.errors import InvalidInput, UsageProblem
+from runner.core.manifest import BatchEntry, Manifest
+
+if TYPE_CHECKING:
+    from runner.config.settings import Settings
+    from runner.plan.snapshot import Snapshot
+    from runner.repo.repository import Repository
+
+MATRIX_LIMIT = 256  # entries; GitHub runs none at all above it
+# Beyond the task's own time limit, so that its result is still uploaded.
+_EXTRA_JOB_MINUTES = 20
+
+MatrixEntry = TypedDict(
+    "MatrixEntry",
+    {
+        "index": int,
+        "folder": str,
+        "task": str,
+        "attempt": int,
+        "timeout-minutes": int,
+        "runs-on": str | list[str],
+    },
+)
+
+
+@dataclass(frozen=True)
+class ChoiceOptions:
+    """What a job needs to choose a batch.
+
+    `manifest`: the file to write. `later_rounds`: how many rounds may follow in this
+    run of the workflow. `run_attempt`: GitHub's, of this job. `may_change_workflows`:
+    whether the merge job's token may push workflow files. `retry`: ids to grant one
+    more attempt.
+    """
+
+    manifest: Path
+    later_rounds: int = 0
+    run_attempt: int = 1
+    runs_on: str = "ubuntu-latest"
+    may_change_workflows: bool = False
+    retry: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A chosen batch; `manifest` is None if no task is to run.
+
+    `state` is the round's own. `base` is the commit that the attempts start from,
+    `notes` are sentences for the user.
+    """
+
+    state: RoundState
+    branch: str
+    base: str
+    slots: int
+    options: ChoiceOptions
+    manifest: Manifest | None
+    notes: Sequence[str] = ()
+
+    @property
+    def batch(self) -> str:
+        """The id of the batch; of an empty one too."""
+        if self.manifest is not None:
+            return self.manifest.batch
+        return f"{self.state.run}.{self.state.round}"
+
+    @property
+    def matrix(self) -> dict[str, list[MatrixEntry]]:
+        """The matrix of job `task`."""
+        if self.manifest is None:
+            return {"include": []}
+        runs_on = self.options.runs_on
+        return {
+            "include": [matrix_entry(entry, runs_on) for entry in self.manifest.entries]
+        }
+
+    @property
+    def plain_env(self) -> str:
+        """The plain variables for `setup`, lines NAME=value."""
+        if self.manifest is None:
+            return ""
+        lines = [f"{name}={value}" for name, value in self.manifest.env.items()]
+        return "\n".join(lines)
+
+    @property
+    def manifest_artifact(self) -> str:
+        """The name under which the job uploads the manifest."""
+        return f"fanin-{self.batch}-manifest-r{self.options.run_attempt}"
+
+    def round_json(self) -> str:
+        """Everything that the jobs of this round need, for `round.yml`; "" for none."""
+        if self.manifest is None:
+            return ""
+        return json.dumps(
+            {
+                "batch": self.batch,
+                "matrix": self.matrix,
+                "max-parallel": self.slots,
+                "base-sha": self.base,
+                "branch": self.branch,
+                "state": self.state.model_dump_json(),
+                "verify": self.manifest.verify is not None,
+                "env": self.plain_env,
+                "manifest-artifact": self.manifest_artifact,
+                "manifest-digest": self.manifest.digest,
+                "later-rounds": self.options.later_rounds,
+            }
+        )
+
+
+def choose_batch(
+    repo: Repository,
+    snapshot: Snapshot,
+    settings: Settings,
+    state: RoundState,
+    branch: str,
+    options: ChoiceOptions,
+) -> Choice:
+    """Choose the batch of the round `state`, and write its manifest.
+
+    Raises InvalidInput if the plan or a setting cannot work, and UsageProblem for
+    settings that do not work on GitHub Actions.
+    """
+    if settings.schedule == "rolling":
+        raise UsageProblem(
+            "schedule: rolling works on one machine only, with  fanin run",
+            "set the input schedule of the action to batch, or remove it from fanin.yml",
+        )
+    notes = _preflight(snapshot, settings, options)
+    slots = state.backoff(min(settings.slots, MATRIX_LIMIT)).agents
+    manifest = _next_batch(repo, snapshot, settings, state, branch, slots, options)
+    if manifest is not None:
+        durable.write(options.manifest, manifest.model_dump_json(indent=1).encode())
+    return Choice(state, branch, snapshot.commit, slots, options, manifest, notes)
+
+
+def _preflight(
+    snapshot: Snapshot, settings: Settings, options: ChoiceOptions
+) -> Sequence[str]:
+    """Refuse what can never land or keep its cost limit; return notes for the user."""
+    from runner.plan.snapshot import with_retries
+    from runner.schedule.preflight import preflight
+
+    report = preflight(
+        snapshot.plan,
+        with_retries(snapshot, options.retry, settings.max_attempts),
+        settings,
+        environ=None,  # the legs of the matrix run on other machines
+        may_change_workflows=options.may_change_workflows,
+    )
+    if report.problems:
+        raise InvalidInput(report.problems)
+    return report.notes
+
+
+def _next_batch(
+    repo: Repository,
+    snapshot: Snapshot,
+    settings: Settings,
+    state: RoundState,
+    branch: str,
+    slots: int,
+    options: ChoiceOptions,
+) -> Manifest | None:
+    from runner.plan.snapshot import read_template
+    from runner.plan.trees import CommitTree
+
+    path = settings.prompt_template
+    template = read_template(path, repo.file(snapshot.commit, path) if path else None)
+    return pipeline.next_batch(
+        snapshot,
+        settings,
+        pipeline.BatchRequest(
+            run=state.run,
+            round_number=state.round,
+            branch=branch,
+            slots=slots,
+            retry=options.retry,
+            budget=state.budget(settings.limits.max_cost_usd),
+            prompt_template=template,
+            tree=CommitTree(repo, snapshot.commit),
+            run_attempt=options.run_attempt,
+        ),
+    )
+
+
+def matrix_entry(entry: BatchEntry, runs_on: str) -> MatrixEntry:
+    """One entry of the matrix.
+
+    Ids and limits only, so that no text of the plan passes through YAML or a shell.
+    """
+    task_minutes = int(entry.timeout // 60) + 1
+    return {
+        "index": entry.index,
+        "folder": entry.folder,
+        "task": entry.task.id,
+        "attempt": entry.attempt,
+        "timeout-minutes": task_minutes + _EXTRA_JOB_MINUTES,
+        "runs-on": runner_labels(runs_on),
+    }
+
+
+def runner_labels(runs_on: str) -> str | list[str]:
+    """Parse `runs-on`: a label, or a JSON list of labels. Raises UsageProblem."""
+    if not runs_on.lstrip().startswith("["):
+        return runs_on.strip() or "ubuntu-latest"
+    try:
+        labels = json.loads(runs_on)
+    except ValueError:
+        labels = None
+    is_list = isinstance(labels, list) and labels
+    if not is_list or not all(isinstance(label, str) for label in labels):
+        raise UsageProblem(
+            f"runs-on: expected a label or a JSON list of labels, got {runs_on}",
+            'write  ubuntu-latest  or  ["self-hosted", "linux"]',
+        )
+    return list(labels)

@@ -1,0 +1,230 @@
+"""Which jobs of a run start, by the rules of GitHub that act does not carry out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.github.model import JobEnd, RunModel, evaluate
+from tests.support.github.workflows import Document, load
+
+ROOT = Path(__file__).parents[2]
+ROUND_JOBS = ("task", "verify", "merge", "verify-again", "merge-again")
+
+
+def workflow(uses: str) -> Document:
+    return load((ROOT / uses.removeprefix("$/")).read_bytes())
+
+
+class Behaviour:
+    """Jobs of a plan that takes `rounds` rounds. `ends` overrides how a job ends."""
+
+    def __init__(
+        self,
+        rounds: int,
+        ends: Mapping[str, Mapping[str, Any]] | None = None,
+        *,
+        verify: bool = False,
+    ) -> None:
+        self.rounds = rounds
+        self.ends = ends or {}
+        self.verify = verify
+
+    def __call__(self, path: str, inputs: Mapping[str, Any]) -> JobEnd:
+        override = self.ends.get(path, {})
+        if path == "next":
+            later = int(inputs["rounds-per-run"]) - 1
+            return JobEnd(outputs={"round": self._round(1, later)})
+        outputs: dict[str, str] = {}
+        if path.endswith(("/merge", "/merge-again")):
+            outputs = self._merged(json.loads(inputs["round"]))
+        end = {"outputs": outputs, **override}
+        return JobEnd(**end)
+
+    def _round(self, number: int, later: int) -> str:
+        return json.dumps(
+            {"number": number, "later-rounds": later, "verify": self.verify}
+        )
+
+    def _merged(self, round_: Mapping[str, Any]) -> dict[str, str]:
+        number, later = round_["number"], round_["later-rounds"]
+        left = number < self.rounds
+        chosen = self._round(number + 1, later - 1) if left and later else ""
+        return {
+            "round": chosen,
+            "again": "true" if left and not chosen else "false",
+            "landed": "true",
+            "moved": "false",
+            "branch": "main",
+            "commit": f"commit-{number}",
+            "state": f"state-{number}",
+        }
+
+
+def run(behaviour: Behaviour, **inputs: Any) -> RunModel:
+    model = RunModel(
+        workflow,
+        behaviour,
+        github={"event_name": "workflow_dispatch", "repository": "o/r"},
+    )
+    model.run(workflow(".github/workflows/fanin.yml"), inputs)
+    return model
+
+
+def jobs_of(*rounds: int, jobs: tuple[str, ...] = ("task", "merge")) -> list[str]:
+    return [f"round-{number}/{job}" for number in rounds for job in jobs]
+
+
+@pytest.mark.parametrize(
+    ("verify", "jobs"),
+    [(False, ("task", "merge")), (True, ("task", "verify", "merge"))],
+)
+def test_a_round_is_two_jobs_in_a_row_and_three_with_verify(
+    verify: bool, jobs: tuple[str, ...]
+) -> None:
+    for rounds in range(1, 6):
+        model = run(Behaviour(rounds, verify=verify))
+        numbers = range(1, rounds + 1)
+        assert model.paths == ["next", *jobs_of(*numbers, jobs=jobs)]
+        assert model.depth == 1 + len(jobs) * rounds
+
+
+def test_the_sixth_round_is_in_the_run_that_continue_starts() -> None:
+    model = run(Behaviour(6))
+    assert model.paths == ["next", *jobs_of(1, 2, 3, 4, 5), "continue"]
+    assert model.depth == 1 + 2 * 5 + 1
+
+
+@pytest.mark.parametrize("rounds", [1, 3])
+def test_rounds_per_run_limits_the_rounds_of_one_run(rounds: int) -> None:
+    model = run(Behaviour(6), **{"rounds-per-run": str(rounds)})
+    assert model.paths == ["next", *jobs_of(*range(1, rounds + 1)), "continue"]
+
+
+@pytest.mark.parametrize("path", ["round-2/task", "round-2/merge"])
+@pytest.mark.parametrize("rounds", [4, 9])
+def test_after_a_cancel_no_later_round_starts_and_what_finished_lands(
+    path: str, rounds: int
+) -> None:
+    model = run(Behaviour(rounds, {path: {"cancels": True}}))
+    assert model.paths == ["next", *jobs_of(1, 2)]
+    assert model.result("round-2/merge") == "success"
+
+
+def test_after_a_cancel_nothing_is_verified_and_merge_can_say_so() -> None:
+    model = run(Behaviour(4, {"round-1/task": {"cancels": True}}, verify=True))
+    assert model.paths == ["next", "round-1/task", "round-1/merge"]
+    assert model.result("round-1/task") == "cancelled"
+
+
+def test_a_cancel_during_verify_ends_it_and_merge_runs() -> None:
+    model = run(Behaviour(4, {"round-1/verify": {"cancels": True}}, verify=True))
+    assert model.result("round-1/verify") == "cancelled"
+    assert model.paths[-1] == "round-1/merge"
+
+
+def test_a_leg_over_its_time_limit_stops_neither_verify_nor_the_rounds() -> None:
+    late = {"result": "cancelled"}
+    model = run(Behaviour(2, {"round-1/task": late}, verify=True))
+    every = ("task", "verify", "merge")
+    assert model.paths == ["next", *jobs_of(1, 2, jobs=every)]
+
+
+@pytest.mark.parametrize("job", ["task", "verify", "merge"])
+def test_a_red_job_that_left_its_outputs_does_not_stop_the_later_rounds(
+    job: str,
+) -> None:
+    behaviour = Behaviour(3, {f"round-1/{job}": {"result": "failure"}}, verify=True)
+    assert run(behaviour).paths[-1] == "round-3/merge"
+
+
+def test_a_merge_that_left_no_outputs_ends_the_run() -> None:
+    broken = {"result": "failure", "outputs": {}}
+    model = run(Behaviour(9, {"round-3/merge": broken}))
+    assert model.paths == ["next", *jobs_of(1, 2, 3)]
+
+
+def test_a_branch_that_moved_is_verified_again_before_the_next_round() -> None:
+    moved = {"outputs": {"moved": "true"}}
+    model = run(Behaviour(2, {"round-1/merge": moved}, verify=True))
+    second = jobs_of(2, jobs=("task", "verify", "merge"))
+    assert model.paths == ["next", *jobs_of(1, jobs=ROUND_JOBS), *second]
+
+
+def test_the_outputs_are_those_of_the_last_round_that_ran() -> None:
+    model = RunModel(workflow, Behaviour(3), github={"event_name": "push"})
+    outputs = model.run(workflow(".github/workflows/fanin.yml"), {})
+    assert outputs["commit"] == "commit-3"
+
+
+def test_own_workflows_are_started_once_after_the_last_round() -> None:
+    model = run(Behaviour(2), **{"trigger-workflows": "ci.yml"})
+    assert model.paths == ["next", *jobs_of(1, 2), "continue"]
+
+
+def test_nothing_starts_after_a_job_next_that_chose_nothing() -> None:
+    def behaviour(path: str, inputs: Mapping[str, Any]) -> JobEnd:
+        return JobEnd(outputs={"round": ""})
+
+    model = RunModel(workflow, behaviour, github={"event_name": "push"})
+    model.run(workflow(".github/workflows/fanin.yml"), {})
+    assert model.paths == ["next"]
+
+
+# -- the model itself --
+
+
+@pytest.mark.parametrize(
+    ("expression", "value"),
+    [
+        ("'a' == 'A' && 'yes' || 'no'", "yes"),
+        ("!cancelled() && needs.a.outputs.x != ''", True),
+        ("needs.b.outputs.x || needs.a.outputs.x", "1"),
+        ("fromJSON(needs.a.outputs.json).list[0] || 'none'", "none"),
+        ("fromJSON(needs.a.outputs.json).deep.value", 7),
+        ("needs.a.outputs.x > 0", True),
+        ("github.missing && fromJSON('')", ""),
+        ("success()", False),
+        ("failure()", True),
+        ("contains('abc', 'b')", True),
+        ("format('{0}-{1}', 'a', needs.a.outputs.x)", "a-1"),
+    ],
+)
+def test_expressions_have_the_values_that_github_gives_them(
+    expression: str, value: object
+) -> None:
+    context = {
+        "github": {},
+        "needs": {
+            "a": {
+                "result": "failure",
+                "outputs": {"x": "1", "json": '{"deep": {"value": 7}}'},
+            },
+            "b": {"result": "skipped", "outputs": {}},
+        },
+    }
+    assert evaluate(expression, context) == value
+
+
+SKIPPED_CALL = load(
+    """
+on: {workflow_call: {}}
+jobs:
+  first: {runs-on: x}
+  call: {needs: first, if: "failure()", uses: inner}
+  last: {needs: call, runs-on: x}
+"""
+)
+INNER = load("on: {workflow_call: {}}\njobs: {inside: {if: always(), runs-on: x}}")
+
+
+def test_a_job_inside_a_skipped_call_never_starts_and_what_needs_it_is_skipped() -> (
+    None
+):
+    model = RunModel(lambda uses: INNER, lambda path, inputs: JobEnd())
+    model.run(SKIPPED_CALL, {})
+    assert model.paths == ["first"]
