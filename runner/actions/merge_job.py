@@ -28,7 +28,12 @@ from runner.actions.round_state import (
 from runner.actions.verify_job import read_verdict
 from runner.actions.workflow_io import JobIO, WorkflowContext
 from runner.core import result_folder
-from runner.core.errors import EXIT_DONE, EnvironmentBroken, VerdictOutdated
+from runner.core.errors import (
+    EXIT_DONE,
+    EnvironmentBroken,
+    UsageProblem,
+    VerdictOutdated,
+)
 from runner.core.manifest import Manifest
 from runner.core.result import Failure, FailureKind, Verdict
 from runner.fan_in.inputs import (
@@ -149,7 +154,11 @@ class MergeJob:
         can_go_on = self._output(report.outputs(again=report.again and not chooses))
         exit_code = report.publish(self.context, self.job_io, self.github)
         if chooses and can_go_on:
-            self._choose_next(report)
+            try:
+                self._choose_next(report)
+            except UsageProblem as error:
+                error.heading = "the next round was not chosen, so the run ends here"
+                raise
         return exit_code
 
     def _report_missing_verdict(self) -> None:

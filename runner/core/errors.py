@@ -46,9 +46,13 @@ class FaninError(Exception):
 
 
 class UsageProblem(FaninError):
-    """The call is wrong, or cannot be served now. Nothing was started."""
+    """The call is wrong, or cannot be served now. Nothing was started.
+
+    `heading` is that of a job's summary.
+    """
 
     exit_code = 2
+    heading = "nothing was started"
 
 
 class InvalidInput(UsageProblem):

@@ -162,7 +162,7 @@ def verdict_summary(verdict: Verdict, command: str) -> str:
 
 def error_summary(error: UsageProblem) -> str:
     """The summary of a job that was given something it cannot work with."""
-    lines = ["## Fanin: nothing was started", ""]
+    lines = [f"## Fanin: {cell(error.heading)}", ""]
     if not isinstance(error, InvalidInput):
         lines.append(cell(str(error)))
         return "\n".join(lines) + "\n"

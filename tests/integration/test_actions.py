@@ -461,7 +461,8 @@ def test_settings_of_the_head_that_cannot_be_read_end_the_run_after_landing(
     assert "fanin.yml:1: max_concurrent" in merged.log
     assert (merged.outputs["round"], merged.outputs["again"]) == ("", "false")
     assert (merged.outputs["landed"], merged.outputs["remaining"]) == ("true", "1")
-    assert "Landed A" in merged.summary
+    assert "**Landed:** A in" in merged.summary
+    assert "## Fanin: the next round was not chosen, so the run ends" in merged.summary
     assert jobs.states() == {"A": "completed", "B": "pending"}
 
 
