@@ -937,6 +937,40 @@ def test_lift_refuses_what_github_refuses() -> None:
         )
 
 
+CALLED_TWICE = workflows.load("""
+on: {workflow_call: {inputs: {given: {type: string}},
+  outputs: {made: {value: "${{ jobs.last.outputs.made }}"}}}}
+jobs:
+  first: {runs-on: x, steps: [{run: "${{ fromJSON(inputs.given).needs }}"}]}
+  last: {needs: first, if: "needs.first.result == 'success'", runs-on: x}
+""")
+CALLS_TWICE = workflows.load("""
+on: workflow_dispatch
+jobs:
+  one: {uses: x, with: {given: a}}
+  two:
+    needs: one
+    if: ${{ !cancelled() && needs.one.outputs.made != '' }}
+    uses: x
+    with: {given: "${{ needs.one.outputs.made }}"}
+  end: {needs: two, if: "needs.two.outputs.made", runs-on: x}
+""")
+
+
+def test_jobs_of_a_second_call_have_ids_of_their_own_and_wait_for_the_first() -> None:
+    jobs = workflows.lift(CALLS_TWICE, lambda uses: CALLED_TWICE)["jobs"]
+    assert list(jobs) == ["first", "last", "two-first", "two-last", "end"]
+    assert jobs["two-first"]["needs"] == ["first", "last"]
+    assert jobs["two-last"]["needs"] == ["two-first", "first", "last"]
+    assert "needs.two-first.result == 'success'" in jobs["two-last"]["if"]
+    assert "needs.last.outputs.made" in jobs["two-first"]["if"]
+    # What follows a function is a field, even if a context has its name.
+    (step,) = jobs["two-first"]["steps"]
+    assert step["run"] == "${{ fromJSON(((needs.last.outputs.made))).needs }}"
+    assert jobs["end"]["needs"] == ["two-first", "two-last"]
+    assert "needs.two-last.outputs.made" in jobs["end"]["if"]
+
+
 def test_lift_refuses_a_call_without_a_required_input() -> None:
     called = workflows.load(
         "on: {workflow_call: {inputs: {needed: {type: string, required: true}}}}\njobs: {inner: {}}\n"
