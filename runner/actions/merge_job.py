@@ -136,17 +136,14 @@ class MergeJob:
         no output starts another round.
         """
         if self.manifest.verify is not None and self._verdict() is None:
+            if self._verify_was_not_rerun():
+                return self._verify_again("job verify was not run again")
             self._report_missing_verdict()
         try:
             batch = self._land()
         except VerdictOutdated as error:
             if not self.options.last:
-                self.job_io.output({"moved": "true"})
-                self.job_io.annotate(
-                    "notice",
-                    f"{self.branch} moved: the merged tree is verified once more",
-                )
-                return EXIT_DONE
+                return self._verify_again(f"{self.branch} moved")
             batch = self._hold(str(error))
         report = MergeReport(self.manifest, self.state, batch)
         chooses = report.again and self._may_choose(report.next_state)
@@ -160,6 +157,27 @@ class MergeJob:
                 error.heading = "the next round was not chosen, so the run ends here"
                 raise
         return exit_code
+
+    def _verify_again(self, reason: str) -> int:
+        """Leave the batch to a second verification; return the exit code."""
+        self.job_io.output({"moved": "true"})
+        self.job_io.annotate(
+            "notice", f"{reason}: the merged tree is verified once more"
+        )
+        return EXIT_DONE
+
+    def _verify_was_not_rerun(self) -> bool:
+        """Whether GitHub re-ran this job without job `verify`.
+
+        After a cancel `verify` may be skipped, and a re-run of failed jobs leaves out
+        skipped jobs of which all needs are green. The second verification needs this
+        job, so it is part of the re-run.
+        """
+        return (
+            self.context.run_attempt > 1
+            and not self.options.last
+            and self.options.verify_result in {"skipped", "cancelled"}
+        )
 
     def _report_missing_verdict(self) -> None:
         """Report that nothing lands and nothing counts. Raises EnvironmentBroken."""

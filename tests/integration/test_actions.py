@@ -371,6 +371,23 @@ def test_without_a_verdict_nothing_lands_nothing_counts_and_a_rerun_lands_it(
     assert jobs.states() == {"A": "completed", "B": "completed", "C": "failed"}
 
 
+@pytest.mark.parametrize("result", ["skipped", "cancelled"])
+def test_a_rerun_that_left_out_verify_goes_on_with_the_second_verification(
+    jobs: Jobs, result: str
+) -> None:
+    """GitHub may leave out a job that a cancel skipped although it is needed."""
+    start(jobs, TWO, verify="true")
+    chosen = jobs.next()
+    jobs.tasks(chosen)
+    env = {"FANIN_VERIFY_RESULT": result, "FANIN_LAST": "false"}
+    assert jobs.merge(chosen, **env).code == 3
+    jobs.run_attempt = 2
+    again = jobs.merge(chosen, **env)
+    assert (again.code, again.outputs) == (0, {"moved": "true"})
+    # The job after the second verification is the last one.
+    assert jobs.merge(chosen, **{**env, "FANIN_LAST": "true"}).code == 3
+
+
 def test_a_damaged_verdict_is_no_verdict(jobs: Jobs, tmp_path: Path) -> None:
     start(jobs, TWO, verify="true")
     chosen = jobs.next()
