@@ -19,8 +19,14 @@ OWN_OPTIONS = {
     "graph": {"--format"},
     "retry": {"--failed"},
     "skip": {"--satisfied"},
-    "next": {"--manifest", "--state", "--retry", "--dry-run", "--runs-on"},
-    "task": {"--results", "--manifest", "--manifest-digest", "--show-prompt"},
+    "next": {
+        *{"--manifest", "--state", "--retry", "--dry-run", "--runs-on"},
+        "--rounds-per-run",
+    },
+    "task": {
+        *{"--results", "--manifest", "--manifest-digest", "--show-prompt"},
+        "--branch-checkout",
+    },
     "continue": {"--state", "--again", "--landed", "--trigger-workflows"},
     "collect": {
         *{"--label", "--milestone", "--when-done", "--repository", "--dry-run"},
