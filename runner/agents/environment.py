@@ -1,4 +1,4 @@
-"""What an agent gets from the machine: its variables, its home folder, its key."""
+"""The environment of an agent: its variables, its home folder, its key."""
 
 from __future__ import annotations
 
@@ -125,9 +125,9 @@ def secret_variables(agent: Agent) -> tuple[str, ...]:
 def find_key(
     agent: Agent, settings: AgentSettings, environ: Mapping[str, str]
 ) -> str | None:
-    """How the agent will authenticate, None if it cannot.
+    """Find the key that the agent will use; None if there is none.
 
-    That is the name of a variable, the path of a login file (`~/…`), or "" if the agent
+    Returns the name of a variable, the path of a login file (`~/…`), or "" if the agent
     needs no key. The file is not read.
     """
     if not agent.traits.keys:
@@ -150,7 +150,7 @@ def missing_requirements(
     environ: Mapping[str, str],
     which: Callable[[str], object],
 ) -> list[tuple[str, str]]:
-    """What is missing on this machine to use the agent, as (problem, remedy).
+    """The (problem, remedy) of each program or key that the agent lacks on this machine.
 
     `which` looks up a program on PATH, like `shutil.which`.
     """

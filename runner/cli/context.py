@@ -29,10 +29,10 @@ def open_project(
     path: str, flags: Mapping[str, FlagValue | None]
 ) -> tuple[Repository, Settings]:
     """The repository that contains the folder `path`, and its settings."""
-    from runner.config.settings import file_in, load
+    from runner.config.settings import load, read_settings_file
 
     repo = open_repository(path)
-    return repo, load(flags, os.environ, file_in(repo.root))
+    return repo, load(flags, os.environ, read_settings_file(repo.root))
 
 
 def branch_commit(

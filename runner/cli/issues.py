@@ -161,7 +161,8 @@ def _collect_on_this_machine(
     )
     if configured.plan.path != path:
         click.echo(
-            "and make them the plan in fanin.yml:  plan: {source: github-issues}"
+            "to use the issues as the plan, write in fanin.yml:  "
+            "plan: {source: github-issues}"
         )
     return EXIT_DONE
 
@@ -213,7 +214,7 @@ def answer(
 
 
 class _Job:
-    """What a job about issues works with: the repository, GitHub and the settings."""
+    """The inputs of a job about issues: the repository, GitHub and the settings."""
 
     def __init__(
         self,
@@ -224,7 +225,7 @@ class _Job:
     ) -> None:
         from runner.actions.round_state import round_state, with_inputs
         from runner.actions.workflow_io import JobIO, read_context
-        from runner.config.settings import file_in, load
+        from runner.config.settings import load, read_settings_file
         from runner.github_api.issues import IssueApi
         from runner.repo.remote import Remote
 
@@ -236,7 +237,7 @@ class _Job:
             self.state = self.state.model_copy(update={"issues": options})
         self.repo = open_repository(repo_path)
         environ = with_inputs(os.environ, self.state.inputs)
-        settings = load(flags, environ, file_in(self.repo.root))
+        settings = load(flags, environ, read_settings_file(self.repo.root))
         explicit = bool(flags.get("plan") or environ.get("FANIN_PLAN"))
         self.settings = _issue_settings(settings, self.state.issues, explicit=explicit)
         _refuse_foreign_issues(self.settings, self.context.repository)

@@ -100,14 +100,16 @@ def next_(
     from runner.actions.batch_choice import ChoiceOptions
     from runner.actions.next_job import NextOptions, next_job
     from runner.actions.round_state import first_round_inputs, round_state, with_inputs
-    from runner.config.settings import file_in, load
+    from runner.config.settings import load, read_settings_file
     from runner.repo.remote import Remote
 
     context, job_io = _job_context()
     handed_state = round_state(state, context)
     inputs = first_round_inputs(os.environ, handed_state)
     repo = open_repository(repo_path)
-    settings = load(flags, with_inputs(os.environ, inputs), file_in(repo.root))
+    settings = load(
+        flags, with_inputs(os.environ, inputs), read_settings_file(repo.root)
+    )
     # Job `continue` has no checkout, so it cannot read the limits from fanin.yml.
     inputs["max_rounds"] = str(settings.limits.max_rounds)
     if settings.limits.max_cost_usd is not None:

@@ -145,7 +145,7 @@ class Settings(UserDocument):
 
     @property
     def task_rules(self) -> TaskRules:
-        """What these settings say about the tasks of the plan."""
+        """The rules of these settings for the tasks of the plan."""
         paths = [self.progress, FILE]
         if self.prompt_template:
             paths.append(self.prompt_template)
@@ -154,7 +154,7 @@ class Settings(UserDocument):
 
     @property
     def slots(self) -> int:
-        """How many agents run at once."""
+        """The number of agents that run at once."""
         return self.max_concurrent if self.parallel else 1
 
 
@@ -240,19 +240,24 @@ def _read_file(path: str, text: str | None) -> tuple[dict[str, Any], _Source]:
     return own, _Source(path, locate=document.line)
 
 
-def _named_in(name_of: Callable[[Setting], str]) -> Callable[[str], str]:
-    def named(dotted: str) -> str:
+def _key_translator(name_of: Callable[[Setting], str]) -> Callable[[str], str]:
+    """A function from a key of fanin.yml to the flag or variable that sets it.
+
+    `name_of` gives the name for a setting; a part of the key below it is kept.
+    """
+
+    def translated(dotted: str) -> str:
         covering = settings_table.key_in(dotted)
         if covering is None:
             return dotted
         setting, rest = covering
         return name_of(setting) + rest
 
-    return named
+    return translated
 
 
-_ENVIRONMENT = _Source("environment", _named_in(lambda setting: setting.variable))
-_COMMAND_LINE = _Source("command line", _named_in(lambda setting: setting.flag))
+_ENVIRONMENT = _Source("environment", _key_translator(lambda setting: setting.variable))
+_COMMAND_LINE = _Source("command line", _key_translator(lambda setting: setting.flag))
 
 
 def _problems(values: Mapping[str, Any], source: _Source) -> list[Problem]:
@@ -404,7 +409,7 @@ def describe(settings: Settings) -> Sequence[str]:
     ]
 
 
-def file_in(folder: str | os.PathLike[str]) -> str | None:
+def read_settings_file(folder: str | os.PathLike[str]) -> str | None:
     """The text of fanin.yml in `folder`, None if there is no such file.
 
     Raises InvalidInput if it cannot be read.
@@ -414,7 +419,13 @@ def file_in(folder: str | os.PathLike[str]) -> str | None:
             return stream.read()
     except FileNotFoundError:
         return None
-    except (UnicodeDecodeError, OSError) as error:
-        raise InvalidInput(
-            [Problem(FILE, None, f"unreadable: {error}", "save it as UTF-8 text")]
+    except UnicodeDecodeError as error:
+        raise _unreadable_file(error, "save it as UTF-8 text") from None
+    except OSError as error:
+        raise _unreadable_file(
+            error, "make it a regular file that you can read"
         ) from None
+
+
+def _unreadable_file(error: Exception, remedy: str) -> InvalidInput:
+    return InvalidInput([Problem(FILE, None, f"unreadable: {error}", remedy)])

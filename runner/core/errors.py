@@ -1,7 +1,7 @@
 """The errors that users can see, and their exit codes.
 
 0: done. 1: a task failed or is blocked, which is never an exception. 2: the plan, the
-settings or the call is wrong. 3: the environment or fanin failed. 130: interrupted.
+settings or the command line is wrong. 3: the environment or fanin failed. 130: interrupted.
 """
 
 from __future__ import annotations

@@ -197,7 +197,7 @@ class BatchMerge:
             limits=self.manifest.limits,
             # reading all names of a large tree takes time: not for an empty change
             spellings=self.spellings if changes else None,
-            filtered=self.repo.filtered(self.base_tree, changed_paths),
+            filtered=self.repo.filtered_paths(self.base_tree, changed_paths),
             scope=self.manifest.scope,
             warned=self.warnings,
         )

@@ -37,7 +37,7 @@ class _Pack:
 class PackImporter:
     """Imports the packs of one batch into one quarantine.
 
-    `changes` maps each tree that a joint import brought to its changes from the base.
+    `changes` maps each tree that `import_together` imported to its changes from the base.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class PackImporter:
     def import_together(self, readings: Sequence[Reading]) -> None:
         """Import as many packs as possible with few runs of git.
 
-        A pack that is refused stays out; `import_one` then says why.
+        A refused pack is left out; `import_one` then reports the failure.
         """
         group: dict[str, _Pack] = {}
         group_size = 0
@@ -70,7 +70,9 @@ class PackImporter:
         self._import_group(list(group.values()))
 
     def import_one(self, reading: Reading) -> Failure | None:
-        """Import the result's pack unless it is there already. Returns why it is refused."""
+        """Import the result's pack unless it is there already; return the failure if it is
+        refused.
+        """
         pack = _pack_of(reading)
         if pack is None or pack.tree in self.changes:
             return None
@@ -94,7 +96,7 @@ class PackImporter:
         alone.
         """
         if len(packs) < 2:
-            return  # `import_one` takes it and reports what is wrong with it
+            return  # `import_one` imports it, and reports why it cannot
         sources = {pack.tree: (pack.path, pack.size) for pack in packs}
         try:
             changes = self._quarantine.import_packs(sources, self._base_tree)
@@ -113,7 +115,8 @@ class PackImporter:
                 kind=FailureKind.POLICY,
                 message=(
                     f"the pack of {pack.task_id} has {pack.size:,} bytes, far more than "
-                    f"limits.size = {limit:,} allows; it is kept in {pack.path}"
+                    f"limits.size = {limit:,} allows; it is kept in {pack.path} "
+                    "(raise the limit in fanin.yml or split the task)"
                 ),
             )
         try:

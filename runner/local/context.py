@@ -1,4 +1,4 @@
-"""What the parts of one run share, and the steps that both schedules take."""
+"""The state that the parts of one run share, and the steps of both schedules."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from runner.schedule.budget import Budget
 
 @dataclass(frozen=True)
 class RunContext:
-    """One run: its id, its repository and settings, and who lands, records, observes.
+    """One run: its id, repository and settings, its journal, lander and observer.
 
     `cancel` is set when the run is to stop.
     """
@@ -37,7 +37,7 @@ class RunContext:
     cancel: threading.Event
 
     def snapshot(self) -> Snapshot:
-        """What the branch says now. Raises UsageProblem if it is gone."""
+        """The plan and progress at the branch's head. Raises UsageProblem if it is gone."""
         settings = self.settings
         return read_snapshot(
             self.repo,
@@ -48,7 +48,7 @@ class RunContext:
         )
 
     def results_folder(self, manifest: Manifest) -> Path:
-        """Where the result folders of a batch are."""
+        """The folder that holds the result folders of a batch."""
         return self.journal.round_folder(manifest.run, manifest.round) / "results"
 
     def batch_results(self, manifest: Manifest) -> BatchResults:

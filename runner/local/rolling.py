@@ -177,26 +177,27 @@ class RollingSchedule:
 
     def _next_batch(self) -> Manifest | None:
         running = list(self._running.values())
+        # An agent that has exited uses no slot, although its result is not merged yet.
         free = self._account.slots - len(running) + len(self._exited)
         if self._context.cancel.is_set() or free <= 0:
             return None
         running_tasks = [_task(manifest) for manifest in running]
         exited_ids = [_task(manifest).id for manifest in self._exited.values()]
 
-        def pick(slots: int) -> list[Task]:
+        def select_tasks(slots: int) -> list[Task]:
             if not exited_ids:
                 return self._ready.pick(slots, running_tasks)
-            return self._ready.pick_during_merge(exited_ids, free, running_tasks)[
-                :slots
-            ]
+            picked = self._ready.pick_during_merge(exited_ids, free, running_tasks)
+            return picked[:slots]
 
         return self._context.next_batch(
             self._snapshot,
             self._rounds + 1,
             slots=1,
             budget=self._account.reserve(running),
-            select_tasks=pick,
-            # The first one would reserve all, and the others would wait for it.
+            select_tasks=select_tasks,
+            # With a single share, the first task would reserve the whole budget and the
+            # others would wait for it.
             budget_shares=min(free, self._ready.ready),
         )
 
@@ -263,6 +264,7 @@ class RollingSchedule:
         for manifest in manifests:
             del self._running[manifest.batch]
             self._exited.pop(manifest.batch, None)
+        # Attempts that start on the new head wait for this before they write a result.
         self._head_recorded = Future()
         fan_ins = self._accept(manifests)
         for manifest, fan_in in zip(manifests, fan_ins, strict=True):
@@ -346,7 +348,7 @@ class RollingSchedule:
         return stop_reason
 
     def _record_last_merged(self) -> None:
-        """Make durable what was merged last; attempts that build on it wait for that."""
+        """Make the last merge durable; attempts that build on it wait for this."""
         if self._head_recorded.done():
             return
         if any(merged.fan_in.commits for merged in self._last_merged):

@@ -61,15 +61,15 @@ class TaskGraph:
         self._relatives: tuple[str, set[str]] | None = None
 
         problems: list[Problem] = []
-        doubled_ids: set[str] = set()
+        duplicate_ids: set[str] = set()
         if len(self.tasks) < len(tasks):
             problems += _duplicate_problems(tasks, path)
-            doubled_ids = _doubled_ids(tasks)
+            duplicate_ids = _duplicate_ids(tasks)
         if not self._connect(tasks):
-            problems += _dependency_problems(tasks, path, doubled_ids)
+            problems += _dependency_problems(tasks, path, duplicate_ids)
         self._order = self._topological_order()
         if len(self._order) < len(self.tasks):
-            problems += self._cycle_problems(path, doubled_ids)
+            problems += self._cycle_problems(path, duplicate_ids)
         if problems:
             raise InvalidInput(problems)
 
@@ -233,17 +233,17 @@ class TaskGraph:
     def _in_plan_order(self, ids: Iterable[str]) -> tuple[str, ...]:
         return tuple(sorted(ids, key=self._position.__getitem__))
 
-    def _cycle_problems(self, path: str, doubled_ids: set[str]) -> list[Problem]:
+    def _cycle_problems(self, path: str, duplicate_ids: set[str]) -> list[Problem]:
         """One problem for each group of tasks that depend on each other.
 
-        A group with an id of `doubled_ids` is left out: it is unclear whether its tasks
+        A group with an id of `duplicate_ids` is left out: it is unclear whether its tasks
         really depend on each other.
         """
         import networkx as nx
 
         problems = []
         for component in nx.strongly_connected_components(self._graph):
-            if len(component) == 1 or not doubled_ids.isdisjoint(component):
+            if len(component) == 1 or not duplicate_ids.isdisjoint(component):
                 continue
             first = min(component, key=self._position.__getitem__)
             edges = nx.find_cycle(self._graph.subgraph(component), first)
@@ -289,21 +289,21 @@ def _duplicate_problems(tasks: Sequence[Task], path: str) -> list[Problem]:
     return problems
 
 
-def _doubled_ids(tasks: Sequence[Task]) -> set[str]:
+def _duplicate_ids(tasks: Sequence[Task]) -> set[str]:
     counts = Counter(task.id for task in tasks)
     return {task_id for task_id, count in counts.items() if count > 1}
 
 
 def _dependency_problems(
-    tasks: Sequence[Task], path: str, doubled_ids: set[str]
+    tasks: Sequence[Task], path: str, duplicate_ids: set[str]
 ) -> list[Problem]:
     ids = {task.id for task in tasks}
     problems: list[Problem] = []
     for task in tasks:
         for dependency in task.depends_on:
             if dependency == task.id:
-                # It may mean the task of the same id.
-                if task.id in doubled_ids:
+                # It may mean the other task with the same id.
+                if task.id in duplicate_ids:
                     continue
                 what = f"{task.id} depends on itself"
                 remedy = f"remove {dependency} from its dependencies"

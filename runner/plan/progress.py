@@ -290,7 +290,8 @@ class Progress:
 
 
 def _with_skip_mark(record: Record, task: Task) -> Record:
-    # The plan skips what somebody works on; what fanin has begun is its own.
+    # A plan that marks a task as in progress skips it, because somebody works on it.
+    # If fanin has started the task, that mark is fanin's own.
     if task.source_status is Status.IN_PROGRESS and _has_begun(record):
         return record
     if record.skipped is None and task.skipped:

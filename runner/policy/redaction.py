@@ -1,4 +1,4 @@
-"""The values of secrets: found in what an agent leaves, and masked in what is shown.
+"""Searches an agent's work for the values of secrets, and masks them in output.
 
 `Secrets` searches whole files and texts, `Masker` masks a stream as it is written. Both
 look for the same forms of a value (`forms`): as it is, percent-encoded, as base64 in
@@ -88,7 +88,7 @@ class Secrets:
 
     @cached_property
     def _names_by_form(self) -> dict[bytes, str]:
-        """Every form of every value without line ends, with the variable's name."""
+        """Map every form of every value, without its line ends, to the variable's name."""
         names = {}
         for value, name in self.names.items():
             for form in forms(value):
@@ -109,10 +109,10 @@ NONE = Secrets()
 
 
 class Masker:
-    """Masks values in a stream that comes in pieces, also where a piece tears a value.
+    """Masks values in a stream that comes in pieces, even if a value spans two pieces.
 
-    Beside the forms of a value its lines are masked one by one, because a log may break
-    them apart. A search must not do that: a line alone can be ordinary text.
+    Each line of a value is masked too, because a log may separate them. A search must
+    not do that: a line alone can be ordinary text.
     """
 
     def __init__(self, values: Iterable[str] = ()) -> None:
@@ -130,7 +130,7 @@ class Masker:
         self._held_back = b""
 
     def feed(self, data: bytes) -> bytes:
-        """The next piece goes in; what may be shown by now comes out."""
+        """Add a piece of the stream; return the masked bytes that can be shown by now."""
         if self._pattern is None:
             return data
         masked = self._pattern.sub(_MASK, self._held_back + data)
@@ -140,7 +140,7 @@ class Masker:
         return masked[:end]
 
     def flush(self) -> bytes:
-        """What was held back; call it at the end of the stream."""
+        """Return the masked bytes that `feed` held back; call it at the end of the stream."""
         held_back = self._held_back
         self._held_back = b""
         return held_back

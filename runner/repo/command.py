@@ -73,7 +73,7 @@ class Completed:
 class Git:
     """Runs git in the folder `cwd`, with `config` (KEY=VALUE) and the environment `env`.
 
-    No variable GIT_* is inherited that `env` does not have.
+    Inherited GIT_* variables are removed; the process sees only those in `env`.
     """
 
     cwd: Path
@@ -101,7 +101,7 @@ class Git:
 
         Raises GitFailed if its status is not in `ok`.
         """
-        done = self.attempt(argv, env=env, stdin=stdin, stdout=stdout)
+        done = self.run_unchecked(argv, env=env, stdin=stdin, stdout=stdout)
         if done.status not in ok:
             raise GitFailed(argv, done.status, done.stderr)
         return done.stdout
@@ -119,9 +119,9 @@ class Git:
 
     def status(self, argv: Sequence[str]) -> int:
         """Run one git command and return its exit status."""
-        return self.attempt(argv).status
+        return self.run_unchecked(argv).status
 
-    def attempt(
+    def run_unchecked(
         self,
         argv: Sequence[str],
         *,
@@ -129,9 +129,9 @@ class Git:
         stdin: bytes | BinaryIO | None = None,
         stdout: BinaryIO | None = None,
     ) -> Completed:
-        """Run one git command, whatever its exit status is.
+        """Run one git command; a non-zero exit status is not an error.
 
-        `stdout` is a file that the output is written to instead of being returned.
+        With `stdout`, the output is written to that file instead of being returned.
         Raises EnvironmentBroken if there is no git.
         """
         if isinstance(stdin, bytes):

@@ -53,7 +53,7 @@ class Configuration:
         return Committer(author, committer)
 
     def _ident(self, variable: str) -> str | None:
-        done = self._git.attempt(["var", variable], env=self.identity)
+        done = self._git.run_unchecked(["var", variable], env=self.identity)
         # NAME <EMAIL> SECONDS TIMEZONE
         fields = done.stdout.decode("utf-8", "replace").strip().rsplit(" ", 2)
         # a name in another encoding is left to git as well

@@ -37,7 +37,7 @@ def merge_trees(
     root = objects.commit(base)
     sides = [objects.commit(tree, root) for tree in (ours, theirs)]
     argv = ["merge-tree", "--write-tree", "-z", "--messages", *sides]
-    done = git.attempt(argv)
+    done = git.run_unchecked(argv)
     if done.status not in {0, 1}:
         raise GitFailed(argv, done.status, done.stderr)
     merged, _, rest = done.stdout.partition(b"\0")

@@ -27,11 +27,11 @@ class ObjectDatabase:
         self.git, self.reader, self._answers = git, reader, answers
 
     def infos(self, names: Sequence[str]) -> list[ObjectInfo | None]:
-        """Id, type and size of each object, None where there is none."""
+        """Id, type and size of each object; None for a missing one."""
         return self.reader.infos(names)
 
     def contents(self, names: Sequence[str]) -> list[Content | None]:
-        """Type and content of each object, None where there is none."""
+        """Type and content of each object; None for a missing one."""
         return self.reader.contents(names)
 
     def tree(self, revision: str) -> str:
@@ -109,7 +109,7 @@ class ObjectDatabase:
         return blobs
 
     def changes(self, old: str, new: str) -> list[Change]:
-        """What differs between two trees or commits, with sizes and link targets."""
+        """The changes between two trees or commits, with sizes and link targets."""
         if old == new:
             return []
         changes = diff.parse_raw(self.git.run([*diff.RAW, old, new]))
@@ -118,7 +118,7 @@ class ObjectDatabase:
     def changes_to(self, old: str, trees: Sequence[str]) -> list[list[Change]]:
         """`changes` from tree `old` to each of the trees.
 
-        ValueError if a tree names an object as a file that is none.
+        Raises ValueError if a tree has a file entry whose object is not a blob.
         """
         pairs = diff.pairs(old, trees)
         output = self.git.run([*diff.RAW, "--stdin"], stdin=pairs)
@@ -128,7 +128,7 @@ class ObjectDatabase:
         return self._measured(changes, strict=True)
 
     def changed_paths(self, old: str, new: str) -> list[str]:
-        """Paths that differ between two trees or commits; of a rename both."""
+        """Paths that differ between two trees or commits; both paths of a rename."""
         return diff.parse_names(self.git.run([*diff.NAMES, old, new]))
 
     def diffstats(self, old: str, trees: Sequence[str]) -> list[list[str]]:
@@ -154,7 +154,7 @@ class ObjectDatabase:
                     links[object_id] = None
         sizes = self._blob_sizes(list(blobs))
         if strict and len(sizes) < len(blobs):
-            raise ValueError("a tree names an object as a file that is none")
+            raise ValueError("a tree has a file entry whose object is not a blob")
         targets = self.blobs(list(links))
         return [
             [_with_content(change, sizes, targets) for change in changes]

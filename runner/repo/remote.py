@@ -91,7 +91,7 @@ class Remote:
             # git would take a tag of that name first.
             *(self._name, revision if is_commit else f"refs/heads/{revision}"),
         ]
-        done = self._repo.git.attempt(argv, env=self._env)
+        done = self._repo.git.run_unchecked(argv, env=self._env)
         if done.status:
             message = done.stderr
             if "couldn't find remote ref" in message or "not our ref" in message:
@@ -108,7 +108,7 @@ class Remote:
 
     def branches(self, prefix: str) -> dict[str, str]:
         """The remote's branches that begin with `prefix`, with their commits."""
-        done = self._repo.git.attempt(
+        done = self._repo.git.run_unchecked(
             ["ls-remote", "--heads", self._name, f"refs/heads/{prefix}*"], env=self._env
         )
         if done.status:
@@ -129,7 +129,7 @@ class Remote:
         Raises EnvironmentBroken if the server cannot be reached.
         """
         durable.checkpoint("before push")
-        done = self._repo.git.attempt(
+        done = self._repo.git.run_unchecked(
             [
                 *("push", "--porcelain", "--no-verify"),
                 f"--force-with-lease=refs/heads/{branch}:{old or ''}",

@@ -140,16 +140,17 @@ class Repository(WritableDatabase):
 
     def remote_url(self, name: str) -> str | None:
         """The address of a remote, None if there is none of that name."""
-        done = self.git.attempt(["remote", "get-url", name])
+        done = self.git.run_unchecked(["remote", "get-url", name])
         if done.status:
             return None
         return done.stdout.decode("utf-8", "replace").strip()
 
-    def filtered(self, tree: str, paths: Sequence[str]) -> list[str]:
-        """Those of the paths that the attributes in `tree` send through a filter that
-        is configured here, or through Git LFS.
+    def filtered_paths(self, tree: str, paths: Sequence[str]) -> list[str]:
+        """The paths that .gitattributes in `tree` assigns to a filter configured here,
+        or to Git LFS.
 
-        Git LFS need not be installed here: it is where the next person checks out.
+        Git LFS counts even if it is not configured here, because whoever checks the
+        work out later may have it.
         """
         if not paths:
             return []
@@ -158,8 +159,8 @@ class Repository(WritableDatabase):
             filters |= {"lfs"}
         if not filters:
             return []
-        # An index of its own: attributes are looked up in the tree, not in the files
-        # that are checked out.
+        # With a temporary index, git reads the attributes from the tree and not from the
+        # checked-out files.
         with tempfile.TemporaryDirectory(dir=self.private_folder()) as folder:
             git = self.git.with_env({"GIT_INDEX_FILE": str(Path(folder, "index"))})
             git.run(["read-tree", tree])

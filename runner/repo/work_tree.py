@@ -1,5 +1,5 @@
-"""Work trees that a person has checked out: what is unfinished there, and how a branch
-is moved together with its files.
+"""Work trees that a person has checked out: unfinished operations and dirty files, and
+moving a branch together with its files.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from runner.repo import ref_update
 from runner.repo.ref_update import Reason, RefUpdate
 from runner.repo.repository import Repository
 
-# files in a work tree's git directory → what they are left by
+# files in a work tree's git directory → the unfinished operation that leaves them
 _UNFINISHED = {
     "MERGE_HEAD": "merge",
     "CHERRY_PICK_HEAD": "cherry-pick",
@@ -55,7 +55,7 @@ def unfinished(repo: Repository, folder: Path) -> str | None:
 def dirty_paths(repo: Repository, folder: Path) -> list[str]:
     """Tracked paths whose content, mode or stage differs from HEAD.
 
-    What is dirty inside of submodules is left out.
+    Changes inside submodules are ignored.
     """
     argv = [
         *("-C", str(folder), "status", "--porcelain=v1", "-z", "--no-renames"),
@@ -97,20 +97,20 @@ def land(repo: Repository, branch: str, old: str, new: str) -> RefUpdate:
 
 
 def _fast_forward(repo: Repository, folder: Path, new: str) -> str:
-    """Merge `new` into what is checked out in `folder`; git's messages."""
+    """Fast-forward the checkout in `folder` to `new`; return git's messages."""
     # --no-squash: the user's merge options for the branch may say otherwise.
     # --no-overwrite-ignore: git would otherwise overwrite ignored files.
     argv = [
         *("-C", str(folder), "merge", "-q", "--ff-only", "--no-squash"),
         *("--no-overwrite-ignore", new),
     ]
-    done = repo.git.attempt(argv)
+    done = repo.git.run_unchecked(argv)
     for seconds in _LOCK_WAITS:
         if done.status == 0 or "index.lock" not in done.stderr:
             break
         # an editor or prompt asks git for the status at this moment
         time.sleep(seconds)
-        done = repo.git.attempt(argv)
+        done = repo.git.run_unchecked(argv)
     return done.stderr
 
 
@@ -160,17 +160,19 @@ def undo_interrupted(repo: Repository, branch: str, old: str, new: str) -> list[
 
 
 def _restore(repo: Repository, folder: Path, change: Change, old: str) -> None:
+    """Give the changed path in `folder` its content of commit `old`, or delete it."""
     if change.old is None:
         (folder / change.path).unlink(missing_ok=True)
         return
     repo.git.run(
         ["-C", str(folder), "checkout", "-q", old, "--", change.path],
+        # A file named `*.py` is only that file.
         env={"GIT_LITERAL_PATHSPECS": "1"},
     )
 
 
 def _entry_on_disk(repo: Repository, path: Path) -> tuple[str, str] | None:
-    """(mode, object id) of the file at `path`, None if there is none."""
+    """(mode, object id) of the file at `path`; None if it does not exist."""
     if path.is_symlink():
         target = os.fsencode(path.readlink())
         return SYMLINK, repo.git.text(["hash-object", "--stdin"], stdin=target).strip()

@@ -17,7 +17,8 @@ _CENT = 0.01
 
 @dataclass(frozen=True)
 class Budget:
-    """What a run may spend and has spent, in US dollars; `limit` None: no limit.
+    """The cost limit of a run and what it has spent, in US dollars; `limit` is None
+    without a limit.
 
     `highest_cost_usd` is the cost of the most expensive attempt so far, which is the
     estimate for further ones.
@@ -29,13 +30,13 @@ class Budget:
 
     @property
     def remaining_usd(self) -> float | None:
-        """What may still be spent; None without a limit."""
+        """The rest of the limit in US dollars; None without a limit."""
         if self.limit is None:
             return None
         return max(0.0, self.limit - self.spent_usd)
 
     def affordable(self, requested: int) -> int:
-        """How many of the requested attempts may start at once and stay in the budget."""
+        """Return how many of the requested attempts may start within the budget."""
         if self.remaining_usd is None or requested == 0:
             return requested
         if self.remaining_usd < _CENT:
@@ -47,7 +48,9 @@ class Budget:
         return min(requested, attempts)
 
     def share_per_attempt(self, attempts: int) -> float | None:
-        """Each attempt's share of the rest, in US dollars; None without a limit."""
+        """Divide the remaining budget among the attempts, in US dollars each; None without
+        a limit.
+        """
         if self.remaining_usd is None or attempts == 0:
             return None
         return self.remaining_usd / attempts
@@ -80,7 +83,7 @@ class Budget:
 
 @dataclass(frozen=True)
 class UsageTotal:
-    """What the attempts of a batch or a run used, as far as they report it.
+    """The reported usage of the attempts of a batch or a run.
 
     `cost_usd` is in US dollars; `without_cost` counts the attempts that report none.
     """

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from runner import pipeline
-from runner.config.settings import file_in, load
+from runner.config.settings import load, read_settings_file
 from runner.core import result_folder
 from runner.core.manifest import Manifest
 from runner.core.result import Failure, FailureKind, Result
@@ -102,7 +102,7 @@ def batch_of(project: Project, count: int, tmp_path: Path, **settings: Any) -> B
         [{"id": f"T{index}"} for index in range(count)], max_concurrent=256, **settings
     )
     head = project.git("rev-parse", "HEAD")
-    known = load({}, {}, file_in(project.root))
+    known = load({}, {}, read_settings_file(project.root))
     snapshot = read_snapshot(
         Repository(project.root, os.environ), head, known.plan, known.progress
     )
@@ -344,7 +344,7 @@ def test_a_fan_in_that_runs_twice_grants_an_attempt_only_once(
 
     failed = merge(batch.manifest, batch.manifest.base)
     assert failed.snapshot is not None
-    settings = load({}, {}, file_in(project.root))
+    settings = load({}, {}, read_settings_file(project.root))
     request = pipeline.BatchRequest("r", 2, "main", slots=1, retry=("T0",))
     retry = pipeline.next_batch(failed.snapshot, settings, request)
     assert retry is not None

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from runner import pipeline
 from runner.attempt.attempt import AttemptContext
-from runner.config.settings import file_in, load
+from runner.config.settings import load, read_settings_file
 from runner.core import result_folder
 from runner.core.manifest import BatchEntry, Manifest
 from runner.core.result import Result
@@ -46,7 +46,7 @@ class Batch:
                 *({"id": name} for name in names),
             ]
         )
-        settings = load({}, {}, file_in(project.root))
+        settings = load({}, {}, read_settings_file(project.root))
         repo = Repository(project.root, os.environ)
         head = repo.commit("HEAD")
         assert head

@@ -14,7 +14,7 @@ from runner.repo.command import Completed, Git, Process
 def recorded_git_calls() -> Iterator[list[str]]:
     """The subcommand of each git process that this process starts in the block."""
     calls: list[str] = []
-    attempt, start = Git.attempt, Git.start
+    attempt, start = Git.run_unchecked, Git.start
 
     def recorded_attempt(git: Git, argv: Sequence[str], **options: Any) -> Completed:
         calls.append(argv[0])
@@ -25,7 +25,7 @@ def recorded_git_calls() -> Iterator[list[str]]:
         return start(git, argv)
 
     with (
-        patch.object(Git, "attempt", recorded_attempt),
+        patch.object(Git, "run_unchecked", recorded_attempt),
         patch.object(Git, "start", recorded_start),
     ):
         yield calls

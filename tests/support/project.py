@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from runner.config.settings import file_in, load
+from runner.config.settings import load, read_settings_file
 from runner.core.events import (
     AttemptEnded,
     BatchChosen,
@@ -129,7 +129,7 @@ class Project:
         self.commit("plan")
 
     def runner(self, observer: Quiet | None = None, **flags: Any) -> LocalRun:
-        settings = load(flags, {}, file_in(self.root))
+        settings = load(flags, {}, read_settings_file(self.root))
         environ = {**os.environ, "FAKE_AGENT_LOG": str(self.log)}
         return LocalRun(
             Repository(self.root, os.environ), settings, environ, observer or Quiet()

@@ -103,7 +103,7 @@ def load(settings: PlanSettings, tree: Tree) -> Plan:
     # Only a format that has the attribute may; the Protocol does not require it.
     is_empty = not plan.tasks and not plan.left_out
     if is_empty and not getattr(source, "may_be_empty", False):
-        remedy = "a plan needs at least one task"
+        remedy = "add a task, or name another plan with  --plan PATH"
         raise InvalidInput([Problem(settings.path, 1, "no tasks found", remedy)])
     read_by = {"source": source.name, "options": dict(settings.options)}
     plan = plan.model_copy(update=read_by)
@@ -219,7 +219,7 @@ def _load_entry(entry: _EntryPoint) -> Source:
     if missing:
         raise UsageProblem(
             f"{label} is not a valid plan format: it lacks {', '.join(missing)}",
-            "see CONTRIBUTING.md",
+            "fix or uninstall that package; fanin's CONTRIBUTING.md describes plan formats",
         )
     if source.name != entry.name:
         raise UsageProblem(

@@ -372,7 +372,11 @@ def _without_duplicates(
         copies = [file for file in same if file is not chosen]
         if copies and not unfinished:
             paths = ", ".join(file.path for file in copies)
-            diagnostics.add_note(0, f"{chosen.id} is also {paths}", chosen.path)
+            diagnostics.add_note(
+                0,
+                f"{chosen.id} is also in {paths}; only this file is read",
+                chosen.path,
+            )
             continue
         for file in copies:
             what = f"the id {file.id} is used twice (also in {chosen.path})"

@@ -9,7 +9,13 @@ from typing import Any
 
 import pytest
 
-from runner.config.settings import PROTECTED, Settings, describe, file_in, load
+from runner.config.settings import (
+    PROTECTED,
+    Settings,
+    describe,
+    load,
+    read_settings_file,
+)
 from runner.core.task import AgentSettings, PlanSettings
 from runner.policy import globs
 from tests.support.builders import problems
@@ -428,19 +434,23 @@ def test_the_settings_of_a_run_are_described_in_a_few_words() -> None:
 def test_the_file_is_optional(
     tmp_path: Path,
 ) -> None:
-    assert file_in(tmp_path) is None
+    assert read_settings_file(tmp_path) is None
     (tmp_path / "fanin.yml").write_text("verify: prüfe\n", encoding="utf-8")
-    assert file_in(tmp_path) == "verify: prüfe\n"
+    assert read_settings_file(tmp_path) == "verify: prüfe\n"
 
 
 def test_a_file_that_is_not_utf8_is_a_problem(tmp_path: Path) -> None:
     (tmp_path / "fanin.yml").write_bytes(b"verify: pr\xfcfe\n")
-    assert problems(lambda: file_in(tmp_path))[0].startswith("fanin.yml: unreadable")
+    assert problems(lambda: read_settings_file(tmp_path))[0].startswith(
+        "fanin.yml: unreadable"
+    )
 
 
 def test_a_folder_named_like_the_file_is_a_problem(tmp_path: Path) -> None:
     (tmp_path / "fanin.yml").mkdir()
-    assert problems(lambda: file_in(tmp_path))[0].startswith("fanin.yml: unreadable")
+    assert problems(lambda: read_settings_file(tmp_path))[0].startswith(
+        "fanin.yml: unreadable"
+    )
 
 
 @pytest.mark.parametrize(

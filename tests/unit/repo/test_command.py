@@ -52,7 +52,7 @@ def test_an_isolated_git_reads_no_configuration_of_the_user(
     configuration = tmp_path / "config"
     configuration.write_text("[user]\n\tname = Somebody\n")
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(configuration))
-    assert isolated_git(tmp_path).attempt(["config", "user.name"]).status == 1
+    assert isolated_git(tmp_path).run_unchecked(["config", "user.name"]).status == 1
     user_git = Git(tmp_path, {"GIT_CONFIG_GLOBAL": str(configuration)})
     assert user_git.run(["config", "user.name"]) == b"Somebody\n"
     assert "GIT_DIR" not in git_environment({"GIT_DIR": "/nowhere"})

@@ -254,7 +254,7 @@ def test_finished_copies_of_a_task_are_harmless() -> None:
     loaded_plan = plan(file("task-2"), **copies)
     assert len(loaded_plan.tasks) == 2
     assert any(
-        "is also backlog/completed/task-b.md" in note for note in loaded_plan.notes
+        "is also in backlog/completed/task-b.md" in note for note in loaded_plan.notes
     )
 
 

@@ -85,7 +85,7 @@ def test_a_plan_without_tasks_is_refused_for_every_format(
 ) -> None:
     _install(monkeypatch, lines=Lines)
     assert problems(lambda: load("a.txt", "")) == [
-        "a.txt:1: no tasks found; a plan needs at least one task"
+        "a.txt:1: no tasks found; add a task, or name another plan with  --plan PATH"
     ]
 
 
