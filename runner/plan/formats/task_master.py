@@ -5,7 +5,7 @@ words drift from those that Task Master documents. A task is the unit of work an
 subtasks are a checklist in the prompt. With `options: {subtasks: tasks}` each subtask is
 a task, and its parent is done when all of them are.
 
-Which tag counts is Task Master's own rule: that of its state, else of its configuration.
+The tag is the current one of Task Master, which `.taskmaster/state.json` names.
 A record that cannot be read is left out, as is the second of two with one id.
 """
 
@@ -176,7 +176,7 @@ def _read_items(
 ) -> list[_Item]:
     """The tasks of the chosen tag, with their subtasks."""
     lists = _task_lists(document.root)
-    tag = _chosen_tag(document.path, lists, tree, options, diagnostics)
+    tag = _chosen_tag(document.path, lists, tree, options)
     _note_ignored_tags(lists, tag, diagnostics)
     items = []
     for node in lists[tag].items or []:
@@ -212,7 +212,6 @@ def _chosen_tag(
     lists: Mapping[str, Node],
     tree: Tree,
     options: Options,
-    diagnostics: Diagnostics,
 ) -> str:
     """The tag to read: of the options, Task Master's current one, the only one, or the
     default one.
@@ -222,14 +221,7 @@ def _chosen_tag(
     if not lists:
         remedy = f"write {EXAMPLE}"
         raise InvalidInput([Problem(path, 1, "there is no list of tasks", remedy)])
-    tag = options.get("tag")
-    if not tag:
-        tag = _current_tag(path, tree)
-        # Task Master then uses the default tag, too.
-        if tag and tag not in lists:
-            what = f"Task Master's current tag {tag!r} is not in {path}"
-            diagnostics.add_plan_note(what)
-            tag = None
+    tag = options.get("tag") or _current_tag(path, tree)
     if not tag:
         tag = next(iter(lists)) if len(lists) == 1 else DEFAULT_TAG
     if tag in lists:
@@ -240,33 +232,23 @@ def _chosen_tag(
 
 
 def _current_tag(path: str, tree: Tree) -> str | None:
-    """The tag that Task Master would use for the file at `path`; None for its default.
+    """The tag that `state.json` in the folder `.taskmaster` names, None for none.
 
-    It is in `state.json`, or else in `config.json`, of the folder `.taskmaster`.
+    The file at `path` is in that folder, or beside it if it is older than the folder.
     """
     folder = posixpath.dirname(path)
     if posixpath.basename(folder) == "tasks":
         folder = posixpath.dirname(folder)
-    for settings_folder in (folder, posixpath.join(folder, ".taskmaster")):
-        state = _read_object(posixpath.join(settings_folder, "state.json"), tree)
-        if state is not None and state.text("currentTag"):
-            return state.text("currentTag")
-        config = _read_object(posixpath.join(settings_folder, "config.json"), tree)
-        settings = config.get("global") if config is not None else None
-        if settings is not None and settings.text("defaultTag"):
-            return settings.text("defaultTag")
+    for state_folder in (folder, posixpath.join(folder, ".taskmaster")):
+        file = posixpath.join(state_folder, "state.json")
+        text = tree.read(file)
+        if text is None:
+            continue
+        try:
+            return json_document.load(file, text).root.text("currentTag") or None
+        except InvalidInput:
+            return None
     return None
-
-
-def _read_object(path: str, tree: Tree) -> Node | None:
-    """The root of a JSON file; None if there is no such file or it cannot be read."""
-    text = tree.read(path)
-    if text is None:
-        return None
-    try:
-        return json_document.load(path, text).root
-    except InvalidInput:
-        return None
 
 
 def _note_ignored_tags(

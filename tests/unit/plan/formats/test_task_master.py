@@ -201,58 +201,51 @@ def test_only_the_status_word_changes_and_no_task_without_one() -> None:
     }
 
 
-CURRENT = {
-    "tasks.json": {
+TASKS = json.dumps(
+    {
         "master": {"tasks": [{"id": 1, "title": "Old"}]},
         "web": {"tasks": [{"id": 1, "title": "Current"}]},
-        "api": {"tasks": [{"id": 1, "title": "Other"}]},
-    },
-    "state": {"currentTag": "web"},
-    "config": {"global": {"defaultTag": "api"}},
-}
-
-
-def current_title(
-    path: str, *names: str, folder: str = ".taskmaster", **choice: object
-) -> tuple[str, tuple[str, ...]]:
-    """The title of the only task, and the notes, with these files beside tasks.json."""
-    files = {".taskmaster/tasks/tasks.json": json.dumps(CURRENT["tasks.json"])}
-    files |= {f"{folder}/{name}.json": json.dumps(CURRENT[name]) for name in names}
-    loaded_plan = load(path, files, **choice)
-    return loaded_plan.tasks[0].title, loaded_plan.notes
+    }
+)
+STATE = '{"currentTag": "web"}'
 
 
 @pytest.mark.parametrize("path", [".taskmaster", ".taskmaster/tasks/tasks.json"])
+@pytest.mark.parametrize(
+    ("state", "options", "title"),
+    [
+        (STATE, {}, "Current"),
+        (STATE, {"tag": "master"}, "Old"),
+        ('{"currentTag": ""}', {}, "Old"),
+        ("{", {}, "Old"),
+        (None, {}, "Old"),
+    ],
+)
 def test_the_tag_of_the_options_outranks_the_current_one_and_that_the_default(
-    path: str,
+    path: str, state: str | None, options: dict[str, str], title: str
 ) -> None:
-    assert current_title(path)[0] == "Old"
-    assert current_title(path, "config")[0] == "Other"
-    assert current_title(path, "state", "config")[0] == "Current"
-    chosen = current_title(path, "state", "config", options={"tag": "master"})
-    assert chosen[0] == "Old"
+    files = {".taskmaster/tasks/tasks.json": TASKS}
+    if state is not None:
+        files[".taskmaster/state.json"] = state
+    assert load(path, files, options=options).tasks[0].title == title
 
 
 def test_a_plan_from_before_the_folder_taskmaster_has_its_state_in_it() -> None:
-    tasks = json.dumps(CURRENT["tasks.json"])
-    state = json.dumps(CURRENT["state"])
-    files = {"tasks/tasks.json": tasks, ".taskmaster/state.json": state}
+    files = {"tasks/tasks.json": TASKS, ".taskmaster/state.json": STATE}
     assert load("tasks/tasks.json", files).tasks[0].title == "Current"
 
 
-def test_a_current_tag_without_tasks_leaves_the_default_one_with_a_note() -> None:
+def test_a_current_tag_without_tasks_is_a_mistake() -> None:
     files = {
-        ".taskmaster/tasks/tasks.json": json.dumps(CURRENT["tasks.json"]),
+        ".taskmaster/tasks/tasks.json": TASKS,
         ".taskmaster/state.json": '{"currentTag": "gone"}',
     }
-    loaded_plan = load(".taskmaster", files)
-    assert loaded_plan.tasks[0].title == "Old"
-    assert loaded_plan.notes[0] == (
-        ".taskmaster: Task Master's current tag 'gone' is not in "
-        ".taskmaster/tasks/tasks.json"
-    )
-    broken = {**files, ".taskmaster/state.json": "{"}
-    assert load(".taskmaster", broken).tasks[0].title == "Old"
+    assert problems(lambda: load(".taskmaster", files)) == [
+        (
+            ".taskmaster/tasks/tasks.json:1: there is no tag 'gone'; "
+            "choose one with  --option tag=NAME: master, web"
+        )
+    ]
 
 
 @pytest.mark.parametrize(
