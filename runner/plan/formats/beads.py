@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
+from typing import NamedTuple
 
 from runner.core import json_document
 from runner.core.documents import clean
@@ -29,6 +30,7 @@ from runner.plan.formats.base import Mark, Options, Tree
 from runner.plan.formats.diagnostics import (
     COMPLETED,
     LEFT_OUT,
+    MAX_EDGES,
     PENDING,
     SKIPPED,
     Diagnostics,
@@ -37,7 +39,6 @@ from runner.plan.formats.diagnostics import (
     changed_file,
     join_sections,
     normalize,
-    only_tasks,
     parse_status_or_leave_out,
     replacement_word,
 )
@@ -467,11 +468,20 @@ def _note_ignored(counts: Mapping[str, int], diagnostics: Diagnostics) -> None:
 # -- Dependencies --
 
 
+class _BlockedBy(NamedTuple):
+    """The tasks that an issue waits for, and the reason why it cannot run, or None."""
+
+    task_ids: tuple[str, ...]
+    reason: str | None
+
+
 @dataclass
 class _Blockers:
     """Answers what an issue waits for, through parents and children."""
 
     issues: Mapping[str, _Issue]
+    _computed: dict[str, _BlockedBy] = field(default_factory=dict)
+    _entered: set[str] = field(default_factory=set)
 
     @cached_property
     def _children(self) -> Mapping[str, Sequence[_Issue]]:
@@ -486,9 +496,45 @@ class _Blockers:
 
         The second is the reason why the issue cannot run at all, or None.
         """
+        blockers = self._blockers_of(issue)
+        # By its parent, an issue may wait for itself.
+        task_ids = [task_id for task_id in blockers.task_ids if task_id != issue.id]
+        return task_ids, blockers.reason
+
+    def _blockers_of(self, issue: _Issue) -> _BlockedBy:
+        """Its own blockers and those of the open issues above it.
+
+        Every issue is computed once, after those above it: plans are deep, too.
+        """
+        stack = [issue]
+        while stack:
+            current = stack[-1]
+            if current.id in self._computed:
+                stack.pop()
+                continue
+            above = [p for p in self.parents(current) if p.blocks_others]
+            missing = [p for p in above if p.id not in self._computed]
+            if current.id in self._entered and missing:
+                # A circle of parents: each of them is blocked if any is.
+                for member in self._with_open_ancestors(current):
+                    circle = self._with_open_ancestors(member)
+                    self._computed[member.id] = self._combined(circle, [])
+                continue
+            if missing:
+                self._entered.add(current.id)
+                stack += missing
+                continue
+            inherited = [self._computed[parent.id] for parent in above]
+            self._computed[current.id] = self._combined([current], inherited)
+        return self._computed[issue.id]
+
+    def _combined(
+        self, holders: Sequence[_Issue], inherited: Sequence[_BlockedBy]
+    ) -> _BlockedBy:
+        """The blockers of the holders themselves, and those that were inherited."""
         task_ids: dict[str, None] = {}
         reasons: list[str] = []
-        for holder in self._with_open_ancestors(issue):
+        for holder in holders:
             for target_id in self._blocking_targets(holder):
                 reason = self._reason_besides_a_task(target_id)
                 if reason is None:
@@ -496,9 +542,13 @@ class _Blockers:
                 elif reason:
                     reasons.append(reason)
             reasons += self._unmet_conditions(holder)
-        # By its parent, an issue may wait for itself and its siblings.
-        task_ids.pop(issue.id, None)
-        return list(task_ids), reasons[0] if reasons else None
+        if not task_ids and not reasons and len(inherited) == 1:
+            # Most issues add nothing, and share the object.
+            return inherited[0]
+        for blockers in inherited:
+            task_ids.update(dict.fromkeys(blockers.task_ids))
+            reasons += [blockers.reason] if blockers.reason else []
+        return _BlockedBy(tuple(task_ids), reasons[0] if reasons else None)
 
     def parents(self, issue: _Issue) -> list[_Issue]:
         """The issues that it is a child of."""
@@ -580,7 +630,17 @@ class _TaskBuilder:
     def tasks(self) -> list[Task]:
         """The tasks in the order of the file, and a note for each reason to skip some."""
         work = [issue for issue in self._issues if not issue.ignored_as]
-        tasks = only_tasks(self._task(issue) for issue in work)
+        tasks: list[Task] = []
+        edges = 0
+        for issue in work:
+            task = self._task(issue)
+            if task is None:
+                continue
+            tasks.append(task)
+            edges += len(task.depends_on)
+            if edges > MAX_EDGES:
+                # The plan is refused, and more would only take memory.
+                break
         for reason, issues in self._skipped.items():
             names = [issue.id for issue in issues[:MAX_NAMED_ISSUES]]
             if len(issues) > len(names):

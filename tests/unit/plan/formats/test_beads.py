@@ -404,3 +404,32 @@ def test_a_folder_with_only_a_database_says_how_to_export_it(
             f"write and commit it:  bd export -o {export}"
         )
     ]
+
+
+def test_parents_in_a_circle_are_blocked_together() -> None:
+    dependencies = waits(
+        issue("x"),
+        issue("a", ("b", "parent-child"), ("x", "blocks")),
+        issue("b", ("c", "parent-child")),
+        issue("c", ("a", "parent-child")),
+        issue("d", ("b", "parent-child")),
+    )
+    assert dependencies == {
+        "x": (),
+        "a": ("x",),
+        "b": ("x",),
+        "c": ("x",),
+        "d": ("x",),
+    }
+
+
+def test_an_issue_inherits_the_blockers_of_all_its_parents() -> None:
+    dependencies = waits(
+        issue("x"),
+        issue("y"),
+        issue("p", ("x", "blocks")),
+        issue("q", ("y", "blocks")),
+        issue("r", ("p", "parent-child"), ("q", "parent-child")),
+        issue("s", ("r", "parent-child")),
+    )
+    assert dependencies["s"] == ("x", "y")
