@@ -21,9 +21,18 @@ _NUMBERED_PHASE = re.compile(r"phase[\s#:-]*(?:[0-9]+|[ivx]+|[a-z])\b", re.IGNOR
 # Check boxes below such a heading are criteria, not tasks.
 _CRITERIA_HEADING = re.compile(
     r"\b(?:accept\w*|criteria|checklists?|checkpoints?|deliverables?|done"
-    r"|exit|gates?|goals?|legend|outcomes?|quality|success|validation|verification)\b",
+    r"|exit|gates?|goals?|legend|notes?|outcomes?|prerequisites?|quality|requirements?"
+    r"|success|validation|verification)\b",
     re.IGNORECASE,
 )
+# A line such as `**Acceptance criteria**:` before a list is a heading, too.
+_LABEL = re.compile(
+    r"[*_]{0,3}(?:[^*_:]{0,30}\b)?(?:acceptance|criteria|checklist|checkpoint"
+    r"|deliverables?|definition of done|validation|verification)\b[^*_:]{0,30}"
+    r"(?:[*_]{1,3}:?|:[*_]{0,3})\s*",
+    re.IGNORECASE,
+)
+_LIST_ITEM = re.compile(r"\s*(?:[-*+•]|[0-9]{1,4}[.)])\s")
 # Lists below such a heading name tasks without being tasks.
 _PROSE_HEADING = re.compile(
     r"\b(?:dependenc\w*|examples?|format|legend|mvp|notes?|order|parallel|strategy"
@@ -96,6 +105,7 @@ class _Line:
     phase: int
     indent: int
     headings: tuple[str, ...]
+    below_label: bool
 
     @property
     def is_task(self) -> bool:
@@ -136,11 +146,11 @@ def read_plan_lines(page: Page) -> PlanLines:
     `Phase`. If two lines have the same id, the one in spec-kit's own form counts, else
     the first.
     """
-    numbered_phases: set[int] = set()
-    lines = list(_candidate_lines(page, numbered_phases))
+    scanner = _Scanner()
+    lines = list(scanner.candidate_lines(page))
     counting = _counting_lines(lines)
     with_ids = {line.index for line in lines if line.task_ids and line.is_boxed}
-    phases_with_tasks = set(numbered_phases)
+    phases_with_tasks = set(scanner.numbered_phases)
     for line in lines:
         # A legend or a summary repeats tasks without being a list of them.
         if (
@@ -175,7 +185,9 @@ def _is_criterion(
     Either it is not among tasks, or tasks are nested below it, so that it is their
     title.
     """
-    if line.phase not in phases_with_tasks or line.is_below(_CRITERIA_HEADING):
+    if line.phase not in phases_with_tasks:
+        return True
+    if line.below_label or line.is_below(_CRITERIA_HEADING):
         return True
     if following is None or not following.is_task:
         return False
@@ -183,50 +195,69 @@ def _is_criterion(
     return is_nested and following.headings == line.headings
 
 
-def _candidate_lines(page: Page, numbered_phases: set[int]) -> Iterator[_Line]:
-    """The lines that are or may be tasks; check boxes of a task's body are not.
+@dataclass
+class _Scanner:
+    """Reads the lines of a page one after the other.
 
-    Adds the phases whose heading says `Phase 2` or the like to `numbered_phases`.
+    `numbered_phases`: those whose heading says `Phase 2` or the like. `owner_indent`:
+    the indentation of the task whose body the next line may belong to. `below_label`:
+    the last line of prose was one such as `**Acceptance criteria**:`.
     """
-    headings: dict[int, str] = {}  # level → text
-    phase = 0
-    # Indentation of the line whose body the current line may belong to.
+
+    numbered_phases: set[int] = field(default_factory=set)
+    phase: int = 0
+    headings: dict[int, str] = field(default_factory=dict)  # level → text
     owner_indent: int | None = None
-    for index, line in page.visible_lines():
-        title = heading_text(line)
-        if title is not None:
-            level = heading_level(line)
-            headings = _headings_below(headings, level)
-            headings[level] = title
-            if level <= 2 or _PHASE_HEADING.match(title):
-                phase += 1
-            if _NUMBERED_PHASE.match(title):
-                numbered_phases.add(phase)
-            owner_indent = None
-            continue
-        if not line.strip():
-            continue
+    below_label: bool = False
+
+    def candidate_lines(self, page: Page) -> Iterator[_Line]:
+        """The lines that are or may be tasks; check boxes of a task's body are not."""
+        for index, line in page.visible_lines():
+            title = heading_text(line)
+            if title is not None:
+                self._enter_heading(heading_level(line), title)
+            elif line.strip():
+                content = self._read(line)
+                if content is not None:
+                    indent = indent_of(line)
+                    # The heading of the first level is the title of the whole file.
+                    headings = tuple(
+                        text
+                        for level, text in sorted(self.headings.items())
+                        if level > 1
+                    )
+                    yield _Line(
+                        index, content, self.phase, indent, headings, self.below_label
+                    )
+
+    def _enter_heading(self, level: int, title: str) -> None:
+        self.headings = {
+            depth: text for depth, text in self.headings.items() if depth < level
+        }
+        self.headings[level] = title
+        if level <= 2 or _PHASE_HEADING.match(title):
+            self.phase += 1
+        if _NUMBERED_PHASE.match(title):
+            self.numbered_phases.add(self.phase)
+        self.owner_indent = None
+        self.below_label = False
+
+    def _read(self, line: str) -> TaskLine | Suspect | None:
+        """The line as a task or suspect; None for prose and for bodies of tasks."""
         indent = indent_of(line)
+        if self.owner_indent is not None and indent <= self.owner_indent:
+            self.owner_indent = None
         content = read_line(line) or suspect_line(line)
-        if owner_indent is not None and indent <= owner_indent:
-            owner_indent = None
         if content is None:
-            continue
-        is_task_of_its_own = isinstance(content, TaskLine) or (
-            content.boxed and bool(content.task_ids)
-        )
-        if is_task_of_its_own:
-            owner_indent = indent
-        elif owner_indent is not None:
-            continue
-        # A heading of the first level is the title of the whole file.
-        context = tuple(text for level, text in sorted(headings.items()) if level > 1)
-        yield _Line(index, content, phase, indent, context)
-
-
-def _headings_below(headings: dict[int, str], level: int) -> dict[int, str]:
-    """The headings that a heading of this level does not end."""
-    return {depth: text for depth, text in headings.items() if depth < level}
+            if not indent and not _LIST_ITEM.match(line):
+                self.below_label = _LABEL.fullmatch(line) is not None
+            return None
+        if isinstance(content, TaskLine) or (content.boxed and content.task_ids):
+            self.owner_indent = indent
+            self.below_label = False
+        elif self.owner_indent is not None:
+            return None
+        return content
 
 
 def _counting_lines(lines: list[_Line]) -> dict[str, _Line]:

@@ -21,8 +21,10 @@ STRICT_ITEM = re.compile(
 ANY_ID = (
     r"(?:(?!T[0-9])[A-Za-z][A-Za-z0-9]{0,9}[-_.])?[Tt][-_]?[0-9]{1,9}"
     r"(?:\.[0-9]{1,4}){0,3}"
-    r"(?:[A-Za-z](?![A-Za-z0-9]))?(?:[-_](?!T[-_]?[0-9])[A-Za-z][A-Za-z0-9]{0,30}){0,3}"
+    r"(?:\.?[A-Za-z](?![A-Za-z0-9]))?(?:[-_](?!T[-_]?[0-9])[A-Za-z][A-Za-z0-9]{0,30}){0,3}"
 )
+# `T008-1` and `T008-08` are parts of T008, but `T001-003` is a range: equally wide.
+_SUB_NUMBER = r"(?<=[0-9]{3})-[0-9]{1,2}(?![0-9])|(?<=[Tt][0-9]{2})-[0-9](?![0-9])"
 _ID_BEGINS = r"(?<![\w-])"
 _ID_ENDS = r"(?![\w/]|[-–—.][\w])"
 
@@ -33,7 +35,9 @@ _READABLE = re.compile(
     rf"\[(?P<box>\s{{0,3}}|\s?[{_TICKS}]\ufe0f?\s?)\](?P<rest>[^\S\n]*\S.*)"
 )
 _LABEL = re.compile(r"\s*\[([^\[\]]{1,40})\](?!\()")
-_ID = re.compile(rf"(?P<open>[*_`(\[#]{{0,4}})(?P<id>{ANY_ID}){_ID_ENDS}")
+_ID = re.compile(
+    rf"(?P<open>[*_`(\[#]{{0,4}})(?P<id>{ANY_ID}(?:{_SUB_NUMBER})?){_ID_ENDS}"
+)
 _AFTER_ID = re.compile(r"[*_`)\]:.,;]{0,6}")
 _SEPARATED = re.compile(r"\s|[-–—:|]\s|[-–—:|]\S")
 # `T002, T003 and T004 …` and `T062-T067 …` are several tasks on one line.
@@ -148,6 +152,7 @@ def _split_rest(rest: str) -> tuple[str, tuple[str, ...], str] | None:
         labels_before.append(label[1].strip())
         rest = rest[label.end() :].lstrip()
         match = _ID.match(rest)
+    task_id = match["id"]
     after = rest[match.end() :]
     closing = _AFTER_ID.match(after)
     assert closing
@@ -160,7 +165,6 @@ def _split_rest(rest: str) -> tuple[str, tuple[str, ...], str] | None:
     text = text.strip().lstrip("-–—:|").strip()
     if not _HAS_WORD.search(text):
         return None
-    task_id = match["id"]
     if task_id.startswith("t"):
         task_id = f"T{task_id[1:]}"
     return task_id, (*labels_before, *labels), text

@@ -457,11 +457,14 @@ def test_check_boxes_below_a_task_belong_to_its_prompt() -> None:
     assert second.blocker == ""
 
 
-def test_check_boxes_of_criteria_hold_nothing_back() -> None:
-    text = """\
+@pytest.mark.parametrize(
+    "label", ["### Acceptance criteria", "**Acceptance Criteria**:", "**Checkpoint:**"]
+)
+def test_check_boxes_of_criteria_hold_nothing_back(label: str) -> None:
+    text = f"""\
         ## Phase 1
         - [ ] T001 a
-        ### Acceptance criteria
+        {label}
         - [ ] It works
         ## Phase 2
         - [ ] T002 b
@@ -497,3 +500,30 @@ def test_a_task_in_another_form_is_read_and_ticked(line: str) -> None:
     assert done == {"tasks.md": text.replace(box, "[X]", 1)}
     again = load("tasks.md", done["tasks.md"])
     assert again.tasks[1].source_status is Status.COMPLETED
+
+
+@pytest.mark.parametrize(
+    "label", ["**Goal**: checkpoint", "Checkpoint: Foundation is ready", "**Tasks**:"]
+)
+def test_check_boxes_below_any_other_line_are_waited_for(label: str) -> None:
+    text = f"## Phase 1\n{label}\n- [ ] Make a\n## Phase 2\n- [ ] T002 b\n"
+    assert plan(text).tasks[0].blocker == "line 3"
+
+
+@pytest.mark.parametrize(
+    ("line", "task_id"),
+    [
+        ("- [ ] T008-08: c", "T008-08"),
+        ("- [ ] T008-1 c", "T008-1"),
+        ("- [ ] T008.a c", "T008.a"),
+        ("- [ ] T008-010 c", None),
+        ("- [ ] T8-9 c", None),
+    ],
+)
+def test_a_number_behind_an_id_is_a_part_or_a_range(
+    line: str, task_id: str | None
+) -> None:
+    loaded_plan = plan(f"- [x] T001 a\n{line}\n")
+    ids = [task.id for task in loaded_plan.tasks]
+    assert ids == ["T001", *([task_id] if task_id else [])]
+    assert bool(loaded_plan.left_out) == (task_id is None)
