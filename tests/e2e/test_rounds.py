@@ -251,6 +251,20 @@ def test_jobs_of_ones_own_land_a_result_when_failed_jobs_are_run_again(
     assert place.records()["A"]["attempts"] == 1
 
 
+def test_jobs_of_ones_own_start_no_agent_again_whose_attempt_is_recorded(
+    make: Make,
+) -> None:
+    task = {"id": "A", "agent": {"command": ["sh", "-c", KILLS]}, "max_attempts": 1}
+    place = make([task], callers={OWN_JOBS: world.example(OWN_JOBS)})
+    run = place.round(OWN_JOBS)
+    assert legs(run) == {"A": "failure"}
+    assert place.records()["A"]["attempts"] == 1
+    again = place.harness.rerun_failed(run)
+    assert agents_started(again) == []
+    assert legs(again) == {"A": "success"}, again.log[-3000:]
+    assert place.records()["A"]["attempts"] == 1
+
+
 def own_pull(make: Make, *, fork: bool, label: str) -> tuple[World, Run]:
     """A run of the own jobs for a pull request that got this label."""
     place = make(ONE, callers={OWN_JOBS: world.example(OWN_JOBS)})

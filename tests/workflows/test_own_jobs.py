@@ -44,7 +44,7 @@ def test_each_command_has_a_job_of_its_name() -> None:
 def test_only_inputs_and_outputs_that_the_action_declares_are_used() -> None:
     for _, step in steps_of_fanin():
         assert set(step["with"]) <= set(ACTION["inputs"])
-    outputs = set(re.findall(r"steps\.(?:next|merge)\.outputs\.([\w-]+)", TEXT))
+    outputs = set(re.findall(r"steps\.(?:next|task|merge)\.outputs\.([\w-]+)", TEXT))
     assert outputs <= set(ACTION["outputs"])
     for job_id, name in re.findall(r"needs\.([\w-]+)\.outputs\.([\w-]+)", TEXT):
         assert name in jobs()[job_id]["outputs"]
@@ -80,6 +80,15 @@ def test_a_cancelled_run_still_merges_and_neither_verifies_nor_continues() -> No
     assert "!cancelled() && " in conditions["continue"]
     assert needs(jobs()["merge"]) == ["next", "task", "verify"]
     assert jobs()["task"]["strategy"]["fail-fast"] is False
+
+
+def test_a_re_run_starts_no_agent_for_an_attempt_that_the_branch_has() -> None:
+    steps = jobs()["task"]["steps"]
+    (checkout,) = [step for step in steps if step.get("if") == "github.run_attempt > 1"]
+    assert checkout["with"]["ref"].endswith("${{ needs.next.outputs.branch }}")
+    (task,) = [step for job_id, step in steps_of_fanin() if job_id == "task"]
+    assert checkout["with"]["path"] in task["with"]["branch-checkout"]
+    assert "steps.task.outputs.skipped != 'true'" in steps[-1]["if"]
 
 
 def test_merge_searches_the_results_for_the_keys_that_the_agents_had() -> None:
