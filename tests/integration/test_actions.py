@@ -498,26 +498,49 @@ def test_merge_goes_by_the_settings_of_the_head_and_the_inputs_of_the_first_roun
     assert manifest["scope"] == "warn"
 
 
-def test_a_plan_in_the_format_of_a_plugin_is_left_to_job_next(
+def plugin(folder: Path, source: str) -> str:
+    """Make a package with the plan format `lines`; return the PYTHONPATH that has it."""
+    info = folder / "lines-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: lines\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[fanin.sources]\nlines = lines:Lines\n")
+    (folder / "lines.py").write_text(source)
+    return f"{ROOT}:{folder}"
+
+
+def test_merge_loads_no_plan_format_of_a_plugin_to_choose(
     jobs: Jobs, tmp_path: Path
 ) -> None:
-    """Job `merge` can write, so it loads no code beside its own to choose."""
+    """The job can write, so it runs no other code."""
     start(jobs, TWO, max_concurrent=1)
     chosen = jobs.next()
     jobs.tasks(chosen)
     settings = (jobs.project.root / "fanin.yml").read_text()
     rival(jobs, "fanin.yml", f"{settings}plan: {{path: tasks.yml, source: lines}}\n")
-    package = tmp_path / "plugin"
-    info = package / "lines-1.0.dist-info"
-    info.mkdir(parents=True)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: lines\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[fanin.sources]\nlines = lines:Lines\n")
-    (package / "lines.py").write_text(f"open({str(tmp_path / 'loaded')!r}, 'w')\n")
-    merged = jobs.merge(chosen, FANIN_LATER_ROUNDS="4", PYTHONPATH=f"{ROOT}:{package}")
-    assert (merged.outputs["round"], merged.outputs["again"]) == ("", "true"), (
-        merged.log
+    loaded = tmp_path / "loaded"
+    path = plugin(tmp_path / "plugin", f"open({str(loaded)!r}, 'w')\n")
+    merged = jobs.merge(chosen, FANIN_LATER_ROUNDS="4", PYTHONPATH=path)
+    outputs = merged.outputs
+    assert (outputs["round"], outputs["again"]) == ("", "true"), merged.log
+    assert not loaded.exists()
+
+
+def test_the_next_batch_of_a_plan_in_the_format_of_a_plugin_is_left_to_job_next(
+    jobs: Jobs, tmp_path: Path
+) -> None:
+    jobs.environ["PYTHONPATH"] = plugin(
+        tmp_path / "plugin",
+        "from runner.plan.formats.native import Native\n"
+        "class Lines(Native):\n"
+        "    name = 'lines'\n",
     )
-    assert not (tmp_path / "loaded").exists()
+    start(jobs, TWO, max_concurrent=1, plan={"path": "tasks.yml", "source": "lines"})
+    chosen = jobs.next()
+    jobs.tasks(chosen)
+    merged = jobs.merge(chosen, FANIN_LATER_ROUNDS="4")
+    outputs = merged.outputs
+    assert (outputs["round"], outputs["again"]) == ("", "true"), merged.log
+    assert jobs.states() == {"A": "completed", "B": "pending"}
 
 
 @pytest.mark.parametrize(
