@@ -42,7 +42,7 @@ MatrixEntry = TypedDict(
 
 @dataclass(frozen=True)
 class ChoiceOptions:
-    """What a job needs to choose a batch.
+    """Options of the choice of a batch.
 
     `manifest`: the file to write. `later_rounds`: how many rounds may follow in this
     run of the workflow. `run_attempt`: GitHub's, of this job. `may_change_workflows`:

@@ -402,7 +402,7 @@ class MergeJob:
                     "the results are kept as artifacts",
                 )
             if push.landed:
-                # None: a job that is re-run must not replace a branch that exists.
+                # None, because a re-run job must not replace an existing branch.
                 self.remote.push(held_branch, held.tip, None)
                 pull_request = self.publisher.open_pull_request(
                     held_branch,

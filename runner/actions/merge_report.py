@@ -1,4 +1,4 @@
-"""What job `merge` reports: outputs, step summary, annotations and a comment."""
+"""The report of job `merge`: outputs, step summary, annotations and a comment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which run a job `next` goes on with: a new one, or one that is recorded.
+"""Chooses the run that job `next` continues: a new one, or a recorded one.
 
 GitHub may start the workflow many times while a run is under way: each label event,
 each press of the button. None of them brings limits of its own. So a run of the

@@ -1,4 +1,4 @@
-"""What a round hands on to the next (`fanin-state`), and what its jobs share."""
+"""The state that a round hands on to the next (`fanin-state`) and its jobs share."""
 
 from __future__ import annotations
 

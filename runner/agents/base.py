@@ -15,7 +15,7 @@ from runner.core.task import AgentSettings
 
 
 class Costs(StrEnum):
-    """How well `limits.max_cost_usd` can be enforced for an agent."""
+    """The degree to which `limits.max_cost_usd` can be enforced for an agent."""
 
     # The agent stops by itself at a limit given on its command line.
     CAPPED = "capped"
@@ -89,7 +89,7 @@ class AttemptFolder:
 
 @dataclass(frozen=True)
 class Invocation:
-    """What to start for one attempt. The prompt file is its standard input.
+    """The command of one attempt. Its standard input is the prompt file.
 
     argv: the command line.
     env: default variables; the user's allow-listed variables override them.

@@ -23,7 +23,7 @@ MAX_REPORT_BYTES = 64 * 2**10
 
 
 class Report(Document):
-    """What an agent may write to `$FANIN_REPORT`.
+    """The JSON report that an agent may write to `$FANIN_REPORT`.
 
     Every field is optional; unknown fields are kept.
     """

@@ -150,7 +150,7 @@ def missing_requirements(
     environ: Mapping[str, str],
     which: Callable[[str], object],
 ) -> list[tuple[str, str]]:
-    """The (problem, remedy) of each program or key that the agent lacks on this machine.
+    """The (problem, remedy) of each program or key that the agent lacks here.
 
     `which` looks up a program on PATH, like `shutil.which`.
     """

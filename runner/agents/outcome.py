@@ -160,7 +160,7 @@ def dollars(value: object) -> float | None:
 
 
 def sum_reported(*counts: int | None) -> int | None:
-    """The sum of the counts that are not None, None if there are none."""
+    """The sum of the counts that are not None; None if all are."""
     reported = [count for count in counts if count is not None]
     return sum(reported) if reported else None
 

@@ -78,7 +78,7 @@ EndReason = Literal["exited", "timeout", "idle", "cancelled", "flooded"]
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a program ended.
+    """The exit of a program.
 
     exit_code: its exit status; a negative number is the signal that killed it.
     end_reason: whether it exited by itself, else why it was stopped.

@@ -132,7 +132,7 @@ def _verify(command: str | None) -> str:
 
 
 def _dependencies(dependencies: Sequence[DependencyResult]) -> str:
-    """What the tasks before this one changed, as much as fits."""
+    """The changes of the task's dependencies, as many as fit."""
     lines = []
     for dependency in dependencies:
         lines.append(f"- {dependency.id}: {dependency.title}")

@@ -40,7 +40,7 @@ def _do_nothing() -> None:
 
 @dataclass(frozen=True)
 class AttemptContext:
-    """What an attempt gets from the executor that runs it.
+    """The inputs of an attempt from the executor that runs it.
 
     `environ` is the environment to pass allow-listed variables from. `cancel` ends the
     attempt when it is set. `run_attempt` counts the runs of one job on GitHub, and
@@ -64,8 +64,8 @@ class AttemptContext:
 
 @dataclass(frozen=True)
 class AttemptOutcome:
-    """The outcome of an attempt: its usage, its failure or None, and the tree of its
-    work, None if there is none to merge.
+    """The outcome of an attempt: its usage, its failure if it failed, and the tree of
+    its work if there is any to merge.
     """
 
     usage: Usage

@@ -216,8 +216,8 @@ def _base_tree(workspace: Workspace) -> str:
 def first_secret(
     workspace: Workspace, tree: str, secrets: Secrets
 ) -> tuple[str, str] | None:
-    """(path, secret's name) of the first new file or new path in `tree` with a secret,
-    None if there is none.
+    """(path, secret's name) of the first new file or new path in `tree` with a secret;
+    None if no file or path holds a secret.
     """
     if not secrets:
         return None
@@ -262,8 +262,8 @@ def _borrow(origin: Origin, git_dir: Path) -> None:
 
 
 def remove_folder(folder: Path) -> None:
-    """Delete everything, also what an agent made read-only. What cannot be deleted is
-    left to the next run.
+    """Delete the folder, even if an agent made parts of it read-only. The next run
+    deletes the rest.
     """
     shutil.rmtree(folder, ignore_errors=True)
     if folder.exists():

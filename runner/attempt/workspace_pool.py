@@ -75,7 +75,7 @@ class WorkspacePool:
         return replace(space, tree=self._tree_of(base))
 
     def _spare_at(self, base: str, folder: Path, branch: str) -> Workspace | None:
-        """A spare that was moved to `folder` and `base`, None if there is none."""
+        """Move a spare workspace to `folder` and `base`; None if the pool has none."""
         while (spare := self._next_spare(base, branch)) is not None:
             try:
                 return workspace.moved(spare, base, folder, branch)

@@ -1,4 +1,4 @@
-"""What several commands share: opening a repository, its settings and its snapshots."""
+"""Helpers of several commands: open a repository, its settings, its snapshots."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def task_views(
 
 
 def missing_requirements(agent_settings: AgentSettings) -> list[tuple[str, str]]:
-    """What is missing on this machine to use the agent, as (problem, remedy)."""
+    """The (problem, remedy) of each program or key that the agent lacks here."""
     import shutil
 
     from runner import agents

@@ -105,7 +105,7 @@ def _template_problems(repo: Repository, settings: Settings) -> Sequence[Problem
 
 
 def _plan_notes(repo: Repository, snapshot: Snapshot, settings: Settings) -> list[str]:
-    """What a user should know about the plan although it is not a mistake.
+    """Notes on the plan that are not problems.
 
     Tasks that were finished in the plan itself are left out.
     """

@@ -1,3 +1,3 @@
-"""What every other package builds on: documents, errors, durable files, YAML and JSON
-with line numbers.
+"""The foundation of every other package: documents, errors, durable files, YAML and
+JSON with line numbers.
 """

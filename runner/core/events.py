@@ -1,4 +1,4 @@
-"""What happens in a run, as typed events, and the observer that receives them.
+"""The events of a run, typed, and the observer that receives them.
 
 Every field is a plain JSON value or a document of such values, so that an event can be
 written as one line of JSON: `event.model_dump_json()`. `event` names its type.
@@ -27,7 +27,7 @@ class Event(Document):
 
 
 class UsageReport(Document):
-    """What attempts reported; `without_cost` of them did not report a cost."""
+    """The usage that attempts reported; `without_cost` attempts reported no cost."""
 
     attempts: int = 0
     cost_usd: float = 0.0

@@ -48,7 +48,7 @@ class Node:
     members: dict[str, Node] | None = None
 
     def get(self, name: str) -> Node | None:
-        """The member of that name, None if there is none or this is not an object."""
+        """The member of that name; None if it is missing or this is not an object."""
         return (self.members or {}).get(name)
 
     def text(self, name: str) -> str:

@@ -104,7 +104,7 @@ class Manifest(Document):
 
     @property
     def task_rules(self) -> TaskRules:
-        """What the settings of the run say about the tasks of the plan."""
+        """The rules of the run's settings for the tasks of the plan."""
         return TaskRules(self.tasks, self.protected, self.never)
 
     @property

@@ -18,7 +18,7 @@ JobIds = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,20}/[0-9]{1,20}$")]
 
 
 class FailureKind(StrEnum):
-    """Why an attempt failed. Never guessed from words in an agent's text."""
+    """The kind of a failure. Never guessed from words in an agent's text."""
 
     AGENT_ERROR = "agent_error"
     TIMEOUT = "timeout"
@@ -52,7 +52,7 @@ UNCOUNTED = frozenset(
 
 
 class Failure(Document):
-    """Why an attempt did not succeed. Without `retryable`, no further one is made."""
+    """The failure of an attempt. Without `retryable`, no further attempt is made."""
 
     kind: FailureKind
     message: Text
@@ -66,7 +66,7 @@ class Failure(Document):
 
 
 class Usage(Document):
-    """What the agent reported about itself. None means unknown, never zero."""
+    """The agent's own report of its usage. None means unknown, never zero."""
 
     summary: Text | None = None
     cost_usd: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None

@@ -48,10 +48,10 @@ class Attempt(Document):
 
 @dataclass(frozen=True)
 class Reading:
-    """What was read for one entry: its result, or the failure that stands for it.
+    """The result of one entry, or the failure that stands for it.
 
-    `pack` is the file to import. Without `started` the attempt never started, which
-    costs the task nothing.
+    `pack` is the file to import. An attempt that is not `started` costs the task
+    nothing.
     """
 
     entry: BatchEntry
@@ -235,7 +235,7 @@ def _corrupt(entry: BatchEntry, message: str) -> Reading:
 def _mismatch(
     result: Result, manifest: Manifest, digest: str, entry: BatchEntry
 ) -> str | None:
-    """How the result does not belong to the entry, None if it does."""
+    """Return why the result does not belong to the entry; None if it does."""
     expected = {
         "batch": manifest.batch,
         "manifest": digest,
@@ -268,7 +268,7 @@ def _read_attempts(paths: Iterable[Path]) -> list[Attempt]:
 
 
 def _read_file(path: Path) -> bytes | str | None:
-    """The bytes of a file, None if there is none, or the reason not to read it."""
+    """The bytes of a file, None if it is missing, or the reason not to read it."""
     if not path.exists() and not path.is_symlink():
         return None
     if not _is_regular_file(path):

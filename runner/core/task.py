@@ -32,7 +32,7 @@ class Status(StrEnum):
 
 
 class Standing(StrEnum):
-    """What a task's own record means for the tasks that depend on it."""
+    """The meaning of a task's record for the tasks that depend on it."""
 
     OPEN = "open"  # runs as soon as its dependencies are completed
     COMPLETED = "completed"
@@ -41,7 +41,7 @@ class Standing(StrEnum):
 
 
 class AgentSettings(UserDocument):
-    """Which agent runs: a preset by name, or any command as an argv list.
+    """The agent that runs: a preset by name, or any command as an argv list.
 
     - `env`: names of variables that it sees beside those of the preset.
     - `args`: added to the argv of a preset.
@@ -108,7 +108,7 @@ class TaskFields(UserDocument):
 
 
 class TaskSettings(UserDocument):
-    """What fanin.yml says about one task; a field that is given replaces the plan's."""
+    """Settings of one task in fanin.yml; a field that is set replaces the plan's."""
 
     allow: tuple[str, ...] = ()
     files: tuple[str, ...] | None = None
@@ -122,7 +122,7 @@ class TaskSettings(UserDocument):
 
 
 class TaskRules(NamedTuple):
-    """What fanin.yml says about the tasks of a plan.
+    """The rules of fanin.yml for the tasks of a plan.
 
     `tasks`: settings by task id. `protected`: globs that only `allow` lifts. `never`:
     globs of fanin's own files, which nothing lifts.
@@ -134,7 +134,7 @@ class TaskRules(NamedTuple):
 
 
 class Reference(NamedTuple):
-    """What the agent of a task should know besides the task: a file, or a text.
+    """Background for the agent of a task: a file, or a text.
 
     `name`: the file's path in the repository if `text` is None, otherwise what the text
     is, such as `epic b-1: Payments`.
@@ -197,7 +197,7 @@ def _split_heading(plan: dict[str, object]) -> dict[str, object]:
 
 
 class PlanSettings(UserDocument):
-    """Where the plan is and how it is read.
+    """The path of the plan and the options for reading it.
 
     `path` is a file or folder; `source` the format, None if it is to be detected;
     `options` are those of the format. `ignore_dangling` drops dependencies on tasks that
@@ -272,13 +272,13 @@ class Plan(BaseModel):
 
     @property
     def left_out_summary(self) -> str:
-        """How many records are left out, in a few words; "" if none is."""
+        """The number of left-out records, in a few words; "" if there are none."""
         if not self.left_out:
             return ""
         return f"{pluralize(len(self.left_out), 'record')} left out, see fanin check"
 
     def task(self, task_id: str) -> Task | None:
-        """The task of this id, None if there is none."""
+        """The task with this id; None if the plan has no such task."""
         for task in self.tasks:
             if task.id == task_id:
                 return task

@@ -86,7 +86,7 @@ def _described(
     model: type[BaseModel],
     named: Callable[[str], str],
 ) -> tuple[str, str]:
-    """What is wrong with one value, and the remedy ("" where the first says it)."""
+    """The problem with one value, and the remedy ("" if the problem implies it)."""
     dotted = ".".join(str(key) for key in keys)
     if details["type"] == "extra_forbidden":
         return f"unknown key {dotted!r}", _known_keys(model, keys)

@@ -1,1 +1,1 @@
-"""How the results of a batch become one tree and a commit."""
+"""Merges the results of a batch into one tree and a commit."""

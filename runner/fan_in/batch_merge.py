@@ -47,12 +47,12 @@ _MAX_PATH_LENGTH = 200
 
 @dataclass(frozen=True)
 class FanIn:
-    """What a fan-in made of a batch.
+    """The outcome of the fan-in of a batch.
 
     `commits` are on top of `head`, oldest first; none if there is nothing to record.
     `landed` are the ids of the tasks whose work is in them, `failed` maps the others
     to their failure, and `kept_refs` maps a task to the ref that keeps work which is
-    not in them. `snapshot` is what the branch says with these commits. `results` are
+    not in them. `snapshot` is the branch's state with these commits. `results` are
     those that could be read; `warnings` are for people.
     """
 
@@ -73,7 +73,7 @@ class FanIn:
 
 @dataclass(frozen=True)
 class Judgement:
-    """Which candidates are merged, in order, and the failures of the others."""
+    """The merged candidates, in order, and the failures of the others."""
 
     merged: Sequence[MergeOutcome]
     failed: Mapping[str, Failure]
@@ -170,7 +170,7 @@ class BatchMerge:
         return stale or self._missing_dependency(entry.task.id)
 
     def _missing_dependency(self, task_id: str) -> str | None:
-        """Which dependency the head has not completed, as a sentence, or None.
+        """A sentence about a dependency that the head has not completed, or None.
 
         A rolling run starts tasks on work that has not landed yet. If a person commits
         meanwhile, that work may fail to land.
@@ -500,7 +500,7 @@ class BatchMerge:
         return self._commit(self._with_state(self.head_tree, recorded), text), recorded
 
     def snapshot_with(self, commits: Sequence[str], recorded: Progress) -> Snapshot:
-        """What the branch says once the commits have landed."""
+        """The snapshot of the branch once the commits have landed."""
         commit = commits[-1] if commits else self.snapshot.commit
         return replace(self.snapshot, commit=commit, progress=recorded)
 
@@ -510,7 +510,7 @@ class BatchMerge:
         """A commit with the work of each failed attempt, task id → commit, because the
         work is paid for.
 
-        Not of work with a secret in it: sooner or later these refs are pushed.
+        Work with a secret in it is not kept: sooner or later these refs are pushed.
         """
         kept = {}
         for reading in self.readings:

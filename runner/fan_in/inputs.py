@@ -1,4 +1,4 @@
-"""What a fan-in is given: a batch's results, and how its merged tree is verified."""
+"""Inputs of a fan-in: a batch's results, and the way to verify its merged tree."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class BatchResults:
 
     `missing` is the failure of a task whose attempt left no folder; with None such an
     attempt counts as never started. `secrets` must not appear in what the agents left.
-    `record_run` makes what the progress file says of the run, from the fan-in as it is
-    before its commits are made; with None that stays as it is.
+    `record_run` makes the run's record in the progress file from the fan-in, before its
+    commits are made; with None the record stays as it is.
     """
 
     manifest: Manifest

@@ -1,8 +1,8 @@
 """Decides how the results of a batch become one tree: disjoint results are united,
 overlapping ones need a real merge.
 
-Pure, except for git's part, which the caller passes as `Trees`. Results are taken in plan order. A
-conflict fails the later task and never picks a side.
+Pure: the caller passes the git operations as `Trees`. Results are taken in plan order.
+A conflict fails the later task and never picks a side.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class ConflictLike(Protocol):
 
 
 class Trees(Protocol):
-    """What merging needs from git, all in one quarantine. Trees are object ids."""
+    """The git operations of a merge, in one quarantine. Trees are object ids."""
 
     def write_tree(self, base: str, changes: Mapping[str, Blob | None]) -> str:
         """Write `base` with these paths changed; None deletes a path."""

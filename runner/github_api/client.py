@@ -1,4 +1,4 @@
-"""What fanin asks of GitHub's REST API, one method an operation.
+"""The calls to GitHub's REST API, one method per operation.
 
 PyGithub is slow to import, so task jobs must not import this. Every request and answer
 is checked against GitHub's own description in tests/contract.

@@ -1,4 +1,4 @@
-"""What fanin asks of GitHub's API about issues.
+"""The calls to GitHub's API about issues.
 
 Only `fanin collect` and `fanin answer` need this, with the permissions `issues: read`
 and `issues: write`, which no other job has.
@@ -73,7 +73,7 @@ class IssueApi(GitHub):
 
     @cached_property
     def _may_write(self) -> dict[str, bool]:
-        """What GitHub answered so far: login → whether they may write."""
+        """GitHub's answers so far: login → whether the user may write."""
         return {}
 
     # --- reading

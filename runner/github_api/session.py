@@ -36,7 +36,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Retry:
-    """How long a session waits and how often it repeats a failing call.
+    """The limits on a session's waiting and on repeats of a failing call.
 
     `budget_seconds` limits all waiting of the session together. `now` returns seconds
     since the epoch.
@@ -183,7 +183,7 @@ class ApiSession:
         self._wait(seconds, error)
 
     def _wait_after_failure(self, failure: str, failures: int, repeat: bool) -> None:
-        """Wait before the next attempt; raise GitHubUnreachable if there is none."""
+        """Wait before the next attempt; raise GitHubUnreachable after the last."""
         failure = failure.strip()
         if not repeat:
             raise GitHubUnreachable(

@@ -1,4 +1,4 @@
-"""What a run has spent and achieved, and whether it makes sense to start more."""
+"""Accounts for what a run has spent and achieved, and decides whether it goes on."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class RunAccount:
 
     @property
     def slots(self) -> int:
-        """How many agents may run at once now."""
+        """The number of agents that may run at once now."""
         return self._backoff.agents
 
     def account_for_batch(

@@ -65,7 +65,7 @@ class RunContext:
         select_tasks: pipeline.SelectTasks | None = None,
         budget_shares: int = 1,
     ) -> Manifest | None:
-        """The batch that may start now, None if there is none.
+        """Choose the batch that may start now; None if no task is ready.
 
         The parameters are those of `pipeline.BatchRequest`.
         """

@@ -48,12 +48,12 @@ class WaitingWork:
 
 @dataclass(frozen=True)
 class State:
-    """What the journal says.
+    """The state that the events of the journal add up to.
 
     `open` are the batches, as (run, round), that have started and are not merged;
     `accepted` those that the rolling schedule has merged and not landed yet. `scratch`
-    is the folder of workspaces that a crash may have left. `freed` is what waited while
-    the run's batches were chosen and has reached its branch since.
+    is the folder of workspaces that a crash may have left. `freed` is work that waited
+    when the run's batches were chosen and has reached its branch since.
     """
 
     run: str | None = None
@@ -126,15 +126,16 @@ class State:
         return tuple(batch for batch in self.accepted if batch[1] not in landed_rounds)
 
     def landing_branch(self, branch: str) -> str:
-        """Where work for the branch lands: on other work for it that waits, if any."""
+        """The branch that work for `branch` lands on: its waiting branch, if any."""
         if self.waiting and self.waiting.target == branch:
             return self.waiting.branch
         return branch
 
     def landing_branch_of_batch(self, branch: str) -> str:
-        """Where a batch that was chosen for the branch lands.
+        """The branch that a batch lands on if it was chosen for `branch`.
 
-        If work waited on that branch and has reached its target since, it lands there.
+        If `branch` held waiting work that has reached its target since, the batch lands
+        on the target.
         """
         for freed in self.freed:
             if freed.branch == branch:

@@ -24,7 +24,7 @@ from runner.policy.redaction import Secrets
 from runner.repo import work_tree
 from runner.repo.repository import Repository
 
-# Whoever commits meanwhile moves the branch; each try merges on its new head.
+# The branch moves when somebody commits meanwhile; each try merges on its new head.
 TRIES = 20
 
 
@@ -74,7 +74,7 @@ class BranchLander:
         raise self.moved_too_often()
 
     def land(self, head: str, tip: str, run: str) -> bool:
-        """Move the branch from commit `head` to `tip`; False if it is elsewhere by now.
+        """Move the branch from commit `head` to `tip`; False if it has moved meanwhile.
 
         If files are in the way, the work goes to a branch of its own.
         """
@@ -92,7 +92,7 @@ class BranchLander:
         )
 
     def secrets_of_agents(self, manifest: Manifest) -> Secrets:
-        """What must not be in the work of the batch's agents."""
+        """The secrets that must not be in the work of the batch's agents."""
         chosen = [entry.agent for entry in manifest.entries]
         return secrets_of(chosen, self._attempt_context.environ)
 
@@ -102,9 +102,9 @@ class BranchLander:
         return BatchResults(manifest, folder, secrets=secrets)
 
     def verification(self, manifest: Manifest, scratch: Path) -> RunVerify | None:
-        """How a merged tree of the batch is verified, in a checkout below `scratch`.
+        """The verification of the batch's merged tree, in a checkout below `scratch`.
 
-        None if there is no command for it.
+        None if the batch has no verify command.
         """
         if manifest.verify is None:
             return None

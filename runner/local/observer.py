@@ -172,7 +172,7 @@ class LastLine:
 
 
 def _last_line(data: bytes) -> str:
-    """The last line that is not blank, without escape sequences; "" if there is none."""
+    """The last non-blank line without escape sequences; "" if all lines are blank."""
     # The tail may begin or end in the middle of a character.
     text = _ESCAPE_SEQUENCE.sub(b"", data).decode("utf-8", "ignore")
     for line in reversed(text.splitlines()):

@@ -46,7 +46,7 @@ from runner.schedule.budget import UsageTotal
 
 @dataclass(frozen=True)
 class RunOutcome:
-    """How a run ended: what the branch says now, and on which branch the work is.
+    """The outcome of a run: its last snapshot, and the branch that has the work.
 
     `waiting_branch` holds work that could not reach its own branch. `stop_reason` says
     why the run stopped although tasks are ready. `usage` is what the attempts reported.

@@ -55,7 +55,7 @@ def read_context(references: Sequence[Reference], tree: Tree | None) -> str:
 
 
 def _text_of(reference: Reference, tree: Tree | None) -> str | None:
-    """The text of the document; None if there is none that can be read."""
+    """The text of the document; None if it cannot be read."""
     if reference.text is not None or tree is None:
         return reference.text
     try:

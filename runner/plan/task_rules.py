@@ -1,4 +1,4 @@
-"""What fanin.yml says about tasks, applied to a plan that was read."""
+"""Applies the rules of fanin.yml to the tasks of a plan."""
 
 from __future__ import annotations
 

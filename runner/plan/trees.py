@@ -115,7 +115,7 @@ def read_file(path: Path) -> bytes | None:
 
 
 def missing_plan_remedy(choice: PlanSettings) -> str:
-    """What to do about a plan that does not exist."""
+    """The remedy for a plan that does not exist."""
     if choice.of_issues:
         return "write it with  fanin collect"
     return "write one ( fanin init ), or name yours with  --plan PATH"

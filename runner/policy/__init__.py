@@ -1,1 +1,1 @@
-"""What may enter a repository: globs, paths, changes, secrets. Pure."""
+"""The rules for what may enter a repository: globs, paths, changes, secrets. Pure."""

@@ -29,7 +29,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why a change may not land.
+    """A reason why a change may not land.
 
     `reason` completes the sentence that `path` begins; without a path, the change as a
     whole is refused. `scope` marks a path outside the task's own `files`, which the

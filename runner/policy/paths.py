@@ -1,4 +1,4 @@
-"""Which paths may enter a tree.
+"""The rules for paths that may enter a tree.
 
 Names must be valid on every platform, links must stay inside the tree, and no two names
 may be one file on macOS or Windows.

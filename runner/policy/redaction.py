@@ -69,7 +69,7 @@ class Secrets:
         return None
 
     def find_in_text(self, *texts: str) -> str | None:
-        """The name of the first secret in one of the texts, None if there is none."""
+        """The name of the first secret in the texts; None if they hold no secret."""
         for text in texts:
             name = self.find([_encoded(text)])
             if name is not None:
@@ -88,7 +88,7 @@ class Secrets:
 
     @cached_property
     def _names_by_form(self) -> dict[bytes, str]:
-        """Map every form of every value, without its line ends, to the variable's name."""
+        """Each form of each value, without its line ends → the variable's name."""
         names = {}
         for value, name in self.names.items():
             for form in forms(value):
@@ -130,7 +130,7 @@ class Masker:
         self._held_back = b""
 
     def feed(self, data: bytes) -> bytes:
-        """Add a piece of the stream; return the masked bytes that can be shown by now."""
+        """Add a piece of the stream; return the masked bytes that are complete."""
         if self._pattern is None:
             return data
         masked = self._pattern.sub(_MASK, self._held_back + data)
@@ -140,7 +140,7 @@ class Masker:
         return masked[:end]
 
     def flush(self) -> bytes:
-        """Return the masked bytes that `feed` held back; call it at the end of the stream."""
+        """Return the masked bytes that `feed` held back, at the end of the stream."""
         held_back = self._held_back
         self._held_back = b""
         return held_back

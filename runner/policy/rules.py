@@ -1,4 +1,4 @@
-"""What a task may change: rules over the paths between two trees.
+"""The rules for what a task may change, over the paths between two trees.
 
 Sources of the rules: git's own `verify_path` for names, and gh-aw's safe outputs for
 protected files and limits.

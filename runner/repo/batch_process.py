@@ -90,7 +90,7 @@ class ObjectReader:
         self._process.abandon()
 
     def info(self, name: str) -> ObjectInfo | None:
-        """The object that `name` stands for now, None if there is none."""
+        """The object that `name` stands for now; None if it does not exist."""
         return self.infos([name])[0]
 
     def infos(self, names: Sequence[str]) -> list[ObjectInfo | None]:
@@ -98,7 +98,7 @@ class ObjectReader:
         return self._ask("info", names, lambda info, _: info)
 
     def content(self, name: str) -> Content | None:
-        """The object that `name` stands for, None if there is none."""
+        """The object that `name` stands for; None if it does not exist."""
         return self.contents([name])[0]
 
     def contents(self, names: Sequence[str]) -> list[Content | None]:

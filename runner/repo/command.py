@@ -173,7 +173,7 @@ class Git:
         return Completed(status, output, message.strip())
 
     def start(self, argv: Sequence[str]) -> Process:
-        """Start a git process that is spoken to through pipes.
+        """Start a git process with pipes for its standard input and output.
 
         Raises EnvironmentBroken if there is no git.
         """
@@ -208,7 +208,7 @@ class Git:
 
 
 class Process:
-    """A git process that runs until it is closed. What it writes to stderr is dropped."""
+    """A git process that runs until it is closed. Its stderr is discarded."""
 
     def __init__(self, running: GitPython.AutoInterrupt) -> None:
         # GitPython ends the process once nothing refers to this object

@@ -1,4 +1,4 @@
-"""What a repository's configuration says, asked once while fanin works."""
+"""The repository's git configuration, read once and cached."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Configuration:
 
     @cached_property
     def identity(self) -> Mapping[str, str]:
-        """Variables with fanin's own name, where the user has configured none."""
+        """Variables that make fanin the author if no identity is configured."""
         for part in ("name", "email"):
             in_environment = f"GIT_AUTHOR_{part.upper()}" in self._git.env
             if not self._value(f"user.{part}") and not in_environment:

@@ -17,7 +17,7 @@ _MAX_HUNKS = 4_000  # characters of all hunks together
 
 @dataclass(frozen=True)
 class Conflict:
-    """What a merge could not decide: the paths, git's messages, and the marked hunks."""
+    """The conflict of a merge: the paths, git's messages, and the marked hunks."""
 
     paths: tuple[str, ...]
     messages: tuple[str, ...]

@@ -33,7 +33,7 @@ _MAX_LOOSE = 8  # this many new objects become files of their own, more of them 
 
 @dataclass
 class _Edit:
-    """What changes at one name, and below it.
+    """The changes at one name, and below it.
 
     If `is_target`, the name gets `entry`, or is removed where that is None.
     """
@@ -139,7 +139,7 @@ class Objects:
             self._trees[object_id] = dict(_parse_tree(data, len(object_id) // 2))
 
     def find(self, tree: str, path: str) -> Entry | None:
-        """The entry at `path`, None if there is none."""
+        """The entry at `path`; None if it does not exist."""
         entry: Entry | None = (FOLDER, tree)
         for name in os.fsencode(path).split(b"/"):
             if entry is None or entry[0] != FOLDER:

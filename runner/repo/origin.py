@@ -1,4 +1,4 @@
-"""What a checkout borrows from the repository: its objects and its ignore files."""
+"""The parts of the repository that a checkout borrows: its objects and ignore files."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Origin:
 
 
 def origin_of(path: Path) -> Origin:
-    """The repository that `path` is in. Raises GitFailed if there is none."""
+    """The repository that `path` is in. Raises GitFailed outside of a repository."""
     git = isolated_git(path)
     argv = ["rev-parse", "--path-format=absolute", "--git-common-dir"]
     git_dir = git.run(argv).removesuffix(b"\n")

@@ -1,9 +1,8 @@
-"""How much a git pack expands to, computed before git expands it: a few bytes of deltas
-can stand for gigabytes.
+"""Computes the expanded size of a git pack before git expands it.
 
-Reads the headers of a stream in small pieces (Documentation/gitformat-pack). It judges
-the size and nothing else: whether the objects are sound is for `git index-pack
---strict` to say.
+A few bytes of deltas can stand for gigabytes. Reads the headers of a stream in small
+pieces (Documentation/gitformat-pack). It checks the size only; `git index-pack
+--strict` checks the objects.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How an attempt to move a branch ended, here or on a server."""
+"""The outcome of moving a branch, in this repository or on a server."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from enum import StrEnum
 
 
 class Outcome(StrEnum):
-    """What became of the branch."""
+    """The kind of outcome."""
 
-    LANDED = "landed"  # it has the new commit
-    MOVED = "moved"  # it was not at the expected commit
-    REFUSED = "refused"  # it is where it was, and takes no commit
+    LANDED = "landed"  # the branch has the new commit
+    MOVED = "moved"  # the branch was not at the expected commit
+    REFUSED = "refused"  # the branch is unchanged, and refuses the commit
 
 
 class Reason(StrEnum):
-    """Why a branch takes no commit."""
+    """The reason why a branch refuses a commit."""
 
     WORKFLOWS = "workflows"
     SECRET = "secret"  # noqa: S105 - a kind of refusal, no password
@@ -54,5 +54,5 @@ MOVED = RefUpdate(Outcome.MOVED)
 
 
 def refusal(text: str, reason: Reason) -> RefUpdate:
-    """The branch takes no commit."""
+    """The outcome of a refused update."""
     return RefUpdate(Outcome.REFUSED, text, reason)

@@ -123,8 +123,8 @@ class Remote:
         return branches
 
     def push(self, branch: str, new: str, old: str | None) -> RefUpdate:
-        """Point the remote's branch at `new` if it is at `old` (None: if there is
-        none). Exact compare-and-swap.
+        """Set the remote's branch to `new` if it is at `old` (None: if it does not
+        exist): an exact compare-and-swap.
 
         Raises EnvironmentBroken if the server cannot be reached.
         """

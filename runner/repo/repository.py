@@ -1,4 +1,4 @@
-"""The plan's repository: questions about it, its refs, and commits."""
+"""The plan's repository: its refs, commits and work tree."""
 
 from __future__ import annotations
 
@@ -60,14 +60,14 @@ class Repository(WritableDatabase):
         return self.git_dir.resolve() / "objects"
 
     def private_folder(self) -> Path:
-        """Fanin's own folder in the repository; what a crash leaves there is swept."""
+        """Fanin's own folder in the repository; leftovers of crashes are deleted."""
         folder = self.git_dir / "fanin"
         folder.mkdir(exist_ok=True)
         return folder
 
     @property
     def origin(self) -> Origin:
-        """What checkouts for agents borrow from."""
+        """The repository that agents' checkouts borrow from."""
         return Origin(
             self.git_dir.resolve(),
             self.configuration.object_format,
@@ -139,7 +139,7 @@ class Repository(WritableDatabase):
         return self.git.status(["check-ref-format", f"refs/heads/{name}"]) == 0
 
     def remote_url(self, name: str) -> str | None:
-        """The address of a remote, None if there is none of that name."""
+        """The URL of a remote; None if there is no remote of that name."""
         done = self.git.run_unchecked(["remote", "get-url", name])
         if done.status:
             return None

@@ -1,1 +1,1 @@
-"""What may run now: selection, batch manifest, budget, backoff and preflight checks."""
+"""Decides what may run now: selection, manifest, budget, backoff, preflight checks."""

@@ -1,5 +1,5 @@
-"""How many agents run at once, and how long a run waits, while a model's provider
-reports a rate limit or an overload.
+"""Paces a run while a model's provider reports a rate limit or an overload: the number
+of agents at once, and the pause before a retry.
 
 The number of agents halves after a round that met a limit and grows by one after a
 round that met none, as in TCP. The pause doubles, with jitter, so that runs that were

@@ -120,7 +120,7 @@ def build_entry(
 def _brought(
     task: Task, plan: Plan, progress: Progress
 ) -> tuple[DependencyResult, ...]:
-    """What the task's dependencies changed, from the progress.
+    """The changes of the task's dependencies, from the progress.
 
     A leg of the matrix has a shallow checkout, without the history that shows it.
     """

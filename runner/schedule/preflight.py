@@ -23,11 +23,11 @@ _WORKFLOWS = ".github/workflows/**"
 
 @dataclass(frozen=True)
 class PreflightReport:
-    """What would stop the open tasks; the caller decides what is an error.
+    """Everything that would stop the open tasks; the caller decides what is an error.
 
     `problems`: tasks that can never run or land, and a cost limit that cannot be enforced.
     `missing`: programs and keys that this machine does not have.
-    `notes`: how the cost limit is enforced where agents report their cost afterwards.
+    `notes`: how the cost limit is enforced if agents report their cost afterwards.
     """
 
     problems: tuple[Problem, ...]
@@ -110,7 +110,7 @@ def _open_tasks(plan: Plan, progress: Progress, settings: Settings) -> Iterator[
 
 
 def _workflow_problems(task: Task, plan: Plan) -> Iterator[Problem]:
-    """Why a change of workflows that the task may make could not land."""
+    """A problem if the task may change workflows: the job's token cannot push them."""
     if globs.could_overlap(task.allow, (_WORKFLOWS,)):
         what = (
             f"{task.id} may change .github/workflows, "

@@ -1,1 +1,1 @@
-"""What people see: terminal, job summaries, diagrams, JSON."""
+"""Output for people: terminal, job summaries, diagrams, JSON."""

@@ -82,7 +82,7 @@ class RoundReport:
 
 @dataclass(frozen=True)
 class _Detail:
-    """How much of a round is shown: failures, lines of each log, rows of each table."""
+    """The detail of a summary: failures, lines of each log, rows of each table."""
 
     failures: int
     log_lines: int
@@ -286,7 +286,7 @@ class _RoundPage:
         return " ".join(linked)
 
     def _what_happened(self) -> str:
-        """What landed, what it used, and what comes next: a line each."""
+        """A line each for what landed, what it used, and what comes next."""
         report = self._report
         lines = []
         if report.commit is not None:
@@ -480,7 +480,7 @@ class _RoundPage:
         return f"<sub>{' · '.join(parts)}</sub>"
 
     def _legend(self) -> str:
-        """What the states mean whose words do not say it."""
+        """The meanings of the states whose words do not explain themselves."""
         states = counts(self._views)
         meanings = [
             f"{look.icon} {look.word}: {look.meaning}"

@@ -1,4 +1,4 @@
-"""How the states of a task look: an icon, a word and what the word means."""
+"""The display of a task's state: an icon, a word and its meaning."""
 
 from __future__ import annotations
 

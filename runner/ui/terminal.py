@@ -220,12 +220,12 @@ def print_views(console: Console, views: Sequence[TaskView]) -> None:
 
 
 def tally(views: Sequence[TaskView]) -> str:
-    """How many tasks are in each state: `2 completed, 1 ready`."""
+    """The number of tasks in each state: `2 completed, 1 ready`."""
     return ", ".join(f"{count} {state}" for state, count in counts(views).items())
 
 
 def _contents(event: CommitLanded) -> str:
-    """What a commit holds: task ids, or only the record of failed attempts."""
+    """The contents of a commit: task ids, or the number of recorded failed attempts."""
     if event.tasks:
         return escape(", ".join(event.tasks))
     if not event.failed_tasks:
@@ -239,5 +239,5 @@ def _title(event: AttemptStarted | AttemptEnded) -> str:
 
 
 def _attempt(event: AttemptStarted | AttemptEnded) -> str:
-    """Which attempt this is, unless it is the first."""
+    """The number of the attempt, unless it is the first."""
     return f" [dim](attempt {event.attempt})[/]" if event.attempt > 1 else ""

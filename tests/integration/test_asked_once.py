@@ -67,5 +67,7 @@ def test_a_file_of_a_commit_is_read_once(
 ) -> None:
     repo, head = Repository(project.root, os.environ), project.git("rev-parse", "HEAD")
     assert repo.file(head, "README.md") == b"hello\n"
-    monkeypatch.setattr(Git, "attempt", lambda *_, **__: pytest.fail("asked again"))
+    monkeypatch.setattr(
+        Git, "run_unchecked", lambda *_, **__: pytest.fail("asked again")
+    )
     assert repo.file(head, "README.md") == b"hello\n"

@@ -14,18 +14,18 @@ from runner.repo.command import Completed, Git, Process
 def recorded_git_calls() -> Iterator[list[str]]:
     """The subcommand of each git process that this process starts in the block."""
     calls: list[str] = []
-    attempt, start = Git.run_unchecked, Git.start
+    run_unchecked, start = Git.run_unchecked, Git.start
 
-    def recorded_attempt(git: Git, argv: Sequence[str], **options: Any) -> Completed:
+    def recorded_run(git: Git, argv: Sequence[str], **options: Any) -> Completed:
         calls.append(argv[0])
-        return attempt(git, argv, **options)
+        return run_unchecked(git, argv, **options)
 
     def recorded_start(git: Git, argv: Sequence[str]) -> Process:
         calls.append(argv[0])
         return start(git, argv)
 
     with (
-        patch.object(Git, "run_unchecked", recorded_attempt),
+        patch.object(Git, "run_unchecked", recorded_run),
         patch.object(Git, "start", recorded_start),
     ):
         yield calls

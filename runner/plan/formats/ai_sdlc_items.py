@@ -168,7 +168,7 @@ def _field_value(
 
 
 def _continuation(line: str, field: re.Match[str], value: str) -> str:
-    """What this line adds to the field above it; "" if it does not continue it.
+    """The text that this line adds to the field above it; "" if it adds none.
 
     A field continues on a wrapped line and, where it is a list, on a nested item. A
     dependency on a second line that was taken for prose would let the task start too

@@ -131,7 +131,7 @@ class _Field:
 
 
 class _Config(NamedTuple):
-    """What the configuration says: the statuses in order, and the prefix of the files."""
+    """The configuration: the statuses in order, and the prefix of the files."""
 
     statuses: Sequence[str]
     prefix: str
@@ -328,7 +328,7 @@ def _front_matter_end(text: str) -> int | None:
 
 
 def _body(lines: Sequence[str], end: int) -> str:
-    """What follows the front matter, which ends on that line."""
+    """The text after the front matter, which ends on that line."""
     if end == len(lines):
         return ""
     return "\n".join([lines[end].lstrip("-"), *lines[end + 1 :]])
@@ -474,7 +474,7 @@ def _applies_to_folder(config: Mapping[str, object], path: str) -> bool:
 
 
 def _status_words(statuses: Sequence[str]) -> dict[str, StatusWord]:
-    """What each status word means: the first status is open and the last completed.
+    """The meaning of each status word: the first status is open, the last completed.
 
     Behind the last one may stand columns of what is not wanted. Work that is done but
     not in the last column waits for a person, as for Backlog.md it is not finished.
@@ -563,7 +563,7 @@ class _Ids:
             self._by_numbers.setdefault(_without_prefix(key), []).append(task_id)
 
     def find(self, written_id: str) -> list[str]:
-        """The ids that it may mean: equal ones, else those with equal numbers."""
+        """The ids that `written_id` may mean: equal ones, else equal numbers."""
         key = _canonical_id(written_id)
         if key in self._by_id:
             return self._by_id[key]
@@ -634,7 +634,7 @@ class _TaskBuilder:
         )
 
     def _status_of(self, file: _TaskFile) -> StatusWord:
-        """What the file's status means; in `completed/` that does not count."""
+        """The meaning of the file's status, which does not count in `completed/`."""
         if file.completed:
             return COMPLETED
         word = file.text("status")

@@ -1,4 +1,4 @@
-"""What a plan format is: the Protocol that every module of `plan/formats/` follows."""
+"""The Protocol that every plan format follows."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Options = Mapping[str, str]
 
 @dataclass(frozen=True)
 class Mark:
-    """What the plan's own marks should say about one task.
+    """The state that the plan's own marks should show for one task.
 
     `started` and `completed`: ISO 8601 in UTC, or None. `error`: one line, or None.
     """
@@ -31,7 +31,7 @@ class Tree(Protocol):
     """
 
     def read(self, path: str) -> str | None:
-        """The file's text with its line endings, or None if it is no regular file.
+        """The file's text with its line endings, or None if it is not a regular file.
 
         Raises InvalidInput if it is not UTF-8 or larger than a plan may be.
         """

@@ -155,7 +155,7 @@ class _Issue:
 
     @property
     def ignored_as(self) -> str | None:
-        """What the issue is if it is not a task, else None."""
+        """The kind of an issue that is not a task, else None."""
         if self.deleted:
             return "deleted (tombstone)"
         if self.issue_type in RECORD_TYPES | CONTAINER_TYPES:
@@ -371,7 +371,7 @@ def _read_issue(
 
 
 def _status_word(node: Node) -> StatusWord:
-    """What the status means; an unknown one is not handed out, nor one that is no text."""
+    """The meaning of the status; unknown words and non-text values are skipped."""
     status = node.get("status")
     if status is None or status.is_null or status.value == "":
         return PENDING
@@ -567,7 +567,7 @@ class _Blockers:
         return list(reached.values())
 
     def _blocking_targets(self, issue: _Issue) -> Iterator[str]:
-        """What the issue's own `blocks` and `waits-for` dependencies name."""
+        """The targets of the issue's own `blocks` and `waits-for` dependencies."""
         yield from issue.targets.get(BLOCKS, ())
         for target_id in issue.targets.get(WAITS_FOR, ()):
             children = self._children.get(target_id, ())
@@ -599,7 +599,7 @@ class _Blockers:
         return reason
 
     def _unmet_conditions(self, issue: _Issue) -> Iterator[str]:
-        """Why `conditional-blocks` hold the issue up: it runs only after a failure."""
+        """The reasons why `conditional-blocks` hold up the issue."""
         for target_id in issue.targets.get(CONDITIONAL, ()):
             target = self.issues.get(target_id)
             if target is None or not target.closed or not _has_failed(target):
@@ -696,7 +696,7 @@ class _TaskBuilder:
         return status, reason
 
     def _parsed_status(self, issue: _Issue) -> StatusWord:
-        """What the status means; an unknown one leaves the issue out."""
+        """The meaning of the status; an unknown one leaves the issue out."""
         node = issue.node.get("status")
         if node is None or node.is_null or node.value == "":
             return PENDING
@@ -706,7 +706,7 @@ class _TaskBuilder:
         )
 
     def _reason_to_wait(self, issue: _Issue) -> str | None:
-        """Why a person does not want it to run now, or None."""
+        """Return why a person has put the issue off, or None."""
         if _is_true(issue.node, "pinned"):
             return "it is pinned"
         for holder in (issue, *self._blockers.parents(issue)):
@@ -727,7 +727,7 @@ class _TaskBuilder:
         return time <= self._now
 
     def _context(self, issue: _Issue) -> Iterator[Reference]:
-        """What the issues above it say, the nearest first."""
+        """The texts of the issues above it, the nearest first."""
         reached = {issue.id}
         queue = self._blockers.parents(issue)
         while queue and len(reached) <= MAX_ANCESTORS:

@@ -1,4 +1,4 @@
-"""What the formats share: reporting problems, status words, building tasks."""
+"""Helpers of all formats: reporting problems, status words, building tasks."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def line_numbers(text: str) -> set[int]:
 
 @dataclass(frozen=True)
 class StatusWord:
-    """What a format's word for a status means to fanin.
+    """The meaning of a format's status word.
 
     A skipped task does not run, and no task that depends on it can run.
     """
@@ -183,7 +183,7 @@ def parse_status(
     meanings: Mapping[str, StatusWord],
     file: str | None = None,
 ) -> StatusWord:
-    """What the word means; for an unknown one a problem with the nearest known word."""
+    """The meaning of the word; an unknown one is reported with the nearest word."""
     meaning = meanings.get(normalize(word))
     if meaning is not None:
         return meaning
@@ -200,7 +200,7 @@ def parse_status_or_leave_out(
     task_id: str,
     file: str | None = None,
 ) -> StatusWord:
-    """What the word means; for an unknown one the task is left out, and so skipped."""
+    """The meaning of the word; an unknown one leaves the task out, so it is skipped."""
     meaning = meanings.get(normalize(word))
     if meaning is not None:
         return meaning
@@ -213,7 +213,7 @@ def parse_status_or_leave_out(
 def _unknown_status(
     diagnostics: Diagnostics, word: str, meanings: Mapping[str, StatusWord]
 ) -> tuple[str, str]:
-    """What is wrong, and the remedy, with the nearest known word."""
+    """The problem and its remedy, which names the nearest known word."""
     remedy = f"write one of: {', '.join(meanings)}"
     if len(diagnostics.problems) + len(diagnostics.left_out) < MAX_GUESSES:
         remedy = spelling_remedy(normalize(word), meanings, remedy)

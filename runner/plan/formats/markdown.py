@@ -159,7 +159,8 @@ def _hidden_regions(
 def _front_matter_end(lines: Sequence[str], is_item: IsItem) -> int:
     """The last line of the YAML front matter, or 0 if there is none.
 
-    A task item before the end means that the `---` is only a rule (S-0129).
+    If a task item comes before the end, the `---` is a horizontal rule, as in ai-sdlc's
+    story S-0129.
     """
     if not lines or lines[0].removeprefix("\ufeff").rstrip() != "---":
         return 0

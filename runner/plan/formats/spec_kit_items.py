@@ -85,7 +85,7 @@ class UnreadLine:
 
 @dataclass
 class PlanLines:
-    """What a page holds, in file order.
+    """The contents of a page, in file order.
 
     `unread`: lines to report, each by itself. `criteria`: indices of check boxes
     without an id in parts without tasks, and below headings such as `Acceptance`.

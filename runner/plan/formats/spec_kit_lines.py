@@ -142,7 +142,7 @@ def read_line(line: str) -> TaskLine | None:
 
 
 def _split_rest(rest: str) -> tuple[str, tuple[str, ...], str] | None:
-    """The id, labels and text of what follows the box; None if there is no single id."""
+    """The id, labels and text after the box; None without exactly one id."""
     labels_before: list[str] = []
     match = _ID.match(rest)
     while match is None:

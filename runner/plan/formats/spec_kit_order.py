@@ -164,7 +164,7 @@ class TaskOrder:
         return groups
 
     def _tasks_and_unread_lines(self) -> list[Item | UnreadLine]:
-        """What the order is made of, in file order."""
+        """The parts of the order, in file order."""
         lines: list[Item | UnreadLine] = list(self.plan_lines.items)
         lines += [line for line in self.plan_lines.unread if line.gates]
         return sorted(lines, key=lambda line: line.line_index)
@@ -267,7 +267,7 @@ class TaskOrder:
                         yield _Hint(index, earlier, later), False
 
     def _dependency_texts(self, item: Item) -> Iterator[str]:
-        """What is in `(depends on T012, T013)`.
+        """The ids in `(depends on T012, T013)`.
 
         Only parentheses count: real titles are about dependencies, too.
         """

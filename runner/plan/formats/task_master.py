@@ -483,7 +483,7 @@ def _checklist(items: Iterable[_Item], depth: int = 0) -> Iterator[str]:
 
 
 def _status_word(item: _Item) -> StatusWord:
-    """What the item's own word says, without a problem for an unknown one."""
+    """The meaning of the item's own word, without a problem for an unknown one."""
     return STATUS_WORDS.get(normalize(item.node.text("status")), PENDING)
 
 
