@@ -238,6 +238,31 @@ def tool_path(first: tuple[Path, ...] = ()) -> str:
     )
 
 
+def _with_uv(folder: Path) -> Path:
+    """A folder with the uv that setup-uv puts on the PATH of GitHub's machines."""
+    folder.mkdir()
+    path = f"{Path(sys.prefix) / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}"
+    uv = shutil.which("uv", path=path)
+    if uv is not None:
+        (folder / "uv").symlink_to(Path(uv).resolve())
+    return folder
+
+
+def _uv_environment() -> dict[str, str]:
+    """Lets uv use the cache and the certificates of the machine that runs the tests.
+
+    Packages are copied out of the cache: what a job does to its environment must not
+    reach the environments of later jobs.
+    """
+    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    certificates = os.environ.get("SSL_CERT_FILE")
+    return {
+        "UV_CACHE_DIR": os.environ.get("UV_CACHE_DIR") or str(caches / "uv"),
+        "UV_LINK_MODE": "copy",
+        **({"SSL_CERT_FILE": certificates} if certificates else {}),
+    }
+
+
 class Harness:
     """Runs workflows of a forge's repositories, one after the other."""
 
@@ -579,7 +604,8 @@ class Harness:
         home = folder / "home"
         home.mkdir()
         return {
-            "PATH": tool_path(self.path_first),
+            **_uv_environment(),
+            "PATH": tool_path((*self.path_first, _with_uv(folder / "tools"))),
             "HOME": str(home),
             "LANG": "C.UTF-8",
             "TMPDIR": str(_made(folder / "tmp")),
