@@ -305,6 +305,7 @@ def test_a_pack_far_over_the_size_limit_is_refused_before_git_expands_it(
     assert failure.kind == "policy"
     assert "far more than limits.size = 1,000" in failure.message
     assert str(batch.results) in failure.message
+    assert "raise the limit in fanin.yml or split the task" in failure.message
 
 
 def test_a_pack_without_the_tree_that_its_result_names_is_refused(

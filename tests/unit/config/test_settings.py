@@ -441,16 +441,16 @@ def test_the_file_is_optional(
 
 def test_a_file_that_is_not_utf8_is_a_problem(tmp_path: Path) -> None:
     (tmp_path / "fanin.yml").write_bytes(b"verify: pr\xfcfe\n")
-    assert problems(lambda: read_settings_file(tmp_path))[0].startswith(
-        "fanin.yml: unreadable"
-    )
+    problem = problems(lambda: read_settings_file(tmp_path))[0]
+    assert problem.startswith("fanin.yml: unreadable")
+    assert problem.endswith("save it as UTF-8 text")
 
 
 def test_a_folder_named_like_the_file_is_a_problem(tmp_path: Path) -> None:
     (tmp_path / "fanin.yml").mkdir()
-    assert problems(lambda: read_settings_file(tmp_path))[0].startswith(
-        "fanin.yml: unreadable"
-    )
+    problem = problems(lambda: read_settings_file(tmp_path))[0]
+    assert problem.startswith("fanin.yml: unreadable")
+    assert problem.endswith("make it a regular file that you can read")
 
 
 @pytest.mark.parametrize(
