@@ -15,6 +15,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -1118,6 +1119,25 @@ def test_pull_request_of_a_fork_is_refused_with_the_reason_and_nothing_runs(
     assert [item.job for item in run.summaries] == ["refused"]
     assert place.subjects("refs/heads/feature") == ["Feature", "Seed"]
     assert place.repository.comments == {}
+
+
+def test_another_label_a_closed_pull_request_and_dependabot_run_nothing(
+    make: Make,
+) -> None:
+    place = pull_world(make, world.example(PULL_REQUEST))
+    pull = place.repository.open_pull("feature", labels=("fanin", "bug"))
+    start = partial(place.harness.run_pull_request, NAME, workflow=PULL_REQUEST)
+    assert ran(start(pull, action="labeled", label="bug")) == []
+    closed = {**pull, "state": "closed"}
+    assert ran(start(closed, action="labeled")) == []
+    assert ran(start(closed, action="synchronize")) == []
+    by_dependabot = {**pull, "user": {"login": "dependabot[bot]"}}
+    run = start(by_dependabot, action="synchronize")
+    assert ran(run) == ["refused"]
+    (notice,) = said(run, "notice")
+    assert "Fanin does not run on pull requests of Dependabot" in notice
+    assert ran(start({**by_dependabot, "labels": []})) == []
+    assert place.subjects("refs/heads/feature") == ["Feature", "Seed"]
 
 
 def test_caller_without_workflow_dispatch_is_told_the_lines_to_add(make: Make) -> None:

@@ -403,14 +403,14 @@ class Harness:
         *,
         workflow: str,
         action: str = "opened",
-        label: str = "",
+        label: str = "fanin",
         **options: Any,
     ) -> Run:
-        """The event of a pull request that the forge opened; `label` is what action
-        `labeled` has put on.
+        """The event of a pull request that the forge opened; `label` is the one that
+        was put on, where that is the action.
         """
         payload = {"action": action, "number": pull["number"], "pull_request": pull}
-        if label:
+        if action == "labeled":
             payload["label"] = {"name": label}
         return self.run_act(
             repository,
