@@ -51,19 +51,22 @@ def preflight(
     *,
     environ: Mapping[str, str] | None,
     may_change_workflows: bool = True,
+    job_seconds: float | None = None,
 ) -> PreflightReport:
     """Check every open task and its agent.
 
     `environ` is the environment that agents get their keys from and whose PATH they are
     looked up on; None if they run on other machines, which skips `missing`. On GitHub
     Actions a push that changes `.github/workflows/**` is rejected unless its token may
-    do that: `may_change_workflows`.
+    do that: `may_change_workflows`. An attempt there must end within `job_seconds`.
     """
     problems = list(_unknown_task_problems(plan, settings))
     uses: list[_AgentUse] = []
     for task in _open_tasks(plan, progress, settings):
         if not may_change_workflows:
             problems += _workflow_problems(task, plan)
+        if job_seconds is not None:
+            problems += _time_limit_problems(task, plan, settings, job_seconds)
         try:
             uses.append(_agent_use(task, plan, settings))
         except InvalidInput as error:
@@ -131,6 +134,30 @@ def _unknown_task_problems(plan: Plan, settings: Settings) -> Iterator[Problem]:
         if guess := nearest(task_id, task_ids):
             remedy = f"did you mean {guess}?"
         yield Problem(FILE, None, what, remedy)
+
+
+def _time_limit_problems(
+    task: Task, plan: Plan, settings: Settings, job_seconds: float
+) -> list[Problem]:
+    """Why the task's time limit is no use: its job is ended before."""
+    seconds = attempt_seconds(
+        task.timeout or settings.timeout, verifies=bool(task.verify)
+    )
+    if seconds <= job_seconds:
+        return []
+    what = (
+        f"{task.id} may take {seconds / 60:.0f} minutes, and GitHub ends its job "
+        f"after {job_seconds / 60:.0f}"
+    )
+    remedy = "lower  timeout, or run the task on a runner of your own:  runs-on"
+    if task.timeout is None:
+        return [Problem(FILE, None, what, remedy)]
+    return [_problem(task, plan, what, remedy)]
+
+
+def attempt_seconds(timeout: float, *, verifies: bool) -> float:
+    """The longest time that an attempt may take: its agent, and its own verify."""
+    return timeout * 2 if verifies else timeout
 
 
 def _agent_use(task: Task, plan: Plan, settings: Settings) -> _AgentUse:

@@ -29,6 +29,7 @@ def _check(
     progress: Progress = NO_PROGRESS,
     environ: Mapping[str, str] | None = None,
     may_change_workflows: bool = True,
+    job_seconds: float | None = None,
     **settings: Any,
 ) -> PreflightReport:
     return preflight(
@@ -37,6 +38,7 @@ def _check(
         Settings(**settings),
         environ=environ,
         may_change_workflows=may_change_workflows,
+        job_seconds=job_seconds,
     )
 
 
@@ -196,3 +198,28 @@ def test_settings_of_a_task_that_the_plan_does_not_have_are_a_problem() -> None:
             "name a task of the plan; see  fanin status"
         ),
     ]
+
+
+@pytest.mark.parametrize(
+    ("fields", "timeout", "expected"),
+    [
+        ({}, 3600.0, []),
+        ({}, 3601.0, ["fanin.yml: T1 may take 60 minutes, and GitHub ends its job"]),
+        ({"timeout": 7200.0}, 60.0, ["tasks.yml:1: T1 may take 120 minutes"]),
+        ({"timeout": 60.0}, 7200.0, []),
+        # the task's own verify has the same limit once more
+        ({"verify": "true"}, 1800.0, []),
+        ({"verify": "true"}, 1860.0, ["fanin.yml: T1 may take 62 minutes"]),
+    ],
+)
+def test_a_time_limit_that_its_job_cannot_last_is_a_problem(
+    fields: dict[str, Any], timeout: float, expected: list[str]
+) -> None:
+    tasks = task("T1", agent=ROBOT, **fields)
+    report = _check(tasks, job_seconds=3600, timeout=timeout)
+    problems = _problems(report)
+    assert len(problems) == len(expected)
+    for problem, beginning in zip(problems, expected, strict=True):
+        assert problem.startswith(beginning)
+        assert "runs-on" in problem
+    assert _problems(_check(tasks, timeout=timeout)) == []
