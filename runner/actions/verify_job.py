@@ -39,8 +39,8 @@ def verify_job(
 
     Returns the exit code. A red tree is a verdict, not an error.
     """
-    command = manifest.verify
-    if command is None:
+    verify_command = VerifyCommand.of(manifest)
+    if verify_command is None:
         raise UsageProblem(
             "the batch has no verify command",
             "run job verify only if the output verify of job next is true",
@@ -48,19 +48,18 @@ def verify_job(
     # What lands is merged on the present head, so that is what must be verified.
     head = fetch_branch(repo, manifest, remote, branch)
     attempt_context = AttemptContext(environ)
-    verify_command = VerifyCommand(command, manifest.verify_timeout, manifest.env)
 
     def verify(commit: str, objects: Path) -> Failure | None:
         return verify_commit(
             verify_command, repo.origin, commit, objects, scratch, attempt_context
         )
 
-    with job_io.fenced(f"verify: {command}"):
+    with job_io.fenced(f"verify: {verify_command.command}"):
         verdict = pipeline.verify_batch(
             repo, BatchResults(manifest, results), head, verify
         )
     durable.write(verdict_file, verdict.model_dump_json(indent=1).encode())
-    job_io.summary(job_summary.verdict_summary(verdict, command))
+    job_io.summary(job_summary.verdict_summary(verdict, verify_command.command))
     for task_id, failure in verdict.failed.items():
         job_io.annotate("error", failure.message, title=f"{task_id}: verify")
     return EXIT_DONE

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from runner import agents
@@ -21,7 +22,8 @@ from runner.agents.environment import (
     secrets_of,
 )
 from runner.agents.outcome import process_failure
-from runner.attempt import workspace
+from runner.attempt import preparation, workspace
+from runner.attempt.preparation import SetupCommand, run_setup
 from runner.attempt.workspace import Workspace
 from runner.core import result_folder
 from runner.core.errors import GitFailed
@@ -78,12 +80,25 @@ class VerifyCommand:
     """A shell command that is green when it exits with 0.
 
     `timeout` is in seconds. It sees the plain variables `env` and nothing of an
-    agent's allow-list.
+    agent's allow-list. `setup` prepares its checkout.
     """
 
     command: str
     timeout: float
     env: Mapping[str, str] = field(default_factory=dict)
+    setup: SetupCommand | None = None
+
+    @classmethod
+    def of(cls, manifest: Manifest) -> VerifyCommand | None:
+        """The command for the merged tree of a batch, None if it has none."""
+        if manifest.verify is None:
+            return None
+        return cls(
+            manifest.verify,
+            manifest.verify_timeout,
+            manifest.env,
+            SetupCommand.of(manifest),
+        )
 
 
 @dataclass(frozen=True)
@@ -113,6 +128,7 @@ def execute_attempt(
     EnvironmentBroken or GitFailed if the machine fails.
     """
     secrets = secrets_of([entry.agent], context.environ) | context.secrets
+    secrets |= Secrets.of(context.environ, manifest.setup_env)
     attempt = _Attempt(
         manifest, entry, record, attempt_workspace, folder, context, secrets
     )
@@ -127,6 +143,13 @@ def _run(attempt: _Attempt) -> AttemptOutcome:
     not_ready = _missing_requirements(attempt)
     if not_ready is not None:
         return AttemptOutcome(Usage(), not_ready)
+    setup = SetupCommand.of(attempt.manifest)
+    if setup is not None:
+        failure = _set_up(attempt, setup)
+        if failure is not None:
+            return AttemptOutcome(Usage(), failure)
+        prepared = workspace.record_preparation(attempt.workspace)
+        attempt = replace(attempt, workspace=prepared)
     attempt_folder = agents.AttemptFolder(attempt.workspace.folder)
     process_outcome = _run_agent(attempt, attempt_folder)
     if attempt.entry.verify is None:
@@ -175,6 +198,25 @@ def _missing_requirements(attempt: _Attempt) -> Failure | None:
     )
 
 
+def _set_up(attempt: _Attempt, setup: SetupCommand) -> Failure | None:
+    """Prepare the checkout for the agent. Returns why that failed, or None."""
+    return run_setup(
+        setup,
+        attempt.workspace.checkout,
+        attempt.folder / preparation.LOG,
+        attempt.context.environ,
+        partial(_record_cookie, attempt),
+        attempt.context.cancel,
+        attempt.secrets,
+    )
+
+
+def _record_cookie(attempt: _Attempt, cookie: str) -> None:
+    # the next run finds by it what outlives a crash
+    record = attempt.record.model_copy(update={"cookie": cookie})
+    result_folder.begin(attempt.folder, record)
+
+
 def _run_agent(
     attempt: _Attempt, attempt_folder: agents.AttemptFolder
 ) -> process.Outcome:
@@ -187,11 +229,6 @@ def _run_agent(
     attempt_folder.prompt.write_text(text, encoding="utf-8")
     make_home(agent, settings, call, attempt_folder, context.environ)
     workspace.trust_times(attempt.workspace, attempt_folder.prompt)
-
-    def record_cookie(cookie: str) -> None:
-        # the next run finds by it what outlives a crash
-        record = attempt.record.model_copy(update={"cookie": cookie})
-        result_folder.begin(attempt.folder, record)
 
     return process.run(
         call.argv,
@@ -211,7 +248,7 @@ def _run_agent(
         idle_timeout=settings.idle_timeout,
         cancel=context.cancel,
         echo=context.echo,
-        on_start=record_cookie,
+        on_start=partial(_record_cookie, attempt),
         stdout=attempt_folder.stdout if settings.preset else None,
         masker=Masker(attempt.secrets.names),
     )
@@ -307,6 +344,8 @@ def run_verify(
     verify: VerifyCommand, checkout: Path, log: Path, context: AttemptContext
 ) -> Failure | None:
     """Run the command in `checkout`. Returns why it is red, None if it is green."""
+    # set-up may have written its secrets to files that the command prints
+    secrets = verify.setup.secrets(context.environ) if verify.setup else NONE
     outcome = process.run(
         ["sh", "-c", verify.command],
         cwd=checkout,
@@ -317,6 +356,7 @@ def run_verify(
         cancel=context.cancel,
         # the next run looks here for processes that outlived a crash
         on_start=log.with_name("cookie").write_text,
+        masker=Masker(secrets.names),
     )
     failure = process_failure(outcome)
     if failure is None or failure.kind is FailureKind.INTERRUPTED:
@@ -343,7 +383,8 @@ def verify_commit(
     """Run the command on a commit, in a checkout of its own below `scratch`. Returns
     why it is red, None if it is green.
 
-    `objects` is the folder of objects that the repository does not have yet.
+    `objects` is the folder of objects that the repository does not have yet. A commit
+    on which set-up fails is red.
     """
     origin = replace(origin, objects=(objects,))
     folder = Path(tempfile.mkdtemp(prefix="verify-", dir=scratch))
@@ -351,6 +392,28 @@ def verify_commit(
         verify_workspace = workspace.create(
             origin, commit, folder / "space", "fanin/verify"
         )
-        return run_verify(verify, verify_workspace.checkout, folder / "log", context)
+        checkout = verify_workspace.checkout
+        if verify.setup is not None:
+            failure = _set_up_for_verify(verify.setup, checkout, folder, context)
+            if failure is not None:
+                return failure
+        return run_verify(verify, checkout, folder / "log", context)
     finally:
         workspace.remove_folder(folder)
+
+
+def _set_up_for_verify(
+    setup: SetupCommand, checkout: Path, folder: Path, context: AttemptContext
+) -> Failure | None:
+    failure = run_setup(
+        setup,
+        checkout,
+        folder / preparation.LOG,
+        context.environ,
+        (folder / "cookie").write_text,
+        context.cancel,
+    )
+    if failure is None or failure.kind is FailureKind.INTERRUPTED:
+        return failure
+    message = f"verify was not started: {failure.message}"
+    return failure.model_copy(update={"kind": FailureKind.VERIFY, "message": message})

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from runner.core import durable
 from runner.core.errors import GitFailed
+from runner.policy.change import Change
 from runner.policy.redaction import Secrets
 from runner.repo import diff, secret_search
 from runner.repo.batch_process import ObjectReader
@@ -35,13 +36,14 @@ class Workspace:
 
     `checkout` is for the agent. `index`, `objects` and the git directory `capture`,
     which several workspaces may share, are for fanin alone. `tree` is the base's, if
-    the caller knows it.
+    the caller knows it. `prepared` are the changes that set-up made before the agent.
     """
 
     folder: Path
     base: str
     capture: Path
     tree: str | None = None
+    prepared: tuple[Change, ...] = ()
 
     @property
     def checkout(self) -> Path:
@@ -200,8 +202,39 @@ def capture(workspace: Workspace) -> str | None:
     if _index_state(workspace.index) == before:
         return None
     tree = git.text(["write-tree"]).strip()
+    if workspace.prepared:
+        tree = _without_prepared(workspace, git, tree)
     base_tree = workspace.tree or _base_tree(workspace)
     return None if tree == base_tree else tree
+
+
+def record_preparation(workspace: Workspace) -> Workspace:
+    """The workspace after set-up, before the agent: what differs from the base now is
+    not the agent's work.
+    """
+    tree = capture(workspace)
+    if tree is None:
+        return workspace
+    return replace(workspace, prepared=tuple(_changes(workspace, tree)))
+
+
+def _without_prepared(workspace: Workspace, git: Git, tree: str) -> str:
+    """The tree in which paths that are as set-up left them are the base's again."""
+    changed = {change.path: change for change in _changes(workspace, tree)}
+    lines = []
+    for prepared in workspace.prepared:
+        now = changed.get(prepared.path)
+        if now is None or now.new != prepared.new:
+            continue  # the agent changed it after set-up
+        mode, blob = prepared.old or ("0", "0" * len(workspace.base))
+        lines.append(f"{mode} {blob}\t".encode() + os.fsencode(prepared.path) + b"\0")
+    git.run(["update-index", "-z", "--index-info"], stdin=b"".join(lines))
+    return git.text(["write-tree"]).strip()
+
+
+def _changes(workspace: Workspace, tree: str) -> list[Change]:
+    output = workspace.git.run([*diff.RAW, f"{workspace.base}^{{tree}}", tree])
+    return diff.parse_raw(output)
 
 
 def _index_state(index: Path) -> tuple[int, int, int]:
@@ -221,10 +254,10 @@ def first_secret(
     """
     if not secrets:
         return None
-    output = workspace.git.run([*diff.RAW, f"{workspace.base}^{{tree}}", tree])
+    changes = _changes(workspace, tree)
     reader = ObjectReader(workspace.git)
     try:
-        return secret_search.first_secret(diff.parse_raw(output), secrets, reader)
+        return secret_search.first_secret(changes, secrets, reader)
     finally:
         reader.close()
 

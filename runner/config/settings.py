@@ -28,7 +28,7 @@ from runner.core.task import (
     TaskSettings,
 )
 from runner.core.validation import Locate, problems_of
-from runner.core.variables import PlainEnv
+from runner.core.variables import EnvName, PlainEnv
 from runner.policy.globs import invalid, literal
 from runner.policy.paths import unusable_name
 
@@ -78,6 +78,9 @@ class Settings(UserDocument):
     schedule: Literal["batch", "rolling"] = "batch"
     max_attempts: Annotated[int, Field(ge=1, le=100)] = 3
     timeout: Duration = 30 * 60.0
+    setup: Annotated[str, Field(min_length=1, max_length=100_000)] | None = None
+    setup_env: tuple[EnvName, ...] = ()
+    setup_timeout: Duration = 10 * 60.0
     verify: str | None = None
     verify_retries: Annotated[int, Field(ge=0, le=10)] = 1
     agent: AgentSettings | None = None

@@ -206,6 +206,33 @@ SETTINGS = (
         metavar="DURATION",
     ),
     Setting(
+        "setup",
+        "text",
+        "Shell script that prepares each checkout, before the agent and before verify",
+        _DECIDING,
+        meaning="shell script that runs in each new checkout, before the agent and "
+        "before `verify`. If it fails, no attempt counts. What it writes is not the "
+        "task's change",
+        metavar="SCRIPT",
+    ),
+    Setting(
+        "setup_env",
+        "lines",
+        "Names of secret variables that setup may see",
+        _DECIDING,
+        meaning="names of secret variables that `setup` may see, and neither the agent "
+        "nor `verify`. Their values are masked, and results with one are refused",
+        metavar="NAME",
+    ),
+    Setting(
+        "setup_timeout",
+        "text",
+        "Time limit of setup",
+        _DECIDING,
+        default="10m",
+        metavar="DURATION",
+    ),
+    Setting(
         "verify",
         "text",
         "Shell command that must succeed on the merged tree before it lands",

@@ -76,7 +76,9 @@ class Manifest(Document):
     - `tasks`: what the settings say about single tasks, by id.
     - `verify_timeout`: seconds.
     - `retry`: ids of tasks that get one more attempt; the batch commit records that.
-    - `env`: plain variables of agent and verify.
+    - `env`: plain variables of setup, agent and verify.
+    - `setup`: shell text that prepares each checkout, `setup_env` the names of further
+      variables for it, `setup_timeout` its limit in seconds.
     """
 
     version: Literal[1] = 1
@@ -100,6 +102,9 @@ class Manifest(Document):
     retry: tuple[str, ...] = ()
     prompt_template: str | None = None
     env: dict[str, str] = Field(default_factory=dict)
+    setup: str | None = None
+    setup_env: tuple[str, ...] = ()
+    setup_timeout: float = 600.0
     entries: tuple[BatchEntry, ...]
 
     @property

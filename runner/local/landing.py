@@ -94,7 +94,8 @@ class BranchLander:
     def secrets_of_agents(self, manifest: Manifest) -> Secrets:
         """The secrets that must not be in the work of the batch's agents."""
         chosen = [entry.agent for entry in manifest.entries]
-        return secrets_of(chosen, self._attempt_context.environ)
+        environ = self._attempt_context.environ
+        return secrets_of(chosen, environ) | Secrets.of(environ, manifest.setup_env)
 
     def batch_results(self, manifest: Manifest, folder: Path) -> BatchResults:
         """The batch's results in `folder`, and the secrets that must not be in them."""
@@ -106,9 +107,9 @@ class BranchLander:
 
         None if the batch has no verify command.
         """
-        if manifest.verify is None:
+        verify = VerifyCommand.of(manifest)
+        if verify is None:
             return None
-        verify = VerifyCommand(manifest.verify, self._settings.timeout, manifest.env)
         return RunVerify(partial(self._verify, manifest.batch, verify, scratch))
 
     def _verify(

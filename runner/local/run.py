@@ -40,6 +40,7 @@ from runner.local.preparation import (
 from runner.local.recovery import recover
 from runner.local.rolling import RollingSchedule
 from runner.plan.snapshot import Snapshot
+from runner.policy.redaction import Secrets
 from runner.repo.repository import Repository
 from runner.schedule.budget import UsageTotal
 
@@ -123,6 +124,7 @@ class LocalRun:
         notes = check_agents(snapshot, self._settings, self._environ)
         chosen = agents_of_open_tasks(snapshot, self._settings)
         self._observer.add_secrets(secrets_of(chosen, self._environ))
+        self._observer.add_secrets(Secrets.of(self._environ, self._settings.setup_env))
         for note in notes:
             self._observer.note(note)
         self.journal.tidy()

@@ -69,6 +69,9 @@ def build_manifest(
         retry=tuple(retry),
         prompt_template=template,
         env=settings.env,
+        setup=settings.setup,
+        setup_env=settings.setup_env,
+        setup_timeout=settings.setup_timeout,
         entries=entries,
     )
 

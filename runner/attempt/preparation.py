@@ -1,0 +1,86 @@
+"""Prepares a checkout before the agent and before verify: the setting `setup`."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from runner.agents import process
+from runner.agents.outcome import process_failure
+from runner.core.manifest import Manifest
+from runner.core.result import Failure, FailureKind
+from runner.policy.redaction import Masker, Secrets
+
+LOG = "setup.log"
+
+
+@dataclass(frozen=True)
+class SetupCommand:
+    """Shell text that prepares a checkout.
+
+    `timeout` is in seconds. It sees the plain variables `env` and, of the machine's
+    variables, only those with a name in `secret_names` (the setting `setup_env`).
+    """
+
+    text: str
+    timeout: float
+    env: Mapping[str, str] = field(default_factory=dict)
+    secret_names: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, manifest: Manifest) -> SetupCommand | None:
+        """The batch's command, None if it has none."""
+        if manifest.setup is None:
+            return None
+        return cls(
+            manifest.setup, manifest.setup_timeout, manifest.env, manifest.setup_env
+        )
+
+    def secrets(self, environ: Mapping[str, str]) -> Secrets:
+        """The values that only the command may see."""
+        return Secrets.of(environ, self.secret_names)
+
+
+def run_setup(
+    setup: SetupCommand,
+    checkout: Path,
+    log: Path,
+    environ: Mapping[str, str],
+    on_start: Callable[[str], object],
+    cancel: threading.Event | None = None,
+    secrets: Secrets | None = None,
+) -> Failure | None:
+    """Run the command in `checkout`. Returns why it failed, None if it did not.
+
+    A failure is the machine's, so it costs the task no attempt. `on_start` gets the
+    cookie of its processes. `secrets` are masked in its output, besides its own.
+    """
+    masked = setup.secrets(environ)
+    if secrets is not None:
+        masked |= secrets
+    outcome = process.run(
+        # -e: a later line must not hide that an earlier one failed
+        ["sh", "-e", "-c", setup.text],
+        cwd=checkout,
+        env=process.environment(environ, setup.secret_names, setup.env),
+        stdin=None,
+        log=log,
+        timeout=setup.timeout,
+        cancel=cancel,
+        on_start=on_start,
+        masker=Masker(masked.names),
+    )
+    failure = process_failure(outcome)
+    if failure is None or failure.kind is FailureKind.INTERRUPTED:
+        return failure
+    if failure.kind is FailureKind.TIMEOUT:
+        problem = f"exceeded its time limit of {setup.timeout:.0f} s"
+    else:
+        problem = f"failed (exit status {outcome.exit_code})"
+    return Failure(
+        kind=FailureKind.NOT_READY,
+        message=f"setup {problem}",
+        log_tail=failure.log_tail,
+    )

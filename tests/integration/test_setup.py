@@ -1,0 +1,139 @@
+"""The setting `setup` prepares every checkout: the agent's and that of verify."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.support.project import Project, Quiet
+
+TOKEN = "s3cr3t-registry-token-of-setup"
+
+
+def shell_task(command: str, task_id: str = "A", **fields: Any) -> dict[str, Any]:
+    """A task whose agent is a shell command."""
+    return {"id": task_id, "agent": {"command": ["sh", "-c", command]}, **fields}
+
+
+def test_agent_and_verify_find_what_setup_made(project: Project) -> None:
+    project.write(".gitignore", "tools/\n")
+    project.plan(
+        [shell_task("cp tools/made a", verify="test -e tools/made")],
+        setup="mkdir tools\necho $LEVEL > tools/made",
+        verify="test -e tools/made && test -e a",
+        env={"LEVEL": "3"},
+    )
+    project.run()
+    assert project.states() == {"A": "completed"}
+    assert project.git("show", "HEAD:a") == "3"
+
+
+def test_what_setup_writes_is_not_the_tasks_change(project: Project) -> None:
+    for name in ("lock", "old", "shared"):
+        project.write(name, "base\n")
+    project.plan(
+        [shell_task("echo agent >> shared; echo agent > a")],
+        setup="echo setup > lock; rm old; echo setup >> shared; echo new > built",
+    )
+    project.run()
+    assert project.states() == {"A": "completed"}
+    changed = project.git("diff", "--name-only", "HEAD^", "HEAD").splitlines()
+    assert changed == [".fanin/progress.json", "a", "shared"]
+    assert project.git("show", "HEAD:shared") == "base\nsetup\nagent"
+
+
+def test_an_agent_that_changes_nothing_after_setup_changed_nothing(
+    project: Project,
+) -> None:
+    project.write("lock", "base\n")
+    project.plan([shell_task("true", max_attempts=1)], setup="echo setup > lock")
+    project.run()
+    assert "the agent changed nothing" in project.records()["A"]["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("setup", "message"),
+    [
+        ("echo no network; false; true", "setup failed (exit status 1)"),
+        ("sleep 60", "setup exceeded its time limit of 1 s"),
+    ],
+)
+def test_a_failing_setup_starts_no_agent_and_costs_no_attempt(
+    project: Project, setup: str, message: str
+) -> None:
+    project.plan([{"id": "A", "do": ["write a: a"]}], setup=setup, setup_timeout="1s")
+    seen = Quiet()
+    outcome = project.run(seen)
+    assert project.intervals() == []
+    for batch in seen.fan_ins:
+        assert message in batch.failed["A"].message
+        assert not batch.failed["A"].counted
+    assert outcome.stop_reason
+
+
+def test_only_setup_sees_its_secret(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REGISTRY_TOKEN", TOKEN)
+    monkeypatch.setenv("OTHER_TOKEN", "an-unrelated-token")
+    project.write(".gitignore", "seen\n")
+    unseen = 'test -z "$REGISTRY_TOKEN"'
+    project.plan(
+        [shell_task(f"{unseen} && grep -q registry seen && echo a > a", verify=unseen)],
+        setup='test -z "$OTHER_TOKEN" && echo "$REGISTRY_TOKEN" > seen',
+        setup_env=["REGISTRY_TOKEN"],
+        verify=unseen,
+    )
+    project.run()
+    assert project.states() == {"A": "completed"}
+
+
+def test_a_result_with_a_secret_of_setup_is_refused(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REGISTRY_TOKEN", TOKEN)
+    project.write(".gitignore", "seen\n")
+    project.plan(
+        [shell_task("cp seen a; cat seen", max_attempts=1)],
+        setup='echo "$REGISTRY_TOKEN" > seen; cat seen',
+        setup_env=["REGISTRY_TOKEN"],
+    )
+    project.run()
+    record = project.records()["A"]
+    assert "a holds the value of REGISTRY_TOKEN" in record["error"]["message"]
+    logs = list(project.root.glob(".git/fanin/**/*.log"))
+    assert all(TOKEN not in log.read_text() for log in logs)
+
+
+def test_work_on_which_setup_fails_is_red(project: Project) -> None:
+    project.plan(
+        [
+            shell_task("echo a > broken", max_attempts=1),
+            {"id": "B", "do": ["write b: b"]},
+        ],
+        setup="test ! -e broken",
+        verify="true",
+    )
+    project.run()
+    assert project.states() == {"A": "failed", "B": "completed"}
+    message = project.records()["A"]["error"]["message"]
+    assert message == "verify was not started: setup failed (exit status 1)"
+
+
+def test_where_setup_fails_on_the_branch_too_no_task_is_to_blame(
+    project: Project, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    marker = tmp_path_factory.mktemp("machine") / "used"
+    project.plan(
+        [{"id": "A", "do": ["write a: a"]}],
+        # only the first checkout, the agent's, can be prepared
+        setup=f"test ! -e {marker} && touch {marker}",
+        verify="true",
+    )
+    seen = Quiet()
+    project.run(seen)
+    failure = seen.fan_ins[0].failed["A"]
+    assert "verify was not started: setup failed" in failure.message
+    assert "red without this work too" in failure.message
+    assert not failure.counted
