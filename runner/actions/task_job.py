@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 from runner import pipeline
+from runner.actions.job_secrets import read_agent_env, read_setup_env
 from runner.actions.workflow_io import JobIO, WorkflowContext
 from runner.agents.environment import secrets_of
 from runner.attempt.attempt import AttemptContext
 from runner.core import result_folder
 from runner.core.errors import EXIT_DONE, UsageProblem
 from runner.core.manifest import BatchEntry, Manifest
-from runner.policy.redaction import is_short
+from runner.policy.redaction import Secrets
 from runner.repo.origin import Origin
 from runner.ui import job_summary
 
@@ -57,30 +57,6 @@ def skip_task(entry: BatchEntry, reason: str, job_io: JobIO) -> int:
     return EXIT_DONE
 
 
-def read_agent_env(environ: Mapping[str, str], job_io: JobIO) -> dict[str, str]:
-    """Read the secret `agent-env`: lines `NAME=value`, as name → value.
-
-    Masks each value in the log unless it is too short to be a secret. Raises
-    Raises UsageProblem for any other line.
-    """
-    variables: dict[str, str] = {}
-    for line in environ.get("FANIN_AGENT_ENV", "").splitlines():
-        if not line.strip():
-            continue
-        name, equals, value = line.partition("=")
-        name = name.strip()
-        if not equals or not re.fullmatch(r"[A-Za-z_]\w*", name):
-            # The line itself is a secret, so it is not quoted.
-            raise UsageProblem(
-                "the secret agent-env has a line that is not NAME=value",
-                "write one NAME=value on each line",
-            )
-        if not is_short(value):
-            job_io.mask(value.strip())
-        variables[name] = value
-    return variables
-
-
 def task_job(
     manifest: Manifest,
     entry: BatchEntry,
@@ -96,15 +72,22 @@ def task_job(
     The job stays green when the agent fails: the result and an annotation say so.
     """
     agent_env = read_agent_env(environ, job_io)
+    setup_env = read_setup_env(environ, job_io)
     allowed_env = {
         name: value for name, value in agent_env.items() if name in entry.agent.env
     }
+    # A name may be in both lists, and its values may differ.
+    allowed_for_setup = {
+        name: setup_env[name] for name in manifest.setup_env if name in setup_env
+    }
     attempt_context = AttemptContext(
         {**environ, **allowed_env},
+        setup_environ={**environ, **allowed_for_setup},
         run_attempt=context.run_attempt,
         job=context.job_ids,
         echo=_echo,
-        secrets=secrets_of([entry.agent], environ, agent_env),
+        secrets=secrets_of([entry.agent], environ, agent_env)
+        | Secrets.of(setup_env, setup_env),
     )
     # The output of an agent may contain workflow commands.
     with job_io.fenced(f"{entry.task.id}: {entry.agent.name}"):

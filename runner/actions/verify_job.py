@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from runner import pipeline
+from runner.actions.job_secrets import read_setup_env
 from runner.actions.round_state import fetch_branch
 from runner.actions.workflow_io import JobIO
 from runner.attempt.attempt import AttemptContext, VerifyCommand, verify_commit
@@ -47,7 +48,13 @@ def verify_job(
         )
     # What lands is merged on the present head, so that is what must be verified.
     head = fetch_branch(repo, manifest, remote, branch)
-    attempt_context = AttemptContext(environ)
+    setup_env = read_setup_env(environ, job_io)
+    allowed_for_setup = {
+        name: setup_env[name] for name in manifest.setup_env if name in setup_env
+    }
+    attempt_context = AttemptContext(
+        environ, setup_environ={**environ, **allowed_for_setup}
+    )
 
     def verify(commit: str, objects: Path) -> Failure | None:
         return verify_commit(

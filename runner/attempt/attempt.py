@@ -44,7 +44,8 @@ def _do_nothing() -> None:
 class AttemptContext:
     """The inputs of an attempt from the executor that runs it.
 
-    `environ` is the environment to pass allow-listed variables from. `cancel` ends the
+    `environ` is the environment to pass allow-listed variables from, `setup_environ`
+    that for set-up if it is another one. `cancel` ends the
     attempt when it is set. `run_attempt` counts the runs of one job on GitHub, and
     `job` has the ids of run and job, as in `Result`. `echo` receives the agent's output
     as it comes. `secrets` are added to those of the agent's settings.
@@ -62,6 +63,11 @@ class AttemptContext:
     on_agent_exit: Callable[[], object] = _do_nothing
     wait_until_durable: Callable[[], object] = _do_nothing
     secrets: Secrets = NONE
+    setup_environ: Mapping[str, str] | None = field(default=None, repr=False)
+
+    @property
+    def environ_for_setup(self) -> Mapping[str, str]:
+        return self.environ if self.setup_environ is None else self.setup_environ
 
 
 @dataclass(frozen=True)
@@ -128,7 +134,7 @@ def execute_attempt(
     EnvironmentBroken or GitFailed if the machine fails.
     """
     secrets = secrets_of([entry.agent], context.environ) | context.secrets
-    secrets |= Secrets.of(context.environ, manifest.setup_env)
+    secrets |= Secrets.of(context.environ_for_setup, manifest.setup_env)
     attempt = _Attempt(
         manifest, entry, record, attempt_workspace, folder, context, secrets
     )
@@ -204,7 +210,7 @@ def _set_up(attempt: _Attempt, setup: SetupCommand) -> Failure | None:
         setup,
         attempt.workspace.checkout,
         attempt.folder / preparation.LOG,
-        attempt.context.environ,
+        attempt.context.environ_for_setup,
         partial(_record_cookie, attempt),
         attempt.context.cancel,
         attempt.secrets,
@@ -345,7 +351,7 @@ def run_verify(
 ) -> Failure | None:
     """Run the command in `checkout`. Returns why it is red, None if it is green."""
     # set-up may have written its secrets to files that the command prints
-    secrets = verify.setup.secrets(context.environ) if verify.setup else NONE
+    secrets = verify.setup.secrets(context.environ_for_setup) if verify.setup else NONE
     outcome = process.run(
         ["sh", "-c", verify.command],
         cwd=checkout,
@@ -409,7 +415,7 @@ def _set_up_for_verify(
         setup,
         checkout,
         folder / preparation.LOG,
-        context.environ,
+        context.environ_for_setup,
         (folder / "cookie").write_text,
         context.cancel,
     )

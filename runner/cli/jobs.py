@@ -326,11 +326,11 @@ def merge(
     With --later-rounds the next batch is chosen too.
     """
     from runner import agents
+    from runner.actions import job_secrets
     from runner.actions.batch_choice import ChoiceOptions
     from runner.actions.masked_values import MaskedValues
     from runner.actions.merge_job import MergeJob, MergeOptions
     from runner.actions.round_state import read_manifest, round_state
-    from runner.actions.task_job import read_agent_env
     from runner.agents.environment import secret_variables, secrets_of
     from runner.github_api.client import GitHub
     from runner.repo.remote import Remote
@@ -341,14 +341,17 @@ def merge(
     repo = open_repository(repo_path)
     # The task jobs searched for their secrets already, but on machines where an agent
     # had a shell. This job searches once more.
-    agent_env = read_agent_env(os.environ, job_io)
+    agent_env = job_secrets.read_agent_env(os.environ, job_io)
+    setup_env = job_secrets.read_setup_env(os.environ, job_io)
     secrets = secrets_of(
         [entry.agent for entry in batch.entries], os.environ, agent_env
     )
+    secrets |= job_secrets.handed_secrets(os.environ, setup_env)
     keys = {
         name for agent in agents.presets().values() for name in secret_variables(agent)
     }
-    masked = MaskedValues.of(os.environ, ["FANIN_AGENT_ENV", "FANIN_TOKEN", *keys])
+    handed = (job_secrets.AGENT_ENV, job_secrets.SETUP_ENV, job_secrets.APP_KEY)
+    masked = MaskedValues.of(os.environ, [*handed, "FANIN_TOKEN", *keys])
     choice = ChoiceOptions(
         next_manifest,
         later_rounds=max(0, later_rounds - 1),

@@ -15,7 +15,7 @@ from pydantic import (
 # Variables by which an agent could act as the job, or change the steps after it:
 # tokens, and the runner's command files such as GITHUB_ENV. Also fanin's own.
 _NEVER_PASSED = re.compile(
-    r"GITHUB_(?:TOKEN|ENV|PATH|OUTPUT|STATE|STEP_SUMMARY)|ACTIONS_.*|INPUT_.*|FANIN_(?:TOKEN|COOKIE|AGENT_ENV)",
+    r"GITHUB_(?:TOKEN|ENV|PATH|OUTPUT|STATE|STEP_SUMMARY)|ACTIONS_.*|INPUT_.*|FANIN_(?:TOKEN|COOKIE|AGENT_ENV|SETUP_SECRETS|APP_PRIVATE_KEY)",
     re.IGNORECASE,
 )
 

@@ -581,7 +581,7 @@ def test_a_verify_job_that_broke_burns_nothing_and_its_rerun_lands_the_results(
 ) -> None:
     works = tmp_path / "works"
     setup = f"case $GITHUB_JOB in *verify) test -e {works} ;; esac"
-    change = giving(setup=setup)
+    change = giving(install=setup)
     place = make(
         CHAIN, callers={DISPATCH: world.adapted(DISPATCH, change)}, verify="test -e a"
     )
@@ -1480,6 +1480,46 @@ def test_commit_via_api_lands_where_signatures_are_required(make: Make) -> None:
         for item in place.forge.requests
         if item.kind == "git" and "receive-pack" in item.path
     ] == []
+    assert place.forge.unknown == []
+
+
+APP_KEY = "-----BEGIN RSA PRIVATE KEY-----\nMIIEowIBAAKCAQEAstandinkeyline\n-----END RSA PRIVATE KEY-----"
+
+
+def test_an_app_lands_on_a_protected_branch_and_its_key_never_does(
+    make: Make,
+) -> None:
+    def change(document: Document) -> None:
+        given = document["jobs"]["fanin"]["secrets"]
+        given["app-id"] = "${{ secrets.APP_ID }}"
+        given["app-private-key"] = "${{ secrets.APP_KEY }}"
+
+    (line,) = APP_KEY.splitlines()[1:-1]
+    place = make(
+        [
+            {"id": "A", "do": ["write a: a"]},
+            {"id": "B", "do": [f"write b: {line}"], "max_attempts": 1},
+        ],
+        callers={DISPATCH: world.adapted(DISPATCH, change)},
+        secrets={"APP_ID": "12345", "APP_KEY": APP_KEY},
+    )
+    token = place.forge.mint(
+        {"contents": "write", "pull_requests": "write"},
+        label="an-app[bot]",
+        bypasses_rules=True,
+    )
+    place.harness.env = {**place.harness.env, "STANDIN_APP_TOKEN": token}
+    place.repository.protect("main")
+    run = place.round()
+    assert place.states() == {"A": "completed", "B": "failed"}, run.printed("merge")
+    error = place.records()["B"]["error"]["message"]
+    assert "b holds the value of app-private-key" in error
+    pushes = [
+        item.token
+        for item in place.forge.requests
+        if item.kind == "git" and item.path.endswith("git-receive-pack")
+    ]
+    assert set(pushes) == {"an-app[bot]"}
     assert place.forge.unknown == []
 
 

@@ -296,6 +296,7 @@ def test_outputs_of_the_steps_are_outputs_of_the_action() -> None:
         name
         for value in words([jobs(name) for name in CALLED])
         for name in re.findall(r"steps\.\w+\.outputs\.([\w-]+)", value)
+        if "steps.app." not in value
     }
     assert taken
     assert taken <= declared
@@ -483,6 +484,15 @@ def test_each_job_may_do_what_the_design_says_and_no_more(name: str) -> None:
 
 # -- several rounds in one run --
 
+HANDED_ON = (
+    "runs-on",
+    "control-runs-on",
+    "install",
+    "fetch-depth",
+    "submodules",
+    "lfs",
+)
+
 
 @pytest.mark.parametrize("number", range(1, MOST_ROUNDS_PER_RUN + 1))
 def test_each_round_gets_what_the_job_before_it_chose(number: int) -> None:
@@ -492,10 +502,7 @@ def test_each_round_gets_what_the_job_before_it_chose(number: int) -> None:
     assert needs(call) == [before]
     assert call["with"] == {
         "round": f"${{{{ needs.{before}.outputs.round }}}}",
-        **{
-            name: f"${{{{ inputs.{name} }}}}"
-            for name in ("runs-on", "setup", "commit-via")
-        },
+        **{name: f"${{{{ inputs.{name} }}}}" for name in (*HANDED_ON, "commit-via")},
     }
     declared = triggers(parsed(ROUND))["workflow_call"]
     assert set(call["with"]) == set(declared["inputs"])
@@ -690,7 +697,7 @@ def test_jobs_that_write_for_issues_run_no_code_of_the_repository_and_get_no_sec
         ]
         assert own == [], job_id
         assert secrets_in(job) == set()
-        assert "inputs.setup" not in " ".join(words(job))
+        assert "inputs.install" not in " ".join(words(job))
 
 
 def test_workflow_of_issues_hands_every_input_secret_and_output_on() -> None:
@@ -837,60 +844,113 @@ def secrets_in(job: Document) -> set[str]:
 def test_secrets_go_where_they_are_needed_and_nowhere_else() -> None:
     found = {job_id: secrets_in(job) for job_id, job in jobs(ROUND).items()}
     outside = {job_id: secrets_in(job) for job_id, job in jobs().items()}
-    keys = {*KEYS, "agent-env"}
+    keys = {*KEYS, "agent-env", "setup-env"}
+    for_writing = {"fanin-token", "app-id", "app-private-key"}
     assert outside == {
         "refused": set(),
         "next": {"fanin-token"},
-        **{call: {*keys, "fanin-token"} for call in ROUNDS},
+        **dict.fromkeys(ROUNDS, keys | for_writing),
         "continue": set(),
     }
     assert found == {
         "task": keys,
-        "verify": set(),
+        "verify": {"setup-env"},
         # looked for in what the agents left, and nothing else
-        "merge": {*keys, "fanin-token"},
-        "verify-again": set(),
-        "merge-again": {*keys, "fanin-token"},
+        "merge": keys | for_writing,
+        "verify-again": {"setup-env"},
+        "merge-again": keys | for_writing,
     }
-    assert set(triggers(parsed(FANIN))["workflow_call"]["secrets"]) == {
-        *keys,
-        "fanin-token",
+    declared = triggers(parsed(FANIN))["workflow_call"]["secrets"]
+    assert set(declared) == keys | for_writing
+
+
+@pytest.mark.parametrize("job_id", ["merge", "merge-again"])
+def test_the_token_of_the_app_is_made_where_it_is_used_and_may_only_land(
+    job_id: str,
+) -> None:
+    job = jobs(ROUND)[job_id]
+    app, merge = (
+        next(step for step in job["steps"] if step.get("id") == name)
+        for name in ("app", "merge")
+    )
+    assert job["env"] == {"HAS_APP": "${{ secrets.app-id != '' }}"}
+    assert app["if"] == "env.HAS_APP == 'true'"
+    assert app["uses"].startswith("actions/create-github-app-token@")
+    # Without `owner` and `repositories` the token is for this repository only.
+    assert app["with"] == {
+        "app-id": "${{ secrets.app-id }}",
+        "private-key": "${{ secrets.app-private-key }}",
+        "permission-contents": "write",
+        "permission-pull-requests": "write",
     }
+    assert merge["with"]["token"] == (
+        "${{ steps.app.outputs.token || secrets.fanin-token || github.token }}"
+    )
+    assert "steps.app" not in " ".join(words(job["outputs"]))
+    assert merge["env"]["FANIN_APP_PRIVATE_KEY"] == "${{ secrets.app-private-key }}"
+
+
+def test_jobs_without_foreign_code_run_where_the_caller_says() -> None:
+    control = (
+        "${{ startsWith(inputs.control-runs-on, '[') && "
+        "fromJSON(inputs.control-runs-on) || inputs.control-runs-on }}"
+    )
+    for name in CALLED:
+        for job_id, job in jobs(name).items():
+            if "runs-on" not in job or job_id in {"task", "verify", "verify-again"}:
+                continue
+            assert job["runs-on"] == control, job_id
+        inputs = triggers(parsed(name))["workflow_call"]["inputs"]
+        assert inputs["control-runs-on"]["default"] == "ubuntu-latest"
+
+
+@pytest.mark.parametrize("job_id", ["task", "verify", "verify-again"])
+def test_checkout_options_reach_the_checkouts_that_agents_and_verify_borrow_from(
+    job_id: str,
+) -> None:
+    checkout = jobs(ROUND)[job_id]["steps"][0]["with"]
+    for name in ("fetch-depth", "submodules", "lfs"):
+        assert checkout[name] == f"${{{{ inputs.{name} }}}}"
 
 
 def test_steps_that_get_keys_get_each_under_its_own_name() -> None:
     given = {name: f"${{{{ secrets.{name} }}}}" for name in KEYS} | {
-        "FANIN_AGENT_ENV": "${{ secrets.agent-env }}"
+        "FANIN_AGENT_ENV": "${{ secrets.agent-env }}",
+        "FANIN_SETUP_SECRETS": "${{ secrets.setup-env }}",
     }
+    app_key = {"FANIN_APP_PRIVATE_KEY": "${{ secrets.app-private-key }}"}
     for job_id in ("task", "merge", "merge-again"):
+        expected = given if job_id == "task" else given | app_key
         assert [
             step["env"]
             for step in jobs(ROUND)[job_id]["steps"]
             if secrets_in({"env": step.get("env")})
-        ] == [given]
+        ] == [expected]
 
 
-def setup_step(job_id: str) -> Document:
+def install_step(job_id: str) -> Document:
     step: Document
     (step,) = [
         step
         for step in jobs(ROUND)[job_id]["steps"]
-        if "FANIN_SETUP" in step.get("env", {})
+        if "FANIN_INSTALL" in step.get("env", {})
     ]
     return step
 
 
-def test_setup_is_the_same_wherever_agents_or_verify_follow() -> None:
-    assert setup_step("task") == setup_step("verify") == setup_step("verify-again")
-    env = setup_step("task")["env"]
-    assert env["FANIN_SETUP_ENV"] == "${{ fromJSON(inputs.round).env }}"
+def test_install_is_the_same_wherever_agents_or_verify_follow() -> None:
+    assert (
+        install_step("task") == install_step("verify") == install_step("verify-again")
+    )
+    env = install_step("task")["env"]
+    assert env["FANIN_PLAIN_ENV"] == "${{ fromJSON(inputs.round).env }}"
 
 
 @pytest.mark.parametrize(
     "given",
     [{}, {"A": "x"}, {"A": "$(exit 1) `exit 1` \"' \\n", "B": " a=b ", "EMPTY": ""}],
 )
-def test_setup_sees_the_plain_variables_as_they_are(given: dict[str, str]) -> None:
+def test_install_sees_the_plain_variables_as_they_are(given: dict[str, str]) -> None:
     told = "import json, os; print(json.dumps({name: os.environ.get(name) for name in ('A', 'B', 'EMPTY')}))"
     done = subprocess.run(
         [
@@ -900,12 +960,12 @@ def test_setup_sees_the_plain_variables_as_they_are(given: dict[str, str]) -> No
             "-eo",
             "pipefail",
             "-c",
-            setup_step("task")["run"],
+            install_step("task")["run"],
         ],
         env={
             "PATH": os.environ["PATH"],
-            "FANIN_SETUP": f'python3 -c "{told}"',
-            "FANIN_SETUP_ENV": "\n".join(
+            "FANIN_INSTALL": f'python3 -c "{told}"',
+            "FANIN_PLAIN_ENV": "\n".join(
                 f"{name}={value}" for name, value in given.items()
             ),
         },
@@ -916,12 +976,12 @@ def test_setup_sees_the_plain_variables_as_they_are(given: dict[str, str]) -> No
     assert json.loads(done.stdout) == {"A": None, "B": None, "EMPTY": None, **given}
 
 
-def test_setup_that_fails_fails_its_step() -> None:
-    script = setup_step("task")["run"]
+def test_install_that_fails_fails_its_step() -> None:
+    script = install_step("task")["run"]
     environ = {
         "PATH": os.environ["PATH"],
-        "FANIN_SETUP": "false; true",
-        "FANIN_SETUP_ENV": "A=x",
+        "FANIN_INSTALL": "false; true",
+        "FANIN_PLAIN_ENV": "A=x",
     }
     assert (
         subprocess.run(
@@ -955,7 +1015,7 @@ def test_job_that_can_write_runs_no_code_of_the_repository() -> None:
             if "run" in step or str(step.get("uses", "")).startswith("./")
         ]
         assert own == [], job_id
-        assert "inputs.setup" not in " ".join(words(every[job_id]))
+        assert "inputs.install" not in " ".join(words(every[job_id]))
 
 
 def test_a_verdict_is_found_by_the_name_that_its_job_gave_it() -> None:

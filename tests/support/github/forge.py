@@ -45,6 +45,8 @@ class Token:
     permissions: Mapping[str, str]
     app: bool
     label: str
+    # An installed App may be on a ruleset's bypass list, GITHUB_TOKEN may not.
+    bypasses_rules: bool = False
 
     def may(self, scope: str, level: str) -> bool:
         """Whether the token has at least this level."""
@@ -224,11 +226,18 @@ class Forge(Loopback):
             return next(self._ids)
 
     def mint(
-        self, permissions: Mapping[str, str], *, app: bool = True, label: str = "app"
+        self,
+        permissions: Mapping[str, str],
+        *,
+        app: bool = True,
+        label: str = "app",
+        bypasses_rules: bool = False,
     ) -> str:
         """A new token."""
         value = f"standin-{'ghs' if app else 'ghp'}-{binascii.hexlify(os.urandom(12)).decode()}"
-        self._tokens[value] = Token(value, dict(permissions), app, label)
+        self._tokens[value] = Token(
+            value, dict(permissions), app, label, bypasses_rules
+        )
         return value
 
     def who(self, value: str) -> Token | None:
@@ -474,6 +483,7 @@ class _Handler(BaseHTTPRequestHandler):
             "GIT_CONFIG_NOSYSTEM": "1",
             "HOME": str(self.forge.root),
             "FORGE_MAY_WORKFLOWS": "0" if writer and writer.app else "1",
+            "FORGE_MAY_BYPASS": "1" if writer and writer.bypasses_rules else "0",
         }
         done = subprocess.run(
             ["git", "http-backend"],

@@ -42,6 +42,7 @@ STANDINS = {
     "actions/setup-python": "setup-python",
     "astral-sh/setup-uv": "setup-uv",
     "actions/cache": "cache",
+    "actions/create-github-app-token": "create-github-app-token",
 }
 LABELS = ("ubuntu-latest", "ubuntu-24.04", "ubuntu-22.04", "self-hosted")
 DEFAULT_TIMEOUT = 120.0

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from runner.actions.task_job import read_agent_env
+from runner.actions.job_secrets import read_agent_env
 from runner.actions.workflow_io import JobIO
 from runner.core.errors import UsageProblem
 
