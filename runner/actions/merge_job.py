@@ -50,10 +50,6 @@ if TYPE_CHECKING:
     from runner.repo.remote import Remote
     from runner.repo.repository import Repository
 
-_HELD_BODY = (
-    "The branch moved twice while this was verified. "
-    "Merging it completes the tasks in it."
-)
 _QUIET_BRANCH = "re-run this job when the branch is quiet"
 # `retention-days` of the artifacts in round.yml and fanin.yml.
 RETENTION = timedelta(days=7)
@@ -149,7 +145,8 @@ class MergeJob:
         chooses = report.again and self._may_choose(report.next_state)
         # First, since later jobs need them even if this job ends red.
         can_go_on = self._output(report.outputs(again=report.again and not chooses))
-        exit_code = report.publish(self.context, self.job_io, self.github)
+        exit_code = report.publish(self.context, self.job_io)
+        self._tell_people(report)
         if chooses and can_go_on:
             try:
                 self._choose_next(report)
@@ -178,6 +175,16 @@ class MergeJob:
             and not self.options.last
             and self.options.verify_result in {"skipped", "cancelled"}
         )
+
+    def _tell_people(self, report: MergeReport) -> None:
+        """Open pull requests and write the comment; what fails is a warning.
+
+        Last, because the work has landed and the next round must not wait for news.
+        """
+        pull_requests = report.next_state.pull_requests
+        for sentence in self.publisher.open_pull_requests(pull_requests):
+            self.job_io.summary(job_summary.note(sentence, self.context.repository_url))
+        report.comment(self.context, self.job_io, self.github)
 
     def _report_missing_verdict(self) -> None:
         """Report that nothing lands and nothing counts. Raises EnvironmentBroken."""
@@ -323,16 +330,21 @@ class MergeJob:
             head = fetch_branch(self.repo, self.manifest, self.remote, self.branch)
             fan_in = self._replay(fan_in, head) or self._merge(head)
             if not fan_in.commits:
-                return LandedBatch(self.branch, fan_in)
+                return self._landed(fan_in)
             update = self.publisher.put(fan_in.commits, head)
             if update.landed:
-                note = self.publisher.open_pull_request_if_switched()
-                return LandedBatch(self.branch, fan_in, note)
+                return self._landed(fan_in, update.commit)
             if update.refused:
                 self.publisher.switch_branch(update)
         raise EnvironmentBroken(
             f"{self.branch} moved {publisher.TRIES} times while the batch was merged",
             f"nothing is lost: {_QUIET_BRANCH}",
+        )
+
+    def _landed(self, fan_in: FanIn, commit: str | None = None) -> LandedBatch:
+        """The batch as it landed; `commit` is the one that GitHub made, if it did."""
+        return LandedBatch(
+            self.branch, fan_in, dict(self.publisher.pull_requests), commit
         )
 
     def _replay(self, fan_in: FanIn | None, head: str) -> FanIn | None:
@@ -384,7 +396,7 @@ class MergeJob:
         that the tasks are held. The held branch builds on that commit, so that its pull
         request merges without conflict and completes the tasks.
         """
-        held_branch = f"fanin/held/{self.manifest.batch}"
+        held_branch = f"{publisher.HELD_PREFIX}{self.manifest.batch}"
         verdict = self._verdict()
         for _ in range(publisher.TRIES):
             head = fetch_branch(self.repo, self.manifest, self.remote, self.branch)
@@ -395,22 +407,19 @@ class MergeJob:
                 held_branch=held_branch,
                 failures=verdict.failed if verdict else {},
             )
-            push = self.remote.push(self.branch, note.tip, head)
+            push = self.publisher.put(note.commits, head)
             if push.refused:
                 raise EnvironmentBroken(
                     f"{self.branch} refused the push: {push.text}",
                     "the results are kept as artifacts",
                 )
             if push.landed:
-                # None, because a re-run job must not replace an existing branch.
-                self.remote.push(held_branch, held.tip, None)
-                pull_request = self.publisher.open_pull_request(
-                    held_branch,
-                    self.branch,
-                    f"Fanin batch {self.manifest.batch}",
-                    _HELD_BODY,
-                )
-                return LandedBatch(self.branch, note, pull_request)
+                start = note.tip
+                if push.commit is not None:
+                    start = self.remote.fetch(push.commit)
+                self.publisher.create_branch(held_branch, start, held.commits)
+                self.publisher.pull_requests[held_branch] = self.branch
+                return self._landed(note, push.commit)
         raise EnvironmentBroken(
             reason, f"{_QUIET_BRANCH}; the results are kept as artifacts"
         )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -28,17 +28,21 @@ if TYPE_CHECKING:
 class LandedBatch:
     """A merged batch and the branch that has it.
 
-    `note` is a sentence for the summary, e.g. the address of a pull request.
+    `pull_requests` are those that the work needs: branch → where it goes. `made` is the
+    commit that GitHub made in place of the last one, if it did.
     """
 
     branch: str
     fan_in: FanIn
-    note: str = ""
+    pull_requests: Mapping[str, str] = field(default_factory=dict)
+    made: str | None = None
 
     @property
     def commit(self) -> str | None:
         """The new head of the branch; None if nothing landed."""
-        return self.fan_in.tip if self.fan_in.commits else None
+        if not self.fan_in.commits:
+            return None
+        return self.made or self.fan_in.tip
 
 
 @dataclass(frozen=True)
@@ -158,15 +162,19 @@ class MergeReport:
             state=self.next_state,
         ).as_mapping()
 
-    def publish(self, context: WorkflowContext, job_io: JobIO, github: GitHub) -> int:
-        """Write summary, annotations and comment; return the exit code."""
+    def publish(self, context: WorkflowContext, job_io: JobIO) -> int:
+        """Write summary and annotations; return the exit code."""
         round_ = self._round(context)
         job_io.summary(job_summary.round_summary(self.views, round_))
         self._annotate(job_io)
-        if self.state.pull_request is not None:
-            comment = job_summary.sticky_comment(self.views, round_)
-            _comment(github, job_io, self.state.pull_request, comment)
         return self.exit_code()
+
+    def comment(self, context: WorkflowContext, job_io: JobIO, github: GitHub) -> None:
+        """Write the comment of the run's pull request, if it has one."""
+        if self.state.pull_request is None:
+            return
+        text = job_summary.sticky_comment(self.views, self._round(context))
+        _comment(github, job_io, self.state.pull_request, text)
 
     @cached_property
     def next_state(self) -> RoundState:
@@ -188,6 +196,10 @@ class MergeReport:
                 "dearest_usd": budget.highest_cost_usd,
                 "slots": backoff.agents if limits_agents else None,
                 "limited": backoff.limited_rounds,
+                "pull_requests": {
+                    **self.state.pull_requests,
+                    **self.batch.pull_requests,
+                },
             }
         )
 
@@ -216,7 +228,6 @@ class MergeReport:
             jobs={result.task: result.job for result in fan_in.results if result.job},
             repository_url=context.repository_url,
             run_url=context.run_url,
-            note=self.batch.note,
             usage=_usage(used, self.next_state.spent_usd),
             next_step=self._next_step(),
         )

@@ -6,10 +6,11 @@ If the branch refuses them, the run continues on a branch of its own. Two jobs p
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from runner.core.errors import EnvironmentBroken
+from runner.core.errors import EnvironmentBroken, FaninError
 from runner.repo import ref_update
 from runner.repo.ref_update import Reason, RefUpdate
 
@@ -24,6 +25,13 @@ if TYPE_CHECKING:
 # Each try is one round trip. Against three rivals as fast as fanin, all 50 fail once in
 # a million runs.
 TRIES = 50
+
+HELD_PREFIX = "fanin/held/"
+_HELD_BODY = (
+    "The branch moved twice while this was verified. "
+    "Merging it completes the tasks in it."
+)
+_SWITCHED_BODY = "{base} refuses pushes from fanin, so the run's work is here."
 
 _DEFAULT_REMEDY = "allow fanin's job to push there, or set  branch:"
 _REMEDIES = {
@@ -43,7 +51,8 @@ class Publisher:
     """Publishes to the branch that a run works on.
 
     `branch` changes at most once: when it refuses a commit, the run continues on
-    `fanin/<run>`.
+    `fanin/<run>`. `pull_requests` are those that this job's work needs: branch → where
+    it goes.
     """
 
     def __init__(
@@ -63,7 +72,7 @@ class Publisher:
         self.job_io = job_io
         self.run = run
         self.branch = branch
-        self._original_branch = branch
+        self.pull_requests: dict[str, str] = {}
         self._commit_via = commit_via
 
     def put(self, commits: Sequence[str], head: str) -> RefUpdate:
@@ -76,14 +85,14 @@ class Publisher:
         from runner.github_api.errors import BranchRefuses, HeadMoved
 
         try:
-            self.github.commit_via_api(
+            commit = self.github.commit_via_api(
                 self.branch, head, api_commits(self.repo, head, commits)
             )
         except HeadMoved:
             return ref_update.MOVED
         except BranchRefuses as error:
             return ref_update.refusal(str(error), Reason.PROTECTED)
-        return ref_update.LANDED
+        return replace(ref_update.LANDED, commit=commit)
 
     def switch_branch(self, update: RefUpdate) -> None:
         """Continue on `fanin/<run>` because the branch refused a commit.
@@ -111,32 +120,63 @@ class Publisher:
             "warning",
             f"{self.branch} refused the push ({update.text}); continuing on {own_branch}",
         )
+        # A run on a branch of fanin's own has its pull request already.
+        if not self.branch.startswith("fanin/"):
+            self.pull_requests[own_branch] = self.branch
         self.branch = own_branch
 
-    def open_pull_request_if_switched(self) -> str:
-        """Open the pull request of a run that switched branches.
+    def create_branch(self, branch: str, start: str, commits: Sequence[str]) -> None:
+        """Create a branch with the commits, oldest first, on top of `start`, which has
+        landed.
 
-        Returns a sentence with its address, or "" if none is needed.
+        A branch that exists is left alone: a job that is run again made it before.
+        Raises EnvironmentBroken if the branch is refused.
         """
-        if self.branch == self._original_branch or self._original_branch.startswith(
-            "fanin/"
-        ):
-            return ""
-        return self.open_pull_request(
-            self.branch,
-            self._original_branch,
-            f"Fanin run {self.run}",
-            f"{self._original_branch} refuses pushes from fanin, so the run's work is here.",
-        )
+        if self._commit_via == "api":
+            # The first push brings nothing new, so that no rule can refuse its commits.
+            push = self.remote.push(branch, start, None)
+        else:
+            push = self.remote.push(branch, commits[-1], None)
+        if push.refused:
+            raise EnvironmentBroken(
+                f"{branch} refused the push: {push.text}",
+                "allow fanin's job to push to fanin/**; the results are kept as artifacts",
+            )
+        if push.landed and self._commit_via == "api":
+            changes = api_commits(self.repo, start, commits)
+            self.github.commit_via_api(branch, start, changes)
 
-    def open_pull_request(self, head: str, base: str, title: str, body: str) -> str:
-        """Open a pull request from `head` into `base`.
+    def open_pull_requests(self, pull_requests: Mapping[str, str]) -> list[str]:
+        """Open the pull requests of the run that are missing: branch → where it goes.
 
-        Returns a sentence with its address, or with the link to open it by hand where
-        the job may not.
+        Returns sentences with their addresses, or with the links to open them by hand
+        where the job may not. One that a person closed stays closed. What fails is a
+        warning: the work has landed, and the next round tries again.
         """
+        sentences = []
+        for head, base in pull_requests.items():
+            try:
+                sentence = self._open_pull_request(head, base)
+            except FaninError as error:
+                self.job_io.annotate(
+                    "warning",
+                    f"could not open the pull request of {head}: {error}",
+                    title="fanin",
+                )
+                sentence = f"the work is on {head}, without a pull request yet"
+            if sentence:
+                sentences.append(sentence)
+        return sentences
+
+    def _open_pull_request(self, head: str, base: str) -> str:
         from runner.github_api.errors import MayNotOpenPulls
 
+        if self.github.find_closed_pull(head, base) is not None:
+            return ""
+        title, body = f"Fanin run {self.run}", _SWITCHED_BODY.format(base=base)
+        batch = head.removeprefix(HELD_PREFIX)
+        if batch != head:
+            title, body = f"Fanin batch {batch}", _HELD_BODY
         try:
             pull = self.github.open_pull(head, base, title, body)
         except MayNotOpenPulls as error:

@@ -33,7 +33,8 @@ class RoundState(Document):
     """`fanin-state`, the one input of the caller's workflow that fanin writes.
 
     `inputs` are those of the run's first round, by setting name. `issues` are the
-    options of `collect` in the first round. `slots` limits the agents at once after a
+    options of `collect` in the first round. `pull_requests` are those of the run's own
+    branches: branch → where it goes. `slots` limits the agents at once after a
     rate limit; `limited` counts the rounds in a row that met one.
     """
 
@@ -43,6 +44,7 @@ class RoundState(Document):
     pull_request: int | None = None
     inputs: dict[str, str] = Field(default_factory=dict)
     issues: dict[str, str] = Field(default_factory=dict)
+    pull_requests: dict[str, str] = Field(default_factory=dict)
     spent_usd: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     dearest_usd: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     slots: Annotated[int, Field(ge=1)] | None = None

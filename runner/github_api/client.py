@@ -22,6 +22,7 @@ from runner.github_api.errors import (
     BranchRefuses,
     DispatchRefused,
     GitHubRefused,
+    GitHubUnreachable,
     HeadMoved,
     MayNotOpenPulls,
     MissingPermission,
@@ -244,9 +245,16 @@ class GitHub(ApiSession):
             raise ValueError(f"a marker is an HTML comment, not {marker!r}")
         text = truncated(f"{marker}\n{body}")
         comment = self._own_comment(pull_number, marker, needs="pull-requests: read")
-        if comment is None or comment.body != text:
-            needs = "pull-requests: write"
+        if comment is not None and comment.body == text:
+            return comment.html_url
+        needs = "pull-requests: write"
+        try:
             comment = self._write_comment(pull_number, comment, text, needs=needs)
+        except GitHubUnreachable:
+            # It may have been written all the same.
+            comment = self._own_comment(pull_number, marker, needs=needs)
+            if comment is None or comment.body != text:
+                comment = self._write_comment(pull_number, comment, text, needs=needs)
         return comment.html_url
 
     def _write_comment(
@@ -298,10 +306,17 @@ class GitHub(ApiSession):
 
     def find_open_pull(self, head: str, base: str) -> Pull | None:
         """The open pull request from our branch `head` into `base`, if there is one."""
+        return self._find_pull(head, base, "open")
+
+    def find_closed_pull(self, head: str, base: str) -> Pull | None:
+        """The closed or merged pull request of these branches, if there is one."""
+        return self._find_pull(head, base, "closed")
+
+    def _find_pull(self, head: str, base: str, state: str) -> Pull | None:
         owner = self.repository.split("/")[0]
         pulls = self._call(
             lambda: list(
-                self._repo.get_pulls(state="open", head=f"{owner}:{head}", base=base)
+                self._repo.get_pulls(state=state, head=f"{owner}:{head}", base=base)
             ),
             needs="pull-requests: read",
             repeat=True,
@@ -327,18 +342,24 @@ class GitHub(ApiSession):
         if pull is not None:
             return pull
         try:
-            created = self._call(
-                lambda: self._repo.create_pull(
-                    base, head, title=title[:TITLE_LIMIT], body=truncated(body)
-                ),
-                needs="pull-requests: write",
-                repeat=False,
-            )
-        except GitHubRefused as error:
-            pull = self.find_open_pull(head, base)  # another run may have been faster
+            return self._create_pull(head, base, title, body)
+        except (GitHubRefused, GitHubUnreachable) as error:
+            # Another run may have been faster, or GitHub failed after it was done.
+            pull = self.find_open_pull(head, base)
             if pull is not None:
                 return pull
-            raise self._open_pull_error(error, head, base) from error
+            if isinstance(error, GitHubRefused):
+                raise self._open_pull_error(error, head, base) from error
+        return self._create_pull(head, base, title, body)
+
+    def _create_pull(self, head: str, base: str, title: str, body: str) -> Pull:
+        created = self._call(
+            lambda: self._repo.create_pull(
+                base, head, title=title[:TITLE_LIMIT], body=truncated(body)
+            ),
+            needs="pull-requests: write",
+            repeat=False,
+        )
         return _pull(created)
 
     def compare_url(self, head: str, base: str) -> str:

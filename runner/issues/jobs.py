@@ -220,7 +220,10 @@ def collect_job(
     if approval.needs_update(before, after) and not dry_run:
         commit = _land(repo, remote, publisher, path, render(after), head)
 
-    next_state = state.model_copy(update={"branch": publisher.branch})
+    pull_requests = {**state.pull_requests, **publisher.pull_requests}
+    next_state = state.model_copy(
+        update={"branch": publisher.branch, "pull_requests": pull_requests}
+    )
     job_io.output(
         {
             "branch": publisher.branch,
@@ -237,9 +240,8 @@ def collect_job(
     for refused in after.refused:
         message = f"#{refused.number} is not a task: {refused.why}"
         job_io.annotate("warning", message, title="fanin")
-    note = publisher.open_pull_request_if_switched()
-    if note:
-        job_io.annotate("notice", note, title="fanin")
+    for sentence in publisher.open_pull_requests(publisher.pull_requests):
+        job_io.annotate("notice", sentence, title="fanin")
     return EXIT_DONE
 
 

@@ -29,12 +29,14 @@ class Reason(StrEnum):
 @dataclass(frozen=True)
 class RefUpdate:
     """The outcome of an update. Only a refusal has `text`, the message of git or of the
-    server, and `reason`, the kind of refusal.
+    server, and `reason`, the kind of refusal. `commit` is the one that the server made
+    in place of the given one.
     """
 
     outcome: Outcome
     text: str = ""
     reason: Reason | None = None
+    commit: str | None = None
 
     @property
     def landed(self) -> bool:

@@ -160,6 +160,19 @@ def verdict_summary(verdict: Verdict, command: str) -> str:
     return _join(parts)
 
 
+def note(sentence: str, repository_url: str) -> str:
+    """A line below a summary."""
+    return f"\n> {_with_links(sentence, repository_url)}\n"
+
+
+def _with_links(sentence: str, repository_url: str) -> str:
+    linked = []
+    for word in shortened(sentence, _MAX_MESSAGE).split():
+        is_page = word.startswith(f"{repository_url}/") and _ADDRESS.fullmatch(word)
+        linked.append(f"<{word}>" if is_page else cell(word))
+    return " ".join(linked)
+
+
 def error_summary(error: UsageProblem) -> str:
     """The summary of a job that was given something it cannot work with."""
     lines = [f"## Fanin: {cell(error.heading)}", ""]
@@ -277,13 +290,7 @@ class _RoundPage:
 
     def _note(self) -> str:
         """The note, with a link for each address of a page of the repository."""
-        pages = f"{self._report.repository_url}/"
-        words = shortened(self._report.note, _MAX_MESSAGE).split()
-        linked = []
-        for word in words:
-            is_page = word.startswith(pages) and _ADDRESS.fullmatch(word)
-            linked.append(f"<{word}>" if is_page else cell(word))
-        return " ".join(linked)
+        return _with_links(self._report.note, self._report.repository_url)
 
     def _what_happened(self) -> str:
         """A line each for what landed, what it used, and what comes next."""

@@ -402,13 +402,34 @@ def test_comment_names_the_missing_permission(gh: Contract, api: GitHub) -> None
         (lambda api: api.open_pull("fanin/1", "main", "t", "b"), f"{REPO}/pulls"),
     ],
 )
-def test_nothing_is_created_twice_after_a_failure(
+def test_what_may_not_have_been_created_is_looked_for_and_created_once_more(
     gh: Contract, api: GitHub, ask: Callable[[GitHub], object], url: str
 ) -> None:
-    gh.get(url, json=[])
+    looked = gh.get(url, json=[])
     posted = gh.post(url, body="<html>Bad Gateway</html>", status=502)
     with pytest.raises(GitHubUnreachable, match="may or may not have done it"):
         ask(api)
+    assert (looked.call_count, posted.call_count) == (2, 2)
+
+
+def test_a_pull_request_that_was_opened_in_spite_of_a_failure_is_not_opened_twice(
+    gh: Contract, api: GitHub
+) -> None:
+    gh.get(PULLS, json=[])
+    posted = gh.post(PULLS, body="<html>Bad Gateway</html>", status=502)
+    gh.get(PULLS, json=[pull(7)])
+    assert api.open_pull("fanin/1", "main", "t", "b").number == 7
+    assert posted.call_count == 1
+
+
+def test_a_comment_that_was_written_in_spite_of_a_failure_is_not_written_twice(
+    gh: Contract, api: GitHub
+) -> None:
+    gh.get(COMMENTS, json=[])
+    posted = gh.post(COMMENTS, body="<html>Bad Gateway</html>", status=502)
+    gh.get(COMMENTS, json=[comment(1, f"{MARKER}\nx")])
+    gh.get(f"{API}/user", json=no(NOT_ACCESSIBLE), status=403)
+    api.sticky_comment(7, MARKER, "x")
     assert posted.call_count == 1
 
 

@@ -659,6 +659,46 @@ def test_a_held_batch_that_the_branch_refuses_says_why_and_keeps_the_results(
     assert jobs.git("rev-parse", "main") == head
 
 
+def test_a_pull_request_that_cannot_be_opened_is_a_warning_and_is_tried_again(
+    jobs: Jobs,
+) -> None:
+    start(jobs, [*TWO, {"id": "C", "depends_on": ["A"], "do": ["write c: c"]}])
+    protect_main(jobs)
+    chosen = jobs.next()
+    jobs.tasks(chosen)
+    merged = jobs.merge(chosen)  # nothing answers at the API's address
+    warning = "::warning title=fanin::could not open the pull request of fanin/4711"
+    assert merged.code == 0, merged.log
+    assert merged.log.count(warning) == 1
+    assert merged.outputs["landed"] == "true"
+    state = json.loads(merged.outputs["state"])
+    assert state["pull_requests"] == {"fanin/4711": "main"}
+    assert "the work is on fanin/4711, without a pull request yet" in merged.summary
+
+    again = jobs.merge(chosen)  # the job is run again
+    assert (again.code, again.log.count(warning)) == (0, 1)
+    assert jobs.states("fanin/4711")["A"] == "completed"
+
+    shutil.rmtree(jobs.artifacts)
+    state = json.dumps({**state, "round": 2})
+    chosen = jobs.job("next", ref="fanin/4711", env={"FANIN_STATE": state})
+    jobs.tasks(chosen)
+    later = jobs.merge(chosen)
+    assert jobs.states("fanin/4711")["C"] == "completed", later.log
+    assert later.log.count(warning) == 1
+
+
+def test_a_comment_that_cannot_be_written_is_a_warning(jobs: Jobs) -> None:
+    start(jobs, TWO)
+    state = json.dumps({"run": "4711", "pull_request": 7})
+    chosen = jobs.next(FANIN_STATE=state)
+    jobs.tasks(chosen)
+    merged = jobs.merge(chosen)
+    assert merged.code == 0, merged.log
+    assert "::warning::could not comment on pull request 7" in merged.log
+    assert merged.outputs["completed"] == "2"
+
+
 def test_a_branch_that_refuses_the_push_moves_the_run_to_its_own_branch(
     jobs: Jobs,
 ) -> None:
