@@ -7,8 +7,9 @@ next one after it has landed its own, so that a round needs no job `next` and no
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
@@ -17,6 +18,8 @@ from runner.actions.round_state import RoundState
 from runner.core import durable
 from runner.core.errors import InvalidInput, UsageProblem
 from runner.core.manifest import BatchEntry, Manifest
+from runner.core.task import Plan
+from runner.schedule.preflight import attempt_seconds
 
 if TYPE_CHECKING:
     from runner.config.settings import Settings
@@ -26,6 +29,10 @@ if TYPE_CHECKING:
 MATRIX_LIMIT = 256  # entries; GitHub runs none at all above it
 # Beyond the task's own time limit, so that its result is still uploaded.
 _EXTRA_JOB_MINUTES = 20
+
+# GitHub's limits of a job: on its own machines, and on other people's.
+_HOSTED_JOB_MINUTES, _OWN_JOB_MINUTES = 6 * 60, 5 * 24 * 60
+_HOSTED = re.compile(r"(?:ubuntu|windows|macos)-", re.IGNORECASE)
 
 MatrixEntry = TypedDict(
     "MatrixEntry",
@@ -46,8 +53,8 @@ class ChoiceOptions:
 
     `manifest`: the file to write. `later_rounds`: how many rounds may follow in this
     run of the workflow. `run_attempt`: GitHub's, of this job. `may_change_workflows`:
-    whether the merge job's token may push workflow files. `retry`: ids to grant one
-    more attempt.
+    whether the merge job's token may push workflow files. `retry`: lines of ids to
+    grant one more attempt.
     """
 
     manifest: Path
@@ -88,7 +95,10 @@ class Choice:
             return {"include": []}
         runs_on = self.options.runs_on
         return {
-            "include": [matrix_entry(entry, runs_on) for entry in self.manifest.entries]
+            "include": [
+                matrix_entry(entry, runs_on, self.manifest.setup_seconds)
+                for entry in self.manifest.entries
+            ]
         }
 
     @property
@@ -143,6 +153,7 @@ def choose_batch(
             "schedule: rolling works on one machine only, with  fanin run",
             "set the input schedule of the action to batch, or remove it from fanin.yml",
         )
+    options = replace(options, retry=retry_ids(options.retry, snapshot.plan))
     notes = _preflight(snapshot, settings, options)
     slots = state.backoff(min(settings.slots, MATRIX_LIMIT)).agents
     manifest = _next_batch(repo, snapshot, settings, state, branch, slots, options)
@@ -164,10 +175,39 @@ def _preflight(
         settings,
         environ=None,  # the legs of the matrix run on other machines
         may_change_workflows=options.may_change_workflows,
+        job_seconds=_job_seconds(options.runs_on, settings),
     )
     if report.problems:
         raise InvalidInput(report.problems)
     return report.notes
+
+
+def retry_ids(lines: Sequence[str], plan: Plan) -> list[str]:
+    """The ids in lines of text.
+
+    A line is one id, which may contain spaces, or several with spaces or commas between
+    them.
+    """
+    task_ids = []
+    for line in lines:
+        if plan.task(line.strip()) is not None:
+            task_ids.append(line.strip())
+        else:
+            task_ids += line.replace(",", " ").split()
+    return task_ids
+
+
+def _job_seconds(runs_on: str, settings: Settings) -> float:
+    """How long an attempt may take in a job of these runners, without its set-up."""
+    labels = runner_labels(runs_on)
+    if isinstance(labels, str):
+        labels = [labels]
+    hosted = any(_HOSTED.match(label) for label in labels)
+    minutes = _HOSTED_JOB_MINUTES if hosted else _OWN_JOB_MINUTES
+    seconds = (minutes - _EXTRA_JOB_MINUTES) * 60.0
+    if settings.setup is not None:
+        seconds -= settings.setup_timeout
+    return seconds
 
 
 def _next_batch(
@@ -201,12 +241,17 @@ def _next_batch(
     )
 
 
-def matrix_entry(entry: BatchEntry, runs_on: str) -> MatrixEntry:
-    """One entry of the matrix.
+def matrix_entry(
+    entry: BatchEntry, runs_on: str, setup_seconds: float = 0.0
+) -> MatrixEntry:
+    """One entry of the matrix. `setup_seconds` is the time that set-up may take.
 
     Ids and limits only, so that no text of the plan passes through YAML or a shell.
     """
-    task_minutes = int(entry.timeout // 60) + 1
+    seconds = setup_seconds + attempt_seconds(
+        entry.timeout, verifies=entry.verify is not None
+    )
+    task_minutes = int(seconds // 60) + 1
     return {
         "index": entry.index,
         "folder": entry.folder,

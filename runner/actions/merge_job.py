@@ -354,9 +354,39 @@ class MergeJob:
         return pipeline.replay(self.repo, self.manifest, fan_in, head)
 
     def _merge(self, head: str) -> FanIn:
+        self._refuse_missing_results(head)
         return pipeline.merge_batch(
             self.repo, self._batch_results(), head, verification=self._verification()
         )
+
+    def _refuse_missing_results(self, head: str) -> None:
+        """Raise UsageProblem if results are not where they must be.
+
+        A job that succeeded has left one, so that the workflow did not download it. It
+        must not count as an attempt. A re-run leaves out what is recorded already.
+        """
+        from runner.plan.progress import stale_reason
+        from runner.plan.snapshot import read_progress
+
+        manifest = self.manifest
+        readings = result_folder.read_batch(self.results, manifest)
+        missing = [reading.entry for reading in readings if not reading.started]
+        if self.options.task_result != "success" or not missing:
+            return
+        recorded = read_progress(self.repo, head, manifest.plan, manifest.progress)
+        task_ids = [
+            entry.task.id
+            for entry in missing
+            if stale_reason(recorded, entry.task, entry.task_digest, entry.attempt)
+            is None
+        ]
+        if task_ids:
+            raise UsageProblem(
+                f"{self.results} has no result of {', '.join(task_ids)}, "
+                "although every task job succeeded",
+                f"download all artifacts  fanin-{manifest.batch}-*  there, each into a "
+                "folder of its own (without merge-multiple)",
+            )
 
     def _batch_results(self) -> BatchResults:
         return BatchResults(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -12,13 +12,15 @@ from runner.cli import completion
 from runner.cli.context import open_project, open_repository, work_tree_snapshot
 from runner.cli.job_errors import reports_errors
 from runner.cli.options import PathOption, settings_options
-from runner.core.errors import EXIT_DONE
+from runner.core.errors import EXIT_DONE, UsageProblem
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from runner.actions.workflow_io import JobIO, WorkflowContext
 
+
+T = TypeVar("T")
 
 # How often fanin.yml calls round.yml.
 MOST_ROUNDS_PER_RUN = 5
@@ -43,8 +45,13 @@ _state = click.option(
     default="",
     help="The state that the previous round handed on.",
 )
+_RESULTS_MEANING = "the folder that the artifacts of the task jobs were downloaded to"
 _results = click.argument(
-    "results", type=PathOption(file_okay=False), envvar="FANIN_RESULTS"
+    "results",
+    type=PathOption(file_okay=False),
+    envvar="FANIN_RESULTS",
+    # `_given` refuses a missing one, in the words of a workflow.
+    required=False,
 )
 _runs_on = click.option(
     "--runs-on",
@@ -68,7 +75,7 @@ _verdict = click.option(
     envvar="FANIN_RETRY",
     default="",
     metavar="'ID ID…'",
-    help="Tasks to grant one more attempt.",
+    help="Tasks to grant one more attempt; ids with spaces one a line.",
 )
 @click.option(
     "--dry-run", is_flag=True, envvar="FANIN_DRY_RUN", help="Only print what would run."
@@ -120,7 +127,7 @@ def next_(
         run_attempt=context.run_attempt,
         runs_on=runs_on,
         may_change_workflows=bool(os.environ.get("FANIN_MAY_CHANGE_WORKFLOWS")),
-        retry=_words(retry),
+        retry=retry.splitlines(),
     )
     options = NextOptions(choice, dry_run=dry_run, inputs=inputs)
     remote = Remote(repo, context.token, context.server_url)
@@ -131,6 +138,7 @@ def next_(
 @click.argument(
     "task_id",
     envvar="FANIN_TASK_ID",
+    required=False,
     metavar="ID",
     shell_complete=completion.task_ids,
 )
@@ -161,7 +169,7 @@ def next_(
 def task(
     repo_path: str,
     /,
-    task_id: str,
+    task_id: str | None,
     results: Path,
     manifest: Path,
     manifest_digest: str,
@@ -176,6 +184,7 @@ def task(
     import tempfile
     from pathlib import Path
 
+    task_id = _given(task_id, "task", "the id of a task, from the matrix")
     if show_prompt:
         return _show_prompt(repo_path, task_id, flags)
 
@@ -216,7 +225,7 @@ def task(
 def verify(
     repo_path: str,
     /,
-    results: Path,
+    results: Path | None,
     manifest: Path,
     manifest_digest: str,
     state: str,
@@ -233,6 +242,7 @@ def verify(
     from runner.actions.verify_job import verify_job
     from runner.repo.remote import Remote
 
+    results = _given(results, "results", _RESULTS_MEANING)
     context, job_io = _job_context()
     batch = read_manifest(manifest, manifest_digest)
     handed_state = round_state(state, context)
@@ -308,7 +318,7 @@ def verify(
 def merge(
     repo_path: str,
     /,
-    results: Path,
+    results: Path | None,
     manifest: Path,
     manifest_digest: str,
     state: str,
@@ -335,6 +345,7 @@ def merge(
     from runner.github_api.client import GitHub
     from runner.repo.remote import Remote
 
+    results = _given(results, "results", _RESULTS_MEANING)
     context, job_io = _job_context()
     batch = read_manifest(manifest, manifest_digest)
     handed_state = round_state(state, context)
@@ -420,6 +431,15 @@ def continue_(
     options = ContinueOptions(again, branch, landed, _words(trigger_workflows))
     github = GitHub(context.token, context.repository, context.api_url)
     return continue_job(settings, handed_state, context, job_io, github, options)
+
+
+def _given(value: T | None, name: str, meaning: str) -> T:
+    """The value of an argument or input. Raises UsageProblem if it is missing."""
+    if value is None:
+        raise UsageProblem(
+            f"the argument or input  {name}  is missing", f"it is {meaning}"
+        )
+    return value
 
 
 def _job_context() -> tuple[WorkflowContext, JobIO]:

@@ -113,6 +113,11 @@ class Manifest(Document):
         return TaskRules(self.tasks, self.protected, self.never)
 
     @property
+    def setup_seconds(self) -> float:
+        """The time that set-up may take."""
+        return 0.0 if self.setup is None else self.setup_timeout
+
+    @property
     def batch(self) -> str:
         if self.run_attempt == 1:
             return f"{self.run}.{self.round}"

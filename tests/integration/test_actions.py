@@ -207,6 +207,86 @@ def test_a_single_artifact_is_read_from_the_folder_itself(jobs: Jobs) -> None:
     assert jobs.states()["A"] == "completed"
 
 
+def test_a_result_that_was_not_downloaded_is_refused_and_costs_no_attempt(
+    jobs: Jobs,
+) -> None:
+    start(jobs, TWO)
+    chosen = jobs.next()
+    jobs.tasks(chosen)
+    before = jobs.git("rev-parse", "main")
+    for artifact in list(jobs.artifacts.iterdir()):  # as with merge-multiple
+        for file in artifact.iterdir():
+            file.replace(jobs.artifacts / file.name)
+        artifact.rmdir()
+    merged = jobs.merge(chosen)
+    assert merged.code == 2
+    assert "although every task job succeeded" in merged.log
+    assert "merge-multiple" in merged.summary
+    assert jobs.git("rev-parse", "main") == before
+
+
+def test_results_in_folders_of_ones_own_land(jobs: Jobs) -> None:
+    start(jobs, TWO)
+    chosen = jobs.next()
+    jobs.tasks(chosen)
+    for artifact in list(jobs.artifacts.iterdir()):
+        inner = jobs.artifacts / "results" / artifact.name / "results"
+        inner.parent.mkdir(parents=True)
+        artifact.rename(inner)
+    merged = jobs.merge(chosen)
+    assert jobs.states() == {"A": "completed", "B": "completed"}, merged.log
+
+
+@pytest.mark.parametrize("command", ["merge", "verify", "task"])
+def test_a_missing_argument_is_a_sentence(jobs: Jobs, command: str) -> None:
+    start(jobs, TWO)
+    job = jobs.job(command)
+    name = "task" if command == "task" else "results"
+    assert job.code == 2
+    assert f"the argument or input  {name}  is missing" in job.log
+    assert "is missing" in job.summary
+
+
+def test_retry_takes_ids_with_spaces(jobs: Jobs) -> None:
+    start(
+        jobs,
+        [
+            {"id": task_id, "do": ["fail no"], "max_attempts": 1}
+            for task_id in ("Add a", "Add b", "C", "D")
+        ],
+        max_concurrent=4,
+    )
+    chosen = jobs.next()
+    jobs.tasks(chosen)
+    jobs.merge(chosen)
+    for text, expected in (
+        ("Add a", ["Add a"]),
+        ("Add a\nAdd b\n", ["Add a", "Add b"]),
+        ("C, D", ["C", "D"]),
+        ("C D\nAdd b", ["Add b", "C", "D"]),
+    ):
+        chosen = jobs.next(FANIN_RETRY=text, GITHUB_RUN_ID="4712")
+        assert [entry["task"] for entry in jobs.matrix(chosen)] == expected, chosen.log
+
+
+@pytest.mark.parametrize(
+    ("runs_on", "timeout", "code"),
+    [
+        ("ubuntu-latest", "5h30m", 0),
+        ("ubuntu-latest", "5h50m", 2),
+        ('["self-hosted", "linux"]', "24h", 0),
+        ("gpu-box", "24h", 0),
+    ],
+)
+def test_a_time_limit_that_githubs_machines_do_not_last_is_refused(
+    jobs: Jobs, runs_on: str, timeout: str, code: int
+) -> None:
+    start(jobs, TWO, timeout=timeout, setup="true")
+    chosen = jobs.next(FANIN_RUNS_ON=runs_on)
+    assert chosen.code == code, chosen.log
+    assert ("GitHub ends its job after" in chosen.log) == (code == 2)
+
+
 def test_manifest_of_another_run_is_refused_and_nothing_is_pushed(jobs: Jobs) -> None:
     start(jobs, TWO)
     chosen = jobs.next()
