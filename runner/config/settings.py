@@ -78,7 +78,7 @@ class Settings(UserDocument):
     schedule: Literal["batch", "rolling"] = "batch"
     max_attempts: Annotated[int, Field(ge=1, le=100)] = 3
     timeout: Duration = 30 * 60.0
-    setup: Annotated[str, Field(min_length=1, max_length=100_000)] | None = None
+    setup: Annotated[str, Field(min_length=1, max_length=10_000)] | None = None
     setup_env: tuple[EnvName, ...] = ()
     setup_timeout: Duration = 10 * 60.0
     verify: str | None = None
