@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from runner.attempt import workspace
 from runner.attempt.attempt import AttemptContext, AttemptOutcome, execute_attempt
+from runner.attempt.checkout_extras import add_extras
 from runner.attempt.workspace import Workspace
 from runner.config.settings import FILE, Settings
 from runner.core import result_folder
@@ -71,7 +72,10 @@ class FreshWorkspaces:
     origin: Origin
 
     def acquire(self, base: str, folder: Path, branch: str) -> Workspace:
-        return workspace.create(self.origin, base, folder, branch)
+        fresh = workspace.create(self.origin, base, folder, branch)
+        if add_extras(fresh, self.origin):
+            return workspace.record_preparation(fresh)
+        return fresh
 
     def release(self, folder: Path) -> None:
         workspace.remove_folder(folder)

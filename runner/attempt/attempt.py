@@ -23,6 +23,7 @@ from runner.agents.environment import (
 )
 from runner.agents.outcome import process_failure
 from runner.attempt import preparation, workspace
+from runner.attempt.checkout_extras import add_extras
 from runner.attempt.preparation import SetupCommand, run_setup
 from runner.attempt.workspace import Workspace
 from runner.core import result_folder
@@ -398,6 +399,7 @@ def verify_commit(
         verify_workspace = workspace.create(
             origin, commit, folder / "space", "fanin/verify"
         )
+        add_extras(verify_workspace, origin)
         checkout = verify_workspace.checkout
         if verify.setup is not None:
             failure = _set_up_for_verify(verify.setup, checkout, folder, context)

@@ -1,0 +1,111 @@
+"""What a checkout has beyond its tree, where the repository that it borrows from has it:
+submodules, and the files of Git LFS.
+
+Neither needs the network or git-lfs. What the repository lacks is left out.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from pathlib import Path, PurePosixPath
+
+from runner.attempt.workspace import Seed, Workspace
+from runner.core.errors import GitFailed
+from runner.repo.command import isolated_git
+from runner.repo.origin import Origin
+
+_LFS_POINTER = "version https://git-lfs.github.com/spec/v1"
+_LFS_ID = re.compile(rb"^oid sha256:([0-9a-f]{64})$", re.MULTILINE)
+_MAX_POINTER_BYTES = 1024
+_GITLINK = "160000"
+_BRANCH = "fanin/submodule"
+
+
+def add_extras(workspace: Workspace, origin: Origin) -> bool:
+    """Add submodules and files of Git LFS to a fresh checkout.
+
+    Returns whether files differ from the base now.
+    """
+    _add_submodules(workspace.checkout, workspace.base, origin, workspace.folder)
+    lfs_objects = origin.git_dir / "lfs" / "objects"
+    if not lfs_objects.is_dir():
+        return False
+    _add_lfs_files(workspace, lfs_objects)
+    return True
+
+
+def _add_submodules(checkout: Path, commit: str, origin: Origin, scratch: Path) -> None:
+    """Check out the submodules of `commit` that the origin has, and those in them."""
+    modules = origin.git_dir / "modules"
+    if not modules.is_dir() or not (checkout / ".gitmodules").is_file():
+        return
+    gitlinks = _gitlinks(checkout, commit)
+    for name, path in _submodule_paths(checkout):
+        module = modules / name
+        # A name of the repository's file must not lead out of the folder.
+        if path not in gitlinks or ".." in PurePosixPath(name).parts:
+            continue
+        if not (module / "objects").is_dir():
+            continue
+        module_origin = Origin(module, origin.object_format)
+        folder = scratch / f"module-{len(list(scratch.glob('module-*')))}"
+        target = checkout / path
+        try:
+            Seed.of(module_origin, folder).copy_to(
+                target / ".git", _BRANCH, gitlinks[path]
+            )
+            isolated_git(target).run(["read-tree", "-m", "-u", gitlinks[path]])
+        except GitFailed:
+            # The origin has another commit of it than the base asks for.
+            shutil.rmtree(target / ".git", ignore_errors=True)
+            continue
+        _add_submodules(target, gitlinks[path], module_origin, scratch)
+
+
+def _gitlinks(checkout: Path, commit: str) -> dict[str, str]:
+    """Path → commit of each submodule in the commit's tree."""
+    output = isolated_git(checkout).run(["ls-tree", "-r", "-z", commit])
+    gitlinks = {}
+    for entry in output.split(b"\0"):
+        meta, _, path = entry.partition(b"\t")
+        if meta.startswith(_GITLINK.encode()):
+            gitlinks[os.fsdecode(path)] = meta.split()[2].decode()
+    return gitlinks
+
+
+def _submodule_paths(checkout: Path) -> list[tuple[str, str]]:
+    """(name, path) of each submodule that .gitmodules names."""
+    argv = [
+        "config",
+        "-z",
+        "-f",
+        ".gitmodules",
+        "--get-regexp",
+        r"^submodule\..*\.path$",
+    ]
+    output = isolated_git(checkout).run(argv, ok=(0, 1))
+    pairs = []
+    for entry in os.fsdecode(output).split("\0"):
+        key, _, path = entry.partition("\n")
+        if path:
+            pairs.append((key.removeprefix("submodule.").removesuffix(".path"), path))
+    return pairs
+
+
+def _add_lfs_files(workspace: Workspace, objects: Path) -> None:
+    """Replace the pointers of Git LFS by the files that the origin has."""
+    argv = ["grep", "-z", "-l", "-F", "--cached", _LFS_POINTER]
+    output = isolated_git(workspace.checkout).run(argv, ok=(0, 1))
+    for name in filter(None, output.split(b"\0")):
+        path = workspace.checkout / os.fsdecode(name)
+        if path.is_symlink() or path.stat().st_size > _MAX_POINTER_BYTES:
+            continue
+        match = _LFS_ID.search(path.read_bytes())
+        if match is None:
+            continue
+        object_id = match[1].decode()
+        content = objects / object_id[:2] / object_id[2:4] / object_id
+        if content.is_file():
+            shutil.copyfile(content, path)
