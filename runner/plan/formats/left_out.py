@@ -7,7 +7,7 @@ either. A file with many of them is of another kind or damaged, and is refused.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from runner.core.errors import InvalidInput, Problem
 from runner.core.task import LeftOut, Plan, Status, Task
@@ -20,13 +20,15 @@ MAX_NAMED_TASKS = 5  # a note names no more of them
 
 
 def resolve(plan: Plan, *, strict: bool, any_number: bool = False) -> Plan:
-    """The plan without unknown dependencies, and with a note for each record left out.
+    """The plan without unknown dependencies and cycles, with a note for each record left
+    out.
 
     `any_number`: the format lets the rest of the plan wait for them, so that no number
     of them is too large. Raises InvalidInput if too many records were left out, or any
     if `strict`.
     """
     plan = _leave_out_unknown_dependencies(plan)
+    plan = _leave_out_cycles(plan)
     if strict or not any_number:
         _refuse_too_many(plan, strict=strict)
     notes = [f"left out: {record.problem}" for record in plan.left_out]
@@ -63,6 +65,94 @@ def _leave_out_unknown_dependencies(plan: Plan) -> Plan:
         tasks.append(task.model_copy(update=changes))
     changed = {"tasks": tuple(tasks), "left_out": tuple(left_out)}
     return plan.model_copy(update=changed)
+
+
+def _leave_out_cycles(plan: Plan) -> Plan:
+    """Skip each open task that depends on itself through others.
+
+    The plan no longer has the dependencies between these tasks. Completed tasks wait
+    for nothing, so their part in a cycle is only dropped.
+    """
+    dependencies = {task.id: task.depends_on for task in plan.tasks}
+    on_cycles = _ids_on_cycles(dependencies)
+    if not on_cycles:
+        return plan
+    completed = set()
+    for task in plan.tasks:
+        if task.source_status is Status.COMPLETED:
+            completed.add(task.id)
+    for task_id in on_cycles & completed:
+        dependencies[task_id] = _without(dependencies[task_id], on_cycles)
+    on_cycles = _ids_on_cycles(dependencies)
+    tasks: list[Task] = []
+    left_out = list(plan.left_out)
+    for task in plan.tasks:
+        depends_on = dependencies[task.id]
+        changes: dict[str, object] = {"depends_on": depends_on}
+        if task.id in on_cycles:
+            changes["depends_on"] = _without(depends_on, on_cycles)
+            if not task.skipped:
+                changes["skipped"] = True
+                changes["skip_reason"] = LEFT_OUT
+                chain = _chain(task.id, dependencies, on_cycles)
+                what = f"dependency cycle: {' → '.join(chain)}"
+                remedy = "remove one of these dependencies"
+                problem = Problem(task.path or plan.path, task.line, what, remedy)
+                left_out.append(LeftOut(problem, task.id))
+        if changes["depends_on"] == task.depends_on and "skipped" not in changes:
+            tasks.append(task)
+        else:
+            tasks.append(task.model_copy(update=changes))
+    changed = {"tasks": tuple(tasks), "left_out": tuple(left_out)}
+    return plan.model_copy(update=changed)
+
+
+def _without(ids: Sequence[str], unwanted: set[str]) -> tuple[str, ...]:
+    return tuple(task_id for task_id in ids if task_id not in unwanted)
+
+
+def _ids_on_cycles(dependencies: Mapping[str, Sequence[str]]) -> set[str]:
+    """The ids on cycles, or between two of them: none of them can ever run."""
+    dependents: dict[str, list[str]] = {task_id: [] for task_id in dependencies}
+    for task_id, names in dependencies.items():
+        for name in names:
+            dependents[name].append(task_id)
+    waiting = _remaining(set(dependencies), dependencies, dependents)
+    # Without those that only wait for a cycle.
+    return _remaining(waiting, dependents, dependencies)
+
+
+def _remaining(
+    ids: set[str],
+    before: Mapping[str, Sequence[str]],
+    after: Mapping[str, Sequence[str]],
+) -> set[str]:
+    """The ids that are left when those with nothing of the rest before them go first."""
+    counts = {task_id: sum(name in ids for name in before[task_id]) for task_id in ids}
+    free = [task_id for task_id, count in counts.items() if count == 0]
+    remaining = set(ids)
+    while free:
+        task_id = free.pop()
+        remaining.discard(task_id)
+        for name in after[task_id]:
+            if name in counts:
+                counts[name] -= 1
+                if counts[name] == 0:
+                    free.append(name)
+    return remaining
+
+
+def _chain(
+    start: str, dependencies: Mapping[str, Sequence[str]], on_cycles: set[str]
+) -> list[str]:
+    """Ids along dependencies from the start, until one repeats or there are many."""
+    chain = [start]
+    while len(chain) <= MAX_NAMED_TASKS:
+        following = [name for name in dependencies[chain[-1]] if name in on_cycles]
+        chain.append(following[0])
+        if following[0] in chain[:-1]:
+            return chain
+    return [*chain, "…"]
 
 
 def _dependency_problem(

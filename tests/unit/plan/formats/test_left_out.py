@@ -80,3 +80,37 @@ def test_more_than_one_record_and_a_third_of_them_refuse_the_plan(
         assert len(problems(lambda: load("tasks.json", text))) == left_out
     else:
         assert len(load("tasks.json", text).left_out) == left_out
+
+
+def test_tasks_on_a_cycle_are_left_out_and_what_waits_for_them_cannot_run() -> None:
+    plan = load_tasks(
+        {"id": 1, "dependencies": [2]},
+        {"id": 2, "dependencies": [3]},
+        {"id": 3, "dependencies": [1, 10]},
+        {"id": 4, "dependencies": [3]},
+        *READABLE,
+    )
+    assert [task.id for task in plan.tasks if task.skipped] == ["1", "2", "3"]
+    assert [task.depends_on for task in plan.tasks[:4]] == [(), (), ("10",), ("3",)]
+    assert str(plan.left_out[0].problem) == (
+        "tasks.json:2: dependency cycle: 1 → 2 → 3 → 1; "
+        "remove one of these dependencies"
+    )
+
+
+def test_a_cycle_through_a_completed_task_holds_nobody_up() -> None:
+    plan = load_tasks(
+        {"id": 1, "dependencies": [2]},
+        {"id": 2, "dependencies": [1], "status": "done"},
+    )
+    assert [(task.depends_on, task.skipped) for task in plan.tasks] == [
+        (("2",), False),
+        ((), False),
+    ]
+    assert plan.left_out == ()
+
+
+def test_a_plan_that_is_mostly_a_cycle_is_refused() -> None:
+    tasks = [{"id": 1, "dependencies": [2]}, {"id": 2, "dependencies": [1]}]
+    messages = problems(lambda: load_tasks(*tasks, {"id": 3}))
+    assert messages[0].startswith("tasks.json:2: dependency cycle: 1 → 2 → 1")
