@@ -150,7 +150,11 @@ def make(where: Path, name: str, files: int, tasks: int, *, conflicting: bool) -
         parallel=True, max_concurrent=256, agent=AgentSettings(command=("true",))
     )
     snapshot = read_snapshot(
-        Repository(repo, ENV), head, settings.plan, settings.progress
+        Repository(repo, ENV),
+        head,
+        settings.plan,
+        settings.progress,
+        settings.task_rules,
     )
     manifest = pipeline.next_batch(
         snapshot,
@@ -273,7 +277,11 @@ class Contest:
         """
         repo = Repository(self._clone(), ENV)
         snapshot = read_snapshot(
-            repo, self.case.manifest.base, PlanSettings(), ".fanin/progress.json"
+            repo,
+            self.case.manifest.base,
+            PlanSettings(),
+            ".fanin/progress.json",
+            self.case.manifest.task_rules,
         )
         with repo.quarantine() as quarantine:
             results = BatchResults(self.case.manifest, self.case.results)

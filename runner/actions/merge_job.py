@@ -192,7 +192,9 @@ class MergeJob:
 
         head = fetch_branch(self.repo, self.manifest, self.remote, self.branch)
         manifest = self.manifest
-        snapshot = read_snapshot(self.repo, head, manifest.plan, manifest.progress)
+        snapshot = read_snapshot(
+            self.repo, head, manifest.plan, manifest.progress, manifest.task_rules
+        )
         outputs = MergeOutputs.of_views(
             views_of(snapshot, manifest.max_attempts),
             again=False,
@@ -263,7 +265,9 @@ class MergeJob:
             # The format may be a plug-in's, which job `next` may load.
             self._output({"again": "true"})
             return
-        snapshot = read_snapshot(self.repo, head, plan, settings.progress)
+        snapshot = read_snapshot(
+            self.repo, head, plan, settings.progress, settings.task_rules
+        )
         choice = choose_batch(
             self.repo,
             snapshot,

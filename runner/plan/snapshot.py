@@ -17,7 +17,7 @@ from runner.plan import formats, progress
 from runner.plan.formats import Mark, Tree
 from runner.plan.graph import TaskGraph
 from runner.plan.progress import Progress
-from runner.plan.task_rules import apply_rules
+from runner.plan.task_rules import apply_rules, effective_rules
 from runner.plan.trees import (
     CommitTree,
     decode_text,
@@ -64,7 +64,7 @@ def read_snapshot(
     commit: str,
     choice: PlanSettings,
     progress_path: str,
-    task_rules: TaskRules = NO_RULES,
+    task_rules: TaskRules,
 ) -> Snapshot:
     """The plan and progress in `commit`, with what the settings say about its tasks.
 
@@ -159,7 +159,10 @@ class _CachedPlan:
         """Whether loading the plan again would give the same."""
         # A run detects the format once and names it from then on.
         detected = self.choice.model_copy(update={"source": self.plan.source})
-        if choice not in (self.choice, detected) or task_rules != self.task_rules:
+        if choice not in (self.choice, detected):
+            return False
+        # A manifest's rules name the plan's own files, those of the settings do not.
+        if effective_rules(self.plan, task_rules) != self.task_rules:
             return False
         return self.source.matches(tree)
 
@@ -182,7 +185,9 @@ def _load_plan(
         graph = TaskGraph(plan.tasks, plan.path)
     # The cache must not keep the repository alive.
     source.tree = formats.MemoryTree({})
-    _recent_plans.append(_CachedPlan(choice, task_rules, source, plan, graph))
+    _recent_plans.append(
+        _CachedPlan(choice, effective_rules(plan, task_rules), source, plan, graph)
+    )
     del _recent_plans[:-_MAX_RECENT]
     return plan, graph
 

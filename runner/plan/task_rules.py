@@ -21,6 +21,12 @@ def never_changed(plan: Plan, task_rules: TaskRules) -> tuple[str, ...]:
     return (*map(globs.literal, own_files), *task_rules.never)
 
 
+def effective_rules(plan: Plan, task_rules: TaskRules) -> TaskRules:
+    """The rules as they hold for this plan; equal if they have the same effect."""
+    never = tuple(sorted(set(never_changed(plan, task_rules))))
+    return task_rules._replace(never=never)
+
+
 def apply_rules(plan: Plan, task_rules: TaskRules) -> Plan:
     """The plan with the settings of single tasks.
 

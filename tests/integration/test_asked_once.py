@@ -41,11 +41,19 @@ def test_a_changed_plan_is_read_again(project: Project) -> None:
     project.plan([{"id": "A"}])
     repo = Repository(project.root, os.environ)
     first = snapshot.read_snapshot(
-        repo, project.git("rev-parse", "HEAD"), PlanSettings(), ".fanin/progress.json"
+        repo,
+        project.git("rev-parse", "HEAD"),
+        PlanSettings(),
+        ".fanin/progress.json",
+        snapshot.NO_RULES,
     )
     project.plan([{"id": "A"}, {"id": "B"}])
     second = snapshot.read_snapshot(
-        repo, project.git("rev-parse", "HEAD"), PlanSettings(), ".fanin/progress.json"
+        repo,
+        project.git("rev-parse", "HEAD"),
+        PlanSettings(),
+        ".fanin/progress.json",
+        snapshot.NO_RULES,
     )
     assert (len(first.plan.tasks), len(second.plan.tasks)) == (1, 2)
 

@@ -104,7 +104,11 @@ def batch_of(project: Project, count: int, tmp_path: Path, **settings: Any) -> B
     head = project.git("rev-parse", "HEAD")
     known = load({}, {}, read_settings_file(project.root))
     snapshot = read_snapshot(
-        Repository(project.root, os.environ), head, known.plan, known.progress
+        Repository(project.root, os.environ),
+        head,
+        known.plan,
+        known.progress,
+        known.task_rules,
     )
     manifest = pipeline.next_batch(
         snapshot,
