@@ -169,6 +169,9 @@ def convert(
     text = native.render(plan)
     if target == "-":
         click.echo(text, nl=False)
+        # Native YAML alone cannot say what is skipped.
+        for note in plan.notes:
+            click.echo(f"note: {note}", err=True)
         return EXIT_DONE
     target = posixpath.normpath(target)
     files = {target: text}

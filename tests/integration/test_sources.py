@@ -230,6 +230,22 @@ def test_what_is_converted_is_a_plan_that_knows_what_is_done(project: Project) -
     assert printed.stdout == (project.root / "tasks.yml").read_text()
 
 
+def test_what_is_left_out_is_noted_when_a_plan_is_converted(project: Project) -> None:
+    tasks = {"backlog/tasks/task-1.md": backlog(1, "task-7")}
+    tasks["backlog/tasks/task-8.md"] = backlog(8)
+    start(project, "backlog", tasks)
+    note = "note: left out: backlog/tasks/task-1.md:2: TASK-1 depends on task-7"
+    printed = project.cli("convert", "backlog", "-")
+    assert printed.returncode == 0
+    assert printed.stderr.startswith(note)
+    written = project.cli("convert", "backlog", "native.yml")
+    assert note in written.stdout
+    progress = json.loads((project.root / ".fanin/progress.json").read_text())
+    assert progress["tasks"]["TASK-1"]["skipped"] is True
+    refused = project.cli("convert", "backlog", "strict.yml", "--strict")
+    assert refused.returncode == 2
+
+
 def test_a_plan_that_is_not_committed_is_named_with_what_to_type(
     project: Project,
 ) -> None:
