@@ -14,7 +14,7 @@ from runner.core.manifest import Manifest
 from runner.core.result import FailureKind
 from runner.schedule.backoff import Backoff
 from runner.schedule.budget import UsageTotal
-from runner.ui import job_summary
+from runner.ui import round_summary
 
 if TYPE_CHECKING:
     from runner.actions.workflow_io import JobIO, WorkflowContext
@@ -165,7 +165,7 @@ class MergeReport:
     def publish(self, context: WorkflowContext, job_io: JobIO) -> int:
         """Write summary and annotations; return the exit code."""
         round_ = self._round(context)
-        job_io.summary(job_summary.round_summary(self.views, round_))
+        job_io.summary(round_summary.round_summary(self.views, round_))
         self._annotate(job_io)
         return self.exit_code()
 
@@ -173,7 +173,7 @@ class MergeReport:
         """Write the comment of the run's pull request, if it has one."""
         if self.state.pull_request is None:
             return
-        text = job_summary.sticky_comment(self.views, self._round(context))
+        text = round_summary.sticky_comment(self.views, self._round(context))
         _comment(github, job_io, self.state.pull_request, text)
 
     @cached_property
@@ -215,10 +215,10 @@ class MergeReport:
             return EXIT_TASKS_FAILED
         return EXIT_DONE
 
-    def _round(self, context: WorkflowContext) -> job_summary.RoundReport:
+    def _round(self, context: WorkflowContext) -> round_summary.RoundReport:
         fan_in = self.batch.fan_in
         used = UsageTotal().plus(fan_in.results)
-        return job_summary.RoundReport(
+        return round_summary.RoundReport(
             self.manifest.batch,
             self.batch.branch,
             number=self.state.round,
@@ -279,7 +279,7 @@ def _comment(github: GitHub, job_io: JobIO, pull_request: int, body: str) -> Non
     A failure is a warning only: the work has landed by now.
     """
     try:
-        github.sticky_comment(pull_request, job_summary.MARKER, body)
+        github.sticky_comment(pull_request, round_summary.MARKER, body)
     except FaninError as error:
         job_io.annotate(
             "warning", f"could not comment on pull request {pull_request}: {error}"

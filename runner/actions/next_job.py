@@ -11,7 +11,7 @@ from runner.actions.batch_choice import Choice, ChoiceOptions, choose_batch
 from runner.actions.round_state import RoundState, views_of
 from runner.actions.workflow_io import JobIO, WorkflowContext
 from runner.core.errors import EXIT_DONE, EXIT_TASKS_FAILED, UsageProblem
-from runner.ui import job_summary
+from runner.ui import round_summary
 
 if TYPE_CHECKING:
     from runner.config.settings import Settings
@@ -74,7 +74,7 @@ def next_job(
     # Set even if this job ends red, since jobs with `always()` read has-work.
     job_io.output(_outputs(choice, dry_run=options.dry_run))
     views = views_of(snapshot, settings.max_attempts)
-    report = job_summary.RoundReport(
+    report = round_summary.RoundReport(
         batch="(none)" if choice.manifest is None else choice.batch,
         branch=branch,
         number=state.round,
@@ -144,7 +144,7 @@ def _report(
     job_io: JobIO,
     views: Sequence[TaskView],
     choice: Choice,
-    report: job_summary.RoundReport,
+    report: round_summary.RoundReport,
     *,
     dry_run: bool,
 ) -> None:
@@ -154,8 +154,8 @@ def _report(
     else:
         ids = [entry.task.id for entry in choice.manifest.entries]
     if ids and not dry_run:
-        job_io.summary(job_summary.round_start(views, report, ids))
+        job_io.summary(round_summary.round_start(views, report, ids))
         return
     listed = ", ".join(ids) or "nothing"
     note = f"Dry run: would run {listed}." if dry_run else "This round runs nothing."
-    job_io.summary(job_summary.round_summary(views, replace(report, note=note)))
+    job_io.summary(round_summary.round_summary(views, replace(report, note=note)))

@@ -1,129 +1,28 @@
-"""The Markdown that people read on GitHub: job summaries and the pull request's comment.
+"""The summaries of the jobs beside a round's own.
 
 Pure. Every text of a plan, an agent or a log is escaped.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 
 from runner.core.errors import InvalidInput, UsageProblem
 from runner.core.manifest import BatchEntry
 from runner.core.plurals import pluralize
-from runner.core.result import Failure, FailureKind, Result, Verdict
+from runner.core.result import Result, Verdict
 from runner.plan.progress import seconds_between
-from runner.plan.view import TaskView, counts
-from runner.ui.diagrams import is_readable, mermaid
-from runner.ui.markdown import block, cell, code, folded, html, paragraph, shortened
+from runner.ui.attempt_text import (
+    MAX_LOG_LINES,
+    cost,
+    duration,
+    end_of_log,
+    failure_text,
+)
+from runner.ui.markdown import cell, code, paragraphs, with_links
 from runner.ui.states import LOOKS
 
-MARKER = "<!-- fanin -->"
-
-# GitHub drops a larger summary or comment. The rest is for what others add.
-SUMMARY_LIMIT = 1_000_000  # bytes
-COMMENT_LIMIT = 64_000  # bytes; GitHub counts 65,536 characters
-
 _MAX_ITEMS = 500  # in a list
-_MAX_TITLE, _MAX_REASON, _MAX_MESSAGE = 80, 200, 2_000  # characters
-_MAX_LOG_LINE = 500  # characters
-_MAX_IDS = 12  # in a sentence
-_MAX_OPEN_LOGS = 5
-_MAX_OPEN_ROWS = 20
-
-
-_ADDRESS = re.compile(r"https?://[\w./:%?=&~-]+")
-_AGAIN = "🔁"
-_KINDS = {
-    FailureKind.AGENT_ERROR: "agent failed",
-    FailureKind.TIMEOUT: "time limit",
-    FailureKind.IDLE: "no output",
-    FailureKind.RATE_LIMIT: "rate limit",
-    FailureKind.PERMISSION: "permission refused",
-    FailureKind.NO_CHANGE: "no change",
-    FailureKind.VERIFY: "verify is red",
-    FailureKind.SCOPE: "outside its files",
-    FailureKind.POLICY: "change not allowed",
-    FailureKind.CONFLICT: "merge conflict",
-    FailureKind.NO_RESULT: "no result",
-    FailureKind.CORRUPT: "unreadable result",
-    FailureKind.STALE: "outdated",
-    FailureKind.ENVIRONMENT: "machine trouble",
-    FailureKind.NOT_READY: "not ready",
-    FailureKind.INTERRUPTED: "stopped",
-    FailureKind.BASE_RED: "branch is red",
-}
-
-
-@dataclass(frozen=True)
-class RoundReport:
-    """The outcome of one round.
-
-    `number` counts the rounds of a run from 1. `commit` is the commit that landed,
-    `landed` the ids of the tasks in it. `jobs` are the jobs of this round's attempts by
-    task id, as in `Result.job`. `repository_url` and `run_url` are addresses, "" if
-    unknown. `note`, `usage` and `next_step` are sentences for people.
-    """
-
-    batch: str
-    branch: str
-    number: int | None = None
-    commit: str | None = None
-    landed: Sequence[str] = ()
-    failed: Mapping[str, Failure] = field(default_factory=dict)
-    jobs: Mapping[str, str] = field(default_factory=dict)
-    repository_url: str = ""
-    run_url: str = ""
-    note: str = ""
-    usage: str = ""
-    next_step: str = ""
-
-
-@dataclass(frozen=True)
-class _Detail:
-    """The detail of a summary: failures, lines of each log, rows of each table."""
-
-    failures: int
-    log_lines: int
-    rows: int
-
-
-# The first that fits is shown.
-_DETAILS = (
-    _Detail(failures=256, log_lines=20, rows=1_000),
-    _Detail(failures=256, log_lines=5, rows=300),
-    _Detail(failures=50, log_lines=5, rows=100),
-    _Detail(failures=20, log_lines=0, rows=50),
-    _Detail(failures=5, log_lines=0, rows=20),
-)
-
-
-def round_summary(
-    views: Sequence[TaskView], report: RoundReport, limit: int = SUMMARY_LIMIT
-) -> str:
-    """The summary of a round, and of the plan after it, at most `limit` bytes."""
-    text = ""
-    for detail in _DETAILS:
-        text = _RoundPage(views, report, detail).text()
-        if len(text.encode()) <= limit:
-            break
-    return text
-
-
-def round_start(
-    views: Sequence[TaskView], report: RoundReport, task_ids: Sequence[str]
-) -> str:
-    """The summary of a round that starts these tasks."""
-    page = _RoundPage(views, report, _DETAILS[-1])
-    agents = pluralize(len(task_ids), "agent")
-    return _join([f"## {page.headline()}", f"Starts {agents}: {_ids(task_ids)}."])
-
-
-def sticky_comment(views: Sequence[TaskView], report: RoundReport) -> str:
-    """The pull request's comment. `MARKER` tells which comment to update."""
-    limit = COMMENT_LIMIT - len(MARKER) - 1
-    return f"{MARKER}\n{round_summary(views, report, limit)}"
 
 
 def attempt_summary(entry: BatchEntry, result: Result) -> str:
@@ -133,8 +32,8 @@ def attempt_summary(entry: BatchEntry, result: Result) -> str:
     outcome = "succeeded" if result.succeeded else "failed"
     figures = [
         f"Attempt {entry.attempt} {outcome}",
-        _duration(seconds_between(result.started, result.finished)),
-        _cost(usage.cost_usd),
+        duration(seconds_between(result.started, result.finished)),
+        cost(usage.cost_usd),
     ]
     parts = [
         f"## {LOOKS[state].icon} {cell(entry.task.id)}: {cell(entry.task.title)}",
@@ -142,9 +41,9 @@ def attempt_summary(entry: BatchEntry, result: Result) -> str:
         cell(usage.summary or ""),
     ]
     if result.failure is not None:
-        parts.append(_failure_text(result.failure))
-        parts.append(_log(result.failure, _DETAILS[0].log_lines))
-    return _join(parts)
+        parts.append(failure_text(result.failure))
+        parts.append(end_of_log(result.failure, MAX_LOG_LINES))
+    return paragraphs(parts)
 
 
 def verdict_summary(verdict: Verdict, command: str) -> str:
@@ -155,22 +54,14 @@ def verdict_summary(verdict: Verdict, command: str) -> str:
     parts = [f"## {icon} `{code(command)}` {outcome}"]
     for task_id, failure in verdict.failed.items():
         parts.append(f"### ❌ {cell(task_id)}")
-        parts.append(_failure_text(failure))
-        parts.append(_log(failure, _DETAILS[0].log_lines))
-    return _join(parts)
+        parts.append(failure_text(failure))
+        parts.append(end_of_log(failure, MAX_LOG_LINES))
+    return paragraphs(parts)
 
 
 def note(sentence: str, repository_url: str) -> str:
     """A line below a summary."""
-    return f"\n> {_with_links(sentence, repository_url)}\n"
-
-
-def _with_links(sentence: str, repository_url: str) -> str:
-    linked = []
-    for word in shortened(sentence, _MAX_MESSAGE).split():
-        is_page = word.startswith(f"{repository_url}/") and _ADDRESS.fullmatch(word)
-        linked.append(f"<{word}>" if is_page else cell(word))
-    return " ".join(linked)
+    return f"\n> {with_links(sentence, repository_url)}\n"
 
 
 def error_summary(error: UsageProblem) -> str:
@@ -206,7 +97,7 @@ def missing_verdict_summary(batch: str, kept_until: str, run_url: str) -> str:
             "have finished do not run again."
         ),
     ]
-    return _join(parts)
+    return paragraphs(parts)
 
 
 def next_round_summary(number: int, ids: str) -> str:
@@ -227,367 +118,3 @@ def collection_summary(
     if len(changes) > _MAX_ITEMS:
         lines.append(f"\n… and {len(changes) - _MAX_ITEMS} more")
     return "\n".join(lines) + "\n"
-
-
-class _RoundPage:
-    """The page of one round, in one degree of detail."""
-
-    def __init__(
-        self, views: Sequence[TaskView], report: RoundReport, detail: _Detail
-    ) -> None:
-        self._views = views
-        self._report = report
-        self._detail = detail
-        self._by_id = {view.task.id: view for view in views}
-        self._completed = {view.task.id for view in views if view.state == "completed"}
-
-    def text(self) -> str:
-        parts = [
-            f"## {self.headline()}",
-            self._tally(),
-            self._note(),
-            self._what_happened(),
-            self._failures(),
-            self._earlier_failures(),
-            self._unfinished(),
-            self._finished(),
-            self._graph(),
-            self._legend(),
-            self._footer(),
-        ]
-        return _join(parts)
-
-    def headline(self) -> str:
-        """E.g. `Round 4: 5 of 12 done, 1 failed`."""
-        states = counts(self._views)
-        done = f"{states.get('completed', 0)} of {len(self._views)} done"
-        figures = [done]
-        if "failed" in states:
-            figures.append(f"{states['failed']} failed")
-        again = [
-            task_id for task_id in self._report.failed if not self._has_failed(task_id)
-        ]
-        if again:
-            figures.append(f"{len(again)} to try again")
-        title = "Fanin"
-        if self._report.number is not None:
-            title = f"Round {self._report.number}"
-        return f"{title}: {', '.join(figures)}"
-
-    def _has_failed(self, task_id: str) -> bool:
-        view = self._by_id.get(task_id)
-        return view is not None and view.state == "failed"
-
-    def _tally(self) -> str:
-        """The number of tasks in each state: the legend of the icons too."""
-        states = counts(self._views)
-        figures = [
-            f"{look.icon} {states[state]} {look.word}"
-            for state, look in LOOKS.items()
-            if state in states
-        ]
-        return " · ".join(figures)
-
-    def _note(self) -> str:
-        """The note, with a link for each address of a page of the repository."""
-        return _with_links(self._report.note, self._report.repository_url)
-
-    def _what_happened(self) -> str:
-        """A line each for what landed, what it used, and what comes next."""
-        report = self._report
-        lines = []
-        if report.commit is not None:
-            lines.append(f"**Landed:** {self._landed(report.commit)}")
-        lines.append(_labelled("Usage", report.usage))
-        lines.append(_labelled("Next", report.next_step))
-        return "<br>".join(line for line in lines if line)
-
-    def _landed(self, commit: str) -> str:
-        report = self._report
-        link = f"`{commit[:10]}`"
-        if report.repository_url:
-            link = f"[{link}]({report.repository_url}/commit/{commit})"
-        place = f"{link} on `{code(report.branch)}`"
-        if report.landed:
-            return f"{_ids(report.landed)} in {place}."
-        return f"no work; {place} records the failed attempts."
-
-    # -- failures --
-
-    def _failures(self) -> str:
-        """The failures of this round, each with the end of its log and the next step."""
-        failed = self._report.failed
-        # What needs a person comes before what is tried again.
-        ids = sorted(failed, key=lambda task_id: not self._has_failed(task_id))
-        shown = ids[: self._detail.failures]
-        parts = []
-        for position, task_id in enumerate(shown):
-            failure = failed[task_id]
-            parts.append(self._failure_heading(task_id))
-            parts.append(self._failure_body(task_id, failure, self._log_link(task_id)))
-            log = _log(
-                failure, self._detail.log_lines, opened=position < _MAX_OPEN_LOGS
-            )
-            parts.append(log)
-        if len(shown) < len(ids):
-            parts.append(_more(len(ids) - len(shown), "failure"))
-        return "\n\n".join(part for part in parts if part)
-
-    def _failure_heading(self, task_id: str) -> str:
-        view = self._by_id.get(task_id)
-        if view is None:
-            return f"### ❌ {cell(task_id)}"
-        icon = _failure_icon(view)
-        title = cell(shortened(view.task.title, _MAX_TITLE))
-        return f"### {icon} {cell(task_id)}: {title}"
-
-    def _failure_body(self, task_id: str, failure: Failure, link: str) -> str:
-        next_step = f"**Next:** {self._next_step(task_id, failure)}"
-        lines = [_failure_text(failure), next_step, link]
-        return "<br>".join(line for line in lines if line)
-
-    def _log_link(self, task_id: str) -> str:
-        """The log of an attempt of this round: its job, or else the run's page."""
-        link = self._job_link(self._report.jobs.get(task_id, ""), "Log of its job")
-        if not link and self._report.run_url:
-            run = f"[this run]({self._report.run_url})"
-            return f"Log: job “task {cell(task_id)}” of {run}"
-        return link
-
-    def _next_step(self, task_id: str, failure: Failure) -> str:
-        view = self._by_id.get(task_id)
-        if view is None:
-            return "nothing: the task has left the plan."
-        if view.state == "held":
-            return "merge or close the pull request that holds its work."
-        if view.state == "completed":
-            return "nothing: the task is done."
-        retry = f"start the workflow with `retry: {code(task_id)}`"
-        if view.state == "failed":
-            cause = "fix the cause in the plan, the prompt or the settings"
-            if not failure.retryable:
-                return (
-                    f"another attempt would end the same. First {cause}, then {retry}."
-                )
-            return f"no attempt is left. To grant one more, {cause} and {retry}."
-        if failure.kind is FailureKind.NOT_READY:
-            return "provide what is missing and start the workflow again."
-        if failure.kind is FailureKind.BASE_RED:
-            return "make the branch itself pass, then start the workflow again."
-        if not failure.counted:
-            return "it is tried again, and this attempt does not count."
-        return "it is tried again by itself, with this error in its prompt."
-
-    def _earlier_failures(self) -> str:
-        """Failures of earlier rounds that no later attempt has made good."""
-        views = [
-            view
-            for view in self._with_failure()
-            if view.task.id not in self._report.failed
-        ]
-        if not views:
-            return ""
-        views.sort(key=lambda view: view.state != "failed")
-        parts = ["### Failed in earlier rounds"]
-        shown = views[: self._detail.failures]
-        for view in shown:
-            failure = view.record.error
-            assert failure is not None
-            icon = _failure_icon(view)
-            title = f"{icon} {html(view.task.id)}: {_kind(failure)}"
-            link = self._job_link(view.record.job or "", "Log of its job")
-            body = self._failure_body(view.task.id, failure, link)
-            log = _log(failure, self._detail.log_lines, opened=True)
-            parts.append(folded(title, f"{body}\n\n{log}".rstrip()))
-        if len(shown) < len(views):
-            parts.append(_more(len(views) - len(shown), "failure"))
-        return "\n\n".join(parts)
-
-    # -- tables --
-
-    def _unfinished(self) -> str:
-        views = [view for view in self._views if view.state != "completed"]
-        if not views:
-            return ""
-        # States in the order of their looks: what a person must see comes first.
-        order = list(LOOKS)
-        views.sort(key=lambda view: order.index(view.state))
-        rows = []
-        for view in views[: self._detail.rows]:
-            look = LOOKS[view.state]
-            rows.append((look.icon, look.word, _task(view), self._reason(view)))
-        table = _table(("", "state", "task", "why"), rows)
-        if len(rows) < len(views):
-            table += f"\n\n{_more(len(views) - len(rows), 'task')}"
-        if len(views) <= _MAX_OPEN_ROWS:
-            return f"### Not done\n\n{table}"
-        return folded(f"<b>{len(views)} not done</b>", table)
-
-    def _reason(self, view: TaskView) -> str:
-        if view.record.error is not None and view.state in {"failed", "ready"}:
-            return f"attempt {view.record.attempts}: {_kind(view.record.error)}"
-        if view.reason:
-            return cell(shortened(view.reason, _MAX_REASON))
-        if view.state == "pending":
-            waiting = [
-                task_id
-                for task_id in view.task.depends_on
-                if task_id not in self._completed
-            ]
-            return f"after {_ids(waiting)}" if waiting else ""
-        return ""
-
-    def _finished(self) -> str:
-        views = [view for view in self._views if view.state == "completed"]
-        if not views:
-            return ""
-        look = LOOKS["completed"]
-        rows = [self._finished_row(view) for view in views[: self._detail.rows]]
-        table = _table(("", "task", "attempts", "time", "cost", "log"), rows)
-        if len(rows) < len(views):
-            table += f"\n\n{_more(len(views) - len(rows), 'task')}"
-        return folded(f"{look.icon} {len(views)} {look.word}", table)
-
-    def _finished_row(self, view: TaskView) -> tuple[str, ...]:
-        record = view.record
-        task = _task(view)
-        if record.skipped:
-            task += " (skipped as satisfied)"
-        attempts = str(record.attempts) if record.attempts > 1 else ""
-        return (
-            LOOKS[view.state].icon,
-            task,
-            attempts,
-            _duration(record.seconds),
-            _cost(record.cost_usd),
-            self._job_link(record.job or "", "job"),
-        )
-
-    # -- the rest --
-
-    def _job_link(self, job: str, text: str) -> str:
-        """A link to a job's page; "" if the address is unknown."""
-        if not job or not self._report.repository_url:
-            return ""
-        run, _, job_id = job.partition("/")
-        address = f"{self._report.repository_url}/actions/runs/{run}/job/{job_id}"
-        return f"[{text}]({address})"
-
-    def _graph(self) -> str:
-        if not is_readable(self._views):
-            return ""
-        return f"```mermaid\n{mermaid(self._views)}```"
-
-    def _footer(self) -> str:
-        parts = [f"Batch {cell(self._report.batch)} on `{code(self._report.branch)}`"]
-        if self._report.run_url:
-            parts.append(f"[this run]({self._report.run_url}), one job for each task")
-        if not is_readable(self._views) and len(self._views) > 1:
-            parts.append("draw the graph with `fanin graph`")
-        return f"<sub>{' · '.join(parts)}</sub>"
-
-    def _legend(self) -> str:
-        """The meanings of the states whose words do not explain themselves."""
-        states = counts(self._views)
-        meanings = [
-            f"{look.icon} {look.word}: {look.meaning}"
-            for state, look in LOOKS.items()
-            if state in states and look.meaning
-        ]
-        if any(_failure_icon(view) == _AGAIN for view in self._with_failure()):
-            meanings.append(f"{_AGAIN} failed, and may be tried again")
-        return f"<sub>{' · '.join(meanings)}</sub>" if meanings else ""
-
-    def _with_failure(self) -> list[TaskView]:
-        """The tasks whose latest attempt has failed, in this round or before."""
-        return [
-            view
-            for view in self._views
-            if view.task.id in self._report.failed
-            or (view.record.error is not None and view.state != "completed")
-        ]
-
-
-def _join(parts: Iterable[str]) -> str:
-    """Paragraphs, without the empty ones."""
-    return "\n\n".join(part for part in parts if part) + "\n"
-
-
-def _labelled(label: str, text: str) -> str:
-    return f"**{label}:** {cell(text)}" if text else ""
-
-
-def _failure_icon(view: TaskView) -> str:
-    """The state's icon, or that of another attempt if one follows."""
-    return _AGAIN if view.state in {"ready", "pending"} else LOOKS[view.state].icon
-
-
-def _ids(task_ids: Sequence[str]) -> str:
-    text = cell(", ".join(task_ids[:_MAX_IDS]))
-    if len(task_ids) > _MAX_IDS:
-        text += f" and {len(task_ids) - _MAX_IDS} more"
-    return text
-
-
-def _more(count: int, noun: str) -> str:
-    return f"… and {pluralize(count, noun)} more, which `fanin status` shows."
-
-
-def _task(view: TaskView) -> str:
-    title = shortened(view.task.title, _MAX_TITLE)
-    return f"{cell(view.task.id)}: {cell(title)}"
-
-
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table without the columns that are empty in every row."""
-    used = [index for index in range(len(columns)) if any(row[index] for row in rows)]
-    lines = [
-        _table_row([columns[index] for index in used]),
-        _table_row(["---"] * len(used)),
-    ]
-    lines += [_table_row([row[index] for index in used]) for row in rows]
-    return "\n".join(lines)
-
-
-def _table_row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
-def _duration(seconds: float | None) -> str:
-    """E.g. `45 s`, `12 min` or `1 h 5 min`; "" if unknown or less than half a second."""
-    if seconds is None or round(seconds) < 1:
-        return ""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    if minutes < 90:
-        return f"{minutes} min"
-    return f"{minutes // 60} h {minutes % 60} min"
-
-
-def _cost(cost_usd: float | None) -> str:
-    """E.g. `$0.75`; "" if unknown."""
-    return "" if cost_usd is None else f"${cost_usd:.2f}"
-
-
-def _kind(failure: Failure) -> str:
-    return _KINDS[failure.kind]
-
-
-def _failure_text(failure: Failure) -> str:
-    message = paragraph(failure.message, _MAX_MESSAGE)
-    return f"**{_kind(failure).capitalize()}:** {message}"
-
-
-def _log(failure: Failure, line_count: int, *, opened: bool = True) -> str:
-    """The last lines of the failure's log; "" if it has none."""
-    if line_count == 0:
-        return ""
-    # A log may be one line of many megabytes.
-    end = failure.log_tail[-_MAX_LOG_LINE * line_count :].rstrip()
-    lines = end.splitlines()[-line_count:]
-    log = "\n".join(shortened(line, _MAX_LOG_LINE) for line in lines)
-    if not log.strip():
-        return ""
-    text = block(log)
-    return text if opened else folded("End of the log", text)

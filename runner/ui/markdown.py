@@ -8,6 +8,7 @@ invisible space after it does.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from runner.core.documents import clean
 
@@ -23,6 +24,8 @@ _ACTIVE = re.compile(
 _LINE_START = re.compile(r"^(?:[-+=]|\d{1,9}[.)])")
 # Invisible characters hide text from people: joiners, marks of direction, tags.
 _INVISIBLE = re.compile("[\u200b-\u200f\u2060-\u2064\ufeff\U000e0000-\U000e007f]")
+_ADDRESS = re.compile(r"https?://[\w./:%?=&~-]+")
+_MAX_SENTENCE = 2_000  # characters
 _ANSI = re.compile(r"(?:\x1b|\ufffd)\[[0-?]*[ -/]*[@-~]")
 
 
@@ -38,8 +41,7 @@ def cell(text: str) -> str:
 
 def paragraph(text: str, limit: int) -> str:
     """The text's lines as one line of Markdown, at most `limit` characters of them."""
-    lines = [cell(line) for line in shortened(text, limit).splitlines()]
-    return "<br>".join(line for line in lines if line)
+    return line_breaks(map(cell, shortened(text, limit).splitlines()))
 
 
 def html(text: str) -> str:
@@ -67,6 +69,25 @@ def folded(title: str, body: str) -> str:
     return f"<details><summary>{title}</summary>\n\n{body}\n\n</details>"
 
 
+def with_links(sentence: str, repository_url: str) -> str:
+    """A sentence of fanin, with a link for each address of a page of the repository."""
+    words = []
+    for word in shortened(sentence, _MAX_SENTENCE).split():
+        is_page = word.startswith(f"{repository_url}/") and _ADDRESS.fullmatch(word)
+        words.append(f"<{word}>" if is_page else cell(word))
+    return " ".join(words)
+
+
+def line_breaks(lines: Iterable[str]) -> str:
+    """Lines of one paragraph, without the empty ones."""
+    return "<br>".join(filter(None, lines))
+
+
+def paragraphs(parts: Iterable[str]) -> str:
+    """Paragraphs, without the empty ones."""
+    return "\n\n".join(filter(None, parts)) + "\n"
+
+
 def shortened(text: str, limit: int) -> str:
     """At most `limit` characters of the text; an ellipsis says that it goes on."""
     return text if len(text) <= limit else text[: limit - 1] + "…"
@@ -85,12 +106,12 @@ def _html(line: str) -> str:
 
 def _broken(match: re.Match[str]) -> str:
     """The match with a break in it: before the sign that a word ends with, else after."""
-    found = match.group()
-    if found[0].isalpha():
-        return found[:-1] + _BREAK + found[-1]
-    return found[0] + _BREAK + found[1:]
+    sign = match.group()
+    if sign[0].isalpha():
+        return sign[:-1] + _BREAK + sign[-1]
+    return sign[0] + _BREAK + sign[1:]
 
 
 def _escaped_start(match: re.Match[str]) -> str:
-    found = match.group()
-    return f"{found[:-1]}\\{found[-1]}"
+    sign = match.group()
+    return f"{sign[:-1]}\\{sign[-1]}"
