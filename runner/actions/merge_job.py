@@ -85,6 +85,14 @@ class MergeOptions:
         """
         return "cancelled" in {self.task_result, self.verify_result}
 
+    @property
+    def api_wait_seconds(self) -> float:
+        """How long to wait for GitHub's API, in all.
+
+        GitHub ends every job five minutes after a cancel.
+        """
+        return 60.0 if self.cancelled else 600.0
+
 
 class MergeJob:
     """Merges the results of one batch on the branch's head, and publishes them."""

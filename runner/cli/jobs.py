@@ -343,6 +343,7 @@ def merge(
     from runner.actions.round_state import read_manifest, round_state
     from runner.agents.environment import secret_variables, secrets_of
     from runner.github_api.client import GitHub
+    from runner.github_api.session import Retry
     from runner.repo.remote import Remote
 
     results = _given(results, "results", _RESULTS_MEANING)
@@ -370,27 +371,29 @@ def merge(
         runs_on=runs_on,
         may_change_workflows=bool(os.environ.get("FANIN_MAY_CHANGE_WORKFLOWS")),
     )
+    options = MergeOptions(
+        choice,
+        chooses=later_rounds > 0,
+        verdict=verdict,
+        task_result=task_result,
+        verify_result=verify_result,
+        commit_via=commit_via,
+        last=last,
+        secrets=secrets,
+        masked=masked,
+        environ=os.environ,
+    )
+    retry = Retry(budget_seconds=options.api_wait_seconds)
     job = MergeJob(
         repo,
         batch,
         results,
         handed_state,
         Remote(repo, context.token, context.server_url),
-        GitHub(context.token, context.repository, context.api_url),
+        GitHub(context.token, context.repository, context.api_url, retry=retry),
         context,
         job_io,
-        MergeOptions(
-            choice,
-            chooses=later_rounds > 0,
-            verdict=verdict,
-            task_result=task_result,
-            verify_result=verify_result,
-            commit_via=commit_via,
-            last=last,
-            secrets=secrets,
-            masked=masked,
-            environ=os.environ,
-        ),
+        options,
     )
     return job.run()
 

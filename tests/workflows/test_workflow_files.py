@@ -124,7 +124,7 @@ exec(code)
 
 
 def first_step(
-    tmp_path: Path, python3: str, command: str = "task"
+    tmp_path: Path, python3: str, command: str = "task", runner_os: str = "Linux"
 ) -> subprocess.CompletedProcess[str]:
     """The action's first step on a runner with this program as python3; none if empty."""
     machine = tmp_path / "bin"
@@ -146,10 +146,20 @@ def first_step(
             "GITHUB_ACTION_PATH": str(ROOT / INNER).removesuffix("/action.yml"),
             "GITHUB_OUTPUT": str(tmp_path / "output"),
             "RUNNER_TEMP": str(tmp_path),
+            "RUNNER_OS": runner_os,
         },
         capture_output=True,
         text=True,
         check=False,
+    )
+
+
+def test_the_first_step_refuses_windows_and_names_the_remedy(tmp_path: Path) -> None:
+    done = first_step(tmp_path, python_claiming(3, 13, 0), runner_os="Windows")
+    assert done.returncode == 2
+    assert done.stdout == (
+        "::error title=fanin::fanin does not run on Windows: "
+        "use a Linux or macOS runner (runs-on, control-runs-on).\n"
     )
 
 

@@ -1,6 +1,11 @@
 #!/usr/bin/env bash
-# Ends the job with the remedy if python3 is older than fanin needs, as on ubuntu-22.04, which has 3.10.
+# Ends the job with the remedy where fanin cannot run: on Windows, and if python3 is older than it needs, as on
+# ubuntu-22.04, which has 3.10.
 set -euo pipefail
+if [ "${RUNNER_OS:-}" = Windows ]; then
+  echo "::error title=fanin::fanin does not run on Windows: use a Linux or macOS runner (runs-on, control-runs-on)."
+  exit 2
+fi
 if ! command -v python3 >/dev/null; then
   has="this runner has no python3"
 elif ! python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
