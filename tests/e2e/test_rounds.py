@@ -842,8 +842,12 @@ def test_verified_branch_that_moved_is_verified_once_more(make: Make) -> None:
     assert {"a", "rival"} <= set(place.repository.git.files())
 
 
-def test_branch_that_moved_twice_gets_a_pull_request_for_a_person(make: Make) -> None:
-    place = make(ONE, verify="true")
+@pytest.mark.parametrize("commit_via", ["git", "api"])
+def test_branch_that_moved_twice_gets_a_pull_request_for_a_person(
+    make: Make, commit_via: str
+) -> None:
+    caller = world.adapted(DISPATCH, giving(commit_via=commit_via))
+    place = make(ONE, callers={DISPATCH: caller}, verify="true")
     rivals = iter(["one", "two"])
     place.repository.before_push("main", lambda: place.rival(next(rivals)), times=2)
     run = place.round()
@@ -862,6 +866,8 @@ def test_branch_that_moved_twice_gets_a_pull_request_for_a_person(make: Make) ->
     (pull,) = place.repository.pulls.values()
     assert (pull["head"]["ref"], pull["base"]["ref"]) == (held, "main")
     assert place.repository.git.is_ancestor("main", held)
+    signed = {place.repository.git.tip(ref) for ref in ("main", held)}
+    assert (signed <= place.repository.signed) == (commit_via == "api")
 
 
 def test_merge_that_could_not_push_lands_when_its_failed_jobs_are_run_again(
