@@ -19,7 +19,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -105,9 +105,12 @@ class BatchRequest:
     run_attempt: int = 1
 
 
-def now() -> str:
-    """The time as all documents write it: ISO 8601, UTC, whole milliseconds."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def now(later_seconds: float = 0) -> str:
+    """The time, or a time after it, as all documents write it: ISO 8601, UTC, whole
+    milliseconds.
+    """
+    time = datetime.now(UTC) + timedelta(seconds=later_seconds)
+    return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def next_batch(

@@ -47,6 +47,7 @@ from runner.ui import job_summary
 if TYPE_CHECKING:
     from runner.fan_in.batch_merge import FanIn
     from runner.github_api.client import GitHub
+    from runner.plan.progress import RunRecord
     from runner.repo.remote import Remote
     from runner.repo.repository import Repository
 
@@ -406,7 +407,13 @@ class MergeJob:
             self.results,
             missing=self._missing_result(),
             secrets=self.options.secrets,
+            record_run=self._record_run,
         )
+
+    def _record_run(self, fan_in: FanIn) -> RunRecord:
+        """The run as it is once this batch has landed."""
+        batch = LandedBatch(self.branch, fan_in)
+        return MergeReport(self.manifest, self.state, batch).run_record()
 
     def _missing_result(self) -> Failure:
         """The failure of a task whose job left no result.

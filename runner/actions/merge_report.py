@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from runner.actions import open_run
 from runner.actions.batch_choice import MATRIX_LIMIT
-from runner.actions.round_state import RoundState, views_of
+from runner.actions.round_state import RoundState, limit_reached, views_of
 from runner.core.errors import EXIT_DONE, EXIT_TASKS_FAILED, FaninError
 from runner.core.manifest import Manifest
 from runner.core.result import FailureKind
+from runner.pipeline import now
 from runner.schedule.backoff import Backoff
 from runner.schedule.budget import UsageTotal
 from runner.ui import round_summary
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from runner.actions.workflow_io import JobIO, WorkflowContext
     from runner.fan_in.batch_merge import FanIn
     from runner.github_api.client import GitHub
+    from runner.plan.progress import RunRecord
     from runner.plan.snapshot import Snapshot
     from runner.plan.view import TaskView
 
@@ -202,6 +205,20 @@ class MergeReport:
                 },
             }
         )
+
+    def run_record(self) -> RunRecord:
+        """What the progress file says of the run once the batch has landed."""
+        limits = self.manifest.limits
+        ended = limit_reached(self.next_state, limits)
+        if ended is None:
+            ended = self.next_state.budget(limits.max_cost_usd).stop_reason()
+        if not self.again:
+            ended = "no task is ready, or none made progress"
+        waits_until = None
+        pause_seconds = self.next_state.backoff(1).pause_seconds(lambda: 1.0)
+        if pause_seconds:
+            waits_until = now(pause_seconds)
+        return open_run.record_of(self.next_state, ended=ended, waits_until=waits_until)
 
     def exit_code(self) -> int:
         """1 if a task of this batch failed for good, or the plan is stuck."""

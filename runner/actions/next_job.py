@@ -7,28 +7,38 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from runner import pipeline
+from runner.actions import open_run
 from runner.actions.batch_choice import Choice, ChoiceOptions, choose_batch
 from runner.actions.round_state import RoundState, views_of
 from runner.actions.workflow_io import JobIO, WorkflowContext
-from runner.core.errors import EXIT_DONE, EXIT_TASKS_FAILED, UsageProblem
+from runner.core.errors import EXIT_DONE, EXIT_TASKS_FAILED, InvalidInput, UsageProblem
 from runner.ui import round_summary
 
 if TYPE_CHECKING:
     from runner.config.settings import Settings
+    from runner.plan.progress import RunRecord
     from runner.plan.view import TaskView
     from runner.repo.remote import Remote
     from runner.repo.repository import Repository
 
 
+_OWN_PUSH = (
+    "this event is a push of fanin's own, which starts nothing: to go on, use Actions > "
+    "Run workflow or put the label on the pull request again"
+)
+
+
 @dataclass(frozen=True)
 class NextOptions:
     """Options of job `next`; `inputs` are those of the run's first round, by setting
-    name.
+    name. `stop`: why no task may start; None if one may.
     """
 
     choice: ChoiceOptions
     dry_run: bool = False
     inputs: Mapping[str, str] = field(default_factory=dict)
+    stop: str | None = None
 
 
 def next_job(
@@ -37,36 +47,32 @@ def next_job(
     state: RoundState,
     context: WorkflowContext,
     job_io: JobIO,
-    remote: Remote,
     options: NextOptions,
 ) -> int:
     """Choose the batch, write its manifest and the job's outputs; return the exit code.
 
-    Raises InvalidInput if the plan or a setting cannot work, and UsageProblem while an
-    earlier run's work waits on a branch of its own.
+    Raises InvalidInput if the plan or a setting cannot work.
     """
     from runner.plan.snapshot import read_snapshot
 
     branch = state.branch or settings.branch or context.checked_out_branch
-    head = repo.commit("HEAD")
-    if head is None:
-        raise UsageProblem(
-            "the repository has no commit yet",
-            "commit the plan and push it to the branch",
-        )
-    # Later rounds of a run may work on such a branch themselves.
-    if state.round == 1:
-        refuse_unmerged_run(repo, remote, settings, head)
+    head = _head(repo)
     snapshot = read_snapshot(
         repo, head, settings.plan, settings.progress, settings.task_rules
     )
     if snapshot.plan.left_out:
         job_io.annotate("warning", snapshot.plan.left_out_summary, title="fanin")
     round_state = state.model_copy(update={"branch": branch, "inputs": options.inputs})
-    choice = choose_batch(repo, snapshot, settings, round_state, branch, options.choice)
+    if options.stop is not None:
+        job_io.annotate("notice", options.stop, title="fanin")
+        choice = Choice(round_state, branch, head, 1, options.choice, manifest=None)
+    else:
+        choice = choose_batch(
+            repo, snapshot, settings, round_state, branch, options.choice
+        )
     for note in choice.notes:
         job_io.annotate("notice", note, title="fanin")
-    if choice.manifest is None:
+    if choice.manifest is None and options.stop is None:
         stop_reason = state.budget(settings.limits.max_cost_usd).stop_reason()
         if stop_reason is not None:
             job_io.annotate("notice", stop_reason, title="fanin")
@@ -82,8 +88,74 @@ def next_job(
         run_url=context.run_url,
     )
     _report(job_io, views, choice, report, dry_run=options.dry_run)
+    if options.stop is not None:
+        return EXIT_DONE
     stuck = any(view.state in {"failed", "blocked", "held"} for view in views)
     return EXIT_TASKS_FAILED if choice.manifest is None and stuck else EXIT_DONE
+
+
+def _head(repo: Repository) -> str:
+    head = repo.commit("HEAD")
+    if head is None:
+        raise UsageProblem(
+            "the repository has no commit yet",
+            "commit the plan and push it to the branch",
+        )
+    return head
+
+
+@dataclass(frozen=True)
+class RoundStart:
+    """The state of the round to start, and why no task may start (None: one may).
+
+    `note` says where the state comes from, "" if it is as handed over.
+    """
+
+    state: RoundState
+    note: str
+    stop: str | None
+
+
+def find_run(
+    repo: Repository,
+    settings: Settings,
+    state: RoundState,
+    context: WorkflowContext,
+    remote: Remote,
+) -> RoundStart:
+    """Find out which run the round belongs to, and whether its agents may start.
+
+    Raises UsageProblem while an earlier run's work waits on a branch of its own, on a
+    tag, and if `state` is of a run that another one has replaced.
+    """
+    from runner.plan.snapshot import read_progress
+
+    context.refuse_tag()
+    head = _head(repo)
+    # Later rounds of a run may work on such a branch themselves.
+    if state.round == 1:
+        refuse_unmerged_run(repo, remote, settings, head)
+    recorded = read_progress(repo, head, settings.plan, settings.progress).run
+    if open_run.is_own_push(
+        context.event_name, context.event_action, repo.message(head), recorded
+    ):
+        return RoundStart(state, "", _OWN_PUSH)
+
+    def recorded_at_event() -> RunRecord | None:
+        branch = state.branch or settings.branch or context.checked_out_branch
+        if branch != context.checked_out_branch:
+            return recorded  # the event was about another branch and says nothing
+        try:
+            commit = remote.fetch(context.event_commit)
+            return read_progress(repo, commit, settings.plan, settings.progress).run
+        except (UsageProblem, InvalidInput):
+            return None  # it is no longer in the repository, or had other progress
+
+    joined = open_run.join_run(state, recorded, recorded_at_event)
+    stop = None
+    if joined.waits_until is not None and pipeline.now() < joined.waits_until:
+        stop = f"a rate limit holds until {joined.waits_until}: no agent starts now"
+    return RoundStart(joined.state, joined.note, stop)
 
 
 def _outputs(choice: Choice, *, dry_run: bool) -> dict[str, str]:

@@ -80,10 +80,46 @@ def limit_reached(state: RoundState, limits: Limits) -> str | None:
 def round_state(text: str, context: WorkflowContext) -> RoundState:
     """Parse the state that the previous round handed on; "" starts a new run.
 
-    Raises UsageProblem if no round can have written it.
+    For the first job of a round. Raises UsageProblem if no round can have written it.
     """
     if not text.strip():
         return RoundState(run=context.run_id, pull_request=context.pull_request)
+    return handed_over(text)
+
+
+def handed_over(text: str, manifest: Manifest | None = None) -> RoundState:
+    """Parse the state that an earlier job handed on.
+
+    Raises UsageProblem if it is missing, if no job can have written it, and if it
+    belongs to another round than `manifest`.
+    """
+    state = _parse(text)
+    if manifest is not None and (state.run, state.round) != (
+        manifest.run,
+        manifest.round,
+    ):
+        raise UsageProblem(
+            f"the state is of round {state.round} of run {state.run}, but the batch "
+            f"manifest of round {manifest.round} of run {manifest.run}",
+            "hand on the output state of job  next",
+        )
+    return state
+
+
+def rounds_done(state: RoundState, limits: Limits) -> str | None:
+    """Why the round `state` may not start: the run has had all its rounds."""
+    if state.round <= limits.max_rounds:
+        return None
+    return f"run {state.run} has had its limits.max_rounds = {limits.max_rounds} rounds"
+
+
+def _parse(text: str) -> RoundState:
+    if not text.strip():
+        raise UsageProblem(
+            "the state of the run is missing, and without it the limits are lost",
+            "GitHub drops an output that contains a secret: look for  Skip output  in "
+            "the log of the job before, and run the workflow again",
+        )
     try:
         state = RoundState.model_validate_json(text)
     except ValidationError as error:

@@ -44,6 +44,27 @@ class WorkflowContext:
     token: str = field(repr=False)
     event: Mapping[str, Any] = field(default_factory=dict, repr=False)
     job_id: str = ""
+    sha: str = ""
+
+    @property
+    def event_commit(self) -> str:
+        """The commit that was the branch's head when the event happened; "" if unknown."""
+        head = (self.event.get("pull_request") or {}).get("head") or {}
+        return str(head.get("sha") or self.sha)
+
+    @property
+    def event_action(self) -> str:
+        """What happened, such as `labeled`; "" for an event without actions."""
+        return str(self.event.get("action") or "")
+
+    def refuse_tag(self) -> None:
+        """Raise UsageProblem if the workflow was started on a tag."""
+        if self.ref.startswith("refs/tags/"):
+            raise UsageProblem(
+                f"the workflow was started on the tag {self.ref_name}, "
+                "but work lands on a branch",
+                "start it on a branch: Actions > Run workflow > Use workflow from",
+            )
 
     @property
     def repository_url(self) -> str:
@@ -106,6 +127,7 @@ def read_context(environ: Mapping[str, str]) -> WorkflowContext:
         token=environ.get("FANIN_TOKEN", ""),
         event=_read_event(environ.get("GITHUB_EVENT_PATH")),
         job_id=environ.get("FANIN_JOB_ID", ""),
+        sha=environ.get("GITHUB_SHA", ""),
     )
 
 

@@ -230,6 +230,7 @@ class _Job:
         from runner.repo.remote import Remote
 
         self.context = read_context(os.environ)
+        self.context.refuse_tag()
         self.job_io = JobIO(os.environ, sys.stdout)
         self.state = round_state(state, self.context)
         # Like the other inputs, the options of the run's first round count.

@@ -105,18 +105,27 @@ def next_(
 ) -> int:
     """Job: choose the batch, write its manifest and the matrix."""
     from runner.actions.batch_choice import ChoiceOptions
-    from runner.actions.next_job import NextOptions, next_job
-    from runner.actions.round_state import first_round_inputs, round_state, with_inputs
+    from runner.actions.next_job import NextOptions, find_run, next_job
+    from runner.actions.round_state import (
+        first_round_inputs,
+        round_state,
+        rounds_done,
+        with_inputs,
+    )
     from runner.config.settings import load, read_settings_file
     from runner.repo.remote import Remote
 
     context, job_io = _job_context()
     handed_state = round_state(state, context)
-    inputs = first_round_inputs(os.environ, handed_state)
     repo = open_repository(repo_path)
-    settings = load(
-        flags, with_inputs(os.environ, inputs), read_settings_file(repo.root)
-    )
+    file = read_settings_file(repo.root)
+    remote = Remote(repo, context.token, context.server_url)
+    settings = load(flags, with_inputs(os.environ, handed_state.inputs), file)
+    start = find_run(repo, settings, handed_state, context, remote)
+    if start.note:
+        job_io.annotate("notice", start.note, title="fanin")
+    inputs = first_round_inputs(os.environ, start.state)
+    settings = load(flags, with_inputs(os.environ, inputs), file)
     # Job `continue` has no checkout, so it cannot read the limits from fanin.yml.
     inputs["max_rounds"] = str(settings.limits.max_rounds)
     if settings.limits.max_cost_usd is not None:
@@ -129,9 +138,13 @@ def next_(
         may_change_workflows=bool(os.environ.get("FANIN_MAY_CHANGE_WORKFLOWS")),
         retry=retry.splitlines(),
     )
-    options = NextOptions(choice, dry_run=dry_run, inputs=inputs)
-    remote = Remote(repo, context.token, context.server_url)
-    return next_job(repo, settings, handed_state, context, job_io, remote, options)
+    options = NextOptions(
+        choice,
+        dry_run=dry_run,
+        inputs=inputs,
+        stop=start.stop or rounds_done(start.state, settings.limits),
+    )
+    return next_job(repo, settings, start.state, context, job_io, options)
 
 
 @click.command()
@@ -238,14 +251,14 @@ def verify(
     import tempfile
     from pathlib import Path
 
-    from runner.actions.round_state import read_manifest, round_state
+    from runner.actions.round_state import handed_over, read_manifest
     from runner.actions.verify_job import verify_job
     from runner.repo.remote import Remote
 
     results = _given(results, "results", _RESULTS_MEANING)
     context, job_io = _job_context()
     batch = read_manifest(manifest, manifest_digest)
-    handed_state = round_state(state, context)
+    handed_state = handed_over(state, batch)
     repo = open_repository(repo_path)
     remote = Remote(repo, context.token, context.server_url)
     branch = handed_state.branch or batch.branch
@@ -340,7 +353,7 @@ def merge(
     from runner.actions.batch_choice import ChoiceOptions
     from runner.actions.masked_values import MaskedValues
     from runner.actions.merge_job import MergeJob, MergeOptions
-    from runner.actions.round_state import read_manifest, round_state
+    from runner.actions.round_state import handed_over, read_manifest
     from runner.agents.environment import secret_variables, secrets_of
     from runner.github_api.client import GitHub
     from runner.github_api.session import Retry
@@ -349,7 +362,7 @@ def merge(
     results = _given(results, "results", _RESULTS_MEANING)
     context, job_io = _job_context()
     batch = read_manifest(manifest, manifest_digest)
-    handed_state = round_state(state, context)
+    handed_state = handed_over(state, batch)
     repo = open_repository(repo_path)
     # The task jobs searched for their secrets already, but on machines where an agent
     # had a shell. This job searches once more.
@@ -423,12 +436,12 @@ def continue_(
 ) -> int:
     """Job: start the caller's workflow for the next rounds."""
     from runner.actions.continue_job import ContinueOptions, continue_job
-    from runner.actions.round_state import round_state, with_inputs
+    from runner.actions.round_state import handed_over, with_inputs
     from runner.config.settings import load
     from runner.github_api.client import GitHub
 
     context, job_io = _job_context()
-    handed_state = round_state(state, context)
+    handed_state = handed_over(state)
     settings = load(flags, with_inputs(os.environ, handed_state.inputs), None)
     branch = settings.branch or handed_state.branch or context.ref_name
     options = ContinueOptions(again, branch, landed, _words(trigger_workflows))

@@ -212,7 +212,8 @@ class GitHub(ApiSession):
         might have started.
         """
         _check_dispatch_size(workflow_file, inputs)
-        body: dict[str, object] = {"ref": ref, "inputs": dict(inputs)}
+        # In full, because a tag may have the branch's name.
+        body: dict[str, object] = {"ref": f"refs/heads/{ref}", "inputs": dict(inputs)}
         if not self._is_enterprise_server:  # its API does not know the field
             body["return_run_details"] = True
         workflow = quote(workflow_file, safe="")

@@ -124,7 +124,7 @@ def test_dispatch_returns_the_address_of_the_run(gh: Contract, api: GitHub) -> N
     gh.post(DISPATCHES, json=answer)
     assert api.dispatch("fanin.yml", "main", STATE) == answer["html_url"]
     assert bodies(gh, "POST", "/dispatches") == [
-        {"ref": "main", "inputs": STATE, "return_run_details": True}
+        {"ref": "refs/heads/main", "inputs": STATE, "return_run_details": True}
     ]
 
 
@@ -140,7 +140,9 @@ def test_enterprise_server_is_not_asked_for_run_details(gh: Contract) -> None:
         GitHub("a-token", "o/r", f"{gh.api}/").dispatch("fanin.yml", "main", STATE)
         is None
     )
-    assert bodies(gh, "POST", "/dispatches") == [{"ref": "main", "inputs": STATE}]
+    assert bodies(gh, "POST", "/dispatches") == [
+        {"ref": "refs/heads/main", "inputs": STATE}
+    ]
 
 
 @pytest.mark.parametrize(
@@ -230,7 +232,9 @@ def test_trigger_starts_the_users_workflow_without_inputs(
     gh.post(f"{REPO}/actions/workflows/ci.yml/dispatches", status=204)
     assert api.trigger("ci.yml", "fanin/1") is None
     sent = bodies(gh, "POST", "/dispatches")
-    assert sent == [{"ref": "fanin/1", "inputs": {}, "return_run_details": True}]
+    assert sent == [
+        {"ref": "refs/heads/fanin/1", "inputs": {}, "return_run_details": True}
+    ]
 
 
 def test_workflow_name_is_one_segment_of_the_address(gh: Contract, api: GitHub) -> None:

@@ -5,6 +5,7 @@ them.
 from __future__ import annotations
 
 import base64
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,8 @@ import pytest
 from tests.support.github import harness, workflows
 from tests.support.github.forge import Forge
 from tests.support.github.harness import Harness
-from tests.support.github.standin import cache, post
+from tests.support.github.standin import artifacts, cache, post
+from tests.support.github.standin.artifacts import Store
 from tests.support.github.workflows import Document, WorkflowError
 
 NAME = "octo/rules"
@@ -168,3 +170,74 @@ def test_a_called_job_has_no_more_access_than_its_caller(
 def test_the_cache_service_enforces_the_mode(mode: str, acts: list[str]) -> None:
     env = {"STANDIN_CACHE_MODE": mode}
     assert [act for act in ("restore", "save") if cache.may(env, act)] == acts
+
+
+# -- artifacts --
+
+
+def uploaded(store: Store, name: str, *, attempt: int = 1, job: str = "task") -> None:
+    files = {"file": name.encode()}
+    store.create(7, name, files, run_attempt=attempt, job=job)
+
+
+def download(root: Path, **inputs: str) -> list[str]:
+    """Download what the inputs name; returns the files, relative to the target."""
+    names = ["NAME", "ARTIFACT_IDS", "PATTERN", "MERGE_MULTIPLE", "GITHUB_TOKEN"]
+    env = {f"IN_{name}": "" for name in [*names, "REPOSITORY", "RUN_ID"]}
+    target = root / "out"
+    env |= {
+        "IN_PATH": str(target),
+        "GITHUB_WORKSPACE": str(root),
+        "GITHUB_RUN_ID": "7",
+        "GITHUB_REPOSITORY": NAME,
+        "GITHUB_OUTPUT": str(root / "output"),
+        "STANDIN_STORE": str(root / "store"),
+        **inputs,
+    }
+    artifacts.download(env)
+    files = [path for path in target.rglob("*") if path.is_file()]
+    return sorted(str(path.relative_to(target)) for path in files)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "store")
+
+
+def test_without_a_token_a_rerun_sees_no_results_of_the_jobs_that_run_again(
+    tmp_path: Path, store: Store
+) -> None:
+    uploaded(store, "kept", job="next")
+    uploaded(store, "old", job="task")
+    uploaded(store, "new", job="task", attempt=2)
+    again = {"GITHUB_RUN_ATTEMPT": "2", "STANDIN_JOBS_AGAIN": "task merge"}
+    assert download(tmp_path, **again) == ["kept/file", "new/file"]
+    with_token = download(tmp_path, IN_GITHUB_TOKEN="t", **again)
+    assert with_token == ["kept/file", "new/file", "old/file"]
+
+
+def test_more_than_a_hundred_downloads_with_a_token_meet_the_limit(
+    tmp_path: Path, store: Store
+) -> None:
+    for number in range(101):
+        uploaded(store, f"a{number}")
+    assert len(download(tmp_path)) == 101
+    with pytest.raises(artifacts.ArtifactError, match="secondary rate limit"):
+        download(tmp_path, IN_GITHUB_TOKEN="t")
+
+
+def test_a_wrong_digest_fails_the_download_unless_it_only_warns(
+    tmp_path: Path, store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    uploaded(store, "good")
+    uploaded(store, "bad")
+    (bad,) = [item for item in store.list(7) if item.name == "bad"]
+    with zipfile.ZipFile(store.archive(bad), "a") as archive:
+        archive.writestr("more", "x")
+    with pytest.raises(artifacts.ArtifactError, match="bad: the digest"):
+        download(tmp_path)
+    files = download(tmp_path, IN_DIGEST_MISMATCH="warn")
+    assert files == ["bad/file", "bad/more", "good/file"]
+    assert "::warning::Artifact bad" in capsys.readouterr().out
+    with pytest.raises(artifacts.ArtifactError, match="Invalid value"):
+        download(tmp_path, IN_DIGEST_MISMATCH="sometimes")

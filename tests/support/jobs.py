@@ -76,10 +76,12 @@ class Jobs:
         """Run one job in a fresh shallow checkout of `ref`."""
         work = self.folder / f"job-{len(list(self.folder.glob('job-*')))}"
         checkout = work / "checkout"
+        is_commit = re.fullmatch(r"[0-9a-f]{40}", ref) is not None
+        fetched = ref if is_commit else f"refs/heads/{ref}"
         subprocess.run(["git", "init", "-q", str(checkout)], check=True)
         for step in (
             ["remote", "add", "origin", f"file://{self.origin}"],
-            ["fetch", "-q", "--depth=1", "origin", ref],
+            ["fetch", "-q", "--depth=1", "origin", fetched],
             ["checkout", "-q", "--detach", "FETCH_HEAD"],
         ):
             subprocess.run(["git", "-C", str(checkout), *step], check=True)
@@ -92,7 +94,9 @@ class Jobs:
             "GITHUB_RUN_ID": self.run_id,
             "GITHUB_RUN_ATTEMPT": str(self.run_attempt),
             "GITHUB_REPOSITORY": "o/r",
+            "GITHUB_REF": "refs/heads/main",
             "GITHUB_REF_NAME": "main",
+            "GITHUB_SHA": self.git("rev-parse", "refs/heads/main"),
             "GITHUB_EVENT_NAME": "workflow_dispatch",
             "GITHUB_OUTPUT": str(work / "output"),
             "GITHUB_STEP_SUMMARY": str(work / "summary"),

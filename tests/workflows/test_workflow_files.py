@@ -589,7 +589,7 @@ def test_a_leg_that_is_run_again_asks_the_branch_before_its_agent_starts() -> No
     leg = jobs(ROUND)["task"]["steps"]
     checkout = next(step for step in leg if "path" in step.get("with", {}))
     assert checkout["if"] == "github.run_attempt > 1"
-    assert checkout["with"]["ref"] == "${{ fromJSON(inputs.round).branch }}"
+    assert checkout["with"]["ref"] == "refs/heads/${{ fromJSON(inputs.round).branch }}"
     task = next(step for step in leg if step.get("id") == "task")
     assert leg.index(checkout) < leg.index(task)
     path = checkout["with"]["path"]
@@ -746,6 +746,63 @@ def test_workflow_of_issues_hands_every_input_secret_and_output_on() -> None:
     assert set(outer["outputs"]) == set(inner["outputs"])
 
 
+FANIN_COMMANDS = ("$/.github/actions/fanin", "fanin/fanin@v0")
+
+
+def test_jobs_with_foreign_code_restore_only_and_jobs_that_may_write_have_no_cache() -> (
+    None
+):
+    modes = {}
+    for name in [*WORKFLOWS, *CALLERS]:
+        for job_id, job in jobs(name).items():
+            if "steps" not in job:
+                continue
+            commands = {
+                step["with"]["command"]
+                for step in job["steps"]
+                if step.get("uses") in FANIN_COMMANDS
+            }
+            expected = None
+            if WRITE in permissions(job["permissions"]).values():
+                expected = "none"
+            elif commands & {"task", "verify"}:
+                expected = "read"
+            assert job.get("cache-mode") == expected, f"{name}: {job_id}"
+            modes[job_id] = expected
+    assert modes["merge"] == modes["continue"] == modes["collect"] == "none"
+    assert modes["task"] == modes["verify"] == "read"
+
+
+def test_results_are_downloaded_with_a_token_only_in_a_rerun() -> None:
+    """Each download with a token is a REST call, and all start at once."""
+    downloads = [
+        step["with"]
+        for name in [*WORKFLOWS, *CALLERS]
+        for step in steps(name)
+        if str(step.get("uses", "")).startswith("actions/download-artifact@")
+    ]
+    results = [given for given in downloads if "pattern" in given]
+    assert len(results) >= 4
+    for given in results:
+        assert given["digest-mismatch"] == "warn"
+    for given in downloads:
+        assert given.get("github-token") in (
+            None,
+            "${{ github.run_attempt > 1 && github.token || '' }}",
+        )
+
+
+def test_every_checkout_of_a_branch_names_it_in_full() -> None:
+    """Where a tag has the branch's name, the tag could be meant."""
+    for name in [*CALLED, ISSUES, *CALLERS]:
+        for step in steps(name):
+            if not str(step.get("uses", "")).startswith("actions/checkout@"):
+                continue
+            ref = step["with"]["ref"]
+            is_full = "refs/heads/" in ref or "base-sha" in ref
+            assert is_full, f"{name}: {ref}"
+
+
 def test_what_anybody_can_start_fills_no_cache() -> None:
     """GitHub's default for such an event, said aloud: a called workflow could ask for
     more.
@@ -774,10 +831,8 @@ def test_callers_run_once_a_branch_and_the_callee_has_no_group_of_its_own() -> N
     for caller in CALLERS:
         group = parsed(caller)["concurrency"]
         assert group["cancel-in-progress"] is False
-        assert re.fullmatch(
-            r"fanin-\$\{\{ (github\.head_ref \|\| )?github\.ref_name \}\}",
-            group["group"],
-        )
+        # Without it a pending run, such as the next round, is replaced by the next.
+        assert group["queue"] == "max"
     for name in CALLED:
         callee = parsed(name)
         assert "concurrency" not in callee

@@ -426,8 +426,14 @@ class Harness:
         """GitHub's "Re-run failed jobs": same run id, event, commit, artifacts; what
         was green is kept.
         """
-        spec = Spec(**{**run.spec.__dict__, "run_attempt": run.spec.run_attempt + 1})
-        return self._start(spec, finished_jobs(run), timeout)
+        finished = finished_jobs(run)
+        # A matrix with failed legs stands in `finished` with the legs that run again.
+        green = {job for job, before in finished.items() if not before.legs}
+        again = sorted(set(run.document["jobs"]) - green)
+        env = {**run.spec.env, "STANDIN_JOBS_AGAIN": " ".join(again)}
+        attempt = run.spec.run_attempt + 1
+        spec = Spec(**{**run.spec.__dict__, "run_attempt": attempt, "env": env})
+        return self._start(spec, finished, timeout)
 
     def rerun_all(self, run: Run, timeout: float | None = None) -> Run:
         """GitHub's "Re-run all jobs"."""
@@ -535,6 +541,7 @@ class Harness:
         document = workflows.lift(document, lambda uses: self._called(uses, clone))
         document = workflows.with_github(document, known)
         document = workflows.with_cache_modes(document, spec.event)
+        document = workflows.without_queue(document)
         document = workflows.with_constant_parallelism(document)
         document = workflows.with_outputs_of_jobs_that_ran(document)
         document = {"name": f".github/workflows/{spec.workflow}", **document}

@@ -43,6 +43,7 @@ SCOPES = (
 )
 _LEVELS = {"none": 0, "read": 1, "write": 2}
 TOKEN_ENV = "STANDIN_TOKEN"
+JOB_ENV = "STANDIN_JOB"
 CACHE_MODE_ENV = "STANDIN_CACHE_MODE"
 # What each mode lets a job do with the cache.
 CACHE_MODES = {
@@ -749,6 +750,18 @@ def with_cache_modes(document: Document, event: str) -> Document:
     return rewritten
 
 
+def without_queue(document: Document) -> Document:
+    """`queue` of a concurrency group left out, which act refuses as an unknown property.
+
+    The harness runs one run after the other; the model in scheduling.py has queues.
+    """
+    rewritten = copy.deepcopy(document)
+    for holder in [rewritten, *rewritten["jobs"].values()]:
+        if isinstance(holder.get("concurrency"), dict):
+            holder["concurrency"].pop("queue", None)
+    return rewritten
+
+
 def with_constant_parallelism(document: Document) -> Document:
     """`max-parallel` as a plain number where that is known before the run, else left
     out.
@@ -807,7 +820,11 @@ def with_job_tokens(document: Document) -> Document:
     for job_id, job in rewritten["jobs"].items():
         token = f"secrets.{token_secret(job_id)}"
         job.update(expressions.rewrite(job, _token(token)))
-        job["env"] = {**(job.get("env") or {}), TOKEN_ENV: expressions.embed(token)}
+        job["env"] = {
+            **(job.get("env") or {}),
+            TOKEN_ENV: expressions.embed(token),
+            JOB_ENV: job_id,
+        }
     return rewritten
 
 

@@ -4,7 +4,9 @@ the scenarios start from.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -77,6 +79,27 @@ def files(tasks: Sequence[Task], settings: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
+def _with_uv(cache: Path) -> tuple[Path, ...]:
+    """A folder that has only uv, once the first run has installed fanin with pip.
+
+    Jobs without a cache install in each run, and pip takes ten times as long.
+    """
+    uv = shutil.which("uv")
+    if uv is None or not cache.exists():
+        return ()
+    folder = cache.parent / "uv-bin"
+    folder.mkdir(exist_ok=True)
+    with contextlib.suppress(FileExistsError):
+        (folder / "uv").symlink_to(uv)
+    return (folder,)
+
+
+def _fast_installs(cache: Path) -> dict[str, str]:
+    """What uv downloaded once is there for the next job."""
+    # Like pip, it trusts whom the machine trusts.
+    return {"UV_CACHE_DIR": str(cache.parent / "uv-cache"), "UV_SYSTEM_CERTS": "true"}
+
+
 class World:
     """One repository, and the harness that runs its workflows."""
 
@@ -109,7 +132,8 @@ class World:
             forge,
             work,
             secrets={"ANTHROPIC_API_KEY": KEY, **(secrets or {})},
-            env={"STANDIN_CACHE": str(cache), **(env or {})},
+            env={"STANDIN_CACHE": str(cache), **_fast_installs(cache), **(env or {})},
+            path_first=_with_uv(cache),
             timeout=250,
         )
 

@@ -22,6 +22,8 @@ from pathlib import Path
 
 FORBIDDEN_IN_PATH = '":<>|*?\r\n'
 FORBIDDEN_IN_NAME = FORBIDDEN_IN_PATH + "\\/"
+# With a token each artifact is a REST call, and all start at once.
+MAX_CONCURRENT_CALLS = 100
 CONFLICT = (
     "Failed to CreateArtifact: Received non-retryable error: Failed request: (409) Conflict: "
     "an artifact with this name already exists on the workflow run"
@@ -48,6 +50,8 @@ class Artifact:
     digest: str
     created_at: str
     run_id: int
+    run_attempt: int = 1
+    job: str = ""
 
 
 def check_name(name: str) -> None:
@@ -195,6 +199,9 @@ class Store:
         name: str,
         files: Mapping[str, bytes],
         overwrite: bool = False,
+        *,
+        run_attempt: int = 1,
+        job: str = "",
     ) -> Artifact:
         """Keep files under a name that the run does not have yet."""
         check_name(name)
@@ -220,6 +227,8 @@ class Store:
             hashlib.sha256(data).hexdigest(),
             datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
             run_id,
+            run_attempt,
+            job,
         )
         whole = run / f"{number}.json.part"
         whole.write_text(json.dumps(asdict(artifact)), encoding="utf-8")
@@ -250,7 +259,12 @@ def upload(env: Mapping[str, str]) -> None:
     content = {str(path.relative_to(root)): path.read_bytes() for path in files}
     run_id = int(env["GITHUB_RUN_ID"])
     artifact = Store(Path(env["STANDIN_STORE"])).create(
-        run_id, name, content, env["IN_OVERWRITE"] == "true"
+        run_id,
+        name,
+        content,
+        env["IN_OVERWRITE"] == "true",
+        run_attempt=int(env.get("GITHUB_RUN_ATTEMPT", "1")),
+        job=env.get("STANDIN_JOB", ""),
     )
     url = f"{env['GITHUB_SERVER_URL']}/{env['GITHUB_REPOSITORY']}/actions/runs/{run_id}/artifacts/{artifact.id}"
     _output(
@@ -304,6 +318,36 @@ def select(artifacts: list[Artifact], env: Mapping[str, str]) -> list[Artifact]:
     return _matching(artifacts, env["IN_PATTERN"]) if env["IN_PATTERN"] else artifacts
 
 
+def visible(artifacts: list[Artifact], env: Mapping[str, str]) -> list[Artifact]:
+    """The artifacts that a download sees.
+
+    With a token those of all run attempts. Without one those of this attempt, and of
+    jobs that are not run again in it.
+    """
+    if env["IN_GITHUB_TOKEN"]:
+        return artifacts
+    attempt = int(env.get("GITHUB_RUN_ATTEMPT", "1"))
+    again = env.get("STANDIN_JOBS_AGAIN", "").split()
+    return [
+        item
+        for item in artifacts
+        if item.run_attempt == attempt or item.job not in again
+    ]
+
+
+def check_digest(store: Store, artifact: Artifact, policy: str) -> None:
+    """Compare what was downloaded with the digest of the upload."""
+    if policy not in ("ignore", "info", "warn", "error"):
+        raise ArtifactError(f"Invalid value for 'digest-mismatch': {policy}")
+    data = store.archive(artifact).read_bytes()
+    if hashlib.sha256(data).hexdigest() == artifact.digest or policy == "ignore":
+        return
+    message = f"Artifact {artifact.name}: the digest of the download does not match"
+    if policy == "error":
+        raise ArtifactError(message)
+    say(f"::warning::{message}" if policy == "warn" else message)
+
+
 def download(env: Mapping[str, str]) -> None:
     """actions/download-artifact."""
     if env["IN_REPOSITORY"] not in ("", env["GITHUB_REPOSITORY"]):
@@ -314,7 +358,12 @@ def download(env: Mapping[str, str]) -> None:
     ):
         raise ArtifactError("another run's artifacts need github-token")
     store = Store(Path(env["STANDIN_STORE"]))
-    chosen = select(store.list(int(env["IN_RUN_ID"] or env["GITHUB_RUN_ID"])), env)
+    run_id = int(env["IN_RUN_ID"] or env["GITHUB_RUN_ID"])
+    chosen = select(visible(store.list(run_id), env), env)
+    if env["IN_GITHUB_TOKEN"] and len(chosen) > MAX_CONCURRENT_CALLS:
+        raise ArtifactError(
+            "Unable to download artifact(s): You have exceeded a secondary rate limit"
+        )
     root = (Path(env["GITHUB_WORKSPACE"]) / env["IN_PATH"]).resolve()
     # Since v5 a single artifact goes straight into `path`, even when a pattern found
     # it.
@@ -322,6 +371,7 @@ def download(env: Mapping[str, str]) -> None:
     for artifact in chosen:
         target = root if flat else root / artifact.name
         target.mkdir(parents=True, exist_ok=True)
+        check_digest(store, artifact, env.get("IN_DIGEST_MISMATCH") or "error")
         with zipfile.ZipFile(store.archive(artifact)) as archive:
             archive.extractall(target)
     _output(env, download_path=root)

@@ -77,8 +77,10 @@ def masks_of(value: str) -> Iterator[str]:
 
 def masks_added(log: Path, job: object, matrix: object) -> Iterator[str]:
     """The values that the job's steps gave to `::add-mask::`, by act's log."""
-    for line in log.read_text(encoding="utf-8", errors="replace").splitlines():
-        if '"add-mask"' not in line:
+    # Other jobs write to the log too: its last line may not be complete.
+    lines = log.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
+    for line in lines:
+        if '"command":"add-mask"' not in line:
             continue
         event = json.loads(line)
         if (event.get("jobID"), event.get("matrix") or {}) == (job, matrix):

@@ -1,0 +1,256 @@
+"""The run that the progress file keeps: what goes on with it and what starts nothing.
+
+The jobs are real processes; tests/support/github/scheduling.py decides in which order
+GitHub would run them, from the shipped workflow.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.github import workflows
+from tests.support.github.scheduling import ScheduledRun, Scheduler, State
+from tests.support.jobs import ROOT, Job, Jobs
+from tests.support.project import Project
+
+ISSUES = workflows.load((ROOT / "examples/issues.yml").read_bytes())
+
+
+@pytest.fixture
+def jobs(project: Project, tmp_path: Path) -> Jobs:
+    (tmp_path / "actions").mkdir()
+    return Jobs(project, tmp_path / "actions")
+
+
+def costing(count: int, usd: float) -> list[dict[str, Any]]:
+    report = json.dumps({"cost_usd": usd})
+    return [
+        {"id": f"T{number}", "do": [f"write f{number}: x", f"report {report}"]}
+        for number in range(count)
+    ]
+
+
+def start(jobs: Jobs, tasks: list[dict[str, Any]], **settings: Any) -> None:
+    jobs.project.plan(tasks, **settings)
+    jobs.publish()
+
+
+def run_round(
+    jobs: Jobs, meanwhile: Callable[[], None] | None = None, **env: str
+) -> tuple[Job, Job | None]:
+    """Job `next`, and if it has work the other jobs of its round.
+
+    `meanwhile` happens before the batch lands.
+    """
+    chosen = jobs.next(**env)
+    assert chosen.code in (0, 1), chosen.log
+    if chosen.outputs["has-work"] != "true":
+        return chosen, None
+    jobs.tasks(chosen)
+    if meanwhile is not None:
+        meanwhile()
+    merged = jobs.merge(chosen)
+    assert merged.code in (0, 1), merged.log
+    return chosen, merged
+
+
+def following(merged: Job) -> str:
+    """The state that job `continue` dispatches."""
+    state = json.loads(merged.outputs["state"])
+    return json.dumps({**state, "round": state["round"] + 1})
+
+
+def spent(jobs: Jobs) -> float:
+    """What all attempts on record have cost."""
+    records = json.loads(jobs.git("show", "refs/heads/main:.fanin/progress.json"))[
+        "tasks"
+    ]
+    return sum(record.get("cost_usd") or 0.0 for record in records.values())
+
+
+def recorded(jobs: Jobs) -> dict[str, Any]:
+    run: dict[str, Any] = json.loads(
+        jobs.git("show", "refs/heads/main:.fanin/progress.json")
+    )["run"]
+    return run
+
+
+def test_twenty_label_events_during_a_chain_spend_no_more_than_its_limit(
+    jobs: Jobs,
+) -> None:
+    start(jobs, costing(9, 1.0), max_concurrent=2, limits={"max_cost_usd": 5})
+    scheduler = Scheduler()
+    # The commit that each run's event was about, and the state it was handed.
+    shas: dict[ScheduledRun, str] = {}
+    states: dict[ScheduledRun, str] = {}
+
+    def label() -> None:
+        payload = {"ref_name": "main", "event": {"action": "labeled"}}
+        run = scheduler.happen(ISSUES, "issues", payload)
+        assert run
+        shas[run] = jobs.git("rev-parse", "refs/heads/main")
+
+    def dispatch(state: str) -> None:
+        run = scheduler.happen(
+            ISSUES,
+            "workflow_dispatch",
+            {"ref_name": "main"},
+            {"fanin-state": state},
+            by_github_token=True,
+        )
+        assert run
+        shas[run] = jobs.git("rev-parse", "refs/heads/main")
+        states[run] = state
+
+    def seven_labels() -> None:
+        for _ in range(7):
+            if len(scheduler.runs) - len(states) < 21:
+                label()
+
+    label()
+    started = 0
+    while scheduler.running:
+        (run,) = scheduler.running
+        jobs.run_id = str(1000 + run.number)
+        chosen, merged = run_round(
+            jobs,
+            seven_labels,
+            GITHUB_SHA=shas[run],
+            FANIN_STATE=states.get(run, ""),
+        )
+        if merged is not None:
+            started += len(jobs.matrix(chosen))
+            if merged.outputs["again"] == "true":
+                dispatch(following(merged))
+        scheduler.finish(run)
+    assert len(scheduler.runs) - len(states) == 21
+    assert {run.state for run in scheduler.runs} == {State.COMPLETED}
+    assert (started, spent(jobs)) == (5, 5.0)
+    assert recorded(jobs)["id"] == "1001"
+    assert "max_cost_usd" in recorded(jobs)["ended"]
+
+
+def test_a_chain_that_is_gone_is_named_and_gone_on_with(jobs: Jobs) -> None:
+    start(jobs, costing(3, 1.0), max_concurrent=1, limits={"max_cost_usd": 2})
+    run_round(jobs)
+    assert recorded(jobs)["round"] == 1
+    jobs.run_id = "5000"  # no state: the next round of run 4711 never came
+    chosen, merged = run_round(jobs)
+    assert "going on with run 4711, which has not ended" in chosen.log
+    assert "evicted, cancelled or failed ($1.00 spent)" in chosen.log
+    assert merged
+    state = json.loads(merged.outputs["state"])
+    assert (state["run"], state["round"], state["spent_usd"]) == ("4711", 2, 2.0)
+    assert recorded(jobs)["ended"] == "$2.00 spent, limits.max_cost_usd is $2.00"
+    assert recorded(jobs)["inputs"]["max_cost_usd"] == "2.0"
+
+
+def test_after_the_end_a_new_run_has_limits_of_its_own(jobs: Jobs) -> None:
+    start(jobs, costing(2, 1.0), max_concurrent=1, limits={"max_cost_usd": 1})
+    before = jobs.git("rev-parse", "refs/heads/main")
+    run_round(jobs)
+    jobs.run_id = "5000"
+    chosen, merged = run_round(jobs, GITHUB_SHA=before)  # asked for before the end
+    assert merged is None
+    assert "asked for before run 4711 ended" in chosen.log
+    assert "$1.00 of $1.00 spent" in chosen.log
+    _, merged = run_round(jobs)
+    assert merged
+    assert json.loads(merged.outputs["state"])["run"] == "5000"
+    assert spent(jobs) == 2.0
+
+
+def test_limits_of_rounds_hold_for_who_goes_on(jobs: Jobs) -> None:
+    start(jobs, costing(3, 0.0), max_concurrent=1, limits={"max_rounds": 1})
+    before = jobs.git("rev-parse", "refs/heads/main")
+    run_round(jobs)
+    chosen, merged = run_round(jobs, GITHUB_SHA=before, GITHUB_RUN_ID="5000")
+    assert (chosen.code, merged) == (0, None)
+    assert "run 4711 has had its limits.max_rounds = 1 rounds" in chosen.log
+
+
+@pytest.mark.parametrize("command", ["merge", "continue"])
+def test_a_missing_state_stops_and_never_starts_again(jobs: Jobs, command: str) -> None:
+    start(jobs, costing(1, 0.0))
+    chosen = jobs.next()
+    jobs.tasks(chosen)
+    head = jobs.git("rev-parse", "refs/heads/main")
+    if command == "merge":
+        done = jobs.merge(chosen, FANIN_STATE="")
+    else:
+        done = jobs.job("continue", env={"FANIN_AGAIN": "true", "FANIN_STATE": ""})
+    assert done.code == 2
+    assert "the state of the run is missing" in done.log
+    assert "GitHub drops an output that contains a secret" in done.log
+    assert jobs.git("rev-parse", "refs/heads/main") == head
+
+
+def test_the_state_of_another_round_is_refused(jobs: Jobs) -> None:
+    start(jobs, costing(1, 0.0))
+    chosen = jobs.next()
+    foreign = {**json.loads(chosen.outputs["state"]), "run": "1"}
+    done = jobs.merge(chosen, FANIN_STATE=json.dumps(foreign))
+    assert done.code == 2
+    assert "the state is of round 1 of run 1" in done.log
+
+
+def test_the_state_of_a_run_that_another_replaced_starts_nothing(jobs: Jobs) -> None:
+    start(jobs, costing(3, 0.0), max_concurrent=1)
+    _, merged = run_round(jobs)
+    assert merged
+    state = {**json.loads(following(merged)), "run": "1"}
+    done = jobs.next(FANIN_STATE=json.dumps(state))
+    assert done.code == 2
+    assert "of run 1, but run 4711 has taken over" in done.log
+
+
+def pull_request(jobs: Jobs, action: str) -> dict[str, str]:
+    head = {"ref": "main", "sha": jobs.git("rev-parse", "refs/heads/main")}
+    event = {"action": action, "pull_request": {"number": 3, "head": head}}
+    file = jobs.folder / f"event-{action}.json"
+    file.write_text(json.dumps(event))
+    return {
+        "GITHUB_EVENT_NAME": "pull_request",
+        "GITHUB_EVENT_PATH": str(file),
+        "GITHUB_HEAD_REF": "main",
+        "GITHUB_REF": "refs/pull/3/merge",
+    }
+
+
+def test_a_push_of_fanins_own_starts_nothing(jobs: Jobs) -> None:
+    start(jobs, costing(3, 0.0), max_concurrent=1)
+    run_round(jobs)
+    chosen, merged = run_round(jobs, None, **pull_request(jobs, "synchronize"))
+    assert (chosen.code, merged) == (0, None)
+    assert "a push of fanin's own, which starts nothing" in chosen.log
+    chosen, merged = run_round(jobs, None, **pull_request(jobs, "labeled"))
+    assert merged, chosen.log
+    jobs.project.git("pull", "-q", str(jobs.origin), "main")
+    jobs.project.write("mine", "x\n")
+    jobs.project.commit("by a person")
+    jobs.project.git("push", "-q", str(jobs.origin), "main")
+    chosen, merged = run_round(jobs, None, **pull_request(jobs, "synchronize"))
+    assert merged, chosen.log
+
+
+def test_a_tag_is_refused_before_anything_is_paid(jobs: Jobs) -> None:
+    start(jobs, costing(1, 0.0))
+    done = jobs.next(GITHUB_REF="refs/tags/v1", GITHUB_REF_NAME="v1")
+    assert done.code == 2
+    assert "started on the tag v1, but work lands on a branch" in done.log
+    assert "has-work" not in done.outputs
+
+
+def test_a_tag_with_the_branchs_name_is_not_meant(jobs: Jobs) -> None:
+    start(jobs, costing(2, 0.0), max_concurrent=1)
+    jobs.git("tag", "main", "main")
+    tagged = jobs.git("rev-parse", "refs/tags/main")
+    run_round(jobs)
+    # The tag stays where it was, and the branch moves on.
+    assert jobs.git("log", "--format=%s", "refs/heads/main").startswith("T0:")
+    assert jobs.git("rev-parse", "refs/tags/main") == tagged
