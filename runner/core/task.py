@@ -154,8 +154,10 @@ class Task(TaskFields):
     - `context`: documents for the prompt, the most important first.
     - `blocker`: what in the plan keeps the task from running and is no task, such as
       `line 5`, or "".
+    - `open_before`: ids of open tasks that it waits for beside `depends_on`, because a
+      task between them was ticked out of order.
 
-    None of these six is part of the task's digest.
+    None of these is part of the task's digest: the plan's marks change during a run.
     """
 
     line: int = Field(default=1, exclude=True, repr=False)
@@ -165,6 +167,12 @@ class Task(TaskFields):
     skip_reason: str = Field(default="", exclude=True, repr=False)
     context: tuple[Reference, ...] = Field(default=(), exclude=True, repr=False)
     blocker: str = Field(default="", exclude=True, repr=False)
+    open_before: tuple[str, ...] = Field(default=(), exclude=True, repr=False)
+
+    @property
+    def waits_for(self) -> tuple[str, ...]:
+        """The ids of the tasks that must be completed before this one."""
+        return (*self.depends_on, *self.open_before)
 
     @property
     def digest(self) -> str:

@@ -78,11 +78,11 @@ class TaskGraph:
         position = self._position
         valid = True
         for task in tasks:
-            if not task.depends_on:
+            if not task.waits_for:
                 continue
             own_position = position[task.id]
             dependencies = self._dependencies[task.id]
-            for dependency in dict.fromkeys(task.depends_on):
+            for dependency in dict.fromkeys(task.waits_for):
                 # An unknown id gets the task's own position: both are invalid.
                 dependency_position = position.get(dependency, own_position)
                 if dependency_position == own_position:

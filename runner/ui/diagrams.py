@@ -74,7 +74,7 @@ def dot(task_views: Sequence[TaskView]) -> str:
 def _edges(task_views: Sequence[TaskView]) -> Iterator[tuple[str, str]]:
     """(dependency, dependent), both as task ids."""
     for view in task_views:
-        for dependency in view.task.depends_on:
+        for dependency in view.task.waits_for:
             yield dependency, view.task.id
 
 

@@ -71,7 +71,7 @@ def _task_fields(view: TaskView) -> dict[str, object]:
         "state": view.state,
         "attempts": view.record.attempts,
         "reason": view.reason,
-        "depends_on": list(view.task.depends_on),
+        "depends_on": list(view.task.waits_for),
         "files": view.task.files,
     }
     return fields

@@ -316,9 +316,7 @@ class _RoundPage:
         if view.state != "pending":
             return ""
         missing = [
-            task_id
-            for task_id in view.task.depends_on
-            if task_id not in self._completed
+            task_id for task_id in view.task.waits_for if task_id not in self._completed
         ]
         return f"after {_ids(missing)}" if missing else ""
 

@@ -253,6 +253,7 @@ def build_task(
     skip_reason: str = "",
     file: str | None = None,
     context: tuple[Reference, ...] = (),
+    open_before: Iterable[str] = (),
     blocker: str = "",
 ) -> Task | None:
     """The task with these values, or None after a problem for each unusable one.
@@ -289,6 +290,7 @@ def build_task(
         skipped=status.skipped,
         skip_reason=skip_reason if status.skipped else "",
         context=context,
+        open_before=tuple(open_before),
         blocker=blocker,
     )
 

@@ -229,6 +229,8 @@ def render(plan: Plan) -> str:
     tasks = []
     for task in plan.tasks:
         values = task.model_dump(mode="json", exclude_defaults=True, include=fields)
+        if task.open_before:
+            values["depends_on"] = list(task.waits_for)
         tasks.append(values)
     # A path may contain a line break, which would end the comment.
     path = " ".join(plan.path.split())

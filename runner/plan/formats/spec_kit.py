@@ -171,6 +171,7 @@ def _task(
         depends_on=order.dependencies.get(item.task_id, ()),
         status=COMPLETED if item.done else PENDING,
         context=context,
+        open_before=order.open_before.get(item.task_id, ()),
         blocker="" if holding_line is None else f"line {holding_line + 1}",
     )
 

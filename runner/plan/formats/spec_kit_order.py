@@ -78,12 +78,17 @@ class TaskOrder:
     diagnostics: Diagnostics
     stories_in_parallel: bool
     dependencies: dict[str, list[str]] = field(default_factory=dict)
+    # Task id → ids of open tasks before those that it depends on.
+    open_before: dict[str, list[str]] = field(default_factory=dict)
     # Task id → index of the unread line that it waits for.
     holding_lines: dict[str, int] = field(default_factory=dict)
     _edges: int = 0
 
     def derive(self) -> None:
         """Fill `dependencies`: task id → ids it waits for, the implicit ones first.
+
+        They do not depend on what is ticked: a tick must not change a task. What only
+        ticks out of order make a task wait for is in `open_before`.
 
         Fill `holding_lines` for the tasks that wait for a line that was not read.
         """
@@ -117,19 +122,27 @@ class TaskOrder:
             self._add(item, earlier_ids)
             if item.done:
                 continue
-            self._add(item, open_ids)
+            if open_ids:
+                self._count_edges(item, len(open_ids))
+                self.open_before[item.task_id] = open_ids
             if unread:
                 self.holding_lines[item.task_id] = unread[0].line_index
 
     def _add(self, item: Item, task_ids: Sequence[str]) -> None:
         """Add dependencies of the item; a problem, and no more, if there are too many."""
-        before = self._edges
-        self._edges += len(task_ids)
-        if self._edges <= MAX_EDGES:
+        if self._count_edges(item, len(task_ids)):
             self.dependencies[item.task_id] += task_ids
-        elif before <= MAX_EDGES:
+
+    def _count_edges(self, item: Item, count: int) -> bool:
+        """Whether so many more edges are few enough; a problem, once, if not."""
+        before = self._edges
+        self._edges += count
+        if self._edges <= MAX_EDGES:
+            return True
+        if before <= MAX_EDGES:
             what = f"more than {MAX_EDGES} dependencies"
             self.diagnostics.add_problem(item.line_index, what, "split the plan")
+        return False
 
     def _hold_later_phases(self) -> None:
         """Hold every open task of a phase after one with an unread line."""

@@ -8,7 +8,7 @@ import pytest
 
 from runner.core.task import Plan, Status
 from runner.plan.context import read_context
-from runner.plan.formats import MemoryTree
+from runner.plan.formats import MemoryTree, native
 from runner.plan.formats.spec_kit import SpecKit
 from runner.plan.formats.spec_kit_files import named_files
 from runner.plan.progress import Progress
@@ -27,7 +27,7 @@ def ready(text: str, **options: str) -> list[str]:
 
 
 def waits(text: str, **options: str) -> dict[str, str]:
-    return {task.id: " ".join(task.depends_on) for task in plan(text, **options).tasks}
+    return {task.id: " ".join(task.waits_for) for task in plan(text, **options).tasks}
 
 
 def test_a_run_of_parallel_tasks_is_one_step_and_a_phase_is_a_barrier() -> None:
@@ -527,3 +527,12 @@ def test_a_number_behind_an_id_is_a_part_or_a_range(
     ids = [task.id for task in loaded_plan.tasks]
     assert ids == ["T001", *([task_id] if task_id else [])]
     assert bool(loaded_plan.left_out) == (task_id is None)
+
+
+def test_a_tick_out_of_order_changes_no_other_task() -> None:
+    text = "## Phase 1\n- [ ] T001 a\n- [ ] T002 b\n- [ ] T003 c\n"
+    ticked = text.replace("[ ] T002", "[x] T002")
+    before, after = plan(text).tasks[2], plan(ticked).tasks[2]
+    assert (before.waits_for, after.waits_for) == (("T002",), ("T002", "T001"))
+    assert after.digest == before.digest
+    assert "depends_on: [T002, T001]" in native.render(plan(ticked))
