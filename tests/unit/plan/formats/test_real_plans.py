@@ -174,5 +174,5 @@ def test_a_converted_plan_has_the_same_tasks(
     again = load("tasks.yml", native.render(plan))
     assert again.source == "native"
     assert [task.model_dump() for task in again.tasks] == [
-        task.model_dump() for task in plan.tasks
+        {**task.model_dump(), "depends_on": task.waits_for} for task in plan.tasks
     ]

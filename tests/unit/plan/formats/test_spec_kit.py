@@ -535,4 +535,4 @@ def test_a_tick_out_of_order_changes_no_other_task() -> None:
     before, after = plan(text).tasks[2], plan(ticked).tasks[2]
     assert (before.waits_for, after.waits_for) == (("T002",), ("T002", "T001"))
     assert after.digest == before.digest
-    assert "depends_on: [T002, T001]" in native.render(plan(ticked))
+    assert "depends_on:\n  - T002\n  - T001\n" in native.render(plan(ticked))
