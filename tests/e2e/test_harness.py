@@ -1358,9 +1358,9 @@ def test_every_action_needs_a_stand_in() -> None:
 
     with pytest.raises(WorkflowError, match="no stand-in for someone/else@v1"):
         harness.local_repositories([used("someone/else@v1")], Path())
-    with pytest.raises(WorkflowError, match=r"does not know \['submodules'\]"):
+    with pytest.raises(WorkflowError, match=r"does not know \['sparse-checkout'\]"):
         harness.local_repositories(
-            [used("actions/checkout@v6", submodules="true")], Path()
+            [used("actions/checkout@v6", **{"sparse-checkout": "src"})], Path()
         )
     assert list(
         harness.local_repositories(
