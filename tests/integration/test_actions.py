@@ -655,7 +655,8 @@ def test_a_leg_starts_no_agent_for_an_attempt_that_the_branch_has_recorded(
     start(jobs, TWO)
     chosen = jobs.next()
     jobs.task(chosen, "A")
-    jobs.merge(chosen)  # A is completed, and attempt 1 of B has left no result
+    # A is completed, and attempt 1 of B has left no result.
+    jobs.merge(chosen, FANIN_TASK_RESULT="failure")
     jobs.git("worktree", "add", "-q", str(tmp_path / "branch"), "main")
     agents = jobs.project.log.read_text()
     jobs.run_attempt = 2
