@@ -49,13 +49,16 @@ def _no_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
-    """No workers for `pytest tests/unit/PACKAGE`: they start slower than it runs."""
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """No workers for `pytest tests/unit/PACKAGE`: they start slower than it runs.
+
+    Two for each core otherwise: most tests wait for git, agents and workflow engines.
+    """
     unit = Path(__file__).parent / "unit"
     paths = [Path(argument.split("::")[0]).resolve() for argument in config.args]
     if all(unit in path.parents for path in paths):
         return 0
-    return None
+    return 2 * (os.cpu_count() or 1)
 
 
 @pytest.fixture

@@ -1169,6 +1169,7 @@ def test_caller_without_workflow_dispatch_is_told_the_lines_to_add(make: Make) -
 CI = "on: workflow_dispatch\njobs: {ci: {runs-on: ubuntu-latest, steps: [{run: 'echo tested'}]}}\n"
 SECRET, OTHER = "value-of-the-secret", "value-nobody-asked-for"
 MAY_SEE = {
+    "SSL_CERT_FILE",  # the machine's certificates, where it has its own
     "FANIN_PROMPT",
     "FANIN_REPORT",
     "FANIN_TASK",
