@@ -16,9 +16,10 @@ from runner.core.documents import clean
 _BREAK = "&#8203;"
 _HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 _SYNTAX = re.compile(r"([\\`*_{}\[\]()!|~])")
-# A mention or address; a reference to an issue; an address without a scheme; emoji.
+# A mention or address; a reference to an issue; an address without a scheme; emoji,
+# whose name may hold an underscore that is escaped by now.
 _ACTIVE = re.compile(
-    r"@|#|://|(?<![a-z0-9])(?:www\.|mailto:|xmpp:|gh-)|:(?=[\w+-]+:)", re.IGNORECASE
+    r"@|#|://|(?<![a-z0-9])(?:www\.|mailto:|xmpp:|gh-)|:(?=[\w+\\-]+:)", re.IGNORECASE
 )
 # Lists, rules and headings.
 _LINE_START = re.compile(r"^(?:[-+=]|\d{1,9}[.)])")

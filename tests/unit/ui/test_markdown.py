@@ -30,7 +30,7 @@ HOSTILE = [
     "www.evil.example and WWW.evil.example",
     "@everyone and a.person@evil.example",
     "see #12, owner/repository#12, GH-12",
-    ":shipit: and :+1:",
+    ":shipit: and :+1: and :white_check_mark:",
     "two\nlines",
     "`code`",
     "# heading",
