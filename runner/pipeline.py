@@ -73,9 +73,8 @@ class FreshWorkspaces:
 
     def acquire(self, base: str, folder: Path, branch: str) -> Workspace:
         fresh = workspace.create(self.origin, base, folder, branch)
-        if add_extras(fresh, self.origin):
-            return workspace.record_preparation(fresh)
-        return fresh
+        fresh, differs = add_extras(fresh, self.origin)
+        return workspace.record_preparation(fresh) if differs else fresh
 
     def release(self, folder: Path) -> None:
         workspace.remove_folder(folder)
@@ -213,6 +212,7 @@ def run_task(
         usage=outcome.usage,
         tree=outcome.tree,
         pack=result_folder.PACK if outcome.tree else None,
+        warnings=list(outcome.warnings),
     )
     try:
         attempt_context.wait_until_durable()

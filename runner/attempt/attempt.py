@@ -7,7 +7,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -22,7 +22,7 @@ from runner.agents.environment import (
     secrets_of,
 )
 from runner.agents.outcome import process_failure
-from runner.attempt import preparation, workspace
+from runner.attempt import archive, preparation, workspace
 from runner.attempt.checkout_extras import add_extras
 from runner.attempt.preparation import SetupCommand, run_setup
 from runner.attempt.workspace import Workspace
@@ -35,6 +35,8 @@ from runner.policy.redaction import NONE, Masker, Secrets
 from runner.repo.origin import Origin
 
 _MAX_LOG_TAIL = 4_000  # characters of the agent's output in a failure
+_MAX_LEFT_OUT = 5  # paths that a message names
+_MAX_ARCHIVE_FACTOR = 4  # limits.size times this is the most that an archive holds
 
 
 def _do_nothing() -> None:
@@ -74,12 +76,13 @@ class AttemptContext:
 @dataclass(frozen=True)
 class AttemptOutcome:
     """The outcome of an attempt: its usage, its failure if it failed, and the tree of
-    its work if there is any to merge.
+    its work if there is any to merge. `warnings` are sentences for people.
     """
 
     usage: Usage
     failure: Failure | None = None
     tree: str | None = None
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -167,10 +170,11 @@ def _run(attempt: _Attempt) -> AttemptOutcome:
     )
     if verdict.failure is not None:
         return _keep_failed_work(attempt, verdict.failure, verdict.usage)
-    tree, leak = _capture(attempt)
-    if leak is not None:
-        return AttemptOutcome(verdict.usage, leak)
-    if tree is None and not attempt.entry.task.allow_empty:
+    work = _capture(attempt)
+    outcome = AttemptOutcome(verdict.usage, work.failure, work.tree, work.warnings)
+    if work.failure is not None:
+        return outcome
+    if work.tree is None and not attempt.entry.task.allow_empty:
         no_change = Failure(
             kind=FailureKind.NO_CHANGE,
             log_tail=process_outcome.tail[-_MAX_LOG_TAIL:],
@@ -179,8 +183,8 @@ def _run(attempt: _Attempt) -> AttemptOutcome:
                 "(if that is fine, set allow_empty: true on the task)"
             ),
         )
-        return AttemptOutcome(verdict.usage, no_change)
-    return AttemptOutcome(verdict.usage, _verify_task(attempt), tree)
+        return replace(outcome, failure=no_change)
+    return replace(outcome, failure=_verify_task(attempt))
 
 
 def _missing_requirements(attempt: _Attempt) -> Failure | None:
@@ -280,26 +284,105 @@ def _keep_failed_work(
     """The outcome of a failed agent, with its work if git can capture it."""
     # the agent may have deleted its checkout; its own failure says more
     with suppress(GitFailed):
-        tree, leak = _capture(attempt)
-        return AttemptOutcome(usage, leak or failure, tree)
+        work = _capture(attempt)
+        leaked = work.failure if work.holds_secret else None
+        return AttemptOutcome(usage, leaked or failure, work.tree, work.warnings)
     return AttemptOutcome(usage, failure)
 
 
-def _capture(attempt: _Attempt) -> tuple[str | None, Failure | None]:
-    """Capture the agent's work and write its pack. Returns the tree, None if it equals
-    the base's, and a failure if it holds a secret.
-
-    Such work is not packed: the result folder is uploaded.
+@dataclass(frozen=True)
+class _Work:
+    """The captured work: its tree, None if it equals the base's, and why it may not be
+    merged.
     """
-    tree = workspace.capture(attempt.workspace)
+
+    tree: str | None
+    failure: Failure | None = None
+    warnings: tuple[str, ...] = ()
+    holds_secret: bool = False
+
+
+def _capture(attempt: _Attempt) -> _Work:
+    """Capture the agent's work and write its pack. What git cannot take is kept in an
+    archive.
+
+    Work with a secret is not packed: the result folder is uploaded. GitFailed if the
+    checkout is gone.
+    """
+    attempt_workspace = attempt.workspace
+    try:
+        captured = workspace.capture(attempt_workspace)
+    except GitFailed as error:
+        if not attempt_workspace.checkout.is_dir():
+            raise
+        kept = _archive(attempt, ["."])
+        message = f"git cannot capture the checkout: {error.stderr}; {kept}"
+        return _Work(None, Failure(kind=FailureKind.ENVIRONMENT, message=message))
+    warnings, failure = _left_out(attempt, captured)
+    tree = captured.tree
     if tree is None:
-        return None, None
-    leak = workspace.first_secret(attempt.workspace, tree, attempt.secrets)
+        return _Work(None, failure, warnings)
+    leak = workspace.first_secret(attempt_workspace, tree, attempt.secrets)
     if leak is not None:
         path, name = leak
-        return None, rules.leaked_secret(path, name)
-    workspace.write_pack(attempt.workspace, tree, attempt.folder / result_folder.PACK)
-    return tree, None
+        leaked = rules.leaked_secret(path, name)
+        return _Work(None, leaked, warnings, holds_secret=True)
+    workspace.write_pack(attempt_workspace, tree, attempt.folder / result_folder.PACK)
+    return _Work(tree, failure, warnings)
+
+
+def _left_out(
+    attempt: _Attempt, captured: workspace.Capture
+) -> tuple[tuple[str, ...], Failure | None]:
+    """Keep what git could not take in an archive.
+
+    Returns warnings that name it, and a failure unless the rest may land alone.
+    """
+    left_out = captured.left_out
+    if not left_out:
+        return (), None
+    kept = _archive(attempt, [each.path for each in left_out])
+    named = [str(each) for each in left_out[:_MAX_LEFT_OUT]]
+    if len(left_out) > len(named):
+        named.append(f"and {len(left_out) - len(named)} more")
+    text = f"{'; '.join(named)}; {kept}"
+    if captured.tree is not None and all(each.harmless for each in left_out):
+        return (f"left out: {text}",), None
+    is_known = all(each.is_known for each in left_out)
+    kind = FailureKind.POLICY if is_known else FailureKind.ENVIRONMENT
+    return (), Failure(kind=kind, message=f"this cannot land: {text}")
+
+
+def _archive(attempt: _Attempt, paths: Sequence[str]) -> str:
+    """Keep these paths of the checkout, and say where."""
+    archived = archive.archive(
+        attempt.workspace.checkout,
+        paths,
+        attempt.folder / result_folder.ARCHIVE,
+        attempt.secrets,
+        _MAX_ARCHIVE_FACTOR * attempt.manifest.limits.size,
+    )
+    missing = archived.missing[:_MAX_LEFT_OUT]
+    if len(archived.missing) > len(missing):
+        missing.append(f"{len(archived.missing) - len(missing)} more")
+    lost = f"not kept: {', '.join(missing)}"
+    if not archived.files:
+        return lost if missing else "there is no file in it to keep"
+    where = f"kept in {_archive_name(attempt)}"
+    return f"{where} ({lost})" if missing else where
+
+
+def _archive_name(attempt: _Attempt) -> str:
+    if attempt.context.job is None:
+        return str(attempt.folder / result_folder.ARCHIVE)
+    entry = attempt.entry
+    artifact = result_folder.artifact_name(
+        attempt.manifest.batch,
+        entry.folder,
+        entry.attempt,
+        attempt.context.run_attempt,
+    )
+    return f"{result_folder.ARCHIVE} of the artifact {artifact}"
 
 
 def _verify_task(attempt: _Attempt) -> Failure | None:
@@ -344,7 +427,8 @@ def _mask_outcome(outcome: AttemptOutcome, secrets: Secrets) -> AttemptOutcome:
             "log_tail": secrets.masked_text(failure.log_tail),
         }
         failure = failure.model_copy(update=texts)
-    return replace(outcome, usage=usage, failure=failure)
+    warnings = tuple(secrets.masked_text(warning) for warning in outcome.warnings)
+    return replace(outcome, usage=usage, failure=failure, warnings=warnings)
 
 
 def run_verify(

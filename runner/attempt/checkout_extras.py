@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from runner.attempt.workspace import Seed, Workspace
+from runner.attempt.workspace import Seed, Submodule, Workspace
 from runner.core.errors import GitFailed
 from runner.repo.command import isolated_git
 from runner.repo.origin import Origin
@@ -23,24 +24,34 @@ _GITLINK = "160000"
 _BRANCH = "fanin/submodule"
 
 
-def add_extras(workspace: Workspace, origin: Origin) -> bool:
+def add_extras(workspace: Workspace, origin: Origin) -> tuple[Workspace, bool]:
     """Add submodules and files of Git LFS to a fresh checkout.
 
-    Returns whether files differ from the base now.
+    Returns the workspace that knows its submodules, and whether files differ from the
+    base now.
     """
-    _add_submodules(workspace.checkout, workspace.base, origin, workspace.folder)
+    added = _add_submodules(
+        workspace.checkout, workspace.base, origin, workspace.folder
+    )
+    workspace = replace(workspace, submodules=tuple(added))
     lfs_objects = origin.git_dir / "lfs" / "objects"
     if not lfs_objects.is_dir():
-        return False
+        return workspace, False
     _add_lfs_files(workspace, lfs_objects)
-    return True
+    return workspace, True
 
 
-def _add_submodules(checkout: Path, commit: str, origin: Origin, scratch: Path) -> None:
-    """Check out the submodules of `commit` that the origin has, and those in them."""
+def _add_submodules(
+    checkout: Path, commit: str, origin: Origin, scratch: Path, prefix: str = ""
+) -> list[Submodule]:
+    """Check out the submodules of `commit` that the origin has, and those in them.
+
+    Returns them; their paths begin with `prefix`.
+    """
     modules = origin.git_dir / "modules"
     if not modules.is_dir() or not (checkout / ".gitmodules").is_file():
-        return
+        return []
+    added = []
     gitlinks = _gitlinks(checkout, commit)
     for name, path in _submodule_paths(checkout):
         module = modules / name
@@ -53,15 +64,20 @@ def _add_submodules(checkout: Path, commit: str, origin: Origin, scratch: Path) 
         folder = scratch / f"module-{len(list(scratch.glob('module-*')))}"
         target = checkout / path
         try:
-            Seed.of(module_origin, folder).copy_to(
-                target / ".git", _BRANCH, gitlinks[path]
-            )
-            isolated_git(target).run(["read-tree", "-m", "-u", gitlinks[path]])
+            seed = Seed.of(module_origin, folder)
+            seed.copy_to(target / ".git", _BRANCH, gitlinks[path])
+            git = isolated_git(target)
+            git.run(["read-tree", "-m", "-u", gitlinks[path]])
+            tree = git.text(["rev-parse", f"{gitlinks[path]}^{{tree}}"]).strip()
         except GitFailed:
             # The origin has another commit of it than the base asks for.
             shutil.rmtree(target / ".git", ignore_errors=True)
             continue
-        _add_submodules(target, gitlinks[path], module_origin, scratch)
+        added.append(Submodule(f"{prefix}{path}", seed.capture, tree))
+        added += _add_submodules(
+            target, gitlinks[path], module_origin, scratch, f"{prefix}{path}/"
+        )
+    return added
 
 
 def _gitlinks(checkout: Path, commit: str) -> dict[str, str]:

@@ -11,13 +11,20 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from runner.attempt.left_out import (
+    LeftOut,
+    add_all,
+    explain,
+    gitlinks,
+    nested_repository,
+)
 from runner.core import durable
 from runner.core.errors import GitFailed
-from runner.policy.change import Change
+from runner.policy.change import GITLINK, Change
 from runner.policy.redaction import Secrets
 from runner.repo import diff, secret_search
 from runner.repo.batch_process import ObjectReader
@@ -31,19 +38,42 @@ _AGENT = (
 
 
 @dataclass(frozen=True)
+class Submodule:
+    """A submodule that fanin checked out at `path`: the git directory to capture it
+    with, and the tree that its files are.
+    """
+
+    path: str
+    capture: Path
+    tree: str
+
+
+@dataclass(frozen=True)
+class Capture:
+    """What was captured: the tree, None if it is the base's, and what it lacks."""
+
+    tree: str | None
+    left_out: tuple[LeftOut, ...] = ()
+
+
+@dataclass(frozen=True)
 class Workspace:
     """The folder of one attempt on commit `base`.
 
     `checkout` is for the agent. `index`, `objects` and the git directory `capture`,
     which several workspaces may share, are for fanin alone. `tree` is the base's, if
-    the caller knows it. `prepared` are the changes that set-up made before the agent.
+    the caller knows it. `submodules` are those that are checked out. `prepared` are the
+    changes that set-up made before the agent, `left_out` the paths that could not be
+    captured then.
     """
 
     folder: Path
     base: str
     capture: Path
     tree: str | None = None
+    submodules: tuple[Submodule, ...] = ()
     prepared: tuple[Change, ...] = ()
+    left_out: frozenset[str] = frozenset()
 
     @property
     def checkout(self) -> Path:
@@ -183,51 +213,153 @@ def trust_times(workspace: Workspace, file: Path) -> None:
         os.utime(workspace.index, ns=(now, now))
 
 
-def capture(workspace: Workspace) -> str | None:
-    """The id of the tree that the agent left, without ignored files; None if it is the
-    base's. Its new objects are in `workspace.objects`.
+def capture(workspace: Workspace) -> Capture:
+    """The tree that the agent left, without ignored files. Its new objects are in
+    `workspace.objects`.
 
-    Raises GitFailed if the checkout is gone or holds what git cannot add.
+    What git cannot take is left out and named: a path that it refuses, a repository
+    that the agent made, files below a submodule. Raises GitFailed if the checkout is
+    gone or git cannot work there at all.
     """
     if not workspace.checkout.is_dir():
         raise GitFailed(["add", "-A"], 128, "the agent deleted its checkout")
+    git = _capture_git(workspace)
+    before = _index_state(workspace.index)
+    refused = add_all(git)
+    left_out = [explain(git, workspace.checkout, path) for path in refused]
+    submodules = gitlinks(git, workspace.index)
+    # git replaces the index whenever it adds or removes anything
+    if _index_state(workspace.index) == before:
+        left_out += _below_submodules(workspace, submodules)
+        return Capture(None, _new(workspace, left_out))
+    tree = git.text(["write-tree"]).strip()
+    nested = _nested_repositories(workspace, tree) if submodules else []
+    if nested:
+        tree = _with_entries(git, workspace, [(c.path, c.old) for c in nested])
+    paths = [change.path for change in nested]
+    left_out += [nested_repository(path) for path in paths]
+    left_out += _below_submodules(workspace, set(submodules) - set(paths))
+    if workspace.prepared:
+        tree = _without_prepared(workspace, git, tree)
+    base_tree = workspace.tree or _base_tree(workspace)
+    return Capture(
+        None if tree == base_tree else tree,
+        _new(workspace, left_out),
+    )
+
+
+def _capture_git(workspace: Workspace) -> Git:
+    """The git that captures the checkout, with the index outside of it."""
     env = {
         "GIT_WORK_TREE": str(workspace.checkout),
         "GIT_INDEX_FILE": str(workspace.index),
     }
-    git = replace(workspace.git.with_env(env), cwd=workspace.checkout)
-    before = _index_state(workspace.index)
-    git.run(["add", "-A", "--", "."])
-    # git replaces the index whenever it adds or removes anything
-    if _index_state(workspace.index) == before:
+    return replace(workspace.git.with_env(env), cwd=workspace.checkout)
+
+
+def _new(workspace: Workspace, left_out: Iterable[LeftOut]) -> tuple[LeftOut, ...]:
+    """Those that set-up had not left there already."""
+    return tuple(each for each in left_out if each.path not in workspace.left_out)
+
+
+def _nested_repositories(workspace: Workspace, tree: str) -> list[Change]:
+    """The paths where git took a repository for a new submodule."""
+    nested = []
+    for change in _changes(workspace, tree):
+        was_submodule = change.old is not None and change.old[0] == GITLINK
+        if change.new is not None and change.new[0] == GITLINK and not was_submodule:
+            nested.append(change)
+    return nested
+
+
+def _below_submodules(workspace: Workspace, paths: Iterable[str]) -> list[LeftOut]:
+    """The submodules of the base with files that their commits do not explain."""
+    checked_out = {submodule.path: submodule for submodule in workspace.submodules}
+    left_out = []
+    for path in sorted({*paths, *checked_out}):
+        submodule = checked_out.get(path)
+        if submodule is not None:
+            if _submodule_tree(workspace, submodule) != submodule.tree:
+                left_out.append(LeftOut(path, "is a submodule with changed files"))
+            continue
+        folder = workspace.checkout / path
+        if not folder.is_dir() or not any(folder.iterdir()):
+            continue
+        if (folder / ".git").exists():
+            reason = "is a submodule that the agent checked out"
+            left_out.append(LeftOut(path, reason, harmless=True))
+        else:
+            reason = "is a submodule without its repository, and has new files"
+            left_out.append(LeftOut(path, reason))
+    return left_out
+
+
+def _submodule_tree(workspace: Workspace, submodule: Submodule) -> str | None:
+    """The tree of the submodule's files now; None if git cannot take them."""
+    folder = workspace.checkout / submodule.path
+    if not folder.is_dir():
         return None
-    tree = git.text(["write-tree"]).strip()
-    if workspace.prepared:
-        tree = _without_prepared(workspace, git, tree)
-    base_tree = workspace.tree or _base_tree(workspace)
-    return None if tree == base_tree else tree
+    # its own index and objects: the agent's .git is not read
+    scratch = replace(workspace, capture=submodule.capture)
+    env = {
+        "GIT_WORK_TREE": str(folder),
+        "GIT_INDEX_FILE": str(submodule.capture / "capture.index"),
+    }
+    git = replace(scratch.git.with_env(env), cwd=folder)
+    try:
+        git.run(["read-tree", submodule.tree])
+        git.run(["add", "-A", "--", "."])
+        return git.text(["write-tree"]).strip()
+    except GitFailed:
+        return None
 
 
 def record_preparation(workspace: Workspace) -> Workspace:
     """The workspace after set-up, before the agent: what differs from the base now is
     not the agent's work.
     """
-    tree = capture(workspace)
-    if tree is None:
-        return workspace
-    return replace(workspace, prepared=tuple(_changes(workspace, tree)))
+    captured = capture(workspace)
+    paths = {left_out.path for left_out in captured.left_out}
+    trees = [_submodule_tree(workspace, each) for each in workspace.submodules]
+    submodules = tuple(
+        replace(submodule, tree=tree) if tree is not None else submodule
+        for submodule, tree in zip(workspace.submodules, trees, strict=True)
+    )
+    changed_submodules = {submodule.path for submodule in workspace.submodules}
+    prepared = workspace.prepared
+    if captured.tree is not None:
+        prepared = tuple(_changes(workspace, captured.tree))
+    return replace(
+        workspace,
+        submodules=submodules,
+        prepared=prepared,
+        # a submodule's files are compared with what set-up made of them
+        left_out=workspace.left_out | (paths - changed_submodules),
+    )
 
 
 def _without_prepared(workspace: Workspace, git: Git, tree: str) -> str:
     """The tree in which paths that are as set-up left them are the base's again."""
     changed = {change.path: change for change in _changes(workspace, tree)}
-    lines = []
+    unchanged = []
     for prepared in workspace.prepared:
         now = changed.get(prepared.path)
         if now is None or now.new != prepared.new:
             continue  # the agent changed it after set-up
-        mode, blob = prepared.old or ("0", "0" * len(workspace.base))
-        lines.append(f"{mode} {blob}\t".encode() + os.fsencode(prepared.path) + b"\0")
+        unchanged.append((prepared.path, prepared.old))
+    return _with_entries(git, workspace, unchanged)
+
+
+def _with_entries(
+    git: Git,
+    workspace: Workspace,
+    entries: Iterable[tuple[str, tuple[str, str] | None]],
+) -> str:
+    """The index's tree with these (mode, object) at these paths; None removes a path."""
+    lines = []
+    for path, entry in entries:
+        mode, blob = entry or ("0", "0" * len(workspace.base))
+        lines.append(f"{mode} {blob}\t".encode() + os.fsencode(path) + b"\0")
     git.run(["update-index", "-z", "--index-info"], stdin=b"".join(lines))
     return git.text(["write-tree"]).strip()
 

@@ -83,6 +83,7 @@ class Result(Document):
       with the objects that the base lacks. Both are None if nothing changed, or if the
       attempt failed before its work was captured. A failed attempt may have them too,
       so that its work can be kept.
+    - `warnings`: sentences about work that is left out of the tree.
     """
 
     version: Literal[1] = 1
@@ -104,6 +105,7 @@ class Result(Document):
         | None
     ) = None
     pack: Literal["change.pack"] | None = None
+    warnings: Annotated[list[Text], Field(max_length=10)] = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _refuse_contradictions(self) -> Result:

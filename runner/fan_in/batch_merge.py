@@ -43,6 +43,7 @@ KEPT_REFS = "refs/fanin/kept"
 # The changed paths of a task go into the progress file and from there into prompts.
 _MAX_CHANGED_PATHS = 20
 _MAX_PATH_LENGTH = 200
+_MAX_WARNING_LENGTH = 1_000
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,7 @@ class BatchMerge:
         candidates: list[Candidate] = []
         failed: dict[str, Failure] = {}
         for reading in new:
+            self._warn(reading)
             try:
                 admitted = self._admit_result(reading)
             except (FaninError, ValueError) as error:
@@ -141,6 +143,15 @@ class BatchMerge:
         if task is None or reading.result is None:
             return False
         return self.snapshot.progress.has_recorded(task, reading.result)
+
+    def _warn(self, reading: Reading) -> None:
+        """Pass on what the attempt warns of. The texts are an agent's."""
+        if reading.result is None:
+            return
+        for warning in reading.result.warnings:
+            text = clean(warning).replace("\n", " ")[:_MAX_WARNING_LENGTH]
+            masked = self.results.secrets.masked_text(text)
+            self.warnings.append(f"{reading.entry.task.id}: {masked}")
 
     def _admit_result(self, reading: Reading) -> Candidate | Failure | None:
         if not reading.started and self.results.missing is None:

@@ -50,7 +50,7 @@ def test_submodules_of_the_repository_are_in_the_checkout(
     outer = made.checkout / "lib" / "outer"
     assert (outer / "outer.txt").read_text() == "outer"
     assert (outer / "inner" / "inner.txt").read_text() == "inner"
-    assert workspace.capture(made) is None
+    assert workspace.capture(made) == workspace.Capture(None)
 
 
 def test_a_submodule_that_the_repository_does_not_have_stays_empty(
@@ -60,7 +60,20 @@ def test_a_submodule_that_the_repository_does_not_have_stays_empty(
     (with_submodules.root / ".git" / "modules").rename(tmp_path / "gone")
     made = acquire(with_submodules, tmp_path / "space")
     assert list((made.checkout / "lib" / "outer").iterdir()) == []
-    assert workspace.capture(made) is None
+    assert workspace.capture(made) == workspace.Capture(None)
+
+
+@pytest.mark.parametrize("path", ["lib/outer", "lib/outer/inner"])
+def test_files_that_change_below_a_submodule_are_named(
+    with_submodules: Project, tmp_path: Path, path: str
+) -> None:
+    made = acquire(with_submodules, tmp_path / "space")
+    (made.checkout / path / "set-up").write_text("made before the agent\n")
+    made = workspace.record_preparation(made)
+    assert workspace.capture(made) == workspace.Capture(None)
+    (made.checkout / path / "new").write_text("new\n")
+    left_out = [str(each) for each in workspace.capture(made).left_out]
+    assert left_out == [f"{path} is a submodule with changed files"]
 
 
 def test_files_of_git_lfs_are_in_the_checkout_and_are_no_change(
@@ -84,9 +97,9 @@ def test_files_of_git_lfs_are_in_the_checkout_and_are_no_change(
     made = acquire(project, tmp_path / "space")
     assert (made.checkout / "a b.bin").read_bytes() == content
     assert (made.checkout / "absent.bin").read_text() == absent
-    assert workspace.capture(made) is None
+    assert workspace.capture(made) == workspace.Capture(None)
 
     (made.checkout / "new").write_text("new")
-    tree = workspace.capture(made)
+    tree = workspace.capture(made).tree
     changed = made.git.text(["diff-tree", "-r", "--name-only", made.base, str(tree)])
     assert changed.split() == ["new"]

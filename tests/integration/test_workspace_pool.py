@@ -78,9 +78,9 @@ def test_a_spare_is_moved_to_the_base_of_its_task(
     assert git(space, "rev-parse", "HEAD") == after
     assert git(space, "branch", "--format=%(refname:short)") == BRANCH
     assert git(space, "status", "--porcelain") == git(space, "remote") == ""
-    assert workspace.capture(space) is None
+    assert workspace.capture(space).tree is None
     (space.checkout / "new" / "file").write_text("changed\n")
-    assert workspace.capture(space) not in {
+    assert workspace.capture(space).tree not in {
         None,
         project.git("rev-parse", f"{after}^{{tree}}"),
     }
@@ -169,7 +169,7 @@ def test_a_change_of_the_same_size_in_the_same_tick_of_the_clock_is_captured(
         (space.folder / "prompt").write_text("now")
         workspace.trust_times(space, space.folder / "prompt")
         (space.checkout / "README.md").write_text("HELLO\n")
-        assert workspace.capture(space) is not None
+        assert workspace.capture(space).tree is not None
 
 
 def test_times_are_trusted_only_once_the_clock_has_moved_on(

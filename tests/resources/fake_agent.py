@@ -1,7 +1,7 @@
 """The tests' agent: a real program that does what its prompt's lines say. No model, no network.
 
     write PATH: TEXT | append PATH: TEXT | replace PATH: OLD -> NEW | delete PATH | rename OLD: NEW
-    binary PATH | executable PATH | link PATH: TARGET | mkrepo PATH | commit MESSAGE | git ARGS
+    binary PATH | sparse PATH: BYTES | mode PATH: OCTAL | executable PATH | link PATH: TARGET | mkrepo PATH | commit MESSAGE | git ARGS
     sleep SECONDS | hang | stubborn | daemon SECONDS | spam BYTES | print TEXT | report JSON
     fail REASON | fail once REASON | fail until N | expect TEXT (fails unless the prompt holds it)
 
@@ -74,6 +74,22 @@ def executable(rest: str) -> None:
     Path(rest).chmod(0o755)
 
 
+def sparse(rest: str) -> None:
+    path, size = pair(rest)
+    put(path, "")
+    os.truncate(path, int(size))
+
+
+def mode(rest: str) -> None:
+    path, octal = pair(rest)
+    Path(path).chmod(int(octal, 8))
+
+
+def ruin(_: str) -> None:
+    """As a disk error would."""
+    Path("../capture.index").write_bytes(b"no index")
+
+
 def link(rest: str) -> None:
     path, target = pair(rest)
     Path(path).symlink_to(target)
@@ -125,6 +141,9 @@ VERBS: dict[str, Callable[[str], object]] = {
     "delete": lambda rest: Path(rest).unlink(),
     "binary": lambda rest: Path(rest).write_bytes(bytes(range(256))),
     "executable": executable,
+    "sparse": sparse,
+    "mode": mode,
+    "ruin": ruin,
     "link": link,
     "mkrepo": mkrepo,
     "commit": commit,

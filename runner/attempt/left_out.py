@@ -1,0 +1,111 @@
+"""What git cannot take of a checkout: which paths, and why."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from runner.core.errors import GitFailed
+from runner.policy.change import GITLINK
+from runner.policy.paths import unusable_name
+from runner.repo.command import Git
+
+_MAX_FAILURES = 100  # paths that are tried alone; each costs a git process
+_GITLINK_MODE = int(GITLINK, 8).to_bytes(4, "big")  # as in the index
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A path of the checkout that is not in the captured tree.
+
+    If it is `harmless`, the rest may land without it. `is_known` says that `reason` is
+    certain; otherwise the machine may be at fault.
+    """
+
+    path: str
+    reason: str
+    harmless: bool = False
+    is_known: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.path} {self.reason}"
+
+
+def nested_repository(path: str) -> LeftOut:
+    """A repository that the agent made, or a linked work tree."""
+    reason = "is a repository inside the repository"
+    return LeftOut(path, reason, harmless=True)
+
+
+def add_all(git: Git) -> list[str]:
+    """Add everything in the work tree to the index, and return the paths that git
+    refuses to add. A folder's path ends with a slash.
+
+    Raises GitFailed if git cannot list the work tree.
+    """
+    try:
+        git.run(["add", "-A", "--", "."])
+    except GitFailed:
+        return _add_one_by_one(git)
+    return []
+
+
+def _add_one_by_one(git: Git) -> list[str]:
+    """Add every changed path that git can add; groups are halved until the paths that
+    it refuses are alone.
+    """
+    # not `add --ignore-errors`: some of these errors end git all the same
+    argv = ["ls-files", "-z", "-o", "-m", "-d", "--exclude-standard"]
+    listed = git.run(argv).split(b"\0")
+    groups = [list(dict.fromkeys(path for path in listed if path))]
+    refused: list[bytes] = []
+    while groups:
+        group = groups.pop()
+        if not group or _added(git, group):
+            continue
+        if len(group) == 1 or len(refused) >= _MAX_FAILURES:
+            refused += group
+            continue
+        middle = len(group) // 2
+        groups += [group[middle:], group[:middle]]
+    return [os.fsdecode(path) for path in refused]
+
+
+def _added(git: Git, paths: Sequence[bytes]) -> bool:
+    argv = ["add", "-A", "--pathspec-from-file=-", "--pathspec-file-nul"]
+    env = {"GIT_LITERAL_PATHSPECS": "1"}
+    return git.run_unchecked(argv, env=env, stdin=b"\0".join(paths)).status == 0
+
+
+def explain(git: Git, checkout: Path, path: str) -> LeftOut:
+    """Why git refused to add the path."""
+    name = path.rstrip("/")
+    file = checkout / name
+    if os.path.lexists(file / ".git"):
+        return nested_repository(name)
+    if unusable_name(name):
+        return LeftOut(name, "has a name that git does not accept")
+    if not file.is_symlink() and not os.access(file, os.R_OK):
+        return LeftOut(name, "cannot be read")
+    argv = ["check-attr", "-z", "working-tree-encoding", "--", name]
+    encoding = os.fsdecode(git.run(argv)).split("\0")[2]
+    if encoding not in {"unspecified", "unset", "set"}:
+        reason = f"is not in the encoding that .gitattributes names, {encoding}"
+        return LeftOut(name, reason)
+    return LeftOut(name, "cannot be added by git", is_known=False)
+
+
+def gitlinks(git: Git, index: Path) -> list[str]:
+    """The paths of all submodules in the index."""
+    # mostly there are none: the look at the bytes saves a process
+    if _GITLINK_MODE not in index.read_bytes():
+        return []
+    entries = git.run(["ls-files", "-z", "--stage"]).split(b"\0")
+    paths = []
+    for entry in entries:
+        meta, _, path = entry.partition(b"\t")
+        if meta.startswith(GITLINK.encode()):
+            paths.append(os.fsdecode(path))
+    return paths

@@ -1,0 +1,168 @@
+"""What git cannot take of a checkout costs nothing else: the rest is captured, and the
+files are kept in an archive that is named.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tarfile
+
+import pytest
+
+from tests.support.project import Project, Quiet
+
+NESTED = "is a repository inside the repository"
+
+
+def run(
+    project: Project, *do: str, schedule: str = "batch", **task: object
+) -> tuple[dict[str, object], str]:
+    """Run one task; its record, and everything that the run said."""
+    project.plan([{"id": "A", "do": list(do), "max_attempts": 1, **task}])
+    observer = Quiet()
+    project.run(observer, schedule=schedule)
+    said = list(observer.notes)
+    for fan_in in observer.fan_ins:
+        said += [failure.message for failure in fan_in.failed.values()]
+    return project.records()["A"], "\n".join(said)
+
+
+def archived(said: str) -> dict[str, bytes]:
+    """The files in the archive that the run named."""
+    match = re.search(r"kept in (/\S+left-out\.tar)", said)
+    assert match, said
+    with tarfile.open(match[1]) as tar:
+        files = [member for member in tar.getmembers() if member.isreg()]
+        return {member.name: tar.extractfile(member).read() for member in files}  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("schedule", ["batch", "rolling"])
+@pytest.mark.parametrize(
+    "make",
+    [
+        ["git init -q sub", "write sub/x: inside"],
+        ["mkrepo sub", "write sub/x: inside"],
+        ["write a: a", "commit a", "git worktree add -q sub", "write sub/x: inside"],
+    ],
+    ids=["without a commit", "with a commit", "linked work tree"],
+)
+def test_a_nested_repository_is_left_out_with_a_warning_and_the_rest_lands(
+    project: Project, make: list[str], schedule: str
+) -> None:
+    record, said = run(project, *make, "write a: a", schedule=schedule)
+    assert record["status"] == "completed"
+    assert project.git("show", "HEAD:a") == "a"
+    assert "sub" not in project.git("ls-tree", "--name-only", "HEAD").split()
+    assert f"warning: A: left out: sub {NESTED}" in said
+    assert archived(said)["sub/x"] == b"inside\n"
+
+
+def test_a_task_that_leaves_only_a_nested_repository_fails_and_says_so(
+    project: Project,
+) -> None:
+    record, said = run(
+        project, "git init -q sub", "write sub/x: inside", allow_empty=True
+    )
+    assert record["status"] == "failed"
+    assert record["error"]["kind"] == "policy"  # type: ignore[index]
+    assert f"this cannot land: sub {NESTED}" in said
+    assert archived(said)["sub/x"] == b"inside\n"
+
+
+@pytest.mark.parametrize(
+    ("make", "path", "reason"),
+    [
+        (["write .GIT: mine"], ".GIT", "has a name that git does not accept"),
+        (
+            [
+                "write .gitattributes: bad.txt working-tree-encoding=UTF-16",
+                "write bad.txt: mine",
+            ],
+            "bad.txt",
+            "is not in the encoding that .gitattributes names, UTF-16",
+        ),
+        (
+            ["write lib/new.txt: mine"],
+            "lib",
+            "is a submodule without its repository, and has new files",
+        ),
+    ],
+    ids=["name", "encoding", "below a submodule"],
+)
+def test_what_git_cannot_add_fails_the_task_and_is_kept_with_the_rest(
+    project: Project, make: list[str], path: str, reason: str
+) -> None:
+    head = project.git("rev-parse", "HEAD")
+    project.git("update-index", "--add", "--cacheinfo", f"160000,{head},lib")
+    project.git("commit", "-qm", "submodule")
+    (project.root / "lib").mkdir()
+    observer = Quiet()
+    project.plan(
+        [
+            {
+                "id": "A",
+                "do": [*make, "write other.txt: rest"],
+                "max_attempts": 1,
+                "allow": [".gitattributes"],
+            },
+            {"id": "B", "do": ["write b: b"]},
+        ]
+    )
+    project.run(observer)
+    assert project.states() == {"A": "failed", "B": "completed"}
+    fan_in = observer.fan_ins[0]
+    failure = fan_in.failed["A"]
+    assert failure.kind == "policy"
+    assert f"{path} {reason}" in failure.message
+    assert b"mine\n" in archived(failure.message).values()
+    assert project.git("show", f"{fan_in.kept['A']}:other.txt") == "rest"
+
+
+def test_a_secret_or_a_huge_file_is_not_archived_and_named(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_AGENT_LOG", str(project.log))
+    _, said = run(
+        project,
+        "git init -q sub",
+        f"write sub/key: {project.log}",
+        "write sub/x: inside",
+        "sparse sub/huge: 1099511627776",
+    )
+    kept = archived(said)
+    assert kept["sub/x"] == b"inside\n"
+    assert not kept.keys() & {"sub/key", "sub/huge"}
+    assert "sub/key: holds a secret" in said
+    assert "sub/huge: 1,099,511,627,776 bytes are too many" in said
+
+
+def test_a_checkout_that_git_cannot_capture_at_all_is_kept_whole(
+    project: Project,
+) -> None:
+    do = ["write a: a", "ruin the index"]
+    record, said = run(project, *do)
+    assert record["error"]["kind"] == "environment"  # type: ignore[index]
+    kept = archived(said)
+    assert kept["a"] == b"a\n"
+    assert not any(name.startswith(".git/") for name in kept)
+
+
+def test_a_set_up_that_makes_a_nested_repository_is_not_the_agents_work(
+    project: Project,
+) -> None:
+    project.plan(
+        [{"id": "A", "do": ["write a: a"], "max_attempts": 1}],
+        setup="git init -q vendored && echo x > vendored/x",
+    )
+    observer = Quiet()
+    project.run(observer)
+    assert project.states() == {"A": "completed"}
+    assert "vendored" not in "\n".join(observer.notes)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads every file")
+def test_an_unreadable_file_is_named_and_kept(project: Project) -> None:
+    _, said = run(project, "write a: a", "mode a: 000", "write b: b")
+    assert "a cannot be read" in said
+    assert archived(said)["a"] == b"a\n"
