@@ -15,6 +15,9 @@ from runner.plan.task_rules import never_changed
 
 if TYPE_CHECKING:
     from runner.plan.formats import Tree
+NO_AGENT_REMEDY = (
+    'set one in fanin.yml, e.g.  agent: {command: ["python3", "agent.py"]}'
+)
 
 
 def build_manifest(
@@ -84,9 +87,10 @@ def agent_of(task: Task, plan: Plan, settings: Settings) -> AgentSettings:
     agent = task.agent or settings.agent
     if agent is not None:
         return agent
-    remedy = 'set one in fanin.yml, e.g.  agent: {command: ["python3", "agent.py"]}'
     path = task.path or plan.path
-    raise InvalidInput([Problem(path, task.line, f"{task.id} has no agent", remedy)])
+    raise InvalidInput(
+        [Problem(path, task.line, f"{task.id} has no agent", NO_AGENT_REMEDY)]
+    )
 
 
 def build_entry(

@@ -10,14 +10,15 @@ from runner import agents
 from runner.agents import Agent, Costs
 from runner.agents.environment import missing_requirements
 from runner.config.settings import FILE, Settings
-from runner.core.errors import InvalidInput, Problem, UsageProblem
+from runner.core.errors import Problem, UsageProblem
 from runner.core.task import AgentSettings, Plan, Standing, Task
 from runner.core.validation import nearest
 from runner.plan.progress import Progress
 from runner.plan.task_rules import never_changed
 from runner.policy import globs, rules
-from runner.schedule.manifest import agent_of
+from runner.schedule.manifest import NO_AGENT_REMEDY
 
+MAX_NAMED_TASKS = 5  # a problem names no more of them
 _WORKFLOWS = ".github/workflows/**"
 
 
@@ -44,6 +45,19 @@ class _AgentUse:
     agent: Agent
 
 
+@dataclass(frozen=True)
+class _Fault:
+    """Why a task has no usable agent.
+
+    `of_one` and `of_several`: what is wrong, as it follows the ids of one or more tasks.
+    """
+
+    task: Task
+    of_one: str
+    of_several: str
+    remedy: str
+
+
 def preflight(
     plan: Plan,
     progress: Progress,
@@ -62,15 +76,18 @@ def preflight(
     """
     problems = list(_unknown_task_problems(plan, settings))
     uses: list[_AgentUse] = []
+    faults: list[_Fault] = []
     for task in _open_tasks(plan, progress, settings):
         if not may_change_workflows:
             problems += _workflow_problems(task, plan)
         if job_seconds is not None:
             problems += _time_limit_problems(task, plan, settings, job_seconds)
-        try:
-            uses.append(_agent_use(task, plan, settings))
-        except InvalidInput as error:
-            problems += error.problems
+        use = _agent_use(task, settings)
+        if isinstance(use, _Fault):
+            faults.append(use)
+        else:
+            uses.append(use)
+    problems += _each_once(faults, plan)
     notes: list[str] = []
     if settings.limits.max_cost_usd is not None:
         problems += _cost_limit_problems(uses, plan)
@@ -160,15 +177,34 @@ def attempt_seconds(timeout: float, *, verifies: bool) -> float:
     return timeout * 2 if verifies else timeout
 
 
-def _agent_use(task: Task, plan: Plan, settings: Settings) -> _AgentUse:
-    """The task with its agent. Raises InvalidInput if it has none that can be used."""
-    chosen = agent_of(task, plan, settings)
+def _agent_use(task: Task, settings: Settings) -> _AgentUse | _Fault:
+    """The task with its agent, or why it has none that can be used."""
+    chosen = task.agent or settings.agent
+    if chosen is None:
+        return _Fault(task, " has no agent", " have no agent", NO_AGENT_REMEDY)
     try:
         agent = agents.usable_agent(chosen, settings.env)
     except UsageProblem as error:
-        what = f"{task.id}: {error.message}"
-        raise InvalidInput([_problem(task, plan, what, error.advice)]) from None
+        what = f": {error.message}"
+        return _Fault(task, what, what, error.advice)
     return _AgentUse(task, chosen, agent)
+
+
+def _each_once(faults: Sequence[_Fault], plan: Plan) -> Iterator[Problem]:
+    """A problem for each kind of fault, at its first task, that names its tasks.
+
+    Most tasks have the agent of the settings, and so the same fault.
+    """
+    groups: dict[tuple[str, str], list[_Fault]] = {}
+    for fault in faults:
+        groups.setdefault((fault.of_one, fault.remedy), []).append(fault)
+    for same in groups.values():
+        first = same[0]
+        names = ", ".join(fault.task.id for fault in same[:MAX_NAMED_TASKS])
+        if len(same) > MAX_NAMED_TASKS:
+            names += f" and {len(same) - MAX_NAMED_TASKS} more"
+        what = first.of_one if len(same) == 1 else first.of_several
+        yield _problem(first.task, plan, f"{names}{what}", first.remedy)
 
 
 def _missing(

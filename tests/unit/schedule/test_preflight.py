@@ -100,9 +100,21 @@ def test_a_task_that_will_not_run_is_not_checked(record: Record) -> None:
     assert report == PreflightReport((), (), ())
 
 
-def test_every_task_without_an_agent_is_named() -> None:
-    report = _check(*(task(name) for name in "ABCD"))
-    assert len(report.problems) == 4
+def test_tasks_without_an_agent_are_one_problem_at_the_first() -> None:
+    report = _check(*(task(f"T{n}", line=n, agent=None) for n in range(1, 41)))
+    [problem] = _problems(report)
+    assert problem.startswith(
+        "tasks.yml:1: T1, T2, T3, T4, T5 and 35 more have no agent; set one"
+    )
+
+
+def test_tasks_with_the_same_unusable_agent_are_one_problem() -> None:
+    unknown = AgentSettings(preset="claud")
+    report = _check(*(task(name, agent=unknown) for name in "AB"), task("C"))
+    problems = _problems(report)
+    assert len(problems) == 2
+    assert "A, B: unknown agent preset 'claud'" in problems[0]
+    assert "C has no agent" in problems[1]
 
 
 @pytest.mark.parametrize("may_change_workflows", [True, False])
