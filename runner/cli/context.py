@@ -70,11 +70,20 @@ def branch_snapshot(
 
 
 def work_tree_snapshot(repo: Repository, settings: Settings) -> Snapshot:
-    """The plan and its progress in the work tree, whether or not they are committed."""
+    """The plan and its progress in the work tree, whether or not they are committed.
+
+    Without what no commit can have, so that a run would not find it.
+    """
     from runner.plan import snapshot
 
+    branch = settings.branch
     return snapshot.read_working_tree(
-        repo.root, settings.plan, settings.progress, settings.task_rules
+        repo.root,
+        settings.plan,
+        settings.progress,
+        settings.task_rules,
+        repo=repo,
+        commit=repo.commit(f"refs/heads/{branch}" if branch else "HEAD"),
     )
 
 

@@ -486,7 +486,7 @@ def _show_prompt(repo_path: str, task_id: str, flags: dict[str, Any]) -> int:
         snapshot.plan,
         snapshot.progress,
         settings,
-        tree=work_tree(repo.root, settings.plan),
+        tree=work_tree(repo.root, settings.plan, repo),
     )
     click.echo(prompt.render(entry, template), nl=False)
     return EXIT_DONE

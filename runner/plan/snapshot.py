@@ -19,10 +19,12 @@ from runner.plan.graph import TaskGraph
 from runner.plan.progress import Progress
 from runner.plan.task_rules import apply_rules, effective_rules
 from runner.plan.trees import (
+    CommittedState,
     CommitTree,
     decode_text,
     exists,
-    missing_plan_remedy,
+    ignored_note,
+    missing_in_commit,
     work_tree,
 )
 from runner.repo.object_database import WritableDatabase
@@ -72,12 +74,7 @@ def read_snapshot(
     """
     tree = CommitTree(repo, commit)
     if not exists(tree, choice.path):
-        remedy = missing_plan_remedy(choice)
-        if (repo.root / choice.path).exists():
-            remedy = f"commit it:  git add {choice.path} && git commit"
-        raise InvalidInput(
-            [Problem(choice.path, None, "there is no such plan in the commit", remedy)]
-        )
+        raise InvalidInput([missing_in_commit(repo, choice)])
     plan, graph = _load_plan(choice, tree, task_rules)
     text = decode_text(progress_path, repo.file(commit, progress_path))
     recorded = progress.parse(progress_path, text, plan.name)
@@ -101,19 +98,44 @@ def read_working_tree(
     choice: PlanSettings,
     progress_path: str,
     task_rules: TaskRules = NO_RULES,
+    *,
+    repo: Repository | None = None,
+    commit: str | None = None,
 ) -> Snapshot:
     """The plan and progress in the work tree, committed or not.
 
-    With what the settings say about its tasks.
+    With what the settings say about its tasks. With `repo`, what git ignores is not
+    read. `commit` is what a run would read; a tool's own state is read from there.
 
     Raises InvalidInput with every problem and its location.
     """
-    plan, graph = _load_plan(choice, work_tree(root, choice), task_rules)
+    files = work_tree(root, choice, repo)
+    tree: Tree = files
+    state = None
+    if repo is not None and commit is not None:
+        committed = CommitTree(repo, commit)
+        if exists(committed, choice.path):
+            state = CommittedState(files, committed, formats.STATE_FILES)
+            tree = state
+    plan, graph = _load_plan(choice, tree, task_rules)
+    notes = list(plan.notes)
+    if files.ignored:
+        notes.append(ignored_note(files.ignored))
+    if state is not None:
+        notes += [_state_note(path) for path in sorted(state.differing)]
+    plan = plan.model_copy(update={"notes": tuple(notes)})
     file = root / progress_path
     data = file.read_bytes() if file.is_file() else None
     text = decode_text(progress_path, data)
     recorded = progress.parse(progress_path, text, plan.name)
     return Snapshot("", plan, graph, recorded)
+
+
+def _state_note(path: str) -> str:
+    return (
+        f"{path}: the work tree has another version; what counts is the committed one, "
+        "which a run reads"
+    )
 
 
 @dataclass

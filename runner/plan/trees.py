@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+import shlex
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from runner.core.errors import InvalidInput, Problem
 from runner.core.task import PlanSettings
 from runner.plan.formats import Tree
 from runner.repo.object_database import ObjectDatabase
+from runner.repo.repository import Repository
 
 # Bytes of one plan file. The largest plan we have seen has a tenth of it.
 MAX_FILE = 16 * 2**20
@@ -69,16 +71,35 @@ class CommitTree:
 
 
 class WorkTree:
-    """The files below a folder on disk, committed or not. Symbolic links are ignored."""
+    """The files below a folder on disk, committed or not. Symbolic links are ignored.
 
-    def __init__(self, root: Path) -> None:
+    So is what git ignores, if `repo` is given: it can never be in a commit. `ignored`
+    are the paths that were left unread because of that.
+    """
+
+    def __init__(self, root: Path, repo: Repository | None = None) -> None:
         self._root = root
+        self._repo = repo
         self._texts: dict[str, str | None] = {}
+        self._listed: list[str] = []
+        self.ignored: set[str] = set()
 
     def read(self, path: str) -> str | None:
         if path not in self._texts:
-            self._texts[path] = self._read(path)
+            text = self._read(path)
+            if text is not None and self._is_ignored(path):
+                text = None
+            self._texts[path] = text
         return self._texts[path]
+
+    def _is_ignored(self, path: str) -> bool:
+        if not any(path.startswith(f"{folder}/") for folder in self._listed):
+            self._find_ignored(path)
+        return path in self.ignored
+
+    def _find_ignored(self, path: str) -> None:
+        if self._repo is not None:
+            self.ignored.update(self._repo.ignored_files(path))
 
     def _read(self, path: str) -> str | None:
         file = self._root / path
@@ -97,16 +118,120 @@ class WorkTree:
                 file = Path(parent, name)
                 if not file.is_symlink():
                     paths.append(f"{folder}/{file.relative_to(start).as_posix()}")
-        return sorted(paths)
+        if paths and folder not in self._listed:
+            self._find_ignored(folder)
+            self._listed.append(folder)
+        return sorted(path for path in paths if path not in self.ignored)
 
 
-def work_tree(root: Path, choice: PlanSettings) -> WorkTree:
-    """The tree below `root`. Raises InvalidInput if it does not contain the plan."""
-    tree = WorkTree(root)
+class CommittedState:
+    """A work tree in which a tool's own state is read from the commit, as by a run.
+
+    Such a file says how the plan is to be read, and is easily changed without a commit.
+    `differing` are those that the work tree has otherwise.
+    """
+
+    def __init__(self, tree: Tree, commit: Tree, names: Sequence[str]) -> None:
+        self._tree, self._commit, self._names = tree, commit, tuple(names)
+        self.differing: set[str] = set()
+
+    def read(self, path: str) -> str | None:
+        if not path.endswith(self._names):
+            return self._tree.read(path)
+        text = self._commit.read(path)
+        if text != self._tree.read(path):
+            self.differing.add(path)
+        return text
+
+    def list(self, folder: str) -> Sequence[str]:
+        return self._tree.list(folder)
+
+
+def work_tree(
+    root: Path, choice: PlanSettings, repo: Repository | None = None
+) -> WorkTree:
+    """The tree below `root`, without what git ignores if `repo` is given.
+
+    Raises InvalidInput if it does not contain the plan.
+    """
+    problem = unreachable(repo, choice.path) if repo else None
+    if problem is not None:
+        raise InvalidInput([problem])
+    tree = WorkTree(root, repo)
     if exists(tree, choice.path):
         return tree
     remedy = missing_plan_remedy(choice)
     raise InvalidInput([Problem(choice.path, None, "there is no such plan", remedy)])
+
+
+def unreachable(repo: Repository, path: str) -> Problem | None:
+    """Why no commit of the repository has the plan at `path`, with what to do.
+
+    It is ignored by git, in another repository, or reached through a symbolic link. None
+    if nothing prevents it.
+    """
+    parts = path.split("/")
+    prefixes = ["/".join(parts[:count]) for count in range(1, len(parts) + 1)]
+    for prefix in prefixes:
+        place = repo.root / prefix
+        if place.is_symlink():
+            return _link_problem(repo.root, path, prefix)
+        if (place / ".git").exists() or repo.is_submodule(prefix):
+            return _nested_problem(path, prefix)
+    files = [path]
+    if (repo.root / path).is_dir():
+        files = list(WorkTree(repo.root).list(path))
+    ignored = set(repo.ignored_files(path)) if files else set()
+    if not ignored or not ignored.issuperset(files):
+        return None
+    what = "is ignored by git, so that no commit has it"
+    remedy = f"commit it all the same:  {_commit_command(path, '-f ')}"
+    return Problem(path, None, what, remedy)
+
+
+def _link_problem(root: Path, path: str, link: str) -> Problem:
+    what = f"{link} is a symbolic link, which fanin does not follow"
+    if link == path:
+        what = "is a symbolic link, which fanin does not follow"
+    target = (root / path).resolve()
+    remedy = "copy the plan into this repository"
+    if target.is_relative_to(root.resolve()):
+        inside = target.relative_to(root.resolve()).as_posix()
+        remedy = f"name what it leads to:  --plan {shlex.quote(inside)}"
+    return Problem(path, None, what, remedy)
+
+
+def _nested_problem(path: str, nested: str) -> Problem:
+    what = f"is in another repository, the submodule or clone {nested}"
+    rest = path.removeprefix(nested).lstrip("/")
+    remedy = f"run fanin there:  fanin -C {shlex.quote(nested)} run"
+    if rest:
+        remedy += f" --plan {shlex.quote(rest)}"
+    return Problem(path, None, what, remedy)
+
+
+def _commit_command(path: str, flag: str = "") -> str:
+    return f"git add {flag}{shlex.quote(path)} && git commit"
+
+
+def ignored_note(paths: Collection[str]) -> str:
+    """A sentence about files of the plan that git ignores."""
+    first, *others = sorted(paths)
+    names = first if not others else f"{first} and {len(others)} more"
+    command = _commit_command(first, "-f ")
+    return (
+        f"git ignores {names}, so that a run does not see them; to commit:  {command}"
+    )
+
+
+def missing_in_commit(repo: Repository, choice: PlanSettings) -> Problem:
+    """Why a commit does not have the plan, and what to do about it."""
+    if problem := unreachable(repo, choice.path):
+        return problem
+    remedy = missing_plan_remedy(choice)
+    if (repo.root / choice.path).exists():
+        remedy = f"commit it:  {_commit_command(choice.path)}"
+    return Problem(choice.path, None, "there is no such plan in the commit", remedy)
 
 
 def read_file(path: Path) -> bytes | None:

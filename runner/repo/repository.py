@@ -145,6 +145,18 @@ class Repository(WritableDatabase):
             return None
         return done.stdout.decode("utf-8", "replace").strip()
 
+    def ignored_files(self, path: str) -> list[str]:
+        """The files at or below `path` that git ignores and does not track."""
+        argv = ["ls-files", "-z", "--others", "--ignored", "--exclude-standard"]
+        output = self.git.run([*argv, "--", f":(top,literal){path}"], ok=(0, 128))
+        return [os.fsdecode(name) for name in output.split(b"\0") if name]
+
+    def is_submodule(self, path: str) -> bool:
+        """Whether the index has a submodule at `path`, checked out or not."""
+        argv = ["ls-files", "-z", "--stage", "--", f":(top,literal){path}"]
+        output = self.git.run(argv, ok=(0, 128))
+        return output.startswith(b"160000 ") and output.count(b"\0") == 1
+
     def filtered_paths(self, tree: str, paths: Sequence[str]) -> list[str]:
         """The paths that .gitattributes in `tree` assigns to a filter configured here,
         or to Git LFS.

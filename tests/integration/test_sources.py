@@ -257,3 +257,71 @@ def test_a_plan_that_is_not_committed_is_named_with_what_to_type(
         "backlog: there is no such plan in the commit; commit it:  git add backlog"
         in project.cli("run").stderr
     )
+
+
+@pytest.mark.parametrize(
+    ("path", "remedy"),
+    [
+        ("ignored/tasks.yml", "git add -f ignored/tasks.yml && git commit"),
+        ("folder-link/tasks.yml", "--plan real/tasks.yml"),
+        ("link.yml", "--plan real/tasks.yml"),
+        ("outside.yml", "copy the plan into this repository"),
+        ("module/tasks.yml", "fanin -C module run --plan tasks.yml"),
+        ("my plan.yml", "git add 'my plan.yml' && git commit"),
+    ],
+)
+def test_a_plan_that_no_commit_can_have_is_refused_with_advice_that_works(
+    project: Project, path: str, remedy: str
+) -> None:
+    plan = "version: 1\ntasks: [{id: A, title: a}]\n"
+    start(project, "real/tasks.yml", {"real/tasks.yml": plan})
+    root = project.root
+    for folder in ("ignored", "module"):
+        (root / folder).mkdir()
+        (root / folder / "tasks.yml").write_text(plan)
+    (root / "my plan.yml").write_text(plan)
+    (root / "folder-link").symlink_to("real")
+    (root / "link.yml").symlink_to("real/tasks.yml")
+    elsewhere = root.parent / "elsewhere.yml"
+    elsewhere.write_text(plan)
+    (root / "outside.yml").symlink_to(elsewhere)
+    (root / ".gitignore").write_text("ignored/\n")
+    project.git("init", "-q", "module")
+    project.git("add", "folder-link", "link.yml", ".gitignore")
+    project.git("commit", "-qm", "plans")
+    run = project.cli("run", "--plan", path)
+    check = project.cli("check", "--plan", path)
+    assert run.returncode == 2
+    assert remedy in run.stderr
+    if path == "my plan.yml":
+        assert check.returncode == 0
+    else:
+        assert (check.returncode, check.stderr) == (2, run.stderr)
+
+
+def test_check_does_not_read_what_git_ignores_in_a_plan(project: Project) -> None:
+    start(project, "backlog", {"backlog/tasks/task-1.md": backlog(1)})
+    (project.root / ".gitignore").write_text("task-2.md\n")
+    (project.root / "backlog/tasks/task-2.md").write_text(backlog(2))
+    report = json.loads(project.cli("check", "--json").stdout)
+    assert [task["id"] for task in report["tasks"]] == ["TASK-1"]
+    [note] = [note for note in report["notes"] if "ignores" in note]
+    assert "git add -f backlog/tasks/task-2.md && git commit" in note
+
+
+def test_the_committed_tag_counts_in_check_and_in_run(project: Project) -> None:
+    state = ".taskmaster/state.json"
+    tasks = '{"%s": {"tasks": [{"id": 1, "title": "%s"}]}, "web": {"tasks": [{"id": 1, "title": "web"}]}}'
+    files = {".taskmaster/tasks/tasks.json": tasks % ("master", "master")}
+    start(project, ".taskmaster", files)
+    (project.root / state).write_text('{"currentTag": "web"}')
+    report = json.loads(project.cli("check", "--json").stdout)
+    assert [task["title"] for task in report["tasks"]] == ["master"]
+    assert any(
+        note.startswith(f"{state}: the work tree has") for note in report["notes"]
+    )
+    project.git("add", state)
+    project.git("commit", "-qm", "use-tag web")
+    report = json.loads(project.cli("check", "--json").stdout)
+    assert [task["title"] for task in report["tasks"]] == ["web"]
+    assert not any(state in note for note in report["notes"])

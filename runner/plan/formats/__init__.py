@@ -22,12 +22,13 @@ from runner.plan.formats.diagnostics import count_of, spelling_remedy
 from runner.plan.formats.github_issues import GithubIssues
 from runner.plan.formats.native import Native
 from runner.plan.formats.spec_kit import SpecKit
-from runner.plan.formats.task_master import TaskMaster
+from runner.plan.formats.task_master import STATE_FILE, TaskMaster
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint as _EntryPoint
 
 __all__ = [
+    "STATE_FILES",
     "Mark",
     "MemoryTree",
     "Options",
@@ -43,6 +44,9 @@ __all__ = [
 ENTRY_POINT_GROUP = "fanin.sources"
 PROTOCOL_MEMBERS = ("name", "options", "detect", "load", "write_back")
 MAX_NAMED_DEPENDENCIES = 5  # a note names no more of them
+
+# The ends of paths of files that say how a plan is read and are no part of it.
+STATE_FILES = (STATE_FILE,)
 
 # The order counts: detection takes the first format that matches.
 _SOURCES: tuple[Source, ...] = (

@@ -191,7 +191,7 @@ class BacklogMd:
     def load(self, path: str, tree: Tree, options: Options) -> Plan:
         """The plan in this folder.
 
-        Raises InvalidInput for files and configurations that are not valid YAML.
+        Raises InvalidInput for a configuration that is not valid YAML.
         """
         diagnostics = Diagnostics(path)
         config = _read_config(path, tree, diagnostics)
@@ -289,7 +289,7 @@ def _note_files(
 def _read_file(
     path: str, text: str, completed: bool, diagnostics: Diagnostics
 ) -> _TaskFile | None:
-    """The task file; None if it is left out or a problem was reported."""
+    """The task file; None if it is left out."""
     remedy = f"begin it with  {EXAMPLE}"
     end = _front_matter_end(text)
     if end is None:
@@ -304,7 +304,7 @@ def _read_file(
             what = "its front matter has no end"
             diagnostics.leave_out(0, what, "end it with  ---", file=path)
         else:
-            diagnostics.problems += error.problems
+            diagnostics.leave_out_problem(error.problems[0])
         return None
     file = _TaskFile(path, fields, _body(lines, end), completed)
     if not file.id:

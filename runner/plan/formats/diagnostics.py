@@ -63,6 +63,10 @@ class Diagnostics:
     ) -> None:
         """Leave out the record on this line; `task_id` if it becomes a skipped task."""
         problem = Problem(file or self.file, line_index + 1, what, remedy)
+        self.leave_out_problem(problem, task_id)
+
+    def leave_out_problem(self, problem: Problem, task_id: str | None = None) -> None:
+        """Leave out the record with this problem."""
         # A record with two mistakes is one record.
         if task_id is not None and task_id in self._left_out_ids:
             return

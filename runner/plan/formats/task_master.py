@@ -45,6 +45,7 @@ EXAMPLE = (
     '"status": "pending", "dependencies": []}]}}'
 )
 DEFAULT_TAG = "master"
+STATE_FILE = "state.json"  # of Task Master; names the current tag
 # Task Master's `next` picks pending and in-progress tasks only: review, blocked and
 # deferred tasks wait for a person.
 STATUS_WORDS: Mapping[str, StatusWord] = {
@@ -240,7 +241,7 @@ def _current_tag(path: str, tree: Tree) -> str | None:
     if posixpath.basename(folder) == "tasks":
         folder = posixpath.dirname(folder)
     for state_folder in (folder, posixpath.join(folder, ".taskmaster")):
-        file = posixpath.join(state_folder, "state.json")
+        file = posixpath.join(state_folder, STATE_FILE)
         text = tree.read(file)
         if text is None:
             continue

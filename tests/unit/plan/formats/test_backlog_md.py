@@ -281,6 +281,20 @@ def test_the_text_is_the_prompt_without_markers_and_comments() -> None:
     )
 
 
+def test_a_file_that_is_not_valid_yaml_is_one_record_that_is_left_out() -> None:
+    folder = {
+        "b/tasks/task-1 - a.md": "---\nid: task-1\ntitle: a: b\n---\n",
+        "b/tasks/task-2 - b.md": "---\nid: task-2\n---\n",
+        "b/tasks/task-3 - c.md": "---\nid: task-3\n---\n",
+        "b/completed/task-4 - d.md": "---\nid: task-4\n---\n",
+    }
+    plan = load("b", folder)
+    assert [task.id for task in plan.tasks] == ["task-2", "task-3", "task-4"]
+    [record] = plan.left_out
+    assert record.task_id is None
+    assert str(record.problem).startswith("b/tasks/task-1 - a.md:3: not valid YAML")
+
+
 @pytest.mark.parametrize(
     "line",
     [
