@@ -22,6 +22,7 @@ from runner.cli.jobs import MOST_ROUNDS_PER_RUN
 from runner.core import result_folder
 from runner.core.manifest import BatchEntry, Manifest
 from runner.core.task import AgentSettings, Task
+from tests.support.github.forge import Forge
 from tests.support.github.workflows import (
     Document,
     lift,
@@ -110,12 +111,12 @@ def test_root_action_only_hands_on() -> None:
 
 
 def python_claiming(*version: int) -> str:
-    """A program for `python3 -c CODE`, which the code takes for a Python of this
+    """A program for `python3 -I -c CODE`, which the code takes for a Python of this
     version.
     """
     return f"""#!{sys.executable}
 import platform, sys
-_, _, code, *arguments = sys.argv
+_, isolated, _, code, *arguments = sys.argv
 sys.argv = ["-c", *arguments]
 sys.version_info = {version}
 platform.python_version = lambda: ".".join(map(str, sys.version_info))
@@ -209,7 +210,7 @@ def test_only_next_saves_and_no_job_that_may_write_restores(
     lines = (tmp_path / "output").read_text().splitlines()
     outputs = dict(line.split("=", 1) for line in lines)
     assert outputs["cache"] == CACHE_USE.get(command, "none")
-    assert outputs["set"] == ("task" if command == "task" else "full")
+    assert outputs["set"] == (command if command in {"task", "continue"} else "jobs")
 
 
 def test_the_steps_of_the_cache_run_only_where_the_command_may_use_it() -> None:
@@ -245,24 +246,130 @@ def test_a_planted_environment_is_not_used_without_the_cache(
     folder = home / ".github/actions/fanin"
     folder.mkdir(parents=True)
     (home / "runner").mkdir()
-    (folder / "requirements-full.txt").touch()
-    install = ROOT / ".github/actions/fanin/install.sh"
-    done = subprocess.run(
-        ["bash", str(install)],
+    (folder / "requirements-jobs.txt").touch()
+    done = installed(venv, FANIN_HOME=str(home), FANIN_CACHE=use)
+    assert done.returncode == 0, done.stderr
+    subprocess.run([venv / "bin/python", "-c", ""], check=True)
+    assert mark.exists() is starts
+
+
+def installed(
+    venv: Path, cwd: Path = ROOT, **env: str
+) -> subprocess.CompletedProcess[str]:
+    """What the action's script of this name does, by default for most jobs."""
+    return subprocess.run(
+        ["bash", str(ROOT / ".github/actions/fanin/install.sh")],
         env={
             **os.environ,
-            "FANIN_HOME": str(home),
-            "FANIN_SET": "full",
+            "FANIN_HOME": str(ROOT),
+            "FANIN_SET": "jobs",
             "FANIN_VENV": str(venv),
-            "FANIN_CACHE": use,
+            **env,
         },
+        cwd=cwd,
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+def home_with_empty_locks(tmp_path: Path) -> Path:
+    """A folder for FANIN_HOME with nothing to install."""
+    folder = tmp_path / "home" / ".github/actions/fanin"
+    folder.mkdir(parents=True)
+    for kind in ("jobs", "task", "continue", "uv"):
+        (folder / f"requirements-{kind}.txt").touch()
+    (tmp_path / "home" / "runner").mkdir()
+    return tmp_path / "home"
+
+
+def path_without_uv(tmp_path: Path) -> str:
+    """A PATH with the base Python and what the script needs, but no uv."""
+    machine = tmp_path / "machine"
+    machine.mkdir()
+    python3 = Path(sys.base_prefix) / "bin" / f"python3.{sys.version_info.minor}"
+    (machine / "python3").symlink_to(python3)
+    for name in ("bash", "rm", "touch", "dirname"):
+        found = shutil.which(name)
+        assert found
+        (machine / name).symlink_to(found)
+    return str(machine)
+
+
+@pytest.mark.parametrize("use", ["none", "save"])
+def test_no_module_of_the_repository_is_imported_before_fanin_starts(
+    tmp_path: Path, use: str
+) -> None:
+    """An agent may land a file that has the name of a module."""
+    repository, mark = tmp_path / "repository", tmp_path / "executed"
+    repository.mkdir()
+    for name in ("pip", "venv", "compileall", "hashlib", "platform", "json", "shutil"):
+        (repository / f"{name}.py").write_text(PLANTED.format(mark=str(mark)))
+    path = path_without_uv(tmp_path)
+    first = subprocess.run(
+        ["bash", "-c", parsed(INNER)["runs"]["steps"][0]["run"]],
+        env={
+            "PATH": path,
+            "FANIN_COMMAND": "merge",
+            "GITHUB_ACTION_PATH": str(ROOT / INNER).removesuffix("/action.yml"),
+            "GITHUB_OUTPUT": str(tmp_path / "output"),
+            "RUNNER_TEMP": str(tmp_path),
+        },
+        cwd=repository,
+        check=False,
+    )
+    done = installed(
+        tmp_path / "venv",
+        repository,
+        PATH=path,
+        FANIN_HOME=str(home_with_empty_locks(tmp_path)),
+        FANIN_CACHE=use,
+    )
+    assert (first.returncode, done.returncode) == (0, 0), done.stderr
+    assert (tmp_path / "venv" / ".complete").exists()
+    assert not mark.exists()
+
+
+RECORDS = """#!{bash}
+echo "$(basename "$0") $*" >>{calls}
+case "$*" in
+*requirements-uv.txt) {fetch} ;;
+esac
+"""
+
+
+@pytest.mark.parametrize("fetched", [True, False])
+def test_a_machine_without_uv_fetches_it_by_hash_and_else_installs_with_pip(
+    tmp_path: Path, fetched: bool
+) -> None:
+    machine, calls = Path(path_without_uv(tmp_path)), tmp_path / "calls"
+    for name in ("basename", "mkdir", "cp"):
+        found = shutil.which(name)
+        assert found
+        (machine / name).symlink_to(found)
+    venv = tmp_path / "venv"
+    # A program that records its calls and lets pip make uv a copy of itself.
+    tools = f"{venv}-uv/bin"
+    fetch = f"mkdir -p {tools} {venv}; cp $0 {tools}/uv" if fetched else "exit 1"
+    program = RECORDS.format(bash=shutil.which("bash"), calls=calls, fetch=fetch)
+    (machine / "python3").unlink()
+    (machine / "python3").write_text(program)
+    (machine / "python3").chmod(0o755)
+    venv.mkdir()
+    # `touch` needs the folder that the recorded calls do not make.
+    (machine / "rm").unlink()
+    (machine / "rm").write_text("#!/bin/sh\n")
+    (machine / "rm").chmod(0o755)
+    done = installed(venv, PATH=str(machine))
     assert done.returncode == 0, done.stderr
-    subprocess.run([venv / "bin/python", "-c", ""], check=True)
-    assert mark.exists() is starts
+    first, *later = calls.read_text().splitlines()
+    assert first.startswith("python3 -m pip install ")
+    assert {"--require-hashes", "--no-deps", "--target"} <= set(first.split())
+    with_lock = [call for call in later if call.endswith("requirements-jobs.txt")]
+    (install,) = with_lock
+    program_used = "uv pip install" if fetched else "python3 -m pip"
+    assert install.startswith(program_used)
+    assert {"--require-hashes", "--no-deps"} <= set(install.split())
 
 
 def test_every_input_reaches_the_command_through_the_environment() -> None:
@@ -386,7 +493,6 @@ SCRIPTS = [
 ]
 ORDINARY = {
     "bash",
-    "install",  # a function of install.sh
     "dirname",
     "gh",  # in job release only
     "git",
@@ -409,7 +515,8 @@ def test_every_line_calls_what_an_ordinary_machine_has(name: str, script: str) -
         ["bash", "-n"], input=script, capture_output=True, text=True, check=False
     )
     assert syntax.returncode == 0, syntax.stderr
-    called = set(commands(script))
+    functions = set(re.findall(r"^(\w+)\(\) \{$", script, re.MULTILINE))
+    called = set(commands(script)) - functions - {f"{name}()" for name in functions}
     kinds = subprocess.run(
         [
             "bash",
@@ -436,10 +543,9 @@ def commands(script: str) -> Iterator[str]:
     """The first word of every line, and of what stands in `$( )` and after `&&`,
     assignments left out.
     """
-    rest = re.sub(r"'[^']*'", "''", script.replace("\\\n", " "))
-    pieces = [
-        line.strip() for line in rest.splitlines() if not line.strip().startswith("#")
-    ]
+    code = re.sub(r"^\s*#.*", "", script.replace("\\\n", " "), flags=re.MULTILINE)
+    rest = re.sub(r"'[^']*'", "''", code)
+    pieces = [line.strip() for line in rest.splitlines()]
     while inner := re.findall(r"\$\(([^()]*)\)", rest):
         pieces = [re.sub(r"\$\([^()]*\)", "x", piece) for piece in pieces] + inner
         rest = re.sub(r"\$\([^()]*\)", "x", rest)
@@ -1176,7 +1282,7 @@ def test_requirements_are_a_fresh_export_of_the_lock(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    for kind in ("full", "task"):
+    for kind in ("jobs", "task", "continue", "uv"):
         name = f"{here}/requirements-{kind}.txt"
         assert (tmp_path / name).read_text() == text(name), (
             "run .github/actions/fanin/export.sh"
@@ -1229,19 +1335,12 @@ def leg_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A Python with what requirements-task.txt installs, made by the action's own
     script.
     """
-    where = tmp_path_factory.mktemp("leg") / "env"
-    done = subprocess.run(
-        ["bash", str(ROOT / ".github/actions/fanin/install.sh")],
-        env={
-            **os.environ,
-            "FANIN_HOME": str(ROOT),
-            "FANIN_SET": "task",
-            "FANIN_VENV": str(where),
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return python_of("task", tmp_path_factory)
+
+
+def python_of(kind: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    where = tmp_path_factory.mktemp(kind) / "env"
+    done = installed(where, FANIN_SET=kind)
     assert done.returncode == 0, done.stderr
     assert (where / ".complete").exists()
     return where / "bin" / "python"
@@ -1303,6 +1402,106 @@ def test_leg_runs_a_task_with_that(leg_python: Path, tmp_path: Path) -> None:
     assert reading.failure is None
     assert reading.result is not None
     assert reading.pack is not None
+
+
+# -- so have the other jobs --
+
+
+@pytest.fixture(scope="module")
+def jobs_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Python with what requirements-jobs.txt installs."""
+    return python_of("jobs", tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def continue_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Python with what requirements-continue.txt installs."""
+    return python_of("continue", tmp_path_factory)
+
+
+@pytest.mark.xdist_group("jobs")
+def test_the_other_jobs_import_their_modules_with_what_they_install(
+    jobs_python: Path,
+) -> None:
+    modules = [
+        f"runner.{path.parent.name}.{path.stem}"
+        for package in ("actions", "issues", "github_api", "fan_in", "ui")
+        for path in sorted((ROOT / "runner" / package).glob("*.py"))
+        if path.stem not in {"__init__", "terminal"}
+    ]
+    program = f"import {', '.join(modules)}, networkx, markdown_it; print('imported')"
+    assert lines(jobs_python, program) == ["imported"]
+
+
+@pytest.mark.xdist_group("jobs")
+def test_the_other_jobs_run_a_round_with_that(
+    jobs_python: Path, tmp_path: Path
+) -> None:
+    root = tmp_path / "repository"
+    root.mkdir()
+    project = Project(root, tmp_path / "agent.log")
+    project.git("init", "-q", "-b", "main")
+    plan = [
+        {"id": "A", "do": ["write a: a"]},
+        {"id": "B", "depends_on": ["A"], "do": ["write b: b"]},
+    ]
+    project.plan(plan, verify="test -e a")
+    (tmp_path / "jobs").mkdir()
+    machine = Jobs(project, tmp_path / "jobs", python=str(jobs_python))
+    machine.publish()
+    chosen = machine.next()
+    assert chosen.outputs["has-work"] == "true", chosen.log
+    machine.task(chosen, "A")
+    verdict = tmp_path / "verdict.json"
+    verified = machine.verify(chosen, verdict)
+    assert verified.code == 0, verified.log
+    merged = machine.merge(chosen, FANIN_VERDICT=str(verdict), FANIN_LATER_ROUNDS="1")
+    assert merged.code == 0, merged.log
+    assert machine.states() == {"A": "completed", "B": "pending"}
+    assert json.loads(merged.outputs["round"])["matrix"]["include"][0]["task"] == "B"
+
+
+@pytest.mark.xdist_group("continue")
+def test_continue_installs_no_more_than_its_call_of_the_api_needs(
+    continue_python: Path,
+) -> None:
+    lacking = ["networkx", "git", "markdown_it", "rich", "filelock", "cryptography"]
+    needed = ["click", "github", "pydantic"]
+    names = [*lacking, *needed]
+    program = f"from importlib.util import find_spec; print(*(n for n in {names} if find_spec(n)))"
+    assert lines(continue_python, program) == needed
+
+
+@pytest.mark.xdist_group("continue")
+def test_continue_starts_the_next_run_with_that(
+    continue_python: Path, tmp_path: Path
+) -> None:
+    with Forge(tmp_path / "forge") as forge:
+        caller = ".github/workflows/fanin.yml"
+        repository = forge.create("octo/work", {caller: text("examples/dispatch.yml")})
+        done = subprocess.run(
+            [str(continue_python), "-m", "runner", "continue"],
+            cwd=tmp_path,
+            env={
+                "PATH": os.environ["PATH"],
+                "PYTHONPATH": str(ROOT),
+                "GITHUB_RUN_ID": "4711",
+                "GITHUB_REPOSITORY": "octo/work",
+                "GITHUB_REF": "refs/heads/main",
+                "GITHUB_REF_NAME": "main",
+                "GITHUB_WORKFLOW_REF": f"octo/work/{caller}@refs/heads/main",
+                "GITHUB_API_URL": forge.api_url,
+                "FANIN_TOKEN": forge.mint({"actions": "write"}),
+                "FANIN_AGAIN": "true",
+                "FANIN_STATE": json.dumps({"run": "4711", "branch": "main"}),
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 0, done.stdout + done.stderr
+    (dispatch,) = repository.dispatches
+    assert json.loads(dispatch.inputs["fanin-state"])["round"] == 2
 
 
 def test_json_of_a_task_is_what_the_matrix_needs() -> None:

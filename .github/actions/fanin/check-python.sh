@@ -8,8 +8,8 @@ if [ "${RUNNER_OS:-}" = Windows ]; then
 fi
 if ! command -v python3 >/dev/null; then
   has="this runner has no python3"
-elif ! python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
-  has="this runner's python3 is $(python3 -c 'import platform; print(platform.python_version())')"
+elif ! python3 -I -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
+  has="this runner's python3 is $(python3 -I -c 'import platform; print(platform.python_version())')"
 else
   exit 0
 fi
