@@ -71,6 +71,14 @@ class Configuration:
         return frozenset(key.split(".", 1)[1].rpartition(".")[0] for key in keys)
 
     @cached_property
+    def merge_drivers(self) -> frozenset[str]:
+        """The names of the merge drivers that are configured."""
+        keys = self._git.text(
+            ["config", "--name-only", "--get-regexp", r"^merge\..*\.driver$"], ok=(0, 1)
+        ).splitlines()
+        return frozenset(key.split(".", 1)[1].rpartition(".")[0] for key in keys)
+
+    @cached_property
     def is_shared(self) -> bool:
         """Whether several users share the repository, so that git gives its files other
         modes than their folders have.

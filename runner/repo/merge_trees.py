@@ -4,38 +4,71 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from runner.core.errors import GitFailed
+from runner.repo import diff
 from runner.repo.command import Git
 from runner.repo.objects import Objects
 
 _HUNK = re.compile(r"^<{7} .*?^>{7} [^\n]*$", re.DOTALL | re.MULTILINE)
 _MAX_HUNKS = 4_000  # characters of all hunks together
+# a driver that merges as git does without one; other values than 1 are errors to git
+_TEXT_MERGE = (
+    "git merge-file -q --marker-size=%L -L ours -L base -L theirs %A %O %B || exit 1"
+)
 
 
 @dataclass(frozen=True)
 class Conflict:
-    """The conflict of a merge: the paths, git's messages, and the marked hunks."""
+    """The conflict of a merge: the paths, git's messages, and the marked hunks. `tree`
+    has the files with their marks.
+    """
 
     paths: tuple[str, ...]
     messages: tuple[str, ...]
     hunks: str
+    tree: str
 
 
 def merge_trees(
-    git: Git, objects: Objects, base: str, ours: str, theirs: str
+    git: Git,
+    objects: Objects,
+    base: str,
+    ours: str,
+    theirs: str,
+    drivers: Iterable[str] = (),
 ) -> str | Conflict:
     """The tree that git's own three-way merge makes, or what it could not decide.
 
-    `objects` are those that `git` reads and writes. Raises GitFailed if git cannot
-    merge.
+    `objects` are those that `git` reads and writes, `drivers` the names of the merge
+    drivers that are configured. A driver that drops a change of one side, as `true`
+    does, is not followed: the merge is then the one without drivers. Raises GitFailed
+    if git cannot merge.
     """
     # git 2.39's merge-tree takes no base and no trees: it takes two commits and finds
     # their base itself. So it gets commits that are made for it.
     root = objects.commit(base)
     sides = [objects.commit(tree, root) for tree in (ours, theirs)]
+    merged = _merge(git, objects, sides)
+    as_text = [f"merge.{name}.driver={_TEXT_MERGE}" for name in drivers]
+    if not as_text or not isinstance(merged, str):
+        return merged
+    plain = _merge(git.with_config(*as_text), objects, sides)
+    if isinstance(plain, Conflict):
+        paths = [*plain.paths, *_different_paths(git, plain.tree, merged)]
+    else:
+        paths = _different_paths(git, plain, merged)
+    for path in paths:
+        trees = (base, ours, theirs, merged)
+        if not _keeps_both([_lines(objects, tree, path) for tree in trees]):
+            return plain
+    return merged
+
+
+def _merge(git: Git, objects: Objects, sides: Sequence[str]) -> str | Conflict:
     argv = ["merge-tree", "--write-tree", "-z", "--messages", *sides]
     done = git.run_unchecked(argv)
     if done.status not in {0, 1}:
@@ -46,7 +79,44 @@ def merge_trees(
         return tree
     listing, _, messages = rest.partition(b"\0\0")
     paths = _conflicted_paths(listing)
-    return Conflict(paths, _conflict_messages(messages), _hunks(objects, tree, paths))
+    hunks = _hunks(objects, tree, paths)
+    return Conflict(paths, _conflict_messages(messages), hunks, tree)
+
+
+def _different_paths(git: Git, old: str, new: str) -> list[str]:
+    if old == new:
+        return []
+    return [change.path for change in diff.parse_raw(git.run([*diff.RAW, old, new]))]
+
+
+def _lines(objects: Objects, tree: str, path: str) -> Counter[bytes] | None:
+    """How often the file has each line; None if there is no regular file."""
+    entry = objects.find(tree, path)
+    if entry is None or not entry[0].startswith("100"):
+        return None
+    return Counter(objects.content(entry[1]).splitlines())
+
+
+def _keeps_both(files: Sequence[Counter[bytes] | None]) -> bool:
+    """Whether the last of (base, ours, theirs, merged) has what each side added and not
+    what it removed. In doubt it has not.
+    """
+    base, ours, theirs, merged = files
+    if base is None or ours is None or theirs is None or merged is None:
+        return False
+    return _keeps(base, ours, theirs, merged) and _keeps(base, theirs, ours, merged)
+
+
+def _keeps(
+    base: Counter[bytes],
+    side: Counter[bytes],
+    other: Counter[bytes],
+    merged: Counter[bytes],
+) -> bool:
+    if any(line not in merged for line in side - base):
+        return False
+    removed = [line for line in base if line not in side]
+    return not any(line in merged and other[line] <= base[line] for line in removed)
 
 
 def _conflicted_paths(listing: bytes) -> tuple[str, ...]:

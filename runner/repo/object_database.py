@@ -236,7 +236,10 @@ class WritableDatabase(ObjectDatabase, ABC):
 
     def merge_trees(self, base: str, ours: str, theirs: str) -> str | Conflict:
         """The tree that git's three-way merge makes, or what it could not decide."""
-        return merge_trees.merge_trees(self.git, self.objects(), base, ours, theirs)
+        drivers = self.configuration.merge_drivers
+        return merge_trees.merge_trees(
+            self.git, self.objects(), base, ours, theirs, drivers
+        )
 
     def commit_tree(self, tree: str, parents: Sequence[str], message: str) -> str:
         """A commit in the user's name, or in fanin's where none is configured."""

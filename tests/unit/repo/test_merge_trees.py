@@ -53,3 +53,60 @@ def test_a_conflict_names_its_path_and_hunk_and_nothing_that_was_merged(
     assert conflict.messages == ("CONFLICT (content): Merge conflict in b",)
     assert conflict.hunks.startswith("b:\n<<<<<<< ")
     assert "\nours\n=======\ntheirs\n>>>>>>> " in conflict.hunks
+
+
+OURS = LINES.replace("line 2\n", "ours\n")
+THEIRS = LINES.replace("line 19\n", "theirs\n")
+BOTH = OURS.replace("line 19\n", "theirs\n")
+
+
+@pytest.mark.parametrize(
+    ("theirs", "is_merged"),
+    [(THEIRS, True), (LINES.replace("line 2\n", "theirs\n"), False)],
+    ids=["other lines", "the same line"],
+)
+@pytest.mark.parametrize(
+    "driver",
+    [
+        "true",
+        "cp %B %A",
+        "git merge-file --ours %A %O %B",
+        "git merge-file --theirs %A %O %B",
+    ],
+)
+def test_a_driver_that_drops_a_side_is_not_followed(
+    repo: Repository, driver: str, theirs: str, *, is_merged: bool
+) -> None:
+    (repo.root / ".gitattributes").write_text("a merge=mine\n")
+    repo.git.run(["config", "merge.mine.driver", driver])
+    base, ours = tree(repo, {"a": LINES}), tree(repo, {"a": OURS})
+    merged = repo.merge_trees(base, ours, tree(repo, {"a": theirs}))
+    if is_merged:
+        assert merged == tree(repo, {"a": BOTH})
+    else:
+        assert isinstance(merged, Conflict)
+        assert merged.paths == ("a",)
+        assert "ours\n=======\ntheirs\n" in merged.hunks
+
+
+@pytest.mark.parametrize(
+    "driver", ["true", "false"], ids=["picks a side", "always fails"]
+)
+def test_a_driver_for_a_binary_file_ends_in_a_conflict(
+    repo: Repository, driver: str
+) -> None:
+    (repo.root / ".gitattributes").write_text("a merge=mine\n")
+    repo.git.run(["config", "merge.mine.driver", driver])
+    trees = [tree(repo, {"a": f"{name}\0"}) for name in ("base", "ours", "theirs")]
+    assert isinstance(repo.merge_trees(*trees), Conflict)
+
+
+def test_a_driver_that_keeps_both_sides_is_followed(repo: Repository) -> None:
+    (repo.root / ".gitattributes").write_text("a merge=mine\n")
+    driver = "git merge-file --union %A %O %B"
+    repo.git.run(["config", "merge.mine.driver", driver])
+    texts = [LINES.replace("line 2\n", f"{name}\n") for name in ("ours", "theirs")]
+    both = LINES.replace("line 2\n", "ours\ntheirs\n")
+    sides = [tree(repo, {"a": text}) for text in texts]
+    merged = repo.merge_trees(tree(repo, {"a": LINES}), *sides)
+    assert merged == tree(repo, {"a": both})
