@@ -258,9 +258,30 @@ def merge_batch(
         )
         tips = [*fan_in.commits[-1:], *kept.values()]
         quarantine.adopt(tips, [head, manifest.base])
-    for ref, commit in kept.items():
-        repo.set_ref(ref, commit)
-    return fan_in
+    return record_kept(repo, results.folder, fan_in, kept)
+
+
+def record_kept(
+    repo: Repository, results: Path, fan_in: FanIn, kept: Mapping[str, str]
+) -> FanIn:
+    """Set the refs that keep work, ref → commit in the repository.
+
+    The fan-in that names only those that git could set; of the others it warns.
+    """
+    failed = {ref for ref, commit in kept.items() if not repo.set_ref(ref, commit)}
+    if not failed:
+        return fan_in
+    warnings = list(fan_in.warnings)
+    kept_refs = {}
+    for task_id, ref in fan_in.kept_refs.items():
+        if ref in failed:
+            warnings.append(
+                f"{task_id}: git cannot create {ref}, so the work that did not land is "
+                f"only in {results}"
+            )
+        else:
+            kept_refs[task_id] = ref
+    return replace(fan_in, kept_refs=kept_refs, warnings=tuple(warnings))
 
 
 def merge_in_quarantine(

@@ -456,17 +456,10 @@ class MergeJob:
                 held_branch=held_branch,
                 failures=verdict.failed if verdict else {},
             )
-            push = self.publisher.put(note.commits, head)
-            if push.refused:
-                raise EnvironmentBroken(
-                    f"{self.branch} refused the push: {push.text}",
-                    "the results are kept as artifacts",
-                )
+            push = self.publisher.put_with_branch(
+                note.commits, head, held_branch, held.commits
+            )
             if push.landed:
-                start = note.tip
-                if push.commit is not None:
-                    start = self.remote.fetch(push.commit)
-                self.publisher.create_branch(held_branch, start, held.commits)
                 self.publisher.pull_requests[held_branch] = self.branch
                 return self._landed(note, push.commit)
         raise EnvironmentBroken(

@@ -125,26 +125,59 @@ class Publisher:
             self.pull_requests[own_branch] = self.branch
         self.branch = own_branch
 
-    def create_branch(self, branch: str, start: str, commits: Sequence[str]) -> None:
-        """Create a branch with the commits, oldest first, on top of `start`, which has
-        landed.
+    def put_with_branch(
+        self,
+        commits: Sequence[str],
+        head: str,
+        branch: str,
+        branch_commits: Sequence[str],
+    ) -> RefUpdate:
+        """`put`, and a new branch with further commits, oldest first, on top of that.
 
-        A branch that exists is left alone: a job that is run again made it before.
-        Raises EnvironmentBroken if the branch is refused.
+        Either both are there or none, so that no commit names a branch which does not
+        exist. A branch that exists is left alone: a job that is run again made it
+        before. Raises EnvironmentBroken if one of them is refused.
         """
-        if self._commit_via == "api":
-            # The first push brings nothing new, so that no rule can refuse its commits.
-            push = self.remote.push(branch, start, None)
-        else:
-            push = self.remote.push(branch, commits[-1], None)
-        if push.refused:
-            raise EnvironmentBroken(
-                f"{branch} refused the push: {push.text}",
-                "allow fanin's job to push to fanin/**; the results are kept as artifacts",
+        if branch in self.remote.branches(branch):
+            update = self.put(commits, head)
+        elif self._commit_via == "api":
+            update = self._put_with_branch_via_api(
+                commits, head, branch, branch_commits
             )
-        if push.landed and self._commit_via == "api":
-            changes = api_commits(self.repo, start, commits)
-            self.github.commit_via_api(branch, start, changes)
+        else:
+            update = self.remote.push_together(
+                [
+                    (self.branch, commits[-1], head),
+                    (branch, branch_commits[-1], None),
+                ]
+            )
+        if update.refused:
+            raise _neither(self.branch, branch, update)
+        return update
+
+    def _put_with_branch_via_api(
+        self,
+        commits: Sequence[str],
+        head: str,
+        branch: str,
+        branch_commits: Sequence[str],
+    ) -> RefUpdate:
+        # GitHub makes the commits, one branch at a time. A branch that brings nothing
+        # new shows first whether it may exist.
+        probe = self.remote.push(branch, head, None)
+        if not probe.landed:
+            return probe
+        update = self.put(commits, head)
+        if update.commit is None:
+            self.remote.delete(branch, head)
+            return update
+        start = self.remote.fetch(update.commit)
+        moved = self.remote.push(branch, start, head)
+        if not moved.landed:
+            raise _neither(self.branch, branch, moved)
+        changes = api_commits(self.repo, commits[-1], branch_commits)
+        self.github.commit_via_api(branch, start, changes)
+        return update
 
     def open_pull_requests(self, pull_requests: Mapping[str, str]) -> list[str]:
         """Open the pull requests of the run that are missing: branch → where it goes.
@@ -183,6 +216,13 @@ class Publisher:
             self.job_io.annotate("warning", str(error))
             return f"open its pull request: {error.compare_url}"
         return f"the work is in {pull.url}"
+
+
+def _neither(branch: str, other: str, update: RefUpdate) -> EnvironmentBroken:
+    return EnvironmentBroken(
+        f"{branch} or {other} refused the push: {update.text}",
+        "allow fanin's job to push to fanin/**; the results are kept as artifacts",
+    )
 
 
 def api_commits(repo: Repository, head: str, commits: Sequence[str]) -> list[ApiCommit]:

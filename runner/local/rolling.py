@@ -13,7 +13,7 @@ again from their result folders.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -297,7 +297,7 @@ class RollingSchedule:
         """Merge results onto the run's head; then their dependents may be chosen."""
         context, snapshot = self._context, self._snapshot
         fan_ins: list[FanIn] = []
-        kept: dict[str, str] = {}  # ref → commit
+        kept: list[Mapping[str, str]] = []  # ref → commit, of each fan-in
         with context.repo.quarantine() as quarantine:
             for manifest in manifests:
                 fan_in, kept_work = pipeline.merge_in_quarantine(
@@ -308,17 +308,21 @@ class RollingSchedule:
                     verification=context.lander.verification(manifest, self._scratch),
                 )
                 fan_ins.append(fan_in)
-                kept |= kept_work
+                kept.append(kept_work)
                 if fan_in.commits and fan_in.snapshot:
                     snapshot = fan_in.snapshot
-            tips = [*kept.values()]
+            tips = [commit for refs in kept for commit in refs.values()]
             if snapshot is not self._snapshot:
                 tips.insert(0, snapshot.commit)
             bases = dict.fromkeys(manifest.base for manifest in manifests)
             quarantine.adopt(tips, [self._snapshot.commit, *bases])
         # Only now: a ref must not name a commit that is still in the quarantine.
-        for ref, commit in kept.items():
-            context.repo.set_ref(ref, commit)
+        fan_ins = [
+            pipeline.record_kept(
+                context.repo, context.results_folder(manifest), fan_in, refs
+            )
+            for manifest, fan_in, refs in zip(manifests, fan_ins, kept, strict=True)
+        ]
         self._snapshot = snapshot
         self._last_merged = []
         for manifest, fan_in in zip(manifests, fan_ins, strict=True):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import re
+from collections.abc import Sequence
 
 from runner.core import durable
 from runner.core.errors import EnvironmentBroken, UsageProblem
@@ -128,15 +129,21 @@ class Remote:
 
         Raises EnvironmentBroken if the server cannot be reached.
         """
+        return self.push_together([(branch, new, old)])
+
+    def push_together(
+        self, updates: Sequence[tuple[str, str, str | None]]
+    ) -> RefUpdate:
+        """`push` for several branches (name, new, old): all of them move or none does."""
         durable.checkpoint("before push")
+        atomic = ["--atomic"] if len(updates) > 1 else []
+        leases, refspecs = [], []
+        for branch, new, old in updates:
+            leases.append(f"--force-with-lease=refs/heads/{branch}:{old or ''}")
+            refspecs.append(f"{new}:refs/heads/{branch}")
+        argv = ["push", "--porcelain", "--no-verify", *atomic, *leases]
         done = self._repo.git.run_unchecked(
-            [
-                *("push", "--porcelain", "--no-verify"),
-                f"--force-with-lease=refs/heads/{branch}:{old or ''}",
-                self._name,
-                f"{new}:refs/heads/{branch}",
-            ],
-            env=self._env,
+            [*argv, self._name, *refspecs], env=self._env
         )
         durable.checkpoint("after push")
         if done.status == 0:
@@ -147,9 +154,21 @@ class Remote:
         if any(words in answer for words in _REFUSED):
             text = _server_message(answer)
             return ref_update.refusal(text, refusal_reason(text))
+        names = " and ".join(branch for branch, _, _ in updates)
         raise EnvironmentBroken(
-            f"cannot push to {branch}: {done.stderr}",
+            f"cannot push to {names}: {done.stderr}",
             "the results are kept as artifacts; run the job again",
+        )
+
+    def delete(self, branch: str, old: str) -> None:
+        """Delete the remote's branch if it is at `old`; a failure leaves it there."""
+        self._repo.git.run_unchecked(
+            [
+                *("push", "--porcelain", "--no-verify"),
+                f"--force-with-lease=refs/heads/{branch}:{old}",
+                *(self._name, f":refs/heads/{branch}"),
+            ],
+            env=self._env,
         )
 
 

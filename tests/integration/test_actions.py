@@ -734,10 +734,32 @@ def test_a_held_batch_that_the_branch_refuses_says_why_and_keeps_the_results(
     protect_main(jobs)
     merged = jobs.merge(chosen, FANIN_VERDICT=str(verdict), FANIN_LAST="true")
     assert merged.code == 3
-    assert "main refused the push: " in merged.log
+    assert "main or fanin/held/4711.1 refused the push: " in merged.log
     assert "GH006: Protected branch update failed" in merged.log
     assert "the results are kept as artifacts" in merged.log
     assert jobs.git("rev-parse", "main") == head
+    assert jobs.git("branch", "--list", "fanin/held/*") == ""
+
+
+def test_a_batch_is_not_called_held_on_a_branch_that_cannot_be_pushed(
+    jobs: Jobs, tmp_path: Path
+) -> None:
+    start(jobs, TWO, verify="true")
+    chosen = jobs.next()
+    jobs.tasks(chosen)
+    verdict = tmp_path / "verdict.json"
+    jobs.verify(chosen, verdict)
+    rival(jobs, "one")
+    head = jobs.git("rev-parse", "main")
+    # git cannot have both fanin and fanin/held/…
+    jobs.git("branch", "fanin", "main")
+    merged = jobs.merge(chosen, FANIN_VERDICT=str(verdict), FANIN_LAST="true")
+    assert merged.code == 3
+    assert jobs.git("rev-parse", "main") == head
+    assert "the results are kept as artifacts" in merged.log
+    jobs.git("branch", "-D", "fanin")
+    jobs.merge(chosen, FANIN_VERDICT=str(verdict), FANIN_LAST="true")
+    assert jobs.states("fanin/held/4711.1") == {"A": "completed", "B": "completed"}
 
 
 def test_a_pull_request_that_cannot_be_opened_is_a_warning_and_is_tried_again(

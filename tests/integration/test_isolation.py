@@ -140,6 +140,23 @@ def test_what_may_not_land_fails_the_task_and_is_kept(
     assert project.git("rev-parse", "-q", "--verify", seen.fan_ins[0].kept["A"])
 
 
+@pytest.mark.parametrize("schedule", ["batch", "rolling"])
+def test_work_is_not_called_kept_where_its_ref_cannot_be_made(
+    project: Project, schedule: str
+) -> None:
+    # git cannot have both refs/fanin/kept and refs/fanin/kept/…
+    project.git("update-ref", "refs/fanin/kept", "HEAD")
+    project.plan([{"id": "A", "do": ["write a: a", "fail late"], "max_attempts": 1}])
+    observer = Quiet()
+    project.run(observer, schedule=schedule)
+    assert observer.fan_ins[0].failed.keys() == {"A"}
+    assert observer.fan_ins[0].kept == {}
+    said = "\n".join(observer.notes)
+    assert "warning: A: git cannot create refs/fanin/kept/" in said
+    folder = said.rpartition("only in ")[2].splitlines()[0]
+    assert (Path(folder) / "000" / "change.pack").is_file()
+
+
 def test_environment_is_an_allow_list(
     project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
