@@ -10,11 +10,12 @@ import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runner import pipeline
-from runner.actions import masked_values, publisher
+from runner.actions import masked_values, open_run, publisher
 from runner.actions.batch_choice import Choice, ChoiceOptions, choose_batch
 from runner.actions.masked_values import MaskedValues
 from runner.actions.merge_report import LandedBatch, MergeOutputs, MergeReport
@@ -45,6 +46,7 @@ from runner.policy.redaction import NONE, Secrets
 from runner.ui import job_summary
 
 if TYPE_CHECKING:
+    from runner.actions.open_run import RunAtHead
     from runner.fan_in.batch_merge import FanIn
     from runner.github_api.client import GitHub
     from runner.plan.progress import RunRecord
@@ -150,7 +152,7 @@ class MergeJob:
             if not self.options.last:
                 return self._verify_again(f"{self.branch} moved")
             batch = self._hold(str(error))
-        report = MergeReport(self.manifest, self.state, batch)
+        report = self._report(batch)
         chooses = report.again and self._may_choose(report.next_state)
         # First, since later jobs need them even if this job ends red.
         can_go_on = self._output(report.outputs(again=report.again and not chooses))
@@ -357,8 +359,31 @@ class MergeJob:
     def _landed(self, fan_in: FanIn, commit: str | None = None) -> LandedBatch:
         """The batch as it landed; `commit` is the one that GitHub made, if it did."""
         return LandedBatch(
-            self.branch, fan_in, dict(self.publisher.pull_requests), commit
+            self.branch,
+            fan_in,
+            self._run_at(fan_in.head),
+            dict(self.publisher.pull_requests),
+            commit,
         )
+
+    def _report(self, batch: LandedBatch) -> MergeReport:
+        return MergeReport(self.manifest, self.state, batch, self.context.run_attempt)
+
+    def _run_at(self, head: str) -> RunAtHead:
+        """The batch's run as the commit `head` knows it."""
+        return open_run.run_at_head(
+            self.state, self._recorded_at_base, self._recorded_at(head)
+        )
+
+    @cached_property
+    def _recorded_at_base(self) -> RunRecord | None:
+        return self._recorded_at(self.manifest.base)
+
+    def _recorded_at(self, commit: str) -> RunRecord | None:
+        from runner.plan.snapshot import read_progress
+
+        manifest = self.manifest
+        return read_progress(self.repo, commit, manifest.plan, manifest.progress).run
 
     def _replay(self, fan_in: FanIn | None, head: str) -> FanIn | None:
         # Much faster than merging again, so that the push can win on a busy branch.
@@ -412,8 +437,8 @@ class MergeJob:
 
     def _record_run(self, fan_in: FanIn) -> RunRecord:
         """The run as it is once this batch has landed."""
-        batch = LandedBatch(self.branch, fan_in)
-        return MergeReport(self.manifest, self.state, batch).run_record()
+        batch = LandedBatch(self.branch, fan_in, self._run_at(fan_in.head))
+        return self._report(batch).run_record()
 
     def _missing_result(self) -> Failure:
         """The failure of a task whose job left no result.

@@ -12,13 +12,14 @@ from runner.actions.batch_choice import MATRIX_LIMIT
 from runner.actions.round_state import RoundState, limit_reached, views_of
 from runner.core.errors import EXIT_DONE, EXIT_TASKS_FAILED, FaninError
 from runner.core.manifest import Manifest
-from runner.core.result import FailureKind
+from runner.core.result import FailureKind, Result
 from runner.pipeline import now
 from runner.schedule.backoff import Backoff
 from runner.schedule.budget import UsageTotal
 from runner.ui import round_summary
 
 if TYPE_CHECKING:
+    from runner.actions.open_run import RunAtHead
     from runner.actions.workflow_io import JobIO, WorkflowContext
     from runner.fan_in.batch_merge import FanIn
     from runner.github_api.client import GitHub
@@ -31,12 +32,14 @@ if TYPE_CHECKING:
 class LandedBatch:
     """A merged batch and the branch that has it.
 
-    `pull_requests` are those that the work needs: branch → where it goes. `made` is the
-    commit that GitHub made in place of the last one, if it did.
+    `run` is the batch's run as it was at the head below. `pull_requests` are those that
+    the work needs: branch → where it goes. `made` is the commit that GitHub made in
+    place of the last one, if it did.
     """
 
     branch: str
     fan_in: FanIn
+    run: RunAtHead
     pull_requests: Mapping[str, str] = field(default_factory=dict)
     made: str | None = None
 
@@ -106,11 +109,15 @@ class MergeOutputs:
 
 @dataclass(frozen=True)
 class MergeReport:
-    """The report on a landed batch, and the state for the next round."""
+    """The report on a landed batch, and the state for the next round.
+
+    `state` is the round's own. `run_attempt` is GitHub's, of this job.
+    """
 
     manifest: Manifest
     state: RoundState
     batch: LandedBatch
+    run_attempt: int
 
     @cached_property
     def snapshot(self) -> Snapshot:
@@ -141,6 +148,8 @@ class MergeReport:
     @property
     def again(self) -> bool:
         """Whether another round can go on with a task that is ready."""
+        if self.batch.run.replaced_by is not None:
+            return False
         # After a rate limit a round without progress is tried again, up to a limit.
         backoff = self.next_state.backoff(1)
         waiting = backoff.limited_rounds > 0 and not backoff.stop_reason()
@@ -182,17 +191,18 @@ class MergeReport:
     @cached_property
     def next_state(self) -> RoundState:
         """The state that the next round needs: money spent, and agents at once."""
-        budget = self.state.budget(self.manifest.limits.max_cost_usd).after(
-            self.manifest, self.batch.fan_in.results
+        state = self.batch.run.state
+        budget = state.budget(self.manifest.limits.max_cost_usd).after(
+            self.manifest, self._unpaid_results
         )
         backoff = Backoff(
             MATRIX_LIMIT,
-            self.state.slots or len(self.manifest.entries),
-            self.state.limited,
+            state.slots or len(self.manifest.entries),
+            state.limited,
         ).after(limited=self.rate_limited, progressed=self.progressed)
         # Without a rate limit so far, the setting alone decides.
-        limits_agents = self.rate_limited or self.state.slots is not None
-        return self.state.model_copy(
+        limits_agents = self.rate_limited or state.slots is not None
+        return state.model_copy(
             update={
                 "branch": self.batch.branch,
                 "spent_usd": budget.spent_usd,
@@ -200,14 +210,34 @@ class MergeReport:
                 "slots": backoff.agents if limits_agents else None,
                 "limited": backoff.limited_rounds,
                 "pull_requests": {
-                    **self.state.pull_requests,
+                    **state.pull_requests,
                     **self.batch.pull_requests,
                 },
             }
         )
 
+    @property
+    def _unpaid_results(self) -> list[Result]:
+        """The results that the run's spending does not have yet."""
+        fan_in = self.batch.fan_in
+        if not self.batch.run.landed_before:
+            return list(fan_in.results)
+        return [result for result in fan_in.results if self._is_new(result)]
+
+    def _is_new(self, result: Result) -> bool:
+        """Whether a result was not there when this round landed before."""
+        failure = self.batch.fan_in.failed.get(result.task)
+        if failure is None:
+            return result.task in self.batch.fan_in.landed
+        # Its task has gone on since, unless this run attempt started another agent.
+        is_stale = failure.kind is FailureKind.STALE
+        return not is_stale or result.run_attempt >= self.run_attempt
+
     def run_record(self) -> RunRecord:
         """What the progress file says of the run once the batch has landed."""
+        replaced_by = self.batch.run.replaced_by
+        if replaced_by is not None:
+            return replaced_by
         limits = self.manifest.limits
         ended = limit_reached(self.next_state, limits)
         if ended is None:
@@ -252,8 +282,14 @@ class MergeReport:
     def _next_step(self) -> str:
         """What happens after this round, or what a person can do."""
         states = {view.state for view in self.views}
+        replaced_by = self.batch.run.replaced_by
+        if replaced_by is not None:
+            return (
+                f"run {replaced_by.id} has landed since this round was chosen, so no "
+                "round follows this one. If a task is ready, start the workflow again."
+            )
         if self.again:
-            number = self.state.round + 1
+            number = self.next_state.round + 1
             return f"round {number} follows by itself, unless a limit ends the run."
         if "ready" in states:
             return (

@@ -1,4 +1,5 @@
-"""Chooses the run that job `next` continues: a new one, or a recorded one.
+"""Relates a round to the run in the progress file: which run job `next` continues, and
+what job `merge` of an earlier round adds to one that has gone on.
 
 GitHub may start the workflow many times while a run is under way: each label event,
 each press of the button. None of them brings limits of its own. So a run of the
@@ -78,6 +79,40 @@ def _handed_over(state: RoundState, recorded: RunRecord) -> JoinedRun:
         f"fanin-state is of run {state.run}, but run {recorded.id} has taken over",
         "nothing to do: that run goes on. To start anew, leave this input empty",
     )
+
+
+@dataclass(frozen=True)
+class RunAtHead:
+    """The run of a batch as the head to land on knows it.
+
+    `state` has what the run has spent so far. `landed_before`: that has the results of
+    this round already, which its jobs left when they ran before. `replaced_by`: the run
+    that has landed since the batch was chosen; None if it is still this one.
+    """
+
+    state: RoundState
+    landed_before: bool = False
+    replaced_by: RunRecord | None = None
+
+
+def run_at_head(
+    state: RoundState, at_base: RunRecord | None, at_head: RunRecord | None
+) -> RunAtHead:
+    """Bring the state of a round up to date before its batch lands.
+
+    `at_base` is the run in the progress file that the batch was chosen on, `at_head`
+    that at the head. They differ if jobs are run again after later rounds.
+    """
+    if at_head is None:
+        return RunAtHead(state)
+    if at_head.id != state.run:
+        is_new = at_base is None or at_base.id != at_head.id
+        return RunAtHead(state, replaced_by=at_head if is_new else None)
+    if at_head.round < state.round:
+        return RunAtHead(state)
+    # The recorded round is the latest one, so that the next one follows it.
+    later = _state_after(at_head, state).model_copy(update={"round": at_head.round})
+    return RunAtHead(later, landed_before=True)
 
 
 def _state_after(recorded: RunRecord, state: RoundState) -> RoundState:

@@ -570,7 +570,7 @@ def test_rerun_of_failed_jobs_starts_one_agent_for_what_is_left(
     assert legs(again) == {"D": "success"}
     assert any("no agent starts" in text for text in said(again, "notice"))
     assert round_legs(again)[1:] == [{"D": "success"}]
-    assert agents_started(again) == [f"fanin-{run_id}.2.2-000-a2-r2"]
+    assert agents_started(again) == [f"fanin-{run_id}.6.2-000-a2-r2"]
     assert set(place.states().values()) == {"completed"}
     assert place.subjects()[0] == "D: do D"
     assert place.forge.unknown == []

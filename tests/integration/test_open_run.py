@@ -65,6 +65,13 @@ def following(merged: Job) -> str:
     return json.dumps({**state, "round": state["round"] + 1})
 
 
+def kept_manifest(jobs: Jobs) -> dict[str, str]:
+    """The environment of a job that gets the present round's manifest later on."""
+    kept = jobs.folder / "kept.json"
+    kept.write_bytes((jobs.folder / "manifest.json").read_bytes())
+    return {"FANIN_MANIFEST": str(kept), "FANIN_LATER_ROUNDS": "4"}
+
+
 def spent(jobs: Jobs) -> float:
     """What all attempts on record have cost."""
     records = json.loads(jobs.git("show", "refs/heads/main:.fanin/progress.json"))[
@@ -172,6 +179,83 @@ def test_limits_of_rounds_hold_for_who_goes_on(jobs: Jobs) -> None:
     chosen, merged = run_round(jobs, GITHUB_SHA=before, GITHUB_RUN_ID="5000")
     assert (chosen.code, merged) == (0, None)
     assert "run 4711 has had its limits.max_rounds = 1 rounds" in chosen.log
+
+
+def test_a_merge_that_is_run_again_knows_what_later_rounds_have_spent(
+    jobs: Jobs,
+) -> None:
+    start(jobs, costing(6, 1.0), max_concurrent=2, limits={"max_cost_usd": 4})
+    first = jobs.next()
+    jobs.task(first, "T0")  # the job of T1 dies before its agent starts
+    env = {**kept_manifest(jobs), "FANIN_TASK_RESULT": "cancelled"}
+    merged = jobs.merge(first, **env)
+    run_round(jobs, FANIN_STATE=following(merged))
+    assert (recorded(jobs)["round"], recorded(jobs)["spent_usd"]) == (2, 3.0)
+    jobs.run_attempt = 2
+    again = jobs.merge(first, **env)
+    state = json.loads(again.outputs["state"])
+    # Nothing new has been paid for, and one more attempt may be.
+    assert (state["round"], state["spent_usd"]) == (2, 3.0)
+    _, merged = run_round(jobs, FANIN_STATE=following(again))
+    assert merged
+    assert (recorded(jobs)["round"], recorded(jobs)["spent_usd"]) == (3, 4.0)
+    assert "max_cost_usd" in recorded(jobs)["ended"]
+    assert spent(jobs) == 4.0
+
+
+def test_a_result_that_only_a_later_run_attempt_left_is_paid_for_once(
+    jobs: Jobs,
+) -> None:
+    start(jobs, costing(2, 1.0), max_concurrent=2, limits={"max_cost_usd": 9})
+    chosen = jobs.next()
+    jobs.task(chosen, "T0")
+    jobs.merge(chosen, FANIN_TASK_RESULT="cancelled")
+    jobs.run_attempt = 2
+    jobs.task(chosen, "T1")
+    for _ in range(2):
+        jobs.merge(chosen)
+        assert (recorded(jobs)["round"], recorded(jobs)["spent_usd"]) == (1, 2.0)
+
+
+def test_the_limit_of_rounds_holds_for_a_merge_that_is_run_again(jobs: Jobs) -> None:
+    start(jobs, costing(4, 0.0), max_concurrent=1, limits={"max_rounds": 2})
+    first = jobs.next()
+    jobs.tasks(first)
+    env = kept_manifest(jobs)
+    merged = jobs.merge(first, **env)
+    run_round(jobs, FANIN_STATE=following(merged))
+    jobs.run_attempt = 2
+    again = jobs.merge(first, **env)
+    assert again.outputs["round"] == ""
+    # Job `continue` says which limit is reached.
+    assert again.outputs["again"] == "true"
+    given = {"FANIN_AGAIN": "true", "FANIN_STATE": again.outputs["state"]}
+    told = jobs.job("continue", env={**given, "FANIN_MAX_ROUNDS": "2"})
+    assert "limits.max_rounds = 2 rounds are done" in told.log
+
+
+def test_a_late_merge_of_a_replaced_run_lands_and_leaves_the_chain_to_the_other(
+    jobs: Jobs,
+) -> None:
+    start(jobs, costing(3, 1.0), max_concurrent=1, limits={"max_cost_usd": 2})
+    late = jobs.next()
+    jobs.tasks(late)  # and its merge fails before anything lands
+    jobs.project.plan(
+        [{"id": "N", "do": ["write n: x"]}, *costing(3, 1.0)], max_concurrent=1
+    )
+    jobs.project.git("push", "-q", str(jobs.origin), "HEAD:main")
+    env = kept_manifest(jobs)
+    jobs.run_id = "5000"
+    run_round(jobs)
+    other = recorded(jobs)
+    assert other["id"] == "5000"
+    jobs.run_id = "4711"
+    jobs.run_attempt = 2
+    merged = jobs.merge(late, **env)
+    assert jobs.states()["T0"] == "completed"
+    assert (merged.outputs["again"], merged.outputs["round"]) == ("false", "")
+    assert "run 5000 has landed since this round was chosen" in merged.summary
+    assert recorded(jobs) == other
 
 
 @pytest.mark.parametrize("command", ["merge", "continue"])

@@ -2,7 +2,14 @@ from __future__ import annotations
 
 import pytest
 
-from runner.actions.open_run import JoinedRun, is_own_push, join_run, record_of
+from runner.actions.open_run import (
+    JoinedRun,
+    RunAtHead,
+    is_own_push,
+    join_run,
+    record_of,
+    run_at_head,
+)
 from runner.actions.round_state import RoundState
 from runner.core.errors import UsageProblem
 from runner.plan.progress import RunRecord
@@ -104,6 +111,45 @@ def test_what_is_recorded_is_what_a_later_run_goes_on_with() -> None:
     assert join(NEW, record).state == state.model_copy(
         update={"round": 5, "pull_request": 4}
     )
+
+
+# The state that job `merge` of round 2 of run 1 was given.
+EARLIER = HANDED.model_copy(update={"round": 2, "spent_usd": 0.5})
+
+
+@pytest.mark.parametrize("at_head", [None, OPEN, ENDED])
+def test_a_round_that_lands_in_its_turn_keeps_its_state(
+    at_head: RunRecord | None,
+) -> None:
+    assert run_at_head(HANDED, OPEN, at_head) == RunAtHead(HANDED)
+    # The first round of a run finds the one before it.
+    assert run_at_head(NEW, at_head, at_head) == RunAtHead(NEW)
+
+
+@pytest.mark.parametrize("at_head", [OPEN, ENDED])
+def test_a_round_that_lands_again_has_what_later_rounds_have_spent(
+    at_head: RunRecord,
+) -> None:
+    before = OPEN.model_copy(update={"round": 1, "spent_usd": 0.5})
+    found = run_at_head(EARLIER, before, at_head)
+    assert found.landed_before
+    assert found.replaced_by is None
+    assert (found.state.round, found.state.spent_usd, found.state.dearest_usd) == (
+        3,
+        1.5,
+        0.5,
+    )
+    assert (found.state.slots, found.state.limited) == (2, 1)
+    # Round 4 follows, not another round 3.
+    assert found.state.next_round("main").round == 4
+
+
+@pytest.mark.parametrize("at_base", [None, OPEN])
+def test_a_round_of_a_run_that_another_has_replaced_is_told_of_it(
+    at_base: RunRecord | None,
+) -> None:
+    other = ENDED.model_copy(update={"id": "2"})
+    assert run_at_head(EARLIER, at_base, other).replaced_by == other
 
 
 MESSAGE = "T1: do it\n\nFanin-Run: 1\nFanin-Batch: 1.3\n"
