@@ -252,6 +252,23 @@ def test_jobs_of_ones_own_land_a_result_when_failed_jobs_are_run_again(
     assert place.records()["A"]["attempts"] == 1
 
 
+def test_jobs_of_ones_own_land_after_a_cancel_that_left_verify_out(make: Make) -> None:
+    def skipping(document: Document) -> None:
+        # As GitHub does in a cancelled run, and in the re-run of its failed jobs.
+        document["jobs"]["verify"]["if"] = "false"
+
+    callers = {OWN_JOBS: world.adapted(OWN_JOBS, skipping)}
+    place = make(ONE, callers=callers, verify="test -e a")
+    cancelled = place.round(OWN_JOBS)
+    assert (ran(cancelled)[-1], cancelled.jobs["merge"]) == ("merge", "failure")
+    assert place.subjects() == ["Seed"]
+    again = place.harness.rerun_failed(cancelled)
+    assert again.jobs["merge-again"] == "success", again.printed()
+    assert agents_started(again) == []
+    assert place.subjects() == ["A: do A", "Seed"]
+    assert place.records()["A"]["attempts"] == 1
+
+
 def test_jobs_of_ones_own_start_no_agent_again_whose_attempt_is_recorded(
     make: Make,
 ) -> None:

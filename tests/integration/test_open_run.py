@@ -196,8 +196,8 @@ def test_a_merge_that_is_run_again_knows_what_later_rounds_have_spent(
     state = json.loads(again.outputs["state"])
     # Nothing new has been paid for, and one more attempt may be.
     assert (state["round"], state["spent_usd"]) == (2, 3.0)
-    _, merged = run_round(jobs, FANIN_STATE=following(again))
-    assert merged
+    _, last = run_round(jobs, FANIN_STATE=following(again))
+    assert last
     assert (recorded(jobs)["round"], recorded(jobs)["spent_usd"]) == (3, 4.0)
     assert "max_cost_usd" in recorded(jobs)["ended"]
     assert spent(jobs) == 4.0

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.github.model import evaluate
 from tests.support.github.workflows import Document, load, needs, permissions, triggers
 from tests.support.github.workflows import dump as dumped
 
@@ -18,6 +19,8 @@ TOOLS = Path(sys.executable).parent
 TEXT = (ROOT / "examples/own-jobs.yml").read_text(encoding="utf-8")
 ACTION = load((ROOT / "action.yml").read_text(encoding="utf-8"))
 # What a user may take the comment sign away from.
+VERIFIES = {"contents": "read", "actions": "read"}
+WRITES = {"contents": "write", "actions": "read", "pull-requests": "write"}
 OPTIONAL = re.compile(r"^( +)# ((?:environment|services|id-token): )", re.MULTILINE)
 
 
@@ -36,8 +39,11 @@ def steps_of_fanin() -> Iterator[tuple[str, Document]]:
 def test_each_command_has_a_job_of_its_name() -> None:
     commands = [(job_id, step["with"]["command"]) for job_id, step in steps_of_fanin()]
     assert commands == [
-        (command, command)
-        for command in ("next", "task", "verify", "merge", "continue")
+        (command, command) for command in ("next", "task", "verify", "merge")
+    ] + [
+        ("verify-again", "verify"),
+        ("merge-again", "merge"),
+        ("continue", "continue"),
     ]
 
 
@@ -58,8 +64,10 @@ def test_each_job_has_the_permissions_that_it_needs_and_a_time_limit() -> None:
         "refused": {},
         "next": {"contents": "read"},
         "task": {"contents": "read"},
-        "verify": {"contents": "read", "actions": "read"},
-        "merge": {"contents": "write", "actions": "read", "pull-requests": "write"},
+        "verify": VERIFIES,
+        "merge": WRITES,
+        "verify-again": VERIFIES,
+        "merge-again": WRITES,
         "continue": {"actions": "write"},
     }
     assert all("timeout-minutes" in job for job in jobs().values())
@@ -69,7 +77,7 @@ def test_no_agent_gets_a_token_and_no_job_that_writes_runs_other_code() -> None:
     (task,) = [step for job_id, step in steps_of_fanin() if job_id == "task"]
     assert task["with"]["token"] == ""
     assert "github.token" not in dumped(jobs()["task"])
-    for job_id in ("merge", "continue"):
+    for job_id in ("merge", "merge-again", "continue"):
         assert [step for step in jobs()[job_id]["steps"] if "run" in step] == []
 
 
@@ -80,6 +88,43 @@ def test_a_cancelled_run_still_merges_and_neither_verifies_nor_continues() -> No
     assert "!cancelled() && " in conditions["continue"]
     assert needs(jobs()["merge"]) == ["next", "task", "verify"]
     assert jobs()["task"]["strategy"]["fail-fast"] is False
+
+
+PULL = {
+    "state": "open",
+    "head": {"repo": {"full_name": "o/r"}},
+    "user": {"login": "octocat"},
+}
+FORK = {**PULL, "head": {"repo": {"full_name": "stranger/r"}}}
+CLOSED = {**PULL, "state": "closed"}
+DEPENDABOT = {**PULL, "user": {"login": "dependabot[bot]"}}
+
+
+@pytest.mark.parametrize(
+    ("pull_request", "label", "starts"),
+    [
+        (PULL, "fanin", ["next"]),
+        (PULL, "bug", []),
+        (CLOSED, "fanin", []),
+        (FORK, "fanin", ["refused"]),
+        (DEPENDABOT, "fanin", ["refused"]),
+        (DEPENDABOT, "dependencies", []),
+    ],
+)
+def test_a_pull_request_starts_a_run_only_if_it_is_open_and_ones_own(
+    pull_request: Document, label: str, starts: list[str]
+) -> None:
+    github = {
+        "event_name": "pull_request",
+        "repository": "o/r",
+        "event": {"pull_request": pull_request, "label": {"name": label}},
+    }
+    started = [
+        job_id
+        for job_id in ("refused", "next")
+        if evaluate(jobs()[job_id]["if"], {"github": github})
+    ]
+    assert started == starts
 
 
 def test_a_re_run_starts_no_agent_for_an_attempt_that_the_branch_has() -> None:
@@ -93,9 +138,10 @@ def test_a_re_run_starts_no_agent_for_an_attempt_that_the_branch_has() -> None:
 
 def test_merge_searches_the_results_for_the_keys_that_the_agents_had() -> None:
     environments = {job_id: step.get("env") for job_id, step in steps_of_fanin()}
-    assert environments["merge"] == environments["task"]
+    assert environments["merge"] == environments["merge-again"] == environments["task"]
     assert environments["task"]
-    assert not any(environments[job_id] for job_id in ("next", "verify", "continue"))
+    without = ("next", "verify", "verify-again", "continue")
+    assert not any(environments[job_id] for job_id in without)
 
 
 def test_artifacts_have_names_that_the_jobs_behind_them_find() -> None:
@@ -106,8 +152,19 @@ def test_artifacts_have_names_that_the_jobs_behind_them_find() -> None:
         if "upload-artifact" in step.get("uses", "")
     ]
     assert made[0] == jobs()["next"]["outputs"]["manifest-artifact"]
-    assert made[2] == jobs()["verify"]["outputs"]["verdict"]
+    assert made[2] == made[3] == jobs()["verify"]["outputs"]["verdict"]
+    assert "${{ github.job }}" in made[2]  # a job of its own has a name of its own
     assert all("r${{ github.run_attempt }}" in name for name in made)
+
+
+def test_the_second_pair_is_the_first_once_more() -> None:
+    first, second = jobs()["verify"], jobs()["verify-again"]
+    assert {**second, "needs": first["needs"], "if": first["if"]} == first
+    expected = jobs()["merge"]
+    text = dumped(expected).replace("needs.verify.", "needs.verify-again.")
+    expected = load(text.replace("last: false", "last: true"))
+    made = jobs()["merge-again"]
+    assert {**made, "needs": expected["needs"], "if": expected["if"]} == expected
 
 
 def test_the_next_round_is_a_dispatch_with_the_state_alone() -> None:
@@ -121,7 +178,7 @@ def test_the_next_round_is_a_dispatch_with_the_state_alone() -> None:
 def with_options() -> str:
     """The example with everything that it has in comments."""
     text, count = OPTIONAL.subn(r"\1\2", TEXT)
-    assert count == 5
+    assert count == 7
     return text
 
 
@@ -129,9 +186,11 @@ def test_what_is_in_comments_belongs_to_the_jobs_that_run_foreign_code_or_hold_k
     None
 ):
     found = jobs(with_options())
-    assert found["task"]["environment"] == found["merge"]["environment"] == "agents"
+    for job_id in ("task", "merge", "merge-again"):
+        assert found[job_id]["environment"] == "agents"
     assert permissions(found["task"]["permissions"])["id-token"] == "write"
-    assert found["task"]["services"] == found["verify"]["services"]
+    for job_id in ("verify", "verify-again"):
+        assert found["task"]["services"] == found[job_id]["services"]
 
 
 @pytest.mark.parametrize("tool", ["actionlint", "zizmor", "check-jsonschema"])

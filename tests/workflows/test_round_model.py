@@ -175,6 +175,69 @@ def test_nothing_starts_after_a_job_next_that_chose_nothing() -> None:
     assert model.paths == ["next"]
 
 
+# -- "Re-run failed jobs" after a cancel, in both ways to have the jobs --
+
+OWN_JOBS = workflow("examples/own-jobs.yml")
+PAIR = ["verify", "merge", "verify-again", "merge-again"]
+
+
+class CancelledBeforeVerify:
+    """One round, cancelled when its task jobs have ended, then run again.
+
+    Job `merge` does what job merge of fanin does: without a verdict it is red, and in a
+    re-run that left `verify` out it leaves the batch to the second verification.
+    """
+
+    def __init__(self, model: RunModel | None = None) -> None:
+        self.before = model
+
+    def __call__(self, path: str, inputs: Mapping[str, Any]) -> JobEnd:
+        job = path.rpartition("/")[2]
+        if job == "next":
+            round_ = json.dumps({"later-rounds": 0, "verify": True})
+            chosen = {"has-work": "true", "verify": "true", "round": round_}
+            return JobEnd(outputs=chosen)
+        if job == "task":
+            return JobEnd(then_cancels=self.before is None)
+        if job == "merge" and self.before is None:
+            return JobEnd("failure", {"again": "false"})
+        if job == "merge":
+            return JobEnd(outputs={"moved": "true"})
+        return JobEnd(outputs={"again": "false", "landed": "true"})
+
+
+@pytest.mark.parametrize(
+    ("document", "prefix"),
+    [(workflow(".github/workflows/fanin.yml"), "round-1/"), (OWN_JOBS, "")],
+    ids=["called", "own jobs"],
+)
+def test_a_rerun_after_a_cancel_verifies_what_was_not_verified(
+    document: Document, prefix: str
+) -> None:
+    github = {"event_name": "workflow_dispatch", "repository": "o/r"}
+    cancelled = RunModel(workflow, CancelledBeforeVerify(), github)
+    cancelled.run(document, {})
+    assert cancelled.paths == ["next", f"{prefix}task", f"{prefix}merge"]
+    again = cancelled.rerun_failed(CancelledBeforeVerify(cancelled))
+    again.run(document, {})
+    # GitHub leaves `verify` out: it was skipped, and all that it needs is green.
+    assert again.paths == [f"{prefix}{job}" for job in PAIR[1:]]
+
+
+def test_jobs_of_ones_own_continue_after_whichever_merge_was_the_last() -> None:
+    def behaviour(path: str, inputs: Mapping[str, Any]) -> JobEnd:
+        outputs = {
+            "next": {"has-work": "true", "verify": "true"},
+            "merge": {"moved": "true"},
+            "merge-again": {"again": "true"},
+        }
+        return JobEnd(outputs=outputs.get(path, {}))
+
+    model = RunModel(workflow, behaviour, {"event_name": "workflow_dispatch"})
+    model.run(OWN_JOBS, {})
+    assert model.paths == ["next", "task", *PAIR, "continue"]
+
+
 # -- the model itself --
 
 
@@ -228,3 +291,31 @@ def test_a_job_inside_a_skipped_call_never_starts_and_what_needs_it_is_skipped()
     model = RunModel(lambda uses: INNER, lambda path, inputs: JobEnd())
     model.run(SKIPPED_CALL, {})
     assert model.paths == ["first"]
+
+
+CHAIN = {
+    "on": {"workflow_dispatch": {}},
+    "jobs": {
+        "first": {"steps": []},
+        "left": {"needs": "first", "if": "${{ !cancelled() }}", "steps": []},
+        "red": {"needs": "first", "if": "always()", "steps": []},
+        "after": {"needs": "red", "if": "always()", "steps": []},
+    },
+}
+
+
+def test_a_rerun_of_failed_jobs_runs_them_and_all_that_need_them_and_no_other() -> None:
+    def behaviour(path: str, inputs: Mapping[str, Any]) -> JobEnd:
+        result = "failure" if path == "red" else "success"
+        return JobEnd(result, then_cancels=path == "first")
+
+    model = RunModel(workflow, behaviour)
+    model.run(CHAIN, {})
+    assert model.paths == ["first", "red", "after"]
+    again = model.rerun_failed(lambda path, inputs: JobEnd())
+    again.run(CHAIN, {})
+    assert again.paths == ["red", "after"]
+    assert (again.ended["first"].result, again.ended["left"].result) == (
+        "success",
+        "skipped",
+    )

@@ -11,7 +11,9 @@ The rules, each with its source in README.md:
 - `cancelled()` is about the run, not about a leg that ran into its time limit;
 - a cancel ends the jobs whose `if` is false after it, and lets the others go on;
 - a job inside a call that was skipped never starts, whatever its own `if` says;
-- outputs of a job that did not run are empty.
+- outputs of a job that did not run are empty;
+- "Re-run failed jobs" runs those that failed or were cancelled and all that need them,
+  and keeps the rest as it ended, skipped jobs too.
 """
 
 from __future__ import annotations
@@ -33,11 +35,16 @@ _TOKEN = re.compile(
 
 @dataclass(frozen=True)
 class JobEnd:
-    """How a job ends. `cancels`: whether a person cancels the run while it runs."""
+    """How a job ends.
+
+    `cancels`: whether a person cancels the run while it runs; `then_cancels`: once it
+    has ended.
+    """
 
     result: str = "success"
     outputs: Mapping[str, str] = field(default_factory=dict)
     cancels: bool = False
+    then_cancels: bool = False
 
 
 @dataclass(frozen=True)
@@ -57,7 +64,8 @@ class RunModel:
     """One run of a workflow.
 
     `behaviour` gets a job's path, such as `round-1/task`, and the inputs of its
-    workflow.
+    workflow. `before` is how the jobs ended that a re-run does not run again unless
+    they need one that it does.
     """
 
     resolve: Resolve
@@ -65,12 +73,23 @@ class RunModel:
     github: Mapping[str, Any] = field(default_factory=dict)
     cancelled: bool = False
     started: list[StartedJob] = field(default_factory=list)
+    before: Mapping[str, JobEnd] = field(default_factory=dict)
+    ended: dict[str, JobEnd] = field(default_factory=dict)
+
+    def rerun_failed(self, behaviour: Behaviour) -> RunModel:
+        """The run that "Re-run failed jobs" makes of this one."""
+        kept = {
+            path: end
+            for path, end in self.ended.items()
+            if end.result in ("success", "skipped")
+        }
+        return RunModel(self.resolve, behaviour, self.github, before=kept)
 
     def run(self, workflow: Document, inputs: Mapping[str, Any]) -> dict[str, str]:
-        """Run a called workflow with these inputs and its defaults; return its
-        outputs.
-        """
-        outputs, _, _ = self._workflow(workflow, inputs, prefix="", depth=0)
+        """Run a workflow with these inputs and its defaults; return its outputs."""
+        outputs, _, _ = self._workflow(
+            workflow, inputs, prefix="", depth=0, again=False
+        )
         return outputs
 
     @property
@@ -86,21 +105,35 @@ class RunModel:
         return next((job.result for job in self.started if job.path == path), "skipped")
 
     def _workflow(
-        self, workflow: Document, given: Mapping[str, Any], prefix: str, depth: int
+        self,
+        workflow: Document,
+        given: Mapping[str, Any],
+        prefix: str,
+        depth: int,
+        *,
+        again: bool,
     ) -> tuple[dict[str, str], str, int]:
-        """The outputs, the result and the depth after the last job."""
-        interface = triggers(workflow)["workflow_call"]
+        """The outputs, the result and the depth after the last job.
+
+        `again`: whether it needs a job that a re-run runs.
+        """
+        interface = triggers(workflow).get("workflow_call") or {}
         declared = interface.get("inputs") or {}
         inputs = {name: body.get("default", "") for name, body in declared.items()}
         inputs |= given
         ended: dict[str, JobEnd] = {}
         depths: dict[str, int] = {}
+        started_again: set[str] = set()
         for job_id, job in workflow["jobs"].items():
             needed = {name: ended[name] for name in needs(job)}
             start = max((depths[name] for name in needed), default=depth)
             context = self._context(inputs, needed)
             path = f"{prefix}{job_id}"
-            if not self._starts(job, context):
+            needs_started = again or any(name in started_again for name in needed)
+            count = len(self.started)
+            if path in self.before and not needs_started:
+                ended[job_id], depths[job_id] = self.before[path], start
+            elif not self._starts(job, context):
                 ended[job_id], depths[job_id] = JobEnd("skipped"), start
             elif "uses" in job:
                 values = {
@@ -108,12 +141,20 @@ class RunModel:
                     for name, value in (job.get("with") or {}).items()
                 }
                 outputs, result, after = self._workflow(
-                    self.resolve(job["uses"]), values, f"{path}/", start
+                    self.resolve(job["uses"]),
+                    values,
+                    f"{path}/",
+                    start,
+                    again=needs_started,
                 )
                 ended[job_id], depths[job_id] = JobEnd(result, outputs), after
             else:
                 ended[job_id] = self._job(path, job, inputs, context, start + 1)
                 depths[job_id] = start + 1
+            if len(self.started) > count or needs_started:
+                started_again.add(job_id)
+            if "uses" not in job:
+                self.ended[path] = ended[job_id]
         outputs = {
             name: str(evaluate_value(body["value"], {"jobs": _as_context(ended)}))
             for name, body in (interface.get("outputs") or {}).items()
@@ -139,6 +180,8 @@ class RunModel:
             context = {**context, "cancelled": True}
             if not self._starts(job, context):
                 end = JobEnd("cancelled")
+        if end.then_cancels:
+            self.cancelled = True
         self.started.append(StartedJob(path, depth, end.result))
         return end
 
