@@ -2,8 +2,8 @@
 
 patrob/ai-sdlc's stories S-0044 (task items) and S-0046 (progress table) define the
 format. Real plans are freer: tasks are under any heading, dependencies name ranges,
-examples are in code fences. An unclear line is an error if guessing could lose a task or
-start it too early. It is only a note if the guess lets a task change more files.
+examples are in code fences. A task is left out if guessing could lose it or start it too
+early. An unclear line is only a note if the guess lets a task change more files.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from runner.core.errors import InvalidInput
 from runner.core.task import Plan, Status, Task
 from runner.plan.formats.ai_sdlc_checks import (
-    add_order_problem,
     no_tasks_message,
     report_all,
+    report_order,
+    without_duplicates,
 )
 from runner.plan.formats.ai_sdlc_fields import (
     ProseError,
@@ -38,6 +38,7 @@ from runner.plan.formats.ai_sdlc_table import find_tables, read_statuses, write_
 from runner.plan.formats.base import Mark, Options, Tree
 from runner.plan.formats.diagnostics import (
     COMPLETED,
+    LEFT_OUT,
     PENDING,
     Diagnostics,
     StatusWord,
@@ -60,6 +61,7 @@ class AiSdlc:
 
     name = "ai-sdlc"
     options: Mapping[str, Sequence[str]] = {"heading": ()}
+    leaves_out_records = True
 
     def detect(self, path: str, tree: Tree) -> bool:
         """True for a `.md` file with a `- [ ] **Tn**` item or a progress table."""
@@ -80,13 +82,14 @@ class AiSdlc:
     def load(self, path: str, tree: Tree, options: Options) -> Plan:
         """The plan in this file.
 
-        Raises InvalidInput, which lists every unreadable task, dependency and table
-        row.
+        Unreadable tasks, dependencies and table rows leave their task out. Raises
+        InvalidInput if there are no tasks, or no such heading.
         """
         page = read_page(path, tree.read(path) or "", is_top_item)
         diagnostics = Diagnostics(path)
         heading = options.get("heading", "")
         chosen = choose_plan(page, find_items(page), heading, diagnostics)
+        chosen = without_duplicates(chosen, diagnostics)
         statuses: dict[str, StatusWord] = {}
         if not chosen.name:
             task_ids = {item.task_id for item in chosen.items}
@@ -101,18 +104,13 @@ class AiSdlc:
             task.id for task in tasks if task.source_status is Status.COMPLETED
         }
         report_all(page, chosen, finished_ids, diagnostics)
-        if not tasks and not diagnostics.problems:
+        if not tasks and not diagnostics.left_out and not diagnostics.problems:
             what = no_tasks_message(page)
             diagnostics.add_problem(0, what, f"write tasks as {EXAMPLE}")
-        if diagnostics.problems:
-            raise InvalidInput(diagnostics.problems)
-        return Plan(
-            path=path,
-            source=self.name,
-            tasks=tuple(tasks),
-            notes=tuple(diagnostics.notes),
-            section=chosen.name,
-        )
+        diagnostics.left_out.sort(key=lambda record: record.problem.line or 0)
+        tasks = [_skipped_if_left_out(task, diagnostics) for task in tasks]
+        plan = diagnostics.build_plan(self.name, tasks)
+        return plan.model_copy(update={"section": chosen.name})
 
     def write_back(
         self, path: str, tree: Tree, marks: Mapping[str, Mark], options: Options
@@ -125,8 +123,9 @@ class AiSdlc:
         text = tree.read(path) or ""
         page = read_page(path, text, is_top_item)
         heading = options.get("heading", "")
-        chosen = choose_plan(page, find_items(page), heading, Diagnostics(path))
-        items = chosen.items
+        diagnostics = Diagnostics(path)
+        chosen = choose_plan(page, find_items(page), heading, diagnostics)
+        items = without_duplicates(chosen, diagnostics).items
         marks_in_plan_order: dict[str, Mark] = {}
         for item in items:
             mark = marks.get(item.task_id)
@@ -151,32 +150,52 @@ def _task(
     files, allow_empty = _files(item, fields, diagnostics)
     status = _status(item, statuses, diagnostics)
     finished = status.status is Status.COMPLETED
-    _report_unclear_order(item, diagnostics)
+    _report_unclear_order(item, diagnostics, finished=finished)
     return Task(
         id=item.task_id,
         title=item.title,
         prompt=build_prompt(item.heading, [page.lines[index] for index in other_lines]),
         files=files,
-        depends_on=_dependencies(fields, diagnostics, finished=finished),
+        depends_on=_dependencies(item, fields, diagnostics, finished=finished),
         allow_empty=allow_empty,
         line=item.line_index + 1,
         source_status=status.status,
         skipped=status.skipped,
-        skip_reason="in review" if status.skipped else "",
+        skip_reason=_skip_reason(item, status, diagnostics),
     )
 
 
-def _report_unclear_order(item: Item, diagnostics: Diagnostics) -> None:
+def _skip_reason(item: Item, status: StatusWord, diagnostics: Diagnostics) -> str:
+    if not status.skipped:
+        return ""
+    return LEFT_OUT if diagnostics.is_left_out(item.task_id) else "in review"
+
+
+def _skipped_if_left_out(task: Task, diagnostics: Diagnostics) -> Task:
+    if task.source_status is Status.COMPLETED or task.skipped:
+        return task
+    if not diagnostics.is_left_out(task.id):
+        return task
+    return task.model_copy(update={"skipped": True, "skip_reason": LEFT_OUT})
+
+
+def _report_unclear_order(
+    item: Item, diagnostics: Diagnostics, *, finished: bool
+) -> None:
     """Report a task inside a task, and a dependency that only the title names."""
     if item.parent_id:
         parent = item.parent_id
         what = f"{item.task_id} is written inside {parent}, so their order is unclear"
         remedy = f"unindent it, and write `Dependencies: {parent}` if it comes after"
-        diagnostics.add_problem(item.line_index, what, remedy)
+        report_order(
+            diagnostics, item.task_id, item.line_index, what, remedy, finished=finished
+        )
     if _TITLE_DEPENDENCY.search(item.title):
         what = f"{item.task_id} names a dependency in its title, which is not read"
         remedy = "write it below the task as `  - Dependencies: T1`"
-        diagnostics.add_problem(item.line_index, what, remedy)
+        report_order(
+            diagnostics, item.task_id, item.line_index, what, remedy, finished=finished
+        )
 
 
 def _status(
@@ -185,6 +204,8 @@ def _status(
     """The task's status in the progress table, else what its check box says."""
     box_status = COMPLETED if item.done else PENDING
     status = statuses.get(item.task_id, box_status)
+    if diagnostics.is_left_out(item.task_id):
+        return status
     if item.done != (status.status is Status.COMPLETED):
         word = "review" if status.skipped else status.status
         what = (
@@ -218,8 +239,9 @@ def _files(
 
 
 def _dependencies(
-    fields: Sequence[Field], diagnostics: Diagnostics, *, finished: bool
+    item: Item, fields: Sequence[Field], diagnostics: Diagnostics, *, finished: bool
 ) -> tuple[str, ...]:
+    """The ids that the task waits for; an open task is left out if they are unclear."""
     task_ids: list[str] = []
     for field in fields:
         if not field.is_dependencies:
@@ -227,11 +249,9 @@ def _dependencies(
         try:
             task_ids += parse_dependencies(field.value)
         except ProseError as error:
-            add_order_problem(
-                diagnostics,
-                field.line_index,
-                error.what,
-                error.remedy,
-                finished=finished,
+            what = f"{item.task_id}: {error.what}"
+            line_index, remedy = field.line_index, error.remedy
+            report_order(
+                diagnostics, item.task_id, line_index, what, remedy, finished=finished
             )
     return tuple(dict.fromkeys(task_ids))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 from runner.plan.formats.ai_sdlc_fields import MENTION
 from runner.plan.formats.ai_sdlc_items import EXAMPLE, FIELD, ITEM, Item, is_top_item
@@ -11,8 +12,8 @@ from runner.plan.formats.ai_sdlc_plans import ChosenPlan
 from runner.plan.formats.diagnostics import (
     Diagnostics,
     count_of,
+    leave_out_malformed_task,
     note_hidden_tasks,
-    report_malformed_task,
 )
 from runner.plan.formats.markdown import RULE, Page, heading_text
 
@@ -29,42 +30,58 @@ _UNBOXED = re.compile(
 )
 
 
-def add_order_problem(
-    diagnostics: Diagnostics, line_index: int, what: str, remedy: str, *, finished: bool
+def report_order(
+    diagnostics: Diagnostics,
+    task_id: str,
+    line_index: int,
+    what: str,
+    remedy: str,
+    *,
+    finished: bool,
 ) -> None:
-    """Report what is wrong about the order of a task.
+    """Leave a task out because of what is wrong about its order.
 
     A finished task waits for nothing, so that there it is only a note.
     """
     if finished:
         diagnostics.add_note(line_index, f"{what}: not followed, the task is finished")
     else:
-        diagnostics.add_problem(line_index, what, remedy)
+        diagnostics.leave_out(line_index, what, remedy, task_id=task_id)
 
 
 def report_all(
     page: Page, plan: ChosenPlan, finished_ids: set[str], diagnostics: Diagnostics
 ) -> None:
-    """Report duplicate ids, malformed tasks, stray dependencies and fences.
+    """Report malformed tasks, stray dependencies and fences.
 
     Of several plans in the file, only about the one that counts.
     """
-    _report_duplicates(plan.items, diagnostics)
     _report_malformed(page, plan, diagnostics)
     _report_stray_dependencies(page, plan.items, finished_ids, diagnostics)
     _report_fences(page, diagnostics)
 
 
-def _report_duplicates(items: Sequence[Item], diagnostics: Diagnostics) -> None:
-    first_items: dict[str, Item] = {}
-    for item in items:
-        first = first_items.setdefault(item.task_id, item)
-        if first is item:
+def without_duplicates(plan: ChosenPlan, diagnostics: Diagnostics) -> ChosenPlan:
+    """The plan with one item of each id: the first whose box is open.
+
+    So nothing starts too early. The others are left out.
+    """
+    chosen: dict[str, Item] = {}
+    for item in plan.items:
+        first = chosen.setdefault(item.task_id, item)
+        if first.done and not item.done:
+            chosen[item.task_id] = item
+    items = []
+    for item in plan.items:
+        other = chosen[item.task_id]
+        if item is other:
+            items.append(item)
             continue
-        heading = f", under `{first.heading}`" if first.heading else ""
-        what = f"{item.task_id} is already on line {first.line_index + 1}{heading}"
+        heading = f", under `{other.heading}`" if other.heading else ""
+        what = f"{item.task_id} is also on line {other.line_index + 1}{heading}"
         remedy = "keep one of the two plans in this file, or give this task another id"
-        diagnostics.add_problem(item.line_index, what, remedy)
+        diagnostics.leave_out(item.line_index, what, remedy)
+    return replace(plan, items=items)
 
 
 def _report_malformed(page: Page, plan: ChosenPlan, diagnostics: Diagnostics) -> None:
@@ -82,7 +99,7 @@ def _report_malformed(page: Page, plan: ChosenPlan, diagnostics: Diagnostics) ->
             continue
         task_id = next(text for text in match.groups() if text).upper()
         if task_id not in line_numbers:
-            report_malformed_task(diagnostics, index, line, EXAMPLE)
+            leave_out_malformed_task(diagnostics, index, line, EXAMPLE)
         elif malformed:
             what = (
                 "looks like a task but is not written as one; "
@@ -120,7 +137,8 @@ def _report_stray_dependencies(
             )
             remedy = "indent it two spaces more than its task"
             finished = item_above.task_id in finished_ids
-            add_order_problem(diagnostics, index, what, remedy, finished=finished)
+            task_id = item_above.task_id
+            report_order(diagnostics, task_id, index, what, remedy, finished=finished)
 
 
 def _names_dependencies(line: str) -> bool:

@@ -2,6 +2,7 @@
 
 ai-sdlc writes a revision beside the first plan, mostly above it, with the same ids. Only
 one of them is to be done: the revision if headings say which one that is, else the last.
+A revision may also continue the numbers of the plan, and stand above it.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from runner.core.validation import nearest
-from runner.plan.formats.ai_sdlc_items import Item
+from runner.plan.formats.ai_sdlc_fields import ProseError, parse_dependencies
+from runner.plan.formats.ai_sdlc_items import Item, split_body
 from runner.plan.formats.diagnostics import Diagnostics, count_of
 from runner.plan.formats.markdown import Page, heading_level, heading_text
 
@@ -164,6 +166,8 @@ def _lines_below(page: Page, headings: Sequence[_Heading], heading: _Heading) ->
 
 def _latest(sections: Sequence[_Section]) -> _Section:
     """The plan that its headings call a revision, if there is one, else the last."""
+    if _continues(sections[0].items, sections[-1].items):
+        return sections[0]
     shares = [section.revision_share for section in sections]
     highest = max(shares)
     if highest >= _REVISION_SHARE and shares.count(highest) == 1:
@@ -180,11 +184,13 @@ def _split(
     """The plans of the file, in its order; one if it is not clear that there are more."""
     chains = _heading_chains(items, headings)
     starts = _starts(items, chains)
+    if len(starts) == 1:
+        starts += _continued_start(page, items, chains)
     groups = [
         (start, items[start:end]) for start, end in pairwise([*starts, len(items)])
     ]
     for (_, before), (_, after) in pairwise(groups):
-        if not _is_another_plan(before, after):
+        if not _is_another_plan(before, after) and not _continues(before, after):
             return [_Section(list(items), range(len(page.lines)), [])]
     first_lines = [0]
     for start, _ in groups[1:]:
@@ -265,6 +271,52 @@ def _first_below(
     while start - 1 > previous_start and own[0] in chains[start - 1]:
         start -= 1
     return start
+
+
+def _continued_start(
+    page: Page, items: Sequence[Item], chains: Sequence[tuple[_Heading, ...]]
+) -> list[int]:
+    """Where the plan begins whose numbers those above it continue, if there is one.
+
+    Neither of the two may name a task of the other.
+    """
+    numbers = [_number(item) for item in items]
+    first = numbers.index(min(numbers)) if numbers else 0
+    before, after = items[:first], items[first:]
+    if not before or not _continues(before, after):
+        return []
+    headings = {chain[-1] for chain in chains[:first] if chain}
+    if not chains[first] or chains[first][-1] in headings:
+        return []
+    names_other = _names(page, before, after) or _names(page, after, before)
+    return [] if names_other else [first]
+
+
+def _continues(before: Sequence[Item], after: Sequence[Item]) -> bool:
+    """Whether the first number in `before` is the next one after the last in `after`."""
+    first = min(_number(item) for item in before)
+    return first == max(_number(item) for item in after) + 1
+
+
+def _number(item: Item) -> int:
+    return int(item.task_id[1:])
+
+
+def _names(page: Page, items: Sequence[Item], others: Sequence[Item]) -> bool:
+    """Whether dependencies of `items` name one of `others`; unreadable ones may."""
+    ids = {other.task_id for other in others}
+    for item in items:
+        fields, _ = split_body(page, item)
+        for field in fields:
+            if not field.is_dependencies:
+                continue
+            try:
+                named = parse_dependencies(field.value)
+            except ProseError:
+                return True
+            if ids.intersection(named):
+                return True
+    return False
 
 
 def _is_another_plan(before: Sequence[Item], after: Sequence[Item]) -> bool:

@@ -10,8 +10,8 @@ from runner.core.task import Status
 from runner.plan.formats.ai_sdlc_items import Item
 from runner.plan.formats.base import Mark
 from runner.plan.formats.diagnostics import (
-    PENDING,
     REVIEW_WORDS,
+    SKIPPED,
     Diagnostics,
     StatusWord,
     normalize,
@@ -144,8 +144,8 @@ def read_statuses(
     first_table = tables[0]
     for extra in tables[1:]:
         first_line = first_table.header + 1
-        what = f"a second progress table; the first is on line {first_line}"
-        diagnostics.add_problem(extra.header, what, "keep one")
+        what = f"a second progress table; the first counts, on line {first_line}"
+        diagnostics.add_note(extra.header, what)
     return _read_rows(page, first_table, task_ids, diagnostics)
 
 
@@ -161,25 +161,29 @@ def _read_rows(
                 f"a progress row for {task_id or 'no task'}, which is not in the plan"
             )
             diagnostics.add_note(index, what)
-        elif task_id in statuses:
-            what = f"a second progress row for {task_id}"
-            diagnostics.add_problem(index, what, "keep one")
-        else:
-            word = table.cell(line, "status")
-            statuses[task_id] = _parse_status(word, index, diagnostics)
+            continue
+        word = table.cell(line, "status")
+        status = _parse_status(word, task_id, index, diagnostics)
+        if statuses.setdefault(task_id, status) != status:
+            what = f"a second progress row for {task_id}, with another status"
+            diagnostics.leave_out(index, what, "keep one", task_id=task_id)
+            statuses[task_id] = SKIPPED
     return statuses
 
 
-def _parse_status(word: str, line_index: int, diagnostics: Diagnostics) -> StatusWord:
+def _parse_status(
+    word: str, task_id: str, line_index: int, diagnostics: Diagnostics
+) -> StatusWord:
+    """The meaning of the word; an unknown one leaves the task out, so it is skipped."""
     if normalize(word) in REVIEW_WORDS:
         return REVIEW_WORDS[normalize(word)]
     try:
         return StatusWord(Status(word.lower()))
     except ValueError:
-        what = f"`{word}` is not a valid status"
+        what = f"{task_id}: `{word}` is not a valid status"
         remedy = "write pending, in_progress, completed or failed"
-        diagnostics.add_problem(line_index, what, remedy)
-        return PENDING
+        diagnostics.leave_out(line_index, what, remedy, task_id=task_id)
+        return SKIPPED
 
 
 # -- Writing --

@@ -74,13 +74,17 @@ class Diagnostics:
             self._left_out_ids.add(task_id)
         self.left_out.append(LeftOut(problem, task_id))
 
+    def is_left_out(self, task_id: str) -> bool:
+        """Whether the task with this id was left out."""
+        return task_id in self._left_out_ids
+
     def add_plan_note(self, what: str) -> None:
         """Add a note about the plan as a whole."""
         self.notes.append(f"{self.plan_path}: {what}")
 
     def build_plan(self, source: str, tasks: Sequence[Task]) -> Plan:
         """The plan of these tasks, with the notes. InvalidInput with all problems."""
-        self._check_size(tasks)
+        self.problems += size_problems(self.plan_path, tasks)
         if self.problems:
             raise InvalidInput(self.problems)
         return Plan(
@@ -91,23 +95,26 @@ class Diagnostics:
             left_out=tuple(self.left_out),
         )
 
-    def _check_size(self, tasks: Sequence[Task]) -> None:
-        if len(tasks) > MAX_TASKS:
-            what = f"{len(tasks)} tasks; at most {MAX_TASKS} are allowed"
-            self.add_problem(0, what, "split the plan", self.plan_path)
-        edges = sum(len(task.depends_on) for task in tasks)
-        if edges > MAX_EDGES:
-            what = f"more than {MAX_EDGES} dependencies"
-            self.add_problem(0, what, "split the plan", self.plan_path)
+
+def size_problems(path: str, tasks: Sequence[Task]) -> list[Problem]:
+    """Why the plan at `path` is too large, if it is."""
+    problems = []
+    if len(tasks) > MAX_TASKS:
+        what = f"{len(tasks)} tasks; at most {MAX_TASKS} are allowed"
+        problems.append(Problem(path, 1, what, "split the plan"))
+    if sum(len(task.depends_on) for task in tasks) > MAX_EDGES:
+        what = f"more than {MAX_EDGES} dependencies"
+        problems.append(Problem(path, 1, what, "split the plan"))
+    return problems
 
 
-def report_malformed_task(
+def leave_out_malformed_task(
     diagnostics: Diagnostics, line_index: int, line: str, example: str
 ) -> None:
-    """Report a line that was meant as a task; `example` is how to write one."""
+    """Leave out a line that was meant as a task; `example` is how to write one."""
     quoted = line.strip()[:MAX_QUOTED]
     what = f"cannot read this task line: `{quoted}`"
-    diagnostics.add_problem(line_index, what, f"write {example}")
+    diagnostics.leave_out(line_index, what, f"write {example}")
 
 
 def note_hidden_tasks(

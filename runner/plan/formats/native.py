@@ -18,7 +18,7 @@ from runner.core.task import AgentSettings, Plan, Task, TaskFields
 from runner.core.validation import problems_of
 from runner.core.yaml_document import YamlDocument
 from runner.plan.formats.base import Mark, Options, Tree
-from runner.plan.formats.diagnostics import spelling_remedy
+from runner.plan.formats.diagnostics import size_problems, spelling_remedy
 from runner.policy.globs import glob_problems
 
 EXAMPLE = "write:  tasks: [{id: T1, title: What to do}]"
@@ -81,6 +81,7 @@ class Native:
             problems += task_problems
             if task is not None:
                 tasks.append(task)
+        problems += size_problems(path, tasks)
         if problems:
             raise InvalidInput(problems)
         return Plan(path=path, source=self.name, tasks=tuple(tasks))

@@ -8,7 +8,9 @@ from collections.abc import Mapping
 import pytest
 
 from runner.core.errors import InvalidInput, Problem
-from runner.core.task import Status, Task
+from runner.core.task import PlanSettings, Status, Task
+from runner.plan import formats
+from runner.plan.formats import diagnostics
 from runner.plan.formats.base import Mark, MemoryTree
 from tests.support.ai_sdlc_plans import FAILED, SOURCE, TABLE, load, write_back
 
@@ -24,6 +26,15 @@ def problems(text: str) -> tuple[Problem, ...]:
     with pytest.raises(InvalidInput) as caught:
         load(text)
     return caught.value.problems
+
+
+def left_out(text: str) -> tuple[Problem, ...]:
+    """Why records are left out; the tasks that remain of them are skipped."""
+    plan = load(text)
+    for record in plan.left_out:
+        task = plan.task(record.task_id) if record.task_id else None
+        assert task is None or task.skipped
+    return tuple(record.problem for record in plan.left_out)
 
 
 def ids(text: str) -> list[str]:
@@ -122,8 +133,8 @@ def test_only_a_newline_ends_a_line() -> None:
     )
 
 
-def test_a_task_inside_a_task_is_refused() -> None:
-    (problem,) = problems("- [ ] **T1**: a\n  - [ ] **T2**: b\n")
+def test_a_task_inside_a_task_is_left_out() -> None:
+    (problem,) = left_out("- [ ] **T1**: a\n  - [ ] **T2**: b\n")
     assert problem.line == 2
     assert "T2 is written inside T1" in problem.what
 
@@ -312,10 +323,10 @@ def test_dependencies_are_ids_and_ranges(value: str, expected: str) -> None:
         ("T1-T999999", "more than 1000 tasks", "shorter"),
     ],
 )
-def test_dependencies_in_prose_are_refused_with_a_remedy(
+def test_dependencies_in_prose_leave_it_out_with_a_remedy(
     value: str, what: str, remedy: str
 ) -> None:
-    (problem,) = problems(item(dependencies=value))
+    (problem,) = left_out(item(dependencies=value))
     assert (problem.path, problem.line) == ("plan.md", 2)
     assert what in problem.what
     assert remedy in problem.remedy
@@ -354,22 +365,22 @@ def test_a_dependency_line_inside_a_fence_is_code() -> None:
     )
 
 
-def test_a_dependency_in_the_title_is_refused() -> None:
-    (problem,) = problems("- [ ] **T2**: Create service (depends on: T1)\n")
+def test_a_dependency_in_the_title_is_left_out() -> None:
+    (problem,) = left_out("- [ ] **T2**: Create service (depends on: T1)\n")
     assert "in its title" in problem.what
 
 
 @pytest.mark.parametrize(
     "line", ["- Dependencies: T1", "Dependencies: T1", "**Depends on:** T1"]
 )
-def test_dependencies_that_are_not_indented_are_refused(line: str) -> None:
-    (problem,) = problems(f"- [ ] **T2**: b\n\n{line}\n")
+def test_dependencies_that_are_not_indented_leave_it_out(line: str) -> None:
+    (problem,) = left_out(f"- [ ] **T2**: b\n\n{line}\n")
     assert problem.line == 3
     assert "T2 would not wait" in problem.what
 
 
-def test_dependencies_after_a_fence_that_ended_the_task_are_refused() -> None:
-    (problem,) = problems(
+def test_dependencies_after_a_fence_that_ended_the_task_leave_it_out() -> None:
+    (problem,) = left_out(
         "- [ ] **T2**: b\n  - Add:\n```ts\nx\n```\n  - Dependencies: T1\n"
     )
     assert problem.line == 6
@@ -475,13 +486,13 @@ def test_a_fence_is_closed_only_by_its_own_kind_and_length(
     ]
 
 
-def test_every_duplicate_id_is_refused_with_both_lines() -> None:
+def test_every_duplicate_id_is_left_out_with_both_lines() -> None:
     text = (
         "## A\n- [ ] **T1**: a\n- [ ] **T2**: b\n\n- [ ] **T1**: c\n- [ ] **t2**: d\n"
     )
-    all_problems = problems(text)
+    all_problems = left_out(text)
     assert [problem.line for problem in all_problems] == [5, 6]
-    assert all_problems[0].what == "T1 is already on line 2, under `A`"
+    assert all_problems[0].what == "T1 is also on line 2, under `A`"
     assert "keep one of the two plans" in all_problems[0].remedy
 
 
@@ -503,8 +514,8 @@ def test_every_duplicate_id_is_refused_with_both_lines() -> None:
         "- [ ] **T12345678901**: title",
     ],
 )
-def test_a_malformed_task_line_is_refused(line: str) -> None:
-    (problem,) = problems(f"- [ ] **T9**: real\n\n{line}\n")
+def test_a_malformed_task_line_is_left_out(line: str) -> None:
+    (problem,) = left_out(f"- [ ] **T9**: real\n\n{line}\n")
     assert problem.line == 3
     assert problem.what == f"cannot read this task line: `{line}`"
     assert "- [ ] **T1**: " in problem.remedy
@@ -557,7 +568,8 @@ def test_all_problems_are_reported_together_in_line_order() -> None:
         f"- [ ] **T1**: a\n  - Dependencies: everything\n- [ ] **T1**: b\n- [ ] **T3** c\n\n{TABLE}"
         "| T1 | paused | - | - |\n"
     )
-    assert [problem.line for problem in problems(text)] == [2, 3, 4, 10]
+    # T1 is one record, whose row is read before its dependencies.
+    assert [problem.line for problem in left_out(text)] == [3, 4, 10]
 
 
 def with_table(rows: str, header: str = TABLE) -> str:
@@ -601,8 +613,8 @@ def test_columns_are_identified_by_name() -> None:
 @pytest.mark.parametrize(
     "row", ["| T1 | paused | - | - |", "| T1 |  | - | - |", "| T1 |"]
 )
-def test_an_unknown_status_is_refused(row: str) -> None:
-    (problem,) = problems(with_table(f"{row}\n"))
+def test_an_unknown_status_is_left_out(row: str) -> None:
+    (problem,) = left_out(with_table(f"{row}\n"))
     assert problem.line == 8
     assert "is not a valid status" in problem.what
 
@@ -619,13 +631,25 @@ def test_a_row_for_an_unknown_task_gets_a_note() -> None:
     assert plan.notes == ("plan.md:8: a progress row for T7, which is not in the plan",)
 
 
-def test_two_rows_or_two_tables_are_refused() -> None:
-    (row,) = problems(with_table("| T1 | failed | - | - |\n| T1 | pending | - | - |\n"))
-    assert (row.line, row.what) == (9, "a second progress row for T1")
-    (table,) = problems(
-        with_table(f"| T1 | failed | - | - |\n\n{TABLE}| T1 | pending | - | - |\n")
+def test_two_rows_or_two_tables_leave_it_out() -> None:
+    (row,) = left_out(with_table("| T1 | failed | - | - |\n| T1 | pending | - | - |\n"))
+    assert (row.line, row.what) == (
+        9,
+        "a second progress row for T1, with another status",
     )
-    assert table.line == 12
+    assert not left_out(
+        with_table("| T1 | failed | - | - |\n| T1 | failed | - | - |\n")
+    )
+
+
+def test_of_two_tables_the_first_counts_with_a_note() -> None:
+    plan = load(
+        with_table(f"| T1 | failed | - | - |\n\n{TABLE}| T1 | completed | - | - |\n")
+    )
+    assert plan.tasks[0].source_status is Status.FAILED
+    assert (
+        "plan.md:12: a second progress table; the first counts, on line 6" in plan.notes
+    )
 
 
 def test_an_example_table_in_a_fence_is_not_read() -> None:
@@ -898,15 +922,98 @@ def test_mistakes_in_the_plan_that_does_not_count_are_not_reported() -> None:
     text = TWO_PLANS.replace("Dependencies: T2", "Dependencies: all of it")
     text = text.replace("- [ ] **T3**: c", "- [ ] **T9** nearly\n- [ ] **T3**: c")
     assert len(load(text).tasks) == 3
-    with pytest.raises(InvalidInput) as caught:
-        in_plan(text, "Implementation Plan")
-    assert [problem.line for problem in caught.value.problems] == [8, 10]
+    options = {"heading": "Implementation Plan"}
+    plan = SOURCE.load("s.md", MemoryTree({"s.md": text}), options)
+    assert [record.problem.line for record in plan.left_out] == [8, 10]
+
+
+CONTINUED = (
+    "# Plan - Review Fixes\n## Phase 1: Fixes\n- [ ] **T3**: c\n"
+    "## Phase 2: Tests\n- [ ] **T4**: d\n  - Dependencies: T3\n"
+    "## Phase 1: Core\n- [ ] **T1**: a\n- [ ] **T2**: b\n  - Dependencies: T1\n"
+)
+
+
+def test_a_revision_that_continues_the_numbers_of_the_plan_below_it_counts() -> None:
+    plan = load(CONTINUED)
+    assert [task.id for task in plan.tasks] == ["T3", "T4"]
+    assert "counts, not that on line 8 with 2 tasks" in plan.notes[0]
+    assert in_plan(CONTINUED, "Phase 1: Core") == ["T1 a", "T2 b"]
+    assert write_back(CONTINUED, {"T3": DONE}) == CONTINUED.replace(
+        "- [ ] **T3**", "- [x] **T3**"
+    )
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("- Dependencies: T3", "- Dependencies: T2, T3"),
+        ("- Dependencies: T1", "- Dependencies: T1, T4"),
+        ("**T2**", "**T7**"),
+        ("## Phase 1: Core\n", ""),
+    ],
+)
+def test_numbers_that_only_run_backwards_make_no_second_plan(
+    old: str, new: str
+) -> None:
+    plan = load(CONTINUED.replace(old, new))
+    assert len(plan.tasks) == 4
+    assert not any("counts, not" in note for note in plan.notes)
+
+
+@pytest.mark.parametrize(("first", "second"), [(" ", " "), ("x", " "), (" ", "x")])
+def test_of_a_doubled_id_the_open_task_counts_and_is_marked(
+    first: str, second: str
+) -> None:
+    rest = "- [ ] **T2**: c\n  - Dependencies: T1\n- [ ] **T3**: d\n"
+    text = f"- [{first}] **T1**: a\n{rest}- [{second}] **T1**: b\n"
+    plan = load(text)
+    assert {task.id for task in plan.tasks} == {"T1", "T2", "T3"}
+    task = plan.task("T1")
+    assert task is not None
+    assert task.source_status is Status.PENDING
+    assert len(plan.left_out) == 1
+    title = "a" if first == " " else "b"
+    assert task.title == title
+    marked = write_back(text, {"T1": DONE})
+    assert f"- [x] **T1**: {title}" in marked
+
+
+def test_more_than_a_third_of_unreadable_tasks_refuses_the_plan() -> None:
+    readable = "".join(f"- [ ] **T{n}**: a\n" for n in range(1, 5))
+    unreadable = "- [ ] **T8** b\n- [ ] **T9** c\n"
+    settings = PlanSettings(path="plan.md")
+    tree = MemoryTree({"plan.md": readable + unreadable})
+    plan = formats.load(settings, tree)
+    assert plan.left_out_summary == "2 records left out, see fanin check"
+    tree = MemoryTree({"plan.md": readable + unreadable + "- [ ] **T7** d\n"})
+    with pytest.raises(InvalidInput):
+        formats.load(settings, tree)
+
+
+def test_what_depends_on_a_task_that_is_left_out_cannot_run() -> None:
+    text = (
+        "- [ ] **T1**: a\n  - Dependencies: everything\n"
+        "- [ ] **T2**: b\n  - Dependencies: T1\n"
+        "- [ ] **T3**: c\n- [ ] **T4**: d\n"
+    )
+    tree = MemoryTree({"plan.md": text})
+    plan = formats.load(PlanSettings(path="plan.md"), tree)
+    assert [task.id for task in plan.tasks if task.skipped] == ["T1"]
+    assert plan.notes[0].startswith("left out: plan.md:2: T1: cannot read")
+    assert any("these cannot run: T2" in note for note in plan.notes)
+
+
+def test_a_plan_with_too_many_tasks_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(diagnostics, "MAX_TASKS", 2)
+    (problem,) = problems("".join(f"- [ ] **T{n}**: a\n" for n in range(3)))
+    assert problem.what == "3 tasks; at most 2 are allowed"
 
 
 def test_an_id_that_is_doubled_by_mistake_makes_no_second_plan() -> None:
     text = "## A\n- [ ] **T1**: a\n- [ ] **T2**: b\n## B\n- [ ] **T2**: c\n- [ ] **T3**: d\n"
-    (problem,) = problems(text)
-    assert problem.what == "T2 is already on line 3, under `A`"
+    (problem,) = left_out(text)
+    assert problem.what == "T2 is also on line 3, under `A`"
 
 
 @pytest.mark.parametrize(
@@ -922,7 +1029,7 @@ def test_the_order_of_a_finished_task_is_only_a_note(line: str) -> None:
     assert len(loaded.tasks) == 2
     assert loaded.notes[0].startswith("plan.md:3: ")
     assert loaded.notes[0].endswith(": not followed, the task is finished")
-    assert problems(text.replace("[x] **T2**", "[ ] **T2**"))[0].line == 3
+    assert left_out(text.replace("[x] **T2**", "[ ] **T2**"))[0].line == 3
 
 
 @pytest.mark.parametrize("word", ["review", "In Review", "needs_review"])

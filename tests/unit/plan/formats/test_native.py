@@ -9,7 +9,7 @@ import pytest
 from runner.core.errors import UsageProblem
 from runner.core.task import AgentSettings, Plan, PlanSettings, Status
 from runner.plan import formats
-from runner.plan.formats import Mark, MemoryTree
+from runner.plan.formats import Mark, MemoryTree, diagnostics
 from tests.support.builders import problems
 
 
@@ -315,3 +315,14 @@ def test_get_source_returns_the_format_of_that_name_only() -> None:
         assert formats.get_source(source.name) is source
     with pytest.raises(UsageProblem, match="did you mean 'native'"):
         formats.get_source("natve")
+
+
+def test_a_plan_with_too_many_dependencies_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(diagnostics, "MAX_EDGES", 1)
+    text = "version: 1\ntasks:\n- {id: A, title: a}\n- {id: B, title: b, depends_on: [A]}\n"
+    assert len(_load(text).tasks) == 2
+    text += "- {id: C, title: c, depends_on: [A]}\n"
+    (problem,) = problems(lambda: _load(text))
+    assert "more than 1 dependencies" in problem
