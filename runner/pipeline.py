@@ -185,15 +185,18 @@ def run_task(
     )
     result_folder.begin(folder, attempt)
     workspace_folder = scratch / f"{manifest.batch}-{entry.folder}"
+    kind = FailureKind.NOT_READY
     try:
         attempt_workspace = workspaces.acquire(
             manifest.base, workspace_folder, branch_of(entry.folder)
         )
+        kind = FailureKind.ENVIRONMENT
         outcome = execute_attempt(
             manifest, entry, attempt, attempt_workspace, folder, attempt_context
         )
     except FaninError as error:
-        outcome = AttemptOutcome(Usage(), _environment_failure(error, attempt_context))
+        failure = _environment_failure(error, kind, attempt_context)
+        outcome = AttemptOutcome(Usage(), failure)
     finally:
         workspaces.release(workspace_folder)
     result = Result(
@@ -221,12 +224,16 @@ def run_task(
     return result
 
 
-def _environment_failure(error: FaninError, context: AttemptContext) -> Failure:
+def _environment_failure(
+    error: FaninError, kind: FailureKind, context: AttemptContext
+) -> Failure:
     """The failure of an attempt that the machine broke off."""
-    kind = FailureKind.ENVIRONMENT
+    message = str(error)
+    if kind is FailureKind.NOT_READY:
+        message = f"the agent was not started: {message}"
     if context.cancel is not None and context.cancel.is_set():
         kind = FailureKind.INTERRUPTED
-    return Failure(kind=kind, message=str(error))
+    return Failure(kind=kind, message=message)
 
 
 def merge_batch(

@@ -158,7 +158,12 @@ def _run(attempt: _Attempt) -> AttemptOutcome:
         failure = _set_up(attempt, setup)
         if failure is not None:
             return AttemptOutcome(Usage(), failure)
-        prepared = workspace.record_preparation(attempt.workspace)
+        try:
+            prepared = workspace.record_preparation(attempt.workspace)
+        except GitFailed as error:
+            message = f"the agent was not started: {error}"
+            failure = Failure(kind=FailureKind.NOT_READY, message=message)
+            return AttemptOutcome(Usage(), failure)
         attempt = replace(attempt, workspace=prepared)
     attempt_folder = agents.AttemptFolder(attempt.workspace.folder)
     process_outcome = _run_agent(attempt, attempt_folder)

@@ -12,6 +12,7 @@ from pathlib import Path
 from runner.attempt.workspace import remove_folder
 from runner.config.settings import Settings
 from runner.core.errors import InvalidInput, UsageProblem
+from runner.core.plurals import pluralize
 from runner.core.task import AgentSettings, Standing
 from runner.local.journal import Journal
 from runner.plan.snapshot import Snapshot
@@ -57,6 +58,22 @@ def _create_branch(repo: Repository, branch: str) -> None:
         raise UsageProblem(
             f"cannot create the branch {branch!r}",
             "git cannot have both a branch `a` and a branch `a/b`; choose another name",
+        )
+
+
+def complete_partial_clone(repo: Repository, branch: str) -> None:
+    """Fetch the branch's files that a partial clone lacks.
+
+    An agent's checkout borrows objects and has no remote to fetch them from. Raises
+    UsageProblem if some cannot be fetched.
+    """
+    head = repo.commit(f"refs/heads/{branch}")
+    missing = repo.fetch_missing(head) if head is not None else []
+    if missing:
+        raise UsageProblem(
+            f"this is a partial clone, and {pluralize(len(missing), 'object')} of "
+            f"{branch} cannot be fetched",
+            "fetch all objects:  git fetch --refetch --no-filter",
         )
 
 

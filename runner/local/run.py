@@ -33,6 +33,7 @@ from runner.local.observer import MaskingObserver, usage_report
 from runner.local.preparation import (
     agents_of_open_tasks,
     check_agents,
+    complete_partial_clone,
     refuse_dirty,
     scratch_folder,
     target_branch,
@@ -120,6 +121,7 @@ class LocalRun:
         self._lander.branch = target_branch(self._repo, self._settings)
         recover(self._context, self._account)
         refuse_dirty(self._repo, self._lander.branch)
+        complete_partial_clone(self._repo, self._lander.branch)
         snapshot = self._context.snapshot()
         notes = check_agents(snapshot, self._settings, self._environ)
         chosen = agents_of_open_tasks(snapshot, self._settings)

@@ -86,6 +86,15 @@ class Configuration:
         return bool(self._value("core.sharedRepository"))
 
     @property
+    def promisor_remotes(self) -> tuple[str, ...]:
+        """The remotes that a partial clone lacks objects of; none for a full clone."""
+        keys = self._git.text(
+            ["config", "--name-only", "--get-regexp", r"^remote\..*\.promisor$"],
+            ok=(0, 1),
+        ).splitlines()
+        return tuple(key.split(".", 1)[1].rpartition(".")[0] for key in keys)
+
+    @property
     def excludes_file(self) -> Path:
         """The user's own file of ignored paths."""
         configured = self._git.text(

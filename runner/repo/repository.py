@@ -240,6 +240,34 @@ class Repository(WritableDatabase):
             quarantine.adopt([commit], [head])
         return commit
 
+    def fetch_missing(self, commit: str) -> list[str]:
+        """Fetch the objects of the commit's tree that a partial clone lacks.
+
+        Returns the ids of those that are still missing.
+        """
+        remotes = self.configuration.promisor_remotes
+        if not remotes:
+            return []
+        missing = self._missing(commit)
+        # twice: the trees that a first fetch brings may show that blobs are missing
+        for remote in (*remotes, *remotes):
+            if not missing:
+                break
+            # as git itself fetches them, but all at once
+            argv = [
+                *("-c", "fetch.negotiationAlgorithm=noop", "fetch", "-q", remote),
+                *("--no-tags", "--no-write-fetch-head", "--recurse-submodules=no"),
+                *("--filter=blob:none", "--stdin"),
+            ]
+            self.git.run_unchecked(argv, stdin="\n".join(missing).encode())
+            missing = self._missing(commit)
+        return missing
+
+    def _missing(self, commit: str) -> list[str]:
+        argv = ["rev-list", "--objects", "--missing=print", "--no-object-names"]
+        lines = self.git.text([*argv, f"{commit}^{{tree}}"]).splitlines()
+        return [line.removeprefix("?") for line in lines if line.startswith("?")]
+
     # -- refs --
 
     def refs(self, prefix: str) -> dict[str, str]:
