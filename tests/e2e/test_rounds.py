@@ -23,7 +23,7 @@ import pytest
 from filelock import FileLock
 
 from tests.conftest import IDENTITY
-from tests.support.github import forge_issues, harness, world
+from tests.support.github import forge_issues, harness, workflows, world
 from tests.support.github.forge import Forge, Request
 from tests.support.github.harness import PROJECT, Run
 from tests.support.github.workflows import Document
@@ -131,6 +131,18 @@ def giving(**inputs: Any) -> Callable[[Document], None]:
     return change
 
 
+def link_to_job(run: Run, job: str, task: str | None = None) -> str:
+    """The page of a job that ran; of its leg for `task` if it is a matrix."""
+    index = next(
+        leg.matrix["index"]
+        for leg in run.legs
+        if leg.job == job and task in (None, leg.matrix["task"])
+    )
+    position = list(run.document["jobs"]).index(job)
+    job_id = workflows.check_run_id(position, index)
+    return f"/{NAME}/actions/runs/{run.spec.run_id}/job/{job_id}"
+
+
 def one_round_a_run(workflow: str) -> str:
     """A shipped caller that starts a new run for each round."""
     return world.adapted(workflow, giving(rounds_per_run="1"))
@@ -232,6 +244,8 @@ def test_jobs_of_ones_own_run_round_after_round(
     assert [ran(run) for run in rounds] == [every, every[:-1]]
     assert [run.exit_code for run in rounds] == [0, 0]
     assert place.subjects() == ["B: do B", "A: do A", "Seed"]
+    summary = next(item.text for item in rounds[1].summaries if item.job == "merge")
+    assert all(link_to_job(run, "task") in summary for run in rounds)
     assert set(place.states().values()) == {"completed"}
     assert place.forge.unknown == []
 
@@ -393,6 +407,10 @@ def test_failed_attempt_leaves_its_leg_green_and_is_told(
     summary = next(item.text for item in second.summaries if item.job == "merge")
     assert "the agent lost the thread" in summary
     assert "```mermaid" in summary
+    links = {task: link_to_job(second, "task", task) for task in ("T2", "T5")}
+    assert links["T2"] in summary
+    _, _, linked = summary.partition("[Log of its job](")
+    assert linked.partition(")")[0].endswith(links["T5"])
     assert place.records()["T5"]["attempts"] == 2
 
 

@@ -44,6 +44,7 @@ SCOPES = (
 _LEVELS = {"none": 0, "read": 1, "write": 2}
 TOKEN_ENV = "STANDIN_TOKEN"
 JOB_ENV = "STANDIN_JOB"
+CHECK_RUN_ENV = "STANDIN_CHECK_RUN"
 CACHE_MODE_ENV = "STANDIN_CACHE_MODE"
 # What each mode lets a job do with the cache.
 CACHE_MODES = {
@@ -817,20 +818,28 @@ def with_job_tokens(document: Document) -> Document:
     `permissions`.
     """
     rewritten = copy.deepcopy(document)
-    for job_id, job in rewritten["jobs"].items():
+    for position, (job_id, job) in enumerate(rewritten["jobs"].items()):
         token = f"secrets.{token_secret(job_id)}"
         job.update(expressions.rewrite(job, _token(token)))
         job["env"] = {
             **(job.get("env") or {}),
             TOKEN_ENV: expressions.embed(token),
             JOB_ENV: job_id,
+            CHECK_RUN_ENV: check_run_id(position, "${{ matrix.index }}"),
         }
     return rewritten
 
 
+def check_run_id(position: int, index: object) -> str:
+    """The id of a job's check run, which is the job's id in the API and in its page's
+    address; `position` is the job's in the workflow, `index` the leg's in its matrix.
+    """
+    return f"51725{position:02}{index}"
+
+
 def action_with_job_token(action: Document) -> Document:
     """A composite action with the job's token where it says `github.token`, in defaults
-    of inputs too.
+    of inputs too, and with the id of the job's check run.
     """
     inputs = action.get("inputs") or {}
     defaulted = {
@@ -847,6 +856,8 @@ def action_with_job_token(action: Document) -> Document:
     def replace(path: Path) -> tuple[str, int] | None:
         if path[0] == "inputs" and len(path) > 1 and path[1] in defaulted:
             return f"(inputs.{path[1]} || env.{TOKEN_ENV})", 2
+        if path[:2] == ("job", "check_run_id"):
+            return f"env.{CHECK_RUN_ENV}", 2
         return token(path)
 
     rest = expressions.rewrite(_without(action, "inputs"), replace)
