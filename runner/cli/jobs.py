@@ -1,4 +1,7 @@
-"""The commands that the action runs as jobs: next, task, verify, merge, continue."""
+"""The commands that the action runs as jobs: next, task, verify, merge, continue.
+
+`earlier-results` is a step of verify and merge.
+"""
 
 from __future__ import annotations
 
@@ -225,6 +228,31 @@ def task(
             context,
             job_io,
         )
+
+
+@click.command("earlier-results")
+@_results
+@_manifest
+@_digest
+@click.pass_obj
+@reports_errors
+def earlier_results(
+    repo_path: str, /, results: Path | None, manifest: Path, manifest_digest: str
+) -> int:
+    """Job: name results that a re-run misses.
+
+    They are artifacts of earlier run attempts, which take a token to download.
+    """
+    from runner.actions.earlier_results import earlier_results_job
+    from runner.actions.round_state import read_manifest
+    from runner.github_api.client import GitHub
+
+    results = _given(results, "results", _RESULTS_MEANING)
+    context, job_io = _job_context()
+    batch = read_manifest(manifest, manifest_digest)
+    github = GitHub(context.token, context.repository, context.api_url)
+    repo = open_repository(repo_path)
+    return earlier_results_job(repo, batch, results, github, context, job_io)
 
 
 @click.command()
@@ -492,4 +520,4 @@ def _show_prompt(repo_path: str, task_id: str, flags: dict[str, Any]) -> int:
     return EXIT_DONE
 
 
-COMMANDS = (next_, task, verify, merge, continue_)
+COMMANDS = (next_, task, earlier_results, verify, merge, continue_)

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from itertools import count
 from urllib.parse import quote, urlsplit
 
 from github.IssueComment import IssueComment
@@ -56,6 +57,7 @@ mutation($input: CreateCommitOnBranchInput!) {
 }
 """
 _TRUNCATED = "\n\n_Truncated: GitHub accepts at most 65,536 characters._"
+_PAGE = 100  # items, the most that GitHub gives at once
 _SUBMODULE = "160000"
 _FILE = "100644"
 
@@ -68,6 +70,15 @@ class Pull:
     url: str
     head: str
     base: str
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """An artifact of a run; its files are gone if it is `expired`."""
+
+    id: int
+    name: str
+    expired: bool
 
 
 @dataclass(frozen=True)
@@ -230,6 +241,22 @@ class GitHub(ApiSession):
         A push by GITHUB_TOKEN starts no workflow.
         """
         return self.dispatch(workflow_file, ref, {})
+
+    def artifacts(self, run_id: str) -> list[Artifact]:
+        """The artifacts of a run, of all its run attempts."""
+        url = f"{self._root}/actions/runs/{run_id}/artifacts"
+        artifacts: list[Artifact] = []
+        for page in count(1):
+            data = self._send(
+                "GET", f"{url}?per_page={_PAGE}&page={page}", needs="actions: read"
+            )
+            items = field(data, "artifacts")
+            for item in items:
+                artifact_id, name = field(item, "id"), field(item, "name")
+                artifacts.append(Artifact(artifact_id, name, bool(item.get("expired"))))
+            if len(items) < _PAGE:
+                break
+        return artifacts
 
     @property
     def _is_enterprise_server(self) -> bool:

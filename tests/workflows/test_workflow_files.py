@@ -17,6 +17,7 @@ import pytest
 
 from runner import agents, cli
 from runner.actions.batch_choice import matrix_entry
+from runner.actions.earlier_results import STEPS
 from runner.actions.merge_job import RETENTION
 from runner.cli.jobs import MOST_ROUNDS_PER_RUN
 from runner.core import result_folder
@@ -879,23 +880,35 @@ def test_jobs_with_foreign_code_restore_only_and_jobs_that_may_write_have_no_cac
     assert modes["task"] == modes["verify"] == "read"
 
 
-def test_results_are_downloaded_with_a_token_only_in_a_rerun() -> None:
+def test_only_the_action_downloads_with_a_token_what_a_rerun_misses() -> None:
     """Each download with a token is a REST call, and all start at once."""
-    downloads = [
-        step["with"]
-        for name in [*WORKFLOWS, *CALLERS]
-        for step in steps(name)
-        if str(step.get("uses", "")).startswith("actions/download-artifact@")
-    ]
-    results = [given for given in downloads if "pattern" in given]
+    downloads = {
+        name: [
+            step
+            for step in steps(name)
+            if str(step.get("uses", "")).startswith("actions/download-artifact@")
+        ]
+        for name in [*WORKFLOWS, *CALLERS, *EXAMPLES, INNER]
+    }
+    missing = downloads.pop(INNER)
+    found = [step["with"] for given in downloads.values() for step in given]
+    results = [given for given in found if "pattern" in given]
     assert len(results) >= 4
-    for given in results:
-        assert given["digest-mismatch"] == "warn"
-    for given in downloads:
-        assert given.get("github-token") in (
-            None,
-            "${{ github.run_attempt > 1 && github.token || '' }}",
-        )
+    assert {given["digest-mismatch"] for given in results} == {"warn"}
+    assert [given for given in found if "github-token" in given] == []
+    for number, step in enumerate(missing, 1):
+        output = f"steps.earlier.outputs.ids-{number}"
+        assert step["if"] == f"{output} != ''"
+        assert step["with"] == {
+            "artifact-ids": f"${{{{ {output} }}}}",
+            "path": f"${{{{ steps.earlier.outputs.path-{number} }}}}",
+            "github-token": "${{ github.token }}",
+            "run-id": "${{ github.run_id }}",
+            "digest-mismatch": "warn",
+        }
+    assert len(missing) == STEPS
+    (named,) = [step for step in steps(INNER) if step.get("id") == "earlier"]
+    assert named["if"].startswith("github.run_attempt > 1 && ")
 
 
 def test_every_checkout_of_a_branch_names_it_in_full() -> None:

@@ -1,0 +1,97 @@
+"""Names the results of earlier run attempts that a re-run has to download with a token.
+
+Without a token, a re-run sees the artifacts of this run attempt and of the jobs that
+are not run again. With one it sees all of them, but each download is a call of the API:
+at most 100 at once and 1,000 an hour for a repository. So only what is missing is named.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from runner.core import result_folder
+from runner.core.errors import EXIT_DONE
+from runner.core.manifest import BatchEntry, Manifest
+from runner.plan.progress import stale_reason
+from runner.plan.snapshot import read_progress
+
+if TYPE_CHECKING:
+    from runner.actions.workflow_io import JobIO, WorkflowContext
+    from runner.github_api.client import Artifact, GitHub
+    from runner.repo.repository import Repository
+
+# download-artifact starts all downloads of a step at once; other jobs may have some too.
+AT_ONCE = 90
+# As many as the action has steps for. A batch has at most 256 tasks.
+STEPS = 3
+
+
+def earlier_results_job(
+    repo: Repository,
+    manifest: Manifest,
+    results: Path,
+    github: GitHub,
+    context: WorkflowContext,
+    job_io: JobIO,
+) -> int:
+    """Set the outputs `ids-1` and `path-1` to `ids-3` and `path-3`; return the exit code.
+
+    `ids` are ids of artifacts with commas between them, empty if there is nothing more
+    to download. Nothing is asked of the API if no result is missing.
+    """
+    missing = missing_entries(repo, manifest, results)
+    if not missing:
+        return EXIT_DONE
+    artifacts = github.artifacts(context.run_id)
+    chosen = choose_earlier(artifacts, manifest.batch, missing, context.run_attempt)
+    for step in range(STEPS):
+        part = chosen[step * AT_ONCE : (step + 1) * AT_ONCE]
+        ids = ",".join(str(artifact.id) for artifact in part)
+        # A single artifact is unpacked without a folder of its own.
+        path = results / part[0].name if len(part) == 1 else results
+        job_io.output({f"ids-{step + 1}": ids, f"path-{step + 1}": str(path)})
+    return EXIT_DONE
+
+
+def missing_entries(
+    repo: Repository, manifest: Manifest, results: Path
+) -> list[BatchEntry]:
+    """The entries without a usable result that the checkout's commit has not recorded."""
+    readings = result_folder.read_batch(results, manifest)
+    unusable = [reading.entry for reading in readings if reading.result is None]
+    if not unusable:
+        return []
+    recorded = read_progress(repo, "HEAD", manifest.plan, manifest.progress)
+    return [
+        entry
+        for entry in unusable
+        if stale_reason(recorded, entry.task, entry.task_digest, entry.attempt) is None
+    ]
+
+
+def choose_earlier(
+    artifacts: Iterable[Artifact],
+    batch: str,
+    entries: Sequence[BatchEntry],
+    run_attempt: int,
+) -> list[Artifact]:
+    """The artifacts of the entries from before this run attempt, the newest first.
+
+    Those that GitHub has deleted are left out.
+    """
+    wanted = {
+        result_folder.artifact_name(batch, entry.folder, entry.attempt, 0)[:-1]
+        for entry in entries
+    }
+    found: list[tuple[int, Artifact]] = []
+    for artifact in artifacts:
+        match = re.fullmatch(r"(.+-r)([0-9]+)", artifact.name)
+        if match is None or artifact.expired or match[1] not in wanted:
+            continue
+        if int(match[2]) < run_attempt:
+            found.append((int(match[2]), artifact))
+    found.sort(key=lambda pair: pair[0], reverse=True)
+    return [artifact for _, artifact in found]
