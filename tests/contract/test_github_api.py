@@ -111,6 +111,38 @@ def url_of(call: Any) -> str:
     return str(call.request.url)
 
 
+# -- artifacts --
+
+
+def test_artifacts_of_a_run_are_listed_over_all_pages(
+    gh: Contract, api: GitHub
+) -> None:
+    path = "/actions/runs/{run_id}/artifacts"
+    answer = example("get", f"{TEMPLATE}{path}", 200)
+    one = answer["artifacts"][0]
+    listed = [{**one, "id": number, "name": f"a{number}"} for number in range(101)]
+    listed[100]["expired"] = True
+    url = f"{REPO}/actions/runs/7/artifacts"
+    for page, items in ((1, listed[:100]), (2, listed[100:])):
+        gh.get(
+            url,
+            json={**answer, "artifacts": items},
+            match=query(per_page=100, page=page),
+        )
+    found = api.artifacts("7")
+    assert [artifact.name for artifact in found] == [f"a{n}" for n in range(101)]
+    assert [artifact.id for artifact in found if artifact.expired] == [100]
+
+
+def test_a_token_that_may_not_list_artifacts_is_told_the_permission(
+    gh: Contract, api: GitHub
+) -> None:
+    url = f"{REPO}/actions/runs/7/artifacts"
+    gh.get(url, json=no(NOT_ACCESSIBLE), status=403)
+    with pytest.raises(MissingPermission, match="actions: read"):
+        api.artifacts("7")
+
+
 # -- dispatch --
 
 DISPATCHES = f"{REPO}/actions/workflows/fanin.yml/dispatches"

@@ -16,14 +16,16 @@ from pathlib import Path
 import pytest
 
 from runner import agents, cli
-from runner.actions.batch_choice import matrix_entry
+from runner.actions.batch_choice import Choice, ChoiceOptions, matrix_entry
 from runner.actions.earlier_results import STEPS
 from runner.actions.merge_job import RETENTION
+from runner.actions.round_state import RoundState
 from runner.cli.jobs import MOST_ROUNDS_PER_RUN
 from runner.core import result_folder
 from runner.core.manifest import BatchEntry, Manifest
 from runner.core.task import AgentSettings, Task
 from tests.support.github.forge import Forge
+from tests.support.github.standin import artifacts
 from tests.support.github.workflows import (
     Document,
     lift,
@@ -1218,6 +1220,82 @@ def test_a_verdict_is_found_by_the_name_that_its_job_gave_it() -> None:
         ]
         assert uploaded == [made]
         assert f"${{{{ needs.{verify}.outputs.verdict }}}}" in taken
+
+
+PRODUCERS = {"next": "manifest", "verify": "verdict"}
+
+
+@pytest.mark.parametrize(
+    "again",
+    [
+        ["merge"],
+        ["verify", "merge"],
+        ["task", "verify", "merge"],
+        ["next", "task", "verify", "merge"],
+    ],
+    ids=lambda again: again[0],
+)
+def test_a_rerun_finds_manifest_and_verdict_without_a_token(
+    tmp_path: Path, again: list[str]
+) -> None:
+    """A job that is not run again keeps its outputs, and so the name of its artifact."""
+    store = artifacts.Store(tmp_path / "store")
+    outputs = {}
+    for run_attempt in (1, 2):
+        for job, kind in PRODUCERS.items():
+            if run_attempt == 1 or job in again:
+                name = artifact_names(run_attempt)[kind]
+                files = {f"{kind}.json": f"{kind} {run_attempt}".encode()}
+                store.create(7, name, files, run_attempt=run_attempt, job=job)
+                outputs[kind] = name
+    for job, kind in PRODUCERS.items():
+        env = {
+            **{
+                f"IN_{name}": "" for name in ("ARTIFACT_IDS", "PATTERN", "GITHUB_TOKEN")
+            },
+            "IN_NAME": outputs[kind],
+            "GITHUB_RUN_ATTEMPT": "2",
+            "STANDIN_JOBS_AGAIN": " ".join(again),
+        }
+        (found,) = artifacts.select(artifacts.visible(store.list(7), env), env)
+        assert found.run_attempt == (2 if job in again else 1)
+
+
+def artifact_names(run_attempt: int) -> dict[str, str]:
+    """The names that round.yml and job `next` give in this run attempt."""
+    choice = Choice(
+        RoundState(run="77"),
+        "main",
+        "c0ffee",
+        3,
+        ChoiceOptions(Path("manifest.json"), run_attempt=run_attempt),
+        None,
+    )
+    made = str(jobs(ROUND)["verify"]["outputs"]["verdict"])
+    for written, value in (
+        ("fromJSON(inputs.round).batch", choice.batch),
+        ("github.job", "verify"),
+        ("github.run_attempt", str(run_attempt)),
+    ):
+        made = made.replace(f"${{{{ {written} }}}}", value)
+    assert "$" not in made
+    return {"manifest": choice.manifest_artifact, "verdict": made}
+
+
+def test_every_job_takes_the_manifest_by_the_output_that_names_it() -> None:
+    for name in (ROUND, "examples/own-jobs.yml"):
+        for job_id, job in jobs(name).items():
+            taken = [
+                str(step["with"]["name"])
+                for step in job.get("steps", [])
+                if "download-artifact" in step.get("uses", "")
+                and "name" in step["with"]
+                and "verdict" not in step["with"]["name"]
+            ]
+            reads = [step for step in job.get("steps", []) if "fanin" in str(step)]
+            if any("manifest-digest" in step.get("with", {}) for step in reads):
+                assert len(taken) == 1, job_id
+                assert "manifest-artifact }}" in taken[0]
 
 
 def test_second_pair_is_the_first_once_more() -> None:
