@@ -119,7 +119,8 @@ def _change_progress(
             return EXIT_DONE
         subject = f"{verb} {', '.join(task_ids)}"
         commit = record_progress(repo, snapshot, progress, settings.progress, subject)
-        update = work_tree.land(repo, branch, head, commit)
+        landing = work_tree.plan_landing(repo, branch, head, commit)
+        update = work_tree.land(repo, landing)
         if not update.landed:
             raise UsageProblem(
                 f"{branch} could not be updated: {update.text or 'it has moved'}",

@@ -24,18 +24,10 @@ import filelock
 from runner.core import durable, result_folder
 from runner.core.errors import EnvironmentBroken, UsageProblem
 from runner.core.manifest import Manifest
+from runner.repo.work_tree import Landing
 
 KEPT_RUNS = 10
 MANIFEST = "manifest.json"
-
-
-@dataclass(frozen=True)
-class Landing:
-    """A move of a branch from commit `old` to `new`, which may not have finished."""
-
-    branch: str
-    old: str
-    new: str
 
 
 @dataclass(frozen=True)
@@ -50,7 +42,7 @@ class WaitingWork:
 class State:
     """The state that the events of the journal add up to.
 
-    `open` are the batches, as (run, round), that have started and are not merged;
+    `landing` may not have finished. `open` are the batches, as (run, round), that have started and are not merged;
     `accepted` those that the rolling schedule has merged and not landed yet. `scratch`
     is the folder of workspaces that a crash may have left. `freed` is work that waited
     when the run's batches were chosen and has reached its branch since.
@@ -81,10 +73,7 @@ class State:
             case "batch" | "accepted" | "fanned-in" | "closed":
                 return self._after_batch_event(event)
             case "landing":
-                landing = Landing(
-                    _text(event["branch"]), _text(event["old"]), _text(event["new"])
-                )
-                return replace(self, landing=landing)
+                return replace(self, landing=_landing(event))
             case "waiting":
                 return self._after_waiting(event)
             case "flushed":
@@ -184,7 +173,8 @@ class Journal:
         self, events: Sequence[Mapping[str, Any]], *, synced: bool = True
     ) -> None:
         """Add events with one write; unless `synced`, a power failure may lose them."""
-        lines = [json.dumps(event, ensure_ascii=False) for event in events]
+        # in ASCII: a path need not be UTF-8
+        lines = [json.dumps(event) for event in events]
         with self._writing():
             self.folder.mkdir(exist_ok=True)
             durable.append_lines(self.path, lines, synced=synced)
@@ -291,6 +281,14 @@ class Journal:
 
 def _batch(event: Mapping[str, Any]) -> tuple[str, int]:
     return _text(event["run"]), _number(event["round"])
+
+
+def _landing(event: Mapping[str, Any]) -> Landing:
+    occupied = event.get("occupied")  # an older fanin did not know them
+    if occupied is not None:
+        occupied = tuple(_text(path) for path in occupied)
+    branch, old, new = (_text(event[name]) for name in ("branch", "old", "new"))
+    return Landing(branch, old, new, occupied)
 
 
 def _without(

@@ -5,6 +5,7 @@ files. Work that cannot land now waits on a branch of its own.
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from runner.local.journal import Journal, WaitingWork
 from runner.local.observer import MaskingObserver
 from runner.policy.redaction import Secrets
 from runner.repo import work_tree
+from runner.repo.ref_update import RefUpdate
 from runner.repo.repository import Repository
 
 # The branch moves when somebody commits meanwhile; each try merges on its new head.
@@ -78,12 +80,16 @@ class BranchLander:
 
         If files are in the way, the work goes to a branch of its own.
         """
-        # Before the files change, so that a crash can be undone.
-        self._journal.record("landing", branch=self.branch, old=head, new=tip)
-        update = work_tree.land(self._repo, self.branch, head, tip)
+        update = self._move_branch(head, tip)
         if update.refused:
             self._move_to_waiting_branch(tip, run, update.text)
         return not update.moved
+
+    def _move_branch(self, head: str, tip: str) -> RefUpdate:
+        landing = work_tree.plan_landing(self._repo, self.branch, head, tip)
+        # Before the files change, so that a crash can be undone.
+        self._journal.record("landing", **asdict(landing))
+        return work_tree.land(self._repo, landing)
 
     def moved_too_often(self) -> EnvironmentBroken:
         return EnvironmentBroken(
@@ -175,10 +181,11 @@ class BranchLander:
             tip, head = repo.commit(f"refs/heads/{waiting.branch}"), self.head()
             assert tip is not None  # or there would be no unlanded work
             follows_head = repo.is_ancestor(head, tip)
-            if (
-                not follows_head
-                or not work_tree.land(repo, self.branch, head, tip).landed
-            ):
+            if not follows_head or not self._move_branch(head, tip).landed:
+                # the landing is undone, and the work waits on
+                self._journal.record(
+                    "waiting", branch=waiting.target, on=waiting.branch
+                )
                 raise UsageProblem(
                     f"finished work waits on {waiting.branch} "
                     f"and {self.branch} cannot be fast-forwarded to it",

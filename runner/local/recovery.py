@@ -42,9 +42,7 @@ def _undo_interrupted_landing(context: RunContext, state: State) -> None:
     landing = state.landing
     if landing is None:
         return
-    for path in work_tree.undo_interrupted(
-        context.repo, landing.branch, landing.old, landing.new
-    ):
+    for path in work_tree.undo_interrupted(context.repo, landing):
         context.observer.note(
             f"{path} has neither its old nor its new content; it was not changed"
         )

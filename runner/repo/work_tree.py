@@ -6,9 +6,13 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Collection, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from runner.core import durable
+from runner.core.errors import GitFailed, UsageProblem
 from runner.policy.change import EXECUTABLE, REGULAR, SYMLINK, Change
 from runner.repo import ref_update
 from runner.repo.ref_update import Reason, RefUpdate
@@ -25,6 +29,13 @@ _UNFINISHED = {
 }
 # seconds to wait while another program, such as a prompt, holds the index's lock
 _LOCK_WAITS = (0.1, 0.3, 1.0, 3.0)
+# commands that hold none of these locks for long, such as fanin's own, and may run for
+# long, behind a pager for example
+_HARMLESS = frozenset(
+    {b"cat-file", b"update-ref", b"log", b"diff", b"show", b"fsmonitor--daemon"}
+)
+# seconds that a git which outlived a crash has to end, and between looks at it
+_MAX_WAIT, _POLL = 10.0, 0.1
 
 
 def checked_out_at(repo: Repository, branch: str) -> Path | None:
@@ -67,18 +78,46 @@ def dirty_paths(repo: Repository, folder: Path) -> list[str]:
     return [os.fsdecode(line[3:]) for line in output.split(b"\0") if line]
 
 
-def land(repo: Repository, branch: str, old: str, new: str) -> RefUpdate:
-    """Move the branch from `old` to `new`, and its files where it is checked out, as
-    `git merge --ff-only` would.
+@dataclass(frozen=True)
+class Landing:
+    """A move of a branch from commit `old` to `new`.
+
+    `occupied` are the paths whose files were not as in `old` before it began: it has
+    not made them. None if nobody knows them.
+    """
+
+    branch: str
+    old: str
+    new: str
+    occupied: Collection[str] | None = None
+
+
+def plan_landing(repo: Repository, branch: str, old: str, new: str) -> Landing:
+    """The landing that is to begin now."""
+    folder = checked_out_at(repo, branch)
+    if folder is None:
+        return Landing(branch, old, new, ())
+    changes = repo.changes(old, new)
+    occupied = set(dirty_paths(repo, folder)) & {change.path for change in changes}
+    for change in changes:
+        if change.old is None and os.path.lexists(folder / change.path):
+            occupied.add(change.path)
+    return Landing(branch, old, new, tuple(sorted(occupied)))
+
+
+def land(repo: Repository, landing: Landing) -> RefUpdate:
+    """Move the branch, and its files where it is checked out, as `git merge --ff-only`
+    would. If that fails, the files and the index are as before.
 
     Untracked files, ignored ones too, are never overwritten. They and dirty tracked
     files are a reason to refuse.
     """
-    ref = f"refs/heads/{branch}"
+    old, new = landing.old, landing.new
+    ref = f"refs/heads/{landing.branch}"
     head = repo.commit(ref)
     if head != old:
         return ref_update.LANDED if head == new else ref_update.MOVED
-    folder = checked_out_at(repo, branch)
+    folder = checked_out_at(repo, landing.branch)
     if folder is None:
         if repo.set_ref(ref, new, old):
             return ref_update.LANDED
@@ -93,6 +132,10 @@ def land(repo: Repository, branch: str, old: str, new: str) -> RefUpdate:
         return ref_update.LANDED
     if head != old:
         return ref_update.MOVED
+    # git writes the files and the index before it moves the branch. If the index is
+    # locked, nothing was written, or the next run undoes it.
+    with suppress(GitFailed):
+        _undo(repo, folder, landing)
     return ref_update.refusal(message, Reason.OBSTACLE)
 
 
@@ -114,31 +157,79 @@ def _fast_forward(repo: Repository, folder: Path, new: str) -> str:
     return done.stderr
 
 
-def undo_interrupted(repo: Repository, branch: str, old: str, new: str) -> list[str]:
+def undo_interrupted(repo: Repository, landing: Landing) -> list[str]:
     """Undo a landing whose process died before the branch moved, so that it can be done
     again.
 
-    A killed fast-forward leaves the old HEAD, some new files and `index.lock`. Paths
-    with exactly the new content get the old one back. Returns those that hold something
-    else, which are left alone.
+    A killed fast-forward leaves the old HEAD, some new files, a file that is written in
+    part, and `index.lock`. What the landing made is as before. Returns the paths that
+    hold something else, which are left alone.
+
+    Raises UsageProblem while another git works there, whose locks these may be.
     """
-    folder = checked_out_at(repo, branch)
-    if folder is None or repo.commit(f"refs/heads/{branch}") != old:
+    folder = checked_out_at(repo, landing.branch)
+    ref = f"refs/heads/{landing.branch}"
+    if folder is None or repo.commit(ref) != landing.old:
         return []
-    # The process that held these locks is dead: only one fanin lands at a time.
     git_dir = _git_dir(repo, folder)
-    for lock in (
+    locks = (
         git_dir / "index.lock",
         git_dir / "HEAD.lock",
-        repo.git_dir / f"refs/heads/{branch}.lock",
-    ):
+        repo.git_dir / f"{ref}.lock",
+    )
+    if any(lock.exists() for lock in locks):
+        _wait_for_git(folder)
+        # perhaps it was the landing's own git, and it has finished
+        if repo.commit(ref) != landing.old:
+            return []
+    for lock in locks:
         lock.unlink(missing_ok=True)
     # The commit may have been garbage-collected since. Then nobody can tell its files
     # from a person's.
-    if repo.commit(new) is None:
+    if repo.commit(landing.new) is None:
         return []
+    return _undo(repo, folder, landing)
+
+
+def _wait_for_git(folder: Path) -> None:
+    """Wait until no git process works in the folder. UsageProblem if one stays."""
+    deadline = time.monotonic() + _MAX_WAIT
+    while process_ids := _git_processes(folder):
+        if time.monotonic() > deadline:
+            raise UsageProblem(
+                f"git is working in {folder} (process {process_ids[0]})",
+                "let it end, then run again",
+            )
+        time.sleep(_POLL)
+
+
+def _git_processes(folder: Path) -> list[int]:
+    """The processes of git whose working folder is `folder` or below and which may hold
+    these locks; none where the system does not show processes.
+    """
+    found = []
+    folder = folder.resolve()
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if (process / "comm").read_text().strip() != "git":
+                continue
+            words = (process / "cmdline").read_bytes().split(b"\0")
+            if _HARMLESS.intersection(words):
+                continue
+            if (process / "cwd").readlink().is_relative_to(folder):
+                found.append(int(process.name))
+    return found
+
+
+def _undo(repo: Repository, folder: Path, landing: Landing) -> list[str]:
+    """Give the landing's paths in `folder` their old content back; return those that
+    hold neither the old content nor any that the landing wrote.
+    """
+    old = landing.old
+    occupied = landing.occupied or ()
+    changes = repo.changes(old, landing.new)
+    changes = [change for change in changes if change.path not in occupied]
     # First the index, so that `git status` and the next merge see the old state.
-    changes = repo.changes(old, new)
     repo.git.run(
         [
             *("-C", str(folder), "reset", "-q", old),
@@ -147,28 +238,84 @@ def undo_interrupted(repo: Repository, branch: str, old: str, new: str) -> list[
         env={"GIT_LITERAL_PATHSPECS": "1"},
         stdin=b"\0".join(os.fsencode(change.path) for change in changes),
     )
+    present = _entries_on_disk(repo, folder, [change.path for change in changes])
     different = []
-    for change in changes:
-        present = _entry_on_disk(repo, folder / change.path)
-        if present == change.old:
+    # New files first: a file may have become a folder.
+    for change in sorted(changes, key=lambda change: change.old is not None):
+        entry = present[change.path]
+        if entry == change.old:
             continue
-        if present == change.new:
+        if entry == change.new or _is_half_written(repo, folder, change, landing):
             _restore(repo, folder, change, old)
         else:
             different.append(change.path)
-    return different
+    return sorted(different)
+
+
+def _is_half_written(
+    repo: Repository, folder: Path, change: Change, landing: Landing
+) -> bool:
+    """Whether git was writing the path when it ended: the old file is gone, and the new
+    one is not there or holds the beginning of its content.
+    """
+    path = folder / change.path
+    if not os.path.lexists(path):
+        return change.old is not None
+    if path.is_symlink() or change.new is None:
+        return False
+    # Nobody can tell whether a new file was there before.
+    if change.old is None and landing.occupied is None:
+        return False
+    if path.is_dir():
+        # git made it for files in it that are gone by now
+        return change.old is not None and not any(path.iterdir())
+    name = f"{landing.new}:{change.path}"
+    content = repo.git.run(["cat-file", "--filters", name])
+    size = path.stat().st_size
+    return size < len(content) and content.startswith(path.read_bytes())
 
 
 def _restore(repo: Repository, folder: Path, change: Change, old: str) -> None:
     """Give the changed path in `folder` its content of commit `old`, or delete it."""
+    path = folder / change.path
     if change.old is None:
-        (folder / change.path).unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
+        _remove_empty_parents(path, folder)
         return
     repo.git.run(
         ["-C", str(folder), "checkout", "-q", old, "--", change.path],
         # A file named `*.py` is only that file.
         env={"GIT_LITERAL_PATHSPECS": "1"},
     )
+
+
+def _remove_empty_parents(path: Path, folder: Path) -> None:
+    with suppress(OSError):
+        for parent in path.parents:
+            if parent == folder:
+                return
+            parent.rmdir()
+
+
+def _entries_on_disk(
+    repo: Repository, folder: Path, paths: Sequence[str]
+) -> dict[str, tuple[str, str] | None]:
+    """(mode, object id) of the file at each path; None if there is no file."""
+    entries: dict[str, tuple[str, str] | None] = dict.fromkeys(paths)
+    together = []
+    for path in paths:
+        file = folder / path
+        if file.is_symlink() or "\n" in path:
+            entries[path] = _entry_on_disk(repo, file)
+        elif file.is_file():
+            together.append(path)
+    if together:
+        names = "".join(f"{folder / path}\n" for path in together)
+        argv = ["hash-object", "--stdin-paths"]
+        ids = repo.git.text(argv, stdin=os.fsencode(names)).split()
+        for path, object_id in zip(together, ids, strict=True):
+            entries[path] = _mode(folder / path), object_id
+    return entries
 
 
 def _entry_on_disk(repo: Repository, path: Path) -> tuple[str, str] | None:
@@ -178,8 +325,11 @@ def _entry_on_disk(repo: Repository, path: Path) -> tuple[str, str] | None:
         return SYMLINK, repo.git.text(["hash-object", "--stdin"], stdin=target).strip()
     if not path.is_file():
         return None
-    mode = EXECUTABLE if os.access(path, os.X_OK) else REGULAR
-    return mode, repo.git.text(["hash-object", "--", str(path)]).strip()
+    return _mode(path), repo.git.text(["hash-object", "--", str(path)]).strip()
+
+
+def _mode(path: Path) -> str:
+    return EXECUTABLE if os.access(path, os.X_OK) else REGULAR
 
 
 def _git_dir(repo: Repository, folder: Path) -> Path:

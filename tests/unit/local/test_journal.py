@@ -14,7 +14,8 @@ import pytest
 
 from runner.core import result_folder
 from runner.core.errors import EnvironmentBroken, UsageProblem
-from runner.local.journal import KEPT_RUNS, Journal, Landing, State, WaitingWork
+from runner.local.journal import KEPT_RUNS, Journal, State, WaitingWork
+from runner.repo.work_tree import Landing
 from tests.support.builders import entry, manifest, result, task
 
 RUN: dict[str, Any] = {
@@ -172,7 +173,7 @@ def test_without_a_journal_nothing_is_open(journal: Journal) -> None:
 _WRITER = """
 import sys
 from pathlib import Path
-from runner.local.journal import Journal, Landing
+from runner.local.journal import Journal
 journal = Journal(Path(sys.argv[1]))
 print(flush=True)
 sys.stdin.readline()

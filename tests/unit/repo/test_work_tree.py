@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import time
 from pathlib import Path
 
 import pytest
 
+from runner.core.errors import UsageProblem
 from runner.repo import work_tree
 from runner.repo.command import isolated_git
-from runner.repo.ref_update import Outcome, Reason
+from runner.repo.ref_update import Outcome, Reason, RefUpdate
 from runner.repo.repository import Repository
+from runner.repo.work_tree import Landing
 
 OLD = {"changed": "old\n", "removed": "old\n", "edited": "old\n"}
 NEW = {"changed": "new\n", "edited": "new\n", "added": "new\n"}
 
 
-class Landing:
+class Repo:
     """A repository on `main` at `old`, and a commit `new` to land there."""
 
     def __init__(self, root: Path) -> None:
@@ -36,63 +40,183 @@ class Landing:
         )
         self.new = self.repo.commit_tree(tree, [self.old], "new\n")
 
+    def plan(self) -> Landing:
+        return work_tree.plan_landing(self.repo, "main", self.old, self.new)
+
+    def land(self) -> RefUpdate:
+        return work_tree.land(self.repo, self.plan())
+
     def files(self) -> dict[str, str]:
         files = [path for path in self.root.iterdir() if path.is_file()]
         return {path.name: path.read_text() for path in files}
 
 
 @pytest.fixture
-def landing(tmp_path: Path) -> Landing:
-    return Landing(tmp_path)
+def landing(tmp_path: Path) -> Repo:
+    return Repo(tmp_path)
 
 
-def test_landing_moves_the_branch_and_its_files(landing: Landing) -> None:
-    update = work_tree.land(landing.repo, "main", landing.old, landing.new)
+def test_landing_moves_the_branch_and_its_files(landing: Repo) -> None:
+    update = landing.land()
     assert update.landed
     assert landing.files() == NEW
     assert work_tree.dirty_paths(landing.repo, landing.root) == []
 
 
-def test_a_landing_that_is_done_already_has_landed(landing: Landing) -> None:
-    work_tree.land(landing.repo, "main", landing.old, landing.new)
-    again = work_tree.land(landing.repo, "main", landing.old, landing.new)
+def test_a_landing_that_is_done_already_has_landed(landing: Repo) -> None:
+    landing.land()
+    again = landing.land()
     assert again.outcome is Outcome.LANDED
-    back = work_tree.land(landing.repo, "main", landing.old, landing.old)
+    there = Landing("main", landing.old, landing.old)
+    back = work_tree.land(landing.repo, there)
     assert back.outcome is Outcome.MOVED
 
 
-def test_an_untracked_file_in_the_way_is_an_obstacle(landing: Landing) -> None:
+def test_an_untracked_file_in_the_way_is_an_obstacle(landing: Repo) -> None:
     (landing.root / "added").write_text("mine\n")
-    update = work_tree.land(landing.repo, "main", landing.old, landing.new)
+    update = landing.land()
     assert (update.outcome, update.reason) == (Outcome.REFUSED, Reason.OBSTACLE)
     assert "added" in update.text
     assert landing.files() == {**OLD, "added": "mine\n"}
 
 
 def test_new_files_of_an_interrupted_landing_get_their_old_content_back(
-    landing: Landing,
+    landing: Repo,
 ) -> None:
+    planned = landing.plan()
     (landing.root / "changed").write_text(NEW["changed"])
     (landing.root / "added").write_text(NEW["added"])
     (landing.root / "removed").unlink()
     (landing.root / ".git" / "index.lock").touch()
-    different = work_tree.undo_interrupted(
-        landing.repo, "main", landing.old, landing.new
-    )
+    different = work_tree.undo_interrupted(landing.repo, planned)
     assert different == []
     assert landing.files() == OLD
     assert work_tree.dirty_paths(landing.repo, landing.root) == []
 
 
 def test_a_file_that_somebody_changed_is_returned_and_left_alone(
-    landing: Landing,
+    landing: Repo,
 ) -> None:
+    planned = landing.plan()
     (landing.root / "edited").write_text("mine\n")
-    different = work_tree.undo_interrupted(
-        landing.repo, "main", landing.old, landing.new
-    )
+    different = work_tree.undo_interrupted(landing.repo, planned)
     assert different == ["edited"]
     assert landing.files() == {**OLD, "edited": "mine\n"}
+
+
+@pytest.mark.parametrize("torn", ["", "ne"], ids=["empty", "half"])
+@pytest.mark.parametrize("name", ["added", "changed"])
+def test_a_file_that_git_was_writing_when_it_was_killed_is_undone(
+    landing: Repo, name: str, torn: str
+) -> None:
+    planned = landing.plan()
+    (landing.root / name).write_text(torn)
+    assert work_tree.undo_interrupted(landing.repo, planned) == []
+    assert landing.files() == OLD
+    assert landing.land().landed
+    assert landing.files() == NEW
+
+
+def test_a_file_that_was_removed_to_be_written_anew_is_restored(landing: Repo) -> None:
+    planned = landing.plan()
+    (landing.root / "changed").unlink()
+    assert work_tree.undo_interrupted(landing.repo, planned) == []
+    assert landing.files() == OLD
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("added", ""), ("added", "new\n"), ("changed", "ne"), ("changed", "new\n")],
+)
+def test_what_was_there_before_the_landing_is_not_undone(
+    landing: Repo, name: str, text: str
+) -> None:
+    (landing.root / name).write_text(text)
+    planned = landing.plan()
+    assert work_tree.undo_interrupted(landing.repo, planned) == []
+    assert landing.files() == {**OLD, name: text}
+    assert landing.land().outcome is Outcome.REFUSED
+    assert landing.files() == {**OLD, name: text}
+
+
+def test_a_new_file_may_have_been_there_before_a_landing_of_an_older_fanin(
+    landing: Repo,
+) -> None:
+    (landing.root / "added").touch()
+    planned = Landing("main", landing.old, landing.new)
+    assert work_tree.undo_interrupted(landing.repo, planned) == ["added"]
+    assert landing.files() == {**OLD, "added": ""}
+
+
+@pytest.mark.parametrize("lock", ["HEAD.lock", "refs/heads/main.lock"])
+def test_a_landing_that_fails_leaves_files_and_index_as_they_were(
+    landing: Repo, lock: str
+) -> None:
+    (landing.root / ".git" / lock).touch()
+    update = landing.land()
+    assert (update.outcome, update.reason) == (Outcome.REFUSED, Reason.OBSTACLE)
+    assert landing.files() == OLD
+    assert work_tree.dirty_paths(landing.repo, landing.root) == []
+    # it is not fanin's
+    assert (landing.root / ".git" / lock).exists()
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [({"x": "file"}, {"x/y/z": "long"}), ({"x/y/z": "file"}, {"x": "long"})],
+    ids=["to a folder", "to a file"],
+)
+def test_a_file_that_becomes_a_folder_is_undone_too(
+    landing: Repo, old: dict[str, str], new: dict[str, str]
+) -> None:
+    repo, git = landing.repo, isolated_git(landing.root)
+
+    def tree(base: str, files: dict[str, str]) -> str:
+        blobs = {path: repo.write_blob(text.encode()) for path, text in files.items()}
+        return repo.commit_tree(repo.write_tree(repo.tree(base), blobs), [base], "x")
+
+    first = tree(landing.old, old)
+    git.run(["reset", "-q", "--hard", first])
+    deleted = repo.write_tree(repo.tree(first), dict.fromkeys(old))
+    second = tree(repo.commit_tree(deleted, [first], "x"), new)
+    planned = work_tree.plan_landing(repo, "main", first, second)
+    for path in old:
+        (landing.root / path).unlink()
+    ((name, text),) = new.items()
+    for parent in [*Path(name).parents][:-1]:
+        (landing.root / parent).mkdir(exist_ok=True, parents=True)
+    if (landing.root / name).is_dir():
+        (landing.root / "x" / "y").rmdir()
+        (landing.root / "x").rmdir()
+    (landing.root / name).write_text(text[:2])
+    assert work_tree.undo_interrupted(repo, planned) == []
+    assert work_tree.dirty_paths(repo, landing.root) == []
+    for path, content in old.items():
+        assert (landing.root / path).read_text() == content
+
+
+def test_the_locks_of_a_living_git_are_not_removed(
+    landing: Repo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(work_tree, "_MAX_WAIT", 0.2)
+    planned = landing.plan()
+    # as `git commit` with an editor open
+    argv = ["git", "-c", "core.editor=touch started; read line; exit 1; :"]
+    (landing.root / "edited").write_text("mine\n")
+    with subprocess.Popen(
+        [*argv, "-c", "user.name=p", "-c", "user.email=p@x", "commit", "-a"],
+        cwd=landing.root,
+        stdin=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    ) as commit:
+        while not (landing.root / "started").exists():
+            time.sleep(0.01)
+        with pytest.raises(UsageProblem, match=f"process {commit.pid}"):
+            work_tree.undo_interrupted(landing.repo, planned)
+        assert (landing.root / ".git" / "index.lock").exists()
+        commit.communicate(b"\n")
+    (landing.root / ".git" / "index.lock").touch()
+    assert work_tree.undo_interrupted(landing.repo, planned) == ["edited"]
 
 
 @pytest.mark.parametrize(
@@ -100,7 +224,7 @@ def test_a_file_that_somebody_changed_is_returned_and_left_alone(
     [("MERGE_HEAD", "merge"), ("rebase-apply", "rebase"), ("BISECT_LOG", "bisect")],
 )
 def test_an_unfinished_operation_is_named(
-    landing: Landing, name: str, operation: str
+    landing: Repo, name: str, operation: str
 ) -> None:
     assert work_tree.unfinished(landing.repo, landing.root) is None
     (landing.root / ".git" / name).touch()
