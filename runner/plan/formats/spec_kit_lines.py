@@ -35,6 +35,7 @@ _READABLE = re.compile(
     rf"\[(?P<box>\s{{0,3}}|\s?[{_TICKS}]\ufe0f?\s?)\](?P<rest>[^\S\n]*\S.*)"
 )
 _LABEL = re.compile(r"\s*\[([^\[\]]{1,40})\](?!\()")
+_CODE_OF_LABELS = re.compile(r"`((?:\s*\[[^\[\]]{1,40}\]){1,10})\s*`(?=\s)")
 _ID = re.compile(
     rf"(?P<open>[*_`(\[#]{{0,4}})(?P<id>{ANY_ID}(?:{_SUB_NUMBER})?){_ID_ENDS}"
 )
@@ -63,6 +64,7 @@ _FIRST_ID = re.compile(
 )
 _NEXT_ID = re.compile(rf"{_GLUE}(?P<id>{ANY_ID})(?!\w)", re.IGNORECASE)
 _LABEL_TEXT = re.compile(r"ID|P|(?:US|P|T)?[0-9]+", re.IGNORECASE)
+_OWN_LABEL = re.compile(r"P|US[0-9]+", re.IGNORECASE)
 _PARALLEL_LABEL = re.compile(r"\[\s*[Pp]\s*\]")
 _HAS_WORD = re.compile(r"\w")
 # How far into a line its box and its ids may be.
@@ -114,14 +116,16 @@ def read_line(line: str) -> TaskLine | None:
     if strict and _SEVERAL_IDS.match(strict["text"]):
         return None
     if strict:
+        first_labels = _labels(strict["labels"])[0]
+        more_labels, text = _labels_as_code(strict["text"].strip())
         return TaskLine(
             strict=True,
             indent=strict["indent"],
             task_id=strict["id"],
             box=strict["box"],
             box_span=strict.span("box"),
-            labels=tuple(_labels(strict["labels"])[0]),
-            text=strict["text"].strip(),
+            labels=(*first_labels, *more_labels),
+            text=text,
         )
     match = _READABLE.fullmatch(line)
     if match is None:
@@ -162,7 +166,9 @@ def _split_rest(rest: str) -> tuple[str, tuple[str, ...], str] | None:
     if not closing[0] and not _SEPARATED.match(tail):
         return None
     labels, text = _labels(tail)
-    text = text.strip().lstrip("-–—:|").strip()
+    more_labels, text = _labels_as_code(text.strip())
+    labels += more_labels
+    text = text.lstrip("-–—:|").strip()
     if not _HAS_WORD.search(text):
         return None
     if task_id.startswith("t"):
@@ -178,6 +184,21 @@ def _labels(text: str) -> tuple[list[str], str]:
         labels.append(match[1].strip())
         end = match.end()
     return labels, text[end:]
+
+
+def _labels_as_code(text: str) -> tuple[list[str], str]:
+    """The labels in backticks that the text begins with, `[P] [US1]`, and what follows.
+
+    The first must be spec-kit's, `P` or `US1`: other brackets are the task's own words.
+    """
+    code = _CODE_OF_LABELS.match(text)
+    if code is None:
+        return [], text
+    labels = _labels(code[1])[0]
+    following = text[code.end() :].strip()
+    if not _OWN_LABEL.fullmatch(labels[0]) or not _HAS_WORD.search(following):
+        return [], text
+    return labels, following
 
 
 def suspect_line(line: str) -> Suspect | None:

@@ -52,6 +52,24 @@ def test_a_run_of_parallel_tasks_is_one_step_and_a_phase_is_a_barrier() -> None:
     assert third.prompt == "Phase 1: Setup › story US1"
 
 
+@pytest.mark.parametrize("task_id", ["T002", "**T002**", "`T002`"])
+def test_labels_may_be_written_as_code(task_id: str) -> None:
+    text = f"""\
+        ## Sprint 0
+        - [ ] T001 [P] a
+        - [ ] {task_id} `[P] [US1] [size: S]` Create `apps/x.py`
+        - [ ] T003 [P] b
+        """
+    assert ready(text) == ["T001", "T002", "T003"]
+    assert plan(text).tasks[1].title == "Create `apps/x.py`"
+
+
+@pytest.mark.parametrize("words", ["`[id]` is a route", "`[P]`", "`[P]`s are letters"])
+def test_other_code_in_brackets_is_no_label(words: str) -> None:
+    (task,) = plan(f"- [ ] T001 {words}\n").tasks
+    assert task.title == words
+
+
 def test_a_wrapped_line_extends_the_title_and_a_list_becomes_the_prompt() -> None:
     (task,) = plan(
         "- [ ] T001 Create\n      `a/b.py` now\n  - with care\n\nText.\n"
