@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import re
 import secrets
 import subprocess
 import urllib.error
@@ -22,7 +23,7 @@ import pytest
 from tests.support.github import expressions, harness, workflows
 from tests.support.github.forge import Dispatch, Forge, Repository
 from tests.support.github.forge_git import GitError
-from tests.support.github.harness import Harness, Leg, Run, Spec
+from tests.support.github.harness import PROJECT, Harness, Leg, Run, Spec
 from tests.support.github.standin import artifacts, cache, checkout, post
 from tests.support.github.standin.artifacts import ArtifactError, Store
 from tests.support.github.workflows import Finished, WorkflowError
@@ -1372,13 +1373,14 @@ def test_every_action_needs_a_stand_in() -> None:
     ]
 
 
-def test_rerun_leaves_green_jobs_alone() -> None:
+def test_rerun_leaves_green_and_skipped_jobs_alone() -> None:
     document: workflows.Document = {
         "jobs": {
             "a": {},
             "b": {"needs": "a"},
             "c": {"needs": ["b"]},
             "d": {"needs": "a"},
+            "left": {"needs": "a", "if": "${{ !cancelled() }}"},
         }
     }
     legs = (
@@ -1390,11 +1392,39 @@ def test_rerun_leaves_green_jobs_alone() -> None:
     )
     spec = Spec(NAME, "w.yml", "push", {}, {}, "refs/heads/main", 1)
     run = Run(spec, document, 1, False, "", (), legs, (), 0.0)
-    assert harness.finished_jobs(run) == {
+    finished = harness.finished_jobs(run)
+    assert finished == {
         "a": Finished({"x": "1"}),
         "b": Finished({}, ({"i": 2},)),
         "d": Finished({}),
+        "left": Finished({}, skipped=True),
     }
+    left = {job: kept for job, kept in finished.items() if kept.skipped}
+    again = workflows.with_finished_jobs(document, left)
+    assert again["jobs"]["left"]["if"] == "false"
+
+
+def test_each_rule_of_github_has_a_source_and_a_test_that_exists() -> None:
+    readme = (PROJECT / "tests/e2e/README.md").read_text(encoding="utf-8")
+    section = readme.split("## Rules of GitHub")[1].split("\n## ")[0]
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in section.splitlines()
+        if line.startswith("| ")
+    ]
+    rules = [row for row in rows if not row[-1].startswith("test")]
+    written = {
+        name
+        for folder in ("e2e", "workflows")
+        for file in (PROJECT / "tests" / folder).glob("test_*.py")
+        for name in re.findall(r"^def (test_\w+)", file.read_text(), re.MULTILINE)
+    }
+    assert len(rules) > 25
+    for rule, source, tests in rules:
+        assert source, rule
+        named = set(re.findall(r"`(test_\w+)`", tests))
+        assert named or tests == "the same", rule
+        assert named <= written, rule
 
 
 # -- helpers --

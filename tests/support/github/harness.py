@@ -918,8 +918,8 @@ def legs_of(events: tuple[Document, ...], records: Path) -> tuple[Leg, ...]:
 
 
 def finished_jobs(run: Run) -> dict[str, Finished]:
-    """What a re-run of failed jobs leaves alone: green jobs that need no job which runs
-    again.
+    """What a re-run of failed jobs leaves alone: green and skipped jobs that need no job
+    which runs again.
     """
     again: set[str] = {
         job for job, result in run.jobs.items() if result in ("failure", "cancelled")
@@ -941,6 +941,8 @@ def finished_jobs(run: Run) -> dict[str, Finished]:
             finished[job] = Finished(
                 {name: value for leg in legs for name, value in leg.outputs.items()}
             )
+        elif job not in again and run.jobs[job] == "skipped":
+            finished[job] = Finished({}, skipped=True)
         elif (
             job in again
             and len(failed) < len(legs)

@@ -939,23 +939,26 @@ def _post_step(
 @dataclass(frozen=True)
 class Finished:
     """A job of an earlier run attempt that is not run again, or the legs of a matrix
-    that are.
+    that are. `skipped`: it did not run then either.
     """
 
     outputs: Mapping[str, str]
     legs: tuple[Mapping[str, object], ...] = ()
+    skipped: bool = False
 
 
 def with_finished_jobs(
     document: Document, finished: Mapping[str, Finished]
 ) -> Document:
     """The document for "Re-run failed jobs": what was green stands there with its
-    outputs, not running.
+    outputs, not running, and what was skipped is skipped again.
     """
     rewritten = copy.deepcopy(document)
     for job_id, before in finished.items():
         job = rewritten["jobs"][job_id]
-        if before.legs:
+        if before.skipped:
+            job["if"] = "false"
+        elif before.legs:
             job["strategy"]["matrix"] = {"include": [dict(leg) for leg in before.legs]}
         else:
             rewritten["jobs"][job_id] = _stub(job, before.outputs)
