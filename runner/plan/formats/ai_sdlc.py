@@ -99,7 +99,10 @@ class AiSdlc:
                 "a progress table in a file with several plans: the check boxes count"
             )
             diagnostics.add_note(tables[0].header, what)
-        tasks = [_task(page, item, statuses, diagnostics) for item in chosen.items]
+        nested = _nested_lines(chosen.items)
+        tasks = [
+            _task(page, item, nested, statuses, diagnostics) for item in chosen.items
+        ]
         finished_ids = {
             task.id for task in tasks if task.source_status is Status.COMPLETED
         }
@@ -143,10 +146,26 @@ class AiSdlc:
         return changed_file(path, text, page.text())
 
 
+def _nested_lines(items: Sequence[Item]) -> set[int]:
+    """The lines of tasks that are written inside others, and so no part of these."""
+    nested: set[int] = set()
+    for item in items:
+        if item.parent_id:
+            nested.update(range(item.line_index, item.body.stop))
+    return nested
+
+
 def _task(
-    page: Page, item: Item, statuses: Mapping[str, StatusWord], diagnostics: Diagnostics
+    page: Page,
+    item: Item,
+    nested: set[int],
+    statuses: Mapping[str, StatusWord],
+    diagnostics: Diagnostics,
 ) -> Task:
     fields, other_lines = split_body(page, item)
+    if not item.parent_id:
+        fields = [field for field in fields if field.line_index not in nested]
+        other_lines = [index for index in other_lines if index not in nested]
     files, allow_empty = _files(item, fields, diagnostics)
     status = _status(item, statuses, diagnostics)
     finished = status.status is Status.COMPLETED

@@ -139,6 +139,16 @@ def test_a_task_inside_a_task_is_left_out() -> None:
     assert "T2 is written inside T1" in problem.what
 
 
+def test_a_finished_task_inside_a_task_is_no_part_of_it() -> None:
+    text = "- [ ] **T1**: a\n  - mine\n  - [x] **T2**: b\n    - Dependencies: T1\n"
+    plan = load(text)
+    assert [task.prompt for task in plan.tasks] == ["- mine", ""]
+    assert plan.tasks[0].depends_on == ()
+    assert plan.tasks[1].source_status is Status.COMPLETED
+    assert not plan.left_out
+    assert "T2 is written inside T1" in plan.notes[0]
+
+
 def test_tasks_below_a_plain_list_item_are_read() -> None:
     assert ids(
         "- Group\n  - [ ] **T1**: a\n    - Dependencies: T2\n  - [ ] **T2**: b\n"
