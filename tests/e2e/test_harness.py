@@ -972,14 +972,26 @@ def test_jobs_of_a_second_call_have_ids_of_their_own_and_wait_for_the_first() ->
     assert "needs.two-last.outputs.made" in jobs["end"]["if"]
 
 
-def test_lift_refuses_a_call_without_a_required_input() -> None:
+@pytest.mark.parametrize(
+    ("declared", "words"),
+    [
+        (
+            "inputs: {needed: {type: string, required: true}}",
+            "Required input 'needed' not provided",
+        ),
+        ("secrets: {key: {required: true}}", r"Secret \['key'\] is required"),
+    ],
+)
+def test_lift_refuses_a_call_without_a_required_input_or_secret(
+    declared: str, words: str
+) -> None:
     called = workflows.load(
-        "on: {workflow_call: {inputs: {needed: {type: string, required: true}}}}\njobs: {inner: {}}\n"
+        f"on: {{workflow_call: {{{declared}}}}}\njobs: {{inner: {{}}}}\n"
     )
     caller: workflows.Document = {
         "jobs": {"call": {"uses": "x", "permissions": "write-all"}}
     }
-    with pytest.raises(WorkflowError, match="Required input 'needed' not provided"):
+    with pytest.raises(WorkflowError, match=words):
         workflows.lift(caller, lambda uses: called)
 
 
