@@ -301,12 +301,15 @@ def test_a_plan_that_no_commit_can_have_is_refused_with_advice_that_works(
 
 def test_check_does_not_read_what_git_ignores_in_a_plan(project: Project) -> None:
     start(project, "backlog", {"backlog/tasks/task-1.md": backlog(1)})
-    (project.root / ".gitignore").write_text("task-2.md\n")
+    (project.root / ".gitignore").write_text("task-2.md\nbacklog.config.yml\n")
+    config = "backlog_directory: backlog\ntask_prefix: other\n"
+    (project.root / "backlog.config.yml").write_text(config)
     (project.root / "backlog/tasks/task-2.md").write_text(backlog(2))
     report = json.loads(project.cli("check", "--json").stdout)
     assert [task["id"] for task in report["tasks"]] == ["TASK-1"]
     [note] = [note for note in report["notes"] if "ignores" in note]
-    assert "git add -f backlog/tasks/task-2.md && git commit" in note
+    assert "git ignores backlog.config.yml and 1 more" in note
+    assert "git add -f backlog.config.yml && git commit" in note
 
 
 def test_the_committed_tag_counts_in_check_and_in_run(project: Project) -> None:
