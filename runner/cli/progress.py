@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("task_ids", nargs=-1, metavar="ID…", shell_complete=completion.task_ids)
 @click.option("--failed", is_flag=True, help="Every task that failed for good.")
+@click.option("--redo", is_flag=True, help="Run completed tasks again as well.")
 @settings_options("retry")
 @click.pass_obj
 def retry(
@@ -31,12 +32,16 @@ def retry(
     /,
     task_ids: tuple[str, ...],
     failed: bool,
+    redo: bool,
     **flags: FlagValue | None,
 ) -> int:
     """Grant tasks one more attempt.
 
-    The count of attempts made is never lowered.
+    The count of attempts made is never lowered. A completed task is run again only
+    with --redo; its change stays, and the new attempt starts from it.
     """
+    from runner.plan.snapshot import with_retries
+
     if not task_ids and not failed:
         raise UsageProblem("no tasks given", "give their ids, or --failed")
 
@@ -44,9 +49,11 @@ def retry(
         snapshot: Snapshot, settings: Settings
     ) -> tuple[Progress, Sequence[str]]:
         ids: Sequence[str] = task_ids or _failed_tasks(snapshot, settings)
+        if not redo:
+            return with_retries(snapshot, ids, settings.max_attempts), ids
         progress = snapshot.progress
         for task in snapshot.tasks_named(ids):
-            progress = progress.with_retry(task, settings.max_attempts)
+            progress = progress.with_redo(task, settings.max_attempts)
         return progress, ids
 
     return _change_progress(repo_path, flags, "Retry", grant_attempt)
@@ -80,10 +87,13 @@ def skip(
     **flags: FlagValue | None,
 ) -> int:
     """Never run these tasks; `fanin retry` undoes it."""
+    from runner.plan.snapshot import refuse_landed
 
     def mark_skipped(snapshot: Snapshot, _: Settings) -> tuple[Progress, Sequence[str]]:
         progress = snapshot.progress
-        for task in snapshot.tasks_named(task_ids):
+        tasks = snapshot.tasks_named(task_ids)
+        refuse_landed(snapshot, tasks, "skip tasks that are still open")
+        for task in tasks:
             progress = progress.with_skip(task, satisfied=satisfied)
         return progress, task_ids
 
@@ -119,6 +129,10 @@ def _change_progress(
             return EXIT_DONE
         subject = f"{verb} {', '.join(task_ids)}"
         commit = record_progress(repo, snapshot, progress, settings.progress, subject)
+        after = read_snapshot(
+            repo, commit, settings.plan, settings.progress, settings.task_rules
+        )
+        _refuse_what_stays_completed(after, progress.reopened)
         landing = work_tree.plan_landing(repo, branch, head, commit)
         update = work_tree.land(repo, landing)
         if not update.landed:
@@ -128,6 +142,20 @@ def _change_progress(
             )
     click.echo(f"{verb.lower()}: {', '.join(task_ids)}; continue with  fanin run")
     return EXIT_DONE
+
+
+def _refuse_what_stays_completed(after: Snapshot, reopened: Iterable[str]) -> None:
+    """Raises UsageProblem if the plan marks a task in a way that fanin cannot clear.
+
+    Such as a closed issue, or a file in a folder of completed tasks.
+    """
+    tasks = [after.graph.tasks[task_id] for task_id in reopened]
+    completed = [task.id for task in tasks if after.progress.has_landed(task)]
+    if completed:
+        raise UsageProblem(
+            f"the plan marks {', '.join(completed)} as completed",
+            f"reopen it there, in {after.plan.path}, then try again",
+        )
 
 
 COMMANDS = (retry, skip)

@@ -179,6 +179,31 @@ class Task(TaskFields):
         """Identifies the task's text: a result for another text must not land."""
         return digest_of(self.model_dump(mode="json"))
 
+    @property
+    def request_digest(self) -> str:
+        """Identifies what the agent is asked to do, whatever is ticked meanwhile.
+
+        Covers the title, the prompt with its acceptance criteria, and `files`; without
+        check boxes, check marks and the width of blanks.
+        """
+        texts = [self.title, self.prompt, *self.acceptance]
+        return digest_of([[_without_marks(text) for text in texts], self.files])
+
+
+_MARKS = re.compile(
+    r"""
+    ^ (?P<bullet> [ \t]* (?: [-*+] | \d+[.)] )) [ \t]+ \[ .? \]  # a check box
+    | [✅☑✔✓✗✘❌]\ufe0f?
+    | ~~
+    """,
+    re.MULTILINE | re.VERBOSE,
+)
+
+
+def _without_marks(text: str) -> str:
+    unmarked = _MARKS.sub(lambda match: match["bullet"] or "", text)
+    return " ".join(unmarked.split())
+
 
 # The format of a plan of GitHub issues, and the files that `fanin collect` writes it to
 # by default. They may stand beside another plan and its progress.

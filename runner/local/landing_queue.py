@@ -131,7 +131,8 @@ class LandingQueue:
     def _merge_again(self, head: str, scratch: Path) -> Snapshot:
         """Merge every accepted result on the branch's new head.
 
-        Conflicts with what is there now become failures.
+        Conflicts with what is there now become failures, which are reported: until now
+        these results were merged.
         """
         context = self._context
         merged, tip = [], head
@@ -144,6 +145,8 @@ class LandingQueue:
                 verification=context.lander.verification(manifest, scratch),
             )
             merged.append(Accepted(manifest, fan_in))
+            anew = fan_in.failed.keys() & accepted.fan_in.landed
+            context.observer.results_refused(manifest, fan_in, anew)
             tip = fan_in.tip
         self._base, self.accepted = head, merged
         settings = context.settings

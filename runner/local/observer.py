@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TypeVar
 
 from runner.core.documents import Document
@@ -90,24 +90,31 @@ class MaskingObserver:
                 self.observe(
                     ResultMerged(batch=batch, task=task_id, attempt=entry.attempt)
                 )
-        for entry in manifest.entries:
-            task_id = entry.task.id
-            if task_id in fan_in.failed:
-                self.observe(
-                    ResultRefused(
-                        batch=batch,
-                        task=task_id,
-                        attempt=entry.attempt,
-                        failure=fan_in.failed[task_id],
-                        kept=fan_in.kept_refs.get(task_id),
-                    )
-                )
+        self.results_refused(manifest, fan_in, fan_in.failed)
         for commit in _landed_commits(manifest, fan_in, branch):
             self.observe(commit)
         for warning in fan_in.warnings:
             self.note(f"warning: {warning}")
         usage = usage_report(UsageTotal().plus(fan_in.results))
         self.observe(BatchMerged(batch=batch, usage=usage))
+
+    def results_refused(
+        self, manifest: Manifest, fan_in: FanIn, task_ids: Collection[str]
+    ) -> None:
+        """Report why these results of the batch were not merged."""
+        for entry in manifest.entries:
+            task_id = entry.task.id
+            if task_id not in task_ids:
+                continue
+            self.observe(
+                ResultRefused(
+                    batch=manifest.batch,
+                    task=task_id,
+                    attempt=entry.attempt,
+                    failure=fan_in.failed[task_id],
+                    kept=fan_in.kept_refs.get(task_id),
+                )
+            )
 
 
 def _landed_commits(

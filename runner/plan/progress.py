@@ -38,7 +38,8 @@ class Record(Document):
     - `held`: the branch where finished work waits for a person;
     - `seconds`: how long the successful attempt took, for the critical path;
     - `job`: where the latest attempt ran, as in `Result`;
-    - `changed`: the paths that the task changed, for the prompts of its dependents.
+    - `changed`: the paths that the task changed, for the prompts of its dependents;
+    - `request`: `Task.request_digest` of what the successful attempt was asked to do.
     """
 
     status: Status = Status.PENDING
@@ -54,6 +55,7 @@ class Record(Document):
     agent: str | None = None
     summary: str | None = None
     changed: tuple[str, ...] = ()
+    request: str | None = None
     cost_usd: float | None = None
     tokens: int | None = None
     job: JobIds | None = None
@@ -94,13 +96,15 @@ class Progress:
     """The records of the plan at path `plan`, by task id. Every change is a new object.
 
     `run` is the run on GitHub Actions that landed last. `extra` holds fields of the
-    file that a newer version has written.
+    file that a newer version has written. `reopened` are ids of tasks whose completed
+    mark in the plan counts no more; the commit that records this clears the mark.
     """
 
     plan: str
     records: Mapping[str, Record] = field(default_factory=dict)
     extra: Mapping[str, Any] = field(default_factory=dict)
     run: RunRecord | None = None
+    reopened: frozenset[str] = frozenset()
 
     # -- questions --
 
@@ -110,7 +114,8 @@ class Progress:
         A completed mark counts even if an older record says pending: a person set it.
         """
         record = self.records.get(task.id)
-        if task.source_status is Status.COMPLETED:
+        marked = task.source_status is Status.COMPLETED
+        if marked and task.id not in self.reopened:
             if record is None:
                 record = Record()
             if record.status is Status.COMPLETED:
@@ -161,6 +166,24 @@ class Progress:
         record = self.record(task)
         return record.attempts == result.attempt and record.finished == result.finished
 
+    def has_landed(self, task: Task) -> bool:
+        """Whether the task's work is in the repository: completed, and not by a skip."""
+        record = self.record(task)
+        if record.status is not Status.COMPLETED:
+            return False
+        # `skip --satisfied` completes a task that never ran, or that failed.
+        return not record.skipped or (record.attempts > 0 and record.error is None)
+
+    def has_changed_since(self, task: Task) -> bool:
+        """Whether the task was completed and has since been changed in the plan.
+
+        False if the record does not say what its agent was asked to do.
+        """
+        record = self.record(task)
+        if record.status is not Status.COMPLETED or record.request is None:
+            return False
+        return record.request != task.request_digest
+
     def is_ahead_of(self, other: Progress) -> bool:
         """Whether it records an attempt or a completion that the other does not."""
         for task_id, record in self.records.items():
@@ -194,7 +217,9 @@ class Progress:
         return self._updated(task, self._own_record(task), {"held": branch})
 
     def with_retry(self, task: Task, max_attempts: int) -> Progress:
-        """Grant the task one more attempt, whatever its state."""
+        """Grant the task one more attempt; a task that has landed stays completed."""
+        if self.has_landed(task):
+            return self
         record = self.record(task)
         limit = max(self.attempt_limit(task, max_attempts), record.attempts + 1)
         changes = {
@@ -206,14 +231,28 @@ class Progress:
         }
         return self._updated(task, record, changes)
 
+    def with_redo(self, task: Task, max_attempts: int) -> Progress:
+        """Open a task that has landed; grant any other task one more attempt."""
+        if not self.has_landed(task):
+            return self.with_retry(task, max_attempts)
+        record = self.record(task)
+        changes = {
+            "status": Status.PENDING,
+            "allowed": max(self.attempt_limit(task, max_attempts), record.attempts + 1),
+            "skipped": False if task.skipped else None,
+        }
+        reopened = replace(self, reopened=self.reopened | {task.id})
+        return reopened._updated(task, record, changes)
+
     def with_skip(self, task: Task, *, satisfied: bool) -> Progress:
         """Never run the task; `satisfied`: its dependents run all the same.
 
-        A completed task stays completed.
+        A task that has landed is left as it is.
         """
+        if self.has_landed(task):
+            return self
         record = self.record(task)
-        done = satisfied or record.status is Status.COMPLETED
-        status = Status.COMPLETED if done else Status.PENDING
+        status = Status.COMPLETED if satisfied else Status.PENDING
         return self._updated(task, record, {"skipped": True, "status": status})
 
     def after_success(
@@ -235,6 +274,7 @@ class Progress:
             "job": result.job,
             "summary": result.usage.summary,
             "changed": tuple(changed),
+            "request": task.request_digest,
             **_total_usage(record, result.usage),
         }
         return self._updated(task, record, changes)

@@ -260,12 +260,26 @@ def with_retries(
 ) -> Progress:
     """The snapshot's progress with one more attempt for each id of `retry`.
 
-    Raises UsageProblem for an id that is not in the plan.
+    Raises UsageProblem for an id that is not in the plan, and for a task that has
+    landed: its work would be paid for again.
     """
     granted = snapshot.progress
-    for task in snapshot.tasks_named(retry):
+    tasks = snapshot.tasks_named(retry)
+    refuse_landed(snapshot, tasks, "to run {ids} again:  fanin retry {ids} --redo")
+    for task in tasks:
         granted = granted.with_retry(task, max_attempts)
     return granted
+
+
+def refuse_landed(snapshot: Snapshot, tasks: Sequence[Task], remedy: str) -> None:
+    """Raises UsageProblem if one of the tasks has landed; `{ids}` in `remedy` is filled."""
+    landed = [task.id for task in tasks if snapshot.progress.has_landed(task)]
+    if landed:
+        verb = "is" if len(landed) == 1 else "are"
+        raise UsageProblem(
+            f"{', '.join(landed)} {verb} completed",
+            remedy.format(ids=" ".join(landed)),
+        )
 
 
 def write_progress_blobs(

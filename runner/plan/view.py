@@ -44,6 +44,8 @@ def views(
     for task in plan.tasks:
         record = progress.record(task)
         state, reason = _state(task, record, standings[task.id], ready, blocked)
+        if progress.has_changed_since(task):
+            reason = "changed in the plan since"
         if task.id in running:
             state = "in_progress"
         task_views.append(TaskView(task, state, record, reason))

@@ -28,7 +28,8 @@ class PreflightReport:
 
     `problems`: tasks that can never run or land, and a cost limit that cannot be enforced.
     `missing`: programs and keys that this machine does not have.
-    `notes`: how the cost limit is enforced if agents report their cost afterwards.
+    `notes`: how the cost limit is enforced if agents report their cost afterwards, and
+    tasks that were changed after they were completed.
     """
 
     problems: tuple[Problem, ...]
@@ -88,7 +89,7 @@ def preflight(
         else:
             uses.append(use)
     problems += _each_once(faults, plan)
-    notes: list[str] = []
+    notes = list(_changed_since_notes(plan, progress))
     if settings.limits.max_cost_usd is not None:
         problems += _cost_limit_problems(uses, plan)
         notes += _cost_limit_notes(uses)
@@ -151,6 +152,21 @@ def _unknown_task_problems(plan: Plan, settings: Settings) -> Iterator[Problem]:
         if guess := nearest(task_id, task_ids):
             remedy = f"did you mean {guess}?"
         yield Problem(FILE, None, what, remedy)
+
+
+def _changed_since_notes(plan: Plan, progress: Progress) -> Iterator[str]:
+    """A sentence if tasks were changed in the plan after they were completed."""
+    changed = [task.id for task in plan.tasks if progress.has_changed_since(task)]
+    if not changed:
+        return
+    names = ", ".join(changed[:MAX_NAMED_TASKS])
+    if len(changed) > MAX_NAMED_TASKS:
+        names += f" and {len(changed) - MAX_NAMED_TASKS} more"
+    verb = "was" if len(changed) == 1 else "were"
+    yield (
+        f"{names} {verb} changed in the plan after completion, and will not run again; "
+        f"to redo:  fanin retry --redo {' '.join(changed[:MAX_NAMED_TASKS])}"
+    )
 
 
 def _time_limit_problems(

@@ -15,7 +15,17 @@ from tests.support.builders import quick, task
 from tests.support.progress_records import ERROR, FAILED, result_of_attempt
 
 _EVENT = st.sampled_from(
-    ["completed", "failed", "final", "died", "stale", "retried", "skip", "satisfied"]
+    [
+        "completed",
+        "failed",
+        "final",
+        "died",
+        "stale",
+        "retried",
+        "redone",
+        "skip",
+        "satisfied",
+    ]
 )
 
 
@@ -56,6 +66,8 @@ def test_attempts_are_never_lowered_and_no_attempt_is_counted_twice(
                 )
             case "retried":
                 now = now.with_retry(changed, 3)
+            case "redone":
+                now = now.with_redo(changed, 3)
             case "skip" | "satisfied":
                 now = now.with_skip(changed, satisfied=event == "satisfied")
         assert now.record(changed).attempts - before == (

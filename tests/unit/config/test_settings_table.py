@@ -17,7 +17,7 @@ OWN_OPTIONS = {
     "check": {"--json"},
     "status": {"--json"},
     "graph": {"--format"},
-    "retry": {"--failed"},
+    "retry": {"--failed", "--redo"},
     "skip": {"--satisfied"},
     "next": {
         *{"--manifest", "--state", "--retry", "--dry-run", "--runs-on"},

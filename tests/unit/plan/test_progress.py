@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from runner.core.result import Failure, FailureKind, Usage
-from runner.core.task import Standing, Status
+from runner.core.task import Reference, Standing, Status, Task
 from runner.plan import progress
 from runner.plan.progress import KEPT_TAIL, Progress, Record
 from tests.support.builders import plan, problems, task
@@ -233,17 +234,19 @@ def test_an_attempt_without_a_result_makes_the_cost_unknown() -> None:
         ({"status": "failed", "attempts": 1, "final": True}, 3),
         ({"status": "pending", "skipped": True}, 3),
         ({"status": "pending", "held": "fanin/r1"}, 3),
-        ({"status": "completed", "attempts": 1}, 3),
-        ({"status": "completed", "attempts": 3}, 4),
         ({"status": "completed", "attempts": 0, "skipped": True}, 3),
+        ({"status": "completed", "attempts": 3, "skipped": True, "error": ERROR}, 4),
     ],
     ids=str,
 )
-def test_retry_opens_a_task_in_any_state_and_keeps_its_attempts(
-    record: dict[str, Any], limit: int
+@pytest.mark.parametrize("change", [Progress.with_retry, Progress.with_redo])
+def test_retry_opens_a_task_that_has_not_landed_and_keeps_its_attempts(
+    change: Callable[[Progress, Task, int], Progress],
+    record: dict[str, Any],
+    limit: int,
 ) -> None:
     before = _having(**record)
-    after = before.with_retry(task(), 3)
+    after = change(before, task(), 3)
     assert after.standing(task(), 3) is Standing.OPEN
     assert after.record(task()).attempts == before.record(task()).attempts
     assert after.attempt_limit(task(), 3) == limit
@@ -271,10 +274,78 @@ def test_a_skip_mark_has_no_effect_once_it_is_removed_from_the_plan() -> None:
     )
 
 
-@pytest.mark.parametrize("satisfied", [False, True])
-def test_a_completed_task_that_is_skipped_stays_completed(satisfied: bool) -> None:
-    after = _having(status=DONE, attempts=1).with_skip(task(), satisfied=satisfied)
-    assert after.standing(task(), 3) is Standing.COMPLETED
+# The last one is as `skip` of a completed task once left it.
+_LANDED = [
+    ({"status": DONE, "attempts": 1}, 3),
+    ({"status": DONE, "attempts": 3}, 4),
+    ({"status": DONE, "attempts": 1, "skipped": True}, 3),
+]
+
+
+@pytest.mark.parametrize(("record", "limit"), _LANDED, ids=str)
+def test_neither_skip_nor_retry_touches_a_task_that_has_landed(
+    record: dict[str, Any], limit: int
+) -> None:
+    before = _having(**record)
+    assert before.has_landed(task())
+    assert before.with_retry(task(), 3) == before
+    assert before.with_skip(task(), satisfied=False) == before
+    assert before.with_skip(task(), satisfied=True) == before
+
+
+@pytest.mark.parametrize(("record", "limit"), _LANDED, ids=str)
+def test_redo_opens_a_task_that_has_landed_and_keeps_its_attempts(
+    record: dict[str, Any], limit: int
+) -> None:
+    before = _having(**record)
+    after = before.with_redo(task(), 3)
+    assert after.record(task()).status is PENDING
+    assert after.standing(task(), 3) is Standing.OPEN
+    assert after.record(task()).attempts == before.record(task()).attempts
+    assert after.attempt_limit(task(), 3) == limit
+
+
+def test_a_task_that_the_plan_marks_as_completed_has_landed() -> None:
+    assert Progress("tasks.yml").has_landed(task(source_status=DONE))
+    assert not Progress("tasks.yml").has_landed(task())
+
+
+@pytest.mark.parametrize(
+    ("fields", "changed"),
+    [
+        ({}, False),
+        ({"prompt": "Add it.\n\n- [X] a test\n  1. [x]  documents"}, False),
+        ({"prompt": "Add it.  \n- [ ] a test\n\n  1. [ ] documents\n"}, False),
+        ({"title": "Add a page ✅"}, False),
+        ({"title": "~~Add a page~~"}, False),
+        ({"source_status": DONE, "line": 9, "skip_reason": "done"}, False),
+        ({"context": (Reference("docs/plan.md"),)}, False),
+        ({"depends_on": ("T0",), "max_attempts": 9, "verify": "true"}, False),
+        ({"title": "Add two pages"}, True),
+        ({"prompt": "Add it.\n- [ ] two tests\n  1. [ ] documents"}, True),
+        ({"prompt": "Add it."}, True),
+        ({"files": ("src/**",)}, True),
+        ({"acceptance": ("It is fast.",)}, True),
+    ],
+    ids=str,
+)
+def test_a_completed_task_is_reported_once_its_request_changes_but_not_its_marks(
+    fields: dict[str, Any], changed: bool
+) -> None:
+    as_given = {
+        "title": "Add a page",
+        "prompt": "Add it.\n- [ ] a test\n  1. [ ] documents",
+    }
+    landed = task(**as_given)
+    after = Progress("tasks.yml").after_success(landed, result_of_attempt())
+    now = task(**as_given | fields)
+    assert after.has_changed_since(now) is changed
+    reopened = after.with_redo(landed, 3)
+    assert not reopened.has_changed_since(task(**as_given | {"title": "Other"}))
+
+
+def test_a_record_without_a_digest_of_its_request_is_never_reported() -> None:
+    assert not _having(status=DONE, attempts=1).has_changed_since(task(title="Other"))
 
 
 @pytest.mark.parametrize(

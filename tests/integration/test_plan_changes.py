@@ -1,0 +1,125 @@
+"""Plans that a person changes: after a task was completed, and while a run goes on."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from runner.core.events import BatchChosen, RunEvent
+from tests.support.project import Project, Quiet
+
+_NOTE = "A was changed in the plan after completion, and will not run again"
+
+
+def test_a_completed_task_whose_text_has_changed_is_named_and_runs_again_on_request(
+    project: Project,
+) -> None:
+    after = {"id": "B", "depends_on": ["A"], "do": ["write b: b"]}
+    project.plan([{"id": "A", "do": ["append a: one"]}, after])
+    assert project.cli("run").returncode == 0
+    project.plan([{"id": "A", "do": ["append a: two"]}, after])
+
+    checked = project.cli("check")
+    assert _NOTE in checked.stdout
+    assert "fanin retry --redo A" in checked.stdout
+    assert "changed in the plan since" in project.cli("status").stdout
+    ran = project.cli("run")
+    assert ran.returncode == 0
+    assert _NOTE in ran.stdout + ran.stderr
+
+    assert project.cli("retry", "A", "--redo").returncode == 0
+    assert project.states() == {"A": "pending", "B": "completed"}
+    assert project.cli("run").returncode == 0
+    assert project.git("show", "HEAD:a").splitlines() == ["one", "two"]
+    assert project.records()["A"]["attempts"] == 2
+    assert _NOTE not in project.cli("check").stdout
+
+
+@pytest.mark.parametrize(
+    "argv", [("retry", "A"), ("skip", "A"), ("skip", "A", "--satisfied")]
+)
+def test_retry_and_skip_refuse_a_completed_task_and_change_nothing(
+    project: Project, argv: tuple[str, ...]
+) -> None:
+    project.plan([{"id": "A", "do": ["append a: one"]}])
+    assert project.cli("run").returncode == 0
+    head = project.git("rev-parse", "HEAD")
+    refused = project.cli(*argv)
+    assert refused.returncode == 2
+    assert "A is completed" in refused.stderr
+    assert project.git("rev-parse", "HEAD") == head
+
+
+def test_redo_takes_the_tick_of_a_plan_back(project: Project) -> None:
+    project.plan([])
+    plan = "# Tasks: x\n\n## Phase 1: Setup\n\n- [X] T001 Make a\n- [X] T002 Make b\n"
+    project.write("specs/001-x/tasks.md", plan)
+    settings = json.dumps({"plan": "specs/001-x/tasks.md", "agent": "claude"})
+    project.write("fanin.yml", settings)
+    project.commit()
+    redone = project.cli("retry", "T001", "--redo")
+    assert redone.returncode == 0, redone.stderr
+    ticked = project.git("show", "HEAD:specs/001-x/tasks.md").splitlines()
+    assert ticked[-2:] == ["- [ ] T001 Make a", "- [X] T002 Make b"]
+
+
+@pytest.mark.parametrize("schedule", ["batch", "rolling"])
+def test_a_plan_that_is_reworked_during_a_run_has_no_stale_edge_and_loses_no_result(
+    project: Project, schedule: str
+) -> None:
+    settings: dict[str, Any] = {"schedule": schedule, "max_concurrent": 2}
+    first = {"id": "A", "do": ["sleep 0.5", "write a: a"]}
+    renamed = ["sleep 0.5", "append d: d"]
+    before = [
+        first,
+        {"id": "D", "do": renamed},
+        {"id": "B", "depends_on": ["A"], "do": ["append order: B"]},
+        {"id": "C", "depends_on": ["B"], "do": ["append order: C"]},
+        {"id": "F", "depends_on": ["C"], "do": ["write f: f"]},
+    ]
+    # B and C change places, D is called E, F is gone.
+    after = [
+        first,
+        {"id": "E", "do": renamed},
+        {"id": "B", "depends_on": ["C"], "do": ["append order: B"]},
+        {"id": "C", "depends_on": ["A"], "do": ["append order: C"]},
+    ]
+
+    class Person(Quiet):
+        def observe(self, event: RunEvent) -> None:
+            if isinstance(event, BatchChosen) and not self.batches:
+                project.plan(after, **settings)
+            super().observe(event)
+
+    project.plan(before, **settings)
+    person = Person()
+    outcome = project.run(person)
+    assert outcome.stop_reason is None
+    assert project.git("show", "HEAD:order").splitlines() == ["C", "B"]
+    assert project.git("show", "HEAD:d").splitlines() == ["d"]
+    assert not (project.root / "f").exists()
+    states = project.states()
+    assert {task: states[task] for task in "AEBC"} == dict.fromkeys("AEBC", "completed")
+    # The finished work of the old name is kept and named.
+    [kept] = [fan_in.kept["D"] for fan_in in person.fan_ins if "D" in fan_in.kept]
+    assert project.git("show", f"{kept}:d") == "d"
+    [refused] = [
+        fan_in.failed["D"] for fan_in in person.fan_ins if "D" in fan_in.failed
+    ]
+    assert "no longer in the plan" in refused.message
+
+
+def test_redo_says_where_a_mark_is_that_it_cannot_take_back(project: Project) -> None:
+    project.plan([])
+    done = "---\nid: task-1\ntitle: Make a\nstatus: Done\n---\nMake it.\n"
+    project.write("backlog/completed/task-1 - Make-a.md", done)
+    project.write("backlog/tasks/task-2 - Make-b.md", done.replace("-1", "-2"))
+    project.write("fanin.yml", json.dumps({"plan": "backlog", "agent": "claude"}))
+    head = project.commit()
+    refused = project.cli("retry", "task-1", "--redo")
+    assert refused.returncode == 2, refused.stdout
+    assert "the plan marks task-1 as completed" in refused.stderr
+    assert project.git("rev-parse", "HEAD") == head
+    assert project.cli("retry", "task-2", "--redo").returncode == 0
