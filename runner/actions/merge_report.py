@@ -160,7 +160,7 @@ class MergeReport:
     def rate_limited(self) -> bool:
         """Whether an attempt met a rate limit."""
         return any(
-            failure.kind is FailureKind.RATE_LIMIT
+            failure.kind in {FailureKind.RATE_LIMIT, FailureKind.USAGE_LIMIT}
             for failure in self.batch.fan_in.failed.values()
         )
 

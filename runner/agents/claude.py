@@ -1,6 +1,6 @@
 """Claude Code (`@anthropic-ai/claude-code`), tested with 2.1.197.
 
-Prints one JSON object. A refused write exits 0 with `permission_denials` filled. An
+Prints JSON Lines; the last one is `result`. A refused write exits 0 with `permission_denials` filled. An
 error of the model sets `is_error` and `api_error_status`, while `subtype` is "success".
 """
 
@@ -13,6 +13,7 @@ from runner.agents.outcome import (
     dollars,
     failed,
     failure_for_status,
+    json_lines,
     make_usage,
     process_failure,
     read_json_object,
@@ -21,6 +22,7 @@ from runner.agents.outcome import (
     token_count,
 )
 from runner.agents.process import Outcome
+from runner.agents.usage_limits import limit_failure, plausible, sentence_limit
 from runner.core.manifest import BatchEntry
 from runner.core.result import Failure, FailureKind, Usage
 
@@ -35,7 +37,9 @@ _DEFAULTS = {
 _OPTIONS = (
     "-p",
     "--output-format",
-    "json",
+    "stream-json",
+    # Without it, claude refuses stream-json.
+    "--verbose",
     "--permission-mode",
     "acceptEdits",
     # No settings, hooks or MCP servers of the user or the repository: every attempt
@@ -73,8 +77,16 @@ class Claude:
         return Invocation(argv, env=_DEFAULTS)
 
     def read(self, outcome: Outcome, folder: AttemptFolder) -> Verdict:
-        answer = read_json_object(folder.stdout) or {}
-        return Verdict(_failure(answer, outcome), _usage(answer))
+        answer: Json = {}
+        limit: object = None
+        for event in json_lines(folder.stdout):
+            if event.get("type") == "result":
+                answer = event
+            elif event.get("type") == "rate_limit_event":
+                limit = event.get("rate_limit_info")
+        # What is no JSON Lines, as of an older claude, is one object.
+        answer = answer or read_json_object(folder.stdout) or {}
+        return Verdict(_failure(answer, limit, outcome), _usage(answer))
 
 
 def _usage(answer: Json) -> Usage:
@@ -92,14 +104,23 @@ def _usage(answer: Json) -> Usage:
     )
 
 
-def _failure(answer: Json, outcome: Outcome) -> Failure | None:
+def _failure(answer: Json, limit: object, outcome: Outcome) -> Failure | None:
     failure = stop_failure(outcome)
     if failure is not None:
         return failure
+    ended_well = answer.get("type") == "result" and not answer.get("is_error")
+    # The shape of the event is quoted in paperclipai/paperclip#5776.
+    if dig(limit, "status") == "rejected" and not ended_well:
+        resets = plausible(dig(limit, "resetsAt"), outcome.finished)
+        message = _error_message(answer) or "claude's usage limit is reached"
+        return limit_failure(message, resets, outcome)
     # Before the exit status, which is 1 for every error of the model.
     if answer.get("is_error"):
         status = answer.get("api_error_status")
-        return failure_for_status(status, _error_message(answer), outcome)
+        message = _error_message(answer)
+        if limited := sentence_limit("claude", message, outcome):
+            return limited
+        return failure_for_status(status, message, outcome)
     failure = process_failure(outcome)
     if failure is not None:
         return failure

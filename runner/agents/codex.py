@@ -25,6 +25,7 @@ from runner.agents.outcome import (
     token_count,
 )
 from runner.agents.process import Outcome
+from runner.agents.usage_limits import limit_failure, plausible, sentence_limit
 from runner.core.manifest import BatchEntry
 from runner.core.result import Failure, FailureKind
 
@@ -83,12 +84,23 @@ def _failure(outcome: Outcome, error: str | None, *, completed: bool) -> Failure
     if failure is not None:
         return failure
     if error is not None:
-        return failure_for_status(_status(error), _message(error), outcome)
+        return _limit(error, outcome) or failure_for_status(
+            _status(error), _message(error), outcome
+        )
     failure = process_failure(outcome)
     if failure is None and not completed:
         message = "codex ended without completing a turn"
         failure = failed(FailureKind.AGENT_ERROR, message, outcome)
     return failure
+
+
+def _limit(error: str, outcome: Outcome) -> Failure | None:
+    """The usage limit that an error states, in its JSON or its sentence."""
+    details = dig(last_json_object(error), "error")
+    if dig(details, "type") == "usage_limit_reached":
+        resets = plausible(dig(details, "resets_at"), outcome.finished)
+        return limit_failure(_message(error), resets, outcome)
+    return sentence_limit("codex", _message(error), outcome)
 
 
 def _is_message(event: Json) -> bool:

@@ -25,6 +25,7 @@ from runner.agents.outcome import (
     token_count,
 )
 from runner.agents.process import Outcome
+from runner.agents.usage_limits import sentence_limit
 from runner.core.manifest import BatchEntry
 from runner.core.result import Failure, FailureKind, Usage
 
@@ -95,7 +96,8 @@ def _failure(events: Sequence[Json], outcome: Outcome) -> Failure | None:
     if errors and errors[-1]:
         status = dig(errors[-1], "statusCode")
         message = str(dig(errors[-1], "message") or "")
-        return failure_for_status(status, message, outcome)
+        limited = sentence_limit("copilot", message, outcome)
+        return limited or failure_for_status(status, message, outcome)
     failure = process_failure(outcome)
     if failure is not None:
         return failure

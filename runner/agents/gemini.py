@@ -25,6 +25,7 @@ from runner.agents.outcome import (
     token_count,
 )
 from runner.agents.process import Outcome
+from runner.agents.usage_limits import sentence_limit
 from runner.core.manifest import BatchEntry
 from runner.core.result import Failure, FailureKind, Usage
 
@@ -102,7 +103,9 @@ def _model_failure(error: object, outcome: Outcome) -> Failure:
     message = str(dig(error, "message") or "")
     # The message may itself be the JSON that the model's API answered with.
     inner_message = dig(last_json_object(message), "error", "message")
-    return failure_for_status(status, str(inner_message or message), outcome)
+    text = str(inner_message or message)
+    limited = sentence_limit("gemini", text, outcome)
+    return limited or failure_for_status(status, text, outcome)
 
 
 def _was_refused(answer: Json, tool: str) -> bool:

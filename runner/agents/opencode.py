@@ -26,6 +26,7 @@ from runner.agents.outcome import (
     token_count,
 )
 from runner.agents.process import Outcome
+from runner.agents.usage_limits import sentence_limit
 from runner.core.manifest import BatchEntry
 from runner.core.result import Failure, FailureKind, Usage
 
@@ -98,7 +99,8 @@ def _failure(events: Sequence[Json], outcome: Outcome) -> Failure | None:
     if errors and errors[-1]:
         data = dig(errors[-1], "data")
         message = str(dig(data, "message") or dig(errors[-1], "name"))
-        return failure_for_status(dig(data, "statusCode"), message, outcome)
+        limited = sentence_limit("opencode", message, outcome)
+        return limited or failure_for_status(dig(data, "statusCode"), message, outcome)
     failure = process_failure(outcome)
     if failure is not None:
         return failure

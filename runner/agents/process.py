@@ -20,7 +20,8 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import IO, BinaryIO, Literal
 
@@ -84,12 +85,14 @@ class Outcome:
     end_reason: whether it exited by itself, else why it was stopped.
     seconds: how long it ran.
     tail: the end of its masked output.
+    finished: when it ended, in the local zone.
     """
 
     exit_code: int
     end_reason: EndReason
     seconds: float
     tail: str
+    finished: datetime = field(default_factory=lambda: datetime.now().astimezone())
 
 
 def environment(

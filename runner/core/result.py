@@ -17,6 +17,10 @@ from runner.core.documents import Document, Instant, Text
 JobIds = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,20}/[0-9]{1,20}$")]
 
 
+# No plan of a provider has a usage limit over a longer time than a week.
+MAX_LIMIT_DAYS = 8
+
+
 class FailureKind(StrEnum):
     """The kind of a failure. Never guessed from words in an agent's text."""
 
@@ -24,6 +28,7 @@ class FailureKind(StrEnum):
     TIMEOUT = "timeout"
     IDLE = "idle"
     RATE_LIMIT = "rate_limit"
+    USAGE_LIMIT = "usage_limit"
     PERMISSION = "permission"
     NO_CHANGE = "no_change"
     VERIFY = "verify"
@@ -44,6 +49,7 @@ UNCOUNTED = frozenset(
     {
         FailureKind.INTERRUPTED,
         FailureKind.RATE_LIMIT,
+        FailureKind.USAGE_LIMIT,
         FailureKind.STALE,
         FailureKind.BASE_RED,
         FailureKind.NOT_READY,
@@ -52,12 +58,16 @@ UNCOUNTED = frozenset(
 
 
 class Failure(Document):
-    """The failure of an attempt. Without `retryable`, no further attempt is made."""
+    """The failure of an attempt. Without `retryable`, no further attempt is made.
+
+    `resets_at` is when a usage limit ends, None if that is unknown.
+    """
 
     kind: FailureKind
     message: Text
     retryable: bool = True
     log_tail: Text = ""
+    resets_at: Instant | None = None
 
     @property
     def counted(self) -> bool:

@@ -54,7 +54,8 @@ class RunAccount:
         self._note_interrupted(manifest, fan_in)
         failures = fan_in.failed.values()
         counted = any(failure.counted for failure in failures)
-        limited = any(failure.kind is FailureKind.RATE_LIMIT for failure in failures)
+        limits = {FailureKind.RATE_LIMIT, FailureKind.USAGE_LIMIT}
+        limited = any(failure.kind in limits for failure in failures)
         progressed = bool(fan_in.landed) or counted or moved
         self._backoff = self._backoff.after(limited=limited, progressed=progressed)
         if progressed:

@@ -12,6 +12,7 @@ _KINDS = {
     FailureKind.TIMEOUT: "time limit",
     FailureKind.IDLE: "no output",
     FailureKind.RATE_LIMIT: "rate limit",
+    FailureKind.USAGE_LIMIT: "usage limit",
     FailureKind.PERMISSION: "permission refused",
     FailureKind.NO_CHANGE: "no change",
     FailureKind.VERIFY: "verify is red",

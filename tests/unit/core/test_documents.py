@@ -276,6 +276,7 @@ def test_an_attempt_costs_one_unless_it_was_not_the_tasks_fault(
     free = {
         FailureKind.INTERRUPTED,
         FailureKind.RATE_LIMIT,
+        FailureKind.USAGE_LIMIT,
         FailureKind.STALE,
         FailureKind.BASE_RED,
         FailureKind.NOT_READY,

@@ -1,0 +1,174 @@
+"""A usage limit is recognised by structure or by the program's own sentence, with the
+time of its reset.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runner.agents.usage_limits import reset_time
+from runner.core.result import FailureKind
+from tests.support.preset_outputs import read_output
+
+NOW = datetime(2026, 7, 19, 18, 0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("text", "time"),
+    [
+        ("hit your limit · resets 10:30pm (Europe/Berlin)", "2026-07-19T20:30"),
+        ("hit your limit · resets 8pm (Europe/Berlin)", "2026-07-20T18:00"),
+        ("hit your limit · resets Jul 26, 5:59am (Europe/Paris)", "2026-07-26T03:59"),
+        ("extra usage · resets Jul 23 at 4pm (America/Sao_Paulo)", "2026-07-23T19:00"),
+        ("or try again at 5:42 PM.", "2026-07-20T17:42"),
+        ("or try again at Jul 25th, 2026 8:19 PM.", "2026-07-25T20:19"),
+        ("limit to reset on July 20, 2026 at 2:00 AM or", "2026-07-20T02:00"),
+        ("or try again in 5 days 22 hours 11 minutes.", "2026-07-25T16:11"),
+        ("Please try again in 51 hours. Please", "2026-07-21T21:00"),
+        ("Your quota will reset after 4h28m0s.", "2026-07-19T22:28"),
+        # past, too far ahead, unknown zone, no such time
+        ("try again at Jul 5th, 2026 8:19 PM", None),
+        ("try again at Aug 5th, 2026 8:19 PM", None),
+        ("try again in 9 days", None),
+        ("resets 10:30pm (Mars/Olympus)", None),
+        ("resets 10:30pm (../../etc/passwd)", None),
+        ("resets 13:30pm (UTC)", None),
+        ("resets 10:75pm (UTC)", None),
+        ("try again later", None),
+    ],
+)
+def test_the_time_of_a_reset_is_read(text: str, time: str | None) -> None:
+    expected = None if time is None else datetime.fromisoformat(time + "Z")
+    assert reset_time(text, NOW) == expected
+
+
+def test_a_date_after_new_year_is_next_years() -> None:
+    now = datetime(2026, 12, 30, 12, 0, tzinfo=UTC)
+    time = reset_time("resets Jan 2 at 8am (UTC)", now)
+    assert time == datetime(2027, 1, 2, 8, 0, tzinfo=UTC)
+
+
+@given(
+    now=st.datetimes(
+        min_value=datetime(2024, 1, 1),
+        max_value=datetime(2034, 1, 1),
+        timezones=st.just(UTC),
+    ),
+    zone=st.sampled_from(["Europe/Berlin", "Asia/Kolkata", "Pacific/Auckland", "UTC"]),
+    hour=st.integers(1, 12),
+    minute=st.integers(0, 59),
+    half=st.sampled_from(["am", "pm"]),
+)
+def test_a_time_without_a_date_is_the_next_such_time(
+    now: datetime, zone: str, hour: int, minute: int, half: str
+) -> None:
+    time = reset_time(f"resets {hour}:{minute:02}{half} ({zone})", now)
+    assert time is not None
+    # A day on which the clocks change has 25 hours.
+    assert timedelta(0) < time - now <= timedelta(hours=25)
+    there = time.astimezone(ZoneInfo(zone))
+    # A time that the change of clocks leaves out is an hour later.
+    assert there.minute == minute
+    assert (there.hour - hour) % 12 in {0, 1}
+
+
+@given(st.text() | st.from_regex(r"(resets|try again (at|in)) [\w :,()/]{0,40}"))
+def test_no_text_breaks_the_reading_and_no_time_is_past_or_far(text: str) -> None:
+    time = reset_time(text, NOW)
+    assert time is None or NOW < time <= NOW + timedelta(days=8)
+
+
+def _line(value: object) -> str:
+    return json.dumps(value) + "\n"
+
+
+CLAUDE_WORDS = "You've hit your session limit · resets 10:30pm (Europe/Berlin)"
+CODEX_WORDS = "You've hit your usage limit. Upgrade to Pro or try again at 5:42 PM."
+GEMINI_WORDS = (
+    "You have exhausted your capacity on this model. "
+    "Your quota will reset after 4h28m20s."
+)
+COPILOT_WORDS = (
+    "Sorry, you've hit a rate limit that restricts the number of Copilot model "
+    "requests you can make within a specific time period. "
+    "Please try again in 51 hours."
+)
+
+
+@pytest.mark.parametrize(
+    ("preset", "stdout", "status", "has_time"),
+    [
+        ("claude", {"type": "result", "is_error": True, "result": CLAUDE_WORDS}, 1, 1),
+        ("codex", {"type": "turn.failed", "error": {"message": CODEX_WORDS}}, 1, 1),
+        ("gemini", {"error": {"code": 429, "message": GEMINI_WORDS}}, 173, 1),
+        (
+            "copilot",
+            {"type": "session.error", "data": {"message": COPILOT_WORDS}},
+            1,
+            1,
+        ),
+        (
+            "opencode",
+            {
+                "type": "error",
+                "error": {"data": {"message": "The usage limit has been reached"}},
+            },
+            0,
+            0,
+        ),
+    ],
+)
+def test_the_programs_own_sentence_is_a_usage_limit(
+    tmp_path: Path, preset: str, stdout: object, status: int, has_time: int
+) -> None:
+    failure = read_output(preset, tmp_path, _line(stdout), status=status).failure
+    assert failure is not None
+    assert failure.kind is FailureKind.USAGE_LIMIT
+    assert not failure.counted
+    assert (failure.resets_at is not None) == bool(has_time)
+
+
+def _rejected(resets_at: float) -> str:
+    info = {"status": "rejected", "resetsAt": int(resets_at)}
+    return _line({"type": "rate_limit_event", "rate_limit_info": info})
+
+
+def test_claudes_event_needs_no_words(tmp_path: Path) -> None:
+    resets = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=3)
+    stdout = _rejected(resets.timestamp())
+    failure = read_output("claude", tmp_path, stdout, status=1).failure
+    assert failure is not None
+    assert failure.kind is FailureKind.USAGE_LIMIT
+    assert failure.resets_at == f"{resets:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def test_an_answer_after_claudes_event_counts(tmp_path: Path) -> None:
+    answer = _line({"type": "result", "is_error": False, "result": CLAUDE_WORDS})
+    stdout = _rejected(datetime.now(UTC).timestamp() + 60) + answer
+    assert read_output("claude", tmp_path, stdout).failure is None
+
+
+def test_codexs_json_gives_the_time(tmp_path: Path) -> None:
+    resets = int(datetime.now(UTC).timestamp()) + 600
+    details = {"type": "usage_limit_reached", "message": "-", "resets_at": resets}
+    error = {"message": json.dumps({"type": "error", "error": details})}
+    stdout = _line({"type": "turn.failed", "error": error})
+    failure = read_output("codex", tmp_path, stdout, status=1).failure
+    assert failure is not None
+    assert failure.kind is FailureKind.USAGE_LIMIT
+    assert failure.resets_at is not None
+
+
+def test_what_the_model_writes_is_no_limit(tmp_path: Path) -> None:
+    message = {"type": "agent_message", "text": CODEX_WORDS}
+    stdout = _line({"type": "item.completed", "item": message})
+    failure = read_output("codex", tmp_path, stdout, status=1).failure
+    assert failure is not None
+    assert failure.kind is FailureKind.AGENT_ERROR
