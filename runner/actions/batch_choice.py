@@ -154,7 +154,7 @@ def choose_batch(
             "set the input schedule of the action to batch, or remove it from fanin.yml",
         )
     options = replace(options, retry=retry_ids(options.retry, snapshot.plan))
-    notes = _preflight(snapshot, settings, options)
+    notes = _preflight(repo, snapshot, settings, options)
     slots = state.backoff(min(settings.slots, MATRIX_LIMIT)).agents
     manifest = _next_batch(repo, snapshot, settings, state, branch, slots, options)
     if manifest is not None:
@@ -163,7 +163,7 @@ def choose_batch(
 
 
 def _preflight(
-    snapshot: Snapshot, settings: Settings, options: ChoiceOptions
+    repo: Repository, snapshot: Snapshot, settings: Settings, options: ChoiceOptions
 ) -> Sequence[str]:
     """Refuse what can never land or keep its cost limit; return notes for the user."""
     from runner.plan.snapshot import with_retries
@@ -175,11 +175,23 @@ def _preflight(
         settings,
         environ=None,  # the legs of the matrix run on other machines
         may_change_workflows=options.may_change_workflows,
+        tracked=_tracked(repo, snapshot, options),
         job_seconds=_job_seconds(options.runs_on, settings),
     )
     if report.problems:
         raise InvalidInput(report.problems)
     return report.notes
+
+
+def _tracked(
+    repo: Repository, snapshot: Snapshot, options: ChoiceOptions
+) -> Sequence[str]:
+    """The paths of the commit, if a task may change protected ones among them."""
+    if options.may_change_workflows:
+        return ()
+    if not any(task.allow for task in snapshot.plan.tasks):
+        return ()
+    return repo.paths(snapshot.commit)
 
 
 def retry_ids(lines: Sequence[str], plan: Plan) -> list[str]:

@@ -104,7 +104,11 @@ def main() -> NoReturn:
         error.show()
         exit_code = EXIT_USAGE
     except FaninError as error:
-        click.echo(f"fanin: {error}", err=True)
+        # Not at the top: only an error needs pydantic here.
+        from runner.core.documents import clean
+
+        # The message may quote a plan, a path or an agent.
+        click.echo(f"fanin: {clean(str(error))}", err=True)
         exit_code = error.exit_code
     except KeyboardInterrupt:
         click.echo(

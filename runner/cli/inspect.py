@@ -166,10 +166,11 @@ def _print_plan(snapshot: Snapshot, views: Sequence[TaskView]) -> None:
 
 
 def _print_notes(notes: Sequence[str]) -> None:
+    from runner.core.documents import clean
     from runner.core.plurals import pluralize
 
     for note in notes[:_MAX_LINES]:
-        click.echo(f"note: {note}")
+        click.echo(f"note: {clean(note)}")
     if len(notes) > _MAX_LINES:
         more = pluralize(len(notes) - _MAX_LINES, "more note")
         click.echo(f"… {more}; all of them:  fanin check --json")

@@ -148,6 +148,7 @@ def convert(
     cannot express a state, so finished and skipped tasks are recorded in the progress
     file.
     """
+    from runner.core.documents import clean
     from runner.core.task import PlanSettings
     from runner.plan import trees
     from runner.plan.formats import load, native
@@ -171,7 +172,7 @@ def convert(
         click.echo(text, nl=False)
         # Native YAML alone cannot say what is skipped.
         for note in plan.notes:
-            click.echo(f"note: {note}", err=True)
+            click.echo(f"note: {clean(note)}", err=True)
         return EXIT_DONE
     target = posixpath.normpath(target)
     files = {target: text}
@@ -180,7 +181,7 @@ def convert(
         files[progress_path] = render(progress, [task.id for task in plan.tasks])
     _write_new_files(root, files)
     for note in plan.notes:
-        click.echo(f"note: {note}")
+        click.echo(f"note: {clean(note)}")
     return EXIT_DONE
 
 

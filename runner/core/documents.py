@@ -112,12 +112,13 @@ Duration = Annotated[
     float, BeforeValidator(parse_duration), WithJsonSchema(_DURATION_SCHEMA)
 ]
 Size = Annotated[int, BeforeValidator(parse_size), WithJsonSchema(_SIZE_SCHEMA)]
-# An id appears in file names, refs, tables and shell text: it is printable, and has no
-# spaces at its ends.
+# An id appears in file names, refs, tables and shell text: it is printable, reads in one
+# direction, and has no spaces at its ends.
+_NOT_IN_IDS = r"\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff"
 TaskId = Annotated[
     str,
     StringConstraints(
-        pattern=r"^[^\s\x00-\x1f\x7f](?:[^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f])?$",
+        pattern=rf"^[^\s{_NOT_IN_IDS}](?:[^{_NOT_IN_IDS}]*[^\s{_NOT_IN_IDS}])?$",
         max_length=200,
     ),
 ]
@@ -132,7 +133,19 @@ def _refuse_local_time(value: str) -> str:
 Instant = Annotated[
     str, StringConstraints(max_length=40), AfterValidator(_refuse_local_time)
 ]
+
+
+def _on_one_line(value: object) -> object:
+    return " ".join(clean(value).split()) if isinstance(value, str) else value
+
+
 Text = Annotated[str, BeforeValidator(clean)]
+# One line of text that is not empty.
+Title = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=10_000),
+    BeforeValidator(_on_one_line),
+]
 
 
 class UserDocument(BaseModel):

@@ -16,7 +16,7 @@ from pydantic import (
     model_validator,
 )
 
-from runner.core.documents import Duration, TaskId, UserDocument, digest_of
+from runner.core.documents import Duration, TaskId, Text, Title, UserDocument, digest_of
 from runner.core.errors import Problem
 from runner.core.plurals import pluralize
 from runner.core.variables import EnvName
@@ -88,15 +88,16 @@ class TaskFields(UserDocument):
     """The fields of a task that a plan may set.
 
     `files` are gitignore patterns of what the task may change: None is anything that is
-    not protected, () nothing. `timeout` and `estimate` are seconds.
+    not protected, () nothing. `timeout` and `estimate` are seconds. A title is
+    one line. In all texts, line ends are `\\n`, and control characters become U+FFFD.
     """
 
     id: TaskId
-    title: Annotated[str, StringConstraints(min_length=1)]
-    prompt: str = ""
+    title: Title
+    prompt: Text = ""
     files: tuple[str, ...] | None = None
     depends_on: tuple[str, ...] = ()
-    acceptance: tuple[str, ...] = ()
+    acceptance: tuple[Text, ...] = ()
     agent: AgentSettings | None = None
     verify: str | None = None
     timeout: Duration | None = None

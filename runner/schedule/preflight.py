@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,9 @@ from runner.policy import globs, rules
 from runner.schedule.manifest import NO_AGENT_REMEDY
 
 MAX_NAMED_TASKS = 5  # a problem names no more of them
-_WORKFLOWS = ".github/workflows/**"
+# What GitHub takes for a workflow, under a name that no pattern means by chance.
+_NEW_WORKFLOWS = (".github/workflows/x.yml", ".github/workflows/x.yaml")
+_WORKFLOW = re.compile(r"\.github/workflows/[^/]+\.ya?ml", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,7 @@ def preflight(
     *,
     environ: Mapping[str, str] | None,
     may_change_workflows: bool = True,
+    tracked: Sequence[str] = (),
     job_seconds: float | None = None,
 ) -> PreflightReport:
     """Check every open task and its agent.
@@ -73,14 +77,15 @@ def preflight(
     `environ` is the environment that agents get their keys from and whose PATH they are
     looked up on; None if they run on other machines, which skips `missing`. On GitHub
     Actions a push that changes `.github/workflows/**` is rejected unless its token may
-    do that: `may_change_workflows`. An attempt there must end within `job_seconds`.
+    do that: `may_change_workflows`. `tracked` are the paths of the repository. An
+    attempt there must end within `job_seconds`.
     """
     problems = list(_unknown_task_problems(plan, settings))
     uses: list[_AgentUse] = []
     faults: list[_Fault] = []
     for task in _open_tasks(plan, progress, settings):
         if not may_change_workflows:
-            problems += _workflow_problems(task, plan)
+            problems += _workflow_problems(task, plan, tracked)
         if job_seconds is not None:
             problems += _time_limit_problems(task, plan, settings, job_seconds)
         use = _agent_use(task, settings)
@@ -130,15 +135,29 @@ def _open_tasks(plan: Plan, progress: Progress, settings: Settings) -> Iterator[
             yield task
 
 
-def _workflow_problems(task: Task, plan: Plan) -> Iterator[Problem]:
+def _workflow_problems(
+    task: Task, plan: Plan, tracked: Sequence[str]
+) -> Iterator[Problem]:
     """A problem if the task may change workflows: the job's token cannot push them."""
-    if globs.could_overlap(task.allow, (_WORKFLOWS,)):
+    if _allows_workflows(task.allow, tracked):
         what = (
             f"{task.id} may change .github/workflows, "
             "but the job's own token may not push such a change"
         )
         remedy = "set the secret fanin-token to a token that may"
         yield _problem(task, plan, what, remedy)
+
+
+def _allows_workflows(allow: Sequence[str], tracked: Sequence[str]) -> bool:
+    """Whether the globs name workflows, or match one that exists.
+
+    A glob without a folder, such as `CLAUDE.md`, could match a new file there as well.
+    Nobody means that.
+    """
+    if any(glob.removeprefix("/").startswith(".github/workflows/") for glob in allow):
+        return True
+    existing = [path for path in tracked if _WORKFLOW.fullmatch(path)]
+    return any(globs.matches(allow, path) for path in (*_NEW_WORKFLOWS, *existing))
 
 
 def _unknown_task_problems(plan: Plan, settings: Settings) -> Iterator[Problem]:

@@ -14,6 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from runner.core.documents import clean
 from runner.core.events import (
     AttemptEnded,
     AttemptStarted,
@@ -114,39 +115,39 @@ class TerminalView:
             case BatchMerged():
                 self._show_usage(event.usage)
             case Waiting():
-                self._print(f"[yellow]![/] {escape(event.reason)}")
+                self._print(f"[yellow]![/] {_plain(event.reason)}")
             case Note():
-                self._print(f"[yellow]![/] {escape(event.message)}")
+                self._print(f"[yellow]![/] {_plain(event.message)}")
 
     def _show_start(self, event: RunStarted) -> None:
         # A batch of the rolling schedule is one task: its own line says the same.
         self._shows_batches = event.schedule == "batch"
         tasks = pluralize(event.tasks, "task")
-        self._print(f"[dim]{escape(' · '.join([*event.settings, tasks]))}[/]")
+        self._print(f"[dim]{_plain(' · '.join([*event.settings, tasks]))}[/]")
 
     def _show_batch(self, event: BatchChosen) -> None:
         if self._shows_batches:
             ids = ", ".join(chosen.task for chosen in event.tasks)
-            self._print(f"[bold]batch {event.round}[/]  {escape(ids)}")
+            self._print(f"[bold]batch {event.round}[/]  {_plain(ids)}")
 
     def _show_attempt(self, event: AttemptStarted) -> None:
         with self._lock:
             self._running[event.batch, event.task] = (event, time.monotonic())
         if not self._console.is_terminal:
-            self._print(f"  ▶ {escape(event.task)}  {_title(event)}")
+            self._print(f"  ▶ {_plain(event.task)}  {_title(event)}")
 
     def _show_attempt_end(self, event: AttemptEnded) -> None:
         with self._lock:
             self._running.pop((event.batch, event.task), None)
             self.busy_seconds += event.seconds
-        mark, text = "[green]✔[/]", f"{escape(event.task)}  {_title(event)}"
+        mark, text = "[green]✔[/]", f"{_plain(event.task)}  {_title(event)}"
         if event.failure is not None:
             reason = event.failure.message.splitlines()[0]
             mark = "[red]✘[/]"
-            text = f"{escape(event.task)}  {escape(reason)}{_attempt(event)}"
+            text = f"{_plain(event.task)}  {_plain(reason)}{_attempt(event)}"
             if event.failure.kind is FailureKind.INTERRUPTED:
                 mark = "[yellow]■[/]"
-                text = f"{escape(event.task)} stopped; costs no attempt"
+                text = f"{_plain(event.task)} stopped; costs no attempt"
         self._print(f"  {mark} {text}  [dim]{event.seconds:.1f} s[/]")
 
     def _show_refusal(self, event: ResultRefused) -> None:
@@ -154,12 +155,12 @@ class TerminalView:
         if event.failure.kind is FailureKind.INTERRUPTED:
             # The line of its attempt's end has the rest.
             if event.kept:
-                self._print(f"  [yellow]■[/] {escape(event.task)}: {kept}")
+                self._print(f"  [yellow]■[/] {_plain(event.task)}: {kept}")
         elif event.kept or event.failure.kind in _SHOWN_AT_MERGE:
-            reason = escape(event.failure.message)
+            reason = _plain(event.failure.message)
             suffix = f"  [dim]{kept}[/]" if event.kept else ""
             self._print(
-                f"  [red]✘[/] {escape(event.task)} not merged: {reason}{suffix}"
+                f"  [red]✘[/] {_plain(event.task)} not merged: {reason}{suffix}"
             )
 
     def _show_usage(self, usage: UsageReport) -> None:
@@ -183,7 +184,7 @@ class TerminalView:
         for event, started_at in running:
             table.add_row(
                 "  [yellow]▶[/]",
-                escape(event.task),
+                _plain(event.task),
                 _title(event),
                 f"[dim]{time.monotonic() - started_at:.0f} s[/]",
             )
@@ -209,14 +210,19 @@ def print_views(console: Console, views: Sequence[TaskView]) -> None:
         colour = _COLOURS[view.state]
         table.add_row(
             f"[{colour}]{_MARKS[view.state]}[/]",
-            escape(view.task.id),
+            _plain(view.task.id),
             f"[{colour}]{view.state}[/]",
             str(view.record.attempts or ""),
-            escape(view.task.title),
-            escape(view.reason),
+            _plain(view.task.title),
+            _plain(view.reason),
         )
     console.print(table)
     console.print(tally(views))
+
+
+def _plain(text: str) -> str:
+    """A text of any origin, without markup and without what acts on a terminal."""
+    return escape(clean(text))
 
 
 def tally(views: Sequence[TaskView]) -> str:
@@ -227,7 +233,7 @@ def tally(views: Sequence[TaskView]) -> str:
 def _contents(event: CommitLanded) -> str:
     """The contents of a commit: task ids, or the number of recorded failed attempts."""
     if event.tasks:
-        return escape(", ".join(event.tasks))
+        return _plain(", ".join(event.tasks))
     if not event.failed_tasks:
         return "nothing landed"
     attempts = pluralize(len(event.failed_tasks), "failed attempt")
@@ -235,7 +241,7 @@ def _contents(event: CommitLanded) -> str:
 
 
 def _title(event: AttemptStarted | AttemptEnded) -> str:
-    return escape(event.title) + _attempt(event)
+    return _plain(event.title) + _attempt(event)
 
 
 def _attempt(event: AttemptStarted | AttemptEnded) -> str:

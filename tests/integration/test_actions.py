@@ -828,8 +828,11 @@ def test_256_entries_at_most_and_outputs_far_below_the_limit(jobs: Jobs) -> None
 def test_task_allowed_to_change_workflows_is_refused_without_a_token_that_may(
     jobs: Jobs,
 ) -> None:
-    start(jobs, [{"id": "A", "do": ["x"], "allow": [".github/**"]}])
-    assert "fanin-token" in jobs.next().log
+    harmless = {"id": "B", "do": ["x"], "allow": ["CLAUDE.md", ".gitignore"]}
+    start(jobs, [{"id": "A", "do": ["x"], "allow": [".github/**"]}, harmless])
+    refused = jobs.next()
+    assert "fanin-token" in refused.log
+    assert "B may change" not in refused.log
     assert jobs.next(FANIN_MAY_CHANGE_WORKFLOWS="true").outputs["has-work"] == "true"
 
 

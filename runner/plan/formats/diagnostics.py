@@ -277,8 +277,8 @@ def build_task(
     path = file or diagnostics.file
     values = {
         "id": task_id,
-        "title": " ".join(clean(title).split()),
-        "prompt": clean(prompt),
+        "title": title,
+        "prompt": prompt,
         "files": files,
         "depends_on": tuple(dict.fromkeys(depends_on)),
         "priority": priority,

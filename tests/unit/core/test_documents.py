@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from typing import Any
 
 import pytest
@@ -294,3 +295,36 @@ def test_a_plan_gives_a_task_by_its_id_or_none() -> None:
     found = plan(task("A"), task("B"))
     assert found.task("B") is found.tasks[1]
     assert found.task("C") is None
+
+
+HOSTILE = "\x1b]52;c;eA==\x07\x9b31m\u202edone\r\x00"
+
+
+def test_a_plans_texts_lose_what_acts_on_a_terminal() -> None:
+    fields = TaskFields(
+        id="T1", title=f"a\n{HOSTILE}b", prompt=HOSTILE, acceptance=(HOSTILE,)
+    )
+    texts = [fields.title, fields.prompt, *fields.acceptance]
+    for text in texts:
+        assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e]", text)
+        assert "done" in text
+    assert "\n" not in fields.title
+
+
+@pytest.mark.parametrize(
+    "task_id",
+    [
+        "a\x9bb",
+        "\x85a",
+        "a\u202eb",
+        "\u2066a",
+        "a\u2028b",
+        "a\u200bb",
+        "\ufeffa",
+        "a\n",
+    ],
+)
+def test_an_id_has_no_invisible_or_control_characters(task_id: str) -> None:
+    with pytest.raises(ValidationError):
+        TaskFields(id=task_id, title="x")
+    assert TaskFields(id="é/ß:1 ☃", title="x").id == "é/ß:1 ☃"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ def _check(
     progress: Progress = NO_PROGRESS,
     environ: Mapping[str, str] | None = None,
     may_change_workflows: bool = True,
+    tracked: Sequence[str] = (),
     job_seconds: float | None = None,
     **settings: Any,
 ) -> PreflightReport:
@@ -38,6 +39,7 @@ def _check(
         Settings(**settings),
         environ=environ,
         may_change_workflows=may_change_workflows,
+        tracked=tracked,
         job_seconds=job_seconds,
     )
 
@@ -130,6 +132,34 @@ def test_a_workflow_can_change_only_with_a_token_that_may(
         "not push such a change; set the secret fanin-token to a token that may"
     )
     assert _problems(report) == ([] if may_change_workflows else [expected])
+
+
+@pytest.mark.parametrize(
+    ("glob", "is_refused"),
+    [
+        (".gitignore", False),
+        ("CLAUDE.md", False),
+        ("AGENTS.md", False),
+        ("/.github/CODEOWNERS", False),
+        ("docs.yml", False),
+        (".github/workflows/new.yml", True),
+        ("/.github/workflows/*.md", True),
+        (".github/**", True),
+        ("**/*.yaml", True),
+        ("*.yml", True),
+        ("ci.yml", True),  # a workflow of that name exists
+        ("**", True),
+    ],
+)
+def test_only_a_glob_that_means_workflows_needs_a_token_that_may_push_them(
+    glob: str, is_refused: bool
+) -> None:
+    report = _check(
+        task(agent=ROBOT, allow=(glob,)),
+        may_change_workflows=False,
+        tracked=("docs.yml", "CLAUDE.md", ".github/workflows/ci.yml"),
+    )
+    assert bool(report.problems) is is_refused
 
 
 def test_a_missing_program_is_reported_once_at_its_first_task(tmp_path: Path) -> None:

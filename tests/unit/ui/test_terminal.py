@@ -90,6 +90,25 @@ def test_a_batch_has_a_line_by_the_batch_schedule_only() -> None:
     assert shown(run_started("rolling"), batch_chosen())[1:] == []
 
 
+def test_no_text_of_a_plan_or_an_agent_acts_on_the_terminal() -> None:
+    hostile = "\x1b]52;c;eA==\x07\x9b2J\u202e[red]x[/]"
+    event = AttemptStarted(
+        batch="r.1", task=hostile, attempt=1, title=hostile, agent="claude"
+    )
+    failure = Failure(kind=FailureKind.AGENT_ERROR, message=hostile)
+    lines = shown(
+        event,
+        ended(failure),
+        refused(FailureKind.POLICY, hostile, kept="ref"),
+        Note(message=hostile),
+        Waiting(reason=hostile, seconds=1),
+    )
+    assert len(lines) == 5
+    for line in lines:
+        assert not {"\x1b", "\x07", "\x9b", "\u202e"} & set(line)
+        assert "[red]x" in line
+
+
 @pytest.mark.parametrize(
     ("event", "line"),
     [
