@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from runner.core.errors import EnvironmentBroken, FaninError
+from runner.core.message_text import one_line
 from runner.repo import ref_update
 from runner.repo.ref_update import Reason, RefUpdate
 
@@ -206,7 +207,10 @@ class Publisher:
 
         if self.github.find_closed_pull(head, base) is not None:
             return ""
-        title, body = f"Fanin run {self.run}", _SWITCHED_BODY.format(base=base)
+        title, body = (
+            f"Fanin run {self.run}",
+            _SWITCHED_BODY.format(base=one_line(base)),
+        )
         batch = head.removeprefix(HELD_PREFIX)
         if batch != head:
             title, body = f"Fanin batch {batch}", _HELD_BODY

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from runner.core.errors import EnvironmentBroken, UsageProblem
+from runner.core.message_text import one_line, several_lines
 
 SUMMARY_LIMIT = 1024 * 1024  # bytes a step; above it GitHub drops the whole summary
 # Bytes of one job's outputs. GitHub allows 1 MB and counts them in UTF-16.
@@ -210,8 +211,13 @@ class JobIO:
         file: str | None = None,
         line: int | None = None,
     ) -> None:
-        """Annotate the run; `level` is error, warning or notice."""
-        self._print(command(level, message, file=file, line=line, title=title))
+        """Annotate the run; `level` is error, warning or notice.
+
+        The page of the run shows it, so that no text in it is a command to GitHub.
+        """
+        text = several_lines(message)
+        title = None if title is None else one_line(title)
+        self._print(command(level, text, file=file, line=line, title=title))
 
     def mask(self, value: str) -> None:
         """Mask every line of a secret in the log."""

@@ -112,7 +112,7 @@ def _plan_notes(repo: Repository, snapshot: Snapshot, settings: Settings) -> lis
     from runner.core.plurals import pluralize
     from runner.core.task import Status
     from runner.schedule import selection
-    from runner.schedule.preflight import protected_path_notes
+    from runner.schedule.preflight import message_notes, protected_path_notes
 
     plan = snapshot.plan
     notes = list(plan.notes)
@@ -133,6 +133,7 @@ def _plan_notes(repo: Repository, snapshot: Snapshot, settings: Settings) -> lis
         notes.append(f"{first} and {second} overlap in files and never share a batch")
     tracked = repo.paths("HEAD") if repo.commit("HEAD") else []
     notes += protected_path_notes(plan, snapshot.progress, settings, tracked)
+    notes += message_notes(plan, snapshot.progress, settings)
     if not settings.parallel and len(plan.tasks) > 1:
         notes.append(
             "parallel is false, so one task runs at a time; "

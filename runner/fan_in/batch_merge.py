@@ -18,7 +18,7 @@ from runner.core.manifest import Manifest
 from runner.core.result import Failure, FailureKind, Result, Verdict
 from runner.core.result_folder import Reading
 from runner.core.task import Status, Task
-from runner.fan_in.commit_message import LandedTask, commit_message
+from runner.fan_in.commit_message import LandedTask, commit_message, kept_message
 from runner.fan_in.culprits import culprits
 from runner.fan_in.importing import PackImporter
 from runner.fan_in.inputs import (
@@ -530,10 +530,7 @@ class BatchMerge:
                 continue
             if not self._packs.has_tree(result.tree) or self._has_secret(result.tree):
                 continue
-            text = (
-                f"{task_id}, attempt {reading.entry.attempt}: work that did not land"
-                f"\n\n{failed[task_id].message}\n"
-            )
+            text = kept_message(reading.entry, failed[task_id])
             kept[task_id] = self._commit(result.tree, text, self.manifest.base)
         return kept
 

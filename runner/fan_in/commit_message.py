@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from runner.core.manifest import BatchEntry, Manifest
+from runner.core.message_text import one_line, several_lines
 from runner.core.result import Failure
 
 SUBJECT_LENGTH = 72
 _LINE_LENGTH = 200
+_TRAILER = re.compile(r"^[A-Za-z0-9-]+\s*:.*")
 
 
 @dataclass(frozen=True)
@@ -26,11 +29,19 @@ def commit_message(
     """The commit message: what landed, what failed, and trailers.
 
     The trailers are for people; fanin never reads them back. No text of a plan or an
-    agent can add a line.
+    agent can add a line, or a command to GitHub.
     """
     subject = _shorten(_subject(landed, failed), SUBJECT_LENGTH)
     paragraphs = [subject, _body(landed, failed), _trailers(manifest, landed)]
     return "\n\n".join(paragraph for paragraph in paragraphs if paragraph) + "\n"
+
+
+def kept_message(entry: BatchEntry, failure: Failure) -> str:
+    """The message of the commit that keeps work which did not land."""
+    subject = f"{entry.task.id}, attempt {entry.attempt}: work that did not land"
+    lines = several_lines(failure.message).splitlines()
+    body = "\n".join(_TRAILER.sub(r"(\g<0>)", line) for line in lines)
+    return f"{_shorten(subject)}\n\n{body}\n"
 
 
 def _subject(landed: Sequence[LandedTask], failed: Mapping[str, Failure]) -> str:
@@ -53,7 +64,8 @@ def _body(landed: Sequence[LandedTask], failed: Mapping[str, Failure]) -> str:
         lines.append(
             f"- {task_id} failed ({failure.kind}): {_shorten(failure.message)}"
         )
-    return "\n".join(lines)
+    # An id may be a command too, or the end of one that a text begins.
+    return "\n".join(map(one_line, lines))
 
 
 def _trailers(manifest: Manifest, landed: Sequence[LandedTask]) -> str:
@@ -63,8 +75,8 @@ def _trailers(manifest: Manifest, landed: Sequence[LandedTask]) -> str:
 
 
 def _shorten(text: str, length: int = _LINE_LENGTH) -> str:
-    """The text on one line, cut to `length` characters."""
-    line = " ".join(text.split())
+    """The text on one line, cut to `length` characters, as no command to GitHub."""
+    line = one_line(text)
     if len(line) <= length:
         return line
     return line[: length - 1] + "…"

@@ -11,6 +11,7 @@ from pathlib import Path
 from runner.agents import prompt
 from runner.core import gc_pause
 from runner.core.errors import InvalidInput, Problem, UsageProblem
+from runner.core.message_text import one_line
 from runner.core.task import Plan, PlanSettings, Status, Task, TaskRules
 from runner.core.validation import nearest
 from runner.plan import formats, progress
@@ -250,7 +251,9 @@ def record_progress(
     with repo.quarantine() as quarantine:
         blobs = write_progress_blobs(quarantine, snapshot, complete, progress_path)
         tree = quarantine.write_tree(repo.tree(snapshot.commit), blobs)
-        commit = quarantine.commit_tree(tree, [snapshot.commit], f"{subject}\n")
+        commit = quarantine.commit_tree(
+            tree, [snapshot.commit], f"{one_line(subject)}\n"
+        )
         quarantine.adopt([commit], [snapshot.commit])
     return commit
 

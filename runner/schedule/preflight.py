@@ -12,6 +12,7 @@ from runner.agents import Agent, Costs
 from runner.agents.environment import missing_requirements
 from runner.config.settings import FILE, Settings
 from runner.core.errors import Problem, UsageProblem
+from runner.core.message_text import one_line
 from runner.core.task import AgentSettings, Plan, Standing, Task
 from runner.core.validation import nearest
 from runner.plan.progress import Progress
@@ -126,6 +127,20 @@ def protected_path_notes(
             f"{task.id}: its files match protected paths, and a change to them is "
             f"refused: {paths}"
         )
+    return notes
+
+
+def message_notes(plan: Plan, progress: Progress, settings: Settings) -> list[str]:
+    """A sentence for every open task whose title is spelt otherwise in messages."""
+    notes = []
+    for task in _open_tasks(plan, progress, settings):
+        written = f"{task.id}: {task.title}"
+        shown = one_line(written)
+        if shown != written:
+            notes.append(
+                f"{written}: a commit message or a pull request shows this as "
+                f"{shown!r}, so that GitHub does not act on it"
+            )
     return notes
 
 

@@ -1,8 +1,8 @@
 """Text of any origin as Markdown for GitHub's pages.
 
-A plan, an agent and a log may be hostile. GitHub looks for mentions, references and
-addresses in the text of the rendered page, so escaping a character does not stop them: an
-invisible space after it does.
+A plan, an agent and a log may be hostile. Mentions and references are spelt as in commit
+messages (`core.message_text`). GitHub looks for addresses and emoji in the text of the
+rendered page, so escaping a character does not stop them: an invisible space does.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from runner.core.documents import clean
+from runner.core import message_text
 
 # Ends a mention, reference, address or emoji that GitHub would make of the text.
 _BREAK = "&#8203;"
@@ -23,8 +23,6 @@ _ACTIVE = re.compile(
 )
 # Lists, rules and headings.
 _LINE_START = re.compile(r"^(?:[-+=]|\d{1,9}[.)])")
-# Invisible characters hide text from people: joiners, marks of direction, tags.
-_INVISIBLE = re.compile("[\u200b-\u200f\u2060-\u2064\ufeff\U000e0000-\U000e007f]")
 _ADDRESS = re.compile(r"https?://[\w./:%?=&~-]+")
 _MAX_SENTENCE = 2_000  # characters
 _ANSI = re.compile(r"(?:\x1b|\ufffd)\[[0-?]*[ -/]*[@-~]")
@@ -32,8 +30,7 @@ _ANSI = re.compile(r"(?:\x1b|\ufffd)\[[0-?]*[ -/]*[@-~]")
 
 def cell(text: str) -> str:
     """One line of Markdown that shows the text: no markup, mention, link or image."""
-    line = " ".join(_printable(text).split())
-    line = _html(line)
+    line = _html(_line(text))
     line = _SYNTAX.sub(r"\\\1", line)
     # `$` starts a formula.
     line = _ACTIVE.sub(_broken, line).replace("$", "&#36;")
@@ -47,7 +44,7 @@ def paragraph(text: str, limit: int) -> str:
 
 def html(text: str) -> str:
     """One line for inside an HTML tag, where Markdown's own syntax is not read."""
-    line = _html(" ".join(_printable(text).split()))
+    line = _html(_line(text))
     return _ACTIVE.sub(_broken, line).replace("$", "&#36;")
 
 
@@ -96,7 +93,12 @@ def shortened(text: str, limit: int) -> str:
 
 def _printable(text: str) -> str:
     """The text without colours of a terminal, control and invisible characters."""
-    return _INVISIBLE.sub("", clean(_ANSI.sub("", text)))
+    return message_text.visible(_ANSI.sub("", text))
+
+
+def _line(text: str) -> str:
+    """The text on one line, without colours and without what GitHub acts on."""
+    return message_text.one_line(_ANSI.sub("", text))
 
 
 def _html(line: str) -> str:

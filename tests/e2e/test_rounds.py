@@ -1699,7 +1699,7 @@ def test_a_dry_run_of_issues_changes_nothing(make: Make) -> None:
     before = place.repository.git.resolve("refs/heads/main")
     run = place.round(ISSUES, dry_run="true")
     assert ran(run) == ["collect"]
-    assert any("#&#8203;1 Add a" in one.text for one in run.summaries)
+    assert any("no. 1 Add a" in one.text for one in run.summaries)
     assert place.repository.git.resolve("refs/heads/main") == before
     assert not place.repository.comments
 

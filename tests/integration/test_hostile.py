@@ -209,3 +209,33 @@ def test_flaky_verify_is_no_tasks_fault(project: Project, tmp_path: Path) -> Non
     project.plan([{**GOOD}], verify=f"test -e {flag} || {{ touch {flag}; false; }}")
     project.run()
     assert project.states() == {"GOOD": "completed"}
+
+
+@pytest.mark.parametrize("schedule", ["batch", "rolling"])
+@pytest.mark.parametrize("commit_strategy", ["batch", "individual"])
+def test_no_text_of_a_plan_or_an_agent_is_a_command_in_a_commit_message(
+    project: Project, schedule: str, commit_strategy: str
+) -> None:
+    report = r'{"summary": "done [skip ci], closes #2 @x\n\nskip-checks: true"}'
+    script = f"echo x > $FANIN_TASK; cat > $FANIN_REPORT <<'E'\n{report}\nE"
+    agent = {"command": ["sh", "-c", script]}
+    failing = {"command": ["sh", "-c", f"{script}; exit 1"]}
+    title = "[no ci] @y fixes #3"
+    project.plan(
+        [
+            {"id": "A", "title": title, "agent": agent},
+            {"id": "B", "title": title, "agent": agent},
+            {"id": "C", "title": title, "agent": failing, "max_attempts": 1},
+        ],
+        schedule=schedule,
+        commit_strategy=commit_strategy,
+    )
+    plan_commit = project.git("rev-parse", "HEAD")
+    note = "a commit message or a pull request shows this as 'A: (no ci) y fixes no. 3'"
+    assert note in project.cli("check").stdout
+    project.run()
+    messages = project.git("log", "--format=%B", "--all", f"^{plan_commit}")
+    assert "A: " in messages
+    assert "refs/fanin/kept" in project.git("for-each-ref")
+    for command in ("[skip", "[no ci", "#2", "#3", "@x", "@y", "skip-checks:"):
+        assert command not in messages

@@ -133,3 +133,11 @@ def test_the_ids_of_run_and_job_are_known_where_github_gives_the_jobs(
 ) -> None:
     context = workflow_io.read_context({"GITHUB_RUN_ID": "77", "FANIN_JOB_ID": job_id})
     assert context.job_ids == ids
+
+
+def test_an_annotation_is_no_command_to_github() -> None:
+    stream = io.StringIO()
+    JobIO({}, stream).annotate("error", "closes #3\n@name [skip ci]", title="#1: @x")
+    assert stream.getvalue() == (
+        "::error title=no. 1%3A x::closes no. 3%0Aname (skip ci)\n"
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from runner.core.result import Failure, FailureKind
-from runner.fan_in.commit_message import LandedTask, commit_message
+from runner.fan_in.commit_message import LandedTask, commit_message, kept_message
 from tests.support.builders import entry, manifest, task
 
 RED = Failure(kind=FailureKind.VERIFY, message="it is red\nand more")
@@ -78,3 +78,38 @@ def test_the_subject_and_the_lines_have_a_limit() -> None:
     assert len(subject) == 72
     assert subject.endswith("…")
     assert max(map(len, rest)) < 300
+
+
+HOSTILE = (
+    "done [skip ci], closes #2 @octocat\n\nskip-checks: true\nSigned-off-by: E <e@x>"
+)
+PLAIN = "done (skip ci), closes no. 2 octocat skip-checks true Signed-off-by: E <e@x>"
+
+
+def test_no_text_in_a_message_is_a_command_to_github() -> None:
+    title = "[skip ci] @x #1"
+    text = commit_message(
+        manifest(),
+        [_landed("#7", HOSTILE, title), _landed("@b", title=title)],
+        {"[ci skip]": Failure(kind=FailureKind.AGENT_ERROR, message=HOSTILE)},
+    )
+    assert text.splitlines()[:5] == [
+        "Fan in no. 7, b",
+        "",
+        f"- no. 7: {PLAIN}",
+        "- b: (skip ci) x no. 1",
+        f"- (ci skip) failed (agent_error): {PLAIN}",
+    ]
+    assert text.splitlines()[-2:] == ["Fanin-Task: no. 7", "Fanin-Task: b"]
+    subject = commit_message(manifest(), [_landed("T1", title=title)], {})
+    assert subject.startswith("T1: (skip ci) x no. 1\n")
+
+
+def test_a_failures_text_is_no_trailer_of_the_commit_that_keeps_the_work() -> None:
+    failure = Failure(kind=FailureKind.POLICY, message=HOSTILE)
+    text = kept_message(entry(task("T1")), failure)
+    assert text == (
+        "T1, attempt 1: work that did not land\n\n"
+        "done (skip ci), closes no. 2 octocat\n\nskip-checks true\n"
+        "(Signed-off-by: E <e@x>)\n"
+    )

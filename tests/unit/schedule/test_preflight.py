@@ -14,6 +14,7 @@ from runner.core.task import AgentSettings, Plan, Status, Task
 from runner.plan.progress import Progress, Record
 from runner.schedule.preflight import (
     PreflightReport,
+    message_notes,
     preflight,
     protected_path_notes,
 )
@@ -265,3 +266,17 @@ def test_a_time_limit_that_its_job_cannot_last_is_a_problem(
         assert problem.startswith(beginning)
         assert "runs-on" in problem
     assert _problems(_check(tasks, timeout=timeout)) == []
+
+
+def test_a_title_that_messages_spell_otherwise_is_a_note() -> None:
+    tasks = [
+        task("T1", title="Fix @x [skip ci]"),
+        task("T2", title="feat: plain"),
+        task("T3", title="closes #3", source_status=Status.COMPLETED),
+    ]
+    notes = message_notes(plan(*tasks), NO_PROGRESS, Settings())
+    (note,) = notes
+    assert note == (
+        "T1: Fix @x [skip ci]: a commit message or a pull request shows this as "
+        "'T1: Fix x (skip ci)', so that GitHub does not act on it"
+    )

@@ -50,7 +50,7 @@ def test_a_verdict_names_the_tasks_that_made_it_red() -> None:
         (
             ["#2 is new"],
             2,
-            ["## Fanin: 2 issues of o/r are tasks", "", "- #&#8203;2 is new"],
+            ["## Fanin: 2 issues of o/r are tasks", "", "- no. 2 is new"],
         ),
     ],
 )

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from runner.core.documents import clean
+from runner.core.message_text import one_line
 from runner.ui import markdown
 from tests.support.builders import quick
 
@@ -60,14 +61,14 @@ def test_a_cell_shows_the_text_and_nothing_acts_on_it(text: str) -> None:
     assert "\n" not in line
     assert tags == {"p"}
     assert not ACTIVE.search(shown)
-    assert shown.replace("\u200b", "") == f"before {' '.join(text.split())}"
+    assert shown.replace("\u200b", "") == f"before {one_line(text)}"
 
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_a_cell_is_a_plain_paragraph_at_the_start_of_a_line(text: str) -> None:
     tags, shown = page(markdown.cell(text))
     assert tags == {"p"}
-    assert shown.replace("\u200b", "") == " ".join(text.split())
+    assert shown.replace("\u200b", "") == one_line(text)
 
 
 @pytest.mark.parametrize("text", HOSTILE)
