@@ -1,6 +1,6 @@
 """Job set-up: what a matrix leg installs (`task`) against what the other jobs do
-(`full`), warm and cold, by uv, and how long a leg takes in all from its first step
-until its agent runs.
+(`jobs`), warm and cold, by uv; what a job without the cache installs where there is no
+uv; and how long a leg takes in all from its first step until its agent runs.
 """
 
 from __future__ import annotations
@@ -34,8 +34,11 @@ from benchmarks.harness import (
 INSTALL = ROOT / ".github" / "actions" / "fanin" / "install.sh"
 NEEDED = {
     "task": "click, git, pathspec, pydantic, yaml",
-    "full": "click, pathspec, pydantic, yaml, networkx, git, github",
+    "jobs": "click, pathspec, pydantic, yaml, networkx, git, github, markdown_it",
+    "continue": "click, pathspec, pydantic, yaml, github",
 }
+# What install.sh calls.
+PROGRAMS = ("bash", "rm", "touch")
 
 
 def measure(effort: Effort) -> Report:
@@ -45,6 +48,8 @@ def measure(effort: Effort) -> Report:
     with folder(effort, "job-setup") as where:
         _installs(report, effort, where)
     if not effort.smoke:
+        with folder(effort, "job-setup") as where:
+            _installs_without_cache(report, effort, where)
         with folder(effort, "legs") as where:
             _legs(report, effort, where)
     return report
@@ -62,21 +67,24 @@ def _installs(report: Report, effort: Effort, where: Path) -> None:
             Table("Installed", ["set", "seconds"], [["task", f"{seconds:.1f}"]])
         )
         return
-    for kind in NEEDED:
+    kinds = ("task", "jobs")
+    for kind in kinds:
         _installed(where, kind, "warm")  # fills the cache
     samples = interleaved(
         {
             f"{kind}, {state}": partial(_installed, where, kind, state)
-            for kind in NEEDED
+            for kind in kinds
             for state in ("warm", "cold")
         },
         effort.repeats,
     )
-    sizes = {kind: _files(where / kind) for kind in NEEDED}
+    sizes = {kind: _files(where / kind) for kind in kinds}
     for state in ("warm", "cold"):
-        ratio = samples.ratio(f"task, {state}", f"full, {state}")
+        ratio = samples.ratio(f"task, {state}", f"jobs, {state}")
         report.targets.append(
-            Target(f"install of the task set ÷ the full one, {state}", ratio, 0.3)
+            Target(
+                f"install of the task set ÷ that of the other jobs, {state}", ratio, 0.3
+            )
         )
     rows = [
         [name, f"{samples.median(name):.2f}", f"{sizes[name.split(',')[0]]:,.0f}"]
@@ -89,6 +97,67 @@ def _installs(report: Report, effort: Effort, where: Path) -> None:
         "`cold` has an empty uv cache; how far the registry is decides much of it. Between runs of the same lock the "
         "action restores the whole environment from the cache instead."
     )
+
+
+def _installs_without_cache(report: Report, effort: Effort, where: Path) -> None:
+    """What `merge` and `continue` do before they start; every download is made anew."""
+    no_uv = _path_without_uv(where / "machine")
+    no_lock = where / "home"  # of uv, so that pip installs everything
+    shutil.copytree(INSTALL.parent, no_lock / INSTALL.parent.relative_to(ROOT))
+    (no_lock / INSTALL.parent.relative_to(ROOT) / "requirements-uv.txt").unlink()
+    variants = {
+        f"{kind}, {how}": partial(_installed_anew, where, kind, home, path)
+        for kind in ("jobs", "continue")
+        for how, home, path in (
+            ("uv is there", ROOT, _path()),
+            ("uv is fetched by pip first", ROOT, no_uv),
+            ("pip alone", no_lock, no_uv),
+        )
+    }
+    samples = interleaved(variants, effort.repeats)
+    fetched = samples.median("jobs, uv is fetched by pip first")
+    report.targets.append(
+        Target("install of job merge without a cache and without uv", fetched, 3, "s")
+    )
+    rows = [
+        [name, f"{samples.median(name):.2f}", f"{min(taken):.2f}", f"{max(taken):.2f}"]
+        for name, taken in samples.seconds.items()
+    ]
+    report.tables.append(
+        Table(
+            "install.sh for a job with a token that may write: no cache, no bytecode",
+            ["", "seconds", "least", "most"],
+            rows,
+        )
+    )
+
+
+def _path_without_uv(machine: Path) -> str:
+    machine.mkdir(parents=True)
+    python3 = Path(sys.base_prefix) / "bin" / f"python3.{sys.version_info.minor}"
+    (machine / "python3").symlink_to(python3)
+    for name in PROGRAMS:
+        (machine / name).symlink_to(str(shutil.which(name)))
+    return str(machine)
+
+
+def _installed_anew(where: Path, kind: str, home: Path, path: str) -> float:
+    target, cache = where / kind, where / "anew"
+    shutil.rmtree(target, ignore_errors=True)
+    shutil.rmtree(cache, ignore_errors=True)
+    given = environment(
+        FANIN_HOME=str(home),
+        FANIN_SET=kind,
+        FANIN_VENV=str(target),
+        FANIN_CACHE="none",
+        UV_CACHE_DIR=str(cache),
+        PIP_NO_CACHE_DIR="1",
+        PATH=path,
+    )
+    seconds = seconds_of(lambda: run(["bash", str(INSTALL)], where, env=given))
+    program = f"import {NEEDED[kind]}"
+    run([str(target / "bin/python"), "-c", program], where, env=environment())
+    return seconds
 
 
 def _legs(report: Report, effort: Effort, where: Path) -> None:
@@ -190,6 +259,7 @@ def _installed(where: Path, kind: str, state: str) -> float:
         FANIN_HOME=str(ROOT),
         FANIN_SET=kind,
         FANIN_VENV=str(target),
+        FANIN_CACHE="save",
         UV_CACHE_DIR=str(cache),
         PATH=_path(),
     )
