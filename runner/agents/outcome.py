@@ -12,7 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from runner.agents.process import STDOUT_LIMIT, TAIL_LIMIT, Outcome
-from runner.core.result import Failure, FailureKind, Usage
+from runner.core.result import (
+    MAX_COST_USD,
+    MAX_TOKENS,
+    Failure,
+    FailureKind,
+    Usage,
+)
 
 # Characters of the log that a failure carries.
 LOG_TAIL = 4_000
@@ -24,8 +30,6 @@ RATE_LIMIT_STATUSES = frozenset({429, 503, 529})
 _REFUSED_KEY_STATUSES = frozenset({401, 402, 403})
 # A request that the model rejected will be rejected again.
 _FINAL_STATUSES = frozenset({400, 404, 413, 422})
-
-_MAX_DOLLARS = 10**9
 
 Json = Mapping[str, Any]
 
@@ -148,7 +152,7 @@ def token_count(value: object) -> int | None:
     """The value as a number of tokens, None if it is not a valid one."""
     if isinstance(value, bool) or not isinstance(value, int):
         return None
-    return value if value >= 0 else None
+    return value if 0 <= value <= MAX_TOKENS else None
 
 
 def dollars(value: object) -> float | None:
@@ -156,13 +160,13 @@ def dollars(value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     # NaN compares false and is refused as well.
-    return float(value) if 0 <= value < _MAX_DOLLARS else None
+    return float(value) if 0 <= value <= MAX_COST_USD else None
 
 
 def sum_reported(*counts: int | None) -> int | None:
-    """The sum of the counts that are not None; None if all are."""
+    """The sum of the counts that are not None, at most MAX_TOKENS; None if all are."""
     reported = [count for count in counts if count is not None]
-    return sum(reported) if reported else None
+    return min(sum(reported), MAX_TOKENS) if reported else None
 
 
 def make_usage(

@@ -14,6 +14,7 @@ import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from secrets import token_hex
 
 from runner.attempt.left_out import (
     LeftOut,
@@ -427,19 +428,47 @@ def _borrow(origin: Origin, git_dir: Path) -> None:
 
 
 def remove_folder(folder: Path) -> None:
-    """Delete the folder, even if an agent made parts of it read-only. The next run
-    deletes the rest.
+    """Delete the folder, even if an agent made parts of it read-only, or so deep that no
+    path reaches its end. The next run deletes the rest.
     """
-    shutil.rmtree(folder, ignore_errors=True)
-    if folder.exists():
-        _make_removable(folder)
+    with contextlib.suppress(RecursionError):
         shutil.rmtree(folder, ignore_errors=True)
+    if folder.is_dir():
+        _remove_flattened(folder)
 
 
-def _make_removable(folder: Path) -> None:
-    for parent, names, _ in os.walk(folder):
-        for name in names:
-            path = Path(parent, name)
-            if not path.is_symlink() and not os.access(path, os.W_OK | os.X_OK):
-                with contextlib.suppress(OSError):
-                    path.chmod(0o700)
+def _remove_flattened(folder: Path) -> None:
+    """Empty folder after folder, and move the folders inside each to the top: that takes
+    no recursion and no long path.
+    """
+    remaining = [str(folder)]
+    for place in remaining:
+        with contextlib.suppress(OSError):
+            remaining += _emptied(place, str(folder))
+    for place in reversed(remaining):
+        with contextlib.suppress(OSError):
+            os.rmdir(place)  # noqa: PTH106 - as fast as possible: there may be many
+
+
+def _emptied(place: str, top: str) -> list[str]:
+    """Delete the files in `place`, and move its folders to `top`; where they are now."""
+    moved = []
+    _make_writable(place)
+    with os.scandir(place) as entries:
+        inside = list(entries)
+    for entry in inside:
+        # one that cannot be removed must not keep the others
+        with contextlib.suppress(OSError):
+            if entry.is_dir(follow_symlinks=False):
+                _make_writable(entry.path)
+                target = f"{top}/{token_hex(8)}"
+                os.rename(entry.path, target)  # noqa: PTH104
+                moved.append(target)
+            else:
+                os.unlink(entry.path)  # noqa: PTH108
+    return moved
+
+
+def _make_writable(folder: str) -> None:
+    with contextlib.suppress(OSError):
+        os.chmod(folder, 0o700)  # noqa: PTH101

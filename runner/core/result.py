@@ -19,6 +19,9 @@ JobIds = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,20}/[0-9]{1,20}$")]
 
 # No plan of a provider has a usage limit over a longer time than a week.
 MAX_LIMIT_DAYS = 8
+# More than any attempt can use.
+MAX_COST_USD = 10.0**9
+MAX_TOKENS = 10**15
 
 
 class FailureKind(StrEnum):
@@ -79,8 +82,10 @@ class Usage(Document):
     """The agent's own report of its usage. None means unknown, never zero."""
 
     summary: Text | None = None
-    cost_usd: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
-    tokens: Annotated[int, Field(ge=0)] | None = None
+    # Bounds, because both are summed: a sum of more than 4,300 digits, or an infinite
+    # one, cannot be written as JSON.
+    cost_usd: Annotated[float, Field(ge=0, le=MAX_COST_USD)] | None = None
+    tokens: Annotated[int, Field(ge=0, le=MAX_TOKENS)] | None = None
 
 
 class Result(Document):

@@ -21,6 +21,7 @@ from typing import Any
 
 import filelock
 
+from runner.attempt.workspace import remove_folder
 from runner.core import durable, result_folder
 from runner.core.errors import EnvironmentBroken, UsageProblem
 from runner.core.manifest import Manifest
@@ -260,7 +261,7 @@ class Journal:
         """Remove the folders of old runs, and the journal's events if nothing is open."""
         runs = sorted((self.folder / "runs").glob("*"), key=lambda folder: folder.name)
         for folder in runs[:-KEPT_RUNS]:
-            shutil.rmtree(folder, ignore_errors=True)
+            remove_folder(folder)
         state = self.state()
         is_open = state.run or state.waiting or state.landing
         if not is_open and self.path.exists():

@@ -42,6 +42,7 @@ from runner.local.recovery import recover
 from runner.local.rolling import RollingSchedule
 from runner.plan.snapshot import Snapshot
 from runner.policy.redaction import Secrets
+from runner.repo.command import end_all
 from runner.repo.repository import Repository
 from runner.schedule.budget import UsageTotal
 
@@ -217,6 +218,8 @@ def _sets_on_signals(cancel: threading.Event) -> Iterator[None]:
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         if cancel.is_set():
+            # threads that wait for git would keep the run from ending
+            end_all()
             raise KeyboardInterrupt
         cancel.set()
 

@@ -6,6 +6,7 @@ may be one file on macOS or Windows.
 
 from __future__ import annotations
 
+import os
 import posixpath
 import re
 import unicodedata
@@ -20,13 +21,39 @@ _IGNORABLE = re.compile("[\u200c-\u200f\u202a-\u202e\u206a-\u206f\ufeff]")
 _WINDOWS_GIT = re.compile(r"(?:\.git|git~\d+)[\s.]*(?::.*)?", re.IGNORECASE)
 
 
+# What file systems take. A name: NAME_MAX of Linux and macOS. A path: PATH_MAX of Linux
+# is 4,096, less the folder that the repository is in.
+_MAX_NAME_BYTES = 255
+_MAX_PATH_BYTES = 3_000
+# No file system has this limit, but many programs recurse once for each folder.
+_MAX_FOLDERS = 100
+_MAX_SHOWN = 200  # characters of a path in a message
+
+
 def unusable_name(path: str) -> str | None:
-    """Return why no checkout can safely hold `path`, None if one can.
+    """Return why no checkout can safely hold `path`, None if one can."""
+    if _CONTROL.search(path):
+        return "has a control character in its name"
+    return _too_long(path) or refused_by_git(path)
+
+
+def _too_long(path: str) -> str | None:
+    """Return why some file system cannot hold `path`, None if all can."""
+    if path.count("/") > _MAX_FOLDERS:
+        return f"is more than {_MAX_FOLDERS} folders deep"
+    encoded = os.fsencode(path)
+    if len(encoded) > _MAX_PATH_BYTES:
+        return f"is longer than {_MAX_PATH_BYTES:,} bytes"
+    if any(len(name) > _MAX_NAME_BYTES for name in encoded.split(b"/")):
+        return f"has a name of more than {_MAX_NAME_BYTES} bytes"
+    return None
+
+
+def refused_by_git(path: str) -> str | None:
+    """Return why git itself would not check out `path`, None if it would.
 
     The rules are those of git's `verify_path`, those for HFS+ and NTFS included.
     """
-    if _CONTROL.search(path):
-        return "has a control character in its name"
     for part in path.split("/"):
         if part in {"", ".", ".."}:
             return "is not a plain relative path"
@@ -35,6 +62,14 @@ def unusable_name(path: str) -> str | None:
             if _WINDOWS_GIT.fullmatch(_IGNORABLE.sub("", name)):
                 return "names a .git folder"
     return None
+
+
+def shortened(path: str) -> str:
+    """The path as a message shows it: of a long one, its start and its end."""
+    if len(path) <= _MAX_SHOWN:
+        return path
+    half = _MAX_SHOWN // 2
+    return f"{path[:half]}…{path[-half:]}"
 
 
 def leaves_tree(path: str, target: str) -> bool:
@@ -53,7 +88,7 @@ def leaves_tree(path: str, target: str) -> bool:
     if levels_up > path.count("/") or ".." in parts[levels_up:]:
         return True
     resolved = posixpath.normpath(posixpath.join(posixpath.dirname(path), target))
-    return resolved != "." and unusable_name(resolved) is not None
+    return resolved != "." and refused_by_git(resolved) is not None
 
 
 class Spellings:
@@ -79,9 +114,15 @@ class Spellings:
     def clashes(self, changes: Sequence[Change]) -> Iterable[Refusal]:
         """A refusal for each added path that clashes with a name in the tree, or with
         another added path. A name that the same change deletes is free again.
+
+        Names that may not enter a tree at all are left out: they may be very deep.
         """
         deleted = {change.path for change in changes if change.new is None}
-        added = sorted(change.path for change in changes if change.is_added)
+        added = sorted(
+            change.path
+            for change in changes
+            if change.is_added and unusable_name(change.path) is None
+        )
         added_by_folded: dict[str, str] = {}
         for path in added:
             for name in _with_parents(path):

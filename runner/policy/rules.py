@@ -13,7 +13,7 @@ from runner.core.result import Failure, FailureKind
 from runner.core.task import Task
 from runner.policy import globs
 from runner.policy.change import EXECUTABLE, GITLINK, REGULAR, SYMLINK, Change, Refusal
-from runner.policy.paths import Spellings, leaves_tree, unusable_name
+from runner.policy.paths import Spellings, leaves_tree, shortened, unusable_name
 
 _MAX_LISTED = 5  # refusals written out in one message; the rest are counted
 
@@ -145,7 +145,8 @@ def _path_refusals(
 ) -> Iterable[Refusal]:
     name_problem = unusable_name(change.path)
     if name_problem and change.new is not None:
-        yield Refusal(repr(change.path), name_problem, "no task may create it")
+        shown = repr(shortened(change.path))
+        yield Refusal(shown, name_problem, "no task may create it")
         return
     # Only the first of these: each makes the next pointless.
     refusal = (

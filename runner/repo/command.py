@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import selectors
+import signal
 import tempfile
-from collections.abc import Collection, Mapping, Sequence
-from contextlib import suppress
+import threading
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from subprocess import PIPE
+from subprocess import PIPE, Popen, TimeoutExpired
 from typing import IO, TYPE_CHECKING, BinaryIO
 
 from runner.core.errors import EnvironmentBroken, GitFailed
@@ -57,7 +61,16 @@ AUTHOR = {
 # inherited variables that say who commits and how git is configured, not which
 # repository it works in
 _HARMLESS = ("GIT_AUTHOR", "GIT_COMMITTER", "GIT_CONFIG")
-_COPY_SIZE = 2**20  # bytes of standard output that are copied to a file at a time
+# Seconds that one git process may take. Fetching a large repository is the slowest.
+TIME_LIMIT = 3_600.0
+# Seconds that git has left once its run is cancelled: most finish what they do.
+CANCEL_GRACE = 5.0
+_KILL_GRACE = (
+    5.0  # seconds between SIGTERM, at which git removes its locks, and SIGKILL
+)
+_POLL_SECONDS = 0.1  # how often a git that can be cancelled is looked after
+_CHUNK = 2**16  # bytes that are read from a pipe at a time
+_MAX_MESSAGES = 2**16  # bytes that are kept of standard error, its end
 
 
 @dataclass(frozen=True)
@@ -73,12 +86,16 @@ class Completed:
 class Git:
     """Runs git in the folder `cwd`, with `config` (KEY=VALUE) and the environment `env`.
 
-    Inherited GIT_* variables are removed; the process sees only those in `env`.
+    Inherited GIT_* variables are removed; the process sees only those in `env`. Each
+    command is ended after `timeout` seconds, and CANCEL_GRACE seconds after `cancel` is
+    set; that raises GitFailed.
     """
 
     cwd: Path
     env: Mapping[str, str]
     config: Sequence[str] = field(default=REPOSITORY_CONFIG, repr=False)
+    timeout: float = TIME_LIMIT
+    cancel: threading.Event | None = field(default=None, repr=False)
 
     def with_env(self, env: Mapping[str, str]) -> Git:
         """The same with further environment variables."""
@@ -149,45 +166,39 @@ class Git:
         stdin: BinaryIO | None,
         stdout: BinaryIO | None,
     ) -> Completed:
-        from git.exc import GitCommandNotFound
-
         whole_env = {**self.env, **(env or {})}
-        try:
-            status, output, errors = _gitpython().execute(
-                self._command(argv, whole_env),
-                istream=stdin,
-                output_stream=stdout,
-                max_chunk_size=_COPY_SIZE,
-                with_extended_output=True,
-                with_exceptions=False,
-                stdout_as_string=False,
-                strip_newline_in_stdout=False,
-                env=whole_env,
-                # Ctrl-C is fanin's to handle: work must not be lost half-way
-                start_new_session=True,
-            )
-        except GitCommandNotFound:
-            raise _no_git() from None
-        # GitPython keeps bytes that are not UTF-8 as surrogates; messages are for people
-        message = errors.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-        return Completed(status, output, message.strip())
+        running = self._start(argv, whole_env, stdin)
+        popen = running.proc
+        assert popen is not None
+        watch = _Watch(self.timeout, self.cancel)
+        with _until_its_end(popen):
+            output, errors = _collect(popen, stdout, watch)
+        if watch.stopped is not None:
+            raise GitFailed(argv, popen.returncode, watch.stopped)
+        message = errors.decode("utf-8", "replace")
+        return Completed(popen.returncode, output, message.strip())
 
     def start(self, argv: Sequence[str]) -> Process:
         """Start a git process with pipes for its standard input and output.
 
-        Raises EnvironmentBroken if there is no git.
+        It has no time limit and ends with its pipes. Raises EnvironmentBroken if there
+        is no git.
         """
+        return Process(self._start(argv, self.env, PIPE))
+
+    def _start(
+        self, argv: Sequence[str], env: Mapping[str, str], stdin: BinaryIO | int | None
+    ) -> GitPython.AutoInterrupt:
         from git.exc import GitCommandNotFound
 
         try:
-            return Process(
-                _gitpython().execute(
-                    self._command(argv, self.env),
-                    istream=PIPE,
-                    as_process=True,
-                    env=self.env,
-                    start_new_session=True,
-                )
+            return _gitpython().execute(
+                self._command(argv, env),
+                istream=stdin,
+                as_process=True,
+                env=env,
+                # Ctrl-C is fanin's to handle: work must not be lost half-way
+                start_new_session=True,
             )
         except GitCommandNotFound:
             raise _no_git() from None
@@ -205,6 +216,107 @@ class Git:
             return command
         unset = [part for name in inherited for part in ("-u", name)]
         return ["env", *unset, *command]
+
+
+_running: set[Popen[bytes]] = set()
+_running_lock = threading.Lock()
+
+
+def end_all() -> None:
+    """Ask every git process that fanin waits for to end, because fanin ends."""
+    with _running_lock:
+        for popen in _running:
+            _signal(popen, signal.SIGTERM)
+
+
+@contextmanager
+def _until_its_end(popen: Popen[bytes]) -> Iterator[None]:
+    """Leave no process behind, whatever ends the wait for it."""
+    with _running_lock:
+        _running.add(popen)
+    try:
+        yield
+    finally:
+        if popen.poll() is None:
+            _end(popen)
+        with _running_lock:
+            _running.discard(popen)
+
+
+def _end(popen: Popen[bytes]) -> None:
+    _signal(popen, signal.SIGTERM)
+    with suppress(TimeoutExpired):
+        popen.wait(_KILL_GRACE)
+    # what git started may ignore the first signal
+    _signal(popen, signal.SIGKILL)
+    popen.wait()
+
+
+def _signal(popen: Popen[bytes], number: signal.Signals) -> None:
+    # The group keeps its id while any of its processes lives.
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(popen.pid, number)
+
+
+class _Watch:
+    """Decides how long a process may still run; `stopped` says why it may not."""
+
+    def __init__(self, timeout: float, cancel: threading.Event | None) -> None:
+        self.stopped: str | None = None
+        self._timeout, self._cancel = timeout, cancel
+        self._deadline = time.monotonic() + timeout
+        self._was_cancelled = False
+
+    def seconds_to_wait(self) -> float:
+        """How long to wait before this is asked again; 0 if the process must end."""
+        now = time.monotonic()
+        self._look_at_cancel(now)
+        if now < self._deadline:
+            left = self._deadline - now
+            return left if self._cancel is None else min(left, _POLL_SECONDS)
+        self.stopped = f"it was stopped after {self._timeout:.0f} s"
+        if self._was_cancelled:
+            self.stopped = "it was stopped with the run"
+        return 0
+
+    def _look_at_cancel(self, now: float) -> None:
+        if self._was_cancelled or self._cancel is None or not self._cancel.is_set():
+            return
+        if now + CANCEL_GRACE < self._deadline:
+            self._was_cancelled = True
+            self._deadline = now + CANCEL_GRACE
+
+
+def _collect(
+    popen: Popen[bytes], sink: BinaryIO | None, watch: _Watch
+) -> tuple[bytes, bytes]:
+    """Standard output, empty if it goes to `sink`, and the end of standard error. The
+    process has ended afterwards, or must be ended if `watch` has stopped it.
+
+    Both are read together: a process that fills a pipe which nobody reads waits.
+    """
+    assert popen.stdout is not None
+    assert popen.stderr is not None
+    output, messages = bytearray(), bytearray()
+    with selectors.DefaultSelector() as selector, popen.stdout, popen.stderr:
+        selector.register(popen.stdout, selectors.EVENT_READ)
+        selector.register(popen.stderr, selectors.EVENT_READ)
+        while selector.get_map() and (seconds := watch.seconds_to_wait()):
+            for key, _ in selector.select(seconds):
+                data = os.read(key.fd, _CHUNK)
+                if not data:
+                    selector.unregister(key.fileobj)
+                elif key.fileobj is popen.stderr:
+                    messages = (messages + data)[-_MAX_MESSAGES:]
+                elif sink is None:
+                    output += data
+                else:
+                    sink.write(data)
+    while watch.stopped is None and (seconds := watch.seconds_to_wait()):
+        with suppress(TimeoutExpired):
+            popen.wait(seconds)
+            break
+    return bytes(output), bytes(messages)
 
 
 class Process:

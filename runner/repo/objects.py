@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from runner.core.errors import GitFailed
-from runner.policy.paths import unusable_name
+from runner.policy.paths import refused_by_git
 from runner.repo import pack_writer
 from runner.repo.command import AUTHOR
 
@@ -36,17 +36,15 @@ class _Edit:
     """The changes at one name, and below it.
 
     If `is_target`, the name gets `entry`, or is removed where that is None.
+    `adds_below`: some name below it gets an entry. `made` is the tree with the changes
+    below it, once that is written; None for an empty one.
     """
 
     below: dict[bytes, _Edit] = field(default_factory=dict)
     is_target: bool = False
     entry: Entry | None = None
-
-    def adds_below(self) -> bool:
-        return any(
-            child.entry is not None or child.adds_below()
-            for child in self.below.values()
-        )
+    adds_below: bool = False
+    made: str | None = None
 
 
 class Objects:
@@ -157,33 +155,41 @@ class Objects:
         root = _edit_of(changes)
         if len(self._trees) > _MAX_CACHED_TREES:
             self._trees.clear()
-        self._load_along(base, root)
-        tree = self._apply(base, root) or self._add("tree", b"")
+        # The deepest trees first, without recursion: nobody limits the depth of a tree.
+        for edit, tree in reversed(self._trees_to_change(base, root)):
+            edit.made = self._apply(tree, edit)
+        result = root.made or self._add("tree", b"")
         self._flush()
-        return tree
+        return result
 
-    def _load_along(self, base: str, root: _Edit) -> None:
-        """Read every tree that the changes pass through, one level at a time."""
-        level = [(base, root)]
+    def _trees_to_change(
+        self, base: str, root: _Edit
+    ) -> list[tuple[_Edit, str | None]]:
+        """Every edit with changes below it and the tree that they change, None for a
+        new one; parents first. The trees are read one level at a time.
+        """
+        found: list[tuple[_Edit, str | None]] = []
+        level: list[tuple[_Edit, str | None]] = [(root, base)]
         while level:
-            self._load([tree for tree, _ in level])
-            next_level = []
-            for tree, edit in level:
-                entries = self._trees[tree]
+            self._load([tree for _, tree in level if tree is not None])
+            found += level
+            next_level: list[tuple[_Edit, str | None]] = []
+            for edit, tree in level:
+                entries = self._trees[tree] if tree is not None else {}
                 for name, child in edit.below.items():
-                    entry = entries.get(name)
-                    if child.below and entry is not None and entry[0] == FOLDER:
-                        next_level.append((entry[1], child))
+                    if child.below and child.entry is None:
+                        next_level.append((child, _folder(entries.get(name))))
             level = next_level
+        return found
 
     def _apply(self, tree: str | None, edit: _Edit) -> str | None:
-        """The tree with the changes below `edit`; None for an empty one, which git does
-        not keep inside of another.
+        """The tree with the changes below `edit`, whose trees are written already; None
+        for an empty one, which git does not keep inside of another.
         """
-        entries = dict(self.tree(tree)) if tree is not None else {}
+        entries = dict(self._trees[tree]) if tree is not None else {}
         for name, child in edit.below.items():
             old = entries.pop(name, None)
-            new = self._changed(name, old, child)
+            new = _changed(name, old, child)
             if new is not None:
                 entries[name] = new
         if not entries:
@@ -192,32 +198,39 @@ class Objects:
         self._trees[object_id] = entries
         return object_id
 
-    def _changed(self, name: bytes, old: Entry | None, edit: _Edit) -> Entry | None:
-        """The entry that replaces `old`. As in an index, a new file replaces a folder
-        of its name, and a new folder a file.
-        """
-        folder = old[1] if old and old[0] == FOLDER else None
-        if edit.entry is not None:
-            if edit.adds_below():
-                path = os.fsdecode(name)
-                raise GitFailed(["mktree"], 1, f"{path!r} would be a file and a folder")
-            return edit.entry
-        inside = self._apply(folder, edit) if edit.below else folder
-        if inside is not None:
-            return FOLDER, inside
-        if edit.is_target or folder:
-            return None
-        return old
+
+def _changed(name: bytes, old: Entry | None, edit: _Edit) -> Entry | None:
+    """The entry that replaces `old`. As in an index, a new file replaces a folder of its
+    name, and a new folder a file.
+    """
+    folder = _folder(old)
+    if edit.entry is not None:
+        if edit.adds_below:
+            path = os.fsdecode(name)
+            raise GitFailed(["mktree"], 1, f"{path!r} would be a file and a folder")
+        return edit.entry
+    inside = edit.made if edit.below else folder
+    if inside is not None:
+        return FOLDER, inside
+    if edit.is_target or folder:
+        return None
+    return old
+
+
+def _folder(entry: Entry | None) -> str | None:
+    """The tree of an entry, None if it is no folder."""
+    return entry[1] if entry is not None and entry[0] == FOLDER else None
 
 
 def _edit_of(changes: Mapping[str, Entry | None]) -> _Edit:
     """The changes as a tree of names."""
     root = _Edit()
     for path, entry in changes.items():
-        if entry is not None and (reason := unusable_name(path)):
+        if entry is not None and (reason := refused_by_git(path)):
             raise GitFailed(["mktree"], 1, f"{path!r} {reason}")
         edit = root
         for name in os.fsencode(path).split(b"/"):
+            edit.adds_below |= entry is not None
             edit = edit.below.setdefault(name, _Edit())
         edit.is_target, edit.entry = True, entry
     return root

@@ -121,6 +121,7 @@ TREES: dict[str, tuple[bytes, str]] = {
     "new-line": (plain(b"a\nb"), "policy"),
     "protected": (plain(b"AGENTS.md"), "policy"),
     "case-clash": (plain(b"Case") + plain(b"case"), "policy"),
+    "name-of-300-bytes": (plain(b"n" * 300), "policy"),
     "no-entry": (b"100644 a", "corrupt"),
 }  # fmt: skip
 
@@ -147,6 +148,27 @@ def bombs() -> dict[str, tuple[bytes, bytes]]:
     return {
         name: (pack(start + parts), object_id(TREE, tree))
         for name, parts in found.items()
+    }
+
+
+def deep(levels: int, name: bytes = b"d") -> tuple[bytes, bytes]:
+    """The pack and the tree of a file below that many folders."""
+    trees = [plain(b"f")]
+    for _ in range(levels):
+        trees.append(entry(b"40000", name, object_id(TREE, trees[-1])))
+    objects: list[Object] = [(BLOB, FILE), *((TREE, tree) for tree in trees)]
+    packed = pack([whole(kind, data) for kind, data in objects])
+    return packed, object_id(TREE, trees[-1])
+
+
+def too_long() -> dict[str, tuple[bytes, bytes]]:
+    """Paths that git takes and a file system does not, or that are deeper than programs
+    that recurse can follow.
+    """
+    return {
+        "600-folders": deep(600),
+        "2500-folders": deep(2_500),
+        "path-of-8000-bytes": deep(40, b"n" * 200),
     }
 
 
@@ -192,6 +214,8 @@ DOCUMENTS: dict[str, str] = {
     "huge-number": '{"run_attempt": ' + "9" * 5_000 + ", $REST}",
     "huge-float": '{"usage": {"cost_usd": 1e999}, $REST}',
     "negative-cost": '{"usage": {"cost_usd": -5}, $REST}',
+    "tokens-of-4300-digits": '{"usage": {"tokens": ' + "9" * 4_300 + "}, $REST}",
+    "cost-near-infinity": '{"usage": {"cost_usd": 1.7e308}, $REST}',
     "text-as-number": '{"attempt": "1; rm -rf /", $REST}',
     "number-as-text": '{"started": 5, $REST}',
     "version-99": '{"version": 99, $REST}',
@@ -211,9 +235,15 @@ DOCUMENTS: dict[str, str] = {
 }
 
 
+def refused_as(name: str) -> str:
+    if name in TREES:
+        return TREES[name][1]
+    return "policy" if name in too_long() else "corrupt"
+
+
 def main() -> None:
     told: dict[str, dict[str, str]] = {}
-    found = {**bombs(), **broken()}
+    found = {**bombs(), **broken(), **too_long()}
     for name, (data, _) in TREES.items():
         found[name] = (
             pack([whole(kind, body) for kind, body in [*COMMON, (TREE, data)]]),
@@ -223,7 +253,7 @@ def main() -> None:
         (HERE / f"{name}.pack").write_bytes(data)
         told[name] = {
             "tree": tree.hex(),
-            "refused": TREES[name][1] if name in TREES else "corrupt",
+            "refused": refused_as(name),
         }
     (HERE / "packs.json").write_text(json.dumps(told, indent=1, sort_keys=True) + "\n")
     (HERE / "documents.json").write_text(

@@ -402,3 +402,28 @@ def test_protected_paths_that_files_match_are_named_before_the_run() -> None:
         == []
     )
     assert may_meet(task(), tracked, ("action.yml",), ()) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        ("d/" * 101 + "f", "is more than 100 folders deep"),
+        ("n" * 256, "has a name of more than 255 bytes"),
+        ("ä" * 128, "has a name of more than 255 bytes"),
+        (("n" * 250 + "/") * 12 + "f", "is longer than 3,000 bytes"),
+    ],
+)
+def test_a_path_that_some_file_system_cannot_hold_is_refused(
+    path: str, reason: str
+) -> None:
+    failure = _check(_added(path))
+    assert failure is not None
+    assert failure.kind is FailureKind.POLICY
+    assert reason in failure.message
+    assert len(failure.message) < 400
+    assert _check(_deleted(path)) is None
+
+
+def test_the_longest_names_and_paths_may_land() -> None:
+    changes = [_added("n" * 255), _added("d/" * 100 + "f")]
+    assert _check(*changes) is None

@@ -6,12 +6,15 @@ from __future__ import annotations
 
 import os
 import tempfile
+import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from runner.core.errors import EnvironmentBroken, GitFailed
+from runner.repo import command
 from runner.repo.command import Git, git_environment, isolated_git
 
 # more than a pipe takes at once
@@ -118,3 +121,48 @@ def test_a_process_that_writes_much_to_stderr_is_not_stopped_by_it(
         process.send(f"{name}\n".encode())
         assert b"commit" in process.stdout.readline()
     process.close()
+
+
+def _slow(git: Git, seconds: int, then: str = "") -> Git:
+    """Git with the command `slow`."""
+    return git.with_config(f"alias.slow=!sleep {seconds}; {then}")
+
+
+def test_git_is_ended_at_its_time_limit(git: Git) -> None:
+    slow = replace(_slow(git, 600), timeout=0.2)
+    with pytest.raises(GitFailed, match="it was stopped after 0 s"):
+        slow.run_unchecked(["slow"])
+
+
+def test_git_is_ended_soon_after_its_run_was_cancelled(
+    git: Git, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command, "CANCEL_GRACE", 0.2)
+    cancel = threading.Event()
+    cancel.set()
+    with pytest.raises(GitFailed, match="it was stopped with the run"):
+        replace(_slow(git, 600), cancel=cancel).run(["slow"])
+
+
+def test_a_git_that_ends_soon_after_the_cancel_is_not_stopped(git: Git) -> None:
+    cancel = threading.Event()
+    cancel.set()
+    done = replace(_slow(git, 0, "echo done"), cancel=cancel)
+    assert done.run(["slow"]) == b"done\n"
+
+
+def test_git_ends_when_fanin_ends(git: Git) -> None:
+    stopped = threading.Timer(0.3, command.end_all)
+    stopped.start()
+    assert _slow(git, 600).run_unchecked(["slow"]).status != 0
+
+
+def test_many_messages_do_not_stop_a_git_whose_output_goes_to_a_file(
+    git: Git,
+) -> None:
+    noisy = f"head -c {MANY} /dev/zero >&2; echo done"
+    with tempfile.TemporaryFile() as sink:
+        done = _slow(git, 0, noisy).run_unchecked(["slow"], stdout=sink)
+        assert len(done.stderr) <= MANY // 2
+        sink.seek(0)
+        assert sink.read() == b"done\n"

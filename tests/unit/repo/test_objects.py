@@ -4,6 +4,7 @@ few reads, whatever the size of the repository.
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -99,3 +100,21 @@ def test_a_commit_for_merge_tree_is_always_the_same_and_git_accepts_it(
     assert root == store.objects.commit(tree)
     assert git(store.where, "rev-parse", f"{side}^") == root
     git(store.where, "fsck", "--strict", side)
+
+
+def test_a_path_deeper_than_the_recursion_limit_is_written_and_removed(
+    store: Store,
+) -> None:
+    base = store.tree({"a": "x"})
+    path = "d/" * (2 * sys.getrecursionlimit()) + "f"
+    deep = store.objects.edited(base, {path: (REGULAR, store.blob("x"))})
+    assert store.objects.find(deep, path) == (REGULAR, store.blob("x"))
+    assert store.objects.edited(deep, {path: None}) == base
+    with pytest.raises(GitFailed, match="a file and a folder"):
+        store.objects.edited(
+            base,
+            {
+                "d": (REGULAR, store.blob("x")),
+                path: (REGULAR, store.blob("x")),
+            },
+        )

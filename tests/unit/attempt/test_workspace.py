@@ -1,0 +1,53 @@
+"""What an agent leaves behind is removed, however deep and whatever its rights."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from runner.attempt.workspace import remove_folder
+
+# The path is longer than PATH_MAX: only a program that changes its folder gets there.
+_GO_DOWN = """
+import os
+for _ in range(3_000):
+    os.mkdir("folder")
+    os.chdir("folder")
+open("file", "w").close()
+"""
+
+
+def test_a_folder_that_no_path_reaches_is_removed(tmp_path: Path) -> None:
+    folder = tmp_path / "checkout"
+    folder.mkdir()
+    subprocess.run([sys.executable, "-c", _GO_DOWN], cwd=folder, check=True)
+    remove_folder(folder)
+    assert not folder.exists()
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="root may remove everything")
+def test_a_folder_that_may_not_be_written_is_removed(tmp_path: Path) -> None:
+    inner = tmp_path / "checkout" / "a" / "b"
+    inner.mkdir(parents=True)
+    (inner / "file").touch()
+    inner.chmod(0o500)
+    inner.parent.chmod(0o000)
+    remove_folder(tmp_path / "checkout")
+    assert not (tmp_path / "checkout").exists()
+
+
+def test_a_link_out_of_the_folder_is_not_followed(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "file").touch()
+    folder = tmp_path / "checkout"
+    folder.mkdir()
+    (folder / "link").symlink_to(outside)
+    subprocess.run([sys.executable, "-c", _GO_DOWN], cwd=folder, check=True)
+    remove_folder(folder)
+    assert not folder.exists()
+    assert (outside / "file").exists()
