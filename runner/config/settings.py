@@ -37,29 +37,31 @@ FILE = "fanin.yml"
 # One value as a flag gives it; variables are all text.
 FlagValue = str | int | float | bool
 
-# What no task may change unless its `allow` names it. Lock files and manifests are
-# left out on purpose: adding a dependency is ordinary work.
+# What no task may change unless its `allow` names it, in any folder: a name without a
+# slash is a file, a folder or a link of that name. Lock files and manifests are left
+# out on purpose: adding a dependency is ordinary work. Nothing reads a .gitkeep.
 PROTECTED = (
-    ".github/**",
+    ".git*",
+    "!.gitkeep",
+    ".github",
     "action.yml",
     "action.yaml",
     "CODEOWNERS",
-    ".git*",
-    ".fanin/**",
+    ".fanin",
     FILE,
     "AGENTS.md",
     "CLAUDE.md",
     "GEMINI.md",
-    ".claude/**",
-    ".codex/**",
-    ".gemini/**",
-    ".agents/**",
-    ".cursor/**",
-    ".opencode/**",
+    ".claude",
+    ".codex",
+    ".gemini",
+    ".agents",
+    ".cursor",
+    ".opencode",
     ".aider*",
     ".mcp.json",
-    ".husky/**",
-    ".githooks/**",
+    ".husky",
+    ".githooks",
     ".pre-commit-config.yaml",
 )
 
@@ -152,7 +154,8 @@ class Settings(UserDocument):
         paths = [self.progress, FILE]
         if self.prompt_template:
             paths.append(self.prompt_template)
-        never = (*map(literal, paths), "/.fanin/**")
+        # without a slash at the end: a file or a link of that name is refused too
+        never = (*map(literal, paths), "/.fanin")
         return TaskRules(self.tasks, self.protected, never)
 
     @property

@@ -243,8 +243,12 @@ class BatchMerge:
 
     @cached_property
     def spellings(self) -> paths.Spellings:
-        """All names in the head, and those of each change that the policy accepts."""
-        return paths.Spellings(self.quarantine.paths(self.head_tree))
+        """All names in the head, those that fanin will write, and those of each change
+        that the policy accepts.
+        """
+        names = paths.Spellings(self.quarantine.paths(self.head_tree))
+        names.add([self.manifest.progress])
+        return names
 
     # -- one tree, and its verification --
 

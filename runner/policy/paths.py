@@ -17,7 +17,9 @@ from runner.policy.change import Change, Refusal
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 # Characters that HFS+ ignores in names, as in git's utf8.c.
 _IGNORABLE = re.compile("[\u200c-\u200f\u202a-\u202e\u206a-\u206f\ufeff]")
-# What Windows takes for .git: short names, trailing dots and spaces, streams.
+# What Windows leaves out at the end of a name: dots and spaces, streams.
+_WINDOWS_ENDING = re.compile(r"(?:[. ]|\\ )*(?::.*)?$")
+# What Windows takes for .git: short names too.
 _WINDOWS_GIT = re.compile(r"(?:\.git|git~\d+)[\s.]*(?::.*)?", re.IGNORECASE)
 
 
@@ -70,6 +72,23 @@ def shortened(path: str) -> str:
         return path
     half = _MAX_SHOWN // 2
     return f"{path[:half]}…{path[-half:]}"
+
+
+def one_spelling(path: str) -> str:
+    """The same text for every spelling of `path` that some file system takes for it.
+
+    HFS+ ignores invisible characters, Windows what follows a name: dots, spaces, a
+    stream. A glob gives the glob for such paths.
+    """
+    parts = _IGNORABLE.sub("", path).split("/")
+    return _folded("/".join(_without_ending(part) for part in parts))
+
+
+def _without_ending(name: str) -> str:
+    # Windows has no names with these; in a glob, `*.` must not become `*`.
+    if set(name) & set("*?["):
+        return name
+    return _WINDOWS_ENDING.sub("", name) or name
 
 
 def leaves_tree(path: str, target: str) -> bool:

@@ -7,13 +7,21 @@ protected files and limits.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 from runner.core.manifest import Limits
+from runner.core.plurals import pluralize
 from runner.core.result import Failure, FailureKind
 from runner.core.task import Task
 from runner.policy import globs
 from runner.policy.change import EXECUTABLE, GITLINK, REGULAR, SYMLINK, Change, Refusal
-from runner.policy.paths import Spellings, leaves_tree, shortened, unusable_name
+from runner.policy.paths import (
+    Spellings,
+    leaves_tree,
+    one_spelling,
+    shortened,
+    unusable_name,
+)
 
 _MAX_LISTED = 5  # refusals written out in one message; the rest are counted
 
@@ -115,8 +123,10 @@ def _failure(refusals: Sequence[Refusal]) -> Failure:
         kind = FailureKind.SCOPE
     if len(refusals) == 1:
         return Failure(kind=kind, message=str(refusals[0]))
-    lines = [f"{len(refusals)} changes may not land:"]
-    lines += [f"- {refusal}" for refusal in refusals[:_MAX_LISTED]]
+    # Status, tables and the end of a run show the first line only: it has a reason.
+    first, more = refusals[0], len(refusals) - 1
+    lines = [f"{first}, and {pluralize(more, 'more change')} may not land:"]
+    lines += [f"- {refusal}" for refusal in refusals[1:_MAX_LISTED]]
     if len(refusals) > _MAX_LISTED:
         lines.append(f"- and {len(refusals) - _MAX_LISTED} more")
     return Failure(kind=kind, message="\n".join(lines))
@@ -164,11 +174,24 @@ def _path_refusals(
 def _protection(
     task: Task, path: str, protected: Sequence[str], never: Sequence[str]
 ) -> Refusal | None:
-    if globs.matches(never, path):
+    if _matches_in_any_spelling(never, path):
         return Refusal(path, "is fanin's own file", "no task may change it")
-    if globs.matches(protected, path) and not _is_allowed(task, path):
+    if _matches_in_any_spelling(protected, path) and not _is_allowed(task, path):
         return Refusal(path, "is a protected path", _add_to("allow", path))
     return None
+
+
+def _matches_in_any_spelling(patterns: Sequence[str], path: str) -> bool:
+    """Whether the globs match the path, or what macOS or Windows takes it for."""
+    if globs.matches(patterns, path):
+        return True
+    return globs.matches(_in_one_spelling(tuple(patterns)), one_spelling(path))
+
+
+@lru_cache(maxsize=64)
+def _in_one_spelling(patterns: tuple[str, ...]) -> tuple[str, ...]:
+    # A class of capitals such as [A-Z] becomes one of small letters, as the path does.
+    return tuple(one_spelling(pattern) for pattern in patterns)
 
 
 def _outside_files(task: Task, change: Change) -> Refusal | None:

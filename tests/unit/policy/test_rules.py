@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from runner.config.settings import PROTECTED, Settings
 from runner.core.manifest import Limits
 from runner.core.result import Failure, FailureKind
 from runner.policy import paths
@@ -247,7 +248,8 @@ def test_a_refused_attempt_may_be_tried_again() -> None:
 def test_many_refusals_are_named_up_to_five_and_counted() -> None:
     failure = _check(*(_edited(f"lib/{n}") for n in range(8)), files=())
     assert failure is not None
-    assert failure.message.count("\n- lib/") == 5
+    assert failure.message.startswith("lib/0 is outside the task's files")
+    assert failure.message.count("\n- lib/") == 4
     assert failure.message.endswith("\n- and 3 more")
 
 
@@ -427,3 +429,71 @@ def test_a_path_that_some_file_system_cannot_hold_is_refused(
 def test_the_longest_names_and_paths_may_land() -> None:
     changes = [_added("n" * 255), _added("d/" * 100 + "f")]
     assert _check(*changes) is None
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "FANIN.yml",
+        "fanin.yml.",
+        "fanin.yml::$DATA",
+        "fanin\u200c.yml",
+        "claude.md",
+        "docs/Agents.md",
+        ".CLAUDE/settings.json",
+        "packages/a/.claude/settings.json",
+        ".claude",
+        ".claude ./settings.json",
+        ".MCP.json",
+        ".GitAttributes",
+        ".GITHUB/workflows/x.yml",
+        ".Hus\u212ay/pre-commit",
+        "packages/a/.husky/pre-commit",
+        ".Fanin/progress.json",
+        ".fanin",
+        "TASKS.yml",
+    ],
+    ids=repr,
+)
+def test_a_protected_name_is_protected_in_every_spelling_and_folder(path: str) -> None:
+    failure = check(
+        task(),
+        [_added(path)],
+        protected=PROTECTED,
+        never=("/tasks.yml", *Settings().task_rules.never),
+        limits=Limits(),
+    )
+    assert failure is not None
+    assert failure.kind is FailureKind.POLICY
+    assert "protected path" in failure.message or "fanin's own" in failure.message
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["src/.gitkeep", "github/x", "claude/x.md", "fanin.yaml", "docs/fanin/a.md"],
+)
+def test_a_name_that_only_resembles_a_protected_one_lands(path: str) -> None:
+    never = Settings().task_rules.never
+    failure = check(
+        task(), [_added(path)], protected=PROTECTED, never=never, limits=Limits()
+    )
+    assert failure is None
+
+
+def test_the_first_line_of_a_refusal_says_a_reason() -> None:
+    failure = _check(_added("action.yml"), _added("tasks.yml"), _added("ok"))
+    assert failure is not None
+    first, *others = failure.message.splitlines()
+    assert "action.yml is a protected path" in first
+    assert "1 more change may not land" in first
+    assert len(others) == 1
+    assert others[0].startswith("- tasks.yml is fanin's own file")
+
+
+def test_a_glob_that_ends_like_no_name_of_windows_protects_no_other_path() -> None:
+    globs = ("*.", "*:*", "/end\\ ")
+    for path, refused in (("a.", True), ("ok", False), ("a:b", True), ("end", True)):
+        failure = check(
+            task(), [_added(path)], protected=globs, never=(), limits=Limits()
+        )
+        assert (failure is not None) == refused, path
