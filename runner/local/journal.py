@@ -43,10 +43,11 @@ class WaitingWork:
 class State:
     """The state that the events of the journal add up to.
 
-    `landing` may not have finished. `open` are the batches, as (run, round), that have started and are not merged;
-    `accepted` those that the rolling schedule has merged and not landed yet. `scratch`
-    is the folder of workspaces that a crash may have left. `freed` is work that waited
-    when the run's batches were chosen and has reached its branch since.
+    `landing` may not have finished, and `undo` failed and is not undone yet. `open` are
+    the batches, as (run, round), that have started and are not merged; `accepted` those
+    that the rolling schedule has merged and not landed yet. `scratch` is the folder of
+    workspaces that a crash may have left. `freed` is work that waited when the run's
+    batches were chosen and has reached its branch since.
     """
 
     run: str | None = None
@@ -54,6 +55,7 @@ class State:
     open: tuple[tuple[str, int], ...] = ()
     accepted: tuple[tuple[str, int], ...] = ()
     landing: Landing | None = None
+    undo: Landing | None = None
     waiting: WaitingWork | None = None
     scratch: str | None = None
     freed: tuple[WaitingWork, ...] = ()
@@ -83,9 +85,11 @@ class State:
             case "freed":
                 freed = (self.waiting,) if self.waiting else ()
                 return replace(self, waiting=None, freed=(*self.freed, *freed))
+            case "undone":
+                return replace(self, undo=None)
             case "end":
                 # Work waits on after the run.
-                return State(branch=self.branch, waiting=self.waiting)
+                return State(branch=self.branch, waiting=self.waiting, undo=self.undo)
         return self
 
     def _after_batch_event(self, event: Mapping[str, Any]) -> State:
@@ -104,7 +108,8 @@ class State:
         # Work that waited already moves on to another branch, for the same target.
         target = self.waiting.target if self.waiting else event.get("branch")
         waiting = WaitingWork(str(target), _text(event["on"]))
-        return replace(self, waiting=waiting, landing=None)
+        undo = self.undo if event.get("undone", True) else self.landing
+        return replace(self, waiting=waiting, landing=None, undo=undo)
 
     def _still_accepted(
         self, landed_rounds: Sequence[int] | None
@@ -263,7 +268,7 @@ class Journal:
         for folder in runs[:-KEPT_RUNS]:
             remove_folder(folder)
         state = self.state()
-        is_open = state.run or state.waiting or state.landing
+        is_open = state.run or state.waiting or state.landing or state.undo
         if not is_open and self.path.exists():
             durable.write(self.path, b"")
 

@@ -22,7 +22,7 @@ from runner.fan_in.inputs import BatchResults, RunVerify
 from runner.local.journal import Journal, WaitingWork
 from runner.local.observer import MaskingObserver
 from runner.policy.redaction import Secrets
-from runner.repo import work_tree
+from runner.repo import ref_update, work_tree
 from runner.repo.ref_update import RefUpdate
 from runner.repo.repository import Repository
 
@@ -82,7 +82,7 @@ class BranchLander:
         """
         update = self._move_branch(head, tip)
         if update.refused:
-            self._move_to_waiting_branch(tip, run, update.text)
+            self._move_to_waiting_branch(tip, run, update)
         return not update.moved
 
     def _move_branch(self, head: str, tip: str) -> RefUpdate:
@@ -151,15 +151,29 @@ class BranchLander:
             )
         return failure
 
-    def _move_to_waiting_branch(self, tip: str, run: str, obstacle: str) -> None:
+    def _move_to_waiting_branch(self, tip: str, run: str, refusal: RefUpdate) -> None:
         """Put the work on a branch of its own, on which later batches build."""
         target, waiting_branch = self.branch, self._create_waiting_branch(tip, run)
-        self._journal.record("waiting", branch=target, on=waiting_branch)
+        self._record_waiting(WaitingWork(target, waiting_branch), refusal)
         self._observer.note(
             f"{target} cannot take the work now; continuing on {waiting_branch}. "
-            f"Git says:\n{obstacle}"
+            f"Git says:\n{refusal.text}"
         )
+        if not refusal.undone:
+            self._observer.note(
+                f"files of that work may be left in the work tree of {target}; "
+                "the next run removes them"
+            )
         self.branch = waiting_branch
+
+    def _record_waiting(self, waiting: WaitingWork, refusal: RefUpdate) -> None:
+        # the next run undoes what could not be undone now
+        self._journal.record(
+            "waiting",
+            branch=waiting.target,
+            on=waiting.branch,
+            undone=refusal.undone,
+        )
 
     def _create_waiting_branch(self, tip: str, run: str) -> str:
         # Git refuses fanin/… where a branch is named fanin.
@@ -181,11 +195,11 @@ class BranchLander:
             tip, head = repo.commit(f"refs/heads/{waiting.branch}"), self.head()
             assert tip is not None  # or there would be no unlanded work
             follows_head = repo.is_ancestor(head, tip)
-            if not follows_head or not self._move_branch(head, tip).landed:
-                # the landing is undone, and the work waits on
-                self._journal.record(
-                    "waiting", branch=waiting.target, on=waiting.branch
-                )
+            update = ref_update.MOVED
+            if follows_head:
+                update = self._move_branch(head, tip)
+            if not update.landed:
+                self._record_waiting(waiting, update)
                 raise UsageProblem(
                     f"finished work waits on {waiting.branch} "
                     f"and {self.branch} cannot be fast-forwarded to it",

@@ -39,13 +39,16 @@ def recover(context: RunContext, account: RunAccount) -> None:
 
 
 def _undo_interrupted_landing(context: RunContext, state: State) -> None:
-    landing = state.landing
-    if landing is None:
-        return
-    for path in work_tree.undo_interrupted(context.repo, landing):
-        context.observer.note(
-            f"{path} has neither its old nor its new content; it was not changed"
-        )
+    # the newer one first
+    for landing in (state.landing, state.undo):
+        if landing is None:
+            continue
+        for path in work_tree.undo_interrupted(context.repo, landing):
+            context.observer.note(
+                f"{path} has neither its old nor its new content; it was not changed"
+            )
+    if state.undo is not None:
+        context.journal.record("undone")
 
 
 def _end_processes(context: RunContext, state: State) -> None:

@@ -30,13 +30,15 @@ class Reason(StrEnum):
 class RefUpdate:
     """The outcome of an update. Only a refusal has `text`, the message of git or of the
     server, and `reason`, the kind of refusal. `commit` is the one that the server made
-    in place of the given one.
+    in place of the given one. If it is not `undone`, files of the refused commit may
+    still be in the work tree.
     """
 
     outcome: Outcome
     text: str = ""
     reason: Reason | None = None
     commit: str | None = None
+    undone: bool = True
 
     @property
     def landed(self) -> bool:

@@ -8,11 +8,11 @@ import os
 import time
 from collections.abc import Collection, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from runner.core import durable
-from runner.core.errors import GitFailed, UsageProblem
+from runner.core.errors import EnvironmentBroken, GitFailed, UsageProblem
 from runner.policy.change import EXECUTABLE, REGULAR, SYMLINK, Change
 from runner.repo import ref_update
 from runner.repo.ref_update import Reason, RefUpdate
@@ -107,7 +107,8 @@ def plan_landing(repo: Repository, branch: str, old: str, new: str) -> Landing:
 
 def land(repo: Repository, landing: Landing) -> RefUpdate:
     """Move the branch, and its files where it is checked out, as `git merge --ff-only`
-    would. If that fails, the files and the index are as before.
+    would. If that fails, the files and the index are as before, unless the outcome says
+    that they could not be restored.
 
     Untracked files, ignored ones too, are never overwritten. They and dirty tracked
     files are a reason to refuse.
@@ -132,11 +133,13 @@ def land(repo: Repository, landing: Landing) -> RefUpdate:
         return ref_update.LANDED
     if head != old:
         return ref_update.MOVED
-    # git writes the files and the index before it moves the branch. If the index is
-    # locked, nothing was written, or the next run undoes it.
-    with suppress(GitFailed):
+    # git writes the files and the index before it moves the branch
+    refusal = ref_update.refusal(message, Reason.OBSTACLE)
+    try:
         _undo(repo, folder, landing)
-    return ref_update.refusal(message, Reason.OBSTACLE)
+    except (GitFailed, OSError):  # no space, or the index is locked
+        return replace(refusal, undone=False)
+    return refusal
 
 
 def _fast_forward(repo: Repository, folder: Path, new: str) -> str:
@@ -165,7 +168,8 @@ def undo_interrupted(repo: Repository, landing: Landing) -> list[str]:
     part, and `index.lock`. What the landing made is as before. Returns the paths that
     hold something else, which are left alone.
 
-    Raises UsageProblem while another git works there, whose locks these may be.
+    Raises UsageProblem while another git works there, whose locks these may be, and
+    EnvironmentBroken if the files cannot be restored.
     """
     folder = checked_out_at(repo, landing.branch)
     ref = f"refs/heads/{landing.branch}"
@@ -188,7 +192,13 @@ def undo_interrupted(repo: Repository, landing: Landing) -> list[str]:
     # from a person's.
     if repo.commit(landing.new) is None:
         return []
-    return _undo(repo, folder, landing)
+    try:
+        return _undo(repo, folder, landing)
+    except (GitFailed, OSError) as error:
+        raise EnvironmentBroken(
+            f"a landing that failed cannot be undone in {folder}: {error}",
+            "the work is kept; when the cause is gone, run again",
+        ) from error
 
 
 def _wait_for_git(folder: Path) -> None:

@@ -4,6 +4,7 @@ what is the user's.
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -318,3 +319,32 @@ def test_branch_that_is_checked_out_nowhere_and_moves_at_the_last_moment_keeps_b
     ended = project.run(branch="side")
     assert (ended.branch, ended.waiting_branch) == ("side", None)
     assert project.subjects("side")[:2] == ["A: do A", "by a person"]
+
+
+@pytest.mark.parametrize("schedule", ["batch", "rolling"])
+def test_a_landing_that_could_not_be_undone_is_undone_by_the_next_run(
+    project: Project, schedule: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.write("lib.txt", "old\n")
+    do = ["write a: a", "write lib.txt: new"]
+    project.plan([{"id": "A", "do": do}, {"id": "B", "depends_on": ["A"]}])
+    # git writes the files before it finds that it cannot move the branch
+    lock = project.root / ".git" / "refs" / "heads" / "main.lock"
+    lock.touch()
+
+    def no_space(*_: object) -> list[str]:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    observer = Quiet()
+    with monkeypatch.context() as patch:
+        patch.setattr(work_tree, "_undo", no_space)
+        ended = project.run(observer, schedule=schedule)
+    assert ended.branch == f"fanin/{ended.run}"
+    assert (project.root / "lib.txt").read_text() == "new\n"
+    left = "files of that work may be left in the work tree of main"
+    assert any(left in note for note in observer.notes)
+    lock.unlink()
+    project.run(schedule=schedule)
+    assert project.git("status", "--porcelain") == ""
+    assert project.git("show", "main:lib.txt") == "new"
+    assert project.git("show", "main:a") == "a"

@@ -26,6 +26,8 @@ RUN: dict[str, Any] = {
 }
 BATCH: dict[str, Any] = {"event": "batch", "run": "r1", "round": 1}
 LANDING: dict[str, Any] = {"event": "landing", "branch": "main", "old": "a", "new": "b"}
+OTHER: dict[str, Any] = {**LANDING, "branch": "fanin/r1"}
+UNDONE: dict[str, Any] = {"event": "undone"}
 WAITING: dict[str, Any] = {"event": "waiting", "branch": "main", "on": "fanin/r1"}
 FANNED_IN: dict[str, Any] = {"event": "fanned-in", "run": "r1", "round": 1}
 ACCEPTED: dict[str, Any] = {"event": "accepted", "run": "r1", "round": 1}
@@ -59,6 +61,19 @@ def journal(tmp_path: Path) -> Journal:
             ),
         ),
         ([RUN, BATCH, LANDING, FANNED_IN], OPEN),
+        # what could not be undone outlives the run and the next landing
+        (
+            [RUN, LANDING, {**WAITING, "undone": False}, OTHER, WAITING, END],
+            State(
+                branch="main",
+                waiting=WaitingWork("main", "fanin/r1"),
+                undo=Landing("main", "a", "b"),
+            ),
+        ),
+        (
+            [RUN, LANDING, {**WAITING, "undone": False}, UNDONE, FREED, END],
+            State(branch="main"),
+        ),
         ([RUN, BATCH, ACCEPTED], replace(OPEN, accepted=(("r1", 1),))),
         ([RUN, BATCH, ACCEPTED, LANDING, {"event": "flushed"}], OPEN),
         # after a crash a batch lands on its own

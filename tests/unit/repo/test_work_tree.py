@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.core.errors import UsageProblem
+from runner.core.errors import EnvironmentBroken, UsageProblem
 from runner.repo import work_tree
 from runner.repo.command import isolated_git
 from runner.repo.ref_update import Outcome, Reason, RefUpdate
@@ -146,6 +146,21 @@ def test_a_new_file_may_have_been_there_before_a_landing_of_an_older_fanin(
     planned = Landing("main", landing.old, landing.new)
     assert work_tree.undo_interrupted(landing.repo, planned) == ["added"]
     assert landing.files() == {**OLD, "added": ""}
+
+
+def test_an_undo_that_fails_says_why_and_can_be_repeated(landing: Repo) -> None:
+    planned = landing.plan()
+    (landing.root / "added").write_text(NEW["added"])
+    index = landing.root / ".git" / "index"
+    good = index.read_bytes()
+    index.write_bytes(b"no index")
+    with pytest.raises(
+        EnvironmentBroken, match="a landing that failed cannot be undone"
+    ):
+        work_tree.undo_interrupted(landing.repo, planned)
+    index.write_bytes(good)
+    assert work_tree.undo_interrupted(landing.repo, planned) == []
+    assert landing.files() == OLD
 
 
 @pytest.mark.parametrize("lock", ["HEAD.lock", "refs/heads/main.lock"])
