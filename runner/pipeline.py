@@ -33,7 +33,7 @@ from runner.core.errors import FaninError
 from runner.core.manifest import BatchEntry, Manifest
 from runner.core.result import Failure, FailureKind, Result, Usage, Verdict
 from runner.core.task import Task
-from runner.plan.progress import Progress
+from runner.plan.progress import PastConflicts, Progress
 from runner.repo.origin import Origin
 from runner.schedule import selection
 from runner.schedule.budget import Budget
@@ -154,7 +154,16 @@ def _most_urgent(
     graph = snapshot.graph
     ready_ids = graph.ready(progress.standings(snapshot.plan, max_attempts))
     ready = [graph.tasks[task_id] for task_id in ready_ids]
-    return selection.choose(ready, slots, graph.heights(progress.expected_seconds))
+
+    def past_conflicts(task: Task) -> PastConflicts:
+        return progress.past_conflicts(task, max_attempts)
+
+    return selection.choose(
+        ready,
+        slots,
+        graph.heights(progress.expected_seconds),
+        past_conflicts=past_conflicts,
+    )
 
 
 def branch_of(folder: str) -> str:

@@ -63,7 +63,9 @@ UNCOUNTED = frozenset(
 class Failure(Document):
     """The failure of an attempt. Without `retryable`, no further attempt is made.
 
-    `resets_at` is when a usage limit ends, None if that is unknown.
+    `resets_at` is when a usage limit ends, None if that is unknown. `paths` are those of
+    a conflict that the merge found. `excused`: the conflict is not the task's fault, so
+    the attempt counts and the task gets one more.
     """
 
     kind: FailureKind
@@ -71,10 +73,12 @@ class Failure(Document):
     retryable: bool = True
     log_tail: Text = ""
     resets_at: Instant | None = None
+    paths: tuple[Text, ...] = ()
+    excused: bool = False
 
     @property
     def counted(self) -> bool:
-        """Whether it counts towards the task's attempts."""
+        """Whether it is recorded as one of the task's attempts."""
         return self.kind not in UNCOUNTED
 
 

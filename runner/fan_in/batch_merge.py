@@ -32,8 +32,8 @@ from runner.fan_in.inputs import (
 from runner.fan_in.union import Candidate, MergeOutcome, unite
 from runner.plan import progress
 from runner.plan.progress import Progress
-from runner.plan.snapshot import Snapshot, write_progress_blobs
-from runner.policy import paths, rules
+from runner.plan.snapshot import Snapshot, read_progress, write_progress_blobs
+from runner.policy import globs, paths, rules
 from runner.policy.change import Change
 from runner.repo.quarantine import Quarantine
 from runner.repo.repository import Repository
@@ -135,7 +135,13 @@ class BatchMerge:
                 candidates.append(admitted)
             elif admitted is not None:
                 failed[reading.entry.task.id] = self._masked(admitted)
+        # Nothing that started beside such a task may make it conflict once more.
+        candidates.sort(key=lambda candidate: not self._has_conflicted(candidate))
         return candidates, failed
+
+    def _has_conflicted(self, candidate: Candidate) -> bool:
+        record = self.snapshot.progress.record(self._task(candidate.entry.task.id))
+        return bool(record.conflict_paths)
 
     def _is_recorded(self, reading: Reading) -> bool:
         """Whether the head has this result already, because a fan-in was run twice."""
@@ -167,8 +173,11 @@ class BatchMerge:
             return refused_pack
         if not reading.started:
             return self.results.missing
-        if reading.failure is not None or reading.result is None:
-            return reading.failure
+        if reading.failure is not None:
+            # An agent had control of the machine that wrote it.
+            return reading.failure.model_copy(update={"paths": (), "excused": False})
+        if reading.result is None:
+            return None
         return self._apply_policy(reading, reading.result)
 
     def _reason_not_to_count(self, reading: Reading) -> str | None:
@@ -260,7 +269,27 @@ class BatchMerge:
             candidates,
             self.quarantine,
             tree_per_task=self._commit_per_task,
+            landed_by=lambda path: self._landed_since_base.get(path),
         )
+
+    @cached_property
+    def _landed_since_base(self) -> dict[str, str]:
+        """Path → the task that changed it and landed after the batch was chosen."""
+        manifest = self.manifest
+        before = read_progress(
+            self.repo, manifest.base, manifest.plan, manifest.progress
+        )
+        landed = {}
+        for task_id, record in self.snapshot.progress.records.items():
+            earlier = before.records.get(task_id)
+            if record.status is not Status.COMPLETED:
+                continue
+            if earlier is not None and earlier.status is Status.COMPLETED:
+                continue
+            for line in record.changed:
+                # As `diffstats` writes it: the path, lines added, lines removed.
+                landed[line.rsplit(" ", 2)[0]] = task_id
+        return landed
 
     @property
     def _commit_per_task(self) -> bool:
@@ -296,8 +325,21 @@ class BatchMerge:
         failed = dict(sent_back)
         for outcome in outcomes:
             if outcome.failure is not None:
-                failed[outcome.entry.task.id] = outcome.failure
+                failed[outcome.entry.task.id] = self._excused(outcome, outcome.failure)
         return Judgement(merged, failed)
+
+    def _excused(self, outcome: MergeOutcome, failure: Failure) -> Failure:
+        """The failure, as one that costs no attempt if it is not the task's fault."""
+        if failure.kind is not FailureKind.CONFLICT:
+            return failure
+        task, max_attempts = outcome.entry.task, self.manifest.max_attempts
+        if not self.snapshot.progress.excuses_conflict(task, max_attempts):
+            return failure
+        if self.manifest.scope == "warn" and _is_outside(task, failure.paths):
+            return failure
+        first, *rest = failure.message.splitlines()
+        message = "\n".join([f"{first}; costs no attempt", *rest])
+        return failure.model_copy(update={"excused": True, "message": message})
 
     def _send_back(
         self, candidates: Sequence[Candidate], failures: Mapping[str, Failure]
@@ -595,6 +637,13 @@ def _with_retries(snapshot: Snapshot, manifest: Manifest) -> Progress:
         if attempt is None or recorded.record(task).attempts < attempt:
             recorded = recorded.with_retry(task, manifest.max_attempts)
     return recorded
+
+
+def _is_outside(task: Task, paths: Sequence[str]) -> bool:
+    """Whether some of the paths are not among those that the task declares."""
+    if task.files is None:
+        return False
+    return not all(globs.matches(task.files, path) for path in paths)
 
 
 def _shortened(lines: Sequence[str]) -> list[str]:

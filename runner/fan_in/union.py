@@ -7,7 +7,8 @@ A conflict fails the later task and never picks a side.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -17,6 +18,10 @@ from runner.policy.change import Change
 from runner.policy.rules import escaping_links
 
 Blob = tuple[str, str]  # (file mode, object id)
+THE_BRANCH = "the branch"  # an owner that is no task
+_MAX_NAMED_PATHS = 3
+# What git says of an edit of both sides.
+_USUAL = re.compile(r"CONFLICT \(content\): Merge conflict in ")
 
 
 class ConflictLike(Protocol):
@@ -28,6 +33,13 @@ class ConflictLike(Protocol):
     def messages(self) -> tuple[str, ...]: ...
     @property
     def hunks(self) -> str: ...
+
+
+LandedBy = Callable[[str], str | None]  # path → task id
+
+
+def _nobody(_path: str) -> None:
+    return None
 
 
 class Trees(Protocol):
@@ -70,7 +82,7 @@ class MergeOutcome:
 class _ChangedPaths:
     """Paths changed so far, indexed so that an overlap is seen without a search.
 
-    An owner is a task id, or "the branch".
+    An owner is a task id, or `THE_BRANCH`.
     """
 
     owners: dict[str, str] = field(default_factory=dict)  # path → owner
@@ -154,16 +166,18 @@ def unite(
     trees: Trees,
     *,
     tree_per_task: bool,
+    landed_by: LandedBy = _nobody,
 ) -> list[MergeOutcome]:
     """Merge the candidates into tree `head`, in order. Returns an outcome for each.
 
-    `base` is the tree that all of them started from. With `tree_per_task` the tree is
+    `base` is the tree that all of them started from; `landed_by` names the task that has
+    changed a path of the branch since, for messages. With `tree_per_task` the tree is
     written after every task (for individual commits); without it, disjoint results in
     a row share the tree that has them all.
     """
-    union = _Union(base, head, trees)
+    union = _Union(base, head, trees, landed_by)
     if base != head and any(candidate.changes for candidate in candidates):
-        union.changed.add(trees.changes(base, head), "the branch")
+        union.changed.add(trees.changes(base, head), THE_BRANCH)
     for candidate in candidates:
         paths = [change.path for change in candidate.changes]
         owners = union.changed.owners_of(paths)
@@ -180,12 +194,13 @@ def unite(
 class _Union:
     """The tree as it grows, and the disjoint changes that are not written yet."""
 
-    def __init__(self, base: str, head: str, trees: Trees) -> None:
+    def __init__(self, base: str, head: str, trees: Trees, landed_by: LandedBy) -> None:
         self.outcomes: list[MergeOutcome] = []
         self.changed = _ChangedPaths()
         self._base = base
         self._tree = head
         self._trees = trees
+        self._landed_by = landed_by
         self._unwritten: dict[str, Blob | None] = {}
         self._unwritten_entries: list[BatchEntry] = []
 
@@ -212,7 +227,7 @@ class _Union:
         hidden = self.changed.unrelated_files(candidate.changes)
         merged = self._merged_tree(candidate, hidden)
         if not isinstance(merged, str):
-            failure = _conflict(entry, owners, merged)
+            failure = _conflict(self._named(owners, merged.paths), merged)
             self.outcomes.append(MergeOutcome(entry, failure=failure))
             return
         merged_changes = self._trees.changes(self._tree, merged)
@@ -224,6 +239,14 @@ class _Union:
         self._tree = merged
         self.outcomes.append(MergeOutcome(entry, merged))
         self.changed.add([*candidate.changes, *merged_changes], entry.task.id)
+
+    def _named(self, owners: Sequence[str], paths: Sequence[str]) -> list[str]:
+        """The owners, the branch by the tasks whose work on these paths it has."""
+        names = [owner for owner in owners if owner != THE_BRANCH]
+        if THE_BRANCH in owners:
+            landed = [task for path in paths if (task := self._landed_by(path))]
+            names += landed or [THE_BRANCH]
+        return list(dict.fromkeys(names))
 
     def _merged_tree(
         self, candidate: Candidate, hidden: Mapping[str, Blob]
@@ -238,14 +261,24 @@ class _Union:
         return self._trees.write_tree(merged, hidden)
 
 
-def _conflict(
-    entry: BatchEntry, owners: Sequence[str], conflict: ConflictLike
-) -> Failure:
-    details = "; ".join(conflict.messages)
-    if not details:
-        details = f"in {', '.join(conflict.paths)}"
+def _conflict(owners: Sequence[str], conflict: ConflictLike) -> Failure:
+    message = conflict_sentence(owners, conflict.paths)
+    # What kind of conflict it is; the paths of a usual one say enough.
+    unusual = [text for text in conflict.messages if not _USUAL.match(text)]
     return Failure(
         kind=FailureKind.CONFLICT,
         log_tail=conflict.hunks,
-        message=f"{entry.task.id} conflicts with {', '.join(owners)}: {details}",
+        message="\n".join([message, *unusual]),
+        paths=conflict.paths,
     )
+
+
+def conflict_sentence(owners: Sequence[str], paths: Sequence[str]) -> str:
+    """What conflicts with what, e.g. `conflict with T1 in CHANGELOG.md`."""
+    if not paths:
+        return f"conflict with {', '.join(owners)}"
+    # The name of a file may have more than one line.
+    named = ", ".join(" ".join(path.splitlines()) for path in paths[:_MAX_NAMED_PATHS])
+    if len(paths) > _MAX_NAMED_PATHS:
+        named += f" and {len(paths) - _MAX_NAMED_PATHS} more"
+    return f"conflict with {', '.join(owners)} in {named}"

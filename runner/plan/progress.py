@@ -26,12 +26,18 @@ from runner.core.task import Plan, Standing, Status, Task
 # Characters of a failed attempt's log that are stored for the prompt of the retry.
 KEPT_TAIL = 2_000
 _DEFAULT_SECONDS = 60.0
+_MAX_CONFLICT_PATHS = 50
+_OFTEN = 2  # conflicts
 
 
 class Record(Document):
     """The record of one task. Times are ISO 8601 UTC, `seconds` is a duration.
 
     - `allowed`: the number of attempts, if it differs from the settings (after `retry`);
+      one more for each of the `conflicts`;
+    - `conflicts`: how many attempts ended in a conflict that was not the task's fault;
+    - `conflict_paths`: where its work has conflicted, so that no task that touches these
+      paths runs beside it again;
     - `final`: another attempt makes no sense;
     - `skipped`: None if no command has skipped the task or taken that back; then the
       plan's mark decides, even if it changes later;
@@ -45,6 +51,8 @@ class Record(Document):
     status: Status = Status.PENDING
     attempts: Annotated[int, Field(ge=0)] = 0
     allowed: int | None = None
+    conflicts: Annotated[int, Field(ge=0)] = 0
+    conflict_paths: tuple[str, ...] = ()
     final: bool = False
     skipped: bool | None = None
     held: str | None = None
@@ -92,6 +100,20 @@ class ProgressFile(Document):
 
 
 @dataclass(frozen=True)
+class PastConflicts:
+    """Where a task's work has conflicted; no paths if it has not.
+
+    `alone`: so often that nothing whose paths are unknown may run beside it.
+    """
+
+    paths: tuple[str, ...] = ()
+    alone: bool = False
+
+
+_NO_CONFLICTS = PastConflicts()
+
+
+@dataclass(frozen=True)
 class Progress:
     """The records of the plan at path `plan`, by task id. Every change is a new object.
 
@@ -129,7 +151,21 @@ class Progress:
 
     def attempt_limit(self, task: Task, max_attempts: int) -> int:
         """The number of attempts that the task has in all."""
-        return self.record(task).allowed or task.max_attempts or max_attempts
+        record = self.record(task)
+        allowed = record.allowed or task.max_attempts or max_attempts
+        return allowed + record.conflicts
+
+    def excuses_conflict(self, task: Task, max_attempts: int) -> bool:
+        """Whether one more conflict may cost the task no attempt."""
+        return self.record(task).conflicts < (task.max_attempts or max_attempts)
+
+    def past_conflicts(self, task: Task, max_attempts: int) -> PastConflicts:
+        """Where the task's work has conflicted."""
+        record = self.records.get(task.id)
+        if record is None or not record.conflict_paths:
+            return _NO_CONFLICTS
+        often = min(_OFTEN, task.max_attempts or max_attempts)
+        return PastConflicts(record.conflict_paths, record.conflicts >= often)
 
     def expected_seconds(self, task: Task) -> float:
         """The task's estimate, or else the duration of its last success, or a minute."""
@@ -224,7 +260,7 @@ class Progress:
         limit = max(self.attempt_limit(task, max_attempts), record.attempts + 1)
         changes = {
             "status": Status.FAILED if record.attempts else Status.PENDING,
-            "allowed": limit,
+            "allowed": limit - record.conflicts,
             "final": False,
             "skipped": False if task.skipped else None,
             "held": None,
@@ -236,9 +272,10 @@ class Progress:
         if not self.has_landed(task):
             return self.with_retry(task, max_attempts)
         record = self.record(task)
+        limit = max(self.attempt_limit(task, max_attempts), record.attempts + 1)
         changes = {
             "status": Status.PENDING,
-            "allowed": max(self.attempt_limit(task, max_attempts), record.attempts + 1),
+            "allowed": limit - record.conflicts,
             "skipped": False if task.skipped else None,
         }
         reopened = replace(self, reopened=self.reopened | {task.id})
@@ -292,9 +329,13 @@ class Progress:
         record = self._after_attempt(task, attempt)
         log_tail = failure.log_tail[-KEPT_TAIL:]
         usage = result.usage if result is not None else Usage()
+        paths = dict.fromkeys([*record.conflict_paths, *failure.paths])
+        error = failure.model_copy(update={"log_tail": log_tail, "paths": ()})
         changes = {
             "status": Status.FAILED,
-            "error": failure.model_copy(update={"log_tail": log_tail}),
+            "error": error,
+            "conflicts": record.conflicts + failure.excused,
+            "conflict_paths": tuple(paths)[:_MAX_CONFLICT_PATHS],
             "final": not failure.retryable,
             "job": result.job if result is not None else None,
             **_total_usage(record, usage),

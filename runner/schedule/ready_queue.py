@@ -13,7 +13,7 @@ from heapq import merge
 
 from runner.core.task import Standing, Task
 from runner.plan.graph import TaskGraph
-from runner.plan.progress import Progress
+from runner.plan.progress import PastConflicts, Progress
 from runner.plan.snapshot import Snapshot
 from runner.schedule import selection
 
@@ -75,8 +75,9 @@ class ReadyQueue:
         return self._frontier.waiting
 
     def pick(self, slots: int, running: Sequence[Task]) -> list[Task]:
-        """At most `slots` ready tasks that overlap neither each other nor `running`."""
-        return selection.take(self._as_tasks(self._frontier), slots, running)
+        """At most `slots` ready tasks that may run beside each other and `running`."""
+        ready = self._as_tasks(self._frontier)
+        return selection.take(ready, slots, running, self._past_conflicts)
 
     def pick_during_merge(
         self, merging: Sequence[str], slots: int, running: Sequence[Task]
@@ -89,11 +90,17 @@ class ReadyQueue:
         # A task may have been removed from the plan while it ran.
         merging = [task_id for task_id in merging if task_id in self._tasks]
         after_merge = self._frontier.ready_after(merging)
-        selected = selection.take(self._as_tasks(after_merge), slots, running)
+        selected = selection.take(
+            self._as_tasks(after_merge), slots, running, self._past_conflicts
+        )
         for task in selected:
             if self._frontier.is_available(task.id):
                 return [task]
         return []
+
+    def _past_conflicts(self, task: Task) -> PastConflicts:
+        assert self._progress is not None
+        return self._progress.past_conflicts(task, self._max_attempts)
 
     def _as_tasks(self, task_ids: Iterable[str]) -> Iterator[Task]:
         return (self._tasks[task_id] for task_id in task_ids)

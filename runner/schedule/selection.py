@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from runner.core.task import Plan, Task
+from runner.plan.progress import PastConflicts
 from runner.policy import globs
+
+PastConflictsOf = Callable[[Task], PastConflicts]
 
 # How many overlapping pairs are looked up in the graph before the search gives up.
 _MAX_PAIRS = 100_000
@@ -21,13 +24,59 @@ def overlap(first: Task, second: Task) -> bool:
     return globs.could_overlap(first.files, second.files)
 
 
+def _no_conflicts(_task: Task) -> PastConflicts:
+    return PastConflicts()
+
+
+def must_run_apart(
+    first: Task, second: Task, past_conflicts: PastConflictsOf = _no_conflicts
+) -> bool:
+    """Whether the two tasks overlap, or have conflicted where they could meet again."""
+    if overlap(first, second):
+        return True
+    ours, theirs = past_conflicts(first), past_conflicts(second)
+    if ours.alone and _is_unknown(second, theirs):
+        return True
+    if theirs.alone and _is_unknown(first, ours):
+        return True
+    return (
+        _declares(first, theirs.paths)
+        or _declares(second, ours.paths)
+        or _meet(ours.paths, theirs.paths)
+    )
+
+
+def _is_unknown(task: Task, past: PastConflicts) -> bool:
+    """Whether nothing is known of the paths that the task will change."""
+    return task.files is None and not past.paths
+
+
+def _declares(task: Task, paths: Sequence[str]) -> bool:
+    if task.files is None:
+        return False
+    return any(globs.matches(task.files, path) for path in paths)
+
+
+def _meet(ours: Sequence[str], theirs: Sequence[str]) -> bool:
+    """Whether a path is in both, or a folder in one and a file in the other."""
+    for our_path in ours:
+        for their_path in theirs:
+            if f"{our_path}/".startswith(f"{their_path}/"):
+                return True
+            if f"{their_path}/".startswith(f"{our_path}/"):
+                return True
+    return False
+
+
 def choose(
     ready: Sequence[Task],
     slots: int,
     heights: Mapping[str, float],
     running: Sequence[Task] = (),
+    past_conflicts: PastConflictsOf = _no_conflicts,
 ) -> list[Task]:
-    """At most `slots` ready tasks that overlap neither each other nor `running`.
+    """At most `slots` ready tasks, none of which must run apart from another of them or
+    from one of `running`.
 
     Prefers higher priority, then the longer chain to the end of the plan (`heights`,
     by id), then plan order. The result is in plan order.
@@ -37,7 +86,7 @@ def choose(
     def urgency(task: Task) -> tuple[float, float, int]:
         return *rank(task, heights), position[task.id]
 
-    chosen = take(sorted(ready, key=urgency), slots, running)
+    chosen = take(sorted(ready, key=urgency), slots, running, past_conflicts)
     return sorted(chosen, key=lambda task: position[task.id])
 
 
@@ -50,9 +99,12 @@ def rank(task: Task, heights: Mapping[str, float]) -> tuple[float, float]:
 
 
 def take(
-    candidates: Iterable[Task], slots: int, running: Sequence[Task] = ()
+    candidates: Iterable[Task],
+    slots: int,
+    running: Sequence[Task] = (),
+    past_conflicts: PastConflictsOf = _no_conflicts,
 ) -> list[Task]:
-    """The first `slots` candidates that overlap neither each other nor `running`.
+    """The first `slots` candidates that need not run apart from each other or `running`.
 
     Consumes no more candidates than that takes.
     """
@@ -60,7 +112,8 @@ def take(
     if slots <= 0:
         return taken
     for task in candidates:
-        if any(overlap(task, busy) for busy in (*taken, *running)):
+        others = (*taken, *running)
+        if any(must_run_apart(task, other, past_conflicts) for other in others):
             continue
         taken.append(task)
         if len(taken) >= slots:

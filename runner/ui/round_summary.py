@@ -261,6 +261,11 @@ class _RoundPage:
             return "make the branch itself pass, then start the workflow again."
         if not failure.counted:
             return "it is tried again, and this attempt does not count."
+        if failure.excused:
+            return (
+                "it is tried again with this conflict in its prompt, and not beside "
+                "tasks that change the same files."
+            )
         return "it is tried again by itself, with this error in its prompt."
 
     def _earlier_failures(self) -> str:
@@ -310,7 +315,11 @@ class _RoundPage:
 
     def _reason(self, view: TaskView) -> str:
         if view.record.error is not None and view.state in {"failed", "ready"}:
-            return f"attempt {view.record.attempts}: {failure_kind(view.record.error)}"
+            what = failure_kind(view.record.error)
+            if view.record.error.excused:
+                first_line = view.record.error.message.partition("\n")[0]
+                what = cell(shortened(first_line, _MAX_REASON))
+            return f"attempt {view.record.attempts}: {what}"
         if view.reason:
             return cell(shortened(view.reason, _MAX_REASON))
         if view.state != "pending":

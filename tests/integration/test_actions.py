@@ -886,3 +886,28 @@ def test_number_that_the_form_let_through_is_refused_by_name(
     assert f"{variable}: expected" in chosen.log
     assert words in chosen.log
     assert "has-work" not in chosen.outputs
+
+
+def test_a_conflict_costs_no_attempt_and_its_path_is_not_shared_by_a_round_again(
+    jobs: Jobs,
+) -> None:
+    jobs.project.write("CHANGELOG.md", "the first line\n")
+    tasks = [{"id": name, "do": [f"append CHANGELOG.md: by {name}"]} for name in "ABC"]
+    start(jobs, tasks, max_attempts=1, verify="true")
+    chosen = jobs.next()
+    jobs.tasks(chosen)
+    verdict = jobs.folder / "verdict.json"
+    jobs.verify(chosen, verdict)
+    merged = jobs.merge(chosen, FANIN_VERDICT=str(verdict))
+    assert (merged.code, merged.outputs["failed"]) == (0, "0"), merged.log
+    told = "conflict with A in CHANGELOG.md; costs no attempt"
+    assert f"attempt 1: {told}" in merged.summary
+    rounds = []
+    while (chosen := jobs.next()).outputs["has-work"] == "true":
+        rounds.append([entry["task"] for entry in jobs.matrix(chosen)])
+        jobs.tasks(chosen)
+        jobs.verify(chosen, verdict)
+        assert jobs.merge(chosen, FANIN_VERDICT=str(verdict)).code == 0
+    assert rounds == [["B"], ["C"]]
+    lines = jobs.git("show", "main:CHANGELOG.md").splitlines()
+    assert lines == ["the first line", "by A", "by B", "by C"]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runner.core.task import Task
+from runner.plan.progress import Progress, Record
 from runner.schedule import selection
 from tests.support.builders import quick, task
 
@@ -30,3 +32,44 @@ def test_a_batch_is_within_its_limit_without_overlaps_and_as_large_as_possible(
     if len(chosen) < slots:
         for rejected in (task for task in tasks if task not in chosen):
             assert any(selection.overlap(rejected, taken) for taken in chosen)
+
+
+@quick
+@given(st.lists(_FILES, max_size=8), st.integers(1, 4), st.data())
+def test_tasks_that_have_not_conflicted_are_chosen_by_urgency_and_files_alone(
+    files: list[tuple[str, ...] | None], slots: int, data: st.DataObject
+) -> None:
+    tasks = [
+        task(str(n), files=globs, priority=data.draw(st.integers(0, 1)))
+        for n, globs in enumerate(files)
+    ]
+    heights = {each.id: data.draw(st.integers(0, 2)) / 1 for each in tasks}
+    attempts = {each.id: data.draw(st.integers(0, 3)) for each in tasks}
+    progress = Progress(
+        "p",
+        {
+            task_id: Record.model_validate(
+                {"status": "failed" if count else "pending", "attempts": count}
+            )
+            for task_id, count in attempts.items()
+        },
+    )
+    running = [task("R", files=data.draw(_FILES))]
+    chosen = selection.choose(
+        tasks,
+        slots,
+        heights,
+        running,
+        lambda each: progress.past_conflicts(each, 3),
+    )
+    most_urgent_first = sorted(
+        tasks, key=lambda each: (-each.priority, -heights[each.id], int(each.id))
+    )
+    expected: list[Task] = []
+    for each in most_urgent_first:
+        clear = not any(
+            selection.overlap(each, other) for other in [*expected, *running]
+        )
+        if clear and len(expected) < slots:
+            expected.append(each)
+    assert chosen == sorted(expected, key=lambda each: int(each.id))

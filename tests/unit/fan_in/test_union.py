@@ -66,7 +66,7 @@ def test_a_conflict_fails_the_later_task_and_picks_no_side(tree_per_task: bool) 
     )
     assert files_after[1] is None
     assert files_after[-1] == BASE | _files(a="2", b="2", d_y="4")
-    assert messages == ["T2 conflicts with T1: in a"]
+    assert messages == ["conflict with T1 in a"]
 
 
 def test_a_conflict_has_its_hunks_for_the_retry() -> None:
@@ -94,7 +94,7 @@ def test_a_conflict_names_every_task_with_overlapping_paths() -> None:
     _, _, messages = unite_in_memory(
         _files(a="2"), _files(b="2"), {**_files(a="3", b="3")}
     )
-    assert messages == ["T3 conflicts with T1, T2: in a, b"]
+    assert messages == ["conflict with T1, T2 in a, b"]
 
 
 def test_a_task_with_a_conflict_does_not_affect_later_tasks() -> None:
@@ -133,4 +133,4 @@ def test_a_conflict_with_the_branch_names_the_branch() -> None:
         _files(a="2"), _files(b="2"), branch_changes=_files(a="9")
     )
     assert files_after == [None, BASE | _files(a="9", b="2")]
-    assert messages == ["T1 conflicts with the branch: in a"]
+    assert messages == ["conflict with the branch in a"]

@@ -541,3 +541,80 @@ def test_an_unreadable_run_has_its_place() -> None:
     text = '{"version": 1, "plan": "p", "tasks": {}, "run": {"id": 1}}'
     (first,) = problems(lambda: progress.parse("x", text, "p"))
     assert first.startswith("x:1: unreadable progress: run.id")
+
+
+CONFLICT = Failure(
+    kind=FailureKind.CONFLICT, message="x", paths=("a", "b"), excused=True
+)
+
+
+def test_a_conflict_that_is_excused_raises_attempts_and_limit_alike() -> None:
+    before = _having(status=FAILED, attempts=2, error=ERROR)
+    after = before.after_failure(task(), 3, CONFLICT, None)
+    record = after.record(task())
+    assert (record.attempts, record.conflicts) == (3, 1)
+    assert after.attempt_limit(task(), 3) == 4
+    assert after.standing(task(), 3) is Standing.OPEN
+    assert after.standing(task(max_attempts=2), 3) is Standing.STUCK
+    # The settings still decide on the others.
+    assert after.attempt_limit(task(), 5) == 6
+
+
+def test_a_conflict_that_is_not_excused_is_an_attempt_and_remembered_too() -> None:
+    at_fault = CONFLICT.model_copy(update={"excused": False})
+    after = _having(attempts=2, status=FAILED).after_failure(task(), 3, at_fault, None)
+    assert after.standing(task(), 3) is Standing.STUCK
+    assert after.past_conflicts(task(), 3).paths == ("a", "b")
+
+
+@pytest.mark.parametrize("own_limit", [None, 2])
+def test_as_many_conflicts_are_excused_as_a_task_has_attempts(
+    own_limit: int | None,
+) -> None:
+    checked, now = task(max_attempts=own_limit), _having()
+    limit = own_limit or 3
+    for attempt in range(1, limit + 1):
+        assert now.excuses_conflict(checked, 3)
+        now = now.after_failure(checked, attempt, CONFLICT, None)
+    assert not now.excuses_conflict(checked, 3)
+    assert now.attempt_limit(checked, 3) == 2 * limit
+
+
+def test_retry_after_excused_conflicts_grants_one_attempt() -> None:
+    record = {"status": FAILED, "attempts": 5, "conflicts": 2}
+    before = _having(**record)
+    assert before.standing(task(), 3) is Standing.STUCK
+    for after in (before.with_retry(task(), 3), before.with_redo(task(), 3)):
+        assert after.attempt_limit(task(), 3) == 6
+
+
+def test_where_a_task_has_conflicted_stays_known_within_a_limit() -> None:
+    now = _having().after_failure(task(), 1, CONFLICT, None)
+    many = CONFLICT.model_copy(update={"paths": tuple(f"p{n}" for n in range(99))})
+    now = now.after_failure(task(), 2, many, None)
+    now = now.after_success(task(), result_of_attempt(3))
+    paths = now.record(task()).conflict_paths
+    assert paths[:3] == ("a", "b", "p0")
+    assert len(paths) == 50
+
+
+@pytest.mark.parametrize(
+    ("conflicts", "max_attempts", "alone"),
+    [(0, 3, False), (1, 3, False), (2, 3, True), (1, 1, True)],
+)
+def test_after_two_conflicts_nothing_unknown_may_run_beside_a_task(
+    conflicts: int, max_attempts: int, alone: bool
+) -> None:
+    before = _having(conflicts=conflicts, conflict_paths=("a",))
+    assert before.past_conflicts(task(), max_attempts).alone is alone
+
+
+def test_a_file_without_conflicts_is_read_and_written_as_before() -> None:
+    text = (
+        '{"version": 1, "plan": "p", "tasks": {\n\n'
+        '"T1": {"status": "failed", "attempts": 2, "allowed": 4}\n\n}}\n'
+    )
+    read = progress.parse("x", text, "p")
+    assert read.attempt_limit(task(), 3) == 4
+    assert read.past_conflicts(task(), 3).paths == ()
+    assert progress.render(read, ["T1"]) == text

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from runner.core.task import AgentSettings, Task
+from runner.plan.progress import PastConflicts
 from runner.policy import globs
 from runner.policy.globs import could_overlap
 from runner.schedule import selection
@@ -166,3 +167,50 @@ def test_the_search_for_overlaps_ends_early_if_all_tasks_share_files_and_depend_
 
     assert selection.overlapping_pairs(plan(*tasks), related) == []
     assert len(lookups) <= 100_000
+
+
+NOWHERE = PastConflicts()
+IN_LOG = PastConflicts(("CHANGELOG.md",))
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "apart"),
+    [
+        ((None, IN_LOG), (None, IN_LOG), True),
+        ((None, IN_LOG), (None, PastConflicts(("b", "CHANGELOG.md"))), True),
+        ((None, IN_LOG), (None, PastConflicts(("b",))), False),
+        # a file where another task has a folder
+        ((None, PastConflicts(("a",))), (None, PastConflicts(("a/b",))), True),
+        # what a name looks like is no pattern
+        ((None, PastConflicts(("a[b]",))), (None, PastConflicts(("ab",))), False),
+        # paths that are declared
+        ((None, IN_LOG), (("*.md",), NOWHERE), True),
+        ((None, IN_LOG), (("src/**",), NOWHERE), False),
+        ((("src/**",), IN_LOG), (("src/a",), NOWHERE), True),
+        ((("src/**",), IN_LOG), (("CHANGELOG.md",), NOWHERE), True),
+        # nothing is known of the other
+        ((None, IN_LOG), (None, NOWHERE), False),
+        ((None, PastConflicts(("a",), alone=True)), (None, NOWHERE), True),
+        ((None, PastConflicts(("a",), alone=True)), (("b",), NOWHERE), False),
+    ],
+    ids=str,
+)
+def test_tasks_run_apart_where_one_has_conflicted_and_the_other_may_go(
+    first: tuple[Any, PastConflicts],
+    second: tuple[Any, PastConflicts],
+    apart: bool,
+) -> None:
+    one, other = task("A", files=first[0]), task("B", files=second[0])
+    past = {"A": first[1], "B": second[1]}
+
+    def past_of(asked: Task) -> PastConflicts:
+        return past[asked.id]
+
+    assert selection.must_run_apart(one, other, past_of) is apart
+    assert selection.must_run_apart(other, one, past_of) is apart
+    assert _choose([one, other], past_conflicts=past_of) == (
+        ["A"] if apart else ["A", "B"]
+    )
+    assert _choose([other], running=[one], past_conflicts=past_of) == (
+        [] if apart else ["B"]
+    )

@@ -272,3 +272,20 @@ def test_a_summary_does_not_show_an_internal_standing() -> None:
     assert Standing.STUCK.value not in round_summary.round_summary(
         views("A"), RoundReport("1.1", "main")
     )
+
+
+def test_a_conflict_that_costs_no_attempt_is_told_in_full_and_what_follows() -> None:
+    lost = Failure(
+        kind=FailureKind.CONFLICT,
+        message="conflict with T2 in CHANGELOG.md; costs no attempt\nmore",
+        excused=True,
+    )
+    records = {"T1": failed(1, error=lost, conflicts=1)}
+    text = round_summary.round_summary(
+        views("T1", records=records),
+        RoundReport("7.4", "main", number=4, failed={"T1": lost}),
+    )
+    told = "conflict with T2 in CHANGELOG.md; costs no attempt"
+    assert f"| attempt 1: {told} |" in text
+    assert f"**Merge conflict:** {told}" in text
+    assert "not beside tasks that change the same files" in text
