@@ -82,6 +82,10 @@ def refuse_dirty(repo: Repository, branch: str) -> None:
 
     Only the work tree where the branch is checked out matters, if there is one.
     """
+    if reason := work_tree.detached_use(repo, branch):
+        raise UsageProblem(
+            reason, "finish it, or land the work elsewhere with  --branch NAME"
+        )
     folder = work_tree.checked_out_at(repo, branch)
     if folder is None:
         return

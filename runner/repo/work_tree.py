@@ -27,6 +27,13 @@ _UNFINISHED = {
     "rebase-apply": "rebase",
     "BISECT_LOG": "bisect",
 }
+# files that name the branch of an operation with a detached HEAD → the operation
+_DETACHED_USES = {
+    "rebase-merge/head-name": "rebase",
+    "rebase-merge/update-refs": "rebase",
+    "rebase-apply/head-name": "rebase",
+    "BISECT_START": "bisect",
+}
 # seconds to wait while another program, such as a prompt, holds the index's lock
 _LOCK_WAITS = (0.1, 0.3, 1.0, 3.0)
 # commands that hold none of these locks for long, such as fanin's own, and may run for
@@ -60,6 +67,23 @@ def unfinished(repo: Repository, folder: Path) -> str | None:
     for name, operation in _UNFINISHED.items():
         if (git_dir / name).exists():
             return operation
+    return None
+
+
+def detached_use(repo: Repository, branch: str) -> str | None:
+    """Why the branch must not move although no work tree has it checked out, or None.
+
+    During a rebase or a bisection HEAD is detached, and git moves the branch, or goes
+    back to it, at the end. git's own commands refuse to move such a branch.
+    """
+    for git_dir in (repo.git_dir, *repo.git_dir.glob("worktrees/*")):
+        for path, operation in _DETACHED_USES.items():
+            try:
+                names = (git_dir / path).read_text(errors="replace").split()
+            except OSError:
+                continue
+            if branch in names or f"refs/heads/{branch}" in names:
+                return f"a {operation} of {branch} is in progress"
     return None
 
 
@@ -113,33 +137,53 @@ def land(repo: Repository, landing: Landing) -> RefUpdate:
     Untracked files, ignored ones too, are never overwritten. They and dirty tracked
     files are a reason to refuse.
     """
+    update, is_locked = _try_to_land(repo, landing)
+    for seconds in _LOCK_WAITS:
+        if not is_locked:
+            break
+        # an editor or prompt asks git for the status at this moment
+        time.sleep(seconds)
+        # In the meantime a person may have switched to another branch, which git would
+        # move instead.
+        update, is_locked = _try_to_land(repo, landing)
+    return update
+
+
+def _try_to_land(repo: Repository, landing: Landing) -> tuple[RefUpdate, bool]:
+    """Land once; also return whether the index is locked, and nothing was written."""
     old, new = landing.old, landing.new
     ref = f"refs/heads/{landing.branch}"
     head = repo.commit(ref)
     if head != old:
-        return ref_update.LANDED if head == new else ref_update.MOVED
+        return (ref_update.LANDED if head == new else ref_update.MOVED), False
+    if reason := detached_use(repo, landing.branch):
+        return ref_update.refusal(reason, Reason.OBSTACLE), False
     folder = checked_out_at(repo, landing.branch)
     if folder is None:
-        if repo.set_ref(ref, new, old):
-            return ref_update.LANDED
-        if repo.commit(ref) != old:
-            return ref_update.MOVED
-        return ref_update.refusal("", Reason.OTHER)
+        return _move_ref(repo, ref, old, new), False
     durable.checkpoint("before landing")
-    message = _fast_forward(repo, folder, new)
+    messages = _fast_forward(repo, folder, new)
     durable.checkpoint("after landing")
     head = repo.commit(ref)
-    if head == new:
-        return ref_update.LANDED
     if head != old:
-        return ref_update.MOVED
+        return (ref_update.LANDED if head == new else ref_update.MOVED), False
+    refusal = ref_update.refusal(messages, Reason.OBSTACLE)
+    if "index.lock" in messages:
+        return replace(refusal, undone=False), True
     # git writes the files and the index before it moves the branch
-    refusal = ref_update.refusal(message, Reason.OBSTACLE)
     try:
         _undo(repo, folder, landing)
     except (GitFailed, OSError):  # no space, or the index is locked
-        return replace(refusal, undone=False)
-    return refusal
+        refusal = replace(refusal, undone=False)
+    return refusal, False
+
+
+def _move_ref(repo: Repository, ref: str, old: str, new: str) -> RefUpdate:
+    if repo.set_ref(ref, new, old):
+        return ref_update.LANDED
+    if repo.commit(ref) != old:
+        return ref_update.MOVED
+    return ref_update.refusal("", Reason.OTHER)
 
 
 def _fast_forward(repo: Repository, folder: Path, new: str) -> str:
@@ -150,14 +194,7 @@ def _fast_forward(repo: Repository, folder: Path, new: str) -> str:
         *("-C", str(folder), "merge", "-q", "--ff-only", "--no-squash"),
         *("--no-overwrite-ignore", new),
     ]
-    done = repo.git.run_unchecked(argv)
-    for seconds in _LOCK_WAITS:
-        if done.status == 0 or "index.lock" not in done.stderr:
-            break
-        # an editor or prompt asks git for the status at this moment
-        time.sleep(seconds)
-        done = repo.git.run_unchecked(argv)
-    return done.stderr
+    return repo.git.run_unchecked(argv).stderr
 
 
 def undo_interrupted(repo: Repository, landing: Landing) -> list[str]:

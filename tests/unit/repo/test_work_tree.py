@@ -234,6 +234,59 @@ def test_the_locks_of_a_living_git_are_not_removed(
     assert work_tree.undo_interrupted(landing.repo, planned) == ["edited"]
 
 
+def test_a_person_who_switches_branches_meanwhile_keeps_their_branch_and_files(
+    landing: Repo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = landing.root / ".git/index.lock"
+    lock.touch()
+
+    def switch_branches(seconds: float) -> None:
+        if lock.exists():
+            lock.unlink()
+            isolated_git(landing.root).run(["switch", "-q", "-c", "mine"])
+
+    monkeypatch.setattr("runner.repo.work_tree.time.sleep", switch_branches)
+    assert landing.land().landed
+    assert landing.repo.commit("refs/heads/main") == landing.new
+    assert landing.repo.commit("refs/heads/mine") == landing.old
+    assert landing.files() == OLD
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "operation"),
+    [
+        (["rebase", "-q", "-x", "false", "HEAD~1"], ["rebase", "--abort"], "rebase"),
+        (["rebase", "-q", "--apply", "onto"], ["rebase", "--abort"], "rebase"),
+        (["bisect", "start", "HEAD", "HEAD~1"], ["bisect", "reset"], "bisect"),
+    ],
+    ids=["rebase", "rebase --apply", "bisect"],
+)
+def test_a_branch_does_not_move_below_a_rebase_or_a_bisection(
+    landing: Repo, start: list[str], end: list[str], operation: str
+) -> None:
+    git = isolated_git(landing.root)
+    git.run(["switch", "-q", "-c", "onto"])
+    (landing.root / "changed").write_text("other\n")
+    git.run(["commit", "-q", "-am", "other"])
+    git.run(["switch", "-q", "main"])
+    (landing.root / "changed").write_text("mine\n")
+    git.run(["commit", "-q", "-am", "mine"])
+    head = git.text(["rev-parse", "main"]).strip()
+    tip = git.text(["commit-tree", f"{head}^{{tree}}", "-p", head, "-m", "x"]).strip()
+    git.run_unchecked(start)
+    if operation == "bisect":
+        git.run(["checkout", "-q", "--detach"])
+    planned = Landing("main", head, tip)
+
+    update = work_tree.land(landing.repo, planned)
+    assert (update.outcome, update.reason) == (Outcome.REFUSED, Reason.OBSTACLE)
+    assert update.text == f"a {operation} of main is in progress"
+    assert landing.repo.commit("refs/heads/main") == head
+
+    git.run(end)
+    assert work_tree.land(landing.repo, planned).landed
+
+
 @pytest.mark.parametrize(
     ("name", "operation"),
     [("MERGE_HEAD", "merge"), ("rebase-apply", "rebase"), ("BISECT_LOG", "bisect")],
