@@ -14,16 +14,16 @@ from typing import Any
 from runner.agents.process import STDOUT_LIMIT, TAIL_LIMIT, Outcome
 from runner.core.result import (
     MAX_COST_USD,
+    MAX_LOG_TAIL,
     MAX_TOKENS,
     Failure,
     FailureKind,
     Usage,
 )
 
-# Characters of the log that a failure carries.
-LOG_TAIL = 4_000
-# Characters of an agent's summary, and of a failure's message.
-MAX_SUMMARY = 2_000
+# Characters of an agent's summary and of a failure's message. A result keeps far fewer
+# of them, after the search for secrets: half a secret would not be found.
+_MAX_REPORTED = 64 * 2**10
 
 # 429 and 503 are HTTP's own; 529 is Anthropic's "overloaded" (API reference, Errors).
 RATE_LIMIT_STATUSES = frozenset({429, 503, 529})
@@ -40,9 +40,9 @@ def failed(
     """A failure that carries the end of the attempt's log."""
     return Failure(
         kind=kind,
-        message=message[:MAX_SUMMARY],
+        message=message[:_MAX_REPORTED],
         retryable=retryable,
-        log_tail=outcome.tail[-LOG_TAIL:],
+        log_tail=outcome.tail[-MAX_LOG_TAIL:],
     )
 
 
@@ -173,7 +173,7 @@ def make_usage(
     summary: object, *, tokens: int | None = None, cost_usd: float | None = None
 ) -> Usage:
     """A usage record; a summary that is not text, or is blank, becomes None."""
-    text = summary.strip()[:MAX_SUMMARY] if isinstance(summary, str) else ""
+    text = summary.strip()[:_MAX_REPORTED] if isinstance(summary, str) else ""
     return Usage(summary=text or None, tokens=tokens, cost_usd=cost_usd)
 
 

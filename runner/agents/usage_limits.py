@@ -11,7 +11,13 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from zoneinfo import ZoneInfo
 
 from runner.agents.process import Outcome
-from runner.core.result import MAX_LIMIT_DAYS, Failure, FailureKind
+from runner.core.result import (
+    MAX_LIMIT_DAYS,
+    MAX_LOG_TAIL,
+    MAX_MESSAGE,
+    Failure,
+    FailureKind,
+)
 
 # How each program begins the sentence that says that a limit is reached. The issues are
 # public reports that quote it.
@@ -80,8 +86,8 @@ def limit_failure(message: str, resets: datetime | None, outcome: Outcome) -> Fa
     """The failure of an attempt that met a usage limit."""
     return Failure(
         kind=FailureKind.USAGE_LIMIT,
-        message=message[:2_000],
-        log_tail=outcome.tail[-4_000:],
+        message=message[:MAX_MESSAGE],
+        log_tail=outcome.tail[-MAX_LOG_TAIL:],
         resets_at=None if resets is None else _instant(resets),
     )
 

@@ -29,12 +29,11 @@ from runner.attempt.workspace import Workspace
 from runner.core import result_folder
 from runner.core.errors import GitFailed
 from runner.core.manifest import BatchEntry, Manifest
-from runner.core.result import Failure, FailureKind, Usage
+from runner.core.result import MAX_LOG_TAIL, Failure, FailureKind, Usage
 from runner.policy import rules
 from runner.policy.redaction import NONE, Masker, Secrets
 from runner.repo.origin import Origin
 
-_MAX_LOG_TAIL = 4_000  # characters of the agent's output in a failure
 _MAX_LEFT_OUT = 5  # paths that a message names
 _MAX_ARCHIVE_FACTOR = 4  # limits.size times this is the most that an archive holds
 
@@ -182,7 +181,7 @@ def _run(attempt: _Attempt) -> AttemptOutcome:
     if work.tree is None and not attempt.entry.task.allow_empty:
         no_change = Failure(
             kind=FailureKind.NO_CHANGE,
-            log_tail=process_outcome.tail[-_MAX_LOG_TAIL:],
+            log_tail=process_outcome.tail[-MAX_LOG_TAIL:],
             message=(
                 "the agent changed nothing "
                 "(if that is fine, set allow_empty: true on the task)"

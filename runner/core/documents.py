@@ -2,7 +2,8 @@
 
 Documents that people write (plan, settings) refuse unknown keys: if a misspelt
 `depends_on` were ignored, a task would run too early. Documents that fanin writes
-(manifest, result, progress) keep the unknown fields of a newer version.
+(manifest, progress) keep the unknown fields of a newer version. Those that the machine of
+an agent writes (result, verdict) lose them: an agent may have had control of it.
 """
 
 from __future__ import annotations
@@ -158,6 +159,12 @@ class Document(BaseModel):
     """A document that fanin writes: immutable, unknown fields are kept."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
+
+
+class ReportedDocument(Document):
+    """A document that the machine of an agent writes: unknown fields are dropped."""
+
+    model_config = ConfigDict(extra="ignore")
 
 
 def digest_of(value: Any) -> str:

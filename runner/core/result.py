@@ -6,12 +6,13 @@ from enum import StrEnum
 from typing import Annotated, Literal
 
 from pydantic import (
+    AfterValidator,
     Field,
     StringConstraints,
     model_validator,
 )
 
-from runner.core.documents import Document, Instant, Text
+from runner.core.documents import Document, Instant, ReportedDocument, Text
 
 # GitHub's ids of a run and of a job of it. Digits alone, because they become an address.
 JobIds = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,20}/[0-9]{1,20}$")]
@@ -22,6 +23,11 @@ MAX_LIMIT_DAYS = 8
 # More than any attempt can use.
 MAX_COST_USD = 10.0**9
 MAX_TOKENS = 10**15
+
+
+# Characters. What a machine reports is written into commits, again with each commit.
+MAX_MESSAGE = 2_000
+MAX_LOG_TAIL = 4_000
 
 
 class FailureKind(StrEnum):
@@ -82,17 +88,35 @@ class Failure(Document):
         return self.kind not in UNCOUNTED
 
 
-class Usage(Document):
+def _reported(failure: Failure) -> Failure:
+    """The known fields of a failure, with texts of a limited length."""
+    known = {name: getattr(failure, name) for name in Failure.model_fields}
+    known["message"] = _shortened(failure.message)
+    known["log_tail"] = failure.log_tail[-MAX_LOG_TAIL:]
+    return Failure(**known)
+
+
+def _shortened(text: str) -> str:
+    if len(text) <= MAX_MESSAGE:
+        return text
+    return text[: MAX_MESSAGE - 1] + "…"
+
+
+# A failure as a machine reports it. The progress file keeps a newer version's fields.
+ReportedFailure = Annotated[Failure, AfterValidator(_reported)]
+
+
+class Usage(ReportedDocument):
     """The agent's own report of its usage. None means unknown, never zero."""
 
-    summary: Text | None = None
+    summary: Annotated[Text, AfterValidator(_shortened)] | None = None
     # Bounds, because both are summed: a sum of more than 4,300 digits, or an infinite
     # one, cannot be written as JSON.
     cost_usd: Annotated[float, Field(ge=0, le=MAX_COST_USD)] | None = None
     tokens: Annotated[int, Field(ge=0, le=MAX_TOKENS)] | None = None
 
 
-class Result(Document):
+class Result(ReportedDocument):
     """The outcome of one attempt, stored as `result.json` in its result folder.
 
     - `manifest`: the digest of the manifest that it belongs to.
@@ -117,7 +141,7 @@ class Result(Document):
     finished: Instant
     agent: Text
     succeeded: bool
-    failure: Failure | None = None
+    failure: ReportedFailure | None = None
     usage: Usage = Usage()
     tree: (
         Annotated[str, StringConstraints(pattern=r"^(?:[0-9a-f]{40}|[0-9a-f]{64})$")]
@@ -125,6 +149,16 @@ class Result(Document):
     ) = None
     pack: Literal["change.pack"] | None = None
     warnings: Annotated[list[Text], Field(max_length=10)] = Field(default_factory=list)
+
+    def refused(self, failure: Failure) -> Result:
+        """This result as a failed one, without a text that its machine wrote."""
+        changes = {
+            "succeeded": False,
+            "failure": failure,
+            "usage": self.usage.model_copy(update={"summary": None}),
+            "warnings": [],
+        }
+        return self.model_copy(update=changes)
 
     @model_validator(mode="after")
     def _refuse_contradictions(self) -> Result:
@@ -135,7 +169,7 @@ class Result(Document):
         return self
 
 
-class Verdict(Document):
+class Verdict(ReportedDocument):
     """The outcome of `verify`, bound to the batch and the head that were verified.
 
     `failed` are the tasks that are not merged, each with the reason. `tree` is the tree
@@ -147,4 +181,4 @@ class Verdict(Document):
     manifest: str
     head: str
     tree: str
-    failed: dict[str, Failure] = Field(default_factory=dict)
+    failed: dict[str, ReportedFailure] = Field(default_factory=dict)

@@ -12,17 +12,19 @@ agent had control of the machine that wrote it.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ValidationError
+from pydantic_core import from_json
 
 from runner.core import durable
-from runner.core.documents import Document
+from runner.core.documents import ReportedDocument
 from runner.core.manifest import BatchEntry, Manifest
 from runner.core.result import Failure, FailureKind, Result
 
@@ -34,7 +36,11 @@ MAX_RESULT_BYTES = 256 * 2**10
 _MAX_DEPTH = 2  # folders that a workflow may put around or inside an artifact
 
 
-class Attempt(Document):
+# The bytes of a result → why nothing in them may be passed on, None if it may.
+RefuseBytes = Callable[[bytes], Failure | None]
+
+
+class Attempt(ReportedDocument):
     """The record that an attempt started.
 
     With it the attempt counts even if nothing else is left, and `cookie` finds the
@@ -92,43 +98,84 @@ def attempts(root: Path) -> list[Attempt]:
     return _read_attempts(sorted(root.glob(f"*/{ATTEMPT}")))
 
 
-def read_batch(root: Path, manifest: Manifest) -> list[Reading]:
+def _refuse_nothing(_data: bytes) -> Failure | None:
+    return None
+
+
+def read_batch(
+    root: Path, manifest: Manifest, refuse: RefuseBytes = _refuse_nothing
+) -> list[Reading]:
     """The result of every entry, as `read` gives it.
 
     The folder is listed, and the manifest's digest computed, once for all.
     """
-    folders = _folders_by_name(root)
-    digest = manifest.digest
-    return [_read(root, folders, manifest, digest, entry) for entry in manifest.entries]
+    reader = _Reader(root, _folders_by_name(root), manifest, manifest.digest, refuse)
+    return [reader.read(entry) for entry in manifest.entries]
 
 
-def read(root: Path, manifest: Manifest, entry: BatchEntry) -> Reading:
+def read(
+    root: Path,
+    manifest: Manifest,
+    entry: BatchEntry,
+    refuse: RefuseBytes = _refuse_nothing,
+) -> Reading:
     """The entry's result below `root`, checked against its manifest.
 
     A job that is run again leaves another folder. A valid result wins over an invalid
     one, then the highest run attempt wins, as the results say themselves; the id, age or
-    order of artifacts does not matter.
+    order of artifacts does not matter. A result that `refuse` refuses is a failed one,
+    without its texts.
     """
-    return _read(root, _folders_by_name(root), manifest, manifest.digest, entry)
+    folders = _folders_by_name(root)
+    return _Reader(root, folders, manifest, manifest.digest, refuse).read(entry)
 
 
-def _read(
-    root: Path,
-    folders: Mapping[str, Path],
-    manifest: Manifest,
-    digest: str,
-    entry: BatchEntry,
-) -> Reading:
-    readings = [
-        _read_folder(folder, manifest, digest, entry)
-        for folder in _folders_of(root, folders, manifest, entry)
-    ]
-    if not readings:
-        failure = Failure(
-            kind=FailureKind.NO_RESULT, message="the attempt never started"
-        )
-        return Reading(entry, None, failure, started=False)
-    return max(readings, key=_precedence)
+@dataclass(frozen=True)
+class _Reader:
+    """Reads the results of one batch; `folders` are those in `root` by name."""
+
+    root: Path
+    folders: Mapping[str, Path]
+    manifest: Manifest
+    digest: str
+    refuse: RefuseBytes
+
+    def read(self, entry: BatchEntry) -> Reading:
+        readings = [
+            self._read_folder(folder, entry)
+            for folder in _folders_of(self.root, self.folders, self.manifest, entry)
+        ]
+        if not readings:
+            failure = Failure(
+                kind=FailureKind.NO_RESULT, message="the attempt never started"
+            )
+            return Reading(entry, None, failure, started=False)
+        return max(readings, key=_precedence)
+
+    def _read_folder(self, folder: Path, entry: BatchEntry) -> Reading:
+        """The result in the folder, or the failure of an attempt without a valid one."""
+        if folder.is_symlink() or not folder.is_dir():
+            return _corrupt(entry, "the result folder is a link or a file")
+        data = _read_file(folder / RESULT)
+        if data is None:
+            message = "the attempt started but left no result"
+            failure = Failure(kind=FailureKind.NO_RESULT, message=message)
+            return Reading(entry, None, failure)
+        if isinstance(data, str):
+            return _corrupt(entry, f"{RESULT} {data}")
+        # Before anything is cut: half a secret is not found.
+        refusal = self.refuse(data) or self.refuse(_without_escapes(data))
+        result = _parse(data, self.manifest, self.digest, entry)
+        if isinstance(result, str):
+            return Reading(entry, None, refusal) if refusal else _corrupt(entry, result)
+        if refusal is not None:
+            result = result.refused(refusal)
+        if result.pack is None:
+            return Reading(entry, result, result.failure)
+        pack = folder / PACK
+        if not _is_regular_file(pack):
+            return _corrupt(entry, f"{PACK} is missing or not a regular file")
+        return Reading(entry, result, result.failure, pack)
 
 
 def _precedence(reading: Reading) -> tuple[bool, int]:
@@ -203,31 +250,26 @@ def _is_folder(path: Path) -> bool:
     return path.is_dir() and not path.is_symlink()
 
 
-def _read_folder(
-    folder: Path, manifest: Manifest, digest: str, entry: BatchEntry
-) -> Reading:
-    """The result in this folder, or the failure of an attempt that left no valid one."""
-    if folder.is_symlink() or not folder.is_dir():
-        return _corrupt(entry, "the result folder is a link or a file")
-    data = _read_file(folder / RESULT)
-    if data is None:
-        message = "the attempt started but left no result"
-        failure = Failure(kind=FailureKind.NO_RESULT, message=message)
-        return Reading(entry, None, failure)
-    if isinstance(data, str):
-        return _corrupt(entry, f"{RESULT} {data}")
+def _parse(
+    data: bytes, manifest: Manifest, digest: str, entry: BatchEntry
+) -> Result | str:
+    """The entry's result, or what is wrong with these bytes."""
     try:
         result = Result.model_validate_json(data)
     except ValidationError as error:
-        return _corrupt(entry, f"{RESULT} is not a valid result: {_first(error)}")
+        return f"{RESULT} is not a valid result: {_first(error)}"
     if mismatch := _mismatch(result, manifest, digest, entry):
-        return _corrupt(entry, mismatch)
-    if result.pack is None:
-        return Reading(entry, result, result.failure)
-    pack = folder / PACK
-    if not _is_regular_file(pack):
-        return _corrupt(entry, f"{PACK} is missing or not a regular file")
-    return Reading(entry, result, result.failure, pack)
+        return mismatch
+    return result.model_copy(update={"agent": entry.agent.name})
+
+
+def _without_escapes(data: bytes) -> bytes:
+    """The JSON document with its characters as they are; empty if it is none."""
+    try:
+        text = json.dumps(from_json(data), ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return b""
+    return text.encode("utf-8", "surrogatepass")
 
 
 def _corrupt(entry: BatchEntry, message: str) -> Reading:

@@ -108,7 +108,9 @@ class BatchMerge:
     @cached_property
     def readings(self) -> list[Reading]:
         """The batch's results as read, in plan order."""
-        return result_folder.read_batch(self.results.folder, self.manifest)
+        return result_folder.read_batch(
+            self.results.folder, self.manifest, self._refuse_secret
+        )
 
     # -- which results may be merged --
 
@@ -222,20 +224,19 @@ class BatchMerge:
             warned=self.warnings,
         )
         if refusal is None:
-            refusal = self._find_secret(reading, changes)
+            refusal = self._find_secret(changes)
         return refusal or Candidate(entry, tree, changes)
 
-    def _find_secret(
-        self, reading: Reading, changes: Sequence[Change]
-    ) -> Failure | None:
+    def _refuse_secret(self, data: bytes) -> Failure | None:
+        """Refuse a result with a secret in it, wherever in its file that is."""
+        name = self.results.secrets.find([data])
+        return rules.leaked_secret("the agent's result", name) if name else None
+
+    def _find_secret(self, changes: Sequence[Change]) -> Failure | None:
         """Refuse work with a secret in it. The task job has searched it too, but the
         agent had control of that machine.
         """
-        secrets = self.results.secrets
-        name = secrets.find_in_text(_summary_of(reading.result) or "")
-        if name is not None:
-            return rules.leaked_secret("the agent's report", name)
-        leak = self.quarantine.first_secret(changes, secrets)
+        leak = self.quarantine.first_secret(changes, self.results.secrets)
         if leak is None:
             return None
         path, name = leak
@@ -322,7 +323,10 @@ class BatchMerge:
             case RunVerify(verify):
                 outcomes, sent_back = self._verify(candidates, verify)
         merged = [outcome for outcome in outcomes if outcome.tree]
-        failed = dict(sent_back)
+        # Another job may have written them, and logs of verify are in them.
+        failed = {
+            task_id: self._masked(failure) for task_id, failure in sent_back.items()
+        }
         for outcome in outcomes:
             if outcome.failure is not None:
                 failed[outcome.entry.task.id] = self._excused(outcome, outcome.failure)

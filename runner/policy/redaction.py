@@ -2,8 +2,10 @@
 
 `Secrets` searches whole files and texts, `Masker` masks a stream as it is written. Both
 look for the same forms of a value (`forms`): as it is, percent-encoded, as base64 in
-every alignment and both alphabets, and escaped as in JSON. A value that was compressed,
-encrypted or written in any other way is not found: this catches accidents.
+every alignment and both alphabets, and escaped as in JSON. Of a value with several lines
+(a PEM key, a service account's JSON) each long random part is looked for as well, so that
+one line of it, indented or not, is enough. A value that was compressed, encrypted or
+written in any other way is not found: this catches accidents.
 """
 
 from __future__ import annotations
@@ -21,6 +23,9 @@ MASK = "***"
 _MASK = MASK.encode()
 _LINE_ENDS = re.compile(rb"[\r\n]+")
 _PERCENT_CODE = re.compile("%..")
+# Digits of base64 or hexadecimal. Shorter ones are names, words and parts of addresses.
+_RANDOM_PART = re.compile(r"[A-Za-z0-9+/=_-]{32,}")
+_HEXADECIMAL = re.compile(r"[0-9A-Fa-f]+")
 _STANDARD, _URL_SAFE = b"+/", b"-_"  # the two alphabets of base64, where they differ
 
 
@@ -111,8 +116,9 @@ NONE = Secrets()
 class Masker:
     """Masks values in a stream that comes in pieces, even if a value spans two pieces.
 
-    Each line of a value is masked too, because a log may separate them. A search must
-    not do that: a line alone can be ordinary text.
+    Each line of a value is masked too, because a log may separate them. A search looks
+    for the random parts of lines only: a line such as `"type": "service_account",` is
+    ordinary text, which must not refuse a file.
     """
 
     def __init__(self, values: Iterable[str] = ()) -> None:
@@ -121,19 +127,22 @@ class Masker:
             if not is_short(value):
                 masked_forms |= forms(value)
                 masked_forms |= _lines(value)
+        self._forms = _longest_first(masked_forms)
         self._pattern: re.Pattern[bytes] | None = None
         self._overlap = 0
         if masked_forms:
-            longest_first = _longest_first(masked_forms)
-            self._pattern = re.compile(b"|".join(map(re.escape, longest_first)))
-            self._overlap = len(longest_first[0]) - 1
+            self._pattern = re.compile(b"|".join(map(re.escape, self._forms)))
+            self._overlap = len(self._forms[0]) - 1
         self._held_back = b""
 
     def feed(self, data: bytes) -> bytes:
         """Add a piece of the stream; return the masked bytes that are complete."""
         if self._pattern is None:
             return data
-        masked = self._pattern.sub(_MASK, self._held_back + data)
+        masked = self._held_back + data
+        # The regular expression is slow for the hundreds of forms of a long key.
+        if any(form in masked for form in self._forms):
+            masked = self._pattern.sub(_MASK, masked)
         # The end may be the beginning of a value.
         end = max(0, len(masked) - self._overlap)
         self._held_back = masked[end:]
@@ -152,7 +161,16 @@ def is_short(value: str) -> bool:
 
 
 def forms(value: str) -> set[bytes]:
-    """The ways in which a value may be written. Short ones are left out."""
+    """The ways in which a value, or a random part of a value with several lines, may be
+    written. Short ones are left out.
+    """
+    written = _forms_of_text(value)
+    for part in _random_parts(value):
+        written |= _forms_of_text(part)
+    return written
+
+
+def _forms_of_text(value: str) -> set[bytes]:
     plain = _encoded(value)
     texts = {quote(plain, safe=""), quote(plain), quote_plus(plain)}
     texts |= {_PERCENT_CODE.sub(_lowercase, text) for text in texts}
@@ -164,6 +182,25 @@ def forms(value: str) -> set[bytes]:
         for alphabet in (_STANDARD, _URL_SAFE):
             written.add(_base64_core(plain, offset, alphabet))
     return {form for form in written if len(form) >= SHORTEST}
+
+
+def _random_parts(value: str) -> set[str]:
+    """The long parts of a value with several lines that no ordinary text has."""
+    # An end of line may be escaped, in a variable or in JSON.
+    lines = value.replace("\\r", "\n").replace("\\n", "\n").split("\n")
+    if len(lines) == 1:
+        return set()
+    parts: set[str] = set()
+    for line in lines:
+        parts.update(filter(_is_random, _RANDOM_PART.findall(line)))
+    return parts
+
+
+def _is_random(part: str) -> bool:
+    """Whether digits and letters of both cases are mixed, or all are hexadecimal."""
+    has_digit = any(map(str.isdigit, part))
+    has_both_cases = part.upper() != part != part.lower()
+    return has_digit and (has_both_cases or _HEXADECIMAL.fullmatch(part) is not None)
 
 
 def _lines(value: str) -> set[bytes]:

@@ -15,6 +15,8 @@ from runner import agents
 from runner.agents.environment import secret_variables
 from runner.core import result_folder
 from runner.core.errors import InvalidInput
+from runner.policy.redaction import Secrets
+from tests.support.attacks import Batch
 from tests.support.jobs import Jobs
 from tests.support.project import Project
 
@@ -104,6 +106,65 @@ def test_leg_that_was_made_to_pass_a_secret_on_is_refused_by_the_fan_in(
     assert KEY not in shown + done.summary + json.dumps(done.outputs)
     assert "config" not in jobs.git("ls-tree", "-r", "--name-only", "main").splitlines()
     assert KEY not in jobs.git("show", "main:.fanin/progress.json")
+
+
+FORGED = {
+    "unknown field": '{"note": "$KEY", $REST}',
+    "agent": '{"agent": "$KEY", $REST}',
+    "escaped summary": '{"usage": {"summary": "\\u0073$TAIL"}, $REST}',
+    "failure": '{"succeeded": false, "failure": {"kind": "agent_error", "message": "x", "note": "$KEY"}, $REST}',
+    "cut": '{"succeeded": false, "failure": {"kind": "agent_error", "message": "$LONG$KEY"}, $REST}',
+    "other batch": '{"batch": "$KEY", $REST}',
+}  # fmt: skip
+
+
+def test_forged_result_with_a_secret_or_a_long_text_puts_neither_on_the_branch(
+    project: Project, tmp_path: Path
+) -> None:
+    batch = Batch.of(project, [*FORGED, "long"], tmp_path / "batch")
+    for name, text in FORGED.items():
+        text = text.replace("$LONG", "m" * 1_990)
+        text = text.replace("$KEY", KEY).replace("$TAIL", KEY[1:])
+        batch.leave_document(name, text)
+    long = (
+        '{"succeeded": false, "failure": {"kind": "timeout", "message": "%s"}, $REST}'
+    )
+    batch.leave_document("long", long % ("m" * 240_000))
+    done = batch.fan_in(Secrets({KEY: "MY_KEY"}))
+    assert done.landed == ("GOOD",)
+    for name in FORGED:
+        assert "holds the value of MY_KEY" in done.failed[name].message
+    record = project.git("show", f"{done.tip}:.fanin/progress.json")
+    assert KEY[:10] not in record + str(done)
+    assert len(record) < 20_000
+
+
+@pytest.mark.parametrize("verify", [None, f"echo {KEY}; test ! -e A"])
+def test_forged_result_is_refused_by_job_merge_and_a_verdict_is_masked(
+    project: Project, tmp_path: Path, verify: str | None
+) -> None:
+    agent = {"command": ["sh", "-c", 'echo x > "$FANIN_TASK"']}
+    project.plan([{"id": "A", "max_attempts": 1, "agent": agent}], verify=verify)
+    jobs = Jobs(project, tmp_path)
+    jobs.publish()
+    chosen = jobs.next()
+    jobs.tasks(chosen)
+    if verify is None:
+        (path,) = jobs.artifacts.rglob(result_folder.RESULT)
+        forged = {**json.loads(path.read_bytes()), "note": KEY}
+        path.write_text(json.dumps(forged))
+    else:
+        jobs.verify(chosen, tmp_path / "verdict.json")
+    merge_environ = {
+        "FANIN_AGENT_ENV": f"MY_KEY={KEY}",
+        "FANIN_VERDICT": str(tmp_path / "verdict.json"),
+    }
+    done = jobs.merge(chosen, **merge_environ)
+    assert jobs.states() == {"A": "failed"}
+    record = jobs.git("show", "main:.fanin/progress.json")
+    assert ("***" if verify else "holds the value of MY_KEY") in record
+    shown = done.log.replace(f"::add-mask::{KEY}", "")
+    assert KEY not in shown + done.summary + record + json.dumps(done.outputs)
 
 
 def test_name_that_is_in_no_allow_list_is_no_secret(

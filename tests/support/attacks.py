@@ -19,6 +19,7 @@ from runner.core.result import Result
 from runner.fan_in.batch_merge import FanIn
 from runner.fan_in.inputs import BatchResults
 from runner.plan.snapshot import read_snapshot
+from runner.policy.redaction import NONE, Secrets
 from runner.repo.repository import Repository
 from tests.support.project import Project
 
@@ -118,7 +119,6 @@ class Batch:
             data.encode("utf-16" if name == "utf-16" else "utf-8")
         )
 
-    def fan_in(self) -> FanIn:
-        return pipeline.merge_batch(
-            self.repo, BatchResults(self.manifest, self.results), self.manifest.base
-        )
+    def fan_in(self, secrets: Secrets = NONE) -> FanIn:
+        results = BatchResults(self.manifest, self.results, secrets=secrets)
+        return pipeline.merge_batch(self.repo, results, self.manifest.base)

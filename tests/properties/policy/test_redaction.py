@@ -8,7 +8,9 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.policy.redaction import Secrets
+from runner.policy.redaction import MASK, Masker, Secrets
+from tests.support.builders import quick
+from tests.support.masked_secret import SECRET
 from tests.support.searched_secrets import KEY, SECRETS
 
 
@@ -29,3 +31,21 @@ def test_found_over_every_border_of_pieces(cuts: list[int]) -> None:
     edges = sorted({0, len(data), *(cut for cut in cuts if cut < len(data))})
     pieces = [data[one:other] for one, other in pairwise(edges)]
     assert SECRETS.find(pieces) == "KEY"
+
+
+@quick
+@given(cuts=st.lists(st.integers(1, 20), max_size=20), noise=st.binary(max_size=30))
+def test_a_secret_that_is_torn_across_pieces_is_masked(
+    cuts: list[int], noise: bytes
+) -> None:
+    whole, masker, shown = (
+        noise + SECRET.encode() + noise + SECRET.encode(),
+        Masker([SECRET]),
+        b"",
+    )
+    for cut in cuts:
+        shown += masker.feed(whole[:cut])
+        whole = whole[cut:]
+    shown += masker.feed(whole) + masker.flush()
+    assert SECRET.encode() not in shown
+    assert shown == noise + MASK.encode() + noise + MASK.encode()

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from runner.core.documents import parse_duration, parse_size
 from runner.core.manifest import Limits, Manifest
-from runner.core.result import Failure, FailureKind, Result, Usage
+from runner.core.result import Failure, FailureKind, Usage
 from runner.core.task import AgentSettings, Status, Task, TaskFields
 from tests.support.builders import TREE, entry, manifest, plan, result, task
 
@@ -150,8 +150,8 @@ def test_what_a_person_writes_may_hold_no_unknown_key(
 
 
 def test_what_fanin_wrote_keeps_the_fields_of_a_newer_version() -> None:
-    text = result().model_dump_json()[:-1] + ', "carbon_g": 7}'
-    again = Result.model_validate_json(text).model_dump_json()
+    text = manifest(entry()).model_dump_json()[:-1] + ', "carbon_g": 7}'
+    again = Manifest.model_validate_json(text).model_dump_json()
     assert json.loads(again)["carbon_g"] == 7
 
 

@@ -4,6 +4,7 @@ trusted.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from runner.core import result_folder
-from runner.core.result import Failure, FailureKind, Result
+from runner.core.result import Failure, FailureKind, Result, Verdict
 from runner.core.result_folder import Attempt, Reading
 from tests.support.builders import TREE, entry, manifest, result, task
 
@@ -188,6 +189,82 @@ def test_what_a_hostile_result_says_of_itself_is_told_in_short(
 ) -> None:
     _folder(tmp_path, GOOD.model_copy(update={field: "x" * 200_000}))
     assert len(_failed(tmp_path, FailureKind.CORRUPT)) < 1_000
+
+
+FAILURE = {"kind": "timeout", "message": "m" * 200_000, "log_tail": "t" * 20_000}
+
+
+def test_unknown_fields_of_what_a_machine_reports_are_dropped_and_texts_are_bounded(
+    tmp_path: Path,
+) -> None:
+    left = result(MANIFEST, ENTRY, failure=FAILED).model_dump(mode="json")
+    left |= {
+        "note": "n" * 10_000,
+        "failure": {**FAILURE, "note": "n"},
+        "usage": {"summary": "s" * 30_000, "note": "n"},
+        "agent": "another",
+    }
+    _folder(tmp_path, json.dumps(left).encode())
+    read = _read(tmp_path).result
+    assert read is not None
+    text = read.model_dump_json()
+    assert "note" not in text
+    assert len(text) < 10_000
+    assert read.failure is not None
+    assert (len(read.failure.message), len(read.failure.log_tail)) == (2_000, 4_000)
+    assert read.failure.message.endswith("m…")
+    assert len(read.usage.summary or "") == 2_000
+    assert read.agent == ENTRY.agent.name != "another"
+    begun = Attempt.model_validate_json(ATTEMPT.model_dump_json()[:-1] + ', "note": 1}')
+    assert begun == ATTEMPT
+
+
+def test_a_verdicts_failures_are_bounded_and_have_known_fields_only() -> None:
+    verdict = {
+        "batch": "b",
+        "manifest": "m",
+        "head": "h",
+        "tree": "t",
+        "note": "n",
+        "failed": {"a": {**FAILURE, "note": "n"}},
+    }
+    read = Verdict.model_validate_json(json.dumps(verdict))
+    assert "note" not in read.model_dump_json()
+    assert len(read.model_dump_json()) < 10_000
+
+
+def _refuse_pw(data: bytes) -> Failure | None:
+    if b"pw-1234567" not in data:
+        return None
+    return Failure(kind=FailureKind.POLICY, message="holds PW")
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        '"note": "pw-1234567"',
+        '"agent": "pw-1234567"',
+        '"usage": {"summary": "\\u0070w-1234567", "tokens": 7}',
+        '"usage": {"summary": "%spw-1234567", "tokens": 7}' % ("x" * 1_995),
+        '"task": "%spw-1234567"' % ("x" * 195),
+    ],
+)
+def test_a_result_is_searched_whole_before_anything_is_cut(
+    tmp_path: Path, field: str
+) -> None:
+    text = GOOD.model_dump_json()
+    name = field.partition(":")[0]
+    fields = [f"{json.dumps(key)}: {json.dumps(value)}"
+              for key, value in json.loads(text).items() if json.dumps(key) != name]  # fmt: skip
+    _folder(tmp_path, f"{{{', '.join([field, *fields])}}}".encode())
+    reading = result_folder.read(tmp_path, MANIFEST, ENTRY, _refuse_pw)
+    assert reading.failure is not None
+    assert reading.failure.message == "holds PW"
+    if reading.result is not None:
+        assert not reading.result.succeeded
+        assert "pw-" not in reading.result.model_dump_json()
+        assert reading.result.tree == TREE, "the work itself can be kept"
+        assert reading.result.usage.tokens in (7, None)
 
 
 def _elsewhere(path: Path) -> None:

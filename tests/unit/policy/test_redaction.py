@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
+import re
+import textwrap
 from urllib.parse import quote
 
 import pytest
 
-from runner.policy.redaction import NONE, Secrets
+from runner.policy.redaction import MASK, NONE, Masker, Secrets
+from tests.support.masked_secret import SECRET
 from tests.support.searched_secrets import KEY, SECRETS
 
 
@@ -64,11 +68,133 @@ def test_text_with_lone_surrogates_is_searched(text: str) -> None:
     assert SECRETS.find_in_text(text + KEY) == "KEY"
 
 
-def test_a_single_line_of_a_secret_may_be_ordinary_text() -> None:
-    secrets = Secrets({'{\n"type": "service_account",\n"id": "0123456789"}': "KEY"})
-    assert secrets.find([b'"type": "service_account",']) is None
+def random_line(number: int) -> str:
+    """64 digits of base64, as a line of a PEM key."""
+    digest = hashlib.sha384(str(number).encode()).digest()
+    return base64.b64encode(digest).decode()
+
+
+PEM = "\n".join(
+    [
+        "-----BEGIN PRIVATE KEY-----",
+        *map(random_line, range(25)),
+        "pJ4=",
+        "-----END PRIVATE KEY-----",
+    ]
+)
+ACCOUNT = {
+    "type": "service_account",
+    "project_id": "my-project-1",
+    "private_key_id": "0123456789abcdef0123456789abcdef01234567",
+    "private_key": f"{PEM}\n",
+    "client_email": "robot-with-a-long-name@my-project-1.iam.gserviceaccount.com",
+    "client_id": "123456789012345678901",
+    "auth_uri": "https://accounts.google.com/o/oauth2/auth",
+    "auth_provider_x509_cert_url": "https://www.googleapis.com/oauth2/v1/certs",
+    "client_x509_cert_url": (
+        "https://www.googleapis.com/robot/v1/metadata/x509/robot%40my-project-1"
+    ),
+}
+KEYS_OF_SEVERAL_LINES = {
+    "pem": PEM,
+    "pem in one line": PEM.replace("\n", "\\n"),
+    "account": json.dumps(ACCOUNT, indent=2),
+    "account in one line": json.dumps(ACCOUNT),
+    "account with crlf": json.dumps(ACCOUNT, indent=2).replace("\n", "\r\n"),
+}
+WRITTEN = {
+    "as it is": PEM,
+    "with crlf": PEM.replace("\n", "\r\n"),
+    "indented": textwrap.indent(PEM, "    "),
+    "quoted": textwrap.indent(PEM, "> ", lambda line: True),
+    "as JSON": json.dumps({"key": PEM}),
+    "as lines of JSON": json.dumps(PEM.splitlines(), indent=1),
+    "in an account with another indent": json.dumps(ACCOUNT, indent=4),
+    "one line": f"x{random_line(7)}y",
+    "folded otherwise": textwrap.fill("".join(map(random_line, range(25))), 76),
+    "one line in an address": quote(random_line(7), safe=""),
+    "one line in base64": base64.b64encode(random_line(7).encode()).decode(),
+}
+
+
+@pytest.mark.parametrize("key", KEYS_OF_SEVERAL_LINES)
+@pytest.mark.parametrize("written", WRITTEN)
+def test_one_line_of_a_key_is_found_and_masked_however_it_is_written(
+    key: str, written: str
+) -> None:
+    value, text = KEYS_OF_SEVERAL_LINES[key], WRITTEN[written]
+    secrets = Secrets({value: "KEY"})
+    assert secrets.find_in_text(text) == "KEY"
+    assert secrets.find_in_text(secrets.masked_text(text)) is None
+    if written != "folded otherwise":  # a stream is masked line by line
+        assert secrets.find_in_text(masked([value], text)) is None
+
+
+@pytest.mark.parametrize("key", KEYS_OF_SEVERAL_LINES)
+def test_an_ordinary_line_of_a_key_refuses_no_file(key: str) -> None:
+    secrets = Secrets({KEYS_OF_SEVERAL_LINES[key]: "KEY"})
+    lines = [*PEM.splitlines(), *json.dumps(ACCOUNT, indent=2).splitlines()]
+    ordinary = [line for line in lines if not HAS_PRIVATE_PART.search(line)]
+    assert len(ordinary) == 12
+    for line in ordinary:
+        assert secrets.find_in_text(f"{line}\n") is None
+
+
+HAS_PRIVATE_PART = re.compile(r"[A-Za-z0-9+/]{64}|private_key")
 
 
 def test_secrets_are_true_if_there_are_any() -> None:
     assert SECRETS
     assert not NONE
+
+
+def masked(values: list[str], text: str) -> str:
+    masker = Masker(values)
+    return (masker.feed(text.encode()) + masker.flush()).decode()
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        SECRET,
+        quote(SECRET, safe=""),
+        json.dumps(SECRET),
+        json.dumps(SECRET, ensure_ascii=False),
+    ],
+)
+def test_a_secret_is_masked_as_others_write_it(written: str) -> None:
+    shown = masked([SECRET], f"before {written} after")
+    assert MASK in shown
+    assert shown.startswith("before ")
+    assert shown.endswith(" after")
+    assert "123" not in shown
+
+
+@pytest.mark.parametrize("before", range(4))
+@pytest.mark.parametrize("after", ["", ":", "::", ":::"])
+def test_a_secret_inside_a_base64_text_is_masked(before: int, after: str) -> None:
+    encoded = base64.b64encode(f"{'u' * before}{SECRET}{after}".encode()).decode()
+    shown = masked([SECRET], encoded)
+    assert MASK in shown
+    assert len(shown) - len(MASK) <= 10, "but for what surrounds it, nothing is left"
+
+
+def test_the_longer_of_two_secrets_is_masked_whole() -> None:
+    assert masked(["longsecret", "longsecret-and-more"], "longsecret-and-more") == MASK
+
+
+def test_a_short_value_is_an_ordinary_word() -> None:
+    assert masked(["true", ""], "it is true") == "it is true"
+    assert Masker().feed(b"all at once") == b"all at once"
+
+
+def test_length_is_counted_in_bytes() -> None:
+    assert masked(["ééé"], "ééé") == "ééé"
+    assert masked(["éééé"], "éééé") == MASK
+
+
+def test_the_lines_of_a_key_are_masked_each() -> None:
+    assert (
+        masked(["first-line\nsecond-line"], "| first-line\n| second-line")
+        == f"| {MASK}\n| {MASK}"
+    )
