@@ -91,3 +91,19 @@ def test_what_a_merge_driver_unites_conflicts_with_nothing(
     assert len(project.intervals()) == 6
     assert set(project.states().values()) == {"completed"}
     assert len(project.git("show", "HEAD:CHANGELOG.md").splitlines()) == 7
+
+
+def test_a_task_that_has_conflicted_is_merged_before_those_that_have_not(
+    project: Project,
+) -> None:
+    project.write("CHANGELOG.md", START)
+    first, *urgent = _appending(3)
+    urgent = [task | {"priority": 1} for task in urgent]
+    project.plan([first, *urgent], max_concurrent=2)
+    seen = Quiet()
+    project.run(seen)
+    assert seen.batches == [["T2", "T3"], ["T1", "T3"], ["T1"]]
+    conflicts = {
+        name: each.get("conflicts") for name, each in project.records().items()
+    }
+    assert conflicts == {"T1": 1, "T2": None, "T3": 1}
