@@ -315,10 +315,10 @@ class _RoundPage:
 
     def _reason(self, view: TaskView) -> str:
         if view.record.error is not None and view.state in {"failed", "ready"}:
-            what = failure_kind(view.record.error)
-            if view.record.error.excused:
-                first_line = view.record.error.message.partition("\n")[0]
-                what = cell(shortened(first_line, _MAX_REASON))
+            error = view.record.error
+            what = cell(shortened(error.message.partition("\n")[0], _MAX_REASON))
+            if error.kind is not FailureKind.CONFLICT:  # its message says so itself
+                what = f"{failure_kind(error)}: {what}"
             return f"attempt {view.record.attempts}: {what}"
         if view.reason:
             return cell(shortened(view.reason, _MAX_REASON))

@@ -289,3 +289,18 @@ def test_a_conflict_that_costs_no_attempt_is_told_in_full_and_what_follows() -> 
     assert f"| attempt 1: {told} |" in text
     assert f"**Merge conflict:** {told}" in text
     assert "not beside tasks that change the same files" in text
+
+
+def test_the_table_has_the_first_line_of_each_failure_after_its_kind() -> None:
+    refused = Failure(
+        kind=FailureKind.POLICY,
+        message="a|b is protected, and 2 more changes may not land:\n- c\n- d",
+    )
+    records = {"T1": failed(1, error=refused)}
+    text = round_summary.round_summary(
+        views("T1", records=records), RoundReport("7.4", "main", number=4)
+    )
+    row = next(line for line in text.splitlines() if "| ready |" in line)
+    assert "attempt 1: change not allowed: a" in row
+    assert "is protected, and 2 more changes may not land:" in row
+    assert "- c" not in row
