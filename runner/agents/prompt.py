@@ -1,6 +1,7 @@
 """The prompt: a template whose placeholders are filled for one attempt.
 
-A placeholder with nothing to say becomes empty, and so do the blank lines around it.
+A placeholder with nothing to say becomes empty, and so do the blank lines around it. What
+the others stand for is in the prompt byte for byte, without blank lines at its ends.
 """
 
 from __future__ import annotations
@@ -10,9 +11,14 @@ import string
 from collections.abc import Sequence
 
 from runner.core.manifest import BatchEntry, DependencyResult
+from runner.core.task import Task
 
-# Bytes of UTF-8. Far below what any agent accepts.
-MAX_BYTES = 200_000
+# Bytes of UTF-8 of a task's own texts: about half of what a context of 200,000 tokens
+# holds. codex takes the least of all programs, 1 MiB.
+MAX_TASK_BYTES = 400_000
+# Bytes of the whole prompt: the task's texts, what comes from elsewhere, which is limited
+# below and in plan.context, and a template that has each of them once.
+MAX_BYTES = 600_000
 MAX_TEMPLATE = 64 * 2**10
 # Characters of everything that the dependencies changed, of one summary, and of a log.
 _MAX_DEPENDENCIES = 12_000
@@ -72,18 +78,33 @@ def template_problems(template: str) -> list[tuple[int, str]]:
     return problems
 
 
-def render(entry: BatchEntry, template: str | None = None) -> str:
-    """The prompt for one attempt, at most MAX_BYTES of UTF-8.
+def excess_of_task(task: Task) -> str | None:
+    """A sentence if the task's texts are too long for a prompt, None if they are not."""
+    texts = [task.title, task.prompt, *task.acceptance, *(task.files or ())]
+    texts.append(task.verify or "")
+    size = sum(len(text.encode("utf-8", "replace")) for text in texts)
+    return _excess("its text", size, MAX_TASK_BYTES)
 
-    If it would be longer, the task's own text is shortened, so that a retry still says
-    what went wrong before.
-    """
+
+def excess(text: str) -> str | None:
+    """A sentence if this prompt is too long for an agent, None if it is not."""
+    return _excess("its prompt", len(text.encode()), MAX_BYTES)
+
+
+def _excess(what: str, size: int, limit: int) -> str | None:
+    if size <= limit:
+        return None
+    return f"{what} has {size:,} bytes, and an agent is given at most {limit:,}"
+
+
+def render(entry: BatchEntry, template: str | None = None) -> str:
+    """The prompt for one attempt. Nothing of the task's texts is cut or changed."""
     template = template or DEFAULT
     task = entry.task
     parts = {
         "id": task.id,
         "title": task.title,
-        "prompt": task.prompt.strip(),
+        "prompt": task.prompt,
         "context": entry.context,
         "acceptance": _acceptance(task.acceptance),
         "files": _files(task.files),
@@ -92,24 +113,25 @@ def render(entry: BatchEntry, template: str | None = None) -> str:
         "previous": _previous(entry),
         "closing": _CLOSING,
     }
-    text = _fill(template, parts)
-    excess = len(text.encode()) - MAX_BYTES
-    if excess > 0:
-        size = len(parts["prompt"].encode()) - excess
-        parts["prompt"] = _truncate(parts["prompt"], size)
-        text = _fill(template, parts)
-    return _truncate(text, MAX_BYTES)
+    return _fill(template, parts)
 
 
 def _fill(template: str, parts: dict[str, str]) -> str:
-    text = string.Template(template).safe_substitute(parts)
-    without_gaps = re.sub(r"\n{3,}", "\n\n", text)
-    return without_gaps.strip("\n") + "\n"
+    texts = {name: _without_outer_blank_lines(text) for name, text in parts.items()}
+
+    def remove_if_empty(match: re.Match[str]) -> str:
+        name = match["named"] or match["braced"]
+        return "" if texts.get(name) == "" else match[0]
+
+    # Gaps are closed before the texts are filled in: theirs are their own.
+    without_empty = string.Template.pattern.sub(remove_if_empty, template)
+    without_gaps = re.sub(r"\n{3,}", "\n\n", without_empty).strip("\n")
+    return string.Template(without_gaps).safe_substitute(texts) + "\n"
 
 
-def _truncate(text: str, size: int) -> str:
-    """The text's first `size` bytes of UTF-8, without a character cut in half."""
-    return text.encode()[: max(0, size)].decode("utf-8", "ignore")
+def _without_outer_blank_lines(text: str) -> str:
+    without_first = re.sub(r"\A(?:[^\S\n]*\n)+", "", text)
+    return re.sub(r"(?:\n[^\S\n]*)+\Z", "", without_first) if text.strip() else ""
 
 
 def _acceptance(criteria: Sequence[str]) -> str:

@@ -165,7 +165,14 @@ def _run(attempt: _Attempt) -> AttemptOutcome:
             return AttemptOutcome(Usage(), failure)
         attempt = replace(attempt, workspace=prepared)
     attempt_folder = agents.AttemptFolder(attempt.workspace.folder)
-    process_outcome = _run_agent(attempt, attempt_folder)
+    text = prompt.render(attempt.entry, attempt.manifest.prompt_template)
+    excess = prompt.excess(text)
+    if excess is not None:
+        message = f"the agent was not started: {excess}"
+        return AttemptOutcome(
+            Usage(), Failure(kind=FailureKind.NOT_READY, message=message)
+        )
+    process_outcome = _run_agent(attempt, attempt_folder, text)
     if attempt.entry.verify is None:
         # otherwise the attempt's last program is the verify command
         attempt.context.on_agent_exit()
@@ -233,14 +240,13 @@ def _record_cookie(attempt: _Attempt, cookie: str) -> None:
 
 
 def _run_agent(
-    attempt: _Attempt, attempt_folder: agents.AttemptFolder
+    attempt: _Attempt, attempt_folder: agents.AttemptFolder, text: str
 ) -> process.Outcome:
-    """Run the agent in the checkout until it exits or is ended."""
+    """Run the agent with this prompt in the checkout until it exits or is ended."""
     entry, context = attempt.entry, attempt.context
     settings = entry.agent
     agent = agents.agent_for(settings)
     call = agent.build(entry, attempt_folder)
-    text = prompt.render(entry, attempt.manifest.prompt_template)
     attempt_folder.prompt.write_text(text, encoding="utf-8")
     make_home(agent, settings, call, attempt_folder, context.environ)
     workspace.trust_times(attempt.workspace, attempt_folder.prompt)

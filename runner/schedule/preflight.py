@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from runner import agents
-from runner.agents import Agent, Costs
+from runner.agents import Agent, Costs, prompt
 from runner.agents.environment import missing_requirements
 from runner.config.settings import FILE, Settings
 from runner.core.errors import Problem, UsageProblem
@@ -89,6 +89,7 @@ def preflight(
             problems += _workflow_problems(task, plan, tracked)
         if job_seconds is not None:
             problems += _time_limit_problems(task, plan, settings, job_seconds)
+        problems += _prompt_problems(task, plan)
         use = _agent_use(task, settings)
         if isinstance(use, _Fault):
             faults.append(use)
@@ -173,6 +174,14 @@ def _allows_workflows(allow: Sequence[str], tracked: Sequence[str]) -> bool:
         return True
     existing = [path for path in tracked if _WORKFLOW.fullmatch(path)]
     return any(globs.matches(allow, path) for path in (*_NEW_WORKFLOWS, *existing))
+
+
+def _prompt_problems(task: Task, plan: Plan) -> Iterator[Problem]:
+    """A problem if the task's text is too long for a prompt, which is never cut."""
+    excess = prompt.excess_of_task(task)
+    if excess is not None:
+        remedy = "split the task, or commit a part of it as a file that it names"
+        yield _problem(task, plan, f"{task.id} cannot run: {excess}", remedy)
 
 
 def _unknown_task_problems(plan: Plan, settings: Settings) -> Iterator[Problem]:

@@ -239,3 +239,20 @@ def test_no_text_of_a_plan_or_an_agent_is_a_command_in_a_commit_message(
     assert "refs/fanin/kept" in project.git("for-each-ref")
     for command in ("[skip", "[no ci", "#2", "#3", "@x", "@y", "skip-checks:"):
         assert command not in messages
+
+
+def test_a_prompt_arrives_whole_and_one_beyond_the_limit_is_refused_before_any_attempt(
+    project: Project,
+) -> None:
+    text = "code:\n\n\n    a = 1\n" + "x" * 390_000 + "\n\n\nlast line"
+    script = 'cat > stdin; cp "$FANIN_PROMPT" file'
+    task = {"id": "A", "prompt": text, "agent": {"command": ["sh", "-c", script]}}
+    project.plan([task])
+    project.run()
+    for name in ("stdin", "file"):
+        assert f"\n\n{text}\n" in project.git("show", f"HEAD:{name}")
+    project.plan([{**task, "id": "B", "prompt": text * 2}, {"id": "C", "do": ["x"]}])
+    refused = project.cli("run")
+    assert refused.returncode == 2
+    assert "B cannot run: its text has 780," in refused.stderr
+    assert "C" not in project.records()

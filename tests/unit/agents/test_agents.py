@@ -234,7 +234,7 @@ def test_a_failure_carries_only_the_end_of_a_long_output() -> None:
 def test_the_prompt_is_the_task_and_the_closing_instruction() -> None:
     text = prompt.render(entry(task(title="Add login", prompt="\n  Use sessions.\n\n")))
     assert text.startswith(
-        "# T1: Add login\n\nUse sessions.\n\nWork in the current folder. Finish by yourself"
+        "# T1: Add login\n\n  Use sessions.\n\nWork in the current folder. Finish by yourself"
     )
     assert text.endswith("committed or not.\n")
 
@@ -281,23 +281,68 @@ def test_the_prompt_of_a_first_attempt_mentions_no_attempts() -> None:
     assert "attempt" not in prompt.render(entry())
 
 
-@pytest.mark.parametrize("shift", range(3))
-def test_a_prompt_is_truncated_at_its_limit_between_characters(shift: int) -> None:
-    text = prompt.render(entry(task(prompt="x" * shift + "€" * prompt.MAX_BYTES)))
-    assert prompt.MAX_BYTES - 3 < len(text.encode()) <= prompt.MAX_BYTES
-    assert "\ufffd" not in text
+CODE = (
+    "  indented first\n\n\n```py\na = 1\n\n\n\nb = $prompt $$ ${title}\n```  \nlast\t "
+)
 
 
-def test_a_long_task_does_not_displace_the_previous_error() -> None:
+@pytest.mark.parametrize("template", [None, "$title\n\n\n\n$previous\n\n$prompt"])
+def test_the_tasks_text_is_in_the_prompt_byte_for_byte(template: str | None) -> None:
+    long = f"{CODE}\n{'€' * 130_000}\n{CODE}"
     previous = Failure(
-        kind=FailureKind.CONFLICT, message="it broke", log_tail="last words"
+        kind=FailureKind.CONFLICT, message="it broke", log_tail="one\n\n\n\ntwo"
     )
-    text = prompt.render(
-        entry(task(prompt="x" * 2 * prompt.MAX_BYTES), attempt=2, previous=previous)
+    one = task(prompt=f"\n \n{long}\n\n", acceptance=(CODE,))
+    text = prompt.render(entry(one, attempt=2, previous=previous), template)
+    assert f"\n\n{long}\n" in text
+    assert "one\n\n\n\ntwo\n\n" in text
+    assert "\n\n\n  indented" not in text
+    assert template or CODE.strip() in text.partition("It is accepted when:")[2]
+    assert prompt.excess_of_task(one) is None
+    assert prompt.excess(text) is None
+
+
+@pytest.mark.parametrize("preset", sorted(agents.presets()))
+def test_no_preset_is_given_the_prompt_as_an_argument(
+    preset: str, tmp_path: Path
+) -> None:
+    one = task(title="the title", prompt="the prompt " * 30_000)
+    folder = agents.AttemptFolder(tmp_path)
+    chosen = AgentSettings(preset=preset)
+    call = agents.agent_for(chosen).build(entry(one, agent=chosen), folder)
+    arguments = " ".join(call.argv)
+    assert "the prompt" not in arguments
+    assert len(arguments) < 2_000
+
+
+def test_a_text_beyond_the_limit_is_told_with_both_sizes() -> None:
+    limit = prompt.MAX_TASK_BYTES
+    title = len(task().title)
+    assert prompt.excess_of_task(task(prompt="x" * (limit - title))) is None
+    assert prompt.excess_of_task(task(prompt="€" * (limit // 3 + 1))) == (
+        f"its text has {limit + 2 + title:,} bytes, "
+        f"and an agent is given at most {limit:,}"
     )
-    assert "it broke" in text
-    assert "last words" in text
-    assert len(text.encode()) <= prompt.MAX_BYTES
+    assert prompt.excess("x" * prompt.MAX_BYTES) is None
+    assert "its prompt has 600,001 bytes" in (prompt.excess("x" * 600_001) or "")
+
+
+def test_the_longest_prompt_of_a_template_with_each_part_once_is_within_the_limit() -> (
+    None
+):
+    previous = Failure(
+        kind=FailureKind.CONFLICT, message="€" * 2_000, log_tail="€" * 4_000
+    )
+    brought = (DependencyResult(id="D", title="€" * 20_000, changed=()),)
+    longest = entry(
+        task(prompt="x" * (prompt.MAX_TASK_BYTES - 100)),
+        attempt=2,
+        previous=previous,
+        brought=brought,
+        context="x" * 32_000,
+    )
+    filler = "x" * (prompt.MAX_TEMPLATE - len(prompt.DEFAULT))
+    assert prompt.excess(prompt.render(longest, prompt.DEFAULT + filler)) is None
 
 
 def test_the_text_about_dependencies_is_limited_and_does_not_displace_the_task() -> (

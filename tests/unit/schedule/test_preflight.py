@@ -268,6 +268,14 @@ def test_a_time_limit_that_its_job_cannot_last_is_a_problem(
     assert _problems(_check(tasks, timeout=timeout)) == []
 
 
+def test_a_task_whose_text_is_too_long_for_a_prompt_is_a_problem() -> None:
+    long = task("LONG", agent=ROBOT, prompt="x" * 400_001)
+    (problem,) = _problems(_check(long, task("T2", agent=ROBOT)))
+    assert "LONG cannot run: its text has 400,0" in problem
+    done = task("D", prompt="x" * 400_001, source_status=Status.COMPLETED)
+    assert _problems(_check(done)) == []
+
+
 def test_a_title_that_messages_spell_otherwise_is_a_note() -> None:
     tasks = [
         task("T1", title="Fix @x [skip ci]"),
