@@ -20,7 +20,9 @@ from runner.plan.formats.base import Mark, MemoryTree, Options, Source, Tree
 from runner.plan.formats.beads import Beads
 from runner.plan.formats.diagnostics import count_of, spelling_remedy
 from runner.plan.formats.github_issues import GithubIssues
+from runner.plan.formats.kiro import Kiro
 from runner.plan.formats.native import Native
+from runner.plan.formats.openspec import OpenSpec
 from runner.plan.formats.spec_kit import SpecKit
 from runner.plan.formats.task_master import STATE_FILE, TaskMaster
 
@@ -52,7 +54,9 @@ STATE_FILES = (STATE_FILE,)
 _SOURCES: tuple[Source, ...] = (
     Native(),
     AiSdlc(),
+    OpenSpec(),
     SpecKit(),
+    Kiro(),
     GithubIssues(),
     TaskMaster(),
     BacklogMd(),

@@ -13,6 +13,8 @@ PLANS = {
     "native": "tasks.yml",
     "ai-sdlc": "plan.md",
     "spec-kit": "tasks.md",
+    "openspec": "openspec/changes/a/tasks.md",
+    "kiro": "kiro.md",
     "task-master": "tasks.json",
     "beads": "issues.jsonl",
     "github-issues": "issues.json",

@@ -1,0 +1,138 @@
+"""A plan of check boxes: what OpenSpec and Kiro have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from runner.core.task import Plan, Reference, Status, Task
+from runner.plan.formats.base import Mark
+from runner.plan.formats.box_order import (
+    Sequel,
+    in_agreement,
+    one_by_one,
+    wait_in_order,
+)
+from runner.plan.formats.boxes import Box, Boxes, is_box, is_readable
+from runner.plan.formats.diagnostics import (
+    COMPLETED,
+    LEFT_OUT,
+    MAX_QUOTED,
+    PENDING,
+    SKIPPED,
+    Diagnostics,
+    build_task,
+    changed_file,
+    join_sections,
+)
+from runner.plan.formats.markdown import Page
+
+
+def leaves(boxes: Boxes) -> list[Box]:
+    """The boxes that are work, in the order of the file."""
+    return [box for box in boxes.all if not box.children]
+
+
+def side_by_side(tops: Sequence[Box]) -> Sequel:
+    """The order of the file, in which neighbours that are marked `(P)` are one group."""
+    sequel = Sequel()
+    previous_parallel = False
+    for box in tops:
+        unit = side_by_side(box.children) if box.children else box.task_id
+        if box.parallel and previous_parallel:
+            sequel.groups[-1].append(unit)
+        else:
+            sequel.groups.append([unit])
+        previous_parallel = box.parallel
+    return sequel
+
+
+def build(
+    source: str,
+    boxes: Boxes,
+    diagnostics: Diagnostics,
+    *,
+    sequel: Sequel | None,
+    named: Mapping[str, Sequence[str]],
+    readable: str,
+    context: tuple[Reference, ...],
+) -> Plan:
+    """The plan of these boxes. `sequel`: their order, None if they have none.
+
+    `named`: task id → ids that the task itself says it depends on. `readable`: marks of
+    tasks that somebody began.
+    """
+    work = leaves(boxes)
+    done = {box.task_id for box in work if box.done}
+    sequel, early = in_agreement(
+        sequel or Sequel([[box.task_id for box in work]]), named
+    )
+    waits = wait_in_order(sequel, done)
+    for box in work:
+        if box.task_id in early:
+            what = f"{box.task_id} names a later task and waits for it"
+            diagnostics.add_note(box.line_index, what)
+    tasks: list[Task] = []
+    for box in work:
+        depends_on = [*waits.depends_on[box.task_id], *named.get(box.task_id, ())]
+        status = COMPLETED if box.done else PENDING
+        if not is_readable(box, readable):
+            status = SKIPPED
+            what = f"cannot read the mark of `{box.label[:MAX_QUOTED]}`, so what follows waits"
+            remedy = (
+                f"write [ ] or [x], or skip it with  --skip-line {box.line_index + 1}"
+            )
+            diagnostics.leave_out(box.line_index, what, remedy, task_id=box.task_id)
+        above = [parent.label for parent in box.parents()][::-1]
+        details = [line for parent in box.parents() for line in parent.body]
+        task = build_task(
+            diagnostics,
+            box.line_index,
+            task_id=box.task_id,
+            title=box.text,
+            prompt=join_sections(
+                [
+                    ("", " › ".join([*box.headings, *above])),
+                    ("", "\n".join(details)),
+                    ("", "\n".join(box.body)),
+                ]
+            ),
+            depends_on=depends_on,
+            status=status,
+            skip_reason=LEFT_OUT,
+            context=context,
+            open_before=waits.open_before[box.task_id],
+        )
+        if task is not None:
+            tasks.append(task)
+    for box in boxes.all:
+        if box.children and box.done and not all(leaf.done for leaf in box.leaves()):
+            what = f"`{box.label[:MAX_QUOTED]}` is ticked, but tasks below it are open"
+            diagnostics.add_note(box.line_index, what)
+    return diagnostics.build_plan(source, tasks)
+
+
+def marked_file(
+    path: str, text: str, page: Page, boxes: Boxes, marks: Mapping[str, Mark]
+) -> Mapping[str, str]:
+    """The file with the boxes of the marked tasks, and of the groups that they complete."""
+    done = {id(box): box.done for box in boxes.all}
+    touched: dict[int, Box] = {}
+    for box in leaves(boxes):
+        mark = marks.get(box.task_id)
+        if mark is None:
+            continue
+        done[id(box)] = mark.status is Status.COMPLETED
+        touched[id(box)] = box
+        touched.update((id(parent), parent) for parent in box.parents())
+    for box in touched.values():
+        is_done = all(done[id(leaf)] for leaf in box.leaves())
+        if is_done == box.done:
+            continue
+        line = page.lines[box.line_index]
+        start, end = box.span
+        tick = "x" if is_done else " "
+        page.lines[box.line_index] = line[:start] + tick + line[end:]
+    return changed_file(path, text, page.text())
+
+
+__all__ = ["build", "is_box", "leaves", "marked_file", "one_by_one", "side_by_side"]

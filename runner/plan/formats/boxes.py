@@ -1,0 +1,362 @@
+"""Check boxes in Markdown as OpenSpec and Kiro write them: nested, and often numbered.
+
+`- [ ] 2.1 text` is a task below `2.`, whether it is indented or only its number says so.
+A task with tasks below it is a group: they are the work, and it is done when they are.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from runner.plan.formats.diagnostics import MAX_QUOTED, Diagnostics, line_numbers
+from runner.plan.formats.markdown import (
+    RULE,
+    Page,
+    heading_level,
+    heading_text,
+    indent_of,
+)
+
+TICKS = "xX✓✔✅☑√"
+MAX_SLUG = 48  # characters of an id that is made from a text
+MAX_DEPTH = 12  # of nested boxes; deeper ones are details
+
+_BOX = re.compile(
+    r"[ \t]*(?:[-*+]|(?P<ordinal>[0-9]{1,9})[.)])[ \t]*"
+    r"\[(?P<mark>[^\[\]]{0,3})\](?P<star>\\?\*(?!\*))?(?P<rest>(?![(:\[]).*)"
+)
+_LIST_ITEM = re.compile(r"[ \t]*(?:[-*+]|[0-9]{1,9}[.)])[ \t]")
+_TASK_WORD = r"(?:task|step|任务|任務|タスク|작업|tarea|tâche|aufgabe)[ \t#-]{0,3}"
+_NUMBER = re.compile(
+    r"(?P<open>[*_`~\[(#]{0,4})"
+    rf"(?:{_TASK_WORD})?"
+    r"(?P<number>(?:T-?)?[0-9]{1,6}(?:\.[0-9]{1,4}){0,5}[a-z]?)(?![0-9A-Za-z])"
+    r"(?P<star>\\?\*(?!\*))?"
+    r"(?P<close>[.:)\]*_`、．：]{0,6})",
+    re.IGNORECASE,
+)
+_PARALLEL = re.compile(r"^\(P\)[ \t]*|[ \t]*\(P\)$")
+_STAR_BEFORE = re.compile(r"[ \t]{0,4}\\?\*[ \t]{0,4}(?=[0-9])(?P<rest>[^*]*)")
+_STRUCK = re.compile(r"~~[^~]*~~[.)]?(?:[ \t]*[(（—–-].*)?")
+_WORD = re.compile(r"\w")
+
+
+@dataclass(eq=False)
+class Box:
+    """A line with a check box.
+
+    `mark`: what is between its brackets, `span` the position of that. `number`: as it
+    is written, or "". `body`: the lines that belong to it, without those of the boxes
+    below it. `headings`: of the part of the file that it is in.
+    """
+
+    line_index: int
+    indent: int
+    mark: str
+    span: tuple[int, int]
+    number: str
+    text: str
+    optional: bool = False
+    parallel: bool = False
+    struck: bool = False
+    headings: tuple[str, ...] = ()
+    part: int = 0
+    task_id: str = ""
+    parent: Box | None = None
+    children: list[Box] = field(default_factory=list)
+    body: list[str] = field(default_factory=list)
+
+    @property
+    def done(self) -> bool:
+        return self.mark.strip() != "" and self.mark.strip() in TICKS
+
+    @property
+    def label(self) -> str:
+        """The number and the text."""
+        return f"{self.number} {self.text}".strip()
+
+    def parents(self) -> Iterator[Box]:
+        """The boxes that it is below of, the nearest first."""
+        box = self.parent
+        while box is not None:
+            yield box
+            box = box.parent
+
+    def leaves(self) -> Iterator[Box]:
+        """The boxes below it that have none below them; itself if it has none."""
+        waiting = [self]
+        while waiting:
+            box = waiting.pop()
+            if not box.children:
+                yield box
+            waiting += reversed(box.children)
+
+
+@dataclass
+class Boxes:
+    """The boxes of a page in the order of the file.
+
+    `details` are the lines of boxes that are no tasks: below an ordinary list item.
+    """
+
+    all: list[Box]
+    details: list[int]
+
+    @property
+    def tops(self) -> list[Box]:
+        return [box for box in self.all if box.parent is None]
+
+
+def is_box(line: str) -> bool:
+    """Whether the line has a check box at the left margin."""
+    return not line.startswith((" ", "\t")) and _match(line) is not None
+
+
+def _match(line: str) -> re.Match[str] | None:
+    if "[" not in line:
+        return None
+    match = _BOX.fullmatch(line)
+    if match is None:
+        return None
+    mark = match["mark"].strip()
+    if len(mark) > 1 and mark.rstrip("\ufe0f") not in TICKS:
+        return None
+    # `[P]` and `[1]` are labels.
+    if mark.isalnum() and not mark.islower() and mark not in TICKS:
+        return None
+    return match
+
+
+def read_boxes(page: Page, *, bare_integers: bool) -> Boxes:
+    """The boxes of the page.
+
+    `bare_integers`: `- [ ] 3 text` has the number 3; otherwise only `3.` and `3)` do,
+    because the text may be `3 tests`.
+    """
+    reader = _Reader(page, bare_integers)
+    return reader.read()
+
+
+class _Reader:
+    def __init__(self, page: Page, bare_integers: bool) -> None:
+        self._page = page
+        self._bare_integers = bare_integers
+        self._headings: list[tuple[int, str]] = []
+        self._part = 0
+        # The open list items, from the outermost: indentation, and the box if it is one.
+        self._items: list[tuple[int, Box | None]] = []
+        self._boxes: list[Box] = []
+        self._details: list[int] = []
+        self._latest: dict[str, Box] = {}
+
+    def read(self) -> Boxes:
+        visible = {index for index, _ in self._page.visible_lines()}
+        after_blank = True
+        for index, line in enumerate(self._page.lines):
+            if not line.strip():
+                after_blank = True
+                self._add_to_body(line)
+                continue
+            if index in visible:
+                self._read_line(index, line, after_blank)
+            elif self._items and indent_of(line) > self._items[0][0]:
+                self._add_to_body(line)
+            after_blank = False
+        for box in self._boxes:
+            while box.body and not box.body[-1].strip():
+                box.body.pop()
+        return Boxes(self._boxes, self._details)
+
+    def _add_to_body(self, line: str) -> None:
+        for _, box in reversed(self._items):
+            if box is not None:
+                box.body.append(line)
+                return
+
+    def _read_line(self, index: int, line: str, after_blank: bool) -> None:
+        heading = heading_text(line)
+        if heading is not None:
+            self._enter_heading(heading_level(line), heading)
+            return
+        if _LIST_ITEM.match(line) or _match(line):
+            self._read_item(index, line)
+            return
+        if RULE.fullmatch(line):
+            self._items = []
+            return
+        indent = indent_of(line)
+        # A paragraph goes on without indentation until a blank line.
+        if after_blank:
+            while self._items and self._items[-1][0] >= indent:
+                self._items.pop()
+        self._add_to_body(line)
+
+    def _enter_heading(self, level: int, text: str) -> None:
+        while self._headings and self._headings[-1][0] >= level:
+            self._headings.pop()
+        self._headings.append((level, text))
+        self._part += 1
+        self._items = []
+
+    def _read_item(self, index: int, line: str) -> None:
+        indent = indent_of(line)
+        while self._items and self._items[-1][0] >= indent:
+            self._items.pop()
+        enclosing = self._items[-1] if self._items else None
+        match = _match(line)
+        too_deep = len(self._items) >= MAX_DEPTH
+        is_detail = (enclosing is not None and enclosing[1] is None) or too_deep
+        if match is None or is_detail or not _WORD.search(match["rest"]):
+            if match is not None:
+                self._details.append(index)
+            self._add_to_body(line)
+            self._items.append((indent, None))
+            return
+        box = self._box(index, indent, match)
+        parent = enclosing[1] if enclosing else None
+        box.parent = parent or self._parent_by_number(box)
+        if box.parent is not None:
+            box.parent.children.append(box)
+        self._boxes.append(box)
+        if box.number:
+            self._latest[box.number] = box
+        self._items.append((indent, box))
+
+    def _parent_by_number(self, box: Box) -> Box | None:
+        """The box `2.` before a box `2.1` that is not indented."""
+        number = box.number
+        while "." in number:
+            number = number.rpartition(".")[0]
+            parent = self._latest.get(number)
+            if parent is not None:
+                return parent
+        return None
+
+    def _box(self, index: int, indent: int, match: re.Match[str]) -> Box:
+        rest = match["rest"]
+        optional = match["star"] is not None
+        star = _STAR_BEFORE.fullmatch(rest)
+        if star:
+            optional, rest = True, star["rest"]
+        number, text, starred = self._split_number(rest.strip(), match["ordinal"])
+        unmarked = _PARALLEL.sub("", text)
+        headings = [heading for level, heading in self._headings if level > 1]
+        return Box(
+            line_index=index,
+            indent=indent,
+            mark=match["mark"],
+            span=match.span("mark"),
+            number=number,
+            text=unmarked or text,
+            optional=optional or starred,
+            parallel=unmarked != text,
+            struck=_STRUCK.fullmatch(rest.strip()) is not None,
+            headings=tuple(headings),
+            part=self._part,
+        )
+
+    def _split_number(self, rest: str, ordinal: str | None) -> tuple[str, str, bool]:
+        """The number of a task or "", its text, and whether a star follows the number."""
+        match = _NUMBER.match(rest)
+        if match is None:
+            return self._unnumbered(rest, ordinal)
+        number, opening, closing = match["number"], match["open"], match["close"]
+        after = rest[match.end() :]
+        is_integer = number.isdecimal()
+        has_word = not rest[len(opening) :].startswith(number)
+        if is_integer and not closing and not has_word and not self._bare_integers:
+            return self._unnumbered(rest, ordinal)
+        if after and not after[0].isspace() and not (closing and after[0].isalpha()):
+            return self._unnumbered(rest, ordinal)
+        if "**" in opening and "**" not in closing:
+            after = after.replace("**", "", 1)
+        text = after.strip().lstrip("-–—:|").strip()
+        if not _WORD.search(text):
+            return self._unnumbered(rest, ordinal)
+        return number, text, match["star"] is not None
+
+    def _unnumbered(self, rest: str, ordinal: str | None) -> tuple[str, str, bool]:
+        number = ordinal if ordinal and self._bare_integers else ""
+        return number or "", rest, False
+
+
+def name_boxes(boxes: Boxes, diagnostics: Diagnostics) -> None:
+    """Give each box its id: its number, else the words of its text.
+
+    The second box with an id gets `-2`: both are work, and in the file they have an
+    order.
+    """
+    taken: set[str] = {box.number for box in boxes.all}
+    used: set[str] = set()
+    for box in boxes.all:
+        name = box.number or _slug(box)
+        task_id = name
+        count = 1
+        while task_id in used or (count > 1 and task_id in taken):
+            count += 1
+            task_id = f"{name}-{count}"
+        if count > 1 and box.number:
+            what = f"a second task {name}, here called {task_id}"
+            diagnostics.add_note(box.line_index, what)
+        used.add(task_id)
+        box.task_id = task_id
+
+
+def _slug(box: Box) -> str:
+    words = re.findall(r"\w+", box.text.lower().replace("_", " "))
+    return "-".join(words)[:MAX_SLUG].strip("-") or f"line-{box.line_index + 1}"
+
+
+def without_skipped(
+    boxes: Boxes, options_text: str, readable: str, diagnostics: Diagnostics
+) -> None:
+    """Remove the boxes that a person said to skip: those whose mark cannot be read.
+
+    `readable`: the marks that can be, beside a blank and the ticks.
+    """
+    numbers = line_numbers(options_text)
+    kept = []
+    for box in boxes.all:
+        line_number = box.line_index + 1
+        if line_number not in numbers or is_readable(box, readable):
+            kept.append(box)
+            continue
+        numbers.discard(line_number)
+        what = f"skipped by --skip-line: `{box.label[:MAX_QUOTED]}`"
+        diagnostics.add_note(box.line_index, what)
+        _detach(box)
+    for number in sorted(numbers):
+        what = "--skip-line names this line, but there is no unread task on it"
+        diagnostics.add_note(number - 1, what)
+    boxes.all = kept
+
+
+def _detach(box: Box) -> None:
+    """Take the box out of the tree; what is below it is then below its parent."""
+    if box.parent is not None:
+        box.parent.children.remove(box)
+        box.parent.children += box.children
+    for child in box.children:
+        child.parent = box.parent
+    box.children = []
+
+
+def is_readable(box: Box, readable: str) -> bool:
+    """Whether the mark says what the state is."""
+    mark = box.mark.strip()
+    return mark == "" or box.done or mark in readable
+
+
+def remove(boxes: Boxes, unwanted: Sequence[Box]) -> None:
+    """Take these boxes out of the tree; what is below one goes with it."""
+    gone = set(map(id, unwanted))
+    kept = []
+    for box in boxes.all:
+        if id(box) in gone or any(id(parent) in gone for parent in box.parents()):
+            continue
+        kept.append(box)
+    for box in boxes.all:
+        box.children = [child for child in box.children if id(child) not in gone]
+    boxes.all = kept
