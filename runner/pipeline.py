@@ -332,6 +332,7 @@ def merge_in_quarantine(
         snapshot=merge.snapshot_with(commits, progress),
         results=merge.read_results,
         warnings=tuple(merge.warnings),
+        tree_warnings=tuple(merge.tree_warnings),
     )
     commits_by_ref = {
         kept_refs[task_id]: commit for task_id, commit in kept_commits.items()

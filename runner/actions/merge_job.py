@@ -27,7 +27,7 @@ from runner.actions.round_state import (
     with_inputs,
 )
 from runner.actions.verify_job import read_verdict
-from runner.actions.workflow_io import JobIO, WorkflowContext
+from runner.actions.workflow_io import Annotation, JobIO, WorkflowContext
 from runner.core import result_folder
 from runner.core.errors import (
     EXIT_DONE,
@@ -290,8 +290,8 @@ class MergeJob:
         self._report_choice(choice)
 
     def _report_choice(self, choice: Choice) -> None:
-        for note in choice.notes:
-            self.job_io.annotate("notice", note, title="fanin")
+        notes = [Annotation("notice", note, title="fanin") for note in choice.notes]
+        self.job_io.annotate_all(notes)
         if choice.manifest is None:
             stop_reason = choice.state.budget(
                 self.manifest.limits.max_cost_usd

@@ -20,7 +20,7 @@ from runner.ui import round_summary
 
 if TYPE_CHECKING:
     from runner.actions.open_run import RunAtHead
-    from runner.actions.workflow_io import JobIO, WorkflowContext
+    from runner.actions.workflow_io import Annotation, JobIO, WorkflowContext
     from runner.fan_in.batch_merge import FanIn
     from runner.github_api.client import GitHub
     from runner.plan.progress import RunRecord
@@ -275,6 +275,7 @@ class MergeReport:
             jobs={result.task: result.job for result in fan_in.results if result.job},
             repository_url=context.repository_url,
             run_url=context.run_url,
+            warnings=fan_in.tree_warnings,
             usage=_usage(used, self.next_state.spent_usd),
             next_step=self._next_step(),
         )
@@ -301,17 +302,20 @@ class MergeReport:
         return "no task can run until a person acts on what failed or is held."
 
     def _annotate(self, job_io: JobIO) -> None:
-        for warning in self.batch.fan_in.warnings:
-            job_io.annotate("warning", warning, title="fanin")
+        annotations = []
         for task_id, failure in self.batch.fan_in.failed.items():
             task = self.snapshot.plan.task(task_id)
-            job_io.annotate(
+            annotation = Annotation(
                 "error",
                 failure.message,
                 title=f"{task_id}: {failure.kind}",
                 file=self.manifest.plan.path,
                 line=task.line if task else None,
             )
+            annotations.append(annotation)
+        for warning in self.batch.fan_in.warnings:
+            annotations.append(Annotation("warning", warning, title="fanin"))
+        job_io.annotate_all(annotations)
 
 
 def _usage(used: UsageTotal, spent_usd: float) -> str:

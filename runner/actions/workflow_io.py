@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +23,19 @@ from runner.core.message_text import one_line, several_lines
 SUMMARY_LIMIT = 1024 * 1024  # bytes a step; above it GitHub drops the whole summary
 # Bytes of one job's outputs. GitHub allows 1 MB and counts them in UTF-16.
 OUTPUT_LIMIT = 1_000_000
+# GitHub shows ten annotations of a level and a step; a few may follow a list.
+MAX_ANNOTATIONS, _RESERVED = 10, 2
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """What `JobIO.annotate` writes; `level` is error, warning or notice."""
+
+    level: str
+    message: str
+    title: str | None = None
+    file: str | None = None
+    line: int | None = None
 
 
 @dataclass(frozen=True)
@@ -171,6 +184,7 @@ class JobIO:
         self._summary_file = environ.get("GITHUB_STEP_SUMMARY")
         self._stream = stream
         self._output_bytes = 0
+        self._annotated = 0
 
     def output(self, values: Mapping[str, str]) -> None:
         """Set outputs of the job.
@@ -218,6 +232,34 @@ class JobIO:
         text = several_lines(message)
         title = None if title is None else one_line(title)
         self._print(command(level, text, file=file, line=line, title=title))
+        self._annotated += 1
+
+    def annotate_all(self, annotations: Sequence[Annotation]) -> None:
+        """Annotate the run with as many of these, the most important first, as GitHub
+        shows. The last says how many more there are; the log has them all.
+        """
+        room = max(1, MAX_ANNOTATIONS - _RESERVED - self._annotated)
+        shown = annotations
+        if len(annotations) > room:
+            shown = annotations[: room - 1]
+        for each in shown:
+            self.annotate(
+                each.level,
+                each.message,
+                title=each.title,
+                file=each.file,
+                line=each.line,
+            )
+        rest = annotations[len(shown) :]
+        if not rest:
+            return
+        for each in rest:
+            self._print(
+                f"{each.level}: {one_line(each.title or '')}: {one_line(each.message)}"
+            )
+        self.annotate(
+            rest[0].level, f"and {len(rest)} more, in this step's log", title="fanin"
+        )
 
     def mask(self, value: str) -> None:
         """Mask every line of a secret in the log."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ParamSpec
 from runner.core.errors import FaninError, InvalidInput, Problem, UsageProblem
 
 if TYPE_CHECKING:
-    from runner.actions.workflow_io import JobIO
+    from runner.actions.workflow_io import Annotation
 
 P = ParamSpec("P")
 
@@ -40,8 +40,7 @@ def _report(error: FaninError) -> None:
 
     job_io = JobIO(os.environ, sys.stdout)
     if isinstance(error, InvalidInput):
-        for problem in error.problems:
-            _annotate(job_io, problem)
+        job_io.annotate_all([_annotation(problem) for problem in error.problems])
     else:
         job_io.annotate("error", str(error), title="fanin")
     # Other errors follow a summary of what the job did.
@@ -49,14 +48,15 @@ def _report(error: FaninError) -> None:
         job_io.summary(job_summary.error_summary(error))
 
 
-def _annotate(job_io: JobIO, problem: Problem) -> None:
+def _annotation(problem: Problem) -> Annotation:
     from pathlib import Path
+
+    from runner.actions.workflow_io import Annotation
 
     sentence = problem.what
     if problem.remedy:
         sentence += f"; {problem.remedy}"
     # A problem may be in a variable or an input instead of a file.
     if Path(problem.path).exists():
-        job_io.annotate("error", sentence, file=problem.path, line=problem.line)
-    else:
-        job_io.annotate("error", f"{problem.path}: {sentence}", title="fanin")
+        return Annotation("error", sentence, file=problem.path, line=problem.line)
+    return Annotation("error", f"{problem.path}: {sentence}", title="fanin")

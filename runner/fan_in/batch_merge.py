@@ -20,6 +20,7 @@ from runner.core.result_folder import Reading
 from runner.core.task import Status, Task
 from runner.fan_in.commit_message import LandedTask, commit_message, kept_message
 from runner.fan_in.culprits import culprits
+from runner.fan_in.folder_moves import left_behind
 from runner.fan_in.importing import PackImporter
 from runner.fan_in.inputs import (
     BatchResults,
@@ -54,7 +55,8 @@ class FanIn:
     `landed` are the ids of the tasks whose work is in them, `failed` maps the others
     to their failure, and `kept_refs` maps a task to the ref that keeps work which is
     not in them. `snapshot` is the branch's state with these commits. `results` are
-    those that could be read; `warnings` are for people.
+    those that could be read; `warnings` are for people, `tree_warnings` those of them
+    about the merged tree.
     """
 
     head: str
@@ -65,6 +67,7 @@ class FanIn:
     snapshot: Snapshot | None = None
     results: tuple[Result, ...] = ()
     warnings: tuple[str, ...] = ()
+    tree_warnings: tuple[str, ...] = ()
 
     @property
     def tip(self) -> str:
@@ -99,6 +102,8 @@ class BatchMerge:
             snapshot, progress=_with_retries(snapshot, results.manifest)
         )
         self.warnings: list[str] = []
+        # about the merged tree, for the commit's message too
+        self.tree_warnings: list[str] = []
         self.base_tree = repo.tree(results.manifest.base)
         self.head_tree = quarantine.tree(snapshot.commit)
         self._packs = PackImporter(
@@ -330,6 +335,7 @@ class BatchMerge:
         for outcome in outcomes:
             if outcome.failure is not None:
                 failed[outcome.entry.task.id] = self._excused(outcome, outcome.failure)
+        self._warn_of_moved_folders(candidates, merged)
         return Judgement(merged, failed)
 
     def _excused(self, outcome: MergeOutcome, failure: Failure) -> Failure:
@@ -344,6 +350,29 @@ class BatchMerge:
         first, *rest = failure.message.splitlines()
         message = "\n".join([f"{first}; costs no attempt", *rest])
         return failure.model_copy(update={"excused": True, "message": message})
+
+    def _warn_of_moved_folders(
+        self, candidates: Sequence[Candidate], merged: Sequence[MergeOutcome]
+    ) -> None:
+        landing = {outcome.entry.index for outcome in merged}
+        changes = {
+            candidate.entry.task.id: candidate.changes
+            for candidate in candidates
+            if candidate.entry.index in landing
+        }
+        if self.base_tree != self.head_tree and any(changes.values()):
+            changes[""] = self.quarantine.changes(self.base_tree, self.head_tree)
+        if len(changes) < 2:  # nobody else can have moved anything
+            return
+        sentences = left_behind(changes, lambda: self.quarantine.paths(self.base_tree))
+        self.tree_warnings = [
+            clean(sentence).replace("\n", " ")[:_MAX_WARNING_LENGTH]
+            for sentence in sentences[:_MAX_CHANGED_PATHS]
+        ]
+        more = len(sentences) - len(self.tree_warnings)
+        if more:
+            self.tree_warnings.append(f"and {more} more files in moved folders")
+        self.warnings += self.tree_warnings
 
     def _send_back(
         self, candidates: Sequence[Candidate], failures: Mapping[str, Failure]
@@ -537,7 +566,7 @@ class BatchMerge:
         for outcome in group:
             summary = _summary_of(self._result(outcome.entry.task.id))
             landed.append(LandedTask(outcome.entry, summary))
-        return commit_message(self.manifest, landed, failures)
+        return commit_message(self.manifest, landed, failures, self.tree_warnings)
 
     def hold_commit(
         self,

@@ -24,15 +24,19 @@ class LandedTask:
 
 
 def commit_message(
-    manifest: Manifest, landed: Sequence[LandedTask], failed: Mapping[str, Failure]
+    manifest: Manifest,
+    landed: Sequence[LandedTask],
+    failed: Mapping[str, Failure],
+    warnings: Sequence[str] = (),
 ) -> str:
-    """The commit message: what landed, what failed, and trailers.
+    """The commit message: what landed, what failed, warnings, and trailers.
 
     The trailers are for people; fanin never reads them back. No text of a plan or an
     agent can add a line, or a command to GitHub.
     """
     subject = _shorten(_subject(landed, failed), SUBJECT_LENGTH)
-    paragraphs = [subject, _body(landed, failed), _trailers(manifest, landed)]
+    noted = "\n".join(f"- warning: {_shorten(warning)}" for warning in warnings)
+    paragraphs = [subject, _body(landed, failed), noted, _trailers(manifest, landed)]
     return "\n\n".join(paragraph for paragraph in paragraphs if paragraph) + "\n"
 
 

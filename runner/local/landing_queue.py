@@ -167,7 +167,12 @@ class LandingQueue:
                 landed.append(LandedTask(entry, _summary(accepted.fan_in)))
         ids = [work.entry.task.id for work in landed]
         failures = _counted_failures(self.accepted, ids)
-        text = commit_message(self.accepted[-1].manifest, landed, failures)
+        warnings = [
+            warning
+            for accepted in self.accepted
+            for warning in accepted.fan_in.tree_warnings
+        ]
+        text = commit_message(self.accepted[-1].manifest, landed, failures, warnings)
         return repo.commit_tree(tree, [head], text)
 
 

@@ -41,6 +41,7 @@ COMMENT_LIMIT = 64_000  # bytes; GitHub counts 65,536 characters
 _MAX_TITLE, _MAX_REASON = 80, 200  # characters
 _MAX_IDS = 12  # in a sentence
 _MAX_OPEN_LOGS = 5
+_MAX_WARNINGS = 20
 _MAX_OPEN_ROWS = 20
 _AGAIN = "🔁"
 
@@ -52,7 +53,7 @@ class RoundReport:
     `number` counts the rounds of a run from 1. `commit` is the commit that landed,
     `landed` the ids of the tasks in it. `jobs` are the jobs of this round's attempts by
     task id, as in `Result.job`. `repository_url` and `run_url` are addresses, "" if
-    unknown. `note`, `usage` and `next_step` are sentences for people.
+    unknown. `note`, `warnings`, `usage` and `next_step` are sentences for people.
     """
 
     batch: str
@@ -65,6 +66,7 @@ class RoundReport:
     repository_url: str = ""
     run_url: str = ""
     note: str = ""
+    warnings: Sequence[str] = ()
     usage: str = ""
     next_step: str = ""
 
@@ -132,6 +134,7 @@ class _RoundPage:
             f"## {self.headline()}",
             self._tally(),
             self._note(),
+            self._warnings(),
             self._what_happened(),
             self._failures(),
             self._earlier_failures(),
@@ -172,6 +175,15 @@ class _RoundPage:
             if state in states
         ]
         return " · ".join(figures)
+
+    def _warnings(self) -> str:
+        warnings = self._report.warnings
+        lines = [f"- ⚠️ {html(text)}" for text in warnings[:_MAX_WARNINGS]]
+        if len(warnings) > len(lines):
+            lines.append(
+                f"- and {pluralize(len(warnings) - len(lines), 'more warning')}"
+            )
+        return "\n".join(lines)
 
     def _note(self) -> str:
         """The note, with a link for each address of a page of the repository."""

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from tests.support.project import Project, Quiet, most_at_once
 
 SEED = [
@@ -333,3 +335,25 @@ def test_skipped_task_blocks_its_dependents_unless_satisfied(project: Project) -
     assert project.cli("run").returncode == 0
     assert (project.root / "b").exists()
     assert not (project.root / "a").exists()
+
+
+@pytest.mark.parametrize("schedule", ["batch", "rolling"])
+def test_a_file_added_in_a_folder_that_another_task_moved_is_a_warning(
+    project: Project, schedule: str
+) -> None:
+    project.write("old/x", "x\n")
+    project.plan(
+        [
+            {"id": "A", "do": ["rename old/x: new/x"]},
+            {"id": "B", "do": ["write old/y: y"]},
+        ]
+    )
+    observer = Quiet()
+    project.run(observer, schedule=schedule)
+    assert project.states() == {"A": "completed", "B": "completed"}
+    assert project.git("show", "HEAD:old/y") == "y"
+    named = "old/y was added in old/, which"
+    assert any(named in note for note in observer.notes)
+    said = project.git("log", "--format=%B", "HEAD")
+    assert f"- warning: {named}" in said
+    assert "moved to new/" in said

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from runner.actions import workflow_io
-from runner.actions.workflow_io import JobIO
+from runner.actions.workflow_io import MAX_ANNOTATIONS, Annotation, JobIO
 from runner.core.errors import EnvironmentBroken, UsageProblem
 
 
@@ -141,3 +141,35 @@ def test_an_annotation_is_no_command_to_github() -> None:
     assert stream.getvalue() == (
         "::error title=no. 1%3A x::closes no. 3%0Aname (skip ci)\n"
     )
+
+
+@pytest.mark.parametrize("before", [0, 3])
+def test_at_most_ten_annotations_a_step_and_the_last_says_how_many_more(
+    before: int,
+) -> None:
+    stream = io.StringIO()
+    job_io = JobIO({}, stream)
+    for _ in range(before):
+        job_io.annotate("notice", "earlier")
+    messages = [f"problem {number}" for number in range(30)]
+    job_io.annotate_all([Annotation("error", text) for text in messages])
+    lines = stream.getvalue().splitlines()
+    annotations = [line for line in lines if line.startswith("::")]
+    assert len(annotations) <= MAX_ANNOTATIONS
+    shown = [line for line in annotations if "problem" in line]
+    assert annotations[-1].endswith(f"::and {30 - len(shown)} more, in this step's log")
+    assert all(any(text in line for line in lines) for text in messages)
+
+
+def test_no_text_of_an_annotation_in_the_log_is_a_command() -> None:
+    stream = io.StringIO()
+    hostile = [Annotation("error", "x\n::add-mask::y", title="t\n::z::")] * 30
+    JobIO({}, stream).annotate_all(hostile)
+    commands = [line for line in stream.getvalue().splitlines() if line[:2] == "::"]
+    assert all(line.startswith("::error ") for line in commands)
+
+
+def test_a_few_annotations_are_all_there() -> None:
+    stream = io.StringIO()
+    JobIO({}, stream).annotate_all([Annotation("error", "x")] * 8)
+    assert stream.getvalue() == "::error::x\n" * 8

@@ -304,3 +304,10 @@ def test_the_table_has_the_first_line_of_each_failure_after_its_kind() -> None:
     assert "attempt 1: change not allowed: a" in row
     assert "is protected, and 2 more changes may not land:" in row
     assert "- c" not in row
+
+
+def test_warnings_about_the_merged_tree_are_shown_and_cut() -> None:
+    report = RoundReport("7.2", "main", warnings=["old/<x> stays"] * 30)
+    text = round_summary.round_summary(views("A"), report)
+    assert text.count("old/&lt;x&gt; stays") == 20
+    assert "and 10 more warnings" in text
