@@ -22,7 +22,7 @@ from runner.agents.environment import (
     secrets_of,
 )
 from runner.agents.outcome import process_failure
-from runner.attempt import archive, preparation, workspace
+from runner.attempt import archive, detours, preparation, workspace
 from runner.attempt.checkout_extras import add_extras
 from runner.attempt.preparation import SetupCommand, run_setup
 from runner.attempt.workspace import Workspace
@@ -330,6 +330,19 @@ def _capture(attempt: _Attempt) -> _Work:
         return _Work(None, Failure(kind=FailureKind.ENVIRONMENT, message=message))
     warnings, failure = _left_out(attempt, captured)
     tree = captured.tree
+    outside = detours.find(attempt_workspace, tree)
+    sentences = _keep_detours(attempt, outside)
+    if outside.result is not None:
+        tree = outside.result.tree
+        warnings += (f"the result is the agent's {outside.result.name}",)
+        if attempt.entry.verify is not None:
+            workspace.check_out(attempt_workspace, tree)
+    elif tree is None and (outside.others or outside.problems):
+        message = f"the checkout has no changes, but {sentences}"
+        failure = failure or Failure(kind=FailureKind.NO_CHANGE, message=message)
+        sentences = ""
+    if sentences:
+        warnings += (sentences,)
     if tree is None:
         return _Work(None, failure, warnings)
     leak = workspace.first_secret(attempt_workspace, tree, attempt.secrets)
@@ -339,6 +352,30 @@ def _capture(attempt: _Attempt) -> _Work:
         return _Work(None, leaked, warnings, holds_secret=True)
     workspace.write_pack(attempt_workspace, tree, attempt.folder / result_folder.PACK)
     return _Work(tree, failure, warnings)
+
+
+def _keep_detours(attempt: _Attempt, outside: detours.Detours) -> str:
+    """Keep the work outside of the result in a bundle, and say what and where; "" if
+    there is none.
+    """
+    sentences = list(outside.problems)
+    kept = []
+    for tip in outside.others:
+        if workspace.first_secret(attempt.workspace, tip.tree, attempt.secrets):
+            sentences.append(f"{tip.name} holds a secret and is not kept")
+        else:
+            kept.append(tip)
+    if kept:
+        names = ", ".join(tip.name for tip in kept)
+        bundle = attempt.folder / result_folder.BUNDLE
+        try:
+            detours.write_bundle(attempt.workspace, kept, bundle)
+        except (GitFailed, OSError) as error:
+            sentences.append(f"{names} cannot be kept: {error}")
+        else:
+            where = _file_name(attempt, result_folder.BUNDLE)
+            sentences.append(f"work outside of it is kept in {where}: {names}")
+    return "; ".join(sentences)
 
 
 def _left_out(
@@ -378,13 +415,14 @@ def _archive(attempt: _Attempt, paths: Sequence[str]) -> str:
     lost = f"not kept: {', '.join(missing)}"
     if not archived.files:
         return lost if missing else "there is no file in it to keep"
-    where = f"kept in {_archive_name(attempt)}"
+    where = f"kept in {_file_name(attempt, result_folder.ARCHIVE)}"
     return f"{where} ({lost})" if missing else where
 
 
-def _archive_name(attempt: _Attempt) -> str:
+def _file_name(attempt: _Attempt, name: str) -> str:
+    """Where a person finds this file of the result folder."""
     if attempt.context.job is None:
-        return str(attempt.folder / result_folder.ARCHIVE)
+        return str(attempt.folder / name)
     entry = attempt.entry
     artifact = result_folder.artifact_name(
         attempt.manifest.batch,
@@ -392,7 +430,7 @@ def _archive_name(attempt: _Attempt) -> str:
         entry.attempt,
         attempt.context.run_attempt,
     )
-    return f"{result_folder.ARCHIVE} of the artifact {artifact}"
+    return f"{name} of the artifact {artifact}"
 
 
 def _verify_task(attempt: _Attempt) -> Failure | None:

@@ -73,8 +73,34 @@ def _add_one_by_one(git: Git) -> list[str]:
     return [os.fsdecode(path) for path in refused]
 
 
-def _added(git: Git, paths: Sequence[bytes]) -> bool:
-    argv = ["add", "-A", "--pathspec-from-file=-", "--pathspec-file-nul"]
+def add_forced(git: Git, agent_index: Path) -> list[LeftOut]:
+    """Add the ignored files that the agent added to its own index nevertheless; return
+    those that git refuses.
+
+    `agent_index` is a copy: git works with fanin's configuration alone.
+    """
+    argv = ["ls-files", "-z", "-i", "-c", "--exclude-standard"]
+    env = {"GIT_INDEX_FILE": str(agent_index)}
+    listed = git.run_unchecked(argv, env=env)
+    if listed.status != 0:
+        reason = "is damaged: files that .gitignore names are not looked for"
+        return [LeftOut(".git/index", reason, harmless=True)]
+    paths = [path for path in listed.stdout.split(b"\0") if path]
+    if not paths:
+        return []
+    known = set(git.run(argv).split(b"\0"))
+    new = [path for path in paths if path not in known]
+    work_tree = os.fsencode(git.cwd) + b"/"
+    new = [path for path in new if os.path.lexists(work_tree + path)]
+    if not new or _added(git, new, "-f"):
+        return []
+    refused = [path for path in new if not _added(git, [path], "-f")]
+    reason = "was added past .gitignore, and git cannot add it"
+    return [LeftOut(os.fsdecode(path), reason) for path in refused]
+
+
+def _added(git: Git, paths: Sequence[bytes], *options: str) -> bool:
+    argv = ["add", "-A", *options, "--pathspec-from-file=-", "--pathspec-file-nul"]
     env = {"GIT_LITERAL_PATHSPECS": "1"}
     return git.run_unchecked(argv, env=env, stdin=b"\0".join(paths)).status == 0
 

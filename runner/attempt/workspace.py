@@ -19,6 +19,7 @@ from secrets import token_hex
 from runner.attempt.left_out import (
     LeftOut,
     add_all,
+    add_forced,
     explain,
     gitlinks,
     nested_repository,
@@ -33,6 +34,7 @@ from runner.repo.command import AUTHOR, Git, isolated_git
 from runner.repo.origin import Origin, alternates, quoted_path
 
 _ON_DEMAND = ("objects/pack", "refs/tags")  # git makes them when it needs them
+_MAX_INDEX_BYTES = 2**30
 _AGENT = (
     f"[user]\n\tname = fanin agent\n\temail = {AUTHOR['GIT_AUTHOR_EMAIL']}\n".encode()
 )
@@ -226,8 +228,11 @@ def capture(workspace: Workspace) -> Capture:
         raise GitFailed(["add", "-A"], 128, "the agent deleted its checkout")
     git = _capture_git(workspace)
     before = _index_state(workspace.index)
+    agent_index = _agent_index(workspace)
     refused = add_all(git)
     left_out = [explain(git, workspace.checkout, path) for path in refused]
+    if agent_index is not None:
+        left_out += add_forced(git, agent_index)
     submodules = gitlinks(git, workspace.index)
     # git replaces the index whenever it adds or removes anything
     if _index_state(workspace.index) == before:
@@ -247,6 +252,29 @@ def capture(workspace: Workspace) -> Capture:
         None if tree == base_tree else tree,
         _new(workspace, left_out),
     )
+
+
+def _agent_index(workspace: Workspace) -> Path | None:
+    """A copy of the index in the agent's `.git`, None if it is as the checkout made it."""
+    index = workspace.checkout / ".git" / "index"
+    try:
+        if index.resolve() != workspace.checkout.resolve() / ".git" / "index":
+            return None  # it leads elsewhere
+        if not index.is_file() or index.stat().st_size > _MAX_INDEX_BYTES:
+            return None
+        data = index.read_bytes()
+        if data == workspace.index.read_bytes():
+            return None
+        copy = workspace.folder / "agent.index"
+        copy.write_bytes(data)
+    except OSError:
+        return None
+    return copy
+
+
+def check_out(workspace: Workspace, tree: str) -> None:
+    """Give the checkout the files of a captured tree."""
+    _capture_git(workspace).run(["read-tree", "--reset", "-u", tree])
 
 
 def _capture_git(workspace: Workspace) -> Git:

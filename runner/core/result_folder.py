@@ -4,6 +4,7 @@
             result.json    the outcome (core.result.Result), written last and whole
             change.pack    the objects of the result's tree that the base lacks, a thin pack
             left-out.tar   what git could not take of the checkout, for a person
+            detours.bundle work that the agent left outside of its checkout's files
             agent.log      the agent's output, its start and its end
 
 It is the same on one machine and as an uploaded artifact. The reader trusts nothing: an
@@ -32,6 +33,7 @@ RESULT, ATTEMPT, PACK, LOG = "result.json", "attempt.json", "change.pack", "agen
 # The name of a folder: that of the artifact, or the entry's.
 _NAME = re.compile(r"(?:fanin-(?P<batch>.+)-)?(?P<folder>\d+)(?:-a\d+-r\d+)?")
 ARCHIVE = "left-out.tar"
+BUNDLE = "detours.bundle"
 MAX_RESULT_BYTES = 256 * 2**10
 _MAX_DEPTH = 2  # folders that a workflow may put around or inside an artifact
 

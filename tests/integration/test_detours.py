@@ -1,0 +1,201 @@
+"""Work that an agent committed or stashed instead of leaving it in its checkout is the
+result, or it is kept and named.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.support.project import Project, Quiet
+
+BRANCH = ["git checkout -q -b mine", "write a: a", "commit mine"]
+BACK = "git checkout -q -f fanin/task-000"
+
+
+def run(project: Project, *do: str, **task: object) -> tuple[dict[str, object], str]:
+    project.plan([{"id": "A", "do": list(do), "max_attempts": 1, **task}])
+    observer = Quiet()
+    project.run(observer)
+    said = list(observer.notes)
+    for fan_in in observer.fan_ins:
+        said += [failure.message for failure in fan_in.failed.values()]
+    return project.records()["A"], "\n".join(said)
+
+
+def kept(project: Project, said: str) -> dict[str, str]:
+    """Branch of the bundle that the run named → its files that the base lacks."""
+    match = re.search(r"kept in (/\S+detours\.bundle)", said)
+    assert match, said
+    project.git("fetch", "-q", match[1], "refs/heads/*:refs/kept/*")
+    names = project.git("for-each-ref", "--format=%(refname)", "refs/kept").split()
+    return {
+        name.removeprefix("refs/kept/"): project.git(
+            "diff", "--name-only", f"{name}^", name
+        )
+        for name in names
+    }
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        [*BRANCH, BACK],
+        [*BRANCH, "git pack-refs --all", BACK],
+        [
+            "write a: a",
+            "commit mine",
+            "git checkout -q --detach",
+            BACK,
+            "git reset -q --hard HEAD^",
+            "git checkout -q --detach ORIG_HEAD",
+            "git rm -q a",
+        ],
+        [
+            "git worktree add -q ../beside -b mine",
+            "write ../beside/a: a",
+            "git -C ../beside add a",
+            "git -C ../beside commit -qm mine",
+        ],
+        [*BRANCH, "git config core.fsmonitor 'touch ../../../ran; false'", BACK],
+    ],
+    ids=["branch", "packed", "detached", "worktree", "configuration"],
+)
+def test_the_one_branch_with_commits_is_the_result(
+    project: Project, make: list[str]
+) -> None:
+    record, said = run(project, *make, verify="test -f a")
+    assert record["status"] == "completed", said
+    assert project.git("show", "HEAD:a") == "a"
+    assert "warning: A: the result is the agent's " in said
+
+
+def test_a_stash_alone_is_kept_and_named_and_the_task_is_not_completed(
+    project: Project,
+) -> None:
+    do = [
+        "write README.md: changed",
+        "git stash -q",
+        "write README.md: 2",
+        "git stash -q",
+    ]
+    record, said = run(project, *do, allow_empty=True)
+    assert record["status"] == "failed"
+    assert "stash@{0}, stash@{1}" in said
+    assert kept(project, said) == {"1": "README.md", "2": "README.md"}
+
+
+def test_two_branches_are_kept_and_named_and_none_is_chosen(project: Project) -> None:
+    other = [BACK, "git checkout -q -b other", "write b: b", "commit other", BACK]
+    record, said = run(project, *BRANCH, *other)
+    assert record["status"] == "failed"
+    assert "branch mine, branch other" in said
+    assert kept(project, said) == {"1": "a", "2": "b"}
+
+
+def test_what_the_checkout_lacks_is_kept_beside_its_result(project: Project) -> None:
+    record, said = run(project, *BRANCH, BACK, "write b: b")
+    assert record["status"] == "completed"
+    assert project.git("show", "HEAD:b") == "b"
+    assert "a" not in project.git("ls-tree", "--name-only", "HEAD").split()
+    assert kept(project, said) == {"1": "a"}
+
+
+def test_what_is_on_the_way_to_the_result_is_not_named(project: Project) -> None:
+    record, said = run(project, *BRANCH, "write b: b", "commit more")
+    assert record["status"] == "completed"
+    assert said == ""
+
+
+def test_uncommitted_files_of_a_work_tree_beside_are_kept(project: Project) -> None:
+    do = ["git worktree add -q ../beside --detach", "write ../beside/a: a"]
+    record, said = run(project, *do)
+    assert record["status"] == "failed"
+    assert "the work tree beside" in said
+    assert kept(project, said) == {"1": "a"}
+
+
+@pytest.mark.parametrize("kind", ["gitdir", "refs", "objects", "alternates"])
+def test_what_names_a_place_outside_of_the_attempt_is_not_followed(
+    project: Project, tmp_path: Path, kind: str
+) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+
+    def git(*argv: str) -> None:
+        identity = ["-c", "user.name=p", "-c", "user.email=p@x"]
+        subprocess.run(["git", *identity, *argv], cwd=home, check=True)
+
+    git("init", "-q")
+    (home / "private").write_text("private\n")
+    git("add", "-A")
+    git("commit", "-qm", "private")
+    commit = subprocess.check_output(
+        ["git", "rev-parse", "HEAD"], cwd=home, text=True
+    ).strip()
+    do = {
+        "gitdir": [
+            "write .git/worktrees/x/HEAD: ref: refs/heads/x",
+            f"write .git/worktrees/x/gitdir: {home}/.git",
+        ],
+        "refs": [
+            "git worktree list",
+            f"link .git/refs/heads/x: {home}/.git/refs/heads",
+        ],
+        "objects": [
+            f"write .git/refs/heads/x: {commit}",
+            f"link .git/objects/{commit[:2]}: {home}/.git/objects/{commit[:2]}",
+        ],
+        "alternates": [
+            f"write .git/refs/heads/x: {commit}",
+            f"append .git/objects/info/alternates: {home}/.git/objects",
+        ],
+    }[kind]
+    record, said = run(project, *do)
+    assert record["status"] == "failed"
+    assert not list(project.root.glob(".git/fanin/**/detours.bundle"))
+    assert project.git("cat-file", "-e", commit, check=False) == ""
+    assert "cannot be read" in said or "outside of" in said or "changed nothing" in said
+
+
+def test_work_with_a_secret_is_not_kept(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    do = [f"write README.md: {project.log}", "git stash -q"]
+    _, said = run(project, *do)
+    assert "stash@{0} holds a secret and is not kept" in said
+    assert not list(project.root.glob(".git/fanin/**/detours.bundle"))
+
+
+def test_refs_in_the_reftable_format_are_one_clear_sentence(project: Project) -> None:
+    record, said = run(project, "write .git/reftable/tables.list: x", allow_empty=True)
+    assert record["status"] == "failed"
+    assert "reftable format, which fanin does not read" in said
+
+
+@pytest.mark.parametrize("then", [[], ["git commit -qm forced"]])
+def test_a_file_forced_past_gitignore_is_in_the_result(
+    project: Project, then: list[str]
+) -> None:
+    do = ["write x.ignored: x", "write y.ignored: y", "git add -f x.ignored", *then]
+    record, _ = run(project, *do)
+    assert record["status"] == "completed"
+    assert project.git("show", "HEAD:x.ignored") == "x"
+    assert "y.ignored" not in project.git("ls-tree", "--name-only", "HEAD").split()
+
+
+def test_an_index_that_leads_elsewhere_is_not_read(
+    project: Project, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    for argv in (["init", "-q"], ["add", "-f", "x.ignored"]):
+        (other / "x.ignored").write_text("x\n")
+        subprocess.run(["git", *argv], cwd=other, check=True)
+    do = ["write a: a", "write x.ignored: x", "delete .git/index"]
+    record, said = run(project, *do, f"link .git/index: {other}/.git/index")
+    assert record["status"] == "completed", said
+    assert "x.ignored" not in project.git("ls-tree", "--name-only", "HEAD").split()
