@@ -16,7 +16,11 @@ from runner.core.documents import clean
 # Joiners, marks of direction, tags: they hide text from people.
 _INVISIBLE = re.compile("[\u200b-\u200f\u2060-\u2064\ufeff\U000e0000-\U000e007f]")
 # GitHub takes letters of ASCII alone for the word before the sign.
-_MENTION = re.compile(r"(?<![A-Za-z0-9_])@+(?=[A-Za-z0-9])")
+# Packages that fanin itself advises to install: without the sign the command is wrong.
+_PACKAGES = "anthropic-ai/claude-code|github/copilot|google/gemini-cli|openai/codex"
+_MENTION = re.compile(
+    rf"(?<![A-Za-z0-9_])@+(?=[A-Za-z0-9])(?!(?:{_PACKAGES})(?![\w-]))"
+)
 _REFERENCE = re.compile(r"#(?=[0-9]+\b)")
 _SHORT_REFERENCE = re.compile(r"(?<![A-Za-z0-9])gh-(?=[0-9])", re.IGNORECASE)
 _PAGE = re.compile(r"/(issue|pull|discussion)s?/(?=[0-9])", re.IGNORECASE)

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runner import agents
 from runner.core.message_text import one_line, several_lines
 from tests.support.builders import quick
 
@@ -65,6 +66,20 @@ def test_a_command_is_spelt_so_that_github_reads_none(text: str, shown: str) -> 
 )
 def test_other_text_stays_as_it_is(text: str) -> None:
     assert one_line(text) == text
+
+
+@pytest.mark.parametrize("name", agents.presets())
+def test_the_advice_to_install_an_agent_stays_right(name: str) -> None:
+    install = agents.presets()[name].traits.install
+    assert one_line(f"install it:  {install} (see @{name})").startswith(
+        f"install it: {install}"
+    )
+
+
+def test_a_team_whose_name_begins_like_a_package_is_not_mentioned() -> None:
+    assert one_line("@openai/codex-team @openai/codexx") == (
+        "openai/codex-team openai/codexx"
+    )
 
 
 def test_lines_are_kept_where_they_may_be() -> None:
