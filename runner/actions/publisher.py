@@ -207,15 +207,13 @@ class Publisher:
 
         if self.github.find_closed_pull(head, base) is not None:
             return ""
-        title, body = (
-            f"Fanin run {self.run}",
-            _SWITCHED_BODY.format(base=one_line(base)),
-        )
+        title = f"Fanin run {self.run}"
+        body = _SWITCHED_BODY.format(base=one_line(base))
         batch = head.removeprefix(HELD_PREFIX)
         if batch != head:
             title, body = f"Fanin batch {batch}", _HELD_BODY
         try:
-            pull = self.github.open_pull(head, base, title, body)
+            pull = self.github.open_pull(head, base, one_line(title), body)
         except MayNotOpenPulls as error:
             self.job_io.annotate("warning", str(error))
             return f"open its pull request: {error.compare_url}"

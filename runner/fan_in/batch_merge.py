@@ -18,7 +18,12 @@ from runner.core.manifest import Manifest
 from runner.core.result import Failure, FailureKind, Result, Verdict
 from runner.core.result_folder import Reading
 from runner.core.task import Status, Task
-from runner.fan_in.commit_message import LandedTask, commit_message, kept_message
+from runner.fan_in.commit_message import (
+    LandedTask,
+    commit_message,
+    hold_message,
+    kept_message,
+)
 from runner.fan_in.culprits import culprits
 from runner.fan_in.folder_moves import left_behind
 from runner.fan_in.importing import PackImporter
@@ -583,10 +588,7 @@ class BatchMerge:
             task = self._task(outcome.entry.task.id)
             recorded = recorded.with_held(task, held_branch)
         recorded = self._with_run(recorded, [], failed)
-        text = (
-            f"Hold batch {self.manifest.batch} on {held_branch}\n\n"
-            f"Fanin-Run: {self.manifest.run}\n"
-        )
+        text = hold_message(self.manifest, held_branch)
         return self._commit(self._with_state(self.head_tree, recorded), text), recorded
 
     def snapshot_with(self, commits: Sequence[str], recorded: Progress) -> Snapshot:

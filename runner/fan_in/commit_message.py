@@ -48,6 +48,12 @@ def kept_message(entry: BatchEntry, failure: Failure) -> str:
     return f"{_shorten(subject)}\n\n{body}\n"
 
 
+def hold_message(manifest: Manifest, held_branch: str) -> str:
+    """The message of the commit that records that a batch waits on a branch."""
+    subject = one_line(f"Hold batch {manifest.batch} on {held_branch}")
+    return f"{subject}\n\n{one_line(f'Fanin-Run: {manifest.run}')}\n"
+
+
 def _subject(landed: Sequence[LandedTask], failed: Mapping[str, Failure]) -> str:
     if len(landed) == 1:
         task = landed[0].entry.task
@@ -75,7 +81,7 @@ def _body(landed: Sequence[LandedTask], failed: Mapping[str, Failure]) -> str:
 def _trailers(manifest: Manifest, landed: Sequence[LandedTask]) -> str:
     lines = [f"Fanin-Run: {manifest.run}", f"Fanin-Batch: {manifest.batch}"]
     lines += [f"Fanin-Task: {_shorten(item.entry.task.id)}" for item in landed]
-    return "\n".join(lines)
+    return "\n".join(map(one_line, lines))
 
 
 def _shorten(text: str, length: int = _LINE_LENGTH) -> str:

@@ -5,7 +5,12 @@ from __future__ import annotations
 import pytest
 
 from runner.core.result import Failure, FailureKind
-from runner.fan_in.commit_message import LandedTask, commit_message, kept_message
+from runner.fan_in.commit_message import (
+    LandedTask,
+    commit_message,
+    hold_message,
+    kept_message,
+)
 from tests.support.builders import entry, manifest, task
 
 RED = Failure(kind=FailureKind.VERIFY, message="it is red\nand more")
@@ -103,6 +108,19 @@ def test_no_text_in_a_message_is_a_command_to_github() -> None:
     assert text.splitlines()[-2:] == ["Fanin-Task: no. 7", "Fanin-Task: b"]
     subject = commit_message(manifest(), [_landed("T1", title=title)], {})
     assert subject.startswith("T1: (skip ci) x no. 1\n")
+
+
+def test_the_name_of_a_run_or_a_branch_is_no_command() -> None:
+    of = manifest(run="[skip ci] @x #1")
+    assert hold_message(of, "fanin/held/@y") == (
+        "Hold batch (skip ci) x no. 1.2 on fanin/held/y\n\n"
+        "Fanin-Run: (skip ci) x no. 1\n"
+    )
+    trailers = commit_message(of, [_landed("T1")], {}).splitlines()[-3:]
+    assert trailers[:2] == [
+        "Fanin-Run: (skip ci) x no. 1",
+        "Fanin-Batch: (skip ci) x no. 1.2",
+    ]
 
 
 def test_a_failures_text_is_no_trailer_of_the_commit_that_keeps_the_work() -> None:
