@@ -110,12 +110,12 @@ def _installs_without_cache(report: Report, effort: Effort, where: Path) -> None
         for kind in ("jobs", "continue")
         for how, home, path in (
             ("uv is there", ROOT, _path()),
-            ("uv is fetched by pip first", ROOT, no_uv),
+            ("uv is fetched first", ROOT, no_uv),
             ("pip alone", no_lock, no_uv),
         )
     }
     samples = interleaved(variants, effort.repeats)
-    fetched = samples.median("jobs, uv is fetched by pip first")
+    fetched = samples.median("jobs, uv is fetched first")
     report.targets.append(
         Target("install of job merge without a cache and without uv", fetched, 3, "s")
     )

@@ -4,12 +4,16 @@ what act does not enforce.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import platform
 import re
+import runpy
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -229,6 +233,7 @@ def test_the_steps_of_the_cache_run_only_where_the_command_may_use_it() -> None:
     }
 
 
+UV = shutil.which("uv", path=f"{TOOLS}{os.pathsep}{os.environ['PATH']}")
 PLANTED = "import pathlib; pathlib.Path({mark!r}).touch()\n"
 
 
@@ -336,14 +341,24 @@ def test_no_module_of_the_repository_is_imported_before_fanin_starts(
 RECORDS = """#!{bash}
 echo "$(basename "$0") $*" >>{calls}
 case "$*" in
-*requirements-uv.txt) {fetch} ;;
+*fetch_uv.py*) {direct} ;;
+*requirements-uv.txt) {by_pip} ;;
 esac
 """
 
 
-@pytest.mark.parametrize("fetched", [True, False])
+@pytest.mark.parametrize(
+    ("works", "index", "asked"),
+    [
+        ("direct", "", ["direct"]),
+        ("pip", "", ["direct", "pip"]),
+        ("nothing", "", ["direct", "pip"]),
+        ("pip", "https://mirror.example/simple", ["pip"]),
+    ],
+    ids=["directly", "by pip", "not at all", "from the mirror that pip knows"],
+)
 def test_a_machine_without_uv_fetches_it_by_hash_and_else_installs_with_pip(
-    tmp_path: Path, fetched: bool
+    tmp_path: Path, works: str, index: str, asked: list[str]
 ) -> None:
     machine, calls = Path(path_without_uv(tmp_path)), tmp_path / "calls"
     for name in ("basename", "mkdir", "cp"):
@@ -351,10 +366,15 @@ def test_a_machine_without_uv_fetches_it_by_hash_and_else_installs_with_pip(
         assert found
         (machine / name).symlink_to(found)
     venv = tmp_path / "venv"
-    # A program that records its calls and lets pip make uv a copy of itself.
+    # A program that records its calls and makes uv a copy of itself.
     tools = f"{venv}-uv/bin"
-    fetch = f"mkdir -p {tools} {venv}; cp $0 {tools}/uv" if fetched else "exit 1"
-    program = RECORDS.format(bash=shutil.which("bash"), calls=calls, fetch=fetch)
+    fetch = f"mkdir -p {tools} {venv}; cp $0 {tools}/uv"
+    program = RECORDS.format(
+        bash=shutil.which("bash"),
+        calls=calls,
+        direct=fetch if works == "direct" else "exit 1",
+        by_pip=fetch if works == "pip" else "exit 1",
+    )
     (machine / "python3").unlink()
     (machine / "python3").write_text(program)
     (machine / "python3").chmod(0o755)
@@ -363,16 +383,121 @@ def test_a_machine_without_uv_fetches_it_by_hash_and_else_installs_with_pip(
     (machine / "rm").unlink()
     (machine / "rm").write_text("#!/bin/sh\n")
     (machine / "rm").chmod(0o755)
-    done = installed(venv, PATH=str(machine))
+    done = installed(venv, PATH=str(machine), PIP_INDEX_URL=index, UV_DEFAULT_INDEX="")
     assert done.returncode == 0, done.stderr
-    first, *later = calls.read_text().splitlines()
-    assert first.startswith("python3 -m pip install ")
-    assert {"--require-hashes", "--no-deps", "--target"} <= set(first.split())
-    with_lock = [call for call in later if call.endswith("requirements-jobs.txt")]
-    (install,) = with_lock
-    program_used = "uv pip install" if fetched else "python3 -m pip"
+    recorded = calls.read_text().splitlines()
+    fetches = [
+        call for call in recorded if re.search(r"fetch_uv|requirements-uv", call)
+    ]
+    assert ["direct" if "fetch_uv.py" in call else "pip" for call in fetches] == asked
+    for call in fetches:
+        needed = {"-I"} if "fetch_uv.py" in call else {"--require-hashes", "--no-deps"}
+        assert needed <= set(call.split())
+    (install,) = (call for call in recorded if call.endswith("requirements-jobs.txt"))
+    program_used = "python3 -m pip" if works == "nothing" else "uv pip install"
     assert install.startswith(program_used)
     assert {"--require-hashes", "--no-deps"} <= set(install.split())
+
+
+FETCH_UV = ROOT / ".github/actions/fanin/fetch_uv.py"
+choose_wheel = runpy.run_path(str(FETCH_UV))["choose_wheel"]
+
+
+@pytest.mark.parametrize(
+    ("machine", "kind"),
+    [
+        (("Linux", "x86_64", "glibc"), "manylinux_2_17_x86_64"),
+        (("Linux", "aarch64", "glibc"), "manylinux_2_17_aarch64"),
+        (("Linux", "x86_64", ""), "musllinux_1_1_x86_64"),
+        (("Linux", "aarch64", ""), "musllinux_1_1_aarch64"),
+        (("Darwin", "arm64", ""), "macosx_11_0_arm64"),
+        (("Darwin", "x86_64", ""), "macosx_10_12_x86_64"),
+    ],
+    ids=str,
+)
+def test_the_locked_uv_is_there_for_each_kind_of_runner(
+    machine: tuple[str, str, str], kind: str
+) -> None:
+    url, digest = choose_wheel(text("uv.lock"), *machine)
+    assert kind in url
+    assert f"--hash=sha256:{digest}" in text(
+        ".github/actions/fanin/requirements-uv.txt"
+    )
+
+
+def test_a_machine_that_the_locked_uv_does_not_know_is_said() -> None:
+    with pytest.raises(LookupError, match="no wheel of uv for Linux on sparc64"):
+        choose_wheel(text("uv.lock"), "Linux", "sparc64", "glibc")
+
+
+def test_a_downloaded_uv_is_used_only_if_it_has_the_hash_of_the_lock(
+    tmp_path: Path,
+) -> None:
+    wheel = tmp_path / "uv-1-py3-none-anything.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("uv-1.data/scripts/uv", "#!/bin/sh\necho it is uv\n")
+    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    there = choose_wheel(
+        text("uv.lock"),
+        platform.system(),
+        platform.machine(),
+        platform.libc_ver()[0],
+    )
+    local = text("uv.lock").replace(there[0], f"{tmp_path.as_uri()}/$NAME")
+    local = local.replace("$NAME", f"{wheel.name}#{there[0].rpartition('/')[2]}")
+    locks = {
+        "right": local.replace(there[1], digest),
+        "other hash": local,
+        "not there": text("uv.lock").replace(
+            there[0], f"{tmp_path.as_uri()}/none/{there[0].rpartition('/')[2]}"
+        ),
+    }
+    ends = {}
+    for name, lock in locks.items():
+        (tmp_path / "uv.lock").write_text(lock)
+        program = tmp_path / name / "bin/uv"
+        done = subprocess.run(
+            [sys.executable, "-I", FETCH_UV, tmp_path / "uv.lock", program],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        ends[name] = (done.returncode, program.exists())
+        if done.returncode:
+            assert done.stderr.startswith("uv was not downloaded directly, ")
+            assert len(done.stderr.splitlines()) == 1
+    assert ends == {
+        "right": (0, True),
+        "other hash": (1, False),
+        "not there": (1, False),
+    }
+    printed = subprocess.run(
+        [tmp_path / "right/bin/uv"], capture_output=True, text=True, check=True
+    )
+    assert printed.stdout == "it is uv\n"
+
+
+def test_settings_of_uv_in_the_repository_do_not_choose_what_is_installed(
+    tmp_path: Path,
+) -> None:
+    """An agent may land a uv.toml that names another index."""
+    repository, marker = tmp_path / "repository", tmp_path / "seen"
+    repository.mkdir()
+    (repository / "uv.toml").write_text("no-such-setting = 1\n")
+    uv = tmp_path / "bin" / "uv"
+    uv.parent.mkdir()
+    uv.write_text(f'#!/bin/sh\necho "$UV_NO_CONFIG" >>{marker}\nexec {UV} "$@"\n')
+    uv.chmod(0o755)
+    done = installed(
+        tmp_path / "venv",
+        repository,
+        PATH=f"{uv.parent}{os.pathsep}{os.environ['PATH']}",
+        FANIN_HOME=str(home_with_empty_locks(tmp_path)),
+    )
+    assert done.returncode == 0, done.stderr
+    # uv says so if it reads a file of settings that it cannot use.
+    assert "uv.toml" not in done.stderr
+    assert set(marker.read_text().split()) == {"1"}
 
 
 def test_every_input_reaches_the_command_through_the_environment() -> None:

@@ -4,15 +4,16 @@
 # of the API; `jobs` for the others. `next` also makes the environment of the task jobs, at $FANIN_LEGS_VENV, because it
 # is the one that saves to the cache.
 #
-# uv installs in a quarter of the time that pip needs. Most machines have none: then pip fetches the one of the lock, and
-# if that fails, pip installs everything.
+# uv installs in a quarter of the time that pip needs. Most machines have none: then the one of the lock is downloaded,
+# directly or, where an index is set or that fails, by pip. If pip fails too, pip installs everything.
 set -euo pipefail
 unset UV_INDEX_URL UV_EXTRA_INDEX_URL UV_PROJECT_ENVIRONMENT UV_PYTHON VIRTUAL_ENV PYTHONHOME PYTHONPATH || true
 unset PIP_USER PIP_TARGET PIP_PREFIX PIP_REQUIRE_VIRTUALENV || true
 # The working directory holds the repository's files. No module or settings of uv may come from there.
 export PYTHONSAFEPATH=1 UV_NO_CONFIG=1
+mirror="${PIP_INDEX_URL:-${UV_DEFAULT_INDEX:-}}"
 # Machines that reach the index through a mirror tell pip.
-export UV_DEFAULT_INDEX="${PIP_INDEX_URL:-${UV_DEFAULT_INDEX:-https://pypi.org/simple}}"
+export UV_DEFAULT_INDEX="${mirror:-https://pypi.org/simple}"
 
 requirements="$FANIN_HOME/.github/actions/fanin/requirements"
 locked=(--quiet --require-hashes --no-deps --only-binary :all:)
@@ -24,13 +25,20 @@ if [ "${FANIN_CACHE:-none}" = none ]; then
   pip_bytecode=(--no-compile)
 fi
 
+fetch_uv() {
+  [ -z "$mirror" ] && python3 -I "$FANIN_HOME/.github/actions/fanin/fetch_uv.py" "$FANIN_HOME/uv.lock" "$1"
+}
+
+fetch_uv_with_pip() {
+  python3 -m pip install --disable-pip-version-check "${locked[@]}" --no-compile --target "$1" -r "$requirements-uv.txt"
+}
+
 find_uv() {
   uv="$(command -v uv || true)"
   if [ -z "$uv" ]; then
     local tools="$FANIN_VENV-uv"
     rm -rf "$tools"
-    if python3 -m pip install --disable-pip-version-check "${locked[@]}" --no-compile --target "$tools" \
-      -r "$requirements-uv.txt"; then
+    if fetch_uv "$tools/bin/uv" || fetch_uv_with_pip "$tools"; then
       uv="$tools/bin/uv"
     fi
   fi
