@@ -205,6 +205,11 @@ def _folders_of(
     the files of a single one directly into `root`. A workflow may upload or download
     one folder more.
     """
+    # An agent wrote what is below a result: none of it is another's.
+    if _is_result_folder(root):
+        records = _read_attempts([root / ATTEMPT])
+        own = any(record.task == entry.task.id for record in records)
+        return [root] if own else []
     matching = []
     wrappers = []
     for name, path in folders.items():
@@ -219,8 +224,6 @@ def _folders_of(
             matching.append(_inner_folder(path, entry))
     if matching:
         return matching
-    if any(record.task == entry.task.id for record in _read_attempts([root / ATTEMPT])):
-        return [root]
     if depth == 0:
         return []
     # Never below a folder that is another entry's: an agent wrote what is in there.
@@ -235,9 +238,7 @@ def _folders_of(
 def _inner_folder(folder: Path, entry: BatchEntry) -> Path:
     """The entry's own folder in its artifact, if that holds folders instead of files."""
     for _ in range(_MAX_DEPTH):
-        if not _is_folder(folder) or any(
-            os.path.lexists(folder / name) for name in (ATTEMPT, RESULT)
-        ):
+        if not _is_folder(folder) or _is_result_folder(folder):
             break
         inner_folders = [path for path in folder.iterdir() if _is_folder(path)]
         own_folders = [path for path in inner_folders if path.name == entry.folder]
@@ -246,6 +247,10 @@ def _inner_folder(folder: Path, entry: BatchEntry) -> Path:
             break
         folder = candidates[0]
     return folder
+
+
+def _is_result_folder(folder: Path) -> bool:
+    return any(os.path.lexists(folder / name) for name in (ATTEMPT, RESULT, PACK, LOG))
 
 
 def _is_folder(path: Path) -> bool:

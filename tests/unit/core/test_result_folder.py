@@ -116,6 +116,20 @@ def test_a_result_inside_the_artifact_of_another_task_is_not_read(
     assert not _read(tmp_path).started
 
 
+@pytest.mark.parametrize("inner", ["003", "fanin-r1.2-003-a2-r1", "results/003", "x"])
+@pytest.mark.parametrize("own", ["attempt.json", "result.json", "agent.log"])
+def test_nothing_below_the_files_of_a_single_result_is_another_ones(
+    tmp_path: Path, inner: str, own: str
+) -> None:
+    other = ATTEMPT.model_copy(update={"task": "c"})
+    (tmp_path / own).write_text(other.model_dump_json())
+    _folder(tmp_path / "made")
+    folder = tmp_path / inner
+    folder.parent.mkdir(exist_ok=True)
+    (tmp_path / "made" / "003").rename(folder)
+    assert not _read(tmp_path).started
+
+
 def test_a_link_to_a_result_is_not_followed(tmp_path: Path) -> None:
     _folder(tmp_path / "real")
     (tmp_path / "results").mkdir()
