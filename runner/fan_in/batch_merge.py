@@ -109,6 +109,7 @@ class BatchMerge:
         self.warnings: list[str] = []
         # about the merged tree, for the commit's message too
         self.tree_warnings: list[str] = []
+        self._accepted_paths: list[str] = []
         self.base_tree = repo.tree(results.manifest.base)
         self.head_tree = quarantine.tree(snapshot.commit)
         self._packs = PackImporter(
@@ -220,7 +221,6 @@ class BatchMerge:
         changes = self._packs.changes.get(tree)
         if changes is None:
             changes = self.quarantine.changes(self.base_tree, tree)
-        changed_paths = [change.path for change in changes]
         refusal = rules.check(
             entry.task,
             changes,
@@ -229,13 +229,51 @@ class BatchMerge:
             limits=self.manifest.limits,
             # reading all names of a large tree takes time: not for an empty change
             spellings=self.spellings if changes else None,
-            filtered=self.repo.filtered_paths(self.base_tree, changed_paths),
+            filtered=self._filtered(tree, changes),
             scope=self.manifest.scope,
             warned=self.warnings,
         )
         if refusal is None:
             refusal = self._find_secret(changes)
-        return refusal or Candidate(entry, tree, changes)
+        if refusal is not None:
+            return refusal
+        changed_paths = [change.path for change in changes]
+        self._accepted_paths += changed_paths
+        if _has_attributes(changed_paths):
+            self._attribute_trees.append(tree)
+        return Candidate(entry, tree, changes)
+
+    def _filtered(self, tree: str, changes: Sequence[Change]) -> list[str]:
+        """The paths that git stores through a filter, by the attributes of the base, of
+        the head, of this result or of another one of the batch.
+
+        Attributes that a result changes count for every file: one that was stored as it
+        is would differ from its commit in every checkout.
+        """
+        changed = [change.path for change in changes]
+        filtered = self.repo.filtered_paths(self.base_tree, changed)
+        for other in self._attribute_trees:
+            filtered += self._filtered_in(other, changed)
+        if _has_attributes(changed):
+            before = self.repo.filtered_paths(
+                self.base_tree, self.quarantine.paths(tree)
+            )
+            every = [*self.quarantine.paths(tree), *self._accepted_paths]
+            now = self._filtered_in(tree, every)
+            filtered += sorted(set(now) - set(before))
+        return list(dict.fromkeys(filtered))
+
+    def _filtered_in(self, tree: str, names: Sequence[str]) -> list[str]:
+        return self.repo.filtered_paths(tree, names, self.quarantine.git)
+
+    @cached_property
+    def _attribute_trees(self) -> list[str]:
+        """Trees with other attributes than the base: the head's, and accepted ones."""
+        if self.head_tree == self.base_tree:
+            return []
+        changes = self.quarantine.changes(self.base_tree, self.head_tree)
+        changed = _has_attributes([change.path for change in changes])
+        return [self.head_tree] if changed else []
 
     def _refuse_secret(self, data: bytes) -> Failure | None:
         """Refuse a result with a secret in it, wherever in its file that is."""
@@ -281,7 +319,32 @@ class BatchMerge:
             self.quarantine,
             tree_per_task=self._commit_per_task,
             landed_by=lambda path: self._landed_since_base.get(path),
+            refuse=self._refuse_changes,
         )
+
+    def _refuse_changes(
+        self, task_id: str, changes: Sequence[Change]
+    ) -> Failure | None:
+        """Why the task may not make these changes, which a merge made of its work."""
+        task = self.snapshot.graph.tasks.get(task_id)
+        for entry in self.manifest.entries:
+            if entry.task.id == task_id:
+                task = entry.task
+        if task is None:
+            return None
+        warned: list[str] = []
+        refusal = rules.check(
+            task,
+            changes,
+            protected=self.manifest.protected,
+            never=self.manifest.never,
+            limits=self.manifest.limits,
+            scope=self.manifest.scope,
+            warned=warned,
+        )
+        # Trees are merged more than once to find the culprit of a red one.
+        self.warnings += [text for text in warned if text not in self.warnings]
+        return refusal
 
     @cached_property
     def _landed_since_base(self) -> dict[str, str]:
@@ -714,3 +777,7 @@ def _blame(
         "(the branch is red without this work too: fix the branch or the command)"
     )
     return failure.model_copy(update={"kind": FailureKind.BASE_RED, "message": message})
+
+
+def _has_attributes(changed_paths: Sequence[str]) -> bool:
+    return any(path.rpartition("/")[2] == ".gitattributes" for path in changed_paths)

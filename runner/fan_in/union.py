@@ -36,9 +36,15 @@ class ConflictLike(Protocol):
 
 
 LandedBy = Callable[[str], str | None]  # path → task id
+# (task id, changes) → why the task may not make them
+Refuse = Callable[[str, Sequence[Change]], Failure | None]
 
 
 def _nobody(_path: str) -> None:
+    return None
+
+
+def _nothing(_task: str, _changes: Sequence[Change]) -> None:
     return None
 
 
@@ -167,15 +173,17 @@ def unite(
     *,
     tree_per_task: bool,
     landed_by: LandedBy = _nobody,
+    refuse: Refuse = _nothing,
 ) -> list[MergeOutcome]:
     """Merge the candidates into tree `head`, in order. Returns an outcome for each.
 
     `base` is the tree that all of them started from; `landed_by` names the task that has
-    changed a path of the branch since, for messages. With `tree_per_task` the tree is
+    changed a path of the branch since. `refuse` says why a task may not make changes;
+    it is asked where git applies an edit to a file that another task has renamed. With `tree_per_task` the tree is
     written after every task (for individual commits); without it, disjoint results in
     a row share the tree that has them all.
     """
-    union = _Union(base, head, trees, landed_by)
+    union = _Union(base, head, trees, landed_by, refuse)
     if base != head and any(candidate.changes for candidate in candidates):
         union.changed.add(trees.changes(base, head), THE_BRANCH)
     for candidate in candidates:
@@ -194,13 +202,17 @@ def unite(
 class _Union:
     """The tree as it grows, and the disjoint changes that are not written yet."""
 
-    def __init__(self, base: str, head: str, trees: Trees, landed_by: LandedBy) -> None:
+    def __init__(
+        self, base: str, head: str, trees: Trees, landed_by: LandedBy, refuse: Refuse
+    ) -> None:
         self.outcomes: list[MergeOutcome] = []
         self.changed = _ChangedPaths()
         self._base = base
         self._tree = head
         self._trees = trees
         self._landed_by = landed_by
+        self._refuse = refuse
+        self._editors: dict[str, list[str]] = {}  # path → the tasks that changed it
         self._unwritten: dict[str, Blob | None] = {}
         self._unwritten_entries: list[BatchEntry] = []
 
@@ -209,7 +221,12 @@ class _Union:
         for change in candidate.changes:
             self._unwritten[change.path] = change.new
         self._unwritten_entries.append(candidate.entry)
-        self.changed.add(candidate.changes, candidate.entry.task.id)
+        self._record(candidate.changes, candidate.entry.task.id)
+
+    def _record(self, changes: Sequence[Change], task_id: str) -> None:
+        self.changed.add(changes, task_id)
+        for change in changes:
+            self._editors.setdefault(change.path, []).append(task_id)
 
     def write(self) -> None:
         """Write the tree with all changes added so far."""
@@ -233,12 +250,62 @@ class _Union:
         merged_changes = self._trees.changes(self._tree, merged)
         # a link that pointed inside the tree may point outside once git has moved it
         refusal = escaping_links(merged_changes)
+        refusal = refusal or self._refused_renames(candidate, owners, merged_changes)
         if refusal is not None:
             self.outcomes.append(MergeOutcome(entry, failure=refusal))
             return
         self._tree = merged
         self.outcomes.append(MergeOutcome(entry, merged))
-        self.changed.add([*candidate.changes, *merged_changes], entry.task.id)
+        self._record([*candidate.changes, *merged_changes], entry.task.id)
+
+    def _refused_renames(
+        self, candidate: Candidate, owners: Sequence[str], merged: Sequence[Change]
+    ) -> Failure | None:
+        """The conflict if git applied an edit to a renamed file that its task may not
+        change: the candidate's edit to a file that others renamed, or theirs to a file
+        that the candidate renamed.
+        """
+        own = {change.path: change for change in candidate.changes}
+        followed = [change for change in merged if change.path not in own]
+        edited_by_others = [
+            change
+            for change in merged
+            if change.path in own
+            and change.new is not None
+            and change.new != own[change.path].new
+            and change.path not in self.changed.owners
+        ]
+        asked = [(candidate.entry.task.id, followed)]
+        asked += [(task, edited_by_others) for task in self._editors_of_deleted(own)]
+        for task_id, changes in asked:
+            refusal = self._refuse(task_id, changes) if changes else None
+            if refusal is not None:
+                return self._refused_rename(owners, task_id, changes, refusal)
+        return None
+
+    def _editors_of_deleted(self, own: Mapping[str, Change]) -> list[str]:
+        """The tasks that changed files which the candidate deletes or renames."""
+        editors: list[str] = []
+        for path, change in own.items():
+            if change.new is not None:
+                continue
+            editors += self._editors.get(path, [])
+            if landed := self._landed_by(path):
+                editors.append(landed)
+        return list(dict.fromkeys(editors))
+
+    def _refused_rename(
+        self,
+        owners: Sequence[str],
+        task_id: str,
+        changes: Sequence[Change],
+        refusal: Failure,
+    ) -> Failure:
+        paths = tuple(change.path for change in changes)
+        first = conflict_sentence(self._named(owners, paths), paths)
+        reason = f"{task_id}'s edit would go into a renamed file: {refusal.message}"
+        message = f"{first}\n{reason}"
+        return Failure(kind=FailureKind.CONFLICT, message=message, paths=paths)
 
     def _named(self, owners: Sequence[str], paths: Sequence[str]) -> list[str]:
         """The owners, the branch by the tasks whose work on these paths it has."""

@@ -157,26 +157,30 @@ class Repository(WritableDatabase):
         output = self.git.run(argv, ok=(0, 128))
         return output.startswith(b"160000 ") and output.count(b"\0") == 1
 
-    def filtered_paths(self, tree: str, paths: Sequence[str]) -> list[str]:
+    def filtered_paths(
+        self, tree: str, paths: Sequence[str], git: Git | None = None
+    ) -> list[str]:
         """The paths that .gitattributes in `tree` assigns to a filter configured here,
         or to Git LFS.
 
         Git LFS counts even if it is not configured here, because whoever checks the
-        work out later may have it.
+        work out later may have it. `git` is one that has the tree; None: it is here.
         """
         if not paths:
             return []
+        git = git or self.git
         filters = self.configuration.filters
-        if "lfs" not in filters and self._mentions_lfs(tree):
+        if "lfs" not in filters and self._mentions_lfs(tree, git):
             filters |= {"lfs"}
         if not filters:
             return []
         # With a temporary index, git reads the attributes from the tree and not from the
         # checked-out files.
         with tempfile.TemporaryDirectory(dir=self.private_folder()) as folder:
-            git = self.git.with_env({"GIT_INDEX_FILE": str(Path(folder, "index"))})
-            git.run(["read-tree", tree])
-            output = git.run(
+            index = {"GIT_INDEX_FILE": str(Path(folder, "index"))}
+            indexed = git.with_env(index)
+            indexed.run(["read-tree", tree])
+            output = indexed.run(
                 ["check-attr", "-z", "--cached", "--stdin", "filter"],
                 stdin=b"".join(os.fsencode(path) + b"\0" for path in paths),
             )
@@ -188,11 +192,11 @@ class Repository(WritableDatabase):
                 filtered.append(os.fsdecode(path))
         return filtered
 
-    def _mentions_lfs(self, tree: str) -> bool:
+    def _mentions_lfs(self, tree: str, git: Git) -> bool:
         """Whether a .gitattributes in the tree names Git LFS; cached for one tree."""
         if self._lfs_answer is None or self._lfs_answer[0] != tree:
             argv = ["grep", "-q", "-F", "filter=lfs", tree]
-            status = self.git.status([*argv, "--", ":(glob)**/.gitattributes"])
+            status = git.status([*argv, "--", ":(glob)**/.gitattributes"])
             self._lfs_answer = (tree, status == 0)
         return self._lfs_answer[1]
 

@@ -15,6 +15,10 @@ from tests.support.project import Project, Quiet
 GOOD: dict[str, Any] = {"id": "GOOD", "do": ["write good: good"]}
 
 
+def shell(script: str) -> dict[str, Any]:
+    return {"command": ["sh", "-c", script]}
+
+
 def beside_good(
     project: Project, script: str, **task: Any
 ) -> tuple[Quiet, dict[str, Any]]:
@@ -149,6 +153,71 @@ def test_path_in_git_lfs_is_refused_where_git_lfs_is_not_installed(
     _, record = beside_good(project, "echo y > assets/x.bin; echo y > x.bin")
     assert "assets/x.bin is stored through a filter" in record["error"]["message"]
     assert " x.bin" not in record["error"]["message"]
+
+
+@pytest.mark.parametrize("name", ["new.dat", "old.dat"])
+def test_a_filter_that_a_result_itself_adds_refuses_the_files_it_is_for(
+    project: Project, name: str
+) -> None:
+    project.write("old.dat", "x\n")
+    project.commit()
+    work = f"echo '*.dat filter=lfs' > .gitattributes; echo y > {name}"
+    _, record = beside_good(project, work, allow=[".gitattributes"])
+    assert "stored through a filter" in record["error"]["message"]
+    assert not project.git("status", "--porcelain")
+
+
+@pytest.mark.parametrize("schedule", ["batch", "rolling"])
+def test_a_filter_that_one_task_adds_refuses_the_file_of_another(
+    project: Project, schedule: str
+) -> None:
+    project.plan(
+        [
+            {
+                "id": "T1",
+                "agent": shell("echo '*.dat filter=lfs' > .gitattributes"),
+                "allow": [".gitattributes"],
+            },
+            {"id": "T2", "agent": shell("echo x > a.dat; sleep 1"), "max_attempts": 1},
+        ],
+        schedule=schedule,
+        max_concurrent=2,
+    )
+    project.run()
+    assert project.states() == {"T1": "completed", "T2": "failed"}
+
+
+@pytest.mark.parametrize("schedule", ["batch", "rolling"])
+@pytest.mark.parametrize("mover_first", [True, False])
+def test_an_edit_does_not_follow_a_rename_to_where_its_task_may_change_nothing(
+    project: Project, schedule: str, mover_first: bool
+) -> None:
+    project.write("ci.yml", "".join(f"line {number}\n" for number in range(40)))
+    project.commit()
+    target = ".github/workflows/ci.yml"
+    first, second = (0, 1) if mover_first else (1, 0)
+    move = f"mkdir -p .github/workflows; git mv ci.yml {target}; sleep {first}"
+    edit = f"sed -i 's/line 3$/evil/' ci.yml; sleep {second}"
+    mover = {"id": "move", "agent": shell(move), "allow": [target]}
+    editor = {"id": "edit", "agent": shell(edit)}
+    tasks = [mover, editor] if mover_first else [editor, mover]
+    project.plan(
+        [{**task, "max_attempts": 1} for task in tasks],
+        schedule=schedule,
+        max_concurrent=2,
+    )
+    project.run()
+    later = project.records()["edit" if mover_first else "move"]
+    assert later["conflict_paths"] == [target]
+    history = project.git("log", "-p", "--", ".fanin/progress.json")
+    assert "edit's edit would go into a renamed file" in history
+    assert f"{target} is a protected path" in history
+    versions = project.git("log", "--format=%H").split()
+    for commit in versions[:-1]:
+        if target in project.git("ls-tree", "-r", "--name-only", commit).split():
+            first_moved = commit
+    before = project.git("show", f"{first_moved}~:ci.yml")
+    assert project.git("show", f"{first_moved}:{target}") == before
 
 
 def test_private_excludes_stay_private(project: Project) -> None:
