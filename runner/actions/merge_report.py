@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from runner.actions import open_run
 from runner.actions.batch_choice import MATRIX_LIMIT
 from runner.actions.round_state import RoundState, limit_reached, views_of
+from runner.actions.workflow_io import Annotation
 from runner.core.errors import EXIT_DONE, EXIT_TASKS_FAILED, FaninError
 from runner.core.manifest import Manifest
 from runner.core.result import FailureKind, Result
@@ -20,7 +21,7 @@ from runner.ui import round_summary
 
 if TYPE_CHECKING:
     from runner.actions.open_run import RunAtHead
-    from runner.actions.workflow_io import Annotation, JobIO, WorkflowContext
+    from runner.actions.workflow_io import JobIO, WorkflowContext
     from runner.fan_in.batch_merge import FanIn
     from runner.github_api.client import GitHub
     from runner.plan.progress import RunRecord

@@ -8,6 +8,7 @@ nor rich.
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from typing import NoReturn
@@ -93,6 +94,9 @@ def main() -> NoReturn:
     """Run fanin; every error becomes one sentence and an exit code."""
     for name in _INHERITED_GIT:
         os.environ.pop(name, None)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # Where the terminal or the pipe is not UTF-8, what it lacks becomes `?`.
+        sys.stdout.reconfigure(errors="replace")
     try:
         # The name is given for `python -m runner`, whose help shall read the same.
         exit_code = fanin.main(

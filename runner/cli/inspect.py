@@ -268,11 +268,9 @@ def status(repo_path: str, /, as_json: bool, **flags: FlagValue | None) -> int:
 
         click.echo(plan_json.graph_report(views, snapshot.graph))
     else:
-        from rich.console import Console
+        from runner.ui.terminal import RunConsole, print_views
 
-        from runner.ui.terminal import print_views
-
-        print_views(Console(highlight=False), views)
+        print_views(RunConsole(), views)
         if waiting_branch:
             click.echo(waiting_message(waiting_branch))
     if any(view.state in {"failed", "blocked"} for view in views):

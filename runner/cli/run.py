@@ -20,14 +20,12 @@ if TYPE_CHECKING:
 @click.pass_obj
 def run(repo_path: str, /, **flags: FlagValue | None) -> int:
     """Run every ready task, batch by batch, until none is left."""
-    from rich.console import Console
-
     from runner.cli.report import print_end
     from runner.local.run import LocalRun
-    from runner.ui.terminal import TerminalView
+    from runner.ui.terminal import RunConsole, TerminalView
 
     repo, settings = open_project(repo_path, flags)
-    console = Console(highlight=False)
+    console = RunConsole()
     with TerminalView(console) as view:
         ended = LocalRun(repo, settings, os.environ, view)()
     exit_code = print_end(console, task_views(ended.snapshot, settings))

@@ -57,16 +57,14 @@ def demo(keep_in: Path | None) -> int:
     import time
     from pathlib import Path
 
-    from rich.console import Console
-
     from runner.cli.demo.repository import make_repository
     from runner.cli.report import print_end, print_waves
     from runner.local.run import LocalRun
-    from runner.ui.terminal import TerminalView
+    from runner.ui.terminal import RunConsole, TerminalView
 
     root = make_repository(keep_in or Path(tempfile.mkdtemp(prefix="fanin-")))
     repo, settings = open_project(str(root), {})
-    console = Console(highlight=False)
+    console = RunConsole()
     started = time.monotonic()
     with TerminalView(console) as view:
         ended = LocalRun(repo, settings, os.environ, view)()

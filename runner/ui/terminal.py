@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import os
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -63,6 +65,20 @@ _SHOWN_AT_MERGE = {
     FailureKind.CORRUPT,
     FailureKind.NO_RESULT,
 }
+
+
+class RunConsole(Console):
+    """Standard output. Once its reader has gone, nothing more is shown and the work
+    continues; rich would end the process.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(highlight=False)
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        # Python reports a closed pipe once more when it flushes the stream at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class TerminalView:

@@ -1,0 +1,47 @@
+"""Standard output that nobody reads, or that is not UTF-8, ends no run."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.support.project import Project
+
+RUN = [sys.executable, "-m", "runner", "run"]
+
+
+@pytest.mark.parametrize("schedule", ["batch", "rolling"])
+def test_a_run_goes_on_when_nobody_reads_its_output(
+    project: Project, schedule: str
+) -> None:
+    tasks = [
+        {"id": "A", "do": ["write a: a"]},
+        {"id": "B", "depends_on": ["A"], "do": ["write b: b"]},
+    ]
+    project.plan(tasks, schedule=schedule)
+    reader, writer = os.pipe()
+    os.close(reader)
+    ran = subprocess.run(
+        RUN, cwd=project.root, stdout=writer, stderr=subprocess.PIPE, check=False
+    )
+    os.close(writer)
+    assert (ran.returncode, ran.stderr) == (0, b"")
+    assert project.states() == {"A": "completed", "B": "completed"}
+    assert project.git("show", "HEAD:b") == "b"
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_characters_that_the_output_lacks_are_replaced(
+    project: Project, encoding: str
+) -> None:
+    project.plan([{"id": "A", "title": "Añadir ☃", "do": ["write a: a"]}])
+    env = {**os.environ, "PYTHONIOENCODING": encoding}
+    ran = subprocess.run(
+        RUN, cwd=project.root, capture_output=True, env=env, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert "1 completed" in ran.stdout.decode(encoding)
+    assert "Traceback" not in ran.stderr.decode(encoding)
