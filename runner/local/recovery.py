@@ -7,6 +7,7 @@ from pathlib import Path
 from runner.agents import process
 from runner.attempt.workspace import remove_folder
 from runner.core import result_folder
+from runner.core.manifest import Manifest
 from runner.local.account import RunAccount
 from runner.local.batches import BASES, merge_batch
 from runner.local.context import RunContext
@@ -32,6 +33,7 @@ def recover(context: RunContext, account: RunAccount) -> None:
     if state.run is not None:
         branch = context.lander.branch
         for run, round_number in (*state.accepted, *state.open):
+            context.lander.branch = context.journal.state().landing_branch(branch)
             _merge_batch_of_dead_run(context, account, run, round_number)
         context.lander.branch = context.journal.state().landing_branch(branch)
         context.journal.record("end", run=state.run)
@@ -100,6 +102,23 @@ def _merge_batch_of_dead_run(
         return
     context.observer.add_secrets(context.lander.secrets_of_agents(manifest))
     state = context.journal.state()
-    context.lander.branch = state.landing_branch_of_batch(manifest.branch)
+    context.lander.branch = _branch_of_batch(context, state, manifest)
     with scratch_folder(context.journal, run, context.lander.branch) as scratch:
         merge_batch(context, account, manifest, scratch)
+
+
+def _branch_of_batch(context: RunContext, state: State, manifest: Manifest) -> str:
+    """The branch that a batch of a dead run lands on: the one it was chosen for, or, if
+    that is gone, this run's.
+
+    Another branch may have another plan. What does not follow from its plan and its
+    progress is stale there, and kept.
+    """
+    branch = state.landing_branch_of_batch(manifest.branch)
+    if context.repo.commit(f"refs/heads/{branch}") is not None:
+        return branch
+    context.observer.note(
+        f"the branch {branch} is gone; "
+        f"batch {manifest.batch} is merged on {context.lander.branch}"
+    )
+    return context.lander.branch

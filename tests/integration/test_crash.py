@@ -251,6 +251,45 @@ def test_work_of_a_dead_run_that_must_wait_does_not_take_the_next_run_with_it(
     assert project.states(str(ended.waiting_branch)) == {"A": "completed"}
 
 
+@pytest.mark.parametrize("schedule", ["batch", "rolling"])
+def test_work_of_a_dead_run_whose_branch_is_gone_lands_on_the_branch_of_the_next_run(
+    project: Project, schedule: str
+) -> None:
+    project.plan(
+        [
+            {"id": "A", "do": ["write a: a"]},
+            {"id": "B", "depends_on": ["A"], "do": ["write b: b"]},
+        ],
+        schedule=schedule,
+    )
+    project.git("switch", "-q", "-c", "feature")
+    die_after(project.runner(), "landing")
+    project.git("switch", "-q", "main")
+    project.git("branch", "-q", "-D", "feature")
+    seen = Quiet()
+    assert project.run(seen).branch == "main"
+    assert any("the branch feature is gone" in note for note in seen.notes)
+    assert project.states("main") == {"A": "completed", "B": "completed"}
+    assert began(project) == ["A", "B"]
+
+
+def test_work_of_a_dead_run_whose_branch_is_gone_is_kept_if_the_plan_is_another(
+    project: Project,
+) -> None:
+    project.plan([{"id": "A", "do": ["write a: a"]}])
+    project.git("switch", "-q", "-c", "feature")
+    die_after(project.runner(), "landing")
+    project.git("switch", "-q", "main")
+    project.git("branch", "-q", "-D", "feature")
+    project.plan([{"id": "A", "do": ["write other: a"]}])
+    project.run()
+    assert project.states("main") == {"A": "completed"}
+    assert (project.root / "other").exists()
+    assert not (project.root / "a").exists()
+    kept = project.git("for-each-ref", "--format=%(refname)", "refs/fanin/kept")
+    assert "a" in project.git("ls-tree", "--name-only", kept).splitlines()
+
+
 def test_torn_journal_line_is_passed_over(project: Project) -> None:
     project.plan([{"id": "A", "do": ["write a: a"]}])
     folder = project.root / ".git" / "fanin"
