@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -51,6 +52,25 @@ def write(path: Path, data: bytes, *, synced: bool = True) -> None:
         raise
     if synced:
         sync_folder(path.parent)
+
+
+def move(file: Path, target: Path) -> None:
+    """Move a file that is on the disk already, atomically for readers of `target`.
+
+    The rename is durable only after the fsync of the target's folder.
+    """
+    try:
+        file.replace(target)
+    except OSError as error:
+        # The target may be on another file system.
+        if error.errno != errno.EXDEV:
+            raise
+        # git removes files of this name that a crash leaves among its objects.
+        temporary = target.with_name(f"tmp_obj_{target.name}")
+        shutil.copy2(file, temporary)
+        sync_folder(temporary)
+        temporary.replace(target)
+        file.unlink()
 
 
 def sync_files(files: Sequence[Path]) -> None:

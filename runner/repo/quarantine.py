@@ -188,8 +188,11 @@ class Quarantine(WritableDatabase):
         durable.sync_files(files)
         for file in files:
             target = objects / file.parent.name
-            target.mkdir(exist_ok=True)
-            file.replace(target / file.name)
+            if not target.exists():
+                target.mkdir(exist_ok=True)
+                # A repository that a group shares is writable for the group.
+                shutil.copymode(objects, target)
+            durable.move(file, target / file.name)
         # once for all renames; git itself does not even do that
         durable.sync_folder(objects)
         durable.checkpoint("after objects")

@@ -51,6 +51,7 @@ class Backoff:
         """Seconds to wait before the next round. `random` returns 0 to 1."""
         if not self.limited_rounds:
             return 0.0
-        doubled = FIRST_PAUSE * 2.0 ** (self.limited_rounds - 1)
+        # The number may come from outside, and a huge power overflows.
+        doubled = FIRST_PAUSE * 2.0 ** min(self.limited_rounds - 1, MOST_ROUNDS)
         longest = min(LONGEST_PAUSE, doubled)
         return float(longest * (0.5 + random() / 2))

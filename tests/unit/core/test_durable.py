@@ -85,3 +85,25 @@ def test_a_line_that_is_not_wholly_written_is_an_error(
     monkeypatch.setattr(os, "write", lambda fd, data: write(fd, data[:3]))
     with pytest.raises(OSError):
         durable.append_lines(tmp_path / "lines", ["longer than three"])
+
+
+def test_a_file_moves_to_another_file_system_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, folder = tmp_path / "file", tmp_path / "other"
+    file.write_text("content\n")
+    file.chmod(0o444)
+    folder.mkdir()
+    rename = Path.replace
+
+    def replace(path: Path, target: Path) -> Path:
+        if path.parent != target.parent:
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    durable.move(file, folder / "file")
+    assert [path.name for path in folder.iterdir()] == ["file"]
+    assert (folder / "file").read_text() == "content\n"
+    assert (folder / "file").stat().st_mode & 0o777 == 0o444
+    assert not file.exists()

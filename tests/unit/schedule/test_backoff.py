@@ -28,6 +28,7 @@ def test_pauses_double_with_jitter_and_are_bounded() -> None:
         )
     assert pauses[:3] == [(2.0, 4.0), (4.0, 8.0), (8.0, 16.0)]
     assert max(high for _, high in pauses) == LONGEST_PAUSE
+    assert Backoff(4, 1, 10_000).pause_seconds(lambda: 1.0) == LONGEST_PAUSE
     assert Backoff.full(4).pause_seconds(lambda: 1.0) == 0
 
 
