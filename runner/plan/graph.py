@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from heapq import heappop, heappush
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from runner.core import gc_pause
 from runner.core.errors import InvalidInput, Problem
@@ -25,10 +25,24 @@ Weight = Callable[[Task], float]
 
 # Comparing spellings is slow, and a plan with more unknown ids than this has one cause.
 MAX_GUESSES = 50
+# Stuck tasks that are named as the reason why a task is blocked.
+_MAX_BLOCKERS = 5
 
 
 def _unit_weight(_: Task) -> float:
     return 1.0
+
+
+class Blockers(NamedTuple):
+    """The stuck tasks that a task waits for: the first in plan order, and how many."""
+
+    first: tuple[str, ...]
+    number: int
+
+    def __str__(self) -> str:
+        names = ", ".join(self.first)
+        more = self.number - len(self.first)
+        return f"{names} and {more} more" if more else names
 
 
 class TaskGraph:
@@ -210,22 +224,28 @@ class TaskGraph:
                 ready.append(task_id)
         return tuple(ready)
 
-    def blocked(self, states: Mapping[str, Standing]) -> dict[str, tuple[str, ...]]:
+    def blocked(self, states: Mapping[str, Standing]) -> dict[str, Blockers]:
         """Open tasks that can no longer run → the stuck tasks that are the reason."""
-        reasons: dict[str, set[str]] = {}
+        # Sets as numbers: bit n is the n-th stuck task. Thousands of tasks may wait for
+        # thousands of stuck ones.
+        stuck_ids = [
+            task_id for task_id in self.tasks if states[task_id] is Standing.STUCK
+        ]
+        bits = {task_id: 1 << n for n, task_id in enumerate(stuck_ids)}
+        reasons: dict[str, int] = {}
         for task_id in self._order:
             if states[task_id] is not Standing.OPEN:
                 continue
-            stuck: set[str] = set()
+            stuck = 0
             for dependency in self._dependencies[task_id]:
-                if states[dependency] is Standing.STUCK:
-                    stuck.add(dependency)
+                if dependency in bits:
+                    stuck |= bits[dependency]
                 elif dependency in reasons:
                     stuck |= reasons[dependency]
             if stuck:
                 reasons[task_id] = stuck
         return {
-            task_id: self._in_plan_order(reasons[task_id])
+            task_id: _blockers(reasons[task_id], stuck_ids)
             for task_id in self.tasks
             if task_id in reasons
         }
@@ -323,3 +343,13 @@ def _dependency_problems(
 
 def _problem(task: Task, path: str, what: str, remedy: str) -> Problem:
     return Problem(task.path or path, task.line, what, remedy)
+
+
+def _blockers(bits: int, stuck_ids: Sequence[str]) -> Blockers:
+    first: list[str] = []
+    rest = bits
+    while rest and len(first) < _MAX_BLOCKERS:
+        lowest = rest & -rest
+        first.append(stuck_ids[lowest.bit_length() - 1])
+        rest ^= lowest
+    return Blockers(tuple(first), bits.bit_count())

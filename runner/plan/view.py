@@ -10,7 +10,7 @@ from runner.core.task import Plan, Standing, Status, Task
 from runner.plan.progress import Progress, Record
 
 if TYPE_CHECKING:  # a leg of the matrix uses this module without networkx
-    from runner.plan.graph import TaskGraph
+    from runner.plan.graph import Blockers, TaskGraph
 
 _REMAINING = {"ready", "pending", "in_progress"}
 
@@ -57,7 +57,7 @@ def _state(
     record: Record,
     standing: Standing,
     ready: set[str],
-    blocked: Mapping[str, Sequence[str]],
+    blocked: Mapping[str, Blockers],
 ) -> tuple[str, str]:
     """The state of the task and its reason."""
     if record.status is Status.COMPLETED:
@@ -71,7 +71,7 @@ def _state(
     if standing is Standing.STUCK:
         return "failed", _first_line(record)
     if task.id in blocked:
-        return "blocked", f"by {', '.join(blocked[task.id])}"
+        return "blocked", f"by {blocked[task.id]}"
     reason = ""
     if record.status is Status.FAILED:
         reason = f"attempt {record.attempts} failed: {_first_line(record)}"

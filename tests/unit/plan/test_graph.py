@@ -130,7 +130,21 @@ def test_a_task_is_ready_only_when_all_its_dependencies_are_completed(
 def test_a_stuck_dependency_blocks_its_dependents(
     states: dict[str, Standing], blocked: dict[str, tuple[str, ...]]
 ) -> None:
-    assert SIX.blocked(dict.fromkeys(SIX.tasks, OPEN) | states) == blocked
+    blockers = SIX.blocked(dict.fromkeys(SIX.tasks, OPEN) | states)
+    assert {task_id: by.first for task_id, by in blockers.items()} == blocked
+    assert all(by.number == len(by.first) for by in blockers.values())
+
+
+def test_of_many_stuck_tasks_the_first_are_named_and_the_others_counted() -> None:
+    roots = [task(f"R{number}") for number in range(2_000)]
+    waiting = [task("W", depends_on=tuple(root.id for root in roots))]
+    waiting += [task(f"X{number}", depends_on=("W",)) for number in range(2_000)]
+    graph = TaskGraph([*roots, *waiting], "tasks.yml")
+    states = dict.fromkeys(graph.tasks, OPEN)
+    states |= {root.id: STUCK for root in roots}
+    blockers = graph.blocked(states)
+    assert len(blockers) == 2_001
+    assert {str(by) for by in blockers.values()} == {"R0, R1, R2, R3, R4 and 1995 more"}
 
 
 @pytest.mark.parametrize(
