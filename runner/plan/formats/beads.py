@@ -24,7 +24,7 @@ from typing import NamedTuple
 from runner.core import json_document
 from runner.core.documents import clean
 from runner.core.errors import InvalidInput, Problem
-from runner.core.json_document import JsonDocument, Node
+from runner.core.json_document import JsonDocument, Node, Number
 from runner.core.task import Plan, Reference, Status, Task
 from runner.plan.formats.base import Mark, Options, Tree
 from runner.plan.formats.diagnostics import (
@@ -389,7 +389,7 @@ def _read_targets(
     if listed is None or listed.is_null:
         return []
     entries = listed.items or []
-    all_named = all(entry.text("depends_on_id") for entry in entries)
+    all_named = all(_target_id(entry) for entry in entries)
     if listed.items is None or not all_named:
         what = f"{issue.id}: its dependencies cannot be read"
         remedy = 'write  [{"issue_id": …, "depends_on_id": …, "type": "blocks"}]'
@@ -399,7 +399,7 @@ def _read_targets(
     foreign: list[tuple[str, str, str]] = []
     for entry in entries:
         dependency_type = _dependency_type(entry)
-        target = entry.text("depends_on_id").strip()
+        target = _target_id(entry)
         owner_id = entry.text("issue_id").strip() or issue.id
         if owner_id != issue.id:
             foreign.append((owner_id, dependency_type, target))
@@ -408,6 +408,17 @@ def _read_targets(
         if dependency_type == WAITS_FOR and ANY_CHILD in _metadata(entry):
             issue.waits_for_any_child.add(target)
     return foreign
+
+
+def _target_id(entry: Node) -> str:
+    """The id that a dependency names; "" if it names none.
+
+    An export has `depends_on_id`, `bd show --json` the issue itself with its `id`, and
+    ports of beads and people write the id alone.
+    """
+    if isinstance(entry.value, str) and not isinstance(entry.value, Number):
+        return entry.value.strip()
+    return (entry.text("depends_on_id") or entry.text("id")).strip()
 
 
 def _metadata(entry: Node) -> str:
@@ -420,7 +431,10 @@ def _metadata(entry: Node) -> str:
 
 def _dependency_type(entry: Node) -> str:
     """The type of this dependency, by which an unknown one never blocks, as in beads."""
-    name = normalize(entry.text("type"))
+    name = normalize(entry.text("type") or entry.text("dependency_type"))
+    if not name and entry.get("depends_on_id") is None:
+        # Not written by beads, which always says the type.
+        return BLOCKS
     return BLOCKS if name in SYNONYMS_OF_BLOCKS else name
 
 

@@ -217,7 +217,7 @@ def test_the_prompt_contains_every_text_field() -> None:
             "issues.jsonl:3: the id a is used twice (also on line 1)",
         ),
         (
-            '{"id":"a-1","title":"x","dependencies":["b"]}\n',
+            '{"id":"a-1","title":"x","dependencies":[7]}\n',
             "issues.jsonl:1: a-1: its dependencies cannot be read",
         ),
         ("\n\n", "issues.jsonl:1: no tasks found"),
@@ -305,6 +305,25 @@ def test_of_two_issues_with_one_id_the_open_one_counts_and_is_marked() -> None:
     assert mark(loaded_plan, tree, {"a": Status.COMPLETED}) == {
         "issues.jsonl": text.replace('"open"', '"closed"')
     }
+
+
+@pytest.mark.parametrize(
+    ("entry", "depends_on"),
+    [
+        ("a", ("a",)),
+        ({"id": "a", "type": "blocks"}, ("a",)),
+        ({"id": "a", "title": "a", "dependency_type": "blocks"}, ("a",)),
+        ({"id": "a", "dependency_type": "related"}, ()),
+        ({"id": "a"}, ("a",)),
+    ],
+    ids=str,
+)
+def test_a_dependency_may_be_an_id_or_the_issue_itself(
+    entry: object, depends_on: tuple[str, ...]
+) -> None:
+    loaded_plan = plan(issue("a"), {**issue("b"), "dependencies": [entry]})
+    assert not loaded_plan.left_out
+    assert checked(loaded_plan).dependencies("b") == depends_on
 
 
 def test_a_deferral_ends_at_its_time() -> None:
