@@ -589,6 +589,37 @@ def test_one_action_has_one_pin() -> None:
     assert {action: found for action, found in pins.items() if len(found) > 1} == {}
 
 
+# As of November 2026, from the tags of their repositories.
+NEWEST_MAJORS = {
+    "actions/cache": "v6",
+    "actions/cache/restore": "v6",
+    "actions/checkout": "v7",
+    "actions/download-artifact": "v8",
+    "actions/setup-python": "v7",
+    "actions/upload-artifact": "v7",
+}
+
+
+def test_githubs_own_actions_are_of_their_newest_majors() -> None:
+    used = {}
+    for name in EVERY:
+        pins = re.findall(r"uses: (actions/[\w./-]+)@\w+ # (v[0-9]+)\.", text(name))
+        used |= dict(pins)
+    assert used.pop("actions/create-github-app-token") == "v3"
+    assert used == NEWEST_MAJORS
+
+
+@pytest.mark.parametrize("name", [ROUND, OWN_JOBS])
+def test_the_pack_of_a_result_is_not_compressed_again(name: str) -> None:
+    inputs = [
+        step["with"]
+        for step in steps(name)
+        if step.get("uses", "").startswith("actions/upload-artifact@")
+    ]
+    (result,) = [each for each in inputs if "/results/" in each["path"]]
+    assert result["compression-level"] == 0
+
+
 @pytest.mark.parametrize("name", [*WORKFLOWS, *EXAMPLES])
 def test_no_secret_or_right_is_given_wholesale(name: str) -> None:
     document = parsed(name)
