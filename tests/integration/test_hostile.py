@@ -325,3 +325,20 @@ def test_a_prompt_arrives_whole_and_one_beyond_the_limit_is_refused_before_any_a
     assert refused.returncode == 2
     assert "B cannot run: its text has 780," in refused.stderr
     assert "C" not in project.records()
+
+
+@pytest.mark.parametrize("schedule", ["batch", "rolling"])
+@pytest.mark.parametrize("path", ["State/P.json", "State"])
+def test_a_name_that_is_the_progress_file_or_its_folder_elsewhere_does_not_land(
+    project: Project, schedule: str, path: str
+) -> None:
+    project.plan(
+        [{"id": "A", "do": [f"write {path}: mine"], "max_attempts": 1}],
+        progress="state/p.json",
+        schedule=schedule,
+    )
+    seen = Quiet()
+    project.run(seen)
+    (failure,) = [fan_in.failed["A"] for fan_in in seen.fan_ins]
+    assert path in failure.message
+    assert not (project.root / path).exists()
