@@ -601,7 +601,7 @@ NEWEST_MAJORS = {
 
 
 def test_githubs_own_actions_are_of_their_newest_majors() -> None:
-    used = {}
+    used: dict[str, str] = {}
     for name in EVERY:
         pins = re.findall(r"uses: (actions/[\w./-]+)@\w+ # (v[0-9]+)\.", text(name))
         used |= dict(pins)
