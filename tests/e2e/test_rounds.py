@@ -1652,7 +1652,7 @@ def test_only_what_somebody_who_may_write_labelled_is_run_with_the_text_of_then(
     assert place.repository.git.read("main", "a").strip() == b"a"
     assert not {"evil", "c"} & set(files)
     assert any(
-        "#3 is not a task: the label is from stranger" in text
+        "no. 3 is not a task: the label is from stranger" in text
         for text in said(rounds[0], "warning")
     )
     collected = json.loads(place.repository.git.read("main", ".fanin/issues.json"))
