@@ -67,8 +67,9 @@ def build(
         sequel or Sequel([[box.task_id for box in work]]), named
     )
     waits = wait_in_order(sequel, done)
+    names_later = set(early)
     for box in work:
-        if box.task_id in early:
+        if box.task_id in names_later:
             what = f"{box.task_id} names a later task and waits for it"
             diagnostics.add_note(box.line_index, what)
     tasks: list[Task] = []

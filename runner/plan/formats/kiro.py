@@ -58,14 +58,8 @@ class Kiro:
         """The plan of the spec. InvalidInput with every located problem."""
         file = _plan_file(path, tree)
         diagnostics = Diagnostics(path, file)
-        page, boxes = _read(file, tree)
-        skip_lines = options.get("skip_lines", "")
-        without_skipped(boxes, skip_lines, IN_PROGRESS_MARKS, diagnostics)
-        name_boxes(boxes, diagnostics)
+        page, boxes, all_boxes = _work(file, tree, options, diagnostics)
         note_hidden_tasks(diagnostics, page.hidden_items(box_plan.is_box))
-        all_boxes = list(boxes.all)
-        if options.get("optional") != "include":
-            _leave_out_optional(boxes, diagnostics)
         sequel = None
         if options.get("order") != "none":
             sequel = box_plan.side_by_side(boxes.tops)
@@ -85,11 +79,7 @@ class Kiro:
     ) -> Mapping[str, str]:
         """The file with the boxes of the marked tasks, and of parents that they finish."""
         file = _plan_file(path, tree)
-        page, boxes = _read(file, tree)
-        diagnostics = Diagnostics(path, file)
-        name_boxes(boxes, diagnostics)
-        if options.get("optional") != "include":
-            _leave_out_optional(boxes, diagnostics)
+        page, boxes, _ = _work(file, tree, options, Diagnostics(path, file))
         return box_plan.marked_file(file, tree.read(file) or "", page, boxes, marks)
 
 
@@ -103,6 +93,20 @@ def _plan_file(path: str, tree: Tree) -> str:
 def _read(file: str, tree: Tree) -> tuple[Page, Boxes]:
     page = read_page(file, tree.read(file) or "", box_plan.is_box)
     return page, read_boxes(page, bare_integers=True)
+
+
+def _work(
+    file: str, tree: Tree, options: Options, diagnostics: Diagnostics
+) -> tuple[Page, Boxes, list[Box]]:
+    """The page, its boxes with their ids, and these with the optional ones."""
+    page, boxes = _read(file, tree)
+    skip_lines = options.get("skip_lines", "")
+    without_skipped(boxes, skip_lines, IN_PROGRESS_MARKS, diagnostics)
+    name_boxes(boxes, diagnostics)
+    all_boxes = list(boxes.all)
+    if options.get("optional") != "include":
+        _leave_out_optional(boxes, diagnostics)
+    return page, boxes, all_boxes
 
 
 def _leave_out_optional(boxes: Boxes, diagnostics: Diagnostics) -> None:

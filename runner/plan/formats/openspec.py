@@ -41,12 +41,9 @@ class OpenSpec:
         """
         file, note = _choose(path, tree)
         diagnostics = Diagnostics(file)
-        page, boxes = _read(file, tree)
         if note:
             diagnostics.add_plan_note(note)
-        skip_lines = options.get("skip_lines", "")
-        without_skipped(boxes, skip_lines, "", diagnostics)
-        name_boxes(boxes, diagnostics)
+        page, boxes = _work(file, tree, options, diagnostics)
         note_hidden_tasks(diagnostics, page.hidden_items(box_plan.is_box))
         for index in boxes.details:
             diagnostics.add_note(index, "a box below a list item: part of its task")
@@ -70,14 +67,23 @@ class OpenSpec:
     ) -> Mapping[str, str]:
         """The file with the boxes of the marked tasks ticked or cleared."""
         file, _ = _choose(path, tree)
-        page, boxes = _read(file, tree)
-        name_boxes(boxes, Diagnostics(file))
+        page, boxes = _work(file, tree, options, Diagnostics(file))
         return box_plan.marked_file(file, tree.read(file) or "", page, boxes, marks)
 
 
 def _read(file: str, tree: Tree) -> tuple[Page, Boxes]:
     page = read_page(file, tree.read(file) or "", box_plan.is_box)
     return page, read_boxes(page, bare_integers=False)
+
+
+def _work(
+    file: str, tree: Tree, options: Options, diagnostics: Diagnostics
+) -> tuple[Page, Boxes]:
+    """The page and its boxes with their ids."""
+    page, boxes = _read(file, tree)
+    without_skipped(boxes, options.get("skip_lines", ""), "", diagnostics)
+    name_boxes(boxes, diagnostics)
+    return page, boxes
 
 
 def _is_change_file(path: str) -> bool:
@@ -118,9 +124,8 @@ def _choose(path: str, tree: Tree) -> tuple[str, str]:
         remedy = f"name one of them with  --plan {open_files[0]}"
         raise InvalidInput([Problem(path, None, what, remedy)])
     if open_files:
-        return open_files[0], "" if len(
-            files
-        ) == 1 else "the only change with open tasks"
+        note = "the only change with open tasks" if len(files) > 1 else ""
+        return open_files[0], note
     return files[-1], "no change has open tasks; this is the last one"
 
 

@@ -102,3 +102,17 @@ def test_a_mark_that_cannot_be_read_holds_back_what_follows() -> None:
 def test_tasks_without_a_number_are_named_by_their_words_and_repeats_are_kept() -> None:
     plan = load(CHANGE, "- [ ] Add it\n- [ ] 1.1 a\n- [ ] 1.1 b\n")
     assert [task.id for task in plan.tasks] == ["add-it", "1.1", "1.1-2"]
+
+
+@pytest.mark.parametrize("path", [CHANGE, SPEC])
+def test_marks_go_to_the_tasks_that_were_read_though_a_line_is_skipped(
+    path: str,
+) -> None:
+    # With the skipped line counted, the second 1.1 would be called 1.1-2.
+    text = "- [ ] 1. a\n  - [?] 1.1 odd\n  - [ ] 1.1 again\n- [ ] 2. b\n"
+    plan = load(path, text, skip_lines=[2])
+    assert [task.id for task in plan.tasks] == ["1.1", "2"]
+    changed = mark(plan, MemoryTree({path: text}), {"1.1": Status.COMPLETED})
+    assert changed[path] == text.replace("[ ] 1.1 again", "[x] 1.1 again").replace(
+        "[ ] 1. a", "[x] 1. a"
+    )
