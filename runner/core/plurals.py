@@ -1,6 +1,8 @@
-"""Counts in messages: `1 task`, `2 tasks`."""
+"""Counts in messages: `1 task`, `2 tasks`, `T1, T2 and 3 more`."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 
 def pluralize(number: int, singular: str, plural: str | None = None) -> str:
@@ -10,3 +12,10 @@ def pluralize(number: int, singular: str, plural: str | None = None) -> str:
     """
     noun = singular if number == 1 else plural or f"{singular}s"
     return f"{number} {noun}"
+
+
+def some_of(names: Sequence[str], total: int) -> str:
+    """The names, and how many more there are in all, e.g. `T1, T2 and 3 more`."""
+    text = ", ".join(names)
+    more = total - len(names)
+    return f"{text} and {more} more" if more else text

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from runner.core.manifest import BatchEntry
+from runner.core.plurals import some_of
 from runner.core.result import Failure, FailureKind
 from runner.policy.change import Change
 from runner.policy.rules import escaping_links
@@ -179,9 +180,9 @@ def unite(
 
     `base` is the tree that all of them started from; `landed_by` names the task that has
     changed a path of the branch since. `refuse` says why a task may not make changes;
-    it is asked where git applies an edit to a file that another task has renamed. With `tree_per_task` the tree is
-    written after every task (for individual commits); without it, disjoint results in
-    a row share the tree that has them all.
+    it is asked where git applies an edit to a file that another task has renamed. With
+    `tree_per_task` the tree is written after every task (for individual commits);
+    without it, disjoint results in a row share the tree that has them all.
     """
     union = _Union(base, head, trees, landed_by, refuse)
     if base != head and any(candidate.changes for candidate in candidates):
@@ -345,7 +346,6 @@ def conflict_sentence(owners: Sequence[str], paths: Sequence[str]) -> str:
     if not paths:
         return f"conflict with {', '.join(owners)}"
     # The name of a file may have more than one line.
-    named = ", ".join(" ".join(path.splitlines()) for path in paths[:_MAX_NAMED_PATHS])
-    if len(paths) > _MAX_NAMED_PATHS:
-        named += f" and {len(paths) - _MAX_NAMED_PATHS} more"
-    return f"conflict with {', '.join(owners)} in {named}"
+    named = [" ".join(path.splitlines()) for path in paths[:_MAX_NAMED_PATHS]]
+    where = some_of(named, len(paths))
+    return f"conflict with {', '.join(owners)} in {where}"

@@ -12,7 +12,7 @@ from pathlib import Path
 from runner.attempt.workspace import remove_folder
 from runner.config.settings import Settings
 from runner.core.errors import InvalidInput, UsageProblem
-from runner.core.plurals import pluralize
+from runner.core.plurals import pluralize, some_of
 from runner.core.task import AgentSettings, Standing
 from runner.local.journal import Journal
 from runner.plan.snapshot import Snapshot
@@ -96,9 +96,7 @@ def refuse_dirty(repo: Repository, branch: str) -> None:
         )
     dirty = work_tree.dirty_paths(repo, folder)
     if dirty:
-        paths = ", ".join(dirty[:_NAMED_PATHS])
-        if len(dirty) > _NAMED_PATHS:
-            paths += f" and {len(dirty) - _NAMED_PATHS} more"
+        paths = some_of(dirty[:_NAMED_PATHS], len(dirty))
         raise UsageProblem(
             f"there are uncommitted changes in tracked files: {paths}",
             "commit them, git stash, or land the work elsewhere with  --branch NAME",

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from runner.core import gc_pause
 from runner.core.errors import InvalidInput, Problem
+from runner.core.plurals import some_of
 from runner.core.task import Standing, Task
 from runner.core.validation import nearest
 
@@ -40,9 +41,7 @@ class Blockers(NamedTuple):
     number: int
 
     def __str__(self) -> str:
-        names = ", ".join(self.first)
-        more = self.number - len(self.first)
-        return f"{names} and {more} more" if more else names
+        return some_of(self.first, self.number)
 
 
 class TaskGraph:

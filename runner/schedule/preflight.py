@@ -13,6 +13,7 @@ from runner.agents.environment import missing_requirements
 from runner.config.settings import FILE, Settings
 from runner.core.errors import Problem, UsageProblem
 from runner.core.message_text import one_line
+from runner.core.plurals import some_of
 from runner.core.task import AgentSettings, Plan, Standing, Task
 from runner.core.validation import nearest
 from runner.plan.progress import Progress
@@ -121,9 +122,7 @@ def protected_path_notes(
         matched = rules.may_meet(task, existing, settings.protected, never)
         if not matched:
             continue
-        paths = ", ".join(matched[:3])
-        if len(matched) > 3:
-            paths += f" and {len(matched) - 3} more"
+        paths = some_of(matched[:3], len(matched))
         notes.append(
             f"{task.id}: its files match protected paths, and a change to them is "
             f"refused: {paths}"
@@ -202,9 +201,7 @@ def _changed_since_notes(plan: Plan, progress: Progress) -> Iterator[str]:
     changed = [task.id for task in plan.tasks if progress.has_changed_since(task)]
     if not changed:
         return
-    names = ", ".join(changed[:MAX_NAMED_TASKS])
-    if len(changed) > MAX_NAMED_TASKS:
-        names += f" and {len(changed) - MAX_NAMED_TASKS} more"
+    names = some_of(changed[:MAX_NAMED_TASKS], len(changed))
     verb = "was" if len(changed) == 1 else "were"
     yield (
         f"{names} {verb} changed in the plan after completion, and will not run again; "
@@ -259,9 +256,8 @@ def _each_once(faults: Sequence[_Fault], plan: Plan) -> Iterator[Problem]:
         groups.setdefault((fault.of_one, fault.remedy), []).append(fault)
     for same in groups.values():
         first = same[0]
-        names = ", ".join(fault.task.id for fault in same[:MAX_NAMED_TASKS])
-        if len(same) > MAX_NAMED_TASKS:
-            names += f" and {len(same) - MAX_NAMED_TASKS} more"
+        ids = [fault.task.id for fault in same[:MAX_NAMED_TASKS]]
+        names = some_of(ids, len(same))
         what = first.of_one if len(same) == 1 else first.of_several
         yield _problem(first.task, plan, f"{names}{what}", first.remedy)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from runner.core.errors import InvalidInput, Problem
+from runner.core.plurals import some_of
 from runner.core.task import LeftOut, Plan, Status, Task
 from runner.core.validation import nearest
 from runner.plan.formats.diagnostics import LEFT_OUT
@@ -199,10 +200,7 @@ def _notes_of_dependents(plan: Plan) -> Iterator[str]:
 
 
 def _dependents_note(plan: Plan, task: Task, dependents: Sequence[str]) -> str:
-    names = ", ".join(dependents[:MAX_NAMED_TASKS])
-    more = len(dependents) - MAX_NAMED_TASKS
-    if more > 0:
-        names = f"{names} and {more} more"
+    names = some_of(dependents[:MAX_NAMED_TASKS], len(dependents))
     path = task.path or plan.path
     reason = f" ({task.skip_reason})" if task.skip_reason else ""
     what = f"{task.id} is skipped{reason}, so these cannot run: {names}"

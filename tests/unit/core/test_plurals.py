@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from runner.core.plurals import pluralize
+from runner.core.plurals import pluralize, some_of
 
 
 @pytest.mark.parametrize(
@@ -21,3 +21,8 @@ def test_only_one_takes_the_singular(
     number: int, nouns: tuple[str, ...], text: str
 ) -> None:
     assert pluralize(number, *nouns) == text
+
+
+def test_names_that_are_not_shown_are_counted() -> None:
+    assert some_of(["T1", "T2"], 2) == "T1, T2"
+    assert some_of(["T1", "T2"], 5) == "T1, T2 and 3 more"
