@@ -85,9 +85,10 @@ def preflight(
     problems = list(_unknown_task_problems(plan, settings))
     uses: list[_AgentUse] = []
     faults: list[_Fault] = []
+    workflows = [path for path in tracked if _WORKFLOW.fullmatch(path)]
     for task in _open_tasks(plan, progress, settings):
         if not may_change_workflows:
-            problems += _workflow_problems(task, plan, tracked)
+            problems += _workflow_problems(task, plan, workflows)
         if job_seconds is not None:
             problems += _time_limit_problems(task, plan, settings, job_seconds)
         problems += _prompt_problems(task, plan)
@@ -151,10 +152,10 @@ def _open_tasks(plan: Plan, progress: Progress, settings: Settings) -> Iterator[
 
 
 def _workflow_problems(
-    task: Task, plan: Plan, tracked: Sequence[str]
+    task: Task, plan: Plan, workflows: Sequence[str]
 ) -> Iterator[Problem]:
     """A problem if the task may change workflows: the job's token cannot push them."""
-    if _allows_workflows(task.allow, tracked):
+    if _allows_workflows(task.allow, workflows):
         what = (
             f"{task.id} may change .github/workflows, "
             "but the job's own token may not push such a change"
@@ -163,16 +164,15 @@ def _workflow_problems(
         yield _problem(task, plan, what, remedy)
 
 
-def _allows_workflows(allow: Sequence[str], tracked: Sequence[str]) -> bool:
-    """Whether the globs name workflows, or match one that exists.
+def _allows_workflows(allow: Sequence[str], workflows: Sequence[str]) -> bool:
+    """Whether the globs name workflows, or match one of those that exist.
 
     A glob without a folder, such as `CLAUDE.md`, could match a new file there as well.
     Nobody means that.
     """
     if any(glob.removeprefix("/").startswith(".github/workflows/") for glob in allow):
         return True
-    existing = [path for path in tracked if _WORKFLOW.fullmatch(path)]
-    return any(globs.matches(allow, path) for path in (*_NEW_WORKFLOWS, *existing))
+    return any(globs.matches(allow, path) for path in (*_NEW_WORKFLOWS, *workflows))
 
 
 def _prompt_problems(task: Task, plan: Plan) -> Iterator[Problem]:
