@@ -721,15 +721,21 @@ def protect_main(jobs: Jobs) -> None:
     hook.chmod(0o755)
 
 
-def test_a_held_batch_that_the_branch_refuses_says_why_and_keeps_the_results(
-    jobs: Jobs, tmp_path: Path
-) -> None:
+def verified_batch_on_a_moved_branch(jobs: Jobs, tmp_path: Path) -> tuple[Job, Path]:
+    """Job `next` of a batch that has its verdict, in the file, before `main` moved."""
     start(jobs, TWO, verify="true")
     chosen = jobs.next()
     jobs.tasks(chosen)
     verdict = tmp_path / "verdict.json"
     jobs.verify(chosen, verdict)
     rival(jobs, "one")
+    return chosen, verdict
+
+
+def test_a_held_batch_that_the_branch_refuses_says_why_and_keeps_the_results(
+    jobs: Jobs, tmp_path: Path
+) -> None:
+    chosen, verdict = verified_batch_on_a_moved_branch(jobs, tmp_path)
     head = jobs.git("rev-parse", "main")
     protect_main(jobs)
     merged = jobs.merge(chosen, FANIN_VERDICT=str(verdict), FANIN_LAST="true")
@@ -744,12 +750,7 @@ def test_a_held_batch_that_the_branch_refuses_says_why_and_keeps_the_results(
 def test_a_batch_is_not_called_held_on_a_branch_that_cannot_be_pushed(
     jobs: Jobs, tmp_path: Path
 ) -> None:
-    start(jobs, TWO, verify="true")
-    chosen = jobs.next()
-    jobs.tasks(chosen)
-    verdict = tmp_path / "verdict.json"
-    jobs.verify(chosen, verdict)
-    rival(jobs, "one")
+    chosen, verdict = verified_batch_on_a_moved_branch(jobs, tmp_path)
     head = jobs.git("rev-parse", "main")
     # git cannot have both fanin and fanin/held/…
     jobs.git("branch", "fanin", "main")

@@ -13,6 +13,7 @@ import tarfile
 import pytest
 
 from tests.support.project import Project, Quiet
+from tests.support.without_rights import without_rights
 
 NESTED = "is a repository inside the repository"
 
@@ -163,24 +164,11 @@ def test_a_set_up_that_makes_a_nested_repository_is_not_the_agents_work(
     assert "vendored" not in "\n".join(observer.notes)
 
 
-# Root reads every file, so this gives up the capabilities for it (prctl(2),
-# PR_CAPBSET_DROP of CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH) before fanin starts.
-UNPRIVILEGED = """
-import ctypes, os, sys
-if os.geteuid() == 0:
-    libc = ctypes.CDLL(None, use_errno=True)
-    for capability in (1, 2):
-        if libc.prctl(24, capability, 0, 0, 0):
-            sys.exit(os.strerror(ctypes.get_errno()))
-os.execv(sys.executable, [sys.executable, "-m", "runner", "run"])
-"""
-
-
 def test_an_unreadable_file_is_named_and_kept(project: Project) -> None:
     do = ["write a: a", "mode a: 000", "write b: b"]
     project.plan([{"id": "A", "do": do, "max_attempts": 1}])
     shown = subprocess.run(
-        [sys.executable, "-c", UNPRIVILEGED],
+        without_rights([sys.executable, "-m", "runner", "run"]),
         cwd=project.root,
         capture_output=True,
         text=True,

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from runner.attempt.workspace import remove_folder
+from tests.support.without_rights import without_rights
 
 # The path is longer than PATH_MAX: only a program that changes its folder gets there.
 _GO_DOWN = """
@@ -26,21 +27,10 @@ def test_a_folder_that_no_path_reaches_is_removed(tmp_path: Path) -> None:
     assert not folder.exists()
 
 
-# Root may remove everything, so this gives up the capabilities for it (prctl(2),
-# PR_CAPBSET_DROP of CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH) before fanin's code runs.
-_REMOVE_WITHOUT_RIGHTS = """
-import ctypes, os, sys
-if os.geteuid() == 0:
-    libc = ctypes.CDLL(None, use_errno=True)
-    for capability in (1, 2):
-        if libc.prctl(24, capability, 0, 0, 0):
-            sys.exit(os.strerror(ctypes.get_errno()))
-code = '''
+_REMOVE = """
 import pathlib, sys
 from runner.attempt.workspace import remove_folder
 remove_folder(pathlib.Path(sys.argv[1]))
-'''
-os.execv(sys.executable, [sys.executable, "-c", code, sys.argv[1]])
 """
 
 
@@ -50,8 +40,8 @@ def test_a_folder_that_may_not_be_written_is_removed(tmp_path: Path) -> None:
     (inner / "file").touch()
     inner.chmod(0o500)
     inner.parent.chmod(0o000)
-    argv = [sys.executable, "-c", _REMOVE_WITHOUT_RIGHTS, str(tmp_path / "checkout")]
-    subprocess.run(argv, check=True)
+    argv = [sys.executable, "-c", _REMOVE, str(tmp_path / "checkout")]
+    subprocess.run(without_rights(argv), check=True)
     assert not (tmp_path / "checkout").exists()
 
 
