@@ -16,7 +16,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from runner.attempt.left_out import add_all
-from runner.attempt.workspace import Workspace
+from runner.attempt.workspace import Workspace, append_pack
+from runner.core import durable
 from runner.core.errors import GitFailed
 
 _MAX_REFS = 1_000
@@ -84,18 +85,15 @@ def _sorted(
     problems: tuple[str, ...],
 ) -> Detours:
     """Leave out what the captured tree contains, and choose the result."""
-    captured = tree or _tree_of(workspace, workspace.base)
+    base_tree = _tree_of(workspace, workspace.base)
+    captured = tree or base_tree
     left: list[Tip] = []
     for tip in tips:
         assert tip.commit is not None
         tip_tree = _tree_of(workspace, tip.commit)
         if tip_tree is None:
             problems += (f"{tip.name} cannot be read",)
-        elif tip_tree != captured and not (
-            not tip.is_stash
-            and (tree is not None or tip.commit != head)
-            and _is_ancestor(workspace, tip.commit, head)
-        ):
+        elif tip_tree != captured and not _is_contained(workspace, tip, tree, head):
             left.append(replace(tip, tree=tip_tree))
     left = [tip for tip in left if not _is_below_another(workspace, tip, left)]
     for folder in folders:
@@ -105,7 +103,6 @@ def _sorted(
         except GitFailed:
             problems += (f"{name} cannot be read",)
             continue
-        base_tree = _tree_of(workspace, workspace.base)
         if folder_tree not in {captured, base_tree, *(tip.tree for tip in left)}:
             left.append(Tip(name, None, folder_tree))
     work = [tip for tip in left if not tip.is_stash]
@@ -115,6 +112,16 @@ def _sorted(
             others = tuple(tip for tip in left if tip is not result)
             return Detours(result, others, problems)
     return Detours(None, tuple(left), problems)
+
+
+def _is_contained(workspace: Workspace, tip: Tip, tree: str | None, head: str) -> bool:
+    """Whether the checkout's files were made on top of the tip's commit."""
+    if tip.is_stash or tip.commit is None:
+        return False
+    # The files are the base's again, so they have nothing of what HEAD names.
+    if tree is None and tip.commit == head:
+        return False
+    return _is_ancestor(workspace, tip.commit, head)
 
 
 def _is_below_another(workspace: Workspace, tip: Tip, tips: list[Tip]) -> bool:
@@ -288,8 +295,6 @@ def write_bundle(workspace: Workspace, tips: list[Tip], file: Path) -> None:
 
     Only its files, not the agent's commits: those may hold what nobody has searched.
     """
-    from runner.core import durable
-
     git = workspace.git
     lines, commits = [], []
     for number, tip in enumerate(tips, start=1):
@@ -302,13 +307,9 @@ def write_bundle(workspace: Workspace, tips: list[Tip], file: Path) -> None:
         header = "# v3 git bundle\n@object-format=sha256\n"
     header += f"-{workspace.base}\n{''.join(lines)}\n"
     revisions = "".join(f"{commit}\n" for commit in commits) + f"^{workspace.base}\n"
-    argv = ["pack-objects", "-q", "--thin", "--stdout", "--revs", "--delta-base-offset"]
     with suppress(OSError):
         file.unlink(missing_ok=True)
     with file.open("xb") as stream:
         stream.write(header.encode())
-        stream.flush()
-        git.run(argv, stdin=revisions.encode(), stdout=stream)
-        stream.flush()
-        durable.sync(stream.fileno())
+        append_pack(workspace, revisions, stream)
     durable.sync_folder(file.parent)

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from secrets import token_hex
+from typing import BinaryIO
 
 from runner.attempt.left_out import (
     LeftOut,
@@ -427,16 +428,23 @@ def write_pack(workspace: Workspace, tree: str, pack: Path) -> None:
     """Write the objects of `tree` that the base lacks to the file `pack`, as a thin
     pack.
     """
-    revisions = f"{tree}\n^{workspace.base}^{{tree}}\n"
+    with pack.open("wb") as sink:
+        append_pack(workspace, f"{tree}\n^{workspace.base}^{{tree}}\n", sink)
+
+
+def append_pack(workspace: Workspace, revisions: str, sink: BinaryIO) -> None:
+    """Write the objects of the revisions, as `git rev-list` reads them, to `sink` as a
+    thin pack, durably.
+    """
     # thin: a delta may be against an object of the base, which the reader has
     argv = [
         *("pack-objects", "-q", "--thin", "--stdout", "--revs"),
         "--delta-base-offset",
     ]
-    with pack.open("wb") as sink:
-        workspace.git.run(argv, stdin=revisions.encode(), stdout=sink)
-        sink.flush()
-        durable.sync(sink.fileno())
+    # git writes to the file itself
+    sink.flush()
+    workspace.git.run(argv, stdin=revisions.encode(), stdout=sink)
+    durable.sync(sink.fileno())
 
 
 def _borrow(origin: Origin, git_dir: Path) -> None:
