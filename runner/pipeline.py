@@ -33,11 +33,12 @@ from runner.core.errors import FaninError
 from runner.core.manifest import BatchEntry, Manifest
 from runner.core.result import Failure, FailureKind, Result, Usage, Verdict
 from runner.core.task import Task
-from runner.plan.progress import PastConflicts, Progress
+from runner.plan.progress import PastConflicts
 from runner.repo.origin import Origin
 from runner.schedule import selection
 from runner.schedule.budget import Budget
 from runner.schedule.manifest import build_manifest
+from runner.schedule.task_choice import EVERY_TASK, TaskChoice
 
 if TYPE_CHECKING:
     from runner.fan_in.batch_merge import FanIn
@@ -87,7 +88,8 @@ class BatchRequest:
     `slots` is how many tasks may run now. `retry` are ids of tasks that get one more
     attempt. `prompt_template` is the template's text, `tree` has the files of the commit
     that the batch starts from, for the context in prompts. `select_tasks` replaces the
-    selection from all ready tasks, for a caller that tracks them. The rest of the
+    selection from all ready tasks, for a caller that tracks them. `choice` limits that
+    selection. The rest of the
     budget is divided among the batch, or among `budget_shares` attempts if more.
     """
 
@@ -101,6 +103,7 @@ class BatchRequest:
     prompt_template: str | None = None
     tree: Tree | None = None
     select_tasks: SelectTasks | None = None
+    choice: TaskChoice = EVERY_TASK
     run_attempt: int = 1
 
 
@@ -127,7 +130,8 @@ def next_batch(
     if request.select_tasks is not None:
         tasks = request.select_tasks(slots)
     else:
-        tasks = _most_urgent(snapshot, progress, settings.max_attempts, slots)
+        granted = replace(snapshot, progress=progress)
+        tasks = _most_urgent(granted, request.choice, settings.max_attempts, slots)
     if not tasks:
         return None
     return build_manifest(
@@ -148,11 +152,11 @@ def next_batch(
 
 
 def _most_urgent(
-    snapshot: Snapshot, progress: Progress, max_attempts: int, slots: int
+    snapshot: Snapshot, choice: TaskChoice, max_attempts: int, slots: int
 ) -> list[Task]:
-    """The most urgent of all ready tasks."""
-    graph = snapshot.graph
-    ready_ids = graph.ready(progress.standings(snapshot.plan, max_attempts))
+    """The most urgent of the chosen tasks that are ready."""
+    graph, progress = snapshot.graph, snapshot.progress
+    ready_ids = graph.ready(choice.standings(snapshot, max_attempts))
     ready = [graph.tasks[task_id] for task_id in ready_ids]
 
     def past_conflicts(task: Task) -> PastConflicts:

@@ -115,6 +115,17 @@ def missing_requirements(agent_settings: AgentSettings) -> list[tuple[str, str]]
     )
 
 
+def unlanded_branch(repo: Repository) -> str | None:
+    """The branch on which finished work waits, None if there is none."""
+    from runner.local.journal import Journal
+    from runner.local.landing import has_unlanded_work
+
+    waiting = Journal(repo.git_dir).state().waiting
+    if waiting is None or not has_unlanded_work(repo, waiting):
+        return None
+    return waiting.branch
+
+
 def waiting_message(branch: str) -> str:
     """The sentence about finished work that could not reach its branch."""
     return f"finished work waits on {branch}; to take it:  git merge --ff-only {branch}"

@@ -14,6 +14,7 @@ from runner.cli.context import (
     missing_requirements,
     open_project,
     task_views,
+    unlanded_branch,
     waiting_message,
     work_tree_snapshot,
 )
@@ -253,16 +254,11 @@ def status(repo_path: str, /, as_json: bool, **flags: FlagValue | None) -> int:
     Reads the branch, and the run that is in progress if there is one.
     """
     from runner.local.journal import Journal
-    from runner.local.landing import has_unlanded_work
 
     repo, settings = open_project(repo_path, flags)
-    journal = Journal(repo.git_dir)
-    waiting = journal.state().waiting
-    waiting_branch = None
-    if waiting and has_unlanded_work(repo, waiting):
-        waiting_branch = waiting.branch
+    waiting_branch = unlanded_branch(repo)
     snapshot = branch_snapshot(repo, settings, waiting_branch)
-    views = task_views(snapshot, settings, journal.running())
+    views = task_views(snapshot, settings, Journal(repo.git_dir).running())
     if as_json:
         from runner.ui import plan_json
 

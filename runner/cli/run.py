@@ -7,28 +7,89 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runner.cli.context import open_project, task_views, waiting_message
+from runner.cli import completion
+from runner.cli.context import (
+    branch_commit,
+    open_project,
+    task_views,
+    unlanded_branch,
+    waiting_message,
+)
 from runner.cli.options import settings_options
-from runner.core.errors import EXIT_TASKS_FAILED
+from runner.core.errors import EXIT_DONE, EXIT_TASKS_FAILED
 
 if TYPE_CHECKING:
-    from runner.config.settings import FlagValue
+    from collections.abc import Callable
+
+    from runner.config.settings import FlagValue, Settings
+    from runner.core.manifest import Manifest
+    from runner.plan.snapshot import Snapshot
+    from runner.repo.repository import Repository
+    from runner.schedule.task_choice import NamedTasks
+
+
+def _jobs_option(command: Callable[..., int]) -> Callable[..., int]:
+    return click.option(
+        "-j",
+        "--jobs",
+        type=click.IntRange(1, 256),
+        metavar="N",
+        help="Short for --parallel --max-concurrent N.",
+    )(command)
 
 
 @click.command()
+@click.argument(
+    "task_ids", nargs=-1, metavar="[ID…]", shell_complete=completion.task_ids
+)
+@click.option(
+    "--until",
+    multiple=True,
+    metavar="ID",
+    shell_complete=completion.task_ids,
+    help="Run this task and all that it depends on; may be repeated.",
+)
+@click.option(
+    "--dry-run", is_flag=True, help="Print the first batch; start and write nothing."
+)
+@_jobs_option
 @settings_options("run")
 @click.pass_obj
-def run(repo_path: str, /, **flags: FlagValue | None) -> int:
-    """Run every ready task, batch by batch, until none is left."""
+def run(
+    repo_path: str,
+    /,
+    task_ids: tuple[str, ...],
+    until: tuple[str, ...],
+    dry_run: bool,
+    jobs: int | None,
+    **flags: FlagValue | None,
+) -> int:
+    """Run every ready task, batch by batch, until none is left.
+
+    With IDs, run these tasks and no others; what they depend on must be completed.
+    """
+    from runner.schedule.task_choice import NamedTasks
+
+    if jobs is not None:
+        flags |= {"parallel": True, "max_concurrent": jobs}
+    repo, settings = open_project(repo_path, flags)
+    named = NamedTasks(task_ids, until)
+    if dry_run:
+        return _print_first_batch(repo, settings, named)
+    return _run(repo, settings, named)
+
+
+def _run(repo: Repository, settings: Settings, named: NamedTasks) -> int:
     from runner.cli.report import print_end
     from runner.local.run import LocalRun
     from runner.ui.terminal import RunConsole, TerminalView
 
-    repo, settings = open_project(repo_path, flags)
     console = RunConsole()
     with TerminalView(console) as view:
-        ended = LocalRun(repo, settings, os.environ, view)()
-    exit_code = print_end(console, task_views(ended.snapshot, settings))
+        ended = LocalRun(repo, settings, os.environ, view, named)()
+    views = task_views(ended.snapshot, settings)
+    chosen = [view for view in views if view.task.id in ended.choice]
+    exit_code = print_end(console, chosen)
     if ended.usage.attempts:
         console.print(ended.usage.describe(), markup=False)
     warnings = []
@@ -40,6 +101,47 @@ def run(repo_path: str, /, **flags: FlagValue | None) -> int:
         console.print(warning, style="yellow", markup=False, soft_wrap=True)
         exit_code = EXIT_TASKS_FAILED
     return exit_code
+
+
+def _print_first_batch(repo: Repository, settings: Settings, named: NamedTasks) -> int:
+    from runner.cli.context import branch_snapshot
+    from runner.local.preparation import refuse_dirty
+    from runner.local.preview import first_batch
+
+    waiting_branch = unlanded_branch(repo)
+    branch, _ = branch_commit(repo, settings, waiting_branch)
+    refuse_dirty(repo, branch)
+    snapshot = branch_snapshot(repo, settings, waiting_branch)
+    batch = first_batch(repo, branch, snapshot, settings, named, os.environ)
+    if batch is None:
+        click.echo("no task is ready")
+    else:
+        _print_batch(batch, snapshot, named, settings)
+    return EXIT_DONE
+
+
+def _print_batch(
+    batch: Manifest, snapshot: Snapshot, named: NamedTasks, settings: Settings
+) -> None:
+    from runner.core.documents import clean
+    from runner.core.plurals import pluralize
+    from runner.core.task import Standing
+
+    tasks = pluralize(len(batch.entries), "task")
+    click.echo(
+        f"the first batch has {tasks}, from {batch.branch} at {batch.base[:10]}:"
+    )
+    for entry in batch.entries:
+        attempt = f" (attempt {entry.attempt})" if entry.attempt > 1 else ""
+        task = entry.task
+        click.echo(
+            f"  {clean(task.id)}  {clean(task.title)}{attempt}  {entry.agent.name}"
+        )
+    choice = named.choice(snapshot, settings.max_attempts)
+    standings = choice.standings(snapshot, settings.max_attempts)
+    opened = [*standings.values()].count(Standing.OPEN)
+    if later := opened - len(batch.entries):
+        click.echo(f"{pluralize(later, 'task')} later")
 
 
 COMMANDS = (run,)

@@ -15,6 +15,7 @@ from runner.local.observer import MaskingObserver
 from runner.plan.snapshot import Snapshot
 from runner.schedule.backoff import Backoff
 from runner.schedule.budget import Budget, UsageTotal
+from runner.schedule.task_choice import TaskChoice
 
 
 class RunAccount:
@@ -74,14 +75,12 @@ class RunAccount:
             if failure is None or failure.kind is FailureKind.INTERRUPTED:
                 self.interrupted_tasks.add(task_id)
 
-    def cost_limit_reached(self, snapshot: Snapshot) -> str | None:
+    def cost_limit_reached(self, snapshot: Snapshot, choice: TaskChoice) -> str | None:
         """The message that the cost limit stops all ready tasks, or None."""
         reason = self._budget.stop_reason()
         if reason is None:
             return None
-        standings = snapshot.progress.standings(
-            snapshot.plan, self._settings.max_attempts
-        )
+        standings = choice.standings(snapshot, self._settings.max_attempts)
         return reason if snapshot.graph.ready(standings) else None
 
     def reserve(self, manifests: list[Manifest]) -> Budget:

@@ -38,7 +38,7 @@ class BatchSchedule:
         for round_number in range(1, limit + 1):
             if context.cancel.is_set():
                 return None
-            if stop_reason := account.cost_limit_reached(snapshot):
+            if stop_reason := account.cost_limit_reached(snapshot, context.choice):
                 return stop_reason
             manifest = context.next_batch(
                 snapshot, round_number, slots=account.slots, budget=account.budget
@@ -50,6 +50,9 @@ class BatchSchedule:
             snapshot = context.snapshot()
             if round_number < limit:
                 account.wait_for_rate_limit()
+        standings = context.choice.standings(snapshot, context.settings.max_attempts)
+        if not snapshot.graph.ready(standings):
+            return None
         return f"limits.max_rounds = {limit} rounds are done"
 
     def _run_batch(self, manifest: Manifest) -> str | None:

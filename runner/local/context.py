@@ -18,13 +18,14 @@ from runner.plan.snapshot import Snapshot, read_snapshot, read_template
 from runner.plan.trees import CommitTree
 from runner.repo.repository import Repository
 from runner.schedule.budget import Budget
+from runner.schedule.task_choice import EVERY_TASK, TaskChoice
 
 
 @dataclass(frozen=True)
 class RunContext:
     """One run: its id, repository and settings, its journal, lander and observer.
 
-    `cancel` is set when the run is to stop.
+    `choice` says which tasks may start. `cancel` is set when the run is to stop.
     """
 
     run: str
@@ -35,6 +36,7 @@ class RunContext:
     observer: MaskingObserver
     attempt_context: AttemptContext
     cancel: threading.Event
+    choice: TaskChoice = EVERY_TASK
 
     def snapshot(self) -> Snapshot:
         """The plan and progress at the branch's head. Raises UsageProblem if it is gone."""
@@ -86,6 +88,7 @@ class RunContext:
                 prompt_template=read_template(template, template_text),
                 tree=CommitTree(self.repo, snapshot.commit),
                 select_tasks=select_tasks,
+                choice=self.choice,
             ),
         )
         if manifest is not None:

@@ -20,6 +20,7 @@ from runner.repo import work_tree
 from runner.repo.repository import Repository
 from runner.schedule.manifest import agent_of
 from runner.schedule.preflight import preflight
+from runner.schedule.task_choice import TaskChoice
 
 SCRATCH_PREFIX = "fanin-"
 _NAMED_PATHS = 5  # how many uncommitted files a refusal names
@@ -104,22 +105,29 @@ def refuse_dirty(repo: Repository, branch: str) -> None:
 
 
 def check_agents(
-    snapshot: Snapshot, settings: Settings, environ: Mapping[str, str]
+    snapshot: Snapshot,
+    settings: Settings,
+    environ: Mapping[str, str],
+    choice: TaskChoice,
 ) -> tuple[str, ...]:
-    """Check that every open task can run and land; what a person should know besides.
+    """Check that every chosen task can run and land; what a person should know besides.
 
     InvalidInput, before anything is paid, if an agent, a program, a key or the means to
     keep the cost limit is missing.
     """
-    report = preflight(snapshot.plan, snapshot.progress, settings, environ=environ)
+    report = preflight(
+        snapshot.plan, snapshot.progress, settings, environ=environ, choice=choice
+    )
     if report.problems or report.missing:
         raise InvalidInput([*report.problems, *report.missing])
     return report.notes
 
 
-def agents_of_open_tasks(snapshot: Snapshot, settings: Settings) -> list[AgentSettings]:
+def agents_of_open_tasks(
+    snapshot: Snapshot, settings: Settings, choice: TaskChoice
+) -> list[AgentSettings]:
     """The agents that the run may start. InvalidInput as `check_agents`."""
-    standings = snapshot.progress.standings(snapshot.plan, settings.max_attempts)
+    standings = choice.standings(snapshot, settings.max_attempts)
     return [
         agent_of(task, snapshot.plan, settings)
         for task in snapshot.plan.tasks

@@ -83,7 +83,7 @@ class RollingSchedule:
         # what the run's own head says
         self._snapshot = snapshot
         self._landing_queue = LandingQueue(context, snapshot.commit)
-        self._ready = ReadyQueue(context.settings.max_attempts)
+        self._ready = ReadyQueue(context.settings.max_attempts, context.choice)
         self._events: SimpleQueue[LoopEvent] = SimpleQueue()
         # batch → manifest, from its start until its result is merged
         self._running: dict[str, Manifest] = {}
@@ -130,7 +130,9 @@ class RollingSchedule:
         if self._stop_reason is not None:
             return self._stop_reason
         # Where nothing could start, no batch was accounted for.
-        return self._account.cost_limit_reached(self._context.snapshot())
+        return self._account.cost_limit_reached(
+            self._context.snapshot(), self._context.choice
+        )
 
     # -- start tasks --
 
@@ -346,7 +348,9 @@ class RollingSchedule:
         )
         stop_reason = account.account_for_batch(manifest, fan_in, moved=moved)
         if stop_reason is None:
-            stop_reason = account.cost_limit_reached(self._snapshot)
+            stop_reason = account.cost_limit_reached(
+                self._snapshot, self._context.choice
+            )
         if stop_reason is None:
             account.wait_for_rate_limit()
         return stop_reason

@@ -12,7 +12,7 @@ import signal
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from types import FrameType
 from typing import Literal
@@ -23,6 +23,7 @@ from runner.attempt.workspace_pool import WorkspacePool
 from runner.config.settings import Settings, describe
 from runner.core.errors import Interrupted
 from runner.core.events import RunEnded, RunObserver, RunStarted
+from runner.core.plurals import pluralize
 from runner.local.account import RunAccount
 from runner.local.attempts import AttemptRunner
 from runner.local.batches import BatchSchedule
@@ -45,6 +46,7 @@ from runner.policy.redaction import Secrets
 from runner.repo.command import end_all
 from runner.repo.repository import Repository
 from runner.schedule.budget import UsageTotal
+from runner.schedule.task_choice import EVERY_TASK, NO_NAMES, NamedTasks, TaskChoice
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ class RunOutcome:
 
     `waiting_branch` holds work that could not reach its own branch. `stop_reason` says
     why the run stopped although tasks are ready. `usage` is what the attempts reported.
+    `choice` is of the tasks that were allowed to start.
     """
 
     snapshot: Snapshot
@@ -61,12 +64,13 @@ class RunOutcome:
     waiting_branch: str | None = None
     usage: UsageTotal = field(default_factory=UsageTotal)
     stop_reason: str | None = None
+    choice: TaskChoice = EVERY_TASK
 
 
 class LocalRun:
     """One `fanin run`. `observer` hears of it, from several threads.
 
-    Everything durable is in the repository and its `.git/fanin`.
+    Only `named` tasks start, if any are named. Everything durable is in the repository and its `.git/fanin`.
     """
 
     def __init__(
@@ -75,10 +79,12 @@ class LocalRun:
         settings: Settings,
         environ: Mapping[str, str],
         observer: RunObserver,
+        named: NamedTasks = NO_NAMES,
     ) -> None:
         self.journal = Journal(repo.git_dir)
         self.run = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
         self._repo, self._settings, self._environ = repo, settings, environ
+        self._named = named
         self._observer = MaskingObserver(observer)
         self._cancel = threading.Event()
         attempt_context = AttemptContext(environ, self._cancel)
@@ -101,8 +107,8 @@ class LocalRun:
         """Work until nothing is ready.
 
         Raises Interrupted after a signal, once what had finished has landed;
-        UsageProblem if the work tree is dirty, HEAD is detached or another fanin works
-        here; InvalidInput for the plan, the progress or the settings.
+        UsageProblem if the work tree is dirty, HEAD is detached, a named task cannot
+        start or another fanin works here; InvalidInput for the plan, the progress or the settings.
         """
         with self.journal.locked(), _sets_on_signals(self._cancel):
             snapshot = self._prepare()
@@ -124,9 +130,11 @@ class LocalRun:
         refuse_dirty(self._repo, self._lander.branch)
         complete_partial_clone(self._repo, self._lander.branch)
         snapshot = self._context.snapshot()
-        notes = check_agents(snapshot, self._settings, self._environ)
-        chosen = agents_of_open_tasks(snapshot, self._settings)
-        self._observer.add_secrets(secrets_of(chosen, self._environ))
+        choice = self._named.choice(snapshot, self._settings.max_attempts)
+        self._context = replace(self._context, choice=choice)
+        notes = check_agents(snapshot, self._settings, self._environ, choice)
+        used_agents = agents_of_open_tasks(snapshot, self._settings, choice)
+        self._observer.add_secrets(secrets_of(used_agents, self._environ))
         self._observer.add_secrets(Secrets.of(self._environ, self._settings.setup_env))
         for note in notes:
             self._observer.note(note)
@@ -158,6 +166,7 @@ class LocalRun:
                 waiting.branch if waiting else None,
                 self._account.usage,
                 stop_reason,
+                context.choice,
             )
         self.journal.record("end", run=self.run)
         return outcome
@@ -171,6 +180,11 @@ class LocalRun:
 
     def _report_start(self, snapshot: Snapshot) -> None:
         settings = list(describe(self._settings))
+        chosen = [
+            task for task in snapshot.plan.tasks if task.id in self._context.choice
+        ]
+        if len(chosen) < len(snapshot.plan.tasks):
+            settings.insert(0, f"only {pluralize(len(chosen), 'task')}")
         if snapshot.plan.left_out:
             settings.insert(0, snapshot.plan.left_out_summary)
         self._observer.observe(

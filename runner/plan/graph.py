@@ -148,6 +148,10 @@ class TaskGraph:
         """Ids of the tasks that depend on this one directly, in plan order."""
         return self._in_plan_order(self._dependents[task_id])
 
+    def ancestors(self, task_id: str) -> set[str]:
+        """The ids of all tasks that must be completed before this one may start."""
+        return _reachable(task_id, self._dependencies)
+
     @property
     def edges(self) -> int:
         """The number of dependencies."""

@@ -20,6 +20,7 @@ from runner.plan.progress import Progress
 from runner.plan.task_rules import never_changed
 from runner.policy import globs, rules
 from runner.schedule.manifest import NO_AGENT_REMEDY
+from runner.schedule.task_choice import EVERY_TASK, TaskChoice
 
 MAX_NAMED_TASKS = 5  # a problem names no more of them
 # What GitHub takes for a workflow, under a name that no pattern means by chance.
@@ -73,8 +74,9 @@ def preflight(
     may_change_workflows: bool = True,
     tracked: Sequence[str] = (),
     job_seconds: float | None = None,
+    choice: TaskChoice = EVERY_TASK,
 ) -> PreflightReport:
-    """Check every open task and its agent.
+    """Check every open task of `choice` and its agent.
 
     `environ` is the environment that agents get their keys from and whose PATH they are
     looked up on; None if they run on other machines, which skips `missing`. On GitHub
@@ -87,6 +89,8 @@ def preflight(
     faults: list[_Fault] = []
     workflows = [path for path in tracked if _WORKFLOW.fullmatch(path)]
     for task in _open_tasks(plan, progress, settings):
+        if task.id not in choice:
+            continue
         if not may_change_workflows:
             problems += _workflow_problems(task, plan, workflows)
         if job_seconds is not None:

@@ -16,6 +16,7 @@ from runner.plan.graph import TaskGraph
 from runner.plan.progress import PastConflicts, Progress
 from runner.plan.snapshot import Snapshot
 from runner.schedule import selection
+from runner.schedule.task_choice import EVERY_TASK, TaskChoice
 
 # The smallest rank is the most urgent.
 Rank = Callable[[str], tuple[float, ...]]
@@ -24,10 +25,13 @@ _Key = tuple[tuple[float, ...], int, str]
 
 
 class ReadyQueue:
-    """The ready tasks of a run, carried from one snapshot to the next."""
+    """The ready tasks of a run, carried from one snapshot to the next.
 
-    def __init__(self, max_attempts: int) -> None:
-        self._max_attempts = max_attempts
+    Only those of `choice` are ever ready.
+    """
+
+    def __init__(self, max_attempts: int, choice: TaskChoice = EVERY_TASK) -> None:
+        self._max_attempts, self._choice = max_attempts, choice
         self._graph: TaskGraph | None = None
         self._progress: Progress | None = None
 
@@ -40,7 +44,7 @@ class ReadyQueue:
             return
         tasks = snapshot.graph.tasks
         heights = snapshot.graph.heights(snapshot.progress.expected_seconds)
-        standings = snapshot.progress.standings(snapshot.plan, self._max_attempts)
+        standings = self._choice.standings(snapshot, self._max_attempts)
 
         def rank(task_id: str) -> tuple[float, ...]:
             return selection.rank(tasks[task_id], heights)

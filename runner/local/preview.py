@@ -1,0 +1,49 @@
+"""What a run would do first, found without writing anything."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from runner import pipeline
+from runner.config.settings import Settings
+from runner.core.manifest import Manifest
+from runner.local.preparation import check_agents
+from runner.plan.snapshot import Snapshot, read_template
+from runner.plan.trees import CommitTree
+from runner.repo.repository import Repository
+from runner.schedule.budget import Budget
+from runner.schedule.task_choice import NamedTasks
+
+
+def first_batch(
+    repo: Repository,
+    branch: str,
+    snapshot: Snapshot,
+    settings: Settings,
+    named: NamedTasks,
+    environ: Mapping[str, str],
+) -> Manifest | None:
+    """The batch that a run would start with at `snapshot`; None if no task is ready.
+
+    For the rolling schedule, the tasks that it would start before the first one ends.
+    Raises what the run would raise before its first agent starts: UsageProblem for the
+    named tasks, InvalidInput for agents, programs and keys.
+    """
+    choice = named.choice(snapshot, settings.max_attempts)
+    check_agents(snapshot, settings, environ, choice)
+    template = settings.prompt_template
+    template_text = repo.file(snapshot.commit, template) if template else None
+    return pipeline.next_batch(
+        snapshot,
+        settings,
+        pipeline.BatchRequest(
+            run="preview",
+            round_number=1,
+            branch=branch,
+            slots=settings.slots,
+            budget=Budget(settings.limits.max_cost_usd),
+            prompt_template=read_template(template, template_text),
+            tree=CommitTree(repo, snapshot.commit),
+            choice=choice,
+        ),
+    )

@@ -1,0 +1,98 @@
+"""The tasks that a run may start: all of them, or those that a person named."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NoReturn
+
+from runner.core.errors import UsageProblem
+from runner.core.plurals import some_of
+from runner.core.task import Standing
+
+if TYPE_CHECKING:
+    from runner.plan.snapshot import Snapshot
+
+_NAMED = 5  # how many tasks a refusal names
+
+
+@dataclass(frozen=True)
+class TaskChoice:
+    """`ids` are those of the tasks that may start; None for every task of the plan."""
+
+    ids: frozenset[str] | None = None
+
+    def __contains__(self, task_id: str) -> bool:
+        return self.ids is None or task_id in self.ids
+
+    def standings(self, snapshot: Snapshot, max_attempts: int) -> dict[str, Standing]:
+        """Task id → standing, in plan order. An open task that may not start is stuck."""
+        standings = snapshot.progress.standings(snapshot.plan, max_attempts)
+        if self.ids is None:
+            return standings
+        for task_id, standing in standings.items():
+            if standing is Standing.OPEN and task_id not in self.ids:
+                standings[task_id] = Standing.STUCK
+        return standings
+
+
+EVERY_TASK = TaskChoice()
+
+
+@dataclass(frozen=True)
+class NamedTasks:
+    """The tasks on a command line: `ids` themselves, `until` with all they depend on."""
+
+    ids: tuple[str, ...] = ()
+    until: tuple[str, ...] = ()
+
+    def choice(self, snapshot: Snapshot, max_attempts: int) -> TaskChoice:
+        """The tasks that may start; every task if none is named.
+
+        Raises UsageProblem for an id that is not in the plan, for one that will not run
+        again, and for one of `ids` that depends on a task that is neither completed nor
+        chosen.
+        """
+        if not self.ids and not self.until:
+            return EVERY_TASK
+        named = snapshot.tasks_named([*self.ids, *self.until])
+        chosen = {task.id for task in named}
+        for task_id in self.until:
+            chosen |= snapshot.graph.ancestors(task_id)
+        standings = snapshot.progress.standings(snapshot.plan, max_attempts)
+        _refuse_stuck(
+            [task.id for task in named if standings[task.id] is Standing.STUCK]
+        )
+        for task in named:
+            if standings[task.id] is not Standing.OPEN:
+                continue
+            unmet = []
+            for dependency in snapshot.graph.dependencies(task.id):
+                completed = standings[dependency] is Standing.COMPLETED
+                if not completed and dependency not in chosen:
+                    unmet.append(dependency)
+            if unmet:
+                _refuse_unmet(task.id, unmet)
+        return TaskChoice(frozenset(chosen))
+
+
+NO_NAMES = NamedTasks()
+
+
+def _refuse_unmet(task_id: str, unmet: Sequence[str]) -> NoReturn:
+    verb = "is" if len(unmet) == 1 else "are"
+    raise UsageProblem(
+        f"{task_id} depends on {some_of(unmet[:_NAMED], len(unmet))}, which {verb} not "
+        "completed",
+        f"to run that too:  fanin run --until {task_id}",
+    )
+
+
+def _refuse_stuck(ids: Sequence[str]) -> None:
+    if not ids:
+        return
+    verb = "was" if len(ids) == 1 else "were"
+    raise UsageProblem(
+        f"{some_of(ids[:_NAMED], len(ids))} failed for good or {verb} skipped",
+        f"to grant another attempt:  fanin retry {' '.join(ids[:_NAMED])}",
+    )
