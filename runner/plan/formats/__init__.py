@@ -18,6 +18,7 @@ from runner.plan.formats.ai_sdlc import AiSdlc
 from runner.plan.formats.backlog_md import BacklogMd
 from runner.plan.formats.base import Mark, MemoryTree, Options, Source, Tree
 from runner.plan.formats.beads import Beads
+from runner.plan.formats.checklist import Checklist
 from runner.plan.formats.diagnostics import count_of, spelling_remedy
 from runner.plan.formats.github_issues import GithubIssues
 from runner.plan.formats.kiro import Kiro
@@ -61,6 +62,8 @@ _SOURCES: tuple[Source, ...] = (
     TaskMaster(),
     BacklogMd(),
     Beads(),
+    # Last: it reads any Markdown with check boxes.
+    Checklist(),
 )
 
 

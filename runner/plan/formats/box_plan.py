@@ -12,7 +12,7 @@ from runner.plan.formats.box_order import (
     one_by_one,
     wait_in_order,
 )
-from runner.plan.formats.boxes import Box, Boxes, is_box, is_readable
+from runner.plan.formats.boxes import MAX_HEADING, Box, Boxes, is_box, is_readable
 from runner.plan.formats.diagnostics import (
     COMPLETED,
     LEFT_OUT,
@@ -25,6 +25,9 @@ from runner.plan.formats.diagnostics import (
     join_sections,
 )
 from runner.plan.formats.markdown import Page
+
+# Characters of what lies between a group and its first task, in the prompt of each.
+MAX_DETAILS = 10_000
 
 
 def leaves(boxes: Boxes) -> list[Box]:
@@ -83,7 +86,7 @@ def build(
                 f"write [ ] or [x], or skip it with  --skip-line {box.line_index + 1}"
             )
             diagnostics.leave_out(box.line_index, what, remedy, task_id=box.task_id)
-        above = [parent.label for parent in box.parents()][::-1]
+        above = [parent.label[:MAX_HEADING] for parent in box.parents()][::-1]
         details = [line for parent in box.parents() for line in parent.body]
         task = build_task(
             diagnostics,
@@ -93,7 +96,7 @@ def build(
             prompt=join_sections(
                 [
                     ("", " › ".join([*box.headings, *above])),
-                    ("", "\n".join(details)),
+                    ("", "\n".join(details)[:MAX_DETAILS]),
                     ("", "\n".join(box.body)),
                 ]
             ),

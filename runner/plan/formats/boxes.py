@@ -1,4 +1,4 @@
-"""Check boxes in Markdown as OpenSpec and Kiro write them: nested, and often numbered.
+"""Check boxes in Markdown: nested, and often numbered.
 
 `- [ ] 2.1 text` is a task below `2.`, whether it is indented or only its number says so.
 A task with tasks below it is a group: they are the work, and it is done when they are.
@@ -7,7 +7,7 @@ A task with tasks below it is a group: they are the work, and it is done when th
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from runner.plan.formats.diagnostics import MAX_QUOTED, Diagnostics, line_numbers
@@ -22,6 +22,8 @@ from runner.plan.formats.markdown import (
 TICKS = "xX✓✔✅☑√"
 MAX_SLUG = 48  # characters of an id that is made from a text
 MAX_DEPTH = 12  # of nested boxes; deeper ones are details
+MAX_HEADING = 300  # characters of a heading, which the prompt of each task below it has
+CODE_INDENT = 4  # columns; what is outside of a list and indented so far is code
 
 _BOX = re.compile(
     r"[ \t]*(?:[-*+]|(?P<ordinal>[0-9]{1,9})[.)])[ \t]*"
@@ -41,6 +43,10 @@ _PARALLEL = re.compile(r"^\(P\)[ \t]*|[ \t]*\(P\)$")
 _STAR_BEFORE = re.compile(r"[ \t]{0,4}\\?\*[ \t]{0,4}(?=[0-9])(?P<rest>[^*]*)")
 _STRUCK = re.compile(r"~~[^~]*~~[.)]?(?:[ \t]*[(（—–-].*)?")
 _WORD = re.compile(r"\w")
+# `**Acceptance criteria:**` alone on its line, or `Tasks:`.
+_LABEL = re.compile(
+    r"(?:[*_]{2,3}(?P<bold>[^*_]{1,80})[*_]{2,3}:?|(?P<plain>[^*_.]{1,60}):)"
+)
 
 
 @dataclass(eq=False)
@@ -99,10 +105,12 @@ class Boxes:
     """The boxes of a page in the order of the file.
 
     `details` are the lines of boxes that are no tasks: below an ordinary list item.
+    `code` are those of boxes that Markdown shows as code because of their indentation.
     """
 
     all: list[Box]
     details: list[int]
+    code: list[int] = field(default_factory=list)
 
     @property
     def tops(self) -> list[Box]:
@@ -129,26 +137,58 @@ def _match(line: str) -> re.Match[str] | None:
     return match
 
 
+# Whether a box (the second) that is indented below another one is a task of its own.
+IsSubtask = Callable[[Box, Box], bool]
+
+
 def read_boxes(page: Page, *, bare_integers: bool) -> Boxes:
     """The boxes of the page.
 
     `bare_integers`: `- [ ] 3 text` has the number 3; otherwise only `3.` and `3)` do,
     because the text may be `3 tests`.
     """
-    reader = _Reader(page, bare_integers)
-    return reader.read()
+    return _Reader(page, bare_integers).read()
+
+
+def read_free_boxes(page: Page, is_subtask: IsSubtask | None) -> Boxes:
+    """The boxes of a page that no tool has written.
+
+    A line that is only a label, and a list item that is below no box, are headings of
+    the boxes below them. `is_subtask`: None if every nested box is a task of its own.
+    """
+    return _Reader(page, False, is_subtask, free_form=True).read()
+
+
+@dataclass(frozen=True)
+class _Item:
+    """An open list item. `box` is None for an ordinary one, which has the `text`."""
+
+    indent: int
+    box: Box | None
+    text: str = ""
 
 
 class _Reader:
-    def __init__(self, page: Page, bare_integers: bool) -> None:
+    def __init__(
+        self,
+        page: Page,
+        bare_integers: bool,
+        is_subtask: IsSubtask | None = None,
+        *,
+        free_form: bool = False,
+    ) -> None:
         self._page = page
         self._bare_integers = bare_integers
+        self._is_subtask = is_subtask
+        self._free_form = free_form
         self._headings: list[tuple[int, str]] = []
+        self._label = ""
         self._part = 0
-        # The open list items, from the outermost: indentation, and the box if it is one.
-        self._items: list[tuple[int, Box | None]] = []
+        # From the outermost.
+        self._items: list[_Item] = []
         self._boxes: list[Box] = []
         self._details: list[int] = []
+        self._code: list[int] = []
         self._latest: dict[str, Box] = {}
 
     def read(self) -> Boxes:
@@ -161,18 +201,19 @@ class _Reader:
                 continue
             if index in visible:
                 self._read_line(index, line, after_blank)
-            elif self._items and indent_of(line) > self._items[0][0]:
+            elif self._items and indent_of(line) > self._items[0].indent:
                 self._add_to_body(line)
-            after_blank = False
+            # What is indented directly below a heading is code, too.
+            after_blank = heading_text(line) is not None
         for box in self._boxes:
             while box.body and not box.body[-1].strip():
                 box.body.pop()
-        return Boxes(self._boxes, self._details)
+        return Boxes(self._boxes, self._details, self._code)
 
     def _add_to_body(self, line: str) -> None:
-        for _, box in reversed(self._items):
-            if box is not None:
-                box.body.append(line)
+        for item in reversed(self._items):
+            if item.box is not None:
+                item.box.body.append(line)
                 return
 
     def _read_line(self, index: int, line: str, after_blank: bool) -> None:
@@ -180,49 +221,75 @@ class _Reader:
         if heading is not None:
             self._enter_heading(heading_level(line), heading)
             return
-        if _LIST_ITEM.match(line) or _match(line):
-            self._read_item(index, line)
-            return
         if RULE.fullmatch(line):
             self._items = []
             return
         indent = indent_of(line)
+        is_outside = self._free_form and not self._items
+        if is_outside and after_blank and indent >= CODE_INDENT:
+            if _match(line):
+                self._code.append(index)
+            return
+        if _LIST_ITEM.match(line) or _match(line):
+            self._read_item(index, line)
+            return
+        if self._free_form and not indent:
+            label = _LABEL.fullmatch(line.strip())
+            if label or is_outside or after_blank:
+                self._label = (label["bold"] or label["plain"]) if label else ""
+                self._items = []
+                return
         # A paragraph goes on without indentation until a blank line.
         if after_blank:
-            while self._items and self._items[-1][0] >= indent:
+            while self._items and self._items[-1].indent >= indent:
                 self._items.pop()
         self._add_to_body(line)
 
     def _enter_heading(self, level: int, text: str) -> None:
         while self._headings and self._headings[-1][0] >= level:
             self._headings.pop()
-        self._headings.append((level, text))
+        self._headings.append((level, text[:MAX_HEADING]))
+        self._label = ""
         self._part += 1
         self._items = []
 
     def _read_item(self, index: int, line: str) -> None:
         indent = indent_of(line)
-        while self._items and self._items[-1][0] >= indent:
+        while self._items and self._items[-1].indent >= indent:
             self._items.pop()
-        enclosing = self._items[-1] if self._items else None
         match = _match(line)
-        too_deep = len(self._items) >= MAX_DEPTH
-        is_detail = (enclosing is not None and enclosing[1] is None) or too_deep
-        if match is None or is_detail or not _WORD.search(match["rest"]):
+        box = None
+        if match is not None and _WORD.search(match["rest"]):
+            box = self._box(index, indent, match)
+        enclosing = self._items[-1] if self._items else None
+        if box is None or self._is_detail(box, enclosing):
             if match is not None:
                 self._details.append(index)
             self._add_to_body(line)
-            self._items.append((indent, None))
+            text = _LIST_ITEM.sub("", line, count=1).strip()
+            self._items.append(_Item(indent, None, text[:MAX_HEADING]))
             return
-        box = self._box(index, indent, match)
-        parent = enclosing[1] if enclosing else None
+        parent = enclosing.box if enclosing else None
         box.parent = parent or self._parent_by_number(box)
         if box.parent is not None:
             box.parent.children.append(box)
         self._boxes.append(box)
         if box.number:
             self._latest[box.number] = box
-        self._items.append((indent, box))
+        self._items.append(_Item(indent, box))
+
+    def _is_detail(self, box: Box, enclosing: _Item | None) -> bool:
+        """Whether the box, directly inside of this item, is a part of another task."""
+        if enclosing is None:
+            return False
+        if len(self._items) >= MAX_DEPTH:
+            return True
+        if enclosing.box is not None:
+            is_subtask = self._is_subtask
+            return is_subtask is not None and not is_subtask(enclosing.box, box)
+        if not self._free_form:
+            return True
+        return any(item.box is not None for item in self._items)
 
     def _parent_by_number(self, box: Box) -> Box | None:
         """The box `2.` before a box `2.1` that is not indented."""
@@ -243,6 +310,9 @@ class _Reader:
         number, text, starred = self._split_number(rest.strip(), match["ordinal"])
         unmarked = _PARALLEL.sub("", text)
         headings = [heading for level, heading in self._headings if level > 1]
+        if self._label:
+            headings.append(self._label)
+        headings += [item.text for item in self._items if item.text]
         return Box(
             line_index=index,
             indent=indent,
@@ -360,3 +430,12 @@ def remove(boxes: Boxes, unwanted: Sequence[Box]) -> None:
     for box in boxes.all:
         box.children = [child for child in box.children if id(child) not in gone]
     boxes.all = kept
+
+
+def leave_out_struck(boxes: Boxes, diagnostics: Diagnostics) -> None:
+    """Remove the open boxes whose whole text is struck out, with a note for each."""
+    struck = [box for box in boxes.all if box.struck and not box.done]
+    remove(boxes, struck)
+    for box in struck:
+        what = f"struck out, so it is not a task: `{box.label[:MAX_QUOTED]}`"
+        diagnostics.add_note(box.line_index, what)

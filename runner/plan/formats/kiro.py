@@ -12,6 +12,7 @@ from runner.plan.formats.base import Mark, Options, Tree
 from runner.plan.formats.boxes import (
     Box,
     Boxes,
+    leave_out_struck,
     name_boxes,
     read_boxes,
     remove,
@@ -104,6 +105,7 @@ def _work(
     without_skipped(boxes, skip_lines, IN_PROGRESS_MARKS, diagnostics)
     name_boxes(boxes, diagnostics)
     all_boxes = list(boxes.all)
+    leave_out_struck(boxes, diagnostics)
     if options.get("optional") != "include":
         _leave_out_optional(boxes, diagnostics)
     return page, boxes, all_boxes

@@ -10,7 +10,13 @@ from runner.core.errors import InvalidInput, Problem
 from runner.core.task import Plan, Reference, Status
 from runner.plan.formats import box_plan
 from runner.plan.formats.base import Mark, Options, Tree
-from runner.plan.formats.boxes import Boxes, name_boxes, read_boxes, without_skipped
+from runner.plan.formats.boxes import (
+    Boxes,
+    leave_out_struck,
+    name_boxes,
+    read_boxes,
+    without_skipped,
+)
 from runner.plan.formats.diagnostics import Diagnostics, note_hidden_tasks
 from runner.plan.formats.markdown import Page, read_page
 
@@ -83,6 +89,7 @@ def _work(
     page, boxes = _read(file, tree)
     without_skipped(boxes, options.get("skip_lines", ""), "", diagnostics)
     name_boxes(boxes, diagnostics)
+    leave_out_struck(boxes, diagnostics)
     return page, boxes
 
 

@@ -15,6 +15,7 @@ PLANS = {
     "spec-kit": "tasks.md",
     "openspec": "openspec/changes/a/tasks.md",
     "kiro": "kiro.md",
+    "checklist": "TODO.md",
     "task-master": "tasks.json",
     "beads": "issues.jsonl",
     "github-issues": "issues.json",
@@ -63,6 +64,11 @@ GARBAGE: dict[str, Callable[[], str]] = {
         + "## Phase 2\n"
         + "".join(f"- [ ] T{n:05d} [P] a\n" for n in range(5_000, 10_000))
     ),
+    "open labels": lambda: ("**" * 40_000 + "\n- [ ] a\n") + "**a " * 20_000 + "\n",
+    "nested boxes": lambda: "".join(f"{' ' * n}- [ ] a\n" for n in range(2_000)),
+    "quoted boxes": lambda: ">" * 90_000 + "- [ ] a\n" + "> " * 40_000 + "\n",
+    "headings of criteria": lambda: "# " + "1." * 40_000 + "\n- [ ] a\n",
+    "words of headings": lambda: "## " + "a " * 45_000 + "\n- [ ] a\n" * 100,
     "many tasks": lambda: "".join(f"- [ ] **T{n}**: a\n" for n in range(1, 20_100)),
 }
 
