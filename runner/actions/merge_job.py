@@ -367,7 +367,13 @@ class MergeJob:
         )
 
     def _report(self, batch: LandedBatch) -> MergeReport:
-        return MergeReport(self.manifest, self.state, batch, self.context.run_attempt)
+        return MergeReport(
+            self.manifest,
+            self.state,
+            batch,
+            github_run=self.context.run_id,
+            run_attempt=self.context.run_attempt,
+        )
 
     def _run_at(self, head: str) -> RunAtHead:
         """The batch's run as the commit `head` knows it."""

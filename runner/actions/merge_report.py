@@ -19,6 +19,8 @@ from runner.schedule.backoff import Backoff
 from runner.schedule.budget import UsageTotal
 from runner.ui import round_summary
 
+_LIMITS = {FailureKind.RATE_LIMIT, FailureKind.USAGE_LIMIT}
+
 if TYPE_CHECKING:
     from runner.actions.open_run import RunAtHead
     from runner.actions.workflow_io import JobIO, WorkflowContext
@@ -112,12 +114,13 @@ class MergeOutputs:
 class MergeReport:
     """The report on a landed batch, and the state for the next round.
 
-    `state` is the round's own. `run_attempt` is GitHub's, of this job.
+    `state` is the round's own. `github_run` and `run_attempt` are GitHub's, of this job.
     """
 
     manifest: Manifest
     state: RoundState
     batch: LandedBatch
+    github_run: str
     run_attempt: int
 
     @cached_property
@@ -159,11 +162,12 @@ class MergeReport:
 
     @property
     def rate_limited(self) -> bool:
-        """Whether an attempt met a rate limit."""
-        return any(
-            failure.kind in {FailureKind.RATE_LIMIT, FailureKind.USAGE_LIMIT}
-            for failure in self.batch.fan_in.failed.values()
-        )
+        """Whether an attempt that was not merged before met a rate limit."""
+        for result in self._new_results:
+            failure = self.batch.fan_in.failed.get(result.task)
+            if failure is not None and failure.kind in _LIMITS:
+                return True
+        return False
 
     def outputs(self, *, again: bool) -> dict[str, str]:
         """The job's outputs. `again`: whether job `continue` starts another round."""
@@ -194,13 +198,17 @@ class MergeReport:
         """The state that the next round needs: money spent, and agents at once."""
         state = self.batch.run.state
         budget = state.budget(self.manifest.limits.max_cost_usd).after(
-            self.manifest, self._unpaid_results
+            self.manifest, self._new_results
         )
         backoff = Backoff(
             MATRIX_LIMIT,
             state.slots or len(self.manifest.entries),
             state.limited,
-        ).after(limited=self.rate_limited, progressed=self.progressed)
+        )
+        if self._new_results or not self._merged_by:
+            backoff = backoff.after(
+                limited=self.rate_limited, progressed=self.progressed
+            )
         # Without a rate limit so far, the setting alone decides.
         limits_agents = self.rate_limited or state.slots is not None
         return state.model_copy(
@@ -208,6 +216,9 @@ class MergeReport:
                 "branch": self.batch.branch,
                 "spent_usd": budget.spent_usd,
                 "dearest_usd": budget.highest_cost_usd,
+                "merged": state.with_merged(
+                    self.github_run, self.manifest.round, self.run_attempt
+                ),
                 "slots": backoff.agents if limits_agents else None,
                 "limited": backoff.limited_rounds,
                 "pull_requests": {
@@ -218,21 +229,21 @@ class MergeReport:
         )
 
     @property
-    def _unpaid_results(self) -> list[Result]:
-        """The results that the run's spending does not have yet."""
-        fan_in = self.batch.fan_in
-        if not self.batch.run.landed_before:
-            return list(fan_in.results)
-        return [result for result in fan_in.results if self._is_new(result)]
+    def _merged_by(self) -> int:
+        """The run attempt that merged this round last; 0 if none did."""
+        return self.batch.run.state.merged_by(self.github_run, self.manifest.round)
 
-    def _is_new(self, result: Result) -> bool:
-        """Whether a result was not there when this round landed before."""
-        failure = self.batch.fan_in.failed.get(result.task)
-        if failure is None:
-            return result.task in self.batch.fan_in.landed
-        # Its task has gone on since, unless this run attempt started another agent.
-        is_stale = failure.kind is FailureKind.STALE
-        return not is_stale or result.run_attempt >= self.run_attempt
+    @cached_property
+    def _new_results(self) -> list[Result]:
+        """The results that the run's spending does not have yet.
+
+        Only the run attempt counts. Whether a result landed, failed or was sent back
+        says nothing: a failure that does not count is there again in the next merge.
+        """
+        results = self.batch.fan_in.results
+        if not self._merged_by:
+            return list(results)
+        return [result for result in results if result.run_attempt > self._merged_by]
 
     def run_record(self) -> RunRecord:
         """What the progress file says of the run once the batch has landed."""

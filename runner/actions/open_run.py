@@ -85,13 +85,11 @@ def _handed_over(state: RoundState, recorded: RunRecord) -> JoinedRun:
 class RunAtHead:
     """The run of a batch as the head to land on knows it.
 
-    `state` has what the run has spent so far. `landed_before`: that has the results of
-    this round already, which its jobs left when they ran before. `replaced_by`: the run
-    that has landed since the batch was chosen; None if it is still this one.
+    `state` has what the run has spent so far. `replaced_by`: the run that has landed
+    since the batch was chosen; None if it is still this one.
     """
 
     state: RoundState
-    landed_before: bool = False
     replaced_by: RunRecord | None = None
 
 
@@ -111,8 +109,8 @@ def run_at_head(
     if at_head.round < state.round:
         return RunAtHead(state)
     # The recorded round is the latest one, so that the next one follows it.
-    later = _state_after(at_head, state).model_copy(update={"round": at_head.round})
-    return RunAtHead(later, landed_before=True)
+    later = _state_after(at_head, state)
+    return RunAtHead(later.model_copy(update={"round": at_head.round}))
 
 
 def _state_after(recorded: RunRecord, state: RoundState) -> RoundState:
@@ -124,6 +122,7 @@ def _state_after(recorded: RunRecord, state: RoundState) -> RoundState:
             "inputs": recorded.inputs,
             "spent_usd": recorded.spent_usd,
             "dearest_usd": recorded.dearest_usd,
+            "merged": recorded.merged,
             "slots": recorded.slots,
             "limited": recorded.limited,
         }
@@ -140,6 +139,7 @@ def record_of(
         spent_usd=state.spent_usd,
         dearest_usd=state.dearest_usd,
         inputs=state.inputs,
+        merged=state.merged,
         slots=state.slots,
         limited=state.limited,
         ended=ended,

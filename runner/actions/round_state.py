@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 # The settings that every later round keeps as the first round had them.
 CARRIED = tuple(setting.name for setting in SETTINGS if setting.handed_on)
+# How many rounds a run remembers as merged: about 20 bytes each of the state and of the
+# progress file. GitHub deletes the results of older ones after a week.
+MERGED_ROUNDS = 50
 _LEAVE_EMPTY = "leave this input empty; fanin fills it in"
 
 
@@ -34,8 +37,10 @@ class RoundState(Document):
 
     `inputs` are those of the run's first round, by setting name. `issues` are the
     options of `collect` in the first round. `pull_requests` are those of the run's own
-    branches: branch → where it goes. `slots` limits the agents at once after a
-    rate limit; `limited` counts the rounds in a row that met one.
+    branches: branch → where it goes. `merged` has the latest rounds whose results are
+    in `spent_usd`: `RUN.ROUND` → GitHub's run attempt that merged them. `slots` limits
+    the agents at once after a rate limit; `limited` counts the rounds in a row that met
+    one.
     """
 
     run: str
@@ -47,6 +52,7 @@ class RoundState(Document):
     pull_requests: dict[str, str] = Field(default_factory=dict)
     spent_usd: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     dearest_usd: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    merged: dict[str, int] = Field(default_factory=dict)
     slots: Annotated[int, Field(ge=1)] | None = None
     limited: Annotated[int, Field(ge=0)] = 0
 
@@ -59,6 +65,23 @@ class RoundState(Document):
         return Backoff(
             max_agents, min(max_agents, self.slots or max_agents), self.limited
         )
+
+    def merged_by(self, github_run: str, round_: int) -> int:
+        """The run attempt that merged the round last; 0 if none did.
+
+        `github_run` is the run of the workflow that has the round's jobs, which may be
+        a later one than `run`.
+        """
+        return self.merged.get(f"{github_run}.{round_}", 0)
+
+    def with_merged(
+        self, github_run: str, round_: int, run_attempt: int
+    ) -> dict[str, int]:
+        """`merged` once the results of the round are paid for too."""
+        name = f"{github_run}.{round_}"
+        merged = {other: last for other, last in self.merged.items() if other != name}
+        merged[name] = run_attempt
+        return dict(list(merged.items())[-MERGED_ROUNDS:])
 
     def next_round(self, branch: str) -> RoundState:
         """The state of the round after this one, which works on `branch`."""

@@ -76,6 +76,8 @@ class RunRecord(Document):
 
     - `round`: the round that landed;
     - `inputs`: those of its first round, by setting name;
+    - `merged`: the rounds whose results are in `spent_usd`, the latest last: ids of
+      GitHub's run and the round, `RUN.ROUND` → the run attempt that merged them;
     - `slots`, `limited`: how it backs off after a rate limit;
     - `waits_until`: no agent starts before this time, because of a rate limit;
     - `ended`: why no round follows; None while one is to follow.
@@ -86,6 +88,7 @@ class RunRecord(Document):
     spent_usd: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     dearest_usd: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     inputs: dict[str, str] = Field(default_factory=dict)
+    merged: dict[str, int] = Field(default_factory=dict)
     slots: Annotated[int, Field(ge=1)] | None = None
     limited: Annotated[int, Field(ge=0)] = 0
     waits_until: str | None = None

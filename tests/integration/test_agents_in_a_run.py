@@ -275,8 +275,9 @@ def test_a_rate_limit_asks_for_another_round_of_fewer_jobs(jobs: Jobs) -> None:
     assert merged.outputs["again"] == "true"
     state = json.loads(merged.outputs["state"])
     assert (state["slots"], state["limited"]) == (2, 1)
+    given = json.loads(first.outputs["state"])
     last = jobs.merge(
-        first, FANIN_STATE=json.dumps({**state, "limited": backoff.MOST_ROUNDS - 1})
+        first, FANIN_STATE=json.dumps({**given, "limited": backoff.MOST_ROUNDS - 1})
     )
     assert last.outputs["again"] == "false"
     assert (

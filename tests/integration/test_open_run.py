@@ -217,6 +217,27 @@ def test_a_result_that_only_a_later_run_attempt_left_is_paid_for_once(
         assert (recorded(jobs)["round"], recorded(jobs)["spent_usd"]) == (1, 2.0)
 
 
+def test_an_attempt_that_does_not_count_is_paid_for_once(jobs: Jobs) -> None:
+    limited = json.dumps({"status": "rate_limited", "cost_usd": 0.5})
+    start(
+        jobs,
+        [*costing(1, 1.0), {"id": "T1", "do": [f"report {limited}"]}],
+        max_concurrent=2,
+        limits={"max_cost_usd": 9},
+    )
+    chosen = jobs.next()
+    jobs.tasks(chosen)
+    for run_attempt in (1, 2):
+        jobs.run_attempt = run_attempt
+        merged = jobs.merge(chosen)
+        state = json.loads(merged.outputs["state"])
+        assert state["spent_usd"] == 1.5
+        # One round met the limit, however often it is merged.
+        assert (state["slots"], state["limited"]) == (1, 1)
+        assert merged.outputs["again"] == "true"
+    assert recorded(jobs)["spent_usd"] == 1.5
+
+
 def test_the_limit_of_rounds_holds_for_a_merge_that_is_run_again(jobs: Jobs) -> None:
     start(jobs, costing(4, 0.0), max_concurrent=1, limits={"max_rounds": 2})
     first = jobs.next()

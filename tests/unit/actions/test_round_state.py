@@ -76,3 +76,18 @@ def test_a_missing_or_damaged_manifest_is_refused_by_its_path(tmp_path: Path) ->
     path.write_text("{}")
     with pytest.raises(UsageProblem, match=r"manifest.json is not a valid batch"):
         round_state.read_manifest(path, "")
+
+
+def test_only_the_latest_rounds_are_remembered_as_merged() -> None:
+    state = RoundState(run="77")
+    for number in range(1, 2 * round_state.MERGED_ROUNDS):
+        merged = state.with_merged("77", number, 1)
+        state = state.model_copy(update={"merged": merged})
+    assert len(state.merged) == round_state.MERGED_ROUNDS
+    assert state.merged_by("77", 1) == 0
+    oldest, *_, latest = state.merged
+    # Merged again, a round is the latest one.
+    github_run, round_ = oldest.split(".")
+    again = state.with_merged(github_run, int(round_), 2)
+    assert list(again)[-2:] == [latest, oldest]
+    assert again[oldest] == 2

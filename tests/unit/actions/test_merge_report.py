@@ -1,0 +1,96 @@
+"""What a run has spent, when its rounds are merged again: each agent counts once."""
+
+from __future__ import annotations
+
+import pytest
+
+from runner.actions.merge_report import LandedBatch, MergeReport
+from runner.actions.open_run import RunAtHead
+from runner.actions.round_state import RoundState
+from runner.core.result import Failure, FailureKind, Result, Usage
+from runner.fan_in.batch_merge import FanIn
+from tests.support import builders
+
+MANIFEST = builders.manifest(builders.entry(), run="1", round=2)
+
+
+def result(kind: FailureKind | None, run_attempt: int) -> Result:
+    usage = Usage(cost_usd=1.0)
+    if kind is None:
+        return builders.result(run_attempt=run_attempt, usage=usage)
+    failure = Failure(kind=kind, message="m")
+    return builders.result(run_attempt=run_attempt, usage=usage, failure=failure)
+
+
+def state_after(
+    kind: FailureKind | None,
+    merged: dict[str, int],
+    *,
+    run_attempt: int = 1,
+    github_run: str = "1",
+) -> RoundState:
+    """The state after round 2 with one result of `run_attempt`, in GitHub's attempt 3.
+
+    `kind` is its failure in the merge. The run had spent $5.
+    """
+    fan_in = FanIn("0" * 40, results=(result(kind, run_attempt),))
+    if kind is not None:
+        failed = {"T1": Failure(kind=kind, message="m")}
+        fan_in = FanIn("0" * 40, results=fan_in.results, failed=failed)
+    state = RoundState(run="1", round=2, spent_usd=5.0, slots=8, merged=merged)
+    batch = LandedBatch("main", fan_in, RunAtHead(state))
+    report = MergeReport(MANIFEST, state, batch, github_run, run_attempt=3)
+    return report.next_state
+
+
+KINDS = [
+    None,
+    FailureKind.TIMEOUT,
+    FailureKind.STALE,
+    FailureKind.USAGE_LIMIT,
+    FailureKind.RATE_LIMIT,
+    FailureKind.BASE_RED,
+    FailureKind.INTERRUPTED,
+]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("merged", "run_attempt", "spent"),
+    [
+        ({}, 1, 6.0),
+        # What an agent writes about its run attempt hides no cost.
+        ({}, 0, 6.0),
+        ({"1.1": 1, "1.3": 2}, 1, 6.0),
+        ({"1.2": 1}, 1, 5.0),
+        ({"1.2": 2}, 1, 5.0),
+        ({"1.2": 1}, 2, 6.0),
+        ({"1.2": 1}, 3, 6.0),
+        ({"1.2": 3}, 3, 5.0),
+    ],
+)
+def test_a_result_is_paid_for_by_the_first_merge_that_has_it(
+    kind: FailureKind | None, merged: dict[str, int], run_attempt: int, spent: float
+) -> None:
+    state = state_after(kind, merged, run_attempt=run_attempt)
+    assert state.spent_usd == spent
+    assert state.merged == {**merged, "1.2": 3}
+
+
+def test_a_batch_that_lost_its_round_to_that_of_another_workflow_run_is_paid_for() -> (
+    None
+):
+    # Run 9 of the workflow went on with run 1 and landed a batch of its round 2.
+    state = state_after(FailureKind.STALE, {"9.2": 1})
+    assert state.spent_usd == 6.0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_round_that_is_merged_again_changes_the_pace_only_if_an_agent_has_run(
+    kind: FailureKind | None,
+) -> None:
+    is_limit = kind in {FailureKind.USAGE_LIMIT, FailureKind.RATE_LIMIT}
+    again = state_after(kind, {"1.2": 2})
+    assert (again.slots, again.limited) == (8, 0)
+    new = state_after(kind, {"1.2": 2}, run_attempt=3)
+    assert (new.slots, new.limited) == ((4, 1) if is_limit else (9, 0))
