@@ -106,7 +106,7 @@ def _change_progress(
     """Commit a change of the progress file, and of the plan's own marks."""
     from runner.local.journal import Journal
     from runner.local.landing import has_unlanded_work
-    from runner.local.preparation import refuse_dirty, target_branch
+    from runner.local.preparation import refuse_unfinished, target_branch
     from runner.plan.snapshot import read_snapshot, record_progress
     from runner.repo import work_tree
 
@@ -114,7 +114,7 @@ def _change_progress(
     journal = Journal(repo.git_dir)
     with journal.locked():
         branch = target_branch(repo, settings)
-        refuse_dirty(repo, branch)
+        refuse_unfinished(repo, branch)
         waiting = journal.state().waiting
         if waiting and waiting.target == branch and has_unlanded_work(repo, waiting):
             raise UsageProblem(waiting_message(waiting.branch), "then try again")

@@ -105,14 +105,16 @@ def _run(repo: Repository, settings: Settings, named: NamedTasks) -> int:
 
 def _print_first_batch(repo: Repository, settings: Settings, named: NamedTasks) -> int:
     from runner.cli.context import branch_snapshot
-    from runner.local.preparation import refuse_dirty
+    from runner.local.preparation import refuse_unfinished, uncommitted_notes
     from runner.local.preview import first_batch
 
     waiting_branch = unlanded_branch(repo)
     branch, _ = branch_commit(repo, settings, waiting_branch)
-    refuse_dirty(repo, branch)
+    refuse_unfinished(repo, branch)
     snapshot = branch_snapshot(repo, settings, waiting_branch)
     batch = first_batch(repo, branch, snapshot, settings, named, os.environ)
+    for note in uncommitted_notes(repo, snapshot, settings, branch):
+        click.echo(f"note: {note}")
     if batch is None:
         click.echo("no task is ready")
     else:

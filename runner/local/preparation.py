@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import secrets
+import shlex
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from runner.core.errors import InvalidInput, UsageProblem
 from runner.core.plurals import pluralize, some_of
 from runner.core.task import AgentSettings, Standing
 from runner.local.journal import Journal
-from runner.plan.snapshot import Snapshot
+from runner.plan.snapshot import Snapshot, written_paths
 from runner.repo import work_tree
 from runner.repo.repository import Repository
 from runner.schedule.manifest import agent_of
@@ -23,7 +24,7 @@ from runner.schedule.preflight import preflight
 from runner.schedule.task_choice import TaskChoice
 
 SCRATCH_PREFIX = "fanin-"
-_NAMED_PATHS = 5  # how many uncommitted files a refusal names
+_NAMED_PATHS = 5  # how many uncommitted files a message names
 
 
 def target_branch(repo: Repository, settings: Settings) -> str:
@@ -78,10 +79,9 @@ def complete_partial_clone(repo: Repository, branch: str) -> None:
         )
 
 
-def refuse_dirty(repo: Repository, branch: str) -> None:
-    """Raises UsageProblem if work that lands on `branch` would meet uncommitted work.
-
-    Only the work tree where the branch is checked out matters, if there is one.
+def refuse_unfinished(repo: Repository, branch: str) -> None:
+    """Raises UsageProblem if an operation of git is unfinished that needs the branch
+    where it is.
     """
     if reason := work_tree.detached_use(repo, branch):
         raise UsageProblem(
@@ -95,13 +95,39 @@ def refuse_dirty(repo: Repository, branch: str) -> None:
             f"a {operation} is in progress in {folder}",
             f"finish it, or git {operation} --abort",
         )
-    dirty = work_tree.dirty_paths(repo, folder)
-    if dirty:
-        paths = some_of(dirty[:_NAMED_PATHS], len(dirty))
+
+
+def uncommitted_notes(
+    repo: Repository, snapshot: Snapshot, settings: Settings, branch: str
+) -> list[str]:
+    """What a person should know of uncommitted changes where `branch` is checked out.
+
+    Raises UsageProblem if they are in a file that every landing writes. A change in any
+    other file is in the way only of a task that changes the same file; that work waits.
+    """
+    folder = work_tree.checked_out_at(repo, branch)
+    dirty = work_tree.dirty_paths(repo, folder) if folder else []
+    if not dirty:
+        return []
+    written = written_paths(repo, snapshot, settings.progress)
+    if in_the_way := [path for path in dirty if path in written]:
         raise UsageProblem(
-            f"there are uncommitted changes in tracked files: {paths}",
-            "commit them, git stash, or land the work elsewhere with  --branch NAME",
+            f"there are uncommitted changes in {_names(in_the_way)}, which fanin writes "
+            "with each landing",
+            "commit or stash them, or land the work elsewhere with  --branch NAME",
         )
+    notes = [f"agents do not see your uncommitted changes in {_names(dirty)}"]
+    plan = snapshot.plan
+    if changed := [path for path in dirty if path in (plan.own_files or (plan.path,))]:
+        notes.append(
+            f"the plan is read as committed in {snapshot.commit[:10]}; to use your "
+            f"changes:  git commit -m 'Change the plan' {shlex.join(changed)}"
+        )
+    return notes
+
+
+def _names(paths: Sequence[str]) -> str:
+    return some_of(paths[:_NAMED_PATHS], len(paths))
 
 
 def check_agents(

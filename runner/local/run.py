@@ -35,9 +35,10 @@ from runner.local.preparation import (
     agents_of_open_tasks,
     check_agents,
     complete_partial_clone,
-    refuse_dirty,
+    refuse_unfinished,
     scratch_folder,
     target_branch,
+    uncommitted_notes,
 )
 from runner.local.recovery import recover
 from runner.local.rolling import RollingSchedule
@@ -107,7 +108,7 @@ class LocalRun:
         """Work until nothing is ready.
 
         Raises Interrupted after a signal, once what had finished has landed;
-        UsageProblem if the work tree is dirty, HEAD is detached, a named task cannot
+        UsageProblem if a merge is unfinished, HEAD is detached, a named task cannot
         start or another fanin works here; InvalidInput for the plan, the progress or the settings.
         """
         with self.journal.locked(), _sets_on_signals(self._cancel):
@@ -127,7 +128,7 @@ class LocalRun:
         """Recover from a crash, check what can run, return the snapshot to start from."""
         self._lander.branch = target_branch(self._repo, self._settings)
         recover(self._context, self._account)
-        refuse_dirty(self._repo, self._lander.branch)
+        refuse_unfinished(self._repo, self._lander.branch)
         complete_partial_clone(self._repo, self._lander.branch)
         snapshot = self._context.snapshot()
         choice = self._named.choice(snapshot, self._settings.max_attempts)
@@ -136,7 +137,10 @@ class LocalRun:
         used_agents = agents_of_open_tasks(snapshot, self._settings, choice)
         self._observer.add_secrets(secrets_of(used_agents, self._environ))
         self._observer.add_secrets(Secrets.of(self._environ, self._settings.setup_env))
-        for note in notes:
+        uncommitted = uncommitted_notes(
+            self._repo, snapshot, self._settings, self._lander.branch
+        )
+        for note in (*notes, *uncommitted):
             self._observer.note(note)
         self.journal.tidy()
         return snapshot

@@ -310,6 +310,19 @@ def write_progress_blobs(
     return {path: objects.write_blob(data) for path, data in files.items()}
 
 
+def written_paths(repo: Repository, snapshot: Snapshot, progress_path: str) -> set[str]:
+    """The paths that a landing may write beside the tasks' own work: the progress file,
+    and the files of the plan that hold marks.
+    """
+    plan = snapshot.plan
+    tree = CommitTree(repo, snapshot.commit)
+    marks = {task.id: Mark(Status.COMPLETED, None, None, None) for task in plan.tasks}
+    marked = formats.get_source(plan.source).write_back(
+        plan.path, tree, marks, plan.options
+    )
+    return {progress_path, *marked}
+
+
 def changed_marks(snapshot: Snapshot, after: Progress) -> dict[str, Mark]:
     """Task id → the mark that the plan should show, for tasks whose record changed."""
     marks = {}

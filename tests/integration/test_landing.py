@@ -32,14 +32,70 @@ class Meanwhile(Quiet):
                 deed()
 
 
-def test_dirty_tracked_file_is_refused_with_the_way_on(project: Project) -> None:
-    project.plan([{"id": "A", "do": ["write a: a"]}])
+def test_uncommitted_changes_stay_and_the_run_says_that_agents_do_not_see_them(
+    project: Project,
+) -> None:
+    project.write("other.py", "1\n")
+    project.plan([{"id": "A", "do": ["read README.md", "write a: a"]}])
     project.write("README.md", "mine\n")
+    project.write("other.py", "mine\n")
+    project.git("add", "other.py")
+    shown = project.cli("run")
+    assert shown.returncode == 0, shown.stderr
+    note = "agents do not see your uncommitted changes in README.md, other.py"
+    assert note in shown.stdout
+    assert project.git("show", "HEAD:a") == "a"
+    assert project.git("status", "--porcelain").splitlines() == [
+        "M README.md",
+        "M  other.py",
+    ]
+
+
+def test_uncommitted_changes_of_the_plan_are_named_with_the_commit_that_was_read(
+    project: Project,
+) -> None:
+    project.plan([{"id": "A", "do": ["write a: a"]}])
+    head = project.git("rev-parse", "HEAD")
+    with (project.root / "tasks.yml").open("a") as plan:
+        plan.write("  - {id: B, title: b}\n")
+    shown = project.cli("run", "--dry-run")
+    assert f"the plan is read as committed in {head[:10]}" in shown.stdout
+    assert "git commit -m 'Change the plan' tasks.yml" in shown.stdout
+    assert project.cli("run").returncode == 0
+    assert [*project.states()] == ["A"]
+
+
+def test_uncommitted_changes_in_a_file_that_each_landing_writes_are_refused(
+    project: Project,
+) -> None:
+    project.plan([{"id": "A", "do": ["write a: a"]}, {"id": "B"}])
+    assert project.cli("skip", "B").returncode == 0
+    project.write(".fanin/progress.json", "{}")
     shown = project.cli("run")
     assert shown.returncode == 2
-    assert "README.md" in shown.stderr
+    assert "uncommitted changes in .fanin/progress.json" in shown.stderr
     assert "--branch" in shown.stderr
     assert project.intervals() == []
+
+
+def test_uncommitted_changes_beside_the_marks_of_a_plan_are_refused(
+    project: Project,
+) -> None:
+    plan = "# Tasks\n\n## Phase 1\n\n- [ ] T001 Write a\n"
+    project.write("specs/001/tasks.md", plan)
+    project.plan([], plan="specs/001/tasks.md")
+    project.write("specs/001/tasks.md", plan + "\nA remark.\n")
+    shown = project.cli("run")
+    assert shown.returncode == 2
+    assert "uncommitted changes in specs/001/tasks.md" in shown.stderr
+
+
+def test_progress_can_be_changed_beside_uncommitted_changes(project: Project) -> None:
+    project.plan([{"id": "A"}])
+    project.write("README.md", "mine\n")
+    assert project.cli("skip", "A").returncode == 0
+    assert project.cli("retry", "A").returncode == 0
+    assert (project.root / "README.md").read_text() == "mine\n"
 
 
 def test_with_branch_the_work_lands_elsewhere_and_the_dirty_file_stays(
@@ -179,14 +235,16 @@ def test_merge_that_is_going_on_is_refused(project: Project) -> None:
         project.run()
 
 
-def test_dirty_file_of_a_linked_worktree_is_refused_when_the_work_would_land_there(
+def test_uncommitted_changes_count_where_the_branch_is_checked_out(
     project: Project, tmp_path: Path
 ) -> None:
     project.plan([{"id": "A", "do": ["write a: a"]}])
     project.git("worktree", "add", "-q", "-b", "side", str(tmp_path / "linked"))
     (tmp_path / "linked" / "README.md").write_text("mine\n")
-    with pytest.raises(UsageProblem, match=r"README\.md"):
-        project.run(branch="side")
+    seen = Quiet()
+    project.run(seen, branch="side")
+    assert seen.notes == ["agents do not see your uncommitted changes in README.md"]
+    assert project.git("show", "side:a") == "a"
 
 
 @pytest.mark.parametrize(
