@@ -30,6 +30,7 @@ from runner.attempt.workspace import Workspace
 from runner.config.settings import FILE, Settings
 from runner.core import result_folder
 from runner.core.errors import FaninError
+from runner.core.folders import remove_folder
 from runner.core.manifest import BatchEntry, Manifest
 from runner.core.result import Failure, FailureKind, Result, Usage, Verdict
 from runner.core.task import Task
@@ -78,7 +79,7 @@ class FreshWorkspaces:
         return workspace.record_preparation(fresh) if differs else fresh
 
     def release(self, folder: Path) -> None:
-        workspace.remove_folder(folder)
+        remove_folder(folder)
 
 
 @dataclass(frozen=True)

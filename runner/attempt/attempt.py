@@ -28,6 +28,7 @@ from runner.attempt.preparation import SetupCommand, run_setup
 from runner.attempt.workspace import Workspace
 from runner.core import result_folder
 from runner.core.errors import GitFailed
+from runner.core.folders import remove_folder
 from runner.core.manifest import BatchEntry, Manifest
 from runner.core.result import MAX_LOG_TAIL, Failure, FailureKind, Usage
 from runner.policy import rules
@@ -539,7 +540,7 @@ def verify_commit(
                 return failure
         return run_verify(verify, checkout, folder / "log", context)
     finally:
-        workspace.remove_folder(folder)
+        remove_folder(folder)
 
 
 def _set_up_for_verify(

@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 
 from runner.attempt.workspace import Seed, Submodule, Workspace
 from runner.core.errors import GitFailed
+from runner.core.folders import remove_folder
 from runner.repo.command import isolated_git
 from runner.repo.origin import Origin
 
@@ -71,7 +72,7 @@ def _add_submodules(
             tree = git.text(["rev-parse", f"{gitlinks[path]}^{{tree}}"]).strip()
         except GitFailed:
             # The origin has another commit of it than the base asks for.
-            shutil.rmtree(target / ".git", ignore_errors=True)
+            remove_folder(target / ".git")
             continue
         added.append(Submodule(f"{prefix}{path}", seed.capture, tree))
         added += _add_submodules(

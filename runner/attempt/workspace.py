@@ -8,13 +8,11 @@ because `core.fsmonitor` or a clean filter set in the agent's `.git` would run c
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from secrets import token_hex
 from typing import BinaryIO
 
 from runner.attempt.left_out import (
@@ -27,6 +25,7 @@ from runner.attempt.left_out import (
 )
 from runner.core import durable
 from runner.core.errors import GitFailed
+from runner.core.folders import remove_folder
 from runner.policy.change import GITLINK, Change
 from runner.policy.redaction import Secrets
 from runner.repo import diff, secret_search
@@ -461,50 +460,3 @@ def _borrow(origin: Origin, git_dir: Path) -> None:
     shallow = origin.git_dir / "shallow"
     if shallow.exists():  # a clone without its history, as on GitHub Actions
         shutil.copy(shallow, git_dir / "shallow")
-
-
-def remove_folder(folder: Path) -> None:
-    """Delete the folder, even if an agent made parts of it read-only, or so deep that no
-    path reaches its end. The next run deletes the rest.
-    """
-    with contextlib.suppress(RecursionError):
-        shutil.rmtree(folder, ignore_errors=True)
-    if folder.is_dir():
-        _remove_flattened(folder)
-
-
-def _remove_flattened(folder: Path) -> None:
-    """Empty folder after folder, and move the folders inside each to the top: that takes
-    no recursion and no long path.
-    """
-    remaining = [str(folder)]
-    for place in remaining:
-        with contextlib.suppress(OSError):
-            remaining += _emptied(place, str(folder))
-    for place in reversed(remaining):
-        with contextlib.suppress(OSError):
-            os.rmdir(place)  # noqa: PTH106 - as fast as possible: there may be many
-
-
-def _emptied(place: str, top: str) -> list[str]:
-    """Delete the files in `place`, and move its folders to `top`; where they are now."""
-    moved = []
-    _make_writable(place)
-    with os.scandir(place) as entries:
-        inside = list(entries)
-    for entry in inside:
-        # one that cannot be removed must not keep the others
-        with contextlib.suppress(OSError):
-            if entry.is_dir(follow_symlinks=False):
-                _make_writable(entry.path)
-                target = f"{top}/{token_hex(8)}"
-                os.rename(entry.path, target)  # noqa: PTH104
-                moved.append(target)
-            else:
-                os.unlink(entry.path)  # noqa: PTH108
-    return moved
-
-
-def _make_writable(folder: str) -> None:
-    with contextlib.suppress(OSError):
-        os.chmod(folder, 0o700)  # noqa: PTH101

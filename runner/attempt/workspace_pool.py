@@ -20,6 +20,7 @@ from typing import NamedTuple
 from runner.attempt import workspace
 from runner.attempt.workspace import Seed, Workspace
 from runner.core.errors import GitFailed
+from runner.core.folders import remove_folder
 from runner.repo.origin import Origin
 
 # Seconds. Preparing a faster checkout in advance costs more than it saves.
@@ -82,12 +83,12 @@ class WorkspacePool:
             # Whatever is wrong with it: a new workspace works, or says why not.
             except (GitFailed, OSError):
                 spare.remove()
-                workspace.remove_folder(folder)
+                remove_folder(folder)
         return None
 
     def release(self, folder: Path) -> None:
         """Remove a workspace, in the background."""
-        self._background.submit(workspace.remove_folder, folder)
+        self._background.submit(remove_folder, folder)
 
     def prewarm(self, count: int, base: str, branch: str) -> None:
         """Create spares of commit `base` until there are `count`.
@@ -109,7 +110,7 @@ class WorkspacePool:
             seed = self._shared_seed()
             spare = workspace.create(self._origin, base, folder, branch, seed)
         except (GitFailed, OSError):  # the attempt that needs one will say why
-            workspace.remove_folder(folder)
+            remove_folder(folder)
             with self._lock:
                 self._expected -= 1
             return

@@ -197,7 +197,6 @@ def task(
 
     --show-prompt works outside of Actions too.
     """
-    import tempfile
     from pathlib import Path
 
     task_id = _given(task_id, "task", "the id of a task, from the matrix")
@@ -206,6 +205,7 @@ def task(
 
     from runner.actions.round_state import read_manifest
     from runner.actions.task_job import entry_of, skip_reason, skip_task, task_job
+    from runner.core.folders import temporary_folder
     from runner.repo import origin
 
     context, job_io = _job_context()
@@ -215,15 +215,13 @@ def task(
         reason = skip_reason(batch, entry, branch_checkout)
         if reason is not None:
             return skip_task(entry, reason, job_io)
-    with tempfile.TemporaryDirectory(
-        prefix="fanin-", ignore_cleanup_errors=True
-    ) as scratch:
+    with temporary_folder("fanin-") as scratch:
         return task_job(
             batch,
             entry,
             origin.origin_of(Path(repo_path)),
             results,
-            Path(scratch),
+            scratch,
             os.environ,
             context,
             job_io,
@@ -276,11 +274,11 @@ def verify(
 
     A red tree is bisected to find the tasks that make it red.
     """
-    import tempfile
     from pathlib import Path
 
     from runner.actions.round_state import handed_over, read_manifest
     from runner.actions.verify_job import verify_job
+    from runner.core.folders import temporary_folder
     from runner.repo.remote import Remote
 
     results = _given(results, "results", _RESULTS_MEANING)
@@ -290,9 +288,7 @@ def verify(
     repo = open_repository(repo_path)
     remote = Remote(repo, context.token, context.server_url)
     branch = handed_state.branch or batch.branch
-    with tempfile.TemporaryDirectory(
-        prefix="fanin-", ignore_cleanup_errors=True
-    ) as scratch:
+    with temporary_folder("fanin-") as scratch:
         return verify_job(
             repo,
             batch,
@@ -300,7 +296,7 @@ def verify(
             verdict or Path("verdict.json"),
             remote,
             branch,
-            Path(scratch),
+            scratch,
             os.environ,
             job_io,
         )

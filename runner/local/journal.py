@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -21,9 +20,9 @@ from typing import Any
 
 import filelock
 
-from runner.attempt.workspace import remove_folder
 from runner.core import durable, result_folder
 from runner.core.errors import EnvironmentBroken, UsageProblem
+from runner.core.folders import remove_folder
 from runner.core.manifest import Manifest
 from runner.repo.work_tree import Landing
 
@@ -251,16 +250,13 @@ class Journal:
 
         Only under the lock.
         """
-        leftovers = [
-            *self.folder.glob("quarantine-*"),
-            *self.folder.glob("tmp*"),
-            *self.folder.glob(f"**/{durable.HALF_WRITTEN}"),
-        ]
-        for path in leftovers:
-            if path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
+        for folder in [*self.folder.glob("quarantine-*"), *self.folder.glob("tmp*")]:
+            if folder.is_dir():
+                remove_folder(folder)
             else:
-                path.unlink(missing_ok=True)
+                folder.unlink(missing_ok=True)
+        for file in list(self.folder.glob(f"**/{durable.HALF_WRITTEN}")):
+            file.unlink(missing_ok=True)
 
     def tidy(self) -> None:
         """Remove the folders of old runs, and the journal's events if nothing is open."""

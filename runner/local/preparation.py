@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from runner.attempt.workspace import remove_folder
 from runner.config.settings import Settings
 from runner.core.errors import InvalidInput, UsageProblem
+from runner.core.folders import remove_folder
 from runner.core.plurals import pluralize, some_of
 from runner.core.task import AgentSettings, Standing
 from runner.local.journal import Journal

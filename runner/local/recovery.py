@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from runner.agents import process
-from runner.attempt.workspace import remove_folder
 from runner.core import result_folder
+from runner.core.folders import remove_folder
 from runner.core.manifest import Manifest
 from runner.local.account import RunAccount
 from runner.local.batches import BASES, merge_batch

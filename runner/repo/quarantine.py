@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runner.core import durable
+from runner.core.folders import remove_folder
 from runner.policy.change import Change
 from runner.repo import pack_writer
 from runner.repo.answer_cache import AnswerCache
@@ -55,7 +56,7 @@ class Quarantine(WritableDatabase):
         """Drop every object that was not adopted."""
         # the reader first: it has files of the folder open
         self.reader.close()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        remove_folder(self.folder)
 
     def infos(self, names: Sequence[str]) -> list[ObjectInfo | None]:
         if self._may_ask_repository():
@@ -142,7 +143,7 @@ class Quarantine(WritableDatabase):
             yield staging
         finally:
             staging.reader.close()
-            shutil.rmtree(folder, ignore_errors=True)
+            remove_folder(folder)
 
     def adopt(self, tips: Sequence[str], known: Sequence[str]) -> None:
         """Move what the tips reach into the repository's own objects, except what the

@@ -6,7 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from runner.attempt.workspace import remove_folder
+from runner.core.folders import remove_folder
+from runner.local.journal import Journal
 from tests.support.without_rights import without_rights
 
 # The path is longer than PATH_MAX: only a program that changes its folder gets there.
@@ -29,7 +30,8 @@ def test_a_folder_that_no_path_reaches_is_removed(tmp_path: Path) -> None:
 
 _REMOVE = """
 import pathlib, sys
-from runner.attempt.workspace import remove_folder
+from runner.core.folders import remove_folder
+from runner.local.journal import Journal
 remove_folder(pathlib.Path(sys.argv[1]))
 """
 
@@ -56,3 +58,25 @@ def test_a_link_out_of_the_folder_is_not_followed(tmp_path: Path) -> None:
     remove_folder(folder)
     assert not folder.exists()
     assert (outside / "file").exists()
+
+
+def test_a_link_in_the_folders_place_is_removed_and_not_followed(
+    tmp_path: Path,
+) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "file").touch()
+    link = tmp_path / "checkout"
+    link.symlink_to(outside)
+    remove_folder(link)
+    assert not link.is_symlink()
+    assert (outside / "file").exists()
+
+
+def test_a_killed_runs_folder_that_no_path_reaches_is_swept(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    folder = journal.folder / "quarantine-1"
+    folder.mkdir(parents=True)
+    subprocess.run([sys.executable, "-c", _GO_DOWN], cwd=folder, check=True)
+    journal.sweep()
+    assert not folder.exists()

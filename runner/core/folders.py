@@ -1,0 +1,82 @@
+"""Removes folders, whatever a program has made of them."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from secrets import token_hex
+
+
+def remove_folder(folder: Path) -> None:
+    """Delete the folder, even if an agent made parts of it read-only, or so deep that no
+    path reaches its end. A link in its place is deleted alone. What cannot be deleted
+    stays.
+    """
+    if folder.is_symlink():
+        with suppress(OSError):
+            folder.unlink()
+        return
+    # Not shutil.rmtree: it recurses. Each folder is emptied, and those inside it are
+    # moved to the top: that takes no recursion and no long path.
+    top = str(folder)
+    remaining = [top]
+    for place in remaining:
+        with suppress(OSError):
+            remaining += _emptied(place, top)
+    for place in reversed(remaining):
+        with suppress(OSError):
+            os.rmdir(place)  # noqa: PTH106 - as fast as possible: there may be many
+
+
+@contextmanager
+def temporary_folder(prefix: str) -> Iterator[Path]:
+    """A folder that is removed at the end, as `remove_folder` does."""
+    folder = Path(tempfile.mkdtemp(prefix=prefix))
+    try:
+        yield folder
+    finally:
+        remove_folder(folder)
+
+
+def _emptied(place: str, top: str) -> list[str]:
+    """Delete the files in `place`, and move its folders to `top`; where they are now."""
+    moved = []
+    folder = _opened(place)
+    try:
+        with os.scandir(folder) as entries:
+            inside = list(entries)
+        for entry in inside:
+            # one that cannot be removed must not keep the others
+            with suppress(OSError):
+                if entry.is_dir(follow_symlinks=False):
+                    target = f"{top}/{token_hex(8)}"
+                    _move(entry.name, folder, target)
+                    moved.append(target)
+                else:
+                    os.unlink(entry.name, dir_fd=folder)
+    finally:
+        os.close(folder)
+    return moved
+
+
+def _opened(place: str) -> int:
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+    try:
+        folder = os.open(place, flags)
+    except PermissionError:
+        os.chmod(place, 0o700)  # noqa: PTH101
+        return os.open(place, flags)
+    os.fchmod(folder, 0o700)
+    return folder
+
+
+def _move(name: str, folder: int, target: str) -> None:
+    try:
+        os.rename(name, target, src_dir_fd=folder)
+    except PermissionError:
+        # a folder that may not be written cannot get another parent
+        os.chmod(name, 0o700, dir_fd=folder)
+        os.rename(name, target, src_dir_fd=folder)
