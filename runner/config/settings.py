@@ -29,8 +29,8 @@ from runner.core.task import (
 )
 from runner.core.validation import Locate, problems_of
 from runner.core.variables import EnvName, PlainEnv
-from runner.policy.globs import invalid, literal
-from runner.policy.paths import unusable_name
+from runner.policy.globs import invalid, literal, too_many
+from runner.policy.paths import shortened, unusable_name
 
 FILE = "fanin.yml"
 
@@ -134,9 +134,12 @@ class Settings(UserDocument):
     @field_validator("protected")
     @classmethod
     def _refuse_invalid_globs(cls, globs: tuple[str, ...]) -> tuple[str, ...]:
+        if reason := too_many(globs):
+            raise ValueError(f"{reason}; name folders instead of their files")
         for glob in globs:
             if reason := invalid(glob):
-                raise ValueError(f"{glob!r} is not a valid gitignore pattern: {reason}")
+                shown = repr(shortened(glob))
+                raise ValueError(f"{shown} is not a valid gitignore pattern: {reason}")
         return globs
 
     @field_validator("tasks")
@@ -145,7 +148,8 @@ class Settings(UserDocument):
         cls, tasks: dict[str, TaskSettings]
     ) -> dict[str, TaskSettings]:
         for task in tasks.values():
-            cls._refuse_invalid_globs((*task.allow, *(task.files or ())))
+            cls._refuse_invalid_globs(task.allow)
+            cls._refuse_invalid_globs(task.files or ())
         return tasks
 
     @property

@@ -1,42 +1,61 @@
-"""Gitignore patterns: which paths they match, and whether two could match one path.
+"""Lists of globs: which paths they match, and whether two could match one path.
 
-pathspec answers the first question. No library answers the second; a batch is safe only
-if the answer is "they could" in case of doubt.
+A batch is safe only if the answer to the second question is "they could" in case of doubt.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
-
-from pathspec import GitIgnoreSpec
+from itertools import product, takewhile
 
 from runner.core.errors import Problem
 from runner.core.validation import Locate
+from runner.policy.gitignore import Pattern, PatternList
+from runner.policy.paths import shortened, too_long
 
 _WILDCARDS = frozenset("*?[\\")
 # Names, stars and slashes between them: nothing that git could refuse.
-_PLAINLY_VALID = re.compile(r"/?[\w.*-]+(?:/[\w.*-]+)*/?", re.ASCII)
+_PLAINLY_VALID = re.compile(
+    r"/?(?!\.{1,2}(?:/|\Z))[\w.*-]+(?:/(?!\.{1,2}(?:/|\Z))[\w.*-]+)*/?", re.ASCII
+)
+
+
+# The globs of one list. A task changes at most limits.files files: 100, unless set.
+MAX_GLOBS = 1_000
+# Characters of globs that are compared to tell whether two lists overlap.
+_MAX_COMPARED = 20_000_000
+_FEW_PAIRS = 16  # so few are compared faster than looked up by their starts
 
 
 @lru_cache(maxsize=4096)
-def _spec(globs: tuple[str, ...]) -> GitIgnoreSpec:
-    return GitIgnoreSpec.from_lines(globs)
+def _pattern_list(globs: tuple[str, ...]) -> PatternList:
+    return PatternList(globs)
 
 
 def invalid(glob: str) -> str | None:
-    """Return why `glob` is not a valid gitignore pattern, None if it is."""
-    if not glob.strip() or glob.startswith("#"):
-        return "it matches nothing"
+    """Return why `glob` is not a valid gitignore pattern, None if it is.
+
+    No path is longer or deeper than `policy.paths` lets it be, so no glob need be.
+    """
+    if reason := too_long(glob):
+        return f"it {reason}"
     # Most are; compiling each would cost more than reading the plan.
     if _PLAINLY_VALID.fullmatch(glob):
         return None
     try:
-        _spec((glob,))
+        Pattern(glob)
     except ValueError as error:
         return str(error)
     return None
+
+
+def too_many(globs: Sequence[str]) -> str | None:
+    """Return why the list is too long, None if it is not."""
+    if len(globs) <= MAX_GLOBS:
+        return None
+    return f"{len(globs):,} globs, more than {MAX_GLOBS:,}"
 
 
 def literal(path: str) -> str:
@@ -49,7 +68,7 @@ def matches(globs: Iterable[str], path: str) -> bool:
 
     A later glob wins over an earlier one; `!` excludes what an earlier one matched.
     """
-    return _spec(tuple(globs)).match_file(path)
+    return _pattern_list(tuple(globs)).matches(path)
 
 
 def could_overlap(ours: Iterable[str], theirs: Iterable[str]) -> bool:
@@ -57,48 +76,76 @@ def could_overlap(ours: Iterable[str], theirs: Iterable[str]) -> bool:
 
     Negated globs only exclude paths, so they are ignored.
     """
-    our_patterns = [_segments(glob) for glob in _positive(ours)]
-    their_patterns = [_segments(glob) for glob in _positive(theirs)]
-    for our_pattern in our_patterns:
-        for their_pattern in their_patterns:
-            if _meet(our_pattern, their_pattern):
-                return True
+    ours, theirs = list(_positive(ours)), list(_positive(theirs))
+    compared = 0
+    for our_glob, their_glob in _pairs_that_begin_alike(ours, theirs):
+        compared += len(our_glob) * len(their_glob)
+        if compared > _MAX_COMPARED:
+            return True
+        if _meet(_segments(our_glob), _segments(their_glob)):
+            return True
     return False
 
 
-class Index:
-    """Lists of globs, and the question which of them could overlap with another list.
+class _Starts:
+    """Values, each by the plain start of a glob.
 
     Two globs can match one path only if the plain names at the start of one begin the
-    start of the other. That rules out most lists without comparing them.
+    start of the other. That rules out most pairs without comparing them.
     """
 
     def __init__(self) -> None:
-        self._lists: list[tuple[str, ...]] = []
-        # From the plain start of a glob to the numbers of the lists that have it.
         self._by_start: dict[tuple[str, ...], list[int]] = {}
         # The same for every shorter start, down to ().
         self._by_shorter_start: dict[tuple[str, ...], list[int]] = {}
+
+    def add(self, start: tuple[str, ...], value: int) -> None:
+        self._by_start.setdefault(start, []).append(value)
+        for length in range(len(start)):
+            self._by_shorter_start.setdefault(start[:length], []).append(value)
+
+    def that_begin_like(self, start: tuple[str, ...]) -> set[int]:
+        values = set(self._by_shorter_start.get(start, ()))
+        for length in range(len(start) + 1):
+            values.update(self._by_start.get(start[:length], ()))
+        return values
+
+
+def _pairs_that_begin_alike(
+    ours: Sequence[str], theirs: Sequence[str]
+) -> Iterator[tuple[str, str]]:
+    if len(ours) * len(theirs) <= _FEW_PAIRS:
+        yield from product(ours, theirs)
+        return
+    starts = _Starts()
+    for number, glob in enumerate(theirs):
+        starts.add(_plain_start(glob), number)
+    for glob in ours:
+        for number in sorted(starts.that_begin_like(_plain_start(glob))):
+            yield glob, theirs[number]
+
+
+class Index:
+    """Lists of globs, and the question which of them could overlap with another list."""
+
+    def __init__(self) -> None:
+        self._lists: list[tuple[str, ...]] = []
+        self._starts = _Starts()
 
     def add(self, globs: Iterable[str]) -> int:
         """Add a list; return its number, counted from 0."""
         number = len(self._lists)
         self._lists.append(tuple(globs))
-        for start in _starts(self._lists[-1]):
-            self._by_start.setdefault(start, []).append(number)
-            for length in range(len(start)):
-                shorter = self._by_shorter_start.setdefault(start[:length], [])
-                shorter.append(number)
+        for start in _plain_starts(self._lists[-1]):
+            self._starts.add(start, number)
         return number
 
     def overlapping(self, globs: Iterable[str]) -> list[int]:
         """The numbers of the lists that could overlap with this one, in order."""
         globs = tuple(globs)
         candidates: set[int] = set()
-        for start in _starts(globs):
-            candidates.update(self._by_shorter_start.get(start, ()))
-            for length in range(len(start) + 1):
-                candidates.update(self._by_start.get(start[:length], ()))
+        for start in _plain_starts(globs):
+            candidates |= self._starts.that_begin_like(start)
         return [
             number
             for number in sorted(candidates)
@@ -110,16 +157,15 @@ def _positive(globs: Iterable[str]) -> Iterator[str]:
     return (glob for glob in globs if not glob.startswith("!"))
 
 
-def _starts(globs: Iterable[str]) -> Iterable[tuple[str, ...]]:
-    """The plain names before the first wildcard of each glob, without duplicates."""
-    starts: dict[tuple[str, ...], None] = {}
-    for glob in _positive(globs):
-        segments = _segments(glob)
-        length = 0
-        while length < len(segments) and _WILDCARDS.isdisjoint(segments[length]):
-            length += 1
-        starts[segments[:length]] = None
-    return starts
+def _plain_starts(globs: Iterable[str]) -> Iterable[tuple[str, ...]]:
+    """The plain start of each glob, without duplicates."""
+    return dict.fromkeys(_plain_start(glob) for glob in _positive(globs))
+
+
+@lru_cache(maxsize=65536)
+def _plain_start(glob: str) -> tuple[str, ...]:
+    """The names of the glob before its first wildcard."""
+    return tuple(takewhile(_WILDCARDS.isdisjoint, _segments(glob)))
 
 
 @lru_cache(maxsize=65536)
@@ -155,13 +201,7 @@ def _names_a_file(name: str) -> bool:
 @lru_cache(maxsize=65536)
 def _meet(a: tuple[str, ...], b: tuple[str, ...]) -> bool:
     """Whether one path could match both patterns, given as segments."""
-    if not a or not b:
-        return all(part == "**" for part in (*a, *b))
-    if a[0] == "**":
-        return _meet(a[1:], b) or _meet(a, b[1:])
-    if b[0] == "**":
-        return _meet(b, a)
-    return _segment_meet(a[0], b[0]) and _meet(a[1:], b[1:])
+    return _have_a_common_text(a, b, "**", _segment_meet)
 
 
 @lru_cache(maxsize=65536)
@@ -172,14 +212,50 @@ def _segment_meet(a: str, b: str) -> bool:
     if set(a + b) & {"[", "\\"}:
         # Character classes and escapes are not compared, only what precedes them.
         return _fixed_prefixes_agree(a, b)
-    if not a or not b:
-        return set(a + b) <= {"*"}
-    if a[0] == "*":
-        return _segment_meet(a[1:], b) or _segment_meet(a, b[1:])
-    if b[0] == "*":
-        return _segment_meet(b, a)
-    first_agrees = a[0] == b[0] or "?" in (a[0], b[0])
-    return first_agrees and _segment_meet(a[1:], b[1:])
+    return _have_a_common_text(a, b, "*", _character_meet)
+
+
+def _character_meet(a: str, b: str) -> bool:
+    return a == b or "?" in (a, b)
+
+
+def _have_a_common_text(
+    a: Sequence[str], b: Sequence[str], star: str, meet: Callable[[str, str], bool]
+) -> bool:
+    """Whether some text could match both, of which a `star` stands for any part.
+
+    `meet` tells whether two other items could match the same. As two automata are
+    intersected, without recursion: bit n of `reached` is set if some text could match
+    what was read of `a` and the first n items of `b`.
+    """
+    stars = sum(1 << position for position, item in enumerate(b) if item == star)
+
+    def with_stars_skipped(reached: int) -> int:
+        while (more := reached | (reached & stars) << 1) != reached:
+            reached = more
+        return reached
+
+    # For an item of `a`, the items of `b` that could match the same.
+    that_meet: dict[str, int] = {}
+    end = 1 << len(b)
+    reached = with_stars_skipped(1)
+    for item in a:
+        if item == star:
+            lowest = reached & -reached
+            reached = (end << 1) - lowest
+            continue
+        if item not in that_meet:
+            that_meet[item] = sum(
+                1 << position
+                for position, other in enumerate(b)
+                if other != star and meet(item, other)
+            )
+        # A star of `b` takes the item too, and stays.
+        taken = (reached & that_meet[item]) << 1 | (reached & stars)
+        reached = with_stars_skipped(taken)
+        if not reached:
+            return False
+    return bool(reached & end)
 
 
 def _fixed_prefixes_agree(a: str, b: str) -> bool:
@@ -192,7 +268,7 @@ def _fixed_prefixes_agree(a: str, b: str) -> bool:
 
 
 def glob_problems(
-    path: str, locate: Locate, prefix: Sequence[str | int], **globs: Iterable[str]
+    path: str, locate: Locate, prefix: Sequence[str | int], **globs: Sequence[str]
 ) -> list[Problem]:
     """One problem for each invalid glob; the keywords are the fields that hold them.
 
@@ -200,11 +276,17 @@ def glob_problems(
     """
     problems = []
     for field, patterns in globs.items():
+        line = locate([*prefix, field])
+        if reason := too_many(patterns):
+            what, remedy = f"{field}: {reason}", "name folders instead of their files"
+            problems.append(Problem(path, line, what, remedy))
         for glob in patterns:
             reason = invalid(glob)
             if reason is None:
                 continue
-            what = f"{field}: {glob!r} is not a valid gitignore pattern: {reason}"
-            line = locate([*prefix, field])
+            what = (
+                f"{field}: {shortened(glob)!r} is not a valid gitignore pattern: "
+                f"{reason}"
+            )
             problems.append(Problem(path, line, what, "fix the pattern"))
     return problems

@@ -6,7 +6,6 @@ may be one file on macOS or Windows.
 
 from __future__ import annotations
 
-import os
 import posixpath
 import re
 import unicodedata
@@ -36,14 +35,15 @@ def unusable_name(path: str) -> str | None:
     """Return why no checkout can safely hold `path`, None if one can."""
     if _CONTROL.search(path):
         return "has a control character in its name"
-    return _too_long(path) or refused_by_git(path)
+    return too_long(path) or refused_by_git(path)
 
 
-def _too_long(path: str) -> str | None:
+def too_long(path: str) -> str | None:
     """Return why some file system cannot hold `path`, None if all can."""
     if path.count("/") > _MAX_FOLDERS:
         return f"is more than {_MAX_FOLDERS} folders deep"
-    encoded = os.fsencode(path)
+    # A byte that is no text is one lone surrogate in `path`, and one `?` here.
+    encoded = path.encode("utf-8", "replace")
     if len(encoded) > _MAX_PATH_BYTES:
         return f"is longer than {_MAX_PATH_BYTES:,} bytes"
     if any(len(name) > _MAX_NAME_BYTES for name in encoded.split(b"/")):

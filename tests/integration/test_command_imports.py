@@ -16,13 +16,12 @@ SLOW = {
     "git",
     "github",
     "networkx",
-    "pathspec",
     "pydantic",
     "requests",
     "rich",
     "yaml",
 }
-SETTINGS = {"pathspec", "pydantic", "yaml"}
+SETTINGS = {"pydantic", "yaml"}
 
 _TELL = """
 import sys
@@ -96,7 +95,7 @@ def test_help_loads_click_and_no_more_than_a_handful_of_small_modules(
         (["run"], {"filelock", "git", "rich", *SETTINGS}),
         (["skip", "B"], {"filelock", "git", *SETTINGS}),
         (["retry", "B"], {"filelock", "git", *SETTINGS}),
-        (["init"], {"git", "pathspec", "pydantic"}),
+        (["init"], {"git", "pydantic"}),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "uses",
 )

@@ -86,7 +86,6 @@ ONLY_IN = {
     "click": {"cli"},
     "rich": {"ui", "cli"},
     "filelock": {"local"},
-    "pathspec": {"policy"},
     "subprocess": {"agents", "repo"},
 }
 

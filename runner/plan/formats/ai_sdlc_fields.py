@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+
+from runner.policy.globs import invalid, too_many
+from runner.policy.paths import shortened
 
 MAX_RANGE = 1000  # tasks
 
@@ -69,7 +73,18 @@ def parse_files(value: str) -> list[str]:
         else:
             remedy = "write paths or globs such as `src/**`, or `None`"
             raise ProseError(f"`{part}` is not a path", remedy)
-    return [_as_glob(path) for path in paths]
+    globs = [_as_glob(path) for path in paths]
+    _refuse_unusable(globs)
+    return globs
+
+
+def _refuse_unusable(globs: Sequence[str]) -> None:
+    """Raise ProseError if some text in the place of a path would match no path."""
+    if reason := too_many(globs):
+        raise ProseError(reason, "name folders instead of their files")
+    for glob in globs:
+        if reason := invalid(glob):
+            raise ProseError(f"`{shortened(glob)}`: {reason}", "correct the path")
 
 
 def _means_no_files(text: str) -> bool:

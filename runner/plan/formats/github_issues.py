@@ -31,6 +31,7 @@ from runner.plan.formats.diagnostics import (
 )
 from runner.plan.formats.markdown import heading_text
 from runner.policy import globs
+from runner.policy.paths import shortened
 
 NAME = ISSUES
 REMEDY = "write the file again with  fanin collect"
@@ -313,6 +314,8 @@ def files_of(body: str) -> tuple[tuple[str, ...] | None, str | None]:
             if problem:
                 return None, problem
             paths.append(glob)
+    if reason := globs.too_many(paths):
+        return None, f"its heading Files has {reason}"
     return tuple(dict.fromkeys(paths)) or None, None
 
 
@@ -333,6 +336,7 @@ def _read_glob(line: str) -> tuple[str, str | None]:
     glob = match["glob"]
     reason = globs.invalid(glob)
     if reason:
-        what = f"{glob!r} below its heading Files is not a valid gitignore pattern"
+        quoted = repr(shortened(glob))
+        what = f"{quoted} below its heading Files is not a valid gitignore pattern"
         return "", f"{what}: {reason}"
     return glob, None

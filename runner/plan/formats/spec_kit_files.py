@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from runner.policy.globs import invalid
+
 _TOKEN = re.compile(r"`(?P<code>[^`\s]+)`|(?P<bare>[^\s`,;()\"'“”]+)")
 _FILE = re.compile(
     r"\.{0,2}/?(?:[\w.@+\[\]()*-]+/)*[\w.@+\[\]()*-]*\.[A-Za-z][A-Za-z0-9]{0,9}"
@@ -98,7 +100,7 @@ def _is_not_a_path(word: str) -> bool:
     """True for commands, URLs, placeholders, the feature's documents and libraries."""
     if word.startswith(("/", "../", "@")) or "//" in word or "<" in word:
         return True
-    if word.lower() in _FEATURE_DOCUMENTS:
+    if word.lower() in _FEATURE_DOCUMENTS or invalid(word.replace("[", "\\[")):
         return True
     return _LIBRARY.fullmatch(word) is not None
 

@@ -358,6 +358,14 @@ def test_a_command_line_with_an_open_quote_is_a_problem(
             "fanin.yml:1: max_concurrent: expected 256 or less, got 257",
         ),
         (
+            f"protected: [{'a, ' * 1_001}]\n",
+            "fanin.yml:1: protected: 1,001 globs, more than 1,000; name folders",
+        ),
+        (
+            f"tasks: {{T1: {{allow: [{'a, ' * 1_001}]}}}}\n",
+            "fanin.yml:1: tasks: 1,001 globs, more than 1,000; name folders",
+        ),
+        (
             "protected: [a, '!']\n",
             "fanin.yml:1: protected: '!' is not a valid gitignore pattern",
         ),

@@ -9,7 +9,13 @@ from collections.abc import Iterable
 import pytest
 
 from runner.policy import globs
-from runner.policy.globs import Index, could_overlap, invalid, matches
+from runner.policy.globs import (
+    Index,
+    could_overlap,
+    glob_problems,
+    invalid,
+    matches,
+)
 
 
 @pytest.mark.parametrize(
@@ -42,6 +48,14 @@ def test_a_path_is_matched_as_gitignore_would(
 @pytest.mark.parametrize("glob", ["", "   ", "# a comment", "!", "a\\"])
 def test_a_glob_that_can_match_nothing_or_is_broken_is_named(glob: str) -> None:
     assert invalid(glob)
+
+
+@pytest.mark.parametrize(
+    "glob", ["/", "!/", "./a", "a/../b", "..", "a//b", "a[b", "[[:alpha:]]"]
+)
+def test_a_glob_that_no_path_could_match_is_named(glob: str) -> None:
+    assert invalid(glob)
+    assert not matches([glob], "a")
 
 
 @pytest.mark.parametrize("glob", ["a", "!a", "\\#a", "**", "src/", "[a-z]*", " a"])
@@ -99,7 +113,7 @@ def test_two_lists_overlap_if_one_path_could_be_in_both(
 def test_an_ordinary_glob_is_not_compiled_to_see_whether_it_is_valid(
     glob: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(globs, "_spec", lambda _: pytest.fail("compiled"))
+    monkeypatch.setattr(globs, "Pattern", lambda _: pytest.fail("compiled"))
     assert invalid(glob) is None
 
 
@@ -119,3 +133,22 @@ def test_an_index_compares_with_the_lists_that_begin_alike_only(
     monkeypatch.setattr(globs, "could_overlap", counted)
     assert index.overlapping(["src/mod7/deep/x.py"]) == [7]
     assert len(compared) == 1
+
+
+def test_a_list_of_too_many_globs_or_a_glob_without_a_path_is_located() -> None:
+    problems = glob_problems(
+        "tasks.yml",
+        lambda _: 7,
+        ("tasks", 0),
+        files=[f"a{number}" for number in range(1_001)],
+        allow=["*a" * 400],
+    )
+    of_files, of_allow = [str(problem) for problem in problems]
+    assert of_files == (
+        "tasks.yml:7: files: 1,001 globs, more than 1,000; "
+        "name folders instead of their files"
+    )
+    assert of_allow == (
+        f"tasks.yml:7: allow: '{'*a' * 50}…{'*a' * 50}' is not a valid gitignore "
+        "pattern: it has a name of more than 255 bytes; fix the pattern"
+    )

@@ -224,6 +224,24 @@ def test_files_in_prose_set_no_limit_and_get_a_note(value: str, part: str) -> No
     )
 
 
+@pytest.mark.parametrize(
+    ("value", "what"),
+    [
+        ("`src/a\\`", "`src/a\\`: it ends with a backslash"),
+        ("`a/../b`", "`a/../b`: it matches nothing: no path has the name '..'"),
+        (", ".join(f"`a{n}`" for n in range(1_001)), "1,001 globs, more than 1,000"),
+    ],
+    ids=["backslash", "dots", "too many"],
+)
+def test_files_that_match_no_path_set_no_limit_and_get_a_note(
+    value: str, what: str
+) -> None:
+    plan = load(item(files=value))
+    assert (plan.tasks[0].files, plan.tasks[0].allow_empty) == (None, False)
+    (note,) = plan.notes
+    assert note.startswith(f"plan.md:2: T50 may change any file: {what}; ")
+
+
 def test_a_verification_task_without_files_must_change_something() -> None:
     task = only("- [ ] **T1**: Verify and run tests\n  - No code changes needed\n")
     assert (task.files, task.allow_empty) == (None, False)

@@ -176,7 +176,12 @@ def test_files_are_the_lines_below_their_heading(
     [
         ("some prose here", "'some prose here' below its heading Files is not a glob"),
         ("#x", "not a valid gitignore pattern: it matches nothing"),
+        (
+            "\n".join(f"a{n}" for n in range(1_001)),
+            "its heading Files has 1,002 globs, more than 1,000",
+        ),
     ],
+    ids=["prose", "comment", "too many"],
 )
 def test_an_issue_with_an_invalid_list_of_files_is_skipped(line: str, why: str) -> None:
     loaded_plan = plan(issue(7, body=f"### Files\n\nsrc/a.py\n{line}\n"))

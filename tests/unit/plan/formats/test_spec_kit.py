@@ -112,6 +112,7 @@ def test_a_wrapped_line_extends_the_title_and_a_list_becomes_the_prompt() -> Non
             ("src/a.py", "Dockerfile", "deploy/Dockerfile.dev"),
         ),
         ("Write a multi-stage Dockerfile", ()),  # other files may be meant as well
+        (f"Create {'a/' * 200}b.py and c/../d.py", ()),  # no path is like these
         ("Create `docker/Containerfile`", ("docker/Containerfile",)),
     ],
 )
