@@ -23,6 +23,7 @@ from runner.policy.paths import (
     unusable_name,
 )
 
+_ANY_NAME = "\0"  # no pattern has it
 _MAX_LISTED = 5  # refusals written out in one message; the rest are counted
 
 
@@ -141,7 +142,8 @@ def _all_refusals(
     filtered: Sequence[str],
 ) -> list[Refusal]:
     refusals: list[Refusal] = []
-    for change in changes:
+    # More than the limit are refused in any case: no need to look at each.
+    for change in changes[: limits.files]:
         refusals += _path_refusals(task, change, protected, never)
     refusals += _size_refusals(changes, limits)
     for path in filtered:
@@ -176,9 +178,40 @@ def _protection(
 ) -> Refusal | None:
     if _matches_in_any_spelling(never, path):
         return Refusal(path, "is fanin's own file", "no task may change it")
-    if _matches_in_any_spelling(protected, path) and not _is_allowed(task, path):
+    if _matches_in_any_spelling(protected, path) and not allows(task, path, protected):
         return Refusal(path, "is a protected path", _add_to("allow", path))
     return None
+
+
+def allows(task: Task, path: str, protected: Sequence[str]) -> bool:
+    """Whether the task's `allow` lifts the protection of `path`.
+
+    A glob without a slash means a name in any folder. Into a protected folder it does
+    not reach: `docs.yml` is not meant to allow a new `.github/workflows/docs.yml`.
+    """
+    if not _is_allowed(task, path):
+        return False
+    protected_at = _protected_at(path, protected)
+    if protected_at == path:
+        return True
+    counted = [
+        glob
+        for glob in task.allow
+        if "/" in glob.rstrip("/")
+        or glob.startswith("!")
+        or globs.matches([glob], protected_at)
+    ]
+    return globs.matches(counted, path)
+
+
+def _protected_at(path: str, protected: Sequence[str]) -> str:
+    """The highest folder above `path` in which all is protected; `path` without one."""
+    names = path.split("/")
+    for count in range(1, len(names)):
+        folder = "/".join(names[:count])
+        if _matches_in_any_spelling(protected, f"{folder}/{_ANY_NAME}"):
+            return folder
+    return path
 
 
 def _matches_in_any_spelling(patterns: Sequence[str], path: str) -> bool:

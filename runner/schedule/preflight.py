@@ -92,7 +92,7 @@ def preflight(
         if task.id not in choice:
             continue
         if not may_change_workflows:
-            problems += _workflow_problems(task, plan, workflows)
+            problems += _workflow_problems(task, plan, settings, workflows)
         if job_seconds is not None:
             problems += _time_limit_problems(task, plan, settings, job_seconds)
         problems += _prompt_problems(task, plan)
@@ -156,10 +156,10 @@ def _open_tasks(plan: Plan, progress: Progress, settings: Settings) -> Iterator[
 
 
 def _workflow_problems(
-    task: Task, plan: Plan, workflows: Sequence[str]
+    task: Task, plan: Plan, settings: Settings, workflows: Sequence[str]
 ) -> Iterator[Problem]:
     """A problem if the task may change workflows: the job's token cannot push them."""
-    if _allows_workflows(task.allow, workflows):
+    if _allows_workflows(task, settings.protected, workflows):
         what = (
             f"{task.id} may change .github/workflows, "
             "but the job's own token may not push such a change"
@@ -168,15 +168,15 @@ def _workflow_problems(
         yield _problem(task, plan, what, remedy)
 
 
-def _allows_workflows(allow: Sequence[str], workflows: Sequence[str]) -> bool:
-    """Whether the globs name workflows, or match one of those that exist.
-
-    A glob without a folder, such as `CLAUDE.md`, could match a new file there as well.
-    Nobody means that.
-    """
-    if any(glob.removeprefix("/").startswith(".github/workflows/") for glob in allow):
-        return True
-    return any(globs.matches(allow, path) for path in (*_NEW_WORKFLOWS, *workflows))
+def _allows_workflows(
+    task: Task, protected: Sequence[str], workflows: Sequence[str]
+) -> bool:
+    """Whether the task's `allow` names workflows, or lets one be changed or created."""
+    for glob in task.allow:
+        if glob.removeprefix("/").startswith(".github/workflows/"):
+            return True
+    paths = (*_NEW_WORKFLOWS, *workflows)
+    return any(rules.allows(task, path, protected) for path in paths)
 
 
 def _prompt_problems(task: Task, plan: Plan) -> Iterator[Problem]:

@@ -5,6 +5,7 @@ with its remedy.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from runner.config.settings import PROTECTED, Settings
 from runner.core.manifest import Limits
 from runner.core.result import Failure, FailureKind
-from runner.policy import paths
+from runner.policy import globs, paths
 from runner.policy.change import EXECUTABLE, GITLINK, REGULAR, SYMLINK, Change
 from runner.policy.paths import Spellings
 from runner.policy.rules import check, escaping_links, may_meet, only_protected
@@ -497,3 +498,80 @@ def test_a_glob_that_ends_like_no_name_of_windows_protects_no_other_path() -> No
             task(), [_added(path)], protected=globs, never=(), limits=Limits()
         )
         assert (failure is not None) == refused, path
+
+
+@pytest.mark.parametrize(
+    ("glob", "path", "lands"),
+    [
+        ("docs.yml", ".github/workflows/docs.yml", False),
+        ("*.yml", ".github/workflows/docs.yml", False),
+        ("workflows/", ".github/workflows/docs.yml", False),
+        ("settings.json", "packages/a/.claude/settings.json", False),
+        ("docs.yml", ".GitHub/workflows/docs.yml", False),
+        (".github/workflows/docs.yml", ".github/workflows/docs.yml", True),
+        (".github", ".github/workflows/docs.yml", True),
+        ("**/docs.yml", ".github/workflows/docs.yml", True),
+        ("**", ".github/workflows/docs.yml", True),
+        ("CLAUDE.md", "packages/a/CLAUDE.md", True),
+        (".gitignore", "packages/a/.gitignore", True),
+    ],
+)
+def test_a_name_in_allow_does_not_reach_into_a_protected_folder(
+    glob: str, path: str, lands: bool
+) -> None:
+    failure = check(
+        task(allow=(glob,)),
+        [_added(path)],
+        protected=PROTECTED,
+        never=(),
+        limits=Limits(),
+    )
+    assert (failure is None) is lands
+    if failure is not None:
+        assert f"{path} is a protected path" in failure.message
+
+
+@pytest.mark.parametrize("protected", ["infra", "infra/", "/infra/**", "infra/*"])
+def test_a_folder_is_protected_in_whatever_way_it_is_written(protected: str) -> None:
+    def lands(glob: str) -> bool:
+        changes = [_added("infra/main.tf")]
+        its_task = task(allow=(glob,))
+        return not check(
+            its_task, changes, protected=[protected], never=(), limits=Limits()
+        )
+
+    assert not lands("main.tf")
+    assert lands("infra")
+    assert lands("infra/main.tf")
+
+
+def test_what_a_folder_excludes_is_excluded_from_what_allow_names() -> None:
+    allow = (".github", "!secret.yml")
+    paths = [".github/a.yml", ".github/secret.yml"]
+    failure = check(
+        task(allow=allow),
+        [_added(path) for path in paths],
+        protected=PROTECTED,
+        never=(),
+        limits=Limits(),
+    )
+    assert failure is not None
+    assert failure.message.startswith(".github/secret.yml is a protected path")
+
+
+def test_paths_beyond_the_limit_are_not_looked_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    matched: list[object] = []
+    real = globs.matches
+
+    def matches(patterns: Sequence[str], path: str) -> bool:
+        matched.append(path)
+        return real(patterns, path)
+
+    monkeypatch.setattr(globs, "matches", matches)
+    changes = [_added(f"docs/{number}") for number in range(5_000)]
+    failure = _check(*changes, limits=Limits(files=10))
+    assert failure is not None
+    assert "5000 files changed, more than limits.files = 10" in failure.message
+    assert len(matched) < 200

@@ -147,8 +147,11 @@ def test_a_workflow_can_change_only_with_a_token_that_may(
         ("/.github/workflows/*.md", True),
         (".github/**", True),
         ("**/*.yaml", True),
-        ("*.yml", True),
-        ("ci.yml", True),  # a workflow of that name exists
+        (".github", True),
+        # Without a slash, a glob does not reach into a protected folder.
+        ("*.yml", False),
+        ("ci.yml", False),
+        ("workflows", False),
         ("**", True),
     ],
 )
