@@ -173,7 +173,10 @@ def _run(attempt: _Attempt) -> AttemptOutcome:
         return AttemptOutcome(
             Usage(), Failure(kind=FailureKind.NOT_READY, message=message)
         )
-    process_outcome = _run_agent(attempt, attempt_folder, text)
+    attempt_folder.prompt.write_text(text, encoding="utf-8")
+    ready = workspace.trust_times(attempt.workspace, attempt_folder.prompt)
+    attempt = replace(attempt, workspace=ready)
+    process_outcome = _run_agent(attempt, attempt_folder)
     if attempt.entry.verify is None:
         # otherwise the attempt's last program is the verify command
         attempt.context.on_agent_exit()
@@ -241,16 +244,14 @@ def _record_cookie(attempt: _Attempt, cookie: str) -> None:
 
 
 def _run_agent(
-    attempt: _Attempt, attempt_folder: agents.AttemptFolder, text: str
+    attempt: _Attempt, attempt_folder: agents.AttemptFolder
 ) -> process.Outcome:
-    """Run the agent with this prompt in the checkout until it exits or is ended."""
+    """Run the agent in the checkout until it exits or is ended."""
     entry, context = attempt.entry, attempt.context
     settings = entry.agent
     agent = agents.agent_for(settings)
     call = agent.build(entry, attempt_folder)
-    attempt_folder.prompt.write_text(text, encoding="utf-8")
     make_home(agent, settings, call, attempt_folder, context.environ)
-    workspace.trust_times(attempt.workspace, attempt_folder.prompt)
 
     return process.run(
         call.argv,

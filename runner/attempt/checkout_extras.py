@@ -12,7 +12,8 @@ import shutil
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from runner.attempt.workspace import Seed, Submodule, Workspace
+from runner.attempt.git_directory import Seed
+from runner.attempt.workspace import Submodule, Workspace
 from runner.core.errors import GitFailed
 from runner.core.folders import remove_folder
 from runner.repo.command import isolated_git
@@ -31,9 +32,7 @@ def add_extras(workspace: Workspace, origin: Origin) -> tuple[Workspace, bool]:
     Returns the workspace that knows its submodules, and whether files differ from the
     base now.
     """
-    added = _add_submodules(
-        workspace.checkout, workspace.base, origin, workspace.folder
-    )
+    added = _add_submodules(workspace.checkout, workspace.base, origin, workspace.seed)
     workspace = replace(workspace, submodules=tuple(added))
     lfs_objects = origin.git_dir / "lfs" / "objects"
     if not lfs_objects.is_dir():
@@ -43,7 +42,7 @@ def add_extras(workspace: Workspace, origin: Origin) -> tuple[Workspace, bool]:
 
 
 def _add_submodules(
-    checkout: Path, commit: str, origin: Origin, scratch: Path, prefix: str = ""
+    checkout: Path, commit: str, origin: Origin, seed: Seed, prefix: str = ""
 ) -> list[Submodule]:
     """Check out the submodules of `commit` that the origin has, and those in them.
 
@@ -62,11 +61,10 @@ def _add_submodules(
         if not (module / "objects").is_dir():
             continue
         module_origin = Origin(module, origin.object_format)
-        folder = scratch / f"module-{len(list(scratch.glob('module-*')))}"
+        module_seed = seed.borrowing(module_origin)
         target = checkout / path
         try:
-            seed = Seed.of(module_origin, folder)
-            seed.copy_to(target / ".git", _BRANCH, gitlinks[path])
+            module_seed.write_for_agent(target / ".git", _BRANCH, gitlinks[path])
             git = isolated_git(target)
             git.run(["read-tree", "-m", "-u", gitlinks[path]])
             tree = git.text(["rev-parse", f"{gitlinks[path]}^{{tree}}"]).strip()
@@ -74,9 +72,9 @@ def _add_submodules(
             # The origin has another commit of it than the base asks for.
             remove_folder(target / ".git")
             continue
-        added.append(Submodule(f"{prefix}{path}", seed.capture, tree))
+        added.append(Submodule(f"{prefix}{path}", module_seed, tree, tree))
         added += _add_submodules(
-            target, gitlinks[path], module_origin, scratch, f"{prefix}{path}/"
+            target, gitlinks[path], module_origin, seed, f"{prefix}{path}/"
         )
     return added
 

@@ -281,7 +281,7 @@ def _capture_folder(workspace: Workspace, folder: Path) -> str:
     """The tree of the folder's files."""
     env = {
         "GIT_WORK_TREE": str(folder),
-        "GIT_INDEX_FILE": str(workspace.folder / "detour.index"),
+        "GIT_INDEX_FILE": str(workspace.capture / "detour.index"),
     }
     git = replace(workspace.git.with_env(env), cwd=folder)
     git.run(["read-tree", workspace.base])

@@ -4,17 +4,23 @@ git tree.
 The checkout's own `.git` is the agent's: it borrows the repository's objects and has no
 remote. Work is captured with a second git directory and index outside the checkout,
 because `core.fsmonitor` or a clean filter set in the agent's `.git` would run code.
+They are made when the agent has ended: what is on the disk earlier, every agent of the
+run can change.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+import stat
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from secrets import token_hex
 from typing import BinaryIO
 
+from runner.attempt.git_directory import Seed
 from runner.attempt.left_out import (
     LeftOut,
     add_all,
@@ -30,24 +36,22 @@ from runner.policy.change import GITLINK, Change
 from runner.policy.redaction import Secrets
 from runner.repo import diff, secret_search
 from runner.repo.batch_process import ObjectReader
-from runner.repo.command import AUTHOR, Git, isolated_git
-from runner.repo.origin import Origin, alternates, quoted_path
+from runner.repo.command import Git, isolated_git
+from runner.repo.origin import Origin
 
-_ON_DEMAND = ("objects/pack", "refs/tags")  # git makes them when it needs them
 _MAX_INDEX_BYTES = 2**30
-_AGENT = (
-    f"[user]\n\tname = fanin agent\n\temail = {AUTHOR['GIT_AUTHOR_EMAIL']}\n".encode()
-)
 
 
 @dataclass(frozen=True)
 class Submodule:
-    """A submodule that fanin checked out at `path`: the git directory to capture it
-    with, and the tree that its files are.
+    """A submodule that fanin checked out at `path`: the contents of a git directory to
+    capture it with, the tree of its commit, and the tree that its files were before the
+    agent.
     """
 
     path: str
-    capture: Path
+    seed: Seed = field(repr=False)
+    commit_tree: str
     tree: str
 
 
@@ -60,19 +64,38 @@ class Capture:
 
 
 @dataclass(frozen=True)
+class IndexRecord:
+    """What tells whether an index is still the one that fanin wrote: the digest of its
+    file. `time` is the file's, in nanoseconds.
+    """
+
+    digest: bytes
+    time: int
+
+    @classmethod
+    def of(cls, file: Path) -> IndexRecord:
+        return cls(_digest(file.read_bytes()), file.stat().st_mtime_ns)
+
+
+@dataclass(frozen=True)
 class Workspace:
     """The folder of one attempt on commit `base`.
 
-    `checkout` is for the agent. `index`, `objects` and the git directory `capture`,
-    which several workspaces may share, are for fanin alone. `tree` is the base's, if
-    the caller knows it. `submodules` are those that are checked out. `prepared` are the
+    `checkout` is for the agent. The git directory `capture` is for fanin alone: it is
+    made by `capture()`, from `seed`, under a name that nobody can know before. `index`
+    is a copy of the checkout's index from before the agent, `index_record` the record
+    of it and `git_index` the digest of the checkout's own. `tree` is the base's, if the
+    caller knows it. `submodules` are those that are checked out. `prepared` are the
     changes that set-up made before the agent, `left_out` the paths that could not be
     captured then.
     """
 
     folder: Path
     base: str
+    seed: Seed = field(repr=False)
     capture: Path
+    index_record: IndexRecord
+    git_index: bytes
     tree: str | None = None
     submodules: tuple[Submodule, ...] = ()
     prepared: tuple[Change, ...] = ()
@@ -80,86 +103,24 @@ class Workspace:
 
     @property
     def checkout(self) -> Path:
-        return self.folder / "checkout"
+        return _checkout_in(self.folder)
 
     @property
     def index(self) -> Path:
-        return self.folder / "capture.index"
+        return _index_in(self.folder)
 
     @property
     def objects(self) -> Path:
-        return self.folder / "objects"
+        """The folder of the objects that `capture()` and later steps write."""
+        return self.capture / "objects"
 
     @property
     def git(self) -> Git:
-        """Git that reads through the git directory `capture`, and writes objects to
-        this workspace alone.
-        """
-        borrowed = quoted_path(self.capture / "objects", special=b'"\\:')
-        env = {
-            "GIT_DIR": str(self.capture),
-            "GIT_OBJECT_DIRECTORY": str(self.objects),
-            "GIT_ALTERNATE_OBJECT_DIRECTORIES": os.fsdecode(borrowed),
-        }
-        return isolated_git(self.folder, env)
+        """Git that works in the git directory `capture`, once that is made."""
+        return isolated_git(self.folder, {"GIT_DIR": str(self.capture)})
 
     def remove(self) -> None:
         remove_folder(self.folder)
-
-
-@dataclass(frozen=True)
-class Seed:
-    """A git directory that borrows the origin's objects, to capture with; `folders` and
-    `files` are its contents, from which every agent's own git directory is written.
-    """
-
-    capture: Path
-    folders: tuple[str, ...]
-    files: Mapping[str, bytes]
-
-    @classmethod
-    def of(cls, origin: Origin, folder: Path) -> Seed:
-        """Let git make it in `folder`: its contents depend on the file system."""
-        folder.mkdir(parents=True, exist_ok=True)
-        # no template: its hooks and files are copied for every agent
-        object_format = f"--object-format={origin.object_format}"
-        isolated_git(folder).run(
-            ["init", "-q", "--template=", object_format, str(folder)]
-        )
-        git_dir = folder / ".git"
-        _borrow(origin, git_dir)
-        folders, files = [], {}
-        for path in sorted(git_dir.rglob("*")):
-            name = str(path.relative_to(git_dir))
-            if name in _ON_DEMAND:
-                continue
-            if path.is_dir():
-                folders.append(name)
-            elif path.is_file():
-                files[name] = path.read_bytes()
-        return cls(git_dir, tuple(folders), files)
-
-    def copy_to(self, git_dir: Path, branch: str, commit: str) -> None:
-        """Write an agent's git directory, with the branch checked out."""
-        git_dir.mkdir(parents=True)
-        parent = str(git_dir)
-        for name in self.folders:  # parents come first
-            os.mkdir(f"{parent}/{name}")  # noqa: PTH102 - a Path for each takes twice as long
-        files = {
-            **self.files,
-            "config": self.files["config"] + _AGENT,
-            "HEAD": f"ref: refs/heads/{branch}\n".encode(),
-        }
-        for name, data in files.items():
-            (git_dir / name).write_bytes(data)
-        _write_branch(git_dir, branch, commit)
-
-
-def _write_branch(git_dir: Path, branch: str, commit: str) -> None:
-    """Point the branch, the only one there, at the commit."""
-    # one file, where a loose ref and its log take eight
-    header = "# pack-refs with: peeled fully-peeled sorted \n"
-    (git_dir / "packed-refs").write_text(f"{header}{commit} refs/heads/{branch}\n")
 
 
 def create(
@@ -172,38 +133,67 @@ def create(
     """
     folder.mkdir(parents=True)
     if seed is None:
-        seed = Seed.of(origin, folder / "seed")
-    workspace = Workspace(folder, base, seed.capture)
-    workspace.objects.mkdir()
-    seed.copy_to(workspace.checkout / ".git", branch, base)
-    _check_out(workspace)
-    return workspace
+        seed = Seed.of(origin, folder)
+    seed.write_for_agent(_checkout_in(folder) / ".git", branch, base)
+    record = _check_out(folder, base)
+    return Workspace(folder, base, seed, _new_capture(folder), record, record.digest)
 
 
 def moved(workspace: Workspace, base: str, folder: Path, branch: str) -> Workspace:
     """Move a workspace that no agent has used yet to another folder and another base.
 
-    Only files that differ are written.
+    Only files that differ are written. Raises GitFailed if git cannot, or if another
+    attempt's agent has changed the index.
     """
     workspace.folder.rename(folder)
-    result = replace(workspace, folder=folder, base=base, tree=None)
+    data = _index_data(_index_in(folder), workspace.index_record)
+    if data is None:
+        raise GitFailed(["read-tree"], 128, "the index of a spare checkout was changed")
+    # That agent may have changed the rest as well: fanin's git reads none of it.
+    git_dir = _checkout_in(folder) / ".git"
+    remove_folder(git_dir)
+    workspace.seed.write_for_agent(git_dir, branch, base)
+    record = workspace.index_record
+    _write_index(git_dir / "index", data, record.time)
     if base != workspace.base:
-        _write_branch(result.checkout / ".git", branch, base)
-        _check_out(result)
-    return result
+        record = _check_out(folder, base)
+    return replace(
+        workspace,
+        folder=folder,
+        base=base,
+        tree=None,
+        capture=_new_capture(folder),
+        index_record=record,
+        git_index=record.digest,
+    )
 
 
-def _check_out(workspace: Workspace) -> None:
+def _checkout_in(folder: Path) -> Path:
+    return folder / "checkout"
+
+
+def _index_in(folder: Path) -> Path:
+    return folder / "checkout.index"
+
+
+def _new_capture(folder: Path) -> Path:
+    """Where to capture: nothing is there, and no agent can put anything there."""
+    return folder / f"capture-{token_hex(16)}"
+
+
+def _check_out(folder: Path, base: str) -> IndexRecord:
     """Give the checkout the base's files. The branch and HEAD are set already."""
-    isolated_git(workspace.checkout).run(["read-tree", "-m", "-u", workspace.base])
+    checkout = _checkout_in(folder)
+    isolated_git(checkout).run(["read-tree", "-m", "-u", base])
     # copy2 keeps the index's own time: git needs it to know which files may have
     # changed within the same tick of the clock.
-    shutil.copy2(workspace.checkout / ".git" / "index", workspace.index)
+    shutil.copy2(checkout / ".git" / "index", _index_in(folder))
+    return IndexRecord.of(_index_in(folder))
 
 
-def trust_times(workspace: Workspace, file: Path) -> None:
-    """Let git trust the times of the checkout's files, if the clock has moved on since
-    they were written.
+def trust_times(workspace: Workspace, file: Path) -> Workspace:
+    """The workspace whose checkout's times git may trust, if the clock has moved on
+    since its files were written.
 
     To be called before the agent starts, with a file that was written just now. What
     the agent writes cannot have an older time than that, so a file with the time that
@@ -212,46 +202,79 @@ def trust_times(workspace: Workspace, file: Path) -> None:
     of the clock.
     """
     now = file.stat().st_mtime_ns
-    if now > workspace.index.stat().st_mtime_ns:
-        os.utime(workspace.index, ns=(now, now))
+    if now <= workspace.index_record.time:
+        return workspace
+    return replace(workspace, index_record=replace(workspace.index_record, time=now))
 
 
 def capture(workspace: Workspace) -> Capture:
     """The tree that the agent left, without ignored files. Its new objects are in
     `workspace.objects`.
 
-    What git cannot take is left out and named: a path that it refuses, a repository
-    that the agent made, files below a submodule. Raises GitFailed if the checkout is
-    gone or git cannot work there at all.
+    To be called when the agent and all its processes have ended. What git cannot take
+    is left out and named: a path that it refuses, a repository that the agent made,
+    files below a submodule. Raises GitFailed if the checkout is gone or git cannot work
+    there at all.
     """
-    if not workspace.checkout.is_dir():
-        raise GitFailed(["add", "-A"], 128, "the agent deleted its checkout")
     git = _capture_git(workspace)
-    before = _index_state(workspace.index)
-    agent_index = _agent_index(workspace)
-    refused = add_all(git)
-    left_out = [explain(git, workspace.checkout, path) for path in refused]
-    if agent_index is not None:
-        left_out += add_forced(git, agent_index)
-    submodules = gitlinks(git, workspace.index)
-    # git replaces the index whenever it adds or removes anything
-    if _index_state(workspace.index) == before:
-        left_out += _below_submodules(workspace, submodules)
+    added = _add(workspace, git)
+    left_out = added.left_out
+    if not added.is_changed:
+        left_out += _below_submodules(workspace, added.gitlinks)
         return Capture(None, _new(workspace, left_out))
+    nested, as_prepared = _not_the_agents(workspace, git, added)
+    _reset(git, workspace, nested + as_prepared)
+    nested_paths = [change.path for change in nested]
+    left_out += [nested_repository(path) for path in nested_paths]
+    left_out += _below_submodules(workspace, set(added.gitlinks) - set(nested_paths))
     tree = git.text(["write-tree"]).strip()
-    nested = _nested_repositories(workspace, tree) if submodules else []
-    if nested:
-        tree = _with_entries(git, workspace, [(c.path, c.old) for c in nested])
-    paths = [change.path for change in nested]
-    left_out += [nested_repository(path) for path in paths]
-    left_out += _below_submodules(workspace, set(submodules) - set(paths))
-    if workspace.prepared:
-        tree = _without_prepared(workspace, git, tree)
     base_tree = workspace.tree or _base_tree(workspace)
     return Capture(
         None if tree == base_tree else tree,
         _new(workspace, left_out),
     )
+
+
+@dataclass(frozen=True)
+class _Added:
+    """What became of the index: whether anything was added or removed, the submodules
+    in it, and what git refused to add.
+    """
+
+    is_changed: bool
+    gitlinks: list[str]
+    left_out: list[LeftOut]
+
+
+def _add(workspace: Workspace, git: Git) -> _Added:
+    """Add the checkout's files to the index of `capture`."""
+    index = workspace.capture / "index"
+    before = _index_state(index)
+    agent_index = _agent_index(workspace)
+    refused = add_all(git)
+    left_out = [explain(git, workspace.checkout, path) for path in refused]
+    if agent_index is not None:
+        left_out += add_forced(git, agent_index)
+    # git replaces the index whenever it adds or removes anything
+    return _Added(_index_state(index) != before, gitlinks(git, index), left_out)
+
+
+def _not_the_agents(
+    workspace: Workspace, git: Git, added: _Added
+) -> tuple[list[Change], list[Change]]:
+    """The changes in the index that are a repository which the agent made, and those
+    that are as set-up left them.
+    """
+    if not added.gitlinks and not workspace.prepared:
+        return [], []
+    nested, others = _index_changes(workspace, git)
+    by_path = {change.path: change for change in workspace.prepared}
+    as_prepared = []
+    for change in others:
+        prepared = by_path.get(change.path)
+        if prepared is not None and prepared.new == change.new:
+            as_prepared.append(change)
+    return nested, as_prepared
 
 
 def _agent_index(workspace: Workspace) -> Path | None:
@@ -260,15 +283,13 @@ def _agent_index(workspace: Workspace) -> Path | None:
     try:
         if index.resolve() != workspace.checkout.resolve() / ".git" / "index":
             return None  # it leads elsewhere
-        if not index.is_file() or index.stat().st_size > _MAX_INDEX_BYTES:
-            return None
-        data = index.read_bytes()
-        if data == workspace.index.read_bytes():
-            return None
-        copy = workspace.folder / "agent.index"
-        copy.write_bytes(data)
-    except OSError:
+    except (OSError, RuntimeError):  # RuntimeError: a loop of links
         return None
+    data = _read_regular(index)
+    if data is None or _digest(data) == workspace.git_index:
+        return None
+    copy = workspace.capture / "agent.index"
+    copy.write_bytes(data)
     return copy
 
 
@@ -278,12 +299,51 @@ def check_out(workspace: Workspace, tree: str) -> None:
 
 
 def _capture_git(workspace: Workspace) -> Git:
-    """The git that captures the checkout, with the index outside of it."""
-    env = {
-        "GIT_WORK_TREE": str(workspace.checkout),
-        "GIT_INDEX_FILE": str(workspace.index),
-    }
-    return replace(workspace.git.with_env(env), cwd=workspace.checkout)
+    """The git that captures the checkout. Its git directory is made if it is not there."""
+    if not workspace.checkout.is_dir():
+        raise GitFailed(["add", "-A"], 128, "the agent deleted its checkout")
+    env = {"GIT_WORK_TREE": str(workspace.checkout)}
+    git = replace(workspace.git.with_env(env), cwd=workspace.checkout)
+    if workspace.capture.is_dir():
+        return git
+    workspace.seed.write(workspace.capture)
+    data = _index_data(workspace.index, workspace.index_record)
+    if data is None:
+        # somebody changed it: git reads every file of the checkout again
+        git.run(["read-tree", workspace.base])
+    else:
+        _write_index(workspace.capture / "index", data, workspace.index_record.time)
+    return git
+
+
+def _write_index(file: Path, data: bytes, time: int) -> None:
+    file.write_bytes(data)
+    os.utime(file, ns=(time, time))
+
+
+def _index_data(file: Path, record: IndexRecord) -> bytes | None:
+    """The index as fanin wrote it, None if it is another one now."""
+    data = _read_regular(file)
+    return data if data is not None and _digest(data) == record.digest else None
+
+
+def _digest(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest()
+
+
+def _read_regular(file: Path) -> bytes | None:
+    """The bytes of a file that an agent can reach; None if it is anything but a regular
+    file of a usual size.
+    """
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK  # a pipe would hold us
+    try:
+        with open(os.open(file, flags), "rb") as stream:  # noqa: PTH123
+            status = os.fstat(stream.fileno())
+            is_usual = stat.S_ISREG(status.st_mode)
+            is_usual = is_usual and status.st_size <= _MAX_INDEX_BYTES
+            return stream.read() if is_usual else None
+    except OSError:
+        return None
 
 
 def _new(workspace: Workspace, left_out: Iterable[LeftOut]) -> tuple[LeftOut, ...]:
@@ -291,14 +351,19 @@ def _new(workspace: Workspace, left_out: Iterable[LeftOut]) -> tuple[LeftOut, ..
     return tuple(each for each in left_out if each.path not in workspace.left_out)
 
 
-def _nested_repositories(workspace: Workspace, tree: str) -> list[Change]:
-    """The paths where git took a repository for a new submodule."""
-    nested = []
-    for change in _changes(workspace, tree):
+def _index_changes(workspace: Workspace, git: Git) -> tuple[list[Change], list[Change]]:
+    """How the index differs from the base: the paths where git took a repository for a
+    new submodule, and the others.
+    """
+    nested, others = [], []
+    for change in diff.parse_raw(git.run([*diff.INDEX, workspace.base])):
         was_submodule = change.old is not None and change.old[0] == GITLINK
-        if change.new is not None and change.new[0] == GITLINK and not was_submodule:
+        is_submodule = change.new is not None and change.new[0] == GITLINK
+        if is_submodule and not was_submodule:
             nested.append(change)
-    return nested
+        else:
+            others.append(change)
+    return nested, others
 
 
 def _below_submodules(workspace: Workspace, paths: Iterable[str]) -> list[LeftOut]:
@@ -329,68 +394,60 @@ def _submodule_tree(workspace: Workspace, submodule: Submodule) -> str | None:
     if not folder.is_dir():
         return None
     # its own index and objects: the agent's .git is not read
-    scratch = replace(workspace, capture=submodule.capture)
-    env = {
-        "GIT_WORK_TREE": str(folder),
-        "GIT_INDEX_FILE": str(submodule.capture / "capture.index"),
-    }
-    git = replace(scratch.git.with_env(env), cwd=folder)
+    git_dir = _new_capture(workspace.folder)
+    env = {"GIT_DIR": str(git_dir), "GIT_WORK_TREE": str(folder)}
+    git = isolated_git(folder, env)
     try:
-        git.run(["read-tree", submodule.tree])
+        submodule.seed.write(git_dir)
+        git.run(["read-tree", submodule.commit_tree])
         git.run(["add", "-A", "--", "."])
         return git.text(["write-tree"]).strip()
     except GitFailed:
         return None
+    finally:
+        remove_folder(git_dir)
 
 
 def record_preparation(workspace: Workspace) -> Workspace:
     """The workspace after set-up, before the agent: what differs from the base now is
     not the agent's work.
     """
-    captured = capture(workspace)
-    paths = {left_out.path for left_out in captured.left_out}
+    git = _capture_git(workspace)
+    added = _add(workspace, git)
+    nested, prepared = _index_changes(workspace, git)
+    nested_paths = {change.path for change in nested}
+    left_out = {each.path for each in added.left_out} | nested_paths
+    others = set(added.gitlinks) - nested_paths
+    left_out |= {each.path for each in _below_submodules(workspace, others)}
     trees = [_submodule_tree(workspace, each) for each in workspace.submodules]
     submodules = tuple(
         replace(submodule, tree=tree) if tree is not None else submodule
         for submodule, tree in zip(workspace.submodules, trees, strict=True)
     )
     changed_submodules = {submodule.path for submodule in workspace.submodules}
-    prepared = workspace.prepared
-    if captured.tree is not None:
-        prepared = tuple(_changes(workspace, captured.tree))
+    # With this index git need not read again what set-up made. Its objects are not
+    # needed: what is as set-up left it becomes the base's before a tree is written.
+    (workspace.capture / "index").replace(workspace.index)
+    remove_folder(workspace.capture)
     return replace(
         workspace,
+        capture=_new_capture(workspace.folder),
+        index_record=IndexRecord.of(workspace.index),
         submodules=submodules,
-        prepared=prepared,
+        prepared=tuple(prepared),
         # a submodule's files are compared with what set-up made of them
-        left_out=workspace.left_out | (paths - changed_submodules),
+        left_out=workspace.left_out | (left_out - changed_submodules),
     )
 
 
-def _without_prepared(workspace: Workspace, git: Git, tree: str) -> str:
-    """The tree in which paths that are as set-up left them are the base's again."""
-    changed = {change.path: change for change in _changes(workspace, tree)}
-    unchanged = []
-    for prepared in workspace.prepared:
-        now = changed.get(prepared.path)
-        if now is None or now.new != prepared.new:
-            continue  # the agent changed it after set-up
-        unchanged.append((prepared.path, prepared.old))
-    return _with_entries(git, workspace, unchanged)
-
-
-def _with_entries(
-    git: Git,
-    workspace: Workspace,
-    entries: Iterable[tuple[str, tuple[str, str] | None]],
-) -> str:
-    """The index's tree with these (mode, object) at these paths; None removes a path."""
+def _reset(git: Git, workspace: Workspace, changes: Iterable[Change]) -> None:
+    """Give these paths of the index the base's entries again."""
     lines = []
-    for path, entry in entries:
-        mode, blob = entry or ("0", "0" * len(workspace.base))
-        lines.append(f"{mode} {blob}\t".encode() + os.fsencode(path) + b"\0")
-    git.run(["update-index", "-z", "--index-info"], stdin=b"".join(lines))
-    return git.text(["write-tree"]).strip()
+    for change in changes:
+        mode, blob = change.old or ("0", "0" * len(workspace.base))
+        lines.append(f"{mode} {blob}\t".encode() + os.fsencode(change.path) + b"\0")
+    if lines:
+        git.run(["update-index", "-z", "--index-info"], stdin=b"".join(lines))
 
 
 def _changes(workspace: Workspace, tree: str) -> list[Change]:
@@ -399,8 +456,8 @@ def _changes(workspace: Workspace, tree: str) -> list[Change]:
 
 
 def _index_state(index: Path) -> tuple[int, int, int]:
-    stat = index.stat()
-    return stat.st_ino, stat.st_mtime_ns, stat.st_size
+    status = index.stat()
+    return status.st_ino, status.st_mtime_ns, status.st_size
 
 
 def _base_tree(workspace: Workspace) -> str:
@@ -444,19 +501,3 @@ def append_pack(workspace: Workspace, revisions: str, sink: BinaryIO) -> None:
     sink.flush()
     workspace.git.run(argv, stdin=revisions.encode(), stdout=sink)
     durable.sync(sink.fileno())
-
-
-def _borrow(origin: Origin, git_dir: Path) -> None:
-    """Let a git directory use the origin's objects and ignore files."""
-    info = git_dir / "objects" / "info"
-    info.mkdir(parents=True, exist_ok=True)
-    folders = [origin.git_dir / "objects", *origin.objects]
-    (info / "alternates").write_bytes(alternates(folders))
-    # The last pattern in the file wins, as the repository's own exclude file does in git.
-    excludes = [*origin.excludes, origin.git_dir / "info" / "exclude"]
-    patterns = [path.read_bytes() for path in excludes if path.is_file()]
-    (git_dir / "info").mkdir(exist_ok=True)
-    (git_dir / "info" / "exclude").write_bytes(b"\n".join(patterns))
-    shallow = origin.git_dir / "shallow"
-    if shallow.exists():  # a clone without its history, as on GitHub Actions
-        shutil.copy(shallow, git_dir / "shallow")

@@ -18,7 +18,8 @@ from types import TracebackType
 from typing import NamedTuple
 
 from runner.attempt import workspace
-from runner.attempt.workspace import Seed, Workspace
+from runner.attempt.git_directory import Seed
+from runner.attempt.workspace import Workspace
 from runner.core.errors import GitFailed
 from runner.core.folders import remove_folder
 from runner.repo.origin import Origin
@@ -132,5 +133,5 @@ class WorkspacePool:
     def _shared_seed(self) -> Seed:
         with self._seed_lock:
             if self._seed is None:
-                self._seed = Seed.of(self._origin, self._scratch / "seed")
+                self._seed = Seed.of(self._origin, self._scratch)
             return self._seed

@@ -48,6 +48,8 @@ ISOLATED_CONFIG = (
     "advice.addEmbeddedRepo=false",
     "protocol.allow=never",
     "core.untrackedCache=false",
+    "core.attributesFile=/dev/null",
+    "core.excludesFile=/dev/null",
     "safe.directory=*",
     "init.defaultBranch=fanin",
     "commit.gpgSign=false",
@@ -58,6 +60,16 @@ AUTHOR = {
     "GIT_COMMITTER_NAME": "fanin",
     "GIT_COMMITTER_EMAIL": "fanin@users.noreply.github.com",
 }
+# What git needs of the machine's variables to find its programs, libraries and
+# temporary files; no secret is in one of these.
+_MACHINE = (
+    "PATH",
+    "TMPDIR",
+    "LD_LIBRARY_PATH",
+    "DYLD_LIBRARY_PATH",
+    "DYLD_FALLBACK_LIBRARY_PATH",
+    "DEVELOPER_DIR",
+)
 # inherited variables that say who commits and how git is configured, not which
 # repository it works in
 _HARMLESS = ("GIT_AUTHOR", "GIT_COMMITTER", "GIT_CONFIG")
@@ -401,14 +413,19 @@ def repository_config(environ: Mapping[str, str], root: Path) -> Sequence[str]:
 
 
 def git_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """An environment in which git sees no inherited repository and no configuration but
-    what fanin gives it.
+    """An environment in which git, and a program that a file of an agent makes it start,
+    sees no secret, no inherited repository and no configuration but what fanin gives it.
     """
-    allowed = {
-        name: value for name, value in environ.items() if not name.startswith("GIT_")
-    }
+    allowed = {}
+    for name, value in environ.items():
+        if name in _MACHINE:
+            allowed[name] = value
+        elif not name.startswith("GIT_"):
+            # GitPython passes on what it has inherited, unless there is another value
+            allowed[name] = ""
     return {
         **allowed,
+        "GIT_ATTR_NOSYSTEM": "1",
         "GIT_CONFIG_GLOBAL": os.devnull,
         "GIT_CONFIG_NOSYSTEM": "1",
         "GIT_TERMINAL_PROMPT": "0",

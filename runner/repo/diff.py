@@ -1,4 +1,4 @@
-"""Compares trees: the `git diff-tree` commands and what they print."""
+"""Compares trees: the commands of git that do, and what they print."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from runner.policy.change import Change
 
 # No renames: a pair of paths costs a comparison of contents, and policy judges paths.
 RAW = ("diff-tree", "-r", "-z", "--no-renames", "--raw", "--no-abbrev")
+# the index against a tree, printed as RAW does
+INDEX = ("diff-index", "--cached", "-z", "--no-renames", "--raw", "--no-abbrev")
 NUMSTAT = ("diff-tree", "--stdin", "-r", "-z", "--numstat", "--no-renames")
 NAMES = ("diff-tree", "-r", "-z", "--no-renames", "--name-only")
 # with --stdin, the line before a pair's changes

@@ -9,9 +9,13 @@ import re
 import subprocess
 import sys
 import tarfile
+from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 
+from runner.attempt.git_directory import Seed
+from runner.core.errors import GitFailed
 from tests.support.project import Project, Quiet
 from tests.support.without_rights import without_rights
 
@@ -141,10 +145,19 @@ def test_a_secret_or_a_huge_file_is_not_archived_and_named(
 
 
 def test_a_checkout_that_git_cannot_capture_at_all_is_kept_whole(
-    project: Project,
+    project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    do = ["write a: a", "ruin the index"]
-    record, said = run(project, *do)
+    write = Seed.write
+
+    def fail_to_capture(
+        seed: Seed, git_dir: Path, files: Mapping[str, bytes] | None = None
+    ) -> None:
+        if git_dir.name != ".git":
+            raise GitFailed(["init"], 128, "Input/output error")
+        write(seed, git_dir, files)
+
+    monkeypatch.setattr(Seed, "write", fail_to_capture)
+    record, said = run(project, "write a: a")
     assert record["error"]["kind"] == "environment"  # type: ignore[index]
     kept = archived(said)
     assert kept["a"] == b"a\n"

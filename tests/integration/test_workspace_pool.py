@@ -53,9 +53,9 @@ def files(space: Workspace) -> dict[str, str]:
     return {str(path.relative_to(space.checkout)): path.read_text() for path in found}
 
 
-def git(space: Workspace, *argv: str) -> str:
+def git(space: Workspace, *argv: str, check: bool = True) -> str:
     return subprocess.run(
-        ["git", *argv], cwd=space.checkout, capture_output=True, text=True, check=True
+        ["git", *argv], cwd=space.checkout, capture_output=True, text=True, check=check
     ).stdout.strip()
 
 
@@ -107,10 +107,27 @@ def test_a_spare_that_cannot_be_moved_is_replaced_by_a_new_workspace(
     pool: WorkspacePool, project: Project, tmp_path: Path
 ) -> None:
     prewarm(pool, 1, project.git("rev-parse", "HEAD"))
-    (tmp_path / "scratch" / "spare-1" / "checkout" / ".git" / "HEAD").unlink()
+    (tmp_path / "scratch" / "spare-1" / "checkout.index").write_bytes(b"damaged")
     project.write("new", "new\n")
     space = pool.acquire(project.commit(), tmp_path / "scratch" / "T", BRANCH)
     assert files(space)["new"] == "new\n"
+
+
+def test_what_another_attempt_wrote_into_the_git_directory_of_a_spare_is_not_used(
+    pool: WorkspacePool, project: Project, tmp_path: Path
+) -> None:
+    before = project.git("rev-parse", "HEAD")
+    prewarm(pool, 1, before)
+    git_dir = tmp_path / "scratch" / "spare-1" / "checkout" / ".git"
+    with (git_dir / "config").open("a") as config:
+        config.write(f'[filter "trap"]\n\tsmudge = touch {tmp_path}/sprung; cat\n')
+    (git_dir / "info" / "attributes").write_text("* filter=trap\n")
+    project.write("new", "new\n")
+    space = pool.acquire(project.commit(), tmp_path / "scratch" / "T", BRANCH)
+    assert not (tmp_path / "scratch" / "spare-1").exists()
+    assert files(space)["new"] == "new\n"
+    assert git(space, "config", "--get", "filter.trap.smudge", check=False) == ""
+    assert not (tmp_path / "sprung").exists()
 
 
 def test_no_spare_is_made_where_a_checkout_is_fast(
@@ -167,7 +184,7 @@ def test_a_change_of_the_same_size_in_the_same_tick_of_the_clock_is_captured(
     for number in range(30):
         space = workspace.create(origin, head, tmp_path / f"space{number}", BRANCH)
         (space.folder / "prompt").write_text("now")
-        workspace.trust_times(space, space.folder / "prompt")
+        space = workspace.trust_times(space, space.folder / "prompt")
         (space.checkout / "README.md").write_text("HELLO\n")
         assert workspace.capture(space).tree is not None
 
@@ -181,11 +198,9 @@ def test_times_are_trusted_only_once_the_clock_has_moved_on(
         tmp_path / "space",
         BRANCH,
     )
-    written, prompt = space.index.stat().st_mtime_ns, tmp_path / "prompt"
+    written, prompt = space.index_record.time, tmp_path / "prompt"
     prompt.touch()
     os.utime(prompt, ns=(written, written))
-    workspace.trust_times(space, prompt)
-    assert space.index.stat().st_mtime_ns == written
+    assert workspace.trust_times(space, prompt) is space
     os.utime(prompt, ns=(written + 1, written + 1))
-    workspace.trust_times(space, prompt)
-    assert space.index.stat().st_mtime_ns == written + 1
+    assert workspace.trust_times(space, prompt).index_record.time == written + 1

@@ -85,11 +85,6 @@ def mode(rest: str) -> None:
     Path(path).chmod(int(octal, 8))
 
 
-def ruin(_: str) -> None:
-    """As a disk error would."""
-    Path("../capture.index").write_bytes(b"no index")
-
-
 def link(rest: str) -> None:
     path, target = pair(rest)
     Path(path).symlink_to(target)
@@ -143,7 +138,6 @@ VERBS: dict[str, Callable[[str], object]] = {
     "executable": executable,
     "sparse": sparse,
     "mode": mode,
-    "ruin": ruin,
     "link": link,
     "mkrepo": mkrepo,
     "commit": commit,

@@ -61,6 +61,29 @@ def test_an_isolated_git_reads_no_configuration_of_the_user(
     assert "GIT_DIR" not in git_environment({"GIT_DIR": "/nowhere"})
 
 
+def test_a_filter_sees_no_variable_of_fanins_and_no_file_of_the_user_names_one(
+    git: Git, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = tmp_path / "environment"
+    git.run(["config", "filter.look.clean", f"env >> '{seen}'; cat"])
+    home = tmp_path / "home"
+    (home / ".config" / "git").mkdir(parents=True)
+    (home / ".config" / "git" / "attributes").write_text("user filter=look\n")
+    (home / ".config" / "git" / "ignore").write_text("user\n")
+    (tmp_path / "user").touch()
+    isolated_git(tmp_path, {"HOME": str(home)}).run(["add", "user"])
+    assert not seen.exists()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("SERVICE_TOKEN", "s3cret-value")
+    git = isolated_git(tmp_path)
+    (tmp_path / ".gitattributes").write_text("filtered filter=look\n")
+    (tmp_path / "filtered").touch()
+    git.run(["add", "filtered"])
+    assert "PATH=" in seen.read_text()
+    assert "s3cret-value" not in seen.read_text()
+    assert str(home) not in seen.read_text()
+
+
 def test_a_folder_that_is_gone_is_an_error_and_git_does_not_run_elsewhere(
     git: Git, tmp_path: Path
 ) -> None:

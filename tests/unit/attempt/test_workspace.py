@@ -1,0 +1,88 @@
+"""An agent's work is captured whatever it did to the files beside its checkout."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from runner.attempt import workspace
+from runner.attempt.workspace import Workspace
+from runner.repo.command import isolated_git
+from runner.repo.origin import origin_of
+
+
+@pytest.fixture
+def space(tmp_path: Path) -> Workspace:
+    repository = isolated_git(tmp_path)
+    repository.run(["init", "-q", str(tmp_path / "repository")])
+    repository = isolated_git(tmp_path / "repository")
+    for name in ("file", "other"):
+        (tmp_path / "repository" / name).write_text("base\n")
+    repository.run(["add", "-A"])
+    repository.run(["commit", "-q", "-m", "base"])
+    base = repository.text(["rev-parse", "HEAD"]).strip()
+    origin = origin_of(tmp_path / "repository")
+    return workspace.create(origin, base, tmp_path / "space", "fanin/task")
+
+
+def changed(space: Workspace) -> list[str]:
+    tree = workspace.capture(space).tree
+    if tree is None:
+        return []
+    argv = ["diff-tree", "-r", "--name-only", space.base, tree]
+    return space.git.text(argv).split()
+
+
+def _replace_by_pipe(index: Path) -> None:
+    index.unlink()
+    os.mkfifo(index)
+
+
+def _replace_by_link(index: Path) -> None:
+    index.rename(index.with_name("elsewhere"))
+    index.symlink_to("elsewhere")
+
+
+def _hide_a_change(index: Path) -> None:
+    argv = ["update-index", "--skip-worktree", "file"]
+    git = isolated_git(index.parent / "checkout", {"GIT_INDEX_FILE": str(index)})
+    git.run(argv)
+
+
+@pytest.mark.parametrize(
+    "meddle",
+    [Path.unlink, _replace_by_pipe, _replace_by_link, _hide_a_change],
+    ids=["removed", "pipe", "link", "skip-worktree"],
+)
+def test_the_index_that_an_agent_can_reach_is_used_only_if_it_is_unchanged(
+    space: Workspace, meddle: Callable[[Path], None]
+) -> None:
+    (space.checkout / "file").write_text("changed\n")
+    meddle(space.index)
+    assert changed(space) == ["file"]
+
+
+def test_nothing_to_capture_with_is_on_the_disk_before_the_agent_has_ended(
+    space: Workspace,
+) -> None:
+    assert {path.name for path in space.folder.iterdir()} == {
+        "checkout",
+        "checkout.index",
+    }
+    assert not changed(space)
+    assert space.capture.is_dir()
+
+
+def test_what_differs_before_each_of_two_set_ups_is_not_the_agents_work(
+    space: Workspace,
+) -> None:
+    for name in ("file", "new"):
+        (space.checkout / name).write_text("set-up\n")
+        space = workspace.record_preparation(space)
+    assert not changed(space)
+    (space.checkout / "new").write_text("agent\n")
+    (space.checkout / "other").unlink()
+    assert changed(space) == ["new", "other"]
