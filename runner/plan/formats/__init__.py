@@ -18,12 +18,15 @@ from runner.plan.formats.ai_sdlc import AiSdlc
 from runner.plan.formats.backlog_md import BacklogMd
 from runner.plan.formats.base import Mark, MemoryTree, Options, Source, Tree
 from runner.plan.formats.beads import Beads
+from runner.plan.formats.bmad import Bmad
 from runner.plan.formats.checklist import Checklist
 from runner.plan.formats.diagnostics import count_of, spelling_remedy
+from runner.plan.formats.feature_list import FeatureList
 from runner.plan.formats.github_issues import GithubIssues
 from runner.plan.formats.kiro import Kiro
 from runner.plan.formats.native import Native
 from runner.plan.formats.openspec import OpenSpec
+from runner.plan.formats.ralph import Ralph
 from runner.plan.formats.spec_kit import SpecKit
 from runner.plan.formats.task_master import STATE_FILE, TaskMaster
 
@@ -53,12 +56,16 @@ STATE_FILES = (STATE_FILE,)
 
 # The order counts: detection takes the first format that matches.
 _SOURCES: tuple[Source, ...] = (
+    # Before the native format, which takes any YAML.
+    Bmad(),
     Native(),
     AiSdlc(),
     OpenSpec(),
     SpecKit(),
     Kiro(),
     GithubIssues(),
+    Ralph(),
+    FeatureList(),
     TaskMaster(),
     BacklogMd(),
     Beads(),

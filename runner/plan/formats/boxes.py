@@ -10,7 +10,13 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from runner.plan.formats.diagnostics import MAX_QUOTED, Diagnostics, line_numbers
+from runner.plan.formats.diagnostics import (
+    MAX_QUOTED,
+    Diagnostics,
+    UniqueIds,
+    line_numbers,
+    refuse_number,
+)
 from runner.plan.formats.markdown import (
     RULE,
     Page,
@@ -356,27 +362,22 @@ def name_boxes(boxes: Boxes, diagnostics: Diagnostics) -> None:
     """Give each box its id: its number, else the words of its text.
 
     The second box with an id gets `-2`: both are work, and in the file they have an
-    order.
+    order. InvalidInput if there are too many.
     """
-    taken: set[str] = {box.number for box in boxes.all}
-    used: set[str] = set()
+    refuse_number(diagnostics.plan_path, len(boxes.all))
+    ids = UniqueIds(box.number for box in boxes.all)
     for box in boxes.all:
-        name = box.number or _slug(box)
-        task_id = name
-        count = 1
-        while task_id in used or (count > 1 and task_id in taken):
-            count += 1
-            task_id = f"{name}-{count}"
-        if count > 1 and box.number:
-            what = f"a second task {name}, here called {task_id}"
+        name = box.number or slug(box.text) or f"line-{box.line_index + 1}"
+        box.task_id = ids.next(name)
+        if box.number and box.task_id != name:
+            what = f"a second task {name}, here called {box.task_id}"
             diagnostics.add_note(box.line_index, what)
-        used.add(task_id)
-        box.task_id = task_id
 
 
-def _slug(box: Box) -> str:
-    words = re.findall(r"\w+", box.text.lower().replace("_", " "))
-    return "-".join(words)[:MAX_SLUG].strip("-") or f"line-{box.line_index + 1}"
+def slug(text: str) -> str:
+    """An id made of the words of the text; "" if it has none."""
+    words = re.findall(r"\w+", text.lower().replace("_", " "))
+    return "-".join(words)[:MAX_SLUG].strip("-")
 
 
 def without_skipped(

@@ -98,14 +98,25 @@ class Diagnostics:
 
 def size_problems(path: str, tasks: Sequence[Task]) -> list[Problem]:
     """Why the plan at `path` is too large, if it is."""
-    problems = []
-    if len(tasks) > MAX_TASKS:
-        what = f"{len(tasks)} tasks; at most {MAX_TASKS} are allowed"
-        problems.append(Problem(path, 1, what, "split the plan"))
+    problems = number_problems(path, len(tasks))
     if sum(len(task.depends_on) for task in tasks) > MAX_EDGES:
         what = f"more than {MAX_EDGES} dependencies"
         problems.append(Problem(path, 1, what, "split the plan"))
     return problems
+
+
+def number_problems(path: str, number: int) -> list[Problem]:
+    """Why the plan at `path` with so many tasks is too large, if it is."""
+    if number <= MAX_TASKS:
+        return []
+    what = f"{number} tasks; at most {MAX_TASKS} are allowed"
+    return [Problem(path, 1, what, "split the plan")]
+
+
+def refuse_number(path: str, number: int) -> None:
+    """Raises InvalidInput for a plan with too many tasks, before they are built."""
+    if problems := number_problems(path, number):
+        raise InvalidInput(problems)
 
 
 def leave_out_malformed_task(
@@ -143,6 +154,29 @@ def spelling_remedy(word: str, choices: Iterable[str], otherwise: str) -> str:
 def line_numbers(text: str) -> set[int]:
     """The numbers in `12, 15`, counted from 1."""
     return {int(word) for word in re.findall(r"[0-9]{1,9}", text)}
+
+
+class UniqueIds:
+    """Gives each record its own id: the second one called `1.1` is `1.1-2`.
+
+    `names`: those of all records, which no made-up id may take.
+    """
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._names = frozenset(names)
+        self._used: set[str] = set()
+        self._counts: dict[str, int] = {}
+
+    def next(self, name: str) -> str:
+        """An id for the next record with this name."""
+        count = self._counts.get(name, 0) + 1
+        task_id = name if count == 1 else f"{name}-{count}"
+        while task_id in self._used or (count > 1 and task_id in self._names):
+            count += 1
+            task_id = f"{name}-{count}"
+        self._counts[name] = count
+        self._used.add(task_id)
+        return task_id
 
 
 # -- Status words --

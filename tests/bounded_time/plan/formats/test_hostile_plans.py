@@ -16,6 +16,9 @@ PLANS = {
     "openspec": "openspec/changes/a/tasks.md",
     "kiro": "kiro.md",
     "checklist": "TODO.md",
+    "ralph": "prd.json",
+    "feature-list": "feature_list.json",
+    "bmad": "sprint-status.yaml",
     "task-master": "tasks.json",
     "beads": "issues.jsonl",
     "github-issues": "issues.json",
@@ -64,11 +67,22 @@ GARBAGE: dict[str, Callable[[], str]] = {
         + "## Phase 2\n"
         + "".join(f"- [ ] T{n:05d} [P] a\n" for n in range(5_000, 10_000))
     ),
+    "boxes with one text": lambda: "- [ ] a\n" * 50_000,
     "open labels": lambda: ("**" * 40_000 + "\n- [ ] a\n") + "**a " * 20_000 + "\n",
     "nested boxes": lambda: "".join(f"{' ' * n}- [ ] a\n" for n in range(2_000)),
     "quoted boxes": lambda: ">" * 90_000 + "- [ ] a\n" + "> " * 40_000 + "\n",
     "headings of criteria": lambda: "# " + "1." * 40_000 + "\n- [ ] a\n",
     "words of headings": lambda: "## " + "a " * 45_000 + "\n- [ ] a\n" * 100,
+    "many stories": lambda: (
+        '[{"title": "a", "passes": false, "dependsOn": "b"}'
+        + ', {"title": "a", "passes": false}' * 25_000
+        + "]"
+    ),
+    "one long story": lambda: '[{"title": "' + "a. " * 200_000 + '", "passes": false}]',
+    "many statuses": lambda: (
+        "development_status:\n"
+        + "".join(f"  1-{n}-a: ready-for-dev\n" for n in range(5_000))
+    ),
     "many tasks": lambda: "".join(f"- [ ] **T{n}**: a\n" for n in range(1, 20_100)),
 }
 

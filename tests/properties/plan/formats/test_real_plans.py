@@ -24,6 +24,10 @@ WORDS = {
     "spec-kit": r"\[[ xX]\]",
     "beads": r'"(?:open|closed|in_progress)"',
     "backlog-md": r"(?:Done|To Do)",
+    "openspec": r"\[[ xX]\]",
+    "kiro": r"\[[ xX]\]",
+    "ralph": r'"passes": (?:true|false)',
+    "bmad": r": (?:done|review|in-progress)",
 }
 
 

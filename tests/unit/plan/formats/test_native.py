@@ -306,7 +306,9 @@ def test_a_plan_in_an_unknown_format_lists_the_known_formats(path: str) -> None:
     (message,) = problems(
         lambda: formats.load(PlanSettings(path=path), MemoryTree({path: ""}))
     )
-    assert message.startswith(f"{path}: unknown plan format; known formats: native, ")
+    assert message.startswith(
+        f"{path}: unknown plan format; known formats: bmad, native, "
+    )
     assert f"plan: {{source: NAME, path: {path}}}" in message
 
 

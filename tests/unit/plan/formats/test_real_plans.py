@@ -24,6 +24,16 @@ beads
     ready     jq -s '[.[] | select(.status == "closed").id] as $c | [.[] | select(.issue_type != "epic"
                   and .status == "open") | select([.dependencies // [] | .[] | select(.type == "blocks")
                   .depends_on_id] - $c == [])] | length' F
+openspec, kiro
+    tasks     grep -cE '^- \[' F
+    done      grep -cE '^- \[x' F
+    edges     one less than tasks, waves as many as tasks: each waits for the one before it
+ralph
+    tasks     jq '.userStories | length' F; edges and waves as above; done 0
+bmad
+    tasks     grep -cE '^ +[0-9]+-[0-9]+-' F
+    done      grep -cE '^ +[0-9]+-[0-9]+-.*: done' F
+    edges     one less than done, as the others are in review or have no file
 backlog-md
     tasks     ls D/tasks D/completed | grep -c md
     done      ls D/completed | grep -c md, and grep -l '^status: "\?Done' D/tasks/* | wc -l

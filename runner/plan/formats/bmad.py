@@ -1,0 +1,322 @@
+"""BMAD's `sprint-status.yaml`: the first story that is ready for development is next.
+
+Its workflows (github.com/bmad-code-org/BMAD-METHOD, `4-implementation`) move a story
+from `backlog` through `ready-for-dev` (its file is written), `in-progress` and `review`
+to `done`. `dev-story` takes the first that is ready, whatever comes before it, and ends
+with `review`; a person or another model then says `done`.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import yaml
+
+from runner.core import yaml_document
+from runner.core.errors import InvalidInput, Problem
+from runner.core.task import Plan, Reference, Status
+from runner.core.yaml_document import YamlDocument
+from runner.plan.formats.base import Mark, Options, Tree
+from runner.plan.formats.box_order import one_by_one, wait_in_order
+from runner.plan.formats.diagnostics import (
+    COMPLETED,
+    IN_PROGRESS,
+    PENDING,
+    REVIEW_WORDS,
+    SKIPPED,
+    Diagnostics,
+    StatusWord,
+    build_task_or_leave_out,
+    changed_file,
+    count_of,
+    join_sections,
+    normalize,
+    only_tasks,
+    parse_status_or_leave_out,
+)
+from runner.plan.formats.markdown import heading_level, heading_text, read_page
+
+_FILES = ("sprint-status.yaml", "sprint-status.yml")
+_SECTION = "development_status"
+_STORY = re.compile(r"(?P<number>[0-9]{1,4}[a-z]?-[0-9]{1,4}[a-z]?)-(?P<words>.+)")
+_OTHER = re.compile(r"epic-.+|.*retrospective")
+_TITLE = re.compile(
+    r"(?:story\b[\s#]*)?[0-9.\-a-z]{0,12}\s*[:.–—-]\s*(?=\S)", re.IGNORECASE
+)
+STATUS_WORDS: Mapping[str, StatusWord] = {
+    **dict.fromkeys(["ready-for-dev", "ready", "approved"], PENDING),
+    "in-progress": IN_PROGRESS,
+    **dict.fromkeys(["done", "completed", "complete"], COMPLETED),
+    # Their file is not written, or nobody has said that it is ready.
+    **dict.fromkeys(["backlog", "drafted", "draft", "contexted"], SKIPPED),
+    **dict.fromkeys(
+        [
+            "blocked",
+            "deferred",
+            "cancelled",
+            "canceled",
+            "skipped",
+            "optional",
+            "on-hold",
+            "superseded",
+            "cut",
+        ],
+        SKIPPED,
+    ),
+    **REVIEW_WORDS,
+}
+# Parts of a story that say what is asked. The others are in the context.
+_PARTS = ("story", "acceptance criteria", "tasks / subtasks", "tasks/subtasks", "tasks")
+
+
+@dataclass(frozen=True)
+class _Story:
+    """An entry of the file. `value` is its status, `file` the path of its text or ""."""
+
+    key: str
+    line_index: int
+    value: yaml.ScalarNode
+    file: str
+
+
+class Bmad:
+    """The `bmad` format; see `runner.plan.formats.base.Source`."""
+
+    name = "bmad"
+    leaves_out_records = True
+    waits_for_left_out = True
+    options: Mapping[str, Sequence[str]] = {
+        "order": ("file", "none"),
+        "finished": ("review", "done"),
+    }
+
+    def detect(self, path: str, tree: Tree) -> bool:
+        """True for a `sprint-status.yaml`, a folder with one, and what looks like it."""
+        file = _plan_file(path, tree)
+        text = tree.read(file)
+        if text is None or not file.endswith((".yaml", ".yml")):
+            return False
+        if posixpath.basename(file) in _FILES:
+            return True
+        return f"\n{_SECTION}:" in f"\n{text}"
+
+    def load(self, path: str, tree: Tree, options: Options) -> Plan:
+        """The plan in this file. InvalidInput if it is not such a file."""
+        file = _plan_file(path, tree)
+        diagnostics = Diagnostics(path, file)
+        document = yaml_document.load(file, tree.read(file) or "")
+        stories = list(_stories(document, tree))
+        _note_others(document, stories, diagnostics)
+        words = {story.key: _status(story, diagnostics) for story in stories}
+        # What waits for a person is passed over, as `dev-story` does. What cannot be
+        # read is another matter.
+        ids = [
+            story.key
+            for story in stories
+            if not words[story.key].skipped or diagnostics.is_left_out(story.key)
+        ]
+        done = {key for key, word in words.items() if word.status is Status.COMPLETED}
+        if options.get("order") == "none":
+            ids = []
+        waits = wait_in_order(one_by_one(ids), done)
+        tasks = []
+        for story in stories:
+            word = words[story.key]
+            title, prompt = _text(story, tree)
+            reason = normalize(story.value.value)
+            if diagnostics.is_left_out(story.key):
+                reason = "left out, see fanin check"
+            task = build_task_or_leave_out(
+                diagnostics,
+                story.line_index,
+                task_id=story.key,
+                title=title,
+                prompt=prompt,
+                depends_on=waits.depends_on.get(story.key, ()),
+                status=word,
+                skip_reason=reason,
+                context=_context(story, file),
+            )
+            open_before = waits.open_before.get(story.key, ())
+            if task is not None and open_before:
+                task = task.model_copy(update={"open_before": tuple(open_before)})
+            tasks.append(task)
+        plan = diagnostics.build_plan(self.name, only_tasks(tasks))
+        return plan.model_copy(update={"own_files": (file,)})
+
+    def write_back(
+        self, path: str, tree: Tree, marks: Mapping[str, Mark], options: Options
+    ) -> Mapping[str, str]:
+        """The file with the status words of the marked stories moved."""
+        file = _plan_file(path, tree)
+        text = tree.read(file) or ""
+        document = yaml_document.load(file, text)
+        finished = options.get("finished", "review")
+        edits: list[tuple[int, int, str]] = []
+        for story in _stories(document, tree):
+            mark = marks.get(story.key)
+            if mark is None:
+                continue
+            word = _moved(story.value.value, mark.status, finished)
+            if word is not None:
+                quote = story.value.style or ""
+                start, end = story.value.start_mark.index, story.value.end_mark.index
+                edits.append((start, end, f"{quote}{word}{quote}"))
+        after = text
+        for start, end, word in sorted(edits, reverse=True):
+            after = after[:start] + word + after[end:]
+        return changed_file(file, text, after)
+
+
+def _plan_file(path: str, tree: Tree) -> str:
+    if tree.read(path) is not None:
+        return path
+    for name in _FILES:
+        for folder in (path, f"{path}/implementation-artifacts"):
+            file = posixpath.join(folder, name)
+            if tree.read(file) is not None:
+                return file
+    return path
+
+
+def _moved(current: str, status: Status, finished: str) -> str | None:
+    """The word that the story's status moves to; None to keep it.
+
+    From finished, a story goes back to `in-progress`, as after a code review.
+    """
+    word = STATUS_WORDS.get(normalize(current))
+    was_finished = word is COMPLETED or normalize(current) in REVIEW_WORDS
+    if status is Status.COMPLETED:
+        is_done = word is COMPLETED or (was_finished and finished == "review")
+        return None if is_done else finished
+    return "in-progress" if was_finished else None
+
+
+# -- Reading --
+
+
+def _stories(document: YamlDocument, tree: Tree) -> Iterator[_Story]:
+    """The stories in the order of the file. InvalidInput without such a section."""
+    section = _section(document)
+    folders = _folders(document)
+    files = [name for folder in folders for name in tree.list(folder)]
+    by_name = {posixpath.basename(name): name for name in reversed(files)}
+    for key, value in section.value:
+        if not isinstance(key, yaml.ScalarNode) or not _STORY.fullmatch(key.value):
+            continue
+        status = _status_node(value)
+        if status is not None:
+            file = by_name.get(f"{key.value}.md", "")
+            yield _Story(key.value, key.start_mark.line, status, file)
+
+
+def _status_node(value: yaml.Node) -> yaml.ScalarNode | None:
+    """The word of `1-2-name: done`, or of `1-2-name: {status: done}`."""
+    if isinstance(value, yaml.ScalarNode):
+        return value
+    if isinstance(value, yaml.MappingNode):
+        for key, member in value.value:
+            if key.value == "status" and isinstance(member, yaml.ScalarNode):
+                return member
+    return None
+
+
+def _section(document: YamlDocument) -> yaml.MappingNode:
+    root = document.node
+    if isinstance(root, yaml.MappingNode):
+        for key, value in root.value:
+            if key.value == _SECTION and isinstance(value, yaml.MappingNode):
+                return value
+    what = f"there is no {_SECTION}"
+    remedy = f"write  {_SECTION}: {{1-1-first-story: ready-for-dev}}"
+    raise InvalidInput([Problem(document.path, 1, what, remedy)])
+
+
+def _folders(document: YamlDocument) -> list[str]:
+    """The folders of the stories' files: beside the plan, and where it says."""
+    own = posixpath.dirname(document.path) or "."
+    folders = [own]
+    location = document.data.get("story_location")
+    if isinstance(location, str):
+        relative = location.replace("{project-root}", "").strip("/")
+        if relative and ".." not in relative.split("/"):
+            folders.append(posixpath.normpath(relative))
+    return folders
+
+
+def _note_others(
+    document: YamlDocument, stories: Sequence[_Story], diagnostics: Diagnostics
+) -> None:
+    """Notes on entries that are neither stories nor epics and retrospectives."""
+    keys = {story.key for story in stories}
+    others = 0
+    for key, _ in _section(document).value:
+        if key.value in keys:
+            continue
+        if _OTHER.fullmatch(str(key.value)):
+            others += 1
+            continue
+        what = f"{str(key.value)[:60]} is not read: write  1-2-its-name: STATUS"
+        diagnostics.add_note(key.start_mark.line, what)
+    if others:
+        entries = count_of(others, "entry", "entries")
+        what = f"{entries} for epics and retrospectives: not tasks, and not changed"
+        diagnostics.add_plan_note(what)
+
+
+def _status(story: _Story, diagnostics: Diagnostics) -> StatusWord:
+    word = parse_status_or_leave_out(
+        diagnostics, story.line_index, story.value.value, STATUS_WORDS, story.key
+    )
+    if word.skipped or word.status is Status.COMPLETED or story.file:
+        return word
+    what = f"{story.key}: there is no file {story.key}.md with the story"
+    remedy = "write it with  create-story, or set its status to backlog"
+    diagnostics.leave_out(story.line_index, what, remedy, task_id=story.key)
+    return SKIPPED
+
+
+def _text(story: _Story, tree: Tree) -> tuple[str, str]:
+    """The title and the prompt of the story."""
+    match = _STORY.fullmatch(story.key)
+    assert match is not None
+    title = match["words"].replace("-", " ")
+    text = tree.read(story.file) if story.file else None
+    if text is None:
+        return title, ""
+    parts: list[tuple[str, str | None]] = []
+    heading, lines = "", list[str]()
+    page = read_page(story.file, text, lambda _: False)
+    visible = dict(page.visible_lines())
+    for index, line in enumerate(page.lines):
+        name = heading_text(line) if index in visible else None
+        if name is None or heading_level(line) > 2:
+            lines.append(line)
+            continue
+        if heading_level(line) == 1:
+            title = _TITLE.sub("", name, count=1) or title
+        _add_part(parts, heading, lines)
+        heading, lines = name, []
+    _add_part(parts, heading, lines)
+    return title, join_sections([("", f"The story is in {story.file}."), *parts])
+
+
+def _add_part(
+    parts: list[tuple[str, str | None]], heading: str, lines: Sequence[str]
+) -> None:
+    if heading.strip().lower() in _PARTS:
+        parts.append((heading, "\n".join(lines)))
+
+
+def _context(story: _Story, file: str) -> tuple[Reference, ...]:
+    """The story, and what BMAD's agents read with it."""
+    output = posixpath.dirname(posixpath.dirname(file))
+    names = [
+        story.file,
+        posixpath.join(output, "project-context.md"),
+        posixpath.join(output, "planning-artifacts/architecture.md"),
+    ]
+    return tuple(Reference(name) for name in names if name)
