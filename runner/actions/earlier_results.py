@@ -2,7 +2,9 @@
 
 Without a token, a re-run sees the artifacts of this run attempt and of the jobs that
 are not run again. With one it sees all of them, but each download is a call of the API:
-at most 100 at once and 1,000 an hour for a repository. So only what is missing is named.
+at most 100 at once and 1,000 an hour for a repository. So only what is missing is named,
+and the first job that downloads it uploads it as one artifact of this run attempt, for
+the jobs behind it.
 """
 
 from __future__ import annotations
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 AT_ONCE = 90
 # As many as the action has steps for. A batch has at most 256 tasks.
 STEPS = 3
+# In the folder of results, for what is downloaded with a token.
+FOLDER = "earlier"
 
 
 def earlier_results_job(
@@ -37,23 +41,37 @@ def earlier_results_job(
     context: WorkflowContext,
     job_io: JobIO,
 ) -> int:
-    """Set the outputs `ids-1` and `path-1` to `ids-3` and `path-3`; return the exit code.
+    """Set the outputs `ids-1` and `path-1` to `ids-3` and `path-3`, and `share` and
+    `share-path`; return the exit code.
 
     `ids` are ids of artifacts with commas between them, empty if there is nothing more
-    to download. Nothing is asked of the API if no result is missing.
+    to download. `share` is the name of the artifact for what was downloaded. Nothing is
+    asked of the API if no result is missing.
     """
     missing = missing_entries(repo, manifest, results)
     if not missing:
         return EXIT_DONE
+    folder = results / FOLDER
     artifacts = github.artifacts(context.run_id)
     chosen = choose_earlier(artifacts, manifest.batch, missing, context.run_attempt)
     for step in range(STEPS):
         part = chosen[step * AT_ONCE : (step + 1) * AT_ONCE]
         ids = ",".join(str(artifact.id) for artifact in part)
         # A single artifact is unpacked without a folder of its own.
-        path = results / part[0].name if len(part) == 1 else results
+        path = folder / part[0].name if len(part) == 1 else folder
         job_io.output({f"ids-{step + 1}": ids, f"path-{step + 1}": str(path)})
+    if chosen:
+        name = shared_name(manifest.batch, context.job_key, context.run_attempt)
+        job_io.output({"share": name, "share-path": str(folder)})
     return EXIT_DONE
+
+
+def shared_name(batch: str, job_key: str, run_attempt: int) -> str:
+    """The name of the artifact with the earlier results that a job has downloaded.
+
+    The pattern of the workflows' downloads finds it, and it is not that of a result.
+    """
+    return f"fanin-{batch}-earlier-{job_key}-all-r{run_attempt}"
 
 
 def missing_entries(

@@ -42,7 +42,8 @@ class Annotation:
 class WorkflowContext:
     """The run and the event that this job belongs to.
 
-    `event` is the webhook's payload. `token` and `event` are left out of the repr.
+    `event` is the webhook's payload. `job_key` is the job's in the workflow file, and
+    `job_id` GitHub's number of it. `token` and `event` are left out of the repr.
     """
 
     repository: str
@@ -58,6 +59,7 @@ class WorkflowContext:
     token: str = field(repr=False)
     event: Mapping[str, Any] = field(default_factory=dict, repr=False)
     job_id: str = ""
+    job_key: str = ""
     sha: str = ""
 
     @property
@@ -141,6 +143,7 @@ def read_context(environ: Mapping[str, str]) -> WorkflowContext:
         token=environ.get("FANIN_TOKEN", ""),
         event=_read_event(environ.get("GITHUB_EVENT_PATH")),
         job_id=environ.get("FANIN_JOB_ID", ""),
+        job_key=environ.get("GITHUB_JOB", ""),
         sha=environ.get("GITHUB_SHA", ""),
     )
 

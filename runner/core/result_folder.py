@@ -13,12 +13,13 @@ agent had control of the machine that wrote it.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
 import stat
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -97,7 +98,7 @@ def artifact_name(batch: str, folder: str, attempt: int, run_attempt: int) -> st
 
 def attempts(root: Path) -> list[Attempt]:
     """The records of started attempts below `root`, without those that are damaged."""
-    return _read_attempts(sorted(root.glob(f"*/{ATTEMPT}")))
+    return _read_attempts(folder / ATTEMPT for folder in _index_of(root).folders)
 
 
 def _refuse_nothing(_data: bytes) -> Failure | None:
@@ -111,7 +112,7 @@ def read_batch(
 
     The folder is listed, and the manifest's digest computed, once for all.
     """
-    reader = _Reader(root, _folders_by_name(root), manifest, manifest.digest, refuse)
+    reader = _Reader(_index_of(root), manifest, manifest.digest, refuse)
     return [reader.read(entry) for entry in manifest.entries]
 
 
@@ -128,16 +129,15 @@ def read(
     order of artifacts does not matter. A result that `refuse` refuses is a failed one,
     without its texts.
     """
-    folders = _folders_by_name(root)
-    return _Reader(root, folders, manifest, manifest.digest, refuse).read(entry)
+    reader = _Reader(_index_of(root), manifest, manifest.digest, refuse)
+    return reader.read(entry)
 
 
 @dataclass(frozen=True)
 class _Reader:
-    """Reads the results of one batch; `folders` are those in `root` by name."""
+    """Reads the results of one batch."""
 
-    root: Path
-    folders: Mapping[str, Path]
+    folders: _Index
     manifest: Manifest
     digest: str
     refuse: RefuseBytes
@@ -145,7 +145,7 @@ class _Reader:
     def read(self, entry: BatchEntry) -> Reading:
         readings = [
             self._read_folder(folder, entry)
-            for folder in _folders_of(self.root, self.folders, self.manifest, entry)
+            for folder in self.folders.of(self.manifest, entry)
         ]
         if not readings:
             failure = Failure(
@@ -186,53 +186,63 @@ def _precedence(reading: Reading) -> tuple[bool, int]:
     return True, reading.result.run_attempt
 
 
-def _folders_by_name(root: Path) -> dict[str, Path]:
-    if not root.is_dir():
-        return {}
-    return {path.name: path for path in sorted(root.iterdir())}
+@dataclass(frozen=True)
+class _Index:
+    """The folders that may hold results.
 
-
-def _folders_of(
-    root: Path,
-    folders: Mapping[str, Path],
-    manifest: Manifest,
-    entry: BatchEntry,
-    depth: int = _MAX_DEPTH,
-) -> list[Path]:
-    """The folders that may hold the entry's result.
-
-    download-artifact puts each of several artifacts into a folder named like it, but
-    the files of a single one directly into `root`. A workflow may upload or download
-    one folder more.
+    `named`: an entry's folder → those with its number in their names, each with the
+    batch that the name says. `unnamed`: a task's id → those that only their record
+    names.
     """
-    # An agent wrote what is below a result: none of it is another's.
-    if _is_result_folder(root):
-        records = _read_attempts([root / ATTEMPT])
-        own = any(record.task == entry.task.id for record in records)
-        return [root] if own else []
-    matching = []
-    wrappers = []
-    for name, path in folders.items():
-        # The regular expression is slow for the hundreds of folders of a batch.
-        match = _NAME.fullmatch(name) if name[-1:].isdigit() else None
-        if match is None:
-            wrappers.append(path)
-        elif match["folder"] == entry.folder and match["batch"] in (
-            None,
-            manifest.batch,
-        ):
-            matching.append(_inner_folder(path, entry))
-    if matching:
-        return matching
-    if depth == 0:
-        return []
-    # Never below a folder that is another entry's: an agent wrote what is in there.
-    for wrapper in wrappers:
-        if _is_folder(wrapper):
-            matching += _folders_of(
-                wrapper, _folders_by_name(wrapper), manifest, entry, depth - 1
-            )
-    return matching
+
+    named: dict[str, list[tuple[str | None, Path]]] = field(default_factory=dict)
+    unnamed: dict[str, list[Path]] = field(default_factory=dict)
+
+    @property
+    def folders(self) -> list[Path]:
+        """All of them."""
+        named = itertools.chain.from_iterable(self.named.values())
+        unnamed = itertools.chain.from_iterable(self.unnamed.values())
+        return sorted([*(folder for _, folder in named), *unnamed])
+
+    def of(self, manifest: Manifest, entry: BatchEntry) -> list[Path]:
+        """The folders that may hold the entry's result."""
+        found = [
+            _inner_folder(folder, entry)
+            for batch, folder in self.named.get(entry.folder, [])
+            if batch in (None, manifest.batch)
+        ]
+        return found or self.unnamed.get(entry.task.id, [])
+
+    def add(self, root: Path, depth: int = _MAX_DEPTH) -> None:
+        """Add the folders in `root`.
+
+        download-artifact puts each of several artifacts into a folder named like it, but
+        the files of a single one directly into `root`. A workflow may upload or download
+        one folder more, and a re-run uploads the results of earlier run attempts in one.
+        """
+        # An agent wrote what is below a result: none of it is another's.
+        if _is_result_folder(root):
+            for record in _read_attempts([root / ATTEMPT]):
+                self.unnamed.setdefault(record.task, []).append(root)
+            return
+        for path in sorted(root.iterdir()):
+            # The regular expression is slow for the hundreds of folders of a batch.
+            match = _NAME.fullmatch(path.name) if path.name[-1:].isdigit() else None
+            if match is not None:
+                self.named.setdefault(match["folder"], []).append(
+                    (match["batch"], path)
+                )
+            # Never below a folder that is an entry's: an agent wrote what is in there.
+            elif depth and _is_folder(path):
+                self.add(path, depth - 1)
+
+
+def _index_of(root: Path) -> _Index:
+    index = _Index()
+    if root.is_dir():
+        index.add(root)
+    return index
 
 
 def _inner_folder(folder: Path, entry: BatchEntry) -> Path:

@@ -481,7 +481,7 @@ def agents_started(run: Run) -> list[str]:
         artifact.name
         for artifact in run.artifacts
         if artifact.name.endswith(suffix)
-        and not {"manifest", "verdict"} & set(artifact.name.split("-"))
+        and not {"manifest", "verdict", "earlier"} & set(artifact.name.split("-"))
     ]
 
 
@@ -628,9 +628,14 @@ def test_a_verify_job_that_broke_burns_nothing_and_its_rerun_lands_the_results(
     assert "Re-run failed jobs" in summary
     assert place.subjects() == ["Seed"]
     works.touch()
+    (result,) = [item for item in run.artifacts if item.name.endswith("-000-a1-r1")]
+    place.store.hide(result, "verify")
     again = place.harness.rerun_failed(run)
     assert again.exit_code == 0, again.printed()
     assert place.subjects() == ["B: do B", "A: do A", "Seed"]
+    # Job verify took it with its token, and uploaded it for job merge.
+    shared = f"fanin-{run.spec.run_id}.1-earlier-verify-all-r2"
+    assert [item.name for item in again.artifacts if "earlier" in item.name] == [shared]
     assert [record["attempts"] for record in place.records().values()] == [1, 1]
     assert agents_started(again) == [f"fanin-{run.spec.run_id}.2.2-000-a1-r2"]
 

@@ -4,6 +4,7 @@ what act does not enforce.
 
 from __future__ import annotations
 
+import fnmatch
 import hashlib
 import json
 import os
@@ -21,7 +22,7 @@ import pytest
 
 from runner import agents, cli
 from runner.actions.batch_choice import Choice, ChoiceOptions, matrix_entry
-from runner.actions.earlier_results import STEPS
+from runner.actions.earlier_results import STEPS, shared_name
 from runner.actions.merge_job import RETENTION
 from runner.actions.round_state import RoundState
 from runner.cli.jobs import MOST_ROUNDS_PER_RUN
@@ -1067,6 +1068,27 @@ def test_only_the_action_downloads_with_a_token_what_a_rerun_misses() -> None:
     assert len(missing) == STEPS
     (named,) = [step for step in steps(INNER) if step.get("id") == "earlier"]
     assert named["if"].startswith("github.run_attempt > 1 && ")
+
+
+def test_what_a_rerun_downloads_with_a_token_is_uploaded_for_the_jobs_behind() -> None:
+    """Before `fanin`: verify runs code of the results."""
+    inner = list(steps(INNER))
+    (upload,) = [step for step in inner if "upload-artifact" in step.get("uses", "")]
+    assert upload["with"]["name"] == "${{ steps.earlier.outputs.share }}"
+    assert upload["with"]["path"] == "${{ steps.earlier.outputs.share-path }}"
+    assert upload["if"] == "steps.earlier.outputs.share != ''"
+    # The work of this job does not depend on it.
+    assert upload["continue-on-error"] is True
+    ids = [step.get("id") for step in inner]
+    assert ids.index("earlier") < inner.index(upload) < ids.index("fanin")
+    for name in (ROUND, OWN_JOBS):
+        patterns = {
+            step["with"]["pattern"]
+            for step in steps(name)
+            if "pattern" in step.get("with", {})
+        }
+        (pattern,) = {re.sub(r"\$\{\{.+?\}\}", "7.1", text) for text in patterns}
+        assert fnmatch.fnmatch(shared_name("7.1", "verify-again", 2), pattern)
 
 
 def test_every_checkout_of_a_branch_names_it_in_full() -> None:

@@ -108,6 +108,28 @@ def test_a_result_is_read_from_every_layout_of_a_download(
     assert (reading.result, reading.pack) == (GOOD, folder / "change.pack")
 
 
+def test_a_usable_result_in_a_folder_of_earlier_ones_wins_over_a_damaged_one(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "fanin-r1.2-003-a1-r2").mkdir()
+    (tmp_path / "made").mkdir()
+    _folder(tmp_path / "made")
+    earlier = tmp_path / "fanin-r1.2-earlier-verify-all-r2" / "fanin-r1.2-003-a1-r1"
+    earlier.parent.mkdir()
+    (tmp_path / "made" / "003").rename(earlier)
+    assert _read(tmp_path).result == GOOD
+
+
+def test_attempts_are_found_in_a_folder_of_earlier_ones_and_in_no_result(
+    tmp_path: Path,
+) -> None:
+    earlier = tmp_path / "fanin-r1.2-earlier-verify-all-r2" / "fanin-r1.2-003-a1-r1"
+    inside = earlier / "004"
+    for folder in (earlier, inside):
+        result_folder.begin(folder, ATTEMPT)
+    assert result_folder.attempts(tmp_path) == [ATTEMPT]
+
+
 def test_a_result_inside_the_artifact_of_another_task_is_not_read(
     tmp_path: Path,
 ) -> None:

@@ -11,12 +11,13 @@ import fnmatch
 import hashlib
 import itertools
 import json
+import math
 import os
 import re
 import sys
 import zipfile
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -24,6 +25,7 @@ FORBIDDEN_IN_PATH = '":<>|*?\r\n'
 FORBIDDEN_IN_NAME = FORBIDDEN_IN_PATH + "\\/"
 # With a token each artifact is a REST call, and all start at once.
 MAX_CONCURRENT_CALLS = 100
+PAGE = 100
 CONFLICT = (
     "Failed to CreateArtifact: Received non-retryable error: Failed request: (409) Conflict: "
     "an artifact with this name already exists on the workflow run"
@@ -180,6 +182,12 @@ class Store:
                 number += 1
             else:
                 return number
+
+    def hide(self, artifact: Artifact, job: str) -> None:
+        """Make it one of `job`: a re-run of that job sees it with a token only."""
+        hidden = replace(artifact, job=job)
+        path = self.root / str(artifact.run_id) / f"{artifact.id}.json"
+        path.write_text(json.dumps(asdict(hidden)), encoding="utf-8")
 
     def delete(self, run_id: int, name: str) -> None:
         """Remove an artifact by name, if there is one."""
@@ -348,8 +356,8 @@ def check_digest(store: Store, artifact: Artifact, policy: str) -> None:
     say(f"::warning::{message}" if policy == "warn" else message)
 
 
-def download(env: Mapping[str, str]) -> None:
-    """actions/download-artifact."""
+def download(env: Mapping[str, str]) -> int:
+    """actions/download-artifact; returns the number of its calls of the REST API."""
     if env["IN_REPOSITORY"] not in ("", env["GITHUB_REPOSITORY"]):
         raise ArtifactError("the stand-in knows one repository")
     if (
@@ -359,7 +367,8 @@ def download(env: Mapping[str, str]) -> None:
         raise ArtifactError("another run's artifacts need github-token")
     store = Store(Path(env["STANDIN_STORE"]))
     run_id = int(env["IN_RUN_ID"] or env["GITHUB_RUN_ID"])
-    chosen = select(visible(store.list(run_id), env), env)
+    every = store.list(run_id)
+    chosen = select(visible(every, env), env)
     if env["IN_GITHUB_TOKEN"] and len(chosen) > MAX_CONCURRENT_CALLS:
         raise ArtifactError(
             "Unable to download artifact(s): You have exceeded a secondary rate limit"
@@ -376,12 +385,20 @@ def download(env: Mapping[str, str]) -> None:
             archive.extractall(target)
     _output(env, download_path=root)
     say(f"Total of {len(chosen)} artifact(s) downloaded")
+    if not env["IN_GITHUB_TOKEN"]:
+        return 0
+    # A name is asked for; for anything else, ids too, the run's artifacts are listed.
+    lists = 1 if env["IN_NAME"] else max(1, math.ceil(len(every) / PAGE))
+    return lists + len(chosen)
 
 
 def main(verb: str) -> int:
     """Called by the two actions."""
     try:
-        {"upload": upload, "download": download}[verb](os.environ)
+        if verb == "upload":
+            upload(os.environ)
+        else:
+            download(os.environ)
     except ArtifactError as error:
         say(f"::error::{str(error).replace('%', '%25').replace(chr(10), '%0A')}")
         return 1
