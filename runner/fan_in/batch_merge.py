@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 from runner.core import result_folder
 from runner.core.documents import clean
@@ -39,8 +39,9 @@ from runner.fan_in.union import Candidate, MergeOutcome, unite
 from runner.plan import progress
 from runner.plan.progress import Progress
 from runner.plan.snapshot import Snapshot, read_progress, write_progress_blobs
-from runner.policy import globs, paths, rules
-from runner.policy.change import Change
+from runner.policy import git_files, globs, paths, rules
+from runner.policy.change import REGULAR, Change, Refusal
+from runner.policy.git_files import Fault
 from runner.repo.quarantine import Quarantine
 from runner.repo.repository import Repository
 
@@ -50,6 +51,10 @@ KEPT_REFS = "refs/fanin/kept"
 _MAX_CHANGED_PATHS = 20
 _MAX_PATH_LENGTH = 200
 _MAX_WARNING_LENGTH = 1_000
+_MAX_LEFT_OUT = 3  # files that a warning names
+# .gitignore and .gitattributes of one result that are looked into; each costs a few
+# git processes.
+_MAX_GIT_FILES = 20
 
 
 @dataclass(frozen=True)
@@ -110,6 +115,8 @@ class BatchMerge:
         # about the merged tree, for the commit's message too
         self.tree_warnings: list[str] = []
         self._accepted_paths: list[str] = []
+        # task id → its result's tree without what does not land with the rest
+        self._trees_without: dict[str, str] = {}
         self.base_tree = repo.tree(results.manifest.base)
         self.head_tree = quarantine.tree(snapshot.commit)
         self._packs = PackImporter(
@@ -221,12 +228,24 @@ class BatchMerge:
         changes = self._packs.changes.get(tree)
         if changes is None:
             changes = self.quarantine.changes(self.base_tree, tree)
+        faults = self._git_file_faults(tree, changes)
+        left_out = rules.left_out(
+            entry.task,
+            changes,
+            protected=self.manifest.protected,
+            never=self.manifest.never,
+            limits=self.manifest.limits,
+            faults=faults,
+        )
+        if left_out:
+            tree, changes = self._without(tree, changes, left_out)
         refusal = rules.check(
             entry.task,
             changes,
             protected=self.manifest.protected,
             never=self.manifest.never,
             limits=self.manifest.limits,
+            harmless=[path for path, fault in faults.items() if fault is None],
             # reading all names of a large tree takes time: not for an empty change
             spellings=self.spellings if changes else None,
             filtered=self._filtered(tree, changes),
@@ -237,11 +256,73 @@ class BatchMerge:
             refusal = self._find_secret(changes)
         if refusal is not None:
             return refusal
+        if left_out:
+            self._trees_without[entry.task.id] = tree
+            self._warn_of_left_out(entry.task.id, left_out)
         changed_paths = [change.path for change in changes]
         self._accepted_paths += changed_paths
         if _has_attributes(changed_paths):
             self._attribute_trees.append(tree)
         return Candidate(entry, tree, changes)
+
+    def _git_file_faults(
+        self, tree: str, changes: Sequence[Change]
+    ) -> dict[str, Fault | None]:
+        """Why a .gitignore or .gitattributes may not be changed as it was, by path;
+        None for one that may.
+        """
+        changed = [each for each in changes if git_files.is_git_file(each.path)]
+        if not changed or len(changed) > _MAX_GIT_FILES:
+            return {}
+        faults: dict[str, Fault | None] = {}
+        for change in changed:
+            old, new = (self._small_text(side) for side in (change.old, change.new))
+            if old is None or new is None:
+                faults[change.path] = Fault("cannot be looked into", needed=True)
+                continue
+            folder = change.path.rpartition("/")[0]
+            faults[change.path] = git_files.fault(
+                change.path,
+                old,
+                new,
+                partial(self._ignored, tree, folder),
+                partial(self.quarantine.has_carriage_returns, tree, folder),
+            )
+        return faults
+
+    def _ignored(self, tree: str, folder: str, patterns: Sequence[str]) -> list[str]:
+        git = self.quarantine.git
+        ignored = self.repo.ignored_paths(tree, folder, patterns, git)
+        return ignored + self.repo.ignored_paths(self.head_tree, folder, patterns, git)
+
+    def _small_text(self, blob: tuple[str, str] | None) -> bytes | None:
+        """The content of an ordinary file, b"" of none, None if it is another object."""
+        if blob is None:
+            return b""
+        mode, object_id = blob
+        (info,) = self.quarantine.infos([object_id])
+        is_small = info is not None and info.size <= git_files.MAX_BYTES
+        if mode != REGULAR or not is_small:
+            return None
+        ((_, data),) = self.quarantine.read([object_id])
+        return data
+
+    def _without(
+        self, tree: str, changes: Sequence[Change], left_out: Sequence[Refusal]
+    ) -> tuple[str, list[Change]]:
+        """The tree and the changes without these, which are as they were."""
+        paths = {refusal.path for refusal in left_out}
+        before = {change.path: change.old for change in changes if change.path in paths}
+        remaining = [change for change in changes if change.path not in paths]
+        return self.quarantine.write_tree(tree, before), remaining
+
+    def _warn_of_left_out(self, task_id: str, left_out: Sequence[Refusal]) -> None:
+        sentence = "; ".join(str(refusal) for refusal in left_out[:_MAX_LEFT_OUT])
+        more = len(left_out) - _MAX_LEFT_OUT
+        if more > 0:
+            sentence += f"; and {more} more"
+        text = clean(f"{task_id}: left out: {sentence}").replace("\n", " ")
+        self.warnings.append(self.results.secrets.masked_text(text))
 
     def _filtered(self, tree: str, changes: Sequence[Change]) -> list[str]:
         """The paths that git stores through a filter, by the attributes of the base, of
@@ -580,7 +661,8 @@ class BatchMerge:
         trees = {}
         for outcome in merged:
             task_id = outcome.entry.task.id
-            trees[task_id] = self._result(task_id).tree
+            tree = self._result(task_id).tree
+            trees[task_id] = self._trees_without.get(task_id, tree)
         distinct = [tree for tree in dict.fromkeys(trees.values()) if tree is not None]
         if not distinct:
             return {task_id: [] for task_id in trees}
@@ -662,19 +744,20 @@ class BatchMerge:
     # -- work that does not land --
 
     def kept_commits(self, failed: Mapping[str, Failure]) -> dict[str, str]:
-        """A commit with the work of each failed attempt, task id → commit, because the
-        work is paid for.
+        """A commit with the work of each failed attempt, and of each of which a part was
+        left out, task id → commit, because the work is paid for.
 
         Work with a secret in it is not kept: sooner or later these refs are pushed.
         """
         kept = {}
         for reading in self.readings:
             task_id, result = reading.entry.task.id, reading.result
-            if task_id not in failed or result is None or result.tree is None:
+            is_whole = task_id not in failed and task_id not in self._trees_without
+            if is_whole or result is None or result.tree is None:
                 continue
             if not self._packs.has_tree(result.tree) or self._has_secret(result.tree):
                 continue
-            text = kept_message(reading.entry, failed[task_id])
+            text = kept_message(reading.entry, failed.get(task_id))
             kept[task_id] = self._commit(result.tree, text, self.manifest.base)
         return kept
 

@@ -40,9 +40,14 @@ def commit_message(
     return "\n\n".join(paragraph for paragraph in paragraphs if paragraph) + "\n"
 
 
-def kept_message(entry: BatchEntry, failure: Failure) -> str:
-    """The message of the commit that keeps work which did not land."""
+def kept_message(entry: BatchEntry, failure: Failure | None) -> str:
+    """The message of the commit that keeps work which did not land, or not all of it:
+    then there is no failure.
+    """
     subject = f"{entry.task.id}, attempt {entry.attempt}: work that did not land"
+    if failure is None:
+        subject += " as a whole"
+        return f"{_shorten(subject)}\n"
     lines = several_lines(failure.message).splitlines()
     body = "\n".join(_TRAILER.sub(r"(\g<0>)", line) for line in lines)
     return f"{_shorten(subject)}\n\n{body}\n"

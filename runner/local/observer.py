@@ -95,6 +95,9 @@ class MaskingObserver:
             self.observe(commit)
         for warning in fan_in.warnings:
             self.note(f"warning: {warning}")
+        for task_id in fan_in.landed:
+            if ref := fan_in.kept_refs.get(task_id):
+                self.note(f"{task_id}: all that its attempt left is kept at {ref}")
         usage = usage_report(UsageTotal().plus(fan_in.results))
         self.observe(BatchMerged(batch=batch, usage=usage))
 

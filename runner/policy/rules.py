@@ -6,7 +6,7 @@ protected files and limits.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
 
 from runner.core.manifest import Limits
@@ -15,6 +15,7 @@ from runner.core.result import Failure, FailureKind
 from runner.core.task import Task
 from runner.policy import globs
 from runner.policy.change import EXECUTABLE, GITLINK, REGULAR, SYMLINK, Change, Refusal
+from runner.policy.git_files import Fault, is_git_file
 from runner.policy.paths import (
     Spellings,
     leaves_tree,
@@ -26,6 +27,21 @@ from runner.policy.paths import (
 _ANY_NAME = "\0"  # no pattern has it
 _MAX_LISTED = 5  # refusals written out in one message; the rest are counted
 
+# Files that agent programs and models write beside their work: notes, settings, logs.
+# The work is whole without them.
+SIDE_FILES = (
+    "AGENTS.md",
+    "CLAUDE.md",
+    "GEMINI.md",
+    ".claude",
+    ".codex",
+    ".gemini",
+    ".agents",
+    ".cursor",
+    ".opencode",
+    ".aider*",
+)
+
 
 def check(
     task: Task,
@@ -36,6 +52,7 @@ def check(
     limits: Limits,
     spellings: Spellings | None = None,
     filtered: Sequence[str] = (),
+    harmless: Collection[str] = (),
     scope: str = "fail",
     warned: list[str] | None = None,
 ) -> Failure | None:
@@ -46,10 +63,13 @@ def check(
     - `spellings`: the names in the tree, to find new ones that clash with them. The
       names of changes that may land are added to it.
     - `filtered`: paths that the repository stores through a filter, such as Git LFS.
+    - `harmless`: paths that are not protected in these changes: see `git_files`.
     - `scope`: with "warn", changes outside the task's `files` may land, and a sentence
       for each is added to `warned`.
     """
-    refusals = _all_refusals(task, changes, protected, never, limits, filtered)
+    refusals = _all_refusals(
+        task, changes, protected, never, limits, filtered, harmless
+    )
     if spellings is not None:
         refusals += spellings.clashes(changes)
     if scope == "warn":
@@ -89,13 +109,87 @@ def escaping_links(merged: Sequence[Change]) -> Failure | None:
     return _failure(refusals)
 
 
+def left_out(
+    task: Task,
+    changes: Sequence[Change],
+    *,
+    protected: Sequence[str],
+    never: Sequence[str],
+    limits: Limits,
+    faults: Mapping[str, Fault | None],
+) -> list[Refusal]:
+    """The refused changes that the others may land without; none if all would go.
+
+    That is what an agent wrote beside its task: a file that the task itself is about is
+    refused with all the rest. `faults` has what `git_files` says of its files.
+    """
+    if len(changes) > limits.files:  # refused in any case
+        return []
+    refusals = []
+    harmless = [path for path, fault in faults.items() if fault is None]
+    for change in changes:
+        refusal = _protection(task, change.path, protected, never, harmless)
+        if refusal is None or _is_needed(task, change, never, faults):
+            continue
+        reason = refusal.reason
+        if fault := faults.get(change.path):
+            reason = f"is a protected path, and the change {fault.reason}"
+        refusals.append(Refusal(change.path, reason, refusal.remedy))
+    left = {refusal.path for refusal in refusals}
+    remaining = [change.path for change in changes if change.path not in left]
+    if not remaining or _nested(left, remaining):
+        return []
+    return refusals
+
+
+def _is_needed(
+    task: Task,
+    change: Change,
+    never: Sequence[str],
+    faults: Mapping[str, Fault | None],
+) -> bool:
+    """Whether a protected change is refused together with the rest."""
+    path = change.path
+    fault = faults.get(path)
+    if fault is None and not _matches_in_any_spelling(SIDE_FILES, path):
+        return True
+    if fault is not None and fault.needed:
+        return True
+    modes = [side[0] for side in (change.old, change.new) if side is not None]
+    if GITLINK in modes or _matches_in_any_spelling(never, path):
+        return True
+    if _is_named_by(task.files or (), path):
+        return True
+    # ".claude", of .claude/settings.json
+    texts = f"{task.title}\n{task.prompt}"
+    return any(name in texts for name in path.split("/") if _may_be_meant(name))
+
+
+def _may_be_meant(name: str) -> bool:
+    return is_git_file(name) or _matches_in_any_spelling(SIDE_FILES, name)
+
+
+def _nested(paths: Collection[str], others: Iterable[str]) -> bool:
+    """Whether one of the paths is a folder above one of the others, or below one."""
+    folders = {f"{path}/" for path in paths}
+    for other in others:
+        if any(path.startswith(f"{other}/") for path in paths):
+            return True
+        if any(other.startswith(folder) for folder in folders):
+            return True
+    return False
+
+
 def only_protected(task: Task, protected: Sequence[str], never: Sequence[str]) -> bool:
     """Whether all of `files` are protected paths, so that nothing could ever land.
 
-    False if a glob has a wildcard, because it may match other paths too.
+    False if a glob has a wildcard, because it may match other paths too, and for the
+    files of git that may be changed in a harmless way.
     """
     paths = [glob for glob in task.files or () if not glob.startswith("!")]
     if not paths or any(set(path) & set("*?[") for path in paths):
+        return False
+    if any(is_git_file(path) and not _is_named_by(protected, path) for path in paths):
         return False
     return all(
         _protection(task, path.strip("/"), protected, never) is not None
@@ -140,11 +234,12 @@ def _all_refusals(
     never: Sequence[str],
     limits: Limits,
     filtered: Sequence[str],
+    harmless: Collection[str],
 ) -> list[Refusal]:
     refusals: list[Refusal] = []
     # More than the limit are refused in any case: no need to look at each.
     for change in changes[: limits.files]:
-        refusals += _path_refusals(task, change, protected, never)
+        refusals += _path_refusals(task, change, protected, never, harmless)
     refusals += _size_refusals(changes, limits)
     for path in filtered:
         reason = "is stored through a filter, which fanin does not run"
@@ -153,7 +248,11 @@ def _all_refusals(
 
 
 def _path_refusals(
-    task: Task, change: Change, protected: Sequence[str], never: Sequence[str]
+    task: Task,
+    change: Change,
+    protected: Sequence[str],
+    never: Sequence[str],
+    harmless: Collection[str],
 ) -> Iterable[Refusal]:
     name_problem = unusable_name(change.path)
     if name_problem and change.new is not None:
@@ -162,7 +261,7 @@ def _path_refusals(
         return
     # Only the first of these: each makes the next pointless.
     refusal = (
-        _protection(task, change.path, protected, never)
+        _protection(task, change.path, protected, never, harmless)
         or _outside_files(task, change)
         or _executable_bit(task, change)
     )
@@ -174,10 +273,16 @@ def _path_refusals(
 
 
 def _protection(
-    task: Task, path: str, protected: Sequence[str], never: Sequence[str]
+    task: Task,
+    path: str,
+    protected: Sequence[str],
+    never: Sequence[str],
+    harmless: Collection[str] = (),
 ) -> Refusal | None:
     if _matches_in_any_spelling(never, path):
         return Refusal(path, "is fanin's own file", "no task may change it")
+    if path in harmless and not _is_named_by(protected, path):
+        return None
     if _matches_in_any_spelling(protected, path) and not allows(task, path, protected):
         return Refusal(path, "is a protected path", _add_to("allow", path))
     return None
@@ -212,6 +317,12 @@ def _protected_at(path: str, protected: Sequence[str]) -> str:
         if _matches_in_any_spelling(protected, f"{folder}/{_ANY_NAME}"):
             return folder
     return path
+
+
+def _is_named_by(patterns: Iterable[str], path: str) -> bool:
+    """Whether one of the globs names the path itself, without a wildcard."""
+    plain = [glob for glob in patterns if not set(glob) & set("*?[!")]
+    return globs.matches(plain, path)
 
 
 def _matches_in_any_spelling(patterns: Sequence[str], path: str) -> bool:

@@ -92,6 +92,13 @@ class ObjectDatabase:
             self.git.run(["ls-tree", "-r", "-z", "--name-only", revision])
         )
 
+    def has_carriage_returns(self, tree: str, folder: str) -> bool:
+        """Whether a text file below the folder has some; "" is the whole tree. True if
+        git cannot say.
+        """
+        argv = ["grep", "-q", "-I", "-F", "-e", "\r", tree, "--"]
+        return self.git.status([*argv, f":(top,literal){folder}"]) != 1
+
     def blob(self, object_id: str) -> bytes:
         """The content of a blob."""
         return self._answers.get(

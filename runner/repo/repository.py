@@ -192,6 +192,26 @@ class Repository(WritableDatabase):
                 filtered.append(os.fsdecode(path))
         return filtered
 
+    def ignored_paths(
+        self, tree: str, folder: str, patterns: Sequence[str], git: Git
+    ) -> list[str]:
+        """The paths in `tree` that these lines of a .gitignore in `folder` match.
+
+        Git itself matches them: a pattern of an agent may take any other matcher long.
+        """
+        subtree = f"{tree}:{folder}"
+        if git.status(["cat-file", "-e", subtree]) != 0:
+            return []
+        with tempfile.TemporaryDirectory(dir=self.private_folder()) as temporary:
+            lines = Path(temporary, "lines")
+            text = "".join(f"{pattern}\n" for pattern in patterns)
+            lines.write_bytes(text.encode("utf-8", "surrogateescape"))
+            indexed = git.with_env({"GIT_INDEX_FILE": str(Path(temporary, "index"))})
+            indexed.run(["read-tree", subtree])
+            argv = ["ls-files", "-z", "-c", "-i", "-X", str(lines)]
+            names = indexed.run(argv).split(b"\0")[:-1]
+        return [f"{folder}/{os.fsdecode(name)}".lstrip("/") for name in names]
+
     def _mentions_lfs(self, tree: str, git: Git) -> bool:
         """Whether a .gitattributes in the tree names Git LFS; cached for one tree."""
         if self._lfs_answer is None or self._lfs_answer[0] != tree:

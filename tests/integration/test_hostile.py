@@ -72,6 +72,32 @@ def test_report_that_is_no_plain_file_is_neither_waited_for_nor_followed(
     assert "report" in record["error"]["message"]
 
 
+def test_what_is_written_beside_the_task_is_left_out_and_the_rest_lands(
+    project: Project,
+) -> None:
+    project.write(".gitignore", ".env\n")
+    project.write("CLAUDE.md", "old\n")
+    project.commit()
+    script = """
+        echo x > a; echo new > CLAUDE.md; mkdir -p .claude src lib
+        echo '{}' > .claude/settings.local.json
+        echo '*.tmp' > src/.gitignore; echo '!.env' > lib/.gitignore
+        echo '* text=auto' > src/.gitattributes
+    """
+    seen, record = beside_good(project, script)
+    assert record["status"] == "completed"
+    landed = project.git("ls-files").splitlines()
+    assert {"a", "src/.gitignore", "src/.gitattributes"} <= set(landed)
+    assert not [path for path in landed if path.startswith((".claude", "lib"))]
+    assert (project.root / "CLAUDE.md").read_text() == "old\n"
+    assert "CLAUDE.md" not in "".join(record["changed"])
+    notes = "\n".join(seen.notes)
+    assert "BAD: left out: .claude/settings.local.json is a protected path" in notes
+    assert "lib/.gitignore is a protected path, and the change stops ignoring" in notes
+    ref = notes.partition("is kept at ")[2].split()[0]
+    assert project.git("show", f"{ref}:CLAUDE.md") == "new"
+
+
 @pytest.mark.parametrize("links", [
     "mkdir -p x/y; ln -s ../.. x/y/link; ln -s x/y/link/../../etc esc", "ln -s ../out a", "ln -s /etc a",
     "ln -s .git/config a",

@@ -15,8 +15,15 @@ from runner.core.manifest import Limits
 from runner.core.result import Failure, FailureKind
 from runner.policy import globs, paths
 from runner.policy.change import EXECUTABLE, GITLINK, REGULAR, SYMLINK, Change
+from runner.policy.git_files import Fault
 from runner.policy.paths import Spellings
-from runner.policy.rules import check, escaping_links, may_meet, only_protected
+from runner.policy.rules import (
+    check,
+    escaping_links,
+    left_out,
+    may_meet,
+    only_protected,
+)
 from tests.support.builders import BLOB, task
 
 
@@ -575,3 +582,96 @@ def test_paths_beyond_the_limit_are_not_looked_at(
     assert failure is not None
     assert "5000 files changed, more than limits.files = 10" in failure.message
     assert len(matched) < 200
+
+
+def _left_out(
+    *changes: Change, faults: dict[str, Fault | None] | None = None, **fields: Any
+) -> list[str]:
+    refusals = left_out(
+        task(**fields),
+        changes,
+        protected=PROTECTED,
+        never=("/tasks.yml", *Settings().task_rules.never),
+        limits=Limits(files=5),
+        faults=faults or {},
+    )
+    return [refusal.path for refusal in refusals]
+
+
+@pytest.mark.parametrize(
+    ("path", "is_left_out"),
+    [
+        ("CLAUDE.md", True),
+        ("docs/agents.md", True),
+        (".claude/settings.local.json", True),
+        (".aider.chat.history.md", True),
+        (".cursor/rules/x.mdc", True),
+        (".github/workflows/ci.yml", False),
+        (".gitmodules", False),
+        ("CODEOWNERS", False),
+        (".husky/pre-commit", False),
+        (".mcp.json", False),
+        ("fanin.yml", False),
+        ("tasks.yml", False),
+    ],
+)
+def test_what_an_agent_writes_beside_its_task_is_left_out(
+    path: str, is_left_out: bool
+) -> None:
+    beside = [_added("src/a.py"), _added(path)]
+    assert _left_out(*beside) == ([path] if is_left_out else [])
+    # Alone it is refused: nothing would be left.
+    assert _left_out(_added(path)) == []
+    # So are more changes than a task may make.
+    assert _left_out(*beside, *map(_added, "bcde")) == []
+
+
+def test_what_the_task_is_about_is_not_left_out() -> None:
+    changes = [_added("a"), _edited("CLAUDE.md")]
+    assert _left_out(*changes) == ["CLAUDE.md"]
+    assert _left_out(*changes, files=("*.md",)) == ["CLAUDE.md"]
+    assert _left_out(*changes, files=("CLAUDE.md", "a")) == []
+    assert _left_out(*changes, prompt="Shorten CLAUDE.md.") == []
+    assert _left_out(*changes, title="Shorten CLAUDE.md") == []
+    assert _left_out(*changes, allow=("CLAUDE.md",)) == []
+    settings = [_added("a"), _edited(".claude/settings.json")]
+    assert _left_out(*settings, prompt="Add a hook to .claude.") == []
+    submodule = _added("CLAUDE.md", mode=GITLINK)
+    assert _left_out(_added("a"), submodule) == []
+    # The file cannot come back where a folder is now.
+    folder = [_deleted("AGENTS.md"), _added("x"), _added("AGENTS.md/CODEOWNERS")]
+    assert _left_out(*folder) == ["AGENTS.md", "AGENTS.md/CODEOWNERS"]
+    folder = [_deleted("a/.gitignore"), _added("a/.gitignore/x"), _added("x")]
+    fault = Fault("no longer ignores 'x'")
+    assert _left_out(*folder, faults={"a/.gitignore": fault}) == []
+
+
+def test_a_git_file_lands_is_left_out_or_refuses_the_rest() -> None:
+    path = "src/.gitignore"
+    changes = [_added("a"), _added(path)]
+    rules: dict[str, Any] = {"never": (), "limits": Limits()}
+    assert _left_out(*changes, faults={path: None}) == []
+    harmless = check(task(), changes, protected=PROTECTED, harmless={path}, **rules)
+    assert harmless is None
+    fault = Fault("stops ignoring '.env'")
+    assert _left_out(*changes, faults={path: fault}) == [path]
+    assert _left_out(*changes, faults={path: Fault("x", needed=True)}) == []
+    # A list that names the file means it, and so does no wildcard.
+    for name, refused in (
+        ("/src/.gitignore", True),
+        (".gitignore", True),
+        (".g*", False),
+    ):
+        failure = check(task(), changes, protected=(name,), harmless={path}, **rules)
+        assert (failure is not None) == refused
+    outside = check(
+        task(files=("a",)), changes, protected=PROTECTED, harmless={path}, **rules
+    )
+    assert outside is not None
+    assert outside.kind is FailureKind.SCOPE
+
+
+def test_a_task_about_a_gitignore_is_not_skipped() -> None:
+    assert not only_protected(task(files=(".gitignore",)), PROTECTED, ())
+    assert only_protected(task(files=(".gitignore",)), (".gitignore",), ())
+    assert only_protected(task(files=(".gitmodules",)), PROTECTED, ())

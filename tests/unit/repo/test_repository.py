@@ -1,0 +1,55 @@
+"""Questions about trees that only git can answer as git does."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from runner.repo.command import isolated_git
+from runner.repo.repository import Repository
+
+NAME = "a" * 200
+FILES = {"src/x.log": "1\n", "src/data/y": "2\n", "z.log": "3\r\n", NAME: "4\n"}
+
+
+@pytest.fixture(scope="module")
+def repo(tmp_path_factory: pytest.TempPathFactory) -> Repository:
+    folder = tmp_path_factory.mktemp("repo")
+    isolated_git(folder).run(["init", "-q"])
+    return Repository(folder, os.environ)
+
+
+@pytest.fixture(scope="module")
+def tree(repo: Repository) -> str:
+    empty = repo.git.text(["mktree"], stdin=b"").strip()
+    blobs = {path: repo.write_blob(text.encode()) for path, text in FILES.items()}
+    return repo.write_tree(empty, blobs)
+
+
+@pytest.mark.parametrize(
+    ("folder", "patterns", "ignored"),
+    [
+        ("src", ["*.log"], ["src/x.log"]),
+        ("", ["*.log"], ["src/x.log", "z.log"]),
+        ("", ["/data"], []),
+        ("src", ["/data/"], ["src/data/y"]),
+        ("src", ["*", "!.gitignore"], ["src/data/y", "src/x.log"]),
+        ("no/such/folder", ["*"], []),
+        # not even readable as a regular expression
+        ("", ["[z-a]", "\udcff"], []),
+        # a matcher that goes back for each star would not end
+        ("", ["*a" * 60 + "b"], []),
+    ],
+)
+def test_ignored_paths_are_those_that_git_would_ignore(
+    repo: Repository, tree: str, folder: str, patterns: list[str], ignored: list[str]
+) -> None:
+    assert repo.ignored_paths(tree, folder, patterns, repo.git) == ignored
+
+
+def test_carriage_returns_are_seen_below_the_folder_only(
+    repo: Repository, tree: str
+) -> None:
+    assert repo.has_carriage_returns(tree, "")
+    assert not repo.has_carriage_returns(tree, "src")
