@@ -11,6 +11,7 @@ from runner.core.errors import UsageProblem
 if TYPE_CHECKING:
     from runner.config.settings import FlagValue, Settings
     from runner.core.task import AgentSettings
+    from runner.local.journal import WaitingWork
     from runner.plan.snapshot import Snapshot
     from runner.plan.view import TaskView
     from runner.repo.repository import Repository
@@ -115,20 +116,39 @@ def missing_requirements(agent_settings: AgentSettings) -> list[tuple[str, str]]
     )
 
 
-def unlanded_branch(repo: Repository) -> str | None:
-    """The branch on which finished work waits, None if there is none."""
+def unlanded_work(
+    repo: Repository, settings: Settings
+) -> tuple[WaitingWork | None, list[WaitingWork]]:
+    """The finished work that waits for the branch that work lands on, None if there is
+    none, and that for other branches.
+    """
     from runner.local.journal import Journal
     from runner.local.landing import has_unlanded_work
 
-    waiting = Journal(repo.git_dir).state().waiting
-    if waiting is None or not has_unlanded_work(repo, waiting):
-        return None
-    return waiting.branch
+    branch = settings.branch or repo.current_branch()
+    own, others = None, []
+    for waiting in Journal(repo.git_dir).state().waiting:
+        if not has_unlanded_work(repo, waiting):
+            continue
+        if waiting.target == branch:
+            own = waiting
+        else:
+            others.append(waiting)
+    return own, others
 
 
-def waiting_message(branch: str) -> str:
-    """The sentence about finished work that could not reach its branch."""
-    return f"finished work waits on {branch}; to take it:  git merge --ff-only {branch}"
+def waiting_message(branch: str, target: str | None = None) -> str:
+    """The sentence about finished work that could not reach its branch.
+
+    `target` is that branch, if it is another one than the command is about.
+    """
+    merge = f"git merge --ff-only {branch}"
+    if target is None:
+        return f"finished work waits on {branch}; to take it:  {merge}"
+    return (
+        f"finished work for {target} waits on {branch}; to take it:  "
+        f"git switch {target} && {merge}"
+    )
 
 
 def abbreviate(names: Sequence[str], limit: int = 8) -> list[str]:

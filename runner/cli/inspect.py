@@ -14,7 +14,7 @@ from runner.cli.context import (
     missing_requirements,
     open_project,
     task_views,
-    unlanded_branch,
+    unlanded_work,
     waiting_message,
     work_tree_snapshot,
 )
@@ -256,7 +256,8 @@ def status(repo_path: str, /, as_json: bool, **flags: FlagValue | None) -> int:
     from runner.local.journal import Journal
 
     repo, settings = open_project(repo_path, flags)
-    waiting_branch = unlanded_branch(repo)
+    own_work, other_work = unlanded_work(repo, settings)
+    waiting_branch = own_work.branch if own_work else None
     snapshot = branch_snapshot(repo, settings, waiting_branch)
     views = task_views(snapshot, settings, Journal(repo.git_dir).running())
     if as_json:
@@ -269,6 +270,8 @@ def status(repo_path: str, /, as_json: bool, **flags: FlagValue | None) -> int:
         print_views(RunConsole(), views)
         if waiting_branch:
             click.echo(waiting_message(waiting_branch))
+        for work in other_work:
+            click.echo(waiting_message(work.branch, work.target))
     if any(view.state in {"failed", "blocked"} for view in views):
         return EXIT_TASKS_FAILED
     return EXIT_DONE

@@ -115,9 +115,9 @@ def _change_progress(
     with journal.locked():
         branch = target_branch(repo, settings)
         refuse_unfinished(repo, branch)
-        waiting = journal.state().waiting
-        if waiting and waiting.target == branch and has_unlanded_work(repo, waiting):
-            raise UsageProblem(waiting_message(waiting.branch), "then try again")
+        for waiting in journal.state().waiting:
+            if waiting.target == branch and has_unlanded_work(repo, waiting):
+                raise UsageProblem(waiting_message(waiting.branch), "then try again")
         head = repo.commit(f"refs/heads/{branch}")
         assert head is not None
         snapshot = read_snapshot(

@@ -12,7 +12,7 @@ from runner.cli.context import (
     branch_commit,
     open_project,
     task_views,
-    unlanded_branch,
+    unlanded_work,
     waiting_message,
 )
 from runner.cli.options import settings_options
@@ -108,7 +108,8 @@ def _print_first_batch(repo: Repository, settings: Settings, named: NamedTasks) 
     from runner.local.preparation import refuse_unfinished, uncommitted_notes
     from runner.local.preview import first_batch
 
-    waiting_branch = unlanded_branch(repo)
+    waiting, _ = unlanded_work(repo, settings)
+    waiting_branch = waiting.branch if waiting else None
     branch, _ = branch_commit(repo, settings, waiting_branch)
     refuse_unfinished(repo, branch)
     snapshot = branch_snapshot(repo, settings, waiting_branch)

@@ -42,7 +42,8 @@ class WaitingWork:
 class State:
     """The state that the events of the journal add up to.
 
-    `landing` may not have finished, and `undo` failed and is not undone yet. `open` are
+    `landing` may not have finished, and the landings in `undo` failed and are not undone
+    yet, the newest last. `waiting` has at most one entry for a target. `open` are
     the batches, as (run, round), that have started and are not merged; `accepted` those
     that the rolling schedule has merged and not landed yet. `scratch` is the folder of
     workspaces that a crash may have left. `freed` is work that waited when the run's
@@ -54,8 +55,8 @@ class State:
     open: tuple[tuple[str, int], ...] = ()
     accepted: tuple[tuple[str, int], ...] = ()
     landing: Landing | None = None
-    undo: Landing | None = None
-    waiting: WaitingWork | None = None
+    undo: tuple[Landing, ...] = ()
+    waiting: tuple[WaitingWork, ...] = ()
     scratch: str | None = None
     freed: tuple[WaitingWork, ...] = ()
 
@@ -82,10 +83,9 @@ class State:
                 accepted = self._still_accepted(event.get("rounds"))
                 return replace(self, accepted=accepted, landing=None)
             case "freed":
-                freed = (self.waiting,) if self.waiting else ()
-                return replace(self, waiting=None, freed=(*self.freed, *freed))
+                return self._after_freed(event)
             case "undone":
-                return replace(self, undo=None)
+                return replace(self, undo=())
             case "end":
                 # Work waits on after the run.
                 return State(branch=self.branch, waiting=self.waiting, undo=self.undo)
@@ -104,11 +104,22 @@ class State:
         return replace(self, open=still_open, accepted=accepted, landing=landing)
 
     def _after_waiting(self, event: Mapping[str, Any]) -> State:
-        # Work that waited already moves on to another branch, for the same target.
-        target = self.waiting.target if self.waiting else event.get("branch")
-        waiting = WaitingWork(str(target), _text(event["on"]))
-        undo = self.undo if event.get("undone", True) else self.landing
+        target = _text(event["branch"])
+        for work in self.waiting:
+            # Work that waited already moves on to another branch, for the same target.
+            if work.branch == target:
+                target = work.target
+        others = [work for work in self.waiting if work.target != target]
+        waiting = (*others, WaitingWork(target, _text(event["on"])))
+        undo = self.undo
+        if not event.get("undone", True) and self.landing is not None:
+            undo = (*undo, self.landing)
         return replace(self, waiting=waiting, landing=None, undo=undo)
+
+    def _after_freed(self, event: Mapping[str, Any]) -> State:
+        freed = [work for work in self.waiting if work.branch == event["branch"]]
+        waiting = [work for work in self.waiting if work not in freed]
+        return replace(self, waiting=tuple(waiting), freed=(*self.freed, *freed))
 
     def _still_accepted(
         self, landed_rounds: Sequence[int] | None
@@ -121,8 +132,9 @@ class State:
 
     def landing_branch(self, branch: str) -> str:
         """The branch that work for `branch` lands on: its waiting branch, if any."""
-        if self.waiting and self.waiting.target == branch:
-            return self.waiting.branch
+        for work in self.waiting:
+            if work.target == branch:
+                return work.branch
         return branch
 
     def landing_branch_of_batch(self, branch: str) -> str:

@@ -28,8 +28,8 @@ def recover(context: RunContext, account: RunAccount) -> None:
         _end_processes(context, state)
     context.journal.sweep()
     _undo_interrupted_landing(context, state)
-    if state.waiting:
-        context.lander.land_waiting_work(state.waiting)
+    for waiting in state.waiting:
+        context.lander.land_waiting_work(waiting)
     if state.run is not None:
         branch = context.lander.branch
         for run, round_number in (*state.accepted, *state.open):
@@ -41,15 +41,14 @@ def recover(context: RunContext, account: RunAccount) -> None:
 
 
 def _undo_interrupted_landing(context: RunContext, state: State) -> None:
-    # the newer one first
-    for landing in (state.landing, state.undo):
-        if landing is None:
-            continue
+    # the newest first
+    failed = [*state.undo, state.landing] if state.landing else state.undo
+    for landing in reversed(failed):
         for path in work_tree.undo_interrupted(context.repo, landing):
             context.observer.note(
                 f"{path} has neither its old nor its new content; it was not changed"
             )
-    if state.undo is not None:
+    if state.undo:
         context.journal.record("undone")
 
 

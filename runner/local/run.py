@@ -162,18 +162,24 @@ class LocalRun:
             else:
                 batches = BatchSchedule(context, self._account, attempts, scratch)
                 stop_reason = batches.run(snapshot)
-            waiting = self.journal.state().waiting
             outcome = RunOutcome(
                 context.snapshot(),
                 self._lander.branch,
                 self.run,
-                waiting.branch if waiting else None,
+                self._waiting_branch(),
                 self._account.usage,
                 stop_reason,
                 context.choice,
             )
         self.journal.record("end", run=self.run)
         return outcome
+
+    def _waiting_branch(self) -> str | None:
+        """The branch on which this run's work waits, if it does."""
+        for waiting in self.journal.state().waiting:
+            if waiting.branch == self._lander.branch:
+                return waiting.branch
+        return None
 
     def _what_was_stopped(self) -> str:
         landed = len(self._observer.landed_tasks)

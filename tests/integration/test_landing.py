@@ -268,19 +268,32 @@ def test_tag_of_the_branchs_name_changes_nothing(project: Project) -> None:
     assert "1 completed" in project.cli("status").stdout
 
 
-def test_work_for_one_branch_that_waits_is_not_taken_by_another(
-    project: Project,
+def test_work_for_two_branches_waits_for_each_of_them(
+    project: Project, tmp_path: Path
 ) -> None:
     project.plan([{"id": "A", "do": ["write a: a"]}])
     project.git("branch", "other")
-    project.write("a", "precious\n")
+    beside = tmp_path / "beside"
+    project.git("worktree", "add", "-q", str(beside), "other")
+    for folder in (project.root, beside):
+        (folder / "a").write_text("precious\n")
     waiting = project.run().branch
-    (project.root / "a").unlink()
-    project.run(branch="other")
+    other = project.run(branch="other")
+    assert other.waiting_branch == other.branch != waiting
     assert project.git("rev-parse", "other") != project.git("rev-parse", waiting)
     assert project.cli("retry", "A").returncode == 2  # on main, whose work waits
+    shown = project.cli("status").stdout
+    assert f"finished work waits on {waiting};" in shown
+    assert f"finished work for other waits on {other.branch}" in shown
+    for folder in (beside, project.root):
+        (folder / "a").unlink()
     project.run()
     assert project.git("rev-parse", "main") == project.git("rev-parse", waiting)
+    # What waits for the other branch is not forgotten.
+    assert project.git("rev-parse", "other") != project.git("rev-parse", other.branch)
+    assert project.run(branch="other").waiting_branch is None
+    assert project.git("rev-parse", "other") == project.git("rev-parse", other.branch)
+    assert "waits" not in project.cli("status").stdout
 
 
 def test_run_whose_work_waits_says_so_at_its_end_and_exits_1(project: Project) -> None:

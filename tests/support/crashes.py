@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from runner.local.journal import Journal, State
+from runner.local.journal import Journal, State, WaitingWork
 from runner.local.run import LocalRun
 from tests.support.project import Project
 
@@ -76,8 +76,11 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "rolling waiting": ROLLING,
 }
 # An untracked file stands where a task wants to write: the last one, or one of the
-# first, so that others build on it.
+# first, so that others build on it. Work for another branch waits already.
 IN_THE_WAY = {"waiting": "d", "rolling waiting": "src/a"}
+
+
+OTHER_WORK = WaitingWork("other", "earlier/work")
 
 
 @dataclass(frozen=True)
@@ -108,7 +111,16 @@ def prepare(folder: Path, variant: str) -> Path:
     project.plan([{**task, "max_attempts": 9} for task in tasks], **VARIANTS[variant])
     if variant in IN_THE_WAY:
         project.write(IN_THE_WAY[variant], "precious\n")
+        _let_other_work_wait(project)
     return project.root.parent
+
+
+def _let_other_work_wait(project: Project) -> None:
+    project.git("branch", "other")
+    commit = project.git("commit-tree", "HEAD^{tree}", "-p", "HEAD", "-m", "earlier")
+    project.git("branch", OTHER_WORK.branch, commit)
+    journal = Journal(project.root / ".git")
+    journal.record("waiting", branch=OTHER_WORK.target, on=OTHER_WORK.branch)
 
 
 def undisturbed(folder: Path, variant: str) -> Undisturbed:
@@ -302,6 +314,9 @@ def _lost_or_double(
     )
     if landed != Counter(dict.fromkeys(end.states, 1)):
         wrong.append(f"double: commits per task {dict(landed)}")
+    waiting = Journal(place.project.root / ".git").state().waiting
+    if end.variant in IN_THE_WAY and OTHER_WORK not in waiting:
+        wrong.append(f"lost: work for another branch waits no more: {waiting}")
     if fsck := place.project.git("fsck", "--strict", "--no-dangling"):
         wrong.append(f"fsck: {fsck}")
     return wrong

@@ -31,7 +31,8 @@ UNDONE: dict[str, Any] = {"event": "undone"}
 WAITING: dict[str, Any] = {"event": "waiting", "branch": "main", "on": "fanin/r1"}
 FANNED_IN: dict[str, Any] = {"event": "fanned-in", "run": "r1", "round": 1}
 ACCEPTED: dict[str, Any] = {"event": "accepted", "run": "r1", "round": 1}
-FREED: dict[str, Any] = {"event": "freed"}
+FREED: dict[str, Any] = {"event": "freed", "branch": "fanin/r1"}
+ALSO_WAITING: dict[str, Any] = {"event": "waiting", "branch": "b", "on": "fanin/r2"}
 END: dict[str, Any] = {"event": "end"}
 OPEN = State(run="r1", branch="main", scratch="scratch")
 
@@ -66,8 +67,8 @@ def journal(tmp_path: Path) -> Journal:
             [RUN, LANDING, {**WAITING, "undone": False}, OTHER, WAITING, END],
             State(
                 branch="main",
-                waiting=WaitingWork("main", "fanin/r1"),
-                undo=Landing("main", "a", "b"),
+                waiting=(WaitingWork("main", "fanin/r1"),),
+                undo=(Landing("main", "a", "b"),),
             ),
         ),
         (
@@ -88,19 +89,66 @@ def journal(tmp_path: Path) -> Journal:
                 run="r1",
                 branch="main",
                 open=(("r1", 1),),
-                waiting=WaitingWork("main", "fanin/r1"),
+                waiting=(WaitingWork("main", "fanin/r1"),),
                 scratch="scratch",
             ),
         ),
         (
             [RUN, BATCH, WAITING, FANNED_IN, END],
-            State(branch="main", waiting=WaitingWork("main", "fanin/r1")),
+            State(branch="main", waiting=(WaitingWork("main", "fanin/r1"),)),
         ),
         (
             [RUN, WAITING, FREED],
             replace(OPEN, freed=(WaitingWork("main", "fanin/r1"),)),
         ),
         ([RUN, WAITING, FREED, FREED, END], State(branch="main")),
+        # one entry for each target
+        (
+            [RUN, WAITING, END, ALSO_WAITING, END],
+            State(
+                branch="main",
+                waiting=(
+                    WaitingWork("main", "fanin/r1"),
+                    WaitingWork("b", "fanin/r2"),
+                ),
+            ),
+        ),
+        (
+            [RUN, WAITING, ALSO_WAITING, FREED, END],
+            State(branch="main", waiting=(WaitingWork("b", "fanin/r2"),)),
+        ),
+        # work that waits on fanin/r1 moves on to fanin/r3
+        (
+            [
+                RUN,
+                WAITING,
+                ALSO_WAITING,
+                {"event": "waiting", "branch": "fanin/r1", "on": "fanin/r3"},
+                END,
+            ],
+            State(
+                branch="main",
+                waiting=(
+                    WaitingWork("b", "fanin/r2"),
+                    WaitingWork("main", "fanin/r3"),
+                ),
+            ),
+        ),
+        (
+            [
+                RUN,
+                LANDING,
+                {**WAITING, "undone": False},
+                OTHER,
+                {**WAITING, "branch": "fanin/r1", "on": "fanin/r2", "undone": False},
+                END,
+            ],
+            State(
+                branch="main",
+                waiting=(WaitingWork("main", "fanin/r2"),),
+                undo=(Landing("main", "a", "b"), Landing("fanin/r1", "a", "b")),
+            ),
+        ),
         ([RUN, BATCH, LANDING, END], State(branch="main")),
         (
             [RUN, {"event": "of a newer fanin"}, {"no": "event"}, BATCH],
