@@ -36,7 +36,7 @@ from runner.policy.redaction import NONE, Masker, Secrets
 from runner.repo.origin import Origin
 
 _MAX_LEFT_OUT = 5  # paths that a message names
-_MAX_ARCHIVE_FACTOR = 4  # limits.size times this is the most that an archive holds
+_MAX_KEPT_FACTOR = 4  # limits.size times this is the most that is kept beside a result
 
 
 def _do_nothing() -> None:
@@ -332,7 +332,8 @@ def _capture(attempt: _Attempt) -> _Work:
         return _Work(None, Failure(kind=FailureKind.ENVIRONMENT, message=message))
     warnings, failure = _left_out(attempt, captured)
     tree = captured.tree
-    outside = detours.find(attempt_workspace, tree)
+    max_bytes = _MAX_KEPT_FACTOR * attempt.manifest.limits.size
+    outside = detours.find(attempt_workspace, tree, max_bytes)
     sentences = _keep_detours(attempt, outside)
     if outside.result is not None:
         tree = outside.result.tree
@@ -409,7 +410,7 @@ def _archive(attempt: _Attempt, paths: Sequence[str]) -> str:
         paths,
         attempt.folder / result_folder.ARCHIVE,
         attempt.secrets,
-        _MAX_ARCHIVE_FACTOR * attempt.manifest.limits.size,
+        _MAX_KEPT_FACTOR * attempt.manifest.limits.size,
     )
     missing = archived.missing[:_MAX_LEFT_OUT]
     if len(archived.missing) > len(missing):

@@ -50,8 +50,11 @@ class Detours:
     problems: tuple[str, ...] = ()
 
 
-def find(workspace: Workspace, tree: str | None) -> Detours:
-    """The work outside of the captured `tree`, None if that is the base's."""
+def find(workspace: Workspace, tree: str | None, max_bytes: int) -> Detours:
+    """The work outside of the captured `tree`, None if that is the base's.
+
+    Work that would make more than `max_bytes` to keep is a problem instead.
+    """
     git_dir = workspace.checkout / ".git"
     if git_dir.is_symlink() or not git_dir.is_dir():
         return Detours()
@@ -73,7 +76,8 @@ def find(workspace: Workspace, tree: str | None) -> Detours:
     if len(tips) > _MAX_TIPS:
         problems += (f"only {_MAX_TIPS} of {len(tips)} branches and stashes are read",)
     _link_objects(git_dir / "objects", workspace.objects)
-    return _sorted(workspace, tree, head, tips[:_MAX_TIPS], folders, problems)
+    detours = _sorted(workspace, tree, head, tips[:_MAX_TIPS], folders, problems)
+    return _limited(workspace, detours, max_bytes)
 
 
 def _sorted(
@@ -91,6 +95,8 @@ def _sorted(
     for tip in tips:
         assert tip.commit is not None
         tip_tree = _tree_of(workspace, tip.commit)
+        if tip.is_stash and tip_tree is not None:
+            tip_tree = _with_untracked_files(workspace, tip.commit, tip_tree)
         if tip_tree is None:
             problems += (f"{tip.name} cannot be read",)
         elif tip_tree != captured and not _is_contained(workspace, tip, tree, head):
@@ -112,6 +118,54 @@ def _sorted(
             others = tuple(tip for tip in left if tip is not result)
             return Detours(result, others, problems)
     return Detours(None, tuple(left), problems)
+
+
+def _limited(workspace: Workspace, detours: Detours, max_bytes: int) -> Detours:
+    """Leave out of the work to keep what makes it too large."""
+    kept: list[Tip] = []
+    problems = detours.problems
+    remaining = max_bytes
+    for tip in detours.others:
+        size = _new_bytes(workspace, tip.tree)
+        if size > remaining:
+            problem = (
+                f"{tip.name} is not kept: its {size:,} new bytes exceed what is left "
+                f"of {max_bytes:,}"
+            )
+            problems += (problem,)
+            continue
+        remaining -= size
+        kept.append(tip)
+    return replace(detours, others=tuple(kept), problems=problems)
+
+
+def _new_bytes(workspace: Workspace, tree: str) -> int:
+    """The size of all objects that the tree has and the base has not, not packed."""
+    git = workspace.git
+    revisions = f"{tree}\n^{workspace.base}^{{tree}}\n".encode()
+    argv = ["rev-list", "--objects", "--no-object-names", "--stdin"]
+    new = git.run(argv, stdin=revisions)
+    sizes = git.text(["cat-file", "--batch-check=%(objectsize)"], stdin=new)
+    return sum(int(size) for size in sizes.split())
+
+
+def _with_untracked_files(workspace: Workspace, commit: str, tree: str) -> str | None:
+    """The stash's tree with the files of `git stash -u`, which its third parent has;
+    None if that cannot be read.
+    """
+    untracked = _tree_of(workspace, f"{commit}^3")
+    if untracked is None:
+        return tree
+    git = workspace.git.with_env(
+        {"GIT_INDEX_FILE": str(workspace.folder / "detour.index")}
+    )
+    try:
+        git.run(["read-tree", tree])
+        entries = git.run(["ls-tree", "-r", "-z", untracked])
+        git.run(["update-index", "-z", "--index-info"], stdin=entries)
+        return git.text(["write-tree"]).strip()
+    except GitFailed:
+        return None
 
 
 def _is_contained(workspace: Workspace, tip: Tip, tree: str | None, head: str) -> bool:

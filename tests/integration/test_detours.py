@@ -10,14 +10,18 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.jobs import Jobs
 from tests.support.project import Project, Quiet
 
 BRANCH = ["git checkout -q -b mine", "write a: a", "commit mine"]
 BACK = "git checkout -q -f fanin/task-000"
 
 
-def run(project: Project, *do: str, **task: object) -> tuple[dict[str, object], str]:
-    project.plan([{"id": "A", "do": list(do), "max_attempts": 1, **task}])
+def run(
+    project: Project, *do: str, limits: dict[str, int] | None = None, **task: object
+) -> tuple[dict[str, object], str]:
+    settings = {"limits": limits} if limits else {}
+    project.plan([{"id": "A", "do": list(do), "max_attempts": 1, **task}], **settings)
     observer = Quiet()
     project.run(observer)
     said = list(observer.notes)
@@ -86,6 +90,41 @@ def test_a_stash_alone_is_kept_and_named_and_the_task_is_not_completed(
     assert record["status"] == "failed"
     assert "stash@{0}, stash@{1}" in said
     assert kept(project, said) == {"1": "README.md", "2": "README.md"}
+
+
+def test_files_that_git_did_not_track_are_kept_of_a_stash(project: Project) -> None:
+    do = ["write README.md: changed", "write new/a: a", "git stash -q -u"]
+    record, said = run(project, *do)
+    assert record["status"] == "failed"
+    assert kept(project, said) == {"1": "README.md\nnew/a"}
+
+
+def test_work_too_large_to_keep_is_named(project: Project) -> None:
+    small = ["write README.md: changed", "git stash -q"]
+    large = ["sparse big: 5000000", "git add -A", "git stash -q"]
+    record, said = run(project, *small, *large, limits={"size": 1_000_000})
+    assert record["status"] == "failed"
+    assert "stash@{0} is not kept: its 5,000," in said
+    assert kept(project, said) == {"1": "README.md"}
+
+
+def test_the_rolling_schedule_takes_and_keeps_the_same_work(project: Project) -> None:
+    stash = ["write README.md: changed", "git stash -q"]
+    project.plan(
+        [
+            {"id": "A", "do": [*BRANCH, BACK], "max_attempts": 1},
+            {"id": "B", "do": ["write b: b", *stash], "max_attempts": 1},
+            {"id": "C", "depends_on": ["A"], "do": ["append a: more"]},
+        ],
+        schedule="rolling",
+    )
+    observer = Quiet()
+    project.run(observer)
+    said = "\n".join(observer.notes)
+    assert "A: the result is the agent's branch mine" in said
+    assert project.git("show", "HEAD:a") == "a\nmore"
+    assert project.states()["B"] == "completed"
+    assert kept(project, said) == {"1": "README.md"}
 
 
 def test_two_branches_are_kept_and_named_and_none_is_chosen(project: Project) -> None:
@@ -209,3 +248,29 @@ def test_an_index_that_leads_elsewhere_is_not_read(
     record, said = run(project, *do, f"link .git/index: {other}/.git/index")
     assert record["status"] == "completed", said
     assert "x.ignored" not in project.git("ls-tree", "--name-only", "HEAD").split()
+
+
+def test_a_job_on_actions_takes_and_keeps_the_same_work(
+    project: Project, tmp_path: Path
+) -> None:
+    (tmp_path / "actions").mkdir()
+    jobs = Jobs(project, tmp_path / "actions")
+    stash = ["write README.md: changed", "git stash -q"]
+    project.plan(
+        [
+            {"id": "A", "do": [*BRANCH, BACK], "max_attempts": 1},
+            {"id": "B", "do": stash, "max_attempts": 1},
+        ]
+    )
+    jobs.publish()
+    chosen = jobs.next()
+    jobs.tasks(chosen)
+    merged = jobs.merge(chosen)
+    assert merged.code == 1, merged.log  # B has failed
+    assert "A: the result is the agent's branch mine" in merged.log
+    assert jobs.states() == {"A": "completed", "B": "failed"}
+    assert jobs.git("show", "main:a") == "a"
+    assert "work outside of it is kept in detours.bundle of the artifact" in merged.log
+    bundles = [bundle.read_bytes() for bundle in jobs.artifacts.rglob("detours.bundle")]
+    assert len(bundles) == 1
+    assert bundles[0].startswith(b"# v2 git bundle\n")
