@@ -92,6 +92,7 @@ for _commands in SECTIONS.values():
 
 def main() -> NoReturn:
     """Run fanin; every error becomes one sentence and an exit code."""
+    _use_utf8()
     for name in _INHERITED_GIT:
         os.environ.pop(name, None)
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -134,6 +135,20 @@ def main() -> NoReturn:
         _report_bug()
         exit_code = EXIT_ENVIRONMENT
     sys.exit(exit_code or EXIT_DONE)
+
+
+def _use_utf8() -> None:
+    """Start again in Python's UTF-8 mode where the locale has another encoding.
+
+    Git's paths and a plan's texts are UTF-8, whatever the terminal shows.
+    """
+    if sys.flags.utf8_mode or sys.getfilesystemencoding() == "utf-8":
+        return
+    argv = [sys.executable, "-X", "utf8", *sys.orig_argv[1:]]
+    # What is printed keeps the encoding of the terminal or the pipe.
+    encoding = getattr(sys.stdout, "encoding", "utf-8")
+    environ = {**os.environ, "PYTHONIOENCODING": encoding}
+    os.execve(sys.executable, argv, environ)  # noqa: S606  this program itself
 
 
 def _help_width() -> int:

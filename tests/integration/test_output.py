@@ -45,3 +45,17 @@ def test_characters_that_the_output_lacks_are_replaced(
     assert ran.returncode == 0, ran.stderr
     assert "1 completed" in ran.stdout.decode(encoding)
     assert "Traceback" not in ran.stderr.decode(encoding)
+
+
+def test_paths_are_utf_8_whatever_the_locale(project: Project) -> None:
+    shell = ["sh", "-c", "mkdir größe; echo ☃ > größe/a; git add -A; : größe"]
+    task = {"id": "A", "files": ["größe/**"], "agent": {"command": shell}}
+    project.plan([{**task, "do": []}])
+    locale = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    env = {**os.environ, **locale}
+    ran = subprocess.run(
+        RUN, cwd=project.root, capture_output=True, env=env, check=False
+    )
+    assert ran.returncode == 0, ran.stderr + ran.stdout
+    assert ran.stdout.isascii()
+    assert project.git("show", "HEAD:größe/a") == "☃"
