@@ -175,9 +175,20 @@ def test_a_git_that_ends_soon_after_the_cancel_is_not_stopped(git: Git) -> None:
 
 
 def test_git_ends_when_fanin_ends(git: Git) -> None:
-    stopped = threading.Timer(0.3, command.end_all)
-    stopped.start()
-    assert _slow(git, 600).run_unchecked(["slow"]).status != 0
+    ended = threading.Event()
+
+    def end() -> None:
+        # On a busy machine, git may not have started yet.
+        while not ended.wait(0.1):
+            command.end_all()
+
+    ending = threading.Thread(target=end)
+    ending.start()
+    try:
+        assert _slow(git, 600).run_unchecked(["slow"]).status != 0
+    finally:
+        ended.set()
+        ending.join()
 
 
 def test_many_messages_do_not_stop_a_git_whose_output_goes_to_a_file(
