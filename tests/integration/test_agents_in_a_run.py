@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from runner.agents import preset_names, prompt
 from runner.core.errors import InvalidInput
 from runner.repo import origin
 from runner.schedule import backoff
@@ -357,3 +358,48 @@ def test_borrowed_objects_are_named_as_other_git_libraries_can_read_it(
     and aider ended at once.
     """
     assert origin.alternates([Path(path)]) == written
+
+
+# Notes what it was given, on standard input or in a file, and says what the real program
+# says when it has succeeded.
+PROGRAM = """\
+#!/bin/sh
+if [ "$1" = --message-file ]; then exec < "$2"; fi
+cat > {name}.prompt
+cat {recording}
+"""
+
+
+def test_the_longest_prompt_is_whole_in_every_preset(
+    project: Project, tmp_path: Path, resources: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    presets = preset_names()
+    bin_folder = tmp_path / "bin"
+    bin_folder.mkdir()
+    for name in presets:
+        recording = resources / "agents" / f"{name}-ok.txt"
+        program = bin_folder / name
+        program.write_text(PROGRAM.format(name=name, recording=recording))
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{bin_folder}:{os.environ['PATH']}")
+    for key in ("ANTHROPIC", "OPENAI", "CODEX", "GEMINI"):
+        monkeypatch.setenv(f"{key}_API_KEY", f"a-dummy-key-of-{key}")
+    monkeypatch.setenv("COPILOT_GITHUB_TOKEN", "a-dummy-token-of-copilot")
+    start = "größe:\n\n\n    a = '$x ${y} $$'\t\\ `z`\n"
+    rest = prompt.MAX_TASK_BYTES - len((start + "T").encode())
+    text = start + "x" * rest
+    tasks = [
+        {"id": name, "title": "T", "prompt": text, "agent": name} for name in presets
+    ]
+    project.plan(tasks, max_concurrent=len(tasks))
+    seen = Quiet()
+    project.run(seen)
+    for name in presets:
+        assert project.states()[name] == "completed", seen.results
+        given = project.git("show", f"HEAD:{name}.prompt")
+        assert given.startswith(f"# {name}: T\n\n{text}\n\n")
+    # One byte more, and none of them starts.
+    project.plan([{**tasks[0], "id": "more", "prompt": text + "x"}])
+    refused = project.cli("run")
+    assert refused.returncode == 2
+    assert "its text has 400,001 bytes" in refused.stderr
