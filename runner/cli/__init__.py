@@ -16,7 +16,7 @@ from typing import NoReturn
 import click
 
 from runner import __version__
-from runner.cli import inspect, issues, jobs, progress, run, start
+from runner.cli import init, inspect, issues, jobs, progress, run, start
 from runner.core.errors import EXIT_DONE, FaninError
 
 EXIT_USAGE = 2
@@ -28,7 +28,7 @@ SECTIONS: dict[str, tuple[click.Command, ...]] = {
     "Run": run.COMMANDS,
     "Inspect": inspect.COMMANDS,
     "Change the progress": progress.COMMANDS,
-    "Get started": start.COMMANDS,
+    "Get started": (*init.COMMANDS, *start.COMMANDS),
     "GitHub issues": issues.COMMANDS,
     "Jobs of GitHub Actions": jobs.COMMANDS,
 }

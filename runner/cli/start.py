@@ -1,4 +1,4 @@
-"""The commands to start with: `init`, `demo` and `convert`."""
+"""The commands `demo` and `convert`."""
 
 from __future__ import annotations
 
@@ -16,30 +16,6 @@ from runner.core.errors import EXIT_DONE, UsageProblem
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-
-@click.command()
-@click.option(
-    "--agent-command",
-    default="python3 agent.py",
-    show_default=True,
-    metavar="'CMD ARG…'",
-    help="The agent to write into fanin.yml.",
-)
-@click.pass_obj
-def init(repo_path: str, agent_command: str) -> int:
-    """Write a first tasks.yml and fanin.yml; keep existing files."""
-    from runner.cli import scaffold
-
-    root = open_repository(repo_path).root
-    for path, text in scaffold.files(agent_command).items():
-        if (root / path).exists():
-            click.echo(f"{path} already exists and was not changed")
-        else:
-            (root / path).write_text(text, encoding="utf-8")
-            click.echo(f"wrote {path}")
-    click.echo("next: edit and commit them, then  fanin check  and  fanin run")
-    return EXIT_DONE
 
 
 @click.command()
@@ -210,4 +186,4 @@ def _write_new_files(root: Path, files: Mapping[str, str]) -> None:
         click.echo(f"wrote {path}")
 
 
-COMMANDS = (init, demo, convert)
+COMMANDS = (demo, convert)

@@ -151,6 +151,14 @@ class Repository(WritableDatabase):
         output = self.git.run([*argv, "--", f":(top,literal){path}"], ok=(0, 128))
         return [os.fsdecode(name) for name in output.split(b"\0") if name]
 
+    def unignored_files(self) -> list[str]:
+        """The files that are or could be in a commit: tracked ones, and others that git
+        does not ignore.
+        """
+        argv = ["ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+        output = self.git.run([*argv, "--", ":(top)"])
+        return sorted({os.fsdecode(name) for name in output.split(b"\0") if name})
+
     def is_submodule(self, path: str) -> bool:
         """Whether the index has a submodule at `path`, checked out or not."""
         argv = ["ls-files", "-z", "--stage", "--", f":(top,literal){path}"]

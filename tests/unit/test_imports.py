@@ -31,6 +31,7 @@ PACKAGES: dict[str, set[str]] = {
     "fan_in": {"core", "policy", "repo", "plan"},
     "schedule": {"core", "policy", "agents", "config", "plan"},
     "schemas": {"core", "config", "plan"},
+    "discovery": {"core", "agents", "plan"},
     "attempt": {"core", "policy", "agents", "repo"},
     "ui": {"core", "plan", "schedule"},
     "pipeline": {
@@ -72,7 +73,7 @@ PACKAGES: dict[str, set[str]] = {
     "issues": {"core", "github_api", "plan", "ui", "actions"},
     "cli": {
         *{"core", "github_api", "config", "agents", "repo", "plan", "schedule"},
-        *{"ui", "local", "actions", "issues"},
+        *{"ui", "local", "actions", "issues", "discovery"},
     },
     "__main__": {"cli"},
 }

@@ -10,7 +10,6 @@ import pytest
 import yaml
 
 from runner import schemas
-from runner.cli import scaffold
 from runner.config.settings import load
 from runner.core.errors import InvalidInput
 from runner.plan.formats.base import MemoryTree
@@ -90,10 +89,3 @@ def test_settings_schema_and_reader_agree(settings: dict[str, Any]) -> None:
     except InvalidInput:
         read = False
     assert accepts("fanin.schema.json", settings) is read
-
-
-def test_what_init_writes_is_valid() -> None:
-    written = scaffold.files("python3 'my agent.py'")
-    assert accepts("tasks.schema.json", yaml.safe_load(written["tasks.yml"]))
-    assert accepts("fanin.schema.json", yaml.safe_load(written["fanin.yml"]))
-    assert load({}, {}, written["fanin.yml"]).agent is not None

@@ -132,9 +132,9 @@ def test_a_command_without_settings_has_none_of_their_flags() -> None:
     flags = {setting.flag for setting in SETTINGS} - {"--agent-command"}
     for name, command in cli.fanin.commands.items():
         if name not in COMMANDS:
-            # `convert` names a plan of its own by flags of the same names.
+            # `convert` and `init` name a plan by flags of the same names.
             own = {"--source", "--progress", "--option", "--strict"}
-            own |= {"--ignore-dangling", "--skip-line"}
+            own |= {"--ignore-dangling", "--skip-line", "--plan", "--agent"}
             assert not options(command) & (flags - own), name
 
 

@@ -1,0 +1,246 @@
+"""Python projects: which tool installs them, and how their tests are run.
+
+A project without a lock file gets a virtual environment in `.venv`, with itself in it
+and what it names for its tests.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from dataclasses import dataclass
+from typing import Any
+
+from runner.discovery.files import (
+    Files,
+    Found,
+    Toolchain,
+    read_ini,
+    read_toml,
+    table,
+    words,
+)
+
+_PROJECT_FILES = ("pyproject.toml", "setup.py", "setup.cfg", "tox.ini", "noxfile.py")
+# lock file → (what installs it, what runs a program of its environment)
+_LOCK_FILES = {
+    "uv.lock": ("uv sync --frozen", "uv run --frozen"),
+    "poetry.lock": ("poetry install", "poetry run"),
+    "pdm.lock": ("pdm install --frozen-lockfile", "pdm run"),
+    "Pipfile.lock": ("pipenv sync --dev", "pipenv run"),
+}
+# names of extras and groups for tests, the closest first
+_TEST_NAMES = ("test", "tests", "testing", "dev", "develop")
+_REQUIREMENTS = (
+    *("requirements-test.txt", "requirements-tests.txt", "test-requirements.txt"),
+    *("requirements_test.txt", "requirements/test.txt", "requirements/tests.txt"),
+    *("tests/requirements.txt", "test/requirements.txt", "requirements-dev.txt"),
+    *("dev-requirements.txt", "requirements_dev.txt", "requirements/dev.txt"),
+    "requirements/development.txt",
+)
+# Without this file git would see thousands of new files where .venv is not ignored.
+_NEW_VENV = "python3 -m venv .venv && echo '*' > .venv/.gitignore"
+_POSARGS = re.compile(r"\{posargs:?([^{}]*)\}|\{args:?([^{}]*)\}")
+_TEST_RUNNERS = ("pytest", "py.test", "unittest", "trial", "stestr", "nose2", "zope")
+_PLAIN_REQUIREMENT = re.compile(r"[A-Za-z0-9][\w.\-\[\],<>=!~ ]*")
+
+
+def python_toolchain(files: Files) -> Toolchain | None:
+    """How the project at the root is set up and tested; None if there is none."""
+    source = next((path for path in _PROJECT_FILES if path in files), None)
+    if source is None:
+        return None
+    project = _Project(files, read_toml(files, "pyproject.toml"))
+    test = project.test()
+    for path, (command, prefix) in _LOCK_FILES.items():
+        if path in files:
+            return Toolchain("Python", Found(command, path), _run_by(prefix, test))
+    setup = Found(project.setup_command(), *project.setup_source(source))
+    return Toolchain("Python", setup, _run_by(".venv/bin/python -m", test))
+
+
+def _run_by(prefix: str, test: Found | None) -> Found | None:
+    """The test run in the project's environment."""
+    if test is None:
+        return None
+    command = test.command
+    if prefix.endswith("-m"):
+        # A module is found without activating the environment.
+        command = re.sub(r"^python3? -m ", "", command)
+        command = re.sub(r"^py\.test\b", "pytest", command)
+        command = re.sub(r"^coverage run (?:-\S+ )*-m ", "", command)
+        if command.startswith("python"):
+            prefix = prefix.removesuffix(" -m")
+            command = re.sub(r"^python3?\s*", "", command)
+    return Found(f"{prefix} {command}", test.source, test.what, test.is_sure)
+
+
+@dataclass(frozen=True)
+class _Project:
+    files: Files
+    pyproject: dict[str, Any]
+
+    # -- tests --
+
+    def test(self) -> Found | None:
+        """The test command without its environment."""
+        return (
+            self._of_tox()
+            or self._of_hatch()
+            or self._of_pytest()
+            or self._of_nox()
+            or self._of_folder()
+        )
+
+    def _of_pytest(self) -> Found | None:
+        if table(self.pyproject, "tool", "pytest"):
+            return Found("pytest", "pyproject.toml", "tool.pytest")
+        for path, section in (
+            ("pytest.ini", "pytest"),
+            (".pytest.ini", "pytest"),
+            ("tox.ini", "pytest"),
+            ("setup.cfg", "tool:pytest"),
+        ):
+            if read_ini(self.files.read(path)).has_section(section):
+                return Found("pytest", path, f"[{section}]")
+        return None
+
+    def _of_tox(self) -> Found | None:
+        for path, text in self._tox_files():
+            section = _section(text, "testenv")
+            for line in section.get("commands", "").splitlines():
+                command = _without_posargs(line)
+                if _is_test(command):
+                    return Found(command, path, "[testenv] commands")
+        run = table(self.pyproject, "tool", "tox", "env_run_base")
+        for argv in run.get("commands", []):
+            command = shlex.join(words(argv))
+            if _is_test(command):
+                return Found(command, "pyproject.toml", "tool.tox")
+        return None
+
+    def _tox_files(self) -> list[tuple[str, str]]:
+        legacy = table(self.pyproject, "tool", "tox").get("legacy_tox_ini", "")
+        return [
+            ("tox.ini", self.files.read("tox.ini")),
+            ("pyproject.toml", legacy if isinstance(legacy, str) else ""),
+            ("setup.cfg", self.files.read("setup.cfg").replace("[tox:", "[")),
+        ]
+
+    def _of_hatch(self) -> Found | None:
+        for name, environment in table(self.pyproject, "tool", "hatch", "envs").items():
+            script = table(environment, "scripts").get("test", "")
+            lines = [script] if isinstance(script, str) else words(script)
+            for line in lines:
+                command = _without_posargs(line)
+                if _is_test(command):
+                    return Found(command, "pyproject.toml", f"hatch's {name}.test")
+        return None
+
+    def _of_nox(self) -> Found | None:
+        if re.search(
+            r"session\.run\(\s*[\"']pytest[\"']", self.files.read("noxfile.py")
+        ):
+            return Found("pytest", "noxfile.py", "session.run")
+        return None
+
+    def _of_folder(self) -> Found | None:
+        for folder in ("tests", "test"):
+            names = self.files.below(folder)
+            tests = [path for path in names if re.search(r"(^|/)test_\w+\.py$", path)]
+            if not tests:
+                continue
+            uses_pytest = any(
+                "import pytest" in self.files.read(path) for path in tests
+            )
+            if uses_pytest:
+                return Found(f"pytest {folder}", folder, "imports pytest")
+            command = f"unittest discover -s {folder} -t ."
+            return Found(command, folder, "holds tests", is_sure=False)
+        return None
+
+    # -- set-up --
+
+    def setup_command(self) -> str:
+        """Make an environment, and install the project with what its tests need."""
+        argv = [*self._own_package(), *self._requirements()]
+        test = self.test()
+        if test is None or "unittest" not in test.command:
+            argv.append("pytest")
+        installs = f".venv/bin/pip install -q {' '.join(argv)}"
+        if self._groups():
+            installs = f".venv/bin/pip install -q -U pip && {installs}"
+        return f"{_NEW_VENV} && {installs}"
+
+    def setup_source(self, default: str) -> tuple[str, str]:
+        """The file that names what the tests need, and what it says."""
+        if extras := self._extras():
+            return "pyproject.toml", f"extra {extras[0]}"
+        if groups := self._groups():
+            return "pyproject.toml", f"group {groups[0]}"
+        if paths := self._requirement_files():
+            return paths[0], ""
+        return default, ""
+
+    def _own_package(self) -> list[str]:
+        if "setup.py" not in self.files and not self._is_package():
+            return []
+        extras = self._extras()
+        return ["-e", shlex.quote(f".[{','.join(extras)}]") if extras else "."]
+
+    def _is_package(self) -> bool:
+        return bool({"project", "build-system"} & set(self.pyproject)) or (
+            read_ini(self.files.read("setup.cfg")).has_section("metadata")
+        )
+
+    def _extras(self) -> list[str]:
+        names = set(table(self.pyproject, "project", "optional-dependencies"))
+        setup_cfg = read_ini(self.files.read("setup.cfg"))
+        if setup_cfg.has_section("options.extras_require"):
+            names |= set(setup_cfg.options("options.extras_require"))
+        return [name for name in _TEST_NAMES if name in names][:1]
+
+    def _groups(self) -> list[str]:
+        names = table(self.pyproject, "dependency-groups")
+        return [name for name in _TEST_NAMES if name in names][:1]
+
+    def _requirement_files(self) -> list[str]:
+        return [path for path in _REQUIREMENTS if path in self.files][:1]
+
+    def _requirements(self) -> list[str]:
+        argv: list[str] = []
+        for group in self._groups():
+            argv += ["--group", group]
+        for path in self._requirement_files():
+            argv += ["-r", path]
+        return [*argv, *self._tox_requirements()]
+
+    def _tox_requirements(self) -> list[str]:
+        """What tox installs for its tests: plain names and requirement files."""
+        arguments: list[str] = []
+        for _, text in self._tox_files():
+            for line in _section(text, "testenv").get("deps", "").splitlines():
+                name = line.split("#")[0].strip()
+                path = name.removeprefix("-r").strip().removeprefix("{toxinidir}/")
+                if name.startswith("-r") and path in self.files:
+                    arguments.append(f"-r {shlex.quote(path)}")
+                elif _PLAIN_REQUIREMENT.fullmatch(name):
+                    arguments.append(shlex.quote(name))
+        return [*dict.fromkeys(arguments)]
+
+
+def _section(text: str, name: str) -> dict[str, str]:
+    parser = read_ini(text)
+    return dict(parser[name]) if parser.has_section(name) else {}
+
+
+def _without_posargs(line: str) -> str:
+    """The command with what it does without arguments of a person."""
+    return " ".join(_POSARGS.sub(r"\1\2", line).split())
+
+
+def _is_test(command: str) -> bool:
+    """Whether the command is one line of a test runner, complete as it is."""
+    if not command or any(sign in command for sign in "{}\\&|;<>$`"):
+        return False
+    return any(runner in command.split()[:4] for runner in _TEST_RUNNERS)

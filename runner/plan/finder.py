@@ -1,0 +1,112 @@
+"""The plans that a repository has, found where the tools of their formats keep them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from runner.core.errors import FaninError
+from runner.core.plurals import pluralize
+from runner.core.task import Plan, PlanSettings, Status
+from runner.plan import formats
+from runner.plan.formats import Tree
+
+# A repository with more has the plans of many features, and most of them are done.
+MAX_PLANS = 50
+# The path of a plan; a group is the folder that is the plan. The first is preferred.
+_PLACES = (
+    r"tasks\.ya?ml",
+    r"\.taskmaster/tasks/tasks\.json",
+    r"tasks/tasks\.json",
+    r"\.beads/issues\.jsonl",
+    r"(backlog|\.backlog)/tasks/[^/]+\.md",
+    r"openspec/changes/(?!archive/)[^/]+/tasks\.md",
+    r"\.kiro/specs/[^/]+/tasks\.md",
+    r"(?:\.specify/)?specs/[^/]+/tasks\.md",
+    r"\.ai-sdlc/stories/[^/]+/[^/]+\.md",
+    r"(?:[^/]+/)*sprint-status\.yaml",
+    r"(?:[^/]+/)*prd\.json",
+    r"(?:[^/]+/)*feature_list\.json",
+    r"IMPLEMENTATION_PLAN\.md",
+    r"PLAN\.md",
+    r"TODO\.md",
+)
+
+
+@dataclass(frozen=True)
+class FoundPlan:
+    """A plan at `path`: its format, how many tasks it has, and how many are open.
+
+    `problem` says why it cannot be read; then it has neither format nor tasks.
+    """
+
+    path: str
+    source: str = ""
+    tasks: int = 0
+    open: int = 0
+    problem: str | None = None
+
+    def describe(self) -> str:
+        """Format and counts in a few words."""
+        if self.problem is not None:
+            return f"cannot be read: {self.problem}"
+        return f"{self.source}, {pluralize(self.tasks, 'task')}, {self.open} open"
+
+
+def find_plans(paths: Iterable[str], tree: Tree) -> list[FoundPlan]:
+    """The plans among the paths, the preferred one first.
+
+    A plan with open tasks precedes a finished one, and one that can be read precedes
+    one that cannot; else the order is that of the formats' places. `paths` are those of
+    the repository.
+    """
+    found = []
+    for path in _candidates(paths):
+        plan = read_plan(path, tree)
+        # A file of such a name need not be a plan.
+        if plan is not None:
+            found.append(plan)
+        if len(found) >= MAX_PLANS:
+            break
+    return sorted(found, key=_rank)
+
+
+def read_plan(path: str, tree: Tree) -> FoundPlan | None:
+    """The plan at `path`; None if no format takes what is there for a plan."""
+    settings = PlanSettings(path=path)
+    try:
+        if not any(source.detect(path, tree) for source in formats.sources()):
+            return None
+        plan = formats.load(settings, tree)
+    except FaninError as error:
+        return FoundPlan(path, problem=str(error).splitlines()[0])
+    return FoundPlan(path, plan.source, len(plan.tasks), _open_tasks(plan))
+
+
+def _rank(plan: FoundPlan) -> tuple[bool, bool]:
+    return plan.problem is not None, plan.open == 0
+
+
+def _candidates(paths: Iterable[str]) -> Iterator[str]:
+    remaining = sorted(paths)
+    seen = set()
+    for pattern in _PLACES:
+        place = re.compile(pattern)
+        for path in remaining:
+            match = place.fullmatch(path)
+            if match is None:
+                continue
+            plan = match[1] if match.groups() else path
+            if plan not in seen:
+                seen.add(plan)
+                yield plan
+
+
+def _open_tasks(plan: Plan) -> int:
+    count = 0
+    for task in plan.tasks:
+        done = task.source_status is Status.COMPLETED
+        if not (done or task.skipped or task.blocker):
+            count += 1
+    return count
