@@ -15,7 +15,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -132,30 +132,43 @@ exec(code)
 """
 
 
+def script_of_the_first_step() -> str:
+    """The text of the first step on a machine that is not a Windows one."""
+    (step,) = [step for step in steps(INNER) if step.get("id") == "environment"]
+    assert step["shell"] == "sh"
+    return str(step["run"])
+
+
 def first_step(
-    tmp_path: Path, python3: str, command: str = "task", runner_os: str = "Linux"
+    tmp_path: Path,
+    python3: str = "",
+    command: str = "task",
+    lacking: Sequence[str] = (),
+    **env: str,
 ) -> subprocess.CompletedProcess[str]:
-    """The action's first step on a runner with this program as python3; none if empty."""
+    """The action's first step on a machine with this program as python3; none if empty.
+
+    `lacking`: which of the other programs are not there.
+    """
     machine = tmp_path / "bin"
     machine.mkdir()
     if python3:
         (machine / "python3").write_text(python3)
         (machine / "python3").chmod(0o755)
-    bash = shutil.which("bash")
-    dirname = shutil.which("dirname")
-    assert bash
-    assert dirname
-    (machine / "bash").symlink_to(bash)
-    (machine / "dirname").symlink_to(dirname)
+    for name in {"sh", "bash", "git"}.difference(lacking):
+        program = shutil.which(name)
+        assert program
+        (machine / name).symlink_to(program)
     return subprocess.run(
-        [bash, "-c", parsed(INNER)["runs"]["steps"][0]["run"]],
+        ["sh", "-e", "-c", script_of_the_first_step()],
         env={
             "PATH": str(machine),
             "FANIN_COMMAND": command,
             "GITHUB_ACTION_PATH": str(ROOT / INNER).removesuffix("/action.yml"),
             "GITHUB_OUTPUT": str(tmp_path / "output"),
+            "GITHUB_SERVER_URL": "https://github.com",
             "RUNNER_TEMP": str(tmp_path),
-            "RUNNER_OS": runner_os,
+            **env,
         },
         capture_output=True,
         text=True,
@@ -163,33 +176,79 @@ def first_step(
     )
 
 
-def test_the_first_step_refuses_windows_and_names_the_remedy(tmp_path: Path) -> None:
-    done = first_step(tmp_path, python_claiming(3, 13, 0), runner_os="Windows")
-    assert done.returncode == 2
-    assert done.stdout == (
-        "::error title=fanin::fanin does not run on Windows: "
-        "use a Linux or macOS runner (runs-on, control-runs-on).\n"
+def test_the_first_step_refuses_windows_in_its_own_shell() -> None:
+    first = next(steps(INNER))
+    assert (first["if"], first["shell"]) == ("runner.os == 'Windows'", "powershell")
+    said, ended = first["run"].strip().splitlines()
+    assert said == (
+        "Write-Output '::error title=fanin::fanin does not run on Windows: "
+        "use a Linux or macOS runner (runs-on, control-runs-on).'"
     )
+    assert ended == "exit 2"
+
+
+IMAGE = (
+    "use ubuntu-24.04 or later, or install {} in the image of the runner or container"
+)
+PYTHON = "use ubuntu-24.04 or later, or run actions/setup-python in a step before"
 
 
 @pytest.mark.parametrize(
-    ("python3", "what"),
+    ("python3", "lacking", "sentence"),
     [
-        (python_claiming(3, 10, 12), "this runner's python3 is 3.10.12"),
-        ("", "this runner has no python3"),
+        (
+            python_claiming(3, 10, 12),
+            [],
+            "fanin needs Python 3.11 or later, but this machine's python3 is 3.10.12: "
+            + PYTHON,
+        ),
+        ("", [], f"fanin needs python3, but this machine has none: {PYTHON}"),
+        (
+            "",
+            ["bash"],
+            f"fanin needs bash, but this machine has none: {IMAGE.format('bash')}",
+        ),
+        (
+            "",
+            ["git"],
+            f"fanin needs git, but this machine has none: {IMAGE.format('git')}",
+        ),
     ],
-    ids=["3.10", "none"],
+    ids=["3.10", "no python3", "no bash", "no git"],
 )
-def test_the_first_step_refuses_a_python_that_is_too_old_and_names_the_remedy(
-    tmp_path: Path, python3: str, what: str
+def test_the_first_step_refuses_a_machine_without_a_program_and_names_the_remedy(
+    tmp_path: Path, python3: str, lacking: list[str], sentence: str
 ) -> None:
-    done = first_step(tmp_path, python3)
+    done = first_step(tmp_path, python3, lacking=lacking)
     assert (done.returncode, done.stderr) == (2, "")
-    assert done.stdout == (
-        f"::error title=fanin::fanin needs Python 3.11 or later, but {what}: "
-        "use ubuntu-24.04 or later, or run actions/setup-python in a step before.\n"
-    )
+    assert done.stdout == f"::error title=fanin::{sentence}.\n"
     assert not (tmp_path / "output").exists()
+
+
+@pytest.mark.parametrize(
+    ("server", "refused"),
+    [
+        ("https://github.com", ""),
+        ("https://octo.ghe.com", ""),
+        ("http://github.localhost:8080", ""),
+        ("https://git.example.com", "git.example.com"),
+        ("https://git.example.com:8443/", "git.example.com"),
+        ("https://github.com.example.com", "github.com.example.com"),
+    ],
+)
+def test_the_first_step_refuses_an_enterprise_server(
+    tmp_path: Path, server: str, refused: str
+) -> None:
+    python3 = python_claiming(3, 12, 0)
+    done = first_step(tmp_path, python3, GITHUB_SERVER_URL=server)
+    if not refused:
+        assert (done.returncode, done.stdout) == (0, "")
+        return
+    assert (done.returncode, done.stderr) == (2, "")
+    assert done.stdout.startswith(
+        f"::error title=fanin::fanin does not run on GitHub Enterprise Server ({refused}): "
+    )
+    assert len(done.stdout.splitlines()) == 1
 
 
 @pytest.mark.parametrize("version", [(3, 11, 0), (3, 13, 0)])
@@ -298,7 +357,7 @@ def path_without_uv(tmp_path: Path) -> str:
     machine.mkdir()
     python3 = Path(sys.base_prefix) / "bin" / f"python3.{sys.version_info.minor}"
     (machine / "python3").symlink_to(python3)
-    for name in ("bash", "rm", "touch", "dirname"):
+    for name in ("bash", "sh", "git", "rm", "touch"):
         found = shutil.which(name)
         assert found
         (machine / name).symlink_to(found)
@@ -316,7 +375,7 @@ def test_no_module_of_the_repository_is_imported_before_fanin_starts(
         (repository / f"{name}.py").write_text(PLANTED.format(mark=str(mark)))
     path = path_without_uv(tmp_path)
     first = subprocess.run(
-        ["bash", "-c", parsed(INNER)["runs"]["steps"][0]["run"]],
+        ["sh", "-e", "-c", script_of_the_first_step()],
         env={
             "PATH": path,
             "FANIN_COMMAND": "merge",
