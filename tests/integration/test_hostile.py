@@ -169,16 +169,36 @@ def test_path_that_is_stored_through_a_filter_is_refused(project: Project) -> No
     assert "stored through a filter" in record["error"]["message"]
 
 
-def test_path_in_git_lfs_is_refused_where_git_lfs_is_not_installed(
-    project: Project,
+LFS_POINTER = (
+    "version https://git-lfs.github.com/spec/v1\n"
+    "oid sha256:73cb3858a687a8494ca3323053016282f3dad39d42cf62ca4e79dda2aac7d9ac\n"
+    "size 2\n"
+)
+
+
+@pytest.mark.parametrize("lfs", ["not installed", "installed"])
+def test_path_in_git_lfs_is_refused_whether_git_lfs_is_installed_or_not(
+    project: Project, tmp_path: Path, lfs: str
 ) -> None:
+    """As `git lfs install` configures it; the program knows one file."""
+    calls = tmp_path / "calls"
+    if lfs == "installed":
+        (tmp_path / "pointer").write_text(LFS_POINTER)
+        clean = f"cat >/dev/null; echo clean >> {calls}; cat {tmp_path / 'pointer'}"
+        smudge = f"cat >/dev/null; echo smudge >> {calls}; echo x"
+        for key, value in (("clean", clean), ("smudge", smudge), ("required", "true")):
+            project.git("config", f"filter.lfs.{key}", value)
     project.write("assets/.gitattributes", "*.bin filter=lfs diff=lfs -text\n")
     project.write("assets/x.bin", "x\n")
     project.write("x.bin", "x\n")
     project.commit()
+    assert calls.exists() == (lfs == "installed")
     _, record = beside_good(project, "echo y > assets/x.bin; echo y > x.bin")
+    assert record["error"]["kind"] == "policy"
     assert "assets/x.bin is stored through a filter" in record["error"]["message"]
     assert " x.bin" not in record["error"]["message"]
+    assert (project.root / "assets/x.bin").read_text() == "x\n"
+    assert not project.git("status", "--porcelain")
 
 
 @pytest.mark.parametrize("name", ["new.dat", "old.dat"])
