@@ -11,7 +11,7 @@ import re
 import shutil
 import statistics
 import sys
-from functools import partial
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -60,24 +60,71 @@ def _path() -> str:
     return f"{Path(sys.prefix) / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}"
 
 
+@dataclass(frozen=True)
+class Installation:
+    """One way to run install.sh: `cache` is FANIN_CACHE, and `downloads` the folder of
+    uv's downloads, which is emptied before unless `keeps_downloads`.
+    """
+
+    where: Path
+    kind: str
+    cache: str
+    downloads: str
+    keeps_downloads: bool = False
+    home: Path = ROOT
+    path: str = field(default_factory=_path)
+
+    def seconds(self) -> float:
+        """Install once; afterwards everything that it is for can be imported, and is
+        compiled if the cache will have it.
+        """
+        target, downloads = self.where / self.kind, self.where / self.downloads
+        shutil.rmtree(target, ignore_errors=True)
+        if not self.keeps_downloads:
+            shutil.rmtree(downloads, ignore_errors=True)
+        given = environment(
+            FANIN_HOME=str(self.home),
+            FANIN_SET=self.kind,
+            FANIN_VENV=str(target),
+            FANIN_CACHE=self.cache,
+            UV_CACHE_DIR=str(downloads),
+            PIP_NO_CACHE_DIR="1",
+            PATH=self.path,
+        )
+        seconds = seconds_of(lambda: run(["bash", str(INSTALL)], self.where, env=given))
+        self._check(target / "bin" / "python")
+        return seconds
+
+    def _check(self, python: Path) -> None:
+        program = f"""
+import json, os, sys
+sys.dont_write_bytecode = True
+import {NEEDED[self.kind]}
+print(json.dumps([os.path.exists(each.__cached__) for each in (click, yaml)]))
+"""
+        compiled = json.loads(
+            run(
+                [str(python), "-c", program], self.where, env=environment(PYTHONPATH="")
+            )
+        )
+        expect(compiled, [self.cache != "none"] * 2, "compiled modules")
+
+
 def _installs(report: Report, effort: Effort, where: Path) -> None:
     if effort.smoke:
-        seconds = _installed(where, "task", "warm")
+        seconds = Installation(where, "task", "save", "cache").seconds()
         report.tables.append(
             Table("Installed", ["set", "seconds"], [["task", f"{seconds:.1f}"]])
         )
         return
     kinds = ("task", "jobs")
+    variants = {}
     for kind in kinds:
-        _installed(where, kind, "warm")  # fills the cache
-    samples = interleaved(
-        {
-            f"{kind}, {state}": partial(_installed, where, kind, state)
-            for kind in kinds
-            for state in ("warm", "cold")
-        },
-        effort.repeats,
-    )
+        warm = Installation(where, kind, "save", "cache", keeps_downloads=True)
+        warm.seconds()  # fills the cache
+        variants[f"{kind}, warm"] = warm.seconds
+        variants[f"{kind}, cold"] = Installation(where, kind, "save", "cold").seconds
+    samples = interleaved(variants, effort.repeats)
     sizes = {kind: _files(where / kind) for kind in kinds}
     for state in ("warm", "cold"):
         ratio = samples.ratio(f"task, {state}", f"jobs, {state}")
@@ -106,7 +153,9 @@ def _installs_without_cache(report: Report, effort: Effort, where: Path) -> None
     shutil.copytree(INSTALL.parent, no_lock / INSTALL.parent.relative_to(ROOT))
     (no_lock / INSTALL.parent.relative_to(ROOT) / "requirements-uv.txt").unlink()
     variants = {
-        f"{kind}, {how}": partial(_installed_anew, where, kind, home, path)
+        f"{kind}, {how}": Installation(
+            where, kind, "none", "anew", home=home, path=path
+        ).seconds
         for kind in ("jobs", "continue")
         for how, home, path in (
             ("uv is there", ROOT, _path()),
@@ -139,25 +188,6 @@ def _path_without_uv(machine: Path) -> str:
     for name in PROGRAMS:
         (machine / name).symlink_to(str(shutil.which(name)))
     return str(machine)
-
-
-def _installed_anew(where: Path, kind: str, home: Path, path: str) -> float:
-    target, cache = where / kind, where / "anew"
-    shutil.rmtree(target, ignore_errors=True)
-    shutil.rmtree(cache, ignore_errors=True)
-    given = environment(
-        FANIN_HOME=str(home),
-        FANIN_SET=kind,
-        FANIN_VENV=str(target),
-        FANIN_CACHE="none",
-        UV_CACHE_DIR=str(cache),
-        PIP_NO_CACHE_DIR="1",
-        PATH=path,
-    )
-    seconds = seconds_of(lambda: run(["bash", str(INSTALL)], where, env=given))
-    program = f"import {NEEDED[kind]}"
-    run([str(target / "bin/python"), "-c", program], where, env=environment())
-    return seconds
 
 
 def _legs(report: Report, effort: Effort, where: Path) -> None:
@@ -245,37 +275,6 @@ def _until_the_agent(printed: str) -> float:
             f"a leg does not say when it began and when its agent did: {printed[-500:]}"
         )
     return float(acted[1]) - float(began[1])
-
-
-def _installed(where: Path, kind: str, state: str) -> float:
-    """Seconds of one installation, after which everything it is for can be imported,
-    already compiled.
-    """
-    target, cache = where / kind, where / ("cache" if state == "warm" else "cold")
-    shutil.rmtree(target, ignore_errors=True)
-    if state == "cold":
-        shutil.rmtree(cache, ignore_errors=True)
-    given = environment(
-        FANIN_HOME=str(ROOT),
-        FANIN_SET=kind,
-        FANIN_VENV=str(target),
-        FANIN_CACHE="save",
-        UV_CACHE_DIR=str(cache),
-        PATH=_path(),
-    )
-    seconds = seconds_of(lambda: run(["bash", str(INSTALL)], where, env=given))
-    told = "import sys, json; sys.dont_write_bytecode = True\n"
-    told += f"import {NEEDED[kind]}\n"
-    told += "print(json.dumps([m.__cached__ for m in (click, yaml) if not __import__('os').path.exists(m.__cached__)]))"
-    missing = json.loads(
-        run(
-            [str(target / "bin" / "python"), "-c", told],
-            where,
-            env=environment(PYTHONPATH=""),
-        )
-    )
-    expect(missing, [], "modules that are not compiled")
-    return seconds
 
 
 def _files(target: Path) -> int:
