@@ -321,9 +321,10 @@ class _RoundPage:
         table = _table(("", "state", "task", "why"), rows)
         if len(rows) < len(views):
             table += f"\n\n{_more(len(views) - len(rows), 'task')}"
-        if len(views) <= _MAX_OPEN_ROWS:
-            return f"### Not done\n\n{table}"
-        return folded(f"<b>{len(views)} not done</b>", table)
+        if len(views) > _MAX_OPEN_ROWS:
+            table = folded(f"{len(views)} tasks", table)
+        # A heading in any case: what stands above has one too.
+        return f"### Not done\n\n{table}"
 
     def _reason(self, view: TaskView) -> str:
         if view.record.error is not None and view.state in {"failed", "ready"}:

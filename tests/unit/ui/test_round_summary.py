@@ -114,6 +114,16 @@ def test_each_failure_names_the_next_step(
     assert next_step in line
 
 
+@pytest.mark.parametrize(("count", "summary"), [(12, ""), (60, "60 tasks")])
+def test_tasks_that_are_not_done_have_a_heading_and_are_folded_if_many(
+    count: int, summary: str
+) -> None:
+    text = round_summary.round_summary(views(*ids(count)), RoundReport("7.1", "main"))
+    _, _, section = text.partition("### Not done\n\n")
+    opened = f"<details><summary>{summary}</summary>\n\n" if summary else ""
+    assert section.startswith(f"{opened}|  | state | task |\n")
+
+
 def test_a_failure_of_an_earlier_round_keeps_its_detail() -> None:
     records = {"A": failed(job="66/99"), "B": failed(1), "C": done(error=None)}
     report = RoundReport("7.3", "main", number=3, repository_url=REPOSITORY)
