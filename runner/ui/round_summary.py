@@ -351,7 +351,8 @@ class _RoundPage:
         table = _table(("", "task", "attempts", "time", "cost", "log"), rows)
         if len(rows) < len(views):
             table += f"\n\n{_more(len(views) - len(rows), 'task')}"
-        return folded(f"{look.icon} {len(views)} {look.word}", table)
+        summary = f"{look.icon} {pluralize(len(views), 'task')}"
+        return f"### Done\n\n{folded(summary, table)}"
 
     def _finished_row(self, view: TaskView) -> tuple[str, ...]:
         record = view.record

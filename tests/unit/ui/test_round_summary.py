@@ -78,7 +78,7 @@ def test_failures_come_first_with_the_end_of_the_log_the_job_and_the_next_step()
     )  # fmt: skip
     records = {"A": failed(), "B": failed(1), "C": done()}
     text = round_summary.round_summary(views("A", "B", "C", records=records), report)
-    headings = ["### ❌ A: do it", "### 🔁 B: do it", "### Not done", "✅ 1 done<"]
+    headings = ["### ❌ A: do it", "### 🔁 B: do it", "### Not done", "### Done"]
     positions = [text.index(heading) for heading in headings]
     assert positions == sorted(positions)
     assert "**Agent failed:** it broke" in text
@@ -145,7 +145,7 @@ def test_finished_tasks_are_folded_and_say_only_what_is_known() -> None:
     report = RoundReport("7.3", "main", repository_url=REPOSITORY)
     text = round_summary.round_summary(views("A", "B", records=records), report)
     lines = text.splitlines()
-    start = lines.index("<details><summary>✅ 2 done</summary>")
+    start = lines.index("<details><summary>✅ 2 tasks</summary>")
     assert lines[start + 2 : start + 6] == [
         "|  | task | attempts | time | cost | log |",
         "| --- | --- | --- | --- | --- | --- |",
