@@ -7,7 +7,7 @@ repository.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -150,7 +150,7 @@ class MergeJob:
             batch = self._land()
         except VerdictOutdated as error:
             if not self.options.last:
-                return self._verify_again(f"{self.branch} moved")
+                return self._verify_again(error.message, error.refused)
             batch = self._hold(str(error))
         report = self._report(batch)
         chooses = report.again and self._may_choose(report.next_state)
@@ -166,9 +166,15 @@ class MergeJob:
                 raise
         return exit_code
 
-    def _verify_again(self, reason: str) -> int:
-        """Leave the batch to a second verification; return the exit code."""
-        self.job_io.output({"moved": "true"})
+    def _verify_again(self, reason: str, refused: Sequence[int] = ()) -> int:
+        """Leave the batch to a second verification; return the exit code.
+
+        `refused`: entries whose results it must leave out.
+        """
+        outputs = {"moved": "true"}
+        if refused:
+            outputs["refused"] = " ".join(map(str, refused))
+        self.job_io.output(outputs)
         self.job_io.annotate(
             "notice", f"{reason}: the merged tree is verified once more"
         )

@@ -29,8 +29,8 @@ TRIES = 50
 
 HELD_PREFIX = "fanin/held/"
 _HELD_BODY = (
-    "The branch moved twice while this was verified. "
-    "Merging it completes the tasks in it."
+    "What was verified was not what would have landed, twice: the branch moved "
+    "meanwhile. Merging this completes the tasks in it."
 )
 _SWITCHED_BODY = "{base} refuses pushes from fanin, so the run's work is here."
 

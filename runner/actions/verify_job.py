@@ -35,10 +35,12 @@ def verify_job(
     scratch: Path,
     environ: Mapping[str, str],
     job_io: JobIO,
+    refused: str = "",
 ) -> int:
     """Verify the batch merged on the branch's head, and write the verdict.
 
-    Returns the exit code. A red tree is a verdict, not an error.
+    `refused`: the entries whose results job `merge` refused, as in its output of that
+    name. Returns the exit code. A red tree is a verdict, not an error.
     """
     verify_command = VerifyCommand.of(manifest)
     if verify_command is None:
@@ -62,14 +64,23 @@ def verify_job(
         )
 
     with job_io.fenced(f"verify: {verify_command.command}"):
-        verdict = pipeline.verify_batch(
-            repo, BatchResults(manifest, results), head, verify
-        )
+        batch = BatchResults(manifest, results, refused=_indexes(refused))
+        verdict = pipeline.verify_batch(repo, batch, head, verify)
     durable.write(verdict_file, verdict.model_dump_json(indent=1).encode())
     job_io.summary(job_summary.verdict_summary(verdict, verify_command.command))
     for task_id, failure in verdict.failed.items():
         job_io.annotate("error", failure.message, title=f"{task_id}: verify")
     return EXIT_DONE
+
+
+def _indexes(text: str) -> frozenset[int]:
+    try:
+        return frozenset(map(int, text.split()))
+    except ValueError:
+        raise UsageProblem(
+            f"refused: expected numbers, got {text[:60]!r}",
+            "give it the output refused of job merge",
+        ) from None
 
 
 def read_verdict(path: Path, manifest: Manifest) -> Verdict | None:

@@ -259,6 +259,12 @@ def earlier_results(
 @_digest
 @_state
 @_verdict
+@click.option(
+    "--refused",
+    envvar="FANIN_REFUSED",
+    default="",
+    help="The output refused of job merge: results that are left out.",
+)
 @click.pass_obj
 @reports_errors
 def verify(
@@ -269,6 +275,7 @@ def verify(
     manifest_digest: str,
     state: str,
     verdict: Path | None,
+    refused: str,
 ) -> int:
     """Job: verify the merged tree and write the verdict.
 
@@ -299,6 +306,7 @@ def verify(
             scratch,
             os.environ,
             job_io,
+            refused,
         )
 
 

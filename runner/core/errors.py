@@ -72,7 +72,15 @@ class EnvironmentBroken(FaninError):
 
 
 class VerdictOutdated(EnvironmentBroken):
-    """The branch moved after the merged tree was verified: verify again."""
+    """The tree that would land is not the verified one: verify again.
+
+    The branch moved, or results were refused for a secret, which job `verify` has not:
+    `refused` are the indexes of their entries in the manifest.
+    """
+
+    def __init__(self, message: str, refused: Iterable[int] = ()) -> None:
+        super().__init__(message, "verify the batch again on the new head")
+        self.refused = tuple(refused)
 
 
 class GitFailed(EnvironmentBroken):

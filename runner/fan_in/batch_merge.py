@@ -14,7 +14,8 @@ from functools import cached_property, partial
 from runner.core import result_folder
 from runner.core.documents import clean
 from runner.core.errors import EnvironmentBroken, FaninError, VerdictOutdated
-from runner.core.manifest import Manifest
+from runner.core.manifest import BatchEntry, Manifest
+from runner.core.plurals import some_of
 from runner.core.result import Failure, FailureKind, Result, Verdict
 from runner.core.result_folder import Reading
 from runner.core.task import Status, Task
@@ -45,6 +46,7 @@ from runner.policy.git_files import Fault
 from runner.repo.quarantine import Quarantine
 from runner.repo.repository import Repository
 
+_MAX_NAMED = 5  # tasks in one message
 KEPT_REFS = "refs/fanin/kept"
 
 # The changed paths of a task go into the progress file and from there into prompts.
@@ -117,6 +119,9 @@ class BatchMerge:
         self._accepted_paths: list[str] = []
         # task id → its result's tree without what does not land with the rest
         self._trees_without: dict[str, str] = {}
+        # Messages of refusals for a secret, and the entries that have one.
+        self._secret_refusals: set[str] = set()
+        self._with_secret: list[BatchEntry] = []
         self.base_tree = repo.tree(results.manifest.base)
         self.head_tree = quarantine.tree(snapshot.commit)
         self._packs = PackImporter(
@@ -154,6 +159,8 @@ class BatchMerge:
             if isinstance(admitted, Candidate):
                 candidates.append(admitted)
             elif admitted is not None:
+                if admitted.message in self._secret_refusals:
+                    self._with_secret.append(reading.entry)
                 failed[reading.entry.task.id] = self._masked(admitted)
         # Nothing that started beside such a task may make it conflict once more.
         candidates.sort(key=lambda candidate: not self._has_conflicted(candidate))
@@ -198,6 +205,10 @@ class BatchMerge:
             return reading.failure.model_copy(update={"paths": (), "excused": False})
         if reading.result is None:
             return None
+        if reading.entry.index in self.results.refused:
+            return Failure(
+                kind=FailureKind.POLICY, message="job merge found a secret in it"
+            )
         return self._apply_policy(reading, reading.result)
 
     def _reason_not_to_count(self, reading: Reading) -> str | None:
@@ -359,7 +370,12 @@ class BatchMerge:
     def _refuse_secret(self, data: bytes) -> Failure | None:
         """Refuse a result with a secret in it, wherever in its file that is."""
         name = self.results.secrets.find([data])
-        return rules.leaked_secret("the agent's result", name) if name else None
+        return self._secret_refusal("the agent's result", name) if name else None
+
+    def _secret_refusal(self, location: str, name: str) -> Failure:
+        refusal = rules.leaked_secret(location, name)
+        self._secret_refusals.add(refusal.message)
+        return refusal
 
     def _find_secret(self, changes: Sequence[Change]) -> Failure | None:
         """Refuse work with a secret in it. The task job has searched it too, but the
@@ -369,7 +385,7 @@ class BatchMerge:
         if leak is None:
             return None
         path, name = leak
-        return rules.leaked_secret(path, name)
+        return self._secret_refusal(path, name)
 
     def _masked(self, failure: Failure) -> Failure:
         """The failure without the secrets that its texts may quote."""
@@ -542,11 +558,16 @@ class BatchMerge:
     ) -> None:
         verified = (verdict.manifest, verdict.head, verdict.tree)
         tree = self.last_tree(outcomes)
-        if verified != (self.manifest.digest, self.snapshot.commit, tree):
-            raise VerdictOutdated(
-                "the verified tree is not the tree that would land",
-                "verify the batch again on the new head",
-            )
+        if verified == (self.manifest.digest, self.snapshot.commit, tree):
+            return
+        refused = [entry.index for entry in self._with_secret]
+        if verdict.head == self.snapshot.commit and refused:
+            ids = [entry.task.id for entry in self._with_secret]
+            names = some_of(ids[:_MAX_NAMED], len(ids))
+            verb = "holds" if len(refused) == 1 else "hold"
+            reason = f"{names} {verb} a secret, and was verified with the other work"
+            raise VerdictOutdated(reason, refused)
+        raise VerdictOutdated(f"{self.manifest.branch} moved", refused)
 
     def _verify(
         self, candidates: Sequence[Candidate], verify: VerifyCommit

@@ -25,6 +25,8 @@ class BatchResults:
 
     `missing` is the failure of a task whose attempt left no folder; with None such an
     attempt counts as never started. `secrets` must not appear in what the agents left.
+    `refused` are the indexes of entries whose results job `merge` refused for a secret
+    that is not in `secrets`.
     `record_run` makes the run's record in the progress file from the fan-in, before its
     commits are made; with None the record stays as it is.
     """
@@ -33,6 +35,7 @@ class BatchResults:
     folder: Path
     missing: Failure | None = None
     secrets: Secrets = NONE
+    refused: frozenset[int] = frozenset()
     record_run: Callable[[FanIn], RunRecord] | None = None
 
 

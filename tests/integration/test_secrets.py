@@ -30,13 +30,14 @@ LEAKS = {
 }
 
 
-def plan(project: Project, script: str) -> None:
+def plan(project: Project, script: str, **settings: str) -> None:
     agent = {"command": ["sh", "-c", script], "env": ["MY_KEY"]}
     project.plan(
         [
             {"id": "GOOD", "do": ["write good: good"]},
             {"id": "BAD", "max_attempts": 1, "agent": agent},
-        ]
+        ],
+        **settings,
     )
 
 
@@ -106,6 +107,27 @@ def test_leg_that_was_made_to_pass_a_secret_on_is_refused_by_the_fan_in(
     assert KEY not in shown + done.summary + json.dumps(done.outputs)
     assert "config" not in jobs.git("ls-tree", "-r", "--name-only", "main").splitlines()
     assert KEY not in jobs.git("show", "main:.fanin/progress.json")
+
+
+def test_a_result_that_is_refused_for_a_secret_does_not_hold_the_rest_of_its_batch(
+    project: Project, tmp_path: Path
+) -> None:
+    """Job `verify` has no keys, so that what it verifies has the refused work in it."""
+    plan(project, f"printf %s '{KEY}' > config", verify="test -e good")
+    jobs = Jobs(project, tmp_path)
+    jobs.publish()
+    chosen = jobs.next()
+    jobs.tasks(chosen)
+    verdict = tmp_path / "verdict.json"
+    jobs.verify(chosen, verdict)
+    environ = {"FANIN_AGENT_ENV": f"MY_KEY={KEY}", "FANIN_VERDICT": str(verdict)}
+    first = jobs.merge(chosen, FANIN_LAST="false", **environ)
+    assert first.outputs == {"moved": "true", "refused": "1"}
+    assert "BAD holds a secret, and was verified with the other work" in first.log
+    jobs.verify(chosen, verdict, FANIN_REFUSED=first.outputs["refused"])
+    jobs.merge(chosen, FANIN_LAST="true", **environ)
+    assert jobs.states() == {"GOOD": "completed", "BAD": "failed"}
+    assert jobs.git("branch", "--list", "fanin/*") == ""
 
 
 FORGED = {

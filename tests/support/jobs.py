@@ -183,7 +183,7 @@ class Jobs:
             },
         )
 
-    def verify(self, chosen: Job, verdict: Path) -> Job:
+    def verify(self, chosen: Job, verdict: Path, **env: str) -> Job:
         return self.job(
             "verify",
             str(self.artifacts),
@@ -192,6 +192,7 @@ class Jobs:
                 "FANIN_STATE": chosen.outputs["state"],
                 "FANIN_VERDICT": str(verdict),
                 "FANIN_MANIFEST_DIGEST": chosen.outputs["manifest-digest"],
+                **env,
             },
         )
 

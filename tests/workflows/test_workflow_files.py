@@ -879,7 +879,10 @@ def test_outputs_are_those_of_the_last_round_that_ran() -> None:
 
 def test_outputs_of_a_round_are_those_of_its_second_merge_if_there_was_one() -> None:
     outputs = triggers(parsed(ROUND))["workflow_call"]["outputs"]
-    assert set(outputs) == set(jobs(ROUND)["merge"]["outputs"]) - {"moved"}
+    assert set(outputs) == set(jobs(ROUND)["merge"]["outputs"]) - {
+        "moved",
+        "refused",
+    }
     for name, body in outputs.items():
         assert body["value"] == (
             f"${{{{ jobs.merge-again.outputs.{name} || jobs.merge.outputs.{name} }}}}"
@@ -1538,6 +1541,9 @@ def test_every_job_takes_the_manifest_by_the_output_that_names_it() -> None:
 def test_second_pair_is_the_first_once_more() -> None:
     found = jobs(ROUND)
     assert found["verify-again"]["steps"] == found["verify"]["steps"]
+    # What the first merge refused, the second verification leaves out.
+    refused = {"FANIN_REFUSED": "${{ needs.merge.outputs.refused }}"}
+    assert found["verify-again"]["env"] == refused
     assert found["merge-again"]["outputs"] == found["merge"]["outputs"]
     one, two = (json.dumps(found[name]["steps"]) for name in ("merge", "merge-again"))
     assert (
