@@ -37,6 +37,7 @@ from runner.core.task import Task
 from runner.plan.progress import PastConflicts
 from runner.repo.origin import Origin
 from runner.schedule import selection
+from runner.schedule.agent_choice import AgentChoice
 from runner.schedule.budget import Budget
 from runner.schedule.manifest import build_manifest
 from runner.schedule.task_choice import EVERY_TASK, TaskChoice
@@ -90,8 +91,9 @@ class BatchRequest:
     attempt. `prompt_template` is the template's text, `tree` has the files of the commit
     that the batch starts from, for the context in prompts. `select_tasks` replaces the
     selection from all ready tasks, for a caller that tracks them. `choice` limits that
-    selection. The rest of the
-    budget is divided among the batch, or among `budget_shares` attempts if more.
+    selection. `agents` chooses the tasks' agents, else each task gets its first one. The
+    rest of the budget is divided among the batch, or among `budget_shares` attempts if
+    more.
     """
 
     run: str
@@ -105,6 +107,7 @@ class BatchRequest:
     tree: Tree | None = None
     select_tasks: SelectTasks | None = None
     choice: TaskChoice = EVERY_TASK
+    agents: AgentChoice | None = None
     run_attempt: int = 1
 
 
@@ -132,7 +135,9 @@ def next_batch(
         tasks = request.select_tasks(slots)
     else:
         granted = replace(snapshot, progress=progress)
-        tasks = _most_urgent(granted, request.choice, settings.max_attempts, slots)
+        tasks = _most_urgent(
+            granted, request.choice, settings.max_attempts, slots, request.agents
+        )
     if not tasks:
         return None
     return build_manifest(
@@ -149,13 +154,18 @@ def next_batch(
         share=request.budget.share_per_attempt(max(request.budget_shares, len(tasks))),
         tree=request.tree,
         run_attempt=request.run_attempt,
+        agent_of=request.agents.agent_of if request.agents else None,
     )
 
 
 def _most_urgent(
-    snapshot: Snapshot, choice: TaskChoice, max_attempts: int, slots: int
+    snapshot: Snapshot,
+    choice: TaskChoice,
+    max_attempts: int,
+    slots: int,
+    agents: AgentChoice | None,
 ) -> list[Task]:
-    """The most urgent of the chosen tasks that are ready."""
+    """The most urgent of the chosen tasks that are ready and have an agent to start."""
     graph, progress = snapshot.graph, snapshot.progress
     ready_ids = graph.ready(choice.standings(snapshot, max_attempts))
     ready = [graph.tasks[task_id] for task_id in ready_ids]
@@ -168,6 +178,7 @@ def _most_urgent(
         slots,
         graph.heights(progress.expected_seconds),
         past_conflicts=past_conflicts,
+        may_start=agents.may_start if agents else selection.any_task,
     )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import stat
+from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
@@ -15,7 +16,8 @@ from pydantic import ValidationError
 from runner.agents.base import AttemptFolder, Costs, Invocation, Traits, Verdict
 from runner.agents.outcome import failed, process_failure
 from runner.agents.process import Outcome
-from runner.core.documents import Document
+from runner.agents.usage_limits import limit_failure, plausible
+from runner.core.documents import Document, Instant
 from runner.core.manifest import BatchEntry
 from runner.core.result import Failure, FailureKind, Usage
 
@@ -25,11 +27,13 @@ MAX_REPORT_BYTES = 64 * 2**10
 class Report(Document):
     """The JSON report that an agent may write to `$FANIN_REPORT`.
 
-    Every field is optional; unknown fields are kept.
+    Every field is optional; unknown fields are kept. `resets_at` is when a usage limit
+    ends.
     """
 
     summary: str | None = None
-    status: Literal["ok", "error", "rate_limited"] | None = None
+    status: Literal["ok", "error", "rate_limited", "usage_limited"] | None = None
+    resets_at: Instant | None = None
     retryable: bool = True
     cost_usd: float | None = None
     tokens: int | None = None
@@ -57,6 +61,9 @@ def _failure(outcome: Outcome, report: Report, problem: str | None) -> Failure |
     if report.status == "rate_limited" and outcome.end_reason == "exited":
         message = report.summary or "the agent reported a rate limit"
         return failed(FailureKind.RATE_LIMIT, message, outcome)
+    if report.status == "usage_limited" and outcome.end_reason == "exited":
+        message = report.summary or "the agent reported a usage limit"
+        return limit_failure(message, _reset(report, outcome), outcome)
     failure = process_failure(outcome, retryable=report.retryable)
     if failure is not None:
         return failure
@@ -68,6 +75,13 @@ def _failure(outcome: Outcome, report: Report, problem: str | None) -> Failure |
             FailureKind.AGENT_ERROR, message, outcome, retryable=report.retryable
         )
     return None
+
+
+def _reset(report: Report, outcome: Outcome) -> datetime | None:
+    if report.resets_at is None:
+        return None
+    seconds = datetime.fromisoformat(report.resets_at).timestamp()
+    return plausible(seconds, outcome.finished)
 
 
 def read_report(path: Path) -> tuple[Report, str | None]:

@@ -53,8 +53,8 @@ class AttemptContext:
     `job` has the ids of run and job, as in `Result`. `echo` receives the agent's output
     as it comes. `secrets` are added to those of the agent's settings.
 
-    `on_agent_exit` is called when the agent has ended and no verify command follows,
-    before its work is captured. `wait_until_durable` returns when the work that the
+    `on_agent_exit` is called when the agent has ended without a usage limit and no verify
+    command follows, before its work is captured. `wait_until_durable` returns when the work that the
     attempt builds on is durable; the result is not written earlier.
     """
 
@@ -177,12 +177,15 @@ def _run(attempt: _Attempt) -> AttemptOutcome:
     ready = workspace.trust_times(attempt.workspace, attempt_folder.prompt)
     attempt = replace(attempt, workspace=ready)
     process_outcome = _run_agent(attempt, attempt_folder)
-    if attempt.entry.verify is None:
-        # otherwise the attempt's last program is the verify command
-        attempt.context.on_agent_exit()
     verdict = agents.agent_for(attempt.entry.agent).read(
         process_outcome, attempt_folder
     )
+    failure = verdict.failure
+    limited = failure is not None and failure.kind is FailureKind.USAGE_LIMIT
+    # Otherwise the attempt's last program is the verify command, or the next agent would
+    # meet the same limit.
+    if attempt.entry.verify is None and not limited:
+        attempt.context.on_agent_exit()
     if verdict.failure is not None:
         return _keep_failed_work(attempt, verdict.failure, verdict.usage)
     work = _capture(attempt)

@@ -16,7 +16,7 @@ from runner.cli.context import (
     waiting_message,
 )
 from runner.cli.options import settings_options
-from runner.core.errors import EXIT_DONE, EXIT_TASKS_FAILED
+from runner.core.errors import EXIT_DONE, EXIT_LIMIT_REACHED, EXIT_TASKS_FAILED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -100,6 +100,8 @@ def _run(repo: Repository, settings: Settings, named: NamedTasks) -> int:
     for warning in warnings:
         console.print(warning, style="yellow", markup=False, soft_wrap=True)
         exit_code = EXIT_TASKS_FAILED
+    if ended.limit_reached:
+        return EXIT_LIMIT_REACHED
     return exit_code
 
 

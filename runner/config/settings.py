@@ -70,7 +70,7 @@ class Settings(UserDocument):
     """Every setting, as in fanin.yml.
 
     `plan`, `progress` and `prompt_template` are paths relative to the repository,
-    `timeout` is in seconds. `config.settings_table` has one row for each field.
+    `timeout` and `on_limit_max` are in seconds. `config.settings_table` has one row for each field.
     """
 
     plan: PlanSettings = PlanSettings()
@@ -80,6 +80,8 @@ class Settings(UserDocument):
     schedule: Literal["batch", "rolling"] = "batch"
     max_attempts: Annotated[int, Field(ge=1, le=100)] = 3
     timeout: Duration = 30 * 60.0
+    on_limit: Literal["wait", "stop"] = "wait"
+    on_limit_max: Duration = 12 * 3600.0
     setup: Annotated[str, Field(min_length=1, max_length=10_000)] | None = None
     setup_env: tuple[EnvName, ...] = ()
     setup_timeout: Duration = 10 * 60.0

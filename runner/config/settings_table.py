@@ -206,6 +206,26 @@ SETTINGS = (
         metavar="DURATION",
     ),
     Setting(
+        "on_limit",
+        "text",
+        "At a usage limit of the agent: wait until it resets, or stop",
+        _DECIDING,
+        meaning="at a usage limit of the agent (session, day, week): `wait` until it "
+        "resets, or `stop` with exit code 4 ([more](agents.md#usage-limits))",
+        default="wait",
+        metavar="wait|stop",
+    ),
+    Setting(
+        "on_limit_max",
+        "text",
+        "The longest wait for a usage limit; beyond it the run ends",
+        _DECIDING,
+        meaning="the longest wait for a usage limit; if its reset is further away, the "
+        "run ends with exit code 4",
+        default="12h",
+        metavar="DURATION",
+    ),
+    Setting(
         "setup",
         "text",
         "Shell script that prepares each checkout, before the agent and before verify",

@@ -62,6 +62,20 @@ def parse_duration(value: object) -> float:
     return seconds
 
 
+def duration_text(seconds: float) -> str:
+    """The duration as `parse_duration` reads it: `1h30m`, `45s`."""
+    minutes, rest = divmod(seconds, 60)
+    hours, minutes = divmod(int(minutes), 60)
+    text = ""
+    if hours:
+        text += f"{hours}h"
+    if minutes:
+        text += f"{minutes}m"
+    if rest or not text:
+        text += f"{rest:g}s"
+    return text
+
+
 def parse_size(value: object) -> int:
     """Bytes from `4 MiB`, `500kB` or a number of bytes. ValueError for anything else."""
     match = _SIZE.fullmatch(str(value).strip())

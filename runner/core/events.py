@@ -156,11 +156,15 @@ class CommitLanded(Event):
 
 
 class Waiting(Event):
-    """Nothing starts for so many `seconds`, for the reason given."""
+    """Nothing starts for so many `seconds`, for the reason given.
+
+    After a usage limit, `until` is the time at which the run goes on.
+    """
 
     event: Literal["waiting"] = "waiting"
     seconds: float
     reason: Text
+    until: Instant | None = None
 
 
 class Note(Event):

@@ -83,6 +83,13 @@ class AgentSettings(UserDocument):
             return self.command[0]
         return self.preset or ""
 
+    @property
+    def label(self) -> str:
+        """What tells it from other agents: two with the same label share a limit."""
+        if self.command:
+            return " ".join(self.command)
+        return " ".join([self.name, *([self.model] if self.model else ()), *self.args])
+
 
 class TaskFields(UserDocument):
     """The fields of a task that a plan may set.

@@ -10,6 +10,7 @@ from pathlib import Path
 from runner import pipeline
 from runner.core.events import AgentOutput, AttemptEnded, AttemptStarted
 from runner.core.manifest import BatchEntry, Manifest
+from runner.core.result import Result
 from runner.local.context import RunContext
 from runner.local.observer import LastLine
 from runner.pipeline import Workspaces
@@ -35,15 +36,15 @@ class AttemptRunner:
         *,
         agent_exited: Callable[[], object] = do_nothing,
         before_result: Callable[[], object] = do_nothing,
-    ) -> None:
-        """Run one attempt to its end; nothing if the run is to stop.
+    ) -> Result | None:
+        """Run one attempt to its end; None without running it if the run is to stop.
 
         `agent_exited` is called when the attempt's programs have ended and its work is
         still to be captured, `before_result` before its result is written.
         """
         context = self._context
         if context.cancel.is_set():
-            return
+            return None
         batch, task = manifest.batch, entry.task
         context.observer.observe(
             AttemptStarted(
@@ -83,6 +84,7 @@ class AttemptRunner:
                 usage=result.usage,
             )
         )
+        return result
 
     def _output_of(self, manifest: Manifest, entry: BatchEntry) -> LastLine | None:
         """Reports the agent's output; None if nobody wants it."""

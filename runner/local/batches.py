@@ -27,29 +27,37 @@ class BatchSchedule:
     ) -> None:
         self._context, self._account, self._attempts = context, account, attempts
         self._scratch = scratch
+        self._rounds = 0
+        # those of limits.max_rounds: asking whether a limit has reset is not one
+        self._counted_rounds = 0
 
     def run(self, snapshot: Snapshot) -> str | None:
         """Run batches from `snapshot` on; why it stopped although tasks may be ready.
 
-        None: nothing is ready, or the run is to stop.
+        None: nothing can start now, or the run is to stop. May be called again after a
+        pause (`RunAccount.pause`).
         """
         context, account = self._context, self._account
         limit = context.settings.limits.max_rounds
-        for round_number in range(1, limit + 1):
-            if context.cancel.is_set():
+        while self._counted_rounds < limit:
+            if context.cancel.is_set() or account.is_paused:
                 return None
             if stop_reason := account.cost_limit_reached(snapshot, context.choice):
                 return stop_reason
             manifest = context.next_batch(
-                snapshot, round_number, slots=account.slots, budget=account.budget
+                snapshot,
+                self._rounds + 1,
+                slots=account.slots,
+                budget=account.budget,
+                agents=account.choose_agents(snapshot.plan),
             )
             if manifest is None:
                 return None
+            self._rounds += 1
             if stop_reason := self._run_batch(manifest):
                 return stop_reason
+            self._counted_rounds += not account.only_met_limits
             snapshot = context.snapshot()
-            if round_number < limit:
-                account.wait_for_rate_limit()
         standings = context.choice.standings(snapshot, context.settings.max_attempts)
         if not snapshot.graph.ready(standings):
             return None

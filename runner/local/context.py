@@ -17,6 +17,7 @@ from runner.local.observer import MaskingObserver
 from runner.plan.snapshot import Snapshot, read_snapshot, read_template
 from runner.plan.trees import CommitTree
 from runner.repo.repository import Repository
+from runner.schedule.agent_choice import AgentChoice
 from runner.schedule.budget import Budget
 from runner.schedule.task_choice import EVERY_TASK, TaskChoice
 
@@ -65,6 +66,7 @@ class RunContext:
         slots: int,
         budget: Budget,
         select_tasks: pipeline.SelectTasks | None = None,
+        agents: AgentChoice | None = None,
         budget_shares: int = 1,
     ) -> Manifest | None:
         """Choose the batch that may start now; None if no task is ready.
@@ -89,6 +91,7 @@ class RunContext:
                 tree=CommitTree(self.repo, snapshot.commit),
                 select_tasks=select_tasks,
                 choice=self.choice,
+                agents=agents,
             ),
         )
         if manifest is not None:

@@ -14,7 +14,8 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from runner.core.errors import EnvironmentBroken, UsageProblem
 from runner.core.folders import remove_folder
 from runner.core.manifest import Manifest
 from runner.repo.work_tree import Landing
+from runner.schedule.limit_waits import LimitWaits, UsageLimit
 
 KEPT_RUNS = 10
 MANIFEST = "manifest.json"
@@ -47,7 +49,8 @@ class State:
     the batches, as (run, round), that have started and are not merged; `accepted` those
     that the rolling schedule has merged and not landed yet. `scratch` is the folder of
     workspaces that a crash may have left. `freed` is work that waited when the run's
-    batches were chosen and has reached its branch since.
+    batches were chosen and has reached its branch since. `limits` are the usage limits
+    of agents, which last beyond a run.
     """
 
     run: str | None = None
@@ -59,6 +62,7 @@ class State:
     waiting: tuple[WaitingWork, ...] = ()
     scratch: str | None = None
     freed: tuple[WaitingWork, ...] = ()
+    limits: LimitWaits = field(default_factory=LimitWaits)
 
     def after(self, event: Mapping[str, Any]) -> State:
         """The state after one event; those of a newer fanin change nothing.
@@ -86,9 +90,16 @@ class State:
                 return self._after_freed(event)
             case "undone":
                 return replace(self, undo=())
+            case "limit":
+                return replace(self, limits=_limits_after(self.limits, event))
             case "end":
                 # Work waits on after the run.
-                return State(branch=self.branch, waiting=self.waiting, undo=self.undo)
+                return State(
+                    branch=self.branch,
+                    waiting=self.waiting,
+                    undo=self.undo,
+                    limits=self.limits,
+                )
         return self
 
     def _after_batch_event(self, event: Mapping[str, Any]) -> State:
@@ -196,6 +207,16 @@ class Journal:
             self.folder.mkdir(exist_ok=True)
             durable.append_lines(self.path, lines, synced=synced)
 
+    def record_limits(self, before: LimitWaits, after: LimitWaits) -> None:
+        """Add, durably, what has changed in the usage limits of agents."""
+        events = []
+        for agent in {**before.limits, **after.limits}:
+            limit = after.limits.get(agent)
+            if limit != before.limits.get(agent):
+                events.append(_limit_event(agent, limit))
+        if events:
+            self.record_all(events)
+
     def open(self, manifest: Manifest, *, synced: bool = True) -> None:
         """Record that a batch is open, before its first agent starts: its manifest and
         an event. Unless `synced`, it is durable only after `sync`.
@@ -271,14 +292,20 @@ class Journal:
             file.unlink(missing_ok=True)
 
     def tidy(self) -> None:
-        """Remove the folders of old runs, and the journal's events if nothing is open."""
+        """Remove the folders of old runs, and the journal's events if nothing is open.
+
+        Usage limits stay.
+        """
         runs = sorted((self.folder / "runs").glob("*"), key=lambda folder: folder.name)
         for folder in runs[:-KEPT_RUNS]:
             remove_folder(folder)
         state = self.state()
         is_open = state.run or state.waiting or state.landing or state.undo
         if not is_open and self.path.exists():
-            durable.write(self.path, b"")
+            lines = []
+            for agent, limit in state.limits.limits.items():
+                lines.append(json.dumps(_limit_event(agent, limit)) + "\n")
+            durable.write(self.path, "".join(lines).encode())
 
     def running(self) -> list[str]:
         """Ids of the tasks whose attempt has started in an open batch and has no result."""
@@ -303,6 +330,41 @@ def _landing(event: Mapping[str, Any]) -> Landing:
         occupied = tuple(_text(path) for path in occupied)
     branch, old, new = (_text(event[name]) for name in ("branch", "old", "new"))
     return Landing(branch, old, new, occupied)
+
+
+def _limit_event(agent: str, limit: UsageLimit | None) -> dict[str, Any]:
+    """The event of an agent's usage limit; None: it has no limit any more."""
+    event: dict[str, Any] = {"event": "limit", "agent": agent}
+    if limit is not None:
+        event["until"] = limit.until.isoformat()
+        event["since"] = limit.since.isoformat()
+        event["known"] = limit.is_known
+        event["repeats"] = limit.repeats
+    return event
+
+
+def _limits_after(limits: LimitWaits, event: Mapping[str, Any]) -> LimitWaits:
+    by_agent = dict(limits.limits)
+    agent = _text(event["agent"])
+    by_agent.pop(agent, None)
+    if "until" in event:
+        by_agent[agent] = UsageLimit(
+            _time(event["until"]),
+            _time(event["since"]),
+            bool(event["known"]),
+            _number(event["repeats"]),
+        )
+    return LimitWaits(by_agent)
+
+
+def _time(value: object) -> datetime:
+    try:
+        time = datetime.fromisoformat(_text(value))
+    except ValueError:
+        raise TypeError(f"{value!r} is not a time") from None
+    if time.tzinfo is None:
+        raise TypeError(f"{value!r} has no zone")
+    return time
 
 
 def _without(

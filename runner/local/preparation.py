@@ -19,7 +19,7 @@ from runner.local.journal import Journal
 from runner.plan.snapshot import Snapshot, written_paths
 from runner.repo import work_tree
 from runner.repo.repository import Repository
-from runner.schedule.manifest import agent_of
+from runner.schedule.manifest import agents_of
 from runner.schedule.preflight import preflight
 from runner.schedule.task_choice import TaskChoice
 
@@ -154,11 +154,11 @@ def agents_of_open_tasks(
 ) -> list[AgentSettings]:
     """The agents that the run may start. InvalidInput as `check_agents`."""
     standings = choice.standings(snapshot, settings.max_attempts)
-    return [
-        agent_of(task, snapshot.plan, settings)
-        for task in snapshot.plan.tasks
-        if standings[task.id] is Standing.OPEN
-    ]
+    chosen: list[AgentSettings] = []
+    for task in snapshot.plan.tasks:
+        if standings[task.id] is Standing.OPEN:
+            chosen += agents_of(task, snapshot.plan, settings)
+    return chosen
 
 
 @contextmanager

@@ -19,13 +19,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 
 from runner import pipeline
 from runner.attempt.workspace_pool import WorkspacePool
 from runner.core.errors import EnvironmentBroken
 from runner.core.manifest import Manifest
-from runner.core.result import FailureKind
+from runner.core.result import FailureKind, Result
 from runner.core.task import Task
 from runner.fan_in.batch_merge import FanIn
 from runner.local.account import RunAccount
@@ -52,7 +52,7 @@ class AttemptDone:
     """An attempt has its result; `outcome` raises what went wrong with fanin itself."""
 
     manifest: Manifest
-    outcome: Future[None]
+    outcome: Future[Result | None]
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,8 @@ LoopEvent = AgentExited | AttemptDone | LandingDone
 
 
 class RollingSchedule:
-    """One run by the rolling schedule. `run` is called once.
+    """One run by the rolling schedule, or its part between two pauses. `run` is called
+    once.
 
     Threads of two pools only put events into a queue; all else happens in one thread.
     """
@@ -77,6 +78,7 @@ class RollingSchedule:
         workspaces: WorkspacePool,
         scratch: Path,
         snapshot: Snapshot,
+        rounds: int = 0,
     ) -> None:
         self._context, self._account, self._attempts = context, account, attempts
         self._workspaces, self._scratch = workspaces, scratch
@@ -97,14 +99,15 @@ class RollingSchedule:
         self._head_recorded.set_result(None)
         # A new ref each time the branch moved: bases stay on the one before.
         self._head_refs = [f"{RUN_HEADS}/{context.run}/head"]
-        self._rounds = 0
+        # Of the run so far: a batch's number is used once.
+        self.rounds = rounds
         self._stop_reason: str | None = None
 
     def run(self) -> str | None:
-        """Run until no task is ready and none runs.
+        """Run until no task can start and none runs.
 
-        Returns why it stopped although tasks are ready, or None if none is ready or the
-        run was cancelled.
+        Returns why it stopped although tasks are ready, or None if none can start now
+        (`RunAccount.pause`) or the run was cancelled.
         """
         # Half of the threads are for attempts whose agent has exited.
         threads = 2 * self._context.settings.slots
@@ -155,7 +158,7 @@ class RollingSchedule:
             )
             attempt.add_done_callback(partial(self._report_done, manifest))
 
-    def _report_done(self, manifest: Manifest, outcome: Future[None]) -> None:
+    def _report_done(self, manifest: Manifest, outcome: Future[Result | None]) -> None:
         self._events.put(AttemptDone(manifest, outcome))
 
     def _choose_task(self) -> Manifest | None:
@@ -173,7 +176,7 @@ class RollingSchedule:
             )
             return None
         self._ready.mark_started(_task(manifest).id)
-        self._rounds += 1
+        self.rounds += 1
         context.observer.batch_chosen(manifest)
         return manifest
 
@@ -181,23 +184,30 @@ class RollingSchedule:
         running = list(self._running.values())
         # An agent that has exited uses no slot, although its result is not merged yet.
         free = self._account.slots - len(running) + len(self._exited)
-        if self._context.cancel.is_set() or free <= 0:
+        if self._context.cancel.is_set() or free <= 0 or self._account.is_paused:
             return None
+        agents = self._account.choose_agents(
+            self._snapshot.plan, [manifest.entries[0].agent for manifest in running]
+        )
+        may_start = agents.may_start
         running_tasks = [_task(manifest) for manifest in running]
         exited_ids = [_task(manifest).id for manifest in self._exited.values()]
 
         def select_tasks(slots: int) -> list[Task]:
             if not exited_ids:
-                return self._ready.pick(slots, running_tasks)
-            picked = self._ready.pick_during_merge(exited_ids, free, running_tasks)
+                return self._ready.pick(slots, running_tasks, may_start)
+            picked = self._ready.pick_during_merge(
+                exited_ids, free, running_tasks, may_start
+            )
             return picked[:slots]
 
         return self._context.next_batch(
             self._snapshot,
-            self._rounds + 1,
+            self.rounds + 1,
             slots=1,
             budget=self._account.reserve(running),
             select_tasks=select_tasks,
+            agents=agents,
             # With a single share, the first task would reserve the whole budget and the
             # others would wait for it.
             budget_shares=min(free, self._ready.ready),
@@ -209,7 +219,7 @@ class RollingSchedule:
         agent_exited: Callable[[], object],
         head_recorded: Future[None],
         disk_pool: Executor,
-    ) -> None:
+    ) -> Result | None:
         """Open the batch and run its attempt.
 
         The batch and its base must be on the disk before the result, or the result
@@ -225,7 +235,7 @@ class RollingSchedule:
             synced.result()
 
         try:
-            self._attempts.run(
+            return self._attempts.run(
                 manifest,
                 manifest.entries[0],
                 agent_exited=agent_exited,
@@ -238,21 +248,26 @@ class RollingSchedule:
     # -- take in what has happened --
 
     def _take_events(self) -> bool:
-        """Handle all events, and wait for one if there is nothing to merge.
+        """Handle all events, and wait for one if there is nothing to merge, at most
+        until the end of a pause.
 
         Returns whether an agent has exited.
         """
         agent_exited = False
         must_wait = not self._unmerged
         while must_wait or not self._events.empty():
-            event = self._events.get()
+            try:
+                event = self._events.get(timeout=self._account.seconds_of_pause)
+            except Empty:
+                return agent_exited
             must_wait = False
             match event:
                 case AgentExited(manifest):
                     self._exited[manifest.batch] = manifest
                     agent_exited = True
                 case AttemptDone(manifest, outcome):
-                    outcome.result()
+                    # before anything else starts that would meet the same limit
+                    self._account.note_limit(manifest, outcome.result())
                     self._unmerged.append(manifest)
                 case LandingDone():
                     self._landing_queue.wait_for_landing()
@@ -351,8 +366,6 @@ class RollingSchedule:
             stop_reason = account.cost_limit_reached(
                 self._snapshot, self._context.choice
             )
-        if stop_reason is None:
-            account.wait_for_rate_limit()
         return stop_reason
 
     def _record_last_merged(self) -> None:
@@ -415,6 +428,39 @@ class RollingSchedule:
         if not moved:
             self._context.repo.delete_refs(self._head_refs)
         return moved
+
+
+class RollingRun:
+    """One run by the rolling schedule, part after part: nothing runs in a pause."""
+
+    def __init__(
+        self,
+        context: RunContext,
+        account: RunAccount,
+        attempts: AttemptRunner,
+        workspaces: WorkspacePool,
+        scratch: Path,
+    ) -> None:
+        self._context, self._account, self._attempts = context, account, attempts
+        self._workspaces, self._scratch = workspaces, scratch
+        self._rounds = 0
+
+    def run(self, snapshot: Snapshot) -> str | None:
+        """Run from the branch's `snapshot` to the next pause or the end; as
+        `RollingSchedule.run`.
+        """
+        part = RollingSchedule(
+            self._context,
+            self._account,
+            self._attempts,
+            self._workspaces,
+            self._scratch,
+            snapshot,
+            self._rounds,
+        )
+        stop_reason = part.run()
+        self._rounds = part.rounds
+        return stop_reason
 
 
 def _task(manifest: Manifest) -> Task:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import secrets
 import signal
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -21,6 +21,7 @@ from runner.agents.environment import secrets_of
 from runner.attempt.attempt import AttemptContext
 from runner.attempt.workspace_pool import WorkspacePool
 from runner.config.settings import Settings, describe
+from runner.core.clock import Clock, SystemClock
 from runner.core.errors import Interrupted
 from runner.core.events import RunEnded, RunObserver, RunStarted
 from runner.core.plurals import pluralize
@@ -41,7 +42,7 @@ from runner.local.preparation import (
     uncommitted_notes,
 )
 from runner.local.recovery import recover
-from runner.local.rolling import RollingSchedule
+from runner.local.rolling import RollingRun
 from runner.plan.snapshot import Snapshot
 from runner.policy.redaction import Secrets
 from runner.repo.command import end_all
@@ -55,8 +56,9 @@ class RunOutcome:
     """The outcome of a run: its last snapshot, and the branch that has the work.
 
     `waiting_branch` holds work that could not reach its own branch. `stop_reason` says
-    why the run stopped although tasks are ready. `usage` is what the attempts reported.
-    `choice` is of the tasks that were allowed to start.
+    why the run stopped although tasks are ready, `limit_reached` whether that is a usage
+    limit. `usage` is what the attempts reported. `choice` is of the tasks that were
+    allowed to start.
     """
 
     snapshot: Snapshot
@@ -66,6 +68,7 @@ class RunOutcome:
     usage: UsageTotal = field(default_factory=UsageTotal)
     stop_reason: str | None = None
     choice: TaskChoice = EVERY_TASK
+    limit_reached: bool = False
 
 
 class LocalRun:
@@ -81,6 +84,7 @@ class LocalRun:
         environ: Mapping[str, str],
         observer: RunObserver,
         named: NamedTasks = NO_NAMES,
+        clock: Clock | None = None,
     ) -> None:
         self.journal = Journal(repo.git_dir)
         self.run = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
@@ -92,7 +96,8 @@ class LocalRun:
         self._lander = BranchLander(
             repo, self.journal, settings, attempt_context, self._observer, ""
         )
-        self._account = RunAccount(settings, self._observer, self._cancel)
+        self._clock = clock or SystemClock()
+        self._account = RunAccount(settings, self._observer, self.journal, self._clock)
         self._context = RunContext(
             self.run,
             repo,
@@ -127,6 +132,7 @@ class LocalRun:
     def _prepare(self) -> Snapshot:
         """Recover from a crash, check what can run, return the snapshot to start from."""
         self._lander.branch = target_branch(self._repo, self._settings)
+        self._account.resume_limits()
         recover(self._context, self._account)
         refuse_unfinished(self._repo, self._lander.branch)
         complete_partial_clone(self._repo, self._lander.branch)
@@ -154,14 +160,16 @@ class LocalRun:
         ):
             self._report_start(snapshot)
             attempts = AttemptRunner(context, scratch, workspaces)
+            run_until_pause = BatchSchedule(
+                context, self._account, attempts, scratch
+            ).run
             if self._settings.schedule == "rolling":
-                rolling = RollingSchedule(
-                    context, self._account, attempts, workspaces, scratch, snapshot
-                )
-                stop_reason = rolling.run()
-            else:
-                batches = BatchSchedule(context, self._account, attempts, scratch)
-                stop_reason = batches.run(snapshot)
+                run_until_pause = RollingRun(
+                    context, self._account, attempts, workspaces, scratch
+                ).run
+            stop_reason, limit_reached = self._run_with_pauses(
+                run_until_pause, snapshot
+            )
             outcome = RunOutcome(
                 context.snapshot(),
                 self._lander.branch,
@@ -170,6 +178,7 @@ class LocalRun:
                 self._account.usage,
                 stop_reason,
                 context.choice,
+                limit_reached,
             )
         self.journal.record("end", run=self.run)
         return outcome
@@ -180,6 +189,29 @@ class LocalRun:
             if waiting.branch == self._lander.branch:
                 return waiting.branch
         return None
+
+    def _run_with_pauses(
+        self, run_until_pause: Callable[[Snapshot], str | None], snapshot: Snapshot
+    ) -> tuple[str | None, bool]:
+        """Run to the end of the run, and wait where tasks wait for nothing but time.
+
+        Returns why it stopped although tasks are ready, or None, and whether the reason
+        is a usage limit.
+        """
+        account = self._account
+        while True:
+            stop_reason = run_until_pause(snapshot)
+            pause = account.pause
+            if stop_reason is not None or pause is None or self._cancel.is_set():
+                return stop_reason, False
+            if pause.too_long is not None:
+                return pause.too_long, True
+            account.report_pause(pause)
+            while not self._cancel.is_set() and self._clock.now() < pause.until:
+                remaining = pause.until - self._clock.now()
+                self._clock.wait(self._cancel, remaining.total_seconds())
+            # A person may have changed the branch meanwhile.
+            snapshot = self._context.snapshot()
 
     def _what_was_stopped(self) -> str:
         landed = len(self._observer.landed_tasks)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from runner.config.settings import Settings
@@ -15,6 +15,9 @@ from runner.plan.task_rules import never_changed
 
 if TYPE_CHECKING:
     from runner.plan.formats import Tree
+
+AgentOf = Callable[[Task], AgentSettings]
+
 NO_AGENT_REMEDY = (
     'set one in fanin.yml, e.g.  agent: {command: ["python3", "agent.py"]}'
 )
@@ -35,18 +38,19 @@ def build_manifest(
     share: float | None = None,
     tree: Tree | None = None,
     run_attempt: int = 1,
+    agent_of: AgentOf | None = None,
 ) -> Manifest:
     """The manifest of a batch: every task's text, agent, limits, attempt and last error.
 
     `base` is the commit that the attempts start from, `retry` the ids that were granted
     another attempt, `template` the text of the prompt template, `share` what each
     attempt may cost in US dollars. `tree` has the files of `base`; without it, prompts
-    do not quote them.
+    do not quote them. `agent_of` chooses among a task's agents; else the first runs.
 
     Raises InvalidInput if a task has no agent.
     """
     entries = tuple(
-        build_entry(index, task, plan, progress, settings, share, tree)
+        build_entry(index, task, plan, progress, settings, share, tree, agent_of)
         for index, task in enumerate(chosen)
     )
     return Manifest(
@@ -79,14 +83,14 @@ def build_manifest(
     )
 
 
-def agent_of(task: Task, plan: Plan, settings: Settings) -> AgentSettings:
-    """The agent that runs the task.
+def agents_of(task: Task, plan: Plan, settings: Settings) -> tuple[AgentSettings, ...]:
+    """The agents that may run the task, in the order to try them.
 
     Raises InvalidInput if neither the task nor the settings name one.
     """
     agent = task.agent or settings.agent
     if agent is not None:
-        return agent
+        return (agent,)
     path = task.path or plan.path
     raise InvalidInput(
         [Problem(path, task.line, f"{task.id} has no agent", NO_AGENT_REMEDY)]
@@ -101,6 +105,7 @@ def build_entry(
     settings: Settings,
     share: float | None = None,
     tree: Tree | None = None,
+    agent_of: AgentOf | None = None,
 ) -> BatchEntry:
     """The task's entry for its next attempt; `share` is what it may cost in US dollars.
 
@@ -109,12 +114,16 @@ def build_entry(
     Raises InvalidInput if the task has no agent.
     """
     record = progress.record(task)
+    if agent_of is None:
+        agent = agents_of(task, plan, settings)[0]
+    else:
+        agent = agent_of(task)
     return BatchEntry(
         index=index,
         task=task,
         task_digest=task.digest,
         attempt=record.attempts + 1,
-        agent=agent_of(task, plan, settings),
+        agent=agent,
         timeout=task.timeout or settings.timeout,
         verify=task.verify,
         previous=record.error,

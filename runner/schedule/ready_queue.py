@@ -16,6 +16,7 @@ from runner.plan.graph import TaskGraph
 from runner.plan.progress import PastConflicts, Progress
 from runner.plan.snapshot import Snapshot
 from runner.schedule import selection
+from runner.schedule.selection import MayStart
 from runner.schedule.task_choice import EVERY_TASK, TaskChoice
 
 # The smallest rank is the most urgent.
@@ -78,13 +79,22 @@ class ReadyQueue:
         """The number of open tasks that do not run, ready or not."""
         return self._frontier.waiting
 
-    def pick(self, slots: int, running: Sequence[Task]) -> list[Task]:
+    def pick(
+        self,
+        slots: int,
+        running: Sequence[Task],
+        may_start: MayStart = selection.any_task,
+    ) -> list[Task]:
         """At most `slots` ready tasks that may run beside each other and `running`."""
-        ready = self._as_tasks(self._frontier)
+        ready = filter(may_start, self._as_tasks(self._frontier))
         return selection.take(ready, slots, running, self._past_conflicts)
 
     def pick_during_merge(
-        self, merging: Sequence[str], slots: int, running: Sequence[Task]
+        self,
+        merging: Sequence[str],
+        slots: int,
+        running: Sequence[Task],
+        may_start: MayStart = selection.any_task,
     ) -> list[Task]:
         """The most urgent ready task as a list of one; [] to wait for the merge.
 
@@ -94,9 +104,8 @@ class ReadyQueue:
         # A task may have been removed from the plan while it ran.
         merging = [task_id for task_id in merging if task_id in self._tasks]
         after_merge = self._frontier.ready_after(merging)
-        selected = selection.take(
-            self._as_tasks(after_merge), slots, running, self._past_conflicts
-        )
+        candidates = filter(may_start, self._as_tasks(after_merge))
+        selected = selection.take(candidates, slots, running, self._past_conflicts)
         for task in selected:
             if self._frontier.is_available(task.id):
                 return [task]

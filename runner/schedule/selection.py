@@ -9,6 +9,7 @@ from runner.plan.progress import PastConflicts
 from runner.policy import globs
 
 PastConflictsOf = Callable[[Task], PastConflicts]
+MayStart = Callable[[Task], bool]
 
 # How many overlapping pairs are looked up in the graph before the search gives up.
 _MAX_PAIRS = 100_000
@@ -26,6 +27,11 @@ def overlap(first: Task, second: Task) -> bool:
 
 def _no_conflicts(_task: Task) -> PastConflicts:
     return PastConflicts()
+
+
+def any_task(_task: Task) -> bool:
+    """For a caller whose tasks may all start."""
+    return True
 
 
 def must_run_apart(
@@ -74,9 +80,10 @@ def choose(
     heights: Mapping[str, float],
     running: Sequence[Task] = (),
     past_conflicts: PastConflictsOf = _no_conflicts,
+    may_start: MayStart = any_task,
 ) -> list[Task]:
     """At most `slots` ready tasks, none of which must run apart from another of them or
-    from one of `running`.
+    from one of `running`, and for which there is an agent (`may_start`).
 
     Prefers higher priority, then the longer chain to the end of the plan (`heights`,
     by id), then plan order. The result is in plan order.
@@ -86,7 +93,8 @@ def choose(
     def urgency(task: Task) -> tuple[float, float, int]:
         return *rank(task, heights), position[task.id]
 
-    chosen = take(sorted(ready, key=urgency), slots, running, past_conflicts)
+    candidates = filter(may_start, sorted(ready, key=urgency))
+    chosen = take(candidates, slots, running, past_conflicts)
     return sorted(chosen, key=lambda task: position[task.id])
 
 

@@ -4,6 +4,8 @@
     binary PATH | sparse PATH: BYTES | mode PATH: OCTAL | executable PATH | link PATH: TARGET | mkrepo PATH | commit MESSAGE | git ARGS
     sleep SECONDS | hang | stubborn | daemon SECONDS | spam BYTES | print TEXT | report JSON
     fail REASON | fail once REASON | fail until N | expect TEXT (fails unless the prompt holds it)
+    limit SECONDS (a usage limit that resets then; 0: it does not say when), until the file
+    `$FAKE_AGENT_LOG.reset` exists
 
 It writes when it began and ended to `$FAKE_AGENT_LOG`, one JSON line each, so that tests can see who overlapped.
 """
@@ -18,6 +20,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 ATTEMPT = int(os.environ["FANIN_ATTEMPT"])
@@ -128,6 +131,17 @@ def fail(rest: str) -> None:
     sys.exit(rest)
 
 
+def limit(rest: str) -> None:
+    if Path(f"{os.environ['FAKE_AGENT_LOG']}.reset").exists():
+        return
+    report: dict[str, object] = {"status": "usage_limited"}
+    if rest != "0":
+        resets = datetime.now(UTC) + timedelta(seconds=float(rest))
+        report["resets_at"] = resets.isoformat()
+    put(os.environ["FANIN_REPORT"], json.dumps(report))
+    sys.exit(1)
+
+
 VERBS: dict[str, Callable[[str], object]] = {
     "write": write,
     "append": append,
@@ -150,6 +164,7 @@ VERBS: dict[str, Callable[[str], object]] = {
     "print": lambda rest: sys.stdout.write(rest + "\n"),
     "report": lambda rest: put(os.environ["FANIN_REPORT"], rest),
     "fail": fail,
+    "limit": limit,
 }
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from runner.config.settings import load, read_settings_file
+from runner.core.clock import Clock
 from runner.core.events import (
     AttemptEnded,
     BatchChosen,
@@ -128,15 +129,24 @@ class Project:
         )
         self.commit("plan")
 
-    def runner(self, observer: Quiet | None = None, **flags: Any) -> LocalRun:
+    def runner(
+        self,
+        observer: Quiet | None = None,
+        clock: Clock | None = None,
+        **flags: Any,
+    ) -> LocalRun:
         settings = load(flags, {}, read_settings_file(self.root))
         environ = {**os.environ, "FAKE_AGENT_LOG": str(self.log)}
-        return LocalRun(
-            Repository(self.root, os.environ), settings, environ, observer or Quiet()
-        )
+        repo = Repository(self.root, os.environ)
+        return LocalRun(repo, settings, environ, observer or Quiet(), clock=clock)
 
-    def run(self, observer: Quiet | None = None, **flags: Any) -> RunOutcome:
-        return self.runner(observer, **flags)()
+    def run(
+        self,
+        observer: Quiet | None = None,
+        clock: Clock | None = None,
+        **flags: Any,
+    ) -> RunOutcome:
+        return self.runner(observer, clock, **flags)()
 
     def cli(
         self, *argv: str, env: Mapping[str, str] | None = None

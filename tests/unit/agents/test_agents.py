@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import threading
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -386,3 +387,33 @@ def test_the_problems_of_a_template_are_reported_with_their_lines(
     assert [(line, what[:44]) for line, what in prompt.template_problems(template)] == [
         (n, what[:44]) for n, what in problems
     ]
+
+
+@pytest.mark.parametrize(
+    ("resets_in", "is_known"),
+    [(None, False), (timedelta(hours=1), True), (timedelta(hours=-1), False)],
+)
+def test_a_reported_usage_limit_has_its_reset_if_that_is_to_come(
+    tmp_path: Path, resets_in: timedelta | None, is_known: bool
+) -> None:
+    report = {"status": "usage_limited", "summary": "come back later"}
+    resets = None
+    if resets_in is not None:
+        resets = (datetime.now(UTC) + resets_in).replace(microsecond=0)
+        report["resets_at"] = resets.isoformat()
+    failure = _read(tmp_path, json.dumps(report), status=1).failure
+    assert failure is not None
+    assert (failure.kind, failure.message) == (
+        FailureKind.USAGE_LIMIT,
+        "come back later",
+    )
+    assert not failure.counted
+    expected = f"{resets:%Y-%m-%dT%H:%M:%SZ}" if is_known else None
+    assert failure.resets_at == expected
+
+
+def test_a_time_without_a_zone_is_no_report_of_a_usage_limit(tmp_path: Path) -> None:
+    report = '{"status": "usage_limited", "resets_at": "2026-07-19T18:00:00"}'
+    failure = _read(tmp_path, report).failure
+    assert failure is not None
+    assert failure.kind is FailureKind.AGENT_ERROR

@@ -37,6 +37,8 @@ def test_the_defaults() -> None:
         "schedule": "batch",
         "max_attempts": 3,
         "timeout": 1800.0,
+        "on_limit": "wait",
+        "on_limit_max": 43_200.0,
         "setup": None,
         "setup_env": (),
         "setup_timeout": 600.0,

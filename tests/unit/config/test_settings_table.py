@@ -53,6 +53,8 @@ SAMPLES: dict[str, tuple[str, object]] = {
     "timeout": ("7m", 420.0),
     "setup": ("npm ci\nmake", "npm ci\nmake"),
     "setup_env": ("NPM_TOKEN\nOTHER", ("NPM_TOKEN", "OTHER")),
+    "on_limit": ("stop", "stop"),
+    "on_limit_max": ("7m", 420.0),
     "setup_timeout": ("7m", 420.0),
     "verify": ("make", "make"),
     "verify_retries": ("7", 7),

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from runner.core.documents import parse_duration, parse_size
+from runner.core.documents import duration_text, parse_duration, parse_size
 from runner.core.manifest import Limits, Manifest
 from runner.core.result import Failure, FailureKind, Usage
 from runner.core.task import AgentSettings, Status, Task, TaskFields
@@ -328,3 +328,8 @@ def test_an_id_has_no_invisible_or_control_characters(task_id: str) -> None:
     with pytest.raises(ValidationError):
         TaskFields(id=task_id, title="x")
     assert TaskFields(id="é/ß:1 ☃", title="x").id == "é/ß:1 ☃"
+
+
+@pytest.mark.parametrize("text", ["12h", "1h30m", "45s", "1h1m1s", "0.5s"])
+def test_a_duration_is_written_as_it_is_read(text: str) -> None:
+    assert duration_text(parse_duration(text)) == text

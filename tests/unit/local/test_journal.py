@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from runner.core import result_folder
 from runner.core.errors import EnvironmentBroken, UsageProblem
 from runner.local.journal import KEPT_RUNS, Journal, State, WaitingWork
 from runner.repo.work_tree import Landing
+from runner.schedule.limit_waits import LimitWaits, UsageLimit
 from tests.support.builders import entry, manifest, result, task
 
 RUN: dict[str, Any] = {
@@ -34,6 +36,20 @@ ACCEPTED: dict[str, Any] = {"event": "accepted", "run": "r1", "round": 1}
 FREED: dict[str, Any] = {"event": "freed", "branch": "fanin/r1"}
 ALSO_WAITING: dict[str, Any] = {"event": "waiting", "branch": "b", "on": "fanin/r2"}
 END: dict[str, Any] = {"event": "end"}
+LIMIT: dict[str, Any] = {
+    "event": "limit",
+    "agent": "claude",
+    "until": "2026-07-19T18:00:00+00:00",
+    "since": "2026-07-19T17:00:00+00:00",
+    "known": True,
+    "repeats": 1,
+}
+UNTIL = UsageLimit(
+    datetime(2026, 7, 19, 18, tzinfo=UTC),
+    datetime(2026, 7, 19, 17, tzinfo=UTC),
+    True,
+    1,
+)
 OPEN = State(run="r1", branch="main", scratch="scratch")
 
 
@@ -150,6 +166,16 @@ def journal(tmp_path: Path) -> Journal:
             ),
         ),
         ([RUN, BATCH, LANDING, END], State(branch="main")),
+        # a usage limit outlives the run
+        (
+            [RUN, LIMIT, END],
+            State(branch="main", limits=LimitWaits({"claude": UNTIL})),
+        ),
+        (
+            [RUN, LIMIT, {"event": "limit", "agent": "claude"}, END],
+            State(branch="main"),
+        ),
+        ([RUN, {**LIMIT, "until": "soon"}, {**LIMIT, "since": "2026-07-19"}], OPEN),
         (
             [RUN, {"event": "of a newer fanin"}, {"no": "event"}, BATCH],
             State(run="r1", branch="main", open=(("r1", 1),), scratch="scratch"),
@@ -394,3 +420,14 @@ def test_a_result_merged_during_a_landing_is_still_accepted_after_it(
     journal.record("flushed", run="r1", rounds=[1])
     state = journal.state()
     assert (state.accepted, state.landing) == ((("r1", 2),), None)
+
+
+def test_tidying_keeps_the_usage_limits(journal: Journal) -> None:
+    limits = LimitWaits({"claude": UNTIL, "codex": replace(UNTIL, is_known=False)})
+    journal.record_limits(LimitWaits(), limits)
+    journal.record("end")
+    journal.tidy()
+    assert journal.state().limits == limits
+    journal.record_limits(limits, LimitWaits())
+    journal.tidy()
+    assert journal.path.read_bytes() == b""

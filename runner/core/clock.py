@@ -1,0 +1,38 @@
+"""The time of day and waiting, as an object that tests replace."""
+
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime
+from typing import Protocol
+
+# A longer wait is several: while a machine sleeps, the clock of a wait stands still.
+LONGEST_WAIT = 30.0
+
+
+class Clock(Protocol):
+    """The time, and a wait that a signal can end."""
+
+    def now(self) -> datetime:
+        """The time in UTC."""
+
+    def wait(self, event: threading.Event, seconds: float) -> None:
+        """Wait for so many seconds, or less, or until the event is set."""
+
+
+class SystemClock:
+    """The machine's clock."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def wait(self, event: threading.Event, seconds: float) -> None:
+        event.wait(min(seconds, LONGEST_WAIT))
+
+
+def local_time(time: datetime, now: datetime) -> str:
+    """A time as people read it: in the local zone, with a date unless it is today."""
+    there = time.astimezone()
+    if there.date() == now.astimezone().date():
+        return f"{there:%H:%M %Z}"
+    return f"{there:%a %d %b %H:%M %Z}"
