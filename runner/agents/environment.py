@@ -99,16 +99,17 @@ def secrets_of(
 ) -> Secrets:
     """The secret values to search for in results and to mask in output.
 
-    On one machine these are the values of the chosen agents' secret variables and of
-    the names in their `agent.env`. A job of GitHub Actions passes `agent_env`, the
+    On one machine these are the values of the secret variables of the chosen agents and
+    their fallbacks, and of the names in their `agent.env`. A job of GitHub Actions passes `agent_env`, the
     lines of the secret `agent-env` (name → value), and gets everything that a task job
     was given: the secret variables of every preset and all of these lines. Short values
     are left out.
     """
     names: set[str] = set()
     for settings in chosen:
-        names.update(secret_variables(agents.agent_for(settings)))
-        names.update(settings.env)
+        for agent_settings in settings.each:
+            names.update(secret_variables(agents.agent_for(agent_settings)))
+            names.update(agent_settings.env)
     names -= _NEVER_SECRET
     if agent_env is None:
         return Secrets.of(environ, sorted(names))

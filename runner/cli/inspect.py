@@ -192,8 +192,9 @@ def agents_(repo_path: str, /, **flags: FlagValue | None) -> int:
     _, settings = open_project(repo_path, flags)
     for name, agent in agents.presets().items():
         chosen = AgentSettings(preset=name)
-        if settings.agent and settings.agent.preset == name:
-            chosen = settings.agent
+        for configured in settings.agent.each if settings.agent else ():
+            if configured.preset == name:
+                chosen = configured
         _print_agent(name, agent, chosen)
     return EXIT_DONE
 

@@ -311,7 +311,7 @@ def _parsed(setting: Setting, value: FlagValue) -> Any:
         raise _Unreadable("the value is empty", "give one or leave it out")
     if not isinstance(value, str):
         return value
-    if setting.kind == "mapping" and value.lstrip().startswith("{"):
+    if setting.kind == "mapping" and value.lstrip().startswith(("{", "[")):
         return _parsed_mapping(value)
     if setting.kind == "lines":
         return [line for line in value.splitlines() if line.strip()]
@@ -408,7 +408,8 @@ def describe(settings: Settings) -> Sequence[str]:
     """The settings that shape a run, each in a few words."""
     agent = "no default agent: add  agent: claude  to fanin.yml"
     if settings.agent is not None:
-        agent = f"agent {settings.agent.name}"
+        names = [each.name for each in settings.agent.each]
+        agent = f"agent {', then '.join(names)}"
     slots = "one at a time"
     if settings.slots > 1:
         slots = f"{settings.slots} at a time"

@@ -272,10 +272,11 @@ SETTINGS = (
     Setting(
         "agent",
         "mapping",
-        "The agent, as the name of a preset",
+        "The agent, as the name of a preset, or several: [claude, codex]",
         (*_CHOOSING_AN_AGENT, "agents"),
-        meaning="a preset's name, `{preset: claude, model: ...}` or "
-        "`{command: [argv...], env: [NAMES]}`: [agents](agents.md)",
+        meaning="a preset's name, `{preset: claude, model: ...}`, "
+        "`{command: [argv...], env: [NAMES]}`, or a list of agents to try in order at "
+        "usage limits, `[claude, codex]`: [agents](agents.md)",
         metavar="PRESET",
     ),
     Setting(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Annotated, Literal, NamedTuple
@@ -12,7 +12,9 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    SerializerFunctionWrapHandler,
     StringConstraints,
+    model_serializer,
     model_validator,
 )
 
@@ -40,6 +42,24 @@ class Standing(StrEnum):
     STUCK = "stuck"
 
 
+def _first_of_list(values: Sequence[object]) -> object:
+    """The first of a list of agents, with the others as its fallbacks."""
+    if not values:
+        raise ValueError("the list of agents is empty; name at least one")
+    if any(isinstance(value, list | tuple) for value in values):
+        raise ValueError("a list of agents has a list in it; write one list")
+    first = values[0]
+    if isinstance(first, str):
+        first = {"preset": first}
+    if len(values) == 1:
+        return first
+    if not isinstance(first, dict):
+        raise ValueError("expected a preset's name or a mapping for each agent")
+    if "fallbacks" in first:
+        raise ValueError("an agent of a list has fallbacks; write one list")
+    return {**first, "fallbacks": list(values[1:])}
+
+
 class AgentSettings(UserDocument):
     """The agent that runs: a preset by name, or any command as an argv list.
 
@@ -48,6 +68,8 @@ class AgentSettings(UserDocument):
     - `home`: `isolated` gives every attempt an empty home folder, `inherit` the user's.
       By default a preset is isolated on GitHub Actions, and all else inherits.
     - `idle_timeout`: seconds without output after which the agent is ended.
+    - `fallbacks`: tried in this order while a usage limit stops the agent. People write
+      them as a list of agents, `[claude, codex]`.
     """
 
     preset: str | None = None
@@ -58,11 +80,36 @@ class AgentSettings(UserDocument):
     env: tuple[EnvName, ...] = ()
     home: Literal["isolated", "inherit"] | None = None
     idle_timeout: Duration | None = None
+    fallbacks: tuple[AgentSettings, ...] = ()
 
     @model_validator(mode="before")
     @classmethod
-    def _expand_short_form(cls, value: object) -> object:
+    def _expand_short_forms(cls, value: object) -> object:
+        if isinstance(value, list | tuple):
+            return _first_of_list(value)
         return {"preset": value} if isinstance(value, str) else value
+
+    @model_serializer(mode="wrap")
+    def _leave_out_no_fallbacks(
+        self, serialize: SerializerFunctionWrapHandler
+    ) -> dict[str, object]:
+        # Digests stay those of versions without the field.
+        data: dict[str, object] = serialize(self)
+        if not self.fallbacks:
+            data.pop("fallbacks", None)
+        return data
+
+    @model_validator(mode="after")
+    def _refuse_unusable_fallbacks(self) -> AgentSettings:
+        if any(fallback.fallbacks for fallback in self.fallbacks):
+            raise ValueError("an agent of a list has fallbacks; write one list")
+        labels = [self.label, *(fallback.label for fallback in self.fallbacks)]
+        for index, label in enumerate(labels):
+            if label in labels[:index]:
+                raise ValueError(
+                    f"the list of agents has {label} twice; a usage limit stops both"
+                )
+        return self
 
     @model_validator(mode="after")
     def _refuse_other_combinations(self) -> AgentSettings:
@@ -82,6 +129,21 @@ class AgentSettings(UserDocument):
         if self.command:
             return self.command[0]
         return self.preset or ""
+
+    @property
+    def each(self) -> tuple[AgentSettings, ...]:
+        """The agent and its fallbacks in the order to try them.
+
+        Each has the others as its fallbacks, so that all keys stay known.
+        """
+        if not self.fallbacks:
+            return (self,)
+        agents = (self.model_copy(update={"fallbacks": ()}), *self.fallbacks)
+        each = []
+        for index, agent in enumerate(agents):
+            others = (*agents[:index], *agents[index + 1 :])
+            each.append(agent.model_copy(update={"fallbacks": others}))
+        return tuple(each)
 
     @property
     def label(self) -> str:

@@ -90,7 +90,7 @@ def agents_of(task: Task, plan: Plan, settings: Settings) -> tuple[AgentSettings
     """
     agent = task.agent or settings.agent
     if agent is not None:
-        return (agent,)
+        return agent.each
     path = task.path or plan.path
     raise InvalidInput(
         [Problem(path, task.line, f"{task.id} has no agent", NO_AGENT_REMEDY)]

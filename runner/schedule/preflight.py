@@ -45,7 +45,7 @@ class PreflightReport:
 
 @dataclass(frozen=True)
 class _AgentUse:
-    """A task that will run, and the agent that it gets."""
+    """A task that will run, and an agent that it may get."""
 
     task: Task
     chosen: AgentSettings
@@ -96,11 +96,11 @@ def preflight(
         if job_seconds is not None:
             problems += _time_limit_problems(task, plan, settings, job_seconds)
         problems += _prompt_problems(task, plan)
-        use = _agent_use(task, settings)
-        if isinstance(use, _Fault):
-            faults.append(use)
-        else:
-            uses.append(use)
+        for use in _agent_uses(task, settings):
+            if isinstance(use, _Fault):
+                faults.append(use)
+            else:
+                uses.append(use)
     problems += _each_once(faults, plan)
     notes = list(_changed_since_notes(plan, progress))
     if settings.limits.max_cost_usd is not None:
@@ -237,11 +237,19 @@ def attempt_seconds(timeout: float, *, verifies: bool) -> float:
     return timeout * 2 if verifies else timeout
 
 
-def _agent_use(task: Task, settings: Settings) -> _AgentUse | _Fault:
-    """The task with its agent, or why it has none that can be used."""
-    chosen = task.agent or settings.agent
-    if chosen is None:
-        return _Fault(task, " has no agent", " have no agent", NO_AGENT_REMEDY)
+def _agent_uses(task: Task, settings: Settings) -> Iterator[_AgentUse | _Fault]:
+    """The task with each of its agents, or why that cannot be used."""
+    agent = task.agent or settings.agent
+    if agent is None:
+        yield _Fault(task, " has no agent", " have no agent", NO_AGENT_REMEDY)
+        return
+    for chosen in agent.each:
+        yield _agent_use(task, chosen, settings)
+
+
+def _agent_use(
+    task: Task, chosen: AgentSettings, settings: Settings
+) -> _AgentUse | _Fault:
     try:
         agent = agents.usable_agent(chosen, settings.env)
     except UsageProblem as error:

@@ -55,7 +55,14 @@ def generate(name: str) -> dict[str, Any]:
     if agent := definitions.get("AgentSettings"):
         short = {"type": "string", "title": "a preset's name"}
         one_of = [{"required": ["preset"]}, {"required": ["command"]}]
-        definitions["AgentSettings"] = {"anyOf": [short, {**agent, "oneOf": one_of}]}
+        several = {
+            "type": "array",
+            "title": "tried in order at usage limits",
+            "items": {"$ref": "#/$defs/AgentSettings"},
+            "minItems": 1,
+        }
+        one = {**agent, "oneOf": one_of}
+        definitions["AgentSettings"] = {"anyOf": [short, one, several]}
     if plan := definitions.get("PlanSettings"):
         definitions["PlanSettings"] = {
             "anyOf": [{"type": "string", "title": "its file or folder"}, plan]

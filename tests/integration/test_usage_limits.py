@@ -16,7 +16,7 @@ import pytest
 from runner.core.errors import Interrupted
 from runner.core.events import Waiting
 from runner.schedule.limit_waits import MARGIN
-from tests.support.project import Project, Quiet
+from tests.support.project import AGENT, Project, Quiet
 from tests.support.virtual_clock import VirtualClock
 
 HOUR = 3600
@@ -193,3 +193,17 @@ def test_the_command_says_until_when_and_a_signal_ends_the_wait(
     done = project.cli("run", "--on-limit", "stop")
     assert done.returncode == 4
     assert "stopped: the usage limit of" in done.stdout
+
+
+@BOTH_SCHEDULES
+def test_the_next_agent_of_a_list_works_while_a_limit_stops_the_first(
+    project: Project, schedule: str
+) -> None:
+    first = {"command": [sys.executable, str(AGENT)], "env": ["FAKE_AGENT_LOG"]}
+    second = {**first, "command": [*first["command"], "unlimited"]}
+    plan_of(project, 4, f"limit {HOUR}", schedule=schedule, agent=[first, second])
+    clock = VirtualClock()
+    project.run(clock=clock)
+    assert set(project.states().values()) == {"completed"}
+    assert clock.minutes == 0
+    assert starts(project) <= 3 + 4

@@ -5,7 +5,7 @@
     sleep SECONDS | hang | stubborn | daemon SECONDS | spam BYTES | print TEXT | report JSON
     fail REASON | fail once REASON | fail until N | expect TEXT (fails unless the prompt holds it)
     limit SECONDS (a usage limit that resets then; 0: it does not say when), until the file
-    `$FAKE_AGENT_LOG.reset` exists
+    `$FAKE_AGENT_LOG.reset` exists or the agent is started with `unlimited`
 
 It writes when it began and ended to `$FAKE_AGENT_LOG`, one JSON line each, so that tests can see who overlapped.
 """
@@ -132,7 +132,8 @@ def fail(rest: str) -> None:
 
 
 def limit(rest: str) -> None:
-    if Path(f"{os.environ['FAKE_AGENT_LOG']}.reset").exists():
+    is_reset = Path(f"{os.environ['FAKE_AGENT_LOG']}.reset").exists()
+    if is_reset or "unlimited" in sys.argv:
         return
     report: dict[str, object] = {"status": "usage_limited"}
     if rest != "0":

@@ -604,6 +604,21 @@ def test_plan_and_agent_may_be_given_as_in_the_file() -> None:
     assert settings.agent == AgentSettings(preset="claude", model="opus")
 
 
+@pytest.mark.parametrize(
+    ("text", "flags"),
+    [
+        ("agent: [claude, {preset: codex, model: m}]", {}),
+        ("", {"agent": "[claude, {preset: codex, model: m}]"}),
+    ],
+    ids=["file", "flag"],
+)
+def test_several_agents_are_a_list(text: str, flags: dict[str, str]) -> None:
+    settings = load(flags, {}, text)
+    assert settings.agent is not None
+    assert [agent.label for agent in settings.agent.each] == ["claude", "codex m"]
+    assert "agent claude, then codex" in describe(settings)
+
+
 def test_protected_globs_given_by_a_variable_replace_those_of_the_file() -> None:
     settings = load({}, {"FANIN_PROTECTED": "docs/**\n[ab].txt\n"}, "protected: [x]")
     assert settings.protected == ("docs/**", "[ab].txt")

@@ -193,6 +193,19 @@ def test_a_cost_limit_needs_an_agent_that_reports_its_cost() -> None:
     assert _problems(report) == [expected]
 
 
+def test_every_agent_of_a_list_is_checked(tmp_path: Path) -> None:
+    several = AgentSettings.model_validate(["claude", "codex"])
+    report = _check(
+        task(agent=several),
+        environ={"PATH": str(tmp_path)},
+        limits=Limits(max_cost_usd=1.0),
+    )
+    assert ["codex never reports" in problem for problem in _problems(report)] == [True]
+    missing = " ".join(problem.what for problem in report.missing)
+    for part in ("'claude'", "'codex'", "no key for claude", "no key for codex"):
+        assert part in missing
+
+
 @pytest.mark.parametrize(
     ("agent", "start"),
     [
