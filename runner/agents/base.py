@@ -78,7 +78,7 @@ class AttemptFolder:
 
     @property
     def stdout(self) -> Path:
-        """The file with the agent's standard output, at most STDOUT_LIMIT bytes."""
+        """The file with the agent's standard output; the last STDOUT_LIMIT bytes count."""
         return self.path / "stdout"
 
     @property

@@ -13,6 +13,7 @@ import json
 from runner.agents.base import AttemptFolder, Invocation, Traits, Verdict
 from runner.agents.outcome import (
     Json,
+    cut_object,
     dig,
     failed,
     failure_for_status,
@@ -64,6 +65,8 @@ class Gemini:
 
     def read(self, outcome: Outcome, folder: AttemptFolder) -> Verdict:
         answer = read_json_object(folder.stdout) or {}
+        if "response" not in answer and (end := cut_object(folder.stdout, "stats")):
+            answer = {**end, "response": None}
         return Verdict(_failure(answer, outcome), _usage(answer))
 
 

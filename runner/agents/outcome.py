@@ -7,9 +7,11 @@ type or huge, and none of it may raise.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from runner.agents.process import STDOUT_LIMIT, TAIL_LIMIT, Outcome
 from runner.core.result import (
@@ -78,7 +80,7 @@ def stop_failure(outcome: Outcome) -> Failure | None:
             message = f"the agent was stopped for printing nothing, after {seconds}"
         case "flooded":
             kind = FailureKind.AGENT_ERROR
-            message = f"the agent was stopped after printing {STDOUT_LIMIT:,} bytes"
+            message = "the agent was stopped for printing more than the disk may hold"
         case "cancelled":
             kind = FailureKind.INTERRUPTED
             message = "the run was interrupted"
@@ -106,12 +108,13 @@ def failure_for_status(status: object, message: str, outcome: Outcome) -> Failur
 
 def json_lines(path: Path) -> Iterator[Json]:
     """The JSON objects of a JSON Lines file; all other lines are skipped."""
-    for line in _read_text(path).splitlines():
-        if not line.startswith("{"):
-            continue
-        value = _parse_object(line)
-        if value is not None:
-            yield value
+    with suppress(OSError), _at_kept_end(path) as stream:
+        for line in stream:
+            if not line.startswith(b"{"):
+                continue
+            value = _parse_object(line.decode("utf-8", "replace"))
+            if value is not None:
+                yield value
 
 
 def last_json_object(text: str) -> Json | None:
@@ -137,6 +140,26 @@ def read_json_object(path: Path) -> Json | None:
     if value is not None:
         return value
     return last_json_object(text[-TAIL_LIMIT:])
+
+
+def cut_object(path: Path, key: str) -> Json:
+    """What is left of a JSON object whose beginning was not kept: its last `key`.
+
+    Empty if the file was kept whole.
+    """
+    try:
+        is_whole = path.stat().st_size <= STDOUT_LIMIT
+    except OSError:
+        return {}
+    text = _read_text(path)
+    start = text.rfind(f'"{key}":')
+    if is_whole or start < 0:
+        return {}
+    try:
+        value, _ = json.JSONDecoder().raw_decode(text[start + len(key) + 3 :].lstrip())
+    except (ValueError, RecursionError):
+        return {}
+    return {key: value}
 
 
 def dig(value: object, *keys: str) -> Any:
@@ -187,8 +210,16 @@ def _parse_object(text: str) -> Json | None:
 
 def _read_text(path: Path) -> str:
     try:
-        with path.open("rb") as stream:
-            # An agent is stopped soon after it passes the limit, not exactly at it.
-            return stream.read(STDOUT_LIMIT + 2**20).decode("utf-8", "replace")
+        with _at_kept_end(path) as stream:
+            return stream.read(STDOUT_LIMIT).decode("utf-8", "replace")
     except OSError:
         return ""
+
+
+@contextmanager
+def _at_kept_end(path: Path) -> Iterator[BinaryIO]:
+    """The file, to be read from where its kept bytes begin."""
+    with path.open("rb") as stream:
+        size = os.fstat(stream.fileno()).st_size
+        stream.seek(max(0, size - STDOUT_LIMIT))
+        yield stream

@@ -29,8 +29,14 @@ from runner.core.errors import EnvironmentBroken
 from runner.policy.redaction import Masker
 
 COOKIE = "FANIN_COOKIE"
-# Bytes of standard output. A program that prints more is stopped before the disk fills.
+# Bytes of standard output that are kept, from its end. What is before them is freed while
+# the program runs, so that the disk does not fill.
 STDOUT_LIMIT = 64 * 2**20
+# Where the file system cannot free the beginning of a file, a program that prints more is
+# stopped.
+_FLOOD_LIMIT = 2**30
+# Bytes that are freed at once.
+_FREED_AT_ONCE = 2**22
 # Bytes kept from the start of a log. The last TAIL_LIMIT bytes are kept as well.
 LOG_LIMIT = 16 * 2**20
 TAIL_LIMIT = 64 * 2**10
@@ -156,7 +162,8 @@ def run(
             ) from None
         pipe = child.stderr if stdout else child.stdout
         assert pipe is not None
-        growing = files.enter_context(stdout.open("rb")) if stdout else None
+        # Writable, because its beginning may be freed.
+        growing = files.enter_context(stdout.open("r+b")) if stdout else None
         recorder = _Recorder(sink, pipe, growing, echo, masker or Masker())
         recorder.wake_at_exit_of(child)
         try:
@@ -212,7 +219,7 @@ def _wait(
             last_output = time.monotonic()
         if child.poll() is not None:
             return "exited"
-        if recorder.stdout_size > STDOUT_LIMIT:
+        if recorder.is_flooded:
             return "flooded"
         now = time.monotonic()
         if cancel is not None and cancel.is_set():
@@ -256,8 +263,10 @@ class _Recorder:
         self._written = 0
         self._dropped = 0
         self._tail = b""
-        # Bytes of the growing file that were read.
-        self.stdout_size = 0
+        # Bytes at the beginning of the growing file that were freed.
+        self._freed = 0
+        self._can_free = True
+        self.is_flooded = False
 
     def wake_at_exit_of(self, child: subprocess.Popen[bytes]) -> None:
         """Let the program's exit end a wait for output (Linux only)."""
@@ -307,10 +316,29 @@ class _Recorder:
         """Record what was added to the growing file; return whether there was any."""
         if self._growing is None:
             return False
+        self._free_beginning(self._growing)
         data = self._growing.read(_CHUNKS_PER_TURN * _CHUNK)
-        self.stdout_size += len(data)
         self._record(self._masker.feed(data))
         return bool(data)
+
+    def _free_beginning(self, growing: BinaryIO) -> None:
+        """Free what is more than STDOUT_LIMIT bytes before the end of the file."""
+        size = os.fstat(growing.fileno()).st_size
+        excess = size - STDOUT_LIMIT
+        if excess - self._freed < _FREED_AT_ONCE:
+            return
+        if self._can_free and not _punch_hole(growing.fileno(), excess):
+            self._can_free = False
+        if not self._can_free:
+            self.is_flooded = size > _FLOOD_LIMIT
+            return
+        self._freed = excess
+        unread = excess - growing.tell()
+        if unread > 0:
+            # It prints faster than it is read. The log has no room for it either.
+            self._record(self._masker.flush())
+            self._dropped += unread
+            growing.seek(excess)
 
     def _read_pipe(self, reads: int) -> bool:
         """Record at most `reads` reads of the pipe; return False at its end."""
@@ -341,6 +369,22 @@ class _Recorder:
             self._tail = data[-TAIL_LIMIT:]
         else:
             self._tail = (self._tail + data)[-TAIL_LIMIT:]
+
+
+def _punch_hole(file: int, length: int) -> bool:
+    """Free the first bytes of a file, which read as zeros then (Linux only).
+
+    Returns whether the system and the file system can do that.
+    """
+    import ctypes
+
+    try:
+        fallocate = ctypes.CDLL(None, use_errno=True).fallocate64
+    except (OSError, AttributeError):
+        return False
+    # FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE, from linux/falloc.h
+    offset, size = ctypes.c_int64(0), ctypes.c_int64(length)
+    return bool(fallocate(file, ctypes.c_int(3), offset, size) == 0)
 
 
 def kill_group(child: subprocess.Popen[bytes]) -> None:
