@@ -11,10 +11,16 @@ from __future__ import annotations
 import re
 
 from runner.agents.base import AttemptFolder, Costs, Invocation, Traits, Verdict
-from runner.agents.outcome import failed, make_usage, process_failure, sum_reported
+from runner.agents.outcome import (
+    failed,
+    failure_for_status,
+    make_usage,
+    process_failure,
+    sum_reported,
+)
 from runner.agents.process import Outcome
 from runner.core.manifest import BatchEntry
-from runner.core.result import FailureKind
+from runner.core.result import Failure, FailureKind
 
 _USAGE_LINE = re.compile(
     r"^Tokens: (?P<sent>[\d.,]+[kM]?) sent(?:, [\d.,]+[kM]? cache \w+)*, (?P<received>[\d.,]+[kM]?) received\."
@@ -40,6 +46,14 @@ _OPTIONS = (
     "--no-suggest-shell-commands",
     "--no-show-model-warnings",
 )
+# How aider prints an error of litellm, and what follows the error's own text.
+_ERROR = "litellm."
+_END_OF_ERROR = "\nThe API provider"
+_LIMIT_STATUSES = {
+    "RateLimitError": 429,
+    "ServiceUnavailableError": 503,
+    "InternalServerError": 503,
+}
 _HISTORIES = ("chat-history", "input-history", "llm-history")
 
 
@@ -84,12 +98,29 @@ class Aider:
         usage = make_usage(None, tokens=tokens, cost_usd=cost_usd)
         failure = process_failure(outcome)
         if failure is None and not answered:
+            failure = _rate_limit(outcome)
+        if failure is None and not answered:
             message = (
                 "aider got no answer from the model, although it exited with 0; "
                 "see the end of its log"
             )
             failure = failed(FailureKind.AGENT_ERROR, message, outcome)
         return Verdict(failure, usage)
+
+
+def _rate_limit(outcome: Outcome) -> Failure | None:
+    """The rate or usage limit that aider's last error states, or None.
+
+    aider ends what litellm raised with a sentence of its own for each kind of error
+    (`aider/exceptions.py`), and breaks all lines at 80 characters.
+    """
+    start = outcome.tail.rfind(f"\n{_ERROR}")
+    error, ended, _ = outcome.tail[start + 1 :].partition(_END_OF_ERROR)
+    kind, _, text = error.removeprefix(_ERROR).partition(":")
+    status = _LIMIT_STATUSES.get(kind)
+    if start < 0 or not ended or status is None:
+        return None
+    return failure_for_status(status, " ".join(text.split()), outcome)
 
 
 def _existing_files(entry: BatchEntry, folder: AttemptFolder) -> list[str]:

@@ -99,6 +99,9 @@ def _failure(events: Sequence[Json], outcome: Outcome) -> Failure | None:
     if errors and errors[-1]:
         data = dig(errors[-1], "data")
         message = str(dig(data, "message") or dig(errors[-1], "name"))
+        after = dig(data, "responseHeaders", "retry-after")
+        if isinstance(after, str | int):
+            message += f" (Retry-After: {after})"
         limited = sentence_limit("opencode", message, outcome)
         return limited or failure_for_status(dig(data, "statusCode"), message, outcome)
     failure = process_failure(outcome)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from runner.agents.process import STDOUT_LIMIT, TAIL_LIMIT, Outcome
+from runner.agents.usage_limits import long_pause
 from runner.core.result import (
     MAX_COST_USD,
     MAX_LOG_TAIL,
@@ -90,7 +91,8 @@ def stop_failure(outcome: Outcome) -> Failure | None:
 def failure_for_status(status: object, message: str, outcome: Outcome) -> Failure:
     """The failure for an HTTP status that the model's API answered with.
 
-    A status that is not an integer is an unspecified, retryable error of the agent.
+    A status that is not an integer is an unspecified, retryable error of the agent. A
+    rate limit that asks for a long pause is a usage limit.
     """
     text = message or "the model did not answer"
     if not isinstance(status, int):
@@ -98,7 +100,9 @@ def failure_for_status(status: object, message: str, outcome: Outcome) -> Failur
     if str(status) not in text:
         text = f"{text} (HTTP {status})"
     if status in RATE_LIMIT_STATUSES:
-        return failed(FailureKind.RATE_LIMIT, text, outcome)
+        return long_pause(text, outcome) or failed(
+            FailureKind.RATE_LIMIT, text, outcome
+        )
     if status in _REFUSED_KEY_STATUSES:
         text = f"the agent's key was refused: {text}"
         return failed(FailureKind.NOT_READY, text, outcome)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta, tzinfo
+from email.utils import parsedate_to_datetime
 from zoneinfo import ZoneInfo
 
 from runner.agents.process import Outcome
@@ -22,10 +23,10 @@ from runner.core.result import (
 # How each program begins the sentence that says that a limit is reached. The issues are
 # public reports that quote it.
 _SENTENCES: Mapping[str, re.Pattern[str]] = {
-    # anthropics/claude-code#79136, #42801, #12789, #51757
+    # anthropics/claude-code#79136, #42801, #12789, #51757; #11429, #6119 of version 1
     "claude": re.compile(
         r"You've hit your (?:\w+ )?limit\b|\w+ limit reached · resets\b"
-        r"|You're out of extra usage\b"
+        r"|You're out of extra usage\b|Claude (?:AI )?usage limit reached\b"
     ),
     # openai/codex#26668, #3899; the JSON has this message in earendil-works/pi#4172
     "codex": re.compile(
@@ -66,12 +67,25 @@ _MONTHS = [
     "dec",
 ]
 _DURATION = re.compile(
-    r"\b(?:try again in|reset after|retry after) "
-    r"(?P<parts>(?:\d{1,6} ?(?:days?|hours?|minutes?|seconds?|[dhms])\b,? ?"
+    r"\b(?:try again in|reset after|retry after|retry in|retry-after:?) "
+    r"(?P<parts>(?:\d{1,6}(?:\.\d{1,9})?"
+    r" ?(?:days?|hours?|minutes?|seconds?|[dhms])\b,? ?"
     r"|\d{1,6}[dhms])+)",
     re.IGNORECASE | re.ASCII,
 )
-_PART = re.compile(r"(\d+) ?([dhms])", re.IGNORECASE | re.ASCII)
+_PART = re.compile(r"(\d+(?:\.\d+)?) ?([dhms])", re.IGNORECASE | re.ASCII)
+# The header of HTTP (RFC 9110, section 10.2.3), also as a program quotes it.
+_RETRY_AFTER = re.compile(
+    r"\bretry[- ]after[\"']?[:=]? ?[\"']?"
+    r"(?:(?P<seconds>\d{1,7})\b"
+    r"|(?P<date>[a-z]{3}, \d\d [a-z]{3} \d{4} \d\d:\d\d:\d\d GMT))",
+    re.IGNORECASE | re.ASCII,
+)
+# of Claude Code 1: "Claude AI usage limit reached|1762952400"
+_EPOCH = re.compile(r"limit reached\|(\d{10})\b", re.ASCII)
+# A pause that a provider asks for is a usage limit from so many seconds on: a run does
+# not repeat itself so long.
+_LONG_PAUSE = 300
 _SECONDS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
 
 
@@ -80,6 +94,17 @@ def sentence_limit(preset: str, error: str, outcome: Outcome) -> Failure | None:
     if not _SENTENCES[preset].match(error.strip()):
         return None
     return limit_failure(error.strip(), reset_time(error, outcome.finished), outcome)
+
+
+def long_pause(text: str, outcome: Outcome) -> Failure | None:
+    """The usage limit of a program whose error asks for a pause of many minutes.
+
+    None for a shorter pause and without one: that is a rate limit.
+    """
+    resets = reset_time(text, outcome.finished)
+    if resets is None or resets - outcome.finished < timedelta(seconds=_LONG_PAUSE):
+        return None
+    return limit_failure(text, resets, outcome)
 
 
 def limit_failure(message: str, resets: datetime | None, outcome: Outcome) -> Failure:
@@ -101,10 +126,14 @@ def reset_time(text: str, now: datetime) -> datetime | None:
     """
     if match := _DURATION.search(text):
         seconds = sum(
-            int(number) * _SECONDS[unit.lower()]
+            float(number) * _SECONDS[unit.lower()]
             for number, unit in _PART.findall(match["parts"])
         )
         return plausible(now.timestamp() + seconds, now)
+    if match := _RETRY_AFTER.search(text):
+        return _time_of_header(match, now)
+    if match := _EPOCH.search(text):
+        return plausible(int(match[1]), now)
     if match := _CLOCK.search(text):
         return _clock_time(match, now)
     return None
@@ -119,6 +148,15 @@ def plausible(seconds: object, now: datetime) -> datetime | None:
     if not 0 < ahead <= MAX_LIMIT_DAYS * 86_400:
         return None
     return datetime.fromtimestamp(seconds, UTC)
+
+
+def _time_of_header(match: re.Match[str], now: datetime) -> datetime | None:
+    if match["seconds"]:
+        return plausible(now.timestamp() + int(match["seconds"]), now)
+    try:
+        return plausible(parsedate_to_datetime(match["date"]).timestamp(), now)
+    except (ValueError, OverflowError):
+        return None
 
 
 def _clock_time(match: re.Match[str], now: datetime) -> datetime | None:

@@ -1701,10 +1701,23 @@ def lines(python: Path, program: str) -> list[str]:
 def test_leg_lacks_what_only_the_other_jobs_need(leg_python: Path) -> None:
     lacking, there = (
         ["networkx", "github", "requests", "rich", "filelock"],
-        ["git", "pydantic", "click", "yaml"],
+        ["git", "pydantic", "click", "yaml", "tzdata"],
     )
     program = f"from importlib.util import find_spec; print(*(n for n in {[*lacking, *there]} if find_spec(n)))"
     assert lines(leg_python, program) == there
+
+
+@pytest.mark.xdist_group("leg")
+def test_leg_knows_the_zones_of_resets_on_a_system_without_them(
+    leg_python: Path,
+) -> None:
+    program = (
+        "import zoneinfo; from datetime import datetime, UTC; "
+        "from runner.agents.usage_limits import reset_time; zoneinfo.reset_tzpath(()); "
+        "now = datetime(2026, 7, 19, 18, tzinfo=UTC); "
+        "print(reset_time('resets 10:30pm (Europe/Berlin)', now).isoformat())"
+    )
+    assert lines(leg_python, program) == ["2026-07-19T20:30:00+00:00"]
 
 
 @pytest.mark.xdist_group("leg")

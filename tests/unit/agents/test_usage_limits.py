@@ -33,7 +33,19 @@ NOW = datetime(2026, 7, 19, 18, 0, tzinfo=UTC)
         ("or try again in 5 days 22 hours 11 minutes.", "2026-07-25T16:11"),
         ("Please try again in 51 hours. Please", "2026-07-21T21:00"),
         ("Your quota will reset after 4h28m0s.", "2026-07-19T22:28"),
+        ("Claude AI usage limit reached|1784491200", "2026-07-19T20:00"),
+        ("Your limit will reset at 11pm (Europe/Warsaw).", "2026-07-19T21:00"),
+        ("Please retry in 34.5s.", "2026-07-19T18:00:34.500"),
+        ("429, Retry-After: 3600", "2026-07-19T19:00"),
+        ('{"retry-after": "90"}', "2026-07-19T18:01:30"),
+        ("retry after 7200", "2026-07-19T20:00"),
+        ("Retry-After: Sun, 19 Jul 2026 20:30:00 GMT", "2026-07-19T20:30"),
         # past, too far ahead, unknown zone, no such time
+        ("Claude AI usage limit reached|1762952400", None),
+        ("Retry-After: Sun, 19 Jul 2026 17:30:00 GMT", None),
+        ("Retry-After: Sun, 99 Jul 2026 20:30:00 GMT", None),
+        ("Retry-After: 0", None),
+        ("Retry-After: 9999999", None),
         ("try again at Jul 5th, 2026 8:19 PM", None),
         ("try again at Aug 5th, 2026 8:19 PM", None),
         ("try again in 9 days", None),
@@ -95,6 +107,7 @@ GEMINI_WORDS = (
     "You have exhausted your capacity on this model. "
     "Your quota will reset after 4h28m20s."
 )
+OLD_CLAUDE_WORDS = "Claude AI usage limit reached|1762952400"
 COPILOT_WORDS = (
     "Sorry, you've hit a rate limit that restricts the number of Copilot model "
     "requests you can make within a specific time period. "
@@ -106,6 +119,12 @@ COPILOT_WORDS = (
     ("preset", "stdout", "status", "has_time"),
     [
         ("claude", {"type": "result", "is_error": True, "result": CLAUDE_WORDS}, 1, 1),
+        (
+            "claude",
+            {"type": "result", "is_error": True, "result": OLD_CLAUDE_WORDS},
+            1,
+            0,
+        ),
         ("codex", {"type": "turn.failed", "error": {"message": CODEX_WORDS}}, 1, 1),
         ("gemini", {"error": {"code": 429, "message": GEMINI_WORDS}}, 173, 1),
         (
@@ -172,3 +191,56 @@ def test_what_the_model_writes_is_no_limit(tmp_path: Path) -> None:
     failure = read_output("codex", tmp_path, stdout, status=1).failure
     assert failure is not None
     assert failure.kind is FailureKind.AGENT_ERROR
+
+
+@pytest.mark.parametrize(
+    ("after", "kind"),
+    [
+        (None, FailureKind.RATE_LIMIT),
+        ("30", FailureKind.RATE_LIMIT),
+        ("3600", FailureKind.USAGE_LIMIT),
+    ],
+)
+def test_a_status_with_a_long_pause_is_a_usage_limit(
+    tmp_path: Path, after: str | None, kind: FailureKind
+) -> None:
+    data: dict[str, object] = {"message": "Too Many Requests", "statusCode": 429}
+    if after is not None:
+        data["responseHeaders"] = {"retry-after": after}
+    stdout = _line({"type": "error", "error": {"data": data}})
+    failure = read_output("opencode", tmp_path, stdout).failure
+    assert failure is not None
+    assert failure.kind is kind
+    assert (failure.resets_at is not None) == (kind is FailureKind.USAGE_LIMIT)
+
+
+AIDER_ERROR = """Added out.txt to the chat.
+
+litellm.{kind}: {kind}: OpenAIException - Too Many Requests, Retry-After: \n{after}
+{sentence}
+Retrying in 32.0 seconds...
+"""
+LIMITED = "The API provider has rate limited you. Try again later or check your quotas."
+OVERLOADED = "The API provider's servers are down or overloaded."
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence", "after", "kind"),
+    [
+        ("RateLimitError", LIMITED, "30", FailureKind.RATE_LIMIT),
+        ("RateLimitError", LIMITED, "3600", FailureKind.USAGE_LIMIT),
+        ("InternalServerError", OVERLOADED, "30", FailureKind.RATE_LIMIT),
+        ("RateLimitError", "Something else.", "30", FailureKind.AGENT_ERROR),
+        ("BadRequestError", LIMITED, "30", FailureKind.AGENT_ERROR),
+    ],
+)
+def test_aiders_last_error_is_a_limit_if_aider_says_so(
+    tmp_path: Path, error: str, sentence: str, after: str, kind: FailureKind
+) -> None:
+    stdout = AIDER_ERROR.format(kind=error, sentence=sentence, after=after)
+    failure = read_output("aider", tmp_path, stdout).failure
+    assert failure is not None
+    assert failure.kind is kind
+    # After an answer, what a model wrote is no error.
+    answered = f"{stdout}Tokens: 1.0k sent, 50 received.\n"
+    assert read_output("aider", tmp_path, answered).failure is None
