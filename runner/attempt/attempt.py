@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 import threading
@@ -22,10 +23,10 @@ from runner.agents.environment import (
     secrets_of,
 )
 from runner.agents.outcome import process_failure
-from runner.attempt import archive, detours, preparation, workspace
+from runner.attempt import archive, detours, preparation, sizes, workspace
 from runner.attempt.checkout_extras import add_extras
 from runner.attempt.preparation import SetupCommand, run_setup
-from runner.attempt.workspace import Workspace
+from runner.attempt.workspace import CaptureLimits, Workspace
 from runner.core import result_folder
 from runner.core.errors import GitFailed
 from runner.core.folders import remove_folder
@@ -37,6 +38,11 @@ from runner.repo.origin import Origin
 
 _MAX_LEFT_OUT = 5  # paths that a message names
 _MAX_KEPT_FACTOR = 4  # limits.size times this is the most that is kept beside a result
+# Seconds for each git command on what an agent left. A file that is too large is never
+# given to git, and the rest takes it a minute even in a checkout of a million files.
+_CAPTURE_SECONDS = 600.0
+# Seconds for the list of changed paths once a capture was stopped.
+_LIST_SECONDS = 5.0
 
 
 def _do_nothing() -> None:
@@ -139,9 +145,8 @@ def execute_attempt(
     """
     secrets = secrets_of([entry.agent], context.environ) | context.secrets
     secrets |= Secrets.of(context.environ_for_setup, manifest.setup_env)
-    attempt = _Attempt(
-        manifest, entry, record, attempt_workspace, folder, context, secrets
-    )
+    limited = replace(attempt_workspace, limits=CaptureLimits(cancel=context.cancel))
+    attempt = _Attempt(manifest, entry, record, limited, folder, context, secrets)
     try:
         outcome = _run(attempt)
     finally:
@@ -300,8 +305,12 @@ def _keep_failed_work(
     # the agent may have deleted its checkout; its own failure says more
     with suppress(GitFailed):
         work = _capture(attempt)
-        leaked = work.failure if work.holds_secret else None
-        return AttemptOutcome(usage, leaked or failure, work.tree, work.warnings)
+        if work.holds_secret:
+            return AttemptOutcome(usage, work.failure, work.tree, work.warnings)
+        warnings = work.warnings
+        if work.failure is not None:
+            warnings += (work.failure.message,)  # it says where the work is
+        return AttemptOutcome(usage, failure, work.tree, warnings)
     return AttemptOutcome(usage, failure)
 
 
@@ -324,15 +333,39 @@ def _capture(attempt: _Attempt) -> _Work:
     Work with a secret is not packed: the result folder is uploaded. GitFailed if the
     checkout is gone.
     """
-    attempt_workspace = attempt.workspace
+    limits = attempt.workspace.limits
+    limits = replace(
+        limits,
+        timeout=_CAPTURE_SECONDS,
+        max_bytes=sizes.FACTOR * attempt.manifest.limits.size,
+    )
+    attempt = replace(attempt, workspace=replace(attempt.workspace, limits=limits))
     try:
-        captured = workspace.capture(attempt_workspace)
+        return _captured_work(attempt)
     except GitFailed as error:
-        if not attempt_workspace.checkout.is_dir():
+        if not attempt.workspace.checkout.is_dir():
             raise
-        kept = _archive(attempt, ["."])
+        kept = _archive(attempt, _changed_paths(attempt))
         message = f"git cannot capture the checkout: {error.stderr}; {kept}"
-        return _Work(None, Failure(kind=FailureKind.ENVIRONMENT, message=message))
+        kind = FailureKind.ENVIRONMENT
+        if limits.cancel is not None and limits.cancel.is_set():
+            kind = FailureKind.INTERRUPTED
+        return _Work(None, Failure(kind=kind, message=message))
+
+
+def _changed_paths(attempt: _Attempt) -> list[str]:
+    """The paths to keep if git cannot capture the checkout; `.` is all of it."""
+    try:
+        changed = workspace.changed_paths(attempt.workspace, _LIST_SECONDS)
+    except GitFailed:
+        return ["."]
+    checkout = attempt.workspace.checkout
+    return [path for path in changed if os.path.lexists(checkout / path)]
+
+
+def _captured_work(attempt: _Attempt) -> _Work:
+    attempt_workspace = attempt.workspace
+    captured = workspace.capture(attempt_workspace)
     warnings, failure = _left_out(attempt, captured)
     tree = captured.tree
     max_bytes = _MAX_KEPT_FACTOR * attempt.manifest.limits.size
@@ -413,7 +446,8 @@ def _archive(attempt: _Attempt, paths: Sequence[str]) -> str:
         paths,
         attempt.folder / result_folder.ARCHIVE,
         attempt.secrets,
-        _MAX_KEPT_FACTOR * attempt.manifest.limits.size,
+        # all that a stopped capture would have taken
+        sizes.FACTOR * attempt.manifest.limits.size,
     )
     missing = archived.missing[:_MAX_LEFT_OUT]
     if len(archived.missing) > len(missing):

@@ -15,8 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from runner.attempt.left_out import add_all
-from runner.attempt.workspace import Workspace, append_pack
+from runner.attempt.workspace import Workspace, add_folder, append_pack
 from runner.core import durable
 from runner.core.errors import GitFailed
 
@@ -101,6 +100,8 @@ def _sorted(
             problems += (f"{tip.name} cannot be read",)
         elif tip_tree != captured and not _is_contained(workspace, tip, tree, head):
             left.append(replace(tip, tree=tip_tree))
+    left, too_large = _readable(workspace, left)
+    problems += too_large
     left = [tip for tip in left if not _is_below_another(workspace, tip, left)]
     for folder in folders:
         name = f"the work tree {folder.name}"
@@ -118,6 +119,24 @@ def _sorted(
             others = tuple(tip for tip in left if tip is not result)
             return Detours(result, others, problems)
     return Detours(None, tuple(left), problems)
+
+
+def _readable(
+    workspace: Workspace, tips: list[Tip]
+) -> tuple[list[Tip], tuple[str, ...]]:
+    """The tips that git may read, and sentences about those that are too large."""
+    max_bytes = workspace.limits.max_bytes
+    if max_bytes is None:
+        return tips, ()
+    readable = []
+    problems: tuple[str, ...] = ()
+    for tip in tips:
+        size = _new_bytes(workspace, tip.tree)
+        if size <= max_bytes:
+            readable.append(tip)
+        else:
+            problems += (f"{tip.name} is not kept: it has {size:,} new bytes",)
+    return readable, problems
 
 
 def _limited(workspace: Workspace, detours: Detours, max_bytes: int) -> Detours:
@@ -339,7 +358,7 @@ def _capture_folder(workspace: Workspace, folder: Path) -> str:
     }
     git = replace(workspace.git.with_env(env), cwd=folder)
     git.run(["read-tree", workspace.base])
-    add_all(git)
+    add_folder(git, workspace.limits.max_bytes, workspace.base)
     return git.text(["write-tree"]).strip()
 
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from runner.core.errors import GitFailed
+from runner.core.errors import GitFailed, GitStopped
 from runner.policy.change import GITLINK
 from runner.policy.paths import unusable_name
 from runner.repo.command import Git
 
 _MAX_FAILURES = 100  # paths that are tried alone; each costs a git process
+_NEW = ("ls-files", "-z", "-o", "--exclude-standard")
 _GITLINK_MODE = int(GITLINK, 8).to_bytes(4, "big")  # as in the index
 
 
@@ -39,27 +40,55 @@ def nested_repository(path: str) -> LeftOut:
     return LeftOut(path, reason, harmless=True)
 
 
-def add_all(git: Git) -> list[str]:
-    """Add everything in the work tree to the index, and return the paths that git
-    refuses to add. A folder's path ends with a slash.
+def add_all(git: Git, without: Sequence[LeftOut] = ()) -> list[str]:
+    """Add everything in the work tree to the index but the paths `without`, and return
+    the paths that git refuses to add. A folder's path ends with a slash.
 
-    Raises GitFailed if git cannot list the work tree.
+    Raises GitFailed if git cannot list the work tree, or is stopped.
     """
+    pathspecs = [b"."]
+    for left_out in without:
+        pathspecs.append(b":(exclude,literal)" + os.fsencode(left_out.path))
+    argv = ["add", "-A", "--pathspec-from-file=-", "--pathspec-file-nul"]
     try:
-        git.run(["add", "-A", "--", "."])
+        git.run(argv, stdin=b"\0".join(pathspecs))
+    except GitStopped:
+        raise
     except GitFailed:
-        return _add_one_by_one(git)
+        return _add_one_by_one(git, {os.fsencode(each.path) for each in without})
     return []
 
 
-def _add_one_by_one(git: Git) -> list[str]:
+def changed_paths(git: Git) -> list[bytes]:
+    """The paths that git would add; some of them may be as they were.
+
+    No file is read, unlike by `ls-files -m`.
+    """
+    changed = ["diff-files", "-z", "--name-only", "--ignore-submodules=all"]
+    return _listed(git, changed, _NEW)
+
+
+def changed_since(git: Git, base: str) -> list[bytes]:
+    """The paths that are not as in the commit `base`, and those that may not be. No file
+    is read.
+    """
+    changed = ["diff-index", "-z", "--name-only", "--ignore-submodules=all", base]
+    return _listed(git, changed, _NEW)
+
+
+def _listed(git: Git, *commands: Sequence[str]) -> list[bytes]:
+    paths: list[bytes] = []
+    for argv in commands:
+        paths += git.run(argv).split(b"\0")
+    return list(dict.fromkeys(path for path in paths if path))
+
+
+def _add_one_by_one(git: Git, without: Collection[bytes]) -> list[str]:
     """Add every changed path that git can add; groups are halved until the paths that
     it refuses are alone.
     """
     # not `add --ignore-errors`: some of these errors end git all the same
-    argv = ["ls-files", "-z", "-o", "-m", "-d", "--exclude-standard"]
-    listed = git.run(argv).split(b"\0")
-    groups = [list(dict.fromkeys(path for path in listed if path))]
+    groups = [[path for path in changed_paths(git) if path not in without]]
     refused: list[bytes] = []
     while groups:
         group = groups.pop()
@@ -73,9 +102,13 @@ def _add_one_by_one(git: Git) -> list[str]:
     return [os.fsdecode(path) for path in refused]
 
 
-def add_forced(git: Git, agent_index: Path) -> list[LeftOut]:
+def add_forced(
+    git: Git,
+    agent_index: Path,
+    too_large: Callable[[Sequence[bytes]], list[LeftOut]],
+) -> list[LeftOut]:
     """Add the ignored files that the agent added to its own index nevertheless; return
-    those that git refuses.
+    those that are `too_large` and those that git refuses.
 
     `agent_index` is a copy: git works with fanin's configuration alone.
     """
@@ -92,11 +125,16 @@ def add_forced(git: Git, agent_index: Path) -> list[LeftOut]:
     new = [path for path in paths if path not in known]
     work_tree = os.fsencode(git.cwd) + b"/"
     new = [path for path in new if os.path.lexists(work_tree + path)]
+    left_out = too_large(new)
+    without = {os.fsencode(each.path) for each in left_out}
+    new = [path for path in new if path not in without]
     if not new or _added(git, new, "-f"):
-        return []
-    refused = [path for path in new if not _added(git, [path], "-f")]
+        return left_out
     reason = "was added past .gitignore, and git cannot add it"
-    return [LeftOut(os.fsdecode(path), reason) for path in refused]
+    for path in new:
+        if not _added(git, [path], "-f"):
+            left_out.append(LeftOut(os.fsdecode(path), reason))
+    return left_out
 
 
 def _added(git: Git, paths: Sequence[bytes], *options: str) -> bool:

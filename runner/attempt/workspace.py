@@ -14,32 +14,43 @@ import hashlib
 import os
 import shutil
 import stat
+import sys
+import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from secrets import token_hex
 from typing import BinaryIO
 
+from runner.attempt import sizes
 from runner.attempt.git_directory import Seed
 from runner.attempt.left_out import (
     LeftOut,
     add_all,
     add_forced,
+    changed_since,
     explain,
     gitlinks,
     nested_repository,
 )
 from runner.core import durable
-from runner.core.errors import GitFailed
+from runner.core.errors import GitFailed, GitStopped
 from runner.core.folders import remove_folder
 from runner.policy.change import GITLINK, Change
 from runner.policy.redaction import Secrets
 from runner.repo import diff, secret_search
 from runner.repo.batch_process import ObjectReader
-from runner.repo.command import Git, isolated_git
+from runner.repo.command import TIME_LIMIT, Git, isolated_git
 from runner.repo.origin import Origin
 
 _MAX_INDEX_BYTES = 2**30
+# Bytes of what git prints about a result. A list of a million paths has a tenth of it; a
+# tree that holds itself many times over would fill the memory.
+_MAX_GIT_OUTPUT = 2**30
+# Bytes of the files in a submodule that its commit does not have. It is not recorded
+# which of them set-up made, so the limit of a result is too small for them.
+_MAX_SUBMODULE_BYTES = 2**30
 
 
 @dataclass(frozen=True)
@@ -61,6 +72,25 @@ class Capture:
 
     tree: str | None
     left_out: tuple[LeftOut, ...] = ()
+
+
+@dataclass(frozen=True)
+class CaptureLimits:
+    """What git may take for work that an agent left.
+
+    timeout: seconds, for each command.
+    cancel: ends it when set.
+    max_bytes: of changed files; None: any number.
+    """
+
+    timeout: float = TIME_LIMIT
+    cancel: threading.Event | None = None
+    max_bytes: int | None = None
+
+    def applied_to(self, git: Git) -> Git:
+        return replace(
+            git, timeout=self.timeout, cancel=self.cancel, max_output=_MAX_GIT_OUTPUT
+        )
 
 
 @dataclass(frozen=True)
@@ -87,7 +117,7 @@ class Workspace:
     of it and `git_index` the digest of the checkout's own. `tree` is the base's, if the
     caller knows it. `submodules` are those that are checked out. `prepared` are the
     changes that set-up made before the agent, `left_out` the paths that could not be
-    captured then.
+    captured then. `limits` are those of every git command on what is there.
     """
 
     folder: Path
@@ -100,6 +130,7 @@ class Workspace:
     submodules: tuple[Submodule, ...] = ()
     prepared: tuple[Change, ...] = ()
     left_out: frozenset[str] = frozenset()
+    limits: CaptureLimits = CaptureLimits()
 
     @property
     def checkout(self) -> Path:
@@ -117,7 +148,8 @@ class Workspace:
     @property
     def git(self) -> Git:
         """Git that works in the git directory `capture`, once that is made."""
-        return isolated_git(self.folder, {"GIT_DIR": str(self.capture)})
+        git = isolated_git(self.folder, {"GIT_DIR": str(self.capture)})
+        return self.limits.applied_to(git)
 
     def remove(self) -> None:
         remove_folder(self.folder)
@@ -213,11 +245,15 @@ def capture(workspace: Workspace) -> Capture:
 
     To be called when the agent and all its processes have ended. What git cannot take
     is left out and named: a path that it refuses, a repository that the agent made,
-    files below a submodule. Raises GitFailed if the checkout is gone or git cannot work
-    there at all.
+    files below a submodule, files that are too large. Raises GitFailed if the checkout
+    is gone or git cannot work there at all, GitStopped at one of the workspace's limits.
     """
     git = _capture_git(workspace)
-    added = _add(workspace, git)
+    surveyed = sizes.survey(workspace.checkout, git.watch)
+    if surveyed.trap is not None:
+        reason = "was not captured because of it"
+        return Capture(None, (surveyed.trap, LeftOut(".", reason)))
+    added = _add(workspace, git, surveyed.size)
     left_out = added.left_out
     if not added.is_changed:
         left_out += _below_submodules(workspace, added.gitlinks)
@@ -246,17 +282,50 @@ class _Added:
     left_out: list[LeftOut]
 
 
-def _add(workspace: Workspace, git: Git) -> _Added:
-    """Add the checkout's files to the index of `capture`."""
+def _add(workspace: Workspace, git: Git, size: int) -> _Added:
+    """Add the checkout's files, which have `size` bytes, to the index of `capture`."""
     index = workspace.capture / "index"
     before = _index_state(index)
     agent_index = _agent_index(workspace)
-    refused = add_all(git)
-    left_out = [explain(git, workspace.checkout, path) for path in refused]
+    max_bytes = workspace.limits.max_bytes
+    if max_bytes is None:
+        max_bytes = sys.maxsize
+    left_out = []
+    if size > max_bytes:
+        left_out += sizes.too_large(git, max_bytes, workspace.base)
+    refused = add_all(git, without=left_out)
+    left_out += [explain(git, workspace.checkout, path) for path in refused]
     if agent_index is not None:
-        left_out += add_forced(git, agent_index)
+        too_large = partial(sizes.largest, workspace.checkout, max_bytes)
+        left_out += add_forced(git, agent_index, too_large)
     # git replaces the index whenever it adds or removes anything
     return _Added(_index_state(index) != before, gitlinks(git, index), left_out)
+
+
+def add_folder(git: Git, max_bytes: int | None, base: str) -> list[LeftOut]:
+    """Add everything in git's folder to its index, and return what git refuses.
+
+    Raises GitFailed, and adds nothing, if there is a file that git must not open, or if
+    files whose sizes are not those in `base` have more than `max_bytes` together.
+    """
+    surveyed = sizes.survey(git.cwd, git.watch)
+    left_out = []
+    if surveyed.trap is not None:
+        left_out.append(surveyed.trap)
+    elif max_bytes is not None and surveyed.size > max_bytes:
+        left_out += sizes.too_large(git, max_bytes, base)
+    if left_out:
+        raise GitFailed(["add"], 1, str(left_out[0]))
+    return [explain(git, git.cwd, path) for path in add_all(git)]
+
+
+def changed_paths(workspace: Workspace, seconds: float) -> list[str]:
+    """The paths in the checkout that are not as in the base; git has so many seconds to
+    list them, whatever the workspace's limits. GitFailed if it cannot.
+    """
+    git = replace(_capture_git(workspace), timeout=seconds, cancel=None)
+    paths = changed_since(git, workspace.base)
+    return [os.fsdecode(path) for path in paths]
 
 
 def _not_the_agents(
@@ -396,12 +465,18 @@ def _submodule_tree(workspace: Workspace, submodule: Submodule) -> str | None:
     # its own index and objects: the agent's .git is not read
     git_dir = _new_capture(workspace.folder)
     env = {"GIT_DIR": str(git_dir), "GIT_WORK_TREE": str(folder)}
-    git = isolated_git(folder, env)
+    git = workspace.limits.applied_to(isolated_git(folder, env))
+    max_bytes = workspace.limits.max_bytes
+    if max_bytes is not None:
+        max_bytes = max(max_bytes, _MAX_SUBMODULE_BYTES)
     try:
         submodule.seed.write(git_dir)
         git.run(["read-tree", submodule.commit_tree])
-        git.run(["add", "-A", "--", "."])
+        if add_folder(git, max_bytes, submodule.commit_tree):
+            return None
         return git.text(["write-tree"]).strip()
+    except GitStopped:
+        raise
     except GitFailed:
         return None
     finally:
@@ -413,7 +488,10 @@ def record_preparation(workspace: Workspace) -> Workspace:
     not the agent's work.
     """
     git = _capture_git(workspace)
-    added = _add(workspace, git)
+    surveyed = sizes.survey(workspace.checkout, git.watch)
+    if surveyed.trap is not None:
+        raise GitFailed(["add"], 1, str(surveyed.trap))
+    added = _add(workspace, git, surveyed.size)
     nested, prepared = _index_changes(workspace, git)
     nested_paths = {change.path for change in nested}
     left_out = {each.path for each in added.left_out} | nested_paths

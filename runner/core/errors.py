@@ -97,6 +97,10 @@ class GitFailed(EnvironmentBroken):
         )
 
 
+class GitStopped(GitFailed):
+    """Fanin ended a git command: it took or printed too much, or the run ends."""
+
+
 class Interrupted(FaninError):
     """The user stopped the run. The next run continues with what has finished."""
 

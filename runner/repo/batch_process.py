@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import IO, NamedTuple, TypeVar
 
 from runner.core.errors import GitFailed
@@ -58,6 +59,18 @@ class _BatchProcess:
         process = self._running[0]
         process.send(text.encode("utf-8", "surrogateescape"))
         return process.stdout
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Take a turn. If it fails, half an answer may be in the pipe: the process ends."""
+        with self.lock:
+            try:
+                yield
+            except BaseException:
+                self.abandon()
+                raise
+            for process in self._running:
+                process.answered()
 
     def abandon(self) -> None:
         """End a process that cannot be asked again; the next request starts another."""
@@ -113,22 +126,18 @@ class ObjectReader:
         `match` gets an object's content in pieces. Raises GitFailed for an object that
         is not there.
         """
-        with self._process.lock:
-            try:
-                for name, info, stream in self._answers("contents", names):
-                    if info is None:
-                        raise GitFailed(_CAT_FILE, 128, f"{name} missing")
-                    pieces = _pieces(stream, info.size)
-                    if (result := match(pieces)) is not None:
-                        # the answers that were not read are still in the pipe
-                        self._process.abandon()
-                        return name, result
-                    for _ in pieces:
-                        pass
-                    stream.read(1)
-            except BaseException:
-                self._process.abandon()
-                raise
+        with self._process.turn():
+            for name, info, stream in self._answers("contents", names):
+                if info is None:
+                    raise GitFailed(_CAT_FILE, 128, f"{name} missing")
+                pieces = _pieces(stream, info.size)
+                if (result := match(pieces)) is not None:
+                    # the answers that were not read are still in the pipe
+                    self._process.abandon()
+                    return name, result
+                for _ in pieces:
+                    pass
+                stream.read(1)
         return None
 
     def _ask(
@@ -138,13 +147,9 @@ class ObjectReader:
         read: Callable[[ObjectInfo, IO[bytes]], T],
     ) -> list[T | None]:
         results: list[T | None] = []
-        with self._process.lock:
-            try:
-                for _, info, stream in self._answers(command, names):
-                    results.append(read(info, stream) if info else None)
-            except BaseException:
-                self._process.abandon()  # half an answer may be in the pipe
-                raise
+        with self._process.turn():
+            for _, info, stream in self._answers(command, names):
+                results.append(read(info, stream) if info else None)
         return results
 
     def _answers(
@@ -204,16 +209,13 @@ class RefUpdater:
     def commit(self, commands: Sequence[str]) -> bool:
         """Carry out all the commands or none. False if git refused; it gives no reason."""
         lines = ("start", *commands, "commit")
-        with self._process.lock:
+        with self._process.turn():
             try:
                 stream = self._process.send("".join(f"{line}\n" for line in lines))
                 started = stream.readline() == b"start: ok\n"
                 done = started and stream.readline() == b"commit: ok\n"
             except OSError:
                 done = False
-            except BaseException:
-                self._process.abandon()
-                raise
             if not done:
                 self._process.abandon()
             return done

@@ -14,8 +14,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from subprocess import PIPE, Popen, TimeoutExpired
 from typing import IO, TYPE_CHECKING, BinaryIO
+from weakref import WeakSet
 
-from runner.core.errors import EnvironmentBroken, GitFailed
+from runner.core.errors import EnvironmentBroken, GitFailed, GitStopped
 
 if TYPE_CHECKING:
     from git.cmd import Git as GitPython
@@ -81,6 +82,7 @@ _KILL_GRACE = (
     5.0  # seconds between SIGTERM, at which git removes its locks, and SIGKILL
 )
 _POLL_SECONDS = 0.1  # how often a git that can be cancelled is looked after
+_OVERSEER_SECONDS = 0.5  # how often one that answers many requests is looked after
 _CHUNK = 2**16  # bytes that are read from a pipe at a time
 _MAX_MESSAGES = 2**16  # bytes that are kept of standard error, its end
 
@@ -99,8 +101,8 @@ class Git:
     """Runs git in the folder `cwd`, with `config` (KEY=VALUE) and the environment `env`.
 
     Inherited GIT_* variables are removed; the process sees only those in `env`. Each
-    command is ended after `timeout` seconds, and CANCEL_GRACE seconds after `cancel` is
-    set; that raises GitFailed.
+    command is ended after `timeout` seconds, CANCEL_GRACE seconds after `cancel` is set,
+    and when it has printed more than `max_output` bytes; that raises GitStopped.
     """
 
     cwd: Path
@@ -108,6 +110,12 @@ class Git:
     config: Sequence[str] = field(default=REPOSITORY_CONFIG, repr=False)
     timeout: float = TIME_LIMIT
     cancel: threading.Event | None = field(default=None, repr=False)
+    max_output: int | None = None
+
+    @property
+    def watch(self) -> Watch:
+        """The limits of one command that starts now."""
+        return Watch(self.timeout, self.cancel, self.max_output)
 
     def with_env(self, env: Mapping[str, str]) -> Git:
         """The same with further environment variables."""
@@ -182,21 +190,21 @@ class Git:
         running = self._start(argv, whole_env, stdin)
         popen = running.proc
         assert popen is not None
-        watch = _Watch(self.timeout, self.cancel)
+        watch = self.watch
         with _until_its_end(popen):
             output, errors = _collect(popen, stdout, watch)
         if watch.stopped is not None:
-            raise GitFailed(argv, popen.returncode, watch.stopped)
+            raise GitStopped(argv, popen.returncode, watch.stopped)
         message = errors.decode("utf-8", "replace")
         return Completed(popen.returncode, output, message.strip())
 
     def start(self, argv: Sequence[str]) -> Process:
         """Start a git process with pipes for its standard input and output.
 
-        It has no time limit and ends with its pipes. Raises EnvironmentBroken if there
-        is no git.
+        It ends with its pipes, and its limits are those of each answer. Raises
+        EnvironmentBroken if there is no git.
         """
-        return Process(self._start(argv, self.env, PIPE))
+        return Process(self._start(argv, self.env, PIPE), self)
 
     def _start(
         self, argv: Sequence[str], env: Mapping[str, str], stdin: BinaryIO | int | None
@@ -231,7 +239,7 @@ class Git:
 
 
 _running: set[Popen[bytes]] = set()
-_running_lock = threading.Lock()
+_running_lock = threading.RLock()  # a signal's handler may interrupt who holds it
 
 
 def end_all() -> None:
@@ -239,6 +247,9 @@ def end_all() -> None:
     with _running_lock:
         for popen in _running:
             _signal(popen, signal.SIGTERM)
+    for process in _overseer.processes():
+        if process.watch is not None:
+            process.signal(signal.SIGTERM)
 
 
 @contextmanager
@@ -270,17 +281,24 @@ def _signal(popen: Popen[bytes], number: signal.Signals) -> None:
         os.killpg(popen.pid, number)
 
 
-class _Watch:
+class Watch:
     """Decides how long a process may still run; `stopped` says why it may not."""
 
-    def __init__(self, timeout: float, cancel: threading.Event | None) -> None:
+    def __init__(
+        self,
+        timeout: float,
+        cancel: threading.Event | None,
+        max_output: int | None = None,
+    ) -> None:
         self.stopped: str | None = None
-        self._timeout, self._cancel = timeout, cancel
+        self._timeout, self._cancel, self._max_output = timeout, cancel, max_output
         self._deadline = time.monotonic() + timeout
         self._was_cancelled = False
 
     def seconds_to_wait(self) -> float:
         """How long to wait before this is asked again; 0 if the process must end."""
+        if self.stopped is not None:
+            return 0
         now = time.monotonic()
         self._look_at_cancel(now)
         if now < self._deadline:
@@ -291,6 +309,11 @@ class _Watch:
             self.stopped = "it was stopped with the run"
         return 0
 
+    def look_at_output(self, size: int) -> None:
+        """Stop the process if this many bytes of output are too many."""
+        if self._max_output is not None and size > self._max_output:
+            self.stopped = f"it was stopped: more than {self._max_output:,} bytes"
+
     def _look_at_cancel(self, now: float) -> None:
         if self._was_cancelled or self._cancel is None or not self._cancel.is_set():
             return
@@ -300,7 +323,7 @@ class _Watch:
 
 
 def _collect(
-    popen: Popen[bytes], sink: BinaryIO | None, watch: _Watch
+    popen: Popen[bytes], sink: BinaryIO | None, watch: Watch
 ) -> tuple[bytes, bytes]:
     """Standard output, empty if it goes to `sink`, and the end of standard error. The
     process has ended afterwards, or must be ended if `watch` has stopped it.
@@ -322,6 +345,7 @@ def _collect(
                     messages = (messages + data)[-_MAX_MESSAGES:]
                 elif sink is None:
                     output += data
+                    watch.look_at_output(len(output))
                 else:
                     sink.write(data)
     while watch.stopped is None and (seconds := watch.seconds_to_wait()):
@@ -332,9 +356,16 @@ def _collect(
 
 
 class Process:
-    """A git process that runs until it is closed. Its stderr is discarded."""
+    """A git process that runs until it is closed. Its stderr is discarded.
 
-    def __init__(self, running: GitPython.AutoInterrupt) -> None:
+    From each request on it has the time for an answer that `limits` gives a command,
+    until `answered`; then it is ended.
+    """
+
+    def __init__(self, running: GitPython.AutoInterrupt, limits: Git) -> None:
+        self._limits = limits
+        self.watch: Watch | None = None
+        self.is_closed = False
         # GitPython ends the process once nothing refers to this object
         self._running = running
         popen = running.proc
@@ -346,9 +377,11 @@ class Process:
         self.stdout: IO[bytes] = popen.stdout
         self._popen, self._stdin, self._stderr = popen, popen.stdin, popen.stderr
         os.set_blocking(self._stderr.fileno(), False)
+        _overseer.add(self)
 
     def send(self, data: bytes) -> None:
-        """Write to the process. OSError if it has ended."""
+        """Write a request to the process. OSError if it has ended."""
+        self.watch = self._limits.watch
         # GitPython always makes a pipe of stderr. A full one would stop git for good
         # (git warns of an ambiguous name each time that it is asked for).
         with suppress(BlockingIOError):
@@ -356,6 +389,19 @@ class Process:
                 pass
         self._stdin.write(data)
         self._stdin.flush()
+
+    def answered(self) -> None:
+        """The answer was read; until the next request the process may take its time."""
+        self.watch = None
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the process and to what it started."""
+        _signal(self._popen, number)
+
+    def end(self) -> None:
+        """End the process; who reads its answer finds that it is over."""
+        if self._popen.poll() is None:
+            _end(self._popen)
 
     def wait(self) -> int:
         """Wait until the process has ended, and return its exit status."""
@@ -366,7 +412,54 @@ class Process:
         for stream in (self._stdin, self.stdout, self._stderr):
             with suppress(OSError):  # what was not sent yet can be sent no more
                 stream.close()
-        self.wait()
+        # busy with an answer, it does not see that nobody reads it
+        with suppress(TimeoutExpired):
+            self._popen.wait(_KILL_GRACE)
+        self.end()
+        self.watch = None
+        self.is_closed = True
+
+
+class _Overseer:
+    """A thread that ends the processes which take too long for an answer. It runs while
+    there are any.
+    """
+
+    def __init__(self) -> None:
+        # A signal's handler may interrupt who holds it. What the garbage collector may
+        # call, such as `Process.close`, does not take it.
+        self._lock = threading.RLock()
+        # GitPython ends a process that nothing refers to
+        self._processes: WeakSet[Process] = WeakSet()
+        self._is_running = False
+
+    def processes(self) -> list[Process]:
+        with self._lock:
+            return list(self._processes)
+
+    def add(self, process: Process) -> None:
+        with self._lock:
+            self._processes.add(process)
+            if self._is_running:
+                return
+            self._is_running = True
+        threading.Thread(target=self._run, name="fanin-git", daemon=True).start()
+
+    def _run(self) -> None:
+        while self._has_processes():
+            for process in self.processes():
+                watch = process.watch
+                if watch is not None and not watch.seconds_to_wait():
+                    process.end()
+            time.sleep(_OVERSEER_SECONDS)
+
+    def _has_processes(self) -> bool:
+        with self._lock:
+            self._is_running = any(not each.is_closed for each in self._processes)
+            return self._is_running
+
+
+_overseer = _Overseer()
 
 
 def _gitpython() -> GitPython:

@@ -10,10 +10,11 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from time import sleep
 
 import pytest
 
-from runner.core.errors import EnvironmentBroken, GitFailed
+from runner.core.errors import EnvironmentBroken, GitFailed, GitStopped
 from runner.repo import command
 from runner.repo.command import Git, git_environment, isolated_git
 
@@ -200,3 +201,48 @@ def test_many_messages_do_not_stop_a_git_whose_output_goes_to_a_file(
         assert len(done.stderr) <= MANY // 2
         sink.seek(0)
         assert sink.read() == b"done\n"
+
+
+def test_git_is_ended_when_it_prints_too_much(git: Git) -> None:
+    bounded = replace(_slow(git, 0, f"head -c {MANY} /dev/zero"), max_output=MANY - 1)
+    with pytest.raises(GitStopped, match="more than"):
+        bounded.run(["slow"])
+    assert len(replace(bounded, max_output=MANY).run(["slow"])) == MANY
+
+
+def test_a_long_lived_git_is_ended_when_an_answer_takes_too_long(git: Git) -> None:
+    process = replace(_slow(git, 600), timeout=0.2).start(["slow"])
+    process.send(b"question\n")
+    assert process.stdout.read() == b""
+    process.close()
+
+
+def test_a_long_lived_git_may_take_its_time_between_two_requests(
+    git: Git, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command, "_OVERSEER_SECONDS", 0.01)
+    process = replace(git, timeout=0.01).start(["cat-file", "--batch-check"])
+    process.send(b"HEAD\n")
+    assert process.stdout.readline() == b"HEAD missing\n"
+    process.answered()
+    sleep(0.2)  # and none of many looks at it ends it
+    process.send(b"HEAD\n")
+    assert process.stdout.readline() == b"HEAD missing\n"
+    process.close()
+
+
+def test_a_long_lived_git_ends_when_fanin_ends(git: Git) -> None:
+    process = _slow(git, 600).start(["slow"])
+    process.send(b"question\n")
+    command.end_all()
+    assert process.stdout.read() == b""
+    process.close()
+
+
+def test_a_busy_git_ends_when_it_is_closed(
+    git: Git, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command, "_KILL_GRACE", 0.2)
+    process = _slow(git, 600).start(["slow"])
+    process.close()
+    assert process.wait() < 0

@@ -1,0 +1,170 @@
+"""Looks at the sizes and kinds of what an agent left, before git reads it.
+
+A sparse file of a terabyte takes no space and a moment to make, but git would read all
+of it; and git waits for a writer when it opens a named pipe.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from runner.attempt.left_out import LeftOut, changed_paths
+from runner.core.errors import GitStopped
+from runner.repo.command import Git, Watch
+
+# limits.size times this is the most that git reads of a result. The fan-in expands no
+# larger pack.
+FACTOR = 8
+# git reads these whole, wherever they are
+_RULES = frozenset({".gitignore", ".gitattributes", ".gitmodules", ".git"})
+_MAX_RULES_BYTES = 100 * 2**20  # newer versions of git ignore larger files
+
+
+_NO_SIZES: Mapping[bytes, int] = {}
+
+
+class Survey(NamedTuple):
+    """The bytes of all files, and a file that git must not meet, if there is one."""
+
+    size: int
+    trap: LeftOut | None = None
+
+
+class _File(NamedTuple):
+    """A file that is no folder; git reads the whole of it if it is one of its `rules`."""
+
+    path: str
+    status: os.stat_result
+    is_rules: bool
+
+
+def survey(folder: Path, watch: Watch) -> Survey:
+    """Look at every file below the folder, without its `.git`.
+
+    Raises GitStopped if `watch` ends it.
+    """
+    total = 0
+    for file in _files(folder, watch):
+        if stat.S_ISREG(file.status.st_mode):
+            total += file.status.st_size
+        if file.is_rules and (problem := _problem(file.status)):
+            return Survey(total, LeftOut(file.path, problem))
+    return Survey(total)
+
+
+def _problem(status: os.stat_result) -> str | None:
+    if stat.S_ISLNK(status.st_mode):
+        return None  # which git does not follow here
+    if not stat.S_ISREG(status.st_mode):
+        return "is no regular file, but git would open it"
+    if status.st_size > _MAX_RULES_BYTES:
+        return f"has {status.st_size:,} bytes, and git would read all of it"
+    return None
+
+
+def _files(folder: Path, watch: Watch) -> Iterator[_File]:
+    # A list and no recursion: an agent may nest folders as deep as it likes. Paths are
+    # relative, as git's are: otherwise git would reach further.
+    remaining = [""]
+    root = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        while remaining:
+            parent = remaining.pop()
+            if not watch.seconds_to_wait():
+                raise GitStopped(("add",), 1, watch.stopped or "")
+            for name, status in _listed(root, parent):
+                path = f"{parent}{name}"
+                is_nested = "/.git/" in path
+                if status is not None:
+                    yield _File(path, status, is_nested or name in _RULES)
+                # git asks for the commit of a nested repository, not for its objects
+                elif path != ".git" and (not is_nested or "/.git/refs" in path):
+                    remaining.append(f"{path}/")
+    finally:
+        os.close(root)
+
+
+def _listed(root: int, parent: str) -> list[tuple[str, os.stat_result | None]]:
+    """The entries of a folder; None for the status of a folder. Nothing if it cannot be
+    read: then git cannot either.
+    """
+    listed: list[tuple[str, os.stat_result | None]] = []
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+    with suppress(OSError):
+        folder = os.open(parent or ".", flags, dir_fd=root)
+        try:
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        listed.append((entry.name, None))
+                    else:
+                        status = entry.stat(follow_symlinks=False)
+                        listed.append((entry.name, status))
+        finally:
+            os.close(folder)
+    return listed
+
+
+def too_large(git: Git, max_bytes: int, base: str) -> list[LeftOut]:
+    """The largest of the files that git would add, so many that the others have at most
+    `max_bytes` together.
+
+    A file with the size that it has in the tree `base` does not count: it may be as it
+    was there, and git reads no more than it did for the base.
+    """
+    return largest(git.cwd, max_bytes, changed_paths(git), _sizes_in(git, base))
+
+
+def largest(
+    folder: Path,
+    max_bytes: int,
+    paths: Sequence[bytes],
+    base_sizes: Mapping[bytes, int] = _NO_SIZES,
+) -> list[LeftOut]:
+    """The largest of these files, so many that the others have at most `max_bytes`
+    together. One whose size is that in `base_sizes` does not count.
+    """
+    files = []
+    for path, size in _sizes_of(folder, paths):
+        if size != base_sizes.get(path):
+            files.append((size, os.fsdecode(path)))
+    files.sort()
+    left_out, total = [], 0
+    for size, name in files:
+        total += size
+        if total > max_bytes:
+            left_out.append(LeftOut(name, _reason(size, max_bytes)))
+    return left_out
+
+
+def _sizes_of(folder: Path, paths: Sequence[bytes]) -> Iterator[tuple[bytes, int]]:
+    """The sizes in bytes of those paths that are files."""
+    root = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        for path in paths:
+            with suppress(OSError):
+                status = os.stat(path, dir_fd=root, follow_symlinks=False)
+                if stat.S_ISREG(status.st_mode):
+                    yield path, status.st_size
+    finally:
+        os.close(root)
+
+
+def _reason(size: int, max_bytes: int) -> str:
+    limit = f"{FACTOR} times limits.size"
+    return f"has {size:,} bytes, and the changes more than {max_bytes:,} ({limit})"
+
+
+def _sizes_in(git: Git, tree: str) -> dict[bytes, int]:
+    sizes = {}
+    for entry in git.run(["ls-tree", "-r", "-l", "-z", tree]).split(b"\0"):
+        meta, _, path = entry.partition(b"\t")
+        words = meta.split()
+        if len(words) == 4 and words[3].isdigit():
+            sizes[path] = int(words[3])
+    return sizes
