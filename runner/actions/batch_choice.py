@@ -177,6 +177,7 @@ def _preflight(
         may_change_workflows=options.may_change_workflows,
         tracked=_tracked(repo, snapshot, options),
         job_seconds=_job_seconds(options.runs_on, settings),
+        has_file=lambda path: repo.file(snapshot.commit, path) is not None,
     )
     if report.problems:
         raise InvalidInput(report.problems)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import posixpath
+import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
@@ -20,6 +22,9 @@ _XDG = {
 # Every machine sets these for every program: they are not secret, even if `agent.env`
 # lists them.
 _NEVER_SECRET = frozenset({"PATH", "HOME", "LANG"})
+
+# Programs whose first argument is usually the script that they run.
+_INTERPRETER = re.compile(r"(?:python|node|bash|sh|ruby|perl|php|deno|bun)[\d.]*")
 
 
 def on_actions(environ: Mapping[str, str]) -> bool:
@@ -180,6 +185,29 @@ def missing_requirements(
             )
             missing.append((problem, "set the complete key, or unset the variable"))
     return missing
+
+
+def script_of(settings: AgentSettings) -> str | None:
+    """The file of the repository that the command starts, None if it starts none.
+
+    It is the program itself if that is a relative path, or the script that is the first
+    argument of an interpreter.
+    """
+    command = settings.command or ()
+    if not command:
+        return None
+    candidate = command[0]
+    if _INTERPRETER.fullmatch(candidate.rpartition("/")[2]) and len(command) > 1:
+        candidate = command[1]
+        if not candidate.startswith("-") and "." in candidate:
+            return _relative(candidate)
+        return None
+    return _relative(candidate) if "/" in candidate else None
+
+
+def _relative(path: str) -> str | None:
+    path = posixpath.normpath(path)
+    return None if path.startswith(("/", "../")) else path
 
 
 def _program(agent: Agent, settings: AgentSettings) -> str:

@@ -16,7 +16,7 @@ from typing import NoReturn
 import click
 
 from runner import __version__
-from runner.cli import init, inspect, issues, jobs, progress, run, start
+from runner.cli import doctor, init, inspect, issues, jobs, progress, run, start
 from runner.core.errors import EXIT_DONE, FaninError
 
 EXIT_USAGE = 2
@@ -26,7 +26,7 @@ EXIT_INTERRUPTED = 130
 # The sections of `fanin --help`.
 SECTIONS: dict[str, tuple[click.Command, ...]] = {
     "Run": run.COMMANDS,
-    "Inspect": inspect.COMMANDS,
+    "Inspect": (*inspect.COMMANDS, *doctor.COMMANDS),
     "Change the progress": progress.COMMANDS,
     "Get started": (*init.COMMANDS, *start.COMMANDS),
     "GitHub issues": issues.COMMANDS,

@@ -56,7 +56,11 @@ def check(repo_path: str, /, as_json: bool, **flags: FlagValue | None) -> int:
         _print_problems_as_json(error.problems)
         return error.exit_code
     preflight_report = preflight(
-        snapshot.plan, snapshot.progress, settings, environ=os.environ
+        snapshot.plan,
+        snapshot.progress,
+        settings,
+        environ=os.environ,
+        has_file=lambda path: (repo.root / path).is_file(),
     )
     problems = [*preflight_report.problems, *_template_problems(repo, settings)]
     notes = [

@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 # Commands that decide what runs: every setting matters to them.
-_DECIDING = ("run", "check", "next")
+_DECIDING = ("run", "check", "doctor", "next")
 _READING_THE_PLAN = (*_DECIDING, "retry", "skip", "status", "graph", "task")
 _CHOOSING_AN_AGENT = (*_DECIDING, "task")
 # Commands that show or change how many attempts a task has left.

@@ -8,6 +8,7 @@ import shlex
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from runner.config.settings import Settings
@@ -131,6 +132,7 @@ def _names(paths: Sequence[str]) -> str:
 
 
 def check_agents(
+    repo: Repository,
     snapshot: Snapshot,
     settings: Settings,
     environ: Mapping[str, str],
@@ -142,11 +144,21 @@ def check_agents(
     keep the cost limit is missing.
     """
     report = preflight(
-        snapshot.plan, snapshot.progress, settings, environ=environ, choice=choice
+        snapshot.plan,
+        snapshot.progress,
+        settings,
+        environ=environ,
+        choice=choice,
+        has_file=partial(is_committed, repo, snapshot.commit),
     )
     if report.problems or report.missing:
         raise InvalidInput([*report.problems, *report.missing])
     return report.notes
+
+
+def is_committed(repo: Repository, commit: str, path: str) -> bool:
+    """Whether the path is a regular file in the commit."""
+    return repo.file(commit, path) is not None
 
 
 def agents_of_open_tasks(

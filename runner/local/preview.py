@@ -30,7 +30,7 @@ def first_batch(
     named tasks, InvalidInput for agents, programs and keys.
     """
     choice = named.choice(snapshot, settings.max_attempts)
-    check_agents(snapshot, settings, environ, choice)
+    check_agents(repo, snapshot, settings, environ, choice)
     template = settings.prompt_template
     template_text = repo.file(snapshot.commit, template) if template else None
     return pipeline.next_batch(

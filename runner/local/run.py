@@ -139,7 +139,9 @@ class LocalRun:
         snapshot = self._context.snapshot()
         choice = self._named.choice(snapshot, self._settings.max_attempts)
         self._context = replace(self._context, choice=choice)
-        notes = check_agents(snapshot, self._settings, self._environ, choice)
+        notes = check_agents(
+            self._repo, snapshot, self._settings, self._environ, choice
+        )
         used_agents = agents_of_open_tasks(snapshot, self._settings, choice)
         self._observer.add_secrets(secrets_of(used_agents, self._environ))
         self._observer.add_secrets(Secrets.of(self._environ, self._settings.setup_env))

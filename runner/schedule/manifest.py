@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 
 AgentOf = Callable[[Task], AgentSettings]
 
-NO_AGENT_REMEDY = (
-    'set one in fanin.yml, e.g.  agent: {command: ["python3", "agent.py"]}'
-)
+NO_AGENT_REMEDY = "set one in fanin.yml, e.g.  agent: claude ; see  fanin agents"
 
 
 def build_manifest(

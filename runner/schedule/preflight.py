@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from runner import agents
 from runner.agents import Agent, Costs, prompt
-from runner.agents.environment import missing_requirements
+from runner.agents.environment import missing_requirements, script_of
 from runner.config.settings import FILE, Settings
 from runner.core.errors import Problem, UsageProblem
 from runner.core.message_text import one_line
@@ -75,6 +75,7 @@ def preflight(
     tracked: Sequence[str] = (),
     job_seconds: float | None = None,
     choice: TaskChoice = EVERY_TASK,
+    has_file: Callable[[str], bool] | None = None,
 ) -> PreflightReport:
     """Check every open task of `choice` and its agent.
 
@@ -82,7 +83,8 @@ def preflight(
     looked up on; None if they run on other machines, which skips `missing`. On GitHub
     Actions a push that changes `.github/workflows/**` is rejected unless its token may
     do that: `may_change_workflows`. `tracked` are the paths of the repository. An
-    attempt there must end within `job_seconds`.
+    attempt there must end within `job_seconds`. `has_file` tells whether a path is in
+    the commit that checkouts are made from.
     """
     problems = list(_unknown_task_problems(plan, settings))
     uses: list[_AgentUse] = []
@@ -102,6 +104,9 @@ def preflight(
             else:
                 uses.append(use)
     problems += _each_once(faults, plan)
+    # What set-up writes is in no commit.
+    if has_file is not None and settings.setup is None:
+        problems += _script_problems(uses, plan, has_file)
     notes = list(_changed_since_notes(plan, progress))
     if settings.limits.max_cost_usd is not None:
         problems += _cost_limit_problems(uses, plan)
@@ -287,6 +292,22 @@ def _missing(
         requirements = missing_requirements(use.agent, use.chosen, environ, which)
         for what, remedy in requirements:
             problems.setdefault(what, _problem(use.task, plan, what, remedy))
+    return list(problems.values())
+
+
+def _script_problems(
+    uses: Sequence[_AgentUse], plan: Plan, has_file: Callable[[str], bool]
+) -> list[Problem]:
+    """A problem for each script that an agent's command names and no checkout has."""
+    problems: dict[str, Problem] = {}
+    for use in uses:
+        script = script_of(use.chosen)
+        if script is None or script in problems or has_file(script):
+            continue
+        what = f"the agent's script {script!r} is not in the repository"
+        problems[script] = _problem(
+            use.task, plan, what, "commit it, or fix agent.command"
+        )
     return list(problems.values())
 
 

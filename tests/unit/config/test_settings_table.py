@@ -14,6 +14,7 @@ from runner.core.task import TaskSettings
 
 # Options that a command has beside the settings.
 OWN_OPTIONS = {
+    "doctor": {"--no-run"},
     "run": {"--until", "--dry-run", "-j"},
     "check": {"--json"},
     "status": {"--json"},

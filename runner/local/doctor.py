@@ -1,0 +1,231 @@
+"""The checks of `fanin doctor`: git, plan, agents, workflows, and whether set-up and
+verify work on the branch as it is.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import yaml
+
+from runner.agents import agent_for
+from runner.agents.environment import find_key
+from runner.attempt.attempt import AttemptContext, VerifyCommand, verify_commit
+from runner.attempt.preparation import SetupCommand
+from runner.config.settings import FILE, Settings
+from runner.core.errors import FaninError, Problem
+from runner.core.folders import remove_folder
+from runner.core.plurals import pluralize
+from runner.local.preparation import (
+    agents_of_open_tasks,
+    is_committed,
+    refuse_unfinished,
+    uncommitted_notes,
+)
+from runner.plan.snapshot import Snapshot
+from runner.repo.repository import Repository
+from runner.schedule.preflight import preflight
+from runner.schedule.task_choice import EVERY_TASK
+
+# `git merge-tree --write-tree` came with it.
+OLDEST_GIT = (2, 38)
+# What the reusable workflow asks of the job that calls it (docs/actions.md).
+_PERMISSIONS = ("contents", "actions", "pull-requests")
+_CALLED = re.compile(r"(?:^|/)fanin(?:-issues)?\.ya?ml(?:@|$)")
+# Lines of a failed command's log that are shown.
+_LOG_LINES = 15
+
+
+@dataclass(frozen=True)
+class Check:
+    """The outcome of one check: what was found, and how to fix it if it is not `ok`."""
+
+    name: str
+    ok: bool
+    what: str
+    fix: str = ""
+    log: tuple[str, ...] = ()
+
+
+def git_check(version: str) -> Check:
+    """Whether git is new enough; `version` as `git --version` prints it."""
+    match = re.search(r"(\d+)\.(\d+)", version)
+    if match is None or (int(match[1]), int(match[2])) < OLDEST_GIT:
+        oldest = ".".join(map(str, OLDEST_GIT))
+        return Check(
+            "git", ok=False, what=version, fix=f"install git {oldest} or newer"
+        )
+    return Check("git", ok=True, what=version.removeprefix("git version "))
+
+
+def project_checks(
+    repo: Repository,
+    settings: Settings,
+    snapshot: Snapshot,
+    branch: str,
+    environ: Mapping[str, str],
+) -> Iterator[Check]:
+    """The checks that start none of the repository's programs."""
+    yield _branch_check(repo, settings, snapshot, branch)
+    plan = snapshot.plan
+    standings = snapshot.progress.standings(plan, settings.max_attempts)
+    ready = pluralize(len(snapshot.graph.ready(standings)), "ready task")
+    tasks = pluralize(len(plan.tasks), "task")
+    yield Check("plan", ok=True, what=f"{plan.path} ({plan.source}): {tasks}, {ready}")
+    yield from _agent_checks(repo, snapshot, settings, environ)
+    yield from _workflow_checks(repo)
+
+
+def _branch_check(
+    repo: Repository, settings: Settings, snapshot: Snapshot, branch: str
+) -> Check:
+    try:
+        refuse_unfinished(repo, branch)
+        notes = uncommitted_notes(repo, snapshot, settings, branch)
+    except FaninError as error:
+        return Check("branch", ok=False, what=error.message, fix=error.advice)
+    return Check("branch", ok=True, what="; ".join([branch, *notes]))
+
+
+def _agent_checks(
+    repo: Repository, snapshot: Snapshot, settings: Settings, environ: Mapping[str, str]
+) -> Iterator[Check]:
+    report = preflight(
+        snapshot.plan,
+        snapshot.progress,
+        settings,
+        environ=environ,
+        has_file=partial(is_committed, repo, snapshot.commit),
+    )
+    faults = [*report.problems, *report.missing]
+    for fault in faults:
+        yield _fault(fault)
+    if faults:
+        return
+    described = set()
+    for chosen in agents_of_open_tasks(snapshot, settings, EVERY_TASK):
+        agent = agent_for(chosen)
+        key = find_key(agent, chosen, environ)
+        name = chosen.name
+        described.add(f"{name}, key or login: {key}" if key else name)
+    for what in sorted(described):
+        yield Check("agent", ok=True, what=what)
+
+
+def _fault(fault: Problem) -> Check:
+    place = f"{fault.path}:{fault.line}: " if fault.line else f"{fault.path}: "
+    return Check("agent", ok=False, what=f"{place}{fault.what}", fix=fault.remedy)
+
+
+# -- workflows --
+
+
+def _workflow_checks(repo: Repository) -> Iterator[Check]:
+    for path in sorted((repo.root / ".github" / "workflows").glob("*.y*ml")):
+        name = path.relative_to(repo.root).as_posix()
+        if not path.is_file() or path.is_symlink():
+            continue
+        yield from workflow_checks(name, path.read_text(errors="replace"))
+
+
+def workflow_checks(path: str, text: str) -> Iterator[Check]:
+    """Whether each job of the workflow that calls fanin's grants what that one needs.
+
+    A called workflow that asks for more than its caller grants starts no job at all.
+    """
+    try:
+        workflow = yaml.safe_load(text)
+    except (yaml.YAMLError, RecursionError):
+        return
+    jobs = workflow.get("jobs") if isinstance(workflow, dict) else None
+    for name, job in (jobs if isinstance(jobs, dict) else {}).items():
+        if not isinstance(job, dict) or not _CALLED.search(str(job.get("uses", ""))):
+            continue
+        granted = job.get("permissions", workflow.get("permissions"))
+        missing = [scope for scope in _PERMISSIONS if not _grants(granted, scope)]
+        if missing:
+            needed = ", ".join(f"{scope}: write" for scope in missing)
+            what = f"{path}: the job {name} does not grant {needed}"
+            yield Check("workflow", ok=False, what=what, fix="add it to  permissions:")
+        else:
+            yield Check("workflow", ok=True, what=f"{path}: job {name}")
+
+
+def _grants(permissions: object, scope: str) -> bool:
+    if isinstance(permissions, dict):
+        return permissions.get(scope) == "write"
+    return permissions == "write-all"
+
+
+# -- set-up and verify --
+
+
+def command_checks(
+    repo: Repository, settings: Settings, commit: str, environ: Mapping[str, str]
+) -> Iterator[Check]:
+    """Run set-up and verify on the commit, in a checkout as an agent gets it.
+
+    `verify` is red before any agent has worked if the project's own tests are.
+    """
+    if settings.setup is not None:
+        setup = _run_check("setup", "true", repo, settings, commit, environ)
+        yield setup
+        if not setup.ok:
+            return
+    if settings.verify is None:
+        yield Check(
+            "verify", ok=True, what=f"none; to test what lands, set it in {FILE}"
+        )
+        return
+    yield _run_check("verify", settings.verify, repo, settings, commit, environ)
+
+
+def _run_check(
+    name: str,
+    command: str,
+    repo: Repository,
+    settings: Settings,
+    commit: str,
+    environ: Mapping[str, str],
+) -> Check:
+    verify = VerifyCommand(
+        command, settings.timeout, settings.env, _setup_command(settings)
+    )
+    scratch = Path(tempfile.mkdtemp(prefix="fanin-doctor-"))
+    # The commit needs no other objects than the repository's own.
+    objects = repo.origin.git_dir / "objects"
+    try:
+        failure = verify_commit(
+            verify, repo.origin, commit, objects, scratch, AttemptContext(environ)
+        )
+    finally:
+        remove_folder(scratch)
+    text = settings.setup if name == "setup" else command
+    if failure is None:
+        return Check(name, ok=True, what=" ".join((text or "").split()))
+    log = failure.log_tail.splitlines()[-_LOG_LINES:]
+    what = failure.message.splitlines()[0].removeprefix("verify was not started: ")
+    fix = f"run it in a fresh clone of {commit[:10]}, or change  {name}  in {FILE}"
+    return Check(name, ok=False, what=what, fix=fix, log=tuple(log))
+
+
+def _setup_command(settings: Settings) -> SetupCommand | None:
+    if settings.setup is None:
+        return None
+    return SetupCommand(
+        settings.setup, settings.setup_timeout, settings.env, settings.setup_env
+    )
+
+
+def all_ok(checks: Iterator[Check], show: Callable[[Check], object]) -> bool:
+    """Show each check as soon as it is done; whether all are ok."""
+    ok = True
+    for check in checks:
+        show(check)
+        ok = ok and check.ok
+    return ok
