@@ -210,43 +210,66 @@ def run_task(
     )
     result_folder.begin(folder, attempt)
     workspace_folder = scratch / f"{manifest.batch}-{entry.folder}"
+    try:
+        outcome = _attempt_outcome(
+            manifest,
+            entry,
+            attempt,
+            workspaces,
+            workspace_folder,
+            folder,
+            attempt_context,
+        )
+        result = Result(
+            batch=manifest.batch,
+            manifest=manifest.digest,
+            task=entry.task.id,
+            attempt=entry.attempt,
+            base=manifest.base,
+            run_attempt=attempt_context.run_attempt,
+            job=attempt_context.job,
+            started=started,
+            finished=now(),
+            agent=entry.agent.name,
+            succeeded=outcome.failure is None,
+            failure=outcome.failure,
+            usage=outcome.usage,
+            tree=outcome.tree,
+            pack=result_folder.PACK if outcome.tree else None,
+            warnings=list(outcome.warnings),
+        )
+        try:
+            attempt_context.wait_until_durable()
+        finally:  # an error there must not lose work that is paid for
+            result_folder.finish(folder, result)
+    finally:
+        # not before its work is durable
+        workspaces.release(workspace_folder)
+    return result
+
+
+def _attempt_outcome(
+    manifest: Manifest,
+    entry: BatchEntry,
+    attempt: result_folder.Attempt,
+    workspaces: Workspaces,
+    workspace_folder: Path,
+    folder: Path,
+    attempt_context: AttemptContext,
+) -> AttemptOutcome:
+    """Run the attempt in a workspace; what goes wrong with the machine is its failure."""
     kind = FailureKind.NOT_READY
     try:
         attempt_workspace = workspaces.acquire(
             manifest.base, workspace_folder, branch_of(entry.folder)
         )
         kind = FailureKind.ENVIRONMENT
-        outcome = execute_attempt(
+        return execute_attempt(
             manifest, entry, attempt, attempt_workspace, folder, attempt_context
         )
     except FaninError as error:
         failure = _environment_failure(error, kind, attempt_context)
-        outcome = AttemptOutcome(Usage(), failure)
-    finally:
-        workspaces.release(workspace_folder)
-    result = Result(
-        batch=manifest.batch,
-        manifest=manifest.digest,
-        task=entry.task.id,
-        attempt=entry.attempt,
-        base=manifest.base,
-        run_attempt=attempt_context.run_attempt,
-        job=attempt_context.job,
-        started=started,
-        finished=now(),
-        agent=entry.agent.name,
-        succeeded=outcome.failure is None,
-        failure=outcome.failure,
-        usage=outcome.usage,
-        tree=outcome.tree,
-        pack=result_folder.PACK if outcome.tree else None,
-        warnings=list(outcome.warnings),
-    )
-    try:
-        attempt_context.wait_until_durable()
-    finally:  # an error there must not lose work that is paid for
-        result_folder.finish(folder, result)
-    return result
+        return AttemptOutcome(Usage(), failure)
 
 
 def _environment_failure(
@@ -301,6 +324,7 @@ def record_kept(
     The fan-in that names only those that git could set; of the others it warns.
     """
     failed = {ref for ref, commit in kept.items() if not repo.set_ref(ref, commit)}
+    repo.sync_refs(kept)
     if not failed:
         return fan_in
     warnings = list(fan_in.warnings)

@@ -575,7 +575,6 @@ def append_pack(workspace: Workspace, revisions: str, sink: BinaryIO) -> None:
         *("pack-objects", "-q", "--thin", "--stdout", "--revs"),
         "--delta-base-offset",
     ]
-    # git writes to the file itself
-    sink.flush()
     workspace.git.run(argv, stdin=revisions.encode(), stdout=sink)
+    sink.flush()
     durable.sync(sink.fileno())

@@ -73,6 +73,18 @@ def move(file: Path, target: Path) -> None:
         file.unlink()
 
 
+def folders_above(path: Path, top: Path) -> list[Path]:
+    """The folders above `path`, up to and including `top`: their fsync makes the name of
+    a new file durable, and the names of new folders on the way to it.
+    """
+    folders = []
+    for folder in path.parents:
+        folders.append(folder)
+        if folder == top:
+            break
+    return folders
+
+
 def sync_files(files: Sequence[Path]) -> None:
     """fsync each file, all at once: a disk needs hardly longer for many than for one."""
     if len(files) < 2:

@@ -86,9 +86,9 @@ def finish(folder: Path, result: Result) -> None:
     """Write the result, the last of all files. From here on the work is durable."""
     data = result.model_dump_json(indent=1).encode()
     durable.write(folder / RESULT, data, synced=False)
-    # File and folder are synced at once. A power failure before that may leave half a
+    # File and folders are synced at once. A power failure before that may leave half a
     # result, which counts as a failure of the attempt, as if none had been written.
-    durable.sync_files([folder / RESULT, folder])
+    durable.sync_files([folder / RESULT, folder, folder.parent])
 
 
 def artifact_name(batch: str, folder: str, attempt: int, run_attempt: int) -> str:

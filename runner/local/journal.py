@@ -166,6 +166,8 @@ class Journal:
     def __init__(self, git_dir: Path) -> None:
         self.folder = git_dir / "fanin"
         self.path = self.folder / "journal.jsonl"
+        self._git_dir = git_dir
+        self._is_named = False  # whether the journal's own name is durable
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -206,6 +208,9 @@ class Journal:
         with self._writing():
             self.folder.mkdir(exist_ok=True)
             durable.append_lines(self.path, lines, synced=synced)
+            if synced and not self._is_named:
+                durable.sync_files(durable.folders_above(self.path, self._git_dir))
+                self._is_named = True
 
     def record_limits(self, before: LimitWaits, after: LimitWaits) -> None:
         """Add, durably, what has changed in the usage limits of agents."""
@@ -240,7 +245,8 @@ class Journal:
         """Make durable what `open` has written."""
         folder = self.round_folder(manifest.run, manifest.round)
         with self._writing():
-            durable.sync_files([folder / MANIFEST, folder, self.path])
+            names = durable.folders_above(folder / MANIFEST, self._git_dir)
+            durable.sync_files([folder / MANIFEST, self.path, *names])
 
     @contextmanager
     def _writing(self) -> Iterator[None]:

@@ -179,7 +179,9 @@ class BranchLander:
         # Git refuses fanin/… where a branch is named fanin.
         names = (f"fanin/{run}", f"fanin-{run}")
         for name in names:
-            if self._repo.set_ref(f"refs/heads/{name}", tip):
+            ref = f"refs/heads/{name}"
+            if self._repo.set_ref(ref, tip):
+                self._repo.sync_refs([ref])
                 return name
         raise EnvironmentBroken(
             f"cannot create the branch {names[0]}", "the results are kept; run again"

@@ -175,7 +175,12 @@ class Quarantine(WritableDatabase):
                 argv = ["unpack-objects", "-q"]
             # durable before a ref names them
             git = self._repository.git.with_config("core.fsync=all")
+            before = self._repository.object_folders()
             git.run(argv, stdin=pack)
+            # git makes files durable, not their names
+            after = self._repository.object_folders()
+            changed = [path for path in after if after[path] != before.get(path)]
+            durable.sync_files([self._repository.object_folder, *changed])
             durable.checkpoint("after objects")
 
     def _adopt_files(self) -> None:
@@ -195,7 +200,8 @@ class Quarantine(WritableDatabase):
                 shutil.copymode(objects, target)
             durable.move(file, target / file.name)
         # once for all renames; git itself does not even do that
-        durable.sync_folder(objects)
+        folders = {objects / file.parent.name for file in files}
+        durable.sync_files([objects, *sorted(folders)])
         durable.checkpoint("after objects")
 
 

@@ -6,7 +6,7 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -252,6 +252,15 @@ class Repository(WritableDatabase):
         durable.checkpoint("before rename")
         temporary.replace(path)
         durable.checkpoint("after rename")
+        durable.sync_files([path.parent, self.object_folder])
+
+    def object_folders(self) -> dict[Path, int]:
+        """The folders of objects, with the times of their last changes in ns."""
+        return {
+            folder: folder.stat().st_mtime_ns
+            for folder in self.object_folder.iterdir()
+            if folder.is_dir()
+        }
 
     @contextmanager
     def quarantine(self) -> Iterator[Quarantine]:
@@ -327,6 +336,15 @@ class Repository(WritableDatabase):
             done = git.status(argv) == 0
         durable.checkpoint("after ref")
         return done
+
+    def sync_refs(self, refs: Iterable[str]) -> None:
+        """Make the names of these refs' files durable: git syncs only their content."""
+        folders: dict[Path, None] = {}
+        for ref in refs:
+            above = durable.folders_above(self.git_dir / ref, self.git_dir / "refs")
+            folders.update(dict.fromkeys(above))
+        # A ref may be packed, or the repository may keep its refs in another format.
+        durable.sync_files([folder for folder in folders if folder.is_dir()])
 
     def delete_ref(self, ref: str) -> None:
         """Delete a ref, if there is one."""

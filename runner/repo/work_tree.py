@@ -146,6 +146,9 @@ def land(repo: Repository, landing: Landing) -> RefUpdate:
         # In the meantime a person may have switched to another branch, which git would
         # move instead.
         update, is_locked = _try_to_land(repo, landing)
+    if update.landed:
+        # The journal may say so only then.
+        repo.sync_refs([f"refs/heads/{landing.branch}"])
     return update
 
 
@@ -194,7 +197,7 @@ def _fast_forward(repo: Repository, folder: Path, new: str) -> str:
         *("-C", str(folder), "merge", "-q", "--ff-only", "--no-squash"),
         *("--no-overwrite-ignore", new),
     ]
-    return repo.git.run_unchecked(argv).stderr
+    return repo.git.with_config("core.fsync=all").run_unchecked(argv).stderr
 
 
 def undo_interrupted(repo: Repository, landing: Landing) -> list[str]:

@@ -1,0 +1,154 @@
+"""What must be on the disk before what, by the system calls of whole runs.
+
+SIGKILL does not show a missing fsync: the kernel still has what was written. The table
+of these orders is in docs/reliability.md.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner.core.manifest import Manifest
+from tests.support import crashes, sync_trace
+from tests.support.project import Project
+from tests.support.sync_trace import Call, Check, Disk
+
+WRITES = {"write", "rename", "renameat", "renameat2", "link", "linkat", "unlink"}
+# As strace writes a line of the run about the end of an attempt.
+ENDED = re.compile(r"^1<.*\\342\\234(?:\\224|\\230) ([ABC]) ")
+
+
+class Orders:
+    """A check for each row of the table; `seen` has those whose moment has come."""
+
+    def __init__(self, root: Path) -> None:
+        self.seen: set[str] = set()
+        self._root = str(root)
+        self._git = f"{root}/.git"
+        self._journal = f"{self._git}/fanin/journal.jsonl"
+        # task → the folder of its result, the name of its workspace
+        self._attempts: dict[str, tuple[str, str]] = {}
+        for file in root.glob(".git/fanin/runs/*/*/manifest.json"):
+            manifest = Manifest.model_validate_json(file.read_bytes())
+            for entry in manifest.entries:
+                folder = file.parent / "results" / entry.folder
+                workspace = f"{manifest.batch}-{entry.folder}"
+                self._attempts[entry.task.id] = (str(folder), workspace)
+
+    def checks(self) -> dict[str, Check]:
+        return {
+            "manifest and journal before a result": self._batch_before_result,
+            "a result before it is reported": self._result_before_report,
+            "a result before its checkout goes": self._result_before_removal,
+            "objects before a ref that names them": self._objects_before_ref,
+            "the journal before a landing": self._journal_before_landing,
+            "refs before the journal says so": self._refs_before_journal,
+        }
+
+    def _batch_before_result(self, disk: Disk, call: Call) -> list[str]:
+        target = call.paths[-1] if call.paths else ""
+        if not call.name.startswith("rename") or not target.endswith("/result.json"):
+            return []
+        self.seen.add("manifest and journal before a result")
+        manifest = str(Path(target).parents[2] / "manifest.json")
+        assert manifest in disk.known
+        return disk.lacks(manifest) + disk.lacks(self._journal)
+
+    def _result_before_report(self, disk: Disk, call: Call) -> list[str]:
+        ended = ENDED.match(call.text) if call.name == "write" else None
+        if ended is None:
+            return []
+        self.seen.add("a result before it is reported")
+        return self._lacking_result(disk, ended[1])
+
+    def _result_before_removal(self, disk: Disk, call: Call) -> list[str]:
+        if call.name not in {"unlink", "unlinkat"}:
+            return []
+        for task, (_, workspace) in self._attempts.items():
+            # its folder has another name by then
+            path = call.paths[0]
+            if f"/{workspace}/" in path and path.endswith("/README.md"):
+                self.seen.add("a result before its checkout goes")
+                return self._lacking_result(disk, task)
+        return []
+
+    def _lacking_result(self, disk: Disk, task: str) -> list[str]:
+        folder, _ = self._attempts[task]
+        lost = []
+        for name in ("result.json", "change.pack"):
+            path = f"{folder}/{name}"
+            if path not in disk.known:
+                lost.append(f"{path} is not there")
+            lost += disk.lacks(path)
+        return lost
+
+    def _objects_before_ref(self, disk: Disk, call: Call) -> list[str]:
+        target = call.paths[-1] if call.paths else ""
+        if not call.name.startswith("rename") or "/refs/" not in target:
+            return []
+        if not target.startswith(self._git):
+            return []
+        self.seen.add("objects before a ref that names them")
+        folder = f"{self._git}/objects/"
+        return [
+            f"{path}, before {target}"
+            for path in sorted(disk.written | disk.named)
+            if path.startswith(folder)
+        ]
+
+    def _journal_before_landing(self, disk: Disk, call: Call) -> list[str]:
+        target = call.paths[-1] if call.paths else ""
+        is_file = target.startswith(f"{self._root}/") and not target.startswith(
+            self._git
+        )
+        if not is_file or not (call.made or call.name in WRITES):
+            return []
+        self.seen.add("the journal before a landing")
+        return disk.lacks(self._journal)
+
+    def _refs_before_journal(self, disk: Disk, call: Call) -> list[str]:
+        if call.name != "write" or call.paths[0] != self._journal:
+            return []
+        if not re.search(r"fanned-in|waiting|flushed", call.text):
+            return []
+        self.seen.add("refs before the journal says so")
+        refs = (f"{self._git}/refs/heads/", f"{self._git}/refs/fanin/kept/")
+        lost = []
+        for path in sorted(disk.known):
+            if path.startswith(refs):
+                lost += disk.lacks(path)
+        return lost
+
+
+@pytest.mark.parametrize("schedule", ["batch", "rolling"])
+def test_what_must_be_durable_before_what(
+    project: Project, tmp_path: Path, schedule: str
+) -> None:
+    # The work of A lands first, or waits because a file is in its way.
+    tasks: list[dict[str, Any]] = [
+        {"id": "A", "do": ["write a: a"]},
+        {"id": "B", "do": ["write b: b", "fail late"], "max_attempts": 1},
+        {"id": "C", "do": ["write c: c"], "depends_on": ["A"]},
+    ]
+    project.plan(tasks, schedule=schedule, max_concurrent=2)
+    project.write("c", "in the way\n")
+    disk = Disk.of(project.root)
+    log = tmp_path / "calls"
+    said = sync_trace.trace(
+        [sys.executable, "-m", "runner", "run"],
+        project.root,
+        log,
+        PYTHONPATH=str(crashes.ROOT),
+    )
+    assert "finished work waits on" in said, said
+    orders = Orders(project.root)
+    checks = orders.checks()
+    assert sync_trace.broken(log, disk, checks) == {name: [] for name in checks}
+    assert orders.seen == set(checks)
+    table = (crashes.ROOT / "docs" / "reliability.md").read_text()
+    assert [name for name in checks if f"\n| {name} |" not in table] == []
