@@ -22,13 +22,13 @@ from tests.support.attacks import ATTACKS, DOCUMENTS, PACKS, Batch
 from tests.support.jobs import Jobs
 from tests.support.project import Project
 
-POINTS = {  # of about 140 steps each, about 320 where it is rolling
-    "batch": 100,
-    "individual": 60,
-    "waiting": 40,
-    "rolling": 60,
-    "rolling individual": 30,
-    "rolling waiting": 40,
+POINTS = {
+    "batch": 110,
+    "individual": 70,
+    "waiting": 60,
+    "rolling": 80,
+    "rolling individual": 50,
+    "rolling waiting": 60,
 }
 TWICE = {  # points at which the recovery is killed as well
     "batch": [[80 + 4 * n, 6 + 4 * n] for n in range(8)],

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -31,16 +32,27 @@ ROOT = Path(__file__).parents[2]
 DRIVER = Path(__file__).with_name("crash_driver.py")
 SHARED = "".join(f"line {number}\n" for number in range(1, 31))
 
-# Retry, merge of two tasks' changes to one file, rename, a commit by the agent, verify,
-# a second round.
+# Retry, merge of two tasks' changes to one file, rename, a commit by the agent, a stash,
+# a branch of the agent's own, verify, a second round.
+STASH = ["write stashed: precious", "git add -A", "git stash -q"]
 TASKS: list[dict[str, Any]] = [
-    {"id": "A", "do": ["write src/a: a", "replace shared: line 2\\n -> line two\\n"]},
+    {
+        "id": "A",
+        "do": [
+            *STASH,
+            "write src/a: a",
+            "replace shared: line 2\\n -> line two\\n",
+        ],
+    },
     {"id": "B", "do": ["fail once by design", "write b: b"]},
     {
         "id": "C",
         "do": [
             "replace shared: line 29 -> line twenty-nine",
             "rename old.txt: new.txt",
+            "git checkout -q -b mine",
+            "commit work of C",
+            "git checkout -q -f -",
         ],
     },
     {
@@ -317,9 +329,23 @@ def _lost_or_double(
     waiting = Journal(place.project.root / ".git").state().waiting
     if end.variant in IN_THE_WAY and OTHER_WORK not in waiting:
         wrong.append(f"lost: work for another branch waits no more: {waiting}")
+    if not _has_stash(place):
+        wrong.append("lost: what A stashed is not kept")
     if fsck := place.project.git("fsck", "--strict", "--no-dangling"):
         wrong.append(f"fsck: {fsck}")
     return wrong
+
+
+def _has_stash(place: Place) -> bool:
+    """Whether the stash of A's agent is kept, in a bundle or by a ref."""
+    git_dir = place.project.root / ".git"
+    if any(git_dir.glob("fanin/runs/*/*/results/*/detours.bundle")):
+        return True
+    kept = ["for-each-ref", "--format=%(refname)", "refs/fanin/kept"]
+    return any(
+        "stashed" in place.project.git("ls-tree", "--name-only", ref).split()
+        for ref in place.project.git(*kept).split()
+    )
 
 
 def left_behind(place: Place) -> list[str]:
@@ -395,6 +421,11 @@ def sample(count: int, of: int) -> list[int]:
     return sorted(
         {1 + round(place * (of - 1) / max(1, count - 1)) for place in range(count)}
     )
+
+
+def seeded_sample(count: int, of: int, name: str) -> list[int]:
+    """`count` steps of all, the same ones each time for the same name."""
+    return sorted(random.Random(name).sample(range(1, of + 1), count))
 
 
 def try_all(end: Undisturbed, points: list[list[int]], folder: Path) -> list[str]:
