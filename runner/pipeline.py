@@ -28,7 +28,7 @@ from runner.attempt.attempt import AttemptContext, AttemptOutcome, execute_attem
 from runner.attempt.checkout_extras import add_extras
 from runner.attempt.workspace import Workspace
 from runner.config.settings import FILE, Settings
-from runner.core import result_folder
+from runner.core import plan_paths, result_folder
 from runner.core.errors import FaninError
 from runner.core.folders import remove_folder
 from runner.core.manifest import BatchEntry, Manifest
@@ -421,9 +421,7 @@ def _can_replay(
     from runner.policy.paths import Spellings
 
     for state_path in (manifest.plan.path, manifest.progress, FILE):
-        # a plan may be a folder
-        inside = f"{state_path}/"
-        if any(path == state_path or path.startswith(inside) for path in rival_paths):
+        if any(plan_paths.covers(state_path, path) for path in rival_paths):
             return False
     changes = list(itertools.chain.from_iterable(changes_by_commit))
     if overlaps(changes, rival_paths):

@@ -44,7 +44,9 @@ def skip_reason(
     path = manifest.progress
     file = branch_checkout / path
     data = file.read_bytes() if file.is_file() else None
-    recorded = progress.parse(path, decode_text(path, data), manifest.plan.path)
+    recorded = progress.parse(
+        path, decode_text(path, data), manifest.plan.path, any_section=True
+    )
     return progress.stale_reason(recorded, entry.task, entry.task_digest, entry.attempt)
 
 

@@ -152,11 +152,11 @@ def _parse_yaml(text: bytes) -> dict[str, Any]:
 
 def _tasks_of_any_format(folder: str, flags: Flags) -> Iterator[tuple[str, str]]:
     from runner.cli.context import branch_commit, open_project
-    from runner.plan import formats
+    from runner.plan import loading
     from runner.plan.trees import CommitTree
 
     repo, settings = open_project(folder, flags)
     _, commit = branch_commit(repo, settings)
     # Neither progress nor graph: both take time, and no id depends on them.
-    for task in formats.load(settings.plan, CommitTree(repo, commit)).tasks:
+    for task in loading.load(settings.plan, CommitTree(repo, commit)).tasks:
         yield task.id, task.title

@@ -157,6 +157,12 @@ def _print_plan(snapshot: Snapshot, views: Sequence[TaskView]) -> None:
     dependencies = pluralize(graph.edges, "dependency", "dependencies")
     click.echo(f"{plan.path} ({plan.source}): {tasks}, {dependencies}")
     click.echo(", ".join(f"{count} {state}" for state, count in counts(views).items()))
+    for part in plan.parts:
+        own_ids = set(part.ids.values())
+        own_views = [view for view in views if view.task.id in own_ids]
+        own_counts = counts(own_views)
+        states = ", ".join(f"{count} {state}" for state, count in own_counts.items())
+        click.echo(f"  {part.name}: {part.path} ({part.source}): {states}")
     remaining = batches(views, graph)
     if not remaining:
         return

@@ -125,8 +125,9 @@ def convert(
     from runner.core.documents import clean
     from runner.core.task import PlanSettings
     from runner.plan import trees
-    from runner.plan.formats import load, native
+    from runner.plan.formats import native
     from runner.plan.graph import TaskGraph
+    from runner.plan.loading import load
     from runner.plan.progress import from_source, render
 
     choice = PlanSettings(

@@ -16,7 +16,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from runner.config import settings_table
 from runner.config.settings_table import Setting
-from runner.core import yaml_document
+from runner.core import plan_paths, yaml_document
 from runner.core.documents import Duration, TaskId, UserDocument
 from runner.core.errors import InvalidInput, Problem
 from runner.core.manifest import Limits
@@ -100,7 +100,7 @@ class Settings(UserDocument):
     @field_validator("plan")
     @classmethod
     def _normalize_plan_path(cls, plan: PlanSettings) -> PlanSettings:
-        return plan.model_copy(update={"path": _normalized(plan.path)})
+        return plan.model_copy(update={"path": _normalized_plan(plan.path)})
 
     @field_validator("progress", "prompt_template")
     @classmethod
@@ -126,7 +126,8 @@ class Settings(UserDocument):
             (self.progress, FILE),
         )
         for outer, inner in pairs:
-            if outer == inner or inner.startswith(f"{outer}/"):
+            is_inside = outer == inner or inner.startswith(f"{outer}/")
+            if is_inside or plan_paths.covers(outer, inner):
                 raise ValueError(
                     f"plan, progress and {FILE} must be three different files, "
                     "none inside the plan's folder"
@@ -168,6 +169,13 @@ class Settings(UserDocument):
     def slots(self) -> int:
         """The number of agents that run at once."""
         return self.max_concurrent if self.parallel else 1
+
+
+def _normalized_plan(path: str) -> str:
+    """The path, or each of several. ValueError if one leaves the repository."""
+    if not plan_paths.is_several(path):
+        return _normalized(path)
+    return plan_paths.SEPARATOR.join(map(_normalized, plan_paths.parts(path)))
 
 
 def _normalized(path: str) -> str:
@@ -363,7 +371,7 @@ def _put(nested: dict[str, Any], setting: Setting, value: Any) -> None:
         nested[parent] = {key: value}
         return
     mapping = nested.get(parent, {})
-    if parent == "plan" and isinstance(mapping, str):
+    if parent == "plan" and isinstance(mapping, str | list):
         mapping = {"path": mapping}
     # Anything else that is not a mapping is reported when the layer is validated.
     if isinstance(mapping, dict):
@@ -387,14 +395,14 @@ def _given(layers: Iterable[Mapping[str, Any]], name: str) -> list[Any]:
     return [layer[name] for layer in layers if layer.get(name) is not None]
 
 
-def _merged_plan(layers: Iterable[str | dict[str, Any]]) -> dict[str, Any]:
+def _merged_plan(layers: Iterable[str | list[str] | dict[str, Any]]) -> dict[str, Any]:
     merged: dict[str, Any] = {}
     for layer in layers:
-        mapping: dict[str, Any] = {"path": layer} if isinstance(layer, str) else layer
+        mapping: dict[str, Any] = layer if isinstance(layer, dict) else {"path": layer}
         if "path" in mapping:
             path_so_far = PlanSettings.model_validate(merged).path
             path = PlanSettings.model_validate({"path": mapping["path"]}).path
-            if _normalized(path) != path_so_far:
+            if _normalized_plan(path) != path_so_far:
                 # Another plan: the format of the former does not hold for it.
                 merged = {}
         options = {**merged.get("options", {}), **mapping.get("options", {})}

@@ -92,7 +92,8 @@ SETTINGS = (
         "The plan's file or folder, relative to the repository",
         (*_READING_THE_PLAN, "collect", "answer"),
         meaning="the plan's file or folder, relative to the repository; it must be "
-        "committed. `{path: …, source: NAME, options: {…}, ignore_dangling: true, "
+        "committed. A list of them, or a pattern such as `specs/*/tasks.md`, is "
+        "[several plans](#several-plans). `{path: …, source: NAME, options: {…}, ignore_dangling: true, "
         "strict: true}` is accepted too, see below",
         default="tasks.yml",
         metavar="PATH",
@@ -372,7 +373,7 @@ SETTINGS = (
         "text",
         "The file that records the progress",
         (*_READING_THE_PLAN, "collect", "answer"),
-        meaning="the file that records the progress; one plan per file",
+        meaning="the file that records the progress; one plan, or one list of plans, per file",
         default=".fanin/progress.json",
         metavar="PATH",
     ),

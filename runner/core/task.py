@@ -18,6 +18,7 @@ from pydantic import (
     model_validator,
 )
 
+from runner.core import plan_paths
 from runner.core.documents import Duration, TaskId, Text, Title, UserDocument, digest_of
 from runner.core.errors import Problem
 from runner.core.plurals import pluralize
@@ -292,6 +293,8 @@ def _split_heading(plan: dict[str, object]) -> dict[str, object]:
     path, options = plan.get("path"), plan.get("options", {})
     if not isinstance(path, str) or not isinstance(options, dict):
         return plan
+    if plan_paths.is_several(path):
+        return plan
     match = _WITH_HEADING.fullmatch(path)
     if match is None:
         return plan
@@ -299,10 +302,19 @@ def _split_heading(plan: dict[str, object]) -> dict[str, object]:
     return {**plan, "path": match["path"], "options": options}
 
 
+def _joined_paths(plan: dict[str, object]) -> dict[str, object]:
+    """The plan with a list of paths as one text."""
+    paths = plan.get("path")
+    if not isinstance(paths, list) or not all(isinstance(path, str) for path in paths):
+        return plan
+    return {**plan, "path": plan_paths.SEPARATOR.join(paths)}
+
+
 class PlanSettings(UserDocument):
     """The path of the plan and the options for reading it.
 
-    `path` is a file or folder; `source` the format, None if it is to be detected;
+    `path` is a file or folder, or several of them and patterns as in
+    `core.plan_paths`; `source` the format, None if it is to be detected;
     `options` are those of the format. `ignore_dangling` drops dependencies on tasks that
     are not in the plan, which are errors otherwise. `strict` refuses a plan with
     records that cannot be read, instead of leaving them out. `skip_lines` are the
@@ -320,16 +332,21 @@ class PlanSettings(UserDocument):
     @model_validator(mode="before")
     @classmethod
     def _expand_short_form(cls, value: object) -> object:
-        if isinstance(value, str):
+        if isinstance(value, str | list):
             value = {"path": value}
         if isinstance(value, dict):
-            value = _split_heading(value)
+            value = _split_heading(_joined_paths(value))
         if isinstance(value, dict) and value.get("source") == ISSUES:
             return {"path": ISSUES_PATH, **value}
         return value
 
     def __str__(self) -> str:
         return self.path
+
+    @property
+    def is_several(self) -> bool:
+        """Whether several plans are meant, even if there is only one now."""
+        return plan_paths.is_several(self.path)
 
     @property
     def of_issues(self) -> bool:
@@ -347,6 +364,28 @@ class LeftOut(NamedTuple):
     task_id: str | None
 
 
+class Owner(NamedTuple):
+    """Where a task of several plans comes from: `Plan.name`, and its id in that plan."""
+
+    plan: str
+    own_id: str
+
+
+class PlanPart(NamedTuple):
+    """One of several plans that are one graph.
+
+    `name`: the one in `NAME/ID`. `progress_name`: what its progress calls it, as in
+    `Plan.name`. `ids`: own id → id in the graph.
+    """
+
+    path: str
+    name: str
+    progress_name: str
+    source: str
+    options: Mapping[str, str]
+    ids: Mapping[str, str]
+
+
 class Plan(BaseModel):
     """A parsed plan.
 
@@ -354,7 +393,9 @@ class Plan(BaseModel):
     `left_out` are the records that cannot be read although the rest can. `source` and
     `options` tell how it was read, and so how it is written back. `own_files` are the
     files that no task may change because they are the plan; () stands for `path`.
-    `section` is the heading of the plan if its file has several, else "".
+    `section` is the heading of the plan if its file has several, else "". `parts` are
+    the plans that it is made of, () if it is one file or folder; `path` is then the
+    setting, and `source` names all their formats.
     """
 
     model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
@@ -367,6 +408,16 @@ class Plan(BaseModel):
     options: dict[str, str] = Field(default_factory=dict)
     own_files: tuple[str, ...] = ()
     section: str = ""
+    parts: tuple[PlanPart, ...] = ()
+
+    @property
+    def owners(self) -> dict[str, Owner]:
+        """Task id → its owner, if the plan is made of several."""
+        owners = {}
+        for part in self.parts:
+            for own_id, task_id in part.ids.items():
+                owners[task_id] = Owner(part.progress_name, own_id)
+        return owners
 
     @property
     def name(self) -> str:

@@ -9,7 +9,7 @@ last, if there was one.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import lru_cache
@@ -17,11 +17,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
+from runner.core import plan_paths
 from runner.core.documents import Document
 from runner.core.errors import InvalidInput, Problem
 from runner.core.plurals import pluralize
 from runner.core.result import Failure, JobIds, Result, Usage
-from runner.core.task import Plan, Standing, Status, Task
+from runner.core.task import Owner, Plan, Standing, Status, Task
 
 # Characters of a failed attempt's log that are stored for the prompt of the retry.
 KEPT_TAIL = 2_000
@@ -45,7 +46,9 @@ class Record(Document):
     - `seconds`: how long the successful attempt took, for the critical path;
     - `job`: where the latest attempt ran, as in `Result`;
     - `changed`: the paths that the task changed, for the prompts of its dependents;
-    - `request`: `Task.request_digest` of what the successful attempt was asked to do.
+    - `request`: `Task.request_digest` of what the successful attempt was asked to do;
+    - `plan`, `own_id`: if the file has the records of several plans, which one the task
+      is of, and its id there if it differs.
     """
 
     status: Status = Status.PENDING
@@ -67,6 +70,8 @@ class Record(Document):
     cost_usd: float | None = None
     tokens: int | None = None
     job: JobIds | None = None
+    plan: str | None = None
+    own_id: str | None = None
 
 
 class RunRecord(Document):
@@ -96,9 +101,12 @@ class RunRecord(Document):
 
 
 class ProgressFile(Document):
+    """The file. `others`: records of plans that are not the plan now."""
+
     version: Literal[1]
     plan: str
     tasks: dict[str, Record]
+    others: dict[str, Record] = Field(default_factory=dict)
     run: RunRecord | None = None
 
 
@@ -123,6 +131,8 @@ class Progress:
     `run` is the run on GitHub Actions that landed last. `extra` holds fields of the
     file that a newer version has written. `reopened` are ids of tasks whose completed
     mark in the plan counts no more; the commit that records this clears the mark.
+    `owners`: which of several plans each id is of, {} if the plan is one. `others`:
+    the records of other plans, which were part of it once or come before it.
     """
 
     plan: str
@@ -130,6 +140,8 @@ class Progress:
     extra: Mapping[str, Any] = field(default_factory=dict)
     run: RunRecord | None = None
     reopened: frozenset[str] = frozenset()
+    owners: Mapping[str, Owner] = field(default_factory=dict)
+    others: Mapping[str, Record] = field(default_factory=dict)
 
     # -- questions --
 
@@ -432,11 +444,19 @@ def from_source(plan: Plan, path: str) -> Progress:
 
 
 def parse(
-    path: str, text: str | None, plan: str, *, any_section: bool = False
+    path: str,
+    text: str | None,
+    plan: str,
+    *,
+    any_section: bool = False,
+    folder: str = "",
 ) -> Progress:
     """The progress in `text`, the content of the file at `path`; None: no file yet.
 
-    `any_section`: that of any plan in the file `plan` will do.
+    `any_section`: that of any plan in the file or folder `plan` will do. `folder`: a
+    plan in it may come after another one there, such as the next change of OpenSpec.
+
+    What was recorded for a plan alone counts when it is one of several, and back.
 
     Raises InvalidInput if it is unreadable or belongs to a plan other than `plan`.
     """
@@ -453,14 +473,84 @@ def parse(
         )
         line = _line_of(text, first["loc"])
         raise InvalidInput([Problem(path, line, what, remedy)]) from None
-    is_section = any_section and document.plan.startswith(f"{plan}#")
-    if document.plan != plan and not is_section:
+    is_part = any_section and document.plan.startswith((f"{plan}#", f"{plan}/"))
+    if is_part:
+        plan = document.plan
+    if document.plan != plan and not _may_follow(document, plan, folder):
         what = f"this is the progress of {document.plan}, not of {plan}"
         remedy = "give this plan its own file with the setting progress:"
         raise InvalidInput([Problem(path, 1, what, remedy)])
-    return Progress(
-        document.plan, document.tasks, document.model_extra or {}, document.run
-    )
+    progress = Progress(plan, document.tasks, document.model_extra or {}, document.run)
+    if plan_paths.is_several(plan):
+        return _of_several(progress, document)
+    if document.plan == plan and not document.others:
+        return progress
+    return _of_one(progress, document)
+
+
+def _may_follow(document: ProgressFile, plan: str, folder: str) -> bool:
+    """Whether the plan takes over the progress of another one."""
+    was = document.plan
+    recorded = {record.plan for record in document.tasks.values() if record.plan}
+    if plan_paths.is_several(plan):
+        if not plan_paths.is_several(was):
+            return plan_paths.covers(plan, was.partition("#")[0])
+        shared = set(plan_paths.parts(plan)) & set(plan_paths.parts(was))
+        return bool(shared) or any(plan_paths.covers(plan, name) for name in recorded)
+    if plan_paths.is_several(was):
+        own_path = plan.partition("#")[0]
+        return plan in recorded or plan_paths.covers(was, own_path)
+    inside = f"{folder}/"
+    return bool(folder) and was.startswith(inside) and plan.startswith(inside)
+
+
+def _entries(document: ProgressFile) -> Iterator[tuple[str, Owner | None, Record]]:
+    """Each record with its id in the file and its owner; None if the file has none."""
+    default = None if plan_paths.is_several(document.plan) else document.plan
+    for task_id, record in [*document.tasks.items(), *document.others.items()]:
+        plan = record.plan or default
+        owner = Owner(plan, record.own_id or task_id) if plan else None
+        plain = record.model_copy(update={"plan": None, "own_id": None})
+        yield task_id, owner, plain
+
+
+def _of_several(progress: Progress, document: ProgressFile) -> Progress:
+    """Every record under an id of its own, which is the one of the file if it is free."""
+    records: dict[str, Record] = {}
+    owners: dict[str, Owner] = {}
+    for task_id, owner, record in _entries(document):
+        key = task_id
+        if key in records and owner is not None:
+            key = _full_id(owner)
+        records[key] = record
+        if owner is not None:
+            owners[key] = owner
+    return replace(progress, records=records, owners=owners)
+
+
+def _of_one(progress: Progress, document: ProgressFile) -> Progress:
+    """The records of this plan under its own ids; those of the others are kept."""
+    records: dict[str, Record] = {}
+    others: dict[str, Record] = {}
+    for task_id, owner, record in _entries(document):
+        if owner is None or owner.plan == progress.plan:
+            records[owner.own_id if owner else task_id] = record
+            continue
+        key = task_id
+        if key in others:
+            key = _full_id(owner)
+        others[key] = _owned(record, key, owner)
+    return replace(progress, records=records, others=others)
+
+
+def _full_id(owner: Owner) -> str:
+    name = plan_paths.names([owner.plan])[owner.plan]
+    return f"{name}/{owner.own_id}"
+
+
+def _owned(record: Record, task_id: str, owner: Owner) -> Record:
+    own_id = owner.own_id if owner.own_id != task_id else None
+    return record.model_copy(update={"plan": owner.plan, "own_id": own_id})
 
 
 def render(progress: Progress, order: Iterable[str]) -> str:
@@ -471,13 +561,26 @@ def render(progress: Progress, order: Iterable[str]) -> str:
     for task_id in dict.fromkeys([*order, *progress.records]):
         if task_id not in progress.records:
             continue
-        comma = "," if lines else ""
-        key = json.dumps(task_id, ensure_ascii=False)
-        lines.append(f"{comma}{key}: {_record_json(progress.records[task_id])}")
+        record = progress.records[task_id]
+        owner = progress.owners.get(task_id)
+        if owner is not None:
+            record = _owned(record, task_id, owner)
+        lines.append(_record_line(task_id, record, is_first=not lines))
+    if progress.others:
+        lines.append('}, "others": {')
+        first = len(lines)
+        for task_id, record in progress.others.items():
+            lines.append(_record_line(task_id, record, is_first=len(lines) == first))
     closing = "}}"
     if progress.run is not None:
         closing = f'}}, "run": {_run_json(progress.run)}}}'
     return "\n\n".join([opening, *lines, closing]) + "\n"
+
+
+def _record_line(task_id: str, record: Record, *, is_first: bool) -> str:
+    comma = "" if is_first else ","
+    key = json.dumps(task_id, ensure_ascii=False)
+    return f"{comma}{key}: {_record_json(record)}"
 
 
 def seconds_between(started: str, finished: str) -> float:

@@ -4,19 +4,20 @@ change of the progress.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from runner.agents import prompt
 from runner.core import gc_pause
 from runner.core.errors import InvalidInput, Problem, UsageProblem
 from runner.core.message_text import one_line
-from runner.core.task import Plan, PlanSettings, Status, Task, TaskRules
+from runner.core.task import Owner, Plan, PlanSettings, Status, Task, TaskRules
 from runner.core.validation import nearest
 from runner.plan import formats, progress
 from runner.plan.formats import Mark, Tree
 from runner.plan.graph import TaskGraph
+from runner.plan.loading import NO_OWNERS, load, write_back
 from runner.plan.progress import Progress
 from runner.plan.task_rules import apply_rules, effective_rules
 from runner.plan.trees import (
@@ -74,12 +75,31 @@ def read_snapshot(
     Raises InvalidInput with every problem and its location.
     """
     tree = CommitTree(repo, commit)
-    if not exists(tree, choice.path):
+    if not choice.is_several and not exists(tree, choice.path):
         raise InvalidInput([missing_in_commit(repo, choice)])
-    plan, graph = _load_plan(choice, tree, task_rules)
     text = decode_text(progress_path, repo.file(commit, progress_path))
-    recorded = progress.parse(progress_path, text, plan.name)
-    return Snapshot(commit, plan, graph, recorded)
+    return _snapshot(commit, choice, tree, task_rules, progress_path, text)
+
+
+def _snapshot(
+    commit: str,
+    choice: PlanSettings,
+    tree: Tree,
+    task_rules: TaskRules,
+    progress_path: str,
+    progress_text: str | None,
+) -> Snapshot:
+    if not choice.is_several:
+        plan, graph = _load_plan(choice, tree, task_rules, NO_OWNERS)
+        recorded = progress.parse(
+            progress_path, progress_text, plan.name, folder=choice.path
+        )
+        return Snapshot(commit, plan, graph, recorded)
+    # Which ids are recorded decides which ids the tasks get.
+    recorded = progress.parse(progress_path, progress_text, choice.path)
+    plan, graph = _load_plan(choice, tree, task_rules, recorded.owners)
+    owners = {**recorded.owners, **plan.owners}
+    return Snapshot(commit, plan, graph, replace(recorded, owners=owners))
 
 
 def read_progress(
@@ -91,7 +111,9 @@ def read_progress(
     it is unreadable or belongs to another plan.
     """
     text = decode_text(progress_path, repo.file(commit, progress_path))
-    return progress.parse(progress_path, text, choice.path, any_section=True)
+    return progress.parse(
+        progress_path, text, choice.path, any_section=True, folder=choice.path
+    )
 
 
 def read_working_tree(
@@ -115,21 +137,20 @@ def read_working_tree(
     state = None
     if repo is not None and commit is not None:
         committed = CommitTree(repo, commit)
-        if exists(committed, choice.path):
+        if choice.is_several or exists(committed, choice.path):
             state = CommittedState(files, committed, formats.STATE_FILES)
             tree = state
-    plan, graph = _load_plan(choice, tree, task_rules)
-    notes = list(plan.notes)
+    file = root / progress_path
+    data = file.read_bytes() if file.is_file() else None
+    text = decode_text(progress_path, data)
+    snapshot = _snapshot("", choice, tree, task_rules, progress_path, text)
+    notes = list(snapshot.plan.notes)
     if files.ignored:
         notes.append(ignored_note(files.ignored))
     if state is not None:
         notes += [_state_note(path) for path in sorted(state.differing)]
-    plan = plan.model_copy(update={"notes": tuple(notes)})
-    file = root / progress_path
-    data = file.read_bytes() if file.is_file() else None
-    text = decode_text(progress_path, data)
-    recorded = progress.parse(progress_path, text, plan.name)
-    return Snapshot("", plan, graph, recorded)
+    plan = snapshot.plan.model_copy(update={"notes": tuple(notes)})
+    return replace(snapshot, plan=plan)
 
 
 def _state_note(path: str) -> str:
@@ -172,14 +193,22 @@ class _CachedPlan:
 
     choice: PlanSettings
     task_rules: TaskRules
+    owners: Mapping[str, Owner]
     source: _RecordingTree
     plan: Plan
     graph: TaskGraph
 
     def is_current(
-        self, choice: PlanSettings, tree: Tree, task_rules: TaskRules
+        self,
+        choice: PlanSettings,
+        tree: Tree,
+        task_rules: TaskRules,
+        owners: Mapping[str, Owner],
     ) -> bool:
         """Whether loading the plan again would give the same."""
+        # Recording an id with its owner changes no id.
+        if owners not in (self.owners, {**self.owners, **self.plan.owners}):
+            return False
         # A run detects the format once and names it from then on.
         detected = self.choice.model_copy(update={"source": self.plan.source})
         if choice not in (self.choice, detected):
@@ -197,19 +226,24 @@ _MAX_RECENT = 2
 
 
 def _load_plan(
-    choice: PlanSettings, tree: Tree, task_rules: TaskRules
+    choice: PlanSettings,
+    tree: Tree,
+    task_rules: TaskRules,
+    owners: Mapping[str, Owner],
 ) -> tuple[Plan, TaskGraph]:
     for cached in _recent_plans:
-        if cached.is_current(choice, tree, task_rules):
+        if cached.is_current(choice, tree, task_rules, owners):
             return cached.plan, cached.graph
     source = _RecordingTree(tree)
     with gc_pause.paused():
-        plan = apply_rules(formats.load(choice, source), task_rules)
+        plan = apply_rules(load(choice, source, owners), task_rules)
         graph = TaskGraph(plan.tasks, plan.path)
     # The cache must not keep the repository alive.
     source.tree = formats.MemoryTree({})
     _recent_plans.append(
-        _CachedPlan(choice, effective_rules(plan, task_rules), source, plan, graph)
+        _CachedPlan(
+            choice, effective_rules(plan, task_rules), owners, source, plan, graph
+        )
     )
     del _recent_plans[:-_MAX_RECENT]
     return plan, graph
@@ -298,9 +332,7 @@ def write_progress_blobs(
     plan = snapshot.plan
     tree = CommitTree(objects, snapshot.commit)
     marks = changed_marks(snapshot, after)
-    marked = formats.get_source(plan.source).write_back(
-        plan.path, tree, marks, plan.options
-    )
+    marked = write_back(plan, tree, marks)
     text = progress.render(after, [task.id for task in plan.tasks])
     # Paths and fields of a newer version may hold lone surrogates, which UTF-8 cannot
     # encode.
@@ -317,9 +349,7 @@ def written_paths(repo: Repository, snapshot: Snapshot, progress_path: str) -> s
     plan = snapshot.plan
     tree = CommitTree(repo, snapshot.commit)
     marks = {task.id: Mark(Status.COMPLETED, None, None, None) for task in plan.tasks}
-    marked = formats.get_source(plan.source).write_back(
-        plan.path, tree, marks, plan.options
-    )
+    marked = write_back(plan, tree, marks)
     return {progress_path, *marked}
 
 

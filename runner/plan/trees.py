@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
+from runner.core import plan_paths
 from runner.core.errors import InvalidInput, Problem
 from runner.core.task import PlanSettings
 from runner.plan.formats import Tree
@@ -93,7 +94,9 @@ class WorkTree:
         return self._texts[path]
 
     def _is_ignored(self, path: str) -> bool:
-        if not any(path.startswith(f"{folder}/") for folder in self._listed):
+        if not any(
+            folder == "." or path.startswith(f"{folder}/") for folder in self._listed
+        ):
             self._find_ignored(path)
         return path in self.ignored
 
@@ -117,7 +120,7 @@ class WorkTree:
             for name in files:
                 file = Path(parent, name)
                 if not file.is_symlink():
-                    paths.append(f"{folder}/{file.relative_to(start).as_posix()}")
+                    paths.append(file.relative_to(self._root).as_posix())
         if paths and folder not in self._listed:
             self._find_ignored(folder)
             self._listed.append(folder)
@@ -154,10 +157,17 @@ def work_tree(
 
     Raises InvalidInput if it does not contain the plan.
     """
-    problem = unreachable(repo, choice.path) if repo else None
-    if problem is not None:
-        raise InvalidInput([problem])
+    paths = [choice.path]
+    if choice.is_several:
+        names = plan_paths.parts(choice.path)
+        paths = [name for name in names if not plan_paths.is_pattern(name)]
+    for path in paths:
+        problem = unreachable(repo, path) if repo else None
+        if problem is not None:
+            raise InvalidInput([problem])
     tree = WorkTree(root, repo)
+    if choice.is_several:
+        return tree
     if exists(tree, choice.path):
         return tree
     remedy = missing_plan_remedy(choice)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from runner.config.settings import Settings
 from runner.core.errors import InvalidInput, Problem
 from runner.core.manifest import BatchEntry, DependencyResult, Manifest
-from runner.core.task import AgentSettings, Plan, Task
+from runner.core.task import AgentSettings, Plan, PlanSettings, Task
 from runner.plan.context import read_context
 from runner.plan.progress import Progress
 from runner.plan.task_rules import never_changed
@@ -56,9 +56,7 @@ def build_manifest(
         round=round_number,
         run_attempt=run_attempt,
         base=base,
-        plan=settings.plan.model_copy(
-            update={"path": plan.path, "source": plan.source}
-        ),
+        plan=_plan_of_batch(settings.plan, plan),
         progress=settings.progress,
         branch=branch,
         commit_strategy=settings.commit_strategy,
@@ -79,6 +77,13 @@ def build_manifest(
         setup_timeout=settings.setup_timeout,
         entries=entries,
     )
+
+
+def _plan_of_batch(choice: PlanSettings, plan: Plan) -> PlanSettings:
+    """The plan with its format, so that it is not detected again; several have several."""
+    if plan.parts:
+        return choice
+    return choice.model_copy(update={"path": plan.path, "source": plan.source})
 
 
 def agents_of(task: Task, plan: Plan, settings: Settings) -> tuple[AgentSettings, ...]:

@@ -64,8 +64,11 @@ def generate(name: str) -> dict[str, Any]:
         one = {**agent, "oneOf": one_of}
         definitions["AgentSettings"] = {"anyOf": [short, one, several]}
     if plan := definitions.get("PlanSettings"):
+        several = {"type": "array", "items": {"type": "string"}, "minItems": 1}
+        path = plan["properties"]["path"]
+        plan["properties"]["path"] = {"anyOf": [path, several]}
         definitions["PlanSettings"] = {
-            "anyOf": [{"type": "string", "title": "its file or folder"}, plan]
+            "anyOf": [{"type": "string", "title": "its file or folder"}, several, plan]
         }
     return schema
 

@@ -26,6 +26,7 @@ def check_report(
     report = {
         **_graph_fields(task_views, graph),
         "plan": {"path": plan.path, "source": plan.source, "options": plan.options},
+        "plans": _part_rows(plan),
         "edges": graph.edges,
         "batches": remaining,
         "width": max(map(len, remaining), default=0),
@@ -35,6 +36,19 @@ def check_report(
         "problems": problem_rows(problems),
     }
     return _as_json(report)
+
+
+def _part_rows(plan: Plan) -> list[dict[str, object]]:
+    """The plans that it is made of; itself if it is one."""
+    if not plan.parts:
+        ids = [task.id for task in plan.tasks]
+        return [{"path": plan.path, "source": plan.source, "tasks": ids}]
+    rows: list[dict[str, object]] = []
+    for part in plan.parts:
+        tasks = list(part.ids.values())
+        row = {"path": part.path, "source": part.source, "tasks": tasks}
+        rows.append({"name": part.name, **row})
+    return rows
 
 
 def problem_rows(problems: Sequence[Problem]) -> list[dict[str, str | int | None]]:

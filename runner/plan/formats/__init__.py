@@ -41,8 +41,12 @@ __all__ = [
     "Source",
     "Tree",
     "check_options",
+    "choose_source",
+    "detect",
     "get_source",
     "load",
+    "read",
+    "resolve",
     "source_names",
     "sources",
 ]
@@ -111,7 +115,12 @@ def load(settings: PlanSettings, tree: Tree) -> Plan:
     The file or folder must exist. InvalidInput with every located problem; UsageProblem
     for a format that cannot be loaded.
     """
-    source = _choose_source(settings, tree)
+    return resolve(read(settings, tree), settings)
+
+
+def read(settings: PlanSettings, tree: Tree) -> Plan:
+    """The plan as its format reads it: dependencies may name what is not in it."""
+    source = choose_source(settings, tree)
     if settings.skip_lines:
         lines = ", ".join(map(str, settings.skip_lines))
         options = {**settings.options, "skip_lines": lines}
@@ -124,7 +133,15 @@ def load(settings: PlanSettings, tree: Tree) -> Plan:
         remedy = "add a task, or name another plan with  --plan PATH"
         raise InvalidInput([Problem(settings.path, 1, "no tasks found", remedy)])
     read_by = {"source": source.name, "options": dict(settings.options)}
-    plan = plan.model_copy(update=read_by)
+    return plan.model_copy(update=read_by)
+
+
+def resolve(plan: Plan, settings: PlanSettings) -> Plan:
+    """The plan without the dependencies that it need not have.
+
+    InvalidInput if too many records were left out.
+    """
+    source = get_source(plan.source)
     plan = _drop_dangling(plan, of_open_tasks=settings.ignore_dangling)
     # Only a format that has the attribute leaves records out.
     if getattr(source, "leaves_out_records", False):
@@ -173,18 +190,26 @@ def _dropped_of_finished_note(plan: Plan, missing: Sequence[str]) -> str:
     return f"{plan.path}: finished tasks have {number} not in the plan: {examples}"
 
 
-def _choose_source(settings: PlanSettings, tree: Tree) -> Source:
+def choose_source(settings: PlanSettings, tree: Tree) -> Source:
     """The format that the settings name, else the first that detects the plan."""
     path = settings.path
     if settings.source:
         return get_source(settings.source)
-    for source in chain(sources(), map(_load_entry, _installed_entries())):
-        if source.detect(path, tree):
-            return source
+    source = detect(path, tree)
+    if source is not None:
+        return source
     formats = ", ".join(source_names())
     example = f"plan: {{source: NAME, path: {path}}}"
     remedy = f"known formats: {formats}; name one with  {example}"
     raise InvalidInput([Problem(path, None, "unknown plan format", remedy)])
+
+
+def detect(path: str, tree: Tree) -> Source | None:
+    """The first format that detects the plan; None if none does."""
+    for source in chain(sources(), map(_load_entry, _installed_entries())):
+        if source.detect(path, tree):
+            return source
+    return None
 
 
 def check_options(source: Source, settings: PlanSettings) -> None:

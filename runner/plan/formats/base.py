@@ -38,7 +38,10 @@ class Tree(Protocol):
         ...
 
     def list(self, folder: str) -> Sequence[str]:
-        """The sorted paths of all regular files below the folder; () without one."""
+        """The sorted paths of all regular files below the folder; () without one.
+
+        The folder `.` is the repository.
+        """
         ...
 
 
@@ -88,4 +91,5 @@ class MemoryTree:
         return self.files.get(path)
 
     def list(self, folder: str) -> Sequence[str]:
-        return sorted(path for path in self.files if path.startswith(f"{folder}/"))
+        prefix = "" if folder == "." else f"{folder}/"
+        return sorted(path for path in self.files if path.startswith(prefix))
