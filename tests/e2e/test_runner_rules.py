@@ -105,21 +105,28 @@ def test_the_next_job_does_not_get_a_masked_output(tmp_path: Path) -> None:
 # -- cache modes --
 
 
+def with_mode(node: Document, mode: str | None) -> Document:
+    return node if mode is None else {**node, "cache-mode": mode}
+
+
 @pytest.mark.parametrize(
-    ("event", "declared", "mode"),
+    ("event", "job", "workflow", "mode"),
     [
-        ("push", (None, None), "write"),
-        ("pull_request_target", (None, None), "read"),
-        ("issues", (None, None), "read"),
-        ("push", (None, "read"), "read"),
-        ("push", ("none", "write"), "none"),
-        ("issues", ("write", None), "write"),
+        ("push", None, None, "write"),
+        ("pull_request_target", None, None, "read"),
+        ("issues", None, None, "read"),
+        ("push", None, "read", "read"),
+        ("push", "none", "write", "none"),
+        ("issues", "write", None, "write"),
     ],
 )
 def test_a_job_has_its_own_mode_then_the_workflows_then_the_events(
-    event: str, declared: tuple[str | None, ...], mode: str
+    event: str, job: str | None, workflow: str | None, mode: str
 ) -> None:
-    assert workflows.cache_mode(event, *declared) == mode
+    jobs = {"job": with_mode({"steps": []}, job)}
+    document = with_mode({"on": event, "jobs": jobs}, workflow)
+    done = workflows.with_cache_modes(document, event)["jobs"]["job"]
+    assert done["env"] == {"STANDIN_CACHE_MODE": mode}
 
 
 def test_an_unknown_mode_starts_nothing() -> None:
@@ -137,21 +144,24 @@ def test_an_unknown_mode_starts_nothing() -> None:
         ("write", "write", "write"),
     ],
 )
+@pytest.mark.parametrize("by", ["jobs", "workflows", "jobs before workflows"])
 def test_a_called_job_has_no_more_access_than_its_caller(
-    asked: str, granted: str, mode: str
+    asked: str, granted: str, mode: str, by: str
 ) -> None:
-    job: Document = {
-        "runs-on": "x",
-        "steps": [],
-        "permissions": {},
-        "cache-mode": asked,
-    }
-    called: Document = {"on": {"workflow_call": {}}, "jobs": {"inner": job}}
-    caller: Document = {
-        "on": "push",
-        "cache-mode": granted,
-        "jobs": {"outer": {"uses": "o/r/.github/workflows/x.yml@v1"}},
-    }
+    """Each side says its mode for the job, for the workflow, or for both."""
+    of_job = "jobs" in by
+    of_workflow = {"jobs": None, "jobs before workflows": "none"}
+    job: Document = {"runs-on": "x", "steps": [], "permissions": {}}
+    job = with_mode(job, asked if of_job else None)
+    called = with_mode(
+        {"on": {"workflow_call": {}}, "jobs": {"inner": job}},
+        of_workflow.get(by, asked),
+    )
+    call: Document = {"uses": "o/r/.github/workflows/x.yml@v1"}
+    call = with_mode(call, granted if of_job else None)
+    caller = with_mode(
+        {"on": "push", "jobs": {"outer": call}}, of_workflow.get(by, granted)
+    )
     lifted = workflows.lift(caller, lambda uses: called)
     jobs = workflows.with_cache_modes(lifted, "push")["jobs"]
     assert jobs["inner"]["env"] == {"STANDIN_CACHE_MODE": mode}
