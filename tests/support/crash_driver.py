@@ -4,7 +4,7 @@
 
 STEP 0 kills nothing; COUNT_FILE gets one line per step passed. Else COUNT_FILE.killed
 gets the name of the step at which it died: where threads pass their steps beside each
-other, the number does not tell that.
+other, the number does not tell that. A wait for a usage limit takes no time.
 """
 
 from __future__ import annotations
@@ -13,9 +13,12 @@ import os
 import signal
 import sys
 import threading
+from pathlib import Path
 
 from runner.cli import main
 from runner.core import durable
+from runner.local import run
+from tests.support.virtual_clock import VirtualClock
 
 _lock = threading.Lock()
 _passed = 0
@@ -37,7 +40,12 @@ def note(file: str, name: str) -> None:
         stream.write(name + "\n")
 
 
+def let_agents_work_again(_clock: VirtualClock) -> None:
+    Path(f"{os.environ['FAKE_AGENT_LOG']}.reset").touch()
+
+
 if __name__ == "__main__":
+    vars(run)["SystemClock"] = lambda: VirtualClock(let_agents_work_again)
     step, count_file = int(sys.argv[1]), sys.argv[2]
     durable.checkpoint = lambda name: count(step, count_file, name)
     sys.argv = ["fanin", *sys.argv[3:]]
