@@ -1,9 +1,10 @@
 """Starts agents and other foreign programs: the only module that does.
 
 A program gets an argv list, an allow-listed environment, a bounded log and a time
-limit. At the end its whole process group is killed. On Linux, so are processes that
-left the group: they are recognised by a cookie in their environment, as Jenkins'
-ProcessTreeKiller does.
+limit. At the end its whole process group is killed. On Linux, so is everything else that
+it started: `supervisor` runs it. For what outlives a supervisor, and for the next run
+after a crash, processes are also recognised by a cookie in their environment, as
+Jenkins' ProcessTreeKiller does.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ import re
 import secrets
 import selectors
 import signal
+import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -23,8 +26,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import IO, BinaryIO, Literal
+from typing import IO, BinaryIO, Literal, NamedTuple
 
+from runner.agents import supervisor
 from runner.core.errors import EnvironmentBroken
 from runner.policy.redaction import Masker
 
@@ -52,6 +56,9 @@ _PIPE_SIZE = 2**20
 # cost less than many short ones.
 _LARGE_READ, _READ_PAUSE = 2**15, 0.008
 _VERSION_TIMEOUT = 20
+# How often processes are searched for, and the seconds in between: exec takes less.
+_MAX_SEARCHES, _SEARCH_PAUSE = 10, 0.01
+_KERNEL_THREAD = 0x00200000  # PF_KTHREAD of the kernel's sched.h
 _MAX_VERSION = 100
 
 # What a program needs to find other programs, its language and its temporary folder.
@@ -145,16 +152,13 @@ def run(
         # A file, because some agents exit without waiting for a slow reader of a pipe:
         # Claude Code 2.1.197 then loses all but the first 64 KiB of its answer.
         stdout_file = files.enter_context(stdout.open("wb")) if stdout else None
+        streams = _Streams(
+            source,
+            stdout_file or subprocess.PIPE,
+            subprocess.PIPE if stdout else subprocess.STDOUT,
+        )
         try:
-            child = subprocess.Popen(
-                list(argv),
-                cwd=cwd,
-                env={**env, COOKIE: cookie},
-                stdin=source,
-                stdout=stdout_file or subprocess.PIPE,
-                stderr=subprocess.PIPE if stdout else subprocess.STDOUT,
-                start_new_session=True,
-            )
+            child = _start(argv, cwd, {**env, COOKIE: cookie}, streams)
         except OSError as error:
             raise EnvironmentBroken(
                 f"cannot start {argv[0]}: {error.strerror or error}",
@@ -169,12 +173,76 @@ def run(
         try:
             reason = _wait(child, recorder, started, timeout, idle_timeout, cancel)
         finally:
-            kill_group(child)
+            _end(child)
             kill_by_cookie(cookie)
             recorder.finish()
             pipe.close()
     seconds = time.monotonic() - started
     return Outcome(child.returncode, reason, seconds, recorder.tail())
+
+
+class _Streams(NamedTuple):
+    """The standard streams of a program, as `subprocess` takes them."""
+
+    stdin: BinaryIO
+    stdout: BinaryIO | int
+    stderr: int
+
+
+def _start(
+    argv: Sequence[str], cwd: Path, env: Mapping[str, str], streams: _Streams
+) -> subprocess.Popen[bytes]:
+    """Start a program in a session of its own, on Linux below a supervisor that exits as
+    the program does. OSError if that cannot be.
+    """
+    if sys.platform != "linux":
+        return _popen(argv, cwd, env, streams)
+    request = supervisor.encode_request(list(argv), dict(env))
+    # The program's arguments and variables are not the supervisor's: `pkill -f` in an
+    # agent would find it, and variables for Python would change it.
+    supervisor_env = {}
+    if "LD_LIBRARY_PATH" in os.environ:  # where Python itself may be
+        supervisor_env["LD_LIBRARY_PATH"] = os.environ["LD_LIBRARY_PATH"]
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        command = [
+            *(sys.executable, "-I", "-S", supervisor.__file__),
+            *(str(theirs.fileno()), str(os.getpid()), str(GRACE)),
+        ]
+        child = _popen(command, cwd, supervisor_env, streams, [theirs.fileno()])
+        try:
+            theirs.close()
+            # who killed it so early is found by its exit status
+            with contextlib.suppress(ConnectionError):
+                ours.sendall(request)
+                ours.shutdown(socket.SHUT_WR)
+            error = ours.recv(_CHUNK)
+        except BaseException:
+            _end(child)
+            raise
+    if error:
+        child.wait()
+        raise OSError(int(error), os.strerror(int(error)))
+    return child
+
+
+def _popen(
+    argv: Sequence[str],
+    cwd: Path,
+    env: Mapping[str, str],
+    streams: _Streams,
+    pass_fds: Sequence[int] = (),
+) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        list(argv),
+        cwd=cwd,
+        env=env,
+        stdin=streams.stdin,
+        stdout=streams.stdout,
+        stderr=streams.stderr,
+        start_new_session=True,
+        pass_fds=pass_fds,
+    )
 
 
 def first_line(argv: Sequence[str], environ: Mapping[str, str]) -> str | None:
@@ -387,7 +455,21 @@ def _punch_hole(file: int, length: int) -> bool:
     return bool(fallocate(file, ctypes.c_int(3), offset, size) == 0)
 
 
-def kill_group(child: subprocess.Popen[bytes]) -> None:
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """End what `_start` has started: SIGTERM, GRACE seconds, SIGKILL."""
+    if sys.platform != "linux":
+        _end_group(child)
+        return
+    if child.poll() is None:
+        child.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(GRACE + 2 * supervisor.END_SECONDS)
+    if child.poll() is None:
+        child.kill()  # somebody has stopped it
+        child.wait()
+
+
+def _end_group(child: subprocess.Popen[bytes]) -> None:
     """End the child's process group: SIGTERM, GRACE seconds, SIGKILL."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         if child.poll() is None:
@@ -411,11 +493,46 @@ def kill_by_cookie(cookie: str) -> None:
     needle = f"{COOKIE}={cookie}".encode()
     if not Path("/proc").is_dir():
         return
+    # One that is killed may have started another meanwhile. One in the middle of exec
+    # has no environment for a moment, as those that have none at all.
+    for _ in range(_MAX_SEARCHES):
+        found = _search(needle)
+        for pid in found.with_cookie:
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+        if not found.with_cookie and not found.without_environment:
+            return
+        time.sleep(_SEARCH_PAUSE)
+
+
+class _Found(NamedTuple):
+    with_cookie: list[int]
+    without_environment: list[int]
+
+
+def _search(needle: bytes) -> _Found:
+    """The processes whose environment has the text, and those of this user that have
+    none.
+    """
+    found = _Found([], [])
     with os.scandir("/proc") as entries:
-        pids = [entry.name for entry in entries if entry.name.isdecimal()]
+        pids = [int(entry.name) for entry in entries if entry.name.isdecimal()]
     for pid in pids:
         # The process may have ended meanwhile, or belong to another user.
         with contextlib.suppress(OSError):
-            variables = Path("/proc", pid, "environ").read_bytes()
+            variables = Path(f"/proc/{pid}/environ").read_bytes()
             if needle in variables:
-                os.kill(int(pid), signal.SIGKILL)
+                found.with_cookie.append(pid)
+            elif not variables and _may_be_starting(pid):
+                found.without_environment.append(pid)
+    return found
+
+
+def _may_be_starting(pid: int) -> bool:
+    """Whether a process without an environment is none of the kernel's, no zombie, and
+    this user's. OSError if it has ended.
+    """
+    fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+    state, flags = fields[0], int(fields[6])
+    is_program = not flags & _KERNEL_THREAD and state not in {b"Z", b"X"}
+    return is_program and Path(f"/proc/{pid}").stat().st_uid == os.geteuid()

@@ -8,10 +8,14 @@ test_isolation too.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -66,6 +70,114 @@ def test_daemon_forked_twice_into_a_session_of_its_own_is_ended(
     _, record = beside_good(project, f"exec {sys.executable} -c '{DOUBLE_FORK}'")
     assert record["status"] == "completed"
     assert not alive("sleep 4747.4747")
+
+
+# neither the group, nor the session, nor the environment says where it comes from
+ESCAPED = "env -i setsid sh -c '(sleep {0}.{0} & sleep {0}.{0}) & exec sleep {0}.{0}' &"
+
+
+def run_shell(folder: Path, script: str, **options: Any) -> process.Outcome:
+    return process.run(
+        ["sh", "-c", script],
+        cwd=folder,
+        env={"PATH": os.environ["PATH"]},
+        stdin=None,
+        log=folder / "agent.log",
+        **{"timeout": 60, **options},
+    )
+
+
+@pytest.mark.parametrize(
+    ("then", "ended"),
+    [("sleep 0.2", "exited"), ("sleep 60", "timeout"), ("exec sleep 60", "cancelled")],
+)
+def test_what_leaves_its_session_and_has_no_environment_is_ended(
+    tmp_path: Path, then: str, ended: str
+) -> None:
+    cancel = threading.Event()
+    if ended == "cancelled":
+        threading.Timer(0.5, cancel.set).start()
+    timeout = 0.5 if ended == "timeout" else 60
+    script = f"{ESCAPED.format(4949)} {then}"
+    outcome = run_shell(tmp_path, script, timeout=timeout, cancel=cancel)
+    assert outcome.end_reason == ended
+    assert not alive("sleep 4949.4949")
+
+
+def test_the_end_of_one_program_ends_nothing_of_another(tmp_path: Path) -> None:
+    """Both leave a process without an environment, which only its own end ends."""
+    (tmp_path / "other").mkdir()
+    wait = "touch started; until test -e goes-on; do sleep 0.05; done"
+    script = f"env -i setsid sleep 5050.5050 & {wait}; kill -0 $!"
+    with ThreadPoolExecutor(1) as pool:
+        other = pool.submit(run_shell, tmp_path / "other", script)
+        while not (tmp_path / "other" / "started").exists():
+            time.sleep(0.01)
+        run_shell(tmp_path, ESCAPED.format(5151))
+        assert not alive("sleep 5151.5151")
+        (tmp_path / "other" / "goes-on").touch()
+        assert other.result().exit_code == 0
+    assert not alive("sleep 5050.5050")
+
+
+def test_everything_ends_with_a_fanin_that_is_killed(tmp_path: Path) -> None:
+    code = """
+import os, sys
+from pathlib import Path
+from runner.agents import process
+folder = Path(sys.argv[1])
+process.run(["sh", "-c", sys.argv[2]], cwd=folder, env={"PATH": os.environ["PATH"]},
+            stdin=None, log=folder / "agent.log", timeout=60)
+"""
+    script = f"{ESCAPED.format(5252)} touch started; sleep 60"
+    argv = [sys.executable, "-c", code, str(tmp_path), script]
+    fanin = subprocess.Popen(argv, cwd=ROOT)
+    while not (tmp_path / "started").exists():
+        time.sleep(0.01)
+    fanin.kill()
+    fanin.wait()
+    while alive("sleep 5252.5252"):
+        time.sleep(0.01)
+
+
+def test_a_program_ends_with_the_supervisor_that_it_kills(tmp_path: Path) -> None:
+    script = "kill -9 $PPID; exec sleep 5353.5353"
+    assert run_shell(tmp_path, script).exit_code == -9
+    assert not alive("sleep 5353.5353")
+
+
+@pytest.mark.parametrize(
+    ("script", "exit_code"), [("exit 7", 7), ("kill -9 $$", -9), ("kill -SEGV $$", -11)]
+)
+def test_the_exit_of_a_program_is_told_as_it_was(
+    tmp_path: Path, script: str, exit_code: int
+) -> None:
+    assert run_shell(tmp_path, script).exit_code == exit_code
+
+
+def test_a_program_is_given_its_environment_and_nothing_else(tmp_path: Path) -> None:
+    run_shell(tmp_path, "exec env")
+    names = {
+        line.split("=")[0] for line in (tmp_path / "agent.log").read_text().split()
+    }
+    assert names - {"PWD", "SHLVL", "_", "OLDPWD"} == {"PATH", process.COOKIE}
+
+
+def test_a_process_that_is_found_in_the_middle_of_exec_is_ended(tmp_path: Path) -> None:
+    """Its environment is empty then, and these are there most of the time."""
+    cookie = "f" * 32
+    again = tmp_path / "again"
+    again.write_text('exec sh "$0"\n')
+    env = {"PATH": os.environ["PATH"], process.COOKIE: cookie}
+    started = [subprocess.Popen(["sh", str(again)], env=env) for _ in range(8)]
+    try:
+        process.kill_by_cookie(cookie)
+        for each in started:
+            assert each.wait(10) == -9
+    finally:
+        for each in started:
+            each.kill()
+            each.wait()
 
 
 def test_agent_that_closes_its_streams_is_waited_for_and_still_ended_on_time(
