@@ -343,7 +343,7 @@ def _capture(attempt: _Attempt) -> _Work:
     try:
         return _captured_work(attempt)
     except GitFailed as error:
-        if not attempt.workspace.checkout.is_dir():
+        if not workspace.is_there(attempt.workspace.checkout):
             raise
         kept = _archive(attempt, _changed_paths(attempt))
         message = f"git cannot capture the checkout: {error.stderr}; {kept}"

@@ -367,9 +367,17 @@ def check_out(workspace: Workspace, tree: str) -> None:
     _capture_git(workspace).run(["read-tree", "--reset", "-u", tree])
 
 
+def is_there(checkout: Path) -> bool:
+    """Whether the agent has left its checkout.
+
+    A link in its place is none: what it leads to would be taken for the task's work.
+    """
+    return checkout.is_dir() and not checkout.is_symlink()
+
+
 def _capture_git(workspace: Workspace) -> Git:
     """The git that captures the checkout. Its git directory is made if it is not there."""
-    if not workspace.checkout.is_dir():
+    if not is_there(workspace.checkout):
         raise GitFailed(["add", "-A"], 128, "the agent deleted its checkout")
     env = {"GIT_WORK_TREE": str(workspace.checkout)}
     git = replace(workspace.git.with_env(env), cwd=workspace.checkout)

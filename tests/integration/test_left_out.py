@@ -164,6 +164,26 @@ def test_a_checkout_that_git_cannot_capture_at_all_is_kept_whole(
     assert not any(name.startswith(".git/") for name in kept)
 
 
+def test_a_link_in_the_place_of_the_checkout_is_not_followed(
+    project: Project, tmp_path: Path
+) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    for name in ("README.md", "tasks.yml", "fanin.yml"):
+        (home / name).symlink_to(project.root / name)
+    (home / "private").write_text("private", encoding="utf-8")
+    script = f'd=$PWD; cd /; rm -rf "$d"; ln -s {home} "$d"'
+    agent = {"command": ["sh", "-c", script]}
+    project.plan([{"id": "A", "max_attempts": 1, "agent": agent}])
+    project.run()
+    message = project.records()["A"]["error"]["message"]
+    assert "the agent deleted its checkout" in message
+    assert project.git("for-each-ref", "refs/fanin/kept") == ""
+    runs = project.root / ".git" / "fanin" / "runs"
+    assert not list(runs.rglob("left-out.tar"))
+    assert (home / "private").exists()
+
+
 def test_a_set_up_that_makes_a_nested_repository_is_not_the_agents_work(
     project: Project,
 ) -> None:
