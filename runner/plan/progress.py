@@ -31,6 +31,10 @@ _MAX_CONFLICT_PATHS = 50
 _OFTEN = 2  # conflicts
 
 
+# No task ever has as many; a longer number could not be added to and written again.
+_MAX_ATTEMPTS = 10**9
+
+
 class Record(Document):
     """The record of one task. Times are ISO 8601 UTC, `seconds` is a duration.
 
@@ -52,9 +56,9 @@ class Record(Document):
     """
 
     status: Status = Status.PENDING
-    attempts: Annotated[int, Field(ge=0)] = 0
-    allowed: int | None = None
-    conflicts: Annotated[int, Field(ge=0)] = 0
+    attempts: Annotated[int, Field(ge=0, le=_MAX_ATTEMPTS)] = 0
+    allowed: Annotated[int, Field(le=_MAX_ATTEMPTS)] | None = None
+    conflicts: Annotated[int, Field(ge=0, le=_MAX_ATTEMPTS)] = 0
     conflict_paths: tuple[str, ...] = ()
     final: bool = False
     skipped: bool | None = None
@@ -473,6 +477,7 @@ def parse(
         )
         line = _line_of(text, first["loc"])
         raise InvalidInput([Problem(path, line, what, remedy)]) from None
+    _refuse_second_records(path, text, len(document.tasks) + len(document.others))
     is_part = any_section and document.plan.startswith((f"{plan}#", f"{plan}/"))
     if is_part:
         plan = document.plan
@@ -617,6 +622,33 @@ def _total_usage(record: Record, usage: Usage) -> dict[str, Any]:
     if record.tokens is not None and usage.tokens is not None:
         tokens = record.tokens + usage.tokens
     return {"cost_usd": cost_usd, "tokens": tokens}
+
+
+def _refuse_second_records(path: str, text: str, count: int) -> None:
+    """Raise InvalidInput if a task has two records, as after a merge that kept both.
+
+    JSON itself takes the last of them. `count`: how many tasks have one.
+    """
+    # Each record has the key once, so that most files need not be read again.
+    if text.count('"status":') == count:
+        return
+    repeated: list[str] = []
+
+    def note_repeated(pairs: list[tuple[str, object]]) -> dict[str, object]:
+        seen = dict(pairs)
+        if len(seen) != len(pairs):
+            keys = [key for key, _ in pairs]
+            repeated.extend(key for key in seen if keys.count(key) > 1)
+        return seen
+
+    json.loads(text, object_pairs_hook=note_repeated)
+    if not repeated:
+        return
+    key = json.dumps(repeated[0], ensure_ascii=False)
+    lines = [number for number, line in enumerate(text.split("\n"), 1) if key in line]
+    line = lines[1] if len(lines) > 1 else 1
+    what = f"two records of {repeated[0]}; the other one is on line {lines[0]}"
+    raise InvalidInput([Problem(path, line, what, "keep one of them")])
 
 
 def _line_of(text: str, location: tuple[int | str, ...]) -> int:

@@ -495,6 +495,12 @@ GOOD = progress.render(Progress("p", {"T1": Record(), "T2": Record()}), ["T1", "
         # conflict markers of a merge: the first one is on line 5
         (GOOD.replace(',"T2"', '<<<<<<< ours\n,"T2"'), "x:5: unreadable progress"),
         (GOOD[:-3], "x:7: unreadable progress"),
+        # a merge that kept the records of both sides
+        (
+            GOOD.replace('"T2"', '"T1"'),
+            "x:5: two records of T1; the other one is on line 3; keep one of them",
+        ),
+        (GOOD.replace('"attempts": 0', f'"attempts": {10**10}'), "x:3: unreadable"),
     ],
 )
 def test_an_unreadable_file_is_a_located_problem_and_never_an_empty_start(
