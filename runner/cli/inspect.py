@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -44,6 +45,7 @@ def check(repo_path: str, /, as_json: bool, **flags: FlagValue | None) -> int:
     Prints how fanin reads them, and every problem with its file and line.
     """
     from runner.config.settings import describe
+    from runner.plan.trees import NO_PLAN
     from runner.schedule.preflight import preflight
     from runner.ui import plan_json
 
@@ -52,6 +54,8 @@ def check(repo_path: str, /, as_json: bool, **flags: FlagValue | None) -> int:
         snapshot = work_tree_snapshot(repo, settings)
     except InvalidInput as error:
         if not as_json:
+            if any(problem.what == NO_PLAN for problem in error.problems):
+                _print_other_plans(repo, settings)
             raise
         _print_problems_as_json(error.problems)
         return error.exit_code
@@ -80,6 +84,7 @@ def check(repo_path: str, /, as_json: bool, **flags: FlagValue | None) -> int:
         first_line.insert(0, snapshot.plan.left_out_summary)
     click.echo(" · ".join(first_line))
     _print_plan(snapshot, views)
+    _print_other_plans(repo, settings)
     _print_notes(notes)
     # After the description of the plan, which helps to fix the problems.
     if problems:
@@ -175,6 +180,32 @@ def _print_plan(snapshot: Snapshot, views: Sequence[TaskView]) -> None:
         click.echo(f"  … {len(remaining) - _MAX_LINES} more")
     chain = " → ".join(abbreviate(graph.critical_path()))
     click.echo(f"longest chain of the plan: {chain}")
+
+
+def _print_other_plans(repo: Repository, settings: Settings) -> None:
+    """Print the plans of the repository if there are others than the one that is taken."""
+    from runner.core.documents import clean
+    from runner.core.plan_paths import covers
+    from runner.core.task import PlanSettings
+    from runner.plan.finder import find_plans
+    from runner.plan.trees import WorkTree
+
+    paths = repo.paths("HEAD") if repo.commit("HEAD") else []
+    found = find_plans(paths, WorkTree(repo.root, repo))
+    taken = [plan for plan in found if covers(settings.plan.path, plan.path)]
+    if len(found) == len(taken):
+        return
+    reason = "--plan or the setting plan names it"
+    if settings.plan.path == PlanSettings().path:
+        reason = "the default"
+    click.echo(f"plans of this repository; {settings.plan.path} is taken: {reason}")
+    for plan in found[:_MAX_LINES]:
+        mark = "→" if plan in taken else " "
+        click.echo(clean(f"{mark} {plan.path}: {plan.describe()}"))
+    if len(found) > _MAX_LINES:
+        click.echo(f"  … {len(found) - _MAX_LINES} more")
+    if not taken:
+        click.echo(f"to take the first:  --plan {shlex.quote(found[0].path)}")
 
 
 def _print_notes(notes: Sequence[str]) -> None:

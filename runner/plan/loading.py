@@ -16,6 +16,7 @@ from runner.core.errors import InvalidInput, Problem
 from runner.core.task import Owner, Plan, PlanPart, PlanSettings, Task
 from runner.plan import formats
 from runner.plan.formats import Mark, Tree
+from runner.plan.trees import NO_PLAN
 
 NO_OWNERS: Mapping[str, Owner] = MappingProxyType({})
 
@@ -101,11 +102,10 @@ def _expand(
             paths.append(name)
         elif name not in recorded:
             remedy = "commit it, or take it out of the list of plans"
-            problems.append(Problem(name, None, "there is no such plan", remedy))
+            problems.append(Problem(name, None, NO_PLAN, remedy))
     if not paths and not problems:
-        what = "there is no such plan"
         remedy = "write a pattern that names one, such as  plan: 'specs/*/tasks.md'"
-        problems.append(Problem(choice.path, None, what, remedy))
+        problems.append(Problem(choice.path, None, NO_PLAN, remedy))
     if problems:
         raise InvalidInput(problems)
     notes += _gone_notes(choice, recorded.difference(paths), tree)

@@ -18,6 +18,7 @@ from runner.repo.repository import Repository
 MAX_FILE = 16 * 2**20
 # Bytes of a plan's folder that are read ahead in one go.
 MAX_FOLDER = 64 * 2**20
+NO_PLAN = "there is no such plan"
 _READ_AHEAD = (".md", ".yml", ".yaml")
 
 
@@ -171,7 +172,7 @@ def work_tree(
     if exists(tree, choice.path):
         return tree
     remedy = missing_plan_remedy(choice)
-    raise InvalidInput([Problem(choice.path, None, "there is no such plan", remedy)])
+    raise InvalidInput([Problem(choice.path, None, NO_PLAN, remedy)])
 
 
 def unreachable(repo: Repository, path: str) -> Problem | None:

@@ -63,6 +63,27 @@ def test_a_plan_alone_then_with_another_and_alone_again(project: Project) -> Non
     ]
 
 
+def test_check_lists_the_plans_and_says_which_is_taken(project: Project) -> None:
+    _start(project, "TODO.md")
+    project.write("TODO.md", "- [ ] a\n")
+    project.commit()
+    lines = project.cli("check").stdout.splitlines()
+    at = lines.index(
+        "plans of this repository; TODO.md is taken: --plan or the setting plan names it"
+    )
+    assert lines[at + 1 : at + 4] == [
+        f"  {WEB}: spec-kit, 2 tasks, 2 open",
+        f"  {API}: spec-kit, 1 task, 1 open",
+        "→ TODO.md: checklist, 1 task, 1 open",
+    ]
+    (project.root / "fanin.yml").unlink()
+    project.commit()
+    checked = project.cli("check")
+    assert "tasks.yml is taken: the default" in checked.stdout
+    assert f"to take the first:  --plan {WEB}" in checked.stdout
+    assert "tasks.yml: there is no such plan" in checked.stderr
+
+
 def test_the_jobs_of_actions_run_several_plans(
     project: Project, tmp_path: Path
 ) -> None:
