@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Mapping, Sequence
 
+from runner.core.errors import InvalidInput, Problem
 from runner.core.task import Plan, Reference, Status, Task
 from runner.plan.formats.base import Mark
 from runner.plan.formats.box_order import (
@@ -33,6 +35,34 @@ MAX_DETAILS = 10_000
 def leaves(boxes: Boxes) -> list[Box]:
     """The boxes that are work, in the order of the file."""
     return [box for box in boxes.all if not box.children]
+
+
+def choose_open(
+    path: str, boxes_by_file: Mapping[str, Boxes], noun: str, nouns: str
+) -> tuple[str, str]:
+    """The only file with open tasks, else the last one; and why it is that one.
+
+    Raises InvalidInput if several have some. `noun`, `nouns`: what the files are.
+    """
+    counts = {}
+    for file, boxes in boxes_by_file.items():
+        counts[file] = sum(not box.done for box in leaves(boxes))
+    open_files = [file for file, count in counts.items() if count]
+    if len(open_files) > 1:
+        names = [f"{file} ({counts[file]} open)" for file in open_files[:10]]
+        what = f"{len(open_files)} {nouns} have open tasks: {', '.join(names)}"
+        pattern = posixpath.join(
+            posixpath.dirname(posixpath.dirname(open_files[0])), "*"
+        )
+        remedy = (
+            f"name one of them with  --plan {open_files[0]}  or all with  "
+            f"--plan '{pattern}/tasks.md'"
+        )
+        raise InvalidInput([Problem(path, None, what, remedy)])
+    if open_files:
+        note = f"the only {noun} with open tasks" if len(counts) > 1 else ""
+        return open_files[0], note
+    return list(counts)[-1], f"no {noun} has open tasks; this is the last one"
 
 
 def side_by_side(tops: Sequence[Box]) -> Sequel:
@@ -139,4 +169,12 @@ def marked_file(
     return changed_file(path, text, page.text())
 
 
-__all__ = ["build", "is_box", "leaves", "marked_file", "one_by_one", "side_by_side"]
+__all__ = [
+    "build",
+    "choose_open",
+    "is_box",
+    "leaves",
+    "marked_file",
+    "one_by_one",
+    "side_by_side",
+]

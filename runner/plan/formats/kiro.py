@@ -6,7 +6,7 @@ import posixpath
 import re
 from collections.abc import Mapping, Sequence
 
-from runner.core.task import Plan, Reference
+from runner.core.task import Plan, Reference, Task
 from runner.plan.formats import box_plan
 from runner.plan.formats.base import Mark, Options, Tree
 from runner.plan.formats.boxes import (
@@ -27,6 +27,11 @@ _DEPENDS = re.compile(
     r"|依賴|依存|의존|前提|선행)[^:：_]{0,30}[:：](?P<ids>[^_]*)_",
     re.IGNORECASE,
 )
+# `Checkpoint: all tests pass`; there may be nothing to change.
+_CHECKPOINT = re.compile(
+    r"\W*(?:final )?(?:checkpoint|检查点|檢查點|チェックポイント|체크포인트)",
+    re.IGNORECASE,
+)
 _ID = re.compile(r"(?<![\w.])[0-9]{1,6}(?:\.[0-9]{1,4})*(?![\w])")
 _REQUIREMENT = re.compile(r"[ \t]+(?:[-*+][ \t]+)?_[^_:：]{2,40}[:：][^_]*_?[ \t]*")
 
@@ -44,7 +49,9 @@ class Kiro:
     }
 
     def detect(self, path: str, tree: Tree) -> bool:
-        """True for a spec below `.kiro/specs`, its `tasks.md`, and what looks like it."""
+        """True for `.kiro/specs`, a spec in it, its `tasks.md`, and what looks like it."""
+        if len(_spec_files(path, tree)) > 1:
+            return True
         file = _plan_file(path, tree)
         text = tree.read(file)
         if text is None or not file.endswith(".md"):
@@ -56,7 +63,13 @@ class Kiro:
         return any(_REQUIREMENT.fullmatch(line) for line in lines)
 
     def load(self, path: str, tree: Tree, options: Options) -> Plan:
-        """The plan of the spec. InvalidInput with every located problem."""
+        """The plan of the spec. InvalidInput with every located problem.
+
+        Raises InvalidInput if several specs have open tasks and `path` names none.
+        """
+        specs = _spec_files(path, tree)
+        if specs:
+            return self._load_of_specs(path, specs, tree, options)
         file = _plan_file(path, tree)
         diagnostics = Diagnostics(path, file)
         page, boxes, all_boxes = _work(file, tree, options, diagnostics)
@@ -73,7 +86,19 @@ class Kiro:
             readable=IN_PROGRESS_MARKS,
             context=_context(file),
         )
-        return plan.model_copy(update={"own_files": (file,)})
+        tasks = tuple(map(_allowing_empty, plan.tasks))
+        return plan.model_copy(update={"own_files": (file,), "tasks": tasks})
+
+    def _load_of_specs(
+        self, path: str, files: Sequence[str], tree: Tree, options: Options
+    ) -> Plan:
+        file, note = box_plan.choose_open(
+            path, {file: _read(file, tree)[1] for file in files}, "spec", "specs"
+        )
+        plan = self.load(file, tree, options)
+        if not note:
+            return plan
+        return plan.model_copy(update={"notes": (f"{file}: {note}", *plan.notes)})
 
     def write_back(
         self, path: str, tree: Tree, marks: Mapping[str, Mark], options: Options
@@ -82,6 +107,24 @@ class Kiro:
         file = _plan_file(path, tree)
         page, boxes, _ = _work(file, tree, options, Diagnostics(path, file))
         return box_plan.marked_file(file, tree.read(file) or "", page, boxes, marks)
+
+
+def _spec_files(path: str, tree: Tree) -> list[str]:
+    """The `tasks.md` of each spec if `path` is `.kiro` or `.kiro/specs`, else none."""
+    folder = path.rstrip("/")
+    if posixpath.basename(folder) == ".kiro":
+        folder = f"{folder}/specs"
+    if not f"/{folder}".endswith("/.kiro/specs"):
+        return []
+    names = tree.list(folder)
+    return [name for name in names if re.fullmatch(r".*/specs/[^/]+/tasks\.md", name)]
+
+
+def _allowing_empty(task: Task) -> Task:
+    """A checkpoint may find nothing to do."""
+    if _CHECKPOINT.match(task.title):
+        return task.model_copy(update={"allow_empty": True})
+    return task
 
 
 def _plan_file(path: str, tree: Tree) -> str:

@@ -6,7 +6,6 @@ import posixpath
 import re
 from collections.abc import Mapping, Sequence
 
-from runner.core.errors import InvalidInput, Problem
 from runner.core.task import Plan, Reference, Status
 from runner.plan.formats import box_plan
 from runner.plan.formats.base import Mark, Options, Tree
@@ -120,20 +119,8 @@ def _choose(path: str, tree: Tree) -> tuple[str, str]:
     files = _files(path, tree)
     if path.endswith(".md") or not files:
         return path, ""
-    counts = {}
-    for file in files:
-        _, boxes = _read(file, tree)
-        counts[file] = sum(not box.done for box in box_plan.leaves(boxes))
-    open_files = [file for file in files if counts[file]]
-    if len(open_files) > 1:
-        names = [f"{file} ({counts[file]} open)" for file in open_files[:10]]
-        what = f"{len(open_files)} changes have open tasks: {', '.join(names)}"
-        remedy = f"name one of them with  --plan {open_files[0]}"
-        raise InvalidInput([Problem(path, None, what, remedy)])
-    if open_files:
-        note = "the only change with open tasks" if len(files) > 1 else ""
-        return open_files[0], note
-    return files[-1], "no change has open tasks; this is the last one"
+    boxes_by_file = {file: _read(file, tree)[1] for file in files}
+    return box_plan.choose_open(path, boxes_by_file, "change", "changes")
 
 
 def _context(file: str, tree: Tree) -> tuple[Reference, ...]:

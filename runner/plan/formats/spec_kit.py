@@ -33,7 +33,7 @@ from runner.plan.formats.spec_kit_items import (
     is_top_item,
     read_plan_lines,
 )
-from runner.plan.formats.spec_kit_lines import read_line
+from runner.plan.formats.spec_kit_lines import has_numbers_of_two, read_line
 from runner.plan.formats.spec_kit_order import TaskOrder
 
 MAX_CONTRACTS = 100  # files that a prompt names
@@ -63,7 +63,9 @@ class SpecKit:
         if text is None:
             return False
         page = read_page(file, text, is_top_item)
-        return any(read_line(line) for _, line in page.visible_lines())
+        lines = [line for _, line in page.visible_lines()]
+        of_two = has_numbers_of_two(lines)
+        return any(read_line(line, numbers_of_two=of_two) for line in lines)
 
     def load(self, path: str, tree: Tree, options: Options) -> Plan:
         """The plan in this file.

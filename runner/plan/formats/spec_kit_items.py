@@ -10,6 +10,7 @@ from runner.plan.formats.markdown import Page, heading_level, heading_text, inde
 from runner.plan.formats.spec_kit_lines import (
     Suspect,
     TaskLine,
+    has_numbers_of_two,
     read_line,
     suspect_line,
 )
@@ -130,7 +131,7 @@ class _Line:
 
 def is_top_item(line: str) -> bool:
     """Whether the line is a task item without indentation."""
-    item = read_line(line)
+    item = read_line(line, numbers_of_two=True)
     return item is not None and not item.indent
 
 
@@ -146,7 +147,7 @@ def read_plan_lines(page: Page) -> PlanLines:
     `Phase`. If two lines have the same id, the one in spec-kit's own form counts, else
     the first.
     """
-    scanner = _Scanner()
+    scanner = _Scanner(has_numbers_of_two(text for _, text in page.visible_lines()))
     lines = list(scanner.candidate_lines(page))
     counting = _counting_lines(lines)
     with_ids = {line.index for line in lines if line.task_ids and line.is_boxed}
@@ -201,9 +202,11 @@ class _Scanner:
 
     `numbered_phases`: those whose heading says `Phase 2` or the like. `owner_indent`:
     the indentation of the task whose body the next line may belong to. `below_label`:
-    the last line of prose was one such as `**Acceptance criteria**:`.
+    the last line of prose was one such as `**Acceptance criteria**:`. `numbers_of_two`:
+    as in `spec_kit_lines.read_line`.
     """
 
+    numbers_of_two: bool
     numbered_phases: set[int] = field(default_factory=set)
     phase: int = 0
     headings: dict[int, str] = field(default_factory=dict)  # level → text
@@ -247,7 +250,8 @@ class _Scanner:
         indent = indent_of(line)
         if self.owner_indent is not None and indent <= self.owner_indent:
             self.owner_indent = None
-        content = read_line(line) or suspect_line(line)
+        task_line = read_line(line, numbers_of_two=self.numbers_of_two)
+        content = task_line or suspect_line(line)
         if content is None:
             if not indent and not _LIST_ITEM.match(line):
                 self.below_label = _LABEL.fullmatch(line) is not None

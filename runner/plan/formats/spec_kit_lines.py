@@ -8,6 +8,7 @@ line with a box or an id is a suspect, which must not be lost without a message.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 TASK_ID = r"T[0-9]{1,9}(?:\.[0-9]{1,4})?[A-Za-z]?"
@@ -23,7 +24,8 @@ ANY_ID = (
     r"(?:\.[0-9]{1,4}){0,3}"
     r"(?:\.?[A-Za-z](?![A-Za-z0-9]))?(?:[-_](?!T[-_]?[0-9])[A-Za-z][A-Za-z0-9]{0,30}){0,3}"
 )
-# `T008-1` and `T008-08` are parts of T008, but `T001-003` is a range: equally wide.
+# `T008-1` and `T008-08` are parts of T008, but `T001-003` is a range: equally wide,
+# unless all of the page are written so; see `has_numbers_of_two`.
 _SUB_NUMBER = r"(?<=[0-9]{3})-[0-9]{1,2}(?![0-9])|(?<=[Tt][0-9]{2})-[0-9](?![0-9])"
 _ID_BEGINS = r"(?<![\w-])"
 _ID_ENDS = r"(?![\w/]|[-–—.][\w])"
@@ -38,6 +40,13 @@ _LABEL = re.compile(r"\s*\[([^\[\]]{1,40})\](?!\()")
 _CODE_OF_LABELS = re.compile(r"`((?:\s*\[[^\[\]]{1,40}\]){1,10})\s*`(?=\s)")
 _ID = re.compile(
     rf"(?P<open>[*_`(\[#]{{0,4}})(?P<id>{ANY_ID}(?:{_SUB_NUMBER})?){_ID_ENDS}"
+)
+_ID_OF_TWO = re.compile(
+    rf"(?P<open>[*_`(\[#]{{0,4}})(?P<id>{ANY_ID}(?:-[0-9]{{1,4}})?){_ID_ENDS}"
+)
+_BOX_AND_TWO = re.compile(
+    r"[^\w\[]{0,20}(?:[0-9]{1,4}[.)]\s*)?\[[ xX]?\][*_`\s]{0,6}[Tt](?P<first>[0-9]{2,4})"
+    r"-(?P<second>[0-9]{2,4})(?![\w-])"
 )
 _AFTER_ID = re.compile(r"[*_`)\]:.,;]{0,6}")
 _SEPARATED = re.compile(r"\s|[-–—:|]\s|[-–—:|]\S")
@@ -108,8 +117,28 @@ class Suspect:
     task_ids: tuple[str, ...]
 
 
-def read_line(line: str) -> TaskLine | None:
-    """The task on this line, or None if it cannot be read in one way only."""
+def has_numbers_of_two(lines: Iterable[str]) -> bool:
+    """Whether ids such as `T002-001` are the first task of feature 2, not a range.
+
+    They are if two tasks have the same first number, or one has a lower second number.
+    """
+    second_numbers: dict[str, str] = {}
+    for line in lines:
+        match = _BOX_AND_TWO.match(line) if "[" in line else None
+        if match is None:
+            continue
+        first, second = match["first"], match["second"]
+        other = second_numbers.setdefault(first, second)
+        if other != second or int(second) < int(first):
+            return True
+    return False
+
+
+def read_line(line: str, *, numbers_of_two: bool = False) -> TaskLine | None:
+    """The task on this line, or None if it cannot be read in one way only.
+
+    `numbers_of_two`: as `has_numbers_of_two` says of its page.
+    """
     if "[" not in line:
         return None
     strict = STRICT_ITEM.fullmatch(line)
@@ -130,7 +159,8 @@ def read_line(line: str) -> TaskLine | None:
     match = _READABLE.fullmatch(line)
     if match is None:
         return None
-    parts = _split_rest(match["rest"].lstrip())
+    id_expression = _ID_OF_TWO if numbers_of_two else _ID
+    parts = _split_rest(match["rest"].lstrip(), id_expression)
     if parts is None:
         return None
     task_id, labels, text = parts
@@ -145,17 +175,19 @@ def read_line(line: str) -> TaskLine | None:
     )
 
 
-def _split_rest(rest: str) -> tuple[str, tuple[str, ...], str] | None:
+def _split_rest(
+    rest: str, id_expression: re.Pattern[str]
+) -> tuple[str, tuple[str, ...], str] | None:
     """The id, labels and text after the box; None without exactly one id."""
     labels_before: list[str] = []
-    match = _ID.match(rest)
+    match = id_expression.match(rest)
     while match is None:
         label = _LABEL.match(rest)
         if label is None or len(labels_before) == _MAX_LABELS:
             return None
         labels_before.append(label[1].strip())
         rest = rest[label.end() :].lstrip()
-        match = _ID.match(rest)
+        match = id_expression.match(rest)
     task_id = match["id"]
     after = rest[match.end() :]
     closing = _AFTER_ID.match(after)

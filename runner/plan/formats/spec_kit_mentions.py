@@ -60,6 +60,9 @@ class Mentions:
         for match in _MENTION.finditer(text):
             first = match["first"]
             last = match["last"]
+            if match[0] in self._task_ids:  # an id such as T002-001, which is no range
+                task_ids[match[0]] = None
+                continue
             if last is not None:
                 last = last if last.startswith("T") else f"T{last}"
                 task_ids.update(dict.fromkeys(self._range(first, last)))

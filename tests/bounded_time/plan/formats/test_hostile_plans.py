@@ -83,6 +83,16 @@ GARBAGE: dict[str, Callable[[], str]] = {
         "development_status:\n"
         + "".join(f"  1-{n}-a: ready-for-dev\n" for n in range(5_000))
     ),
+    "ranges of dependencies": lambda: "".join(
+        f"- [ ] **T{n}**: a\n  - Dependencies: T1-T{n - 1}\n" for n in range(2, 300)
+    ),
+    "many plans in a story": lambda: (
+        "## Implementation Plan\n### Phase 1\n- [ ] **T1**: a\n" * 5_000
+    ),
+    "long tables": lambda: (
+        "- [ ] **T1**: a\n## Task Progress\n| Task | Status |\n|---|---|\n"
+        + "| T1 | pending |\n" * 20_000
+    ),
     "many tasks": lambda: "".join(f"- [ ] **T{n}**: a\n" for n in range(1, 20_100)),
 }
 

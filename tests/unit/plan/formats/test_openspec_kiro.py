@@ -116,3 +116,34 @@ def test_marks_go_to_the_tasks_that_were_read_though_a_line_is_skipped(
     assert changed[path] == text.replace("[ ] 1.1 again", "[x] 1.1 again").replace(
         "[ ] 1. a", "[x] 1. a"
     )
+
+
+def test_kiro_takes_the_only_spec_with_open_tasks() -> None:
+    files = {
+        ".kiro/specs/a/tasks.md": "- [x] 1. a\n",
+        ".kiro/specs/b/tasks.md": "- [ ] 1. b\n",
+        ".kiro/steering/tasks.md": "- [ ] 1. c\n",
+    }
+    for path in (".kiro", ".kiro/specs"):
+        plan = load(path, files)
+        assert (plan.source, plan.path) == ("kiro", ".kiro/specs/b/tasks.md")
+        assert plan.notes[0].endswith("the only spec with open tasks")
+        changed = mark(plan, MemoryTree(files), {"1": Status.COMPLETED})
+        assert changed == {plan.path: "- [x] 1. b\n"}
+    files[".kiro/specs/a/tasks.md"] = "- [ ] 1. a\n"
+    with pytest.raises(InvalidInput, match="2 specs have open tasks") as refused:
+        load(".kiro/specs", files)
+    assert "--plan '.kiro/specs/*/tasks.md'" in str(refused.value)
+
+
+def test_kiro_checkpoints_may_change_nothing() -> None:
+    text = "- [ ] 1. a\n- [ ] 2. Checkpoint - Ensure all tests pass\n- [ ] 3. 检查点\n"
+    plan = load(SPEC, text)
+    assert [task.allow_empty for task in plan.tasks] == [False, True, True]
+
+
+@pytest.mark.parametrize("path", [CHANGE, SPEC])
+def test_a_task_whose_text_is_struck_out_is_none(path: str) -> None:
+    plan = load(path, "- [ ] 1.1 a\n- [ ] ~~1.2 b~~\n- [ ] 1.3 c\n")
+    assert [task.id for task in plan.tasks] == ["1.1", "1.3"]
+    assert any("struck out" in note for note in plan.notes)

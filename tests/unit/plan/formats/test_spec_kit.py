@@ -555,3 +555,23 @@ def test_a_tick_out_of_order_changes_no_other_task() -> None:
     assert (before.waits_for, after.waits_for) == (("T002",), ("T002", "T001"))
     assert after.digest == before.digest
     assert "depends_on:\n  - T002\n  - T001\n" in native.render(plan(ticked))
+
+
+def test_ids_of_two_numbers_are_tasks_if_the_page_writes_them_so() -> None:
+    text = (
+        "## Phase 1\n- [x] T001-001 a\n- [ ] T001-002 [P] b\n"
+        "2. [ ] T001-003 – c\n## Dependencies\nT001-001 → T001-002\n"
+    )
+    plan = load("tasks.md", text)
+    assert [task.id for task in plan.tasks] == ["T001-001", "T001-002", "T001-003"]
+    assert not plan.left_out
+    changed = mark(plan, MemoryTree({"tasks.md": text}), {"T001-002": Status.COMPLETED})
+    assert changed["tasks.md"] == text.replace("[ ] T001-002", "[x] T001-002")
+    one = load("tasks.md", "- [ ] T002-001 a\n- [ ] T003 b\n")
+    assert [task.id for task in one.tasks] == ["T002-001", "T003"]
+
+
+def test_a_range_on_one_line_is_still_reported() -> None:
+    plan = load("tasks.md", "- [ ] T001 a\n- [ ] T004-006 b\n- [ ] T007-009 c\n")
+    assert [task.id for task in plan.tasks] == ["T001"]
+    assert len(plan.left_out) == 2
