@@ -41,8 +41,13 @@ from runner.plan.formats.markdown import heading_level, heading_text, read_page
 
 _FILES = ("sprint-status.yaml", "sprint-status.yml")
 _SECTION = "development_status"
-_STORY = re.compile(r"(?P<number>[0-9]{1,4}[a-z]?-[0-9]{1,4}[a-z]?)-(?P<words>.+)")
-_OTHER = re.compile(r"epic-.+|.*retrospective")
+# `1-2-name`; projects also write `22-1a-name`, and `se1-2-name` for an epic of its own.
+_STORY = re.compile(
+    r"(?P<number>[a-z]{0,4}[0-9]{1,4}[a-z]?-[0-9]{1,4}[a-z]?)-(?P<words>.+)"
+)
+_OTHER = re.compile(r"(?:.+-)?epic-.+|.*retrospective")
+_TOP_LEVEL = re.compile(r"[^\s#]")
+_LOCATION = re.compile(r"^story_location:[ \t]*(?P<path>\S.*)$", re.MULTILINE)
 _TITLE = re.compile(
     r"(?:story\b[\s#]*)?[0-9.\-a-z]{0,12}\s*[:.–—-]\s*(?=\S)", re.IGNORECASE
 )
@@ -107,8 +112,9 @@ class Bmad:
         """The plan in this file. InvalidInput if it is not such a file."""
         file = _plan_file(path, tree)
         diagnostics = Diagnostics(path, file)
-        document = yaml_document.load(file, tree.read(file) or "")
-        stories = list(_stories(document, tree))
+        text = tree.read(file) or ""
+        document = yaml_document.load(file, _section_text(text))
+        stories = list(_stories(document, text, tree))
         _note_others(document, stories, diagnostics)
         words = {story.key: _status(story, diagnostics) for story in stories}
         # What waits for a person is passed over, as `dev-story` does. What cannot be
@@ -153,10 +159,10 @@ class Bmad:
         """The file with the status words of the marked stories moved."""
         file = _plan_file(path, tree)
         text = tree.read(file) or ""
-        document = yaml_document.load(file, text)
+        document = yaml_document.load(file, _section_text(text))
         finished = options.get("finished", "review")
         edits: list[tuple[int, int, str]] = []
-        for story in _stories(document, tree):
+        for story in _stories(document, text, tree):
             mark = marks.get(story.key)
             if mark is None:
                 continue
@@ -198,10 +204,24 @@ def _moved(current: str, status: Status, finished: str) -> str | None:
 # -- Reading --
 
 
-def _stories(document: YamlDocument, tree: Tree) -> Iterator[_Story]:
+def _section_text(text: str) -> str:
+    """The text with blanks instead of all that is outside of the section.
+
+    BMAD's template writes `story_location: {project-root}/…`, which is not valid YAML.
+    """
+    lines = []
+    is_inside = False
+    for line in text.split("\n"):
+        if _TOP_LEVEL.match(line):
+            is_inside = line.startswith(f"{_SECTION}:")
+        lines.append(line if is_inside else " " * len(line))
+    return "\n".join(lines)
+
+
+def _stories(document: YamlDocument, text: str, tree: Tree) -> Iterator[_Story]:
     """The stories in the order of the file. InvalidInput without such a section."""
     section = _section(document)
-    folders = _folders(document)
+    folders = _folders(document.path, text)
     files = [name for folder in folders for name in tree.list(folder)]
     by_name = {posixpath.basename(name): name for name in reversed(files)}
     for key, value in section.value:
@@ -235,13 +255,14 @@ def _section(document: YamlDocument) -> yaml.MappingNode:
     raise InvalidInput([Problem(document.path, 1, what, remedy)])
 
 
-def _folders(document: YamlDocument) -> list[str]:
+def _folders(path: str, text: str) -> list[str]:
     """The folders of the stories' files: beside the plan, and where it says."""
-    own = posixpath.dirname(document.path) or "."
+    own = posixpath.dirname(path) or "."
     folders = [own]
-    location = document.data.get("story_location")
-    if isinstance(location, str):
-        relative = location.replace("{project-root}", "").strip("/")
+    location = _LOCATION.search(text)
+    if location is not None:
+        written = location["path"].partition(" #")[0].strip().strip("\"'")
+        relative = written.replace("{project-root}", "").strip("/")
         if relative and ".." not in relative.split("/"):
             folders.append(posixpath.normpath(relative))
     return folders

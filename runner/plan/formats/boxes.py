@@ -189,6 +189,7 @@ class _Reader:
         self._free_form = free_form
         self._headings: list[tuple[int, str]] = []
         self._label = ""
+        self._titles = 0
         self._part = 0
         # From the outermost.
         self._items: list[_Item] = []
@@ -255,6 +256,7 @@ class _Reader:
         while self._headings and self._headings[-1][0] >= level:
             self._headings.pop()
         self._headings.append((level, text[:MAX_HEADING]))
+        self._titles += level == 1
         self._label = ""
         self._part += 1
         self._items = []
@@ -315,7 +317,12 @@ class _Reader:
             optional, rest = True, star["rest"]
         number, text, starred = self._split_number(rest.strip(), match["ordinal"])
         unmarked = _PARALLEL.sub("", text)
-        headings = [heading for level, heading in self._headings if level > 1]
+        # The first heading of the first level is the title of the file.
+        headings = [
+            heading
+            for level, heading in self._headings
+            if level > 1 or (self._free_form and self._titles > 1)
+        ]
         if self._label:
             headings.append(self._label)
         headings += [item.text for item in self._items if item.text]

@@ -39,13 +39,14 @@ _NAMES = frozenset(
 )
 # What must be true, not what is to be done.
 _CRITERIA = re.compile(
-    r"\baccept|\bcriteri|definition of (?:done|ready)|\bdod\b|success metrics"
+    r"\bacceptance (?:check|condition)|\bcriteri|definition of (?:done|ready)|\bdod\b|success metrics"
     r"|\blegend\b|критери|验收|驗收|完成标准|受け入れ|완료 기준|인수 조건|akzeptanz",
     re.IGNORECASE,
 )
 # The same, unless the heading is that of a phase, as in `Phase 4: Validation`.
 _WEAK_CRITERIA = re.compile(
-    r"^\W*(?:[0-9.]+\W*)?(?:\w+ ){0,2}(?:prerequisites?|verification|validation"
+    r"^\W*(?:[0-9.]+\W*)?(?:\w+ ){0,2}(?:acceptance(?: tests?)?|prerequisites?"
+    r"|verification|validation"
     r"|quality gates?|success|(?:open )?questions|risks?|examples?|notes?|templates?)\W*$",
     re.IGNORECASE,
 )
@@ -249,7 +250,7 @@ def _no_tasks(path: str, work: _Work) -> Problem:
         remedy = "to run them:  --option optional=include"
     elif work.criteria:
         boxes = count_of(len(work.criteria), "check box", "check boxes")
-        what += f": below its headings, {boxes} are criteria"
+        what += f": only {boxes} of criteria"
     elif items:
         what += f": {count_of(len(items), 'list item')}, but no check box"
     return Problem(path, 1, what, remedy)

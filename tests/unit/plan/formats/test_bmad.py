@@ -158,3 +158,15 @@ def test_a_native_plan_is_not_taken_for_one() -> None:
     assert (
         load("tasks.yml", "version: 1\ntasks: [{id: A, title: a}]\n").source == "native"
     )
+
+
+def test_the_template_of_the_tool_is_read_though_its_head_is_not_valid_yaml() -> None:
+    text = STATUS.replace('"{project-root}/stories"', "{project-root}/stories")
+    text += "  supp-epic-1: backlog\n  se1-1-more: done\nnotes: {broken\n"
+    plan = load(SPRINT, {**FILES, SPRINT: text})
+    assert _ready(plan) == ["1-3-pay"]
+    assert plan.task("se1-1-more") is not None
+    assert plan.task("1-4-refuse").prompt == "The story is in stories/1-4-refuse.md."  # type: ignore[union-attr]
+    tree = MemoryTree({**FILES, SPRINT: text})
+    changed = mark(plan, tree, {"1-3-pay": Status.COMPLETED})
+    assert changed == {SPRINT: text.replace("pay: ready-for-dev", "pay: review")}

@@ -120,6 +120,8 @@ def test_every_box_that_is_no_task_is_counted_in_a_note() -> None:
         ("- [] a\n* [X] b\n+ [ ] c\n1) [ ] d\n", ["a", "b", "c", "d"]),
         ("## Phase 3: Validation\n- [ ] a\n## Phase 4: Future work\n- [ ] b\n", ["a", "b"]),
         ("## Release checklist\n- [ ] a\n", ["a"]),
+        ("## Acceptance and demo\n- [ ] a\n## Deliverables\n- [ ] b\n", ["a", "b"]),
+        ("# First\n- [ ] a\n# Acceptance\n- [ ] b\n# Later\n- [ ] c\n", ["a"]),
         ("Backend\n    - [ ] a\n", ["a"]),
         ("- [ ] a\n\n  more of a\n\nProse.\n\n- [ ] b\n---\n- [ ] c\n", ["a", "b", "c"]),
     ],
@@ -153,7 +155,7 @@ def test_an_odd_mark_holds_back_what_follows() -> None:
         ("- rewrite it\n- test it\n", "no tasks found: 2 list items, but no check box"),
         (
             "## Success criteria\n- [ ] a\n",
-            "no tasks found: below its headings, 1 check",
+            "no tasks found: only 1 check box",
         ),
         ("## Later\n- [ ] a\n", "no tasks found: all are optional or for later"),
         ("", "no tasks found"),
@@ -170,3 +172,61 @@ def test_a_markdown_file_without_tasks_and_such_a_name_is_no_checklist() -> None
         _, (problem,) = outcome(path, "- text\n")
         assert problem.what == "unknown plan format"
     assert load("docs/migration.md", "- [ ] a\n").source == "checklist"
+
+
+# Structure of public files; the ids that a reader would list, in their order.
+KREUZUNGEN = """# TODO
+
+- [x] remove flow bite
+- [] set up linting
+- [x] Analytics
+  - [x] number users
+  - [] number of registered users with webhook
+    - [] number with the "write" permission
+- [] order river in info
+- [] implement it and profile it [https://x.y/z?tab=readme](https://x.y/z?tab=readme)
+- [ ] fix email
+"""
+CALORIES = """# Plan
+## Phase 1: Server
+**Environment Setup**
+1. Initialize project
+   ```bash
+   npm init -y
+   ```
+## Success Criteria by Phase
+### Phase 1 Success:
+- [ ] Can add meals
+"""
+PUBLISH = """# Pre-Publish Checklist
+
+- [ ] Update `repository.url` in `package.json`
+- [ ] Run `first-publish.yml` via Actions (Actions tab → First Publish)
+
+# Post-First-Publish
+
+- [ ] Delete this file
+"""
+MINHOME = (
+    "- [ ] Split config\n- [x] MCP\n  - [x] Furniture groups\n- [ ] Pairing\n- [ ] "
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "done", "opened"),
+    [
+        (KREUZUNGEN, 2, 4),
+        (PUBLISH, 0, 3),
+        (MINHOME, 1, 2),
+    ],
+)
+def test_structures_of_public_checklists(text: str, done: int, opened: int) -> None:
+    tasks = load("TODO.md", text).tasks
+    completed = [task for task in tasks if task.source_status is Status.COMPLETED]
+    assert (len(completed), len(tasks) - len(completed)) == (done, opened)
+
+
+def test_a_plan_whose_only_boxes_are_criteria_is_refused() -> None:
+    plan, (problem,) = outcome("IMPLEMENTATION_PLAN.md", CALORIES)
+    assert plan is None
+    assert problem.what == "no tasks found: only 1 check box of criteria"
