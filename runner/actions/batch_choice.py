@@ -10,6 +10,8 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
@@ -19,6 +21,9 @@ from runner.core import durable
 from runner.core.errors import InvalidInput, UsageProblem
 from runner.core.manifest import BatchEntry, Manifest
 from runner.core.task import Plan
+from runner.schedule.agent_choice import AgentChoice
+from runner.schedule.limit_waits import LimitWaits
+from runner.schedule.manifest import agents_of
 from runner.schedule.preflight import attempt_seconds
 
 if TYPE_CHECKING:
@@ -249,6 +254,12 @@ def _next_batch(
             budget=state.budget(settings.limits.max_cost_usd),
             prompt_template=template,
             tree=CommitTree(repo, snapshot.commit),
+            agents=AgentChoice(
+                partial(agents_of, plan=snapshot.plan, settings=settings),
+                LimitWaits.of(state.limits),
+                running=(),
+                now=datetime.now(UTC),
+            ),
             run_attempt=options.run_attempt,
         ),
     )

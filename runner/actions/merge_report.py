@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -14,12 +15,16 @@ from runner.actions.workflow_io import Annotation
 from runner.core.errors import EXIT_DONE, EXIT_TASKS_FAILED, FaninError
 from runner.core.manifest import Manifest
 from runner.core.result import FailureKind, Result
+from runner.core.task import AgentSettings, Task
 from runner.pipeline import now
+from runner.schedule.agent_choice import AgentChoice
 from runner.schedule.backoff import Backoff
 from runner.schedule.budget import UsageTotal
+from runner.schedule.limit_waits import LimitWaits
 from runner.ui import round_summary
 
-_LIMITS = {FailureKind.RATE_LIMIT, FailureKind.USAGE_LIMIT}
+# Of a task without an agent of its own, if all tasks of the batch have one.
+_UNKNOWN_AGENT = AgentSettings(preset="(default)")
 
 if TYPE_CHECKING:
     from runner.actions.open_run import RunAtHead
@@ -58,7 +63,8 @@ class LandedBatch:
 class MergeOutputs:
     """Outputs of job `merge`: numbers of tasks, and what landed where.
 
-    Numbers instead of ids, so that they stay small for a plan of any size.
+    Numbers instead of ids, so that they stay small for a plan of any size. `waiting` is
+    until when every ready task waits for a usage limit, or "".
     """
 
     completed: int
@@ -69,6 +75,7 @@ class MergeOutputs:
     commit: str | None
     branch: str
     state: RoundState
+    waiting: str = ""
 
     @classmethod
     def of_views(
@@ -79,6 +86,7 @@ class MergeOutputs:
         commit: str | None,
         branch: str,
         state: RoundState,
+        waiting: str = "",
     ) -> MergeOutputs:
         """The outputs for the state of every task."""
         states = [view.state for view in views]
@@ -91,6 +99,7 @@ class MergeOutputs:
             commit=commit,
             branch=branch,
             state=state,
+            waiting=waiting,
         )
 
     def as_mapping(self) -> dict[str, str]:
@@ -107,6 +116,7 @@ class MergeOutputs:
             "moved": "false",
             "round": "",
             "state": self.state.model_dump_json(),
+            "waiting": self.waiting,
         }
 
 
@@ -122,6 +132,7 @@ class MergeReport:
     batch: LandedBatch
     github_run: str
     run_attempt: int
+    now: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     @cached_property
     def snapshot(self) -> Snapshot:
@@ -158,16 +169,61 @@ class MergeReport:
         backoff = self.next_state.backoff(1)
         waiting = backoff.limited_rounds > 0 and not backoff.stop_reason()
         is_ready = any(view.state == "ready" for view in self.views)
-        return is_ready and (self.progressed or waiting)
+        if not is_ready or self.waits is not None:
+            return False
+        limited = self._has_met(FailureKind.USAGE_LIMIT)
+        return self.progressed or waiting or limited
 
     @property
     def rate_limited(self) -> bool:
         """Whether an attempt that was not merged before met a rate limit."""
+        return self._has_met(FailureKind.RATE_LIMIT)
+
+    def _has_met(self, kind: FailureKind) -> bool:
         for result in self._new_results:
             failure = self.batch.fan_in.failed.get(result.task)
-            if failure is not None and failure.kind in _LIMITS:
+            if failure is not None and failure.kind is kind:
                 return True
         return False
+
+    @cached_property
+    def waits(self) -> tuple[datetime, str] | None:
+        """When the first ready task may start after a usage limit, and its agent.
+
+        None if none is ready or one may start now.
+        """
+        choice = AgentChoice(
+            self._agents_of,
+            LimitWaits.of(self.next_state.limits),
+            running=(),
+            now=self.now,
+        )
+        for view in self.views:
+            if view.state == "ready" and choice.may_start(view.task):
+                return None
+        return choice.next_start
+
+    def _agents_of(self, task: Task) -> Sequence[AgentSettings]:
+        """The agents of a task as far as the batch shows them.
+
+        This job does not read the settings. Their agent is that of the batch's tasks
+        which have none of their own.
+        """
+        if task.agent is not None:
+            return task.agent.each
+        for entry in self.manifest.entries:
+            if entry.task.agent is None:
+                return entry.agent.each
+        return (_UNKNOWN_AGENT,)
+
+    def _limits(self, state: RoundState) -> LimitWaits:
+        """The usage limits after the batch."""
+        new = {result.task for result in self._new_results}
+        entries = [entry for entry in self.manifest.entries if entry.task.id in new]
+        fan_in = self.batch.fan_in
+        return LimitWaits.of(state.limits).after_batch(
+            entries, fan_in.landed, fan_in.failed, self.now
+        )
 
     def outputs(self, *, again: bool) -> dict[str, str]:
         """The job's outputs. `again`: whether job `continue` starts another round."""
@@ -177,6 +233,7 @@ class MergeReport:
             commit=self.batch.commit,
             branch=self.batch.branch,
             state=self.next_state,
+            waiting=self._waits_until or "",
         ).as_mapping()
 
     def publish(self, context: WorkflowContext, job_io: JobIO) -> int:
@@ -221,6 +278,7 @@ class MergeReport:
                 ),
                 "slots": backoff.agents if limits_agents else None,
                 "limited": backoff.limited_rounds,
+                "limits": self._limits(state).recorded(),
                 "pull_requests": {
                     **state.pull_requests,
                     **self.batch.pull_requests,
@@ -254,13 +312,21 @@ class MergeReport:
         ended = limit_reached(self.next_state, limits)
         if ended is None:
             ended = self.next_state.budget(limits.max_cost_usd).stop_reason()
-        if not self.again:
+        waits_until = self._waits_until
+        if not self.again and waits_until is None:
             ended = "no task is ready, or none made progress"
-        waits_until = None
         pause_seconds = self.next_state.backoff(1).pause_seconds(lambda: 1.0)
-        if pause_seconds:
+        if pause_seconds and waits_until is None:
             waits_until = now(pause_seconds)
         return open_run.record_of(self.next_state, ended=ended, waits_until=waits_until)
+
+    @property
+    def _waits_until(self) -> str | None:
+        """Until when every ready task waits, as documents have it."""
+        if self.waits is None:
+            return None
+        until, _ = self.waits
+        return f"{until:%Y-%m-%dT%H:%M:%S}.000Z"
 
     def exit_code(self) -> int:
         """1 if a task of this batch failed for good, or the plan is stuck."""
@@ -304,6 +370,13 @@ class MergeReport:
         if self.again:
             number = self.next_state.round + 1
             return f"round {number} follows by itself, unless a limit ends the run."
+        if self.waits is not None:
+            until, agent = self.waits
+            return (
+                f"the usage limit of {agent} is reached, and nothing starts before "
+                f"{until:%Y-%m-%d %H:%M} UTC. Start the workflow again after that; one "
+                "with a schedule goes on by itself."
+            )
         if "ready" in states:
             return (
                 "no task made progress, so no round follows by itself. "

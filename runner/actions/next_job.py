@@ -28,17 +28,24 @@ _OWN_PUSH = (
     "Run workflow or put the label on the pull request again"
 )
 
+_NOTHING_WAITS = (
+    "no run waits: nothing to do. A schedule only goes on with a run that waits; to "
+    "start one, use Actions > Run workflow"
+)
+
 
 @dataclass(frozen=True)
 class NextOptions:
     """Options of job `next`; `inputs` are those of the run's first round, by setting
-    name. `stop`: why no task may start; None if one may.
+    name. `stop`: why no task may start; None if one may. `waiting`: until when the run
+    waits, or "".
     """
 
     choice: ChoiceOptions
     dry_run: bool = False
     inputs: Mapping[str, str] = field(default_factory=dict)
     stop: str | None = None
+    waiting: str = ""
 
 
 def next_job(
@@ -78,7 +85,8 @@ def next_job(
             job_io.annotate("notice", stop_reason, title="fanin")
 
     # Set even if this job ends red, since jobs with `always()` read has-work.
-    job_io.output(_outputs(choice, dry_run=options.dry_run))
+    outputs = _outputs(choice, dry_run=options.dry_run)
+    job_io.output({**outputs, "waiting": options.waiting})
     views = views_of(snapshot, settings.max_attempts)
     report = round_summary.RoundReport(
         batch="(none)" if choice.manifest is None else choice.batch,
@@ -108,12 +116,14 @@ def _head(repo: Repository) -> str:
 class RoundStart:
     """The state of the round to start, and why no task may start (None: one may).
 
-    `note` says where the state comes from, "" if it is as handed over.
+    `note` says where the state comes from, "" if it is as handed over. `waiting` is until
+    when the run waits, or "".
     """
 
     state: RoundState
     note: str
     stop: str | None
+    waiting: str = ""
 
 
 def find_run(
@@ -134,7 +144,13 @@ def find_run(
     head = _head(repo)
     # Later rounds of a run may work on such a branch themselves.
     if state.round == 1:
-        refuse_unmerged_run(repo, remote, settings, head)
+        try:
+            refuse_unmerged_run(repo, remote, settings, head)
+        except UsageProblem as error:
+            if context.event_name != "schedule":
+                raise
+            # A person need not be told each hour.
+            return RoundStart(state, "", f"{error.message}: nothing to do before")
     recorded = read_progress(repo, head, settings.plan, settings.progress).run
     if open_run.is_own_push(
         context.event_name, context.event_action, repo.message(head), recorded
@@ -152,10 +168,12 @@ def find_run(
             return None  # it is no longer in the repository, or had other progress
 
     joined = open_run.join_run(state, recorded, recorded_at_event)
-    stop = None
+    if context.event_name == "schedule" and (recorded is None or recorded.ended):
+        return RoundStart(state, "", _NOTHING_WAITS)
     if joined.waits_until is not None and pipeline.now() < joined.waits_until:
-        stop = f"a rate limit holds until {joined.waits_until}: no agent starts now"
-    return RoundStart(joined.state, joined.note, stop)
+        stop = f"a limit holds until {joined.waits_until}: nothing to do before"
+        return RoundStart(joined.state, joined.note, stop, joined.waits_until)
+    return RoundStart(joined.state, joined.note, None)
 
 
 def _outputs(choice: Choice, *, dry_run: bool) -> dict[str, str]:

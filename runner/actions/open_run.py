@@ -125,6 +125,7 @@ def _state_after(recorded: RunRecord, state: RoundState) -> RoundState:
             "merged": recorded.merged,
             "slots": recorded.slots,
             "limited": recorded.limited,
+            "limits": recorded.limits,
         }
     )
 
@@ -142,6 +143,7 @@ def record_of(
         merged=state.merged,
         slots=state.slots,
         limited=state.limited,
+        limits=state.limits,
         ended=ended,
         waits_until=waits_until,
     )

@@ -14,6 +14,7 @@ from runner.config.settings_table import SETTINGS
 from runner.core.documents import Document
 from runner.core.errors import UsageProblem
 from runner.core.manifest import Limits, Manifest
+from runner.core.result import RecordedLimit
 from runner.schedule.backoff import Backoff
 from runner.schedule.budget import Budget
 
@@ -40,7 +41,7 @@ class RoundState(Document):
     branches: branch → where it goes. `merged` has the latest rounds whose results are
     in `spent_usd`: `RUN.ROUND` → GitHub's run attempt that merged them. `slots` limits
     the agents at once after a rate limit; `limited` counts the rounds in a row that met
-    one.
+    one. `limits` are usage limits, by agent.
     """
 
     run: str
@@ -55,6 +56,7 @@ class RoundState(Document):
     merged: dict[str, int] = Field(default_factory=dict)
     slots: Annotated[int, Field(ge=1)] | None = None
     limited: Annotated[int, Field(ge=0)] = 0
+    limits: dict[str, RecordedLimit] = Field(default_factory=dict)
 
     def budget(self, max_cost_usd: float | None) -> Budget:
         """The run's budget so far."""

@@ -146,6 +146,7 @@ def next_(
         dry_run=dry_run,
         inputs=inputs,
         stop=start.stop or rounds_done(start.state, settings.limits),
+        waiting=start.waiting,
     )
     return next_job(repo, settings, start.state, context, job_io, options)
 

@@ -212,7 +212,8 @@ SETTINGS = (
         "At a usage limit of the agent: wait until it resets, or stop",
         _DECIDING,
         meaning="at a usage limit of the agent (session, day, week): `wait` until it "
-        "resets, or `stop` with exit code 4 ([more](agents.md#usage-limits))",
+        "resets, or `stop` with exit code 4; on one machine "
+        "([more](agents.md#usage-limits))",
         default="wait",
         metavar="wait|stop",
     ),

@@ -66,6 +66,15 @@ UNCOUNTED = frozenset(
 )
 
 
+class RecordedLimit(Document):
+    """A usage limit as documents have it; `schedule.limit_waits` explains the fields."""
+
+    until: Instant
+    since: Instant
+    known: bool
+    repeats: Annotated[int, Field(ge=0)] = 0
+
+
 class Failure(Document):
     """The failure of an attempt. Without `retryable`, no further attempt is made.
 

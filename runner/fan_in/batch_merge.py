@@ -638,7 +638,11 @@ class BatchMerge:
         counted = {
             task_id: failure for task_id, failure in failed.items() if failure.counted
         }
-        groups = self._commit_groups(merged, record_failures=bool(counted))
+        # On GitHub Actions a later run must know until when it waits.
+        waits = self.results.record_run is not None and any(
+            failure.kind is FailureKind.USAGE_LIMIT for failure in failed.values()
+        )
+        groups = self._commit_groups(merged, record_failures=bool(counted) or waits)
         changed_paths = self._changed_paths(merged)
         recorded = self.snapshot.progress.with_every_task(self.snapshot.plan.tasks)
         # a commit without work of its own has the tree of all merged work

@@ -65,6 +65,8 @@ def _subject(landed: Sequence[LandedTask], failed: Mapping[str, Failure]) -> str
         return f"{task.id}: {task.title}"
     if landed:
         return f"Fan in {', '.join(item.entry.task.id for item in landed)}"
+    if not failed:
+        return "Record a usage limit"
     return f"Record failed attempts of {', '.join(failed)}"
 
 

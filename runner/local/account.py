@@ -15,7 +15,7 @@ from runner.core.clock import LONGEST_WAIT, Clock, local_time
 from runner.core.documents import duration_text
 from runner.core.events import Waiting
 from runner.core.manifest import Manifest
-from runner.core.result import Failure, FailureKind, Result
+from runner.core.result import FailureKind, Result
 from runner.core.task import AgentSettings, Plan
 from runner.fan_in.batch_merge import FanIn
 from runner.local.journal import Journal
@@ -24,7 +24,7 @@ from runner.plan.snapshot import Snapshot
 from runner.schedule.agent_choice import AgentChoice
 from runner.schedule.backoff import Backoff
 from runner.schedule.budget import Budget, UsageTotal
-from runner.schedule.limit_waits import LimitWaits
+from runner.schedule.limit_waits import LimitWaits, reset_of
 from runner.schedule.manifest import agents_of
 from runner.schedule.task_choice import TaskChoice
 
@@ -148,13 +148,9 @@ class RunAccount:
 
     def _note_limits(self, manifest: Manifest, fan_in: FanIn) -> None:
         """Record which agents have met a usage limit, and which work again."""
-        now, limits = self._clock.now(), self._limits
-        for entry in manifest.entries:
-            agent, failure = entry.agent.label, fan_in.failed.get(entry.task.id)
-            if failure is not None and failure.kind is FailureKind.USAGE_LIMIT:
-                limits = limits.met(agent, _reset(failure), now)
-            elif entry.task.id in fan_in.landed or (failure and failure.counted):
-                limits = limits.answered(agent, now)
+        limits = self._limits.after_batch(
+            manifest.entries, fan_in.landed, fan_in.failed, self._clock.now()
+        )
         self._set_limits(limits)
 
     def note_limit(self, manifest: Manifest, result: Result | None) -> None:
@@ -163,7 +159,7 @@ class RunAccount:
             return
         if result.failure.kind is FailureKind.USAGE_LIMIT:
             agent = manifest.entries[0].agent.label
-            now, resets = self._clock.now(), _reset(result.failure)
+            now, resets = self._clock.now(), reset_of(result.failure)
             self._set_limits(self._limits.met(agent, resets, now))
 
     def _set_limits(self, limits: LimitWaits) -> None:
@@ -264,9 +260,3 @@ class RunAccount:
             f"then {self.slots} at a time"
         )
         return Pause(self._clock.now() + timedelta(seconds=seconds), reason)
-
-
-def _reset(failure: Failure) -> datetime | None:
-    if failure.resets_at is None:
-        return None
-    return datetime.fromisoformat(failure.resets_at)

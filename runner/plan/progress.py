@@ -21,7 +21,7 @@ from runner.core import plan_paths
 from runner.core.documents import Document
 from runner.core.errors import InvalidInput, Problem
 from runner.core.plurals import pluralize
-from runner.core.result import Failure, JobIds, Result, Usage
+from runner.core.result import Failure, JobIds, RecordedLimit, Result, Usage
 from runner.core.task import Owner, Plan, Standing, Status, Task
 
 # Characters of a failed attempt's log that are stored for the prompt of the retry.
@@ -88,7 +88,9 @@ class RunRecord(Document):
     - `merged`: the rounds whose results are in `spent_usd`, the latest last: ids of
       GitHub's run and the round, `RUN.ROUND` → the run attempt that merged them;
     - `slots`, `limited`: how it backs off after a rate limit;
-    - `waits_until`: no agent starts before this time, because of a rate limit;
+    - `limits`: the usage limits that it has met, by agent;
+    - `waits_until`: no agent starts before this time, because of a rate limit or of usage
+      limits;
     - `ended`: why no round follows; None while one is to follow.
     """
 
@@ -100,6 +102,7 @@ class RunRecord(Document):
     merged: dict[str, int] = Field(default_factory=dict)
     slots: Annotated[int, Field(ge=1)] | None = None
     limited: Annotated[int, Field(ge=0)] = 0
+    limits: dict[str, RecordedLimit] = Field(default_factory=dict)
     waits_until: str | None = None
     ended: str | None = None
 

@@ -6,11 +6,17 @@ is met again, one agent asks alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from runner.core.result import MAX_LIMIT_DAYS
+from runner.core.manifest import BatchEntry
+from runner.core.result import (
+    MAX_LIMIT_DAYS,
+    Failure,
+    FailureKind,
+    RecordedLimit,
+)
 
 # How long nothing starts after a limit that says no reset which counts.
 ASK_AGAIN = timedelta(minutes=15)
@@ -73,6 +79,44 @@ class LimitWaits:
             limit = _met_again(before, resets, now)
         return LimitWaits({**self.limits, agent: limit})
 
+    def after_batch(
+        self,
+        entries: Iterable[BatchEntry],
+        landed: Collection[str],
+        failed: Mapping[str, Failure],
+        now: datetime,
+    ) -> LimitWaits:
+        """The waits once these attempts are merged, or refused (task id → why)."""
+        waits = self
+        for entry in entries:
+            agent, failure = entry.agent.label, failed.get(entry.task.id)
+            if failure is not None and failure.kind is FailureKind.USAGE_LIMIT:
+                waits = waits.met(agent, reset_of(failure), now)
+            elif entry.task.id in landed or (failure is not None and failure.counted):
+                waits = waits.answered(agent, now)
+        return waits
+
+    @classmethod
+    def of(cls, recorded: Mapping[str, RecordedLimit]) -> LimitWaits:
+        """The waits that `recorded` returned."""
+        limits = {}
+        for agent, limit in recorded.items():
+            until, since = _time(limit.until), _time(limit.since)
+            limits[agent] = UsageLimit(until, since, limit.known, limit.repeats)
+        return cls(limits)
+
+    def recorded(self) -> dict[str, RecordedLimit]:
+        """The waits as documents have them."""
+        recorded = {}
+        for agent, limit in self.limits.items():
+            recorded[agent] = RecordedLimit(
+                until=limit.until.isoformat(timespec="milliseconds"),
+                since=limit.since.isoformat(timespec="milliseconds"),
+                known=limit.is_known,
+                repeats=limit.repeats,
+            )
+        return recorded
+
     def answered(self, agent: str, now: datetime) -> LimitWaits:
         """The waits once the agent has worked, or failed for another reason.
 
@@ -91,6 +135,15 @@ class LimitWaits:
                     limit.until, now, limit.is_known, limit.repeats
                 )
         return LimitWaits(kept)
+
+
+def reset_of(failure: Failure) -> datetime | None:
+    """When the usage limit of a failure ends; None if that is unknown."""
+    return None if failure.resets_at is None else _time(failure.resets_at)
+
+
+def _time(text: str) -> datetime:
+    return datetime.fromisoformat(text)
 
 
 def _first(resets: datetime | None, now: datetime) -> UsageLimit:

@@ -359,3 +359,63 @@ def test_a_tag_with_the_branchs_name_is_not_meant(jobs: Jobs) -> None:
     # The tag stays where it was, and the branch moves on.
     assert jobs.git("log", "--format=%s", "refs/heads/main").startswith("T0:")
     assert jobs.git("rev-parse", "refs/tags/main") == tagged
+
+
+# -- a run that waits for a usage limit --
+
+SCHEDULE = {"GITHUB_EVENT_NAME": "schedule"}
+
+
+def as_if_waited(jobs: Jobs) -> None:
+    """Let the recorded wait be over, as if time had passed."""
+    project = jobs.project
+    project.git("pull", "-q", str(jobs.origin), "main")
+    path = project.root / ".fanin/progress.json"
+    progress = json.loads(path.read_text())
+    run = progress["run"]
+    run["waits_until"] = "2026-01-01T00:00:00.000Z"
+    for limit in run["limits"].values():
+        limit["until"] = limit["since"] = "2026-01-01T00:00:00.000+00:00"
+    path.write_text(json.dumps(progress))
+    project.commit("later")
+    project.git("push", "-q", str(jobs.origin), "HEAD:main")
+
+
+def test_a_run_waits_for_a_usage_limit_and_a_schedule_goes_on_with_it(
+    jobs: Jobs,
+) -> None:
+    limited = [{"id": f"T{number}", "do": ["limit 0"]} for number in (1, 2)]
+    start(jobs, [{"id": "T0", "do": ["write a: x"]}, *limited], max_concurrent=3)
+    chosen, merged = run_round(jobs)
+    assert merged is not None
+    assert jobs.states()["T0"] == "completed"
+    assert merged.outputs["again"] == "false"
+    waiting = merged.outputs["waiting"]
+    assert "nothing starts before" in merged.summary
+    run = recorded(jobs)
+    assert (run["waits_until"], run.get("ended")) == (waiting, None)
+    idle = jobs.next(**SCHEDULE)
+    assert (idle.code, idle.outputs["has-work"]) == (0, "false")
+    assert idle.outputs["waiting"] == waiting
+    assert f"a limit holds until {waiting}: nothing to do before" in idle.log
+    as_if_waited(jobs)
+    jobs.run_id = "5000"
+    chosen = jobs.next(**SCHEDULE)
+    assert [entry["task"] for entry in jobs.matrix(chosen)] == ["T1"], (
+        "one agent asks whether the limit has reset"
+    )
+    jobs.tasks(chosen)
+    merged = jobs.merge(chosen)
+    # It has not. Nothing landed, and the next one knows until when to wait.
+    assert merged.outputs["waiting"] > waiting
+    assert recorded(jobs)["waits_until"] == merged.outputs["waiting"]
+    assert jobs.git("log", "-1", "--format=%s", "main") == "Record a usage limit"
+    assert "T1" not in jobs.states() or jobs.states()["T1"] == "pending"
+
+
+def test_a_schedule_starts_no_run_of_its_own(jobs: Jobs) -> None:
+    start(jobs, costing(1, 0.0))
+    idle = jobs.next(**SCHEDULE)
+    assert (idle.code, idle.outputs["has-work"]) == (0, "false")
+    assert "no run waits: nothing to do" in idle.log
+    assert idle.outputs["waiting"] == ""

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 
 from runner.actions.merge_report import LandedBatch, MergeReport
 from runner.actions.open_run import RunAtHead
 from runner.actions.round_state import RoundState
 from runner.core.result import Failure, FailureKind, Result, Usage
+from runner.core.task import AgentSettings
 from runner.fan_in.batch_merge import FanIn
+from runner.plan.graph import TaskGraph
+from runner.plan.progress import Progress
+from runner.plan.snapshot import Snapshot
 from tests.support import builders
 
 MANIFEST = builders.manifest(builders.entry(), run="1", round=2)
@@ -89,8 +95,59 @@ def test_a_batch_that_lost_its_round_to_that_of_another_workflow_run_is_paid_for
 def test_a_round_that_is_merged_again_changes_the_pace_only_if_an_agent_has_run(
     kind: FailureKind | None,
 ) -> None:
-    is_limit = kind in {FailureKind.USAGE_LIMIT, FailureKind.RATE_LIMIT}
+    is_limit = kind is FailureKind.RATE_LIMIT
     again = state_after(kind, {"1.2": 2})
     assert (again.slots, again.limited) == (8, 0)
     new = state_after(kind, {"1.2": 2}, run_attempt=3)
     assert (new.slots, new.limited) == ((4, 1) if is_limit else (9, 0))
+    assert again.limits == {}
+    assert bool(new.limits) == (kind is FailureKind.USAGE_LIMIT)
+
+
+CLAUDE, CODEX = "claude", "codex"
+
+
+@pytest.mark.parametrize(
+    ("agents", "own_agent", "again"),
+    [
+        ([CLAUDE], None, False),
+        ([CLAUDE, CODEX], None, True),
+        ([CLAUDE], CODEX, True),
+        ([CLAUDE], CLAUDE, False),
+    ],
+    ids=["limited", "fallback", "another agent", "the same agent"],
+)
+def test_no_round_follows_where_every_ready_task_waits_for_a_usage_limit(
+    agents: list[str], own_agent: str | None, again: bool
+) -> None:
+    now = datetime(2026, 7, 19, 18, 0, tzinfo=UTC)
+    limited = Failure(
+        kind=FailureKind.USAGE_LIMIT, message="m", resets_at="2026-07-19T20:30:00Z"
+    )
+    entry = builders.entry(agent=AgentSettings.model_validate(agents).each[0])
+    own = AgentSettings(preset=own_agent) if own_agent else None
+    plan = builders.plan(builders.task("T2", agent=own))
+    fan_in = FanIn(
+        "0" * 40,
+        failed={"T1": limited},
+        results=(builders.result(failure=limited),),
+        snapshot=Snapshot(
+            "0" * 40, plan, TaskGraph(plan.tasks, plan.path), Progress("tasks.yml")
+        ),
+    )
+    state = RoundState(run="1", round=2)
+    report = MergeReport(
+        builders.manifest(entry, run="1", round=2),
+        state,
+        LandedBatch("main", fan_in, RunAtHead(state)),
+        "1",
+        1,
+        now,
+    )
+    outputs = report.outputs(again=report.again)
+    record = report.run_record()
+    until = "" if again else "2026-07-19T20:30:15.000Z"
+    assert outputs["again"] == ("true" if again else "false")
+    assert outputs["waiting"] == until
+    assert (record.waits_until, record.ended) == (until or None, None)
+    assert list(record.limits) == ["claude"]
