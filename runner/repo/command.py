@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import selectors
 import signal
+import sys
 import tempfile
 import threading
 import time
@@ -13,6 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from subprocess import PIPE, Popen, TimeoutExpired
+from types import ModuleType
 from typing import IO, TYPE_CHECKING, BinaryIO
 from weakref import WeakSet
 
@@ -73,7 +75,7 @@ _MACHINE = (
 )
 # inherited variables that say who commits and how git is configured, not which
 # repository it works in
-_HARMLESS = ("GIT_AUTHOR", "GIT_COMMITTER", "GIT_CONFIG")
+_HARMLESS = ("GIT_AUTHOR_", "GIT_COMMITTER_", "GIT_CONFIG_")
 # Seconds that one git process may take. Fetching a large repository is the slowest.
 TIME_LIMIT = 3_600.0
 # Seconds that git has left once its run is cancelled: most finish what they do.
@@ -209,10 +211,9 @@ class Git:
     def _start(
         self, argv: Sequence[str], env: Mapping[str, str], stdin: BinaryIO | int | None
     ) -> GitPython.AutoInterrupt:
-        from git.exc import GitCommandNotFound
-
+        git = gitpython()
         try:
-            return _gitpython().execute(
+            running: GitPython.AutoInterrupt = git.cmd.Git().execute(
                 self._command(argv, env),
                 istream=stdin,
                 as_process=True,
@@ -220,8 +221,9 @@ class Git:
                 # Ctrl-C is fanin's to handle: work must not be lost half-way
                 start_new_session=True,
             )
-        except GitCommandNotFound:
+        except git.exc.GitCommandNotFound:
             raise _no_git() from None
+        return running
 
     def _command(self, argv: Sequence[str], env: Mapping[str, str]) -> list[str]:
         settings = [part for setting in self.config for part in ("-c", setting)]
@@ -462,11 +464,23 @@ class _Overseer:
 _overseer = _Overseer()
 
 
-def _gitpython() -> GitPython:
-    # imported late: it takes longer than a command that needs no git
-    from git.cmd import Git as GitPython
+def gitpython() -> ModuleType:
+    """The package `git`, imported late: it takes longer than a command without git.
 
-    return GitPython()
+    At its first import it looks for git, where variables of its own say and with an error
+    of its own. Fanin's commands name git themselves.
+    """
+    if "git" in sys.modules:
+        return sys.modules["git"]
+    own = [name for name in os.environ if name.startswith("GIT_PYTHON_")]
+    inherited = {name: os.environ.pop(name) for name in own}
+    os.environ["GIT_PYTHON_REFRESH"] = "quiet"
+    try:
+        import git
+    finally:
+        del os.environ["GIT_PYTHON_REFRESH"]
+        os.environ.update(inherited)
+    return git
 
 
 def _no_git() -> EnvironmentBroken:

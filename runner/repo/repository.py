@@ -14,7 +14,12 @@ from runner.core import durable
 from runner.core.errors import UsageProblem
 from runner.repo.answer_cache import AnswerCache
 from runner.repo.batch_process import ObjectReader, RefUpdater
-from runner.repo.command import Git, repository_config, repository_environment
+from runner.repo.command import (
+    Git,
+    gitpython,
+    repository_config,
+    repository_environment,
+)
 from runner.repo.configuration import Configuration
 from runner.repo.object_database import WritableDatabase
 from runner.repo.objects import Objects, read_only
@@ -367,8 +372,7 @@ def _discover(path: Path) -> tuple[Path, Path, Path]:
 
     GitPython finds them without starting git.
     """
-    import git
-
+    git = gitpython()
     try:
         repository = git.Repo(path, search_parent_directories=True)
     except (git.InvalidGitRepositoryError, git.NoSuchPathError):

@@ -364,3 +364,15 @@ def test_ignore_files_have_the_rank_that_git_gives_them(
     )
     assert (project.root / "kept.log").exists()
     assert not (project.root / "other.log").exists()
+
+
+def test_a_run_takes_no_pathspec_settings_from_its_environment(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("LITERAL", "ICASE", "NOGLOB"):
+        monkeypatch.setenv(f"GIT_{name}_PATHSPECS", "1")
+    project.write("[a].txt", "base\n")
+    project.commit()
+    project.plan([{"id": "A", "do": ["write [a].txt: new", "write b: b"]}])
+    project.run()
+    assert project.states() == {"A": "completed"}

@@ -173,8 +173,7 @@ def test_one_module_starts_git() -> None:
             module = name.split(".")[0]
             if module in users:
                 users[module].add(path.stem)
-    # repository.py finds the repository, for which GitPython starts no process
-    assert users == {"git": {"command", "repository"}, "subprocess": {"command"}}
+    assert users == {"git": {"command"}, "subprocess": {"command"}}
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,11 @@ others.
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import tempfile
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from time import sleep
@@ -16,7 +18,12 @@ import pytest
 
 from runner.core.errors import EnvironmentBroken, GitFailed, GitStopped
 from runner.repo import command
-from runner.repo.command import Git, git_environment, isolated_git
+from runner.repo.command import (
+    Git,
+    git_environment,
+    isolated_git,
+    repository_environment,
+)
 
 # more than a pipe takes at once
 MANY = 2**17
@@ -42,6 +49,66 @@ def test_inherited_git_variables_do_not_reach_git(
     else:
         output = git.run(argv)
     assert output == b".git\n"
+
+
+# what the user's shell, a hook or another tool may have set
+OF_OTHERS = {
+    "GIT_LITERAL_PATHSPECS": "1",
+    "GIT_ICASE_PATHSPECS": "1",
+    "GIT_GLOB_PATHSPECS": "1",
+    "GIT_NOGLOB_PATHSPECS": "1",
+    "GIT_CONFIG": "/nowhere",
+    "GIT_NAMESPACE": "other",
+    "GIT_INDEX_FILE": "/nowhere",
+    "GIT_OBJECT_DIRECTORY": "/nowhere",
+    "GIT_SHALLOW_FILE": "/nowhere",
+    "GIT_ATTR_SOURCE": "HEAD",
+    "GIT_EXTERNAL_DIFF": "false",
+    "GIT_DEFAULT_HASH": "sha256",
+    "GIT_TRACE": "1",
+}
+
+
+@pytest.mark.parametrize("environment", [git_environment, repository_environment])
+def test_no_variable_of_others_changes_what_git_does(
+    git: Git,
+    monkeypatch: pytest.MonkeyPatch,
+    environment: Callable[[Mapping[str, str]], dict[str, str]],
+) -> None:
+    for name, value in OF_OTHERS.items():
+        monkeypatch.setenv(name, value)
+    asked = replace(git, env=environment(os.environ)).with_config("alias.look=!env")
+    names = {line.split("=")[0] for line in asked.text(["look"]).splitlines()}
+    assert "PATH" in names
+    assert names & set(OF_OTHERS) == set()
+
+
+@pytest.mark.parametrize(
+    ("variable", "path", "message"),
+    [
+        ("GIT_PYTHON_GIT_EXECUTABLE=/nowhere", None, ""),
+        ("GIT_PYTHON_REFRESH=odd", None, ""),
+        ("UNUSED=", "/nowhere", "git is not installed or not on PATH"),
+    ],
+)
+def test_gitpythons_own_search_for_git_stops_nothing(
+    git: Git, variable: str, path: str | None, message: str
+) -> None:
+    code = (
+        "import os, sys; from pathlib import Path; from runner.repo import repository;"
+        "repository.Repository(Path(sys.argv[1]), os.environ).git.run(['version'])"
+    )
+    name, _, value = variable.partition("=")
+    env = {**os.environ, name: value, "PATH": path or os.environ["PATH"]}
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(git.cwd)],
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stderr.rpartition("EnvironmentBroken: ")[2].startswith(message)
+    assert (done.returncode == 0) == (not message)
 
 
 def test_variables_of_the_caller_reach_git(git: Git) -> None:
