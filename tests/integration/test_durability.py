@@ -152,3 +152,19 @@ def test_what_must_be_durable_before_what(
     assert orders.seen == set(checks)
     table = (crashes.ROOT / "docs" / "reliability.md").read_text()
     assert [name for name in checks if f"\n| {name} |" not in table] == []
+
+
+def test_objects_that_a_command_writes_are_durable_before_the_ref(
+    project: Project, tmp_path: Path
+) -> None:
+    project.plan([{"id": "A", "do": ["write a: a"]}])
+    disk = Disk.of(project.root)
+    log = tmp_path / "calls"
+    command = [sys.executable, "-m", "runner", "skip", "A"]
+    shown = sync_trace.trace(command, project.root, log, PYTHONPATH=str(crashes.ROOT))
+    assert shown.startswith("skip: A"), shown
+    orders = Orders(project.root)
+    name = "objects before a ref that names them"
+    said = sync_trace.broken(log, disk, {name: orders.checks()[name]})
+    assert said == {name: []}
+    assert name in orders.seen
