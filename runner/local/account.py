@@ -66,6 +66,8 @@ class RunAccount:
         self._backoff = Backoff.full(settings.slots)
         self._backoff_pause: Pause | None = None
         self._limits = LimitWaits()
+        # batches of one task whose limit is recorded before they are merged
+        self._noted: set[str] = set()
         self._choice: AgentChoice | None = None
         self._reported: Pause | None = None
 
@@ -148,6 +150,9 @@ class RunAccount:
 
     def _note_limits(self, manifest: Manifest, fan_in: FanIn) -> None:
         """Record which agents have met a usage limit, and which work again."""
+        if manifest.batch in self._noted:
+            self._noted.remove(manifest.batch)
+            return
         limits = self._limits.after_batch(
             manifest.entries, fan_in.landed, fan_in.failed, self._clock.now()
         )
@@ -158,6 +163,7 @@ class RunAccount:
         if result is None or result.failure is None:
             return
         if result.failure.kind is FailureKind.USAGE_LIMIT:
+            self._noted.add(manifest.batch)
             agent = manifest.entries[0].agent.label
             now, resets = self._clock.now(), reset_of(result.failure)
             self._set_limits(self._limits.met(agent, resets, now))
