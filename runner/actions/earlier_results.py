@@ -78,7 +78,9 @@ def missing_entries(
     repo: Repository, manifest: Manifest, results: Path
 ) -> list[BatchEntry]:
     """The entries without a usable result that the checkout's commit has not recorded."""
-    readings = result_folder.read_batch(results, manifest)
+    readings = result_folder.read_batch(
+        results, manifest, result_folder.Checks(are_artifacts=True)
+    )
     unusable = [reading.entry for reading in readings if reading.result is None]
     if not unusable:
         return []

@@ -37,6 +37,7 @@ from runner.core.errors import (
 )
 from runner.core.manifest import Manifest
 from runner.core.result import Failure, FailureKind, Verdict
+from runner.core.result_folder import Checks, RefuseSeal, accept_any_seal
 from runner.fan_in.inputs import (
     BatchResults,
     RecordedVerdict,
@@ -64,7 +65,8 @@ class MergeOptions:
 
     `task_result`, `verify_result`: how GitHub says these jobs ended. `commit_via`: git
     or api. `last`: whether no second verification follows. `secrets`: searched for in
-    the results. `masked`: what no output may contain. `chooses`: whether the next batch
+    the results. `refuse_seal`: refuses results that another job made. `masked`: what no
+    output may contain. `chooses`: whether the next batch
     is chosen here, as `choice` says. `environ`: the job's environment.
     """
 
@@ -76,6 +78,7 @@ class MergeOptions:
     commit_via: str = "git"
     last: bool = True
     secrets: Secrets = NONE
+    refuse_seal: RefuseSeal = accept_any_seal
     masked: MaskedValues = masked_values.NONE
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
 
@@ -419,7 +422,7 @@ class MergeJob:
         from runner.plan.snapshot import read_progress
 
         manifest = self.manifest
-        readings = result_folder.read_batch(self.results, manifest)
+        readings = result_folder.read_batch(self.results, manifest, self._checks)
         missing = [reading.entry for reading in readings if not reading.started]
         if self.options.task_result != "success" or not missing:
             return
@@ -445,7 +448,12 @@ class MergeJob:
             missing=self._missing_result(),
             secrets=self.options.secrets,
             record_run=self._record_run,
+            checks=self._checks,
         )
+
+    @property
+    def _checks(self) -> Checks:
+        return Checks(refuse_seal=self.options.refuse_seal, are_artifacts=True)
 
     def _record_run(self, fan_in: FanIn) -> RunRecord:
         """The run as it is once this batch has landed."""

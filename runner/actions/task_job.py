@@ -106,7 +106,9 @@ def task_job(
         manifest.batch, entry.folder, entry.attempt, context.run_attempt
     )
     succeeded = "true" if result.succeeded else "false"
-    job_io.output({"succeeded": succeeded, "artifact": artifact})
+    # Before the agent's own processes can change it: they have ended.
+    seal = result_folder.seal_of(results / entry.folder)
+    job_io.output({"succeeded": succeeded, "artifact": artifact, "seal": seal})
     job_io.summary(job_summary.attempt_summary(entry, result))
     if result.failure is not None:
         job_io.annotate(

@@ -17,6 +17,7 @@ from runner.core import durable
 from runner.core.errors import EXIT_DONE, UsageProblem
 from runner.core.manifest import Manifest
 from runner.core.result import Failure, Verdict
+from runner.core.result_folder import Checks, RefuseSeal, accept_any_seal
 from runner.fan_in.inputs import BatchResults
 from runner.ui import job_summary
 
@@ -36,6 +37,7 @@ def verify_job(
     environ: Mapping[str, str],
     job_io: JobIO,
     refused: str = "",
+    refuse_seal: RefuseSeal = accept_any_seal,
 ) -> int:
     """Verify the batch merged on the branch's head, and write the verdict.
 
@@ -63,8 +65,11 @@ def verify_job(
             verify_command, repo.origin, commit, objects, scratch, attempt_context
         )
 
+    checks = Checks(refuse_seal=refuse_seal, are_artifacts=True)
     with job_io.fenced(f"verify: {verify_command.command}"):
-        batch = BatchResults(manifest, results, refused=_indexes(refused))
+        batch = BatchResults(
+            manifest, results, refused=_indexes(refused), checks=checks
+        )
         verdict = pipeline.verify_batch(repo, batch, head, verify)
     durable.write(verdict_file, verdict.model_dump_json(indent=1).encode())
     job_io.summary(job_summary.verdict_summary(verdict, verify_command.command))

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from runner.actions.workflow_io import JobIO, WorkflowContext
+    from runner.core.manifest import Manifest
+    from runner.core.result_folder import RefuseSeal
 
 
 T = TypeVar("T")
@@ -61,6 +63,12 @@ _runs_on = click.option(
     envvar="FANIN_RUNS_ON",
     default="ubuntu-latest",
     help="A label, or a JSON list of labels.",
+)
+_sealed = click.option(
+    "--sealed/--not-sealed",
+    envvar="FANIN_SEALED",
+    default=False,
+    help="Compare results with the names of the steps that uploaded them.",
 )
 _verdict = click.option(
     "--verdict",
@@ -266,6 +274,7 @@ def earlier_results(
     default="",
     help="The output refused of job merge: results that are left out.",
 )
+@_sealed
 @click.pass_obj
 @reports_errors
 def verify(
@@ -277,6 +286,7 @@ def verify(
     state: str,
     verdict: Path | None,
     refused: str,
+    sealed: bool,
 ) -> int:
     """Job: verify the merged tree and write the verdict.
 
@@ -308,6 +318,7 @@ def verify(
             os.environ,
             job_io,
             refused,
+            _seal_check(batch, context, job_io, asked=sealed),
         )
 
 
@@ -317,6 +328,7 @@ def verify(
 @_digest
 @_state
 @_verdict
+@_sealed
 @click.option(
     "--task-result",
     envvar="FANIN_TASK_RESULT",
@@ -369,6 +381,7 @@ def merge(
     manifest_digest: str,
     state: str,
     verdict: Path | None,
+    sealed: bool,
     task_result: str,
     verify_result: str,
     commit_via: str,
@@ -426,6 +439,7 @@ def merge(
         commit_via=commit_via,
         last=last,
         secrets=secrets,
+        refuse_seal=_seal_check(batch, context, job_io, asked=sealed),
         masked=masked,
         environ=os.environ,
     )
@@ -442,6 +456,24 @@ def merge(
         options,
     )
     return job.run()
+
+
+def _seal_check(
+    manifest: Manifest, context: WorkflowContext, job_io: JobIO, *, asked: bool
+) -> RefuseSeal:
+    """What refuses results that another job made, if that is asked for."""
+    from runner.actions.seals import seal_check
+    from runner.core.result_folder import accept_any_seal
+    from runner.github_api.client import GitHub
+    from runner.github_api.session import Retry
+
+    if not asked:
+        return accept_any_seal
+    # An App's token may not list jobs; the job's own may.
+    token = os.environ.get("FANIN_JOB_TOKEN") or context.token
+    retry = Retry(budget_seconds=60.0)
+    github = GitHub(token, context.repository, context.api_url, retry=retry)
+    return seal_check(manifest.entries, lambda: github.jobs(context.run_id), job_io)
 
 
 @click.command("continue")

@@ -13,6 +13,7 @@ agent had control of the machine that wrote it.
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 import os
@@ -41,6 +42,8 @@ _MAX_DEPTH = 2  # folders that a workflow may put around or inside an artifact
 
 # The bytes of a result → why nothing in them may be passed on, None if it may.
 RefuseBytes = Callable[[bytes], Failure | None]
+# An entry and the seal of a result → why that is not the entry's, None if it may be.
+RefuseSeal = Callable[[BatchEntry, str], str | None]
 
 
 class Attempt(ReportedDocument):
@@ -101,35 +104,65 @@ def attempts(root: Path) -> list[Attempt]:
     return _read_attempts(folder / ATTEMPT for folder in _index_of(root).folders)
 
 
+def seal_of(folder: Path) -> str:
+    """The seal of the result in the folder, "" if there is none: a digest of its
+    document, which names its tree and so its content.
+    """
+    data = _read_file(folder / RESULT)
+    return _seal(data) if isinstance(data, bytes) else ""
+
+
+def _seal(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:32]
+
+
 def _refuse_nothing(_data: bytes) -> Failure | None:
     return None
 
 
+def accept_any_seal(_entry: BatchEntry, _seal: str) -> None:
+    """Refuses no result by its seal."""
+
+
+@dataclass(frozen=True)
+class Checks:
+    """What a reader asks of results beside what the manifest says.
+
+    A result that `refuse` refuses is a failed one, without its texts. One whose seal
+    `refuse_seal` refuses is none of the entry's. With `are_artifacts`, a folder that is
+    named by a number alone is read only in a batch of one task: the name of an artifact
+    is its job's, that of a folder inside may be an agent's.
+    """
+
+    refuse: RefuseBytes = _refuse_nothing
+    refuse_seal: RefuseSeal = accept_any_seal
+    are_artifacts: bool = False
+
+
+NO_CHECKS = Checks()
+
+
 def read_batch(
-    root: Path, manifest: Manifest, refuse: RefuseBytes = _refuse_nothing
+    root: Path, manifest: Manifest, checks: Checks = NO_CHECKS
 ) -> list[Reading]:
     """The result of every entry, as `read` gives it.
 
     The folder is listed, and the manifest's digest computed, once for all.
     """
-    reader = _Reader(_index_of(root), manifest, manifest.digest, refuse)
+    reader = _Reader(_index_of(root), manifest, manifest.digest, checks)
     return [reader.read(entry) for entry in manifest.entries]
 
 
 def read(
-    root: Path,
-    manifest: Manifest,
-    entry: BatchEntry,
-    refuse: RefuseBytes = _refuse_nothing,
+    root: Path, manifest: Manifest, entry: BatchEntry, checks: Checks = NO_CHECKS
 ) -> Reading:
     """The entry's result below `root`, checked against its manifest.
 
     A job that is run again leaves another folder. A valid result wins over an invalid
     one, then the highest run attempt wins, as the results say themselves; the id, age or
-    order of artifacts does not matter. A result that `refuse` refuses is a failed one,
-    without its texts.
+    order of artifacts does not matter.
     """
-    reader = _Reader(_index_of(root), manifest, manifest.digest, refuse)
+    reader = _Reader(_index_of(root), manifest, manifest.digest, checks)
     return reader.read(entry)
 
 
@@ -140,12 +173,14 @@ class _Reader:
     folders: _Index
     manifest: Manifest
     digest: str
-    refuse: RefuseBytes
+    checks: Checks
 
     def read(self, entry: BatchEntry) -> Reading:
         readings = [
             self._read_folder(folder, entry)
-            for folder in self.folders.of(self.manifest, entry)
+            for folder in self.folders.of(
+                self.manifest, entry, numbers=self._reads_numbers
+            )
         ]
         if not readings:
             failure = Failure(
@@ -153,6 +188,10 @@ class _Reader:
             )
             return Reading(entry, None, failure, started=False)
         return max(readings, key=_precedence)
+
+    @property
+    def _reads_numbers(self) -> bool:
+        return not self.checks.are_artifacts or len(self.manifest.entries) == 1
 
     def _read_folder(self, folder: Path, entry: BatchEntry) -> Reading:
         """The result in the folder, or the failure of an attempt without a valid one."""
@@ -165,8 +204,12 @@ class _Reader:
             return Reading(entry, None, failure)
         if isinstance(data, str):
             return _corrupt(entry, f"{RESULT} {data}")
+        reason = self.checks.refuse_seal(entry, _seal(data))
+        if reason is not None:
+            return _corrupt(entry, reason)
         # Before anything is cut: half a secret is not found.
-        refusal = self.refuse(data) or self.refuse(_without_escapes(data))
+        refuse = self.checks.refuse
+        refusal = refuse(data) or refuse(_without_escapes(data))
         result = _parse(data, self.manifest, self.digest, entry)
         if isinstance(result, str):
             return Reading(entry, None, refusal) if refusal else _corrupt(entry, result)
@@ -205,12 +248,15 @@ class _Index:
         unnamed = itertools.chain.from_iterable(self.unnamed.values())
         return sorted([*(folder for _, folder in named), *unnamed])
 
-    def of(self, manifest: Manifest, entry: BatchEntry) -> list[Path]:
-        """The folders that may hold the entry's result."""
+    def of(self, manifest: Manifest, entry: BatchEntry, *, numbers: bool) -> list[Path]:
+        """The folders that may hold the entry's result; with `numbers` those too whose
+        name is a number alone.
+        """
+        batches = {manifest.batch, None} if numbers else {manifest.batch}
         found = [
             _inner_folder(folder, entry)
             for batch, folder in self.named.get(entry.folder, [])
-            if batch in (None, manifest.batch)
+            if batch in batches
         ]
         return found or self.unnamed.get(entry.task.id, [])
 

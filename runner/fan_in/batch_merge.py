@@ -131,9 +131,8 @@ class BatchMerge:
     @cached_property
     def readings(self) -> list[Reading]:
         """The batch's results as read, in plan order."""
-        return result_folder.read_batch(
-            self.results.folder, self.manifest, self._refuse_secret
-        )
+        checks = replace(self.results.checks, refuse=self._refuse_secret)
+        return result_folder.read_batch(self.results.folder, self.manifest, checks)
 
     # -- which results may be merged --
 

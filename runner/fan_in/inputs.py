@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from runner.core.manifest import Manifest
 from runner.core.result import Failure, Verdict
+from runner.core.result_folder import NO_CHECKS, Checks
 from runner.policy.redaction import NONE, Secrets
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ class BatchResults:
     attempt counts as never started. `secrets` must not appear in what the agents left.
     `refused` are the indexes of entries whose results job `merge` refused for a secret
     that is not in `secrets`.
+    `checks` are further ones on the results.
     `record_run` makes the run's record in the progress file from the fan-in, before its
     commits are made; with None the record stays as it is.
     """
@@ -37,6 +39,7 @@ class BatchResults:
     secrets: Secrets = NONE
     refused: frozenset[int] = frozenset()
     record_run: Callable[[FanIn], RunRecord] | None = None
+    checks: Checks = NO_CHECKS
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 from github.IssueComment import IssueComment
@@ -79,6 +80,15 @@ class Artifact:
     id: int
     name: str
     expired: bool
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job of a run, and the names of its steps."""
+
+    name: str
+    has_ended: bool
+    steps: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -244,19 +254,30 @@ class GitHub(ApiSession):
 
     def artifacts(self, run_id: str) -> list[Artifact]:
         """The artifacts of a run, of all its run attempts."""
-        url = f"{self._root}/actions/runs/{run_id}/artifacts"
         artifacts: list[Artifact] = []
+        for item in self._of_run(run_id, "artifacts"):
+            artifact_id, name = field(item, "id"), field(item, "name")
+            artifacts.append(Artifact(artifact_id, name, bool(item.get("expired"))))
+        return artifacts
+
+    def jobs(self, run_id: str) -> list[Job]:
+        """The jobs of a run, of all its run attempts."""
+        jobs = []
+        for item in self._of_run(run_id, "jobs", "filter=all&"):
+            steps = [field(step, "name") for step in item.get("steps") or ()]
+            has_ended = item.get("status") == "completed"
+            jobs.append(Job(field(item, "name"), has_ended, tuple(steps)))
+        return jobs
+
+    def _of_run(self, run_id: str, kind: str, query: str = "") -> Iterator[Any]:
+        """The items of one kind that a run has, page by page."""
+        url = f"{self._root}/actions/runs/{run_id}/{kind}?{query}per_page={_PAGE}"
         for page in count(1):
-            data = self._send(
-                "GET", f"{url}?per_page={_PAGE}&page={page}", needs="actions: read"
-            )
-            items = field(data, "artifacts")
-            for item in items:
-                artifact_id, name = field(item, "id"), field(item, "name")
-                artifacts.append(Artifact(artifact_id, name, bool(item.get("expired"))))
+            data = self._send("GET", f"{url}&page={page}", needs="actions: read")
+            items = field(data, kind)
+            yield from items
             if len(items) < _PAGE:
                 break
-        return artifacts
 
     @property
     def _is_enterprise_server(self) -> bool:

@@ -45,6 +45,7 @@ OPERATIONS = (
     ("get", REPO),
     ("get", f"{REPO}/actions/artifacts/{{artifact_id}}/{{archive_format}}"),
     ("get", f"{REPO}/actions/runs/{{run_id}}/artifacts"),
+    ("get", f"{REPO}/actions/runs/{{run_id}}/jobs"),
     ("post", f"{REPO}/actions/workflows/{{workflow_id}}/dispatches"),
     ("get", f"{REPO}/collaborators/{{username}}/permission"),
     ("post", f"{REPO}/git/blobs"),

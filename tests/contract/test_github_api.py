@@ -20,6 +20,7 @@ from runner.github_api.client import (
     ApiCommit,
     Change,
     GitHub,
+    Job,
     Pull,
     fits_one_call,
     tree_chunks,
@@ -132,6 +133,29 @@ def test_artifacts_of_a_run_are_listed_over_all_pages(
     found = api.artifacts("7")
     assert [artifact.name for artifact in found] == [f"a{n}" for n in range(101)]
     assert [artifact.id for artifact in found if artifact.expired] == [100]
+
+
+def test_jobs_of_all_attempts_of_a_run_are_listed_with_the_names_of_their_steps(
+    gh: Contract, api: GitHub
+) -> None:
+    path = "/actions/runs/{run_id}/jobs"
+    answer = example("get", f"{TEMPLATE}{path}", 200)
+    # the example lacks a field that the schema requires
+    one = {**answer["jobs"][0], "created_at": "2020-01-20T17:42:40Z"}
+    step = {**one["steps"][0], "name": "Upload result 0f"}
+    listed = [{**one, "name": f"task {number}"} for number in range(101)]
+    listed[100] |= {"steps": [step], "status": "in_progress"}
+    url = f"{REPO}/actions/runs/7/jobs"
+    for page, items in ((1, listed[:100]), (2, listed[100:])):
+        gh.get(
+            url,
+            json={**answer, "jobs": items},
+            match=query(filter="all", per_page=100, page=page),
+        )
+    found = api.jobs("7")
+    assert [job.name for job in found] == [f"task {n}" for n in range(101)]
+    assert found[0].has_ended
+    assert found[100] == Job("task 100", has_ended=False, steps=("Upload result 0f",))
 
 
 def test_a_token_that_may_not_list_artifacts_is_told_the_permission(

@@ -199,6 +199,7 @@ class Forge(Loopback):
         self.repositories: dict[str, Repository] = {}
         self.requests: list[Request] = []
         self.unknown: list[Request] = []
+        self.jobs_of_runs: dict[int, list[dict[str, object]]] = {}
         self.on_dispatch: Callable[[Dispatch], None] = lambda dispatch: None
         self.lock = threading.RLock()
         self._tokens: dict[str, Token] = {}

@@ -460,6 +460,12 @@ def list_artifacts(call: Call) -> Reply:
     return page(call, found, "artifacts")
 
 
+@route("GET", "/actions/runs/{run}/jobs")
+def list_jobs(call: Call) -> Reply:
+    """The jobs that a test says a run has."""
+    return page(call, call.forge.jobs_of_runs.get(int(call["run"]), []), "jobs")
+
+
 @route("GET", "/actions/artifacts/{artifact}")
 def get_artifact(call: Call) -> Reply:
     """One artifact."""

@@ -13,7 +13,7 @@ import pytest
 
 from runner.core import result_folder
 from runner.core.result import Failure, FailureKind, Result, Verdict
-from runner.core.result_folder import Attempt, Reading
+from runner.core.result_folder import Attempt, Checks, Reading
 from tests.support.builders import TREE, entry, manifest, result, task
 
 ENTRY = entry(task("a/b"), index=3, attempt=2)
@@ -136,6 +136,54 @@ def test_a_result_inside_the_artifact_of_another_task_is_not_read(
     _folder(tmp_path / "fanin-r1.2-004-a1-r1")
     _folder(tmp_path / "fanin-r1.2-004-a1-r1" / "results")
     assert not _read(tmp_path).started
+
+
+@pytest.mark.parametrize(
+    ("layout", "entries", "is_read"),
+    [
+        ("003", 2, False),
+        ("results/003", 2, False),
+        ("003", 1, True),
+        ("fanin-r1.2-003-a2-r1", 2, True),
+        ("fanin-r1.2-003-a2-r1/003", 2, True),
+    ],
+)
+def test_a_number_is_no_name_of_an_artifact_in_a_batch_of_several_tasks(
+    tmp_path: Path, layout: str, entries: int, *, is_read: bool
+) -> None:
+    (tmp_path / layout).mkdir(parents=True)
+    (tmp_path / "made").mkdir()
+    made = _folder(tmp_path / "made")
+    for file in list(made.iterdir()):
+        file.rename(tmp_path / layout / file.name)
+    made.rmdir()
+    made.parent.rmdir()
+    manifest = MANIFEST.model_copy(update={"entries": (ENTRY,) * entries})
+    left = GOOD.model_copy(update={"manifest": manifest.digest})
+    (tmp_path / layout / "result.json").write_text(left.model_dump_json())
+    checks = Checks(are_artifacts=True)
+    reading = result_folder.read(tmp_path, manifest, ENTRY, checks)
+    assert reading.started == is_read
+
+
+def test_a_result_with_a_seal_that_is_refused_loses_to_an_earlier_one(
+    tmp_path: Path,
+) -> None:
+    forged = GOOD.model_copy(update={"run_attempt": 9, "tree": None, "pack": None})
+    for name, left in (("r1", GOOD), ("r2", forged)):
+        (tmp_path / "made").mkdir()
+        made = _folder(tmp_path / "made")
+        (made / "result.json").write_text(left.model_dump_json())
+        made.rename(tmp_path / f"fanin-r1.2-003-a2-{name}")
+        made.parent.rmdir()
+    seal = result_folder.seal_of(tmp_path / "fanin-r1.2-003-a2-r1")
+
+    def refuse(_: object, given: str) -> str | None:
+        return None if given == seal else "another job's"
+
+    assert _read(tmp_path).result == forged
+    reading = result_folder.read(tmp_path, MANIFEST, ENTRY, Checks(refuse_seal=refuse))
+    assert reading.result == GOOD
 
 
 @pytest.mark.parametrize("inner", ["003", "fanin-r1.2-003-a2-r1", "results/003", "x"])
@@ -293,7 +341,7 @@ def test_a_result_is_searched_whole_before_anything_is_cut(
     fields = [f"{json.dumps(key)}: {json.dumps(value)}"
               for key, value in json.loads(text).items() if json.dumps(key) != name]  # fmt: skip
     _folder(tmp_path, f"{{{', '.join([field, *fields])}}}".encode())
-    reading = result_folder.read(tmp_path, MANIFEST, ENTRY, _refuse_pw)
+    reading = result_folder.read(tmp_path, MANIFEST, ENTRY, Checks(_refuse_pw))
     assert reading.failure is not None
     assert reading.failure.message == "holds PW"
     if reading.result is not None:
