@@ -22,6 +22,11 @@ _WINDOWS_ENDING = re.compile(r"(?:[. ]|\\ )*(?::.*)?$")
 _WINDOWS_GIT = re.compile(r"(?:\.git|git~\d+)[\s.]*(?::.*)?", re.IGNORECASE)
 
 
+# A short name that Windows gives a long one: `GITHUB~1` is `.github`. After some names
+# with the same start, it has two of its characters and a number of four digits.
+_SHORT_NAME = re.compile(r"([^.~]{1,6})~([0-9]{1,6})(?:\.([^.]{1,3}))?")
+_HASHED = re.compile(r"..[0-9a-f]{4}")
+
 # What file systems take. A name: NAME_MAX of Linux and macOS. A path: PATH_MAX of Linux
 # is 4,096, less the folder that the repository is in.
 _MAX_NAME_BYTES = 255
@@ -89,6 +94,32 @@ def _without_ending(name: str) -> str:
     if set(name) & set("*?["):
         return name
     return _WINDOWS_ENDING.sub("", name) or name
+
+
+def long_name(short: str, glob: str) -> str | None:
+    """A name that the glob of one name matches, and that Windows may take `short` for;
+    None if there is none. Both as `one_spelling` gives them.
+
+    Of globs with wildcards only those with a `*` at the end are known.
+    """
+    match = _SHORT_NAME.fullmatch(short)
+    if match is None:
+        return None
+    start, number, ending = match[1], match[2], match[3] or ""
+    if glob.endswith("*"):
+        beginning = glob[:-1].lstrip(". ")
+        is_start = bool(beginning) and start.startswith(beginning[:6])
+        return glob[:-1] + start[len(beginning) :] if is_start else None
+    stem, dot, long_ending = glob.lstrip(". ").rpartition(".")
+    if not dot:
+        stem, long_ending = long_ending, ""
+    stem = re.sub("[. ]", "", stem)
+    if ending != long_ending[:3]:
+        return None
+    is_hashed = _HASHED.fullmatch(start) is not None and start[:2] == stem[:2]
+    # eight characters with the number, unless the long name has fewer
+    is_start = start == stem[: min(6, 7 - len(number))]
+    return glob if is_hashed or is_start else None
 
 
 def leaves_tree(path: str, target: str) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
+from itertools import islice, product
 
 from runner.core.manifest import Limits
 from runner.core.plurals import pluralize
@@ -19,12 +20,14 @@ from runner.policy.git_files import Fault, is_git_file
 from runner.policy.paths import (
     Spellings,
     leaves_tree,
+    long_name,
     one_spelling,
     shortened,
     unusable_name,
 )
 
 _ANY_NAME = "\0"  # no pattern has it
+_MAX_LONG_NAMES = 1_000  # combinations of names that short names stand for
 _MAX_LISTED = 5  # refusals written out in one message; the rest are counted
 
 # Files that agent programs and models write beside their work: notes, settings, logs.
@@ -329,7 +332,25 @@ def _matches_in_any_spelling(patterns: Sequence[str], path: str) -> bool:
     """Whether the globs match the path, or what macOS or Windows takes it for."""
     if globs.matches(patterns, path):
         return True
-    return globs.matches(_in_one_spelling(tuple(patterns)), one_spelling(path))
+    spelled, path = _in_one_spelling(tuple(patterns)), one_spelling(path)
+    if globs.matches(spelled, path):
+        return True
+    return any(globs.matches(spelled, name) for name in _long_names(spelled, path))
+
+
+def _long_names(patterns: tuple[str, ...], path: str) -> Iterable[str]:
+    """The paths that Windows may take `path` for: with names of the globs in place of
+    their short names.
+    """
+    if "~" not in path:
+        return
+    known = {name for glob in patterns for name in glob.split("/")}
+    choices = []
+    for part in path.split("/"):
+        meant = {name for glob in known if (name := long_name(part, glob))}
+        choices.append(sorted(meant) or [part])
+    for parts in islice(product(*choices), _MAX_LONG_NAMES):
+        yield "/".join(parts)
 
 
 @lru_cache(maxsize=64)

@@ -459,6 +459,16 @@ def test_the_longest_names_and_paths_may_land() -> None:
         "packages/a/.husky/pre-commit",
         ".Fanin/progress.json",
         ".fanin",
+        "FANIN~1.YML",
+        "FANIN~1/progress.json",
+        "GITHUB~1/workflows/x.yml",
+        "GI0AF3~1/workflows/x.yml",
+        "packages/a/CLAUD~12/settings.json",
+        "packages/a/CLA~1234/settings.json",
+        "packages/a/CLAU~123/settings.json",
+        "CLAUDE~1/settings.json",
+        "MCP~1.JSO",
+        "GITATT~2",
         "TASKS.yml",
     ],
     ids=repr,
@@ -478,7 +488,17 @@ def test_a_protected_name_is_protected_in_every_spelling_and_folder(path: str) -
 
 @pytest.mark.parametrize(
     "path",
-    ["src/.gitkeep", "github/x", "claude/x.md", "fanin.yaml", "docs/fanin/a.md"],
+    [
+        "src/.gitkeep",
+        "GIHUB~1/x",
+        "MCP~1.TXT",
+        "backup~1.yml",
+        "x~",
+        "github/x",
+        "claude/x.md",
+        "fanin.yaml",
+        "docs/fanin/a.md",
+    ],
 )
 def test_a_name_that_only_resembles_a_protected_one_lands(path: str) -> None:
     never = Settings().task_rules.never
