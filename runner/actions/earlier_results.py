@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from runner.core import result_folder
 from runner.core.errors import EXIT_DONE
 from runner.core.manifest import BatchEntry, Manifest
+from runner.core.result_folder import Checks, RefuseSeal, accept_any_seal
 from runner.plan.progress import stale_reason
 from runner.plan.snapshot import read_progress
 
@@ -40,15 +41,17 @@ def earlier_results_job(
     github: GitHub,
     context: WorkflowContext,
     job_io: JobIO,
+    refuse_seal: RefuseSeal = accept_any_seal,
 ) -> int:
     """Set the outputs `ids-1` and `path-1` to `ids-3` and `path-3`, and `share` and
     `share-path`; return the exit code.
 
     `ids` are ids of artifacts with commas between them, empty if there is nothing more
-    to download. `share` is the name of the artifact for what was downloaded. Nothing is
-    asked of the API if no result is missing.
+    to download. `share` is the name of the artifact for what was downloaded. No
+    artifacts are listed if no result is missing.
     """
-    missing = missing_entries(repo, manifest, results)
+    checks = Checks(refuse_seal=refuse_seal, are_artifacts=True)
+    missing = missing_entries(repo, manifest, results, checks)
     if not missing:
         return EXIT_DONE
     folder = results / FOLDER
@@ -75,12 +78,10 @@ def shared_name(batch: str, job_key: str, run_attempt: int) -> str:
 
 
 def missing_entries(
-    repo: Repository, manifest: Manifest, results: Path
+    repo: Repository, manifest: Manifest, results: Path, checks: Checks
 ) -> list[BatchEntry]:
     """The entries without a usable result that the checkout's commit has not recorded."""
-    readings = result_folder.read_batch(
-        results, manifest, result_folder.Checks(are_artifacts=True)
-    )
+    readings = result_folder.read_batch(results, manifest, checks)
     unusable = [reading.entry for reading in readings if reading.result is None]
     if not unusable:
         return []

@@ -241,10 +241,16 @@ def task(
 @_results
 @_manifest
 @_digest
+@_sealed
 @click.pass_obj
 @reports_errors
 def earlier_results(
-    repo_path: str, /, results: Path | None, manifest: Path, manifest_digest: str
+    repo_path: str,
+    /,
+    results: Path | None,
+    manifest: Path,
+    manifest_digest: str,
+    sealed: bool,
 ) -> int:
     """Job: name results that a re-run misses.
 
@@ -259,7 +265,10 @@ def earlier_results(
     batch = read_manifest(manifest, manifest_digest)
     github = GitHub(context.token, context.repository, context.api_url)
     repo = open_repository(repo_path)
-    return earlier_results_job(repo, batch, results, github, context, job_io)
+    refuse_seal = _seal_check(batch, context, job_io, asked=sealed)
+    return earlier_results_job(
+        repo, batch, results, github, context, job_io, refuse_seal
+    )
 
 
 @click.command()
