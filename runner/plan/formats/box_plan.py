@@ -151,22 +151,37 @@ def marked_file(
     """The file with the boxes of the marked tasks, and of the groups that they complete."""
     done = {id(box): box.done for box in boxes.all}
     touched: dict[int, Box] = {}
+    reopened: set[int] = set()
     for box in leaves(boxes):
         mark = marks.get(box.task_id)
         if mark is None:
             continue
         done[id(box)] = mark.status is Status.COMPLETED
-        touched[id(box)] = box
-        touched.update((id(parent), parent) for parent in box.parents())
+        group = (box, *box.parents())
+        touched.update((id(one), one) for one in group)
+        if not done[id(box)]:
+            reopened.update(map(id, group))
     for box in touched.values():
         is_done = all(done[id(leaf)] for leaf in box.leaves())
-        if is_done == box.done:
-            continue
-        line = page.lines[box.line_index]
-        start, end = box.span
-        tick = "x" if is_done else " "
-        page.lines[box.line_index] = line[:start] + tick + line[end:]
+        # A group that a person has ticked early stays ticked.
+        if is_done or id(box) in reopened:
+            _set_mark(page, box.line_index, box.span, box.done, is_done)
+        if is_done and not box.children:
+            for line_index, span in box.parts:
+                mark_text = page.lines[line_index][span[0] : span[1]]
+                _set_mark(page, line_index, span, bool(mark_text.strip()), True)
     return changed_file(path, text, page.text())
+
+
+def _set_mark(
+    page: Page, line_index: int, span: tuple[int, int], was_done: bool, is_done: bool
+) -> None:
+    if was_done == is_done:
+        return
+    line = page.lines[line_index]
+    start, end = span
+    tick = "x" if is_done else " "
+    page.lines[line_index] = line[:start] + tick + line[end:]
 
 
 __all__ = [

@@ -61,7 +61,8 @@ class Box:
 
     `mark`: what is between its brackets, `span` the position of that. `number`: as it
     is written, or "". `body`: the lines that belong to it, without those of the boxes
-    below it. `headings`: of the part of the file that it is in.
+    below it. `headings`: of the part of the file that it is in. `parts`: the line and
+    the position of the mark of each box that is a part of this task.
     """
 
     line_index: int
@@ -79,6 +80,7 @@ class Box:
     parent: Box | None = None
     children: list[Box] = field(default_factory=list)
     body: list[str] = field(default_factory=list)
+    parts: list[tuple[int, tuple[int, int]]] = field(default_factory=list)
 
     @property
     def done(self) -> bool:
@@ -273,6 +275,7 @@ class _Reader:
         if box is None or self._is_detail(box, enclosing):
             if match is not None:
                 self._details.append(index)
+                line = self._as_part(index, line, match)
             self._add_to_body(line)
             text = _LIST_ITEM.sub("", line, count=1).strip()
             self._items.append(_Item(indent, None, text[:MAX_HEADING]))
@@ -285,6 +288,18 @@ class _Reader:
         if box.number:
             self._latest[box.number] = box
         self._items.append(_Item(indent, box))
+
+    def _as_part(self, index: int, line: str, match: re.Match[str]) -> str:
+        """The line of a box that is part of a task, as the prompt of the task has it.
+
+        Without its mark: it is ticked with the task, which stays the same task.
+        """
+        owners = [item.box for item in self._items if item.box is not None]
+        if not self._free_form or not owners:
+            return line
+        start, end = match.span("mark")
+        owners[-1].parts.append((index, (start, end)))
+        return line[: start - 1] + line[end + 1 :].lstrip()
 
     def _is_detail(self, box: Box, enclosing: _Item | None) -> bool:
         """Whether the box, directly inside of this item, is a part of another task."""

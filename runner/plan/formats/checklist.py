@@ -1,8 +1,9 @@
 """Plain Markdown checklists: `TODO.md`, `PLAN.md` and the like, done from top to bottom.
 
 No tool defines this format, so the rules are what a reader would say. Headings are
-groups. What is nested below a box is a part of its task, unless it is numbered as a
-task (1.1 below 1) or lies below a phase. Boxes of criteria are no tasks.
+groups. What is nested below a box is a part of its task and ticked with it, unless it
+is numbered as a task (1.1 below 1), lies below a phase, or is open below a ticked box.
+Boxes of criteria are no tasks.
 """
 
 from __future__ import annotations
@@ -159,7 +160,12 @@ def _read(path: str, tree: Tree, options: Options) -> tuple[Page, Boxes]:
 
 
 def _is_subtask(parent: Box, child: Box) -> bool:
-    """Whether a nested box is a task by itself: numbered as one, or in a phase."""
+    """Whether a nested box is a task by itself: numbered as one, or in a phase.
+
+    Also if it is open below one that is ticked: that one will not run any more.
+    """
+    if parent.done and not child.done:
+        return True
     if parent.number and child.number.startswith(f"{parent.number}."):
         return True
     return _PHASE.match(parent.text) is not None

@@ -469,11 +469,12 @@ def marked_file(file: str, tree: Tree, marks: Mapping[str, Mark]) -> Mapping[str
 def _words_of(document: JsonDocument, stories: Sequence[Story]) -> tuple[str, str]:
     """The words of this file for done and for open."""
     words = [str(story.status.value) for story in stories if story.status is not None]
-    rules = document.root.get("rules") or document.root
-    for name in ("valid_status", "validStatus", "valid_statuses", "statuses"):
-        member = rules.get(name)
-        if member is not None:
-            words += [str(item.value) for item in member.items or ()]
+    root = document.root
+    for rules in (root, *map(root.get, ("rules", "schema", "_schema"))):
+        for name in ("valid_status", "validStatus", "status_values", "statuses"):
+            member = rules.get(name) if rules is not None else None
+            if member is not None:
+                words += [str(item.value) for item in member.items or ()]
     done_word = open_word = ""
     for word in words:
         meaning = STATUS_WORDS.get(normalize(word))

@@ -137,9 +137,11 @@ def test_features_with_a_status_word_are_marked_with_a_word_of_the_file() -> Non
     assert json.loads(changed[FEATURES])["features"][0]["status"] == "not_started"
 
 
-def test_the_words_of_the_rules_are_used_if_no_feature_has_one() -> None:
-    rules = {"valid_status": ["todo", "doing", "verified"]}
-    text = _features({"id": 1, "name": "a", "status": "todo"}, rules=rules)
+@pytest.mark.parametrize("name", ["rules", "schema"])
+def test_the_words_of_the_rules_are_used_if_no_feature_has_one(name: str) -> None:
+    words = ["todo", "doing", "verified"]
+    rules = {name: {"status_values": words}}
+    text = _features({"id": 1, "name": "a", "status": "todo"}, **rules)
     changed = mark(
         load(FEATURES, text), MemoryTree({FEATURES: text}), {"1": Status.COMPLETED}
     )
