@@ -134,8 +134,8 @@ def protected_path_notes(
             continue
         paths = some_of(matched[:3], len(matched))
         notes.append(
-            f"{task.id}: its files match protected paths, and a change to them is "
-            f"refused: {paths}"
+            f"{task.id}: its files match protected paths, and a change to them does "
+            f"not land: {paths}"
         )
     return notes
 

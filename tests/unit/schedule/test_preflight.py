@@ -237,7 +237,7 @@ def test_files_that_match_protected_paths_are_a_note() -> None:
     tracked = [f".github/workflows/{name}.yml" for name in "abcde"]
     tasks = plan(task(files=(".github/**", "src/**")))
     expected = (
-        "T1: its files match protected paths, and a change to them is refused: "
+        "T1: its files match protected paths, and a change to them does not land: "
         ".github/workflows/a.yml, .github/workflows/b.yml, .github/workflows/c.yml "
         "and 2 more"
     )
