@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from runner.config.settings import FlagValue, Settings
     from runner.core.errors import Problem
     from runner.core.task import AgentSettings
+    from runner.local.journal import Journal
     from runner.plan.snapshot import Snapshot
     from runner.plan.view import TaskView
     from runner.repo.repository import Repository
@@ -301,7 +302,8 @@ def status(repo_path: str, /, as_json: bool, **flags: FlagValue | None) -> int:
     own_work, other_work = unlanded_work(repo, settings)
     waiting_branch = own_work.branch if own_work else None
     snapshot = branch_snapshot(repo, settings, waiting_branch)
-    views = task_views(snapshot, settings, Journal(repo.git_dir).running())
+    journal = Journal(repo.git_dir)
+    views = task_views(snapshot, settings, journal.running())
     if as_json:
         from runner.ui import plan_json
 
@@ -314,9 +316,27 @@ def status(repo_path: str, /, as_json: bool, **flags: FlagValue | None) -> int:
             click.echo(waiting_message(waiting_branch))
         for work in other_work:
             click.echo(waiting_message(work.branch, work.target))
+        _print_limits(journal)
     if any(view.state in {"failed", "blocked"} for view in views):
         return EXIT_TASKS_FAILED
     return EXIT_DONE
+
+
+def _print_limits(journal: Journal) -> None:
+    """Print until when usage limits stop agents."""
+    from datetime import UTC, datetime
+
+    from runner.core.clock import local_time
+    from runner.core.documents import clean
+
+    now = datetime.now(UTC)
+    for agent, limit in journal.state().limits.limits.items():
+        if now < limit.until:
+            until = local_time(limit.until, now)
+            click.echo(
+                f"the usage limit of {clean(agent)} is reached: fanin run waits "
+                f"until {until}"
+            )
 
 
 COMMANDS = (status, check, graph, agents_)
