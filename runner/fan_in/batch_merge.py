@@ -296,9 +296,16 @@ class BatchMerge:
                 old,
                 new,
                 partial(self._ignored, tree, folder),
-                partial(self.quarantine.has_carriage_returns, tree, folder),
+                partial(self._has_carriage_returns, tree, folder),
             )
         return faults
+
+    def _has_carriage_returns(self, tree: str, folder: str) -> bool:
+        """Whether a text file below the folder has some, in this tree or in what it
+        lands with: the head, and the other results of the batch.
+        """
+        trees = dict.fromkeys((tree, self.head_tree, *self._packs.changes))
+        return any(self.quarantine.has_carriage_returns(each, folder) for each in trees)
 
     def _ignored(self, tree: str, folder: str, patterns: Sequence[str]) -> list[str]:
         git = self.quarantine.git

@@ -233,6 +233,31 @@ def test_a_filter_that_one_task_adds_refuses_the_file_of_another(
     assert project.states() == {"T1": "completed", "T2": "failed"}
 
 
+@pytest.mark.parametrize("attributes_first", [True, False])
+def test_attributes_that_change_line_ends_do_not_land_with_a_file_that_has_them(
+    project: Project, attributes_first: bool
+) -> None:
+    """The file would differ from its commit for ever, and later work wait for that."""
+    changes = {
+        "attributes": "echo '*.txt text' > .gitattributes",
+        "file": "printf 'a\\r\\n' > v.txt",
+    }
+    ids = sorted(changes, reverse=not attributes_first)
+    project.plan(
+        [
+            {"id": name, "agent": shell(changes[name]), "max_attempts": 1}
+            for name in ids
+        ],
+        max_concurrent=2,
+    )
+    project.run()
+    assert project.states() == {"attributes": "failed", "file": "completed"}
+    message = project.records()["attributes"]["error"]["message"]
+    assert ".gitattributes is a protected path" in message
+    (project.root / "v.txt").touch()
+    assert not project.git("status", "--porcelain")
+
+
 @pytest.mark.parametrize("schedule", ["batch", "rolling"])
 @pytest.mark.parametrize("mover_first", [True, False])
 def test_an_edit_does_not_follow_a_rename_to_where_its_task_may_change_nothing(
