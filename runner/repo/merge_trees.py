@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from runner.core.errors import GitFailed
 from runner.repo import diff
@@ -21,16 +22,30 @@ _TEXT_MERGE = (
 )
 
 
+class Versions(NamedTuple):
+    """What a path of a conflict is on both sides: (mode, object id), None if it is not
+    there.
+    """
+
+    ours: tuple[str, str] | None = None
+    theirs: tuple[str, str] | None = None
+
+
 @dataclass(frozen=True)
 class Conflict:
     """The conflict of a merge: the paths, git's messages, and the marked hunks. `tree`
     has the files with their marks.
+
+    `versions` are what the paths are on both sides, `sides` the commits by which git
+    names these in marks, messages and new names of files.
     """
 
     paths: tuple[str, ...]
     messages: tuple[str, ...]
     hunks: str
     tree: str
+    versions: Mapping[str, Versions]
+    sides: tuple[str, str]
 
 
 def merge_trees(
@@ -78,9 +93,17 @@ def _merge(git: Git, objects: Objects, sides: Sequence[str]) -> str | Conflict:
     if done.status == 0:
         return tree
     listing, _, messages = rest.partition(b"\0\0")
-    paths = _conflicted_paths(listing)
-    hunks = _hunks(objects, tree, paths)
-    return Conflict(paths, _conflict_messages(messages), hunks, tree)
+    versions = _versions(listing)
+    paths = tuple(versions)
+    ours, theirs = sides
+    return Conflict(
+        paths,
+        _conflict_messages(messages),
+        _hunks(objects, tree, paths),
+        tree,
+        versions,
+        (ours, theirs),
+    )
 
 
 def _different_paths(git: Git, old: str, new: str) -> list[str]:
@@ -119,11 +142,19 @@ def _keeps(
     return not any(line in merged and other[line] <= base[line] for line in removed)
 
 
-def _conflicted_paths(listing: bytes) -> tuple[str, ...]:
-    """Each path once, of `MODE ID STAGE TAB PATH` entries that end with NUL."""
-    entries = [entry for entry in listing.split(b"\0") if entry]
-    paths = [os.fsdecode(entry.partition(b"\t")[2]) for entry in entries]
-    return tuple(dict.fromkeys(paths))
+def _versions(listing: bytes) -> dict[str, Versions]:
+    """Path → its versions, of `MODE ID STAGE TAB PATH` entries that end with NUL."""
+    versions: dict[str, Versions] = {}
+    for entry in filter(None, listing.split(b"\0")):
+        meta, _, name = entry.partition(b"\t")
+        mode, object_id, stage = meta.decode().split()
+        path = os.fsdecode(name)
+        known = versions.setdefault(path, Versions())
+        if stage == "2":
+            versions[path] = known._replace(ours=(mode, object_id))
+        elif stage == "3":
+            versions[path] = known._replace(theirs=(mode, object_id))
+    return versions
 
 
 def _conflict_messages(output: bytes) -> tuple[str, ...]:
