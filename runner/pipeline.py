@@ -359,25 +359,22 @@ def merge_in_quarantine(
     merge = BatchMerge(repo, quarantine, results, snapshot)
     candidates, refused = merge.admit()
     judgement = merge.judge(candidates, verification)
-    failed = {**refused, **judgement.failed}
+    # First, because the record of a failure says what the next attempt starts from.
+    failed = merge.keep_work({**refused, **judgement.failed})
     commits, progress = merge.commits(judgement.merged, failed)
-    kept_commits = merge.kept_commits(failed)
-    kept_refs = {task_id: merge.kept_ref(task_id) for task_id in kept_commits}
     fan_in = FanIn(
         snapshot.commit,
         commits=tuple(commits),
         landed=tuple(outcome.entry.task.id for outcome in judgement.merged),
         failed=failed,
-        kept_refs=kept_refs,
+        kept_refs=merge.kept_refs,
+        carried=merge.carried,
         snapshot=merge.snapshot_with(commits, progress),
         results=merge.read_results,
         warnings=tuple(merge.warnings),
         tree_warnings=tuple(merge.tree_warnings),
     )
-    commits_by_ref = {
-        kept_refs[task_id]: commit for task_id, commit in kept_commits.items()
-    }
-    return fan_in, commits_by_ref
+    return fan_in, merge.commits_by_ref
 
 
 def replay(
@@ -484,13 +481,15 @@ def hold_batch(
         merge = BatchMerge(repo, quarantine, results, snapshot)
         candidates, refused = merge.admit()
         judgement = merge.judge(candidates, send_back)
-        failed = {**refused, **judgement.failed}
+        failed = merge.keep_work({**refused, **judgement.failed})
         commit, progress = merge.hold_commit(judgement.merged, failed, held_branch)
-        quarantine.adopt([commit], [head])
+        kept = merge.commits_by_ref.values()
+        quarantine.adopt([commit, *kept], [head, manifest.base])
     hold = FanIn(
         head,
         commits=(commit,),
         failed=failed,
+        carried=merge.carried,
         snapshot=merge.snapshot_with([commit], progress),
         results=merge.read_results,
     )

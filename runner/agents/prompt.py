@@ -97,8 +97,11 @@ def _excess(what: str, size: int, limit: int) -> str | None:
     return f"{what} has {size:,} bytes, and an agent is given at most {limit:,}"
 
 
-def render(entry: BatchEntry, template: str | None = None) -> str:
-    """The prompt for one attempt. Nothing of the task's texts is cut or changed."""
+def render(entry: BatchEntry, template: str | None = None, start: str = "") -> str:
+    """The prompt for one attempt. Nothing of the task's texts is cut or changed.
+
+    `start` says what of earlier work is in the checkout.
+    """
     template = template or DEFAULT
     task = entry.task
     parts = {
@@ -110,7 +113,7 @@ def render(entry: BatchEntry, template: str | None = None) -> str:
         "files": _files(task.files),
         "verify": _verify(entry.verify),
         "dependencies": _dependencies(entry.brought),
-        "previous": _previous(entry),
+        "previous": _previous(entry, start),
         "closing": _CLOSING,
     }
     return _fill(template, parts)
@@ -171,10 +174,10 @@ def _dependencies(dependencies: Sequence[DependencyResult]) -> str:
     return f"This task builds on work that is already done:\n\n{text}"
 
 
-def _previous(entry: BatchEntry) -> str:
+def _previous(entry: BatchEntry, start: str) -> str:
     failure = entry.previous
     if failure is None:
-        return ""
+        return start
     text = (
         f"This is attempt {entry.attempt}. "
         f"The previous one failed ({failure.kind}): {failure.message}"
@@ -182,4 +185,4 @@ def _previous(entry: BatchEntry) -> str:
     tail = failure.log_tail.strip()[-_MAX_TAIL:]
     if tail:
         text += f"\n\nThe end of its log:\n\n{tail}"
-    return text
+    return f"{text}\n\n{start}" if start else text

@@ -23,7 +23,14 @@ from runner.agents.environment import (
     secrets_of,
 )
 from runner.agents.outcome import process_failure
-from runner.attempt import archive, detours, preparation, sizes, workspace
+from runner.attempt import (
+    archive,
+    detours,
+    earlier_work,
+    preparation,
+    sizes,
+    workspace,
+)
 from runner.attempt.checkout_extras import add_extras
 from runner.attempt.preparation import SetupCommand, run_setup
 from runner.attempt.workspace import CaptureLimits, Workspace
@@ -31,6 +38,7 @@ from runner.core import result_folder
 from runner.core.errors import GitFailed
 from runner.core.folders import remove_folder
 from runner.core.manifest import BatchEntry, Manifest
+from runner.core.plurals import some_of
 from runner.core.result import MAX_LOG_TAIL, Failure, FailureKind, Usage
 from runner.policy import rules
 from runner.policy.redaction import NONE, Masker, Secrets
@@ -170,8 +178,19 @@ def _run(attempt: _Attempt) -> AttemptOutcome:
             failure = Failure(kind=FailureKind.NOT_READY, message=message)
             return AttemptOutcome(Usage(), failure)
         attempt = replace(attempt, workspace=prepared)
+    # After set-up, which has secrets and must not run what an agent wrote.
+    start = earlier_work.carry_on(
+        attempt.workspace, attempt.manifest, attempt.entry, attempt.secrets
+    )
+    outcome = _run_from(attempt, start)
+    warnings = (start.warning, *outcome.warnings) if start.warning else outcome.warnings
+    return replace(outcome, warnings=warnings)
+
+
+def _run_from(attempt: _Attempt, start: earlier_work.Start) -> AttemptOutcome:
+    """Run the agent and judge its work; `start` is what it starts from."""
     attempt_folder = agents.AttemptFolder(attempt.workspace.folder)
-    text = prompt.render(attempt.entry, attempt.manifest.prompt_template)
+    text = prompt.render(attempt.entry, attempt.manifest.prompt_template, start.text)
     excess = prompt.excess(text)
     if excess is not None:
         message = f"the agent was not started: {excess}"
@@ -207,7 +226,23 @@ def _run(attempt: _Attempt) -> AttemptOutcome:
             ),
         )
         return replace(outcome, failure=no_change)
-    return replace(outcome, failure=_verify_task(attempt))
+    failure = _left_markers(attempt, start, work.tree) or _verify_task(attempt)
+    return replace(outcome, failure=failure)
+
+
+def _left_markers(
+    attempt: _Attempt, start: earlier_work.Start, tree: str | None
+) -> Failure | None:
+    """The failure of a result in which the agent has left markers of a conflict."""
+    if not start.marked or tree is None:
+        return None
+    task_id = attempt.entry.task.id
+    marked = earlier_work.left_markers(attempt.workspace, tree, task_id)
+    if not marked:
+        return None
+    where = some_of(marked[:_MAX_LEFT_OUT], len(marked))
+    message = f"conflict markers are left in {where}"
+    return Failure(kind=FailureKind.CONFLICT, message=message)
 
 
 def _missing_requirements(attempt: _Attempt) -> Failure | None:

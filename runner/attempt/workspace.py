@@ -16,7 +16,8 @@ import shutil
 import stat
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -248,7 +249,7 @@ def capture(workspace: Workspace) -> Capture:
     files below a submodule, files that are too large. Raises GitFailed if the checkout
     is gone or git cannot work there at all, GitStopped at one of the workspace's limits.
     """
-    git = _capture_git(workspace)
+    git = capture_git(workspace)
     surveyed = sizes.survey(workspace.checkout, git.watch)
     if surveyed.trap is not None:
         reason = "was not captured because of it"
@@ -323,7 +324,7 @@ def changed_paths(workspace: Workspace, seconds: float) -> list[str]:
     """The paths in the checkout that are not as in the base; git has so many seconds to
     list them, whatever the workspace's limits. GitFailed if it cannot.
     """
-    git = replace(_capture_git(workspace), timeout=seconds, cancel=None)
+    git = replace(capture_git(workspace), timeout=seconds, cancel=None)
     paths = changed_since(git, workspace.base)
     return [os.fsdecode(path) for path in paths]
 
@@ -364,7 +365,7 @@ def _agent_index(workspace: Workspace) -> Path | None:
 
 def check_out(workspace: Workspace, tree: str) -> None:
     """Give the checkout the files of a captured tree."""
-    _capture_git(workspace).run(["read-tree", "--reset", "-u", tree])
+    capture_git(workspace).run(["read-tree", "--reset", "-u", tree])
 
 
 def is_there(checkout: Path) -> bool:
@@ -375,7 +376,53 @@ def is_there(checkout: Path) -> bool:
     return checkout.is_dir() and not checkout.is_symlink()
 
 
-def _capture_git(workspace: Workspace) -> Git:
+@contextmanager
+def starting(workspace: Workspace) -> Iterator[Workspace]:
+    """The workspace with another git directory, for what is to be done before the agent
+    starts. It is gone at the end.
+    """
+    before_agent = replace(workspace, capture=_new_capture(workspace.folder))
+    try:
+        yield before_agent
+    finally:
+        remove_folder(before_agent.capture)
+
+
+def put_files(workspace: Workspace, changes: Sequence[Change]) -> None:
+    """Make these changes of the base's files in the checkout, before the agent starts.
+    What set-up left elsewhere stays.
+
+    The agent sees them as changes that are staged and not committed. The capture does
+    not read the agent's index, except for what it adds past `.gitignore`.
+    """
+    git = capture_git(workspace)
+    for change in changes:
+        if change.new is None:
+            _remove_file(workspace.checkout, change.path)
+    _set_entries(git, workspace, [(change.path, change.new) for change in changes])
+    paths = b""
+    for change in changes:
+        if change.new is not None and change.new[0] != GITLINK:
+            paths += os.fsencode(change.path) + b"\0"
+    git.run(["checkout-index", "-f", "-u", "-z", "--stdin"], stdin=paths)
+    own = workspace.checkout / ".git"
+    objects = shutil.ignore_patterns("info")
+    shutil.copytree(
+        workspace.objects, own / "objects", ignore=objects, dirs_exist_ok=True
+    )
+    shutil.copy2(workspace.capture / "index", own / "index")
+
+
+def _remove_file(checkout: Path, path: str) -> None:
+    """Remove a file of the base, and the folders that are empty then."""
+    with suppress(OSError):
+        (checkout / path).unlink()
+        for folder in Path(path).parents:
+            if folder.name:
+                (checkout / folder).rmdir()
+
+
+def capture_git(workspace: Workspace) -> Git:
     """The git that captures the checkout. Its git directory is made if it is not there."""
     if not is_there(workspace.checkout):
         raise GitFailed(["add", "-A"], 128, "the agent deleted its checkout")
@@ -495,7 +542,7 @@ def record_preparation(workspace: Workspace) -> Workspace:
     """The workspace after set-up, before the agent: what differs from the base now is
     not the agent's work.
     """
-    git = _capture_git(workspace)
+    git = capture_git(workspace)
     surveyed = sizes.survey(workspace.checkout, git.watch)
     if surveyed.trap is not None:
         raise GitFailed(["add"], 1, str(surveyed.trap))
@@ -528,10 +575,19 @@ def record_preparation(workspace: Workspace) -> Workspace:
 
 def _reset(git: Git, workspace: Workspace, changes: Iterable[Change]) -> None:
     """Give these paths of the index the base's entries again."""
+    _set_entries(git, workspace, [(change.path, change.old) for change in changes])
+
+
+def _set_entries(
+    git: Git,
+    workspace: Workspace,
+    entries: Iterable[tuple[str, tuple[str, str] | None]],
+) -> None:
+    """Give these paths of the index these (mode, object); None removes a path."""
     lines = []
-    for change in changes:
-        mode, blob = change.old or ("0", "0" * len(workspace.base))
-        lines.append(f"{mode} {blob}\t".encode() + os.fsencode(change.path) + b"\0")
+    for path, entry in entries:
+        mode, blob = entry or ("0", "0" * len(workspace.base))
+        lines.append(f"{mode} {blob}\t".encode() + os.fsencode(path) + b"\0")
     if lines:
         git.run(["update-index", "-z", "--index-info"], stdin=b"".join(lines))
 

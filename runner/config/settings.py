@@ -24,6 +24,7 @@ from runner.core.task import (
     ISSUES_PROGRESS,
     AgentSettings,
     PlanSettings,
+    RetryFrom,
     TaskRules,
     TaskSettings,
 )
@@ -94,6 +95,7 @@ class Settings(UserDocument):
     tasks: dict[TaskId, TaskSettings] = Field(default_factory=dict)
     limits: Limits = Limits()
     scope: Literal["fail", "warn"] = "fail"
+    retry_from: RetryFrom = "work"
     branch: str | None = None
     progress: str = ".fanin/progress.json"
 

@@ -326,7 +326,7 @@ SETTINGS = (
         "Settings of single tasks by id, for plans that have no field for them",
         _READING_THE_PLAN,
         meaning="settings of single tasks, for plans that have no field for them: "
-        "`{T002: {allow: [CLAUDE.md], files: […], agent: …, verify: …}}`. A field that "
+        "`{T002: {allow: [CLAUDE.md], files: […], agent: …, verify: …, retry_from: …}}`. A field that "
         "is given replaces the plan's",
         metavar="MAPPING",
         in_issues_workflow=False,
@@ -340,6 +340,17 @@ SETTINGS = (
         "accepts it with a warning",
         default="fail",
         metavar="fail|warn",
+    ),
+    Setting(
+        "retry_from",
+        "text",
+        "work: a retry goes on with the earlier work; base: it starts anew",
+        _DECIDING,
+        meaning="what a retry starts from: `work`: the earlier attempt's work, merged "
+        "onto the present base ([more](how-it-works.md)); `base`: the base "
+        "alone. A task's `retry_from:` replaces it",
+        default="work",
+        metavar="work|base",
     ),
     Setting(
         "limits",

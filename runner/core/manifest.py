@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     Field,
 )
 
 from runner.core.documents import Document, Size, Text, UserDocument, digest_of
-from runner.core.result import Failure
+from runner.core.result import Failure, KeptWork
 from runner.core.task import (
     AgentSettings,
     PlanSettings,
+    RetryFrom,
     Task,
     TaskRules,
     TaskSettings,
@@ -36,7 +37,9 @@ class BatchEntry(Document):
 
     `timeout` is in seconds, `reserved_usd` the attempt's share of max_cost_usd,
     `previous` the failure of the last attempt, `brought` the results of the task's
-    dependencies, `context` the documents that its plan was made from.
+    dependencies, `context` the documents that its plan was made from. `start` is the
+    earlier work that the attempt starts from, None for the base alone; `retry_from` says
+    whether the next attempt may start from this one's.
     """
 
     index: int
@@ -50,6 +53,8 @@ class BatchEntry(Document):
     brought: tuple[DependencyResult, ...] = ()
     context: Text = ""
     reserved_usd: float | None = None
+    start: KeptWork | None = None
+    retry_from: RetryFrom = "work"
 
     @property
     def folder(self) -> str:
@@ -131,4 +136,18 @@ class Manifest(Document):
         if self.run_attempt == 1:
             # As digested by versions without the field.
             del document["run_attempt"]
+        for entry in document["entries"]:
+            _drop_defaults(entry, {"start": None, "retry_from": "work"})
+            _drop_defaults(entry["task"], {"retry_from": None})
+        for settings in document["tasks"].values():
+            _drop_defaults(settings, {"retry_from": None})
         return digest_of(document)
+
+
+def _drop_defaults(document: dict[str, Any], defaults: dict[str, str | None]) -> None:
+    """Leave out these fields where they say nothing: older versions digest without
+    them.
+    """
+    for name, default in defaults.items():
+        if document[name] == default:
+            del document[name]

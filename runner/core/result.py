@@ -18,6 +18,8 @@ from runner.core.documents import Document, Instant, ReportedDocument, Text
 JobIds = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,20}/[0-9]{1,20}$")]
 
 
+ObjectId = Annotated[str, StringConstraints(pattern=r"^(?:[0-9a-f]{40}|[0-9a-f]{64})$")]
+
 # No plan of a provider has a usage limit over a longer time than a week.
 MAX_LIMIT_DAYS = 8
 # More than any attempt can use.
@@ -66,6 +68,20 @@ UNCOUNTED = frozenset(
 )
 
 
+# Failures after which the next attempt starts from the work that is there.
+CARRIED_ON = frozenset(
+    {
+        FailureKind.CONFLICT,
+        FailureKind.VERIFY,
+        FailureKind.TIMEOUT,
+        FailureKind.IDLE,
+        FailureKind.AGENT_ERROR,
+    }
+)
+# Failures of work that no later attempt starts from.
+REFUSED = frozenset({FailureKind.POLICY, FailureKind.SCOPE})
+
+
 class RecordedLimit(Document):
     """A usage limit as documents have it; `schedule.limit_waits` explains the fields."""
 
@@ -95,6 +111,18 @@ class Failure(Document):
     def counted(self) -> bool:
         """Whether it is recorded as one of the task's attempts."""
         return self.kind not in UNCOUNTED
+
+
+class KeptWork(Document):
+    """The work of a failed attempt, which the next one may start from.
+
+    `commit` has it, on top of the commit that the attempt started from. `attempt` is its
+    number, `request` the `Task.request_digest` of what it was asked to do.
+    """
+
+    commit: ObjectId
+    attempt: Annotated[int, Field(ge=1)]
+    request: str
 
 
 def _reported(failure: Failure) -> Failure:
@@ -152,10 +180,7 @@ class Result(ReportedDocument):
     succeeded: bool
     failure: ReportedFailure | None = None
     usage: Usage = Usage()
-    tree: (
-        Annotated[str, StringConstraints(pattern=r"^(?:[0-9a-f]{40}|[0-9a-f]{64})$")]
-        | None
-    ) = None
+    tree: ObjectId | None = None
     pack: Literal["change.pack"] | None = None
     warnings: Annotated[list[Text], Field(max_length=10)] = Field(default_factory=list)
 

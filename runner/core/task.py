@@ -43,6 +43,10 @@ class Standing(StrEnum):
     STUCK = "stuck"
 
 
+# What a task's next attempt starts from: the earlier one's work, or the base alone.
+RetryFrom = Literal["work", "base"]
+
+
 def _first_of_list(values: Sequence[object]) -> object:
     """The first of a list of agents, with the others as its fallbacks."""
     if not values:
@@ -176,6 +180,7 @@ class TaskFields(UserDocument):
     priority: int = 0
     allow: tuple[str, ...] = ()
     allow_empty: bool = False
+    retry_from: RetryFrom | None = None
 
 
 class TaskSettings(UserDocument):
@@ -185,6 +190,7 @@ class TaskSettings(UserDocument):
     files: tuple[str, ...] | None = None
     agent: AgentSettings | None = None
     verify: str | None = None
+    retry_from: RetryFrom | None = None
 
     @property
     def given(self) -> dict[str, object]:
@@ -248,7 +254,11 @@ class Task(TaskFields):
     @property
     def digest(self) -> str:
         """Identifies the task's text: a result for another text must not land."""
-        return digest_of(self.model_dump(mode="json"))
+        document = self.model_dump(mode="json")
+        if self.retry_from is None:
+            # As digested by versions without the field.
+            del document["retry_from"]
+        return digest_of(document)
 
     @property
     def request_digest(self) -> str:

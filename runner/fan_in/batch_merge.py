@@ -16,9 +16,18 @@ from runner.core.documents import clean
 from runner.core.errors import EnvironmentBroken, FaninError, VerdictOutdated
 from runner.core.manifest import BatchEntry, Manifest
 from runner.core.plurals import some_of
-from runner.core.result import Failure, FailureKind, Result, Verdict
+from runner.core.result import (
+    CARRIED_ON,
+    REFUSED,
+    Failure,
+    FailureKind,
+    KeptWork,
+    Result,
+    Verdict,
+)
 from runner.core.result_folder import Reading
 from runner.core.task import Status, Task
+from runner.fan_in import kept_refs
 from runner.fan_in.commit_message import (
     LandedTask,
     commit_message,
@@ -47,7 +56,7 @@ from runner.repo.quarantine import Quarantine
 from runner.repo.repository import Repository
 
 _MAX_NAMED = 5  # tasks in one message
-KEPT_REFS = "refs/fanin/kept"
+_WORKFLOWS = ".github/workflows/"
 
 # The changed paths of a task go into the progress file and from there into prompts.
 _MAX_CHANGED_PATHS = 20
@@ -66,7 +75,8 @@ class FanIn:
     `commits` are on top of `head`, oldest first; none if there is nothing to record.
     `landed` are the ids of the tasks whose work is in them, `failed` maps the others
     to their failure, and `kept_refs` maps a task to the ref that keeps work which is
-    not in them. `snapshot` is the branch's state with these commits. `results` are
+    not in them. `carried` are those of these refs from which the next attempts start,
+    with their commits. `snapshot` is the branch's state with these commits. `results` are
     those that could be read; `warnings` are for people, `tree_warnings` those of them
     about the merged tree.
     """
@@ -76,6 +86,7 @@ class FanIn:
     landed: tuple[str, ...] = ()
     failed: Mapping[str, Failure] = field(default_factory=dict)
     kept_refs: Mapping[str, str] = field(default_factory=dict)
+    carried: Mapping[str, str] = field(default_factory=dict)
     snapshot: Snapshot | None = None
     results: tuple[Result, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -93,6 +104,31 @@ class Judgement:
 
     merged: Sequence[MergeOutcome]
     failed: Mapping[str, Failure]
+
+
+@dataclass(frozen=True)
+class KeptResult:
+    """The commit with the work of an attempt that did not land, or not all of it, and
+    the ref that keeps it. `next` is what the next attempt starts from, kept by
+    `next_ref`, None if no attempt does.
+    """
+
+    commit: str
+    ref: str
+    next: KeptWork | None = None
+    next_ref: str = ""
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """What of a result may land: the tree and the changes without what is left out, and
+    why the policy refuses them all, or None.
+    """
+
+    tree: str
+    changes: Sequence[Change]
+    left_out: Sequence[Refusal]
+    refusal: Failure | None
 
 
 class BatchMerge:
@@ -122,6 +158,9 @@ class BatchMerge:
         # Messages of refusals for a secret, and the entries that have one.
         self._secret_refusals: set[str] = set()
         self._with_secret: list[BatchEntry] = []
+        # task id → its result's tree, as far as the policy accepted it
+        self._admitted: dict[str, str] = {}
+        self.kept: dict[str, KeptResult] = {}  # task id → its work that did not land
         self.base_tree = repo.tree(results.manifest.base)
         self.head_tree = quarantine.tree(snapshot.commit)
         self._packs = PackImporter(
@@ -234,13 +273,35 @@ class BatchMerge:
 
     def _apply_policy(self, reading: Reading, result: Result) -> Candidate | Failure:
         entry = reading.entry
+        judged = self._judge_changes(entry.task, result, self.warnings)
+        refusal = judged.refusal
+        if refusal is None:
+            refusal = self._find_secret(judged.changes)
+        if refusal is not None:
+            return refusal
+        if judged.left_out:
+            self._trees_without[entry.task.id] = judged.tree
+            self._warn_of_left_out(entry.task.id, judged.left_out)
+        changed_paths = [change.path for change in judged.changes]
+        self._accepted_paths += changed_paths
+        if _has_attributes(changed_paths):
+            self._attribute_trees.append(judged.tree)
+        self._admitted[entry.task.id] = judged.tree
+        return Candidate(entry, judged.tree, judged.changes)
+
+    def _judge_changes(
+        self, task: Task, result: Result, warned: list[str] | None = None
+    ) -> _Judged:
+        """What of the result may land. With `warned`, it is to land now: its new names
+        must not clash with others, and warnings are added.
+        """
         tree = result.tree or self.base_tree
         changes = self._packs.changes.get(tree)
         if changes is None:
             changes = self.quarantine.changes(self.base_tree, tree)
         faults = self._git_file_faults(tree, changes)
         left_out = rules.left_out(
-            entry.task,
+            task,
             changes,
             protected=self.manifest.protected,
             never=self.manifest.never,
@@ -249,31 +310,23 @@ class BatchMerge:
         )
         if left_out:
             tree, changes = self._without(tree, changes, left_out)
+        spellings = None
+        # Reading all names of a large tree takes time: not for an empty change.
+        if changes and warned is not None:
+            spellings = self.spellings
         refusal = rules.check(
-            entry.task,
+            task,
             changes,
             protected=self.manifest.protected,
             never=self.manifest.never,
             limits=self.manifest.limits,
             harmless=[path for path, fault in faults.items() if fault is None],
-            # reading all names of a large tree takes time: not for an empty change
-            spellings=self.spellings if changes else None,
+            spellings=spellings,
             filtered=self._filtered(tree, changes),
             scope=self.manifest.scope,
-            warned=self.warnings,
+            warned=warned,
         )
-        if refusal is None:
-            refusal = self._find_secret(changes)
-        if refusal is not None:
-            return refusal
-        if left_out:
-            self._trees_without[entry.task.id] = tree
-            self._warn_of_left_out(entry.task.id, left_out)
-        changed_paths = [change.path for change in changes]
-        self._accepted_paths += changed_paths
-        if _has_attributes(changed_paths):
-            self._attribute_trees.append(tree)
-        return Candidate(entry, tree, changes)
+        return _Judged(tree, changes, left_out, refusal)
 
     def _git_file_faults(
         self, tree: str, changes: Sequence[Change]
@@ -712,9 +765,24 @@ class BatchMerge:
                 continue  # its task may not be in the plan any more
             reading = self._readings_by_task[task_id]
             recorded = recorded.after_failure(
-                self._task(task_id), reading.entry.attempt, failure, reading.result
+                self._task(task_id),
+                reading.entry.attempt,
+                failure,
+                reading.result,
+                kept=self._work_for_next(task_id, failure),
+                from_work=reading.entry.start is not None,
             )
         return recorded
+
+    def _work_for_next(self, task_id: str, failure: Failure) -> KeptWork | None:
+        """The work that the task's next attempt may start from."""
+        kept = self.kept.get(task_id)
+        if kept is not None and failure.kind in CARRIED_ON:
+            return kept.next
+        if failure.kind in REFUSED:
+            return None
+        # The attempt left nothing to go on with: what it started from is still there.
+        return self.snapshot.progress.record(self._task(task_id)).kept
 
     def _with_run(
         self,
@@ -774,28 +842,80 @@ class BatchMerge:
 
     # -- work that does not land --
 
-    def kept_commits(self, failed: Mapping[str, Failure]) -> dict[str, str]:
-        """A commit with the work of each failed attempt, and of each of which a part was
-        left out, task id → commit, because the work is paid for.
+    def keep_work(self, failed: Mapping[str, Failure]) -> dict[str, Failure]:
+        """Make a commit with the work of each failed attempt, and of each of which a
+        part was left out, because the work is paid for.
 
-        Work with a secret in it is not kept: sooner or later these refs are pushed.
+        Returns the failures, which say why no attempt goes on with work where that is
+        so. Work with a secret in it is not kept: these refs are pushed.
         """
-        kept = {}
+        failures = dict(failed)
         for reading in self.readings:
-            task_id, result = reading.entry.task.id, reading.result
+            entry, result = reading.entry, reading.result
+            task_id = entry.task.id
             is_whole = task_id not in failed and task_id not in self._trees_without
             if is_whole or result is None or result.tree is None:
                 continue
             if not self._packs.has_tree(result.tree) or self._has_secret(result.tree):
                 continue
-            text = kept_message(reading.entry, failed.get(task_id))
-            kept[task_id] = self._commit(result.tree, text, self.manifest.base)
-        return kept
+            text = kept_message(entry, failed.get(task_id))
+            commit = self._commit(result.tree, text, self.manifest.base)
+            kept = KeptResult(commit, kept_refs.name(self.manifest, entry))
+            self.kept[task_id] = kept
+            failure = failed.get(task_id)
+            if failure is not None and self._may_carry(entry, failure):
+                self.kept[task_id], failures[task_id] = self._carried(
+                    entry, result, failure, kept, text
+                )
+        return failures
 
-    def kept_ref(self, task_id: str) -> str:
-        """The ref that keeps the work of the task's attempt."""
-        folder = self._readings_by_task[task_id].entry.folder
-        return f"{KEPT_REFS}/{self.manifest.batch}/{folder}"
+    def _may_carry(self, entry: BatchEntry, failure: Failure) -> bool:
+        return failure.kind in CARRIED_ON and entry.retry_from == "work"
+
+    def _carried(
+        self,
+        entry: BatchEntry,
+        result: Result,
+        failure: Failure,
+        kept: KeptResult,
+        text: str,
+    ) -> tuple[KeptResult, Failure]:
+        """The kept work with what the next attempt starts from; or without that, and the
+        failure that says why.
+        """
+        tree = self._admitted.get(entry.task.id)
+        if tree is None:
+            judged = self._judge_changes(entry.task, result)
+            if judged.refusal is not None:
+                return kept, _from_base(failure, judged.refusal.message)
+            tree = judged.tree
+        commit, ref = kept.commit, kept.ref
+        if tree != result.tree:
+            commit, ref = self._commit(tree, text, self.manifest.base), f"{ref}-allowed"
+        work = KeptWork(
+            commit=commit, attempt=entry.attempt, request=entry.task.request_digest
+        )
+        return replace(kept, next=work, next_ref=ref), failure
+
+    @property
+    def kept_refs(self) -> dict[str, str]:
+        """Task id → the ref that keeps its work."""
+        return {task_id: kept.ref for task_id, kept in self.kept.items()}
+
+    @property
+    def carried(self) -> dict[str, str]:
+        """Ref → commit of the work that next attempts start from."""
+        carried = {}
+        for kept in self.kept.values():
+            if kept.next is not None:
+                carried[kept.next_ref] = kept.next.commit
+        return carried
+
+    @property
+    def commits_by_ref(self) -> dict[str, str]:
+        """All refs to set → their commits."""
+        whole = {kept.ref: kept.commit for kept in self.kept.values()}
+        return whole | self.carried
 
     def _has_secret(self, tree: str) -> bool:
         secrets = self.results.secrets
@@ -891,6 +1011,14 @@ def _blame(
         "(the branch is red without this work too: fix the branch or the command)"
     )
     return failure.model_copy(update={"kind": FailureKind.BASE_RED, "message": message})
+
+
+def _from_base(failure: Failure, reason: str) -> Failure:
+    """The failure, with the reason why the next attempt starts from the base."""
+    first, *rest = failure.message.splitlines() or [""]
+    sentence = f"the next attempt starts without this work: {reason}"
+    message = "\n".join([first, sentence, *rest])
+    return failure.model_copy(update={"message": message})
 
 
 def _has_attributes(changed_paths: Sequence[str]) -> bool:

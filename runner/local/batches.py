@@ -99,6 +99,7 @@ def merge_batch(
     """
     results = context.results_folder(manifest)
     fan_in = context.lander.merge_and_land(manifest, results, scratch)
+    context.drop_kept_work(manifest, fan_in)
     context.journal.record("fanned-in", run=manifest.run, round=manifest.round)
     context.observer.batch_merged(manifest, fan_in, context.lander.branch)
     moved = fan_in.head != manifest.base

@@ -10,6 +10,8 @@ from runner import pipeline
 from runner.attempt.attempt import AttemptContext
 from runner.config.settings import Settings
 from runner.core.manifest import Manifest
+from runner.fan_in import kept_refs
+from runner.fan_in.batch_merge import FanIn
 from runner.fan_in.inputs import BatchResults
 from runner.local.journal import Journal
 from runner.local.landing import BranchLander
@@ -57,6 +59,21 @@ class RunContext:
     def batch_results(self, manifest: Manifest) -> BatchResults:
         """The results of a batch, to be merged."""
         return self.lander.batch_results(manifest, self.results_folder(manifest))
+
+    def drop_kept_work(self, manifest: Manifest, fan_in: FanIn) -> None:
+        """Delete the refs that keep earlier work of tasks that have landed now."""
+        repo = self.repo
+        may_have_some = (repo.git_dir / kept_refs.ROOT).is_dir()
+        refs: list[str] = []
+        for entry in kept_refs.completed(manifest, fan_in):
+            if not may_have_some and entry.attempt == 1:
+                continue
+            # That of this attempt keeps what did not land with the rest.
+            own = kept_refs.name(manifest, entry)
+            folder = kept_refs.folder_of(manifest, entry.task.id)
+            refs += [ref for ref in repo.refs(f"{folder}/") if ref != own]
+        if refs:
+            repo.delete_refs(refs)
 
     def next_batch(
         self,

@@ -103,6 +103,8 @@ class LandingQueue:
                 raise self._context.lander.moved_too_often()
             return
         self._base, self._failed_landings = landing.tip, 0
+        for accepted in landing.accepted:
+            self._context.drop_kept_work(accepted.manifest, accepted.fan_in)
         if landing.tip != landing.head:
             self._report(landing)
 

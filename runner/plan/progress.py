@@ -21,7 +21,15 @@ from runner.core import plan_paths
 from runner.core.documents import Document
 from runner.core.errors import InvalidInput, Problem
 from runner.core.plurals import pluralize
-from runner.core.result import Failure, JobIds, RecordedLimit, Result, Usage
+from runner.core.result import (
+    Failure,
+    FailureKind,
+    JobIds,
+    KeptWork,
+    RecordedLimit,
+    Result,
+    Usage,
+)
 from runner.core.task import Owner, Plan, Standing, Status, Task
 
 # Characters of a failed attempt's log that are stored for the prompt of the retry.
@@ -29,6 +37,9 @@ KEPT_TAIL = 2_000
 _DEFAULT_SECONDS = 60.0
 _MAX_CONFLICT_PATHS = 50
 _OFTEN = 2  # conflicts
+# Attempts from earlier work that may fail in the same way, before one starts anew: the
+# work may be what makes them fail.
+_MAX_REPEATS = 2
 
 
 # No task ever has as many; a longer number could not be added to and written again.
@@ -52,7 +63,10 @@ class Record(Document):
     - `changed`: the paths that the task changed, for the prompts of its dependents;
     - `request`: `Task.request_digest` of what the successful attempt was asked to do;
     - `plan`, `own_id`: if the file has the records of several plans, which one the task
-      is of, and its id there if it differs.
+      is of, and its id there if it differs;
+    - `kept`: the work that the next attempt may start from;
+    - `repeats`: how many attempts from earlier work have failed in the same way, the
+      last ones in a row.
     """
 
     status: Status = Status.PENDING
@@ -76,6 +90,8 @@ class Record(Document):
     job: JobIds | None = None
     plan: str | None = None
     own_id: str | None = None
+    kept: KeptWork | None = None
+    repeats: Annotated[int, Field(ge=0)] = 0
 
 
 class RunRecord(Document):
@@ -188,6 +204,17 @@ class Progress:
             return _NO_CONFLICTS
         often = min(_OFTEN, task.max_attempts or max_attempts)
         return PastConflicts(record.conflict_paths, record.conflicts >= often)
+
+    def work_to_start_from(self, task: Task) -> KeptWork | None:
+        """The work that the task's next attempt starts from; None: from the base.
+
+        Not if the task asks for something else now, nor after too many attempts from
+        such work that failed in the same way.
+        """
+        record = self.record(task)
+        if record.kept is None or record.repeats >= _MAX_REPEATS:
+            return None
+        return record.kept if record.kept.request == task.request_digest else None
 
     def expected_seconds(self, task: Task) -> float:
         """The task's estimate, or else the duration of its last success, or a minute."""
@@ -334,17 +361,27 @@ class Progress:
             "summary": result.usage.summary,
             "changed": tuple(changed),
             "request": task.request_digest,
+            "kept": None,
+            "repeats": 0,
             **_total_usage(record, result.usage),
         }
         return self._updated(task, record, changes)
 
     def after_failure(
-        self, task: Task, attempt: int, failure: Failure, result: Result | None
+        self,
+        task: Task,
+        attempt: int,
+        failure: Failure,
+        result: Result | None,
+        *,
+        kept: KeptWork | None = None,
+        from_work: bool = False,
     ) -> Progress:
         """The progress after a failed attempt; unchanged if the failure does not count.
 
-        `result` is None if the attempt left none. Raises ValueError if the attempt does
-        not follow the recorded ones.
+        `result` is None if the attempt left none. `kept` is the work that the next
+        attempt may start from, `from_work` whether this one started from earlier work.
+        Raises ValueError if the attempt does not follow the recorded ones.
         """
         if not failure.counted:
             return self
@@ -359,6 +396,8 @@ class Progress:
             "conflicts": record.conflicts + failure.excused,
             "conflict_paths": tuple(paths)[:_MAX_CONFLICT_PATHS],
             "final": not failure.retryable,
+            "kept": kept,
+            "repeats": _repeats(record, failure) if from_work else 0,
             "job": result.job if result is not None else None,
             **_total_usage(record, usage),
         }
@@ -400,6 +439,19 @@ def _with_skip_mark(record: Record, task: Task) -> Record:
     if record.skipped is None and task.skipped:
         return record.model_copy(update={"skipped": True})
     return record
+
+
+def _repeats(record: Record, failure: Failure) -> int:
+    """How many attempts from earlier work have failed in the same way, with this one."""
+    is_same = record.error is not None and _is_same(record.error, failure)
+    return record.repeats + 1 if record.repeats and is_same else 1
+
+
+def _is_same(one: Failure, other: Failure) -> bool:
+    # Only the sentences about conflicts are fanin's own: an agent's differ each time.
+    # A conflict with other tasks or elsewhere is another one.
+    is_conflict = one.kind is FailureKind.CONFLICT
+    return one.kind is other.kind and (not is_conflict or one.message == other.message)
 
 
 def _has_begun(record: Record) -> bool:

@@ -121,6 +121,7 @@ def build_entry(
         agent = agents_of(task, plan, settings)[0]
     else:
         agent = agent_of(task)
+    retry_from = task.retry_from or settings.retry_from
     return BatchEntry(
         index=index,
         task=task,
@@ -133,6 +134,8 @@ def build_entry(
         brought=_brought(task, plan, progress),
         context=read_context(task.context, tree),
         reserved_usd=share,
+        start=progress.work_to_start_from(task) if retry_from == "work" else None,
+        retry_from=retry_from,
     )
 
 

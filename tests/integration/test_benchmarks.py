@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import __main__ as command
-from benchmarks import graphs, harness, peers, planning, scheduling
+from benchmarks import graphs, harness, peers, planning, retries, scheduling
 from benchmarks.harness import Effort, Report, Samples, Table, Target, WrongOutput
 from runner.plan.formats import MemoryTree
 from runner.plan.formats.native import Native
@@ -230,3 +230,20 @@ def test_an_unknown_part_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         command.main(["nonsense"])
     assert "unknown: nonsense" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("schedule", retries.SCHEDULES)
+def test_retries_that_go_on_write_no_line_twice_and_lose_none(
+    schedule: str, tmp_path: Path
+) -> None:
+    figures = retries.experiment(tmp_path, schedule, seed=1, tasks=12)
+    assert figures.conflicts
+    assert figures.is_right, figures
+    assert figures.written == figures.lines
+
+
+def test_retries_that_start_anew_write_lines_twice(tmp_path: Path) -> None:
+    figures = retries.experiment(tmp_path, "batch", 1, tasks=6, retry_from="base")
+    assert figures.conflicts
+    assert not figures.wrong
+    assert not figures.is_right

@@ -7,6 +7,8 @@
     limit SECONDS (a usage limit that resets then; 0: it does not say when), until the file
     `$FAKE_AGENT_LOG.reset` exists or the agent is started with `unlimited`
 
+Where its checkout has earlier work, it keeps both sides of each marked conflict, and appends no line that is there.
+
 It writes when it began and ended to `$FAKE_AGENT_LOG`, one JSON line each, so that tests can see who overlapped.
 """
 
@@ -55,8 +57,33 @@ def write(rest: str) -> None:
     put(path, text + "\n")
 
 
+def keep_both_sides() -> None:
+    """Take the markers of fanin's conflicts out of the files that git knows or could add."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "-c", "-o", "--exclude-standard"],
+        capture_output=True,
+        check=False,
+    ).stdout
+    for name in filter(None, listed.decode().split("\0")):
+        path = Path(name)
+        if not path.is_file() or path.is_symlink():
+            continue
+        lines = path.read_bytes().splitlines(keepends=True)
+        kept, inside = [], False
+        for line in lines:
+            if line.startswith((b"<<<<<<< fanin: ", b">>>>>>> fanin: ")):
+                inside = line.startswith(b"<")
+            elif not (inside and line.rstrip() == b"======="):
+                kept.append(line)
+        if kept != lines:
+            path.write_bytes(b"".join(kept))
+
+
 def append(rest: str) -> None:
     path, text = pair(rest)
+    is_there = ATTEMPT > 1 and Path(path).exists()
+    if is_there and text in Path(path).read_text(errors="replace").splitlines():
+        return
     put(path, text + "\n", "a")
 
 
@@ -182,6 +209,8 @@ if __name__ == "__main__":
     note("began")
     try:
         said = sys.stdin.read()
+        if ATTEMPT > 1 and "conflict markers" in said and "leave markers" not in said:
+            keep_both_sides()
         for each in said.splitlines():
             act(each.strip(), said)
     finally:

@@ -55,6 +55,7 @@ def test_the_defaults() -> None:
         },
         "tasks": {},
         "scope": "fail",
+        "retry_from": "work",
         "branch": None,
         "progress": ".fanin/progress.json",
     }

@@ -66,6 +66,7 @@ SAMPLES: dict[str, tuple[str, object]] = {
     "protected": ("a\n\nb/**\n", ("a", "b/**")),
     "tasks": ("{T2: {verify: make}}", {"T2": TaskSettings(verify="make")}),
     "scope": ("warn", "warn"),
+    "retry_from": ("base", "base"),
     "limits": ("{files: 7}", 7),
     "max_cost_usd": ("7.5", 7.5),
     "max_rounds": ("7", 7),

@@ -170,6 +170,7 @@ OTHER: dict[str, object] = {
     "priority": 1,
     "allow": ("action.yml",),
     "allow_empty": True,
+    "retry_from": "base",
 }
 
 

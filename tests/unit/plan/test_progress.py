@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from runner.core.result import Failure, FailureKind, Usage
+from runner.core.result import Failure, FailureKind, KeptWork, Usage
 from runner.core.task import Reference, Standing, Status, Task
 from runner.plan import progress
 from runner.plan.progress import KEPT_TAIL, Progress, Record
@@ -624,3 +624,67 @@ def test_a_file_without_conflicts_is_read_and_written_as_before() -> None:
     assert read.attempt_limit(task(), 3) == 4
     assert read.past_conflicts(task(), 3).paths == ()
     assert progress.render(read, ["T1"]) == text
+
+
+def _kept(attempt: int, one: Task | None = None) -> KeptWork:
+    request = (one or task()).request_digest
+    return KeptWork(commit=f"{attempt}" * 40, attempt=attempt, request=request)
+
+
+def _after(
+    now: Progress, attempt: int, failure: Failure, *, from_work: bool
+) -> Progress:
+    kept = _kept(attempt)
+    return now.after_failure(
+        task(), attempt, failure, None, kept=kept, from_work=from_work
+    )
+
+
+def test_a_task_goes_on_with_the_kept_work_until_it_is_completed() -> None:
+    now = _after(_having(), 1, ERROR, from_work=False)
+    assert now.work_to_start_from(task()) == _kept(1)
+    text = progress.render(now, ["T1"])
+    assert progress.parse("x", text, "tasks.yml").work_to_start_from(task()) == _kept(1)
+    now = _after(now, 2, ERROR, from_work=True)
+    assert now.work_to_start_from(task()) == _kept(2)
+    done = now.after_success(task(), result_of_attempt(attempt=3))
+    assert done.record(task()).kept is None
+    assert done.with_redo(task(), 3).work_to_start_from(task()) is None
+
+
+def test_a_task_that_asks_for_something_else_does_not_go_on_with_its_work() -> None:
+    now = _after(_having(), 1, ERROR, from_work=False)
+    assert now.work_to_start_from(task(prompt="something else")) is None
+    assert now.work_to_start_from(task(verify="true")) == _kept(1)
+
+
+SLOW = Failure(kind=FailureKind.TIMEOUT, message="exceeded its time limit of 5 s")
+OTHER_ERROR = ERROR.model_copy(update={"message": "it broke at 10:31"})
+OTHER_CONFLICT = CONFLICT.model_copy(update={"message": "y"})
+
+
+@pytest.mark.parametrize(
+    ("failures", "goes_on"),
+    [
+        ([ERROR], True),
+        ([ERROR, ERROR], True),
+        ([ERROR, ERROR, ERROR], False),
+        ([ERROR, SLOW, ERROR], True),
+        ([ERROR, SLOW, SLOW], False),
+        ([ERROR, CONFLICT, CONFLICT], False),
+        ([ERROR, CONFLICT, OTHER_CONFLICT], True),
+        # The message of an agent's failure may differ each time.
+        ([SLOW, ERROR, OTHER_ERROR], False),
+    ],
+)
+def test_after_two_attempts_from_work_that_fail_alike_one_starts_from_the_base(
+    failures: list[Failure], goes_on: bool
+) -> None:
+    now = _having()
+    for attempt, failure in enumerate(failures, start=1):
+        now = _after(now, attempt, failure, from_work=attempt > 1)
+    assert (now.work_to_start_from(task()) is not None) is goes_on
+    # The work of the attempt from the base is another one to go on with.
+    attempt = len(failures) + 1
+    now = _after(now, attempt, failures[-1], from_work=False)
+    assert now.work_to_start_from(task()) == _kept(attempt)

@@ -8,7 +8,7 @@ import pytest
 
 from runner.config.settings import Settings
 from runner.core.manifest import Manifest
-from runner.core.result import Failure, FailureKind
+from runner.core.result import Failure, FailureKind, KeptWork
 from runner.core.task import AgentSettings, PlanSettings, Reference, Status, Task
 from runner.plan.formats import MemoryTree
 from runner.plan.progress import Progress, Record
@@ -61,6 +61,29 @@ def test_an_entry_has_the_tasks_text_the_next_attempt_and_the_last_error() -> No
         "p.json",
     )
     assert (built.commit_strategy, built.protected) == ("individual", ("x",))
+
+
+@pytest.mark.parametrize(
+    ("setting", "own", "goes_on"),
+    [
+        ("work", None, True),
+        ("base", None, False),
+        ("work", "base", False),
+        ("base", "work", True),
+    ],
+)
+def test_an_entry_starts_from_the_kept_work_unless_the_setting_or_the_task_says_no(
+    setting: str, own: str | None, goes_on: bool
+) -> None:
+    one = task("A", retry_from=own)
+    work = KeptWork(commit="c" * 40, attempt=1, request=one.request_digest)
+    record = Record(status=Status.FAILED, attempts=1, kept=work)
+    built = _build([one], Progress("p", {"A": record}), retry_from=setting)
+    (entry,) = built.entries
+    assert entry.start == (work if goes_on else None)
+    assert entry.retry_from == (own or setting)
+    first = _build([one], retry_from=setting)
+    assert first.entries[0].start is None
 
 
 @pytest.mark.parametrize(("own", "seconds"), [(None, 1800.0), (60.0, 60.0)])

@@ -37,13 +37,14 @@ def test_a_plan_gives_its_tasks_in_file_order_with_their_lines() -> None:
             priority: 5
             allow: [action.yml]
             allow_empty: true
+            retry_from: base
 
           - {id: T1, title: First}
         """
     )
     second, first = plan.tasks
     assert (plan.path, plan.source) == ("tasks.yml", "native")
-    assert (second.line, first.line) == (3, 19)
+    assert (second.line, first.line) == (3, 20)
     assert second.model_dump() == {
         "id": "T2",
         "title": "Second",
@@ -59,6 +60,7 @@ def test_a_plan_gives_its_tasks_in_file_order_with_their_lines() -> None:
         "priority": 5,
         "allow": ("action.yml",),
         "allow_empty": True,
+        "retry_from": "base",
     }
     assert (first.files, first.depends_on, first.source_status) == (
         None,

@@ -1,0 +1,55 @@
+"""The refs that keep work which did not land: their names, and which of them a task has.
+
+    refs/fanin/kept/<task>/a<attempt>-<batch>
+
+`<task>` is the id as far as a ref may have it, and a digest: another branch or another
+plan may have a task of the same id.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from runner.core.documents import digest_of
+from runner.core.manifest import BatchEntry, Manifest
+from runner.core.task import Status
+
+if TYPE_CHECKING:
+    from runner.fan_in.batch_merge import FanIn
+
+ROOT = "refs/fanin/kept"
+_OTHER = re.compile(r"[^A-Za-z0-9_-]+")
+_MAX_ID = 40  # characters
+_DIGEST = 8  # characters
+
+
+def name(manifest: Manifest, entry: BatchEntry) -> str:
+    """The ref that keeps the work of an entry's attempt."""
+    folder = folder_of(manifest, entry.task.id)
+    return f"{folder}/a{entry.attempt}-{manifest.batch}"
+
+
+def folder_of(manifest: Manifest, task_id: str) -> str:
+    """The folder of refs that keep the work of a task's attempts."""
+    readable = _OTHER.sub("-", task_id).strip("-")[:_MAX_ID] or "task"
+    digest = digest_of([manifest.branch, manifest.plan.path, task_id])[:_DIGEST]
+    return f"{ROOT}/{readable}-{digest}"
+
+
+def completed(manifest: Manifest, fan_in: FanIn) -> list[BatchEntry]:
+    """The entries whose task is completed by their attempt, now or when the batch was
+    merged before. What was kept of their tasks is of no more use.
+    """
+    if fan_in.snapshot is None:
+        return []
+    records = fan_in.snapshot.progress.records
+    entries = []
+    for entry in manifest.entries:
+        record = records.get(entry.task.id)
+        # The work of a result that came too late has just been kept.
+        if record is None or entry.task.id in fan_in.failed:
+            continue
+        if record.status is Status.COMPLETED:
+            entries.append(entry)
+    return entries
