@@ -48,6 +48,7 @@ MatrixEntry = TypedDict(
         "attempt": int,
         "timeout-minutes": int,
         "runs-on": str | list[str],
+        "work": str,
     },
 )
 
@@ -283,6 +284,8 @@ def matrix_entry(
         "attempt": entry.attempt,
         "timeout-minutes": task_minutes + _EXTRA_JOB_MINUTES,
         "runs-on": runner_labels(runs_on),
+        # The commit of the earlier work that the attempt starts from; "" for none.
+        "work": entry.start.commit if entry.start is not None else "",
     }
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from runner import pipeline
 from runner.actions import masked_values, open_run, publisher
 from runner.actions.batch_choice import Choice, ChoiceOptions, choose_batch
+from runner.actions.kept_work import KeptWorkRefs
 from runner.actions.masked_values import MaskedValues
 from runner.actions.merge_report import LandedBatch, MergeOutputs, MergeReport
 from runner.actions.round_state import (
@@ -133,6 +134,8 @@ class MergeJob:
             branch=state.branch or manifest.branch,
             commit_via=options.commit_via,
         )
+
+        self.kept_work = KeptWorkRefs(remote, job_io)
 
     @property
     def branch(self) -> str:
@@ -355,8 +358,11 @@ class MergeJob:
             fan_in = self._replay(fan_in, head) or self._merge(head)
             if not fan_in.commits:
                 return self._landed(fan_in)
+            # First, because the progress names it.
+            self.kept_work.push(fan_in)
             update = self.publisher.put(fan_in.commits, head)
             if update.landed:
+                self.kept_work.drop_completed(self.manifest, fan_in)
                 return self._landed(fan_in, update.commit)
             if update.refused:
                 self.publisher.switch_branch(update)
@@ -449,6 +455,7 @@ class MergeJob:
             secrets=self.options.secrets,
             record_run=self._record_run,
             checks=self._checks,
+            pushes_kept=True,
         )
 
     @property
@@ -501,6 +508,7 @@ class MergeJob:
                 held_branch=held_branch,
                 failures=verdict.failed if verdict else {},
             )
+            self.kept_work.push(note)
             push = self.publisher.put_with_branch(
                 note.commits, head, held_branch, held.commits
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from runner import pipeline
@@ -15,7 +16,7 @@ from runner.core import result_folder
 from runner.core.errors import EXIT_DONE, UsageProblem
 from runner.core.manifest import BatchEntry, Manifest
 from runner.policy.redaction import Secrets
-from runner.repo.origin import Origin
+from runner.repo.origin import Origin, origin_of
 from runner.ui import job_summary
 
 
@@ -48,6 +49,18 @@ def skip_reason(
         path, decode_text(path, data), manifest.plan.path, any_section=True
     )
     return progress.stale_reason(recorded, entry.task, entry.task_digest, entry.attempt)
+
+
+def origin_with_work(checkout: Path, work_checkout: Path | None) -> Origin:
+    """The job's checkout, with the objects of the earlier work if they were fetched."""
+    found = origin_of(checkout)
+    if work_checkout is None:
+        return found
+    # No git starts there: what was fetched is needed as objects alone.
+    objects = work_checkout.resolve() / ".git" / "objects"
+    if not objects.is_dir():
+        return found
+    return replace(found, objects=(*found.objects, objects))
 
 
 def skip_task(entry: BatchEntry, reason: str, job_io: JobIO) -> int:

@@ -131,7 +131,7 @@ def _merged(
     infos = database.infos(names)
     trees = [info.object_id for info in infos if info is not None]
     if len(trees) < len(names):
-        return "it is no longer in this repository"
+        return "it is not in this repository"
     labels = Labels.of(entry.task.id, entry.attempt, work.attempt)
     return merge(database.git, database.objects(), trees[1], trees[2], trees[0], labels)
 

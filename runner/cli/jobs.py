@@ -184,6 +184,12 @@ def next_(
     help="The branch as it is now: an attempt that it has recorded does not start.",
 )
 @click.option(
+    "--work-checkout",
+    type=PathOption(file_okay=False),
+    envvar="FANIN_WORK_CHECKOUT",
+    help="The earlier work that the attempt starts from, with the commit before it.",
+)
+@click.option(
     "--show-prompt",
     is_flag=True,
     help="Only print the prompt of the next attempt.",
@@ -199,6 +205,7 @@ def task(
     manifest: Path,
     manifest_digest: str,
     branch_checkout: Path | None,
+    work_checkout: Path | None,
     show_prompt: bool,
     **flags: Any,
 ) -> int:
@@ -213,9 +220,14 @@ def task(
         return _show_prompt(repo_path, task_id, flags)
 
     from runner.actions.round_state import read_manifest
-    from runner.actions.task_job import entry_of, skip_reason, skip_task, task_job
+    from runner.actions.task_job import (
+        entry_of,
+        origin_with_work,
+        skip_reason,
+        skip_task,
+        task_job,
+    )
     from runner.core.folders import temporary_folder
-    from runner.repo import origin
 
     context, job_io = _job_context()
     batch = read_manifest(manifest, manifest_digest)
@@ -228,7 +240,7 @@ def task(
         return task_job(
             batch,
             entry,
-            origin.origin_of(Path(repo_path)),
+            origin_with_work(Path(repo_path), work_checkout),
             results,
             scratch,
             os.environ,

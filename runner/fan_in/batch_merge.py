@@ -889,6 +889,10 @@ class BatchMerge:
             if judged.refusal is not None:
                 return kept, _from_base(failure, judged.refusal.message)
             tree = judged.tree
+        workflow = self._workflow_in(tree) if self.results.pushes_kept else None
+        if workflow is not None:
+            reason = f"{workflow} is a workflow, which no kept work is pushed with"
+            return kept, _from_base(failure, reason)
         commit, ref = kept.commit, kept.ref
         if tree != result.tree:
             commit, ref = self._commit(tree, text, self.manifest.base), f"{ref}-allowed"
@@ -896,6 +900,15 @@ class BatchMerge:
             commit=commit, attempt=entry.attempt, request=entry.task.request_digest
         )
         return replace(kept, next=work, next_ref=ref), failure
+
+    def _workflow_in(self, tree: str) -> str | None:
+        """The first changed workflow. GitHub takes one from no token that job merge has
+        by default.
+        """
+        for path in self.quarantine.changed_paths(self.base_tree, tree):
+            if path.casefold().startswith(_WORKFLOWS):
+                return path
+        return None
 
     @property
     def kept_refs(self) -> dict[str, str]:

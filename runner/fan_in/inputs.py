@@ -30,7 +30,8 @@ class BatchResults:
     that is not in `secrets`.
     `checks` are further ones on the results.
     `record_run` makes the run's record in the progress file from the fan-in, before its
-    commits are made; with None the record stays as it is.
+    commits are made; with None the record stays as it is. `pushes_kept`: work that the
+    next attempts start from is pushed, so that no workflow may be in it.
     """
 
     manifest: Manifest
@@ -40,6 +41,7 @@ class BatchResults:
     refused: frozenset[int] = frozenset()
     record_run: Callable[[FanIn], RunRecord] | None = None
     checks: Checks = NO_CHECKS
+    pushes_kept: bool = False
 
 
 @dataclass(frozen=True)

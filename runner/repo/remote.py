@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from runner.core import durable
 from runner.core.errors import EnvironmentBroken, UsageProblem
@@ -159,6 +159,29 @@ class Remote:
             f"cannot push to {names}: {done.stderr}",
             "the results are kept as artifacts; run the job again",
         )
+
+    def refs(self, patterns: Sequence[str]) -> list[str]:
+        """The remote's refs that match one of git's patterns; none if it cannot say."""
+        argv = ["ls-remote", "-q", self._name, *patterns]
+        done = self._repo.git.run_unchecked(argv, env=self._env)
+        lines = done.stdout.decode("utf-8", "replace").splitlines()
+        return [line.partition("\t")[2] for line in lines] if done.status == 0 else []
+
+    def set_refs(self, commits: Mapping[str, str | None]) -> str | None:
+        """Point refs that are no branches at commits, wherever they were; None deletes
+        one. Returns what went wrong, None if nothing did.
+        """
+        if not commits:
+            return None
+        durable.checkpoint("before push")
+        refspecs = [f"{commit or ''}:{ref}" for ref, commit in commits.items()]
+        argv = ["push", "--porcelain", "--no-verify", "--force", self._name]
+        done = self._repo.git.run_unchecked([*argv, *refspecs], env=self._env)
+        durable.checkpoint("after push")
+        if done.status == 0:
+            return None
+        answer = f"{done.stdout.decode('utf-8', 'replace')}\n{done.stderr}"
+        return _server_message(answer) or done.stderr
 
     def delete(self, branch: str, old: str) -> None:
         """Delete the remote's branch if it is at `old`; a failure leaves it there."""

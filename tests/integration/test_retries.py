@@ -243,7 +243,7 @@ def test_work_that_is_gone_or_may_not_land_any_more_is_left_out_with_the_reason(
     assert project.git("rev-parse", "-q", "--verify", late) == late
     without = "The work of attempt 1 is not in the current folder"
     assert without in agents.prompt("gone.2")
-    assert "it is no longer in this repository" in agents.prompt("gone.2")
+    assert "it is not in this repository" in agents.prompt("gone.2")
     assert without in agents.prompt("late.2")
     assert "l is a protected path" in agents.prompt("late.2")
     warnings = [note for note in seen.notes if "without the work of attempt 1" in note]

@@ -72,19 +72,18 @@ class Jobs:
         *argv: str,
         ref: str = "main",
         env: Mapping[str, str] | None = None,
+        earlier_work: str = "",
     ) -> Job:
-        """Run one job in a fresh shallow checkout of `ref`."""
+        """Run one job in a fresh shallow checkout of `ref`, and with one of the commit
+        `earlier_work` and its parent inside.
+        """
         work = self.folder / f"job-{len(list(self.folder.glob('job-*')))}"
         checkout = work / "checkout"
         is_commit = re.fullmatch(r"[0-9a-f]{40}", ref) is not None
-        fetched = ref if is_commit else f"refs/heads/{ref}"
-        subprocess.run(["git", "init", "-q", str(checkout)], check=True)
-        for step in (
-            ["remote", "add", "origin", f"file://{self.origin}"],
-            ["fetch", "-q", "--depth=1", "origin", fetched],
-            ["checkout", "-q", "--detach", "FETCH_HEAD"],
-        ):
-            subprocess.run(["git", "-C", str(checkout), *step], check=True)
+        self._check_out(checkout, ref if is_commit else f"refs/heads/{ref}", 1)
+        if earlier_work:
+            self._check_out(checkout / ".fanin-work", earlier_work, 2)
+            env = {**(env or {}), "FANIN_WORK_CHECKOUT": ".fanin-work"}
         if self.owner is not None:
             for path in [checkout, *checkout.rglob("*")]:
                 os.chown(path, self.owner, self.owner, follow_symlinks=False)
@@ -127,6 +126,15 @@ class Jobs:
             read["summary"],
         )
 
+    def _check_out(self, folder: Path, revision: str, depth: int) -> None:
+        subprocess.run(["git", "init", "-q", str(folder)], check=True)
+        for step in (
+            ["remote", "add", "origin", f"file://{self.origin}"],
+            ["fetch", "-q", f"--depth={depth}", "origin", revision],
+            ["checkout", "-q", "--detach", "FETCH_HEAD"],
+        ):
+            subprocess.run(["git", "-C", str(folder), *step], check=True)
+
     def next(self, **env: str) -> Job:
         return self.job("next", env=env)
 
@@ -147,6 +155,7 @@ class Jobs:
             "task",
             task_id,
             ref=chosen.outputs["base-sha"],
+            earlier_work=entry["work"],
             env={
                 "FANIN_RESULTS": str(results),
                 "FANIN_MANIFEST_DIGEST": chosen.outputs["manifest-digest"],

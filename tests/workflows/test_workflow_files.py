@@ -590,7 +590,7 @@ def test_inputs_are_the_setting_flags_of_the_command_line() -> None:
         "command", "task", "runs-on", "retry", "dry-run", "may-change-workflows", "state", "manifest",
         "manifest-digest", "results", "verdict", "task-result", "commit-via", "last", "again", "landed",
         "trigger-workflows", "token", "label", "milestone", "when-done", "rounds-per-run", "later-rounds",
-        "verify-result", "branch-checkout", "next-manifest", "sealed",
+        "verify-result", "branch-checkout", "work-checkout", "next-manifest", "sealed",
     }  # fmt: skip
     assert set(inner) - flags == machine
     assert all(re.fullmatch(r"[a-z]+(-[a-z]+)*", name) for name in [*inner, *workflow])
@@ -924,7 +924,9 @@ def test_results_are_kept_as_long_as_the_summary_says() -> None:
 
 def test_a_leg_that_is_run_again_asks_the_branch_before_its_agent_starts() -> None:
     leg = jobs(ROUND)["task"]["steps"]
-    checkout = next(step for step in leg if "path" in step.get("with", {}))
+    checkout = next(
+        step for step in leg if step.get("with", {}).get("path") == ".fanin-branch"
+    )
     assert checkout["if"] == "github.run_attempt > 1"
     assert checkout["with"]["ref"] == "refs/heads/${{ fromJSON(inputs.round).branch }}"
     task = next(step for step in leg if step.get("id") == "task")
@@ -932,6 +934,23 @@ def test_a_leg_that_is_run_again_asks_the_branch_before_its_agent_starts() -> No
     path = checkout["with"]["path"]
     assert task["with"]["branch-checkout"] == (
         f"${{{{ github.run_attempt > 1 && '{path}' || '' }}}}"
+    )
+
+
+def test_a_leg_fetches_the_work_that_it_starts_from_and_can_do_without() -> None:
+    leg = jobs(ROUND)["task"]["steps"]
+    (checkout,) = [step for step in leg if step.get("if") == "matrix.work != ''"]
+    assert checkout["continue-on-error"] is True
+    assert checkout["with"]["ref"] == "${{ matrix.work }}"
+    assert checkout["with"]["persist-credentials"] is False
+    assert "token" not in checkout["with"]
+    # with the commit that it was made on, the base of the merge
+    assert checkout["with"]["fetch-depth"] == 2
+    task = next(step for step in leg if step.get("id") == "task")
+    assert leg.index(checkout) < leg.index(task)
+    path = checkout["with"]["path"]
+    assert task["with"]["work-checkout"] == (
+        f"${{{{ matrix.work != '' && '{path}' || '' }}}}"
     )
 
 
@@ -1169,7 +1188,9 @@ def test_every_checkout_of_a_branch_names_it_in_full() -> None:
             if not str(step.get("uses", "")).startswith("actions/checkout@"):
                 continue
             ref = step["with"]["ref"]
-            is_full = "refs/heads/" in ref or "base-sha" in ref
+            is_full = any(
+                name in ref for name in ("refs/heads/", "base-sha", "matrix.work")
+            )
             assert is_full, f"{name}: {ref}"
 
 

@@ -27,7 +27,7 @@ OWN_OPTIONS = {
     },
     "task": {
         *{"--results", "--manifest", "--manifest-digest", "--show-prompt"},
-        "--branch-checkout",
+        *{"--branch-checkout", "--work-checkout"},
     },
     "continue": {"--state", "--again", "--landed", "--trigger-workflows"},
     "collect": {
