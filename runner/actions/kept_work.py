@@ -6,6 +6,7 @@ Refs below `refs/fanin/kept` are no branches, so that pushing one starts no work
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from runner.core.manifest import Manifest
@@ -40,15 +41,19 @@ class KeptWorkRefs:
             return
         self._warn(f"work that is to be gone on with cannot be pushed: {problem}")
 
-    def drop_completed(self, manifest: Manifest, fan_in: FanIn) -> None:
-        """Delete the refs of the tasks that have landed now."""
+    def drop_completed(
+        self, manifest: Manifest, fan_in: FanIn, branches: Iterable[str]
+    ) -> None:
+        """Delete the refs of the tasks that have landed now, for these branches."""
         from runner.fan_in import kept_refs
 
         patterns = []
         for entry in kept_refs.completed(manifest, fan_in):
             # A first attempt has no work to go on with.
-            if entry.attempt > 1:
-                folder = kept_refs.folder_of(manifest, entry.task.id)
+            if entry.attempt == 1:
+                continue
+            for branch in branches:
+                folder = kept_refs.folder_of(manifest, entry.task.id, branch)
                 patterns.append(f"{folder}/*")
         if not patterns:
             return

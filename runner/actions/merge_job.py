@@ -141,6 +141,15 @@ class MergeJob:
     def branch(self) -> str:
         return self.publisher.branch
 
+    @property
+    def _branches_of_run(self) -> set[str]:
+        """The branches that the run has worked on: one that refuses pushes, and its own."""
+        own = {self.manifest.branch, self.branch}
+        refusing = {
+            base for head, base in self.state.pull_requests.items() if head in own
+        }
+        return own | refusing
+
     def run(self) -> int:
         """Merge, land, report and choose the next batch; return the exit code.
 
@@ -362,7 +371,9 @@ class MergeJob:
             self.kept_work.push(fan_in)
             update = self.publisher.put(fan_in.commits, head)
             if update.landed:
-                self.kept_work.drop_completed(self.manifest, fan_in)
+                self.kept_work.drop_completed(
+                    self.manifest, fan_in, self._branches_of_run
+                )
                 return self._landed(fan_in, update.commit)
             if update.refused:
                 self.publisher.switch_branch(update)

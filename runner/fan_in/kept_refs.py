@@ -30,10 +30,14 @@ def name(manifest: Manifest, entry: BatchEntry) -> str:
     return f"{folder}/a{entry.attempt}-{manifest.batch}"
 
 
-def folder_of(manifest: Manifest, task_id: str) -> str:
-    """The folder of refs that keep the work of a task's attempts."""
+def folder_of(manifest: Manifest, task_id: str, branch: str | None = None) -> str:
+    """The folder of refs that keep the work of a task's attempts.
+
+    `branch` is the one that they were for, None for the batch's own.
+    """
     readable = _OTHER.sub("-", task_id).strip("-")[:_MAX_ID] or "task"
-    digest = digest_of([manifest.branch, manifest.plan.path, task_id])[:_DIGEST]
+    branch = branch or manifest.branch
+    digest = digest_of([branch, manifest.plan.path, task_id])[:_DIGEST]
     return f"{ROOT}/{readable}-{digest}"
 
 

@@ -70,10 +70,20 @@ class RunContext:
                 continue
             # That of this attempt keeps what did not land with the rest.
             own = kept_refs.name(manifest, entry)
-            folder = kept_refs.folder_of(manifest, entry.task.id)
-            refs += [ref for ref in repo.refs(f"{folder}/") if ref != own]
+            for branch in self._branches_of(manifest):
+                folder = kept_refs.folder_of(manifest, entry.task.id, branch)
+                refs += [ref for ref in repo.refs(f"{folder}/") if ref != own]
         if refs:
             repo.delete_refs(refs)
+
+    def _branches_of(self, manifest: Manifest) -> list[str]:
+        """The batch's branch, and those that its work waits for or waited on."""
+        branches = {manifest.branch: None, self.lander.branch: None}
+        state = self.journal.state()
+        for waiting in (*state.waiting, *state.freed):
+            if {waiting.branch, waiting.target} & branches.keys():
+                branches |= {waiting.branch: None, waiting.target: None}
+        return list(branches)
 
     def next_batch(
         self,

@@ -103,8 +103,6 @@ class LandingQueue:
                 raise self._context.lander.moved_too_often()
             return
         self._base, self._failed_landings = landing.tip, 0
-        for accepted in landing.accepted:
-            self._context.drop_kept_work(accepted.manifest, accepted.fan_in)
         if landing.tip != landing.head:
             self._report(landing)
 
@@ -126,6 +124,9 @@ class LandingQueue:
         context = self._context
         if tip != head and not context.lander.land(head, tip, context.run):
             return False
+        # Before the journal says that it is over, so that a crash leaves none behind.
+        for each in accepted:
+            context.drop_kept_work(each.manifest, each.fan_in)
         rounds = [each.manifest.round for each in accepted]
         context.journal.record("flushed", run=context.run, rounds=rounds)
         return True

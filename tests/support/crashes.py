@@ -44,7 +44,7 @@ TASKS: list[dict[str, Any]] = [
             "replace shared: line 2\\n -> line two\\n",
         ],
     },
-    {"id": "B", "do": ["fail once by design", "write b: b"]},
+    {"id": "B", "do": ["write b: b", "fail once by design"]},
     {
         "id": "C",
         "do": [
@@ -369,7 +369,7 @@ def left_behind(place: Place) -> list[str]:
         for path in git_dir.rglob("*")
         if _is_stray(path)
     ]
-    pins = ["for-each-ref", "--format=%(refname)", "refs/fanin/base", "refs/fanin/runs"]
+    pins = ["for-each-ref", "--format=%(refname)", "refs/fanin"]
     found += place.project.git(*pins).splitlines()
     found += [f"the journal says {part}" for part in _unended(Journal(git_dir).state())]
     if place.tip == "refs/heads/main":

@@ -38,6 +38,7 @@ def test_another_id_plan_or_branch_has_another_folder() -> None:
         kept_refs.folder_of(manifest(entry(), plan="other.yml"), "a b"),
     }
     assert len(folders) == 4
+    assert kept_refs.folder_of(batch, "a b", "other") in folders
 
 
 def test_only_what_is_kept_of_completed_tasks_is_of_no_more_use() -> None:
