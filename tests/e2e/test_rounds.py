@@ -52,7 +52,12 @@ SEED: list[Task] = [
     {
         "id": "T5",
         "depends_on": ["T1"],
-        "do": ["fail once the agent lost the thread", "write t5: five"],
+        "do": [
+            "write t5: five",
+            "fail once the agent lost the thread",
+            # the second attempt goes on with what the first one has written
+            "expect The work of attempt 1 is in the current folder",
+        ],
     },
     {"id": "T6", "depends_on": ["T3", "T4", "T5"], "do": ["rename t4: t6"]},
 ]

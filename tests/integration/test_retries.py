@@ -261,6 +261,22 @@ def test_set_up_neither_sees_the_work_nor_is_taken_for_it(agents: Agents) -> Non
     assert project.git("show", "HEAD:.gitignore") == "*.o"
 
 
+@BOTH_SCHEDULES
+def test_kept_work_is_deleted_where_the_run_has_moved_to_a_branch_of_its_own(
+    agents: Agents, schedule: str
+) -> None:
+    tasks = {"a": ["echo a >a"], "b": ["touch b; exit 3", "touch second"]}
+    agents.plan(tasks, schedule=schedule, max_concurrent=2)
+    agents.project.write("a", "in the way")
+    agents.project.run()
+    (branch,) = agents.project.git(
+        "for-each-ref", "--format=%(refname)", "refs/heads/fanin"
+    ).split()
+    assert set(agents.project.states(branch).values()) == {"completed"}
+    assert "b" in agents.files("b.2")
+    assert agents.project.git(*KEPT) == ""
+
+
 @pytest.mark.parametrize("moment", ["fanned-in", "landing"])
 def test_a_run_that_is_killed_leaves_the_work_to_the_next_one(
     agents: Agents, moment: str
