@@ -202,17 +202,31 @@ class BranchLander:
                 update = self._move_branch(head, tip)
             if not update.landed:
                 self._record_waiting(waiting, update)
-                raise UsageProblem(
-                    f"finished work waits on {waiting.branch} "
-                    f"and {self.branch} cannot be fast-forwarded to it",
-                    f"merge it:  git merge {waiting.branch}    "
-                    f"or drop it:  git branch -D {waiting.branch}",
-                )
+                raise _not_landed(waiting, update)
             self._observer.note(
                 f"the work that waited on {waiting.branch} landed on {self.branch}"
             )
         if not has_unlanded_work(repo, waiting):
             self._journal.record("freed", branch=waiting.branch)
+
+
+def _not_landed(waiting: WaitingWork, update: RefUpdate) -> UsageProblem:
+    """Why the waiting work did not land, and the way out."""
+    remedy = (
+        f"merge it:  git merge {waiting.branch}    "
+        f"or drop it:  git branch -D {waiting.branch}"
+    )
+    what = f"finished work waits on {waiting.branch}"
+    if update.refused:
+        # Until then, a merge by hand is refused for the same reason.
+        return UsageProblem(
+            f"{what}, and {waiting.target} cannot take it. Git says:\n{update.text}",
+            f"move or commit what is in the way, then {remedy}",
+        )
+    return UsageProblem(
+        f"{what} and {waiting.target} cannot be fast-forwarded to it",
+        remedy,
+    )
 
 
 def has_unlanded_work(repo: Repository, waiting: WaitingWork) -> bool:

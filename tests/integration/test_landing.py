@@ -302,6 +302,10 @@ def test_run_whose_work_waits_says_so_at_its_end_and_exits_1(project: Project) -
     shown = project.cli("run")
     assert shown.returncode == 1
     assert "finished work waits on fanin/" in shown.stdout.splitlines()[-1]
+    again = project.cli("run")
+    assert again.returncode == 2
+    assert "main cannot take it. Git says:" in again.stderr
+    assert "move or commit what is in the way, then merge it:" in again.stderr
     (project.root / "a").unlink()
     project.git(
         "merge", "-q", "--ff-only", shown.stdout.splitlines()[-1].rpartition(" ")[2]
