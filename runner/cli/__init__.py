@@ -15,6 +15,9 @@ from typing import NoReturn
 
 import click
 
+# pydantic would read the metadata of every installed package to look for plugins.
+os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+
 from runner import __version__
 from runner.cli import doctor, init, inspect, issues, jobs, progress, run, start
 from runner.core.errors import EXIT_DONE, FaninError

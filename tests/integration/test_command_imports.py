@@ -103,3 +103,7 @@ def test_a_command_loads_only_the_libraries_that_it_uses(
     planned: Project, argv: list[str], used: set[str]
 ) -> None:
     assert loaded(planned, *argv) & SLOW <= used
+
+
+def test_no_command_looks_for_plugins_of_pydantic(planned: Project) -> None:
+    assert "importlib.metadata" not in loaded(planned, "status")
