@@ -430,6 +430,15 @@ class Plan(BaseModel):
         return owners
 
     @property
+    def full_names(self) -> dict[str, str]:
+        """`NAME/ID` → task id, if the plan is made of several."""
+        names = {}
+        for part in self.parts:
+            for own_id, task_id in part.ids.items():
+                names[f"{part.name}/{own_id}"] = task_id
+        return names
+
+    @property
     def name(self) -> str:
         """The path, with the section's heading if the file has several plans."""
         return f"{self.path}#{self.section}" if self.section else self.path

@@ -54,7 +54,8 @@ class Snapshot:
             if task_id in self.graph.tasks:
                 continue
             remedy = "fanin status  lists the tasks"
-            if guess := nearest(task_id, self.graph.tasks):
+            guess = self.plan.full_names.get(task_id)
+            if guess := guess or nearest(task_id, self.graph.tasks):
                 remedy = f"did you mean {guess}?"
             raise UsageProblem(
                 f"there is no task {task_id} in {self.plan.path}", remedy

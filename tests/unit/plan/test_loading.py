@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from runner.core.errors import InvalidInput
+from runner.core.errors import InvalidInput, UsageProblem
 from runner.core.task import Owner, Plan, PlanSettings, Status
 from runner.plan import loading, progress
 from runner.plan.formats import Mark, MemoryTree
 from runner.plan.graph import TaskGraph
 from runner.plan.progress import Progress, Record
+from runner.plan.snapshot import Snapshot
 
 WEB, API = "specs/001-web/tasks.md", "specs/002-api/tasks.md"
 ALL = "specs/*/tasks.md"
@@ -192,3 +193,11 @@ def test_the_file_says_of_each_record_which_plan_it_is_of() -> None:
     text = progress.render(recorded, _ids(plan))
     assert text.count('"own_id": "T001"') == 2
     assert progress.render(progress.parse("p", text, ALL), _ids(plan)) == text
+
+
+def test_a_full_name_suggests_the_id_that_the_task_has() -> None:
+    plan = _load(ALL)
+    snapshot = Snapshot("", plan, TaskGraph(plan.tasks, ALL), Progress(ALL))
+    with pytest.raises(UsageProblem, match="there is no task 001-web/T002") as refused:
+        snapshot.tasks_named(["001-web/T002"])
+    assert "did you mean T002?" in str(refused.value)
