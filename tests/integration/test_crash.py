@@ -245,10 +245,15 @@ def test_work_of_a_dead_run_that_must_wait_does_not_take_the_next_run_with_it(
     project.git("branch", "other")
     project.write("a", "precious\n")
     die_after(project.runner(), "landing")
-    ended = project.run(branch="other")
-    assert ended.branch == "other"
+    seen = Quiet()
+    ended = project.run(seen, branch="other")
+    assert (ended.branch, ended.waiting_branch) == ("other", None)
     assert project.states("other") == {"A": "completed"}
-    assert project.states(str(ended.waiting_branch)) == {"A": "completed"}
+    [waiting] = project.runner().journal.state().waiting
+    assert waiting.target == "main"
+    assert project.states(waiting.branch) == {"A": "completed"}
+    assert any(f"continuing on {waiting.branch}." in note for note in seen.notes)
+    assert f"finished work waits on {waiting.branch};" in project.cli("status").stdout
 
 
 @pytest.mark.parametrize("schedule", ["batch", "rolling"])
