@@ -7,13 +7,17 @@ excludes again, as in the library pathspec (`tests/properties/policy/test_gitign
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 
 _ANY_NAMES = "**"
 # Folders in front of a name: as few as possible, each taken whole.
-_SKIPPED_FOLDERS = "(?:[^/]++/)*?"
+_SKIPPED_FOLDERS = "(?:[^/]+/)*?"
+# What begins an atomic group, and what repeats its text. A pattern's own text has no
+# such parenthesis: it is escaped.
+_GROUP, _GROUP_TEXT = "(?P<atomic_", "(?P=atomic_"
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 _WILDCARD = re.compile(r"[*?\[]")
 
@@ -33,7 +37,8 @@ class Pattern:
             raise ValueError("it matches nothing")
         self.is_folder = body.endswith("/")
         self.names = _names(body)
-        self._name_regexes = [_name_regex(name) for name in self.names]
+        self._groups = itertools.count()
+        self._name_regexes = [_name_regex(name, self._groups) for name in self.names]
 
     @cached_property
     def plain_start(self) -> tuple[str, ...]:
@@ -47,7 +52,9 @@ class Pattern:
 
     @cached_property
     def _regex(self) -> re.Pattern[str]:
-        return re.compile(_path_regex(self.names, self._name_regexes, self.is_folder))
+        return re.compile(
+            _path_regex(self.names, self._name_regexes, self.is_folder, self._groups)
+        )
 
     def match(self, path: str) -> re.Match[str] | None:
         """The match of a path; its group `below` is set if a folder above it matches."""
@@ -147,8 +154,20 @@ def _without_repeats(names: Iterable[str]) -> Iterator[str]:
         last = name
 
 
+def _atomic(regex: str, groups: Iterator[int]) -> str:
+    """The expression as an atomic group: what it has matched is not tried otherwise.
+
+    Written as a lookahead: CPython 3.11.0 to 3.11.4 mishandle real atomic groups.
+    """
+    number = next(groups)
+    return f"(?={_GROUP}{number}>{regex})){_GROUP_TEXT}{number})"
+
+
 def _path_regex(
-    names: Sequence[str], name_regexes: Sequence[str], is_folder: bool
+    names: Sequence[str],
+    name_regexes: Sequence[str],
+    is_folder: bool,
+    groups: Iterator[int],
 ) -> str:
     """The regular expression of a whole pattern, to match from the start of a path.
 
@@ -160,11 +179,14 @@ def _path_regex(
     if list(names) == [_ANY_NAMES]:
         return f"[^/]+{below}" if is_folder else ""
     *parts, last = _parts(names, name_regexes)
-    before = "".join(f"(?>{part}/)" for part in parts)
+    before = "".join(_atomic(f"{part}/", groups) for part in parts)
     if names[-1] == _ANY_NAMES:
         return before + last + (below if is_folder else "/")
     # The path itself first: it counts for more than a folder above it.
-    return rf"{before}(?:{last}\Z|{last}{below})"
+    last_again = last
+    for start in (_GROUP, _GROUP_TEXT):
+        last_again = last_again.replace(start, f"{start}again_")
+    return rf"{before}(?:{last}\Z|{last_again}{below})"
 
 
 def _parts(names: Sequence[str], name_regexes: Sequence[str]) -> list[str]:
@@ -183,7 +205,7 @@ def _parts(names: Sequence[str], name_regexes: Sequence[str]) -> list[str]:
     return parts
 
 
-def _name_regex(name: str) -> str:
+def _name_regex(name: str, groups: Iterator[int]) -> str:
     """The regular expression of one name; stars as in `_path_regex`, for the same reason."""
     if name == "*":
         return "[^/]+"
@@ -196,7 +218,8 @@ def _name_regex(name: str) -> str:
     if len(pieces) == 1:
         return pieces[0]
     first, *middle, last = pieces
-    return first + "".join(f"(?>[^/]*?{piece})" for piece in middle) + "[^/]*" + last
+    shortest = [_atomic(f"[^/]*?{piece}", groups) for piece in middle]
+    return first + "".join(shortest) + "[^/]*" + last
 
 
 def _tokens(name: str) -> Iterator[str]:

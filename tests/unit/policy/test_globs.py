@@ -152,3 +152,8 @@ def test_a_list_of_too_many_globs_or_a_glob_without_a_path_is_located() -> None:
         f"tasks.yml:7: allow: '{'*a' * 50}…{'*a' * 50}' is not a valid gitignore "
         "pattern: it has a name of more than 255 bytes; fix the pattern"
     )
+
+
+def test_a_glob_may_have_any_text_beside_its_stars() -> None:
+    assert matches(["atomic_0*a*b"], "atomic_0xaxb")
+    assert not matches(["atomic_0*a*b"], "atomic_again_0xaxb")
