@@ -105,15 +105,17 @@ def _usage(answer: Json) -> Usage:
 
 
 def _failure(answer: Json, limit: object, outcome: Outcome) -> Failure | None:
-    failure = stop_failure(outcome)
-    if failure is not None:
-        return failure
+    stopped = stop_failure(outcome)
+    if stopped is not None and stopped.kind is FailureKind.INTERRUPTED:
+        return stopped
     ended_well = answer.get("type") == "result" and not answer.get("is_error")
-    # The shape of the event is quoted in paperclipai/paperclip#5776.
-    if dig(limit, "status") == "rejected" and not ended_well:
+    # One that waits for its reset may meet a time limit first.
+    if _is_rejected(limit) and not ended_well:
         resets = plausible(dig(limit, "resetsAt"), outcome.finished)
         message = _error_message(answer) or "claude's usage limit is reached"
         return limit_failure(message, resets, outcome)
+    if stopped is not None:
+        return stopped
     # Before the exit status, which is 1 for every error of the model.
     if answer.get("is_error"):
         status = answer.get("api_error_status")
@@ -134,11 +136,20 @@ def _failure(answer: Json, limit: object, outcome: Outcome) -> Failure | None:
     return None
 
 
+def _is_rejected(limit: object) -> bool:
+    """Whether the limit stops claude; the user may pay for more, and it goes on.
+
+    The shape of the event is quoted in paperclipai/paperclip#5776.
+    """
+    is_over = dig(limit, "status") == "rejected"
+    return is_over and dig(limit, "isUsingOverage") is not True
+
+
 def _error_message(answer: Json) -> str:
     errors = answer.get("errors")
     if isinstance(errors, list):
         return "; ".join(map(str, errors))
-    return str(answer.get("result") or answer.get("subtype"))
+    return str(answer.get("result") or answer.get("subtype") or "")
 
 
 def _denied_writes(answer: Json) -> list[str]:

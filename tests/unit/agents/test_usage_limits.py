@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runner.agents.process import EndReason
 from runner.agents.usage_limits import reset_time
 from runner.core.result import FailureKind
 from tests.support.preset_outputs import read_output
@@ -101,6 +102,7 @@ def _line(value: object) -> str:
     return json.dumps(value) + "\n"
 
 
+# As public reports quote them; `usage_limits` names the issue of each.
 CLAUDE_WORDS = "You've hit your session limit · resets 10:30pm (Europe/Berlin)"
 CODEX_WORDS = "You've hit your usage limit. Upgrade to Pro or try again at 5:42 PM."
 GEMINI_WORDS = (
@@ -113,6 +115,7 @@ COPILOT_WORDS = (
     "requests you can make within a specific time period. "
     "Please try again in 51 hours."
 )
+OPENCODE_WORDS = "The usage limit has been reached"
 
 
 @pytest.mark.parametrize(
@@ -137,7 +140,7 @@ COPILOT_WORDS = (
             "opencode",
             {
                 "type": "error",
-                "error": {"data": {"message": "The usage limit has been reached"}},
+                "error": {"data": {"message": OPENCODE_WORDS}},
             },
             0,
             0,
@@ -154,18 +157,46 @@ def test_the_programs_own_sentence_is_a_usage_limit(
     assert (failure.resets_at is not None) == bool(has_time)
 
 
-def _rejected(resets_at: float) -> str:
-    info = {"status": "rejected", "resetsAt": int(resets_at)}
+def _rejected(resets_at: float, **more: object) -> str:
+    info = {"status": "rejected", "resetsAt": int(resets_at), **more}
     return _line({"type": "rate_limit_event", "rate_limit_info": info})
 
 
-def test_claudes_event_needs_no_words(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("status", "end_reason"),
+    [(1, "exited"), (0, "exited"), (-15, "timeout"), (-15, "idle")],
+)
+def test_claudes_event_needs_no_words(
+    tmp_path: Path, status: int, end_reason: EndReason
+) -> None:
     resets = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=3)
     stdout = _rejected(resets.timestamp())
-    failure = read_output("claude", tmp_path, stdout, status=1).failure
+    failure = read_output(
+        "claude", tmp_path, stdout, status=status, end_reason=end_reason
+    ).failure
     assert failure is not None
     assert failure.kind is FailureKind.USAGE_LIMIT
+    assert failure.message == "claude's usage limit is reached"
     assert failure.resets_at == f"{resets:%Y-%m-%dT%H:%M:%SZ}"
+
+
+@pytest.mark.parametrize(
+    ("end_reason", "more", "kind"),
+    [
+        ("cancelled", {}, FailureKind.INTERRUPTED),
+        ("timeout", {"isUsingOverage": True}, FailureKind.TIMEOUT),
+        ("exited", {"isUsingOverage": True}, FailureKind.AGENT_ERROR),
+    ],
+)
+def test_an_interruption_and_one_who_pays_for_more_are_no_limit(
+    tmp_path: Path, end_reason: EndReason, more: dict[str, object], kind: FailureKind
+) -> None:
+    stdout = _rejected(datetime.now(UTC).timestamp() + 60, **more)
+    failure = read_output(
+        "claude", tmp_path, stdout, status=1, end_reason=end_reason
+    ).failure
+    assert failure is not None
+    assert failure.kind is kind
 
 
 def test_an_answer_after_claudes_event_counts(tmp_path: Path) -> None:
@@ -185,10 +216,32 @@ def test_codexs_json_gives_the_time(tmp_path: Path) -> None:
     assert failure.resets_at is not None
 
 
-def test_what_the_model_writes_is_no_limit(tmp_path: Path) -> None:
-    message = {"type": "agent_message", "text": CODEX_WORDS}
-    stdout = _line({"type": "item.completed", "item": message})
-    failure = read_output("codex", tmp_path, stdout, status=1).failure
+@pytest.mark.parametrize(
+    ("preset", "said"),
+    [
+        (
+            "claude",
+            {
+                "type": "assistant",
+                "message": {"content": [{"type": "text", "text": CLAUDE_WORDS}]},
+            },
+        ),
+        (
+            "codex",
+            {
+                "type": "item.completed",
+                "item": {"type": "agent_message", "text": CODEX_WORDS},
+            },
+        ),
+        ("gemini", {"response": GEMINI_WORDS}),
+        ("copilot", {"type": "assistant.message", "data": {"content": COPILOT_WORDS}}),
+        ("opencode", {"type": "text", "part": {"text": OPENCODE_WORDS}}),
+    ],
+)
+def test_what_the_model_writes_is_no_limit(
+    tmp_path: Path, preset: str, said: object
+) -> None:
+    failure = read_output(preset, tmp_path, _line(said), status=1).failure
     assert failure is not None
     assert failure.kind is FailureKind.AGENT_ERROR
 
