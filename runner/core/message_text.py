@@ -13,15 +13,21 @@ import re
 
 from runner.core.documents import clean
 
-# Joiners, marks of direction, tags: they hide text from people.
-_INVISIBLE = re.compile("[\u200b-\u200f\u2060-\u2064\ufeff\U000e0000-\U000e007f]")
+# Joiners, marks of direction, fillers, tags, selectors of variants: they hide text from
+# people. What Unicode calls "default ignorable" (DerivedCoreProperties.txt) but U+FE0F,
+# which emoji have; and the blank of Braille.
+_INVISIBLE = re.compile(
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2060-\u206f"
+    "\u2800\u3164\ufe00-\ufe0e\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3"
+    "\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+)
 # GitHub takes letters of ASCII alone for the word before the sign.
 # Packages that fanin itself advises to install: without the sign the command is wrong.
 _PACKAGES = "anthropic-ai/claude-code|github/copilot|google/gemini-cli|openai/codex"
 _MENTION = re.compile(
     rf"(?<![A-Za-z0-9_])@+(?=[A-Za-z0-9])(?!(?:{_PACKAGES})(?![\w-]))"
 )
-_REFERENCE = re.compile(r"#(?=[0-9]+\b)")
+_REFERENCE = re.compile(r"#(?=[0-9]+\b)", re.ASCII)
 _SHORT_REFERENCE = re.compile(r"(?<![A-Za-z0-9])gh-(?=[0-9])", re.IGNORECASE)
 _PAGE = re.compile(r"/(issue|pull|discussion)s?/(?=[0-9])", re.IGNORECASE)
 _BRACKETS = re.compile(r"\[([^\[\]\n]{1,60})\]")

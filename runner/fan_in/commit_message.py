@@ -96,4 +96,5 @@ def _shorten(text: str, length: int = _LINE_LENGTH) -> str:
     line = one_line(text)
     if len(line) <= length:
         return line
-    return line[: length - 1] + "…"
+    # What is left of `#3abc` may be a command: `#3…`.
+    return one_line(line[: length - 1] + "…")

@@ -35,6 +35,7 @@ COMMANDS = re.compile(
         ("skip-checks: true", "skip-checks true"),
         ("Skip-Checks:true", "Skip-Checks true"),
         ("closes #3", "closes no. 3"),
+        ("closes #3é", "closes no. 3é"),
         ("Fixes: #3, resolves o/r#4", "Fixes: no. 3, resolves o/r no. 4"),
         ("resolved GH-5", "resolved no. 5"),
         (
@@ -66,6 +67,15 @@ def test_a_command_is_spelt_so_that_github_reads_none(text: str, shown: str) -> 
 )
 def test_other_text_stays_as_it_is(text: str) -> None:
     assert one_line(text) == text
+
+
+@pytest.mark.parametrize(
+    "character",
+    "\u00ad\u034f\u061c\u115f\u1160\u17b4\u180e\u200d\u2064\u206a\u2800\u3164\ufe00\uffa0"
+    "\U0001d173\U000e0041\U000e0100\U000e01ef",
+)
+def test_no_character_is_invisible(character: str) -> None:
+    assert one_line(f"a{character}b[sk{character}ip ci]") == "ab(skip ci)"
 
 
 @pytest.mark.parametrize("name", agents.presets())

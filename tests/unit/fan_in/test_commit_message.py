@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from runner.core.result import Failure, FailureKind
@@ -108,6 +110,13 @@ def test_no_text_in_a_message_is_a_command_to_github() -> None:
     assert text.splitlines()[-2:] == ["Fanin-Task: no. 7", "Fanin-Task: b"]
     subject = commit_message(manifest(), [_landed("T1", title=title)], {})
     assert subject.startswith("T1: (skip ci) x no. 1\n")
+
+
+def test_a_text_that_is_cut_does_not_end_in_a_command() -> None:
+    for length in range(100):
+        title = "x" * length + " closes #3abc " + "y" * 100
+        subject = commit_message(manifest(), [_landed("T1", title=title)], {})
+        assert not re.search(r"#3\b", subject.splitlines()[0])
 
 
 def test_the_name_of_a_run_or_a_branch_is_no_command() -> None:
