@@ -177,7 +177,7 @@ def killed_after_the_agent(project: Project, tmp_path: Path) -> None:
     place = crashes.Place(tmp_path)
     (tmp_path / "tmp").mkdir()
     assert place.project.root == project.root
-    end = place.run(30)
+    end = place.run("before landing")
     assert end.returncode == -9, end.stdout + end.stderr
     assert place.durable_results()
 

@@ -2,7 +2,8 @@
 
     python crash_driver.py STEP COUNT_FILE fanin-arguments…
 
-STEP 0 kills nothing; COUNT_FILE gets one line per step passed. Else COUNT_FILE.killed
+STEP may be the name of a step: the first one of that name. STEP 0 kills nothing;
+COUNT_FILE gets one line per step passed. Else COUNT_FILE.killed
 gets the name of the step at which it died: where threads pass their steps beside each
 other, the number does not tell that. A wait for a usage limit takes no time.
 """
@@ -24,13 +25,13 @@ _lock = threading.Lock()
 _passed = 0
 
 
-def count(step: int, count_file: str, name: str) -> None:
+def count(step: str, count_file: str, name: str) -> None:
     global _passed
     with _lock:
         _passed += 1
-        if step == 0:
+        if step == "0":
             note(count_file, name)
-        elif _passed == step:
+        elif step in (str(_passed), name):
             note(f"{count_file}.killed", name)
             os.killpg(0, signal.SIGKILL)
 
@@ -46,7 +47,7 @@ def let_agents_work_again(_clock: VirtualClock) -> None:
 
 if __name__ == "__main__":
     vars(run)["SystemClock"] = lambda: VirtualClock(let_agents_work_again)
-    step, count_file = int(sys.argv[1]), sys.argv[2]
+    step, count_file = sys.argv[1], sys.argv[2]
     durable.checkpoint = lambda name: count(step, count_file, name)
     sys.argv = ["fanin", *sys.argv[3:]]
     main()

@@ -184,8 +184,8 @@ class Place:
         waiting = self.project.git(*lacking).splitlines()
         return waiting[0] if waiting else "refs/heads/main"
 
-    def run(self, step: int) -> subprocess.CompletedProcess[str]:
-        """`fanin run`, killed at that step (0: not at all)."""
+    def run(self, step: int | str) -> subprocess.CompletedProcess[str]:
+        """`fanin run`, killed at that step or the first of that name (0: not at all)."""
         environ = {
             **os.environ,
             "PYTHONPATH": str(ROOT),
