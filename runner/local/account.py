@@ -212,7 +212,7 @@ class RunAccount:
         limit = self._limits.limits[agent]
         reached = f"the usage limit of {agent} is reached"
         if not limit.is_known:
-            reached += ", and when it resets is unknown"
+            reached += " (when it resets is unknown)"
         return Pause(
             until,
             f"{reached}: waiting until {when}; Ctrl-C ends the run",
@@ -248,7 +248,9 @@ class RunAccount:
         limit = self._limits.limits[agent]
         go_on = f"to go on after {when}:  fanin run"
         if self._settings.on_limit == "stop":
-            return f"{reached} until {when}, and on_limit is stop; {go_on}"
+            if limit.is_known:
+                reached += f" until {when}"
+            return f"{reached}, and on_limit is stop; {go_on}"
         longest = self._settings.on_limit_max
         if limit.until - limit.since <= timedelta(seconds=longest):
             return None

@@ -193,6 +193,8 @@ def test_the_command_says_until_when_and_a_signal_ends_the_wait(
     done = project.cli("run", "--on-limit", "stop")
     assert done.returncode == 4
     assert "stopped: the usage limit of" in done.stdout
+    unknown = "is reached (when it resets is unknown), and on_limit is stop; to go on"
+    assert unknown in done.stdout
     status = project.cli("status")
     assert "is reached: fanin run waits until" in status.stdout
 
