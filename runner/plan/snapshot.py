@@ -78,7 +78,7 @@ def read_snapshot(
     tree = CommitTree(repo, commit)
     if not choice.is_several and not exists(tree, choice.path):
         raise InvalidInput([missing_in_commit(repo, choice)])
-    text = decode_text(progress_path, repo.file(commit, progress_path))
+    text = _progress_text(repo, commit, progress_path)
     return _snapshot(commit, choice, tree, task_rules, progress_path, text)
 
 
@@ -103,6 +103,21 @@ def _snapshot(
     return Snapshot(commit, plan, graph, replace(recorded, owners=owners))
 
 
+def _progress_text(repo: Repository, commit: str, path: str) -> str | None:
+    """The text of the progress file in the commit; None if there is none yet.
+
+    Raises InvalidInput for what is no regular file: completed tasks would run again.
+    """
+    data = repo.file(commit, path)
+    if data is None and repo.has_entry(commit, path):
+        what = (
+            f"is no regular file in {commit[:10]}, so no progress can be read from it"
+        )
+        remedy = "restore the file, or choose another one with  progress"
+        raise InvalidInput([Problem(path, None, what, remedy)])
+    return decode_text(path, data)
+
+
 def read_progress(
     repo: Repository, commit: str, choice: PlanSettings, progress_path: str
 ) -> Progress:
@@ -111,7 +126,7 @@ def read_progress(
     If the file has several plans, the progress of any of them. Raises InvalidInput if
     it is unreadable or belongs to another plan.
     """
-    text = decode_text(progress_path, repo.file(commit, progress_path))
+    text = _progress_text(repo, commit, progress_path)
     return progress.parse(
         progress_path, text, choice.path, any_section=True, folder=choice.path
     )

@@ -66,6 +66,10 @@ class ObjectDatabase:
         _, _, object_id = meta.split()
         return self.blob(object_id.decode())
 
+    def has_entry(self, commit: str, path: str) -> bool:
+        """Whether the path is a file, a folder or anything else in a commit."""
+        return bool(self.git.run(["ls-tree", "-z", commit, "--", f":(literal){path}"]))
+
     def files(self, commit: str, path: str) -> dict[str, tuple[str, int]]:
         """The regular files at or below `path` in a commit: path → (object id, size in
         bytes).

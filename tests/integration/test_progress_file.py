@@ -15,6 +15,7 @@ from runner.core.result import Failure, FailureKind
 from runner.core.task import Status
 from runner.plan import progress
 from runner.plan.progress import Progress, Record
+from tests.support.project import Project
 
 IDS = ["T1", "T2", "T3", "T4"]
 BASE = Progress("tasks.yml", {task_id: Record() for task_id in IDS})
@@ -89,3 +90,25 @@ def test_branches_that_changed_one_task_differently_conflict(
 def test_branches_that_made_the_same_change_agree(tmp_path: Path) -> None:
     both = BASE.with_records({"T2": DONE})
     assert _merge(tmp_path, both, BASE, both) == (0, progress.render(both, IDS))
+
+
+@pytest.mark.parametrize("kind", ["folder", "link"])
+def test_what_is_no_regular_file_is_refused_instead_of_running_all_again(
+    project: Project, kind: str
+) -> None:
+    project.plan([{"id": "A", "do": ["write a: a"]}])
+    project.run()
+    progress = project.root / ".fanin" / "progress.json"
+    text = progress.read_text()
+    progress.unlink()
+    if kind == "folder":
+        progress.mkdir()
+        (progress / "x").write_text("x")
+    else:
+        (project.root / "elsewhere.json").write_text(text)
+        progress.symlink_to("../elsewhere.json")
+    project.commit()
+    refused = project.cli("run")
+    assert refused.returncode == 2
+    assert "is no regular file" in refused.stderr
+    assert len(project.intervals()) == 1
