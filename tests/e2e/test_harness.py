@@ -658,6 +658,20 @@ def test_artifact_rules(tmp_path: Path) -> None:
             artifacts.check_name(name)
 
 
+def test_a_key_of_the_cache_is_never_replaced(tmp_path: Path) -> None:
+    env = {"GITHUB_WORKSPACE": str(tmp_path / "work")}
+    store, kept = tmp_path / "store", tmp_path / "work" / "kept"
+    kept.parent.mkdir()
+    saved = []
+    for text in ("first", "second"):
+        kept.write_text(text, encoding="utf-8")
+        saved.append(cache.save(store, "k", str(kept), env))
+    kept.unlink()
+    asked = {**env, "IN_KEY": "k", "IN_PATH": str(kept)}
+    assert cache.restore(asked, store) == "k"
+    assert (saved, kept.read_text(encoding="utf-8")) == ([True, False], "first")
+
+
 @pytest.mark.parametrize(
     ("patterns", "hidden", "found"),
     [
@@ -1427,7 +1441,7 @@ def test_each_rule_of_github_has_a_source_and_a_test_that_exists() -> None:
     rules = [row for row in rows if not row[-1].startswith("test")]
     written = {
         name
-        for folder in ("e2e", "workflows")
+        for folder in ("e2e", "integration", "workflows")
         for file in (PROJECT / "tests" / folder).glob("test_*.py")
         for name in re.findall(r"^def (test_\w+)", file.read_text(), re.MULTILINE)
     }
