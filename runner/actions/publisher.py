@@ -28,11 +28,14 @@ if TYPE_CHECKING:
 TRIES = 50
 
 HELD_PREFIX = "fanin/held/"
+_APPROVAL = " If its checks wait, start them with *Approve workflows to run*."
 _HELD_BODY = (
     "What was verified was not what would have landed, twice: the branch moved "
-    "meanwhile. Merging this completes the tasks in it."
+    f"meanwhile. Merging this completes the tasks in it.{_APPROVAL}"
 )
-_SWITCHED_BODY = "{base} refuses pushes from fanin, so the run's work is here."
+_SWITCHED_BODY = (
+    f"{{base}} refuses pushes from fanin, so the run's work is here.{_APPROVAL}"
+)
 
 _DEFAULT_REMEDY = "allow fanin's job to push there, or set  branch:"
 _REMEDIES = {

@@ -71,6 +71,14 @@ class RoundReport:
     next_step: str = ""
 
 
+# GitHub lets the checks of a push by GITHUB_TOKEN to a pull request wait (docs "When
+# GITHUB_TOKEN triggers workflow runs", June 2026); those of other tokens start at once.
+_APPROVAL = (
+    "<sub>If the checks of this commit wait, start them with "
+    "*Approve workflows to run*.</sub>"
+)
+
+
 @dataclass(frozen=True)
 class _Detail:
     """The detail of a summary: failures, lines of each log, rows of each table."""
@@ -113,8 +121,9 @@ def round_start(
 
 def sticky_comment(views: Sequence[TaskView], report: RoundReport) -> str:
     """The pull request's comment. `MARKER` tells which comment to update."""
-    limit = COMMENT_LIMIT - len(MARKER) - 1
-    return f"{MARKER}\n{round_summary(views, report, limit)}"
+    approval = f"\n{_APPROVAL}\n" if report.commit else ""
+    limit = COMMENT_LIMIT - len(MARKER) - 1 - len(approval)
+    return f"{MARKER}\n{round_summary(views, report, limit)}{approval}"
 
 
 class _RoundPage:

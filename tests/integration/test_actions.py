@@ -441,6 +441,7 @@ def test_without_a_verdict_nothing_lands_nothing_counts_and_a_rerun_lands_it(
     assert "job verify gave no verdict" in merged.log
     assert "re-run failed jobs before 20" in merged.log
     assert "Re-run failed jobs" in merged.summary
+    assert "The results are kept until 20" in merged.summary
     assert "red because" not in merged.summary
     counts = ("completed", "failed", "remaining", "again", "landed", "commit", "round")
     assert [merged.outputs[name] for name in counts] == [

@@ -36,6 +36,8 @@ def test_the_texts_of_a_pull_request_are_no_commands_to_github() -> None:
     assert held[2] == "Fanin batch (skip ci) x.1"
     assert switched[2] == "Fanin run no. 7"
     assert switched[3].startswith("closes no. 3 refuses pushes")
+    assert "Approve workflows to run" in held[3]
+    assert "Approve workflows to run" in switched[3]
     assert held[:2] == ("fanin/held/[skip ci] @x.1", "main"), (
         "branches stay as they are"
     )

@@ -278,6 +278,15 @@ def test_a_sticky_comment_starts_with_its_marker() -> None:
     ).startswith(round_summary.MARKER)
 
 
+def test_a_comment_on_a_commit_names_the_button_for_checks_that_wait() -> None:
+    button = "Approve workflows to run"
+    landed = RoundReport("1.1", "main", commit="c" * 40)
+    assert button in round_summary.sticky_comment(views("A"), landed)
+    assert button not in round_summary.round_summary(views("A"), landed)
+    nothing = RoundReport("1.1", "main")
+    assert button not in round_summary.sticky_comment(views("A"), nothing)
+
+
 def test_a_summary_does_not_show_an_internal_standing() -> None:
     assert Standing.STUCK.value not in round_summary.round_summary(
         views("A"), RoundReport("1.1", "main")
