@@ -33,6 +33,7 @@ from tests.support.github.world import (
     NAME,
     OWN_JOBS,
     PULL_REQUEST,
+    SCHEDULE,
     Task,
     World,
     counts,
@@ -474,6 +475,15 @@ def test_a_run_started_anew_when_all_is_done_finds_nothing_to_do(
     assert again.exit_code == 0
     assert any("nothing to do" in text for text in said(again, "notice"))
     assert place.repository.git.tip() == before
+
+
+def test_a_schedule_without_a_run_that_waits_costs_one_job(make: Make) -> None:
+    place = make(ONE, callers={SCHEDULE: world.example(SCHEDULE)})
+    run = place.harness.run_act(NAME, "schedule", workflow=SCHEDULE)
+    assert (ran(run), run.exit_code) == (["next"], 0), run.printed()
+    assert any("no run waits: nothing to do" in text for text in said(run, "notice"))
+    assert place.subjects() == ["Seed"]
+    assert place.forge.unknown == []
 
 
 # -- several rounds in one run --
@@ -1213,6 +1223,8 @@ def test_caller_without_workflow_dispatch_is_told_the_lines_to_add(make: Make) -
 
 CI = "on: workflow_dispatch\njobs: {ci: {runs-on: ubuntu-latest, steps: [{run: 'echo tested'}]}}\n"
 SECRET, OTHER = "value-of-the-secret", "value-nobody-asked-for"
+# The last value is in every state. If it were masked, GitHub would drop them all.
+AGENT_ENV = f"AGENT_SECRET={SECRET}\nOTHER_SECRET={OTHER}\nCLAUDE_CODE_USE_BEDROCK=1\n"
 MAY_SEE = {
     "SSL_CERT_FILE",  # the machine's certificates, where it has its own
     "FANIN_PROMPT",
@@ -1234,28 +1246,40 @@ MAY_SEE = {
 }
 
 
+# What people do in a step of their own.
+INSTALL = """
+mkdir -p "$RUNNER_TEMP/tools"
+printf '#!/bin/sh\\necho 2\\n' >"$RUNNER_TEMP/tools/own-tool"
+chmod +x "$RUNNER_TEMP/tools/own-tool"
+echo "$RUNNER_TEMP/tools" >>"$GITHUB_PATH"
+echo MACHINE_SETTING=of-the-machine >>"$GITHUB_ENV"
+"""
+
+
 @pytest.fixture(scope="module")
 def individual(make: Make) -> tuple[World, list[Run]]:
     def change(document: Document) -> None:
-        giving(trigger_workflows="ci.yml")(document)
+        giving(trigger_workflows="ci.yml", install=INSTALL)(document)
         document["jobs"]["fanin"]["secrets"]["agent-env"] = "${{ secrets.AGENT_ENV }}"
 
     names = "env | sed -n 's/^\\([A-Za-z_]*\\)=.*/\\1/p' > seen"
     looks = f'{names}; printf %s "$AGENT_SECRET" | sha256sum > digest; echo "it is $AGENT_SECRET"'
     tells = 'printf %s "$AGENT_SECRET" > told'
 
-    def agent(script: str) -> Document:
-        return {"command": ["sh", "-c", script], "env": ["AGENT_SECRET"]}
+    def agent(script: str, name: str = "AGENT_SECRET") -> Document:
+        return {"command": ["sh", "-c", script], "env": [name]}
+
+    uses = 'test -n "$MACHINE_SETTING" && own-tool >two'
 
     place = make(
         [
             {"id": "looks", "agent": agent(looks)},
-            {"id": "two", "do": ["write two: 2"]},
+            {"id": "two", "agent": agent(uses, "MACHINE_SETTING")},
             {"id": "tells", "agent": agent(tells), "max_attempts": 1},
         ],
         callers={DISPATCH: world.adapted(DISPATCH, change)},
         more={".github/workflows/ci.yml": CI},
-        secrets={"AGENT_ENV": f"AGENT_SECRET={SECRET}\nOTHER_SECRET={OTHER}\n"},
+        secrets={"AGENT_ENV": AGENT_ENV},
         env={
             "ACTIONS_RUNTIME_TOKEN": "token-of-the-runtime",
             "ACTIONS_RESULTS_URL": "http://127.0.0.1:9/",
@@ -1289,6 +1313,24 @@ def test_individual_strategy_lands_a_commit_a_task_each_with_its_own_progress(
         [".fanin/progress.json", "two"],
         [".fanin/progress.json"],
     ]
+
+
+@pytest.mark.xdist_group("individual")
+def test_agents_find_what_install_put_on_the_path_and_into_the_environment(
+    individual: tuple[World, list[Run]],
+) -> None:
+    place, runs = individual
+    assert place.states()["two"] == "completed", runs[0].printed("task")
+    assert place.repository.git.read("main", "two") == b"2\n"
+
+
+@pytest.mark.xdist_group("individual")
+def test_a_short_value_of_agent_env_drops_no_output(
+    individual: tuple[World, list[Run]],
+) -> None:
+    _, runs = individual
+    assert "1" in runs[0].leg("merge").outputs["state"]
+    assert runs[0].leg("next").outputs["round"]
 
 
 @pytest.mark.xdist_group("individual")

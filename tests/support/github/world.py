@@ -21,6 +21,7 @@ from tests.support.github.standin.artifacts import Store
 NAME = "octo/work"
 AGENT = PROJECT / "tests" / "resources" / "fake_agent.py"
 OWN_JOBS = "own-jobs.yml"
+SCHEDULE = "fanin-schedule.yml"
 DISPATCH, PULL_REQUEST, ISSUES = (
     "fanin.yml",
     "fanin-pull-request.yml",
@@ -31,6 +32,7 @@ EXAMPLES = {
     PULL_REQUEST: "examples/pull-request.yml",
     ISSUES: "examples/issues.yml",
     OWN_JOBS: "examples/own-jobs.yml",
+    SCHEDULE: "examples/schedule.yml",
 }
 KEY = "key-of-the-agent"
 # Job `task` of each round; the harness names those of the second call and later by it.
