@@ -300,11 +300,12 @@ class Journal:
     def tidy(self) -> None:
         """Remove the folders of old runs, and the journal's events if nothing is open.
 
-        Usage limits stay.
+        Usage limits stay, and so does work that is in a folder of results alone.
         """
         runs = sorted((self.folder / "runs").glob("*"), key=lambda folder: folder.name)
         for folder in runs[:-KEPT_RUNS]:
-            remove_folder(folder)
+            if not _has_kept_files(folder):
+                remove_folder(folder)
         state = self.state()
         is_open = state.run or state.waiting or state.landing or state.undo
         if not is_open and self.path.exists():
@@ -324,6 +325,13 @@ class Journal:
                 if started and not (folder / result_folder.RESULT).exists():
                     running.append(entry.task.id)
         return running
+
+
+def _has_kept_files(run: Path) -> bool:
+    """Whether the folder of a run has work that no ref keeps."""
+    archives = [*run.glob(f"*/results/*/{result_folder.ARCHIVE}")]
+    bundles = [*run.glob(f"*/results/*/{result_folder.BUNDLE}")]
+    return bool(archives or bundles)
 
 
 def _batch(event: Mapping[str, Any]) -> tuple[str, int]:

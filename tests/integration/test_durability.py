@@ -80,7 +80,10 @@ class Orders:
     def _lacking_result(self, disk: Disk, task: str) -> list[str]:
         folder, _ = self._attempts[task]
         lost = []
-        for name in ("result.json", "change.pack"):
+        names = ["result.json", "change.pack"]
+        if task == "A":
+            names.append("detours.bundle")
+        for name in names:
             path = f"{folder}/{name}"
             if path not in disk.known:
                 lost.append(f"{path} is not there")
@@ -129,9 +132,11 @@ class Orders:
 def test_what_must_be_durable_before_what(
     project: Project, tmp_path: Path, schedule: str
 ) -> None:
-    # The work of A lands first, or waits because a file is in its way.
+    # The work of A lands first; that of C waits because a file is in its way.
+    # Not of README.md, whose removal shows that a checkout goes.
+    stash = ["write aside: x", "git stash -q -u"]
     tasks: list[dict[str, Any]] = [
-        {"id": "A", "do": ["write a: a"]},
+        {"id": "A", "do": [*stash, "write a: a"]},
         {"id": "B", "do": ["write b: b", "fail late"], "max_attempts": 1},
         {"id": "C", "do": ["write c: c"], "depends_on": ["A"]},
     ]

@@ -250,6 +250,24 @@ def test_work_that_is_gone_or_may_not_land_any_more_is_left_out_with_the_reason(
     assert len(warnings) == 2
 
 
+@BOTH_SCHEDULES
+def test_a_task_that_turned_the_merged_work_red_goes_on_with_its_work(
+    agents: Agents, schedule: str
+) -> None:
+    agents.run(
+        {"good": ["touch good"], "bad": ["touch own bad", "rm bad; touch second"]},
+        schedule=schedule,
+        verify="test ! -e bad",
+        max_concurrent=2,
+    )
+    assert set(agents.project.states().values()) == {"completed"}
+    assert {"own", "bad"} <= set(agents.files("bad.2"))
+    assert agents.project.git("ls-files", "own", "bad", "second").split() == [
+        "own",
+        "second",
+    ]
+
+
 def test_set_up_neither_sees_the_work_nor_is_taken_for_it(agents: Agents) -> None:
     setup = "test ! -e own; echo generated >made; echo local >>.gitignore"
     agents.run(

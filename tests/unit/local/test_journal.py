@@ -395,16 +395,20 @@ def test_tidying_removes_events_only_when_nothing_is_open(
     assert removed or journal.state() == before
 
 
-def test_tidying_keeps_the_folders_of_the_last_runs(journal: Journal) -> None:
-    names = [f"r{number:03d}" for number in range(KEPT_RUNS + 2)]
+def test_tidying_keeps_the_folders_of_the_last_runs_and_work_that_no_ref_keeps(
+    journal: Journal,
+) -> None:
+    names = [f"r{number:03d}" for number in range(KEPT_RUNS + 4)]
     for name in names:
         journal.open(manifest(entry(), run=name))
         journal.record("end", run=name)
+    for name, file in (("r001", "left-out.tar"), ("r002", "detours.bundle")):
+        attempt = journal.round_folder(name, 1) / "results" / "000"
+        attempt.mkdir(parents=True)
+        (attempt / file).touch()
     journal.tidy()
-    assert (
-        sorted(folder.name for folder in (journal.folder / "runs").iterdir())
-        == names[2:]
-    )
+    kept = sorted(folder.name for folder in (journal.folder / "runs").iterdir())
+    assert kept == ["r001", "r002", *names[4:]]
 
 
 def test_a_result_merged_during_a_landing_is_still_accepted_after_it(
