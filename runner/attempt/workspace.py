@@ -52,19 +52,22 @@ _MAX_GIT_OUTPUT = 2**30
 # Bytes of the files in a submodule that its commit does not have. It is not recorded
 # which of them set-up made, so the limit of a result is too small for them.
 _MAX_SUBMODULE_BYTES = 2**30
+# Bytes of the files that set-up made or changed. It may make more than a result has, but
+# git would read a sparse file of a terabyte for hours.
+_MAX_PREPARED_BYTES = 2**32
 
 
 @dataclass(frozen=True)
 class Submodule:
     """A submodule that fanin checked out at `path`: the contents of a git directory to
     capture it with, the tree of its commit, and the tree that its files were before the
-    agent.
+    agent, None if git could not take them then.
     """
 
     path: str
     seed: Seed = field(repr=False)
     commit_tree: str
-    tree: str
+    tree: str | None
 
 
 @dataclass(frozen=True)
@@ -541,7 +544,13 @@ def _submodule_tree(workspace: Workspace, submodule: Submodule) -> str | None:
 def record_preparation(workspace: Workspace) -> Workspace:
     """The workspace after set-up, before the agent: what differs from the base now is
     not the agent's work.
+
+    The largest files beyond _MAX_PREPARED_BYTES are not read: nothing that becomes of
+    them is a result's.
     """
+    limits = workspace.limits
+    bounded = replace(limits, max_bytes=_MAX_PREPARED_BYTES)
+    workspace = replace(workspace, limits=bounded)
     git = capture_git(workspace)
     surveyed = sizes.survey(workspace.checkout, git.watch)
     if surveyed.trap is not None:
@@ -554,7 +563,7 @@ def record_preparation(workspace: Workspace) -> Workspace:
     left_out |= {each.path for each in _below_submodules(workspace, others)}
     trees = [_submodule_tree(workspace, each) for each in workspace.submodules]
     submodules = tuple(
-        replace(submodule, tree=tree) if tree is not None else submodule
+        replace(submodule, tree=tree)
         for submodule, tree in zip(workspace.submodules, trees, strict=True)
     )
     changed_submodules = {submodule.path for submodule in workspace.submodules}
@@ -570,6 +579,7 @@ def record_preparation(workspace: Workspace) -> Workspace:
         prepared=tuple(prepared),
         # a submodule's files are compared with what set-up made of them
         left_out=workspace.left_out | (left_out - changed_submodules),
+        limits=limits,
     )
 
 

@@ -83,6 +83,19 @@ def test_large_files_that_git_need_not_read_are_no_reason(space: Workspace) -> N
     assert (left_out, "a" in paths) == ({}, True)
 
 
+def test_what_set_up_makes_may_be_large_and_is_not_read_without_end(
+    space: Workspace,
+) -> None:
+    do(space, "truncate -s 1T huge; yes | head -c 3000000 > made")
+    unlimited = replace(space, limits=CaptureLimits(timeout=20))
+    prepared = workspace.record_preparation(unlimited)
+    do(prepared, "echo a > a")
+    assert captured(replace(prepared, limits=LIMITS)) == (
+        [".gitignore", "README.md", "a", "base.bin"],
+        {},
+    )
+
+
 @pytest.mark.parametrize(
     ("script", "path"),
     [
@@ -121,6 +134,18 @@ def test_a_file_that_is_too_large_below_a_submodule_changes_it(
     do(made, "truncate -s 1T lib/outer/huge")
     _, left_out = captured(made)
     assert left_out == {"lib/outer": "is a submodule with changed files"}
+
+
+def test_a_submodule_that_set_up_fills_without_end_fails_no_task(
+    with_submodules: Project, tmp_path: Path
+) -> None:
+    made = acquire(with_submodules, tmp_path / "space")
+    made = replace(made, limits=CaptureLimits(timeout=20))
+    do(made, "truncate -s 1T lib/outer/huge")
+    prepared = replace(workspace.record_preparation(made), limits=LIMITS)
+    do(prepared, "echo a > a")
+    paths, left_out = captured(prepared)
+    assert ("a" in paths, left_out) == (True, {})
 
 
 @pytest.mark.parametrize(
