@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from runner.core import durable
+from runner.policy.paths import shortened
 from runner.policy.redaction import Secrets
 
 _PIECE_SIZE = 2**20  # bytes of a file that are in memory at once
@@ -77,7 +78,7 @@ class _Writer:
             try:
                 self._add(file, name, waiting)
             except OSError as error:
-                self.archived.missing.append(f"{name}: {error.strerror}")
+                self.archived.missing.append(f"{shortened(name)}: {error.strerror}")
 
     def _add(self, file: Path, name: str, waiting: list[Path]) -> None:
         mode = file.lstat().st_mode

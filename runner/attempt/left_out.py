@@ -161,6 +161,17 @@ def explain(git: Git, checkout: Path, path: str) -> LeftOut:
     return LeftOut(name, "cannot be added by git", is_known=False)
 
 
+def not_ignored(git: Git, folders: Sequence[LeftOut]) -> list[LeftOut]:
+    """Those that no `.gitignore` names: git would have read them."""
+    if not folders:
+        return []
+    paths = [os.fsencode(f"{each.path}/") for each in folders]
+    argv = ["check-ignore", "-z", "--stdin"]
+    ignored = git.run(argv, stdin=b"\0".join(paths), ok=(0, 1)).split(b"\0")
+    named = zip(paths, folders, strict=True)
+    return [each for path, each in named if path not in ignored]
+
+
 def gitlinks(git: Git, index: Path) -> list[str]:
     """The paths of all submodules in the index."""
     # mostly there are none: the look at the bytes saves a process

@@ -22,6 +22,8 @@ from runner.repo.command import Git, Watch
 FACTOR = 8
 # git reads these whole, wherever they are
 _RULES = frozenset({".gitignore", ".gitattributes", ".gitmodules", ".git"})
+_MAX_UNREADABLE = 100  # folders that are named
+_MAX_NAMED = 20  # of the folders in a path; what is too long for git is no reading
 _MAX_RULES_BYTES = 100 * 2**20  # newer versions of git ignore larger files
 
 
@@ -29,10 +31,13 @@ _NO_SIZES: Mapping[bytes, int] = {}
 
 
 class Survey(NamedTuple):
-    """The bytes of all files, and a file that git must not meet, if there is one."""
+    """The bytes of all files, a file that git must not meet, if there is one, and
+    folders that cannot be read.
+    """
 
     size: int
     trap: LeftOut | None = None
+    unreadable: Sequence[LeftOut] = ()
 
 
 class _File(NamedTuple):
@@ -49,12 +54,13 @@ def survey(folder: Path, watch: Watch) -> Survey:
     Raises GitStopped if `watch` ends it.
     """
     total = 0
-    for file in _files(folder, watch):
+    unreadable: list[LeftOut] = []
+    for file in _files(folder, watch, unreadable):
         if stat.S_ISREG(file.status.st_mode):
             total += file.status.st_size
         if file.is_rules and (problem := _problem(file.status)):
             return Survey(total, LeftOut(file.path, problem))
-    return Survey(total)
+    return Survey(total, unreadable=unreadable)
 
 
 def _problem(status: os.stat_result) -> str | None:
@@ -67,7 +73,7 @@ def _problem(status: os.stat_result) -> str | None:
     return None
 
 
-def _files(folder: Path, watch: Watch) -> Iterator[_File]:
+def _files(folder: Path, watch: Watch, unreadable: list[LeftOut]) -> Iterator[_File]:
     # A list and no recursion: an agent may nest folders as deep as it likes. Paths are
     # relative, as git's are: otherwise git would reach further.
     remaining = [""]
@@ -77,7 +83,14 @@ def _files(folder: Path, watch: Watch) -> Iterator[_File]:
             parent = remaining.pop()
             if not watch.seconds_to_wait():
                 raise GitStopped(("add",), 1, watch.stopped or "")
-            for name, status in _listed(root, parent):
+            try:
+                listed = _listed(root, parent)
+            except OSError as error:
+                # git passes over such a folder without an error
+                if len(unreadable) < _MAX_UNREADABLE and "/.git/" not in parent:
+                    unreadable.append(_unreadable(parent, error))
+                continue
+            for name, status in listed:
                 path = f"{parent}{name}"
                 is_nested = "/.git/" in path
                 if status is not None:
@@ -89,24 +102,28 @@ def _files(folder: Path, watch: Watch) -> Iterator[_File]:
         os.close(root)
 
 
+def _unreadable(folder: str, error: OSError) -> LeftOut:
+    names = folder.rstrip("/").split("/")
+    if len(names) <= _MAX_NAMED:
+        return LeftOut("/".join(names), f"cannot be read: {error.strerror}")
+    path = "/".join(names[:_MAX_NAMED])
+    return LeftOut(path, f"has a folder that cannot be read: {error.strerror}")
+
+
 def _listed(root: int, parent: str) -> list[tuple[str, os.stat_result | None]]:
-    """The entries of a folder; None for the status of a folder. Nothing if it cannot be
-    read: then git cannot either.
-    """
+    """The entries of a folder; None for the status of a folder."""
     listed: list[tuple[str, os.stat_result | None]] = []
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
-    with suppress(OSError):
-        folder = os.open(parent or ".", flags, dir_fd=root)
-        try:
-            with os.scandir(folder) as entries:
-                for entry in entries:
-                    if entry.is_dir(follow_symlinks=False):
-                        listed.append((entry.name, None))
-                    else:
-                        status = entry.stat(follow_symlinks=False)
-                        listed.append((entry.name, status))
-        finally:
-            os.close(folder)
+    folder = os.open(parent or ".", flags, dir_fd=root)
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    listed.append((entry.name, None))
+                else:
+                    listed.append((entry.name, entry.stat(follow_symlinks=False)))
+    finally:
+        os.close(folder)
     return listed
 
 

@@ -34,6 +34,7 @@ from runner.attempt.left_out import (
     explain,
     gitlinks,
     nested_repository,
+    not_ignored,
 )
 from runner.core import durable
 from runner.core.errors import GitFailed, GitStopped
@@ -257,7 +258,7 @@ def capture(workspace: Workspace) -> Capture:
     if surveyed.trap is not None:
         reason = "was not captured because of it"
         return Capture(None, (surveyed.trap, LeftOut(".", reason)))
-    added = _add(workspace, git, surveyed.size)
+    added = _add(workspace, git, surveyed)
     left_out = added.left_out
     if not added.is_changed:
         left_out += _below_submodules(workspace, added.gitlinks)
@@ -286,16 +287,16 @@ class _Added:
     left_out: list[LeftOut]
 
 
-def _add(workspace: Workspace, git: Git, size: int) -> _Added:
-    """Add the checkout's files, which have `size` bytes, to the index of `capture`."""
+def _add(workspace: Workspace, git: Git, surveyed: sizes.Survey) -> _Added:
+    """Add the checkout's files to the index of `capture`."""
     index = workspace.capture / "index"
     before = _index_state(index)
     agent_index = _agent_index(workspace)
     max_bytes = workspace.limits.max_bytes
     if max_bytes is None:
         max_bytes = sys.maxsize
-    left_out = []
-    if size > max_bytes:
+    left_out = not_ignored(git, surveyed.unreadable)
+    if surveyed.size > max_bytes:
         left_out += sizes.too_large(git, max_bytes, workspace.base)
     refused = add_all(git, without=left_out)
     left_out += [explain(git, workspace.checkout, path) for path in refused]
@@ -320,7 +321,8 @@ def add_folder(git: Git, max_bytes: int | None, base: str) -> list[LeftOut]:
         left_out += sizes.too_large(git, max_bytes, base)
     if left_out:
         raise GitFailed(["add"], 1, str(left_out[0]))
-    return [explain(git, git.cwd, path) for path in add_all(git)]
+    left_out = not_ignored(git, surveyed.unreadable)
+    return left_out + [explain(git, git.cwd, path) for path in add_all(git)]
 
 
 def changed_paths(workspace: Workspace, seconds: float) -> list[str]:
@@ -555,7 +557,7 @@ def record_preparation(workspace: Workspace) -> Workspace:
     surveyed = sizes.survey(workspace.checkout, git.watch)
     if surveyed.trap is not None:
         raise GitFailed(["add"], 1, str(surveyed.trap))
-    added = _add(workspace, git, surveyed.size)
+    added = _add(workspace, git, surveyed)
     nested, prepared = _index_changes(workspace, git)
     nested_paths = {change.path for change in nested}
     left_out = {each.path for each in added.left_out} | nested_paths

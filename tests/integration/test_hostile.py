@@ -4,6 +4,7 @@ the batch lands.
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,21 @@ def test_symlink_out_of_the_tree_directly_or_through_a_chain(
 ) -> None:
     _, record = beside_good(project, links)
     assert "symlink out of the repository" in record["error"]["message"]
+
+
+def test_a_path_of_2500_folders_fails_its_task_alone_and_nothing_is_left(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
+    make = "import os\nfor _ in range(2_500): os.mkdir('d'); os.chdir('d')\n"
+    make += "open('f', 'w').close()"
+    script = f'echo a > a; exec {sys.executable} -c "{make}"'
+    _, record = beside_good(project, script)
+    message = record["error"]["message"]
+    assert message.startswith("this cannot land: d/d/d/")
+    assert "has a folder that cannot be read: File name too long" in message
+    assert list((tmp_path / "tmp").iterdir()) == []
 
 
 def test_names_that_clash_by_case_between_two_tasks_of_a_batch(
@@ -289,6 +305,22 @@ def test_an_edit_does_not_follow_a_rename_to_where_its_task_may_change_nothing(
             first_moved = commit
     before = project.git("show", f"{first_moved}~:ci.yml")
     assert project.git("show", f"{first_moved}:{target}") == before
+
+
+def test_an_edit_does_not_follow_a_rename_out_of_its_tasks_files(
+    project: Project,
+) -> None:
+    project.write("a.txt", "".join(f"line {number}\n" for number in range(40)))
+    project.commit()
+    move = shell("mkdir other; git mv a.txt other/a.txt")
+    edit = shell("sed -i 's/line 3$/edited/' a.txt; sleep 1")
+    editor = {"id": "edit", "files": ["/a.txt"], "agent": edit, "max_attempts": 1}
+    project.plan([{"id": "move", "agent": move}, editor], max_concurrent=2)
+    project.run(observer := Quiet())
+    assert observer.fan_ins[0].landed == ("move",)
+    message = observer.fan_ins[0].failed["edit"].message
+    assert "other/a.txt is outside the task's files" in message
+    assert "line 3\n" in project.git("show", "HEAD:other/a.txt")
 
 
 def test_private_excludes_stay_private(project: Project) -> None:

@@ -197,8 +197,17 @@ def test_a_set_up_that_makes_a_nested_repository_is_not_the_agents_work(
     assert "vendored" not in "\n".join(observer.notes)
 
 
-def test_an_unreadable_file_is_named_and_kept(project: Project) -> None:
-    do = ["write a: a", "mode a: 000", "write b: b"]
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [("a", "a cannot be read"), ("d/a", "d cannot be read: Permission denied")],
+    ids=["file", "folder"],
+)
+def test_what_is_unreadable_is_named_and_kept(
+    project: Project, name: str, reason: str
+) -> None:
+    unreadable = name.partition("/")[0]
+    ignored = ["write .gitignore: cache/", "write cache/x: x", "mode cache: 000"]
+    do = [*ignored, f"write {name}: a", f"mode {unreadable}: 000", "write b: b"]
     project.plan([{"id": "A", "do": do, "max_attempts": 1}])
     shown = subprocess.run(
         without_rights([sys.executable, "-m", "runner", "run"]),
@@ -209,10 +218,11 @@ def test_an_unreadable_file_is_named_and_kept(project: Project) -> None:
         env={**os.environ, "FAKE_AGENT_LOG": str(project.log)},
     )
     said = " ".join((shown.stdout + shown.stderr).split())
-    assert "a cannot be read" in said
+    assert reason in said
+    assert "cache" not in said
     (kept,) = project.root.glob(".git/fanin/runs/**/left-out.tar")
     with tarfile.open(kept) as tar:
-        assert tar.getnames() == ["a"]
+        assert tar.getnames() == [name]
     (ref,) = project.git(
         "for-each-ref", "--format=%(refname)", "refs/fanin/kept"
     ).split()
