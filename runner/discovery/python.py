@@ -110,7 +110,8 @@ class _Project:
             section = _section(text, "testenv")
             for line in section.get("commands", "").splitlines():
                 command = _without_posargs(line)
-                if _is_test(command):
+                # `py313: pytest -n auto` is for some environments only.
+                if _is_test(command) and not command.split()[0].endswith(":"):
                     return Found(command, path, "[testenv] commands")
         run = table(self.pyproject, "tool", "tox", "env_run_base")
         for argv in run.get("commands", []):
@@ -211,9 +212,8 @@ class _Project:
         argv: list[str] = []
         for group in self._groups():
             argv += ["--group", group]
-        for path in self._requirement_files():
-            argv += ["-r", path]
-        return [*argv, *self._tox_requirements()]
+        files = [f"-r {path}" for path in self._requirement_files()]
+        return [*argv, *dict.fromkeys([*files, *self._tox_requirements()])]
 
     def _tox_requirements(self) -> list[str]:
         """What tox installs for its tests: plain names and requirement files."""

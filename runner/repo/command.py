@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import selectors
+import shlex
 import signal
 import sys
 import tempfile
@@ -18,7 +20,7 @@ from types import ModuleType
 from typing import IO, TYPE_CHECKING, BinaryIO
 from weakref import WeakSet
 
-from runner.core.errors import EnvironmentBroken, GitFailed, GitStopped
+from runner.core.errors import EnvironmentBroken, GitFailed, GitStopped, UsageProblem
 
 if TYPE_CHECKING:
     from git.cmd import Git as GitPython
@@ -198,6 +200,7 @@ class Git:
         if watch.stopped is not None:
             raise GitStopped(argv, popen.returncode, watch.stopped)
         message = errors.decode("utf-8", "replace")
+        _refuse_distrusted(popen.returncode, message)
         return Completed(popen.returncode, output, message.strip())
 
     def start(self, argv: Sequence[str]) -> Process:
@@ -238,6 +241,21 @@ class Git:
             return command
         unset = [part for name in inherited for part in ("-u", name)]
         return ["env", *unset, *command]
+
+
+def _refuse_distrusted(status: int, message: str) -> None:
+    """Raises UsageProblem if git reads no repository that belongs to another user.
+
+    Else many a command would take its status for an answer, such as "no commit".
+    """
+    distrusted = re.search(r"dubious ownership in repository at '(.*)'", message)
+    if status == 128 and distrusted:
+        folder = distrusted[1]
+        raise UsageProblem(
+            f"git does not read {folder}, because it belongs to another user",
+            "if you trust what is in it:  git config --global --add safe.directory "
+            f"{shlex.quote(folder)}",
+        )
 
 
 _running: set[Popen[bytes]] = set()

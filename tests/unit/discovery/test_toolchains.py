@@ -147,6 +147,16 @@ def test_a_project_is_set_up_and_tested_as_its_own_files_say(
         (
             {
                 "setup.py": "",
+                "tox.ini": "[testenv]\ndeps = -r test-requirements.txt\n"
+                "commands =\n  py313: pytest -n auto\n  pytest tests\n",
+                "test-requirements.txt": "a",
+            },
+            f"{VENV} -e . -r test-requirements.txt pytest",
+            ".venv/bin/python -m pytest tests",
+        ),
+        (
+            {
+                "setup.py": "",
                 "tox.ini": "[testenv]\ncommands = python -m unittest -v\n",
             },
             f"{VENV} -e .",

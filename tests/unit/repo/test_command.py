@@ -16,7 +16,12 @@ from time import sleep
 
 import pytest
 
-from runner.core.errors import EnvironmentBroken, GitFailed, GitStopped
+from runner.core.errors import (
+    EnvironmentBroken,
+    GitFailed,
+    GitStopped,
+    UsageProblem,
+)
 from runner.repo import command
 from runner.repo.command import (
     Git,
@@ -313,3 +318,18 @@ def test_a_busy_git_ends_when_it_is_closed(
     process = _slow(git, 600).start(["slow"])
     process.close()
     assert process.wait() < 0
+
+
+def test_a_repository_of_another_user_is_a_sentence_with_the_way_out(
+    tmp_path: Path,
+) -> None:
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    # git's own tests set this variable.
+    git = isolated_git(tmp_path)
+    git = replace(
+        git, config=(), env={**git.env, "GIT_TEST_ASSUME_DIFFERENT_OWNER": "1"}
+    )
+    with pytest.raises(UsageProblem) as refused:
+        git.status(["rev-parse", "HEAD"])
+    assert "belongs to another user" in refused.value.message
+    assert refused.value.advice.endswith(f"safe.directory {tmp_path}")
