@@ -105,12 +105,10 @@ def _sorted(
     left = [tip for tip in left if not _is_below_another(workspace, tip, left)]
     for folder in folders:
         name = f"the work tree {folder.name}"
-        try:
-            folder_tree = _capture_folder(workspace, folder)
-        except GitFailed:
-            problems += (f"{name} cannot be read",)
-            continue
-        if folder_tree not in {captured, base_tree, *(tip.tree for tip in left)}:
+        folder_tree, lacking = _capture_folder(workspace, folder, name)
+        problems += lacking
+        known = {captured, base_tree, *(tip.tree for tip in left)}
+        if folder_tree is not None and folder_tree not in known:
             left.append(Tip(name, None, folder_tree))
     work = [tip for tip in left if not tip.is_stash]
     if tree is None and len(work) == 1 and work[0].commit is not None:
@@ -350,16 +348,26 @@ def _is_ancestor(workspace: Workspace, commit: str, of: str) -> bool:
     return workspace.git.status(["merge-base", "--is-ancestor", commit, of]) == 0
 
 
-def _capture_folder(workspace: Workspace, folder: Path) -> str:
-    """The tree of the folder's files."""
+def _capture_folder(
+    workspace: Workspace, folder: Path, name: str
+) -> tuple[str | None, tuple[str, ...]]:
+    """The tree of the folder's files, None if git cannot read them, and sentences about
+    what it lacks.
+    """
     env = {
         "GIT_WORK_TREE": str(folder),
         "GIT_INDEX_FILE": str(workspace.capture / "detour.index"),
     }
     git = replace(workspace.git.with_env(env), cwd=folder)
-    git.run(["read-tree", workspace.base])
-    add_folder(git, workspace.limits.max_bytes, workspace.base)
-    return git.text(["write-tree"]).strip()
+    try:
+        git.run(["read-tree", workspace.base])
+        left_out = add_folder(git, workspace.limits.max_bytes, workspace.base)
+        tree = git.text(["write-tree"]).strip()
+    except GitFailed:
+        return None, (f"{name} cannot be read",)
+    if not left_out:
+        return tree, ()
+    return tree, (f"{name} is not kept whole: {left_out[0]}",)
 
 
 def write_bundle(workspace: Workspace, tips: list[Tip], file: Path) -> None:

@@ -154,7 +154,16 @@ def test_uncommitted_files_of_a_work_tree_beside_are_kept(project: Project) -> N
     record, said = run(project, *do)
     assert record["status"] == "failed"
     assert "the work tree beside" in said
+    assert "not kept whole" not in said
     assert kept(project, said) == {"1": "a"}
+
+
+def test_what_git_cannot_take_of_a_work_tree_beside_is_named(project: Project) -> None:
+    beside = ["write ../beside/a: a", "write ../beside/.GIT: x"]
+    _, said = run(project, "git worktree add -q ../beside --detach", *beside)
+    assert kept(project, said) == {"1": "a"}
+    reason = ".GIT has a name that git does not accept"
+    assert f"the work tree beside is not kept whole: {reason}" in said
 
 
 @pytest.mark.parametrize("kind", ["gitdir", "refs", "objects", "alternates"])
