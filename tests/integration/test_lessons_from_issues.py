@@ -106,7 +106,8 @@ def test_copilot_cli_for_beginners_174_178_what_cannot_be_applied_can_be_had_bac
 ) -> None:
     project.write("f", "one\n")
     project.plan(
-        [{"id": t, "do": [f"replace f: one -> {t}"], "max_attempts": 1} for t in "AB"]
+        [{"id": t, "do": [f"replace f: one -> {t}"], "max_attempts": 1} for t in "AB"],
+        retry_from="base",
     )
     seen = Quiet()
     project.run(seen)
@@ -121,7 +122,8 @@ def test_overstory_84_no_side_of_a_conflict_is_dropped_silently(
 ) -> None:
     project.write("f", "one\n")
     project.plan(
-        [{"id": t, "do": [f"replace f: one -> {t}"], "max_attempts": 1} for t in "AB"]
+        [{"id": t, "do": [f"replace f: one -> {t}"], "max_attempts": 1} for t in "AB"],
+        retry_from="base",
     )
     seen = Quiet()
     project.run(seen)
@@ -151,7 +153,7 @@ def test_parallel_code_86_conflicts_come_one_task_at_a_time_with_the_rest_landed
 ) -> None:
     project.write("f", "one\n")
     project.plan([{"id": t, "do": [f"replace f: one -> {t}"], "max_attempts": 1} for t in "ABC"]
-                 + [{"id": "D", "do": ["write d: d"]}], max_concurrent=4)  # fmt: skip
+                 + [{"id": "D", "do": ["write d: d"]}], max_concurrent=4, retry_from="base")  # fmt: skip
     project.run()
     assert project.states() == {
         "A": "completed",
