@@ -12,14 +12,18 @@ from runner.core.result import MAX_COST_USD, MAX_TOKENS
 
 
 @pytest.mark.parametrize(
-    "value", [-1, MAX_TOKENS + 1, int("9" * 4_300), True, 1.5, "1"]
+    "value",
+    [-1, MAX_TOKENS + 1, int("9" * 4_300), True, 1.5, "1"],
+    ids=["negative", "one more", "4300 digits", "truth", "fraction", "text"],
 )
 def test_what_is_no_number_of_tokens_is_unknown(value: object) -> None:
     assert token_count(value) is None
 
 
 @pytest.mark.parametrize(
-    "value", [-0.1, 1.7e308, math.inf, math.nan, 10**400, True, "1"]
+    "value",
+    [-0.1, 1.7e308, math.inf, math.nan, 10**400, True, "1"],
+    ids=["negative", "large", "infinity", "nan", "large whole", "truth", "text"],
 )
 def test_what_is_no_amount_is_unknown(value: object) -> None:
     assert dollars(value) is None
