@@ -7,9 +7,11 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 import re
 import secrets
 import subprocess
+import sys
 import urllib.error
 import urllib.request
 import zipfile
@@ -1397,6 +1399,33 @@ def test_every_action_needs_a_stand_in() -> None:
         "fanin/self@v0",
         "actions/cache@v5",
     ]
+
+
+def test_a_copied_module_has_the_bytecode_of_its_own_text(tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    module = project / "runner" / "module.py"
+    module.parent.mkdir(parents=True)
+    subprocess.run(["git", "init", "-q", str(project)], check=True)
+    for number in (1, 2):
+        module.write_text(f"value = {number}\n", encoding="utf-8")
+        os.utime(module, ns=(number, number))
+        copy = tmp_path / f"copy-{number}"
+        harness.copy_self(project, copy, {})
+        found = subprocess.run(
+            [
+                sys.executable,
+                "-v",
+                "-c",
+                "from runner import module as m; print(m.value)",
+            ],
+            cwd=copy,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert found.stdout == f"{number}\n"
+        own = copy / "runner" / "module.py"
+        assert f"matches {own}" in found.stderr  # its bytecode is taken
 
 
 def test_rerun_leaves_green_and_skipped_jobs_alone() -> None:

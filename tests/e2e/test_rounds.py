@@ -116,6 +116,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
                     callers={DISPATCH: world.example(DISPATCH)},
                 )
                 run = place.round()
+            world.compile_downloads(cache)
             told.write_text(
                 json.dumps(
                     {

@@ -13,10 +13,12 @@ import contextlib
 import functools
 import json
 import os
+import py_compile
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from collections import deque
@@ -777,6 +779,8 @@ def copy_self(
         ":!tests",
         ":!docs",
         ":!benchmarks",
+        # act leaves out what it names, the bytecode that is added below
+        ":!.gitignore",
     )
     actions = []
     for name in filter(None, listed.split("\0")):
@@ -795,8 +799,31 @@ def copy_self(
             actions.append(document)
         else:
             shutil.copy2(source, target)
+            if name.startswith("runner/") and source.suffix == ".py":
+                _add_bytecode(target, project, name)
     _made(where)
     return actions
+
+
+def _add_bytecode(module: Path, project: Path, name: str) -> None:
+    """Gives a copied module the bytecode that each job would make of it again.
+
+    A job sees no difference but the time. Python must not compare it with the module's
+    time: act gives its own copy another.
+    """
+    file = f"{module.stem}.{sys.implementation.cache_tag}.pyc"
+    compiled = _bytecode(project / name, module.stat().st_mtime_ns)
+    _made(module.parent / "__pycache__").joinpath(file).write_bytes(compiled)
+
+
+@functools.cache
+def _bytecode(source: Path, changed_ns: int) -> bytes:
+    """What Python makes of a module; `changed_ns` tells states of the file apart."""
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder) / "module.pyc"
+        mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
+        py_compile.compile(str(source), str(made), invalidation_mode=mode, doraise=True)
+        return made.read_bytes()
 
 
 def local_repositories(documents: list[Document], own: Path) -> dict[str, Path]:

@@ -69,7 +69,12 @@ class WorkflowError(ValueError):
 # -- reading and writing --
 
 
-class _Loader(yaml.SafeLoader):
+# libyaml takes a tenth of the time; not every build of PyYAML has it.
+_SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_SafeDumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+
+
+class _Loader(_SafeLoader):  # type: ignore[misc]
     """YAML as GitHub reads it: `on`, `yes` and `no` are words."""
 
 
@@ -96,7 +101,10 @@ def load(text: str | bytes) -> Document:
 
 def dump(document: Document) -> str:
     """YAML text that act reads back as the same document."""
-    return yaml.safe_dump(document, sort_keys=False, width=2**20, allow_unicode=True)
+    text = yaml.dump(
+        document, Dumper=_SafeDumper, sort_keys=False, width=2**20, allow_unicode=True
+    )
+    return str(text)
 
 
 def triggers(document: Document) -> dict[str, Document]:

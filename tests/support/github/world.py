@@ -7,6 +7,8 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -97,9 +99,28 @@ def _with_uv(cache: Path) -> tuple[Path, ...]:
 
 
 def _fast_installs(cache: Path) -> dict[str, str]:
-    """What uv downloaded once is there for the next job."""
+    """What uv downloaded once is there for the next job, as the stand-in of the cache
+    has it: as hard links, so that no job may change such a file in place.
+    """
     # Like pip, it trusts whom the machine trusts.
-    return {"UV_CACHE_DIR": str(cache.parent / "uv-cache"), "UV_SYSTEM_CERTS": "true"}
+    return {
+        "UV_CACHE_DIR": str(cache.parent / "uv-cache"),
+        "UV_LINK_MODE": "hardlink",
+        "UV_SYSTEM_CERTS": "true",
+    }
+
+
+def compile_downloads(cache: Path) -> None:
+    """Adds bytecode to the packages that the first run downloaded.
+
+    The jobs without a cache get it with the packages, and compile nothing themselves.
+    """
+    packages = cache.parent / "uv-cache" / "archive-v0"
+    if not packages.is_dir():  # pip has installed them
+        return
+    python = Path(sys.base_prefix) / "bin" / "python3"  # as in harness.tool_path
+    argv = [str(python), "-I", "-m", "compileall", "-q", str(packages)]
+    subprocess.run(argv, check=True)
 
 
 class World:
