@@ -93,6 +93,27 @@ def missing_entries(
     ]
 
 
+def uploaded_entries(
+    artifacts: Iterable[Artifact], batch: str, entries: Sequence[BatchEntry]
+) -> list[BatchEntry]:
+    """The entries whose results the run has as artifacts, of whichever run attempt.
+
+    Those that GitHub has deleted are left out.
+    """
+    names = {
+        artifact.name.rpartition("-r")[0]
+        for artifact in artifacts
+        if not artifact.expired
+    }
+    return [entry for entry in entries if _name_of(batch, entry) in names]
+
+
+def _name_of(batch: str, entry: BatchEntry) -> str:
+    """The name of the entry's artifacts without the run attempt."""
+    name = result_folder.artifact_name(batch, entry.folder, entry.attempt, 0)
+    return name.rpartition("-r")[0]
+
+
 def choose_earlier(
     artifacts: Iterable[Artifact],
     batch: str,
@@ -103,13 +124,10 @@ def choose_earlier(
 
     Those that GitHub has deleted are left out.
     """
-    wanted = {
-        result_folder.artifact_name(batch, entry.folder, entry.attempt, 0)[:-1]
-        for entry in entries
-    }
+    wanted = {_name_of(batch, entry) for entry in entries}
     found: list[tuple[int, Artifact]] = []
     for artifact in artifacts:
-        match = re.fullmatch(r"(.+-r)([0-9]+)", artifact.name)
+        match = re.fullmatch(r"(.+)-r([0-9]+)", artifact.name)
         if match is None or artifact.expired or match[1] not in wanted:
             continue
         if int(match[2]) < run_attempt:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from runner import pipeline
 from runner.actions import masked_values, open_run, publisher
 from runner.actions.batch_choice import Choice, ChoiceOptions, choose_batch
+from runner.actions.earlier_results import uploaded_entries
 from runner.actions.kept_work import KeptWorkRefs
 from runner.actions.masked_values import MaskedValues
 from runner.actions.merge_report import LandedBatch, MergeOutputs, MergeReport
@@ -33,10 +34,11 @@ from runner.core import result_folder
 from runner.core.errors import (
     EXIT_DONE,
     EnvironmentBroken,
+    FaninError,
     UsageProblem,
     VerdictOutdated,
 )
-from runner.core.manifest import Manifest
+from runner.core.manifest import BatchEntry, Manifest
 from runner.core.result import Failure, FailureKind, Verdict
 from runner.core.result_folder import Checks, RefuseSeal, accept_any_seal
 from runner.fan_in.inputs import (
@@ -432,8 +434,9 @@ class MergeJob:
     def _refuse_missing_results(self, head: str) -> None:
         """Raise UsageProblem if results are not where they must be.
 
-        A job that succeeded has left one, so that the workflow did not download it. It
-        must not count as an attempt. A re-run leaves out what is recorded already.
+        A job that succeeded, or uploaded an artifact, has left one, so that the workflow
+        did not download it. It must not count as an attempt. A re-run leaves out what
+        is recorded already.
         """
         from runner.plan.progress import stale_reason
         from runner.plan.snapshot import read_progress
@@ -441,7 +444,11 @@ class MergeJob:
         manifest = self.manifest
         readings = result_folder.read_batch(self.results, manifest, self._checks)
         missing = [reading.entry for reading in readings if not reading.started]
-        if self.options.task_result != "success" or not missing:
+        reason = "every task job succeeded"
+        if self.options.task_result != "success":
+            missing = self._uploaded(missing)
+            reason = "the run has such an artifact"
+        if not missing:
             return
         recorded = read_progress(self.repo, head, manifest.plan, manifest.progress)
         task_ids = [
@@ -453,10 +460,24 @@ class MergeJob:
         if task_ids:
             raise UsageProblem(
                 f"{self.results} has no result of {', '.join(task_ids)}, "
-                "although every task job succeeded",
+                f"although {reason}",
                 f"download all artifacts  fanin-{manifest.batch}-*  there, each into a "
                 "folder of its own (without merge-multiple)",
             )
+
+    def _uploaded(self, missing: Sequence[BatchEntry]) -> list[BatchEntry]:
+        """The missing entries whose results the run has as artifacts.
+
+        GitHub is not asked where artifacts have folders of their own: then the download
+        works. If it does not answer, nothing is known of the entries.
+        """
+        if not missing or result_folder.has_folders_of_artifacts(self.results):
+            return []
+        try:
+            artifacts = self.github.artifacts(self.context.run_id)
+        except FaninError:
+            return []
+        return uploaded_entries(artifacts, self.manifest.batch, missing)
 
     def _batch_results(self) -> BatchResults:
         return BatchResults(

@@ -104,6 +104,13 @@ def attempts(root: Path) -> list[Attempt]:
     return _read_attempts(folder / ATTEMPT for folder in _index_of(root).folders)
 
 
+def has_folders_of_artifacts(root: Path) -> bool:
+    """Whether `root` has folders with the names of artifacts, as a download of several
+    makes them.
+    """
+    return bool(_index_of(root).named)
+
+
 def seal_of(folder: Path) -> str:
     """The seal of the result in the folder, "" if there is none: a digest of its
     document, which names its tree and so its content.

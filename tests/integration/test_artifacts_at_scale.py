@@ -194,6 +194,40 @@ def test_one_damaged_artifact_of_250_costs_only_its_own_task(
     assert len([name for name in landed if name.startswith("T")]) == LEGS - 1
 
 
+@pytest.mark.parametrize(
+    ("uploaded", "code"), [("AB", 2), ("A", 0)], ids=["lost", "not made"]
+)
+def test_results_that_overwrote_each_other_in_a_red_round_cost_no_attempt(
+    project: Project, tmp_path: Path, uploaded: str, code: int
+) -> None:
+    """With merge-multiple the files of one artifact replace those of another, and a
+    single artifact has no folder of its own: only the run's artifacts tell.
+    """
+    (tmp_path / "actions").mkdir()
+    jobs = Jobs(project, tmp_path / "actions", run_id=str(RUN))
+    project.plan([{"id": name, "do": [f"write {name}: x"]} for name in "ABC"])
+    jobs.publish()
+    chosen = jobs.next(FANIN_MAX_CONCURRENT="3")
+    with Forge(tmp_path / "forge") as forge:
+        forge.create(REPOSITORY, {"README.md": "x"})
+        for name in uploaded:
+            jobs.task(chosen, name)
+        for artifact in list(jobs.artifacts.iterdir()):
+            files = {file.name: file.read_bytes() for file in artifact.iterdir()}
+            forge.artifacts.create(RUN, artifact.name, files)
+            for file in artifact.iterdir():
+                file.replace(jobs.artifacts / file.name)
+            artifact.rmdir()
+        jobs.environ["GITHUB_API_URL"] = forge.api_url
+        jobs.environ["GITHUB_REPOSITORY"] = REPOSITORY
+        jobs.environ["FANIN_TOKEN"] = forge.mint({"actions": "read"})
+        before = jobs.git("rev-parse", "main")
+        merged = jobs.merge(chosen, FANIN_TASK_RESULT="failure")
+    assert merged.code == code, merged.log
+    assert (jobs.git("rev-parse", "main") == before) == (code == 2)
+    assert ("although the run has such an artifact" in merged.log) == (code == 2)
+
+
 def test_a_rerun_of_merge_alone_asks_the_api_for_nothing(batch: Batch) -> None:
     for entry in batch.manifest.entries:
         batch.upload(entry)
