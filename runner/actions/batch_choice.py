@@ -221,7 +221,7 @@ def _job_seconds(runs_on: str, settings: Settings) -> float:
     labels = runner_labels(runs_on)
     if isinstance(labels, str):
         labels = [labels]
-    hosted = any(_HOSTED.match(label) for label in labels)
+    hosted = "self-hosted" not in labels and any(map(_HOSTED.match, labels))
     minutes = _HOSTED_JOB_MINUTES if hosted else _OWN_JOB_MINUTES
     seconds = (minutes - _EXTRA_JOB_MINUTES) * 60.0
     if settings.setup is not None:

@@ -275,6 +275,7 @@ def test_retry_takes_ids_with_spaces(jobs: Jobs) -> None:
         ("ubuntu-latest", "5h30m", 0),
         ("ubuntu-latest", "5h50m", 2),
         ('["self-hosted", "linux"]', "24h", 0),
+        ('["self-hosted", "ubuntu-24.04"]', "24h", 0),
         ("gpu-box", "24h", 0),
     ],
 )
