@@ -11,7 +11,7 @@ from runner.policy.redaction import Secrets, is_short
 
 AGENT_ENV = "FANIN_AGENT_ENV"
 SETUP_ENV = "FANIN_SETUP_SECRETS"
-APP_KEY = "FANIN_APP_PRIVATE_KEY"
+APP_ID, APP_KEY = "FANIN_APP_ID", "FANIN_APP_PRIVATE_KEY"
 
 _WORKFLOW_SECRETS = {AGENT_ENV: "agent-env", SETUP_ENV: "setup-env"}
 

@@ -442,7 +442,12 @@ def merge(
     keys = {
         name for agent in agents.presets().values() for name in secret_variables(agent)
     }
-    handed = (job_secrets.AGENT_ENV, job_secrets.SETUP_ENV, job_secrets.APP_KEY)
+    handed = (
+        job_secrets.AGENT_ENV,
+        job_secrets.SETUP_ENV,
+        job_secrets.APP_ID,
+        job_secrets.APP_KEY,
+    )
     masked = MaskedValues.of(os.environ, [*handed, "FANIN_TOKEN", *keys])
     choice = ChoiceOptions(
         next_manifest,

@@ -626,10 +626,15 @@ def test_the_next_batch_of_a_plan_in_the_format_of_a_plugin_is_left_to_job_next(
 
 
 @pytest.mark.parametrize(
-    ("secret", "output"), [("B-is-a-secret", "round"), ("main", "branch")]
+    ("name", "secret", "output"),
+    [
+        ("OPENAI_API_KEY", "B-is-a-secret", "round"),
+        ("OPENAI_API_KEY", "main", "branch"),
+        ("FANIN_APP_ID", "4711", "state"),
+    ],
 )
 def test_an_output_that_github_would_drop_is_reported(
-    jobs: Jobs, secret: str, output: str
+    jobs: Jobs, name: str, secret: str, output: str
 ) -> None:
     tasks = [
         {"id": "A", "do": ["write a: a"]},
@@ -638,8 +643,8 @@ def test_an_output_that_github_would_drop_is_reported(
     start(jobs, tasks)
     chosen = jobs.next()
     jobs.tasks(chosen)
-    merged = jobs.merge(chosen, FANIN_LATER_ROUNDS="4", OPENAI_API_KEY=secret)
-    assert "OPENAI_API_KEY" in merged.log
+    merged = jobs.merge(chosen, FANIN_LATER_ROUNDS="4", **{name: secret})
+    assert name in merged.log
     assert "GitHub drops such an output" in merged.log
     assert merged.outputs["round"] == ""
     assert secret not in merged.outputs["branch"] + merged.outputs["state"]

@@ -1374,9 +1374,12 @@ def test_steps_that_get_keys_get_each_under_its_own_name() -> None:
         "FANIN_AGENT_ENV": "${{ secrets.agent-env }}",
         "FANIN_SETUP_SECRETS": "${{ secrets.setup-env }}",
     }
-    app_key = {"FANIN_APP_PRIVATE_KEY": "${{ secrets.app-private-key }}"}
+    app = {
+        "FANIN_APP_ID": "${{ secrets.app-id }}",
+        "FANIN_APP_PRIVATE_KEY": "${{ secrets.app-private-key }}",
+    }
     for job_id in ("task", "merge", "merge-again"):
-        expected = given if job_id == "task" else given | app_key
+        expected = given if job_id == "task" else given | app
         assert [
             step["env"]
             for step in jobs(ROUND)[job_id]["steps"]
