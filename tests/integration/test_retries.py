@@ -214,16 +214,19 @@ def test_conflicts_without_markers_are_named_with_both_versions(agents: Agents) 
 
 
 def test_work_that_is_gone_or_may_not_land_any_more_is_left_out_with_the_reason(
-    agents: Agents,
+    agents: Agents, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    secret = "a-value-that-is-a-secret-by-now"
     seen = Quiet()
     agents.plan(
         {
             "gone": ["touch g; exit 3", "touch g2"],
             "late": ["touch l; exit 3", "touch l2"],
+            "large": ["touch m1 m2 m3; exit 3", "touch m4"],
+            "leaky": [f"echo {secret} >k; exit 3", "touch k2"],
         },
         max_attempts=1,
-        max_concurrent=2,
+        max_concurrent=4,
     )
     project = agents.project
     project.run()
@@ -236,7 +239,10 @@ def test_work_that_is_gone_or_may_not_land_any_more_is_left_out_with_the_reason(
     project.git("reflog", "expire", "--expire=now", "--all")
     project.git("prune", "--expire=now")
     settings = (project.root / "fanin.yml").read_text()
-    project.write("fanin.yml", f"{settings}protected: [l]\n")
+    settings = settings.replace("agent:\n", "agent:\n  env: [SINCE]\n")
+    more = "protected: [l]\nlimits: {files: 2}\n"
+    project.write("fanin.yml", settings + more)
+    monkeypatch.setenv("SINCE", secret)
     project.commit()
     project.run(seen, max_attempts=2)
     assert set(project.states().values()) == {"completed"}
@@ -246,8 +252,11 @@ def test_work_that_is_gone_or_may_not_land_any_more_is_left_out_with_the_reason(
     assert "it is not in this repository" in agents.prompt("gone.2")
     assert without in agents.prompt("late.2")
     assert "l is a protected path" in agents.prompt("late.2")
+    assert "limits.files" in agents.prompt("large.2")
+    assert "k holds the value of SINCE" in agents.prompt("leaky.2")
     warnings = [note for note in seen.notes if "without the work of attempt 1" in note]
-    assert len(warnings) == 2
+    assert len(warnings) == 4
+    assert not project.git("ls-files", "g", "l", "m1", "k")
 
 
 @BOTH_SCHEDULES
