@@ -1405,6 +1405,7 @@ def test_a_copied_module_has_the_bytecode_of_its_own_text(tmp_path: Path) -> Non
     project = tmp_path / "project"
     module = project / "runner" / "module.py"
     module.parent.mkdir(parents=True)
+    module.with_name("__init__.py").touch()
     subprocess.run(["git", "init", "-q", str(project)], check=True)
     for number in (1, 2):
         module.write_text(f"value = {number}\n", encoding="utf-8")
