@@ -11,7 +11,7 @@ from __future__ import annotations
 import io
 import os
 import sys
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 
@@ -51,8 +51,19 @@ _INHERITED_GIT = (
 _MIN_WIDTH, _MAX_WIDTH = 50, 80
 
 
+class _ReaderGone(Exception):
+    """Nobody reads standard output any more."""
+
+
 class SectionedGroup(click.Group):
     """A group whose help lists its commands in sections, each with its first line."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            # click would end with 1, as if tasks had failed.
+            raise _ReaderGone from None
 
     def format_commands(
         self,
@@ -124,7 +135,7 @@ def main() -> NoReturn:
             err=True,
         )
         exit_code = EXIT_INTERRUPTED
-    except BrokenPipeError:
+    except (BrokenPipeError, _ReaderGone):
         # The reader of standard output has gone, e.g. `fanin graph | head -1`. Python
         # would report it once more when it flushes the stream at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

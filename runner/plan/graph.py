@@ -28,6 +28,9 @@ Weight = Callable[[Task], float]
 MAX_GUESSES = 50
 # Stuck tasks that are named as the reason why a task is blocked.
 _MAX_BLOCKERS = 5
+# Characters of their ids after which no other is named: thousands of tasks may wait for
+# the same ones.
+_ENOUGH_TEXT = 60
 
 
 def _unit_weight(_: Task) -> float:
@@ -350,9 +353,11 @@ def _problem(task: Task, path: str, what: str, remedy: str) -> Problem:
 
 def _blockers(bits: int, stuck_ids: Sequence[str]) -> Blockers:
     first: list[str] = []
+    length = 0
     rest = bits
-    while rest and len(first) < _MAX_BLOCKERS:
+    while rest and len(first) < _MAX_BLOCKERS and length < _ENOUGH_TEXT:
         lowest = rest & -rest
         first.append(stuck_ids[lowest.bit_length() - 1])
+        length += len(first[-1])
         rest ^= lowest
     return Blockers(tuple(first), bits.bit_count())

@@ -33,6 +33,28 @@ def test_a_run_goes_on_when_nobody_reads_its_output(
     assert project.git("show", "HEAD:b") == "b"
 
 
+@pytest.mark.parametrize(
+    "argv", [["check"], ["status"], ["graph"], ["skip", "B"], ["init", "--yes"]]
+)
+def test_a_command_whose_output_nobody_reads_has_done_its_work(
+    project: Project, argv: list[str]
+) -> None:
+    project.plan([{"id": "A", "do": ["write a: a"]}, {"id": "B"}])
+    reader, writer = os.pipe()
+    os.close(reader)
+    ran = subprocess.run(
+        [*RUN[:-1], *argv],
+        cwd=project.root,
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    os.close(writer)
+    assert (ran.returncode, ran.stderr) == (0, b"")
+    if argv[0] == "skip":
+        assert project.records()["B"]["skipped"]
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
 def test_characters_that_the_output_lacks_are_replaced(
     project: Project, encoding: str

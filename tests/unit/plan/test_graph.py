@@ -147,6 +147,14 @@ def test_of_many_stuck_tasks_the_first_are_named_and_the_others_counted() -> Non
     assert {str(by) for by in blockers.values()} == {"R0, R1, R2, R3, R4 and 1995 more"}
 
 
+def test_stuck_tasks_with_long_ids_are_counted_after_the_first() -> None:
+    roots = [task(f"{number:02}{'x' * 60}") for number in range(20)]
+    waiting = task("W", depends_on=tuple(root.id for root in roots))
+    graph = TaskGraph([*roots, waiting], "tasks.yml")
+    states = {"W": OPEN, **{root.id: STUCK for root in roots}}
+    assert str(graph.blocked(states)["W"]) == f"{roots[0].id} and 19 more"
+
+
 @pytest.mark.parametrize(
     ("depends_on", "expected"),
     [
