@@ -26,9 +26,9 @@ POINTS = {
     "batch": 110,
     "individual": 70,
     "waiting": 60,
-    "rolling": 80,
-    "rolling individual": 50,
-    "rolling waiting": 60,
+    "rolling": 120,
+    "rolling individual": 80,
+    "rolling waiting": 90,
 }
 TWICE = {  # points at which the recovery is killed as well
     "batch": [[80 + 4 * n, 6 + 4 * n] for n in range(8)],

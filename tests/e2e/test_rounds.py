@@ -572,9 +572,7 @@ def rerun(make: Make) -> tuple[World, Run, Run]:
     """A leg of round 1 dies; its task waits for four rounds that touch the same files.
     Then "Re-run failed jobs".
     """
-    dies = (
-        'if [ "$FANIN_ATTEMPT" = 1 ]; then kill -9 $PPID; exit; fi; echo ok > steps/d'
-    )
+    dies = KILLS.replace("killed", "steps/d")
     place = make(
         [
             *STAIRS,
@@ -723,13 +721,17 @@ def test_rounds_per_run_beyond_five_is_refused_before_anything_is_paid(
 
 # -- failures --
 
-# The agent takes the leg's own process with it; `$PPID` is fanin.
-KILLS = 'if [ "$FANIN_ATTEMPT" = 1 ]; then kill -9 $PPID; exit; fi; echo ok > killed'
+# The agent takes the leg's own process with it: the parent of the supervisor, `$PPID`.
+FANIN = "fanin=$(sed -n 's/^PPid:[^0-9]*//p' /proc/$PPID/status)"
+KILLS = (
+    f'if [ "$FANIN_ATTEMPT" = 1 ]; then {FANIN}; kill -9 $fanin; exit; fi; '
+    "echo ok > killed"
+)
 # And what the leg had written so far, as when the machine is lost.
 LOSES = (
-    'if [ "$FANIN_ATTEMPT" = 1 ]; then '
-    "results=$(tr '\\0' '\\n' < /proc/$PPID/environ | sed -n 's/^FANIN_RESULTS=//p'); kill -9 $PPID; "
-    '[ -n "$results" ] && rm -rf "$results"; exit; fi; echo ok > lost'
+    f'if [ "$FANIN_ATTEMPT" = 1 ]; then {FANIN}; '
+    "results=$(tr '\\0' '\\n' < /proc/$fanin/environ | sed -n 's/^FANIN_RESULTS=//p'); "
+    '[ -n "$results" ] && rm -rf "$results"; kill -9 $fanin; exit; fi; echo ok > lost'
 )
 
 
