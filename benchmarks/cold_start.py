@@ -26,7 +26,6 @@ HEAVY = (
     "click",
     "yaml",
     "pydantic",
-    "pathspec",
     "filelock",
     "git",
     "networkx",

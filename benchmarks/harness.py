@@ -188,7 +188,7 @@ def machine() -> list[str]:
     """What the figures were measured on, as lines."""
     cpu = re.search(r"model name\s*:\s*(.+)", _text("/proc/cpuinfo"))
     memory = re.search(r"MemTotal:\s*(\d+)", _text("/proc/meminfo"))
-    names = ("click", "networkx", "pydantic", "pyyaml", "gitpython", "pathspec", "rich")
+    names = ("click", "networkx", "pydantic", "pyyaml", "gitpython", "rich")
     kind = cpu[1].strip() if cpu else platform.machine()
     size = int(memory[1]) // 2**20 if memory else "?"
     return [

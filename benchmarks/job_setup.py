@@ -33,9 +33,9 @@ from benchmarks.harness import (
 
 INSTALL = ROOT / ".github" / "actions" / "fanin" / "install.sh"
 NEEDED = {
-    "task": "click, git, pathspec, pydantic, yaml",
-    "jobs": "click, pathspec, pydantic, yaml, networkx, git, github, markdown_it",
-    "continue": "click, pathspec, pydantic, yaml, github",
+    "task": "click, git, pydantic, yaml",
+    "jobs": "click, pydantic, yaml, networkx, git, github, markdown_it",
+    "continue": "click, pydantic, yaml, github",
 }
 # What install.sh calls.
 PROGRAMS = ("bash", "rm", "touch")
