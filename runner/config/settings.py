@@ -31,7 +31,7 @@ from runner.core.task import (
 from runner.core.validation import Locate, problems_of
 from runner.core.variables import EnvName, PlainEnv
 from runner.policy.globs import invalid, literal, too_many
-from runner.policy.paths import shortened, unusable_name
+from runner.policy.paths import SIDE_FILES, shortened, unusable_name
 
 FILE = "fanin.yml"
 
@@ -50,16 +50,7 @@ PROTECTED = (
     "CODEOWNERS",
     ".fanin",
     FILE,
-    "AGENTS.md",
-    "CLAUDE.md",
-    "GEMINI.md",
-    ".claude",
-    ".codex",
-    ".gemini",
-    ".agents",
-    ".cursor",
-    ".opencode",
-    ".aider*",
+    *SIDE_FILES,
     ".mcp.json",
     ".husky",
     ".githooks",

@@ -13,6 +13,21 @@ from collections.abc import Iterable, Sequence
 
 from runner.policy.change import Change, Refusal
 
+# Files that agent programs and models write beside their work: notes, settings, logs.
+# The work is whole without them.
+SIDE_FILES = (
+    "AGENTS.md",
+    "CLAUDE.md",
+    "GEMINI.md",
+    ".claude",
+    ".codex",
+    ".gemini",
+    ".agents",
+    ".cursor",
+    ".opencode",
+    ".aider*",
+)
+
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 # Characters that HFS+ ignores in names, as in git's utf8.c.
 _IGNORABLE = re.compile("[\u200c-\u200f\u202a-\u202e\u206a-\u206f\ufeff]")

@@ -18,6 +18,7 @@ from runner.policy import globs
 from runner.policy.change import EXECUTABLE, GITLINK, REGULAR, SYMLINK, Change, Refusal
 from runner.policy.git_files import Fault, is_git_file
 from runner.policy.paths import (
+    SIDE_FILES,
     Spellings,
     leaves_tree,
     long_name,
@@ -29,21 +30,6 @@ from runner.policy.paths import (
 _ANY_NAME = "\0"  # no pattern has it
 _MAX_LONG_NAMES = 1_000  # combinations of names that short names stand for
 _MAX_LISTED = 5  # refusals written out in one message; the rest are counted
-
-# Files that agent programs and models write beside their work: notes, settings, logs.
-# The work is whole without them.
-SIDE_FILES = (
-    "AGENTS.md",
-    "CLAUDE.md",
-    "GEMINI.md",
-    ".claude",
-    ".codex",
-    ".gemini",
-    ".agents",
-    ".cursor",
-    ".opencode",
-    ".aider*",
-)
 
 
 def check(
