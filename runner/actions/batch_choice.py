@@ -183,7 +183,7 @@ def _preflight(
         may_change_workflows=options.may_change_workflows,
         tracked=_tracked(repo, snapshot, options),
         job_seconds=_job_seconds(options.runs_on, settings),
-        has_file=lambda path: repo.file(snapshot.commit, path) is not None,
+        has_file=partial(repo.has_file, snapshot.commit),
     )
     if report.problems:
         raise InvalidInput(report.problems)
@@ -238,11 +238,10 @@ def _next_batch(
     slots: int,
     options: ChoiceOptions,
 ) -> Manifest | None:
-    from runner.plan.snapshot import read_template
+    from runner.plan.snapshot import committed_template
     from runner.plan.trees import CommitTree
 
-    path = settings.prompt_template
-    template = read_template(path, repo.file(snapshot.commit, path) if path else None)
+    template = committed_template(repo, snapshot.commit, settings.prompt_template)
     return pipeline.next_batch(
         snapshot,
         settings,

@@ -19,23 +19,10 @@ from runner.cli.options import settings_options
 from runner.core.errors import EXIT_DONE, EXIT_LIMIT_REACHED, EXIT_TASKS_FAILED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from runner.config.settings import FlagValue, Settings
     from runner.core.manifest import Manifest
-    from runner.plan.snapshot import Snapshot
     from runner.repo.repository import Repository
     from runner.schedule.task_choice import NamedTasks
-
-
-def _jobs_option(command: Callable[..., int]) -> Callable[..., int]:
-    return click.option(
-        "-j",
-        "--jobs",
-        type=click.IntRange(1, 256),
-        metavar="N",
-        help="Short for --parallel --max-concurrent N.",
-    )(command)
 
 
 @click.command()
@@ -52,7 +39,13 @@ def _jobs_option(command: Callable[..., int]) -> Callable[..., int]:
 @click.option(
     "--dry-run", is_flag=True, help="Print the first batch; start and write nothing."
 )
-@_jobs_option
+@click.option(
+    "-j",
+    "--jobs",
+    type=click.IntRange(1, 256),
+    metavar="N",
+    help="Short for --parallel --max-concurrent N.",
+)
 @settings_options("run")
 @click.pass_obj
 def run(
@@ -107,6 +100,8 @@ def _run(repo: Repository, settings: Settings, named: NamedTasks) -> int:
 
 def _print_first_batch(repo: Repository, settings: Settings, named: NamedTasks) -> int:
     from runner.cli.context import branch_snapshot
+    from runner.core.documents import clean
+    from runner.core.task import Standing
     from runner.local.preparation import refuse_unfinished, uncommitted_notes
     from runner.local.preview import first_batch
 
@@ -115,22 +110,21 @@ def _print_first_batch(repo: Repository, settings: Settings, named: NamedTasks) 
     branch, _ = branch_commit(repo, settings, waiting_branch)
     refuse_unfinished(repo, branch)
     snapshot = branch_snapshot(repo, settings, waiting_branch)
-    batch = first_batch(repo, branch, snapshot, settings, named, os.environ)
+    choice = named.choice(snapshot, settings.max_attempts)
+    batch = first_batch(repo, branch, snapshot, settings, choice, os.environ)
     for note in uncommitted_notes(repo, snapshot, settings, branch):
-        click.echo(f"note: {note}")
+        click.echo(f"note: {clean(note)}")
     if batch is None:
         click.echo("no task is ready")
     else:
-        _print_batch(batch, snapshot, named, settings)
+        standings = choice.standings(snapshot, settings.max_attempts)
+        _print_batch(batch, [*standings.values()].count(Standing.OPEN))
     return EXIT_DONE
 
 
-def _print_batch(
-    batch: Manifest, snapshot: Snapshot, named: NamedTasks, settings: Settings
-) -> None:
+def _print_batch(batch: Manifest, open_tasks: int) -> None:
     from runner.core.documents import clean
     from runner.core.plurals import pluralize
-    from runner.core.task import Standing
 
     tasks = pluralize(len(batch.entries), "task")
     click.echo(
@@ -142,10 +136,7 @@ def _print_batch(
         click.echo(
             f"  {clean(task.id)}  {clean(task.title)}{attempt}  {entry.agent.name}"
         )
-    choice = named.choice(snapshot, settings.max_attempts)
-    standings = choice.standings(snapshot, settings.max_attempts)
-    opened = [*standings.values()].count(Standing.OPEN)
-    if later := opened - len(batch.entries):
+    if later := open_tasks - len(batch.entries):
         click.echo(f"{pluralize(later, 'task')} later")
 
 

@@ -16,7 +16,7 @@ from runner.fan_in.inputs import BatchResults
 from runner.local.journal import Journal
 from runner.local.landing import BranchLander
 from runner.local.observer import MaskingObserver
-from runner.plan.snapshot import Snapshot, read_snapshot, read_template
+from runner.plan.snapshot import Snapshot, committed_template, read_snapshot
 from runner.plan.trees import CommitTree
 from runner.repo.repository import Repository
 from runner.schedule.agent_choice import AgentChoice
@@ -100,10 +100,9 @@ class RunContext:
 
         The parameters are those of `pipeline.BatchRequest`.
         """
-        template = self.settings.prompt_template
-        template_text = None
-        if template is not None:
-            template_text = self.repo.file(snapshot.commit, template)
+        template = committed_template(
+            self.repo, snapshot.commit, self.settings.prompt_template
+        )
         manifest = pipeline.next_batch(
             snapshot,
             self.settings,
@@ -114,7 +113,7 @@ class RunContext:
                 slots=slots,
                 budget=budget,
                 budget_shares=budget_shares,
-                prompt_template=read_template(template, template_text),
+                prompt_template=template,
                 tree=CommitTree(self.repo, snapshot.commit),
                 select_tasks=select_tasks,
                 choice=self.choice,

@@ -23,7 +23,6 @@ from runner.core.folders import remove_folder
 from runner.core.plurals import pluralize
 from runner.local.preparation import (
     agents_of_open_tasks,
-    is_committed,
     refuse_unfinished,
     uncommitted_notes,
 )
@@ -100,7 +99,7 @@ def _agent_checks(
         snapshot.progress,
         settings,
         environ=environ,
-        has_file=partial(is_committed, repo, snapshot.commit),
+        has_file=partial(repo.has_file, snapshot.commit),
     )
     faults = [*report.problems, *report.missing]
     for fault in faults:

@@ -149,16 +149,11 @@ def check_agents(
         settings,
         environ=environ,
         choice=choice,
-        has_file=partial(is_committed, repo, snapshot.commit),
+        has_file=partial(repo.has_file, snapshot.commit),
     )
     if report.problems or report.missing:
         raise InvalidInput([*report.problems, *report.missing])
     return report.notes
-
-
-def is_committed(repo: Repository, commit: str, path: str) -> bool:
-    """Whether the path is a regular file in the commit."""
-    return repo.file(commit, path) is not None
 
 
 def agents_of_open_tasks(

@@ -8,11 +8,11 @@ from runner import pipeline
 from runner.config.settings import Settings
 from runner.core.manifest import Manifest
 from runner.local.preparation import check_agents
-from runner.plan.snapshot import Snapshot, read_template
+from runner.plan.snapshot import Snapshot, committed_template
 from runner.plan.trees import CommitTree
 from runner.repo.repository import Repository
 from runner.schedule.budget import Budget
-from runner.schedule.task_choice import NamedTasks
+from runner.schedule.task_choice import TaskChoice
 
 
 def first_batch(
@@ -20,19 +20,16 @@ def first_batch(
     branch: str,
     snapshot: Snapshot,
     settings: Settings,
-    named: NamedTasks,
+    choice: TaskChoice,
     environ: Mapping[str, str],
 ) -> Manifest | None:
     """The batch that a run would start with at `snapshot`; None if no task is ready.
 
     For the rolling schedule, the tasks that it would start before the first one ends.
-    Raises what the run would raise before its first agent starts: UsageProblem for the
-    named tasks, InvalidInput for agents, programs and keys.
+    Raises what the run would raise before its first agent starts: InvalidInput for
+    agents, programs and keys.
     """
-    choice = named.choice(snapshot, settings.max_attempts)
     check_agents(repo, snapshot, settings, environ, choice)
-    template = settings.prompt_template
-    template_text = repo.file(snapshot.commit, template) if template else None
     return pipeline.next_batch(
         snapshot,
         settings,
@@ -42,7 +39,9 @@ def first_batch(
             branch=branch,
             slots=settings.slots,
             budget=Budget(settings.limits.max_cost_usd),
-            prompt_template=read_template(template, template_text),
+            prompt_template=committed_template(
+                repo, snapshot.commit, settings.prompt_template
+            ),
             tree=CommitTree(repo, snapshot.commit),
             choice=choice,
         ),

@@ -286,6 +286,11 @@ def read_template(path: str | None, text: bytes | None) -> str | None:
     return template
 
 
+def committed_template(repo: Repository, commit: str, path: str | None) -> str | None:
+    """The prompt template at `path` in the commit, checked as by `read_template`."""
+    return read_template(path, repo.file(commit, path) if path is not None else None)
+
+
 def record_progress(
     repo: Repository,
     snapshot: Snapshot,

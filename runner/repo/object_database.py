@@ -70,6 +70,10 @@ class ObjectDatabase:
         """Whether the path is a file, a folder or anything else in a commit."""
         return bool(self.git.run(["ls-tree", "-z", commit, "--", f":(literal){path}"]))
 
+    def has_file(self, commit: str, path: str) -> bool:
+        """Whether the path is a regular file in a commit."""
+        return self.file(commit, path) is not None
+
     def files(self, commit: str, path: str) -> dict[str, tuple[str, int]]:
         """The regular files at or below `path` in a commit: path → (object id, size in
         bytes).
