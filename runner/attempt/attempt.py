@@ -593,12 +593,13 @@ def verify_commit(
     objects: Path,
     scratch: Path,
     context: AttemptContext,
+    on_ready: Callable[[], object] = _do_nothing,
 ) -> Failure | None:
     """Run the command on a commit, in a checkout of its own below `scratch`. Returns
     why it is red, None if it is green.
 
     `objects` is the folder of objects that the repository does not have yet. A commit
-    on which set-up fails is red.
+    on which set-up fails is red; `on_ready` is called when it has not.
     """
     origin = replace(origin, objects=(objects,))
     folder = Path(tempfile.mkdtemp(prefix="verify-", dir=scratch))
@@ -612,6 +613,7 @@ def verify_commit(
             failure = _set_up_for_verify(verify.setup, checkout, folder, context)
             if failure is not None:
                 return failure
+        on_ready()
         return run_verify(verify, checkout, folder / "log", context)
     finally:
         remove_folder(folder)

@@ -21,6 +21,7 @@ from runner.config.settings import FILE, Settings
 from runner.core.errors import FaninError, Problem
 from runner.core.folders import remove_folder
 from runner.core.plurals import pluralize
+from runner.core.result import Failure
 from runner.local.preparation import (
     agents_of_open_tasks,
     refuse_unfinished,
@@ -171,42 +172,54 @@ def command_checks(
 
     `verify` is red before any agent has worked if the project's own tests are.
     """
+    ready: list[bool] = []
+    failure = None
+    if settings.setup is not None or settings.verify is not None:
+        failure = _run_commands(
+            repo, settings, commit, environ, lambda: ready.append(True)
+        )
     if settings.setup is not None:
-        setup = _run_check("setup", "true", repo, settings, commit, environ)
-        yield setup
-        if not setup.ok:
+        if not ready and failure is not None:
+            yield _failed("setup", failure, commit)
             return
+        yield Check("setup", ok=True, what=" ".join(settings.setup.split()))
     if settings.verify is None:
         yield Check(
             "verify", ok=True, what=f"none; to test what lands, set it in {FILE}"
         )
-        return
-    yield _run_check("verify", settings.verify, repo, settings, commit, environ)
+    elif failure is not None:
+        yield _failed("verify", failure, commit)
+    else:
+        yield Check("verify", ok=True, what=" ".join(settings.verify.split()))
 
 
-def _run_check(
-    name: str,
-    command: str,
+def _run_commands(
     repo: Repository,
     settings: Settings,
     commit: str,
     environ: Mapping[str, str],
-) -> Check:
+    on_ready: Callable[[], object],
+) -> Failure | None:
+    """Run set-up, then verify; why one of them failed. `on_ready` is called between."""
     verify = VerifyCommand(
-        command, settings.timeout, settings.env, _setup_command(settings)
+        settings.verify or "true",
+        settings.timeout,
+        settings.env,
+        _setup_command(settings),
     )
     scratch = Path(tempfile.mkdtemp(prefix="fanin-doctor-"))
     # The commit needs no other objects than the repository's own.
     objects = repo.origin.git_dir / "objects"
+    context = AttemptContext(environ)
     try:
-        failure = verify_commit(
-            verify, repo.origin, commit, objects, scratch, AttemptContext(environ)
+        return verify_commit(
+            verify, repo.origin, commit, objects, scratch, context, on_ready
         )
     finally:
         remove_folder(scratch)
-    text = settings.setup if name == "setup" else command
-    if failure is None:
-        return Check(name, ok=True, what=" ".join((text or "").split()))
+
+
+def _failed(name: str, failure: Failure, commit: str) -> Check:
     log = failure.log_tail.splitlines()[-_LOG_LINES:]
     what = failure.message.splitlines()[0].removeprefix("verify was not started: ")
     fix = f"run it in a fresh clone of {commit[:10]}, or change  {name}  in {FILE}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.support.project import Project
@@ -66,3 +68,10 @@ def test_a_script_that_is_in_the_repository_or_made_by_set_up_is_taken(
         setup="echo 'echo b > b' > made.sh",
     )
     assert project.cli("check").returncode == 0
+
+
+def test_set_up_runs_once(project: Project, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    project.plan(TASKS, setup=f"echo once >> {log}", verify=f"echo then >> {log}")
+    assert project.cli("doctor").returncode == 0
+    assert log.read_text() == "once\nthen\n"
