@@ -31,22 +31,6 @@ class Files(Protocol):
 
 
 @dataclass(frozen=True)
-class MemoryFiles:
-    """Files that are held in memory: path → text."""
-
-    texts: dict[str, str]
-
-    def __contains__(self, path: object) -> bool:
-        return path in self.texts
-
-    def below(self, folder: str) -> list[str]:
-        return sorted(path for path in self.texts if path.startswith(f"{folder}/"))
-
-    def read(self, path: str) -> str:
-        return self.texts.get(path, "")
-
-
-@dataclass(frozen=True)
 class DiskFiles:
     """Files below `root`; `paths` are those that git does not ignore.
 

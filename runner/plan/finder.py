@@ -74,11 +74,11 @@ def find_plans(paths: Iterable[str], tree: Tree) -> list[FoundPlan]:
 
 def read_plan(path: str, tree: Tree) -> FoundPlan | None:
     """The plan at `path`; None if no format takes what is there for a plan."""
-    settings = PlanSettings(path=path)
     try:
-        if not any(source.detect(path, tree) for source in formats.sources()):
+        source = formats.detect(path, tree)
+        if source is None:
             return None
-        plan = formats.load(settings, tree)
+        plan = formats.load(PlanSettings(path=path, source=source.name), tree)
     except FaninError as error:
         return FoundPlan(path, problem=str(error).splitlines()[0])
     return FoundPlan(path, plan.source, len(plan.tasks), _open_tasks(plan))

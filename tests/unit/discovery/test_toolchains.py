@@ -3,11 +3,28 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 
 import pytest
 
-from runner.discovery.files import MemoryFiles
 from runner.discovery.toolchains import toolchains
+
+
+@dataclass(frozen=True)
+class MemoryFiles:
+    """Files that are held in memory: path → text."""
+
+    texts: dict[str, str]
+
+    def __contains__(self, path: object) -> bool:
+        return path in self.texts
+
+    def below(self, folder: str) -> list[str]:
+        return sorted(path for path in self.texts if path.startswith(f"{folder}/"))
+
+    def read(self, path: str) -> str:
+        return self.texts.get(path, "")
+
 
 VENV = (
     "python3 -m venv .venv && echo '*' > .venv/.gitignore && .venv/bin/pip install -q"
