@@ -10,7 +10,7 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Mapping, Sequence
 
-from runner.core.task import Plan, Reference
+from runner.core.task import Plan
 from runner.plan.formats import json_stories
 from runner.plan.formats.base import Mark, Options, Tree
 from runner.plan.formats.diagnostics import Diagnostics
@@ -42,13 +42,9 @@ class FeatureList:
         file = json_stories.plan_file(path, _FILES, tree)
         diagnostics = Diagnostics(path, file)
         document = json_stories.read_document(file, tree)
-        folder = posixpath.dirname(file)
-        context = [Reference(posixpath.join(folder, name)) for name in _CONTEXT]
-        about = json_stories.overview(document, _ABOUT)
-        if about is not None:
-            context.insert(0, about)
+        context = json_stories.context_of(document, _ABOUT, _CONTEXT)
         return json_stories.build_plan(
-            self.name, document, diagnostics, options, tuple(context)
+            self.name, document, diagnostics, options, context
         )
 
     def write_back(

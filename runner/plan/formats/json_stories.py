@@ -422,8 +422,19 @@ def _item_lines(lines: Iterable[str]) -> Iterator[str]:
             marker = "  "
 
 
-def overview(document: JsonDocument, names: Sequence[str]) -> Reference | None:
-    """The texts of the file that are about all of its stories."""
+def context_of(
+    document: JsonDocument, about: Sequence[str], beside: Sequence[str]
+) -> tuple[Reference, ...]:
+    """What the prompts of all stories quote: the file's texts of the names `about`, and
+    the files `beside` it.
+    """
+    folder = posixpath.dirname(document.path)
+    files = [Reference(posixpath.join(folder, name)) for name in beside]
+    overview = _overview(document, about)
+    return tuple(files) if overview is None else (overview, *files)
+
+
+def _overview(document: JsonDocument, names: Sequence[str]) -> Reference | None:
     lines = []
     for name in names:
         text = document.root.text(name)

@@ -9,13 +9,14 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Mapping, Sequence
 
-from runner.core.task import Plan, Reference
+from runner.core.task import Plan
 from runner.plan.formats import json_stories
 from runner.plan.formats.base import Mark, Options, Tree
 from runner.plan.formats.diagnostics import Diagnostics
 
 _FILE = "prd.json"
 _ABOUT = ("project", "name", "title", "description", "goal", "overview")
+_CONTEXT = ("progress.txt",)
 
 
 class Ralph:
@@ -45,13 +46,9 @@ class Ralph:
         if branch:
             what = f"branchName {branch[:100]} is not followed; see the setting branch"
             diagnostics.add_plan_note(what)
-        folder = posixpath.dirname(file)
-        context = [Reference(posixpath.join(folder, "progress.txt"))]
-        about = json_stories.overview(document, _ABOUT)
-        if about is not None:
-            context.insert(0, about)
+        context = json_stories.context_of(document, _ABOUT, _CONTEXT)
         return json_stories.build_plan(
-            self.name, document, diagnostics, options, tuple(context)
+            self.name, document, diagnostics, options, context
         )
 
     def write_back(
