@@ -1,7 +1,7 @@
 """The fan-in of one batch: which results are merged, the tree they make, and the
 commits that record it.
 
-It works in a quarantine and moves no branch. The decisions are made in `policy.rules`,
+It works in a quarantine and moves no branch. The decisions are made in `change_review`,
 `union`, `culprits` and `plan.progress`; this module gives them what they need from git.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import cached_property
 
 from runner.core import result_folder
 from runner.core.documents import clean
@@ -28,6 +28,7 @@ from runner.core.result import (
 from runner.core.result_folder import Reading
 from runner.core.task import Status, Task
 from runner.fan_in import kept_refs
+from runner.fan_in.change_review import ChangeReview
 from runner.fan_in.commit_message import (
     LandedTask,
     commit_message,
@@ -49,9 +50,8 @@ from runner.fan_in.union import Candidate, MergeOutcome, unite
 from runner.plan import progress
 from runner.plan.progress import Progress
 from runner.plan.snapshot import Snapshot, read_progress, write_progress_blobs
-from runner.policy import git_files, globs, paths, rules
-from runner.policy.change import REGULAR, Change, Refusal
-from runner.policy.git_files import Fault
+from runner.policy import globs, rules
+from runner.policy.change import Change, Refusal
 from runner.repo.quarantine import Quarantine
 from runner.repo.repository import Repository
 
@@ -63,9 +63,6 @@ _MAX_CHANGED_PATHS = 20
 _MAX_PATH_LENGTH = 200
 _MAX_WARNING_LENGTH = 1_000
 _MAX_LEFT_OUT = 3  # files that a warning names
-# .gitignore and .gitattributes of one result that are looked into; each costs a few
-# git processes.
-_MAX_GIT_FILES = 20
 
 
 @dataclass(frozen=True)
@@ -119,18 +116,6 @@ class KeptResult:
     next_ref: str = ""
 
 
-@dataclass(frozen=True)
-class _Judged:
-    """What of a result may land: the tree and the changes without what is left out, and
-    why the policy refuses them all, or None.
-    """
-
-    tree: str
-    changes: Sequence[Change]
-    left_out: Sequence[Refusal]
-    refusal: Failure | None
-
-
 class BatchMerge:
     """The fan-in of one batch in one quarantine."""
 
@@ -152,7 +137,6 @@ class BatchMerge:
         self.warnings: list[str] = []
         # about the merged tree, for the commit's message too
         self.tree_warnings: list[str] = []
-        self._accepted_paths: list[str] = []
         # task id → its result's tree without what does not land with the rest
         self._trees_without: dict[str, str] = {}
         # Messages of refusals for a secret, and the entries that have one.
@@ -165,6 +149,14 @@ class BatchMerge:
         self.head_tree = quarantine.tree(snapshot.commit)
         self._packs = PackImporter(
             quarantine, self.base_tree, results.manifest.limits.size
+        )
+        self._review = ChangeReview(
+            repo,
+            quarantine,
+            results.manifest,
+            self.base_tree,
+            self.head_tree,
+            self._packs.changes,
         )
 
     @cached_property
@@ -273,7 +265,7 @@ class BatchMerge:
 
     def _apply_policy(self, reading: Reading, result: Result) -> Candidate | Failure:
         entry = reading.entry
-        judged = self._judge_changes(entry.task, result, self.warnings)
+        judged = self._review.judge(entry.task, result, self.warnings)
         refusal = judged.refusal
         if refusal is None:
             refusal = self._find_secret(judged.changes)
@@ -282,109 +274,9 @@ class BatchMerge:
         if judged.left_out:
             self._trees_without[entry.task.id] = judged.tree
             self._warn_of_left_out(entry.task.id, judged.left_out)
-        changed_paths = [change.path for change in judged.changes]
-        self._accepted_paths += changed_paths
-        if _has_attributes(changed_paths):
-            self._attribute_trees.append(judged.tree)
+        self._review.accept(judged)
         self._admitted[entry.task.id] = judged.tree
         return Candidate(entry, judged.tree, judged.changes)
-
-    def _judge_changes(
-        self, task: Task, result: Result, warned: list[str] | None = None
-    ) -> _Judged:
-        """What of the result may land. With `warned`, it is to land now: its new names
-        must not clash with others, and warnings are added.
-        """
-        tree = result.tree or self.base_tree
-        changes = self._packs.changes.get(tree)
-        if changes is None:
-            changes = self.quarantine.changes(self.base_tree, tree)
-        faults = self._git_file_faults(tree, changes)
-        left_out = rules.left_out(
-            task,
-            changes,
-            protected=self.manifest.protected,
-            never=self.manifest.never,
-            limits=self.manifest.limits,
-            faults=faults,
-        )
-        if left_out:
-            tree, changes = self._without(tree, changes, left_out)
-        spellings = None
-        # Reading all names of a large tree takes time: not for an empty change.
-        if changes and warned is not None:
-            spellings = self.spellings
-        refusal = rules.check(
-            task,
-            changes,
-            protected=self.manifest.protected,
-            never=self.manifest.never,
-            limits=self.manifest.limits,
-            harmless=[path for path, fault in faults.items() if fault is None],
-            spellings=spellings,
-            filtered=self._filtered(tree, changes),
-            scope=self.manifest.scope,
-            warned=warned,
-        )
-        return _Judged(tree, changes, left_out, refusal)
-
-    def _git_file_faults(
-        self, tree: str, changes: Sequence[Change]
-    ) -> dict[str, Fault | None]:
-        """Why a .gitignore or .gitattributes may not be changed as it was, by path;
-        None for one that may.
-        """
-        changed = [each for each in changes if git_files.is_git_file(each.path)]
-        if not changed or len(changed) > _MAX_GIT_FILES:
-            return {}
-        faults: dict[str, Fault | None] = {}
-        for change in changed:
-            old, new = (self._small_text(side) for side in (change.old, change.new))
-            if old is None or new is None:
-                faults[change.path] = Fault("cannot be looked into", needed=True)
-                continue
-            folder = change.path.rpartition("/")[0]
-            faults[change.path] = git_files.fault(
-                change.path,
-                old,
-                new,
-                partial(self._ignored, tree, folder),
-                partial(self._has_carriage_returns, tree, folder),
-            )
-        return faults
-
-    def _has_carriage_returns(self, tree: str, folder: str) -> bool:
-        """Whether a text file below the folder has some, in this tree or in what it
-        lands with: the head, and the other results of the batch.
-        """
-        trees = dict.fromkeys((tree, self.head_tree, *self._packs.changes))
-        return any(self.quarantine.has_carriage_returns(each, folder) for each in trees)
-
-    def _ignored(self, tree: str, folder: str, patterns: Sequence[str]) -> list[str]:
-        git = self.quarantine.git
-        ignored = self.repo.ignored_paths(tree, folder, patterns, git)
-        return ignored + self.repo.ignored_paths(self.head_tree, folder, patterns, git)
-
-    def _small_text(self, blob: tuple[str, str] | None) -> bytes | None:
-        """The content of an ordinary file, b"" of none, None if it is another object."""
-        if blob is None:
-            return b""
-        mode, object_id = blob
-        (info,) = self.quarantine.infos([object_id])
-        is_small = info is not None and info.size <= git_files.MAX_BYTES
-        if mode != REGULAR or not is_small:
-            return None
-        ((_, data),) = self.quarantine.read([object_id])
-        return data
-
-    def _without(
-        self, tree: str, changes: Sequence[Change], left_out: Sequence[Refusal]
-    ) -> tuple[str, list[Change]]:
-        """The tree and the changes without these, which are as they were."""
-        paths = {refusal.path for refusal in left_out}
-        before = {change.path: change.old for change in changes if change.path in paths}
-        remaining = [change for change in changes if change.path not in paths]
-        return self.quarantine.write_tree(tree, before), remaining
 
     def _warn_of_left_out(self, task_id: str, left_out: Sequence[Refusal]) -> None:
         sentence = "; ".join(str(refusal) for refusal in left_out[:_MAX_LEFT_OUT])
@@ -393,38 +285,6 @@ class BatchMerge:
             sentence += f"; and {more} more"
         text = clean(f"{task_id}: left out: {sentence}").replace("\n", " ")
         self.warnings.append(self.results.secrets.masked_text(text))
-
-    def _filtered(self, tree: str, changes: Sequence[Change]) -> list[str]:
-        """The paths that git stores through a filter, by the attributes of the base, of
-        the head, of this result or of another one of the batch.
-
-        Attributes that a result changes count for every file: one that was stored as it
-        is would differ from its commit in every checkout.
-        """
-        changed = [change.path for change in changes]
-        filtered = self.repo.filtered_paths(self.base_tree, changed)
-        for other in self._attribute_trees:
-            filtered += self._filtered_in(other, changed)
-        if _has_attributes(changed):
-            before = self.repo.filtered_paths(
-                self.base_tree, self.quarantine.paths(tree)
-            )
-            every = [*self.quarantine.paths(tree), *self._accepted_paths]
-            now = self._filtered_in(tree, every)
-            filtered += sorted(set(now) - set(before))
-        return list(dict.fromkeys(filtered))
-
-    def _filtered_in(self, tree: str, names: Sequence[str]) -> list[str]:
-        return self.repo.filtered_paths(tree, names, self.quarantine.git)
-
-    @cached_property
-    def _attribute_trees(self) -> list[str]:
-        """Trees with other attributes than the base: the head's, and accepted ones."""
-        if self.head_tree == self.base_tree:
-            return []
-        changes = self.quarantine.changes(self.base_tree, self.head_tree)
-        changed = _has_attributes([change.path for change in changes])
-        return [self.head_tree] if changed else []
 
     def _refuse_secret(self, data: bytes) -> Failure | None:
         """Refuse a result with a secret in it, wherever in its file that is."""
@@ -455,15 +315,6 @@ class BatchMerge:
         }
         return failure.model_copy(update=texts)
 
-    @cached_property
-    def spellings(self) -> paths.Spellings:
-        """All names in the head, those that fanin will write, and those of each change
-        that the policy accepts.
-        """
-        names = paths.Spellings(self.quarantine.paths(self.head_tree))
-        names.add([self.manifest.progress])
-        return names
-
     # -- one tree, and its verification --
 
     def unite(self, candidates: Sequence[Candidate]) -> list[MergeOutcome]:
@@ -489,15 +340,7 @@ class BatchMerge:
         if task is None:
             return None
         warned: list[str] = []
-        refusal = rules.check(
-            task,
-            changes,
-            protected=self.manifest.protected,
-            never=self.manifest.never,
-            limits=self.manifest.limits,
-            scope=self.manifest.scope,
-            warned=warned,
-        )
+        refusal = self._review.check(task, changes, warned=warned)
         # Trees are merged more than once to find the culprit of a red one.
         self.warnings += [text for text in warned if text not in self.warnings]
         return refusal
@@ -885,7 +728,7 @@ class BatchMerge:
         """
         tree = self._admitted.get(entry.task.id)
         if tree is None:
-            judged = self._judge_changes(entry.task, result)
+            judged = self._review.judge(entry.task, result)
             if judged.refusal is not None:
                 return kept, _from_base(failure, judged.refusal.message)
             tree = judged.tree
@@ -934,7 +777,7 @@ class BatchMerge:
         secrets = self.results.secrets
         if not secrets:
             return False
-        changes = self.quarantine.changes(self.base_tree, tree)
+        changes = self._review.changes_to(tree)
         return self.quarantine.first_secret(changes, secrets) is not None
 
     # -- helpers --
@@ -1032,7 +875,3 @@ def _from_base(failure: Failure, reason: str) -> Failure:
     sentence = f"the next attempt starts without this work: {reason}"
     message = "\n".join([first, sentence, *rest])
     return failure.model_copy(update={"message": message})
-
-
-def _has_attributes(changed_paths: Sequence[str]) -> bool:
-    return any(path.rpartition("/")[2] == ".gitattributes" for path in changed_paths)
