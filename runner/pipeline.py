@@ -203,6 +203,25 @@ def run_task(
     """
     if workspaces is None:
         workspaces = FreshWorkspaces(origin)
+    with attempt_context.slots.take() as slot:
+
+        def leave_slot() -> None:
+            # before the next agent is started: it takes the number over
+            slot.release()
+            attempt_context.on_agent_exit()
+
+        context = replace(attempt_context, slot=slot.number, on_agent_exit=leave_slot)
+        return _run_task(manifest, entry, results, scratch, context, workspaces)
+
+
+def _run_task(
+    manifest: Manifest,
+    entry: BatchEntry,
+    results: Path,
+    scratch: Path,
+    attempt_context: AttemptContext,
+    workspaces: Workspaces,
+) -> Result:
     started = now()
     folder = results / entry.folder
     attempt = result_folder.Attempt(

@@ -33,6 +33,7 @@ from runner.attempt import (
 )
 from runner.attempt.checkout_extras import add_extras
 from runner.attempt.preparation import SetupCommand, run_setup
+from runner.attempt.slots import VARIABLE, Slots
 from runner.attempt.workspace import CaptureLimits, Workspace
 from runner.core import result_folder
 from runner.core.errors import GitFailed
@@ -65,7 +66,8 @@ class AttemptContext:
     that for set-up if it is another one. `cancel` ends the
     attempt when it is set. `run_attempt` counts the runs of one job on GitHub, and
     `job` has the ids of run and job, as in `Result`. `echo` receives the agent's output
-    as it comes. `secrets` are added to those of the agent's settings.
+    as it comes. `secrets` are added to those of the agent's settings. `slots` are shared
+    by all that runs at once; `slot` is the number that this attempt has of them.
 
     `on_agent_exit` is called when the agent has ended without a usage limit and no verify
     command follows, before its work is captured. `wait_until_durable` returns when the work that the
@@ -80,6 +82,8 @@ class AttemptContext:
     on_agent_exit: Callable[[], object] = _do_nothing
     wait_until_durable: Callable[[], object] = _do_nothing
     secrets: Secrets = NONE
+    slots: Slots = field(default_factory=Slots)
+    slot: int = 0
     setup_environ: Mapping[str, str] | None = field(default=None, repr=False)
 
     @property
@@ -274,6 +278,7 @@ def _set_up(attempt: _Attempt, setup: SetupCommand) -> Failure | None:
         attempt.workspace.checkout,
         attempt.folder / preparation.LOG,
         attempt.context.environ_for_setup,
+        attempt.context.slot,
         partial(_record_cookie, attempt),
         attempt.context.cancel,
         attempt.secrets,
@@ -330,6 +335,7 @@ def _contract_variables(
         "FANIN_TASK": attempt.entry.task.id,
         "FANIN_ATTEMPT": str(attempt.entry.attempt),
         "FANIN_BASE": attempt.manifest.base,
+        VARIABLE: str(attempt.context.slot),
     }
 
 
@@ -560,10 +566,11 @@ def run_verify(
     """Run the command in `checkout`. Returns why it is red, None if it is green."""
     # set-up may have written its secrets to files that the command prints
     secrets = verify.setup.secrets(context.environ_for_setup) if verify.setup else NONE
+    env = {**verify.env, VARIABLE: str(context.slot)}
     outcome = process.run(
         ["sh", "-c", verify.command],
         cwd=checkout,
-        env=process.environment(context.environ, (), verify.env),
+        env=process.environment(context.environ, (), env),
         stdin=None,
         log=log,
         timeout=verify.timeout,
@@ -601,6 +608,22 @@ def verify_commit(
     `objects` is the folder of objects that the repository does not have yet. A commit
     on which set-up fails is red; `on_ready` is called when it has not.
     """
+    with context.slots.take() as slot:
+        context = replace(context, slot=slot.number)
+        return _verify_commit(
+            verify, origin, commit, objects, scratch, context, on_ready
+        )
+
+
+def _verify_commit(
+    verify: VerifyCommand,
+    origin: Origin,
+    commit: str,
+    objects: Path,
+    scratch: Path,
+    context: AttemptContext,
+    on_ready: Callable[[], object],
+) -> Failure | None:
     origin = replace(origin, objects=(objects,))
     folder = Path(tempfile.mkdtemp(prefix="verify-", dir=scratch))
     try:
@@ -627,6 +650,7 @@ def _set_up_for_verify(
         checkout,
         folder / preparation.LOG,
         context.environ_for_setup,
+        context.slot,
         (folder / "cookie").write_text,
         context.cancel,
     )

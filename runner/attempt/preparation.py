@@ -9,6 +9,7 @@ from pathlib import Path
 
 from runner.agents import process
 from runner.agents.outcome import process_failure
+from runner.attempt.slots import VARIABLE
 from runner.core.manifest import Manifest
 from runner.core.result import Failure, FailureKind
 from runner.policy.redaction import Masker, Secrets
@@ -48,6 +49,7 @@ def run_setup(
     checkout: Path,
     log: Path,
     environ: Mapping[str, str],
+    slot: int,
     on_start: Callable[[str], object],
     cancel: threading.Event | None = None,
     secrets: Secrets | None = None,
@@ -60,11 +62,12 @@ def run_setup(
     masked = setup.secrets(environ)
     if secrets is not None:
         masked |= secrets
+    env = {**setup.env, VARIABLE: str(slot)}
     outcome = process.run(
         # -e: a later line must not hide that an earlier one failed
         ["sh", "-e", "-c", setup.text],
         cwd=checkout,
-        env=process.environment(environ, setup.secret_names, setup.env),
+        env=process.environment(environ, setup.secret_names, env),
         stdin=None,
         log=log,
         timeout=setup.timeout,

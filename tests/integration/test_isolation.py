@@ -175,6 +175,7 @@ def test_environment_is_an_allow_list(
         "FANIN_TASK": "A",
         "FANIN_ATTEMPT": "1",
         "FANIN_BASE": project.git("rev-parse", "HEAD~1"),
+        "FANIN_SLOT": "0",
     }.items() <= environ.items()
     assert not [name for name in environ if name.startswith("GIT_")]
 

@@ -137,3 +137,23 @@ def test_where_setup_fails_on_the_branch_too_no_task_is_to_blame(
     assert "verify was not started: setup failed" in failure.message
     assert "red without this work too" in failure.message
     assert not failure.counted
+
+
+@pytest.mark.parametrize("schedule", ["batch", "rolling"])
+def test_what_runs_at_once_has_different_slots(
+    project: Project, tmp_path_factory: pytest.TempPathFactory, schedule: str
+) -> None:
+    held = tmp_path_factory.mktemp("held")
+    # only one program at a time can make this folder
+    hold = f"mkdir {held}/$FANIN_SLOT && sleep 0.2 && rmdir {held}/$FANIN_SLOT"
+    project.write(".gitignore", "slot\n")
+    work = f'{hold} && test "$(cat slot)" = "$FANIN_SLOT" && echo x > $FANIN_TASK'
+    project.plan(
+        [shell_task(work, name, max_attempts=1) for name in "ABCD"],
+        setup="echo $FANIN_SLOT > slot",
+        verify=f"{hold} && test $FANIN_SLOT -le 2",
+        schedule=schedule,
+        max_concurrent=2,
+    )
+    project.run()
+    assert set(project.states().values()) == {"completed"}
