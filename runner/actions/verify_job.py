@@ -18,7 +18,7 @@ from runner.core.errors import EXIT_DONE, UsageProblem
 from runner.core.manifest import Manifest
 from runner.core.result import Failure, Verdict
 from runner.core.result_folder import Checks, RefuseSeal, accept_any_seal
-from runner.fan_in.inputs import BatchResults
+from runner.fan_in.inputs import BatchResults, VerifyStep
 from runner.ui import job_summary
 
 if TYPE_CHECKING:
@@ -60,9 +60,14 @@ def verify_job(
         environ, setup_environ={**environ, **allowed_for_setup}
     )
 
-    def verify(commit: str, objects: Path) -> Failure | None:
+    def verify(step: VerifyStep) -> Failure | None:
         return verify_commit(
-            verify_command, repo.origin, commit, objects, scratch, attempt_context
+            verify_command,
+            repo.origin,
+            step.commit,
+            step.objects,
+            scratch,
+            attempt_context,
         )
 
     checks = Checks(refuse_seal=refuse_seal, are_artifacts=True)

@@ -37,6 +37,7 @@ from runner.attempt.slots import VARIABLE, Slots
 from runner.attempt.workspace import CaptureLimits, Workspace
 from runner.core import result_folder
 from runner.core.errors import GitFailed
+from runner.core.events import Phase
 from runner.core.folders import remove_folder
 from runner.core.manifest import BatchEntry, Manifest
 from runner.core.plurals import some_of
@@ -58,6 +59,10 @@ def _do_nothing() -> None:
     pass
 
 
+def _ignore_phase(_phase: Phase) -> None:
+    pass
+
+
 @dataclass(frozen=True)
 class AttemptContext:
     """The inputs of an attempt from the executor that runs it.
@@ -69,9 +74,10 @@ class AttemptContext:
     as it comes. `secrets` are added to those of the agent's settings. `slots` are shared
     by all that runs at once; `slot` is the number that this attempt has of them.
 
-    `on_agent_exit` is called when the agent has ended without a usage limit and no verify
-    command follows, before its work is captured. `wait_until_durable` returns when the work that the
-    attempt builds on is durable; the result is not written earlier.
+    `on_phase` is called when the attempt enters a phase, `on_agent_exit` when the agent
+    has ended without a usage limit and no verify command follows, before its work is
+    captured. `wait_until_durable` returns when the work that the attempt builds on is
+    durable; the result is not written earlier.
     """
 
     environ: Mapping[str, str] = field(repr=False)
@@ -79,6 +85,7 @@ class AttemptContext:
     run_attempt: int = 1
     job: str | None = None
     echo: Callable[[bytes], object] | None = None
+    on_phase: Callable[[Phase], object] = _ignore_phase
     on_agent_exit: Callable[[], object] = _do_nothing
     wait_until_durable: Callable[[], object] = _do_nothing
     secrets: Secrets = NONE
@@ -300,7 +307,7 @@ def _run_agent(
     agent = agents.agent_for(settings)
     call = agent.build(entry, attempt_folder)
     make_home(agent, settings, call, attempt_folder, context.environ)
-
+    context.on_phase("working")
     return process.run(
         call.argv,
         cwd=attempt.workspace.checkout,
@@ -519,6 +526,7 @@ def _verify_task(attempt: _Attempt) -> Failure | None:
     entry = attempt.entry
     if entry.verify is None:
         return None
+    attempt.context.on_phase("verifying")
     return run_verify(
         VerifyCommand(entry.verify, entry.timeout, attempt.manifest.env),
         attempt.workspace.checkout,

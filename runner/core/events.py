@@ -14,6 +14,9 @@ from pydantic import Field
 from runner.core.documents import Document, Instant, Text
 from runner.core.result import Failure, Usage
 
+# Of the events' schema.
+VERSION = 1
+
 
 def _utc_now() -> str:
     now = datetime.now(UTC).isoformat(timespec="milliseconds")
@@ -35,27 +38,76 @@ class UsageReport(Document):
     without_cost: int = 0
 
 
+class RunLimits(Document):
+    """The limits of a run: attempts of a task, rounds, US dollars (None: no limit)."""
+
+    max_attempts: int = 0
+    max_rounds: int = 0
+    max_cost_usd: float | None = None
+
+
 class RunStarted(Event):
     """A run begins to work on a plan of so many `tasks`.
 
-    `settings` describes what was decided, one short line each.
+    - `version` is that of the events' schema. It rises when a field is added.
+    - `settings` describes what was decided, one short line each.
+    - `pid` is fanin's process, `base` the branch's commit at the start.
+    - `agent` is the default agent, "" if there is none.
+    - `max_concurrent` is how many agents may run at once.
     """
 
     event: Literal["run_started"] = "run_started"
+    version: int = VERSION
     run: str
     branch: str
     plan: Text
     tasks: int
     schedule: Literal["batch", "rolling"]
     settings: tuple[Text, ...] = ()
+    pid: int = 0
+    base: str = ""
+    agent: Text = ""
+    max_concurrent: int = 1
+    limits: RunLimits = RunLimits()
+
+
+class PlannedTask(Document):
+    """A task of the plan as it stands when the run starts.
+
+    `state` is one of those of `fanin status`. `chosen`: the run may start it.
+    `expected_seconds` is its estimate, or how long its last success took, or a guess.
+    """
+
+    task: str
+    title: Text
+    state: str
+    depends_on: tuple[str, ...] = ()
+    attempts: int = 0
+    chosen: bool = True
+    expected_seconds: float = 0.0
+
+
+class PlanRead(Event):
+    """The plan at the commit `base`, in its order. Follows `run_started`."""
+
+    event: Literal["plan_read"] = "plan_read"
+    run: str
+    base: str
+    tasks: tuple[PlannedTask, ...]
 
 
 class ChosenTask(Document):
-    """A task of a batch, and which attempt of it this is (from 1)."""
+    """A task of a batch, and which attempt of it this is (from 1).
+
+    `depends_on` are all tasks that it has waited for. `timeout` is in seconds.
+    """
 
     task: str
     title: Text
     attempt: int
+    agent: Text = ""
+    depends_on: tuple[str, ...] = ()
+    timeout: float = 0.0
 
 
 class BatchChosen(Event):
@@ -69,7 +121,10 @@ class BatchChosen(Event):
 
 
 class AttemptEvent(Event):
-    """Something that happened to one attempt of a task."""
+    """Something that happened to one attempt of a task.
+
+    `batch` is the run's id, a dot, and the batch's round.
+    """
 
     batch: str
     task: str
@@ -77,61 +132,115 @@ class AttemptEvent(Event):
 
 
 class AttemptStarted(AttemptEvent):
-    """An attempt begins: its checkout is made, then `agent` starts."""
+    """An attempt begins: its checkout is made, then `agent` starts.
+
+    `slot` counts from 1 to the number of agents at once; it is free again when the agent
+    has exited. `log` is the path of the agent's log in the run's folder.
+    """
 
     event: Literal["attempt_started"] = "attempt_started"
     title: Text
     agent: Text
+    slot: int = 0
+    log: str = ""
+
+
+# preparing: the checkout is made and set up. working: the agent runs. verifying: the
+# task's own verify command runs. merging: the result is merged with those of others,
+# and the merged tree is verified.
+Phase = Literal["preparing", "working", "verifying", "merging"]
+
+
+class PhaseChanged(AttemptEvent):
+    """An attempt enters a phase of its life."""
+
+    event: Literal["phase_changed"] = "phase_changed"
+    phase: Phase
 
 
 class AgentOutput(AttemptEvent):
-    """The last line that the agent has written, at most four times a second."""
+    """The last line that the agent has written, at most four times a second.
+
+    `tokens`, `cost_usd` (US dollars) and `tool_calls` are what it has used so far, None
+    where it does not tell.
+    """
 
     event: Literal["agent_output"] = "agent_output"
     last_line: Text
+    tokens: int | None = None
+    cost_usd: float | None = None
+    tool_calls: int | None = None
 
 
 class AttemptEnded(AttemptEvent):
-    """An attempt is over after `seconds`; without a `failure` its work can be merged."""
+    """An attempt is over after `seconds`; without a `failure` its work can be merged.
+
+    `slot` and `log` are as in `attempt_started`.
+    """
 
     event: Literal["attempt_ended"] = "attempt_ended"
     title: Text
     seconds: float
     failure: Failure | None = None
     usage: Usage = Usage()
+    agent: Text = ""
+    slot: int = 0
+    log: str = ""
 
 
-class VerifyStarted(Event):
-    """The merged tree of a batch, as `commit`, is about to be verified."""
+class VerifyEvent(Event):
+    """The verify command on a merged tree of a batch, as `commit`.
 
-    event: Literal["verify_started"] = "verify_started"
+    `tasks` are those whose work is in the tree, () for the branch's head alone. `step`
+    counts the commands of one merge, from 1. `bisecting`: the tree of all the work has
+    failed, and this one helps to find the task at fault. `repeated`: the same tree has
+    failed before, and the command is tried again.
+    """
+
     batch: str
     commit: str
+    tasks: tuple[str, ...] = ()
+    step: int = 1
+    bisecting: bool = False
+    repeated: bool = False
+
+
+class VerifyStarted(VerifyEvent):
+    """A merged tree is about to be verified."""
+
+    event: Literal["verify_started"] = "verify_started"
     command: Text
 
 
-class VerifyEnded(Event):
+class VerifyEnded(VerifyEvent):
     """Verifying `commit` took `seconds`; None as `failure` means that it passed."""
 
     event: Literal["verify_ended"] = "verify_ended"
-    batch: str
-    commit: str
     seconds: float
     failure: Failure | None = None
 
 
 class ResultMerged(AttemptEvent):
-    """The work of an attempt is in the merged tree."""
+    """The work of an attempt is in the merged tree, and lands with its next commit.
+
+    `kept` is the ref that keeps what did not land with the rest, None if all did.
+    """
 
     event: Literal["result_merged"] = "result_merged"
+    kept: str | None = None
 
 
 class ResultRefused(AttemptEvent):
-    """The attempt failed, or its work was not merged. `kept` is the ref that keeps it."""
+    """The attempt failed, or its work was not merged. `kept` is the ref that keeps it.
+
+    `final`: the task has failed for good. `log` is as in `attempt_started`.
+    """
 
     event: Literal["result_refused"] = "result_refused"
     failure: Failure
     kept: str | None = None
+    final: bool = False
+    log: str = ""
 
 
 class BatchMerged(Event):
@@ -178,7 +287,7 @@ class RunEnded(Event):
     """A run is over: nothing is ready, or `reason` says why it stopped before that.
 
     `landed` counts the tasks whose work landed. `waiting_branch` holds work that could
-    not land on its own branch.
+    not land on its own branch. `limit_reached`: the reason is a usage limit.
     """
 
     event: Literal["run_ended"] = "run_ended"
@@ -189,12 +298,15 @@ class RunEnded(Event):
     landed: int = 0
     waiting_branch: str | None = None
     usage: UsageReport = UsageReport()
+    limit_reached: bool = False
 
 
 RunEvent = (
     RunStarted
+    | PlanRead
     | BatchChosen
     | AttemptStarted
+    | PhaseChanged
     | AgentOutput
     | AttemptEnded
     | VerifyStarted
@@ -211,9 +323,5 @@ RunEvent = (
 
 class RunObserver(Protocol):
     """Hears what happens in a run. Called from several threads."""
-
-    @property
-    def wants_output(self) -> bool:
-        """Whether to make `AgentOutput` events at all."""
 
     def observe(self, event: RunEvent, /) -> None: ...

@@ -45,6 +45,7 @@ from runner.fan_in.inputs import (
     SendBack,
     Verification,
     VerifyCommit,
+    VerifyStep,
 )
 from runner.fan_in.union import Candidate, MergeOutcome, unite
 from runner.plan import progress
@@ -144,6 +145,7 @@ class BatchMerge:
         self._with_secret: list[BatchEntry] = []
         # task id → its result's tree, as far as the policy accepted it
         self._admitted: dict[str, str] = {}
+        self._verify_steps = 0
         self.kept: dict[str, KeptResult] = {}  # task id → its work that did not land
         self.base_tree = repo.tree(results.manifest.base)
         self.head_tree = quarantine.tree(snapshot.commit)
@@ -489,7 +491,7 @@ class BatchMerge:
 
         def is_green(subset: Sequence[Candidate]) -> bool:
             tree = self.last_tree(self.unite(subset))
-            failure = self._verify_tree(tree, verify)
+            failure = self._verify_tree(tree, subset, verify, bisecting=bool(red))
             if failure is None:
                 green_trees.add(tree)
                 return True
@@ -501,7 +503,8 @@ class BatchMerge:
             return outcomes, {}
         head_is_red = False
         if len(guilty) == len(landing):
-            head_is_red = self._verify_tree(self.head_tree, verify) is not None
+            failure = self._verify_tree(self.head_tree, (), verify, bisecting=True)
+            head_is_red = failure is not None
         sent_back = {
             candidate.entry.task.id: _blame(candidate, red, head_is_red=head_is_red)
             for candidate in guilty
@@ -515,17 +518,32 @@ class BatchMerge:
         conflicts = [outcome for outcome in outcomes if outcome.failure]
         return [*accepted, *conflicts], sent_back
 
-    def _verify_tree(self, tree: str, verify: VerifyCommit) -> Failure | None:
-        """Return why the tree is red, None if it is green.
+    def _verify_tree(
+        self,
+        tree: str,
+        candidates: Sequence[Candidate],
+        verify: VerifyCommit,
+        *,
+        bisecting: bool,
+    ) -> Failure | None:
+        """Return why the tree of these candidates is red, None if it is green.
 
         A failure that a repetition does not confirm is a flaky command's, not a task's.
         """
-        commit = self._commit(tree, "verify")
-        failure = verify(commit, self.quarantine.folder)
+        self._verify_steps += 1
+        step = VerifyStep(
+            self._commit(tree, "verify"),
+            self.quarantine.folder,
+            tasks=tuple(candidate.entry.task.id for candidate in candidates),
+            number=self._verify_steps,
+            bisecting=bisecting,
+        )
+        failure = verify(step)
         if failure is None:
             return None
         for _ in range(self.manifest.verify_retries):
-            if verify(commit, self.quarantine.folder) is None:
+            self._verify_steps += 1
+            if verify(replace(step, number=self._verify_steps, repeated=True)) is None:
                 return None
         return failure
 

@@ -16,8 +16,26 @@ if TYPE_CHECKING:
     from runner.fan_in.batch_merge import FanIn
     from runner.plan.progress import RunRecord
 
-# (commit, folder of its new objects) → why it is red, None if it is green
-VerifyCommit = Callable[[str, Path], Failure | None]
+
+@dataclass(frozen=True)
+class VerifyStep:
+    """A merged tree to verify, as `commit`; its new objects are in the folder `objects`.
+
+    `tasks` are the ids of those whose work is in it. `number` counts the steps of one
+    merge, from 1. `bisecting`: the whole was red, and this step helps to find the
+    culprit. `repeated`: the same tree was red before.
+    """
+
+    commit: str
+    objects: Path
+    tasks: tuple[str, ...] = ()
+    number: int = 1
+    bisecting: bool = False
+    repeated: bool = False
+
+
+# a merged tree → why it is red, None if it is green
+VerifyCommit = Callable[[VerifyStep], Failure | None]
 
 
 @dataclass(frozen=True)

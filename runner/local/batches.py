@@ -98,6 +98,7 @@ def merge_batch(
     Merged trees are verified in checkouts below `scratch`.
     """
     results = context.results_folder(manifest)
+    context.observer.merge_started(manifest)
     fan_in = context.lander.merge_and_land(manifest, results, scratch)
     context.drop_kept_work(manifest, fan_in)
     context.journal.record("fanned-in", run=manifest.run, round=manifest.round)

@@ -14,11 +14,11 @@ from runner.agents.environment import secrets_of
 from runner.attempt.attempt import AttemptContext, VerifyCommand, verify_commit
 from runner.config.settings import Settings
 from runner.core.errors import EnvironmentBroken, Interrupted, UsageProblem
-from runner.core.events import VerifyEnded, VerifyStarted
+from runner.core.events import VerifyEnded, VerifyEvent, VerifyStarted
 from runner.core.manifest import Manifest
 from runner.core.result import Failure
 from runner.fan_in.batch_merge import FanIn
-from runner.fan_in.inputs import BatchResults, RunVerify
+from runner.fan_in.inputs import BatchResults, RunVerify, VerifyStep
 from runner.local.journal import Journal, WaitingWork
 from runner.local.observer import MaskingObserver
 from runner.policy.redaction import Secrets
@@ -123,25 +123,31 @@ class BranchLander:
         batch: str,
         verify: VerifyCommand,
         scratch: Path,
-        commit: str,
-        objects: Path,
+        step: VerifyStep,
     ) -> Failure | None:
-        """Return why the command fails on the commit, None if it succeeds."""
-        self._observer.observe(
-            VerifyStarted(batch=batch, commit=commit, command=verify.command)
+        """Return why the command fails on the merged tree, None if it succeeds."""
+        event = VerifyEvent(
+            batch=batch,
+            commit=step.commit,
+            tasks=step.tasks,
+            step=step.number,
+            bisecting=step.bisecting,
+            repeated=step.repeated,
         )
+        same_tree = event.model_dump(exclude={"time"})
+        self._observer.observe(VerifyStarted(**same_tree, command=verify.command))
         started_at = time.monotonic()
         failure = verify_commit(
             verify,
             self._repo.origin,
-            commit,
-            objects,
+            step.commit,
+            step.objects,
             scratch,
             self._attempt_context,
         )
         seconds = time.monotonic() - started_at
         self._observer.observe(
-            VerifyEnded(batch=batch, commit=commit, seconds=seconds, failure=failure)
+            VerifyEnded(**same_tree, seconds=seconds, failure=failure)
         )
         # No task is to blame: the batch stays open for the next run.
         if failure is not None and not failure.counted:

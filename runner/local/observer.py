@@ -7,23 +7,32 @@ import time
 from collections.abc import Callable, Collection
 from typing import TypeVar
 
+from runner.core import result_folder
 from runner.core.documents import Document
 from runner.core.events import (
+    AttemptEnded,
     BatchChosen,
     BatchMerged,
     ChosenTask,
     CommitLanded,
     Note,
+    PhaseChanged,
+    PlannedTask,
+    PlanRead,
     ResultMerged,
     ResultRefused,
     RunEvent,
     RunObserver,
     UsageReport,
 )
-from runner.core.manifest import Manifest
+from runner.core.manifest import BatchEntry, Manifest
+from runner.core.task import Standing
 from runner.fan_in.batch_merge import FanIn
+from runner.plan.snapshot import Snapshot
+from runner.plan.view import views
 from runner.policy.redaction import NONE, Secrets
 from runner.schedule.budget import UsageTotal
+from runner.schedule.task_choice import TaskChoice
 
 OUTPUT_INTERVAL = 0.25  # seconds between two events with the output of one attempt
 _TAIL_BYTES = 4096  # of the output; longer lines lose their beginning
@@ -43,12 +52,10 @@ class MaskingObserver:
 
     def __init__(self, observer: RunObserver) -> None:
         self.landed_tasks: set[str] = set()
+        # (batch, task) of attempts that wait to be merged
+        self._ended_attempts: set[tuple[str, str]] = set()
         self._observer = observer
         self._secrets = NONE
-
-    @property
-    def wants_output(self) -> bool:
-        return self._observer.wants_output
 
     def add_secrets(self, secrets: Secrets) -> None:
         """Mask these too, in all events from now on."""
@@ -58,17 +65,45 @@ class MaskingObserver:
     def observe(self, event: RunEvent) -> None:
         if isinstance(event, CommitLanded):
             self.landed_tasks.update(event.tasks)
+        elif isinstance(event, AttemptEnded):
+            self._ended_attempts.add((event.batch, event.task))
         self._observer.observe(masked(event, self._secrets))
 
     def note(self, message: str) -> None:
         """Report something that a person should know."""
         self.observe(Note(message=message))
 
+    def plan_read(
+        self, run: str, snapshot: Snapshot, choice: TaskChoice, max_attempts: int
+    ) -> None:
+        """Report the tasks of the plan with their states at the start."""
+        progress = snapshot.progress
+        tasks = []
+        for view in views(snapshot.plan, snapshot.graph, progress, max_attempts):
+            task = view.task
+            tasks.append(
+                PlannedTask(
+                    task=task.id,
+                    title=task.title,
+                    state=view.state,
+                    depends_on=task.waits_for,
+                    attempts=view.record.attempts,
+                    chosen=task.id in choice,
+                    expected_seconds=progress.expected_seconds(task),
+                )
+            )
+        self.observe(PlanRead(run=run, base=snapshot.commit, tasks=tuple(tasks)))
+
     def batch_chosen(self, manifest: Manifest) -> None:
         """Report the tasks of a batch."""
         tasks = tuple(
             ChosenTask(
-                task=entry.task.id, title=entry.task.title, attempt=entry.attempt
+                task=entry.task.id,
+                title=entry.task.title,
+                attempt=entry.attempt,
+                agent=entry.agent.name,
+                depends_on=entry.task.waits_for,
+                timeout=entry.timeout,
             )
             for entry in manifest.entries
         )
@@ -81,6 +116,21 @@ class MaskingObserver:
             )
         )
 
+    def merge_started(self, manifest: Manifest) -> None:
+        """Report that the results of a batch are about to be merged."""
+        for entry in manifest.entries:
+            attempt = (manifest.batch, entry.task.id)
+            # A cancelled run merges batches of which it has not started every attempt.
+            if attempt in self._ended_attempts:
+                self.observe(
+                    PhaseChanged(
+                        batch=manifest.batch,
+                        task=entry.task.id,
+                        attempt=entry.attempt,
+                        phase="merging",
+                    )
+                )
+
     def batch_merged(self, manifest: Manifest, fan_in: FanIn, branch: str) -> None:
         """Report what became of each result, and the commits that landed on `branch`."""
         batch = manifest.batch
@@ -88,7 +138,12 @@ class MaskingObserver:
             task_id = entry.task.id
             if task_id in fan_in.landed:
                 self.observe(
-                    ResultMerged(batch=batch, task=task_id, attempt=entry.attempt)
+                    ResultMerged(
+                        batch=batch,
+                        task=task_id,
+                        attempt=entry.attempt,
+                        kept=fan_in.kept_refs.get(task_id),
+                    )
                 )
         self.results_refused(manifest, fan_in, fan_in.failed)
         for commit in _landed_commits(manifest, fan_in, branch):
@@ -116,8 +171,25 @@ class MaskingObserver:
                     attempt=entry.attempt,
                     failure=fan_in.failed[task_id],
                     kept=fan_in.kept_refs.get(task_id),
+                    final=_is_final(manifest, fan_in, entry),
+                    log=log_path(manifest, entry),
                 )
             )
+
+
+def log_path(manifest: Manifest, entry: BatchEntry) -> str:
+    """The path of the agent's log of an attempt, in the folder of its run."""
+    return f"{manifest.round}/results/{entry.folder}/{result_folder.LOG}"
+
+
+def _is_final(manifest: Manifest, fan_in: FanIn, entry: BatchEntry) -> bool:
+    """Whether the task has failed for good, by what the fan-in records."""
+    snapshot = fan_in.snapshot
+    if snapshot is None or entry.task.id not in snapshot.graph.tasks:
+        return False
+    task = snapshot.graph.tasks[entry.task.id]
+    standing = snapshot.progress.standing(task, manifest.max_attempts)
+    return standing is Standing.STUCK
 
 
 def _landed_commits(

@@ -317,6 +317,7 @@ class RollingSchedule:
         kept: list[Mapping[str, str]] = []  # ref → commit, of each fan-in
         with context.repo.quarantine() as quarantine:
             for manifest in manifests:
+                context.observer.merge_started(manifest)
                 fan_in, kept_work = pipeline.merge_in_quarantine(
                     quarantine,
                     context.repo,

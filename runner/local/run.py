@@ -7,6 +7,7 @@ themselves are in `pipeline`; on Actions, jobs call them.
 
 from __future__ import annotations
 
+import os
 import secrets
 import signal
 import threading
@@ -23,7 +24,7 @@ from runner.attempt.workspace_pool import WorkspacePool
 from runner.config.settings import Settings, describe
 from runner.core.clock import Clock, SystemClock
 from runner.core.errors import Interrupted
-from runner.core.events import RunEnded, RunObserver, RunStarted
+from runner.core.events import RunEnded, RunLimits, RunObserver, RunStarted
 from runner.core.plurals import pluralize
 from runner.local.account import RunAccount
 from runner.local.attempts import AttemptRunner
@@ -239,15 +240,25 @@ class LocalRun:
                 tasks=len(snapshot.plan.tasks),
                 schedule=self._settings.schedule,
                 settings=tuple(settings),
+                pid=os.getpid(),
+                base=snapshot.commit,
+                agent=_default_agent(self._settings),
+                max_concurrent=self._settings.slots,
+                limits=_limits(self._settings),
             )
+        )
+        self._observer.plan_read(
+            self.run, snapshot, self._context.choice, self._settings.max_attempts
         )
 
     def _report_outcome(self, outcome: RunOutcome) -> None:
-        waiting_branch = outcome.waiting_branch
+        waiting_branch, limit = outcome.waiting_branch, outcome.limit_reached
         if self._cancel.is_set():
             self._report_end("interrupted", self._what_was_stopped(), waiting_branch)
         elif outcome.stop_reason is not None:
-            self._report_end("stopped", outcome.stop_reason, waiting_branch)
+            self._report_end(
+                "stopped", outcome.stop_reason, waiting_branch, limit_reached=limit
+            )
         else:
             self._report_end("completed", None, waiting_branch)
 
@@ -256,6 +267,8 @@ class LocalRun:
         outcome: Literal["completed", "stopped", "interrupted", "error"],
         reason: str | None,
         waiting_branch: str | None = None,
+        *,
+        limit_reached: bool = False,
     ) -> None:
         self._observer.observe(
             RunEnded(
@@ -266,8 +279,21 @@ class LocalRun:
                 landed=len(self._observer.landed_tasks),
                 waiting_branch=waiting_branch,
                 usage=usage_report(self._account.usage),
+                limit_reached=limit_reached,
             )
         )
+
+
+def _default_agent(settings: Settings) -> str:
+    return settings.agent.label if settings.agent else ""
+
+
+def _limits(settings: Settings) -> RunLimits:
+    return RunLimits(
+        max_attempts=settings.max_attempts,
+        max_rounds=settings.limits.max_rounds,
+        max_cost_usd=settings.limits.max_cost_usd,
+    )
 
 
 @contextmanager

@@ -87,8 +87,6 @@ class TerminalView:
     Implements `RunObserver`. A context: the table is shown inside it.
     """
 
-    wants_output = False
-
     def __init__(self, console: Console) -> None:
         self._console = console
         # batch and task → its start event, and when it came by the monotonic clock

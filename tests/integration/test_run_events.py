@@ -11,20 +11,26 @@ from runner.core.events import (
     AgentOutput,
     AttemptStarted,
     CommitLanded,
+    PhaseChanged,
+    ResultRefused,
     RunEnded,
     RunEvent,
+    VerifyStarted,
 )
 from tests.support.project import Project, Quiet
 
 SECRET = "s3cret-value-of-a-key"
 
 
-class Curious(Quiet):
-    wants_output = True
-
-
 def _names(seen: Quiet) -> list[str]:
-    return [event.event for event in seen.events]
+    """The names of the events; of a change of phase, the phase's."""
+    names: list[str] = []
+    for event in seen.events:
+        if isinstance(event, PhaseChanged):
+            names.append(event.phase)
+        else:
+            names.append(event.event)
+    return names
 
 
 @pytest.mark.parametrize("schedule", ["batch", "rolling"])
@@ -32,18 +38,23 @@ def test_events_come_in_the_order_in_which_things_happen(
     project: Project, schedule: str
 ) -> None:
     project.plan(
-        [{"id": "A", "do": ["print at work", "write a: a"]}],
+        [{"id": "A", "do": ["print at work", "write a: a"], "verify": "true"}],
         verify="test -e a",
         schedule=schedule,
     )
-    seen = Curious()
+    seen = Quiet()
     project.run(seen)
     expected = [
         "run_started",
+        "plan_read",
         "batch_chosen",
         "attempt_started",
+        "preparing",
+        "working",
         "agent_output",
+        "verifying",
         "attempt_ended",
+        "merging",
         "verify_started",
         "verify_ended",
         "result_merged",
@@ -53,8 +64,28 @@ def test_events_come_in_the_order_in_which_things_happen(
     ]
     names = _names(seen)
     if schedule == "batch":  # there the merged tree lands before anyone hears of it
-        expected[8:10] = ["commit_landed", "batch_merged"]
+        expected[-3:-1] = ["commit_landed", "batch_merged"]
     assert names == expected
+
+
+def test_the_steps_of_a_bisection_name_the_tasks_in_the_tree(project: Project) -> None:
+    project.plan(
+        [{"id": task, "do": [f"write {task}: x"]} for task in "AB"],
+        verify="test ! -e B",
+        verify_retries=1,
+        max_attempts=1,
+    )
+    seen = Quiet()
+    project.run(seen)
+    steps = [event for event in seen.events if isinstance(event, VerifyStarted)]
+    assert [(step.tasks, step.bisecting, step.repeated) for step in steps] == [
+        (("A", "B"), False, False),
+        (("A", "B"), False, True),
+        (("A",), True, False),
+    ]
+    assert [step.step for step in steps] == [1, 2, 3]
+    [refused] = [event for event in seen.events if isinstance(event, ResultRefused)]
+    assert (refused.task, refused.final) == ("B", True)
 
 
 def test_a_landed_commit_names_its_branch_and_tasks(project: Project) -> None:
@@ -73,16 +104,15 @@ def test_a_landed_commit_names_its_branch_and_tasks(project: Project) -> None:
     assert [event.failed_tasks for event in landed] == [(), ("B",)]
 
 
-def test_output_is_reported_to_an_observer_that_wants_it_and_to_no_other(
-    project: Project,
-) -> None:
+def test_an_attempt_names_its_slot_and_its_log(project: Project) -> None:
     project.plan([{"id": "A", "do": ["print at work", "write a: a"]}])
-    project.git("branch", "side")
-    curious, quiet = Curious(), Quiet()
-    project.run(quiet)
-    project.run(curious, branch="side")
-    assert "agent_output" not in _names(quiet)
-    output = [event for event in curious.events if isinstance(event, AgentOutput)]
+    seen = Quiet()
+    project.run(seen)
+    [started] = [event for event in seen.events if isinstance(event, AttemptStarted)]
+    assert started.slot == 1
+    run_folder = project.root / ".git/fanin/runs" / started.batch.rpartition(".")[0]
+    assert (run_folder / started.log).read_text() == "at work\n"
+    output = [event for event in seen.events if isinstance(event, AgentOutput)]
     assert [(event.task, event.last_line) for event in output] == [("A", "at work")]
 
 
@@ -103,7 +133,7 @@ def test_no_event_of_a_run_holds_a_secret(
     project.plan(
         [{"id": "A", "title": f"use {SECRET}", "max_attempts": 1}], agent=agent
     )
-    seen = Curious()
+    seen = Quiet()
     project.run(seen, branch=f"work-{SECRET}")
     lines = [event.model_dump_json() for event in seen.events]
     assert "agent_output" in _names(seen)

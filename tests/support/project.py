@@ -45,8 +45,6 @@ class MergedBatch:
 class Quiet:
     """An observer that remembers."""
 
-    wants_output = False
-
     def __init__(self) -> None:
         self.events: list[RunEvent] = []
         self.batches: list[list[str]] = []

@@ -18,6 +18,9 @@ from runner.core.events import (
     ChosenTask,
     CommitLanded,
     Note,
+    PhaseChanged,
+    PlannedTask,
+    PlanRead,
     ResultMerged,
     ResultRefused,
     RunEnded,
@@ -40,6 +43,11 @@ EVENTS: list[RunEvent] = [
         schedule="batch",
         settings=("one at a time",),
     ),
+    PlanRead(
+        run="r",
+        base="abc",
+        tasks=(PlannedTask(task="A", title="first", state="ready"),),
+    ),
     BatchChosen(
         batch="r.1",
         round=1,
@@ -47,6 +55,7 @@ EVENTS: list[RunEvent] = [
         tasks=(ChosenTask(task="A", title="first", attempt=1),),
     ),
     AttemptStarted(batch="r.1", task="A", attempt=1, title="first", agent="claude"),
+    PhaseChanged(batch="r.1", task="A", attempt=1, phase="working"),
     AgentOutput(batch="r.1", task="A", attempt=1, last_line="reads a.py"),
     AttemptEnded(
         batch="r.1",

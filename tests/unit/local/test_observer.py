@@ -22,8 +22,6 @@ SECRETS = Secrets({SECRET: "MY_KEY"})
 
 
 class Remembering:
-    wants_output = True
-
     def __init__(self) -> None:
         self.events: list[RunEvent] = []
 
