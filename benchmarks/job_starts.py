@@ -15,9 +15,11 @@ from benchmarks import graphs
 from benchmarks.graphs import Graph
 from benchmarks.harness import ROOT, Effort, Report, Table, Target
 from runner.cli.jobs import MOST_ROUNDS_PER_RUN
-from runner.core.task import Task
+from runner.core.task import Plan, Status, Task
 from runner.plan.graph import TaskGraph
-from runner.schedule import selection
+from runner.plan.progress import Progress, Record
+from runner.plan.snapshot import Snapshot
+from runner.schedule.ready_queue import ReadyQueue
 from tests.support.github.model import JobEnd, RunModel
 from tests.support.github.workflows import Document, load
 
@@ -62,17 +64,17 @@ def rounds_of(graph: Graph) -> int:
     tasks = [
         Task(id=name, title=name, depends_on=job.needs) for name, job in graph.items()
     ]
-    plan = TaskGraph(tasks, "tasks.yml")
-    heights = plan.heights()
-    done: set[str] = set()
+    plan = Plan(path="tasks.yml", source="native", tasks=tuple(tasks))
+    progress = Progress(plan.path)
+    snapshot = Snapshot("", plan, TaskGraph(tasks, plan.path), progress)
+    queue = ReadyQueue(max_attempts=1)
+    queue.sync(snapshot, running=())
     rounds = 0
-    while len(done) < len(tasks):
-        ready = [
-            task
-            for task in tasks
-            if task.id not in done and done.issuperset(task.depends_on)
-        ]
-        done |= {task.id for task in selection.choose(ready, SLOTS, heights)}
+    while batch := queue.pick_batch(SLOTS):
+        done = {task.id: Record(status=Status.COMPLETED) for task in batch}
+        progress = progress.with_records(done)
+        for task_id in done:
+            queue.mark_done(task_id, progress)
         rounds += 1
     return rounds
 

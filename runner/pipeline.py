@@ -34,7 +34,6 @@ from runner.core.folders import remove_folder
 from runner.core.manifest import BatchEntry, Manifest
 from runner.core.result import Failure, FailureKind, Result, Usage, Verdict
 from runner.core.task import Task
-from runner.plan.progress import PastConflicts
 from runner.repo.origin import Origin
 from runner.schedule import selection
 from runner.schedule.agent_choice import AgentChoice
@@ -166,20 +165,12 @@ def _most_urgent(
     agents: AgentChoice | None,
 ) -> list[Task]:
     """The most urgent of the chosen tasks that are ready and have an agent to start."""
-    graph, progress = snapshot.graph, snapshot.progress
-    ready_ids = graph.ready(choice.standings(snapshot, max_attempts))
-    ready = [graph.tasks[task_id] for task_id in ready_ids]
+    from runner.schedule.ready_queue import ReadyQueue
 
-    def past_conflicts(task: Task) -> PastConflicts:
-        return progress.past_conflicts(task, max_attempts)
-
-    return selection.choose(
-        ready,
-        slots,
-        graph.heights(progress.expected_seconds),
-        past_conflicts=past_conflicts,
-        may_start=agents.may_start if agents else selection.any_task,
-    )
+    queue = ReadyQueue(max_attempts, choice)
+    queue.sync(snapshot, running=())
+    may_start = agents.may_start if agents else selection.any_task
+    return queue.pick_batch(slots, may_start)
 
 
 def branch_of(folder: str) -> str:

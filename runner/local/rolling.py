@@ -189,17 +189,14 @@ class RollingSchedule:
         agents = self._account.choose_agents(
             self._snapshot.plan, [manifest.entries[0].agent for manifest in running]
         )
-        may_start = agents.may_start
         running_tasks = [_task(manifest) for manifest in running]
         exited_ids = [_task(manifest).id for manifest in self._exited.values()]
 
-        def select_tasks(slots: int) -> list[Task]:
-            if not exited_ids:
-                return self._ready.pick(slots, running_tasks, may_start)
-            picked = self._ready.pick_during_merge(
-                exited_ids, free, running_tasks, may_start
+        def select_tasks(affordable: int) -> list[Task]:
+            picked = self._ready.pick_for_slot(
+                self._account.slots, running_tasks, exited_ids, agents.may_start
             )
-            return picked[:slots]
+            return picked[:affordable]
 
         return self._context.next_batch(
             self._snapshot,

@@ -230,6 +230,16 @@ class TaskGraph:
                 ready.append(task_id)
         return tuple(ready)
 
+    def unmet(self, states: Mapping[str, Standing]) -> dict[str, int]:
+        """Task id → how many of its direct dependencies are not completed."""
+        unmet = {}
+        for task_id, dependencies in self._dependencies.items():
+            count = 0
+            for dependency in dependencies:
+                count += states[dependency] is not Standing.COMPLETED
+            unmet[task_id] = count
+        return unmet
+
     def blocked(self, states: Mapping[str, Standing]) -> dict[str, Blockers]:
         """Open tasks that can no longer run → the stuck tasks that are the reason."""
         # Sets as numbers: bit n is the n-th stuck task. Thousands of tasks may wait for

@@ -89,6 +89,32 @@ class ReadyQueue:
         ready = filter(may_start, self._as_tasks(self._frontier))
         return selection.take(ready, slots, running, self._past_conflicts)
 
+    def pick_batch(
+        self, slots: int, may_start: MayStart = selection.any_task
+    ) -> list[Task]:
+        """The next batch while nothing runs: at most `slots` tasks, in plan order."""
+        picked = self.pick(slots, (), may_start)
+        return sorted(picked, key=self._position)
+
+    def pick_for_slot(
+        self,
+        slots: int,
+        running: Sequence[Task],
+        exited: Sequence[str] = (),
+        may_start: MayStart = selection.any_task,
+    ) -> list[Task]:
+        """The task that starts now beside those `running`, as a list of one, or [].
+
+        `exited` are the ids of those of them whose agent has exited and whose result is
+        not merged yet: they use none of the `slots`.
+        """
+        free = slots - len(running) + len(exited)
+        if free <= 0:
+            return []
+        if not exited:
+            return self.pick(1, running, may_start)
+        return self.pick_during_merge(exited, free, running, may_start)
+
     def pick_during_merge(
         self,
         merging: Sequence[str],
@@ -115,6 +141,10 @@ class ReadyQueue:
         assert self._progress is not None
         return self._progress.past_conflicts(task, self._max_attempts)
 
+    def _position(self, task: Task) -> int:
+        assert self._graph is not None
+        return self._graph.position(task.id)
+
     def _as_tasks(self, task_ids: Iterable[str]) -> Iterator[Task]:
         return (self._tasks[task_id] for task_id in task_ids)
 
@@ -129,12 +159,7 @@ class Frontier:
         self._states = dict(states)
         self._running: set[str] = set()
         # How many dependencies of each task are not completed.
-        self._unmet: dict[str, int] = {}
-        for task_id in graph.tasks:
-            self._unmet[task_id] = sum(
-                states[dependency] is not Standing.COMPLETED
-                for dependency in graph.dependencies(task_id)
-            )
+        self._unmet = graph.unmet(states)
         available = filter(self.is_available, graph.tasks)
         self._ready: list[_Key] = sorted(map(self._key, available))
         self._open = sum(state is Standing.OPEN for state in self._states.values())

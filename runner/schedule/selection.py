@@ -74,30 +74,6 @@ def _meet(ours: Sequence[str], theirs: Sequence[str]) -> bool:
     return False
 
 
-def choose(
-    ready: Sequence[Task],
-    slots: int,
-    heights: Mapping[str, float],
-    running: Sequence[Task] = (),
-    past_conflicts: PastConflictsOf = _no_conflicts,
-    may_start: MayStart = any_task,
-) -> list[Task]:
-    """At most `slots` ready tasks, none of which must run apart from another of them or
-    from one of `running`, and for which there is an agent (`may_start`).
-
-    Prefers higher priority, then the longer chain to the end of the plan (`heights`,
-    by id), then plan order. The result is in plan order.
-    """
-    position = {task.id: index for index, task in enumerate(ready)}
-
-    def urgency(task: Task) -> tuple[float, float, int]:
-        return *rank(task, heights), position[task.id]
-
-    candidates = filter(may_start, sorted(ready, key=urgency))
-    chosen = take(candidates, slots, running, past_conflicts)
-    return sorted(chosen, key=lambda task: position[task.id])
-
-
 def rank(task: Task, heights: Mapping[str, float]) -> tuple[float, float]:
     """The sort key of a task; the smallest is the most urgent.
 

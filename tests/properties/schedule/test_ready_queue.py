@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from runner.core.task import Status
 from runner.plan.graph import TaskGraph
 from runner.plan.snapshot import Snapshot
-from runner.schedule import selection
 from runner.schedule.ready_queue import Frontier, ReadyQueue
 from tests.support.builders import quick, task
 from tests.support.queue_snapshots import DONE, LIMIT, OPEN, STUCK, recorded, snapshot
+from tests.support.scanned_choice import choose
 
 
 @given(st.data())
@@ -47,9 +47,10 @@ def test_picking_during_a_run_equals_choosing_from_the_whole_plan(
         heights = head.graph.heights(head.progress.expected_seconds)
         slots = data.draw(st.integers(0, 3))
         picked = queue.pick(slots, busy)
-        assert sorted(picked, key=ready.index) == selection.choose(
-            ready, slots, heights, busy
-        )
+        expected = choose(ready, slots, heights, busy)
+        assert sorted(picked, key=ready.index) == expected
+        if not busy:
+            assert queue.pick_batch(slots) == expected
         if running and data.draw(st.sampled_from([True, False])):
             name = running.pop(data.draw(st.integers(0, len(running) - 1)))
             status = data.draw(st.sampled_from([Status.COMPLETED, Status.FAILED, None]))

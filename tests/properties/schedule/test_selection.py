@@ -8,11 +8,17 @@ from hypothesis import strategies as st
 from runner.core.task import Task
 from runner.plan.progress import Progress, Record
 from runner.schedule import selection
+from runner.schedule.ready_queue import ReadyQueue
 from tests.support.builders import quick, task
+from tests.support.queue_snapshots import snapshot
 
 _FILES = st.none() | st.lists(
     st.sampled_from(["a/x", "a/**", "b", "b/y", "*/x", "c"]), max_size=2
 ).map(tuple)
+
+
+def _estimated(one: Task, seconds: float) -> Task:
+    return one.model_copy(update={"estimate": seconds})
 
 
 @quick
@@ -21,8 +27,10 @@ def test_a_batch_is_within_its_limit_without_overlaps_and_as_large_as_possible(
     files: list[tuple[str, ...] | None], slots: int, data: st.DataObject
 ) -> None:
     tasks = [task(str(n), files=globs) for n, globs in enumerate(files)]
-    heights = {candidate.id: data.draw(st.floats(0, 9)) for candidate in tasks}
-    chosen = selection.choose(tasks, slots, heights)
+    tasks = [_estimated(each, data.draw(st.floats(1, 9))) for each in tasks]
+    queue = ReadyQueue(max_attempts=3)
+    queue.sync(snapshot(*tasks), running=())
+    chosen = queue.pick_batch(slots)
     assert len(chosen) <= slots
     numbers = [int(candidate.id) for candidate in chosen]
     assert numbers == sorted(set(numbers))
@@ -43,7 +51,7 @@ def test_tasks_that_have_not_conflicted_are_chosen_by_urgency_and_files_alone(
         task(str(n), files=globs, priority=data.draw(st.integers(0, 1)))
         for n, globs in enumerate(files)
     ]
-    heights = {each.id: data.draw(st.integers(0, 2)) / 1 for each in tasks}
+    tasks = [_estimated(each, data.draw(st.integers(1, 3))) for each in tasks]
     attempts = {each.id: data.draw(st.integers(0, 3)) for each in tasks}
     progress = Progress(
         "p",
@@ -55,15 +63,11 @@ def test_tasks_that_have_not_conflicted_are_chosen_by_urgency_and_files_alone(
         },
     )
     running = [task("R", files=data.draw(_FILES))]
-    chosen = selection.choose(
-        tasks,
-        slots,
-        heights,
-        running,
-        lambda each: progress.past_conflicts(each, 3),
-    )
+    queue = ReadyQueue(max_attempts=4)
+    queue.sync(snapshot(*tasks, progress=progress), running=())
+    chosen = queue.pick(slots, running)
     most_urgent_first = sorted(
-        tasks, key=lambda each: (-each.priority, -heights[each.id], int(each.id))
+        tasks, key=lambda each: (-each.priority, -(each.estimate or 0), int(each.id))
     )
     expected: list[Task] = []
     for each in most_urgent_first:
@@ -72,4 +76,4 @@ def test_tasks_that_have_not_conflicted_are_chosen_by_urgency_and_files_alone(
         )
         if clear and len(expected) < slots:
             expected.append(each)
-    assert chosen == sorted(expected, key=lambda each: int(each.id))
+    assert chosen == expected

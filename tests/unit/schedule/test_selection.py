@@ -12,7 +12,10 @@ from runner.plan.progress import PastConflicts
 from runner.policy import globs
 from runner.policy.globs import could_overlap
 from runner.schedule import selection
+from runner.schedule.ready_queue import ReadyQueue
+from runner.schedule.selection import MayStart
 from tests.support.builders import plan, task
+from tests.support.queue_snapshots import snapshot
 
 ROBOT = AgentSettings(command=("robot",))
 
@@ -21,11 +24,16 @@ def _choose(
     tasks: list[Task],
     slots: int = 3,
     heights: dict[str, float] | None = None,
-    **more: Any,
+    may_start: MayStart = selection.any_task,
 ) -> list[str]:
+    """The batch of tasks that do not depend on each other, with these estimates."""
     heights = {candidate.id: 1.0 for candidate in tasks} | (heights or {})
-    chosen = selection.choose(tasks, slots, heights, **more)
-    return [task.id for task in chosen]
+    estimated = [
+        each.model_copy(update={"estimate": heights[each.id]}) for each in tasks
+    ]
+    queue = ReadyQueue(max_attempts=3)
+    queue.sync(snapshot(*estimated), running=())
+    return [task.id for task in queue.pick_batch(slots, may_start)]
 
 
 @pytest.mark.parametrize(
@@ -84,11 +92,6 @@ def test_a_batch_takes_the_most_urgent_that_do_not_overlap_up_to_its_limit(
     tasks: list[Task], slots: int, heights: dict[str, float], chosen: list[str]
 ) -> None:
     assert _choose(tasks, slots, heights) == chosen
-
-
-def test_a_task_that_overlaps_a_running_one_is_not_chosen() -> None:
-    tasks = [task("A", files=["x/y"]), task("B", files=["/z"])]
-    assert _choose(tasks, running=[task("R", files=["x/**"])]) == ["B"]
 
 
 def test_pairs_that_only_their_files_keep_apart_are_listed_up_to_a_limit() -> None:
@@ -208,9 +211,6 @@ def test_tasks_run_apart_where_one_has_conflicted_and_the_other_may_go(
 
     assert selection.must_run_apart(one, other, past_of) is apart
     assert selection.must_run_apart(other, one, past_of) is apart
-    assert _choose([one, other], past_conflicts=past_of) == (
-        ["A"] if apart else ["A", "B"]
-    )
-    assert _choose([other], running=[one], past_conflicts=past_of) == (
-        [] if apart else ["B"]
-    )
+    chosen = [one] if apart else [one, other]
+    assert selection.take([one, other], 2, (), past_of) == chosen
+    assert selection.take([other], 2, [one], past_of) == chosen[1:]
