@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from runner.attempt import workspace
 from runner.attempt.attempt import AttemptContext, AttemptOutcome, execute_attempt
-from runner.attempt.checkout_extras import add_extras
+from runner.attempt.checkout_extras import with_extras
 from runner.attempt.workspace import Workspace
 from runner.config.settings import FILE, Settings
 from runner.core import plan_paths, result_folder
@@ -75,8 +75,7 @@ class FreshWorkspaces:
 
     def acquire(self, base: str, folder: Path, branch: str) -> Workspace:
         fresh = workspace.create(self.origin, base, folder, branch)
-        fresh, differs = add_extras(fresh, self.origin)
-        return workspace.record_preparation(fresh) if differs else fresh
+        return with_extras(fresh, self.origin)
 
     def release(self, folder: Path) -> None:
         remove_folder(folder)

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from runner.attempt.git_directory import Seed
-from runner.attempt.workspace import Submodule, Workspace
+from runner.attempt.workspace import Submodule, Workspace, record_preparation
 from runner.core.errors import GitFailed
 from runner.core.folders import remove_folder
 from runner.repo.command import isolated_git
@@ -24,6 +24,12 @@ _LFS_ID = re.compile(rb"^oid sha256:([0-9a-f]{64})$", re.MULTILINE)
 _MAX_POINTER_BYTES = 1024
 _GITLINK = "160000"
 _BRANCH = "fanin/submodule"
+
+
+def with_extras(workspace: Workspace, origin: Origin) -> Workspace:
+    """A fresh checkout with submodules and files of Git LFS, none of which is a change."""
+    workspace, differs = add_extras(workspace, origin)
+    return record_preparation(workspace) if differs else workspace
 
 
 def add_extras(workspace: Workspace, origin: Origin) -> tuple[Workspace, bool]:
@@ -48,17 +54,15 @@ def _add_submodules(
 
     Returns them; their paths begin with `prefix`.
     """
-    modules = origin.git_dir / "modules"
-    if not modules.is_dir() or not (checkout / ".gitmodules").is_file():
+    if not (checkout / ".gitmodules").is_file():
         return []
     added = []
     gitlinks = _gitlinks(checkout, commit)
     for name, path in _submodule_paths(checkout):
-        module = modules / name
-        # A name of the repository's file must not lead out of the folder.
-        if path not in gitlinks or ".." in PurePosixPath(name).parts:
+        if path not in gitlinks:
             continue
-        if not (module / "objects").is_dir():
+        module = _git_directory(origin, name, path)
+        if module is None:
             continue
         module_origin = Origin(module, origin.object_format)
         module_seed = seed.borrowing(module_origin)
@@ -77,6 +81,24 @@ def _add_submodules(
             target, gitlinks[path], module_origin, seed, f"{prefix}{path}/"
         )
     return added
+
+
+def _git_directory(origin: Origin, name: str, path: str) -> Path | None:
+    """The git directory of a submodule that the origin has, None if it has none."""
+    # A name or path of the repository's file must not lead out of the folder.
+    if ".." in (*PurePosixPath(name).parts, *PurePosixPath(path).parts):
+        return None
+    places = []
+    if not name.startswith("/"):
+        folders = (origin.git_dir / "modules", *origin.modules)
+        places += [folder / name for folder in folders]
+    if origin.work_tree is not None:
+        # `git submodule add` leaves it there if the repository was there before
+        places.append(origin.work_tree / path / ".git")
+    for place in places:
+        if (place / "objects").is_dir():
+            return place
+    return None
 
 
 def _gitlinks(checkout: Path, commit: str) -> dict[str, str]:

@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import NamedTuple
 
 from runner.attempt import workspace
+from runner.attempt.checkout_extras import with_extras
 from runner.attempt.git_directory import Seed
 from runner.attempt.workspace import Workspace
 from runner.core.errors import GitFailed
@@ -74,7 +75,7 @@ class WorkspacePool:
             start = time.monotonic()
             space = workspace.create(self._origin, base, folder, branch, seed)
             self._checkout_time = time.monotonic() - start
-        return replace(space, tree=self._tree_of(base))
+        return with_extras(replace(space, tree=self._tree_of(base)), self._origin)
 
     def _spare_at(self, base: str, folder: Path, branch: str) -> Workspace | None:
         """Move a spare workspace to `folder` and `base`; None if the pool has none."""

@@ -17,12 +17,17 @@ class Origin:
     `git_dir` is its common git directory, `object_format` sha1 or sha256. `objects` are
     further folders of objects that the base needs: a quarantine, when a merge is
     verified before it is adopted. `excludes` are the user's own ignore files.
+    `work_tree` is the person's, which has ignored files that a checkout may get; None
+    where there is no person's. `modules` are further folders with the git directories of
+    submodules: a linked work tree has its own.
     """
 
     git_dir: Path
     object_format: str = "sha1"
     objects: tuple[Path, ...] = ()
     excludes: tuple[Path, ...] = ()
+    work_tree: Path | None = None
+    modules: tuple[Path, ...] = ()
 
 
 def origin_of(path: Path) -> Origin:

@@ -43,6 +43,9 @@ class Repository(WritableDatabase):
         """
         self.root, self.git_dir, own_git_dir = _discover(path)
         self._head_file = own_git_dir / "HEAD"
+        self._own_modules: tuple[Path, ...] = ()
+        if own_git_dir != self.git_dir:
+            self._own_modules = (own_git_dir.resolve() / "modules",)
         env = repository_environment(environ)
         git = Git(self.root, env, repository_config(environ, self.root))
         # Not from the work tree's folder, for processes that live long: someone may
@@ -77,6 +80,8 @@ class Repository(WritableDatabase):
             self.git_dir.resolve(),
             self.configuration.object_format,
             excludes=(self.configuration.excludes_file,),
+            work_tree=self.root,
+            modules=self._own_modules,
         )
 
     def current_branch(self) -> str | None:
