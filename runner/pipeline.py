@@ -201,6 +201,8 @@ def run_task(
             attempt_context.on_agent_exit()
 
         context = replace(attempt_context, slot=slot.number, on_agent_exit=leave_slot)
+        attempt_context.on_start(slot.number)
+        attempt_context.on_phase("preparing")
         return _run_task(manifest, entry, results, scratch, context, workspaces)
 
 

@@ -59,6 +59,10 @@ def _do_nothing() -> None:
     pass
 
 
+def _ignore_slot(_slot: int) -> None:
+    pass
+
+
 def _ignore_phase(_phase: Phase) -> None:
     pass
 
@@ -74,10 +78,10 @@ class AttemptContext:
     as it comes. `secrets` are added to those of the agent's settings. `slots` are shared
     by all that runs at once; `slot` is the number that this attempt has of them.
 
-    `on_phase` is called when the attempt enters a phase, `on_agent_exit` when the agent
-    has ended without a usage limit and no verify command follows, before its work is
-    captured. `wait_until_durable` returns when the work that the attempt builds on is
-    durable; the result is not written earlier.
+    `on_start` is called with the slot, `on_phase` when the attempt enters a phase,
+    `on_agent_exit` when the agent has ended without a usage limit and no verify command
+    follows, before its work is captured. `wait_until_durable` returns when the work that
+    the attempt builds on is durable; the result is not written earlier.
     """
 
     environ: Mapping[str, str] = field(repr=False)
@@ -85,6 +89,7 @@ class AttemptContext:
     run_attempt: int = 1
     job: str | None = None
     echo: Callable[[bytes], object] | None = None
+    on_start: Callable[[int], object] = _ignore_slot
     on_phase: Callable[[Phase], object] = _ignore_phase
     on_agent_exit: Callable[[], object] = _do_nothing
     wait_until_durable: Callable[[], object] = _do_nothing

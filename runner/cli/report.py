@@ -28,7 +28,14 @@ def print_end(console: Console, views: Sequence[TaskView]) -> int:
     if any(view.state == "failed" for view in unfinished):
         advice = "to try the failed tasks again:  fanin retry --failed && fanin run"
         console.print(advice, markup=False)
-    return EXIT_TASKS_FAILED if unfinished else EXIT_DONE
+    return exit_code_of(views)
+
+
+def exit_code_of(views: Sequence[TaskView]) -> int:
+    """The exit code of a run that left its tasks in these states."""
+    if any(view.state in _UNFINISHED for view in views):
+        return EXIT_TASKS_FAILED
+    return EXIT_DONE
 
 
 def print_waves(console: Console, snapshot: Snapshot) -> None:

@@ -46,6 +46,12 @@ if TYPE_CHECKING:
     metavar="N",
     help="Short for --parallel --max-concurrent N.",
 )
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print the run's events, one JSON object a line, and nothing else.",
+)
 @settings_options("run")
 @click.pass_obj
 def run(
@@ -54,6 +60,7 @@ def run(
     task_ids: tuple[str, ...],
     until: tuple[str, ...],
     dry_run: bool,
+    as_json: bool,
     jobs: int | None,
     **flags: FlagValue | None,
 ) -> int:
@@ -67,9 +74,27 @@ def run(
         flags |= {"parallel": True, "max_concurrent": jobs}
     repo, settings = open_project(repo_path, flags)
     named = NamedTasks(task_ids, until)
+    if dry_run and as_json:
+        raise click.UsageError("--json has nothing to print with --dry-run")
     if dry_run:
         return _print_first_batch(repo, settings, named)
+    if as_json:
+        return _run_with_json(repo, settings, named)
     return _run(repo, settings, named)
+
+
+def _run_with_json(repo: Repository, settings: Settings, named: NamedTasks) -> int:
+    from runner.cli.report import exit_code_of
+    from runner.local.run import LocalRun
+    from runner.ui.event_stream import EventStream
+
+    ended = LocalRun(repo, settings, os.environ, EventStream(), named)()
+    if ended.limit_reached:
+        return EXIT_LIMIT_REACHED
+    if ended.waiting_branch or ended.stop_reason:
+        return EXIT_TASKS_FAILED
+    views = task_views(ended.snapshot, settings)
+    return exit_code_of([view for view in views if view.task.id in ended.choice])
 
 
 def _run(repo: Repository, settings: Settings, named: NamedTasks) -> int:

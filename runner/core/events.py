@@ -24,9 +24,14 @@ def _utc_now() -> str:
 
 
 class Event(Document):
-    """Something that happened at `time`: ISO 8601, UTC, whole milliseconds."""
+    """Something that happened at `time`: ISO 8601, UTC, whole milliseconds.
+
+    `event` names what happened.
+    """
 
     time: Instant = Field(default_factory=_utc_now)
+    # Here for its place in a line: readers find it behind the time.
+    event: str = ""
 
 
 class UsageReport(Document):
@@ -49,7 +54,7 @@ class RunLimits(Document):
 class RunStarted(Event):
     """A run begins to work on a plan of so many `tasks`.
 
-    - `version` is that of the events' schema. It rises when a field is added.
+    - `version` is that of the events' schema. Fields and events may be added to one version.
     - `settings` describes what was decided, one short line each.
     - `pid` is fanin's process, `base` the branch's commit at the start.
     - `agent` is the default agent, "" if there is none.
@@ -59,7 +64,7 @@ class RunStarted(Event):
     event: Literal["run_started"] = "run_started"
     version: int = VERSION
     run: str
-    branch: str
+    branch: Text
     plan: Text
     tasks: int
     schedule: Literal["batch", "rolling"]
@@ -134,8 +139,9 @@ class AttemptEvent(Event):
 class AttemptStarted(AttemptEvent):
     """An attempt begins: its checkout is made, then `agent` starts.
 
-    `slot` counts from 1 to the number of agents at once; it is free again when the agent
-    has exited. `log` is the path of the agent's log in the run's folder.
+    `slot` is the attempt's FANIN_SLOT, a whole number from 0; the next attempt may have
+    it before this one is merged. `log` is the path of the agent's log in the run's
+    folder.
     """
 
     event: Literal["attempt_started"] = "attempt_started"
@@ -227,7 +233,7 @@ class ResultMerged(AttemptEvent):
     """
 
     event: Literal["result_merged"] = "result_merged"
-    kept: str | None = None
+    kept: Text | None = None
 
 
 class ResultRefused(AttemptEvent):
@@ -238,7 +244,7 @@ class ResultRefused(AttemptEvent):
 
     event: Literal["result_refused"] = "result_refused"
     failure: Failure
-    kept: str | None = None
+    kept: Text | None = None
     final: bool = False
     log: str = ""
 
@@ -258,7 +264,7 @@ class CommitLanded(Event):
     """
 
     event: Literal["commit_landed"] = "commit_landed"
-    branch: str
+    branch: Text
     commit: str
     tasks: tuple[str, ...] = ()
     failed_tasks: tuple[str, ...] = ()
@@ -292,11 +298,11 @@ class RunEnded(Event):
 
     event: Literal["run_ended"] = "run_ended"
     run: str
-    branch: str
+    branch: Text
     outcome: Literal["completed", "stopped", "interrupted", "error"]
     reason: Text | None = None
     landed: int = 0
-    waiting_branch: str | None = None
+    waiting_branch: Text | None = None
     usage: UsageReport = UsageReport()
     limit_reached: bool = False
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -27,28 +26,6 @@ def do_nothing() -> None:
     """For a caller that waits for nothing and needs no notice."""
 
 
-class Slots:
-    """The numbers of the slots in use, from 1. Used by several threads."""
-
-    def __init__(self) -> None:
-        self._taken: set[int] = set()
-        self._lock = threading.Lock()
-
-    def take(self) -> int:
-        """Take the lowest number that is free."""
-        with self._lock:
-            number = 1
-            while number in self._taken:
-                number += 1
-            self._taken.add(number)
-        return number
-
-    def free(self, number: int) -> None:
-        """Give a number back. Does nothing the second time, unless it was taken anew."""
-        with self._lock:
-            self._taken.discard(number)
-
-
 class AttemptRunner:
     """Runs attempts in workspaces below `scratch`. Used by several threads."""
 
@@ -57,7 +34,6 @@ class AttemptRunner:
     ) -> None:
         self._context, self._scratch, self._workspaces = context, scratch, workspaces
         self._origin = context.repo.origin
-        self._slots = Slots()
 
     def run(
         self,
@@ -75,60 +51,41 @@ class AttemptRunner:
         context = self._context
         if context.cancel.is_set():
             return None
-        slot = self._slots.take()
-        is_free = threading.Event()
-
-        def free_slot() -> None:
-            if not is_free.is_set():
-                is_free.set()
-                self._slots.free(slot)
-
-        def on_agent_exit() -> None:
-            # Before the caller starts another attempt in it.
-            free_slot()
-            agent_exited()
-
-        reports = AttemptReports(context.observer, manifest, entry, slot)
-        reports.started()
+        reports = AttemptReports(context.observer, manifest, entry)
         started_at = time.monotonic()
-        try:
-            result = pipeline.run_task(
-                manifest,
-                entry,
-                origin=self._origin,
-                results=context.results_folder(manifest),
-                scratch=self._scratch,
-                attempt_context=replace(
-                    context.attempt_context,
-                    on_phase=reports.phase,
-                    on_agent_exit=on_agent_exit,
-                    wait_until_durable=before_result,
-                    echo=reports.output.feed,
-                ),
-                workspaces=self._workspaces,
-            )
-        finally:
-            free_slot()
+        result = pipeline.run_task(
+            manifest,
+            entry,
+            origin=self._origin,
+            results=context.results_folder(manifest),
+            scratch=self._scratch,
+            attempt_context=replace(
+                context.attempt_context,
+                on_start=reports.started,
+                on_phase=reports.phase,
+                on_agent_exit=agent_exited,
+                wait_until_durable=before_result,
+                echo=reports.output.feed,
+            ),
+            workspaces=self._workspaces,
+        )
         reports.output.finish()
         reports.ended(result, time.monotonic() - started_at)
         return result
 
 
 class AttemptReports:
-    """Reports one attempt that runs in the slot of this number."""
+    """Reports one attempt."""
 
     def __init__(
-        self,
-        observer: MaskingObserver,
-        manifest: Manifest,
-        entry: BatchEntry,
-        slot: int,
+        self, observer: MaskingObserver, manifest: Manifest, entry: BatchEntry
     ) -> None:
         self._observer, self._batch, self._entry = observer, manifest.batch, entry
-        self._slot, self._log = slot, log_path(manifest, entry)
+        self._slot, self._log = 0, log_path(manifest, entry)
         self.output = LastLine(self._report_output)
 
-    def started(self) -> None:
+    def started(self, slot: int) -> None:
+        self._slot = slot
         self._observer.observe(
             AttemptStarted(
                 batch=self._batch,
@@ -140,7 +97,6 @@ class AttemptReports:
                 log=self._log,
             )
         )
-        self.phase("preparing")
 
     def phase(self, phase: Phase) -> None:
         self._observer.observe(

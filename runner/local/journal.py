@@ -3,6 +3,7 @@ journal, a folder per run.
 
     lock                  held while a fanin process works in this repository
     journal.jsonl         one durable line per event; `State.after` folds them
+    runs/<run>/           events.jsonl, what has happened in the run
     runs/<run>/<round>/   manifest.json, and results/ with the result folders
 
 If the journal's last run has no end, it crashed, and the next run finishes it.
@@ -275,8 +276,11 @@ class Journal:
                 state = state.after(event)
         return state
 
+    def run_folder(self, run: str) -> Path:
+        return self.folder / "runs" / run
+
     def round_folder(self, run: str, round_number: int) -> Path:
-        return self.folder / "runs" / run / str(round_number)
+        return self.run_folder(run) / str(round_number)
 
     def read_manifest(self, run: str, round_number: int) -> tuple[Manifest, Path]:
         """The manifest of a round's batch, and the folder of its results."""

@@ -134,7 +134,7 @@ class BranchLander:
             bisecting=step.bisecting,
             repeated=step.repeated,
         )
-        same_tree = event.model_dump(exclude={"time"})
+        same_tree = event.model_dump(exclude={"time", "event"})
         self._observer.observe(VerifyStarted(**same_tree, command=verify.command))
         started_at = time.monotonic()
         failure = verify_commit(

@@ -12,7 +12,7 @@ import secrets
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from types import FrameType
@@ -30,6 +30,7 @@ from runner.local.account import RunAccount
 from runner.local.attempts import AttemptRunner
 from runner.local.batches import BatchSchedule
 from runner.local.context import RunContext
+from runner.local.event_log import EventLog
 from runner.local.journal import Journal
 from runner.local.landing import BranchLander
 from runner.local.observer import MaskingObserver, usage_report
@@ -91,7 +92,8 @@ class LocalRun:
         self.run = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
         self._repo, self._settings, self._environ = repo, settings, environ
         self._named = named
-        self._observer = MaskingObserver(observer)
+        self._event_log = EventLog(self.journal.run_folder(self.run), observer)
+        self._observer = MaskingObserver(self._event_log)
         self._cancel = threading.Event()
         attempt_context = AttemptContext(environ, self._cancel)
         self._lander = BranchLander(
@@ -117,7 +119,11 @@ class LocalRun:
         UsageProblem if a merge is unfinished, HEAD is detached, a named task cannot
         start or another fanin works here; InvalidInput for the plan, the progress or the settings.
         """
-        with self.journal.locked(), _sets_on_signals(self._cancel):
+        with (
+            self.journal.locked(),
+            closing(self._event_log),
+            _sets_on_signals(self._cancel),
+        ):
             snapshot = self._prepare()
             try:
                 outcome = self._work(snapshot)

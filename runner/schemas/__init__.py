@@ -1,4 +1,5 @@
-"""JSON Schemas of tasks.yml and fanin.yml, by which editors complete and check them.
+"""JSON Schemas: of tasks.yml and fanin.yml, by which editors complete and check them,
+and of what fanin prints for other programs.
 
 `python -m runner.schemas` writes them from the models, and the parts of other files
 that `settings_files` makes from the settings. A test compares the shipped files.
@@ -12,13 +13,19 @@ from typing import Any
 from runner.config.settings import Settings
 from runner.config.settings_table import SETTINGS
 from runner.core.documents import UserDocument
+from runner.core.event_lines import adapter
+from runner.core.events import VERSION
 from runner.plan.formats.native import PlanFile
 
 FILES: dict[str, tuple[type[UserDocument], str]] = {
     "tasks.schema.json": (PlanFile, "fanin plan (tasks.yml)"),
     "fanin.schema.json": (Settings, "fanin settings (fanin.yml)"),
 }
+# What fanin writes. A field of these is never renamed or removed.
+EVENTS = "events.schema.json"
+NAMES = (*FILES, EVENTS)
 FOLDER = Path(__file__).parent
+_DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 # What the readers take beside the models' own types: a single glob for a list, a number
 # for an id, a preset's name for an agent, and keys that begin with x-.
@@ -30,9 +37,11 @@ _MODELS = {"plan": "PlanSettings", "agent": "AgentSettings", "limits": "Limits"}
 
 def generate(name: str) -> dict[str, Any]:
     """The schema of one document, as JSON data."""
+    if name == EVENTS:
+        return _event_schema()
     model, title = FILES[name]
     schema = {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$schema": _DIALECT,
         **model.model_json_schema(),
         "title": title,
     }
@@ -71,6 +80,17 @@ def generate(name: str) -> dict[str, Any]:
             "anyOf": [{"type": "string", "title": "its file or folder"}, several, plan]
         }
     return schema
+
+
+def _event_schema() -> dict[str, Any]:
+    """The schema of one line of events.jsonl."""
+    schema = adapter().json_schema(mode="serialization")
+    for definition in schema["$defs"].values():
+        if "properties" in definition:
+            # A line has them all, also those with their default.
+            definition["required"] = list(definition["properties"])
+    title = f"an event of a fanin run, version {VERSION}"
+    return {"$schema": _DIALECT, **schema, "title": title}
 
 
 def _describe_settings(

@@ -3,9 +3,9 @@
 import json
 from pathlib import Path
 
-from runner.schemas import FILES, FOLDER, generate, settings_files
+from runner.schemas import FOLDER, NAMES, generate, settings_files
 
-for name in FILES:
+for name in NAMES:
     (FOLDER / name).write_text(
         json.dumps(generate(name), indent=2) + "\n", encoding="utf-8"
     )

@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from runner.core.errors import UsageProblem
+from runner.core.event_lines import read_events
 from runner.local.journal import Journal
 from runner.repo.repository import Repository
 from tests.support.crashes import Died, die_after
@@ -148,6 +149,10 @@ def test_kill_9_then_a_new_run_lands_what_had_finished_without_running_it_again(
     wait_until(lambda: len(results(project)) == 1 and len(began(project)) == 2)
     child.kill()
     end(child)
+    [log] = (project.root / ".git/fanin/runs").glob("*/events.jsonl")
+    logged = [event.event for event in read_events(log)]
+    assert "attempt_ended" in logged
+    assert "run_ended" not in logged
     seen = Quiet()
     project.run(seen)
     assert began(project).count("A") == 1

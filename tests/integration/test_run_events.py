@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import sys
 
+import jsonschema
 import pytest
 
+from runner import schemas
 from runner.core.events import (
     AgentOutput,
     AttemptStarted,
@@ -109,7 +111,7 @@ def test_an_attempt_names_its_slot_and_its_log(project: Project) -> None:
     seen = Quiet()
     project.run(seen)
     [started] = [event for event in seen.events if isinstance(event, AttemptStarted)]
-    assert started.slot == 1
+    assert started.slot == 0
     run_folder = project.root / ".git/fanin/runs" / started.batch.rpartition(".")[0]
     assert (run_folder / started.log).read_text() == "at work\n"
     output = [event for event in seen.events if isinstance(event, AgentOutput)]
@@ -167,6 +169,27 @@ def test_the_secrets_of_a_task_that_is_added_during_the_run_are_masked_too(
     lines = [event.model_dump_json() for event in seen.events]
     assert any('"use ***"' in line for line in lines)
     assert not [line for line in lines if SECRET in line]
+
+
+def test_json_prints_the_lines_that_the_run_logs_and_nothing_else(
+    project: Project,
+) -> None:
+    project.plan([{"id": "A", "do": ["write a: a"]}, {"id": "B", "do": ["fail no"]}])
+    ran = project.cli("run", "--json")
+    assert (ran.returncode, ran.stderr) == (1, "")
+    [log] = (project.root / ".git/fanin/runs").glob("*/events.jsonl")
+    assert ran.stdout == log.read_text()
+    is_valid = jsonschema.Draft202012Validator(
+        schemas.generate(schemas.EVENTS)
+    ).is_valid
+    assert all(is_valid(json.loads(line)) for line in ran.stdout.splitlines())
+
+
+def test_json_and_a_dry_run_exclude_each_other(project: Project) -> None:
+    project.plan([{"id": "A"}])
+    ran = project.cli("run", "--json", "--dry-run")
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert "--dry-run" in ran.stderr
 
 
 def test_the_end_says_why_a_run_stopped_and_what_it_achieved(project: Project) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -17,7 +18,7 @@ from runner.plan.formats.native import Native
 from runner.schemas import settings_files
 
 
-@pytest.mark.parametrize("name", schemas.FILES)
+@pytest.mark.parametrize("name", schemas.NAMES)
 def test_shipped_schema_is_the_generated_one(name: str) -> None:
     shipped = json.loads((schemas.FOLDER / name).read_text())
     assert shipped == schemas.generate(name), "run  python -m runner.schemas"
@@ -89,3 +90,43 @@ def test_settings_schema_and_reader_agree(settings: dict[str, Any]) -> None:
     except InvalidInput:
         read = False
     assert accepts("fanin.schema.json", settings) is read
+
+
+RELEASED = ROOT / "tests/resources/released"
+
+
+@pytest.mark.parametrize("path", sorted(RELEASED.glob("*.json")), ids=lambda p: p.name)
+def test_what_a_release_has_printed_is_still_there(path: Path) -> None:
+    released = json.loads(path.read_text(encoding="utf-8"))
+    assert lost_names(released, schemas.generate(path.name)) == []
+
+
+def test_a_field_or_a_value_that_is_gone_is_found() -> None:
+    old = {"properties": {"a": {"enum": ["x", "y"]}, "b": {}}, "required": ["a", "b"]}
+    new = {"properties": {"a": {"enum": ["x", "z"]}, "c": {}}, "required": ["a", "c"]}
+    assert lost_names(old, old) == []
+    assert lost_names(old, new) == [
+        "/properties/a/enum: y",
+        "/properties/b",
+        "/required: b",
+    ]
+
+
+def lost_names(old: Any, new: Any, where: str = "") -> list[str]:
+    """The fields, types and values of the old schema that the new one lacks."""
+    lost: list[str] = []
+    for key, value in old.items():
+        here = f"{where}/{key}"
+        if key in {"description", "title", "default", "$schema"}:
+            continue
+        if key not in new:
+            lost.append(here)
+        elif isinstance(value, dict):
+            lost += lost_names(value, new[key], here)
+        elif key in {"enum", "required"}:
+            lost += [f"{here}: {each}" for each in value if each not in new[key]]
+        elif key in {"type", "const", "$ref"} and value != new[key]:
+            lost.append(f"{here}: {value}")
+        elif key in {"anyOf", "oneOf"}:
+            lost += [f"{here}: {each}" for each in value if each not in new[key]]
+    return lost

@@ -15,7 +15,7 @@ from runner.core.task import TaskSettings
 # Options that a command has beside the settings.
 OWN_OPTIONS = {
     "doctor": {"--no-run"},
-    "run": {"--until", "--dry-run", "-j"},
+    "run": {"--until", "--dry-run", "-j", "--json"},
     "check": {"--json"},
     "status": {"--json"},
     "graph": {"--format"},

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import datetime
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -107,3 +109,11 @@ def test_an_event_has_the_time_at_which_it_was_made() -> None:
 
 def test_control_characters_are_taken_out_of_texts() -> None:
     assert "\x1b" not in Note(message="red \x1b[31m").message
+
+
+def test_the_docs_name_every_event_and_every_field() -> None:
+    docs = (Path(__file__).parents[3] / "docs/events.md").read_text(encoding="utf-8")
+    words = set(re.findall(r"`(\w+)`", docs))
+    for event in EVENTS:
+        fields = set(type(event).model_fields) | {event.event}
+        assert fields <= words, event.event
