@@ -294,7 +294,7 @@ class MergeJob:
         plan = settings.plan
         if plan.source is None:
             plan = plan.model_copy(update={"source": self.manifest.plan.source})
-        is_builtin = any(source.name == plan.source for source in formats.sources())
+        is_builtin = plan.source in formats.BUILT_IN_NAMES
         if plan != self.manifest.plan or not is_builtin:
             # The format may be a plug-in's, which job `next` may load.
             self._output({"again": "true"})

@@ -123,7 +123,7 @@ def unlanded_work(
     none, and that for other branches.
     """
     from runner.local.journal import Journal
-    from runner.local.landing import has_unlanded_work
+    from runner.local.unlanded_work import has_unlanded_work
 
     branch = settings.branch or repo.current_branch()
     own, others = None, []

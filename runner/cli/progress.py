@@ -105,8 +105,8 @@ def _change_progress(
 ) -> int:
     """Commit a change of the progress file, and of the plan's own marks."""
     from runner.local.journal import Journal
-    from runner.local.landing import has_unlanded_work
     from runner.local.preparation import refuse_unfinished, target_branch
+    from runner.local.unlanded_work import has_unlanded_work
     from runner.plan.snapshot import read_snapshot, record_progress
     from runner.repo import work_tree
 

@@ -20,8 +20,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import filelock
-
 from runner.core import durable, result_folder
 from runner.core.errors import EnvironmentBroken, UsageProblem
 from runner.core.folders import remove_folder
@@ -177,6 +175,9 @@ class Journal:
         UsageProblem, naming the holder, if another one works here.
         """
         self.folder.mkdir(exist_ok=True)
+        # Not at the top: `status` reads the journal and locks nothing.
+        import filelock
+
         lock, holder = filelock.FileLock(self.folder / "lock"), self.folder / "holder"
         try:
             lock.acquire(timeout=0)

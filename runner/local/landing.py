@@ -21,6 +21,7 @@ from runner.fan_in.batch_merge import FanIn
 from runner.fan_in.inputs import BatchResults, RunVerify, VerifyStep
 from runner.local.journal import Journal, WaitingWork
 from runner.local.observer import MaskingObserver
+from runner.local.unlanded_work import has_unlanded_work
 from runner.policy.redaction import Secrets
 from runner.repo import ref_update, work_tree
 from runner.repo.ref_update import RefUpdate
@@ -233,12 +234,3 @@ def _not_landed(waiting: WaitingWork, update: RefUpdate) -> UsageProblem:
         f"{what} and {waiting.target} cannot be fast-forwarded to it",
         remedy,
     )
-
-
-def has_unlanded_work(repo: Repository, waiting: WaitingWork) -> bool:
-    """Whether the waiting branch holds work that its target lacks."""
-    tip = repo.commit(f"refs/heads/{waiting.branch}")
-    if tip is None:
-        return False
-    target = repo.commit(f"refs/heads/{waiting.target}")
-    return target is None or not repo.is_ancestor(tip, target)

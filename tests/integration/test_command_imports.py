@@ -102,8 +102,8 @@ def test_help_loads_click_and_no_more_than_a_handful_of_small_modules(
     ("argv", "used"),
     [
         (["graph"], {"git", *SETTINGS}),
-        (["status", "--json"], {"filelock", "git", "networkx", *SETTINGS}),
-        (["status"], {"filelock", "git", "rich", *SETTINGS}),
+        (["status", "--json"], {"git", "networkx", *SETTINGS}),
+        (["status"], {"git", "rich", *SETTINGS}),
         (["check"], {"git", "networkx", *SETTINGS}),
         (["run"], {"filelock", "git", "rich", *SETTINGS}),
         (["skip", "B"], {"filelock", "git", *SETTINGS}),

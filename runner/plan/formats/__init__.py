@@ -8,32 +8,22 @@ loaded only when no built-in format matches.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cache
+from importlib import import_module
 from itertools import chain
 from typing import TYPE_CHECKING
 
 from runner.core.errors import InvalidInput, Problem, UsageProblem
 from runner.core.task import Plan, PlanSettings, Status, Task
 from runner.plan.formats import left_out
-from runner.plan.formats.ai_sdlc import AiSdlc
-from runner.plan.formats.backlog_md import BacklogMd
 from runner.plan.formats.base import Mark, MemoryTree, Options, Source, Tree
-from runner.plan.formats.beads import Beads
-from runner.plan.formats.bmad import Bmad
-from runner.plan.formats.checklist import Checklist
 from runner.plan.formats.diagnostics import count_of, spelling_remedy
-from runner.plan.formats.feature_list import FeatureList
-from runner.plan.formats.github_issues import GithubIssues
-from runner.plan.formats.kiro import Kiro
-from runner.plan.formats.native import Native
-from runner.plan.formats.openspec import OpenSpec
-from runner.plan.formats.ralph import Ralph
-from runner.plan.formats.spec_kit import SpecKit
-from runner.plan.formats.task_master import STATE_FILE, TaskMaster
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint as _EntryPoint
 
 __all__ = [
+    "BUILT_IN_NAMES",
     "STATE_FILES",
     "Mark",
     "MemoryTree",
@@ -56,31 +46,42 @@ PROTOCOL_MEMBERS = ("name", "options", "detect", "load", "write_back")
 MAX_NAMED_DEPENDENCIES = 5  # a note names no more of them
 
 # The ends of paths of files that say how a plan is read and are no part of it.
-STATE_FILES = (STATE_FILE,)
+STATE_FILES = ("state.json",)  # of Task Master; names the current tag
 
+# Name → module and class. A format's module is imported when the format is tried: most
+# compile many patterns, and a plan needs one or two of them.
 # The order counts: detection takes the first format that matches.
-_SOURCES: tuple[Source, ...] = (
+_BUILT_IN = {
     # Before the native format, which takes any YAML.
-    Bmad(),
-    Native(),
-    AiSdlc(),
-    OpenSpec(),
-    SpecKit(),
-    Kiro(),
-    GithubIssues(),
-    Ralph(),
-    FeatureList(),
-    TaskMaster(),
-    BacklogMd(),
-    Beads(),
+    "bmad": ("bmad", "Bmad"),
+    "native": ("native", "Native"),
+    "ai-sdlc": ("ai_sdlc", "AiSdlc"),
+    "openspec": ("openspec", "OpenSpec"),
+    "spec-kit": ("spec_kit", "SpecKit"),
+    "kiro": ("kiro", "Kiro"),
+    "github-issues": ("github_issues", "GithubIssues"),
+    "ralph": ("ralph", "Ralph"),
+    "feature-list": ("feature_list", "FeatureList"),
+    "task-master": ("task_master", "TaskMaster"),
+    "backlog-md": ("backlog_md", "BacklogMd"),
+    "beads": ("beads", "Beads"),
     # Last: it reads any Markdown with check boxes.
-    Checklist(),
-)
+    "checklist": ("checklist", "Checklist"),
+}
+BUILT_IN_NAMES = tuple(_BUILT_IN)
 
 
-def sources() -> tuple[Source, ...]:
+def sources() -> Iterator[Source]:
     """The built-in formats, in the order in which detection tries them."""
-    return _SOURCES
+    return map(_built_in, BUILT_IN_NAMES)
+
+
+@cache
+def _built_in(name: str) -> Source:
+    module, class_name = _BUILT_IN[name]
+    source_class = getattr(import_module(f"runner.plan.formats.{module}"), class_name)
+    source: Source = source_class()
+    return source
 
 
 def source_names() -> list[str]:
@@ -88,9 +89,8 @@ def source_names() -> list[str]:
 
     Loads no installed format.
     """
-    builtin_names = [source.name for source in sources()]
     installed_names = sorted(entry.name for entry in _installed_entries())
-    return list(dict.fromkeys(builtin_names + installed_names))
+    return list(dict.fromkeys([*BUILT_IN_NAMES, *installed_names]))
 
 
 def get_source(name: str) -> Source:
@@ -98,9 +98,8 @@ def get_source(name: str) -> Source:
 
     UsageProblem, with the nearest name, if there is none or if it cannot be loaded.
     """
-    for source in sources():
-        if source.name == name:
-            return source
+    if name in _BUILT_IN:
+        return _built_in(name)
     for entry in _installed_entries():
         if entry.name == name:
             return _load_entry(entry)
@@ -239,9 +238,8 @@ def _installed_entries() -> Iterator[_EntryPoint]:
     # Imported here because it is slow and rarely needed.
     from importlib.metadata import entry_points
 
-    builtin_names = {source.name for source in sources()}
     for entry in entry_points(group=ENTRY_POINT_GROUP):
-        if entry.name not in builtin_names:
+        if entry.name not in _BUILT_IN:
             yield entry
 
 
