@@ -16,7 +16,12 @@ from runner.cli.context import (
     waiting_message,
 )
 from runner.cli.options import settings_options
-from runner.core.errors import EXIT_DONE, EXIT_LIMIT_REACHED, EXIT_TASKS_FAILED
+from runner.core.errors import (
+    EXIT_DONE,
+    EXIT_LIMIT_REACHED,
+    EXIT_TASKS_FAILED,
+    UsageProblem,
+)
 
 if TYPE_CHECKING:
     from runner.config.settings import FlagValue, Settings
@@ -52,6 +57,10 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Print the run's events, one JSON object a line, and nothing else.",
 )
+@click.option(
+    "-q", "--quiet", is_flag=True, help="Show warnings, failures and the end alone."
+)
+@click.option("-v", "--verbose", is_flag=True, help="Show what the agents write too.")
 @settings_options("run")
 @click.pass_obj
 def run(
@@ -62,6 +71,8 @@ def run(
     dry_run: bool,
     as_json: bool,
     jobs: int | None,
+    quiet: bool,
+    verbose: bool,
     **flags: FlagValue | None,
 ) -> int:
     """Run every ready task, batch by batch, until none is left.
@@ -70,6 +81,8 @@ def run(
     """
     from runner.schedule.task_choice import NamedTasks
 
+    if quiet and verbose:
+        raise UsageProblem("--quiet and --verbose exclude each other", "use one")
     if jobs is not None:
         flags |= {"parallel": True, "max_concurrent": jobs}
     repo, settings = open_project(repo_path, flags)
@@ -80,7 +93,7 @@ def run(
         return _print_first_batch(repo, settings, named)
     if as_json:
         return _run_with_json(repo, settings, named)
-    return _run(repo, settings, named)
+    return _run(repo, settings, named, verbose - quiet)
 
 
 def _run_with_json(repo: Repository, settings: Settings, named: NamedTasks) -> int:
@@ -97,13 +110,18 @@ def _run_with_json(repo: Repository, settings: Settings, named: NamedTasks) -> i
     return exit_code_of([view for view in views if view.task.id in ended.choice])
 
 
-def _run(repo: Repository, settings: Settings, named: NamedTasks) -> int:
+def _run(
+    repo: Repository, settings: Settings, named: NamedTasks, more_or_less: int
+) -> int:
+    """Run the tasks; `more_or_less` is shown where it is 1 or -1."""
     from runner.cli.report import print_end
     from runner.local.run import LocalRun
+    from runner.ui.run_lines import Verbosity
     from runner.ui.terminal import RunConsole, TerminalView
 
     console = RunConsole()
-    with TerminalView(console) as view:
+    verbosity = Verbosity(Verbosity.NORMAL + more_or_less)
+    with TerminalView(console, verbosity, os.environ) as view:
         ended = LocalRun(repo, settings, os.environ, view, named)()
     views = task_views(ended.snapshot, settings)
     chosen = [view for view in views if view.task.id in ended.choice]

@@ -42,17 +42,17 @@ def demo(keep_in: Path | None) -> int:
     repo, settings = open_project(str(root), {})
     console = RunConsole()
     started = time.monotonic()
-    with TerminalView(console) as view:
+    with TerminalView(console, environ=os.environ) as view:
         ended = LocalRun(repo, settings, os.environ, view)()
     seconds = time.monotonic() - started
-    speedup = view.busy_seconds / seconds
+    speedup = view.run.busy_seconds / seconds
     console.print("\n[bold]The graph[/]")
     print_waves(console, ended.snapshot)
     console.print("\n[bold]The commits[/]")
     for commit, subject in repo.log(None, ended.branch):
         console.print(f"  {commit}  {subject}", markup=False)
     console.print(
-        f"\nThe agents worked {view.busy_seconds:.1f} s in total and the run took "
+        f"\nThe agents worked {view.run.busy_seconds:.1f} s in total and the run took "
         f"{seconds:.1f} s: {speedup:.1f} times as fast as one task at a time.",
         soft_wrap=True,
     )

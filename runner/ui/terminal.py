@@ -1,40 +1,42 @@
-"""Output in a terminal: the live table of a run, or plain lines without a terminal."""
+"""Output in a terminal: a run while it goes on, or plain lines without a terminal; and
+the table of `fanin status`.
+"""
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime
+from queue import Empty, SimpleQueue
+from types import MappingProxyType
+from typing import IO
 
+from rich.color import ColorSystem
 from rich.console import Console
-from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
-from rich.text import Text
 
 from runner.core.documents import clean
-from runner.core.events import (
-    AttemptEnded,
-    AttemptStarted,
-    BatchChosen,
-    BatchMerged,
-    CommitLanded,
-    Note,
-    ResultRefused,
-    RunEvent,
-    RunStarted,
-    UsageReport,
-    Waiting,
-)
-from runner.core.plurals import pluralize
-from runner.core.result import FailureKind
+from runner.core.events import RunEvent
+from runner.core.run_view import RunView
 from runner.plan.view import TaskView, counts
-from runner.schedule.budget import UsageTotal
+from runner.ui.live_frame import frame
+from runner.ui.run_lines import Verbosity, event_lines
+from runner.ui.screen import Screen
+from runner.ui.shown_text import Line, Span
 
+_PAUSE = 0.08  # seconds from one drawing to the next
+_TICK = 1.0  # seconds after which the times on the screen are drawn anew
+_COLOUR_SYSTEMS = {
+    "standard": "STANDARD",
+    "256": "EIGHT_BIT",
+    "truecolor": "TRUECOLOR",
+    "windows": "WINDOWS",
+}
 _COLOURS = {
     "completed": "green",
     "failed": "red",
@@ -55,16 +57,6 @@ _MARKS = {
     "held": "‖",
     "pending": "·",
 }
-# Decided only when results are merged; every other failure was shown with its attempt.
-_SHOWN_AT_MERGE = {
-    FailureKind.CONFLICT,
-    FailureKind.POLICY,
-    FailureKind.SCOPE,
-    FailureKind.VERIFY,
-    FailureKind.STALE,
-    FailureKind.CORRUPT,
-    FailureKind.NO_RESULT,
-}
 
 
 class RunConsole(Console):
@@ -72,147 +64,122 @@ class RunConsole(Console):
     continues; rich would end the process.
     """
 
-    def __init__(self) -> None:
-        super().__init__(highlight=False)
+    def __init__(self, file: IO[str] | None = None) -> None:
+        super().__init__(highlight=False, file=file)
 
     def on_broken_pipe(self) -> None:
         self.quiet = True
-        # Python reports a closed pipe once more when it flushes the stream at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if self.file is sys.stdout:
+            # Python reports a closed pipe once more when it flushes the stream at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+    @property
+    def colours(self) -> ColorSystem | None:
+        """The colours that it has; None for plain text."""
+        if self.color_system is None or self.no_color:
+            return None
+        return ColorSystem[_COLOUR_SYSTEMS[self.color_system]]
 
 
 class TerminalView:
-    """Shows a run in progress: a table of the running agents, a line for each event.
+    """Shows a run in progress: a line for each event, and in a terminal what is going on.
 
-    Implements `RunObserver`. A context: the table is shown inside it.
+    Implements `RunObserver`. A context: what was observed inside it is shown when it
+    ends. One thread does all of the output, so that no line is lost or torn, and no
+    agent waits for a terminal that is stopped.
     """
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        # batch and task → its start event, and when it came by the monotonic clock
-        self._running: dict[tuple[str, str], tuple[AttemptStarted, float]] = {}
-        self._lock = threading.Lock()
-        self._live = Live(
-            get_renderable=self._table,
-            console=console,
-            refresh_per_second=8,
-            transient=True,
+    def __init__(
+        self,
+        console: RunConsole,
+        verbosity: Verbosity = Verbosity.NORMAL,
+        environ: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        self.run = RunView()
+        self._console, self._verbosity = console, verbosity
+        self._is_live = verbosity > Verbosity.QUIET and _shows_frames(console, environ)
+        self._screen = Screen(console.file, console.colours, environ)
+        self._events: SimpleQueue[RunEvent | None] = SimpleQueue()
+        self._closing = threading.Event()
+        self._thread = threading.Thread(
+            target=self._show_all, name="fanin-output", daemon=True
         )
-        self._shows_batches = True
-        # the sum of all attempts' own durations, for the demo's ratio
-        self.busy_seconds = 0.0
 
     def __enter__(self) -> TerminalView:
-        if self._console.is_terminal:
-            self._live.start()
+        self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._console.is_terminal:
-            with _closed_output_ignored():
-                self._live.stop()
+        self._closing.set()
+        self._events.put(None)
+        self._thread.join()
 
     def observe(self, event: RunEvent) -> None:
-        match event:
-            case RunStarted():
-                self._show_start(event)
-            case BatchChosen():
-                self._show_batch(event)
-            case AttemptStarted():
-                self._show_attempt(event)
-            case AttemptEnded():
-                self._show_attempt_end(event)
-            case ResultRefused():
-                self._show_refusal(event)
-            case CommitLanded():
-                self._print(f"  [bold]→[/] {event.commit[:10]}  {_contents(event)}")
-            case BatchMerged():
-                self._show_usage(event.usage)
-            case Waiting():
-                self._print(f"[yellow]![/] {_plain(event.reason)}")
-            case Note():
-                self._print(f"[yellow]![/] {_plain(event.message)}")
+        self._events.put(event)
 
-    def _show_start(self, event: RunStarted) -> None:
-        # A batch of the rolling schedule is one task: its own line says the same.
-        self._shows_batches = event.schedule == "batch"
-        tasks = pluralize(event.tasks, "task")
-        self._print(f"[dim]{_plain(' · '.join([*event.settings, tasks]))}[/]")
+    def _show_all(self) -> None:
+        """Show events until the end: at once, then for a moment no others, so that many
+        cost no more than a few.
+        """
+        is_over = False
+        while not is_over:
+            events, is_over = self._next_events()
+            lines: list[Line] = []
+            for event in events:
+                self.run.apply(event)
+                lines += self._lines(event)
+            self._show(lines, is_over)
+            if not is_over:
+                self._closing.wait(_PAUSE)
 
-    def _show_batch(self, event: BatchChosen) -> None:
-        if self._shows_batches:
-            ids = ", ".join(chosen.task for chosen in event.tasks)
-            self._print(f"[bold]batch {event.round}[/]  {_plain(ids)}")
+    def _next_events(self) -> tuple[list[RunEvent], bool]:
+        """The events since the last call, and whether they are the last ones.
 
-    def _show_attempt(self, event: AttemptStarted) -> None:
-        with self._lock:
-            self._running[event.batch, event.task] = (event, time.monotonic())
-        if not self._console.is_terminal:
-            self._print(f"  ▶ {_plain(event.task)}  {_title(event)}")
+        Waits for one; where times run on the screen, for no longer than a second.
+        """
+        events: list[RunEvent] = []
+        with suppress(Empty):
+            event = self._events.get(timeout=_TICK if self._is_live else None)
+            while event is not None:
+                events.append(event)
+                event = self._events.get_nowait()
+            return events, True
+        return events, False
 
-    def _show_attempt_end(self, event: AttemptEnded) -> None:
-        with self._lock:
-            self._running.pop((event.batch, event.task), None)
-            self.busy_seconds += event.seconds
-        mark, text = "[green]✔[/]", f"{_plain(event.task)}  {_title(event)}"
-        if event.failure is not None:
-            reason = event.failure.message.splitlines()[0]
-            mark = "[red]✘[/]"
-            text = f"{_plain(event.task)}  {_plain(reason)}{_attempt(event)}"
-            if event.failure.kind is FailureKind.INTERRUPTED:
-                mark = "[yellow]■[/]"
-                text = f"{_plain(event.task)} stopped; costs no attempt"
-        self._print(f"  {mark} {text}  [dim]{event.seconds:.1f} s[/]")
+    def _lines(self, event: RunEvent) -> list[Line]:
+        shown = event_lines(event, self.run)
+        if shown.verbosity > self._verbosity or (shown.live and self._is_live):
+            return []
+        if self._is_live:
+            return list(shown.lines)
+        time = datetime.fromisoformat(event.time).astimezone()
+        stamp = Span(f"{time:%H:%M:%S} ", "dim")
+        return [Line.of(stamp, *line.spans) for line in shown.lines]
 
-    def _show_refusal(self, event: ResultRefused) -> None:
-        kept = f"its work is kept at {event.kept}"
-        if event.failure.kind is FailureKind.INTERRUPTED:
-            # The line of its attempt's end has the rest.
-            if event.kept:
-                self._print(f"  [yellow]■[/] {_plain(event.task)}: {kept}")
-        elif event.kept or event.failure.kind in _SHOWN_AT_MERGE:
-            reason = _plain(event.failure.message)
-            suffix = f"  [dim]{kept}[/]" if event.kept else ""
-            self._print(
-                f"  [red]✘[/] {_plain(event.task)} not merged: {reason}{suffix}"
-            )
-
-    def _show_usage(self, usage: UsageReport) -> None:
-        """Print what the attempts of a batch reported, if they reported anything."""
-        if usage.tokens or usage.without_cost < usage.attempts:
-            total = UsageTotal(
-                usage.attempts, usage.cost_usd, usage.tokens, usage.without_cost
-            )
-            self._print(f"  [dim]{total.describe()}[/]")
-
-    def _print(self, markup: str) -> None:
-        with _closed_output_ignored():
-            self._console.print(
-                Text.from_markup(markup), soft_wrap=not self._console.is_terminal
-            )
-
-    def _table(self) -> Table:
-        table = Table.grid(padding=(0, 2))
-        with self._lock:
-            running = list(self._running.values())
-        for event, started_at in running:
-            table.add_row(
-                "  [yellow]▶[/]",
-                _plain(event.task),
-                _title(event),
-                f"[dim]{time.monotonic() - started_at:.0f} s[/]",
-            )
-        return table
+    def _show(self, lines: Sequence[Line], is_over: bool) -> None:
+        if self._console.quiet:
+            return
+        try:
+            if self._is_live:
+                columns, rows = self._screen.size
+                drawn: Sequence[Line] = ()
+                if not is_over:
+                    drawn = frame(self.run, columns, rows, time.time())
+                self._screen.draw(lines, drawn, columns)
+            elif lines:
+                self._screen.write(lines)
+        except (OSError, ValueError):
+            # The reader, the terminal or the room on the disk is gone; the run goes on.
+            self._console.on_broken_pipe()
 
 
-@contextmanager
-def _closed_output_ignored() -> Iterator[None]:
-    """Ignore that the pipe or the terminal was closed, so that the run continues."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in {errno.EPIPE, errno.EIO}:
-            raise
+def _shows_frames(console: RunConsole, environ: Mapping[str, str]) -> bool:
+    """Whether standard output is a terminal that a person looks at."""
+    return (
+        console.file.isatty()
+        and environ.get("TERM") not in {"dumb", "unknown"}
+        and not environ.get("CI")
+    )
 
 
 def print_views(console: Console, views: Sequence[TaskView]) -> None:
@@ -242,22 +209,3 @@ def _plain(text: str) -> str:
 def tally(views: Sequence[TaskView]) -> str:
     """The number of tasks in each state: `2 completed, 1 ready`."""
     return ", ".join(f"{count} {state}" for state, count in counts(views).items())
-
-
-def _contents(event: CommitLanded) -> str:
-    """The contents of a commit: task ids, or the number of recorded failed attempts."""
-    if event.tasks:
-        return _plain(", ".join(event.tasks))
-    if not event.failed_tasks:
-        return "nothing landed"
-    attempts = pluralize(len(event.failed_tasks), "failed attempt")
-    return f"nothing landed; {attempts} recorded"
-
-
-def _title(event: AttemptStarted | AttemptEnded) -> str:
-    return _plain(event.title) + _attempt(event)
-
-
-def _attempt(event: AttemptStarted | AttemptEnded) -> str:
-    """The number of the attempt, unless it is the first."""
-    return f" [dim](attempt {event.attempt})[/]" if event.attempt > 1 else ""

@@ -33,7 +33,7 @@ PACKAGES: dict[str, set[str]] = {
     "schemas": {"core", "config", "plan"},
     "discovery": {"core", "agents", "plan"},
     "attempt": {"core", "policy", "agents", "repo"},
-    "ui": {"core", "plan", "schedule"},
+    "ui": {"core", "plan"},
     "pipeline": {
         "core",
         "policy",

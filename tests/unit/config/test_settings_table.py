@@ -15,7 +15,7 @@ from runner.core.task import TaskSettings
 # Options that a command has beside the settings.
 OWN_OPTIONS = {
     "doctor": {"--no-run"},
-    "run": {"--until", "--dry-run", "-j", "--json"},
+    "run": {"--until", "--dry-run", "-j", "-q", "-v", "--json"},
     "check": {"--json"},
     "status": {"--json"},
     "graph": {"--format"},

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import errno
 import io
+import os
+import re
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Any
 
 import pytest
-from rich.console import Console
 from rich.text import Text
 
 from runner.core.events import (
@@ -18,26 +23,48 @@ from runner.core.events import (
     ChosenTask,
     CommitLanded,
     Note,
+    PhaseChanged,
     ResultMerged,
     ResultRefused,
     RunEvent,
     RunStarted,
     UsageReport,
+    VerifyEnded,
     VerifyStarted,
     Waiting,
 )
-from runner.core.result import Failure, FailureKind
-from runner.ui.terminal import TerminalView
+from runner.core.result import Failure, FailureKind, Usage
+from runner.ui.run_lines import Verbosity
+from runner.ui.terminal import RunConsole, TerminalView
 
 COMMIT = "0123456789abcdef0123"
 
 
-def shown(*events: RunEvent) -> list[str]:
+class Terminal(io.StringIO):
+    """Standard output that says it is a terminal, of 80 columns and 24 rows."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def shown(
+    *events: RunEvent, verbosity: Verbosity = Verbosity.NORMAL, times: bool = False
+) -> list[str]:
+    """The lines of these events without a terminal, without their times."""
     output = io.StringIO()
-    with TerminalView(Console(file=output, highlight=False)) as view:
+    with TerminalView(RunConsole(output), verbosity) as view:
         for event in events:
             view.observe(event)
-    return output.getvalue().splitlines()
+    lines = output.getvalue().splitlines()
+    return lines if times else [line[len("00:00:00 ") :] for line in lines]
+
+
+def on_terminal(*events: RunEvent, environ: Mapping[str, str] | None = None) -> str:
+    output = Terminal()
+    with TerminalView(RunConsole(output), environ=environ or {}) as view:
+        for event in events:
+            view.observe(event)
+    return output.getvalue()
 
 
 def started(task: str = "A", attempt: int = 1) -> AttemptStarted:
@@ -46,7 +73,11 @@ def started(task: str = "A", attempt: int = 1) -> AttemptStarted:
     )
 
 
-def ended(failure: Failure | None = None, attempt: int = 1) -> AttemptEnded:
+def ended(
+    failure: Failure | None = None,
+    attempt: int = 1,
+    usage: Usage = Usage(),  # noqa: B008  immutable
+) -> AttemptEnded:
     return AttemptEnded(
         batch="r.1",
         task="A",
@@ -54,12 +85,25 @@ def ended(failure: Failure | None = None, attempt: int = 1) -> AttemptEnded:
         title="do it",
         seconds=1.25,
         failure=failure,
+        usage=usage,
     )
 
 
 def refused(kind: FailureKind, message: str, kept: str | None = None) -> ResultRefused:
     failure = Failure(kind=kind, message=message)
     return ResultRefused(batch="r.1", task="A", attempt=1, failure=failure, kept=kept)
+
+
+def output(line: str) -> AgentOutput:
+    return AgentOutput(batch="r.1", task="A", attempt=1, last_line=line)
+
+
+def verify_started(**step: Any) -> VerifyStarted:
+    return VerifyStarted(batch="r.1", commit=COMMIT, command="pytest", **step)
+
+
+def verify_ended(failure: Failure | None = None) -> VerifyEnded:
+    return VerifyEnded(batch="r.1", commit=COMMIT, seconds=2.5, failure=failure)
 
 
 def run_started(schedule: str = "batch", tasks: int = 1) -> RunStarted:
@@ -110,60 +154,102 @@ def test_no_text_of_a_plan_or_an_agent_acts_on_the_terminal() -> None:
 
 
 @pytest.mark.parametrize(
-    ("event", "line"),
+    ("event", "lines"),
     [
-        (started(), "  ▶ A  do it"),
-        (started(attempt=2), "  ▶ A  do it (attempt 2)"),
-        (ended(), "  ✔ A  do it  1.2 s"),
-        (ended(attempt=3), "  ✔ A  do it (attempt 3)  1.2 s"),
+        (started(), ["  ▶ A  do it"]),
+        (started(attempt=2), ["  ▶ A  do it (attempt 2)"]),
+        (ended(), ["  • A  agent finished  1.2 s"]),
+        (ended(attempt=3), ["  • A  agent finished (attempt 3)  1.2 s"]),
+        (
+            ended(usage=Usage(cost_usd=0.02, tokens=5)),
+            ["  • A  agent finished  1.2 s  $0.02"],
+        ),
+        (
+            ended(usage=Usage(tokens=1234)),
+            ["  • A  agent finished  1.2 s  1,234 tokens"],
+        ),
         (
             ended(Failure(kind=FailureKind.AGENT_ERROR, message="status 1\nmore")),
-            "  ✘ A  status 1  1.2 s",
+            ["  ✘ A  status 1  1.2 s", "    more"],
+        ),
+        (
+            ended(
+                Failure(
+                    kind=FailureKind.TIMEOUT,
+                    message="too long",
+                    log_tail="one\ntwo\n\nthree\nfour\n",
+                )
+            ),
+            ["  ✘ A  too long  1.2 s", "    │ two", "    │ three", "    │ four"],
         ),
         (
             ended(Failure(kind=FailureKind.INTERRUPTED, message="interrupted")),
-            "  ■ A stopped; costs no attempt  1.2 s",
+            ["  ■ A stopped; costs no attempt  1.2 s"],
         ),
         (
             refused(FailureKind.SCOPE, "a.txt is outside the task's files"),
-            "  ✘ A not merged: a.txt is outside the task's files",
+            ["  ✘ A not merged: a.txt is outside the task's files"],
         ),
         (
+            refused(FailureKind.CONFLICT, "conflict", kept="refs/fanin/kept/1"),
+            ["  ✘ A not merged: conflict  its work is kept at refs/fanin/kept/1"],
+        ),
+        (
+            # its attempt's end has said why
             refused(FailureKind.AGENT_ERROR, "status 1", kept="refs/fanin/kept/1"),
-            "  ✘ A not merged: status 1  its work is kept at refs/fanin/kept/1",
+            ["  ✘ A: its work is kept at refs/fanin/kept/1"],
         ),
         (
             refused(FailureKind.INTERRUPTED, "stopped", kept="refs/fanin/kept/1"),
-            "  ■ A: its work is kept at refs/fanin/kept/1",
+            ["  ■ A: its work is kept at refs/fanin/kept/1"],
+        ),
+        (verify_started(), ["  … verify  pytest"]),
+        (verify_ended(), ["  • verify is green  2.5 s"]),
+        (
+            verify_ended(
+                Failure(kind=FailureKind.VERIFY, message="status 1", log_tail="E  no")
+            ),
+            ["  ✘ verify is red: status 1  2.5 s", "    │ E  no"],
         ),
         (
+            verify_ended(Failure(kind=FailureKind.INTERRUPTED, message="stopped")),
+            ["  ■ verify stopped  2.5 s"],
+        ),
+        (
+            verify_started(bisecting=True, step=3, tasks=("A", "B")),
+            ["  … verify step 3 (A, B)  pytest"],
+        ),
+        (verify_started(repeated=True), ["  … verify once more  pytest"]),
+        (
             CommitLanded(branch="main", commit=COMMIT, tasks=("A", "B")),
-            "  → 0123456789  A, B",
+            ["  ✔ A  do it  0123456789", "  ✔ B    0123456789"],
+        ),
+        (
+            CommitLanded(branch="fanin/r", commit=COMMIT, tasks=("A",)),
+            ["  ‖ A  do it  waits on fanin/r"],
         ),
         (
             CommitLanded(branch="main", commit=COMMIT, failed_tasks=("A",)),
-            "  → 0123456789  nothing landed; 1 failed attempt recorded",
+            ["  → 0123456789  nothing landed; 1 failed attempt recorded"],
         ),
         (
             CommitLanded(branch="main", commit=COMMIT, failed_tasks=("A", "B")),
-            "  → 0123456789  nothing landed; 2 failed attempts recorded",
-        ),
-        (
-            BatchMerged(
-                batch="r.1",
-                usage=UsageReport(attempts=14, cost_usd=0.19, without_cost=12),
-            ),
-            "  cost: at least $0.19 (12 of 14 attempts report none)",
+            ["  → 0123456789  nothing landed; 2 failed attempts recorded"],
         ),
         (
             Waiting(seconds=4, reason="rate limit: waiting 4 s"),
-            "! rate limit: waiting 4 s",
+            ["! rate limit: waiting 4 s"],
         ),
-        (Note(message="[bold]as it is[/]"), "! [bold]as it is[/]"),
+        (Note(message="[bold]as it is[/]"), ["! [bold]as it is[/]"]),
+        (
+            Note(message="Git says:\n\tin the way\n"),
+            ["! Git says:", "        in the way"],
+        ),
     ],
 )
-def test_each_event_has_its_line(event: RunEvent, line: str) -> None:
-    assert shown(event) == [line]
+def test_each_event_has_its_lines(event: RunEvent, lines: list[str]) -> None:
+    before = (run_started(), started())
+    assert shown(*before, event)[2:] == lines
 
 
 @pytest.mark.parametrize(
@@ -173,9 +259,9 @@ def test_each_event_has_its_line(event: RunEvent, line: str) -> None:
         refused(FailureKind.AGENT_ERROR, "status 1"),
         refused(FailureKind.INTERRUPTED, "stopped"),
         BatchMerged(batch="r.1", usage=UsageReport(attempts=2, without_cost=2)),
-        AgentOutput(batch="r.1", task="A", attempt=1, last_line="working"),
-        VerifyStarted(batch="r.1", commit=COMMIT, command="pytest"),
+        output("working"),
         ResultMerged(batch="r.1", task="A", attempt=1),
+        PhaseChanged(batch="r.1", task="A", attempt=1, phase="working"),
     ],
     ids=lambda event: event.event,
 )
@@ -183,27 +269,80 @@ def test_what_says_nothing_new_has_no_line(event: RunEvent) -> None:
     assert shown(event) == []
 
 
-def test_the_durations_of_all_attempts_are_added_up() -> None:
-    view = TerminalView(Console(file=io.StringIO()))
-    for event in (started(), ended(), ended()):
-        view.observe(event)
-    assert view.busy_seconds == 2.5
+def test_lines_without_a_terminal_have_the_time_of_their_event() -> None:
+    note = Note(message="it happened", time="2026-01-02T03:04:05.678Z")
+    there = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC).astimezone()
+    assert shown(note, times=True) == [f"{there:%H:%M:%S} ! it happened"]
 
 
-def test_a_table_shows_the_running_attempts_in_a_terminal() -> None:
-    output = io.StringIO()
-    console = Console(file=output, force_terminal=True, width=80)
-    with TerminalView(console) as view:
-        view.observe(started("A"))
-        view.observe(started("B", attempt=2))
-        console.print(view._table())
-    lines = Text.from_ansi(output.getvalue()).plain.splitlines()
-    assert "  ▶  B  do it (attempt 2)  0 s" in lines
+def test_quiet_shows_failures_and_warnings_and_verbose_the_output_too() -> None:
+    failed = ended(Failure(kind=FailureKind.IDLE, message="no output"))
+    events = (run_started(), started(), output("working"), failed, Note(message="look"))
+    assert shown(*events, verbosity=Verbosity.QUIET) == [
+        "  ✘ A  no output  1.2 s",
+        "! look",
+    ]
+    assert "    A │ working" in shown(*events, verbosity=Verbosity.VERBOSE)
 
 
-def test_a_terminal_that_is_closed_ends_nothing() -> None:
+def test_a_terminal_shows_the_run_below_its_lines_and_nothing_of_it_at_the_end() -> (
+    None
+):
+    text = on_terminal(run_started(), started(), Note(message="look"))
+    assert "do it" not in text, "an attempt's line is in the frame alone"
+    assert "! look\x1b[K\n" in re.sub(r"\x1b\[[0-9;]*m", "", text)
+    assert text.endswith("\x1b[J"), "what stood below the lines is erased"
+
+
+def test_quiet_has_no_frame() -> None:
+    output = Terminal()
+    with TerminalView(RunConsole(output), Verbosity.QUIET) as view:
+        view.observe(run_started())
+        view.observe(Note(message="look"))
+    assert re.sub(r"\x1b\[[0-9;]*m", "", output.getvalue())[9:] == "! look\n"
+
+
+@pytest.mark.parametrize("environ", [{"TERM": "dumb"}, {"CI": "true"}])
+def test_a_dumb_terminal_and_a_log_of_ci_get_plain_lines(
+    environ: dict[str, str],
+) -> None:
+    text = on_terminal(run_started(), started(), environ=environ)
+    assert "▶" in text
+    assert "\x1b[K" not in text
+    assert "\r" not in text
+
+
+@pytest.mark.parametrize("output", [io.StringIO, Terminal])
+def test_no_line_is_lost_or_torn_however_many_threads_report(
+    output: type[io.StringIO],
+) -> None:
+    file = output()
+    notes = [[f"note {thread}.{i}" for i in range(50)] for thread in range(16)]
+    with (
+        TerminalView(RunConsole(file)) as view,
+        ThreadPoolExecutor(len(notes)) as pool,
+    ):
+        view.observe(run_started())
+
+        def report(texts: list[str]) -> None:
+            for text in texts:
+                view.observe(Note(message=text))
+
+        list(pool.map(report, notes))
+    lines = Text.from_ansi(file.getvalue()).plain.splitlines()
+    found = [line.rpartition("! ")[2] for line in lines if "! note" in line]
+    assert sorted(found) == sorted(note for texts in notes for note in texts)
+
+
+@pytest.mark.parametrize("number", [errno.EPIPE, errno.EIO, errno.ENOSPC])
+def test_output_that_is_closed_or_full_ends_nothing(number: int) -> None:
     class Closed(io.StringIO):
         def write(self, _text: str) -> int:
-            raise OSError(errno.EIO, "Input/output error")
+            raise OSError(number, os.strerror(number))
 
-    TerminalView(Console(file=Closed())).observe(Note(message="nobody reads this"))
+    console = RunConsole(Closed())
+    with TerminalView(console) as view:
+        view.observe(started())
+        view.observe(ended())
+    assert view.run.busy_seconds == 1.25, "it still knows what happened"
+    assert console.quiet, "nothing more is shown"

@@ -1,0 +1,103 @@
+"""Lines of styled text for a terminal or a log, where no text can act on the screen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
+
+from rich.cells import cell_len, set_cell_size
+from rich.color import ColorSystem
+from rich.style import Style
+
+from runner.core.message_text import visible
+
+_CUT = "…"
+# One cell may have any number of combining characters.
+_MAX_CHARACTERS_OF_CELL = 4
+
+
+class Span(NamedTuple):
+    """A piece of one line. `style` is one of rich's, such as `bold red`."""
+
+    text: str
+    style: str = ""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line, without a line break in it."""
+
+    spans: tuple[Span, ...]
+
+    @classmethod
+    def of(cls, *spans: Span | str) -> Line:
+        """A line of these pieces; a plain text has no style."""
+        found = []
+        for span in spans:
+            piece = Span(span) if isinstance(span, str) else span
+            if piece.text:
+                found.append(piece)
+        return cls(tuple(found))
+
+    @property
+    def plain(self) -> str:
+        return "".join(span.text for span in self.spans)
+
+    def painted(self, colours: ColorSystem | None, width: int | None = None) -> str:
+        """The line with its styles, cut to so many columns if `width` is given."""
+        spans = self.spans if width is None else _cut(self.spans, width)
+        if colours is None:
+            return "".join(span.text for span in spans)
+        return "".join(_painted(span, colours) for span in spans)
+
+
+def one_line(text: str) -> str:
+    """A text of any origin on one line, without what acts on a terminal."""
+    return " ".join(visible(text).split())
+
+
+def lines_of(text: str) -> list[str]:
+    """The lines of a text of any origin, without what acts on a terminal."""
+    lines = []
+    for line in text.splitlines():
+        lines.append(visible(line).expandtabs(4).rstrip())
+    while lines and not lines[-1]:
+        lines.pop()
+    return lines
+
+
+def fitted(text: str, width: int) -> str:
+    """The text cut to so many columns, with an ellipsis if something is missing."""
+    if len(text) > width * _MAX_CHARACTERS_OF_CELL:
+        text = text[: width * _MAX_CHARACTERS_OF_CELL]
+    if cell_len(text) <= width:
+        return text
+    return set_cell_size(text, max(0, width - 1)) + _CUT
+
+
+def padded(text: str, width: int) -> str:
+    """The text cut or filled to exactly so many columns."""
+    return set_cell_size(fitted(text, width), width)
+
+
+def _cut(spans: tuple[Span, ...], width: int) -> list[Span]:
+    cut = []
+    for span in spans:
+        if width <= 0:
+            break
+        text = fitted(span.text, width)
+        cut.append(Span(text, span.style))
+        width -= cell_len(text)
+    return cut
+
+
+def _painted(span: Span, colours: ColorSystem) -> str:
+    if not span.style:
+        return span.text
+    return _style(span.style).render(span.text, color_system=colours)
+
+
+@lru_cache
+def _style(name: str) -> Style:
+    return Style.parse(name)
