@@ -13,7 +13,6 @@ import contextlib
 import fcntl
 import os
 import re
-import secrets
 import selectors
 import signal
 import socket
@@ -25,12 +24,15 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
+from io import FileIO
 from pathlib import Path
+from secrets import token_hex
 from typing import IO, BinaryIO, Literal, NamedTuple
 
 from runner.agents import supervisor
 from runner.core.errors import EnvironmentBroken
-from runner.policy.redaction import Masker
+from runner.policy.masking import Masker
+from runner.policy.redaction import NONE, Secrets
 
 COOKIE = "FANIN_COOKIE"
 # Bytes of standard output that are kept, from its end. What is before them is freed while
@@ -98,6 +100,7 @@ class Outcome:
     end_reason: whether it exited by itself, else why it was stopped.
     seconds: how long it ran.
     tail: the end of its masked output.
+    log_error: why the rest of its output is not in the log; None if it is.
     finished: when it ended, in the local zone.
     """
 
@@ -105,6 +108,7 @@ class Outcome:
     end_reason: EndReason
     seconds: float
     tail: str
+    log_error: str | None = None
     finished: datetime = field(default_factory=lambda: datetime.now().astimezone())
 
 
@@ -130,7 +134,7 @@ def run(
     on_start: Callable[[str], object] = lambda _: None,
     echo: Callable[[bytes], object] | None = None,
     stdout: Path | None = None,
-    masker: Masker | None = None,
+    secrets: Secrets = NONE,
 ) -> Outcome:
     """Run a program to its end. Raises EnvironmentBroken if it cannot be started.
 
@@ -138,16 +142,18 @@ def run(
     cancel: stops the program when set.
     on_start: gets the cookie before the program starts, so that processes which outlive
         a crash of fanin can be found.
-    log: gets all output, masked; its start and its end are kept.
+    log: gets all output, masked and as it arrives; its start and its end are kept. If
+        it cannot be written, the program goes on.
     echo: gets the masked output as it arrives.
     stdout: gets standard output alone, as it is.
-    masker: masks the log, the tail and what `echo` gets.
+    secrets: masked in the log, in the tail and in what `echo` gets.
     """
-    cookie = secrets.token_hex(16)
+    cookie = token_hex(16)
     on_start(cookie)
     started = time.monotonic()
     with ExitStack() as files:
-        sink = files.enter_context(log.open("wb"))
+        # Without a buffer, so that it can be followed and survives a crash.
+        sink = files.enter_context(log.open("wb", buffering=0))
         source = files.enter_context(open(stdin or os.devnull, "rb"))  # noqa: PTH123
         # A file, because some agents exit without waiting for a slow reader of a pipe:
         # Claude Code 2.1.197 then loses all but the first 64 KiB of its answer.
@@ -168,7 +174,7 @@ def run(
         assert pipe is not None
         # Writable, because its beginning may be freed.
         growing = files.enter_context(stdout.open("r+b")) if stdout else None
-        recorder = _Recorder(sink, pipe, growing, echo, masker or Masker())
+        recorder = _Recorder(sink, pipe, growing, echo, Masker(secrets.names))
         recorder.wake_at_exit_of(child)
         try:
             reason = _wait(child, recorder, started, timeout, idle_timeout, cancel)
@@ -178,7 +184,8 @@ def run(
             recorder.finish()
             pipe.close()
     seconds = time.monotonic() - started
-    return Outcome(child.returncode, reason, seconds, recorder.tail())
+    tail = secrets.masked_text(recorder.tail())
+    return Outcome(child.returncode, reason, seconds, tail, recorder.log_error)
 
 
 class _Streams(NamedTuple):
@@ -306,7 +313,7 @@ class _Recorder:
 
     def __init__(
         self,
-        sink: BinaryIO,
+        sink: FileIO,
         pipe: IO[bytes],
         growing: BinaryIO | None,
         echo: Callable[[bytes], object] | None,
@@ -334,7 +341,9 @@ class _Recorder:
         # Bytes at the beginning of the growing file that were freed.
         self._freed = 0
         self._can_free = True
+        self._is_in_gap = False
         self.is_flooded = False
+        self.log_error: str | None = None
 
     def wake_at_exit_of(self, child: subprocess.Popen[bytes]) -> None:
         """Let the program's exit end a wait for output (Linux only)."""
@@ -369,8 +378,7 @@ class _Recorder:
         self._record(self._masker.flush())
         if self._dropped:
             gap = f"\n[... {self._dropped} bytes left out ...]\n"
-            self._sink.write(gap.encode() + self._tail)
-        self._sink.flush()
+            self._write(gap.encode() + self._tail)
         self._selector.close()
 
     def tail(self) -> str:
@@ -386,8 +394,19 @@ class _Recorder:
             return False
         self._free_beginning(self._growing)
         data = self._growing.read(_CHUNKS_PER_TURN * _CHUNK)
-        self._record(self._masker.feed(data))
+        self._record(self._masker.feed(self._behind_gap(data)))
         return bool(data)
+
+    def _behind_gap(self, data: bytes) -> bytes:
+        """The data from its first whole line on, after a part that was not read: the end
+        of a secret would not be found.
+        """
+        if not self._is_in_gap:
+            return data
+        _, line_end, rest = data.partition(b"\n")
+        self._dropped += len(data) - len(rest)
+        self._is_in_gap = not line_end
+        return rest
 
     def _free_beginning(self, growing: BinaryIO) -> None:
         """Free what is more than STDOUT_LIMIT bytes before the end of the file."""
@@ -407,6 +426,7 @@ class _Recorder:
             self._record(self._masker.flush())
             self._dropped += unread
             growing.seek(excess)
+            self._is_in_gap = True
 
     def _read_pipe(self, reads: int) -> bool:
         """Record at most `reads` reads of the pipe; return False at its end."""
@@ -428,7 +448,7 @@ class _Recorder:
         room = max(0, LOG_LIMIT - self._written)
         logged = data[:room]
         if logged:
-            self._sink.write(logged)
+            self._write(logged)
             if self._echo is not None:
                 self._echo(logged)
         self._written += len(logged)
@@ -437,6 +457,15 @@ class _Recorder:
             self._tail = data[-TAIL_LIMIT:]
         else:
             self._tail = (self._tail + data)[-TAIL_LIMIT:]
+
+    def _write(self, data: bytes) -> None:
+        """Write to the log, until it cannot be written: a full disk ends no agent."""
+        rest = memoryview(data)
+        try:
+            while rest and self.log_error is None:
+                rest = rest[self._sink.write(rest) :]
+        except OSError as error:
+            self.log_error = error.strerror or str(error)
 
 
 def _punch_hole(file: int, length: int) -> bool:

@@ -43,7 +43,7 @@ from runner.core.manifest import BatchEntry, Manifest
 from runner.core.plurals import some_of
 from runner.core.result import MAX_LOG_TAIL, Failure, FailureKind, Usage
 from runner.policy import rules
-from runner.policy.redaction import NONE, Masker, Secrets
+from runner.policy.redaction import NONE, Secrets
 from runner.repo.origin import Origin
 
 _MAX_LEFT_OUT = 5  # paths that a message names
@@ -217,6 +217,21 @@ def _run_from(attempt: _Attempt, start: earlier_work.Start) -> AttemptOutcome:
     ready = workspace.trust_times(attempt.workspace, attempt_folder.prompt)
     attempt = replace(attempt, workspace=ready)
     process_outcome = _run_agent(attempt, attempt_folder)
+    outcome = _judge(attempt, start, attempt_folder, process_outcome)
+    if process_outcome.log_error is None:
+        return outcome
+    log = _file_name(attempt, result_folder.LOG)
+    incomplete = f"{log} is not complete: {process_outcome.log_error}"
+    return replace(outcome, warnings=(*outcome.warnings, incomplete))
+
+
+def _judge(
+    attempt: _Attempt,
+    start: earlier_work.Start,
+    attempt_folder: agents.AttemptFolder,
+    process_outcome: process.Outcome,
+) -> AttemptOutcome:
+    """Judge what the agent has said and done."""
     verdict = agents.agent_for(attempt.entry.agent).read(
         process_outcome, attempt_folder
     )
@@ -333,7 +348,7 @@ def _run_agent(
         echo=context.echo,
         on_start=partial(_record_cookie, attempt),
         stdout=attempt_folder.stdout if settings.preset else None,
-        masker=Masker(attempt.secrets.names),
+        secrets=attempt.secrets,
     )
 
 
@@ -590,7 +605,7 @@ def run_verify(
         cancel=context.cancel,
         # the next run looks here for processes that outlived a crash
         on_start=log.with_name("cookie").write_text,
-        masker=Masker(secrets.names),
+        secrets=secrets,
     )
     failure = process_failure(outcome)
     if failure is None or failure.kind is FailureKind.INTERRUPTED:

@@ -12,7 +12,7 @@ from runner.agents.outcome import process_failure
 from runner.attempt.slots import VARIABLE
 from runner.core.manifest import Manifest
 from runner.core.result import Failure, FailureKind
-from runner.policy.redaction import Masker, Secrets
+from runner.policy.redaction import Secrets
 
 LOG = "setup.log"
 
@@ -73,7 +73,7 @@ def run_setup(
         timeout=setup.timeout,
         cancel=cancel,
         on_start=on_start,
-        masker=Masker(masked.names),
+        secrets=masked,
     )
     failure = process_failure(outcome)
     if failure is None or failure.kind is FailureKind.INTERRUPTED:

@@ -1,7 +1,7 @@
-"""Searches an agent's work for the values of secrets, and masks them in output.
+"""Searches an agent's work for the values of secrets, and masks them in texts.
 
-`Secrets` searches whole files and texts, `Masker` masks a stream as it is written. Both
-look for the same forms of a value (`forms`): as it is, percent-encoded, as base64 in
+`Secrets` searches whole files and texts, `masking.Masker` masks a stream as it is
+written. Both look for the same forms of a value (`forms`): as it is, percent-encoded, as base64 in
 every alignment and both alphabets, and escaped as in JSON. Of a value with several lines
 (a PEM key, a service account's JSON) each long random part is looked for as well, so that
 one line of it, indented or not, is enough. A value that was compressed, encrypted or
@@ -113,48 +113,6 @@ class Secrets:
 NONE = Secrets()
 
 
-class Masker:
-    """Masks values in a stream that comes in pieces, even if a value spans two pieces.
-
-    Each line of a value is masked too, because a log may separate them. A search looks
-    for the random parts of lines only: a line such as `"type": "service_account",` is
-    ordinary text, which must not refuse a file.
-    """
-
-    def __init__(self, values: Iterable[str] = ()) -> None:
-        masked_forms = set()
-        for value in values:
-            if not is_short(value):
-                masked_forms |= forms(value)
-                masked_forms |= _lines(value)
-        self._forms = _longest_first(masked_forms)
-        self._pattern: re.Pattern[bytes] | None = None
-        self._overlap = 0
-        if masked_forms:
-            self._pattern = re.compile(b"|".join(map(re.escape, self._forms)))
-            self._overlap = len(self._forms[0]) - 1
-        self._held_back = b""
-
-    def feed(self, data: bytes) -> bytes:
-        """Add a piece of the stream; return the masked bytes that are complete."""
-        if self._pattern is None:
-            return data
-        masked = self._held_back + data
-        # The regular expression is slow for the hundreds of forms of a long key.
-        if any(form in masked for form in self._forms):
-            masked = self._pattern.sub(_MASK, masked)
-        # The end may be the beginning of a value.
-        end = max(0, len(masked) - self._overlap)
-        self._held_back = masked[end:]
-        return masked[:end]
-
-    def flush(self) -> bytes:
-        """Return the masked bytes that `feed` held back, at the end of the stream."""
-        held_back = self._held_back
-        self._held_back = b""
-        return held_back
-
-
 def is_short(value: str) -> bool:
     """Whether a value is too short to be searched for or masked."""
     return len(_encoded(value.strip())) < SHORTEST
@@ -203,7 +161,8 @@ def _is_random(part: str) -> bool:
     return has_digit and (has_both_cases or _HEXADECIMAL.fullmatch(part) is not None)
 
 
-def _lines(value: str) -> set[bytes]:
+def lines_of(value: str) -> set[bytes]:
+    """The lines of a value that are not too short to be masked."""
     return {_encoded(line) for line in value.splitlines() if not is_short(line)}
 
 

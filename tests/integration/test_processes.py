@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from runner.agents import process
+from runner.policy.redaction import Secrets
 from tests.integration.test_hostile import beside_good
 from tests.support.crashes import ROOT
 from tests.support.project import Project
@@ -195,6 +196,38 @@ def test_agent_that_closes_its_streams_and_goes_on_is_not_cut_short(
 ) -> None:
     _, record = beside_good(project, "exec <&- >&- 2>&-; sleep 0.5; echo x > a")
     assert record["status"] == "completed"
+
+
+def test_a_log_has_at_once_what_the_program_has_printed(tmp_path: Path) -> None:
+    key = "s3cret-value-of-a-key"
+    script = (
+        f"printf 'at work\\nkey: {key[:9]}'; until test -e half; do sleep 0.02; done; "
+        f"printf '{key[9:]}\\n'; until test -e all; do sleep 0.02; done"
+    )
+    secrets = Secrets({key: "KEY"})
+    log = tmp_path / "agent.log"
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(run_shell, tmp_path, script, secrets=secrets)
+        # The beginning of the key waits for what follows it.
+        wait_for_text(log, "at work\nkey: ")
+        (tmp_path / "half").touch()
+        wait_for_text(log, "at work\nkey: ***\n")
+        (tmp_path / "all").touch()
+        assert running.result().tail == "at work\nkey: ***\n"
+
+
+def wait_for_text(path: Path, text: str) -> None:
+    deadline = time.monotonic() + 30
+    while not path.exists() or path.read_text() != text:
+        assert time.monotonic() < deadline, path.read_text()
+        time.sleep(0.01)
+
+
+def test_a_log_that_cannot_be_written_ends_no_program(tmp_path: Path) -> None:
+    (tmp_path / "agent.log").symlink_to("/dev/full")
+    outcome = run_shell(tmp_path, "echo one; sleep 0.1; echo two")
+    assert (outcome.exit_code, outcome.tail) == (0, "one\ntwo\n")
+    assert outcome.log_error == "No space left on device"
 
 
 def test_a_gigabyte_of_output_is_bounded_on_the_disk_and_in_memory(

@@ -8,7 +8,8 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.policy.redaction import MASK, Masker, Secrets
+from runner.policy.masking import Masker
+from runner.policy.redaction import MASK, Secrets
 from tests.support.builders import quick
 from tests.support.masked_secret import SECRET
 from tests.support.searched_secrets import KEY, SECRETS

@@ -13,6 +13,7 @@ from runner import agents
 from runner.agents import outcome, process
 from runner.agents.base import AttemptFolder
 from runner.agents.process import EndReason, Outcome
+from runner.policy.masking import Masker
 
 MIB = 2**20
 LIMIT = MIB
@@ -99,3 +100,28 @@ def test_one_object_whose_beginning_is_cut_is_a_success_without_words(
     # one that the program left unfinished is none
     assert read("gemini", tmp_path, answer[:-30])[0] is False
     assert read("gemini", tmp_path, '{"stats": {}}')[0] is False
+
+
+def test_a_key_that_is_torn_where_output_is_left_out_is_in_no_log(
+    tmp_path: Path,
+) -> None:
+    key = b"sk-ant-api03-Zz9xYw8vUt7s"
+    printed = b"x" * (MIB // 2) + b"\n" + key + b" " + key + b"\n"
+    printed += b"y" * (LIMIT - len(key) - 10) + b"\nlast line\n"
+    (tmp_path / "stdout").write_bytes(printed)
+    reader, writer = os.pipe()
+    os.close(writer)
+    with (
+        (tmp_path / "log").open("wb", buffering=0) as log,
+        (tmp_path / "stdout").open("r+b") as stdout,
+        os.fdopen(reader, "rb") as pipe,
+    ):
+        recorder = process._Recorder(log, pipe, stdout, None, Masker([key.decode()]))
+        while recorder.pump(0):
+            pass
+        recorder.finish()
+    logged = (tmp_path / "log").read_bytes()
+    # What was kept of standard output begins in the middle of a key.
+    assert key[10:] in printed[-LIMIT:].partition(b"\n")[0]
+    assert key[10:] not in logged
+    assert b"last line\n" in logged
