@@ -15,11 +15,11 @@ from benchmarks import graphs
 from benchmarks.graphs import Graph
 from benchmarks.harness import ROOT, Effort, Report, Table, Target
 from runner.cli.jobs import MOST_ROUNDS_PER_RUN
-from runner.core.task import Plan, Status, Task
+from runner.core.task import Plan, Task
 from runner.plan.graph import TaskGraph
-from runner.plan.progress import Progress, Record
+from runner.plan.progress import Progress
 from runner.plan.snapshot import Snapshot
-from runner.schedule.ready_queue import ReadyQueue
+from runner.schedule.simulation import ExpectedAttempt, Simulation
 from tests.support.github.model import JobEnd, RunModel
 from tests.support.github.workflows import Document, load
 
@@ -65,18 +65,9 @@ def rounds_of(graph: Graph) -> int:
         Task(id=name, title=name, depends_on=job.needs) for name, job in graph.items()
     ]
     plan = Plan(path="tasks.yml", source="native", tasks=tuple(tasks))
-    progress = Progress(plan.path)
-    snapshot = Snapshot("", plan, TaskGraph(tasks, plan.path), progress)
-    queue = ReadyQueue(max_attempts=1)
-    queue.sync(snapshot, running=())
-    rounds = 0
-    while batch := queue.pick_batch(SLOTS):
-        done = {task.id: Record(status=Status.COMPLETED) for task in batch}
-        progress = progress.with_records(done)
-        for task_id in done:
-            queue.mark_done(task_id, progress)
-        rounds += 1
-    return rounds
+    snapshot = Snapshot("", plan, TaskGraph(tasks, plan.path), Progress(plan.path))
+    simulation = Simulation(snapshot, 1, lambda _task, _attempt: ExpectedAttempt(1.0))
+    return len(simulation.run("batch", SLOTS).batches)
 
 
 def starts(

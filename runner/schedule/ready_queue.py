@@ -6,7 +6,7 @@ asking the whole graph each time would take longer than merging a result.
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from heapq import merge
@@ -158,6 +158,7 @@ class Frontier:
         self._graph, self._rank = graph, rank
         self._states = dict(states)
         self._running: set[str] = set()
+        self._keys: dict[str, _Key] = {}
         # How many dependencies of each task are not completed.
         self._unmet = graph.unmet(states)
         available = filter(self.is_available, graph.tasks)
@@ -227,7 +228,11 @@ class Frontier:
         return self._states[task_id] is Standing.OPEN and task_id not in self._running
 
     def _key(self, task_id: str) -> _Key:
-        return self._rank(task_id), self._graph.position(task_id), task_id
+        key = self._keys.get(task_id)
+        if key is None:
+            key = self._rank(task_id), self._graph.position(task_id), task_id
+            self._keys[task_id] = key
+        return key
 
     def _update(self, task_id: str) -> bool:
         """Add or remove the task as its state demands. Returns whether it was added."""
@@ -236,7 +241,7 @@ class Frontier:
         listed = index < len(self._ready) and self._ready[index] == key
         available = self.is_available(task_id)
         if available and not listed:
-            insort(self._ready, key)
+            self._ready.insert(index, key)
             return True
         if listed and not available:
             del self._ready[index]

@@ -41,6 +41,8 @@ def must_run_apart(
     if overlap(first, second):
         return True
     ours, theirs = past_conflicts(first), past_conflicts(second)
+    if not ours.paths and not theirs.paths:
+        return False
     if ours.alone and _is_unknown(second, theirs):
         return True
     if theirs.alone and _is_unknown(first, ours):
