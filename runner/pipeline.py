@@ -44,6 +44,7 @@ from runner.schedule.task_choice import EVERY_TASK, TaskChoice
 if TYPE_CHECKING:
     from runner.fan_in.batch_merge import FanIn
     from runner.fan_in.inputs import BatchResults, Verification, VerifyCommit
+    from runner.plan.changes import FailedAttempt
     from runner.plan.formats import Tree
     from runner.plan.snapshot import Snapshot
     from runner.policy.change import Change
@@ -373,6 +374,9 @@ def merge_in_quarantine(
     # First, because the record of a failure says what the next attempt starts from.
     failed = merge.keep_work({**refused, **judgement.failed})
     commits, progress = merge.commits(judgement.merged, failed)
+    failed_attempts: tuple[FailedAttempt, ...] = ()
+    if merge.defers(judgement.merged):
+        failed_attempts = merge.failed_attempts(failed)
     fan_in = FanIn(
         snapshot.commit,
         commits=tuple(commits),
@@ -380,6 +384,8 @@ def merge_in_quarantine(
         failed=failed,
         kept_refs=merge.kept_refs,
         carried=merge.carried,
+        failed_attempts=failed_attempts,
+        earlier_failures=tuple(merge.earlier_failures) if commits else (),
         snapshot=merge.snapshot_with(commits, progress),
         results=merge.read_results,
         warnings=tuple(merge.warnings),

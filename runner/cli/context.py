@@ -58,27 +58,41 @@ def branch_commit(
 def branch_snapshot(
     repo: Repository, settings: Settings, waiting_branch: str | None = None
 ) -> Snapshot:
-    """The plan and its progress on the branch that work lands on.
+    """The plan and its progress on the branch that work lands on, with what has not been
+    recorded there yet.
 
     A branch on which finished work waits is ahead of it and is read instead if given.
     """
-    from runner.plan import snapshot
+    from runner.plan.snapshot import read_snapshot
 
-    _, commit = branch_commit(repo, settings, waiting_branch)
-    return snapshot.read_snapshot(
+    branch, commit = branch_commit(repo, settings, waiting_branch)
+    snapshot = read_snapshot(
         repo, commit, settings.plan, settings.progress, settings.task_rules
     )
+    return _with_unrecorded(repo, settings, snapshot, branch)
+
+
+def _with_unrecorded(
+    repo: Repository, settings: Settings, snapshot: Snapshot, branch: str | None
+) -> Snapshot:
+    """The branch's snapshot with what only the journal has."""
+    from runner.local.journal import Journal
+    from runner.local.unrecorded import with_unrecorded
+
+    state = Journal(repo.git_dir).state()
+    return with_unrecorded(snapshot, state, branch, settings.progress).snapshot
 
 
 def work_tree_snapshot(repo: Repository, settings: Settings) -> Snapshot:
-    """The plan and its progress in the work tree, whether or not they are committed.
+    """The plan and its progress in the work tree, whether or not they are committed, with
+    what has not been recorded on the branch yet.
 
     Without what no commit can have, so that a run would not find it.
     """
-    from runner.plan import snapshot
+    from runner.plan.snapshot import read_working_tree
 
     branch = settings.branch
-    return snapshot.read_working_tree(
+    snapshot = read_working_tree(
         repo.root,
         settings.plan,
         settings.progress,
@@ -86,6 +100,8 @@ def work_tree_snapshot(repo: Repository, settings: Settings) -> Snapshot:
         repo=repo,
         commit=repo.commit(f"refs/heads/{branch}" if branch else "HEAD"),
     )
+    branch = branch or repo.current_branch()
+    return _with_unrecorded(repo, settings, snapshot, branch)
 
 
 def task_views(

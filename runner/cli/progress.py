@@ -107,7 +107,12 @@ def _change_progress(
     from runner.local.journal import Journal
     from runner.local.preparation import refuse_unfinished, target_branch
     from runner.local.unlanded_work import has_unlanded_work
-    from runner.plan.snapshot import read_snapshot, record_progress
+    from runner.local.unrecorded import (
+        commit_progress,
+        counted_snapshot,
+        recorded_event,
+    )
+    from runner.plan.snapshot import read_snapshot
     from runner.repo import work_tree
 
     repo, settings = open_project(repo_path, flags)
@@ -115,20 +120,32 @@ def _change_progress(
     with journal.locked():
         branch = target_branch(repo, settings)
         refuse_unfinished(repo, branch)
-        for waiting in journal.state().waiting:
+        state = journal.state()
+        for waiting in state.waiting:
             if waiting.target == branch and has_unlanded_work(repo, waiting):
                 raise UsageProblem(waiting_message(waiting.branch), "then try again")
         head = repo.commit(f"refs/heads/{branch}")
         assert head is not None
-        snapshot = read_snapshot(
-            repo, head, settings.plan, settings.progress, settings.task_rules
+        counted = counted_snapshot(
+            repo,
+            state,
+            branch,
+            head,
+            settings.plan,
+            settings.progress,
+            settings.task_rules,
         )
+        snapshot = counted.snapshot
         progress, task_ids = change(snapshot, settings)
         if not task_ids:
             click.echo("nothing to do")
             return EXIT_DONE
-        subject = f"{verb} {', '.join(task_ids)}"
-        commit = record_progress(repo, snapshot, progress, settings.progress, subject)
+        commit = commit_progress(
+            repo,
+            snapshot.with_progress(progress),
+            settings.progress,
+            subject=f"{verb} {', '.join(task_ids)}",
+        )
         after = read_snapshot(
             repo, commit, settings.plan, settings.progress, settings.task_rules
         )
@@ -140,6 +157,8 @@ def _change_progress(
                 f"{branch} could not be updated: {update.text or 'it has moved'}",
                 "fix that and try again",
             )
+        if counted.ids:
+            journal.record_all([recorded_event(counted.ids)])
     click.echo(f"{verb.lower()}: {', '.join(task_ids)}; continue with  fanin run")
     return EXIT_DONE
 

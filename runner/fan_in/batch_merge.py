@@ -49,6 +49,7 @@ from runner.fan_in.inputs import (
 )
 from runner.fan_in.union import Candidate, MergeOutcome, unite
 from runner.plan import progress
+from runner.plan.changes import FailedAttempt, unrecorded_failures
 from runner.plan.progress import Progress
 from runner.plan.snapshot import Snapshot, read_progress, write_progress_blobs
 from runner.policy import globs, rules
@@ -74,9 +75,11 @@ class FanIn:
     `landed` are the ids of the tasks whose work is in them, `failed` maps the others
     to their failure, and `kept_refs` maps a task to the ref that keeps work which is
     not in them. `carried` are those of these refs from which the next attempts start,
-    with their commits. `snapshot` is the branch's state with these commits. `results` are
-    those that could be read; `warnings` are for people, `tree_warnings` those of them
-    about the merged tree.
+    with their commits. `failed_attempts` are those that count and that no commit records;
+    `earlier_failures` are the tasks of earlier ones that the first commit records.
+    `snapshot` is the branch's state with these commits and attempts. `results` are those
+    that could be read; `warnings` are for people, `tree_warnings` those of them about the
+    merged tree.
     """
 
     head: str
@@ -85,10 +88,17 @@ class FanIn:
     failed: Mapping[str, Failure] = field(default_factory=dict)
     kept_refs: Mapping[str, str] = field(default_factory=dict)
     carried: Mapping[str, str] = field(default_factory=dict)
+    failed_attempts: tuple[FailedAttempt, ...] = ()
+    earlier_failures: tuple[str, ...] = ()
     snapshot: Snapshot | None = None
     results: tuple[Result, ...] = ()
     warnings: tuple[str, ...] = ()
     tree_warnings: tuple[str, ...] = ()
+
+    @property
+    def records(self) -> bool:
+        """Whether something has landed or failed, so that the snapshot has changed."""
+        return bool(self.commits or self.failed_attempts)
 
     @property
     def tip(self) -> str:
@@ -554,10 +564,14 @@ class BatchMerge:
     ) -> tuple[list[str], Progress]:
         """The commits that record the batch on top of the head, and the progress with
         them. The last one records the failed attempts.
+
+        There is none if failures are deferred and nothing else is to be recorded.
         """
         counted = {
             task_id: failure for task_id, failure in failed.items() if failure.counted
         }
+        if self.defers(merged):
+            return [], self._with_failures(self.snapshot.progress, counted)
         # On GitHub Actions a later run must know until when it waits.
         waits = self.results.record_run is not None and any(
             failure.kind is FailureKind.USAGE_LIMIT for failure in failed.values()
@@ -581,10 +595,41 @@ class BatchMerge:
             if number == len(groups):
                 recorded = self._with_run(recorded, merged, failed)
             group_tree = self.last_tree(group) if group else tree
-            text = self._message(group, failures)
+            earlier = self.earlier_failures if number == 1 else {}
+            text = self._message(group, {**earlier, **failures})
             parent = self._commit(self._with_state(group_tree, recorded), text, parent)
             commits.append(parent)
         return commits, recorded
+
+    @cached_property
+    def earlier_failures(self) -> Mapping[str, Failure]:
+        """Task id → a failure of an earlier batch that no commit has recorded yet."""
+        return unrecorded_failures(self.snapshot)
+
+    def defers(self, merged: Sequence[MergeOutcome]) -> bool:
+        """Whether a later commit is to record the batch's failed attempts."""
+        return self.results.defers_failures and not merged
+
+    def failed_attempts(
+        self, failures: Mapping[str, Failure]
+    ) -> tuple[FailedAttempt, ...]:
+        """The failed attempts that count."""
+        return tuple(
+            self._failed_attempt(task_id, failure)
+            for task_id, failure in failures.items()
+            if failure.counted  # else its task may not be in the plan any more
+        )
+
+    def _failed_attempt(self, task_id: str, failure: Failure) -> FailedAttempt:
+        reading = self._readings_by_task[task_id]
+        return FailedAttempt(
+            task=task_id,
+            attempt=reading.entry.attempt,
+            failure=failure,
+            result=reading.result,
+            kept=self._work_for_next(task_id, failure),
+            from_work=reading.entry.start is not None,
+        )
 
     def _commit_groups(
         self, merged: Sequence[MergeOutcome], *, record_failures: bool
@@ -621,18 +666,8 @@ class BatchMerge:
     def _with_failures(
         self, recorded: Progress, failures: Mapping[str, Failure]
     ) -> Progress:
-        for task_id, failure in failures.items():
-            if not failure.counted:
-                continue  # its task may not be in the plan any more
-            reading = self._readings_by_task[task_id]
-            recorded = recorded.after_failure(
-                self._task(task_id),
-                reading.entry.attempt,
-                failure,
-                reading.result,
-                kept=self._work_for_next(task_id, failure),
-                from_work=reading.entry.start is not None,
-            )
+        for attempt in self.failed_attempts(failures):
+            recorded = attempt.applied_to(recorded, self._task(attempt.task))
         return recorded
 
     def _work_for_next(self, task_id: str, failure: Failure) -> KeptWork | None:
@@ -676,7 +711,13 @@ class BatchMerge:
         for outcome in group:
             summary = _summary_of(self._result(outcome.entry.task.id))
             landed.append(LandedTask(outcome.entry, summary))
-        return commit_message(self.manifest, landed, failures, self.tree_warnings)
+        landed_ids = {item.entry.task.id for item in landed}
+        still_failed = {
+            task_id: failure
+            for task_id, failure in failures.items()
+            if task_id not in landed_ids
+        }
+        return commit_message(self.manifest, landed, still_failed, self.tree_warnings)
 
     def hold_commit(
         self,
@@ -698,8 +739,11 @@ class BatchMerge:
 
     def snapshot_with(self, commits: Sequence[str], recorded: Progress) -> Snapshot:
         """The snapshot of the branch once the commits have landed."""
-        commit = commits[-1] if commits else self.snapshot.commit
-        return replace(self.snapshot, commit=commit, progress=recorded)
+        if not commits:
+            return self.snapshot.with_progress(recorded)
+        return replace(
+            self.snapshot, commit=commits[-1], progress=recorded, recorded=None
+        )
 
     # -- work that does not land --
 

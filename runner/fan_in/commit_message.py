@@ -59,6 +59,17 @@ def hold_message(manifest: Manifest, held_branch: str) -> str:
     return f"{subject}\n\n{one_line(f'Fanin-Run: {manifest.run}')}\n"
 
 
+def record_message(subject: str, failed: Mapping[str, Failure], run: str) -> str:
+    """The message of a commit that changes the progress alone; `subject` is what it is
+    made for, "" for the failed attempts.
+    """
+    subject = _shorten(subject or _subject([], failed), SUBJECT_LENGTH)
+    paragraphs = [subject, _body([], failed)]
+    if run:
+        paragraphs.append(one_line(f"Fanin-Run: {run}"))
+    return "\n\n".join(paragraph for paragraph in paragraphs if paragraph) + "\n"
+
+
 def _subject(landed: Sequence[LandedTask], failed: Mapping[str, Failure]) -> str:
     if len(landed) == 1:
         task = landed[0].entry.task

@@ -50,6 +50,8 @@ class BatchResults:
     `record_run` makes the run's record in the progress file from the fan-in, before its
     commits are made; with None the record stays as it is. `pushes_kept`: work that the
     next attempts start from is pushed, so that no workflow may be in it.
+    `defers_failures`: if nothing lands, there is no commit, and the caller keeps the
+    fan-in's `failed_attempts` until another one records them.
     """
 
     manifest: Manifest
@@ -60,6 +62,7 @@ class BatchResults:
     record_run: Callable[[FanIn], RunRecord] | None = None
     checks: Checks = NO_CHECKS
     pushes_kept: bool = False
+    defers_failures: bool = False
 
 
 @dataclass(frozen=True)

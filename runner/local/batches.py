@@ -9,6 +9,7 @@ from runner.core.manifest import Manifest
 from runner.local.account import RunAccount
 from runner.local.attempts import AttemptRunner
 from runner.local.context import RunContext
+from runner.local.unrecorded import failed_event
 from runner.plan.snapshot import Snapshot
 
 # keeps a batch's base from being collected while its results are on the way
@@ -101,7 +102,11 @@ def merge_batch(
     context.observer.merge_started(manifest)
     fan_in = context.lander.merge_and_land(manifest, results, scratch)
     context.drop_kept_work(manifest, fan_in)
-    context.journal.record("fanned-in", run=manifest.run, round=manifest.round)
+    if fan_in.failed_attempts:
+        event = failed_event(manifest, context.lander.branch, fan_in)
+        context.journal.record_all([event])
+    else:
+        context.journal.record("fanned-in", run=manifest.run, round=manifest.round)
     context.observer.batch_merged(manifest, fan_in, context.lander.branch)
     moved = fan_in.head != manifest.base
     return account.account_for_batch(manifest, fan_in, moved=moved)

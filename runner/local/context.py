@@ -16,7 +16,8 @@ from runner.fan_in.inputs import BatchResults
 from runner.local.journal import Journal
 from runner.local.landing import BranchLander
 from runner.local.observer import MaskingObserver
-from runner.plan.snapshot import Snapshot, committed_template, read_snapshot
+from runner.local.unrecorded import counted_snapshot
+from runner.plan.snapshot import Snapshot, committed_template
 from runner.plan.trees import CommitTree
 from runner.repo.repository import Repository
 from runner.schedule.agent_choice import AgentChoice
@@ -42,15 +43,28 @@ class RunContext:
     choice: TaskChoice = EVERY_TASK
 
     def snapshot(self) -> Snapshot:
-        """The plan and progress at the branch's head. Raises UsageProblem if it is gone."""
+        """The plan and progress at the branch's head, with what the journal has besides.
+
+        Raises UsageProblem if the branch is gone.
+        """
         settings = self.settings
-        return read_snapshot(
+        return counted_snapshot(
             self.repo,
+            self.journal.state(),
+            self.lander.branch,
             self.lander.head(),
             settings.plan,
             settings.progress,
             settings.task_rules,
+        ).snapshot
+
+    def land_unrecorded(self) -> None:
+        """Commit what the journal has and the branch lacks, if anything."""
+        settings = self.settings
+        changes = self.journal.state().unrecorded_on(
+            self.lander.branch, settings.progress
         )
+        self.lander.land_changes(self.run, settings.plan, settings.progress, changes)
 
     def results_folder(self, manifest: Manifest) -> Path:
         """The folder that holds the result folders of a batch."""

@@ -13,17 +13,21 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from runner.core import durable, result_folder
 from runner.core.errors import EnvironmentBroken, UsageProblem
 from runner.core.folders import remove_folder
 from runner.core.manifest import Manifest
+from runner.core.task import PlanSettings
+from runner.plan.changes import ChangeSet, parse_changes
 from runner.repo.work_tree import Landing
 from runner.schedule.limit_waits import LimitWaits, UsageLimit
 
@@ -40,6 +44,19 @@ class WaitingWork:
 
 
 @dataclass(frozen=True)
+class Unrecorded:
+    """Changes of a plan's progress that no commit of the `branch` has yet.
+
+    `progress` is the path of the progress file.
+    """
+
+    branch: str
+    plan: PlanSettings
+    progress: str
+    changes: ChangeSet
+
+
+@dataclass(frozen=True)
 class State:
     """The state that the events of the journal add up to.
 
@@ -48,8 +65,9 @@ class State:
     the batches, as (run, round), that have started and are not merged; `accepted` those
     that the rolling schedule has merged and not landed yet. `scratch` is the folder of
     workspaces that a crash may have left. `freed` is work that waited when the run's
-    batches were chosen and has reached its branch since. `limits` are the usage limits
-    of agents, which last beyond a run.
+    batches were chosen and has reached its branch since. `unrecorded` are in the order in
+    which they became durable. They, and `limits`, which are the usage limits of agents,
+    last beyond a run.
     """
 
     run: str | None = None
@@ -61,6 +79,7 @@ class State:
     waiting: tuple[WaitingWork, ...] = ()
     scratch: str | None = None
     freed: tuple[WaitingWork, ...] = ()
+    unrecorded: tuple[Unrecorded, ...] = ()
     limits: LimitWaits = field(default_factory=LimitWaits)
 
     def after(self, event: Mapping[str, Any]) -> State:
@@ -80,13 +99,13 @@ class State:
                 return self._after_batch_event(event)
             case "landing":
                 return replace(self, landing=_landing(event))
-            case "waiting":
-                return self._after_waiting(event)
+            case "waiting" | "freed":
+                return self._after_waiting_event(event)
+            case "failed" | "recorded":
+                return self._after_changes(event)
             case "flushed":
                 accepted = self._still_accepted(event.get("rounds"))
                 return replace(self, accepted=accepted, landing=None)
-            case "freed":
-                return self._after_freed(event)
             case "undone":
                 return replace(self, undo=())
             case "limit":
@@ -97,6 +116,7 @@ class State:
                     branch=self.branch,
                     waiting=self.waiting,
                     undo=self.undo,
+                    unrecorded=self.unrecorded,
                     limits=self.limits,
                 )
         return self
@@ -113,7 +133,32 @@ class State:
         accepted = _without(self.accepted, batch)
         return replace(self, open=still_open, accepted=accepted, landing=landing)
 
-    def _after_waiting(self, event: Mapping[str, Any]) -> State:
+    def _after_changes(self, event: Mapping[str, Any]) -> State:
+        if event["event"] == "recorded":
+            ids = {_text(each) for each in event["ids"]}
+            return replace(self, unrecorded=self._without_changes(ids))
+        # A batch is over in which nothing landed; its failures are not recorded yet.
+        unrecorded = Unrecorded(
+            _text(event["branch"]),
+            _plan(event["plan"]),
+            _text(event["progress"]),
+            ChangeSet(_text(event["id"]), parse_changes(event["changes"])),
+        )
+        others = self._without_changes({unrecorded.changes.id})
+        batch = _batch(event)
+        return replace(
+            self,
+            open=_without(self.open, batch),
+            accepted=_without(self.accepted, batch),
+            unrecorded=(*others, unrecorded),
+        )
+
+    def _without_changes(self, ids: Container[str]) -> tuple[Unrecorded, ...]:
+        return tuple(each for each in self.unrecorded if each.changes.id not in ids)
+
+    def _after_waiting_event(self, event: Mapping[str, Any]) -> State:
+        if event["event"] == "freed":
+            return self._after_freed(event)
         target = _text(event["branch"])
         for work in self.waiting:
             # Work that waited already moves on to another branch, for the same target.
@@ -147,6 +192,15 @@ class State:
                 return work.branch
         return branch
 
+    def unrecorded_on(self, branch: str, progress: str) -> list[ChangeSet]:
+        """The changes that the branch is to record in the progress file at `progress`."""
+        found = []
+        for each in self.unrecorded:
+            target = self.landing_branch_of_batch(each.branch)
+            if target == branch and each.progress == progress:
+                found.append(each.changes)
+        return found
+
     def landing_branch_of_batch(self, branch: str) -> str:
         """The branch that a batch lands on if it was chosen for `branch`.
 
@@ -174,10 +228,9 @@ class Journal:
 
         UsageProblem, naming the holder, if another one works here.
         """
-        self.folder.mkdir(exist_ok=True)
-        # Not at the top: `status` reads the journal and locks nothing.
-        import filelock
+        import filelock  # slow to import; most commands only read the journal
 
+        self.folder.mkdir(exist_ok=True)
         lock, holder = filelock.FileLock(self.folder / "lock"), self.folder / "holder"
         try:
             lock.acquire(timeout=0)
@@ -312,7 +365,13 @@ class Journal:
             if not _has_kept_files(folder):
                 remove_folder(folder)
         state = self.state()
-        is_open = state.run or state.waiting or state.landing or state.undo
+        is_open = (
+            state.run
+            or state.waiting
+            or state.landing
+            or state.undo
+            or state.unrecorded
+        )
         if not is_open and self.path.exists():
             lines = []
             for agent, limit in state.limits.limits.items():
@@ -341,6 +400,13 @@ def _has_kept_files(run: Path) -> bool:
 
 def _batch(event: Mapping[str, Any]) -> tuple[str, int]:
     return _text(event["run"]), _number(event["round"])
+
+
+def _plan(document: object) -> PlanSettings:
+    try:
+        return PlanSettings.model_validate(document)
+    except ValidationError as error:
+        raise TypeError(str(error)) from None
 
 
 def _landing(event: Mapping[str, Any]) -> Landing:

@@ -5,6 +5,7 @@ files. Work that cannot land now waits on a branch of its own.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -14,14 +15,18 @@ from runner.agents.environment import secrets_of
 from runner.attempt.attempt import AttemptContext, VerifyCommand, verify_commit
 from runner.config.settings import Settings
 from runner.core.errors import EnvironmentBroken, Interrupted, UsageProblem
-from runner.core.events import VerifyEnded, VerifyEvent, VerifyStarted
+from runner.core.events import CommitLanded, VerifyEnded, VerifyEvent, VerifyStarted
 from runner.core.manifest import Manifest
 from runner.core.result import Failure
+from runner.core.task import PlanSettings
 from runner.fan_in.batch_merge import FanIn
 from runner.fan_in.inputs import BatchResults, RunVerify, VerifyStep
 from runner.local.journal import Journal, WaitingWork
 from runner.local.observer import MaskingObserver
 from runner.local.unlanded_work import has_unlanded_work
+from runner.local.unrecorded import commit_progress, counted_snapshot, recorded_event
+from runner.plan.changes import ChangeSet, apply_changes, unrecorded_failures
+from runner.plan.snapshot import NO_RULES, Snapshot, read_snapshot
 from runner.policy.redaction import Secrets
 from runner.repo import ref_update, work_tree
 from runner.repo.ref_update import RefUpdate
@@ -59,22 +64,77 @@ class BranchLander:
         return head
 
     def merge_and_land(self, manifest: Manifest, results: Path, scratch: Path) -> FanIn:
-        """Merge the batch on the branch's head and land it.
+        """Merge the batch on the branch's head and land it, with what the branch has not
+        recorded yet. If nothing lands, its failures stay to be recorded.
 
         Again from the new head if the branch moved meanwhile; EnvironmentBroken if it
         moved TRIES times.
         """
         for _ in range(TRIES):
             head = self.head()
+            counted = counted_snapshot(
+                self._repo,
+                self._journal.state(),
+                self.branch,
+                head,
+                manifest.plan,
+                manifest.progress,
+                manifest.task_rules,
+            )
             fan_in = pipeline.merge_batch(
                 self._repo,
                 self.batch_results(manifest, results),
                 head,
                 verification=self.verification(manifest, scratch),
+                snapshot=counted.snapshot,
             )
-            if not fan_in.commits or self.land(head, fan_in.tip, manifest.run):
+            if not fan_in.commits:
+                return fan_in
+            if self.land(head, fan_in.tip, manifest.run):
+                self._note_recorded(counted.ids)
                 return fan_in
         raise self.moved_too_often()
+
+    def land_changes(
+        self,
+        run: str,
+        plan: PlanSettings,
+        progress_path: str,
+        changes: Sequence[ChangeSet],
+    ) -> None:
+        """Commit changes of the plan's progress that are in the journal alone.
+
+        InvalidInput if the plan or the progress on the branch cannot be read.
+        """
+        if not changes:
+            return
+        for _ in range(TRIES):
+            head = self.head()
+            snapshot = read_snapshot(self._repo, head, plan, progress_path, NO_RULES)
+            applied = apply_changes(snapshot, changes)
+            if self._land_progress(run, applied.snapshot, progress_path):
+                self._note_recorded(applied.ids)
+                return
+        raise self.moved_too_often()
+
+    def _land_progress(self, run: str, snapshot: Snapshot, progress_path: str) -> bool:
+        """Commit the snapshot's progress; False if the branch has moved meanwhile."""
+        if snapshot.recorded is None:
+            return True
+        failures = unrecorded_failures(snapshot)
+        commit = commit_progress(self._repo, snapshot, progress_path, run=run)
+        if not self.land(snapshot.commit, commit, run):
+            return False
+        self._observer.observe(
+            CommitLanded(
+                branch=self.branch, commit=commit, failed_tasks=tuple(failures)
+            )
+        )
+        return True
+
+    def _note_recorded(self, ids: Sequence[str]) -> None:
+        if ids:
+            self._journal.record_all([recorded_event(ids)])
 
     def land(self, head: str, tip: str, run: str) -> bool:
         """Move the branch from commit `head` to `tip`; False if it has moved meanwhile.
@@ -107,7 +167,7 @@ class BranchLander:
     def batch_results(self, manifest: Manifest, folder: Path) -> BatchResults:
         """The batch's results in `folder`, and the secrets that must not be in them."""
         secrets = self.secrets_of_agents(manifest)
-        return BatchResults(manifest, folder, secrets=secrets)
+        return BatchResults(manifest, folder, secrets=secrets, defers_failures=True)
 
     def verification(self, manifest: Manifest, scratch: Path) -> RunVerify | None:
         """The verification of the batch's merged tree, in a checkout below `scratch`.

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from runner import pipeline
 from runner.core.events import CommitLanded
@@ -20,36 +21,61 @@ from runner.fan_in.batch_merge import FanIn
 from runner.fan_in.commit_message import LandedTask, commit_message
 from runner.local.context import RunContext
 from runner.local.landing import TRIES
+from runner.local.unrecorded import (
+    batch_failures,
+    commit_progress,
+    failed_event,
+    recorded_event,
+)
+from runner.plan.changes import ChangeSet, apply_changes
 from runner.plan.snapshot import Snapshot, read_snapshot
 
 
 @dataclass(frozen=True)
-class Accepted:
-    """A result that is in the run's own head and not on the branch yet."""
+class Merged:
+    """A batch whose result has been merged, or refused."""
 
     manifest: Manifest
     fan_in: FanIn
+
+    def event(self, branch: str) -> dict[str, Any]:
+        """The event of the journal that the batch is over, for `branch`."""
+        if self.fan_in.failed_attempts:
+            return failed_event(self.manifest, branch, self.fan_in)
+        return {
+            "event": "accepted" if self.fan_in.commits else "closed",
+            "run": self.manifest.run,
+            "round": self.manifest.round,
+        }
 
 
 @dataclass(frozen=True)
 class _Landing:
     """A move of the branch from commit `head` to `tip`, in progress.
 
+    It brings what was `accepted`, and records the changes that were `unrecorded`.
     `succeeded` becomes False if the branch was not at `head` any more.
     """
 
-    accepted: Sequence[Accepted]
+    accepted: Sequence[Merged]
+    unrecorded: Sequence[ChangeSet]
     head: str
     tip: str
     succeeded: Future[bool]
 
 
 class LandingQueue:
-    """The accepted results of one run, and the landing that is in progress."""
+    """The accepted results of one run, and the landing that is in progress.
+
+    `accepted` are in the run's own head and not on the branch yet. `unrecorded` are
+    changes in the run's progress that the branch does not have: they alone are no reason
+    to land.
+    """
 
     def __init__(self, context: RunContext, base: str) -> None:
         """`base` is the branch's commit that the run's own head builds on."""
-        self.accepted: list[Accepted] = []
+        self.accepted: list[Merged] = []
+        self.unrecorded: list[ChangeSet] = []
         self._context = context
         self._base = base
         self._landing: _Landing | None = None
@@ -59,6 +85,13 @@ class LandingQueue:
     def is_due(self) -> bool:
         """Whether as many results are accepted as are landed together."""
         return len(self.accepted) >= self._context.settings.max_concurrent
+
+    def add(self, merged: Merged) -> None:
+        """Take what a merge has added to the run's own head or progress."""
+        if merged.fan_in.commits:
+            self.accepted.append(merged)
+        elif merged.fan_in.failed_attempts:
+            self.unrecorded.append(batch_failures(merged.manifest, merged.fan_in))
 
     def start_landing(
         self,
@@ -81,13 +114,17 @@ class LandingQueue:
         # A person or another program has moved the branch since the last landing.
         if head != self._base:
             snapshot = self._merge_again(head, scratch)
+            if not self.accepted:
+                return snapshot
+        snapshot = self._with_progress_file(snapshot)
         if context.settings.commit_strategy == "individual":
             tip = snapshot.commit
         else:
             tip = self._as_one_commit(head, snapshot)
         accepted, self.accepted = self.accepted, []
-        succeeded = pool.submit(self._land, head, tip, accepted)
-        self._landing = _Landing(accepted, head, tip, succeeded)
+        unrecorded, self.unrecorded = self.unrecorded, []
+        succeeded = pool.submit(self._land, head, tip, accepted, unrecorded)
+        self._landing = _Landing(accepted, unrecorded, head, tip, succeeded)
         succeeded.add_done_callback(lambda _: on_done())
         return snapshot
 
@@ -98,6 +135,7 @@ class LandingQueue:
             return
         if not landing.succeeded.result():
             self.accepted = [*landing.accepted, *self.accepted]
+            self.unrecorded = [*landing.unrecorded, *self.unrecorded]
             self._failed_landings += 1
             if self._failed_landings >= TRIES:
                 raise self._context.lander.moved_too_often()
@@ -110,7 +148,7 @@ class LandingQueue:
         landed: list[str] = []
         for accepted in landing.accepted:
             landed += accepted.fan_in.landed
-        failures = _counted_failures(landing.accepted, landed)
+        failures = _last_failures(landing.unrecorded, landed)
         self._context.observer.observe(
             CommitLanded(
                 branch=self._context.lander.branch,
@@ -120,7 +158,13 @@ class LandingQueue:
             )
         )
 
-    def _land(self, head: str, tip: str, accepted: Sequence[Accepted]) -> bool:
+    def _land(
+        self,
+        head: str,
+        tip: str,
+        accepted: Sequence[Merged],
+        unrecorded: Sequence[ChangeSet],
+    ) -> bool:
         context = self._context
         if tip != head and not context.lander.land(head, tip, context.run):
             return False
@@ -128,8 +172,22 @@ class LandingQueue:
         for each in accepted:
             context.drop_kept_work(each.manifest, each.fan_in)
         rounds = [each.manifest.round for each in accepted]
-        context.journal.record("flushed", run=context.run, rounds=rounds)
+        events = [
+            {"event": "flushed", "run": context.run, "rounds": rounds},
+            recorded_event([changes.id for changes in unrecorded]),
+        ]
+        context.journal.record_all(events)
         return True
+
+    def _with_progress_file(self, snapshot: Snapshot) -> Snapshot:
+        """The snapshot with a commit that has all of its progress."""
+        context = self._context
+        if snapshot.recorded is None:
+            return snapshot
+        commit = commit_progress(
+            context.repo, snapshot, context.settings.progress, run=context.run
+        )
+        return replace(snapshot, commit=commit, recorded=None)
 
     def _merge_again(self, head: str, scratch: Path) -> Snapshot:
         """Merge every accepted result on the branch's new head.
@@ -137,25 +195,43 @@ class LandingQueue:
         Conflicts with what is there now become failures, which are reported: until now
         these results were merged.
         """
-        context = self._context
-        merged, tip = [], head
-        for accepted in self.accepted:
-            manifest = accepted.manifest
-            fan_in = pipeline.merge_batch(
-                context.repo,
-                context.batch_results(manifest),
-                tip,
-                verification=context.lander.verification(manifest, scratch),
-            )
-            merged.append(Accepted(manifest, fan_in))
-            anew = fan_in.failed.keys() & accepted.fan_in.landed
-            context.observer.results_refused(manifest, fan_in, anew)
-            tip = fan_in.tip
-        self._base, self.accepted = head, merged
-        settings = context.settings
-        return read_snapshot(
-            context.repo, tip, settings.plan, settings.progress, settings.task_rules
+        context, settings = self._context, self._context.settings
+        snapshot = read_snapshot(
+            context.repo, head, settings.plan, settings.progress, settings.task_rules
         )
+        merged = []
+        later: Sequence[ChangeSet] = self.unrecorded
+        for accepted in self.accepted:
+            # Some follow attempts that this merge brings.
+            snapshot, later = _apply(snapshot, later)
+            again = self._merge_one_again(accepted, snapshot, scratch)
+            if again.fan_in.records and again.fan_in.snapshot:
+                snapshot = again.fan_in.snapshot
+            merged.append(again)
+        snapshot, _ = _apply(snapshot, later)
+        failed = [each for each in merged if each.fan_in.failed_attempts]
+        branch = context.lander.branch
+        context.journal.record_all([each.event(branch) for each in failed])
+        self._base = head
+        self.accepted = [each for each in merged if each not in failed]
+        for each in failed:
+            self.add(each)
+        return snapshot
+
+    def _merge_one_again(
+        self, accepted: Merged, snapshot: Snapshot, scratch: Path
+    ) -> Merged:
+        context, manifest = self._context, accepted.manifest
+        fan_in = pipeline.merge_batch(
+            context.repo,
+            context.batch_results(manifest),
+            snapshot.commit,
+            verification=context.lander.verification(manifest, scratch),
+            snapshot=snapshot,
+        )
+        anew = fan_in.failed.keys() & accepted.fan_in.landed
+        context.observer.results_refused(manifest, fan_in, anew)
+        return Merged(manifest, fan_in)
 
     def _as_one_commit(self, head: str, snapshot: Snapshot) -> str:
         """A commit on `head` with the files of the run's head; `head` if it has them."""
@@ -169,7 +245,7 @@ class LandingQueue:
                 entry = accepted.manifest.entries[0]
                 landed.append(LandedTask(entry, _summary(accepted.fan_in)))
         ids = [work.entry.task.id for work in landed]
-        failures = _counted_failures(self.accepted, ids)
+        failures = _last_failures(self.unrecorded, ids)
         warnings = [
             warning
             for accepted in self.accepted
@@ -179,17 +255,24 @@ class LandingQueue:
         return repo.commit_tree(tree, [head], text)
 
 
-def _counted_failures(
-    accepted: Sequence[Accepted], landed: Sequence[str]
+def _apply(
+    snapshot: Snapshot, sets: Sequence[ChangeSet]
+) -> tuple[Snapshot, Sequence[ChangeSet]]:
+    """The snapshot with the changes, and the sets that must wait for others."""
+    applied = apply_changes(snapshot, sets)
+    waiting = [each for each in sets if each.id not in applied.ids]
+    return applied.snapshot, waiting
+
+
+def _last_failures(
+    unrecorded: Sequence[ChangeSet], landed: Sequence[str]
 ) -> dict[str, Failure]:
-    """The last counted failure of each task that has not landed after all."""
+    """The last failure of each task that has not landed after all."""
     failures: dict[str, Failure] = {}
-    for each in accepted:
-        failures |= {
-            task_id: failure
-            for task_id, failure in each.fan_in.failed.items()
-            if failure.counted and task_id not in landed
-        }
+    for changes in unrecorded:
+        for change in changes.changes:
+            if change.task not in landed:
+                failures[change.task] = change.failure
     return failures
 
 

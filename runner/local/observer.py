@@ -196,7 +196,10 @@ def _landed_commits(
     manifest: Manifest, fan_in: FanIn, branch: str
 ) -> list[CommitLanded]:
     """One event for each commit of the fan-in, oldest first."""
-    counted = [task for task, failure in fan_in.failed.items() if failure.counted]
+    counted = [task for task in fan_in.earlier_failures if task not in fan_in.landed]
+    for task, failure in fan_in.failed.items():
+        if failure.counted and task not in counted:
+            counted.append(task)
     commits = []
     for index, commit in enumerate(fan_in.commits):
         tasks = fan_in.landed

@@ -6,19 +6,21 @@ from pathlib import Path
 
 from runner.agents import process
 from runner.core import result_folder
+from runner.core.errors import InvalidInput
 from runner.core.folders import remove_folder
-from runner.core.manifest import Manifest
 from runner.local.account import RunAccount
 from runner.local.batches import BASES, merge_batch
 from runner.local.context import RunContext
 from runner.local.journal import State
 from runner.local.preparation import SCRATCH_PREFIX, scratch_folder
 from runner.local.rolling import RUN_HEADS
+from runner.local.unrecorded import recorded_event
 from runner.repo import work_tree
 
 
 def recover(context: RunContext, account: RunAccount) -> None:
-    """Finish what the last run began, and land work that waited on a branch.
+    """Finish what the last run began, and land work that waited on a branch, and what
+    the journal has to record.
 
     Raises UsageProblem with the way out if waiting work cannot land.
     """
@@ -30,14 +32,43 @@ def recover(context: RunContext, account: RunAccount) -> None:
     _undo_interrupted_landing(context, state)
     for waiting in state.waiting:
         context.lander.land_waiting_work(waiting)
+    branch = context.lander.branch
     if state.run is not None:
-        branch = context.lander.branch
         for run, round_number in (*state.accepted, *state.open):
             context.lander.branch = context.journal.state().landing_branch(branch)
             _merge_batch_of_dead_run(context, account, run, round_number)
+    _land_unrecorded(context)
+    if state.run is not None:
         context.lander.branch = context.journal.state().landing_branch(branch)
         context.journal.record("end", run=state.run)
     _delete_refs_of_runs(context)
+
+
+def _land_unrecorded(context: RunContext) -> None:
+    """Record what the journal has, on the branches that it is for."""
+    journal, lander, own_branch = context.journal, context.lander, context.lander.branch
+    done: set[str] = set()
+    for first in journal.state().unrecorded:
+        if first.changes.id in done:
+            continue
+        together = [
+            each.changes
+            for each in journal.state().unrecorded
+            if (each.branch, each.progress) == (first.branch, first.progress)
+        ]
+        ids = [changes.id for changes in together]
+        done.update(ids)
+        lander.branch = _branch_now(context, journal.state(), first.branch)
+        try:
+            lander.land_changes(context.run, first.plan, first.progress, together)
+        except InvalidInput as error:
+            context.observer.note(
+                f"changes of the progress on {lander.branch} are recorded later: {error}"
+            )
+            continue
+        # What is left follows attempts that somebody has taken back.
+        journal.record_all([recorded_event(ids)])
+    lander.branch = own_branch
 
 
 def _undo_interrupted_landing(context: RunContext, state: State) -> None:
@@ -101,23 +132,23 @@ def _merge_batch_of_dead_run(
         return
     context.observer.add_secrets(context.lander.secrets_of_agents(manifest))
     state = context.journal.state()
-    context.lander.branch = _branch_of_batch(context, state, manifest)
+    context.lander.branch = _branch_now(context, state, manifest.branch)
     with scratch_folder(context.journal, run, context.lander.branch) as scratch:
         merge_batch(context, account, manifest, scratch)
 
 
-def _branch_of_batch(context: RunContext, state: State, manifest: Manifest) -> str:
-    """The branch that a batch of a dead run lands on: the one it was chosen for, or, if
-    that is gone, this run's.
+def _branch_now(context: RunContext, state: State, chosen: str) -> str:
+    """The branch that what was chosen for a branch lands on: the same one, or, if that
+    is gone, this run's.
 
     Another branch may have another plan. What does not follow from its plan and its
     progress is stale there, and kept.
     """
-    branch = state.landing_branch_of_batch(manifest.branch)
+    branch = state.landing_branch_of_batch(chosen)
     if context.repo.commit(f"refs/heads/{branch}") is not None:
         return branch
     context.observer.note(
-        f"the branch {branch} is gone; "
-        f"batch {manifest.batch} is merged on {context.lander.branch}"
+        f"the branch {branch} is gone; what was done for it is merged on "
+        f"{context.lander.branch}"
     )
     return context.lander.branch

@@ -31,7 +31,7 @@ from runner.fan_in.batch_merge import FanIn
 from runner.local.account import RunAccount
 from runner.local.attempts import AttemptRunner, do_nothing
 from runner.local.context import RunContext
-from runner.local.landing_queue import Accepted, LandingQueue
+from runner.local.landing_queue import LandingQueue, Merged
 from runner.plan.snapshot import Snapshot
 from runner.schedule.ready_queue import ReadyQueue
 
@@ -93,7 +93,7 @@ class RollingSchedule:
         self._exited: dict[str, Manifest] = {}
         # the running ones whose result waits to be merged
         self._unmerged: list[Manifest] = []
-        self._last_merged: list[Accepted] = []
+        self._last_merged: list[Merged] = []
         # set when what was merged last is durable
         self._head_recorded: Future[None] = Future()
         self._head_recorded.set_result(None)
@@ -324,10 +324,10 @@ class RollingSchedule:
                 )
                 fan_ins.append(fan_in)
                 kept.append(kept_work)
-                if fan_in.commits and fan_in.snapshot:
+                if fan_in.records and fan_in.snapshot:
                     snapshot = fan_in.snapshot
             tips = [commit for refs in kept for commit in refs.values()]
-            if snapshot is not self._snapshot:
+            if snapshot.commit != self._snapshot.commit:
                 tips.insert(0, snapshot.commit)
             bases = dict.fromkeys(manifest.base for manifest in manifests)
             quarantine.adopt(tips, [self._snapshot.commit, *bases])
@@ -341,10 +341,9 @@ class RollingSchedule:
         self._snapshot = snapshot
         self._last_merged = []
         for manifest, fan_in in zip(manifests, fan_ins, strict=True):
-            merged = Accepted(manifest, fan_in)
+            merged = Merged(manifest, fan_in)
             self._last_merged.append(merged)
-            if fan_in.commits:
-                self._landing_queue.accepted.append(merged)
+            self._landing_queue.add(merged)
             # Its commits are the run's own: the branch gets others.
             context.observer.batch_merged(
                 manifest, replace(fan_in, commits=()), context.lander.branch
@@ -372,15 +371,10 @@ class RollingSchedule:
             return
         if any(merged.fan_in.commits for merged in self._last_merged):
             self._move_head(self._snapshot)
-        events = [
-            {
-                "event": "accepted" if merged.fan_in.commits else "closed",
-                "run": merged.manifest.run,
-                "round": merged.manifest.round,
-            }
-            for merged in self._last_merged
-        ]
-        self._context.journal.record_all(events)
+        branch = self._context.lander.branch
+        self._context.journal.record_all(
+            [merged.event(branch) for merged in self._last_merged]
+        )
         self._head_recorded.set_result(None)
 
     def _move_head(self, snapshot: Snapshot) -> None:

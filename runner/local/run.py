@@ -179,6 +179,7 @@ class LocalRun:
             stop_reason, limit_reached = self._run_with_pauses(
                 run_until_pause, snapshot
             )
+            context.land_unrecorded()
             outcome = RunOutcome(
                 context.snapshot(),
                 self._lander.branch,

@@ -11,7 +11,6 @@ from pathlib import Path
 from runner.agents import prompt
 from runner.core import gc_pause
 from runner.core.errors import InvalidInput, Problem, UsageProblem
-from runner.core.message_text import one_line
 from runner.core.task import Owner, Plan, PlanSettings, Status, Task, TaskRules
 from runner.core.validation import nearest
 from runner.plan import formats, progress
@@ -37,12 +36,23 @@ NO_RULES = TaskRules()
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The plan, its graph and the progress at `commit` (empty for the work tree)."""
+    """The plan, its graph and the progress at `commit` (empty for the work tree).
+
+    `recorded` is the progress in the commit's files, if `progress` is ahead of it.
+    """
 
     commit: str
     plan: Plan
     graph: TaskGraph
     progress: Progress
+    recorded: Progress | None = None
+
+    def with_progress(self, progress: Progress) -> Snapshot:
+        """The same commit with a progress that its files do not have."""
+        if progress is self.progress:
+            return self
+        recorded = self.recorded or self.progress
+        return replace(self, progress=progress, recorded=recorded)
 
     def tasks_named(self, ids: Sequence[str]) -> list[Task]:
         """The tasks with these ids, in plan order.
@@ -294,21 +304,18 @@ def committed_template(repo: Repository, commit: str, path: str | None) -> str |
 def record_progress(
     repo: Repository,
     snapshot: Snapshot,
-    after: Progress,
     progress_path: str,
-    subject: str,
+    message: str,
 ) -> str:
-    """Commit a change of the progress file and the plan's marks, and nothing else.
+    """Commit the snapshot's progress, with the plan's marks, and nothing else.
 
     Returns the commit, whose parent is the snapshot's. Moves no branch.
     """
-    complete = after.with_every_task(snapshot.plan.tasks)
+    complete = snapshot.progress.with_every_task(snapshot.plan.tasks)
     with repo.quarantine() as quarantine:
         blobs = write_progress_blobs(quarantine, snapshot, complete, progress_path)
         tree = quarantine.write_tree(repo.tree(snapshot.commit), blobs)
-        commit = quarantine.commit_tree(
-            tree, [snapshot.commit], f"{one_line(subject)}\n"
-        )
+        commit = quarantine.commit_tree(tree, [snapshot.commit], message)
         quarantine.adopt([commit], [snapshot.commit])
     return commit
 
@@ -377,8 +384,9 @@ def written_paths(repo: Repository, snapshot: Snapshot, progress_path: str) -> s
 def changed_marks(snapshot: Snapshot, after: Progress) -> dict[str, Mark]:
     """Task id → the mark that the plan should show, for tasks whose record changed."""
     marks = {}
+    marked = snapshot.recorded or snapshot.progress
     for task in snapshot.plan.tasks:
-        record, before = after.record(task), snapshot.progress.record(task)
+        record, before = after.record(task), marked.record(task)
         # Most records are the same object, and comparing fields is slow.
         if record is before or record == before:
             continue

@@ -117,7 +117,7 @@ class Orders:
     def _refs_before_journal(self, disk: Disk, call: Call) -> list[str]:
         if call.name != "write" or call.paths[0] != self._journal:
             return []
-        if not re.search(r"fanned-in|waiting|flushed", call.text):
+        if not re.search(r"fanned-in|waiting|flushed|failed|recorded", call.text):
             return []
         self.seen.add("refs before the journal says so")
         refs = (f"{self._git}/refs/heads/", f"{self._git}/refs/fanin/kept/")
@@ -132,13 +132,14 @@ class Orders:
 def test_what_must_be_durable_before_what(
     project: Project, tmp_path: Path, schedule: str
 ) -> None:
-    # The work of A lands first; that of C waits because a file is in its way.
+    # The work of A and D lands first; that of C waits because a file is in its way.
     # Not of README.md, whose removal shows that a checkout goes.
     stash = ["write aside: x", "git stash -q -u"]
     tasks: list[dict[str, Any]] = [
         {"id": "A", "do": [*stash, "write a: a"]},
         {"id": "B", "do": ["write b: b", "fail late"], "max_attempts": 1},
-        {"id": "C", "do": ["write c: c"], "depends_on": ["A"]},
+        {"id": "C", "do": ["write c: c"], "depends_on": ["A", "D"]},
+        {"id": "D", "do": ["write d: d"]},
     ]
     project.plan(tasks, schedule=schedule, max_concurrent=2)
     project.write("c", "in the way\n")

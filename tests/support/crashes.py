@@ -424,6 +424,23 @@ def die_after(run: LocalRun, event: str, nth: int = 1) -> None:
     raise AssertionError(f"it ended before there were {nth} of {event}")
 
 
+def die_before(run: LocalRun, event: str) -> None:
+    """The run ends right before it writes that event into its journal."""
+    record = run.journal.record_all
+
+    def die(events: Sequence[Mapping[str, Any]], **how: bool) -> None:
+        if any(each["event"] == event for each in events):
+            raise Died
+        record(events, **how)
+
+    run.journal.record_all = die  # type: ignore[method-assign]
+    try:
+        run()
+    except Died:
+        return
+    raise AssertionError(f"it ended without {event}")
+
+
 def sample(count: int, of: int) -> list[int]:
     """`count` steps spread evenly over all."""
     return sorted(

@@ -1,0 +1,97 @@
+"""What the journal has and the branch lacks yet: its events, and the snapshot in which
+both count together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from runner.core.manifest import Manifest
+from runner.core.task import PlanSettings, TaskRules
+from runner.fan_in.commit_message import record_message
+from runner.local.journal import State
+from runner.plan.changes import (
+    Applied,
+    Change,
+    ChangeSet,
+    apply_changes,
+    unrecorded_failures,
+)
+from runner.plan.snapshot import Snapshot, read_snapshot, record_progress
+from runner.repo.repository import Repository
+
+if TYPE_CHECKING:
+    from runner.fan_in.batch_merge import FanIn
+
+
+def counted_snapshot(
+    repo: Repository,
+    state: State,
+    branch: str,
+    commit: str,
+    plan: PlanSettings,
+    progress_path: str,
+    task_rules: TaskRules,
+) -> Applied:
+    """The plan and progress in the branch's `commit`, with what it has not recorded yet.
+
+    Raises InvalidInput as `read_snapshot`.
+    """
+    snapshot = read_snapshot(repo, commit, plan, progress_path, task_rules)
+    return with_unrecorded(snapshot, state, branch, progress_path)
+
+
+def with_unrecorded(
+    snapshot: Snapshot, state: State, branch: str | None, progress_path: str
+) -> Applied:
+    """The snapshot of the branch with what it has not recorded yet."""
+    sets: list[ChangeSet] = []
+    if branch is not None:
+        sets = state.unrecorded_on(branch, progress_path)
+    return apply_changes(snapshot, sets)
+
+
+def commit_progress(
+    repo: Repository,
+    snapshot: Snapshot,
+    progress_path: str,
+    *,
+    subject: str = "",
+    run: str = "",
+) -> str:
+    """Commit the snapshot's progress, of which its commit lacks something.
+
+    Returns the commit; no branch moves. `subject` is what it is made for, "" for the
+    failed attempts.
+    """
+    message = record_message(subject, unrecorded_failures(snapshot), run)
+    return record_progress(repo, snapshot, progress_path, message)
+
+
+def batch_failures(manifest: Manifest, fan_in: FanIn) -> ChangeSet:
+    """The failed attempts of a batch in which nothing landed."""
+    return ChangeSet(manifest.batch, fan_in.failed_attempts)
+
+
+def failed_event(manifest: Manifest, branch: str, fan_in: FanIn) -> dict[str, Any]:
+    """The journal's event for a batch that is over and in which nothing landed."""
+    return {
+        "event": "failed",
+        "run": manifest.run,
+        "round": manifest.round,
+        "id": manifest.batch,
+        "branch": branch,
+        "plan": manifest.plan.model_dump(mode="json"),
+        "progress": manifest.progress,
+        "changes": _as_json(fan_in.failed_attempts),
+    }
+
+
+def recorded_event(ids: Sequence[str]) -> dict[str, Any]:
+    """The journal's event for changes that the branch has now."""
+    return {"event": "recorded", "ids": list(ids)}
+
+
+def _as_json(changes: Sequence[Change]) -> list[dict[str, Any]]:
+    return [change.model_dump(mode="json", exclude_defaults=True) for change in changes]

@@ -1,0 +1,118 @@
+"""Changes of the progress that are durable and not on the branch yet: attempts that
+failed. They count as if the branch had them.
+
+Each follows a number of attempts of its task, so that none counts twice, whether the
+branch has it already or not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from runner.core.documents import Document
+from runner.core.result import Failure, KeptWork, Result
+from runner.core.task import Status, Task
+from runner.plan.progress import Progress
+from runner.plan.snapshot import Snapshot
+
+
+class FailedAttempt(Document):
+    """A failed attempt that counts; the fields are those of `Progress.after_failure`."""
+
+    task: str
+    attempt: Annotated[int, Field(ge=1)]
+    failure: Failure
+    result: Result | None = None
+    kept: KeptWork | None = None
+    from_work: bool = False
+
+    @property
+    def follows(self) -> int:
+        """How many attempts the task has had before the change."""
+        return self.attempt - 1
+
+    def applied_to(self, progress: Progress, task: Task) -> Progress:
+        """The progress with this change; the task has had `follows` attempts."""
+        if progress.record(task).status is Status.COMPLETED:
+            return progress
+        return progress.after_failure(
+            task,
+            self.attempt,
+            self.failure,
+            self.result,
+            kept=self.kept,
+            from_work=self.from_work,
+        )
+
+
+Change = FailedAttempt
+_CHANGES = TypeAdapter(tuple[Change, ...])
+
+
+@dataclass(frozen=True)
+class ChangeSet:
+    """Changes that became durable together, under an `id` that no others have."""
+
+    id: str
+    changes: tuple[Change, ...]
+
+
+@dataclass(frozen=True)
+class Applied:
+    """A snapshot with changes, and the ids of the sets that need not be applied again.
+
+    The others follow attempts that the snapshot does not have yet.
+    """
+
+    snapshot: Snapshot
+    ids: Sequence[str] = field(default_factory=tuple)
+
+
+def parse_changes(document: object) -> tuple[Change, ...]:
+    """The changes of a JSON array. TypeError if it is none."""
+    try:
+        return _CHANGES.validate_python(document)
+    except ValidationError as error:
+        raise TypeError(str(error)) from None
+
+
+def apply_changes(snapshot: Snapshot, sets: Iterable[ChangeSet]) -> Applied:
+    """Apply the sets in order.
+
+    A change of a task that is not in the plan, or that has had more attempts already,
+    changes nothing: the branch has it, or another one in its place.
+    """
+    ids = []
+    progress = snapshot.progress
+    tasks = snapshot.graph.tasks
+    for change_set in sets:
+        must_wait = False
+        for change in change_set.changes:
+            task = tasks.get(change.task)
+            if task is None:
+                continue
+            attempts = progress.record(task).attempts
+            must_wait |= attempts < change.follows
+            if attempts == change.follows:
+                progress = change.applied_to(progress, task)
+        if not must_wait:
+            ids.append(change_set.id)
+    return Applied(snapshot.with_progress(progress), ids)
+
+
+def unrecorded_failures(snapshot: Snapshot) -> Mapping[str, Failure]:
+    """Task id → the failure of its last attempt, where the snapshot's commit lacks it."""
+    failures: dict[str, Failure] = {}
+    if snapshot.recorded is None:
+        return failures
+    for task_id, record in snapshot.progress.records.items():
+        before = snapshot.recorded.records.get(task_id)
+        if record is before or record.error is None:
+            continue
+        if before is None or before.attempts < record.attempts:
+            failures[task_id] = record.error
+    return failures
