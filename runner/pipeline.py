@@ -20,6 +20,7 @@ import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -59,12 +60,20 @@ SelectTasks = Callable[[int], list[Task]]  # number of slots → tasks to run no
 class Workspaces(Protocol):
     """Provides the workspaces of attempts."""
 
-    def acquire(self, base: str, folder: Path, branch: str) -> Workspace:
-        """A workspace of commit `base` at `folder`, with `branch` checked out."""
+    def acquire(self, base: str, folder: Path, branch: str, slot: int) -> Workspace:
+        """A workspace of commit `base` with `branch` checked out, for an attempt that has
+        this slot. It is at `folder`, or known by that name.
+        """
+        ...
+
+    def ready(self, folder: Path, space: Workspace) -> None:
+        """The workspace of that name has been set up, and its agent starts now."""
         ...
 
     def release(self, folder: Path) -> None:
-        """Remove the workspace, now or later."""
+        """The attempt has ended, and with it all of its programs. The workspace is
+        removed, now or later, or kept for another attempt.
+        """
         ...
 
 
@@ -74,9 +83,14 @@ class FreshWorkspaces:
 
     origin: Origin
 
-    def acquire(self, base: str, folder: Path, branch: str) -> Workspace:
+    def acquire(
+        self, base: str, folder: Path, branch: str, _slot: int = 0
+    ) -> Workspace:
         fresh = workspace.create(self.origin, base, folder, branch)
         return with_extras(fresh, self.origin)
+
+    def ready(self, folder: Path, space: Workspace) -> None:
+        pass
 
     def release(self, folder: Path) -> None:
         remove_folder(folder)
@@ -195,13 +209,16 @@ def run_task(
     if workspaces is None:
         workspaces = FreshWorkspaces(origin)
     with attempt_context.slots.take() as slot:
+        context = replace(attempt_context, slot=slot.number)
+        on_agent_exit = attempt_context.on_agent_exit
+        if on_agent_exit is not None:
 
-        def leave_slot() -> None:
-            # before the next agent is started: it takes the number over
-            slot.release()
-            attempt_context.on_agent_exit()
+            def leave_slot() -> None:
+                # before the next agent is started: it takes the number over
+                slot.release()
+                on_agent_exit()
 
-        context = replace(attempt_context, slot=slot.number, on_agent_exit=leave_slot)
+            context = replace(context, on_agent_exit=leave_slot)
         attempt_context.on_start(slot.number)
         attempt_context.on_phase("preparing")
         return _run_task(manifest, entry, results, scratch, context, workspaces)
@@ -273,11 +290,17 @@ def _attempt_outcome(
     kind = FailureKind.NOT_READY
     try:
         attempt_workspace = workspaces.acquire(
-            manifest.base, workspace_folder, branch_of(entry.folder)
+            manifest.base,
+            workspace_folder,
+            branch_of(entry.folder),
+            attempt_context.slot,
         )
         kind = FailureKind.ENVIRONMENT
+        context = replace(
+            attempt_context, on_ready=partial(workspaces.ready, workspace_folder)
+        )
         return execute_attempt(
-            manifest, entry, attempt, attempt_workspace, folder, attempt_context
+            manifest, entry, attempt, attempt_workspace, folder, context
         )
     except FaninError as error:
         failure = _environment_failure(error, kind, attempt_context)

@@ -67,6 +67,10 @@ def _ignore_phase(_phase: Phase) -> None:
     pass
 
 
+def _take_no_notice(_: Workspace) -> None:
+    pass
+
+
 @dataclass(frozen=True)
 class AttemptContext:
     """The inputs of an attempt from the executor that runs it.
@@ -78,10 +82,12 @@ class AttemptContext:
     as it comes. `secrets` are added to those of the agent's settings. `slots` are shared
     by all that runs at once; `slot` is the number that this attempt has of them.
 
-    `on_start` is called with the slot, `on_phase` when the attempt enters a phase,
-    `on_agent_exit` when the agent has ended without a usage limit and no verify command
-    follows, before its work is captured. `wait_until_durable` returns when the work that
-    the attempt builds on is durable; the result is not written earlier.
+    `on_start` is called with the slot, `on_phase` when the attempt enters a phase.
+    `on_ready` gets the workspace when set-up has ended and the agent is to start.
+    `on_agent_exit` is called when the agent has ended without a usage limit and no
+    verify command follows, before its work is captured; None: nothing starts before the
+    attempt's result. `wait_until_durable` returns when the work that the attempt builds
+    on is durable; the result is not written earlier.
     """
 
     environ: Mapping[str, str] = field(repr=False)
@@ -91,7 +97,8 @@ class AttemptContext:
     echo: Callable[[bytes], object] | None = None
     on_start: Callable[[int], object] = _ignore_slot
     on_phase: Callable[[Phase], object] = _ignore_phase
-    on_agent_exit: Callable[[], object] = _do_nothing
+    on_ready: Callable[[Workspace], object] = _take_no_notice
+    on_agent_exit: Callable[[], object] | None = None
     wait_until_durable: Callable[[], object] = _do_nothing
     secrets: Secrets = NONE
     slots: Slots = field(default_factory=Slots)
@@ -183,7 +190,7 @@ def _run(attempt: _Attempt) -> AttemptOutcome:
     if not_ready is not None:
         return AttemptOutcome(Usage(), not_ready)
     setup = SetupCommand.of(attempt.manifest)
-    if setup is not None:
+    if setup is not None and not attempt.workspace.is_ready:
         failure = _set_up(attempt, setup)
         if failure is not None:
             return AttemptOutcome(Usage(), failure)
@@ -194,6 +201,7 @@ def _run(attempt: _Attempt) -> AttemptOutcome:
             failure = Failure(kind=FailureKind.NOT_READY, message=message)
             return AttemptOutcome(Usage(), failure)
         attempt = replace(attempt, workspace=prepared)
+    attempt.context.on_ready(attempt.workspace)
     # After set-up, which has secrets and must not run what an agent wrote.
     start = earlier_work.carry_on(
         attempt.workspace, attempt.manifest, attempt.entry, attempt.secrets
@@ -239,8 +247,9 @@ def _judge(
     limited = failure is not None and failure.kind is FailureKind.USAGE_LIMIT
     # Otherwise the attempt's last program is the verify command, or the next agent would
     # meet the same limit.
-    if attempt.entry.verify is None and not limited:
-        attempt.context.on_agent_exit()
+    on_agent_exit = attempt.context.on_agent_exit
+    if on_agent_exit is not None and attempt.entry.verify is None and not limited:
+        on_agent_exit()
     if verdict.failure is not None:
         return _keep_failed_work(attempt, verdict.failure, verdict.usage)
     work = _capture(attempt)

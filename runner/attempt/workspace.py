@@ -122,7 +122,8 @@ class Workspace:
     of it and `git_index` the digest of the checkout's own. `tree` is the base's, if the
     caller knows it. `submodules` are those that are checked out. `prepared` are the
     changes that set-up made before the agent, `left_out` the paths that could not be
-    captured then. `limits` are those of every git command on what is there.
+    captured then. `is_ready`: set-up need not run again. `limits` are those of every git
+    command on what is there.
     """
 
     folder: Path
@@ -135,6 +136,7 @@ class Workspace:
     submodules: tuple[Submodule, ...] = ()
     prepared: tuple[Change, ...] = ()
     left_out: frozenset[str] = frozenset()
+    is_ready: bool = False
     limits: CaptureLimits = CaptureLimits()
 
     @property
@@ -183,23 +185,51 @@ def moved(workspace: Workspace, base: str, folder: Path, branch: str) -> Workspa
     attempt's agent has changed the index.
     """
     workspace.folder.rename(folder)
-    data = _index_data(_index_in(folder), workspace.index_record)
-    if data is None:
-        raise GitFailed(["read-tree"], 128, "the index of a spare checkout was changed")
-    # That agent may have changed the rest as well: fanin's git reads none of it.
-    git_dir = _checkout_in(folder) / ".git"
-    remove_folder(git_dir)
-    workspace.seed.write_for_agent(git_dir, branch, base)
+    workspace = replace(workspace, folder=folder)
+    renew_git_directory(workspace, base, branch)
     record = workspace.index_record
-    _write_index(git_dir / "index", data, record.time)
     if base != workspace.base:
         record = _check_out(folder, base)
+    return _at(workspace, base, record)
+
+
+def renew_git_directory(workspace: Workspace, base: str, branch: str) -> Git:
+    """Make the checkout's `.git` anew, on commit `base`, with the index of before. The
+    files stay as they are.
+
+    Returns the git of the checkout. Raises GitFailed if an agent has changed the index.
+    """
+    record = workspace.index_record
+    data = _index_data(workspace.index, record)
+    if data is None:
+        raise GitFailed(["read-tree"], 128, "the index of a spare checkout was changed")
+    # An agent may have changed the rest as well: fanin's git reads none of it.
+    git_dir = workspace.checkout / ".git"
+    if git_dir.is_dir() or git_dir.is_symlink():
+        remove_folder(git_dir)
+    else:
+        git_dir.unlink(missing_ok=True)
+    workspace.seed.write_for_agent(git_dir, branch, base)
+    _write_index(git_dir / "index", data, record.time)
+    return isolated_git(workspace.checkout)
+
+
+def reset_files(workspace: Workspace, base: str) -> Workspace:
+    """Give every file of the index the content that it has in commit `base`, and remove
+    those that are not in it. Other files stay.
+
+    To be called with a new git directory. Raises GitFailed if git cannot.
+    """
+    record = _check_out(workspace.folder, base, "--reset")
+    return _at(workspace, base, record)
+
+
+def _at(workspace: Workspace, base: str, record: IndexRecord) -> Workspace:
     return replace(
         workspace,
-        folder=folder,
         base=base,
         tree=None,
-        capture=_new_capture(folder),
+        capture=_new_capture(workspace.folder),
         index_record=record,
         git_index=record.digest,
     )
@@ -218,10 +248,10 @@ def _new_capture(folder: Path) -> Path:
     return folder / f"capture-{token_hex(16)}"
 
 
-def _check_out(folder: Path, base: str) -> IndexRecord:
+def _check_out(folder: Path, base: str, how: str = "-m") -> IndexRecord:
     """Give the checkout the base's files. The branch and HEAD are set already."""
     checkout = _checkout_in(folder)
-    isolated_git(checkout).run(["read-tree", "-m", "-u", base])
+    isolated_git(checkout).run(["read-tree", how, "-u", base])
     # copy2 keeps the index's own time: git needs it to know which files may have
     # changed within the same tick of the clock.
     shutil.copy2(checkout / ".git" / "index", _index_in(folder))
@@ -264,7 +294,7 @@ def capture(workspace: Workspace) -> Capture:
         left_out += _below_submodules(workspace, added.gitlinks)
         return Capture(None, _new(workspace, left_out))
     nested, as_prepared = _not_the_agents(workspace, git, added)
-    _reset(git, workspace, nested + as_prepared)
+    reset_entries(git, workspace, nested + as_prepared)
     nested_paths = [change.path for change in nested]
     left_out += [nested_repository(path) for path in nested_paths]
     left_out += _below_submodules(workspace, set(added.gitlinks) - set(nested_paths))
@@ -403,7 +433,7 @@ def put_files(workspace: Workspace, changes: Sequence[Change]) -> None:
     git = capture_git(workspace)
     for change in changes:
         if change.new is None:
-            _remove_file(workspace.checkout, change.path)
+            remove_file(workspace.checkout, change.path)
     _set_entries(git, workspace, [(change.path, change.new) for change in changes])
     paths = b""
     for change in changes:
@@ -418,7 +448,7 @@ def put_files(workspace: Workspace, changes: Sequence[Change]) -> None:
     shutil.copy2(workspace.capture / "index", own / "index")
 
 
-def _remove_file(checkout: Path, path: str) -> None:
+def remove_file(checkout: Path, path: str) -> None:
     """Remove a file of the base, and the folders that are empty then."""
     with suppress(OSError):
         (checkout / path).unlink()
@@ -585,7 +615,7 @@ def record_preparation(workspace: Workspace) -> Workspace:
     )
 
 
-def _reset(git: Git, workspace: Workspace, changes: Iterable[Change]) -> None:
+def reset_entries(git: Git, workspace: Workspace, changes: Iterable[Change]) -> None:
     """Give these paths of the index the base's entries again."""
     _set_entries(git, workspace, [(change.path, change.old) for change in changes])
 

@@ -46,7 +46,8 @@ class WorkspacePool:
         """`tree_of` returns the tree of a commit. It saves each capture a git process
         if the answer is cached.
         """
-        self._origin, self._scratch, self._tree_of = origin, scratch, tree_of
+        self.tree_of = tree_of
+        self._origin, self._scratch = origin, scratch
         self._lock = threading.Lock()
         self._seed_lock = threading.Lock()
         self._seed: Seed | None = None
@@ -67,7 +68,9 @@ class WorkspacePool:
     ) -> None:
         self._background.shutdown(cancel_futures=True)
 
-    def acquire(self, base: str, folder: Path, branch: str) -> Workspace:
+    def acquire(
+        self, base: str, folder: Path, branch: str, _slot: int = 0
+    ) -> Workspace:
         """A workspace of commit `base` at `folder`. Raises GitFailed if git cannot."""
         space = self._spare_at(base, folder, branch)
         if space is None:
@@ -75,7 +78,7 @@ class WorkspacePool:
             start = time.monotonic()
             space = workspace.create(self._origin, base, folder, branch, seed)
             self._checkout_time = time.monotonic() - start
-        return with_extras(replace(space, tree=self._tree_of(base)), self._origin)
+        return with_extras(replace(space, tree=self.tree_of(base)), self._origin)
 
     def _spare_at(self, base: str, folder: Path, branch: str) -> Workspace | None:
         """Move a spare workspace to `folder` and `base`; None if the pool has none."""
@@ -87,6 +90,9 @@ class WorkspacePool:
                 spare.remove()
                 remove_folder(folder)
         return None
+
+    def ready(self, folder: Path, space: Workspace) -> None:
+        """Nothing: no workspace is used twice."""
 
     def release(self, folder: Path) -> None:
         """Remove a workspace, in the background."""

@@ -77,6 +77,7 @@ class Settings(UserDocument):
     setup: Annotated[str, Field(min_length=1, max_length=10_000)] | None = None
     setup_env: tuple[EnvName, ...] = ()
     setup_timeout: Duration = 10 * 60.0
+    workspace: Literal["fresh", "pooled"] = "fresh"
     verify: str | None = None
     verify_retries: Annotated[int, Field(ge=0, le=10)] = 1
     agent: AgentSettings | None = None

@@ -255,6 +255,18 @@ SETTINGS = (
         metavar="DURATION",
     ),
     Setting(
+        "workspace",
+        "text",
+        "fresh: a new checkout for each attempt; pooled: reset those of earlier attempts",
+        _DECIDING,
+        meaning="`fresh`: each attempt gets a new checkout, and `setup` runs in it; "
+        "`pooled`: checkouts are reset and used again, so that `setup` runs once for each "
+        "of those that are in use at once ([more](#used-again-workspace-pooled)); on one "
+        "machine",
+        default="fresh",
+        metavar="fresh|pooled",
+    ),
+    Setting(
         "verify",
         "text",
         "Shell command that must succeed on the merged tree before it lands",

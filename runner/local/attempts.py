@@ -40,13 +40,13 @@ class AttemptRunner:
         manifest: Manifest,
         entry: BatchEntry,
         *,
-        agent_exited: Callable[[], object] = do_nothing,
+        agent_exited: Callable[[], object] | None = None,
         before_result: Callable[[], object] = do_nothing,
     ) -> Result | None:
         """Run one attempt to its end; None without running it if the run is to stop.
 
         `agent_exited` is called when the attempt's programs have ended and its work is
-        still to be captured, `before_result` before its result is written.
+        still to be captured, unless it is None; `before_result` before its result is written.
         """
         context = self._context
         if context.cancel.is_set():

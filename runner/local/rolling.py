@@ -22,6 +22,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 
 from runner import pipeline
+from runner.attempt.pooled_workspaces import PooledWorkspaces
 from runner.attempt.workspace_pool import WorkspacePool
 from runner.core.errors import EnvironmentBroken
 from runner.core.manifest import Manifest
@@ -29,7 +30,7 @@ from runner.core.result import FailureKind, Result
 from runner.core.task import Task
 from runner.fan_in.batch_merge import FanIn
 from runner.local.account import RunAccount
-from runner.local.attempts import AttemptRunner, do_nothing
+from runner.local.attempts import AttemptRunner
 from runner.local.context import RunContext
 from runner.local.landing_queue import LandingQueue, Merged
 from runner.plan.snapshot import Snapshot
@@ -75,7 +76,7 @@ class RollingSchedule:
         context: RunContext,
         account: RunAccount,
         attempts: AttemptRunner,
-        workspaces: WorkspacePool,
+        workspaces: WorkspacePool | PooledWorkspaces,
         scratch: Path,
         snapshot: Snapshot,
         rounds: int = 0,
@@ -145,9 +146,11 @@ class RollingSchedule:
             if manifest is None:
                 return
             self._running[manifest.batch] = manifest
-            agent_exited: Callable[[], object] = do_nothing
-            # With one slot the next task starts from what this one made.
-            if self._context.settings.slots > 1:
+            agent_exited: Callable[[], object] | None = None
+            # With one slot the next task starts from what this one made, and with pooled
+            # checkouts in the one that this task leaves.
+            settings = self._context.settings
+            if settings.slots > 1 and settings.workspace == "fresh":
                 agent_exited = partial(self._events.put, AgentExited(manifest))
             attempt = agent_pool.submit(
                 self._run_attempt,
@@ -213,7 +216,7 @@ class RollingSchedule:
     def _run_attempt(
         self,
         manifest: Manifest,
-        agent_exited: Callable[[], object],
+        agent_exited: Callable[[], object] | None,
         head_recorded: Future[None],
         disk_pool: Executor,
     ) -> Result | None:
@@ -430,7 +433,7 @@ class RollingRun:
         context: RunContext,
         account: RunAccount,
         attempts: AttemptRunner,
-        workspaces: WorkspacePool,
+        workspaces: WorkspacePool | PooledWorkspaces,
         scratch: Path,
     ) -> None:
         self._context, self._account, self._attempts = context, account, attempts

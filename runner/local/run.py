@@ -20,6 +20,7 @@ from typing import Literal
 
 from runner.agents.environment import secrets_of
 from runner.attempt.attempt import AttemptContext
+from runner.attempt.pooled_workspaces import PooledWorkspaces
 from runner.attempt.workspace_pool import WorkspacePool
 from runner.config.settings import Settings, describe
 from runner.core.clock import Clock, SystemClock
@@ -165,9 +166,12 @@ class LocalRun:
         context, branch = self._context, self._lander.branch
         with (
             scratch_folder(self.journal, self.run, branch) as scratch,
-            WorkspacePool(self._repo.origin, scratch, self._repo.tree) as workspaces,
+            WorkspacePool(self._repo.origin, scratch, self._repo.tree) as pool,
         ):
             self._report_start(snapshot)
+            workspaces: WorkspacePool | PooledWorkspaces = pool
+            if self._settings.workspace == "pooled":
+                workspaces = PooledWorkspaces(pool, scratch, self._settings.setup)
             attempts = AttemptRunner(context, scratch, workspaces)
             run_until_pause = BatchSchedule(
                 context, self._account, attempts, scratch

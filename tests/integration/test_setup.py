@@ -157,3 +157,60 @@ def test_what_runs_at_once_has_different_slots(
     )
     project.run()
     assert set(project.states().values()) == {"completed"}
+
+
+@pytest.mark.parametrize("schedule", ["batch", "rolling"])
+def test_pooled_checkouts_are_set_up_once_each_and_land_the_same_work(
+    project: Project, tmp_path_factory: pytest.TempPathFactory, schedule: str
+) -> None:
+    runs = tmp_path_factory.mktemp("machine") / "runs"
+    project.write(".gitignore", "tools/\n")
+    # longer than the other task's start: both slots are in use
+    work = (
+        "grep -q made tools/made && sleep 0.3 && ls > $FANIN_TASK && echo x > tools/x"
+    )
+    project.plan(
+        [
+            shell_task(work, "A"),
+            shell_task(work, "B"),
+            shell_task(f"! test -e tools/x && {work}", "C", depends_on=["A", "B"]),
+            shell_task(f"! test -e tools/x && {work}", "D", depends_on=["A", "B"]),
+        ],
+        setup=f"echo $PWD >> {runs}; mkdir tools; echo made > tools/made",
+        workspace="pooled",
+        schedule=schedule,
+        max_concurrent=2,
+    )
+    project.run()
+    assert set(project.states().values()) == {"completed"}
+    assert len(runs.read_text().splitlines()) == 2
+    seen = project.git("show", "HEAD:D").split()
+    assert {"A", "B", "D", "tools"} <= set(seen)
+    assert "C" not in seen
+
+
+def test_a_test_runner_that_an_agent_made_green_is_used_by_nobody_else(
+    project: Project,
+) -> None:
+    project.write(".gitignore", "tools/\n")
+    project.plan(
+        [
+            shell_task(
+                "echo true > tools/run; echo a > broken; exit 1", max_attempts=1
+            ),
+            shell_task("echo true > tools/run; echo b > broken", "B", max_attempts=1),
+            shell_task("sh tools/run && echo c > c", "C", depends_on=["D"]),
+            shell_task("echo true > tools/run; echo d > d", "D"),
+        ],
+        setup="mkdir tools; echo 'test ! -e broken' > tools/run",
+        verify="sh tools/run",
+        workspace="pooled",
+        parallel=False,
+    )
+    project.run()
+    assert project.states() == {
+        "A": "failed",
+        "B": "failed",
+        "C": "completed",
+        "D": "completed",
+    }

@@ -42,6 +42,7 @@ def test_the_defaults() -> None:
         "setup": None,
         "setup_env": (),
         "setup_timeout": 600.0,
+        "workspace": "fresh",
         "verify": None,
         "verify_retries": 1,
         "agent": None,

@@ -57,6 +57,7 @@ SAMPLES: dict[str, tuple[str, object]] = {
     "on_limit": ("stop", "stop"),
     "on_limit_max": ("7m", 420.0),
     "setup_timeout": ("7m", 420.0),
+    "workspace": ("pooled", "pooled"),
     "verify": ("make", "make"),
     "verify_retries": ("7", 7),
     "agent": ("claude", "claude"),

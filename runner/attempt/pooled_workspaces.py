@@ -1,0 +1,92 @@
+"""Checkouts that are kept after an attempt and reset for the next one of the same slot:
+the setting `workspace: pooled`.
+"""
+
+from __future__ import annotations
+
+import threading
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from runner.attempt import checkout_reset
+from runner.attempt.checkout_reset import ReadyCheckout
+from runner.attempt.workspace import Workspace
+from runner.attempt.workspace_pool import WorkspacePool
+from runner.core.errors import GitFailed
+
+
+@dataclass
+class _Lent:
+    """A checkout that an attempt of `slot` works in; `ready` is set once it could be
+    reset after the attempt.
+    """
+
+    slot: int
+    folder: Path
+    ready: ReadyCheckout | None = None
+
+
+class PooledWorkspaces:
+    """Implements `pipeline.Workspaces`. Used by several threads.
+
+    A checkout stays where it is, because set-up may have written its path into files. It
+    is for one slot, because set-up may have used the slot's number. Each slot has at
+    most one that no attempt works in.
+    """
+
+    def __init__(self, new: WorkspacePool, scratch: Path, setup: str | None) -> None:
+        """`new` makes and removes the checkouts; `setup` is the text that prepares them."""
+        self._new, self._scratch, self._setup = new, scratch, setup or ""
+        self._lock = threading.Lock()
+        self._counter = 0
+        self._lent: dict[Path, _Lent] = {}  # by the folder that the attempt asked for
+        self._idle: dict[int, ReadyCheckout] = {}  # by slot
+
+    def acquire(self, base: str, folder: Path, branch: str, slot: int) -> Workspace:
+        """A workspace of commit `base`, at a place of its own. Raises GitFailed if git
+        cannot.
+        """
+        with self._lock:
+            idle = self._idle.pop(slot, None)
+        ready = self._reset(idle, base, branch) if idle is not None else None
+        if ready is not None:
+            with self._lock:
+                self._lent[folder] = _Lent(slot, ready.folder, ready)
+            return replace(ready.workspace, tree=self._new.tree_of(base))
+        with self._lock:
+            self._counter += 1
+            place = self._scratch / f"pooled-{self._counter}"
+            self._lent[folder] = _Lent(slot, place)
+        return self._new.acquire(base, place, branch)
+
+    def _reset(
+        self, idle: ReadyCheckout, base: str, branch: str
+    ) -> ReadyCheckout | None:
+        ready = None
+        # Whatever is wrong with it: a new workspace works, or says why not.
+        with suppress(GitFailed, OSError):
+            ready = checkout_reset.reset(idle, base, branch, self._setup)
+        if ready is None:
+            self._new.release(idle.folder)
+        return ready
+
+    def ready(self, folder: Path, space: Workspace) -> None:
+        """Record the workspace that `folder` was acquired for, as set-up left it."""
+        if space.is_ready:
+            return
+        ready = checkout_reset.record(space)
+        with self._lock:
+            self._lent[folder].ready = ready
+
+    def prewarm(self, count: int, base: str, branch: str) -> None:
+        """Nothing: the next tasks get the checkouts of those that run."""
+
+    def release(self, folder: Path) -> None:
+        """Keep the workspace for the next attempt of its slot, or remove it."""
+        with self._lock:
+            lent = self._lent.pop(folder)
+            if lent.ready is not None and lent.slot not in self._idle:
+                self._idle[lent.slot] = lent.ready
+                return
+        self._new.release(lent.folder)

@@ -1,0 +1,381 @@
+"""A checkout that is used again is as a new one, whatever the agent before did to it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from runner.attempt import workspace
+from runner.attempt.pooled_workspaces import PooledWorkspaces
+from runner.attempt.workspace import Workspace
+from runner.attempt.workspace_pool import WorkspacePool
+from runner.repo.origin import origin_of
+from tests.support.project import Project
+
+BRANCH = "fanin/task-000"
+Work = Callable[[Path], object]
+State = dict[str, tuple[str, str]]
+
+
+@pytest.fixture
+def project(project: Project) -> Project:
+    project.write(".gitignore", "node_modules/\n*.log\n")
+    for name in ("lock", "old", "src/a.py", "src/deep/b.py"):
+        project.write(name, f"{name}\n")
+    project.commit()
+    return project
+
+
+@pytest.fixture
+def pool(project: Project, tmp_path: Path) -> Iterator[PooledWorkspaces]:
+    origin = origin_of(project.root)
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    with WorkspacePool(
+        origin, scratch, lambda commit: project.git("rev-parse", f"{commit}^{{tree}}")
+    ) as new:
+        yield PooledWorkspaces(new, scratch, "sh tools/prepare.sh")
+
+
+def set_up(checkout: Path) -> None:
+    """What set-up brings: files that git ignores."""
+    programs = checkout / "node_modules" / ".bin"
+    programs.mkdir(parents=True)
+    (programs / "pytest").write_text("#!/bin/sh\nexit 1\n")
+    (programs / "pytest").chmod(0o755)
+    (programs / "link").symlink_to("pytest")
+    (checkout / "node_modules" / "empty").mkdir()
+    (checkout / "node_modules" / "package").mkdir()
+    (checkout / "node_modules" / "package" / "index").write_text("index\n")
+    (checkout / "src" / "cache.log").write_text("cache\n")
+
+
+def change_tracked(checkout: Path) -> None:
+    """What set-up may do besides: changes that git sees."""
+    set_up(checkout)
+    (checkout / "lock").write_text("set-up\n")
+    (checkout / "old").unlink()
+    (checkout / "built").mkdir()
+    (checkout / "built" / "new").write_text("new\n")
+
+
+def attempt(
+    pool: PooledWorkspaces,
+    base: str,
+    work: Work = lambda _: None,
+    setup: Work = set_up,
+    slot: int = 0,
+) -> tuple[Path, State]:
+    """One attempt on `base`: its checkout, and what it found there."""
+    name = Path("attempt")
+    space = pool.acquire(base, name, BRANCH, slot)
+    if not space.is_ready:
+        setup(space.checkout)
+        space = workspace.record_preparation(space)
+    pool.ready(name, space)
+    found = state(space)
+    work(space.checkout)
+    pool.release(name)
+    return space.checkout, found
+
+
+def state(space: Workspace) -> State:
+    """Path → mode and content of everything that the agent finds, its `.git` included
+    but for the times in its index; and what git says of it.
+    """
+    found = {}
+    for path in space.folder.rglob("*"):
+        name = str(path.relative_to(space.folder))
+        if name in {"checkout.index", "checkout/.git/index"}:
+            continue
+        status = path.lstat()
+        content = ""
+        if stat.S_ISLNK(status.st_mode):
+            content = str(path.readlink())
+        elif stat.S_ISREG(status.st_mode):
+            content = path.read_text()
+        found[name] = (oct(status.st_mode), content)
+    found["git status"] = ("", git(space.checkout, "status", "--porcelain"))
+    return found
+
+
+def git(checkout: Path, *argv: str) -> str:
+    return subprocess.run(
+        ["git", *argv], cwd=checkout, capture_output=True, text=True, check=True
+    ).stdout.strip()
+
+
+def assert_next_is_as_new(
+    pool: PooledWorkspaces, base: str, setup: Work = set_up
+) -> Path:
+    """The next attempt finds what one of a slot that had none finds; its checkout."""
+    _, as_new = attempt(pool, base, setup=setup, slot=1)
+    checkout, found = attempt(pool, base, setup=setup)
+    assert found == as_new
+    return checkout
+
+
+def keep_time(path: Path, change: Work) -> None:
+    """Change a file and give it its times back, as far as a program can."""
+    before = path.lstat()
+    change(path)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns), follow_symlinks=False)
+    assert path.lstat().st_mtime_ns == before.st_mtime_ns
+
+
+def usual_work(checkout: Path) -> None:
+    (checkout / "src" / "a.py").write_text("changed\n")
+    (checkout / "src" / "new.py").write_text("new\n")
+    (checkout / "old").unlink()
+    (checkout / "src" / "__pycache__").mkdir()
+    (checkout / "src" / "__pycache__" / "a.log").write_text("ignored\n")
+    (checkout / "node_modules" / ".cache").mkdir()
+    (checkout / "node_modules" / ".cache" / "x").write_text("ignored\n")
+    git(checkout, "add", "-A")
+    git(checkout, "commit", "-qm", "work")
+
+
+def change_git(checkout: Path) -> None:
+    hook = checkout / ".git" / "hooks" / "post-checkout"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text("#!/bin/sh\ntouch sprung\n")
+    hook.chmod(0o755)
+    (checkout / ".git" / "info" / "exclude").write_text("*\n")
+    (checkout / ".git" / "info" / "attributes").write_text("* filter=trap\n")
+    with (checkout / ".git" / "config").open("a") as config:
+        config.write("[core]\n\texcludesFile = ../every\n\tfsmonitor = touch sprung\n")
+        config.write('[filter "trap"]\n\tsmudge = touch sprung; cat\n')
+    git(checkout, "update-index", "--skip-worktree", "src/a.py")
+    (checkout / "src" / "a.py").write_text("hidden\n")
+
+
+def replace_git(checkout: Path) -> None:
+    shutil.rmtree(checkout / ".git")
+    (checkout / ".git").write_text("gitdir: /nowhere\n")
+
+
+def link_git(checkout: Path) -> None:
+    (checkout / ".git").rename(checkout.parent / "moved")
+    (checkout / ".git").symlink_to(checkout.parent / "moved")
+
+
+def link_tracked_folder(checkout: Path) -> None:
+    (checkout / "src" / "deep").rename(checkout.parent / "elsewhere")
+    (checkout / "src" / "deep").symlink_to(checkout.parent / "elsewhere")
+
+
+def pipes(checkout: Path) -> None:
+    os.mkfifo(checkout / "pipe.log")
+    os.mkfifo(checkout / "src" / "pipe")
+    (checkout / "src" / "a.py").unlink()
+    os.mkfifo(checkout / "src" / "a.py")
+
+
+def swap_kinds(checkout: Path) -> None:
+    (checkout / "src" / "a.py").unlink()
+    (checkout / "src" / "a.py" / "folder").mkdir(parents=True)
+    shutil.rmtree(checkout / "src" / "deep")
+    (checkout / "src" / "deep").write_text("a file\n")
+
+
+def restrict(checkout: Path) -> None:
+    (checkout / "src" / "a.py").chmod(0o600)
+    (checkout / "src" / "deep").chmod(0o500)
+    (checkout / "made").mkdir()
+    (checkout / "made" / "x.log").write_text("x")
+    (checkout / "made").chmod(0)
+
+
+def hide_change_in_same_size(checkout: Path) -> None:
+    keep_time(checkout / "src" / "a.py", lambda path: path.write_text("SRC/A.PY\n"))
+
+
+def leave_beside(checkout: Path) -> None:
+    (checkout.parent / "home").mkdir()
+    (checkout.parent / "home" / ".profile").write_text("export PATH=/evil\n")
+    (checkout.parent / "prompt").write_text("x")
+
+
+def test_a_checkout_is_reset_for_the_next_attempt(
+    pool: PooledWorkspaces, project: Project
+) -> None:
+    base = project.git("rev-parse", "HEAD")
+    first, as_new = attempt(pool, base)
+    for work in (
+        *(usual_work, change_git, replace_git, link_git, link_tracked_folder, pipes),
+        *(swap_kinds, restrict, hide_change_in_same_size, leave_beside, usual_work),
+    ):
+        attempt(pool, base, work)
+        checkout, found = attempt(pool, base)
+        assert (checkout, found) == (first, as_new), work
+
+
+def always_green(path: Path) -> None:
+    path.write_text("#!/bin/sh\nexit 0\n")
+
+
+def replace_program(checkout: Path) -> None:
+    program = checkout / "node_modules" / ".bin" / "pytest"
+    before = program.stat()
+    other = program.with_name("other")
+    shutil.copy2(program, other)
+    always_green(other)
+    os.utime(other, ns=(before.st_atime_ns, before.st_mtime_ns))
+    other.replace(program)
+    assert program.stat().st_mtime_ns == before.st_mtime_ns
+
+
+def link_brought_folder(checkout: Path) -> None:
+    folder = checkout / "node_modules" / "package"
+    folder.rename(checkout.parent / "elsewhere")
+    folder.symlink_to(checkout.parent / "elsewhere")
+
+
+def copy_brought_folder(checkout: Path) -> None:
+    folder = checkout / "node_modules" / "package"
+    folder.rename(checkout.parent / "elsewhere")
+    shutil.copytree(checkout.parent / "elsewhere", folder)
+
+
+def link_top(checkout: Path) -> None:
+    checkout.rename(checkout.parent / "elsewhere")
+    checkout.symlink_to(checkout.parent / "elsewhere")
+
+
+def link_workspace(checkout: Path) -> None:
+    folder = checkout.parent
+    folder.rename(folder.with_name("elsewhere"))
+    folder.symlink_to(folder.with_name("elsewhere"))
+
+
+def overwrite_program(checkout: Path) -> None:
+    keep_time(checkout / "node_modules" / ".bin" / "pytest", always_green)
+
+
+def overwrite_in_same_size(checkout: Path) -> None:
+    keep_time(checkout / "src" / "cache.log", lambda path: path.write_text("CACHE\n"))
+
+
+def test_a_checkout_is_made_anew_if_what_set_up_brought_is_touched(
+    pool: PooledWorkspaces, project: Project
+) -> None:
+    base = project.git("rev-parse", "HEAD")
+    _, as_new = attempt(pool, base, slot=1)
+    package = Path("node_modules/package")
+    for work in (
+        *(overwrite_program, overwrite_in_same_size, replace_program),
+        lambda top: (top / "node_modules/.bin/pytest").chmod(0o777),
+        lambda top: (top / package).chmod(0o777),
+        lambda top: (top / package / "index").unlink(),
+        lambda top: (top / "node_modules/empty").rmdir(),
+        lambda top: shutil.rmtree(top / "node_modules"),
+        lambda top: os.link(top / package / "index", top.parent / "linked"),
+        lambda top: shutil.rmtree(top / "src"),
+        *(link_brought_folder, copy_brought_folder, link_top, link_workspace),
+        shutil.rmtree,
+    ):
+        before, _ = attempt(pool, base, work)
+        checkout, found = attempt(pool, base)
+        assert checkout != before, work
+        assert found == as_new, work
+
+
+def test_what_set_up_changed_that_git_sees_is_there_again(
+    pool: PooledWorkspaces, project: Project
+) -> None:
+    base = project.git("rev-parse", "HEAD")
+    first, _ = attempt(pool, base, usual_work_without_old, change_tracked)
+    project.write("src/a.py", "moved on\n")
+    later = project.commit()
+    for _ in range(2):
+        assert assert_next_is_as_new(pool, later, change_tracked) == first
+    project.write("lock", "moved on\n")
+    assert assert_next_is_as_new(pool, project.commit(), change_tracked) != first
+
+
+def usual_work_without_old(checkout: Path) -> None:
+    (checkout / "old").write_text("")  # so that there is one to delete
+    usual_work(checkout)
+    os.unlink(checkout / "README.md")  # noqa: PTH108
+
+
+@pytest.mark.parametrize("path", ["lock", "built/new", "old"])
+def test_a_checkout_is_made_anew_if_a_change_of_set_up_is_touched(
+    pool: PooledWorkspaces, project: Project, path: str
+) -> None:
+    base = project.git("rev-parse", "HEAD")
+    first, _ = attempt(
+        pool, base, lambda top: (top / path).write_text("agent\n"), change_tracked
+    )
+    assert assert_next_is_as_new(pool, base, change_tracked) != first
+
+
+@pytest.mark.parametrize(
+    ("path", "is_reset"),
+    [
+        ("src/a.py", True),
+        ("src/added/c.py", True),
+        ("src/deep/package-lock.json", False),  # a package manager reads it
+        ("tools/prepare.sh", False),  # set-up names it
+        ("src/.gitignore", False),
+        ("node_modules/package/index", False),  # set-up brought it
+        ("node_modules/empty/x", False),
+        ("node_modules/package/index/x", False),
+    ],
+)
+def test_the_next_base_decides_whether_a_checkout_can_be_reset(
+    pool: PooledWorkspaces, project: Project, path: str, is_reset: bool
+) -> None:
+    first, _ = attempt(pool, project.git("rev-parse", "HEAD"), usual_work)
+    project.write(path, "next base\n")
+    project.git("add", "-f", path)
+    project.git("commit", "-qm", "next base")
+    space = pool.acquire(project.git("rev-parse", "HEAD"), Path("A"), BRANCH, 0)
+    assert (space.checkout == first) == is_reset == space.is_ready
+    assert (space.checkout / path).read_text() == "next base\n"
+
+
+def test_folders_that_the_next_base_lacks_are_gone(
+    pool: PooledWorkspaces, project: Project
+) -> None:
+    first, _ = attempt(pool, project.git("rev-parse", "HEAD"))
+    project.git("rm", "-rq", "src/deep")
+    base = project.commit()
+    assert assert_next_is_as_new(pool, base) == first
+    # of src, only what set-up brought would be left
+    project.git("rm", "-rq", "src")
+    space = pool.acquire(project.commit(), Path("A"), BRANCH, 0)
+    assert not (space.checkout / "src").exists()
+
+
+def test_each_slot_has_its_own_checkout_and_at_most_one(
+    pool: PooledWorkspaces, project: Project, tmp_path: Path
+) -> None:
+    base = project.git("rev-parse", "HEAD")
+    spaces: list[Workspace] = []
+    for name, slot in (("A", 0), ("B", 0), ("C", 1)):
+        space = pool.acquire(base, Path(name), BRANCH, slot)
+        pool.ready(Path(name), space)
+        spaces.append(space)
+    assert len({space.folder for space in spaces}) == 3
+    for name in "ABC":
+        pool.release(Path(name))
+    again = pool.acquire(base, Path("D"), BRANCH, 1)
+    assert again.folder == spaces[2].folder
+    assert pool.acquire(base, Path("E"), BRANCH, 0).folder == spaces[0].folder
+    assert not pool.acquire(base, Path("F"), BRANCH, 0).is_ready
+
+
+def test_a_checkout_whose_set_up_failed_is_not_kept(
+    pool: PooledWorkspaces, project: Project
+) -> None:
+    base = project.git("rev-parse", "HEAD")
+    failed = pool.acquire(base, Path("A"), BRANCH, 0)
+    pool.release(Path("A"))
+    assert pool.acquire(base, Path("B"), BRANCH, 0).folder != failed.folder
