@@ -17,7 +17,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from runner.config import settings_table
 from runner.config.settings_table import Setting
 from runner.core import plan_paths, yaml_document
-from runner.core.documents import Duration, TaskId, UserDocument
+from runner.core.documents import Duration, Size, TaskId, UserDocument
 from runner.core.errors import InvalidInput, Problem
 from runner.core.manifest import Limits
 from runner.core.task import (
@@ -62,7 +62,8 @@ class Settings(UserDocument):
     """Every setting, as in fanin.yml.
 
     `plan`, `progress` and `prompt_template` are paths relative to the repository,
-    `timeout` and `on_limit_max` are in seconds. `config.settings_table` has one row for each field.
+    `timeout` and `on_limit_max` are in seconds, `keep_runs_size` is in bytes.
+    `config.settings_table` has one row for each field.
     """
 
     plan: PlanSettings = PlanSettings()
@@ -74,6 +75,8 @@ class Settings(UserDocument):
     timeout: Duration = 30 * 60.0
     on_limit: Literal["wait", "stop"] = "wait"
     on_limit_max: Duration = 12 * 3600.0
+    keep_runs: Annotated[int, Field(ge=1)] = 20
+    keep_runs_size: Size = 500 * 2**20
     setup: Annotated[str, Field(min_length=1, max_length=10_000)] | None = None
     setup_env: tuple[EnvName, ...] = ()
     setup_timeout: Duration = 10 * 60.0

@@ -50,6 +50,7 @@ class Setting(NamedTuple):
     action_default: str = ""  # of the action input, if it is not the setting's own
     handed_on: bool = True  # later rounds use the value of a run's first round
     in_issues_workflow: bool = True  # fanin-issues.yml has the input
+    on_actions: bool = True  # the actions and the workflows have the input
 
     @property
     def flag(self) -> str:
@@ -226,6 +227,30 @@ SETTINGS = (
         "run ends with exit code 4",
         default="12h",
         metavar="DURATION",
+    ),
+    Setting(
+        "keep_runs",
+        "integer",
+        "How many runs to keep the events and logs of, the last one included",
+        ("run",),
+        meaning="how many runs `.git/fanin/runs` keeps, with their "
+        "[events](events.md) and logs; the oldest go first, but none with kept work that "
+        "did not land",
+        default="20",
+        metavar="N",
+        handed_on=False,
+        on_actions=False,
+    ),
+    Setting(
+        "keep_runs_size",
+        "text",
+        "How much the events and logs of the kept runs may take",
+        ("run",),
+        meaning="how much all these runs may take; beyond it fewer are kept",
+        default="500MiB",
+        metavar="SIZE",
+        handed_on=False,
+        on_actions=False,
     ),
     Setting(
         "setup",

@@ -9,6 +9,7 @@ plan may have a task of the same id.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from runner.core.documents import digest_of
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 ROOT = "refs/fanin/kept"
 _OTHER = re.compile(r"[^A-Za-z0-9_-]+")
+_BATCH = re.compile(r"/a\d+-(?P<run>[^/]+?)\.\d+(?:\.\d+)?$")
 _MAX_ID = 40  # characters
 _DIGEST = 8  # characters
 
@@ -39,6 +41,16 @@ def folder_of(manifest: Manifest, task_id: str, branch: str | None = None) -> st
     branch = branch or manifest.branch
     digest = digest_of([branch, manifest.plan.path, task_id])[:_DIGEST]
     return f"{ROOT}/{readable}-{digest}"
+
+
+def runs(refs: Iterable[str]) -> set[str]:
+    """The ids of the runs whose batches made these refs."""
+    ids = set()
+    for ref in refs:
+        match = _BATCH.search(ref)
+        if match:
+            ids.add(match["run"])
+    return ids
 
 
 def completed(manifest: Manifest, fan_in: FanIn) -> list[BatchEntry]:

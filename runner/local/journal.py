@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -31,7 +31,6 @@ from runner.plan.changes import ChangeSet, parse_changes
 from runner.repo.work_tree import Landing
 from runner.schedule.limit_waits import LimitWaits, UsageLimit
 
-KEPT_RUNS = 10
 MANIFEST = "manifest.json"
 
 
@@ -355,15 +354,26 @@ class Journal:
         for file in list(self.folder.glob(f"**/{durable.HALF_WRITTEN}")):
             file.unlink(missing_ok=True)
 
-    def tidy(self) -> None:
-        """Remove the folders of old runs, and the journal's events if nothing is open.
+    def remove_old_runs(
+        self, keep_runs: int, keep_bytes: int, with_kept_work: Collection[str]
+    ) -> None:
+        """Remove the folders of the oldest runs, until at most so many and so much are
+        left.
 
-        Usage limits stay, and so does work that is in a folder of results alone.
+        The newest stays, and so do those `with_kept_work` and those that have work which
+        is in a folder of results alone.
         """
-        runs = sorted((self.folder / "runs").glob("*"), key=lambda folder: folder.name)
-        for folder in runs[:-KEPT_RUNS]:
-            if not _has_kept_files(folder):
+        folders = sorted((self.folder / "runs").glob("*"))
+        sizes = {folder: _size(folder) for folder in folders}
+        for folder in folders[:-1]:
+            if len(sizes) <= keep_runs and sum(sizes.values()) <= keep_bytes:
+                return
+            if folder.name not in with_kept_work and not _has_kept_files(folder):
                 remove_folder(folder)
+                del sizes[folder]
+
+    def tidy(self) -> None:
+        """Remove the journal's events if nothing is open. Usage limits stay."""
         state = self.state()
         is_open = (
             state.run
@@ -396,6 +406,17 @@ def _has_kept_files(run: Path) -> bool:
     archives = [*run.glob(f"*/results/*/{result_folder.ARCHIVE}")]
     bundles = [*run.glob(f"*/results/*/{result_folder.BUNDLE}")]
     return bool(archives or bundles)
+
+
+def _size(folder: Path) -> int:
+    """The bytes of all files in the folder."""
+    total = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            # A folder that nobody could write to may have been changed by hand.
+            with suppress(OSError):
+                total += os.lstat(os.path.join(parent, name)).st_size  # noqa: PTH118
+    return total
 
 
 def _batch(event: Mapping[str, Any]) -> tuple[str, int]:

@@ -27,6 +27,7 @@ from runner.core.clock import Clock, SystemClock
 from runner.core.errors import Interrupted
 from runner.core.events import RunEnded, RunLimits, RunObserver, RunStarted
 from runner.core.plurals import pluralize
+from runner.fan_in import kept_refs
 from runner.local.account import RunAccount
 from runner.local.attempts import AttemptRunner
 from runner.local.batches import BatchSchedule
@@ -159,6 +160,11 @@ class LocalRun:
         for note in (*notes, *uncommitted):
             self._observer.note(note)
         self.journal.tidy()
+        self.journal.remove_old_runs(
+            self._settings.keep_runs,
+            self._settings.keep_runs_size,
+            kept_refs.runs(self._repo.refs(f"{kept_refs.ROOT}/")),
+        )
         return snapshot
 
     def _work(self, snapshot: Snapshot) -> RunOutcome:

@@ -30,6 +30,8 @@ _PART = re.compile(
     re.MULTILINE,
 )
 
+_INPUTS = tuple(setting for setting in SETTINGS if setting.on_actions)
+
 # In fanin-issues.yml these come from the job `collect`.
 _FROM_COLLECT = {"plan": ISSUES_PATH, "progress": ISSUES_PROGRESS}
 
@@ -49,7 +51,7 @@ def rendered(text: str) -> str:
 
 
 def _action_inputs() -> Iterable[str]:
-    for setting in SETTINGS:
+    for setting in _INPUTS:
         yield f"{setting.action_input}:"
         yield f"  description: {_single_quoted(setting.input_description)}"
         yield "  required: false"
@@ -57,12 +59,12 @@ def _action_inputs() -> Iterable[str]:
 
 
 def _workflow_inputs() -> Iterable[str]:
-    for setting in SETTINGS:
+    for setting in _INPUTS:
         yield _workflow_input(setting, setting.input_description)
 
 
 def _issues_workflow_inputs() -> Iterable[str]:
-    for setting in SETTINGS:
+    for setting in _INPUTS:
         description = setting.input_description
         if setting.name in _FROM_COLLECT:
             default = _FROM_COLLECT[setting.name]
@@ -83,18 +85,18 @@ def _workflow_input(setting: Setting, description: str) -> str:
 
 
 def _with() -> Iterable[str]:
-    for setting in SETTINGS:
+    for setting in _INPUTS:
         yield f"{setting.action_input}: {_input(setting)}"
 
 
 def _issues_with() -> Iterable[str]:
-    for setting in SETTINGS:
+    for setting in _INPUTS:
         if setting.in_issues_workflow and setting.name not in _FROM_COLLECT:
             yield f"{setting.action_input}: {_input(setting)}"
 
 
 def _environment() -> Iterable[str]:
-    for setting in SETTINGS:
+    for setting in _INPUTS:
         yield f"{setting.variable}: {_input(setting)}"
 
 

@@ -26,6 +26,7 @@ from runner.actions.earlier_results import STEPS, shared_name
 from runner.actions.merge_job import RETENTION
 from runner.actions.round_state import RoundState
 from runner.cli.jobs import MOST_ROUNDS_PER_RUN
+from runner.config.settings_table import SETTINGS
 from runner.core import result_folder
 from runner.core.manifest import BatchEntry, Manifest
 from runner.core.task import AgentSettings, Task
@@ -574,6 +575,7 @@ def test_every_input_reaches_the_command_through_the_environment() -> None:
 def test_inputs_are_the_setting_flags_of_the_command_line() -> None:
     # What a person says of one run on one machine.
     of_run = {"help", "until", "dry_run", "as_json", "quiet", "verbose"}
+    of_run |= {setting.name for setting in SETTINGS if not setting.on_actions}
     flags = {
         option.opts[0].removeprefix("--")
         for option in cli.fanin.commands["run"].params

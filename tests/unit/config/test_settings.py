@@ -39,6 +39,8 @@ def test_the_defaults() -> None:
         "timeout": 1800.0,
         "on_limit": "wait",
         "on_limit_max": 43_200.0,
+        "keep_runs": 20,
+        "keep_runs_size": 500 * 2**20,
         "setup": None,
         "setup_env": (),
         "setup_timeout": 600.0,

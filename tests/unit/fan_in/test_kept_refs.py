@@ -53,3 +53,11 @@ def test_only_what_is_kept_of_completed_tasks_is_of_no_more_use() -> None:
     fan_in = FanIn(BASE, landed=("landed",), failed={"late": stale}, snapshot=snapshot)
     completed = kept_refs.completed(batch, fan_in)
     assert [each.task.id for each in completed] == ["landed", "before"]
+
+
+def test_a_ref_tells_its_run() -> None:
+    first = manifest(entry(), run="20260101-000000-ab12")
+    again = first.model_copy(update={"run_attempt": 2})
+    refs = [kept_refs.name(batch, batch.entries[0]) for batch in (first, again)]
+    assert [kept_refs.runs([ref]) for ref in refs] == [{"20260101-000000-ab12"}] * 2
+    assert kept_refs.runs(["refs/heads/main"]) == set()

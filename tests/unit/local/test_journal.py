@@ -15,7 +15,7 @@ import pytest
 
 from runner.core import result_folder
 from runner.core.errors import EnvironmentBroken, UsageProblem
-from runner.local.journal import KEPT_RUNS, Journal, State, WaitingWork
+from runner.local.journal import Journal, State, WaitingWork
 from runner.repo.work_tree import Landing
 from runner.schedule.limit_waits import LimitWaits, UsageLimit
 from tests.support.builders import entry, manifest, result, task
@@ -395,10 +395,10 @@ def test_tidying_removes_events_only_when_nothing_is_open(
     assert removed or journal.state() == before
 
 
-def test_tidying_keeps_the_folders_of_the_last_runs_and_work_that_no_ref_keeps(
+def test_the_last_runs_are_kept_and_those_with_work_that_did_not_land(
     journal: Journal,
 ) -> None:
-    names = [f"r{number:03d}" for number in range(KEPT_RUNS + 4)]
+    names = [f"r{number:03d}" for number in range(10)]
     for name in names:
         journal.open(manifest(entry(), run=name))
         journal.record("end", run=name)
@@ -406,9 +406,22 @@ def test_tidying_keeps_the_folders_of_the_last_runs_and_work_that_no_ref_keeps(
         attempt = journal.round_folder(name, 1) / "results" / "000"
         attempt.mkdir(parents=True)
         (attempt / file).touch()
-    journal.tidy()
-    kept = sorted(folder.name for folder in (journal.folder / "runs").iterdir())
-    assert kept == ["r001", "r002", *names[4:]]
+    journal.remove_old_runs(5, 2**30, {"r000"})
+    assert _runs(journal) == ["r000", "r001", "r002", "r008", "r009"]
+
+
+def test_old_runs_are_removed_until_the_rest_is_small_enough(journal: Journal) -> None:
+    for number in range(4):
+        (journal.folder / f"runs/r{number}/1").mkdir(parents=True)
+        (journal.folder / f"runs/r{number}/1/log").write_bytes(b"x" * 1000)
+    journal.remove_old_runs(9, 2000, {"r1"})
+    assert _runs(journal) == ["r1", "r3"]
+    journal.remove_old_runs(9, 10, ())
+    assert _runs(journal) == ["r3"]
+
+
+def _runs(journal: Journal) -> list[str]:
+    return sorted(folder.name for folder in (journal.folder / "runs").iterdir())
 
 
 def test_a_result_merged_during_a_landing_is_still_accepted_after_it(
