@@ -147,9 +147,11 @@ def test_kill_9_then_a_new_run_lands_what_had_finished_without_running_it_again(
     )
     child = start(project)
     wait_until(lambda: len(results(project)) == 1 and len(began(project)) == 2)
+    [log] = (project.root / ".git/fanin/runs").glob("*/events.jsonl")
+    # The result is written before its event.
+    wait_until(lambda: b'"attempt_ended"' in log.read_bytes())
     child.kill()
     end(child)
-    [log] = (project.root / ".git/fanin/runs").glob("*/events.jsonl")
     logged = [event.event for event in read_events(log)]
     assert "attempt_ended" in logged
     assert "run_ended" not in logged
