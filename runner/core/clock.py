@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import threading
 from datetime import UTC, datetime
-from typing import Protocol
+from queue import Empty, SimpleQueue
+from typing import Protocol, TypeVar
+
+Event = TypeVar("Event")
 
 # A longer wait is several: while a machine sleeps, the clock of a wait stands still.
 LONGEST_WAIT = 30.0
@@ -19,6 +22,12 @@ class Clock(Protocol):
     def wait(self, event: threading.Event, seconds: float) -> None:
         """Wait for so many seconds, or less, or until the event is set."""
 
+    def take(self, events: SimpleQueue[Event], seconds: float | None) -> Event | None:
+        """The next of the events; None if there is none for so many seconds.
+
+        With None it waits as long as it takes.
+        """
+
 
 class SystemClock:
     """The machine's clock."""
@@ -28,6 +37,12 @@ class SystemClock:
 
     def wait(self, event: threading.Event, seconds: float) -> None:
         event.wait(min(seconds, LONGEST_WAIT))
+
+    def take(self, events: SimpleQueue[Event], seconds: float | None) -> Event | None:
+        try:
+            return events.get(timeout=seconds)
+        except Empty:
+            return None
 
 
 def local_time(time: datetime, now: datetime) -> str:

@@ -21,6 +21,10 @@ from runner.local.context import RunContext
 from runner.local.observer import LastLine, MaskingObserver, log_path
 from runner.pipeline import Workspaces
 
+# Runs an attempt and writes its result folder, with the parameters of
+# `pipeline.run_task`.
+RunTask = Callable[..., Result]
+
 
 def do_nothing() -> None:
     """For a caller that waits for nothing and needs no notice."""
@@ -30,8 +34,13 @@ class AttemptRunner:
     """Runs attempts in workspaces below `scratch`. Used by several threads."""
 
     def __init__(
-        self, context: RunContext, scratch: Path, workspaces: Workspaces
+        self,
+        context: RunContext,
+        scratch: Path,
+        workspaces: Workspaces,
+        run_task: RunTask = pipeline.run_task,
     ) -> None:
+        self._run_task = run_task
         self._context, self._scratch, self._workspaces = context, scratch, workspaces
         self._origin = context.repo.origin
 
@@ -53,7 +62,7 @@ class AttemptRunner:
             return None
         reports = AttemptReports(context.observer, manifest, entry)
         started_at = time.monotonic()
-        result = pipeline.run_task(
+        result = self._run_task(
             manifest,
             entry,
             origin=self._origin,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from runner import pipeline
 from runner.attempt.attempt import AttemptContext
 from runner.config.settings import Settings
+from runner.core.clock import Clock, SystemClock
 from runner.core.manifest import Manifest
 from runner.fan_in import kept_refs
 from runner.fan_in.batch_merge import FanIn
@@ -41,6 +42,7 @@ class RunContext:
     attempt_context: AttemptContext
     cancel: threading.Event
     choice: TaskChoice = EVERY_TASK
+    clock: Clock = field(default_factory=SystemClock)
 
     def snapshot(self) -> Snapshot:
         """The plan and progress at the branch's head, with what the journal has besides.

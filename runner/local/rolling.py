@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 
 from runner import pipeline
 from runner.attempt.pooled_workspaces import PooledWorkspaces
@@ -256,9 +256,10 @@ class RollingSchedule:
         agent_exited = False
         must_wait = not self._unmerged
         while must_wait or not self._events.empty():
-            try:
-                event = self._events.get(timeout=self._account.seconds_of_pause)
-            except Empty:
+            event = self._context.clock.take(
+                self._events, self._account.seconds_of_pause
+            )
+            if event is None:
                 return agent_exited
             must_wait = False
             match event:

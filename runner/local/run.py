@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from types import FrameType
 from typing import Literal
 
+from runner import pipeline
 from runner.agents.environment import secrets_of
 from runner.attempt.attempt import AttemptContext
 from runner.attempt.pooled_workspaces import PooledWorkspaces
@@ -29,7 +30,7 @@ from runner.core.events import RunEnded, RunLimits, RunObserver, RunStarted
 from runner.core.plurals import pluralize
 from runner.fan_in import kept_refs
 from runner.local.account import RunAccount
-from runner.local.attempts import AttemptRunner
+from runner.local.attempts import AttemptRunner, RunTask
 from runner.local.batches import BatchSchedule
 from runner.local.context import RunContext
 from runner.local.event_log import EventLog
@@ -89,7 +90,9 @@ class LocalRun:
         observer: RunObserver,
         named: NamedTasks = NO_NAMES,
         clock: Clock | None = None,
+        run_task: RunTask = pipeline.run_task,
     ) -> None:
+        """`run_task` runs an attempt, as `pipeline.run_task` does."""
         self.journal = Journal(repo.git_dir)
         self.run = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
         self._repo, self._settings, self._environ = repo, settings, environ
@@ -101,6 +104,7 @@ class LocalRun:
         self._lander = BranchLander(
             repo, self.journal, settings, attempt_context, self._observer, ""
         )
+        self._run_task = run_task
         self._clock = clock or SystemClock()
         self._account = RunAccount(settings, self._observer, self.journal, self._clock)
         self._context = RunContext(
@@ -112,6 +116,7 @@ class LocalRun:
             self._observer,
             attempt_context,
             self._cancel,
+            clock=self._clock,
         )
 
     def __call__(self) -> RunOutcome:
@@ -178,7 +183,7 @@ class LocalRun:
             workspaces: WorkspacePool | PooledWorkspaces = pool
             if self._settings.workspace == "pooled":
                 workspaces = PooledWorkspaces(pool, scratch, self._settings.setup)
-            attempts = AttemptRunner(context, scratch, workspaces)
+            attempts = AttemptRunner(context, scratch, workspaces, self._run_task)
             run_until_pause = BatchSchedule(
                 context, self._account, attempts, scratch
             ).run

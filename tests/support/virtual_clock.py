@@ -5,6 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from queue import SimpleQueue
+
+from runner.core.clock import Event, SystemClock
 
 
 def _do_nothing(_clock: VirtualClock) -> None:
@@ -32,3 +35,6 @@ class VirtualClock:
         self._on_wait(self)
         if not event.is_set():
             self.time += timedelta(seconds=seconds)
+
+    def take(self, events: SimpleQueue[Event], seconds: float | None) -> Event | None:
+        return SystemClock().take(events, seconds)
