@@ -24,7 +24,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from runner.attempt import workspace
+from runner.attempt import included_files, workspace
 from runner.attempt.attempt import AttemptContext, AttemptOutcome, execute_attempt
 from runner.attempt.checkout_extras import with_extras
 from runner.attempt.workspace import Workspace
@@ -101,7 +101,8 @@ class BatchRequest:
     """The next batch of a run, as its executor asks for it.
 
     `slots` is how many tasks may run now. `retry` are ids of tasks that get one more
-    attempt. `prompt_template` is the template's text, `tree` has the files of the commit
+    attempt. `prompt_template` is the template's text, `include` the patterns of the
+    commit's `.worktreeinclude`, `tree` has the files of the commit
     that the batch starts from, for the context in prompts. `select_tasks` replaces the
     selection from all ready tasks, for a caller that tracks them. `choice` limits that
     selection. `agents` chooses the tasks' agents, else each task gets its first one. The
@@ -117,6 +118,7 @@ class BatchRequest:
     budget: Budget = _NO_LIMIT
     budget_shares: int = 1
     prompt_template: str | None = None
+    include: Sequence[str] = ()
     tree: Tree | None = None
     select_tasks: SelectTasks | None = None
     choice: TaskChoice = EVERY_TASK
@@ -164,6 +166,7 @@ def next_batch(
         settings=settings,
         retry=request.retry,
         template=request.prompt_template,
+        include=request.include,
         share=request.budget.share_per_attempt(max(request.budget_shares, len(tasks))),
         tree=request.tree,
         run_attempt=request.run_attempt,
@@ -221,12 +224,13 @@ def run_task(
             context = replace(context, on_agent_exit=leave_slot)
         attempt_context.on_start(slot.number)
         attempt_context.on_phase("preparing")
-        return _run_task(manifest, entry, results, scratch, context, workspaces)
+        return _run_task(manifest, entry, origin, results, scratch, context, workspaces)
 
 
 def _run_task(
     manifest: Manifest,
     entry: BatchEntry,
+    origin: Origin,
     results: Path,
     scratch: Path,
     attempt_context: AttemptContext,
@@ -244,6 +248,7 @@ def _run_task(
             manifest,
             entry,
             attempt,
+            origin,
             workspaces,
             workspace_folder,
             folder,
@@ -281,6 +286,7 @@ def _attempt_outcome(
     manifest: Manifest,
     entry: BatchEntry,
     attempt: result_folder.Attempt,
+    origin: Origin,
     workspaces: Workspaces,
     workspace_folder: Path,
     folder: Path,
@@ -295,6 +301,15 @@ def _attempt_outcome(
             branch_of(entry.folder),
             attempt_context.slot,
         )
+        if not attempt_workspace.is_ready:
+            included = included_files.include(
+                attempt_workspace.checkout,
+                manifest.include,
+                origin,
+                manifest.env.values(),
+                attempt_context.cancel,
+            )
+            attempt_workspace = replace(attempt_workspace, included=included)
         kind = FailureKind.ENVIRONMENT
         context = replace(
             attempt_context, on_ready=partial(workspaces.ready, workspace_folder)

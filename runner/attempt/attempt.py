@@ -27,6 +27,7 @@ from runner.attempt import (
     archive,
     detours,
     earlier_work,
+    included_files,
     preparation,
     sizes,
     workspace,
@@ -127,13 +128,15 @@ class VerifyCommand:
     """A shell command that is green when it exits with 0.
 
     `timeout` is in seconds. It sees the plain variables `env` and nothing of an
-    agent's allow-list. `setup` prepares its checkout.
+    agent's allow-list. `setup` prepares its checkout, which gets the ignored files that
+    the patterns `include` match.
     """
 
     command: str
     timeout: float
     env: Mapping[str, str] = field(default_factory=dict)
     setup: SetupCommand | None = None
+    include: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, manifest: Manifest) -> VerifyCommand | None:
@@ -145,6 +148,7 @@ class VerifyCommand:
             manifest.verify_timeout,
             manifest.env,
             SetupCommand.of(manifest),
+            manifest.include,
         )
 
 
@@ -176,6 +180,7 @@ def execute_attempt(
     """
     secrets = secrets_of([entry.agent], context.environ) | context.secrets
     secrets |= Secrets.of(context.environ_for_setup, manifest.setup_env)
+    secrets |= attempt_workspace.included.secrets
     limited = replace(attempt_workspace, limits=CaptureLimits(cancel=context.cancel))
     attempt = _Attempt(manifest, entry, record, limited, folder, context, secrets)
     try:
@@ -437,7 +442,9 @@ def _changed_paths(attempt: _Attempt) -> list[str]:
     except GitFailed:
         return ["."]
     checkout = attempt.workspace.checkout
-    return [path for path in changed if os.path.lexists(checkout / path)]
+    included = attempt.workspace.included
+    own = [path for path in changed if not included.covers(path)]
+    return [path for path in own if os.path.lexists(checkout / path)]
 
 
 def _captured_work(attempt: _Attempt) -> _Work:
@@ -449,9 +456,9 @@ def _captured_work(attempt: _Attempt) -> _Work:
     outside = detours.find(attempt_workspace, tree, max_bytes)
     sentences = _keep_detours(attempt, outside)
     if outside.result is not None:
-        tree = outside.result.tree
+        tree = workspace.without_included(attempt_workspace, outside.result.tree)
         warnings += (f"the result is the agent's {outside.result.name}",)
-        if attempt.entry.verify is not None:
+        if attempt.entry.verify is not None and tree is not None:
             workspace.check_out(attempt_workspace, tree)
     elif tree is None and (outside.others or outside.problems):
         message = f"the checkout has no changes, but {sentences}"
@@ -598,11 +605,19 @@ def _mask_outcome(outcome: AttemptOutcome, secrets: Secrets) -> AttemptOutcome:
 
 
 def run_verify(
-    verify: VerifyCommand, checkout: Path, log: Path, context: AttemptContext
+    verify: VerifyCommand,
+    checkout: Path,
+    log: Path,
+    context: AttemptContext,
+    secrets: Secrets = NONE,
 ) -> Failure | None:
-    """Run the command in `checkout`. Returns why it is red, None if it is green."""
+    """Run the command in `checkout`. Returns why it is red, None if it is green.
+
+    `secrets` are masked in its output, besides those of set-up.
+    """
     # set-up may have written its secrets to files that the command prints
-    secrets = verify.setup.secrets(context.environ_for_setup) if verify.setup else NONE
+    if verify.setup is not None:
+        secrets |= verify.setup.secrets(context.environ_for_setup)
     env = {**verify.env, VARIABLE: str(context.slot)}
     outcome = process.run(
         ["sh", "-c", verify.command],
@@ -669,18 +684,27 @@ def _verify_commit(
         )
         add_extras(verify_workspace, origin)
         checkout = verify_workspace.checkout
+        included = included_files.include(
+            checkout, verify.include, origin, verify.env.values(), context.cancel
+        )
         if verify.setup is not None:
-            failure = _set_up_for_verify(verify.setup, checkout, folder, context)
+            failure = _set_up_for_verify(
+                verify.setup, checkout, folder, context, included.secrets
+            )
             if failure is not None:
                 return failure
         on_ready()
-        return run_verify(verify, checkout, folder / "log", context)
+        return run_verify(verify, checkout, folder / "log", context, included.secrets)
     finally:
         remove_folder(folder)
 
 
 def _set_up_for_verify(
-    setup: SetupCommand, checkout: Path, folder: Path, context: AttemptContext
+    setup: SetupCommand,
+    checkout: Path,
+    folder: Path,
+    context: AttemptContext,
+    secrets: Secrets,
 ) -> Failure | None:
     failure = run_setup(
         setup,
@@ -690,6 +714,7 @@ def _set_up_for_verify(
         context.slot,
         (folder / "cookie").write_text,
         context.cancel,
+        secrets,
     )
     if failure is None or failure.kind is FailureKind.INTERRUPTED:
         return failure

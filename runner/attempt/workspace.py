@@ -26,6 +26,7 @@ from typing import BinaryIO
 
 from runner.attempt import sizes
 from runner.attempt.git_directory import Seed
+from runner.attempt.included_files import NOTHING, Included
 from runner.attempt.left_out import (
     LeftOut,
     add_all,
@@ -122,8 +123,8 @@ class Workspace:
     of it and `git_index` the digest of the checkout's own. `tree` is the base's, if the
     caller knows it. `submodules` are those that are checked out. `prepared` are the
     changes that set-up made before the agent, `left_out` the paths that could not be
-    captured then. `is_ready`: set-up need not run again. `limits` are those of every git
-    command on what is there.
+    captured then. `included` came from the person's work tree. `is_ready`: neither this
+    nor set-up is needed again. `limits` are those of every git command on what is there.
     """
 
     folder: Path
@@ -136,6 +137,7 @@ class Workspace:
     submodules: tuple[Submodule, ...] = ()
     prepared: tuple[Change, ...] = ()
     left_out: frozenset[str] = frozenset()
+    included: Included = NOTHING
     is_ready: bool = False
     limits: CaptureLimits = CaptureLimits()
 
@@ -368,18 +370,42 @@ def _not_the_agents(
     workspace: Workspace, git: Git, added: _Added
 ) -> tuple[list[Change], list[Change]]:
     """The changes in the index that are a repository which the agent made, and those
-    that are as set-up left them.
+    that are as set-up left them or came from the person's work tree.
     """
-    if not added.gitlinks and not workspace.prepared:
+    if not added.gitlinks and not workspace.prepared and not workspace.included:
         return [], []
     nested, others = _index_changes(workspace, git)
     by_path = {change.path: change for change in workspace.prepared}
     as_prepared = []
     for change in others:
         prepared = by_path.get(change.path)
-        if prepared is not None and prepared.new == change.new:
+        is_as_prepared = prepared is not None and prepared.new == change.new
+        if is_as_prepared or _is_included(workspace, change):
             as_prepared.append(change)
     return nested, as_prepared
+
+
+def _is_included(workspace: Workspace, change: Change) -> bool:
+    """Whether a new file came from the person's work tree: it is ignored there, whatever
+    the agent made of `.gitignore`.
+    """
+    return change.old is None and workspace.included.covers(change.path)
+
+
+def without_included(workspace: Workspace, tree: str) -> str | None:
+    """The tree without the files from the person's work tree; None if it is the base's
+    then.
+    """
+    changes = _changes(workspace, tree)
+    included = [change for change in changes if _is_included(workspace, change)]
+    if not included:
+        return tree
+    index = workspace.capture / "included.index"
+    git = workspace.git.with_env({"GIT_INDEX_FILE": str(index)})
+    git.run(["read-tree", tree])
+    reset_entries(git, workspace, included)
+    remaining = git.text(["write-tree"]).strip()
+    return None if remaining == _base_tree(workspace) else remaining
 
 
 def _agent_index(workspace: Workspace) -> Path | None:

@@ -67,7 +67,11 @@ def check(repo_path: str, /, as_json: bool, **flags: FlagValue | None) -> int:
         environ=os.environ,
         has_file=lambda path: (repo.root / path).is_file(),
     )
-    problems = [*preflight_report.problems, *_template_problems(repo, settings)]
+    problems = [
+        *preflight_report.problems,
+        *_template_problems(repo, settings),
+        *_include_problems(repo),
+    ]
     notes = [
         *_plan_notes(repo, snapshot, settings),
         *preflight_report.notes,
@@ -110,6 +114,16 @@ def _template_problems(repo: Repository, settings: Settings) -> Sequence[Problem
     text = read_file(repo.root / path) if path else None
     try:
         read_template(path, text)
+    except InvalidInput as error:
+        return error.problems
+    return []
+
+
+def _include_problems(repo: Repository) -> Sequence[Problem]:
+    from runner.plan.snapshot import work_tree_include
+
+    try:
+        work_tree_include(repo.root)
     except InvalidInput as error:
         return error.problems
     return []

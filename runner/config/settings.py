@@ -30,6 +30,7 @@ from runner.core.task import (
 )
 from runner.core.validation import Locate, problems_of
 from runner.core.variables import EnvName, PlainEnv
+from runner.policy import include_rules
 from runner.policy.globs import invalid, literal, too_many
 from runner.policy.paths import SIDE_FILES, shortened, unusable_name
 
@@ -50,6 +51,7 @@ PROTECTED = (
     "CODEOWNERS",
     ".fanin",
     FILE,
+    include_rules.FILE,
     *SIDE_FILES,
     ".mcp.json",
     ".husky",
@@ -77,6 +79,7 @@ class Settings(UserDocument):
     on_limit_max: Duration = 12 * 3600.0
     keep_runs: Annotated[int, Field(ge=1)] = 20
     keep_runs_size: Size = 500 * 2**20
+    include: tuple[str, ...] = ()
     setup: Annotated[str, Field(min_length=1, max_length=10_000)] | None = None
     setup_env: tuple[EnvName, ...] = ()
     setup_timeout: Duration = 10 * 60.0
@@ -142,6 +145,18 @@ class Settings(UserDocument):
                 raise ValueError(f"{shown} is not a valid gitignore pattern: {reason}")
         return globs
 
+    @field_validator("include")
+    @classmethod
+    def _refuse_what_no_checkout_gets(
+        cls, patterns: tuple[str, ...]
+    ) -> tuple[str, ...]:
+        if reason := too_many(patterns):
+            raise ValueError(f"{reason}; name folders instead of their files")
+        for pattern in patterns:
+            if reason := include_rules.problem(pattern):
+                raise ValueError(f"{shortened(pattern)!r} cannot be included: {reason}")
+        return patterns
+
     @field_validator("tasks")
     @classmethod
     def _refuse_invalid_globs_of_tasks(
@@ -155,7 +170,7 @@ class Settings(UserDocument):
     @property
     def task_rules(self) -> TaskRules:
         """The rules of these settings for the tasks of the plan."""
-        paths = [self.progress, FILE]
+        paths = [self.progress, FILE, include_rules.FILE]
         if self.prompt_template:
             paths.append(self.prompt_template)
         # without a slash at the end: a file or a link of that name is refused too

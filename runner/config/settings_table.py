@@ -253,6 +253,19 @@ SETTINGS = (
         on_actions=False,
     ),
     Setting(
+        "include",
+        "lines",
+        "Ignored files of the work tree that each checkout gets, as gitignore patterns",
+        ("run", "check", "doctor"),
+        meaning="which ignored files of your work tree each checkout gets, as gitignore "
+        "patterns: `[node_modules, .env.local]`, "
+        "[more](#ignored-files-include). On GitHub Actions a job's clone has no ignored "
+        "files, so there it does nothing",
+        metavar="PATTERN",
+        handed_on=False,
+        on_actions=False,
+    ),
+    Setting(
         "setup",
         "text",
         "Shell script that prepares each checkout, before the agent and before verify",

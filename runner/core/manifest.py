@@ -82,6 +82,8 @@ class Manifest(Document):
     - `verify_timeout`: seconds.
     - `retry`: ids of tasks that get one more attempt; the batch commit records that.
     - `env`: plain variables of setup, agent and verify.
+    - `include`: gitignore patterns of the ignored files of a person's work tree that each
+      checkout gets; where there is none, such as on GitHub Actions, they say nothing.
     - `setup`: shell text that prepares each checkout, `setup_env` the names of further
       variables for it, `setup_timeout` its limit in seconds.
     """
@@ -107,6 +109,7 @@ class Manifest(Document):
     retry: tuple[str, ...] = ()
     prompt_template: str | None = None
     env: dict[str, str] = Field(default_factory=dict)
+    include: tuple[str, ...] = ()
     setup: str | None = None
     setup_env: tuple[str, ...] = ()
     setup_timeout: float = 600.0

@@ -18,7 +18,7 @@ from runner.local.journal import Journal
 from runner.local.landing import BranchLander
 from runner.local.observer import MaskingObserver
 from runner.local.unrecorded import counted_snapshot
-from runner.plan.snapshot import Snapshot, committed_template
+from runner.plan.snapshot import Snapshot, committed_include, committed_template
 from runner.plan.trees import CommitTree
 from runner.repo.repository import Repository
 from runner.schedule.agent_choice import AgentChoice
@@ -130,6 +130,7 @@ class RunContext:
                 budget=budget,
                 budget_shares=budget_shares,
                 prompt_template=template,
+                include=committed_include(self.repo, snapshot.commit),
                 tree=CommitTree(self.repo, snapshot.commit),
                 select_tasks=select_tasks,
                 choice=self.choice,

@@ -27,7 +27,7 @@ from runner.local.preparation import (
     refuse_unfinished,
     uncommitted_notes,
 )
-from runner.plan.snapshot import Snapshot
+from runner.plan.snapshot import Snapshot, committed_include
 from runner.repo.repository import Repository
 from runner.schedule.preflight import preflight
 from runner.schedule.task_choice import EVERY_TASK
@@ -95,6 +95,10 @@ def _branch_check(
 def _agent_checks(
     repo: Repository, snapshot: Snapshot, settings: Settings, environ: Mapping[str, str]
 ) -> Iterator[Check]:
+    try:
+        committed_include(repo, snapshot.commit)
+    except FaninError as error:
+        yield Check("include", ok=False, what=error.message, fix=error.advice)
     report = preflight(
         snapshot.plan,
         snapshot.progress,

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from runner import pipeline
 from runner.agents.environment import secrets_of
+from runner.attempt import included_files
 from runner.attempt.attempt import AttemptContext, VerifyCommand, verify_commit
 from runner.config.settings import Settings
 from runner.core.errors import EnvironmentBroken, Interrupted, UsageProblem
@@ -162,7 +163,11 @@ class BranchLander:
         """The secrets that must not be in the work of the batch's agents."""
         chosen = [entry.agent for entry in manifest.entries]
         environ = self._attempt_context.environ
-        return secrets_of(chosen, environ) | Secrets.of(environ, manifest.setup_env)
+        secrets = secrets_of(chosen, environ) | Secrets.of(environ, manifest.setup_env)
+        plain = manifest.env.values()
+        return secrets | included_files.secrets_of(
+            manifest.include, self._repo.origin, plain
+        )
 
     def batch_results(self, manifest: Manifest, folder: Path) -> BatchResults:
         """The batch's results in `folder`, and the secrets that must not be in them."""

@@ -17,7 +17,7 @@ from runner.core.folders import remove_folder
 from runner.core.plurals import pluralize, some_of
 from runner.core.task import AgentSettings, Standing
 from runner.local.journal import Journal
-from runner.plan.snapshot import Snapshot, written_paths
+from runner.plan.snapshot import Snapshot, committed_include, written_paths
 from runner.repo import work_tree
 from runner.repo.repository import Repository
 from runner.schedule.manifest import agents_of
@@ -141,8 +141,9 @@ def check_agents(
     """Check that every chosen task can run and land; what a person should know besides.
 
     InvalidInput, before anything is paid, if an agent, a program, a key or the means to
-    keep the cost limit is missing.
+    keep the cost limit is missing, or if `.worktreeinclude` names what no checkout gets.
     """
+    committed_include(repo, snapshot.commit)  # raises if it is not valid
     report = preflight(
         snapshot.plan,
         snapshot.progress,

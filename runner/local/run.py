@@ -20,6 +20,7 @@ from typing import Literal
 
 from runner import pipeline
 from runner.agents.environment import secrets_of
+from runner.attempt import included_files
 from runner.attempt.attempt import AttemptContext
 from runner.attempt.pooled_workspaces import PooledWorkspaces
 from runner.attempt.workspace_pool import WorkspacePool
@@ -48,7 +49,7 @@ from runner.local.preparation import (
 )
 from runner.local.recovery import recover
 from runner.local.rolling import RollingRun
-from runner.plan.snapshot import Snapshot
+from runner.plan.snapshot import Snapshot, committed_include
 from runner.policy.redaction import Secrets
 from runner.repo.command import end_all
 from runner.repo.repository import Repository
@@ -159,10 +160,18 @@ class LocalRun:
         used_agents = agents_of_open_tasks(snapshot, self._settings, choice)
         self._observer.add_secrets(secrets_of(used_agents, self._environ))
         self._observer.add_secrets(Secrets.of(self._environ, self._settings.setup_env))
+        include = (
+            *self._settings.include,
+            *committed_include(self._repo, snapshot.commit),
+        )
+        included = included_files.look(
+            include, self._repo.origin, self._settings.env.values()
+        )
+        self._observer.add_secrets(included.secrets)
         uncommitted = uncommitted_notes(
             self._repo, snapshot, self._settings, self._lander.branch
         )
-        for note in (*notes, *uncommitted):
+        for note in (*notes, *uncommitted, *included.notes):
             self._observer.note(note)
         self.journal.tidy()
         self.journal.remove_old_runs(

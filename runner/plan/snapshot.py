@@ -22,12 +22,14 @@ from runner.plan.task_rules import apply_rules, effective_rules
 from runner.plan.trees import (
     CommittedState,
     CommitTree,
+    WorkTree,
     decode_text,
     exists,
     ignored_note,
     missing_in_commit,
     work_tree,
 )
+from runner.policy import include_rules
 from runner.repo.object_database import WritableDatabase
 from runner.repo.repository import Repository
 
@@ -299,6 +301,29 @@ def read_template(path: str | None, text: bytes | None) -> str | None:
 def committed_template(repo: Repository, commit: str, path: str | None) -> str | None:
     """The prompt template at `path` in the commit, checked as by `read_template`."""
     return read_template(path, repo.file(commit, path) if path is not None else None)
+
+
+def committed_include(repo: Repository, commit: str) -> tuple[str, ...]:
+    """The patterns of the commit's `.worktreeinclude`. Raises InvalidInput if one of them
+    names what no checkout gets.
+    """
+    # mostly there is none: the running process answers, and no git is started
+    path = include_rules.FILE
+    if repo.reader.info(f"{commit}:{path}") is None:
+        return ()
+    return _include_patterns(decode_text(path, repo.file(commit, path)))
+
+
+def work_tree_include(root: Path) -> tuple[str, ...]:
+    """The same for the file in the folder `root`."""
+    return _include_patterns(WorkTree(root).read(include_rules.FILE))
+
+
+def _include_patterns(text: str | None) -> tuple[str, ...]:
+    patterns, problems = include_rules.read_file(text or "")
+    if problems:
+        raise InvalidInput(problems)
+    return tuple(patterns)
 
 
 def record_progress(

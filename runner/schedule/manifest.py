@@ -37,6 +37,7 @@ def build_manifest(
     tree: Tree | None = None,
     run_attempt: int = 1,
     agent_of: AgentOf | None = None,
+    include: Sequence[str] = (),
 ) -> Manifest:
     """The manifest of a batch: every task's text, agent, limits, attempt and last error.
 
@@ -44,6 +45,7 @@ def build_manifest(
     another attempt, `template` the text of the prompt template, `share` what each
     attempt may cost in US dollars. `tree` has the files of `base`; without it, prompts
     do not quote them. `agent_of` chooses among a task's agents; else the first runs.
+    `include` are the patterns of the `.worktreeinclude` of `base`.
 
     Raises InvalidInput if a task has no agent.
     """
@@ -72,6 +74,7 @@ def build_manifest(
         retry=tuple(retry),
         prompt_template=template,
         env=settings.env,
+        include=(*settings.include, *include),
         setup=settings.setup,
         setup_env=settings.setup_env,
         setup_timeout=settings.setup_timeout,

@@ -41,6 +41,7 @@ def test_the_defaults() -> None:
         "on_limit_max": 43_200.0,
         "keep_runs": 20,
         "keep_runs_size": 500 * 2**20,
+        "include": (),
         "setup": None,
         "setup_env": (),
         "setup_timeout": 600.0,

@@ -52,6 +52,7 @@ SAMPLES: dict[str, tuple[str, object]] = {
     "schedule": ("rolling", "rolling"),
     "max_attempts": ("7", 7),
     "timeout": ("7m", 420.0),
+    "include": ("node_modules\n.env.local", ("node_modules", ".env.local")),
     "setup": ("npm ci\nmake", "npm ci\nmake"),
     "setup_env": ("NPM_TOKEN\nOTHER", ("NPM_TOKEN", "OTHER")),
     "on_limit": ("stop", "stop"),
