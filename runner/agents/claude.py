@@ -22,6 +22,7 @@ from runner.agents.outcome import (
     token_count,
 )
 from runner.agents.process import Outcome
+from runner.agents.stream import StreamLine, text_of, tool_call, tool_output
 from runner.agents.usage_limits import limit_failure, plausible, sentence_limit
 from runner.core.manifest import BatchEntry
 from runner.core.result import Failure, FailureKind, Usage
@@ -34,12 +35,20 @@ _DEFAULTS = {
     "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
     "DISABLE_AUTOUPDATER": "1",
 }
+_COUNTERS = (
+    "input_tokens",
+    "output_tokens",
+    "cache_creation_input_tokens",
+    "cache_read_input_tokens",
+)
 _OPTIONS = (
     "-p",
     "--output-format",
     "stream-json",
     # Without it, claude refuses stream-json.
     "--verbose",
+    # Also while the model thinks, so that it does not look idle.
+    "--include-partial-messages",
     "--permission-mode",
     "acceptEdits",
     # No settings, hooks or MCP servers of the user or the repository: every attempt
@@ -88,20 +97,64 @@ class Claude:
         answer = answer or read_json_object(folder.stdout) or {}
         return Verdict(_failure(answer, limit, outcome), _usage(answer))
 
+    def stream_line(self, event: Json) -> StreamLine:
+        match event.get("type"):
+            case "assistant" | "user":
+                return _blocks(dig(event, "message", "content"))
+            case "stream_event" if dig(event, "event", "type") == "message_delta":
+                # The end of one of the model's messages.
+                return StreamLine(tokens=_tokens(dig(event, "event", "usage")))
+            case "result":
+                # Its text has been said already, unless it is an error.
+                text = _error_message(event) if event.get("is_error") else ""
+                return StreamLine(
+                    text,
+                    tokens=_tokens(event.get("usage")),
+                    cost_usd=dollars(event.get("total_cost_usd")),
+                    is_total=True,
+                )
+        return StreamLine()
+
 
 def _usage(answer: Json) -> Usage:
-    counters = (
-        "input_tokens",
-        "output_tokens",
-        "cache_creation_input_tokens",
-        "cache_read_input_tokens",
-    )
-    counts = [token_count(dig(answer, "usage", name)) for name in counters]
     return make_usage(
         answer.get("result"),
-        tokens=sum_reported(*counts),
+        tokens=_tokens(answer.get("usage")),
         cost_usd=dollars(answer.get("total_cost_usd")),
     )
+
+
+def _tokens(usage: object) -> int | None:
+    counts = [token_count(dig(usage, name)) for name in _COUNTERS]
+    return sum_reported(*counts)
+
+
+def _blocks(content: object) -> StreamLine:
+    """What the blocks of a message say."""
+    if not isinstance(content, list):
+        return StreamLine()
+    texts: list[str] = []
+    tool_calls = 0
+    for block in content:
+        match dig(block, "type"):
+            case "text":
+                texts.append(text_of(dig(block, "text")))
+            case "tool_use":
+                call = tool_call(dig(block, "name"), dig(block, "input"))
+                texts.append(call.text)
+                tool_calls += 1
+            case "tool_result":
+                texts.append(_tool_result(dig(block, "content")))
+    text = "\n".join(text for text in texts if text)
+    return StreamLine(text, tool_calls=tool_calls)
+
+
+def _tool_result(content: object) -> str:
+    """The text of a tool's answer, which is a text or a list of blocks."""
+    if not isinstance(content, list):
+        return tool_output(content).text
+    texts = [text_of(dig(block, "text")) for block in content]
+    return tool_output("\n".join(texts)).text
 
 
 def _failure(answer: Json, limit: object, outcome: Outcome) -> Failure | None:

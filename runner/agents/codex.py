@@ -25,6 +25,7 @@ from runner.agents.outcome import (
     token_count,
 )
 from runner.agents.process import Outcome
+from runner.agents.stream import StreamLine, text_of, tool_call, tool_output
 from runner.agents.usage_limits import limit_failure, plausible, sentence_limit
 from runner.core.manifest import BatchEntry
 from runner.core.result import Failure, FailureKind
@@ -77,6 +78,49 @@ class Codex:
                 summary = str(dig(event, "item", "text"))
         failure = _failure(outcome, error, completed=completed)
         return Verdict(failure, make_usage(summary, tokens=tokens))
+
+    def stream_line(self, event: Json) -> StreamLine:
+        match event.get("type"):
+            case "item.started":
+                return _started(event.get("item"))
+            case "item.completed":
+                return _completed(event.get("item"))
+            case "turn.completed":
+                sent = token_count(dig(event, "usage", "input_tokens"))
+                received = token_count(dig(event, "usage", "output_tokens"))
+                return StreamLine(tokens=sum_reported(sent, received))
+            case "turn.failed":
+                return StreamLine(_message(text_of(dig(event, "error", "message"))))
+        return StreamLine()
+
+
+def _started(item: object) -> StreamLine:
+    match dig(item, "type"):
+        case "command_execution":
+            return tool_call("$", item)
+        case "mcp_tool_call":
+            return tool_call(dig(item, "tool"), dig(item, "arguments"))
+    return StreamLine()
+
+
+def _completed(item: object) -> StreamLine:
+    match dig(item, "type"):
+        case "agent_message" | "reasoning":
+            return StreamLine(text_of(dig(item, "text")))
+        case "error":
+            return StreamLine(text_of(dig(item, "message")))
+        case "command_execution":
+            return tool_output(dig(item, "aggregated_output"))
+        case "web_search":
+            return tool_call("web search", item)
+        case "file_change":
+            changes = dig(item, "changes")
+            paths = [
+                text_of(dig(change, "path"))
+                for change in (changes if isinstance(changes, list) else [])
+            ]
+            return tool_call("edit", {"path": " ".join(paths)})
+    return StreamLine()
 
 
 def _failure(outcome: Outcome, error: str | None, *, completed: bool) -> Failure | None:

@@ -25,6 +25,7 @@ from runner.agents.outcome import (
     token_count,
 )
 from runner.agents.process import Outcome
+from runner.agents.stream import StreamLine, text_of, tool_call, tool_output
 from runner.agents.usage_limits import sentence_limit
 from runner.core.manifest import BatchEntry
 from runner.core.result import Failure, FailureKind, Usage
@@ -67,6 +68,24 @@ class Copilot:
     def read(self, outcome: Outcome, folder: AttemptFolder) -> Verdict:
         events = list(json_lines(folder.stdout))
         return Verdict(_failure(events, outcome), _usage(events))
+
+    def stream_line(self, event: Json) -> StreamLine:
+        data = event.get("data")
+        match event.get("type"):
+            case "assistant.message":
+                return StreamLine(text_of(dig(data, "content")))
+            case "tool.execution_start":
+                return tool_call(dig(data, "toolName"), dig(data, "arguments"))
+            case "tool.execution_complete":
+                answer = dig(data, "error", "message") or dig(data, "result", "content")
+                return tool_output(answer)
+            case "assistant.usage":
+                sent = token_count(dig(data, "inputTokens"))
+                received = token_count(dig(data, "outputTokens"))
+                return StreamLine(tokens=sum_reported(sent, received))
+            case "session.error":
+                return StreamLine(text_of(dig(data, "message")))
+        return StreamLine()
 
 
 def _data_of(events: Sequence[Json], kind: str) -> Iterator[object]:

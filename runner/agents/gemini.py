@@ -1,14 +1,16 @@
 """Google's Gemini CLI (`@google/gemini-cli`), tested with 0.61.0.
 
-Prints one JSON object: on standard output for a success, on standard error, with
+Prints JSON Lines; the last one is `result`. With `-o json`, which `args` may ask for, it
+prints one JSON object: on standard output for a success, on standard error, with
 `error.code`, for a failure. The exit status is the HTTP status modulo 256 (144 for
-400). No cost is reported. Below a world-writable folder such as /tmp it ignores every
-settings file except the one in its home.
+400); the lines do not have it. No cost is reported. Below a world-writable folder such
+as /tmp it ignores every settings file except the one in its home.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 from runner.agents.base import AttemptFolder, Invocation, Traits, Verdict
 from runner.agents.outcome import (
@@ -17,6 +19,7 @@ from runner.agents.outcome import (
     dig,
     failed,
     failure_for_status,
+    json_lines,
     last_json_object,
     make_usage,
     process_failure,
@@ -26,6 +29,7 @@ from runner.agents.outcome import (
     token_count,
 )
 from runner.agents.process import Outcome
+from runner.agents.stream import StreamLine, text_of, tool_call, tool_output
 from runner.agents.usage_limits import sentence_limit
 from runner.core.manifest import BatchEntry
 from runner.core.result import Failure, FailureKind, Usage
@@ -34,6 +38,8 @@ _WRITE_TOOLS = ("write_file", "replace")
 # The CLI's own code for "no way to authenticate". Its own codes are smaller than every
 # HTTP status.
 _NO_AUTH = 41
+_NO_KEY = {"code": _NO_AUTH, "message": "gemini found no way to log in"}
+_FIRST_STATUS, _OVERLOADED = 400, 529
 _SETTINGS = {
     "security": {"auth": {"selectedType": "gemini-api-key"}},
     "privacy": {"usageStatisticsEnabled": False},
@@ -57,17 +63,122 @@ class Gemini:
     )
 
     def build(self, entry: BatchEntry, folder: AttemptFolder) -> Invocation:
-        argv = ["gemini", "--approval-mode", "yolo", "--skip-trust", "-o", "json"]
+        argv = [
+            "gemini",
+            "--approval-mode",
+            "yolo",
+            "--skip-trust",
+            "-o",
+            "stream-json",
+        ]
         if entry.agent.model:
             argv += ["-m", entry.agent.model]
         argv += entry.agent.args
         return Invocation(argv, files={".gemini/settings.json": json.dumps(_SETTINGS)})
 
     def read(self, outcome: Outcome, folder: AttemptFolder) -> Verdict:
+        events = list(json_lines(folder.stdout))
+        if any("type" in event for event in events):
+            return _verdict(events, outcome)
+        if outcome.exit_code == _NO_AUTH and not events:
+            # Before its first line it says so in words.
+            return Verdict(_model_failure(_NO_KEY, outcome), make_usage(None))
         answer = read_json_object(folder.stdout) or {}
         if "response" not in answer and (end := cut_object(folder.stdout, "stats")):
             answer = {**end, "response": None}
         return Verdict(_failure(answer, outcome), _usage(answer))
+
+    def stream_line(self, event: Json) -> StreamLine:
+        match event.get("type"):
+            case "message" if event.get("role") == "assistant":
+                text = text_of(event.get("content"))
+                return StreamLine(text, continues=event.get("delta") is True)
+            case "tool_use":
+                return tool_call(event.get("tool_name"), event.get("parameters"))
+            case "tool_result":
+                answer = event.get("output") or dig(event, "error", "message")
+                return tool_output(answer)
+            case "error":
+                return StreamLine(text_of(event.get("message")))
+            case "result":
+                text = _message_in(text_of(dig(event, "error", "message")))
+                tokens = token_count(dig(event, "stats", "total_tokens"))
+                return StreamLine(text, tokens=tokens, is_total=True)
+        return StreamLine()
+
+
+def _verdict(events: Sequence[Json], outcome: Outcome) -> Verdict:
+    """The verdict on JSON Lines."""
+    result: Json = {}
+    summary = ""
+    for event in events:
+        kind = event.get("type")
+        if kind == "result":
+            result = event
+        elif kind in {"tool_use", "tool_result"}:
+            # The last words are those after the last tool.
+            summary = ""
+        elif kind == "message" and event.get("role") == "assistant":
+            summary += text_of(event.get("content"))
+    tokens = token_count(dig(result, "stats", "total_tokens"))
+    usage = make_usage(summary, tokens=tokens)
+    return Verdict(_failure_of_stream(events, result, outcome), usage)
+
+
+def _failure_of_stream(
+    events: Sequence[Json], result: Json, outcome: Outcome
+) -> Failure | None:
+    failure = stop_failure(outcome)
+    if failure is not None:
+        return failure
+    if outcome.exit_code and result.get("status") == "error":
+        message = text_of(dig(result, "error", "message"))
+        error = {"code": _status(outcome.exit_code), "message": message}
+        return _model_failure(error, outcome)
+    failure = process_failure(outcome)
+    if failure is not None:
+        return failure
+    if not result:
+        message = "gemini ended without its closing line"
+        return failed(FailureKind.AGENT_ERROR, message, outcome)
+    for tool in _WRITE_TOOLS:
+        if _never_succeeded(events, tool):
+            message = f"none of gemini's {tool} calls was carried out"
+            return failed(FailureKind.PERMISSION, message, outcome)
+    return None
+
+
+def _status(exit_code: int) -> int | None:
+    """The HTTP status of which this is the exit status, None if it may be none."""
+    if exit_code == _OVERLOADED - 2 * 256:
+        return _OVERLOADED
+    return exit_code + 256 if exit_code >= _FIRST_STATUS - 256 else None
+
+
+def _never_succeeded(events: Sequence[Json], tool: str) -> bool:
+    """Whether the tool was called and each of its calls failed."""
+    calls: set[str] = set()
+    failed_once = False
+    for event in events:
+        if event.get("type") == "tool_use" and event.get("tool_name") == tool:
+            calls.add(str(event.get("tool_id")))
+        elif event.get("type") == "tool_result" and str(event.get("tool_id")) in calls:
+            if event.get("status") == "success":
+                return False
+            failed_once = True
+    return failed_once
+
+
+def _message_in(text: str) -> str:
+    """The message of the model's API if the text quotes its JSON, else the text."""
+    start = text.find("{")
+    try:
+        answer, _ = (
+            json.JSONDecoder().raw_decode(text[start:]) if start >= 0 else ("", 0)
+        )
+    except (ValueError, RecursionError):
+        return text
+    return text_of(dig(answer, "error", "message")) or text
 
 
 def _usage(answer: Json) -> Usage:
@@ -104,9 +215,8 @@ def _model_failure(error: object, outcome: Outcome) -> Failure:
     code = dig(error, "code")
     status = 401 if code == _NO_AUTH else code
     message = str(dig(error, "message") or "")
-    # The message may itself be the JSON that the model's API answered with.
-    inner_message = dig(last_json_object(message), "error", "message")
-    text = str(inner_message or message)
+    # The message may quote the JSON that the model's API answered with.
+    text = _message_in(message)
     limited = sentence_limit("gemini", text, outcome)
     return limited or failure_for_status(status, text, outcome)
 

@@ -26,6 +26,7 @@ from runner.agents.outcome import (
     token_count,
 )
 from runner.agents.process import Outcome
+from runner.agents.stream import StreamLine, text_of, tool_call, tool_output
 from runner.agents.usage_limits import sentence_limit
 from runner.core.manifest import BatchEntry
 from runner.core.result import Failure, FailureKind, Usage
@@ -75,6 +76,27 @@ class Opencode:
     def read(self, outcome: Outcome, folder: AttemptFolder) -> Verdict:
         events = list(json_lines(folder.stdout))
         return Verdict(_failure(events, outcome), _usage(events))
+
+    def stream_line(self, event: Json) -> StreamLine:
+        part = event.get("part")
+        match event.get("type"):
+            case "text" | "reasoning":
+                return StreamLine(text_of(dig(part, "text")))
+            case "tool_use":
+                state = dig(part, "state")
+                call = tool_call(dig(part, "tool"), dig(state, "input"))
+                answer = tool_output(dig(state, "error") or dig(state, "output"))
+                text = "\n".join(filter(None, (call.text, answer.text)))
+                return StreamLine(text, tool_calls=1)
+            case "step_finish":
+                return StreamLine(
+                    tokens=token_count(dig(part, "tokens", "total")),
+                    # 0 is unknown
+                    cost_usd=dollars(dig(part, "cost")) or None,
+                )
+            case "error":
+                return StreamLine(text_of(dig(event, "error", "data", "message")))
+        return StreamLine()
 
 
 def _usage(events: Sequence[Json]) -> Usage:

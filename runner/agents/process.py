@@ -30,6 +30,7 @@ from secrets import token_hex
 from typing import IO, BinaryIO, Literal, NamedTuple
 
 from runner.agents import supervisor
+from runner.agents.stream import Stream
 from runner.core.errors import EnvironmentBroken
 from runner.policy.masking import Masker
 from runner.policy.redaction import NONE, Secrets
@@ -134,6 +135,7 @@ def run(
     on_start: Callable[[str], object] = lambda _: None,
     echo: Callable[[bytes], object] | None = None,
     stdout: Path | None = None,
+    stream: Stream | None = None,
     secrets: Secrets = NONE,
 ) -> Outcome:
     """Run a program to its end. Raises EnvironmentBroken if it cannot be started.
@@ -146,6 +148,7 @@ def run(
         it cannot be written, the program goes on.
     echo: gets the masked output as it arrives.
     stdout: gets standard output alone, as it is.
+    stream: makes text for people of that, for the log, the tail and `echo`.
     secrets: masked in the log, in the tail and in what `echo` gets.
     """
     cookie = token_hex(16)
@@ -174,7 +177,7 @@ def run(
         assert pipe is not None
         # Writable, because its beginning may be freed.
         growing = files.enter_context(stdout.open("r+b")) if stdout else None
-        recorder = _Recorder(sink, pipe, growing, echo, Masker(secrets.names))
+        recorder = _Recorder(sink, pipe, growing, stream, echo, secrets)
         recorder.wake_at_exit_of(child)
         try:
             reason = _wait(child, recorder, started, timeout, idle_timeout, cancel)
@@ -316,13 +319,17 @@ class _Recorder:
         sink: FileIO,
         pipe: IO[bytes],
         growing: BinaryIO | None,
+        stream: Stream | None,
         echo: Callable[[bytes], object] | None,
-        masker: Masker,
+        secrets: Secrets,
     ) -> None:
         self._sink = sink
         self._growing = growing
         self._echo = echo
-        self._masker = masker
+        self._stream = stream
+        # One for each stream: what one prints may come in the middle of a secret.
+        self._masker = Masker(secrets.names)
+        self._stdout_masker = Masker(secrets.names)
         self._fd = pipe.fileno()
         os.set_blocking(self._fd, False)
         self._read_pause = 0.0
@@ -375,6 +382,9 @@ class _Recorder:
             pass
         if self._exit_fd is not None:
             os.close(self._exit_fd)
+        if self._stream is not None:
+            self._record(self._stdout_masker.feed(self._stream.flush()))
+        self._record(self._stdout_masker.flush())
         self._record(self._masker.flush())
         if self._dropped:
             gap = f"\n[... {self._dropped} bytes left out ...]\n"
@@ -394,7 +404,10 @@ class _Recorder:
             return False
         self._free_beginning(self._growing)
         data = self._growing.read(_CHUNKS_PER_TURN * _CHUNK)
-        self._record(self._masker.feed(self._behind_gap(data)))
+        text = self._behind_gap(data)
+        if self._stream is not None:
+            text = self._stream.feed(text)
+        self._record(self._stdout_masker.feed(text))
         return bool(data)
 
     def _behind_gap(self, data: bytes) -> bytes:
@@ -423,7 +436,9 @@ class _Recorder:
         unread = excess - growing.tell()
         if unread > 0:
             # It prints faster than it is read. The log has no room for it either.
-            self._record(self._masker.flush())
+            self._record(self._stdout_masker.flush())
+            if self._stream is not None:
+                self._stream.skip()
             self._dropped += unread
             growing.seek(excess)
             self._is_in_gap = True

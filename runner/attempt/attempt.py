@@ -23,6 +23,7 @@ from runner.agents.environment import (
     secrets_of,
 )
 from runner.agents.outcome import process_failure
+from runner.agents.stream import Stream, StreamingAgent, UsageSoFar
 from runner.attempt import (
     archive,
     detours,
@@ -60,6 +61,10 @@ def _do_nothing() -> None:
     pass
 
 
+def _ignore_usage(_usage: UsageSoFar) -> None:
+    pass
+
+
 def _ignore_slot(_slot: int) -> None:
     pass
 
@@ -77,11 +82,12 @@ class AttemptContext:
     """The inputs of an attempt from the executor that runs it.
 
     `environ` is the environment to pass allow-listed variables from, `setup_environ`
-    that for set-up if it is another one. `cancel` ends the
-    attempt when it is set. `run_attempt` counts the runs of one job on GitHub, and
-    `job` has the ids of run and job, as in `Result`. `echo` receives the agent's output
-    as it comes. `secrets` are added to those of the agent's settings. `slots` are shared
-    by all that runs at once; `slot` is the number that this attempt has of them.
+    that for set-up if it is another one. `cancel` ends the attempt when it is set.
+    `run_attempt` counts the runs of one job on GitHub, and `job` has the ids of run and
+    job, as in `Result`. `echo` receives the agent's output as it comes, `on_usage` what
+    it says that it has used so far. `secrets` are added to those of the agent's
+    settings. `slots` are shared by all that runs at once; `slot` is the number that this
+    attempt has of them.
 
     `on_start` is called with the slot, `on_phase` when the attempt enters a phase.
     `on_ready` gets the workspace when set-up has ended and the agent is to start.
@@ -96,6 +102,7 @@ class AttemptContext:
     run_attempt: int = 1
     job: str | None = None
     echo: Callable[[bytes], object] | None = None
+    on_usage: Callable[[UsageSoFar], object] = _ignore_usage
     on_start: Callable[[int], object] = _ignore_slot
     on_phase: Callable[[Phase], object] = _ignore_phase
     on_ready: Callable[[Workspace], object] = _take_no_notice
@@ -362,8 +369,16 @@ def _run_agent(
         echo=context.echo,
         on_start=partial(_record_cookie, attempt),
         stdout=attempt_folder.stdout if settings.preset else None,
+        stream=_stream_of(agent, context),
         secrets=attempt.secrets,
     )
+
+
+def _stream_of(agent: agents.Agent, context: AttemptContext) -> Stream | None:
+    """Reads the agent's lines while it works, if it prints any that can be read."""
+    if isinstance(agent, StreamingAgent):
+        return Stream(agent, context.on_usage)
+    return None
 
 
 def _contract_variables(

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from runner import pipeline
+from runner.agents.stream import UsageSoFar
 from runner.core.events import (
     AgentOutput,
     AttemptEnded,
@@ -75,6 +76,7 @@ class AttemptRunner:
                 on_agent_exit=agent_exited,
                 wait_until_durable=before_result,
                 echo=reports.output.feed,
+                on_usage=reports.used,
             ),
             workspaces=self._workspaces,
         )
@@ -91,6 +93,7 @@ class AttemptReports:
     ) -> None:
         self._observer, self._batch, self._entry = observer, manifest.batch, entry
         self._slot, self._log = 0, log_path(manifest, entry)
+        self._usage = UsageSoFar()
         self.output = LastLine(self._report_output)
 
     def started(self, slot: int) -> None:
@@ -133,6 +136,11 @@ class AttemptReports:
             )
         )
 
+    def used(self, usage: UsageSoFar) -> None:
+        """Report the usage with the next line, at the latest when the agent has ended."""
+        self._usage = usage
+        self.output.report_again()
+
     def _report_output(self, line: str) -> None:
         self._observer.observe(
             AgentOutput(
@@ -140,5 +148,8 @@ class AttemptReports:
                 task=self._entry.task.id,
                 attempt=self._entry.attempt,
                 last_line=line,
+                tokens=self._usage.tokens,
+                cost_usd=self._usage.cost_usd,
+                tool_calls=self._usage.tool_calls,
             )
         )

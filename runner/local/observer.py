@@ -248,6 +248,10 @@ class LastLine:
             self._reported_at = now
             self.finish()
 
+    def report_again(self) -> None:
+        """Report the last line once more, because something else has changed."""
+        self._reported_line = ""
+
     def finish(self) -> None:
         """Report the last line, unless it was reported already."""
         line = _last_line(self._tail)

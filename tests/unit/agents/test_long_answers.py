@@ -13,7 +13,7 @@ from runner import agents
 from runner.agents import outcome, process
 from runner.agents.base import AttemptFolder
 from runner.agents.process import EndReason, Outcome
-from runner.policy.masking import Masker
+from runner.policy.redaction import Secrets
 
 MIB = 2**20
 LIMIT = MIB
@@ -116,7 +116,9 @@ def test_a_key_that_is_torn_where_output_is_left_out_is_in_no_log(
         (tmp_path / "stdout").open("r+b") as stdout,
         os.fdopen(reader, "rb") as pipe,
     ):
-        recorder = process._Recorder(log, pipe, stdout, None, Masker([key.decode()]))
+        recorder = process._Recorder(
+            log, pipe, stdout, None, None, Secrets({key.decode(): "KEY"})
+        )
         while recorder.pump(0):
             pass
         recorder.finish()
