@@ -321,7 +321,11 @@ def status(repo_path: str, /, as_json: bool, **flags: FlagValue | None) -> int:
     if as_json:
         from runner.ui import plan_json
 
-        click.echo(plan_json.graph_report(views, snapshot.graph))
+        requests = [
+            {"kind": request.kind, "tasks": request.tasks, "branch": request.branch}
+            for request in journal.requests.read().values()
+        ]
+        click.echo(plan_json.graph_report(views, snapshot.graph, requests))
     else:
         from runner.ui.terminal import RunConsole, print_views
 
@@ -330,10 +334,23 @@ def status(repo_path: str, /, as_json: bool, **flags: FlagValue | None) -> int:
             click.echo(waiting_message(waiting_branch))
         for work in other_work:
             click.echo(waiting_message(work.branch, work.target))
+        _print_requests(journal, settings.branch or repo.current_branch())
         _print_limits(journal)
     if any(view.state in {"failed", "blocked"} for view in views):
         return EXIT_TASKS_FAILED
     return EXIT_DONE
+
+
+def _print_requests(journal: Journal, branch: str | None) -> None:
+    """Print what persons asked for and no run has taken yet."""
+    from runner.core.documents import clean
+    from runner.plan.requests import describe
+
+    for request in journal.requests.read().values():
+        what = describe(request, request.tasks)
+        if request.branch != branch:
+            what += f" on {request.branch}"
+        click.echo(clean(f"asked for: {what}; done when a run next chooses tasks"))
 
 
 def _print_limits(journal: Journal) -> None:

@@ -1,24 +1,28 @@
-"""The commands that change the progress of tasks: `retry` and `skip`."""
+"""The commands that change the progress of tasks: `retry` and `skip`.
+
+While a run goes on, they leave a request, which it applies when it next chooses tasks.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import click
 
 from runner.cli import completion
-from runner.cli.context import open_project, task_views, waiting_message
+from runner.cli.context import branch_snapshot, open_project, task_views, unlanded_work
 from runner.cli.options import settings_options
 from runner.core.errors import EXIT_DONE, UsageProblem
 
 if TYPE_CHECKING:
     from runner.config.settings import FlagValue, Settings
-    from runner.plan.progress import Progress
+    from runner.local.journal import Journal
+    from runner.plan.requests import Request
     from runner.plan.snapshot import Snapshot
+    from runner.repo.repository import Repository
 
-    # Returns the new progress and the ids of the tasks that it changes.
-    Change = Callable[[Snapshot, Settings], tuple[Progress, Sequence[str]]]
+# A command that holds the repository's lock, or a run that ends, is done before.
+_WAIT_SECONDS = 10
 
 
 @click.command()
@@ -40,28 +44,26 @@ def retry(
     The count of attempts made is never lowered. A completed task is run again only
     with --redo; its change stays, and the new attempt starts from it.
     """
-    from runner.plan.snapshot import with_retries
+    from runner.plan.requests import RetryRequest
 
     if not task_ids and not failed:
         raise UsageProblem("no tasks given", "give their ids, or --failed")
-
-    def grant_attempt(
-        snapshot: Snapshot, settings: Settings
-    ) -> tuple[Progress, Sequence[str]]:
-        ids: Sequence[str] = task_ids or _failed_tasks(snapshot, settings)
-        if not redo:
-            return with_retries(snapshot, ids, settings.max_attempts), ids
-        progress = snapshot.progress
-        for task in snapshot.tasks_named(ids):
-            progress = progress.with_redo(task, settings.max_attempts)
-        return progress, ids
-
-    return _change_progress(repo_path, flags, "Retry", grant_attempt)
+    repo, settings = open_project(repo_path, flags)
+    branch, snapshot = _current_snapshot(repo, settings)
+    ids = task_ids or _failed_tasks(snapshot, settings)
+    request = RetryRequest(
+        branch=branch,
+        plan=settings.plan,
+        progress=settings.progress,
+        tasks=ids,
+        redo=redo,
+    )
+    return _submit(repo, settings, snapshot, request)
 
 
-def _failed_tasks(snapshot: Snapshot, settings: Settings) -> list[str]:
+def _failed_tasks(snapshot: Snapshot, settings: Settings) -> tuple[str, ...]:
     views = task_views(snapshot, settings)
-    return [view.task.id for view in views if view.state == "failed"]
+    return tuple(view.task.id for view in views if view.state == "failed")
 
 
 @click.command()
@@ -87,94 +89,94 @@ def skip(
     **flags: FlagValue | None,
 ) -> int:
     """Never run these tasks; `fanin retry` undoes it."""
-    from runner.plan.snapshot import refuse_landed
-
-    def mark_skipped(snapshot: Snapshot, _: Settings) -> tuple[Progress, Sequence[str]]:
-        progress = snapshot.progress
-        tasks = snapshot.tasks_named(task_ids)
-        refuse_landed(snapshot, tasks, "skip tasks that are still open")
-        for task in tasks:
-            progress = progress.with_skip(task, satisfied=satisfied)
-        return progress, task_ids
-
-    return _change_progress(repo_path, flags, "Skip", mark_skipped)
-
-
-def _change_progress(
-    repo_path: str, flags: Mapping[str, FlagValue | None], verb: str, change: Change
-) -> int:
-    """Commit a change of the progress file, and of the plan's own marks."""
-    from runner.local.journal import Journal
-    from runner.local.preparation import refuse_unfinished, target_branch
-    from runner.local.unlanded_work import has_unlanded_work
-    from runner.local.unrecorded import (
-        commit_progress,
-        counted_snapshot,
-        recorded_event,
-    )
-    from runner.plan.snapshot import read_snapshot
-    from runner.repo import work_tree
+    from runner.plan.requests import SkipRequest
 
     repo, settings = open_project(repo_path, flags)
+    branch, snapshot = _current_snapshot(repo, settings)
+    request = SkipRequest(
+        branch=branch,
+        plan=settings.plan,
+        progress=settings.progress,
+        tasks=task_ids,
+        satisfied=satisfied,
+    )
+    return _submit(repo, settings, snapshot, request)
+
+
+def _current_snapshot(repo: Repository, settings: Settings) -> tuple[str, Snapshot]:
+    """The branch that work lands on, and what counts on it now."""
+    from runner.local.preparation import target_branch
+
+    branch = target_branch(repo, settings)
+    waiting, _ = unlanded_work(repo, settings)
+    waiting_branch = waiting.branch if waiting else None
+    return branch, branch_snapshot(repo, settings, waiting_branch)
+
+
+def _submit(
+    repo: Repository, settings: Settings, snapshot: Snapshot, request: Request
+) -> int:
+    """Apply the request now, or leave it for the run that is in progress.
+
+    Refused is what `snapshot` does not allow; if that changes before the request is
+    applied, the run says so.
+    """
+    from runner.local.journal import Journal, RepositoryInUse
+    from runner.local.requests import apply_request, check_commit
+    from runner.plan.requests import check_request
+
+    if not request.tasks:
+        click.echo("nothing to do")
+        return EXIT_DONE
+    check_request(request, snapshot)
+    rules, max_attempts = settings.task_rules, settings.max_attempts
+    check_commit(repo, snapshot, request, max_attempts, rules)
     journal = Journal(repo.git_dir)
-    with journal.locked():
-        branch = target_branch(repo, settings)
-        refuse_unfinished(repo, branch)
-        state = journal.state()
-        for waiting in state.waiting:
-            if waiting.target == branch and has_unlanded_work(repo, waiting):
-                raise UsageProblem(waiting_message(waiting.branch), "then try again")
-        head = repo.commit(f"refs/heads/{branch}")
-        assert head is not None
-        counted = counted_snapshot(
-            repo,
-            state,
-            branch,
-            head,
-            settings.plan,
-            settings.progress,
-            settings.task_rules,
-        )
-        snapshot = counted.snapshot
-        progress, task_ids = change(snapshot, settings)
-        if not task_ids:
-            click.echo("nothing to do")
+    what = f"{request.kind}: {', '.join(request.tasks)}"
+    try:
+        with journal.locked():
+            _apply_left(repo, settings, journal)
+            apply_request(repo, journal, "", request, max_attempts, rules)
+    except RepositoryInUse:
+        journal.requests.add(request)
+        if _wait_to_apply(repo, settings, journal):
+            click.echo(f"{what}; continue with  fanin run")
             return EXIT_DONE
-        commit = commit_progress(
-            repo,
-            snapshot.with_progress(progress),
-            settings.progress,
-            subject=f"{verb} {', '.join(task_ids)}",
-        )
-        after = read_snapshot(
-            repo, commit, settings.plan, settings.progress, settings.task_rules
-        )
-        _refuse_what_stays_completed(after, progress.reopened)
-        landing = work_tree.plan_landing(repo, branch, head, commit)
-        update = work_tree.land(repo, landing)
-        if not update.landed:
-            raise UsageProblem(
-                f"{branch} could not be updated: {update.text or 'it has moved'}",
-                "fix that and try again",
-            )
-        if counted.ids:
-            journal.record_all([recorded_event(counted.ids)])
-    click.echo(f"{verb.lower()}: {', '.join(task_ids)}; continue with  fanin run")
+        when = "when it next chooses tasks"
+        if (running_on := journal.state().branch) != request.branch:
+            when = f"when it ends: it works on {running_on}"
+        click.echo(f"{what}; recorded, the run in progress applies it {when}")
+    else:
+        click.echo(f"{what}; continue with  fanin run")
     return EXIT_DONE
 
 
-def _refuse_what_stays_completed(after: Snapshot, reopened: Iterable[str]) -> None:
-    """Raises UsageProblem if the plan marks a task in a way that fanin cannot clear.
+def _wait_to_apply(repo: Repository, settings: Settings, journal: Journal) -> bool:
+    """Apply what is in the folder if no run is in progress; whether it was applied.
 
-    Such as a closed issue, or a file in a folder of completed tasks.
+    A run that has not said that it ends looks for requests once more after that.
     """
-    tasks = [after.graph.tasks[task_id] for task_id in reopened]
-    completed = [task.id for task in tasks if after.progress.has_landed(task)]
-    if completed:
-        raise UsageProblem(
-            f"the plan marks {', '.join(completed)} as completed",
-            f"reopen it there, in {after.plan.path}, then try again",
-        )
+    from runner.local.journal import RepositoryInUse
+
+    if journal.state().run is not None:
+        return False
+    try:
+        with journal.locked(_WAIT_SECONDS):
+            _apply_left(repo, settings, journal)
+    except RepositoryInUse:
+        return False
+    return True
+
+
+def _apply_left(repo: Repository, settings: Settings, journal: Journal) -> None:
+    """Apply requests that no run has taken."""
+    from runner.core.documents import clean
+    from runner.local.requests import apply_left_requests
+
+    def note(text: str) -> None:
+        click.echo(f"note: {clean(text)}")
+
+    apply_left_requests(repo, journal, settings.max_attempts, settings.task_rules, note)
 
 
 COMMANDS = (retry, skip)

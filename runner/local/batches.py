@@ -43,6 +43,7 @@ class BatchSchedule:
         while self._counted_rounds < limit:
             if context.cancel.is_set() or account.is_paused:
                 return None
+            snapshot = context.take_requests(snapshot).snapshot
             if stop_reason := account.cost_limit_reached(snapshot, context.choice):
                 return stop_reason
             manifest = context.next_batch(

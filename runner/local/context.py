@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from runner.fan_in.inputs import BatchResults
 from runner.local.journal import Journal
 from runner.local.landing import BranchLander
 from runner.local.observer import MaskingObserver
+from runner.local.requests import TakenRequests, take_requests
 from runner.local.unrecorded import counted_snapshot
 from runner.plan.snapshot import Snapshot, committed_include, committed_template
 from runner.plan.trees import CommitTree
@@ -59,6 +61,25 @@ class RunContext:
             settings.progress,
             settings.task_rules,
         ).snapshot
+
+    def take_requests(
+        self, snapshot: Snapshot, running: Collection[str] = ()
+    ) -> TakenRequests:
+        """Take what persons have asked for since, and report it.
+
+        `snapshot` is what counts now, `running` are the ids of tasks at work.
+        """
+        taken = take_requests(
+            self.journal,
+            snapshot,
+            self.lander.branch,
+            self.settings.progress,
+            self.settings.max_attempts,
+            running,
+        )
+        for note in taken.notes:
+            self.observer.note(note)
+        return taken
 
     def land_unrecorded(self) -> None:
         """Commit what the journal has and the branch lacks, if anything."""

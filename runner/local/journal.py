@@ -2,6 +2,7 @@
 journal, a folder per run.
 
     lock                  held while a fanin process works in this repository
+    requests/             what persons asked for while a run was in progress
     journal.jsonl         one durable line per event; `State.after` folds them
     runs/<run>/           events.jsonl, what has happened in the run
     runs/<run>/<round>/   manifest.json, and results/ with the result folders
@@ -27,11 +28,16 @@ from runner.core.errors import EnvironmentBroken, UsageProblem
 from runner.core.folders import remove_folder
 from runner.core.manifest import Manifest
 from runner.core.task import PlanSettings
+from runner.local.request_folder import RequestFolder
 from runner.plan.changes import ChangeSet, parse_changes
 from runner.repo.work_tree import Landing
 from runner.schedule.limit_waits import LimitWaits, UsageLimit
 
 MANIFEST = "manifest.json"
+
+
+class RepositoryInUse(UsageProblem):
+    """Another fanin works in this repository."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +106,7 @@ class State:
                 return replace(self, landing=_landing(event))
             case "waiting" | "freed":
                 return self._after_waiting_event(event)
-            case "failed" | "recorded":
+            case "failed" | "requested" | "recorded":
                 return self._after_changes(event)
             case "flushed":
                 accepted = self._still_accepted(event.get("rounds"))
@@ -136,7 +142,6 @@ class State:
         if event["event"] == "recorded":
             ids = {_text(each) for each in event["ids"]}
             return replace(self, unrecorded=self._without_changes(ids))
-        # A batch is over in which nothing landed; its failures are not recorded yet.
         unrecorded = Unrecorded(
             _text(event["branch"]),
             _plan(event["plan"]),
@@ -144,13 +149,13 @@ class State:
             ChangeSet(_text(event["id"]), parse_changes(event["changes"])),
         )
         others = self._without_changes({unrecorded.changes.id})
+        after = replace(self, unrecorded=(*others, unrecorded))
+        if event["event"] == "requested":
+            return after
+        # A batch is over in which nothing landed.
         batch = _batch(event)
-        return replace(
-            self,
-            open=_without(self.open, batch),
-            accepted=_without(self.accepted, batch),
-            unrecorded=(*others, unrecorded),
-        )
+        still_open = _without(self.open, batch)
+        return replace(after, open=still_open, accepted=_without(self.accepted, batch))
 
     def _without_changes(self, ids: Container[str]) -> tuple[Unrecorded, ...]:
         return tuple(each for each in self.unrecorded if each.changes.id not in ids)
@@ -218,24 +223,26 @@ class Journal:
     def __init__(self, git_dir: Path) -> None:
         self.folder = git_dir / "fanin"
         self.path = self.folder / "journal.jsonl"
+        self.requests = RequestFolder(self.folder / "requests")
         self._git_dir = git_dir
         self._is_named = False  # whether the journal's own name is durable
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self, wait_seconds: float = 0) -> Iterator[None]:
         """Hold the repository for one fanin.
 
-        UsageProblem, naming the holder, if another one works here.
+        RepositoryInUse, naming the holder, if another one works here and does not end
+        within `wait_seconds`.
         """
         import filelock  # slow to import; most commands only read the journal
 
         self.folder.mkdir(exist_ok=True)
         lock, holder = filelock.FileLock(self.folder / "lock"), self.folder / "holder"
         try:
-            lock.acquire(timeout=0)
+            lock.acquire(timeout=wait_seconds)
         except filelock.Timeout:
             process_id = holder.read_text().strip() if holder.exists() else "unknown"
-            raise UsageProblem(
+            raise RepositoryInUse(
                 f"another fanin is running in this repository (process {process_id})",
                 "wait for it to end, or stop it with Ctrl-C",
             ) from None
@@ -352,7 +359,10 @@ class Journal:
             else:
                 folder.unlink(missing_ok=True)
         for file in list(self.folder.glob(f"**/{durable.HALF_WRITTEN}")):
-            file.unlink(missing_ok=True)
+            # Requests are written without the repository's lock.
+            if file.parent != self.requests.folder:
+                file.unlink(missing_ok=True)
+        self.requests.sweep()
 
     def remove_old_runs(
         self, keep_runs: int, keep_bytes: int, with_kept_work: Collection[str]

@@ -26,7 +26,12 @@ from runner.local.journal import Journal, WaitingWork
 from runner.local.observer import MaskingObserver
 from runner.local.unlanded_work import has_unlanded_work
 from runner.local.unrecorded import commit_progress, counted_snapshot, recorded_event
-from runner.plan.changes import ChangeSet, apply_changes, unrecorded_failures
+from runner.plan.changes import (
+    ChangeSet,
+    apply_changes,
+    requests_subject,
+    unrecorded_failures,
+)
 from runner.plan.snapshot import NO_RULES, Snapshot, read_snapshot
 from runner.policy.redaction import Secrets
 from runner.repo import ref_update, work_tree
@@ -113,17 +118,22 @@ class BranchLander:
             head = self.head()
             snapshot = read_snapshot(self._repo, head, plan, progress_path, NO_RULES)
             applied = apply_changes(snapshot, changes)
-            if self._land_progress(run, applied.snapshot, progress_path):
+            subject = requests_subject(changes)
+            if self._land_progress(run, applied.snapshot, progress_path, subject):
                 self._note_recorded(applied.ids)
                 return
         raise self.moved_too_often()
 
-    def _land_progress(self, run: str, snapshot: Snapshot, progress_path: str) -> bool:
+    def _land_progress(
+        self, run: str, snapshot: Snapshot, progress_path: str, subject: str
+    ) -> bool:
         """Commit the snapshot's progress; False if the branch has moved meanwhile."""
         if snapshot.recorded is None:
             return True
         failures = unrecorded_failures(snapshot)
-        commit = commit_progress(self._repo, snapshot, progress_path, run=run)
+        commit = commit_progress(
+            self._repo, snapshot, progress_path, subject=subject, run=run
+        )
         if not self.land(snapshot.commit, commit, run):
             return False
         self._observer.observe(

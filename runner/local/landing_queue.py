@@ -27,7 +27,12 @@ from runner.local.unrecorded import (
     failed_event,
     recorded_event,
 )
-from runner.plan.changes import ChangeSet, apply_changes
+from runner.plan.changes import (
+    ChangeSet,
+    FailedAttempt,
+    apply_changes,
+    requests_subject,
+)
 from runner.plan.snapshot import Snapshot, read_snapshot
 
 
@@ -185,7 +190,11 @@ class LandingQueue:
         if snapshot.recorded is None:
             return snapshot
         commit = commit_progress(
-            context.repo, snapshot, context.settings.progress, run=context.run
+            context.repo,
+            snapshot,
+            context.settings.progress,
+            subject=requests_subject(self.unrecorded),
+            run=context.run,
         )
         return replace(snapshot, commit=commit, recorded=None)
 
@@ -271,7 +280,7 @@ def _last_failures(
     failures: dict[str, Failure] = {}
     for changes in unrecorded:
         for change in changes.changes:
-            if change.task not in landed:
+            if isinstance(change, FailedAttempt) and change.task not in landed:
                 failures[change.task] = change.failure
     return failures
 

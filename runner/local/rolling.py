@@ -39,6 +39,8 @@ from runner.schedule.ready_queue import ReadyQueue
 # The heads of rolling runs: they keep what is merged, and so every base, from being
 # collected.
 RUN_HEADS = "refs/fanin/runs"
+# Seconds between two looks for requests while a slot is free.
+REQUEST_INTERVAL = 1.0
 
 
 @dataclass(frozen=True)
@@ -142,6 +144,7 @@ class RollingSchedule:
 
     def _start_ready_tasks(self, agent_pool: Executor, disk_pool: Executor) -> None:
         while self._stop_reason is None:
+            self._take_requests()
             manifest = self._choose_task()
             if manifest is None:
                 return
@@ -160,6 +163,14 @@ class RollingSchedule:
                 disk_pool,
             )
             attempt.add_done_callback(partial(self._report_done, manifest))
+
+    def _take_requests(self) -> None:
+        if self._context.cancel.is_set():
+            return
+        running = [_task(manifest).id for manifest in self._running.values()]
+        taken = self._context.take_requests(self._snapshot, running)
+        self._snapshot = taken.snapshot
+        self._landing_queue.unrecorded += taken.changes
 
     def _report_done(self, manifest: Manifest, outcome: Future[Result | None]) -> None:
         self._events.put(AttemptDone(manifest, outcome))
@@ -249,16 +260,14 @@ class RollingSchedule:
 
     def _take_events(self) -> bool:
         """Handle all events, and wait for one if there is nothing to merge, at most
-        until the end of a pause.
+        until the end of a pause, or a moment where a request may be for a free slot.
 
         Returns whether an agent has exited.
         """
         agent_exited = False
         must_wait = not self._unmerged
         while must_wait or not self._events.empty():
-            event = self._context.clock.take(
-                self._events, self._account.seconds_of_pause
-            )
+            event = self._context.clock.take(self._events, self._longest_wait)
             if event is None:
                 return agent_exited
             must_wait = False
@@ -273,6 +282,17 @@ class RollingSchedule:
                 case LandingDone():
                     self._landing_queue.wait_for_landing()
         return agent_exited
+
+    @property
+    def _longest_wait(self) -> float | None:
+        """Seconds; None to wait for the next event."""
+        pause = self._account.seconds_of_pause
+        has_free_slot = len(self._running) < self._account.slots
+        if not has_free_slot or self._stop_reason is not None:
+            return pause
+        if pause is None:
+            return REQUEST_INTERVAL
+        return min(pause, REQUEST_INTERVAL)
 
     # -- merge results --
 

@@ -48,6 +48,7 @@ from runner.local.preparation import (
     uncommitted_notes,
 )
 from runner.local.recovery import recover
+from runner.local.requests import apply_left_requests
 from runner.local.rolling import RollingRun
 from runner.plan.snapshot import Snapshot, committed_include
 from runner.policy.redaction import Secrets
@@ -139,6 +140,7 @@ class LocalRun:
                 interrupted = isinstance(error, Interrupted | KeyboardInterrupt)
                 self._report_end("interrupted" if interrupted else "error", str(error))
                 raise
+            self._apply_left_requests()
             self._report_outcome(outcome)
         if self._cancel.is_set():
             raise Interrupted(self._what_was_stopped(), "continue with  fanin run")
@@ -151,7 +153,8 @@ class LocalRun:
         recover(self._context, self._account)
         refuse_unfinished(self._repo, self._lander.branch)
         complete_partial_clone(self._repo, self._lander.branch)
-        snapshot = self._context.snapshot()
+        # Before named tasks are looked at: a person may have granted them an attempt.
+        snapshot = self._context.take_requests(self._context.snapshot()).snapshot
         choice = self._named.choice(snapshot, self._settings.max_attempts)
         self._context = replace(self._context, choice=choice)
         notes = check_agents(
@@ -216,6 +219,21 @@ class LocalRun:
             )
         self.journal.record("end", run=self.run)
         return outcome
+
+    def _apply_left_requests(self) -> None:
+        """Apply what was asked for at the very end, or for another branch.
+
+        After the journal has the end: a command that finds it there waits for the lock,
+        and applies its request itself.
+        """
+        settings = self._settings
+        apply_left_requests(
+            self._repo,
+            self.journal,
+            settings.max_attempts,
+            settings.task_rules,
+            self._observer.note,
+        )
 
     def _waiting_branch(self) -> str | None:
         """The branch on which this run's work waits, if it does."""

@@ -88,10 +88,27 @@ def failed_event(manifest: Manifest, branch: str, fan_in: FanIn) -> dict[str, An
     }
 
 
+def requested_event(
+    changes: ChangeSet, branch: str, plan: PlanSettings, progress_path: str
+) -> dict[str, Any]:
+    """The journal's event for a request that was decided."""
+    return {
+        "event": "requested",
+        "id": changes.id,
+        "branch": branch,
+        "plan": plan.model_dump(mode="json"),
+        "progress": progress_path,
+        "changes": _as_json(changes.changes),
+    }
+
+
 def recorded_event(ids: Sequence[str]) -> dict[str, Any]:
     """The journal's event for changes that the branch has now."""
     return {"event": "recorded", "ids": list(ids)}
 
 
 def _as_json(changes: Sequence[Change]) -> list[dict[str, Any]]:
-    return [change.model_dump(mode="json", exclude_defaults=True) for change in changes]
+    return [
+        change.model_dump(mode="json", exclude_defaults=True) | {"kind": change.kind}
+        for change in changes
+    ]

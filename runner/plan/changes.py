@@ -1,5 +1,5 @@
 """Changes of the progress that are durable and not on the branch yet: attempts that
-failed. They count as if the branch had them.
+failed, and what a person asked for. They count as if the branch had them.
 
 Each follows a number of attempts of its task, so that none counts twice, whether the
 branch has it already or not.
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 
@@ -23,6 +23,7 @@ from runner.plan.snapshot import Snapshot
 class FailedAttempt(Document):
     """A failed attempt that counts; the fields are those of `Progress.after_failure`."""
 
+    kind: Literal["failed"] = "failed"
     task: str
     attempt: Annotated[int, Field(ge=1)]
     failure: Failure
@@ -49,7 +50,42 @@ class FailedAttempt(Document):
         )
 
 
-Change = FailedAttempt
+class GrantedAttempt(Document):
+    """One more attempt for a task; `redo`: even if it has landed."""
+
+    kind: Literal["retry"]
+    task: str
+    follows: Annotated[int, Field(ge=0)]
+    max_attempts: Annotated[int, Field(ge=1)]
+    redo: bool = False
+
+    def applied_to(self, progress: Progress, task: Task) -> Progress:
+        """The progress with this change; the task has had `follows` attempts."""
+        if not self.redo:
+            return progress.with_retry(task, self.max_attempts)
+        record = progress.record(task)
+        # The branch may have this very change already.
+        if record.status is Status.PENDING and record.attempts:
+            return progress
+        return progress.with_redo(task, self.max_attempts)
+
+
+class SkippedTask(Document):
+    """A task that never runs; `satisfied`: its dependents run all the same."""
+
+    kind: Literal["skip"]
+    task: str
+    follows: Annotated[int, Field(ge=0)]
+    satisfied: bool = False
+
+    def applied_to(self, progress: Progress, task: Task) -> Progress:
+        """The progress with this change; the task has had `follows` attempts."""
+        return progress.with_skip(task, satisfied=self.satisfied)
+
+
+Change = Annotated[
+    FailedAttempt | GrantedAttempt | SkippedTask, Field(discriminator="kind")
+]
 _CHANGES = TypeAdapter(tuple[Change, ...])
 
 
@@ -86,21 +122,27 @@ def apply_changes(snapshot: Snapshot, sets: Iterable[ChangeSet]) -> Applied:
     A change of a task that is not in the plan, or that has had more attempts already,
     changes nothing: the branch has it, or another one in its place.
     """
-    ids = []
+    sets = tuple(sets)
     progress = snapshot.progress
     tasks = snapshot.graph.tasks
-    for change_set in sets:
-        must_wait = False
-        for change in change_set.changes:
+    waiting = [(each.id, change) for each in sets for change in each.changes]
+    while True:
+        still_waiting = []
+        for set_id, change in waiting:
             task = tasks.get(change.task)
             if task is None:
                 continue
             attempts = progress.record(task).attempts
-            must_wait |= attempts < change.follows
-            if attempts == change.follows:
+            if attempts < change.follows:
+                still_waiting.append((set_id, change))
+            elif attempts == change.follows:
                 progress = change.applied_to(progress, task)
-        if not must_wait:
-            ids.append(change_set.id)
+        # What was applied may be what another one follows.
+        if len(still_waiting) == len(waiting):
+            break
+        waiting = still_waiting
+    waiting_ids = {set_id for set_id, _ in waiting}
+    ids = [each.id for each in sets if each.id not in waiting_ids]
     return Applied(snapshot.with_progress(progress), ids)
 
 
@@ -116,3 +158,14 @@ def unrecorded_failures(snapshot: Snapshot) -> Mapping[str, Failure]:
         if before is None or before.attempts < record.attempts:
             failures[task_id] = record.error
     return failures
+
+
+def requests_subject(sets: Iterable[ChangeSet]) -> str:
+    """What persons asked for, as the subject of a commit; "" if nothing."""
+    ids: dict[str, list[str]] = {}
+    for change_set in sets:
+        for change in change_set.changes:
+            if not isinstance(change, FailedAttempt):
+                ids.setdefault(change.kind, []).append(change.task)
+    subject = "; ".join(f"{kind} {', '.join(tasks)}" for kind, tasks in ids.items())
+    return subject[:1].upper() + subject[1:]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from runner.core.errors import Problem
@@ -56,9 +56,18 @@ def problem_rows(problems: Sequence[Problem]) -> list[dict[str, str | int | None
     return [problem._asdict() for problem in problems]
 
 
-def graph_report(task_views: Sequence[TaskView], graph: TaskGraph) -> str:
-    """The output of `fanin graph --format json` and `fanin status --json`."""
-    return _as_json(_graph_fields(task_views, graph))
+def graph_report(
+    task_views: Sequence[TaskView],
+    graph: TaskGraph,
+    requests: Sequence[Mapping[str, object]] | None = None,
+) -> str:
+    """The output of `fanin graph --format json`, and with the requests that no run has
+    taken yet, of `fanin status --json`.
+    """
+    fields = _graph_fields(task_views, graph)
+    if requests is not None:
+        fields["requests"] = list(requests)
+    return _as_json(fields)
 
 
 def _graph_fields(

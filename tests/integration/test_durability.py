@@ -48,6 +48,7 @@ class Orders:
             "objects before a ref that names them": self._objects_before_ref,
             "the journal before a landing": self._journal_before_landing,
             "refs before the journal says so": self._refs_before_journal,
+            "what a request changes before it goes": self._changes_before_removal,
         }
 
     def _batch_before_result(self, disk: Disk, call: Call) -> list[str]:
@@ -127,6 +128,25 @@ class Orders:
                 lost += disk.lacks(path)
         return lost
 
+    def _changes_before_removal(self, disk: Disk, call: Call) -> list[str]:
+        if call.name != "unlink" or not _is_request(call):
+            return []
+        self.seen.add("what a request changes before it goes")
+        return disk.lacks(self._journal)
+
+    def request_before_report(self, disk: Disk, call: Call) -> list[str]:
+        if call.name == "write" and "recorded, the run" in call.text:
+            self.seen.add("a request before the command says so")
+            requests = [path for path in disk.known if "/requests/0" in path]
+            assert requests
+            return [line for path in requests for line in disk.lacks(path)]
+        return []
+
+
+def _is_request(call: Call) -> bool:
+    path = call.paths[0] if call.paths else ""
+    return "/fanin/requests/" in path and path.endswith(".json")
+
 
 @pytest.mark.parametrize("schedule", ["batch", "rolling"])
 def test_what_must_be_durable_before_what(
@@ -140,9 +160,11 @@ def test_what_must_be_durable_before_what(
         {"id": "B", "do": ["write b: b", "fail late"], "max_attempts": 1},
         {"id": "C", "do": ["write c: c"], "depends_on": ["A", "D"]},
         {"id": "D", "do": ["write d: d"]},
+        {"id": "E", "do": ["write e: e"]},
     ]
     project.plan(tasks, schedule=schedule, max_concurrent=2)
     project.write("c", "in the way\n")
+    crashes.ask_to_skip(project, "E")
     disk = Disk.of(project.root)
     log = tmp_path / "calls"
     said = sync_trace.trace(
@@ -158,6 +180,24 @@ def test_what_must_be_durable_before_what(
     assert orders.seen == set(checks)
     table = (crashes.ROOT / "docs" / "reliability.md").read_text()
     assert [name for name in checks if f"\n| {name} |" not in table] == []
+
+
+def test_a_request_is_durable_before_the_command_says_so(
+    project: Project, tmp_path: Path
+) -> None:
+    project.plan([{"id": "A", "do": ["write a: a"]}])
+    journal = project.runner().journal
+    journal.record("run", run="r1", branch="main", scratch=None)
+    log = tmp_path / "calls"
+    command = [sys.executable, "-m", "runner", "skip", "A"]
+    with journal.locked():
+        disk = Disk.of(project.root)
+        sync_trace.trace(command, project.root, log, PYTHONPATH=str(crashes.ROOT))
+    orders = Orders(project.root)
+    name = "a request before the command says so"
+    said = sync_trace.broken(log, disk, {name: orders.request_before_report})
+    assert said == {name: []}
+    assert name in orders.seen
 
 
 def test_objects_that_a_command_writes_are_durable_before_the_ref(

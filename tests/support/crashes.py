@@ -24,8 +24,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from runner.core.task import PlanSettings
 from runner.local.journal import Journal, State, WaitingWork
 from runner.local.run import LocalRun
+from runner.plan.requests import SkipRequest
 from tests.support.project import Project
 
 ROOT = Path(__file__).parents[2]
@@ -76,6 +78,9 @@ MORE: list[dict[str, Any]] = [
 ]
 # It meets a usage limit and is started once more, as the same attempt.
 LIMITED: dict[str, Any] = {"id": "L", "do": ["limit 3600", "write l: l"]}
+# A person has asked to skip it before the run starts; it never runs.
+SKIPPED: dict[str, Any] = {"id": "S", "do": ["write s: s"]}
+WITH_REQUEST = {"batch", "rolling"}
 WITH_LIMIT = {"individual", "rolling"}
 ROLLING: dict[str, Any] = {"schedule": "rolling", "max_concurrent": 3}
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -125,11 +130,27 @@ def prepare(folder: Path, variant: str) -> Path:
     tasks = [*TASKS, *MORE] if variant.startswith("rolling") else [*TASKS]
     if variant in WITH_LIMIT:
         tasks.append(LIMITED)
+    if variant in WITH_REQUEST:
+        tasks.append(SKIPPED)
     project.plan([{**task, "max_attempts": 9} for task in tasks], **VARIANTS[variant])
+    if variant in WITH_REQUEST:
+        ask_to_skip(project, SKIPPED["id"])
     if variant in IN_THE_WAY:
         project.write(IN_THE_WAY[variant], "precious\n")
         _let_other_work_wait(project)
     return project.root.parent
+
+
+def ask_to_skip(project: Project, task_id: str) -> None:
+    """Leave the request of a command that a run has not taken."""
+    request = SkipRequest(
+        branch="main",
+        plan=PlanSettings(),
+        progress=".fanin/progress.json",
+        tasks=(task_id,),
+        satisfied=True,
+    )
+    Journal(project.root / ".git").requests.add(request)
 
 
 def _let_other_work_wait(project: Project) -> None:
@@ -332,7 +353,11 @@ def _lost_or_double(
         for line in told.splitlines()
         if line.startswith("Fanin-Task:")
     )
-    if landed != Counter(dict.fromkeys(end.states, 1)):
+    if began_skipped := began.keys() & {(SKIPPED["id"], 1)}:
+        wrong.append(f"lost: what a person asked for: {began_skipped}")
+    expected = Counter(dict.fromkeys(end.states, 1))
+    expected.pop(SKIPPED["id"], None)
+    if landed != expected:
         wrong.append(f"double: commits per task {dict(landed)}")
     waiting = Journal(place.project.root / ".git").state().waiting
     if end.variant in IN_THE_WAY and OTHER_WORK not in waiting:
@@ -371,7 +396,9 @@ def left_behind(place: Place) -> list[str]:
     ]
     pins = ["for-each-ref", "--format=%(refname)", "refs/fanin"]
     found += place.project.git(*pins).splitlines()
-    found += [f"the journal says {part}" for part in _unended(Journal(git_dir).state())]
+    journal = Journal(git_dir)
+    found += [f"the request {name}" for name in journal.requests.read()]
+    found += [f"the journal says {part}" for part in _unended(journal.state())]
     if place.tip == "refs/heads/main":
         found += place.project.git("status", "--porcelain").splitlines()
     return found
@@ -386,6 +413,7 @@ def _unended(state: State) -> list[str]:
         "open": state.open,
         "accepted": state.accepted,
         "landing": state.landing,
+        "unrecorded": state.unrecorded,
     }
     return [f"{name} = {value}" for name, value in began.items() if value]
 

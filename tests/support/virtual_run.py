@@ -24,7 +24,7 @@ from runner.core.events import BatchChosen, RunEvent
 from runner.core.manifest import BatchEntry, Manifest
 from runner.core.result import Failure, FailureKind, Result
 from runner.core.task import Plan, Task
-from runner.local.rolling import AttemptDone
+from runner.local.rolling import REQUEST_INTERVAL, AttemptDone
 from runner.local.run import LocalRun
 from runner.plan.graph import TaskGraph
 from runner.plan.progress import Progress
@@ -87,7 +87,7 @@ class AgentsClock:
 
     def take(self, events: SimpleQueue[Any], seconds: float | None) -> Any:
         """The next event. If none is on its way, the next agent ends its sleep."""
-        assert seconds is None
+        assert seconds in {None, REQUEST_INTERVAL}  # nobody asks for anything here
         while True:
             try:
                 event = events.get(timeout=_POLL)

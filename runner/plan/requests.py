@@ -1,0 +1,120 @@
+"""What a person asks of a plan: to retry tasks or to skip them.
+
+A request is a document, so that it can wait until a run chooses its next tasks. What it
+changes is decided then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from runner.core.documents import Document
+from runner.core.errors import UsageProblem
+from runner.core.task import PlanSettings, Task
+from runner.plan.changes import Change, GrantedAttempt, SkippedTask
+from runner.plan.snapshot import Snapshot, refuse_landed
+
+
+class _TaskRequest(Document):
+    """A request for tasks of a plan on a branch; `progress` is the progress file's path."""
+
+    version: Literal[1] = 1
+    branch: str
+    plan: PlanSettings
+    progress: str
+    tasks: tuple[str, ...]
+
+
+class RetryRequest(_TaskRequest):
+    """Grant each task one more attempt; `redo`: completed ones too."""
+
+    kind: Literal["retry"] = "retry"
+    redo: bool = False
+
+    def refuse(self, snapshot: Snapshot, tasks: Sequence[Task]) -> None:
+        """Raises UsageProblem if one of the tasks cannot be retried."""
+        if not self.redo:
+            refuse_landed(
+                snapshot, tasks, "to run {ids} again:  fanin retry {ids} --redo"
+            )
+
+    def change(self, snapshot: Snapshot, task: Task, max_attempts: int) -> Change:
+        """The change for one of the tasks."""
+        return GrantedAttempt(
+            kind="retry",
+            task=task.id,
+            follows=snapshot.progress.record(task).attempts,
+            max_attempts=max_attempts,
+            redo=self.redo,
+        )
+
+
+class SkipRequest(_TaskRequest):
+    """Never run the tasks; `satisfied`: their dependents run all the same."""
+
+    kind: Literal["skip"] = "skip"
+    satisfied: bool = False
+
+    def refuse(self, snapshot: Snapshot, tasks: Sequence[Task]) -> None:
+        """Raises UsageProblem if one of the tasks cannot be skipped."""
+        refuse_landed(snapshot, tasks, "skip tasks that are still open")
+
+    def change(self, snapshot: Snapshot, task: Task, _max_attempts: int) -> Change:
+        """The change for one of the tasks."""
+        return SkippedTask(
+            kind="skip",
+            task=task.id,
+            follows=snapshot.progress.record(task).attempts,
+            satisfied=self.satisfied,
+        )
+
+
+Request = RetryRequest | SkipRequest
+_REQUEST: TypeAdapter[Request] = TypeAdapter(
+    Annotated[Request, Field(discriminator="kind")]
+)
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a request changes in a snapshot, and why it leaves other tasks as they are."""
+
+    changes: tuple[Change, ...]
+    refused: tuple[str, ...]
+
+
+def parse_request(text: bytes) -> Request:
+    """The request in a JSON text. ValueError if it is none, or of a newer fanin."""
+    try:
+        return _REQUEST.validate_json(text)
+    except ValidationError as error:
+        raise ValueError(str(error)) from None
+
+
+def check_request(request: Request, snapshot: Snapshot) -> None:
+    """Raises UsageProblem if one of the tasks is not in the plan or cannot be changed."""
+    request.refuse(snapshot, snapshot.tasks_named(request.tasks))
+
+
+def decide(request: Request, snapshot: Snapshot, max_attempts: int) -> Decision:
+    """What the request changes now. What cannot be changed any more is left."""
+    changes: list[Change] = []
+    refused: list[str] = []
+    for task_id in dict.fromkeys(request.tasks):
+        try:
+            [task] = snapshot.tasks_named([task_id])
+            request.refuse(snapshot, [task])
+        except UsageProblem as problem:
+            refused.append(f"{describe(request, [task_id])}: {problem.message}")
+            continue
+        changes.append(request.change(snapshot, task, max_attempts))
+    return Decision(tuple(changes), tuple(refused))
+
+
+def describe(request: Request, task_ids: Sequence[str]) -> str:
+    """The kind of the request and these of its tasks."""
+    return f"{request.kind} {', '.join(task_ids)}"

@@ -1,0 +1,97 @@
+"""A request is decided when it is applied, for each of its tasks alone."""
+
+from __future__ import annotations
+
+import pytest
+
+from runner.core.errors import UsageProblem
+from runner.core.task import Plan, PlanSettings, Standing, Status
+from runner.plan.changes import ChangeSet, apply_changes, requests_subject
+from runner.plan.graph import TaskGraph
+from runner.plan.progress import Progress, Record
+from runner.plan.requests import (
+    Request,
+    RetryRequest,
+    SkipRequest,
+    check_request,
+    decide,
+    parse_request,
+)
+from runner.plan.snapshot import Snapshot
+from tests.support.builders import task
+
+DONE = Record(status=Status.COMPLETED, attempts=1)
+FAILED = Record(status=Status.FAILED, attempts=3, final=True)
+
+
+def retry(*ids: str, redo: bool = False) -> RetryRequest:
+    plan = PlanSettings(path="tasks.yml")
+    return RetryRequest(branch="main", plan=plan, progress="p", tasks=ids, redo=redo)
+
+
+def skip(*ids: str) -> SkipRequest:
+    plan = PlanSettings(path="tasks.yml")
+    return SkipRequest(branch="main", plan=plan, progress="p", tasks=ids)
+
+
+def snapshot(**records: Record) -> Snapshot:
+    plan = Plan(path="tasks.yml", source="native", tasks=(task("A"), task("B")))
+    graph = TaskGraph(plan.tasks, plan.path)
+    return Snapshot("c0", plan, graph, Progress("tasks.yml", records))
+
+
+def standing(of: Snapshot, task_id: str) -> Standing:
+    return of.progress.standings(of.plan, 3)[task_id]
+
+
+@pytest.mark.parametrize("request_", [retry("A", "B", redo=True), skip("B")])
+def test_a_request_is_read_as_it_was_written(request_: Request) -> None:
+    assert parse_request(request_.model_dump_json().encode()) == request_
+
+
+@pytest.mark.parametrize("text", [b"", b"{}", b'{"kind": "approve", "tasks": []}'])
+def test_what_this_version_does_not_know_is_no_request(text: bytes) -> None:
+    with pytest.raises(ValueError, match="validation error"):
+        parse_request(text)
+
+
+def test_what_cannot_be_changed_any_more_is_left_and_the_rest_is_done() -> None:
+    before = snapshot(A=DONE, B=FAILED)
+    decision = decide(retry("A", "B", "gone"), before, 3)
+    assert decision.refused == (
+        "retry A: A is completed",
+        "retry gone: there is no task gone in tasks.yml",
+    )
+    after = apply_changes(before, [ChangeSet("r", decision.changes)]).snapshot
+    assert standing(after, "A") is Standing.COMPLETED
+    assert standing(after, "B") is Standing.OPEN
+    with pytest.raises(UsageProblem, match="A is completed"):
+        check_request(retry("B", "A"), before)
+
+
+@pytest.mark.parametrize("redo", [False, True])
+def test_a_request_that_is_applied_again_grants_no_second_attempt(redo: bool) -> None:
+    record = DONE if redo else FAILED
+    before = snapshot(A=record)
+    changes = ChangeSet("r", decide(retry("A", redo=redo), before, 3).changes)
+    once = apply_changes(before, [changes]).snapshot
+    twice = apply_changes(once, [changes]).snapshot
+    assert twice.progress.records == once.progress.records
+    # the attempt was made, and the branch has it
+    made = once.progress.records["A"].model_copy(
+        update={"attempts": record.attempts + 1, "status": Status.FAILED}
+    )
+    later = apply_changes(snapshot(A=made), [changes]).snapshot
+    assert later.progress.records["A"] == made
+
+
+def test_the_last_of_two_requests_counts() -> None:
+    before = snapshot(A=FAILED)
+    sets: list[ChangeSet] = []
+    requests: list[Request] = [skip("A"), retry("A")]
+    for number, request_ in enumerate(requests):
+        now = apply_changes(before, sets).snapshot
+        sets.append(ChangeSet(str(number), decide(request_, now, 3).changes))
+    after = apply_changes(before, sets).snapshot
+    assert standing(after, "A") is Standing.OPEN
+    assert requests_subject(sets) == "Skip A; retry A"
