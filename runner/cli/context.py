@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from runner.core.errors import UsageProblem
+from runner.core.errors import InvalidInput, UsageProblem
 
 if TYPE_CHECKING:
     from runner.config.settings import FlagValue, Settings
@@ -66,9 +66,14 @@ def branch_snapshot(
     from runner.plan.snapshot import read_snapshot
 
     branch, commit = branch_commit(repo, settings, waiting_branch)
-    snapshot = read_snapshot(
-        repo, commit, settings.plan, settings.progress, settings.task_rules
-    )
+    try:
+        snapshot = read_snapshot(
+            repo, commit, settings.plan, settings.progress, settings.task_rules
+        )
+    except InvalidInput as error:
+        from runner.local.preparation import explained
+
+        raise explained(repo, settings, branch, error) from None
     return _with_unrecorded(repo, settings, snapshot, branch)
 
 

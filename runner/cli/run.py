@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -93,7 +94,29 @@ def run(
         return _print_first_batch(repo, settings, named)
     if as_json:
         return _run_with_json(repo, settings, named)
-    return _run(repo, settings, named, verbose - quiet)
+    return _run_or_offer_commit(repo, settings, named, verbose - quiet)
+
+
+def _run_or_offer_commit(
+    repo: Repository, settings: Settings, named: NamedTasks, more_or_less: int
+) -> int:
+    """Run; if the plan is valid in the work tree alone, offer to commit it first."""
+    from runner.core.documents import clean
+    from runner.local.preparation import FixNotCommitted
+    from runner.repo.work_tree import commit_paths
+
+    try:
+        return _run(repo, settings, named, more_or_less)
+    except FixNotCommitted as problem:
+        may_ask = sys.stdin.isatty() and sys.stdout.isatty()
+        if not (problem.is_valid and may_ask):
+            raise
+        click.echo(clean(str(problem)), err=True)
+        what = clean(", ".join(problem.paths))
+        if not click.confirm(f"commit {what} and run?"):
+            return problem.exit_code
+        commit_paths(repo, repo.root, problem.paths, "Fix the plan")
+    return _run(repo, settings, named, more_or_less)
 
 
 def _run_with_json(repo: Repository, settings: Settings, named: NamedTasks) -> int:

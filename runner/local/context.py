@@ -81,13 +81,18 @@ class RunContext:
             self.observer.note(note)
         return taken
 
-    def land_unrecorded(self) -> None:
-        """Commit what the journal has and the branch lacks, if anything."""
+    def land_unrecorded(self, older: Snapshot | None = None) -> None:
+        """Commit what the journal has and the branch lacks, if anything.
+
+        By an `older` plan, if that of the branch cannot be read; else InvalidInput.
+        """
         settings = self.settings
         changes = self.journal.state().unrecorded_on(
             self.lander.branch, settings.progress
         )
-        self.lander.land_changes(self.run, settings.plan, settings.progress, changes)
+        self.lander.land_changes(
+            self.run, settings.plan, settings.progress, changes, older
+        )
 
     def results_folder(self, manifest: Manifest) -> Path:
         """The folder that holds the result folders of a batch."""

@@ -25,14 +25,14 @@ from runner.fan_in.inputs import BatchResults, RunVerify, VerifyStep
 from runner.local.journal import Journal, WaitingWork
 from runner.local.observer import MaskingObserver
 from runner.local.unlanded_work import has_unlanded_work
-from runner.local.unrecorded import commit_progress, counted_snapshot, recorded_event
+from runner.local.unrecorded import commit_progress, recorded_event, with_unrecorded
 from runner.plan.changes import (
     ChangeSet,
     apply_changes,
     requests_subject,
     unrecorded_failures,
 )
-from runner.plan.snapshot import NO_RULES, Snapshot, read_snapshot
+from runner.plan.snapshot import NO_RULES, Snapshot, read_for_recording, read_snapshot
 from runner.policy.redaction import Secrets
 from runner.repo import ref_update, work_tree
 from runner.repo.ref_update import RefUpdate
@@ -78,14 +78,16 @@ class BranchLander:
         """
         for _ in range(TRIES):
             head = self.head()
-            counted = counted_snapshot(
+            snapshot = read_for_recording(
                 self._repo,
-                self._journal.state(),
-                self.branch,
                 head,
                 manifest.plan,
                 manifest.progress,
                 manifest.task_rules,
+                partial(self._chosen_from, manifest),
+            )
+            counted = with_unrecorded(
+                snapshot, self._journal.state(), self.branch, manifest.progress
             )
             fan_in = pipeline.merge_batch(
                 self._repo,
@@ -101,28 +103,53 @@ class BranchLander:
                 return fan_in
         raise self.moved_too_often()
 
+    def _chosen_from(self, manifest: Manifest) -> Snapshot:
+        """What the batch was chosen from."""
+        return read_snapshot(
+            self._repo,
+            manifest.base,
+            manifest.plan,
+            manifest.progress,
+            manifest.task_rules,
+        )
+
     def land_changes(
         self,
         run: str,
         plan: PlanSettings,
         progress_path: str,
         changes: Sequence[ChangeSet],
+        older: Snapshot | None = None,
     ) -> None:
         """Commit changes of the plan's progress that are in the journal alone.
 
-        InvalidInput if the plan or the progress on the branch cannot be read.
+        InvalidInput if the progress on the branch cannot be read, or the plan, unless
+        there is an `older` one.
         """
         if not changes:
             return
         for _ in range(TRIES):
             head = self.head()
-            snapshot = read_snapshot(self._repo, head, plan, progress_path, NO_RULES)
+            snapshot = self._read(head, plan, progress_path, older)
             applied = apply_changes(snapshot, changes)
             subject = requests_subject(changes)
             if self._land_progress(run, applied.snapshot, progress_path, subject):
                 self._note_recorded(applied.ids)
                 return
         raise self.moved_too_often()
+
+    def _read(
+        self,
+        head: str,
+        plan: PlanSettings,
+        progress_path: str,
+        older: Snapshot | None,
+    ) -> Snapshot:
+        if older is None:
+            return read_snapshot(self._repo, head, plan, progress_path, NO_RULES)
+        return read_for_recording(
+            self._repo, head, plan, progress_path, NO_RULES, lambda: older
+        )
 
     def _land_progress(
         self, run: str, snapshot: Snapshot, progress_path: str, subject: str

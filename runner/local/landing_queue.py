@@ -33,7 +33,7 @@ from runner.plan.changes import (
     apply_changes,
     requests_subject,
 )
-from runner.plan.snapshot import Snapshot, read_snapshot
+from runner.plan.snapshot import Snapshot, read_for_recording
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ class LandingQueue:
         head = context.lander.head()
         # A person or another program has moved the branch since the last landing.
         if head != self._base:
-            snapshot = self._merge_again(head, scratch)
+            snapshot = self._merge_again(head, snapshot, scratch)
             if not self.accepted:
                 return snapshot
         snapshot = self._with_progress_file(snapshot)
@@ -198,15 +198,20 @@ class LandingQueue:
         )
         return replace(snapshot, commit=commit, recorded=None)
 
-    def _merge_again(self, head: str, scratch: Path) -> Snapshot:
+    def _merge_again(self, head: str, before: Snapshot, scratch: Path) -> Snapshot:
         """Merge every accepted result on the branch's new head.
 
         Conflicts with what is there now become failures, which are reported: until now
-        these results were merged.
+        these results were merged. `before` is the run's own snapshot.
         """
         context, settings = self._context, self._context.settings
-        snapshot = read_snapshot(
-            context.repo, head, settings.plan, settings.progress, settings.task_rules
+        snapshot = read_for_recording(
+            context.repo,
+            head,
+            settings.plan,
+            settings.progress,
+            settings.task_rules,
+            lambda: before,
         )
         merged = []
         later: Sequence[ChangeSet] = self.unrecorded

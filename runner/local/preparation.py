@@ -14,10 +14,16 @@ from pathlib import Path
 from runner.config.settings import Settings
 from runner.core.errors import InvalidInput, UsageProblem
 from runner.core.folders import remove_folder
+from runner.core.plan_paths import covers
 from runner.core.plurals import pluralize, some_of
 from runner.core.task import AgentSettings, Standing
 from runner.local.journal import Journal
-from runner.plan.snapshot import Snapshot, committed_include, written_paths
+from runner.plan.snapshot import (
+    Snapshot,
+    committed_include,
+    read_working_tree,
+    written_paths,
+)
 from runner.repo import work_tree
 from runner.repo.repository import Repository
 from runner.schedule.manifest import agents_of
@@ -125,6 +131,61 @@ def uncommitted_notes(
             f"changes:  git commit -m 'Change the plan' {shlex.join(changed)}"
         )
     return notes
+
+
+class FixNotCommitted(UsageProblem):
+    """The plan is invalid as committed, and the work tree has another version of it, at
+    `paths`. `is_valid`: that one can be read.
+    """
+
+    def __init__(
+        self, error: InvalidInput, commit: str, paths: Sequence[str], *, is_valid: bool
+    ) -> None:
+        self.paths, self.is_valid = tuple(paths), is_valid
+        verb = "is" if len(paths) == 1 else "are"
+        message = (
+            f"{error}\n{_names(paths)} {verb} read as committed in {commit[:10]}; "
+        )
+        if is_valid:
+            message += "the version in the work tree has no problem"
+            advice = f"to use it:  git commit -m 'Fix the plan' {shlex.join(paths)}"
+        else:
+            message += "the version in the work tree has problems too"
+            advice = "to see them:  fanin check"
+        super().__init__(message, advice)
+
+
+def explained(
+    repo: Repository, settings: Settings, branch: str, error: InvalidInput
+) -> UsageProblem:
+    """The error of reading the plan on `branch`, which also says if the work tree has
+    another version.
+    """
+    folder = work_tree.checked_out_at(repo, branch)
+    commit = repo.commit(f"refs/heads/{branch}")
+    if folder is None or commit is None or folder.resolve() != repo.root.resolve():
+        return error
+    named = {problem.path for problem in error.problems}
+    changed = [
+        path
+        for path in work_tree.dirty_paths(repo, folder)
+        if path in named or covers(settings.plan.path, path)
+    ]
+    if not changed:
+        return error
+    is_valid = True
+    try:
+        read_working_tree(
+            repo.root,
+            settings.plan,
+            settings.progress,
+            settings.task_rules,
+            repo=repo,
+            commit=commit,
+        )
+    except InvalidInput:
+        is_valid = False
+    return FixNotCommitted(error, commit, changed, is_valid=is_valid)
 
 
 def _names(paths: Sequence[str]) -> str:

@@ -24,7 +24,7 @@ from queue import SimpleQueue
 from runner import pipeline
 from runner.attempt.pooled_workspaces import PooledWorkspaces
 from runner.attempt.workspace_pool import WorkspacePool
-from runner.core.errors import EnvironmentBroken
+from runner.core.errors import EnvironmentBroken, InvalidInput
 from runner.core.manifest import Manifest
 from runner.core.result import FailureKind, Result
 from runner.core.task import Task
@@ -105,12 +105,15 @@ class RollingSchedule:
         # Of the run so far: a batch's number is used once.
         self.rounds = rounds
         self._stop_reason: str | None = None
+        # why nothing more can be chosen
+        self._invalid: InvalidInput | None = None
 
     def run(self) -> str | None:
         """Run until no task can start and none runs.
 
         Returns why it stopped although tasks are ready, or None if none can start now
-        (`RunAccount.pause`) or the run was cancelled.
+        (`RunAccount.pause`) or the run was cancelled. InvalidInput, once all that had
+        started has landed, if a person has made the plan or a template invalid.
         """
         # Half of the threads are for attempts whose agent has exited.
         threads = 2 * self._context.settings.slots
@@ -133,6 +136,8 @@ class RollingSchedule:
                 # A slot that is free should not wait for a merge.
                 if not agent_exited and self._unmerged:
                     self._merge_results()
+        if self._invalid is not None:
+            raise self._invalid
         if self._stop_reason is not None:
             return self._stop_reason
         # Where nothing could start, no batch was accounted for.
@@ -144,8 +149,12 @@ class RollingSchedule:
 
     def _start_ready_tasks(self, agent_pool: Executor, disk_pool: Executor) -> None:
         while self._stop_reason is None:
-            self._take_requests()
-            manifest = self._choose_task()
+            self._invalid = None
+            try:
+                manifest = self._choose_task()
+            except InvalidInput as error:
+                self._invalid = error
+                return
             if manifest is None:
                 return
             self._running[manifest.batch] = manifest
@@ -176,7 +185,13 @@ class RollingSchedule:
         self._events.put(AttemptDone(manifest, outcome))
 
     def _choose_task(self) -> Manifest | None:
-        """A batch of one task for a free slot; None if no task may start now."""
+        """A batch of one task for a free slot; None if no task may start now.
+
+        InvalidInput if the plan, or what it names, cannot be read any more.
+        """
+        if self._snapshot.problems:
+            raise InvalidInput(self._snapshot.problems)
+        self._take_requests()
         context, snapshot = self._context, self._snapshot
         running_ids = [_task(manifest).id for manifest in self._running.values()]
         self._ready.sync(snapshot, running_ids)

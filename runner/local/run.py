@@ -26,7 +26,7 @@ from runner.attempt.pooled_workspaces import PooledWorkspaces
 from runner.attempt.workspace_pool import WorkspacePool
 from runner.config.settings import Settings, describe
 from runner.core.clock import Clock, SystemClock
-from runner.core.errors import Interrupted
+from runner.core.errors import Interrupted, InvalidInput, UsageProblem
 from runner.core.events import RunEnded, RunLimits, RunObserver, RunStarted
 from runner.core.plurals import pluralize
 from runner.fan_in import kept_refs
@@ -42,6 +42,7 @@ from runner.local.preparation import (
     agents_of_open_tasks,
     check_agents,
     complete_partial_clone,
+    explained,
     refuse_unfinished,
     scratch_folder,
     target_branch,
@@ -154,7 +155,7 @@ class LocalRun:
         refuse_unfinished(self._repo, self._lander.branch)
         complete_partial_clone(self._repo, self._lander.branch)
         # Before named tasks are looked at: a person may have granted them an attempt.
-        snapshot = self._context.take_requests(self._context.snapshot()).snapshot
+        snapshot = self._context.take_requests(self._first_snapshot()).snapshot
         choice = self._named.choice(snapshot, self._settings.max_attempts)
         self._context = replace(self._context, choice=choice)
         notes = check_agents(
@@ -184,6 +185,13 @@ class LocalRun:
         )
         return snapshot
 
+    def _first_snapshot(self) -> Snapshot:
+        try:
+            return self._context.snapshot()
+        except InvalidInput as error:
+            branch = self._lander.branch
+            raise explained(self._repo, self._settings, branch, error) from None
+
     def _work(self, snapshot: Snapshot) -> RunOutcome:
         """Run the schedule to its end."""
         context, branch = self._context, self._lander.branch
@@ -203,12 +211,16 @@ class LocalRun:
                 run_until_pause = RollingRun(
                     context, self._account, attempts, workspaces, scratch
                 ).run
-            stop_reason, limit_reached = self._run_with_pauses(
-                run_until_pause, snapshot
-            )
-            context.land_unrecorded()
+            try:
+                stop_reason, limit_reached = self._run_with_pauses(
+                    run_until_pause, snapshot
+                )
+                context.land_unrecorded()
+                last_snapshot = context.snapshot()
+            except InvalidInput as error:
+                raise self._end_of_invalid_run(error, snapshot) from None
             outcome = RunOutcome(
-                context.snapshot(),
+                last_snapshot,
                 self._lander.branch,
                 self.run,
                 self._waiting_branch(),
@@ -219,6 +231,28 @@ class LocalRun:
             )
         self.journal.record("end", run=self.run)
         return outcome
+
+    def _end_of_invalid_run(
+        self, error: InvalidInput, first_snapshot: Snapshot
+    ) -> UsageProblem:
+        """Record what was done, and say why the run cannot go on: a person has made the
+        plan invalid, or a file that it names.
+        """
+        self._context.land_unrecorded(first_snapshot)
+        state = self.journal.state()
+        branch = self._lander.branch
+        commit = self._lander.head()[:10]
+        outcome = "what had finished has landed"
+        if state.open or state.accepted:
+            outcome = "what had finished is kept, and the next run lands it"
+        else:
+            self.journal.record("end", run=self.run)
+        if not self._account.usage.attempts:
+            return error
+        return UsageProblem(
+            f"{error}\nthe run cannot go on with {branch} at {commit}; {outcome}",
+            "fix that, commit it, and continue with  fanin run",
+        )
 
     def _apply_left_requests(self) -> None:
         """Apply what was asked for at the very end, or for another branch.

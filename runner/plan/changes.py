@@ -131,6 +131,9 @@ def apply_changes(snapshot: Snapshot, sets: Iterable[ChangeSet]) -> Applied:
         for set_id, change in waiting:
             task = tasks.get(change.task)
             if task is None:
+                # The plan in the commit may have it.
+                if snapshot.problems:
+                    still_waiting.append((set_id, change))
                 continue
             attempts = progress.record(task).attempts
             if attempts < change.follows:

@@ -4,7 +4,7 @@ change of the progress.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -40,7 +40,9 @@ NO_RULES = TaskRules()
 class Snapshot:
     """The plan, its graph and the progress at `commit` (empty for the work tree).
 
-    `recorded` is the progress in the commit's files, if `progress` is ahead of it.
+    `recorded` is the progress in the commit's files, if `progress` is ahead of it. If
+    there are `problems`, the plan in the commit cannot be read, and this is an older one,
+    for recording what was done by it.
     """
 
     commit: str
@@ -48,6 +50,7 @@ class Snapshot:
     graph: TaskGraph
     progress: Progress
     recorded: Progress | None = None
+    problems: tuple[Problem, ...] = ()
 
     def with_progress(self, progress: Progress) -> Snapshot:
         """The same commit with a progress that its files do not have."""
@@ -113,6 +116,32 @@ def _snapshot(
     plan, graph = _load_plan(choice, tree, task_rules, recorded.owners)
     owners = {**recorded.owners, **plan.owners}
     return Snapshot(commit, plan, graph, replace(recorded, owners=owners))
+
+
+def read_for_recording(
+    repo: Repository,
+    commit: str,
+    choice: PlanSettings,
+    progress_path: str,
+    task_rules: TaskRules,
+    older: Callable[[], Snapshot],
+) -> Snapshot:
+    """As `read_snapshot`, and if the plan in the commit cannot be read, with that of
+    `older`: a person may break it while tasks are at work.
+
+    Raises InvalidInput if the progress cannot be read.
+    """
+    try:
+        return read_snapshot(repo, commit, choice, progress_path, task_rules)
+    except InvalidInput as error:
+        before, problems = older(), error.problems
+    text = _progress_text(repo, commit, progress_path)
+    plan_name = choice.path if choice.is_several else before.plan.name
+    recorded = progress.parse(progress_path, text, plan_name, folder=choice.path)
+    if choice.is_several:
+        owners = {**recorded.owners, **before.plan.owners}
+        recorded = replace(recorded, owners=owners)
+    return Snapshot(commit, before.plan, before.graph, recorded, problems=problems)
 
 
 def _progress_text(repo: Repository, commit: str, path: str) -> str | None:
@@ -384,8 +413,10 @@ def write_progress_blobs(
     """
     plan = snapshot.plan
     tree = CommitTree(objects, snapshot.commit)
-    marks = changed_marks(snapshot, after)
-    marked = write_back(plan, tree, marks)
+    marked: Mapping[str, str] = {}
+    # Nobody can mark a task in a plan that cannot be read.
+    if not snapshot.problems:
+        marked = write_back(plan, tree, changed_marks(snapshot, after))
     text = progress.render(after, [task.id for task in plan.tasks])
     # Paths and fields of a newer version may hold lone surrogates, which UTF-8 cannot
     # encode.

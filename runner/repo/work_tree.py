@@ -102,6 +102,18 @@ def dirty_paths(repo: Repository, folder: Path) -> list[str]:
     return [os.fsdecode(line[3:]) for line in output.split(b"\0") if line]
 
 
+def commit_paths(
+    repo: Repository, folder: Path, paths: Sequence[str], message: str
+) -> None:
+    """Commit what `folder` has at these paths, and nothing else that is staged there.
+
+    Raises GitFailed if git or a hook refuses.
+    """
+    argv = ["-C", str(folder), "commit", "-q", "-m", message, "--", *paths]
+    # A file named `*.py` is only that file.
+    repo.git.run(argv, env={"GIT_LITERAL_PATHSPECS": "1"})
+
+
 @dataclass(frozen=True)
 class Landing:
     """A move of a branch from commit `old` to `new`.

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import pty
+import subprocess
+import sys
+import threading
 from typing import Any
 
 import pytest
 
+from runner.core.errors import UsageProblem
 from runner.core.events import BatchChosen, RunEvent
+from tests.integration.test_crash import began
 from tests.support.project import Project, Quiet
 
 _NOTE = "A was changed in the plan after completion, and will not run again"
@@ -123,3 +131,119 @@ def test_redo_says_where_a_mark_is_that_it_cannot_take_back(project: Project) ->
     assert "the plan marks task-1 as completed" in refused.stderr
     assert project.git("rev-parse", "HEAD") == head
     assert project.cli("retry", "task-2", "--redo").returncode == 0
+
+
+class Breaks(Quiet):
+    """A person commits a broken plan, or none, while the first tasks are at work."""
+
+    def __init__(self, project: Project, text: str | None) -> None:
+        super().__init__()
+        self._project, self._text = project, text
+
+    def observe(self, event: RunEvent) -> None:
+        super().observe(event)
+        if isinstance(event, BatchChosen) and len(self.batches) == 1:
+            file = self._project.root / "tasks.yml"
+            if self._text is None:
+                file.unlink()
+            else:
+                file.write_text(file.read_text() + self._text)
+            self._project.commit("by a person")
+
+
+@pytest.mark.parametrize("text", ["  - {id: B}\n", None], ids=["broken", "gone"])
+@pytest.mark.parametrize("schedule", ["batch", "rolling"])
+def test_a_plan_that_breaks_during_a_run_stops_it_once_what_had_started_has_landed(
+    project: Project, schedule: str, text: str | None
+) -> None:
+    tasks: list[dict[str, Any]] = [
+        {"id": "A", "do": ["sleep 0.5", "write a: a"]},
+        {"id": "F", "do": ["fail once why", "write f: f"]},
+        {"id": "B", "depends_on": ["A"], "do": ["write b: b"]},
+    ]
+    project.plan(tasks, schedule=schedule, max_concurrent=2)
+    with pytest.raises(UsageProblem) as stopped:
+        project.run(Breaks(project, text))
+    assert stopped.value.exit_code == 2
+    first, *_ = str(stopped.value).splitlines()
+    assert first.startswith("tasks.yml")
+    commit = project.git("rev-parse", "HEAD")[:10]
+    assert f"with main at {commit}; what had finished has landed" in str(stopped.value)
+    assert "continue with  fanin run" in str(stopped.value)
+    assert project.git("show", "HEAD:a") == "a"
+    assert project.records()["F"]["attempts"] >= 1
+    state = project.runner().journal.state()
+    assert (state.run, state.open, state.unrecorded) == (None, (), ())
+
+    project.plan(tasks, schedule=schedule, max_concurrent=2)
+    project.run()
+    assert project.states() == dict.fromkeys("AFB", "completed")
+    assert project.records()["F"]["attempts"] == 2
+    assert began(project).count("A") == 1
+
+
+BROKEN = "version: 1\ntasks:\n  - {id: A}\n"
+
+
+def test_a_fix_that_is_not_committed_is_named_with_the_commit_that_was_read(
+    project: Project,
+) -> None:
+    project.plan([{"id": "A", "do": ["write a: a"]}])
+    valid = (project.root / "tasks.yml").read_text()
+    project.write("tasks.yml", BROKEN)
+    commit = project.commit()[:10]
+    assert "read as committed" not in project.cli("run").stderr
+    project.write("tasks.yml", valid)
+    for command in (["run"], ["run", "--dry-run"], ["status"], ["retry", "A"]):
+        refused = project.cli(*command)
+        assert refused.returncode == 2
+        assert "tasks.yml:3: " in refused.stderr
+        assert f"tasks.yml is read as committed in {commit}; " in refused.stderr
+        assert "the version in the work tree has no problem" in refused.stderr
+        assert "git commit -m 'Fix the plan' tasks.yml" in refused.stderr
+    project.write("tasks.yml", BROKEN + "  - {id: B}\n")
+    refused = project.cli("run")
+    assert "the version in the work tree has problems too" in refused.stderr
+
+
+@pytest.mark.parametrize("answer", ["y", "n"])
+def test_at_a_terminal_run_offers_to_commit_the_fix(
+    project: Project, answer: str
+) -> None:
+    project.plan([{"id": "A", "do": ["write a: a"]}])
+    valid = (project.root / "tasks.yml").read_text()
+    project.write("tasks.yml", BROKEN)
+    project.commit()
+    project.write("tasks.yml", valid)
+    project.write("staged", "mine\n")
+    project.git("add", "staged")
+    ours, theirs = pty.openpty()
+    os.write(ours, f"{answer}\n".encode())
+    child = subprocess.Popen(
+        [sys.executable, "-m", "runner", "run"],
+        cwd=project.root,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "FAKE_AGENT_LOG": str(project.log)},
+    )
+    os.close(theirs)
+    reader = threading.Thread(target=drain, args=(ours,))
+    reader.start()
+    _, problem = child.communicate()
+    reader.join()
+    assert b"tasks.yml is read as committed in" in problem
+    if answer == "y":
+        assert child.returncode == 0, problem
+        assert project.subjects()[:2] == ["A: do A", "Fix the plan"]
+        assert project.git("diff", "--cached", "--name-only") == "staged"
+    else:
+        assert child.returncode == 2
+        assert project.subjects()[0] == "change"
+
+
+def drain(terminal: int) -> None:
+    """Read what a program writes to its terminal, which would block it otherwise."""
+    with contextlib.suppress(OSError):
+        while os.read(terminal, 4096):
+            pass
