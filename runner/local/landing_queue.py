@@ -80,7 +80,10 @@ class LandingQueue:
     def __init__(self, context: RunContext, base: str) -> None:
         """`base` is the branch's commit that the run's own head builds on."""
         self.accepted: list[Merged] = []
-        self.unrecorded: list[ChangeSet] = []
+        # Also what an earlier part of the run has left, or came before it.
+        self.unrecorded: list[ChangeSet] = context.journal.state().unrecorded_on(
+            context.lander.branch, context.settings.progress
+        )
         self._context = context
         self._base = base
         self._landing: _Landing | None = None

@@ -28,6 +28,7 @@ class Orders:
 
     def __init__(self, root: Path) -> None:
         self.seen: set[str] = set()
+        self._has_changes = False
         self._root = str(root)
         self._git = f"{root}/.git"
         self._journal = f"{self._git}/fanin/journal.jsonl"
@@ -129,9 +130,13 @@ class Orders:
         return lost
 
     def _changes_before_removal(self, disk: Disk, call: Call) -> list[str]:
+        if call.name == "write" and call.paths[0] == self._journal:
+            self._has_changes |= '"requested' in call.text.replace("\\", "")
         if call.name != "unlink" or not _is_request(call):
             return []
         self.seen.add("what a request changes before it goes")
+        if not self._has_changes:
+            return [f"{call.paths[0]} goes before the journal has what it changes"]
         return disk.lacks(self._journal)
 
     def request_before_report(self, disk: Disk, call: Call) -> list[str]:

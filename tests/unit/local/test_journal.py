@@ -15,7 +15,9 @@ import pytest
 
 from runner.core import result_folder
 from runner.core.errors import EnvironmentBroken, UsageProblem
-from runner.local.journal import Journal, State, WaitingWork
+from runner.core.task import PlanSettings
+from runner.local.journal import Journal, State, Unrecorded, WaitingWork
+from runner.plan.changes import ChangeSet, parse_changes
 from runner.repo.work_tree import Landing
 from runner.schedule.limit_waits import LimitWaits, UsageLimit
 from tests.support.builders import entry, manifest, result, task
@@ -36,6 +38,39 @@ ACCEPTED: dict[str, Any] = {"event": "accepted", "run": "r1", "round": 1}
 FREED: dict[str, Any] = {"event": "freed", "branch": "fanin/r1"}
 ALSO_WAITING: dict[str, Any] = {"event": "waiting", "branch": "b", "on": "fanin/r2"}
 END: dict[str, Any] = {"event": "end"}
+FAILED: dict[str, Any] = {
+    "event": "failed",
+    "run": "r1",
+    "round": 1,
+    "id": "r1.1",
+    "branch": "main",
+    "plan": {"path": "tasks.yml"},
+    "progress": "p.json",
+    "changes": [
+        {
+            "kind": "failed",
+            "task": "A",
+            "attempt": 1,
+            "failure": {"kind": "timeout", "message": "too slow"},
+        }
+    ],
+}
+REQUESTED: dict[str, Any] = {
+    **FAILED,
+    "event": "requested",
+    "id": "00000001-ab",
+    "changes": [{"kind": "skip", "task": "B", "follows": 0}],
+}
+TOO_SLOW = Unrecorded(
+    "main",
+    PlanSettings(path="tasks.yml"),
+    "p.json",
+    ChangeSet("r1.1", parse_changes(FAILED["changes"])),
+)
+ASKED_FOR = replace(
+    TOO_SLOW, changes=ChangeSet("00000001-ab", parse_changes(REQUESTED["changes"]))
+)
+RECORDED: dict[str, Any] = {"event": "recorded", "ids": ["r1.1", "another"]}
 LIMIT: dict[str, Any] = {
     "event": "limit",
     "agent": "claude",
@@ -166,6 +201,22 @@ def journal(tmp_path: Path) -> Journal:
             ),
         ),
         ([RUN, BATCH, LANDING, END], State(branch="main")),
+        # the batch is over, and its failures outlive the run until they are recorded
+        ([RUN, BATCH, FAILED], replace(OPEN, unrecorded=(TOO_SLOW,))),
+        (
+            [RUN, BATCH, ACCEPTED, FAILED, FAILED, REQUESTED, END],
+            State(branch="main", unrecorded=(TOO_SLOW, ASKED_FOR)),
+        ),
+        ([RUN, REQUESTED, FAILED, RECORDED], replace(OPEN, unrecorded=(ASKED_FOR,))),
+        (
+            [
+                RUN,
+                {**FAILED, "plan": 7},
+                {**FAILED, "changes": [{}]},
+                {**RECORDED, "ids": 1},
+            ],
+            OPEN,
+        ),
         # a usage limit outlives the run
         (
             [RUN, LIMIT, END],
@@ -223,6 +274,35 @@ def test_an_open_batch_lands_on_waiting_work_and_on_its_own_branch_once_that_has
         main,
         waiting,
     )
+
+
+@pytest.mark.parametrize(
+    ("events", "main", "waiting"),
+    [
+        ([FAILED], 1, 0),
+        ([FAILED, WAITING], 0, 1),
+        ([{**FAILED, "branch": "fanin/r1"}, WAITING], 0, 1),
+        ([{**FAILED, "branch": "fanin/r1"}, WAITING, FREED], 1, 0),
+        ([{**FAILED, "progress": "other.json"}], 0, 0),
+        ([{**FAILED, "branch": "other"}], 0, 0),
+    ],
+)
+def test_failures_count_where_their_work_would_land_and_with_their_progress_alone(
+    journal: Journal, events: list[dict[str, Any]], main: int, waiting: int
+) -> None:
+    journal.record_all([RUN, *events])
+    state = journal.state()
+    assert len(state.unrecorded_on("main", "p.json")) == main
+    assert len(state.unrecorded_on("fanin/r1", "p.json")) == waiting
+
+
+def test_failures_that_are_not_recorded_survive_the_tidying(journal: Journal) -> None:
+    journal.record_all([RUN, FAILED, END])
+    journal.tidy()
+    assert journal.state().unrecorded == (TOO_SLOW,)
+    journal.record_all([RECORDED])
+    journal.tidy()
+    assert journal.events() == []
 
 
 def test_events_are_read_as_they_were_recorded(journal: Journal) -> None:

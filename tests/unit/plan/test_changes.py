@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from runner.core.errors import Problem
 from runner.core.result import Failure, FailureKind
 from runner.core.task import Plan, Status
 from runner.plan.changes import (
@@ -59,6 +62,20 @@ def test_what_follows_attempts_that_are_not_there_yet_waits() -> None:
     assert attempts(applied.snapshot) == 0
     again = apply_changes(applied.snapshot, [failed(1), failed(2)])
     assert attempts(again.snapshot) == 2
+
+
+def test_the_order_of_sets_does_not_matter_where_one_follows_the_other() -> None:
+    """A rolling run writes a request into the journal before the failure it follows."""
+    applied = apply_changes(snapshot(), [failed(3), failed(1), failed(2)])
+    assert applied.ids == ["run.A3", "run.A1", "run.A2"]
+    assert attempts(applied.snapshot) == 3
+
+
+def test_beside_a_broken_plan_a_task_that_is_gone_waits() -> None:
+    problem = Problem("tasks.yml", 3, "broken", "")
+    before = replace(snapshot(), problems=(problem,))
+    applied = apply_changes(before, [failed(1), failed(1, "gone")])
+    assert applied.ids == ["run.A1"]
 
 
 def test_a_completed_task_and_one_that_is_gone_stay_as_they_are() -> None:
