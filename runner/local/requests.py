@@ -49,7 +49,8 @@ def take_requests(
     """Move the requests for the branch and its plan to the journal. Only under the lock.
 
     `snapshot` is that of the branch, with what the journal has already. A request for a
-    task whose attempt is `running` stays: what it asks for depends on the result.
+    task whose attempt is `running` stays, because what it asks for depends on the
+    result, and so do later ones for the same tasks.
     """
     requests = journal.requests.read()
     if not requests:
@@ -59,11 +60,13 @@ def take_requests(
     done, events = [], []
     sets: list[ChangeSet] = []
     notes: list[str] = []
+    busy = set(running)
     for request_id, request in requests.items():
         target = state.landing_branch_of_batch(request.branch)
         if target != branch or request.progress != progress_path:
             continue
-        if not set(running).isdisjoint(request.tasks):
+        if not busy.isdisjoint(request.tasks):
+            busy.update(request.tasks)
             continue
         done.append(request_id)
         if request_id in in_journal:

@@ -1,7 +1,8 @@
 """What a person asks of a plan: to retry tasks or to skip them.
 
 A request is a document, so that it can wait until a run chooses its next tasks. What it
-changes is decided then.
+changes is decided then. A new kind of request is a class here, and a change of
+`plan.changes` if none of those there will do.
 """
 
 from __future__ import annotations
