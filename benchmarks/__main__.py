@@ -35,6 +35,7 @@ PARTS = (
     "cold_start",
     "job_setup",
     "job_starts",
+    "ready_checkouts",
 )
 DOCUMENT = ROOT / "docs" / "performance.md"
 HEAD = """# Performance

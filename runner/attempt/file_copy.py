@@ -33,6 +33,8 @@ class FileCopier:
     def __init__(self) -> None:
         self._clones = True
         self._copies_in_kernel = hasattr(os, "copy_file_range")
+        # Permissions that new files get as they are asked for: the umask may take some.
+        self._granted: dict[int, bool] = {}
 
     def copy(
         self,
@@ -48,14 +50,16 @@ class FileCopier:
         Raises FileExistsError if something of that name is there, OSError if the disk
         does not take the file.
         """
-        # Writable until it is written: the person's file may be read-only.
-        file = os.open(name, _NEW_FILE, 0o600, dir_fd=folder)
+        mode = status.st_mode & 0o777
+        file = os.open(name, _NEW_FILE, mode, dir_fd=folder)
         try:
             if data is not None:
                 _write(file, data)
             elif status.st_size:
                 self._fill(file, source, status)
-            os.fchmod(file, status.st_mode & 0o777)
+            if not self._granted.get(mode):
+                self._granted[mode] = os.fstat(file).st_mode & 0o777 == mode
+                os.fchmod(file, mode)
             os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
         finally:
             os.close(file)

@@ -30,7 +30,8 @@ def effort(tmp_path: Path) -> Effort:
 
 
 @pytest.mark.parametrize(
-    "part", ["planning", "fan_in", "dispatch", "cold_start", "job_starts"]
+    "part",
+    ["planning", "fan_in", "dispatch", "cold_start", "job_starts", "ready_checkouts"],
 )
 def test_a_part_runs_on_tiny_sizes_and_its_outputs_are_right(
     part: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
