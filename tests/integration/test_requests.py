@@ -9,13 +9,14 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from runner.core.events import AttemptEnded, RunEvent
+from runner.core.events import AttemptEnded, BatchMerged, RunEvent
 from runner.local.journal import Journal
 from tests.integration.test_crash import began
 from tests.support.crashes import DRIVER, ROOT, Died, die_after, die_before
@@ -100,18 +101,30 @@ def assert_status_shows_requests(project: Project) -> None:
     assert "asked for: skip C;" in shown
 
 
-def test_a_free_slot_of_a_rolling_run_takes_a_request_at_once(project: Project) -> None:
+def test_a_free_slot_of_a_rolling_run_takes_a_request_at_once(
+    project: Project, tmp_path: Path
+) -> None:
+    """B does not end before A has run again, and nothing else happens meanwhile."""
+    again = tmp_path / "again"
+    script = f"""
+    case $FANIN_TASK$FANIN_ATTEMPT in
+        A1) exit 1 ;;
+        A2) touch {again} ;;
+        *) until [ -e {again} ]; do sleep 0.1; done ;;
+    esac
+    touch $FANIN_TASK
+    """
     project.plan(
-        [
-            {"id": "A", "do": ["fail once why", "write a: a"], "max_attempts": 1},
-            {"id": "B", "do": ["sleep 3", "write b: b"]},
-        ],
+        [{"id": task, "max_attempts": 1} for task in "AB"],
         schedule="rolling",
         max_concurrent=2,
+        timeout="30s",
+        agent={"command": ["sh", "-c", script]},
     )
-    project.run(When(ended("A"), lambda: asked(project, "retry", "A", "--redo")))
-    ends = {(task, attempt): end for task, attempt, _, end in project.intervals()}
-    assert ends["A", 2] < ends["B", 1]
+    later = threading.Timer(0.5, lambda: asked(project, "retry", "A"))
+    project.run(When(lambda event: isinstance(event, BatchMerged), later.start))
+    later.join()
+    assert project.states() == {"A": "completed", "B": "completed"}
 
 
 @BOTH_SCHEDULES
