@@ -49,8 +49,9 @@ LOG_LIMIT = 16 * 2**20
 TAIL_LIMIT = 64 * 2**10
 # Seconds between SIGTERM and SIGKILL.
 GRACE = 5.0
-# Seconds that one wait for output lasts at most.
-_POLL_SECONDS = 0.05
+# Seconds that one wait for output lasts at most. After so many quiet seconds it lasts
+# longer: sixteen silent agents would take 2 % of a processor, so they take 0.6 %.
+_POLL_SECONDS, _QUIET_POLL_SECONDS, _QUIET_AFTER = 0.05, 0.25, 2.0
 _CHUNK = 2**16
 _CHUNKS_PER_TURN = 64
 # Bytes that a program can print before it blocks, where the system allows so much.
@@ -292,14 +293,17 @@ def _wait(
     started may keep the pipe open.
     """
     last_output = started
+    poll_seconds = _POLL_SECONDS
     while True:
-        if recorder.pump(_POLL_SECONDS):
+        if recorder.pump(poll_seconds):
             last_output = time.monotonic()
         if child.poll() is not None:
             return "exited"
         if recorder.is_flooded:
             return "flooded"
         now = time.monotonic()
+        is_quiet = now - last_output > _QUIET_AFTER
+        poll_seconds = _QUIET_POLL_SECONDS if is_quiet else _POLL_SECONDS
         if cancel is not None and cancel.is_set():
             return "cancelled"
         if now - started > timeout:
