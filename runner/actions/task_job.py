@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,9 +13,12 @@ from runner.actions.job_secrets import read_agent_env, read_setup_env
 from runner.actions.workflow_io import JobIO, WorkflowContext
 from runner.agents.environment import secrets_of
 from runner.attempt.attempt import AttemptContext
+from runner.attempt.reports import AttemptReports
 from runner.core import result_folder
 from runner.core.errors import EXIT_DONE, UsageProblem
+from runner.core.event_log import EventLog
 from runner.core.manifest import BatchEntry, Manifest
+from runner.policy.masking import masked_document
 from runner.policy.redaction import Secrets
 from runner.repo.origin import Origin, origin_of
 from runner.ui import job_summary
@@ -100,20 +104,45 @@ def task_job(
         setup_environ={**environ, **allowed_for_setup},
         run_attempt=context.run_attempt,
         job=context.job_ids,
-        echo=_echo,
         secrets=secrets_of([entry.agent], environ, agent_env)
         | Secrets.of(setup_env, setup_env),
     )
+    # The events are a part of the artifact.
+    events = EventLog(results / entry.folder)
+    secrets = attempt_context.secrets | Secrets.of(
+        attempt_context.environ_for_setup, manifest.setup_env
+    )
+    reports = AttemptReports(
+        lambda event: events.observe(masked_document(event, secrets)),
+        manifest.batch,
+        entry,
+        result_folder.LOG,
+    )
+
+    def echo(data: bytes) -> None:
+        _echo(data)
+        reports.output.feed(data)
+
     # The output of an agent may contain workflow commands.
-    with job_io.fenced(f"{entry.task.id}: {entry.agent.name}"):
+    with (
+        closing(events),
+        job_io.fenced(f"{entry.task.id}: {entry.agent.name}"),
+    ):
         result = pipeline.run_task(
             manifest,
             entry,
             origin=origin,
             results=results,
             scratch=scratch,
-            attempt_context=attempt_context,
+            attempt_context=replace(
+                attempt_context,
+                echo=echo,
+                on_start=reports.started,
+                on_phase=reports.phase,
+                on_usage=reports.used,
+            ),
         )
+        reports.ended(result)
 
     artifact = result_folder.artifact_name(
         manifest.batch, entry.folder, entry.attempt, context.run_attempt

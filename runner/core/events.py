@@ -140,8 +140,8 @@ class AttemptStarted(AttemptEvent):
     """An attempt begins: its checkout is made, then `agent` starts.
 
     `slot` is the attempt's FANIN_SLOT, a whole number from 0; the next attempt may have
-    it before this one is merged. `log` is the path of the agent's log in the run's
-    folder.
+    it before this one is merged. `log` is the path of the agent's log, from the
+    folder that the events are in.
     """
 
     event: Literal["attempt_started"] = "attempt_started"

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import re
-import time
-from collections.abc import Callable, Collection
-from typing import TypeVar
+from collections.abc import Collection
 
 from runner.core import result_folder
-from runner.core.documents import Document
 from runner.core.events import (
     AttemptEnded,
     BatchChosen,
@@ -30,18 +26,10 @@ from runner.core.task import Standing
 from runner.fan_in.batch_merge import FanIn
 from runner.plan.snapshot import Snapshot
 from runner.plan.view import views
+from runner.policy.masking import masked_document
 from runner.policy.redaction import NONE, Secrets
 from runner.schedule.budget import UsageTotal
 from runner.schedule.task_choice import TaskChoice
-
-OUTPUT_INTERVAL = 0.25  # seconds between two events with the output of one attempt
-_TAIL_BYTES = 4096  # of the output; longer lines lose their beginning
-_LINE_LENGTH = 200  # characters
-_ESCAPE_SEQUENCE = re.compile(rb"\x1b\[[0-9;?]*[ -/]*[@-~]")
-# Fanin itself fills in these fields, so a match with a secret is a coincidence.
-_NEVER_MASKED = {"event", "time"}
-
-D = TypeVar("D", bound=Document)
 
 
 class MaskingObserver:
@@ -67,7 +55,7 @@ class MaskingObserver:
             self.landed_tasks.update(event.tasks)
         elif isinstance(event, AttemptEnded):
             self._ended_attempts.add((event.batch, event.task))
-        self._observer.observe(masked(event, self._secrets))
+        self._observer.observe(masked_document(event, self._secrets))
 
     def note(self, message: str) -> None:
         """Report something that a person should know."""
@@ -222,76 +210,3 @@ def usage_report(total: UsageTotal) -> UsageReport:
         tokens=total.tokens,
         without_cost=total.without_cost,
     )
-
-
-class LastLine:
-    """Reports the last line of a stream of bytes, at most once in OUTPUT_INTERVAL.
-
-    What comes sooner is reported with what follows it, or by `finish`.
-    """
-
-    def __init__(
-        self,
-        report: Callable[[str], object],
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._report, self._clock = report, clock
-        self._tail = b""
-        self._reported_line = ""
-        self._reported_at: float | None = None
-
-    def feed(self, data: bytes) -> None:
-        """Take the next bytes, which hold no secret."""
-        self._tail = (self._tail + data[-_TAIL_BYTES:])[-_TAIL_BYTES:]
-        now = self._clock()
-        if self._reported_at is None or now - self._reported_at >= OUTPUT_INTERVAL:
-            self._reported_at = now
-            self.finish()
-
-    def report_again(self) -> None:
-        """Report the last line once more, because something else has changed."""
-        self._reported_line = ""
-
-    def finish(self) -> None:
-        """Report the last line, unless it was reported already."""
-        line = _last_line(self._tail)
-        if line and line != self._reported_line:
-            self._reported_line = line
-            self._report(line)
-
-
-def _last_line(data: bytes) -> str:
-    """The last non-blank line without escape sequences; "" if all lines are blank."""
-    # The tail may begin or end in the middle of a character.
-    text = _ESCAPE_SEQUENCE.sub(b"", data).decode("utf-8", "ignore")
-    for line in reversed(text.splitlines()):
-        if line.strip():
-            return line.strip()[:_LINE_LENGTH]
-    return ""
-
-
-def masked(document: D, secrets: Secrets) -> D:
-    """The document with `***` for every secret in its texts, at any depth."""
-    if not secrets.names:
-        return document
-    changes: dict[str, object] = {}
-    for name, value in document:
-        if name in _NEVER_MASKED:
-            continue
-        without_secrets = _masked_value(value, secrets)
-        if without_secrets is not value:
-            changes[name] = without_secrets
-    return document.model_copy(update=changes) if changes else document
-
-
-def _masked_value(value: object, secrets: Secrets) -> object:
-    """The value itself if it holds no secret."""
-    if isinstance(value, Document):
-        return masked(value, secrets)
-    if isinstance(value, tuple):
-        items = tuple(_masked_value(item, secrets) for item in value)
-        return value if items == value else items
-    # A member of an enumeration is fanin's own word and no text.
-    if type(value) is str and secrets.find_in_text(value):
-        return secrets.masked_text(value)
-    return value

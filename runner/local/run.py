@@ -27,6 +27,7 @@ from runner.attempt.workspace_pool import WorkspacePool
 from runner.config.settings import Settings, describe
 from runner.core.clock import Clock, SystemClock
 from runner.core.errors import Interrupted, InvalidInput, UsageProblem
+from runner.core.event_log import EventLog
 from runner.core.events import RunEnded, RunLimits, RunObserver, RunStarted
 from runner.core.plurals import pluralize
 from runner.fan_in import kept_refs
@@ -34,7 +35,6 @@ from runner.local.account import RunAccount
 from runner.local.attempts import AttemptRunner, RunTask
 from runner.local.batches import BatchSchedule
 from runner.local.context import RunContext
-from runner.local.event_log import EventLog
 from runner.local.journal import Journal
 from runner.local.landing import BranchLander
 from runner.local.observer import MaskingObserver, usage_report

@@ -1,4 +1,4 @@
-"""Masks secrets in a stream as it is written."""
+"""Masks secrets in documents, and in a stream as it is written."""
 
 from __future__ import annotations
 
@@ -6,14 +6,28 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from functools import cached_property
+from typing import TypeVar
 
-from runner.policy.redaction import MASK, SHORTEST, forms, is_short, lines_of
+from runner.core.documents import Document
+from runner.policy.redaction import (
+    MASK,
+    SHORTEST,
+    Secrets,
+    forms,
+    is_short,
+    lines_of,
+)
 
 _MASK = MASK.encode()
 _LINE_ENDS = re.compile(rb"[\r\n]+")
 # Of a secret that is folded behind its first letters, the letters that may be shown. To
 # hold back every line that ends with the first letter of a secret would delay the output.
 _MAY_BE_SHOWN = 2
+
+# Fanin itself fills in these fields, so a match with a secret is a coincidence.
+_NEVER_MASKED = {"event", "time"}
+
+D = TypeVar("D", bound=Document)
 
 Span = tuple[int, int]  # the first byte, and the one behind the last
 
@@ -154,3 +168,30 @@ class _Window:
             at = self.offset(behind - 1) + 1
         pieces.append(self.data[at : self.offset(end)])
         return b"".join(pieces)
+
+
+def masked_document(document: D, secrets: Secrets) -> D:
+    """The document with `***` for every secret in its texts, at any depth."""
+    if not secrets.names:
+        return document
+    changes: dict[str, object] = {}
+    for name, value in document:
+        if name in _NEVER_MASKED:
+            continue
+        without_secrets = _masked_value(value, secrets)
+        if without_secrets is not value:
+            changes[name] = without_secrets
+    return document.model_copy(update=changes) if changes else document
+
+
+def _masked_value(value: object, secrets: Secrets) -> object:
+    """The value itself if it holds no secret."""
+    if isinstance(value, Document):
+        return masked_document(value, secrets)
+    if isinstance(value, tuple):
+        items = tuple(_masked_value(item, secrets) for item in value)
+        return value if items == value else items
+    # A member of an enumeration is fanin's own word and no text.
+    if type(value) is str and secrets.find_in_text(value):
+        return secrets.masked_text(value)
+    return value

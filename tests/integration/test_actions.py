@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from runner.core.event_lines import NAME, read_events
+from runner.core.events import AgentOutput, AttemptStarted
 from tests.support.jobs import ROOT, Job, Jobs
 from tests.support.project import Project
 
@@ -166,6 +168,22 @@ def test_agent_output_is_fenced_so_that_it_cannot_speak_to_the_machine(
         < lines.index("::set-output name=x::evil")
         < lines.index(f"::{token}::")
     )
+
+
+def test_the_artifact_of_an_attempt_has_its_events(
+    jobs: Jobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FANIN_AGENT_ENV", "KEY=s3cret-value-of-a-key")
+    start(jobs, [{"id": "A", "do": ["print at work", "print s3cret-value-of-a-key"]}])
+    jobs.task(jobs.next(), "A")
+    [artifact] = jobs.artifacts.iterdir()
+    events = list(read_events(artifact / NAME))
+    names = [event.event for event in events]
+    assert (names[0], names[-1]) == ("attempt_started", "attempt_ended")
+    output = [event for event in events if isinstance(event, AgentOutput)]
+    assert output[-1].last_line == "***"
+    [started] = [event for event in events if isinstance(event, AttemptStarted)]
+    assert (artifact / started.log).read_text() == "at work\n***\n"
 
 
 def test_branch_moved_between_next_and_merge_is_merged_again_and_the_rival_kept(

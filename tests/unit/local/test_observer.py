@@ -1,4 +1,4 @@
-"""No secret is in an event, and an agent's output is reported as a last line."""
+"""No secret is in an event."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from runner.core.events import (
     RunStarted,
 )
 from runner.core.result import Failure, FailureKind, Usage
-from runner.local.observer import OUTPUT_INTERVAL, LastLine, MaskingObserver, masked
+from runner.local.observer import MaskingObserver
+from runner.policy.masking import masked_document
 from runner.policy.redaction import NONE, Secrets
 
 SECRET = "s3cret-value-of-a-key"
@@ -82,15 +83,15 @@ def test_secrets_that_are_added_later_are_masked_beside_the_first() -> None:
 
 def test_an_event_without_a_secret_is_passed_on_as_it_is() -> None:
     event = Note(message="nothing to hide")
-    assert masked(event, NONE) is event
-    assert masked(event, SECRETS) is event
+    assert masked_document(event, NONE) is event
+    assert masked_document(event, SECRETS) is event
 
 
 def test_a_secret_that_equals_a_word_of_fanin_changes_neither_type_nor_kind() -> None:
     words = Secrets({"result_refused": "A", "rate_limit": "B"})
     failure = Failure(kind=FailureKind.RATE_LIMIT, message="rate_limit")
     event = ResultRefused(batch="r.1", task="A", attempt=1, failure=failure)
-    without_secrets = masked(event, words)
+    without_secrets = masked_document(event, words)
     assert without_secrets.event == "result_refused"
     assert without_secrets.failure.kind is FailureKind.RATE_LIMIT
     assert without_secrets.failure.message == "***"
@@ -101,53 +102,3 @@ def test_the_tasks_of_all_landed_commits_are_counted_once() -> None:
     for tasks in (("A",), ("A", "B")):
         observer.observe(CommitLanded(branch="main", commit="abc", tasks=tasks))
     assert observer.landed_tasks == {"A", "B"}
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-def test_output_is_reported_as_its_last_line_at_most_once_in_an_interval() -> None:
-    lines: list[str] = []
-    clock = Clock()
-    output = LastLine(lines.append, clock)
-    output.feed(b"one\n")
-    for number in range(1000):
-        output.feed(b"line %d\n" % number)
-    assert lines == ["one"]
-    clock.now += OUTPUT_INTERVAL
-    output.feed(b"\n  two  \n\n")
-    assert lines == ["one", "two"]
-    output.feed(b"the end")
-    output.finish()
-    assert lines == ["one", "two", "the end"]
-
-
-def test_a_line_that_comes_in_pieces_is_reported_whole() -> None:
-    lines: list[str] = []
-    clock = Clock()
-    output = LastLine(lines.append, clock)
-    for piece in (b"reads ", b"a.p", b"y \xc3", b"\xa9\n"):
-        clock.now += OUTPUT_INTERVAL
-        output.feed(piece)
-    assert lines == ["reads", "reads a.p", "reads a.py", "reads a.py é"]
-
-
-def test_a_line_is_reported_once_without_colours_and_not_longer_than_a_screen() -> None:
-    lines: list[str] = []
-    output = LastLine(lines.append)
-    output.feed(b"\x1b[1;32m" + b"x" * 100_000 + b"\x1b[0m\r\n")
-    output.finish()
-    assert lines == ["x" * 200]
-
-
-def test_nothing_is_reported_of_an_agent_that_writes_blank_lines() -> None:
-    lines: list[str] = []
-    output = LastLine(lines.append)
-    output.feed(b"\n \n\t\n")
-    output.finish()
-    assert lines == []

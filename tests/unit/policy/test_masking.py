@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import pytest
 
-from runner.local.observer import LastLine
+from runner.attempt.reports import LastLine
 from runner.policy.masking import Masker
 from runner.policy.redaction import MASK
 from tests.support.masked_secret import SECRET

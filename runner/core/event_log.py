@@ -1,4 +1,4 @@
-"""Writes the events of a run to the file events.jsonl in the run's folder."""
+"""Writes the events of a run to the file events.jsonl in a folder."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from runner.core.events import Note, RunEvent, RunObserver
 
 
 class EventLog:
-    """Appends each event to the log in `folder`, then passes it on.
+    """Appends each event to the log in `folder`, then passes it on, if to anybody.
 
     One write per event, so that a kill of fanin tears no line and threads do not mix
     theirs. The events of a run that cannot be logged, because the disk is full, are
     passed on all the same.
     """
 
-    def __init__(self, folder: Path, observer: RunObserver) -> None:
+    def __init__(self, folder: Path, observer: RunObserver | None = None) -> None:
         self.path = folder / NAME
         self._observer = observer
         self._lock = threading.Lock()
@@ -27,6 +27,8 @@ class EventLog:
 
     def observe(self, event: RunEvent) -> None:
         problem = self._append(line_of(event))
+        if self._observer is None:
+            return
         self._observer.observe(event)
         if problem is not None:
             self._observer.observe(

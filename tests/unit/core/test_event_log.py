@@ -7,8 +7,8 @@ from contextlib import closing
 from pathlib import Path
 
 from runner.core.event_lines import read_events
+from runner.core.event_log import EventLog
 from runner.core.events import Note, RunEvent
-from runner.local.event_log import EventLog
 
 
 class Remembering:
