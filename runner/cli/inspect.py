@@ -322,7 +322,7 @@ def status(repo_path: str, /, as_json: bool, **flags: FlagValue | None) -> int:
         from runner.ui import plan_json
 
         requests = [
-            {"kind": request.kind, "tasks": request.tasks, "branch": request.branch}
+            request.model_dump(mode="json", exclude={"version", "plan", "progress"})
             for request in journal.requests.read().values()
         ]
         click.echo(plan_json.graph_report(views, snapshot.graph, requests))
@@ -347,7 +347,7 @@ def _print_requests(journal: Journal, branch: str | None) -> None:
     from runner.plan.requests import describe
 
     for request in journal.requests.read().values():
-        what = describe(request, request.tasks)
+        what = describe(request)
         if request.branch != branch:
             what += f" on {request.branch}"
         click.echo(clean(f"asked for: {what}; done when a run next chooses tasks"))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from runner.cli import completion
-from runner.cli.context import branch_snapshot, open_project, task_views, unlanded_work
+from runner.cli.context import branch_snapshot, open_project, unlanded_work
 from runner.cli.options import settings_options
 from runner.core.errors import EXIT_DONE, UsageProblem
 
@@ -50,20 +50,15 @@ def retry(
         raise UsageProblem("no tasks given", "give their ids, or --failed")
     repo, settings = open_project(repo_path, flags)
     branch, snapshot = _current_snapshot(repo, settings)
-    ids = task_ids or _failed_tasks(snapshot, settings)
     request = RetryRequest(
         branch=branch,
         plan=settings.plan,
         progress=settings.progress,
-        tasks=ids,
+        tasks=task_ids,
         redo=redo,
+        failed=not task_ids,
     )
     return _submit(repo, settings, snapshot, request)
-
-
-def _failed_tasks(snapshot: Snapshot, settings: Settings) -> tuple[str, ...]:
-    views = task_views(snapshot, settings)
-    return tuple(view.task.id for view in views if view.state == "failed")
 
 
 @click.command()
@@ -125,30 +120,36 @@ def _submit(
     from runner.local.requests import apply_request, check_commit
     from runner.plan.requests import check_request
 
-    if not request.tasks:
-        click.echo("nothing to do")
-        return EXIT_DONE
     check_request(request, snapshot)
     rules, max_attempts = settings.task_rules, settings.max_attempts
     check_commit(repo, snapshot, request, max_attempts, rules)
     journal = Journal(repo.git_dir)
-    what = f"{request.kind}: {', '.join(request.tasks)}"
     try:
         with journal.locked():
             _apply_left(repo, settings, journal)
-            apply_request(repo, journal, "", request, max_attempts, rules)
+            done = apply_request(repo, journal, "", request, max_attempts, rules)
     except RepositoryInUse:
         journal.requests.add(request)
-        if _wait_to_apply(repo, settings, journal):
-            click.echo(f"{what}; continue with  fanin run")
-            return EXIT_DONE
+        _echo_recorded(request, journal, _wait_to_apply(repo, settings, journal))
+        return EXIT_DONE
+    if done.changes:
+        ids = ", ".join(change.task for change in done.changes)
+        click.echo(f"{request.kind}: {ids}; continue with  fanin run")
+    else:
+        click.echo("nothing to do")
+    return EXIT_DONE
+
+
+def _echo_recorded(request: Request, journal: Journal, is_applied: bool) -> None:
+    from runner.plan.requests import describe
+
+    outcome = "continue with  fanin run"
+    if not is_applied:
         when = "when it next chooses tasks"
         if (running_on := journal.state().branch) != request.branch:
             when = f"when it ends: it works on {running_on}"
-        click.echo(f"{what}; recorded, the run in progress applies it {when}")
-    else:
-        click.echo(f"{what}; continue with  fanin run")
-    return EXIT_DONE
+        outcome = f"the run in progress applies it {when}"
+    click.echo(f"recorded: {describe(request)}; {outcome}")
 
 
 def _wait_to_apply(repo: Repository, settings: Settings, journal: Journal) -> bool:

@@ -109,7 +109,7 @@ def apply_left_requests(
                 repo, journal, request_id, request, max_attempts, rules
             )
         except UsageProblem as problem:
-            what = describe(request, request.tasks)
+            what = describe(request)
             note(f"{what} on {request.branch} must wait: {problem}")
             continue
         journal.requests.remove([request_id])
@@ -146,13 +146,14 @@ def apply_request(
     decision = decide(request, counted.snapshot, max_attempts)
     changes = ChangeSet(request_id, decision.changes)
     commit = _commit(repo, counted.snapshot, request, changes, rules)
-    landing = work_tree.plan_landing(repo, branch, head, commit)
-    update = work_tree.land(repo, landing)
-    if not update.landed:
-        raise UsageProblem(
-            f"{branch} could not be updated: {update.text or 'it has moved'}",
-            "fix that and try again",
-        )
+    if commit != head:
+        landing = work_tree.plan_landing(repo, branch, head, commit)
+        update = work_tree.land(repo, landing)
+        if not update.landed:
+            raise UsageProblem(
+                f"{branch} could not be updated: {update.text or 'it has moved'}",
+                "fix that and try again",
+            )
     if counted.ids:
         journal.record_all([recorded_event(counted.ids)])
     return decision

@@ -428,12 +428,13 @@ class RollingSchedule:
     # -- land what is merged --
 
     def _start_landing(self, disk_pool: Executor) -> bool:
-        """Start to land what is accepted; return whether the branch has moved.
+        """Start to land what is accepted; return whether the run's own head has moved.
 
-        If it has, other tasks may be ready: merged work may have failed on the new head,
-        and somebody may have changed the plan.
+        Then other tasks may be ready: merged work may have failed on the branch's new
+        head, and somebody may have changed the plan.
         """
-        # The queue returns the same snapshot unless it had to merge again.
+        # The queue returns the same snapshot unless it had to merge again, or to commit
+        # failures that came after the last merge.
         before = self._snapshot
         after = self._landing_queue.start_landing(
             before, disk_pool, partial(self._events.put, LandingDone()), self._scratch
@@ -447,7 +448,7 @@ class RollingSchedule:
         return True
 
     def _land_everything(self, disk_pool: Executor) -> bool:
-        """Land everything, wait for it, and return whether the branch has moved.
+        """Land everything, wait for it, and return whether the run's head has moved.
 
         If not, nothing remains that the run's heads must keep.
         """

@@ -18,6 +18,7 @@ from runner.core.errors import UsageProblem
 from runner.core.task import PlanSettings, Task
 from runner.plan.changes import Change, GrantedAttempt, SkippedTask
 from runner.plan.snapshot import Snapshot, refuse_landed
+from runner.plan.view import views
 
 
 class _TaskRequest(Document):
@@ -27,14 +28,30 @@ class _TaskRequest(Document):
     branch: str
     plan: PlanSettings
     progress: str
-    tasks: tuple[str, ...]
+    tasks: tuple[str, ...] = ()
+
+    def task_ids(self, _snapshot: Snapshot, _max_attempts: int) -> tuple[str, ...]:
+        """The ids of the tasks that it is for, as things are now."""
+        return self.tasks
 
 
 class RetryRequest(_TaskRequest):
-    """Grant each task one more attempt; `redo`: completed ones too."""
+    """Grant each task one more attempt; `redo`: completed ones too. `failed`: every task
+    that has failed for good, when the request is applied.
+    """
 
     kind: Literal["retry"] = "retry"
     redo: bool = False
+    failed: bool = False
+
+    def task_ids(self, snapshot: Snapshot, max_attempts: int) -> tuple[str, ...]:
+        """The ids of the tasks that it is for, as things are now."""
+        if not self.failed:
+            return self.tasks
+        task_views = views(
+            snapshot.plan, snapshot.graph, snapshot.progress, max_attempts
+        )
+        return tuple(view.task.id for view in task_views if view.state == "failed")
 
     def refuse(self, snapshot: Snapshot, tasks: Sequence[Task]) -> None:
         """Raises UsageProblem if one of the tasks cannot be retried."""
@@ -105,7 +122,7 @@ def decide(request: Request, snapshot: Snapshot, max_attempts: int) -> Decision:
     """What the request changes now. What cannot be changed any more is left."""
     changes: list[Change] = []
     refused: list[str] = []
-    for task_id in dict.fromkeys(request.tasks):
+    for task_id in dict.fromkeys(request.task_ids(snapshot, max_attempts)):
         try:
             [task] = snapshot.tasks_named([task_id])
             request.refuse(snapshot, [task])
@@ -116,6 +133,8 @@ def decide(request: Request, snapshot: Snapshot, max_attempts: int) -> Decision:
     return Decision(tuple(changes), tuple(refused))
 
 
-def describe(request: Request, task_ids: Sequence[str]) -> str:
-    """The kind of the request and these of its tasks."""
-    return f"{request.kind} {', '.join(task_ids)}"
+def describe(request: Request, task_ids: Sequence[str] = ()) -> str:
+    """The request as one would type it, or the part of it for these tasks."""
+    if not task_ids and isinstance(request, RetryRequest) and request.failed:
+        return "retry --failed"
+    return f"{request.kind} {', '.join(task_ids or request.tasks)}"

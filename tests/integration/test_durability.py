@@ -140,7 +140,7 @@ class Orders:
         return disk.lacks(self._journal)
 
     def request_before_report(self, disk: Disk, call: Call) -> list[str]:
-        if call.name == "write" and "recorded, the run" in call.text:
+        if call.name == "write" and "recorded: " in call.text:
             self.seen.add("a request before the command says so")
             requests = [path for path in disk.known if "/requests/0" in path]
             assert requests

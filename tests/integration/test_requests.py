@@ -71,7 +71,7 @@ def test_retry_and_skip_are_applied_by_the_run_that_is_in_progress(
 
     def ask() -> None:
         shown = asked(project, "retry", "A")
-        assert "recorded, the run in progress applies it" in shown
+        assert shown.startswith("recorded: retry A; the run in progress applies it")
         asked(project, "skip", "C", "--satisfied")
         if schedule == "batch":  # a rolling run has a free slot and may have it already
             assert_status_shows_requests(project)
@@ -93,8 +93,14 @@ def test_retry_and_skip_are_applied_by_the_run_that_is_in_progress(
 def assert_status_shows_requests(project: Project) -> None:
     document = json.loads(project.cli("status", "--json").stdout)
     assert document["requests"] == [
-        {"kind": "retry", "tasks": ["A"], "branch": "main"},
-        {"kind": "skip", "tasks": ["C"], "branch": "main"},
+        {
+            "kind": "retry",
+            "tasks": ["A"],
+            "branch": "main",
+            "redo": False,
+            "failed": False,
+        },
+        {"kind": "skip", "tasks": ["C"], "branch": "main", "satisfied": True},
     ]
     shown = project.cli("status").stdout
     assert "asked for: retry A;" in shown
@@ -183,13 +189,16 @@ def test_a_request_at_the_very_end_of_a_run_is_applied_before_it_lets_go(
 
     def ask_first(event: str, **fields: object) -> None:
         if event == "end":
-            asked(project, "retry", "A")
+            asked(project, "retry", "--failed")
         record(event, **fields)
 
     runner.journal.record = ask_first  # type: ignore[method-assign]
     runner()
     assert project.subjects()[:2] == ["Retry A", "Record failed attempts of A"]
     assert pending(project) == []
+    # it has not failed any more
+    assert asked(project, "retry", "--failed") == "nothing to do\n"
+    assert project.subjects()[0] == "Retry A"
 
 
 def test_a_command_that_finds_the_run_ended_applies_its_request_itself(
@@ -210,7 +219,9 @@ def test_a_command_that_finds_the_run_ended_applies_its_request_itself(
             assert child.poll() is None
     shown, _ = child.communicate()
     assert child.returncode == 0
-    assert shown.startswith("note: as asked for: retry A\nretry: A; continue with")
+    assert shown.startswith(
+        "note: as asked for: retry A\nrecorded: retry A; continue with"
+    )
     assert project.subjects()[0] == "Retry A"
     assert pending(project) == []
 

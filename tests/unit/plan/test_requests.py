@@ -15,6 +15,7 @@ from runner.plan.requests import (
     SkipRequest,
     check_request,
     decide,
+    describe,
     parse_request,
 )
 from runner.plan.snapshot import Snapshot
@@ -24,9 +25,15 @@ DONE = Record(status=Status.COMPLETED, attempts=1)
 FAILED = Record(status=Status.FAILED, attempts=3, final=True)
 
 
-def retry(*ids: str, redo: bool = False) -> RetryRequest:
-    plan = PlanSettings(path="tasks.yml")
-    return RetryRequest(branch="main", plan=plan, progress="p", tasks=ids, redo=redo)
+def retry(*ids: str, redo: bool = False, failed: bool = False) -> RetryRequest:
+    return RetryRequest(
+        branch="main",
+        plan=PlanSettings(path="tasks.yml"),
+        progress="p",
+        tasks=ids,
+        redo=redo,
+        failed=failed,
+    )
 
 
 def skip(*ids: str) -> SkipRequest:
@@ -83,6 +90,15 @@ def test_a_request_that_is_applied_again_grants_no_second_attempt(redo: bool) ->
     )
     later = apply_changes(snapshot(A=made), [changes]).snapshot
     assert later.progress.records["A"] == made
+
+
+def test_failed_tasks_are_those_that_failed_when_the_request_is_applied() -> None:
+    request_ = retry(failed=True)
+    assert decide(request_, snapshot(), 3).changes == ()
+    [change] = decide(request_, snapshot(A=DONE, B=FAILED), 3).changes
+    assert change.task == "B"
+    assert describe(request_) == "retry --failed"
+    assert describe(request_, ["B"]) == "retry B"
 
 
 def test_the_last_of_two_requests_counts() -> None:
