@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
+from pathlib import Path
 
 import jsonschema
 import pytest
@@ -141,6 +143,36 @@ def test_no_event_of_a_run_holds_a_secret(
     assert "agent_output" in _names(seen)
     assert any("***" in line for line in lines)
     assert not [line for line in lines if SECRET in line or SECRET[:9] in line]
+
+
+def test_of_a_preset_people_and_the_next_prompt_get_words_and_no_json(
+    project: Project, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    key = "dummy-key-of-no-value"
+    said = [
+        {"type": "text", "text": f"The key is {key}."},
+        {"type": "tool_use", "name": "Bash", "input": {"command": "pytest -q"}},
+    ]
+    usage = {"input_tokens": 70, "output_tokens": 7}
+    end = {"type": "message_delta", "usage": usage}
+    lines = [
+        {"type": "assistant", "message": {"content": said}},
+        {"type": "stream_event", "event": end},
+    ]
+    program = tmp_path / "bin/claude"
+    program.parent.mkdir()
+    output = "\n".join(json.dumps(line) for line in lines)
+    program.write_text(f"#!/bin/sh\ncat <<'END'\n{output}\nEND\nexit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    monkeypatch.setenv("ANTHROPIC_API_KEY", key)
+    project.plan([{"id": "A", "do": []}], agent="claude", max_attempts=1)
+    seen = Quiet()
+    project.run(seen)
+    text = "The key is ***.\nBash pytest -q\n"
+    assert project.records()["A"]["error"]["log_tail"] == text
+    last = [event for event in seen.events if isinstance(event, AgentOutput)][-1]
+    assert (last.last_line, last.tokens, last.tool_calls) == ("Bash pytest -q", 77, 1)
 
 
 def test_the_secrets_of_a_task_that_is_added_during_the_run_are_masked_too(
