@@ -170,13 +170,15 @@ def _wait_to_apply(repo: Repository, settings: Settings, journal: Journal) -> bo
 
 
 def _apply_left(repo: Repository, settings: Settings, journal: Journal) -> None:
-    """Apply requests that no run has taken."""
+    """Undo a landing that was killed, and apply requests that no run has taken."""
     from runner.core.documents import clean
     from runner.local.requests import apply_left_requests
+    from runner.local.unlanded_work import undo_interrupted_landings
 
     def note(text: str) -> None:
         click.echo(f"note: {clean(text)}")
 
+    undo_interrupted_landings(repo, journal, note)
     apply_left_requests(repo, journal, settings.max_attempts, settings.task_rules, note)
 
 

@@ -14,8 +14,8 @@ from runner.local.context import RunContext
 from runner.local.journal import State
 from runner.local.preparation import SCRATCH_PREFIX, scratch_folder
 from runner.local.rolling import RUN_HEADS
+from runner.local.unlanded_work import undo_interrupted_landings
 from runner.local.unrecorded import recorded_event
-from runner.repo import work_tree
 
 
 def recover(context: RunContext, account: RunAccount) -> None:
@@ -29,7 +29,7 @@ def recover(context: RunContext, account: RunAccount) -> None:
         context.observer.note(f"run {state.run} did not end; finishing its work")
         _end_processes(context, state)
     context.journal.sweep()
-    _undo_interrupted_landing(context, state)
+    undo_interrupted_landings(context.repo, context.journal, context.observer.note)
     for waiting in state.waiting:
         context.lander.land_waiting_work(waiting)
     branch = context.lander.branch
@@ -69,18 +69,6 @@ def _land_unrecorded(context: RunContext) -> None:
         # What is left follows attempts that somebody has taken back.
         journal.record_all([recorded_event(ids)])
     lander.branch = own_branch
-
-
-def _undo_interrupted_landing(context: RunContext, state: State) -> None:
-    # the newest first
-    failed = [*state.undo, state.landing] if state.landing else state.undo
-    for landing in reversed(failed):
-        for path in work_tree.undo_interrupted(context.repo, landing):
-            context.observer.note(
-                f"{path} has neither its old nor its new content; it was not changed"
-            )
-    if state.undo:
-        context.journal.record("undone")
 
 
 def _end_processes(context: RunContext, state: State) -> None:

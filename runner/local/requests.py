@@ -9,7 +9,7 @@ attempts.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from runner.core.errors import UsageProblem
 from runner.core.task import TaskRules
@@ -27,6 +27,7 @@ from runner.plan.requests import Decision, Request, decide, describe
 from runner.plan.snapshot import Snapshot, read_snapshot
 from runner.repo import work_tree
 from runner.repo.repository import Repository
+from runner.repo.work_tree import Landing
 
 
 @dataclass(frozen=True)
@@ -147,16 +148,24 @@ def apply_request(
     changes = ChangeSet(request_id, decision.changes)
     commit = _commit(repo, counted.snapshot, request, changes, rules)
     if commit != head:
-        landing = work_tree.plan_landing(repo, branch, head, commit)
-        update = work_tree.land(repo, landing)
-        if not update.landed:
-            raise UsageProblem(
-                f"{branch} could not be updated: {update.text or 'it has moved'}",
-                "fix that and try again",
-            )
+        _land(repo, journal, work_tree.plan_landing(repo, branch, head, commit))
     if counted.ids:
         journal.record_all([recorded_event(counted.ids)])
     return decision
+
+
+def _land(repo: Repository, journal: Journal, landing: Landing) -> None:
+    """Land a commit on its branch. Raises UsageProblem if that cannot take it."""
+    # Before the files change, so that a crash can be undone.
+    journal.record("landing", **asdict(landing))
+    update = work_tree.land(repo, landing)
+    if update.landed or update.undone:
+        journal.record("flushed", rounds=[])
+    if not update.landed:
+        raise UsageProblem(
+            f"{landing.branch} could not be updated: {update.text or 'it has moved'}",
+            "fix that and try again",
+        )
 
 
 def check_commit(

@@ -1,11 +1,14 @@
-"""Whether finished work still waits on a branch of its own."""
+"""What landings have left: work that waits on a branch of its own, and files of one that
+was interrupted.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from runner.local.journal import WaitingWork
+    from runner.local.journal import Journal, WaitingWork
     from runner.repo.repository import Repository
 
 
@@ -16,3 +19,21 @@ def has_unlanded_work(repo: Repository, waiting: WaitingWork) -> bool:
         return False
     target = repo.commit(f"refs/heads/{waiting.target}")
     return target is None or not repo.is_ancestor(tip, target)
+
+
+def undo_interrupted_landings(
+    repo: Repository, journal: Journal, note: Callable[[str], object]
+) -> None:
+    """Undo the landings that failed or were killed, and note what cannot be undone.
+    Only under the lock.
+    """
+    from runner.repo import work_tree
+
+    state = journal.state()
+    # the newest first
+    failed = [*state.undo, state.landing] if state.landing else state.undo
+    for landing in reversed(failed):
+        for path in work_tree.undo_interrupted(repo, landing):
+            note(f"{path} has neither its old nor its new content; it was not changed")
+    if state.undo:
+        journal.record("undone")

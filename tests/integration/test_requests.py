@@ -339,3 +339,37 @@ def test_a_command_that_is_killed_leaves_a_whole_request_or_none(
     assert left == ["lock", *(path.name for path in pending(project))]
     project.run()
     assert bool(project.records()["A"].get("skipped")) == recorded
+
+
+def test_a_command_undoes_a_landing_that_was_killed(
+    project: Project, tmp_path: Path
+) -> None:
+    """First that of a run, then its own."""
+    project.write("shop.py", "one\n")
+    project.plan(
+        [
+            {"id": "A", "do": ["replace shop.py: one -> two", "write new: new"]},
+            {"id": "B", "depends_on": ["A"], "do": ["write b: b"]},
+        ]
+    )
+    die_after(project.runner(), "landing")
+    project.write("shop.py", "two\n")
+    project.write("new", "new\n")
+    (project.root / ".git" / "index.lock").touch()
+    killed = subprocess.run(
+        [sys.executable, str(DRIVER), "before landing", f"{tmp_path}/x", "skip", "B"],
+        cwd=project.root,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        check=False,
+        start_new_session=True,
+    )
+    assert killed.returncode == -signal.SIGKILL
+    assert project.git("status", "--porcelain") == ""
+    project.write(".fanin/progress.json", "")
+    (project.root / ".git" / "index.lock").touch()
+    assert asked(project, "skip", "B") == "skip: B; continue with  fanin run\n"
+    assert project.git("status", "--porcelain") == ""
+    project.run()
+    assert project.subjects()[:2] == ["A: do A", "Skip B"]
+    assert project.git("status", "--porcelain") == ""
+    assert began(project) == ["A"]
