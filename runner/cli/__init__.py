@@ -19,7 +19,17 @@ import click
 os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
 from runner import __version__
-from runner.cli import doctor, init, inspect, issues, jobs, progress, run, start
+from runner.cli import (
+    doctor,
+    init,
+    inspect,
+    issues,
+    jobs,
+    progress,
+    run,
+    simulate,
+    start,
+)
 from runner.core.errors import EXIT_DONE, FaninError
 
 EXIT_USAGE = 2
@@ -29,7 +39,7 @@ EXIT_INTERRUPTED = 130
 # The sections of `fanin --help`.
 SECTIONS: dict[str, tuple[click.Command, ...]] = {
     "Run": run.COMMANDS,
-    "Inspect": (*inspect.COMMANDS, *doctor.COMMANDS),
+    "Inspect": (*inspect.COMMANDS, *simulate.COMMANDS, *doctor.COMMANDS),
     "Change the progress": progress.COMMANDS,
     "Get started": (*init.COMMANDS, *start.COMMANDS),
     "GitHub issues": issues.COMMANDS,

@@ -48,6 +48,7 @@ def check(repo_path: str, /, as_json: bool, **flags: FlagValue | None) -> int:
     from runner.config.settings import describe
     from runner.plan.trees import NO_PLAN
     from runner.schedule.preflight import preflight
+    from runner.schedule.simulation import scheduled_batches
     from runner.ui import plan_json
 
     try:
@@ -80,7 +81,12 @@ def check(repo_path: str, /, as_json: bool, **flags: FlagValue | None) -> int:
     views = task_views(snapshot, settings)
     if as_json:
         report = plan_json.check_report(
-            snapshot.plan, views, snapshot.graph, notes, problems
+            snapshot.plan,
+            views,
+            snapshot.graph,
+            notes,
+            problems,
+            scheduled_batches(snapshot, settings.slots, settings.max_attempts),
         )
         click.echo(report)
         return UsageProblem.exit_code if problems else EXIT_DONE
@@ -88,7 +94,7 @@ def check(repo_path: str, /, as_json: bool, **flags: FlagValue | None) -> int:
     if snapshot.plan.left_out:
         first_line.insert(0, snapshot.plan.left_out_summary)
     click.echo(" · ".join(first_line))
-    _print_plan(snapshot, views)
+    _print_plan(snapshot, views, settings)
     _print_other_plans(repo, settings)
     _print_notes(notes)
     # After the description of the plan, which helps to fix the problems.
@@ -167,10 +173,12 @@ def _plan_notes(repo: Repository, snapshot: Snapshot, settings: Settings) -> lis
     return notes
 
 
-def _print_plan(snapshot: Snapshot, views: Sequence[TaskView]) -> None:
+def _print_plan(
+    snapshot: Snapshot, views: Sequence[TaskView], settings: Settings
+) -> None:
     """Print tasks and edges, their states, and the batches that are left."""
     from runner.core.plurals import pluralize
-    from runner.plan.view import batches, counts
+    from runner.plan.view import counts
 
     graph, plan = snapshot.graph, snapshot.plan
     tasks = pluralize(len(views), "task")
@@ -183,18 +191,44 @@ def _print_plan(snapshot: Snapshot, views: Sequence[TaskView]) -> None:
         own_counts = counts(own_views)
         states = ", ".join(f"{count} {state}" for state, count in own_counts.items())
         click.echo(f"  {part.name}: {part.path} ({part.source}): {states}")
-    remaining = batches(views, graph)
-    if not remaining:
+    if not _print_batches(snapshot, views, settings):
         return
-    batch_count = pluralize(len(remaining), "batch", "batches")
-    width = pluralize(max(map(len, remaining)), "task")
-    click.echo(f"the graph allows {batch_count}, at most {width} side by side:")
-    for number, batch in enumerate(remaining[:_MAX_LINES], 1):
-        click.echo(f"  {number}. {', '.join(abbreviate(batch, 6))}")
-    if len(remaining) > _MAX_LINES:
-        click.echo(f"  … {len(remaining) - _MAX_LINES} more")
     chain = " → ".join(abbreviate(graph.critical_path()))
     click.echo(f"longest chain of the plan: {chain}")
+
+
+def _print_batches(
+    snapshot: Snapshot, views: Sequence[TaskView], settings: Settings
+) -> bool:
+    """Print the batches that the run makes, and how many the graph allows; whether there
+    are any.
+    """
+    from runner.core.plurals import pluralize
+    from runner.plan.view import batches
+    from runner.schedule.simulation import scheduled_batches
+
+    allowed = batches(views, snapshot.graph)
+    if not allowed:
+        return False
+    count = pluralize(len(allowed), "batch", "batches")
+    width = pluralize(max(map(len, allowed)), "task")
+    click.echo(f"the graph allows {count}, at most {width} side by side")
+    shown = allowed
+    if settings.schedule == "rolling":
+        click.echo(f"rolling runs at most {settings.slots} at a time:")
+    else:
+        shown = scheduled_batches(snapshot, settings.slots, settings.max_attempts)
+        made = pluralize(len(shown), "batch", "batches")
+        most_tasks = pluralize(settings.slots, "task")
+        click.echo(f"a run makes {made} of at most {most_tasks}:")
+    for number, batch in enumerate(shown[:_MAX_LINES], 1):
+        click.echo(f"  {number}. {', '.join(abbreviate(batch, 6))}")
+    if len(shown) > _MAX_LINES:
+        click.echo(f"  … {len(shown) - _MAX_LINES} more")
+    most = settings.limits.max_rounds
+    if settings.schedule == "batch" and len(shown) > most:
+        click.echo(f"limits.max_rounds ends a run after {most} of them")
+    return True
 
 
 def _print_other_plans(repo: Repository, settings: Settings) -> None:

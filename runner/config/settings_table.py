@@ -15,10 +15,11 @@ from typing import NamedTuple
 
 # Commands that decide what runs: every setting matters to them.
 _DECIDING = ("run", "check", "doctor", "next")
-_READING_THE_PLAN = (*_DECIDING, "retry", "skip", "status", "graph", "task")
+_SIMULATING = (*_DECIDING, "simulate")
+_READING_THE_PLAN = (*_SIMULATING, "retry", "skip", "status", "graph", "task")
 _CHOOSING_AN_AGENT = (*_DECIDING, "task")
 # Commands that show or change how many attempts a task has left.
-_COUNTING_ATTEMPTS = (*_DECIDING, "retry", "status", "graph", "answer")
+_COUNTING_ATTEMPTS = (*_SIMULATING, "retry", "status", "graph", "answer")
 _LANDING = (*_DECIDING, "retry", "skip", "status", "continue", "collect", "answer")
 
 
@@ -152,7 +153,7 @@ SETTINGS = (
         "parallel",
         "boolean",
         "Run ready tasks in parallel",
-        _DECIDING,
+        _SIMULATING,
         meaning="run ready tasks in parallel; off: one at a time, with the same "
         "outcome. The action's input is `true` by default",
         default="false",
@@ -164,7 +165,7 @@ SETTINGS = (
         "max_concurrent",
         "integer",
         "How many agents may run at once, and tasks per batch, 1 to 256",
-        _DECIDING,
+        _SIMULATING,
         default="3",
         metavar="N",
     ),
@@ -182,7 +183,7 @@ SETTINGS = (
         "schedule",
         "text",
         "batch: one batch after another; rolling: each task as soon as it is ready",
-        _DECIDING,
+        _SIMULATING,
         meaning="`batch`: the next batch starts when the previous one has landed; `rolling`: a "
         "task starts as soon as its dependencies are merged "
         "([more](how-it-works.md)). GitHub Actions works in batches and refuses "
@@ -308,7 +309,7 @@ SETTINGS = (
         "verify",
         "text",
         "Shell command that must succeed on the merged tree before it lands",
-        _DECIDING,
+        _SIMULATING,
         meaning="shell command that must succeed on the merged tree before it lands. If "
         "it fails, the batch is bisected and the tasks at fault are sent back",
         metavar="COMMAND",

@@ -106,6 +106,16 @@ class Simulation:
         return _BatchRun(self, slots).run()
 
 
+def scheduled_batches(
+    snapshot: Snapshot, slots: int, max_attempts: int, choice: TaskChoice = EVERY_TASK
+) -> list[tuple[str, ...]]:
+    """The batches of a run with so many agents at once in which every attempt succeeds."""
+    simulation = Simulation(
+        snapshot, max_attempts, lambda _task, _attempt: ExpectedAttempt(1.0), choice
+    )
+    return simulation.run("batch", slots).batches
+
+
 class _Run:
     """The state of a simulated run that both schedules have."""
 

@@ -12,9 +12,10 @@ from typing import Any
 
 from runner.config.settings import Settings
 from runner.config.settings_table import SETTINGS
-from runner.core.documents import UserDocument
+from runner.core.documents import Document, UserDocument
 from runner.core.event_lines import adapter
 from runner.core.events import VERSION
+from runner.core.forecast import Forecast
 from runner.plan.formats.native import PlanFile
 
 FILES: dict[str, tuple[type[UserDocument], str]] = {
@@ -23,7 +24,10 @@ FILES: dict[str, tuple[type[UserDocument], str]] = {
 }
 # What fanin writes. A field of these is never renamed or removed.
 EVENTS = "events.schema.json"
-NAMES = (*FILES, EVENTS)
+OUTPUTS: dict[str, tuple[type[Document], str]] = {
+    "simulate.schema.json": (Forecast, "what fanin simulate --json prints, version 1"),
+}
+NAMES = (*FILES, EVENTS, *OUTPUTS)
 FOLDER = Path(__file__).parent
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -39,6 +43,8 @@ def generate(name: str) -> dict[str, Any]:
     """The schema of one document, as JSON data."""
     if name == EVENTS:
         return _event_schema()
+    if name in OUTPUTS:
+        return _output_schema(name)
     model, title = FILES[name]
     schema = {
         "$schema": _DIALECT,
@@ -82,13 +88,24 @@ def generate(name: str) -> dict[str, Any]:
     return schema
 
 
+def _output_schema(name: str) -> dict[str, Any]:
+    """The schema of a document that a command prints."""
+    model, title = OUTPUTS[name]
+    schema = model.model_json_schema(mode="serialization")
+    return {"$schema": _DIALECT, **_with_every_field(schema), "title": title}
+
+
+def _with_every_field(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema, by which a document has all fields, also those with their default."""
+    for definition in (schema, *schema.get("$defs", {}).values()):
+        if "properties" in definition:
+            definition["required"] = list(definition["properties"])
+    return schema
+
+
 def _event_schema() -> dict[str, Any]:
     """The schema of one line of events.jsonl."""
-    schema = adapter().json_schema(mode="serialization")
-    for definition in schema["$defs"].values():
-        if "properties" in definition:
-            # A line has them all, also those with their default.
-            definition["required"] = list(definition["properties"])
+    schema = _with_every_field(adapter().json_schema(mode="serialization"))
     title = f"an event of a fanin run, version {VERSION}"
     return {"$schema": _DIALECT, **schema, "title": title}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from runner.core.result import Failure, FailureKind
+from runner.core.rough_time import rough_time
 from runner.ui.markdown import block, folded, paragraph, shortened
 
 MAX_LOG_LINES = 20
@@ -33,12 +34,7 @@ def duration(seconds: float | None) -> str:
     """E.g. `45 s`, `12 min` or `1 h 5 min`; "" if unknown or less than half a second."""
     if seconds is None or round(seconds) < 1:
         return ""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    if minutes < 90:
-        return f"{minutes} min"
-    return f"{minutes // 60} h {minutes % 60} min"
+    return rough_time(seconds)
 
 
 def cost(cost_usd: float | None) -> str:

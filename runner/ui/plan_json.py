@@ -20,8 +20,12 @@ def check_report(
     graph: TaskGraph,
     notes: Sequence[str],
     problems: Sequence[Problem],
+    scheduled: Sequence[Sequence[str]],
 ) -> str:
-    """The output of `fanin check --json`: the graph, batches, notes and problems."""
+    """The output of `fanin check --json`: the graph, batches, notes and problems.
+
+    `scheduled` are the batches of a run by `schedule: batch` with its number of agents.
+    """
     remaining = batches(task_views, graph)
     report = {
         **_graph_fields(task_views, graph),
@@ -30,6 +34,7 @@ def check_report(
         "edges": graph.edges,
         "batches": remaining,
         "width": max(map(len, remaining), default=0),
+        "scheduled_batches": scheduled,
         "counts": counts(task_views),
         "left_out": problem_rows([record.problem for record in plan.left_out]),
         "notes": list(notes),

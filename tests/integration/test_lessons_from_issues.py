@@ -193,9 +193,15 @@ def test_tabby_4449_dmux_44_changes_near_each_other_that_git_can_merge_are_merge
 
 def test_aiox_core_42_waves_are_shown_before_anything_runs(project: Project) -> None:
     project.plan([{"id": "A"}, {"id": "B"}, {"id": "C", "depends_on": ["A", "B"]}])
-    shown = project.cli("check").stdout
+    shown = project.cli("check", "--parallel").stdout
     assert "the graph allows 2 batches, at most 2 tasks side by side" in shown
-    assert "1. A, B" in shown
+    assert "a run makes 2 batches of at most 3 tasks:\n  1. A, B\n  2. C\n" in shown
+    # what a run makes with fewer agents, and not only what the graph allows
+    shown = project.cli("check", "--sequential").stdout
+    assert "a run makes 3 batches of at most 1 task:\n  1. A\n" in shown
+    report = json.loads(project.cli("check", "--json", "--sequential").stdout)
+    assert report["batches"] == [["A", "B"], ["C"]]
+    assert report["scheduled_batches"] == [["A"], ["B"], ["C"]]
 
 
 # 3. Lost work, and "done" that never landed

@@ -17,6 +17,9 @@ OWN_OPTIONS = {
     "doctor": {"--no-run"},
     "run": {"--until", "--dry-run", "-j", "-q", "-v", "--json"},
     "check": {"--json"},
+    "simulate": {
+        *{"--until", "--all", "-j", "--up-to", "--guess", "--job-start", "--json"}
+    },
     "status": {"--json"},
     "graph": {"--format"},
     "retry": {"--failed", "--redo"},

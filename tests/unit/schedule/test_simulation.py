@@ -13,6 +13,7 @@ from runner.schedule.simulation import (
     ScheduleName,
     SimulatedRun,
     Simulation,
+    scheduled_batches,
 )
 from runner.schedule.task_choice import TaskChoice
 from tests.support.builders import task
@@ -113,3 +114,8 @@ def test_only_chosen_tasks_start() -> None:
 def test_nothing_to_run_takes_no_time() -> None:
     run = simulated([], "batch", 2)
     assert (run.seconds, run.idle_seconds, run.batches) == (0, 0, [])
+
+
+def test_the_batches_are_those_that_the_slots_and_the_files_allow() -> None:
+    tasks = [task(name, files=("x",) if name in "AB" else None) for name in "ABCDE"]
+    assert scheduled_batches(snapshot(*tasks), 3, 3) == [("A", "C", "D"), ("B", "E")]

@@ -1,0 +1,42 @@
+"""Durations as people say them: `45 s`, `19 min`, `3 h 20 min`."""
+
+from __future__ import annotations
+
+_SECONDS_UP_TO = 90  # from here on in minutes
+_MINUTES_UP_TO = 90  # from here on in hours
+
+
+def rough_time(seconds: float) -> str:
+    """The duration in its largest units, rounded."""
+    number, unit = _in_unit(seconds)
+    if unit != "h":
+        return f"{number} {unit}"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+
+
+def rough_change(before: float, after: float) -> str:
+    """Two durations with their unit once where they share it: `42 → 19 min`."""
+    number, unit = _in_unit(before)
+    if rough_time(before) == rough_time(after):
+        return rough_time(after)
+    if unit != "h" and unit == _in_unit(after)[1]:
+        return f"{number} → {rough_time(after)}"
+    return f"{rough_time(before)} → {rough_time(after)}"
+
+
+def rough_saving(before: float, after: float) -> str:
+    """The same in words: `about 19 min instead of 42`."""
+    number, unit = _in_unit(before)
+    if unit != "h" and unit == _in_unit(after)[1]:
+        return f"about {rough_time(after)} instead of {number}"
+    return f"about {rough_time(after)} instead of {rough_time(before)}"
+
+
+def _in_unit(seconds: float) -> tuple[int, str]:
+    if round(seconds) < _SECONDS_UP_TO:
+        return round(seconds), "s"
+    minutes = round(round(seconds) / 60)
+    if minutes < _MINUTES_UP_TO:
+        return minutes, "min"
+    return round(minutes / 60), "h"
