@@ -122,9 +122,11 @@ def _run_or_offer_commit(
 def _run_with_json(repo: Repository, settings: Settings, named: NamedTasks) -> int:
     from runner.cli.report import exit_code_of
     from runner.local.run import LocalRun
+    from runner.local.traces import traced
     from runner.ui.event_stream import EventStream
 
-    ended = LocalRun(repo, settings, os.environ, EventStream(), named)()
+    with traced(EventStream(), os.environ, _warn_of_traces) as observer:
+        ended = LocalRun(repo, settings, os.environ, observer, named)()
     if ended.limit_reached:
         return EXIT_LIMIT_REACHED
     if ended.waiting_branch or ended.stop_reason:
@@ -133,19 +135,27 @@ def _run_with_json(repo: Repository, settings: Settings, named: NamedTasks) -> i
     return exit_code_of([view for view in views if view.task.id in ended.choice])
 
 
+def _warn_of_traces(message: str) -> None:
+    click.echo(f"warning: {message}", err=True)
+
+
 def _run(
     repo: Repository, settings: Settings, named: NamedTasks, more_or_less: int
 ) -> int:
     """Run the tasks; `more_or_less` is shown where it is 1 or -1."""
     from runner.cli.report import print_end
     from runner.local.run import LocalRun
+    from runner.local.traces import traced
     from runner.ui.run_lines import Verbosity
     from runner.ui.terminal import RunConsole, TerminalView
 
     console = RunConsole()
     verbosity = Verbosity(Verbosity.NORMAL + more_or_less)
-    with TerminalView(console, verbosity, os.environ) as view:
-        ended = LocalRun(repo, settings, os.environ, view, named)()
+    with (
+        TerminalView(console, verbosity, os.environ) as view,
+        traced(view, os.environ, _warn_of_traces) as observer,
+    ):
+        ended = LocalRun(repo, settings, os.environ, observer, named)()
     views = task_views(ended.snapshot, settings)
     chosen = [view for view in views if view.task.id in ended.choice]
     exit_code = print_end(console, chosen)
