@@ -5,7 +5,8 @@
             change.pack    the objects of the result's tree that the base lacks, a thin pack
             left-out.tar   what git could not take of the checkout, for a person
             detours.bundle work that the agent left outside of its checkout's files
-            agent.log      the agent's output, its start and its end
+            agent.log      what the agent has said, its start and its end
+            events.jsonl   of an artifact: the events of the attempt
 
 It is the same on one machine and as an uploaded artifact. The reader trusts nothing: an
 agent had control of the machine that wrote it.
