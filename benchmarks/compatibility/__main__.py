@@ -1,0 +1,193 @@
+"""`python -m benchmarks.compatibility [NAME…]`: try init, doctor and run on other people's
+projects, and write docs/compatibility.md.
+
+Downloads the sources of repositories.yml, verifies their hashes, and installs by apt-get
+what their tests need (as root; `--no-install` leaves that out). With names only these
+are tried, and the results of the others are kept. Exit 1 if fewer than 28 are green.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.compatibility import report, sources
+from benchmarks.compatibility.report import Result
+from benchmarks.compatibility.sources import Repository
+from benchmarks.harness import environment
+
+AGENT = Path(__file__).with_name("agent.py")
+NEEDED = 28
+MIN_TESTS = 10
+TIMEOUT = 900  # seconds of one fanin command
+PLAN = """\
+version: 1
+tasks:
+  - {id: edit, title: Edit a file and test, prompt: Edit a file and run the tests.}
+  - {id: break, title: Break a line, prompt: Break a line., depends_on: [edit]}
+"""
+SUFFIXES = {
+    "Python": ".py",
+    "Node": ".js",
+    "Go": ".go",
+    "Ruby": ".rb",
+    "Perl": ".pm",
+    "C": ".c",
+}
+# Debian packages that every project of an ecosystem takes for granted.
+TOOLS = {
+    "Python": ("gcc",),
+    "Node": (),
+    "Go": ("golang-go",),
+    "Ruby": ("ruby", "rake", "bundler"),
+    "Perl": ("perl", "make", "gcc"),
+    "C": ("autopoint", "bison", "flex", "gettext", "libtool-bin", "m4", "pkg-config"),
+}
+
+
+class NotGreen(Exception):
+    """A step did not come out as it should; the message says which and how."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    options = _options(argv)
+    results = report.read()
+    cache = options.cache or Path.home() / ".cache" / "fanin-benchmarks"
+    for repository in sources.repositories():
+        if options.names and repository.name not in options.names:
+            continue
+        if not options.no_install:
+            _install(repository)
+        result = tried(repository, cache / "compatibility")
+        print(f"{result.name}: {result.reason or 'green'} ({result.tests} tests)")
+        results[repository.name] = result
+        report.write(results)
+    green = sum(not result.reason for result in results.values())
+    print(f"{green} of {len(results)} are green")
+    return 0 if green >= NEEDED else 1
+
+
+def _options(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.compatibility", description=__doc__
+    )
+    known = {repository.name for repository in sources.repositories()}
+    parser.add_argument("names", nargs="*", metavar="NAME", help="only these")
+    parser.add_argument("--cache", type=Path, help="where the sources are kept")
+    parser.add_argument("--no-install", action="store_true", help="install nothing")
+    options = parser.parse_args(argv)
+    if unknown := sorted(set(options.names) - known):
+        parser.error(f"not in repositories.yml: {', '.join(unknown)}")
+    return options
+
+
+def _install(repository: Repository) -> None:
+    wanted = {*repository.packages, *TOOLS[ecosystem(repository)]}
+    missing = []
+    for package in sorted(wanted):
+        shown = subprocess.run(
+            ["dpkg-query", "-W", "-f", "${Status}", package],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if "ok installed" not in shown.stdout:
+            missing.append(package)
+    if missing:
+        sources.run(
+            ["apt-get", "install", "-y", "-q", "--no-install-recommends", *missing]
+        )
+
+
+def ecosystem(repository: Repository) -> str:
+    """Its name in the list is `Python, pytest` where a language has several kinds."""
+    return repository.ecosystem.partition(",")[0]
+
+
+def tried(repository: Repository, cache: Path) -> Result:
+    """The result for one repository, in a new folder that is removed afterwards."""
+    result = Result(repository.name, repository.ecosystem, repository.version)
+    work = Path(tempfile.mkdtemp(prefix="fanin-compatibility-"))
+    try:
+        _try(repository, cache, work, result)
+    except NotGreen as error:
+        result.reason = str(error)
+    except subprocess.TimeoutExpired:
+        result.reason = f"took more than {TIMEOUT} seconds"
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return result
+
+
+def _try(repository: Repository, cache: Path, work: Path, result: Result) -> None:
+    root = sources.unpack(sources.fetch(repository, cache), work / repository.name)
+    logs = work / "logs"
+    logs.mkdir()
+    _git(root, "init", "-q", "-b", "main")
+    # An archive may hold files that the project's .gitignore names.
+    _git(root, "add", "-A", "-f")
+    _git(root, "commit", "-q", "-m", f"{repository.name} {repository.version}")
+    (root / "tasks.yml").write_text(PLAN)
+    agent = shlex.join(["python3", str(AGENT), str(logs)])
+    suffix = SUFFIXES[ecosystem(repository)]
+    _expect(0, root, "init", "--yes", "--plan", "tasks.yml", "--agent-command", agent)
+    settings = report.settings(root / "fanin.yml")
+    result.setup, result.verify = settings
+    if not result.verify:
+        raise NotGreen("init: no test command was found")
+    _git(root, "add", "-f", "fanin.yml", "tasks.yml")
+    _git(root, "commit", "-q", "-m", "Set up fanin")
+    _expect(0, root, "doctor")
+    run = ("run", "--max-attempts", "1", "--env", f"SOURCE_SUFFIX={suffix}")
+    _expect(0, root, *run, "edit")
+    result.tests = report.tests_in(report.log_text(logs / "edit.log"))
+    if result.tests < MIN_TESTS:
+        raise NotGreen(f"only {result.tests} tests were counted")
+    _expect(1, root, *run, "--verify-retries", "0", "break")
+    if not (logs / "broken").exists():
+        raise NotGreen("the tests stay green with a broken line")
+
+
+def _git(root: Path, *argv: str) -> None:
+    identity = ["-c", "user.name=Fanin", "-c", "user.email=fanin@example.org"]
+    sources.run(["git", *identity, *argv], root)
+
+
+def _expect(code: int, root: Path, *argv: str) -> None:
+    """Run the fanin command. NotGreen with the end of its output on another code."""
+    variables = {
+        **environment(),
+        "GIT_AUTHOR_NAME": "Fanin",
+        "GIT_AUTHOR_EMAIL": "fanin@example.org",
+        "GIT_COMMITTER_NAME": "Fanin",
+        "GIT_COMMITTER_EMAIL": "fanin@example.org",
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "runner", *argv],
+        cwd=root,
+        env=variables,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        timeout=TIMEOUT,
+        check=False,
+    )
+    if done.returncode != code:
+        print(done.stdout)
+    if done.returncode != code:
+        lines = [line.strip() for line in done.stdout.splitlines() if line.strip()]
+        failed = [line for line in lines if line.startswith(("✘", "error"))]
+        told = (failed or lines or [""])[0]
+        raise NotGreen(f"{argv[0]}: exit {done.returncode}: {told}"[:200])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
