@@ -9,6 +9,7 @@ are tried, and the results of the others are kept. Exit 1 if fewer than 28 are g
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 import shutil
 import subprocess
@@ -59,12 +60,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _options(argv)
     results = report.read()
     cache = options.cache or Path.home() / ".cache" / "fanin-benchmarks"
+    cache = cache.resolve() / "compatibility"
+    programs = cache / "tools" / "node_modules" / ".bin"
+    os.environ["PATH"] = f"{programs}{os.pathsep}{os.environ['PATH']}"
     for repository in sources.repositories():
         if options.names and repository.name not in options.names:
             continue
         if not options.no_install:
-            _install(repository)
-        result = tried(repository, cache / "compatibility")
+            _install(repository, cache)
+        result = tried(repository, cache)
         print(f"{result.name}: {result.reason or 'green'} ({result.tests} tests)")
         results[repository.name] = result
         report.write(results)
@@ -79,7 +83,11 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     known = {repository.name for repository in sources.repositories()}
     parser.add_argument("names", nargs="*", metavar="NAME", help="only these")
-    parser.add_argument("--cache", type=Path, help="where the sources are kept")
+    parser.add_argument(
+        "--cache",
+        type=Path,
+        help="where the sources and the logs of the tests are kept",
+    )
     parser.add_argument("--no-install", action="store_true", help="install nothing")
     options = parser.parse_args(argv)
     if unknown := sorted(set(options.names) - known):
@@ -87,7 +95,7 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
-def _install(repository: Repository) -> None:
+def _install(repository: Repository, cache: Path) -> None:
     wanted = {*repository.packages, *TOOLS[ecosystem(repository)]}
     missing = []
     for package in sorted(wanted):
@@ -103,6 +111,10 @@ def _install(repository: Repository) -> None:
         sources.run(
             ["apt-get", "install", "-y", "-q", "--no-install-recommends", *missing]
         )
+    tools = cache / "tools"
+    if ecosystem(repository) == "Node" and not tools.exists():
+        # Some projects are set up by it, and npm does not bring it.
+        sources.run(["npm", "install", "-s", "--prefix", str(tools), "yarn@1"])
 
 
 def ecosystem(repository: Repository) -> str:
@@ -127,8 +139,9 @@ def tried(repository: Repository, cache: Path) -> Result:
 
 def _try(repository: Repository, cache: Path, work: Path, result: Result) -> None:
     root = sources.unpack(sources.fetch(repository, cache), work / repository.name)
-    logs = work / "logs"
-    logs.mkdir()
+    logs = cache / "logs" / repository.name
+    shutil.rmtree(logs, ignore_errors=True)
+    logs.mkdir(parents=True)
     _git(root, "init", "-q", "-b", "main")
     # An archive may hold files that the project's .gitignore names.
     _git(root, "add", "-A", "-f")

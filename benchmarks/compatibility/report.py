@@ -41,7 +41,7 @@ COUNTS = (
     r"^Ran:? (\d+) tests? in",  # unittest, stestr
     r"^\s*(\d+) passing\b",  # mocha
     r"^Tests:.*\b(\d+) total",  # jest
-    r"^\s*(\d+) tests? passed",  # ava
+    r"^\s*(\d+) (?:tests? )?passed\b",  # ava
     r"^# (?:pass|tests)\s+(\d+)",  # tap, node --test
     r"^(\d+) (?:runs|tests), \d+ assertions",  # minitest, test-unit
     r"^(\d+) examples?, \d+ failures?",  # RSpec

@@ -40,6 +40,9 @@ _REQUIREMENTS = (
 )
 # Without this file git would see thousands of new files where .venv is not ignored.
 _NEW_VENV = "python3 -m venv .venv && echo '*' > .venv/.gitignore"
+# Python brings an old pip that knows no groups, and before 3.12 a setuptools as old, which
+# tests that build something are not made for.
+_NEWER_VENV = _NEW_VENV.replace("-m venv", "-m venv --upgrade-deps")
 _POSARGS = re.compile(r"\{posargs:?([^{}]*)\}|\{args:?([^{}]*)\}")
 _TEST_RUNNERS = ("pytest", "py.test", "unittest", "trial", "stestr", "nose2", "zope")
 _PLAIN_REQUIREMENT = re.compile(r"[A-Za-z0-9][\w.\-\[\],<>=!~ ]*")
@@ -169,9 +172,8 @@ class _Project:
         if test is None or "unittest" not in test.command:
             argv.append("pytest")
         installs = f".venv/bin/pip install -q {' '.join(argv)}"
-        if self._groups():
-            installs = f".venv/bin/pip install -q -U pip && {installs}"
-        return f"{_NEW_VENV} && {installs}"
+        venv = _NEWER_VENV if self._groups() else _NEW_VENV
+        return f"{venv} && {installs}"
 
     def setup_source(self, default: str) -> tuple[str, str]:
         """The file that names what the tests need, and what it says."""

@@ -29,6 +29,7 @@ class MemoryFiles:
 VENV = (
     "python3 -m venv .venv && echo '*' > .venv/.gitignore && .venv/bin/pip install -q"
 )
+NEWER_VENV = VENV.replace("-m venv", "-m venv --upgrade-deps")
 BUILD = "mkdir -p _build && echo '*' > _build/.gitignore"
 PYTEST = "[tool.pytest.ini_options]\n"
 PROJECT = "[project]\nname = 'x'\n"
@@ -143,7 +144,7 @@ def test_a_project_is_set_up_and_tested_as_its_own_files_say(
         ),
         (
             {"pyproject.toml": f"{PROJECT}[dependency-groups]\ntest = ['a']\n{PYTEST}"},
-            f"{VENV} -U pip && .venv/bin/pip install -q -e . --group test pytest",
+            f"{NEWER_VENV} -e . --group test pytest",
             ".venv/bin/python -m pytest",
         ),
         (
