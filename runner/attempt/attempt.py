@@ -33,7 +33,7 @@ from runner.attempt import (
     sizes,
     workspace,
 )
-from runner.attempt.checkout_extras import add_extras
+from runner.attempt.checkout_extras import add_extras, with_extras
 from runner.attempt.preparation import SetupCommand, run_setup
 from runner.attempt.slots import VARIABLE, Slots
 from runner.attempt.workspace import CaptureLimits, Workspace
@@ -73,6 +73,10 @@ def _ignore_phase(_phase: Phase) -> None:
     pass
 
 
+def _ignore_paths(_: Sequence[str]) -> None:
+    pass
+
+
 def _take_no_notice(_: Workspace) -> None:
     pass
 
@@ -89,6 +93,7 @@ class AttemptContext:
     settings. `slots` are shared by all that runs at once; `slot` is the number that this
     attempt has of them.
 
+    `on_set_up` gets the files of the base that set-up changed, when it has run.
     `on_start` is called with the slot, `on_phase` when the attempt enters a phase.
     `on_ready` gets the workspace when set-up has ended and the agent is to start.
     `on_agent_exit` is called when the agent has ended without a usage limit and no
@@ -106,6 +111,7 @@ class AttemptContext:
     on_start: Callable[[int], object] = _ignore_slot
     on_phase: Callable[[Phase], object] = _ignore_phase
     on_ready: Callable[[Workspace], object] = _take_no_notice
+    on_set_up: Callable[[Sequence[str]], object] = _ignore_paths
     on_agent_exit: Callable[[], object] | None = None
     wait_until_durable: Callable[[], object] = _do_nothing
     secrets: Secrets = NONE
@@ -213,6 +219,7 @@ def _run(attempt: _Attempt) -> AttemptOutcome:
             failure = Failure(kind=FailureKind.NOT_READY, message=message)
             return AttemptOutcome(Usage(), failure)
         attempt = replace(attempt, workspace=prepared)
+        attempt.context.on_set_up(prepared.set_up)
     attempt.context.on_ready(attempt.workspace)
     # After set-up, which has secrets and must not run what an agent wrote.
     start = earlier_work.carry_on(
@@ -667,13 +674,13 @@ def verify_commit(
     objects: Path,
     scratch: Path,
     context: AttemptContext,
-    on_ready: Callable[[], object] = _do_nothing,
+    on_ready: Callable[[Workspace], object] | None = None,
 ) -> Failure | None:
     """Run the command on a commit, in a checkout of its own below `scratch`. Returns
     why it is red, None if it is green.
 
     `objects` is the folder of objects that the repository does not have yet. A commit
-    on which set-up fails is red; `on_ready` is called when it has not.
+    on which set-up fails is red; `on_ready` gets the workspace when it has not.
     """
     with context.slots.take() as slot:
         context = replace(context, slot=slot.number)
@@ -689,7 +696,7 @@ def _verify_commit(
     objects: Path,
     scratch: Path,
     context: AttemptContext,
-    on_ready: Callable[[], object],
+    on_ready: Callable[[Workspace], object] | None,
 ) -> Failure | None:
     origin = replace(origin, objects=(objects,))
     folder = Path(tempfile.mkdtemp(prefix="verify-", dir=scratch))
@@ -697,7 +704,11 @@ def _verify_commit(
         verify_workspace = workspace.create(
             origin, commit, folder / "space", "fanin/verify"
         )
-        add_extras(verify_workspace, origin)
+        if on_ready is None:
+            add_extras(verify_workspace, origin)
+        else:
+            # somebody may ask for the changes: what is in Git LFS is none
+            verify_workspace = with_extras(verify_workspace, origin)
         checkout = verify_workspace.checkout
         included = included_files.include(
             checkout, verify.include, origin, verify.env.values(), context.cancel
@@ -708,7 +719,8 @@ def _verify_commit(
             )
             if failure is not None:
                 return failure
-        on_ready()
+        if on_ready is not None:
+            on_ready(verify_workspace)
         return run_verify(verify, checkout, folder / "log", context, included.secrets)
     finally:
         remove_folder(folder)

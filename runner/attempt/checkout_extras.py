@@ -29,7 +29,10 @@ _BRANCH = "fanin/submodule"
 def with_extras(workspace: Workspace, origin: Origin) -> Workspace:
     """A fresh checkout with submodules and files of Git LFS, none of which is a change."""
     workspace, differs = add_extras(workspace, origin)
-    return record_preparation(workspace) if differs else workspace
+    if not differs:
+        return workspace
+    # no script has run
+    return replace(record_preparation(workspace), set_up=())
 
 
 def add_extras(workspace: Workspace, origin: Origin) -> tuple[Workspace, bool]:

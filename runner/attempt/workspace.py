@@ -123,8 +123,9 @@ class Workspace:
     of it and `git_index` the digest of the checkout's own. `tree` is the base's, if the
     caller knows it. `submodules` are those that are checked out. `prepared` are the
     changes that set-up made before the agent, `left_out` the paths that could not be
-    captured then. `included` came from the person's work tree. `is_ready`: neither this
-    nor set-up is needed again. `limits` are those of every git command on what is there.
+    captured then, `set_up` the files of the base that set-up changed. `included` came
+    from the person's work tree. `is_ready`: neither this nor set-up is needed again.
+    `limits` are those of every git command on what is there.
     """
 
     folder: Path
@@ -137,6 +138,7 @@ class Workspace:
     submodules: tuple[Submodule, ...] = ()
     prepared: tuple[Change, ...] = ()
     left_out: frozenset[str] = frozenset()
+    set_up: tuple[str, ...] = ()
     included: Included = NOTHING
     is_ready: bool = False
     limits: CaptureLimits = CaptureLimits()
@@ -635,9 +637,20 @@ def record_preparation(workspace: Workspace) -> Workspace:
         index_record=IndexRecord.of(workspace.index),
         submodules=submodules,
         prepared=tuple(prepared),
+        set_up=_changed_since(prepared, workspace.prepared),
         # a submodule's files are compared with what set-up made of them
         left_out=workspace.left_out | (left_out - changed_submodules),
         limits=limits,
+    )
+
+
+def _changed_since(now: Sequence[Change], earlier: Sequence[Change]) -> tuple[str, ...]:
+    """The files of the base that are changed now and were not changed so earlier."""
+    known = {(change.path, change.new) for change in earlier}
+    return tuple(
+        change.path
+        for change in now
+        if change.old is not None and (change.path, change.new) not in known
     )
 
 

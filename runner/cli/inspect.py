@@ -76,6 +76,7 @@ def check(repo_path: str, /, as_json: bool, **flags: FlagValue | None) -> int:
     notes = [
         *_plan_notes(repo, snapshot, settings),
         *preflight_report.notes,
+        *_setup_notes(repo, settings),
         *(f"warning: {problem}" for problem in preflight_report.missing),
     ]
     views = task_views(snapshot, settings)
@@ -123,6 +124,13 @@ def _template_problems(repo: Repository, settings: Settings) -> Sequence[Problem
     except InvalidInput as error:
         return error.problems
     return []
+
+
+def _setup_notes(repo: Repository, settings: Settings) -> Sequence[str]:
+    from runner.local.setup_record import SetupRecord
+
+    sentence = SetupRecord(repo.git_dir / "fanin", settings.setup).sentence()
+    return [sentence] if sentence else []
 
 
 def _include_problems(repo: Repository) -> Sequence[Problem]:

@@ -64,6 +64,7 @@ class AttemptRunner:
             scratch=self._scratch,
             attempt_context=replace(
                 context.attempt_context,
+                on_set_up=context.report_set_up,
                 on_start=reports.started,
                 on_phase=reports.phase,
                 on_agent_exit=agent_exited,

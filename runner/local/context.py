@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from runner import pipeline
@@ -19,6 +20,7 @@ from runner.local.journal import Journal
 from runner.local.landing import BranchLander
 from runner.local.observer import MaskingObserver
 from runner.local.requests import TakenRequests, take_requests
+from runner.local.setup_record import SetupRecord
 from runner.local.unrecorded import counted_snapshot
 from runner.plan.snapshot import Snapshot, committed_include, committed_template
 from runner.plan.trees import CommitTree
@@ -93,6 +95,14 @@ class RunContext:
         self.lander.land_changes(
             self.run, settings.plan, settings.progress, changes, older
         )
+
+    @cached_property
+    def setup_record(self) -> SetupRecord:
+        return SetupRecord(self.repo.private_folder(), self.settings.setup)
+
+    def report_set_up(self, paths: Sequence[str]) -> None:
+        """Record the tracked files that set-up has changed; a note if that is new."""
+        self.setup_record.save(paths, self.observer.note)
 
     def results_folder(self, manifest: Manifest) -> Path:
         """The folder that holds the result folders of a batch."""

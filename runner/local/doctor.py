@@ -7,6 +7,7 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,8 +16,10 @@ import yaml
 
 from runner.agents import agent_for
 from runner.agents.environment import find_key
+from runner.attempt import included_files
 from runner.attempt.attempt import AttemptContext, VerifyCommand, verify_commit
 from runner.attempt.preparation import SetupCommand
+from runner.attempt.workspace import Workspace, record_preparation
 from runner.config.settings import FILE, Settings
 from runner.core.errors import FaninError, Problem
 from runner.core.folders import remove_folder
@@ -27,6 +30,7 @@ from runner.local.preparation import (
     refuse_unfinished,
     uncommitted_notes,
 )
+from runner.local.setup_record import SetupRecord, sentence
 from runner.plan.snapshot import Snapshot, committed_include
 from runner.repo.repository import Repository
 from runner.schedule.preflight import preflight
@@ -78,6 +82,7 @@ def project_checks(
     tasks = pluralize(len(plan.tasks), "task")
     yield Check("plan", ok=True, what=f"{plan.path} ({plan.source}): {tasks}, {ready}")
     yield from _agent_checks(repo, snapshot, settings, environ)
+    yield from _include_checks(repo, settings, snapshot.commit)
     yield from _workflow_checks(repo)
 
 
@@ -95,10 +100,6 @@ def _branch_check(
 def _agent_checks(
     repo: Repository, snapshot: Snapshot, settings: Settings, environ: Mapping[str, str]
 ) -> Iterator[Check]:
-    try:
-        committed_include(repo, snapshot.commit)
-    except FaninError as error:
-        yield Check("include", ok=False, what=error.message, fix=error.advice)
     report = preflight(
         snapshot.plan,
         snapshot.progress,
@@ -119,6 +120,20 @@ def _agent_checks(
         described.add(f"{name}, key or login: {key}" if key else name)
     for what in sorted(described):
         yield Check("agent", ok=True, what=what)
+
+
+def _include_checks(
+    repo: Repository, settings: Settings, commit: str
+) -> Iterator[Check]:
+    """What a checkout gets of the ignored files of the work tree, and what it does not."""
+    try:
+        include = (*settings.include, *committed_include(repo, commit))
+    except FaninError as error:
+        yield Check("include", ok=False, what=error.message, fix=error.advice)
+        return
+    if include:
+        found = included_files.look(include, repo.origin)
+        yield Check("include", ok=True, what="; ".join([found.summary, *found.notes]))
 
 
 def _fault(fault: Problem) -> Check:
@@ -176,17 +191,23 @@ def command_checks(
 
     `verify` is red before any agent has worked if the project's own tests are.
     """
-    ready: list[bool] = []
+    ready: list[Workspace] = []
+    changes: list[str] = []
     failure = None
+
+    def on_ready(space: Workspace) -> None:
+        ready.append(space)
+        if settings.setup is not None:
+            changes.extend(_changes_of_setup(repo, settings, space))
+
     if settings.setup is not None or settings.verify is not None:
-        failure = _run_commands(
-            repo, settings, commit, environ, lambda: ready.append(True)
-        )
+        failure = _run_commands(repo, settings, commit, environ, on_ready)
     if settings.setup is not None:
         if not ready and failure is not None:
             yield _failed("setup", failure, commit)
             return
-        yield Check("setup", ok=True, what=" ".join(settings.setup.split()))
+        what = " ".join(settings.setup.split())
+        yield Check("setup", ok=True, what="; ".join([what, *changes]))
     if settings.verify is None:
         yield Check(
             "verify", ok=True, what=f"none; to test what lands, set it in {FILE}"
@@ -202,7 +223,7 @@ def _run_commands(
     settings: Settings,
     commit: str,
     environ: Mapping[str, str],
-    on_ready: Callable[[], object],
+    on_ready: Callable[[Workspace], object],
 ) -> Failure | None:
     """Run set-up, then verify; why one of them failed. `on_ready` is called between."""
     verify = VerifyCommand(
@@ -210,6 +231,7 @@ def _run_commands(
         settings.timeout,
         settings.env,
         _setup_command(settings),
+        _include_of(repo, settings, commit),
     )
     scratch = Path(tempfile.mkdtemp(prefix="fanin-doctor-"))
     # The commit needs no other objects than the repository's own.
@@ -221,6 +243,24 @@ def _run_commands(
         )
     finally:
         remove_folder(scratch)
+
+
+def _include_of(repo: Repository, settings: Settings, commit: str) -> tuple[str, ...]:
+    with suppress(FaninError):  # which is a line of its own
+        return (*settings.include, *committed_include(repo, commit))
+    return settings.include
+
+
+def _changes_of_setup(
+    repo: Repository, settings: Settings, space: Workspace
+) -> list[str]:
+    """A sentence about the tracked files that set-up has changed, which is recorded."""
+    with suppress(FaninError):  # an attempt will say why git cannot take them
+        paths = record_preparation(space).set_up
+        record = SetupRecord(repo.private_folder(), settings.setup)
+        record.save(paths)
+        return [found] if (found := sentence(paths)) else []
+    return []
 
 
 def _failed(name: str, failure: Failure, commit: str) -> Check:

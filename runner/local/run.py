@@ -315,6 +315,8 @@ class LocalRun:
             settings.insert(0, f"only {pluralize(len(chosen), 'task')}")
         if snapshot.plan.left_out:
             settings.insert(0, snapshot.plan.left_out_summary)
+        if set_up := self._context.setup_record.sentence():
+            settings.append(set_up)
         self._observer.observe(
             RunStarted(
                 run=self.run,

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.project import Project
+from runner.core.events import RunStarted
+from tests.support.project import Project, Quiet
 
 TASKS = [{"id": "A", "do": ["write a: a"]}]
 
@@ -75,3 +76,49 @@ def test_set_up_runs_once(project: Project, tmp_path: Path) -> None:
     project.plan(TASKS, setup=f"echo once >> {log}", verify=f"echo then >> {log}")
     assert project.cli("doctor").returncode == 0
     assert log.read_text() == "once\nthen\n"
+
+
+def test_doctor_says_what_a_checkout_gets_and_which_files_setup_changes(
+    project: Project,
+) -> None:
+    project.write(".gitignore", "deps/\n.env*\n")
+    project.write("deps/tool", "x" * 100)
+    project.write(".env.local", "TOKEN=tok-12345678\n")
+    project.write("lock", "base\n")
+    project.plan(
+        TASKS,
+        include=["deps", ".env*"],
+        setup="test -e deps/tool; echo more >> lock; echo new > built",
+        verify="test -e deps/tool && test ! -e .env.local",
+    )
+    unknown = project.cli("check").stdout
+    assert "setup changes" not in unknown
+    shown = project.cli("doctor").stdout
+    assert (
+        "include  1 file, 0.0 MiB; not included: .env.local: holds secrets, and its "
+        "full name is not listed"
+    ) in shown
+    sentence = "setup changes lock, which no task's change has"
+    assert sentence in shown
+    # neither of these has run it
+    assert sentence in project.cli("check").stdout
+    project.plan(TASKS, setup="true")
+    assert "setup changes" not in project.cli("check").stdout
+
+
+def test_a_run_says_which_files_setup_changes(project: Project) -> None:
+    project.write("lock", "base\n")
+    tasks = [{"id": name, "do": [f"write {name}: x"]} for name in ("A", "B")]
+    project.plan(tasks, setup="echo more >> lock")
+    seen = Quiet()
+    project.run(seen)
+    sentence = "setup changes lock, which no task's change has"
+    assert seen.notes.count(sentence) == 1
+    later = {"id": "C", "do": ["write c: x"]}
+    project.plan([*tasks, later], setup="echo more >> lock")
+    again = Quiet()
+    project.run(again)
+    (start,) = [event for event in again.events if isinstance(event, RunStarted)]
+    assert sentence in start.settings
+    assert sentence not in again.notes
+    assert "lock" not in project.git("diff", "--name-only", "HEAD^", "HEAD").split()
