@@ -35,6 +35,7 @@ _SHOWN_AT_MERGE = {
     FailureKind.POLICY,
     FailureKind.SCOPE,
     FailureKind.VERIFY,
+    FailureKind.BASE_RED,
     FailureKind.STALE,
     FailureKind.CORRUPT,
     FailureKind.NO_RESULT,
@@ -173,8 +174,12 @@ def _verify_ended(event: VerifyEnded) -> EventLines:
         )
         return EventLines((line,))
     first, *more = _reason(failure)
+    # Most reasons begin like the line itself.
+    reason = first.removeprefix("verify is red")
+    if reason == first:
+        reason = f": {first}"
     line = Line.of(
-        "  ", Span("✘", "red"), f" verify{_step(event)} is red: {first}", seconds
+        "  ", Span("✘", "red"), f" verify{_step(event)} is red{reason}", seconds
     )
     return EventLines(
         (line, *more_lines(more), *log_lines(failure, _MAX_LOG_LINES)),

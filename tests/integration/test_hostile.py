@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from runner.core.errors import InvalidInput
+from runner.core.events import ResultRefused
 from tests.support.project import Project, Quiet
 
 GOOD: dict[str, Any] = {"id": "GOOD", "do": ["write good: good"]}
@@ -172,7 +173,7 @@ def test_submodule_that_an_agent_removes_is_refused(
         "sub",
     )
     project.commit("add a submodule")
-    _, record = beside_good(project, "rmdir sub; echo x > a")
+    _, record = beside_good(project, "rm -rf sub; echo x > a")
     assert "sub is a submodule" in record["error"]["message"]
 
 
@@ -293,12 +294,17 @@ def test_an_edit_does_not_follow_a_rename_to_where_its_task_may_change_nothing(
         schedule=schedule,
         max_concurrent=2,
     )
-    project.run()
+    seen = Quiet()
+    project.run(seen)
     later = project.records()["edit" if mover_first else "move"]
     assert later["conflict_paths"] == [target]
-    history = project.git("log", "-p", "--", ".fanin/progress.json")
-    assert "edit's edit would go into a renamed file" in history
-    assert f"{target} is a protected path" in history
+    reasons = [
+        event.failure.message
+        for event in seen.events
+        if isinstance(event, ResultRefused)
+    ]
+    assert any("edit's edit would go into a renamed file" in text for text in reasons)
+    assert any(f"{target} is a protected path" in text for text in reasons)
     versions = project.git("log", "--format=%H").split()
     for commit in versions[:-1]:
         if target in project.git("ls-tree", "-r", "--name-only", commit).split():
