@@ -180,16 +180,32 @@ def run(
         growing = files.enter_context(stdout.open("r+b")) if stdout else None
         recorder = _Recorder(sink, pipe, growing, stream, echo, secrets)
         recorder.wake_at_exit_of(child)
+        _running.add(child)
         try:
             reason = _wait(child, recorder, started, timeout, idle_timeout, cancel)
         finally:
             _end(child)
+            _running.discard(child)
             kill_by_cookie(cookie)
             recorder.finish()
             pipe.close()
     seconds = time.monotonic() - started
     tail = secrets.masked_text(recorder.tail())
     return Outcome(child.returncode, reason, seconds, tail, recorder.log_error)
+
+
+# Without a lock: one call changes it, and a signal's handler may interrupt another.
+_running: set[subprocess.Popen[bytes]] = set()
+
+
+def end_all() -> None:
+    """End every program that runs, and what it has started, without a grace period."""
+    for child in list(_running):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            if sys.platform == "linux":
+                child.send_signal(signal.SIGHUP)  # the supervisor kills the rest
+            else:
+                os.killpg(child.pid, signal.SIGKILL)
 
 
 class _Streams(NamedTuple):

@@ -127,7 +127,8 @@ def main() -> NoReturn:
         exit_code = fanin.main(
             prog_name="fanin", standalone_mode=False, terminal_width=_help_width()
         )
-    except click.exceptions.Abort:
+    except (click.exceptions.Abort, KeyboardInterrupt) as error:
+        _report_interrupt(error)
         exit_code = EXIT_INTERRUPTED
     except click.ClickException as error:
         error.show()
@@ -139,12 +140,6 @@ def main() -> NoReturn:
         # The message may quote a plan, a path or an agent.
         click.echo(f"fanin: {clean(str(error))}", err=True)
         exit_code = error.exit_code
-    except KeyboardInterrupt:
-        click.echo(
-            "fanin: interrupted; finished work is kept. Continue with  fanin run",
-            err=True,
-        )
-        exit_code = EXIT_INTERRUPTED
     except (BrokenPipeError, _ReaderGone):
         # The reader of standard output has gone, e.g. `fanin graph | head -1`. Python
         # would report it once more when it flushes the stream at exit.
@@ -159,6 +154,16 @@ def main() -> NoReturn:
         _report_bug()
         exit_code = EXIT_ENVIRONMENT
     sys.exit(exit_code or EXIT_DONE)
+
+
+def _report_interrupt(error: BaseException) -> None:
+    """Say what Ctrl-C has done; a question without an answer has said it itself."""
+    # click makes an Abort of both.
+    if isinstance(error.__cause__ or error, KeyboardInterrupt):
+        click.echo(
+            "fanin: interrupted; finished work is kept. Continue with  fanin run",
+            err=True,
+        )
 
 
 def _use_utf8() -> None:

@@ -51,7 +51,7 @@ class AttemptRunner:
         still to be captured, unless it is None; `before_result` before its result is written.
         """
         context = self._context
-        if context.cancel.is_set():
+        if context.draining.is_set():
             return None
         reports = AttemptReports(
             context.observer.observe, manifest.batch, entry, log_path(manifest, entry)

@@ -41,7 +41,7 @@ class BatchSchedule:
         context, account = self._context, self._account
         limit = context.settings.limits.max_rounds
         while self._counted_rounds < limit:
-            if context.cancel.is_set() or account.is_paused:
+            if context.draining.is_set() or account.is_paused:
                 return None
             snapshot = context.take_requests(snapshot).snapshot
             if stop_reason := account.cost_limit_reached(snapshot, context.choice):

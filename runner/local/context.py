@@ -34,7 +34,8 @@ from runner.schedule.task_choice import EVERY_TASK, TaskChoice
 class RunContext:
     """One run: its id, repository and settings, its journal, lander and observer.
 
-    `choice` says which tasks may start. `cancel` is set when the run is to stop.
+    `choice` says which tasks may start. `draining` is set when
+    nothing new is to start.
     """
 
     run: str
@@ -44,7 +45,7 @@ class RunContext:
     lander: BranchLander
     observer: MaskingObserver
     attempt_context: AttemptContext
-    cancel: threading.Event
+    draining: threading.Event
     choice: TaskChoice = EVERY_TASK
     clock: Clock = field(default_factory=SystemClock)
 

@@ -228,7 +228,13 @@ class BranchLander:
         scratch: Path,
         step: VerifyStep,
     ) -> Failure | None:
-        """Return why the command fails on the merged tree, None if it succeeds."""
+        """Return why the command fails on the merged tree, None if it succeeds.
+
+        Raises Interrupted if the run is to stop before the command has ended.
+        """
+        cancel = self._attempt_context.cancel
+        if cancel is not None and cancel.is_set():
+            raise _not_verified()
         event = VerifyEvent(
             batch=batch,
             commit=step.commit,
@@ -254,10 +260,7 @@ class BranchLander:
         )
         # No task is to blame: the batch stays open for the next run.
         if failure is not None and not failure.counted:
-            raise Interrupted(
-                "stopped while the merged work was being verified; the work is kept",
-                "continue with  fanin run",
-            )
+            raise _not_verified()
         return failure
 
     def _move_to_waiting_branch(self, tip: str, run: str, refusal: RefUpdate) -> None:
@@ -317,6 +320,13 @@ class BranchLander:
             )
         if not has_unlanded_work(repo, waiting):
             self._journal.record("freed", branch=waiting.branch)
+
+
+def _not_verified() -> Interrupted:
+    return Interrupted(
+        "stopped before the merged work was verified; the work is kept",
+        "continue with  fanin run",
+    )
 
 
 def _not_landed(waiting: WaitingWork, update: RefUpdate) -> UsageProblem:

@@ -174,7 +174,7 @@ class RollingSchedule:
             attempt.add_done_callback(partial(self._report_done, manifest))
 
     def _take_requests(self) -> None:
-        if self._context.cancel.is_set():
+        if self._context.draining.is_set():
             return
         running = [_task(manifest).id for manifest in self._running.values()]
         taken = self._context.take_requests(self._snapshot, running)
@@ -213,7 +213,7 @@ class RollingSchedule:
         running = list(self._running.values())
         # An agent that has exited uses no slot, although its result is not merged yet.
         free = self._account.slots - len(running) + len(self._exited)
-        if self._context.cancel.is_set() or free <= 0 or self._account.is_paused:
+        if self._context.draining.is_set() or free <= 0 or self._account.is_paused:
             return None
         agents = self._account.choose_agents(
             self._snapshot.plan, [manifest.entries[0].agent for manifest in running]

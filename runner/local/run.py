@@ -9,13 +9,10 @@ from __future__ import annotations
 
 import os
 import secrets
-import signal
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from types import FrameType
 from typing import Literal
 
 from runner import pipeline
@@ -51,9 +48,9 @@ from runner.local.preparation import (
 from runner.local.recovery import recover
 from runner.local.requests import apply_left_requests
 from runner.local.rolling import RollingRun
+from runner.local.stopping import StopRequests, stops_on_signals
 from runner.plan.snapshot import Snapshot, committed_include
 from runner.policy.redaction import Secrets
-from runner.repo.command import end_all
 from runner.repo.repository import Repository
 from runner.schedule.budget import UsageTotal
 from runner.schedule.task_choice import EVERY_TASK, NO_NAMES, NamedTasks, TaskChoice
@@ -102,10 +99,12 @@ class LocalRun:
         self._named = named
         self._event_log = EventLog(self.journal.run_folder(self.run), observer)
         self._observer = MaskingObserver(self._event_log)
-        self._cancel = threading.Event()
-        attempt_context = AttemptContext(environ, self._cancel)
+        self.stop = StopRequests()
+        attempt_context = AttemptContext(environ, self.stop.cancel)
+        # A verify is not waited for: it can take long, and the next run repeats it.
+        verify_context = replace(attempt_context, cancel=self.stop.draining)
         self._lander = BranchLander(
-            repo, self.journal, settings, attempt_context, self._observer, ""
+            repo, self.journal, settings, verify_context, self._observer, ""
         )
         self._run_task = run_task
         self._clock = clock or SystemClock()
@@ -118,7 +117,7 @@ class LocalRun:
             self._lander,
             self._observer,
             attempt_context,
-            self._cancel,
+            self.stop.draining,
             clock=self._clock,
         )
 
@@ -132,7 +131,7 @@ class LocalRun:
         with (
             self.journal.locked(),
             closing(self._event_log),
-            _sets_on_signals(self._cancel),
+            stops_on_signals(self.stop, self._observer.note),
         ):
             snapshot = self._prepare()
             try:
@@ -143,7 +142,7 @@ class LocalRun:
                 raise
             self._apply_left_requests()
             self._report_outcome(outcome)
-        if self._cancel.is_set():
+        if self.stop.draining.is_set():
             raise Interrupted(self._what_was_stopped(), "continue with  fanin run")
         return outcome
 
@@ -288,20 +287,22 @@ class LocalRun:
         while True:
             stop_reason = run_until_pause(snapshot)
             pause = account.pause
-            if stop_reason is not None or pause is None or self._cancel.is_set():
+            if stop_reason is not None or pause is None or self.stop.draining.is_set():
                 return stop_reason, False
             if pause.too_long is not None:
                 return pause.too_long, True
             account.report_pause(pause)
-            while not self._cancel.is_set() and self._clock.now() < pause.until:
+            while not self.stop.draining.is_set() and self._clock.now() < pause.until:
                 remaining = pause.until - self._clock.now()
-                self._clock.wait(self._cancel, remaining.total_seconds())
+                self._clock.wait(self.stop.draining, remaining.total_seconds())
             # A person may have changed the branch meanwhile.
             snapshot = self._context.snapshot()
 
     def _what_was_stopped(self) -> str:
         landed = len(self._observer.landed_tasks)
         interrupted = len(self._account.interrupted_tasks)
+        if not interrupted:
+            return f"stopped: {landed} landed, and no attempt was lost"
         return f"stopped: {landed} landed, {interrupted} will run again"
 
     # -- report to the observer --
@@ -338,7 +339,7 @@ class LocalRun:
 
     def _report_outcome(self, outcome: RunOutcome) -> None:
         waiting_branch, limit = outcome.waiting_branch, outcome.limit_reached
-        if self._cancel.is_set():
+        if self.stop.draining.is_set():
             self._report_end("interrupted", self._what_was_stopped(), waiting_branch)
         elif outcome.stop_reason is not None:
             self._report_end(
@@ -379,29 +380,3 @@ def _limits(settings: Settings) -> RunLimits:
         max_rounds=settings.limits.max_rounds,
         max_cost_usd=settings.limits.max_cost_usd,
     )
-
-
-@contextmanager
-def _sets_on_signals(cancel: threading.Event) -> Iterator[None]:
-    """SIGINT, SIGTERM and SIGHUP set `cancel`; a second one ends the run at once."""
-
-    def stop(_number: int, _frame: FrameType | None) -> None:
-        if cancel.is_set():
-            # threads that wait for git would keep the run from ending
-            end_all()
-            raise KeyboardInterrupt
-        cancel.set()
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    previous = {}
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        # Not where it is ignored already: that is what nohup is for.
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            previous[number] = signal.signal(number, stop)
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

@@ -316,3 +316,26 @@ def test_very_many_small_files_are_refused_by_number_and_nothing_is_left(
         in record["error"]["message"]
     )
     assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def test_all_programs_are_ended_at_once_even_one_that_ignores_sigterm(
+    tmp_path: Path,
+) -> None:
+    started, log = threading.Event(), tmp_path / "log"
+    script = "import signal, time; signal.signal(15, 1); print('x', flush=True)"
+    with ThreadPoolExecutor(1) as pool:
+        ended = pool.submit(
+            process.run,
+            [sys.executable, "-c", f"{script}; time.sleep(3600)"],
+            cwd=tmp_path,
+            env={},
+            stdin=None,
+            log=log,
+            timeout=600,
+            echo=lambda _: started.set(),
+        )
+        assert started.wait(30)
+        process.end_all()
+        outcome = ended.result(60)
+    # nobody waited for it to end by itself
+    assert (outcome.exit_code, outcome.end_reason) == (-9, "exited")

@@ -149,7 +149,7 @@ def test_a_run_that_is_started_again_waits_on(project: Project, schedule: str) -
     plan_of(project, 2, f"limit {2 * HOUR}", schedule=schedule)
 
     def stop(_clock: VirtualClock) -> None:
-        runner._cancel.set()
+        runner.stop.drain()
 
     runner = project.runner(clock=VirtualClock(stop))
     with pytest.raises(Interrupted):
