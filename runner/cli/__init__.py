@@ -29,6 +29,7 @@ from runner.cli import (
     run,
     simulate,
     start,
+    work,
 )
 from runner.core.errors import EXIT_DONE, FaninError
 
@@ -39,7 +40,12 @@ EXIT_INTERRUPTED = 130
 # The sections of `fanin --help`.
 SECTIONS: dict[str, tuple[click.Command, ...]] = {
     "Run": run.COMMANDS,
-    "Inspect": (*inspect.COMMANDS, *simulate.COMMANDS, *doctor.COMMANDS),
+    "Inspect": (
+        *inspect.COMMANDS,
+        *work.COMMANDS,
+        *simulate.COMMANDS,
+        *doctor.COMMANDS,
+    ),
     "Change the progress": progress.COMMANDS,
     "Get started": (*init.COMMANDS, *start.COMMANDS),
     "GitHub issues": issues.COMMANDS,

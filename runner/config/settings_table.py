@@ -16,11 +16,13 @@ from typing import NamedTuple
 # Commands that decide what runs: every setting matters to them.
 _DECIDING = ("run", "check", "doctor", "next")
 _SIMULATING = (*_DECIDING, "simulate")
-_READING_THE_PLAN = (*_SIMULATING, "retry", "skip", "status", "graph", "task")
+# Commands that show what the tasks have done.
+_SHOWING = ("status", "log", "diff", "prune")
+_READING_THE_PLAN = (*_SIMULATING, *_SHOWING, "retry", "skip", "graph", "task")
 _CHOOSING_AN_AGENT = (*_DECIDING, "task")
 # Commands that show or change how many attempts a task has left.
 _COUNTING_ATTEMPTS = (*_SIMULATING, "retry", "status", "graph", "answer")
-_LANDING = (*_DECIDING, "retry", "skip", "status", "continue", "collect", "answer")
+_LANDING = (*_DECIDING, *_SHOWING, "retry", "skip", "continue", "collect", "answer")
 
 
 class Setting(NamedTuple):

@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from queue import Empty, SimpleQueue
 from typing import Protocol, TypeVar
 
+from runner.core.plurals import pluralize
+
 Event = TypeVar("Event")
 
 # A longer wait is several: while a machine sleeps, the clock of a wait stands still.
@@ -51,3 +53,12 @@ def local_time(time: datetime, now: datetime) -> str:
     if there.date() == now.astimezone().date():
         return f"{there:%H:%M %Z}"
     return f"{there:%a %d %b %H:%M %Z}"
+
+
+def age(time: datetime, now: datetime) -> str:
+    """How long ago a time was, in its largest unit: `3 days`, `1 hour`, `5 minutes`."""
+    seconds = max(0, int((now - time).total_seconds()))
+    for unit, length in (("day", 86_400), ("hour", 3_600), ("minute", 60)):
+        if seconds >= length:
+            return pluralize(seconds // length, unit)
+    return pluralize(seconds, "second")

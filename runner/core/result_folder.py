@@ -23,6 +23,7 @@ import stat
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 from pydantic import ValidationError
 from pydantic_core import from_json
@@ -103,6 +104,37 @@ def artifact_name(batch: str, folder: str, attempt: int, run_attempt: int) -> st
 def attempts(root: Path) -> list[Attempt]:
     """The records of started attempts below `root`, without those that are damaged."""
     return _read_attempts(folder / ATTEMPT for folder in _index_of(root).folders)
+
+
+def logs(root: Path) -> list[tuple[Attempt, Path]]:
+    """The started attempts below `root` in the order of their starts, each with the
+    path of its log.
+    """
+    found = []
+    for folder in _index_of(root).folders:
+        inner_folders = [folder]
+        if not _is_result_folder(folder) and _is_folder(folder):
+            inner_folders = [path for path in folder.iterdir() if _is_folder(path)]
+        for inner in inner_folders:
+            for attempt in _read_attempts([inner / ATTEMPT]):
+                found.append((attempt, inner / LOG))
+    return sorted(found, key=lambda pair: pair[0].started)
+
+
+def open_log(path: Path) -> BinaryIO | None:
+    """The log at `path`; None if it is not there, or no regular file.
+
+    An agent may have put anything in its place.
+    """
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+    try:
+        descriptor = os.open(path, flags)
+    except OSError:
+        return None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        return None
+    return os.fdopen(descriptor, "rb")
 
 
 def has_folders_of_artifacts(root: Path) -> bool:

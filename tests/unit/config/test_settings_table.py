@@ -8,6 +8,7 @@ import yaml
 
 from runner import cli
 from runner.actions.round_state import CARRIED
+from runner.cli import work
 from runner.config.settings import Settings, load
 from runner.config.settings_table import BY_NAME, SETTINGS, Setting, key_in
 from runner.core.task import TaskSettings
@@ -38,6 +39,8 @@ OWN_OPTIONS = {
         *{"--state", "--commit-via"},
     },
     "answer": {"--when-done", "--repository", "--state"},
+    "log": {"-f", "--attempt", "--raw", "--from"},
+    "prune": {"--older-than", "--landed"},
 }
 COMMANDS = sorted({name for setting in SETTINGS for name in setting.commands})
 
@@ -136,7 +139,9 @@ def test_every_setting_can_be_given_by_its_variable_and_by_its_flag(name: str) -
 def test_a_command_has_the_flags_of_the_settings_that_it_uses(name: str) -> None:
     flags = {setting.flag for setting in SETTINGS if name in setting.commands}
     own = OWN_OPTIONS.get(name, set())
-    assert options(cli.fanin.commands[name]) == flags | own
+    # `prune` is one of `kept`.
+    commands = {**cli.fanin.commands, **work.kept.commands}
+    assert options(commands[name]) == flags | own
 
 
 def test_a_command_without_settings_has_none_of_their_flags() -> None:

@@ -1,0 +1,98 @@
+"""The work that did not land and is kept, in refs of the repository."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from runner.core.message_text import one_line
+from runner.core.reports import KeptRow
+from runner.fan_in import kept_refs
+from runner.repo.repository import Repository
+
+# As `commit_message.kept_message` begins.
+_SUBJECT = re.compile(
+    r"(?P<task>.+), attempt (?P<attempt>\d+): work that did not land.*"
+)
+_FORMAT = "%(refname)%00%(objectname)%00%(committerdate:unix)%00%(contents)%00%00"
+
+
+@dataclass(frozen=True)
+class KeptWork:
+    """Work of an attempt, kept by `ref`, as one commit on top of what it started from.
+
+    `task` is the id as the commit's message has it, `reason` why the work did not land,
+    "" if all but a part of it did. `time` is in seconds since 1970.
+    """
+
+    ref: str
+    commit: str
+    task: str
+    attempt: int
+    reason: str
+    time: int
+
+    def is_of(self, task_id: str) -> bool:
+        return self.task == one_line(task_id)
+
+    @property
+    def look(self) -> str:
+        """The command that shows the work."""
+        return f"git show --no-ext-diff --no-textconv {shlex.quote(self.ref)}"
+
+    @property
+    def row(self) -> KeptRow:
+        """It as a tool reads it."""
+        return KeptRow(
+            task=self.task,
+            attempt=self.attempt,
+            ref=self.ref,
+            commit=self.commit,
+            reason=self.reason,
+            time=self.time,
+            look=self.look,
+            take=self.take,
+        )
+
+    @property
+    def take(self) -> str:
+        """The command that takes the work into the branch that is checked out."""
+        return f"git cherry-pick {shlex.quote(self.ref)}"
+
+
+def kept_work(repo: Repository) -> list[KeptWork]:
+    """All work that is kept, the oldest first."""
+    argv = ["for-each-ref", f"--format={_FORMAT}", kept_refs.ROOT]
+    found = []
+    for entry in repo.git.text(argv).split("\0\0\n"):
+        fields = entry.split("\0")
+        if len(fields) != 4 or not fields[2].isdecimal():
+            continue  # a ref of somebody else, to no commit
+        ref, commit, time, message = fields
+        subject, _, body = message.partition("\n")
+        match = _SUBJECT.fullmatch(subject)
+        if match is not None:
+            task, attempt = match["task"], int(match["attempt"])
+            found.append(KeptWork(ref, commit, task, attempt, body.strip(), int(time)))
+    return sorted(found, key=lambda work: (work.time, work.ref))
+
+
+def to_prune(
+    works: Sequence[KeptWork],
+    *,
+    task_ids: Sequence[str] = (),
+    older_than: float | None = None,
+    now: datetime,
+) -> list[KeptWork]:
+    """The work that meets every condition that is given; `older_than` is in seconds."""
+    chosen = []
+    for work in works:
+        if task_ids and not any(work.is_of(task_id) for task_id in task_ids):
+            continue
+        if older_than is not None and now.timestamp() - work.time < older_than:
+            continue
+        chosen.append(work)
+    return chosen

@@ -1,0 +1,167 @@
+"""What the runs of a repository have done, read from their events while they work and
+after it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from runner.core import result_folder
+from runner.core.event_lines import NAME, read_events
+from runner.core.run_view import AttemptState, AttemptView, RunView, fold
+from runner.local.journal import Journal
+
+_DONE = {AttemptState.LANDED, AttemptState.HELD}
+
+
+@dataclass(frozen=True)
+class PastRun:
+    """A run and what its events tell. `is_active`: its process works on it now.
+
+    The first events may be of batches that an earlier run, which was killed, has left.
+    """
+
+    run: str
+    view: RunView
+    is_active: bool
+
+
+class RunHistory:
+    """The runs that have a folder in `.git/fanin/runs`, for the plan at path `plan`.
+
+    Every run is read once, when it is first asked for.
+    """
+
+    def __init__(self, journal: Journal, plan: str) -> None:
+        self._journal, self._plan = journal, plan
+        self._runs: list[PastRun] | None = None
+
+    def latest(self) -> PastRun | None:
+        """The newest run of any plan, None if there is none."""
+        folders = self._folders()
+        return self._read(folders[-1], is_last=True) if folders else None
+
+    def attempts(self, task_id: str) -> list[AttemptView]:
+        """Every attempt of the task that a run knows, oldest first.
+
+        What a later run has done with the work that a killed one left is in the
+        attempt.
+        """
+        plans: dict[str, str] = {}
+        found: dict[tuple[str, int], AttemptView] = {}
+        for past in self.runs():
+            if past.view.start is not None:
+                plans[past.run] = past.view.start.plan
+            task = past.view.tasks.get(task_id)
+            for attempt in task.attempts if task else ():
+                key = attempt.batch, attempt.attempt
+                if key in found:
+                    _take_in(found[key], attempt)
+                else:
+                    found[key] = attempt
+        return [
+            attempt
+            for attempt in found.values()
+            if plans.get(run_of(attempt), self._plan) == self._plan
+        ]
+
+    def runs(self) -> list[PastRun]:
+        """All runs, oldest first."""
+        if self._runs is None:
+            folders = self._folders()
+            self._runs = []
+            for folder in folders:
+                is_last = folder == folders[-1]
+                self._runs.append(self._read(folder, is_last=is_last))
+        return self._runs
+
+    def log(self, attempt: AttemptView) -> Path | None:
+        """The file of the attempt's log, whether or not it is there yet."""
+        if not attempt.log:
+            return None
+        return self._journal.run_folder(run_of(attempt)) / attempt.log
+
+    def has_ended(self, attempt: AttemptView) -> bool:
+        """Whether nothing is added to the attempt's log any more."""
+        log = self.log(attempt)
+        if log is None or (log.parent / result_folder.RESULT).exists():
+            return True
+        return holder(self._journal) is None
+
+    def _folders(self) -> list[Path]:
+        folders = (self._journal.folder / "runs").glob(f"*/{NAME}")
+        return sorted((file.parent for file in folders), key=lambda path: path.name)
+
+    def _read(self, folder: Path, *, is_last: bool) -> PastRun:
+        view = fold(read_events(folder / NAME, output=False))
+        # Only the last one can be at work: there is one lock.
+        is_active = is_last and view.end is None and self._is_held_by(view)
+        if not is_active:
+            view.interrupt_running()
+        return PastRun(folder.name, view, is_active)
+
+    def _is_held_by(self, view: RunView) -> bool:
+        """Whether the lock is held by the run, or by one that has not begun with its own
+        work.
+        """
+        process_id = holder(self._journal)
+        if process_id is None or view.start is None:
+            return process_id is not None
+        return view.start.pid == process_id
+
+
+def run_of(attempt: AttemptView) -> str:
+    """The id of the run that made the attempt."""
+    return attempt.batch.rpartition(".")[0]
+
+
+def holder(journal: Journal) -> int | None:
+    """The process that holds the repository's lock; None if none does.
+
+    The lock itself is touched only if such a process is there: a run that begins right
+    now must find it free.
+    """
+    try:
+        process_id = int((journal.folder / "holder").read_text())
+        os.kill(process_id, 0)
+    except PermissionError:
+        return process_id  # it is there, and another user's
+    except (OSError, ValueError, OverflowError):
+        return None
+    # After a crash, another program may have got the number.
+    with suppress(OSError), (journal.folder / "lock").open("rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return None
+    return process_id
+
+
+def chosen_attempt(
+    attempts: Iterable[AttemptView], number: int | None
+) -> AttemptView | None:
+    """The last attempt that has begun, or the last with this number; None without one.
+
+    One that runs comes before all others.
+    """
+    begun = [attempt for attempt in attempts if attempt.log]
+    if number is not None:
+        begun = [attempt for attempt in begun if attempt.attempt == number]
+    running = [each for each in begun if each.state is AttemptState.RUNNING]
+    return [*begun, *running][-1] if begun else None
+
+
+def _take_in(attempt: AttemptView, later: AttemptView) -> None:
+    """Add what a later run knows of the attempt."""
+    if later.state is not AttemptState.CHOSEN and attempt.state not in _DONE:
+        attempt.state = later.state
+    attempt.failure = later.failure or attempt.failure
+    attempt.kept = later.kept or attempt.kept
+    attempt.commit = later.commit or attempt.commit
+    attempt.final = later.final or attempt.final
+    attempt.log = attempt.log or later.log
+    if later.seconds is not None:
+        attempt.seconds, attempt.usage = later.seconds, later.usage

@@ -1,0 +1,164 @@
+"""The change that a task has made: landed, kept, or finished and not landed yet."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from runner.core import result_folder
+from runner.core.errors import UsageProblem
+from runner.core.run_view import AttemptState, AttemptView
+from runner.fan_in.importing import PackImporter
+from runner.local.journal import Journal
+from runner.local.kept_work import kept_work
+from runner.local.run_history import run_of
+from runner.plan.snapshot import Snapshot
+from runner.repo.command import Git
+from runner.repo.quarantine import Quarantine
+from runner.repo.repository import Repository
+
+# Nothing that the repository or its configuration names is started.
+_DIFF = ("diff", "--no-ext-diff", "--no-textconv", "--no-color", "--submodule=short")
+_COUNTED = re.compile(r"(?P<path>.+) \+(?:\d+|-) -(?:\d+|-)")
+_WITH_RESULT = {
+    AttemptState.FINISHED,
+    AttemptState.VERIFYING,
+    AttemptState.MERGED,
+    AttemptState.FAILED,
+}
+# Its work is neither landed nor kept.
+_NOT_JUDGED = {
+    AttemptState.RUNNING,
+    AttemptState.FINISHED,
+    AttemptState.VERIFYING,
+    AttemptState.MERGED,
+}
+
+
+@dataclass(frozen=True)
+class TaskChange:
+    """The difference between two commits or trees, `old` and `new`, at `paths` if any.
+
+    `git` reads them, and `origin` says in one line what they are.
+    """
+
+    git: Git
+    old: str
+    new: str
+    origin: str
+    paths: tuple[str, ...] = ()
+
+    def patch(self) -> bytes:
+        """The change as git prints it, which `git apply` takes."""
+        specs = [f":(top,literal){path}" for path in self.paths]
+        return self.git.run([*_DIFF, "--binary", self.old, self.new, "--", *specs])
+
+
+@contextmanager
+def task_change(
+    repo: Repository,
+    journal: Journal,
+    snapshot: Snapshot,
+    task_id: str,
+    attempts: Sequence[AttemptView],
+) -> Iterator[TaskChange]:
+    """What the task has changed last, to be read within the block.
+
+    Raises UsageProblem if there is nothing.
+    """
+    last = attempts[-1] if attempts else None
+    is_open = last is not None and last.state in _WITH_RESULT
+    landed = _landed(repo, snapshot, task_id)
+    kept = _kept(repo, task_id, last)
+    # The quarantine is for a result that no other process has imported yet.
+    with repo.quarantine() as quarantine:
+        change = None
+        if last is not None and is_open:
+            change = kept or _of_result(repo, quarantine, journal, last)
+        change = change or landed or kept
+        if change is None:
+            raise UsageProblem(*_why_none(task_id, last))
+        yield change
+
+
+def _landed(repo: Repository, snapshot: Snapshot, task_id: str) -> TaskChange | None:
+    """What the task changed in the commit that it landed with."""
+    commit = repo.landing_commits(snapshot.commit).get(task_id)
+    record = snapshot.progress.records.get(task_id)
+    if commit is None:
+        return None
+    # A batch is one commit with the work of several tasks.
+    paths = _paths(record.changed) if record is not None else ()
+    return TaskChange(repo.git, f"{commit}^", commit, f"landed in {commit}", paths)
+
+
+def _paths(changed: Sequence[str]) -> tuple[str, ...]:
+    """The paths in lines such as `src/a.py +3 -1`; none unless the lines have them all."""
+    paths = []
+    for line in changed:
+        match = _COUNTED.fullmatch(line)
+        if match is None:
+            return ()
+        paths.append(match["path"])
+    return tuple(paths)
+
+
+def _kept(
+    repo: Repository, task_id: str, last: AttemptView | None
+) -> TaskChange | None:
+    """The newest work of the task that is kept; that of `last` if it has some."""
+    works = [work for work in kept_work(repo) if work.is_of(task_id)]
+    if last is not None and last.state is not AttemptState.LANDED:
+        own = [work for work in works if work.ref == last.kept]
+        works = own or works
+        if not own and last.state in _NOT_JUDGED:
+            return None
+    if not works:
+        return None
+    work = works[-1]
+    origin = f"attempt {work.attempt}, not landed, kept at {work.ref}"
+    return TaskChange(repo.git, f"{work.commit}^", work.commit, origin)
+
+
+def _of_result(
+    repo: Repository, quarantine: Quarantine, journal: Journal, attempt: AttemptView
+) -> TaskChange | None:
+    """The work that the attempt has left in its result folder."""
+    batch_round = attempt.batch.rpartition(".")[2]
+    try:
+        manifest, results = journal.read_manifest(run_of(attempt), int(batch_round))
+    except (OSError, ValueError):
+        return None
+    for entry in manifest.entries:
+        if entry.task.id != attempt.task or repo.commit(manifest.base) is None:
+            continue
+        reading = result_folder.read(results, manifest, entry)
+        if reading.result is None or reading.result.tree is None:
+            return None
+        base, tree = repo.tree(manifest.base), reading.result.tree
+        importer = PackImporter(quarantine, base, manifest.limits.size)
+        refusal = importer.import_one(reading)
+        if refusal is not None:
+            raise UsageProblem(
+                f"the work of attempt {attempt.attempt} cannot be read: "
+                f"{refusal.message}"
+            )
+        origin = f"attempt {attempt.attempt}, {attempt.state}, not landed"
+        return TaskChange(quarantine.git, base, tree, origin)
+    return None
+
+
+def _why_none(task_id: str, last: AttemptView | None) -> tuple[str, str]:
+    if last is None:
+        return f"{task_id} has changed nothing yet", "fanin status  shows its state"
+    if last.state is AttemptState.RUNNING:
+        return (
+            f"{task_id} is at work, its change is captured at the end",
+            f"fanin log {task_id} -f  follows its log",
+        )
+    return (
+        f"attempt {last.attempt} of {task_id} has left no change",
+        f"fanin show {task_id}  says why",
+    )

@@ -1,0 +1,171 @@
+"""`fanin log`, `diff` and `kept` during a run, after it, and from another work tree."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from runner import schemas
+from tests.support.project import Project
+
+_ESCAPE = "\x1b]0;title\x07\x1b[31mred\x1b[0m \u202eover"
+
+_HOSTILE = f"print({_ESCAPE!a}); open('c', 'w').write('c\\n')"
+
+
+@pytest.fixture
+def ended(project: Project) -> Project:
+    """A has landed with B, C has failed in verify after it printed something hostile."""
+    project.plan(
+        [
+            {"id": "A", "do": ["print first", "write a: a"]},
+            {"id": "B", "do": ["write b: b"]},
+            {
+                "id": "C",
+                "agent": {"command": [sys.executable, "-c", _HOSTILE]},
+                "verify": "false",
+            },
+            {"id": "D", "depends_on": ["C"], "do": ["write d: d"]},
+        ],
+        max_attempts=1,
+    )
+    project.run()
+    return project
+
+
+def test_log_diff_and_kept_after_a_run(ended: Project) -> None:
+    assert ended.cli("log", "A").stdout == "first\n"
+    diff = ended.cli("diff", "A").stdout
+    assert "+a\n" in diff
+    assert "b/b" not in diff  # B landed with the same commit
+    assert "--- /dev/null\n+++ b/c\n" in ended.cli("diff", "C").stdout
+    other = ended.root.parent / "other"
+    ended.git("worktree", "add", "-q", "--detach", str(other))
+    listed = ended.cli("-C", str(other), "kept", "--json")
+    report = json.loads(listed.stdout)
+    jsonschema.validate(report, schemas.generate("kept.schema.json"))
+    [row] = report["kept"]
+    assert (row["task"], row["attempt"]) == ("C", 1)
+    assert ended.git(*row["look"].split()[1:]).count("+c") == 1
+    ended.git(*row["take"].split()[1:])
+    assert (ended.root / "c").read_text() == "c\n"
+    assert f"look:  {row['look']}" in ended.cli("kept").stdout
+    assert ended.cli("-C", str(other), "log", "A").stdout == "first\n"
+
+
+def test_a_log_is_cleaned_unless_it_is_asked_for_raw(ended: Project) -> None:
+    assert ended.cli("log", "C").stdout == "red \ufffdover\n"
+    assert ended.cli("log", "C", "--raw").stdout == f"{_ESCAPE}\n"
+
+
+def test_what_there_is_nothing_of_is_said_with_exit_code_2(ended: Project) -> None:
+    for argv, said in (
+        (["log", "AA"], "did you mean A?"),
+        (["log", "D"], "D has not started yet"),
+        (["log", "A", "--attempt", "2"], "attempts with a log: 1"),
+        (["diff", "D"], "D has changed nothing yet"),
+        (["kept", "prune"], "nothing says what to delete"),
+        (["kept", "prune", "A"], "no work of A is kept"),
+        (["kept", "prune", "--older-than", "old"], "is no age"),
+    ):
+        done = ended.cli(*argv)
+        assert (done.returncode, done.stdout) == (2, ""), argv
+        assert said in done.stderr
+
+
+def test_prune_deletes_what_meets_every_condition(ended: Project) -> None:
+    assert ended.cli("kept", "prune", "--landed").stdout == "nothing to delete\n"
+    older = ended.cli("kept", "prune", "C", "--older-than", "30d")
+    assert older.stdout == "nothing to delete\n"
+    assert ended.cli("kept", "prune", "C").stdout.startswith(
+        "deleted refs/fanin/kept/C"
+    )
+    assert ended.cli("kept").stdout.startswith("no work is kept")
+
+
+def test_no_program_of_the_repository_is_run(ended: Project) -> None:
+    ran = ended.root.parent / "ran"
+    for key in ("diff.external", "core.pager", "pager.diff", "diff.evil.textconv"):
+        ended.git("config", key, f"touch {ran};")
+    ended.git("config", "diff.evil.command", f"touch {ran};")
+    (ended.root / ".git/info/attributes").write_text("* diff=evil\n")
+    assert "+a\n" in ended.cli("diff", "A").stdout
+    assert "+c\n" in ended.cli("diff", "C").stdout
+    assert not ran.exists()
+
+
+def test_logs_of_downloaded_artifacts_are_read(ended: Project, tmp_path: Path) -> None:
+    results = next((ended.root / ".git/fanin/runs").glob("*/1/results"))
+    downloaded = tmp_path / "downloaded"
+    downloaded.mkdir()
+    for folder in results.iterdir():
+        folder.rename(downloaded / f"fanin-1.1-{folder.name}-a1-r1")
+    read = ended.cli("log", "A", "--from", str(downloaded))
+    assert read.stdout == "first\n"
+    for log in downloaded.glob("*/agent.log"):
+        log.unlink()
+        log.symlink_to("/etc/passwd")
+    assert ended.cli("log", "A", "--from", str(downloaded)).returncode == 2
+    unknown = ended.cli("log", "AA", "--from", str(downloaded))
+    assert "did you mean A?" in unknown.stderr
+
+
+def _wait_for(path: Path, text: str) -> None:
+    while text not in (path.read_text() if path.exists() else ""):
+        time.sleep(0.02)
+
+
+def test_during_a_run_a_log_is_followed_and_finished_work_is_shown(
+    project: Project,
+) -> None:
+    go_on = project.root.parent / "go-on"
+    waits = (
+        "import os, time\n"
+        "print('begun', flush=True)\n"
+        f"while not os.path.exists({str(go_on)!r}): time.sleep(0.02)\n"
+        "print('done', flush=True)\n"
+        "open('b', 'w').write('b')\n"
+    )
+    agent = {"command": [sys.executable, "-c", waits]}
+    project.plan([{"id": "A", "do": ["write a: a"]}, {"id": "B", "agent": agent}])
+    environ = {**os.environ, "FAKE_AGENT_LOG": str(project.log)}
+    command = [sys.executable, "-m", "runner"]
+    running = subprocess.Popen(
+        [*command, "run"], cwd=project.root, env=environ, stdout=subprocess.DEVNULL
+    )
+    runs = project.root / ".git/fanin/runs"
+    while not list(runs.glob("*/1/results/*/result.json")):
+        time.sleep(0.02)
+    output = project.root.parent / "followed"
+    with output.open("w") as stream:
+        followed = subprocess.Popen(
+            [*command, "log", "B", "-f"], cwd=project.root, stdout=stream
+        )
+        stopped = subprocess.Popen(
+            [*command, "log", "B", "--follow"],
+            cwd=project.root,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+    _wait_for(output, "begun\n")
+    assert stopped.stdout is not None
+    assert stopped.stdout.readline() == b"begun\n"
+    stopped.send_signal(signal.SIGINT)
+    assert stopped.communicate() == (b"", b"")
+    assert stopped.returncode == 130
+    finished = project.cli("diff", "A")
+    assert "+a\n" in finished.stdout
+    assert finished.stderr == "A: attempt 1, finished, not landed\n"
+    assert "B is at work" in project.cli("diff", "B").stderr
+    go_on.touch()
+    assert followed.wait() == 0
+    assert output.read_text() == "begun\ndone\n"
+    assert running.wait() == 0
