@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,10 +61,13 @@ def verify_job(
         environ, setup_environ={**environ, **allowed_for_setup}
     )
 
+    # A job's clone is no person's work tree: the agents' checkouts got nothing of it.
+    origin = replace(repo.origin, work_tree=None)
+
     def verify(step: VerifyStep) -> Failure | None:
         return verify_commit(
             verify_command,
-            repo.origin,
+            origin,
             step.commit,
             step.objects,
             scratch,
