@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -10,25 +11,39 @@ from runner.core.errors import EXIT_DONE, EXIT_TASKS_FAILED
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from runner.core.run_view import RunView
     from runner.plan.snapshot import Snapshot
     from runner.plan.view import TaskView
 
 _UNFINISHED = {"failed", "blocked", "held"}
 
 
-def print_end(console: Console, views: Sequence[TaskView]) -> int:
-    """Print what did not complete and the tally; return the run's exit code."""
+def print_end(console: Console, views: Sequence[TaskView], run: RunView) -> int:
+    """Print what did not complete and why, and the tally; return the run's exit code."""
+    from runner.ui.run_summary import failure_details
     from runner.ui.terminal import tally
 
     unfinished = [view for view in views if view.state in _UNFINISHED]
     for view in unfinished:
         line = f"{view.task.id} {view.state}: {view.reason}"
         console.print(line, style="red", markup=False)
+        for detail in failure_details(run, view.task.id):
+            console.print(detail.plain, markup=False, soft_wrap=True)
     console.print(tally(views))
     if any(view.state == "failed" for view in unfinished):
         advice = "to try the failed tasks again:  fanin retry --failed && fanin run"
         console.print(advice, markup=False)
     return exit_code_of(views)
+
+
+def print_time(console: Console, snapshot: Snapshot, run: RunView) -> None:
+    """Print how long the run took, and how long it would have taken otherwise."""
+    from runner.ui.run_summary import seconds_of_task, time_line
+
+    heights = snapshot.graph.heights(lambda task: seconds_of_task(run, task.id))
+    chain = max(heights.values(), default=0.0)
+    if line := time_line(run, chain, time.time()):
+        console.print(line, markup=False)
 
 
 def exit_code_of(views: Sequence[TaskView]) -> int:

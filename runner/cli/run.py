@@ -143,7 +143,7 @@ def _run(
     repo: Repository, settings: Settings, named: NamedTasks, more_or_less: int
 ) -> int:
     """Run the tasks; `more_or_less` is shown where it is 1 or -1."""
-    from runner.cli.report import print_end
+    from runner.cli.report import print_end, print_time
     from runner.local.run import LocalRun
     from runner.local.traces import traced
     from runner.ui.run_lines import Verbosity
@@ -157,10 +157,11 @@ def _run(
     ):
         ended = LocalRun(repo, settings, os.environ, observer, named)()
     views = task_views(ended.snapshot, settings)
-    chosen = [view for view in views if view.task.id in ended.choice]
-    exit_code = print_end(console, chosen)
+    chosen = [each for each in views if each.task.id in ended.choice]
+    exit_code = print_end(console, chosen, view.run)
     if ended.usage.attempts:
         console.print(ended.usage.describe(), markup=False)
+    print_time(console, ended.snapshot, view.run)
     warnings = []
     if ended.waiting_branch:
         warnings.append(waiting_message(ended.waiting_branch))

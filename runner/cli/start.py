@@ -61,7 +61,7 @@ def demo(keep_in: Path | None) -> int:
         f"look around:  cd {root} && fanin status && git log --stat",
         soft_wrap=True,
     )
-    return print_end(console, task_views(ended.snapshot, settings))
+    return print_end(console, task_views(ended.snapshot, settings), view.run)
 
 
 @click.command()

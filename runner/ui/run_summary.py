@@ -1,0 +1,53 @@
+"""What the end of a run says of its failed tasks and of its time."""
+
+from __future__ import annotations
+
+from runner.core.run_view import AttemptView, RunView
+from runner.ui.attempt_text import duration
+from runner.ui.run_lines import log_lines, more_lines
+from runner.ui.shown_text import Line, lines_of, one_line
+
+_MAX_LOG_LINES = 10
+
+
+def failure_details(view: RunView, task_id: str) -> list[Line]:
+    """The rest of a task's failure, below its first line: the whole reason, the end of
+    its log, and how to look at its work and take it. [] if it has not failed now.
+    """
+    task = view.tasks.get(task_id)
+    attempt = task.last if task else None
+    if attempt is None or attempt.failure is None:
+        return []
+    lines = more_lines(lines_of(attempt.failure.message)[1:])
+    lines += log_lines(attempt.failure, _MAX_LOG_LINES)
+    return lines + _kept(attempt)
+
+
+def _kept(attempt: AttemptView) -> list[Line]:
+    if attempt.kept is None:
+        return []
+    ref = one_line(attempt.kept)
+    return [
+        Line.of(f"    to look at its work:  git show {ref}"),
+        Line.of(f"    to take it:           git cherry-pick {ref}"),
+    ]
+
+
+def seconds_of_task(view: RunView, task_id: str) -> float:
+    """How long the attempts of a task took in this run, one after another."""
+    task = view.tasks.get(task_id)
+    if task is None:
+        return 0.0
+    return sum(attempt.seconds or 0.0 for attempt in task.attempts)
+
+
+def time_line(view: RunView, chain_seconds: float, now: float) -> str:
+    """The time of the run, beside that of one task at a time and of the longest chain
+    of dependencies, which no number of agents makes shorter. "" if nothing has run.
+    """
+    texts = [duration(view.elapsed(now)), duration(view.busy_seconds)]
+    if view.start is None or not all(texts):
+        return ""
+    chain = duration(chain_seconds)
+    end = f", its longest chain {chain}" if chain else ""
+    return f"time: {texts[0]}; one task at a time {texts[1]}{end}"

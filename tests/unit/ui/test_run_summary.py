@@ -1,0 +1,63 @@
+"""What the end of a run says of its failed tasks and of its time."""
+
+from __future__ import annotations
+
+from runner.core.events import (
+    AttemptEnded,
+    AttemptStarted,
+    ResultRefused,
+    RunEvent,
+    RunStarted,
+)
+from runner.core.result import Failure, FailureKind
+from runner.core.run_view import RunView, fold, instant
+from runner.ui.run_summary import failure_details, seconds_of_task, time_line
+
+START = "2026-01-01T00:00:00.000Z"
+FAILURE = Failure(
+    kind=FailureKind.AGENT_ERROR,
+    message="status 1\nthe second line",
+    log_tail="\n".join(f"line {number}" for number in range(30)),
+)
+
+
+def view(*events: RunEvent) -> RunView:
+    start = RunStarted(
+        time=START, run="r", branch="main", plan="p", tasks=2, schedule="batch"
+    )
+    return fold([start, *events])
+
+
+def ended(seconds: float, attempt: int = 1) -> AttemptEnded:
+    return AttemptEnded(
+        batch="b", task="A", attempt=attempt, title="", seconds=seconds, failure=FAILURE
+    )
+
+
+def test_a_failed_task_has_its_whole_reason_its_log_and_the_way_to_its_work() -> None:
+    refused = ResultRefused(
+        batch="b", task="A", attempt=1, failure=FAILURE, kept="refs/fanin/kept/A/a1"
+    )
+    lines = [line.plain for line in failure_details(view(ended(1), refused), "A")]
+    assert lines[0] == "    the second line"
+    assert lines[1:11] == [f"    │ line {number}" for number in range(20, 30)]
+    assert lines[11:] == [
+        "    to look at its work:  git show refs/fanin/kept/A/a1",
+        "    to take it:           git cherry-pick refs/fanin/kept/A/a1",
+    ]
+
+
+def test_a_task_that_has_not_failed_now_has_no_details() -> None:
+    started = AttemptStarted(batch="b", task="A", attempt=1, title="", agent="claude")
+    assert failure_details(view(started), "A") == []
+    assert failure_details(view(), "unknown") == []
+
+
+def test_the_time_stands_beside_one_task_at_a_time_and_the_longest_chain() -> None:
+    run = view(ended(40), ended(60, attempt=2))
+    assert seconds_of_task(run, "A") == 100
+    assert seconds_of_task(run, "B") == 0
+    now = instant(START) + 50
+    text = "time: 50 s; one task at a time 2 min, its longest chain 45 s"
+    assert time_line(run, 45, now) == text
+    assert time_line(view(), 0, now) == ""
