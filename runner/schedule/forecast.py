@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from runner.core import gc_pause
 from runner.core.forecast import (
     ActionsRun,
     Chain,
@@ -86,10 +87,9 @@ def forecast(snapshot: Snapshot, options: ForecastOptions) -> Forecast:
         # The row of the settings is shown even if fewer agents would do.
         if most_useful is not None and slots != options.now:
             continue
-        batch, rolling = (
-            simulation.run("batch", slots),
-            simulation.run("rolling", slots),
-        )
+        with gc_pause.paused():
+            batch = simulation.run("batch", slots)
+            rolling = simulation.run("rolling", slots)
         rows.append(_row(slots, batch, rolling, options))
         most = max(batch.most_at_once, rolling.most_at_once)
         if most_useful is None and most < slots:
@@ -141,7 +141,7 @@ def _numbers(tasks: int, options: ForecastOptions) -> list[int]:
     if options.up_to is not None:
         numbers = set(range(1, options.up_to + 1))
     elif tasks > _LARGE:
-        numbers = {1, 2, 4, 8, 16}
+        numbers = {1, 4, 16}
     else:
         numbers = set(range(1, _ROWS + 1))
     return sorted(numbers | {options.now})

@@ -161,8 +161,9 @@ class Frontier:
         self._keys: dict[str, _Key] = {}
         # How many dependencies of each task are not completed.
         self._unmet = graph.unmet(states)
-        available = filter(self.is_available, graph.tasks)
+        available = list(filter(self.is_available, graph.tasks))
         self._ready: list[_Key] = sorted(map(self._key, available))
+        self._listed = set(available)
         self._open = sum(state is Standing.OPEN for state in self._states.values())
 
     def __len__(self) -> int:
@@ -236,13 +237,16 @@ class Frontier:
 
     def _update(self, task_id: str) -> bool:
         """Add or remove the task as its state demands. Returns whether it was added."""
+        available = self.is_available(task_id)
+        # Most updates change nothing, and a search takes longer than all else here.
+        if available is (task_id in self._listed):
+            return False
         key = self._key(task_id)
         index = bisect_left(self._ready, key)
-        listed = index < len(self._ready) and self._ready[index] == key
-        available = self.is_available(task_id)
-        if available and not listed:
+        if available:
+            self._listed.add(task_id)
             self._ready.insert(index, key)
-            return True
-        if listed and not available:
+        else:
+            self._listed.remove(task_id)
             del self._ready[index]
-        return False
+        return available
