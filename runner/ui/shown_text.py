@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
@@ -13,6 +14,9 @@ from rich.style import Style
 from runner.core.message_text import visible
 
 _CUT = "…"
+# Of programs that colour their output, also as a document has it, where the escape is
+# replaced. What else acts on a terminal becomes visible.
+_SEQUENCE = re.compile(r"\x1b\[[0-9;:?]*[ -/]*[@-~]|\ufffd\[[0-9;]*[mK]")
 # One cell may have any number of combining characters.
 _MAX_CHARACTERS_OF_CELL = 4
 
@@ -54,13 +58,13 @@ class Line:
 
 def one_line(text: str) -> str:
     """A text of any origin on one line, without what acts on a terminal."""
-    return " ".join(visible(text).split())
+    return " ".join(visible(_SEQUENCE.sub("", text)).split())
 
 
 def lines_of(text: str) -> list[str]:
     """The lines of a text of any origin, without what acts on a terminal."""
     lines = []
-    for line in text.splitlines():
+    for line in _SEQUENCE.sub("", text).splitlines():
         lines.append(visible(line).expandtabs(4).rstrip())
     while lines and not lines[-1]:
         lines.pop()

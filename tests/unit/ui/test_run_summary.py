@@ -16,7 +16,7 @@ from runner.ui.run_summary import failure_details, seconds_of_task, time_line
 START = "2026-01-01T00:00:00.000Z"
 FAILURE = Failure(
     kind=FailureKind.AGENT_ERROR,
-    message="status 1\nthe second line",
+    message="status 1\nthe \x1b[1;31msecond\x1b[0m line",
     log_tail="\n".join(f"line {number}" for number in range(30)),
 )
 
