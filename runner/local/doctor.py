@@ -100,12 +100,14 @@ def _branch_check(
 def _agent_checks(
     repo: Repository, snapshot: Snapshot, settings: Settings, environ: Mapping[str, str]
 ) -> Iterator[Check]:
+    include = _include_of(repo, settings, snapshot.commit)
     report = preflight(
         snapshot.plan,
         snapshot.progress,
         settings,
         environ=environ,
-        has_file=partial(repo.has_file, snapshot.commit),
+        # what a checkout gets besides is in no commit
+        has_file=None if include else partial(repo.has_file, snapshot.commit),
     )
     faults = [*report.problems, *report.missing]
     for fault in faults:

@@ -204,14 +204,15 @@ def check_agents(
     InvalidInput, before anything is paid, if an agent, a program, a key or the means to
     keep the cost limit is missing, or if `.worktreeinclude` names what no checkout gets.
     """
-    committed_include(repo, snapshot.commit)  # raises if it is not valid
+    include = (*settings.include, *committed_include(repo, snapshot.commit))
     report = preflight(
         snapshot.plan,
         snapshot.progress,
         settings,
         environ=environ,
         choice=choice,
-        has_file=partial(repo.has_file, snapshot.commit),
+        # what a checkout gets besides is in no commit
+        has_file=None if include else partial(repo.has_file, snapshot.commit),
     )
     if report.problems or report.missing:
         raise InvalidInput([*report.problems, *report.missing])

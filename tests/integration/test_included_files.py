@@ -311,3 +311,12 @@ def test_a_pooled_checkout_keeps_what_it_got_and_no_result_has_it(
     assert project.git("show", "HEAD:d") == "tool"
     tracked = project.git("ls-tree", "-r", "--name-only", "HEAD").splitlines()
     assert "deps/tool" not in tracked
+
+
+def test_an_agents_script_may_be_an_included_file(project: Project) -> None:
+    project.write(".gitignore", "tools/\n")
+    project.write("tools/agent.sh", "echo a > a\n")
+    agent = {"command": ["sh", "tools/agent.sh"]}
+    project.plan([{"id": "A", "agent": agent}], include=["tools"])
+    project.run()
+    assert project.states() == {"A": "completed"}
