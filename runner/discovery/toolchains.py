@@ -61,7 +61,10 @@ def _go(files: Files) -> Toolchain | None:
 def _ruby(files: Files) -> Toolchain | None:
     if "Gemfile" not in files and "Rakefile" not in files:
         return None
-    setup = Found("bundle install", "Gemfile") if "Gemfile" in files else None
+    setup = None
+    if "Gemfile" in files:
+        # Where every gem is installed already, the check needs no network.
+        setup = Found("bundle check || bundle install", "Gemfile")
     prefix = "bundle exec " if setup else ""
     test = None
     rakefile = files.read("Rakefile")

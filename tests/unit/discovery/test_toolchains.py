@@ -85,7 +85,7 @@ NODE = _package(scripts={"test": "vitest run"}, devDependencies={"vitest": "3"})
         ({"go.mod": ""}, None, "go test ./..."),
         (
             {"Gemfile": "", "Rakefile": "Rake::TestTask.new"},
-            "bundle install",
+            "bundle check || bundle install",
             "bundle exec rake test",
         ),
         ({"Rakefile": "", ".rspec": ""}, None, "rspec"),
