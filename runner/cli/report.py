@@ -44,6 +44,24 @@ def print_time(console: Console, snapshot: Snapshot, run: RunView) -> None:
     chain = max(heights.values(), default=0.0)
     if line := time_line(run, chain, time.time()):
         console.print(line, markup=False)
+    if gain := _rolling_gain(snapshot, run):
+        console.print(gain, markup=False)
+
+
+def _rolling_gain(snapshot: Snapshot, run: RunView) -> str | None:
+    """What `schedule: rolling` would have saved; None for a run that is rolling."""
+    from runner.core.run_view import AttemptState
+    from runner.schedule.rolling_gain import PastAttempt, rolling_gain
+
+    if run.start is None or run.start.schedule != "batch":
+        return None
+    past = []
+    for task in run.tasks.values():
+        for each in task.attempts:
+            if each.seconds:
+                landed = each.state is AttemptState.LANDED
+                past.append(PastAttempt(each.task, each.seconds, landed))
+    return rolling_gain(snapshot, past, max(1, run.start.max_concurrent))
 
 
 def exit_code_of(views: Sequence[TaskView]) -> int:
