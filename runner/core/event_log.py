@@ -26,17 +26,19 @@ class EventLog:
         self._has_failed = False
 
     def observe(self, event: RunEvent) -> None:
-        problem = self._append(line_of(event))
-        if self._observer is None:
-            return
-        self._observer.observe(event)
-        if problem is not None:
-            self._observer.observe(
-                Note(
-                    message=f"the events of this run are not logged any more: "
-                    f"cannot write {self.path}: {problem}"
+        # The other observer hears the events of all threads in the order of the log.
+        with self._lock:
+            problem = self._append(line_of(event))
+            if self._observer is None:
+                return
+            self._observer.observe(event)
+            if problem is not None:
+                self._observer.observe(
+                    Note(
+                        message=f"the events of this run are not logged any more: "
+                        f"cannot write {self.path}: {problem}"
+                    )
                 )
-            )
 
     def close(self) -> None:
         """Close the file. A later event opens it again."""
@@ -47,20 +49,19 @@ class EventLog:
 
     def _append(self, line: bytes) -> str | None:
         """Write the line. The reason why that failed, the first time that it does."""
-        with self._lock:
-            if self._has_failed:
-                return None
-            try:
-                if self._file is None:
-                    self._file = self._open()
-                written = os.write(self._file, line)
-            except OSError as error:
-                self._has_failed = True
-                return error.strerror or str(error)
-            if written < len(line):
-                # As little was left on the disk. A reader skips the torn line.
-                self._has_failed = True
-                return "the line was only partly written"
+        if self._has_failed:
+            return None
+        try:
+            if self._file is None:
+                self._file = self._open()
+            written = os.write(self._file, line)
+        except OSError as error:
+            self._has_failed = True
+            return error.strerror or str(error)
+        if written < len(line):
+            # As little was left on the disk. A reader skips the torn line.
+            self._has_failed = True
+            return "the line was only partly written"
         return None
 
     def _open(self) -> int:
