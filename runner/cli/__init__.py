@@ -29,6 +29,7 @@ from runner.cli import (
     run,
     simulate,
     start,
+    status,
     work,
 )
 from runner.core.errors import EXIT_DONE, FaninError
@@ -41,6 +42,7 @@ EXIT_INTERRUPTED = 130
 SECTIONS: dict[str, tuple[click.Command, ...]] = {
     "Run": run.COMMANDS,
     "Inspect": (
+        *status.COMMANDS,
         *inspect.COMMANDS,
         *work.COMMANDS,
         *simulate.COMMANDS,

@@ -11,23 +11,19 @@ import click
 
 from runner.cli.context import (
     abbreviate,
-    branch_snapshot,
     missing_requirements,
     open_project,
     task_views,
-    unlanded_work,
-    waiting_message,
     work_tree_snapshot,
 )
 from runner.cli.options import settings_options
-from runner.core.errors import EXIT_DONE, EXIT_TASKS_FAILED, InvalidInput, UsageProblem
+from runner.core.errors import EXIT_DONE, InvalidInput, UsageProblem
 
 if TYPE_CHECKING:
     from runner.agents import Agent
     from runner.config.settings import FlagValue, Settings
     from runner.core.errors import Problem
     from runner.core.task import AgentSettings
-    from runner.local.journal import Journal
     from runner.plan.snapshot import Snapshot
     from runner.plan.view import TaskView
     from runner.repo.repository import Repository
@@ -343,73 +339,4 @@ def graph(repo_path: str, /, output_format: str, **flags: FlagValue | None) -> i
     return EXIT_DONE
 
 
-@click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print JSON for tools.")
-@settings_options("status")
-@click.pass_obj
-def status(repo_path: str, /, as_json: bool, **flags: FlagValue | None) -> int:
-    """Show the state of every task.
-
-    Reads the branch, and the run that is in progress if there is one.
-    """
-    from runner.local.journal import Journal
-
-    repo, settings = open_project(repo_path, flags)
-    own_work, other_work = unlanded_work(repo, settings)
-    waiting_branch = own_work.branch if own_work else None
-    snapshot = branch_snapshot(repo, settings, waiting_branch)
-    journal = Journal(repo.git_dir)
-    views = task_views(snapshot, settings, journal.running())
-    if as_json:
-        from runner.ui import plan_json
-
-        requests = [
-            request.model_dump(mode="json", exclude={"version", "plan", "progress"})
-            for request in journal.requests.read().values()
-        ]
-        click.echo(plan_json.graph_report(views, snapshot.graph, requests))
-    else:
-        from runner.ui.terminal import RunConsole, print_views
-
-        print_views(RunConsole(), views)
-        if waiting_branch:
-            click.echo(waiting_message(waiting_branch))
-        for work in other_work:
-            click.echo(waiting_message(work.branch, work.target))
-        _print_requests(journal, settings.branch or repo.current_branch())
-        _print_limits(journal)
-    if any(view.state in {"failed", "blocked"} for view in views):
-        return EXIT_TASKS_FAILED
-    return EXIT_DONE
-
-
-def _print_requests(journal: Journal, branch: str | None) -> None:
-    """Print what persons asked for and no run has taken yet."""
-    from runner.core.documents import clean
-    from runner.plan.requests import describe
-
-    for request in journal.requests.read().values():
-        what = describe(request)
-        if request.branch != branch:
-            what += f" on {request.branch}"
-        click.echo(clean(f"asked for: {what}; done when a run next chooses tasks"))
-
-
-def _print_limits(journal: Journal) -> None:
-    """Print until when usage limits stop agents."""
-    from datetime import UTC, datetime
-
-    from runner.core.clock import local_time
-    from runner.core.documents import clean
-
-    now = datetime.now(UTC)
-    for agent, limit in journal.state().limits.limits.items():
-        if now < limit.until:
-            until = local_time(limit.until, now)
-            click.echo(
-                f"the usage limit of {clean(agent)} is reached: fanin run waits "
-                f"until {until}"
-            )
-
-
-COMMANDS = (status, check, graph, agents_)
+COMMANDS = (check, graph, agents_)

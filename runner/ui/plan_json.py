@@ -64,15 +64,37 @@ def problem_rows(problems: Sequence[Problem]) -> list[dict[str, str | int | None
 def graph_report(
     task_views: Sequence[TaskView],
     graph: TaskGraph,
-    requests: Sequence[Mapping[str, object]] | None = None,
 ) -> str:
-    """The output of `fanin graph --format json`, and with the requests that no run has
-    taken yet, of `fanin status --json`.
-    """
+    """The output of `fanin graph --format json`."""
+    return _as_json(_graph_fields(task_views, graph))
+
+
+def status_report(
+    task_views: Sequence[TaskView],
+    graph: TaskGraph,
+    requests: Sequence[Mapping[str, object]],
+) -> str:
+    """The output of `fanin status --json`, with the requests that no run has taken."""
     fields = _graph_fields(task_views, graph)
-    if requests is not None:
-        fields["requests"] = list(requests)
+    fields["tasks"] = [
+        {**_task_fields(view), **_record_fields(view)} for view in task_views
+    ]
+    fields["counts"] = counts(task_views)
+    fields["requests"] = list(requests)
     return _as_json(fields)
+
+
+def _record_fields(view: TaskView) -> dict[str, object]:
+    """What is known of the last recorded attempt; `branch` has work that is held."""
+    record = view.record
+    return {
+        "agent": record.agent,
+        "seconds": record.seconds,
+        "cost_usd": record.cost_usd,
+        "tokens": record.tokens,
+        "failure": record.error.kind if record.error else None,
+        "branch": record.held,
+    }
 
 
 def _graph_fields(

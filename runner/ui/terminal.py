@@ -41,6 +41,8 @@ _COLOURS = {
     "completed": "green",
     "failed": "red",
     "in_progress": "yellow",
+    "finished": "yellow",
+    "interrupted": "red",
     "ready": "cyan",
     "blocked": "magenta",
     "skipped": "dim",
@@ -51,6 +53,8 @@ _MARKS = {
     "completed": "✔",
     "failed": "✘",
     "in_progress": "▶",
+    "finished": "◆",
+    "interrupted": "!",
     "ready": "•",
     "blocked": "⊘",
     "skipped": "–",
@@ -182,12 +186,20 @@ def _shows_frames(console: RunConsole, environ: Mapping[str, str]) -> bool:
     )
 
 
-def print_views(console: Console, views: Sequence[TaskView]) -> None:
-    """Print the table of `fanin status`, and how many tasks are in each state."""
+def print_views(
+    console: Console, views: Sequence[TaskView], *, every: bool = True
+) -> None:
+    """Print the table of `fanin status`, and how many tasks are in each state.
+
+    Unless `every`, tasks of which there is no more to say than that they are completed
+    are only counted.
+    """
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     for heading in ("", "task", "state", "attempts", "title", "why"):
         table.add_column(heading, overflow="fold")
     for view in views:
+        if not every and view.state == "completed" and not view.reason:
+            continue
         colour = _COLOURS[view.state]
         table.add_row(
             f"[{colour}]{_MARKS[view.state]}[/]",
@@ -197,7 +209,8 @@ def print_views(console: Console, views: Sequence[TaskView]) -> None:
             _plain(view.task.title),
             _plain(view.reason),
         )
-    console.print(table)
+    if table.row_count:
+        console.print(table)
     console.print(tally(views))
 
 

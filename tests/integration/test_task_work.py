@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import jsonschema
@@ -16,6 +17,7 @@ import pytest
 from runner import schemas
 from tests.support.project import Project
 
+_LOGS = "*/1/results/*/agent.log"
 _ESCAPE = "\x1b]0;title\x07\x1b[31mred\x1b[0m \u202eover"
 
 _HOSTILE = f"print({_ESCAPE!a}); open('c', 'w').write('c\\n')"
@@ -118,9 +120,12 @@ def test_logs_of_downloaded_artifacts_are_read(ended: Project, tmp_path: Path) -
     assert "did you mean A?" in unknown.stderr
 
 
-def _wait_for(path: Path, text: str) -> None:
-    while text not in (path.read_text() if path.exists() else ""):
+def _wait_until(condition: Callable[[], bool]) -> None:
+    for _ in range(3000):
+        if condition():
+            return
         time.sleep(0.02)
+    raise AssertionError("it never happened")
 
 
 def test_during_a_run_a_log_is_followed_and_finished_work_is_shown(
@@ -142,8 +147,7 @@ def test_during_a_run_a_log_is_followed_and_finished_work_is_shown(
         [*command, "run"], cwd=project.root, env=environ, stdout=subprocess.DEVNULL
     )
     runs = project.root / ".git/fanin/runs"
-    while not list(runs.glob("*/1/results/*/result.json")):
-        time.sleep(0.02)
+    _wait_until(lambda: bool(list(runs.glob("*/1/results/*/result.json"))))
     output = project.root.parent / "followed"
     with output.open("w") as stream:
         followed = subprocess.Popen(
@@ -155,7 +159,7 @@ def test_during_a_run_a_log_is_followed_and_finished_work_is_shown(
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
-    _wait_for(output, "begun\n")
+    _wait_until(lambda: output.read_text() == "begun\n")
     assert stopped.stdout is not None
     assert stopped.stdout.readline() == b"begun\n"
     stopped.send_signal(signal.SIGINT)
@@ -164,8 +168,48 @@ def test_during_a_run_a_log_is_followed_and_finished_work_is_shown(
     finished = project.cli("diff", "A")
     assert "+a\n" in finished.stdout
     assert finished.stderr == "A: attempt 1, finished, not landed\n"
+    tasks = json.loads(project.cli("status", "--json").stdout)["tasks"]
+    states = [(task["state"], task["reason"]) for task in tasks]
+    done = "attempt 1: its agent is done; its work has not landed yet"
+    assert states == [("finished", done), ("in_progress", "attempt 1: working")]
     assert "B is at work" in project.cli("diff", "B").stderr
     go_on.touch()
     assert followed.wait() == 0
     assert output.read_text() == "begun\ndone\n"
     assert running.wait() == 0
+
+
+def test_after_a_run_was_killed_nothing_is_said_to_be_in_progress(
+    project: Project,
+) -> None:
+    go_on = project.root.parent / "go-on"
+    waits = (
+        "import os, time\n"
+        "print('begun', flush=True)\n"
+        f"while not os.path.exists({str(go_on)!r}): time.sleep(0.02)\n"
+    )
+    agent = {"command": [sys.executable, "-c", waits]}
+    project.plan([{"id": "A", "agent": agent}, {"id": "B", "depends_on": ["A"]}])
+    command = [sys.executable, "-m", "runner"]
+    running = subprocess.Popen(
+        [*command, "run"], cwd=project.root, stdout=subprocess.DEVNULL
+    )
+    runs = project.root / ".git/fanin/runs"
+    _wait_until(lambda: any(log.stat().st_size for log in runs.glob(_LOGS)))
+    watched = subprocess.Popen(
+        [*command, "status", "--watch"], cwd=project.root, stdout=subprocess.PIPE
+    )
+    assert watched.stdout is not None
+    assert b" A in_progress: attempt 1" in watched.stdout.readline()
+    assert b" B pending" in watched.stdout.readline()
+    running.kill()
+    running.wait()
+    while b" A interrupted: attempt 1: its run was killed" not in (
+        line := watched.stdout.readline()
+    ):
+        assert line
+    watched.send_signal(signal.SIGINT)
+    assert watched.wait() == 130
+    watched.stdout.close()
+    assert "1 interrupted, 1 pending" in project.cli("status").stdout
+    go_on.touch()

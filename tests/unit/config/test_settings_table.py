@@ -21,7 +21,7 @@ OWN_OPTIONS = {
     "simulate": {
         *{"--until", "--all", "-j", "--up-to", "--guess", "--job-start", "--json"}
     },
-    "status": {"--json"},
+    "status": {"--json", "--all", "--watch"},
     "graph": {"--format"},
     "retry": {"--failed", "--redo"},
     "skip": {"--satisfied"},
