@@ -27,6 +27,7 @@ from runner.cli import (
     jobs,
     progress,
     run,
+    show,
     simulate,
     start,
     status,
@@ -43,6 +44,7 @@ SECTIONS: dict[str, tuple[click.Command, ...]] = {
     "Run": run.COMMANDS,
     "Inspect": (
         *status.COMMANDS,
+        *show.COMMANDS,
         *inspect.COMMANDS,
         *work.COMMANDS,
         *simulate.COMMANDS,

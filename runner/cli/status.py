@@ -58,7 +58,7 @@ def status(
     if watch:
         return _watch(repo_path, flags, every=every)
     if as_json:
-        snapshot, views, journal = _read(repo_path, flags)
+        snapshot, views, journal = read_tasks(repo_path, flags)
         _print_json(snapshot, views, journal)
     else:
         views = _print_status(repo_path, flags, every=every)
@@ -67,7 +67,7 @@ def status(
     return EXIT_DONE
 
 
-def _read(
+def read_tasks(
     repo_path: str, flags: Mapping[str, FlagValue | None]
 ) -> tuple[Snapshot, list[TaskView], Journal]:
     """The tasks as they stand now."""
@@ -104,7 +104,7 @@ def _print_status(
     from runner.ui.terminal import RunConsole, print_views
 
     repo, settings = open_project(repo_path, flags)
-    _, views, journal = _read(repo_path, flags)
+    _, views, journal = read_tasks(repo_path, flags)
     own_work, other_work = unlanded_work(repo, settings)
     print_views(RunConsole(), views, every=every)
     if own_work:
@@ -141,7 +141,7 @@ def _print_changes(repo_path: str, flags: Mapping[str, FlagValue | None]) -> int
 
     before: dict[str, str] = {}
     while True:
-        _, views, _ = _read(repo_path, flags)
+        _, views, _ = read_tasks(repo_path, flags)
         for view in views:
             shown = f"{view.state}: {view.reason}" if view.reason else view.state
             shown = " ".join(visible(shown).split())

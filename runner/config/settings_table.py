@@ -17,7 +17,7 @@ from typing import NamedTuple
 _DECIDING = ("run", "check", "doctor", "next")
 _SIMULATING = (*_DECIDING, "simulate")
 # Commands that show what the tasks have done.
-_SHOWING = ("status", "log", "diff", "prune")
+_SHOWING = ("status", "show", "log", "diff", "prune")
 _READING_THE_PLAN = (*_SIMULATING, *_SHOWING, "retry", "skip", "graph", "task")
 _CHOOSING_AN_AGENT = (*_DECIDING, "task")
 # Commands that show or change how many attempts a task has left.

@@ -16,7 +16,7 @@ from runner.core.documents import Document, UserDocument
 from runner.core.event_lines import adapter
 from runner.core.events import VERSION
 from runner.core.forecast import Forecast
-from runner.core.reports import KeptReport
+from runner.core.reports import KeptReport, TaskReport
 from runner.plan.formats.native import PlanFile
 
 FILES: dict[str, tuple[type[UserDocument], str]] = {
@@ -27,6 +27,7 @@ FILES: dict[str, tuple[type[UserDocument], str]] = {
 EVENTS = "events.schema.json"
 OUTPUTS: dict[str, tuple[type[Document], str]] = {
     "kept.schema.json": (KeptReport, "what fanin kept --json prints, version 1"),
+    "show.schema.json": (TaskReport, "what fanin show --json prints, version 1"),
     "simulate.schema.json": (Forecast, "what fanin simulate --json prints, version 1"),
 }
 NAMES = (*FILES, EVENTS, *OUTPUTS)

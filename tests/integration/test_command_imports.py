@@ -106,6 +106,7 @@ def test_help_loads_click_and_no_more_than_a_handful_of_small_modules(
         (["status"], {"git", "rich", *SETTINGS}),
         (["diff", "A"], {"git", *SETTINGS}),
         (["log", "A"], {"git", *SETTINGS}),
+        (["show", "A"], {"git", *SETTINGS}),
         (["kept"], {"git", *SETTINGS}),
         (["check"], {"git", "networkx", *SETTINGS}),
         (["run"], {"filelock", "git", "rich", *SETTINGS}),

@@ -63,6 +63,26 @@ def test_log_diff_and_kept_after_a_run(ended: Project) -> None:
     assert ended.cli("-C", str(other), "log", "A").stdout == "first\n"
 
 
+def test_show_tells_everything_of_a_task(ended: Project) -> None:
+    report = json.loads(ended.cli("show", "C", "--json").stdout)
+    jsonschema.validate(report, schemas.generate("show.schema.json"))
+    assert (report["state"], report["attempt_count"]) == ("failed", 1)
+    [attempt] = report["attempts"]
+    assert (attempt["state"], attempt["failure"]["kind"]) == ("failed", "verify")
+    assert Path(attempt["log"]).read_text() == f"{_ESCAPE}\n"
+    assert [work["ref"] for work in report["kept"]] == [attempt["kept"]]
+    shown = ended.cli("show", "C").stdout
+    assert "attempt 1: failed" in shown
+    assert f"log: {attempt['log']}" in shown
+    assert "\x1b" not in shown
+    landed = ended.cli("show", "A").stdout
+    assert "state: completed\nlanded with: " in landed
+    assert landed.endswith("prompt:\n  print first\n  write a: a\n")
+    assert "depends on: C (failed)" in ended.cli("show", "D").stdout
+    unknown = ended.cli("show", "AA")
+    assert (unknown.returncode, unknown.stdout) == (2, "")
+
+
 def test_a_log_is_cleaned_unless_it_is_asked_for_raw(ended: Project) -> None:
     assert ended.cli("log", "C").stdout == "red \ufffdover\n"
     assert ended.cli("log", "C", "--raw").stdout == f"{_ESCAPE}\n"

@@ -1,0 +1,122 @@
+"""The command `show`: everything that is known of one task."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from runner.cli import completion
+from runner.cli.context import open_project
+from runner.cli.options import settings_options
+from runner.cli.status import read_tasks
+from runner.core.errors import EXIT_DONE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from runner.config.settings import FlagValue
+    from runner.core.reports import AttemptRow, TaskReport
+    from runner.core.run_view import AttemptView
+    from runner.local.run_history import RunHistory
+
+
+@click.command()
+@click.argument("task_id", metavar="ID", shell_complete=completion.task_ids)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for tools.")
+@settings_options("show")
+@click.pass_obj
+def show(
+    repo_path: str, /, task_id: str, as_json: bool, **flags: FlagValue | None
+) -> int:
+    """Show one task: its state and why, prompt, attempts."""
+    from runner.core.reports import TaskReport
+    from runner.local.journal import Journal
+    from runner.local.kept_work import kept_work
+    from runner.local.run_history import RunHistory
+
+    repo, settings = open_project(repo_path, flags)
+    snapshot, views, _ = read_tasks(repo_path, flags)
+    [task] = snapshot.tasks_named([task_id])
+    states = {view.task.id: view.state for view in views}
+    [view] = [view for view in views if view.task.id == task_id]
+    history = RunHistory(Journal(repo.git_dir), settings.plan.path)
+    report = TaskReport(
+        id=task_id,
+        title=task.title,
+        state=view.state,
+        reason=view.reason,
+        depends_on={each: states.get(each, "unknown") for each in task.waits_for},
+        prompt=task.prompt or "",
+        attempt_count=view.record.attempts,
+        attempts=tuple(_row(each, history) for each in history.attempts(task_id)),
+        kept=tuple(work.row for work in kept_work(repo) if work.is_of(task_id)),
+        commit=repo.landing_commits(snapshot.commit).get(task_id),
+        error=view.record.error,
+    )
+    if as_json:
+        click.echo(report.model_dump_json(indent=1))
+        return EXIT_DONE
+    from runner.core.message_text import visible
+
+    for line in _lines(report):
+        click.echo(visible(line))
+    return EXIT_DONE
+
+
+def _row(attempt: AttemptView, history: RunHistory) -> AttemptRow:
+    from runner.core.reports import AttemptRow
+    from runner.local.run_history import run_of
+
+    log = history.log(attempt)
+    return AttemptRow(
+        attempt=attempt.attempt,
+        run=run_of(attempt),
+        state=attempt.state,
+        agent=attempt.agent,
+        seconds=attempt.seconds,
+        tokens=attempt.usage.tokens,
+        cost_usd=attempt.usage.cost_usd,
+        failure=attempt.failure,
+        log=str(log) if log is not None and log.exists() else None,
+        kept=attempt.kept,
+    )
+
+
+def _lines(report: TaskReport) -> Iterator[str]:
+    yield f"{report.id}: {report.title}"
+    yield f"state: {report.state}" + (f", {report.reason}" if report.reason else "")
+    for task_id, state in report.depends_on.items():
+        yield f"depends on: {task_id} ({state})"
+    if report.commit:
+        yield f"landed with: {report.commit}"
+    for row in report.attempts:
+        yield from _attempt_lines(row)
+    if report.error is not None and not report.attempts:
+        yield f"last failure ({report.error.kind}): {report.error.message}"
+        yield from report.error.log_tail.splitlines()
+    for work in report.kept:
+        yield f"kept work of attempt {work.attempt}:"
+        yield f"  look:  {work.look}"
+        yield f"  take:  {work.take}"
+    yield "prompt:"
+    for line in report.prompt.splitlines():
+        yield f"  {line}"
+
+
+def _attempt_lines(row: AttemptRow) -> Iterator[str]:
+    parts = [f"attempt {row.attempt}: {row.state}", row.agent]
+    if row.seconds is not None:
+        parts.append(f"{row.seconds:.0f} s")
+    if row.tokens is not None:
+        parts.append(f"{row.tokens:,} tokens")
+    if row.cost_usd is not None:
+        parts.append(f"${row.cost_usd:.2f}")
+    yield ", ".join(part for part in parts if part)
+    if row.failure is not None:
+        yield f"  failure ({row.failure.kind}): {row.failure.message}"
+    if row.log is not None:
+        yield f"  log: {row.log}"
+
+
+COMMANDS = (show,)
