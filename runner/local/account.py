@@ -24,6 +24,7 @@ from runner.plan.snapshot import Snapshot
 from runner.schedule.agent_choice import AgentChoice
 from runner.schedule.backoff import Backoff
 from runner.schedule.budget import Budget, UsageTotal
+from runner.schedule.first_failures import FirstFailures
 from runner.schedule.limit_waits import LimitWaits, reset_of
 from runner.schedule.manifest import agents_of
 from runner.schedule.task_choice import TaskChoice
@@ -70,6 +71,7 @@ class RunAccount:
         self._noted: set[str] = set()
         self._choice: AgentChoice | None = None
         self._reported: Pause | None = None
+        self._first_failures = FirstFailures()
 
     @property
     def budget(self) -> Budget:
@@ -134,9 +136,22 @@ class RunAccount:
             stop_reason = self._backoff.stop_reason()
         elif not progressed and FailureKind.USAGE_LIMIT not in kinds:
             stop_reason = "no task in this batch made progress"
+        if stop_reason is None:
+            stop_reason = self._agent_is_wrong(manifest, fan_in)
         if stop_reason is None and self._backoff_pause is not None:
             self.report_pause(self._backoff_pause)
         return stop_reason
+
+    def _agent_is_wrong(self, manifest: Manifest, fan_in: FanIn) -> str | None:
+        """Why no more tasks should start: all that began the run failed at once."""
+        tasks = [entry.task.id for entry in manifest.entries]
+        self._first_failures = self._first_failures.after(
+            tasks, fan_in.failed, fan_in.results
+        )
+        reason = self._first_failures.stop_reason(len(tasks), self.slots)
+        if len(tasks) > 1:
+            self._first_failures = FirstFailures(is_over=True)
+        return reason
 
     def _note_interrupted(self, manifest: Manifest, fan_in: FanIn) -> None:
         for entry in manifest.entries:

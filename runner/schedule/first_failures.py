@@ -1,0 +1,66 @@
+"""Stops a run whose agents fail at once and alike: the agent is wrong, not the tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from runner.core.result import Failure, FailureKind, Result
+
+AT_ONCE = 10.0  # seconds; an agent that fails sooner has not worked on its task
+
+
+@dataclass(frozen=True)
+class FirstFailures:
+    """The tasks with which a run began, as long as all of their attempts failed at once
+    with the same message. `is_over` as soon as one did anything else.
+    """
+
+    tasks: frozenset[str] = frozenset()
+    message: str = ""
+    is_over: bool = False
+
+    def after(
+        self,
+        tasks: Sequence[str],
+        failed: Mapping[str, Failure],
+        results: Sequence[Result],
+    ) -> FirstFailures:
+        """With a batch of these tasks, whose failures and results these are."""
+        if self.is_over:
+            return self
+        seconds = {result.task: _seconds(result) for result in results}
+        messages = {self.message} - {""}
+        for task in tasks:
+            failure = failed.get(task)
+            is_quick = seconds.get(task, AT_ONCE) < AT_ONCE
+            if (
+                failure is None
+                or failure.kind is not FailureKind.AGENT_ERROR
+                or not is_quick
+            ):
+                return FirstFailures(is_over=True)
+            messages.add(failure.message)
+        if len(messages) != 1:
+            return FirstFailures(is_over=True)
+        return FirstFailures(self.tasks | set(tasks), messages.pop())
+
+    def stop_reason(self, batch: int, slots: int) -> str | None:
+        """Why no more tasks should start after a batch of that many, or None.
+
+        A single task may fail for a reason of its own. Where tasks are merged one by one,
+        as many as run at once must have failed.
+        """
+        needed = batch if batch > 1 else max(2, slots)
+        if self.is_over or len(self.tasks) < needed:
+            return None
+        return (
+            f"the first {len(self.tasks)} tasks failed at once and alike: {self.message}; "
+            "fix the agent, then  fanin run"
+        )
+
+
+def _seconds(result: Result) -> float:
+    started = datetime.fromisoformat(result.started)
+    return (datetime.fromisoformat(result.finished) - started).total_seconds()
