@@ -36,6 +36,7 @@ PARTS = (
     "job_setup",
     "job_starts",
     "ready_checkouts",
+    "pooled_checkouts",
 )
 DOCUMENT = ROOT / "docs" / "performance.md"
 HEAD = """# Performance

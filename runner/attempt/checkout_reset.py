@@ -1,9 +1,9 @@
 """Resets a checkout after an agent, so that the next task finds it as set-up left it.
 
-Files of the base get the content that they have in the next base, with a git directory
-made anew. What set-up brought stays where it is, if its stamps show that nothing has
-touched it; anything else that is there is removed. A checkout that cannot be reset so
-is given up, and the next task gets a new one.
+First it is cleaned: files of the base get the base's content again, what set-up brought
+stays where it is if its stamps show that nothing has touched it, and anything else is
+removed. Then it is moved to the next base, with a git directory made anew. A checkout
+that cannot be reset so is given up, and the next task gets a new one.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import os
 import posixpath
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,6 +23,8 @@ from runner.core.folders import remove_folder
 from runner.policy.change import GITLINK
 from runner.repo import diff
 from runner.repo.command import Git
+
+_BRANCH = "fanin/pooled"  # until the next task gives it another
 
 
 @dataclass(frozen=True)
@@ -64,84 +66,128 @@ def _modes(*entries: tuple[str, str] | None) -> list[str]:
     return [entry[0] for entry in entries if entry is not None]
 
 
-def reset(
-    ready: ReadyCheckout, base: str, branch: str, script: str
-) -> ReadyCheckout | None:
-    """Reset the checkout to commit `base`; None if it must be made anew.
+@dataclass(frozen=True)
+class CleanCheckout:
+    """A checkout as set-up left it again, still at the base of the task before.
 
-    To be called when all that the agent started has ended. `script` is set-up's text.
-    Raises GitFailed or OSError where the disk or git fails; then too it must be made
-    anew.
+    `tracked` are the paths of files that git restores; those that set-up changed are not
+    among them. `brought` is everything that set-up left and git does not know, folders
+    included, and those that it changed.
+    """
+
+    ready: ReadyCheckout
+    tracked: frozenset[str]
+    brought: frozenset[str]
+
+
+def clean(ready: ReadyCheckout) -> CleanCheckout | None:
+    """Undo what the agent did; None if the checkout must be made anew.
+
+    To be called when all that the agent started has ended. Raises GitFailed or OSError
+    where the disk or git fails; then too it must be made anew.
     """
     space = ready.workspace
-    if file_stamps.stamp(space.folder.lstat()) != ready.place:
+    if not _is_in_place(ready):
         return None
     _remove_beside(space)
     differs = file_stamps.differences(space.checkout, ready.stamps)
-    git = workspace.renew_git_directory(space, base, branch)
-    files = _Files.of(space, git, base, ready.stamps)
-    if files.made_anew_for(script) or not files.can_remove(differs):
+    git = workspace.renew_git_directory(space, space.base, _BRANCH)
+    prepared = frozenset(change.path for change in space.prepared)
+    tracked = _paths_in(git, space.base) - prepared
+    brought = ready.stamps.keys() - tracked - folders_of(tracked) - {TOP} | prepared
+    if not can_remove(differs, brought):
         return None
     _remove(space.checkout, differs.present)
+    touched = [*differs.present, *differs.missing]
+    # The index has what set-up changed as staged, and the agent's must not.
+    if prepared or not tracked.isdisjoint(touched):
+        ready = _checked_out(ready, git, space.base)
+    ready = _stamped(ready, tracked, touched)
+    return CleanCheckout(ready, tracked, frozenset(brought))
+
+
+def moved(
+    cleaned: CleanCheckout, base: str, branch: str, script: str
+) -> ReadyCheckout | None:
+    """Give the checkout the files of commit `base`; None if it must be made anew.
+    `script` is set-up's text. Raises as `clean`.
+    """
+    ready = cleaned.ready
+    space = ready.workspace
+    if not _is_in_place(ready):
+        return None
+    git = workspace.renew_git_directory(space, base, branch)
+    if base != space.base:
+        changes = diff.parse_raw(git.run([*diff.RAW, space.base, base]))
+        changed = [change.path for change in changes]
+        added = {change.path for change in changes if change.new is not None}
+        next_tracked = cleaned.tracked - set(changed) | added
+        if must_be_made_anew(cleaned, next_tracked, changed, script):
+            return None
+        ready = _stamped(_checked_out(ready, git, base), next_tracked, changed)
+    space = replace(ready.workspace, is_ready=True)
+    return replace(ready, workspace=space)
+
+
+def must_be_made_anew(
+    cleaned: CleanCheckout,
+    next_tracked: frozenset[str],
+    changed: Sequence[str],
+    script: str,
+) -> bool:
+    """Whether the next base asks for another set-up, or has files in the place of what
+    set-up brought. `changed` are the paths that differ between the two.
+    """
+    brought = cleaned.brought
+    if setup_inputs.first_input(changed, script) is not None:
+        return True
+    for path in changed:
+        if path in brought or not brought.isdisjoint(_parents(path)):
+            return True
+    if next_tracked >= cleaned.tracked:
+        return False
+    gone = folders_of(cleaned.tracked) - folders_of(next_tracked)
+    return any(posixpath.dirname(path) in gone for path in brought)
+
+
+def can_remove(differs: Differences, brought: Set[str]) -> bool:
+    """Whether all that differs is a file that git restores, or nobody's."""
+    paths = itertools.chain(differs.present, differs.missing)
+    return not any(path == TOP or path in brought for path in paths)
+
+
+def _is_in_place(ready: ReadyCheckout) -> bool:
+    """Whether the workspace's folder is there, and no link is in its place."""
+    return file_stamps.stamp(ready.folder.lstat()) == ready.place
+
+
+def _checked_out(ready: ReadyCheckout, git: Git, base: str) -> ReadyCheckout:
+    """Give git's files the content that they have in commit `base`."""
+    space = ready.workspace
     aside = _put_aside(space)
     workspace.reset_entries(git, space, space.prepared)
     space = workspace.reset_files(space, base)
     _put_back(space, aside)
-    stamps = _stamps_after(ready, space, files, differs)
-    if stamps is None:
-        return None
-    return replace(ready, workspace=replace(space, is_ready=True), stamps=stamps)
+    return replace(ready, workspace=space)
 
 
-@dataclass(frozen=True)
-class _Files:
-    """Which files are git's and which are set-up's.
+def _stamped(
+    ready: ReadyCheckout, tracked: frozenset[str], written: Iterable[str]
+) -> ReadyCheckout:
+    """Record the stamps of what has been written, and of git's folders, anew.
 
-    `tracked` and `next_tracked` are the files that git restores, in the base so far and
-    in the next one; those that set-up changed are not among them. `changed` are the
-    paths that differ between the two, `prepared` those that set-up changed, `brought`
-    everything that set-up left and git does not know, folders included.
+    Raises GitFailed if time would not tell a later change.
     """
-
-    tracked: frozenset[str]
-    next_tracked: frozenset[str]
-    changed: Sequence[str]
-    prepared: frozenset[str]
-    brought: frozenset[str]
-
-    @classmethod
-    def of(
-        cls, space: Workspace, git: Git, base: str, stamps: Mapping[str, Stamp]
-    ) -> _Files:
-        prepared = frozenset(change.path for change in space.prepared)
-        tracked = next_tracked = _paths_in(git, space.base) - prepared
-        changed: list[str] = []
-        if base != space.base:
-            next_tracked = _paths_in(git, base) - prepared
-            changed = diff.parse_names(git.run([*diff.NAMES, space.base, base]))
-        brought = stamps.keys() - tracked - folders_of(tracked) - {TOP}
-        return cls(
-            tracked, next_tracked, changed, prepared, frozenset(brought | prepared)
-        )
-
-    def made_anew_for(self, script: str) -> bool:
-        """Whether the next base asks for another set-up, or has files in the place of
-        what set-up brought.
-        """
-        if setup_inputs.first_input(self.changed, script) is not None:
-            return True
-        for path in self.changed:
-            if path in self.brought or not self.brought.isdisjoint(_parents(path)):
-                return True
-        gone = folders_of(self.tracked) - folders_of(self.next_tracked)
-        if not gone:
-            return False
-        return any(posixpath.dirname(path) in gone for path in self.brought)
-
-    def can_remove(self, differs: Differences) -> bool:
-        """Whether all that differs is a file that git restores, or nobody's."""
-        paths = itertools.chain(differs.present, differs.missing)
-        return not any(path == TOP or path in self.brought for path in paths)
+    space = ready.workspace
+    anew = {*written, *folders_of(tracked)}
+    anew.update(change.path for change in space.prepared)
+    stamps = dict(ready.stamps)
+    for path in anew:
+        stamps.pop(path, None)
+    new_stamps = file_stamps.stamps_at(space.checkout, anew)
+    if not file_stamps.wait_for_later_time(space.folder, new_stamps.values()):
+        raise GitFailed(["read-tree"], 1, "the file system's clock stands still")
+    return replace(ready, stamps=stamps | new_stamps)
 
 
 def _paths_in(git: Git, commit: str) -> frozenset[str]:
@@ -201,22 +247,3 @@ def _put_back(space: Workspace, aside: Mapping[str, Path]) -> None:
     for change in space.prepared:
         if change.new is None:
             workspace.remove_file(space.checkout, change.path)
-
-
-def _stamps_after(
-    ready: ReadyCheckout, space: Workspace, files: _Files, differs: Differences
-) -> dict[str, Stamp] | None:
-    """The stamps of the reset checkout; None if time does not tell a later change."""
-    written = {*differs.present, *differs.missing, *files.changed, *files.prepared}
-    stamps = {TOP: ready.stamps[TOP]}
-    anew = [*folders_of(files.next_tracked), *files.prepared]
-    for path in itertools.chain(files.brought - files.prepared, files.next_tracked):
-        known = ready.stamps.get(path)
-        if known is None or path in written:
-            anew.append(path)
-        else:
-            stamps[path] = known
-    new_stamps = file_stamps.stamps_at(space.checkout, anew)
-    if not file_stamps.wait_for_later_time(space.folder, new_stamps.values()):
-        return None
-    return stamps | new_stamps

@@ -5,12 +5,15 @@ the setting `workspace: pooled`.
 from __future__ import annotations
 
 import threading
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple
 
 from runner.attempt import checkout_reset
-from runner.attempt.checkout_reset import ReadyCheckout
+from runner.attempt.checkout_reset import CleanCheckout, ReadyCheckout
 from runner.attempt.workspace import Workspace
 from runner.attempt.workspace_pool import WorkspacePool
 from runner.core.errors import GitFailed
@@ -27,12 +30,22 @@ class _Lent:
     ready: ReadyCheckout | None = None
 
 
+class _Idle(NamedTuple):
+    """A checkout that no attempt works in. `cleaned` is None if it cannot be cleaned."""
+
+    folder: Path
+    cleaned: Future[CleanCheckout | None]
+
+
 class PooledWorkspaces:
     """Implements `pipeline.Workspaces`. Used by several threads.
 
+    A context manager. On exit it waits until all background work has ended.
+
     A checkout stays where it is, because set-up may have written its path into files. It
     is for one slot, because set-up may have used the slot's number. Each slot has at
-    most one that no attempt works in.
+    most one that no attempt works in. That is cleaned in the background, at once: what
+    an agent started has ended then, and the next attempt waits for less.
     """
 
     def __init__(self, new: WorkspacePool, scratch: Path, setup: str | None) -> None:
@@ -41,7 +54,19 @@ class PooledWorkspaces:
         self._lock = threading.Lock()
         self._counter = 0
         self._lent: dict[Path, _Lent] = {}  # by the folder that the attempt asked for
-        self._idle: dict[int, ReadyCheckout] = {}  # by slot
+        self._idle: dict[int, _Idle] = {}  # by slot
+        self._background = ThreadPoolExecutor(2, thread_name_prefix="fanin-clean")
+
+    def __enter__(self) -> PooledWorkspaces:
+        return self
+
+    def __exit__(
+        self,
+        _kind: type[BaseException] | None,
+        _error: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> None:
+        self._background.shutdown(cancel_futures=True)
 
     def acquire(self, base: str, folder: Path, branch: str, slot: int) -> Workspace:
         """A workspace of commit `base`, at a place of its own. Raises GitFailed if git
@@ -60,13 +85,13 @@ class PooledWorkspaces:
             self._lent[folder] = _Lent(slot, place)
         return self._new.acquire(base, place, branch)
 
-    def _reset(
-        self, idle: ReadyCheckout, base: str, branch: str
-    ) -> ReadyCheckout | None:
+    def _reset(self, idle: _Idle, base: str, branch: str) -> ReadyCheckout | None:
         ready = None
         # Whatever is wrong with it: a new workspace works, or says why not.
         with suppress(GitFailed, OSError):
-            ready = checkout_reset.reset(idle, base, branch, self._setup)
+            cleaned = idle.cleaned.result()
+            if cleaned is not None:
+                ready = checkout_reset.moved(cleaned, base, branch, self._setup)
         if ready is None:
             self._new.release(idle.folder)
         return ready
@@ -87,6 +112,7 @@ class PooledWorkspaces:
         with self._lock:
             lent = self._lent.pop(folder)
             if lent.ready is not None and lent.slot not in self._idle:
-                self._idle[lent.slot] = lent.ready
+                cleaned = self._background.submit(checkout_reset.clean, lent.ready)
+                self._idle[lent.slot] = _Idle(lent.folder, cleaned)
                 return
         self._new.release(lent.folder)

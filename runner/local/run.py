@@ -10,9 +10,10 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Callable, Mapping
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Literal
 
 from runner import pipeline
@@ -197,11 +198,9 @@ class LocalRun:
         with (
             scratch_folder(self.journal, self.run, branch) as scratch,
             WorkspacePool(self._repo.origin, scratch, self._repo.tree) as pool,
+            self._pooled(pool, scratch) as workspaces,
         ):
             self._report_start(snapshot)
-            workspaces: WorkspacePool | PooledWorkspaces = pool
-            if self._settings.workspace == "pooled":
-                workspaces = PooledWorkspaces(pool, scratch, self._settings.setup)
             attempts = AttemptRunner(context, scratch, workspaces, self._run_task)
             run_until_pause = BatchSchedule(
                 context, self._account, attempts, scratch
@@ -267,6 +266,14 @@ class LocalRun:
             settings.task_rules,
             self._observer.note,
         )
+
+    def _pooled(
+        self, pool: WorkspacePool, scratch: Path
+    ) -> AbstractContextManager[WorkspacePool | PooledWorkspaces]:
+        """What gives the attempts their checkouts, which `pool` makes."""
+        if self._settings.workspace == "pooled":
+            return PooledWorkspaces(pool, scratch, self._settings.setup)
+        return nullcontext(pool)
 
     def _waiting_branch(self) -> str | None:
         """The branch on which this run's work waits, if it does."""

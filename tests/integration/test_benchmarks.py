@@ -31,7 +31,10 @@ def effort(tmp_path: Path) -> Effort:
 
 @pytest.mark.parametrize(
     "part",
-    ["planning", "fan_in", "dispatch", "cold_start", "job_starts", "ready_checkouts"],
+    [
+        *("planning", "fan_in", "dispatch", "cold_start", "job_starts"),
+        *("ready_checkouts", "pooled_checkouts"),
+    ],
 )
 def test_a_part_runs_on_tiny_sizes_and_its_outputs_are_right(
     part: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

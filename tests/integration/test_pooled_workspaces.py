@@ -37,10 +37,15 @@ def pool(project: Project, tmp_path: Path) -> Iterator[PooledWorkspaces]:
     origin = origin_of(project.root)
     scratch = tmp_path / "scratch"
     scratch.mkdir()
-    with WorkspacePool(
-        origin, scratch, lambda commit: project.git("rev-parse", f"{commit}^{{tree}}")
-    ) as new:
-        yield PooledWorkspaces(new, scratch, "sh tools/prepare.sh")
+    with (
+        WorkspacePool(
+            origin,
+            scratch,
+            lambda commit: project.git("rev-parse", f"{commit}^{{tree}}"),
+        ) as new,
+        PooledWorkspaces(new, scratch, "sh tools/prepare.sh") as pooled,
+    ):
+        yield pooled
 
 
 def set_up(checkout: Path) -> None:

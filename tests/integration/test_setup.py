@@ -164,10 +164,12 @@ def test_pooled_checkouts_are_set_up_once_each_and_land_the_same_work(
     project: Project, tmp_path_factory: pytest.TempPathFactory, schedule: str
 ) -> None:
     runs = tmp_path_factory.mktemp("machine") / "runs"
-    project.write(".gitignore", "tools/\n")
+    project.write(".gitignore", "tools/\ndata/\n")
+    project.write("data/x", "from the person's work tree\n")
     # longer than the other task's start: both slots are in use
     work = (
-        "grep -q made tools/made && sleep 0.3 && ls > $FANIN_TASK && echo x > tools/x"
+        "grep -q made tools/made && grep -q person data/x && sleep 0.3 && "
+        "ls > $FANIN_TASK && echo x > tools/x"
     )
     project.plan(
         [
@@ -177,6 +179,7 @@ def test_pooled_checkouts_are_set_up_once_each_and_land_the_same_work(
             shell_task(f"! test -e tools/x && {work}", "D", depends_on=["A", "B"]),
         ],
         setup=f"echo $PWD >> {runs}; mkdir tools; echo made > tools/made",
+        include=["data/"],
         workspace="pooled",
         schedule=schedule,
         max_concurrent=2,
