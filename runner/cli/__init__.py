@@ -126,6 +126,7 @@ for _commands in SECTIONS.values():
 
 def main() -> NoReturn:
     """Run fanin; every error becomes one sentence and an exit code."""
+    _open_closed_streams()
     _use_utf8()
     for name in _INHERITED_GIT:
         os.environ.pop(name, None)
@@ -174,6 +175,21 @@ def _report_interrupt(error: BaseException) -> None:
             "fanin: interrupted; finished work is kept. Continue with  fanin run",
             err=True,
         )
+
+
+def _open_closed_streams() -> None:
+    """Give the standard streams that the caller has closed (`>&-`) the null device.
+
+    Python has None for them, and the next file that is opened would get their number.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest free number, which is this one
+    sys.stdin = sys.stdin or os.fdopen(0, encoding="utf-8")
+    sys.stdout = sys.stdout or os.fdopen(1, "w", encoding="utf-8")
+    sys.stderr = sys.stderr or os.fdopen(2, "w", encoding="utf-8")
 
 
 def _use_utf8() -> None:

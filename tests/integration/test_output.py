@@ -81,3 +81,16 @@ def test_paths_are_utf_8_whatever_the_locale(project: Project) -> None:
     assert ran.returncode == 0, ran.stderr + ran.stdout
     assert ran.stdout.isascii()
     assert project.git("show", "HEAD:größe/a") == "☃"
+
+
+@pytest.mark.parametrize("closed", [">&-", "<&- >&- 2>&-"])
+def test_closed_standard_streams_end_no_command(project: Project, closed: str) -> None:
+    project.plan([{"id": "A", "do": ["write a: a"]}])
+    for argv in ("run", "log A", "diff A", "check"):
+        command = f'"$0" -m runner {argv} {closed}'
+        ran = subprocess.run(
+            ["sh", "-c", command, sys.executable], cwd=project.root, check=False
+        )
+        assert ran.returncode == 0, argv
+    assert project.states() == {"A": "completed"}
+    assert project.git("show", "HEAD:a") == "a"
