@@ -8,11 +8,17 @@ from __future__ import annotations
 import os
 import posixpath
 import shlex
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    Field,
+    PrivateAttr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from runner.config import settings_table
 from runner.config.settings_table import Setting
@@ -60,6 +66,17 @@ PROTECTED = (
 )
 
 
+class Place(NamedTuple):
+    """Where the user wrote a setting: a line of a file, or a flag or a variable.
+
+    `path` and `line` as in `Problem`; `prefix` names the flag or the variable.
+    """
+
+    path: str
+    line: int | None
+    prefix: str = ""
+
+
 class Settings(UserDocument):
     """Every setting, as in fanin.yml.
 
@@ -96,6 +113,9 @@ class Settings(UserDocument):
     retry_from: RetryFrom = "work"
     branch: str | None = None
     progress: str = ".fanin/progress.json"
+
+    # By dotted key; only those of agents, which are first checked against the plan.
+    _places: dict[str, Place] = PrivateAttr(default_factory=dict)
 
     @field_validator("plan")
     @classmethod
@@ -177,6 +197,10 @@ class Settings(UserDocument):
         never = (*map(literal, paths), "/.fanin")
         return TaskRules(self.tasks, self.protected, never)
 
+    def place_of(self, key: str) -> Place:
+        """Where the agent `key` was written: `agent` or `tasks.ID.agent`."""
+        return self._places.get(key, Place(FILE, None, f"{key}: "))
+
     @property
     def slots(self) -> int:
         """The number of agents that run at once."""
@@ -250,7 +274,28 @@ def load(
     # Each layer of `env` was small enough; together they may not be.
     if problems := _problems({"env": merged["env"]}, file_source):
         raise InvalidInput(problems)
-    return Settings.model_validate(merged)
+    settings = Settings.model_validate(merged)
+    layers = [(from_file, file_source), (from_environ, _ENVIRONMENT)]
+    for values, source in [*layers, (from_flags, _COMMAND_LINE)]:
+        settings._places.update(_places_of_agents(values, source))
+    return settings
+
+
+def _places_of_agents(
+    values: Mapping[str, Any], source: _Source
+) -> Iterator[tuple[str, Place]]:
+    """Where a valid source names an agent, by dotted key."""
+    agent = values.get("agent")
+    if agent is not None:
+        is_command = isinstance(agent, dict) and "command" in agent
+        written = "agent.command" if is_command else "agent"
+        line = source.locate(["agent"])
+        prefix = "" if line else f"{source.named(written)}: "
+        yield "agent", Place(source.name, line, prefix)
+    for task_id in values.get("tasks") or {}:
+        key = f"tasks.{task_id}.agent"
+        line = source.locate(["tasks", task_id, "agent"])
+        yield key, Place(source.name, line, "" if line else f"{key}: ")
 
 
 def _read_file(path: str, text: str | None) -> tuple[dict[str, Any], _Source]:
@@ -453,7 +498,9 @@ def read_settings_file(folder: str | os.PathLike[str]) -> str | None:
     except FileNotFoundError:
         return None
     except UnicodeDecodeError as error:
-        raise _unreadable_file(error, "save it as UTF-8 text") from None
+        line = error.object[: error.start].count(b"\n") + 1
+        problem = Problem(FILE, line, "is not UTF-8 text", "save it as UTF-8")
+        raise InvalidInput([problem]) from None
     except OSError as error:
         raise _unreadable_file(
             error, "make it a regular file that you can read"

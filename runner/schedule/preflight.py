@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from runner import agents
 from runner.agents import Agent, Costs, prompt
 from runner.agents.environment import missing_requirements, script_of
-from runner.config.settings import FILE, Settings
+from runner.config.settings import FILE, Place, Settings
 from runner.core.errors import Problem, UsageProblem
 from runner.core.message_text import one_line
 from runner.core.plurals import some_of
@@ -45,9 +45,13 @@ class PreflightReport:
 
 @dataclass(frozen=True)
 class _AgentUse:
-    """A task that will run, and an agent that it may get."""
+    """A task that will run, and an agent that it may get.
+
+    `place`: where the settings name the agent, None if the plan does.
+    """
 
     task: Task
+    place: Place | None
     chosen: AgentSettings
     agent: Agent
 
@@ -57,9 +61,11 @@ class _Fault:
     """Why a task has no usable agent.
 
     `of_one` and `of_several`: what is wrong, as it follows the ids of one or more tasks.
+    `place` as in `_AgentUse`.
     """
 
     task: Task
+    place: Place | None
     of_one: str
     of_several: str
     remedy: str
@@ -246,33 +252,47 @@ def _agent_uses(task: Task, settings: Settings) -> Iterator[_AgentUse | _Fault]:
     """The task with each of its agents, or why that cannot be used."""
     agent = task.agent or settings.agent
     if agent is None:
-        yield _Fault(task, " has no agent", " have no agent", NO_AGENT_REMEDY)
+        yield _Fault(task, None, " has no agent", " have no agent", NO_AGENT_REMEDY)
         return
+    place = _place_of_agent(task, settings)
     for chosen in agent.each:
-        yield _agent_use(task, chosen, settings)
+        yield _agent_use(task, chosen, place, settings)
+
+
+def _place_of_agent(task: Task, settings: Settings) -> Place | None:
+    """Where the settings name the task's agent, None if the plan does."""
+    rule = settings.tasks.get(task.id)
+    if rule is not None and rule.agent is not None:
+        return settings.place_of(f"tasks.{task.id}.agent")
+    return None if task.agent else settings.place_of("agent")
 
 
 def _agent_use(
-    task: Task, chosen: AgentSettings, settings: Settings
+    task: Task, chosen: AgentSettings, place: Place | None, settings: Settings
 ) -> _AgentUse | _Fault:
     try:
         agent = agents.usable_agent(chosen, settings.env)
     except UsageProblem as error:
         what = f": {error.message}"
-        return _Fault(task, what, what, error.advice)
-    return _AgentUse(task, chosen, agent)
+        return _Fault(task, place, what, what, error.advice)
+    return _AgentUse(task, place, chosen, agent)
 
 
 def _each_once(faults: Sequence[_Fault], plan: Plan) -> Iterator[Problem]:
     """A problem for each kind of fault, at its first task, that names its tasks.
 
-    Most tasks have the agent of the settings, and so the same fault.
+    Most tasks have the agent of the settings, which is one problem of the settings.
     """
-    groups: dict[tuple[str, str], list[_Fault]] = {}
+    groups: dict[tuple[Place | None, str, str], list[_Fault]] = {}
     for fault in faults:
-        groups.setdefault((fault.of_one, fault.remedy), []).append(fault)
+        key = (fault.place, fault.of_one, fault.remedy)
+        groups.setdefault(key, []).append(fault)
     for same in groups.values():
         first = same[0]
+        if first.place is not None:
+            what = first.of_one.removeprefix(": ")
+            yield _problem_of(first, plan, what, first.remedy)
+            continue
         ids = [fault.task.id for fault in same[:MAX_NAMED_TASKS]]
         names = some_of(ids, len(same))
         what = first.of_one if len(same) == 1 else first.of_several
@@ -282,7 +302,7 @@ def _each_once(faults: Sequence[_Fault], plan: Plan) -> Iterator[Problem]:
 def _missing(
     uses: Sequence[_AgentUse], plan: Plan, environ: Mapping[str, str]
 ) -> list[Problem]:
-    """Programs and keys that this machine lacks, each once, at its first task."""
+    """Programs and keys that this machine lacks, each once, where it is first named."""
 
     def which(program: str) -> str | None:
         return shutil.which(program, path=environ.get("PATH"))
@@ -291,7 +311,7 @@ def _missing(
     for use in uses:
         requirements = missing_requirements(use.agent, use.chosen, environ, which)
         for what, remedy in requirements:
-            problems.setdefault(what, _problem(use.task, plan, what, remedy))
+            problems.setdefault(what, _problem_of(use, plan, what, remedy))
     return list(problems.values())
 
 
@@ -305,14 +325,13 @@ def _script_problems(
         if script is None or script in problems or has_file(script):
             continue
         what = f"the agent's script {script!r} is not in the repository"
-        problems[script] = _problem(
-            use.task, plan, what, "commit it, or fix agent.command"
-        )
+        remedy = "commit it, or fix agent.command"
+        problems[script] = _problem_of(use, plan, what, remedy)
     return list(problems.values())
 
 
 def _cost_limit_problems(uses: Sequence[_AgentUse], plan: Plan) -> list[Problem]:
-    """A problem for each agent that never reports its cost, at its first task."""
+    """A problem for each agent that never reports its cost, where it is first named."""
     problems: dict[str, Problem] = {}
     for use in uses:
         name = use.chosen.name
@@ -321,7 +340,7 @@ def _cost_limit_problems(uses: Sequence[_AgentUse], plan: Plan) -> list[Problem]
                 f"limits.max_cost_usd cannot be enforced: {name} never reports its cost"
             )
             remedy = "remove the limit, or use an agent that reports its cost"
-            problems[name] = _problem(use.task, plan, what, remedy)
+            problems[name] = _problem_of(use, plan, what, remedy)
     return list(problems.values())
 
 
@@ -340,6 +359,16 @@ def _cost_limit_notes(uses: Sequence[_AgentUse]) -> list[str]:
             "attempts, and an attempt of unknown cost counts as its whole share"
         )
     return list(notes.values())
+
+
+def _problem_of(
+    agent: _AgentUse | _Fault, plan: Plan, what: str, remedy: str
+) -> Problem:
+    """A problem with an agent, in the settings or at the first task that has it."""
+    place = agent.place
+    if place is None:
+        return _problem(agent.task, plan, what, remedy)
+    return Problem(place.path, place.line, f"{place.prefix}{what}", remedy)
 
 
 def _problem(task: Task, plan: Plan, what: str, remedy: str) -> Problem:

@@ -100,7 +100,7 @@ def test_a_cap_that_cannot_be_kept_and_an_agent_that_is_not_there_are_refused_be
         runner()
     told = str(caught.value)
     assert (
-        "tasks.yml:3: limits.max_cost_usd cannot be enforced: codex never reports its cost"
+        "fanin.yml:2: limits.max_cost_usd cannot be enforced: codex never reports its cost"
         in told
     )
     assert (
@@ -120,7 +120,7 @@ def test_check_and_agents_say_what_is_missing(project: Project, tmp_path: Path) 
     checked = project.cli("check", env=_bare(tmp_path))
     assert checked.returncode == 0
     assert (
-        "warning: tasks.yml:3: the agent's program 'codex' is not installed on this machine"
+        "warning: fanin.yml:2: the agent's program 'codex' is not installed on this machine"
         in checked.stdout
     )
     listed = project.cli("agents", env=_bare(tmp_path))

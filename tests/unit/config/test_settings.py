@@ -460,8 +460,8 @@ def test_the_file_is_optional(
 def test_a_file_that_is_not_utf8_is_a_problem(tmp_path: Path) -> None:
     (tmp_path / "fanin.yml").write_bytes(b"verify: pr\xfcfe\n")
     problem = problems(lambda: read_settings_file(tmp_path))[0]
-    assert problem.startswith("fanin.yml: unreadable")
-    assert problem.endswith("save it as UTF-8 text")
+    assert problem.startswith("fanin.yml:1: is not UTF-8 text")
+    assert problem.endswith("save it as UTF-8")
 
 
 def test_a_folder_named_like_the_file_is_a_problem(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from runner.config.settings import Settings
+from runner.config.settings import Settings, load
 from runner.core.manifest import Limits
 from runner.core.task import AgentSettings, Plan, Status, Task
 from runner.plan.progress import Progress, Record
@@ -304,3 +304,47 @@ def test_a_title_that_messages_spell_otherwise_is_a_note() -> None:
         "T1: Fix @x [skip ci]: a commit message or a pull request shows this as "
         "'T1: Fix x (skip ci)', so that GitHub does not act on it"
     )
+
+
+@pytest.mark.parametrize(
+    ("flags", "environ", "text", "expected"),
+    [
+        ({}, {}, "parallel: true\nagent: claud\n", "fanin.yml:2: unknown agent"),
+        ({}, {}, "agent:\n- codex\n- claud\n", "fanin.yml:1: unknown agent"),
+        ({}, {"FANIN_AGENT": "claud"}, "", "environment: FANIN_AGENT: unknown agent"),
+        (
+            {"agent": "claud"},
+            {},
+            "agent: codex",
+            "command line: --agent: unknown agent",
+        ),
+    ],
+    ids=str,
+)
+def test_an_unknown_agent_of_the_settings_is_one_problem_where_they_name_it(
+    flags: dict[str, str], environ: dict[str, str], text: str, expected: str
+) -> None:
+    settings = load(flags, environ, text)
+    report = preflight(
+        plan(task("A", agent=None), task("B", agent=None), task("C", agent=ROBOT)),
+        Progress("tasks.yml"),
+        settings,
+        environ=None,
+    )
+    [problem] = _problems(report)
+    assert problem.startswith(f"{expected} preset 'claud'")
+
+
+def test_an_agent_that_the_settings_give_one_task_is_a_problem_there() -> None:
+    text = "agent: codex\ntasks:\n  A: {agent: claud}\n  B: {agent: {command: [no-such]}}\n"
+    settings = load({}, {}, text)
+    tasks = [
+        task(task_id, agent=settings.tasks[task_id].agent) for task_id in ("A", "B")
+    ]
+    report = preflight(
+        plan(*tasks), Progress("tasks.yml"), settings, environ={"PATH": "/nowhere"}
+    )
+    [problem] = _problems(report)
+    assert problem.startswith("fanin.yml:3: unknown agent preset 'claud'")
+    [missing] = report.missing
+    assert str(missing).startswith("fanin.yml:4: the agent's program 'no-such'")
