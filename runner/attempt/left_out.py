@@ -40,6 +40,12 @@ def nested_repository(path: str) -> LeftOut:
     return LeftOut(path, reason, harmless=True)
 
 
+def made_by_setup(path: str) -> LeftOut:
+    """A file that set-up makes in each checkout, and that changed afterwards."""
+    reason = "is made by setup and not in the repository"
+    return LeftOut(path, reason, harmless=True)
+
+
 def add_all(git: Git, without: Sequence[LeftOut] = ()) -> list[str]:
     """Add everything in the work tree to the index but the paths `without`, and return
     the paths that git refuses to add. A folder's path ends with a slash.

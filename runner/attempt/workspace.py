@@ -34,6 +34,7 @@ from runner.attempt.left_out import (
     changed_since,
     explain,
     gitlinks,
+    made_by_setup,
     nested_repository,
     not_ignored,
 )
@@ -297,10 +298,11 @@ def capture(workspace: Workspace) -> Capture:
     if not added.is_changed:
         left_out += _below_submodules(workspace, added.gitlinks)
         return Capture(None, _new(workspace, left_out))
-    nested, as_prepared = _not_the_agents(workspace, git, added)
-    reset_entries(git, workspace, nested + as_prepared)
+    nested, as_prepared, remade = _not_the_agents(workspace, git, added)
+    reset_entries(git, workspace, nested + as_prepared + remade)
     nested_paths = [change.path for change in nested]
     left_out += [nested_repository(path) for path in nested_paths]
+    left_out += [made_by_setup(change.path) for change in remade]
     left_out += _below_submodules(workspace, set(added.gitlinks) - set(nested_paths))
     tree = git.text(["write-tree"]).strip()
     base_tree = workspace.tree or _base_tree(workspace)
@@ -370,21 +372,27 @@ def changed_paths(workspace: Workspace, seconds: float) -> list[str]:
 
 def _not_the_agents(
     workspace: Workspace, git: Git, added: _Added
-) -> tuple[list[Change], list[Change]]:
-    """The changes in the index that are a repository which the agent made, and those
-    that are as set-up left them or came from the person's work tree.
+) -> tuple[list[Change], list[Change], list[Change]]:
+    """The changes in the index that are a repository which the agent made, those that
+    are as set-up left them or came from the person's work tree, and files that set-up
+    made and something has changed since.
+
+    A build or a test run writes such files anew, and the next checkout gets them from
+    set-up: in a commit they would hide a change of what they are made of.
     """
     if not added.gitlinks and not workspace.prepared and not workspace.included:
-        return [], []
+        return [], [], []
     nested, others = _index_changes(workspace, git)
     by_path = {change.path: change for change in workspace.prepared}
-    as_prepared = []
+    as_prepared, remade = [], []
     for change in others:
         prepared = by_path.get(change.path)
         is_as_prepared = prepared is not None and prepared.new == change.new
         if is_as_prepared or _is_included(workspace, change):
             as_prepared.append(change)
-    return nested, as_prepared
+        elif prepared is not None and prepared.old is None:
+            remade.append(change)
+    return nested, as_prepared, remade
 
 
 def _is_included(workspace: Workspace, change: Change) -> bool:

@@ -33,11 +33,13 @@ def test_what_setup_writes_is_not_the_tasks_change(project: Project) -> None:
     for name in ("lock", "old", "shared"):
         project.write(name, "base\n")
     project.plan(
-        [shell_task("echo agent >> shared; echo agent > a")],
-        setup="echo setup > lock; rm old; echo setup >> shared; echo new > built",
+        [shell_task("echo agent >> shared; echo anew > rebuilt; echo agent > a")],
+        setup="echo setup > lock; rm old; echo setup >> shared; touch built rebuilt",
     )
-    project.run()
+    seen = Quiet()
+    project.run(seen)
     assert project.states() == {"A": "completed"}
+    assert any("rebuilt is made by setup" in note for note in seen.notes)
     changed = project.git("diff", "--name-only", "HEAD^", "HEAD").splitlines()
     assert changed == [".fanin/progress.json", "a", "shared"]
     assert project.git("show", "HEAD:shared") == "base\nsetup\nagent"

@@ -83,6 +83,21 @@ def test_what_differs_before_each_of_two_set_ups_is_not_the_agents_work(
         (space.checkout / name).write_text("set-up\n")
         space = workspace.record_preparation(space)
     assert not changed(space)
-    (space.checkout / "new").write_text("agent\n")
+    (space.checkout / "file").write_text("agent\n")
     (space.checkout / "other").unlink()
-    assert changed(space) == ["new", "other"]
+    assert changed(space) == ["file", "other"]
+
+
+def test_a_file_that_set_up_made_is_left_out_whatever_becomes_of_it(
+    space: Workspace,
+) -> None:
+    (space.checkout / "built").write_text("set-up\n")
+    space = workspace.record_preparation(space)
+    (space.checkout / "built").write_text("anew\n")
+    (space.checkout / "file").write_text("agent\n")
+    captured = workspace.capture(space)
+    assert captured.tree is not None
+    assert changed(space) == ["file"]
+    [left_out] = captured.left_out
+    assert left_out.path == "built"
+    assert left_out.harmless
