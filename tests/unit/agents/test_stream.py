@@ -39,8 +39,8 @@ def _read(preset: str, *pieces: bytes) -> tuple[str, list[UsageSoFar]]:
         (
             "claude-stream-ok",
             (
-                "Write /work/task/co/made.txt\n"
-                "  File created successfully at: /work/task/co/made.txt (file state is current"
+                "Write /srv/task/co/made.txt\n"
+                "  File created successfully at: /srv/task/co/made.txt (file state is current"
                 " in your context — no need to Read it back)\n"
                 "done\n"
             ),
@@ -51,7 +51,7 @@ def _read(preset: str, *pieces: bytes) -> tuple[str, list[UsageSoFar]]:
             (
                 "Model metadata for `scripted` not found. Defaulting to fallback metadata; "
                 "this can degrade performance and cause issues.\n"
-                "$ /bin/bash -lc \"printf %s 'hello ' > /work/task/co/out.txt\"\n"
+                "$ /bin/bash -lc \"printf %s 'hello ' > /srv/task/co/out.txt\"\n"
                 "done\n"
             ),
             UsageSoFar(tokens=2100, tool_calls=1),
@@ -63,14 +63,14 @@ def _read(preset: str, *pieces: bytes) -> tuple[str, list[UsageSoFar]]:
         ),
         (
             "opencode-ok",
-            "write /work/task/co/out.txt\n  Wrote file successfully.\ndone\n",
+            "write /srv/task/co/out.txt\n  Wrote file successfully.\ndone\n",
             UsageSoFar(tokens=2100, cost_usd=0.0022, tool_calls=1),
         ),
         (
             "copilot-ok",
             (
-                "create /work/task/co/out.txt\n"
-                "  Created file /work/task/co/out.txt with 6 characters\n"
+                "create /srv/task/co/out.txt\n"
+                "  Created file /srv/task/co/out.txt with 6 characters\n"
                 "done\n"
             ),
             UsageSoFar(tool_calls=1),
