@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from runner.core.errors import EXIT_DONE, EXIT_TASKS_FAILED
@@ -11,29 +12,87 @@ from runner.core.errors import EXIT_DONE, EXIT_TASKS_FAILED
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from runner.core.events import UsageReport
     from runner.core.run_view import RunView
     from runner.plan.snapshot import Snapshot
     from runner.plan.view import TaskView
+    from runner.schedule.budget import UsageTotal
 
 _UNFINISHED = {"failed", "blocked", "held"}
+_COLOURS = {"finished": "yellow", "ready": "yellow", "pending": "yellow"}
 
 
-def print_end(console: Console, views: Sequence[TaskView], run: RunView) -> int:
-    """Print what did not complete and why, and the tally; return the run's exit code."""
+def print_end(
+    console: Console,
+    views: Sequence[TaskView],
+    run: RunView,
+    masked: Callable[[str], str] = str,
+) -> int:
+    """Print what did not complete and why, and the tally; return the run's exit code.
+
+    `masked` hides the secrets in a text: unlike events, the views may hold some.
+    """
     from runner.ui.run_summary import failure_details
     from runner.ui.terminal import tally
 
-    unfinished = [view for view in views if view.state in _UNFINISHED]
-    for view in unfinished:
-        line = f"{view.task.id} {view.state}: {view.reason}"
-        console.print(line, style="red", markup=False)
+    for view in views:
+        if not _is_told(view, run):
+            continue
+        line = masked(f"{view.task.id} {view.state}: {view.reason}")
+        console.print(line, style=_COLOURS.get(view.state, "red"), markup=False)
         for detail in failure_details(run, view.task.id):
             console.print(detail.plain, markup=False, soft_wrap=True)
     console.print(tally(views))
-    if any(view.state == "failed" for view in unfinished):
+    if any(view.state == "failed" for view in views):
         advice = "to try the failed tasks again:  fanin retry --failed && fanin run"
         console.print(advice, markup=False)
     return exit_code_of(views)
+
+
+def _is_told(view: TaskView, run: RunView) -> bool:
+    """Whether the end has a line for the task: it did not complete, or it waits for
+    another attempt because one failed in this run, or for the next run.
+    """
+    from runner.core.run_view import AttemptState
+
+    if view.state in _UNFINISHED or view.state == "finished":
+        return True
+    task = run.tasks.get(view.task.id)
+    has_failed = task is not None and task.state is AttemptState.FAILED
+    return has_failed and view.state in {"ready", "pending"}
+
+
+def with_unlanded(views: Sequence[TaskView], run: RunView) -> list[TaskView]:
+    """The views of the tasks that an interrupted run was about; those whose work it has
+    left for the next run are `finished`.
+    """
+    from runner.core.run_view import AttemptState
+
+    unlanded = run.in_state(
+        AttemptState.FINISHED, AttemptState.VERIFYING, AttemptState.MERGED
+    )
+    ids = {task.task for task in unlanded}
+    found = []
+    for view in views:
+        planned = run.planned.get(view.task.id)
+        if planned is not None and not planned.chosen:
+            continue
+        if view.task.id in ids and view.state in {"ready", "pending"}:
+            reason = "its work is kept, and the next fanin run lands it"
+            view = replace(view, state="finished", reason=reason)
+        found.append(view)
+    return found
+
+
+def print_usage(console: Console, usage: UsageTotal | UsageReport) -> None:
+    """Print what the attempts of a run reported, if there were any."""
+    from runner.schedule.budget import UsageTotal
+
+    if usage.attempts:
+        total = UsageTotal(
+            usage.attempts, usage.cost_usd, usage.tokens, usage.without_cost
+        )
+        console.print(total.describe(), markup=False)
 
 
 def print_time(console: Console, snapshot: Snapshot, run: RunView) -> None:

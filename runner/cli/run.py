@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import click
@@ -11,6 +13,7 @@ import click
 from runner.cli import completion
 from runner.cli.context import (
     branch_commit,
+    branch_snapshot,
     open_project,
     task_views,
     unlanded_work,
@@ -21,14 +24,17 @@ from runner.core.errors import (
     EXIT_DONE,
     EXIT_LIMIT_REACHED,
     EXIT_TASKS_FAILED,
+    FaninError,
     UsageProblem,
 )
 
 if TYPE_CHECKING:
     from runner.config.settings import FlagValue, Settings
     from runner.core.manifest import Manifest
+    from runner.core.run_view import RunView
     from runner.repo.repository import Repository
     from runner.schedule.task_choice import NamedTasks
+    from runner.ui.terminal import RunConsole
 
 
 @click.command()
@@ -143,7 +149,8 @@ def _run(
     repo: Repository, settings: Settings, named: NamedTasks, more_or_less: int
 ) -> int:
     """Run the tasks; `more_or_less` is shown where it is 1 or -1."""
-    from runner.cli.report import print_end, print_time
+    from runner.cli.report import print_end, print_time, print_usage
+    from runner.core.errors import Interrupted
     from runner.local.run import LocalRun
     from runner.local.traces import traced
     from runner.ui.run_lines import Verbosity
@@ -151,16 +158,19 @@ def _run(
 
     console = RunConsole()
     verbosity = Verbosity(Verbosity.NORMAL + more_or_less)
-    with (
-        TerminalView(console, verbosity, os.environ) as view,
-        traced(view, os.environ, _warn_of_traces) as observer,
-    ):
-        ended = LocalRun(repo, settings, os.environ, observer, named)()
+    view = TerminalView(console, verbosity, os.environ)
+    with traced(view, os.environ, _warn_of_traces) as observer:
+        local_run = LocalRun(repo, settings, os.environ, observer, named)
+        try:
+            with view:
+                ended = local_run()
+        except (Interrupted, KeyboardInterrupt):
+            _print_interrupted(console, repo, settings, view.run, local_run.masked)
+            raise
     views = task_views(ended.snapshot, settings)
     chosen = [each for each in views if each.task.id in ended.choice]
-    exit_code = print_end(console, chosen, view.run)
-    if ended.usage.attempts:
-        console.print(ended.usage.describe(), markup=False)
+    exit_code = print_end(console, chosen, view.run, local_run.masked)
+    print_usage(console, ended.usage)
     print_time(console, ended.snapshot, view.run)
     warnings = []
     if ended.waiting_branch:
@@ -168,15 +178,45 @@ def _run(
     if ended.stop_reason:
         warnings.append(f"stopped: {ended.stop_reason}")
     for warning in warnings:
-        console.print(warning, style="yellow", markup=False, soft_wrap=True)
+        _print_warning(console, local_run.masked(warning))
         exit_code = EXIT_TASKS_FAILED
     if ended.limit_reached:
         return EXIT_LIMIT_REACHED
     return exit_code
 
 
+def _print_interrupted(
+    console: RunConsole,
+    repo: Repository,
+    settings: Settings,
+    run: RunView,
+    masked: Callable[[str], str],
+) -> None:
+    """Print the end of a run that was interrupted, as its events and the branch tell it.
+
+    Nothing if it had not begun, or if a person has made the plan invalid meanwhile.
+    """
+    from runner.cli.report import print_end, print_time, print_usage, with_unlanded
+
+    if run.start is None:
+        return
+    with suppress(FaninError):
+        waiting, _ = unlanded_work(repo, settings)
+        branch = waiting.branch if waiting else None
+        snapshot = branch_snapshot(repo, settings, branch)
+        views = with_unlanded(task_views(snapshot, settings), run)
+        print_end(console, views, run, masked)
+        print_usage(console, run.usage)
+        print_time(console, snapshot, run)
+        if branch is not None:
+            _print_warning(console, masked(waiting_message(branch)))
+
+
+def _print_warning(console: RunConsole, text: str) -> None:
+    console.print(text, style="yellow", markup=False, soft_wrap=True)
+
+
 def _print_first_batch(repo: Repository, settings: Settings, named: NamedTasks) -> int:
-    from runner.cli.context import branch_snapshot
     from runner.core.documents import clean
     from runner.core.task import Standing
     from runner.local.preparation import refuse_unfinished, uncommitted_notes

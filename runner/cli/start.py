@@ -43,7 +43,8 @@ def demo(keep_in: Path | None) -> int:
     console = RunConsole()
     started = time.monotonic()
     with TerminalView(console, environ=os.environ) as view:
-        ended = LocalRun(repo, settings, os.environ, view)()
+        local_run = LocalRun(repo, settings, os.environ, view)
+        ended = local_run()
     seconds = time.monotonic() - started
     speedup = view.run.busy_seconds / seconds
     console.print("\n[bold]The graph[/]")
@@ -61,7 +62,8 @@ def demo(keep_in: Path | None) -> int:
         f"look around:  cd {root} && fanin status && git log --stat",
         soft_wrap=True,
     )
-    return print_end(console, task_views(ended.snapshot, settings), view.run)
+    views = task_views(ended.snapshot, settings)
+    return print_end(console, views, view.run, local_run.masked)
 
 
 @click.command()

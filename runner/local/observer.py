@@ -57,6 +57,10 @@ class MaskingObserver:
             self._ended_attempts.add((event.batch, event.task))
         self._observer.observe(masked_document(event, self._secrets))
 
+    def masked(self, text: str) -> str:
+        """A text that is shown beside the events, masked as they are."""
+        return self._secrets.masked_text(text)
+
     def note(self, message: str) -> None:
         """Report something that a person should know."""
         self.observe(Note(message=message))

@@ -24,7 +24,7 @@ from runner.attempt.pooled_workspaces import PooledWorkspaces
 from runner.attempt.workspace_pool import WorkspacePool
 from runner.config.settings import Settings, describe
 from runner.core.clock import Clock, SystemClock
-from runner.core.errors import Interrupted, InvalidInput, UsageProblem
+from runner.core.errors import FaninError, Interrupted, InvalidInput, UsageProblem
 from runner.core.event_log import EventLog
 from runner.core.events import RunEnded, RunLimits, RunObserver, RunStarted
 from runner.core.plurals import pluralize
@@ -140,12 +140,18 @@ class LocalRun:
             except BaseException as error:
                 interrupted = isinstance(error, Interrupted | KeyboardInterrupt)
                 self._report_end("interrupted" if interrupted else "error", str(error))
+                if isinstance(error, FaninError):
+                    error.message = self.masked(error.message)
                 raise
             self._apply_left_requests()
             self._report_outcome(outcome)
         if self.stop.draining.is_set():
             raise Interrupted(self._what_was_stopped(), "continue with  fanin run")
         return outcome
+
+    def masked(self, text: str) -> str:
+        """A text about the run for the screen, with `***` for every secret in it."""
+        return self._observer.masked(text)
 
     def _prepare(self) -> Snapshot:
         """Recover from a crash, check what can run, return the snapshot to start from."""

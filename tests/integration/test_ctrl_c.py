@@ -40,8 +40,11 @@ def test_once_finishes_what_runs_and_starts_nothing_new(
         go_on.touch()
         output = run.end()
     assert run.process.returncode == 130, output
-    assert "stopped: 1 landed, and no attempt was lost\n" in output
-    assert "continue with  fanin run" in output
+    summary, _, advice = output.rpartition(
+        "fanin: stopped: 1 landed, and no attempt was lost\n"
+    )
+    assert advice == "continue with  fanin run\n"
+    assert "1 completed, 1 ready\ncost: unknown\n" in summary
     assert STOPPING not in output
     assert project.states() == {"A": "completed", "B": "pending"}
     assert began(project) == []
@@ -61,6 +64,7 @@ def test_twice_ends_the_agents_at_no_cost_of_an_attempt(
     assert run.process.returncode == 130, output
     assert f"{STOPPING}; press Ctrl-C again to end at once" in output
     assert "■ A stopped; costs no attempt" in output
+    assert "1 ready\ncost: unknown\n" in output
     assert "stopped: 0 landed, 1 will run again\n" in output
     assert project.cli("status", "--json").stdout.count('"attempts": 0') == 1
 
@@ -83,6 +87,7 @@ def test_thrice_ends_at_once_and_leaves_nothing_behind(
     assert (
         "fanin: interrupted; finished work is kept. Continue with  fanin run" in output
     )
+    assert "2 ready\ncost: " in output
     left = subprocess.run(
         ["pgrep", "-f", f"sleep {seconds}"], capture_output=True, check=False
     )
@@ -105,6 +110,8 @@ def test_once_ends_a_verify_and_the_next_run_repeats_it(
         output = run.end()
     assert run.process.returncode == 130, output
     assert "stopped before the merged work was verified; the work is kept" in output
+    assert "A finished: its work is kept, and the next fanin run lands it\n" in output
+    assert "1 finished\n" in output
     green.touch()
     done = project.cli("run")
     assert done.returncode == 0, done.stdout + done.stderr

@@ -8,13 +8,14 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Never
 
 import pytest
 
 from runner import agents
 from runner.agents.environment import secret_variables
 from runner.core import result_folder
-from runner.core.errors import InvalidInput
+from runner.core.errors import EnvironmentBroken, InvalidInput
 from runner.policy.redaction import Secrets
 from tests.support.attacks import Batch
 from tests.support.jobs import Jobs
@@ -395,3 +396,17 @@ def test_short_value_that_is_named_is_an_ordinary_word(
         (project.root / ".git" / "fanin" / "runs").glob("*/1/results/001/agent.log")
     ).read_text()
     assert log == "it is 1234567\n"
+
+
+def test_the_error_that_ends_a_run_is_masked(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> Never:
+        raise EnvironmentBroken(f"no room for {KEY}")
+
+    monkeypatch.setenv("MY_KEY", KEY)
+    plan(project, "true")
+    run = project.runner()
+    monkeypatch.setattr(run, "_run_task", broken)
+    with pytest.raises(EnvironmentBroken, match=r"no room for \*\*\*$"):
+        run()

@@ -190,9 +190,12 @@ def test_the_command_says_until_when_and_a_signal_ends_the_wait(
         process.stdout.read()
         assert process.wait() == 130
     assert "UTC; Ctrl-C ends the run" in line
-    done = project.cli("run", "--on-limit", "stop")
+    secret = {"MY_KEY": AGENT.name}
+    flags = ("--on-limit", "stop", "--setup-env", "MY_KEY")
+    done = project.cli("run", *flags, env=secret)
     assert done.returncode == 4
     assert "stopped: the usage limit of" in done.stdout
+    assert AGENT.name not in done.stdout
     unknown = "is reached (when it resets is unknown), and on_limit is stop; to go on"
     assert unknown in done.stdout
     status = project.cli("status")

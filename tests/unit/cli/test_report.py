@@ -1,4 +1,4 @@
-"""The end of a run by batches says what the rolling schedule would have saved."""
+"""What the end of a run says of its tasks, and of its time."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ from typing import Literal
 import pytest
 from rich.console import Console
 
-from runner.cli.report import print_time
-from runner.core.events import RunStarted
+from runner.cli.report import print_end, print_time, with_unlanded
+from runner.core.events import PlannedTask, RunStarted
+from runner.core.result import Failure, FailureKind
 from runner.core.run_view import AttemptState, AttemptView, RunView, TaskRun
+from runner.plan.progress import Record
+from runner.plan.view import TaskView
 from tests.support.builders import task
 from tests.support.queue_snapshots import snapshot
 
@@ -46,3 +49,56 @@ def test_the_end_says_what_rolling_would_have_saved(
     print_time(Console(), after, run)
     line = "rolling: about 29 min instead of 43"
     assert (line in capsys.readouterr().out.splitlines()) is is_told
+
+
+def _view(task_id: str, state: str, reason: str = "") -> TaskView:
+    return TaskView(task(task_id), state, Record(), reason)
+
+
+def _attempted(run: RunView, task_id: str, state: AttemptState) -> AttemptView:
+    attempt = AttemptView(task_id, 1, "b", state=state)
+    run.tasks[task_id] = TaskRun(task_id, attempts=[attempt])
+    return attempt
+
+
+def test_the_end_of_an_interrupted_run_names_what_failed_and_what_waits(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run = RunView()
+    run.planned["OTHER"] = PlannedTask(
+        task="OTHER", title="", state="ready", chosen=False
+    )
+    _attempted(run, "DONE", AttemptState.LANDED)
+    for state in (AttemptState.FINISHED, AttemptState.VERIFYING, AttemptState.MERGED):
+        _attempted(run, state.value, state)
+    failed = _attempted(run, "AGAIN", AttemptState.FAILED)
+    failed.kept = "refs/fanin/kept/AGAIN"
+    failed.failure = Failure(kind=FailureKind.AGENT_ERROR, message="status 1")
+    _attempted(run, "STOPPED", AttemptState.INTERRUPTED)
+    states = {
+        **dict.fromkeys(("finished", "verifying", "merged"), "ready"),
+        "DONE": "completed",
+        "STOPPED": "ready",
+        "OTHER": "ready",
+    }
+    views = [_view(*each) for each in states.items()]
+    views.append(_view("AGAIN", "ready", "attempt 1 failed: status 1"))
+    print_end(Console(width=200), with_unlanded(views, run), run)
+    waits = "finished: its work is kept, and the next fanin run lands it"
+    assert capsys.readouterr().out.splitlines() == [
+        f"finished {waits}",
+        f"verifying {waits}",
+        f"merged {waits}",
+        "AGAIN ready: attempt 1 failed: status 1",
+        "    to look at its work:  git show refs/fanin/kept/AGAIN",
+        "    to take it:           git cherry-pick refs/fanin/kept/AGAIN",
+        "3 finished, 1 completed, 2 ready",
+    ]
+
+
+def test_the_reasons_at_the_end_pass_the_masker(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    held = _view("A", "held", "its work waits on fanin/s3cret")
+    print_end(Console(), [held], RunView(), lambda text: text.replace("s3cret", "***"))
+    assert "A held: its work waits on fanin/***" in capsys.readouterr().out
