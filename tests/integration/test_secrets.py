@@ -401,7 +401,7 @@ def test_short_value_that_is_named_is_an_ordinary_word(
 def test_the_error_that_ends_a_run_is_masked(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(*_: object) -> Never:
+    def broken(*_: object, **__: object) -> Never:
         raise EnvironmentBroken(f"no room for {KEY}")
 
     monkeypatch.setenv("MY_KEY", KEY)
