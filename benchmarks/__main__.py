@@ -37,6 +37,7 @@ PARTS = (
     "job_starts",
     "ready_checkouts",
     "pooled_checkouts",
+    "live_view",
 )
 DOCUMENT = ROOT / "docs" / "performance.md"
 HEAD = """# Performance

@@ -1,0 +1,214 @@
+"""Live view: fanin's own processor time while 16 agents write, beside that of `-q`, and
+while they are silent.
+
+Each run is a real one at a terminal of 80x24. Its own process measures itself, from the
+moment at which all agents are at work, for as long as they surely still are.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import pty
+import resource
+import struct
+import subprocess
+import sys
+import termios
+import threading
+import time
+from functools import partial
+from pathlib import Path
+
+from benchmarks.harness import (
+    PYTHON,
+    Effort,
+    Report,
+    Samples,
+    Table,
+    Target,
+    WrongOutput,
+    environment,
+    expect,
+    folder,
+    interleaved,
+    run,
+)
+
+AGENTS = 16
+RATE = 1_000_000  # bytes a second that a busy agent writes
+VIEW, QUIET = "live view, 16 × 1 MB/s", "-q, 16 × 1 MB/s"
+SILENT, SILENT_QUIET = "live view, silent agents", "-q, silent agents"
+MOST_OF_QUIET = 1.1
+MOST_IDLE = 1.0  # per cent of one core
+_COLUMNS, _ROWS = 80, 24
+_SETTLING = 0.5  # seconds from the start of the last agent to the measurement
+_MARGIN = 1.0  # seconds that agents work on after it
+_POLL = 0.05
+# It waits for the others, so that all write for the whole time that is measured.
+_AGENT = """
+import os, sys, time
+began, count, total, seconds = sys.argv[1], *map(float, sys.argv[2:])
+open(f"{began}/{os.getpid()}", "w").close()
+while len(os.listdir(began)) < count:
+    time.sleep(0.02)
+line, start, sent = b"x" * 99 + b"\\n", time.monotonic(), 0
+while (now := time.monotonic() - start) < seconds or sent < total:
+    while sent < min(total, now / seconds * total):
+        sent += os.write(1, line * 40)
+    time.sleep(0.02)
+"""
+
+
+def measure(effort: Effort) -> Report:
+    agents, seconds = AGENTS, 5.0
+    if effort.smoke:
+        agents, seconds = 4, 0.2
+    with folder(effort, "live-view") as work:
+        contest = {
+            VIEW: partial(_share, work, agents, seconds, RATE, ()),
+            QUIET: partial(_share, work, agents, seconds, RATE, ("-q",)),
+            SILENT: partial(_share, work, agents, seconds, 0, ()),
+            SILENT_QUIET: partial(_share, work, agents, seconds, 0, ("-q",)),
+        }
+        return _report(interleaved(contest, effort.repeats), seconds)
+
+
+def _report(samples: Samples, seconds: float) -> Report:
+    rows = []
+    for name in samples.seconds:
+        quiet = SILENT_QUIET if name in {SILENT, SILENT_QUIET} else QUIET
+        share, ratio = samples.median(name) * 100, samples.ratio(name, quiet)
+        rows.append([name, f"{share:.2f} %", f"{ratio:.2f}"])
+    targets = [
+        Target(
+            "own processor time with the live view ÷ with `-q`, agents writing",
+            samples.ratio(VIEW, QUIET),
+            MOST_OF_QUIET,
+        ),
+        Target(
+            "share of one core while all agents are silent",
+            samples.median(SILENT) * 100,
+            MOST_IDLE,
+            "%",
+        ),
+    ]
+    note = (
+        "User and system time of fanin's process alone, without agents and git, over "
+        f"{seconds:g} s in which all agents are at work. Events and logs are written in "
+        "all four; every byte is found in the logs afterwards."
+    )
+    title = f"Share of one core, terminal of {_COLUMNS}x{_ROWS}"
+    return Report(
+        "Live view",
+        tables=[Table(title, ["run", "of one core", "÷ -q"], rows)],
+        targets=targets,
+        notes=[note],
+    )
+
+
+def _share(
+    work: Path, agents: int, seconds: float, rate: int, flags: tuple[str, ...]
+) -> float:
+    """The share of one core that a run takes while its agents write so many bytes a
+    second each.
+    """
+    with folder(Effort(work, work), "run") as where:
+        began, out = where / "began", where / "share"
+        began.mkdir()
+        length = _SETTLING + seconds + _MARGIN
+        # whole pieces of what the agent writes at once
+        total = int(rate * length) // 4_000 * 4_000
+        command = [PYTHON, "-c", _AGENT, str(began), str(agents), str(total)]
+        repo = _project(where, [*command, str(length)], agents)
+        own = [PYTHON, "-m", "benchmarks.live_view", str(out), str(began)]
+        shown = _at_terminal([*own, str(agents), str(seconds), *flags], repo)
+        _check(repo, agents, total)
+        expect("landed" in shown, not flags, "whether the view was shown")
+        return float(out.read_text())
+
+
+def _project(where: Path, command: list[str], agents: int) -> Path:
+    repo = where / "repo"
+    run(["git", "init", "-q", "-b", "main", str(repo)], where)
+    tasks = []
+    for number in range(agents):
+        tasks.append({"id": f"T{number}", "title": "write", "allow_empty": True})
+    (repo / "tasks.yml").write_text(json.dumps({"version": 1, "tasks": tasks}))
+    settings = {
+        "agent": {"command": command},
+        "parallel": True,
+        "max_concurrent": agents,
+    }
+    (repo / "fanin.yml").write_text(json.dumps(settings))
+    for name, value in (("user.name", "b"), ("user.email", "b@example.org")):
+        run(["git", "config", name, value], repo)
+    run(["git", "add", "-A"], repo)
+    run(["git", "commit", "-qm", "plan"], repo)
+    return repo
+
+
+def _check(repo: Path, agents: int, total: int) -> None:
+    told = json.loads(run(["git", "show", "HEAD:.fanin/progress.json"], repo))["tasks"]
+    done = sum(record["status"] == "completed" for record in told.values())
+    expect(done, agents, "completed tasks")
+    runs = repo / ".git" / "fanin" / "runs"
+    sizes = [log.stat().st_size for log in runs.rglob("agent.log")]
+    expect(sizes, [total] * agents, "bytes in each log")
+
+
+def _at_terminal(argv: list[str], cwd: Path) -> str:
+    """What a program writes to a terminal of its own. WrongOutput if it fails."""
+    ours, theirs = pty.openpty()
+    size = struct.pack("HHHH", _ROWS, _COLUMNS, 0, 0)
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, size)
+    env = environment(TERM="xterm")
+    env.pop("CI", None)
+    process = subprocess.Popen(
+        argv, cwd=cwd, stdin=theirs, stdout=theirs, stderr=theirs, env=env
+    )
+    os.close(theirs)
+    read = bytearray()
+    try:
+        while data := os.read(ours, 2**16):
+            read += data
+    except OSError:  # the other side is closed
+        pass
+    finally:
+        os.close(ours)
+    text = read.decode("utf-8", "replace")
+    if process.wait():
+        raise WrongOutput(f"fanin run ended with {process.returncode}: {text[-800:]}")
+    return text
+
+
+def _own_seconds() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+def _watch(out: Path, began: Path, agents: int, seconds: float) -> None:
+    """Write the share of a core that this process takes while its agents work."""
+    while len([*began.iterdir()]) < agents:
+        time.sleep(_POLL)
+    time.sleep(_SETTLING)
+    used, start = _own_seconds(), time.perf_counter()
+    time.sleep(seconds)
+    used = _own_seconds() - used
+    out.write_text(str(used / (time.perf_counter() - start)))
+
+
+def _measured(argv: list[str]) -> None:
+    """`fanin run` here, which measures itself."""
+    from runner.cli import main
+
+    out, began, agents, seconds, *flags = argv
+    watch = partial(_watch, Path(out), Path(began), int(agents), float(seconds))
+    threading.Thread(target=watch, daemon=True).start()
+    sys.argv = ["fanin", "run", *flags]
+    main()
+
+
+if __name__ == "__main__":
+    _measured(sys.argv[1:])
