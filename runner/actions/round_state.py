@@ -14,6 +14,7 @@ from runner.config.settings_table import SETTINGS
 from runner.core.documents import Document
 from runner.core.errors import UsageProblem
 from runner.core.manifest import Limits, Manifest
+from runner.core.plurals import pluralize
 from runner.core.result import RecordedLimit
 from runner.schedule.backoff import Backoff
 from runner.schedule.budget import Budget
@@ -93,7 +94,7 @@ class RoundState(Document):
 def limit_reached(state: RoundState, limits: Limits) -> str | None:
     """Which limit lets no round follow this one, as a sentence; None if none does."""
     if state.round >= limits.max_rounds:
-        return f"limits.max_rounds = {limits.max_rounds} rounds are done"
+        return f"limits.max_rounds allows {pluralize(limits.max_rounds, 'round')}"
     if limits.max_cost_usd is not None and state.spent_usd >= limits.max_cost_usd:
         return (
             f"${state.spent_usd:.2f} spent, "

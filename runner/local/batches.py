@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from runner.core.manifest import Manifest
+from runner.core.plurals import pluralize
 from runner.local.account import RunAccount
 from runner.local.attempts import AttemptRunner
 from runner.local.context import RunContext
@@ -63,7 +64,7 @@ class BatchSchedule:
         standings = context.choice.standings(snapshot, context.settings.max_attempts)
         if not snapshot.graph.ready(standings):
             return None
-        return f"limits.max_rounds = {limit} rounds are done"
+        return f"limits.max_rounds allows {pluralize(limit, 'round')}"
 
     def _run_batch(self, manifest: Manifest) -> str | None:
         """Run and land one batch; why no other batch should start, or None."""

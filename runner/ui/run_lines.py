@@ -215,8 +215,8 @@ def _landed(event: CommitLanded, view: RunView) -> EventLines:
     if not event.tasks:
         text = "nothing landed"
         if event.failed_tasks:
-            count = pluralize(len(event.failed_tasks), "failed attempt")
-            text += f"; {count} recorded"
+            tasks = pluralize(len(event.failed_tasks), "task")
+            text += f"; failed attempts of {tasks} recorded"
         return EventLines((Line.of(f"  → {commit}  {text}"),))
     waits = view.start is not None and event.branch != view.start.branch
     lines = []

@@ -104,5 +104,5 @@ def test_a_model_that_is_overloaded_costs_no_attempt(lab: Lab) -> None:
     )
     ran = lab.run("run")
     assert ran.status == 1
-    assert "limits.max_rounds = 1 rounds are done" in ran.output, ran.output
+    assert "limits.max_rounds allows 1 round" in ran.output, ran.output
     assert ".fanin/progress.json" not in lab.project.git("ls-files"), ran.output

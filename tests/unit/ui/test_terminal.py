@@ -230,11 +230,11 @@ def test_no_text_of_a_plan_or_an_agent_acts_on_the_terminal() -> None:
         ),
         (
             CommitLanded(branch="main", commit=COMMIT, failed_tasks=("A",)),
-            ["  → 0123456789  nothing landed; 1 failed attempt recorded"],
+            ["  → 0123456789  nothing landed; failed attempts of 1 task recorded"],
         ),
         (
             CommitLanded(branch="main", commit=COMMIT, failed_tasks=("A", "B")),
-            ["  → 0123456789  nothing landed; 2 failed attempts recorded"],
+            ["  → 0123456789  nothing landed; failed attempts of 2 tasks recorded"],
         ),
         (
             Waiting(seconds=4, reason="rate limit: waiting 4 s"),
