@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -48,9 +49,10 @@ def branch_commit(
     commit = repo.commit(f"refs/heads/{branch}" if branch else "HEAD")
     if commit is None:
         problem = f"the branch {branch} does not exist"
+        remedy = f"create it:  git branch {shlex.quote(branch or '')}"
         if branch == current:
             problem = "the repository has no commit yet"
-        remedy = "create a first commit:  git add -A && git commit -m 'Start'"
+            remedy = "create a first commit:  git add -A && git commit -m 'Start'"
         raise UsageProblem(problem, remedy)
     return branch or "HEAD", commit
 

@@ -146,11 +146,14 @@ def _plan_notes(repo: Repository, snapshot: Snapshot, settings: Settings) -> lis
     """
     from runner.core.plurals import pluralize
     from runner.core.task import Status
+    from runner.local.preparation import uncommitted_plan_note
     from runner.schedule import selection
     from runner.schedule.preflight import message_notes, protected_path_notes
 
     plan = snapshot.plan
-    notes = list(plan.notes)
+    uncommitted = uncommitted_plan_note(repo, plan, settings.branch)
+    # first, as a plan may have more notes than are shown
+    notes = [*([uncommitted] if uncommitted else ()), *plan.notes]
     unfinished = tuple(
         task for task in plan.tasks if task.source_status is not Status.COMPLETED
     )

@@ -21,7 +21,7 @@ from runner.attempt.attempt import AttemptContext, VerifyCommand, verify_commit
 from runner.attempt.preparation import SetupCommand
 from runner.attempt.workspace import Workspace, record_preparation
 from runner.config.settings import FILE, Settings
-from runner.core.errors import FaninError, Problem
+from runner.core.errors import FaninError, InvalidInput, Problem, UsageProblem
 from runner.core.folders import remove_folder
 from runner.core.plurals import pluralize
 from runner.core.result import Failure
@@ -70,11 +70,39 @@ def git_check(version: str) -> Check:
 def project_checks(
     repo: Repository,
     settings: Settings,
+    read_plan: Callable[[], Snapshot],
+    branch: str,
+    environ: Mapping[str, str],
+) -> Iterator[Check]:
+    """The checks that start none of the repository's programs.
+
+    `read_plan` raises UsageProblem if the plan cannot be read.
+    """
+    try:
+        snapshot = read_plan()
+    except UsageProblem as error:
+        yield from faults("plan", error)
+    else:
+        yield from _plan_checks(repo, settings, snapshot, branch, environ)
+    yield from _workflow_checks(repo)
+
+
+def faults(name: str, error: FaninError) -> Iterator[Check]:
+    """The error as checks that failed: one for each problem that it holds."""
+    if not isinstance(error, InvalidInput):
+        yield Check(name, ok=False, what=error.message, fix=error.advice)
+        return
+    for problem in error.problems:
+        yield _fault(name, problem)
+
+
+def _plan_checks(
+    repo: Repository,
+    settings: Settings,
     snapshot: Snapshot,
     branch: str,
     environ: Mapping[str, str],
 ) -> Iterator[Check]:
-    """The checks that start none of the repository's programs."""
     yield _branch_check(repo, settings, snapshot, branch)
     plan = snapshot.plan
     standings = snapshot.progress.standings(plan, settings.max_attempts)
@@ -83,7 +111,6 @@ def project_checks(
     yield Check("plan", ok=True, what=f"{plan.path} ({plan.source}): {tasks}, {ready}")
     yield from _agent_checks(repo, snapshot, settings, environ)
     yield from _include_checks(repo, settings, snapshot.commit)
-    yield from _workflow_checks(repo)
 
 
 def _branch_check(
@@ -109,10 +136,10 @@ def _agent_checks(
         # what a checkout gets besides is in no commit
         has_file=None if include else partial(repo.has_file, snapshot.commit),
     )
-    faults = [*report.problems, *report.missing]
-    for fault in faults:
-        yield _fault(fault)
-    if faults:
+    problems = [*report.problems, *report.missing]
+    for problem in problems:
+        yield _fault("agent", problem)
+    if problems:
         return
     described = set()
     for chosen in agents_of_open_tasks(snapshot, settings, EVERY_TASK):
@@ -138,9 +165,9 @@ def _include_checks(
         yield Check("include", ok=True, what="; ".join([found.summary, *found.notes]))
 
 
-def _fault(fault: Problem) -> Check:
-    place = f"{fault.path}:{fault.line}: " if fault.line else f"{fault.path}: "
-    return Check("agent", ok=False, what=f"{place}{fault.what}", fix=fault.remedy)
+def _fault(name: str, problem: Problem) -> Check:
+    what = str(problem._replace(remedy=""))
+    return Check(name, ok=False, what=what, fix=problem.remedy)
 
 
 # -- workflows --

@@ -16,7 +16,7 @@ from runner.core.errors import InvalidInput, UsageProblem
 from runner.core.folders import remove_folder
 from runner.core.plan_paths import covers
 from runner.core.plurals import pluralize, some_of
-from runner.core.task import AgentSettings, Standing
+from runner.core.task import AgentSettings, Plan, Standing
 from runner.local.journal import Journal
 from runner.plan.snapshot import (
     Snapshot,
@@ -124,13 +124,37 @@ def uncommitted_notes(
             "commit or stash them, or land the work elsewhere with  --branch NAME",
         )
     notes = [f"agents do not see your uncommitted changes in {_names(dirty)}"]
-    plan = snapshot.plan
-    if changed := [path for path in dirty if path in (plan.own_files or (plan.path,))]:
+    own = own_paths(snapshot.plan)
+    if changed := [path for path in dirty if any(covers(part, path) for part in own)]:
         notes.append(
             f"the plan is read as committed in {snapshot.commit[:10]}; to use your "
             f"changes:  git commit -m 'Change the plan' {shlex.join(changed)}"
         )
     return notes
+
+
+def uncommitted_plan_note(repo: Repository, plan: Plan, branch: str | None) -> str:
+    """What a person should know if the plan of the work tree is not what a run reads, as
+    none of it or not all of it is committed; "" otherwise.
+
+    `branch`: where work lands, if that is not the branch that is checked out.
+    """
+    if branch not in {None, repo.current_branch()}:
+        return ""
+    own = own_paths(plan)
+    changed = work_tree.uncommitted_paths(repo, repo.root, own)
+    if not changed:
+        return ""
+    return (
+        f"a run reads the plan as committed, without your changes in {_names(changed)}; "
+        f"to commit them:  git add {shlex.join(own)} && "
+        f"git commit -m 'Change the plan' {shlex.join(own)}"
+    )
+
+
+def own_paths(plan: Plan) -> Sequence[str]:
+    """The files, or folders of files, that hold the plan."""
+    return plan.own_files or (plan.path,)
 
 
 class FixNotCommitted(UsageProblem):

@@ -102,6 +102,19 @@ def dirty_paths(repo: Repository, folder: Path) -> list[str]:
     return [os.fsdecode(line[3:]) for line in output.split(b"\0") if line]
 
 
+def uncommitted_paths(
+    repo: Repository, folder: Path, paths: Sequence[str]
+) -> list[str]:
+    """The files at or below these paths that differ from HEAD or are not in it."""
+    argv = [
+        *("--literal-pathspecs", "-C", str(folder), "status", "--porcelain=v1", "-z"),
+        *("--no-renames", "--untracked-files=all", "--ignore-submodules=dirty"),
+        *("--", *paths),
+    ]
+    output = repo.git.run(argv, env={"GIT_OPTIONAL_LOCKS": "0"})
+    return [os.fsdecode(line[3:]) for line in output.split(b"\0") if line]
+
+
 def commit_paths(
     repo: Repository, folder: Path, paths: Sequence[str], message: str
 ) -> None:

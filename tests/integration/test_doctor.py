@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -122,3 +123,50 @@ def test_a_run_says_which_files_setup_changes(project: Project) -> None:
     assert sentence in start.settings
     assert sentence not in again.notes
     assert "lock" not in project.git("diff", "--name-only", "HEAD^", "HEAD").split()
+
+
+def test_wrong_settings_are_one_line_each_with_the_fix(project: Project) -> None:
+    project.plan(TASKS)
+    project.write("fanin.yml", "max_concurent: 3\nverify: [1]\n")
+    shown = project.cli("doctor")
+    assert (shown.returncode, shown.stderr) == (2, "")
+    _, *lines = shown.stdout.splitlines()
+    assert lines == [
+        "✘ settings fanin.yml:1: unknown key 'max_concurent'",
+        "    did you mean 'max_concurrent'?",
+        "✘ settings fanin.yml:2: verify: expected text, got a list",
+    ]
+
+
+def test_a_plan_that_cannot_be_read_leaves_the_other_checks(project: Project) -> None:
+    project.plan(TASKS, verify="exit 3")
+    fixed = (project.root / "tasks.yml").read_text()
+    project.write("tasks.yml", fixed.replace("title", "titel"))
+    project.commit("Break the plan")
+    project.write("tasks.yml", fixed)
+    shown = project.cli("doctor")
+    assert (shown.returncode, shown.stderr) == (2, "")
+    assert "✘ plan     tasks.yml:" in shown.stdout
+    assert "    to use it:  git commit -m 'Fix the plan' tasks.yml" in shown.stdout
+    assert "✘ verify" in shown.stdout
+
+
+def test_a_machine_without_git_is_one_line_with_the_fix(project: Project) -> None:
+    shown = project.cli("doctor", env={"PATH": "/nowhere"})
+    assert (shown.returncode, shown.stderr) == (3, "")
+    assert shown.stdout == "✘ git      not found\n    install git 2.38 or newer\n"
+
+
+def test_check_says_what_of_the_plan_a_run_does_not_see(project: Project) -> None:
+    project.plan(TASKS)
+    note = "a run reads the plan as committed, without your changes in tasks.yml"
+    assert note not in project.cli("check").stdout
+    project.write("tasks.yml", (project.root / "tasks.yml").read_text() + "# more\n")
+    assert note in project.cli("check").stdout
+    project.git("rm", "-q", "--cached", "tasks.yml")
+    project.git("commit", "-qm", "Without a plan")
+    checked = project.cli("check")
+    assert note in checked.stdout
+    command = checked.stdout.partition("to commit them:  ")[2].splitlines()[0]
+    subprocess.run(["sh", "-c", command], cwd=project.root, check=True)
+    assert note not in project.cli("check").stdout
