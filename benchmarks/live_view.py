@@ -18,6 +18,7 @@ import sys
 import termios
 import threading
 import time
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -39,12 +40,10 @@ from benchmarks.harness import (
 AGENTS = 16
 RATE = 1_000_000  # bytes a second that a busy agent writes
 VIEW, QUIET = "live view, 16 × 1 MB/s", "-q, 16 × 1 MB/s"
-SILENT, SILENT_QUIET = "live view, silent agents", "-q, silent agents"
+SILENT = "live view, silent agents"
 MOST_OF_QUIET = 1.1
 MOST_IDLE = 1.0  # per cent of one core
 _COLUMNS, _ROWS = 80, 24
-_SETTLING = 0.5  # seconds from the start of the last agent to the measurement
-_MARGIN = 1.0  # seconds that agents work on after it
 _POLL = 0.05
 # It waits for the others, so that all write for the whole time that is measured.
 _AGENT = """
@@ -61,25 +60,35 @@ while (now := time.monotonic() - start) < seconds or sent < total:
 """
 
 
+@dataclass(frozen=True)
+class _Load:
+    """So many agents are measured for so many `seconds`: `settling` seconds after the
+    start of the last one, and `margin` seconds before they end.
+    """
+
+    agents: int
+    seconds: float
+    settling: float = 0.5
+    margin: float = 1.0
+
+
 def measure(effort: Effort) -> Report:
-    agents, seconds = AGENTS, 5.0
+    load = _Load(AGENTS, 5.0)
     if effort.smoke:
-        agents, seconds = 4, 0.2
+        load = _Load(2, 0.1, settling=0.0, margin=0.4)
     with folder(effort, "live-view") as work:
         contest = {
-            VIEW: partial(_share, work, agents, seconds, RATE, ()),
-            QUIET: partial(_share, work, agents, seconds, RATE, ("-q",)),
-            SILENT: partial(_share, work, agents, seconds, 0, ()),
-            SILENT_QUIET: partial(_share, work, agents, seconds, 0, ("-q",)),
+            VIEW: partial(_share, work, load, RATE),
+            QUIET: partial(_share, work, load, RATE, "-q"),
+            SILENT: partial(_share, work, load, 0),
         }
-        return _report(interleaved(contest, effort.repeats), seconds)
+        return _report(interleaved(contest, effort.repeats), load)
 
 
-def _report(samples: Samples, seconds: float) -> Report:
+def _report(samples: Samples, load: _Load) -> Report:
     rows = []
     for name in samples.seconds:
-        quiet = SILENT_QUIET if name in {SILENT, SILENT_QUIET} else QUIET
-        share, ratio = samples.median(name) * 100, samples.ratio(name, quiet)
+        share, ratio = samples.median(name) * 100, samples.ratio(name, QUIET)
         rows.append([name, f"{share:.2f} %", f"{ratio:.2f}"])
     targets = [
         Target(
@@ -96,50 +105,49 @@ def _report(samples: Samples, seconds: float) -> Report:
     ]
     note = (
         "User and system time of fanin's process alone, without agents and git, over "
-        f"{seconds:g} s in which all agents are at work. Events and logs are written in "
-        "all four; every byte is found in the logs afterwards."
+        f"{load.seconds:g} s in which all agents are at work. Events and logs are written in "
+        "all of them; every byte is found in the logs afterwards."
     )
     title = f"Share of one core, terminal of {_COLUMNS}x{_ROWS}"
     return Report(
         "Live view",
-        tables=[Table(title, ["run", "of one core", "÷ -q"], rows)],
+        tables=[Table(title, ["run", "of one core", "÷ `-q`"], rows)],
         targets=targets,
         notes=[note],
     )
 
 
-def _share(
-    work: Path, agents: int, seconds: float, rate: int, flags: tuple[str, ...]
-) -> float:
+def _share(work: Path, load: _Load, rate: int, *flags: str) -> float:
     """The share of one core that a run takes while its agents write so many bytes a
     second each.
     """
     with folder(Effort(work, work), "run") as where:
         began, out = where / "began", where / "share"
         began.mkdir()
-        length = _SETTLING + seconds + _MARGIN
+        length = load.settling + load.seconds + load.margin
         # whole pieces of what the agent writes at once
         total = int(rate * length) // 4_000 * 4_000
-        command = [PYTHON, "-c", _AGENT, str(began), str(agents), str(total)]
-        repo = _project(where, [*command, str(length)], agents)
+        numbers = [str(number) for number in (load.agents, total, length)]
+        repo = _project(where, [PYTHON, "-c", _AGENT, str(began), *numbers], load)
         own = [PYTHON, "-m", "benchmarks.live_view", str(out), str(began)]
-        shown = _at_terminal([*own, str(agents), str(seconds), *flags], repo)
-        _check(repo, agents, total)
+        own += [str(number) for number in (load.agents, load.settling, load.seconds)]
+        shown = _at_terminal([*own, *flags], repo)
+        _check(repo, load.agents, total)
         expect("landed" in shown, not flags, "whether the view was shown")
         return float(out.read_text())
 
 
-def _project(where: Path, command: list[str], agents: int) -> Path:
+def _project(where: Path, command: list[str], load: _Load) -> Path:
     repo = where / "repo"
     run(["git", "init", "-q", "-b", "main", str(repo)], where)
     tasks = []
-    for number in range(agents):
+    for number in range(load.agents):
         tasks.append({"id": f"T{number}", "title": "write", "allow_empty": True})
     (repo / "tasks.yml").write_text(json.dumps({"version": 1, "tasks": tasks}))
     settings = {
         "agent": {"command": command},
         "parallel": True,
-        "max_concurrent": agents,
+        "max_concurrent": load.agents,
     }
     (repo / "fanin.yml").write_text(json.dumps(settings))
     for name, value in (("user.name", "b"), ("user.email", "b@example.org")):
@@ -188,13 +196,13 @@ def _own_seconds() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def _watch(out: Path, began: Path, agents: int, seconds: float) -> None:
+def _watch(out: Path, began: Path, load: _Load) -> None:
     """Write the share of a core that this process takes while its agents work."""
-    while len([*began.iterdir()]) < agents:
+    while len([*began.iterdir()]) < load.agents:
         time.sleep(_POLL)
-    time.sleep(_SETTLING)
+    time.sleep(load.settling)
     used, start = _own_seconds(), time.perf_counter()
-    time.sleep(seconds)
+    time.sleep(load.seconds)
     used = _own_seconds() - used
     out.write_text(str(used / (time.perf_counter() - start)))
 
@@ -203,8 +211,9 @@ def _measured(argv: list[str]) -> None:
     """`fanin run` here, which measures itself."""
     from runner.cli import main
 
-    out, began, agents, seconds, *flags = argv
-    watch = partial(_watch, Path(out), Path(began), int(agents), float(seconds))
+    out, began, agents, settling, seconds, *flags = argv
+    load = _Load(int(agents), float(seconds), float(settling))
+    watch = partial(_watch, Path(out), Path(began), load)
     threading.Thread(target=watch, daemon=True).start()
     sys.argv = ["fanin", "run", *flags]
     main()
