@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import json
+import shlex
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -18,6 +20,7 @@ Locate = Callable[[Sequence[str | int]], int | None]
 
 _SHOWN = 60  # characters of a wrong value that a message repeats
 _VALUE_ERROR = "Value error, "
+_LISTS = frozenset({"tuple_type", "list_type"})
 
 # What was expected, by pydantic's error type; `{…}` come from the error's context.
 _EXPECTED = {
@@ -99,8 +102,23 @@ def _described(
         if not what.startswith("expected "):
             return label + what, remedy
     else:
-        what, remedy = f"expected {_expected(details)}", ""
+        what, remedy = f"expected {_expected(details)}", _as_list(details, keys)
     return f"{label}{what}, got {_shown(details['input'])}", remedy
+
+
+def _as_list(details: ErrorDetails, keys: Sequence[str | int]) -> str:
+    """How to write the one text that was given as a list; "" if that is not the fault."""
+    text = details["input"]
+    if details["type"] not in _LISTS or not isinstance(text, str) or not keys:
+        return ""
+    items = [text]
+    if keys[-1] == "command":
+        try:
+            items = shlex.split(text)
+        except ValueError:
+            return "write a list of its words"
+    written = json.dumps(items, ensure_ascii=False)
+    return f"write  {keys[-1]}: {written}" if len(written) <= _SHOWN else ""
 
 
 def _expected(details: ErrorDetails) -> str:

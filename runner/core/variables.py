@@ -28,9 +28,18 @@ def _refuse_job_variable(name: str) -> str:
     return name
 
 
+def _refuse_other_names(name: object) -> object:
+    if isinstance(name, str) and not _NAME.fullmatch(name):
+        raise ValueError("expected the name of a variable (letters, digits and _)")
+    return name
+
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 EnvName = Annotated[
     str,
     StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$"),
+    # Runs before; the pattern is for the schema, and has no words for people.
+    BeforeValidator(_refuse_other_names),
     AfterValidator(_refuse_job_variable),
 ]
 # Bytes of all names and values of `env`, which is handed on from job to job.

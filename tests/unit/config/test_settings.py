@@ -524,7 +524,7 @@ def test_plain_variables_outrank_each_other_one_by_one(
         (
             {},
             "env: {NO-NAME: x}",
-            "fanin.yml:1: env.NO-NAME: expected no special characters",
+            "fanin.yml:1: env.NO-NAME: expected the name of a variable",
         ),
         (
             {},
@@ -698,3 +698,15 @@ def test_a_plan_may_be_named_by_its_heading(
 ) -> None:
     settings = load(flags, {}, text)
     assert (settings.plan.path, settings.plan.options) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "remedy"),
+    [
+        ("include: .env*", 'write  include: [".env*"]'),
+        ("agent: {command: my-agent --flag}", 'write  command: ["my-agent", "--flag"]'),
+    ],
+)
+def test_a_text_in_place_of_a_list_is_shown_as_a_list(text: str, remedy: str) -> None:
+    [problem] = problems(lambda: load({}, {}, text))
+    assert problem.endswith(f"; {remedy}")
