@@ -34,6 +34,34 @@ Command = Callable[..., Any]
 _TYPES = {"integer": int, "number": float}
 
 
+def task_choice_options(until_help: str) -> Callable[[Command], Command]:
+    """A decorator that adds IDs and --until ID: which tasks a command is about."""
+
+    def add_options(command: Command) -> Command:
+        until = click.option(
+            "--until",
+            multiple=True,
+            metavar="ID",
+            shell_complete=completion.task_ids,
+            help=until_help,
+        )
+        ids = click.argument(
+            "task_ids", nargs=-1, metavar="[ID…]", shell_complete=completion.task_ids
+        )
+        return ids(until(command))
+
+    return add_options
+
+
+jobs_option = click.option(
+    "-j",
+    "--jobs",
+    type=click.IntRange(1, 256),
+    metavar="N",
+    help="Short for --parallel --max-concurrent N.",
+)
+
+
 def settings_options(command_name: str) -> Callable[[Command], Command]:
     """A decorator that adds the flags of the settings that this command uses."""
 

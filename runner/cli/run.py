@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runner.cli import completion
 from runner.cli.context import (
     branch_commit,
     branch_snapshot,
@@ -19,7 +18,11 @@ from runner.cli.context import (
     unlanded_work,
     waiting_message,
 )
-from runner.cli.options import settings_options
+from runner.cli.options import (
+    jobs_option,
+    settings_options,
+    task_choice_options,
+)
 from runner.core.errors import (
     EXIT_DONE,
     EXIT_LIMIT_REACHED,
@@ -38,26 +41,11 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument(
-    "task_ids", nargs=-1, metavar="[ID…]", shell_complete=completion.task_ids
-)
-@click.option(
-    "--until",
-    multiple=True,
-    metavar="ID",
-    shell_complete=completion.task_ids,
-    help="Run this task and all that it depends on; may be repeated.",
-)
+@task_choice_options("Run this task and all that it depends on; may be repeated.")
 @click.option(
     "--dry-run", is_flag=True, help="Print the first batch; start and write nothing."
 )
-@click.option(
-    "-j",
-    "--jobs",
-    type=click.IntRange(1, 256),
-    metavar="N",
-    help="Short for --parallel --max-concurrent N.",
-)
+@jobs_option
 @click.option(
     "--json",
     "as_json",

@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runner.cli import completion
 from runner.cli.context import open_project, work_tree_snapshot
 from runner.cli.jobs import MOST_ROUNDS_PER_RUN
-from runner.cli.options import settings_options
+from runner.cli.options import (
+    jobs_option,
+    settings_options,
+    task_choice_options,
+)
 from runner.core.errors import EXIT_DONE
 
 if TYPE_CHECKING:
@@ -31,29 +34,14 @@ def _seconds(
 
 
 @click.command()
-@click.argument(
-    "task_ids", nargs=-1, metavar="[ID…]", shell_complete=completion.task_ids
-)
-@click.option(
-    "--until",
-    multiple=True,
-    metavar="ID",
-    shell_complete=completion.task_ids,
-    help="This task and all that it depends on; may be repeated.",
-)
+@task_choice_options("This task and all that it depends on; may be repeated.")
 @click.option(
     "--all",
     "whole_plan",
     is_flag=True,
     help="The whole plan, as if nothing was completed yet.",
 )
-@click.option(
-    "-j",
-    "--jobs",
-    type=click.IntRange(1, 256),
-    metavar="N",
-    help="Short for --parallel --max-concurrent N.",
-)
+@jobs_option
 @click.option(
     "--up-to",
     type=click.IntRange(1, 256),

@@ -398,18 +398,6 @@ class Journal:
                 lines.append(json.dumps(_limit_event(agent, limit)) + "\n")
             durable.write(self.path, "".join(lines).encode())
 
-    def running(self) -> list[str]:
-        """Ids of the tasks whose attempt has started in an open batch and has no result."""
-        running = []
-        for batch in self.state().open:
-            manifest, results = self.read_manifest(*batch)
-            for entry in manifest.entries:
-                folder = results / entry.folder
-                started = (folder / result_folder.ATTEMPT).exists()
-                if started and not (folder / result_folder.RESULT).exists():
-                    running.append(entry.task.id)
-        return running
-
 
 def _has_kept_files(run: Path) -> bool:
     """Whether the folder of a run has work that no ref keeps."""

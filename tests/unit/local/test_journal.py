@@ -13,14 +13,13 @@ from typing import Any
 
 import pytest
 
-from runner.core import result_folder
 from runner.core.errors import EnvironmentBroken, UsageProblem
 from runner.core.task import PlanSettings
 from runner.local.journal import Journal, State, Unrecorded, WaitingWork
 from runner.plan.changes import ChangeSet, parse_changes
 from runner.repo.work_tree import Landing
 from runner.schedule.limit_waits import LimitWaits, UsageLimit
-from tests.support.builders import entry, manifest, result, task
+from tests.support.builders import entry, manifest, task
 
 RUN: dict[str, Any] = {
     "event": "run",
@@ -336,7 +335,6 @@ def test_a_torn_line_is_skipped_and_later_events_are_read(
 
 def test_without_a_journal_nothing_is_open(journal: Journal) -> None:
     assert journal.events() == []
-    assert journal.running() == []
 
 
 _WRITER = """
@@ -433,26 +431,6 @@ def test_opening_a_batch_stores_its_manifest_and_makes_its_results_folder(
     assert restored.digest == stored.digest
     assert results.is_dir()
     assert journal.state().open == (("r1", 2),)
-
-
-def test_a_task_is_running_from_its_start_until_its_result(journal: Journal) -> None:
-    entries = [entry(task(name), index=index) for index, name in enumerate("ABC")]
-    stored = manifest(*entries)
-    results = journal.round_folder("r1", 2) / "results"
-    for started in entries[:2]:
-        attempt = result_folder.Attempt(
-            batch="r1.2",
-            task=started.task.id,
-            attempt=1,
-            started="2026-01-02T03:04:05Z",
-        )
-        result_folder.begin(results / started.folder, attempt)
-    result_folder.finish(results / "001", result(stored, entries[1]))
-    assert journal.running() == []
-    journal.open(stored)
-    assert journal.running() == ["A"]
-    journal.record("fanned-in", run="r1", round=2)
-    assert journal.running() == []
 
 
 @pytest.mark.parametrize(
