@@ -115,7 +115,7 @@ def _verdict(events: Sequence[Json], outcome: Outcome) -> Verdict:
         kind = event.get("type")
         if kind == "result":
             result = event
-        elif kind in {"tool_use", "tool_result"}:
+        elif kind in ("tool_use", "tool_result"):
             # The last words are those after the last tool.
             summary = ""
         elif kind == "message" and event.get("role") == "assistant":

@@ -1232,6 +1232,7 @@ MAY_SEE = {
     "SSL_CERT_FILE",  # the machine's certificates, where it has its own
     "FANIN_PROMPT",
     "FANIN_REPORT",
+    "FANIN_SLOT",
     "FANIN_TASK",
     "FANIN_ATTEMPT",
     "FANIN_BASE",

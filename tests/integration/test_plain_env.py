@@ -69,7 +69,7 @@ def test_key_among_the_plain_variables_is_refused_before_anything_starts(
     )
     with pytest.raises(
         InvalidInput,
-        match=r"tasks\.yml:3: A: env sets ANTHROPIC_API_KEY, a secret variable of claude",
+        match=r"fanin\.yml:2: env sets ANTHROPIC_API_KEY, a secret variable of claude",
     ):
         project.run()
     assert project.cli("check").returncode == 2

@@ -364,7 +364,7 @@ def test_short_key_is_refused_before_anything_starts(
     monkeypatch.setenv("PATH", stub("claude", tmp_path / "bin", resources))
     monkeypatch.setenv("ANTHROPIC_API_KEY", "1234567")
     project.plan([{"id": "A"}], agent="claude")
-    with pytest.raises(InvalidInput, match="tasks.yml:3: " + SHORT_KEY):
+    with pytest.raises(InvalidInput, match="fanin.yml:2: " + SHORT_KEY):
         project.run()
     assert SHORT_KEY in project.cli("check").stdout
 

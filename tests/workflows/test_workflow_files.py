@@ -1806,7 +1806,14 @@ def test_the_other_jobs_import_their_modules_with_what_they_install(
     jobs_python: Path,
 ) -> None:
     # These need rich, which no job installs.
-    of_terminal = {"terminal", "screen", "shown_text", "live_frame", "run_lines"}
+    of_terminal = {
+        "terminal",
+        "screen",
+        "shown_text",
+        "live_frame",
+        "run_lines",
+        "run_summary",
+    }
     modules = [
         f"runner.{path.parent.name}.{path.stem}"
         for package in ("actions", "issues", "github_api", "fan_in", "ui")
