@@ -1458,7 +1458,7 @@ def test_max_rounds_of_the_settings_file_ends_the_rounds(make: Make) -> None:
     place = make(CHAIN, limits={"max_rounds": 1})
     run = place.round()
     assert run.jobs == {**run.jobs, "merge": "success", "continue": "success"}
-    assert any("max_rounds = 1" in text for text in said(run, "warning"))
+    assert any("max_rounds allows 1 round" in text for text in said(run, "warning"))
     assert place.states() == {"A": "completed", "B": "pending"}
 
 

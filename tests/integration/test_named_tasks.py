@@ -112,4 +112,4 @@ def test_the_last_round_that_completes_everything_ends_with_0(project: Project) 
     project.plan(CHAIN)
     ran = project.cli("run", "--max-rounds", "1")
     assert ran.returncode == 1
-    assert "limits.max_rounds = 1" in ran.stdout
+    assert "limits.max_rounds allows 1 round" in ran.stdout
