@@ -33,11 +33,10 @@ from runner.cli import (
     status,
     work,
 )
-from runner.core.errors import EXIT_DONE, FaninError
+from runner.core.errors import EXIT_DONE, EXIT_INTERRUPTED, FaninError
 
 EXIT_USAGE = 2
 EXIT_ENVIRONMENT = 3
-EXIT_INTERRUPTED = 130
 
 # The sections of `fanin --help`.
 SECTIONS: dict[str, tuple[click.Command, ...]] = {

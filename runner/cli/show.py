@@ -31,16 +31,15 @@ def show(
 ) -> int:
     """Show one task: its state and why, prompt, attempts."""
     from runner.core.reports import TaskReport
-    from runner.local.journal import Journal
     from runner.local.kept_work import kept_work
     from runner.local.run_history import RunHistory
 
     repo, settings = open_project(repo_path, flags)
-    snapshot, views, _ = read_tasks(repo_path, flags)
-    [task] = snapshot.tasks_named([task_id])
-    states = {view.task.id: view.state for view in views}
-    [view] = [view for view in views if view.task.id == task_id]
-    history = RunHistory(Journal(repo.git_dir), settings.plan.path)
+    now = read_tasks(repo, settings)
+    [task] = now.snapshot.tasks_named([task_id])
+    states = {view.task.id: view.state for view in now.views}
+    [view] = [view for view in now.views if view.task.id == task_id]
+    history = RunHistory(now.journal, settings.plan.path)
     report = TaskReport(
         id=task_id,
         title=task.title,
@@ -51,7 +50,7 @@ def show(
         attempt_count=view.record.attempts,
         attempts=tuple(_row(each, history) for each in history.attempts(task_id)),
         kept=tuple(work.row for work in kept_work(repo) if work.is_of(task_id)),
-        commit=repo.landing_commits(snapshot.commit).get(task_id),
+        commit=repo.landing_commits(now.snapshot.commit).get(task_id),
         error=view.record.error,
     )
     if as_json:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
@@ -15,18 +15,23 @@ from runner.cli.context import (
     waiting_message,
 )
 from runner.cli.options import settings_options
-from runner.core.errors import EXIT_DONE, EXIT_TASKS_FAILED, UsageProblem
+from runner.core.errors import (
+    EXIT_DONE,
+    EXIT_INTERRUPTED,
+    EXIT_TASKS_FAILED,
+    UsageProblem,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
-    from runner.config.settings import FlagValue
-    from runner.local.journal import Journal
+    from runner.config.settings import FlagValue, Settings
+    from runner.local.journal import Journal, WaitingWork
     from runner.plan.snapshot import Snapshot
     from runner.plan.view import TaskView
+    from runner.repo.repository import Repository
 
 _WATCH_INTERVAL = 1.0  # seconds
-_EXIT_INTERRUPTED = 130
 _CLEAR = "\x1b[H\x1b[2J"
 
 
@@ -58,8 +63,9 @@ def status(
     if watch:
         return _watch(repo_path, flags, every=every)
     if as_json:
-        snapshot, views, journal = read_tasks(repo_path, flags)
-        _print_json(snapshot, views, journal)
+        now = read_tasks(*open_project(repo_path, flags))
+        _print_json(now)
+        views = now.views
     else:
         views = _print_status(repo_path, flags, every=every)
     if any(view.state in {"failed", "blocked"} for view in views):
@@ -67,35 +73,42 @@ def status(
     return EXIT_DONE
 
 
-def read_tasks(
-    repo_path: str, flags: Mapping[str, FlagValue | None]
-) -> tuple[Snapshot, list[TaskView], Journal]:
+class TasksNow(NamedTuple):
+    """The tasks as they stand, and the finished work that waits: for the branch that
+    work lands on, and for others.
+    """
+
+    snapshot: Snapshot
+    views: list[TaskView]
+    journal: Journal
+    own_work: WaitingWork | None
+    other_work: list[WaitingWork]
+
+
+def read_tasks(repo: Repository, settings: Settings) -> TasksNow:
     """The tasks as they stand now."""
     from runner.local.journal import Journal
     from runner.local.live_state import with_run
     from runner.local.run_history import RunHistory
 
-    repo, settings = open_project(repo_path, flags)
     journal = Journal(repo.git_dir)
     # Before the branch: what lands in between is then completed, as it is.
     plan = settings.plan.path
     past, open_run = RunHistory(journal, plan).latest(), journal.state().run
-    own_work, _ = unlanded_work(repo, settings)
+    own_work, other_work = unlanded_work(repo, settings)
     snapshot = branch_snapshot(repo, settings, own_work.branch if own_work else None)
     views = with_run(task_views(snapshot, settings), past, plan, open_run)
-    return snapshot, views, journal
+    return TasksNow(snapshot, views, journal, own_work, other_work)
 
 
-def _print_json(
-    snapshot: Snapshot, views: Sequence[TaskView], journal: Journal
-) -> None:
+def _print_json(now: TasksNow) -> None:
     from runner.ui import plan_json
 
     requests = [
         request.model_dump(mode="json", exclude={"version", "plan", "progress"})
-        for request in journal.requests.read().values()
+        for request in now.journal.requests.read().values()
     ]
-    click.echo(plan_json.status_report(views, snapshot.graph, requests))
+    click.echo(plan_json.status_report(now.views, now.snapshot.graph, requests))
 
 
 def _print_status(
@@ -104,16 +117,15 @@ def _print_status(
     from runner.ui.terminal import RunConsole, print_views
 
     repo, settings = open_project(repo_path, flags)
-    _, views, journal = read_tasks(repo_path, flags)
-    own_work, other_work = unlanded_work(repo, settings)
-    print_views(RunConsole(), views, every=every)
-    if own_work:
-        click.echo(waiting_message(own_work.branch))
-    for work in other_work:
+    now = read_tasks(repo, settings)
+    print_views(RunConsole(), now.views, every=every)
+    if now.own_work:
+        click.echo(waiting_message(now.own_work.branch))
+    for work in now.other_work:
         click.echo(waiting_message(work.branch, work.target))
-    _print_requests(journal, settings.branch or repo.current_branch())
-    _print_limits(journal)
-    return views
+    _print_requests(now.journal, settings.branch or repo.current_branch())
+    _print_limits(now.journal)
+    return now.views
 
 
 def _watch(
@@ -130,7 +142,7 @@ def _watch(
             _print_status(repo_path, flags, every=every)
             time.sleep(_WATCH_INTERVAL)
     except KeyboardInterrupt:
-        return _EXIT_INTERRUPTED
+        return EXIT_INTERRUPTED
 
 
 def _print_changes(repo_path: str, flags: Mapping[str, FlagValue | None]) -> int:
@@ -141,7 +153,7 @@ def _print_changes(repo_path: str, flags: Mapping[str, FlagValue | None]) -> int
 
     before: dict[str, str] = {}
     while True:
-        _, views, _ = read_tasks(repo_path, flags)
+        views = read_tasks(*open_project(repo_path, flags)).views
         for view in views:
             shown = f"{view.state}: {view.reason}" if view.reason else view.state
             shown = " ".join(visible(shown).split())

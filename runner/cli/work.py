@@ -12,7 +12,7 @@ import click
 from runner.cli import completion
 from runner.cli.context import branch_snapshot, open_project, unlanded_work
 from runner.cli.options import PathOption, settings_options
-from runner.core.errors import EXIT_DONE, UsageProblem
+from runner.core.errors import EXIT_DONE, EXIT_INTERRUPTED, UsageProblem
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 _FOLLOW_INTERVAL = 0.2  # seconds
 _CHUNK = 64 * 2**10  # bytes
-_EXIT_INTERRUPTED = 130
 
 
 _task_argument = click.argument(
@@ -190,7 +189,7 @@ def _follow(path: Path, history: RunHistory, attempt: AttemptView, *, raw: bool)
                 break
             time.sleep(_FOLLOW_INTERVAL)
     except KeyboardInterrupt:
-        return _EXIT_INTERRUPTED
+        return EXIT_INTERRUPTED
     finally:
         if stream is not None:
             stream.close()

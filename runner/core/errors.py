@@ -13,6 +13,7 @@ from typing import NamedTuple
 EXIT_DONE = 0
 EXIT_TASKS_FAILED = 1
 EXIT_LIMIT_REACHED = 4
+EXIT_INTERRUPTED = 130
 
 
 class Problem(NamedTuple):
@@ -104,4 +105,4 @@ class GitStopped(GitFailed):
 class Interrupted(FaninError):
     """The user stopped the run. The next run continues with what has finished."""
 
-    exit_code = 130
+    exit_code = EXIT_INTERRUPTED

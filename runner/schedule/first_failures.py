@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 from runner.core.result import Failure, FailureKind, Result
+from runner.plan.progress import seconds_between
 
 AT_ONCE = 10.0  # seconds; an agent that fails sooner has not worked on its task
 
@@ -30,7 +30,10 @@ class FirstFailures:
         """With a batch of these tasks, whose failures and results these are."""
         if self.is_over:
             return self
-        seconds = {result.task: _seconds(result) for result in results}
+        seconds = {
+            result.task: seconds_between(result.started, result.finished)
+            for result in results
+        }
         messages = {self.message} - {""}
         for task in tasks:
             failure = failed.get(task)
@@ -59,8 +62,3 @@ class FirstFailures:
             f"the first {len(self.tasks)} tasks failed at once and alike: {self.message}; "
             "fix the agent, then  fanin run"
         )
-
-
-def _seconds(result: Result) -> float:
-    started = datetime.fromisoformat(result.started)
-    return (datetime.fromisoformat(result.finished) - started).total_seconds()
