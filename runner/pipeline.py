@@ -420,8 +420,8 @@ def merge_in_quarantine(
         commits=tuple(commits),
         landed=tuple(outcome.entry.task.id for outcome in judgement.merged),
         failed=failed,
-        kept_refs=merge.kept_refs,
-        carried=merge.carried,
+        kept_refs=merge.unlanded.kept_refs,
+        carried=merge.unlanded.carried,
         failed_attempts=failed_attempts,
         earlier_failures=tuple(merge.earlier_failures) if commits else (),
         snapshot=merge.snapshot_with(commits, progress),
@@ -429,7 +429,7 @@ def merge_in_quarantine(
         warnings=tuple(merge.warnings),
         tree_warnings=tuple(merge.tree_warnings),
     )
-    return fan_in, merge.commits_by_ref
+    return fan_in, merge.unlanded.commits_by_ref
 
 
 def replay(
@@ -538,13 +538,13 @@ def hold_batch(
         judgement = merge.judge(candidates, send_back)
         failed = merge.keep_work({**refused, **judgement.failed})
         commit, progress = merge.hold_commit(judgement.merged, failed, held_branch)
-        kept = merge.commits_by_ref.values()
+        kept = merge.unlanded.commits_by_ref.values()
         quarantine.adopt([commit, *kept], [head, manifest.base])
     hold = FanIn(
         head,
         commits=(commit,),
         failed=failed,
-        carried=merge.carried,
+        carried=merge.unlanded.carried,
         snapshot=merge.snapshot_with([commit], progress),
         results=merge.read_results,
     )

@@ -17,23 +17,18 @@ from runner.core.errors import EnvironmentBroken, FaninError, VerdictOutdated
 from runner.core.manifest import BatchEntry, Manifest
 from runner.core.plurals import some_of
 from runner.core.result import (
-    CARRIED_ON,
-    REFUSED,
     Failure,
     FailureKind,
-    KeptWork,
     Result,
     Verdict,
 )
 from runner.core.result_folder import Reading
 from runner.core.task import Status, Task
-from runner.fan_in import kept_refs
 from runner.fan_in.change_review import ChangeReview
 from runner.fan_in.commit_message import (
     LandedTask,
     commit_message,
     hold_message,
-    kept_message,
 )
 from runner.fan_in.culprits import culprits
 from runner.fan_in.folder_moves import left_behind
@@ -48,6 +43,7 @@ from runner.fan_in.inputs import (
     VerifyStep,
 )
 from runner.fan_in.union import Candidate, MergeOutcome, unite
+from runner.fan_in.unlanded_results import UnlandedResults
 from runner.plan import progress
 from runner.plan.changes import FailedAttempt, unrecorded_failures
 from runner.plan.progress import Progress
@@ -58,7 +54,6 @@ from runner.repo.quarantine import Quarantine
 from runner.repo.repository import Repository
 
 _MAX_NAMED = 5  # tasks in one message
-_WORKFLOWS = ".github/workflows/"
 
 # The changed paths of a task go into the progress file and from there into prompts.
 _MAX_CHANGED_PATHS = 20
@@ -114,19 +109,6 @@ class Judgement:
     failed: Mapping[str, Failure]
 
 
-@dataclass(frozen=True)
-class KeptResult:
-    """The commit with the work of an attempt that did not land, or not all of it, and
-    the ref that keeps it. `next` is what the next attempt starts from, kept by
-    `next_ref`, None if no attempt does.
-    """
-
-    commit: str
-    ref: str
-    next: KeptWork | None = None
-    next_ref: str = ""
-
-
 class BatchMerge:
     """The fan-in of one batch in one quarantine."""
 
@@ -156,7 +138,6 @@ class BatchMerge:
         # task id → its result's tree, as far as the policy accepted it
         self._admitted: dict[str, str] = {}
         self._verify_steps = 0
-        self.kept: dict[str, KeptResult] = {}  # task id → its work that did not land
         self.base_tree = repo.tree(results.manifest.base)
         self.head_tree = quarantine.tree(snapshot.commit)
         self._packs = PackImporter(
@@ -169,6 +150,9 @@ class BatchMerge:
             self.base_tree,
             self.head_tree,
             self._packs.changes,
+        )
+        self.unlanded = UnlandedResults(
+            quarantine, results, self.snapshot, self._review, self._packs
         )
 
     @cached_property
@@ -610,26 +594,17 @@ class BatchMerge:
         """Whether a later commit is to record the batch's failed attempts."""
         return self.results.defers_failures and not merged
 
+    def keep_work(self, failed: Mapping[str, Failure]) -> dict[str, Failure]:
+        """`UnlandedResults.keep` for the batch."""
+        return self.unlanded.keep(
+            self.readings, failed, self._admitted, self._trees_without.keys()
+        )
+
     def failed_attempts(
         self, failures: Mapping[str, Failure]
     ) -> tuple[FailedAttempt, ...]:
         """The failed attempts that count."""
-        return tuple(
-            self._failed_attempt(task_id, failure)
-            for task_id, failure in failures.items()
-            if failure.counted  # else its task may not be in the plan any more
-        )
-
-    def _failed_attempt(self, task_id: str, failure: Failure) -> FailedAttempt:
-        reading = self._readings_by_task[task_id]
-        return FailedAttempt(
-            task=task_id,
-            attempt=reading.entry.attempt,
-            failure=failure,
-            result=reading.result,
-            kept=self._work_for_next(task_id, failure),
-            from_work=reading.entry.start is not None,
-        )
+        return self.unlanded.failed_attempts(self._readings_by_task, failures)
 
     def _commit_groups(
         self, merged: Sequence[MergeOutcome], *, record_failures: bool
@@ -669,16 +644,6 @@ class BatchMerge:
         for attempt in self.failed_attempts(failures):
             recorded = attempt.applied_to(recorded, self._task(attempt.task))
         return recorded
-
-    def _work_for_next(self, task_id: str, failure: Failure) -> KeptWork | None:
-        """The work that the task's next attempt may start from."""
-        kept = self.kept.get(task_id)
-        if kept is not None and failure.kind in CARRIED_ON:
-            return kept.next
-        if failure.kind in REFUSED:
-            return None
-        # The attempt left nothing to go on with: what it started from is still there.
-        return self.snapshot.progress.record(self._task(task_id)).kept
 
     def _with_run(
         self,
@@ -744,103 +709,6 @@ class BatchMerge:
         return replace(
             self.snapshot, commit=commits[-1], progress=recorded, recorded=None
         )
-
-    # -- work that does not land --
-
-    def keep_work(self, failed: Mapping[str, Failure]) -> dict[str, Failure]:
-        """Make a commit with the work of each failed attempt, and of each of which a
-        part was left out, because the work is paid for.
-
-        Returns the failures, which say why no attempt goes on with work where that is
-        so. Work with a secret in it is not kept: these refs are pushed.
-        """
-        failures = dict(failed)
-        for reading in self.readings:
-            entry, result = reading.entry, reading.result
-            task_id = entry.task.id
-            is_whole = task_id not in failed and task_id not in self._trees_without
-            if is_whole or result is None or result.tree is None:
-                continue
-            if not self._packs.has_tree(result.tree) or self._has_secret(result.tree):
-                continue
-            text = kept_message(entry, failed.get(task_id))
-            commit = self._commit(result.tree, text, self.manifest.base)
-            kept = KeptResult(commit, kept_refs.name(self.manifest, entry))
-            self.kept[task_id] = kept
-            failure = failed.get(task_id)
-            if failure is not None and self._may_carry(entry, failure):
-                self.kept[task_id], failures[task_id] = self._carried(
-                    entry, result, failure, kept, text
-                )
-        return failures
-
-    def _may_carry(self, entry: BatchEntry, failure: Failure) -> bool:
-        return failure.kind in CARRIED_ON and entry.retry_from == "work"
-
-    def _carried(
-        self,
-        entry: BatchEntry,
-        result: Result,
-        failure: Failure,
-        kept: KeptResult,
-        text: str,
-    ) -> tuple[KeptResult, Failure]:
-        """The kept work with what the next attempt starts from; or without that, and the
-        failure that says why.
-        """
-        tree = self._admitted.get(entry.task.id)
-        if tree is None:
-            judged = self._review.judge(entry.task, result)
-            if judged.refusal is not None:
-                return kept, _from_base(failure, judged.refusal.message)
-            tree = judged.tree
-        workflow = self._workflow_in(tree) if self.results.pushes_kept else None
-        if workflow is not None:
-            reason = f"{workflow} is a workflow, which no kept work is pushed with"
-            return kept, _from_base(failure, reason)
-        commit, ref = kept.commit, kept.ref
-        if tree != result.tree:
-            commit, ref = self._commit(tree, text, self.manifest.base), f"{ref}-allowed"
-        work = KeptWork(
-            commit=commit, attempt=entry.attempt, request=entry.task.request_digest
-        )
-        return replace(kept, next=work, next_ref=ref), failure
-
-    def _workflow_in(self, tree: str) -> str | None:
-        """The first changed workflow. GitHub takes one from no token that job merge has
-        by default.
-        """
-        for path in self.quarantine.changed_paths(self.base_tree, tree):
-            if path.casefold().startswith(_WORKFLOWS):
-                return path
-        return None
-
-    @property
-    def kept_refs(self) -> dict[str, str]:
-        """Task id → the ref that keeps its work."""
-        return {task_id: kept.ref for task_id, kept in self.kept.items()}
-
-    @property
-    def carried(self) -> dict[str, str]:
-        """Ref → commit of the work that next attempts start from."""
-        carried = {}
-        for kept in self.kept.values():
-            if kept.next is not None:
-                carried[kept.next_ref] = kept.next.commit
-        return carried
-
-    @property
-    def commits_by_ref(self) -> dict[str, str]:
-        """All refs to set → their commits."""
-        whole = {kept.ref: kept.commit for kept in self.kept.values()}
-        return whole | self.carried
-
-    def _has_secret(self, tree: str) -> bool:
-        secrets = self.results.secrets
-        if not secrets:
-            return False
-        changes = self._review.changes_to(tree)
-        return self.quarantine.first_secret(changes, secrets) is not None
 
     # -- helpers --
 
@@ -929,11 +797,3 @@ def _blame(
         "(the branch is red without this work too: fix the branch or the command)"
     )
     return failure.model_copy(update={"kind": FailureKind.BASE_RED, "message": message})
-
-
-def _from_base(failure: Failure, reason: str) -> Failure:
-    """The failure, with the reason why the next attempt starts from the base."""
-    first, *rest = failure.message.splitlines() or [""]
-    sentence = f"the next attempt starts without this work: {reason}"
-    message = "\n".join([first, sentence, *rest])
-    return failure.model_copy(update={"message": message})
