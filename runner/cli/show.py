@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from runner.local.run_history import RunHistory
 
 
+_MAX_LOG_LINES = 10  # of the end of a failure
+
+
 @click.command()
 @click.argument("task_id", metavar="ID", shell_complete=completion.task_ids)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for tools.")
@@ -98,9 +101,10 @@ def _lines(report: TaskReport) -> Iterator[str]:
         yield f"kept work of attempt {work.attempt}:"
         yield f"  look:  {work.look}"
         yield f"  take:  {work.take}"
-    yield "prompt:"
-    for line in report.prompt.splitlines():
-        yield f"  {line}"
+    if report.prompt:
+        yield "prompt:"
+        for line in report.prompt.splitlines():
+            yield f"  {line}"
 
 
 def _attempt_lines(row: AttemptRow) -> Iterator[str]:
@@ -114,6 +118,9 @@ def _attempt_lines(row: AttemptRow) -> Iterator[str]:
     yield ", ".join(part for part in parts if part)
     if row.failure is not None:
         yield f"  failure ({row.failure.kind}): {row.failure.message}"
+        # What a verify command has printed is in no other log.
+        for line in row.failure.log_tail.splitlines()[-_MAX_LOG_LINES:]:
+            yield f"    │ {line}"
     if row.log is not None:
         yield f"  log: {row.log}"
 

@@ -33,7 +33,7 @@ def ended(project: Project) -> Project:
             {
                 "id": "C",
                 "agent": {"command": [sys.executable, "-c", _HOSTILE]},
-                "verify": "false",
+                "verify": "echo wrong; false",
             },
             {"id": "D", "depends_on": ["C"], "do": ["write d: d"]},
         ],
@@ -73,6 +73,7 @@ def test_show_tells_everything_of_a_task(ended: Project) -> None:
     assert [work["ref"] for work in report["kept"]] == [attempt["kept"]]
     shown = ended.cli("show", "C").stdout
     assert "attempt 1: failed" in shown
+    assert "\n    │ wrong\n" in shown
     assert f"log: {attempt['log']}" in shown
     assert "\x1b" not in shown
     landed = ended.cli("show", "A").stdout
