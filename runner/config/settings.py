@@ -26,6 +26,7 @@ from runner.core import plan_paths, yaml_document
 from runner.core.documents import Duration, Size, TaskId, UserDocument
 from runner.core.errors import InvalidInput, Problem
 from runner.core.manifest import Limits
+from runner.core.plurals import pluralize
 from runner.core.task import (
     ISSUES_PROGRESS,
     AgentSettings,
@@ -473,18 +474,20 @@ def describe(settings: Settings) -> Sequence[str]:
     """The settings that shape a run, each in a few words."""
     agent = "no default agent: add  agent: claude  to fanin.yml"
     if settings.agent is not None:
-        names = [each.name for each in settings.agent.each]
+        names = [posixpath.basename(each.name) for each in settings.agent.each]
         agent = f"agent {', then '.join(names)}"
     slots = "one at a time"
     if settings.slots > 1:
         slots = f"{settings.slots} at a time"
-    return [
+    texts = [
         f"plan {settings.plan.path}",
         agent,
         slots,
-        f"{settings.max_attempts} attempts",
-        f"commits {settings.commit_strategy}",
+        pluralize(settings.max_attempts, "attempt"),
     ]
+    if settings.commit_strategy == "individual":
+        texts.append("a commit for each task")
+    return texts
 
 
 def read_settings_file(folder: str | os.PathLike[str]) -> str | None:

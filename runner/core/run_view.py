@@ -70,7 +70,9 @@ _OPEN = {"ready", "pending", "in_progress"}
 class AttemptView:
     """One attempt of a task. Times are seconds since 1970, None if they are unknown.
 
-    `phase` is what it is doing while it runs, `usage` the agent's own report. `kept` is
+    `phase` is what it is doing while it runs, `usage` the agent's own report.
+    `own_failure` is how the attempt itself failed, `failure` also how its work was
+    refused later. `kept` is
     the ref that keeps work which did not land, `commit` the one on the branch that has
     what did. `slot`, `log` and `final` are those of the events.
     """
@@ -86,6 +88,7 @@ class AttemptView:
     seconds: float | None = None
     last_line: str = ""
     usage: Usage = field(default_factory=Usage)
+    own_failure: Failure | None = None
     failure: Failure | None = None
     kept: str | None = None
     commit: str | None = None
@@ -346,7 +349,7 @@ class RunView:
         self._name(attempt, event.title)
         self.running.pop((event.batch, event.task), None)
         attempt.seconds, attempt.usage = event.seconds, event.usage
-        attempt.failure = event.failure
+        attempt.own_failure = attempt.failure = event.failure
         attempt.state = _state_after(event.failure)
         attempt.agent = event.agent or attempt.agent
         attempt.slot, attempt.log = event.slot, event.log

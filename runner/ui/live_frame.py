@@ -16,7 +16,7 @@ from runner.core.run_view import (
     VerifyView,
 )
 from runner.ui.attempt_text import cost
-from runner.ui.shown_text import Line, Span, one_line, padded
+from runner.ui.shown_text import Line, Span, fitted, one_line, padded
 
 _MAX_ID = 20  # columns
 _MAX_IDS = 3  # that a line names
@@ -25,6 +25,7 @@ _BAR = 24  # columns
 _OTHER_ROWS = 5
 _WIDE = 120  # columns, from which on titles have room beside the last line
 _TITLE = 32  # columns
+_AGENT = 30  # columns
 
 
 def frame(view: RunView, width: int, height: int, now: float) -> list[Line]:
@@ -56,7 +57,7 @@ def frame(view: RunView, width: int, height: int, now: float) -> list[Line]:
 def _header(view: RunView) -> Line:
     start = view.start
     assert start is not None
-    parts = [f"{start.plan} → {start.branch}", start.agent]
+    parts = [f"{start.plan} → {start.branch}", _agent(start.agent)]
     if start.max_concurrent > 1:
         parts.append(f"{start.max_concurrent} at a time")
     if start.limits.max_cost_usd is not None:
@@ -65,6 +66,12 @@ def _header(view: RunView) -> Line:
         parts.append(f"{pluralize(start.limits.max_attempts, 'attempt')} each")
     text = " · ".join(part for part in parts if part)
     return Line.of(Span(f"── {one_line(text)}", "dim"))
+
+
+def _agent(label: str) -> str:
+    """The agent in a few words: of a command's paths, the names of the files."""
+    words = [word.rstrip("/").rpartition("/")[2] for word in one_line(label).split()]
+    return fitted(" ".join(words), _AGENT)
 
 
 def _progress(view: RunView, now: float) -> list[Line]:

@@ -77,7 +77,7 @@ def event_lines(event: RunEvent, view: RunView) -> EventLines:
         case AttemptEnded():
             return _attempt_ended(event)
         case ResultRefused():
-            return _refused(event)
+            return _refused(event, view)
     return _lines_of_run(event, view)
 
 
@@ -193,10 +193,10 @@ def _step(event: VerifyEvent) -> str:
     return " once more" if event.repeated else ""
 
 
-def _refused(event: ResultRefused) -> EventLines:
+def _refused(event: ResultRefused, view: RunView) -> EventLines:
     task, failure = one_line(event.task), event.failure
     kept = f"its work is kept at {one_line(event.kept or '')}"
-    if failure.kind in _SHOWN_AT_MERGE:
+    if failure.kind in _SHOWN_AT_MERGE and not _failed_by_itself(event, view):
         first, *more = _reason(failure)
         suffix = Span(f"  {kept}", "dim") if event.kept else ""
         line = Line.of("  ", Span("✘", "red"), f" {task} not merged: {first}", suffix)
@@ -208,6 +208,15 @@ def _refused(event: ResultRefused) -> EventLines:
     if failure.kind is FailureKind.INTERRUPTED:
         mark = Span("■", "yellow")
     return EventLines((Line.of("  ", mark, f" {task}: {kept}"),), Verbosity.QUIET)
+
+
+def _failed_by_itself(event: ResultRefused, view: RunView) -> bool:
+    """Whether the end of the attempt has given the reason already."""
+    for attempt in view.tasks[event.task].attempts:
+        if (attempt.batch, attempt.attempt) == (event.batch, event.attempt):
+            own = attempt.own_failure
+            return own is not None and own.kind is event.failure.kind
+    return False
 
 
 def _landed(event: CommitLanded, view: RunView) -> EventLines:

@@ -434,19 +434,19 @@ def test_ordinary_work_is_not_protected(path: str) -> None:
 
 def test_the_settings_of_a_run_are_described_in_a_few_words() -> None:
     lines = describe(
-        load({"agent_command": "robot -x", "parallel": True}, {}, "max_concurrent: 5")
+        load(
+            {"agent_command": "/usr/bin/robot -x", "parallel": True},
+            {},
+            "max_concurrent: 5",
+        )
     )
-    assert lines == [
-        "plan tasks.yml",
-        "agent robot",
-        "5 at a time",
-        "3 attempts",
-        "commits batch",
-    ]
+    assert lines == ["plan tasks.yml", "agent robot", "5 at a time", "3 attempts"]
     assert describe(Settings())[1:3] == [
         "no default agent: add  agent: claude  to fanin.yml",
         "one at a time",
     ]
+    single = Settings(max_attempts=1, commit_strategy="individual")
+    assert describe(single)[3:] == ["1 attempt", "a commit for each task"]
 
 
 def test_the_file_is_optional(

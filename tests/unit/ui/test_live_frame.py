@@ -96,6 +96,16 @@ def test_the_header_names_plan_branch_agent_and_limits() -> None:
     )
 
 
+def test_the_header_has_room_for_the_limits_beside_a_long_command() -> None:
+    view = run(1, max_concurrent=8)
+    assert view.start is not None
+    label = "/opt/tools/bin/python3 /home/me/src/agents/agent.py --model large --fast"
+    view.start = view.start.model_copy(update={"agent": label})
+    assert shown(view)[0] == (
+        "── tasks.yml → main · python3 agent.py --model larg… · 8 at a time"
+    )
+
+
 def test_the_bar_and_its_words_say_how_far_the_run_is() -> None:
     view = run(
         6,

@@ -269,6 +269,17 @@ def test_what_says_nothing_new_has_no_line(event: RunEvent) -> None:
     assert shown(event) == []
 
 
+def test_a_reason_that_ended_the_attempt_is_not_given_again_when_its_work_is_refused() -> (
+    None
+):
+    red = Failure(kind=FailureKind.VERIFY, message="verify is red")
+    lines = shown(ended(red), refused(FailureKind.VERIFY, "verify is red", "ref"))
+    assert lines == ["  ✘ A  verify is red  1.2 s", "  ✘ A: its work is kept at ref"]
+    # Another attempt's reason is another one.
+    lines = shown(ended(red, attempt=2), refused(FailureKind.VERIFY, "no", "ref"))
+    assert lines[1] == "  ✘ A not merged: no  its work is kept at ref"
+
+
 def test_lines_without_a_terminal_have_the_time_of_their_event() -> None:
     note = Note(message="it happened", time="2026-01-02T03:04:05.678Z")
     there = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC).astimezone()
