@@ -1,0 +1,375 @@
+"""`python docs/screens.py [FOLDER]`: make the screens of docs/watching.md anew.
+
+Runs the plan of `fanin demo`, and one with a task that fails, with scripted agents in a
+pseudo-terminal. What a terminal of 80x24 then shows is written to FOLDER (default:
+docs/screens) as text and as a picture. Only the path of the repository is replaced.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import pty
+import re
+import struct
+import subprocess
+import sys
+import tempfile
+import termios
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyte
+from pyte.screens import Char
+
+from runner.cli.demo.repository import make_repository
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+COLUMNS, ROWS = 80, 24
+SHOWN_PATH = "/home/me/shop"
+# Rows that the emulator keeps, so that what scrolls off the terminal is shown too.
+_KEPT_ROWS = 200
+_TASKS = [
+    {
+        "id": "prices",
+        "title": "Read the price list",
+        "prompt": "Read prices.csv into a table by product.",
+        "files": ["shop/prices.py"],
+        "estimate": "20m",
+    },
+    {
+        "id": "rounding",
+        "title": "Round to whole cents",
+        "prompt": "Round prices half up: 2.675 becomes 2.68.",
+        "files": ["shop/rounding.py"],
+        "verify": "python3 check.py",
+        "estimate": "10m",
+    },
+    {
+        "id": "stock",
+        "title": "Count the stock",
+        "files": ["shop/stock.py"],
+        "estimate": "15m",
+    },
+    {
+        "id": "cart",
+        "title": "Show prices in the cart",
+        "files": ["shop/cart.py"],
+        "depends_on": ["prices", "rounding"],
+        "estimate": "30m",
+    },
+    {
+        "id": "receipt",
+        "title": "Print a receipt",
+        "files": ["shop/receipt.py"],
+        "depends_on": ["cart"],
+        "estimate": "10m",
+    },
+]
+_SETTINGS = {
+    "agent": {"command": ["python3", "agent.py"]},
+    "parallel": True,
+    "max_attempts": 1,
+}
+_CHECK = """\
+import sys
+from shop.rounding import rounded
+
+for price, expected in ((1.25, "1.25"), (2.675, "2.68")):
+    if rounded(price) != expected:
+        sys.exit(f"FAIL: rounded({price}) is {rounded(price)}, expected {expected}")
+"""
+_AGENT = '''\
+"""A scripted agent: says what it does, and writes a file."""
+import os
+import time
+from pathlib import Path
+
+task = os.environ["FANIN_TASK"]
+path = Path(f"shop/{task}.py")
+text = f"# {task}\\n"
+print("reading the code of the shop")
+if task == "rounding":
+    print("Python rounds when it formats: two digits are enough here")
+    text = 'def rounded(price):\\n    return f"{price:.2f}"\\n'
+time.sleep(0.2)
+path.parent.mkdir(exist_ok=True)
+path.write_text(text)
+print(f"wrote {path}")
+'''
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a terminal shows: rows of cells, without the empty ones at the end."""
+
+    rows: Sequence[Sequence[Char]]
+
+    @property
+    def text(self) -> str:
+        lines = ["".join(cell.data for cell in row).rstrip() for row in self.rows]
+        return "\n".join(lines) + "\n"
+
+
+class _Emulator(pyte.Screen):
+    """A screen that knows faint text: it is grey here, as in most terminals."""
+
+    def select_graphic_rendition(self, *attributes: int) -> None:
+        super().select_graphic_rendition(
+            *[90 if attribute == 2 else attribute for attribute in attributes]
+        )
+
+
+class Terminal:
+    """A terminal that a command writes to."""
+
+    def __init__(self, columns: int = COLUMNS) -> None:
+        self._screen = _Emulator(columns, _KEPT_ROWS)
+        self._screen.set_mode(pyte.modes.LNM)
+        self._stream = pyte.ByteStream(self._screen)
+
+    def write(self, data: bytes) -> None:
+        self._stream.feed(data)
+
+    def shown(self) -> Shown:
+        cells = self._screen.buffer
+        rows = [
+            [cells[y][x] for x in range(self._screen.columns)]
+            for y in range(_KEPT_ROWS)
+        ]
+        while rows and not any(cell.data.strip() for cell in rows[-1]):
+            rows.pop()
+        return Shown(rows)
+
+
+def run_fanin(
+    root: Path,
+    arguments: str,
+    until: Callable[[str], bool] | None = None,
+    size: tuple[int, int] = (COLUMNS, ROWS),
+) -> Shown:
+    """What a terminal shows once `fanin ARGUMENTS` has ended in the folder `root`.
+
+    With `until`, what it shows at the first moment at which that is true of its text;
+    ValueError if there was none.
+    """
+    terminal = Terminal(size[0])
+    terminal.write(f"\x1b[1m$\x1b[0m fanin {arguments}\n".encode())
+    reached: Shown | None = None
+    written = bytearray()
+    for data in _output(
+        [sys.executable, "-m", "runner", *arguments.split()], root, size
+    ):
+        written += data
+        if until is not None and reached is None:
+            terminal.write(data)
+            now = terminal.shown()
+            reached = now if until(now.text) else None
+    if until is not None:
+        if reached is None:
+            raise ValueError(f"fanin {arguments} never showed what was waited for")
+        return reached
+    # As a whole: a path may be torn between two pieces.
+    terminal.write(bytes(written).replace(str(root).encode(), SHOWN_PATH.encode()))
+    return terminal.shown()
+
+
+def _output(argv: list[str], root: Path, size: tuple[int, int]) -> Iterator[bytes]:
+    """What a program writes to a terminal of its own, piece by piece."""
+    ours, theirs = pty.openpty()
+    columns, rows = size
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+    process = subprocess.Popen(
+        argv,
+        cwd=root,
+        env=_environment(root),
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    try:
+        while data := os.read(ours, 2**16):
+            yield data
+    except OSError:  # the other side is closed
+        pass
+    finally:
+        os.close(ours)
+        process.wait()
+
+
+def _environment(root: Path) -> Mapping[str, str]:
+    """Without the settings of the person who runs this."""
+    programs = [str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]
+    return {
+        "PATH": os.pathsep.join(programs),
+        "PYTHONPATH": str(Path(__file__).parents[1]),
+        "HOME": str(root.parent),
+        "TERM": "xterm-256color",
+        "LANG": "C.UTF-8",
+        "TZ": "UTC",
+        "PAGER": "cat",
+    }
+
+
+def make_shop(folder: Path) -> Path:
+    """A repository with a plan of which one task fails; its path."""
+    root = folder / "shop"
+    root.mkdir()
+    files = {
+        "tasks.yml": json.dumps({"version": 1, "tasks": _TASKS}, indent=1),
+        "fanin.yml": json.dumps(_SETTINGS),
+        "agent.py": _AGENT,
+        "check.py": _CHECK,
+        ".gitignore": "__pycache__/\n",
+    }
+    for name, text in files.items():
+        (root / name).write_text(text, encoding="utf-8")
+    for command in (
+        ["init", "-q", "-b", "main"],
+        ["config", "user.name", "Fanin"],
+        ["config", "user.email", "fanin@example.com"],
+        ["add", "-A"],
+        ["commit", "-q", "-m", "A plan"],
+    ):
+        subprocess.run(
+            ["git", *command],
+            cwd=root,
+            env={**_environment(root), "GIT_CONFIG_NOSYSTEM": "1"},
+            check=True,
+        )
+    return root
+
+
+# What is run in the shop, in this order; name of the screen → arguments.
+SHOP = {
+    "simulate": "simulate -j 3",
+    "failure": "run",
+    "status": "status",
+    "show": "show rounding",
+    "log": "log rounding",
+    "diff": "diff rounding",
+    "kept": "kept",
+}
+
+
+def is_in_the_middle(text: str) -> bool:
+    """Whether the demo has landed something, and three agents are at work."""
+    return "2/6 landed" in text and len(re.findall(r"▶.* working ", text)) == 3
+
+
+def comparable(text: str, columns: int = COLUMNS) -> list[str]:
+    """The lines of a screen in an order of their own, without what differs from run to
+    run: times, commits, names of runs.
+    """
+    lines = []
+    joined = ""
+    for line in text.splitlines():
+        joined += line
+        # The terminal has broken a line that fills its width.
+        if len(line) < columns:
+            lines.append(joined)
+            joined = ""
+    lines.append(joined)
+    return sorted(_without_times(line) for line in lines)
+
+
+def _without_times(line: str) -> str:
+    line = re.sub(r"a1-[0-9]{8}-[0-9]{6}-[0-9a-f]+", "RUN", line)
+    line = re.sub(r"[0-9]{8}-[0-9]{6}-[0-9a-f]+", "RUN", line)
+    line = re.sub(r"\b(?=[a-f]*[0-9])[0-9a-f]{7,40}\b", "COMMIT", line)
+    line = re.sub(r"[0-9.]+ (s|seconds?)( ago)?(?![a-z])", "TIME", line)
+    return " ".join(line.split())
+
+
+def screens() -> Iterator[tuple[str, Shown]]:
+    """Every screen with its name."""
+    with tempfile.TemporaryDirectory(prefix="fanin-screens-") as folder:
+        demo = make_repository(Path(folder))
+        yield "live", run_fanin(demo, "run", is_in_the_middle)
+        root = make_shop(Path(folder))
+        for name, arguments in SHOP.items():
+            yield name, run_fanin(root, arguments)
+
+
+_FONT = "DejaVuSansMono.ttf"
+_FONT_SIZE, _MARGIN = 22, 18
+_BACKGROUND, _FOREGROUND = "#0d1117", "#d0d7de"
+_COLOURS = {
+    "black": "#484f58",
+    "red": "#ff7b72",
+    "green": "#3fb950",
+    "brown": "#d29922",
+    "blue": "#58a6ff",
+    "magenta": "#bc8cff",
+    "cyan": "#39c5cf",
+    "white": "#d0d7de",
+    "brightblack": "#8b949e",
+}
+
+
+def write_picture(shown: Shown, path: Path) -> None:
+    """Draw the screen and write it as PNG. OSError if the font is not installed."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    try:
+        plain = ImageFont.truetype(_FONT, _FONT_SIZE)
+        bold = ImageFont.truetype(_FONT.replace(".", "-Bold."), _FONT_SIZE)
+    except OSError:
+        raise OSError(f"no font {_FONT}: apt-get install fonts-dejavu-core") from None
+    width, height = round(plain.getlength("x")), round(_FONT_SIZE * 1.25)
+    size = (
+        len(shown.rows[0]) * width + 2 * _MARGIN,
+        len(shown.rows) * height + 2 * _MARGIN,
+    )
+    image = Image.new("RGB", size, _BACKGROUND)
+    draw = ImageDraw.Draw(image)
+    for y, row in enumerate(shown.rows):
+        for x, cell in enumerate(row):
+            if not cell.data.strip():
+                continue
+            draw.text(
+                (_MARGIN + x * width, _MARGIN + y * height),
+                cell.data,
+                fill=_COLOURS.get(cell.fg, _FOREGROUND),
+                font=bold if cell.bold else plain,
+            )
+    # Few colours make a small file.
+    image.quantize(palette=_palette(), dither=Image.Dither.NONE).save(
+        path, optimize=True
+    )
+
+
+def _palette() -> Image:
+    """A palette of every colour in a few steps from the background's."""
+    from PIL import Image, ImageColor
+
+    background = ImageColor.getrgb(_BACKGROUND)
+    steps: list[int] = []
+    for name in sorted({*_COLOURS.values(), _FOREGROUND}):
+        colour = ImageColor.getrgb(name)
+        for step in range(7):
+            for low, high in zip(background, colour, strict=True):
+                steps.append(low + (high - low) * step // 6)
+    palette = Image.new("P", (1, 1))
+    palette.putpalette(steps)
+    return palette
+
+
+def main() -> None:
+    folder = Path(__file__).parent / "screens"
+    if len(sys.argv) > 1:
+        folder = Path(sys.argv[1])
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, shown in screens():
+        (folder / f"{name}.txt").write_text(shown.text, encoding="utf-8")
+        write_picture(shown, folder / f"{name}.png")
+
+
+if __name__ == "__main__":
+    main()
