@@ -23,6 +23,7 @@ from runner.core.event_lines import read_events
 from runner.local.journal import Journal
 from runner.repo.repository import Repository
 from tests.support.crashes import Died, die_after
+from tests.support.own_sleep import own_seconds, sleeps
 from tests.support.project import Project, Quiet
 
 
@@ -81,7 +82,7 @@ def end(child: subprocess.Popen[str]) -> str:
 def test_ctrl_c_ends_the_agents_lands_what_had_finished_and_exits_130(
     project: Project,
 ) -> None:
-    seconds = f"4545.{os.getpid()}"  # no other test's
+    seconds = own_seconds()
     project.plan(
         [
             {"id": "A", "do": ["write a: a"]},
@@ -98,12 +99,7 @@ def test_ctrl_c_ends_the_agents_lands_what_had_finished_and_exits_130(
     # an interrupted attempt is not counted
     assert project.states() == {"A": "completed", "B": "pending"}
     assert (project.root / "a").exists()
-    assert (
-        subprocess.run(
-            ["pgrep", "-f", f"sleep {seconds}"], capture_output=True, check=False
-        ).returncode
-        == 1
-    )
+    assert not sleeps(seconds)
     assert project.git("status", "--porcelain") == ""
 
 
@@ -136,8 +132,12 @@ def _own_terminal() -> None:
 
 
 def test_kill_9_then_a_new_run_lands_what_had_finished_without_running_it_again(
-    project: Project,
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    scratch = tmp_path / "tmp"
+    scratch.mkdir()
+    monkeypatch.setenv("TMPDIR", str(scratch))
+    monkeypatch.setattr("tempfile.tempdir", str(scratch))
     project.plan(
         [
             {"id": "A", "do": ["write a: a"]},
@@ -162,9 +162,7 @@ def test_kill_9_then_a_new_run_lands_what_had_finished_without_running_it_again(
     # the attempt that died with the machine counts
     assert project.records()["B"]["attempts"] == 2
     assert any("did not end" in note for note in seen.notes)
-    assert not list(Path("/tmp").glob("fanin-*/*/checkout")) or all(
-        project.root.name not in str(path) for path in Path("/tmp").glob("fanin-*")
-    )
+    assert list(scratch.iterdir()) == []
 
 
 @pytest.mark.parametrize("event", ["landing", "batch"])

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
 from collections.abc import Callable
 
 import pytest
 
 from tests.integration.test_crash import began, results, wait_until
 from tests.support.at_terminal import RunAtTerminal
+from tests.support.own_sleep import own_seconds, sleeps
 from tests.support.project import Project
 
 BOTH_SCHEDULES = pytest.mark.parametrize("schedule", ["batch", "rolling"])
@@ -73,7 +72,7 @@ def test_twice_ends_the_agents_at_no_cost_of_an_attempt(
 def test_thrice_ends_at_once_and_leaves_nothing_behind(
     project: Project, schedule: str
 ) -> None:
-    seconds = f"4646.{os.getpid()}{len(schedule)}"  # no other test's
+    seconds = own_seconds()
     tasks = [{"id": task, "do": [f"daemon {seconds}", "stubborn"]} for task in "AB"]
     project.plan(tasks, schedule=schedule)
     with RunAtTerminal(project) as run:
@@ -88,10 +87,7 @@ def test_thrice_ends_at_once_and_leaves_nothing_behind(
         "fanin: interrupted; finished work is kept. Continue with  fanin run" in output
     )
     assert "2 ready\ncost: " in output
-    left = subprocess.run(
-        ["pgrep", "-f", f"sleep {seconds}"], capture_output=True, check=False
-    )
-    assert left.returncode == 1
+    assert not sleeps(seconds)
 
 
 @BOTH_SCHEDULES

@@ -14,6 +14,7 @@ import pytest
 from runner.attempt import workspace
 from runner.repo.origin import origin_of
 from tests.support.git_calls import recorded_git_calls
+from tests.support.own_sleep import own_seconds, sleeps
 from tests.support.project import Project, Quiet
 
 
@@ -184,31 +185,21 @@ def test_time_limit_ends_an_agent_that_ignores_sigterm_and_its_daemons(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("runner.agents.process.GRACE", 0.2)
-    marker = f"4242.{os.getpid()}"  # no other test's
-    record = only(project, f"daemon {marker}", "stubborn", timeout=1)
+    seconds = own_seconds()
+    record = only(project, f"daemon {seconds}", "stubborn", timeout=1)
     assert record["error"]["kind"] == "timeout"  # type: ignore[index]
-    assert (
-        subprocess.run(
-            ["pgrep", "-f", f"sleep {marker}"], capture_output=True, check=False
-        ).returncode
-        == 1
-    )
+    assert not sleeps(seconds)
 
 
 def test_daemon_that_holds_the_output_open_does_not_hold_the_run(
     project: Project,
 ) -> None:
-    marker = f"4343.{os.getpid()}"
+    seconds = own_seconds()
     assert (
-        only(project, f"daemon {marker}", "write a: a", timeout=60)["status"]
+        only(project, f"daemon {seconds}", "write a: a", timeout=60)["status"]
         == "completed"
     )
-    assert (
-        subprocess.run(
-            ["pgrep", "-f", f"sleep {marker}"], capture_output=True, check=False
-        ).returncode
-        == 1
-    )
+    assert not sleeps(seconds)
 
 
 def test_log_is_bounded_and_keeps_its_end(
@@ -288,7 +279,7 @@ def test_a_workspace_costs_two_git_processes_and_the_users_identity_is_not_in_it
     assert calls == ["init", "read-tree"]
     (space.checkout / "new").write_text("x\n")
     (space.checkout / ".git" / "config").write_text(
-        "[core]\n\tfsmonitor = touch /tmp/never\n"
+        f"[core]\n\tfsmonitor = touch {tmp_path}/never\n"
     )
     tree = workspace.capture(space).tree
     assert tree is not None
@@ -301,7 +292,7 @@ def test_a_workspace_costs_two_git_processes_and_the_users_identity_is_not_in_it
         check=True,
     ).stdout.split()
     assert "new" in told
-    assert not Path("/tmp/never").exists()
+    assert not (tmp_path / "never").exists()
 
 
 def test_work_is_captured_in_a_folder_whose_name_git_would_split_or_quote(

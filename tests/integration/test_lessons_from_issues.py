@@ -503,9 +503,8 @@ def test_runner_2227_godot_agent_85_comfyui_frontend_17881_a_replaced_pending_ru
 def test_repolens_108_standard_input_ends_and_a_time_limit_frees_the_slot(
     project: Project,
 ) -> None:
-    agent = {
-        "command": ["sh", "-c", "cat > /dev/null; echo x > a; exec sleep 4949.4949"]
-    }
+    script = "cat > /dev/null; echo x > a; exec sleep 3600"
+    agent = {"command": ["sh", "-c", script]}
     project.plan(
         [
             {"id": "A", "agent": agent, "timeout": 1, "max_attempts": 1},

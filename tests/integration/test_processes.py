@@ -23,6 +23,7 @@ from runner.agents import process
 from runner.policy.redaction import Secrets
 from tests.integration.test_hostile import beside_good
 from tests.support.crashes import ROOT
+from tests.support.own_sleep import own_seconds, sleeps
 from tests.support.project import Project
 
 DOUBLE_FORK = """
@@ -31,7 +32,7 @@ if os.fork() == 0:
     os.setsid()
     if os.fork() == 0:
         for fd in range(3): os.close(fd)
-        os.execvp("sleep", ["sleep", "4747.4747"])
+        os.execvp("sleep", ["sleep", "SECONDS"])
     os._exit(0)
 os.wait()
 open("a", "w").write("x")
@@ -56,25 +57,18 @@ def test_cookie_torn_by_a_crash_ends_nobody(torn: str) -> None:
         other.wait()
 
 
-def alive(pattern: str) -> bool:
-    return (
-        subprocess.run(
-            ["pgrep", "-f", pattern], capture_output=True, check=False
-        ).returncode
-        == 0
-    )
-
-
 def test_daemon_forked_twice_into_a_session_of_its_own_is_ended(
     project: Project,
 ) -> None:
-    _, record = beside_good(project, f"exec {sys.executable} -c '{DOUBLE_FORK}'")
+    seconds = own_seconds()
+    script = DOUBLE_FORK.replace("SECONDS", seconds)
+    _, record = beside_good(project, f"exec {sys.executable} -c '{script}'")
     assert record["status"] == "completed"
-    assert not alive("sleep 4747.4747")
+    assert not sleeps(seconds)
 
 
 # neither the group, nor the session, nor the environment says where it comes from
-ESCAPED = "env -i setsid sh -c '(sleep {0}.{0} & sleep {0}.{0}) & exec sleep {0}.{0}' &"
+ESCAPED = "env -i setsid sh -c '(sleep {0} & sleep {0}) & exec sleep {0}' &"
 
 
 def run_shell(folder: Path, script: str, **options: Any) -> process.Outcome:
@@ -99,26 +93,28 @@ def test_what_leaves_its_session_and_has_no_environment_is_ended(
     if ended == "cancelled":
         threading.Timer(0.5, cancel.set).start()
     timeout = 0.5 if ended == "timeout" else 60
-    script = f"{ESCAPED.format(4949)} {then}"
+    seconds = own_seconds()
+    script = f"{ESCAPED.format(seconds)} {then}"
     outcome = run_shell(tmp_path, script, timeout=timeout, cancel=cancel)
     assert outcome.end_reason == ended
-    assert not alive("sleep 4949.4949")
+    assert not sleeps(seconds)
 
 
 def test_the_end_of_one_program_ends_nothing_of_another(tmp_path: Path) -> None:
     """Both leave a process without an environment, which only its own end ends."""
     (tmp_path / "other").mkdir()
+    others, own = own_seconds(), own_seconds()
     wait = "touch started; until test -e goes-on; do sleep 0.05; done"
-    script = f"env -i setsid sleep 5050.5050 & {wait}; kill -0 $!"
+    script = f"env -i setsid sleep {others} & {wait}; kill -0 $!"
     with ThreadPoolExecutor(1) as pool:
         other = pool.submit(run_shell, tmp_path / "other", script)
         while not (tmp_path / "other" / "started").exists():
             time.sleep(0.01)
-        run_shell(tmp_path, ESCAPED.format(5151))
-        assert not alive("sleep 5151.5151")
+        run_shell(tmp_path, ESCAPED.format(own))
+        assert not sleeps(own)
         (tmp_path / "other" / "goes-on").touch()
         assert other.result().exit_code == 0
-    assert not alive("sleep 5050.5050")
+    assert not sleeps(others)
 
 
 def test_everything_ends_with_a_fanin_that_is_killed(tmp_path: Path) -> None:
@@ -130,21 +126,23 @@ folder = Path(sys.argv[1])
 process.run(["sh", "-c", sys.argv[2]], cwd=folder, env={"PATH": os.environ["PATH"]},
             stdin=None, log=folder / "agent.log", timeout=60)
 """
-    script = f"{ESCAPED.format(5252)} touch started; sleep 60"
+    seconds = own_seconds()
+    script = f"{ESCAPED.format(seconds)} touch started; sleep 60"
     argv = [sys.executable, "-c", code, str(tmp_path), script]
     fanin = subprocess.Popen(argv, cwd=ROOT)
     while not (tmp_path / "started").exists():
         time.sleep(0.01)
     fanin.kill()
     fanin.wait()
-    while alive("sleep 5252.5252"):
+    while sleeps(seconds):
         time.sleep(0.01)
 
 
 def test_a_program_ends_with_the_supervisor_that_it_kills(tmp_path: Path) -> None:
-    script = "kill -9 $PPID; exec sleep 5353.5353"
+    seconds = own_seconds()
+    script = f"kill -9 $PPID; exec sleep {seconds}"
     assert run_shell(tmp_path, script).exit_code == -9
-    assert not alive("sleep 5353.5353")
+    assert not sleeps(seconds)
 
 
 @pytest.mark.parametrize(
@@ -184,11 +182,11 @@ def test_a_process_that_is_found_in_the_middle_of_exec_is_ended(tmp_path: Path) 
 def test_agent_that_closes_its_streams_is_waited_for_and_still_ended_on_time(
     project: Project,
 ) -> None:
-    _, record = beside_good(
-        project, "exec <&- >&- 2>&-; echo x > a; exec sleep 4848.4848", timeout=1
-    )
+    seconds = own_seconds()
+    script = f"exec <&- >&- 2>&-; echo x > a; exec sleep {seconds}"
+    _, record = beside_good(project, script, timeout=1)
     assert record["error"]["kind"] == "timeout"
-    assert not alive("sleep 4848.4848")
+    assert not sleeps(seconds)
 
 
 def test_agent_that_closes_its_streams_and_goes_on_is_not_cut_short(
