@@ -1411,7 +1411,7 @@ def test_a_copied_module_has_the_bytecode_of_its_own_text(tmp_path: Path) -> Non
         module.write_text(f"value = {number}\n", encoding="utf-8")
         os.utime(module, ns=(number, number))
         copy = tmp_path / f"copy-{number}"
-        harness.copy_self(project, copy, {})
+        harness.copy_self(project, copy, {}, tmp_path / "packages")
         found = subprocess.run(
             [
                 sys.executable,

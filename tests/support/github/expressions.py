@@ -7,6 +7,7 @@ file's text could not promise.
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Callable
@@ -107,6 +108,7 @@ def without_status(expression: str) -> str:
     )
 
 
+@functools.cache
 def _segments(token: str) -> Path:
     """`needs['a'].outputs.b` as its names."""
     found = re.findall(rf"({_STRING})|({_NAME}|\*)", token)
@@ -178,6 +180,7 @@ def constant(expression: str) -> object:
     raise LookupError(expression)
 
 
+@functools.cache
 def _depths(text: str) -> list[int]:
     """How many brackets are open after each character, text inside strings left out."""
     blank = re.sub(_STRING, lambda match: " " * len(match[0]), text)
@@ -193,6 +196,7 @@ def _closes_at_end(text: str) -> bool:
     return 0 in depths and depths.index(0) == len(text) - 1
 
 
+@functools.cache
 def _split(text: str, operator: str) -> tuple[str, str, str]:
     """The text before, of and after the first such operator outside strings and
     brackets.

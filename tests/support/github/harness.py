@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import hashlib
 import json
 import os
 import py_compile
@@ -275,13 +276,15 @@ class Harness:
         work: Path,
         *,
         project: Path = PROJECT,
+        packages: Path | None = None,
         secrets: Mapping[str, str] | None = None,
         env: Mapping[str, str] | None = None,
         path_first: tuple[Path, ...] = (),
         timeout: float = DEFAULT_TIMEOUT,
         project_itself: bool = False,
     ) -> None:
-        """`project` has the shipped files. `project_itself`: the forge's repositories
+        """`project` has the shipped files; `packages` is where copies of its package are
+        kept, also for other processes. `project_itself`: the forge's repositories
         hold the same files, so that `./` and `$/` in their workflows mean the project's
         actions (a self-test). `path_first` goes before everything else on the PATH of
         the steps.
@@ -298,6 +301,7 @@ class Harness:
             path_first,
             timeout,
         )
+        self.packages = packages or work / "packages"
         self.queue: deque[Dispatch] = deque()
         self.runs: list[Run] = []
         work.mkdir(parents=True, exist_ok=True)
@@ -540,7 +544,8 @@ class Harness:
         known = self._github(spec)
         caller = workflows.with_action(caller, RELEASED, SELF)
         document = workflows.with_dispatch_inputs(caller, spec.event, spec.inputs)
-        document = workflows.lift(document, lambda uses: self._called(uses, clone))
+        called = functools.cache(lambda uses: self._called(uses, clone))
+        document = workflows.lift(document, called)
         document = workflows.with_github(document, known)
         document = workflows.with_cache_modes(document, spec.event)
         document = workflows.without_queue(document)
@@ -551,7 +556,7 @@ class Harness:
             document = workflows.with_finished_jobs(document, finished)
         secrets = self._secrets(spec, document)
         document = workflows.with_job_tokens(workflows.with_post_step(document))
-        actions = copy_self(self.project, own, known)
+        actions = copy_self(self.project, own, known, self.packages)
         return _Prepared(
             document, secrets, local_repositories([document, *actions], own)
         )
@@ -758,13 +763,14 @@ def _secret_file(file: Path, values: Mapping[str, str]) -> Path:
 
 
 def copy_self(
-    project: Path, where: Path, known: Mapping[str, object]
+    project: Path, where: Path, known: Mapping[str, object], packages: Path
 ) -> list[Document]:
     """The project's files without history and builds, its actions made runnable;
     returns the actions.
 
     act copies the whole repository for every step that uses an action of it, so it must
-    be small.
+    be small: the package `runner` is a link into the folder `packages`, where each state
+    of it is kept once. No job may change a file of it in place.
     """
     listed = _git(
         "-C",
@@ -783,9 +789,14 @@ def copy_self(
         ":!.gitignore",
     )
     actions = []
-    for name in filter(None, listed.split("\0")):
+    names = [name for name in listed.split("\0") if (project / name).is_file()]
+    modules = [name for name in names if name.startswith("runner/")]
+    if modules:
+        package = _copied_package(project, modules, packages)
+        _made(where).joinpath("runner").symlink_to(package)
+    for name in names:
         source, target = project / name, where / name
-        if not source.is_file():
+        if name in modules:
             continue
         _made(target.parent)
         if source.name in ("action.yml", "action.yaml"):
@@ -799,17 +810,30 @@ def copy_self(
             actions.append(document)
         else:
             shutil.copy2(source, target)
-            if name.startswith("runner/") and source.suffix == ".py":
-                _add_bytecode(target, project, name)
     _made(where)
     return actions
 
 
-def _add_bytecode(module: Path, project: Path, name: str) -> None:
-    """Gives a copied module the bytecode that each job would make of it again.
+def _copied_package(project: Path, names: list[str], packages: Path) -> Path:
+    """The package `runner` in its present state, with bytecode; made once."""
+    changes = [(name, (project / name).stat().st_mtime_ns) for name in names]
+    state = hashlib.sha256(repr(changes).encode()).hexdigest()
+    made = packages / state
+    if not made.exists():
+        part = packages / f"{state}.{os.getpid()}"
+        for name in names:
+            target = part / name
+            shutil.copy2(project / name, _made(target.parent) / target.name)
+            if target.suffix == ".py":
+                _add_bytecode(target, project, name)
+        with contextlib.suppress(OSError):  # another process was first
+            part.rename(made)
+    return made / "runner"
 
-    A job sees no difference but the time. Python must not compare it with the module's
-    time: act gives its own copy another.
+
+def _add_bytecode(module: Path, project: Path, name: str) -> None:
+    """Gives a copied module the bytecode that each job would make of it again; a job
+    sees no difference but the time.
     """
     file = f"{module.stem}.{sys.implementation.cache_tag}.pyc"
     compiled = _bytecode(project / name, module.stat().st_mtime_ns)

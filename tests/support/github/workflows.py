@@ -9,6 +9,7 @@ for more than its caller grants) is refused here too: act would let it pass.
 from __future__ import annotations
 
 import copy
+import functools
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -425,6 +426,7 @@ class _Call:
     def jobs(self) -> dict[str, Document]:
         return dict(self.called["jobs"])
 
+    @functools.cached_property
     def contexts(self) -> Replace:
         """`inputs` and `secrets` as the called workflow sees them."""
         given = self.job.get("with") or {}
@@ -479,7 +481,7 @@ class _Call:
         """One called job as a job of the caller."""
         source = self.jobs[job_id]
         job: Document = expressions.rewrite(
-            _without(source, "needs", "concurrency", "permissions"), self.contexts()
+            _without(source, "needs", "concurrency", "permissions"), self.contexts
         )
         return _without_empty(
             {
@@ -495,7 +497,7 @@ class _Call:
 
     def _own(self, key: str) -> Document:
         rewritten: Document = expressions.rewrite(
-            self.called.get(key) or {}, self.contexts()
+            self.called.get(key) or {}, self.contexts
         )
         return rewritten
 
@@ -529,7 +531,7 @@ class _Call:
 
     def outputs(self) -> dict[str, str]:
         """The call's outputs as expressions over the lifted jobs."""
-        inside = self.contexts()
+        inside = self.contexts
 
         def replace(path: Path) -> tuple[str, int] | None:
             return ("needs", 1) if path[0] == "jobs" else inside(path)

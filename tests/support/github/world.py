@@ -154,6 +154,7 @@ class World:
         self.harness = Harness(
             forge,
             work,
+            packages=cache.parent / "packages",
             secrets={"ANTHROPIC_API_KEY": KEY, **(secrets or {})},
             env={"STANDIN_CACHE": str(cache), **_fast_installs(cache), **(env or {})},
             path_first=_with_uv(cache),
