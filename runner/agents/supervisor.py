@@ -20,6 +20,12 @@ from contextlib import suppress
 # of prctl(2)
 _PARENT_DEATH_SIGNAL, _DUMPABLE, _NAME, _CHILD_SUBREAPER = 1, 4, 15, 36
 _SIGNALS = (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP)
+# What may be ignored here and would be by the program: the first two by Python, SIGHUP by
+# nohup, the others by a shell that starts fanin in the background.
+_IGNORED = (
+    *(signal.SIGPIPE, signal.SIGXFSZ),
+    *(signal.SIGHUP, signal.SIGINT, signal.SIGQUIT),
+)
 # Seconds after which a process that cannot be killed, one of another user for example,
 # is left alone.
 END_SECONDS = 5.0
@@ -76,7 +82,7 @@ def _become(argv: list[str], env: dict[str, str], request: int) -> None:
         os.setsid()
         # it must not outlive this process
         _prctl(_PARENT_DEATH_SIGNAL, signal.SIGKILL)
-        for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them
+        for number in _IGNORED:
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         os.execvpe(argv[0], argv, env)  # noqa: S606

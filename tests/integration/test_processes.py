@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -152,6 +153,19 @@ def test_the_exit_of_a_program_is_told_as_it_was(
     tmp_path: Path, script: str, exit_code: int
 ) -> None:
     assert run_shell(tmp_path, script).exit_code == exit_code
+
+
+@pytest.mark.parametrize("name", ["HUP", "INT", "QUIT"])
+def test_a_signal_that_fanin_ignores_is_not_ignored_by_a_program(
+    name: str, tmp_path: Path
+) -> None:
+    number = signal.Signals[f"SIG{name}"]
+    before = signal.signal(number, signal.SIG_IGN)
+    try:
+        outcome = run_shell(tmp_path, f"kill -{name} $$; echo ignored")
+    finally:
+        signal.signal(number, before)
+    assert outcome.exit_code == -number
 
 
 def test_a_program_is_given_its_environment_and_nothing_else(tmp_path: Path) -> None:
