@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from runner.discovery.files import (
@@ -38,6 +38,14 @@ _REQUIREMENTS = (
     *("dev-requirements.txt", "requirements_dev.txt", "requirements/dev.txt"),
     "requirements/development.txt",
 )
+# what runs the tests → the package that has it, if Python does not
+_RUNNER_PACKAGES = {
+    "stestr": "stestr",
+    "trial": "twisted",
+    "nose2": "nose2",
+    "zope": "zope.testrunner",
+    "unittest": "",
+}
 # Without this file git would see thousands of new files where .venv is not ignored.
 _NEW_VENV = "python3 -m venv .venv && echo '*' > .venv/.gitignore"
 # Python brings an old pip that knows no groups, and before 3.12 a setuptools as old, which
@@ -45,6 +53,9 @@ _NEW_VENV = "python3 -m venv .venv && echo '*' > .venv/.gitignore"
 _NEWER_VENV = _NEW_VENV.replace("-m venv", "-m venv --upgrade-deps")
 _POSARGS = re.compile(r"\{posargs:?([^{}]*)\}|\{args:?([^{}]*)\}")
 _TEST_RUNNERS = ("pytest", "py.test", "unittest", "trial", "stestr", "nose2", "zope")
+# tox's `{env:NAME:default}`, and what a variable may be without being read by the shell
+_TOX_DEFAULT = re.compile(r"\{env:\w+:([^{}]*)\}")
+_TOX_VARIABLE = re.compile(r"([A-Za-z_]\w*)\s*=\s*((?:\$PWD)?[\w./:,+@%=-]*)")
 _PLAIN_REQUIREMENT = re.compile(r"[A-Za-z0-9][\w.\-\[\],<>=!~ ]*")
 
 
@@ -57,15 +68,14 @@ def python_toolchain(files: Files) -> Toolchain | None:
     test = project.test()
     for path, (command, prefix) in _LOCK_FILES.items():
         if path in files:
-            return Toolchain("Python", Found(command, path), _run_by(prefix, test))
+            setup = Found(command, path)
+            return Toolchain("Python", setup, project.run_by(prefix, test))
     setup = Found(project.setup_command(), *project.setup_source(source))
-    return Toolchain("Python", setup, _run_by(".venv/bin/python -m", test))
+    return Toolchain("Python", setup, project.run_by(".venv/bin/python -m", test))
 
 
-def _run_by(prefix: str, test: Found | None) -> Found | None:
+def _run_by(prefix: str, test: Found) -> Found:
     """The test run in the project's environment."""
-    if test is None:
-        return None
     command = test.command
     if prefix.endswith("-m"):
         # A module is found without activating the environment.
@@ -85,12 +95,21 @@ class _Project:
 
     # -- tests --
 
+    def run_by(self, prefix: str, test: Found | None) -> Found | None:
+        """The test in the project's environment, with the variables of tox if tox's."""
+        if test is None:
+            return None
+        found = _run_by(prefix, test)
+        variables = self._tox_variables() if "testenv" in test.what else []
+        return replace(found, command=" ".join([*variables, found.command]))
+
     def test(self) -> Found | None:
         """The test command without its environment."""
         return (
             self._of_tox()
             or self._of_hatch()
             or self._of_pytest()
+            or self._of_stestr()
             or self._of_nox()
             or self._of_folder()
         )
@@ -106,6 +125,13 @@ class _Project:
         ):
             if read_ini(self.files.read(path)).has_section(section):
                 return Found("pytest", path, f"[{section}]")
+        return None
+
+    def _of_stestr(self) -> Found | None:
+        if ".stestr.conf" in self.files:
+            return Found("stestr run", ".stestr.conf")
+        if table(self.pyproject, "tool", "stestr"):
+            return Found("stestr run", "pyproject.toml", "tool.stestr")
         return None
 
     def _of_tox(self) -> Found | None:
@@ -130,6 +156,18 @@ class _Project:
             ("pyproject.toml", legacy if isinstance(legacy, str) else ""),
             ("setup.cfg", self.files.read("setup.cfg").replace("[tox:", "[")),
         ]
+
+    def _tox_variables(self) -> list[str]:
+        """What tox sets for its tests, as assignments; only plain values."""
+        found: dict[str, str] = {}
+        for _, text in self._tox_files():
+            section = _section(text, "testenv")
+            lines = section.get("setenv", "") + "\n" + section.get("set_env", "")
+            for line in _TOX_DEFAULT.sub(r"\1", lines).splitlines():
+                in_checkout = re.sub(r"\{(?:toxinidir|tox_root)\}", "$PWD", line)
+                if match := _TOX_VARIABLE.fullmatch(in_checkout.strip()):
+                    found.setdefault(match[1], match[2])
+        return [f"{name}={value}" for name, value in found.items()]
 
     def _of_hatch(self) -> Found | None:
         for name, environment in table(self.pyproject, "tool", "hatch", "envs").items():
@@ -168,12 +206,21 @@ class _Project:
     def setup_command(self) -> str:
         """Make an environment, and install the project with what its tests need."""
         argv = [*self._own_package(), *self._requirements()]
-        test = self.test()
-        if test is None or "unittest" not in test.command:
-            argv.append("pytest")
+        argv += [package for package in self._runner() if package not in argv]
+        if not argv:
+            return _NEW_VENV.replace("-m venv", "-m venv --without-pip")
         installs = f".venv/bin/pip install -q {' '.join(argv)}"
         venv = _NEWER_VENV if self._groups() else _NEW_VENV
         return f"{venv} && {installs}"
+
+    def _runner(self) -> list[str]:
+        """The package that runs the tests; [] if it comes with Python."""
+        test = self.test()
+        command = test.command.split()[:4] if test else []
+        for name, package in _RUNNER_PACKAGES.items():
+            if name in command:
+                return [package] if package else []
+        return ["pytest"]
 
     def setup_source(self, default: str) -> tuple[str, str]:
         """The file that names what the tests need, and what it says."""
@@ -221,7 +268,8 @@ class _Project:
         """What tox installs for its tests: plain names and requirement files."""
         arguments: list[str] = []
         for _, text in self._tox_files():
-            for line in _section(text, "testenv").get("deps", "").splitlines():
+            named = _section(text, "testenv").get("deps", "")
+            for line in _TOX_DEFAULT.sub(r"\1", named).splitlines():
                 name = line.split("#")[0].strip()
                 path = name.removeprefix("-r").strip().removeprefix("{toxinidir}/")
                 if name.startswith("-r") and path in self.files:

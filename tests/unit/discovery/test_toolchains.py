@@ -83,6 +83,8 @@ NODE = _package(scripts={"test": "vitest run"}, devDependencies={"vitest": "3"})
         ({"Cargo.toml": "", "Cargo.lock": ""}, "cargo fetch --locked", "cargo test"),
         ({"go.mod": "", "go.sum": ""}, "go mod download", "go test ./..."),
         ({"go.mod": ""}, None, "go test ./..."),
+        ({"go.mod": "module x\n\ngo 1.15\n"}, None, "go test ./..."),
+        ({"go.mod": "module x\n\ngo 1.9\n"}, None, "go test -vet=off ./..."),
         (
             {"Gemfile": "", "Rakefile": "Rake::TestTask.new"},
             "bundle check || bundle install",
@@ -179,6 +181,35 @@ def test_a_project_is_set_up_and_tested_as_its_own_files_say(
             },
             f"{VENV} -e .",
             ".venv/bin/python -m unittest -v",
+        ),
+        (
+            {
+                "setup.py": "",
+                "tox.ini": "[testenv]\nsetenv =\n  PYTHONPATH={toxinidir}/tests\n"
+                "  LEVEL = {env:LEVEL:1}\n  py27: A=1\n  B = $(id)\n  C = {envdir}\n"
+                "deps =\n  {env:DEP_PYTEST:pytest}\n  {env:DEP_OTHER}\n"
+                "commands = pytest -vv\n",
+            },
+            f"{VENV} -e . pytest",
+            "PYTHONPATH=$PWD/tests LEVEL=1 .venv/bin/python -m pytest -vv",
+        ),
+        (
+            {
+                "setup.py": "",
+                "tox.ini": "[testenv]\ncommands = stestr run --slowest {posargs}\n",
+            },
+            f"{VENV} -e . stestr",
+            ".venv/bin/python -m stestr run --slowest",
+        ),
+        (
+            {"setup.py": "", ".stestr.conf": "[DEFAULT]\ntest_path=tests\n"},
+            f"{VENV} -e . stestr",
+            ".venv/bin/python -m stestr run",
+        ),
+        (
+            {"tox.ini": "[testenv]\ncommands = python -m unittest\n"},
+            "python3 -m venv --without-pip .venv && echo '*' > .venv/.gitignore",
+            ".venv/bin/python -m unittest",
         ),
         (
             {"setup.py": "", "setup.cfg": "[tool:pytest]\naddopts = -q\n"},
