@@ -15,7 +15,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.compatibility import report, sources
@@ -44,11 +44,19 @@ SUFFIXES = {
 # Debian packages that every project of an ecosystem takes for granted.
 TOOLS = {
     "Python": ("gcc",),
-    "Node": (),
+    "Node": ("chromium",),
     "Go": ("golang-go",),
     "Ruby": ("ruby", "rake", "bundler"),
     "Perl": ("perl", "make", "gcc"),
     "C": ("autopoint", "bison", "flex", "gettext", "libtool-bin", "m4", "pkg-config"),
+}
+# Variables of an ecosystem's programs that name what this machine has: given to fanin by
+# `--env`, as a person would whose network has no browsers to download.
+VARIABLES: Mapping[str, Mapping[str, str]] = {
+    "Node": {
+        "PUPPETEER_SKIP_DOWNLOAD": "1",
+        "PUPPETEER_EXECUTABLE_PATH": "/usr/bin/chromium",
+    },
 }
 
 
@@ -61,16 +69,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     results = report.read()
     cache = options.cache or Path.home() / ".cache" / "fanin-benchmarks"
     cache = cache.resolve() / "compatibility"
-    programs = cache / "tools" / "node_modules" / ".bin"
-    os.environ["PATH"] = f"{programs}{os.pathsep}{os.environ['PATH']}"
+    os.environ["PATH"] = _path_of_programs(cache)
     for repository in sources.repositories():
         if options.names and repository.name not in options.names:
             continue
-        if not options.no_install:
-            _install(repository, cache)
-        result = tried(repository, cache)
+        result = tried(repository, cache, installs=not options.no_install)
         print(f"{result.name}: {result.reason or 'green'} ({result.tests} tests)")
-        results[repository.name] = result
+        # Another run may have written others in the meantime.
+        results = {**report.read(), result.name: result}
         report.write(results)
     green = sum(not result.reason for result in results.values())
     print(f"{green} of {len(results)} are green")
@@ -95,6 +101,20 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
+def _path_of_programs(cache: Path) -> str:
+    """PATH as a person's shell has it.
+
+    Without the programs of the environment that runs this, and without pyenv's shims,
+    which are there for Pythons that are not; with what the harness installs.
+    """
+    entries = os.environ["PATH"].split(os.pathsep)
+    own = str(Path(sys.executable).parent)
+    kept = [each for each in entries if each != own and Path(each).name != "shims"]
+    tools = cache / "tools" / "node_modules" / ".bin"
+    python = Path(sys.base_prefix, "bin")
+    return os.pathsep.join([str(tools), str(python), *kept])
+
+
 def _install(repository: Repository, cache: Path) -> None:
     wanted = {*repository.packages, *TOOLS[ecosystem(repository)]}
     missing = []
@@ -109,7 +129,11 @@ def _install(repository: Repository, cache: Path) -> None:
             missing.append(package)
     if missing:
         sources.run(
-            ["apt-get", "install", "-y", "-q", "--no-install-recommends", *missing]
+            [
+                *("apt-get", "install", "-y", "-q", "--no-install-recommends"),
+                # Another program may be installing something.
+                *("-o", "DPkg::Lock::Timeout=300", *missing),
+            ]
         )
     tools = cache / "tools"
     if ecosystem(repository) == "Node" and not tools.exists():
@@ -122,14 +146,24 @@ def ecosystem(repository: Repository) -> str:
     return repository.ecosystem.partition(",")[0]
 
 
-def tried(repository: Repository, cache: Path) -> Result:
+def tried(repository: Repository, cache: Path, *, installs: bool) -> Result:
     """The result for one repository, in a new folder that is removed afterwards."""
     result = Result(repository.name, repository.ecosystem, repository.version)
     work = Path(tempfile.mkdtemp(prefix="fanin-compatibility-"))
+    logs = cache / "logs" / repository.name
+    shutil.rmtree(logs, ignore_errors=True)
+    logs.mkdir(parents=True)
     try:
-        _try(repository, cache, work, result)
+        if installs:
+            _install(repository, cache)
+        archives = sources.fetch(repository, cache)
+        root = sources.unpack(archives, work / repository.name)
+        try_project(root, ecosystem(repository), logs, result)
     except NotGreen as error:
         result.reason = str(error)
+    except subprocess.CalledProcessError as error:
+        lines = (error.stderr or b"").decode(errors="replace").strip().splitlines()
+        result.reason = f"{' '.join(error.cmd)[:80]}: {lines[-1] if lines else error}"
     except subprocess.TimeoutExpired:
         result.reason = f"took more than {TIMEOUT} seconds"
     finally:
@@ -137,27 +171,30 @@ def tried(repository: Repository, cache: Path) -> Result:
     return result
 
 
-def _try(repository: Repository, cache: Path, work: Path, result: Result) -> None:
-    root = sources.unpack(sources.fetch(repository, cache), work / repository.name)
-    logs = cache / "logs" / repository.name
-    shutil.rmtree(logs, ignore_errors=True)
-    logs.mkdir(parents=True)
+def try_project(root: Path, language: str, logs: Path, result: Result) -> None:
+    """Take the four steps of docs/compatibility.md in the folder of a project.
+
+    Writes set-up, test command and number of tests into `result`, and the output of the
+    tests into `logs`. NotGreen if a step does not come out as it should.
+    """
     _git(root, "init", "-q", "-b", "main")
     # An archive may hold files that the project's .gitignore names.
     _git(root, "add", "-A", "-f")
-    _git(root, "commit", "-q", "-m", f"{repository.name} {repository.version}")
+    _git(root, "commit", "-q", "-m", f"{result.name} {result.version}")
     (root / "tasks.yml").write_text(PLAN)
     agent = shlex.join(["python3", str(AGENT), str(logs)])
-    suffix = SUFFIXES[ecosystem(repository)]
     _expect(0, root, "init", "--yes", "--plan", "tasks.yml", "--agent-command", agent)
-    settings = report.settings(root / "fanin.yml")
-    result.setup, result.verify = settings
+    result.setup, result.verify = report.settings(root / "fanin.yml")
     if not result.verify:
         raise NotGreen("init: no test command was found")
     _git(root, "add", "-f", "fanin.yml", "tasks.yml")
     _git(root, "commit", "-q", "-m", "Set up fanin")
-    _expect(0, root, "doctor")
-    run = ("run", "--max-attempts", "1", "--env", f"SOURCE_SUFFIX={suffix}")
+    variables = []
+    for name, value in VARIABLES.get(language, {}).items():
+        variables += ["--env", f"{name}={value}"]
+    _expect(0, root, "doctor", *variables)
+    variables += ["--env", f"SOURCE_SUFFIX={SUFFIXES[language]}"]
+    run = ("run", "--max-attempts", "1", *variables)
     _expect(0, root, *run, "edit")
     result.tests = report.tests_in(report.log_text(logs / "edit.log"))
     if result.tests < MIN_TESTS:
@@ -195,7 +232,6 @@ def _expect(code: int, root: Path, *argv: str) -> None:
     )
     if done.returncode != code:
         print(done.stdout)
-    if done.returncode != code:
         lines = [line.strip() for line in done.stdout.splitlines() if line.strip()]
         failed = [line for line in lines if line.startswith(("✘", "error"))]
         told = (failed or lines or [""])[0]

@@ -14,6 +14,8 @@ from benchmarks.compatibility import sources
 from benchmarks.harness import ROOT, machine
 
 RESULTS = Path(__file__).with_name("results.json")
+# Why projects are not green: name → a sentence, found by looking at what failed.
+REASONS = Path(__file__).with_name("reasons.yml")
 DOCUMENT = ROOT / "docs" / "compatibility.md"
 HEAD = """\
 # Compatibility
@@ -42,7 +44,8 @@ COUNTS = (
     r"^\s*(\d+) passing\b",  # mocha
     r"^Tests:.*\b(\d+) total",  # jest
     r"^\s*(\d+) (?:tests? )?passed\b",  # ava
-    r"^# (?:pass|tests)\s+(\d+)",  # tap, node --test
+    r"^[#ℹ] tests\s+(\d+)",  # tape, node --test; `# pass` says the same again
+    r"^# pass\s+(\d+)",  # tap
     r"^(\d+) (?:runs|tests), \d+ assertions",  # minitest, test-unit
     r"^(\d+) examples?, \d+ failures?",  # RSpec
 )
@@ -99,17 +102,16 @@ def write(results: Mapping[str, Result]) -> None:
             rows.append(results[repository.name])
     text = json.dumps([asdict(row) for row in rows], indent=1)
     RESULTS.write_text(text + "\n", encoding="utf-8")
-    DOCUMENT.write_text(document(rows), encoding="utf-8")
+    listed = len(sources.repositories())
+    reasons = yaml.safe_load(REASONS.read_text(encoding="utf-8")) or {}
+    DOCUMENT.write_text(document(rows, listed, reasons), encoding="utf-8")
 
 
-def document(rows: list[Result]) -> str:
-    """docs/compatibility.md."""
+def document(rows: list[Result], listed: int, reasons: Mapping[str, str]) -> str:
+    """docs/compatibility.md, for these results of `listed` projects."""
     green = sum(not row.reason for row in rows)
-    lines = [
-        HEAD,
-        f"{green} of {len(rows)} are green, on {', '.join(machine()[:2])}.",
-        "",
-    ]
+    counts = f"{listed} are listed, {len(rows)} of them were tried, {green} are green"
+    lines = [HEAD, f"{counts}, on {', '.join(machine()[:2])}.", ""]
     lines += ["| project | ecosystem | test command | tests | result |"]
     lines += ["|---|---|---|---:|---|"]
     for row in rows:
@@ -117,4 +119,8 @@ def document(rows: list[Result]) -> str:
         cells += [str(row.tests), row.reason or "green"]
         escaped = [cell.replace("|", "\\|") for cell in cells]
         lines.append(f"| {' | '.join(escaped)} |")
+    known = [row.name for row in rows if row.reason and row.name in reasons]
+    if known:
+        lines += ["", "Why these are not green:", ""]
+        lines += [f"- {name}: {reasons[name]}" for name in known]
     return "\n".join(lines) + "\n"

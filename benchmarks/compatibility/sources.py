@@ -83,7 +83,7 @@ def download(repository: Repository, cache: Path) -> list[Path]:
     else:
         wanted = f"{name}=={version}" if version else name
         argv = [sys.executable, "-m", "pip", "download", "-q", "--no-deps"]
-        argv += ["--no-binary", ":all:", wanted]
+        argv += ["--no-binary", name, wanted]
     if not any(folder.iterdir()):  # not downloaded before
         try:
             run(argv, folder)
