@@ -18,7 +18,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from benchmarks.compatibility import report, sources
+from benchmarks.compatibility import network, report, sources
 from benchmarks.compatibility.report import Result
 from benchmarks.compatibility.sources import Repository
 from benchmarks.harness import environment
@@ -73,7 +73,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     for repository in sources.repositories():
         if options.names and repository.name not in options.names:
             continue
-        result = tried(repository, cache, installs=not options.no_install)
+        with network.silent_address():
+            result = tried(repository, cache, installs=not options.no_install)
         print(f"{result.name}: {result.reason or 'green'} ({result.tests} tests)")
         # Another run may have written others in the meantime.
         results = {**report.read(), result.name: result}

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.compatibility import __main__ as benchmark
-from benchmarks.compatibility import report, sources
+from benchmarks.compatibility import network, report, sources
 from benchmarks.compatibility.__main__ import NotGreen, tried, try_project
 from benchmarks.compatibility.report import Result, document
 from benchmarks.compatibility.sources import Repository
@@ -100,6 +100,25 @@ def test_a_source_that_cannot_be_had_is_a_reason_and_ends_nothing(
     monkeypatch.setattr(sources, "fetch", fetch)
     result = tried(REPOSITORY, tmp_path, installs=False)
     assert result.reason == "pip download calc: no such version"
+
+
+@pytest.mark.parametrize("is_answered", [True, False])
+def test_an_address_that_is_answered_gets_a_route_that_is_removed(
+    is_answered: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commands: list[str] = []
+
+    def run(argv: list[str]) -> str:
+        commands.append(" ".join(argv[1:3]))
+        return '[{"dst": "default", "dev": "eth0"}]'
+
+    monkeypatch.setattr(network, "run", run)
+    monkeypatch.setattr(network, "_is_answered", lambda: is_answered)
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    with pytest.raises(KeyboardInterrupt), network.silent_address():
+        raise KeyboardInterrupt
+    added = ["-j route", "neigh replace", "route replace"]
+    assert commands == ([*added, "route del", "neigh del"] if is_answered else [])
 
 
 def test_the_document_counts_what_is_listed_tried_and_green_and_says_why_not() -> None:
