@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
+from importlib import import_module
 from importlib.metadata import entry_points
 
-from runner.agents.aider import Aider
 from runner.agents.base import (
     Agent,
     AttemptFolder,
@@ -15,12 +16,6 @@ from runner.agents.base import (
     Verdict,
     is_isolated,
 )
-from runner.agents.claude import Claude
-from runner.agents.codex import Codex
-from runner.agents.command import Command
-from runner.agents.copilot import Copilot
-from runner.agents.gemini import Gemini
-from runner.agents.opencode import Opencode
 from runner.core.errors import UsageProblem
 from runner.core.task import AgentSettings
 
@@ -40,9 +35,15 @@ __all__ = [
 
 # The entry point group in which other packages offer agents; each names an instance.
 ENTRY_POINTS = "fanin.agents"
-_BUILT_IN: dict[str, Agent] = {
-    agent.name: agent
-    for agent in (Claude(), Codex(), Gemini(), Opencode(), Copilot(), Aider())
+# Name → class, in the module of that name. It is imported when the agent is chosen: a
+# run needs one or two of them, `fanin status` none.
+_BUILT_IN = {
+    "claude": "Claude",
+    "codex": "Codex",
+    "gemini": "Gemini",
+    "opencode": "Opencode",
+    "copilot": "Copilot",
+    "aider": "Aider",
 }
 
 
@@ -55,7 +56,7 @@ def presets() -> Mapping[str, Agent]:
     plugins = {
         name: _load_plugin(name) for name in _plugin_names() if name not in _BUILT_IN
     }
-    return _BUILT_IN | plugins
+    return {name: _built_in(name) for name in _BUILT_IN} | plugins
 
 
 def preset_names() -> list[str]:
@@ -71,6 +72,8 @@ def agent_for(settings: AgentSettings) -> Agent:
     it.
     """
     if settings.preset is None:
+        from runner.agents.command import Command
+
         return Command()
     agent = _preset(settings.preset)
     if settings.max_turns and not agent.traits.supports_max_turns:
@@ -104,7 +107,7 @@ def _preset(name: str) -> Agent:
     # Plug-ins are looked up only for a name that is not built in: the lookup reads the
     # metadata of every installed package.
     if name in _BUILT_IN:
-        return _BUILT_IN[name]
+        return _built_in(name)
     if name in _plugin_names():
         return _load_plugin(name)
     available = ", ".join(preset_names())
@@ -112,6 +115,13 @@ def _preset(name: str) -> Agent:
         f"unknown agent preset {name!r} (available: {available})",
         'give the program instead, e.g.  agent: {command: ["my-agent", "--flag"]}',
     )
+
+
+@cache
+def _built_in(name: str) -> Agent:
+    module = import_module(f"{__name__}.{name}")
+    agent: Agent = getattr(module, _BUILT_IN[name])()
+    return agent
 
 
 def _plugin_names() -> list[str]:

@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from runner.agents.process import Outcome
 from runner.core.manifest import BatchEntry
 from runner.core.result import Failure, Usage
 from runner.core.task import AgentSettings
+
+if TYPE_CHECKING:
+    from runner.agents.process import Outcome
 
 
 class Costs(StrEnum):

@@ -4,6 +4,8 @@ Documents that people write (plan, settings) refuse unknown keys: if a misspelt
 `depends_on` were ignored, a task would run too early. Documents that fanin writes
 (manifest, progress) keep the unknown fields of a newer version. Those that the machine of
 an agent writes (result, verdict) lose them: an agent may have had control of it.
+
+The validator of each is built at its first use (`defer_build`): a command uses few.
 """
 
 from __future__ import annotations
@@ -166,13 +168,13 @@ Title = Annotated[
 class UserDocument(BaseModel):
     """A document that people write: immutable, unknown keys are refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 class Document(BaseModel):
     """A document that fanin writes: immutable, unknown fields are kept."""
 
-    model_config = ConfigDict(frozen=True, extra="allow")
+    model_config = ConfigDict(frozen=True, extra="allow", defer_build=True)
 
 
 class ReportedDocument(Document):

@@ -132,3 +132,11 @@ def test_no_command_looks_for_plugins_of_pydantic(planned: Project) -> None:
         check=True,
     )
     assert told.stdout.rpartition(":: ")[2].strip() == "0"
+
+
+@pytest.mark.parametrize("argv", [["status"], ["check"], ["log", "A"]], ids=" ".join)
+def test_a_command_that_starts_no_agent_loads_no_preset(
+    planned: Project, argv: list[str]
+) -> None:
+    presets = {"claude", "codex", "gemini", "opencode", "copilot", "aider"}
+    assert not loaded(planned, *argv) & {f"runner.agents.{name}" for name in presets}
