@@ -40,10 +40,10 @@ from runner.fan_in.inputs import (
     SendBack,
     Verification,
     VerifyCommit,
-    VerifyStep,
 )
 from runner.fan_in.union import Candidate, MergeOutcome, unite
 from runner.fan_in.unlanded_results import UnlandedResults
+from runner.fan_in.verify_runs import VerifyRuns, failure_of
 from runner.plan import progress
 from runner.plan.changes import FailedAttempt, unrecorded_failures
 from runner.plan.progress import Progress
@@ -137,7 +137,6 @@ class BatchMerge:
         self._with_secret: list[BatchEntry] = []
         # task id → its result's tree, as far as the policy accepted it
         self._admitted: dict[str, str] = {}
-        self._verify_steps = 0
         self.base_tree = repo.tree(results.manifest.base)
         self.head_tree = quarantine.tree(snapshot.commit)
         self._packs = PackImporter(
@@ -480,28 +479,27 @@ class BatchMerge:
         if not merged:
             return outcomes, {}
         landing = [c for c in candidates if c.entry.index in merged]
-        red: dict[tuple[int, ...], Failure] = {}  # indexes of a red set → its failure
+        runs = VerifyRuns(verify, self.quarantine.folder, self.manifest.verify_retries)
         green_trees = {self.head_tree}
 
         def is_green(subset: Sequence[Candidate]) -> bool:
             tree = self.last_tree(self.unite(subset))
-            failure = self._verify_tree(tree, subset, verify, bisecting=bool(red))
+            failure = runs.failure(self._commit(tree, "verify"), _ids_of(subset))
             if failure is None:
                 green_trees.add(tree)
-                return True
-            red[tuple(c.entry.index for c in subset)] = failure
-            return False
+            return failure is None
 
         guilty = culprits(landing, is_green)
         if not guilty:
             return outcomes, {}
+        red = dict(runs.red)
         head_is_red = False
         if len(guilty) == len(landing):
-            failure = self._verify_tree(self.head_tree, (), verify, bisecting=True)
-            head_is_red = failure is not None
+            head = self._commit(self.head_tree, "verify")
+            head_is_red = runs.failure(head, ()) is not None
         sent_back = {
-            candidate.entry.task.id: _blame(candidate, red, head_is_red=head_is_red)
-            for candidate in guilty
+            task_id: failure_of(task_id, red, head_is_red=head_is_red)
+            for task_id in _ids_of(guilty)
         }
         accepted = self.unite([c for c in landing if c not in guilty])
         if self.last_tree(accepted) not in green_trees:
@@ -511,35 +509,6 @@ class BatchMerge:
             )
         conflicts = [outcome for outcome in outcomes if outcome.failure]
         return [*accepted, *conflicts], sent_back
-
-    def _verify_tree(
-        self,
-        tree: str,
-        candidates: Sequence[Candidate],
-        verify: VerifyCommit,
-        *,
-        bisecting: bool,
-    ) -> Failure | None:
-        """Return why the tree of these candidates is red, None if it is green.
-
-        A failure that a repetition does not confirm is a flaky command's, not a task's.
-        """
-        self._verify_steps += 1
-        step = VerifyStep(
-            self._commit(tree, "verify"),
-            self.quarantine.folder,
-            tasks=tuple(candidate.entry.task.id for candidate in candidates),
-            number=self._verify_steps,
-            bisecting=bisecting,
-        )
-        failure = verify(step)
-        if failure is None:
-            return None
-        for _ in range(self.manifest.verify_retries):
-            self._verify_steps += 1
-            if verify(replace(step, number=self._verify_steps, repeated=True)) is None:
-                return None
-        return failure
 
     # -- the commits --
 
@@ -779,21 +748,5 @@ def _summary_of(result: Result | None) -> str | None:
     return result.usage.summary if result is not None else None
 
 
-def _blame(
-    culprit: Candidate, red: Mapping[tuple[int, ...], Failure], *, head_is_red: bool
-) -> Failure:
-    """The failure of a culprit: that of the shortest red set that ends with it, whose
-    log shows its fault best.
-    """
-    # bisection may have seen the culprit red only as the rest of a set
-    failure = next(iter(red.values()))
-    ending = [indexes for indexes in red if indexes[-1] == culprit.entry.index]
-    if ending:
-        failure = red[min(ending, key=len)]
-    if not head_is_red:
-        return failure
-    message = (
-        f"{failure.message} "
-        "(the branch is red without this work too: fix the branch or the command)"
-    )
-    return failure.model_copy(update={"kind": FailureKind.BASE_RED, "message": message})
+def _ids_of(candidates: Sequence[Candidate]) -> list[str]:
+    return [candidate.entry.task.id for candidate in candidates]

@@ -13,7 +13,7 @@ again from their result folders.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -32,6 +32,7 @@ from runner.fan_in.batch_merge import FanIn
 from runner.local.account import RunAccount
 from runner.local.attempts import AttemptRunner
 from runner.local.context import RunContext
+from runner.local.joint_merge import JointMerge, verified_alike
 from runner.local.landing_queue import LandingQueue, Merged
 from runner.plan.snapshot import Snapshot
 from runner.schedule.ready_queue import ReadyQueue
@@ -319,23 +320,24 @@ class RollingSchedule:
             self._exited.pop(manifest.batch, None)
         # Attempts that start on the new head wait for this before they write a result.
         self._head_recorded = Future()
-        fan_ins = self._accept(manifests)
-        for manifest, fan_in in zip(manifests, fan_ins, strict=True):
-            stop_reason = self._account_for_result(manifest, fan_in)
+        for merged in self._accept(manifests):
+            stop_reason = self._account_for_result(merged.manifest, merged.fan_in)
             self._stop_reason = stop_reason or self._stop_reason
 
     def _take_urgent(self) -> list[Manifest]:
-        """Take the results to merge together: those that others wait for, if any.
+        """Take the results to merge together: those that others wait for, if any; with
+        `verify` all that one run of it can be about, those first.
 
-        No more than are landed together; one at a time where each is verified.
+        No more than are landed together.
         """
         awaited = [each for each in self._unmerged if self._is_awaited(_task(each).id)]
-        if self._unmerged[0].verify:
-            most = 1
-        else:
-            accepted = len(self._landing_queue.accepted)
-            most = max(1, self._context.settings.max_concurrent - accepted)
-        urgent = (awaited or self._unmerged)[:most]
+        urgent = awaited or self._unmerged
+        if urgent[0].verify:
+            others = [each for each in self._unmerged if each not in awaited]
+            together = [*awaited, *others]
+            urgent = [each for each in together if verified_alike(together[0], each)]
+        accepted = len(self._landing_queue.accepted)
+        urgent = urgent[: max(1, self._context.settings.max_concurrent - accepted)]
         batches = {manifest.batch for manifest in urgent}
         self._unmerged = [each for each in self._unmerged if each.batch not in batches]
         return urgent
@@ -346,48 +348,36 @@ class RollingSchedule:
         # A person may have taken the task out of the plan while it ran.
         return task_id in graph.tasks and bool(graph.dependents(task_id))
 
-    def _accept(self, manifests: Sequence[Manifest]) -> list[FanIn]:
+    def _accept(self, manifests: Sequence[Manifest]) -> list[Merged]:
         """Merge results onto the run's head; then their dependents may be chosen."""
-        context, snapshot = self._context, self._snapshot
-        fan_ins: list[FanIn] = []
-        kept: list[Mapping[str, str]] = []  # ref → commit, of each fan-in
+        context, before = self._context, self._snapshot
+        for manifest in manifests:
+            context.observer.merge_started(manifest)
         with context.repo.quarantine() as quarantine:
-            for manifest in manifests:
-                context.observer.merge_started(manifest)
-                fan_in, kept_work = pipeline.merge_in_quarantine(
-                    quarantine,
-                    context.repo,
-                    context.batch_results(manifest),
-                    snapshot,
-                    verification=context.lander.verification(manifest, self._scratch),
-                )
-                fan_ins.append(fan_in)
-                kept.append(kept_work)
-                if fan_in.records and fan_in.snapshot:
-                    snapshot = fan_in.snapshot
-            tips = [commit for refs in kept for commit in refs.values()]
-            if snapshot.commit != self._snapshot.commit:
-                tips.insert(0, snapshot.commit)
+            joint = JointMerge(context, quarantine, before, self._scratch)
+            merged = joint.merge(manifests)
+            after = merged.snapshot
+            tips = [commit for each in merged.results for commit in each.kept.values()]
+            if after.commit != before.commit:
+                tips.insert(0, after.commit)
             bases = dict.fromkeys(manifest.base for manifest in manifests)
-            quarantine.adopt(tips, [self._snapshot.commit, *bases])
-        # Only now: a ref must not name a commit that is still in the quarantine.
-        fan_ins = [
-            pipeline.record_kept(
-                context.repo, context.results_folder(manifest), fan_in, refs
-            )
-            for manifest, fan_in, refs in zip(manifests, fan_ins, kept, strict=True)
-        ]
-        self._snapshot = snapshot
+            quarantine.adopt(tips, [before.commit, *bases])
+        self._snapshot = after
         self._last_merged = []
-        for manifest, fan_in in zip(manifests, fan_ins, strict=True):
-            merged = Merged(manifest, fan_in)
-            self._last_merged.append(merged)
-            self._landing_queue.add(merged)
+        for manifest, fan_in, kept in merged.results:
+            # Only now: a ref must not name a commit that is still in the quarantine.
+            folder = context.results_folder(manifest)
+            fan_in = pipeline.record_kept(context.repo, folder, fan_in, kept)
+            self._last_merged.append(Merged(manifest, fan_in))
+        for each in self._last_merged:
+            self._landing_queue.add(each)
             # Its commits are the run's own: the branch gets others.
             context.observer.batch_merged(
-                manifest, replace(fan_in, commits=()), context.lander.branch
+                each.manifest,
+                replace(each.fan_in, commits=()),
+                context.lander.branch,
             )
-        return fan_ins
+        return self._last_merged
 
     def _account_for_result(self, manifest: Manifest, fan_in: FanIn) -> str | None:
         """Return why nothing more should start after this result, or None."""

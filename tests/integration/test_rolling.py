@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from runner.core.events import BatchMerged, RunEvent
+from runner.core.events import BatchMerged, RunEvent, VerifyStarted
 from runner.core.manifest import Manifest
-from runner.fan_in.batch_merge import FanIn
 from runner.local.landing import BranchLander
+from runner.local.landing_queue import Merged
 from runner.local.rolling import RollingSchedule
 from tests.integration.test_crash import began
 from tests.integration.test_landing import Meanwhile
@@ -69,7 +69,7 @@ def together(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     seen: list[int] = []
     accept = RollingSchedule._accept
 
-    def late(self: RollingSchedule, manifests: Sequence[Manifest]) -> list[FanIn]:
+    def late(self: RollingSchedule, manifests: Sequence[Manifest]) -> list[Merged]:
         seen.append(len(manifests))
         time.sleep(0.7)
         return accept(self, manifests)
@@ -476,3 +476,62 @@ def test_a_limit_of_cost_is_shared_by_those_that_may_start_together(
     assert set(project.states().values()) == {"completed"}
     # else the first one reserves all that may be spent
     assert most_at_once(project.intervals()) > 1
+
+
+@pytest.fixture
+def all_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Results are merged only when every task that runs has one."""
+    merge = RollingSchedule._merge_results
+
+    def merge_all(self: RollingSchedule) -> None:
+        if len(self._unmerged) == len(self._running):
+            merge(self)
+
+    monkeypatch.setattr(RollingSchedule, "_merge_results", merge_all)
+
+
+def verify_steps(observer: Quiet) -> list[tuple[str, ...]]:
+    return [
+        event.tasks for event in observer.events if isinstance(event, VerifyStarted)
+    ]
+
+
+@pytest.mark.usefixtures("all_wait")
+def test_results_that_wait_are_verified_as_one_tree(project: Project) -> None:
+    tasks = [{"id": t, "do": [f"write {t}: x"]} for t in "ABCD"]
+    project.plan(tasks, schedule="rolling", max_concurrent=4, verify="test -e D")
+    observer = Quiet()
+    project.run(observer)
+    assert set(project.states().values()) == {"completed"}
+    [verified] = verify_steps(observer)
+    assert sorted(verified) == list("ABCD")
+
+
+@pytest.mark.usefixtures("all_wait")
+def test_only_the_culprit_of_a_red_tree_is_sent_back(project: Project) -> None:
+    def task(name: str, content: str = "x") -> dict[str, Any]:
+        return {"id": name, "do": [f"write {name}: {content}"], "max_attempts": 1}
+
+    project.plan(
+        [task("A"), task("B", "red"), task("C"), task("D")],
+        schedule="rolling",
+        max_concurrent=4,
+        verify="! grep -qs red A B C D",
+        verify_retries=0,
+    )
+    observer = Quiet()
+    project.run(observer)
+    assert project.states() == {
+        "A": "completed",
+        "B": "failed",
+        "C": "completed",
+        "D": "completed",
+    }
+    assert project.records()["B"]["error"]["kind"] == "verify"
+    assert not (project.root / "B").exists()
+    assert project.git("status", "--porcelain") == ""
+    steps = verify_steps(observer)
+    assert sorted(steps[0]) == list("ABCD")
+    # ⌈log2 4⌉ steps find one culprit, and one more confirms the rest
+    assert len(steps) <= 4
+    project.git("fsck", "--strict")

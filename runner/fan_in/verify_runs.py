@@ -1,0 +1,68 @@
+"""Runs the verify command on the trees of one merge, and says whose fault a red one is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from runner.core.result import Failure, FailureKind
+from runner.fan_in.inputs import VerifyCommit, VerifyStep
+
+
+class VerifyRuns:
+    """The runs of the verify command in one merge, which are numbered from 1.
+
+    `objects` is the folder with the objects that the repository does not have yet.
+    `retries` is how often a red tree is verified again.
+    """
+
+    def __init__(self, verify: VerifyCommit, objects: Path, retries: int) -> None:
+        self._verify, self._objects, self._retries = verify, objects, retries
+        self._number = 0
+        # ids of the tasks in a red tree → why it is red
+        self.red: dict[tuple[str, ...], Failure] = {}
+
+    def failure(self, commit: str, task_ids: Sequence[str]) -> Failure | None:
+        """Why the commit with the work of these tasks is red, None if it is green.
+
+        A failure that a repetition does not confirm is a flaky command's, not a task's.
+        """
+        step = VerifyStep(
+            commit, self._objects, tasks=tuple(task_ids), bisecting=bool(self.red)
+        )
+        failure = self._run(step)
+        for _ in range(self._retries):
+            if failure is None:
+                return None
+            failure = self._run(replace(step, repeated=True)) and failure
+        if failure is not None and task_ids:
+            self.red[step.tasks] = failure
+        return failure
+
+    def _run(self, step: VerifyStep) -> Failure | None:
+        self._number += 1
+        return self._verify(replace(step, number=self._number))
+
+
+def failure_of(
+    task_id: str, red: Mapping[tuple[str, ...], Failure], *, head_is_red: bool
+) -> Failure:
+    """The failure of a culprit: that of the shortest red tree that ends with it, whose
+    log shows its fault best.
+
+    `red` maps the ids of the tasks in a tree to its failure. `head_is_red`: the branch
+    alone is red too.
+    """
+    # bisection may have seen the culprit red only as the rest of a set
+    failure = next(iter(red.values()))
+    ending = [ids for ids in red if ids[-1] == task_id]
+    if ending:
+        failure = red[min(ending, key=len)]
+    if not head_is_red:
+        return failure
+    message = (
+        f"{failure.message} "
+        "(the branch is red without this work too: fix the branch or the command)"
+    )
+    return failure.model_copy(update={"kind": FailureKind.BASE_RED, "message": message})

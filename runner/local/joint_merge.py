@@ -1,0 +1,159 @@
+"""Merges results of the rolling schedule that wait together, and verifies them as the
+one tree that they make.
+
+A green tree takes all of them in with a single run of the command; a red one is
+bisected, so that only those at fault are sent back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from runner import pipeline
+from runner.attempt.attempt import VerifyCommand
+from runner.core.errors import EnvironmentBroken
+from runner.core.manifest import Manifest
+from runner.core.result import Failure
+from runner.fan_in.batch_merge import FanIn
+from runner.fan_in.culprits import culprits
+from runner.fan_in.inputs import SendBack
+from runner.fan_in.verify_runs import VerifyRuns, failure_of
+from runner.local.context import RunContext
+from runner.plan.snapshot import Snapshot
+from runner.repo.quarantine import Quarantine
+
+_NOBODY: Mapping[str, Failure] = {}
+
+
+class MergedResult(NamedTuple):
+    """A batch of one task that is merged in a quarantine; `kept` maps the refs that keep
+    its work to their commits.
+    """
+
+    manifest: Manifest
+    fan_in: FanIn
+    kept: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class MergedResults:
+    """Results merged one on top of the other; `snapshot` is the head with all of them."""
+
+    results: tuple[MergedResult, ...]
+    snapshot: Snapshot
+
+
+def verified_alike(first: Manifest, other: Manifest) -> bool:
+    """Whether one run of the verify command can be about the work of both batches."""
+    return VerifyCommand.of(first) == VerifyCommand.of(other)
+
+
+class JointMerge:
+    """The merge of some results on the head `snapshot`, in one quarantine.
+
+    Checkouts of trees that are verified are made below `scratch`.
+    """
+
+    def __init__(
+        self,
+        context: RunContext,
+        quarantine: Quarantine,
+        snapshot: Snapshot,
+        scratch: Path,
+    ) -> None:
+        self._context, self._quarantine = context, quarantine
+        self._head = MergedResults((), snapshot)
+        self._scratch = scratch
+
+    def merge(self, manifests: Sequence[Manifest]) -> MergedResults:
+        """Merge the results, of which each is verified like the first."""
+        merged = self._add(self._head, manifests)
+        landing = [each.manifest for each in merged.results if each.fan_in.commits]
+        verification = self._context.lander.verification(manifests[-1], self._scratch)
+        if verification is None or not landing:
+            return merged
+        runs = VerifyRuns(
+            verification.verify, self._quarantine.folder, manifests[-1].verify_retries
+        )
+        # What is verified is what lands: the same commits, not the same work once more.
+        verified = {_batches(landing): merged}
+
+        def is_green(subset: Sequence[Manifest]) -> bool:
+            key = _batches(subset)
+            if key not in verified:
+                verified[key] = self._add(self._head, subset)
+            ids = [_task_id(manifest) for manifest in subset]
+            return runs.failure(verified[key].snapshot.commit, ids) is None
+
+        guilty = culprits(landing, is_green)
+        if not guilty:
+            return merged
+        accepted = [manifest for manifest in landing if manifest not in guilty]
+        green = verified[_batches(accepted)] if accepted else self._head
+        failures = self._failures(guilty, runs, any_accepted=bool(accepted))
+        # What did not merge stays out, even where it conflicted with what is sent back:
+        # with it the tree would be one that nobody has verified.
+        for each in merged.results:
+            failures = {**each.fan_in.failed, **failures}
+        rest = [manifest for manifest in manifests if manifest not in accepted]
+        whole = self._add(green, rest, failures)
+        _refuse_unverified(whole.results[len(green.results) :])
+        return whole
+
+    def _failures(
+        self, guilty: Sequence[Manifest], runs: VerifyRuns, *, any_accepted: bool
+    ) -> dict[str, Failure]:
+        """Task id → its failure. Where no work is green, the head alone is verified."""
+        red = dict(runs.red)
+        head_is_red = False
+        if not any_accepted:
+            head = self._head.snapshot.commit
+            head_is_red = runs.failure(head, ()) is not None
+        ids = [_task_id(manifest) for manifest in guilty]
+        return {
+            task_id: failure_of(task_id, red, head_is_red=head_is_red)
+            for task_id in ids
+        }
+
+    def _add(
+        self,
+        merged: MergedResults,
+        manifests: Sequence[Manifest],
+        failures: Mapping[str, Failure] = _NOBODY,
+    ) -> MergedResults:
+        """The results on top of those that are merged, unverified. Those of the tasks in
+        `failures` are sent back.
+        """
+        results, snapshot = list(merged.results), merged.snapshot
+        for manifest in manifests:
+            fan_in, kept = pipeline.merge_in_quarantine(
+                self._quarantine,
+                self._context.repo,
+                self._context.batch_results(manifest),
+                snapshot,
+                verification=SendBack(failures),
+            )
+            results.append(MergedResult(manifest, fan_in, kept))
+            if fan_in.records and fan_in.snapshot:
+                snapshot = fan_in.snapshot
+        return MergedResults(tuple(results), snapshot)
+
+
+def _refuse_unverified(results: Sequence[MergedResult]) -> None:
+    if any(each.fan_in.commits for each in results):
+        raise EnvironmentBroken(
+            "the tree that would land was never verified",
+            "please report this as a bug",
+        )
+
+
+def _batches(manifests: Sequence[Manifest]) -> tuple[str, ...]:
+    return tuple(manifest.batch for manifest in manifests)
+
+
+def _task_id(manifest: Manifest) -> str:
+    """The id of the task of a batch of one."""
+    return manifest.entries[0].task.id

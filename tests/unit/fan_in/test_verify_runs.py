@@ -1,0 +1,78 @@
+"""A red tree is confirmed, and a culprit gets the log that shows its fault best."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from runner.core.result import Failure, FailureKind
+from runner.fan_in.inputs import VerifyStep
+from runner.fan_in.verify_runs import VerifyRuns, failure_of
+
+
+def red(message: str = "red") -> Failure:
+    return Failure(kind=FailureKind.VERIFY, message=message)
+
+
+class Command:
+    """A verify command with these results, which remembers what it was asked."""
+
+    def __init__(self, *results: Failure | None) -> None:
+        self.steps: list[VerifyStep] = []
+        self._results: Iterator[Failure | None] = iter(results)
+
+    def __call__(self, step: VerifyStep) -> Failure | None:
+        self.steps.append(step)
+        return next(self._results)
+
+
+def runs(command: Command, retries: int = 1) -> VerifyRuns:
+    return VerifyRuns(command, Path("objects"), retries)
+
+
+def test_a_failure_that_a_repetition_does_not_confirm_is_none() -> None:
+    command = Command(red(), None)
+    checked = runs(command)
+    assert checked.failure("c", ["A"]) is None
+    assert not checked.red
+    assert [(step.number, step.repeated) for step in command.steps] == [
+        (1, False),
+        (2, True),
+    ]
+
+
+def test_a_confirmed_failure_is_that_of_the_first_run() -> None:
+    checked = runs(Command(red("first"), red("second")))
+    failure = checked.failure("c", ["A", "B"])
+    assert failure is not None
+    assert failure.message == "first"
+    assert checked.red == {("A", "B"): failure}
+
+
+def test_after_a_red_tree_each_step_bisects() -> None:
+    command = Command(red(), None)
+    checked = runs(command, retries=0)
+    checked.failure("c", ["A", "B"])
+    checked.failure("d", ["A"])
+    assert [step.bisecting for step in command.steps] == [False, True]
+
+
+def test_the_branch_alone_is_no_red_tree_of_a_task() -> None:
+    checked = runs(Command(red()), retries=0)
+    assert checked.failure("c", []) is not None
+    assert not checked.red
+
+
+def test_a_culprit_gets_the_failure_of_the_shortest_red_tree_that_ends_with_it() -> (
+    None
+):
+    trees = {("A", "B", "C"): red("all"), ("A", "B"): red("two"), ("B",): red("B")}
+    assert failure_of("B", trees, head_is_red=False).message == "B"
+    # seen red only as the rest of a set
+    assert failure_of("A", trees, head_is_red=False).message == "all"
+
+
+def test_where_the_branch_is_red_too_no_task_is_to_blame() -> None:
+    failure = failure_of("A", {("A",): red()}, head_is_red=True)
+    assert failure.kind is FailureKind.BASE_RED
+    assert "the branch is red without this work too" in failure.message
