@@ -55,7 +55,7 @@ def check(repo_path: str, /, as_json: bool, **flags: FlagValue | None) -> int:
             if any(problem.what == NO_PLAN for problem in error.problems):
                 _print_other_plans(repo, settings)
             raise
-        _print_problems_as_json(error.problems)
+        click.echo(plan_json.unreadable_plan(error.problems))
         return error.exit_code
     preflight_report = preflight(
         snapshot.plan,
@@ -98,15 +98,6 @@ def check(repo_path: str, /, as_json: bool, **flags: FlagValue | None) -> int:
     if problems:
         raise InvalidInput(problems)
     return EXIT_DONE
-
-
-def _print_problems_as_json(problems: Sequence[Problem]) -> None:
-    import json
-
-    from runner.ui import plan_json
-
-    document = {"version": 1, "problems": plan_json.problem_rows(problems)}
-    click.echo(json.dumps(document, indent=1))
 
 
 def _template_problems(repo: Repository, settings: Settings) -> Sequence[Problem]:

@@ -34,15 +34,15 @@ def show(
 ) -> int:
     """Show one task: its state and why, prompt, attempts."""
     from runner.core.reports import TaskReport
+    from runner.local.github_pages import job_url
     from runner.local.kept_work import kept_work
-    from runner.local.run_history import RunHistory
 
     repo, settings = open_project(repo_path, flags)
     now = read_tasks(repo, settings)
     [task] = now.snapshot.tasks_named([task_id])
     states = {view.task.id: view.state for view in now.views}
     [view] = [view for view in now.views if view.task.id == task_id]
-    history = RunHistory(now.journal, settings.plan.path)
+    record = view.record
     report = TaskReport(
         id=task_id,
         title=task.title,
@@ -50,11 +50,16 @@ def show(
         reason=view.reason,
         depends_on={each: states.get(each, "unknown") for each in task.waits_for},
         prompt=task.prompt or "",
-        attempt_count=view.record.attempts,
-        attempts=tuple(_row(each, history) for each in history.attempts(task_id)),
+        attempt_count=record.attempts,
+        attempts=tuple(
+            _row(each, now.history) for each in now.history.attempts(task_id)
+        ),
         kept=tuple(work.row for work in kept_work(repo) if work.is_of(task_id)),
         commit=repo.landing_commits(now.snapshot.commit).get(task_id),
-        error=view.record.error,
+        error=record.error,
+        job=record.job,
+        job_url=job_url(repo.remote_url("origin"), record.job) if record.job else None,
+        artifact=record.artifact,
     )
     if as_json:
         click.echo(report.model_dump_json(indent=1))
@@ -92,6 +97,10 @@ def _lines(report: TaskReport) -> Iterator[str]:
         yield f"depends on: {task_id} ({state})"
     if report.commit:
         yield f"landed with: {report.commit}"
+    if report.job is not None:
+        yield f"last ran on GitHub: {report.job_url or report.job}"
+        if report.artifact is not None:
+            yield f"  artifact: {report.artifact}"
     for row in report.attempts:
         yield from _attempt_lines(row)
     if report.error is not None and not report.attempts:

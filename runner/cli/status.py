@@ -26,13 +26,17 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from runner.config.settings import FlagValue, Settings
+    from runner.core.reports import RunRow
     from runner.local.journal import Journal, WaitingWork
+    from runner.local.run_history import PastRun, RunHistory
     from runner.plan.snapshot import Snapshot
     from runner.plan.view import TaskView
     from runner.repo.repository import Repository
+    from runner.ui.plan_json import TaskFacts
 
 _WATCH_INTERVAL = 1.0  # seconds
 _CLEAR = "\x1b[H\x1b[2J"
+_MAX_JOBS = 12  # that fit on a screen together with the rest
 
 
 @click.command()
@@ -63,8 +67,9 @@ def status(
     if watch:
         return _watch(repo_path, flags, every=every)
     if as_json:
-        now = read_tasks(*open_project(repo_path, flags))
-        _print_json(now)
+        repo, settings = open_project(repo_path, flags)
+        now = read_tasks(repo, settings)
+        _print_json(repo, now)
         views = now.views
     else:
         views = _print_status(repo_path, flags, every=every)
@@ -74,13 +79,15 @@ def status(
 
 
 class TasksNow(NamedTuple):
-    """The tasks as they stand, and the finished work that waits: for the branch that
-    work lands on, and for others.
+    """The tasks as they stand, the last run, and the finished work that waits: for the
+    branch that work lands on, and for others.
     """
 
     snapshot: Snapshot
     views: list[TaskView]
     journal: Journal
+    history: RunHistory
+    last_run: PastRun | None
     own_work: WaitingWork | None
     other_work: list[WaitingWork]
 
@@ -94,21 +101,72 @@ def read_tasks(repo: Repository, settings: Settings) -> TasksNow:
     journal = Journal(repo.git_dir)
     # Before the branch: what lands in between is then completed, as it is.
     plan = settings.plan.path
-    past, open_run = RunHistory(journal, plan).latest(), journal.state().run
+    history = RunHistory(journal, plan)
+    past, open_run = history.latest(), journal.state().run
     own_work, other_work = unlanded_work(repo, settings)
     snapshot = branch_snapshot(repo, settings, own_work.branch if own_work else None)
-    views = with_run(task_views(snapshot, settings), past, plan, open_run)
-    return TasksNow(snapshot, views, journal, own_work, other_work)
+    branch = settings.branch or repo.current_branch()
+    views = with_run(task_views(snapshot, settings), past, plan, branch, open_run)
+    return TasksNow(snapshot, views, journal, history, past, own_work, other_work)
 
 
-def _print_json(now: TasksNow) -> None:
+def _print_json(repo: Repository, now: TasksNow) -> None:
     from runner.ui import plan_json
 
-    requests = [
-        request.model_dump(mode="json", exclude={"version", "plan", "progress"})
-        for request in now.journal.requests.read().values()
-    ]
-    click.echo(plan_json.status_report(now.views, now.snapshot.graph, requests))
+    report = plan_json.status_report(
+        now.views,
+        now.snapshot.graph,
+        list(now.journal.requests.read().values()),
+        _facts(repo, now),
+        _run_row(now.last_run),
+    )
+    click.echo(report)
+
+
+def _facts(repo: Repository, now: TasksNow) -> dict[str, TaskFacts]:
+    """Task id → what this machine knows of it beside the branch."""
+    import time
+
+    from runner.core.message_text import one_line
+    from runner.local.github_pages import job_url
+    from runner.local.kept_work import kept_work
+    from runner.local.live_state import unrecorded_failure
+    from runner.local.run_history import chosen_attempt
+    from runner.ui.plan_json import TaskFacts
+
+    kept = {work.task: work.ref for work in kept_work(repo)}
+    remote = repo.remote_url("origin")
+    facts = {}
+    for view in now.views:
+        task_id, job = view.task.id, view.record.job
+        attempts = now.history.all_attempts().get(task_id, [])
+        chosen = chosen_attempt(attempts, None)
+        log = now.history.log(chosen) if chosen else None
+        failure = unrecorded_failure(view, attempts[-1]) if attempts else None
+        is_at_work = chosen is not None and view.state == "in_progress"
+        facts[task_id] = TaskFacts(
+            failure=failure.kind if failure else None,
+            elapsed=chosen.elapsed(time.time()) if chosen and is_at_work else None,
+            log=str(log) if log is not None and log.exists() else None,
+            kept=kept.get(one_line(task_id)),
+            job_url=job_url(remote, job) if job else None,
+        )
+    return facts
+
+
+def _run_row(past: PastRun | None) -> RunRow | None:
+    from runner.core.reports import RunRow
+
+    if past is None:
+        return None
+    start = past.view.start
+    return RunRow(
+        run=past.run,
+        active=past.is_active,
+        started=start.time if start else None,
+        plan=start.plan if start else None,
+        branch=start.branch if start else None,
+    )
 
 
 def _print_status(
@@ -123,6 +181,7 @@ def _print_status(
         click.echo(waiting_message(now.own_work.branch))
     for work in now.other_work:
         click.echo(waiting_message(work.branch, work.target))
+    _print_jobs(repo, now.views)
     _print_requests(now.journal, settings.branch or repo.current_branch())
     _print_limits(now.journal)
     return now.views
@@ -163,6 +222,24 @@ def _print_changes(repo_path: str, flags: Mapping[str, FlagValue | None]) -> int
                 before[view.task.id] = shown
         sys.stdout.flush()
         time.sleep(_WATCH_INTERVAL)
+
+
+def _print_jobs(repo: Repository, views: list[TaskView]) -> None:
+    """Print where attempts of unfinished tasks ran on GitHub, and what has their logs."""
+    from runner.core.message_text import visible
+    from runner.local.github_pages import job_page
+
+    ran = [view for view in views if view.record.job and view.state != "completed"]
+    remote = repo.remote_url("origin") if ran else None
+    for view in ran[:_MAX_JOBS]:
+        line = (
+            f"{view.task.id} ran on GitHub: {job_page(remote, view.record.job or '')}"
+        )
+        if view.record.artifact:
+            line += f", artifact {view.record.artifact}"
+        click.echo(visible(line))
+    if len(ran) > _MAX_JOBS:
+        click.echo(f"… {len(ran) - _MAX_JOBS} more ran there:  fanin status --json")
 
 
 def _print_requests(journal: Journal, branch: str | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, BinaryIO
@@ -143,11 +144,13 @@ def _no_log(
 
         run, _, _ = record.job.partition("/")
         page = job_page(repo.remote_url("origin"), record.job)
-        artifacts = f"fanin-*-a{number or record.attempts}-r*"
+        which = f"--pattern 'fanin-*-a{number or record.attempts}-r*'"
+        if record.artifact and number in {None, record.attempts}:
+            which = f"--name {shlex.quote(record.artifact)}"
         return UsageProblem(
             f"{task_id} ran on GitHub: {page}",
-            f"its log is in an artifact:  gh run download {run} "
-            f"--pattern '{artifacts}' --dir DIR && fanin log {task_id} --from DIR",
+            f"its log is in an artifact:  gh run download {run} {which} --dir DIR "
+            f"&& fanin log {shlex.quote(task_id)} --from DIR",
         )
     if record is not None and record.attempts:
         return UsageProblem(

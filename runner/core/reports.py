@@ -9,7 +9,10 @@ from __future__ import annotations
 from typing import Literal
 
 from runner.core.documents import Document, Text
-from runner.core.result import Failure
+from runner.core.result import Failure, FailureKind
+
+# What an attempt is doing.
+Phase = Literal["preparing", "working", "verifying", "merging"]
 
 
 class KeptRow(Document):
@@ -58,10 +61,11 @@ class AttemptRow(Document):
 class TaskReport(Document):
     """The output of `fanin show ID --json`.
 
-    `state`, `reason` are as in `fanin status`. `depends_on` maps each id to its state.
-    `attempt_count` is how many attempts the branch has recorded, `attempts` are those
-    that are known on this machine, the oldest first. `commit` is the one that it landed
-    with, `kept` is its work that did not land, `error` the last recorded failure.
+    `state`, `reason` are as in `fanin status`, and so are `job`, `job_url`, `artifact`.
+    `depends_on` maps each id to its state. `attempt_count` is how many attempts the
+    branch has recorded, `attempts` are those that are known on this machine, the oldest
+    first. `commit` is the one that it landed with, `kept` is its work that did not land,
+    `error` the last recorded failure.
     """
 
     version: Literal[1] = 1
@@ -76,3 +80,165 @@ class TaskReport(Document):
     kept: tuple[KeptRow, ...]
     commit: str | None
     error: Failure | None
+    job: str | None
+    job_url: str | None
+    artifact: Text | None
+
+
+class TaskRow(Document):
+    """A task of the plan: where it is defined, its state and what keeps it.
+
+    `path` is left out unless the plan is a folder of files; lines count from 1. `files`
+    is None if the task does not declare them.
+    """
+
+    id: str
+    title: Text
+    line: int
+    path: Text = ""
+    state: str
+    attempts: int
+    reason: Text
+    depends_on: tuple[str, ...]
+    files: tuple[Text, ...] | None
+
+
+class GraphReport(Document):
+    """The output of `fanin graph --format json`.
+
+    `waves` are the tasks that could run at the same time, one wave after the other.
+    """
+
+    version: Literal[1]
+    tasks: tuple[TaskRow, ...]
+    waves: tuple[tuple[str, ...], ...]
+    critical_path: tuple[str, ...]
+
+
+class PlanRow(Document):
+    """The plan as it was read; `source` is its format."""
+
+    path: Text
+    source: str
+    options: dict[str, str]
+
+
+class PartRow(Document):
+    """One of the plans that a plan is made of, with the ids of its tasks.
+
+    `name` is left out if it is the only one.
+    """
+
+    name: Text = ""
+    path: Text
+    source: str
+    tasks: tuple[str, ...]
+
+
+class ProblemRow(Document):
+    """A mistake in the plan or the settings, and what to do about it."""
+
+    path: Text
+    line: int | None
+    what: Text
+    remedy: Text
+
+
+class CheckReport(GraphReport):
+    """The output of `fanin check --json`.
+
+    - `edges`: the number of dependencies.
+    - `batches`: what the graph still allows, `width` the size of the largest.
+    - `scheduled_batches`: those of a run by `schedule: batch` as the settings are.
+    - `counts`: state → number of tasks.
+    - `left_out`: records of the plan that cannot be read.
+    """
+
+    plan: PlanRow
+    plans: tuple[PartRow, ...]
+    edges: int
+    batches: tuple[tuple[str, ...], ...]
+    width: int
+    scheduled_batches: tuple[tuple[str, ...], ...]
+    counts: dict[str, int]
+    left_out: tuple[ProblemRow, ...]
+    notes: tuple[Text, ...]
+    problems: tuple[ProblemRow, ...]
+
+
+class UnreadablePlan(Document):
+    """The output of `fanin check --json` if the plan or the settings cannot be read."""
+
+    version: Literal[1]
+    problems: tuple[ProblemRow, ...]
+
+
+class StatusRow(TaskRow):
+    """A task as `fanin status --json` shows it.
+
+    - `seconds`: how long its last recorded attempt took; `cost_usd` and `tokens` of all
+      of them, None if one did not tell; `agent` that of the last.
+    - `failure`: the kind of the last failure, if no success came after it.
+    - `branch`: where finished work waits for a person.
+    - `phase`: what is being done for it now; `elapsed`: seconds that its attempt at
+      work has taken. Both are None while nothing is.
+    - `log`: the path of its last attempt's log on this machine.
+    - `kept`: the ref that keeps its newest work that did not land.
+    - `job`: `RUN/JOB` of its last recorded attempt on GitHub, `job_url` that job's page,
+      None if the remote `origin` does not tell where; `artifact` has its log.
+    """
+
+    agent: Text | None
+    seconds: float | None
+    cost_usd: float | None
+    tokens: int | None
+    failure: FailureKind | None
+    branch: Text | None
+    phase: Phase | None
+    elapsed: float | None
+    log: Text | None
+    kept: Text | None
+    job: str | None
+    job_url: str | None
+    artifact: Text | None
+
+
+class RetryRow(Document):
+    """A request for one more attempt that no run has taken yet."""
+
+    branch: Text
+    tasks: tuple[str, ...]
+    kind: Literal["retry"]
+    redo: bool
+    failed: bool
+
+
+class SkipRow(Document):
+    """A request to skip tasks that no run has taken yet."""
+
+    branch: Text
+    tasks: tuple[str, ...]
+    kind: Literal["skip"]
+    satisfied: bool
+
+
+class RunRow(Document):
+    """The last run on this machine. `active`: its process is at work now.
+
+    `started` is ISO 8601. None is unknown: the run was killed before it began.
+    """
+
+    run: str
+    active: bool
+    started: str | None
+    plan: Text | None
+    branch: Text | None
+
+
+class StatusReport(GraphReport):
+    """The output of `fanin status --json`; `counts` maps states to numbers of tasks."""
+
+    tasks: tuple[StatusRow, ...]
+    counts: dict[str, int]
+    requests: tuple[RetryRow | SkipRow, ...]
+    run: RunRow | None

@@ -159,6 +159,7 @@ class Result(ReportedDocument):
     - `manifest`: the digest of the manifest that it belongs to.
     - `run_attempt`: GitHub's count of runs of the same job; 1 on one machine.
     - `job`: the ids of GitHub's run and job, `RUN/JOB`; None on one machine.
+    - `artifact`: the name of the artifact that it came in, which its reader sets.
     - `tree`: the id of the git tree that the attempt made; `pack`: the file beside it
       with the objects that the base lacks. Both are None if nothing changed, or if the
       attempt failed before its work was captured. A failed attempt may have them too,
@@ -174,6 +175,7 @@ class Result(ReportedDocument):
     base: str
     run_attempt: int = 1
     job: JobIds | None = None
+    artifact: str | None = Field(default=None, exclude=True)
     started: Instant
     finished: Instant
     agent: Text

@@ -363,7 +363,13 @@ def _parse(
         return f"{RESULT} is not a valid result: {_first(error)}"
     if mismatch := _mismatch(result, manifest, digest, entry):
         return mismatch
-    return result.model_copy(update={"agent": entry.agent.name})
+    artifact = None
+    if result.job is not None:
+        artifact = artifact_name(
+            manifest.batch, entry.folder, entry.attempt, result.run_attempt
+        )
+    update = {"agent": entry.agent.name, "artifact": artifact}
+    return result.model_copy(update=update)
 
 
 def _without_escapes(data: bytes) -> bytes:

@@ -11,10 +11,16 @@ _REMOTE = re.compile(
 )
 
 
-def job_page(remote_url: str | None, job: str) -> str:
-    """The page of a job, whose ids are `RUN/JOB`; the ids if no remote tells where."""
+def job_url(remote_url: str | None, job: str) -> str | None:
+    """The page of a job, whose ids are `RUN/JOB`; None if the remote is none of GitHub's."""
     run, _, job_id = job.partition("/")
     match = _REMOTE.fullmatch(remote_url or "")
     if match is None:
-        return f"run {run}, job {job_id}"
+        return None
     return f"https://{match['host']}/{match['name']}/actions/runs/{run}/job/{job_id}"
+
+
+def job_page(remote_url: str | None, job: str) -> str:
+    """The page of a job; its ids in words if no remote tells where it is."""
+    run, _, job_id = job.partition("/")
+    return job_url(remote_url, job) or f"run {run}, job {job_id}"

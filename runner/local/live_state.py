@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import cast
 
-from runner.core.run_view import AttemptState, AttemptView
+from runner.core.reports import Phase
+from runner.core.result import Failure
+from runner.core.run_view import AttemptState, AttemptView, RunView
 from runner.local.run_history import PastRun
 from runner.plan.view import TaskView
 
@@ -14,19 +17,28 @@ _WAITS = {
     AttemptState.VERIFYING: "its work is being verified",
     AttemptState.MERGED: "its work is merged and lands with the next commit",
 }
+_PHASES: dict[AttemptState, Phase] = {
+    AttemptState.VERIFYING: "verifying",
+    AttemptState.MERGED: "merging",
+}
 # What the branch says of a task is newer than any attempt.
 _SETTLED = {"completed", "held", "skipped"}
 
 
 def with_run(
-    views: Sequence[TaskView], past: PastRun | None, plan: str, open_run: str | None
+    views: Sequence[TaskView],
+    past: PastRun | None,
+    plan: str,
+    branch: str | None,
+    open_run: str | None,
 ) -> list[TaskView]:
     """The views with what the last run does to their tasks, or has left of them.
 
-    `plan` is the path of their plan. `open_run` is the run that the journal has no end
-    of: if its process is gone, the next run finishes its work.
+    `plan` is the path of their plan, `branch` the one that their work lands on, None if
+    that is unknown. `open_run` is the run that the journal has no end of: if its process
+    is gone, the next run finishes its work.
     """
-    if past is None or (past.view.start and past.view.start.plan != plan):
+    if past is None or not _is_about(past.view, plan, branch):
         return list(views)
     is_killed = not past.is_active and past.run == open_run
     if not (past.is_active or is_killed):
@@ -41,17 +53,42 @@ def with_run(
     return changed
 
 
+def unrecorded_failure(view: TaskView, attempt: AttemptView) -> Failure | None:
+    """Why the attempt failed, if the branch does not know of it yet."""
+    if view.state in _SETTLED or attempt.attempt <= view.record.attempts:
+        return None
+    return attempt.failure
+
+
+def _is_about(run: RunView, plan: str, branch: str | None) -> bool:
+    if run.start is None:
+        return True
+    return run.start.plan == plan and branch in {None, run.start.branch}
+
+
 def _with_attempt(view: TaskView, attempt: AttemptView, *, is_killed: bool) -> TaskView:
     name = f"attempt {attempt.attempt}"
-    if attempt.state is AttemptState.RUNNING:
-        phase = attempt.phase or "starting"
-        return replace(view, state="in_progress", reason=f"{name}: {phase}")
-    if attempt.state in _WAITS:
-        reason = _WAITS[attempt.state]
+    state = attempt.state
+    if state is AttemptState.RUNNING:
+        phase = cast("Phase", attempt.phase or "preparing")
+        return replace(
+            view, state="in_progress", reason=f"{name}: {phase}", phase=phase
+        )
+    if state in _WAITS:
         if is_killed:
             reason = "its run was killed; the next fanin run lands its work"
-        return replace(view, state="finished", reason=f"{name}: {reason}")
-    if is_killed and attempt.state is AttemptState.INTERRUPTED and attempt.log:
+            return replace(view, state="finished", reason=f"{name}: {reason}")
+        phase_now, reason = _PHASES.get(state), _WAITS[state]
+        if state is AttemptState.FINISHED and attempt.phase == "merging":
+            phase_now, reason = "merging", "its work is being merged"
+        return replace(
+            view, state="finished", reason=f"{name}: {reason}", phase=phase_now
+        )
+    if is_killed and state is AttemptState.INTERRUPTED and attempt.log:
         reason = f"{name}: its run was killed; the next fanin run goes on"
         return replace(view, state="interrupted", reason=reason)
+    failure = unrecorded_failure(view, attempt)
+    if failure is not None and state is AttemptState.FAILED:
+        first_line = (failure.message.splitlines() or [""])[0]
+        return replace(view, reason=f"{name} failed: {first_line}")
     return view

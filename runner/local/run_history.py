@@ -40,9 +40,12 @@ class RunHistory:
     def __init__(self, journal: Journal, plan: str) -> None:
         self._journal, self._plan = journal, plan
         self._runs: list[PastRun] | None = None
+        self._attempts: dict[str, list[AttemptView]] | None = None
 
     def latest(self) -> PastRun | None:
         """The newest run of any plan, None if there is none."""
+        if self._runs is not None:
+            return self._runs[-1] if self._runs else None
         folders = self._folders()
         return self._read(folders[-1], is_last=True) if folders else None
 
@@ -52,23 +55,32 @@ class RunHistory:
         What a later run has done with the work that a killed one left is in the
         attempt.
         """
+        return self.all_attempts().get(task_id, [])
+
+    def all_attempts(self) -> dict[str, list[AttemptView]]:
+        """Task id → its attempts, as `attempts` gives them."""
+        if self._attempts is None:
+            self._attempts = self._find_attempts()
+        return self._attempts
+
+    def _find_attempts(self) -> dict[str, list[AttemptView]]:
         plans: dict[str, str] = {}
-        found: dict[tuple[str, int], AttemptView] = {}
+        found: dict[tuple[str, str, int], AttemptView] = {}
         for past in self.runs():
             if past.view.start is not None:
                 plans[past.run] = past.view.start.plan
-            task = past.view.tasks.get(task_id)
-            for attempt in task.attempts if task else ():
-                key = attempt.batch, attempt.attempt
-                if key in found:
-                    _take_in(found[key], attempt)
-                else:
-                    found[key] = attempt
-        return [
-            attempt
-            for attempt in found.values()
-            if plans.get(run_of(attempt), self._plan) == self._plan
-        ]
+            for task in past.view.tasks.values():
+                for attempt in task.attempts:
+                    key = attempt.task, attempt.batch, attempt.attempt
+                    if key in found:
+                        _take_in(found[key], attempt)
+                    else:
+                        found[key] = attempt
+        attempts: dict[str, list[AttemptView]] = {}
+        for attempt in found.values():
+            if plans.get(run_of(attempt), self._plan) == self._plan:
+                attempts.setdefault(attempt.task, []).append(attempt)
+        return attempts
 
     def runs(self) -> list[PastRun]:
         """All runs, oldest first."""

@@ -59,7 +59,8 @@ class Record(Document):
       plan's mark decides, even if it changes later;
     - `held`: the branch where finished work waits for a person;
     - `seconds`: how long the successful attempt took, for the critical path;
-    - `job`: where the latest attempt ran, as in `Result`;
+    - `job`, `artifact`: where the latest attempt ran and what has its log, as in
+      `Result`;
     - `changed`: the paths that the task changed, for the prompts of its dependents;
     - `request`: `Task.request_digest` of what the successful attempt was asked to do;
     - `plan`, `own_id`: if the file has the records of several plans, which one the task
@@ -88,10 +89,18 @@ class Record(Document):
     cost_usd: float | None = None
     tokens: int | None = None
     job: JobIds | None = None
+    artifact: str | None = None
     plan: str | None = None
     own_id: str | None = None
     kept: KeptWork | None = None
     repeats: Annotated[int, Field(ge=0)] = 0
+
+    @property
+    def duration(self) -> float | None:
+        """How many seconds the last attempt took that left its times."""
+        if self.started is None or self.finished is None:
+            return self.seconds
+        return seconds_between(self.started, self.finished)
 
 
 class RunRecord(Document):
@@ -358,6 +367,7 @@ class Progress:
             "seconds": seconds_between(result.started, result.finished),
             "agent": result.agent,
             "job": result.job,
+            "artifact": result.artifact,
             "summary": result.usage.summary,
             "changed": tuple(changed),
             "request": task.request_digest,
@@ -399,6 +409,7 @@ class Progress:
             "kept": kept,
             "repeats": _repeats(record, failure) if from_work else 0,
             "job": result.job if result is not None else None,
+            "artifact": result.artifact if result is not None else None,
             **_total_usage(record, usage),
         }
         if result is not None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from runner.core.reports import Phase
 from runner.core.task import Plan, Standing, Status, Task
 from runner.plan.progress import Progress, Record
 
@@ -20,13 +21,15 @@ class TaskView:
     """A task with its state, and the reason if it cannot run or runs again.
 
     `state` is one of completed, failed, in_progress, ready, pending, blocked, skipped
-    and held.
+    and held. While a run goes on, and after one was killed, it may be finished or
+    interrupted as well, and `phase` says what is being done for the task.
     """
 
     task: Task
     state: str
     record: Record
     reason: str
+    phase: Phase | None = None
 
 
 def views(

@@ -10,13 +10,22 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from runner.config.settings import Settings
 from runner.config.settings_table import SETTINGS
 from runner.core.documents import Document, UserDocument
 from runner.core.event_lines import adapter
 from runner.core.events import VERSION
 from runner.core.forecast import Forecast
-from runner.core.reports import KeptReport, TaskReport
+from runner.core.reports import (
+    CheckReport,
+    GraphReport,
+    KeptReport,
+    StatusReport,
+    TaskReport,
+    UnreadablePlan,
+)
 from runner.plan.formats.native import PlanFile
 
 FILES: dict[str, tuple[type[UserDocument], str]] = {
@@ -26,11 +35,19 @@ FILES: dict[str, tuple[type[UserDocument], str]] = {
 # What fanin writes. A field of these is never renamed or removed.
 EVENTS = "events.schema.json"
 OUTPUTS: dict[str, tuple[type[Document], str]] = {
+    "graph.schema.json": (
+        GraphReport,
+        "what fanin graph --format json prints, version 1",
+    ),
+    "status.schema.json": (StatusReport, "what fanin status --json prints, version 1"),
     "kept.schema.json": (KeptReport, "what fanin kept --json prints, version 1"),
     "show.schema.json": (TaskReport, "what fanin show --json prints, version 1"),
     "simulate.schema.json": (Forecast, "what fanin simulate --json prints, version 1"),
 }
-NAMES = (*FILES, EVENTS, *OUTPUTS)
+CHECK = "check.schema.json"
+NAMES = (*FILES, EVENTS, CHECK, *OUTPUTS)
+# Documents that leave out some fields: those that have a default.
+_LEAVE_OUT = {"graph.schema.json", "status.schema.json"}
 FOLDER = Path(__file__).parent
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -46,6 +63,8 @@ def generate(name: str) -> dict[str, Any]:
     """The schema of one document, as JSON data."""
     if name == EVENTS:
         return _event_schema()
+    if name == CHECK:
+        return _check_schema()
     if name in OUTPUTS:
         return _output_schema(name)
     model, title = FILES[name]
@@ -95,7 +114,17 @@ def _output_schema(name: str) -> dict[str, Any]:
     """The schema of a document that a command prints."""
     model, title = OUTPUTS[name]
     schema = model.model_json_schema(mode="serialization")
-    return {"$schema": _DIALECT, **_with_every_field(schema), "title": title}
+    if name not in _LEAVE_OUT:
+        schema = _with_every_field(schema)
+    return {"$schema": _DIALECT, **schema, "title": title}
+
+
+def _check_schema() -> dict[str, Any]:
+    """The schema of either document that `fanin check --json` prints."""
+    either: Any = CheckReport | UnreadablePlan
+    schema = TypeAdapter(either).json_schema(mode="serialization")
+    title = "what fanin check --json prints, version 1"
+    return {"$schema": _DIALECT, **schema, "title": title}
 
 
 def _with_every_field(schema: dict[str, Any]) -> dict[str, Any]:

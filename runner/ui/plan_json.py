@@ -4,10 +4,27 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from runner.core.documents import Document
 from runner.core.errors import Problem
+from runner.core.reports import (
+    CheckReport,
+    GraphReport,
+    PartRow,
+    PlanRow,
+    ProblemRow,
+    RetryRow,
+    RunRow,
+    SkipRow,
+    StatusReport,
+    StatusRow,
+    TaskRow,
+    UnreadablePlan,
+)
+from runner.core.result import FailureKind
 from runner.core.task import Plan
+from runner.plan.requests import Request, RetryRequest
 from runner.plan.view import TaskView, batches, counts
 
 if TYPE_CHECKING:  # a leg of the matrix uses this package without networkx
@@ -27,105 +44,147 @@ def check_report(
     `scheduled` are the batches of a run by `schedule: batch` with its number of agents.
     """
     remaining = batches(task_views, graph)
-    report = {
+    report = CheckReport(
         **_graph_fields(task_views, graph),
-        "plan": {"path": plan.path, "source": plan.source, "options": plan.options},
-        "plans": _part_rows(plan),
-        "edges": graph.edges,
-        "batches": remaining,
-        "width": max(map(len, remaining), default=0),
-        "scheduled_batches": scheduled,
-        "counts": counts(task_views),
-        "left_out": problem_rows([record.problem for record in plan.left_out]),
-        "notes": list(notes),
-        "problems": problem_rows(problems),
-    }
+        plan=PlanRow(path=plan.path, source=plan.source, options=plan.options),
+        plans=_part_rows(plan),
+        edges=graph.edges,
+        batches=tuple(remaining),
+        width=max(map(len, remaining), default=0),
+        scheduled_batches=tuple(map(tuple, scheduled)),
+        counts=counts(task_views),
+        left_out=_problem_rows([record.problem for record in plan.left_out]),
+        notes=tuple(notes),
+        problems=_problem_rows(problems),
+    )
     return _as_json(report)
 
 
-def _part_rows(plan: Plan) -> list[dict[str, object]]:
+def unreadable_plan(problems: Sequence[Problem]) -> str:
+    """The output of `fanin check --json` if plan or settings cannot be read."""
+    return _as_json(UnreadablePlan(version=1, problems=_problem_rows(problems)))
+
+
+def _part_rows(plan: Plan) -> tuple[PartRow, ...]:
     """The plans that it is made of; itself if it is one."""
     if not plan.parts:
-        ids = [task.id for task in plan.tasks]
-        return [{"path": plan.path, "source": plan.source, "tasks": ids}]
-    rows: list[dict[str, object]] = []
-    for part in plan.parts:
-        tasks = list(part.ids.values())
-        row = {"path": part.path, "source": part.source, "tasks": tasks}
-        rows.append({"name": part.name, **row})
-    return rows
+        ids = tuple(task.id for task in plan.tasks)
+        return (PartRow(path=plan.path, source=plan.source, tasks=ids),)
+    return tuple(
+        PartRow(
+            name=part.name,
+            path=part.path,
+            source=part.source,
+            tasks=tuple(part.ids.values()),
+        )
+        for part in plan.parts
+    )
 
 
-def problem_rows(problems: Sequence[Problem]) -> list[dict[str, str | int | None]]:
-    """The problems as objects with path, line, what and remedy."""
-    return [problem._asdict() for problem in problems]
+def _problem_rows(problems: Sequence[Problem]) -> tuple[ProblemRow, ...]:
+    return tuple(ProblemRow(**problem._asdict()) for problem in problems)
 
 
-def graph_report(
-    task_views: Sequence[TaskView],
-    graph: TaskGraph,
-) -> str:
+def graph_report(task_views: Sequence[TaskView], graph: TaskGraph) -> str:
     """The output of `fanin graph --format json`."""
-    return _as_json(_graph_fields(task_views, graph))
+    return _as_json(GraphReport(**_graph_fields(task_views, graph)))
+
+
+class TaskFacts(NamedTuple):
+    """What this machine knows of a task beside the branch; the fields of `StatusRow`.
+
+    `failure` is that of an attempt that the branch has not recorded yet.
+    """
+
+    failure: FailureKind | None = None
+    elapsed: float | None = None
+    log: str | None = None
+    kept: str | None = None
+    job_url: str | None = None
+
+
+_NOTHING = TaskFacts()
 
 
 def status_report(
     task_views: Sequence[TaskView],
     graph: TaskGraph,
-    requests: Sequence[Mapping[str, object]],
+    requests: Sequence[Request],
+    facts: Mapping[str, TaskFacts],
+    run: RunRow | None,
 ) -> str:
-    """The output of `fanin status --json`, with the requests that no run has taken."""
+    """The output of `fanin status --json`, with the requests that no run has taken.
+
+    `facts`: task id → what is known of it; `run` is the last one on this machine.
+    """
     fields = _graph_fields(task_views, graph)
-    fields["tasks"] = [
-        {**_task_fields(view), **_record_fields(view)} for view in task_views
-    ]
-    fields["counts"] = counts(task_views)
-    fields["requests"] = list(requests)
-    return _as_json(fields)
+    fields["tasks"] = tuple(
+        _status_row(view, facts.get(view.task.id, _NOTHING)) for view in task_views
+    )
+    report = StatusReport(
+        **fields,
+        counts=counts(task_views),
+        requests=tuple(map(_request_row, requests)),
+        run=run,
+    )
+    return _as_json(report)
 
 
-def _record_fields(view: TaskView) -> dict[str, object]:
-    """What is known of the last recorded attempt; `branch` has work that is held."""
+def _status_row(view: TaskView, facts: TaskFacts) -> StatusRow:
     record = view.record
-    return {
-        "agent": record.agent,
-        "seconds": record.seconds,
-        "cost_usd": record.cost_usd,
-        "tokens": record.tokens,
-        "failure": record.error.kind if record.error else None,
-        "branch": record.held,
-    }
+    recorded = record.error.kind if record.error else None
+    return StatusRow(
+        **_task_fields(view),
+        agent=record.agent,
+        seconds=record.duration,
+        cost_usd=record.cost_usd,
+        tokens=record.tokens,
+        failure=facts.failure or recorded,
+        branch=record.held,
+        phase=view.phase,
+        elapsed=facts.elapsed,
+        log=facts.log,
+        kept=facts.kept,
+        job=record.job,
+        job_url=facts.job_url,
+        artifact=record.artifact,
+    )
 
 
-def _graph_fields(
-    task_views: Sequence[TaskView], graph: TaskGraph
-) -> dict[str, object]:
+def _request_row(request: Request) -> RetryRow | SkipRow:
+    fields = request.model_dump(exclude={"version", "plan", "progress"})
+    if isinstance(request, RetryRequest):
+        return RetryRow(**fields)
+    return SkipRow(**fields)
+
+
+def _graph_fields(task_views: Sequence[TaskView], graph: TaskGraph) -> dict[str, Any]:
     return {
         "version": 1,
-        "tasks": [_task_fields(view) for view in task_views],
-        "waves": graph.waves(),
-        "critical_path": graph.critical_path(),
+        "tasks": tuple(TaskRow(**_task_fields(view)) for view in task_views),
+        "waves": tuple(map(tuple, graph.waves())),
+        "critical_path": tuple(graph.critical_path()),
     }
 
 
-def _task_fields(view: TaskView) -> dict[str, object]:
-    fields: dict[str, object] = {
-        "id": view.task.id,
-        "title": view.task.title,
-        "line": view.task.line,
-    }
+def _task_fields(view: TaskView) -> dict[str, Any]:
+    task = view.task
     # Only tasks from a folder of files have a path of their own.
-    if view.task.path:
-        fields["path"] = view.task.path
-    fields |= {
+    own_path = {"path": task.path} if task.path else {}
+    return {
+        "id": task.id,
+        "title": task.title,
+        "line": task.line,
+        **own_path,
         "state": view.state,
         "attempts": view.record.attempts,
         "reason": view.reason,
-        "depends_on": list(view.task.waits_for),
-        "files": view.task.files,
+        "depends_on": task.waits_for,
+        "files": None if task.files is None else tuple(task.files),
     }
-    return fields
 
 
-def _as_json(document: dict[str, object]) -> str:
+def _as_json(report: Document) -> str:
+    # What is not set is left out, instead of its default.
+    document = report.model_dump(mode="json", exclude_unset=True)
     return json.dumps(document, indent=1, ensure_ascii=False)

@@ -93,6 +93,8 @@ def test_what_policy_let_through_is_pushed_gone_on_with_and_deleted_at_the_end(
     )
     assert "is a protected path" in record(jobs, "refused")["error"]["message"]
     assert "holds the value of TOKEN" in record(jobs, "leaky")["error"]["message"]
+    assert record(jobs, "quick")["artifact"] == "fanin-4711.1-000-a1-r1"
+    assert record(jobs, "crashed")["artifact"] == "fanin-4711.1-002-a1-r1"
     # no branch, so that it starts nothing
     assert jobs.git("for-each-ref", "--format=%(refname)", "refs/heads") == (
         "refs/heads/main"

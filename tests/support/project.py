@@ -29,6 +29,7 @@ from runner.core.events import (
 from runner.core.result import Failure
 from runner.local.run import LocalRun, RunOutcome
 from runner.repo.repository import Repository
+from tests.support import json_output
 
 AGENT = Path(__file__).parents[1] / "resources" / "fake_agent.py"
 
@@ -149,8 +150,10 @@ class Project:
     def cli(
         self, *argv: str, env: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
-        """The real command in a process of its own."""
-        return subprocess.run(
+        """The real command in a process of its own. JSON that it prints is as its
+        schema says.
+        """
+        done = subprocess.run(
             [sys.executable, "-m", "runner", *argv],
             cwd=self.root,
             capture_output=True,
@@ -158,6 +161,8 @@ class Project:
             check=False,
             env={**os.environ, "FAKE_AGENT_LOG": str(self.log), **(env or {})},
         )
+        json_output.validate(argv, done.stdout)
+        return done
 
     def records(self, revision: str = "HEAD") -> dict[str, dict[str, Any]]:
         found = json.loads(self.git("show", f"{revision}:.fanin/progress.json"))[

@@ -55,6 +55,21 @@ def _failed(root: Path, kind: FailureKind) -> str:
     return reading.failure.message
 
 
+def test_a_result_of_a_job_has_the_name_of_its_artifact_from_the_reader(
+    tmp_path: Path,
+) -> None:
+    claimed = GOOD.model_dump() | {
+        "job": "7/8",
+        "artifact": "another",
+        "run_attempt": 2,
+    }
+    _folder(tmp_path, json.dumps(claimed).encode())
+    result = _read(tmp_path).result
+    assert result is not None
+    assert result.artifact == f"fanin-{MANIFEST.batch}-003-a2-r2"
+    assert "artifact" not in result.model_dump()
+
+
 def test_a_whole_result_is_read_with_its_pack(tmp_path: Path) -> None:
     folder = _folder(tmp_path)
     assert _read(tmp_path) == Reading(ENTRY, GOOD, None, folder / "change.pack")
