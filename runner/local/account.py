@@ -148,10 +148,7 @@ class RunAccount:
         self._first_failures = self._first_failures.after(
             tasks, fan_in.failed, fan_in.results
         )
-        reason = self._first_failures.stop_reason(len(tasks), self.slots)
-        if len(tasks) > 1:
-            self._first_failures = FirstFailures(is_over=True)
-        return reason
+        return self._first_failures.stop_reason(self.slots)
 
     def _note_interrupted(self, manifest: Manifest, fan_in: FanIn) -> None:
         for entry in manifest.entries:

@@ -14,12 +14,16 @@ AT_ONCE = 10.0  # seconds; an agent that fails sooner has not worked on its task
 @dataclass(frozen=True)
 class FirstFailures:
     """The tasks with which a run began, as long as all of their attempts failed at once
-    with the same message. `is_over` as soon as one did anything else.
+    with the same message.
+
+    `is_over` as soon as one did anything else, and after a batch of several: the tasks
+    of the next one are no first ones. `batch` is the size of the last batch.
     """
 
     tasks: frozenset[str] = frozenset()
     message: str = ""
     is_over: bool = False
+    batch: int = 0
 
     def after(
         self,
@@ -28,8 +32,8 @@ class FirstFailures:
         results: Sequence[Result],
     ) -> FirstFailures:
         """With a batch of these tasks, whose failures and results these are."""
-        if self.is_over:
-            return self
+        if self.is_over or self.batch > 1:
+            return FirstFailures(is_over=True)
         seconds = {
             result.task: seconds_between(result.started, result.finished)
             for result in results
@@ -47,15 +51,15 @@ class FirstFailures:
             messages.add(failure.message)
         if len(messages) != 1:
             return FirstFailures(is_over=True)
-        return FirstFailures(self.tasks | set(tasks), messages.pop())
+        return FirstFailures(self.tasks | set(tasks), messages.pop(), batch=len(tasks))
 
-    def stop_reason(self, batch: int, slots: int) -> str | None:
-        """Why no more tasks should start after a batch of that many, or None.
+    def stop_reason(self, slots: int) -> str | None:
+        """Why no more tasks should start after the last batch, or None.
 
         A single task may fail for a reason of its own. Where tasks are merged one by one,
         as many as run at once must have failed.
         """
-        needed = batch if batch > 1 else max(2, slots)
+        needed = self.batch if self.batch > 1 else max(2, slots)
         if self.is_over or len(self.tasks) < needed:
             return None
         return (
