@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from runner.core.events import UsageReport
 from runner.core.plurals import pluralize, some_of
+from runner.core.rough_time import rough_time
 from runner.core.run_view import (
     AttemptState,
     AttemptView,
@@ -26,6 +27,7 @@ _OTHER_ROWS = 5
 _WIDE = 120  # columns, from which on titles have room beside the last line
 _TITLE = 32  # columns
 _AGENT = 30  # columns
+_STEP = 5  # seconds of an estimate
 
 
 def frame(view: RunView, width: int, height: int, now: float) -> list[Line]:
@@ -85,7 +87,8 @@ def _progress(view: RunView, now: float) -> list[Line]:
     spent = [clock(view.elapsed(now))]
     left = view.seconds_left(now)
     if left is not None:
-        spent.append(f"about {rough(left)} left")
+        # In steps, so that it does not change with every drawing.
+        spent.append(f"about {rough_time(_STEP * max(1, round(left / _STEP)))} left")
     if money := spent_so_far(view.usage):
         spent.append(money)
     return [
@@ -181,12 +184,3 @@ def clock(seconds: float) -> str:
     if hours:
         return f"{hours}:{minutes:02}:{rest:02}"
     return f"{minutes}:{rest:02}"
-
-
-def rough(seconds: float) -> str:
-    """An estimate as words: `10 s`, `3 min`, `2 h`."""
-    if seconds < 55:
-        return f"{max(5, round(seconds / 5) * 5)} s"
-    if seconds < 55 * 60:
-        return f"{max(1, round(seconds / 60))} min"
-    return f"{seconds / 3600:.1f} h"
