@@ -132,9 +132,12 @@ def _submit(
         journal.requests.add(request)
         _echo_recorded(request, journal, _wait_to_apply(repo, settings, journal))
         return EXIT_DONE
+    said = [done.done] if done.done else []
     if done.changes:
         ids = ", ".join(change.task for change in done.changes)
-        click.echo(f"{request.kind}: {ids}; continue with  fanin run")
+        said.insert(0, f"{request.kind}: {ids}")
+    if said:
+        click.echo(f"{'; '.join(said)}; continue with  fanin run")
     else:
         click.echo("nothing to do")
     return EXIT_DONE

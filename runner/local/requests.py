@@ -91,6 +91,8 @@ def _notes(request: Request, decision: Decision) -> list[str]:
     if decision.changes:
         ids = [change.task for change in decision.changes]
         notes.insert(0, f"as asked for: {describe(request, ids)}")
+    if decision.done:
+        notes.append(decision.done)
     return notes
 
 

@@ -15,7 +15,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from runner.core.documents import Document
 from runner.core.errors import UsageProblem
-from runner.core.task import PlanSettings, Task
+from runner.core.task import PlanSettings, Standing, Task
 from runner.plan.changes import Change, GrantedAttempt, SkippedTask
 from runner.plan.snapshot import Snapshot, refuse_landed
 from runner.plan.view import views
@@ -53,6 +53,16 @@ class RetryRequest(_TaskRequest):
         )
         return tuple(view.task.id for view in task_views if view.state == "failed")
 
+    @property
+    def outcome(self) -> str:
+        """What a task is for which it has been done: `to be retried`."""
+        return "to be retried"
+
+    def is_done(self, snapshot: Snapshot, task: Task, max_attempts: int) -> bool:
+        """Whether it would change nothing: the task may run already."""
+        standing = snapshot.progress.standing(task, max_attempts)
+        return standing is Standing.OPEN
+
     def refuse(self, snapshot: Snapshot, tasks: Sequence[Task]) -> None:
         """Raises UsageProblem if one of the tasks cannot be retried."""
         if not self.redo:
@@ -77,6 +87,18 @@ class SkipRequest(_TaskRequest):
     kind: Literal["skip"] = "skip"
     satisfied: bool = False
 
+    @property
+    def outcome(self) -> str:
+        """What a task is for which it has been done: `skipped`."""
+        return "skipped as satisfied" if self.satisfied else "skipped"
+
+    def is_done(self, snapshot: Snapshot, task: Task, max_attempts: int) -> bool:
+        """Whether it would change nothing: the task is skipped in this way already."""
+        progress = snapshot.progress
+        change = self.change(snapshot, task, max_attempts)
+        changed = change.applied_to(progress, task)
+        return changed.record(task) == progress.record(task)
+
     def refuse(self, snapshot: Snapshot, tasks: Sequence[Task]) -> None:
         """Raises UsageProblem if one of the tasks cannot be skipped."""
         refuse_landed(snapshot, tasks, "skip tasks that are still open")
@@ -99,10 +121,14 @@ _REQUEST: TypeAdapter[Request] = TypeAdapter(
 
 @dataclass(frozen=True)
 class Decision:
-    """What a request changes in a snapshot, and why it leaves other tasks as they are."""
+    """What a request changes in a snapshot, and why it leaves other tasks as they are.
+
+    `done`: a sentence on those that need no change, "" if there are none.
+    """
 
     changes: tuple[Change, ...]
     refused: tuple[str, ...]
+    done: str = ""
 
 
 def parse_request(text: bytes) -> Request:
@@ -122,6 +148,7 @@ def decide(request: Request, snapshot: Snapshot, max_attempts: int) -> Decision:
     """What the request changes now. What cannot be changed any more is left."""
     changes: list[Change] = []
     refused: list[str] = []
+    done: list[str] = []
     for task_id in dict.fromkeys(request.task_ids(snapshot, max_attempts)):
         try:
             [task] = snapshot.tasks_named([task_id])
@@ -129,8 +156,15 @@ def decide(request: Request, snapshot: Snapshot, max_attempts: int) -> Decision:
         except UsageProblem as problem:
             refused.append(f"{describe(request, [task_id])}: {problem.message}")
             continue
-        changes.append(request.change(snapshot, task, max_attempts))
-    return Decision(tuple(changes), tuple(refused))
+        if request.is_done(snapshot, task, max_attempts):
+            done.append(task_id)
+        else:
+            changes.append(request.change(snapshot, task, max_attempts))
+    sentence = ""
+    if done:
+        verb = "is" if len(done) == 1 else "are"
+        sentence = f"{', '.join(done)} {verb} already {request.outcome}"
+    return Decision(tuple(changes), tuple(refused), sentence)
 
 
 def describe(request: Request, task_ids: Sequence[str] = ()) -> str:

@@ -373,3 +373,11 @@ def test_a_command_undoes_a_landing_that_was_killed(
     assert project.subjects()[:2] == ["A: do A", "Skip B"]
     assert project.git("status", "--porcelain") == ""
     assert began(project) == ["A"]
+
+
+def test_a_request_that_changes_nothing_commits_nothing(project: Project) -> None:
+    project.plan([{"id": "A"}])
+    asked(project, "skip", "A")
+    head = project.git("rev-parse", "HEAD")
+    assert asked(project, "skip", "A").startswith("A is already skipped; continue")
+    assert project.git("rev-parse", "HEAD") == head

@@ -111,3 +111,20 @@ def test_the_last_of_two_requests_counts() -> None:
     after = apply_changes(before, sets).snapshot
     assert standing(after, "A") is Standing.OPEN
     assert requests_subject(sets) == "Skip A; retry A"
+
+
+def test_what_is_asked_for_twice_is_already_done() -> None:
+    before = snapshot(A=FAILED)
+    once = decide(retry("A", "B"), before, 3)
+    assert [change.task for change in once.changes] == ["A"]
+    assert once.done == "B is already to be retried"
+    after = apply_changes(before, [ChangeSet("r", once.changes)]).snapshot
+    again = decide(retry("A", "B"), after, 3)
+    assert (again.changes, again.done) == ((), "A, B are already to be retried")
+    skipped = apply_changes(
+        after, [ChangeSet("s", decide(skip("A"), after, 3).changes)]
+    )
+    assert decide(skip("A"), skipped.snapshot, 3).done == "A is already skipped"
+    assert decide(retry("A"), skipped.snapshot, 3).done == ""
+    satisfied = skip("A").model_copy(update={"satisfied": True})
+    assert len(decide(satisfied, skipped.snapshot, 3).changes) == 1
