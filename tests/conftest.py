@@ -64,13 +64,15 @@ def _no_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """No workers for `pytest tests/unit/PACKAGE`: they start slower than it runs.
 
-    Two for each core otherwise: most tests wait for git, agents and workflow engines.
+    One for each core for all of `tests/unit`, and two otherwise: most other tests wait
+    for git, agents and workflow engines.
     """
     unit = Path(__file__).parent / "unit"
     paths = [Path(argument.split("::")[0]).resolve() for argument in config.args]
     if all(unit in path.parents for path in paths):
         return 0
-    return 2 * (os.cpu_count() or 1)
+    cores = os.cpu_count() or 1
+    return cores if paths == [unit] else 2 * cores
 
 
 @pytest.fixture
