@@ -9,6 +9,8 @@
 
 Where its checkout has earlier work, it keeps both sides of each marked conflict, and appends no line that is there.
 
+It is started thousands of times, so each verb imports what only that verb needs.
+
 It writes when it began and ended to `$FAKE_AGENT_LOG`, one JSON line each, so that tests can see who overlapped.
 """
 
@@ -16,13 +18,9 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
-import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 ATTEMPT = int(os.environ["FANIN_ATTEMPT"])
@@ -59,6 +57,8 @@ def write(rest: str) -> None:
 
 def keep_both_sides() -> None:
     """Take the markers of fanin's conflicts out of the files that git knows or could add."""
+    import subprocess
+
     listed = subprocess.run(
         ["git", "ls-files", "-z", "-c", "-o", "--exclude-standard"],
         capture_output=True,
@@ -121,6 +121,8 @@ def link(rest: str) -> None:
 
 
 def git(*argv: str) -> None:
+    import subprocess
+
     subprocess.run(
         ["git", "-c", "user.name=agent", "-c", "user.email=agent@example.com", *argv],
         check=True,
@@ -134,12 +136,26 @@ def mkrepo(rest: str) -> None:
     git("-C", rest, "commit", "-qm", "nested")
 
 
+def git_line(rest: str) -> None:
+    import shlex
+
+    git(*shlex.split(rest))
+
+
+def daemon(rest: str) -> None:
+    import subprocess
+
+    subprocess.Popen(["sleep", rest], start_new_session=True)
+
+
 def commit(rest: str) -> None:
     git("add", "-A")
     git("commit", "-qm", rest)
 
 
 def stubborn(_: str) -> None:
+    import signal
+
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     time.sleep(3600)
 
@@ -164,6 +180,8 @@ def limit(rest: str) -> None:
         return
     report: dict[str, object] = {"status": "usage_limited"}
     if rest != "0":
+        from datetime import UTC, datetime, timedelta
+
         resets = datetime.now(UTC) + timedelta(seconds=float(rest))
         report["resets_at"] = resets.isoformat()
     put(os.environ["FANIN_REPORT"], json.dumps(report))
@@ -183,11 +201,11 @@ VERBS: dict[str, Callable[[str], object]] = {
     "link": link,
     "mkrepo": mkrepo,
     "commit": commit,
-    "git": lambda rest: git(*shlex.split(rest)),
+    "git": git_line,
     "sleep": lambda rest: time.sleep(float(rest)),
     "hang": lambda _: time.sleep(3600),
     "stubborn": stubborn,
-    "daemon": lambda rest: subprocess.Popen(["sleep", rest], start_new_session=True),
+    "daemon": daemon,
     "spam": spam,
     "print": lambda rest: sys.stdout.write(rest + "\n"),
     "report": lambda rest: put(os.environ["FANIN_REPORT"], rest),
