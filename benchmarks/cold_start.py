@@ -55,8 +55,9 @@ def measure(effort: Effort) -> Report:
     report = Report("Cold start")
     with folder(effort, "cold-start") as where:
         _project(where)
-        for argv in COMMANDS:  # the first pass compiles what is not compiled yet
-            run([PYTHON, "-c", _TELL, *argv], where, env=_environment())
+        if not effort.smoke:
+            for argv in COMMANDS:  # this compiles what is not compiled yet
+                run([PYTHON, "-c", _TELL, *argv], where, env=_environment())
         competitors = {
             "python -c pass": partial(_timed, where, "pass", []),
             "import click": partial(_timed, where, "import click", []),

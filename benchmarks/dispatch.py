@@ -47,7 +47,7 @@ while (now := time.monotonic() - began) < seconds:
 
 def measure(effort: Effort) -> Report:
     report = Report("Dispatch")
-    count = 8 if effort.smoke else 1_000
+    count = 3 if effort.smoke else 1_000
     walls, floors = dict[str, float](), list[float]()
     with folder(effort, "dispatch") as where:
         for schedule in SCHEDULES:
