@@ -156,8 +156,11 @@ def main() -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         exit_code = EXIT_DONE
     except OSError as error:
+        what = str(error)
+        if error.filename is not None:
+            what = f"cannot use {error.filename}: {error.strerror}"
         click.echo(
-            f"fanin: {error}; landed work is safe. Fix this and run again", err=True
+            f"fanin: {what}; landed work is safe. Fix this and run again", err=True
         )
         exit_code = EXIT_ENVIRONMENT
     except Exception:  # noqa: BLE001  the boundary: anything else is a bug of fanin

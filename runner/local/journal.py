@@ -28,6 +28,7 @@ from runner.core.errors import EnvironmentBroken, UsageProblem
 from runner.core.folders import remove_folder
 from runner.core.manifest import Manifest
 from runner.core.task import PlanSettings
+from runner.local import lost_state
 from runner.local.request_folder import RequestFolder
 from runner.plan.changes import ChangeSet, parse_changes
 from runner.repo.work_tree import Landing
@@ -236,22 +237,33 @@ class Journal:
         """
         import filelock  # slow to import; most commands only read the journal
 
-        self.folder.mkdir(exist_ok=True)
         lock, holder = filelock.FileLock(self.folder / "lock"), self.folder / "holder"
         try:
+            self.folder.mkdir(exist_ok=True)
             lock.acquire(timeout=wait_seconds)
-        except filelock.Timeout:
-            process_id = holder.read_text().strip() if holder.exists() else "unknown"
-            raise RepositoryInUse(
-                f"another fanin is running in this repository (process {process_id})",
-                "wait for it to end, or stop it with Ctrl-C",
-            ) from None
+        except OSError as error:
+            if isinstance(error, filelock.Timeout):
+                raise self._in_use(holder) from None
+            raise lost_state.unusable(error, self.folder) from None
         try:
             holder.write_text(str(os.getpid()))
             yield
+        except (OSError, EnvironmentBroken) as error:
+            # Whatever failed, and wherever: git has no folder to work in either.
+            if (deleted := lost_state.deleted(self.folder, error)) is not None:
+                raise deleted from error
+            raise
         finally:
             holder.unlink(missing_ok=True)
             lock.release()
+
+    @staticmethod
+    def _in_use(holder: Path) -> RepositoryInUse:
+        process_id = holder.read_text().strip() if holder.exists() else "unknown"
+        return RepositoryInUse(
+            f"another fanin is running in this repository (process {process_id})",
+            "wait for it to end, or stop it with Ctrl-C",
+        )
 
     def record(self, event: str, **fields: object) -> None:
         """Add one event, durably. `fields` are JSON values.
@@ -324,9 +336,13 @@ class Journal:
 
         A line torn by a crash is left out: what it announces has not started.
         """
-        if not self.path.exists():
+        try:
+            data = self.path.read_bytes()
+        except FileNotFoundError:
             return []
-        return list(_readable(self.path.read_bytes().splitlines()))
+        except OSError as error:
+            raise lost_state.unusable(error, self.path) from None
+        return list(_readable(data.splitlines()))
 
     def state(self) -> State:
         state = State()

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from runner.core import durable
 from runner.core.errors import EnvironmentBroken
+from runner.local import lost_state
 from runner.plan.requests import Request, parse_request
 
 _LOCK = "lock"
@@ -80,6 +81,8 @@ class RequestFolder:
             paths = list(self.folder.iterdir())
         except FileNotFoundError:
             return []
+        except OSError as error:
+            raise lost_state.unusable(error, self.folder) from None
         names = [path.name for path in paths]
         return sorted(
             name for name in names if name.endswith(_SUFFIX) and name[0].isdigit()
