@@ -18,6 +18,7 @@ from runner import pipeline
 from runner.actions import masked_values, open_run, publisher
 from runner.actions.batch_choice import Choice, ChoiceOptions, choose_batch
 from runner.actions.earlier_results import uploaded_entries
+from runner.actions.job_events import JobEvents
 from runner.actions.kept_work import KeptWorkRefs
 from runner.actions.masked_values import MaskedValues
 from runner.actions.merge_report import LandedBatch, MergeOutputs, MergeReport
@@ -69,8 +70,8 @@ class MergeOptions:
     `task_result`, `verify_result`: how GitHub says these jobs ended. `commit_via`: git
     or api. `last`: whether no second verification follows. `secrets`: searched for in
     the results. `refuse_seal`: refuses results that another job made. `masked`: what no
-    output may contain. `chooses`: whether the next batch
-    is chosen here, as `choice` says. `environ`: the job's environment.
+    output may contain. `events`: the file for its events. `chooses`: whether the next
+    batch is chosen here, as `choice` says. `environ`: the job's environment.
     """
 
     choice: ChoiceOptions
@@ -83,6 +84,7 @@ class MergeOptions:
     secrets: Secrets = NONE
     refuse_seal: RefuseSeal = accept_any_seal
     masked: MaskedValues = masked_values.NONE
+    events: Path | None = None
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
@@ -138,6 +140,7 @@ class MergeJob:
         )
 
         self.kept_work = KeptWorkRefs(remote, job_io)
+        self._events = JobEvents(options.events, manifest, options.secrets)
 
     @property
     def branch(self) -> str:
@@ -163,12 +166,14 @@ class MergeJob:
             if self._verify_was_not_rerun():
                 return self._verify_again("job verify was not run again")
             self._report_missing_verdict()
+        self._events.merging()
         try:
             batch = self._land()
         except VerdictOutdated as error:
             if not self.options.last:
                 return self._verify_again(error.message, error.refused)
             batch = self._hold(str(error))
+        self._events.landed(batch)
         report = self._report(batch)
         chooses = report.again and self._may_choose(report.next_state)
         # First, since later jobs need them even if this job ends red.

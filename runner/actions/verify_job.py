@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from runner import pipeline
+from runner.actions.job_events import JobEvents
 from runner.actions.job_secrets import read_setup_env
 from runner.actions.round_state import fetch_branch
 from runner.actions.workflow_io import JobIO
@@ -20,6 +21,7 @@ from runner.core.manifest import Manifest
 from runner.core.result import Failure, Verdict
 from runner.core.result_folder import Checks, RefuseSeal, accept_any_seal
 from runner.fan_in.inputs import BatchResults, VerifyStep
+from runner.policy.redaction import Secrets
 from runner.ui import job_summary
 
 if TYPE_CHECKING:
@@ -39,11 +41,13 @@ def verify_job(
     job_io: JobIO,
     refused: str = "",
     refuse_seal: RefuseSeal = accept_any_seal,
+    events: Path | None = None,
 ) -> int:
     """Verify the batch merged on the branch's head, and write the verdict.
 
-    `refused`: the entries whose results job `merge` refused, as in its output of that
-    name. Returns the exit code. A red tree is a verdict, not an error.
+    `events`: the file for its events. `refused`: the entries whose results job `merge`
+    refused, as in its output of that name. Returns the exit code. A red tree is a
+    verdict, not an error.
     """
     verify_command = VerifyCommand.of(manifest)
     if verify_command is None:
@@ -64,14 +68,20 @@ def verify_job(
     # A job's clone is no person's work tree: the agents' checkouts got nothing of it.
     origin = replace(repo.origin, work_tree=None)
 
+    job_events = JobEvents(events, manifest, Secrets.of(setup_env, setup_env))
+
     def verify(step: VerifyStep) -> Failure | None:
-        return verify_commit(
-            verify_command,
-            origin,
-            step.commit,
-            step.objects,
-            scratch,
-            attempt_context,
+        return job_events.verified(
+            step,
+            verify_command.command,
+            lambda: verify_commit(
+                verify_command,
+                origin,
+                step.commit,
+                step.objects,
+                scratch,
+                attempt_context,
+            ),
         )
 
     checks = Checks(refuse_seal=refuse_seal, are_artifacts=True)

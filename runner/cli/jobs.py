@@ -76,6 +76,12 @@ _verdict = click.option(
     envvar="FANIN_VERDICT",
     help="The verdict of job verify.",
 )
+_events = click.option(
+    "--events",
+    type=PathOption(dir_okay=False),
+    envvar="FANIN_EVENTS",
+    help="The file that the job's events are written to.",
+)
 
 
 @click.command("next")
@@ -289,6 +295,7 @@ def earlier_results(
 @_digest
 @_state
 @_verdict
+@_events
 @click.option(
     "--refused",
     envvar="FANIN_REFUSED",
@@ -306,6 +313,7 @@ def verify(
     manifest_digest: str,
     state: str,
     verdict: Path | None,
+    events: Path | None,
     refused: str,
     sealed: bool,
 ) -> int:
@@ -340,6 +348,7 @@ def verify(
             job_io,
             refused,
             _seal_check(batch, context, job_io, asked=sealed),
+            events,
         )
 
 
@@ -349,6 +358,7 @@ def verify(
 @_digest
 @_state
 @_verdict
+@_events
 @_sealed
 @click.option(
     "--task-result",
@@ -402,6 +412,7 @@ def merge(
     manifest_digest: str,
     state: str,
     verdict: Path | None,
+    events: Path | None,
     sealed: bool,
     task_result: str,
     verify_result: str,
@@ -467,6 +478,7 @@ def merge(
         secrets=secrets,
         refuse_seal=_seal_check(batch, context, job_io, asked=sealed),
         masked=masked,
+        events=events,
         environ=os.environ,
     )
     retry = Retry(budget_seconds=options.api_wait_seconds)

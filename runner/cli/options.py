@@ -104,3 +104,12 @@ def _joined(
 ) -> str | None:
     """The values of a flag that may be repeated, one a line as a variable has them."""
     return "\n".join(values) or None
+
+
+from_artifacts = click.option(
+    "--from",
+    "artifacts",
+    type=PathOption(exists=True, file_okay=False),
+    metavar="DIR",
+    help="Read the artifacts of a run on GitHub that were downloaded to DIR.",
+)

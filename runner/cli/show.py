@@ -8,16 +8,18 @@ import click
 
 from runner.cli import completion
 from runner.cli.context import open_project
-from runner.cli.options import settings_options
+from runner.cli.options import from_artifacts, settings_options
 from runner.cli.status import read_tasks
 from runner.core.errors import EXIT_DONE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from runner.config.settings import FlagValue
     from runner.core.reports import AttemptRow, TaskReport
     from runner.core.run_view import AttemptView
+    from runner.local.artifact_history import ArtifactHistory
     from runner.local.run_history import RunHistory
 
 
@@ -27,10 +29,16 @@ _MAX_LOG_LINES = 10  # of the end of a failure
 @click.command()
 @click.argument("task_id", metavar="ID", shell_complete=completion.task_ids)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for tools.")
+@from_artifacts
 @settings_options("show")
 @click.pass_obj
 def show(
-    repo_path: str, /, task_id: str, as_json: bool, **flags: FlagValue | None
+    repo_path: str,
+    /,
+    task_id: str,
+    as_json: bool,
+    artifacts: Path | None,
+    **flags: FlagValue | None,
 ) -> int:
     """Show one task: its state and why, prompt, attempts."""
     from runner.core.reports import TaskReport
@@ -51,9 +59,7 @@ def show(
         depends_on={each: states.get(each, "unknown") for each in task.waits_for},
         prompt=task.prompt or "",
         attempt_count=record.attempts,
-        attempts=tuple(
-            _row(each, now.history) for each in now.history.attempts(task_id)
-        ),
+        attempts=_attempt_rows(task_id, now.history, artifacts),
         kept=tuple(work.row for work in kept_work(repo) if work.is_of(task_id)),
         commit=repo.landing_commits(now.snapshot.commit).get(task_id),
         error=record.error,
@@ -71,7 +77,20 @@ def show(
     return EXIT_DONE
 
 
-def _row(attempt: AttemptView, history: RunHistory) -> AttemptRow:
+def _attempt_rows(
+    task_id: str, history: RunHistory, artifacts: Path | None
+) -> tuple[AttemptRow, ...]:
+    """The attempts of the runs here, then those of the artifacts in a folder."""
+    rows = [_row(each, history) for each in history.attempts(task_id)]
+    if artifacts is not None:
+        from runner.local.artifact_history import ArtifactHistory
+
+        downloaded = ArtifactHistory(artifacts)
+        rows += [_row(each, downloaded) for each in downloaded.attempts(task_id)]
+    return tuple(rows)
+
+
+def _row(attempt: AttemptView, history: RunHistory | ArtifactHistory) -> AttemptRow:
     from runner.core.reports import AttemptRow
     from runner.local.run_history import run_of
 

@@ -12,7 +12,7 @@ import click
 
 from runner.cli import completion
 from runner.cli.context import branch_snapshot, open_project, unlanded_work
-from runner.cli.options import PathOption, settings_options
+from runner.cli.options import from_artifacts, settings_options
 from runner.core.errors import EXIT_DONE, EXIT_INTERRUPTED, UsageProblem
 
 if TYPE_CHECKING:
@@ -41,13 +41,7 @@ _task_argument = click.argument(
 )
 @click.option("--attempt", type=int, metavar="N", help="The attempt (default: last).")
 @click.option("--raw", is_flag=True, help="Print the bytes as they are, into a pipe.")
-@click.option(
-    "--from",
-    "artifacts",
-    type=PathOption(exists=True, file_okay=False),
-    metavar="DIR",
-    help="Read the artifacts of a run on GitHub that were downloaded to DIR.",
-)
+@from_artifacts
 @settings_options("log")
 @click.pass_obj
 def log(

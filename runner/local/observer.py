@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from functools import partial
 
 from runner.core import result_folder
 from runner.core.events import (
@@ -15,14 +16,11 @@ from runner.core.events import (
     PhaseChanged,
     PlannedTask,
     PlanRead,
-    ResultMerged,
-    ResultRefused,
     RunEvent,
     RunObserver,
-    UsageReport,
 )
 from runner.core.manifest import BatchEntry, Manifest
-from runner.core.task import Standing
+from runner.fan_in import merge_events
 from runner.fan_in.batch_merge import FanIn
 from runner.plan.snapshot import Snapshot
 from runner.plan.view import views
@@ -125,92 +123,30 @@ class MaskingObserver:
 
     def batch_merged(self, manifest: Manifest, fan_in: FanIn, branch: str) -> None:
         """Report what became of each result, and the commits that landed on `branch`."""
-        batch = manifest.batch
-        for entry in manifest.entries:
-            task_id = entry.task.id
-            if task_id in fan_in.landed:
-                self.observe(
-                    ResultMerged(
-                        batch=batch,
-                        task=task_id,
-                        attempt=entry.attempt,
-                        kept=fan_in.kept_refs.get(task_id),
-                    )
-                )
+        for merged in merge_events.results_merged(manifest, fan_in):
+            self.observe(merged)
         self.results_refused(manifest, fan_in, fan_in.failed)
-        for commit in _landed_commits(manifest, fan_in, branch):
+        for commit in merge_events.commits_landed(manifest, fan_in, branch):
             self.observe(commit)
         for warning in fan_in.warnings:
             self.note(f"warning: {warning}")
         for task_id in fan_in.landed:
             if ref := fan_in.kept_refs.get(task_id):
                 self.note(f"{task_id}: all that its attempt left is kept at {ref}")
-        usage = usage_report(UsageTotal().plus(fan_in.results))
-        self.observe(BatchMerged(batch=batch, usage=usage))
+        usage = UsageTotal().plus(fan_in.results).report
+        self.observe(BatchMerged(batch=manifest.batch, usage=usage))
 
     def results_refused(
         self, manifest: Manifest, fan_in: FanIn, task_ids: Collection[str]
     ) -> None:
         """Report why these results of the batch were not merged."""
-        for entry in manifest.entries:
-            task_id = entry.task.id
-            if task_id not in task_ids:
-                continue
-            self.observe(
-                ResultRefused(
-                    batch=manifest.batch,
-                    task=task_id,
-                    attempt=entry.attempt,
-                    failure=fan_in.failed[task_id],
-                    kept=fan_in.kept_refs.get(task_id),
-                    final=_is_final(manifest, fan_in, entry),
-                    log=log_path(manifest, entry),
-                )
-            )
+        refused = merge_events.results_refused(
+            manifest, fan_in, task_ids, partial(log_path, manifest)
+        )
+        for event in refused:
+            self.observe(event)
 
 
 def log_path(manifest: Manifest, entry: BatchEntry) -> str:
     """The path of the agent's log of an attempt, in the folder of its run."""
     return f"{manifest.round}/results/{entry.folder}/{result_folder.LOG}"
-
-
-def _is_final(manifest: Manifest, fan_in: FanIn, entry: BatchEntry) -> bool:
-    """Whether the task has failed for good, by what the fan-in records."""
-    snapshot = fan_in.snapshot
-    if snapshot is None or entry.task.id not in snapshot.graph.tasks:
-        return False
-    task = snapshot.graph.tasks[entry.task.id]
-    standing = snapshot.progress.standing(task, manifest.max_attempts)
-    return standing is Standing.STUCK
-
-
-def _landed_commits(
-    manifest: Manifest, fan_in: FanIn, branch: str
-) -> list[CommitLanded]:
-    """One event for each commit of the fan-in, oldest first."""
-    counted = [task for task in fan_in.earlier_failures if task not in fan_in.landed]
-    for task, failure in fan_in.failed.items():
-        if failure.counted and task not in counted:
-            counted.append(task)
-    commits = []
-    for index, commit in enumerate(fan_in.commits):
-        tasks = fan_in.landed
-        if manifest.commit_strategy == "individual":
-            # One commit a task; the one after them only records failed attempts.
-            tasks = fan_in.landed[index : index + 1]
-        is_last = index == len(fan_in.commits) - 1
-        failed = tuple(counted) if is_last else ()
-        commits.append(
-            CommitLanded(branch=branch, commit=commit, tasks=tasks, failed_tasks=failed)
-        )
-    return commits
-
-
-def usage_report(total: UsageTotal) -> UsageReport:
-    """The usage as events report it."""
-    return UsageReport(
-        attempts=total.attempts,
-        cost_usd=total.cost_usd,
-        tokens=total.tokens,
-        without_cost=total.without_cost,
-    )

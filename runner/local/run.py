@@ -35,7 +35,7 @@ from runner.local.batches import BatchSchedule
 from runner.local.context import RunContext
 from runner.local.journal import Journal
 from runner.local.landing import BranchLander
-from runner.local.observer import MaskingObserver, usage_report
+from runner.local.observer import MaskingObserver
 from runner.local.preparation import (
     agents_of_open_tasks,
     check_agents,
@@ -377,7 +377,7 @@ class LocalRun:
                 reason=reason,
                 landed=len(self._observer.landed_tasks),
                 waiting_branch=waiting_branch,
-                usage=usage_report(self._account.usage),
+                usage=self._account.usage.report,
                 limit_reached=limit_reached,
             )
         )

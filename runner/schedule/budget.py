@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from runner.core.events import UsageReport
 from runner.core.manifest import Manifest
 from runner.core.result import FailureKind, Result
 
@@ -105,6 +106,16 @@ class UsageTotal:
             tokens += result.usage.tokens or 0
             without_cost += result.usage.cost_usd is None
         return UsageTotal(attempts, cost_usd, tokens, without_cost)
+
+    @property
+    def report(self) -> UsageReport:
+        """It as events report it."""
+        return UsageReport(
+            attempts=self.attempts,
+            cost_usd=self.cost_usd,
+            tokens=self.tokens,
+            without_cost=self.without_cost,
+        )
 
     def describe(self) -> str:
         """One short line, e.g. `cost: $0.75, 1,200 tokens`. An unknown cost is not $0."""

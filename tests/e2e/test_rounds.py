@@ -453,7 +453,8 @@ def agents_started(run: Run) -> list[str]:
         artifact.name
         for artifact in run.artifacts
         if artifact.name.endswith(suffix)
-        and not {"manifest", "verdict", "earlier"} & set(artifact.name.split("-"))
+        and not {"manifest", "verdict", "events", "earlier"}
+        & set(artifact.name.split("-"))
     ]
 
 

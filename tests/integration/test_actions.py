@@ -16,7 +16,12 @@ from typing import Any
 import pytest
 
 from runner.core.event_lines import NAME, read_events
-from runner.core.events import AgentOutput, AttemptStarted
+from runner.core.events import (
+    AgentOutput,
+    AttemptStarted,
+    CommitLanded,
+    ResultRefused,
+)
 from tests.support.jobs import ROOT, Job, Jobs
 from tests.support.project import Project
 
@@ -435,9 +440,25 @@ def test_verified_tree_lands_and_the_culprit_is_sent_back(
     assert chosen.outputs["verify"] == "true"
     jobs.tasks(chosen)
     verdict = tmp_path / "verdict.json"
-    assert jobs.verify(chosen, verdict).code == 0
-    jobs.merge(chosen, FANIN_VERDICT=str(verdict))
+    of_verify = jobs.artifacts / "fanin-4711.1-verdict-verify-r1" / NAME
+    of_merge = jobs.artifacts / "fanin-4711.1-events-merge-r1" / NAME
+    verified = jobs.verify(chosen, verdict, FANIN_EVENTS=str(of_verify))
+    assert verified.code == 0
+    jobs.merge(chosen, FANIN_VERDICT=str(verdict), FANIN_EVENTS=str(of_merge))
     assert jobs.states() == {"A": "completed", "B": "failed", "C": "completed"}
+    names = [event.event for event in read_events(of_verify)]
+    assert names[:2] == ["verify_started", "verify_ended"]
+    assert len(names) > 2, "the red tree is bisected"
+    merged = list(read_events(of_merge))
+    landed = [event for event in merged if isinstance(event, CommitLanded)]
+    head = jobs.git("rev-parse", "main")
+    assert [(each.commit, each.tasks) for each in landed] == [(head, ("A", "C"))]
+    assert [each.task for each in merged if isinstance(each, ResultRefused)] == ["B"]
+    assert merged[-1].event == "batch_merged"
+    shown = jobs.project.cli("show", "B", "--json", "--from", str(jobs.artifacts))
+    [attempt] = json.loads(shown.stdout)["attempts"]
+    assert (attempt["state"], attempt["failure"]["kind"]) == ("failed", "verify")
+    assert "fanin-4711.1-001-a1-r1/agent.log" in attempt["log"]
 
 
 def test_without_a_verdict_nothing_lands_nothing_counts_and_a_rerun_lands_it(

@@ -40,7 +40,7 @@ OWN_OPTIONS = {
     },
     "answer": {"--when-done", "--repository", "--state"},
     "log": {"-f", "--attempt", "--raw", "--from"},
-    "show": {"--json"},
+    "show": {"--json", "--from"},
     "prune": {"--older-than", "--landed"},
 }
 COMMANDS = sorted({name for setting in SETTINGS for name in setting.commands})
