@@ -231,15 +231,15 @@ def diff(repo_path: str, /, task_id: str, **flags: FlagValue | None) -> int:
     """
     from runner.core.documents import clean
     from runner.local.journal import Journal
-    from runner.local.task_change import task_change
+    from runner.local.task_change import TaskChanges
 
     repo, settings = open_project(repo_path, flags)
     snapshot = _snapshot(repo, settings)
     attempts = _history(repo, settings).attempts(task_id)
     if not attempts:
         snapshot.tasks_named([task_id])
-    journal = Journal(repo.git_dir)
-    with task_change(repo, journal, snapshot, task_id, attempts) as change:
+    changes = TaskChanges(repo, Journal(repo.git_dir), snapshot)
+    with changes.of(task_id, attempts) as change:
         patch = change.patch()
         origin = clean(f"{task_id}: {change.origin}")
     if not sys.stdout.isatty():

@@ -6,13 +6,14 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 
 from runner.core import result_folder
 from runner.core.errors import UsageProblem
 from runner.core.run_view import AttemptState, AttemptView
 from runner.fan_in.importing import PackImporter
 from runner.local.journal import Journal
-from runner.local.kept_work import kept_work
+from runner.local.kept_work import KeptWork, kept_work
 from runner.local.run_history import run_of
 from runner.plan.snapshot import Snapshot
 from runner.repo.command import Git
@@ -50,48 +51,75 @@ class TaskChange:
     origin: str
     paths: tuple[str, ...] = ()
 
-    def patch(self) -> bytes:
-        """The change as git prints it, which `git apply` takes."""
+    def patch(self, *, binary: bool = True) -> bytes:
+        """The change as git prints it; with `binary` as `git apply` takes it."""
         specs = [f":(top,literal){path}" for path in self.paths]
-        return self.git.run([*_DIFF, "--binary", self.old, self.new, "--", *specs])
+        form = ["--binary"] if binary else []
+        return self.git.run([*_DIFF, *form, self.old, self.new, "--", *specs])
 
 
-@contextmanager
-def task_change(
-    repo: Repository,
-    journal: Journal,
-    snapshot: Snapshot,
-    task_id: str,
-    attempts: Sequence[AttemptView],
-) -> Iterator[TaskChange]:
-    """What the task has changed last, to be read within the block.
+class TaskChanges:
+    """What tasks have changed. The branch and the kept work are read once."""
 
-    Raises UsageProblem if there is nothing.
-    """
-    last = attempts[-1] if attempts else None
-    is_open = last is not None and last.state in _WITH_RESULT
-    landed = _landed(repo, snapshot, task_id)
-    kept = _kept(repo, task_id, last)
-    # The quarantine is for a result that no other process has imported yet.
-    with repo.quarantine() as quarantine:
-        change = None
-        if last is not None and is_open:
-            change = kept or _of_result(repo, quarantine, journal, last)
-        change = change or landed or kept
-        if change is None:
-            raise UsageProblem(*_why_none(task_id, last))
-        yield change
+    def __init__(self, repo: Repository, journal: Journal, snapshot: Snapshot) -> None:
+        self._repo, self._journal, self._snapshot = repo, journal, snapshot
 
+    @contextmanager
+    def of(self, task_id: str, attempts: Sequence[AttemptView]) -> Iterator[TaskChange]:
+        """What the task has changed last, to be read within the block.
 
-def _landed(repo: Repository, snapshot: Snapshot, task_id: str) -> TaskChange | None:
-    """What the task changed in the commit that it landed with."""
-    commit = repo.landing_commits(snapshot.commit).get(task_id)
-    record = snapshot.progress.records.get(task_id)
-    if commit is None:
-        return None
-    # A batch is one commit with the work of several tasks.
-    paths = _paths(record.changed) if record is not None else ()
-    return TaskChange(repo.git, f"{commit}^", commit, f"landed in {commit}", paths)
+        Raises UsageProblem if there is nothing.
+        """
+        last = attempts[-1] if attempts else None
+        is_open = last is not None and last.state in _WITH_RESULT
+        landed = self.landed(task_id)
+        kept = self._kept(task_id, last)
+        if landed is not None and not is_open:
+            yield landed
+            return
+        # The quarantine is for a result that no other process has imported yet.
+        with self._repo.quarantine() as quarantine:
+            change = None
+            if last is not None and is_open:
+                change = kept or _of_result(self._repo, quarantine, self._journal, last)
+            change = change or landed or kept
+            if change is None:
+                raise UsageProblem(*_why_none(task_id, last))
+            yield change
+
+    def landed(self, task_id: str) -> TaskChange | None:
+        """What the task changed in the commit that it landed with."""
+        commit = self._commits.get(task_id)
+        record = self._snapshot.progress.records.get(task_id)
+        if commit is None:
+            return None
+        # A batch is one commit with the work of several tasks.
+        paths = _paths(record.changed) if record is not None else ()
+        origin = f"landed in {commit}"
+        return TaskChange(self._repo.git, f"{commit}^", commit, origin, paths)
+
+    def _kept(self, task_id: str, last: AttemptView | None) -> TaskChange | None:
+        """The newest work of the task that is kept; that of `last` if it has some."""
+        works = [work for work in self._works if work.is_of(task_id)]
+        if last is not None and last.state is not AttemptState.LANDED:
+            own = [work for work in works if work.ref == last.kept]
+            works = own or works
+            if not own and last.state in _NOT_JUDGED:
+                return None
+        if not works:
+            return None
+        work = works[-1]
+        origin = f"attempt {work.attempt}, not landed, kept at {work.ref}"
+        git = self._repo.git
+        return TaskChange(git, f"{work.commit}^", work.commit, origin)
+
+    @cached_property
+    def _commits(self) -> dict[str, str]:
+        return self._repo.landing_commits(self._snapshot.commit)
+
+    @cached_property
+    def _works(self) -> list[KeptWork]:
+        return kept_work(self._repo)
 
 
 def _paths(changed: Sequence[str]) -> tuple[str, ...]:
@@ -103,23 +131,6 @@ def _paths(changed: Sequence[str]) -> tuple[str, ...]:
             return ()
         paths.append(match["path"])
     return tuple(paths)
-
-
-def _kept(
-    repo: Repository, task_id: str, last: AttemptView | None
-) -> TaskChange | None:
-    """The newest work of the task that is kept; that of `last` if it has some."""
-    works = [work for work in kept_work(repo) if work.is_of(task_id)]
-    if last is not None and last.state is not AttemptState.LANDED:
-        own = [work for work in works if work.ref == last.kept]
-        works = own or works
-        if not own and last.state in _NOT_JUDGED:
-            return None
-    if not works:
-        return None
-    work = works[-1]
-    origin = f"attempt {work.attempt}, not landed, kept at {work.ref}"
-    return TaskChange(repo.git, f"{work.commit}^", work.commit, origin)
 
 
 def _of_result(
