@@ -21,6 +21,7 @@ os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 from runner import __version__
 from runner.cli import (
     doctor,
+    html_report,
     init,
     inspect,
     issues,
@@ -46,6 +47,7 @@ SECTIONS: dict[str, tuple[click.Command, ...]] = {
         *show.COMMANDS,
         *inspect.COMMANDS,
         *work.COMMANDS,
+        *html_report.COMMANDS,
         *simulate.COMMANDS,
         *doctor.COMMANDS,
     ),

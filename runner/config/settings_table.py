@@ -17,11 +17,11 @@ from typing import NamedTuple
 _DECIDING = ("run", "check", "doctor", "next")
 _SIMULATING = (*_DECIDING, "simulate")
 # Commands that show what the tasks have done.
-_SHOWING = ("status", "show", "log", "diff", "prune")
+_SHOWING = ("status", "show", "log", "diff", "report", "prune")
 _READING_THE_PLAN = (*_SIMULATING, *_SHOWING, "retry", "skip", "graph", "task")
 _CHOOSING_AN_AGENT = (*_DECIDING, "task")
 # Commands that show or change how many attempts a task has left.
-_COUNTING_ATTEMPTS = (*_SIMULATING, "retry", "status", "graph", "answer")
+_COUNTING_ATTEMPTS = (*_SIMULATING, "retry", "status", "report", "graph", "answer")
 _LANDING = (*_DECIDING, *_SHOWING, "retry", "skip", "continue", "collect", "answer")
 
 

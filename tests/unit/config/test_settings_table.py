@@ -22,6 +22,7 @@ OWN_OPTIONS = {
         *{"--until", "--all", "-j", "--up-to", "--guess", "--job-start", "--json"}
     },
     "status": {"--json", "--all", "--watch"},
+    "report": {"-o", "--run"},
     "graph": {"--format"},
     "retry": {"--failed", "--redo"},
     "skip": {"--satisfied"},

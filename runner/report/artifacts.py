@@ -1,0 +1,228 @@
+"""Gathers what a report needs of a run on GitHub, from its artifacts.
+
+Machines of agents wrote them: what contradicts itself or is too large is left out.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from runner.core import result_folder
+from runner.core.documents import clean
+from runner.core.errors import UsageProblem
+from runner.core.event_lines import NAME, event_of
+from runner.core.events import AgentOutput, AttemptEvent, AttemptStarted, RunEvent
+from runner.core.manifest import Manifest
+from runner.core.result_folder import Attempt
+from runner.core.run_view import AttemptState, AttemptView, RunView, instant
+from runner.core.task import Task
+from runner.local.journal import Journal
+from runner.local.run_history import run_of
+from runner.local.task_change import TaskChanges
+from runner.policy.redaction import NONE, Secrets
+from runner.report import timeline
+from runner.report.data import RunRecord, TaskRecord, state_in_run
+from runner.report.local_run import Branch, known_secrets
+from runner.report.texts import NO_TEXT, Excerpt, diff_start, log_end
+
+_MANIFEST = "manifest.json"
+_MAX_MANIFEST_BYTES = 64 * 2**20
+_MAX_EVENTS_BYTES = 16 * 2**20
+_MAX_DEPTH = 3  # folders
+
+
+def run_record(
+    roots: Sequence[Path],
+    branch: Branch | None,
+    environ: Mapping[str, str],
+    now: datetime,
+) -> RunRecord:
+    """What is known of the run whose artifacts are in these folders.
+
+    With a `branch`, its tasks, their states and what they changed come from there.
+    UsageProblem if the folders have no artifact of a run.
+    """
+    found = [pair for root in roots for pair in result_folder.logs(root)]
+    manifests = [each for root in roots for each in _manifests(root)]
+    if not found and not manifests:
+        folders = ", ".join(map(str, roots))
+        raise UsageProblem(
+            f"{folders} has no artifact of a run",
+            "download them:  gh run download RUN_ID --dir DIR",
+        )
+    changes, secrets = None, NONE
+    if branch is not None:
+        secrets = known_secrets(branch, environ)
+        journal = Journal(branch.repo.git_dir)
+        changes = TaskChanges(branch.repo, journal, branch.snapshot)
+    asked = {entry.task.id: entry.task for each in manifests for entry in each.entries}
+    view, times = timeline.read(_events(found))
+    logs = {(record.batch, record.task, record.attempt): log for record, log in found}
+    newest = max(manifests, key=lambda each: (each.run, each.round), default=None)
+    tasks = [
+        _with_diff(
+            replace(
+                each, attempts=_attempts(view, each), log=_log(view, each.id, logs)
+            ),
+            changes,
+            secrets,
+        )
+        for each in _outlines(branch, asked, view)
+    ]
+    return RunRecord(
+        run=_run_name(newest, view),
+        branch=newest.branch if newest else "",
+        plan=newest.plan.path if newest else "",
+        view=view,
+        timeline=times,
+        tasks=tasks,
+        made=now,
+        artifacts=str(roots[0]),
+        secrets=secrets,
+    )
+
+
+def _run_name(newest: Manifest | None, view: RunView) -> str:
+    if newest is not None:
+        return newest.run
+    attempts = [each for task in view.tasks.values() for each in task.attempts]
+    return run_of(attempts[-1]) if attempts else ""
+
+
+def _manifests(root: Path) -> Iterator[Manifest]:
+    """The manifests of batches below `root`."""
+    for folder, inner, files in os.walk(root):
+        depth = len(Path(folder).relative_to(root).parts)
+        if depth >= _MAX_DEPTH:
+            inner.clear()
+        if _MANIFEST in files:
+            data = _read(Path(folder, _MANIFEST), _MAX_MANIFEST_BYTES)
+            try:
+                yield Manifest.model_validate_json(data)
+            except ValidationError:
+                continue
+
+
+def _read(path: Path, limit: int) -> bytes:
+    """The file's bytes; none if it is no regular file or larger than `limit`."""
+    stream = result_folder.open_log(path)
+    if stream is None:
+        return b""
+    with stream:
+        data = stream.read(limit + 1)
+    return data if len(data) <= limit else b""
+
+
+def _events(found: Iterable[tuple[Attempt, Path]]) -> list[RunEvent]:
+    """The events of all attempts, in order. Each artifact has only those of its own."""
+    events: list[RunEvent] = []
+    for record, log in found:
+        own = [
+            event
+            for line in _read(log.parent / NAME, _MAX_EVENTS_BYTES).split(b"\n")
+            if (event := _own_event(line, record)) is not None
+        ]
+        if not own:
+            own = [_start_of(record)]
+        events += own
+    return sorted(events, key=lambda event: instant(event.time))
+
+
+def _own_event(line: bytes, record: Attempt) -> RunEvent | None:
+    event = event_of(line)
+    if not isinstance(event, AttemptEvent) or isinstance(event, AgentOutput):
+        return None
+    own = event.task == record.task and event.attempt == record.attempt
+    return event if own and event.batch == record.batch else None
+
+
+def _start_of(record: Attempt) -> AttemptStarted:
+    return AttemptStarted(
+        time=record.started,
+        batch=record.batch,
+        task=record.task,
+        attempt=record.attempt,
+        title=record.task,
+        agent="",
+    )
+
+
+def _outlines(
+    branch: Branch | None, asked: Mapping[str, Task], view: RunView
+) -> Iterator[TaskRecord]:
+    """The tasks of the branch, or else those that the artifacts name."""
+    if branch is not None:
+        for each in branch.views:
+            task = each.task
+            yield TaskRecord(
+                task.id,
+                task.title,
+                task.waits_for,
+                each.state,
+                each.reason,
+                task.prompt,
+            )
+        return
+    for task_id in dict.fromkeys((*asked, *view.tasks)):
+        known, run = asked.get(task_id), view.tasks.get(task_id)
+        if known is None and not _is_id(task_id):
+            continue
+        state, reason = state_in_run(view, task_id)
+        title = known.title if known else (run.title if run else "")
+        yield TaskRecord(
+            id=task_id,
+            title=title or task_id,
+            depends_on=known.waits_for if known else (),
+            state=state,
+            reason=reason,
+            prompt=known.prompt if known else "",
+        )
+
+
+def _is_id(task_id: str) -> bool:
+    try:
+        Task(id=task_id, title="any")
+    except ValidationError:
+        return False
+    return True
+
+
+def _attempts(view: RunView, task: TaskRecord) -> list[AttemptView]:
+    """Its attempts. Artifacts do not tell what became of their work, but the branch does."""
+    run = view.tasks.get(task.id)
+    attempts = run.attempts if run else []
+    last = attempts[-1] if attempts else None
+    has_landed = last is not None and last.state is AttemptState.FINISHED
+    if last is not None and has_landed and task.state == "completed":
+        last.state = AttemptState.LANDED
+    return attempts
+
+
+def _log(
+    view: RunView, task_id: str, logs: Mapping[tuple[str, str, int], Path]
+) -> Excerpt:
+    run = view.tasks.get(task_id)
+    for attempt in reversed(run.attempts if run else []):
+        path = logs.get((attempt.batch, attempt.task, attempt.attempt))
+        stream = result_folder.open_log(path) if path else None
+        if stream is not None:
+            with stream:
+                return log_end(stream)
+    return NO_TEXT
+
+
+def _with_diff(
+    task: TaskRecord, changes: TaskChanges | None, secrets: Secrets
+) -> TaskRecord:
+    """The task with what it changed in the commit that it landed with."""
+    change = changes.landed(task.id) if changes else None
+    if change is None:
+        return task
+    diff = diff_start(change.patch(binary=False), secrets.masked_text)
+    return replace(task, diff=diff, diff_origin=clean(change.origin))

@@ -1,0 +1,212 @@
+"""Gathers what a report needs of a run on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import NamedTuple
+
+from runner.agents.environment import secrets_of
+from runner.attempt import included_files
+from runner.config.settings import Settings
+from runner.core import result_folder
+from runner.core.errors import FaninError, UsageProblem
+from runner.core.event_lines import NAME, read_events
+from runner.core.run_view import AttemptView, RunView
+from runner.core.task import Task
+from runner.core.validation import nearest
+from runner.local.journal import Journal
+from runner.local.run_history import PastRun, RunHistory, chosen_attempt, run_of
+from runner.local.task_change import TaskChanges
+from runner.plan.snapshot import Snapshot, committed_include
+from runner.plan.view import TaskView
+from runner.policy.redaction import Secrets
+from runner.repo.repository import Repository
+from runner.report import timeline
+from runner.report.data import RunRecord, TaskRecord, state_in_run
+from runner.report.texts import NO_TEXT, Excerpt, diff_start, log_end
+
+
+@dataclass(frozen=True)
+class Branch:
+    """The branch that work lands on: its plan, and the tasks as `fanin status` has them."""
+
+    repo: Repository
+    settings: Settings
+    snapshot: Snapshot
+    views: Sequence[TaskView]
+
+
+def known_secrets(branch: Branch, environ: Mapping[str, str]) -> Secrets:
+    """The values that a run masks: of its agents' variables, of `setup_env`, and of the
+    ignored files that each checkout gets.
+    """
+    settings, snapshot = branch.settings, branch.snapshot
+    agents = [settings.agent] if settings.agent else []
+    agents += [task.agent for task in snapshot.plan.tasks if task.agent]
+    agents += [each.agent for each in settings.task_rules.tasks.values() if each.agent]
+    include = (*settings.include, *committed_include(branch.repo, snapshot.commit))
+    of_files = included_files.secrets_of(
+        include, branch.repo.origin, settings.env.values()
+    )
+    of_setup = Secrets.of(environ, settings.setup_env)
+    return secrets_of(agents, environ) | of_setup | of_files
+
+
+def run_record(
+    branch: Branch, run: str | None, environ: Mapping[str, str], now: datetime
+) -> RunRecord:
+    """What is known of a run, None for the newest. Raises UsageProblem if there is none."""
+    secrets = known_secrets(branch, environ)
+    journal = Journal(branch.repo.git_dir)
+    plan = branch.settings.plan.path
+    history = RunHistory(journal, plan)
+    past = _chosen(history, run)
+    events = read_events(journal.run_folder(past.run) / NAME, output=False)
+    view, times = timeline.read(events)
+    if not past.is_active:
+        view.interrupt_running()
+    start = view.start
+    is_current = past.run == history.runs()[-1].run and (
+        start is None or start.plan == plan
+    )
+    reader = _Reader(branch, journal, history, secrets, past.run)
+    outlines = _of_branch(branch) if is_current else reader.of_run(view)
+    return RunRecord(
+        run=past.run,
+        branch=start.branch if start else "",
+        plan=start.plan if start else plan,
+        view=view,
+        timeline=times,
+        tasks=tuple(reader.record(each) for each in outlines),
+        made=now,
+        is_active=past.is_active,
+        secrets=secrets,
+    )
+
+
+def _chosen(history: RunHistory, run: str | None) -> PastRun:
+    runs = {past.run: past for past in history.runs()}
+    if not runs:
+        raise UsageProblem(
+            "no run is known on this machine",
+            "fanin run  starts one; for one on GitHub:  fanin report DIR",
+        )
+    if run is None:
+        return [*runs.values()][-1]
+    if run not in runs:
+        guess = nearest(run, set(runs))
+        known = f"there are: {', '.join([*runs][-5:])}"
+        raise UsageProblem(
+            f"there is no run {run}", f"did you mean {guess}?" if guess else known
+        )
+    return runs[run]
+
+
+class _Outline(NamedTuple):
+    """A task without its texts; `prompt` is None if only a manifest may have it."""
+
+    id: str
+    title: str
+    depends_on: tuple[str, ...]
+    state: str
+    reason: str
+    prompt: str | None
+
+
+def _of_branch(branch: Branch) -> Iterator[_Outline]:
+    for view in branch.views:
+        task = view.task
+        yield _Outline(
+            task.id, task.title, task.waits_for, view.state, view.reason, task.prompt
+        )
+
+
+class _Reader:
+    """Reads the attempts, logs and diffs of tasks in a run, and in those before it."""
+
+    def __init__(
+        self,
+        branch: Branch,
+        journal: Journal,
+        history: RunHistory,
+        secrets: Secrets,
+        run: str,
+    ) -> None:
+        self._branch, self._journal, self._history = branch, journal, history
+        self._secrets, self._run = secrets, run
+        self._changes = TaskChanges(branch.repo, journal, branch.snapshot)
+
+    def of_run(self, view: RunView) -> Iterator[_Outline]:
+        """The tasks as the run's own events have them: the branch has gone on since."""
+        ids = dict.fromkeys((*view.planned, *view.tasks))
+        for task_id in ids:
+            planned, task = view.planned.get(task_id), view.tasks.get(task_id)
+            title = (planned.title if planned else "") or (task.title if task else "")
+            needs = planned.depends_on if planned else ()
+            state, reason = state_in_run(view, task_id)
+            yield _Outline(task_id, title or task_id, needs, state, reason, None)
+
+    def record(self, outline: _Outline) -> TaskRecord:
+        attempts = [
+            each
+            for each in self._history.attempts(outline.id)
+            if run_of(each) <= self._run
+        ]
+        diff, origin = self._diff(outline.id, attempts)
+        asked = self._asked.get(outline.id)
+        prompt = outline.prompt
+        if prompt is None:
+            prompt = asked.prompt if asked else ""
+        return TaskRecord(
+            id=outline.id,
+            title=outline.title,
+            depends_on=outline.depends_on,
+            state=outline.state,
+            reason=outline.reason,
+            prompt=prompt,
+            attempts=attempts,
+            log=self._log(attempts),
+            diff=diff,
+            diff_origin=origin,
+        )
+
+    @cached_property
+    def _asked(self) -> dict[str, Task]:
+        """The tasks as the run's manifests have them."""
+        found: dict[str, Task] = {}
+        folder = self._journal.run_folder(self._run)
+        for path in folder.iterdir() if folder.is_dir() else ():
+            if not path.name.isdecimal():
+                continue
+            try:
+                manifest, _ = self._journal.read_manifest(self._run, int(path.name))
+            except (OSError, ValueError):
+                continue
+            found.update({entry.task.id: entry.task for entry in manifest.entries})
+        return found
+
+    def _log(self, attempts: Sequence[AttemptView]) -> Excerpt:
+        chosen = chosen_attempt(attempts, None)
+        path = self._history.log(chosen) if chosen else None
+        stream = result_folder.open_log(path) if path else None
+        if stream is None:
+            return NO_TEXT
+        with stream:
+            return log_end(stream)
+
+    def _diff(
+        self, task_id: str, attempts: Sequence[AttemptView]
+    ) -> tuple[Excerpt, str]:
+        """The task's change, and what it is, or why there is none."""
+        if not attempts and self._changes.landed(task_id) is None:
+            return NO_TEXT, ""
+        try:
+            with self._changes.of(task_id, attempts) as change:
+                patch = change.patch(binary=False)
+                return diff_start(patch, self._secrets.masked_text), change.origin
+        except FaninError as error:
+            # Work that was pruned or cannot be read is no reason to show nothing else.
+            return NO_TEXT, error.message

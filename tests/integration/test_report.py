@@ -1,0 +1,90 @@
+"""`fanin report` after a real run, and of downloaded artifacts."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import shutil
+import zlib
+from pathlib import Path
+from typing import Any
+
+from tests.support.project import Project
+
+_KEY = "s3cret-value-of-a-key"
+
+
+def _data(path: Path) -> dict[str, Any]:
+    match = re.search(r'id="data">(.*?)</script>', path.read_text())
+    assert match is not None
+    found: dict[str, Any] = json.loads(match[1])
+    return found
+
+
+def _texts(report: dict[str, Any], task: str) -> dict[str, Any]:
+    [row] = [row for row in report["tasks"] if row["id"] == task]
+    found: dict[str, Any] = json.loads(zlib.decompress(base64.b64decode(row["text"])))
+    return found
+
+
+def test_a_report_has_what_log_diff_and_show_have(project: Project) -> None:
+    project.plan(
+        [
+            {"id": "A", "do": ["print <script>", "write a: a"]},
+            {"id": "B", "do": ["write b: b"], "depends_on": ["A"]},
+            {"id": "C", "do": ["write c: c"], "verify": "false"},
+            {"id": "D", "depends_on": ["C"], "do": [f"print {_KEY}"]},
+        ],
+        max_attempts=1,
+        setup="true",
+        setup_env=["KEY"],
+    )
+    project.run()
+    env = {"KEY": _KEY}
+    done = project.cli("report", "-o", "../r.html", env=env)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("wrote ../r.html (0.1 MB)")
+    assert project.git("status", "--porcelain") == ""
+    written = project.root.parent / "r.html"
+    report = _data(written)
+    states = {row["id"]: row["state"] for row in report["tasks"]}
+    assert states == {
+        "A": "completed",
+        "B": "completed",
+        "C": "failed",
+        "D": "blocked",
+    }
+    assert dict(report["run"]["facts"])["branch"] == "main"
+    first = _texts(report, "A")
+    assert first["log"] == "<script>"
+    assert first["diff"].endswith("+++ b/a\n@@ -0,0 +1 @@\n+a")
+    assert first["diff_note"].startswith("landed in ")
+    failed = _texts(report, "C")
+    assert failed["failures"][0]["kind"] == "verify is red"
+    assert "+c" in failed["diff"]
+    assert _texts(report, "D")["prompt"] == "print ***"
+    assert "<script>" not in written.read_text().split('id="data">')[1].split("<")[0]
+
+    run = next((project.root / ".git/fanin/runs").iterdir()).name
+    unknown = project.cli("report", "--run", run[:-1])
+    assert (unknown.returncode, unknown.stdout) == (2, "")
+    assert f"did you mean {run}?" in unknown.stderr
+
+    results = project.root / ".git/fanin/runs" / run / "1" / "results"
+    artifacts = project.root.parent / "artifacts"
+    shutil.copytree(results / "000", artifacts / f"fanin-{run}.1-000-a1-r1")
+    shutil.copy(results.parent / "manifest.json", artifacts / "manifest.json")
+    project.cli("report", str(artifacts), "-o", "../g.html")
+    downloaded = _data(project.root.parent / "g.html")
+    assert [row["state"] for row in downloaded["tasks"]] == [*states.values()]
+    assert _texts(downloaded, "A")["log"] == "<script>"
+    assert downloaded["run"]["lane_name"] == "job"
+
+
+def test_without_a_run_there_is_nothing_to_report(project: Project) -> None:
+    project.plan([{"id": "A", "do": ["write a: a"]}])
+    done = project.cli("report")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "no run is known on this machine" in done.stderr
+    assert not (project.root / "fanin-report.html").exists()
