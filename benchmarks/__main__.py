@@ -38,6 +38,7 @@ PARTS = (
     "ready_checkouts",
     "pooled_checkouts",
     "live_view",
+    "report",
 )
 DOCUMENT = ROOT / "docs" / "performance.md"
 HEAD = """# Performance

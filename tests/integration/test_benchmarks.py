@@ -33,7 +33,7 @@ def effort(tmp_path: Path) -> Effort:
     "part",
     [
         *("planning", "fan_in", "dispatch", "cold_start", "job_starts"),
-        *("ready_checkouts", "pooled_checkouts", "live_view"),
+        *("ready_checkouts", "pooled_checkouts", "live_view", "report"),
     ],
 )
 def test_a_part_runs_on_tiny_sizes_and_its_outputs_are_right(
