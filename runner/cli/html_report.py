@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from runner.cli.context import open_project
+from runner.cli.job_errors import reports_errors
 from runner.cli.options import PathOption, settings_options
 from runner.cli.status import read_tasks
 from runner.core.errors import EXIT_DONE, UsageProblem
@@ -29,6 +30,7 @@ _DEFAULT = "fanin-report.html"
 @click.argument(
     "artifacts",
     nargs=-1,
+    envvar="FANIN_RESULTS",
     type=PathOption(exists=True, file_okay=False),
     metavar="[DIR…]",
 )
@@ -44,6 +46,7 @@ _DEFAULT = "fanin-report.html"
 @click.option("--run", metavar="RUN", help="The run (default: the newest).")
 @settings_options("report")
 @click.pass_obj
+@reports_errors
 def report(
     repo_path: str,
     /,

@@ -1484,6 +1484,23 @@ def test_what_a_run_may_cost_ends_the_rounds(make: Make) -> None:
     assert place.states() == {"A": "completed", "B": "pending"}
 
 
+def test_the_report_of_a_run_is_uploaded_and_linked(make: Make) -> None:
+    place = make(CHAIN, callers={DISPATCH: world.example(DISPATCH)})
+    place.harness.reports = True
+    run = place.round()
+    assert run.jobs["report"] == "success", run.printed("report")
+    (uploaded,) = [item for item in run.artifacts if item.name == "fanin-report-1"]
+    page = place.store.read(uploaded)["fanin-report.html"].decode()
+    data = json.loads(page.partition('id="data">')[2].partition("</script>")[0])
+    states = {task["id"]: task["state"] for task in data["tasks"]}
+    assert states == {"A": "completed", "B": "completed"}
+    assert [task["attempts"][0]["state"] for task in data["tasks"]] == ["landed"] * 2
+    assert data["tasks"][1]["depends_on"] == [0]
+    (summary,) = [item.text for item in run.summaries if item.job == "report"]
+    assert summary.startswith("[The report of this run](http")
+    assert place.forge.unknown == []
+
+
 def test_at_most_256_legs_are_planned(make: Make) -> None:
     place = make([{"id": f"T{number}"} for number in range(300)])
     place.press(max_concurrent="256")

@@ -75,6 +75,16 @@ def run(behaviour: Behaviour, **inputs: Any) -> RunModel:
     return model
 
 
+def paths(model: RunModel) -> list[str]:
+    """The jobs that started, but `report`, which changes nothing."""
+    return [path for path in model.paths if path != "report"]
+
+
+def depth(model: RunModel) -> int:
+    """How many of these started one after the other."""
+    return max(job.depth for job in model.started if job.path != "report")
+
+
 def jobs_of(*rounds: int, jobs: tuple[str, ...] = ("task", "merge")) -> list[str]:
     return [f"round-{number}/{job}" for number in rounds for job in jobs]
 
@@ -89,20 +99,20 @@ def test_a_round_is_two_jobs_in_a_row_and_three_with_verify(
     for rounds in range(1, 6):
         model = run(Behaviour(rounds, verify=verify))
         numbers = range(1, rounds + 1)
-        assert model.paths == ["next", *jobs_of(*numbers, jobs=jobs)]
-        assert model.depth == 1 + len(jobs) * rounds
+        assert paths(model) == ["next", *jobs_of(*numbers, jobs=jobs)]
+        assert depth(model) == 1 + len(jobs) * rounds
 
 
 def test_the_sixth_round_is_in_the_run_that_continue_starts() -> None:
     model = run(Behaviour(6))
-    assert model.paths == ["next", *jobs_of(1, 2, 3, 4, 5), "continue"]
-    assert model.depth == 1 + 2 * 5 + 1
+    assert paths(model) == ["next", *jobs_of(1, 2, 3, 4, 5), "continue"]
+    assert depth(model) == 1 + 2 * 5 + 1
 
 
 @pytest.mark.parametrize("rounds", [1, 3])
 def test_rounds_per_run_limits_the_rounds_of_one_run(rounds: int) -> None:
     model = run(Behaviour(6), **{"rounds-per-run": str(rounds)})
-    assert model.paths == ["next", *jobs_of(*range(1, rounds + 1)), "continue"]
+    assert paths(model) == ["next", *jobs_of(*range(1, rounds + 1)), "continue"]
 
 
 @pytest.mark.parametrize("path", ["round-2/task", "round-2/merge"])
@@ -111,27 +121,27 @@ def test_after_a_cancel_no_later_round_starts_and_what_finished_lands(
     path: str, rounds: int
 ) -> None:
     model = run(Behaviour(rounds, {path: {"cancels": True}}))
-    assert model.paths == ["next", *jobs_of(1, 2)]
+    assert paths(model) == ["next", *jobs_of(1, 2)]
     assert model.result("round-2/merge") == "success"
 
 
 def test_after_a_cancel_nothing_is_verified_and_merge_can_say_so() -> None:
     model = run(Behaviour(4, {"round-1/task": {"cancels": True}}, verify=True))
-    assert model.paths == ["next", "round-1/task", "round-1/merge"]
+    assert paths(model) == ["next", "round-1/task", "round-1/merge"]
     assert model.result("round-1/task") == "cancelled"
 
 
 def test_a_cancel_during_verify_ends_it_and_merge_runs() -> None:
     model = run(Behaviour(4, {"round-1/verify": {"cancels": True}}, verify=True))
     assert model.result("round-1/verify") == "cancelled"
-    assert model.paths[-1] == "round-1/merge"
+    assert paths(model)[-1] == "round-1/merge"
 
 
 def test_a_leg_over_its_time_limit_stops_neither_verify_nor_the_rounds() -> None:
     late = {"result": "cancelled"}
     model = run(Behaviour(2, {"round-1/task": late}, verify=True))
     every = ("task", "verify", "merge")
-    assert model.paths == ["next", *jobs_of(1, 2, jobs=every)]
+    assert paths(model) == ["next", *jobs_of(1, 2, jobs=every)]
 
 
 @pytest.mark.parametrize("job", ["task", "verify", "merge"])
@@ -139,20 +149,20 @@ def test_a_red_job_that_left_its_outputs_does_not_stop_the_later_rounds(
     job: str,
 ) -> None:
     behaviour = Behaviour(3, {f"round-1/{job}": {"result": "failure"}}, verify=True)
-    assert run(behaviour).paths[-1] == "round-3/merge"
+    assert paths(run(behaviour))[-1] == "round-3/merge"
 
 
 def test_a_merge_that_left_no_outputs_ends_the_run() -> None:
     broken = {"result": "failure", "outputs": {}}
     model = run(Behaviour(9, {"round-3/merge": broken}))
-    assert model.paths == ["next", *jobs_of(1, 2, 3)]
+    assert paths(model) == ["next", *jobs_of(1, 2, 3)]
 
 
 def test_a_branch_that_moved_is_verified_again_before_the_next_round() -> None:
     moved = {"outputs": {"moved": "true"}}
     model = run(Behaviour(2, {"round-1/merge": moved}, verify=True))
     second = jobs_of(2, jobs=("task", "verify", "merge"))
-    assert model.paths == ["next", *jobs_of(1, jobs=ROUND_JOBS), *second]
+    assert paths(model) == ["next", *jobs_of(1, jobs=ROUND_JOBS), *second]
 
 
 def test_the_outputs_are_those_of_the_last_round_that_ran() -> None:
@@ -163,7 +173,7 @@ def test_the_outputs_are_those_of_the_last_round_that_ran() -> None:
 
 def test_own_workflows_are_started_once_after_the_last_round() -> None:
     model = run(Behaviour(2), **{"trigger-workflows": "ci.yml"})
-    assert model.paths == ["next", *jobs_of(1, 2), "continue"]
+    assert paths(model) == ["next", *jobs_of(1, 2), "continue"]
 
 
 def test_nothing_starts_after_a_job_next_that_chose_nothing() -> None:
@@ -173,6 +183,20 @@ def test_nothing_starts_after_a_job_next_that_chose_nothing() -> None:
     model = RunModel(workflow, behaviour, github={"event_name": "push"})
     model.run(workflow(".github/workflows/fanin.yml"), {})
     assert model.paths == ["next"]
+
+
+@pytest.mark.parametrize("rounds", [1, 3, 9])
+def test_a_report_follows_the_last_round_whether_or_not_it_was_red(rounds: int) -> None:
+    red = {"round-1/merge": {"result": "failure"}}
+    for ends in ({}, red):
+        model = run(Behaviour(rounds, ends))
+        (report,) = [job for job in model.started if job.path == "report"]
+        assert report.depth == 1 + 2 * min(rounds, 5) + 1
+
+
+def test_there_is_no_report_of_a_cancelled_run_or_of_nothing() -> None:
+    cancelled = run(Behaviour(2, {"round-1/task": {"cancels": True}}))
+    assert "report" not in cancelled.paths
 
 
 # -- "Re-run failed jobs" after a cancel, in both ways to have the jobs --
@@ -217,11 +241,11 @@ def test_a_rerun_after_a_cancel_verifies_what_was_not_verified(
     github = {"event_name": "workflow_dispatch", "repository": "o/r"}
     cancelled = RunModel(workflow, CancelledBeforeVerify(), github)
     cancelled.run(document, {})
-    assert cancelled.paths == ["next", f"{prefix}task", f"{prefix}merge"]
+    assert paths(cancelled) == ["next", f"{prefix}task", f"{prefix}merge"]
     again = cancelled.rerun_failed(CancelledBeforeVerify(cancelled))
     again.run(document, {})
     # GitHub leaves `verify` out: it was skipped, and all that it needs is green.
-    assert again.paths == [f"{prefix}{job}" for job in PAIR[1:]]
+    assert paths(again) == [f"{prefix}{job}" for job in PAIR[1:]]
 
 
 def test_jobs_of_ones_own_continue_after_whichever_merge_was_the_last() -> None:
@@ -235,7 +259,7 @@ def test_jobs_of_ones_own_continue_after_whichever_merge_was_the_last() -> None:
 
     model = RunModel(workflow, behaviour, {"event_name": "workflow_dispatch"})
     model.run(OWN_JOBS, {})
-    assert model.paths == ["next", "task", *PAIR, "continue"]
+    assert paths(model) == ["next", "task", *PAIR, "continue"]
 
 
 # -- the model itself --
@@ -290,7 +314,7 @@ def test_a_job_inside_a_skipped_call_never_starts_and_what_needs_it_is_skipped()
 ):
     model = RunModel(lambda uses: INNER, lambda path, inputs: JobEnd())
     model.run(SKIPPED_CALL, {})
-    assert model.paths == ["first"]
+    assert paths(model) == ["first"]
 
 
 CHAIN = {
@@ -311,10 +335,10 @@ def test_a_rerun_of_failed_jobs_runs_them_and_all_that_need_them_and_no_other() 
 
     model = RunModel(workflow, behaviour)
     model.run(CHAIN, {})
-    assert model.paths == ["first", "red", "after"]
+    assert paths(model) == ["first", "red", "after"]
     again = model.rerun_failed(lambda path, inputs: JobEnd())
     again.run(CHAIN, {})
-    assert again.paths == ["red", "after"]
+    assert paths(again) == ["red", "after"]
     assert (again.ended["first"].result, again.ended["left"].result) == (
         "success",
         "skipped",

@@ -263,12 +263,12 @@ def test_the_first_step_goes_on_with_a_python_that_fanin_supports(
 
 # -- the action's own environment, and who may use the cache for it --
 
-CACHE_USE = {"next": "save", "task": "restore", "verify": "restore"}
+CACHE_USE = {"next": "save", **dict.fromkeys(("task", "verify", "report"), "restore")}
 
 
 @pytest.mark.parametrize(
     "command",
-    ["next", "task", "verify", "merge", "continue", "collect", "answer", "unknown"],
+    [*CACHE_USE, "merge", "continue", "collect", "answer", "unknown"],
 )
 def test_only_next_saves_and_no_job_that_may_write_restores(
     tmp_path: Path, command: str
@@ -605,7 +605,7 @@ def test_outputs_of_the_steps_are_outputs_of_the_action() -> None:
         name
         for value in words([jobs(name) for name in CALLED])
         for name in re.findall(r"steps\.\w+\.outputs\.([\w-]+)", value)
-        if "steps.app." not in value
+        if not re.search(r"steps\.(app|upload)\.", value)  # other people's actions
     }
     assert taken
     assert taken <= declared
@@ -807,6 +807,7 @@ MAY = {
         "next": {"contents": READ},
         **dict.fromkeys(ROUNDS, WRITING),
         "continue": {"actions": WRITE},
+        "report": {"contents": READ},
     },
     ROUND: {
         "task": {"contents": READ},
@@ -1123,12 +1124,12 @@ def test_jobs_with_foreign_code_restore_only_and_jobs_that_may_write_have_no_cac
             expected = None
             if WRITE in permissions(job["permissions"]).values():
                 expected = "none"
-            elif commands & {"task", "verify"}:
+            elif commands & {"task", "verify", "report"}:
                 expected = "read"
             assert job.get("cache-mode") == expected, f"{name}: {job_id}"
             modes[job_id] = expected
     assert modes["merge"] == modes["continue"] == modes["collect"] == "none"
-    assert modes["task"] == modes["verify"] == "read"
+    assert modes["task"] == modes["verify"] == modes["report"] == "read"
 
 
 def test_only_the_action_downloads_with_a_token_what_a_rerun_misses() -> None:
@@ -1309,6 +1310,7 @@ def test_secrets_go_where_they_are_needed_and_nowhere_else() -> None:
         "next": {"fanin-token"},
         **dict.fromkeys(ROUNDS, keys | for_writing),
         "continue": set(),
+        "report": set(),
     }
     assert found == {
         "task": keys,
@@ -1816,7 +1818,7 @@ def test_the_other_jobs_import_their_modules_with_what_they_install(
     }
     modules = [
         f"runner.{path.parent.name}.{path.stem}"
-        for package in ("actions", "issues", "github_api", "fan_in", "ui")
+        for package in ("actions", "issues", "github_api", "fan_in", "ui", "report")
         for path in sorted((ROOT / "runner" / package).glob("*.py"))
         if path.stem not in {"__init__", *of_terminal}
     ]

@@ -301,6 +301,8 @@ class Harness:
             path_first,
             timeout,
         )
+        # Job `report` changes nothing: only the tests of it have it in their runs.
+        self.reports = False
         self.packages = packages or work / "packages"
         self.queue: deque[Dispatch] = deque()
         self.runs: list[Run] = []
@@ -580,6 +582,8 @@ class Harness:
         if not (self.project / path).is_file():
             raise WorkflowError(f"no workflow for {uses}")
         document = workflows.load((self.project / path).read_bytes())
+        if not self.reports:
+            document["jobs"].pop("report", None)
         document = workflows.with_github(
             document, {"job_workflow_sha": self._project_commit()}
         )
