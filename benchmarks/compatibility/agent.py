@@ -83,14 +83,25 @@ def total_size(paths: list[Path]) -> int:
 
 def insert(file: Path, *, broken: bool) -> None:
     """Add the line: after a Perl module's `package`, else at the end."""
-    line = LINES[file.suffix][broken].encode()
     data = file.read_bytes()
+    line = in_style_of(data, file.suffix, LINES[file.suffix][broken].encode())
     package = re.search(rb"^package [\w:]+[^;{]*;.*\n", data, re.MULTILINE)
     if file.suffix == ".pm" and package:
         data = data[: package.end()] + line + b"\n" + data[package.end() :]
     else:
         data = data.rstrip(b"\n") + b"\n" + line + b"\n"
     file.write_bytes(data)
+
+
+def in_style_of(data: bytes, suffix: str, line: bytes) -> bytes:
+    """The line as the file's lines are written, so that no linter objects to its looks."""
+    if suffix not in {".js", ".mjs"}:
+        return line
+    if data.count(b"'") > data.count(b'"'):
+        line = line.replace(b'"', b"'")
+    if b";\n" not in data:
+        line = line.removesuffix(b";")
+    return line
 
 
 def test(log: Path) -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.compatibility import __main__ as benchmark
-from benchmarks.compatibility import network, report, sources
+from benchmarks.compatibility import agent, network, report, sources
 from benchmarks.compatibility.__main__ import NotGreen, tried, try_project
 from benchmarks.compatibility.report import Result, document
 from benchmarks.compatibility.sources import Repository
@@ -88,6 +88,23 @@ def test_green_is_ten_tests_of_a_named_command_that_notice_a_broken_line(
     else:
         with pytest.raises(NotGreen, match=reason):
             try_project(root, "Python", logs, result)
+
+
+@pytest.mark.parametrize(
+    ("text", "broken"),
+    [
+        ("const a = 'a'\n", "throw new Error('broken')"),
+        ("const a = 'a';\n", "throw new Error('broken');"),
+        ('const a = "a";\n', 'throw new Error("broken");'),
+    ],
+)
+def test_a_broken_line_is_in_the_style_of_its_file(
+    text: str, broken: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "a.js"
+    file.write_text(text)
+    agent.insert(file, broken=True)
+    assert file.read_text() == f"{text}{broken}\n"
 
 
 def test_a_source_that_cannot_be_had_is_a_reason_and_ends_nothing(
