@@ -6,13 +6,13 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 import yaml
 
+from tests.support import forked_fanin
 from tests.support.github import forge_issues
 from tests.support.github.forge import Forge
 from tests.support.github.world import AGENT
@@ -36,14 +36,7 @@ class Clone:
     def fanin(
         self, *argv: str, env: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "runner", *argv],
-            cwd=self.root,
-            env={**self.env, **(env or {})},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        return forked_fanin.run(argv, self.root, {**self.env, **(env or {})})
 
     def git(self, *argv: str) -> str:
         return subprocess.run(

@@ -29,7 +29,7 @@ from runner.core.events import (
 from runner.core.result import Failure
 from runner.local.run import LocalRun, RunOutcome
 from runner.repo.repository import Repository
-from tests.support import json_output
+from tests.support import forked_fanin, json_output
 
 AGENT = Path(__file__).parents[1] / "resources" / "fake_agent.py"
 
@@ -153,14 +153,8 @@ class Project:
         """The real command in a process of its own. JSON that it prints is as its
         schema says.
         """
-        done = subprocess.run(
-            [sys.executable, "-m", "runner", *argv],
-            cwd=self.root,
-            capture_output=True,
-            text=True,
-            check=False,
-            env={**os.environ, "FAKE_AGENT_LOG": str(self.log), **(env or {})},
-        )
+        environ = {**os.environ, "FAKE_AGENT_LOG": str(self.log), **(env or {})}
+        done = forked_fanin.run(argv, self.root, environ)
         json_output.validate(argv, done.stdout)
         return done
 
