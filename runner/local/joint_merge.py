@@ -7,8 +7,10 @@ bisected, so that only those at fault are sent back.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, wait
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,6 +24,7 @@ from runner.fan_in.culprits import culprits
 from runner.fan_in.inputs import SendBack
 from runner.fan_in.verify_runs import VerifyRuns, failure_of
 from runner.local.context import RunContext
+from runner.plan.changes import ChangeSet, apply_changes
 from runner.plan.snapshot import Snapshot
 from runner.repo.quarantine import Quarantine
 
@@ -140,6 +143,46 @@ class JointMerge:
             if fan_in.records and fan_in.snapshot:
                 snapshot = fan_in.snapshot
         return MergedResults(tuple(results), snapshot)
+
+
+class VerifiedMerge:
+    """A joint merge in a thread of `pool`, because `verify` takes long.
+
+    It is on the head `snapshot`, which must not move to another commit before `result`.
+    `requested` is what persons have asked for since. `on_done` is called at its end.
+    """
+
+    def __init__(
+        self,
+        context: RunContext,
+        snapshot: Snapshot,
+        scratch: Path,
+        manifests: Sequence[Manifest],
+        pool: Executor,
+        on_done: Callable[[], object],
+    ) -> None:
+        self.manifests = manifests
+        self.requested: list[ChangeSet] = []
+        self._quarantine_end = ExitStack()
+        self._quarantine = self._quarantine_end.enter_context(context.repo.quarantine())
+        joint = JointMerge(context, self._quarantine, snapshot, scratch)
+        self._merged = pool.submit(joint.merge, manifests)
+        self._merged.add_done_callback(lambda _: on_done())
+
+    @contextmanager
+    def result(self) -> Iterator[tuple[Quarantine, MergedResults]]:
+        """What was merged, with what was requested, and the quarantine that has it, which
+        is gone when the block ends. Raises what went wrong with fanin itself.
+        """
+        with self._quarantine_end:
+            merged = self._merged.result()
+            snapshot = apply_changes(merged.snapshot, self.requested).snapshot
+            yield self._quarantine, replace(merged, snapshot=snapshot)
+
+    def abandon(self) -> None:
+        """Wait for its end, and leave no quarantine behind."""
+        wait([self._merged])
+        self._quarantine_end.close()
 
 
 def _refuse_unverified(results: Sequence[MergedResult]) -> None:

@@ -5,7 +5,9 @@ The steps are those of `batches`, with one task per batch. A task is chosen when
 is free, and its result is merged at once onto the run's own head, a ref of this run.
 
 Writing to the disk is slow, so results that are merged one after another are made
-durable together, and a batch is made durable while its agent works. Merged work lands
+durable together, and a batch is made durable while its agent works. Verifying takes
+longer still: it has a thread of its own, and tasks start meanwhile from the head that
+was verified last. Merged work lands
 on the branch as one commit when no task runs, at the latest after `max_concurrent`
 accepted results (`landing_queue`). After a crash, accepted and open batches are merged
 again from their result folders.
@@ -32,9 +34,15 @@ from runner.fan_in.batch_merge import FanIn
 from runner.local.account import RunAccount
 from runner.local.attempts import AttemptRunner
 from runner.local.context import RunContext
-from runner.local.joint_merge import JointMerge, verified_alike
+from runner.local.joint_merge import (
+    JointMerge,
+    MergedResults,
+    VerifiedMerge,
+    verified_alike,
+)
 from runner.local.landing_queue import LandingQueue, Merged
 from runner.plan.snapshot import Snapshot
+from runner.repo.quarantine import Quarantine
 from runner.schedule.ready_queue import ReadyQueue
 
 # The heads of rolling runs: they keep what is merged, and so every base, from being
@@ -64,7 +72,12 @@ class LandingDone:
     """A landing has ended, successful or not."""
 
 
-LoopEvent = AgentExited | AttemptDone | LandingDone
+@dataclass(frozen=True)
+class VerifyDone:
+    """The results that were verified together are merged, or sent back."""
+
+
+LoopEvent = AgentExited | AttemptDone | LandingDone | VerifyDone
 
 
 class RollingSchedule:
@@ -97,6 +110,8 @@ class RollingSchedule:
         self._exited: dict[str, Manifest] = {}
         # the running ones whose result waits to be merged
         self._unmerged: list[Manifest] = []
+        # the merge of some of them that is being verified
+        self._verifying: VerifiedMerge | None = None
         self._last_merged: list[Merged] = []
         # set when what was merged last is durable
         self._head_recorded: Future[None] = Future()
@@ -121,6 +136,8 @@ class RollingSchedule:
         with (
             ThreadPoolExecutor(threads, thread_name_prefix="fanin-open") as disk_pool,
             ThreadPoolExecutor(threads, thread_name_prefix="fanin") as agent_pool,
+            ThreadPoolExecutor(1, thread_name_prefix="fanin-verify") as verify_pool,
+            self._ends_merge(),
         ):
             self._move_head(self._snapshot)
             while True:
@@ -131,12 +148,12 @@ class RollingSchedule:
                     if self._land_everything(disk_pool):
                         continue
                     break
-                if self._landing_queue.is_due and self._start_landing(disk_pool):
+                if self._may_land and self._start_landing(disk_pool):
                     continue
                 agent_exited = self._take_events()
                 # A slot that is free should not wait for a merge.
-                if not agent_exited and self._unmerged:
-                    self._merge_results()
+                if not agent_exited and self._may_merge:
+                    self._merge_results(verify_pool)
         if self._invalid is not None:
             raise self._invalid
         if self._stop_reason is not None:
@@ -145,6 +162,24 @@ class RollingSchedule:
         return self._account.cost_limit_reached(
             self._context.snapshot(), self._context.choice
         )
+
+    @property
+    def _may_merge(self) -> bool:
+        return bool(self._unmerged) and self._verifying is None
+
+    @property
+    def _may_land(self) -> bool:
+        # What is verified now builds on the run's head, which a landing may replace.
+        return self._landing_queue.is_due and self._verifying is None
+
+    @contextmanager
+    def _ends_merge(self) -> Iterator[None]:
+        """Leave no quarantine behind, whatever ends the run."""
+        try:
+            yield
+        finally:
+            if self._verifying is not None:
+                self._verifying.abandon()
 
     # -- start tasks --
 
@@ -181,6 +216,8 @@ class RollingSchedule:
         taken = self._context.take_requests(self._snapshot, running)
         self._snapshot = taken.snapshot
         self._landing_queue.unrecorded += taken.changes
+        if self._verifying is not None:
+            self._verifying.requested.extend(taken.changes)
 
     def _report_done(self, manifest: Manifest, outcome: Future[Result | None]) -> None:
         self._events.put(AttemptDone(manifest, outcome))
@@ -221,10 +258,15 @@ class RollingSchedule:
         )
         running_tasks = [_task(manifest) for manifest in running]
         exited_ids = [_task(manifest).id for manifest in self._exited.values()]
+        slots = self._account.slots
+        if self._context.settings.verify is not None:
+            # Results may wait long for it: no slot waits for what they would free.
+            slots += len(exited_ids)
+            exited_ids.clear()
 
         def select_tasks(affordable: int) -> list[Task]:
             picked = self._ready.pick_for_slot(
-                self._account.slots, running_tasks, exited_ids, agents.may_start
+                slots, running_tasks, exited_ids, agents.may_start
             )
             return picked[:affordable]
 
@@ -275,13 +317,13 @@ class RollingSchedule:
     # -- take in what has happened --
 
     def _take_events(self) -> bool:
-        """Handle all events, and wait for one if there is nothing to merge, at most
+        """Handle all events, and wait for one if nothing can be merged now, at most
         until the end of a pause, or a moment where a request may be for a free slot.
 
         Returns whether an agent has exited.
         """
         agent_exited = False
-        must_wait = not self._unmerged
+        must_wait = not self._may_merge
         while must_wait or not self._events.empty():
             event = self._context.clock.take(self._events, self._longest_wait)
             if event is None:
@@ -297,6 +339,9 @@ class RollingSchedule:
                     self._unmerged.append(manifest)
                 case LandingDone():
                     self._landing_queue.wait_for_landing()
+                case VerifyDone():
+                    self._take_verified()
+                    return agent_exited
         return agent_exited
 
     @property
@@ -312,16 +357,54 @@ class RollingSchedule:
 
     # -- merge results --
 
-    def _merge_results(self) -> None:
-        """Merge the most urgent results and account for them."""
+    def _merge_results(self, verify_pool: Executor) -> None:
+        """Merge the most urgent results and account for them; where that takes a run of
+        `verify`, begin it.
+        """
         manifests = self._take_urgent()
+        for manifest in manifests:
+            self._context.observer.merge_started(manifest)
+        if manifests[0].verify is None:
+            with self._context.repo.quarantine() as quarantine:
+                joint = JointMerge(
+                    self._context, quarantine, self._snapshot, self._scratch
+                )
+                self._take_in(manifests, quarantine, joint.merge(manifests))
+            return
+        # Their agents have exited. With one slot the next task starts from this work.
+        if self._context.settings.slots > 1:
+            self._exited |= {manifest.batch: manifest for manifest in manifests}
+        self._verifying = VerifiedMerge(
+            self._context,
+            self._snapshot,
+            self._scratch,
+            manifests,
+            verify_pool,
+            partial(self._events.put, VerifyDone()),
+        )
+
+    def _take_verified(self) -> None:
+        """Take in what was verified."""
+        verified = self._verifying
+        assert verified is not None
+        with verified.result() as (quarantine, merged):
+            self._verifying = None
+            self._take_in(verified.manifests, quarantine, merged)
+
+    def _take_in(
+        self,
+        manifests: Sequence[Manifest],
+        quarantine: Quarantine,
+        merged: MergedResults,
+    ) -> None:
+        """Take over what the quarantine has, and account for it."""
         for manifest in manifests:
             del self._running[manifest.batch]
             self._exited.pop(manifest.batch, None)
         # Attempts that start on the new head wait for this before they write a result.
         self._head_recorded = Future()
-        for merged in self._accept(manifests):
-            stop_reason = self._account_for_result(merged.manifest, merged.fan_in)
+        for each in self._accept(manifests, quarantine, merged):
+            stop_reason = self._account_for_result(each.manifest, each.fan_in)
             self._stop_reason = stop_reason or self._stop_reason
 
     def _take_urgent(self) -> list[Manifest]:
@@ -348,20 +431,19 @@ class RollingSchedule:
         # A person may have taken the task out of the plan while it ran.
         return task_id in graph.tasks and bool(graph.dependents(task_id))
 
-    def _accept(self, manifests: Sequence[Manifest]) -> list[Merged]:
-        """Merge results onto the run's head; then their dependents may be chosen."""
-        context, before = self._context, self._snapshot
-        for manifest in manifests:
-            context.observer.merge_started(manifest)
-        with context.repo.quarantine() as quarantine:
-            joint = JointMerge(context, quarantine, before, self._scratch)
-            merged = joint.merge(manifests)
-            after = merged.snapshot
-            tips = [commit for each in merged.results for commit in each.kept.values()]
-            if after.commit != before.commit:
-                tips.insert(0, after.commit)
-            bases = dict.fromkeys(manifest.base for manifest in manifests)
-            quarantine.adopt(tips, [before.commit, *bases])
+    def _accept(
+        self,
+        manifests: Sequence[Manifest],
+        quarantine: Quarantine,
+        merged: MergedResults,
+    ) -> list[Merged]:
+        """Move the run's head to the results; then their dependents may be chosen."""
+        context, before, after = self._context, self._snapshot, merged.snapshot
+        tips = [commit for each in merged.results for commit in each.kept.values()]
+        if after.commit != before.commit:
+            tips.insert(0, after.commit)
+        bases = dict.fromkeys(manifest.base for manifest in manifests)
+        quarantine.adopt(tips, [before.commit, *bases])
         self._snapshot = after
         self._last_merged = []
         for manifest, fan_in, kept in merged.results:

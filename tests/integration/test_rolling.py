@@ -8,19 +8,20 @@ import json
 import sys
 import time
 from collections.abc import Sequence
+from concurrent.futures import Executor
 from typing import Any
 
 import pytest
 
 from runner.core.events import BatchMerged, RunEvent, VerifyStarted
 from runner.core.manifest import Manifest
+from runner.local.joint_merge import JointMerge, MergedResults
 from runner.local.landing import BranchLander
-from runner.local.landing_queue import Merged
 from runner.local.rolling import RollingSchedule
 from tests.integration.test_crash import began
 from tests.integration.test_landing import Meanwhile
 from tests.integration.test_loop import SEED
-from tests.support.crashes import die_after
+from tests.support.crashes import ROOT, die_after
 from tests.support.project import Project, Quiet, most_at_once
 
 UNEVEN: list[dict[str, Any]] = [
@@ -67,14 +68,14 @@ def together(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     results wait for it.
     """
     seen: list[int] = []
-    accept = RollingSchedule._accept
+    merge = JointMerge.merge
 
-    def late(self: RollingSchedule, manifests: Sequence[Manifest]) -> list[Merged]:
+    def late(self: JointMerge, manifests: Sequence[Manifest]) -> MergedResults:
         seen.append(len(manifests))
         time.sleep(0.7)
-        return accept(self, manifests)
+        return merge(self, manifests)
 
-    monkeypatch.setattr(RollingSchedule, "_accept", late)
+    monkeypatch.setattr(JointMerge, "merge", late)
     return seen
 
 
@@ -483,9 +484,9 @@ def all_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     """Results are merged only when every task that runs has one."""
     merge = RollingSchedule._merge_results
 
-    def merge_all(self: RollingSchedule) -> None:
+    def merge_all(self: RollingSchedule, pool: Executor) -> None:
         if len(self._unmerged) == len(self._running):
-            merge(self)
+            merge(self, pool)
 
     monkeypatch.setattr(RollingSchedule, "_merge_results", merge_all)
 
@@ -535,3 +536,41 @@ def test_only_the_culprit_of_a_red_tree_is_sent_back(project: Project) -> None:
     # ⌈log2 4⌉ steps find one culprit, and one more confirms the rest
     assert len(steps) <= 4
     project.git("fsck", "--strict")
+
+
+def test_a_slot_that_is_free_does_not_wait_for_verify(project: Project) -> None:
+    project.plan(
+        [
+            {"id": "A", "do": ["write A: x"]},
+            {"id": "B", "do": ["sleep 1", "write B: x"]},
+            {"id": "C", "do": ["sleep 1", "write C: x"]},
+            {"id": "D", "do": ["write D: x"]},
+        ],
+        schedule="rolling",
+        max_concurrent=2,
+        # A is verified before D can start, and green once it has
+        verify=f"for i in $(seq 300); do grep -q '\"D\"' {project.log} && exit; "
+        "sleep 0.1; done; false",
+        verify_retries=0,
+    )
+    project.run()
+    assert set(project.states().values()) == {"completed"}
+    assert most_at_once(project.intervals()) <= 2
+
+
+def test_a_request_during_verify_counts_when_it_is_over(project: Project) -> None:
+    requests = project.root / ".git" / "fanin" / "requests"
+    skip = f"PYTHONPATH={ROOT} {sys.executable} -m runner -C {project.root} skip B"
+    project.plan(
+        [{"id": "A", "do": ["write A: x"]}, {"id": "B", "depends_on": ["A"]}],
+        schedule="rolling",
+        max_concurrent=2,
+        # until the run has taken the request
+        verify=f"{skip} && while ls {requests} | grep -q json; do sleep 0.1; done",
+        timeout=60,
+        verify_retries=0,
+    )
+    project.run()
+    records = project.records()
+    assert records["A"]["status"] == "completed"
+    assert records["B"]["skipped"]
