@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from runner import agents
 from runner.agents import process, prompt
@@ -637,6 +638,23 @@ def run_verify(
 
     `secrets` are masked in its output, besides those of set-up.
     """
+    return _run_verify(verify, checkout, log, context, secrets).failure
+
+
+class _Verified(NamedTuple):
+    """Why a verify command is red, and whether a signal has ended it."""
+
+    failure: Failure | None
+    was_killed: bool = False
+
+
+def _run_verify(
+    verify: VerifyCommand,
+    checkout: Path,
+    log: Path,
+    context: AttemptContext,
+    secrets: Secrets,
+) -> _Verified:
     # set-up may have written its secrets to files that the command prints
     if verify.setup is not None:
         secrets |= verify.setup.secrets(context.environ_for_setup)
@@ -655,16 +673,24 @@ def run_verify(
     )
     failure = process_failure(outcome)
     if failure is None or failure.kind is FailureKind.INTERRUPTED:
-        return failure
+        return _Verified(failure)
+    was_killed = False
     if failure.kind is FailureKind.TIMEOUT:
         problem = f"exceeded its time limit of {verify.timeout:.0f} s"
     else:
         problem = f"is red (exit status {outcome.exit_code})"
-    return Failure(
+        was_killed = _is_of_a_signal(outcome.exit_code)
+    failure = Failure(
         kind=FailureKind.VERIFY,
         message=f"verify {problem}: {verify.command}",
         log_tail=failure.log_tail,
     )
+    return _Verified(failure, was_killed)
+
+
+def _is_of_a_signal(exit_code: int | None) -> bool:
+    """Whether a signal has ended the shell, or a program of which it says so."""
+    return exit_code is not None and (exit_code < 0 or 128 < exit_code < 160)
 
 
 def verify_commit(
@@ -680,13 +706,18 @@ def verify_commit(
     why it is red, None if it is green.
 
     `objects` is the folder of objects that the repository does not have yet. A commit
-    on which set-up fails is red; `on_ready` gets the workspace when it has not.
+    on which set-up fails is red; `on_ready` gets the workspace when it has not. A command
+    that a signal ends, as where memory runs out, is run once more.
     """
     with context.slots.take() as slot:
         context = replace(context, slot=slot.number)
-        return _verify_commit(
-            verify, origin, commit, objects, scratch, context, on_ready
+        run = partial(
+            _verify_commit, verify, origin, commit, objects, scratch, context, on_ready
         )
+        verified = run()
+        if verified.was_killed:
+            verified = run()
+        return verified.failure
 
 
 def _verify_commit(
@@ -697,7 +728,7 @@ def _verify_commit(
     scratch: Path,
     context: AttemptContext,
     on_ready: Callable[[Workspace], object] | None,
-) -> Failure | None:
+) -> _Verified:
     origin = replace(origin, objects=(objects,))
     folder = Path(tempfile.mkdtemp(prefix="verify-", dir=scratch))
     try:
@@ -718,10 +749,10 @@ def _verify_commit(
                 verify.setup, checkout, folder, context, included.secrets
             )
             if failure is not None:
-                return failure
+                return _Verified(failure)
         if on_ready is not None:
             on_ready(verify_workspace)
-        return run_verify(verify, checkout, folder / "log", context, included.secrets)
+        return _run_verify(verify, checkout, folder / "log", context, included.secrets)
     finally:
         remove_folder(folder)
 
