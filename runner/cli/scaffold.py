@@ -93,6 +93,11 @@ def _settings_lines(proposal: Proposal) -> Iterator[str]:
         yield ""
         yield "# The merged work lands only if this succeeds."
         yield from _command_lines("verify", proposal.verify)
+    if proposal.plan is not None and proposal.verify is not None:
+        yield ""
+        yield "# On this machine a task can start as soon as what it depends on is merged,"
+        yield "# instead of when the whole batch has landed:"
+        yield "# schedule: rolling"
     for other in proposal.others:
         yield _comment(f"also found, {other.reason}: {other.command}")
     for note in proposal.notes:
