@@ -429,7 +429,7 @@ SETTINGS = (
         "Batches per run",
         (*_DECIDING, "continue"),
         path="limits.max_rounds",
-        meaning="batches per run; not used by `rolling`",
+        meaning="batches per run; with `rolling` landings",
         default="100",
         metavar="N",
     ),

@@ -88,11 +88,19 @@ class LandingQueue:
         self._base = base
         self._landing: _Landing | None = None
         self._failed_landings = 0
+        self._finished_landings = 0
 
     @property
     def is_due(self) -> bool:
         """Whether as many results are accepted as are landed together."""
         return len(self.accepted) >= self._context.settings.max_concurrent
+
+    @property
+    def landings(self) -> int:
+        """How many landings have moved the branch, with one that is in progress."""
+        landing = self._landing
+        in_progress = landing is not None and landing.tip != landing.head
+        return self._finished_landings + in_progress
 
     def add(self, merged: Merged) -> None:
         """Take what a merge has added to the run's own head or progress."""
@@ -150,6 +158,7 @@ class LandingQueue:
             return
         self._base, self._failed_landings = landing.tip, 0
         if landing.tip != landing.head:
+            self._finished_landings += 1
             self._report(landing)
 
     def _report(self, landing: _Landing) -> None:

@@ -28,6 +28,7 @@ from runner.attempt.pooled_workspaces import PooledWorkspaces
 from runner.attempt.workspace_pool import WorkspacePool
 from runner.core.errors import EnvironmentBroken, InvalidInput
 from runner.core.manifest import Manifest
+from runner.core.plurals import pluralize
 from runner.core.result import FailureKind, Result
 from runner.core.task import Task
 from runner.fan_in.batch_merge import FanIn
@@ -96,7 +97,9 @@ class RollingSchedule:
         scratch: Path,
         snapshot: Snapshot,
         rounds: int = 0,
+        landings: int = 0,
     ) -> None:
+        """`rounds` and `landings` are those of earlier parts of the run."""
         self._context, self._account, self._attempts = context, account, attempts
         self._workspaces, self._scratch = workspaces, scratch
         # what the run's own head says
@@ -120,6 +123,7 @@ class RollingSchedule:
         self._head_refs = [f"{RUN_HEADS}/{context.run}/head"]
         # Of the run so far: a batch's number is used once.
         self.rounds = rounds
+        self._earlier_landings = landings
         self._stop_reason: str | None = None
         # why nothing more can be chosen
         self._invalid: InvalidInput | None = None
@@ -158,10 +162,39 @@ class RollingSchedule:
             raise self._invalid
         if self._stop_reason is not None:
             return self._stop_reason
+        snapshot = self._context.snapshot()
         # Where nothing could start, no batch was accounted for.
         return self._account.cost_limit_reached(
-            self._context.snapshot(), self._context.choice
-        )
+            snapshot, self._context.choice
+        ) or self._landing_limit_reached(snapshot)
+
+    @property
+    def landings(self) -> int:
+        """Of the run so far."""
+        return self._earlier_landings + self._landing_queue.landings
+
+    @property
+    def _landings_left(self) -> int:
+        return self._context.settings.limits.max_rounds - self.landings
+
+    @property
+    def _has_work_for_last_landing(self) -> bool:
+        """Whether nothing more may start: the last landing that limits.max_rounds allows
+        is full, or over. It takes everything that has started.
+        """
+        left = self._landings_left
+        return left <= 0 or (left == 1 and self._landing_queue.is_due)
+
+    def _landing_limit_reached(self, snapshot: Snapshot) -> str | None:
+        """The message that limits.max_rounds stops all ready tasks, or None."""
+        context = self._context
+        if self._landings_left > 0 or context.draining.is_set():
+            return None
+        standings = context.choice.standings(snapshot, context.settings.max_attempts)
+        if not snapshot.graph.ready(standings):
+            return None
+        limit = context.settings.limits.max_rounds
+        return f"limits.max_rounds allows {pluralize(limit, 'landing')}"
 
     @property
     def _may_merge(self) -> bool:
@@ -170,7 +203,8 @@ class RollingSchedule:
     @property
     def _may_land(self) -> bool:
         # What is verified now builds on the run's head, which a landing may replace.
-        return self._landing_queue.is_due and self._verifying is None
+        is_last = self._landings_left <= 1
+        return self._landing_queue.is_due and self._verifying is None and not is_last
 
     @contextmanager
     def _ends_merge(self) -> Iterator[None]:
@@ -252,6 +286,8 @@ class RollingSchedule:
         # An agent that has exited uses no slot, although its result is not merged yet.
         free = self._account.slots - len(running) + len(self._exited)
         if self._context.draining.is_set() or free <= 0 or self._account.is_paused:
+            return None
+        if self._has_work_for_last_landing:
             return None
         agents = self._account.choose_agents(
             self._snapshot.plan, [manifest.entries[0].agent for manifest in running]
@@ -547,7 +583,7 @@ class RollingRun:
     ) -> None:
         self._context, self._account, self._attempts = context, account, attempts
         self._workspaces, self._scratch = workspaces, scratch
-        self._rounds = 0
+        self._rounds = self._landings = 0
 
     def run(self, snapshot: Snapshot) -> str | None:
         """Run from the branch's `snapshot` to the next pause or the end; as
@@ -561,9 +597,10 @@ class RollingRun:
             self._scratch,
             snapshot,
             self._rounds,
+            self._landings,
         )
         stop_reason = part.run()
-        self._rounds = part.rounds
+        self._rounds, self._landings = part.rounds, part.landings
         return stop_reason
 
 

@@ -574,3 +574,29 @@ def test_a_request_during_verify_counts_when_it_is_over(project: Project) -> Non
     records = project.records()
     assert records["A"]["status"] == "completed"
     assert records["B"]["skipped"]
+
+
+def test_max_rounds_is_a_number_of_landings_that_take_all_that_has_started(
+    project: Project,
+) -> None:
+    tasks = [{"id": t, "do": [f"write {t}: x"]} for t in "ABCDEFGH"]
+    project.plan(tasks, schedule="rolling", max_concurrent=2, limits={"max_rounds": 2})
+    before = int(project.git("rev-list", "--count", "HEAD"))
+    outcome = project.run()
+    assert outcome.stop_reason == "limits.max_rounds allows 2 landings"
+    assert int(project.git("rev-list", "--count", "HEAD")) == before + 2
+    completed = list(project.states().values()).count("completed")
+    assert 4 <= completed < 8
+    assert len(project.intervals()) == completed
+
+
+def test_a_verify_that_a_signal_ends_is_run_once_more(project: Project) -> None:
+    flag = project.log.with_name("flag")
+    project.plan(
+        [{"id": "A", "do": ["write A: x"]}],
+        schedule="rolling",
+        verify=f"test -e {flag} || {{ touch {flag}; kill -KILL $$; }}",
+        verify_retries=0,
+    )
+    project.run()
+    assert project.states() == {"A": "completed"}
