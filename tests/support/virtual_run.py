@@ -111,6 +111,14 @@ class AgentsClock:
         assert sleeper.woken.wait(timeout=60), "an agent was never woken"
         return started, sleeper.wakes
 
+    def verify(self, number: int, seconds: float) -> None:
+        """A run of the verify command takes so long, beside the agents that work."""
+        with self._lock:
+            self._open += 1
+        self.sleep(10**6 + number, 0, seconds)
+        with self._lock:
+            self._open -= 1
+
     def _wake_all(self) -> None:
         """Wake one after the other once the whole batch sleeps."""
         while self._asleep and self._wake_next():
@@ -217,6 +225,7 @@ class Case:
     schedule: Literal["batch", "rolling"]
     slots: int
     max_attempts: int
+    settings: Mapping[str, Any] = field(default_factory=dict)  # further ones
 
     def expected(self, task: Task, attempt: int) -> ExpectedAttempt:
         return ExpectedAttempt(*self.outcomes[task.id, attempt])
@@ -295,6 +304,7 @@ def _make_repository(case: Case, root: Path) -> None:
         "parallel": True,
         "max_concurrent": case.slots,
         "max_attempts": case.max_attempts,
+        **case.settings,
     }
     root.mkdir(parents=True)
     plan = {"version": 1, "tasks": tasks}
