@@ -57,7 +57,8 @@ def verified_alike(first: Manifest, other: Manifest) -> bool:
 class JointMerge:
     """The merge of some results on the head `snapshot`, in one quarantine.
 
-    Checkouts of trees that are verified are made below `scratch`.
+    Checkouts of trees that are verified are made below `scratch`. `unrecorded` are
+    changes that the head lacks, of which some may follow what is merged.
     """
 
     def __init__(
@@ -66,9 +67,11 @@ class JointMerge:
         quarantine: Quarantine,
         snapshot: Snapshot,
         scratch: Path,
+        unrecorded: Sequence[ChangeSet] = (),
     ) -> None:
         self._context, self._quarantine = context, quarantine
-        self._head = MergedResults((), snapshot)
+        self._unrecorded = unrecorded
+        self._head = MergedResults((), self._with_unrecorded(snapshot))
         self._scratch = scratch
 
     def merge(self, manifests: Sequence[Manifest]) -> MergedResults:
@@ -141,8 +144,33 @@ class JointMerge:
             )
             results.append(MergedResult(manifest, fan_in, kept))
             if fan_in.records and fan_in.snapshot:
-                snapshot = fan_in.snapshot
+                snapshot = self._with_unrecorded(fan_in.snapshot)
         return MergedResults(tuple(results), snapshot)
+
+    def _with_unrecorded(self, snapshot: Snapshot) -> Snapshot:
+        if not self._unrecorded:
+            return snapshot
+        return apply_changes(snapshot, self._unrecorded).snapshot
+
+
+def adopt(
+    context: RunContext, quarantine: Quarantine, head: str, merged: MergedResults
+) -> list[tuple[Manifest, FanIn]]:
+    """Move what was merged on the commit `head` into the repository, and set the refs
+    that keep work. Each batch with its fan-in, in the order in which they were merged.
+    """
+    tips = [commit for each in merged.results for commit in each.kept.values()]
+    if merged.snapshot.commit != head:
+        tips.insert(0, merged.snapshot.commit)
+    bases = dict.fromkeys(each.manifest.base for each in merged.results)
+    quarantine.adopt(tips, [head, *bases])
+    adopted = []
+    for manifest, fan_in, kept in merged.results:
+        # Only now: a ref must not name a commit that is still in the quarantine.
+        folder = context.results_folder(manifest)
+        recorded = pipeline.record_kept(context.repo, folder, fan_in, kept)
+        adopted.append((manifest, recorded))
+    return adopted
 
 
 class VerifiedMerge:

@@ -13,13 +13,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from runner import pipeline
 from runner.core.events import CommitLanded
 from runner.core.manifest import Manifest
 from runner.core.result import Failure
 from runner.fan_in.batch_merge import FanIn
 from runner.fan_in.commit_message import LandedTask, commit_message
 from runner.local.context import RunContext
+from runner.local.joint_merge import JointMerge, adopt
 from runner.local.landing import TRIES
 from runner.local.unrecorded import (
     batch_failures,
@@ -30,7 +30,6 @@ from runner.local.unrecorded import (
 from runner.plan.changes import (
     ChangeSet,
     FailedAttempt,
-    apply_changes,
     requests_subject,
 )
 from runner.plan.snapshot import Snapshot, read_for_recording
@@ -225,16 +224,16 @@ class LandingQueue:
             settings.task_rules,
             lambda: before,
         )
-        merged = []
-        later: Sequence[ChangeSet] = self.unrecorded
-        for accepted in self.accepted:
-            # Some follow attempts that this merge brings.
-            snapshot, later = _apply(snapshot, later)
-            again = self._merge_one_again(accepted, snapshot, scratch)
-            if again.fan_in.records and again.fan_in.snapshot:
-                snapshot = again.fan_in.snapshot
-            merged.append(again)
-        snapshot, _ = _apply(snapshot, later)
+        with context.repo.quarantine() as quarantine:
+            # Some of what is unrecorded follows attempts that this merge brings.
+            joint = JointMerge(context, quarantine, snapshot, scratch, self.unrecorded)
+            together = joint.merge([each.manifest for each in self.accepted])
+            adopted = adopt(context, quarantine, head, together)
+        landed = {each.manifest.batch: each.fan_in.landed for each in self.accepted}
+        merged = [Merged(*each) for each in adopted]
+        for each in merged:
+            anew = each.fan_in.failed.keys() & landed[each.manifest.batch]
+            context.observer.results_refused(each.manifest, each.fan_in, anew)
         failed = [each for each in merged if each.fan_in.failed_attempts]
         branch = context.lander.branch
         context.journal.record_all([each.event(branch) for each in failed])
@@ -242,22 +241,7 @@ class LandingQueue:
         self.accepted = [each for each in merged if each not in failed]
         for each in failed:
             self.add(each)
-        return snapshot
-
-    def _merge_one_again(
-        self, accepted: Merged, snapshot: Snapshot, scratch: Path
-    ) -> Merged:
-        context, manifest = self._context, accepted.manifest
-        fan_in = pipeline.merge_batch(
-            context.repo,
-            context.batch_results(manifest),
-            snapshot.commit,
-            verification=context.lander.verification(manifest, scratch),
-            snapshot=snapshot,
-        )
-        anew = fan_in.failed.keys() & accepted.fan_in.landed
-        context.observer.results_refused(manifest, fan_in, anew)
-        return Merged(manifest, fan_in)
+        return together.snapshot
 
     def _as_one_commit(self, head: str, snapshot: Snapshot) -> str:
         """A commit on `head` with the files of the run's head; `head` if it has them."""
@@ -279,15 +263,6 @@ class LandingQueue:
         ]
         text = commit_message(self.accepted[-1].manifest, landed, failures, warnings)
         return repo.commit_tree(tree, [head], text)
-
-
-def _apply(
-    snapshot: Snapshot, sets: Sequence[ChangeSet]
-) -> tuple[Snapshot, Sequence[ChangeSet]]:
-    """The snapshot with the changes, and the sets that must wait for others."""
-    applied = apply_changes(snapshot, sets)
-    waiting = [each for each in sets if each.id not in applied.ids]
-    return applied.snapshot, waiting
 
 
 def _last_failures(

@@ -39,6 +39,7 @@ from runner.local.joint_merge import (
     JointMerge,
     MergedResults,
     VerifiedMerge,
+    adopt,
     verified_alike,
 )
 from runner.local.landing_queue import LandingQueue, Merged
@@ -439,24 +440,24 @@ class RollingSchedule:
             self._exited.pop(manifest.batch, None)
         # Attempts that start on the new head wait for this before they write a result.
         self._head_recorded = Future()
-        for each in self._accept(manifests, quarantine, merged):
+        for each in self._accept(quarantine, merged):
             stop_reason = self._account_for_result(each.manifest, each.fan_in)
             self._stop_reason = stop_reason or self._stop_reason
 
     def _take_urgent(self) -> list[Manifest]:
-        """Take the results to merge together: those that others wait for, if any; with
-        `verify` all that one run of it can be about, those first.
-
-        No more than are landed together.
+        """Take the results to merge together: those that others wait for, if any, and no
+        more than are landed together; with `verify` all that one run of it can be about.
         """
-        awaited = [each for each in self._unmerged if self._is_awaited(_task(each).id)]
-        urgent = awaited or self._unmerged
-        if urgent[0].verify:
-            others = [each for each in self._unmerged if each not in awaited]
-            together = [*awaited, *others]
-            urgent = [each for each in together if verified_alike(together[0], each)]
-        accepted = len(self._landing_queue.accepted)
-        urgent = urgent[: max(1, self._context.settings.max_concurrent - accepted)]
+        if self._unmerged[0].verify:
+            first = self._unmerged[0]
+            urgent = [each for each in self._unmerged if verified_alike(first, each)]
+        else:
+            accepted = len(self._landing_queue.accepted)
+            most = max(1, self._context.settings.max_concurrent - accepted)
+            awaited = [
+                each for each in self._unmerged if self._is_awaited(_task(each).id)
+            ]
+            urgent = (awaited or self._unmerged)[:most]
         batches = {manifest.batch for manifest in urgent}
         self._unmerged = [each for each in self._unmerged if each.batch not in batches]
         return urgent
@@ -467,26 +468,12 @@ class RollingSchedule:
         # A person may have taken the task out of the plan while it ran.
         return task_id in graph.tasks and bool(graph.dependents(task_id))
 
-    def _accept(
-        self,
-        manifests: Sequence[Manifest],
-        quarantine: Quarantine,
-        merged: MergedResults,
-    ) -> list[Merged]:
+    def _accept(self, quarantine: Quarantine, merged: MergedResults) -> list[Merged]:
         """Move the run's head to the results; then their dependents may be chosen."""
-        context, before, after = self._context, self._snapshot, merged.snapshot
-        tips = [commit for each in merged.results for commit in each.kept.values()]
-        if after.commit != before.commit:
-            tips.insert(0, after.commit)
-        bases = dict.fromkeys(manifest.base for manifest in manifests)
-        quarantine.adopt(tips, [before.commit, *bases])
-        self._snapshot = after
-        self._last_merged = []
-        for manifest, fan_in, kept in merged.results:
-            # Only now: a ref must not name a commit that is still in the quarantine.
-            folder = context.results_folder(manifest)
-            fan_in = pipeline.record_kept(context.repo, folder, fan_in, kept)
-            self._last_merged.append(Merged(manifest, fan_in))
+        context = self._context
+        adopted = adopt(context, quarantine, self._snapshot.commit, merged)
+        self._snapshot = merged.snapshot
+        self._last_merged = [Merged(*each) for each in adopted]
         for each in self._last_merged:
             self._landing_queue.add(each)
             # Its commits are the run's own: the branch gets others.
