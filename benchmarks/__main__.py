@@ -33,6 +33,7 @@ PARTS = (
     "scheduling",
     "dispatch",
     "cold_start",
+    "starts",
     "job_setup",
     "job_starts",
     "ready_checkouts",
