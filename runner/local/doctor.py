@@ -5,6 +5,7 @@ verify work on the branch as it is.
 from __future__ import annotations
 
 import re
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -25,6 +26,7 @@ from runner.core.errors import FaninError, InvalidInput, Problem, UsageProblem
 from runner.core.folders import remove_folder
 from runner.core.plurals import pluralize
 from runner.core.result import Failure
+from runner.local.missing_program import how_to_install, missing_program
 from runner.local.preparation import (
     agents_of_open_tasks,
     refuse_unfinished,
@@ -233,7 +235,7 @@ def command_checks(
         failure = _run_commands(repo, settings, commit, environ, on_ready)
     if settings.setup is not None:
         if not ready and failure is not None:
-            yield _failed("setup", failure, commit)
+            yield _failed("setup", failure, commit, environ)
             return
         what = " ".join(settings.setup.split())
         yield Check("setup", ok=True, what="; ".join([what, *changes]))
@@ -242,7 +244,7 @@ def command_checks(
             "verify", ok=True, what=f"none; to test what lands, set it in {FILE}"
         )
     elif failure is not None:
-        yield _failed("verify", failure, commit)
+        yield _failed("verify", failure, commit, environ)
     else:
         yield Check("verify", ok=True, what=" ".join(settings.verify.split()))
 
@@ -292,10 +294,16 @@ def _changes_of_setup(
     return []
 
 
-def _failed(name: str, failure: Failure, commit: str) -> Check:
+def _failed(
+    name: str, failure: Failure, commit: str, environ: Mapping[str, str]
+) -> Check:
     log = failure.log_tail.splitlines()[-_LOG_LINES:]
     what = failure.message.splitlines()[0].removeprefix("verify was not started: ")
     fix = f"run it in a fresh clone of {commit[:10]}, or change  {name}  in {FILE}"
+    which = partial(shutil.which, path=environ.get("PATH"))
+    program = missing_program(failure.log_tail, which)
+    if program is not None:
+        fix = how_to_install(program, which)
     return Check(name, ok=False, what=what, fix=fix, log=tuple(log))
 
 

@@ -40,10 +40,11 @@ def test_a_verify_that_is_red_before_any_agent_is_shown_with_its_log(
 
 
 def test_a_set_up_that_fails_is_named_once(project: Project) -> None:
-    project.plan(TASKS, setup="echo no network; exit 7", verify="true")
+    project.plan(TASKS, setup="echo no network; no-such-tool x", verify="true")
     shown = project.cli("doctor")
     assert shown.returncode == 2
-    assert "setup failed (exit status 7)" in shown.stdout
+    assert "setup failed (exit status 127)" in shown.stdout
+    assert "    no-such-tool is not installed: install it" in shown.stdout
     assert "verify" not in shown.stdout
 
 
