@@ -13,8 +13,14 @@ from runner.discovery.recipes import recipe_test
 # `go test` runs a part of `go vet` first and starts no test if it complains. Go 1.15 added
 # checks that older code was never held to (https://go.dev/doc/go1.15#vet).
 _OLDEST_VETTED_GO = 15
-# What a build writes beside the sources is nobody's change.
-_NEW_BUILD = "mkdir -p _build && echo '*' > _build/.gitignore"
+
+
+def _ignored_folder(name: str) -> str:
+    """The command that makes the folder: what a build writes there is nobody's change."""
+    return f"mkdir -p {name} && echo '*' > {name}/.gitignore"
+
+
+_NEW_BUILD = _ignored_folder("_build")
 
 
 def toolchains(files: Files) -> list[Toolchain]:
@@ -132,13 +138,18 @@ def _cabal(files: Files) -> Toolchain | None:
 
 
 def _perl(files: Files) -> Toolchain | None:
-    source = next((path for path in ("Makefile.PL", "Build.PL") if path in files), None)
-    if source is None:
+    """Built in place, as CPAN's clients do; `make test` brings blib up to date itself."""
+    if "Makefile.PL" in files:
+        source, build, command = "Makefile.PL", "perl Makefile.PL && make", "make test"
+    elif "Build.PL" in files:
+        source, build, command = "Build.PL", "perl Build.PL && ./Build", "./Build test"
+    else:
         return None
-    tests = [path for path in files.below("t") if path.endswith(".t")]
-    # The test files of a distribution are in t; `make test` runs them by this program.
-    test = Found("prove -lr t", source, "tests in t") if tests else None
-    return Toolchain("Perl", None, test)
+    if not any(path.endswith(".t") for path in files.below("t")):
+        return Toolchain("Perl")
+    # A module that is new after set-up would be in a task's change a second time.
+    setup = Found(f"{_ignored_folder('blib')} && {build}", source)
+    return Toolchain("Perl", setup, Found(command, source, "tests in t"))
 
 
 def _cmake(files: Files) -> Toolchain | None:

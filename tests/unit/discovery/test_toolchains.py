@@ -30,6 +30,7 @@ VENV = (
     "python3 -m venv .venv && echo '*' > .venv/.gitignore && .venv/bin/pip install -q"
 )
 NEWER_VENV = VENV.replace("-m venv", "-m venv --upgrade-deps")
+BLIB = "mkdir -p blib && echo '*' > blib/.gitignore"
 BUILD = "mkdir -p _build && echo '*' > _build/.gitignore"
 PYTEST = "[tool.pytest.ini_options]\n"
 PROJECT = "[project]\nname = 'x'\n"
@@ -100,7 +101,16 @@ NODE = _package(scripts={"test": "vitest run"}, devDependencies={"vitest": "3"})
         ({"build.gradle.kts": ""}, None, "gradle test"),
         ({"mix.exs": "", "mix.lock": ""}, "mix deps.get", "mix test"),
         ({"dune-project": ""}, None, "dune test"),
-        ({"Makefile.PL": "", "t/basic.t": ""}, None, "prove -lr t"),
+        (
+            {"Makefile.PL": "", "Build.PL": "", "t/basic.t": ""},
+            f"{BLIB} && perl Makefile.PL && make",
+            "make test",
+        ),
+        (
+            {"Build.PL": "", "t/unit/basic.t": ""},
+            f"{BLIB} && perl Build.PL && ./Build",
+            "./Build test",
+        ),
         (
             {"CMakeLists.txt": "include(CTest)"},
             f"{BUILD} && cmake -S . -B _build && cmake --build _build",
@@ -271,6 +281,7 @@ def test_tests_that_no_file_names_are_a_guess() -> None:
         {"setup.py": "", "tox.ini": "no section\n"},
         {"setup.py": "", "tox.ini": "[testenv]\ncommands = pytest; rm -rf $HOME\n"},
         {"Makefile": "test := 5\ncheck != date\n"},
+        {"Makefile.PL": "", "t/data.txt": ""},
         {"README.md": ""},
     ],
 )
