@@ -136,6 +136,15 @@ def _install(repository: Repository, cache: Path) -> None:
                 *("-o", "DPkg::Lock::Timeout=300", *missing),
             ]
         )
+    if ecosystem(repository) == "C":
+        # Tools that the build needs where an archive has not what they make.
+        source = f"{repository.name}={repository.version}"
+        sources.run(
+            [
+                *("apt-get", "build-dep", "-y", "-q", "--no-install-recommends"),
+                *("--arch-only", "-o", "DPkg::Lock::Timeout=300", source),
+            ]
+        )
     tools = cache / "tools"
     if ecosystem(repository) == "Node" and not tools.exists():
         # Some projects are set up by it, and npm does not bring it.

@@ -37,7 +37,8 @@ that file has their versions and hashes.
 # How test runners tell how many tests ran, summed over all lines that match.
 COUNTS = (
     r"^Files=\d+, Tests=(\d+)",  # prove, Test::Harness
-    r"^# TOTAL:\s+(\d+)",  # automake
+    # automake and, in the same output, DejaGnu
+    r"^# (?:TOTAL:|of (?:un)?expected (?:passes|failures))\s+(\d+)",
     r"tests passed, \d+ tests failed out of (\d+)",  # ctest
     r"^=*.*?\b(\d+) passed\b.* in [\d.]+s",  # pytest
     r"^Ran:? (\d+) tests? in",  # unittest, stestr

@@ -179,6 +179,13 @@ def _meson(files: Files) -> Toolchain | None:
     return Toolchain("Meson", Found(build, source), Found(test, source))
 
 
+# git keeps no times, and make would make anew what seems older than its sources.
+_TOUCH = (
+    "find . -name aclocal.m4 -exec touch {} +"
+    " && find . '(' -name configure -o -name '*.in' ')' -exec touch {} +"
+)
+
+
 def _autotools(files: Files) -> Toolchain | None:
     """Built beside the sources (VPATH), so that no object file is a task's change."""
     makefile = files.read("Makefile.am")
@@ -186,7 +193,8 @@ def _autotools(files: Files) -> Toolchain | None:
         return None
     if not re.search(r"^(TESTS|SUBDIRS|check[-_])", makefile, re.MULTILINE):
         return None
-    configure = "" if "configure" in files else "autoreconf -fi && "
-    build = f"{configure}{_NEW_BUILD} && cd _build && ../configure && make"
+    prepare = _TOUCH if "configure" in files else "autoreconf -fi"
+    build = f"{prepare} && {_NEW_BUILD} && cd _build && ../configure && make"
+    source = "configure" if "configure" in files else "configure.ac"
     test = Found("make -C _build check", "Makefile.am", "target check")
-    return Toolchain("Autotools", Found(build, "configure.ac"), test)
+    return Toolchain("Autotools", Found(build, source), test)

@@ -36,6 +36,7 @@ REPOSITORY = Repository("calc", "Python, pytest", "pypi", "1", {}, ())
         ("All tests successful.\nFiles=3, Tests=12,  1 wallclock secs", 12),
         ("Files=1, Tests=5, 0 s\nFiles=1, Tests=7, 0 s", 12),
         ("# TOTAL: 12\n# PASS:  12", 12),
+        ("# of expected passes\t\t9\n# of unexpected failures\t1\n# TOTAL: 2", 12),
         ("100% tests passed, 0 tests failed out of 12", 12),
         ("12 runs, 30 assertions, 0 failures", 12),
         ("12 examples, 0 failures", 12),

@@ -32,6 +32,10 @@ VENV = (
 NEWER_VENV = VENV.replace("-m venv", "-m venv --upgrade-deps")
 BLIB = "mkdir -p blib && echo '*' > blib/.gitignore"
 BUILD = "mkdir -p _build && echo '*' > _build/.gitignore"
+TOUCH = (
+    "find . -name aclocal.m4 -exec touch {} +"
+    " && find . '(' -name configure -o -name '*.in' ')' -exec touch {} +"
+)
 PYTEST = "[tool.pytest.ini_options]\n"
 PROJECT = "[project]\nname = 'x'\n"
 
@@ -123,7 +127,12 @@ NODE = _package(scripts={"test": "vitest run"}, devDependencies={"vitest": "3"})
         ),
         (
             {"configure.ac": "", "configure": "", "Makefile.am": "TESTS = a"},
-            f"{BUILD} && cd _build && ../configure && make",
+            f"{TOUCH} && {BUILD} && cd _build && ../configure && make",
+            "make -C _build check",
+        ),
+        (
+            {"configure.ac": "", "Makefile.am": "SUBDIRS = src tests"},
+            f"autoreconf -fi && {BUILD} && cd _build && ../configure && make",
             "make -C _build check",
         ),
         ({"Makefile": "all:\n\ntest: all\n\t./t\n"}, None, "make test"),
