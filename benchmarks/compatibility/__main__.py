@@ -48,7 +48,19 @@ TOOLS = {
     "Go": ("golang-go",),
     "Ruby": ("ruby", "rake", "bundler"),
     "Perl": ("perl", "make", "gcc"),
-    "C": ("autopoint", "bison", "flex", "gettext", "libtool-bin", "m4", "pkg-config"),
+    "C": (
+        *(
+            "autopoint",
+            "bison",
+            "cmake",
+            "flex",
+            "gettext",
+            "libtool-bin",
+            "m4",
+            "meson",
+        ),
+        "pkg-config",
+    ),
 }
 # Variables of an ecosystem's programs that name what this machine has: given to fanin by
 # `--env`, as a person would whose network has no browsers to download.

@@ -40,6 +40,7 @@ COUNTS = (
     # automake and, in the same output, DejaGnu
     r"^# (?:TOTAL:|of (?:un)?expected (?:passes|failures))\s+(\d+)",
     r"tests passed, \d+ tests failed out of (\d+)",  # ctest
+    r"^(?:Ok|(?:Expected )?Fail|Unexpected Pass):\s+(\d+)\s*$",  # meson
     r"^=*.*?\b(\d+) passed\b.* in [\d.]+s",  # pytest
     r"^Ran:? (\d+) tests? in",  # unittest, stestr
     r"^\s*(\d+) passing\b",  # mocha

@@ -38,6 +38,7 @@ REPOSITORY = Repository("calc", "Python, pytest", "pypi", "1", {}, ())
         ("# TOTAL: 12\n# PASS:  12", 12),
         ("# of expected passes\t\t9\n# of unexpected failures\t1\n# TOTAL: 2", 12),
         ("100% tests passed, 0 tests failed out of 12", 12),
+        ("Ok:                 11  \nExpected Fail:      0\nFail:               1", 12),
         ("12 runs, 30 assertions, 0 failures", 12),
         ("12 examples, 0 failures", 12),
         ("ok  \texample.org/calc\t0.002s\n30 files passed the lint\n", 0),
