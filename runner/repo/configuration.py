@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
@@ -61,24 +61,19 @@ class Configuration:
             return None
         return fields[0]
 
-    @cached_property
+    @property
     def filters(self) -> frozenset[str]:
         """The names of the filters (Git LFS, for example) that are configured."""
-        keys = self._git.text(
-            ["config", "--name-only", "--get-regexp", r"^filter\..*\.(clean|process)$"],
-            ok=(0, 1),
-        ).splitlines()
-        return frozenset(key.split(".", 1)[1].rpartition(".")[0] for key in keys)
+        return frozenset(
+            [*self._names("filter", "clean"), *self._names("filter", "process")]
+        )
 
-    @cached_property
+    @property
     def merge_drivers(self) -> frozenset[str]:
         """The names of the merge drivers that are configured."""
-        keys = self._git.text(
-            ["config", "--name-only", "--get-regexp", r"^merge\..*\.driver$"], ok=(0, 1)
-        ).splitlines()
-        return frozenset(key.split(".", 1)[1].rpartition(".")[0] for key in keys)
+        return frozenset(self._names("merge", "driver"))
 
-    @cached_property
+    @property
     def is_shared(self) -> bool:
         """Whether several users share the repository, so that git gives its files other
         modes than their folders have.
@@ -88,23 +83,40 @@ class Configuration:
     @property
     def promisor_remotes(self) -> tuple[str, ...]:
         """The remotes that a partial clone lacks objects of; none for a full clone."""
-        keys = self._git.text(
-            ["config", "--name-only", "--get-regexp", r"^remote\..*\.promisor$"],
-            ok=(0, 1),
-        ).splitlines()
-        return tuple(key.split(".", 1)[1].rpartition(".")[0] for key in keys)
+        return tuple(self._names("remote", "promisor"))
 
-    @property
+    @cached_property
     def excludes_file(self) -> Path:
         """The user's own file of ignored paths."""
-        configured = self._git.text(
-            ["config", "--path", "core.excludesFile"], ok=(0, 1)
-        ).strip()
+        configured = self._value("core.excludesFile")
+        if configured.startswith(("~", "%(")):
+            # a user's home, or where git is installed
+            argv = ["config", "--path", "core.excludesFile"]
+            configured = self._git.text(argv).strip()
         if configured:
             return Path(configured)
         env = self._git.env
         folder = env.get("XDG_CONFIG_HOME") or Path(env.get("HOME", "/"), ".config")
         return Path(folder, "git", "ignore")
 
+    @cached_property
+    def _values(self) -> Mapping[str, str]:
+        """Every key with its last value. Git writes sections and names in lower case."""
+        values = {}
+        for item in self._git.text(["config", "-z", "--list"]).split("\0"):
+            key, _, value = item.partition("\n")
+            values[key] = value.strip()
+        return values
+
     def _value(self, key: str) -> str:
-        return self._git.text(["config", key], ok=(0, 1)).strip()
+        return self._values.get(key.lower(), "")
+
+    def _names(self, section: str, name: str) -> Iterator[str]:
+        """The subsections of the section that have the name, such as `lfs` in
+        `filter.lfs.clean`.
+        """
+        for key in self._values:
+            if key.startswith(f"{section}.") and key.endswith(f".{name}"):
+                subsection = key.removeprefix(f"{section}.").removesuffix(name)
+                if subsection:
+                    yield subsection.removesuffix(".")

@@ -58,7 +58,10 @@ class ObjectDatabase:
         )
 
     def _file(self, commit: str, path: str) -> bytes | None:
-        # Not COMMIT:PATH: that does not say whether the path is a regular file.
+        # Mostly what is asked for is there or has never been: the running process knows.
+        if "\n" not in path and self.reader.info(f"{commit}:{path}") is None:
+            return None
+        # COMMIT:PATH does not say whether the path is a regular file.
         entry = self.git.run(["ls-tree", "-z", commit, "--", f":(literal){path}"])
         if not entry.startswith(b"100"):
             return None

@@ -100,6 +100,8 @@ class Repository(WritableDatabase):
 
     def commit(self, revision: str) -> str | None:
         """The full id of the commit that `revision` names, or None."""
+        if revision == "HEAD" and (branch := self.current_branch()):
+            revision = f"refs/heads/{branch}"
         name = f"{revision}^{{commit}}"
         # A branch's full name means the same in every work tree; HEAD does not.
         if revision.startswith("refs/heads/") and _is_plain(revision):
