@@ -80,6 +80,7 @@ def simulate(
 
     Both schedules, by the choices of the run itself, as if every attempt succeeded.
     """
+    from runner.core import gc_pause
     from runner.schedule.forecast import ForecastOptions, forecast
     from runner.schedule.task_choice import NamedTasks
 
@@ -104,7 +105,8 @@ def simulate(
         whole_plan=whole_plan,
         choice=named.choice(snapshot, settings.max_attempts),
     )
-    found = forecast(snapshot, options)
+    with gc_pause.paused():
+        found = forecast(snapshot, options)
     if as_json:
         click.echo(found.model_dump_json(indent=1))
     elif not found.tasks:

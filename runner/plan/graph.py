@@ -149,7 +149,8 @@ class TaskGraph:
 
     def dependents(self, task_id: str) -> tuple[str, ...]:
         """Ids of the tasks that depend on this one directly, in plan order."""
-        return self._in_plan_order(self._dependents[task_id])
+        # The tasks were connected in plan order.
+        return tuple(self._dependents[task_id])
 
     def ancestors(self, task_id: str) -> set[str]:
         """The ids of all tasks that must be completed before this one may start."""

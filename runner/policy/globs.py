@@ -76,6 +76,9 @@ def could_overlap(ours: Iterable[str], theirs: Iterable[str]) -> bool:
 
     Negated globs only exclude paths, so they are ignored.
     """
+    ours, theirs = tuple(ours), tuple(theirs)
+    if not _begin_alike(ours, theirs):
+        return False
     ours, theirs = list(_positive(ours)), list(_positive(theirs))
     compared = 0
     for our_glob, their_glob in _pairs_that_begin_alike(ours, theirs):
@@ -85,6 +88,29 @@ def could_overlap(ours: Iterable[str], theirs: Iterable[str]) -> bool:
         if _meet(_segments(our_glob), _segments(their_glob)):
             return True
     return False
+
+
+def _begin_alike(ours: tuple[str, ...], theirs: tuple[str, ...]) -> bool:
+    """Whether some globs of both lists begin alike (`_Starts` says why that matters).
+
+    True for long lists, which are not compared here. Most pairs of tasks are answered
+    by this, in a tenth of the time.
+    """
+    if len(ours) * len(theirs) > _FEW_PAIRS:
+        return True
+    starts = _starts_of(theirs)
+    for our_start in _starts_of(ours):
+        for their_start in starts:
+            length = min(len(our_start), len(their_start))
+            if our_start[:length] == their_start[:length]:
+                return True
+    return False
+
+
+# As many as the largest plans have tasks: each is asked about again and again.
+@lru_cache(maxsize=2**18)
+def _starts_of(globs: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
+    return tuple(_plain_starts(globs))
 
 
 class _Starts:
@@ -276,14 +302,15 @@ def glob_problems(
     """
     problems = []
     for field, patterns in globs.items():
-        line = locate([*prefix, field])
         if reason := too_many(patterns):
+            line = locate([*prefix, field])
             what, remedy = f"{field}: {reason}", "name folders instead of their files"
             problems.append(Problem(path, line, what, remedy))
         for glob in patterns:
             reason = invalid(glob)
             if reason is None:
                 continue
+            line = locate([*prefix, field])
             what = (
                 f"{field}: {shortened(glob)!r} is not a valid gitignore pattern: "
                 f"{reason}"

@@ -7,7 +7,6 @@ asking the whole graph each time would take longer than merging a result.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from heapq import merge
 
@@ -16,13 +15,14 @@ from runner.plan.graph import TaskGraph
 from runner.plan.progress import PastConflicts, Progress
 from runner.plan.snapshot import Snapshot
 from runner.schedule import selection
-from runner.schedule.selection import MayStart
+from runner.schedule.selection import MayStart, PastConflictsOf
 from runner.schedule.task_choice import EVERY_TASK, TaskChoice
 
 # The smallest rank is the most urgent.
 Rank = Callable[[str], tuple[float, ...]]
-# Sorts by rank, then by position in the plan: (rank, position, task id).
-_Key = tuple[tuple[float, ...], int, str]
+# The opposite of rank and position in the plan, and the task's id: the most urgent task
+# has the largest key. It is the last of a sorted list, where taking it out is cheap.
+_Key = tuple[float | str, ...]
 
 
 class ReadyQueue:
@@ -54,6 +54,9 @@ class ReadyQueue:
         self._tasks = tasks
         self._graph = snapshot.graph
         self._progress = snapshot.progress
+        self._has_conflicts = any(
+            record.conflict_paths for record in snapshot.progress.records.values()
+        )
         for task_id in running:
             if task_id in tasks:
                 self._frontier.mark_started(task_id)
@@ -67,6 +70,9 @@ class ReadyQueue:
         if task := self._tasks.get(task_id):
             standing = progress.standing(task, self._max_attempts)
             self._frontier.mark_done(task_id, standing)
+        record = progress.records.get(task_id)
+        if record is not None and record.conflict_paths:
+            self._has_conflicts = True
         self._progress = progress
 
     @property
@@ -137,7 +143,11 @@ class ReadyQueue:
                 return [task]
         return []
 
-    def _past_conflicts(self, task: Task) -> PastConflicts:
+    @property
+    def _past_conflicts(self) -> PastConflictsOf:
+        return self._conflicts_of if self._has_conflicts else selection.no_conflicts
+
+    def _conflicts_of(self, task: Task) -> PastConflicts:
         assert self._progress is not None
         return self._progress.past_conflicts(task, self._max_attempts)
 
@@ -171,7 +181,7 @@ class Frontier:
 
     def __iter__(self) -> Iterator[str]:
         """Ids of the ready tasks that do not run, most urgent first."""
-        return (task_id for _, _, task_id in self._ready)
+        return _ids(reversed(self._ready))
 
     @property
     def waiting(self) -> int:
@@ -183,15 +193,19 @@ class Frontier:
 
     def ready_after(self, task_ids: Iterable[str]) -> Iterator[str]:
         """The tasks that would be ready with these completed, most urgent first."""
-        newly_met: Counter[str] = Counter()
+        newly_met: dict[str, int] = {}
         for task_id in task_ids:
             if self._states[task_id] is not Standing.COMPLETED:
-                newly_met.update(self._graph.dependents(task_id))
+                for dependent in self._graph.dependents(task_id):
+                    newly_met[dependent] = newly_met.get(dependent, 0) + 1
         unlocked = []
         for task_id, count in newly_met.items():
             if self._unmet[task_id] == count and self._may_run(task_id):
                 unlocked.append(self._key(task_id))
-        return (task_id for _, _, task_id in merge(self._ready, sorted(unlocked)))
+        if not unlocked:
+            return iter(self)
+        unlocked.sort(reverse=True)
+        return _ids(merge(reversed(self._ready), unlocked, reverse=True))
 
     def mark_started(self, task_id: str) -> None:
         """Leave the task out until `mark_done`."""
@@ -231,7 +245,8 @@ class Frontier:
     def _key(self, task_id: str) -> _Key:
         key = self._keys.get(task_id)
         if key is None:
-            key = self._rank(task_id), self._graph.position(task_id), task_id
+            rank = [-value for value in self._rank(task_id)]
+            key = (*rank, -self._graph.position(task_id), task_id)
             self._keys[task_id] = key
         return key
 
@@ -250,3 +265,7 @@ class Frontier:
             self._listed.remove(task_id)
             del self._ready[index]
         return available
+
+
+def _ids(keys: Iterable[_Key]) -> Iterator[str]:
+    return (str(key[-1]) for key in keys)

@@ -25,7 +25,8 @@ def overlap(first: Task, second: Task) -> bool:
     return globs.could_overlap(first.files, second.files)
 
 
-def _no_conflicts(_task: Task) -> PastConflicts:
+def no_conflicts(_task: Task) -> PastConflicts:
+    """For tasks none of which has ever conflicted."""
     return PastConflicts()
 
 
@@ -35,11 +36,13 @@ def any_task(_task: Task) -> bool:
 
 
 def must_run_apart(
-    first: Task, second: Task, past_conflicts: PastConflictsOf = _no_conflicts
+    first: Task, second: Task, past_conflicts: PastConflictsOf = no_conflicts
 ) -> bool:
     """Whether the two tasks overlap, or have conflicted where they could meet again."""
     if overlap(first, second):
         return True
+    if past_conflicts is no_conflicts:
+        return False
     ours, theirs = past_conflicts(first), past_conflicts(second)
     if not ours.paths and not theirs.paths:
         return False
@@ -88,7 +91,7 @@ def take(
     candidates: Iterable[Task],
     slots: int,
     running: Sequence[Task] = (),
-    past_conflicts: PastConflictsOf = _no_conflicts,
+    past_conflicts: PastConflictsOf = no_conflicts,
 ) -> list[Task]:
     """The first `slots` candidates that need not run apart from each other or `running`.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from heapq import heappop, heappush
 from typing import Literal, NamedTuple
 
@@ -101,7 +102,8 @@ class Simulation:
 
     def run(self, schedule: ScheduleName, slots: int) -> SimulatedRun:
         """The run by this schedule with at most `slots` agents at once."""
-        if schedule == "rolling":
+        # With one slot, both schedules start the same task next.
+        if schedule == "rolling" and slots > 1:
             return _RollingRun(self, slots).run()
         return _BatchRun(self, slots).run()
 
@@ -148,13 +150,18 @@ class _Run:
         attempt = self._progress.record(task).attempts + 1
         failure = self._failures.pop(task.id, None)
         if failure is None:
-            record = Record(status=Status.COMPLETED, attempts=attempt)
+            record = _completed(attempt)
         else:
             one = {task.id: self._progress.record(task)}
             own = replace(self._progress, records=one)
             record = own.after_failure(task, attempt, failure, None).records[task.id]
         self._records[task.id] = record
         self._queue.mark_done(task.id, self._progress)
+
+
+@lru_cache
+def _completed(attempts: int) -> Record:
+    return Record(status=Status.COMPLETED, attempts=attempts)
 
 
 class _BatchRun(_Run):

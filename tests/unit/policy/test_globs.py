@@ -107,6 +107,12 @@ def test_two_lists_overlap_if_one_path_could_be_in_both(
     assert could_overlap(theirs, ours) is could
 
 
+def test_a_negated_glob_keeps_no_lists_apart() -> None:
+    # It only excludes, so it is not what the two lists are compared by.
+    assert could_overlap(["!docs/**", "src/**"], ["src/a.py"])
+    assert not could_overlap(["!src/**"], ["src/a.py"])
+
+
 @pytest.mark.parametrize(
     "glob", ["src/login.py", "src/**", "tests/test_*.py", "/a", "docs/"]
 )
