@@ -71,6 +71,7 @@ class Aider:
         variables=("OPENAI_API_BASE",),
         install="pip install aider-chat",
         costs=Costs.OPTIONAL,  # printed only for models in its price table
+        silent=True,
     )
 
     def build(self, entry: BatchEntry, folder: AttemptFolder) -> Invocation:

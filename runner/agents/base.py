@@ -43,6 +43,7 @@ class Traits:
     install: the shell command that installs the program.
     costs: how well a cost limit can be enforced.
     supports_max_turns: whether the agent can limit its turns.
+    silent: whether it prints nothing while its model thinks, even if it streams.
     """
 
     program: str = ""
@@ -55,6 +56,7 @@ class Traits:
     install: str = ""
     costs: Costs = Costs.UNKNOWN
     supports_max_turns: bool = False
+    silent: bool = False
 
 
 @dataclass(frozen=True)

@@ -50,6 +50,7 @@ class Codex:
         logins=(".codex/auth.json",),
         homes={"CODEX_HOME": ".codex"},
         install="npm install -g @openai/codex",
+        silent=True,
     )
 
     def build(self, entry: BatchEntry, folder: AttemptFolder) -> Invocation:

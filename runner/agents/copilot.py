@@ -55,6 +55,7 @@ class Copilot:
         ),
         logins=(".copilot/config.json",),
         install="npm install -g @github/copilot",
+        silent=True,
     )
 
     def build(self, entry: BatchEntry, folder: AttemptFolder) -> Invocation:

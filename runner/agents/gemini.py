@@ -60,6 +60,7 @@ class Gemini:
         ),
         logins=(".gemini/oauth_creds.json",),
         install="npm install -g @google/gemini-cli",
+        silent=True,
     )
 
     def build(self, entry: BatchEntry, folder: AttemptFolder) -> Invocation:

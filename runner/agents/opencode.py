@@ -60,6 +60,7 @@ class Opencode:
         logins=(".local/share/opencode/auth.json",),
         install="npm install -g opencode-ai",
         costs=Costs.REPORTED,
+        silent=True,
     )
 
     def build(self, entry: BatchEntry, folder: AttemptFolder) -> Invocation:

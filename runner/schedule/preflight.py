@@ -11,6 +11,7 @@ from runner import agents
 from runner.agents import Agent, Costs, prompt
 from runner.agents.environment import missing_requirements, script_of
 from runner.config.settings import FILE, Place, Settings
+from runner.core.documents import duration_text
 from runner.core.errors import Problem, UsageProblem
 from runner.core.message_text import one_line
 from runner.core.plurals import some_of
@@ -34,8 +35,8 @@ class PreflightReport:
 
     `problems`: tasks that can never run or land, and a cost limit that cannot be enforced.
     `missing`: programs and keys that this machine does not have.
-    `notes`: how the cost limit is enforced if agents report their cost afterwards, and
-    tasks that were changed after they were completed.
+    `notes`: how the cost limit is enforced if agents report their cost afterwards, tasks
+    that were changed after they were completed, and agents that may seem to be idle.
     """
 
     problems: tuple[Problem, ...]
@@ -113,7 +114,7 @@ def preflight(
     # What set-up writes is in no commit.
     if has_file is not None and settings.setup is None:
         problems += _script_problems(uses, plan, has_file)
-    notes = list(_changed_since_notes(plan, progress))
+    notes = [*_changed_since_notes(plan, progress), *_idle_notes(uses)]
     if settings.limits.max_cost_usd is not None:
         problems += _cost_limit_problems(uses, plan)
         notes += _cost_limit_notes(uses)
@@ -359,6 +360,21 @@ def _cost_limit_notes(uses: Sequence[_AgentUse]) -> list[str]:
             "attempts, and an attempt of unknown cost counts as its whole share"
         )
     return list(notes.values())
+
+
+def _idle_notes(uses: Sequence[_AgentUse]) -> Iterator[str]:
+    """A sentence for each agent that may be ended as idle while it works."""
+    limits = {
+        use.chosen.name: use.chosen.idle_timeout
+        for use in uses
+        if use.agent.traits.silent and use.chosen.idle_timeout is not None
+    }
+    for name, seconds in limits.items():
+        yield (
+            f"{name} prints nothing while its model thinks or a command runs: "
+            f"idle_timeout {duration_text(seconds)} ends it then; choose one that is "
+            "longer than that takes"
+        )
 
 
 def _problem_of(

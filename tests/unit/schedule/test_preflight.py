@@ -348,3 +348,13 @@ def test_an_agent_that_the_settings_give_one_task_is_a_problem_there() -> None:
     assert problem.startswith("fanin.yml:3: unknown agent preset 'claud'")
     [missing] = report.missing
     assert str(missing).startswith("fanin.yml:4: the agent's program 'no-such'")
+
+
+def test_an_idle_limit_of_an_agent_that_is_silent_while_it_thinks_is_noted() -> None:
+    codex = AgentSettings(preset="codex", idle_timeout="90s")
+    claude = AgentSettings(preset="claude", idle_timeout="90s")
+    report = _check(task("T1"), task("T2", agent=claude), agent=codex)
+    [note] = report.notes
+    assert note.startswith("codex prints nothing while its model thinks")
+    assert "idle_timeout 1m30s ends it then" in note
+    assert _check(task("T1"), agent=CODEX).notes == ()
