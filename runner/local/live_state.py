@@ -40,15 +40,15 @@ def with_run(
     """
     if past is None or not _is_about(past.view, plan, branch):
         return list(views)
-    is_killed = not past.is_active and past.run == open_run
-    if not (past.is_active or is_killed):
+    if not (past.is_active or past.run == open_run):
         return list(views)
+    end = "" if past.is_active else _how_it_ended(past.view)
     changed = []
     for view in views:
         task = past.view.tasks.get(view.task.id)
         attempt = task.last if task else None
         if attempt is not None and view.state not in _SETTLED:
-            view = _with_attempt(view, attempt, is_killed=is_killed)
+            view = _with_attempt(view, attempt, end)
         changed.append(view)
     return changed
 
@@ -66,7 +66,13 @@ def _is_about(run: RunView, plan: str, branch: str | None) -> bool:
     return run.start.plan == plan and branch in {None, run.start.branch}
 
 
-def _with_attempt(view: TaskView, attempt: AttemptView, *, is_killed: bool) -> TaskView:
+def _how_it_ended(run: RunView) -> str:
+    """A run that has left work tells of its end, unless it was killed."""
+    return "its run was killed" if run.end is None else "its run was interrupted"
+
+
+def _with_attempt(view: TaskView, attempt: AttemptView, end: str) -> TaskView:
+    """The view with an attempt of a run that is at work, or how that ended."""
     name = f"attempt {attempt.attempt}"
     state = attempt.state
     if state is AttemptState.RUNNING:
@@ -75,8 +81,8 @@ def _with_attempt(view: TaskView, attempt: AttemptView, *, is_killed: bool) -> T
             view, state="in_progress", reason=f"{name}: {phase}", phase=phase
         )
     if state in _WAITS:
-        if is_killed:
-            reason = "its run was killed; the next fanin run lands its work"
+        if end:
+            reason = f"{end}; the next fanin run lands its work"
             return replace(view, state="finished", reason=f"{name}: {reason}")
         phase_now, reason = _PHASES.get(state), _WAITS[state]
         if state is AttemptState.FINISHED and attempt.phase == "merging":
@@ -84,8 +90,8 @@ def _with_attempt(view: TaskView, attempt: AttemptView, *, is_killed: bool) -> T
         return replace(
             view, state="finished", reason=f"{name}: {reason}", phase=phase_now
         )
-    if is_killed and state is AttemptState.INTERRUPTED and attempt.log:
-        reason = f"{name}: its run was killed; the next fanin run goes on"
+    if end and state is AttemptState.INTERRUPTED and attempt.log:
+        reason = f"{name}: {end}; the next fanin run goes on"
         return replace(view, state="interrupted", reason=reason)
     failure = unrecorded_failure(view, attempt)
     if failure is not None and state is AttemptState.FAILED:

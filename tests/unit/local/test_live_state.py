@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from runner.core.events import RunStarted
+from runner.core.events import RunEnded, RunStarted
 from runner.core.result import Failure, FailureKind
 from runner.core.run_view import AttemptState, AttemptView, RunView, TaskRun
 from runner.local.live_state import unrecorded_failure, with_run
@@ -94,6 +94,13 @@ def test_nothing_is_being_done_once_the_run_was_killed(state: AttemptState) -> N
     task_state, _, phase = shown(run)
     assert phase is None
     assert task_state != "in_progress"
+
+
+def test_a_run_that_was_interrupted_is_not_said_to_be_killed() -> None:
+    run = past(AttemptState.FINISHED, is_active=False)
+    assert "its run was killed; the next" in shown(run)[1]
+    run.view.apply(RunEnded(run="r", branch="main", outcome="interrupted"))
+    assert "its run was interrupted; the next" in shown(run)[1]
 
 
 def test_a_run_of_another_branch_or_plan_says_nothing_of_these_tasks() -> None:
