@@ -62,6 +62,8 @@ _WAITS_TO_LAND = {
     AttemptState.VERIFYING,
     AttemptState.MERGED,
 }
+# A run is not expected to use less than this part of its slots: 1 / 4.
+_FEWEST = 4
 # of `PlannedTask.state`: what a run may still do
 _OPEN = {"ready", "pending", "in_progress"}
 
@@ -279,8 +281,19 @@ class RunView:
             before = max((chains.get(each, 0.0) for each in task.depends_on), default=0)
             chains[task.task] = before + seconds
             work, longest = work + seconds, max(longest, before + seconds)
-        slots = self.start.max_concurrent if self.start else 1
-        return max(longest, work / max(1, slots))
+        return max(longest, work / self._agents_at_once(now))
+
+    def _agents_at_once(self, now: float) -> float:
+        """How many agents have been at work on average: while a batch waits for its last
+        one, is merged or verified, slots are empty. A wait counts only so far.
+        """
+        slots = max(1, self.start.max_concurrent if self.start else 1)
+        busy = sum(attempt.elapsed(now) for attempt in self.running.values())
+        elapsed = self.elapsed(now)
+        if not elapsed:
+            return slots
+        used = (self.busy_seconds + busy) / elapsed
+        return min(slots, max(slots / _FEWEST, used))
 
     def _factor(self) -> float | None:
         """Seconds that attempts took for each second that was expected of them."""

@@ -310,3 +310,19 @@ def test_no_single_event_is_needed(missing: int) -> None:
     assert view.tasks["A"].attempts[-1].state in set(AttemptState)
     assert view.elapsed(T0 + 60) >= 0
     view.seconds_left(T0)
+
+
+def test_what_is_left_is_expected_to_go_as_slowly_as_what_is_done() -> None:
+    """Two slots of which one was used: the others of a batch had to wait for it."""
+    planned = [
+        PlannedTask(task=name, title=name, state="ready", expected_seconds=10)
+        for name in "ABCDE"
+    ]
+    view = RunView()
+    for event in begin():
+        view.apply(event)
+    view.apply(PlanRead(time=at(0), run="r", base=COMMIT, tasks=tuple(planned)))
+    view.apply(started("A"))
+    view.apply(ended("A", 10))
+    assert view.seconds_left(T0 + 10) == 40
+    assert RunView(start=view.start).seconds_left(T0 + 10) is None
