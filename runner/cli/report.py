@@ -33,7 +33,7 @@ def print_end(
     `masked` hides the secrets in a text: unlike events, the views may hold some.
     """
     from runner.ui.run_summary import failure_details
-    from runner.ui.terminal import tally
+    from runner.ui.status_table import tally
 
     for view in views:
         if not _is_told(view, run):

@@ -23,7 +23,7 @@ from runner.core.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from runner.config.settings import FlagValue, Settings
     from runner.core.reports import RunRow
@@ -172,19 +172,31 @@ def _run_row(past: PastRun | None) -> RunRow | None:
 def _print_status(
     repo_path: str, flags: Mapping[str, FlagValue | None], *, every: bool
 ) -> list[TaskView]:
-    from runner.ui.terminal import RunConsole, print_views
+    from runner.ui.status_table import status_lines
+    from runner.ui.terminal import RunConsole
 
     repo, settings = open_project(repo_path, flags)
     now = read_tasks(repo, settings)
-    print_views(RunConsole(), now.views, every=every)
-    if now.own_work:
-        click.echo(waiting_message(now.own_work.branch))
-    for work in now.other_work:
-        click.echo(waiting_message(work.branch, work.target))
-    _print_jobs(repo, now.views)
-    _print_requests(now.journal, settings.branch or repo.current_branch())
-    _print_limits(now.journal)
+    console = RunConsole()
+    width = console.width if sys.stdout.isatty() else None
+    for line in status_lines(now.views, width=width, every=every):
+        click.echo(line.painted(console.colours), color=True)
+    for text in _notices(repo, settings, now):
+        click.echo(text)
     return now.views
+
+
+def _notices(repo: Repository, settings: Settings, now: TasksNow) -> list[str]:
+    """What there is to know beside the tasks: work that waits, jobs, requests, limits."""
+    waiting = [waiting_message(now.own_work.branch)] if now.own_work else []
+    waiting += [waiting_message(each.branch, each.target) for each in now.other_work]
+    branch = settings.branch or repo.current_branch()
+    return [
+        *waiting,
+        *_jobs(repo, now.views),
+        *_requests(now.journal, branch),
+        *_limits(now.journal),
+    ]
 
 
 def _watch(
@@ -197,11 +209,33 @@ def _watch(
         if not sys.stdout.isatty():
             return _print_changes(repo_path, flags)
         while True:
-            click.echo(_CLEAR, nl=False)
-            _print_status(repo_path, flags, every=every)
+            _draw(repo_path, flags, every=every)
             time.sleep(_WATCH_INTERVAL)
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
+
+
+def _draw(
+    repo_path: str, flags: Mapping[str, FlagValue | None], *, every: bool
+) -> None:
+    """Draw what fits on the screen; with `every`, all of it."""
+    from runner.ui.shown_text import Line
+    from runner.ui.status_table import status_lines, status_screen
+    from runner.ui.terminal import RunConsole
+
+    repo, settings = open_project(repo_path, flags)
+    now, console = read_tasks(repo, settings), RunConsole()
+    notices = [Line.of(text) for text in _notices(repo, settings, now)]
+    if every:
+        lines = status_lines(now.views, width=console.width)
+    else:
+        # the cursor has a row of its own
+        room = console.height - len(notices) - 1
+        lines = status_screen(now.views, console.width, room)
+    painted = [line.painted(console.colours, console.width) for line in lines]
+    painted += [line.painted(console.colours) for line in notices]
+    # In one piece, once all is read: no moment without a table.
+    click.echo(_CLEAR + "\n".join(painted), color=True)
 
 
 def _print_changes(repo_path: str, flags: Mapping[str, FlagValue | None]) -> int:
@@ -224,8 +258,8 @@ def _print_changes(repo_path: str, flags: Mapping[str, FlagValue | None]) -> int
         time.sleep(_WATCH_INTERVAL)
 
 
-def _print_jobs(repo: Repository, views: list[TaskView]) -> None:
-    """Print where attempts of unfinished tasks ran on GitHub, and what has their logs."""
+def _jobs(repo: Repository, views: list[TaskView]) -> Iterator[str]:
+    """Where attempts of unfinished tasks ran on GitHub, and what has their logs."""
     from runner.core.message_text import visible
     from runner.local.github_pages import job_page
 
@@ -237,13 +271,13 @@ def _print_jobs(repo: Repository, views: list[TaskView]) -> None:
         )
         if view.record.artifact:
             line += f", artifact {view.record.artifact}"
-        click.echo(visible(line))
+        yield visible(line)
     if len(ran) > _MAX_JOBS:
-        click.echo(f"… {len(ran) - _MAX_JOBS} more ran there:  fanin status --json")
+        yield f"… {len(ran) - _MAX_JOBS} more ran there:  fanin status --json"
 
 
-def _print_requests(journal: Journal, branch: str | None) -> None:
-    """Print what persons asked for and no run has taken yet."""
+def _requests(journal: Journal, branch: str | None) -> Iterator[str]:
+    """What persons asked for and no run has taken yet."""
     from runner.core.documents import clean
     from runner.plan.requests import describe
 
@@ -251,11 +285,11 @@ def _print_requests(journal: Journal, branch: str | None) -> None:
         what = describe(request)
         if request.branch != branch:
             what += f" on {request.branch}"
-        click.echo(clean(f"asked for: {what}; done when a run next chooses tasks"))
+        yield clean(f"asked for: {what}; done when a run next chooses tasks")
 
 
-def _print_limits(journal: Journal) -> None:
-    """Print until when usage limits stop agents."""
+def _limits(journal: Journal) -> Iterator[str]:
+    """Until when usage limits stop agents."""
     from datetime import UTC, datetime
 
     from runner.core.clock import local_time
@@ -265,7 +299,7 @@ def _print_limits(journal: Journal) -> None:
     for agent, limit in journal.state().limits.limits.items():
         if now < limit.until:
             until = local_time(limit.until, now)
-            click.echo(
+            yield (
                 f"the usage limit of {clean(agent)} is reached: fanin run waits "
                 f"until {until}"
             )

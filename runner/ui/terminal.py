@@ -1,6 +1,4 @@
-"""Output in a terminal: a run while it goes on, or plain lines without a terminal; and
-the table of `fanin status`.
-"""
+"""Output in a terminal: a run while it goes on, or plain lines without a terminal."""
 
 from __future__ import annotations
 
@@ -17,13 +15,9 @@ from typing import IO
 
 from rich.color import ColorSystem
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
-from runner.core.documents import clean
 from runner.core.events import RunEvent
 from runner.core.run_view import RunView
-from runner.plan.view import TaskView, counts
 from runner.ui.live_frame import frame
 from runner.ui.run_lines import Verbosity, event_lines
 from runner.ui.screen import Screen
@@ -36,30 +30,6 @@ _COLOUR_SYSTEMS = {
     "256": "EIGHT_BIT",
     "truecolor": "TRUECOLOR",
     "windows": "WINDOWS",
-}
-_COLOURS = {
-    "completed": "green",
-    "failed": "red",
-    "in_progress": "yellow",
-    "finished": "yellow",
-    "interrupted": "red",
-    "ready": "cyan",
-    "blocked": "magenta",
-    "skipped": "dim",
-    "held": "magenta",
-    "pending": "white",
-}
-_MARKS = {
-    "completed": "✔",
-    "failed": "✘",
-    "in_progress": "▶",
-    "finished": "◆",
-    "interrupted": "!",
-    "ready": "•",
-    "blocked": "⊘",
-    "skipped": "–",
-    "held": "‖",
-    "pending": "·",
 }
 
 
@@ -184,41 +154,3 @@ def _shows_frames(console: RunConsole, environ: Mapping[str, str]) -> bool:
         and environ.get("TERM") not in {"dumb", "unknown"}
         and not environ.get("CI")
     )
-
-
-def print_views(
-    console: Console, views: Sequence[TaskView], *, every: bool = True
-) -> None:
-    """Print the table of `fanin status`, and how many tasks are in each state.
-
-    Unless `every`, tasks of which there is no more to say than that they are completed
-    are only counted.
-    """
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for heading in ("", "task", "state", "attempts", "title", "why"):
-        table.add_column(heading, overflow="fold")
-    for view in views:
-        if not every and view.state == "completed" and not view.reason:
-            continue
-        colour = _COLOURS[view.state]
-        table.add_row(
-            f"[{colour}]{_MARKS[view.state]}[/]",
-            _plain(view.task.id),
-            f"[{colour}]{view.state}[/]",
-            str(view.record.attempts or ""),
-            _plain(view.task.title),
-            _plain(view.reason),
-        )
-    if table.row_count:
-        console.print(table)
-    console.print(tally(views))
-
-
-def _plain(text: str) -> str:
-    """A text of any origin, without markup and without what acts on a terminal."""
-    return escape(clean(text))
-
-
-def tally(views: Sequence[TaskView]) -> str:
-    """The number of tasks in each state: `2 completed, 1 ready`."""
-    return ", ".join(f"{count} {state}" for state, count in counts(views).items())
