@@ -421,6 +421,7 @@ def merge_in_quarantine(
         landed=tuple(outcome.entry.task.id for outcome in judgement.merged),
         failed=failed,
         kept_refs=merge.unlanded.kept_refs,
+        left_out=merge.left_out,
         carried=merge.unlanded.carried,
         failed_attempts=failed_attempts,
         earlier_failures=tuple(merge.earlier_failures) if commits else (),

@@ -1,34 +1,49 @@
-"""The commands that change the progress of tasks: `retry` and `skip`.
+"""The commands that change the progress of tasks: `retry`, `skip` and `undo`.
 
 While a run goes on, they leave a request, which it applies when it next chooses tasks.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from runner.cli import completion
-from runner.cli.context import branch_snapshot, open_project, unlanded_work
-from runner.cli.options import settings_options
-from runner.core.errors import EXIT_DONE, UsageProblem
+from runner.cli.context import open_project
+from runner.cli.options import Command, settings_options
+from runner.cli.requests import Answer, current_snapshot, submit
+from runner.core.errors import UsageProblem
 
 if TYPE_CHECKING:
-    from runner.config.settings import FlagValue, Settings
-    from runner.local.journal import Journal
-    from runner.plan.requests import Request
-    from runner.plan.snapshot import Snapshot
-    from runner.repo.repository import Repository
+    from collections.abc import Mapping
 
-# A command that holds the repository's lock, or a run that ends, is done before.
-_WAIT_SECONDS = 10
+    from runner.config.settings import FlagValue
+    from runner.plan.requests import Request
+
+_ids = click.argument(
+    "task_ids",
+    nargs=-1,
+    required=True,
+    metavar="ID…",
+    shell_complete=completion.task_ids,
+)
+
+
+def _answer_options(command: Command) -> Command:
+    """Add --dry-run and --json, which the command gets as an `Answer`."""
+    as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+    dry_run = click.option(
+        "--dry-run", is_flag=True, help="Say what would be done; change nothing."
+    )
+    return dry_run(as_json(command))
 
 
 @click.command()
 @click.argument("task_ids", nargs=-1, metavar="ID…", shell_complete=completion.task_ids)
 @click.option("--failed", is_flag=True, help="Every task that failed for good.")
 @click.option("--redo", is_flag=True, help="Run completed tasks again as well.")
+@_answer_options
 @settings_options("retry")
 @click.pass_obj
 def retry(
@@ -37,6 +52,8 @@ def retry(
     task_ids: tuple[str, ...],
     failed: bool,
     redo: bool,
+    dry_run: bool,
+    as_json: bool,
     **flags: FlagValue | None,
 ) -> int:
     """Grant tasks one more attempt.
@@ -48,32 +65,18 @@ def retry(
 
     if not task_ids and not failed:
         raise UsageProblem("no tasks given", "give their ids, or --failed")
-    repo, settings = open_project(repo_path, flags)
-    branch, snapshot = _current_snapshot(repo, settings)
-    request = RetryRequest(
-        branch=branch,
-        plan=settings.plan,
-        progress=settings.progress,
-        tasks=task_ids,
-        redo=redo,
-        failed=not task_ids,
-    )
-    return _submit(repo, settings, snapshot, request)
+    asked = {"tasks": task_ids, "redo": redo, "failed": not task_ids}
+    return _submit(repo_path, flags, RetryRequest, asked, Answer(dry_run, as_json))
 
 
 @click.command()
-@click.argument(
-    "task_ids",
-    nargs=-1,
-    required=True,
-    metavar="ID…",
-    shell_complete=completion.task_ids,
-)
+@_ids
 @click.option(
     "--satisfied",
     is_flag=True,
     help="Let the tasks that depend on them run nevertheless.",
 )
+@_answer_options
 @settings_options("skip")
 @click.pass_obj
 def skip(
@@ -81,108 +84,60 @@ def skip(
     /,
     task_ids: tuple[str, ...],
     satisfied: bool,
+    dry_run: bool,
+    as_json: bool,
     **flags: FlagValue | None,
 ) -> int:
     """Never run these tasks; `fanin retry` undoes it."""
     from runner.plan.requests import SkipRequest
 
-    repo, settings = open_project(repo_path, flags)
-    branch, snapshot = _current_snapshot(repo, settings)
-    request = SkipRequest(
-        branch=branch,
-        plan=settings.plan,
-        progress=settings.progress,
-        tasks=task_ids,
-        satisfied=satisfied,
-    )
-    return _submit(repo, settings, snapshot, request)
+    asked = {"tasks": task_ids, "satisfied": satisfied}
+    return _submit(repo_path, flags, SkipRequest, asked, Answer(dry_run, as_json))
 
 
-def _current_snapshot(repo: Repository, settings: Settings) -> tuple[str, Snapshot]:
-    """The branch that work lands on, and what counts on it now."""
-    from runner.local.preparation import target_branch
+@click.command()
+@_ids
+@click.option(
+    "--with-dependents",
+    is_flag=True,
+    help="Take out the landed tasks that depend on them as well.",
+)
+@_answer_options
+@settings_options("undo")
+@click.pass_obj
+def undo(
+    repo_path: str,
+    /,
+    task_ids: tuple[str, ...],
+    with_dependents: bool,
+    dry_run: bool,
+    as_json: bool,
+    **flags: FlagValue | None,
+) -> int:
+    """Take the changes of landed tasks out again.
 
-    branch = target_branch(repo, settings)
-    waiting, _ = unlanded_work(repo, settings)
-    waiting_branch = waiting.branch if waiting else None
-    return branch, branch_snapshot(repo, settings, waiting_branch)
+    One commit removes what they changed, keeps what came after, and makes them pending.
+    What git cannot decide is a conflict, and nothing is changed.
+    """
+    from runner.plan.requests import UndoRequest
+
+    asked = {"tasks": task_ids, "with_dependents": with_dependents}
+    return _submit(repo_path, flags, UndoRequest, asked, Answer(dry_run, as_json))
 
 
 def _submit(
-    repo: Repository, settings: Settings, snapshot: Snapshot, request: Request
+    repo_path: str,
+    flags: Mapping[str, FlagValue | None],
+    kind: type[Request],
+    asked: Mapping[str, Any],
+    answer: Answer,
 ) -> int:
-    """Apply the request now, or leave it for the run that is in progress.
-
-    Refused is what `snapshot` does not allow; if that changes before the request is
-    applied, the run says so.
-    """
-    from runner.local.journal import Journal, RepositoryInUse
-    from runner.local.requests import apply_request, check_commit
-    from runner.plan.requests import check_request
-
-    check_request(request, snapshot)
-    rules, max_attempts = settings.task_rules, settings.max_attempts
-    check_commit(repo, snapshot, request, max_attempts, rules)
-    journal = Journal(repo.git_dir)
-    try:
-        with journal.locked():
-            _apply_left(repo, settings, journal)
-            done = apply_request(repo, journal, "", request, max_attempts, rules)
-    except RepositoryInUse:
-        journal.requests.add(request)
-        _echo_recorded(request, journal, _wait_to_apply(repo, settings, journal))
-        return EXIT_DONE
-    said = [done.done] if done.done else []
-    if done.changes:
-        ids = ", ".join(change.task for change in done.changes)
-        said.insert(0, f"{request.kind}: {ids}")
-    if said:
-        click.echo(f"{'; '.join(said)}; continue with  fanin run")
-    else:
-        click.echo("nothing to do")
-    return EXIT_DONE
+    repo, settings = open_project(repo_path, flags)
+    branch, snapshot = current_snapshot(repo, settings)
+    request = kind(
+        branch=branch, plan=settings.plan, progress=settings.progress, **asked
+    )
+    return submit(repo, settings, snapshot, request, answer)
 
 
-def _echo_recorded(request: Request, journal: Journal, is_applied: bool) -> None:
-    from runner.plan.requests import describe
-
-    outcome = "continue with  fanin run"
-    if not is_applied:
-        when = "when it next chooses tasks"
-        if (running_on := journal.state().branch) != request.branch:
-            when = f"when it ends: it works on {running_on}"
-        outcome = f"the run in progress applies it {when}"
-    click.echo(f"recorded: {describe(request)}; {outcome}")
-
-
-def _wait_to_apply(repo: Repository, settings: Settings, journal: Journal) -> bool:
-    """Apply what is in the folder if no run is in progress; whether it was applied.
-
-    A run that has not said that it ends looks for requests once more after that.
-    """
-    from runner.local.journal import RepositoryInUse
-
-    if journal.state().run is not None:
-        return False
-    try:
-        with journal.locked(_WAIT_SECONDS):
-            _apply_left(repo, settings, journal)
-    except RepositoryInUse:
-        return False
-    return True
-
-
-def _apply_left(repo: Repository, settings: Settings, journal: Journal) -> None:
-    """Undo a landing that was killed, and apply requests that no run has taken."""
-    from runner.core.documents import clean
-    from runner.local.requests import apply_left_requests
-    from runner.local.unlanded_work import undo_interrupted_landings
-
-    def note(text: str) -> None:
-        click.echo(f"note: {clean(text)}")
-
-    undo_interrupted_landings(repo, journal, note)
-    apply_left_requests(repo, journal, settings.max_attempts, settings.task_rules, note)
-
-
-COMMANDS = (retry, skip)
+COMMANDS = (retry, skip, undo)

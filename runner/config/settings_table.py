@@ -18,11 +18,16 @@ _DECIDING = ("run", "check", "doctor", "next")
 _SIMULATING = (*_DECIDING, "simulate")
 # Commands that show what the tasks have done.
 _SHOWING = ("status", "show", "log", "diff", "report", "prune")
-_READING_THE_PLAN = (*_SIMULATING, *_SHOWING, "retry", "skip", "graph", "task")
+# Commands that change what tasks have done.
+_CHANGING = ("retry", "skip", "undo")
+_READING_THE_PLAN = (*_SIMULATING, *_SHOWING, *_CHANGING, "graph", "task")
 _CHOOSING_AN_AGENT = (*_DECIDING, "task")
 # Commands that show or change how many attempts a task has left.
-_COUNTING_ATTEMPTS = (*_SIMULATING, "retry", "status", "report", "graph", "answer")
-_LANDING = (*_DECIDING, *_SHOWING, "retry", "skip", "continue", "collect", "answer")
+_COUNTING_ATTEMPTS = (
+    *_SIMULATING,
+    *("retry", "undo", "status", "report", "graph", "answer"),
+)
+_LANDING = (*_DECIDING, *_SHOWING, *_CHANGING, "continue", "collect", "answer")
 
 
 class Setting(NamedTuple):

@@ -15,6 +15,24 @@ from runner.core.result import Failure, FailureKind
 Phase = Literal["preparing", "working", "verifying", "merging"]
 
 
+class RequestReport(Document):
+    """The output of `fanin undo --json`, and of `retry` and `skip`.
+
+    `outcome` is `done`; `recorded`, if the run in progress applies it later; `nothing`, if
+    nothing was to be done; or `dry_run`: what would be done now. `tasks` are ids, `paths`
+    the files that change beside the progress file and the plan's marks. `commit` is the
+    one that was made on `branch`, None if there is none.
+    """
+
+    version: Literal[1] = 1
+    command: str
+    outcome: Literal["done", "recorded", "nothing", "dry_run"]
+    branch: str
+    tasks: tuple[str, ...]
+    paths: tuple[Text, ...]
+    commit: str | None
+
+
 class KeptRow(Document):
     """Work of an attempt that did not land, kept by `ref` as one `commit`.
 

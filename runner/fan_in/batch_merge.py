@@ -69,7 +69,8 @@ class FanIn:
     `commits` are on top of `head`, oldest first; none if there is nothing to record.
     `landed` are the ids of the tasks whose work is in them, `failed` maps the others
     to their failure, and `kept_refs` maps a task to the ref that keeps work which is
-    not in them. `carried` are those of these refs from which the next attempts start,
+    not in them. `left_out` maps a task that landed to the paths of its work that did not.
+    `carried` are those of these refs from which the next attempts start,
     with their commits. `failed_attempts` are those that count and that no commit records;
     `earlier_failures` are the tasks of earlier ones that the first commit records.
     `snapshot` is the branch's state with these commits and attempts. `results` are those
@@ -82,6 +83,7 @@ class FanIn:
     landed: tuple[str, ...] = ()
     failed: Mapping[str, Failure] = field(default_factory=dict)
     kept_refs: Mapping[str, str] = field(default_factory=dict)
+    left_out: Mapping[str, Sequence[str]] = field(default_factory=dict)
     carried: Mapping[str, str] = field(default_factory=dict)
     failed_attempts: tuple[FailedAttempt, ...] = ()
     earlier_failures: tuple[str, ...] = ()
@@ -132,6 +134,7 @@ class BatchMerge:
         self.tree_warnings: list[str] = []
         # task id → its result's tree without what does not land with the rest
         self._trees_without: dict[str, str] = {}
+        self.left_out: dict[str, tuple[str, ...]] = {}  # task id → paths
         # Messages of refusals for a secret, and the entries that have one.
         self._secret_refusals: set[str] = set()
         self._with_secret: list[BatchEntry] = []
@@ -268,6 +271,7 @@ class BatchMerge:
             return refusal
         if judged.left_out:
             self._trees_without[entry.task.id] = judged.tree
+            self.left_out[entry.task.id] = tuple(each.path for each in judged.left_out)
             self._warn_of_left_out(entry.task.id, judged.left_out)
         self._review.accept(judged)
         self._admitted[entry.task.id] = judged.tree

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from runner.core.manifest import BatchEntry, Manifest
 from runner.core.message_text import one_line, several_lines
 from runner.core.result import Failure
+from runner.core.task import Task
 
 SUBJECT_LENGTH = 72
 _LINE_LENGTH = 200
@@ -57,6 +58,15 @@ def hold_message(manifest: Manifest, held_branch: str) -> str:
     """The message of the commit that records that a batch waits on a branch."""
     subject = one_line(f"Hold batch {manifest.batch} on {held_branch}")
     return f"{subject}\n\n{one_line(f'Fanin-Run: {manifest.run}')}\n"
+
+
+def undo_message(tasks: Sequence[Task]) -> str:
+    """The message of the commit that takes landed tasks out again."""
+    subject = _shorten(f"Undo {', '.join(task.id for task in tasks)}", SUBJECT_LENGTH)
+    body = "\n".join(f"- {task.id}: {_shorten(task.title)}" for task in tasks)
+    trailers = "\n".join(one_line(f"Fanin-Undo: {_shorten(task.id)}") for task in tasks)
+    lines = "\n".join(map(one_line, body.splitlines()))
+    return f"{subject}\n\n{lines}\n\n{trailers}\n"
 
 
 def record_message(subject: str, failed: Mapping[str, Failure], run: str) -> str:

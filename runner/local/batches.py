@@ -44,6 +44,8 @@ class BatchSchedule:
         while self._counted_rounds < limit:
             if context.draining.is_set() or account.is_paused:
                 return None
+            if context.must_change_files:
+                return None
             snapshot = context.take_requests(snapshot).snapshot
             if stop_reason := account.cost_limit_reached(snapshot, context.choice):
                 return stop_reason

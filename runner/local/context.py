@@ -19,7 +19,12 @@ from runner.fan_in.inputs import BatchResults
 from runner.local.journal import Journal
 from runner.local.landing import BranchLander
 from runner.local.observer import MaskingObserver
-from runner.local.requests import TakenRequests, take_requests
+from runner.local.requests import (
+    TakenRequests,
+    apply_file_requests,
+    file_requests,
+    take_requests,
+)
 from runner.local.setup_record import SetupRecord
 from runner.local.unrecorded import counted_snapshot
 from runner.plan.snapshot import Snapshot, committed_include, committed_template
@@ -35,7 +40,7 @@ class RunContext:
     """One run: its id, repository and settings, its journal, lander and observer.
 
     `choice` says which tasks may start. `draining` is set when
-    nothing new is to start.
+    nothing new is to start. `deferred` are ids of requests that must wait for the end.
     """
 
     run: str
@@ -48,6 +53,7 @@ class RunContext:
     draining: threading.Event
     choice: TaskChoice = EVERY_TASK
     clock: Clock = field(default_factory=SystemClock)
+    deferred: set[str] = field(default_factory=set)
 
     def snapshot(self) -> Snapshot:
         """The plan and progress at the branch's head, with what the journal has besides.
@@ -83,6 +89,25 @@ class RunContext:
         for note in taken.notes:
             self.observer.note(note)
         return taken
+
+    @property
+    def must_change_files(self) -> bool:
+        """Whether a request waits that is applied when nothing runs, before anything
+        else starts.
+        """
+        branch = self.lander.branch
+        return bool(file_requests(self.journal, branch, self.deferred))
+
+    def apply_file_requests(self) -> None:
+        """Apply the requests that change files. Only while nothing runs."""
+        apply_file_requests(
+            self.repo,
+            self.journal,
+            self.settings,
+            self.lander.branch,
+            self.deferred,
+            self.observer.note,
+        )
 
     def land_unrecorded(self, older: Snapshot | None = None) -> None:
         """Commit what the journal has and the branch lacks, if anything.

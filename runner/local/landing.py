@@ -23,6 +23,7 @@ from runner.core.task import PlanSettings
 from runner.fan_in.batch_merge import FanIn
 from runner.fan_in.inputs import BatchResults, RunVerify, VerifyStep
 from runner.local.journal import Journal, WaitingWork
+from runner.local.landed_record import MergedBatch, record_landing
 from runner.local.observer import MaskingObserver
 from runner.local.unlanded_work import has_unlanded_work
 from runner.local.unrecorded import commit_progress, recorded_event, with_unrecorded
@@ -32,6 +33,7 @@ from runner.plan.changes import (
     requests_subject,
     unrecorded_failures,
 )
+from runner.plan.progress import Progress
 from runner.plan.snapshot import NO_RULES, Snapshot, read_for_recording, read_snapshot
 from runner.policy.redaction import Secrets
 from runner.repo import ref_update, work_tree
@@ -98,7 +100,10 @@ class BranchLander:
             )
             if not fan_in.commits:
                 return fan_in
-            if self.land(head, fan_in.tip, manifest.run):
+            assert fan_in.snapshot is not None
+            batches = [(manifest, results, fan_in)]
+            progress = fan_in.snapshot.progress
+            if self.land_batches(batches, progress, head, fan_in.commits):
                 self._note_recorded(counted.ids)
                 return fan_in
         raise self.moved_too_often()
@@ -173,6 +178,24 @@ class BranchLander:
     def _note_recorded(self, ids: Sequence[str]) -> None:
         if ids:
             self._journal.record_all([recorded_event(ids)])
+
+    def land_batches(
+        self,
+        batches: Sequence[MergedBatch],
+        progress: Progress,
+        head: str,
+        commits: Sequence[str],
+    ) -> bool:
+        """Move the branch from commit `head` to the last of the commits, which bring these
+        batches and this progress; False if it has moved meanwhile.
+        """
+        # Before they land, so that no crash comes between.
+        refs = record_landing(self._repo, batches, progress, head, commits)
+        if self.land(head, commits[-1], batches[-1][0].run):
+            return True
+        if refs:
+            self._repo.delete_refs(refs)
+        return False
 
     def land(self, head: str, tip: str, run: str) -> bool:
         """Move the branch from commit `head` to `tip`; False if it has moved meanwhile.

@@ -32,6 +32,7 @@ from runner.plan.changes import (
     FailedAttempt,
     requests_subject,
 )
+from runner.plan.progress import Progress
 from runner.plan.snapshot import Snapshot, read_for_recording
 
 
@@ -132,13 +133,13 @@ class LandingQueue:
             if not self.accepted:
                 return snapshot
         snapshot = self._with_progress_file(snapshot)
-        if context.settings.commit_strategy == "individual":
-            tip = snapshot.commit
-        else:
-            tip = self._as_one_commit(head, snapshot)
+        commits = self._commits(head, snapshot)
+        tip = commits[-1] if commits else head
         accepted, self.accepted = self.accepted, []
         unrecorded, self.unrecorded = self.unrecorded, []
-        succeeded = pool.submit(self._land, head, tip, accepted, unrecorded)
+        succeeded = pool.submit(
+            self._land, head, commits, snapshot.progress, accepted, unrecorded
+        )
         self._landing = _Landing(accepted, unrecorded, head, tip, succeeded)
         succeeded.add_done_callback(lambda _: on_done())
         return snapshot
@@ -177,12 +178,19 @@ class LandingQueue:
     def _land(
         self,
         head: str,
-        tip: str,
+        commits: Sequence[str],
+        progress: Progress,
         accepted: Sequence[Merged],
         unrecorded: Sequence[ChangeSet],
     ) -> bool:
         context = self._context
-        if tip != head and not context.lander.land(head, tip, context.run):
+        batches = [
+            (each.manifest, context.results_folder(each.manifest), each.fan_in)
+            for each in accepted
+        ]
+        if commits and not context.lander.land_batches(
+            batches, progress, head, commits
+        ):
             return False
         # Before the journal says that it is over, so that a crash leaves none behind.
         for each in accepted:
@@ -242,6 +250,16 @@ class LandingQueue:
         for each in failed:
             self.add(each)
         return together.snapshot
+
+    def _commits(self, head: str, snapshot: Snapshot) -> list[str]:
+        """The commits on `head` that bring what is accepted; none if it has all of it."""
+        tip = snapshot.commit
+        if self._context.settings.commit_strategy != "individual":
+            tip = self._as_one_commit(head, snapshot)
+        elif tip != head:
+            argv = ["rev-list", "--reverse", f"{head}..{tip}"]
+            return self._context.repo.git.text(argv).split()
+        return [tip] if tip != head else []
 
     def _as_one_commit(self, head: str, snapshot: Snapshot) -> str:
         """A commit on `head` with the files of the run's head; `head` if it has them."""

@@ -11,10 +11,13 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import asdict, dataclass
 
+from runner.config.settings import Settings
 from runner.core.errors import UsageProblem
 from runner.core.task import TaskRules
+from runner.local import undo
 from runner.local.journal import Journal, State
 from runner.local.preparation import refuse_unfinished
+from runner.local.undo import FileChange
 from runner.local.unlanded_work import has_unlanded_work
 from runner.local.unrecorded import (
     commit_progress,
@@ -23,7 +26,13 @@ from runner.local.unrecorded import (
     requested_event,
 )
 from runner.plan.changes import ChangeSet, apply_changes, requests_subject
-from runner.plan.requests import Decision, Request, decide, describe
+from runner.plan.requests import (
+    FileRequest,
+    ProgressRequest,
+    Request,
+    decide,
+    describe,
+)
 from runner.plan.snapshot import Snapshot, read_snapshot
 from runner.repo import work_tree
 from runner.repo.repository import Repository
@@ -39,6 +48,21 @@ class TakenRequests:
     notes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """What a request has changed: tasks, and paths beside the progress and the plan's
+    marks, by a `commit`, None if it is the branch's head already.
+
+    `refused` says why it left other tasks as they are, `already` which needed no change.
+    """
+
+    tasks: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
+    commit: str | None = None
+    paths: tuple[str, ...] = ()
+    already: str = ""
+
+
 def take_requests(
     journal: Journal,
     snapshot: Snapshot,
@@ -51,7 +75,8 @@ def take_requests(
 
     `snapshot` is that of the branch, with what the journal has already. A request for a
     task whose attempt is `running` stays, because what it asks for depends on the
-    result, and so do later ones for the same tasks.
+    result, and so do later ones for the same tasks. A request that changes files stays
+    until nothing runs (`apply_file_requests`).
     """
     requests = journal.requests.read()
     if not requests:
@@ -66,14 +91,16 @@ def take_requests(
         target = state.landing_branch_of_batch(request.branch)
         if target != branch or request.progress != progress_path:
             continue
-        if not busy.isdisjoint(request.tasks):
+        if isinstance(request, FileRequest) or not busy.isdisjoint(request.tasks):
             busy.update(request.tasks)
             continue
         done.append(request_id)
         if request_id in in_journal:
             continue
         decision = decide(request, snapshot, max_attempts)
-        notes += _notes(request, decision)
+        tasks = tuple(change.task for change in decision.changes)
+        outcome = Outcome(tasks, decision.refused, already=decision.done)
+        notes += _notes(request, outcome)
         if not decision.changes:
             continue
         changes = ChangeSet(request_id, decision.changes)
@@ -86,48 +113,91 @@ def take_requests(
     return TakenRequests(snapshot, tuple(sets), tuple(notes))
 
 
-def _notes(request: Request, decision: Decision) -> list[str]:
-    notes = [f"not done, as asked for: {reason}" for reason in decision.refused]
-    if decision.changes:
-        ids = [change.task for change in decision.changes]
-        notes.insert(0, f"as asked for: {describe(request, ids)}")
-    if decision.done:
-        notes.append(decision.done)
+def _notes(request: Request, outcome: Outcome) -> list[str]:
+    notes = [f"not done, as asked for: {reason}" for reason in outcome.refused]
+    if outcome.tasks:
+        done = f"as asked for: {describe(request, outcome.tasks)}"
+        if isinstance(request, FileRequest) and outcome.commit:
+            done += f", in {outcome.commit[:10]}"
+        notes.insert(0, done)
+    if outcome.already:
+        notes.append(outcome.already)
     return notes
+
+
+def file_requests(
+    journal: Journal, branch: str, deferred: Collection[str]
+) -> dict[str, FileRequest]:
+    """The requests for the branch that change files, but those that must wait."""
+    requests = journal.requests.read()
+    if not any(isinstance(request, FileRequest) for request in requests.values()):
+        return {}
+    state = journal.state()
+    return {
+        request_id: request
+        for request_id, request in requests.items()
+        if isinstance(request, FileRequest)
+        and request_id not in deferred
+        and state.landing_branch_of_batch(request.branch) == branch
+    }
+
+
+def apply_file_requests(
+    repo: Repository,
+    journal: Journal,
+    settings: Settings,
+    branch: str,
+    deferred: set[str],
+    note: Callable[[str], object],
+) -> None:
+    """Apply the requests for the branch that change files. Only while nothing runs, and
+    under the lock. Those that cannot be applied now are `deferred`, with a note.
+    """
+    for request_id, request in file_requests(journal, branch, deferred).items():
+        if not _try_to_apply(repo, journal, settings, request_id, request, note):
+            deferred.add(request_id)
 
 
 def apply_left_requests(
     repo: Repository,
     journal: Journal,
-    max_attempts: int,
-    rules: TaskRules,
+    settings: Settings,
     note: Callable[[str], object],
 ) -> None:
     """Apply what is left in the folder, on branches where no run works. Only under the
     lock. What cannot be applied now stays, with a note.
     """
     for request_id, request in journal.requests.read().items():
-        try:
-            decision = apply_request(
-                repo, journal, request_id, request, max_attempts, rules
-            )
-        except UsageProblem as problem:
-            what = describe(request)
-            note(f"{what} on {request.branch} must wait: {problem}")
-            continue
-        journal.requests.remove([request_id])
-        for text in _notes(request, decision):
-            note(text)
+        _try_to_apply(repo, journal, settings, request_id, request, note)
+
+
+def _try_to_apply(
+    repo: Repository,
+    journal: Journal,
+    settings: Settings,
+    request_id: str,
+    request: Request,
+    note: Callable[[str], object],
+) -> bool:
+    """Apply a request of the folder; False, with a note, if it must wait."""
+    try:
+        outcome = apply_request(repo, journal, settings, request_id, request)
+    except UsageProblem as problem:
+        note(f"{describe(request)} on {request.branch} must wait: {problem}")
+        return False
+    journal.requests.remove([request_id])
+    for text in _notes(request, outcome):
+        note(text)
+    return True
 
 
 def apply_request(
     repo: Repository,
     journal: Journal,
+    settings: Settings,
     request_id: str,
     request: Request,
-    max_attempts: int,
-    rules: TaskRules,
-) -> Decision:
+) -> Outcome:
     """Commit what the request changes, on its branch, and what that lacks besides. Only
     under the lock.
 
@@ -135,7 +205,7 @@ def apply_request(
     land first.
     """
     state = journal.state()
-    branch = request.branch
+    rules, branch = settings.task_rules, request.branch
     head = repo.commit(f"refs/heads/{branch}")
     if head is None:
         raise UsageProblem(
@@ -146,14 +216,18 @@ def apply_request(
     counted = counted_snapshot(
         repo, state, branch, head, request.plan, request.progress, rules
     )
-    decision = decide(request, counted.snapshot, max_attempts)
-    changes = ChangeSet(request_id, decision.changes)
-    commit = _commit(repo, counted.snapshot, request, changes, rules)
+    try:
+        outcome = request_outcome(repo, settings, counted.snapshot, request_id, request)
+    except UsageProblem as problem:
+        if not isinstance(request, FileRequest):
+            raise
+        return Outcome(refused=(f"{describe(request)}: {problem}",))
+    commit = outcome.commit or head
     if commit != head:
         _land(repo, journal, work_tree.plan_landing(repo, branch, head, commit))
     if counted.ids:
         journal.record_all([recorded_event(counted.ids)])
-    return decision
+    return outcome
 
 
 def _land(repo: Repository, journal: Journal, landing: Landing) -> None:
@@ -170,24 +244,54 @@ def _land(repo: Repository, journal: Journal, landing: Landing) -> None:
         )
 
 
-def check_commit(
+def request_outcome(
     repo: Repository,
+    settings: Settings,
     snapshot: Snapshot,
+    request_id: str,
     request: Request,
-    max_attempts: int,
-    rules: TaskRules,
-) -> None:
-    """Raises UsageProblem if a commit of what the request changes in the snapshot would
-    not say so.
+) -> Outcome:
+    """What the request changes in the snapshot, as a commit; no branch moves.
+
+    Raises UsageProblem if its commit would not say so, and if files cannot be changed
+    as asked for.
     """
-    changes = decide(request, snapshot, max_attempts).changes
-    _commit(repo, snapshot, request, ChangeSet("", changes), rules)
+    rules = settings.task_rules
+    if isinstance(request, FileRequest):
+        change = _file_change(repo, settings, snapshot, request)
+        reopened = snapshot.progress.reopened | set(change.tasks)
+        _refuse_what_stays_completed(repo, request, change.commit, reopened, rules)
+        return Outcome(change.tasks, (), change.commit, change.paths)
+    decision = decide(request, snapshot, settings.max_attempts)
+    changes = ChangeSet(request_id, decision.changes)
+    commit = _commit(repo, snapshot, request, changes, rules)
+    tasks = tuple(change.task for change in decision.changes)
+    is_new = commit != snapshot.commit
+    return Outcome(
+        tasks,
+        decision.refused,
+        commit if is_new else None,
+        already=decision.done,
+    )
+
+
+def _file_change(
+    repo: Repository, settings: Settings, snapshot: Snapshot, request: FileRequest
+) -> FileChange:
+    return undo.undo(
+        repo,
+        snapshot,
+        request.chosen(snapshot),
+        request.progress,
+        settings.max_attempts,
+        settings.task_rules,
+    )
 
 
 def _commit(
     repo: Repository,
     snapshot: Snapshot,
-    request: Request,
+    request: ProgressRequest,
     changes: ChangeSet,
     rules: TaskRules,
 ) -> str:
@@ -197,16 +301,24 @@ def _commit(
         return snapshot.commit
     subject = requests_subject([changes])
     commit = commit_progress(repo, changed, request.progress, subject=subject)
-    after = read_snapshot(repo, commit, request.plan, request.progress, rules)
-    _refuse_what_stays_completed(after, changed.progress.reopened)
+    reopened = changed.progress.reopened
+    _refuse_what_stays_completed(repo, request, commit, reopened, rules)
     return commit
 
 
-def _refuse_what_stays_completed(after: Snapshot, reopened: Iterable[str]) -> None:
-    """Raises UsageProblem if the plan marks a task in a way that fanin cannot clear.
+def _refuse_what_stays_completed(
+    repo: Repository,
+    request: Request,
+    commit: str,
+    reopened: Iterable[str],
+    rules: TaskRules,
+) -> None:
+    """Raises UsageProblem if the plan in the commit marks a task as completed in a way
+    that fanin cannot clear.
 
     Such as a closed issue, or a file in a folder of completed tasks.
     """
+    after = read_snapshot(repo, commit, request.plan, request.progress, rules)
     tasks = [after.graph.tasks[task_id] for task_id in reopened]
     completed = [task.id for task in tasks if after.progress.has_landed(task)]
     if completed:

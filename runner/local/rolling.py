@@ -264,6 +264,8 @@ class RollingSchedule:
         """
         if self._snapshot.problems:
             raise InvalidInput(self._snapshot.problems)
+        if self._context.must_change_files:
+            return None
         self._take_requests()
         context, snapshot = self._context, self._snapshot
         running_ids = [_task(manifest).id for manifest in self._running.values()]

@@ -264,13 +264,8 @@ class LocalRun:
         After the journal has the end: a command that finds it there waits for the lock,
         and applies its request itself.
         """
-        settings = self._settings
         apply_left_requests(
-            self._repo,
-            self.journal,
-            settings.max_attempts,
-            settings.task_rules,
-            self._observer.note,
+            self._repo, self.journal, self._settings, self._observer.note
         )
 
     def _pooled(
@@ -299,6 +294,11 @@ class LocalRun:
         account = self._account
         while True:
             stop_reason = run_until_pause(snapshot)
+            is_stopping = stop_reason is not None or self.stop.draining.is_set()
+            if not is_stopping and self._context.must_change_files:
+                self._context.apply_file_requests()
+                snapshot = self._context.snapshot()
+                continue
             pause = account.pause
             if stop_reason is not None or pause is None or self.stop.draining.is_set():
                 return stop_reason, False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from runner.core import result_folder
 from runner.core.errors import UsageProblem
 from runner.core.run_view import AttemptState, AttemptView
 from runner.fan_in.importing import PackImporter
+from runner.fan_in.undo import named_paths
 from runner.local.journal import Journal
 from runner.local.kept_work import KeptWork, kept_work
 from runner.local.run_history import run_of
@@ -22,7 +22,6 @@ from runner.repo.repository import Repository
 
 # Nothing that the repository or its configuration names is started.
 _DIFF = ("diff", "--no-ext-diff", "--no-textconv", "--no-color", "--submodule=short")
-_COUNTED = re.compile(r"(?P<path>.+) \+(?:\d+|-) -(?:\d+|-)")
 _WITH_RESULT = {
     AttemptState.FINISHED,
     AttemptState.VERIFYING,
@@ -94,9 +93,9 @@ class TaskChanges:
         if commit is None:
             return None
         # A batch is one commit with the work of several tasks.
-        paths = _paths(record.changed) if record is not None else ()
+        paths = named_paths(record.changed) if record is not None else None
         origin = f"landed in {commit}"
-        return TaskChange(self._repo.git, f"{commit}^", commit, origin, paths)
+        return TaskChange(self._repo.git, f"{commit}^", commit, origin, paths or ())
 
     def _kept(self, task_id: str, last: AttemptView | None) -> TaskChange | None:
         """The newest work of the task that is kept; that of `last` if it has some."""
@@ -120,17 +119,6 @@ class TaskChanges:
     @cached_property
     def _works(self) -> list[KeptWork]:
         return kept_work(self._repo)
-
-
-def _paths(changed: Sequence[str]) -> tuple[str, ...]:
-    """The paths in lines such as `src/a.py +3 -1`; none unless the lines have them all."""
-    paths = []
-    for line in changed:
-        match = _COUNTED.fullmatch(line)
-        if match is None:
-            return ()
-        paths.append(match["path"])
-    return tuple(paths)
 
 
 def _of_result(

@@ -339,6 +339,19 @@ class Progress:
         reopened = replace(self, reopened=self.reopened | {task.id})
         return reopened._updated(task, record, changes)
 
+    def with_undo(self, task: Task, max_attempts: int) -> Progress:
+        """Open a task whose change has been taken out of the branch; attempts stay."""
+        reopened = self.with_redo(task, max_attempts)
+        changes = {
+            "summary": None,
+            "changed": (),
+            "request": None,
+            "error": None,
+            "kept": None,
+            "repeats": 0,
+        }
+        return reopened._updated(task, reopened.record(task), changes)
+
     def with_skip(self, task: Task, *, satisfied: bool) -> Progress:
         """Never run the task; `satisfied`: its dependents run all the same.
 

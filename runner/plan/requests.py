@@ -1,4 +1,4 @@
-"""What a person asks of a plan: to retry tasks or to skip them.
+"""What a person asks of a plan: to retry tasks, to skip them, or to take them out again.
 
 A request is a document, so that it can wait until a run chooses its next tasks. What it
 changes is decided then. A new kind of request is a class here, and a change of
@@ -113,7 +113,65 @@ class SkipRequest(_TaskRequest):
         )
 
 
-Request = RetryRequest | SkipRequest
+class UndoRequest(_TaskRequest):
+    """Take the changes of landed tasks out of the branch again; `with_dependents`: and
+    those of all landed tasks that depend on them.
+    """
+
+    kind: Literal["undo"] = "undo"
+    with_dependents: bool = False
+
+    def refuse(self, snapshot: Snapshot, tasks: Sequence[Task]) -> None:
+        """Raises UsageProblem if one of the tasks cannot be taken out."""
+        for task in tasks:
+            if not snapshot.progress.has_landed(task):
+                raise UsageProblem(
+                    f"{task.id} has not landed", "fanin status  shows what has"
+                )
+            if snapshot.progress.record(task).attempts == 0:
+                raise UsageProblem(
+                    f"{task.id} was marked as completed in the plan, and no attempt "
+                    "of it has landed",
+                    f"clear the mark in {task.path or snapshot.plan.path}",
+                )
+        ids = [task.id for task in tasks]
+        dependents = [] if self.with_dependents else _landed_dependents(snapshot, ids)
+        if dependents:
+            verb = "builds" if len(dependents) == 1 else "build"
+            names = " ".join(ids)
+            raise UsageProblem(
+                f"{', '.join(dependents)} {verb} on {', '.join(ids)} and landed too",
+                f"undo them together:  fanin undo {names} --with-dependents",
+            )
+
+    def chosen(self, snapshot: Snapshot) -> list[Task]:
+        """The tasks to take out, in plan order. Raises UsageProblem as `refuse`."""
+        tasks = snapshot.tasks_named(self.tasks)
+        self.refuse(snapshot, tasks)
+        ids = [task.id for task in tasks]
+        return snapshot.tasks_named([*ids, *_landed_dependents(snapshot, ids)])
+
+
+def _landed_dependents(snapshot: Snapshot, ids: Sequence[str]) -> list[str]:
+    """Other tasks that depend on some of these and have landed, in plan order."""
+    graph, found = snapshot.graph, set(ids)
+    waiting = list(ids)
+    while waiting:
+        for dependent in graph.dependents(waiting.pop()):
+            if dependent not in found:
+                found.add(dependent)
+                waiting.append(dependent)
+    return [
+        task.id
+        for task in snapshot.plan.tasks
+        if task.id in found - set(ids) and snapshot.progress.has_landed(task)
+    ]
+
+
+# Those that change the progress alone, and those that change files of the branch.
+ProgressRequest = RetryRequest | SkipRequest
+FileRequest = UndoRequest
+Request = ProgressRequest | FileRequest
 _REQUEST: TypeAdapter[Request] = TypeAdapter(
     Annotated[Request, Field(discriminator="kind")]
 )
@@ -144,7 +202,7 @@ def check_request(request: Request, snapshot: Snapshot) -> None:
     request.refuse(snapshot, snapshot.tasks_named(request.tasks))
 
 
-def decide(request: Request, snapshot: Snapshot, max_attempts: int) -> Decision:
+def decide(request: ProgressRequest, snapshot: Snapshot, max_attempts: int) -> Decision:
     """What the request changes now. What cannot be changed any more is left."""
     changes: list[Change] = []
     refused: list[str] = []

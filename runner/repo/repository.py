@@ -126,19 +126,24 @@ class Repository(WritableDatabase):
         return commits
 
     def landing_commits(self, head: str, max_commits: int = 1000) -> dict[str, str]:
-        """Task id → short id of the newest commit whose trailers name the task.
+        """Task id → short id of the newest commit whose trailers name the task, unless a
+        later one says that it was taken out.
 
         Looks at the newest `max_commits` commits only, and a shallow clone may have
         fewer. So the answer is for display, not for decisions.
         """
-        form = "--format=%h%x09%(trailers:key=Fanin-Task,valueonly,separator=%x09)"
+        trailers = "%(trailers:key={},valueonly,separator=%x09)"
+        names = ("Fanin-Task", "Fanin-Undo")
+        form = "%x00".join(["%h", *map(trailers.format, names)])
         commits: dict[str, str] = {}
-        log = self.git.text(["log", f"-{max_commits}", form, head])
+        log = self.git.text(["log", f"-{max_commits}", f"--format={form}", head])
         for line in log.splitlines():
-            commit, *task_ids = line.split("\t")
-            for task_id in filter(None, task_ids):
+            commit, landed, undone = line.split("\0")
+            for task_id in filter(None, undone.split("\t")):
+                commits.setdefault(task_id, "")
+            for task_id in filter(None, landed.split("\t")):
                 commits.setdefault(task_id, commit)
-        return commits
+        return {task_id: commit for task_id, commit in commits.items() if commit}
 
     def is_ancestor(self, older: str, newer: str) -> bool:
         """Whether `newer` is `older` or follows it."""

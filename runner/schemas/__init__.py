@@ -22,6 +22,7 @@ from runner.core.reports import (
     CheckReport,
     GraphReport,
     KeptReport,
+    RequestReport,
     StatusReport,
     TaskReport,
     UnreadablePlan,
@@ -41,6 +42,10 @@ OUTPUTS: dict[str, tuple[type[Document], str]] = {
     ),
     "status.schema.json": (StatusReport, "what fanin status --json prints, version 1"),
     "kept.schema.json": (KeptReport, "what fanin kept --json prints, version 1"),
+    "request.schema.json": (
+        RequestReport,
+        "what fanin retry, skip and undo print with --json, version 1",
+    ),
     "show.schema.json": (TaskReport, "what fanin show --json prints, version 1"),
     "simulate.schema.json": (Forecast, "what fanin simulate --json prints, version 1"),
 }

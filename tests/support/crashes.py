@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.core.task import PlanSettings
+from runner.fan_in import landing_record
 from runner.local.journal import Journal, State, WaitingWork
 from runner.local.run import LocalRun
 from runner.plan.requests import SkipRequest
@@ -395,7 +396,12 @@ def left_behind(place: Place) -> list[str]:
         if _is_stray(path)
     ]
     pins = ["for-each-ref", "--format=%(refname)", "refs/fanin"]
-    found += place.project.git(*pins).splitlines()
+    # What a landing has changed stays for `fanin undo`.
+    found += [
+        ref
+        for ref in place.project.git(*pins).splitlines()
+        if not ref.startswith(f"{landing_record.ROOT}/")
+    ]
     journal = Journal(git_dir)
     found += [f"the request {name}" for name in journal.requests.read()]
     found += [f"the journal says {part}" for part in _unended(journal.state())]

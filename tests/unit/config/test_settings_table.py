@@ -24,8 +24,9 @@ OWN_OPTIONS = {
     "status": {"--json", "--all", "--watch"},
     "report": {"-o", "--run"},
     "graph": {"--format"},
-    "retry": {"--failed", "--redo"},
-    "skip": {"--satisfied"},
+    "retry": {"--failed", "--redo", "--dry-run", "--json"},
+    "skip": {"--satisfied", "--dry-run", "--json"},
+    "undo": {"--with-dependents", "--dry-run", "--json"},
     "next": {
         *{"--manifest", "--state", "--retry", "--dry-run", "--runs-on"},
         "--rounds-per-run",

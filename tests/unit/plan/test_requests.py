@@ -10,9 +10,11 @@ from runner.plan.changes import ChangeSet, apply_changes, requests_subject
 from runner.plan.graph import TaskGraph
 from runner.plan.progress import Progress, Record
 from runner.plan.requests import (
+    ProgressRequest,
     Request,
     RetryRequest,
     SkipRequest,
+    UndoRequest,
     check_request,
     decide,
     describe,
@@ -41,6 +43,16 @@ def skip(*ids: str) -> SkipRequest:
     return SkipRequest(branch="main", plan=plan, progress="p", tasks=ids)
 
 
+def undo(*ids: str, with_dependents: bool = False) -> UndoRequest:
+    return UndoRequest(
+        branch="main",
+        plan=PlanSettings(path="tasks.yml"),
+        progress="p",
+        tasks=ids,
+        with_dependents=with_dependents,
+    )
+
+
 def snapshot(**records: Record) -> Snapshot:
     plan = Plan(path="tasks.yml", source="native", tasks=(task("A"), task("B")))
     graph = TaskGraph(plan.tasks, plan.path)
@@ -51,7 +63,7 @@ def standing(of: Snapshot, task_id: str) -> Standing:
     return of.progress.standings(of.plan, 3)[task_id]
 
 
-@pytest.mark.parametrize("request_", [retry("A", "B", redo=True), skip("B")])
+@pytest.mark.parametrize("request_", [retry("A", "B", redo=True), skip("B"), undo("A")])
 def test_a_request_is_read_as_it_was_written(request_: Request) -> None:
     assert parse_request(request_.model_dump_json().encode()) == request_
 
@@ -104,7 +116,7 @@ def test_failed_tasks_are_those_that_failed_when_the_request_is_applied() -> Non
 def test_the_last_of_two_requests_counts() -> None:
     before = snapshot(A=FAILED)
     sets: list[ChangeSet] = []
-    requests: list[Request] = [skip("A"), retry("A")]
+    requests: list[ProgressRequest] = [skip("A"), retry("A")]
     for number, request_ in enumerate(requests):
         now = apply_changes(before, sets).snapshot
         sets.append(ChangeSet(str(number), decide(request_, now, 3).changes))
@@ -128,3 +140,51 @@ def test_what_is_asked_for_twice_is_already_done() -> None:
     assert decide(retry("A"), skipped.snapshot, 3).done == ""
     satisfied = skip("A").model_copy(update={"satisfied": True})
     assert len(decide(satisfied, skipped.snapshot, 3).changes) == 1
+
+
+def test_only_what_an_attempt_has_landed_is_undone() -> None:
+    by_hand = Record(status=Status.COMPLETED)
+    skipped = Record(status=Status.COMPLETED, skipped=True)
+    for record in (FAILED, by_hand, skipped, Record()):
+        with pytest.raises(UsageProblem, match=r"^A "):
+            check_request(undo("A"), snapshot(A=record))
+    assert [task.id for task in undo("A").chosen(snapshot(A=DONE))] == ["A"]
+
+
+def test_dependents_at_any_distance_go_with_a_task_if_they_have_landed() -> None:
+    plan = Plan(
+        path="tasks.yml",
+        source="native",
+        tasks=(
+            task("A"),
+            task("B", depends_on=("A",)),
+            task("C", depends_on=("B",)),
+            task("D", depends_on=("A",)),
+        ),
+    )
+    graph = TaskGraph(plan.tasks, plan.path)
+    # B was skipped in between: nothing of it has landed.
+    records = {
+        "A": DONE,
+        "B": Record(status=Status.COMPLETED, skipped=True),
+        "C": DONE,
+        "D": FAILED,
+    }
+    before = Snapshot("c0", plan, graph, Progress("tasks.yml", records))
+    with pytest.raises(UsageProblem, match="C builds on A"):
+        undo("A").chosen(before)
+    chosen = undo("A", with_dependents=True).chosen(before)
+    assert [each.id for each in chosen] == ["A", "C"]
+
+
+def test_an_undone_task_is_pending_and_its_attempts_stay() -> None:
+    done = Record(
+        status=Status.COMPLETED,
+        attempts=3,
+        changed=("a +1 -0",),
+        summary="done",
+        request="r",
+    )
+    before = snapshot(A=done)
+    after = before.progress.with_undo(before.graph.tasks["A"], 3)
+    assert after.records["A"] == Record(attempts=3, allowed=4)

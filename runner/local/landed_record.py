@@ -1,0 +1,95 @@
+"""Records, before a batch lands, what each of its tasks has changed, if its commits and
+the progress in them do not say it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from runner.core import result_folder
+from runner.core.manifest import Manifest
+from runner.core.result_folder import Reading
+from runner.fan_in import landing_record
+from runner.fan_in.batch_merge import FanIn
+from runner.fan_in.importing import PackImporter
+from runner.fan_in.undo import Landed, Step, steps_by_path
+from runner.plan.progress import Progress
+from runner.policy import globs
+from runner.repo.quarantine import Quarantine
+from runner.repo.repository import Repository
+
+MergedBatch = tuple[Manifest, Path, FanIn]  # with the folder of its results
+
+
+def record_landing(
+    repo: Repository,
+    batches: Sequence[MergedBatch],
+    progress: Progress,
+    head: str,
+    commits: Sequence[str],
+) -> list[str]:
+    """Record what the tasks of these batches have changed, by commits on `head`, if
+    `progress`, which lands with them, does not say it. The refs of the record.
+    """
+    landed = [task for _, _, fan_in in batches for task in fan_in.landed]
+    if len(landed) < 2:
+        return []
+    manifest = batches[0][0]
+    before, after = repo.tree(head), repo.tree(commits[-1])
+    own_files = (*manifest.never, globs.literal(manifest.progress))
+    changes = [
+        change
+        for change in repo.changes(before, after)
+        if not globs.matches(own_files, change.path)
+    ]
+    changed = {task: progress.records[task].changed for task in landed}
+    with repo.quarantine() as quarantine:
+        if steps_by_path(before, after, changes, changed, quarantine) is not None:
+            return []
+        steps: list[Step] = []
+        for batch in batches:
+            steps += _steps(repo, quarantine, *batch)
+        if len(steps) < len(landed):  # a result folder is gone
+            return []
+        record = landing_record.write(quarantine, Landed(before, after, tuple(steps)))
+        quarantine.adopt([record], [])
+    refs = [landing_record.name(commit) for commit in commits]
+    refs = [ref for ref in refs if repo.set_ref(ref, record)]
+    repo.sync_refs(refs)
+    return refs
+
+
+def _steps(
+    repo: Repository,
+    quarantine: Quarantine,
+    manifest: Manifest,
+    results: Path,
+    fan_in: FanIn,
+) -> Iterable[Step]:
+    """The own changes of the batch's tasks, in the order in which they were merged."""
+    base = repo.tree(manifest.base)
+    importer = PackImporter(quarantine, base, manifest.limits.size)
+    readings = {
+        entry.task.id: result_folder.read(results, manifest, entry)
+        for entry in manifest.entries
+    }
+    for task in fan_in.landed:
+        tree = _tree(importer, readings[task], base)
+        if tree is None:
+            continue
+        left_out = dict.fromkeys(fan_in.left_out.get(task, ()))
+        if left_out:
+            blobs = {path: quarantine.objects().find(base, path) for path in left_out}
+            tree = quarantine.write_tree(tree, blobs)
+        yield Step(task, base, tree)
+
+
+def _tree(importer: PackImporter, reading: Reading, base: str) -> str | None:
+    if reading.result is None:
+        return None
+    if reading.result.tree is None:
+        return base
+    if importer.import_one(reading) is not None:
+        return None
+    return reading.result.tree

@@ -1,0 +1,30 @@
+"""The command line in this process: a test need not wait for Python to start."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from pathlib import Path
+from typing import NamedTuple
+
+from runner.cli import fanin
+from runner.core.errors import FaninError
+
+
+class Said(NamedTuple):
+    """What a command has printed, with its exit code and its error."""
+
+    code: int
+    out: str
+    err: str
+
+
+def say(root: Path, *argv: str) -> Said:
+    """`fanin` with these arguments in the repository at `root`."""
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        try:
+            code = fanin.main(["-C", str(root), *argv], standalone_mode=False)
+        except FaninError as error:
+            return Said(error.exit_code, out.getvalue(), str(error))
+    return Said(code or 0, out.getvalue(), "")
