@@ -1,4 +1,4 @@
-"""The commands that change the progress of tasks: `retry`, `skip` and `undo`.
+"""The commands that change the progress of tasks: `retry`, `skip`, `undo` and `accept`.
 
 While a run goes on, they leave a request, which it applies when it next chooses tasks.
 """
@@ -125,6 +125,65 @@ def undo(
     return _submit(repo_path, flags, UndoRequest, asked, Answer(dry_run, as_json))
 
 
+@click.command()
+@click.argument("task_id", metavar="ID", shell_complete=completion.task_ids)
+@click.option(
+    "--allow",
+    multiple=True,
+    metavar="PATH",
+    help="Let it change this protected path; may be repeated.",
+)
+@click.option(
+    "--from",
+    "revision",
+    metavar="REVISION",
+    help="The work, such as a branch on which you resolved a conflict.",
+)
+@click.option(
+    "--unverified", is_flag=True, help="Land it although verify is red, or unknown."
+)
+@_answer_options
+@settings_options("accept")
+@click.pass_obj
+def accept(
+    repo_path: str,
+    /,
+    task_id: str,
+    allow: tuple[str, ...],
+    revision: str | None,
+    unverified: bool,
+    dry_run: bool,
+    as_json: bool,
+    **flags: FlagValue | None,
+) -> int:
+    """Let the kept work of a task land, and complete it.
+
+    Work that was refused for the task's files, for its size or for a protected path
+    (--allow), that was held, or in which you resolved a conflict (--from). It is merged
+    like any result, and verify must be green.
+    """
+    from runner.local.accept import find_work
+    from runner.plan.requests import AcceptRequest
+
+    repo, settings = open_project(repo_path, flags)
+    branch, snapshot = current_snapshot(repo, settings)
+    [task] = snapshot.tasks_named([task_id])
+    work = find_work(repo, settings, snapshot, branch, task, revision)
+    request = AcceptRequest(
+        branch=branch,
+        plan=settings.plan,
+        progress=settings.progress,
+        tasks=(task_id,),
+        commit=work.commit,
+        base=work.base,
+        attempt=work.attempt,
+        held=work.held,
+        allow=allow,
+        unverified=unverified,
+    )
+    return submit(repo, settings, snapshot, request, Answer(dry_run, as_json))
+
+
 def _submit(
     repo_path: str,
     flags: Mapping[str, FlagValue | None],
@@ -140,4 +199,4 @@ def _submit(
     return submit(repo, settings, snapshot, request, answer)
 
 
-COMMANDS = (retry, skip, undo)
+COMMANDS = (retry, skip, undo, accept)

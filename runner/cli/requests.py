@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import click
@@ -12,7 +13,7 @@ from runner.core.errors import EXIT_DONE, UsageProblem
 if TYPE_CHECKING:
     from runner.config.settings import Settings
     from runner.local.journal import Journal
-    from runner.local.requests import Outcome
+    from runner.local.request_outcome import Outcome, RequestContext
     from runner.plan.requests import Request
     from runner.plan.snapshot import Snapshot
     from runner.repo.repository import Repository
@@ -57,22 +58,24 @@ def submit(
     applied, the run says so.
     """
     from runner.local.journal import Journal, RepositoryInUse
-    from runner.local.requests import apply_request, request_outcome
+    from runner.local.request_outcome import RequestContext, request_outcome
+    from runner.local.requests import apply_request
     from runner.plan.requests import check_request
 
     check_request(request, snapshot)
-    planned = request_outcome(repo, settings, snapshot, "", request)
+    context = RequestContext(repo, settings, os.environ)
+    planned = request_outcome(context, snapshot, "", request, verified=False)
     if answer.dry_run:
         _print_planned(request, planned, answer)
         return EXIT_DONE
     journal = Journal(repo.git_dir)
     try:
         with journal.locked():
-            _apply_left(repo, settings, journal, answer)
-            done = apply_request(repo, journal, settings, "", request)
+            _apply_left(context, journal, answer)
+            done = apply_request(context, journal, "", request)
     except RepositoryInUse:
         journal.requests.add(request)
-        is_applied = _wait_to_apply(repo, settings, journal, answer)
+        is_applied = _wait_to_apply(context, journal, answer)
         _print_recorded(request, planned, journal, answer, is_applied=is_applied)
         return EXIT_DONE
     if done.refused and not done.tasks:
@@ -156,9 +159,7 @@ def _print_recorded(
     click.echo(f"recorded: {describe(request)}; {outcome}")
 
 
-def _wait_to_apply(
-    repo: Repository, settings: Settings, journal: Journal, answer: Answer
-) -> bool:
+def _wait_to_apply(context: RequestContext, journal: Journal, answer: Answer) -> bool:
     """Apply what is in the folder if no run is in progress; whether it was applied.
 
     A run that has not said that it ends looks for requests once more after that.
@@ -169,15 +170,13 @@ def _wait_to_apply(
         return False
     try:
         with journal.locked(_WAIT_SECONDS):
-            _apply_left(repo, settings, journal, answer)
+            _apply_left(context, journal, answer)
     except RepositoryInUse:
         return False
     return True
 
 
-def _apply_left(
-    repo: Repository, settings: Settings, journal: Journal, answer: Answer
-) -> None:
+def _apply_left(context: RequestContext, journal: Journal, answer: Answer) -> None:
     """Undo a landing that was killed, and apply requests that no run has taken."""
     from runner.core.documents import clean
     from runner.local.requests import apply_left_requests
@@ -186,5 +185,5 @@ def _apply_left(
     def note(text: str) -> None:
         answer.say(f"note: {clean(text)}")
 
-    undo_interrupted_landings(repo, journal, note)
-    apply_left_requests(repo, journal, settings, note)
+    undo_interrupted_landings(context.repo, journal, note)
+    apply_left_requests(context, journal, note)

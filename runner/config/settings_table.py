@@ -19,7 +19,7 @@ _SIMULATING = (*_DECIDING, "simulate")
 # Commands that show what the tasks have done.
 _SHOWING = ("status", "show", "log", "diff", "report", "prune")
 # Commands that change what tasks have done.
-_CHANGING = ("retry", "skip", "undo")
+_CHANGING = ("retry", "skip", "undo", "accept")
 _READING_THE_PLAN = (*_SIMULATING, *_SHOWING, *_CHANGING, "graph", "task")
 _CHOOSING_AN_AGENT = (*_DECIDING, "task")
 # Commands that show or change how many attempts a task has left.
@@ -316,7 +316,7 @@ SETTINGS = (
         "verify",
         "text",
         "Shell command that must succeed on the merged tree before it lands",
-        _SIMULATING,
+        (*_SIMULATING, "accept"),
         meaning="shell command that must succeed on the merged tree before it lands. If "
         "it fails, the batch is bisected and the tasks at fault are sent back",
         metavar="COMMAND",

@@ -16,7 +16,7 @@ Phase = Literal["preparing", "working", "verifying", "merging"]
 
 
 class RequestReport(Document):
-    """The output of `fanin undo --json`, and of `retry` and `skip`.
+    """The output of `fanin retry`, `skip`, `undo` and `accept` with `--json`.
 
     `outcome` is `done`; `recorded`, if the run in progress applies it later; `nothing`, if
     nothing was to be done; or `dry_run`: what would be done now. `tasks` are ids, `paths`

@@ -55,9 +55,7 @@ from runner.repo.repository import Repository
 
 _MAX_NAMED = 5  # tasks in one message
 
-# The changed paths of a task go into the progress file and from there into prompts.
-_MAX_CHANGED_PATHS = 20
-_MAX_PATH_LENGTH = 200
+_MAX_MOVED = 20  # files of moved folders that a warning names
 _MAX_WARNING_LENGTH = 1_000
 _MAX_LEFT_OUT = 3  # files that a warning names
 
@@ -263,7 +261,7 @@ class BatchMerge:
 
     def _apply_policy(self, reading: Reading, result: Result) -> Candidate | Failure:
         entry = reading.entry
-        judged = self._review.judge(entry.task, result, self.warnings)
+        judged = self._review.judge(entry.task, result.tree, self.warnings)
         refusal = judged.refusal
         if refusal is None:
             refusal = self._find_secret(judged.changes)
@@ -433,7 +431,7 @@ class BatchMerge:
         sentences = left_behind(changes, lambda: self.quarantine.paths(self.base_tree))
         self.tree_warnings = [
             clean(sentence).replace("\n", " ")[:_MAX_WARNING_LENGTH]
-            for sentence in sentences[:_MAX_CHANGED_PATHS]
+            for sentence in sentences[:_MAX_MOVED]
         ]
         more = len(sentences) - len(self.tree_warnings)
         if more:
@@ -592,7 +590,9 @@ class BatchMerge:
             groups.append([])
         return groups
 
-    def _changed_paths(self, merged: Sequence[MergeOutcome]) -> dict[str, list[str]]:
+    def _changed_paths(
+        self, merged: Sequence[MergeOutcome]
+    ) -> dict[str, Sequence[str]]:
         """For each merged task the paths it changed, with the lines added and removed,
         shortened for prompts.
         """
@@ -606,9 +606,11 @@ class BatchMerge:
             return {task_id: [] for task_id in trees}
         stats = self.quarantine.diffstats(self.base_tree, distinct)
         lines_of = dict(zip(distinct, stats, strict=True))
-        changed = {}
+        changed: dict[str, Sequence[str]] = {}
         for task_id, tree in trees.items():
-            changed[task_id] = _shortened(lines_of[tree]) if tree is not None else []
+            changed[task_id] = (
+                progress.shortened(lines_of[tree]) if tree is not None else ()
+            )
         return changed
 
     def _with_failures(
@@ -735,17 +737,6 @@ def _is_outside(task: Task, paths: Sequence[str]) -> bool:
     if task.files is None:
         return False
     return not all(globs.matches(task.files, path) for path in paths)
-
-
-def _shortened(lines: Sequence[str]) -> list[str]:
-    """The first lines, one line of text each, and how many more there are."""
-    shown = []
-    for line in lines[:_MAX_CHANGED_PATHS]:
-        text = clean(line).replace("\n", " ")
-        shown.append(text[:_MAX_PATH_LENGTH])
-    if len(lines) > len(shown):
-        shown.append(f"… and {len(lines) - len(shown)} more")
-    return shown
 
 
 def _summary_of(result: Result | None) -> str | None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 
 from runner.core.manifest import Manifest
-from runner.core.result import Failure, Result
+from runner.core.result import Failure
 from runner.core.task import Task
 from runner.policy import git_files, paths, rules
 from runner.policy.change import REGULAR, Change, Refusal
@@ -91,12 +91,12 @@ class ChangeReview:
             self._attribute_trees.append(judged.tree)
 
     def judge(
-        self, task: Task, result: Result, warned: list[str] | None = None
+        self, task: Task, tree: str | None, warned: list[str] | None = None
     ) -> Judged:
-        """What of the result may land. With `warned`, it is to land now: its new names
+        """What of the result's tree may land; None is the base's. With `warned`, it is to land now: its new names
         must not clash with others, and warnings are added.
         """
-        tree = result.tree or self.base_tree
+        tree = tree or self.base_tree
         changes = self.changes_to(tree)
         faults = self._git_file_faults(tree, changes)
         left_out = rules.left_out(

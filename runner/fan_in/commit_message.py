@@ -60,6 +60,18 @@ def hold_message(manifest: Manifest, held_branch: str) -> str:
     return f"{subject}\n\n{one_line(f'Fanin-Run: {manifest.run}')}\n"
 
 
+def accept_message(task: Task, work: str, *, unverified: bool) -> str:
+    """The message of the commit that lands work which a person has accepted; `work` is
+    the commit that has it.
+    """
+    subject = _shorten(f"{task.id}: {task.title}", SUBJECT_LENGTH)
+    body = "Accepted by a person."
+    if unverified:
+        body += " Not verified."
+    trailers = [f"Fanin-Accepted: {work}", f"Fanin-Task: {_shorten(task.id)}"]
+    return f"{subject}\n\n{body}\n\n" + "\n".join(map(one_line, trailers)) + "\n"
+
+
 def undo_message(tasks: Sequence[Task]) -> str:
     """The message of the commit that takes landed tasks out again."""
     subject = _shorten(f"Undo {', '.join(task.id for task in tasks)}", SUBJECT_LENGTH)

@@ -37,9 +37,13 @@ def folder_of(manifest: Manifest, task_id: str, branch: str | None = None) -> st
 
     `branch` is the one that they were for, None for the batch's own.
     """
+    return folder(branch or manifest.branch, manifest.plan.path, task_id)
+
+
+def folder(branch: str, plan_path: str, task_id: str) -> str:
+    """The same for the plan at a path."""
     readable = _OTHER.sub("-", task_id).strip("-")[:_MAX_ID] or "task"
-    branch = branch or manifest.branch
-    digest = digest_of([branch, manifest.plan.path, task_id])[:_DIGEST]
+    digest = digest_of([branch, plan_path, task_id])[:_DIGEST]
     return f"{ROOT}/{readable}-{digest}"
 
 

@@ -99,7 +99,7 @@ class UnlandedResults:
         failure that says why. `tree` is what the policy accepted, None if unknown.
         """
         if tree is None:
-            judged = self._review.judge(entry.task, result)
+            judged = self._review.judge(entry.task, result.tree)
             if judged.refusal is not None:
                 return kept, _from_base(failure, judged.refusal.message)
             tree = judged.tree

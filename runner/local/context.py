@@ -19,6 +19,7 @@ from runner.fan_in.inputs import BatchResults
 from runner.local.journal import Journal
 from runner.local.landing import BranchLander
 from runner.local.observer import MaskingObserver
+from runner.local.request_outcome import RequestContext
 from runner.local.requests import (
     TakenRequests,
     apply_file_requests,
@@ -100,10 +101,10 @@ class RunContext:
 
     def apply_file_requests(self) -> None:
         """Apply the requests that change files. Only while nothing runs."""
+        environ = self.attempt_context.environ
         apply_file_requests(
-            self.repo,
+            RequestContext(self.repo, self.settings, environ),
             self.journal,
-            self.settings,
             self.lander.branch,
             self.deferred,
             self.observer.note,

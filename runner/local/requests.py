@@ -8,32 +8,27 @@ attempts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass
 
-from runner.config.settings import Settings
 from runner.core.errors import UsageProblem
-from runner.core.task import TaskRules
-from runner.local import undo
 from runner.local.journal import Journal, State
 from runner.local.preparation import refuse_unfinished
-from runner.local.undo import FileChange
+from runner.local.request_outcome import Outcome, RequestContext, request_outcome
 from runner.local.unlanded_work import has_unlanded_work
 from runner.local.unrecorded import (
-    commit_progress,
     counted_snapshot,
     recorded_event,
     requested_event,
 )
-from runner.plan.changes import ChangeSet, apply_changes, requests_subject
+from runner.plan.changes import ChangeSet, apply_changes
 from runner.plan.requests import (
     FileRequest,
-    ProgressRequest,
     Request,
     decide,
     describe,
 )
-from runner.plan.snapshot import Snapshot, read_snapshot
+from runner.plan.snapshot import Snapshot
 from runner.repo import work_tree
 from runner.repo.repository import Repository
 from runner.repo.work_tree import Landing
@@ -46,21 +41,6 @@ class TakenRequests:
     snapshot: Snapshot
     changes: tuple[ChangeSet, ...] = ()
     notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a request has changed: tasks, and paths beside the progress and the plan's
-    marks, by a `commit`, None if it is the branch's head already.
-
-    `refused` says why it left other tasks as they are, `already` which needed no change.
-    """
-
-    tasks: tuple[str, ...] = ()
-    refused: tuple[str, ...] = ()
-    commit: str | None = None
-    paths: tuple[str, ...] = ()
-    already: str = ""
 
 
 def take_requests(
@@ -143,9 +123,8 @@ def file_requests(
 
 
 def apply_file_requests(
-    repo: Repository,
+    context: RequestContext,
     journal: Journal,
-    settings: Settings,
     branch: str,
     deferred: set[str],
     note: Callable[[str], object],
@@ -154,34 +133,32 @@ def apply_file_requests(
     under the lock. Those that cannot be applied now are `deferred`, with a note.
     """
     for request_id, request in file_requests(journal, branch, deferred).items():
-        if not _try_to_apply(repo, journal, settings, request_id, request, note):
+        if not _try_to_apply(context, journal, request_id, request, note):
             deferred.add(request_id)
 
 
 def apply_left_requests(
-    repo: Repository,
+    context: RequestContext,
     journal: Journal,
-    settings: Settings,
     note: Callable[[str], object],
 ) -> None:
     """Apply what is left in the folder, on branches where no run works. Only under the
     lock. What cannot be applied now stays, with a note.
     """
     for request_id, request in journal.requests.read().items():
-        _try_to_apply(repo, journal, settings, request_id, request, note)
+        _try_to_apply(context, journal, request_id, request, note)
 
 
 def _try_to_apply(
-    repo: Repository,
+    context: RequestContext,
     journal: Journal,
-    settings: Settings,
     request_id: str,
     request: Request,
     note: Callable[[str], object],
 ) -> bool:
     """Apply a request of the folder; False, with a note, if it must wait."""
     try:
-        outcome = apply_request(repo, journal, settings, request_id, request)
+        outcome = apply_request(context, journal, request_id, request)
     except UsageProblem as problem:
         note(f"{describe(request)} on {request.branch} must wait: {problem}")
         return False
@@ -192,9 +169,8 @@ def _try_to_apply(
 
 
 def apply_request(
-    repo: Repository,
+    context: RequestContext,
     journal: Journal,
-    settings: Settings,
     request_id: str,
     request: Request,
 ) -> Outcome:
@@ -204,8 +180,8 @@ def apply_request(
     Raises UsageProblem if the branch is gone, cannot be updated, or has other work to
     land first.
     """
-    state = journal.state()
-    rules, branch = settings.task_rules, request.branch
+    repo, state, branch = context.repo, journal.state(), request.branch
+    rules = context.settings.task_rules
     head = repo.commit(f"refs/heads/{branch}")
     if head is None:
         raise UsageProblem(
@@ -217,7 +193,7 @@ def apply_request(
         repo, state, branch, head, request.plan, request.progress, rules
     )
     try:
-        outcome = request_outcome(repo, settings, counted.snapshot, request_id, request)
+        outcome = request_outcome(context, counted.snapshot, request_id, request)
     except UsageProblem as problem:
         if not isinstance(request, FileRequest):
             raise
@@ -227,6 +203,8 @@ def apply_request(
         _land(repo, journal, work_tree.plan_landing(repo, branch, head, commit))
     if counted.ids:
         journal.record_all([recorded_event(counted.ids)])
+    if outcome.landed_refs:
+        repo.delete_refs(outcome.landed_refs)
     return outcome
 
 
@@ -241,90 +219,6 @@ def _land(repo: Repository, journal: Journal, landing: Landing) -> None:
         raise UsageProblem(
             f"{landing.branch} could not be updated: {update.text or 'it has moved'}",
             "fix that and try again",
-        )
-
-
-def request_outcome(
-    repo: Repository,
-    settings: Settings,
-    snapshot: Snapshot,
-    request_id: str,
-    request: Request,
-) -> Outcome:
-    """What the request changes in the snapshot, as a commit; no branch moves.
-
-    Raises UsageProblem if its commit would not say so, and if files cannot be changed
-    as asked for.
-    """
-    rules = settings.task_rules
-    if isinstance(request, FileRequest):
-        change = _file_change(repo, settings, snapshot, request)
-        reopened = snapshot.progress.reopened | set(change.tasks)
-        _refuse_what_stays_completed(repo, request, change.commit, reopened, rules)
-        return Outcome(change.tasks, (), change.commit, change.paths)
-    decision = decide(request, snapshot, settings.max_attempts)
-    changes = ChangeSet(request_id, decision.changes)
-    commit = _commit(repo, snapshot, request, changes, rules)
-    tasks = tuple(change.task for change in decision.changes)
-    is_new = commit != snapshot.commit
-    return Outcome(
-        tasks,
-        decision.refused,
-        commit if is_new else None,
-        already=decision.done,
-    )
-
-
-def _file_change(
-    repo: Repository, settings: Settings, snapshot: Snapshot, request: FileRequest
-) -> FileChange:
-    return undo.undo(
-        repo,
-        snapshot,
-        request.chosen(snapshot),
-        request.progress,
-        settings.max_attempts,
-        settings.task_rules,
-    )
-
-
-def _commit(
-    repo: Repository,
-    snapshot: Snapshot,
-    request: ProgressRequest,
-    changes: ChangeSet,
-    rules: TaskRules,
-) -> str:
-    """The commit of the changes; no branch moves. The snapshot's if nothing changes."""
-    changed = apply_changes(snapshot, [changes]).snapshot
-    if changed.recorded is None:
-        return snapshot.commit
-    subject = requests_subject([changes])
-    commit = commit_progress(repo, changed, request.progress, subject=subject)
-    reopened = changed.progress.reopened
-    _refuse_what_stays_completed(repo, request, commit, reopened, rules)
-    return commit
-
-
-def _refuse_what_stays_completed(
-    repo: Repository,
-    request: Request,
-    commit: str,
-    reopened: Iterable[str],
-    rules: TaskRules,
-) -> None:
-    """Raises UsageProblem if the plan in the commit marks a task as completed in a way
-    that fanin cannot clear.
-
-    Such as a closed issue, or a file in a folder of completed tasks.
-    """
-    after = read_snapshot(repo, commit, request.plan, request.progress, rules)
-    tasks = [after.graph.tasks[task_id] for task_id in reopened]
-    completed = [task.id for task in tasks if after.progress.has_landed(task)]
-    if completed:
-        raise UsageProblem(
-            f"the plan marks {', '.join(completed)} as completed",
-            f"reopen it there, in {after.plan.path}, then try again",
         )
 
 

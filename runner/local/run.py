@@ -47,6 +47,7 @@ from runner.local.preparation import (
     uncommitted_notes,
 )
 from runner.local.recovery import recover
+from runner.local.request_outcome import RequestContext
 from runner.local.requests import apply_left_requests
 from runner.local.rolling import RollingRun
 from runner.local.stopping import StopRequests, stops_on_signals
@@ -265,7 +266,9 @@ class LocalRun:
         and applies its request itself.
         """
         apply_left_requests(
-            self._repo, self.journal, self._settings, self._observer.note
+            RequestContext(self._repo, self._settings, self._environ),
+            self.journal,
+            self._observer.note,
         )
 
     def _pooled(

@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError
 
 from runner.core import plan_paths
-from runner.core.documents import Document
+from runner.core.documents import Document, clean
 from runner.core.errors import InvalidInput, Problem
 from runner.core.plurals import pluralize
 from runner.core.result import (
@@ -36,6 +36,9 @@ from runner.core.task import Owner, Plan, Standing, Status, Task
 KEPT_TAIL = 2_000
 _DEFAULT_SECONDS = 60.0
 _MAX_CONFLICT_PATHS = 50
+# The changed paths of a task go into the progress file and from there into prompts.
+_MAX_CHANGED_PATHS = 20
+_MAX_PATH_LENGTH = 200
 _OFTEN = 2  # conflicts
 # Attempts from earlier work that may fail in the same way, before one starts anew: the
 # work may be what makes them fail.
@@ -352,6 +355,27 @@ class Progress:
         }
         return reopened._updated(task, reopened.record(task), changes)
 
+    def with_accepted(
+        self, task: Task, attempt: int, changed: Sequence[str], finished: str
+    ) -> Progress:
+        """Complete the task by work of an attempt that a person has let land."""
+        record = self._own_record(task)
+        changes = {
+            "status": Status.COMPLETED,
+            # the work of an attempt that did not count is one all the same
+            "attempts": max(record.attempts, attempt),
+            "final": False,
+            "skipped": False if record.skipped else None,
+            "held": None,
+            "error": None,
+            "finished": finished,
+            "changed": shortened(changed),
+            "request": task.request_digest,
+            "kept": None,
+            "repeats": 0,
+        }
+        return self._updated(task, record, changes)
+
     def with_skip(self, task: Task, *, satisfied: bool) -> Progress:
         """Never run the task; `satisfied`: its dependents run all the same.
 
@@ -508,6 +532,19 @@ def stale_reason(
     if task.digest != digest:
         return "the task's text has changed since"
     return None
+
+
+def shortened(lines: Sequence[str]) -> tuple[str, ...]:
+    """The first lines about changed paths, one line of text each, and how many more there
+    are.
+    """
+    shown = []
+    for line in lines[:_MAX_CHANGED_PATHS]:
+        text = clean(line).replace("\n", " ")
+        shown.append(text[:_MAX_PATH_LENGTH])
+    if len(lines) > len(shown):
+        shown.append(f"… and {len(lines) - len(shown)} more")
+    return tuple(shown)
 
 
 def from_source(plan: Plan, path: str) -> Progress:

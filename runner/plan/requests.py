@@ -1,4 +1,5 @@
-"""What a person asks of a plan: to retry tasks, to skip them, or to take them out again.
+"""What a person asks of a plan: to retry tasks, to skip them, to take them out again, or
+to let kept work of one land.
 
 A request is a document, so that it can wait until a run chooses its next tasks. What it
 changes is decided then. A new kind of request is a class here, and a change of
@@ -15,7 +16,8 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from runner.core.documents import Document
 from runner.core.errors import UsageProblem
-from runner.core.task import PlanSettings, Standing, Task
+from runner.core.result import ObjectId
+from runner.core.task import PlanSettings, Standing, Status, Task
 from runner.plan.changes import Change, GrantedAttempt, SkippedTask
 from runner.plan.snapshot import Snapshot, refuse_landed
 from runner.plan.view import views
@@ -152,6 +154,50 @@ class UndoRequest(_TaskRequest):
         return snapshot.tasks_named([*ids, *_landed_dependents(snapshot, ids)])
 
 
+class AcceptRequest(_TaskRequest):
+    """Let the work of one task land: `commit`, as a change of the commit `base`.
+
+    `attempt` is the one that made it. `allow` are globs of protected paths that it may
+    change. `held`: the commit has fanin's own files too. `unverified`: verify need not be
+    green.
+    """
+
+    kind: Literal["accept"] = "accept"
+    commit: ObjectId
+    base: ObjectId
+    attempt: Annotated[int, Field(ge=0)]
+    held: bool = False
+    allow: tuple[str, ...] = ()
+    unverified: bool = False
+
+    def refuse(self, snapshot: Snapshot, tasks: Sequence[Task]) -> None:
+        """Raises UsageProblem if a task is completed, or waits for others."""
+        graph, progress = snapshot.graph, snapshot.progress
+        for task in tasks:
+            if progress.record(task).status is Status.COMPLETED:
+                raise UsageProblem(
+                    f"{task.id} is completed", f"fanin undo {task.id}  takes it out"
+                )
+            waits_for = [
+                each
+                for each in graph.dependencies(task.id)
+                if progress.record(graph.tasks[each]).status is not Status.COMPLETED
+            ]
+            if waits_for:
+                verb = "is" if len(waits_for) == 1 else "are"
+                raise UsageProblem(
+                    f"{', '.join(waits_for)}, which {task.id} depends on, {verb} not "
+                    "completed",
+                    "accept or run that first",
+                )
+
+    def chosen(self, snapshot: Snapshot) -> list[Task]:
+        """The one task. Raises UsageProblem as `refuse`."""
+        tasks = snapshot.tasks_named(self.tasks)
+        self.refuse(snapshot, tasks)
+        return tasks
+
+
 def _landed_dependents(snapshot: Snapshot, ids: Sequence[str]) -> list[str]:
     """Other tasks that depend on some of these and have landed, in plan order."""
     graph, found = snapshot.graph, set(ids)
@@ -170,7 +216,7 @@ def _landed_dependents(snapshot: Snapshot, ids: Sequence[str]) -> list[str]:
 
 # Those that change the progress alone, and those that change files of the branch.
 ProgressRequest = RetryRequest | SkipRequest
-FileRequest = UndoRequest
+FileRequest = UndoRequest | AcceptRequest
 Request = ProgressRequest | FileRequest
 _REQUEST: TypeAdapter[Request] = TypeAdapter(
     Annotated[Request, Field(discriminator="kind")]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 from runner.core.run_view import AttemptView, RunView
 from runner.ui.attempt_text import duration
 from runner.ui.run_lines import log_lines, more_lines
@@ -27,9 +29,10 @@ def _kept(attempt: AttemptView) -> list[Line]:
     if attempt.kept is None:
         return []
     ref = one_line(attempt.kept)
+    command = f"fanin accept {shlex.quote(one_line(attempt.task))}"
     return [
         Line.of(f"    to look at its work:  git show {ref}"),
-        Line.of(f"    to take it:           git cherry-pick {ref}"),
+        Line.of(f"    to let it land:       {command}"),
     ]
 
 

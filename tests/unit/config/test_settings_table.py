@@ -27,6 +27,7 @@ OWN_OPTIONS = {
     "retry": {"--failed", "--redo", "--dry-run", "--json"},
     "skip": {"--satisfied", "--dry-run", "--json"},
     "undo": {"--with-dependents", "--dry-run", "--json"},
+    "accept": {"--allow", "--from", "--unverified", "--dry-run", "--json"},
     "next": {
         *{"--manifest", "--state", "--retry", "--dry-run", "--runs-on"},
         "--rounds-per-run",
