@@ -11,6 +11,7 @@ import string
 from collections.abc import Sequence
 
 from runner.core.manifest import BatchEntry, DependencyResult
+from runner.core.result import Failure
 from runner.core.task import Task
 
 # Bytes of UTF-8 of a task's own texts: about half of what a context of 200,000 tokens
@@ -175,14 +176,27 @@ def _dependencies(dependencies: Sequence[DependencyResult]) -> str:
 
 
 def _previous(entry: BatchEntry, start: str) -> str:
-    failure = entry.previous
-    if failure is None:
-        return start
+    """What has come before: the last failure, earlier work, and what a person says."""
+    parts = []
+    if entry.previous is not None:
+        parts.append(_failure(entry.attempt, entry.previous))
+    parts += [start, _message(entry.message)]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _failure(attempt: int, failure: Failure) -> str:
     text = (
-        f"This is attempt {entry.attempt}. "
+        f"This is attempt {attempt}. "
         f"The previous one failed ({failure.kind}): {failure.message}"
     )
     tail = failure.log_tail.strip()[-_MAX_TAIL:]
     if tail:
         text += f"\n\nThe end of its log:\n\n{tail}"
-    return f"{text}\n\n{start}" if start else text
+    return text
+
+
+def _message(message: str) -> str:
+    if not message:
+        return ""
+    quoted = "\n".join(f"> {line}".rstrip() for line in message.splitlines())
+    return f"The person who runs this plan says to you:\n\n{quoted}"

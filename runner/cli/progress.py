@@ -43,6 +43,7 @@ def _answer_options(command: Command) -> Command:
 @click.argument("task_ids", nargs=-1, metavar="ID…", shell_complete=completion.task_ids)
 @click.option("--failed", is_flag=True, help="Every task that failed for good.")
 @click.option("--redo", is_flag=True, help="Run completed tasks again as well.")
+@click.option("--message", metavar="TEXT", help="Say this to the next agent.")
 @_answer_options
 @settings_options("retry")
 @click.pass_obj
@@ -52,6 +53,7 @@ def retry(
     task_ids: tuple[str, ...],
     failed: bool,
     redo: bool,
+    message: str | None,
     dry_run: bool,
     as_json: bool,
     **flags: FlagValue | None,
@@ -59,13 +61,25 @@ def retry(
     """Grant tasks one more attempt.
 
     The count of attempts made is never lowered. A completed task is run again only
-    with --redo; its change stays, and the new attempt starts from it.
+    with --redo; its change stays, and the new attempt starts from it. A message is in
+    the prompt of the next attempts, until one of them lands.
     """
+    from runner.core.result import MAX_PERSONS_MESSAGE
     from runner.plan.requests import RetryRequest
 
     if not task_ids and not failed:
         raise UsageProblem("no tasks given", "give their ids, or --failed")
-    asked = {"tasks": task_ids, "redo": redo, "failed": not task_ids}
+    if message is not None and not 0 < len(message.strip()) <= MAX_PERSONS_MESSAGE:
+        raise UsageProblem(
+            f"--message has {len(message.strip()):,} characters",
+            f"write 1 to {MAX_PERSONS_MESSAGE:,}; a longer text belongs in the plan",
+        )
+    asked = {
+        "tasks": task_ids,
+        "redo": redo,
+        "failed": not task_ids,
+        "message": message or "",
+    }
     return _submit(repo_path, flags, RetryRequest, asked, Answer(dry_run, as_json))
 
 

@@ -9,7 +9,7 @@ from pydantic import (
 )
 
 from runner.core.documents import Document, Size, Text, UserDocument, digest_of
-from runner.core.result import Failure, KeptWork
+from runner.core.result import Failure, KeptWork, PersonsMessage
 from runner.core.task import (
     AgentSettings,
     PlanSettings,
@@ -39,7 +39,8 @@ class BatchEntry(Document):
     `previous` the failure of the last attempt, `brought` the results of the task's
     dependencies, `context` the documents that its plan was made from. `start` is the
     earlier work that the attempt starts from, None for the base alone; `retry_from` says
-    whether the next attempt may start from this one's.
+    whether the next attempt may start from this one's. `message` is what a person says
+    to the agent.
     """
 
     index: int
@@ -55,6 +56,7 @@ class BatchEntry(Document):
     reserved_usd: float | None = None
     start: KeptWork | None = None
     retry_from: RetryFrom = "work"
+    message: PersonsMessage = ""
 
     @property
     def folder(self) -> str:
@@ -140,7 +142,8 @@ class Manifest(Document):
             # As digested by versions without the field.
             del document["run_attempt"]
         for entry in document["entries"]:
-            _drop_defaults(entry, {"start": None, "retry_from": "work"})
+            defaults = {"start": None, "retry_from": "work", "message": ""}
+            _drop_defaults(entry, defaults)
             _drop_defaults(entry["task"], {"retry_from": None})
         for settings in document["tasks"].values():
             _drop_defaults(settings, {"retry_from": None})

@@ -7,12 +7,14 @@ from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
+    BeforeValidator,
     Field,
     StringConstraints,
     model_validator,
 )
 
 from runner.core.documents import Document, Instant, ReportedDocument, Text
+from runner.core.message_text import visible
 
 # GitHub's ids of a run and of a job of it. Digits alone, because they become an address.
 JobIds = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,20}/[0-9]{1,20}$")]
@@ -30,6 +32,19 @@ MAX_TOKENS = 10**15
 # Characters. What a machine reports is written into commits, again with each commit.
 MAX_MESSAGE = 2_000
 MAX_LOG_TAIL = 4_000
+
+
+def _without_outer_space(text: object) -> object:
+    return visible(text).strip() if isinstance(text, str) else text
+
+
+# What a person says to a task's next agent, as it is shown and quoted in its prompt.
+MAX_PERSONS_MESSAGE = 4_000  # characters
+PersonsMessage = Annotated[
+    str,
+    StringConstraints(max_length=MAX_PERSONS_MESSAGE),
+    BeforeValidator(_without_outer_space),
+]
 
 
 class FailureKind(StrEnum):

@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter, ValidationError
 
 from runner.core.documents import Document
-from runner.core.result import Failure, KeptWork, Result
+from runner.core.result import Failure, KeptWork, PersonsMessage, Result
 from runner.core.task import Status, Task
 from runner.plan.progress import Progress
 from runner.plan.snapshot import Snapshot
@@ -51,23 +51,27 @@ class FailedAttempt(Document):
 
 
 class GrantedAttempt(Document):
-    """One more attempt for a task; `redo`: even if it has landed."""
+    """One more attempt for a task; `redo`: even if it has landed. `message` is for its
+    prompt.
+    """
 
     kind: Literal["retry"]
     task: str
     follows: Annotated[int, Field(ge=0)]
     max_attempts: Annotated[int, Field(ge=1)]
     redo: bool = False
+    message: PersonsMessage = ""
 
     def applied_to(self, progress: Progress, task: Task) -> Progress:
         """The progress with this change; the task has had `follows` attempts."""
         if not self.redo:
-            return progress.with_retry(task, self.max_attempts)
+            granted = progress.with_retry(task, self.max_attempts)
+            return granted.with_message(task, self.message)
         record = progress.record(task)
         # The branch may have this very change already.
-        if record.status is Status.PENDING and record.attempts:
-            return progress
-        return progress.with_redo(task, self.max_attempts)
+        if record.status is not Status.PENDING or not record.attempts:
+            progress = progress.with_redo(task, self.max_attempts)
+        return progress.with_message(task, self.message)
 
 
 class SkippedTask(Document):

@@ -26,6 +26,7 @@ from runner.core.result import (
     FailureKind,
     JobIds,
     KeptWork,
+    PersonsMessage,
     RecordedLimit,
     Result,
     Usage,
@@ -69,6 +70,7 @@ class Record(Document):
     - `plan`, `own_id`: if the file has the records of several plans, which one the task
       is of, and its id there if it differs;
     - `kept`: the work that the next attempt may start from;
+    - `message`: what a person says to the task's next attempts;
     - `repeats`: how many attempts from earlier work have failed in the same way, the
       last ones in a row.
     """
@@ -97,6 +99,7 @@ class Record(Document):
     own_id: str | None = None
     kept: KeptWork | None = None
     repeats: Annotated[int, Field(ge=0)] = 0
+    message: PersonsMessage = ""
 
     @property
     def duration(self) -> float | None:
@@ -342,6 +345,14 @@ class Progress:
         reopened = replace(self, reopened=self.reopened | {task.id})
         return reopened._updated(task, record, changes)
 
+    def with_message(self, task: Task, message: str) -> Progress:
+        """The person's message for the task's next attempts, until one of them lands; ""
+        leaves an earlier one.
+        """
+        if not message or self.has_landed(task):
+            return self
+        return self._updated(task, self._own_record(task), {"message": message})
+
     def with_undo(self, task: Task, max_attempts: int) -> Progress:
         """Open a task whose change has been taken out of the branch; attempts stay."""
         reopened = self.with_redo(task, max_attempts)
@@ -373,6 +384,7 @@ class Progress:
             "request": task.request_digest,
             "kept": None,
             "repeats": 0,
+            "message": "",
         }
         return self._updated(task, record, changes)
 
@@ -410,6 +422,7 @@ class Progress:
             "request": task.request_digest,
             "kept": None,
             "repeats": 0,
+            "message": "",
             **_total_usage(record, result.usage),
         }
         return self._updated(task, record, changes)

@@ -16,7 +16,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from runner.core.documents import Document
 from runner.core.errors import UsageProblem
-from runner.core.result import ObjectId
+from runner.core.result import ObjectId, PersonsMessage
 from runner.core.task import PlanSettings, Standing, Status, Task
 from runner.plan.changes import Change, GrantedAttempt, SkippedTask
 from runner.plan.snapshot import Snapshot, refuse_landed
@@ -39,12 +39,13 @@ class _TaskRequest(Document):
 
 class RetryRequest(_TaskRequest):
     """Grant each task one more attempt; `redo`: completed ones too. `failed`: every task
-    that has failed for good, when the request is applied.
+    that has failed for good, when the request is applied. `message` is for the prompt.
     """
 
     kind: Literal["retry"] = "retry"
     redo: bool = False
     failed: bool = False
+    message: PersonsMessage = ""
 
     def task_ids(self, snapshot: Snapshot, max_attempts: int) -> tuple[str, ...]:
         """The ids of the tasks that it is for, as things are now."""
@@ -61,7 +62,9 @@ class RetryRequest(_TaskRequest):
         return "to be retried"
 
     def is_done(self, snapshot: Snapshot, task: Task, max_attempts: int) -> bool:
-        """Whether it would change nothing: the task may run already."""
+        """Whether it would change nothing: the task may run already, with the message."""
+        if self.message not in {"", snapshot.progress.record(task).message}:
+            return False
         standing = snapshot.progress.standing(task, max_attempts)
         return standing is Standing.OPEN
 
@@ -80,6 +83,7 @@ class RetryRequest(_TaskRequest):
             follows=snapshot.progress.record(task).attempts,
             max_attempts=max_attempts,
             redo=self.redo,
+            message=self.message,
         )
 
 

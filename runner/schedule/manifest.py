@@ -137,6 +137,7 @@ def build_entry(
         brought=_brought(task, plan, progress),
         context=read_context(task.context, tree),
         reserved_usd=share,
+        message=record.message,
         start=progress.work_to_start_from(task) if retry_from == "work" else None,
         retry_from=retry_from,
     )

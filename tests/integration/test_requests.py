@@ -99,6 +99,7 @@ def assert_status_shows_requests(project: Project) -> None:
             "branch": "main",
             "redo": False,
             "failed": False,
+            "message": "",
         },
         {"kind": "skip", "tasks": ["C"], "branch": "main", "satisfied": True},
     ]
@@ -381,3 +382,39 @@ def test_a_request_that_changes_nothing_commits_nothing(project: Project) -> Non
     head = project.git("rev-parse", "HEAD")
     assert asked(project, "skip", "A").startswith("A is already skipped; continue")
     assert project.git("rev-parse", "HEAD") == head
+
+
+def test_a_message_reaches_the_prompts_until_the_task_lands(project: Project) -> None:
+    """Said while the run goes on, and durable: the run only reads it when it chooses."""
+    project.plan(
+        [
+            {
+                "id": "A",
+                "do": ["expect > use TLS", "fail until 3", "write a: a"],
+                "max_attempts": 1,
+            },
+            {"id": "B", "do": ["sleep 1", "write b: b"]},
+        ]
+    )
+    said = "use TLS\x1b[2J 1.3\u200b\nand log it"
+
+    def ask() -> None:
+        asked(project, "retry", "A", "--message", said)
+
+    project.run(When(ended("B"), ask))
+    assert project.records()["A"]["message"] == "use TLS\ufffd[2J 1.3\nand log it"
+    assert project.records()["A"]["attempts"] == 2
+    # another one without a message leaves it
+    asked(project, "retry", "A")
+    project.run()
+    record = project.records()["A"]
+    assert (record["status"], record["attempts"]) == ("completed", 3)
+    assert "message" not in record
+
+
+def test_a_message_that_is_empty_or_too_long_is_refused(project: Project) -> None:
+    project.plan([{"id": "A", "do": ["fail no"]}])
+    for message in (" ", "x" * 4_001):
+        done = project.cli("retry", "A", "--message", message)
+        assert done.returncode == 2
+        assert "--message has" in done.stderr

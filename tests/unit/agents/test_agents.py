@@ -417,3 +417,17 @@ def test_a_time_without_a_zone_is_no_report_of_a_usage_limit(tmp_path: Path) -> 
     failure = _read(tmp_path, report).failure
     assert failure is not None
     assert failure.kind is FailureKind.AGENT_ERROR
+
+
+def test_a_persons_message_is_quoted_after_the_failure_and_named_as_such() -> None:
+    failed = Failure(kind=FailureKind.VERIFY, message="red")
+    one = entry(
+        task(), attempt=2, previous=failed, message="use $HOME\n\n# not a title"
+    )
+    text = prompt.render(one, start="Its work is here.")
+    assert (
+        "failed (verify): red\n\nIts work is here.\n\n"
+        "The person who runs this plan says to you:\n\n"
+        "> use $HOME\n>\n> # not a title\n"
+    ) in text
+    assert "The person" not in prompt.render(entry(task()))

@@ -24,7 +24,7 @@ OWN_OPTIONS = {
     "status": {"--json", "--all", "--watch"},
     "report": {"-o", "--run"},
     "graph": {"--format"},
-    "retry": {"--failed", "--redo", "--dry-run", "--json"},
+    "retry": {"--failed", "--redo", "--message", "--dry-run", "--json"},
     "skip": {"--satisfied", "--dry-run", "--json"},
     "undo": {"--with-dependents", "--dry-run", "--json"},
     "accept": {"--allow", "--from", "--unverified", "--dry-run", "--json"},
