@@ -229,6 +229,7 @@ class RetryRow(Document):
     kind: Literal["retry"]
     redo: bool
     failed: bool
+    message: Text
 
 
 class SkipRow(Document):
@@ -238,6 +239,32 @@ class SkipRow(Document):
     tasks: tuple[str, ...]
     kind: Literal["skip"]
     satisfied: bool
+
+
+class UndoRow(Document):
+    """A request to take tasks out that no run has taken yet."""
+
+    branch: Text
+    tasks: tuple[str, ...]
+    kind: Literal["undo"]
+    with_dependents: bool
+
+
+class AcceptRow(Document):
+    """A request to let the work of a task land that no run has taken yet.
+
+    `commit` has the work, `allow` are protected paths that it may change.
+    """
+
+    branch: Text
+    tasks: tuple[str, ...]
+    kind: Literal["accept"]
+    commit: str
+    allow: tuple[Text, ...]
+    unverified: bool
+
+
+RequestRow = RetryRow | SkipRow | UndoRow | AcceptRow
 
 
 class RunRow(Document):
@@ -258,5 +285,5 @@ class StatusReport(GraphReport):
 
     tasks: tuple[StatusRow, ...]
     counts: dict[str, int]
-    requests: tuple[RetryRow | SkipRow, ...]
+    requests: tuple[RequestRow, ...]
     run: RunRow | None

@@ -9,22 +9,31 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from runner.core.documents import Document
 from runner.core.errors import Problem
 from runner.core.reports import (
+    AcceptRow,
     CheckReport,
     GraphReport,
     PartRow,
     PlanRow,
     ProblemRow,
+    RequestRow,
     RetryRow,
     RunRow,
     SkipRow,
     StatusReport,
     StatusRow,
     TaskRow,
+    UndoRow,
     UnreadablePlan,
 )
 from runner.core.result import FailureKind
 from runner.core.task import Plan
-from runner.plan.requests import Request, RetryRequest
+from runner.plan.requests import (
+    AcceptRequest,
+    Request,
+    RetryRequest,
+    SkipRequest,
+    UndoRequest,
+)
 from runner.plan.view import TaskView, batches, counts
 
 if TYPE_CHECKING:  # a leg of the matrix uses this package without networkx
@@ -151,11 +160,20 @@ def _status_row(view: TaskView, facts: TaskFacts) -> StatusRow:
     )
 
 
-def _request_row(request: Request) -> RetryRow | SkipRow:
+def _request_row(request: Request) -> RequestRow:
     fields = request.model_dump(exclude={"version", "plan", "progress"})
-    if isinstance(request, RetryRequest):
-        return RetryRow(**fields)
-    return SkipRow(**fields)
+    match request:
+        case RetryRequest():
+            return RetryRow(**fields)
+        case SkipRequest():
+            return SkipRow(**fields)
+        case UndoRequest():
+            return UndoRow(**fields)
+        case AcceptRequest():
+            # Where it started from is for the run alone.
+            for name in ("base", "attempt", "held"):
+                del fields[name]
+            return AcceptRow(**fields)
 
 
 def _graph_fields(task_views: Sequence[TaskView], graph: TaskGraph) -> dict[str, Any]:

@@ -174,6 +174,8 @@ def test_a_run_in_progress_lets_it_land_and_goes_on_with_what_is_free(
     def ask() -> None:
         said = say(project.root, "accept", "A")
         assert said.out.startswith("recorded: accept A; the run in progress"), said
+        [row] = json.loads(say(project.root, "status", "--json").out)["requests"]
+        assert (row["kind"], row["tasks"], row["allow"]) == ("accept", ["A"], [])
 
     seen = When(ended("X"), ask)
     project.run(seen)

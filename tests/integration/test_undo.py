@@ -157,6 +157,8 @@ def test_a_run_in_progress_takes_the_task_out_when_its_agents_have_ended(
     def ask() -> None:
         shown = asked(project, "undo", "X")
         assert shown.startswith("recorded: undo X; the run in progress applies it")
+        [row] = json.loads(say(project.root, "status", "--json").out)["requests"]
+        assert (row["kind"], row["tasks"]) == ("undo", ["X"])
 
     seen = When(ended("B"), ask)
     project.run(seen)

@@ -71,7 +71,7 @@ def test_status_has_what_was_asked_for_and_no_run_has_taken() -> None:
     ]
     text = plan_json.status_report(*of(PLAN), asked, {}, None)
     retry, skip = read("status", text)["requests"]
-    assert list(retry) == ["branch", "tasks", "kind", "redo", "failed"]
+    assert list(retry) == ["branch", "tasks", "kind", "redo", "failed", "message"]
     assert list(skip) == ["branch", "tasks", "kind", "satisfied"]
 
 
