@@ -74,11 +74,14 @@ def starts(
     rounds: int, *, verify: bool, rounds_per_run: int = MOST_ROUNDS_PER_RUN
 ) -> int:
     """Jobs in a row for these rounds, by the shipped workflow files."""
+    workflow = _workflow("$/.github/workflows/fanin.yml")
+    # It shows what has landed already, and nothing waits for it.
+    del workflow["jobs"]["report"]
     total = 0
     while rounds > 0:
         behaviour = _Rounds(rounds, rounds_per_run, verify=verify)
         model = RunModel(_workflow, behaviour, {"event_name": "workflow_dispatch"})
-        model.run(_workflow("$/.github/workflows/fanin.yml"), {})
+        model.run(workflow, {})
         total += model.depth
         rounds -= rounds_per_run
     return total
