@@ -593,7 +593,7 @@ def test_max_rounds_is_a_number_of_landings_that_take_all_that_has_started(
 def test_a_verify_that_a_signal_ends_is_run_once_more(project: Project) -> None:
     flag = project.log.with_name("flag")
     project.plan(
-        [{"id": "A", "do": ["write A: x"]}],
+        [{"id": "A", "do": ["write A: x"], "max_attempts": 1}],
         schedule="rolling",
         verify=f"test -e {flag} || {{ touch {flag}; kill -KILL $$; }}",
         verify_retries=0,
