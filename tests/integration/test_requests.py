@@ -125,7 +125,7 @@ def test_a_free_slot_of_a_rolling_run_takes_a_request_at_once(
         [{"id": task, "max_attempts": 1} for task in "AB"],
         schedule="rolling",
         max_concurrent=2,
-        timeout="30s",
+        timeout="120s",
         agent={"command": ["sh", "-c", script]},
     )
     later = threading.Timer(0.5, lambda: asked(project, "retry", "A"))
