@@ -24,7 +24,10 @@ _OF_JOB = re.compile(r"fanin-.+-(?:events|verdict)-[a-z-]+-r\d+")
 
 
 class ArtifactHistory:
-    """The attempts in the artifacts below `root`, each in a folder named like it."""
+    """The attempts in the artifacts below `root`, each in a folder named like it.
+
+    `events` are those of all artifacts, the oldest first.
+    """
 
     def __init__(self, root: Path) -> None:
         events: list[RunEvent] = []
@@ -36,7 +39,8 @@ class ArtifactHistory:
             is_job = _OF_JOB.fullmatch(folder.name) is not None
             if is_job and folder.is_dir() and not folder.is_symlink():
                 events += _events(folder / NAME)
-        view = fold(sorted(events, key=lambda event: instant(event.time)))
+        self.events = sorted(events, key=lambda event: instant(event.time))
+        view = fold(self.events)
         view.interrupt_running()
         self._tasks = view.tasks
 

@@ -16,12 +16,12 @@ from pydantic import ValidationError
 from runner.core import result_folder
 from runner.core.documents import clean
 from runner.core.errors import UsageProblem
-from runner.core.event_lines import NAME, event_of
-from runner.core.events import AgentOutput, AttemptEvent, AttemptStarted, RunEvent
+from runner.core.events import AttemptEvent, AttemptStarted, RunEvent
 from runner.core.manifest import Manifest
 from runner.core.result_folder import Attempt
 from runner.core.run_view import AttemptState, AttemptView, RunView, instant
 from runner.core.task import Task
+from runner.local.artifact_history import ArtifactHistory
 from runner.local.journal import Journal
 from runner.local.run_history import run_of
 from runner.local.task_change import TaskChanges
@@ -33,7 +33,6 @@ from runner.report.texts import NO_TEXT, Excerpt, diff_start, log_end
 
 _MANIFEST = "manifest.json"
 _MAX_MANIFEST_BYTES = 64 * 2**20
-_MAX_EVENTS_BYTES = 16 * 2**20
 _MAX_DEPTH = 3  # folders
 
 
@@ -48,9 +47,9 @@ def run_record(
     With a `branch`, its tasks, their states and what they changed come from there.
     UsageProblem if the folders have no artifact of a run.
     """
-    found = [pair for root in roots for pair in result_folder.logs(root)]
+    records = [record for root in roots for record, _ in result_folder.logs(root)]
     manifests = [each for root in roots for each in _manifests(root)]
-    if not found and not manifests:
+    if not records and not manifests:
         folders = ", ".join(map(str, roots))
         raise UsageProblem(
             f"{folders} has no artifact of a run",
@@ -62,13 +61,13 @@ def run_record(
         journal = Journal(branch.repo.git_dir)
         changes = TaskChanges(branch.repo, journal, branch.snapshot)
     asked = {entry.task.id: entry.task for each in manifests for entry in each.entries}
-    view, times = timeline.read(_events(found))
-    logs = {(record.batch, record.task, record.attempt): log for record, log in found}
+    histories = [ArtifactHistory(root) for root in roots]
+    view, times = timeline.read(_events(histories, records))
     newest = max(manifests, key=lambda each: (each.run, each.round), default=None)
     tasks = [
         _with_diff(
             replace(
-                each, attempts=_attempts(view, each), log=_log(view, each.id, logs)
+                each, attempts=_attempts(view, each), log=_log(view, each.id, histories)
             ),
             changes,
             secrets,
@@ -119,27 +118,20 @@ def _read(path: Path, limit: int) -> bytes:
     return data if len(data) <= limit else b""
 
 
-def _events(found: Iterable[tuple[Attempt, Path]]) -> list[RunEvent]:
-    """The events of all attempts, in order. Each artifact has only those of its own."""
-    events: list[RunEvent] = []
-    for record, log in found:
-        own = [
-            event
-            for line in _read(log.parent / NAME, _MAX_EVENTS_BYTES).split(b"\n")
-            if (event := _own_event(line, record)) is not None
-        ]
-        if not own:
-            own = [_start_of(record)]
-        events += own
+def _events(
+    histories: Sequence[ArtifactHistory], records: Iterable[Attempt]
+) -> list[RunEvent]:
+    """The events of all artifacts, in order. An attempt without any has begun at least."""
+    events = [event for history in histories for event in history.events]
+    told = {
+        (event.batch, event.task, event.attempt)
+        for event in events
+        if isinstance(event, AttemptEvent)
+    }
+    for record in records:
+        if (record.batch, record.task, record.attempt) not in told:
+            events.append(_start_of(record))
     return sorted(events, key=lambda event: instant(event.time))
-
-
-def _own_event(line: bytes, record: Attempt) -> RunEvent | None:
-    event = event_of(line)
-    if not isinstance(event, AttemptEvent) or isinstance(event, AgentOutput):
-        return None
-    own = event.task == record.task and event.attempt == record.attempt
-    return event if own and event.batch == record.batch else None
 
 
 def _start_of(record: Attempt) -> AttemptStarted:
@@ -194,7 +186,7 @@ def _is_id(task_id: str) -> bool:
 
 
 def _attempts(view: RunView, task: TaskRecord) -> list[AttemptView]:
-    """Its attempts. Artifacts do not tell what became of their work, but the branch does."""
+    """Its attempts. Where no artifact tells what became of their work, the branch does."""
     run = view.tasks.get(task.id)
     attempts = run.attempts if run else []
     last = attempts[-1] if attempts else None
@@ -204,16 +196,15 @@ def _attempts(view: RunView, task: TaskRecord) -> list[AttemptView]:
     return attempts
 
 
-def _log(
-    view: RunView, task_id: str, logs: Mapping[tuple[str, str, int], Path]
-) -> Excerpt:
+def _log(view: RunView, task_id: str, histories: Sequence[ArtifactHistory]) -> Excerpt:
     run = view.tasks.get(task_id)
     for attempt in reversed(run.attempts if run else []):
-        path = logs.get((attempt.batch, attempt.task, attempt.attempt))
-        stream = result_folder.open_log(path) if path else None
-        if stream is not None:
-            with stream:
-                return log_end(stream)
+        for history in histories:
+            path = history.log(attempt)
+            stream = result_folder.open_log(path) if path else None
+            if stream is not None:
+                with stream:
+                    return log_end(stream)
     return NO_TEXT
 
 

@@ -529,8 +529,9 @@
     else times.append(html("li", {}, `in run ${attempt.run}`));
     const phases = attempt.phases || [];
     phases.forEach((phase, at) => {
-      const end = at + 1 < phases.length ? phases[at + 1].start : (attempt.start || 0) + (attempt.seconds || 0);
-      if (end > phase.start) times.append(html("li", {}, `${phase.phase} ${duration(end - (phase.start || 0))}`));
+      const over = (attempt.start || 0) + (attempt.seconds || 0);
+      const end = Math.min(over, at + 1 < phases.length ? phases[at + 1].start || 0 : over);
+      if (end > (phase.start || 0)) times.append(html("li", {}, `${phase.phase} ${duration(end - (phase.start || 0))}`));
     });
     if (attempt.commit) times.append(html("li", {}, `landed in ${attempt.commit.slice(0, 12)}`));
     if (attempt.kept) times.append(html("li", {}, `its work is kept at ${attempt.kept}`));

@@ -11,8 +11,15 @@ import pytest
 from runner.core import result_folder
 from runner.core.errors import UsageProblem
 from runner.core.event_lines import NAME, line_of
-from runner.core.events import AttemptEnded, AttemptStarted, RunEvent
+from runner.core.events import (
+    AttemptEnded,
+    AttemptStarted,
+    CommitLanded,
+    RunEvent,
+    VerifyEnded,
+)
 from runner.core.result import Failure, FailureKind
+from runner.core.run_view import instant
 from runner.report.artifacts import run_record
 from runner.report.data import RunRecord
 from tests.support.builders import entry, manifest, task
@@ -69,6 +76,23 @@ def test_the_artifacts_have_tasks_attempts_and_logs(tmp_path: Path) -> None:
     assert (second.depends_on, second.log.text) == (("A",), "last words")
     assert [each.failure for each in second.attempts] == [_RED]
     assert second.attempts[0].seconds == 9
+
+
+def test_the_jobs_of_a_round_tell_what_became_of_the_work(tmp_path: Path) -> None:
+    _artifact(tmp_path, 0, "A", *_events("A"))
+    at = "2026-01-01T00:00:2"
+    tree = {"batch": "r1.2", "commit": "c", "tasks": ("A",)}
+    verify = VerifyEnded(**tree, seconds=3, time=f"{at}5.000Z")
+    commit = CommitLanded(branch="main", commit="c", tasks=("A",), time=f"{at}9.000Z")
+    for name, event in (("verdict-verify", verify), ("events-merge", commit)):
+        folder = tmp_path / f"fanin-r1.2-{name}-r1"
+        folder.mkdir()
+        (folder / NAME).write_bytes(line_of(event))
+    found = _record(tmp_path)
+    [task] = found.tasks
+    assert (task.state, task.attempts[0].commit) == ("completed", "c")
+    [(start, ended)] = found.timeline.verifies
+    assert instant(ended.time) - start == 3
 
 
 def test_an_artifact_tells_nothing_of_other_attempts(tmp_path: Path) -> None:
