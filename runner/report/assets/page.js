@@ -285,6 +285,8 @@
       svg("text", { class: "mark", x: 8, y: 16 }, look(task.state)[0]),
       svg("text", { class: "nid", x: 25, y: 15 }, cut(task.id, 20)),
       svg("text", { class: "name", x: 8, y: 31 }, cut(task.title, 25)));
+    // Seen from afar, the id has the node for itself, and its size fits.
+    node.style.setProperty("--far", `${Math.min(24, 138 / (0.6 * Math.min(20, [...task.id].length)))}px`);
     node.addEventListener("click", () => select(place, true, true));
     return node;
   }
@@ -302,7 +304,7 @@
   // All of it where that can be read, else its beginning.
   function enterGraph(room) {
     if (fitScale(room) >= READABLE) fitGraph(room);
-    else moveGraph(READABLE, 20, Math.max(20, (room[1] - READABLE * drawing.height) / 2));
+    else moveGraph(READABLE, 20, (room[1] - READABLE * drawing.height) / 2);
   }
   // Show a task that was chosen elsewhere.
   function reveal(place) {
