@@ -66,3 +66,13 @@ def test_the_share_of_each_task_shrinks_until_all_fit() -> None:
     assert sum(map(len, many)) <= texts.MAX_STORED
     assert 100 < len(many[0]) < len(few[0])
     assert texts.all_packed(text_of, 0) == []
+
+
+def test_a_few_short_texts_do_not_hide_that_all_are_too_long() -> None:
+    noise = random.Random(2)
+    words = "".join(noise.randbytes(200).hex() for _ in range(64))
+
+    def text_of(place: int, share: Share) -> TaskText:
+        return TaskText(diff=words[: share.diff] if place % 20 else "")
+
+    assert sum(map(len, texts.all_packed(text_of, 400))) <= texts.MAX_STORED
