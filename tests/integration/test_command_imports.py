@@ -108,6 +108,7 @@ def test_help_loads_click_and_no_more_than_a_handful_of_small_modules(
         (["log", "A"], {"git", *SETTINGS}),
         (["show", "A"], {"git", *SETTINGS}),
         (["kept"], {"git", *SETTINGS}),
+        (["report"], {"git", "networkx", *SETTINGS}),
         (["check"], {"git", "networkx", *SETTINGS}),
         (["run"], {"filelock", "git", "rich", *SETTINGS}),
         (["skip", "B"], {"filelock", "git", *SETTINGS}),
