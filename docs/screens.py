@@ -1,8 +1,10 @@
-"""`python docs/screens.py [FOLDER]`: make the screens of docs/watching.md anew.
+"""`python docs/screens.py [FOLDER]`: make the screens of docs/watching.md and
+docs/report.md anew.
 
 Runs the plan of `fanin demo`, and one with a task that fails, with scripted agents in a
 pseudo-terminal. What a terminal of 80x24 then shows is written to FOLDER (default:
-docs/screens) as text and as a picture. Only the path of the repository is replaced.
+docs/screens) as text and as a picture. Only the path of the repository is replaced. The
+report is shown by Chromium.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import json
 import os
 import pty
 import re
+import shutil
 import struct
 import subprocess
 import sys
@@ -361,6 +364,26 @@ def _palette() -> Image:
     return palette
 
 
+def write_report_picture(path: Path) -> None:
+    """Show the report of the shop's run in a browser, and write that as PNG."""
+    from playwright.sync_api import sync_playwright
+
+    with tempfile.TemporaryDirectory(prefix="fanin-screens-") as folder:
+        root = make_shop(Path(folder))
+        for arguments in ("run", "report -o ../report.html"):
+            run_fanin(root, arguments)
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(
+                executable_path=shutil.which("chromium"), args=["--no-sandbox"]
+            )
+            page = browser.new_page(viewport={"width": 1200, "height": 640})
+            page.goto(Path(folder, "report.html").as_uri())
+            page.locator(".row", has_text="rounding").click()
+            page.wait_for_selector("#panel pre.diff")
+            page.screenshot(path=path)
+            browser.close()
+
+
 def main() -> None:
     folder = Path(__file__).parent / "screens"
     if len(sys.argv) > 1:
@@ -369,6 +392,7 @@ def main() -> None:
     for name, shown in screens():
         (folder / f"{name}.txt").write_text(shown.text, encoding="utf-8")
         write_picture(shown, folder / f"{name}.png")
+    write_report_picture(folder / "report.png")
 
 
 if __name__ == "__main__":

@@ -231,7 +231,16 @@ def _key(attempt: AttemptView) -> AttemptKey:
 
 
 def _reason(failure: Failure | None) -> str:
-    return _line(f"{failure_kind(failure)}: {failure.message}") if failure else ""
+    if failure is None:
+        return ""
+    kind = _kind(failure)
+    return _line(f"{kind}: {failure.message}" if kind else failure.message)
+
+
+def _kind(failure: Failure) -> str:
+    """The kind in words; "" if the message begins with them."""
+    kind = failure_kind(failure)
+    return "" if failure.message.lower().startswith(kind) else kind
 
 
 def _text_of(record: RunRecord, place: int, share: Share) -> TaskText:
@@ -266,7 +275,7 @@ def _failures(attempts: Sequence[AttemptView], share: Share) -> Iterator[Failure
         tail = last_lines(Excerpt(visible(failure.log_tail)), share.log_lines)
         yield FailureText(
             place=place,
-            kind=failure_kind(failure),
+            kind=_kind(failure),
             message=visible(failure.message),
             log_tail=tail.text,
             look=f"git show {ref}" if ref else "",

@@ -78,10 +78,12 @@ class ReportTask(Document):
 
 
 class FailureText(Document):
-    """Why an attempt failed, in full. `place` is the attempt's in the list."""
+    """Why an attempt failed, in full. `place` is the attempt's in the list, `kind` is ""
+    if the message begins with it.
+    """
 
     place: int
-    kind: str
+    kind: str = ""
     message: Text
     log_tail: Text = ""
     look: Text = ""

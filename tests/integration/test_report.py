@@ -61,7 +61,7 @@ def test_a_report_has_what_log_diff_and_show_have(project: Project) -> None:
     assert first["diff"].endswith("+++ b/a\n@@ -0,0 +1 @@\n+a")
     assert first["diff_note"].startswith("landed in ")
     failed = _texts(report, "C")
-    assert failed["failures"][0]["kind"] == "verify is red"
+    assert failed["failures"][0]["message"].startswith("verify is red (exit status 1)")
     assert "+c" in failed["diff"]
     assert _texts(report, "D")["prompt"] == "print ***"
     assert "<script>" not in written.read_text().split('id="data">')[1].split("<")[0]

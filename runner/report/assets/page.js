@@ -208,6 +208,7 @@
 
   // -- graph --
 
+  let isFitted = false; // the graph is shown as a whole, and stays so
   let drawing = null; // { root, zoom, width, height, svg }
   // Columns that are too long for the page's shape are folded.
   function placesOf(subset) {
@@ -255,7 +256,8 @@
     get("graph").replaceChildren();
     const room = size(); // asked before there is much to lay out
     const picture = svg("svg", { role: "img", "aria-label": `Graph of ${plural(at.size, "task")}; the list has the same tasks` }, root);
-    const zoom = d3.zoom().extent(() => [[0, 0], size()]).scaleExtent([0.01, 4]).on("zoom", ({ transform }) => {
+    const zoom = d3.zoom().extent(() => [[0, 0], size()]).scaleExtent([0.01, 4]).on("zoom", ({ transform, sourceEvent }) => {
+      if (sourceEvent) isFitted = false;
       root.setAttribute("transform", transform);
       picture.classList.toggle("far", transform.k < 0.62);
       picture.classList.toggle("very-far", transform.k < 0.22);
@@ -295,11 +297,13 @@
     return Math.min(1.4, (w - 40) / drawing.width, (h - 40) / drawing.height);
   }
   function moveGraph(k, x, y) {
+    isFitted = false;
     d3.select(drawing.picture).call(drawing.zoom.transform, d3.zoomIdentity.translate(x, y).scale(k));
   }
   function fitGraph([w, h] = size()) {
     const k = fitScale([w, h]);
     moveGraph(k, (w - k * drawing.width) / 2, (h - k * drawing.height) / 2);
+    isFitted = true;
   }
   // All of it where that can be read, else its beginning.
   function enterGraph(room) {
@@ -452,7 +456,7 @@
     else if (selected !== null) reveal(selected);
   }
   function zoomBy(factor) {
-    if (view === "graph") d3.select(drawing.picture).call(drawing.zoom.scaleBy, factor);
+    if (view === "graph") (isFitted = false), d3.select(drawing.picture).call(drawing.zoom.scaleBy, factor);
     else stretch = Math.min(200, Math.max(1, stretch * factor)), showTimeline();
   }
   function fit() {
@@ -475,7 +479,7 @@
     document.querySelector("main").classList.add("with-panel");
     panel.replaceChildren(...panelHead(task, place));
     panel.scrollTop = 0;
-    if (wasHidden && view === "timeline") showTimeline();
+    if (wasHidden) onNewSize();
     const texts = await unpacked(task.text);
     if (selected === place) panel.append(...panelTexts(task, texts));
   }
@@ -533,14 +537,14 @@
     phases.forEach((phase, at) => {
       const over = (attempt.start || 0) + (attempt.seconds || 0);
       const end = Math.min(over, at + 1 < phases.length ? phases[at + 1].start || 0 : over);
-      if (end > (phase.start || 0)) times.append(html("li", {}, `${phase.phase} ${duration(end - (phase.start || 0))}`));
+      if (end - (phase.start || 0) >= 0.05) times.append(html("li", {}, `${phase.phase} ${duration(end - (phase.start || 0))}`));
     });
     if (attempt.commit) times.append(html("li", {}, `landed in ${attempt.commit.slice(0, 12)}`));
     if (attempt.kept) times.append(html("li", {}, `its work is kept at ${attempt.kept}`));
     const box = html("details", { class: "attempt", open: open || undefined },
       html("summary", {}, html("span", { class: "state", colour: colour(ATTEMPTS[attempt.state]) }, `Attempt ${attempt.attempt}`), ` ${facts.filter(Boolean).join(", ")}`), times);
     if (failure) {
-      box.append(html("p", {}, html("strong", {}, `${failure.kind}: `), failure.message || ""));
+      box.append(html("p", {}, html("strong", {}, failure.kind ? `${failure.kind}: ` : ""), failure.message || ""));
       if (failure.log_tail) box.append(html("pre", { tabindex: "0", role: "region", "aria-label": `End of the log of attempt ${attempt.attempt}` }, failure.log_tail));
       if (failure.look) box.append(html("p", { class: "command" }, `look: ${failure.look}`), html("p", { class: "command" }, `take: ${failure.take}`));
     }
@@ -562,7 +566,11 @@
     get("panel").hidden = true;
     document.querySelector("main").classList.remove("with-panel");
     if (selected !== null) rows[selected].focus();
+    onNewSize();
+  }
+  function onNewSize() {
     if (view === "timeline") showTimeline();
+    else if (isFitted && fitScale(size()) >= READABLE) fitGraph();
   }
 
   // -- theme and keys --
@@ -636,7 +644,7 @@
     get("show-all").addEventListener("click", () => setFocus(null));
     get("theme").addEventListener("click", nextTheme);
     get("keys").addEventListener("click", () => get("help").showModal());
-    addEventListener("resize", () => view === "timeline" && showTimeline());
+    addEventListener("resize", onNewSize);
     addEventListener("beforeprint", () => {
       get("timeline").hidden = get("graph").hidden = false;
       stretch = 1;

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
 
+from runner.core.result import Failure, FailureKind
 from runner.policy.redaction import Secrets
 from runner.report import data
 from runner.report.data import TaskRecord
@@ -89,6 +90,17 @@ def test_a_failed_attempt_says_why_and_how_to_take_its_work() -> None:
     assert failure["message"] == "make test: 2 failed"
     assert len(failure["log_tail"].splitlines()) == 12
     assert failure["take"].startswith("git cherry-pick refs/fanin/kept/")
+
+
+def test_a_message_that_begins_with_its_kind_says_it_once() -> None:
+    run = record(60)
+    told = Failure(kind=FailureKind.VERIFY, message="verify is red (exit status 1)")
+    for each in run.tasks:
+        for attempt in each.attempts:
+            attempt.failure = attempt.failure and told
+    [task] = [task for task in data.report(run).tasks if task.state == "failed"]
+    assert task.attempts[1].failure == "verify is red (exit status 1)"
+    assert "kind" not in _texts(task.text)["failures"][1]
 
 
 def test_no_text_of_a_report_has_a_secret() -> None:
