@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -20,9 +21,12 @@ from runner.core.errors import EXIT_DONE, UsageProblem
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from runner.actions.round_state import RoundState
     from runner.actions.workflow_io import JobIO, WorkflowContext
+    from runner.config.settings import Settings
     from runner.core.manifest import Manifest
     from runner.core.result_folder import RefuseSeal
+    from runner.ui.job_spans import JobSpans
 
 
 T = TypeVar("T")
@@ -162,7 +166,60 @@ def next_(
         stop=start.stop or rounds_done(start.state, settings.limits),
         waiting=start.waiting,
     )
-    return next_job(repo, settings, start.state, context, job_io, options)
+    run = start.state.run
+    with (
+        _job_spans(context, job_io, run) as spans,
+        _span_of_run(spans, start.state, settings) if not dry_run else nullcontext(),
+    ):
+        exit_code = next_job(repo, settings, start.state, context, job_io, options)
+        _trace_batch(spans, manifest)
+    return exit_code
+
+
+def _job_spans(
+    context: WorkflowContext, job_io: JobIO, run: str
+) -> AbstractContextManager[JobSpans]:
+    """The job's spans, in the trace of its run."""
+    from runner.ui.job_spans import job_spans
+
+    def warn(message: str) -> None:
+        job_io.annotate("warning", message, title="fanin")
+
+    return job_spans(context.repository, run, os.environ, warn)
+
+
+def _span_of_run(
+    spans: JobSpans, state: RoundState, settings: Settings
+) -> AbstractContextManager[object]:
+    """The span of the run, in its first round."""
+    from runner.ui.job_spans import RUN
+
+    if state.round > 1:
+        return nullcontext()
+    attributes: dict[str, str | int | bool] = {
+        "fanin.run": state.run,
+        "fanin.plan": settings.plan.path,
+    }
+    return spans.span("fanin run", attributes, known_as=RUN)
+
+
+def _trace_batch(spans: JobSpans, manifest: Path, before: str = "") -> None:
+    """Send the span of the batch that was chosen after the batch `before`, if any was."""
+    from runner.actions.round_state import read_manifest
+    from runner.ui.job_spans import RUN, batch_span
+
+    if not spans.are_sent or not manifest.exists():
+        return
+    batch = read_manifest(manifest, "")
+    if batch.batch == before:
+        return
+    attributes: dict[str, str | int | bool] = {
+        "fanin.batch": batch.batch,
+        "fanin.round": batch.round,
+        "fanin.tasks": len(batch.entries),
+    }
+    with spans.span("batch", attributes, within=RUN, known_as=batch_span(batch.batch)):
+        pass
 
 
 @click.command()
@@ -242,7 +299,10 @@ def task(
         reason = skip_reason(batch, entry, branch_checkout)
         if reason is not None:
             return skip_task(entry, reason, job_io)
-    with temporary_folder("fanin-") as scratch:
+    with (
+        temporary_folder("fanin-") as scratch,
+        _job_spans(context, job_io, batch.run) as spans,
+    ):
         return task_job(
             batch,
             entry,
@@ -252,6 +312,7 @@ def task(
             os.environ,
             context,
             job_io,
+            spans,
         )
 
 
@@ -335,7 +396,10 @@ def verify(
     repo = open_repository(repo_path)
     remote = Remote(repo, context.token, context.server_url)
     branch = handed_state.branch or batch.branch
-    with temporary_folder("fanin-") as scratch:
+    with (
+        temporary_folder("fanin-") as scratch,
+        _job_spans(context, job_io, batch.run) as spans,
+    ):
         return verify_job(
             repo,
             batch,
@@ -349,6 +413,7 @@ def verify(
             refused,
             _seal_check(batch, context, job_io, asked=sealed),
             events,
+            spans,
         )
 
 
@@ -436,6 +501,7 @@ def merge(
     from runner.github_api.client import GitHub
     from runner.github_api.session import Retry
     from runner.repo.remote import Remote
+    from runner.ui.job_spans import batch_span
 
     results = _given(results, "results", _RESULTS_MEANING)
     context, job_io = _job_context()
@@ -493,7 +559,12 @@ def merge(
         job_io,
         options,
     )
-    return job.run()
+    attributes: dict[str, str | int | bool] = {"fanin.batch": batch.batch}
+    with _job_spans(context, job_io, batch.run) as spans:
+        with spans.span("merge", attributes, within=batch_span(batch.batch)):
+            exit_code = job.run()
+        _trace_batch(spans, next_manifest, batch.batch)
+    return exit_code
 
 
 def _seal_check(

@@ -116,8 +116,8 @@ def _run_or_offer_commit(
 def _run_with_json(repo: Repository, settings: Settings, named: NamedTasks) -> int:
     from runner.cli.report import exit_code_of
     from runner.local.run import LocalRun
-    from runner.local.traces import traced
     from runner.ui.event_stream import EventStream
+    from runner.ui.traces import traced
 
     with traced(EventStream(), os.environ, _warn_of_traces) as observer:
         ended = LocalRun(repo, settings, os.environ, observer, named)()
@@ -140,9 +140,9 @@ def _run(
     from runner.cli.report import print_end, print_time, print_usage
     from runner.core.errors import Interrupted
     from runner.local.run import LocalRun
-    from runner.local.traces import traced
     from runner.ui.run_lines import Verbosity
     from runner.ui.terminal import RunConsole, TerminalView
+    from runner.ui.traces import traced
 
     console = RunConsole()
     verbosity = Verbosity(Verbosity.NORMAL + more_or_less)

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from runner.ui.job_spans import RunIds
+from tests.support.jobs import Jobs
 from tests.support.project import Project
 
 KEY = "the-value-of-a-key-0123456789"
@@ -87,4 +89,37 @@ def test_a_collector_gets_the_trace_of_a_run_without_secrets(
     assert len(re.findall(r"fanin run", received)) == 1
     assert len(re.findall(r"gen_ai\.operation\.name", received)) == 2
     assert "5" * 32 in received
+    assert KEY not in received
+
+
+def test_the_rounds_of_a_run_on_actions_are_one_trace(
+    project: Project, tmp_path: Path
+) -> None:
+    project.plan(
+        [
+            {"id": "A", "do": ["print $KEY", "write a: a"]},
+            {"id": "B", "depends_on": ["A"], "do": ["write b: b"]},
+        ]
+    )
+    (tmp_path / "actions").mkdir()
+    jobs = Jobs(project, tmp_path / "actions", environ={"KEY": KEY})
+    jobs.publish()
+    log = tmp_path / "collector.log"
+    with _collector(log) as endpoint:
+        jobs.environ["OTEL_EXPORTER_OTLP_ENDPOINT"] = endpoint
+        chosen = jobs.next()
+        ended = [chosen, *jobs.tasks(chosen).values(), jobs.merge(chosen)]
+        # The next run of the workflow, as job `continue` starts it.
+        first, jobs.run_id = jobs.run_id, "4712"
+        ended.append(jobs.next(FANIN_STATE=f'{{"run": "{first}", "round": 2}}'))
+    assert [job.code for job in ended] == [0] * 4, [job.log for job in ended]
+    assert "the trace is incomplete" not in "".join(job.log for job in ended)
+    received = log.read_text(errors="replace")
+    assert set(re.findall(r"Trace ID\s*: ([0-9a-f]{32})", received)) == {
+        f"{RunIds('o/r', first).trace:032x}"
+    }
+    names = sorted(
+        re.findall(r"Name\s*: (fanin run|batch|merge|invoke_agent)", received)
+    )
+    assert names == ["batch", "batch", "fanin run", "invoke_agent", "merge"]
     assert KEY not in received

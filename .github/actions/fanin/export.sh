@@ -12,4 +12,5 @@ export_group() {
 export_group task-leg task
 export_group jobs jobs "${unused[@]}"
 export_group continue continue "${unused[@]}"
+export_group traces traces
 export_group installer uv

@@ -64,6 +64,14 @@ install() {
   touch "$venv/.complete"
 }
 
+add_traces() {
+  if [ -n "$uv" ]; then
+    "$uv" pip install --python "$FANIN_VENV/bin/python" "${locked[@]}" -r "$requirements-traces.txt"
+  else
+    python3 -m pip --python "$FANIN_VENV/bin/python" install --disable-pip-version-check "${locked[@]}" -r "$requirements-traces.txt"
+  fi
+}
+
 # A job without the cache ignores what may be there: nothing but its own install may have made it.
 restored=""
 if [ "${FANIN_CACHE:-none}" != none ] && [ -f "$FANIN_VENV/.complete" ]; then
@@ -83,6 +91,11 @@ if [ -z "$restored" ]; then
 fi
 if [ -n "${FANIN_LEGS_VENV:-}" ]; then
   install "$FANIN_LEGS_VENV" task
+fi
+# Traces: installed only where a variable names a collector, and again in each job.
+if [ "$FANIN_SET" != continue ] && [ -n "${OTEL_EXPORTER_OTLP_ENDPOINT:-}${OTEL_EXPORTER_OTLP_TRACES_ENDPOINT:-}" ]; then
+  [ -n "${uv+set}" ] || find_uv
+  add_traces || echo "::warning title=fanin::no traces are sent: the packages that send them could not be installed"
 fi
 if [ -n "$compiling" ]; then
   wait "$compiling" || true

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -25,7 +26,7 @@ from runner.core.events import (
     VerifyStarted,
 )
 from runner.core.result import Failure, FailureKind, Usage
-from runner.local.traces import RunSpans, are_wanted, traced
+from runner.ui.traces import RunSpans, are_wanted, traced
 from tests.support.project import Quiet
 
 _RED = Failure(kind=FailureKind.VERIFY, message="red: the words of a test")
@@ -181,6 +182,17 @@ def test_the_variables_of_opentelemetry_turn_traces_on_and_off(
     assert are_wanted(environ) is wanted
 
 
+def test_a_run_without_the_extra_goes_on_with_a_warning(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "opentelemetry", None)
+    environ = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"}
+    warnings: list[str] = []
+    with traced(Quiet(), environ, warnings.append) as observer:
+        assert isinstance(observer, Quiet)
+    assert warnings == ["no traces are sent: install  'fanin[otel]'"]
+
+
 def test_a_run_does_not_wait_for_a_collector_that_does_not_answer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -188,7 +200,7 @@ def test_a_run_does_not_wait_for_a_collector_that_does_not_answer(
         endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
         environ = {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint}
         monkeypatch.setenv(*environ.popitem())
-        monkeypatch.setattr("runner.local.traces.FLUSH_SECONDS", 0.2)
+        monkeypatch.setattr("runner.ui.traces.FLUSH_SECONDS", 0.2)
         warnings: list[str] = []
         environ = {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint}
         with traced(Quiet(), environ, warnings.append) as observer:

@@ -35,8 +35,9 @@ from runner.core.events import (
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
-    from opentelemetry.sdk.trace import ReadableSpan
+    from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
     from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+    from opentelemetry.sdk.trace.id_generator import IdGenerator
     from opentelemetry.trace import Span, Tracer
 
     from runner.core.result import Failure
@@ -57,29 +58,72 @@ def are_wanted(environ: Mapping[str, str]) -> bool:
     return any(environ.get(name) for name in _ENDPOINTS)
 
 
+def _are_installed() -> bool:
+    try:
+        return find_spec("opentelemetry.exporter.otlp.proto.http") is not None
+    except ModuleNotFoundError:  # what find_spec says of a module in a missing package
+        return False
+
+
 @contextmanager
 def traced(
     observer: RunObserver, environ: Mapping[str, str], warn: Callable[[str], object]
 ) -> Iterator[RunObserver]:
     """The observer, which also sends the run's spans if the variables ask for that.
 
-    `warn` is told at the end if spans did not reach the collector. A collector that
-    does not answer costs FLUSH_SECONDS at most.
+    `warn` is as in `exporting`.
+    """
+    with exporting(environ, warn) as provider:
+        if provider is None:
+            yield observer
+            return
+        from opentelemetry.trace.propagation.tracecontext import (
+            TraceContextTextMapPropagator,
+        )
+
+        names = ("TRACEPARENT", "TRACESTATE")
+        parent = TraceContextTextMapPropagator().extract(
+            {name.lower(): environ.get(name, "") for name in names}
+        )
+        spans = RunSpans(
+            observer,
+            provider.get_tracer("fanin"),
+            parent,
+            captures_content=captures_content(environ),
+        )
+        try:
+            yield spans
+        finally:
+            spans.close()
+
+
+def captures_content(environ: Mapping[str, str]) -> bool:
+    """Whether the variables allow spans to hold what agents print."""
+    return environ.get(_CAPTURE, "").lower() in _CAPTURING
+
+
+@contextmanager
+def exporting(
+    environ: Mapping[str, str],
+    warn: Callable[[str], object],
+    ids: IdGenerator | None = None,
+) -> Iterator[TracerProvider | None]:
+    """What sends spans to the collector of the variables; None if they name none.
+
+    `warn` is told at the end if spans did not reach it. A collector that does not
+    answer costs FLUSH_SECONDS at most. `ids` makes the ids of the spans.
     """
     if not are_wanted(environ):
-        yield observer
+        yield None
         return
-    if find_spec("opentelemetry.exporter") is None:
+    if not _are_installed():
         warn("no traces are sent: install  'fanin[otel]'")
-        yield observer
+        yield None
         return
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
-    from opentelemetry.trace.propagation.tracecontext import (
-        TraceContextTextMapPropagator,
-    )
 
     # The exporter logs each failure, in the middle of what a terminal shows.
     logger = logging.getLogger("opentelemetry")
@@ -90,19 +134,13 @@ def traced(
     resource = Resource.create()
     if not environ.get("OTEL_SERVICE_NAME"):
         resource = resource.merge(Resource({"service.name": "fanin"}))
-    provider = TracerProvider(resource=resource, shutdown_on_exit=False)
+    provider = TracerProvider(
+        resource=resource, shutdown_on_exit=False, id_generator=ids
+    )
     provider.add_span_processor(BatchSpanProcessor(cast("SpanExporter", exporter)))
-    parent = TraceContextTextMapPropagator().extract(
-        {name.lower(): environ.get(name, "") for name in ("TRACEPARENT", "TRACESTATE")}
-    )
-    captures = environ.get(_CAPTURE, "").lower() in _CAPTURING
-    spans = RunSpans(
-        observer, provider.get_tracer("fanin"), parent, captures_content=captures
-    )
     try:
-        yield spans
+        yield provider
     finally:
-        spans.close()
         # The processor's own time limit is not kept while an export hangs.
         flush = threading.Thread(target=provider.force_flush, daemon=True)
         flush.start()
@@ -290,7 +328,8 @@ class RunSpans:
         from opentelemetry.trace import set_span_in_context
 
         above = self._open.get(parent or ("batch", event.batch), self._run)
-        context = None
+        # A job of GitHub Actions sees neither the run nor the batch.
+        context = self._parent
         if above is not None:
             context = set_span_in_context(above)
         self._open[key] = self._tracer.start_span(
