@@ -85,18 +85,18 @@ class Aider:
         return Invocation(argv, env={"LITELLM_LOCAL_MODEL_COST_MAP": "True"})
 
     def read(self, outcome: Outcome, folder: AttemptFolder) -> Verdict:
-        tokens: int | None = None
+        sent: int | None = None
+        received: int | None = None
         cost_usd: float | None = None
         answered = False
         for match in _USAGE_LINE.finditer(outcome.tail):
             answered = True
-            tokens = sum_reported(
-                tokens, _count(match["sent"]), _count(match["received"])
-            )
+            sent = sum_reported(sent, _count(match["sent"]))
+            received = sum_reported(received, _count(match["received"]))
             # Each line states the sum of the session so far.
             session = match["session"]
             cost_usd = float(session.replace(",", "")) if session else None
-        usage = make_usage(None, tokens=tokens, cost_usd=cost_usd)
+        usage = make_usage(None, sent=sent, received=received, cost_usd=cost_usd)
         failure = process_failure(outcome)
         if failure is None and not answered:
             failure = _rate_limit(outcome)

@@ -6,6 +6,8 @@ error of the model sets `is_error` and `api_error_status`, while `subtype` is "s
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from runner.agents.base import AttemptFolder, Costs, Invocation, Traits, Verdict
 from runner.agents.outcome import (
     Json,
@@ -35,12 +37,12 @@ _DEFAULTS = {
     "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
     "DISABLE_AUTOUPDATER": "1",
 }
-_COUNTERS = (
+_SENT = (
     "input_tokens",
-    "output_tokens",
     "cache_creation_input_tokens",
     "cache_read_input_tokens",
 )
+_RECEIVED = ("output_tokens",)
 _OPTIONS = (
     "-p",
     "--output-format",
@@ -119,14 +121,18 @@ class Claude:
 def _usage(answer: Json) -> Usage:
     return make_usage(
         answer.get("result"),
-        tokens=_tokens(answer.get("usage")),
+        sent=_sum_of(answer.get("usage"), _SENT),
+        received=_sum_of(answer.get("usage"), _RECEIVED),
         cost_usd=dollars(answer.get("total_cost_usd")),
     )
 
 
 def _tokens(usage: object) -> int | None:
-    counts = [token_count(dig(usage, name)) for name in _COUNTERS]
-    return sum_reported(*counts)
+    return _sum_of(usage, (*_SENT, *_RECEIVED))
+
+
+def _sum_of(usage: object, counters: Sequence[str]) -> int | None:
+    return sum_reported(*[token_count(dig(usage, name)) for name in counters])
 
 
 def _blocks(content: object) -> StreamLine:

@@ -63,22 +63,25 @@ class Codex:
 
     def read(self, outcome: Outcome, folder: AttemptFolder) -> Verdict:
         summary = ""
-        tokens: int | None = None
+        sent: int | None = None
+        received: int | None = None
         error: str | None = None
         completed = False
         for event in json_lines(folder.stdout):
             kind = event.get("type")
             if kind == "turn.completed":
                 completed = True
-                sent = token_count(dig(event, "usage", "input_tokens"))
-                received = token_count(dig(event, "usage", "output_tokens"))
-                tokens = sum_reported(tokens, sent, received)
+                usage = event.get("usage")
+                sent = sum_reported(sent, token_count(dig(usage, "input_tokens")))
+                received = sum_reported(
+                    received, token_count(dig(usage, "output_tokens"))
+                )
             elif kind == "turn.failed":
                 error = str(dig(event, "error", "message") or "the turn failed")
             elif kind == "item.completed" and _is_message(event):
                 summary = str(dig(event, "item", "text"))
         failure = _failure(outcome, error, completed=completed)
-        return Verdict(failure, make_usage(summary, tokens=tokens))
+        return Verdict(failure, make_usage(summary, sent=sent, received=received))
 
     def stream_line(self, event: Json) -> StreamLine:
         match event.get("type"):

@@ -97,15 +97,15 @@ def _data_of(events: Sequence[Json], kind: str) -> Iterator[object]:
 
 
 def _usage(events: Sequence[Json]) -> Usage:
-    tokens: int | None = None
+    sent: int | None = None
+    received: int | None = None
     for data in _data_of(events, "assistant.usage"):
-        sent = token_count(dig(data, "inputTokens"))
-        received = token_count(dig(data, "outputTokens"))
-        tokens = sum_reported(tokens, sent, received)
+        sent = sum_reported(sent, token_count(dig(data, "inputTokens")))
+        received = sum_reported(received, token_count(dig(data, "outputTokens")))
     summary = None
     for data in _data_of(events, "assistant.message"):
         summary = dig(data, "content") or summary
-    return make_usage(summary, tokens=tokens)
+    return make_usage(summary, sent=sent, received=received)
 
 
 def _failure(events: Sequence[Json], outcome: Outcome) -> Failure | None:

@@ -121,8 +121,13 @@ def _verdict(events: Sequence[Json], outcome: Outcome) -> Verdict:
             summary = ""
         elif kind == "message" and event.get("role") == "assistant":
             summary += text_of(event.get("content"))
-    tokens = token_count(dig(result, "stats", "total_tokens"))
-    usage = make_usage(summary, tokens=tokens)
+    stats = result.get("stats")
+    usage = make_usage(
+        summary,
+        tokens=token_count(dig(stats, "total_tokens")),
+        sent=token_count(dig(stats, "input_tokens")),
+        received=token_count(dig(stats, "output_tokens")),
+    )
     return Verdict(_failure_of_stream(events, result, outcome), usage)
 
 

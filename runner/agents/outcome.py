@@ -197,11 +197,26 @@ def sum_reported(*counts: int | None) -> int | None:
 
 
 def make_usage(
-    summary: object, *, tokens: int | None = None, cost_usd: float | None = None
+    summary: object,
+    *,
+    tokens: int | None = None,
+    sent: int | None = None,
+    received: int | None = None,
+    cost_usd: float | None = None,
 ) -> Usage:
-    """A usage record; a summary that is not text, or is blank, becomes None."""
+    """A usage record; a summary that is not text, or is blank, becomes None.
+
+    Tokens are `tokens`, else the sum of those that the agent has `sent` to its model
+    and `received` from it.
+    """
     text = summary.strip()[:_MAX_REPORTED] if isinstance(summary, str) else ""
-    return Usage(summary=text or None, tokens=tokens, cost_usd=cost_usd)
+    return Usage(
+        summary=text or None,
+        tokens=sum_reported(sent, received) if tokens is None else tokens,
+        input_tokens=sent,
+        output_tokens=received,
+        cost_usd=cost_usd,
+    )
 
 
 def _parse_object(text: str) -> Json | None:

@@ -159,13 +159,19 @@ ReportedFailure = Annotated[Failure, AfterValidator(_reported)]
 
 
 class Usage(ReportedDocument):
-    """The agent's own report of its usage. None means unknown, never zero."""
+    """The agent's own report of its usage. None means unknown, never zero.
+
+    `input_tokens` and `output_tokens` are parts of `tokens`, which some agents report
+    as a sum only. What a cache had of the input is part of it.
+    """
 
     summary: Annotated[Text, AfterValidator(_shortened)] | None = None
     # Bounds, because both are summed: a sum of more than 4,300 digits, or an infinite
     # one, cannot be written as JSON.
     cost_usd: Annotated[float, Field(ge=0, le=MAX_COST_USD)] | None = None
     tokens: Annotated[int, Field(ge=0, le=MAX_TOKENS)] | None = None
+    input_tokens: Annotated[int, Field(ge=0, le=MAX_TOKENS)] | None = None
+    output_tokens: Annotated[int, Field(ge=0, le=MAX_TOKENS)] | None = None
 
 
 class Result(ReportedDocument):

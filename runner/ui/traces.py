@@ -289,11 +289,15 @@ class RunSpans:
         if span is None:
             return
         usage = event.usage
-        # The CLIs report one sum; the conventions know input and output apart.
-        if usage.tokens is not None:
-            span.set_attribute("fanin.usage.total_tokens", usage.tokens)
-        if usage.cost_usd is not None:
-            span.set_attribute("fanin.usage.cost_usd", usage.cost_usd)
+        # The conventions have no sum, and some agents report nothing else.
+        for name, value in (
+            ("gen_ai.usage.input_tokens", usage.input_tokens),
+            ("gen_ai.usage.output_tokens", usage.output_tokens),
+            ("fanin.usage.total_tokens", usage.tokens),
+            ("fanin.usage.cost_usd", usage.cost_usd),
+        ):
+            if value is not None:
+                span.set_attribute(name, value)
         if line := self._last_lines.pop(key, None):
             part = {"type": "text", "content": line}
             message = {"role": "assistant", "parts": [part]}

@@ -41,6 +41,31 @@ def _recording(resources: Path, name: str) -> tuple[str, str]:
 
 
 @pytest.mark.parametrize(
+    ("name", "sent", "received"),
+    [
+        ("claude-ok", 2000, 100),
+        ("claude-stream-ok", 2000, 100),
+        ("codex-ok", 2000, 100),
+        ("gemini-stream-ok", 2000, 100),
+        ("aider-ok", 1000, 50),
+        # only their sum is read, or nothing
+        ("opencode-ok", None, None),
+        ("copilot-ok", None, None),
+    ],
+)
+def test_tokens_of_input_and_output_are_told_apart_where_both_are_reported(
+    resources: Path,
+    tmp_path: Path,
+    name: str,
+    sent: int | None,
+    received: int | None,
+) -> None:
+    preset = name.partition("-")[0]
+    usage = read_output(preset, tmp_path, *_recording(resources, name)[:1]).usage
+    assert (usage.input_tokens, usage.output_tokens) == (sent, received)
+
+
+@pytest.mark.parametrize(
     ("name", "tokens", "cost"),
     [
         ("claude-ok", 2100, 0.0125),

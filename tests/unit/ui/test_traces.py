@@ -56,7 +56,7 @@ def _events() -> Iterator[RunEvent]:
         time="2026-01-01T00:00:12Z",
         title="Say the word",
         seconds=10,
-        usage=Usage(tokens=1200, cost_usd=0.25),
+        usage=Usage(tokens=1200, input_tokens=1000, output_tokens=200, cost_usd=0.25),
         **attempt,
     )
     yield PhaseChanged(time="2026-01-01T00:00:13Z", phase="merging", **attempt)
@@ -123,6 +123,8 @@ def test_an_attempt_has_the_attributes_of_the_conventions_for_agents() -> None:
     assert attributes["gen_ai.agent.name"] == "claude"
     assert attributes["gen_ai.provider.name"] == "anthropic"
     assert attributes["fanin.usage.total_tokens"] == 1200
+    assert attributes["gen_ai.usage.input_tokens"] == 1000
+    assert attributes["gen_ai.usage.output_tokens"] == 200
     assert attributes["fanin.usage.cost_usd"] == 0.25
 
 
