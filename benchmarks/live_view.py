@@ -1,5 +1,5 @@
 """Live view: fanin's own processor time while 16 agents write, beside that of `-q`, and
-while they are silent.
+while they are silent; and how long an event takes to be on the screen.
 
 Each run is a real one at a terminal of 80x24. Its own process measures itself, from the
 moment at which all agents are at work, for as long as they surely still are.
@@ -11,6 +11,7 @@ import fcntl
 import json
 import os
 import pty
+import random
 import resource
 import struct
 import subprocess
@@ -18,9 +19,12 @@ import sys
 import termios
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from statistics import median
 
 from benchmarks.harness import (
     PYTHON,
@@ -36,6 +40,15 @@ from benchmarks.harness import (
     interleaved,
     run,
 )
+from runner.core.events import (
+    AgentOutput,
+    AttemptStarted,
+    PlannedTask,
+    PlanRead,
+    RunEvent,
+    RunStarted,
+)
+from runner.ui.terminal import RunConsole, TerminalView
 
 AGENTS = 16
 RATE = 1_000_000  # bytes a second that a busy agent writes
@@ -43,6 +56,10 @@ VIEW, QUIET = "live view, 16 × 1 MB/s", "-q, 16 × 1 MB/s"
 SILENT = "live view, silent agents"
 MOST_OF_QUIET = 1.1
 MOST_IDLE = 1.0  # per cent of one core
+MOST_MILLISECONDS = 100.0  # from an event to the screen
+_PLANNED = 256
+# What the lines of one agent become at most, however much it writes.
+_EVENTS_A_SECOND = 4
 _COLUMNS, _ROWS = 80, 24
 _POLL = 0.05
 # It waits for the others, so that all write for the whole time that is measured.
@@ -82,7 +99,19 @@ def measure(effort: Effort) -> Report:
             QUIET: partial(_share, work, load, RATE, "-q"),
             SILENT: partial(_share, work, load, 0),
         }
-        return _report(interleaved(contest, effort.repeats), load)
+        report = _report(interleaved(contest, effort.repeats), load)
+    delays = _delays(3 if effort.smoke else 100)
+    slowest = max(delays) * 1e3
+    report.tables.append(
+        Table(
+            f"From an event to the screen, {_PLANNED} tasks and {AGENTS} agents",
+            ["events", "median ms", "slowest ms"],
+            [[str(len(delays)), f"{median(delays) * 1e3:.1f}", f"{slowest:.1f}"]],
+        )
+    )
+    name = "from an event to the screen, the slowest"
+    report.targets.append(Target(name, slowest, MOST_MILLISECONDS, "ms"))
+    return report
 
 
 def _report(samples: Samples, load: _Load) -> Report:
@@ -189,6 +218,80 @@ def _at_terminal(argv: list[str], cwd: Path) -> str:
     if process.wait():
         raise WrongOutput(f"fanin run ended with {process.returncode}: {text[-800:]}")
     return text
+
+
+def _delays(count: int) -> list[float]:
+    """Seconds from each of so many events to the bytes that show it, while all agents
+    write.
+    """
+    ours, theirs = pty.openpty()
+    size = struct.pack("HHHH", _ROWS, _COLUMNS, 0, 0)
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, size)
+    shown = bytearray()
+    grown = threading.Condition()
+
+    def read() -> None:
+        with suppress(OSError):  # the other side is closed
+            while data := os.read(ours, 2**16):
+                with grown:
+                    shown.extend(data)
+                    grown.notify()
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    drawn = random.Random(1)
+    delays = []
+    with os.fdopen(theirs, "w") as terminal:
+        console = RunConsole(terminal)
+        with TerminalView(console, environ={"TERM": "xterm"}) as view:
+            for event in _run_with_agents():
+                view.observe(event)
+            for number in range(count):
+                for _ in range(AGENTS):
+                    time.sleep(drawn.random() * 2 / AGENTS / _EVENTS_A_SECOND)
+                    agent = drawn.randrange(1, AGENTS)
+                    view.observe(_output(agent, f"line {drawn.random()}"))
+                # The first agent is among those that a small screen shows.
+                mark = f"mark {number}."
+                start = time.perf_counter()
+                view.observe(_output(0, mark))
+                with grown:
+                    came = grown.wait_for(lambda: mark.encode() in shown, 10)  # noqa: B023
+                delays.append(time.perf_counter() - start)
+                expect(came, True, f"whether {mark} was shown")
+    reader.join()
+    os.close(ours)
+    return delays
+
+
+def _run_with_agents() -> Iterator[RunEvent]:
+    yield RunStarted(
+        run="r",
+        branch="main",
+        plan="tasks.yml",
+        tasks=_PLANNED,
+        schedule="rolling",
+        max_concurrent=AGENTS,
+    )
+    planned = []
+    for number in range(_PLANNED):
+        task = PlannedTask(
+            task=f"T{number}", title="write", state="ready", expected_seconds=60
+        )
+        planned.append(task)
+    yield PlanRead(run="r", base="0" * 40, tasks=tuple(planned))
+    for number in range(AGENTS):
+        yield AttemptStarted(
+            batch=f"r.{number}",
+            task=f"T{number}",
+            attempt=1,
+            title="write",
+            agent="claude",
+        )
+
+
+def _output(agent: int, line: str) -> AgentOutput:
+    return AgentOutput(batch=f"r.{agent}", task=f"T{agent}", attempt=1, last_line=line)
 
 
 def _own_seconds() -> float:
