@@ -74,7 +74,8 @@ def submit(
             _apply_left(context, journal, answer)
             done = apply_request(context, journal, "", request)
     except RepositoryInUse:
-        journal.requests.add(request)
+        if request not in journal.requests.read().values():
+            journal.requests.add(request)
         is_applied = _wait_to_apply(context, journal, answer)
         _print_recorded(request, planned, journal, answer, is_applied=is_applied)
         return EXIT_DONE

@@ -106,7 +106,14 @@ def read_tasks(repo: Repository, settings: Settings) -> TasksNow:
     own_work, other_work = unlanded_work(repo, settings)
     snapshot = branch_snapshot(repo, settings, own_work.branch if own_work else None)
     branch = settings.branch or repo.current_branch()
-    views = with_run(task_views(snapshot, settings), past, plan, branch, open_run)
+    views = task_views(snapshot, settings)
+    if past is not None and open_run not in {None, past.run}:
+        # The last run still finishes what that one has left.
+        left, heir = history.run(open_run or ""), "the run in progress"
+        if not past.is_active:
+            heir = "the next fanin run"
+        views = with_run(views, left, plan, branch, open_run, heir)
+    views = with_run(views, past, plan, branch, open_run)
     return TasksNow(snapshot, views, journal, history, past, own_work, other_work)
 
 

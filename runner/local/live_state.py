@@ -31,12 +31,13 @@ def with_run(
     plan: str,
     branch: str | None,
     open_run: str | None,
+    heir: str = "the next fanin run",
 ) -> list[TaskView]:
-    """The views with what the last run does to their tasks, or has left of them.
+    """The views with what a run does to their tasks, or has left of them.
 
     `plan` is the path of their plan, `branch` the one that their work lands on, None if
     that is unknown. `open_run` is the run that the journal has no end of: if its process
-    is gone, the next run finishes its work.
+    is gone, `heir` finishes its work.
     """
     if past is None or not _is_about(past.view, plan, branch):
         return list(views)
@@ -48,7 +49,7 @@ def with_run(
         task = past.view.tasks.get(view.task.id)
         attempt = task.last if task else None
         if attempt is not None and view.state not in _SETTLED:
-            view = _with_attempt(view, attempt, end)
+            view = _with_attempt(view, attempt, end, heir)
         changed.append(view)
     return changed
 
@@ -71,7 +72,9 @@ def _how_it_ended(run: RunView) -> str:
     return "its run was killed" if run.end is None else "its run was interrupted"
 
 
-def _with_attempt(view: TaskView, attempt: AttemptView, end: str) -> TaskView:
+def _with_attempt(
+    view: TaskView, attempt: AttemptView, end: str, heir: str
+) -> TaskView:
     """The view with an attempt of a run that is at work, or how that ended."""
     name = f"attempt {attempt.attempt}"
     state = attempt.state
@@ -80,9 +83,12 @@ def _with_attempt(view: TaskView, attempt: AttemptView, end: str) -> TaskView:
         return replace(
             view, state="in_progress", reason=f"{name}: {phase}", phase=phase
         )
+    # The next run has no event of the attempt before it merges what that has left.
+    if state is AttemptState.CHOSEN and attempt.phase == "merging":
+        state = AttemptState.FINISHED
     if state in _WAITS:
         if end:
-            reason = f"{end}; the next fanin run lands its work"
+            reason = f"{end}; {heir} lands its work"
             return replace(view, state="finished", reason=f"{name}: {reason}")
         phase_now, reason = _PHASES.get(state), _WAITS[state]
         if state is AttemptState.FINISHED and attempt.phase == "merging":
@@ -91,7 +97,7 @@ def _with_attempt(view: TaskView, attempt: AttemptView, end: str) -> TaskView:
             view, state="finished", reason=f"{name}: {reason}", phase=phase_now
         )
     if end and state is AttemptState.INTERRUPTED and attempt.log:
-        reason = f"{name}: {end}; the next fanin run goes on"
+        reason = f"{name}: {end}; {heir} goes on"
         return replace(view, state="interrupted", reason=reason)
     failure = unrecorded_failure(view, attempt)
     if failure is not None and state is AttemptState.FAILED:

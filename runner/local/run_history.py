@@ -49,6 +49,16 @@ class RunHistory:
         folders = self._folders()
         return self._read(folders[-1], is_last=True) if folders else None
 
+    def run(self, run: str) -> PastRun | None:
+        """The run of that id, None if it is not there."""
+        if self._runs is not None:
+            return next((past for past in self._runs if past.run == run), None)
+        folders = self._folders()
+        for folder in folders:
+            if folder.name == run:
+                return self._read(folder, is_last=folder == folders[-1])
+        return None
+
     def attempts(self, task_id: str) -> list[AttemptView]:
         """Every attempt of the task that a run knows, oldest first.
 

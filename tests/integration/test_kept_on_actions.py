@@ -95,6 +95,15 @@ def test_what_policy_let_through_is_pushed_gone_on_with_and_deleted_at_the_end(
     assert "holds the value of TOKEN" in record(jobs, "leaky")["error"]["message"]
     assert record(jobs, "quick")["artifact"] == "fanin-4711.1-000-a1-r1"
     assert record(jobs, "crashed")["artifact"] == "fanin-4711.1-002-a1-r1"
+    project.git("pull", "-q", str(jobs.origin), "main")
+    project.git("remote", "add", "origin", "https://github.com/o/r.git")
+    page = "https://github.com/o/r/actions/runs/4711/job/70002"
+    assert f"crashed ran on GitHub: {page}, artifact fanin-4711.1-002-a1-r1" in (
+        project.cli("status").stdout
+    )
+    log = project.cli("log", "crashed")
+    assert page in log.stderr
+    assert "gh run download 4711 --name fanin-4711.1-002-a1-r1 --dir DIR" in log.stderr
     # no branch, so that it starts nothing
     assert jobs.git("for-each-ref", "--format=%(refname)", "refs/heads") == (
         "refs/heads/main"

@@ -72,6 +72,7 @@ def test_retry_and_skip_are_applied_by_the_run_that_is_in_progress(
     def ask() -> None:
         shown = asked(project, "retry", "A")
         assert shown.startswith("recorded: retry A; the run in progress applies it")
+        assert asked(project, "retry", "A") == shown  # recorded once
         asked(project, "skip", "C", "--satisfied")
         if schedule == "batch":  # a rolling run has a free slot and may have it already
             assert_status_shows_requests(project)

@@ -103,6 +103,19 @@ def test_a_run_that_was_interrupted_is_not_said_to_be_killed() -> None:
     assert "its run was interrupted; the next" in shown(run)[1]
 
 
+def test_what_a_killed_run_has_left_is_said_while_the_next_one_finishes_it() -> None:
+    left = past(AttemptState.FINISHED, is_active=False)
+    heir = "the run in progress"
+    [view] = with_run([READY], left, "tasks.yml", "main", "r", heir)
+    killed = f"attempt 1: its run was killed; {heir} lands its work"
+    assert (view.state, view.reason) == ("finished", killed)
+    next_run = past(AttemptState.CHOSEN)
+    assert shown(next_run, view) == ("finished", killed, None)
+    merging = past(AttemptState.CHOSEN, "merging")
+    said = ("finished", "attempt 1: its work is being merged", "merging")
+    assert shown(merging, view) == said
+
+
 def test_a_run_of_another_branch_or_plan_says_nothing_of_these_tasks() -> None:
     run = past(RUNNING, "working")
     untouched = ("ready", "", None)
