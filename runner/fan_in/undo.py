@@ -15,7 +15,7 @@ from typing import Any
 
 from runner.core.manifest import BatchEntry
 from runner.core.task import Task
-from runner.fan_in.union import Candidate, Trees, unite
+from runner.fan_in.union import Blob, Candidate, Trees, unite
 from runner.policy.change import Change
 
 # A line of `Record.changed`.
@@ -90,26 +90,22 @@ def _entry(number: int, task_id: str) -> BatchEntry:
     return BatchEntry.model_construct(**fields)
 
 
-def steps_by_path(
-    before: str,
-    after: str,
-    changes: Sequence[Change],
-    changed: Mapping[str, Sequence[str]],
-    trees: Trees,
-) -> tuple[Step, ...] | None:
-    """The steps of tasks that landed together and changed different files.
+def changes_by_task(
+    changes: Sequence[Change], changed: Mapping[str, Sequence[str]]
+) -> dict[str, dict[str, Blob | None]] | None:
+    """Which of the changes of a landing are whose, as path → the new blob.
 
-    `changes` are those from `before` to `after`, `changed` the lines of each task's
-    record about its files. None if the lines do not say of each change which one task
-    made it.
+    `changed` has the lines of each task's record about its files. None if these do not
+    say of each change which one task made it.
     """
     if len(changed) == 1:
-        return tuple(Step(task, before, after) for task in changed)
+        made = {change.path: change.new for change in changes}
+        return dict.fromkeys(changed, made)
     owners: dict[str, list[str]] = {}
     for task, lines in changed.items():
         for path in named_paths(lines) or ():
             owners.setdefault(path, []).append(task)
-    own: dict[str, dict[str, tuple[str, str] | None]] = {task: {} for task in changed}
+    own: dict[str, dict[str, Blob | None]] = {task: {} for task in changed}
     for change in changes:
         tasks = owners.pop(change.path, [])
         if len(tasks) != 1:
@@ -117,6 +113,21 @@ def steps_by_path(
         own[tasks[0]][change.path] = change.new
     # A path that several changed may be as it was: each took back what the other did.
     if any(len(tasks) > 1 for tasks in owners.values()):
+        return None
+    return own
+
+
+def steps_by_path(
+    before: str,
+    changes: Sequence[Change],
+    changed: Mapping[str, Sequence[str]],
+    trees: Trees,
+) -> tuple[Step, ...] | None:
+    """The steps of tasks that landed together on the tree `before` and changed different
+    files; None if nobody knows which, as `changes_by_task`.
+    """
+    own = changes_by_task(changes, changed)
+    if own is None:
         return None
     return tuple(
         Step(task, before, trees.write_tree(before, paths) if paths else before)

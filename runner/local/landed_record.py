@@ -13,7 +13,7 @@ from runner.core.result_folder import Reading
 from runner.fan_in import landing_record
 from runner.fan_in.batch_merge import FanIn
 from runner.fan_in.importing import PackImporter
-from runner.fan_in.undo import Landed, Step, steps_by_path
+from runner.fan_in.undo import Landed, Step, changes_by_task
 from runner.plan.progress import Progress
 from runner.policy import globs
 from runner.repo.quarantine import Quarantine
@@ -44,9 +44,9 @@ def record_landing(
         if not globs.matches(own_files, change.path)
     ]
     changed = {task: progress.records[task].changed for task in landed}
+    if changes_by_task(changes, changed) is not None:
+        return []
     with repo.quarantine() as quarantine:
-        if steps_by_path(before, after, changes, changed, quarantine) is not None:
-            return []
         steps: list[Step] = []
         for batch in batches:
             steps += _steps(repo, quarantine, *batch)

@@ -125,7 +125,7 @@ def landed_by(
         task: [str(line) for line in landing.after[task].get("changed", ())]
         for task in landing.completed
     }
-    steps = steps_by_path(before, after, changes, changed, quarantine)
+    steps = steps_by_path(before, changes, changed, quarantine)
     if steps is None:
         names = ", ".join(landing.completed)
         raise UsageProblem(

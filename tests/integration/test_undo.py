@@ -98,11 +98,23 @@ def test_a_task_is_taken_out_and_what_landed_with_and_after_it_stays(
     assert json.loads(asked(copy, "show", "A", "--json"))["commit"] is None
     assert "A has not landed" in refused(copy, "undo", "A")
 
+    undone = copy.git("rev-parse", "HEAD^{tree}")
+    copy.git("revert", "--no-edit", "HEAD")
+    assert copy.git("rev-parse", "HEAD^{tree}") == copy.git(
+        "rev-parse", f"{head}^{{tree}}"
+    )
+    asked(copy, "undo", "A")
+    assert copy.git("rev-parse", "HEAD^{tree}") == undone
+
     copy.run()
     assert copy.states() == {"A": "completed", "B": "completed", "C": "completed"}
     assert (copy.root / "shared").read_text() == WITHOUT_A.replace("line 2", "two")
 
 
+ONLY_BATCHES = pytest.mark.parametrize("landed", [{}], ids=["batch"], indirect=True)
+
+
+@ONLY_BATCHES
 def test_landed_dependents_are_named_and_go_with_it_if_asked_for(
     copy: Project,
 ) -> None:
@@ -115,6 +127,7 @@ def test_landed_dependents_are_named_and_go_with_it_if_asked_for(
     assert copy.states() == {"A": "completed", "B": "pending", "C": "pending"}
 
 
+@ONLY_BATCHES
 def test_a_conflict_is_told_and_nothing_changes(copy: Project) -> None:
     text = (copy.root / "shared").read_text()
     copy.write("shared", text.replace("two", "2"))
@@ -171,7 +184,33 @@ def test_a_run_in_progress_takes_the_task_out_when_its_agents_have_ended(
     assert project.git("status", "--porcelain") == ""
 
 
-@pytest.mark.parametrize("step", ["after objects", "before landing", "after landing"])
+def test_what_cannot_be_done_now_waits_and_the_run_goes_on(project: Project) -> None:
+    project.plan(
+        [
+            {"id": "X", "do": ["write x: x"]},
+            {"id": "B", "depends_on": ["X"], "do": ["write b: b"]},
+            {"id": "C", "depends_on": ["B"], "do": ["write c: c"]},
+            {"id": "D", "depends_on": ["C"], "do": ["fail no"], "max_attempts": 1},
+        ]
+    )
+
+    def ask() -> None:
+        asked(project, "undo", "X", "--with-dependents")
+        project.write("x", "a person works on it\n")
+
+    seen = When(ended("B"), ask)
+    project.run(seen)
+    assert project.states() == {**dict.fromkeys("XBC", "completed"), "D": "failed"}
+    [request] = pending(project)
+    waits = [note for note in seen.notes if note.startswith("undo X on main must wait")]
+    assert len(waits) == 2  # between two batches, and at the end
+    project.git("checkout", "-q", "x")
+    assert "note: as asked for: undo X" in asked(project, "skip", "D")
+    assert not request.exists()
+    assert project.states() == dict.fromkeys("XBCD", "pending")
+
+
+@pytest.mark.parametrize("step", ["before landing", "after landing"])
 def test_killed_anywhere_undo_is_done_or_not_and_can_be_asked_again(
     project: Project, tmp_path: Path, step: str
 ) -> None:

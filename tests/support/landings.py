@@ -11,7 +11,7 @@ from pathlib import Path
 
 from runner.core.task import PlanSettings
 from runner.fan_in import landing_record
-from runner.fan_in.undo import Landed, Step, steps_by_path
+from runner.fan_in.undo import Landed, Step, changes_by_task
 from runner.fan_in.union import Candidate, unite
 from runner.plan.progress import Progress
 from runner.plan.snapshot import NO_RULES, Snapshot, read_snapshot, write_progress_blobs
@@ -95,7 +95,7 @@ class Branch:
             quarantine.adopt([commit, record], [self.head])
         changed = {name: progress.records[name].changed for name in merged}
         changes = repo.changes(base, after)
-        if steps_by_path(base, after, changes, changed, repo) is None:
+        if changes_by_task(changes, changed) is None:
             assert repo.set_ref(landing_record.name(commit), record)
         self.head = commit
         return commit, landed
