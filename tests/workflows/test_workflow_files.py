@@ -1815,6 +1815,7 @@ def test_the_other_jobs_import_their_modules_with_what_they_install(
         "live_frame",
         "run_lines",
         "run_summary",
+        "status_table",
     }
     modules = [
         f"runner.{path.parent.name}.{path.stem}"
