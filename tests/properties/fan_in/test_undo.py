@@ -29,11 +29,13 @@ def branch(tmp_path_factory: pytest.TempPathFactory) -> Branch:
     return made
 
 
+@pytest.mark.timeout(max(300, 10 * BATCHES))
 @settings(
     max_examples=BATCHES,
     derandomize=True,
     deadline=None,
     database=None,
+    # To make a failing example smaller would take minutes.
     phases=[Phase.generate],
 )
 @given(
