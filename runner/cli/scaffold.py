@@ -85,6 +85,13 @@ def _settings_lines(proposal: Proposal) -> Iterator[str]:
     yield "max_concurrent: 3"
     yield ""
     yield from _agent_lines(proposal)
+    if proposal.env:
+        yield ""
+        yield "# Variables for the agent, setup and verify."
+        yield "env:"
+        for name, found in proposal.env.items():
+            yield f"  {_comment(f'Source: {found.reason}')}"
+            yield f"  {name}: {json.dumps(found.command)}"
     if proposal.setup is not None:
         yield ""
         yield "# Prepares each checkout, before the agent and before verify."

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from runner.agents import Agent
 from runner.agents.environment import find_key
@@ -11,6 +12,11 @@ from runner.core.task import AgentSettings
 from runner.discovery.files import Files, Found
 from runner.discovery.toolchains import toolchains
 from runner.plan.finder import FoundPlan
+
+# Lines of a .gitignore that keep Python's bytecode out of commits.
+_IGNORED_BYTECODE = re.compile(
+    r"^/?(?:\*\*/)?(?:__pycache__|\*\.py(?:c|\[co\w*\]|\*))", re.MULTILINE
+)
 
 
 @dataclass(frozen=True)
@@ -40,7 +46,8 @@ class Proposal:
     """What fanin.yml will say.
 
     `plan` is None if there is no plan yet. `agent` is a preset's name, `command` a
-    command line; neither if no agent was found. `notes` are about the repository.
+    command line; neither if no agent was found. `notes` are about the repository, `env`
+    has variables for agent, set-up and verify, each with its reason.
     """
 
     plan: FoundPlan | None
@@ -50,6 +57,7 @@ class Proposal:
     verify: Found | None = None
     others: tuple[Found, ...] = ()
     notes: tuple[str, ...] = ()
+    env: Mapping[str, Found] = field(default_factory=dict)
 
 
 def find_agents(
@@ -93,7 +101,19 @@ def propose(
     tests = [chain.test for chain in chains if chain.test is not None]
     verify = tests[0] if tests else None
     notes = tuple(_notes(files))
-    return Proposal(plan, agent, command, setup, verify, tuple(tests[1:]), notes)
+    env = {}
+    if any(chain.name == "Python" for chain in chains):
+        env = _python_variables(files)
+    others = tuple(tests[1:])
+    return Proposal(plan, agent, command, setup, verify, others, notes, env)
+
+
+def _python_variables(files: Files) -> dict[str, Found]:
+    """No bytecode where git would see it: it would be a part of each task's change."""
+    if _IGNORED_BYTECODE.search(files.read(".gitignore")):
+        return {}
+    reason = ".gitignore" if ".gitignore" in files else "no .gitignore"
+    return {"PYTHONDONTWRITEBYTECODE": Found("1", reason, "bytecode is not ignored")}
 
 
 def _notes(files: Files) -> Iterator[str]:

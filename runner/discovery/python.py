@@ -100,7 +100,12 @@ class _Project:
         if test is None:
             return None
         found = _run_by(prefix, test)
-        variables = self._tox_variables() if "testenv" in test.what else []
+        if "testenv" not in test.what:
+            return found
+        variables = self._tox_variables()
+        if prefix.startswith(".venv/"):
+            # tox has the programs of its environment on PATH.
+            variables.insert(0, "PATH=$PWD/.venv/bin:$PATH")
         return replace(found, command=" ".join([*variables, found.command]))
 
     def test(self) -> Found | None:

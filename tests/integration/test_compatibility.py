@@ -55,7 +55,7 @@ PROJECTS = {
     "Python": (
         "python3",
         PYTHON,
-        "NAME=calc .venv/bin/python -m unittest discover -s tests -t .",
+        "PATH=$PWD/.venv/bin:$PATH NAME=calc .venv/bin/python -m unittest discover -s tests -t .",
     ),
     "Node": ("npm", NODE, "npm test"),
     "Go": ("go", GO, "go test -vet=off ./..."),

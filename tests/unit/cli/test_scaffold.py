@@ -61,6 +61,14 @@ def test_a_guess_is_a_comment_and_so_is_an_agent_that_is_not_there() -> None:
     assert "# verify: python -m unittest" in text
 
 
+def test_a_variable_is_written_as_text_with_its_reason() -> None:
+    env = {"NAME": Found("1", ".gitignore", "not ignored")}
+    proposal = Proposal(plan=None, agent=None, env=env)
+    assert _settings(proposal)["env"] == {"NAME": "1"}
+    text = scaffold.settings_text(proposal)
+    assert '  # Source: .gitignore: not ignored\n  NAME: "1"' in text
+
+
 def test_a_command_is_written_as_a_list() -> None:
     command = ("python3", "my agent.py", "a: b #c")
     written = _settings(Proposal(plan=None, agent=None, command=command))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from runner.discovery.proposal import propose
 from runner.discovery.toolchains import toolchains
 
 
@@ -31,6 +32,7 @@ VENV = (
 )
 NEWER_VENV = VENV.replace("-m venv", "-m venv --upgrade-deps")
 BLIB = "mkdir -p blib && echo '*' > blib/.gitignore"
+ON_PATH = "PATH=$PWD/.venv/bin:$PATH"
 BUILD = "mkdir -p _build && echo '*' > _build/.gitignore"
 TOUCH = (
     "find . -name aclocal.m4 -exec touch {} +"
@@ -181,7 +183,7 @@ def test_a_project_is_set_up_and_tested_as_its_own_files_say(
                 "dev.txt": "a",
             },
             f"{VENV} -e . 'hypothesis>=6' -r dev.txt pytest",
-            ".venv/bin/python -m pytest -ra tests",
+            f"{ON_PATH} .venv/bin/python -m pytest -ra tests",
         ),
         (
             {
@@ -191,7 +193,7 @@ def test_a_project_is_set_up_and_tested_as_its_own_files_say(
                 "test-requirements.txt": "a",
             },
             f"{VENV} -e . -r test-requirements.txt pytest",
-            ".venv/bin/python -m pytest tests",
+            f"{ON_PATH} .venv/bin/python -m pytest tests",
         ),
         (
             {
@@ -199,7 +201,7 @@ def test_a_project_is_set_up_and_tested_as_its_own_files_say(
                 "tox.ini": "[testenv]\ncommands = python -m unittest -v\n",
             },
             f"{VENV} -e .",
-            ".venv/bin/python -m unittest -v",
+            f"{ON_PATH} .venv/bin/python -m unittest -v",
         ),
         (
             {
@@ -210,7 +212,7 @@ def test_a_project_is_set_up_and_tested_as_its_own_files_say(
                 "commands = pytest -vv\n",
             },
             f"{VENV} -e . pytest",
-            "PYTHONPATH=$PWD/tests LEVEL=1 .venv/bin/python -m pytest -vv",
+            f"{ON_PATH} PYTHONPATH=$PWD/tests LEVEL=1 .venv/bin/python -m pytest -vv",
         ),
         (
             {
@@ -218,7 +220,7 @@ def test_a_project_is_set_up_and_tested_as_its_own_files_say(
                 "tox.ini": "[testenv]\ncommands = stestr run --slowest {posargs}\n",
             },
             f"{VENV} -e . stestr",
-            ".venv/bin/python -m stestr run --slowest",
+            f"{ON_PATH} .venv/bin/python -m stestr run --slowest",
         ),
         (
             {"setup.py": "", ".stestr.conf": "[DEFAULT]\ntest_path=tests\n"},
@@ -228,7 +230,7 @@ def test_a_project_is_set_up_and_tested_as_its_own_files_say(
         (
             {"tox.ini": "[testenv]\ncommands = python -m unittest\n"},
             "python3 -m venv --without-pip .venv && echo '*' > .venv/.gitignore",
-            ".venv/bin/python -m unittest",
+            f"{ON_PATH} .venv/bin/python -m unittest",
         ),
         (
             {"setup.py": "", "setup.cfg": "[tool:pytest]\naddopts = -q\n"},
@@ -312,3 +314,21 @@ def test_of_two_toolchains_the_one_that_names_a_test_is_first() -> None:
     texts = {"package.json": _package(), "Cargo.toml": ""}
     chains = toolchains(MemoryFiles(texts))
     assert [chain.name for chain in chains] == ["Cargo", "npm"]
+
+
+@pytest.mark.parametrize(
+    ("texts", "writes"),
+    [
+        ({"setup.py": ""}, False),
+        ({"setup.py": "", ".gitignore": "build/\n# *.pyc\n"}, False),
+        ({"setup.py": "", ".gitignore": "build/\n__pycache__/\n"}, True),
+        ({"setup.py": "", ".gitignore": "*.py[cod]\n"}, True),
+        ({"setup.py": "", ".gitignore": "**/*.pyc\n"}, True),
+        ({"package.json": NODE}, True),
+    ],
+)
+def test_python_writes_no_bytecode_where_git_would_see_it(
+    texts: dict[str, str], writes: bool
+) -> None:
+    env = propose(MemoryFiles(texts), None, None).env
+    assert list(env) == ([] if writes else ["PYTHONDONTWRITEBYTECODE"])
