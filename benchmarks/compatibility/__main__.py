@@ -204,7 +204,7 @@ def try_project(root: Path, language: str, logs: Path, result: Result) -> None:
     _git(root, "add", "-A", "-f")
     _git(root, "commit", "-q", "-m", f"{result.name} {result.version}")
     (root / "tasks.yml").write_text(PLAN)
-    agent = shlex.join(["python3", str(AGENT), str(logs)])
+    agent = shlex.join(["python3", str(AGENT), str(logs), SUFFIXES[language]])
     _expect(0, root, "init", "--yes", "--plan", "tasks.yml", "--agent-command", agent)
     result.setup, result.verify = report.settings(root / "fanin.yml")
     if not result.verify:
@@ -215,7 +215,6 @@ def try_project(root: Path, language: str, logs: Path, result: Result) -> None:
     for name, value in VARIABLES.get(language, {}).items():
         variables += ["--env", f"{name}={value}"]
     _expect(0, root, "doctor", *variables)
-    variables += ["--env", f"SOURCE_SUFFIX={SUFFIXES[language]}"]
     run = ("run", "--max-attempts", "1", *variables)
     _expect(0, root, *run, "edit")
     result.tests = report.tests_in(report.log_text(logs / "edit.log"))

@@ -1,4 +1,5 @@
-"""The scripted agent: `agent.py FOLDER`, in a checkout of somebody's project.
+"""The scripted agent: `agent.py FOLDER SUFFIX`, in a checkout of somebody's project whose
+sources mostly end in SUFFIX.
 
 In the task "edit" it adds a comment to a source file and runs the project's tests, whose
 output it keeps in the folder. In "break" it adds one line that fails when it is run, to
@@ -39,7 +40,7 @@ LINES = {
 
 def main() -> int:
     folder = Path(sys.argv[1])
-    files = sources()[:MOST_FILES]
+    files = sources(sys.argv[2])[:MOST_FILES]
     if not files:
         print("no source file was found")
         return 1
@@ -58,7 +59,7 @@ def main() -> int:
     return 1
 
 
-def sources() -> list[Path]:
+def sources(suffix: str) -> list[Path]:
     """The project's source files: those of its main language, the largest first."""
     listed = subprocess.run(["git", "ls-files", "-z"], capture_output=True, check=True)
     paths = [Path(os.fsdecode(name)) for name in listed.stdout.split(b"\0") if name]
@@ -72,8 +73,7 @@ def sources() -> list[Path]:
             found.setdefault(path.suffix, []).append(path)
     if not found:
         return []
-    wanted = os.environ.get("SOURCE_SUFFIX", "")
-    chosen = found.get(wanted) or max(found.values(), key=total_size)
+    chosen = found.get(suffix) or max(found.values(), key=total_size)
     return sorted(chosen, key=lambda path: -path.stat().st_size)
 
 
