@@ -1373,6 +1373,21 @@ def test_checkout_options_reach_the_checkouts_that_agents_and_verify_borrow_from
         assert checkout[name] == f"${{{{ inputs.{name} }}}}"
 
 
+COLLECTOR = "${{ vars.OTEL_EXPORTER_OTLP_ENDPOINT }}"
+
+
+def test_every_job_that_sends_spans_is_told_the_collector_of_the_repository() -> None:
+    commands = {
+        step["with"]["command"]: step["env"].get("OTEL_EXPORTER_OTLP_ENDPOINT")
+        for name in (FANIN, ROUND)
+        for job in jobs(name).values()
+        for step in job.get("steps", [])
+        if "env" in step and "command" in step.get("with", {})
+    }
+    sending = ("next", "task", "verify", "merge")
+    assert [commands[command] for command in sending] == [COLLECTOR] * len(sending)
+
+
 def test_steps_that_get_keys_get_each_under_its_own_name() -> None:
     given = {name: f"${{{{ secrets.{name} }}}}" for name in KEYS} | {
         "FANIN_AGENT_ENV": "${{ secrets.agent-env }}",
@@ -1382,8 +1397,9 @@ def test_steps_that_get_keys_get_each_under_its_own_name() -> None:
         "FANIN_APP_ID": "${{ secrets.app-id }}",
         "FANIN_APP_PRIVATE_KEY": "${{ secrets.app-private-key }}",
     }
+    collector = {"OTEL_EXPORTER_OTLP_ENDPOINT": COLLECTOR}
     for job_id in ("task", "merge", "merge-again"):
-        expected = given if job_id == "task" else given | app
+        expected = collector | (given if job_id == "task" else given | app)
         assert [
             step["env"]
             for step in jobs(ROUND)[job_id]["steps"]
