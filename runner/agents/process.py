@@ -32,6 +32,7 @@ from typing import IO, BinaryIO, Literal, NamedTuple
 from runner.agents import supervisor
 from runner.agents.stream import Stream
 from runner.core.errors import EnvironmentBroken
+from runner.core.message_text import without_sequences
 from runner.policy.masking import Masker
 from runner.policy.redaction import NONE, Secrets
 
@@ -101,7 +102,7 @@ class Outcome:
     exit_code: its exit status; a negative number is the signal that killed it.
     end_reason: whether it exited by itself, else why it was stopped.
     seconds: how long it ran.
-    tail: the end of its masked output.
+    tail: the end of its masked output, without escape sequences.
     log_error: why the rest of its output is not in the log; None if it is.
     finished: when it ended, in the local zone.
     """
@@ -190,7 +191,8 @@ def run(
             recorder.finish()
             pipe.close()
     seconds = time.monotonic() - started
-    tail = secrets.masked_text(recorder.tail())
+    # First the sequences: without them a secret may be whole again.
+    tail = secrets.masked_text(without_sequences(recorder.tail()))
     return Outcome(child.returncode, reason, seconds, tail, recorder.log_error)
 
 

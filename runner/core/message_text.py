@@ -35,6 +35,12 @@ _BRACKETS = re.compile(r"\[([^\[\]\n]{1,60})\]")
 _SKIP = re.compile(r"skip|\bno[ _-]?ci\b|\bci\b", re.IGNORECASE)
 _NO_CI = re.compile(r"\*{3}(no_ci)\*{3}", re.IGNORECASE)
 _SKIP_CHECKS = re.compile(r"(skip-checks)\s*:\s*(?=true)", re.IGNORECASE)
+# Of ECMA-48: control sequences, strings that end with BEL or ST, and the short ones.
+_SEQUENCE = re.compile(
+    "\x1b\\[[0-?]*[ -/]*[@-~]"
+    "|\x1b[\\]PX^_][^\x07\x1b\n]*(?:\x07|\x1b\\\\)"
+    "|\x1b[ -/]*[0-Z\\\\^-~]"
+)
 _LONGEST_ADDRESS = 300  # characters before the page's name
 
 
@@ -51,6 +57,14 @@ def several_lines(text: str) -> str:
 def visible(text: str) -> str:
     """The text without control characters and without invisible ones."""
     return _INVISIBLE.sub("", clean(text))
+
+
+def without_sequences(text: str) -> str:
+    """The text without the escape sequences that act on a terminal.
+
+    What is no whole sequence stays, with its control character.
+    """
+    return _SEQUENCE.sub("", text)
 
 
 def _without_commands(line: str) -> str:

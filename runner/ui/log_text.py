@@ -2,17 +2,8 @@
 
 from __future__ import annotations
 
-import re
+from runner.core.message_text import visible, without_sequences
 
-from runner.core.message_text import visible
-
-# Sequences of ECMA-48: control sequences, strings that end with BEL or ST, and the
-# short ones. What is no whole sequence stays, with its control character replaced.
-_SEQUENCE = re.compile(
-    "\x1b\\[[0-?]*[ -/]*[@-~]"
-    "|\x1b[\\]PX^_][^\x07\x1b\n]*(?:\x07|\x1b\\\\)"
-    "|\x1b[ -/]*[0-Z\\\\^-~]"
-)
 _MAX_LINE = 64 * 2**10  # bytes; a longer line is shown in pieces
 _TAB = 8
 
@@ -38,7 +29,7 @@ class LogText:
 
 
 def _shown(line: bytes) -> str:
-    text = _SEQUENCE.sub("", line.decode("utf-8", "replace").rstrip("\r"))
+    text = without_sequences(line.decode("utf-8", "replace").rstrip("\r"))
     # What a terminal would write over is shown too: nothing is hidden.
     return visible(text.replace("\r", "\n")).expandtabs(_TAB) + "\n"
 

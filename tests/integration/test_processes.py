@@ -235,6 +235,15 @@ def wait_for_text(path: Path, text: str) -> None:
         time.sleep(0.01)
 
 
+def test_the_end_of_the_output_has_no_sequences_and_no_secret_between_them(
+    tmp_path: Path,
+) -> None:
+    key = "s3cret-value-of-a-key"
+    words = rf"\033[31mred\033[0m \033]0;title\007plain {key[:9]}\033[1m{key[9:]}"
+    outcome = run_shell(tmp_path, f"printf '{words}'", secrets=Secrets({key: "KEY"}))
+    assert outcome.tail == "red plain ***"
+
+
 def test_a_log_that_cannot_be_written_ends_no_program(tmp_path: Path) -> None:
     (tmp_path / "agent.log").symlink_to("/dev/full")
     outcome = run_shell(tmp_path, "echo one; sleep 0.1; echo two")
