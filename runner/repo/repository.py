@@ -394,11 +394,11 @@ def _discover(path: Path) -> tuple[Path, Path, Path]:
         ) from None
     if repository.bare or repository.working_tree_dir is None:
         raise UsageProblem(f"{path} is a bare repository", "run fanin in a clone of it")
-    return (
-        Path(repository.working_tree_dir),
-        Path(repository.common_dir),
-        Path(repository.git_dir),
-    )
+    shared, own = Path(repository.common_dir), Path(repository.git_dir)
+    if shared != own:
+        # Of a linked work tree, git names it by the way back from `own`.
+        shared = shared.resolve()
+    return Path(repository.working_tree_dir), shared, own
 
 
 def _is_plain(name: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -53,3 +54,17 @@ def test_carriage_returns_are_seen_below_the_folder_only(
 ) -> None:
     assert repo.has_carriage_returns(tree, "")
     assert not repo.has_carriage_returns(tree, "src")
+
+
+def test_the_git_folder_of_a_linked_work_tree_is_named_without_a_way_back(
+    tmp_path: Path,
+) -> None:
+    main, linked = tmp_path / "main", tmp_path / "linked"
+    main.mkdir()
+    git = isolated_git(main)
+    git.run(["init", "-q"])
+    identity = ["-c", "user.name=A", "-c", "user.email=a@example.com"]
+    git.run([*identity, "commit", "-q", "--allow-empty", "-m", "start"])
+    git.run(["worktree", "add", "-q", str(linked)])
+    found = Repository(linked, os.environ).git_dir
+    assert found == (main / ".git").resolve()
