@@ -18,6 +18,7 @@ class SmallTerminal(io.StringIO):
         self.columns, self.height = columns, height
         self.rows: list[str] = [""]
         self._row = self._column = 0
+        self.rows_erased = 0  # as a whole
 
     def isatty(self) -> bool:
         return True
@@ -28,6 +29,9 @@ class SmallTerminal(io.StringIO):
                 case "A":
                     top = max(0, len(self.rows) - self.height)
                     self._row = max(top, self._row - int(piece[1] or 1))
+                case "K" if piece[1] == "2":
+                    self.rows[self._row] = ""
+                    self.rows_erased += 1
                 case "K":
                     self.rows[self._row] = self.rows[self._row][: self._column]
                 case "J":

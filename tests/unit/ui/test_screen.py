@@ -64,3 +64,14 @@ def test_a_terminal_that_cuts_rows_when_it_becomes_narrower_loses_no_line() -> N
     terminal.columns = 25  # nothing is wrapped
     screen.draw(lines("after"), lines("f"), 25)
     assert terminal.text == ["before", "after", "f"]
+
+
+def test_every_row_is_erased_as_a_whole_for_terminals_that_remember_its_length() -> (
+    None
+):
+    terminal = SmallTerminal(60, 30)
+    screen = Screen(terminal, None, {"TMUX": "/tmp/tmux-0/default"})
+    screen.draw(lines("before"), lines("f" * 50, "g"), 60)
+    terminal.rows_erased = 0
+    screen.draw(lines("after"), lines("f"), 60)
+    assert terminal.rows_erased == 2
