@@ -183,6 +183,14 @@ def test_focus_leaves_a_task_and_all_that_it_waits_for(opened: _Opened) -> None:
     assert opened.page.locator("#graph .node").count() == 60
 
 
+def test_the_bar_above_the_views_has_one_row(opened: _Opened) -> None:
+    opened.press("j", "j", "j", "Enter", "f")
+    opened.page.wait_for_selector("#show-all:visible")
+    bar = "document.querySelector('.viewbar').getBoundingClientRect().height"
+    button = "document.querySelector('#fit').getBoundingClientRect().height"
+    assert opened.page.evaluate(bar) < 2 * opened.page.evaluate(button)
+
+
 def test_wheel_and_keys_zoom_the_graph(opened: _Opened) -> None:
     scale = "d3.zoomTransform(document.querySelector('#graph svg')).k"
     before = opened.page.evaluate(scale)
