@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from runner.schedule.budget import UsageTotal
 
 _UNFINISHED = {"failed", "blocked", "held"}
+# Of more tasks that are blocked by the same one there is a single line.
+_LINES_OF_BLOCKED = 3
+_MAX_IDS = 12
 _COLOURS = {"finished": "yellow", "ready": "yellow", "pending": "yellow"}
 
 
@@ -35,7 +38,16 @@ def print_end(
     from runner.ui.run_summary import failure_details
     from runner.ui.status_table import tally
 
+    folded = _many_blocked(views)
+    told = set()
     for view in views:
+        ids = folded.get(view.reason) if view.state == "blocked" else None
+        if ids:
+            if view.reason not in told:
+                line = masked(f"{len(ids)} tasks blocked: {view.reason}: {_some(ids)}")
+                console.print(line, style="red", markup=False)
+            told.add(view.reason)
+            continue
         if not _is_told(view, run):
             continue
         line = masked(f"{view.task.id} {view.state}: {view.reason}")
@@ -47,6 +59,23 @@ def print_end(
         advice = "to try the failed tasks again:  fanin retry --failed && fanin run"
         console.print(advice, markup=False)
     return exit_code_of(views)
+
+
+def _many_blocked(views: Sequence[TaskView]) -> dict[str, list[str]]:
+    """The ids of blocked tasks by their reason, where more than a few have the same."""
+    by_reason: dict[str, list[str]] = {}
+    for view in views:
+        if view.state == "blocked":
+            by_reason.setdefault(view.reason, []).append(view.task.id)
+    return {
+        reason: ids for reason, ids in by_reason.items() if len(ids) > _LINES_OF_BLOCKED
+    }
+
+
+def _some(ids: Sequence[str]) -> str:
+    from runner.core.plurals import some_of
+
+    return some_of(ids[:_MAX_IDS], len(ids))
 
 
 def _is_told(view: TaskView, run: RunView) -> bool:
@@ -80,8 +109,22 @@ def with_unlanded(views: Sequence[TaskView], run: RunView) -> list[TaskView]:
         if view.task.id in ids and view.state in {"ready", "pending"}:
             reason = "its work is kept, and the next fanin run lands it"
             view = replace(view, state="finished", reason=reason)
+        elif not view.reason and view.state in {"ready", "pending"}:
+            view = replace(view, reason=_unrecorded_failure(view, run))
         found.append(view)
     return found
+
+
+def _unrecorded_failure(view: TaskView, run: RunView) -> str:
+    """Why the last attempt failed, which the branch does not record yet; "" if it did not."""
+    from runner.ui.shown_text import lines_of
+
+    task = run.tasks.get(view.task.id)
+    attempt = task.last if task else None
+    if attempt is None or attempt.failure is None:
+        return ""
+    first = (lines_of(attempt.failure.message) or [attempt.failure.kind.value])[0]
+    return f"attempt {attempt.attempt} failed: {first}"
 
 
 def print_usage(console: Console, usage: UsageTotal | UsageReport) -> None:

@@ -102,3 +102,30 @@ def test_the_reasons_at_the_end_pass_the_masker(
     held = _view("A", "held", "its work waits on fanin/s3cret")
     print_end(Console(), [held], RunView(), lambda text: text.replace("s3cret", "***"))
     assert "A held: its work waits on fanin/***" in capsys.readouterr().out
+
+
+def test_a_failure_that_is_not_on_the_branch_yet_has_its_reason(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run = RunView()
+    failed = _attempted(run, "A", AttemptState.FAILED)
+    failed.failure = Failure(kind=FailureKind.AGENT_ERROR, message="status 1\nmore")
+    print_end(Console(width=200), with_unlanded([_view("A", "ready")], run), run)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:2] == ["A ready: attempt 1 failed: status 1", "    more"]
+
+
+def test_many_tasks_that_are_blocked_by_the_same_one_have_one_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    views = [_view("F", "failed", "status 1")]
+    views += [_view(f"B{number}", "blocked", "by F") for number in range(20)]
+    views += [_view(f"C{number}", "blocked", "by G") for number in range(3)]
+    print_end(Console(width=200), views, RunView())
+    assert capsys.readouterr().out.splitlines()[:5] == [
+        "F failed: status 1",
+        f"20 tasks blocked: by F: {', '.join(f'B{n}' for n in range(12))} and 8 more",
+        "C0 blocked: by G",
+        "C1 blocked: by G",
+        "C2 blocked: by G",
+    ]
