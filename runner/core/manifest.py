@@ -145,8 +145,14 @@ class Manifest(Document):
             defaults = {"start": None, "retry_from": "work", "message": ""}
             _drop_defaults(entry, defaults)
             _drop_defaults(entry["task"], {"retry_from": None})
-        for settings in document["tasks"].values():
-            _drop_defaults(settings, {"retry_from": None})
+        for task_id, settings in self.tasks.items():
+            # As digested by versions that wrote every field.
+            every = {
+                name: getattr(settings, name) for name in type(settings).model_fields
+            }
+            whole = settings.model_copy(update=every).model_dump(mode="json")
+            _drop_defaults(whole, {"retry_from": None})
+            document["tasks"][task_id] = whole
         return digest_of(document)
 
 

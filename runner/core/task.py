@@ -192,6 +192,14 @@ class TaskSettings(UserDocument):
     verify: str | None = None
     retry_from: RetryFrom | None = None
 
+    @model_serializer(mode="wrap")
+    def _leave_out_what_is_not_given(
+        self, serialize: SerializerFunctionWrapHandler
+    ) -> dict[str, object]:
+        # Whoever reads it again, such as the merge of a batch, must know what is given.
+        data: dict[str, object] = serialize(self)
+        return {name: data[name] for name in data if name in self.model_fields_set}
+
     @property
     def given(self) -> dict[str, object]:
         """The fields that are given, by name."""

@@ -86,5 +86,15 @@ def test_the_digest_of_a_first_choice_is_as_before_fields_were_added() -> None:
     (chosen,) = document["entries"]
     del chosen["start"], chosen["retry_from"], chosen["task"]["retry_from"]
     del chosen["message"]
-    del document["tasks"]["T1"]["retry_from"]
+    every: dict[str, object] = {"allow": [], "files": None, "agent": None}
+    every["verify"] = "true"
+    document["tasks"]["T1"] = every
     assert batch.digest == digest_of(document)
+
+
+def test_what_the_settings_give_of_a_task_is_known_to_the_next_job() -> None:
+    """A field that is not given must not replace the plan's there."""
+    batch = manifest(entry(), tasks={"T1": TaskSettings(verify="true")})
+    back = Manifest.model_validate_json(batch.model_dump_json())
+    assert back.tasks["T1"].given == {"verify": "true"}
+    assert back.digest == batch.digest
