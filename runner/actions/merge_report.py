@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING
 
 from runner.actions import open_run
 from runner.actions.batch_choice import MATRIX_LIMIT
-from runner.actions.round_state import RoundState, limit_reached, views_of
+from runner.actions.round_state import (
+    WAITS_FOR_APPROVAL,
+    RoundState,
+    gated_tasks,
+    limit_reached,
+    views_of,
+)
 from runner.actions.workflow_io import Annotation
 from runner.core.errors import EXIT_DONE, EXIT_TASKS_FAILED, FaninError
 from runner.core.manifest import Manifest
@@ -21,6 +27,7 @@ from runner.schedule.agent_choice import AgentChoice
 from runner.schedule.backoff import Backoff
 from runner.schedule.budget import UsageTotal
 from runner.schedule.limit_waits import LimitWaits
+from runner.schedule.task_choice import approval_needed
 from runner.ui import round_summary
 
 # Of a task without an agent of its own, if all tasks of the batch have one.
@@ -64,7 +71,7 @@ class MergeOutputs:
     """Outputs of job `merge`: numbers of tasks, and what landed where.
 
     Numbers instead of ids, so that they stay small for a plan of any size. `waiting` is
-    until when every ready task waits for a usage limit, or "".
+    until when every ready task waits for a usage limit, `WAITS_FOR_APPROVAL`, or "".
     """
 
     completed: int
@@ -233,7 +240,7 @@ class MergeReport:
             commit=self.batch.commit,
             branch=self.batch.branch,
             state=self.next_state,
-            waiting=self._waits_until or "",
+            waiting=self._waits_until or (WAITS_FOR_APPROVAL if self._gated else ""),
         ).as_mapping()
 
     def publish(self, context: WorkflowContext, job_io: JobIO) -> int:
@@ -315,6 +322,8 @@ class MergeReport:
         waits_until = self._waits_until
         if not self.again and waits_until is None:
             ended = "no task is ready, or none made progress"
+            if self._gated:
+                ended = "what is left waits for approval"
         pause_seconds = self.next_state.backoff(1).pause_seconds(lambda: 1.0)
         if pause_seconds and waits_until is None:
             waits_until = now(pause_seconds)
@@ -327,6 +336,13 @@ class MergeReport:
             return None
         until, _ = self.waits
         return f"{until:%Y-%m-%dT%H:%M:%S}.000Z"
+
+    @property
+    def _gated(self) -> Sequence[str]:
+        """The tasks that wait for a person's approval, if no other can start."""
+        if any(view.state == "ready" for view in self.views):
+            return ()
+        return gated_tasks(self.views)
 
     def exit_code(self) -> int:
         """1 if a task of this batch failed for good, or the plan is stuck."""
@@ -384,6 +400,8 @@ class MergeReport:
             )
         if states <= {"completed", "skipped"}:
             return "nothing, the plan is done."
+        if self._gated:
+            return f"{approval_needed(self._gated)}  and push the commit."
         return "no task can run until a person acts on what failed or is held."
 
     def _annotate(self, job_io: JobIO) -> None:

@@ -10,9 +10,15 @@ from typing import TYPE_CHECKING
 from runner import pipeline
 from runner.actions import open_run
 from runner.actions.batch_choice import Choice, ChoiceOptions, choose_batch
-from runner.actions.round_state import RoundState, views_of
+from runner.actions.round_state import (
+    WAITS_FOR_APPROVAL,
+    RoundState,
+    gated_tasks,
+    views_of,
+)
 from runner.actions.workflow_io import JobIO, WorkflowContext
 from runner.core.errors import EXIT_DONE, EXIT_TASKS_FAILED, InvalidInput, UsageProblem
+from runner.schedule.task_choice import approval_needed
 from runner.ui import round_summary
 
 if TYPE_CHECKING:
@@ -38,7 +44,7 @@ _NOTHING_WAITS = (
 class NextOptions:
     """Options of job `next`; `inputs` are those of the run's first round, by setting
     name. `stop`: why no task may start; None if one may. `waiting`: until when the run
-    waits, or "".
+    waits for a limit, or "".
     """
 
     choice: ChoiceOptions
@@ -84,10 +90,14 @@ def next_job(
         if stop_reason is not None:
             job_io.annotate("notice", stop_reason, title="fanin")
 
+    views = views_of(snapshot, settings.max_attempts)
+    gated: Sequence[str] = ()
+    if choice.manifest is None and options.stop is None:
+        gated = gated_tasks(views)
+    waiting = options.waiting or (WAITS_FOR_APPROVAL if gated else "")
     # Set even if this job ends red, since jobs with `always()` read has-work.
     outputs = _outputs(choice, dry_run=options.dry_run)
-    job_io.output({**outputs, "waiting": options.waiting})
-    views = views_of(snapshot, settings.max_attempts)
+    job_io.output({**outputs, "waiting": waiting})
     report = round_summary.RoundReport(
         batch="(none)" if choice.manifest is None else choice.batch,
         branch=branch,
@@ -95,7 +105,7 @@ def next_job(
         repository_url=context.repository_url,
         run_url=context.run_url,
     )
-    _report(job_io, views, choice, report, dry_run=options.dry_run)
+    _report(job_io, views, choice, report, gated, dry_run=options.dry_run)
     if options.stop is not None:
         return EXIT_DONE
     stuck = any(view.state in {"failed", "blocked", "held"} for view in views)
@@ -235,13 +245,16 @@ def _report(
     views: Sequence[TaskView],
     choice: Choice,
     report: round_summary.RoundReport,
+    gated: Sequence[str],
     *,
     dry_run: bool,
 ) -> None:
     ids: list[str] = []
-    if choice.manifest is None:
+    if gated:
+        job_io.annotate("notice", approval_needed(gated), title="fanin")
+    elif choice.manifest is None:
         job_io.annotate("notice", "no task is ready: nothing to do", title="fanin")
-    else:
+    if choice.manifest is not None:
         ids = [entry.task.id for entry in choice.manifest.entries]
     if ids and not dry_run:
         job_io.summary(round_summary.round_start(views, report, ids))

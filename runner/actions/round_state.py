@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from runner.repo.repository import Repository
 
 
+# The output `waiting` where no time helps, but a person's approval.
+WAITS_FOR_APPROVAL = "approval"
 # The settings that every later round keeps as the first round had them.
 CARRIED = tuple(setting.name for setting in SETTINGS if setting.handed_on)
 # How many rounds a run remembers as merged: about 20 bytes each of the state and of the
@@ -232,3 +234,8 @@ def views_of(snapshot: Snapshot, max_attempts: int) -> list[TaskView]:
     from runner.plan import view
 
     return view.views(snapshot.plan, snapshot.graph, snapshot.progress, max_attempts)
+
+
+def gated_tasks(views: Sequence[TaskView]) -> list[str]:
+    """The ids of the tasks that wait for a person's approval and nothing else."""
+    return [view.task.id for view in views if view.state == "gated"]

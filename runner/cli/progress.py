@@ -1,4 +1,5 @@
-"""The commands that change the progress of tasks: `retry`, `skip`, `undo` and `accept`.
+"""The commands that change the progress of tasks: `retry`, `skip`, `hold`, `approve`,
+`undo` and `accept`.
 
 While a run goes on, they leave a request, which it applies when it next chooses tasks.
 """
@@ -111,6 +112,52 @@ def skip(
 
 @click.command()
 @_ids
+@_answer_options
+@settings_options("hold")
+@click.pass_obj
+def hold(
+    repo_path: str,
+    /,
+    task_ids: tuple[str, ...],
+    dry_run: bool,
+    as_json: bool,
+    **flags: FlagValue | None,
+) -> int:
+    """Start no attempt of these tasks before `fanin approve`.
+
+    An attempt that is under way goes on. All else of the plan runs.
+    """
+    from runner.plan.requests import HoldRequest
+
+    asked = {"tasks": task_ids}
+    return _submit(repo_path, flags, HoldRequest, asked, Answer(dry_run, as_json))
+
+
+@click.command()
+@_ids
+@_answer_options
+@settings_options("approve")
+@click.pass_obj
+def approve(
+    repo_path: str,
+    /,
+    task_ids: tuple[str, ...],
+    dry_run: bool,
+    as_json: bool,
+    **flags: FlagValue | None,
+) -> int:
+    """Let tasks start that wait for a person's approval.
+
+    Those with `gate: true` in the plan, and those of `fanin hold`.
+    """
+    from runner.plan.requests import ApproveRequest
+
+    asked = {"tasks": task_ids}
+    return _submit(repo_path, flags, ApproveRequest, asked, Answer(dry_run, as_json))
+
+
+@click.command()
+@_ids
 @click.option(
     "--with-dependents",
     is_flag=True,
@@ -213,4 +260,4 @@ def _submit(
     return submit(repo, settings, snapshot, request, answer)
 
 
-COMMANDS = (retry, skip, undo, accept)
+COMMANDS = (retry, skip, hold, approve, undo, accept)

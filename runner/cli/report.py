@@ -22,7 +22,7 @@ _UNFINISHED = {"failed", "blocked", "held"}
 # Of more tasks that are blocked by the same one there is a single line.
 _LINES_OF_BLOCKED = 3
 _MAX_IDS = 12
-_COLOURS = {"finished": "yellow", "ready": "yellow", "pending": "yellow"}
+_COLOURS = dict.fromkeys(("finished", "ready", "gated", "pending"), "yellow")
 
 
 def print_end(
@@ -88,7 +88,7 @@ def _is_told(view: TaskView, run: RunView) -> bool:
         return True
     task = run.tasks.get(view.task.id)
     has_failed = task is not None and task.state is AttemptState.FAILED
-    return has_failed and view.state in {"ready", "pending"}
+    return has_failed and view.state in {"ready", "gated", "pending"}
 
 
 def with_unlanded(views: Sequence[TaskView], run: RunView) -> list[TaskView]:

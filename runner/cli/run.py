@@ -25,8 +25,8 @@ from runner.cli.options import (
 )
 from runner.core.errors import (
     EXIT_DONE,
-    EXIT_LIMIT_REACHED,
     EXIT_TASKS_FAILED,
+    EXIT_WAITING,
     FaninError,
     UsageProblem,
 )
@@ -122,11 +122,12 @@ def _run_with_json(repo: Repository, settings: Settings, named: NamedTasks) -> i
     with traced(EventStream(), os.environ, _warn_of_traces) as observer:
         ended = LocalRun(repo, settings, os.environ, observer, named)()
     if ended.limit_reached:
-        return EXIT_LIMIT_REACHED
+        return EXIT_WAITING
     if ended.waiting_branch or ended.stop_reason:
         return EXIT_TASKS_FAILED
     views = task_views(ended.snapshot, settings)
-    return exit_code_of([view for view in views if view.task.id in ended.choice])
+    exit_code = exit_code_of([view for view in views if view.task.id in ended.choice])
+    return EXIT_WAITING if ended.gated and exit_code == EXIT_DONE else exit_code
 
 
 def _warn_of_traces(message: str) -> None:
@@ -140,6 +141,7 @@ def _run(
     from runner.cli.report import print_end, print_time, print_usage
     from runner.core.errors import Interrupted
     from runner.local.run import LocalRun
+    from runner.schedule.task_choice import approval_needed
     from runner.ui.run_lines import Verbosity
     from runner.ui.terminal import RunConsole, TerminalView
     from runner.ui.traces import traced
@@ -160,6 +162,10 @@ def _run(
     exit_code = print_end(console, chosen, view.run, local_run.masked)
     print_usage(console, ended.usage)
     print_time(console, ended.snapshot, view.run)
+    if ended.gated:
+        _print_warning(console, local_run.masked(approval_needed(ended.gated)))
+        if exit_code == EXIT_DONE:
+            exit_code = EXIT_WAITING
     warnings = []
     if ended.waiting_branch:
         warnings.append(waiting_message(ended.waiting_branch))
@@ -169,7 +175,7 @@ def _run(
         _print_warning(console, local_run.masked(warning))
         exit_code = EXIT_TASKS_FAILED
     if ended.limit_reached:
-        return EXIT_LIMIT_REACHED
+        return EXIT_WAITING
     return exit_code
 
 
@@ -209,6 +215,7 @@ def _print_first_batch(repo: Repository, settings: Settings, named: NamedTasks) 
     from runner.core.task import Standing
     from runner.local.preparation import refuse_unfinished, uncommitted_notes
     from runner.local.preview import first_batch
+    from runner.schedule.task_choice import approval_needed
 
     waiting, _ = unlanded_work(repo, settings)
     waiting_branch = waiting.branch if waiting else None
@@ -224,6 +231,8 @@ def _print_first_batch(repo: Repository, settings: Settings, named: NamedTasks) 
     else:
         standings = choice.standings(snapshot, settings.max_attempts)
         _print_batch(batch, [*standings.values()].count(Standing.OPEN))
+    if gated := choice.gated(snapshot, settings.max_attempts):
+        click.echo(clean(approval_needed(gated)))
     return EXIT_DONE
 
 

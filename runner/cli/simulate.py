@@ -81,6 +81,7 @@ def simulate(
     Both schedules, by the choices of the run itself, as if every attempt succeeded.
     """
     from runner.core import gc_pause
+    from runner.core.documents import clean
     from runner.schedule.forecast import ForecastOptions, forecast
     from runner.schedule.task_choice import NamedTasks
 
@@ -111,6 +112,8 @@ def simulate(
         click.echo(found.model_dump_json(indent=1))
     elif not found.tasks:
         click.echo("no task is left to run; the whole plan:  fanin simulate --all")
+        for note in found.notes:
+            click.echo(f"note: {clean(note)}")
     else:
         from runner.ui.forecast_text import forecast_text
 

@@ -19,7 +19,7 @@ _SIMULATING = (*_DECIDING, "simulate")
 # Commands that show what the tasks have done.
 _SHOWING = ("status", "show", "log", "diff", "report", "prune")
 # Commands that change what tasks have done.
-_CHANGING = ("retry", "skip", "undo", "accept")
+_CHANGING = ("retry", "skip", "hold", "approve", "undo", "accept")
 _READING_THE_PLAN = (*_SIMULATING, *_SHOWING, *_CHANGING, "graph", "task")
 _CHOOSING_AN_AGENT = (*_DECIDING, "task")
 # Commands that show or change how many attempts a task has left.
@@ -384,8 +384,8 @@ SETTINGS = (
         "Settings of single tasks by id, for plans that have no field for them",
         _READING_THE_PLAN,
         meaning="settings of single tasks, for plans that have no field for them: "
-        "`{T002: {allow: [CLAUDE.md], files: […], agent: …, verify: …, retry_from: …}}`. A field that "
-        "is given replaces the plan's",
+        "`{T002: {allow: [CLAUDE.md], files: […], agent: …, verify: …, retry_from: …, gate: …}}`. "
+        "A field that is given replaces the plan's",
         metavar="MAPPING",
         in_issues_workflow=False,
     ),

@@ -1,8 +1,8 @@
 """The errors that users can see, and their exit codes.
 
 0: done. 1: a task failed or is blocked, which is never an exception. 2: the plan, the
-settings or the command line is wrong. 3: the environment or fanin failed. 4: a usage
-limit of an agent ended the run. 130: interrupted.
+settings or the command line is wrong. 3: the environment or fanin failed. 4: what is left
+waits for a usage limit of an agent, or for a person's approval. 130: interrupted.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 EXIT_DONE = 0
 EXIT_TASKS_FAILED = 1
-EXIT_LIMIT_REACHED = 4
+EXIT_WAITING = 4
 EXIT_INTERRUPTED = 130
 
 

@@ -142,21 +142,27 @@ class Manifest(Document):
             # As digested by versions without the field.
             del document["run_attempt"]
         for entry in document["entries"]:
-            defaults = {"start": None, "retry_from": "work", "message": ""}
+            defaults: dict[str, str | bool | None] = {
+                "start": None,
+                "retry_from": "work",
+                "message": "",
+            }
             _drop_defaults(entry, defaults)
-            _drop_defaults(entry["task"], {"retry_from": None})
+            _drop_defaults(entry["task"], {"retry_from": None, "gate": False})
         for task_id, settings in self.tasks.items():
             # As digested by versions that wrote every field.
             every = {
                 name: getattr(settings, name) for name in type(settings).model_fields
             }
             whole = settings.model_copy(update=every).model_dump(mode="json")
-            _drop_defaults(whole, {"retry_from": None})
+            _drop_defaults(whole, {"retry_from": None, "gate": False})
             document["tasks"][task_id] = whole
         return digest_of(document)
 
 
-def _drop_defaults(document: dict[str, Any], defaults: dict[str, str | None]) -> None:
+def _drop_defaults(
+    document: dict[str, Any], defaults: dict[str, str | bool | None]
+) -> None:
     """Leave out these fields where they say nothing: older versions digest without
     them.
     """

@@ -16,7 +16,8 @@ Phase = Literal["preparing", "working", "verifying", "merging"]
 
 
 class RequestReport(Document):
-    """The output of `fanin retry`, `skip`, `undo` and `accept` with `--json`.
+    """The output of `fanin retry`, `skip`, `hold`, `approve`, `undo` and `accept` with
+    `--json`.
 
     `outcome` is `done`; `recorded`, if the run in progress applies it later; `nothing`, if
     nothing was to be done; or `dry_run`: what would be done now. `tasks` are ids, `paths`
@@ -241,6 +242,22 @@ class SkipRow(Document):
     satisfied: bool
 
 
+class HoldRow(Document):
+    """A request to hold tasks that no run has taken yet."""
+
+    branch: Text
+    tasks: tuple[str, ...]
+    kind: Literal["hold"]
+
+
+class ApproveRow(Document):
+    """A request to approve tasks that no run has taken yet."""
+
+    branch: Text
+    tasks: tuple[str, ...]
+    kind: Literal["approve"]
+
+
 class UndoRow(Document):
     """A request to take tasks out that no run has taken yet."""
 
@@ -264,7 +281,7 @@ class AcceptRow(Document):
     unverified: bool
 
 
-RequestRow = RetryRow | SkipRow | UndoRow | AcceptRow
+RequestRow = RetryRow | SkipRow | HoldRow | ApproveRow | UndoRow | AcceptRow
 
 
 class RunRow(Document):

@@ -38,9 +38,15 @@ class Standing(StrEnum):
     """The meaning of a task's record for the tasks that depend on it."""
 
     OPEN = "open"  # runs as soon as its dependencies are completed
+    GATED = "gated"  # as open, once a person has approved it
     COMPLETED = "completed"
     # Failed for good, skipped or held: it will not run, nor will what depends on it.
     STUCK = "stuck"
+
+    @property
+    def may_run(self) -> bool:
+        """Whether the task may run now or later."""
+        return self in {Standing.OPEN, Standing.GATED}
 
 
 # What a task's next attempt starts from: the earlier one's work, or the base alone.
@@ -162,8 +168,9 @@ class TaskFields(UserDocument):
     """The fields of a task that a plan may set.
 
     `files` are gitignore patterns of what the task may change: None is anything that is
-    not protected, () nothing. `timeout` and `estimate` are seconds. A title is
-    one line. In all texts, line ends are `\\n`, and control characters become U+FFFD.
+    not protected, () nothing. `timeout` and `estimate` are seconds. `gate`: it starts only
+    once a person has approved it. A title is one line. In all texts, line ends are `\\n`,
+    and control characters become U+FFFD.
     """
 
     id: TaskId
@@ -181,6 +188,7 @@ class TaskFields(UserDocument):
     allow: tuple[str, ...] = ()
     allow_empty: bool = False
     retry_from: RetryFrom | None = None
+    gate: bool = False
 
 
 class TaskSettings(UserDocument):
@@ -191,6 +199,7 @@ class TaskSettings(UserDocument):
     agent: AgentSettings | None = None
     verify: str | None = None
     retry_from: RetryFrom | None = None
+    gate: bool = False
 
     @model_serializer(mode="wrap")
     def _leave_out_what_is_not_given(
@@ -262,7 +271,8 @@ class Task(TaskFields):
     @property
     def digest(self) -> str:
         """Identifies the task's text: a result for another text must not land."""
-        document = self.model_dump(mode="json")
+        # A gate says when an attempt may start, not what it is asked to do.
+        document = self.model_dump(mode="json", exclude={"gate"})
         if self.retry_from is None:
             # As digested by versions without the field.
             del document["retry_from"]

@@ -16,7 +16,7 @@ from runner.core.errors import InvalidInput, UsageProblem
 from runner.core.folders import remove_folder
 from runner.core.plan_paths import covers
 from runner.core.plurals import pluralize, some_of
-from runner.core.task import AgentSettings, Plan, Standing
+from runner.core.task import AgentSettings, Plan
 from runner.local.journal import Journal
 from runner.plan.snapshot import (
     Snapshot,
@@ -250,7 +250,7 @@ def agents_of_open_tasks(
     standings = choice.standings(snapshot, settings.max_attempts)
     chosen: list[AgentSettings] = []
     for task in snapshot.plan.tasks:
-        if standings[task.id] is Standing.OPEN:
+        if standings[task.id].may_run:
             chosen += agents_of(task, snapshot.plan, settings)
     return chosen
 

@@ -55,7 +55,13 @@ from runner.plan.snapshot import Snapshot, committed_include
 from runner.policy.redaction import Secrets
 from runner.repo.repository import Repository
 from runner.schedule.budget import UsageTotal
-from runner.schedule.task_choice import EVERY_TASK, NO_NAMES, NamedTasks, TaskChoice
+from runner.schedule.task_choice import (
+    EVERY_TASK,
+    NO_NAMES,
+    NamedTasks,
+    TaskChoice,
+    approval_needed,
+)
 
 
 @dataclass(frozen=True)
@@ -65,7 +71,8 @@ class RunOutcome:
     `waiting_branch` holds work that could not reach its own branch. `stop_reason` says
     why the run stopped although tasks are ready, `limit_reached` whether that is a usage
     limit. `usage` is what the attempts reported. `choice` is of the tasks that were
-    allowed to start.
+    allowed to start. `gated` are the ids of those that wait for a person's approval, if
+    nothing else stopped the run.
     """
 
     snapshot: Snapshot
@@ -76,6 +83,7 @@ class RunOutcome:
     stop_reason: str | None = None
     choice: TaskChoice = EVERY_TASK
     limit_reached: bool = False
+    gated: tuple[str, ...] = ()
 
 
 class LocalRun:
@@ -224,6 +232,10 @@ class LocalRun:
                 last_snapshot = context.snapshot()
             except InvalidInput as error:
                 raise self._end_of_invalid_run(error, snapshot) from None
+            gated: tuple[str, ...] = ()
+            if stop_reason is None and not self.stop.draining.is_set():
+                most = self._settings.max_attempts
+                gated = context.choice.gated(last_snapshot, most)
             outcome = RunOutcome(
                 last_snapshot,
                 self._lander.branch,
@@ -233,6 +245,7 @@ class LocalRun:
                 stop_reason,
                 context.choice,
                 limit_reached,
+                gated,
             )
         self.journal.record("end", run=self.run)
         return outcome
@@ -361,6 +374,9 @@ class LocalRun:
             self._report_end(
                 "stopped", outcome.stop_reason, waiting_branch, limit_reached=limit
             )
+        elif outcome.gated:
+            reason = approval_needed(outcome.gated)
+            self._report_end("stopped", reason, waiting_branch)
         else:
             self._report_end("completed", None, waiting_branch)
 

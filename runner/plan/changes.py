@@ -87,8 +87,21 @@ class SkippedTask(Document):
         return progress.with_skip(task, satisfied=self.satisfied)
 
 
+class GateChange(Document):
+    """`hold`: no attempt of the task starts before a person's approval; `approve`: that."""
+
+    kind: Literal["hold", "approve"]
+    task: str
+    follows: Annotated[int, Field(ge=0)]
+
+    def applied_to(self, progress: Progress, task: Task) -> Progress:
+        """The progress with this change; the task has had `follows` attempts."""
+        return progress.with_gate(task, closed=self.kind == "hold")
+
+
 Change = Annotated[
-    FailedAttempt | GrantedAttempt | SkippedTask, Field(discriminator="kind")
+    FailedAttempt | GrantedAttempt | SkippedTask | GateChange,
+    Field(discriminator="kind"),
 ]
 _CHANGES = TypeAdapter(tuple[Change, ...])
 

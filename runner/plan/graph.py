@@ -219,15 +219,17 @@ class TaskGraph:
             candidates = self._dependents[heaviest]
         return tuple(path)
 
-    def ready(self, states: Mapping[str, Standing]) -> tuple[str, ...]:
-        """Open tasks whose dependencies are all completed, in plan order."""
+    def ready(
+        self, states: Mapping[str, Standing], standing: Standing = Standing.OPEN
+    ) -> tuple[str, ...]:
+        """Tasks of this standing whose dependencies are all completed, in plan order."""
         completed = set()
         for task_id, state in states.items():
             if state is Standing.COMPLETED:
                 completed.add(task_id)
         ready = []
         for task_id, dependencies in self._dependencies.items():
-            if states[task_id] is Standing.OPEN and completed.issuperset(dependencies):
+            if states[task_id] is standing and completed.issuperset(dependencies):
                 ready.append(task_id)
         return tuple(ready)
 
@@ -241,17 +243,19 @@ class TaskGraph:
             unmet[task_id] = count
         return unmet
 
-    def blocked(self, states: Mapping[str, Standing]) -> dict[str, Blockers]:
-        """Open tasks that can no longer run → the stuck tasks that are the reason."""
+    def blocked(
+        self, states: Mapping[str, Standing], by: Standing = Standing.STUCK
+    ) -> dict[str, Blockers]:
+        """Tasks that wait for tasks of the standing `by`, at any distance → which those
+        are. By default they can no longer run.
+        """
         # Sets as numbers: bit n is the n-th stuck task. Thousands of tasks may wait for
         # thousands of stuck ones.
-        stuck_ids = [
-            task_id for task_id in self.tasks if states[task_id] is Standing.STUCK
-        ]
+        stuck_ids = [task_id for task_id in self.tasks if states[task_id] is by]
         bits = {task_id: 1 << n for n, task_id in enumerate(stuck_ids)}
         reasons: dict[str, int] = {}
         for task_id in self._order:
-            if states[task_id] is not Standing.OPEN:
+            if not states[task_id].may_run:
                 continue
             stuck = 0
             for dependency in self._dependencies[task_id]:

@@ -62,6 +62,8 @@ class Record(Document):
     - `skipped`: None if no command has skipped the task or taken that back; then the
       plan's mark decides, even if it changes later;
     - `held`: the branch where finished work waits for a person;
+    - `gate`: whether the task waits for a person's approval before it starts; None if no
+      command has said so, then the plan's `gate` decides;
     - `seconds`: how long the successful attempt took, for the critical path;
     - `job`, `artifact`: where the latest attempt ran and what has its log, as in
       `Result`;
@@ -83,6 +85,7 @@ class Record(Document):
     final: bool = False
     skipped: bool | None = None
     held: str | None = None
+    gate: bool | None = None
     started: str | None = None
     finished: str | None = None
     seconds: float | None = None
@@ -245,7 +248,14 @@ class Progress:
         used_up = record.attempts >= self.attempt_limit(task, max_attempts)
         if record.status is Status.FAILED and used_up:
             return Standing.STUCK
-        return Standing.OPEN
+        return Standing.GATED if self.is_gated(task) else Standing.OPEN
+
+    def is_gated(self, task: Task) -> bool:
+        """Whether no attempt of the task may start before a person approves it."""
+        recorded = self.records.get(task.id)
+        if recorded is None or recorded.gate is None:
+            return task.gate
+        return recorded.gate
 
     def standings(self, plan: Plan, max_attempts: int) -> dict[str, Standing]:
         """Task id → standing, in plan order."""
@@ -253,7 +263,7 @@ class Progress:
         for task in plan.tasks:
             # Most tasks of a large plan have neither a record nor a mark.
             unmarked = task.source_status is Status.PENDING and not (
-                task.skipped or task.blocker
+                task.skipped or task.blocker or task.gate
             )
             if unmarked and task.id not in self.records:
                 standings[task.id] = Standing.OPEN
@@ -353,14 +363,25 @@ class Progress:
             return self
         return self._updated(task, self._own_record(task), {"message": message})
 
+    def with_gate(self, task: Task, *, closed: bool) -> Progress:
+        """Let the task wait for a person's approval, or approve it."""
+        if self.is_gated(task) is closed:
+            return self
+        # What the plan says is not recorded: a gate that is added later counts.
+        gate = None if task.gate is closed else closed
+        return self._updated(task, self._own_record(task), {"gate": gate})
+
     def with_undo(self, task: Task, max_attempts: int) -> Progress:
-        """Open a task whose change has been taken out of the branch; attempts stay."""
+        """Open a task whose change has been taken out of the branch; attempts stay, and a
+        gate of the plan asks again.
+        """
         reopened = self.with_redo(task, max_attempts)
         changes = {
             "summary": None,
             "changed": (),
             "request": None,
             "error": None,
+            "gate": None,
             "kept": None,
             "repeats": 0,
         }

@@ -1,5 +1,5 @@
-"""What a person asks of a plan: to retry tasks, to skip them, to take them out again, or
-to let kept work of one land.
+"""What a person asks of a plan: to retry tasks, to skip them, to hold or approve them, to
+take them out again, or to let kept work of one land.
 
 A request is a document, so that it can wait until a run chooses its next tasks. What it
 changes is decided then. A new kind of request is a class here, and a change of
@@ -17,8 +17,8 @@ from pydantic import Field, TypeAdapter, ValidationError
 from runner.core.documents import Document
 from runner.core.errors import UsageProblem
 from runner.core.result import ObjectId, PersonsMessage
-from runner.core.task import PlanSettings, Standing, Status, Task
-from runner.plan.changes import Change, GrantedAttempt, SkippedTask
+from runner.core.task import PlanSettings, Status, Task
+from runner.plan.changes import Change, GateChange, GrantedAttempt, SkippedTask
 from runner.plan.snapshot import Snapshot, refuse_landed
 from runner.plan.view import views
 
@@ -65,8 +65,7 @@ class RetryRequest(_TaskRequest):
         """Whether it would change nothing: the task may run already, with the message."""
         if self.message not in {"", snapshot.progress.record(task).message}:
             return False
-        standing = snapshot.progress.standing(task, max_attempts)
-        return standing is Standing.OPEN
+        return snapshot.progress.standing(task, max_attempts).may_run
 
     def refuse(self, snapshot: Snapshot, tasks: Sequence[Task]) -> None:
         """Raises UsageProblem if one of the tasks cannot be retried."""
@@ -117,6 +116,53 @@ class SkipRequest(_TaskRequest):
             follows=snapshot.progress.record(task).attempts,
             satisfied=self.satisfied,
         )
+
+
+class HoldRequest(_TaskRequest):
+    """Start no attempt of the tasks before a person approves them."""
+
+    kind: Literal["hold"] = "hold"
+
+    @property
+    def outcome(self) -> str:
+        """What a task is for which it has been done: `on hold`."""
+        return "on hold"
+
+    def is_done(self, snapshot: Snapshot, task: Task, _max_attempts: int) -> bool:
+        """Whether it would change nothing: the task waits for approval already."""
+        return snapshot.progress.is_gated(task)
+
+    def refuse(self, snapshot: Snapshot, tasks: Sequence[Task]) -> None:
+        """Raises UsageProblem if one of the tasks has landed."""
+        refuse_landed(snapshot, tasks, "hold tasks that are still open")
+
+    def change(self, snapshot: Snapshot, task: Task, _max_attempts: int) -> Change:
+        """The change for one of the tasks."""
+        follows = snapshot.progress.record(task).attempts
+        return GateChange(kind="hold", task=task.id, follows=follows)
+
+
+class ApproveRequest(_TaskRequest):
+    """Let the tasks start that wait for a person's approval."""
+
+    kind: Literal["approve"] = "approve"
+
+    @property
+    def outcome(self) -> str:
+        """What a task is for which it has been done: `free to start`."""
+        return "free to start"
+
+    def is_done(self, snapshot: Snapshot, task: Task, _max_attempts: int) -> bool:
+        """Whether it would change nothing: the task waits for no approval."""
+        return not snapshot.progress.is_gated(task)
+
+    def refuse(self, _snapshot: Snapshot, _tasks: Sequence[Task]) -> None:
+        """Any task may be approved, also before it is reached."""
+
+    def change(self, snapshot: Snapshot, task: Task, _max_attempts: int) -> Change:
+        """The change for one of the tasks."""
+        follows = snapshot.progress.record(task).attempts
+        return GateChange(kind="approve", task=task.id, follows=follows)
 
 
 class UndoRequest(_TaskRequest):
@@ -219,7 +265,7 @@ def _landed_dependents(snapshot: Snapshot, ids: Sequence[str]) -> list[str]:
 
 
 # Those that change the progress alone, and those that change files of the branch.
-ProgressRequest = RetryRequest | SkipRequest
+ProgressRequest = RetryRequest | SkipRequest | HoldRequest | ApproveRequest
 FileRequest = UndoRequest | AcceptRequest
 Request = ProgressRequest | FileRequest
 _REQUEST: TypeAdapter[Request] = TypeAdapter(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -13,16 +14,17 @@ from runner.plan.progress import Progress, Record
 if TYPE_CHECKING:  # a leg of the matrix uses this module without networkx
     from runner.plan.graph import Blockers, TaskGraph
 
-_REMAINING = {"ready", "pending", "in_progress"}
+_REMAINING = {"ready", "gated", "pending", "in_progress"}
 
 
 @dataclass(frozen=True)
 class TaskView:
     """A task with its state, and the reason if it cannot run or runs again.
 
-    `state` is one of completed, failed, in_progress, ready, pending, blocked, skipped
-    and held. While a run goes on, and after one was killed, it may be finished or
-    interrupted as well, and `phase` says what is being done for the task.
+    `state` is one of completed, failed, in_progress, ready, gated, pending, blocked,
+    skipped and held. A gated task waits for a person's approval and nothing else. While a
+    run goes on, and after one was killed, it may be finished or interrupted as well, and
+    `phase` says what is being done for the task.
     """
 
     task: Task
@@ -41,12 +43,14 @@ def views(
 ) -> list[TaskView]:
     """The view of every task, in plan order. `running` are the ids that run now."""
     standings = progress.standings(plan, max_attempts)
-    ready = set(graph.ready(standings))
+    # Tasks that wait for no other one → their state.
+    reached = dict.fromkeys(graph.ready(standings), "ready")
+    reached |= dict.fromkeys(graph.ready(standings, Standing.GATED), "gated")
     blocked = graph.blocked(standings)
     task_views = []
     for task in plan.tasks:
         record = progress.record(task)
-        state, reason = _state(task, record, standings[task.id], ready, blocked)
+        state, reason = _state(task, record, standings[task.id], reached, blocked)
         if progress.has_changed_since(task):
             reason = "changed in the plan since"
         if task.id in running:
@@ -59,7 +63,7 @@ def _state(
     task: Task,
     record: Record,
     standing: Standing,
-    ready: set[str],
+    reached: Mapping[str, str],
     blocked: Mapping[str, Blockers],
 ) -> tuple[str, str]:
     """The state of the task and its reason."""
@@ -75,10 +79,15 @@ def _state(
         return "failed", _first_line(record)
     if task.id in blocked:
         return "blocked", f"by {blocked[task.id]}"
-    reason = ""
+    state = reached.get(task.id, "pending")
+    reasons = []
+    if standing is Standing.GATED:
+        command = f"fanin approve {shlex.quote(task.id)}"
+        waits = f"waits for approval: {command}"
+        reasons.append(waits if state == "gated" else "then waits for approval")
     if record.status is Status.FAILED:
-        reason = f"attempt {record.attempts} failed: {_first_line(record)}"
-    return "ready" if task.id in ready else "pending", reason
+        reasons.append(f"attempt {record.attempts} failed: {_first_line(record)}")
+    return state, "; ".join(reasons)
 
 
 def _first_line(record: Record) -> str:

@@ -28,7 +28,7 @@ from runner.schedule.simulation import (
     SimulatedRun,
     Simulation,
 )
-from runner.schedule.task_choice import EVERY_TASK, TaskChoice
+from runner.schedule.task_choice import EVERY_TASK, TaskChoice, approval_needed
 
 # A further agent is worth it while the run is longer than this times the shortest one.
 ENOUGH = 1.1
@@ -109,31 +109,48 @@ def forecast(snapshot: Snapshot, options: ForecastOptions) -> Forecast:
         rows=tuple(rows),
         most_useful=most_useful,
         knees=_knees(rows, options.now),
-        notes=tuple(_notes(rows, options)),
+        notes=tuple(_notes(rows, options, _tasks_at_gates(snapshot, options))),
     )
 
 
 def _unstarted(snapshot: Snapshot) -> Snapshot:
-    """The snapshot as if no task had run; what was skipped or held stays so."""
+    """The snapshot as if no task had run; what was skipped or held stays so, and gates
+    are as they are.
+    """
     records: dict[str, Record] = {}
+    reopened = set(snapshot.graph.tasks)
     for task in snapshot.plan.tasks:
         record = snapshot.progress.record(task)
         if record.skipped or record.held:
             records[task.id] = record
-    reopened = snapshot.graph.tasks.keys() - records.keys()
+            reopened.remove(task.id)
+        elif record.gate is not None:
+            records[task.id] = Record(gate=record.gate)
     progress = replace(snapshot.progress, records=records, reopened=frozenset(reopened))
     return replace(snapshot, progress=progress)
 
 
 def _tasks_to_run(snapshot: Snapshot, options: ForecastOptions) -> list[Task]:
-    """The open tasks that are chosen and wait for no task that never runs."""
+    """The open tasks that are chosen and wait for no task that never runs, nor for a
+    person's approval.
+    """
+    graph = snapshot.graph
     standings = options.choice.standings(snapshot, options.max_attempts)
-    blocked = snapshot.graph.blocked(standings)
+    waiting = {
+        *graph.blocked(standings),
+        *graph.blocked(standings, by=Standing.GATED),
+    }
     return [
         task
         for task in snapshot.plan.tasks
-        if standings[task.id] is Standing.OPEN and task.id not in blocked
+        if standings[task.id] is Standing.OPEN and task.id not in waiting
     ]
+
+
+def _tasks_at_gates(snapshot: Snapshot, options: ForecastOptions) -> list[str]:
+    """The ids of chosen tasks that wait for a person's approval, whatever comes first."""
+    standings = options.choice.standings(snapshot, options.max_attempts)
+    return [each for each in standings if standings[each] is Standing.GATED]
 
 
 def _numbers(tasks: int, options: ForecastOptions) -> list[int]:
@@ -221,8 +238,14 @@ def _knees(rows: Sequence[ForecastRow], now: int) -> tuple[Knee, ...]:
     return tuple(knees)
 
 
-def _notes(rows: Sequence[ForecastRow], options: ForecastOptions) -> list[str]:
+def _notes(
+    rows: Sequence[ForecastRow], options: ForecastOptions, gated: Sequence[str]
+) -> list[str]:
     notes = []
+    if gated:
+        notes.append(
+            f"{approval_needed(gated)}; without what waits for that in these times"
+        )
     most_batches = options.max_rounds
     for row in rows:
         batches = row.batch.batches or 0

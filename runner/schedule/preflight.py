@@ -15,7 +15,7 @@ from runner.core.documents import duration_text
 from runner.core.errors import Problem, UsageProblem
 from runner.core.message_text import one_line
 from runner.core.plurals import some_of
-from runner.core.task import AgentSettings, Plan, Standing, Task
+from runner.core.task import AgentSettings, Plan, Task
 from runner.core.validation import nearest
 from runner.plan.progress import Progress
 from runner.plan.task_rules import never_changed
@@ -163,7 +163,7 @@ def message_notes(plan: Plan, progress: Progress, settings: Settings) -> list[st
 
 def _open_tasks(plan: Plan, progress: Progress, settings: Settings) -> Iterator[Task]:
     for task in plan.tasks:
-        if progress.standing(task, settings.max_attempts) is Standing.OPEN:
+        if progress.standing(task, settings.max_attempts).may_run:
             yield task
 
 

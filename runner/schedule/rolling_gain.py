@@ -47,8 +47,11 @@ def rolling_gain(
         seconds, landed = past[task.id][number - 1][1:]
         return ExpectedAttempt(seconds, None if landed else _FAILED)
 
-    # As before the run: each task may try as often as it did.
-    unstarted = {task_id: Record(allowed=len(tried)) for task_id, tried in past.items()}
+    # As before the run: each task may try as often as it did, at no gate.
+    unstarted = {
+        task_id: Record(allowed=len(tried), gate=False)
+        for task_id, tried in past.items()
+    }
     progress = snapshot.progress.with_records(unstarted)
     before = replace(
         snapshot,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
@@ -26,17 +27,30 @@ class TaskChoice:
         return self.ids is None or task_id in self.ids
 
     def standings(self, snapshot: Snapshot, max_attempts: int) -> dict[str, Standing]:
-        """Task id → standing, in plan order. An open task that may not start is stuck."""
+        """Task id → standing, in plan order. A task that may not start is stuck."""
         standings = snapshot.progress.standings(snapshot.plan, max_attempts)
         if self.ids is None:
             return standings
         for task_id, standing in standings.items():
-            if standing is Standing.OPEN and task_id not in self.ids:
+            if standing.may_run and task_id not in self.ids:
                 standings[task_id] = Standing.STUCK
         return standings
 
+    def gated(self, snapshot: Snapshot, max_attempts: int) -> tuple[str, ...]:
+        """The ids of the tasks that wait for a person's approval and nothing else."""
+        standings = self.standings(snapshot, max_attempts)
+        return snapshot.graph.ready(standings, Standing.GATED)
+
 
 EVERY_TASK = TaskChoice()
+
+
+def approval_needed(ids: Sequence[str]) -> str:
+    """A sentence on the tasks that wait for a person's approval, at least one."""
+    verb, them = ("waits", "it") if len(ids) == 1 else ("wait", "them")
+    named = ids[:_NAMED]
+    command = shlex.join(["fanin", "approve", *named])
+    return f"{some_of(named, len(ids))} {verb} for approval; to let {them} start:  {command}"
 
 
 @dataclass(frozen=True)
@@ -64,7 +78,7 @@ class NamedTasks:
             [task.id for task in named if standings[task.id] is Standing.STUCK]
         )
         for task in named:
-            if standings[task.id] is not Standing.OPEN:
+            if not standings[task.id].may_run:
                 continue
             unmet = []
             for dependency in snapshot.graph.dependencies(task.id):

@@ -44,7 +44,7 @@ OUTPUTS: dict[str, tuple[type[Document], str]] = {
     "kept.schema.json": (KeptReport, "what fanin kept --json prints, version 1"),
     "request.schema.json": (
         RequestReport,
-        "what fanin retry, skip, undo and accept print with --json, version 1",
+        "what commands that change the progress print with --json, version 1",
     ),
     "show.schema.json": (TaskReport, "what fanin show --json prints, version 1"),
     "simulate.schema.json": (Forecast, "what fanin simulate --json prints, version 1"),

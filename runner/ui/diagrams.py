@@ -16,6 +16,7 @@ _FILL = {
     "blocked": "#eadcf4",
     "skipped": "#e6e6e6",
     "held": "#eadcf4",
+    "gated": "#fff1c9",
     "pending": "#ffffff",
 }
 # Characters that mean nothing to Mermaid or HTML. All others are escaped.

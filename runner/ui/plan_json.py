@@ -10,8 +10,10 @@ from runner.core.documents import Document
 from runner.core.errors import Problem
 from runner.core.reports import (
     AcceptRow,
+    ApproveRow,
     CheckReport,
     GraphReport,
+    HoldRow,
     PartRow,
     PlanRow,
     ProblemRow,
@@ -29,6 +31,8 @@ from runner.core.result import FailureKind
 from runner.core.task import Plan
 from runner.plan.requests import (
     AcceptRequest,
+    ApproveRequest,
+    HoldRequest,
     Request,
     RetryRequest,
     SkipRequest,
@@ -167,6 +171,10 @@ def _request_row(request: Request) -> RequestRow:
             return RetryRow(**fields)
         case SkipRequest():
             return SkipRow(**fields)
+        case HoldRequest():
+            return HoldRow(**fields)
+        case ApproveRequest():
+            return ApproveRow(**fields)
         case UndoRequest():
             return UndoRow(**fields)
         case AcceptRequest():

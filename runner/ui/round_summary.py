@@ -79,6 +79,14 @@ _APPROVAL = (
 )
 
 
+# Of a task whose attempt failed, by the state that it has now.
+_NEXT_STEPS = {
+    "held": "merge or close the pull request that holds its work.",
+    "completed": "nothing: the task is done.",
+    "gated": "approve it; no other attempt starts before.",
+}
+
+
 @dataclass(frozen=True)
 class _Detail:
     """The detail of a summary: failures, lines of each log, rows of each table."""
@@ -264,10 +272,8 @@ class _RoundPage:
         view = self._by_id.get(task_id)
         if view is None:
             return "nothing: the task has left the plan."
-        if view.state == "held":
-            return "merge or close the pull request that holds its work."
-        if view.state == "completed":
-            return "nothing: the task is done."
+        if view.state in _NEXT_STEPS:
+            return _NEXT_STEPS[view.state]
         retry = f"start the workflow with `retry: {code(task_id)}`"
         if view.state == "failed":
             cause = "fix the cause in the plan, the prompt or the settings"

@@ -18,6 +18,7 @@ class Look:
 LOOKS = {
     "failed": Look("❌", "failed", "no attempt is left"),
     "held": Look("✋", "held", "the work waits in a pull request"),
+    "gated": Look("🚦", "gated", "it waits for a person's approval"),
     "blocked": Look("⛔", "blocked", "a task it depends on cannot run"),
     "in_progress": Look("⏳", "running"),
     "ready": Look("🔵", "ready", "nothing it depends on is missing"),

@@ -20,6 +20,7 @@ _COLOURS = {
     "blocked": "magenta",
     "skipped": "dim",
     "held": "magenta",
+    "gated": "yellow",
     "pending": "white",
 }
 _MARKS = {
@@ -32,10 +33,14 @@ _MARKS = {
     "blocked": "⊘",
     "skipped": "–",
     "held": "‖",
+    "gated": "⊟",
     "pending": "·",
 }
 # In the order in which a person wants to see them where there is no room for all.
-_FIRST = ("in_progress", "finished", "interrupted", "failed", "held", "blocked")
+_FIRST = (
+    *("in_progress", "finished", "interrupted"),
+    *("failed", "held", "gated", "blocked"),
+)
 _MAX_ID = 30  # columns
 _STATE = max(map(len, _MARKS))
 _SHORTEST = 20  # columns that a title gets before its reason has a line of its own

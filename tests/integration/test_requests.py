@@ -318,29 +318,36 @@ def test_a_command_takes_what_a_dead_run_has_left(project: Project) -> None:
 
 
 @pytest.mark.parametrize(
-    ("step", "recorded"), [("before rename", False), ("after rename", True)]
+    ("step", "command", "field"),
+    [
+        ("before rename", "skip", None),
+        ("after rename", "skip", "skipped"),
+        ("after rename", "hold", "gate"),
+    ],
 )
 def test_a_command_that_is_killed_leaves_a_whole_request_or_none(
-    project: Project, tmp_path: Path, step: str, recorded: bool
+    project: Project, tmp_path: Path, step: str, command: str, field: str | None
 ) -> None:
     project.plan([{"id": "A", "do": ["write a: a"]}])
     journal = Journal(project.root / ".git")
     journal.record("run", run="r1", branch="main", scratch=None)
     with journal.locked():
         done = subprocess.run(
-            [sys.executable, str(DRIVER), step, str(tmp_path / "steps"), "skip", "A"],
+            [sys.executable, str(DRIVER), step, str(tmp_path / "steps"), command, "A"],
             cwd=project.root,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             check=False,
             start_new_session=True,
         )
         assert done.returncode == -signal.SIGKILL
-        assert len(journal.requests.read()) == recorded
+        assert len(journal.requests.read()) == bool(field)
         journal.sweep()
     left = {path.name for path in journal.requests.folder.iterdir()}
     assert left == {"lock", *(path.name for path in pending(project))}
     project.run()
-    assert bool(project.records()["A"].get("skipped")) == recorded
+    record = project.records()["A"]
+    assert (record["status"] == "pending") == bool(field)
+    assert field is None or record[field] is True
 
 
 def test_a_command_undoes_a_landing_that_was_killed(

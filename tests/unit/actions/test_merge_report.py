@@ -13,7 +13,7 @@ from runner.core.result import Failure, FailureKind, Result, Usage
 from runner.core.task import AgentSettings
 from runner.fan_in.batch_merge import FanIn
 from runner.plan.graph import TaskGraph
-from runner.plan.progress import Progress
+from runner.plan.progress import Progress, Record
 from runner.plan.snapshot import Snapshot
 from tests.support import builders
 
@@ -151,3 +151,28 @@ def test_no_round_follows_where_every_ready_task_waits_for_a_usage_limit(
     assert outputs["waiting"] == until
     assert (record.waits_until, record.ended) == (until or None, None)
     assert list(record.limits) == ["claude"]
+
+
+@pytest.mark.parametrize(
+    ("failed", "exit_code"), [(False, 0), (True, 1)], ids=["gates alone", "a failure"]
+)
+def test_what_is_left_waits_for_approval(failed: bool, exit_code: int) -> None:
+    gated = builders.task("T2", gate=True)
+    plan = builders.plan(gated, builders.task("T3", depends_on=("T2",)))
+    if failed:
+        plan = builders.plan(*plan.tasks, builders.task("T4"))
+    progress = Progress("tasks.yml", {"T4": Record(skipped=None, final=failed)})
+    graph = TaskGraph(plan.tasks, plan.path)
+    fan_in = FanIn(
+        "0" * 40,
+        landed=("T1",),
+        results=(builders.result(),),
+        snapshot=Snapshot("0" * 40, plan, graph, progress),
+    )
+    state = RoundState(run="1", round=2)
+    batch = LandedBatch("main", fan_in, RunAtHead(state))
+    report = MergeReport(MANIFEST, state, batch, "1", 1)
+    assert not report.again
+    assert report.outputs(again=False)["waiting"] == "approval"
+    assert report.run_record().ended == "what is left waits for approval"
+    assert report.exit_code() == exit_code

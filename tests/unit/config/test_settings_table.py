@@ -26,6 +26,8 @@ OWN_OPTIONS = {
     "graph": {"--format"},
     "retry": {"--failed", "--redo", "--message", "--dry-run", "--json"},
     "skip": {"--satisfied", "--dry-run", "--json"},
+    "hold": {"--dry-run", "--json"},
+    "approve": {"--dry-run", "--json"},
     "undo": {"--with-dependents", "--dry-run", "--json"},
     "accept": {"--allow", "--from", "--unverified", "--dry-run", "--json"},
     "next": {

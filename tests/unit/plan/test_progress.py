@@ -43,6 +43,13 @@ def _having(**record: Any) -> Progress:
         ({"status": "failed", "attempts": 1, "final": True}, {}, Standing.STUCK),
         ({"skipped": True}, {}, Standing.STUCK),
         ({"held": "fanin/r1"}, {}, Standing.STUCK),
+        ({}, {"gate": True}, Standing.GATED),
+        ({"gate": True}, {}, Standing.GATED),
+        ({"gate": True, "status": "failed", "attempts": 1}, {}, Standing.GATED),
+        ({"gate": False}, {"gate": True}, Standing.OPEN),
+        ({"gate": True, "status": "completed"}, {}, Standing.COMPLETED),
+        ({"gate": True, "skipped": True}, {}, Standing.STUCK),
+        ({"status": "failed", "attempts": 3}, {"gate": True}, Standing.STUCK),
     ],
     ids=str,
 )
@@ -52,6 +59,29 @@ def test_a_task_is_open_until_it_is_completed_or_has_no_attempt_left(
     checked = task(**fields)
     assert _having(**record).standing(checked, 3) is standing
     assert _having(**record).standings(plan(checked), 3) == {"T1": standing}
+
+
+def test_a_gate_of_the_plan_needs_no_record() -> None:
+    gated = task(gate=True)
+    assert Progress("p").standings(plan(gated), 3) == {"T1": Standing.GATED}
+
+
+@pytest.mark.parametrize("in_plan", [False, True])
+def test_only_what_the_plan_does_not_say_of_a_gate_is_recorded(in_plan: bool) -> None:
+    gated = task(gate=in_plan)
+    approved = Progress("p").with_gate(gated, closed=False)
+    assert approved.record(gated).gate is (False if in_plan else None)
+    held = approved.with_gate(gated, closed=True)
+    assert held.is_gated(gated)
+    assert held.record(gated).gate is (None if in_plan else True)
+    assert held.with_gate(gated, closed=True) is held
+
+
+def test_an_undone_task_must_be_approved_again() -> None:
+    gated = task(gate=True)
+    record = Record(status=DONE, attempts=1, gate=False)
+    undone = Progress("p", {"T1": record}).with_undo(gated, 3)
+    assert undone.standing(gated, 3) is Standing.GATED
 
 
 @pytest.mark.parametrize(

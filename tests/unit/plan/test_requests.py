@@ -10,6 +10,8 @@ from runner.plan.changes import ChangeSet, apply_changes, requests_subject
 from runner.plan.graph import TaskGraph
 from runner.plan.progress import Progress, Record
 from runner.plan.requests import (
+    ApproveRequest,
+    HoldRequest,
     ProgressRequest,
     Request,
     RetryRequest,
@@ -41,6 +43,16 @@ def retry(*ids: str, redo: bool = False, failed: bool = False) -> RetryRequest:
 def skip(*ids: str) -> SkipRequest:
     plan = PlanSettings(path="tasks.yml")
     return SkipRequest(branch="main", plan=plan, progress="p", tasks=ids)
+
+
+def hold(*ids: str) -> HoldRequest:
+    plan = PlanSettings(path="tasks.yml")
+    return HoldRequest(branch="main", plan=plan, progress="p", tasks=ids)
+
+
+def approve(*ids: str) -> ApproveRequest:
+    plan = PlanSettings(path="tasks.yml")
+    return ApproveRequest(branch="main", plan=plan, progress="p", tasks=ids)
 
 
 def undo(*ids: str, with_dependents: bool = False) -> UndoRequest:
@@ -140,6 +152,31 @@ def test_what_is_asked_for_twice_is_already_done() -> None:
     assert decide(retry("A"), skipped.snapshot, 3).done == ""
     satisfied = skip("A").model_copy(update={"satisfied": True})
     assert len(decide(satisfied, skipped.snapshot, 3).changes) == 1
+
+
+def test_a_task_on_hold_is_gated_until_it_is_approved() -> None:
+    now, sets = snapshot(B=DONE), []
+    told: list[tuple[str, Standing]] = []
+    requests: list[ProgressRequest] = [
+        *(hold("A"), hold("A"), retry("A"), approve("A", "B"), approve("A"))
+    ]
+    for number, request_ in enumerate(requests):
+        decision = decide(request_, now, 3)
+        if decision.changes:
+            sets.append(ChangeSet(str(number), decision.changes))
+        now = apply_changes(now, sets).snapshot
+        told.append((decision.done, standing(now, "A")))
+    assert told == [
+        ("", Standing.GATED),
+        ("A is already on hold", Standing.GATED),
+        ("A is already to be retried", Standing.GATED),
+        ("B is already free to start", Standing.OPEN),
+        ("A is already free to start", Standing.OPEN),
+    ]
+    assert requests_subject(sets) == "Hold A; approve A"
+    assert now.progress.records["A"] == Record()
+    with pytest.raises(UsageProblem, match="B is completed"):
+        check_request(hold("A", "B"), now)
 
 
 def test_only_what_an_attempt_has_landed_is_undone() -> None:

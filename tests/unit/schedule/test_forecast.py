@@ -148,3 +148,18 @@ def test_actions_take_the_batches_and_their_job_starts() -> None:
     assert actions is not None
     assert (actions.seconds, actions.job_starts) == (970, 7)
     assert [knee.schedule for knee in found.knees] == ["batch", "rolling", "actions"]
+
+
+@pytest.mark.parametrize("whole_plan", [False, True])
+def test_what_waits_for_approval_is_not_in_the_times(whole_plan: bool) -> None:
+    tasks = (
+        task("A", estimate=60.0),
+        task("B", estimate=120.0, depends_on=("A",), gate=True),
+        task("C", estimate=180.0, depends_on=("B",)),
+    )
+    found = told(*tasks, whole_plan=whole_plan)
+    assert (found.tasks, found.seconds) == (1, 60)
+    [note] = found.notes
+    assert note.startswith("B waits for approval; to let it start:  fanin approve B; ")
+    approved = told(*tasks, records={"B": Record(gate=False)}, whole_plan=whole_plan)
+    assert (approved.tasks, approved.notes) == (3, ())

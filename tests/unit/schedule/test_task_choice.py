@@ -8,7 +8,12 @@ from runner.core.errors import UsageProblem
 from runner.core.task import Standing, Status
 from runner.plan.snapshot import Snapshot
 from runner.schedule.ready_queue import ReadyQueue
-from runner.schedule.task_choice import NamedTasks
+from runner.schedule.task_choice import (
+    EVERY_TASK,
+    NamedTasks,
+    TaskChoice,
+    approval_needed,
+)
 from tests.support.builders import task
 from tests.support.queue_snapshots import LIMIT, recorded, snapshot
 
@@ -90,3 +95,29 @@ def test_the_ready_queue_holds_chosen_tasks_only() -> None:
     queue.sync(head, [])
     assert [picked.id for picked in queue.pick(9, [])] == ["A"]
     assert queue.waiting == 2
+
+
+def test_at_a_gate_nothing_is_chosen_and_the_rest_of_the_graph_goes_on() -> None:
+    head = snapshot(
+        task("A", gate=True),
+        task("B", depends_on=("A",)),
+        task("C"),
+        task("D", depends_on=("C",), gate=True),
+    )
+    queue = ReadyQueue(LIMIT)
+    queue.sync(head, running=())
+    assert [each.id for each in queue.pick_batch(4)] == ["C"]
+    assert EVERY_TASK.gated(head, LIMIT) == ("A",)
+    assert TaskChoice(frozenset("BC")).gated(head, LIMIT) == ()
+    done = recorded(head.progress, "C", Status.COMPLETED)
+    later = Snapshot(head.commit, head.plan, head.graph, done)
+    assert EVERY_TASK.gated(later, LIMIT) == ("A", "D")
+
+
+def test_the_sentence_on_gates_has_the_command() -> None:
+    assert approval_needed(["a b"]) == (
+        "a b waits for approval; to let it start:  fanin approve 'a b'"
+    )
+    many = approval_needed([f"T{number}" for number in range(7)])
+    assert many.startswith("T0, T1, T2, T3, T4 and 2 more wait for approval; to let ")
+    assert many.endswith("them start:  fanin approve T0 T1 T2 T3 T4")

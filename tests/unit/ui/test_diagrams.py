@@ -64,6 +64,13 @@ def _views(
         (Record(status=FAILED, attempts=3), "failed", "", "blocked"),
         (Record(skipped=True), "skipped", "", "blocked"),
         (Record(held="fanin/r1"), "held", "its work waits on fanin/r1", "blocked"),
+        (Record(gate=True), "gated", "waits for approval: fanin approve A", "pending"),
+        (
+            Record(gate=True, status=FAILED, attempts=1, error=ERROR),
+            "gated",
+            "waits for approval: fanin approve A; attempt 1 failed: it is red",
+            "pending",
+        ),
         (
             Record(
                 status=FAILED,
@@ -85,6 +92,8 @@ def _views(
         "no error",
         "skipped",
         "held",
+        "gated",
+        "gated after a failure",
         "empty error",
     ],
 )
@@ -97,6 +106,14 @@ def test_every_task_has_one_state_and_its_reason(
         dependent,
         "by A" if dependent == "blocked" else "",
     )
+
+
+def test_a_gate_behind_other_tasks_waits_for_them_first() -> None:
+    tasks = [task("A"), task("B", depends_on=("A",), gate=True)]
+    _, behind = _views(tasks, {})
+    assert (behind.state, behind.reason) == ("pending", "then waits for approval")
+    _, behind = _views(tasks, {"A": Record(skipped=True)})
+    assert (behind.state, behind.reason) == ("blocked", "by A")
 
 
 def test_a_blocked_task_names_all_stuck_tasks_that_block_it() -> None:
@@ -219,6 +236,7 @@ def test_every_state_has_a_colour() -> None:
         "failed": Record(status=FAILED, attempts=3),
         "skipped": Record(skipped=True),
         "held": Record(held="x"),
+        "gated": Record(gate=True),
     }
     tasks = [
         *map(task, records),
@@ -233,10 +251,11 @@ def test_every_state_has_a_colour() -> None:
         "failed",
         "skipped",
         "held",
+        "gated",
         "ready",
         "pending",
         "in_progress",
         "blocked",
     }
-    assert diagrams.mermaid(task_views).count("classDef") == 8
-    assert diagrams.dot(task_views).count("fillcolor") == 8
+    assert diagrams.mermaid(task_views).count("classDef") == 9
+    assert diagrams.dot(task_views).count("fillcolor") == 9

@@ -10,7 +10,13 @@ from runner.core.result import Failure, FailureKind
 from runner.core.task import Plan, PlanPart, PlanSettings, Status
 from runner.plan.graph import TaskGraph
 from runner.plan.progress import Progress, Record
-from runner.plan.requests import Request, RetryRequest, SkipRequest
+from runner.plan.requests import (
+    ApproveRequest,
+    HoldRequest,
+    Request,
+    RetryRequest,
+    SkipRequest,
+)
 from runner.plan.view import TaskView, views
 from runner.ui import plan_json
 from runner.ui.plan_json import TaskFacts
@@ -68,11 +74,15 @@ def test_status_has_what_was_asked_for_and_no_run_has_taken() -> None:
     asked: list[Request] = [
         RetryRequest(**place, tasks=("A",)),
         SkipRequest(**place, tasks=("B",)),
+        HoldRequest(**place, tasks=("A",)),
+        ApproveRequest(**place, tasks=("B",)),
     ]
     text = plan_json.status_report(*of(PLAN), asked, {}, None)
-    retry, skip = read("status", text)["requests"]
+    retry, skip, hold, approve = read("status", text)["requests"]
     assert list(retry) == ["branch", "tasks", "kind", "redo", "failed", "message"]
     assert list(skip) == ["branch", "tasks", "kind", "satisfied"]
+    assert hold == {"branch": "main", "tasks": ["A"], "kind": "hold"}
+    assert approve == {"branch": "main", "tasks": ["B"], "kind": "approve"}
 
 
 def test_check_has_the_graph_and_then_the_plan() -> None:

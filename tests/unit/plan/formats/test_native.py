@@ -38,13 +38,14 @@ def test_a_plan_gives_its_tasks_in_file_order_with_their_lines() -> None:
             allow: [action.yml]
             allow_empty: true
             retry_from: base
+            gate: true
 
           - {id: T1, title: First}
         """
     )
     second, first = plan.tasks
     assert (plan.path, plan.source) == ("tasks.yml", "native")
-    assert (second.line, first.line) == (3, 20)
+    assert (second.line, first.line) == (3, 21)
     assert second.model_dump() == {
         "id": "T2",
         "title": "Second",
@@ -61,6 +62,7 @@ def test_a_plan_gives_its_tasks_in_file_order_with_their_lines() -> None:
         "allow": ("action.yml",),
         "allow_empty": True,
         "retry_from": "base",
+        "gate": True,
     }
     assert (first.files, first.depends_on, first.source_status) == (
         None,

@@ -1,0 +1,93 @@
+"""Gates: nothing starts at a task before a person approves it, and the rest goes on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.test_requests import When, asked, ended
+from tests.support.jobs import Jobs
+from tests.support.project import Project
+
+TASKS: list[dict[str, Any]] = [
+    {"id": "A", "do": ["write a: a"], "gate": True},
+    {"id": "B", "do": ["write b: b"]},
+    {"id": "C", "depends_on": ["A"], "do": ["write c: c"]},
+]
+
+
+def states(project: Project) -> dict[str, str]:
+    rows = json.loads(asked(project, "status", "--json"))["tasks"]
+    return {row["id"]: row["state"] for row in rows}
+
+
+def test_a_run_ends_at_gates_and_goes_on_once_they_are_approved(
+    project: Project,
+) -> None:
+    project.plan(TASKS)
+    needed = "A waits for approval; to let it start:  fanin approve A"
+    assert f"note: {needed}" in asked(project, "check")
+    assert needed in asked(project, "simulate")
+    planned = asked(project, "run", "--dry-run")
+    assert "has 1 task" in planned
+    assert needed in planned
+    asked(project, "hold", "C")
+    assert project.subjects()[0] == "Hold C"
+    run = project.cli("run")
+    assert (run.returncode, needed in run.stdout) == (4, True), run.stdout + run.stderr
+    assert states(project) == {"A": "gated", "B": "completed", "C": "pending"}
+    assert project.cli("run", "--json").returncode == 4
+
+    head = project.git("rev-parse", "HEAD")
+    assert asked(project, "approve", "A", "--dry-run") == "would approve: A\n"
+    assert project.git("rev-parse", "HEAD") == head
+    report = json.loads(asked(project, "approve", "A", "B", "--json"))
+    assert (report["command"], report["outcome"], report["tasks"]) == (
+        *("approve", "done"),
+        ["A"],
+    )
+    assert project.git("rev-parse", "HEAD^") == head
+    assert project.cli("run").returncode == 4
+    assert states(project) == {"A": "completed", "B": "completed", "C": "gated"}
+    asked(project, "approve", "C")
+    assert project.cli("run").returncode == 0
+    assert set(project.states().values()) == {"completed"}
+
+
+@pytest.mark.parametrize("schedule", ["batch", "rolling"])
+def test_tasks_are_held_and_approved_while_a_run_goes_on(
+    project: Project, schedule: str
+) -> None:
+    later = {"id": "D", "depends_on": ["B"], "do": ["write d: d"]}
+    project.plan([*TASKS, later], schedule=schedule, max_concurrent=1)
+
+    def ask() -> None:
+        asked(project, "approve", "A")
+        asked(project, "hold", "D")
+
+    outcome = project.run(When(ended("B"), ask))
+    assert outcome.gated == ("D",)
+    assert project.states()["A"] == project.states()["C"] == "completed"
+    assert project.states()["D"] == "pending"
+
+
+def test_on_actions_the_next_job_chooses_nothing_at_a_gate(
+    project: Project, tmp_path: Path
+) -> None:
+    (tmp_path / "actions").mkdir()
+    jobs = Jobs(project, tmp_path / "actions")
+    project.plan(TASKS[:1])
+    jobs.publish()
+    waits = jobs.next()
+    assert (waits.code, waits.outputs["has-work"]) == (0, "false"), waits.log
+    assert waits.outputs["waiting"] == "approval"
+    assert "fanin approve A" in waits.log
+    assert "waits for approval" in waits.summary
+    asked(project, "approve", "A")
+    project.git("push", "-q", str(jobs.origin), "main")
+    goes_on = jobs.next()
+    assert [entry["task"] for entry in jobs.matrix(goes_on)] == ["A"]
+    assert goes_on.outputs["waiting"] == ""
