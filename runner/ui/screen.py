@@ -14,7 +14,7 @@ from rich.color import ColorSystem
 
 from runner.ui.shown_text import Line
 
-_ERASE_LINE, _ERASE_BELOW = "\x1b[K", "\x1b[J"
+_ERASE_BELOW = "\x1b[J"
 # tmux remembers how long a row was, and whether it went on in the next, until the whole
 # row is erased: a terminal that is resized would wrap or join what is not there.
 _ERASE_ROW = "\x1b[2K"
@@ -58,11 +58,10 @@ class Screen:
         painted = [line.painted(self._colours, columns - 1) for line in frame]
         rows = self._rows_of_frame(columns)
         text = [f"\r\x1b[{rows}A" if rows else "\r"]
-        text += [
-            f"{_ERASE_ROW}{line.painted(self._colours)}{_ERASE_LINE}\n"
-            for line in lines
-        ]
-        text += [f"{_ERASE_ROW}{line}{_ERASE_LINE}\n" for line in painted]
+        if lines:
+            text.append(_ERASE_BELOW)  # a long line takes more rows than one
+        text += [f"{line.painted(self._colours)}\n" for line in lines]
+        text += [f"{_ERASE_ROW}{line}\n" for line in painted]
         text.append(_ERASE_BELOW)
         self._file.write("".join(text))
         self._file.flush()

@@ -11,14 +11,19 @@ _PIECE = re.compile(r"\x1b\[(\d*)([A-Za-z])|\r|\n|[^\x1b\r\n]+")
 
 
 class SmallTerminal(io.StringIO):
-    """Rows that have scrolled out of the top are kept in `rows` as well."""
+    """Rows that have scrolled out of the top are kept in `rows` as well.
 
-    def __init__(self, columns: int, height: int) -> None:
+    keeps_lengths: a row is as long as it was until all of it is erased, as in tmux.
+    """
+
+    def __init__(
+        self, columns: int, height: int, *, keeps_lengths: bool = False
+    ) -> None:
         super().__init__()
         self.columns, self.height = columns, height
+        self._keeps_lengths = keeps_lengths
         self.rows: list[str] = [""]
         self._row = self._column = 0
-        self.rows_erased = 0  # as a whole
 
     def isatty(self) -> bool:
         return True
@@ -31,9 +36,10 @@ class SmallTerminal(io.StringIO):
                     self._row = max(top, self._row - int(piece[1] or 1))
                 case "K" if piece[1] == "2":
                     self.rows[self._row] = ""
-                    self.rows_erased += 1
                 case "K":
-                    self.rows[self._row] = self.rows[self._row][: self._column]
+                    row = self.rows[self._row]
+                    length = len(row) if self._keeps_lengths else 0
+                    self.rows[self._row] = row[: self._column].ljust(length)
                 case "J":
                     self.rows[self._row] = self.rows[self._row][: self._column]
                     del self.rows[self._row + 1 :]
@@ -57,7 +63,7 @@ class SmallTerminal(io.StringIO):
     @property
     def text(self) -> list[str]:
         """All rows, without empty ones at the end."""
-        return "\n".join(self.rows).rstrip().splitlines()
+        return "\n".join(map(str.rstrip, self.rows)).rstrip().splitlines()
 
     def _put(self, text: str) -> None:
         if text == "\r":

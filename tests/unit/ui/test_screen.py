@@ -66,12 +66,15 @@ def test_a_terminal_that_cuts_rows_when_it_becomes_narrower_loses_no_line() -> N
     assert terminal.text == ["before", "after", "f"]
 
 
-def test_every_row_is_erased_as_a_whole_for_terminals_that_remember_its_length() -> (
+def test_a_terminal_that_keeps_the_length_of_rows_wraps_none_that_were_drawn_over() -> (
     None
 ):
-    terminal = SmallTerminal(60, 30)
-    screen = Screen(terminal, None, {"TMUX": "/tmp/tmux-0/default"})
-    screen.draw(lines("before"), lines("f" * 50, "g"), 60)
-    terminal.rows_erased = 0
-    screen.draw(lines("after"), lines("f"), 60)
-    assert terminal.rows_erased == 2
+    terminal = SmallTerminal(60, 30, keeps_lengths=True)
+    screen = Screen(terminal, None, {"TMUX": "/tmp/tmux-0/default,1,0"})
+    screen.draw([], lines(*["f" * 59] * 4), 60)
+    screen.draw(lines("short", "w" * 61), lines("g"), 60)
+    screen.draw([], lines("h", "i" * 59), 60)
+    screen.draw([], lines("h", "i"), 60)
+    terminal.resize(40)
+    screen.draw([], lines("end", "of it"), 40)
+    assert terminal.text == ["short", "w" * 40, "w" * 20, "w", "end", "of it"]
