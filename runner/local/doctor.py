@@ -160,7 +160,7 @@ def _include_checks(
     try:
         include = (*settings.include, *committed_include(repo, commit))
     except FaninError as error:
-        yield Check("include", ok=False, what=error.message, fix=error.advice)
+        yield from faults("include", error)
         return
     if include:
         found = included_files.look(include, repo.origin)
