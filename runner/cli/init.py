@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 import click
@@ -14,8 +16,6 @@ from runner.cli.context import open_repository
 from runner.core.errors import EXIT_DONE, UsageProblem
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from runner.discovery.proposal import FoundAgent, Proposal
     from runner.plan.finder import FoundPlan
     from runner.repo.repository import Repository
@@ -59,6 +59,10 @@ def init(
     from runner.discovery.files import DiskFiles
     from runner.discovery.proposal import propose
 
+    if preset is not None and agent_command is not None:
+        raise UsageProblem(
+            "--agent and --agent-command exclude each other", "give one of the two"
+        )
     repo = open_repository(repo_path)
     files = DiskFiles.of(repo.root, repo.unignored_files())
     may_ask = not yes and sys.stdin.isatty() and sys.stdout.isatty()
@@ -74,7 +78,9 @@ def init(
         new_files[scaffold.WORKFLOW_PATH] = scaffold.workflow_text(proposal)
     if dry_run:
         for path, text in new_files.items():
-            if not (repo.root / path).exists():
+            if os.path.lexists(repo.root / path):
+                click.echo(f"{path} already exists and would not be changed")
+            else:
                 click.echo("\n".join(scaffold.diff(path, text)))
         return EXIT_DONE
     _write(repo, new_files, proposal)
@@ -134,7 +140,6 @@ def _choose_agent(preset: str | None, *, may_ask: bool) -> FoundAgent | None:
 
 def _checked_command(command: str | None, paths: frozenset[str]) -> tuple[str, ...]:
     """The command line as a list. UsageProblem if its program does not exist."""
-    import shlex
     import shutil
 
     if command is None:
@@ -189,14 +194,10 @@ def _print_proposal(proposal: Proposal) -> None:
 
 
 def _write(repo: Repository, new_files: Mapping[str, str], proposal: Proposal) -> None:
+    _refuse_links(repo.root, new_files)
     written = []
     for path, text in new_files.items():
         file = repo.root / path
-        if _leads_elsewhere(repo.root, file.parent):
-            raise UsageProblem(
-                f"{file.parent} is a symbolic link, and nothing is written through it",
-                "replace it by a folder",
-            )
         file.parent.mkdir(parents=True, exist_ok=True)
         try:
             # "x": never a file that exists, nor what a link points to
@@ -209,16 +210,31 @@ def _write(repo: Repository, new_files: Mapping[str, str], proposal: Proposal) -
         written.append(path)
     if not written:
         return
-    click.echo(f"next:  git add {' '.join(written)} && git commit -m 'Set up fanin'")
+    names = " ".join(_seen_from_here(repo.root, path) for path in written)
+    click.echo(f"next:  git add {names} && git commit -m 'Set up fanin'")
     if proposal.agent is None and not proposal.command:
         click.echo("       name an agent in fanin.yml")
     click.echo("       fanin check    # what fanin reads, and what is wrong")
     click.echo("       fanin run")
 
 
-def _leads_elsewhere(root: Path, folder: Path) -> bool:
-    """Whether a part of the folder's path below the root is a symbolic link."""
-    return folder.resolve() != root.resolve() / folder.relative_to(root)
+def _refuse_links(root: Path, paths: Iterable[str]) -> None:
+    """UsageProblem if a folder of one of the paths is a symbolic link."""
+    for path in paths:
+        for folder in reversed(PurePosixPath(path).parents):
+            if folder.name and (root / folder).is_symlink():
+                raise UsageProblem(
+                    f"{folder} is a symbolic link, and nothing is written through it",
+                    "replace it by a folder",
+                )
+
+
+def _seen_from_here(root: Path, path: str) -> str:
+    """The path as a command in the current folder takes it."""
+    here = Path.cwd()
+    if not here.is_relative_to(root):
+        return path
+    return shlex.quote(os.path.relpath(root / path, here))
 
 
 COMMANDS = (init,)

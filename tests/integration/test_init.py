@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
+from tests.support import forked_fanin
 from tests.support.project import Project
 
 SPEC_KIT = "# Tasks\n\n## Phase 1\n\n- [ ] T001 Write a in src/a.py\n"
@@ -101,6 +103,13 @@ def test_an_agent_that_does_not_exist_is_refused(project: Project) -> None:
         assert not (project.root / "fanin.yml").exists()
 
 
+def test_two_agents_are_refused(project: Project) -> None:
+    refused = project.cli("init", "--agent", "claude", "--agent-command", "sh")
+    assert refused.returncode == 2
+    assert "--agent and --agent-command exclude each other" in refused.stderr
+    assert not (project.root / "fanin.yml").exists()
+
+
 def test_existing_files_are_kept_and_a_dry_run_writes_nothing(project: Project) -> None:
     project.write("fanin.yml", "parallel: true\n")
     project.commit()
@@ -109,6 +118,7 @@ def test_existing_files_are_kept_and_a_dry_run_writes_nothing(project: Project) 
     assert "+++ tasks.yml" in shown.stdout
     assert "+++ .github/workflows/fanin.yml" in shown.stdout
     assert "+++ fanin.yml" not in shown.stdout
+    assert "fanin.yml already exists and would not be changed" in shown.stdout
     assert project.git("status", "--porcelain") == ""
     assert project.cli("init", "--yes", "--github").returncode == 0
     assert (project.root / "fanin.yml").read_text() == "parallel: true\n"
@@ -120,7 +130,8 @@ def test_nothing_is_written_through_a_link(project: Project, tmp_path: Path) -> 
     (project.root / ".github").symlink_to(tmp_path / "outside")
     refused = project.cli("init", "--yes", "--github")
     assert refused.returncode == 2
-    assert "symbolic link" in refused.stderr
+    assert ".github is a symbolic link" in refused.stderr
+    assert not (project.root / "fanin.yml").exists()
     assert [*(tmp_path / "outside").iterdir()] == []
 
 
@@ -136,3 +147,19 @@ def test_several_plans_are_named_and_plan_chooses(project: Project) -> None:
     refused = project.cli("init", "--plan", "README.md")
     assert refused.returncode == 2
     assert "there is no plan README.md that fanin can read" in refused.stderr
+
+
+def test_the_next_command_can_be_typed_in_a_folder_of_the_repository(
+    project: Project,
+) -> None:
+    project.write("docs/a.md", "a\n")
+    folder = project.root / "docs"
+    argv = ("init", "--yes", "--agent", "claude")
+    shown = forked_fanin.run(argv, folder, os.environ)
+    assert shown.returncode == 0, shown.stderr
+    command = shown.stdout.partition("next:  ")[2].splitlines()[0]
+    subprocess.run(["sh", "-c", command], cwd=folder, check=True)
+    assert project.git("ls-files", "fanin.yml", "tasks.yml").split() == [
+        "fanin.yml",
+        "tasks.yml",
+    ]
