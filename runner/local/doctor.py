@@ -15,8 +15,8 @@ from pathlib import Path
 
 import yaml
 
-from runner.agents import agent_for
-from runner.agents.environment import find_key
+from runner.agents import Agent, agent_for, usable_agent
+from runner.agents.environment import find_key, missing_requirements
 from runner.attempt import included_files
 from runner.attempt.attempt import AttemptContext, VerifyCommand, verify_commit
 from runner.attempt.preparation import SetupCommand
@@ -26,6 +26,7 @@ from runner.core.errors import FaninError, InvalidInput, Problem, UsageProblem
 from runner.core.folders import remove_folder
 from runner.core.plurals import pluralize
 from runner.core.result import Failure
+from runner.core.task import AgentSettings
 from runner.local.missing_program import how_to_install, missing_program
 from runner.local.preparation import (
     agents_of_open_tasks,
@@ -84,6 +85,7 @@ def project_checks(
         snapshot = read_plan()
     except UsageProblem as error:
         yield from faults("plan", error)
+        yield from _checks_of_default_agents(settings, environ)
     else:
         yield from _plan_checks(repo, settings, snapshot, branch, environ)
     yield from _workflow_checks(repo)
@@ -145,12 +147,35 @@ def _agent_checks(
         return
     described = set()
     for chosen in agents_of_open_tasks(snapshot, settings, EVERY_TASK):
-        agent = agent_for(chosen)
-        key = find_key(agent, chosen, environ)
-        name = chosen.name
-        described.add(f"{name}, key or login: {key}" if key else name)
+        described.add(_description(agent_for(chosen), chosen, environ))
     for what in sorted(described):
         yield Check("agent", ok=True, what=what)
+
+
+def _checks_of_default_agents(
+    settings: Settings, environ: Mapping[str, str]
+) -> Iterator[Check]:
+    """The agents of the settings, where no plan says which tasks need them."""
+    which = partial(shutil.which, path=environ.get("PATH"))
+    for chosen in settings.agent.each if settings.agent else ():
+        try:
+            agent = usable_agent(chosen, settings.env)
+        except UsageProblem as error:
+            yield from faults("agent", error)
+            continue
+        missing = missing_requirements(agent, chosen, environ, which)
+        for what, remedy in missing:
+            yield Check("agent", ok=False, what=what, fix=remedy)
+        if not missing:
+            what = _description(agent, chosen, environ)
+            yield Check("agent", ok=True, what=what)
+
+
+def _description(
+    agent: Agent, chosen: AgentSettings, environ: Mapping[str, str]
+) -> str:
+    key = find_key(agent, chosen, environ)
+    return f"{chosen.name}, key or login: {key}" if key else chosen.name
 
 
 def _include_checks(

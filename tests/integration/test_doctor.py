@@ -149,7 +149,10 @@ def test_a_plan_that_cannot_be_read_leaves_the_other_checks(project: Project) ->
     assert (shown.returncode, shown.stderr) == (2, "")
     assert "✘ plan     tasks.yml:" in shown.stdout
     assert "    to use it:  git commit -m 'Fix the plan' tasks.yml" in shown.stdout
+    assert "✔ agent" in shown.stdout
     assert "✘ verify" in shown.stdout
+    shown = project.cli("doctor", "--no-run", "--agent-command", "no-such-program")
+    assert "✘ agent    the agent's program 'no-such-program'" in shown.stdout
 
 
 def test_a_machine_without_git_is_one_line_with_the_fix(project: Project) -> None:
