@@ -6,6 +6,7 @@ import os
 import shlex
 import sys
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -13,9 +14,10 @@ import click
 
 from runner.cli import completion
 from runner.cli.context import open_repository
-from runner.core.errors import EXIT_DONE, UsageProblem
+from runner.core.errors import EXIT_DONE, InvalidInput, UsageProblem
 
 if TYPE_CHECKING:
+    from runner.config.settings import Settings
     from runner.discovery.proposal import FoundAgent, Proposal
     from runner.plan.finder import FoundPlan
     from runner.repo.repository import Repository
@@ -66,8 +68,13 @@ def init(
     repo = open_repository(repo_path)
     files = DiskFiles.of(repo.root, repo.unignored_files())
     may_ask = not yes and sys.stdin.isatty() and sys.stdout.isatty()
-    plan = _choose_plan(repo, sorted(files.paths), plan_path, may_ask=may_ask)
     command = _checked_command(agent_command, files.paths)
+    there = _settings_there(repo)
+    if there is not None and there.agent and preset is None and not command:
+        preset, command = there.agent.preset, there.agent.command or ()
+    if plan_path is None and there is not None:
+        plan_path = _readable_plan(repo, there.plan.path)
+    plan = _choose_plan(repo, sorted(files.paths), plan_path, may_ask=may_ask)
     agent = None if command else _choose_agent(preset, may_ask=may_ask)
     proposal = propose(files, plan, agent, command)
     _print_proposal(proposal)
@@ -88,6 +95,23 @@ def init(
 
 
 # -- choose --
+
+
+def _settings_there(repo: Repository) -> Settings | None:
+    """The settings of a fanin.yml that exists; None if it cannot be read."""
+    from runner.config.settings import load, read_settings_file
+
+    with suppress(InvalidInput):
+        text = read_settings_file(repo.root)
+        return None if text is None else load({}, {}, text)
+    return None
+
+
+def _readable_plan(repo: Repository, path: str) -> str | None:
+    from runner.plan.finder import read_plan
+    from runner.plan.trees import WorkTree
+
+    return path if read_plan(path, WorkTree(repo.root, repo)) else None
 
 
 def _choose_plan(

@@ -163,3 +163,16 @@ def test_the_next_command_can_be_typed_in_a_folder_of_the_repository(
         "fanin.yml",
         "tasks.yml",
     ]
+
+
+def test_a_workflow_is_for_the_agent_and_plan_of_settings_that_exist(
+    project: Project,
+) -> None:
+    for name in ("1", "2"):
+        project.write(f"specs/{name}/tasks.md", SPEC_KIT)
+    project.write("fanin.yml", "plan: specs/2/tasks.md\nagent: codex\n")
+    project.commit()
+    shown = project.cli("init", "--yes", "--github", "--dry-run")
+    assert "several plans" not in shown.stdout
+    assert 'default: "specs/2/tasks.md"' in shown.stdout
+    assert "secrets.CODEX_API_KEY" in shown.stdout
