@@ -151,7 +151,7 @@ def _judged(
         tree = _without_own_files(quarantine, review.base_tree, tree, manifest)
     judged = review.judge(entry.task, tree, [])
     if judged.refusal is not None:
-        advice = "a protected path is let in by its name:  --allow PATH"
+        advice = "only a protected path can be let in, by its name:  --allow PATH"
         raise UsageProblem(f"{entry.task.id}: {judged.refusal.message}", advice)
     if not judged.changes and not entry.task.allow_empty:
         raise UsageProblem(
