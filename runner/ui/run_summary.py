@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import shlex
 
+from runner.core.result import REFUSED, FailureKind
 from runner.core.run_view import AttemptView, RunView
 from runner.ui.attempt_text import duration
 from runner.ui.run_lines import log_lines, more_lines
 from runner.ui.shown_text import Line, lines_of, one_line
 
 _MAX_LOG_LINES = 10
+# How work fails that is finished, and that a person may answer for.
+_ACCEPTABLE = REFUSED | {FailureKind.CONFLICT}
 
 
 def failure_details(view: RunView, task_id: str) -> list[Line]:
@@ -29,11 +32,11 @@ def _kept(attempt: AttemptView) -> list[Line]:
     if attempt.kept is None:
         return []
     ref = one_line(attempt.kept)
-    command = f"fanin accept {shlex.quote(one_line(attempt.task))}"
-    return [
-        Line.of(f"    to look at its work:  git show {ref}"),
-        Line.of(f"    to let it land:       {command}"),
-    ]
+    lines = [Line.of(f"    to look at its work:  git show {ref}")]
+    if attempt.failure is not None and attempt.failure.kind in _ACCEPTABLE:
+        command = f"fanin accept {shlex.quote(one_line(attempt.task))}"
+        lines.append(Line.of(f"    to let it land:       {command}"))
+    return lines
 
 
 def seconds_of_task(view: RunView, task_id: str) -> float:

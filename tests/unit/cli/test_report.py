@@ -73,7 +73,7 @@ def test_the_end_of_an_interrupted_run_names_what_failed_and_what_waits(
         _attempted(run, state.value, state)
     failed = _attempted(run, "AGAIN", AttemptState.FAILED)
     failed.kept = "refs/fanin/kept/AGAIN"
-    failed.failure = Failure(kind=FailureKind.AGENT_ERROR, message="status 1")
+    failed.failure = Failure(kind=FailureKind.CONFLICT, message="status 1")
     _attempted(run, "STOPPED", AttemptState.INTERRUPTED)
     states = {
         **dict.fromkeys(("finished", "verifying", "merged"), "ready"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from runner.core.events import (
     AttemptEnded,
     AttemptStarted,
@@ -41,10 +43,31 @@ def test_a_failed_task_has_its_whole_reason_its_log_and_the_way_to_its_work() ->
     lines = [line.plain for line in failure_details(view(ended(1), refused), "A")]
     assert lines[0] == "    the second line"
     assert lines[1:11] == [f"    │ line {number}" for number in range(20, 30)]
-    assert lines[11:] == [
-        "    to look at its work:  git show refs/fanin/kept/A/a1",
-        "    to let it land:       fanin accept A",
-    ]
+    assert lines[11:] == ["    to look at its work:  git show refs/fanin/kept/A/a1"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "is_named"),
+    [
+        (FailureKind.SCOPE, True),
+        (FailureKind.POLICY, True),
+        (FailureKind.CONFLICT, True),
+        (FailureKind.VERIFY, False),
+        (FailureKind.TIMEOUT, False),
+    ],
+)
+def test_accept_is_named_where_a_person_may_answer_for_the_work(
+    kind: FailureKind, is_named: bool
+) -> None:
+    refused = ResultRefused(
+        batch="b",
+        task="A",
+        attempt=1,
+        failure=Failure(kind=kind, message="no"),
+        kept="refs/fanin/kept/A/a1",
+    )
+    lines = [line.plain for line in failure_details(view(ended(1), refused), "A")]
+    assert ("    to let it land:       fanin accept A" in lines) is is_named
 
 
 def test_a_task_that_has_not_failed_now_has_no_details() -> None:
