@@ -78,7 +78,8 @@ def accept(
         progress = snapshot.progress.with_every_task(snapshot.plan.tasks)
         progress = progress.with_accepted(task, request.attempt, changed, now)
         blobs = write_progress_blobs(quarantine, snapshot, progress, request.progress)
-        text = accept_message(task, request.commit, unverified=request.unverified)
+        unverified = request.unverified or not (manifest.verify or task.verify)
+        text = accept_message(task, request.commit, unverified=unverified)
         commit = quarantine.commit_tree(
             quarantine.write_tree(tree, blobs), [snapshot.commit], text
         )

@@ -78,6 +78,8 @@ def test_a_protected_path_must_be_named_and_size_need_not(project: Project) -> N
     assert "secret/y is a protected path" in refused(project, "A")
     accepted(project, "A", "--allow", "secret/**")
     assert (project.root / "secret" / "y").read_text() == "y\n"
+    message = project.git("log", "-1", "--format=%B")
+    assert "Not verified." in message  # there is no verify to run
 
 
 def test_verify_must_be_green_or_the_commit_says_that_it_was_not_asked(
