@@ -319,7 +319,7 @@ def test_a_dumb_terminal_and_a_log_of_ci_get_plain_lines(
 ) -> None:
     text = on_terminal(run_started(), started(), environ=environ)
     assert "▶" in text
-    assert "\x1b[K" not in text
+    assert not re.search(r"\x1b\[\d*[AJK]", text)
     assert "\r" not in text
 
 
