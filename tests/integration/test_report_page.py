@@ -258,9 +258,13 @@ def test_the_theme_can_be_chosen_and_paper_is_light(opened: _Opened) -> None:
     opened.press("d", "d")
     assert opened.page.locator("#theme").inner_text() == "Theme: dark"
     assert opened.page.evaluate(colour) != white
+    # On a screen the panel has it.
+    reason = opened.page.locator(".row .why").first
+    assert not reason.is_visible()
     opened.page.emulate_media(media="print")
     opened.page.evaluate("dispatchEvent(new Event('beforeprint'))")
     assert opened.page.evaluate(colour) == white
     assert not opened.page.locator("#search").is_visible()
+    assert reason.is_visible()
     assert opened.page.locator("#graph").is_visible()
     assert opened.page.locator("#timeline").is_visible()

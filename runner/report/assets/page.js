@@ -143,7 +143,8 @@
         html("span", { class: "mark", "aria-hidden": "true" }, mark),
         html("span", { class: "id", "data-critical": task.critical ? "◆" : undefined }, task.id),
         html("span", { class: "when" }, task.seconds ? duration(task.seconds) : word),
-        html("span", { class: "name" }, task.title, html("span", { class: "unseen" }, ` (${word})`)));
+        html("span", { class: "name" }, task.title, html("span", { class: "unseen" }, ` (${word})`)),
+        task.reason ? html("span", { class: "why" }, task.reason) : "");
       rows.push(row);
       get("list").append(html("li", {}, row));
     });
