@@ -319,7 +319,13 @@ def _outcome(record: RunRecord) -> str:
     end = record.view.end
     if end is None:
         return "" if record.artifacts else "was killed"
-    return f"{end.outcome}: {_line(end.reason)}" if end.reason else end.outcome
+    if end.reason:
+        return f"{end.outcome}: {_line(end.reason)}"
+    # "completed" alone reads as if every task were.
+    states = [task.state for task in record.tasks]
+    counts = [(states.count(each), each) for each in ("failed", "held", "blocked")]
+    open_tasks = ", ".join(f"{count} {state}" for count, state in counts if count)
+    return f"ended: {open_tasks}" if open_tasks else end.outcome
 
 
 def _cost(view: RunView) -> str:

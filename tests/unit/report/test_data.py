@@ -57,7 +57,11 @@ def test_a_cost_that_some_do_not_report_is_at_least_that_of_the_others() -> None
     assert facts["cost"].startswith("at least $")
     assert facts["cost"].endswith(" report none)")
     assert facts["schedule"] == "rolling, at most 8 at once"
-    assert data.report(record(60)).run.outcome == "completed"
+
+
+def test_a_run_that_ended_says_what_did_not_complete() -> None:
+    assert data.report(record(6)).run.outcome == "completed"
+    assert data.report(record(60)).run.outcome == "ended: 1 failed, 18 blocked"
 
 
 def test_what_is_left_out_is_named_with_the_command_that_shows_it() -> None:
