@@ -219,6 +219,9 @@ def _print_batches(
         click.echo(f"rolling runs at most {settings.slots} at a time:")
     else:
         shown = scheduled_batches(snapshot, settings.slots, settings.max_attempts)
+        if not shown:
+            click.echo("a run makes none: every task waits for approval")
+            return True
         made = pluralize(len(shown), "batch", "batches")
         most_tasks = pluralize(settings.slots, "task")
         click.echo(f"a run makes {made} of at most {most_tasks}:")

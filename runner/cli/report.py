@@ -106,7 +106,7 @@ def with_unlanded(views: Sequence[TaskView], run: RunView) -> list[TaskView]:
         planned = run.planned.get(view.task.id)
         if planned is not None and not planned.chosen:
             continue
-        if view.task.id in ids and view.state in {"ready", "pending"}:
+        if view.task.id in ids and view.state in {"ready", "gated", "pending"}:
             reason = "its work is kept, and the next fanin run lands it"
             view = replace(view, state="finished", reason=reason)
         elif not view.reason and view.state in {"ready", "pending"}:

@@ -52,6 +52,7 @@ def test_a_run_ends_at_gates_and_goes_on_once_they_are_approved(
     assert project.git("rev-parse", "HEAD^") == head
     assert project.cli("run").returncode == 4
     assert states(project) == {"A": "completed", "B": "completed", "C": "gated"}
+    assert "a run makes none: every task waits" in asked(project, "check")
     asked(project, "approve", "C")
     assert project.cli("run").returncode == 0
     assert set(project.states().values()) == {"completed"}

@@ -35,6 +35,7 @@ def test_an_open_task_is_ready_or_blocked_or_waits_for_one_that_may_still_run(
     graph = TaskGraph(tasks, "p")
     states = {node.id: data.draw(st.sampled_from(Standing)) for node in tasks}
     ready, blocked = set(graph.ready(states)), graph.blocked(states)
+    gated = graph.ready(states, Standing.GATED)
     position = {task_id: n for n, task_id in enumerate(graph.order())}
     assert set(position) == {node.id for node in tasks}
     for node in tasks:
@@ -43,12 +44,16 @@ def test_an_open_task_is_ready_or_blocked_or_waits_for_one_that_may_still_run(
             states[dep] is DONE for dep in node.depends_on
         )
         assert (node.id in ready) is is_ready
+        is_gated = states[node.id] is Standing.GATED and all(
+            states[dep] is DONE for dep in node.depends_on
+        )
+        assert (node.id in gated) is is_gated
         assert not (node.id in ready and node.id in blocked)
         if node.id in blocked:
             assert all(states[reason] is STUCK for reason in blocked[node.id].first)
         if states[node.id] is OPEN and node.id not in ready and node.id not in blocked:
             assert any(
-                states[dep] is OPEN and dep not in blocked for dep in node.depends_on
+                states[dep].may_run and dep not in blocked for dep in node.depends_on
             )
 
 
