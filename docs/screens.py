@@ -378,7 +378,7 @@ def write_report_picture(path: Path) -> None:
             )
             page = browser.new_page(viewport={"width": 1200, "height": 640})
             page.goto(Path(folder, "report.html").as_uri())
-            page.locator(".row", has_text="rounding").click()
+            page.locator(".row .id", has_text="rounding").click()
             page.wait_for_selector("#panel pre.diff")
             page.screenshot(path=path)
             browser.close()
