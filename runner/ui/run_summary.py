@@ -32,11 +32,11 @@ def _kept(attempt: AttemptView) -> list[Line]:
     if attempt.kept is None:
         return []
     ref = one_line(attempt.kept)
-    lines = [Line.of(f"    to look at its work:  git show {ref}")]
+    look = Line.of(f"    to look at its work:  git show {ref}")
     if attempt.failure is not None and attempt.failure.kind in _ACCEPTABLE:
         command = f"fanin accept {shlex.quote(one_line(attempt.task))}"
-        lines.append(Line.of(f"    to let it land:       {command}"))
-    return lines
+        return [look, Line.of(f"    to let it land:       {command}")]
+    return [look, Line.of(f"    to take it:           git cherry-pick {ref}")]
 
 
 def seconds_of_task(view: RunView, task_id: str) -> float:

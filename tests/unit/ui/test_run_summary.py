@@ -43,7 +43,10 @@ def test_a_failed_task_has_its_whole_reason_its_log_and_the_way_to_its_work() ->
     lines = [line.plain for line in failure_details(view(ended(1), refused), "A")]
     assert lines[0] == "    the second line"
     assert lines[1:11] == [f"    │ line {number}" for number in range(20, 30)]
-    assert lines[11:] == ["    to look at its work:  git show refs/fanin/kept/A/a1"]
+    assert lines[11:] == [
+        "    to look at its work:  git show refs/fanin/kept/A/a1",
+        "    to take it:           git cherry-pick refs/fanin/kept/A/a1",
+    ]
 
 
 @pytest.mark.parametrize(
