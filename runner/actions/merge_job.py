@@ -406,7 +406,15 @@ class MergeJob:
             batch,
             github_run=self.context.run_id,
             run_attempt=self.context.run_attempt,
+            now=self._reported_at,
         )
+
+    @cached_property
+    def _reported_at(self) -> datetime:
+        """One time for all reports: what is recorded before the landing and what the job's
+        outputs say after it must name the same end of a usage limit.
+        """
+        return datetime.now(UTC)
 
     def _run_at(self, head: str) -> RunAtHead:
         """The batch's run as the commit `head` knows it."""
