@@ -7,7 +7,6 @@ import shlex
 import sys
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 import click
@@ -17,6 +16,8 @@ from runner.cli.context import open_repository
 from runner.core.errors import EXIT_DONE, InvalidInput, UsageProblem
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from runner.config.settings import Settings
     from runner.discovery.proposal import FoundAgent, Proposal
     from runner.plan.finder import FoundPlan
@@ -244,6 +245,8 @@ def _write(repo: Repository, new_files: Mapping[str, str], proposal: Proposal) -
 
 def _refuse_links(root: Path, paths: Iterable[str]) -> None:
     """UsageProblem if a folder of one of the paths is a symbolic link."""
+    from pathlib import PurePosixPath
+
     for path in paths:
         for folder in reversed(PurePosixPath(path).parents):
             if folder.name and (root / folder).is_symlink():
@@ -255,6 +258,8 @@ def _refuse_links(root: Path, paths: Iterable[str]) -> None:
 
 def _seen_from_here(root: Path, path: str) -> str:
     """The path as a command in the current folder takes it."""
+    from pathlib import Path
+
     here = Path.cwd()
     if not here.is_relative_to(root):
         return path
