@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,9 +10,6 @@ from runner.core.events import (
     BatchMerged,
     PhaseChanged,
     RunEvent,
-    VerifyEnded,
-    VerifyEvent,
-    VerifyStarted,
 )
 from runner.core.manifest import Manifest
 from runner.fan_in import merge_events
@@ -44,21 +40,9 @@ class JobEvents:
         self, step: VerifyStep, command: str, verify: Callable[[], Failure | None]
     ) -> Failure | None:
         """Run `verify`, which tells what is wrong with a merged tree, between its events."""
-        event = VerifyEvent(
-            batch=self._manifest.batch,
-            commit=step.commit,
-            tasks=step.tasks,
-            step=step.number,
-            bisecting=step.bisecting,
-            repeated=step.repeated,
+        return merge_events.verified(
+            self._manifest.batch, step, command, verify, self._write
         )
-        same_tree = event.model_dump(exclude={"time", "event"})
-        self._write(VerifyStarted(**same_tree, command=command))
-        started_at = time.monotonic()
-        failure = verify()
-        seconds = time.monotonic() - started_at
-        self._write(VerifyEnded(**same_tree, seconds=seconds, failure=failure))
-        return failure
 
     def merging(self) -> None:
         """The results of the batch are about to be merged."""

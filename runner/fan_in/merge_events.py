@@ -1,16 +1,54 @@
-"""The events that say what became of a batch: of each result, and on the branch."""
+"""The events that say what becomes of a batch: of each verify, of each result, and on the
+branch.
+"""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
-from runner.core.events import CommitLanded, ResultMerged, ResultRefused
+from runner.core.events import (
+    CommitLanded,
+    ResultMerged,
+    ResultRefused,
+    RunEvent,
+    VerifyEnded,
+    VerifyEvent,
+    VerifyStarted,
+)
 from runner.core.manifest import BatchEntry, Manifest
 from runner.core.task import Standing
 
 if TYPE_CHECKING:
+    from runner.core.result import Failure
     from runner.fan_in.batch_merge import FanIn
+    from runner.fan_in.inputs import VerifyStep
+
+
+def verified(
+    batch: str,
+    step: VerifyStep,
+    command: str,
+    verify: Callable[[], Failure | None],
+    send: Callable[[RunEvent], object],
+) -> Failure | None:
+    """What `verify` returns of a merged tree, run between its two events."""
+    event = VerifyEvent(
+        batch=batch,
+        commit=step.commit,
+        tasks=step.tasks,
+        step=step.number,
+        bisecting=step.bisecting,
+        repeated=step.repeated,
+    )
+    same_tree = event.model_dump(exclude={"time", "event"})
+    send(VerifyStarted(**same_tree, command=command))
+    started_at = time.monotonic()
+    failure = verify()
+    seconds = time.monotonic() - started_at
+    send(VerifyEnded(**same_tree, seconds=seconds, failure=failure))
+    return failure
 
 
 def results_merged(manifest: Manifest, fan_in: FanIn) -> list[ResultMerged]:

@@ -4,7 +4,6 @@ files. Work that cannot land now waits on a branch of its own.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
@@ -16,10 +15,11 @@ from runner.attempt import included_files
 from runner.attempt.attempt import AttemptContext, VerifyCommand, verify_commit
 from runner.config.settings import Settings
 from runner.core.errors import EnvironmentBroken, Interrupted, UsageProblem
-from runner.core.events import CommitLanded, VerifyEnded, VerifyEvent, VerifyStarted
+from runner.core.events import CommitLanded
 from runner.core.manifest import Manifest
 from runner.core.result import Failure
 from runner.core.task import PlanSettings
+from runner.fan_in import merge_events
 from runner.fan_in.batch_merge import FanIn
 from runner.fan_in.inputs import BatchResults, RunVerify, VerifyStep
 from runner.local.journal import Journal, WaitingWork
@@ -258,28 +258,20 @@ class BranchLander:
         cancel = self._attempt_context.cancel
         if cancel is not None and cancel.is_set():
             raise _not_verified()
-        event = VerifyEvent(
-            batch=batch,
-            commit=step.commit,
-            tasks=step.tasks,
-            step=step.number,
-            bisecting=step.bisecting,
-            repeated=step.repeated,
-        )
-        same_tree = event.model_dump(exclude={"time", "event"})
-        self._observer.observe(VerifyStarted(**same_tree, command=verify.command))
-        started_at = time.monotonic()
-        failure = verify_commit(
-            verify,
-            self._repo.origin,
-            step.commit,
-            step.objects,
-            scratch,
-            self._attempt_context,
-        )
-        seconds = time.monotonic() - started_at
-        self._observer.observe(
-            VerifyEnded(**same_tree, seconds=seconds, failure=failure)
+        failure = merge_events.verified(
+            batch,
+            step,
+            verify.command,
+            partial(
+                verify_commit,
+                verify,
+                self._repo.origin,
+                step.commit,
+                step.objects,
+                scratch,
+                self._attempt_context,
+            ),
+            self._observer.observe,
         )
         # No task is to blame: the batch stays open for the next run.
         if failure is not None and not failure.counted:
