@@ -13,7 +13,7 @@ from functools import cached_property
 
 from runner.core import result_folder
 from runner.core.documents import clean
-from runner.core.errors import EnvironmentBroken, FaninError, VerdictOutdated
+from runner.core.errors import FaninError, VerdictOutdated
 from runner.core.manifest import BatchEntry, Manifest
 from runner.core.plurals import some_of
 from runner.core.result import (
@@ -43,7 +43,7 @@ from runner.fan_in.inputs import (
 )
 from runner.fan_in.union import Candidate, MergeOutcome, unite
 from runner.fan_in.unlanded_results import UnlandedResults
-from runner.fan_in.verify_runs import VerifyRuns, failure_of
+from runner.fan_in.verify_runs import VerifyRuns, never_verified
 from runner.plan import progress
 from runner.plan.changes import FailedAttempt, unrecorded_failures
 from runner.plan.progress import Progress
@@ -494,21 +494,13 @@ class BatchMerge:
         guilty = culprits(landing, is_green)
         if not guilty:
             return outcomes, {}
-        red = dict(runs.red)
-        head_is_red = False
+        head = None
         if len(guilty) == len(landing):
             head = self._commit(self.head_tree, "verify")
-            head_is_red = runs.failure(head, ()) is not None
-        sent_back = {
-            task_id: failure_of(task_id, red, head_is_red=head_is_red)
-            for task_id in _ids_of(guilty)
-        }
+        sent_back = runs.failures(_ids_of(guilty), head)
         accepted = self.unite([c for c in landing if c not in guilty])
         if self.last_tree(accepted) not in green_trees:
-            raise EnvironmentBroken(
-                "the tree that would land was never verified",
-                "please report this as a bug",
-            )
+            raise never_verified()
         conflicts = [outcome for outcome in outcomes if outcome.failure]
         return [*accepted, *conflicts], sent_back
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from runner.core.errors import EnvironmentBroken
 from runner.core.result import Failure, FailureKind
 from runner.fan_in.inputs import VerifyCommit, VerifyStep
 
@@ -40,6 +41,16 @@ class VerifyRuns:
             self.red[step.tasks] = failure
         return failure
 
+    def failures(self, task_ids: Sequence[str], head: str | None) -> dict[str, Failure]:
+        """Task id → the failure of a culprit. `head`: the commit without any work, if no
+        work is green: then it is verified alone, as it may be the one that is red.
+        """
+        head_is_red = head is not None and self.failure(head, ()) is not None
+        return {
+            task_id: failure_of(task_id, self.red, head_is_red=head_is_red)
+            for task_id in task_ids
+        }
+
     def _run(self, step: VerifyStep) -> Failure | None:
         self._number += 1
         return self._verify(replace(step, number=self._number))
@@ -66,3 +77,10 @@ def failure_of(
         "(the branch is red without this work too: fix the branch or the command)"
     )
     return failure.model_copy(update={"kind": FailureKind.BASE_RED, "message": message})
+
+
+def never_verified() -> EnvironmentBroken:
+    """What to raise instead of landing a tree that no run has seen green."""
+    return EnvironmentBroken(
+        "the tree that would land was never verified", "please report this as a bug"
+    )

@@ -16,13 +16,12 @@ from typing import NamedTuple
 
 from runner import pipeline
 from runner.attempt.attempt import VerifyCommand
-from runner.core.errors import EnvironmentBroken
 from runner.core.manifest import Manifest
 from runner.core.result import Failure
 from runner.fan_in.batch_merge import FanIn
 from runner.fan_in.culprits import culprits
 from runner.fan_in.inputs import SendBack
-from runner.fan_in.verify_runs import VerifyRuns, failure_of
+from runner.fan_in.verify_runs import VerifyRuns, never_verified
 from runner.local.context import RunContext
 from runner.plan.changes import ChangeSet, apply_changes
 from runner.plan.snapshot import Snapshot
@@ -99,7 +98,8 @@ class JointMerge:
             return merged
         accepted = [manifest for manifest in landing if manifest not in guilty]
         green = verified[_batches(accepted)] if accepted else self._head
-        failures = self._failures(guilty, runs, any_accepted=bool(accepted))
+        head = None if accepted else self._head.snapshot.commit
+        failures = runs.failures([_task_id(each) for each in guilty], head)
         # What did not merge stays out, even where it conflicted with what is sent back:
         # with it the tree would be one that nobody has verified.
         for each in merged.results:
@@ -108,21 +108,6 @@ class JointMerge:
         whole = self._add(green, rest, failures)
         _refuse_unverified(whole.results[len(green.results) :])
         return whole
-
-    def _failures(
-        self, guilty: Sequence[Manifest], runs: VerifyRuns, *, any_accepted: bool
-    ) -> dict[str, Failure]:
-        """Task id → its failure. Where no work is green, the head alone is verified."""
-        red = dict(runs.red)
-        head_is_red = False
-        if not any_accepted:
-            head = self._head.snapshot.commit
-            head_is_red = runs.failure(head, ()) is not None
-        ids = [_task_id(manifest) for manifest in guilty]
-        return {
-            task_id: failure_of(task_id, red, head_is_red=head_is_red)
-            for task_id in ids
-        }
 
     def _add(
         self,
@@ -215,10 +200,7 @@ class VerifiedMerge:
 
 def _refuse_unverified(results: Sequence[MergedResult]) -> None:
     if any(each.fan_in.commits for each in results):
-        raise EnvironmentBroken(
-            "the tree that would land was never verified",
-            "please report this as a bug",
-        )
+        raise never_verified()
 
 
 def _batches(manifests: Sequence[Manifest]) -> tuple[str, ...]:
