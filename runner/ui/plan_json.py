@@ -58,7 +58,8 @@ def check_report(
     """
     remaining = batches(task_views, graph)
     report = CheckReport(
-        **_graph_fields(task_views, graph),
+        **_graph_fields(graph),
+        tasks=_task_rows(task_views),
         plan=PlanRow(path=plan.path, source=plan.source, options=plan.options),
         plans=_part_rows(plan),
         edges=graph.edges,
@@ -100,7 +101,7 @@ def _problem_rows(problems: Sequence[Problem]) -> tuple[ProblemRow, ...]:
 
 def graph_report(task_views: Sequence[TaskView], graph: TaskGraph) -> str:
     """The output of `fanin graph --format json`."""
-    return _as_json(GraphReport(**_graph_fields(task_views, graph)))
+    return _as_json(GraphReport(**_graph_fields(graph), tasks=_task_rows(task_views)))
 
 
 class TaskFacts(NamedTuple):
@@ -130,12 +131,11 @@ def status_report(
 
     `facts`: task id → what is known of it; `run` is the last one on this machine.
     """
-    fields = _graph_fields(task_views, graph)
-    fields["tasks"] = tuple(
-        _status_row(view, facts.get(view.task.id, _NOTHING)) for view in task_views
-    )
     report = StatusReport(
-        **fields,
+        **_graph_fields(graph),
+        tasks=tuple(
+            _status_row(view, facts.get(view.task.id, _NOTHING)) for view in task_views
+        ),
         counts=counts(task_views),
         requests=tuple(map(_request_row, requests)),
         run=run,
@@ -184,10 +184,13 @@ def _request_row(request: Request) -> RequestRow:
             return AcceptRow(**fields)
 
 
-def _graph_fields(task_views: Sequence[TaskView], graph: TaskGraph) -> dict[str, Any]:
+def _task_rows(task_views: Sequence[TaskView]) -> tuple[TaskRow, ...]:
+    return tuple(TaskRow(**_task_fields(view)) for view in task_views)
+
+
+def _graph_fields(graph: TaskGraph) -> dict[str, Any]:
     return {
         "version": 1,
-        "tasks": tuple(TaskRow(**_task_fields(view)) for view in task_views),
         "waves": tuple(map(tuple, graph.waves())),
         "critical_path": tuple(graph.critical_path()),
     }
