@@ -118,7 +118,18 @@ class SkipRequest(_TaskRequest):
         )
 
 
-class HoldRequest(_TaskRequest):
+class _GateRequest(_TaskRequest):
+    """Close or open a gate before the tasks."""
+
+    kind: Literal["hold", "approve"]
+
+    def change(self, snapshot: Snapshot, task: Task, _max_attempts: int) -> Change:
+        """The change for one of the tasks."""
+        follows = snapshot.progress.record(task).attempts
+        return GateChange(kind=self.kind, task=task.id, follows=follows)
+
+
+class HoldRequest(_GateRequest):
     """Start no attempt of the tasks before a person approves them."""
 
     kind: Literal["hold"] = "hold"
@@ -136,13 +147,8 @@ class HoldRequest(_TaskRequest):
         """Raises UsageProblem if one of the tasks has landed."""
         refuse_landed(snapshot, tasks, "hold tasks that are still open")
 
-    def change(self, snapshot: Snapshot, task: Task, _max_attempts: int) -> Change:
-        """The change for one of the tasks."""
-        follows = snapshot.progress.record(task).attempts
-        return GateChange(kind="hold", task=task.id, follows=follows)
 
-
-class ApproveRequest(_TaskRequest):
+class ApproveRequest(_GateRequest):
     """Let the tasks start that wait for a person's approval."""
 
     kind: Literal["approve"] = "approve"
@@ -158,11 +164,6 @@ class ApproveRequest(_TaskRequest):
 
     def refuse(self, _snapshot: Snapshot, _tasks: Sequence[Task]) -> None:
         """Any task may be approved, also before it is reached."""
-
-    def change(self, snapshot: Snapshot, task: Task, _max_attempts: int) -> Change:
-        """The change for one of the tasks."""
-        follows = snapshot.progress.record(task).attempts
-        return GateChange(kind="approve", task=task.id, follows=follows)
 
 
 class UndoRequest(_TaskRequest):
