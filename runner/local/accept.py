@@ -13,8 +13,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from runner.agents.environment import secrets_of
-from runner.attempt import included_files
 from runner.attempt.attempt import AttemptContext, VerifyCommand, verify_commit
 from runner.config.settings import Settings
 from runner.core.errors import GitFailed, InvalidInput, UsageProblem
@@ -25,6 +23,7 @@ from runner.fan_in.change_review import ChangeReview, Judged
 from runner.fan_in.commit_message import accept_message
 from runner.fan_in.union import Candidate, unite
 from runner.local.kept_work import KeptWork, kept_work
+from runner.local.known_secrets import known_secrets
 from runner.local.landings import landing_commits
 from runner.local.undo import FileChange
 from runner.plan.requests import AcceptRequest
@@ -216,9 +215,13 @@ def _secrets(
         agents = agents_of(task, snapshot.plan, settings)
     except InvalidInput:
         agents = ()
-    found = secrets_of(agents, environ) | Secrets.of(environ, settings.setup_env)
-    return found | included_files.secrets_of(
-        manifest.include, repo.origin, settings.env.values()
+    return known_secrets(
+        agents,
+        environ,
+        settings.setup_env,
+        manifest.include,
+        repo.origin,
+        settings.env.values(),
     )
 
 

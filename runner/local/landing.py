@@ -10,8 +10,6 @@ from functools import partial
 from pathlib import Path
 
 from runner import pipeline
-from runner.agents.environment import secrets_of
-from runner.attempt import included_files
 from runner.attempt.attempt import AttemptContext, VerifyCommand, verify_commit
 from runner.config.settings import Settings
 from runner.core.errors import EnvironmentBroken, Interrupted, UsageProblem
@@ -23,6 +21,7 @@ from runner.fan_in import merge_events
 from runner.fan_in.batch_merge import FanIn
 from runner.fan_in.inputs import BatchResults, RunVerify, VerifyStep
 from runner.local.journal import Journal, WaitingWork
+from runner.local.known_secrets import known_secrets
 from runner.local.landed_record import MergedBatch, record_landing
 from runner.local.observer import MaskingObserver
 from runner.local.unlanded_work import has_unlanded_work
@@ -222,11 +221,13 @@ class BranchLander:
     def secrets_of_agents(self, manifest: Manifest) -> Secrets:
         """The secrets that must not be in the work of the batch's agents."""
         chosen = [entry.agent for entry in manifest.entries]
-        environ = self._attempt_context.environ
-        secrets = secrets_of(chosen, environ) | Secrets.of(environ, manifest.setup_env)
-        plain = manifest.env.values()
-        return secrets | included_files.secrets_of(
-            manifest.include, self._repo.origin, plain
+        return known_secrets(
+            chosen,
+            self._attempt_context.environ,
+            manifest.setup_env,
+            manifest.include,
+            self._repo.origin,
+            manifest.env.values(),
         )
 
     def batch_results(self, manifest: Manifest, folder: Path) -> BatchResults:

@@ -28,7 +28,7 @@ from runner.local.task_change import TaskChanges
 from runner.policy.redaction import NONE, Secrets
 from runner.report import timeline
 from runner.report.data import RunRecord, TaskRecord, state_in_run
-from runner.report.local_run import Branch, known_secrets
+from runner.report.local_run import Branch, secrets_of_branch
 from runner.report.texts import NO_TEXT, Excerpt, diff_start, log_end
 
 _MANIFEST = "manifest.json"
@@ -57,7 +57,7 @@ def run_record(
         )
     changes, secrets = None, NONE
     if branch is not None:
-        secrets = known_secrets(branch, environ)
+        secrets = secrets_of_branch(branch, environ)
         journal = Journal(branch.repo.git_dir)
         changes = TaskChanges(branch.repo, journal, branch.snapshot)
     asked = {entry.task.id: entry.task for each in manifests for entry in each.entries}

@@ -8,8 +8,6 @@ from datetime import datetime
 from functools import cached_property
 from typing import NamedTuple
 
-from runner.agents.environment import secrets_of
-from runner.attempt import included_files
 from runner.config.settings import Settings
 from runner.core import result_folder
 from runner.core.errors import FaninError, UsageProblem
@@ -18,6 +16,7 @@ from runner.core.run_view import AttemptView, RunView
 from runner.core.task import Task
 from runner.core.validation import nearest
 from runner.local.journal import Journal
+from runner.local.known_secrets import known_secrets
 from runner.local.run_history import PastRun, RunHistory, chosen_attempt, run_of
 from runner.local.task_change import TaskChanges
 from runner.plan.snapshot import Snapshot, committed_include
@@ -39,7 +38,7 @@ class Branch:
     views: Sequence[TaskView]
 
 
-def known_secrets(branch: Branch, environ: Mapping[str, str]) -> Secrets:
+def secrets_of_branch(branch: Branch, environ: Mapping[str, str]) -> Secrets:
     """The values that a run masks: of its agents' variables, of `setup_env`, and of the
     ignored files that each checkout gets.
     """
@@ -48,18 +47,21 @@ def known_secrets(branch: Branch, environ: Mapping[str, str]) -> Secrets:
     agents += [task.agent for task in snapshot.plan.tasks if task.agent]
     agents += [each.agent for each in settings.task_rules.tasks.values() if each.agent]
     include = (*settings.include, *committed_include(branch.repo, snapshot.commit))
-    of_files = included_files.secrets_of(
-        include, branch.repo.origin, settings.env.values()
+    return known_secrets(
+        agents,
+        environ,
+        settings.setup_env,
+        include,
+        branch.repo.origin,
+        settings.env.values(),
     )
-    of_setup = Secrets.of(environ, settings.setup_env)
-    return secrets_of(agents, environ) | of_setup | of_files
 
 
 def run_record(
     branch: Branch, run: str | None, environ: Mapping[str, str], now: datetime
 ) -> RunRecord:
     """What is known of a run, None for the newest. Raises UsageProblem if there is none."""
-    secrets = known_secrets(branch, environ)
+    secrets = secrets_of_branch(branch, environ)
     journal = Journal(branch.repo.git_dir)
     plan = branch.settings.plan.path
     history = RunHistory(journal, plan)

@@ -71,10 +71,7 @@ PACKAGES: dict[str, set[str]] = {
         "github_api",
     },
     "issues": {"core", "github_api", "plan", "ui", "actions"},
-    "report": {
-        *{"core", "policy", "agents", "config", "repo", "plan", "attempt", "ui"},
-        "local",
-    },
+    "report": {"core", "policy", "config", "repo", "plan", "ui", "local"},
     "cli": {
         *{"core", "github_api", "config", "agents", "repo", "plan", "schedule"},
         *{"ui", "local", "actions", "issues", "discovery", "report"},
