@@ -25,10 +25,11 @@ from runner.fan_in.union import Candidate, unite
 from runner.local.kept_work import KeptWork, kept_work
 from runner.local.known_secrets import known_secrets
 from runner.local.landings import landing_commits
+from runner.local.own_files import own_files, with_own_files_of
 from runner.local.undo import FileChange
 from runner.plan.requests import AcceptRequest
 from runner.plan.snapshot import Snapshot, committed_include, write_progress_blobs
-from runner.policy import globs, rules
+from runner.policy import rules
 from runner.policy.redaction import Secrets
 from runner.repo.quarantine import Quarantine
 from runner.repo.repository import Repository
@@ -148,7 +149,9 @@ def _judged(
     )
     tree = repo.tree(request.commit)
     if request.held:
-        tree = _without_own_files(quarantine, review.base_tree, tree, manifest)
+        # Without what fanin has recorded in it.
+        is_own = own_files(manifest.never, manifest.progress)
+        tree = with_own_files_of(quarantine, tree, review.base_tree, is_own)
     judged = review.judge(entry.task, tree, [])
     if judged.refusal is not None:
         advice = "only a protected path can be let in, by its name:  --allow PATH"
@@ -159,22 +162,6 @@ def _judged(
             f"fanin skip {entry.task.id} --satisfied  lets its dependents run",
         )
     return judged
-
-
-def _without_own_files(
-    quarantine: Quarantine, base: str, tree: str, manifest: Manifest
-) -> str:
-    """The tree without what fanin has recorded in it."""
-    own = (*manifest.never, globs.literal(manifest.progress))
-    objects = quarantine.objects()
-    changed = [
-        path
-        for path in quarantine.changed_paths(base, tree)
-        if globs.matches(own, path)
-    ]
-    return quarantine.write_tree(
-        tree, {path: objects.find(base, path) for path in changed}
-    )
 
 
 def _merged(

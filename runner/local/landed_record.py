@@ -14,8 +14,8 @@ from runner.fan_in import landing_record
 from runner.fan_in.batch_merge import FanIn
 from runner.fan_in.importing import PackImporter
 from runner.fan_in.undo import Landed, Step, changes_by_task
+from runner.local.own_files import own_files
 from runner.plan.progress import Progress
-from runner.policy import globs
 from runner.repo.quarantine import Quarantine
 from runner.repo.repository import Repository
 
@@ -37,11 +37,9 @@ def record_landing(
         return []
     manifest = batches[0][0]
     before, after = repo.tree(head), repo.tree(commits[-1])
-    own_files = (*manifest.never, globs.literal(manifest.progress))
+    is_own = own_files(manifest.never, manifest.progress)
     changes = [
-        change
-        for change in repo.changes(before, after)
-        if not globs.matches(own_files, change.path)
+        change for change in repo.changes(before, after) if not is_own(change.path)
     ]
     changed = {task: progress.records[task].changed for task in landed}
     if changes_by_task(changes, changed) is not None:

@@ -5,7 +5,7 @@ of them has changed.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from runner.core.errors import UsageProblem
 from runner.core.task import Status
 from runner.fan_in import landing_record
 from runner.fan_in.undo import Landed, steps_by_path
+from runner.local.own_files import IsOwn
 from runner.repo.quarantine import Quarantine
 from runner.repo.repository import Repository
 
@@ -108,7 +109,7 @@ def landed_by(
     repo: Repository,
     quarantine: Quarantine,
     landing: LandingCommit,
-    is_own: Callable[[str], bool],
+    is_own: IsOwn,
 ) -> Landed:
     """What the tasks of a landing have changed; `is_own` says which files fanin writes.
 

@@ -4,9 +4,8 @@ and with these pending again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 from runner.core.errors import UsageProblem
 from runner.core.plurals import some_of
@@ -14,9 +13,9 @@ from runner.core.task import Task, TaskRules
 from runner.fan_in.commit_message import undo_message
 from runner.fan_in.undo import Landed, Obstacle, named_paths, take_out
 from runner.local.landings import LandingCommit, landed_by, landing_commits
+from runner.local.own_files import IsOwn, own_files, with_own_files_of
 from runner.plan.snapshot import Snapshot, write_progress_blobs
 from runner.plan.task_rules import never_changed
-from runner.policy import globs
 from runner.repo.quarantine import Quarantine
 from runner.repo.repository import Repository
 
@@ -47,11 +46,7 @@ def undo(
     Raises UsageProblem if git cannot decide what a file is without them, or if nobody
     knows what they changed.
     """
-    own_globs = (
-        *never_changed(snapshot.plan, task_rules),
-        globs.literal(progress_path),
-    )
-    is_own = partial(globs.matches, own_globs)
+    is_own = own_files(never_changed(snapshot.plan, task_rules), progress_path)
     ids = [task.id for task in tasks]
     landings = _landings(repo, snapshot, ids, progress_path)
     head_tree = repo.tree(snapshot.commit)
@@ -93,7 +88,7 @@ def _landed_groups(
     quarantine: Quarantine,
     landings: Sequence[LandingCommit],
     ids: Collection[str],
-    is_own: Callable[[str], bool],
+    is_own: IsOwn,
 ) -> list[tuple[Landed, list[str]]]:
     """What landed together, the newest first, with those of the tasks that are in it."""
     groups: dict[Landed, list[str]] = {}
@@ -109,30 +104,16 @@ def _with_own_files(
     quarantine: Quarantine,
     landed: Landed,
     head_tree: str,
-    is_own: Callable[[str], bool],
+    is_own: IsOwn,
 ) -> Landed:
     """What landed, with the files that fanin writes as they are now: no merge has
     anything to do with them.
     """
     before, after = (
-        _own_files_as(quarantine, tree, head_tree, is_own)
+        with_own_files_of(quarantine, tree, head_tree, is_own)
         for tree in (landed.before, landed.after)
     )
     return replace(landed, before=before, after=after)
-
-
-def _own_files_as(
-    quarantine: Quarantine, tree: str, head_tree: str, is_own: Callable[[str], bool]
-) -> str:
-    objects = quarantine.objects()
-    changed = [
-        path for path in quarantine.changed_paths(tree, head_tree) if is_own(path)
-    ]
-    if not changed:
-        return tree
-    return quarantine.write_tree(
-        tree, {path: objects.find(head_tree, path) for path in changed}
-    )
 
 
 def _conflict(
