@@ -26,13 +26,16 @@ _OF_JOB = re.compile(r"fanin-.+-(?:events|verdict)-[a-z-]+-r\d+")
 class ArtifactHistory:
     """The attempts in the artifacts below `root`, each in a folder named like it.
 
-    `events` are those of all artifacts, the oldest first.
+    `started` are the attempts that have begun, in the order of their starts, and `events`
+    those of all artifacts, the oldest first.
     """
 
     def __init__(self, root: Path) -> None:
         events: list[RunEvent] = []
         self._logs: dict[tuple[str, int, str], Path] = {}
-        for record, log in result_folder.logs(root):
+        logs = result_folder.logs(root)
+        self.started = [record for record, _ in logs]
+        for record, log in logs:
             self._logs[record.task, record.attempt, record.batch] = log
             events += _own_events(log.parent / NAME, record)
         for folder in root.iterdir():

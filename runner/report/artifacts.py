@@ -47,7 +47,8 @@ def run_record(
     With a `branch`, its tasks, their states and what they changed come from there.
     UsageProblem if the folders have no artifact of a run.
     """
-    records = [record for root in roots for record, _ in result_folder.logs(root)]
+    histories = [ArtifactHistory(root) for root in roots]
+    records = [record for history in histories for record in history.started]
     manifests = [each for root in roots for each in _manifests(root)]
     if not records and not manifests:
         folders = ", ".join(map(str, roots))
@@ -61,7 +62,6 @@ def run_record(
         journal = Journal(branch.repo.git_dir)
         changes = TaskChanges(branch.repo, journal, branch.snapshot)
     asked = {entry.task.id: entry.task for each in manifests for entry in each.entries}
-    histories = [ArtifactHistory(root) for root in roots]
     view, times = timeline.read(_events(histories, records))
     newest = max(manifests, key=lambda each: (each.run, each.round), default=None)
     tasks = [
