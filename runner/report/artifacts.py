@@ -28,7 +28,7 @@ from runner.local.task_change import TaskChanges
 from runner.policy.redaction import NONE, Secrets
 from runner.report import timeline
 from runner.report.data import RunRecord, TaskRecord, state_in_run
-from runner.report.local_run import Branch, secrets_of_branch
+from runner.report.local_run import Branch, of_branch, secrets_of_branch
 from runner.report.texts import NO_TEXT, Excerpt, diff_start, log_end
 
 _MANIFEST = "manifest.json"
@@ -150,16 +150,7 @@ def _outlines(
 ) -> Iterator[TaskRecord]:
     """The tasks of the branch, or else those that the artifacts name."""
     if branch is not None:
-        for each in branch.views:
-            task = each.task
-            yield TaskRecord(
-                task.id,
-                task.title,
-                task.waits_for,
-                each.state,
-                each.reason,
-                task.prompt,
-            )
+        yield from of_branch(branch)
         return
     for task_id in dict.fromkeys((*asked, *view.tasks)):
         known, run = asked.get(task_id), view.tasks.get(task_id)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import cached_property
-from typing import NamedTuple
 
 from runner.config.settings import Settings
 from runner.core import result_folder
@@ -75,7 +73,7 @@ def run_record(
         start is None or start.plan == plan
     )
     reader = _Reader(branch, journal, history, secrets, past.run)
-    outlines = _of_branch(branch) if is_current else reader.of_run(view)
+    outlines = of_branch(branch) if is_current else reader.of_run(view)
     return RunRecord(
         run=past.run,
         branch=start.branch if start else "",
@@ -107,21 +105,11 @@ def _chosen(history: RunHistory, run: str | None) -> PastRun:
     return runs[run]
 
 
-class _Outline(NamedTuple):
-    """A task without its texts; `prompt` is None if only a manifest may have it."""
-
-    id: str
-    title: str
-    depends_on: tuple[str, ...]
-    state: str
-    reason: str
-    prompt: str | None
-
-
-def _of_branch(branch: Branch) -> Iterator[_Outline]:
+def of_branch(branch: Branch) -> Iterator[TaskRecord]:
+    """The tasks as the branch has them, without attempts, log and diff."""
     for view in branch.views:
         task = view.task
-        yield _Outline(
+        yield TaskRecord(
             task.id, task.title, task.waits_for, view.state, view.reason, task.prompt
         )
 
@@ -141,41 +129,36 @@ class _Reader:
         self._secrets, self._run = secrets, run
         self._changes = TaskChanges(branch.repo, journal, branch.snapshot)
 
-    def of_run(self, view: RunView) -> Iterator[_Outline]:
-        """The tasks as the run's own events have them: the branch has gone on since."""
+    def of_run(self, view: RunView) -> Iterator[TaskRecord]:
+        """The same as the run's own events and manifests have them: the branch has gone
+        on since.
+        """
+        asked = self._asked()
         ids = dict.fromkeys((*view.planned, *view.tasks))
         for task_id in ids:
             planned, task = view.planned.get(task_id), view.tasks.get(task_id)
             title = (planned.title if planned else "") or (task.title if task else "")
             needs = planned.depends_on if planned else ()
             state, reason = state_in_run(view, task_id)
-            yield _Outline(task_id, title or task_id, needs, state, reason, None)
+            prompt = asked[task_id].prompt if task_id in asked else ""
+            yield TaskRecord(task_id, title or task_id, needs, state, reason, prompt)
 
-    def record(self, outline: _Outline) -> TaskRecord:
+    def record(self, outline: TaskRecord) -> TaskRecord:
+        """The task with its attempts, log and diff."""
         attempts = [
             each
             for each in self._history.attempts(outline.id)
             if run_of(each) <= self._run
         ]
         diff, origin = self._diff(outline.id, attempts)
-        asked = self._asked.get(outline.id)
-        prompt = outline.prompt
-        if prompt is None:
-            prompt = asked.prompt if asked else ""
-        return TaskRecord(
-            id=outline.id,
-            title=outline.title,
-            depends_on=outline.depends_on,
-            state=outline.state,
-            reason=outline.reason,
-            prompt=prompt,
+        return replace(
+            outline,
             attempts=attempts,
             log=self._log(attempts),
             diff=diff,
             diff_origin=origin,
         )
 
-    @cached_property
     def _asked(self) -> dict[str, Task]:
         """The tasks as the run's manifests have them."""
         found: dict[str, Task] = {}
