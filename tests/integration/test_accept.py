@@ -5,10 +5,6 @@ answer for.
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +13,7 @@ import pytest
 
 from tests.integration.test_requests import When, ended, pending
 from tests.support.command import say
-from tests.support.crashes import DRIVER, ROOT
+from tests.support.crashes import kill_at
 from tests.support.project import Project
 
 OUTSIDE: list[dict[str, Any]] = [
@@ -191,15 +187,7 @@ def test_killed_once_the_work_has_landed_it_is_completed_and_lands_once(
 ) -> None:
     project.plan(OUTSIDE)
     project.run()
-    done = subprocess.run(
-        [sys.executable, str(DRIVER), "after landing", f"{tmp_path}/n", "accept", "A"],
-        cwd=project.root,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        check=False,
-        capture_output=True,
-        start_new_session=True,
-    )
-    assert done.returncode == -signal.SIGKILL, done.stderr
+    kill_at(project, "after landing", tmp_path / "n", "accept", "A")
     assert "A is completed" in refused(project, "A")
     project.run()
     assert project.states() == {"A": "completed", "B": "completed"}

@@ -5,8 +5,6 @@ when tasks are next chosen, whoever is killed in between.
 from __future__ import annotations
 
 import json
-import os
-import signal
 import subprocess
 import sys
 import threading
@@ -19,7 +17,7 @@ import pytest
 from runner.core.events import AttemptEnded, BatchMerged, RunEvent
 from runner.local.journal import Journal
 from tests.integration.test_crash import began
-from tests.support.crashes import DRIVER, ROOT, Died, die_after, die_before
+from tests.support.crashes import Died, die_after, die_before, kill_at
 from tests.support.project import Project, Quiet
 
 BOTH_SCHEDULES = pytest.mark.parametrize("schedule", ["batch", "rolling"])
@@ -332,14 +330,7 @@ def test_a_command_that_is_killed_leaves_a_whole_request_or_none(
     journal = Journal(project.root / ".git")
     journal.record("run", run="r1", branch="main", scratch=None)
     with journal.locked():
-        done = subprocess.run(
-            [sys.executable, str(DRIVER), step, str(tmp_path / "steps"), command, "A"],
-            cwd=project.root,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            check=False,
-            start_new_session=True,
-        )
-        assert done.returncode == -signal.SIGKILL
+        kill_at(project, step, tmp_path / "steps", command, "A")
         assert len(journal.requests.read()) == bool(field)
         journal.sweep()
     left = {path.name for path in journal.requests.folder.iterdir()}
@@ -365,14 +356,7 @@ def test_a_command_undoes_a_landing_that_was_killed(
     project.write("shop.py", "two\n")
     project.write("new", "new\n")
     (project.root / ".git" / "index.lock").touch()
-    killed = subprocess.run(
-        [sys.executable, str(DRIVER), "before landing", f"{tmp_path}/x", "skip", "B"],
-        cwd=project.root,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        check=False,
-        start_new_session=True,
-    )
-    assert killed.returncode == -signal.SIGKILL
+    kill_at(project, "before landing", tmp_path / "x", "skip", "B")
     assert project.git("status", "--porcelain") == ""
     project.write(".fanin/progress.json", "")
     (project.root / ".git" / "index.lock").touch()

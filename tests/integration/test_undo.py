@@ -5,11 +5,7 @@ whatever landed beside and after them.
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +13,7 @@ import pytest
 
 from tests.integration.test_requests import When, ended, pending
 from tests.support.command import say
-from tests.support.crashes import DRIVER, ROOT
+from tests.support.crashes import kill_at
 from tests.support.project import Project
 
 SHARED = "".join(f"line {number}\n" for number in range(1, 13))
@@ -219,15 +215,7 @@ def test_killed_anywhere_undo_is_done_or_not_and_can_be_asked_again(
 ) -> None:
     project.plan([{"id": "A", "do": ["write a: a"]}])
     project.run()
-    done = subprocess.run(
-        [sys.executable, str(DRIVER), step, str(tmp_path / "n"), "undo", "A"],
-        cwd=project.root,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        check=False,
-        capture_output=True,
-        start_new_session=True,
-    )
-    assert done.returncode == -signal.SIGKILL, done.stderr
+    kill_at(project, step, tmp_path / "n", "undo", "A")
     again = say(project.root, "undo", "A")
     assert again.code == (2 if step == "after landing" else 0), again.err
     assert project.git("status", "--porcelain") == ""

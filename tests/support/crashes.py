@@ -104,6 +104,33 @@ IN_THE_WAY = {"waiting": "d", "rolling waiting": "src/a"}
 OTHER_WORK = WaitingWork("other", "earlier/work")
 
 
+def driven(
+    root: Path,
+    step: str,
+    steps: Path,
+    argv: Sequence[str],
+    environ: Mapping[str, str] | None = None,
+) -> subprocess.CompletedProcess[str]:
+    """`fanin` in the repository `root`, killed at that step or the first of that name;
+    the steps that it passes are noted in `steps`.
+    """
+    return subprocess.run(
+        [sys.executable, str(DRIVER), step, str(steps), *argv],
+        cwd=root,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **(environ or {})},
+        capture_output=True,
+        text=True,
+        check=False,
+        start_new_session=True,
+    )
+
+
+def kill_at(project: Project, step: str, steps: Path, *argv: str) -> None:
+    """Have a command of fanin killed at the first step of that name."""
+    done = driven(project.root, step, steps, argv)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+
+
 @dataclass(frozen=True)
 class Undisturbed:
     """A run that nothing disturbed: the template it started from, the steps it passed,
@@ -209,20 +236,11 @@ class Place:
     def run(self, step: int | str) -> subprocess.CompletedProcess[str]:
         """`fanin run`, killed at that step or the first of that name (0: not at all)."""
         environ = {
-            **os.environ,
-            "PYTHONPATH": str(ROOT),
             "TMPDIR": str(self.folder / "tmp"),
             "FAKE_AGENT_LOG": str(self.project.log),
         }
-        return subprocess.run(
-            [sys.executable, str(DRIVER), str(step), str(self.folder / "steps"), "run"],
-            cwd=self.project.root,
-            env=environ,
-            capture_output=True,
-            text=True,
-            check=False,
-            start_new_session=True,
-        )
+        steps = self.folder / "steps"
+        return driven(self.project.root, str(step), steps, ["run"], environ)
 
     def content(self) -> str:
         """The tip's files, the progress left aside: its times and attempts differ from
