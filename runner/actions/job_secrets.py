@@ -12,6 +12,7 @@ from runner.policy.redaction import Secrets, is_short
 AGENT_ENV = "FANIN_AGENT_ENV"
 SETUP_ENV = "FANIN_SETUP_SECRETS"
 APP_ID, APP_KEY = "FANIN_APP_ID", "FANIN_APP_PRIVATE_KEY"
+TRACE_HEADERS = "OTEL_EXPORTER_OTLP_HEADERS"
 
 _WORKFLOW_SECRETS = {AGENT_ENV: "agent-env", SETUP_ENV: "setup-env"}
 

@@ -17,13 +17,11 @@ from runner.attempt.reports import AttemptReports
 from runner.core import result_folder
 from runner.core.errors import EXIT_DONE, UsageProblem
 from runner.core.event_log import EventLog
-from runner.core.events import RunObserver
 from runner.core.manifest import BatchEntry, Manifest
 from runner.policy.masking import masked_document
 from runner.policy.redaction import Secrets
 from runner.repo.origin import Origin, origin_of
 from runner.ui import job_summary
-from runner.ui.job_spans import JobSpans
 
 
 def entry_of(manifest: Manifest, task_id: str) -> BatchEntry:
@@ -87,7 +85,6 @@ def task_job(
     environ: Mapping[str, str],
     context: WorkflowContext,
     job_io: JobIO,
-    spans: JobSpans | None = None,
 ) -> int:
     """Run one attempt of a task; return the exit code.
 
@@ -115,11 +112,8 @@ def task_job(
     secrets = attempt_context.secrets | Secrets.of(
         attempt_context.environ_for_setup, manifest.setup_env
     )
-    observer: RunObserver = events
-    if spans is not None:
-        observer = spans.observer(manifest.batch, events)
     reports = AttemptReports(
-        lambda event: observer.observe(masked_document(event, secrets)),
+        lambda event: events.observe(masked_document(event, secrets)),
         manifest.batch,
         entry,
         result_folder.LOG,

@@ -23,7 +23,6 @@ from runner.core.result_folder import Checks, RefuseSeal, accept_any_seal
 from runner.fan_in.inputs import BatchResults, VerifyStep
 from runner.policy.redaction import Secrets
 from runner.ui import job_summary
-from runner.ui.job_spans import JobSpans, RunIds, batch_span
 
 if TYPE_CHECKING:
     from runner.repo.remote import Remote
@@ -43,7 +42,6 @@ def verify_job(
     refused: str = "",
     refuse_seal: RefuseSeal = accept_any_seal,
     events: Path | None = None,
-    spans: JobSpans | None = None,
 ) -> int:
     """Verify the batch merged on the branch's head, and write the verdict.
 
@@ -71,9 +69,8 @@ def verify_job(
     origin = replace(repo.origin, work_tree=None)
 
     job_events = JobEvents(events, manifest, Secrets.of(setup_env, setup_env))
-    sent = spans or JobSpans(RunIds("", manifest.run))
 
-    def verified(step: VerifyStep) -> Failure | None:
+    def verify(step: VerifyStep) -> Failure | None:
         return job_events.verified(
             step,
             verify_command.command,
@@ -86,13 +83,6 @@ def verify_job(
                 attempt_context,
             ),
         )
-
-    def verify(step: VerifyStep) -> Failure | None:
-        with sent.span("verify", within=batch_span(manifest.batch)) as attributes:
-            failure = verified(step)
-            if failure is not None:
-                attributes["error.type"] = failure.kind.value
-        return failure
 
     checks = Checks(refuse_seal=refuse_seal, are_artifacts=True)
     with job_io.fenced(f"verify: {verify_command.command}"):

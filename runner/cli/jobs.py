@@ -299,10 +299,7 @@ def task(
         reason = skip_reason(batch, entry, branch_checkout)
         if reason is not None:
             return skip_task(entry, reason, job_io)
-    with (
-        temporary_folder("fanin-") as scratch,
-        _job_spans(context, job_io, batch.run) as spans,
-    ):
+    with temporary_folder("fanin-") as scratch:
         return task_job(
             batch,
             entry,
@@ -312,7 +309,6 @@ def task(
             os.environ,
             context,
             job_io,
-            spans,
         )
 
 
@@ -396,10 +392,7 @@ def verify(
     repo = open_repository(repo_path)
     remote = Remote(repo, context.token, context.server_url)
     branch = handed_state.branch or batch.branch
-    with (
-        temporary_folder("fanin-") as scratch,
-        _job_spans(context, job_io, batch.run) as spans,
-    ):
+    with temporary_folder("fanin-") as scratch:
         return verify_job(
             repo,
             batch,
@@ -413,7 +406,6 @@ def verify(
             refused,
             _seal_check(batch, context, job_io, asked=sealed),
             events,
-            spans,
         )
 
 
@@ -496,6 +488,7 @@ def merge(
     from runner.actions.batch_choice import ChoiceOptions
     from runner.actions.masked_values import MaskedValues
     from runner.actions.merge_job import MergeJob, MergeOptions
+    from runner.actions.result_spans import send_spans_of_results
     from runner.actions.round_state import handed_over, read_manifest
     from runner.agents.environment import secret_variables, secrets_of
     from runner.github_api.client import GitHub
@@ -524,6 +517,7 @@ def merge(
         job_secrets.SETUP_ENV,
         job_secrets.APP_ID,
         job_secrets.APP_KEY,
+        job_secrets.TRACE_HEADERS,
     )
     masked = MaskedValues.of(os.environ, [*handed, "FANIN_TOKEN", *keys])
     choice = ChoiceOptions(
@@ -561,6 +555,7 @@ def merge(
     )
     attributes: dict[str, str | int | bool] = {"fanin.batch": batch.batch}
     with _job_spans(context, job_io, batch.run) as spans:
+        send_spans_of_results(spans, batch, results, verdict, secrets)
         with spans.span("merge", attributes, within=batch_span(batch.batch)):
             exit_code = job.run()
         _trace_batch(spans, next_manifest, batch.batch)

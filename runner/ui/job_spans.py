@@ -3,7 +3,8 @@
 No job waits for another one to learn an id: the trace, the run and its batches have ids
 that follow from the repository and the id of the first run. Job `next` of the first
 round sends the span of the run, and the job that chooses a batch that of the batch: what
-they consist of begins later and outlives them.
+they consist of begins later and outlives them. Job `merge` sends those of the attempts and
+of the verify commands.
 """
 
 from __future__ import annotations
@@ -11,13 +12,19 @@ from __future__ import annotations
 import hashlib
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-from runner.core.events import RunObserver
-from runner.ui.traces import RunSpans, captures_content, exporting
+from runner.core.events import AttemptStarted, RunEvent, VerifyEnded, VerifyStarted
+from runner.ui.traces import (
+    RunSpans,
+    captures_content,
+    exporting,
+    nanoseconds,
+    verify_attributes,
+)
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
@@ -73,6 +80,13 @@ class SpanNumbers:
         return False
 
 
+class _Nobody:
+    """Observes nothing."""
+
+    def observe(self, event: RunEvent) -> None:
+        pass
+
+
 class JobSpans:
     """The spans of one job. Without a tracer there are none."""
 
@@ -85,7 +99,7 @@ class JobSpans:
         captures_content: bool = False,
     ) -> None:
         self._ids, self._tracer, self._numbers = ids, tracer, numbers
-        self._captures_content = captures_content
+        self.captures_content = captures_content
 
     @property
     def are_sent(self) -> bool:
@@ -113,43 +127,68 @@ class JobSpans:
             found.setdefault("error.type", type(error).__name__)
             raise
         finally:
-            self._send(name, found, started, within, known_as)
+            self._send(name, found, (started, time.time_ns()), within, known_as)
 
-    def observer(self, batch: str, observer: RunObserver) -> RunObserver:
-        """The observer, which also sends the spans of the attempts of a batch."""
+    def attempt(self, batch: str, events: Iterable[RunEvent]) -> None:
+        """Send the span of one attempt of the batch, of which these are the events."""
         if self._tracer is None:
-            return observer
-        return RunSpans(
-            observer,
+            return
+        spans = RunSpans(
+            _Nobody(),
             self._tracer,
             self._within(batch_span(batch)),
-            captures_content=self._captures_content,
+            captures_content=self.captures_content,
         )
+        for event in events:
+            if isinstance(event, AttemptStarted):
+                # The same one if the job that sends it is run again.
+                name = f"attempt {batch} {event.task} {event.attempt}"
+                self._name_next(name)
+            spans.observe(event)
+        spans.close()
+
+    def verify(self, started: VerifyStarted, ended: VerifyEnded) -> None:
+        """Send the span of a verify command on a merged tree."""
+        attributes = verify_attributes(started)
+        if ended.failure is not None:
+            attributes["error.type"] = ended.failure.kind.value
+        self._send(
+            "verify",
+            attributes,
+            (nanoseconds(started.time), nanoseconds(ended.time)),
+            batch_span(started.batch),
+        )
+
+    def _name_next(self, name: str) -> None:
+        """Give the next span the id by which jobs know this name."""
+        if self._numbers is not None:
+            self._numbers.next_span = self._ids.span(name)
 
     def _send(
         self,
         name: str,
         attributes: Attributes,
-        started: int,
+        times: tuple[int, int],
         within: str | None,
-        known_as: str | None,
+        known_as: str | None = None,
     ) -> None:
+        """Send a span from the first to the second of the times, in nanoseconds."""
         if self._tracer is None:
             return
         from opentelemetry.trace import Status, StatusCode
 
-        if self._numbers is not None and known_as is not None:
-            self._numbers.next_span = self._ids.span(known_as)
+        if known_as is not None:
+            self._name_next(known_as)
         span = self._tracer.start_span(
             name,
             context=self._within(within) if within else None,
             attributes=attributes,
-            start_time=started,
+            start_time=times[0],
         )
         if "error.type" in attributes:
             status = Status(StatusCode.ERROR, str(attributes["error.type"]))
             span.set_status(status)
-        span.end()
+        span.end(times[1])
 
     def _within(self, name: str) -> Context:
         """The context of a span that another job sends."""

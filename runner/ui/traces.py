@@ -197,7 +197,7 @@ class RunSpans:
 
     def observe(self, event: RunEvent) -> None:
         with self._lock:
-            self._last_time = max(self._last_time, _nanoseconds(event.time))
+            self._last_time = max(self._last_time, nanoseconds(event.time))
             self._make_spans(event)
         self._observer.observe(event)
 
@@ -258,7 +258,7 @@ class RunSpans:
             "fanin run",
             context=self._parent,
             attributes=attributes,
-            start_time=_nanoseconds(event.time),
+            start_time=nanoseconds(event.time),
         )
 
     def _end_run(self, event: RunEnded) -> None:
@@ -268,7 +268,7 @@ class RunSpans:
         self._run.set_attribute("fanin.landed", event.landed)
         if event.outcome == "error":
             self._set_error(self._run, "error", event.reason or "")
-        self._last_time = _nanoseconds(event.time)
+        self._last_time = nanoseconds(event.time)
 
     def _start_attempt(self, event: AttemptStarted) -> None:
         attributes: dict[str, str | int] = {
@@ -305,11 +305,7 @@ class RunSpans:
         self._end(key, event, event.failure)
 
     def _start_verify(self, event: VerifyStarted) -> None:
-        attributes: dict[str, str | int | bool] = {
-            "fanin.tree_of": ", ".join(event.tasks),
-            "fanin.bisecting": event.bisecting,
-            "fanin.step": event.step,
-        }
+        attributes = verify_attributes(event)
         self._start_once(("merge", event.batch), "merge", event)
         self._start(
             _verify_key(event), "verify", event, attributes, ("merge", event.batch)
@@ -340,7 +336,7 @@ class RunSpans:
             name,
             context=context,
             attributes=attributes,
-            start_time=_nanoseconds(event.time),
+            start_time=nanoseconds(event.time),
         )
 
     def _end(
@@ -354,7 +350,7 @@ class RunSpans:
             return
         if failure is not None:
             self._set_error(span, failure.kind.value, failure.message)
-        span.end(_nanoseconds(event.time))
+        span.end(nanoseconds(event.time))
 
     def _set_error(self, span: Span, kind: str, message: str) -> None:
         from opentelemetry.trace import Status, StatusCode
@@ -365,10 +361,19 @@ class RunSpans:
         span.set_status(Status(StatusCode.ERROR, description))
 
 
+def verify_attributes(event: VerifyEvent) -> dict[str, str | int | bool]:
+    """The attributes of the span of a verify command."""
+    return {
+        "fanin.tree_of": ", ".join(event.tasks),
+        "fanin.bisecting": event.bisecting,
+        "fanin.step": event.step,
+    }
+
+
 def _verify_key(event: VerifyEvent) -> tuple[str | int, ...]:
     return ("verify", event.batch, event.step)
 
 
-def _nanoseconds(time: str) -> int:
+def nanoseconds(time: str) -> int:
     """Since 1970, of a time in ISO 8601."""
     return int(datetime.fromisoformat(time).timestamp() * 1000) * 1_000_000

@@ -460,6 +460,64 @@ def test_a_machine_without_uv_fetches_it_by_hash_and_else_installs_with_pip(
     assert {"--require-hashes", "--no-deps"} <= set(install.split())
 
 
+def wheel_of_traces(folder: Path) -> str:
+    """Write a wheel that stands for the packages of traces; the line that locks it."""
+    wheel = folder / "traces-1-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("traces.py", "")
+        archive.writestr("traces-1.dist-info/METADATA", METADATA)
+        archive.writestr("traces-1.dist-info/WHEEL", "Wheel-Version: 1.0\n")
+        archive.writestr("traces-1.dist-info/RECORD", "")
+    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    return f"traces==1 --hash=sha256:{digest}\n"
+
+
+METADATA = "Metadata-Version: 2.1\nName: traces\nVersion: 1\n"
+ENDPOINT = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318"}
+
+
+@pytest.mark.parametrize(
+    ("variables", "program", "is_intact", "imported"),
+    [
+        (ENDPOINT, "uv", True, True),
+        ({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://[::1]"}, "pip", True, True),
+        (ENDPOINT, "uv", False, False),
+        (ENDPOINT | {"FANIN_SET": "continue"}, "uv", True, False),
+        ({}, "uv", True, False),
+    ],
+    ids=["uv", "pip", "another hash", "continue", "no collector"],
+)
+def test_the_locked_packages_of_traces_are_installed_where_a_collector_is_named(
+    tmp_path: Path,
+    variables: dict[str, str],
+    program: str,
+    is_intact: bool,
+    imported: bool,
+) -> None:
+    home, wheels = home_with_empty_locks(tmp_path), tmp_path / "wheels"
+    wheels.mkdir()
+    lock = home / ".github/actions/fanin/requirements-traces.txt"
+    lock.write_text(wheel_of_traces(wheels))
+    if not is_intact:
+        lock.write_text(f"traces==1 --hash=sha256:{'0' * 64}\n")
+    environ = {
+        "FANIN_HOME": str(home),
+        "PIP_NO_INDEX": "1",
+        "PIP_FIND_LINKS": str(wheels),
+        "UV_NO_INDEX": "1",
+        "UV_FIND_LINKS": str(wheels),
+        **variables,
+    }
+    if program == "pip":
+        environ["PATH"] = path_without_uv(tmp_path)
+    venv = tmp_path / "venv"
+    done = installed(venv, ROOT, **environ)
+    assert done.returncode == 0, done.stderr
+    found = subprocess.run([venv / "bin/python", "-c", "import traces"], check=False)
+    assert (found.returncode == 0) is imported
+    assert ("no traces are sent" in done.stdout) is not is_intact
+
+
 FETCH_UV = ROOT / ".github/actions/fanin/fetch_uv.py"
 choose_wheel = runpy.run_path(str(FETCH_UV))["choose_wheel"]
 
@@ -1307,8 +1365,8 @@ def test_secrets_go_where_they_are_needed_and_nowhere_else() -> None:
     for_writing = {"fanin-token", "app-id", "app-private-key"}
     assert outside == {
         "refused": set(),
-        "next": {"fanin-token"},
-        **dict.fromkeys(ROUNDS, keys | for_writing),
+        "next": {"fanin-token", "otel-headers"},
+        **dict.fromkeys(ROUNDS, keys | for_writing | {"otel-headers"}),
         "continue": set(),
         "report": set(),
     }
@@ -1316,12 +1374,12 @@ def test_secrets_go_where_they_are_needed_and_nowhere_else() -> None:
         "task": keys,
         "verify": {"setup-env"},
         # looked for in what the agents left, and nothing else
-        "merge": keys | for_writing,
+        "merge": keys | for_writing | {"otel-headers"},
         "verify-again": {"setup-env"},
-        "merge-again": keys | for_writing,
+        "merge-again": keys | for_writing | {"otel-headers"},
     }
     declared = triggers(parsed(FANIN))["workflow_call"]["secrets"]
-    assert set(declared) == keys | for_writing
+    assert set(declared) == keys | for_writing | {"otel-headers"}
 
 
 @pytest.mark.parametrize("job_id", ["merge", "merge-again"])
@@ -1373,19 +1431,26 @@ def test_checkout_options_reach_the_checkouts_that_agents_and_verify_borrow_from
         assert checkout[name] == f"${{{{ inputs.{name} }}}}"
 
 
-COLLECTOR = "${{ vars.OTEL_EXPORTER_OTLP_ENDPOINT }}"
+COLLECTOR = {
+    "OTEL_EXPORTER_OTLP_ENDPOINT": "${{ vars.OTEL_EXPORTER_OTLP_ENDPOINT }}",
+    "OTEL_EXPORTER_OTLP_HEADERS": "${{ secrets.otel-headers }}",
+}
 
 
-def test_every_job_that_sends_spans_is_told_the_collector_of_the_repository() -> None:
-    commands = {
-        step["with"]["command"]: step["env"].get("OTEL_EXPORTER_OTLP_ENDPOINT")
-        for name in (FANIN, ROUND)
-        for job in jobs(name).values()
-        for step in job.get("steps", [])
-        if "env" in step and "command" in step.get("with", {})
-    }
-    sending = ("next", "task", "verify", "merge")
-    assert [commands[command] for command in sending] == [COLLECTOR] * len(sending)
+def test_jobs_without_foreign_code_send_the_spans_and_no_other_knows_the_collector() -> (
+    None
+):
+    commands: dict[str, dict[str, str]] = {}
+    for name in (FANIN, ROUND):
+        for job in jobs(name).values():
+            for step in job.get("steps", []):
+                if command := step.get("with", {}).get("command"):
+                    otel = {k: v for k, v in step.get("env", {}).items() if "OTEL" in k}
+                    commands[command] = otel
+    sending = {name for name, otel in commands.items() if otel}
+    assert sending == {"next", "merge"}
+    assert [commands[name] for name in sending] == [COLLECTOR] * 2
+    assert "OTEL" not in str([job.get("env") for job in jobs(ROUND).values()])
 
 
 def test_steps_that_get_keys_get_each_under_its_own_name() -> None:
@@ -1397,9 +1462,8 @@ def test_steps_that_get_keys_get_each_under_its_own_name() -> None:
         "FANIN_APP_ID": "${{ secrets.app-id }}",
         "FANIN_APP_PRIVATE_KEY": "${{ secrets.app-private-key }}",
     }
-    collector = {"OTEL_EXPORTER_OTLP_ENDPOINT": COLLECTOR}
     for job_id in ("task", "merge", "merge-again"):
-        expected = collector | (given if job_id == "task" else given | app)
+        expected = given if job_id == "task" else given | app | COLLECTOR
         assert [
             step["env"]
             for step in jobs(ROUND)[job_id]["steps"]
@@ -1472,7 +1536,10 @@ def test_install_that_fails_fails_its_step() -> None:
 
 def test_next_is_told_whether_there_is_a_token_and_not_which() -> None:
     told = [value for value in words(jobs(FANIN)["next"]) if "secrets." in value]
-    assert told == ["${{ secrets.fanin-token != '' && 'true' || '' }}"]
+    assert told == [
+        "${{ secrets.otel-headers }}",
+        "${{ secrets.fanin-token != '' && 'true' || '' }}",
+    ]
 
 
 def test_agents_get_no_token_of_the_job() -> None:

@@ -65,11 +65,9 @@ install() {
 }
 
 add_traces() {
-  if [ -n "$uv" ]; then
-    "$uv" pip install --python "$FANIN_VENV/bin/python" "${locked[@]}" -r "$requirements-traces.txt"
-  else
-    python3 -m pip --python "$FANIN_VENV/bin/python" install --disable-pip-version-check "${locked[@]}" -r "$requirements-traces.txt"
-  fi
+  local lock="$requirements-traces.txt"
+  { [ -n "$uv" ] && "$uv" pip install --python "$FANIN_VENV/bin/python" "${locked[@]}" -r "$lock"; } ||
+    python3 -m pip --python "$FANIN_VENV/bin/python" install --disable-pip-version-check "${locked[@]}" -r "$lock"
 }
 
 # A job without the cache ignores what may be there: nothing but its own install may have made it.

@@ -7,7 +7,7 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from runner.core.events import AttemptEnded, AttemptStarted
+from runner.core.events import AttemptEnded, AttemptStarted, RunEvent
 from runner.core.result import Usage
 from runner.ui.job_spans import (
     RUN,
@@ -17,7 +17,6 @@ from runner.ui.job_spans import (
     batch_span,
     job_spans,
 )
-from tests.support.project import Quiet
 
 IDS = RunIds("o/r", "4711")
 
@@ -51,10 +50,17 @@ def test_jobs_of_one_run_send_one_trace_without_telling_each_other() -> None:
         pass
     with first.spans.span("batch", within=RUN, known_as=batch_span("4711.1")):
         pass
-    observer = leg.spans.observer("4711.1", Quiet())
     attempt = {"batch": "4711.1", "task": "A", "attempt": 1, "title": "do it"}
-    observer.observe(AttemptStarted(agent="claude", **attempt))
-    observer.observe(AttemptEnded(seconds=1.0, usage=Usage(), **attempt))
+    events: list[RunEvent] = [
+        AttemptStarted(agent="claude", **attempt),
+        AttemptEnded(seconds=1.0, usage=Usage(), **attempt),
+    ]
+    leg.spans.attempt("4711.1", events)
+    # A job that runs again sends no other span.
+    again = Machine()
+    again.spans.attempt("4711.1", events)
+    (name,) = again.sent()
+    assert span_id(again.sent()[name]) == span_id(leg.sent()[name])
     with last.spans.span("merge", within=batch_span("4711.1")):
         pass
     run, batch = first.sent()["fanin run"], first.sent()["batch"]
@@ -91,9 +97,8 @@ def test_a_span_of_what_failed_says_how_and_not_why() -> None:
 
 
 def test_without_a_collector_nothing_is_sent_and_all_works() -> None:
-    quiet = Quiet()
     with job_spans("o/r", "4711", {}, pytest.fail) as spans:
         assert not spans.are_sent
-        assert spans.observer("4711.1", quiet) is quiet
+        spans.attempt("4711.1", [])
         with spans.span("merge", within=batch_span("4711.1")) as attributes:
             attributes["fanin.batch"] = "4711.1"
