@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 from runner.actions import open_run
 from runner.actions.batch_choice import MATRIX_LIMIT
 from runner.actions.round_state import (
-    WAITS_FOR_APPROVAL,
     RoundState,
-    gated_tasks,
     limit_reached,
+    tasks_for_person,
     views_of,
+    waiting_output,
 )
 from runner.actions.workflow_io import Annotation
 from runner.core.errors import EXIT_DONE, EXIT_TASKS_FAILED, FaninError
@@ -27,7 +27,7 @@ from runner.schedule.agent_choice import AgentChoice
 from runner.schedule.backoff import Backoff
 from runner.schedule.budget import UsageTotal
 from runner.schedule.limit_waits import LimitWaits
-from runner.schedule.task_choice import approval_needed
+from runner.schedule.task_choice import TasksForPerson
 from runner.ui import round_summary
 
 # Of a task without an agent of its own, if all tasks of the batch have one.
@@ -71,7 +71,8 @@ class MergeOutputs:
     """Outputs of job `merge`: numbers of tasks, and what landed where.
 
     Numbers instead of ids, so that they stay small for a plan of any size. `waiting` is
-    until when every ready task waits for a usage limit, `WAITS_FOR_APPROVAL`, or "".
+    until when every ready task waits for a usage limit, `round_state.waiting_output`, or
+    "".
     """
 
     completed: int
@@ -240,7 +241,7 @@ class MergeReport:
             commit=self.batch.commit,
             branch=self.batch.branch,
             state=self.next_state,
-            waiting=self._waits_until or (WAITS_FOR_APPROVAL if self._gated else ""),
+            waiting=self._waits_until or waiting_output(self._for_person),
         ).as_mapping()
 
     def publish(self, context: WorkflowContext, job_io: JobIO) -> int:
@@ -322,8 +323,8 @@ class MergeReport:
         waits_until = self._waits_until
         if not self.again and waits_until is None:
             ended = "no task is ready, or none made progress"
-            if self._gated:
-                ended = "what is left waits for approval"
+            if self._for_person:
+                ended = "what is left waits for a person"
         pause_seconds = self.next_state.backoff(1).pause_seconds(lambda: 1.0)
         if pause_seconds and waits_until is None:
             waits_until = now(pause_seconds)
@@ -338,11 +339,11 @@ class MergeReport:
         return f"{until:%Y-%m-%dT%H:%M:%S}.000Z"
 
     @property
-    def _gated(self) -> Sequence[str]:
-        """The tasks that wait for a person's approval, if no other can start."""
+    def _for_person(self) -> TasksForPerson:
+        """The tasks that wait for a person, if no other can start."""
         if any(view.state == "ready" for view in self.views):
-            return ()
-        return gated_tasks(self.views)
+            return TasksForPerson()
+        return tasks_for_person(self.views)
 
     def exit_code(self) -> int:
         """1 if a task of this batch failed for good, or the plan is stuck."""
@@ -400,8 +401,9 @@ class MergeReport:
             )
         if states <= {"completed", "skipped"}:
             return "nothing, the plan is done."
-        if self._gated:
-            return f"{approval_needed(self._gated)}  and push the commit."
+        if self._for_person:
+            sentences = "; ".join(self._for_person.sentences)
+            return f"{sentences}  and push the commit."
         return "no task can run until a person acts on what failed or is held."
 
     def _annotate(self, job_io: JobIO) -> None:

@@ -11,14 +11,14 @@ from runner import pipeline
 from runner.actions import open_run
 from runner.actions.batch_choice import Choice, ChoiceOptions, choose_batch
 from runner.actions.round_state import (
-    WAITS_FOR_APPROVAL,
     RoundState,
-    gated_tasks,
+    tasks_for_person,
     views_of,
+    waiting_output,
 )
 from runner.actions.workflow_io import JobIO, WorkflowContext
 from runner.core.errors import EXIT_DONE, EXIT_TASKS_FAILED, InvalidInput, UsageProblem
-from runner.schedule.task_choice import approval_needed
+from runner.schedule.task_choice import TasksForPerson
 from runner.ui import round_summary
 
 if TYPE_CHECKING:
@@ -91,10 +91,10 @@ def next_job(
             job_io.annotate("notice", stop_reason, title="fanin")
 
     views = views_of(snapshot, settings.max_attempts)
-    gated: Sequence[str] = ()
+    for_person = TasksForPerson()
     if choice.manifest is None and options.stop is None:
-        gated = gated_tasks(views)
-    waiting = options.waiting or (WAITS_FOR_APPROVAL if gated else "")
+        for_person = tasks_for_person(views)
+    waiting = options.waiting or waiting_output(for_person)
     # Set even if this job ends red, since jobs with `always()` read has-work.
     outputs = _outputs(choice, dry_run=options.dry_run)
     job_io.output({**outputs, "waiting": waiting})
@@ -105,7 +105,7 @@ def next_job(
         repository_url=context.repository_url,
         run_url=context.run_url,
     )
-    _report(job_io, views, choice, report, gated, dry_run=options.dry_run)
+    _report(job_io, views, choice, report, for_person, dry_run=options.dry_run)
     if options.stop is not None:
         return EXIT_DONE
     stuck = any(view.state in {"failed", "blocked", "held"} for view in views)
@@ -245,14 +245,14 @@ def _report(
     views: Sequence[TaskView],
     choice: Choice,
     report: round_summary.RoundReport,
-    gated: Sequence[str],
+    for_person: TasksForPerson,
     *,
     dry_run: bool,
 ) -> None:
     ids: list[str] = []
-    if gated:
-        job_io.annotate("notice", approval_needed(gated), title="fanin")
-    elif choice.manifest is None:
+    for sentence in for_person.sentences:
+        job_io.annotate("notice", sentence, title="fanin")
+    if choice.manifest is None and not for_person:
         job_io.annotate("notice", "no task is ready: nothing to do", title="fanin")
     if choice.manifest is not None:
         ids = [entry.task.id for entry in choice.manifest.entries]

@@ -18,6 +18,7 @@ from runner.core.plurals import pluralize
 from runner.core.result import RecordedLimit
 from runner.schedule.backoff import Backoff
 from runner.schedule.budget import Budget
+from runner.schedule.task_choice import TasksForPerson
 
 if TYPE_CHECKING:
     from runner.plan.snapshot import Snapshot
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
     from runner.repo.repository import Repository
 
 
-# The output `waiting` where no time helps, but a person's approval.
-WAITS_FOR_APPROVAL = "approval"
+# The output `waiting` where no time helps, but a person's approval or answer.
+WAITS_FOR_APPROVAL, WAITS_FOR_ANSWER = "approval", "answer"
 # The settings that every later round keeps as the first round had them.
 CARRIED = tuple(setting.name for setting in SETTINGS if setting.handed_on)
 # How many rounds a run remembers as merged: about 20 bytes each of the state and of the
@@ -236,6 +237,18 @@ def views_of(snapshot: Snapshot, max_attempts: int) -> list[TaskView]:
     return view.views(snapshot.plan, snapshot.graph, snapshot.progress, max_attempts)
 
 
-def gated_tasks(views: Sequence[TaskView]) -> list[str]:
-    """The ids of the tasks that wait for a person's approval and nothing else."""
-    return [view.task.id for view in views if view.state == "gated"]
+def tasks_for_person(views: Sequence[TaskView]) -> TasksForPerson:
+    """The tasks that wait for a person and nothing else."""
+    gated = [view.task.id for view in views if view.state == "gated"]
+    asking = [view.task.id for view in views if view.state == "asking"]
+    return TasksForPerson(tuple(gated), tuple(asking))
+
+
+def waiting_output(tasks: TasksForPerson) -> str:
+    """The output `waiting` of a run in which only these tasks are left; "" for none."""
+    parts = []
+    if tasks.asking:
+        parts.append(WAITS_FOR_ANSWER)
+    if tasks.gated:
+        parts.append(WAITS_FOR_APPROVAL)
+    return ",".join(parts)

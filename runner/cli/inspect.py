@@ -140,14 +140,13 @@ def _plan_notes(repo: Repository, snapshot: Snapshot, settings: Settings) -> lis
     from runner.local.preparation import uncommitted_plan_note
     from runner.schedule import selection
     from runner.schedule.preflight import message_notes, protected_path_notes
-    from runner.schedule.task_choice import EVERY_TASK, approval_needed
+    from runner.schedule.task_choice import EVERY_TASK
 
     plan = snapshot.plan
     uncommitted = uncommitted_plan_note(repo, plan, settings.branch)
     # first, as a plan may have more notes than are shown
     notes = [*([uncommitted] if uncommitted else ()), *plan.notes]
-    if gated := EVERY_TASK.gated(snapshot, settings.max_attempts):
-        notes.append(approval_needed(gated))
+    notes += EVERY_TASK.for_person(snapshot, settings.max_attempts).sentences
     unfinished = tuple(
         task for task in plan.tasks if task.source_status is not Status.COMPLETED
     )

@@ -1,5 +1,5 @@
 """The commands that change the progress of tasks: `retry`, `skip`, `hold`, `approve`,
-`undo` and `accept`.
+`reply`, `undo` and `accept`.
 
 While a run goes on, they leave a request, which it applies when it next chooses tasks.
 """
@@ -65,16 +65,12 @@ def retry(
     with --redo; its change stays, and the new attempt starts from it. A message is in
     the prompt of the next attempts, until one of them lands.
     """
-    from runner.core.result import MAX_PERSONS_MESSAGE
     from runner.plan.requests import RetryRequest
 
     if not task_ids and not failed:
         raise UsageProblem("no tasks given", "give their ids, or --failed")
-    if message is not None and not 0 < len(message.strip()) <= MAX_PERSONS_MESSAGE:
-        raise UsageProblem(
-            f"--message has {len(message.strip()):,} characters",
-            f"write 1 to {MAX_PERSONS_MESSAGE:,}; a longer text belongs in the plan",
-        )
+    if message is not None:
+        _check_length("--message", message)
     asked = {
         "tasks": task_ids,
         "redo": redo,
@@ -154,6 +150,33 @@ def approve(
 
     asked = {"tasks": task_ids}
     return _submit(repo_path, flags, ApproveRequest, asked, Answer(dry_run, as_json))
+
+
+@click.command()
+@click.argument("task_id", metavar="ID", shell_complete=completion.task_ids)
+@click.argument("answer", metavar="TEXT")
+@_answer_options
+@settings_options("reply")
+@click.pass_obj
+def reply(
+    repo_path: str,
+    /,
+    task_id: str,
+    answer: str,
+    dry_run: bool,
+    as_json: bool,
+    **flags: FlagValue | None,
+) -> int:
+    """Answer the question that the agent of a task has asked.
+
+    The task's next attempt starts with question, answer and the work so far. Until then,
+    another reply takes the place of this one.
+    """
+    from runner.plan.requests import ReplyRequest
+
+    _check_length("the answer", answer)
+    asked = {"tasks": (task_id,), "answer": answer}
+    return _submit(repo_path, flags, ReplyRequest, asked, Answer(dry_run, as_json))
 
 
 @click.command()
@@ -245,6 +268,19 @@ def accept(
     return submit(repo, settings, snapshot, request, Answer(dry_run, as_json))
 
 
+def _check_length(name: str, text: str) -> None:
+    """Raises UsageProblem if a person's text for an agent is empty or too long."""
+    from runner.core.message_text import visible
+    from runner.core.result import MAX_PERSONS_MESSAGE
+
+    length = len(visible(text).strip())
+    if not 0 < length <= MAX_PERSONS_MESSAGE:
+        raise UsageProblem(
+            f"{name} has {length:,} characters",
+            f"write 1 to {MAX_PERSONS_MESSAGE:,}; a longer text belongs in the plan",
+        )
+
+
 def _submit(
     repo_path: str,
     flags: Mapping[str, FlagValue | None],
@@ -260,4 +296,4 @@ def _submit(
     return submit(repo, settings, snapshot, request, answer)
 
 
-COMMANDS = (retry, skip, hold, approve, undo, accept)
+COMMANDS = (retry, skip, hold, approve, reply, undo, accept)

@@ -22,7 +22,9 @@ _UNFINISHED = {"failed", "blocked", "held"}
 # Of more tasks that are blocked by the same one there is a single line.
 _LINES_OF_BLOCKED = 3
 _MAX_IDS = 12
-_COLOURS = dict.fromkeys(("finished", "ready", "gated", "pending"), "yellow")
+# The states of tasks that may still run.
+_OPEN = frozenset({"ready", "gated", "asking", "pending"})
+_COLOURS = dict.fromkeys(("finished", *_OPEN), "yellow")
 
 
 def print_end(
@@ -88,7 +90,7 @@ def _is_told(view: TaskView, run: RunView) -> bool:
         return True
     task = run.tasks.get(view.task.id)
     has_failed = task is not None and task.state is AttemptState.FAILED
-    return has_failed and view.state in {"ready", "gated", "pending"}
+    return has_failed and view.state in _OPEN
 
 
 def with_unlanded(views: Sequence[TaskView], run: RunView) -> list[TaskView]:
@@ -106,7 +108,7 @@ def with_unlanded(views: Sequence[TaskView], run: RunView) -> list[TaskView]:
         planned = run.planned.get(view.task.id)
         if planned is not None and not planned.chosen:
             continue
-        if view.task.id in ids and view.state in {"ready", "gated", "pending"}:
+        if view.task.id in ids and view.state in _OPEN:
             reason = "its work is kept, and the next fanin run lands it"
             view = replace(view, state="finished", reason=reason)
         elif not view.reason and view.state in {"ready", "pending"}:

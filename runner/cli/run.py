@@ -127,7 +127,7 @@ def _run_with_json(repo: Repository, settings: Settings, named: NamedTasks) -> i
         return EXIT_TASKS_FAILED
     views = task_views(ended.snapshot, settings)
     exit_code = exit_code_of([view for view in views if view.task.id in ended.choice])
-    return EXIT_WAITING if ended.gated and exit_code == EXIT_DONE else exit_code
+    return EXIT_WAITING if ended.for_person and exit_code == EXIT_DONE else exit_code
 
 
 def _warn_of_traces(message: str) -> None:
@@ -141,7 +141,6 @@ def _run(
     from runner.cli.report import print_end, print_time, print_usage
     from runner.core.errors import Interrupted
     from runner.local.run import LocalRun
-    from runner.schedule.task_choice import approval_needed
     from runner.ui.run_lines import Verbosity
     from runner.ui.terminal import RunConsole, TerminalView
     from runner.ui.traces import traced
@@ -162,10 +161,10 @@ def _run(
     exit_code = print_end(console, chosen, view.run, local_run.masked)
     print_usage(console, ended.usage)
     print_time(console, ended.snapshot, view.run)
-    if ended.gated:
-        _print_warning(console, local_run.masked(approval_needed(ended.gated)))
-        if exit_code == EXIT_DONE:
-            exit_code = EXIT_WAITING
+    for sentence in ended.for_person.sentences:
+        _print_warning(console, local_run.masked(sentence))
+    if ended.for_person and exit_code == EXIT_DONE:
+        exit_code = EXIT_WAITING
     warnings = []
     if ended.waiting_branch:
         warnings.append(waiting_message(ended.waiting_branch))
@@ -215,7 +214,6 @@ def _print_first_batch(repo: Repository, settings: Settings, named: NamedTasks) 
     from runner.core.task import Standing
     from runner.local.preparation import refuse_unfinished, uncommitted_notes
     from runner.local.preview import first_batch
-    from runner.schedule.task_choice import approval_needed
 
     waiting, _ = unlanded_work(repo, settings)
     waiting_branch = waiting.branch if waiting else None
@@ -231,8 +229,8 @@ def _print_first_batch(repo: Repository, settings: Settings, named: NamedTasks) 
     else:
         standings = choice.standings(snapshot, settings.max_attempts)
         _print_batch(batch, [*standings.values()].count(Standing.OPEN))
-    if gated := choice.gated(snapshot, settings.max_attempts):
-        click.echo(clean(approval_needed(gated)))
+    for sentence in choice.for_person(snapshot, settings.max_attempts).sentences:
+        click.echo(clean(sentence))
     return EXIT_DONE
 
 

@@ -19,7 +19,7 @@ _SIMULATING = (*_DECIDING, "simulate")
 # Commands that show what the tasks have done.
 _SHOWING = ("status", "show", "log", "diff", "report", "prune")
 # Commands that change what tasks have done.
-_CHANGING = ("retry", "skip", "hold", "approve", "undo", "accept")
+_CHANGING = ("retry", "skip", "hold", "approve", "reply", "undo", "accept")
 _READING_THE_PLAN = (*_SIMULATING, *_SHOWING, *_CHANGING, "graph", "task")
 _CHOOSING_AN_AGENT = (*_DECIDING, "task")
 # Commands that show or change how many attempts a task has left.

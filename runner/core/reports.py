@@ -16,8 +16,8 @@ Phase = Literal["preparing", "working", "verifying", "merging"]
 
 
 class RequestReport(Document):
-    """The output of `fanin retry`, `skip`, `hold`, `approve`, `undo` and `accept` with
-    `--json`.
+    """The output of `fanin retry`, `skip`, `hold`, `approve`, `reply`, `undo` and `accept`
+    with `--json`.
 
     `outcome` is `done`; `recorded`, if the run in progress applies it later; `nothing`, if
     nothing was to be done; or `dry_run`: what would be done now. `tasks` are ids, `paths`
@@ -258,6 +258,15 @@ class ApproveRow(Document):
     kind: Literal["approve"]
 
 
+class ReplyRow(Document):
+    """An answer to a task's question that no run has taken yet."""
+
+    branch: Text
+    tasks: tuple[str, ...]
+    kind: Literal["reply"]
+    answer: Text
+
+
 class UndoRow(Document):
     """A request to take tasks out that no run has taken yet."""
 
@@ -281,7 +290,7 @@ class AcceptRow(Document):
     unverified: bool
 
 
-RequestRow = RetryRow | SkipRow | HoldRow | ApproveRow | UndoRow | AcceptRow
+RequestRow = RetryRow | SkipRow | HoldRow | ApproveRow | ReplyRow | UndoRow | AcceptRow
 
 
 class RunRow(Document):

@@ -34,6 +34,12 @@ MAX_MESSAGE = 2_000
 MAX_LOG_TAIL = 4_000
 
 
+def _shortened(text: str) -> str:
+    if len(text) <= MAX_MESSAGE:
+        return text
+    return text[: MAX_MESSAGE - 1] + "…"
+
+
 def _without_outer_space(text: object) -> object:
     return visible(text).strip() if isinstance(text, str) else text
 
@@ -64,6 +70,7 @@ class FailureKind(StrEnum):
     NO_RESULT = "no_result"
     CORRUPT = "corrupt"
     STALE = "stale"
+    QUESTION = "question"
     ENVIRONMENT = "environment"
     NOT_READY = "not_ready"
     INTERRUPTED = "interrupted"
@@ -91,6 +98,7 @@ CARRIED_ON = frozenset(
         FailureKind.TIMEOUT,
         FailureKind.IDLE,
         FailureKind.AGENT_ERROR,
+        FailureKind.QUESTION,
     }
 )
 # Failures of work that no later attempt starts from.
@@ -111,7 +119,8 @@ class Failure(Document):
 
     `resets_at` is when a usage limit ends, None if that is unknown. `paths` are those of
     a conflict that the merge found. `excused`: the conflict is not the task's fault, so
-    the attempt counts and the task gets one more.
+    the attempt counts and the task gets one more. A question, whose text is `message`, is
+    no failure of the task either: it waits for the answer.
     """
 
     kind: FailureKind
@@ -140,18 +149,31 @@ class KeptWork(Document):
     request: str
 
 
+# How often a task may ask before a question fails its attempt: an agent that always asks
+# must end.
+MAX_QUESTIONS = 3
+
+
+class Question(Document):
+    """What the agent of attempt `attempt` has asked, as it is shown and quoted.
+
+    `answer` is a person's: None while the task waits for it, "" if the agent is to go on
+    without one.
+    """
+
+    attempt: Annotated[int, Field(ge=1)]
+    text: Annotated[
+        str, BeforeValidator(_without_outer_space), AfterValidator(_shortened)
+    ]
+    answer: PersonsMessage | None = None
+
+
 def _reported(failure: Failure) -> Failure:
     """The known fields of a failure, with texts of a limited length."""
     known = {name: getattr(failure, name) for name in Failure.model_fields}
     known["message"] = _shortened(failure.message)
     known["log_tail"] = failure.log_tail[-MAX_LOG_TAIL:]
     return Failure(**known)
-
-
-def _shortened(text: str) -> str:
-    if len(text) <= MAX_MESSAGE:
-        return text
-    return text[: MAX_MESSAGE - 1] + "…"
 
 
 # A failure as a machine reports it. The progress file keeps a newer version's fields.

@@ -39,6 +39,7 @@ class Standing(StrEnum):
 
     OPEN = "open"  # runs as soon as its dependencies are completed
     GATED = "gated"  # as open, once a person has approved it
+    ASKING = "asking"  # as open, once a person has answered its agent's question
     COMPLETED = "completed"
     # Failed for good, skipped or held: it will not run, nor will what depends on it.
     STUCK = "stuck"
@@ -47,7 +48,9 @@ class Standing(StrEnum):
     def may_run(self) -> bool:
         """Whether the task may run now or later."""
         # Asked of every task of large plans: identity needs no hash.
-        return self is Standing.OPEN or self is Standing.GATED
+        return (
+            self is Standing.OPEN or self is Standing.GATED or self is Standing.ASKING
+        )
 
 
 # What a task's next attempt starts from: the earlier one's work, or the base alone.

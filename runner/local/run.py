@@ -60,7 +60,7 @@ from runner.schedule.task_choice import (
     NO_NAMES,
     NamedTasks,
     TaskChoice,
-    approval_needed,
+    TasksForPerson,
 )
 
 
@@ -71,8 +71,8 @@ class RunOutcome:
     `waiting_branch` holds work that could not reach its own branch. `stop_reason` says
     why the run stopped although tasks are ready, `limit_reached` whether that is a usage
     limit. `usage` is what the attempts reported. `choice` is of the tasks that were
-    allowed to start. `gated` are the ids of those that wait for a person's approval, if
-    nothing else stopped the run.
+    allowed to start. `for_person` are those that wait for a person, if nothing else stopped
+    the run.
     """
 
     snapshot: Snapshot
@@ -83,7 +83,7 @@ class RunOutcome:
     stop_reason: str | None = None
     choice: TaskChoice = EVERY_TASK
     limit_reached: bool = False
-    gated: tuple[str, ...] = ()
+    for_person: TasksForPerson = field(default_factory=TasksForPerson)
 
 
 class LocalRun:
@@ -232,10 +232,10 @@ class LocalRun:
                 last_snapshot = context.snapshot()
             except InvalidInput as error:
                 raise self._end_of_invalid_run(error, snapshot) from None
-            gated: tuple[str, ...] = ()
+            for_person = TasksForPerson()
             if stop_reason is None and not self.stop.draining.is_set():
                 most = self._settings.max_attempts
-                gated = context.choice.gated(last_snapshot, most)
+                for_person = context.choice.for_person(last_snapshot, most)
             outcome = RunOutcome(
                 last_snapshot,
                 self._lander.branch,
@@ -245,7 +245,7 @@ class LocalRun:
                 stop_reason,
                 context.choice,
                 limit_reached,
-                gated,
+                for_person,
             )
         self.journal.record("end", run=self.run)
         return outcome
@@ -374,8 +374,8 @@ class LocalRun:
             self._report_end(
                 "stopped", outcome.stop_reason, waiting_branch, limit_reached=limit
             )
-        elif outcome.gated:
-            reason = approval_needed(outcome.gated)
+        elif outcome.for_person:
+            reason = "; ".join(outcome.for_person.sentences)
             self._report_end("stopped", reason, waiting_branch)
         else:
             self._report_end("completed", None, waiting_branch)

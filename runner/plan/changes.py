@@ -99,8 +99,21 @@ class GateChange(Document):
         return progress.with_gate(task, closed=self.kind == "hold")
 
 
+class AnsweredQuestion(Document):
+    """A person's answer to what the task's agent has asked."""
+
+    kind: Literal["reply"]
+    task: str
+    follows: Annotated[int, Field(ge=0)]
+    answer: PersonsMessage
+
+    def applied_to(self, progress: Progress, task: Task) -> Progress:
+        """The progress with this change; the task has had `follows` attempts."""
+        return progress.with_answer(task, self.answer)
+
+
 Change = Annotated[
-    FailedAttempt | GrantedAttempt | SkippedTask | GateChange,
+    FailedAttempt | GrantedAttempt | SkippedTask | GateChange | AnsweredQuestion,
     Field(discriminator="kind"),
 ]
 _CHANGES = TypeAdapter(tuple[Change, ...])

@@ -22,11 +22,13 @@ from runner.core.documents import Document, clean
 from runner.core.errors import InvalidInput, Problem
 from runner.core.plurals import pluralize
 from runner.core.result import (
+    MAX_QUESTIONS,
     Failure,
     FailureKind,
     JobIds,
     KeptWork,
     PersonsMessage,
+    Question,
     RecordedLimit,
     Result,
     Usage,
@@ -54,7 +56,7 @@ class Record(Document):
     """The record of one task. Times are ISO 8601 UTC, `seconds` is a duration.
 
     - `allowed`: the number of attempts, if it differs from the settings (after `retry`);
-      one more for each of the `conflicts`;
+      one more for each of the `conflicts` and `questions`;
     - `conflicts`: how many attempts ended in a conflict that was not the task's fault;
     - `conflict_paths`: where its work has conflicted, so that no task that touches these
       paths runs beside it again;
@@ -73,6 +75,8 @@ class Record(Document):
       is of, and its id there if it differs;
     - `kept`: the work that the next attempt may start from;
     - `message`: what a person says to the task's next attempts;
+    - `questions`: what its agents have asked, until it lands; while the last one has no
+      answer, the task is pending and nothing of it starts;
     - `repeats`: how many attempts from earlier work have failed in the same way, the
       last ones in a row.
     """
@@ -103,6 +107,14 @@ class Record(Document):
     kept: KeptWork | None = None
     repeats: Annotated[int, Field(ge=0)] = 0
     message: PersonsMessage = ""
+    questions: tuple[Question, ...] = ()
+
+    @property
+    def open_question(self) -> Question | None:
+        """The question that waits for an answer, if one does."""
+        if self.questions and self.questions[-1].answer is None:
+            return self.questions[-1]
+        return None
 
     @property
     def duration(self) -> float | None:
@@ -209,7 +221,7 @@ class Progress:
         """The number of attempts that the task has in all."""
         record = self.record(task)
         allowed = record.allowed or task.max_attempts or max_attempts
-        return allowed + record.conflicts
+        return allowed + record.conflicts + len(record.questions)
 
     def excuses_conflict(self, task: Task, max_attempts: int) -> bool:
         """Whether one more conflict may cost the task no attempt."""
@@ -248,7 +260,22 @@ class Progress:
         used_up = record.attempts >= self.attempt_limit(task, max_attempts)
         if record.status is Status.FAILED and used_up:
             return Standing.STUCK
+        if record.open_question is not None:
+            return Standing.ASKING
         return Standing.GATED if self.is_gated(task) else Standing.OPEN
+
+    def may_ask(self, task: Task) -> bool:
+        """Whether one more question of the task's agent may wait for an answer."""
+        return len(self.record(task).questions) < MAX_QUESTIONS
+
+    def question_to_answer(self, task: Task) -> Question | None:
+        """The question of the task's last attempt, also if it has been answered."""
+        record = self.record(task)
+        waits = record.status is Status.PENDING and not record.skipped
+        if not waits or not record.questions:
+            return None
+        last = record.questions[-1]
+        return last if last.attempt == record.attempts else None
 
     def is_gated(self, task: Task) -> bool:
         """Whether no attempt of the task may start before a person approves it."""
@@ -332,9 +359,13 @@ class Progress:
             return self
         record = self.record(task)
         limit = max(self.attempt_limit(task, max_attempts), record.attempts + 1)
+        has_failed, questions = record.attempts > 0, record.questions
+        if record.open_question is not None:
+            has_failed, questions = False, _answered(questions, "")
         changes = {
-            "status": Status.FAILED if record.attempts else Status.PENDING,
-            "allowed": limit - record.conflicts,
+            "status": Status.FAILED if has_failed else Status.PENDING,
+            "questions": questions,
+            "allowed": limit - record.conflicts - len(record.questions),
             "final": False,
             "skipped": False if task.skipped else None,
             "held": None,
@@ -349,7 +380,7 @@ class Progress:
         limit = max(self.attempt_limit(task, max_attempts), record.attempts + 1)
         changes = {
             "status": Status.PENDING,
-            "allowed": limit - record.conflicts,
+            "allowed": limit - record.conflicts - len(record.questions),
             "skipped": False if task.skipped else None,
         }
         reopened = replace(self, reopened=self.reopened | {task.id})
@@ -362,6 +393,14 @@ class Progress:
         if not message or self.has_landed(task):
             return self
         return self._updated(task, self._own_record(task), {"message": message})
+
+    def with_answer(self, task: Task, answer: str) -> Progress:
+        """The person's answer to the question of the task's last attempt, if it asked."""
+        if self.question_to_answer(task) is None:
+            return self
+        record = self._own_record(task)
+        changes = {"questions": _answered(record.questions, answer)}
+        return self._updated(task, record, changes)
 
     def with_gate(self, task: Task, *, closed: bool) -> Progress:
         """Let the task wait for a person's approval, or approve it."""
@@ -406,6 +445,7 @@ class Progress:
             "kept": None,
             "repeats": 0,
             "message": "",
+            "questions": (),
         }
         return self._updated(task, record, changes)
 
@@ -444,6 +484,7 @@ class Progress:
             "kept": None,
             "repeats": 0,
             "message": "",
+            "questions": (),
             **_total_usage(record, result.usage),
         }
         return self._updated(task, record, changes)
@@ -459,6 +500,7 @@ class Progress:
         from_work: bool = False,
     ) -> Progress:
         """The progress after a failed attempt; unchanged if the failure does not count.
+        After one that asked, the task waits for the answer.
 
         `result` is None if the attempt left none. `kept` is the work that the next
         attempt may start from, `from_work` whether this one started from earlier work.
@@ -467,8 +509,20 @@ class Progress:
         if not failure.counted:
             return self
         record = self._after_attempt(task, attempt)
-        log_tail = failure.log_tail[-KEPT_TAIL:]
         usage = result.usage if result is not None else Usage()
+        if failure.kind is FailureKind.QUESTION:
+            asked = Question(attempt=attempt, text=failure.message)
+            changes = {
+                "status": Status.PENDING,
+                "error": None,
+                "questions": (*record.questions, asked),
+                "kept": kept,
+                "repeats": 0,
+                **_of_attempt(result),
+                **_total_usage(record, usage),
+            }
+            return self._updated(task, record, changes)
+        log_tail = failure.log_tail[-KEPT_TAIL:]
         paths = dict.fromkeys([*record.conflict_paths, *failure.paths])
         error = failure.model_copy(update={"log_tail": log_tail, "paths": ()})
         changes = {
@@ -479,14 +533,9 @@ class Progress:
             "final": not failure.retryable,
             "kept": kept,
             "repeats": _repeats(record, failure) if from_work else 0,
-            "job": result.job if result is not None else None,
-            "artifact": result.artifact if result is not None else None,
+            **_of_attempt(result),
             **_total_usage(record, usage),
         }
-        if result is not None:
-            changes["started"] = result.started
-            changes["finished"] = result.finished
-            changes["agent"] = result.agent
         return self._updated(task, record, changes)
 
     def _own_record(self, task: Task) -> Record:
@@ -521,6 +570,27 @@ def _with_skip_mark(record: Record, task: Task) -> Record:
     if record.skipped is None and task.skipped:
         return record.model_copy(update={"skipped": True})
     return record
+
+
+def _answered(questions: Sequence[Question], answer: str) -> tuple[Question, ...]:
+    """The questions with this answer to the last one."""
+    *earlier, last = questions
+    # validated, as an answer may come from anywhere
+    answered = Question(attempt=last.attempt, text=last.text, answer=answer)
+    return (*earlier, answered)
+
+
+def _of_attempt(result: Result | None) -> dict[str, Any]:
+    """Where and when an attempt that has not succeeded ran, as far as that is known."""
+    if result is None:
+        return {"job": None, "artifact": None}
+    return {
+        "job": result.job,
+        "artifact": result.artifact,
+        "started": result.started,
+        "finished": result.finished,
+        "agent": result.agent,
+    }
 
 
 def _repeats(record: Record, failure: Failure) -> int:

@@ -1,5 +1,5 @@
 """What a person asks of a plan: to retry tasks, to skip them, to hold or approve them, to
-take them out again, or to let kept work of one land.
+answer the question of one, to take them out again, or to let kept work of one land.
 
 A request is a document, so that it can wait until a run chooses its next tasks. What it
 changes is decided then. A new kind of request is a class here, and a change of
@@ -8,6 +8,7 @@ changes is decided then. A new kind of request is a class here, and a change of
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -18,7 +19,13 @@ from runner.core.documents import Document
 from runner.core.errors import UsageProblem
 from runner.core.result import ObjectId, PersonsMessage
 from runner.core.task import PlanSettings, Status, Task
-from runner.plan.changes import Change, GateChange, GrantedAttempt, SkippedTask
+from runner.plan.changes import (
+    AnsweredQuestion,
+    Change,
+    GateChange,
+    GrantedAttempt,
+    SkippedTask,
+)
 from runner.plan.snapshot import Snapshot, refuse_landed
 from runner.plan.view import views
 
@@ -65,6 +72,8 @@ class RetryRequest(_TaskRequest):
         """Whether it would change nothing: the task may run already, with the message."""
         if self.message not in {"", snapshot.progress.record(task).message}:
             return False
+        if snapshot.progress.record(task).open_question is not None:
+            return False  # it would let the task go on without an answer
         return snapshot.progress.standing(task, max_attempts).may_run
 
     def refuse(self, snapshot: Snapshot, tasks: Sequence[Task]) -> None:
@@ -164,6 +173,42 @@ class ApproveRequest(_GateRequest):
 
     def refuse(self, _snapshot: Snapshot, _tasks: Sequence[Task]) -> None:
         """Any task may be approved, also before it is reached."""
+
+
+class ReplyRequest(_TaskRequest):
+    """Answer the question that the last attempt of one task has ended with."""
+
+    kind: Literal["reply"] = "reply"
+    answer: Annotated[PersonsMessage, Field(min_length=1)]
+
+    @property
+    def outcome(self) -> str:
+        """What a task is for which it has been done: `answered`."""
+        return "answered so"
+
+    def is_done(self, snapshot: Snapshot, task: Task, _max_attempts: int) -> bool:
+        """Whether it would change nothing: the task has this very answer."""
+        question = snapshot.progress.question_to_answer(task)
+        return question is not None and question.answer == self.answer
+
+    def refuse(self, snapshot: Snapshot, tasks: Sequence[Task]) -> None:
+        """Raises UsageProblem if one of the tasks has not asked, or has gone on since."""
+        for task in tasks:
+            if snapshot.progress.question_to_answer(task) is None:
+                raise UsageProblem(
+                    f"{task.id} has no question to answer",
+                    "to say something to its next attempt:  "
+                    f'fanin retry {shlex.quote(task.id)} --message "…"',
+                )
+
+    def change(self, snapshot: Snapshot, task: Task, _max_attempts: int) -> Change:
+        """The change for one of the tasks."""
+        return AnsweredQuestion(
+            kind="reply",
+            task=task.id,
+            follows=snapshot.progress.record(task).attempts,
+            answer=self.answer,
+        )
 
 
 class UndoRequest(_TaskRequest):
@@ -266,7 +311,9 @@ def _landed_dependents(snapshot: Snapshot, ids: Sequence[str]) -> list[str]:
 
 
 # Those that change the progress alone, and those that change files of the branch.
-ProgressRequest = RetryRequest | SkipRequest | HoldRequest | ApproveRequest
+ProgressRequest = (
+    RetryRequest | SkipRequest | HoldRequest | ApproveRequest | ReplyRequest
+)
 FileRequest = UndoRequest | AcceptRequest
 Request = ProgressRequest | FileRequest
 _REQUEST: TypeAdapter[Request] = TypeAdapter(

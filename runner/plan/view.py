@@ -14,15 +14,17 @@ from runner.plan.progress import Progress, Record
 if TYPE_CHECKING:  # a leg of the matrix uses this module without networkx
     from runner.plan.graph import Blockers, TaskGraph
 
-_REMAINING = {"ready", "gated", "pending", "in_progress"}
+_REMAINING = {"ready", "gated", "asking", "pending", "in_progress"}
+_MAX_QUESTION = 300  # characters in a reason
 
 
 @dataclass(frozen=True)
 class TaskView:
     """A task with its state, and the reason if it cannot run or runs again.
 
-    `state` is one of completed, failed, in_progress, ready, gated, pending, blocked,
-    skipped and held. A gated task waits for a person's approval and nothing else. While a
+    `state` is one of completed, failed, in_progress, ready, gated, asking, pending,
+    blocked, skipped and held. A gated task waits for a person's approval and nothing else,
+    an asking one for the answer to its agent's question. While a
     run goes on, and after one was killed, it may be finished or interrupted as well, and
     `phase` says what is being done for the task.
     """
@@ -45,7 +47,8 @@ def views(
     standings = progress.standings(plan, max_attempts)
     # Tasks that wait for no other one → their state.
     reached = dict.fromkeys(graph.ready(standings), "ready")
-    reached |= dict.fromkeys(graph.ready(standings, Standing.GATED), "gated")
+    for standing in (Standing.GATED, Standing.ASKING):
+        reached |= dict.fromkeys(graph.ready(standings, standing), standing.value)
     blocked = graph.blocked(standings)
     task_views = []
     for task in plan.tasks:
@@ -80,14 +83,24 @@ def _state(
     if task.id in blocked:
         return "blocked", f"by {blocked[task.id]}"
     state = reached.get(task.id, "pending")
+    return state, "; ".join(_reasons(task, record, standing, state))
+
+
+def _reasons(task: Task, record: Record, standing: Standing, state: str) -> list[str]:
+    """Why a task that may run does not run yet, or runs again."""
     reasons = []
     if standing is Standing.GATED:
         command = f"fanin approve {shlex.quote(task.id)}"
         waits = f"waits for approval: {command}"
         reasons.append(waits if state == "gated" else "then waits for approval")
+    if record.open_question is not None:
+        question = " ".join(record.open_question.text.split())
+        if len(question) > _MAX_QUESTION:
+            question = question[: _MAX_QUESTION - 1] + "…"
+        reasons.append(f"asks: {question}")
     if record.status is Status.FAILED:
         reasons.append(f"attempt {record.attempts} failed: {_first_line(record)}")
-    return state, "; ".join(reasons)
+    return reasons
 
 
 def _first_line(record: Record) -> str:

@@ -28,7 +28,7 @@ from runner.schedule.simulation import (
     SimulatedRun,
     Simulation,
 )
-from runner.schedule.task_choice import EVERY_TASK, TaskChoice, approval_needed
+from runner.schedule.task_choice import EVERY_TASK, TaskChoice, TasksForPerson
 
 # A further agent is worth it while the run is longer than this times the shortest one.
 ENOUGH = 1.1
@@ -109,7 +109,7 @@ def forecast(snapshot: Snapshot, options: ForecastOptions) -> Forecast:
         rows=tuple(rows),
         most_useful=most_useful,
         knees=_knees(rows, options.now),
-        notes=tuple(_notes(rows, options, _tasks_at_gates(snapshot, options))),
+        notes=tuple(_notes(rows, options, _for_person(snapshot, options))),
     )
 
 
@@ -132,13 +132,14 @@ def _unstarted(snapshot: Snapshot) -> Snapshot:
 
 def _tasks_to_run(snapshot: Snapshot, options: ForecastOptions) -> list[Task]:
     """The open tasks that are chosen and wait for no task that never runs, nor for a
-    person's approval.
+    person.
     """
     graph = snapshot.graph
     standings = options.choice.standings(snapshot, options.max_attempts)
     waiting = {
         *graph.blocked(standings),
         *graph.blocked(standings, by=Standing.GATED),
+        *graph.blocked(standings, by=Standing.ASKING),
     }
     return [
         task
@@ -147,10 +148,12 @@ def _tasks_to_run(snapshot: Snapshot, options: ForecastOptions) -> list[Task]:
     ]
 
 
-def _tasks_at_gates(snapshot: Snapshot, options: ForecastOptions) -> list[str]:
-    """The ids of chosen tasks that wait for a person's approval, whatever comes first."""
+def _for_person(snapshot: Snapshot, options: ForecastOptions) -> TasksForPerson:
+    """The chosen tasks that wait for a person, whatever comes first."""
     standings = options.choice.standings(snapshot, options.max_attempts)
-    return [each for each in standings if standings[each] is Standing.GATED]
+    gated = [each for each in standings if standings[each] is Standing.GATED]
+    asking = [each for each in standings if standings[each] is Standing.ASKING]
+    return TasksForPerson(tuple(gated), tuple(asking))
 
 
 def _numbers(tasks: int, options: ForecastOptions) -> list[int]:
@@ -239,13 +242,12 @@ def _knees(rows: Sequence[ForecastRow], now: int) -> tuple[Knee, ...]:
 
 
 def _notes(
-    rows: Sequence[ForecastRow], options: ForecastOptions, gated: Sequence[str]
+    rows: Sequence[ForecastRow], options: ForecastOptions, for_person: TasksForPerson
 ) -> list[str]:
-    notes = []
-    if gated:
-        notes.append(
-            f"{approval_needed(gated)}; without what waits for that in these times"
-        )
+    notes = [
+        f"{sentence}; without what waits for that in these times"
+        for sentence in for_person.sentences
+    ]
     most_batches = options.max_rounds
     for row in rows:
         batches = row.batch.batches or 0

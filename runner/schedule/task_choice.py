@@ -36,13 +36,36 @@ class TaskChoice:
                 standings[task_id] = Standing.STUCK
         return standings
 
-    def gated(self, snapshot: Snapshot, max_attempts: int) -> tuple[str, ...]:
-        """The ids of the tasks that wait for a person's approval and nothing else."""
+    def for_person(self, snapshot: Snapshot, max_attempts: int) -> TasksForPerson:
+        """The tasks that wait for a person and nothing else."""
         standings = self.standings(snapshot, max_attempts)
-        return snapshot.graph.ready(standings, Standing.GATED)
+        return TasksForPerson(
+            gated=snapshot.graph.ready(standings, Standing.GATED),
+            asking=snapshot.graph.ready(standings, Standing.ASKING),
+        )
 
 
 EVERY_TASK = TaskChoice()
+
+
+@dataclass(frozen=True)
+class TasksForPerson:
+    """The ids of tasks that wait for a person: `gated` for an approval, `asking` for the
+    answer to a question.
+    """
+
+    gated: tuple[str, ...] = ()
+    asking: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.gated or self.asking)
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """What a person is to do; () for nothing."""
+        asking = (answer_needed(self.asking),) if self.asking else ()
+        gated = (approval_needed(self.gated),) if self.gated else ()
+        return (*asking, *gated)
 
 
 def approval_needed(ids: Sequence[str]) -> str:
@@ -51,6 +74,13 @@ def approval_needed(ids: Sequence[str]) -> str:
     named = ids[:_NAMED]
     command = shlex.join(["fanin", "approve", *named])
     return f"{some_of(named, len(ids))} {verb} for approval; to let {them} start:  {command}"
+
+
+def answer_needed(ids: Sequence[str]) -> str:
+    """A sentence on the tasks whose agents have asked, at least one."""
+    verb, it = ("asks", "answer") if len(ids) == 1 else ("ask", "answer one")
+    command = f'{shlex.join(["fanin", "reply", ids[0]])} "…"'
+    return f"{some_of(ids[:_NAMED], len(ids))} {verb} a question; to {it}:  {command}"
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ _KINDS = {
     FailureKind.NO_RESULT: "no result",
     FailureKind.CORRUPT: "unreadable result",
     FailureKind.STALE: "outdated",
+    FailureKind.QUESTION: "question",
     FailureKind.ENVIRONMENT: "machine trouble",
     FailureKind.NOT_READY: "not ready",
     FailureKind.INTERRUPTED: "stopped",

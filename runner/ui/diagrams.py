@@ -17,6 +17,7 @@ _FILL = {
     "skipped": "#e6e6e6",
     "held": "#eadcf4",
     "gated": "#fff1c9",
+    "asking": "#ffe3b3",
     "pending": "#ffffff",
 }
 # Characters that mean nothing to Mermaid or HTML. All others are escaped.

@@ -17,6 +17,7 @@ from runner.core.reports import (
     PartRow,
     PlanRow,
     ProblemRow,
+    ReplyRow,
     RequestRow,
     RetryRow,
     RunRow,
@@ -33,6 +34,7 @@ from runner.plan.requests import (
     AcceptRequest,
     ApproveRequest,
     HoldRequest,
+    ReplyRequest,
     Request,
     RetryRequest,
     SkipRequest,
@@ -175,6 +177,8 @@ def _request_row(request: Request) -> RequestRow:
             return HoldRow(**fields)
         case ApproveRequest():
             return ApproveRow(**fields)
+        case ReplyRequest():
+            return ReplyRow(**fields)
         case UndoRequest():
             return UndoRow(**fields)
         case AcceptRequest():

@@ -84,6 +84,7 @@ _NEXT_STEPS = {
     "held": "merge or close the pull request that holds its work.",
     "completed": "nothing: the task is done.",
     "gated": "approve it; no other attempt starts before.",
+    "asking": "answer it; no other attempt starts before.",
 }
 
 

@@ -18,6 +18,7 @@ class Look:
 LOOKS = {
     "failed": Look("❌", "failed", "no attempt is left"),
     "held": Look("✋", "held", "the work waits in a pull request"),
+    "asking": Look("❓", "asking", "its agent waits for a person's answer"),
     "gated": Look("🚦", "gated", "it waits for a person's approval"),
     "blocked": Look("⛔", "blocked", "a task it depends on cannot run"),
     "in_progress": Look("⏳", "running"),

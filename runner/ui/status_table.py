@@ -21,6 +21,7 @@ _COLOURS = {
     "skipped": "dim",
     "held": "magenta",
     "gated": "yellow",
+    "asking": "yellow",
     "pending": "white",
 }
 _MARKS = {
@@ -34,12 +35,13 @@ _MARKS = {
     "skipped": "–",
     "held": "‖",
     "gated": "⊟",
+    "asking": "?",
     "pending": "·",
 }
 # In the order in which a person wants to see them where there is no room for all.
 _FIRST = (
     *("in_progress", "finished", "interrupted"),
-    *("failed", "held", "gated", "blocked"),
+    *("failed", "held", "asking", "gated", "blocked"),
 )
 _MAX_ID = 30  # columns
 _STATE = max(map(len, _MARKS))

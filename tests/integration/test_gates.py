@@ -70,7 +70,7 @@ def test_tasks_are_held_and_approved_while_a_run_goes_on(
         asked(project, "hold", "D")
 
     outcome = project.run(When(ended("B"), ask))
-    assert outcome.gated == ("D",)
+    assert outcome.for_person.gated == ("D",)
     assert project.states()["A"] == project.states()["C"] == "completed"
     assert project.states()["D"] == "pending"
 

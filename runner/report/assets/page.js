@@ -6,6 +6,7 @@
   const STATES = {
     failed: ["✘", "failed", "no attempt is left"],
     held: ["‖", "held", "its work waits on a branch of its own"],
+    asking: ["?", "asking", "its agent waits for a person's answer"],
     gated: ["⊟", "gated", "it waits for a person's approval"],
     blocked: ["⊘", "blocked", "a task that it depends on cannot run"],
     interrupted: ["⚡", "interrupted", "its run was stopped"],

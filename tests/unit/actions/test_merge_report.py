@@ -9,7 +9,7 @@ import pytest
 from runner.actions.merge_report import LandedBatch, MergeReport
 from runner.actions.open_run import RunAtHead
 from runner.actions.round_state import RoundState
-from runner.core.result import Failure, FailureKind, Result, Usage
+from runner.core.result import Failure, FailureKind, Question, Result, Usage
 from runner.core.task import AgentSettings
 from runner.fan_in.batch_merge import FanIn
 from runner.plan.graph import TaskGraph
@@ -153,15 +153,27 @@ def test_no_round_follows_where_every_ready_task_waits_for_a_usage_limit(
     assert list(record.limits) == ["claude"]
 
 
+ASKED = Record(attempts=1, questions=(Question(attempt=1, text="Which?"),))
+
+
 @pytest.mark.parametrize(
-    ("failed", "exit_code"), [(False, 0), (True, 1)], ids=["gates alone", "a failure"]
+    ("record", "failed", "exit_code", "waiting"),
+    [
+        (Record(), False, 0, "approval"),
+        (Record(), True, 1, "approval"),
+        (ASKED, False, 0, "answer"),
+    ],
+    ids=["gates alone", "a failure", "a question"],
 )
-def test_what_is_left_waits_for_approval(failed: bool, exit_code: int) -> None:
+def test_what_is_left_waits_for_a_person(
+    record: Record, failed: bool, exit_code: int, waiting: str
+) -> None:
     gated = builders.task("T2", gate=True)
     plan = builders.plan(gated, builders.task("T3", depends_on=("T2",)))
     if failed:
         plan = builders.plan(*plan.tasks, builders.task("T4"))
-    progress = Progress("tasks.yml", {"T4": Record(skipped=None, final=failed)})
+    records = {"T2": record, "T4": Record(skipped=None, final=failed)}
+    progress = Progress("tasks.yml", records)
     graph = TaskGraph(plan.tasks, plan.path)
     fan_in = FanIn(
         "0" * 40,
@@ -173,6 +185,6 @@ def test_what_is_left_waits_for_approval(failed: bool, exit_code: int) -> None:
     batch = LandedBatch("main", fan_in, RunAtHead(state))
     report = MergeReport(MANIFEST, state, batch, "1", 1)
     assert not report.again
-    assert report.outputs(again=False)["waiting"] == "approval"
-    assert report.run_record().ended == "what is left waits for approval"
+    assert report.outputs(again=False)["waiting"] == waiting
+    assert report.run_record().ended == "what is left waits for a person"
     assert report.exit_code() == exit_code

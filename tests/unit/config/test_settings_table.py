@@ -28,6 +28,7 @@ OWN_OPTIONS = {
     "skip": {"--satisfied", "--dry-run", "--json"},
     "hold": {"--dry-run", "--json"},
     "approve": {"--dry-run", "--json"},
+    "reply": {"--dry-run", "--json"},
     "undo": {"--with-dependents", "--dry-run", "--json"},
     "accept": {"--allow", "--from", "--unverified", "--dry-run", "--json"},
     "next": {

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from runner.core.result import Failure, FailureKind, KeptWork, Usage
+from runner.core.result import Failure, FailureKind, KeptWork, Question, Usage
 from runner.core.task import Reference, Standing, Status, Task
 from runner.plan import progress
 from runner.plan.progress import KEPT_TAIL, Progress, Record
@@ -718,3 +718,53 @@ def test_after_two_attempts_from_work_that_fail_alike_one_starts_from_the_base(
     attempt = len(failures) + 1
     now = _after(now, attempt, failures[-1], from_work=False)
     assert now.work_to_start_from(task()) == _kept(attempt)
+
+
+QUESTION = Failure(kind=FailureKind.QUESTION, message="Which\x1b[2J one?\u200b ")
+
+
+def test_a_question_waits_and_raises_attempts_and_limit_alike() -> None:
+    now = _after(_having(), 1, QUESTION, from_work=False)
+    record = now.record(task())
+    [question] = record.questions
+    assert (question.attempt, question.text) == (1, "Which\ufffd[2J one?")
+    assert (record.status, record.error, record.attempts) == (Status.PENDING, None, 1)
+    assert now.standing(task(), 1) is Standing.ASKING
+    assert now.attempt_limit(task(), 1) == 2
+    assert now.work_to_start_from(task()) == _kept(1)
+    text = progress.render(now, ["T1"])
+    assert '"version": 1' in text
+    assert progress.parse("x", text, "tasks.yml").standing(task(), 1) is Standing.ASKING
+    answered = now.with_answer(task(), "this")
+    assert answered.standing(task(), 1) is Standing.OPEN
+    failed = _after(answered, 2, ERROR, from_work=True)
+    assert failed.standing(task(), 1) is Standing.STUCK
+    assert failed.record(task()).questions[0].answer == "this"
+    done = answered.after_success(task(), result_of_attempt(attempt=2))
+    assert done.record(task()).questions == ()
+
+
+def test_a_task_may_ask_three_times() -> None:
+    now = _having()
+    for attempt in (1, 2, 3):
+        assert now.may_ask(task())
+        now = _after(now, attempt, QUESTION, from_work=attempt > 1)
+        now = now.with_answer(task(), "this")
+    assert not now.may_ask(task())
+    assert now.attempt_limit(task(), 1) == 4
+
+
+@pytest.mark.parametrize(
+    ("record", "expected"),
+    [
+        ({"skipped": True}, Standing.STUCK),
+        ({"final": True}, Standing.STUCK),
+        ({"gate": True}, Standing.ASKING),
+    ],
+)
+def test_a_task_that_waits_for_an_answer_can_still_be_skipped_or_held(
+    record: dict[str, Any], expected: Standing
+) -> None:
+    questions = [Question(attempt=1, text="?")]
+    now = _having(attempts=1, questions=questions, **record)
+    assert now.standing(task(), 3) is expected

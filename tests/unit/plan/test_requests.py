@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from runner.core.errors import UsageProblem
+from runner.core.result import Failure, FailureKind
 from runner.core.task import Plan, PlanSettings, Standing, Status
 from runner.plan.changes import ChangeSet, apply_changes, requests_subject
 from runner.plan.graph import TaskGraph
@@ -13,6 +14,7 @@ from runner.plan.requests import (
     ApproveRequest,
     HoldRequest,
     ProgressRequest,
+    ReplyRequest,
     Request,
     RetryRequest,
     SkipRequest,
@@ -55,6 +57,13 @@ def approve(*ids: str) -> ApproveRequest:
     return ApproveRequest(branch="main", plan=plan, progress="p", tasks=ids)
 
 
+def reply(answer: str, task_id: str = "A") -> ReplyRequest:
+    plan = PlanSettings(path="tasks.yml")
+    return ReplyRequest(
+        branch="main", plan=plan, progress="p", tasks=(task_id,), answer=answer
+    )
+
+
 def undo(*ids: str, with_dependents: bool = False) -> UndoRequest:
     return UndoRequest(
         branch="main",
@@ -75,7 +84,10 @@ def standing(of: Snapshot, task_id: str) -> Standing:
     return of.progress.standings(of.plan, 3)[task_id]
 
 
-@pytest.mark.parametrize("request_", [retry("A", "B", redo=True), skip("B"), undo("A")])
+@pytest.mark.parametrize(
+    "request_",
+    [retry("A", "B", redo=True), skip("B"), undo("A"), reply("yes")],
+)
 def test_a_request_is_read_as_it_was_written(request_: Request) -> None:
     assert parse_request(request_.model_dump_json().encode()) == request_
 
@@ -177,6 +189,62 @@ def test_a_task_on_hold_is_gated_until_it_is_approved() -> None:
     assert now.progress.records["A"] == Record()
     with pytest.raises(UsageProblem, match="B is completed"):
         check_request(hold("A", "B"), now)
+
+
+QUESTION = Failure(kind=FailureKind.QUESTION, message="Which one?")
+
+
+def asking() -> Snapshot:
+    """A has asked in its first attempt."""
+    before = snapshot()
+    now = before.progress.after_failure(before.graph.tasks["A"], 1, QUESTION, None)
+    return before.with_progress(now)
+
+
+def test_an_answer_lets_the_task_go_on_and_another_one_takes_its_place() -> None:
+    now, sets = asking(), []
+    assert standing(now, "A") is Standing.ASKING
+    steps: list[tuple[str, Standing]] = []
+    for number, answer in enumerate(["this", "this", "that"]):
+        decision = decide(reply(answer), now, 3)
+        sets.append(ChangeSet(str(number), decision.changes))
+        now = apply_changes(now, sets[-1:]).snapshot
+        steps.append((decision.done, standing(now, "A")))
+    assert steps == [
+        ("", Standing.OPEN),
+        ("A is already answered so", Standing.OPEN),
+        ("", Standing.OPEN),
+    ]
+    assert requests_subject(sets) == "Reply A, A"
+    [question] = now.progress.records["A"].questions
+    assert (question.text, question.answer) == ("Which one?", "that")
+    # what was decided before the attempt that follows changes nothing after it
+    failure = QUESTION.model_copy(update={"kind": FailureKind.TIMEOUT})
+    task_a = now.graph.tasks["A"]
+    later = now.with_progress(now.progress.after_failure(task_a, 2, failure, None))
+    assert apply_changes(later, sets).snapshot.progress is later.progress
+
+
+def test_only_the_question_of_the_last_attempt_is_answered() -> None:
+    skipped = decide(skip("A"), asking(), 3).changes
+    for now in (
+        snapshot(),
+        snapshot(A=FAILED),
+        snapshot(A=DONE),
+        apply_changes(asking(), [ChangeSet("s", skipped)]).snapshot,
+    ):
+        with pytest.raises(UsageProblem, match="A has no question to answer"):
+            check_request(reply("x"), now)
+
+
+def test_retry_lets_a_task_go_on_without_an_answer() -> None:
+    decision = decide(retry("A"), asking(), 1)
+    assert decision.done == ""
+    now = apply_changes(asking(), [ChangeSet("r", decision.changes)]).snapshot
+    record = now.progress.records["A"]
+    assert standing(now, "A") is Standing.OPEN
+    assert (record.status, record.questions[0].answer) == (Status.PENDING, "")
+    assert now.progress.attempt_limit(now.graph.tasks["A"], 1) == 2
 
 
 def test_only_what_an_attempt_has_landed_is_undone() -> None:

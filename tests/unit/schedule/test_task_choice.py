@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from runner.core.errors import UsageProblem
+from runner.core.result import Failure, FailureKind
 from runner.core.task import Standing, Status
 from runner.plan.snapshot import Snapshot
 from runner.schedule.ready_queue import ReadyQueue
@@ -12,6 +13,7 @@ from runner.schedule.task_choice import (
     EVERY_TASK,
     NamedTasks,
     TaskChoice,
+    TasksForPerson,
     approval_needed,
 )
 from tests.support.builders import task
@@ -107,11 +109,29 @@ def test_at_a_gate_nothing_is_chosen_and_the_rest_of_the_graph_goes_on() -> None
     queue = ReadyQueue(LIMIT)
     queue.sync(head, running=())
     assert [each.id for each in queue.pick_batch(4)] == ["C"]
-    assert EVERY_TASK.gated(head, LIMIT) == ("A",)
-    assert TaskChoice(frozenset("BC")).gated(head, LIMIT) == ()
+    assert EVERY_TASK.for_person(head, LIMIT).gated == ("A",)
+    assert not TaskChoice(frozenset("BC")).for_person(head, LIMIT)
     done = recorded(head.progress, "C", Status.COMPLETED)
     later = Snapshot(head.commit, head.plan, head.graph, done)
-    assert EVERY_TASK.gated(later, LIMIT) == ("A", "D")
+    assert EVERY_TASK.for_person(later, LIMIT).gated == ("A", "D")
+
+
+def test_a_task_that_asks_waits_and_the_rest_of_the_graph_goes_on() -> None:
+    head = snapshot(task("A"), task("B", depends_on=("A",)), task("C"))
+    question = Failure(kind=FailureKind.QUESTION, message="Which one?")
+    asked = head.progress.after_failure(head.graph.tasks["A"], 1, question, None)
+    head = Snapshot(head.commit, head.plan, head.graph, asked)
+    queue = ReadyQueue(LIMIT)
+    queue.sync(head, running=())
+    assert [each.id for each in queue.pick_batch(4)] == ["C"]
+    for_person = EVERY_TASK.for_person(head, LIMIT)
+    assert (for_person.asking, for_person.gated) == (("A",), ())
+    assert for_person.sentences == ('A asks a question; to answer:  fanin reply A "…"',)
+    several = TasksForPerson(gated=("G",), asking=("a b", "C"))
+    assert several.sentences[0] == (
+        "a b, C ask a question; to answer one:  fanin reply 'a b' \"…\""
+    )
+    assert several.sentences[1].startswith("G waits for approval")
 
 
 def test_the_sentence_on_gates_has_the_command() -> None:

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from runner.core.result import Failure, FailureKind
+from runner.core.result import Failure, FailureKind, Question
 from runner.core.task import Status, Task
 from runner.plan.graph import TaskGraph
 from runner.plan.progress import Progress, Record
@@ -237,6 +237,7 @@ def test_every_state_has_a_colour() -> None:
         "skipped": Record(skipped=True),
         "held": Record(held="x"),
         "gated": Record(gate=True),
+        "asking": Record(attempts=1, questions=(Question(attempt=1, text="?"),)),
     }
     tasks = [
         *map(task, records),
@@ -252,10 +253,11 @@ def test_every_state_has_a_colour() -> None:
         "skipped",
         "held",
         "gated",
+        "asking",
         "ready",
         "pending",
         "in_progress",
         "blocked",
     }
-    assert diagrams.mermaid(task_views).count("classDef") == 9
-    assert diagrams.dot(task_views).count("fillcolor") == 9
+    assert diagrams.mermaid(task_views).count("classDef") == 10
+    assert diagrams.dot(task_views).count("fillcolor") == 10

@@ -13,6 +13,7 @@ from runner.plan.progress import Progress, Record
 from runner.plan.requests import (
     ApproveRequest,
     HoldRequest,
+    ReplyRequest,
     Request,
     RetryRequest,
     SkipRequest,
@@ -76,13 +77,20 @@ def test_status_has_what_was_asked_for_and_no_run_has_taken() -> None:
         SkipRequest(**place, tasks=("B",)),
         HoldRequest(**place, tasks=("A",)),
         ApproveRequest(**place, tasks=("B",)),
+        ReplyRequest(**place, tasks=("A",), answer="yes"),
     ]
     text = plan_json.status_report(*of(PLAN), asked, {}, None)
-    retry, skip, hold, approve = read("status", text)["requests"]
+    retry, skip, hold, approve, reply = read("status", text)["requests"]
     assert list(retry) == ["branch", "tasks", "kind", "redo", "failed", "message"]
     assert list(skip) == ["branch", "tasks", "kind", "satisfied"]
     assert hold == {"branch": "main", "tasks": ["A"], "kind": "hold"}
     assert approve == {"branch": "main", "tasks": ["B"], "kind": "approve"}
+    assert reply == {
+        "branch": "main",
+        "tasks": ["A"],
+        "kind": "reply",
+        "answer": "yes",
+    }
 
 
 def test_check_has_the_graph_and_then_the_plan() -> None:
