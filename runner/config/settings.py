@@ -104,6 +104,7 @@ class Settings(UserDocument):
     workspace: Literal["fresh", "pooled"] = "fresh"
     verify: str | None = None
     verify_retries: Annotated[int, Field(ge=0, le=10)] = 1
+    verify_cache: bool = True
     agent: AgentSettings | None = None
     env: PlainEnv = Field(default_factory=dict)
     prompt_template: str | None = None

@@ -330,6 +330,19 @@ SETTINGS = (
         metavar="N",
     ),
     Setting(
+        "verify_cache",
+        "boolean",
+        "Do not verify a tree that was green within a day",
+        ("run",),
+        meaning="do not verify a tree again that was green within the last day: "
+        "[more](#verifying-what-lands-verify). It is kept on this machine, so on GitHub Actions it does "
+        "nothing",
+        default="true",
+        negative_flag="--no-verify-cache",
+        handed_on=False,
+        on_actions=False,
+    ),
+    Setting(
         "agent",
         "mapping",
         "The agent, as the name of a preset, or several: [claude, codex]",

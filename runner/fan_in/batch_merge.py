@@ -481,7 +481,7 @@ class BatchMerge:
         if not merged:
             return outcomes, {}
         landing = [c for c in candidates if c.entry.index in merged]
-        runs = VerifyRuns(verify, self.quarantine.folder, self.manifest.verify_retries)
+        runs = VerifyRuns(verify, self.quarantine, self.manifest)
         green_trees = {self.head_tree}
 
         def is_green(subset: Sequence[Candidate]) -> bool:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 class VerifyStep:
     """A merged tree to verify, as `commit`; its new objects are in the folder `objects`.
 
+    `tree` is the commit's without the progress file, which no verdict depends on.
     `tasks` are the ids of those whose work is in it. `number` counts the steps of one
     merge, from 1. `bisecting`: the whole was red, and this step helps to find the
     culprit. `repeated`: the same tree was red before.
@@ -28,6 +29,7 @@ class VerifyStep:
 
     commit: str
     objects: Path
+    tree: str
     tasks: tuple[str, ...] = ()
     number: int = 1
     bisecting: bool = False

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from runner.core.errors import EnvironmentBroken
+from runner.core.manifest import Manifest
 from runner.core.result import Failure, FailureKind
 from runner.fan_in.inputs import VerifyCommit, VerifyStep
+from runner.repo.object_database import WritableDatabase
+from runner.repo.quarantine import Quarantine
 
 
 class VerifyRuns:
     """The runs of the verify command in one merge, which are numbered from 1.
 
-    `objects` is the folder with the objects that the repository does not have yet.
-    `retries` is how often a red tree is verified again.
+    `quarantine` has the merged commits, `manifest` the settings of the batch.
     """
 
-    def __init__(self, verify: VerifyCommit, objects: Path, retries: int) -> None:
-        self._verify, self._objects, self._retries = verify, objects, retries
+    def __init__(
+        self, verify: VerifyCommit, quarantine: Quarantine, manifest: Manifest
+    ) -> None:
+        self._verify, self._quarantine = verify, quarantine
+        self._retries, self._progress = manifest.verify_retries, manifest.progress
         self._number = 0
         # ids of the tasks in a red tree → why it is red
         self.red: dict[tuple[str, ...], Failure] = {}
@@ -30,7 +34,11 @@ class VerifyRuns:
         A failure that a repetition does not confirm is a flaky command's, not a task's.
         """
         step = VerifyStep(
-            commit, self._objects, tasks=tuple(task_ids), bisecting=bool(self.red)
+            commit,
+            self._quarantine.folder,
+            verified_tree(self._quarantine, commit, self._progress),
+            tasks=tuple(task_ids),
+            bisecting=bool(self.red),
         )
         failure = self._run(step)
         for _ in range(self._retries):
@@ -54,6 +62,11 @@ class VerifyRuns:
     def _run(self, step: VerifyStep) -> Failure | None:
         self._number += 1
         return self._verify(replace(step, number=self._number))
+
+
+def verified_tree(database: WritableDatabase, commit: str, progress: str) -> str:
+    """What a verdict on the commit is about: its tree without the file `progress`."""
+    return database.write_tree(commit, {progress: None})
 
 
 def failure_of(

@@ -80,9 +80,7 @@ class JointMerge:
         verification = self._context.lander.verification(manifests[-1], self._scratch)
         if verification is None or not landing:
             return merged
-        runs = VerifyRuns(
-            verification.verify, self._quarantine.folder, manifests[-1].verify_retries
-        )
+        runs = VerifyRuns(verification.verify, self._quarantine, manifests[-1])
         # What is verified is what lands: the same commits, not the same work once more.
         verified = {_batches(landing): merged}
 

@@ -20,12 +20,14 @@ from runner.core.task import PlanSettings
 from runner.fan_in import merge_events
 from runner.fan_in.batch_merge import FanIn
 from runner.fan_in.inputs import BatchResults, RunVerify, VerifyStep
+from runner.fan_in.verify_runs import verified_tree
 from runner.local.journal import Journal, WaitingWork
 from runner.local.known_secrets import known_secrets
 from runner.local.landed_record import MergedBatch, record_landing
 from runner.local.observer import MaskingObserver
 from runner.local.unlanded_work import has_unlanded_work
 from runner.local.unrecorded import commit_progress, recorded_event, with_unrecorded
+from runner.local.verdicts import Verdicts, key_of
 from runner.plan.changes import (
     ChangeSet,
     apply_changes,
@@ -54,8 +56,9 @@ class BranchLander:
         attempt_context: AttemptContext,
         observer: MaskingObserver,
         branch: str,
+        verdicts: Verdicts,
     ) -> None:
-        self.branch = branch
+        self.branch, self._verdicts = branch, verdicts
         self._repo, self._journal, self._settings = repo, journal, settings
         self._attempt_context, self._observer = attempt_context, observer
 
@@ -104,6 +107,8 @@ class BranchLander:
             progress = fan_in.snapshot.progress
             if self.land_batches(batches, progress, head, fan_in.commits):
                 self._note_recorded(counted.ids)
+                if fan_in.landed:
+                    self._note_landed(manifest, fan_in.tip)
                 return fan_in
         raise self.moved_too_often()
 
@@ -252,13 +257,18 @@ class BranchLander:
         scratch: Path,
         step: VerifyStep,
     ) -> Failure | None:
-        """Return why the command fails on the merged tree, None if it succeeds.
+        """Return why the command fails on the merged tree, None if it succeeds, or has
+        succeeded on an equal one lately.
 
         Raises Interrupted if the run is to stop before the command has ended.
         """
         cancel = self._attempt_context.cancel
         if cancel is not None and cancel.is_set():
             raise _not_verified()
+        key = self._verdict_key(verify, step.tree)
+        if (age := self._verdicts.green_since(key)) is not None:
+            self._observer.note(f"verify is not run: this tree was green {age} ago")
+            return None
         failure = merge_events.verified(
             batch,
             step,
@@ -277,7 +287,23 @@ class BranchLander:
         # No task is to blame: the batch stays open for the next run.
         if failure is not None and not failure.counted:
             raise _not_verified()
+        if key == self._verdict_key(verify, step.tree):
+            self._verdicts.record(key, verify.command, failure)
         return failure
+
+    def _verdict_key(self, verify: VerifyCommand, tree: str) -> str:
+        return key_of(tree, verify, self._repo.origin, self._attempt_context.environ)
+
+    def _note_landed(self, manifest: Manifest, commit: str) -> None:
+        """Keep that the commit is green, as it brings a tree that was verified and the
+        marks of its tasks.
+        """
+        verify = VerifyCommand.of(manifest)
+        if verify is None:
+            return
+        with self._repo.quarantine() as quarantine:
+            tree = verified_tree(quarantine, commit, manifest.progress)
+        self._verdicts.record(self._verdict_key(verify, tree), verify.command, None)
 
     def _move_to_waiting_branch(self, tip: str, run: str, refusal: RefUpdate) -> None:
         """Put the work on a branch of its own, on which later batches build."""

@@ -51,6 +51,7 @@ from runner.local.request_outcome import RequestContext
 from runner.local.requests import apply_left_requests
 from runner.local.rolling import RollingRun
 from runner.local.stopping import StopRequests, stops_on_signals
+from runner.local.verdicts import Verdicts
 from runner.plan.snapshot import Snapshot, committed_include
 from runner.policy.redaction import Secrets
 from runner.repo.repository import Repository
@@ -113,11 +114,20 @@ class LocalRun:
         attempt_context = AttemptContext(environ, self.stop.cancel)
         # A verify is not waited for: it can take long, and the next run repeats it.
         verify_context = replace(attempt_context, cancel=self.stop.draining)
+        self._clock = clock or SystemClock()
+        self._verdicts = Verdicts(
+            repo.private_folder(), self._clock.now, is_used=settings.verify_cache
+        )
         self._lander = BranchLander(
-            repo, self.journal, settings, verify_context, self._observer, ""
+            repo,
+            self.journal,
+            settings,
+            verify_context,
+            self._observer,
+            "",
+            self._verdicts,
         )
         self._run_task = run_task
-        self._clock = clock or SystemClock()
         self._account = RunAccount(settings, self._observer, self.journal, self._clock)
         self._context = RunContext(
             self.run,

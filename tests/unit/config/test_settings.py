@@ -48,6 +48,7 @@ def test_the_defaults() -> None:
         "workspace": "fresh",
         "verify": None,
         "verify_retries": 1,
+        "verify_cache": True,
         "agent": None,
         "env": {},
         "prompt_template": None,

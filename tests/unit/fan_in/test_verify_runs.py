@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import cast
 
 from runner.core.result import Failure, FailureKind
 from runner.fan_in.inputs import VerifyStep
 from runner.fan_in.verify_runs import VerifyRuns, failure_of
+from runner.repo.quarantine import Quarantine
+from tests.support import builders
 
 
 def red(message: str = "red") -> Failure:
@@ -26,8 +29,18 @@ class Command:
         return next(self._results)
 
 
+class Trees:
+    """Stands in for a quarantine: a commit's tree has the commit's name."""
+
+    folder = Path("objects")
+
+    def write_tree(self, base: str, changes: Mapping[str, None]) -> str:
+        return f"{base} without {', '.join(changes)}"
+
+
 def runs(command: Command, retries: int = 1) -> VerifyRuns:
-    return VerifyRuns(command, Path("objects"), retries)
+    manifest = builders.manifest(verify="x", verify_retries=retries)
+    return VerifyRuns(command, cast(Quarantine, Trees()), manifest)
 
 
 def test_a_failure_that_a_repetition_does_not_confirm_is_none() -> None:
@@ -55,6 +68,12 @@ def test_after_a_red_tree_each_step_bisects() -> None:
     checked.failure("c", ["A", "B"])
     checked.failure("d", ["A"])
     assert [step.bisecting for step in command.steps] == [False, True]
+
+
+def test_the_progress_file_is_no_part_of_the_tree_that_a_verdict_is_about() -> None:
+    command = Command(None)
+    runs(command).failure("c", ["A"])
+    assert command.steps[0].tree == "c without .fanin/progress.json"
 
 
 def test_the_branch_alone_is_no_red_tree_of_a_task() -> None:
