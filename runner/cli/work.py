@@ -221,9 +221,16 @@ class _LogWriter:
 
 @click.command()
 @_task_argument
+@from_artifacts
 @settings_options("diff")
 @click.pass_obj
-def diff(repo_path: str, /, task_id: str, **flags: FlagValue | None) -> int:
+def diff(
+    repo_path: str,
+    /,
+    task_id: str,
+    artifacts: Path | None,
+    **flags: FlagValue | None,
+) -> int:
     """Print what a task has changed.
 
     What has landed, else what an attempt has finished, else what is kept of one.
@@ -231,14 +238,22 @@ def diff(repo_path: str, /, task_id: str, **flags: FlagValue | None) -> int:
     """
     from runner.core.documents import clean
     from runner.local.journal import Journal
-    from runner.local.task_change import TaskChanges
+    from runner.local.task_change import TaskChanges, results_of_runs
 
     repo, settings = open_project(repo_path, flags)
     snapshot = _snapshot(repo, settings)
-    attempts = _history(repo, settings).attempts(task_id)
+    results = results_of_runs(Journal(repo.git_dir))
+    if artifacts is None:
+        attempts = _history(repo, settings).attempts(task_id)
+    else:
+        from runner.local.artifact_history import ArtifactHistory
+        from runner.local.artifact_results import ArtifactResults, manifests
+
+        attempts = ArtifactHistory(artifacts).attempts(task_id)
+        results = ArtifactResults([artifacts], list(manifests(artifacts)))
     if not attempts:
         snapshot.tasks_named([task_id])
-    changes = TaskChanges(repo, Journal(repo.git_dir), snapshot)
+    changes = TaskChanges(repo, results, snapshot)
     with changes.of(task_id, attempts) as change:
         patch = change.patch()
         origin = clean(f"{task_id}: {change.origin}")
@@ -300,8 +315,8 @@ def _print_kept(work: KeptWork) -> None:
     reason = work.reason.splitlines() or ["all but a part of it has landed"]
     first = f"{work.task}, attempt {work.attempt}, {since} ago: {reason[0]}"
     click.echo(visible(first))
-    click.echo(visible(f"  look:  {work.look}"))
-    click.echo(visible(f"  take:  {work.take}"))
+    click.echo(visible(f"  look:  {work.row.look}"))
+    click.echo(visible(f"  take:  {work.row.take}"))
 
 
 @kept.command()

@@ -137,6 +137,11 @@ def open_log(path: Path) -> BinaryIO | None:
     return os.fdopen(descriptor, "rb")
 
 
+def is_named_as_result(name: str) -> bool:
+    """Whether a folder of this name is an attempt's: an agent wrote what is in there."""
+    return _NAME.fullmatch(name) is not None
+
+
 def has_folders_of_artifacts(root: Path) -> bool:
     """Whether `root` has folders with the names of artifacts, as a download of several
     makes them.

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from runner.core import kept_commands
 from runner.core.message_text import one_line
 from runner.core.reports import KeptRow
 from runner.fan_in import kept_refs
@@ -39,11 +39,6 @@ class KeptWork:
         return self.task == one_line(task_id)
 
     @property
-    def look(self) -> str:
-        """The command that shows the work."""
-        return f"git show --no-ext-diff --no-textconv {shlex.quote(self.ref)}"
-
-    @property
     def row(self) -> KeptRow:
         """It as a tool reads it."""
         return KeptRow(
@@ -53,14 +48,9 @@ class KeptWork:
             commit=self.commit,
             reason=self.reason,
             time=self.time,
-            look=self.look,
-            take=self.take,
+            look=kept_commands.look(self.ref),
+            take=kept_commands.take(self.ref),
         )
-
-    @property
-    def take(self) -> str:
-        """The command that takes the work into the branch that is checked out."""
-        return f"git cherry-pick {shlex.quote(self.ref)}"
 
 
 def kept_work(repo: Repository) -> list[KeptWork]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 
 from runner.core import result_folder
 from runner.core.errors import UsageProblem
+from runner.core.manifest import Manifest
+from runner.core.result_folder import Reading
 from runner.core.run_view import AttemptState, AttemptView
 from runner.fan_in.importing import PackImporter
 from runner.fan_in.undo import named_paths
@@ -57,11 +59,38 @@ class TaskChange:
         return self.git.run([*_DIFF, *form, self.old, self.new, "--", *specs])
 
 
-class TaskChanges:
-    """What tasks have changed. The branch and the kept work are read once."""
+# An attempt → its result and the manifest of its batch; None if there is none.
+ResultSource = Callable[[AttemptView], tuple[Manifest, Reading] | None]
 
-    def __init__(self, repo: Repository, journal: Journal, snapshot: Snapshot) -> None:
-        self._repo, self._journal, self._snapshot = repo, journal, snapshot
+
+def results_of_runs(journal: Journal) -> ResultSource:
+    """The results of attempts on this machine."""
+
+    def result_of(attempt: AttemptView) -> tuple[Manifest, Reading] | None:
+        batch_round = attempt.batch.rpartition(".")[2]
+        try:
+            run, number = run_of(attempt), int(batch_round)
+            manifest, results = journal.read_manifest(run, number)
+        except (OSError, ValueError):
+            return None
+        for entry in manifest.entries:
+            if entry.task.id == attempt.task:
+                return manifest, result_folder.read(results, manifest, entry)
+        return None
+
+    return result_of
+
+
+class TaskChanges:
+    """What tasks have changed. The branch and the kept work are read once.
+
+    What has neither landed nor been kept comes from `results`.
+    """
+
+    def __init__(
+        self, repo: Repository, results: ResultSource, snapshot: Snapshot
+    ) -> None:
+        self._repo, self._results, self._snapshot = repo, results, snapshot
 
     @contextmanager
     def of(self, task_id: str, attempts: Sequence[AttemptView]) -> Iterator[TaskChange]:
@@ -80,7 +109,7 @@ class TaskChanges:
         with self._repo.quarantine() as quarantine:
             change = None
             if last is not None and is_open:
-                change = kept or _of_result(self._repo, quarantine, self._journal, last)
+                change = kept or self._of_result(quarantine, last)
             change = change or landed or kept
             if change is None:
                 raise UsageProblem(*_why_none(task_id, last))
@@ -112,31 +141,19 @@ class TaskChanges:
         git = self._repo.git
         return TaskChange(git, f"{work.commit}^", work.commit, origin)
 
-    @cached_property
-    def _commits(self) -> dict[str, str]:
-        return self._repo.landing_commits(self._snapshot.commit)
-
-    @cached_property
-    def _works(self) -> list[KeptWork]:
-        return kept_work(self._repo)
-
-
-def _of_result(
-    repo: Repository, quarantine: Quarantine, journal: Journal, attempt: AttemptView
-) -> TaskChange | None:
-    """The work that the attempt has left in its result folder."""
-    batch_round = attempt.batch.rpartition(".")[2]
-    try:
-        manifest, results = journal.read_manifest(run_of(attempt), int(batch_round))
-    except (OSError, ValueError):
-        return None
-    for entry in manifest.entries:
-        if entry.task.id != attempt.task or repo.commit(manifest.base) is None:
-            continue
-        reading = result_folder.read(results, manifest, entry)
+    def _of_result(
+        self, quarantine: Quarantine, attempt: AttemptView
+    ) -> TaskChange | None:
+        """The work that the attempt has left in its result folder."""
+        found = self._results(attempt)
+        if found is None:
+            return None
+        manifest, reading = found
         if reading.result is None or reading.result.tree is None:
             return None
-        base, tree = repo.tree(manifest.base), reading.result.tree
+        if self._repo.commit(manifest.base) is None:
+            return None
+        base = self._repo.tree(manifest.base)
         importer = PackImporter(quarantine, base, manifest.limits.size)
         refusal = importer.import_one(reading)
         if refusal is not None:
@@ -145,8 +162,15 @@ def _of_result(
                 f"{refusal.message}"
             )
         origin = f"attempt {attempt.attempt}, {attempt.state}, not landed"
-        return TaskChange(quarantine.git, base, tree, origin)
-    return None
+        return TaskChange(quarantine.git, base, reading.result.tree, origin)
+
+    @cached_property
+    def _commits(self) -> dict[str, str]:
+        return self._repo.landing_commits(self._snapshot.commit)
+
+    @cached_property
+    def _works(self) -> list[KeptWork]:
+        return kept_work(self._repo)
 
 
 def _why_none(task_id: str, last: AttemptView | None) -> tuple[str, str]:

@@ -1,11 +1,7 @@
-"""Gathers what a report needs of a run on GitHub, from its artifacts.
-
-Machines of agents wrote them: what contradicts itself or is too large is left out.
-"""
+"""Gathers what a report needs of a run on GitHub, from its artifacts."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -22,18 +18,14 @@ from runner.core.result_folder import Attempt
 from runner.core.run_view import AttemptState, AttemptView, RunView, instant
 from runner.core.task import Task
 from runner.local.artifact_history import ArtifactHistory
-from runner.local.journal import Journal
+from runner.local.artifact_results import ArtifactResults, manifests
 from runner.local.run_history import run_of
 from runner.local.task_change import TaskChanges
 from runner.policy.redaction import NONE, Secrets
 from runner.report import timeline
 from runner.report.data import RunRecord, TaskRecord, state_in_run
-from runner.report.local_run import Branch, of_branch, secrets_of_branch
-from runner.report.texts import NO_TEXT, Excerpt, diff_start, log_end
-
-_MANIFEST = "manifest.json"
-_MAX_MANIFEST_BYTES = 64 * 2**20
-_MAX_DEPTH = 3  # folders
+from runner.report.local_run import Branch, diff_of, of_branch, secrets_of_branch
+from runner.report.texts import NO_TEXT, Excerpt, log_end
 
 
 def run_record(
@@ -49,8 +41,8 @@ def run_record(
     """
     histories = [ArtifactHistory(root) for root in roots]
     records = [record for history in histories for record in history.started]
-    manifests = [each for root in roots for each in _manifests(root)]
-    if not records and not manifests:
+    batches = [each for root in roots for each in manifests(root)]
+    if not records and not batches:
         folders = ", ".join(map(str, roots))
         raise UsageProblem(
             f"{folders} has no artifact of a run",
@@ -59,21 +51,19 @@ def run_record(
     changes, secrets = None, NONE
     if branch is not None:
         secrets = secrets_of_branch(branch, environ)
-        journal = Journal(branch.repo.git_dir)
-        changes = TaskChanges(branch.repo, journal, branch.snapshot)
-    asked = {entry.task.id: entry.task for each in manifests for entry in each.entries}
+        results = ArtifactResults(roots, batches)
+        changes = TaskChanges(branch.repo, results, branch.snapshot)
+    asked = {entry.task.id: entry.task for each in batches for entry in each.entries}
     view, times = timeline.read(_events(histories, records))
-    newest = max(manifests, key=lambda each: (each.run, each.round), default=None)
+    newest = max(batches, key=lambda each: (each.run, each.round), default=None)
     tasks = [
-        _with_diff(
-            replace(
-                each, attempts=_attempts(view, each), log=_log(view, each.id, histories)
-            ),
-            changes,
-            secrets,
+        replace(
+            each, attempts=_attempts(view, each), log=_log(view, each.id, histories)
         )
         for each in _outlines(branch, asked, view)
     ]
+    if changes is not None:
+        tasks = [_with_diff(each, changes, secrets) for each in tasks]
     return RunRecord(
         run=_run_name(newest, view),
         branch=newest.branch if newest else "",
@@ -92,30 +82,6 @@ def _run_name(newest: Manifest | None, view: RunView) -> str:
         return newest.run
     attempts = [each for task in view.tasks.values() for each in task.attempts]
     return run_of(attempts[-1]) if attempts else ""
-
-
-def _manifests(root: Path) -> Iterator[Manifest]:
-    """The manifests of batches below `root`."""
-    for folder, inner, files in os.walk(root):
-        depth = len(Path(folder).relative_to(root).parts)
-        if depth >= _MAX_DEPTH:
-            inner.clear()
-        if _MANIFEST in files:
-            data = _read(Path(folder, _MANIFEST), _MAX_MANIFEST_BYTES)
-            try:
-                yield Manifest.model_validate_json(data)
-            except ValidationError:
-                continue
-
-
-def _read(path: Path, limit: int) -> bytes:
-    """The file's bytes; none if it is no regular file or larger than `limit`."""
-    stream = result_folder.open_log(path)
-    if stream is None:
-        return b""
-    with stream:
-        data = stream.read(limit + 1)
-    return data if len(data) <= limit else b""
 
 
 def _events(
@@ -199,12 +165,8 @@ def _log(view: RunView, task_id: str, histories: Sequence[ArtifactHistory]) -> E
     return NO_TEXT
 
 
-def _with_diff(
-    task: TaskRecord, changes: TaskChanges | None, secrets: Secrets
-) -> TaskRecord:
-    """The task with what it changed in the commit that it landed with."""
-    change = changes.landed(task.id) if changes else None
-    if change is None:
-        return task
-    diff = diff_start(change.patch(binary=False), secrets.masked_text)
-    return replace(task, diff=diff, diff_origin=clean(change.origin))
+def _with_diff(task: TaskRecord, changes: TaskChanges, secrets: Secrets) -> TaskRecord:
+    """The task with what it changed: what has landed, or the work of its last attempt."""
+    attempts = () if task.state == "completed" else task.attempts
+    diff, origin = diff_of(changes, task.id, attempts, secrets)
+    return replace(task, diff=diff, diff_origin=clean(origin))

@@ -9,6 +9,7 @@ from datetime import datetime
 from functools import partial
 
 from runner import __version__
+from runner.core import kept_commands
 from runner.core.message_text import visible
 from runner.core.result import Failure
 from runner.core.run_view import AttemptView, RunView
@@ -251,7 +252,7 @@ def _text_of(record: RunRecord, place: int, share: Share) -> TaskText:
     diff = first_bytes(task.diff, share.diff)
     source = f" --from {shlex.quote(record.artifacts)}" if record.artifacts else ""
     log_note = f"only the end; all of it:  fanin log {name}{source}"
-    diff_note = f"only the beginning; all of it:  fanin diff {name}"
+    diff_note = f"only the beginning; all of it:  fanin diff {name}{source}"
     text = TaskText(
         prompt=prompt.text,
         prompt_note="" if prompt.is_whole else f"cut; all of it:  fanin show {name}",
@@ -271,15 +272,14 @@ def _failures(attempts: Sequence[AttemptView], share: Share) -> Iterator[Failure
         failure = attempt.failure
         if failure is None:
             continue
-        ref = shlex.quote(attempt.kept) if attempt.kept else ""
         tail = last_lines(Excerpt(visible(failure.log_tail)), share.log_lines)
         yield FailureText(
             place=place,
             kind=_kind(failure),
             message=visible(failure.message),
             log_tail=tail.text,
-            look=f"git show {ref}" if ref else "",
-            take=f"git cherry-pick {ref}" if ref else "",
+            look=kept_commands.look(attempt.kept) if attempt.kept else "",
+            take=kept_commands.take(attempt.kept) if attempt.kept else "",
         )
 
 

@@ -16,7 +16,7 @@ from runner.core.validation import nearest
 from runner.local.journal import Journal
 from runner.local.known_secrets import known_secrets
 from runner.local.run_history import PastRun, RunHistory, chosen_attempt, run_of
-from runner.local.task_change import TaskChanges
+from runner.local.task_change import TaskChanges, results_of_runs
 from runner.plan.snapshot import Snapshot, committed_include
 from runner.plan.view import TaskView
 from runner.policy.redaction import Secrets
@@ -127,7 +127,8 @@ class _Reader:
     ) -> None:
         self._branch, self._journal, self._history = branch, journal, history
         self._secrets, self._run = secrets, run
-        self._changes = TaskChanges(branch.repo, journal, branch.snapshot)
+        results = results_of_runs(journal)
+        self._changes = TaskChanges(branch.repo, results, branch.snapshot)
 
     def of_run(self, view: RunView) -> Iterator[TaskRecord]:
         """The same as the run's own events and manifests have them: the branch has gone
@@ -150,7 +151,7 @@ class _Reader:
             for each in self._history.attempts(outline.id)
             if run_of(each) <= self._run
         ]
-        diff, origin = self._diff(outline.id, attempts)
+        diff, origin = diff_of(self._changes, outline.id, attempts, self._secrets)
         return replace(
             outline,
             attempts=attempts,
@@ -182,16 +183,20 @@ class _Reader:
         with stream:
             return log_end(stream)
 
-    def _diff(
-        self, task_id: str, attempts: Sequence[AttemptView]
-    ) -> tuple[Excerpt, str]:
-        """The task's change, and what it is, or why there is none."""
-        if not attempts and self._changes.landed(task_id) is None:
-            return NO_TEXT, ""
-        try:
-            with self._changes.of(task_id, attempts) as change:
-                patch = change.patch(binary=False)
-                return diff_start(patch, self._secrets.masked_text), change.origin
-        except FaninError as error:
-            # Work that was pruned or cannot be read is no reason to show nothing else.
-            return NO_TEXT, error.message
+
+def diff_of(
+    changes: TaskChanges,
+    task_id: str,
+    attempts: Sequence[AttemptView],
+    secrets: Secrets,
+) -> tuple[Excerpt, str]:
+    """The task's change, and what it is, or why there is none."""
+    if not attempts and changes.landed(task_id) is None:
+        return NO_TEXT, ""
+    try:
+        with changes.of(task_id, attempts) as change:
+            patch = change.patch(binary=False)
+            return diff_start(patch, secrets.masked_text), change.origin
+    except FaninError as error:
+        # Work that was pruned or cannot be read is no reason to show nothing else.
+        return NO_TEXT, error.message

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 
+from runner.core import kept_commands
 from runner.core.result import REFUSED, FailureKind
 from runner.core.run_view import AttemptView, RunView
 from runner.ui.attempt_text import duration
@@ -32,11 +33,11 @@ def _kept(attempt: AttemptView) -> list[Line]:
     if attempt.kept is None:
         return []
     ref = one_line(attempt.kept)
-    look = Line.of(f"    to look at its work:  git show {ref}")
+    look = Line.of(f"    to look at its work:  {kept_commands.look(ref)}")
     if attempt.failure is not None and attempt.failure.kind in _ACCEPTABLE:
         command = f"fanin accept {shlex.quote(one_line(attempt.task))}"
         return [look, Line.of(f"    to let it land:       {command}")]
-    return [look, Line.of(f"    to take it:           git cherry-pick {ref}")]
+    return [look, Line.of(f"    to take it:           {kept_commands.take(ref)}")]
 
 
 def seconds_of_task(view: RunView, task_id: str) -> float:

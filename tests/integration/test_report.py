@@ -73,12 +73,25 @@ def test_a_report_has_what_log_diff_and_show_have(project: Project) -> None:
 
     results = project.root / ".git/fanin/runs" / run / "1" / "results"
     artifacts = project.root.parent / "artifacts"
-    shutil.copytree(results / "000", artifacts / f"fanin-{run}.1-000-a1-r1")
+    for folder in ("000", "001"):
+        artifact = artifacts / f"fanin-{run}.1-{folder}-a1-r1"
+        shutil.copytree(results / folder, artifact)
+        shutil.copy(results.parents[1] / "events.jsonl", artifact)
     shutil.copy(results.parent / "manifest.json", artifacts / "manifest.json")
+    # As in a clone elsewhere.
+    [ref] = project.git("for-each-ref", "--format=%(refname)", "refs/fanin").split()
+    project.git("update-ref", "-d", ref)
+    shutil.move(project.root / ".git/fanin/runs" / run, project.root.parent / run)
+    # What an agent leaves in its artifact is not taken for the manifest of a batch.
+    (artifacts / f"fanin-{run}.1-000-a1-r1" / "manifest.json").write_text("{}")
     project.cli("report", str(artifacts), "-o", "../g.html")
     downloaded = _data(project.root.parent / "g.html")
     assert [row["state"] for row in downloaded["tasks"]] == [*states.values()]
     assert _texts(downloaded, "A")["log"] == "<script>"
+    assert _texts(downloaded, "A")["diff_note"].startswith("landed in ")
+    assert _texts(downloaded, "C")["diff_note"] == "attempt 1, failed, not landed"
+    assert "+c" in _texts(downloaded, "C")["diff"]
+    assert "+c" in project.cli("diff", "C", "--from", str(artifacts)).stdout
     assert downloaded["run"]["lane_name"] == "job"
 
 

@@ -90,7 +90,7 @@ def test_the_end_of_an_interrupted_run_names_what_failed_and_what_waits(
         f"verifying {waits}",
         f"merged {waits}",
         "AGAIN ready: attempt 1 failed: status 1",
-        "    to look at its work:  git show refs/fanin/kept/AGAIN",
+        "    to look at its work:  git show --no-ext-diff --no-textconv refs/fanin/kept/AGAIN",
         "    to let it land:       fanin accept AGAIN",
         "3 finished, 1 completed, 2 ready",
     ]

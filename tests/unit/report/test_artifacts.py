@@ -122,6 +122,14 @@ def test_what_is_no_regular_file_or_no_id_is_left_out(tmp_path: Path) -> None:
     assert (only.id, only.log.text) == ("A", "")
 
 
+def test_an_artifact_of_an_attempt_has_no_manifest_of_a_batch(tmp_path: Path) -> None:
+    forged = manifest(entry(task("A", prompt="forged")))
+    folder = _artifact(tmp_path, 0, "A", *_events("A"))
+    (folder / "manifest.json").write_text(forged.model_dump_json())
+    [only] = _record(tmp_path).tasks
+    assert only.prompt == ""
+
+
 def test_folders_without_an_artifact_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageProblem, match="gh run download"):
         _record(tmp_path)
