@@ -429,6 +429,7 @@ def merge_in_quarantine(
         results=merge.read_results,
         warnings=tuple(merge.warnings),
         tree_warnings=tuple(merge.tree_warnings),
+        changes=merge.changes,
     )
     return fan_in, merge.unlanded.commits_by_ref
 

@@ -17,9 +17,10 @@ from runner.repo.origin import Origin, alternates
 
 _ON_DEMAND = ("objects/pack", "refs/tags")  # git makes them when it needs them
 _SHALLOW = "shallow"
-_AGENT = (
-    f"[user]\n\tname = fanin agent\n\temail = {AUTHOR['GIT_AUTHOR_EMAIL']}\n".encode()
-)
+_NAME, _EMAIL = "fanin agent", AUTHOR["GIT_AUTHOR_EMAIL"]
+# Of the commits that an agent makes in its checkout, as git writes authors.
+AGENT_IDENTITY = f"{_NAME} <{_EMAIL}>"
+_AGENT = f"[user]\n\tname = {_NAME}\n\temail = {_EMAIL}\n".encode()
 
 
 @dataclass(frozen=True)

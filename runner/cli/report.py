@@ -56,11 +56,23 @@ def print_end(
         console.print(line, style=_COLOURS.get(view.state, "red"), markup=False)
         for detail in failure_details(run, view.task.id):
             console.print(detail.plain, markup=False, soft_wrap=True)
+    print_outside_changes(console, run, masked)
     console.print(tally(views))
     if any(view.state == "failed" for view in views):
         advice = "to try the failed tasks again:  fanin retry --failed && fanin run"
         console.print(advice, markup=False)
     return exit_code_of(views)
+
+
+def print_outside_changes(
+    console: Console, run: RunView, masked: Callable[[str], str]
+) -> None:
+    """Print what somebody else has changed in the repository during the run."""
+    from runner.ui.run_lines import outside_text
+
+    for event in run.outside:
+        text = masked(outside_text(event))
+        console.print(text, style="yellow", markup=False, soft_wrap=True)
 
 
 def _many_blocked(views: Sequence[TaskView]) -> dict[str, list[str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -45,6 +45,13 @@ if TYPE_CHECKING:
 @click.option(
     "--dry-run", is_flag=True, help="Print the first batch; start and write nothing."
 )
+@click.option(
+    "--trust",
+    "trusted",
+    multiple=True,
+    metavar="COMMIT",
+    help="Build on this commit, which an agent may have made; may be repeated.",
+)
 @jobs_option
 @click.option(
     "--json",
@@ -64,6 +71,7 @@ def run(
     task_ids: tuple[str, ...],
     until: tuple[str, ...],
     dry_run: bool,
+    trusted: tuple[str, ...],
     as_json: bool,
     jobs: int | None,
     quiet: bool,
@@ -87,12 +95,16 @@ def run(
     if dry_run:
         return _print_first_batch(repo, settings, named)
     if as_json:
-        return _run_with_json(repo, settings, named)
-    return _run_or_offer_commit(repo, settings, named, verbose - quiet)
+        return _run_with_json(repo, settings, named, trusted)
+    return _run_or_offer_commit(repo, settings, named, trusted, verbose - quiet)
 
 
 def _run_or_offer_commit(
-    repo: Repository, settings: Settings, named: NamedTasks, more_or_less: int
+    repo: Repository,
+    settings: Settings,
+    named: NamedTasks,
+    trusted: Sequence[str],
+    more_or_less: int,
 ) -> int:
     """Run; if the plan is valid in the work tree alone, offer to commit it first."""
     from runner.core.documents import clean
@@ -100,7 +112,7 @@ def _run_or_offer_commit(
     from runner.repo.work_tree import commit_paths
 
     try:
-        return _run(repo, settings, named, more_or_less)
+        return _run(repo, settings, named, trusted, more_or_less)
     except FixNotCommitted as problem:
         may_ask = sys.stdin.isatty() and sys.stdout.isatty()
         if not (problem.is_valid and may_ask):
@@ -110,17 +122,22 @@ def _run_or_offer_commit(
         if not click.confirm(f"commit {what} and run?"):
             return problem.exit_code
         commit_paths(repo, repo.root, problem.paths, "Fix the plan")
-    return _run(repo, settings, named, more_or_less)
+    return _run(repo, settings, named, trusted, more_or_less)
 
 
-def _run_with_json(repo: Repository, settings: Settings, named: NamedTasks) -> int:
+def _run_with_json(
+    repo: Repository, settings: Settings, named: NamedTasks, trusted: Sequence[str]
+) -> int:
     from runner.cli.report import exit_code_of
     from runner.local.run import LocalRun
     from runner.ui.event_stream import EventStream
     from runner.ui.traces import traced
 
     with traced(EventStream(), os.environ, _warn_of_traces) as observer:
-        ended = LocalRun(repo, settings, os.environ, observer, named)()
+        local_run = LocalRun(
+            repo, settings, os.environ, observer, named, trusted=trusted
+        )
+        ended = local_run()
     if ended.limit_reached:
         return EXIT_WAITING
     if ended.waiting_branch or ended.stop_reason:
@@ -135,11 +152,15 @@ def _warn_of_traces(message: str) -> None:
 
 
 def _run(
-    repo: Repository, settings: Settings, named: NamedTasks, more_or_less: int
+    repo: Repository,
+    settings: Settings,
+    named: NamedTasks,
+    trusted: Sequence[str],
+    more_or_less: int,
 ) -> int:
     """Run the tasks; `more_or_less` is shown where it is 1 or -1."""
     from runner.cli.report import print_end, print_time, print_usage
-    from runner.core.errors import Interrupted
+    from runner.core.errors import DecisionNeeded, Interrupted
     from runner.local.run import LocalRun
     from runner.ui.run_lines import Verbosity
     from runner.ui.terminal import RunConsole, TerminalView
@@ -149,11 +170,13 @@ def _run(
     verbosity = Verbosity(Verbosity.NORMAL + more_or_less)
     view = TerminalView(console, verbosity, os.environ)
     with traced(view, os.environ, _warn_of_traces) as observer:
-        local_run = LocalRun(repo, settings, os.environ, observer, named)
+        local_run = LocalRun(
+            repo, settings, os.environ, observer, named, trusted=trusted
+        )
         try:
             with view:
                 ended = local_run()
-        except (Interrupted, KeyboardInterrupt):
+        except (Interrupted, DecisionNeeded, KeyboardInterrupt):
             _print_interrupted(console, repo, settings, view.run, local_run.masked)
             raise
     views = task_views(ended.snapshot, settings)
@@ -185,7 +208,7 @@ def _print_interrupted(
     run: RunView,
     masked: Callable[[str], str],
 ) -> None:
-    """Print the end of a run that was interrupted, as its events and the branch tell it.
+    """Print the end of a run that was stopped before its end, as its events and the branch tell it.
 
     Nothing if it had not begun, or if a person has made the plan invalid meanwhile.
     """

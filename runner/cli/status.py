@@ -200,10 +200,19 @@ def _notices(repo: Repository, settings: Settings, now: TasksNow) -> list[str]:
     branch = settings.branch or repo.current_branch()
     return [
         *waiting,
+        *_doubts(now.journal),
         *_jobs(repo, now.views),
         *_requests(now.journal, branch),
         *_limits(now.journal),
     ]
+
+
+def _doubts(journal: Journal) -> list[str]:
+    """The commits that a person has to decide about before anything lands on them."""
+    from runner.core.documents import clean
+    from runner.local import doubt
+
+    return [clean(str(doubt.question(each))) for each in journal.state().doubts]
 
 
 def _watch(

@@ -2,7 +2,8 @@
 
 0: done. 1: a task failed or is blocked, which is never an exception. 2: the plan, the
 settings or the command line is wrong. 3: the environment or fanin failed. 4: what is left
-waits for a usage limit of an agent, or for a person's approval. 130: interrupted.
+waits for a usage limit of an agent, or for a person's approval or decision. 130:
+interrupted.
 """
 
 from __future__ import annotations
@@ -100,6 +101,12 @@ class GitFailed(EnvironmentBroken):
 
 class GitStopped(GitFailed):
     """Fanin ended a git command: it took or printed too much, or the run ends."""
+
+
+class DecisionNeeded(FaninError):
+    """The run stopped because a person must decide how it goes on. Its work is kept."""
+
+    exit_code = EXIT_WAITING
 
 
 class Interrupted(FaninError):

@@ -12,6 +12,7 @@ from typing import Literal, Protocol
 from pydantic import Field
 
 from runner.core.documents import Document, Instant, Text
+from runner.core.outside_changes import OutsideChange, RunningAttempt
 from runner.core.result import Failure, Usage
 
 # Of the events' schema.
@@ -270,6 +271,19 @@ class CommitLanded(Event):
     failed_tasks: tuple[str, ...] = ()
 
 
+class CheckoutChanged(Event):
+    """Somebody else has changed the repository since the run last looked.
+
+    `changes` are the first of `count`. `attempts` are those that ran meanwhile, one of
+    which may have done it.
+    """
+
+    event: Literal["checkout_changed"] = "checkout_changed"
+    changes: tuple[OutsideChange, ...]
+    count: int
+    attempts: tuple[RunningAttempt, ...] = ()
+
+
 class Waiting(Event):
     """Nothing starts for so many `seconds`, for the reason given.
 
@@ -321,6 +335,7 @@ RunEvent = (
     | ResultRefused
     | BatchMerged
     | CommitLanded
+    | CheckoutChanged
     | Waiting
     | Note
     | RunEnded

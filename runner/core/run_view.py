@@ -18,6 +18,7 @@ from runner.core.events import (
     AttemptEvent,
     AttemptStarted,
     BatchChosen,
+    CheckoutChanged,
     CommitLanded,
     Note,
     PhaseChanged,
@@ -154,7 +155,7 @@ class RunView:
 
     `planned` is the plan at the start, `tasks` those that have run or landed since.
     `running`, `verifying` and `wait` are what goes on now. `busy_seconds` is the sum of
-    the durations of all attempts.
+    the durations of all attempts. `outside` is what somebody else changed meanwhile.
     """
 
     start: RunStarted | None = None
@@ -165,6 +166,7 @@ class RunView:
     verifying: dict[str, VerifyView] = field(default_factory=dict)
     wait: Waiting | None = None
     notes: list[str] = field(default_factory=list)
+    outside: list[CheckoutChanged] = field(default_factory=list)
     commits: list[str] = field(default_factory=list)
     busy_seconds: float = 0.0
     time: float = 0.0  # of the last event
@@ -192,6 +194,8 @@ class RunView:
                 self._merge(event)
             case ResultRefused():
                 self._refuse(event)
+            case CheckoutChanged():
+                self.outside.append(event)
             case _:
                 self._apply_to_run(event)
 

@@ -72,8 +72,8 @@ class FanIn:
     with their commits. `failed_attempts` are those that count and that no commit records;
     `earlier_failures` are the tasks of earlier ones that the first commit records.
     `snapshot` is the branch's state with these commits and attempts. `results` are those
-    that could be read; `warnings` are for people, `tree_warnings` those of them about the
-    merged tree.
+    that could be read; `warnings` are for people, `tree_warnings` what the commit's
+    message has besides. `changes` maps a task to those of its work, if policy let it in.
     """
 
     head: str
@@ -89,6 +89,7 @@ class FanIn:
     results: tuple[Result, ...] = ()
     warnings: tuple[str, ...] = ()
     tree_warnings: tuple[str, ...] = ()
+    changes: Mapping[str, Sequence[Change]] = field(default_factory=dict)
 
     @property
     def records(self) -> bool:
@@ -128,8 +129,9 @@ class BatchMerge:
             snapshot, progress=_with_retries(snapshot, results.manifest)
         )
         self.warnings: list[str] = []
-        # about the merged tree, for the commit's message too
-        self.tree_warnings: list[str] = []
+        # for the commit's message
+        self.tree_warnings: list[str] = list(results.notices)
+        self.changes: dict[str, Sequence[Change]] = {}  # task id → those of its work
         # task id → its result's tree without what does not land with the rest
         self._trees_without: dict[str, str] = {}
         self.left_out: dict[str, tuple[str, ...]] = {}  # task id → paths
@@ -273,6 +275,7 @@ class BatchMerge:
             self._warn_of_left_out(entry.task.id, judged.left_out)
         self._review.accept(judged)
         self._admitted[entry.task.id] = judged.tree
+        self.changes[entry.task.id] = judged.changes
         return Candidate(entry, judged.tree, judged.changes)
 
     def _warn_of_left_out(self, task_id: str, left_out: Sequence[Refusal]) -> None:
@@ -429,14 +432,15 @@ class BatchMerge:
         if len(changes) < 2:  # nobody else can have moved anything
             return
         sentences = left_behind(changes, lambda: self.quarantine.paths(self.base_tree))
-        self.tree_warnings = [
+        moved = [
             clean(sentence).replace("\n", " ")[:_MAX_WARNING_LENGTH]
             for sentence in sentences[:_MAX_MOVED]
         ]
-        more = len(sentences) - len(self.tree_warnings)
+        more = len(sentences) - len(moved)
         if more:
-            self.tree_warnings.append(f"and {more} more files in moved folders")
-        self.warnings += self.tree_warnings
+            moved.append(f"and {more} more files in moved folders")
+        self.warnings += moved
+        self.tree_warnings = [*self.results.notices, *moved]
 
     def _send_back(
         self, candidates: Sequence[Candidate], failures: Mapping[str, Failure]

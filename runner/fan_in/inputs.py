@@ -53,7 +53,8 @@ class BatchResults:
     commits are made; with None the record stays as it is. `pushes_kept`: work that the
     next attempts start from is pushed, so that no workflow may be in it.
     `defers_failures`: if nothing lands, there is no commit, and the caller keeps the
-    fan-in's `failed_attempts` until another one records them.
+    fan-in's `failed_attempts` until another one records them. `notices` are sentences for
+    the commit's message.
     """
 
     manifest: Manifest
@@ -65,6 +66,7 @@ class BatchResults:
     checks: Checks = NO_CHECKS
     pushes_kept: bool = False
     defers_failures: bool = False
+    notices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

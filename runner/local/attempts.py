@@ -53,6 +53,18 @@ class AttemptRunner:
         context = self._context
         if context.draining.is_set():
             return None
+        watch = context.lander.watch
+        with watch.attempt(manifest.batch, entry.task.id, entry.attempt):
+            return self._run(manifest, entry, agent_exited, before_result)
+
+    def _run(
+        self,
+        manifest: Manifest,
+        entry: BatchEntry,
+        agent_exited: Callable[[], object] | None,
+        before_result: Callable[[], object],
+    ) -> Result:
+        context = self._context
         reports = AttemptReports(
             context.observer.observe, manifest.batch, entry, log_path(manifest, entry)
         )

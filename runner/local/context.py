@@ -102,13 +102,14 @@ class RunContext:
     def apply_file_requests(self) -> None:
         """Apply the requests that change files. Only while nothing runs."""
         environ = self.attempt_context.environ
-        apply_file_requests(
-            RequestContext(self.repo, self.settings, environ),
-            self.journal,
-            self.lander.branch,
-            self.deferred,
-            self.observer.note,
-        )
+        with self.lander.watch.own_changes():
+            apply_file_requests(
+                RequestContext(self.repo, self.settings, environ),
+                self.journal,
+                self.lander.branch,
+                self.deferred,
+                self.observer.note,
+            )
 
     def land_unrecorded(self, older: Snapshot | None = None) -> None:
         """Commit what the journal has and the branch lacks, if anything.

@@ -50,6 +50,18 @@ class WaitingWork:
 
 
 @dataclass(frozen=True)
+class Doubt:
+    """A `commit` that came to the branch while a run was in progress and that an agent
+    may have made. `old` is the branch's commit before; `reason` says why.
+    """
+
+    branch: str
+    commit: str
+    old: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class Unrecorded:
     """Changes of a plan's progress that no commit of the `branch` has yet.
 
@@ -72,8 +84,8 @@ class State:
     that the rolling schedule has merged and not landed yet. `scratch` is the folder of
     workspaces that a crash may have left. `freed` is work that waited when the run's
     batches were chosen and has reached its branch since. `unrecorded` are in the order in
-    which they became durable. They, and `limits`, which are the usage limits of agents,
-    last beyond a run.
+    which they became durable. They, `limits`, which are the usage limits of agents, and
+    `doubts`, which a person has to settle, last beyond a run.
     """
 
     run: str | None = None
@@ -87,6 +99,7 @@ class State:
     freed: tuple[WaitingWork, ...] = ()
     unrecorded: tuple[Unrecorded, ...] = ()
     limits: LimitWaits = field(default_factory=LimitWaits)
+    doubts: tuple[Doubt, ...] = ()
 
     def after(self, event: Mapping[str, Any]) -> State:
         """The state after one event; those of a newer fanin change nothing.
@@ -114,8 +127,8 @@ class State:
                 return replace(self, accepted=accepted, landing=None)
             case "undone":
                 return replace(self, undo=())
-            case "limit":
-                return replace(self, limits=_limits_after(self.limits, event))
+            case "limit" | "doubted" | "settled":
+                return self._after_lasting_event(event)
             case "end":
                 # Work waits on after the run.
                 return State(
@@ -124,8 +137,21 @@ class State:
                     undo=self.undo,
                     unrecorded=self.unrecorded,
                     limits=self.limits,
+                    doubts=self.doubts,
                 )
         return self
+
+    def _after_lasting_event(self, event: Mapping[str, Any]) -> State:
+        if event["event"] == "limit":
+            return replace(self, limits=_limits_after(self.limits, event))
+        commit = _text(event["commit"])
+        doubts = [doubt for doubt in self.doubts if doubt.commit != commit]
+        if event["event"] == "doubted":
+            branch, old, reason = (
+                _text(event[name]) for name in ("branch", "old", "reason")
+            )
+            doubts.append(Doubt(branch, commit, old, reason))
+        return replace(self, doubts=tuple(doubts))
 
     def _after_batch_event(self, event: Mapping[str, Any]) -> State:
         batch = _batch(event)
@@ -407,6 +433,7 @@ class Journal:
             or state.landing
             or state.undo
             or state.unrecorded
+            or state.doubts
         )
         if not is_open and self.path.exists():
             lines = []

@@ -21,6 +21,7 @@ from runner.fan_in import merge_events
 from runner.fan_in.batch_merge import FanIn
 from runner.fan_in.inputs import BatchResults, RunVerify, VerifyStep
 from runner.fan_in.verify_runs import verified_tree
+from runner.local.checkout_watch import CheckoutWatch
 from runner.local.journal import Journal, WaitingWork
 from runner.local.known_secrets import known_secrets
 from runner.local.landed_record import MergedBatch, record_landing
@@ -59,6 +60,7 @@ class BranchLander:
         verdicts: Verdicts,
     ) -> None:
         self.branch, self._verdicts = branch, verdicts
+        self.watch = CheckoutWatch(repo, journal, observer)
         self._repo, self._journal, self._settings = repo, journal, settings
         self._attempt_context, self._observer = attempt_context, observer
 
@@ -100,10 +102,11 @@ class BranchLander:
                 verification=self.verification(manifest, scratch),
                 snapshot=counted.snapshot,
             )
+            batches = [(manifest, results, fan_in)]
+            self.watch.check(batches)
             if not fan_in.commits:
                 return fan_in
             assert fan_in.snapshot is not None
-            batches = [(manifest, results, fan_in)]
             progress = fan_in.snapshot.progress
             if self.land_batches(batches, progress, head, fan_in.commits):
                 self._note_recorded(counted.ids)
@@ -196,6 +199,8 @@ class BranchLander:
         # Before they land, so that no crash comes between.
         refs = record_landing(self._repo, batches, progress, head, commits)
         if self.land(head, commits[-1], batches[-1][0].run):
+            for _, _, fan_in in batches:
+                self.watch.recorded(fan_in.tree_warnings)
             return True
         if refs:
             self._repo.delete_refs(refs)
@@ -212,10 +217,11 @@ class BranchLander:
         return not update.moved
 
     def _move_branch(self, head: str, tip: str) -> RefUpdate:
-        landing = work_tree.plan_landing(self._repo, self.branch, head, tip)
-        # Before the files change, so that a crash can be undone.
-        self._journal.record("landing", **asdict(landing))
-        return work_tree.land(self._repo, landing)
+        with self.watch.landing(self.branch, tip) as dirty:
+            landing = work_tree.plan_landing(self._repo, self.branch, head, tip, dirty)
+            # Before the files change, so that a crash can be undone.
+            self._journal.record("landing", **asdict(landing))
+            return work_tree.land(self._repo, landing)
 
     def moved_too_often(self) -> EnvironmentBroken:
         return EnvironmentBroken(
@@ -238,7 +244,13 @@ class BranchLander:
     def batch_results(self, manifest: Manifest, folder: Path) -> BatchResults:
         """The batch's results in `folder`, and the secrets that must not be in them."""
         secrets = self.secrets_of_agents(manifest)
-        return BatchResults(manifest, folder, secrets=secrets, defers_failures=True)
+        return BatchResults(
+            manifest,
+            folder,
+            secrets=secrets,
+            defers_failures=True,
+            notices=self.watch.notices,
+        )
 
     def verification(self, manifest: Manifest, scratch: Path) -> RunVerify | None:
         """The verification of the batch's merged tree, in a checkout below `scratch`.
@@ -319,6 +331,7 @@ class BranchLander:
                 "the next run removes them"
             )
         self.branch = waiting_branch
+        self.watch.move_to(waiting_branch, tip)
 
     def _record_waiting(self, waiting: WaitingWork, refusal: RefUpdate) -> None:
         # the next run undoes what could not be undone now

@@ -279,6 +279,8 @@ class LandingQueue:
             for accepted in self.accepted
             for warning in accepted.fan_in.tree_warnings
         ]
+        # Of results that were merged one by one, each has the same notices.
+        warnings = list(dict.fromkeys(warnings))
         text = commit_message(self.accepted[-1].manifest, landed, failures, warnings)
         return repo.commit_tree(tree, [head], text)
 

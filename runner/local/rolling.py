@@ -437,6 +437,13 @@ class RollingSchedule:
         merged: MergedResults,
     ) -> None:
         """Take over what the quarantine has, and account for it."""
+        context = self._context
+        context.lander.watch.check(
+            [
+                (each.manifest, context.results_folder(each.manifest), each.fan_in)
+                for each in merged.results
+            ]
+        )
         for manifest in manifests:
             del self._running[manifest.batch]
             self._exited.pop(manifest.batch, None)

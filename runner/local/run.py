@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -24,11 +24,18 @@ from runner.attempt.pooled_workspaces import PooledWorkspaces
 from runner.attempt.workspace_pool import WorkspacePool
 from runner.config.settings import Settings, describe
 from runner.core.clock import Clock, SystemClock
-from runner.core.errors import FaninError, Interrupted, InvalidInput, UsageProblem
+from runner.core.errors import (
+    DecisionNeeded,
+    FaninError,
+    Interrupted,
+    InvalidInput,
+    UsageProblem,
+)
 from runner.core.event_log import EventLog
 from runner.core.events import RunEnded, RunLimits, RunObserver, RunStarted
 from runner.core.plurals import pluralize
 from runner.fan_in import kept_refs
+from runner.local import doubt
 from runner.local.account import RunAccount
 from runner.local.attempts import AttemptRunner, RunTask
 from runner.local.batches import BatchSchedule
@@ -102,12 +109,15 @@ class LocalRun:
         named: NamedTasks = NO_NAMES,
         clock: Clock | None = None,
         run_task: RunTask = pipeline.run_task,
+        trusted: Sequence[str] = (),
     ) -> None:
-        """`run_task` runs an attempt, as `pipeline.run_task` does."""
+        """`run_task` runs an attempt, as `pipeline.run_task` does. `trusted` are commits
+        that a person answers for.
+        """
         self.journal = Journal(repo.git_dir)
         self.run = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
         self._repo, self._settings, self._environ = repo, settings, environ
-        self._named = named
+        self._named, self._trusted = named, trusted
         self._event_log = EventLog(self.journal.run_folder(self.run), observer)
         self._observer = MaskingObserver(self._event_log)
         self.stop = StopRequests()
@@ -157,8 +167,7 @@ class LocalRun:
             try:
                 outcome = self._work(snapshot)
             except BaseException as error:
-                interrupted = isinstance(error, Interrupted | KeyboardInterrupt)
-                self._report_end("interrupted" if interrupted else "error", str(error))
+                self._report_end(_outcome_of(error), str(error))
                 if isinstance(error, FaninError):
                     error.message = self.masked(error.message)
                 raise
@@ -176,6 +185,7 @@ class LocalRun:
         """Recover from a crash, check what can run, return the snapshot to start from."""
         self._lander.branch = target_branch(self._repo, self._settings)
         self._account.resume_limits()
+        doubt.settle(self._repo, self.journal, self._trusted)
         recover(self._context, self._account)
         refuse_unfinished(self._repo, self._lander.branch)
         complete_partial_clone(self._repo, self._lander.branch)
@@ -208,6 +218,7 @@ class LocalRun:
             self._settings.keep_runs_size,
             kept_refs.runs(self._repo.refs(f"{kept_refs.ROOT}/")),
         )
+        self._lander.watch.start(self._lander.branch)
         return snapshot
 
     def _first_snapshot(self) -> Snapshot:
@@ -410,6 +421,12 @@ class LocalRun:
                 limit_reached=limit_reached,
             )
         )
+
+
+def _outcome_of(error: BaseException) -> Literal["stopped", "interrupted", "error"]:
+    if isinstance(error, Interrupted | KeyboardInterrupt):
+        return "interrupted"
+    return "stopped" if isinstance(error, DecisionNeeded) else "error"
 
 
 def _default_agent(settings: Settings) -> str:

@@ -33,7 +33,8 @@ _PLAIN_NAME = re.compile(r"[A-Za-z0-9/_.-]+")
 class Repository(WritableDatabase):
     """A git repository with a work tree.
 
-    `root` is the work tree, `git_dir` the folder that all linked work trees share.
+    `root` is the work tree, `git_dir` the folder that all linked work trees share, and
+    `own_git_dir` the work tree's own one.
     """
 
     def __init__(self, path: Path, environ: Mapping[str, str]) -> None:
@@ -42,6 +43,7 @@ class Repository(WritableDatabase):
         Raises UsageProblem if there is none, or if it has no work tree.
         """
         self.root, self.git_dir, own_git_dir = _discover(path)
+        self.own_git_dir = own_git_dir
         self._head_file = own_git_dir / "HEAD"
         self._own_modules: tuple[Path, ...] = ()
         if own_git_dir != self.git_dir:

@@ -141,13 +141,23 @@ class Landing:
     occupied: Collection[str] | None = None
 
 
-def plan_landing(repo: Repository, branch: str, old: str, new: str) -> Landing:
-    """The landing that is to begin now."""
+def plan_landing(
+    repo: Repository,
+    branch: str,
+    old: str,
+    new: str,
+    dirty: Collection[str] | None = None,
+) -> Landing:
+    """The landing that is to begin now. `dirty` are the `dirty_paths` where the branch is
+    checked out, if they are known.
+    """
     folder = checked_out_at(repo, branch)
     if folder is None:
         return Landing(branch, old, new, ())
     changes = repo.changes(old, new)
-    occupied = set(dirty_paths(repo, folder)) & {change.path for change in changes}
+    if dirty is None:
+        dirty = dirty_paths(repo, folder)
+    occupied = set(dirty) & {change.path for change in changes}
     for change in changes:
         if change.old is None and os.path.lexists(folder / change.path):
             occupied.add(change.path)

@@ -11,6 +11,7 @@ from runner.core.events import (
     AttemptEnded,
     AttemptStarted,
     BatchChosen,
+    CheckoutChanged,
     CommitLanded,
     Note,
     ResultRefused,
@@ -21,6 +22,7 @@ from runner.core.events import (
     VerifyStarted,
     Waiting,
 )
+from runner.core.outside_changes import sentence
 from runner.core.plurals import pluralize, some_of
 from runner.core.result import Failure, FailureKind, Usage
 from runner.core.run_view import RunView
@@ -93,6 +95,8 @@ def _lines_of_run(event: RunEvent, view: RunView) -> EventLines:
             return _verify_ended(event)
         case CommitLanded():
             return _landed(event, view)
+        case CheckoutChanged():
+            return _warning(outside_text(event))
         case Waiting():
             return _warning(event.reason)
         case Note():
@@ -241,6 +245,12 @@ def _landed(event: CommitLanded, view: RunView) -> EventLines:
             )
         )
     return EventLines(tuple(lines))
+
+
+def outside_text(event: CheckoutChanged) -> str:
+    """What somebody else changed, and which attempts ran meanwhile."""
+    text = sentence(event.changes, event.count, event.attempts)
+    return one_line(f"changed beside this run: {text}")
 
 
 def _warning(text: str) -> EventLines:

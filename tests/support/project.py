@@ -132,12 +132,14 @@ class Project:
         self,
         observer: Quiet | None = None,
         clock: Clock | None = None,
+        trusted: Sequence[str] = (),
         **flags: Any,
     ) -> LocalRun:
         settings = load(flags, {}, read_settings_file(self.root))
         environ = {**os.environ, "FAKE_AGENT_LOG": str(self.log)}
         repo = Repository(self.root, os.environ)
-        return LocalRun(repo, settings, environ, observer or Quiet(), clock=clock)
+        observer = observer or Quiet()
+        return LocalRun(repo, settings, environ, observer, clock=clock, trusted=trusted)
 
     def run(
         self,

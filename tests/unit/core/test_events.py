@@ -17,6 +17,7 @@ from runner.core.events import (
     AttemptStarted,
     BatchChosen,
     BatchMerged,
+    CheckoutChanged,
     ChosenTask,
     CommitLanded,
     Note,
@@ -33,6 +34,7 @@ from runner.core.events import (
     VerifyStarted,
     Waiting,
 )
+from runner.core.outside_changes import OutsideChange, RunningAttempt
 from runner.core.result import Failure, FailureKind, Usage
 
 RED = Failure(kind=FailureKind.VERIFY, message="verify is red\nline two")
@@ -76,6 +78,11 @@ EVENTS: list[RunEvent] = [
     ),
     BatchMerged(batch="r.1", usage=UsageReport(attempts=1, without_cost=1)),
     CommitLanded(branch="main", commit="abc", tasks=("A",), failed_tasks=("B",)),
+    CheckoutChanged(
+        changes=(OutsideChange(part="branch", names=("main",), old="abc", new="def"),),
+        count=1,
+        attempts=(RunningAttempt(batch="r.1", task="A", attempt=1),),
+    ),
     Waiting(seconds=4.0, reason="rate limit"),
     Note(message="note"),
     RunEnded(run="r", branch="main", outcome="stopped", reason="cost", landed=1),

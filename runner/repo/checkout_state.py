@@ -1,0 +1,263 @@
+"""What anyone can change in a repository beside a run: HEAD, refs, index, tracked files,
+stash, configuration and hooks.
+
+`stamps` reads nothing but the status of files, so it takes no longer in a large
+repository. Git is asked only about parts whose stamps have changed.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Mapping, Sequence, Set
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from enum import Enum
+from pathlib import Path
+
+from runner.core.errors import GitFailed
+from runner.policy.change import Change
+from runner.repo import work_tree
+from runner.repo.repository import Repository
+
+# Fanin's own, and what `git fetch` of an editor moves all the time.
+_UNWATCHED_REFS = ("refs/fanin/", "refs/remotes/")
+_STASH = "refs/stash"
+# Of a file: inode, size, mode, and times of the content and of the inode in ns. Nobody
+# can set the last one back.
+Stamp = tuple[int, int, int, int, int]
+_MAX_CONFIG_BYTES = 2**20
+
+
+class Part(Enum):
+    """A part of the repository that is compared as a whole."""
+
+    HEAD = "head"
+    REFS = "refs"
+    INDEX = "index"
+    STASH = "stash"
+    CONFIGURATION = "configuration"
+    HOOKS = "hooks"
+
+
+Stamps = Mapping[Part, Mapping[Path, Stamp]]
+
+
+@dataclass(frozen=True)
+class CheckoutState:
+    """What the parts hold. `head` is `refs/heads/BRANCH` or a commit, "" before the first.
+
+    `refs` are without fanin's own and those of remotes. `dirty` are the tracked paths
+    that differ from HEAD. `configuration` is the text of the files, by path; the other
+    mappings have a stamp for each file.
+    """
+
+    head: str = ""
+    refs: Mapping[str, str] | None = None
+    dirty: frozenset[str] = frozenset()
+    stash: Mapping[Path, Stamp] | None = None
+    configuration: Mapping[Path, bytes] | None = None
+    hooks: Mapping[Path, Stamp] | None = None
+
+
+@dataclass(frozen=True)
+class Commit:
+    """A commit; `author` and `committer` are `NAME <EMAIL>`."""
+
+    commit: str
+    author: str
+    committer: str
+    subject: str
+
+
+class CheckoutFiles:
+    """The files of a repository that tell whether somebody changed it."""
+
+    def __init__(self, repo: Repository) -> None:
+        """Raises GitFailed if git cannot read its configuration."""
+        self._repo = repo
+        self._hooks = _hooks_folder(repo)
+        git_dir, own = repo.git_dir, repo.own_git_dir
+        self._config_files = (
+            *(git_dir / "config", own / "config.worktree"),
+            *(git_dir / "info" / "exclude", git_dir / "info" / "attributes"),
+            *(git_dir / "info" / "grafts", git_dir / "shallow"),
+            git_dir / "objects" / "info" / "alternates",
+        )
+
+    def stamps(self) -> Stamps:
+        """The stamps of all files, by part; of those that do not exist none."""
+        repo, git_dir = self._repo, self._repo.git_dir
+        refs = _stamps_of([git_dir / "packed-refs", git_dir / "reftable/tables.list"])
+        refs |= _stamps_below(git_dir / "refs", git_dir)
+        stash = refs.pop(git_dir / _STASH, None)
+        stashes = _stamps_of([git_dir / "logs" / _STASH])
+        if stash is not None:
+            stashes[git_dir / _STASH] = stash
+        return {
+            Part.HEAD: _stamps_of([repo.own_git_dir / "HEAD"]),
+            Part.REFS: refs,
+            Part.INDEX: _stamps_of([self.index]),
+            Part.STASH: stashes,
+            Part.CONFIGURATION: _stamps_of(self._config_files),
+            Part.HOOKS: _stamps_of(_hooks_in(self._hooks)),
+        }
+
+    @property
+    def index(self) -> Path:
+        return self._repo.own_git_dir / "index"
+
+    def read(
+        self, parts: Set[Part], stamps: Stamps, before: CheckoutState
+    ) -> CheckoutState:
+        """The state where these parts are read anew, and the others are as `before`.
+
+        Raises GitFailed if git cannot read one.
+        """
+        repo, state = self._repo, before
+        if Part.REFS in parts:
+            refs = repo.refs("refs/")
+            watched = {
+                ref: commit
+                for ref, commit in refs.items()
+                if not ref.startswith(_UNWATCHED_REFS) and ref != _STASH
+            }
+            state = replace(state, refs=watched)
+        # With reftable, HEAD is in the same file as the refs.
+        if parts & {Part.HEAD, Part.REFS}:
+            branch = repo.current_branch()
+            head = f"refs/heads/{branch}" if branch else repo.commit("HEAD") or ""
+            state = replace(state, head=head)
+        if parts & {Part.HEAD, Part.INDEX}:
+            dirty = work_tree.dirty_paths(repo, repo.root)
+            state = replace(state, dirty=frozenset(dirty))
+        if Part.CONFIGURATION in parts:
+            files = stamps[Part.CONFIGURATION]
+            texts = {path: _text(path) for path in files}
+            state = replace(state, configuration=texts)
+        return replace(state, stash=stamps[Part.STASH], hooks=stamps[Part.HOOKS])
+
+    def changed_settings(
+        self, before: Mapping[Path, bytes], after: Mapping[Path, bytes]
+    ) -> list[str]:
+        """The keys that differ between the files' texts; the name of a file without keys."""
+        names: set[str] = set()
+        for path in {*before, *after}:
+            old, new = before.get(path, b""), after.get(path, b"")
+            if old == new:
+                continue
+            if not path.name.startswith("config"):
+                names.add(str(path.relative_to(self._repo.git_dir)))
+                continue
+            differing = self._settings(old) ^ self._settings(new)
+            names |= {key for key, _ in differing} or {path.name}
+        return sorted(names)
+
+    def _settings(self, text: bytes) -> set[tuple[str, str]]:
+        """The keys of a configuration file with their values."""
+        argv = ["config", "--file", "-", "-z", "--list"]
+        output = self._repo.git.run_unchecked(argv, stdin=text).stdout
+        items = output.decode("utf-8", "replace").split("\0")[:-1]
+        pairs = [item.partition("\n") for item in items]
+        return {(key, value) for key, _, value in pairs}
+
+
+def new_commits(
+    repo: Repository, old: str | None, new: str, own: Sequence[str], most: int
+) -> tuple[list[Commit], int]:
+    """The newest commits that `new` has and neither `old` nor `own` ones have, and how
+    many there are in all. Without `old` only the newest.
+    """
+    if old is None:
+        most, span = 1, ["--max-count=1", new]
+    else:
+        span = [new, "--not", old, *own]
+    form = "%H%x00%an <%ae>%x00%cn <%ce>%x00%s"
+    argv = ["log", f"--format={form}", f"--max-count={most}", *span]
+    commits = []
+    for line in repo.git.text(argv).splitlines():
+        fields = line.split("\0")
+        if len(fields) == 4:
+            commits.append(Commit(*fields))
+    if len(commits) < most or old is None:
+        return commits, len(commits)
+    return commits, int(repo.git.text(["rev-list", "--count", *span]))
+
+
+def follows(repo: Repository, old: str, new: str) -> bool:
+    """Whether `new` has all commits of `old`, of which one may be gone."""
+    try:
+        return repo.is_ancestor(old, new)
+    except GitFailed:
+        return False
+
+
+def work_since(repo: Repository, old: str, new: str) -> list[Change]:
+    """How the tree of `new` differs from that of `old`; [] if one is gone."""
+    try:
+        return repo.changes(old, new)
+    except GitFailed:
+        return []
+
+
+def _hooks_folder(repo: Repository) -> Path:
+    """Where git looks for hooks. Fanin's own git runs none, so it cannot be asked."""
+    argv = ["config", "--path", "--get-all", "core.hooksPath"]
+    values = repo.git.text(argv, ok=(0, 1)).splitlines()
+    own = [value for value in values if value != os.devnull]
+    return repo.root / own[-1] if own else repo.git_dir / "hooks"
+
+
+def _text(path: Path) -> bytes:
+    with suppress(OSError), path.open("rb") as stream:
+        return stream.read(_MAX_CONFIG_BYTES)
+    return b""
+
+
+def _hooks_in(folder: Path) -> list[Path]:
+    """The files of the folder, without the samples that git never runs."""
+    with suppress(OSError):
+        return [path for path in folder.iterdir() if path.suffix != ".sample"]
+    return []
+
+
+def _stamps_of(paths: Sequence[Path]) -> dict[Path, Stamp]:
+    found = {}
+    for path in paths:
+        with suppress(OSError):
+            found[path] = stamp_of(os.lstat(path))
+    return found
+
+
+def stamp_of(status: os.stat_result) -> Stamp:
+    return (
+        status.st_ino,
+        status.st_size,
+        status.st_mode,
+        status.st_mtime_ns,
+        status.st_ctime_ns,
+    )
+
+
+def _stamps_below(folder: Path, git_dir: Path) -> dict[Path, Stamp]:
+    """The stamps of the files of refs in the folder that are watched."""
+    found: dict[Path, Stamp] = {}
+    folders = [(str(folder), "refs/")]
+    while folders:
+        parent, name = folders.pop()
+        for entry in _entries(parent):
+            ref = f"{name}{entry.name}"
+            with suppress(OSError):
+                if entry.is_dir(follow_symlinks=False):
+                    if f"{ref}/" not in _UNWATCHED_REFS:
+                        folders.append((entry.path, f"{ref}/"))
+                    continue
+                status = entry.stat(follow_symlinks=False)
+                if not stat.S_ISREG(status.st_mode) or not ref.endswith(".lock"):
+                    found[git_dir / ref] = stamp_of(status)
+    return found
+
+
+def _entries(folder: str) -> Iterator[os.DirEntry[str]]:
+    with suppress(OSError), os.scandir(folder) as entries:
+        yield from entries
