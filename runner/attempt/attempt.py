@@ -74,6 +74,10 @@ def _ignore_phase(_phase: Phase) -> None:
     pass
 
 
+def _may_start() -> Failure | None:
+    return None
+
+
 def _ignore_paths(_: Sequence[str]) -> None:
     pass
 
@@ -97,6 +101,7 @@ class AttemptContext:
     `on_set_up` gets the files of the base that set-up changed, when it has run.
     `on_start` is called with the slot, `on_phase` when the attempt enters a phase.
     `on_ready` gets the workspace when set-up has ended and the agent is to start.
+    `obstacle` says then why it may not start after all, or None.
     `on_agent_exit` is called when the agent has ended without a usage limit and no
     verify command follows, before its work is captured; None: nothing starts before the
     attempt's result. `wait_until_durable` returns when the work that the attempt builds
@@ -112,6 +117,7 @@ class AttemptContext:
     on_start: Callable[[int], object] = _ignore_slot
     on_phase: Callable[[Phase], object] = _ignore_phase
     on_ready: Callable[[Workspace], object] = _take_no_notice
+    obstacle: Callable[[], Failure | None] = _may_start
     on_set_up: Callable[[Sequence[str]], object] = _ignore_paths
     on_agent_exit: Callable[[], object] | None = None
     wait_until_durable: Callable[[], object] = _do_nothing
@@ -244,6 +250,9 @@ def _run_from(attempt: _Attempt, start: earlier_work.Start) -> AttemptOutcome:
     attempt_folder.prompt.write_text(text, encoding="utf-8")
     ready = workspace.trust_times(attempt.workspace, attempt_folder.prompt)
     attempt = replace(attempt, workspace=ready)
+    obstacle = attempt.context.obstacle()
+    if obstacle is not None:
+        return AttemptOutcome(Usage(), obstacle)
     process_outcome = _run_agent(attempt, attempt_folder)
     outcome = _judge(attempt, start, attempt_folder, process_outcome)
     if process_outcome.log_error is None:

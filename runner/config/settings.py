@@ -105,6 +105,7 @@ class Settings(UserDocument):
     verify: str | None = None
     verify_retries: Annotated[int, Field(ge=0, le=10)] = 1
     verify_cache: bool = True
+    verify_base: Literal["check", "ignore"] = "check"
     agent: AgentSettings | None = None
     env: PlainEnv = Field(default_factory=dict)
     prompt_template: str | None = None

@@ -343,6 +343,19 @@ SETTINGS = (
         on_actions=False,
     ),
     Setting(
+        "verify_base",
+        "text",
+        "check: verify the base before an agent starts; ignore: start on a red one too",
+        ("run",),
+        meaning="`check`: the branch is verified before the first agent starts, and if it "
+        "is red, none does; `ignore`: agents start on a red branch too. On one machine "
+        "([more](#verifying-what-lands-verify))",
+        default="check",
+        metavar="check|ignore",
+        handed_on=False,
+        on_actions=False,
+    ),
+    Setting(
         "agent",
         "mapping",
         "The agent, as the name of a preset, or several: [claude, codex]",

@@ -40,11 +40,7 @@ class VerifyRuns:
             tasks=tuple(task_ids),
             bisecting=bool(self.red),
         )
-        failure = self._run(step)
-        for _ in range(self._retries):
-            if failure is None:
-                return None
-            failure = self._run(replace(step, repeated=True)) and failure
+        failure = confirmed_failure(self._run, step, self._retries)
         if failure is not None and task_ids:
             self.red[step.tasks] = failure
         return failure
@@ -62,6 +58,19 @@ class VerifyRuns:
     def _run(self, step: VerifyStep) -> Failure | None:
         self._number += 1
         return self._verify(replace(step, number=self._number))
+
+
+def confirmed_failure(
+    verify: VerifyCommit, step: VerifyStep, retries: int
+) -> Failure | None:
+    """Why a tree is red each time that it is verified, None if it is green once."""
+    failure = verify(step)
+    for retry in range(1, retries + 1):
+        if failure is None:
+            return None
+        again = replace(step, number=step.number + retry, repeated=True)
+        failure = verify(again) and failure
+    return failure
 
 
 def verified_tree(database: WritableDatabase, commit: str, progress: str) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from runner import pipeline
 from runner.attempt.reports import AttemptReports
 from runner.core.manifest import BatchEntry, Manifest
-from runner.core.result import Result
+from runner.core.result import Failure, Result
 from runner.local.context import RunContext
 from runner.local.observer import log_path
 from runner.pipeline import Workspaces
@@ -23,6 +23,11 @@ def do_nothing() -> None:
     """For a caller that waits for nothing and needs no notice."""
 
 
+def no_obstacle() -> Failure | None:
+    """For a run whose agents may all start."""
+    return None
+
+
 class AttemptRunner:
     """Runs attempts in workspaces below `scratch`. Used by several threads."""
 
@@ -32,8 +37,10 @@ class AttemptRunner:
         scratch: Path,
         workspaces: Workspaces,
         run_task: RunTask = pipeline.run_task,
+        obstacle: Callable[[], Failure | None] = no_obstacle,
     ) -> None:
-        self._run_task = run_task
+        """`obstacle` is asked before each agent starts, as in `AttemptContext`."""
+        self._run_task, self._obstacle = run_task, obstacle
         self._context, self._scratch, self._workspaces = context, scratch, workspaces
         self._origin = context.repo.origin
 
@@ -80,6 +87,7 @@ class AttemptRunner:
                 on_start=reports.started,
                 on_phase=reports.phase,
                 on_agent_exit=agent_exited,
+                obstacle=self._obstacle,
                 wait_until_durable=before_result,
                 echo=reports.output.feed,
                 on_usage=reports.used,

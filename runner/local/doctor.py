@@ -18,8 +18,7 @@ import yaml
 from runner.agents import Agent, agent_for, usable_agent
 from runner.agents.environment import find_key, missing_requirements
 from runner.attempt import included_files
-from runner.attempt.attempt import AttemptContext, VerifyCommand, verify_commit
-from runner.attempt.preparation import SetupCommand
+from runner.attempt.attempt import AttemptContext, verify_commit
 from runner.attempt.workspace import Workspace, record_preparation
 from runner.config.settings import FILE, Settings
 from runner.core.errors import FaninError, InvalidInput, Problem, UsageProblem
@@ -27,6 +26,7 @@ from runner.core.folders import remove_folder
 from runner.core.plurals import pluralize
 from runner.core.result import Failure
 from runner.core.task import AgentSettings
+from runner.local.base_verify import verify_command
 from runner.local.missing_program import how_to_install, missing_program
 from runner.local.preparation import (
     agents_of_open_tasks,
@@ -282,13 +282,7 @@ def _run_commands(
     on_ready: Callable[[Workspace], object],
 ) -> Failure | None:
     """Run set-up, then verify; why one of them failed. `on_ready` is called between."""
-    verify = VerifyCommand(
-        settings.verify or "true",
-        settings.timeout,
-        settings.env,
-        _setup_command(settings),
-        _include_of(repo, settings, commit),
-    )
+    verify = verify_command(settings, _include_of(repo, settings, commit))
     scratch = Path(tempfile.mkdtemp(prefix="fanin-doctor-"))
     # The commit needs no other objects than the repository's own.
     objects = repo.origin.git_dir / "objects"
@@ -330,14 +324,6 @@ def _failed(
     if program is not None:
         fix = how_to_install(program, which)
     return Check(name, ok=False, what=what, fix=fix, log=tuple(log))
-
-
-def _setup_command(settings: Settings) -> SetupCommand | None:
-    if settings.setup is None:
-        return None
-    return SetupCommand(
-        settings.setup, settings.setup_timeout, settings.env, settings.setup_env
-    )
 
 
 def all_ok(checks: Iterator[Check], show: Callable[[Check], object]) -> bool:

@@ -260,16 +260,16 @@ class BranchLander:
         verify = VerifyCommand.of(manifest)
         if verify is None:
             return None
-        return RunVerify(partial(self._verify, manifest.batch, verify, scratch))
+        return RunVerify(partial(self.run_verify, manifest.batch, verify, scratch))
 
-    def _verify(
+    def run_verify(
         self,
         batch: str,
         verify: VerifyCommand,
         scratch: Path,
         step: VerifyStep,
     ) -> Failure | None:
-        """Return why the command fails on the merged tree, None if it succeeds, or has
+        """Return why the command fails on the tree, None if it succeeds, or has
         succeeded on an equal one lately.
 
         Raises Interrupted if the run is to stop before the command has ended.

@@ -38,6 +38,7 @@ from runner.fan_in import kept_refs
 from runner.local import doubt
 from runner.local.account import RunAccount
 from runner.local.attempts import AttemptRunner, RunTask
+from runner.local.base_verify import BaseVerify, base_verified
 from runner.local.batches import BatchSchedule
 from runner.local.context import RunContext
 from runner.local.journal import Journal
@@ -237,18 +238,11 @@ class LocalRun:
             self._pooled(pool, scratch) as workspaces,
         ):
             self._report_start(snapshot)
-            attempts = AttemptRunner(context, scratch, workspaces, self._run_task)
-            run_until_pause = BatchSchedule(
-                context, self._account, attempts, scratch
-            ).run
-            if self._settings.schedule == "rolling":
-                run_until_pause = RollingRun(
-                    context, self._account, attempts, workspaces, scratch
-                ).run
             try:
-                stop_reason, limit_reached = self._run_with_pauses(
-                    run_until_pause, snapshot
-                )
+                with base_verified(context, snapshot, scratch) as base:
+                    stop_reason, limit_reached = self._run_schedule(
+                        snapshot, base, workspaces, scratch
+                    )
                 context.land_unrecorded()
                 last_snapshot = context.snapshot()
             except InvalidInput as error:
@@ -269,7 +263,27 @@ class LocalRun:
                 for_person,
             )
         self.journal.record("end", run=self.run)
+        base.refuse_red(snapshot, branch)
         return outcome
+
+    def _run_schedule(
+        self,
+        snapshot: Snapshot,
+        base: BaseVerify,
+        workspaces: WorkspacePool | PooledWorkspaces,
+        scratch: Path,
+    ) -> tuple[str | None, bool]:
+        """Run the schedule from the snapshot; as `_run_with_pauses`."""
+        context = self._context
+        attempts = AttemptRunner(
+            context, scratch, workspaces, self._run_task, base.obstacle
+        )
+        run_until_pause = BatchSchedule(context, self._account, attempts, scratch).run
+        if self._settings.schedule == "rolling":
+            run_until_pause = RollingRun(
+                context, self._account, attempts, workspaces, scratch
+            ).run
+        return self._run_with_pauses(run_until_pause, snapshot)
 
     def _end_of_invalid_run(
         self, error: InvalidInput, first_snapshot: Snapshot

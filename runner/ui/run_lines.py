@@ -194,6 +194,8 @@ def _step(event: VerifyEvent) -> str:
     """Which step of a bisection it is; "" for the tree of all the work."""
     if event.bisecting:
         return f" step {event.step} ({_ids(event.tasks) or 'the branch alone'})"
+    if not event.tasks:
+        return " of the base, once more" if event.repeated else " of the base"
     return " once more" if event.repeated else ""
 
 

@@ -306,6 +306,10 @@ class RunSpans:
 
     def _start_verify(self, event: VerifyStarted) -> None:
         attributes = verify_attributes(event)
+        if not event.tasks and not event.bisecting:
+            # what the run starts from, which nothing is merged with
+            self._start(_verify_key(event), "verify", event, attributes)
+            return
         self._start_once(("merge", event.batch), "merge", event)
         self._start(
             _verify_key(event), "verify", event, attributes, ("merge", event.batch)

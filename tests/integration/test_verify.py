@@ -40,3 +40,31 @@ def test_a_tree_that_was_green_is_not_verified_again(
     project.git("reset", "-q", "--hard", base)
     project.run(verify_cache=False)
     assert runs_of(log) > 5
+
+
+def test_no_agent_starts_on_a_red_base_and_no_task_pays_for_it(
+    project: Project, tmp_path: Path
+) -> None:
+    log = tmp_path / "verified"
+    project.plan(
+        [{"id": name, "do": [f"write {name}: x"]} for name in "ABC"],
+        verify=f"echo run >> {log}; echo two tests fail; test -e green",
+        verify_base="check",
+        max_attempts=1,
+    )
+    before = project.git("rev-parse", "HEAD")
+    done = project.cli("run", "--schedule", "rolling")
+    assert done.returncode == 3, done.stderr
+    assert "\ntwo tests fail\n" in done.stderr
+    assert "--verify-base ignore" in done.stderr
+    assert not project.log.exists()  # which agents write
+    assert project.git("rev-parse", "HEAD") == before
+    assert runs_of(log) == 2  # once more, as it could have been flaky
+
+    # The next run starts from nothing, and the green base is not verified twice.
+    project.write("green", "")
+    project.commit("fixed by a person")
+    assert project.cli("run", "A").returncode == 0
+    assert project.cli("run", "B").returncode == 0
+    assert runs_of(log) == 5
+    assert project.states() == {"A": "completed", "B": "completed", "C": "pending"}

@@ -116,6 +116,9 @@ class Project:
             for task in tasks
         ]
         agent = {"command": [sys.executable, str(AGENT)], "env": ["FAKE_AGENT_LOG"]}
+        if "verify" in settings:
+            # Most tests have a command for the work of tasks, and count its runs.
+            settings = {"verify_base": "ignore", **settings}
         self.write(
             "tasks.yml",
             yaml.safe_dump({"version": 1, "tasks": entries}, sort_keys=False),

@@ -77,6 +77,7 @@ SAMPLES: dict[str, tuple[str, object]] = {
     "verify": ("make", "make"),
     "verify_retries": ("7", 7),
     "verify_cache": ("false", False),
+    "verify_base": ("ignore", "ignore"),
     "agent": ("claude", "claude"),
     "agent_command": ("a 'b c'", ("a", "b c")),
     "env": ("A=1\nB=2", {"A": "1", "B": "2"}),

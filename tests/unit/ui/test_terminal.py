@@ -99,11 +99,13 @@ def output(line: str) -> AgentOutput:
 
 
 def verify_started(**step: Any) -> VerifyStarted:
-    return VerifyStarted(batch="r.1", commit=COMMIT, command="pytest", **step)
+    of_tasks = {"tasks": ("A",), **step}
+    return VerifyStarted(batch="r.1", commit=COMMIT, command="pytest", **of_tasks)
 
 
 def verify_ended(failure: Failure | None = None) -> VerifyEnded:
-    return VerifyEnded(batch="r.1", commit=COMMIT, seconds=2.5, failure=failure)
+    same = {"batch": "r.1", "commit": COMMIT, "tasks": ("A",)}
+    return VerifyEnded(**same, seconds=2.5, failure=failure)
 
 
 def run_started(schedule: str = "batch", tasks: int = 1) -> RunStarted:
@@ -220,6 +222,7 @@ def test_no_text_of_a_plan_or_an_agent_acts_on_the_terminal() -> None:
             ["  … verify step 3 (A, B)  pytest"],
         ),
         (verify_started(repeated=True), ["  … verify once more  pytest"]),
+        (verify_started(tasks=()), ["  … verify of the base  pytest"]),
         (
             CommitLanded(branch="main", commit=COMMIT, tasks=("A", "B")),
             ["  ✔ A  do it  0123456789", "  ✔ B    0123456789"],
