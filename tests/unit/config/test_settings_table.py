@@ -47,6 +47,7 @@ OWN_OPTIONS = {
     "answer": {"--when-done", "--repository", "--state"},
     "log": {"-f", "--attempt", "--raw", "--from"},
     "show": {"--json", "--from"},
+    "diff": {"--from"},
     "prune": {"--older-than", "--landed"},
 }
 COMMANDS = sorted({name for setting in SETTINGS for name in setting.commands})
