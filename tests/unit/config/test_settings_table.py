@@ -16,7 +16,7 @@ from runner.core.task import TaskSettings
 # Options that a command has beside the settings.
 OWN_OPTIONS = {
     "doctor": {"--no-run"},
-    "run": {"--until", "--dry-run", "-j", "-q", "-v", "--json"},
+    "run": {"--trust", "--until", "--dry-run", "-j", "-q", "-v", "--json"},
     "check": {"--json"},
     "simulate": {
         *{"--until", "--all", "-j", "--up-to", "--guess", "--job-start", "--json"}
