@@ -441,7 +441,10 @@ class MergeJob:
     def _merge(self, head: str) -> FanIn:
         self._refuse_missing_results(head)
         return pipeline.merge_batch(
-            self.repo, self._batch_results(), head, verification=self._verification()
+            self.repo,
+            self._batch_results(),
+            head,
+            verification=self._verification(head),
         )
 
     def _refuse_missing_results(self, head: str) -> None:
@@ -528,11 +531,18 @@ class MergeJob:
             return None
         return read_verdict(self.options.verdict, self.manifest)
 
-    def _verification(self) -> Verification | None:
-        """The recorded verdict, None if the batch need not be verified."""
+    def _verification(self, head: str) -> Verification | None:
+        """The recorded verdict, None if the batch need not be verified.
+
+        Fetches the commit that it is about if the branch has moved to `head` since: it
+        may hold all the same. A commit that cannot be fetched voids it.
+        """
         verdict = self._verdict()
         if verdict is None:
             return None
+        if verdict.head != head and self.repo.commit(verdict.head) is None:
+            with contextlib.suppress(FaninError):
+                self.remote.fetch(verdict.head)
         return RecordedVerdict(verdict)
 
     def _hold(self, reason: str) -> LandedBatch:

@@ -43,6 +43,7 @@ from runner.fan_in.inputs import (
 )
 from runner.fan_in.union import Candidate, MergeOutcome, unite
 from runner.fan_in.unlanded_results import UnlandedResults
+from runner.fan_in.verdict_binding import is_verified
 from runner.fan_in.verify_runs import VerifyRuns, never_verified
 from runner.plan import progress
 from runner.plan.changes import FailedAttempt, unrecorded_failures
@@ -125,6 +126,7 @@ class BatchMerge:
         self.quarantine = quarantine
         self.results = results
         self.manifest = results.manifest
+        self._at_head = snapshot
         self.snapshot = replace(
             snapshot, progress=_with_retries(snapshot, results.manifest)
         )
@@ -381,7 +383,7 @@ class BatchMerge:
     ) -> Judgement:
         """Merge the candidates; send back those that conflict or make the tree red.
 
-        VerdictOutdated if a recorded verdict is about another head or tree.
+        VerdictOutdated if a recorded verdict is about another tree.
         """
         sent_back: Mapping[str, Failure] = {}
         match verification:
@@ -459,9 +461,14 @@ class BatchMerge:
     def _check_binding(
         self, verdict: Verdict, outcomes: Sequence[MergeOutcome]
     ) -> None:
-        verified = (verdict.manifest, verdict.head, verdict.tree)
-        tree = self.last_tree(outcomes)
-        if verified == (self.manifest.digest, self.snapshot.commit, tree):
+        if is_verified(
+            self.repo,
+            self.quarantine,
+            self.manifest,
+            verdict,
+            self._at_head,
+            self.last_tree(outcomes),
+        ):
             return
         refused = [entry.index for entry in self._with_secret]
         if verdict.head == self.snapshot.commit and refused:

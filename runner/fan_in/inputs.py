@@ -78,7 +78,7 @@ class RunVerify:
 
 @dataclass(frozen=True)
 class RecordedVerdict:
-    """A verdict from another job. It holds for one head and one merged tree only."""
+    """A verdict from another job. It holds for one merged tree only (`verdict_binding`)."""
 
     verdict: Verdict
 

@@ -759,6 +759,24 @@ def test_a_moved_branch_is_verified_once_more_and_then_held_for_a_person(
     assert jobs.next(GITHUB_RUN_ID="5000").code == 2  # held work is open work
 
 
+def test_a_batch_is_not_held_because_a_person_has_said_something_meanwhile(
+    jobs: Jobs, tmp_path: Path
+) -> None:
+    """The head differs in the progress alone from the one that was verified."""
+    start(jobs, [*TWO, {"id": "C", "depends_on": ["B"]}], verify="true")
+    chosen = jobs.next()
+    jobs.tasks(chosen)
+    verdict = tmp_path / "verdict.json"
+    jobs.verify(chosen, verdict)
+    held = jobs.project.cli("hold", "C")
+    assert held.returncode == 0, held.stderr
+    jobs.project.git("push", "-q", str(jobs.origin), "main")
+    merged = jobs.merge(chosen, FANIN_VERDICT=str(verdict), FANIN_LAST="false")
+    assert (merged.code, merged.outputs["landed"]) == (0, "true"), merged.log
+    assert jobs.states() == {"A": "completed", "B": "completed", "C": "pending"}
+    assert jobs.git("log", "-2", "--format=%s", "main") == "Fan in A, B\nHold C"
+
+
 def protect_main(jobs: Jobs) -> None:
     hook = jobs.origin / "hooks" / "update"
     hook.write_text(
