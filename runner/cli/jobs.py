@@ -1,4 +1,5 @@
-"""The commands that the action runs as jobs: next, task, verify, merge, continue.
+"""The commands that the action runs as jobs: next, task, verify, merge, continue,
+comment.
 
 `earlier-results` is a step of verify and merge.
 """
@@ -85,6 +86,13 @@ _events = click.option(
     type=PathOption(dir_okay=False),
     envvar="FANIN_EVENTS",
     help="The file that the job's events are written to.",
+)
+_commit_via = click.option(
+    "--commit-via",
+    envvar="FANIN_COMMIT_VIA",
+    type=click.Choice(["git", "api"]),
+    default="git",
+    help="Push the commits, or create them with the API so that GitHub signs them.",
 )
 
 
@@ -429,13 +437,7 @@ def verify(
     default="success",
     help="How job verify ended.",
 )
-@click.option(
-    "--commit-via",
-    envvar="FANIN_COMMIT_VIA",
-    type=click.Choice(["git", "api"]),
-    default="git",
-    help="Push the commits, or create them with the API so that GitHub signs them.",
-)
+@_commit_via
 @click.option(
     "--last/--not-last",
     envvar="FANIN_LAST",
@@ -618,6 +620,44 @@ def continue_(
     return continue_job(settings, handed_state, context, job_io, github, options)
 
 
+@click.command()
+@click.option(
+    "--workflow",
+    envvar="FANIN_WORKFLOW",
+    default="fanin.yml",
+    show_default=True,
+    metavar="FILE",
+    help="The workflow that runs the plan; the next round starts there.",
+)
+@click.option(
+    "--label",
+    envvar="FANIN_LABEL",
+    default="fanin",
+    show_default=True,
+    metavar="NAME",
+    help="The label of the pull requests that fanin works on.",
+)
+@_commit_via
+@click.pass_obj
+@reports_errors
+def comment(repo_path: str, /, workflow: str, label: str, commit_via: str) -> int:
+    """Job: do what a comment on a pull request asks for."""
+    from runner.comments.job import CommentOptions, comment_job
+    from runner.github_api.comments import CommentApi
+    from runner.repo.remote import Remote
+
+    context, job_io = _job_context()
+    repo = open_repository(repo_path)
+    return comment_job(
+        repo,
+        Remote(repo, context.token, context.server_url),
+        CommentApi(context.token, context.repository, context.api_url),
+        context,
+        job_io,
+        CommentOptions(workflow, label, commit_via, os.environ),
+    )
+
+
 def _given(value: T | None, name: str, meaning: str) -> T:
     """The value of an argument or input. Raises UsageProblem if it is missing."""
     if value is None:
@@ -661,4 +701,4 @@ def _show_prompt(repo_path: str, task_id: str, flags: dict[str, Any]) -> int:
     return EXIT_DONE
 
 
-COMMANDS = (next_, task, earlier_results, verify, merge, continue_)
+COMMANDS = (next_, task, earlier_results, verify, merge, continue_, comment)

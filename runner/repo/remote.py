@@ -42,6 +42,7 @@ _REASONS = (
 _MOVED = ("stale info", "fetch first", "cannot lock ref", "non-fast-forward")
 _REFUSED = ("remote rejected", "remote: error", "403")
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_ALL = 2**31 - 1  # git's depth that stands for the whole history
 _MAX_TEXT = 600  # characters of a server's message
 
 
@@ -78,8 +79,9 @@ class Remote:
         self._repo, self._name = repo, name
         self._env = _authorization(token, server_url) if token else {}
 
-    def fetch(self, revision: str) -> str:
-        """Fetch one branch or commit without its history, and return its commit id.
+    def fetch(self, revision: str, *, history: bool = False) -> str:
+        """Fetch one branch or commit, and return its commit id; without its `history`
+        unless that is asked for.
 
         A tag with the same name as the branch is ignored.
 
@@ -88,7 +90,8 @@ class Remote:
         """
         is_commit = _COMMIT.fullmatch(revision) is not None
         argv = [
-            *("fetch", "-q", "--no-tags", "--no-recurse-submodules", "--depth=1"),
+            *("fetch", "-q", "--no-tags", "--no-recurse-submodules"),
+            f"--depth={_ALL if history else 1}",
             # git would take a tag of that name first.
             *(self._name, revision if is_commit else f"refs/heads/{revision}"),
         ]
@@ -106,6 +109,26 @@ class Remote:
         commit = self._repo.commit("FETCH_HEAD")
         assert commit is not None
         return commit
+
+    def fetch_refs(self, patterns: Sequence[str]) -> None:
+        """Fetch the refs that match patterns of git, under their own names: each commit
+        with its parents, without more history.
+
+        Raises EnvironmentBroken if git fails; none need exist.
+        """
+        refs = self.refs(patterns)
+        if not refs:
+            return
+        argv = ["fetch", "-q", "--no-tags", "--no-recurse-submodules", "--depth=2"]
+        refspecs = [f"+{ref}:{ref}" for ref in refs]
+        done = self._repo.git.run_unchecked(
+            [*argv, self._name, *refspecs], env=self._env
+        )
+        if done.status:
+            raise EnvironmentBroken(
+                f"cannot fetch {', '.join(refs)}: {done.stderr}",
+                "run the workflow again",
+            )
 
     def branches(self, prefix: str) -> dict[str, str]:
         """The remote's branches that begin with `prefix`, with their commits."""

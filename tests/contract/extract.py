@@ -35,6 +35,7 @@ from graphql import (
 )
 
 from runner.github_api.client import CREATE_COMMIT
+from runner.github_api.comments import REVIEW_THREADS
 from runner.github_api.issues import HISTORY
 
 TARGET = Path(__file__).with_name("github-openapi.json")
@@ -56,7 +57,9 @@ OPERATIONS = (
     ("patch", f"{REPO}/git/refs/{{ref}}"),
     ("post", f"{REPO}/git/trees"),
     ("get", f"{REPO}/issues"),
+    ("get", f"{REPO}/issues/comments/{{comment_id}}"),
     ("patch", f"{REPO}/issues/comments/{{comment_id}}"),
+    ("post", f"{REPO}/issues/comments/{{comment_id}}/reactions"),
     ("get", f"{REPO}/issues/{{issue_number}}"),
     ("patch", f"{REPO}/issues/{{issue_number}}"),
     ("get", f"{REPO}/issues/{{issue_number}}/comments"),
@@ -68,6 +71,7 @@ OPERATIONS = (
     ("get", f"{REPO}/milestones"),
     ("get", f"{REPO}/pulls"),
     ("post", f"{REPO}/pulls"),
+    ("get", f"{REPO}/pulls/{{pull_number}}"),
     ("get", f"{REPO}/rules/branches/{{branch}}"),
 )
 # the shape of errors that no operation mentions
@@ -310,7 +314,8 @@ if __name__ == "__main__":
         Path(sys.argv[2]).read_text(encoding="utf-8"), assume_valid=True
     )
     GRAPHQL.write_text(
-        graphql_extract(graph, (HISTORY, CREATE_COMMIT)), encoding="utf-8"
+        graphql_extract(graph, (HISTORY, CREATE_COMMIT, REVIEW_THREADS)),
+        encoding="utf-8",
     )
     full = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     TARGET.write_text(text(extract(full)), encoding="utf-8")

@@ -21,7 +21,7 @@ PLAN = "# Plan\n\n- [ ] **T1**: one\n- [ ] **T2**: two\n"
 @pytest.fixture
 def planned(project: Project) -> Project:
     project.write("plan.md", PLAN)
-    project.write("fanin.yml", "plan: plan.md\nagent: {command: [\"true\"]}\n")
+    project.write("fanin.yml", 'plan: plan.md\nagent: {command: ["true"]}\n')
     project.commit("plan")
     return project
 

@@ -71,10 +71,14 @@ PACKAGES: dict[str, set[str]] = {
         "github_api",
     },
     "issues": {"core", "github_api", "plan", "ui", "actions"},
+    "comments": {
+        *{"core", "config", "github_api", "plan", "fan_in", "ui"},
+        *{"local", "actions", "issues"},
+    },
     "report": {"core", "policy", "config", "repo", "plan", "ui", "local"},
     "cli": {
         *{"core", "github_api", "config", "agents", "repo", "plan", "schedule"},
-        *{"ui", "local", "actions", "issues", "discovery", "report"},
+        *{"ui", "local", "actions", "issues", "comments", "discovery", "report"},
     },
     "__main__": {"cli"},
 }
@@ -84,7 +88,7 @@ ONLY_IN = {
     "networkx": {"plan"},
     "git": {"repo"},
     "github": {"github_api"},
-    "markdown_it": {"issues"},
+    "markdown_it": {"issues", "comments"},
     "click": {"cli"},
     "rich": {"ui", "cli"},
     "filelock": {"local"},

@@ -30,6 +30,7 @@ from runner.config.settings_table import SETTINGS
 from runner.core import result_folder
 from runner.core.manifest import BatchEntry, Manifest
 from runner.core.task import AgentSettings, Task
+from tests.support.github.evaluation import evaluate, is_true
 from tests.support.github.forge import Forge
 from tests.support.github.standin import artifacts
 from tests.support.github.workflows import (
@@ -49,7 +50,8 @@ TOOLS = Path(sys.executable).parent
 INNER = ".github/actions/fanin/action.yml"
 FANIN, ISSUES = ".github/workflows/fanin.yml", ".github/workflows/fanin-issues.yml"
 ROUND = ".github/workflows/round.yml"
-CALLED = [FANIN, ROUND, ISSUES]
+COMMENT = ".github/workflows/fanin-comment.yml"
+CALLED = [FANIN, ROUND, ISSUES, COMMENT]
 ACTIONS = ["action.yml", INNER]
 WORKFLOWS = sorted(
     str(path.relative_to(ROOT)) for path in (ROOT / ".github/workflows").glob("*.yml")
@@ -60,7 +62,9 @@ EXAMPLES = sorted(
     if "\njobs:" in path.read_text()
 )
 OWN_JOBS = "examples/own-jobs.yml"
-CALLERS = [name for name in EXAMPLES if name != OWN_JOBS]
+COMMENT_CALLER = "examples/comment.yml"
+# Those that run a plan.
+CALLERS = [name for name in EXAMPLES if name not in {OWN_JOBS, COMMENT_CALLER}]
 EVERY = [*ACTIONS, *WORKFLOWS, *EXAMPLES]
 READ, WRITE = "read", "write"
 
@@ -651,6 +655,7 @@ def test_inputs_are_the_setting_flags_of_the_command_line() -> None:
         "manifest-digest", "results", "verdict", "task-result", "commit-via", "last", "again", "landed",
         "trigger-workflows", "token", "label", "milestone", "when-done", "rounds-per-run", "later-rounds",
         "verify-result", "branch-checkout", "work-checkout", "next-manifest", "sealed", "events",
+        "workflow",
     }  # fmt: skip
     assert set(inner) - flags == machine
     assert all(re.fullmatch(r"[a-z]+(-[a-z]+)*", name) for name in [*inner, *workflow])
@@ -1019,7 +1024,7 @@ def called(caller: str) -> str:
     """The workflow of ours that an example calls."""
     (job,) = jobs(caller).values()
     path, _, version = str(job["uses"]).removeprefix("fanin/fanin/").partition("@")
-    assert (version, path in (FANIN, ISSUES)) == ("v0", True)
+    assert (version, path in (FANIN, ISSUES, COMMENT)) == ("v0", True)
     return path
 
 
@@ -1033,7 +1038,7 @@ def union(name: str) -> dict[str, str]:
     return {scope: WRITE if (scope, WRITE) in taken else READ for scope, _ in taken}
 
 
-@pytest.mark.parametrize("caller", CALLERS)
+@pytest.mark.parametrize("caller", [*CALLERS, COMMENT_CALLER])
 def test_callers_grant_the_union_of_what_the_jobs_take(caller: str) -> None:
     (job,) = jobs(caller).values()
     assert permissions(job["permissions"]) == union(called(caller))
@@ -1163,6 +1168,51 @@ def test_workflow_of_issues_hands_every_input_secret_and_output_on() -> None:
     assert set(outer["outputs"]) == set(inner["outputs"])
 
 
+# -- the workflow of comments --
+
+
+def test_the_job_of_comments_may_do_what_it_must_and_no_more() -> None:
+    [(job_id, job)] = jobs(COMMENT).items()
+    granted = {"contents": WRITE, "actions": WRITE, "pull-requests": WRITE}
+    assert (job_id, permissions(job["permissions"])) == ("comment", granted)
+    assert secrets_in(parsed(COMMENT)) == secrets_in(parsed(COMMENT_CALLER)) == set()
+
+
+def test_the_job_of_comments_checks_out_the_default_branch_and_runs_no_script() -> None:
+    checkout, step = jobs(COMMENT)["comment"]["steps"]
+    branch = "refs/heads/${{ github.event.repository.default_branch }}"
+    assert checkout["with"]["ref"] == branch
+    assert step["uses"] == "$/.github/actions/fanin"
+    # What somebody wrote is in the event's file, and in no expression but conditions.
+    expressions = re.findall(r"\$\{\{.*?\}\}", " ".join(words(parsed(COMMENT))))
+    events = [each for each in expressions if "github.event" in each]
+    assert events == ["${{ github.event.repository.default_branch }}"]
+    assert triggers(parsed(COMMENT_CALLER)) == {"issue_comment": {"types": ["created"]}}
+
+
+@pytest.mark.parametrize(
+    ("event", "starts"),
+    [
+        ({}, True),
+        ({"action": "edited"}, False),
+        ({"issue": {"number": 3}}, False),
+        ({"comment": {"body": "/fanin retry T1", "user": {"type": "Bot"}}}, False),
+        ({"comment": {"body": "Looks good.", "user": {"type": "User"}}}, False),
+    ],
+)
+def test_only_a_new_comment_of_a_person_on_a_pull_request_starts_a_machine(
+    event: Document, starts: bool
+) -> None:
+    usual = {
+        "action": "created",
+        "issue": {"number": 3, "pull_request": {"url": "https://api.github.com/x"}},
+        "comment": {"body": "Good.\n/fanin retry T1", "user": {"type": "User"}},
+    }
+    github = {"event_name": "issue_comment", "event": {**usual, **event}}
+    condition = str(jobs(COMMENT)["comment"]["if"])
+    assert is_true(evaluate(condition, {"github": github})) is starts
+
+
 FANIN_COMMANDS = ("$/.github/actions/fanin", "fanin/fanin@v0")
 
 
@@ -1187,6 +1237,7 @@ def test_jobs_with_foreign_code_restore_only_and_jobs_that_may_write_have_no_cac
             assert job.get("cache-mode") == expected, f"{name}: {job_id}"
             modes[job_id] = expected
     assert modes["merge"] == modes["continue"] == modes["collect"] == "none"
+    assert modes["comment"] == "none"
     assert modes["task"] == modes["verify"] == modes["report"] == "read"
 
 
@@ -1259,7 +1310,8 @@ def test_what_anybody_can_start_fills_no_cache() -> None:
     """GitHub's default for such an event, said aloud: a called workflow could ask for
     more.
     """
-    assert parsed("examples/issues.yml")["cache-mode"] == "read"
+    for name in ("examples/issues.yml", COMMENT_CALLER):
+        assert parsed(name)["cache-mode"] == "read"
 
 
 def test_issues_are_answered_also_when_the_round_ended_red_and_never_in_a_dry_run() -> (
@@ -1280,7 +1332,7 @@ def test_pull_request_caller_hears_of_new_commits_and_labels() -> None:
 
 
 def test_callers_run_once_a_branch_and_the_callee_has_no_group_of_its_own() -> None:
-    for caller in CALLERS:
+    for caller in [*CALLERS, COMMENT_CALLER]:
         group = parsed(caller)["concurrency"]
         assert group["cancel-in-progress"] is False
         # Without it a pending run, such as the next round, is replaced by the next.

@@ -549,8 +549,9 @@ def comment_json(call: Call, comment: Json) -> Json:
     page_of_issue = (
         f"{call.forge.server_url}/{call.repository.full_name}/issues/{comment['issue']}"
     )
+    shown = {name: value for name, value in comment.items() if name != "reactions"}
     return {
-        **comment,
+        **shown,
         "url": f"{call.base}/issues/comments/{comment['id']}",
         "issue_url": f"{call.base}/issues/{comment['issue']}",
         "html_url": f"{page_of_issue}#issuecomment-{comment['id']}",
@@ -605,7 +606,7 @@ def create_comment(call: Call) -> Reply:
     return Reply(201, comment_json(call, comment))
 
 
-def _comment(call: Call) -> Json:
+def find_comment(call: Call) -> Json:
     found = call.repository.comments.get(int(call["comment"]))
     if found is None:
         raise ApiError(404, "Not Found")
@@ -615,20 +616,20 @@ def _comment(call: Call) -> Json:
 @route("GET", "/issues/comments/{comment}")
 def get_comment(call: Call) -> Reply:
     """One comment."""
-    return Reply(200, comment_json(call, _comment(call)))
+    return Reply(200, comment_json(call, find_comment(call)))
 
 
 @route("PATCH", "/issues/comments/{comment}", "issues", "pull-requests")
 def edit_comment(call: Call) -> Reply:
     """Edit in place."""
-    _comment(call).update(body=_comment_body(call), updated_at=now())
-    return Reply(200, comment_json(call, _comment(call)))
+    find_comment(call).update(body=_comment_body(call), updated_at=now())
+    return Reply(200, comment_json(call, find_comment(call)))
 
 
 @route("DELETE", "/issues/comments/{comment}", "issues", "pull-requests")
 def delete_comment(call: Call) -> Reply:
     """Remove a comment."""
-    del call.repository.comments[_comment(call)["id"]]
+    del call.repository.comments[find_comment(call)["id"]]
     return Reply(204)
 
 
@@ -762,8 +763,9 @@ def pull_json(call: Call, pull: Json) -> Json:
         call.repository.git.resolve(f"refs/heads/{pull['head']['ref']}")
         or pull["head"]["sha"]
     )
+    shown = {name: value for name, value in pull.items() if not name.startswith("_")}
     return {
-        **pull,
+        **shown,
         "url": f"{call.base}/pulls/{pull['number']}",
         "issue_url": f"{call.base}/issues/{pull['number']}",
         "comments_url": f"{call.base}/issues/{pull['number']}/comments",

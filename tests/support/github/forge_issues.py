@@ -22,6 +22,7 @@ from tests.support.github.forge_api import (
     route,
     user,
 )
+from tests.support.github.forge_comments import review_threads
 from tests.support.github.forge_git import BOT, GitError
 
 if TYPE_CHECKING:
@@ -162,7 +163,11 @@ def change_issue(call: Call) -> Reply:
 
 @route("GET", "/collaborators/{user}/permission")
 def permission(call: Call) -> Reply:
-    """What a person may do: those in `writers` write, others read."""
+    """What a person may do: those in `writers` write, others read. Who is no user is
+    not found.
+    """
+    if call["user"].endswith("[bot]"):
+        raise ApiError(404, "Not Found")
     level = "write" if call["user"] in call.repository.writers else "read"
     return Reply(
         200, {"permission": level, "role_name": level, "user": user(call["user"])}
@@ -170,11 +175,13 @@ def permission(call: Call) -> Reply:
 
 
 def graphql(call: Call) -> Reply:
-    """The two operations that REST does not have: an issue's history, and a commit in
-    one call.
+    """The operations that REST does not have: an issue's history, a commit in one call,
+    and the threads of a review.
     """
     if "createCommitOnBranch" in str(call.body.get("query")):
         return _create_commit(call)
+    if "reviewThreads" in str(call.body.get("query")):
+        return review_threads(call)
     return _history(call)
 
 

@@ -38,7 +38,7 @@ def test_the_help_has_the_sections_in_order_with_the_jobs_last() -> None:
     assert headings == ["Options:", *(f"{title}:" for title in cli.SECTIONS)]
     assert [*cli.SECTIONS][:3] == ["Run", "Inspect", "Change the progress"]
     names = [command.name for command in [*cli.SECTIONS.values()][-1]]
-    jobs = ["next", "task", "earlier-results", "verify", "merge", "continue"]
+    jobs = ["next", "task", "earlier-results", "verify", "merge", "continue", "comment"]
     assert names == jobs
 
 

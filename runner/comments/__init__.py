@@ -1,0 +1,1 @@
+"""Commands in comments on pull requests, and review comments for an agent."""
