@@ -107,14 +107,17 @@ def clean(ready: ReadyCheckout) -> CleanCheckout | None:
 
 
 def moved(
-    cleaned: CleanCheckout, base: str, branch: str, script: str
+    cleaned: CleanCheckout, base: str, branch: str, script: str, *, exposed: bool
 ) -> ReadyCheckout | None:
     """Give the checkout the files of commit `base`; None if it must be made anew.
-    `script` is set-up's text. Raises as `clean`.
+    `script` is set-up's text. `exposed`: an agent has run since it was cleaned, which may
+    have written there. Raises as `clean`.
     """
     ready = cleaned.ready
     space = ready.workspace
     if not _is_in_place(ready):
+        return None
+    if exposed and _is_touched(ready):
         return None
     git = workspace.renew_git_directory(space, base, branch)
     if base != space.base:
@@ -127,6 +130,12 @@ def moved(
         ready = _stamped(_checked_out(ready, git, base), next_tracked, changed)
     space = replace(ready.workspace, is_ready=True)
     return replace(ready, workspace=space)
+
+
+def _is_touched(ready: ReadyCheckout) -> bool:
+    """Whether anything in the checkout is not as recorded."""
+    differs = file_stamps.differences(ready.workspace.checkout, ready.stamps)
+    return bool(differs.present or differs.missing)
 
 
 def must_be_made_anew(

@@ -31,10 +31,13 @@ class _Lent:
 
 
 class _Idle(NamedTuple):
-    """A checkout that no attempt works in. `cleaned` is None if it cannot be cleaned."""
+    """A checkout that no attempt works in. `cleaned` is None if it cannot be cleaned.
+    `number` is how many checkouts had been lent when it became idle.
+    """
 
     folder: Path
     cleaned: Future[CleanCheckout | None]
+    number: int
 
 
 class PooledWorkspaces:
@@ -53,6 +56,7 @@ class PooledWorkspaces:
         self._new, self._scratch, self._setup = new, scratch, setup or ""
         self._lock = threading.Lock()
         self._counter = 0
+        self._acquired = 0  # how often a checkout was lent
         self._lent: dict[Path, _Lent] = {}  # by the folder that the attempt asked for
         self._idle: dict[int, _Idle] = {}  # by slot
         self._background = ThreadPoolExecutor(2, thread_name_prefix="fanin-clean")
@@ -74,7 +78,11 @@ class PooledWorkspaces:
         """
         with self._lock:
             idle = self._idle.pop(slot, None)
-        ready = self._reset(idle, base, branch) if idle is not None else None
+            exposed = bool(self._lent) or idle is None or idle.number < self._acquired
+            self._acquired += 1
+        ready = None
+        if idle is not None:
+            ready = self._reset(idle, base, branch, exposed=exposed)
         if ready is not None:
             with self._lock:
                 self._lent[folder] = _Lent(slot, ready.folder, ready)
@@ -85,13 +93,17 @@ class PooledWorkspaces:
             self._lent[folder] = _Lent(slot, place)
         return self._new.acquire(base, place, branch)
 
-    def _reset(self, idle: _Idle, base: str, branch: str) -> ReadyCheckout | None:
+    def _reset(
+        self, idle: _Idle, base: str, branch: str, *, exposed: bool
+    ) -> ReadyCheckout | None:
         ready = None
         # Whatever is wrong with it: a new workspace works, or says why not.
         with suppress(GitFailed, OSError):
             cleaned = idle.cleaned.result()
             if cleaned is not None:
-                ready = checkout_reset.moved(cleaned, base, branch, self._setup)
+                ready = checkout_reset.moved(
+                    cleaned, base, branch, self._setup, exposed=exposed
+                )
         if ready is None:
             self._new.release(idle.folder)
         return ready
@@ -113,6 +125,8 @@ class PooledWorkspaces:
             lent = self._lent.pop(folder)
             if lent.ready is not None and lent.slot not in self._idle:
                 cleaned = self._background.submit(checkout_reset.clean, lent.ready)
-                self._idle[lent.slot] = _Idle(lent.folder, cleaned)
+                # Who works now may write there, even if it has ended by the next time.
+                number = -1 if self._lent else self._acquired
+                self._idle[lent.slot] = _Idle(lent.folder, cleaned, number)
                 return
         self._new.release(lent.folder)

@@ -187,15 +187,24 @@ def moved(workspace: Workspace, base: str, folder: Path, branch: str) -> Workspa
     """Move a workspace that no agent has used yet to another folder and another base.
 
     Only files that differ are written. Raises GitFailed if git cannot, or if another
-    attempt's agent has changed the index.
+    attempt's agent has changed the index or a file.
     """
     workspace.folder.rename(folder)
     workspace = replace(workspace, folder=folder)
-    renew_git_directory(workspace, base, branch)
+    _refuse_touched(renew_git_directory(workspace, base, branch))
     record = workspace.index_record
     if base != workspace.base:
         record = _check_out(folder, base)
     return _at(workspace, base, record)
+
+
+def _refuse_touched(git: Git) -> None:
+    """Raise GitFailed unless the checkout has the files of its index and no others.
+
+    The index has the change time (ctime) of each, which no program can set back.
+    """
+    if git.status(["diff-files", "--quiet"]) or git.run(["ls-files", "--others"]):
+        raise GitFailed(["diff-files"], 1, "a spare checkout was changed")
 
 
 def renew_git_directory(workspace: Workspace, base: str, branch: str) -> Git:

@@ -89,11 +89,14 @@ def begin(folder: Path, attempt: Attempt) -> None:
 
 def finish(folder: Path, result: Result) -> None:
     """Write the result, the last of all files. From here on the work is durable."""
-    data = result.model_dump_json(indent=1).encode()
-    durable.write(folder / RESULT, data, synced=False)
+    durable.write(folder / RESULT, _document(result), synced=False)
     # File and folders are synced at once. A power failure before that may leave half a
     # result, which counts as a failure of the attempt, as if none had been written.
     durable.sync_files([folder / RESULT, folder, folder.parent])
+
+
+def _document(result: Result) -> bytes:
+    return result.model_dump_json(indent=1).encode()
 
 
 def artifact_name(batch: str, folder: str, attempt: int, run_attempt: int) -> str:
@@ -157,12 +160,21 @@ def seal_of(folder: Path) -> str:
     return _seal(data) if isinstance(data, bytes) else ""
 
 
+def seal_of_result(result: Result) -> str:
+    """The seal of the folder in which `finish` wrote the result."""
+    return _seal(_document(result))
+
+
 def _seal(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()[:32]
 
 
 def _refuse_nothing(_data: bytes) -> Failure | None:
     return None
+
+
+def _knows_none(_entry: BatchEntry) -> bool:
+    return False
 
 
 def accept_any_seal(_entry: BatchEntry, _seal: str) -> None:
@@ -176,12 +188,14 @@ class Checks:
     A result that `refuse` refuses is a failed one, without its texts. One whose seal
     `refuse_seal` refuses is none of the entry's. With `are_artifacts`, a folder that is
     named by a number alone is read only in a batch of one task: the name of an artifact
-    is its job's, that of a folder inside may be an agent's.
+    is its job's, that of a folder inside may be an agent's. An entry that `was_written`
+    and has no folder has lost it.
     """
 
     refuse: RefuseBytes = _refuse_nothing
     refuse_seal: RefuseSeal = accept_any_seal
     are_artifacts: bool = False
+    was_written: Callable[[BatchEntry], bool] = _knows_none
 
 
 NO_CHECKS = Checks()
@@ -227,6 +241,13 @@ class _Reader:
                 self.manifest, entry, numbers=self._reads_numbers
             )
         ]
+        if not readings and self.checks.was_written(entry):
+            message = (
+                "another program has removed the result since the attempt wrote it"
+            )
+            return Reading(
+                entry, None, Failure(kind=FailureKind.NO_RESULT, message=message)
+            )
         if not readings:
             failure = Failure(
                 kind=FailureKind.NO_RESULT, message="the attempt never started"

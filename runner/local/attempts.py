@@ -94,5 +94,6 @@ class AttemptRunner:
             ),
             workspaces=self._workspaces,
         )
+        context.lander.seals.add(manifest.batch, entry, result)
         reports.ended(result)
         return result

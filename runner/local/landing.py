@@ -26,6 +26,7 @@ from runner.local.journal import Journal, WaitingWork
 from runner.local.known_secrets import known_secrets
 from runner.local.landed_record import MergedBatch, record_landing
 from runner.local.observer import MaskingObserver
+from runner.local.result_seals import ResultSeals
 from runner.local.unlanded_work import has_unlanded_work
 from runner.local.unrecorded import commit_progress, recorded_event, with_unrecorded
 from runner.local.verdicts import Verdicts, key_of
@@ -61,6 +62,7 @@ class BranchLander:
     ) -> None:
         self.branch, self._verdicts = branch, verdicts
         self.watch = CheckoutWatch(repo, journal, observer)
+        self.seals = ResultSeals()
         self._repo, self._journal, self._settings = repo, journal, settings
         self._attempt_context, self._observer = attempt_context, observer
 
@@ -250,6 +252,7 @@ class BranchLander:
             secrets=secrets,
             defers_failures=True,
             notices=self.watch.notices,
+            checks=self.seals.checks(manifest.batch),
         )
 
     def verification(self, manifest: Manifest, scratch: Path) -> RunVerify | None:

@@ -91,3 +91,54 @@ def test_git_directories_beside_an_agents_own_matter_to_nobody(
     assert (project.root / "a.txt").read_text() == "honest\n"
     assert (project.root / "README.md").read_text() == "changed\n"
     assert not Path(f"{done}.environment").exists()
+
+
+# Waits for the neighbour's result, then changes or removes what sys.argv[2] names in it.
+RESULT_ATTACK = r"""
+import json, pathlib, shutil, sys, time
+
+runs, name = pathlib.Path(sys.argv[1]), sys.argv[2]
+while not (ended := list(runs.glob("*/*/results/001/result.json"))):
+    time.sleep(0.01)
+folder = ended[0].parent
+time.sleep(0.5)  # until it is durable
+if name == "result.json":
+    document = json.loads(ended[0].read_text())
+    document["usage"] = {"summary": "forged"}
+    ended[0].write_text(json.dumps(document))
+elif name == "agent.log":
+    (folder / name).write_bytes(b"forged")
+elif name == "change.pack":
+    (folder / name).chmod(0o600)
+    (folder / name).write_bytes(b"forged")
+else:
+    shutil.rmtree(folder)
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("result.json", "corrupt"),
+        ("change.pack", "corrupt"),
+        ("the folder", "no_result"),
+        # for people alone
+        ("agent.log", None),
+    ],
+)
+def test_a_result_that_a_neighbour_changes_before_it_is_merged_is_refused(
+    project: Project, name: str, kind: str | None
+) -> None:
+    runs = project.root / ".git" / "fanin" / "runs"
+    attack = [sys.executable, "-c", RESULT_ATTACK, str(runs), name]
+    tasks: list[dict[str, Any]] = [
+        {"id": "ATTACKER", "allow_empty": True, "agent": {"command": attack}},
+        {"id": "NEIGHBOUR", "do": ["write a: honest"]},
+    ]
+    project.plan(tasks, max_concurrent=2, timeout="60s", max_attempts=1)
+    project.run(observer := Quiet())
+    failed = observer.fan_ins[0].failed
+    assert {task: failure.kind for task, failure in failed.items()} == (
+        {} if kind is None else {"NEIGHBOUR": kind}
+    )
+    assert project.records()["NEIGHBOUR"].get("summary") != "forged"

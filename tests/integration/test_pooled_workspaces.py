@@ -291,6 +291,19 @@ def test_a_checkout_is_made_anew_if_what_set_up_brought_is_touched(
         assert found == as_new, work
 
 
+@pytest.mark.parametrize("path", ["README.md", "node_modules/package/index", "planted"])
+def test_what_another_agent_wrote_into_an_idle_checkout_is_not_used(
+    pool: PooledWorkspaces, project: Project, path: str
+) -> None:
+    base = project.git("rev-parse", "HEAD")
+    first, _ = attempt(pool, base)
+    # the agent of another slot, while nobody works in the first checkout
+    assert pool._idle[0].cleaned.result() is not None
+    pool.acquire(base, Path("B"), BRANCH, 1)
+    (first / path).write_text("planted\n")
+    assert assert_next_is_as_new(pool, base) != first
+
+
 def test_what_set_up_changed_that_git_sees_is_there_again(
     pool: PooledWorkspaces, project: Project
 ) -> None:

@@ -130,6 +130,30 @@ def test_what_another_attempt_wrote_into_the_git_directory_of_a_spare_is_not_use
     assert not (tmp_path / "sprung").exists()
 
 
+@pytest.mark.parametrize(
+    "path", ["README.md", "new.txt", "new.ignored", "src/deep/new.txt"]
+)
+@pytest.mark.parametrize("same_base", [True, False])
+def test_a_spare_in_which_another_attempt_wrote_a_file_is_not_used(
+    pool: WorkspacePool, project: Project, tmp_path: Path, path: str, same_base: bool
+) -> None:
+    base = project.git("rev-parse", "HEAD")
+    prewarm(pool, 1, base)
+    planted = tmp_path / "scratch" / "spare-1" / "checkout" / path
+    planted.parent.mkdir(parents=True, exist_ok=True)
+    times = planted.stat() if planted.exists() else None
+    # of the same size
+    planted.write_text("HELLO\n")
+    if times is not None:
+        os.utime(planted, ns=(times.st_atime_ns, times.st_mtime_ns))
+    if not same_base:
+        project.write("later", "x\n")
+        base = project.commit()
+    space = pool.acquire(base, tmp_path / "scratch" / "T", BRANCH)
+    assert "HELLO\n" not in files(space).values()
+    assert workspace.capture(space).tree is None
+
+
 def test_no_spare_is_made_where_a_checkout_is_fast(
     project: Project, tmp_path: Path
 ) -> None:
