@@ -130,28 +130,28 @@ def test_clock_that_goes_backwards_changes_neither_order_nor_states(
     assert project.cli("status").returncode == 0
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
-        b'{"event": "batch", "ru',
-        b"\xff\xfe\x00",
-        b"[1, 2]",
-        b'"text"',
-        b"{}",
-        b"[" * 9_999,
-        b'{"event": "landing"}',
-        b'{"event": "batch", "run": 1, "round": "x"}',
-    ],
+CORRUPT_LINES = (
+    b'{"event": "batch", "ru',
+    b"\xff\xfe\x00",
+    b"[1, 2]",
+    b'"text"',
+    b"{}",
+    b"[" * 9_999,
+    b'{"event": "landing"}',
+    b'{"event": "batch", "run": 1, "round": "x"}',
 )
-def test_corrupt_line_in_the_middle_of_the_journal_is_passed_over(
-    project: Project, line: bytes
+
+
+def test_corrupt_lines_in_the_middle_of_the_journal_are_passed_over(
+    project: Project,
 ) -> None:
     one_task(project)
     project.run()
     journal = project.root / ".git" / "fanin" / "journal.jsonl"
     whole = journal.read_bytes().splitlines(keepends=True)
     half = len(whole) // 2
-    journal.write_bytes(b"".join([*whole[:half], line, b"\n", *whole[half:]]))
+    corrupt = [line + b"\n" for line in CORRUPT_LINES]
+    journal.write_bytes(b"".join([*whole[:half], *corrupt, *whole[half:]]))
     shown = project.cli("run")
     assert shown.returncode == 0, shown.stdout + shown.stderr
     assert project.states() == {"A": "completed", "B": "completed"}

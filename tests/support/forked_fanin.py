@@ -150,6 +150,9 @@ def _command(request: Mapping[str, Any], out: int, err: int) -> int:
     os.chdir(request["cwd"])
     os.environ.clear()
     os.environ.update(request["env"])
+    # Plugins that a test has written.
+    folders = request["env"].get("PYTHONPATH", "").split(os.pathsep)
+    sys.path[1:1] = [folder for folder in folders if folder and folder != str(ROOT)]
     time.tzset()
     tempfile.tempdir = None
     sys.argv = ["fanin", *request["argv"]]

@@ -8,11 +8,11 @@ import json
 import os
 import re
 import subprocess
-import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.support import forked_fanin
 from tests.support.project import Project
 
 ROOT = Path(__file__).parents[2]
@@ -32,13 +32,16 @@ class Job:
 class Jobs:
     """A run on a stand-in of the Actions machine, without a workflow engine: `folder`
     holds origin and artifacts.
+
+    Each job is a process of its own. With `python` it is started by that interpreter, as
+    on GitHub; without, it is forked.
     """
 
     project: Project
     folder: Path
     run_id: str = "4711"
     run_attempt: int = 1
-    python: str = sys.executable
+    python: str | None = None
     environ: dict[str, str] = field(default_factory=dict)
     owner: int | None = None  # of the checkouts, if not this process's user
 
@@ -107,14 +110,7 @@ class Jobs:
             **self.environ,
             **(env or {}),
         }
-        done = subprocess.run(
-            [self.python, "-m", "runner", command, *argv],
-            cwd=checkout,
-            env=given,
-            check=False,
-            capture_output=True,
-            text=True,
-        )
+        done = self._fanin([command, *argv], checkout, given)
         read = {
             name: (work / name).read_text() if (work / name).exists() else ""
             for name in ("output", "summary")
@@ -124,6 +120,21 @@ class Jobs:
             done.stdout + done.stderr,
             outputs(read["output"]),
             read["summary"],
+        )
+
+    def _fanin(
+        self, argv: Sequence[str], checkout: Path, env: Mapping[str, str]
+    ) -> subprocess.CompletedProcess[str]:
+        """The command of a job: started by `python`, or a fork (`forked_fanin`)."""
+        if self.python is None:
+            return forked_fanin.run(argv, checkout, env)
+        return subprocess.run(
+            [self.python, "-m", "runner", *argv],
+            cwd=checkout,
+            env=env,
+            check=False,
+            capture_output=True,
+            text=True,
         )
 
     def _check_out(self, folder: Path, revision: str, depth: int) -> None:
