@@ -104,6 +104,7 @@ class Settings(UserDocument):
     workspace: Literal["fresh", "pooled"] = "fresh"
     verify: str | None = None
     verify_retries: Annotated[int, Field(ge=0, le=10)] = 1
+    verify_concurrent: Annotated[int, Field(ge=1, le=64)] = 1
     verify_cache: bool = True
     verify_base: Literal["check", "ignore"] = "check"
     agent: AgentSettings | None = None

@@ -330,6 +330,19 @@ SETTINGS = (
         metavar="N",
     ),
     Setting(
+        "verify_concurrent",
+        "integer",
+        "How many merged trees are verified at once, 1 to 64",
+        ("run",),
+        meaning="how many merged trees are verified at once, 1 to 64; above 1, commands "
+        "that use a port or a database must tell themselves apart by `FANIN_SLOT` "
+        "([more](#verifying-what-lands-verify)). On one machine",
+        default="1",
+        metavar="N",
+        handed_on=False,
+        on_actions=False,
+    ),
+    Setting(
         "verify_cache",
         "boolean",
         "Do not verify a tree that was green within a day",

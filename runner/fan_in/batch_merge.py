@@ -7,6 +7,7 @@ It works in a quarantine and moves no branch. The decisions are made in `change_
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -39,7 +40,6 @@ from runner.fan_in.inputs import (
     RunVerify,
     SendBack,
     Verification,
-    VerifyCommit,
 )
 from runner.fan_in.union import Candidate, MergeOutcome, unite
 from runner.fan_in.unlanded_results import UnlandedResults
@@ -394,8 +394,8 @@ class BatchMerge:
             case RecordedVerdict(verdict):
                 outcomes, sent_back = self._send_back(candidates, verdict.failed)
                 self._check_binding(verdict, outcomes)
-            case RunVerify(verify):
-                outcomes, sent_back = self._verify(candidates, verify)
+            case RunVerify():
+                outcomes, sent_back = self._verify(candidates, verification)
         merged = [outcome for outcome in outcomes if outcome.tree]
         # Another job may have written them, and logs of verify are in them.
         failed = {
@@ -480,7 +480,7 @@ class BatchMerge:
         raise VerdictOutdated(f"{self.manifest.branch} moved", refused)
 
     def _verify(
-        self, candidates: Sequence[Candidate], verify: VerifyCommit
+        self, candidates: Sequence[Candidate], verification: RunVerify
     ) -> tuple[list[MergeOutcome], dict[str, Failure]]:
         """Merge the candidates and find those that make the tree red.
 
@@ -492,23 +492,27 @@ class BatchMerge:
         if not merged:
             return outcomes, {}
         landing = [c for c in candidates if c.entry.index in merged]
-        runs = VerifyRuns(verify, self.quarantine, self.manifest)
+        runs = VerifyRuns(verification.verify, self.quarantine, self.manifest)
         green_trees = {self.head_tree}
 
-        def is_green(subset: Sequence[Candidate]) -> bool:
-            tree = self.last_tree(self.unite(subset))
-            failure = runs.failure(self._commit(tree, "verify"), _ids_of(subset))
-            if failure is None:
-                green_trees.add(tree)
-            return failure is None
+        def are_green(subsets: Sequence[Sequence[Candidate]]) -> list[bool]:
+            trees = [self.last_tree(self.unite(subset)) for subset in subsets]
+            commits = [self._commit(tree, "verify") for tree in trees]
+            steps = [
+                runs.step(commit, _ids_of(subset))
+                for commit, subset in zip(commits, subsets, strict=True)
+            ]
+            verdicts = [failure is None for failure in runs.failures(steps)]
+            green_trees.update(itertools.compress(trees, verdicts))
+            return verdicts
 
-        guilty = culprits(landing, is_green)
+        guilty = culprits(landing, are_green, verification.at_once)
         if not guilty:
             return outcomes, {}
         head = None
         if len(guilty) == len(landing):
             head = self._commit(self.head_tree, "verify")
-        sent_back = runs.failures(_ids_of(guilty), head)
+        sent_back = runs.blame(_ids_of(guilty), head)
         accepted = self.unite([c for c in landing if c not in guilty])
         if self.last_tree(accepted) not in green_trees:
             raise never_verified()

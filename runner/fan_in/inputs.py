@@ -71,9 +71,12 @@ class BatchResults:
 
 @dataclass(frozen=True)
 class RunVerify:
-    """Verify the merged tree during the fan-in, and find the tasks that make it red."""
+    """Verify the merged tree during the fan-in, and find the tasks that make it red, by
+    at most `at_once` trees that are verified at once.
+    """
 
     verify: VerifyCommit
+    at_once: int = 1
 
 
 @dataclass(frozen=True)

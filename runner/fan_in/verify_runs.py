@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from runner.core.errors import EnvironmentBroken
@@ -24,40 +26,55 @@ class VerifyRuns:
     ) -> None:
         self._verify, self._quarantine = verify, quarantine
         self._retries, self._progress = manifest.verify_retries, manifest.progress
-        self._number = 0
+        self._numbers = itertools.count(1)
         # ids of the tasks in a red tree → why it is red
         self.red: dict[tuple[str, ...], Failure] = {}
 
-    def failure(self, commit: str, task_ids: Sequence[str]) -> Failure | None:
-        """Why the commit with the work of these tasks is red, None if it is green.
-
-        A failure that a repetition does not confirm is a flaky command's, not a task's.
-        """
-        step = VerifyStep(
+    def step(self, commit: str, task_ids: Sequence[str]) -> VerifyStep:
+        """The commit with the work of these tasks, to be verified."""
+        return VerifyStep(
             commit,
             self._quarantine.folder,
             verified_tree(self._quarantine, commit, self._progress),
             tasks=tuple(task_ids),
             bisecting=bool(self.red),
         )
-        failure = confirmed_failure(self._run, step, self._retries)
-        if failure is not None and task_ids:
-            self.red[step.tasks] = failure
-        return failure
 
-    def failures(self, task_ids: Sequence[str], head: str | None) -> dict[str, Failure]:
+    def failure(self, step: VerifyStep) -> Failure | None:
+        """Why the tree is red, None if it is green. May be called in several threads.
+
+        A failure that a repetition does not confirm is a flaky command's, not a task's.
+        """
+        return confirmed_failure(self._run, step, self._retries)
+
+    def failures(self, steps: Sequence[VerifyStep]) -> list[Failure | None]:
+        """`failure` of each, all at once; red ones are noted."""
+        with ThreadPoolExecutor(len(steps)) as pool:
+            verdicts = list(pool.map(self.failure, steps))
+        for step, failure in zip(steps, verdicts, strict=True):
+            if failure is not None:
+                self.note_red(step.tasks, failure)
+        return verdicts
+
+    def note_red(self, task_ids: Sequence[str], failure: Failure) -> None:
+        """Keep why the tree with the work of these tasks is red, if there is any work."""
+        if task_ids:
+            self.red[tuple(task_ids)] = failure
+
+    def blame(self, task_ids: Sequence[str], head: str | None) -> dict[str, Failure]:
         """Task id → the failure of a culprit. `head`: the commit without any work, if no
         work is green: then it is verified alone, as it may be the one that is red.
         """
-        head_is_red = head is not None and self.failure(head, ()) is not None
+        head_is_red = False
+        if head is not None:
+            head_is_red = self.failure(self.step(head, ())) is not None
         return {
             task_id: failure_of(task_id, self.red, head_is_red=head_is_red)
             for task_id in task_ids
         }
 
     def _run(self, step: VerifyStep) -> Failure | None:
-        self._number += 1
-        return self._verify(replace(step, number=self._number))
+        return self._verify(replace(step, number=next(self._numbers)))
 
 
 def confirmed_failure(

@@ -1,15 +1,22 @@
-"""Merges results of the rolling schedule that wait together, and verifies them as the
-one tree that they make.
+"""Merges results one on top of the other, and verifies them as the one tree that they
+make.
 
-A green tree takes all of them in with a single run of the command; a red one is
-bisected, so that only those at fault are sent back.
+A green tree takes in all that is merged in it. Of a red one, several parts are verified
+at once to find those at fault, and only these are sent back. Results that come
+meanwhile are merged on top of what is still being verified.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, wait
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    Executor,
+    Future,
+    ThreadPoolExecutor,
+    wait,
+)
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -19,25 +26,24 @@ from runner.attempt.attempt import VerifyCommand
 from runner.core.manifest import Manifest
 from runner.core.result import Failure
 from runner.fan_in.batch_merge import FanIn
-from runner.fan_in.culprits import culprits
+from runner.fan_in.culprits import CulpritSearch
 from runner.fan_in.inputs import SendBack
-from runner.fan_in.verify_runs import VerifyRuns, never_verified
+from runner.fan_in.verify_runs import VerifyRuns, failure_of, never_verified
 from runner.local.context import RunContext
 from runner.plan.changes import ChangeSet, apply_changes
 from runner.plan.snapshot import Snapshot
 from runner.repo.quarantine import Quarantine
 
-_NOBODY: Mapping[str, Failure] = {}
-
 
 class MergedResult(NamedTuple):
     """A batch of one task that is merged in a quarantine; `kept` maps the refs that keep
-    its work to their commits.
+    its work to their commits, and `snapshot` is the head with it.
     """
 
     manifest: Manifest
     fan_in: FanIn
-    kept: Mapping[str, str]
+    kept: dict[str, str]
+    snapshot: Snapshot
 
 
 @dataclass(frozen=True)
@@ -54,10 +60,10 @@ def verified_alike(first: Manifest, other: Manifest) -> bool:
 
 
 class JointMerge:
-    """The merge of some results on the head `snapshot`, in one quarantine.
+    """Results that are merged on a head, in one quarantine, until they are decided.
 
-    Checkouts of trees that are verified are made below `scratch`. `unrecorded` are
-    changes that the head lacks, of which some may follow what is merged.
+    Verify runs in threads of `pool`, at most `at_once` of them; all else happens in the
+    caller's. `on_verdict` is called when one ends; then `take` returns what is decided.
     """
 
     def __init__(
@@ -66,74 +72,248 @@ class JointMerge:
         quarantine: Quarantine,
         snapshot: Snapshot,
         scratch: Path,
+        pool: Executor,
+        on_verdict: Callable[[], object],
         unrecorded: Sequence[ChangeSet] = (),
     ) -> None:
-        self._context, self._quarantine = context, quarantine
-        self._unrecorded = unrecorded
-        self._head = MergedResults((), self._with_unrecorded(snapshot))
-        self._scratch = scratch
-
-    def merge(self, manifests: Sequence[Manifest]) -> MergedResults:
-        """Merge the results, of which each is verified like the first."""
-        merged = self._add(self._head, manifests)
-        landing = [each.manifest for each in merged.results if each.fan_in.commits]
-        verification = self._context.lander.verification(manifests[-1], self._scratch)
-        if verification is None or not landing:
-            return merged
-        runs = VerifyRuns(verification.verify, self._quarantine, manifests[-1])
-        # What is verified is what lands: the same commits, not the same work once more.
-        verified = {_batches(landing): merged}
-
-        def is_green(subset: Sequence[Manifest]) -> bool:
-            key = _batches(subset)
-            if key not in verified:
-                verified[key] = self._add(self._head, subset)
-            ids = [_task_id(manifest) for manifest in subset]
-            return runs.failure(verified[key].snapshot.commit, ids) is None
-
-        guilty = culprits(landing, is_green)
-        if not guilty:
-            return merged
-        accepted = [manifest for manifest in landing if manifest not in guilty]
-        green = verified[_batches(accepted)] if accepted else self._head
-        head = None if accepted else self._head.snapshot.commit
-        failures = runs.failures([_task_id(each) for each in guilty], head)
-        # What did not merge stays out, even where it conflicted with what is sent back:
-        # with it the tree would be one that nobody has verified.
-        for each in merged.results:
-            failures = {**each.fan_in.failed, **failures}
-        rest = [manifest for manifest in manifests if manifest not in accepted]
-        whole = self._add(green, rest, failures)
-        _refuse_unverified(whole.results[len(green.results) :])
-        return whole
-
-    def _add(
-        self,
-        merged: MergedResults,
-        manifests: Sequence[Manifest],
-        failures: Mapping[str, Failure] = _NOBODY,
-    ) -> MergedResults:
-        """The results on top of those that are merged, unverified. Those of the tasks in
-        `failures` are sent back.
+        """`snapshot` is the head. Checkouts of trees that are verified are made below
+        `scratch`. `unrecorded` are changes that the head lacks, of which some may follow
+        what is merged.
         """
-        results, snapshot = list(merged.results), merged.snapshot
-        for manifest in manifests:
-            fan_in, kept = pipeline.merge_in_quarantine(
-                self._quarantine,
-                self._context.repo,
-                self._context.batch_results(manifest),
-                snapshot,
-                verification=SendBack(failures),
+        self._context, self._quarantine = context, quarantine
+        self._scratch, self._pool, self._on_verdict = scratch, pool, on_verdict
+        self._unrecorded = unrecorded
+        self._at_once = context.settings.verify_concurrent
+        # with everything that was taken
+        self.head = self._with_unrecorded(snapshot)
+        # what is merged on top of it and not decided
+        self._chain: list[MergedResult] = []
+        self._search: CulpritSearch[Manifest] = CulpritSearch()
+        self._runs: VerifyRuns | None = None
+        # The batches of a tree that is being verified; none for the head alone.
+        self._running: dict[Future[Failure | None], tuple[Manifest, ...]] = {}
+        # whether the head is red without any of the results; None: not known
+        self._head_is_red: bool | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether everything that was added is taken, and nothing runs any more."""
+        return not self._chain and not self._running
+
+    def has_room_for(self, manifest: Manifest) -> bool:
+        """Whether the result can be verified now, on top of what is being verified."""
+        if len(self._running) >= self._at_once:
+            return False
+        if self._search.is_splitting or self._search.guilty:
+            return False
+        return all(verified_alike(each.manifest, manifest) for each in self._chain[:1])
+
+    def add(self, manifests: Sequence[Manifest]) -> None:
+        """Merge these results on top of all others; each is verified like the first."""
+        if self._runs is None:
+            verification = self._context.lander.verification(
+                manifests[-1], self._scratch
             )
-            results.append(MergedResult(manifest, fan_in, kept))
-            if fan_in.records and fan_in.snapshot:
-                snapshot = self._with_unrecorded(fan_in.snapshot)
-        return MergedResults(tuple(results), snapshot)
+            if verification is not None:
+                self._runs = VerifyRuns(
+                    verification.verify, self._quarantine, manifests[-1]
+                )
+        self._merge(manifests)
+        self._start_verifying()
+
+    def take(self) -> MergedResults:
+        """What is decided since: what is green, and what is sent back.
+
+        Raises what went wrong with fanin itself, and Interrupted if the run is to stop.
+        """
+        self._record_verdicts()
+        decided = self._take_decided()
+        while self._search.guilty and self._head_is_red is not None:
+            decided.append(self._send_back())
+            decided += self._take_decided()
+        self._start_verifying()
+        return MergedResults(tuple(decided), self.head)
+
+    def wait(self) -> None:
+        """Wait until one of the trees is verified, if any is being verified."""
+        wait(self._running, return_when=FIRST_COMPLETED)
+
+    def wait_for_all(self) -> None:
+        """Wait until nothing runs."""
+        wait(self._running)
+
+    # -- merge --
+
+    def _merge(self, manifests: Sequence[Manifest]) -> None:
+        """Merge the results on top of the chain, unverified."""
+        for manifest in manifests:
+            head = self._chain[-1].snapshot if self._chain else self.head
+            merged = self._merged_on(head, manifest, SendBack({}))
+            self._chain.append(merged)
+            if merged.fan_in.commits:
+                self._search.add([manifest])
+
+    def _merged_on(
+        self, head: Snapshot, manifest: Manifest, verification: SendBack
+    ) -> MergedResult:
+        fan_in, kept = pipeline.merge_in_quarantine(
+            self._quarantine,
+            self._context.repo,
+            self._context.batch_results(manifest),
+            head,
+            verification=verification,
+        )
+        if fan_in.records and fan_in.snapshot:
+            head = self._with_unrecorded(fan_in.snapshot)
+        return MergedResult(manifest, fan_in, dict(kept), head)
 
     def _with_unrecorded(self, snapshot: Snapshot) -> Snapshot:
         if not self._unrecorded:
             return snapshot
         return apply_changes(snapshot, self._unrecorded).snapshot
+
+    # -- verify --
+
+    def _start_verifying(self) -> None:
+        """Begin to verify what the search asks for, as far as there is room."""
+        if self._runs is None:
+            return
+        if self._search.guilty:
+            if () not in self._running.values():
+                self._verify(self._runs, ())
+            return
+        free = self._at_once - len(self._running)
+        for manifests in self._search.next_sets(free, list(self._running.values())):
+            self._verify(self._runs, tuple(manifests))
+
+    def _verify(self, runs: VerifyRuns, manifests: tuple[Manifest, ...]) -> None:
+        """Begin to verify the tree in which the last of the batches was merged."""
+        commit = self.head.commit
+        for each in self._chain:
+            if manifests and each.manifest.batch == manifests[-1].batch:
+                commit = each.fan_in.tip
+        step = runs.step(commit, [_task_id(manifest) for manifest in manifests])
+        verdict = self._pool.submit(runs.failure, step)
+        self._running[verdict] = manifests
+        verdict.add_done_callback(lambda _: self._on_verdict())
+
+    def _record_verdicts(self) -> None:
+        for verdict in [each for each in self._running if each.done()]:
+            manifests = self._running.pop(verdict)
+            failure = verdict.result()
+            if not manifests:
+                self._head_is_red = failure is not None
+                continue
+            if failure is not None and self._runs is not None:
+                self._runs.note_red([_task_id(each) for each in manifests], failure)
+            self._search.record(manifests, is_green=failure is None)
+        if self._search.accepted:
+            self._head_is_red = False
+
+    # -- decide --
+
+    def _take_decided(self) -> list[MergedResult]:
+        """Take the first results of the chain that are green, or have no work."""
+        accepted = {manifest.batch for manifest in self._search.accepted}
+        decided: list[MergedResult] = []
+        for each in self._chain:
+            has_work = bool(each.fan_in.commits)
+            if has_work and self._runs and each.manifest.batch not in accepted:
+                break
+            decided.append(each)
+        del self._chain[: len(decided)]
+        if decided:
+            self.head = decided[-1].snapshot
+        return decided
+
+    def _send_back(self) -> MergedResult:
+        """Send the culprit back, and merge what was merged on top of it without it."""
+        first, *rest = self._chain
+        task_id = _task_id(first.manifest)
+        assert self._runs is not None
+        failure = failure_of(
+            task_id, self._runs.red, head_is_red=bool(self._head_is_red)
+        )
+        sent_back = self._merged_on(
+            self.head, first.manifest, SendBack({task_id: failure})
+        )
+        if sent_back.fan_in.commits:
+            raise never_verified()
+        self.head = sent_back.snapshot
+        self._chain, self._search = [], CulpritSearch()
+        # What conflicted with the culprit may merge now: all of it is verified anew.
+        self._merge([each.manifest for each in rest])
+        return sent_back
+
+
+def merge_together(
+    context: RunContext,
+    quarantine: Quarantine,
+    snapshot: Snapshot,
+    scratch: Path,
+    manifests: Sequence[Manifest],
+    unrecorded: Sequence[ChangeSet] = (),
+) -> MergedResults:
+    """Merge the results on the head `snapshot`, and wait for what verify says of them.
+
+    The parameters are those of `JointMerge`.
+    """
+    results: list[MergedResult] = []
+    with ThreadPoolExecutor(context.settings.verify_concurrent) as pool:
+        joint = JointMerge(
+            context, quarantine, snapshot, scratch, pool, _ignore, unrecorded
+        )
+        joint.add(manifests)
+        results += joint.take().results
+        while not joint.is_over:
+            joint.wait()
+            results += joint.take().results
+    return MergedResults(tuple(results), joint.head)
+
+
+def _ignore() -> None:
+    """For a caller that waits."""
+
+
+class VerifiedMerge:
+    """A joint merge beside the run's loop, because `verify` takes long.
+
+    It is on the head `snapshot`, which must not move to another commit but by what is
+    taken from here. `requested` is what persons have asked for since.
+    """
+
+    def __init__(
+        self,
+        context: RunContext,
+        snapshot: Snapshot,
+        scratch: Path,
+        pool: Executor,
+        on_verdict: Callable[[], object],
+    ) -> None:
+        """The parameters are those of `JointMerge`."""
+        self.requested: list[ChangeSet] = []
+        self._quarantine_end = ExitStack()
+        self.quarantine = self._quarantine_end.enter_context(context.repo.quarantine())
+        self._joint = JointMerge(
+            context, self.quarantine, snapshot, scratch, pool, on_verdict
+        )
+        self.add, self.has_room_for = self._joint.add, self._joint.has_room_for
+
+    def take(self) -> MergedResults:
+        """`JointMerge.take`, with what was requested."""
+        merged = self._joint.take()
+        snapshot = apply_changes(merged.snapshot, self.requested).snapshot
+        return replace(merged, snapshot=snapshot)
+
+    @property
+    def is_over(self) -> bool:
+        """As `JointMerge.is_over`."""
+        return self._joint.is_over
+
+    def close(self) -> None:
+        """Wait until nothing runs, and leave no quarantine behind."""
+        self._joint.wait_for_all()
+        self._quarantine_end.close()
 
 
 def adopt(
@@ -148,61 +328,12 @@ def adopt(
     bases = dict.fromkeys(each.manifest.base for each in merged.results)
     quarantine.adopt(tips, [head, *bases])
     adopted = []
-    for manifest, fan_in, kept in merged.results:
+    for manifest, fan_in, kept, _ in merged.results:
         # Only now: a ref must not name a commit that is still in the quarantine.
         folder = context.results_folder(manifest)
         recorded = pipeline.record_kept(context.repo, folder, fan_in, kept)
         adopted.append((manifest, recorded))
     return adopted
-
-
-class VerifiedMerge:
-    """A joint merge in a thread of `pool`, because `verify` takes long.
-
-    It is on the head `snapshot`, which must not move to another commit before `result`.
-    `requested` is what persons have asked for since. `on_done` is called at its end.
-    """
-
-    def __init__(
-        self,
-        context: RunContext,
-        snapshot: Snapshot,
-        scratch: Path,
-        manifests: Sequence[Manifest],
-        pool: Executor,
-        on_done: Callable[[], object],
-    ) -> None:
-        self.manifests = manifests
-        self.requested: list[ChangeSet] = []
-        self._quarantine_end = ExitStack()
-        self._quarantine = self._quarantine_end.enter_context(context.repo.quarantine())
-        joint = JointMerge(context, self._quarantine, snapshot, scratch)
-        self._merged = pool.submit(joint.merge, manifests)
-        self._merged.add_done_callback(lambda _: on_done())
-
-    @contextmanager
-    def result(self) -> Iterator[tuple[Quarantine, MergedResults]]:
-        """What was merged, with what was requested, and the quarantine that has it, which
-        is gone when the block ends. Raises what went wrong with fanin itself.
-        """
-        with self._quarantine_end:
-            merged = self._merged.result()
-            snapshot = apply_changes(merged.snapshot, self.requested).snapshot
-            yield self._quarantine, replace(merged, snapshot=snapshot)
-
-    def abandon(self) -> None:
-        """Wait for its end, and leave no quarantine behind."""
-        wait([self._merged])
-        self._quarantine_end.close()
-
-
-def _refuse_unverified(results: Sequence[MergedResult]) -> None:
-    if any(each.fan_in.commits for each in results):
-        raise never_verified()
-
-
-def _batches(manifests: Sequence[Manifest]) -> tuple[str, ...]:
-    return tuple(manifest.batch for manifest in manifests)
 
 
 def _task_id(manifest: Manifest) -> str:

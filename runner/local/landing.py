@@ -263,7 +263,10 @@ class BranchLander:
         verify = VerifyCommand.of(manifest)
         if verify is None:
             return None
-        return RunVerify(partial(self.run_verify, manifest.batch, verify, scratch))
+        return RunVerify(
+            partial(self.run_verify, manifest.batch, verify, scratch),
+            self._settings.verify_concurrent,
+        )
 
     def run_verify(
         self,

@@ -19,7 +19,7 @@ from runner.core.result import Failure
 from runner.fan_in.batch_merge import FanIn
 from runner.fan_in.commit_message import LandedTask, commit_message
 from runner.local.context import RunContext
-from runner.local.joint_merge import JointMerge, adopt
+from runner.local.joint_merge import adopt, merge_together
 from runner.local.landing import TRIES
 from runner.local.unrecorded import (
     batch_failures,
@@ -234,8 +234,14 @@ class LandingQueue:
         )
         with context.repo.quarantine() as quarantine:
             # Some of what is unrecorded follows attempts that this merge brings.
-            joint = JointMerge(context, quarantine, snapshot, scratch, self.unrecorded)
-            together = joint.merge([each.manifest for each in self.accepted])
+            together = merge_together(
+                context,
+                quarantine,
+                snapshot,
+                scratch,
+                [each.manifest for each in self.accepted],
+                self.unrecorded,
+            )
             adopted = adopt(context, quarantine, head, together)
         landed = {each.manifest.batch: each.fan_in.landed for each in self.accepted}
         merged = [Merged(*each) for each in adopted]

@@ -15,7 +15,7 @@ again from their result folders.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -36,10 +36,10 @@ from runner.local.account import RunAccount
 from runner.local.attempts import AttemptRunner
 from runner.local.context import RunContext
 from runner.local.joint_merge import (
-    JointMerge,
     MergedResults,
     VerifiedMerge,
     adopt,
+    merge_together,
     verified_alike,
 )
 from runner.local.landing_queue import LandingQueue, Merged
@@ -114,7 +114,7 @@ class RollingSchedule:
         self._exited: dict[str, Manifest] = {}
         # the running ones whose result waits to be merged
         self._unmerged: list[Manifest] = []
-        # the merge of some of them that is being verified
+        # the merge of those that are being verified
         self._verifying: VerifiedMerge | None = None
         self._last_merged: list[Merged] = []
         # set when what was merged last is durable
@@ -138,10 +138,13 @@ class RollingSchedule:
         """
         # Half of the threads are for attempts whose agent has exited.
         threads = 2 * self._context.settings.slots
+        at_once = self._context.settings.verify_concurrent
         with (
             ThreadPoolExecutor(threads, thread_name_prefix="fanin-open") as disk_pool,
             ThreadPoolExecutor(threads, thread_name_prefix="fanin") as agent_pool,
-            ThreadPoolExecutor(1, thread_name_prefix="fanin-verify") as verify_pool,
+            ThreadPoolExecutor(
+                at_once, thread_name_prefix="fanin-verify"
+            ) as verify_pool,
             self._ends_merge(),
         ):
             self._move_head(self._snapshot)
@@ -199,7 +202,11 @@ class RollingSchedule:
 
     @property
     def _may_merge(self) -> bool:
-        return bool(self._unmerged) and self._verifying is None
+        if not self._unmerged or self._verifying is None:
+            return bool(self._unmerged)
+        # Where a landing is due, nothing more is put before it.
+        has_room = self._verifying.has_room_for(self._unmerged[0])
+        return has_room and not self._landing_queue.is_due
 
     @property
     def _may_land(self) -> bool:
@@ -214,7 +221,7 @@ class RollingSchedule:
             yield
         finally:
             if self._verifying is not None:
-                self._verifying.abandon()
+                self._verifying.close()
 
     # -- start tasks --
 
@@ -379,7 +386,8 @@ class RollingSchedule:
                 case LandingDone():
                     self._landing_queue.wait_for_landing()
                 case VerifyDone():
-                    self._take_verified()
+                    if self._verifying is not None:
+                        self._take_verified()
                     return agent_exited
         return agent_exited
 
@@ -405,38 +413,43 @@ class RollingSchedule:
             self._context.observer.merge_started(manifest)
         if manifests[0].verify is None:
             with self._context.repo.quarantine() as quarantine:
-                joint = JointMerge(
-                    self._context, quarantine, self._snapshot, self._scratch
+                merged = merge_together(
+                    self._context,
+                    quarantine,
+                    self._snapshot,
+                    self._scratch,
+                    manifests,
                 )
-                self._take_in(manifests, quarantine, joint.merge(manifests))
+                self._take_in(quarantine, merged)
             return
         # Their agents have exited. With one slot the next task starts from this work.
         if self._context.settings.slots > 1:
             self._exited |= {manifest.batch: manifest for manifest in manifests}
-        self._verifying = VerifiedMerge(
-            self._context,
-            self._snapshot,
-            self._scratch,
-            manifests,
-            verify_pool,
-            partial(self._events.put, VerifyDone()),
-        )
+        if self._verifying is None:
+            self._verifying = VerifiedMerge(
+                self._context,
+                self._snapshot,
+                self._scratch,
+                verify_pool,
+                partial(self._events.put, VerifyDone()),
+            )
+        self._verifying.add(manifests)
+        # Work that does not merge is decided at once.
+        self._take_verified()
 
     def _take_verified(self) -> None:
-        """Take in what was verified."""
-        verified = self._verifying
-        assert verified is not None
-        with verified.result() as (quarantine, merged):
+        """Take in what verify has decided."""
+        verifying = self._verifying
+        assert verifying is not None
+        merged = verifying.take()
+        if merged.results:
+            self._take_in(verifying.quarantine, merged)
+        if verifying.is_over:
             self._verifying = None
-            self._take_in(verified.manifests, quarantine, merged)
+            verifying.close()
 
-    def _take_in(
-        self,
-        manifests: Sequence[Manifest],
-        quarantine: Quarantine,
-        merged: MergedResults,
-    ) -> None:
-        """Take over what the quarantine has, and account for it."""
+    def _take_in(self, quarantine: Quarantine, merged: MergedResults) -> None:
+        """Take over what was merged in the quarantine, and account for it."""
         context = self._context
         context.lander.watch.check(
             [
@@ -444,9 +457,11 @@ class RollingSchedule:
                 for each in merged.results
             ]
         )
-        for manifest in manifests:
-            del self._running[manifest.batch]
-            self._exited.pop(manifest.batch, None)
+        with _passes_errors_to(self._head_recorded):
+            self._record_last_merged()
+        for result in merged.results:
+            del self._running[result.manifest.batch]
+            self._exited.pop(result.manifest.batch, None)
         # Attempts that start on the new head wait for this before they write a result.
         self._head_recorded = Future()
         for each in self._accept(quarantine, merged):

@@ -15,7 +15,7 @@ import pytest
 
 from runner.core.events import BatchMerged, RunEvent, VerifyStarted
 from runner.core.manifest import Manifest
-from runner.local.joint_merge import JointMerge, MergedResults
+from runner.local.joint_merge import JointMerge
 from runner.local.landing import BranchLander
 from runner.local.rolling import RollingSchedule
 from tests.integration.test_crash import began
@@ -68,14 +68,14 @@ def together(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     results wait for it.
     """
     seen: list[int] = []
-    merge = JointMerge.merge
+    add = JointMerge.add
 
-    def late(self: JointMerge, manifests: Sequence[Manifest]) -> MergedResults:
+    def late(self: JointMerge, manifests: Sequence[Manifest]) -> None:
         seen.append(len(manifests))
         time.sleep(0.7)
-        return merge(self, manifests)
+        add(self, manifests)
 
-    monkeypatch.setattr(JointMerge, "merge", late)
+    monkeypatch.setattr(JointMerge, "add", late)
     return seen
 
 
@@ -517,6 +517,7 @@ def test_only_the_culprit_of_a_red_tree_is_sent_back(project: Project) -> None:
         schedule="rolling",
         max_concurrent=4,
         verify="! grep -qs red A B C D",
+        verify_base="check",
         verify_retries=0,
     )
     observer = Quiet()
@@ -530,7 +531,8 @@ def test_only_the_culprit_of_a_red_tree_is_sent_back(project: Project) -> None:
     assert project.records()["B"]["error"]["kind"] == "verify"
     assert not (project.root / "B").exists()
     assert project.git("status", "--porcelain") == ""
-    steps = verify_steps(observer)
+    base, *steps = verify_steps(observer)
+    assert base == ()
     assert sorted(steps[0]) == list("ABCD")
     # ⌈log2 4⌉ steps find one culprit, and one more confirms the rest
     assert len(steps) <= 4

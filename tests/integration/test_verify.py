@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.project import Project
+from runner.core.events import VerifyStarted
+from tests.support.project import Project, Quiet
 
 
 def runs_of(log: Path) -> int:
@@ -68,3 +69,29 @@ def test_no_agent_starts_on_a_red_base_and_no_task_pays_for_it(
     assert project.cli("run", "B").returncode == 0
     assert runs_of(log) == 5
     assert project.states() == {"A": "completed", "B": "completed", "C": "pending"}
+
+
+def test_a_result_is_verified_on_top_of_one_that_is_still_being_verified(
+    project: Project, tmp_path: Path
+) -> None:
+    slots, waited = tmp_path / "slots", 30.0
+    # Green once two trees are being verified.
+    both_started = f"test $(wc -l <{slots}) -ge 2 && exit 0"
+    project.plan(
+        [
+            {"id": "A", "do": ["write a: x"]},
+            {"id": "B", "do": ["sleep 1", "write b: x"]},
+        ],
+        schedule="rolling",
+        max_concurrent=2,
+        verify_concurrent=2,
+        verify=f"echo $FANIN_SLOT >>{slots}; for i in $(seq {waited * 10:.0f}); "
+        f"do {both_started}; sleep 0.1; done; false",
+        verify_retries=0,
+    )
+    observer = Quiet()
+    project.run(observer)
+    assert project.states() == {"A": "completed", "B": "completed"}
+    verified = [each for each in observer.events if isinstance(each, VerifyStarted)]
+    assert [each.tasks for each in verified] == [("A",), ("A", "B")]
+    assert len(set(slots.read_text().split())) == 2

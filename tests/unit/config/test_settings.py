@@ -49,6 +49,7 @@ def test_the_defaults() -> None:
         "verify": None,
         "verify_retries": 1,
         "verify_cache": True,
+        "verify_concurrent": 1,
         "verify_base": "check",
         "agent": None,
         "env": {},

@@ -78,6 +78,7 @@ SAMPLES: dict[str, tuple[str, object]] = {
     "verify": ("make", "make"),
     "verify_retries": ("7", 7),
     "verify_cache": ("false", False),
+    "verify_concurrent": ("7", 7),
     "verify_base": ("ignore", "ignore"),
     "agent": ("claude", "claude"),
     "agent_command": ("a 'b c'", ("a", "b c")),

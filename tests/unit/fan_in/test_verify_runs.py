@@ -46,7 +46,7 @@ def runs(command: Command, retries: int = 1) -> VerifyRuns:
 def test_a_failure_that_a_repetition_does_not_confirm_is_none() -> None:
     command = Command(red(), None)
     checked = runs(command)
-    assert checked.failure("c", ["A"]) is None
+    assert checked.failures([checked.step("c", ["A"])]) == [None]
     assert not checked.red
     assert [(step.number, step.repeated) for step in command.steps] == [
         (1, False),
@@ -56,7 +56,7 @@ def test_a_failure_that_a_repetition_does_not_confirm_is_none() -> None:
 
 def test_a_confirmed_failure_is_that_of_the_first_run() -> None:
     checked = runs(Command(red("first"), red("second")))
-    failure = checked.failure("c", ["A", "B"])
+    [failure] = checked.failures([checked.step("c", ["A", "B"])])
     assert failure is not None
     assert failure.message == "first"
     assert checked.red == {("A", "B"): failure}
@@ -65,21 +65,29 @@ def test_a_confirmed_failure_is_that_of_the_first_run() -> None:
 def test_after_a_red_tree_each_step_bisects() -> None:
     command = Command(red(), None)
     checked = runs(command, retries=0)
-    checked.failure("c", ["A", "B"])
-    checked.failure("d", ["A"])
+    checked.failures([checked.step("c", ["A", "B"])])
+    checked.failures([checked.step("d", ["A"])])
     assert [step.bisecting for step in command.steps] == [False, True]
 
 
-def test_the_progress_file_is_no_part_of_the_tree_that_a_verdict_is_about() -> None:
-    command = Command(None)
-    runs(command).failure("c", ["A"])
-    assert command.steps[0].tree == "c without .fanin/progress.json"
+def test_steps_that_run_at_once_have_numbers_of_their_own() -> None:
+    command = Command(None, None, None)
+    checked = runs(command)
+    checked.failures([checked.step(commit, ["A"]) for commit in "cde"])
+    assert sorted(step.number for step in command.steps) == [1, 2, 3]
 
 
 def test_the_branch_alone_is_no_red_tree_of_a_task() -> None:
     checked = runs(Command(red()), retries=0)
-    assert checked.failure("c", []) is not None
+    checked.failures([checked.step("c", [])])
     assert not checked.red
+
+
+def test_the_progress_file_is_no_part_of_the_tree_that_a_verdict_is_about() -> None:
+    command = Command(None)
+    checked = runs(command)
+    checked.failure(checked.step("c", ["A"]))
+    assert command.steps[0].tree == "c without .fanin/progress.json"
 
 
 def test_a_culprit_gets_the_failure_of_the_shortest_red_tree_that_ends_with_it() -> (
