@@ -69,6 +69,7 @@ class Aider:
             "DEEPSEEK_API_KEY",
         ),
         variables=("OPENAI_API_BASE",),
+        state=(".aider",),
         install="pip install aider-chat",
         costs=Costs.OPTIONAL,  # printed only for models in its price table
         silent=True,
@@ -77,7 +78,7 @@ class Aider:
     def build(self, entry: BatchEntry, folder: AttemptFolder) -> Invocation:
         argv = ["aider", "--message-file", str(folder.prompt), *_OPTIONS]
         for history in _HISTORIES:
-            argv += [f"--{history}-file", str(folder.path / f"aider--{history}")]
+            argv += [f"--{history}-file", str(folder.own / f"aider--{history}")]
         if entry.agent.model:
             argv += ["--model", entry.agent.model]
         argv += entry.agent.args

@@ -39,6 +39,9 @@ class Traits:
     variables: plain variables such as addresses, folders and switches.
     aliases: variable → the variable whose value it takes while it is unset.
     logins: files below HOME that an interactive login leaves behind.
+    state: folders and files below HOME that it writes to, logins among them.
+    steering: what in them the person's own sessions obey, so that it must not write
+        there: settings, hooks, instructions.
     homes: variable naming the agent's own folder → that folder's name below HOME.
     install: the shell command that installs the program.
     costs: how well a cost limit can be enforced.
@@ -52,6 +55,8 @@ class Traits:
     variables: tuple[str, ...] = ()
     aliases: Mapping[str, str] = field(default_factory=dict)
     logins: tuple[str, ...] = ()
+    state: tuple[str, ...] = ()
+    steering: tuple[str, ...] = ()
     homes: Mapping[str, str] = field(default_factory=dict)
     install: str = ""
     costs: Costs = Costs.UNKNOWN
@@ -61,7 +66,10 @@ class Traits:
 
 @dataclass(frozen=True)
 class AttemptFolder:
-    """The folder of one attempt. Only changes in `checkout` are captured."""
+    """The folder of one attempt. Only changes in `checkout` are captured.
+
+    The agent may write to `checkout`, `own` and `home`, and to nothing else of it.
+    """
 
     path: Path
 
@@ -71,14 +79,19 @@ class AttemptFolder:
         return self.path / "checkout"
 
     @property
+    def own(self) -> Path:
+        """The folder of what passes between fanin and the agent."""
+        return self.path / "own"
+
+    @property
     def prompt(self) -> Path:
         """The file with the prompt."""
-        return self.path / "prompt.md"
+        return self.own / "prompt.md"
 
     @property
     def report(self) -> Path:
         """The file `$FANIN_REPORT`, which need not exist."""
-        return self.path / "report.json"
+        return self.own / "report.json"
 
     @property
     def stdout(self) -> Path:

@@ -69,6 +69,12 @@ class Claude:
         keys=("ANTHROPIC_API_KEY", "CLAUDE_CODE_OAUTH_TOKEN", "ANTHROPIC_AUTH_TOKEN"),
         variables=("ANTHROPIC_BASE_URL", "CLAUDE_CONFIG_DIR"),
         logins=(".claude/.credentials.json", ".claude.json"),
+        state=(".claude", ".claude.json", ".cache/claude-cli-nodejs"),
+        steering=(
+            *(".claude/settings.json", ".claude/settings.local.json"),
+            *(".claude/CLAUDE.md", ".claude/agents", ".claude/commands"),
+            *(".claude/hooks", ".claude/plugins", ".claude/skills"),
+        ),
         homes={"CLAUDE_CONFIG_DIR": ".claude"},
         install="npm install -g @anthropic-ai/claude-code",
         costs=Costs.CAPPED,

@@ -48,6 +48,11 @@ class Codex:
         # `codex exec` reads only CODEX_API_KEY.
         aliases={"CODEX_API_KEY": "OPENAI_API_KEY"},
         logins=(".codex/auth.json",),
+        state=(".codex",),
+        steering=(
+            *(".codex/config.toml", ".codex/AGENTS.md", ".codex/hooks.json"),
+            *(".codex/prompts", ".codex/rules", ".codex/skills"),
+        ),
         homes={"CODEX_HOME": ".codex"},
         install="npm install -g @openai/codex",
         silent=True,

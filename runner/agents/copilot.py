@@ -54,6 +54,8 @@ class Copilot:
             "COPILOT_PROVIDER_MAX_OUTPUT_TOKENS",
         ),
         logins=(".copilot/config.json",),
+        state=(".copilot", ".cache/copilot"),
+        steering=(".copilot/mcp-config.json", ".copilot/agents", ".copilot/skills"),
         install="npm install -g @github/copilot",
         silent=True,
     )

@@ -97,6 +97,32 @@ def make_home(
         path.write_text(text, encoding="utf-8")
 
 
+def state_of(
+    agent: Agent, folder: AttemptFolder, variables: Mapping[str, str]
+) -> list[Path]:
+    """What the agent writes to outside of its checkout: its isolated home, or what it
+    keeps in the person's. `variables` are those that it gets.
+
+    Folders that are missing are made, as it would do itself.
+    """
+    home = Path(variables.get("HOME", "/"))
+    if home == folder.home:
+        return [home]
+    traits = agent.traits
+    state = [home / name for name in (*traits.state, *traits.logins)]
+    state += [Path(variables[name]) for name in traits.homes if name in variables]
+    for path in state:
+        if "." not in path.name[1:]:  # as a file's name has
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return state
+
+
+def steering_of(agent: Agent, variables: Mapping[str, str]) -> list[Path]:
+    """What in the agent's state it may read and not write, in the person's home."""
+    home = Path(variables.get("HOME", "/"))
+    return [home / name for name in agent.traits.steering]
+
+
 def secrets_of(
     chosen: Iterable[AgentSettings],
     environ: Mapping[str, str],

@@ -59,6 +59,11 @@ class Gemini:
             "GOOGLE_CLOUD_PROJECT",
         ),
         logins=(".gemini/oauth_creds.json",),
+        state=(".gemini",),
+        steering=(
+            *(".gemini/settings.json", ".gemini/GEMINI.md", ".gemini/commands"),
+            *(".gemini/extensions", ".gemini/trustedFolders.json"),
+        ),
         install="npm install -g @google/gemini-cli",
         silent=True,
     )

@@ -58,6 +58,15 @@ class Opencode:
         # A configuration may hold a provider's key.
         secrets=("OPENCODE_CONFIG_CONTENT",),
         logins=(".local/share/opencode/auth.json",),
+        state=(
+            *(".local/share/opencode", ".local/state/opencode", ".cache/opencode"),
+            ".config/opencode",
+        ),
+        steering=(
+            *(".config/opencode/opencode.json", ".config/opencode/opencode.jsonc"),
+            *(".config/opencode/AGENTS.md", ".config/opencode/plugins"),
+            *(".config/opencode/plugin", ".config/opencode/commands"),
+        ),
         install="npm install -g opencode-ai",
         costs=Costs.REPORTED,
         silent=True,

@@ -35,8 +35,12 @@ from runner.core.errors import EnvironmentBroken
 from runner.core.message_text import without_sequences
 from runner.policy.masking import Masker
 from runner.policy.redaction import NONE, Secrets
+from runner.sandbox import landlock
+from runner.sandbox.walls import OPEN, Walled
 
 COOKIE = "FANIN_COOKIE"
+# What bubblewrap says of the first process in its namespaces.
+_FIRST_PROCESS = re.compile(rb'"child-pid":\s*(\d+)')
 # Bytes of standard output that are kept, from its end. What is before them is freed while
 # the program runs, so that the disk does not fill.
 STDOUT_LIMIT = 64 * 2**20
@@ -139,6 +143,7 @@ def run(
     stdout: Path | None = None,
     stream: Stream | None = None,
     secrets: Secrets = NONE,
+    walled: Walled = OPEN,
 ) -> Outcome:
     """Run a program to its end. Raises EnvironmentBroken if it cannot be started.
 
@@ -152,6 +157,7 @@ def run(
     stdout: gets standard output alone, as it is.
     stream: makes text for people of that, for the log, the tail and `echo`.
     secrets: masked in the log, in the tail and in what `echo` gets.
+    walled: the walls around it.
     """
     cookie = token_hex(16)
     on_start(cookie)
@@ -169,7 +175,8 @@ def run(
             subprocess.PIPE if stdout else subprocess.STDOUT,
         )
         try:
-            child = _start(argv, cwd, {**env, COOKIE: cookie}, streams)
+            variables = {**env, **walled.variables, COOKIE: cookie}
+            child = _start(argv, cwd, variables, streams, walled)
         except OSError as error:
             raise EnvironmentBroken(
                 f"cannot start {argv[0]}: {error.strerror or error}",
@@ -190,14 +197,16 @@ def run(
             kill_by_cookie(cookie)
             recorder.finish()
             pipe.close()
+            exit_code = child.exit_code
+            child.close()
     seconds = time.monotonic() - started
     # First the sequences: without them a secret may be whole again.
     tail = secrets.masked_text(without_sequences(recorder.tail()))
-    return Outcome(child.returncode, reason, seconds, tail, recorder.log_error)
+    return Outcome(exit_code, reason, seconds, tail, recorder.log_error)
 
 
 # Without a lock: one call changes it, and a signal's handler may interrupt another.
-_running: set[subprocess.Popen[bytes]] = set()
+_running: set[_Program] = set()
 
 
 def end_all() -> None:
@@ -218,27 +227,60 @@ class _Streams(NamedTuple):
     stderr: int
 
 
+class _Program(subprocess.Popen[bytes]):
+    """A program that was started, below its supervisor where there is one.
+
+    `report` is the pipe that its supervisor reports to. `first` is a descriptor of the
+    supervisor if that is the first process of a process namespace: the child is
+    bubblewrap then, which hands on no signal.
+    """
+
+    report: int | None = None
+    first: int | None = None
+
+    def send_signal(self, sig: int) -> None:
+        if self.first is None:
+            super().send_signal(sig)
+        elif self.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self.first, sig)
+
+    @property
+    def exit_code(self) -> int:
+        """The program's, once it has ended; a negative number is a signal."""
+        code: int = self.returncode
+        if self.report is not None:
+            with contextlib.suppress(ValueError):  # it was killed before it could say
+                code = int(_available(self.report))
+        return code
+
+    def close(self) -> None:
+        """Close the descriptors beside the streams."""
+        for descriptor in (self.report, self.first):
+            if descriptor is not None:
+                os.close(descriptor)
+        self.report = self.first = None
+
+
 def _start(
-    argv: Sequence[str], cwd: Path, env: Mapping[str, str], streams: _Streams
-) -> subprocess.Popen[bytes]:
+    argv: Sequence[str],
+    cwd: Path,
+    env: Mapping[str, str],
+    streams: _Streams,
+    walled: Walled,
+) -> _Program:
     """Start a program in a session of its own, on Linux below a supervisor that exits as
-    the program does. OSError if that cannot be.
+    the program does. OSError if that cannot be, EnvironmentBroken if its walls cannot.
     """
     if sys.platform != "linux":
         return _popen(argv, cwd, env, streams)
-    request = supervisor.encode_request(list(argv), dict(env))
-    # The program's arguments and variables are not the supervisor's: `pkill -f` in an
-    # agent would find it, and variables for Python would change it.
-    supervisor_env = {}
-    if "LD_LIBRARY_PATH" in os.environ:  # where Python itself may be
-        supervisor_env["LD_LIBRARY_PATH"] = os.environ["LD_LIBRARY_PATH"]
+    confinement: list[str] = []
+    if walled.landlock:
+        confinement = [landlock.__file__, *walled.landlock]
+    request = supervisor.encode_request(list(argv), dict(env), confinement)
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        command = [
-            *(sys.executable, "-I", "-S", supervisor.__file__),
-            *(str(theirs.fileno()), str(os.getpid()), str(GRACE)),
-        ]
-        child = _popen(command, cwd, supervisor_env, streams, [theirs.fileno()])
+        child = _start_supervisor(cwd, streams, theirs, walled.prefix)
         try:
             theirs.close()
             # who killed it so early is found by its exit status
@@ -246,13 +288,77 @@ def _start(
                 ours.sendall(request)
                 ours.shutdown(socket.SHUT_WR)
             error = ours.recv(_CHUNK)
+            assert child.report is not None
+            if walled.prefix and not _available(child.report):
+                raise _no_walls(child)
         except BaseException:
             _end(child)
+            child.close()
             raise
     if error:
         child.wait()
+        child.close()
         raise OSError(int(error), os.strerror(int(error)))
     return child
+
+
+def _start_supervisor(
+    cwd: Path, streams: _Streams, request: socket.socket, prefix: Sequence[str]
+) -> _Program:
+    """Start a supervisor, by the command `prefix` if that is not empty."""
+    # The program's arguments and variables are not the supervisor's: `pkill -f` in an
+    # agent would find it, and variables for Python would change it.
+    supervisor_env = {}
+    if "LD_LIBRARY_PATH" in os.environ:  # where Python itself may be
+        supervisor_env["LD_LIBRARY_PATH"] = os.environ["LD_LIBRARY_PATH"]
+    report, reported = os.pipe()
+    information, informed = os.pipe()
+    passed = [request.fileno(), reported]
+    command = list(prefix)
+    if prefix:
+        passed.append(informed)
+        command += ["--info-fd", str(informed), "--"]
+    parent = 0 if prefix else os.getpid()
+    command += [sys.executable, "-I", "-S", supervisor.__file__]
+    command += map(str, (request.fileno(), parent, GRACE, reported))
+    try:
+        child = _popen(command, cwd, supervisor_env, streams, passed)
+    except BaseException:
+        os.close(report)
+        os.close(information)
+        raise
+    finally:
+        os.close(reported)
+        os.close(informed)
+    child.report = report
+    with open(information, "rb") as stream:  # noqa: PTH123
+        found = _FIRST_PROCESS.search(stream.read()) if prefix else None
+    if found is not None:
+        with contextlib.suppress(OSError):  # it has ended
+            child.first = os.pidfd_open(int(found[1]))
+    return child
+
+
+def _available(pipe: int) -> bytes:
+    """What a pipe holds; nothing is waited for."""
+    os.set_blocking(pipe, False)
+    try:
+        return os.read(pipe, _CHUNK)
+    except BlockingIOError:
+        return b""
+
+
+def _no_walls(child: _Program) -> EnvironmentBroken:
+    """What to raise when bubblewrap has ended without starting anything."""
+    child.wait()
+    text = ""
+    for stream in (child.stderr, child.stdout):
+        if stream is not None:
+            text = text or stream.read().decode("utf-8", "replace").strip()
+    return EnvironmentBroken(
+        f"the walls cannot be put up: {text or 'bubblewrap was killed'}",
+        "fix that, or run without them:  --sandbox off",
+    )
 
 
 def _popen(
@@ -261,8 +367,8 @@ def _popen(
     env: Mapping[str, str],
     streams: _Streams,
     pass_fds: Sequence[int] = (),
-) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
+) -> _Program:
+    return _Program(
         list(argv),
         cwd=cwd,
         env=env,
@@ -298,7 +404,7 @@ def first_line(argv: Sequence[str], environ: Mapping[str, str]) -> str | None:
 
 
 def _wait(
-    child: subprocess.Popen[bytes],
+    child: _Program,
     recorder: _Recorder,
     started: float,
     timeout: float,
@@ -374,7 +480,7 @@ class _Recorder:
         self.is_flooded = False
         self.log_error: str | None = None
 
-    def wake_at_exit_of(self, child: subprocess.Popen[bytes]) -> None:
+    def wake_at_exit_of(self, child: _Program) -> None:
         """Let the program's exit end a wait for output (Linux only)."""
         if hasattr(os, "pidfd_open"):
             # Fails on kernels before 5.3 and without a free descriptor. Then the wait
@@ -521,7 +627,7 @@ def _punch_hole(file: int, length: int) -> bool:
     return bool(fallocate(file, ctypes.c_int(3), offset, size) == 0)
 
 
-def _end(child: subprocess.Popen[bytes]) -> None:
+def _end(child: _Program) -> None:
     """End what `_start` has started: SIGTERM, GRACE seconds, SIGKILL."""
     if sys.platform != "linux":
         _end_group(child)
@@ -535,7 +641,7 @@ def _end(child: subprocess.Popen[bytes]) -> None:
         child.wait()
 
 
-def _end_group(child: subprocess.Popen[bytes]) -> None:
+def _end_group(child: _Program) -> None:
     """End the child's process group: SIGTERM, GRACE seconds, SIGKILL."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         if child.poll() is None:

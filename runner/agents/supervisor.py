@@ -5,7 +5,11 @@ But on Linux each orphan goes to the nearest ancestor that asks for orphans, and
 that is this process. Were it fanin, the orphans of parallel attempts would be mixed, and
 a program that embeds fanin would get children that are not its own.
 
-It starts often, so it imports no more than it needs: nothing of fanin.
+Within bubblewrap it is the first process of a process namespace: the kernel ends what is
+left there with it, and no signal from inside reaches it.
+
+It starts often, so it imports no more than it needs: nothing of fanin but the one module
+that confines a program, and that only where a program is to be confined.
 """
 
 from __future__ import annotations
@@ -32,51 +36,95 @@ END_SECONDS = 5.0
 _POLL_SECONDS = 0.05
 
 
-def main(request: int, parent: int, grace: float) -> None:
+def main(request: int, parent: int, grace: float, report: int) -> None:
     """Run the program that the socket `request` describes, and exit as it does.
 
     SIGTERM ends it, with `grace` seconds between SIGTERM and SIGKILL; SIGHUP, which
     comes if `parent` dies, ends it at once. If it cannot be started, `request` gets the
     errno.
+
+    `parent` is 0 within bubblewrap, which kills it if fanin dies. The pipe `report` gets
+    a line once this process runs and one with the program's exit code then, a negative
+    one for a signal: the first process of a namespace cannot die of one.
     """
     os.set_inheritable(request, False)
+    os.set_inheritable(report, False)
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     _prctl(_NAME, b"fanin-attempt")
     _prctl(_CHILD_SUBREAPER, 1)
-    _prctl(_PARENT_DEATH_SIGNAL, signal.SIGHUP)
+    if parent:
+        _prctl(_PARENT_DEATH_SIGNAL, signal.SIGHUP)
     if os.getppid() != parent:
         return  # it died before the signal was asked for
-    argv, env = _read_request(request)
+    _report(report, "\n")
+    argv, env, confinement = _read_request(request)
     program = os.fork()
     if program == 0:
-        _become(argv, env, request)
+        _become(argv, env, confinement, request)
     os.close(request)
     status = _wait(program, grace)
     _end_children()
-    _exit_as(os.waitstatus_to_exitcode(status))
+    code = os.waitstatus_to_exitcode(status)
+    _report(report, str(code))
+    _exit_as(code)
 
 
-def encode_request(argv: list[str], env: dict[str, str]) -> bytes:
-    """The request for a program. ValueError for a text with a NUL."""
-    texts = [str(len(argv)), *argv, *(f"{name}={env[name]}" for name in env)]
+def _report(report: int, text: str) -> None:
+    with suppress(OSError):  # nobody reads it any more
+        os.write(report, text.encode())
+
+
+def encode_request(
+    argv: list[str], env: dict[str, str], confinement: list[str]
+) -> bytes:
+    """The request for a program. ValueError for a text with a NUL.
+
+    confinement: the file of the module that confines it and what its `confine` is called
+    with, or nothing.
+    """
+    lists = (argv, [f"{name}={env[name]}" for name in env], confinement)
+    texts = []
+    for each in lists:
+        texts += [str(len(each)), *each]
     if any("\0" in text for text in texts):
         raise ValueError("embedded null byte")
     return b"".join(os.fsencode(text) + b"\0" for text in texts)
 
 
-def _read_request(request: int) -> tuple[list[str], dict[str, str]]:
+def _read_request(request: int) -> tuple[list[str], dict[str, str], list[str]]:
     data = b""
     while piece := os.read(request, 2**16):
         data += piece
-    count, *texts = os.fsdecode(data).split("\0")[:-1]
+    texts = os.fsdecode(data).split("\0")[:-1]
+    lists = []
+    while texts:
+        count = int(texts[0])
+        lists.append(texts[1 : count + 1])
+        texts = texts[count + 1 :]
+    argv, variables, confinement = lists
     env = {}
-    for text in texts[int(count) :]:
+    for text in variables:
         name, _, value = text.partition("=")
         env[name] = value
-    return texts[: int(count)], env
+    return argv, env, confinement
 
 
-def _become(argv: list[str], env: dict[str, str], request: int) -> None:
+def _confine(confinement: list[str]) -> None:
+    from importlib.machinery import SourceFileLoader
+
+    file, *texts = confinement
+    module: dict[str, object] = {"__name__": "landlock"}
+    code = SourceFileLoader("landlock", file).get_code("landlock")
+    assert code is not None
+    exec(code, module)  # noqa: S102 - fanin's own; this process has no path to import from
+    confine = module["confine"]
+    assert callable(confine)
+    confine(texts)
+
+
+def _become(
+    argv: list[str], env: dict[str, str], confinement: list[str], request: int
+) -> None:
     """Be the program, in a session of its own."""
     try:
         os.setsid()
@@ -85,6 +133,8 @@ def _become(argv: list[str], env: dict[str, str], request: int) -> None:
         for number in _IGNORED:
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        if confinement:
+            _confine(confinement)
         os.execvpe(argv[0], argv, env)  # noqa: S606
     except OSError as error:
         os.write(request, str(error.errno).encode())
@@ -179,4 +229,4 @@ def _prctl(option: int, value: int | bytes) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]))
+    main(int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]), int(sys.argv[4]))

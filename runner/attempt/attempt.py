@@ -22,6 +22,8 @@ from runner.agents.environment import (
     make_home,
     missing_requirements,
     secrets_of,
+    state_of,
+    steering_of,
 )
 from runner.agents.outcome import process_failure
 from runner.agents.stream import Stream, StreamingAgent, UsageSoFar
@@ -48,6 +50,8 @@ from runner.core.result import MAX_LOG_TAIL, Failure, FailureKind, Usage
 from runner.policy import rules
 from runner.policy.redaction import NONE, Secrets
 from runner.repo.origin import Origin
+from runner.sandbox import refusals
+from runner.sandbox.walls import NO_WALLS, Walled, Walls
 
 _MAX_LEFT_OUT = 5  # paths that a message names
 _MAX_KEPT_FACTOR = 4  # limits.size times this is the most that is kept beside a result
@@ -96,7 +100,7 @@ class AttemptContext:
     job, as in `Result`. `echo` receives the agent's output as it comes, `on_usage` what
     it says that it has used so far. `secrets` are added to those of the agent's
     settings. `slots` are shared by all that runs at once; `slot` is the number that this
-    attempt has of them.
+    attempt has of them. `walls` are around each of its programs.
 
     `on_set_up` gets the files of the base that set-up changed, when it has run.
     `on_start` is called with the slot, `on_phase` when the attempt enters a phase.
@@ -125,6 +129,7 @@ class AttemptContext:
     slots: Slots = field(default_factory=Slots)
     slot: int = 0
     setup_environ: Mapping[str, str] | None = field(default=None, repr=False)
+    walls: Walls = NO_WALLS
 
     @property
     def environ_for_setup(self) -> Mapping[str, str]:
@@ -247,14 +252,19 @@ def _run_from(attempt: _Attempt, start: earlier_work.Start) -> AttemptOutcome:
         return AttemptOutcome(
             Usage(), Failure(kind=FailureKind.NOT_READY, message=message)
         )
+    attempt_folder.own.mkdir()
     attempt_folder.prompt.write_text(text, encoding="utf-8")
     ready = workspace.trust_times(attempt.workspace, attempt_folder.prompt)
     attempt = replace(attempt, workspace=ready)
     obstacle = attempt.context.obstacle()
     if obstacle is not None:
         return AttemptOutcome(Usage(), obstacle)
-    process_outcome = _run_agent(attempt, attempt_folder)
+    process_outcome, walled = _run_agent(attempt, attempt_folder)
     outcome = _judge(attempt, start, attempt_folder, process_outcome)
+    failure = outcome.failure
+    if failure is not None:
+        failure = refusals.explained(failure, process_outcome.tail, walled.rules)
+        outcome = replace(outcome, failure=failure)
     if process_outcome.log_error is None:
         return outcome
     log = _file_name(attempt, result_folder.LOG)
@@ -347,6 +357,7 @@ def _set_up(attempt: _Attempt, setup: SetupCommand) -> Failure | None:
         partial(_record_cookie, attempt),
         attempt.context.cancel,
         attempt.secrets,
+        attempt.context.walls,
     )
 
 
@@ -358,26 +369,37 @@ def _record_cookie(attempt: _Attempt, cookie: str) -> None:
 
 def _run_agent(
     attempt: _Attempt, attempt_folder: agents.AttemptFolder
-) -> process.Outcome:
+) -> tuple[process.Outcome, Walled]:
     """Run the agent in the checkout until it exits or is ended."""
     entry, context = attempt.entry, attempt.context
     settings = entry.agent
     agent = agents.agent_for(settings)
     call = agent.build(entry, attempt_folder)
     make_home(agent, settings, call, attempt_folder, context.environ)
+    env = environment_for(
+        agent,
+        settings,
+        call,
+        attempt_folder,
+        context.environ,
+        _contract_variables(attempt, attempt_folder),
+        attempt.manifest.env,
+    )
+    writable = [attempt_folder.own]
+    if context.walls.stand:
+        writable += state_of(agent, attempt_folder, env)
+    walled = context.walls.around(
+        attempt.workspace.checkout,
+        env,
+        writable=writable,
+        protected=steering_of(agent, env),
+        programs=call.argv,
+    )
     context.on_phase("working")
-    return process.run(
+    outcome = process.run(
         call.argv,
         cwd=attempt.workspace.checkout,
-        env=environment_for(
-            agent,
-            settings,
-            call,
-            attempt_folder,
-            context.environ,
-            _contract_variables(attempt, attempt_folder),
-            attempt.manifest.env,
-        ),
+        env=env,
         stdin=attempt_folder.prompt,
         log=attempt.folder / result_folder.LOG,
         timeout=entry.timeout,
@@ -388,7 +410,9 @@ def _run_agent(
         stdout=attempt_folder.stdout if settings.preset else None,
         stream=_stream_of(agent, context),
         secrets=attempt.secrets,
+        walled=walled,
     )
+    return outcome, walled
 
 
 def _stream_of(agent: agents.Agent, context: AttemptContext) -> Stream | None:
@@ -663,15 +687,19 @@ def _run_verify(
     log: Path,
     context: AttemptContext,
     secrets: Secrets,
+    readable: Sequence[Path] = (),
 ) -> _Verified:
     # set-up may have written its secrets to files that the command prints
     if verify.setup is not None:
         secrets |= verify.setup.secrets(context.environ_for_setup)
-    env = {**verify.env, VARIABLE: str(context.slot)}
+    env = process.environment(
+        context.environ, (), {**verify.env, VARIABLE: str(context.slot)}
+    )
+    walled = context.walls.around(checkout, env, readable=readable)
     outcome = process.run(
         ["sh", "-c", verify.command],
         cwd=checkout,
-        env=process.environment(context.environ, (), env),
+        env=env,
         stdin=None,
         log=log,
         timeout=verify.timeout,
@@ -679,6 +707,7 @@ def _run_verify(
         # the next run looks here for processes that outlived a crash
         on_start=log.with_name("cookie").write_text,
         secrets=secrets,
+        walled=walled,
     )
     failure = process_failure(outcome)
     if failure is None or failure.kind is FailureKind.INTERRUPTED:
@@ -694,6 +723,7 @@ def _run_verify(
         message=f"verify {problem}: {verify.command}",
         log_tail=failure.log_tail,
     )
+    failure = refusals.explained(failure, outcome.tail, walled.rules)
     return _Verified(failure, was_killed)
 
 
@@ -755,13 +785,25 @@ def _verify_commit(
         )
         if verify.setup is not None:
             failure = _set_up_for_verify(
-                verify.setup, checkout, folder, context, included.secrets
+                verify.setup,
+                checkout,
+                folder,
+                context,
+                included.secrets,
+                origin.objects,
             )
             if failure is not None:
                 return _Verified(failure)
         if on_ready is not None:
             on_ready(verify_workspace)
-        return _run_verify(verify, checkout, folder / "log", context, included.secrets)
+        return _run_verify(
+            verify,
+            checkout,
+            folder / "log",
+            context,
+            included.secrets,
+            origin.objects,
+        )
     finally:
         remove_folder(folder)
 
@@ -772,6 +814,7 @@ def _set_up_for_verify(
     folder: Path,
     context: AttemptContext,
     secrets: Secrets,
+    objects: Sequence[Path],
 ) -> Failure | None:
     failure = run_setup(
         setup,
@@ -782,6 +825,8 @@ def _set_up_for_verify(
         (folder / "cookie").write_text,
         context.cancel,
         secrets,
+        context.walls,
+        objects,
     )
     if failure is None or failure.kind is FailureKind.INTERRUPTED:
         return failure

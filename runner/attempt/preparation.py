@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,6 +13,8 @@ from runner.attempt.slots import VARIABLE
 from runner.core.manifest import Manifest
 from runner.core.result import Failure, FailureKind
 from runner.policy.redaction import Secrets
+from runner.sandbox import refusals
+from runner.sandbox.walls import NO_WALLS, Walls
 
 LOG = "setup.log"
 
@@ -53,27 +55,34 @@ def run_setup(
     on_start: Callable[[str], object],
     cancel: threading.Event | None = None,
     secrets: Secrets | None = None,
+    walls: Walls = NO_WALLS,
+    objects: Sequence[Path] = (),
 ) -> Failure | None:
     """Run the command in `checkout`. Returns why it failed, None if it did not.
 
     A failure is the machine's, so it costs the task no attempt. `on_start` gets the
-    cookie of its processes. `secrets` are masked in its output, besides its own.
+    cookie of its processes. `secrets` are masked in its output, besides its own. Within
+    the `walls` it can read the folders `objects` of git objects.
     """
     masked = setup.secrets(environ)
     if secrets is not None:
         masked |= secrets
-    env = {**setup.env, VARIABLE: str(slot)}
+    env = process.environment(
+        environ, setup.secret_names, {**setup.env, VARIABLE: str(slot)}
+    )
+    walled = walls.around(checkout, env, readable=objects)
     outcome = process.run(
         # -e: a later line must not hide that an earlier one failed
         ["sh", "-e", "-c", setup.text],
         cwd=checkout,
-        env=process.environment(environ, setup.secret_names, env),
+        env=env,
         stdin=None,
         log=log,
         timeout=setup.timeout,
         cancel=cancel,
         on_start=on_start,
         secrets=masked,
+        walled=walled,
     )
     failure = process_failure(outcome)
     if failure is None or failure.kind is FailureKind.INTERRUPTED:
@@ -82,8 +91,9 @@ def run_setup(
         problem = f"exceeded its time limit of {setup.timeout:.0f} s"
     else:
         problem = f"failed (exit status {outcome.exit_code})"
-    return Failure(
+    failure = Failure(
         kind=FailureKind.NOT_READY,
         message=f"setup {problem}",
         log_tail=failure.log_tail,
     )
+    return refusals.explained(failure, outcome.tail, walled.rules)

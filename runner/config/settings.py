@@ -27,6 +27,7 @@ from runner.core.documents import Duration, Size, TaskId, UserDocument
 from runner.core.errors import InvalidInput, Problem
 from runner.core.manifest import Limits
 from runner.core.plurals import pluralize
+from runner.core.sandbox import SandboxSettings
 from runner.core.task import (
     ISSUES_PROGRESS,
     AgentSettings,
@@ -110,6 +111,7 @@ class Settings(UserDocument):
     agent: AgentSettings | None = None
     env: PlainEnv = Field(default_factory=dict)
     prompt_template: str | None = None
+    sandbox: SandboxSettings = SandboxSettings()
     protected: tuple[str, ...] = PROTECTED
     tasks: dict[TaskId, TaskSettings] = Field(default_factory=dict)
     limits: Limits = Limits()
@@ -440,7 +442,7 @@ def _put(nested: dict[str, Any], setting: Setting, value: Any) -> None:
 
 
 def _merged(layers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The layers, the last of which wins. `limits` and `env` are merged by key."""
+    """The layers, the last of which wins. `limits`, `env` and `sandbox` are merged by key."""
     merged: dict[str, Any] = {}
     for layer in layers:
         merged |= layer
@@ -448,6 +450,9 @@ def _merged(layers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         merged[name] = {}
         for mapping in _given(layers, name):
             merged[name] |= mapping
+    merged["sandbox"] = {}
+    for given in _given(layers, "sandbox"):
+        merged["sandbox"] |= given if isinstance(given, dict) else {"mode": given}
     merged["plan"] = _merged_plan(_given(layers, "plan"))
     return merged
 

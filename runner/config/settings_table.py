@@ -408,6 +408,20 @@ SETTINGS = (
         metavar="PATH",
     ),
     Setting(
+        "sandbox",
+        "mapping",
+        "Walls around agents, setup and verify: auto, require or off",
+        _DECIDING,
+        meaning="walls around agents, `setup` and `verify`: `auto` puts up those that the "
+        "machine can, `require` refuses to run without them, `off` puts up none. `{mode: …, "
+        "write: […], read: […], hide: […], sockets: [docker, ssh-agent], network: off}` "
+        "opens and closes single things ([more](sandbox.md)); on one machine",
+        default="off",
+        metavar="auto|require|off",
+        handed_on=False,
+        on_actions=False,
+    ),
+    Setting(
         "protected",
         "lines",
         "Paths that no task may change, as globs; they replace the default list",

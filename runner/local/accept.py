@@ -27,6 +27,7 @@ from runner.local.known_secrets import known_secrets
 from runner.local.landings import landing_commits
 from runner.local.own_files import own_files, with_own_files_of
 from runner.local.undo import FileChange
+from runner.local.walls import walls_of
 from runner.plan.requests import AcceptRequest
 from runner.plan.snapshot import Snapshot, committed_include, write_progress_blobs
 from runner.policy import rules
@@ -71,7 +72,8 @@ def accept(
             raise UsageProblem(rules.leaked_secret(*leak).message)
         tree = _merged(quarantine, manifest, snapshot, request, base, judged)
         if verified:
-            _verify(repo, environ, quarantine, manifest, snapshot, tree, task)
+            context = AttemptContext(environ, walls=walls_of(repo, settings, environ))
+            _verify(repo, context, quarantine, manifest, snapshot, tree, task)
         head_tree = quarantine.tree(snapshot.commit)
         paths = tuple(quarantine.changed_paths(head_tree, tree))
         [changed] = quarantine.diffstats(base, [judged.tree])
@@ -214,7 +216,7 @@ def _secrets(
 
 def _verify(
     repo: Repository,
-    environ: Mapping[str, str],
+    context: AttemptContext,
     quarantine: Quarantine,
     manifest: Manifest,
     snapshot: Snapshot,
@@ -234,7 +236,7 @@ def _verify(
                     commit,
                     quarantine.folder,
                     Path(scratch),
-                    AttemptContext(environ),
+                    context,
                 )
             if failure is None:
                 break

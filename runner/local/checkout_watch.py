@@ -23,7 +23,6 @@ from runner.local.doubt import OutsideWork
 from runner.local.journal import Doubt, Journal
 from runner.local.landed_record import MergedBatch
 from runner.local.observer import MaskingObserver
-from runner.local.walls import walls_stand
 from runner.repo import checkout_state, work_tree
 from runner.repo.checkout_state import CheckoutFiles, CheckoutState, Part, Stamps
 from runner.repo.repository import Repository
@@ -80,13 +79,19 @@ class _AttemptRecord:
 class CheckoutWatch:
     """Compares the repository with what the last look has seen. Used by several threads.
 
-    Nothing is compared before `start`.
+    Nothing is compared before `start`. `has_walls`: no agent can have written there.
     """
 
     def __init__(
-        self, repo: Repository, journal: Journal, observer: MaskingObserver
+        self,
+        repo: Repository,
+        journal: Journal,
+        observer: MaskingObserver,
+        *,
+        has_walls: bool,
     ) -> None:
         self.branch = ""
+        self._has_walls = has_walls
         self._repo, self._journal, self._observer = repo, journal, observer
         self._seen: _Seen | None = None
         # Held during a look and during a landing.
@@ -267,7 +272,7 @@ class CheckoutWatch:
         attempts: set[_Attempt],
     ) -> None:
         """Remember what came to the branch, and doubt it if an agent has signed it."""
-        if move.new is None or move.old is None or walls_stand():
+        if move.new is None or move.old is None or self._has_walls:
             return
         changes = checkout_state.work_since(self._repo, move.old, move.new)
         outside = OutsideWork(

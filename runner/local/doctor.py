@@ -34,6 +34,7 @@ from runner.local.preparation import (
     uncommitted_notes,
 )
 from runner.local.setup_record import SetupRecord, sentence
+from runner.local.walls import walls_of
 from runner.plan.snapshot import Snapshot, committed_include
 from runner.repo.repository import Repository
 from runner.schedule.preflight import preflight
@@ -286,7 +287,7 @@ def _run_commands(
     scratch = Path(tempfile.mkdtemp(prefix="fanin-doctor-"))
     # The commit needs no other objects than the repository's own.
     objects = repo.origin.git_dir / "objects"
-    context = AttemptContext(environ)
+    context = AttemptContext(environ, walls=walls_of(repo, settings, environ))
     try:
         return verify_commit(
             verify, repo.origin, commit, objects, scratch, context, on_ready

@@ -61,7 +61,8 @@ class BranchLander:
         verdicts: Verdicts,
     ) -> None:
         self.branch, self._verdicts = branch, verdicts
-        self.watch = CheckoutWatch(repo, journal, observer)
+        has_walls = attempt_context.walls.stand
+        self.watch = CheckoutWatch(repo, journal, observer, has_walls=has_walls)
         self.seals = ResultSeals()
         self._repo, self._journal, self._settings = repo, journal, settings
         self._attempt_context, self._observer = attempt_context, observer

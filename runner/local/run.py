@@ -60,6 +60,7 @@ from runner.local.requests import apply_left_requests
 from runner.local.rolling import RollingRun
 from runner.local.stopping import StopRequests, stops_on_signals
 from runner.local.verdicts import Verdicts
+from runner.local.walls import walls_of
 from runner.plan.snapshot import Snapshot, committed_include
 from runner.policy.redaction import Secrets
 from runner.repo.repository import Repository
@@ -122,7 +123,8 @@ class LocalRun:
         self._event_log = EventLog(self.journal.run_folder(self.run), observer)
         self._observer = MaskingObserver(self._event_log)
         self.stop = StopRequests()
-        attempt_context = AttemptContext(environ, self.stop.cancel)
+        walls = walls_of(repo, settings, environ)
+        attempt_context = AttemptContext(environ, self.stop.cancel, walls=walls)
         # A verify is not waited for: it can take long, and the next run repeats it.
         verify_context = replace(attempt_context, cancel=self.stop.draining)
         self._clock = clock or SystemClock()
@@ -380,6 +382,8 @@ class LocalRun:
             settings.insert(0, f"only {pluralize(len(chosen), 'task')}")
         if snapshot.plan.left_out:
             settings.insert(0, snapshot.plan.left_out_summary)
+        if self._settings.sandbox.mode != "off":
+            settings.append(self._context.attempt_context.walls.choice.sentence)
         if set_up := self._context.setup_record.sentence():
             settings.append(set_up)
         self._observer.observe(

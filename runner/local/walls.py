@@ -1,8 +1,133 @@
-"""Whether walls keep the agents of a run away from the repository."""
+"""The walls of a run on this machine: what the machine can, and what the run lies in."""
 
 from __future__ import annotations
 
+import os
+import pwd
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
 
-def walls_stand() -> bool:
-    """Whether no agent of this machine can write into the repository itself."""
-    return False
+import runner
+from runner.agents import presets
+from runner.agents.process import first_line
+from runner.config.settings import Settings
+from runner.repo.repository import Repository
+from runner.sandbox.choose import choose
+from runner.sandbox.machine import look
+from runner.sandbox.rules import Surroundings
+from runner.sandbox.walls import NO_WALLS, Walls
+
+# Beside the folder that Python takes: programs name these without asking.
+_TEMPORARY: tuple[str, ...] = ("/tmp", "/var/tmp")  # noqa: S108 - they are covered, not used
+_MAX_ALTERNATES = 100  # git follows five
+
+
+def walls_of(repo: Repository, settings: Settings, environ: Mapping[str, str]) -> Walls:
+    """The walls around all that a run starts. EnvironmentBroken if the settings require
+    what the machine cannot.
+    """
+    if settings.sandbox.mode == "off":
+        return NO_WALLS
+    machine = look(environ, partial(first_line, environ=environ))
+    choice = choose(settings.sandbox, machine)
+    return Walls(choice, settings.sandbox, surroundings(repo, environ))
+
+
+def surroundings(repo: Repository, environ: Mapping[str, str]) -> Surroundings:
+    """What a run in the repository lies in."""
+    homes = _homes(environ)
+    git_dir = repo.git_dir.resolve()
+    logins = {login for agent in presets().values() for login in agent.traits.logins}
+    return Surroundings(
+        homes,
+        tuple(dict.fromkeys(map(Path, (*_TEMPORARY, tempfile.gettempdir())))),
+        (repo.root, *_other_work_trees(git_dir), git_dir),
+        tuple(_object_folders(git_dir)),
+        tuple(_program_folders(environ)),
+        tuple(sorted(logins)),
+        {
+            "docker": tuple(_docker_sockets(environ, homes)),
+            "ssh-agent": tuple(_ssh_files(environ, homes)),
+            "session": tuple(_absolute(environ.get("XDG_RUNTIME_DIR"))),
+        },
+        {
+            "docker": _chosen(environ, "DOCKER_HOST"),
+            "ssh-agent": _chosen(environ, "SSH_AUTH_SOCK"),
+        },
+    )
+
+
+def _homes(environ: Mapping[str, str]) -> tuple[Path, ...]:
+    """The folder that HOME names, and the user's own, if they are folders of somebody."""
+    homes = [environ.get("HOME", "")]
+    with suppress(KeyError):  # a user without a name, as in some containers
+        homes.append(pwd.getpwuid(os.geteuid()).pw_dir)
+    paths = [Path(home).resolve() for home in homes if home.startswith("/")]
+    return tuple(path for path in dict.fromkeys(paths) if path != Path("/"))
+
+
+def _other_work_trees(git_dir: Path) -> Iterator[Path]:
+    for file in (git_dir / "worktrees").glob("*/gitdir"):
+        with suppress(OSError, UnicodeDecodeError):
+            yield Path(file.read_text(encoding="utf-8").strip()).parent
+
+
+def _object_folders(git_dir: Path) -> Iterator[Path]:
+    """The folders of objects that checkouts borrow, with those that these borrow."""
+    waiting = [git_dir / "objects", *(git_dir / "modules").rglob("objects")]
+    followed: set[Path] = set()
+    while waiting and len(followed) < _MAX_ALTERNATES:
+        folder = waiting.pop()
+        if folder in followed:
+            continue
+        followed.add(folder)
+        yield folder
+        with suppress(OSError, UnicodeDecodeError):
+            text = (folder / "info" / "alternates").read_text(encoding="utf-8")
+            lines = [line for line in text.splitlines() if line and line[0] not in '#"']
+            waiting += [(folder / line).resolve() for line in lines]
+
+
+def _program_folders(environ: Mapping[str, str]) -> Iterator[Path]:
+    """Where programs are found, and what fanin needs to start one."""
+    for entry in environ.get("PATH", "").split(os.pathsep):
+        if entry.startswith("/"):
+            yield Path(os.path.normpath(entry))
+    for name in (sys.prefix, sys.base_prefix):
+        yield Path(name)
+    yield Path(sys.executable).parent
+    yield Path(runner.__file__).parent
+
+
+def _docker_sockets(
+    environ: Mapping[str, str], homes: tuple[Path, ...]
+) -> Iterator[Path]:
+    yield Path("/run/docker.sock")
+    host = environ.get("DOCKER_HOST", "")
+    if host.startswith("unix:///"):
+        yield Path(host.removeprefix("unix://"))
+    for folder in homes:
+        yield folder / ".docker" / "run" / "docker.sock"
+        yield folder / ".docker" / "desktop" / "docker.sock"
+    for folder in _absolute(environ.get("XDG_RUNTIME_DIR")):
+        yield folder / "docker.sock"
+
+
+def _ssh_files(environ: Mapping[str, str], homes: tuple[Path, ...]) -> Iterator[Path]:
+    """The agent's socket, and what ssh reads besides keys."""
+    yield from _absolute(environ.get("SSH_AUTH_SOCK"))
+    for home in homes:
+        yield home / ".ssh" / "known_hosts"
+        yield home / ".ssh" / "config"
+
+
+def _absolute(text: str | None) -> list[Path]:
+    return [Path(text)] if text is not None and text.startswith("/") else []
+
+
+def _chosen(environ: Mapping[str, str], name: str) -> dict[str, str]:
+    return {name: environ[name]} if name in environ else {}

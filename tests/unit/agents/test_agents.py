@@ -30,7 +30,8 @@ def _read(
     end_reason: EndReason = "exited",
 ) -> Verdict:
     """The verdict on a command that left this report."""
-    path = folder / "report.json"
+    path = AttemptFolder(folder).report
+    path.parent.mkdir(exist_ok=True)
     if report is not None:
         path.write_bytes(report if isinstance(report, bytes) else report.encode())
     ended = Outcome(status, end_reason, 12.4, "the tail of its output")
@@ -201,14 +202,15 @@ def test_a_report_against_the_contract_is_a_failure_and_is_ignored(
 
 
 def test_a_report_that_is_a_folder_is_a_failure(tmp_path: Path) -> None:
-    (tmp_path / "report.json").mkdir()
+    AttemptFolder(tmp_path).report.mkdir(parents=True)
     assert _read(tmp_path).failure is not None
 
 
 def test_a_report_that_is_a_pipe_is_a_failure_and_does_not_block(
     tmp_path: Path,
 ) -> None:
-    pipe = tmp_path / "report.json"
+    pipe = AttemptFolder(tmp_path).report
+    pipe.parent.mkdir()
     os.mkfifo(pipe)
     verdicts: list[Verdict] = []
     reader = threading.Thread(target=lambda: verdicts.append(_read(tmp_path)))

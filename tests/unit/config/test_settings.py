@@ -16,6 +16,7 @@ from runner.config.settings import (
     load,
     read_settings_file,
 )
+from runner.core.errors import InvalidInput
 from runner.core.task import AgentSettings, PlanSettings
 from runner.policy import globs
 from tests.support.builders import problems
@@ -54,6 +55,14 @@ def test_the_defaults() -> None:
         "agent": None,
         "env": {},
         "prompt_template": None,
+        "sandbox": {
+            "mode": "off",
+            "write": (),
+            "read": (),
+            "hide": (),
+            "sockets": (),
+            "network": "on",
+        },
         "limits": {
             "files": 100,
             "size": 4 * 2**20,
@@ -125,6 +134,42 @@ def test_flags_outrank_the_environment_outranks_the_file_outranks_the_default(
     assert getattr(load(nothing, {}, text), name) == in_file[1]
     assert getattr(load(nothing, environ, text), name) == in_environ[1]
     assert getattr(load(flags, environ, text), name) == as_flag[1]
+
+
+@pytest.mark.parametrize(
+    ("text", "mode", "network"),
+    [
+        ("sandbox: require", "require", "on"),
+        # words that YAML reads as booleans
+        ("sandbox: off", "off", "on"),
+        ("sandbox: on", "auto", "on"),
+        ("sandbox: {mode: off, network: off}", "off", "off"),
+        ("sandbox: {mode: auto, network: [a.example]}", "auto", ("a.example",)),
+    ],
+)
+def test_walls_are_set_by_a_word_or_a_mapping(
+    text: str, mode: str, network: object
+) -> None:
+    sandbox = load({}, {}, text).sandbox
+    assert (sandbox.mode, sandbox.network) == (mode, network)
+
+
+def test_another_word_for_the_network_is_refused() -> None:
+    with pytest.raises(InvalidInput, match="expected on, off or a list of hosts"):
+        load({}, {}, "sandbox: {network: maybe}")
+
+
+def test_a_flag_for_walls_keeps_what_the_file_opens() -> None:
+    text = "sandbox: {mode: off, read: [~/.ssh/known_hosts, .venv/]}"
+    sandbox = load({"sandbox": "require"}, {}, text).sandbox
+    assert sandbox.mode == "require"
+    assert sandbox.read == ("~/.ssh/known_hosts", ".venv")
+
+
+@pytest.mark.parametrize("path", ["", ".", "../x", "a/../../x", "~ann/x"])
+def test_a_path_through_the_walls_is_clear(path: str) -> None:
+    with pytest.raises(InvalidInput, match="is not a path to open or close"):
+        load({}, {}, f"sandbox: {{read: ['{path}']}}")
 
 
 @pytest.mark.parametrize(

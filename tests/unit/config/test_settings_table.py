@@ -11,6 +11,7 @@ from runner.actions.round_state import CARRIED
 from runner.cli import work
 from runner.config.settings import Settings, load
 from runner.config.settings_table import BY_NAME, SETTINGS, Setting, key_in
+from runner.core.sandbox import SandboxSettings
 from runner.core.task import TaskSettings
 
 # Options that a command has beside the settings.
@@ -60,6 +61,7 @@ SAMPLES: dict[str, tuple[str, object]] = {
     "strict": ("true", True),
     "skip_line": ("5\n9", (5, 9)),
     "ignore_dangling": ("true", True),
+    "sandbox": ("require", SandboxSettings(mode="require")),
     "parallel": ("true", True),
     "max_concurrent": ("7", 7),
     "commit_strategy": ("individual", "individual"),

@@ -1,0 +1,106 @@
+"""Which mechanism holds a run: one decision, and the sentences about it. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from runner.core.errors import EnvironmentBroken
+from runner.core.sandbox import SandboxSettings
+from runner.sandbox.machine import NOT_INSTALLED, Machine
+
+# Landlock withholds truncation since this version; before, files that may not be
+# written can be emptied.
+_OLDEST_LANDLOCK = 3
+_SIGNALS_SINCE, _TCP_SINCE, _SOCKETS_SINCE = 6, 4, 9
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The mechanisms of a run.
+
+    bubblewrap: its program, "" without it. landlock: the version to use, 0 without it.
+    gaps: what they do not hold.
+    reason: why there are no walls although the settings ask for them.
+    """
+
+    bubblewrap: str = ""
+    landlock: int = 0
+    gaps: tuple[str, ...] = ()
+    reason: str = ""
+
+    @property
+    def has_walls(self) -> bool:
+        return bool(self.bubblewrap or self.landlock)
+
+    @property
+    def sentence(self) -> str:
+        """The walls and what they do not hold, for the header of a run."""
+        if not self.has_walls:
+            return f"no walls: {self.reason}" if self.reason else "no walls"
+        names = ["bubblewrap"] if self.bubblewrap else []
+        if self.landlock:
+            names.append("Landlock")
+        text = f"walls: {' and '.join(names)}"
+        return f"{text}, no wall: {', '.join(self.gaps)}" if self.gaps else text
+
+
+def choose(settings: SandboxSettings, machine: Machine) -> Choice:
+    """The mechanisms for these settings. EnvironmentBroken if they require what is not
+    there.
+    """
+    if settings.mode == "off":
+        return Choice()
+    program = str(machine.bubblewrap) if machine.bubblewrap else ""
+    version = machine.landlock if machine.landlock >= _OLDEST_LANDLOCK else 0
+    choice = Choice(program, version, reason=_reason(machine))
+    if choice.has_walls:
+        choice = Choice(program, version, gaps=_gaps(program, version, settings))
+    if settings.mode == "require" and (choice.gaps or not choice.has_walls):
+        _refuse_gaps(choice, machine)
+    return choice
+
+
+def _reason(machine: Machine) -> str:
+    if machine.system != "linux":
+        return "only Linux has them"
+    landlock = "the kernel has no Landlock"
+    if machine.landlock:
+        landlock = (
+            f"Landlock {machine.landlock} is too old ({_OLDEST_LANDLOCK} is needed: "
+            "Linux 6.2)"
+        )
+    return f"{machine.problem}, and {landlock}"
+
+
+def _gaps(program: str, version: int, settings: SandboxSettings) -> tuple[str, ...]:
+    gaps = []
+    network = settings.network
+    if program:
+        if version < _SIGNALS_SINCE and network != "off":
+            gaps.append("abstract sockets")
+    else:
+        if version < _SIGNALS_SINCE:
+            gaps.append("signals")
+        gaps += ["sockets"] if version < _SOCKETS_SINCE else []
+        gaps += ["file modes", "names of files"]
+        if network == "off":
+            gaps.append("network" if version < _TCP_SINCE else "network but TCP")
+    if isinstance(network, tuple):
+        gaps.append("hosts of the network")
+    return tuple(gaps)
+
+
+def _refuse_gaps(choice: Choice, machine: Machine) -> None:
+    """Refuse to run where a wall that is asked for does not stand."""
+    reason = choice.reason
+    if choice.has_walls:
+        lack = machine.problem or f"Landlock {_SIGNALS_SINCE} is needed (Linux 6.12)"
+        reason = f"no wall: {', '.join(choice.gaps)}: {lack}"
+        if any("network" in gap for gap in choice.gaps):
+            reason = (
+                "names of hosts cannot be held; set  sandbox.network  to  on  or  off"
+            )
+    advice = "run it elsewhere, or take what walls there are:  --sandbox auto"
+    if machine.system == "linux" and machine.problem == NOT_INSTALLED:
+        advice = f"apt install bubblewrap; {advice}"
+    raise EnvironmentBroken(f"sandbox: require: {reason}", advice)

@@ -1,0 +1,236 @@
+"""What a walled program may read, write and reach: pure, from paths and settings.
+
+Everything can be read unless it is hidden, so that compilers, interpreters and their
+packages work wherever they are installed. Nothing can be written unless it is opened.
+Of two rules the one for the longer path holds: `~` may be open and `~/.ssh` is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+from pathlib import Path
+
+from runner.core.sandbox import SandboxSettings
+
+# Below HOME: what signs in as the person, or tells others who they are.
+SECRETS = (
+    *(".ssh", ".gnupg", ".pki", ".netrc", ".git-credentials"),
+    *(".config/git/credentials", ".config/gh", ".config/hub", ".config/glab-cli"),
+    *(".aws", ".azure", ".config/gcloud", ".oci", ".kube", ".docker", ".fly"),
+    *(".config/doctl", ".config/heroku", ".terraform.d", ".config/rclone"),
+    *(".config/containers/auth.json", ".vault-token", ".config/op", ".config/sops"),
+    *(".pypirc", ".gem/credentials", ".cargo/credentials", ".cargo/credentials.toml"),
+    *(".pgpass", ".my.cnf", ".password-store", ".local/share/keyrings"),
+    *(".local/share/kwalletd", "Library/Keychains"),
+    *(".mozilla", ".thunderbird", ".config/google-chrome", ".config/chromium"),
+    *(".config/BraveSoftware", ".config/microsoft-edge", ".config/vivaldi"),
+    *("snap/firefox", "snap/chromium", ".var/app"),
+    *(".bash_history", ".zsh_history", ".python_history", ".psql_history"),
+)
+# Of the machine: what a root reads.
+_OF_THE_MACHINE = (
+    *("/etc/shadow", "/etc/gshadow", "/etc/shadow-", "/etc/gshadow-"),
+    *("/etc/sudoers", "/etc/sudoers.d", "/etc/ssh", "/etc/ssl/private"),
+    *("/etc/docker", "/etc/kubernetes"),
+)
+# Sockets of the machine and of the session, and what starts programs at their request.
+_RUNTIME = ("/run", "/var/run")
+# Parts of /run without which names are not resolved, or a system has no programs.
+_OF_RUNTIME = (
+    *("/run/systemd/resolve", "/run/resolvconf", "/run/NetworkManager/resolv.conf"),
+    *("/run/current-system", "/run/booted-system", "/run/opengl-driver"),
+    "/run/wrappers",
+)
+# Variables of package managers that fail if they cannot write to their cache → what
+# the cache is called in the attempt's own folder. What an agent writes into the
+# person's own is what the person runs tomorrow.
+_CACHES = {
+    "GOCACHE": "go-build",
+    "UV_CACHE_DIR": "uv",
+    "npm_config_cache": "npm",
+    "YARN_CACHE_FOLDER": "yarn",
+    "PIP_CACHE_DIR": "pip",
+    "CCACHE_DIR": "ccache",
+    "GRADLE_USER_HOME": "gradle",
+}
+_BINARIES = frozenset({"bin", "sbin", ".bin", "Scripts"})
+
+
+class Access(IntEnum):
+    """What a program may do with all that is at or below a path."""
+
+    HIDDEN = 0
+    READ = 1
+    WRITE = 2
+
+
+_EVERYWHERE = Access.READ  # where no rule says anything else
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a run lies in.
+
+    homes: the person's home folder, and that of the user if it is another one.
+    secrets: what is hidden below each of them, besides SECRETS.
+    temporary: the folders of temporary files that all programs share, with the scratch
+        folders of runs in them.
+    repository: the work tree, and the git directories of the repository.
+    objects: the folders of git objects that checkouts borrow.
+    programs: folders that programs are found in, in the order of PATH, and what fanin
+        itself needs to start.
+    sockets: name of a kind of socket (`docker`) → where such sockets are, and what a
+        program needs beside them; socket_variables: its variables that say so.
+    """
+
+    homes: tuple[Path, ...]
+    temporary: tuple[Path, ...]
+    repository: tuple[Path, ...]
+    objects: tuple[Path, ...] = ()
+    programs: tuple[Path, ...] = ()
+    secrets: tuple[str, ...] = ()
+    sockets: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
+    socket_variables: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Enclosure:
+    """What one program gets of its own: what it may write and read beside what the run
+    opens, the folder of its temporary files, and what in it all is only to be read.
+    """
+
+    writable: tuple[Path, ...]
+    temporary: Path
+    readable: tuple[Path, ...] = ()
+    protected: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True)
+class Rules:
+    """The rules of one program: absolute path without links → the access to it and to
+    all below it, the shorter paths first. Each changes what the path above says.
+
+    temporary: the folder that stands in for each of `shared_temporary`, where a mechanism
+        can do that.
+
+    Paths are texts: there are hundreds, and a Path takes ten times as long.
+    """
+
+    rules: Mapping[str, Access]
+    temporary: str
+    shared_temporary: tuple[str, ...] = ()
+    network: bool = True
+
+    def access(self, path: str) -> Access:
+        """What the rules say of a path without links."""
+        return _access(self.rules, path)
+
+
+def parents(path: str) -> Iterator[str]:
+    """The folders that a path is in, the nearest first."""
+    while path != "/":
+        path = path.rpartition("/")[0] or "/"
+        yield path
+
+
+def rules_of(
+    settings: SandboxSettings,
+    around: Surroundings,
+    enclosure: Enclosure,
+    resolved: Callable[[Path], str],
+) -> Rules:
+    """The rules of a program. `resolved` gives a path without links."""
+    hidden = [resolved(path) for path in _hidden(settings, around)]
+    access = dict.fromkeys(hidden, Access.HIDDEN)
+    for home in around.homes:  # which may be below a folder of temporary files
+        access.setdefault(resolved(home), Access.READ)
+    readable = [*_needed(around, access), *enclosure.readable]
+    for name in settings.sockets:
+        readable += around.sockets.get(name, ())
+    for path in [*readable, *_named(settings.read, around)]:
+        access[resolved(path)] = Access.READ
+    temporary = enclosure.temporary
+    for path in (*_named(settings.write, around), *enclosure.writable, temporary):
+        access[resolved(path)] = Access.WRITE
+    for path in enclosure.protected:
+        access[resolved(path)] = Access.READ
+    return Rules(
+        _effective(access),
+        resolved(temporary),
+        tuple(resolved(path) for path in around.temporary),
+        network=settings.network != "off",
+    )
+
+
+def _access(rules: Mapping[str, Access], path: str) -> Access:
+    if path in rules:
+        return rules[path]
+    for folder in parents(path):
+        if folder in rules:
+            return rules[folder]
+    return _EVERYWHERE
+
+
+def _effective(access: Mapping[str, Access]) -> dict[str, Access]:
+    """The rules that change what a shorter one says, the shorter ones first.
+
+    Where a folder is open for writing, a rule that says so of a file in it would keep
+    programs from replacing that file.
+    """
+    rules: dict[str, Access] = {}
+    for path in sorted(access, key=lambda path: (path.count("/"), path)):
+        if access[path] is not _access(rules, path):
+            rules[path] = access[path]
+    return rules
+
+
+def _hidden(settings: SandboxSettings, around: Surroundings) -> list[Path]:
+    hidden = [Path(path) for path in (*_OF_THE_MACHINE, *_RUNTIME)]
+    for home in around.homes:
+        hidden += [home / name for name in (*SECRETS, *around.secrets)]
+    for paths in around.sockets.values():
+        hidden += paths
+    hidden += [*around.temporary, *around.repository]
+    return [*hidden, *_named(settings.hide, around)]
+
+
+def _named(texts: Iterable[str], around: Surroundings) -> list[Path]:
+    """The paths that the settings name."""
+    named = []
+    for text in texts:
+        if text.startswith("~"):
+            named += [home / text[1:].lstrip("/") for home in around.homes[:1]]
+        else:
+            named.append(around.repository[0] / text)
+    return named
+
+
+def _needed(around: Surroundings, hidden: Mapping[str, Access]) -> list[Path]:
+    """What must be read below what is hidden."""
+    needed = [Path(path) for path in _OF_RUNTIME]
+    needed += around.objects
+    # what is too much to open for a program in it
+    broad = [*around.homes, *around.temporary, *around.repository]
+    for folder in around.programs:
+        if _access(hidden, str(folder)) is not Access.HIDDEN:
+            continue
+        opened = folder
+        if folder.name in _BINARIES:
+            # `.venv/bin` is of no use without `.venv/lib`
+            opened = folder.parent
+        if any(path.is_relative_to(opened) for path in broad):
+            opened = folder
+        if opened not in broad:
+            needed.append(opened)
+    return needed
+
+
+def cache_variables(temporary: Path, environ: Mapping[str, str]) -> dict[str, str]:
+    """Where package managers keep their caches, unless the person has said where."""
+    return {
+        name: str(temporary / "cache" / folder)
+        for name, folder in _CACHES.items()
+        if name not in environ
+    }

@@ -1,0 +1,143 @@
+"""The walls of a run, and what they make of the start of one program."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from runner.core.sandbox import SandboxSettings
+from runner.sandbox import bubblewrap, grants, landlock
+from runner.sandbox.choose import Choice
+from runner.sandbox.rules import (
+    Enclosure,
+    Rules,
+    Surroundings,
+    cache_variables,
+    rules_of,
+)
+
+# The name of an attempt's own folder of temporary files.
+_TEMPORARY = "tmp"
+
+
+@dataclass(frozen=True)
+class Walled:
+    """How a program is started within walls.
+
+    prefix: the command before its own, () for none: it starts in another process
+        namespace then.
+    landlock: what `landlock.confine` is called with, () if it is not.
+    variables: of its environment.
+    """
+
+    prefix: tuple[str, ...] = ()
+    landlock: tuple[str, ...] = ()
+    variables: Mapping[str, str] = field(default_factory=dict)
+    rules: Rules | None = None
+
+
+OPEN = Walled()
+
+
+@dataclass(frozen=True)
+class Walls:
+    """The walls of a run: its mechanisms, its settings and what it lies in."""
+
+    choice: Choice
+    settings: SandboxSettings
+    surroundings: Surroundings
+
+    @property
+    def stand(self) -> bool:
+        return self.choice.has_walls
+
+    def around(
+        self,
+        checkout: Path,
+        environ: Mapping[str, str],
+        *,
+        writable: Sequence[Path] = (),
+        readable: Sequence[Path] = (),
+        protected: Sequence[Path] = (),
+        programs: Sequence[str] = (),
+    ) -> Walled:
+        """The walls around one program, whose variables are `environ`.
+
+        It works in `checkout`, beside which it gets a folder for its temporary files.
+        `writable` and `readable` are opened besides, and of the command line `programs`
+        the files that lie where a program of the repository may. What is `protected` can
+        be read, if it is there, and not be written where that is open.
+        """
+        if not self.stand:
+            return OPEN
+        temporary = checkout.parent / _TEMPORARY
+        temporary.mkdir(mode=0o700, exist_ok=True)
+        enclosure = Enclosure(
+            (checkout, *writable),
+            temporary,
+            (*readable, *self._files_of(programs)),
+            tuple(protected),
+        )
+        rules = rules_of(self.settings, self.surroundings, enclosure, _resolved)
+        variables = cache_variables(temporary, environ)
+        for name in self.settings.sockets:
+            variables |= self.surroundings.socket_variables.get(name, {})
+        if not self.choice.bubblewrap:
+            granted = grants.alone(rules, _entries)
+            variables["TMPDIR"] = str(temporary)
+            return Walled((), self._landlock(rules, granted), variables, rules)
+        arguments = bubblewrap.arguments(
+            rules, _kind_of, is_root=os.geteuid() == 0, working_folder=checkout
+        )
+        if "TMPDIR" in environ:
+            # its own would be a longer path; those of sockets are short
+            variables["TMPDIR"] = str(rules.shared_temporary[0])
+        confined: tuple[str, ...] = ()
+        if self.choice.landlock:
+            confined = self._landlock(rules, grants.inside_bubblewrap(rules))
+        return Walled((self.choice.bubblewrap, *arguments), confined, variables, rules)
+
+    def _landlock(
+        self, rules: Rules, granted: Sequence[tuple[str, int]]
+    ) -> tuple[str, ...]:
+        texts = landlock.encode(self.choice.landlock, granted, network=rules.network)
+        return tuple(texts)
+
+    def _files_of(self, programs: Sequence[str]) -> list[Path]:
+        """The files that a command line names in what is hidden for its neighbours'
+        sake, not for its own.
+        """
+        around = self.surroundings
+        files = []
+        for text in programs:
+            path = Path(text)
+            shared = (*around.repository, *around.temporary)
+            if any(path.is_relative_to(folder) for folder in shared) and path.is_file():
+                files.append(path)
+        return files
+
+
+NO_WALLS = Walls(Choice(), SandboxSettings(), Surroundings((), (), ()))
+
+
+def _resolved(path: Path) -> str:
+    return os.path.realpath(path)
+
+
+def _kind_of(path: str) -> bubblewrap.Kind | None:
+    try:
+        mode = os.lstat(path).st_mode
+    except OSError:
+        return None
+    return "folder" if stat.S_ISDIR(mode) else "file"
+
+
+def _entries(folder: str) -> list[str]:
+    try:
+        with os.scandir(folder) as entries:
+            return [entry.path for entry in entries if not entry.is_symlink()]
+    except OSError:
+        return []

@@ -1,0 +1,116 @@
+"""Nothing gets out of the walls: the table of escapes, by each mechanism and as each kind
+of user.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from runner.core.events import RunStarted
+from tests.support.escapes import ESCAPES, HARMFUL
+from tests.support.project import Project, Quiet
+
+# Another user without any of root's rights, or root's rights over its own files only.
+_AS_USER = ["unshare", "--user", "--map-user=1000", "--map-group=1000"]
+_AS_ROOT = ["unshare", "--user", "--map-root-user"]
+
+
+def _escaped(mechanism: str, *, as_root: bool) -> set[str]:
+    is_root = os.geteuid() == 0
+    prefix = []
+    if as_root and not is_root:
+        prefix = _AS_ROOT
+    elif is_root and not as_root:
+        prefix = _AS_USER
+    argv = [sys.executable, "-m", "tests.support.escape_targets", mechanism]
+    done = subprocess.run(
+        [*prefix, *argv],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return set(json.loads(done.stdout.splitlines()[-1])["escaped"])
+
+
+@pytest.mark.parametrize("as_root", [True, False], ids=["root", "user"])
+@pytest.mark.parametrize("mechanism", ["bubblewrap", "landlock"])
+def test_no_escape_that_a_mechanism_claims_to_hold_gets_out(
+    mechanism: str, as_root: bool
+) -> None:
+    claimed = {row.name for row in ESCAPES if row.landlock or mechanism == "bubblewrap"}
+    assert not _escaped(mechanism, as_root=as_root) & claimed
+
+
+def test_without_walls_the_escapes_get_out() -> None:
+    """Or the table would show nothing."""
+    held = {row.name for row in ESCAPES} - _escaped("none", as_root=False) - HARMFUL
+    # the supervisor ends daemons, and has no terminal; the others need root's rights
+    assert held <= {
+        *("write_late", "type_into_terminal", "read_raw_memory"),
+        *("join_namespace_of_a_process", "read_by_file_handle"),
+        *("read_inherited_descriptors", "keep_dangerous_capabilities"),
+        "write_in_rename_race",
+    }
+
+
+_AGENT = """
+import os, pathlib, subprocess, sys
+print(sys.stdin.read())
+pathlib.Path("work.txt").write_text("work\\n")
+pathlib.Path(os.environ["FANIN_REPORT"]).write_text('{"summary": "done"}')
+log = subprocess.run(["git", "log", "--oneline"], capture_output=True, check=True).stdout
+pathlib.Path("seen.txt").write_bytes(log)
+"""
+
+
+def test_a_run_works_within_walls_and_says_which_stand(
+    project: Project, tmp_path: Path
+) -> None:
+    """Agent, set-up, the task's verify and that of the merged tree see no work tree."""
+    hidden = f"! ls {project.root}/README.md && test -f README.md && touch $HOME/x"
+    own = 'test "$(ls /tmp | wc -l)" -le 3'
+    home = tmp_path / "home"
+    home.mkdir()
+    agent = tmp_path / "agent.py"
+    agent.write_text(_AGENT)
+    project.plan(
+        [{"id": "A", "verify": f"! ls {project.root}/README.md; test -f work.txt"}],
+        setup=f"! ls {project.root}/README.md; echo x > set-up.ignored",
+        verify=f"test -f set-up.ignored; ! ls {project.root}/README.md; {own}",
+        agent={"command": [sys.executable, str(agent)]},
+        sandbox="auto",
+    )
+    observer = Quiet()
+    project.run(observer)
+    assert project.states() == {"A": "completed"}, observer.results
+    assert "plan" in project.git("show", "HEAD:seen.txt")
+    assert observer.results["A", 1].usage.summary == "done"
+    started = next(event for event in observer.events if isinstance(event, RunStarted))
+    assert "walls: bubblewrap and Landlock" in started.settings
+
+    project.plan([{"id": "A"}, {"id": "B"}], verify=hidden, sandbox="auto")
+    refused = project.cli("doctor", env={"HOME": str(home)})
+    assert refused.returncode == 2
+    assert "the walls refused to write to ~/x" in refused.stdout, refused.stdout
+
+
+def test_a_run_that_requires_walls_is_refused_without_bubblewrap(
+    project: Project, tmp_path: Path
+) -> None:
+    path = tmp_path / "bin"
+    path.mkdir()
+    for program in ("git", "sh"):
+        (path / program).symlink_to(f"/usr/bin/{program}")
+    project.plan([{"id": "A", "do": ["write a.txt: a"]}], sandbox="require")
+    refused = project.cli("run", env={"PATH": str(path)})
+    assert refused.returncode == 3
+    assert "bubblewrap is not installed" in refused.stderr
+    assert "--sandbox auto" in refused.stderr
