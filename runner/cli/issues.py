@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from runner.cli.context import branch_commit, open_project, open_repository
+from runner.cli.github_access import github_access
 from runner.cli.job_errors import reports_errors
 from runner.cli.options import settings_options
 from runner.core.errors import EXIT_DONE, UsageProblem
@@ -293,27 +294,9 @@ def _api(repo: Repository, settings: Settings, name: str | None) -> IssueApi:
     Raises UsageProblem if there is no token or no name.
     """
     from runner.github_api.issues import IssueApi
-    from runner.github_api.session import DEFAULT_API_URL
-    from runner.repo.remote import github_at
 
-    token = os.environ.get("GITHUB_TOKEN") or os.environ.get("GH_TOKEN")
-    if not token:
-        raise UsageProblem(
-            "fanin has no token for GitHub",
-            "set GITHUB_TOKEN, for example to the output of  gh auth token",
-        )
-    name = name or settings.plan.options.get("repository")
-    api_url = DEFAULT_API_URL
-    origin = github_at(repo.remote_url("origin") or "")
-    if origin is not None:
-        api_url, origin_name = origin
-        name = name or origin_name
-    if name is None:
-        raise UsageProblem(
-            "the remote origin is not on GitHub, so fanin does not know the repository",
-            "name it:  --repository OWNER/NAME",
-        )
-    return IssueApi(token, name, os.environ.get("GITHUB_API_URL") or api_url)
+    access = github_access(repo, name or settings.plan.options.get("repository"))
+    return IssueApi(access.token, access.repository, access.api_url)
 
 
 COMMANDS = (collect, answer)

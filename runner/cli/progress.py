@@ -45,6 +45,11 @@ def _answer_options(command: Command) -> Command:
 @click.option("--failed", is_flag=True, help="Every task that failed for good.")
 @click.option("--redo", is_flag=True, help="Run completed tasks again as well.")
 @click.option("--message", metavar="TEXT", help="Say this to the next agent.")
+@click.option(
+    "--from-review",
+    is_flag=True,
+    help="Tell the next agent what the review says on lines that the task wrote.",
+)
 @_answer_options
 @settings_options("retry")
 @click.pass_obj
@@ -55,6 +60,7 @@ def retry(
     failed: bool,
     redo: bool,
     message: str | None,
+    from_review: bool,
     dry_run: bool,
     as_json: bool,
     **flags: FlagValue | None,
@@ -64,6 +70,9 @@ def retry(
     The count of attempts made is never lowered. A completed task is run again only
     with --redo; its change stays, and the new attempt starts from it. A message is in
     the prompt of the next attempts, until one of them lands.
+
+    --from-review takes the open comments on the branch's pull request, of people who may
+    write, and runs the task again. The token is taken from GITHUB_TOKEN.
     """
     from runner.plan.requests import RetryRequest
 
@@ -71,13 +80,46 @@ def retry(
         raise UsageProblem("no tasks given", "give their ids, or --failed")
     if message is not None:
         _check_length("--message", message)
+    if from_review:
+        message = _from_review(repo_path, flags, task_ids, message or "")
     asked = {
         "tasks": task_ids,
-        "redo": redo,
+        "redo": redo or from_review,
         "failed": not task_ids,
         "message": message or "",
     }
     return _submit(repo_path, flags, RetryRequest, asked, Answer(dry_run, as_json))
+
+
+def _from_review(
+    repo_path: str,
+    flags: Mapping[str, FlagValue | None],
+    task_ids: tuple[str, ...],
+    message: str,
+) -> str:
+    """The message, with what the review of the branch's pull request says to the task."""
+    from runner.cli.github_access import github_access
+    from runner.comments.review import review_message
+    from runner.github_api.comments import CommentApi
+    from runner.local.written_lines import WrittenLines
+
+    if len(task_ids) != 1:
+        raise UsageProblem("--from-review is for one task", "give its id")
+    repo, settings = open_project(repo_path, flags)
+    branch, snapshot = current_snapshot(repo, settings)
+    snapshot.tasks_named(task_ids)
+    access = github_access(repo)
+    api = CommentApi(access.token, access.repository, access.api_url)
+    number = api.open_pull_from(branch)
+    if number is None:
+        raise UsageProblem(
+            f"{access.repository} has no open pull request from {branch}",
+            "push the branch and open one, or say it:  --message",
+        )
+    written = WrittenLines(
+        repo, snapshot, settings.progress, settings.task_rules, task_ids[0]
+    )
+    return review_message(api, number, written, message)
 
 
 @click.command()

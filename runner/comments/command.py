@@ -212,6 +212,8 @@ def _check(
         raise _not_a_command("it takes no text", grammar)
     if (has_text or grammar.needs_text or "--message" in options) and not text:
         raise _not_a_command("the text is empty", grammar)
+    if "--from-review" in options and len(ids) > 1:
+        raise _not_a_command("a review is told to one task at a time", grammar)
     if len(text) > MAX_PERSONS_MESSAGE:
         problem = f"the text has {len(text):,} of {MAX_PERSONS_MESSAGE:,} characters"
         raise _not_a_command(problem, grammar)

@@ -17,11 +17,13 @@ from runner.comments import answers
 from runner.comments.command import command_lines, find_command
 from runner.comments.refusal import LABEL, OWN_PREFIX, refusal, workflow_branch
 from runner.comments.request import STARTS_A_ROUND, needs_history, request_of
+from runner.comments.review import review_message
 from runner.config.settings import FILE, load
 from runner.core.errors import EXIT_DONE, EnvironmentBroken, FaninError, UsageProblem
 from runner.github_api.comments import Comment, CommentedPull, read_comment
 from runner.github_api.issue_types import WRITERS
 from runner.local.request_outcome import Outcome, RequestContext, request_outcome
+from runner.local.written_lines import WrittenLines
 from runner.plan.requests import check_request
 from runner.plan.snapshot import Snapshot, read_progress, read_snapshot
 from runner.plan.trees import decode_text
@@ -196,8 +198,18 @@ class CommentJob:
         snapshot: Snapshot = read_snapshot(
             self.repo, head, settings.plan, settings.progress, settings.task_rules
         )
+        message = command.text
+        if "--from-review" in command.options:
+            written = WrittenLines(
+                self.repo,
+                snapshot,
+                settings.progress,
+                settings.task_rules,
+                command.ids[0],
+            )
+            message = review_message(self.api, pull.number, written, message)
         request = request_of(
-            self.repo, self.remote, settings, snapshot, pull, command, command.text
+            self.repo, self.remote, settings, snapshot, pull, command, message
         )
         check_request(request, snapshot)
         context = RequestContext(self.repo, settings, self.options.environ)

@@ -117,6 +117,23 @@ class CommentApi(GitHub):
             labels=tuple(str(field(label, "name")) for label in field(data, "labels")),
         )
 
+    def open_pull_from(self, branch: str) -> int | None:
+        """The number of the newest open pull request from a branch of this repository."""
+        owner = self.repository.split("/")[0]
+        query = {"state": "open", "head": f"{owner}:{branch}"}
+        pulls = self._pages(f"{self._root}/pulls", needs=READ, query=query)
+        numbers = [
+            int(field(pull, "number"))
+            for pull in pulls
+            # GitHub ignores a filter that it cannot read, and lists all of them.
+            if field(pull, "head", "ref") == branch
+            and self._is_here((field(pull, "head").get("repo") or {}).get("full_name"))
+        ]
+        return max(numbers, default=None)
+
+    def _is_here(self, name: str | None) -> bool:
+        return (name or "").casefold() == self.repository.casefold()
+
     def react(self, comment_id: int, reaction: Reaction) -> None:
         """Put a reaction on a comment, if it still exists."""
         url = f"{self._root}/issues/comments/{comment_id}/reactions"

@@ -10,7 +10,7 @@ import pytest
 
 from runner.github_api.comments import Comment, CommentApi, CommentedPull, ReviewComment
 from runner.github_api.errors import MissingPermission
-from tests.contract.test_github_api import NOT_ACCESSIBLE, REPO, bodies, no
+from tests.contract.test_github_api import NOT_ACCESSIBLE, REPO, bodies, no, pull, query
 from tests.support.openapi import API, Contract, example
 
 TEMPLATE = "/repos/{owner}/{repo}"
@@ -38,17 +38,20 @@ def test_a_comment_is_read_as_it_is_now(gh: Contract, api: CommentApi) -> None:
 
 
 def test_the_pull_request_of_a_comment(gh: Contract, api: CommentApi) -> None:
-    pull = example("get", f"{TEMPLATE}/pulls/{{pull_number}}", 200)
-    pull["number"], pull["state"] = 3, "open"
-    pull["head"] = {**pull["head"], "ref": "fanin/1"}
-    pull["head"]["repo"]["full_name"] = "o/r"
-    pull["base"] = {**pull["base"], "ref": "main"}
-    pull["requested_teams"] = []  # lacks a field in GitHub's example
-    pull["labels"] = [{**pull["labels"][0], "name": "fanin"}]
-    gh.get(f"{REPO}/pulls/3", json=pull)
+    made = example("get", f"{TEMPLATE}/pulls/{{pull_number}}", 200)
+    labels = [{**made["labels"][0], "name": "fanin"}]
+    found = {**made, **pull(3), "state": "open", "labels": labels}
+    gh.get(f"{REPO}/pulls/3", json=found)
     assert api.commented_pull(3) == CommentedPull(
         3, True, "fanin/1", "o/r", "main", ("fanin",)
     )
+
+
+def test_the_open_pull_request_of_a_branch(gh: Contract, api: CommentApi) -> None:
+    listed = [pull(4, "other"), pull(5, "work", repo="eve/r"), pull(3, "work")]
+    asked = {"state": "open", "head": "o:work", "per_page": "100", "page": "1"}
+    gh.get(f"{REPO}/pulls", json=listed, match=query(**asked))
+    assert api.open_pull_from("work") == 3
 
 
 def test_a_reaction_and_an_answer(gh: Contract, api: CommentApi) -> None:

@@ -22,7 +22,7 @@ from runner.repo.remote import Remote
 from runner.repo.repository import Repository
 from tests.support.github.forge import Forge
 from tests.support.github.forge import Repository as OnForge
-from tests.support.github.forge_comments import answers, reactions, say
+from tests.support.github.forge_comments import answers, reactions, review, say
 from tests.support.project import Project
 
 NAME = "octo/work"
@@ -204,6 +204,40 @@ def test_who_may_not_ask_and_what_is_no_command_changes_nothing(pulls: Pulls) ->
     pull["head"]["repo"]["full_name"] = "eve/work"
     refused(asks(), "from a fork")
     assert pulls.on_forge.dispatches == []
+
+
+def test_a_retry_is_told_what_the_review_says_on_the_tasks_lines(
+    pulls: Pulls,
+) -> None:
+    def reviewed(path: str, *said: tuple[str, str], **more: Any) -> None:
+        review(pulls.on_forge, pulls.number, path, 1, pulls.head, *said, **more)
+
+    reviewed("b", ("ada", "Of another task."))
+    reviewed("a", ("ada", "Solved."), resolved=True)
+    reviewed("a", ("ada", "Of before."), created="2026-01-01T00:00:00Z")
+    reviewed("a", ("ada", "Deleted lines."), side="LEFT")
+    before = pulls.head
+    none = pulls.comment("/fanin retry A --from-review")
+    assert (
+        "no open review comment is on lines that A wrote" in answers(pulls.on_forge)[-1]
+    )
+    assert reactions(pulls.on_forge, none) == ["confused"]
+    reviewed("a", ("ada", "Why `a`?"), ("eve", "Drop it."))
+
+    pulls.project.git("remote", "add", "origin", f"{pulls.forge.server_url}/{NAME}")
+    env = {"GITHUB_TOKEN": pulls.forge.token, "GITHUB_API_URL": pulls.forge.api_url}
+    locally = pulls.project.cli("retry", "A", "--from-review", env=env)
+    assert locally.returncode == 0, locally.stderr
+    assert pulls.head == before
+    pulls.comment('/fanin retry A --from-review "Be brief."')
+    told = (
+        "Comments of the review on lines that you wrote:\n\nada on a, line 1:\nWhy `a`?"
+    )
+    assert pulls.project.records()["A"]["message"] == told
+    assert pulls.record("A")["message"] == f"Be brief.\n\n{told}"
+    assert pulls.record("A")["status"] == "pending"
+    prompt = pulls.project.cli("task", "A", "--show-prompt").stdout
+    assert "> ada on a, line 1:\n> Why `a`?" in prompt
 
 
 def test_kept_work_is_accepted_by_its_full_id_alone(pulls: Pulls) -> None:

@@ -113,6 +113,7 @@ def test_ids_options_and_one_text(line: str, command: Command) -> None:
         ("reply T1", "the text is empty"),
         ('reply T1 T2 "Yes."', "2 ids"),
         ("retry T1 --message", "the text is empty"),
+        ("retry T1 T2 --from-review", "told to one task at a time"),
         ('retry T1 "a" T2', "a text is the last of the line"),
         ('retry T1 "a', "a text is the last of the line"),
         # The page shows nothing of a comment that another line closes.

@@ -1,0 +1,49 @@
+"""How a command on a person's machine reaches the repository on GitHub."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from runner.core.errors import UsageProblem
+
+if TYPE_CHECKING:
+    from runner.repo.repository import Repository
+
+
+@dataclass(frozen=True)
+class GitHubAccess:
+    """A person's token, the repository as OWNER/NAME, and the address of the API."""
+
+    token: str = field(repr=False)
+    repository: str
+    api_url: str
+
+
+def github_access(repo: Repository, name: str | None = None) -> GitHubAccess:
+    """The access by the environment and the remote origin; `name` is another repository,
+    as OWNER/NAME.
+
+    Raises UsageProblem if there is no token or no name.
+    """
+    from runner.github_api.session import DEFAULT_API_URL
+    from runner.repo.remote import github_at
+
+    token = os.environ.get("GITHUB_TOKEN") or os.environ.get("GH_TOKEN")
+    if not token:
+        raise UsageProblem(
+            "fanin has no token for GitHub",
+            "set GITHUB_TOKEN, for example to the output of  gh auth token",
+        )
+    api_url = DEFAULT_API_URL
+    origin = github_at(repo.remote_url("origin") or "")
+    if origin is not None:
+        api_url, origin_name = origin
+        name = name or origin_name
+    if name is None:
+        raise UsageProblem(
+            "the remote origin is not on GitHub, so fanin does not know the repository",
+            "name it:  --repository OWNER/NAME",
+        )
+    return GitHubAccess(token, name, os.environ.get("GITHUB_API_URL") or api_url)
