@@ -24,7 +24,8 @@ from runner.actions.masked_values import MaskedValues
 from runner.actions.merge_report import LandedBatch, MergeOutputs, MergeReport
 from runner.actions.round_state import (
     RoundState,
-    fetch_branch,
+    landing_branch,
+    landing_head,
     limit_reached,
     views_of,
     with_inputs,
@@ -42,6 +43,7 @@ from runner.core.errors import (
 from runner.core.manifest import BatchEntry, Manifest
 from runner.core.result import Failure, FailureKind, Verdict
 from runner.core.result_folder import Checks, RefuseSeal, accept_any_seal
+from runner.delivery.choice import HELD_PREFIX
 from runner.fan_in.inputs import (
     BatchResults,
     RecordedVerdict,
@@ -136,6 +138,7 @@ class MergeJob:
             job_io,
             run=state.run,
             branch=state.branch or manifest.branch,
+            own_branch=state.delivery,
             commit_via=options.commit_via,
         )
 
@@ -162,6 +165,9 @@ class MergeJob:
         verdict. What goes wrong in choosing raises too, after all else is done: then
         no output starts another round.
         """
+        branch = landing_branch(self.state, self.manifest, self.remote)
+        if branch != self.branch:
+            self.publisher.use_own_branch()
         if self.manifest.verify is not None and self._verdict() is None:
             if self._verify_was_not_rerun():
                 return self._verify_again("job verify was not run again")
@@ -220,17 +226,52 @@ class MergeJob:
 
         Last, because the work has landed and the next round must not wait for news.
         """
-        pull_requests = report.next_state.pull_requests
-        for sentence in self.publisher.open_pull_requests(pull_requests):
+        pull_requests = dict(report.next_state.pull_requests)
+        base = pull_requests.pop(self.branch, None)
+        sentences = self.publisher.open_pull_requests(pull_requests)
+        if self.branch == self.state.delivery and base is not None:
+            sentences.insert(0, self._update_pull_request(report, base))
+        elif base is not None:
+            sentences += self.publisher.open_pull_requests({self.branch: base})
+        for sentence in sentences:
             self.job_io.summary(job_summary.note(sentence, self.context.repository_url))
         report.comment(self.context, self.job_io, self.github)
+
+    def _update_pull_request(self, report: MergeReport, base: str) -> str:
+        """Bring the pull request of the run up to date; return a sentence on it."""
+        from runner.delivery.pull_request import publish
+        from runner.ui.pull_request_text import Delivered
+
+        delivered = Delivered(
+            self.manifest.plan.path,
+            base,
+            report.views,
+            self.manifest.verify,
+            self.context.repository_url,
+            checks_may_wait=True,
+        )
+        published = publish(
+            self.github,
+            self.branch,
+            report.batch.commit or report.batch.fan_in.head,
+            delivered,
+            is_finished=report.is_finished,
+        )
+        for warning in published.warnings:
+            self.job_io.annotate("warning", warning, title="fanin")
+        return published.sentence
+
+    def _head(self) -> str:
+        """The commit to merge the batch on, fetched."""
+        return landing_head(
+            self.repo, self.manifest, self.remote, self.state, self.branch
+        )
 
     def _report_missing_verdict(self) -> None:
         """Report that nothing lands and nothing counts. Raises EnvironmentBroken."""
         from runner.plan.snapshot import read_snapshot
 
-        head = fetch_branch(self.repo, self.manifest, self.remote, self.branch)
-        manifest = self.manifest
+        head, manifest = self._head(), self.manifest
         snapshot = read_snapshot(
             self.repo, head, manifest.plan, manifest.progress, manifest.task_rules
         )
@@ -370,12 +411,13 @@ class MergeJob:
     def _land(self) -> LandedBatch:
         fan_in: FanIn | None = None
         for _ in range(publisher.TRIES):
-            head = fetch_branch(self.repo, self.manifest, self.remote, self.branch)
+            head = self._head()
             fan_in = self._replay(fan_in, head) or self._merge(head)
             if not fan_in.commits:
                 return self._landed(fan_in)
             # First, because the progress names it.
             self.kept_work.push(fan_in)
+            self.publisher.start_own_branch(head)
             update = self.publisher.put(fan_in.commits, head)
             if update.landed:
                 self.kept_work.drop_completed(
@@ -552,10 +594,10 @@ class MergeJob:
         that the tasks are held. The held branch builds on that commit, so that its pull
         request merges without conflict and completes the tasks.
         """
-        held_branch = f"{publisher.HELD_PREFIX}{self.manifest.batch}"
+        held_branch = f"{HELD_PREFIX}{self.manifest.batch}"
         verdict = self._verdict()
         for _ in range(publisher.TRIES):
-            head = fetch_branch(self.repo, self.manifest, self.remote, self.branch)
+            head = self._head()
             note, held = pipeline.hold_batch(
                 self.repo,
                 self._batch_results(),
@@ -564,6 +606,7 @@ class MergeJob:
                 failures=verdict.failed if verdict else {},
             )
             self.kept_work.push(note)
+            self.publisher.start_own_branch(head)
             push = self.publisher.put_with_branch(
                 note.commits, head, held_branch, held.commits
             )

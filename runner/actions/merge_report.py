@@ -311,6 +311,11 @@ class MergeReport:
             return list(results)
         return [result for result in results if result.run_attempt > self._merged_by]
 
+    @property
+    def is_finished(self) -> bool:
+        """Whether the run has ended and nothing of it waits: its work is complete."""
+        return self.run_record().ended is not None and not self._for_person
+
     def run_record(self) -> RunRecord:
         """What the progress file says of the run once the batch has landed."""
         replaced_by = self.batch.run.replaced_by

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -18,11 +18,15 @@ from runner.actions.round_state import (
 )
 from runner.actions.workflow_io import JobIO, WorkflowContext
 from runner.core.errors import EXIT_DONE, EXIT_TASKS_FAILED, InvalidInput, UsageProblem
+from runner.delivery.branches import branches_ahead, with_pulls
+from runner.delivery.choice import PREFIX, RunBranch, choose, is_own, new_branch
 from runner.schedule.task_choice import TasksForPerson
 from runner.ui import round_summary
 
 if TYPE_CHECKING:
+    from runner.actions.open_run import JoinedRun
     from runner.config.settings import Settings
+    from runner.github_api.client import GitHub
     from runner.plan.progress import RunRecord
     from runner.plan.view import TaskView
     from runner.repo.remote import Remote
@@ -32,6 +36,11 @@ if TYPE_CHECKING:
 _OWN_PUSH = (
     "this event is a push of fanin's own, which starts nothing: to go on, use Actions > "
     "Run workflow or put the label on the pull request again"
+)
+
+_ANSWER_BY_HAND = (
+    "reopen it on its page to go on with it. To give its work up, delete the branch, or "
+    "in a clone:  fanin run --abandon"
 )
 
 _NOTHING_WAITS = (
@@ -44,7 +53,7 @@ _NOTHING_WAITS = (
 class NextOptions:
     """Options of job `next`; `inputs` are those of the run's first round, by setting
     name. `stop`: why no task may start; None if one may. `waiting`: until when the run
-    waits for a limit, or "".
+    waits for a limit, or "". `head`: the commit to choose on; None is the checkout's.
     """
 
     choice: ChoiceOptions
@@ -52,6 +61,7 @@ class NextOptions:
     inputs: Mapping[str, str] = field(default_factory=dict)
     stop: str | None = None
     waiting: str = ""
+    head: str | None = None
 
 
 def next_job(
@@ -69,7 +79,7 @@ def next_job(
     from runner.plan.snapshot import read_snapshot
 
     branch = state.branch or settings.branch or context.checked_out_branch
-    head = _head(repo)
+    head = options.head or _head(repo)
     snapshot = read_snapshot(
         repo, head, settings.plan, settings.progress, settings.task_rules
     )
@@ -127,13 +137,15 @@ class RoundStart:
     """The state of the round to start, and why no task may start (None: one may).
 
     `note` says where the state comes from, "" if it is as handed over. `waiting` is until
-    when the run waits, or "".
+    when the run waits, or "". `head` is the commit that it goes on from, None for that of
+    the checkout.
     """
 
     state: RoundState
     note: str
     stop: str | None
     waiting: str = ""
+    head: str | None = None
 
 
 def find_run(
@@ -142,20 +154,25 @@ def find_run(
     state: RoundState,
     context: WorkflowContext,
     remote: Remote,
+    github: Callable[[], GitHub],
 ) -> RoundStart:
     """Find out which run the round belongs to, and whether its agents may start.
 
-    Raises UsageProblem while an earlier run's work waits on a branch of its own, on a
-    tag, and if `state` is of a run that another one has replaced.
+    Raises UsageProblem while an earlier run's work waits on a branch of its own that this
+    one cannot go on with, on a tag, and if `state` is of a run that another one has
+    replaced.
     """
     from runner.plan.snapshot import read_progress
 
     context.refuse_tag()
     head = _head(repo)
+    own: RunBranch | None = None
     # Later rounds of a run may work on such a branch themselves.
     if state.round == 1:
         try:
-            refuse_unmerged_run(repo, remote, settings, head)
+            own = _branch_to_go_on_with(
+                repo, settings, state, context, remote, github, head
+            )
         except UsageProblem as error:
             if context.event_name != "schedule":
                 raise
@@ -166,10 +183,12 @@ def find_run(
         context.event_name, context.event_action, repo.message(head), recorded
     ):
         return RoundStart(state, "", _OWN_PUSH)
+    if own is not None:
+        recorded = read_progress(repo, own.commit, settings.plan, settings.progress).run
 
     def recorded_at_event() -> RunRecord | None:
         branch = state.branch or settings.branch or context.checked_out_branch
-        if branch != context.checked_out_branch:
+        if own is not None or branch != context.checked_out_branch:
             return recorded  # the event was about another branch and says nothing
         try:
             commit = remote.fetch(context.event_commit)
@@ -178,12 +197,95 @@ def find_run(
             return None  # it is no longer in the repository, or had other progress
 
     joined = open_run.join_run(state, recorded, recorded_at_event)
+    return _start_of(joined, recorded, own, settings, context, remote)
+
+
+def _start_of(
+    joined: JoinedRun,
+    recorded: RunRecord | None,
+    own: RunBranch | None,
+    settings: Settings,
+    context: WorkflowContext,
+    remote: Remote,
+) -> RoundStart:
+    """The start of a round of the run that it belongs to, unless that waits."""
     if context.event_name == "schedule" and (recorded is None or recorded.ended):
-        return RoundStart(state, "", _NOTHING_WAITS)
+        return RoundStart(joined.state, "", _NOTHING_WAITS)
+    started = RoundStart(joined.state, joined.note, None)
+    if delivers(settings, joined.state, context):
+        started = _with_delivery(started, own, settings, context, remote)
     if joined.waits_until is not None and pipeline.now() < joined.waits_until:
         stop = f"a limit holds until {joined.waits_until}: nothing to do before"
-        return RoundStart(joined.state, joined.note, stop, joined.waits_until)
-    return RoundStart(joined.state, joined.note, None)
+        return replace(started, stop=stop, waiting=joined.waits_until)
+    return started
+
+
+def delivers(settings: Settings, state: RoundState, context: WorkflowContext) -> bool:
+    """Whether the work of a new run goes to the branch by a pull request.
+
+    Where the run is about a pull request, its branch is the place for the work.
+    """
+    branch = state.branch or settings.branch or context.checked_out_branch
+    is_wanted = settings.deliver == "pull-request"
+    return is_wanted and state.pull_request is None and not is_own(branch)
+
+
+def _branch_to_go_on_with(
+    repo: Repository,
+    settings: Settings,
+    state: RoundState,
+    context: WorkflowContext,
+    remote: Remote,
+    github: Callable[[], GitHub],
+    head: str,
+) -> RunBranch | None:
+    """The own branch of an earlier run, if the work of this one goes there too."""
+    from runner.plan.snapshot import read_progress
+
+    if not delivers(settings, state, context):
+        refuse_unmerged_run(repo, remote, settings, head)
+        return None
+    if settings.plan.of_issues:
+        raise UsageProblem(
+            "deliver: pull-request is not for a plan of GitHub issues, which is "
+            "committed to the branch itself",
+            "set  deliver: branch",
+        )
+    progress = read_progress(repo, head, settings.plan, settings.progress)
+    ahead = branches_ahead(
+        repo, remote, settings.plan, settings.progress, progress, PREFIX
+    )
+    base = settings.branch or context.checked_out_branch
+    branches = with_pulls(ahead, github(), base) if ahead else []
+    return choose(branches, base, None, _ANSWER_BY_HAND).branch
+
+
+def _with_delivery(
+    start: RoundStart,
+    own: RunBranch | None,
+    settings: Settings,
+    context: WorkflowContext,
+    remote: Remote,
+) -> RoundStart:
+    """The start of a round whose work goes to the run's own branch."""
+    base = settings.branch or context.checked_out_branch
+    if own is None:
+        name = new_branch(start.state.run, remote.branches(PREFIX))
+        state = start.state.model_copy(update={"delivery": name})
+        return replace(start, state=state)
+    update = {
+        "delivery": own.name,
+        "branch": own.name,
+        "pull_requests": {**start.state.pull_requests, own.name: base},
+    }
+    where = own.pull.url if own.pull and own.pull.is_open else own.name
+    note = f"{start.note}; " if start.note else ""
+    return replace(
+        start,
+        state=start.state.model_copy(update=update),
+        note=f"{note}going on in {where}",
+        head=own.commit,
+    )
 
 
 def _outputs(choice: Choice, *, dry_run: bool) -> dict[str, str]:
@@ -219,25 +321,19 @@ def refuse_unmerged_run(
 ) -> None:
     """Raise UsageProblem while an earlier run's work waits on a `fanin/…` branch.
 
-    A branch waits if its progress is ahead of that at `head`. Progress alone decides: a
-    shallow checkout lacks history, and the plan may be invalid.
+    A branch waits if its progress is ahead of that at `head`.
     """
     from runner.plan.snapshot import read_progress
 
     progress = read_progress(repo, head, settings.plan, settings.progress)
-    for branch in sorted(remote.branches("fanin/")):
-        commit = remote.fetch(branch)
-        try:
-            branch_progress = read_progress(
-                repo, commit, settings.plan, settings.progress
-            )
-        except UsageProblem:
-            continue  # the branch has no progress, or that of another plan
-        if branch_progress.is_ahead_of(progress):
-            raise UsageProblem(
-                f"an earlier run's work waits on {branch}",
-                f"merge its pull request, or delete the branch {branch} to drop the work",
-            )
+    ahead = branches_ahead(
+        repo, remote, settings.plan, settings.progress, progress, PREFIX
+    )
+    for branch in ahead:
+        raise UsageProblem(
+            f"an earlier run's work waits on {branch}",
+            f"merge its pull request, or delete the branch {branch} to drop the work",
+        )
 
 
 def _report(

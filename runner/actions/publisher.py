@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from runner.core.errors import EnvironmentBroken, FaninError
 from runner.core.message_text import one_line
+from runner.delivery.choice import HELD_PREFIX
 from runner.repo import ref_update
 from runner.repo.ref_update import Reason, RefUpdate
 
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 # a million runs.
 TRIES = 50
 
-HELD_PREFIX = "fanin/held/"
 _APPROVAL = " If its checks wait, start them with *Approve workflows to run*."
 _HELD_BODY = (
     "What was verified was not what would have landed, twice: the branch moved "
@@ -37,6 +37,9 @@ _SWITCHED_BODY = (
     f"{{base}} refuses pushes from fanin, so the run's work is here.{_APPROVAL}"
 )
 
+_ALLOW_OWN_BRANCHES = (
+    "allow fanin's job to push to fanin/**; the results are kept as artifacts"
+)
 _DEFAULT_REMEDY = "allow fanin's job to push there, or set  branch:"
 _REMEDIES = {
     Reason.WORKFLOWS: (
@@ -55,8 +58,9 @@ class Publisher:
     """Publishes to the branch that a run works on.
 
     `branch` changes at most once: when it refuses a commit, the run continues on
-    `fanin/<run>`. `pull_requests` are those that this job's work needs: branch → where
-    it goes.
+    `fanin/<run>`. It also changes before the first commit if the run's work goes to
+    another branch, `own_branch`. `pull_requests` are those that this job's work needs:
+    branch → where it goes.
     """
 
     def __init__(
@@ -68,6 +72,7 @@ class Publisher:
         *,
         run: str,
         branch: str,
+        own_branch: str | None = None,
         commit_via: str = "git",
     ) -> None:
         self.repo = repo
@@ -76,8 +81,29 @@ class Publisher:
         self.job_io = job_io
         self.run = run
         self.branch = branch
+        self.own_branch = own_branch
         self.pull_requests: dict[str, str] = {}
         self._commit_via = commit_via
+
+    def start_own_branch(self, head: str) -> None:
+        """Make the run's own branch at commit `head`, if its work goes to one that is
+        not there yet. Raises EnvironmentBroken if it is refused.
+        """
+        own = self.own_branch
+        if own is None or own == self.branch:
+            return
+        push = self.remote.push(own, head, None)
+        if push.refused:
+            raise EnvironmentBroken(
+                f"{own} refused the push: {push.text}", _ALLOW_OWN_BRANCHES
+            )
+        self.use_own_branch()
+
+    def use_own_branch(self) -> None:
+        """Continue on the run's own branch, which is there."""
+        assert self.own_branch is not None
+        self.pull_requests[self.own_branch] = self.branch
+        self.branch = self.own_branch
 
     def put(self, commits: Sequence[str], head: str) -> RefUpdate:
         """Publish the commits, oldest first, if the branch is still at `head`."""
@@ -107,7 +133,7 @@ class Publisher:
         own_branch = f"fanin/{self.run}"
         reason = update.reason or Reason.OTHER
         # A token that may not push workflow files may not push them to any branch.
-        if self.branch == own_branch or reason is Reason.WORKFLOWS:
+        if self.branch in {own_branch, self.own_branch} or reason is Reason.WORKFLOWS:
             remedy = _REMEDIES.get(reason, _DEFAULT_REMEDY)
             raise EnvironmentBroken(
                 f"{self.branch} refused the push: {update.text}",
@@ -118,7 +144,7 @@ class Publisher:
         if push.refused:
             raise EnvironmentBroken(
                 f"{self.branch} and {own_branch} refused the push: {update.text}",
-                "allow fanin's job to push to fanin/**; the results are kept as artifacts",
+                _ALLOW_OWN_BRANCHES,
             )
         self.job_io.annotate(
             "warning",
@@ -225,8 +251,7 @@ class Publisher:
 
 def _neither(branch: str, other: str, update: RefUpdate) -> EnvironmentBroken:
     return EnvironmentBroken(
-        f"{branch} or {other} refused the push: {update.text}",
-        "allow fanin's job to push to fanin/**; the results are kept as artifacts",
+        f"{branch} or {other} refused the push: {update.text}", _ALLOW_OWN_BRANCHES
     )
 
 

@@ -42,10 +42,12 @@ class RoundState(Document):
 
     `inputs` are those of the run's first round, by setting name. `issues` are the
     options of `collect` in the first round. `pull_requests` are those of the run's own
-    branches: branch → where it goes. `merged` has the latest rounds whose results are
-    in `spent_usd`: `RUN.ROUND` → GitHub's run attempt that merged them. `slots` limits
-    the agents at once after a rate limit; `limited` counts the rounds in a row that met
-    one. `limits` are usage limits, by agent.
+    branches: branch → where it goes. `delivery` is the run's own branch, if its work goes
+    to the base by a pull request; nothing is there before the first landing. `merged`
+    has the latest rounds whose results are in `spent_usd`: `RUN.ROUND` → GitHub's run
+    attempt that merged them. `slots` limits the agents at once after a rate limit;
+    `limited` counts the rounds in a row that met one. `limits` are usage limits, by
+    agent.
     """
 
     run: str
@@ -55,6 +57,7 @@ class RoundState(Document):
     inputs: dict[str, str] = Field(default_factory=dict)
     issues: dict[str, str] = Field(default_factory=dict)
     pull_requests: dict[str, str] = Field(default_factory=dict)
+    delivery: str | None = None
     spent_usd: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     dearest_usd: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     merged: dict[str, int] = Field(default_factory=dict)
@@ -217,6 +220,30 @@ def read_manifest(path: Path, digest: str) -> Manifest:
             "run the workflow again from the start, with all its jobs",
         )
     return manifest
+
+
+def landing_branch(state: RoundState, manifest: Manifest, remote: Remote) -> str:
+    """The branch that the batch lands on: a run's own one as soon as it is there."""
+    branch = state.branch or manifest.branch
+    own = state.delivery
+    if own not in {None, branch} and own in remote.branches(own):
+        return own
+    return branch
+
+
+def landing_head(
+    repo: Repository, manifest: Manifest, remote: Remote, state: RoundState, branch: str
+) -> str:
+    """Fetch and return the commit to merge the batch on: the branch's head, or the
+    batch's base where a run's own branch begins.
+
+    What has landed on the base since is taken in before the next round.
+    """
+    if state.delivery in {None, branch}:
+        return fetch_branch(repo, manifest, remote, branch)
+    if repo.commit(manifest.base) is None:
+        remote.fetch(manifest.base)
+    return manifest.base
 
 
 def fetch_branch(

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from runner import pipeline
 from runner.actions.job_events import JobEvents
 from runner.actions.job_secrets import read_setup_env
-from runner.actions.round_state import fetch_branch
+from runner.actions.round_state import RoundState, landing_branch, landing_head
 from runner.actions.workflow_io import JobIO
 from runner.attempt.attempt import AttemptContext, VerifyCommand, verify_commit
 from runner.core import durable
@@ -35,7 +35,7 @@ def verify_job(
     results: Path,
     verdict_file: Path,
     remote: Remote,
-    branch: str,
+    state: RoundState,
     scratch: Path,
     environ: Mapping[str, str],
     job_io: JobIO,
@@ -56,7 +56,8 @@ def verify_job(
             "run job verify only if the output verify of job next is true",
         )
     # What lands is merged on the present head, so that is what must be verified.
-    head = fetch_branch(repo, manifest, remote, branch)
+    branch = landing_branch(state, manifest, remote)
+    head = landing_head(repo, manifest, remote, state, branch)
     setup_env = read_setup_env(environ, job_io)
     allowed_for_setup = {
         name: setup_env[name] for name in manifest.setup_env if name in setup_env

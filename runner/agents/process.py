@@ -380,15 +380,21 @@ def _popen(
     )
 
 
-def first_line(argv: Sequence[str], environ: Mapping[str, str]) -> str | None:
-    """The first line that a program prints, for its version.
+def first_line(
+    argv: Sequence[str],
+    environ: Mapping[str, str],
+    names: Sequence[str] = (),
+    limit: int = _MAX_VERSION,
+) -> str | None:
+    """The first line that a program prints, such as its version: `limit` characters.
 
-    None if it fails or takes longer than _VERSION_TIMEOUT seconds.
+    It sees the variables `names` beside those that every program does. None if it fails
+    or takes longer than _VERSION_TIMEOUT seconds.
     """
     try:
         process = subprocess.run(
             list(argv),
-            env=environment(environ, (), {}),
+            env=environment(environ, names, {}),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=_VERSION_TIMEOUT,
@@ -400,7 +406,7 @@ def first_line(argv: Sequence[str], environ: Mapping[str, str]) -> str | None:
     lines = process.stdout.decode("utf-8", "replace").strip().splitlines()
     if process.returncode or not lines:
         return None
-    return lines[0][:_MAX_VERSION]
+    return lines[0][:limit]
 
 
 def _wait(

@@ -142,6 +142,7 @@ def next_(
         with_inputs,
     )
     from runner.config.settings import load, read_settings_file
+    from runner.github_api.client import GitHub
     from runner.repo.remote import Remote
 
     context, job_io = _job_context()
@@ -150,7 +151,14 @@ def next_(
     file = read_settings_file(repo.root)
     remote = Remote(repo, context.token, context.server_url)
     settings = load(flags, with_inputs(os.environ, handed_state.inputs), file)
-    start = find_run(repo, settings, handed_state, context, remote)
+    start = find_run(
+        repo,
+        settings,
+        handed_state,
+        context,
+        remote,
+        lambda: GitHub(context.token, context.repository, context.api_url),
+    )
     if start.note:
         job_io.annotate("notice", start.note, title="fanin")
     inputs = first_round_inputs(os.environ, start.state)
@@ -173,6 +181,7 @@ def next_(
         inputs=inputs,
         stop=start.stop or rounds_done(start.state, settings.limits),
         waiting=start.waiting,
+        head=start.head,
     )
     run = start.state.run
     with (
@@ -399,7 +408,6 @@ def verify(
     handed_state = handed_over(state, batch)
     repo = open_repository(repo_path)
     remote = Remote(repo, context.token, context.server_url)
-    branch = handed_state.branch or batch.branch
     with temporary_folder("fanin-") as scratch:
         return verify_job(
             repo,
@@ -407,7 +415,7 @@ def verify(
             results,
             verdict or Path("verdict.json"),
             remote,
-            branch,
+            handed_state,
             scratch,
             os.environ,
             job_io,

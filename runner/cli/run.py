@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from runner.config.settings import FlagValue, Settings
     from runner.core.manifest import Manifest
     from runner.core.run_view import RunView
+    from runner.delivery.choice import ClosedPull
+    from runner.local.run import Answers
     from runner.repo.repository import Repository
     from runner.schedule.task_choice import NamedTasks
     from runner.ui.terminal import RunConsole
@@ -63,6 +65,18 @@ if TYPE_CHECKING:
     "-q", "--quiet", is_flag=True, help="Show warnings, failures and the end alone."
 )
 @click.option("-v", "--verbose", is_flag=True, help="Show what the agents write too.")
+@click.option(
+    "--reopen",
+    "closed_pull",
+    flag_value="reopen",
+    help="Go on with a pull request of an earlier run that was closed.",
+)
+@click.option(
+    "--abandon",
+    "closed_pull",
+    flag_value="abandon",
+    help="Give up the work of such a pull request; its tasks are open again.",
+)
 @settings_options("run")
 @click.pass_obj
 def run(
@@ -76,12 +90,14 @@ def run(
     jobs: int | None,
     quiet: bool,
     verbose: bool,
+    closed_pull: ClosedPull | None,
     **flags: FlagValue | None,
 ) -> int:
     """Run every ready task, batch by batch, until none is left.
 
     With IDs, run these tasks and no others; what they depend on must be completed.
     """
+    from runner.local.run import Answers
     from runner.schedule.task_choice import NamedTasks
 
     if quiet and verbose:
@@ -94,16 +110,17 @@ def run(
         raise click.UsageError("--json has nothing to print with --dry-run")
     if dry_run:
         return _print_first_batch(repo, settings, named)
+    answers = Answers(trusted, closed_pull)
     if as_json:
-        return _run_with_json(repo, settings, named, trusted)
-    return _run_or_offer_commit(repo, settings, named, trusted, verbose - quiet)
+        return _run_with_json(repo, settings, named, answers)
+    return _run_or_offer_commit(repo, settings, named, answers, verbose - quiet)
 
 
 def _run_or_offer_commit(
     repo: Repository,
     settings: Settings,
     named: NamedTasks,
-    trusted: Sequence[str],
+    answers: Answers,
     more_or_less: int,
 ) -> int:
     """Run; if the plan is valid in the work tree alone, offer to commit it first."""
@@ -112,7 +129,7 @@ def _run_or_offer_commit(
     from runner.repo.work_tree import commit_paths
 
     try:
-        return _run(repo, settings, named, trusted, more_or_less)
+        return _run(repo, settings, named, answers, more_or_less)
     except FixNotCommitted as problem:
         may_ask = sys.stdin.isatty() and sys.stdout.isatty()
         if not (problem.is_valid and may_ask):
@@ -122,11 +139,11 @@ def _run_or_offer_commit(
         if not click.confirm(f"commit {what} and run?"):
             return problem.exit_code
         commit_paths(repo, repo.root, problem.paths, "Fix the plan")
-    return _run(repo, settings, named, trusted, more_or_less)
+    return _run(repo, settings, named, answers, more_or_less)
 
 
 def _run_with_json(
-    repo: Repository, settings: Settings, named: NamedTasks, trusted: Sequence[str]
+    repo: Repository, settings: Settings, named: NamedTasks, answers: Answers
 ) -> int:
     from runner.cli.report import exit_code_of
     from runner.local.run import LocalRun
@@ -135,7 +152,7 @@ def _run_with_json(
 
     with traced(EventStream(), os.environ, _warn_of_traces) as observer:
         local_run = LocalRun(
-            repo, settings, os.environ, observer, named, trusted=trusted
+            repo, settings, os.environ, observer, named, answers=answers
         )
         ended = local_run()
     if ended.limit_reached:
@@ -155,7 +172,7 @@ def _run(
     repo: Repository,
     settings: Settings,
     named: NamedTasks,
-    trusted: Sequence[str],
+    answers: Answers,
     more_or_less: int,
 ) -> int:
     """Run the tasks; `more_or_less` is shown where it is 1 or -1."""
@@ -171,7 +188,7 @@ def _run(
     view = TerminalView(console, verbosity, os.environ)
     with traced(view, os.environ, _warn_of_traces) as observer:
         local_run = LocalRun(
-            repo, settings, os.environ, observer, named, trusted=trusted
+            repo, settings, os.environ, observer, named, answers=answers
         )
         try:
             with view:

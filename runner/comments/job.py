@@ -241,6 +241,7 @@ class CommentJob:
             branch=pull.head,
             pull_request=pull.number,
             pull_requests={pull.head: pull.base} if is_own else {},
+            delivery=pull.head if is_own else None,
             inputs=run.inputs if run else {},
         )
         workflow = self.options.workflow

@@ -118,6 +118,7 @@ class Settings(UserDocument):
     scope: Literal["fail", "warn"] = "fail"
     retry_from: RetryFrom = "work"
     branch: str | None = None
+    deliver: Literal["branch", "pull-request"] = "branch"
     progress: str = ".fanin/progress.json"
 
     # By dotted key; only those of agents, which are first checked against the plan.

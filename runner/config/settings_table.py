@@ -501,6 +501,17 @@ SETTINGS = (
         metavar="PATH",
     ),
     Setting(
+        "deliver",
+        "text",
+        "branch: work lands on the branch; pull-request: in a pull request into it",
+        _LANDING,
+        meaning="`branch`: work lands on the branch; `pull-request`: on a branch of the "
+        "run's own, with one pull request into it ([more](review.md#a-pull-request-for-a-run))",
+        default="branch",
+        metavar="branch|pull-request",
+        in_issues_workflow=False,
+    ),
+    Setting(
         "branch",
         "text",
         "The branch that work lands on (default: the current branch)",

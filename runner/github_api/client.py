@@ -17,7 +17,6 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from github.IssueComment import IssueComment
-from github.PullRequest import PullRequest
 
 from runner.core.errors import FaninError
 from runner.github_api.errors import (
@@ -26,7 +25,6 @@ from runner.github_api.errors import (
     GitHubRefused,
     GitHubUnreachable,
     HeadMoved,
-    MayNotOpenPulls,
     MissingPermission,
     NoSuchBranch,
     NotFound,
@@ -35,10 +33,8 @@ from runner.github_api.errors import (
     field,
     not_verified,
 )
-from runner.github_api.session import ApiSession
+from runner.github_api.pulls import PullRequests, truncated
 
-BODY_LIMIT = 65_536  # characters of a comment or a pull request's description
-TITLE_LIMIT = 256  # characters
 INPUTS_LIMIT = 25  # of a workflow_dispatch, by GitHub's description
 PAYLOAD_LIMIT = 65_535  # characters of all its inputs together
 # Of one request that builds a tree; GitHub timed out (502) on trees of 200 entries, and
@@ -57,20 +53,9 @@ mutation($input: CreateCommitOnBranchInput!) {
   createCommitOnBranch(input: $input) { commit { oid tree { oid } } }
 }
 """
-_TRUNCATED = "\n\n_Truncated: GitHub accepts at most 65,536 characters._"
 _PAGE = 100  # items, the most that GitHub gives at once
 _SUBMODULE = "160000"
 _FILE = "100644"
-
-
-@dataclass(frozen=True)
-class Pull:
-    """An open pull request."""
-
-    number: int
-    url: str
-    head: str
-    base: str
 
 
 @dataclass(frozen=True)
@@ -133,33 +118,6 @@ class ApiCommit:
 # -- pure helpers --
 
 
-def web_url(api_url: str) -> str:
-    """The address of GitHub's pages, from that of its API.
-
-    For github.com, `<name>.ghe.com` and Enterprise Servers.
-    """
-    parts = urlsplit(api_url)
-    if parts.path.rstrip("/") == "/api/v3":
-        return f"{parts.scheme}://{parts.netloc}"
-    return f"{parts.scheme}://{parts.netloc.removeprefix('api.')}"
-
-
-def truncated(text: str, limit: int = BODY_LIMIT) -> str:
-    """Truncate Markdown to `limit` characters, at the end of a line, with a note.
-
-    A code fence that the cut leaves open is closed.
-    """
-    if len(text) <= limit:
-        return text
-    head = text[: limit - len(_TRUNCATED) - len("\n```")]
-    if "\n" in head:
-        head = head[: head.rfind("\n")]
-    fences = sum(line.lstrip().startswith("```") for line in head.splitlines())
-    if fences % 2:
-        head += "\n```"
-    return head + _TRUNCATED
-
-
 def tree_chunks(
     changes: Sequence[Change], size: int = TREE_CHUNK, max_bytes: int = TREE_BYTES
 ) -> Iterator[tuple[Change, ...]]:
@@ -214,7 +172,7 @@ def tree_entry(change: Change, sha: str | None) -> dict[str, str | None]:
     return {"path": change.path, "mode": change.mode, "type": kind, "sha": sha}
 
 
-class GitHub(ApiSession):
+class GitHub(PullRequests):
     """One repository on GitHub, as fanin needs it.
 
     Reading is repeated when GitHub or the network fails. What would have an effect
@@ -350,85 +308,6 @@ class GitHub(ApiSession):
         except (MissingPermission, NotFound):
             # Apps, GITHUB_TOKEN included, may not ask.
             return None
-
-    # --- pull requests
-
-    def find_open_pull(self, head: str, base: str) -> Pull | None:
-        """The open pull request from our branch `head` into `base`, if there is one."""
-        return self._find_pull(head, base, "open")
-
-    def find_closed_pull(self, head: str, base: str) -> Pull | None:
-        """The closed or merged pull request of these branches, if there is one."""
-        return self._find_pull(head, base, "closed")
-
-    def _find_pull(self, head: str, base: str, state: str) -> Pull | None:
-        owner = self.repository.split("/")[0]
-        pulls = self._call(
-            lambda: list(
-                self._repo.get_pulls(state=state, head=f"{owner}:{head}", base=base)
-            ),
-            needs="pull-requests: read",
-            repeat=True,
-        )
-        for pull in pulls:
-            # GitHub ignores a filter that it cannot read, and lists all of them.
-            if pull.base.ref == base and self._is_from_our_branch(pull, head):
-                return _pull(pull)
-        return None
-
-    def _is_from_our_branch(self, pull: PullRequest, head: str) -> bool:
-        repo = pull.head.repo  # None when a fork was deleted
-        if pull.head.ref != head or not repo:
-            return False
-        return repo.full_name.lower() == self.repository.lower()
-
-    def open_pull(self, head: str, base: str, title: str, body: str) -> Pull:
-        """Open a pull request, or return the open one from `head` into `base`.
-
-        Raises MayNotOpenPulls, which has a link to open it by hand.
-        """
-        pull = self.find_open_pull(head, base)
-        if pull is not None:
-            return pull
-        try:
-            return self._create_pull(head, base, title, body)
-        except (GitHubRefused, GitHubUnreachable) as error:
-            # Another run may have been faster, or GitHub failed after it was done.
-            pull = self.find_open_pull(head, base)
-            if pull is not None:
-                return pull
-            if isinstance(error, GitHubRefused):
-                raise self._open_pull_error(error, head, base) from error
-        return self._create_pull(head, base, title, body)
-
-    def _create_pull(self, head: str, base: str, title: str, body: str) -> Pull:
-        created = self._call(
-            lambda: self._repo.create_pull(
-                base, head, title=title[:TITLE_LIMIT], body=truncated(body)
-            ),
-            needs="pull-requests: write",
-            repeat=False,
-        )
-        return _pull(created)
-
-    def compare_url(self, head: str, base: str) -> str:
-        """The page where a person opens the pull request with one click."""
-        repository_url = f"{web_url(self._api_url)}/{self.repository}"
-        return f"{repository_url}/compare/{quote(base)}...{quote(head)}?expand=1"
-
-    def _open_pull_error(
-        self, error: GitHubRefused, head: str, base: str
-    ) -> FaninError:
-        if "not permitted to create" in error.reason:
-            advice = (
-                "allow it under Settings → Actions → General → Workflow permissions: "
-                "“Allow GitHub Actions to create and approve pull requests”"
-            )
-        elif isinstance(error, MissingPermission):
-            advice = error.advice
-        else:
-            return error
-        return MayNotOpenPulls(self.compare_url(head, base), error.reason, advice)
 
     # --- branches
 
@@ -634,9 +513,3 @@ def _is_by(comment: IssueComment, login: str | None) -> bool:
     if login is None:
         return bool(author and author.type == "Bot")
     return bool(author and author.login == login)
-
-
-def _pull(pull: PullRequest) -> Pull:
-    return Pull(
-        number=pull.number, url=pull.html_url, head=pull.head.ref, base=pull.base.ref
-    )

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
-from runner.github_api.client import GitHub, truncated
+from runner.github_api.client import GitHub
 from runner.github_api.errors import NotFound, field
+from runner.github_api.pulls import truncated
 
 READ, WRITE = "pull-requests: read", "pull-requests: write"
 Reaction = Literal["+1", "-1", "confused", "eyes"]

@@ -15,7 +15,7 @@ from urllib.parse import quote
 from github.IssueComment import IssueComment
 
 from runner.core.errors import UsageProblem
-from runner.github_api.client import GitHub, truncated
+from runner.github_api.client import GitHub
 from runner.github_api.errors import GitHubRefused, NotFound, field
 from runner.github_api.issue_types import (
     MARKER,
@@ -26,6 +26,7 @@ from runner.github_api.issue_types import (
     History,
     Issue,
 )
+from runner.github_api.pulls import truncated
 
 READ, WRITE = "issues: read", "issues: write"
 

@@ -46,6 +46,9 @@ class BatchSchedule:
                 return None
             if context.must_change_files:
                 return None
+            snapshot, stop_reason = context.begin_round(snapshot)
+            if stop_reason is not None:
+                return stop_reason
             snapshot = context.take_requests(snapshot).snapshot
             if stop_reason := account.cost_limit_reached(snapshot, context.choice):
                 return stop_reason
@@ -112,5 +115,7 @@ def merge_batch(
     else:
         context.journal.record("fanned-in", run=manifest.run, round=manifest.round)
     context.observer.batch_merged(manifest, fan_in, context.lander.branch)
+    if fan_in.commits:
+        context.publish()
     moved = fan_in.head != manifest.base
     return account.account_for_batch(manifest, fan_in, moved=moved)

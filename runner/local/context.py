@@ -16,6 +16,7 @@ from runner.core.manifest import Manifest
 from runner.fan_in import kept_refs
 from runner.fan_in.batch_merge import FanIn
 from runner.fan_in.inputs import BatchResults
+from runner.local.delivery import LocalDelivery
 from runner.local.journal import Journal
 from runner.local.landing import BranchLander
 from runner.local.observer import MaskingObserver
@@ -40,8 +41,9 @@ from runner.schedule.task_choice import EVERY_TASK, TaskChoice
 class RunContext:
     """One run: its id, repository and settings, its journal, lander and observer.
 
-    `choice` says which tasks may start. `draining` is set when
-    nothing new is to start. `deferred` are ids of requests that must wait for the end.
+    `choice` says which tasks may start. `draining` is set when nothing new is to start.
+    `deferred` are ids of requests that must wait for the end. `delivery` is that of its
+    work by a pull request, None if it lands on the branch.
     """
 
     run: str
@@ -54,6 +56,7 @@ class RunContext:
     draining: threading.Event
     choice: TaskChoice = EVERY_TASK
     clock: Clock = field(default_factory=SystemClock)
+    delivery: LocalDelivery | None = None
     deferred: set[str] = field(default_factory=set)
 
     def snapshot(self) -> Snapshot:
@@ -71,6 +74,23 @@ class RunContext:
             settings.progress,
             settings.task_rules,
         ).snapshot
+
+    def begin_round(self, snapshot: Snapshot) -> tuple[Snapshot, str | None]:
+        """Take in what has landed on the base of the run's pull request, if it has one.
+
+        Returns the snapshot after it, and why no round may begin, None if one may.
+        """
+        if self.delivery is None or self.delivery.is_taken_in:
+            return snapshot, None
+        if reason := self.delivery.take_in_base(self.lander):
+            return snapshot, reason
+        return self.snapshot(), None
+
+    def publish(self, *, is_finished: bool = False) -> None:
+        """Bring the run's pull request up to date, if it has one. Time passes."""
+        if self.delivery is not None:
+            self.delivery.is_taken_in = False
+            self.delivery.publish(self.lander, self.snapshot(), is_finished=is_finished)
 
     def take_requests(
         self, snapshot: Snapshot, running: Collection[str] = ()

@@ -174,6 +174,7 @@ class LandingQueue:
                 failed_tasks=tuple(failures),
             )
         )
+        self._context.publish()
 
     def _land(
         self,

@@ -600,6 +600,9 @@ class RollingRun:
         """Run from the branch's `snapshot` to the next pause or the end; as
         `RollingSchedule.run`.
         """
+        snapshot, stop_reason = self._context.begin_round(snapshot)
+        if stop_reason is not None:
+            return stop_reason
         part = RollingSchedule(
             self._context,
             self._account,

@@ -34,6 +34,7 @@ from runner.core.errors import (
 from runner.core.event_log import EventLog
 from runner.core.events import RunEnded, RunLimits, RunObserver, RunStarted
 from runner.core.plurals import pluralize
+from runner.delivery.choice import ClosedPull
 from runner.fan_in import kept_refs
 from runner.local import doubt
 from runner.local.account import RunAccount
@@ -41,6 +42,7 @@ from runner.local.attempts import AttemptRunner, RunTask
 from runner.local.base_verify import BaseVerify, base_verified
 from runner.local.batches import BatchSchedule
 from runner.local.context import RunContext
+from runner.local.delivery import start_delivery
 from runner.local.journal import Journal
 from runner.local.landing import BranchLander
 from runner.local.observer import MaskingObserver
@@ -96,6 +98,21 @@ class RunOutcome:
     for_person: TasksForPerson = field(default_factory=TasksForPerson)
 
 
+@dataclass(frozen=True)
+class Answers:
+    """What a person says to the questions of an earlier run.
+
+    `trusted` are commits that the person answers for. `closed_pull`: what to do with a
+    pull request that was closed and not merged; None if nothing was said.
+    """
+
+    trusted: Sequence[str] = ()
+    closed_pull: ClosedPull | None = None
+
+
+NO_ANSWERS = Answers()
+
+
 class LocalRun:
     """One `fanin run`. `observer` hears of it, from several threads.
 
@@ -111,15 +128,13 @@ class LocalRun:
         named: NamedTasks = NO_NAMES,
         clock: Clock | None = None,
         run_task: RunTask = pipeline.run_task,
-        trusted: Sequence[str] = (),
+        answers: Answers = NO_ANSWERS,
     ) -> None:
-        """`run_task` runs an attempt, as `pipeline.run_task` does. `trusted` are commits
-        that a person answers for.
-        """
+        """`run_task` runs an attempt, as `pipeline.run_task` does."""
         self.journal = Journal(repo.git_dir)
         self.run = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
         self._repo, self._settings, self._environ = repo, settings, environ
-        self._named, self._trusted = named, trusted
+        self._named, self._answers = named, answers
         self._event_log = EventLog(self.journal.run_folder(self.run), observer)
         self._observer = MaskingObserver(self._event_log)
         self.stop = StopRequests()
@@ -175,6 +190,7 @@ class LocalRun:
                     error.message = self.masked(error.message)
                 raise
             self._apply_left_requests()
+            self._end_delivery(outcome)
             self._report_outcome(outcome)
         if self.stop.draining.is_set():
             raise Interrupted(self._what_was_stopped(), "continue with  fanin run")
@@ -187,11 +203,13 @@ class LocalRun:
     def _prepare(self) -> Snapshot:
         """Recover from a crash, check what can run, return the snapshot to start from."""
         self._lander.branch = target_branch(self._repo, self._settings)
+        self._start_delivery()
         self._account.resume_limits()
-        doubt.settle(self._repo, self.journal, self._trusted)
+        doubt.settle(self._repo, self.journal, self._answers.trusted)
         recover(self._context, self._account)
         refuse_unfinished(self._repo, self._lander.branch)
         complete_partial_clone(self._repo, self._lander.branch)
+        self._take_in_base()
         # Before named tasks are looked at: a person may have granted them an attempt.
         snapshot = self._context.take_requests(self._first_snapshot()).snapshot
         choice = self._named.choice(snapshot, self._settings.max_attempts)
@@ -223,6 +241,36 @@ class LocalRun:
         )
         self._lander.watch.start(self._lander.branch)
         return snapshot
+
+    def _start_delivery(self) -> None:
+        """Change to the run's own branch, if its work is delivered by a pull request."""
+        if self._settings.deliver != "pull-request":
+            if self._answers.closed_pull is not None:
+                raise UsageProblem(
+                    f"--{self._answers.closed_pull} is for pull requests of fanin",
+                    "set  deliver: pull-request",
+                )
+            return
+        state = self.journal.state()
+        delivery, secrets = start_delivery(
+            self._repo,
+            self._settings,
+            self._environ,
+            self._lander.branch,
+            self.run,
+            self._answers.closed_pull,
+            state.branch if state.run is not None else None,
+            self._observer.note,
+        )
+        self._observer.add_secrets(secrets)
+        self._lander.branch = delivery.branch
+        self._context = replace(self._context, delivery=delivery)
+
+    def _take_in_base(self) -> None:
+        """UsageProblem if the run's own branch conflicts with its base."""
+        delivery = self._context.delivery
+        if delivery is not None and (reason := delivery.take_in_base(self._lander)):
+            raise UsageProblem(reason)
 
     def _first_snapshot(self) -> Snapshot:
         try:
@@ -308,6 +356,16 @@ class LocalRun:
             f"{error}\nthe run cannot go on with {branch} at {commit}; {outcome}",
             "fix that, commit it, and continue with  fanin run",
         )
+
+    def _end_delivery(self, outcome: RunOutcome) -> None:
+        """Mark the pull request as ready, unless something of the run waits."""
+        delivery = self._context.delivery
+        if delivery is None:
+            return
+        waits = outcome.limit_reached or outcome.for_person
+        is_stopped = self.stop.draining.is_set() or waits
+        self._context.publish(is_finished=not is_stopped)
+        delivery.drop_empty_branch()
 
     def _apply_left_requests(self) -> None:
         """Apply what was asked for at the very end, or for another branch.

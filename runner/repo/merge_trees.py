@@ -67,11 +67,11 @@ def merge_trees(
     # their base itself. So it gets commits that are made for it.
     root = objects.commit(base)
     sides = [objects.commit(tree, root) for tree in (ours, theirs)]
-    merged = _merge(git, objects, sides)
+    merged = merge_commits(git, objects, sides)
     as_text = [f"merge.{name}.driver={_TEXT_MERGE}" for name in drivers]
     if not as_text or not isinstance(merged, str):
         return merged
-    plain = _merge(git.with_config(*as_text), objects, sides)
+    plain = merge_commits(git.with_config(*as_text), objects, sides)
     if isinstance(plain, Conflict):
         paths = [*plain.paths, *_different_paths(git, plain.tree, merged)]
     else:
@@ -83,7 +83,11 @@ def merge_trees(
     return merged
 
 
-def _merge(git: Git, objects: Objects, sides: Sequence[str]) -> str | Conflict:
+def merge_commits(git: Git, objects: Objects, sides: Sequence[str]) -> str | Conflict:
+    """The tree of the merge of two commits, as `git merge` makes it, or its conflict.
+
+    Raises GitFailed if git cannot merge.
+    """
     argv = ["merge-tree", "--write-tree", "-z", "--messages", *sides]
     done = git.run_unchecked(argv)
     if done.status not in {0, 1}:

@@ -18,7 +18,7 @@ from runner.repo.ref_update import Reason, RefUpdate
 from runner.repo.repository import Repository
 
 _URL = re.compile(
-    r"(?:(?:https?|ssh|git)://(?:[^@/]+@)?(?P<host>[\w.-]+)(?::\d+)?/"
+    r"(?:(?P<scheme>https?|ssh|git)://(?:[^@/]+@)?(?P<host>[\w.-]+)(?P<port>:\d+)?/"
     r"|(?:[^@/:]+@)(?P<short>[\w.-]+):)"
     r"(?P<name>[\w.-]+/[\w.-]+?)(?:\.git)?/?"
 )
@@ -59,6 +59,8 @@ def github_at(url: str) -> tuple[str, str] | None:
     host = (match["host"] or match["short"]).casefold().removeprefix("ssh.")
     if host == "github.com" or host.endswith(".ghe.com"):
         return f"https://api.{host}", match["name"]
+    if match["scheme"] == "http":
+        return f"http://{host}{match['port'] or ''}/api/v3", match["name"]
     return f"https://{host}/api/v3", match["name"]
 
 
@@ -71,12 +73,22 @@ def refusal_reason(text: str) -> Reason:
 
 
 class Remote:
-    """One remote of a checkout, by name, and the token that git authenticates with."""
+    """One remote of a checkout, by name, and the token that git authenticates with.
+
+    `whole`: whether to fetch all history. Without it a repository becomes a shallow one,
+    as a job's is.
+    """
 
     def __init__(
-        self, repo: Repository, token: str, server_url: str, name: str = "origin"
+        self,
+        repo: Repository,
+        token: str,
+        server_url: str,
+        name: str = "origin",
+        *,
+        whole: bool = False,
     ) -> None:
-        self._repo, self._name = repo, name
+        self._repo, self._name, self._whole = repo, name, whole
         self._env = _authorization(token, server_url) if token else {}
 
     def fetch(self, revision: str, *, history: bool = False) -> str:
@@ -91,7 +103,7 @@ class Remote:
         is_commit = _COMMIT.fullmatch(revision) is not None
         argv = [
             *("fetch", "-q", "--no-tags", "--no-recurse-submodules"),
-            f"--depth={_ALL if history else 1}",
+            *([] if self._whole else [f"--depth={_ALL if history else 1}"]),
             # git would take a tag of that name first.
             *(self._name, revision if is_commit else f"refs/heads/{revision}"),
         ]

@@ -8,7 +8,7 @@ rendered page, so escaping a character does not stop them: an invisible space do
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from runner.core import message_text
 
@@ -65,6 +65,21 @@ def block(text: str) -> str:
 def folded(title: str, body: str) -> str:
     """A section that opens with a click; `title` is HTML, `body` Markdown."""
     return f"<details><summary>{title}</summary>\n\n{body}\n\n</details>"
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table of Markdown without the columns that are empty in every row."""
+    used = [index for index in range(len(columns)) if any(row[index] for row in rows)]
+    lines = [
+        _table_row([columns[index] for index in used]),
+        _table_row(["---"] * len(used)),
+    ]
+    lines += [_table_row([row[index] for index in used]) for row in rows]
+    return "\n".join(lines)
+
+
+def _table_row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 def with_links(sentence: str, repository_url: str) -> str:

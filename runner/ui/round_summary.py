@@ -28,6 +28,7 @@ from runner.ui.markdown import (
     line_breaks,
     paragraphs,
     shortened,
+    table,
     with_links,
 )
 from runner.ui.states import LOOKS
@@ -128,6 +129,23 @@ def round_start(
     return paragraphs([f"## {page.headline()}", f"Starts {agents}: {_ids(task_ids)}."])
 
 
+def not_done(views: Sequence[TaskView], rows: int) -> str:
+    """The table of the unfinished tasks with the reasons, at most so many `rows`."""
+    detail = _Detail(failures=0, log_lines=0, rows=rows)
+    return _RoundPage(views, RoundReport("", ""), detail).unfinished()
+
+
+def tally(views: Sequence[TaskView]) -> str:
+    """The number of tasks in each state: the legend of the icons too."""
+    states = counts(views)
+    figures = [
+        f"{look.icon} {states[state]} {look.word}"
+        for state, look in LOOKS.items()
+        if state in states
+    ]
+    return " · ".join(figures)
+
+
 def sticky_comment(views: Sequence[TaskView], report: RoundReport) -> str:
     """The pull request's comment. `MARKER` tells which comment to update."""
     approval = f"\n{_APPROVAL}\n" if report.commit else ""
@@ -150,13 +168,13 @@ class _RoundPage:
     def text(self) -> str:
         parts = [
             f"## {self.headline()}",
-            self._tally(),
+            tally(self._views),
             self._note(),
             self._warnings(),
             self._what_happened(),
             self._failures(),
             self._earlier_failures(),
-            self._unfinished(),
+            self.unfinished(),
             self._finished(),
             self._graph(),
             self._legend(),
@@ -183,16 +201,6 @@ class _RoundPage:
     def _has_failed(self, task_id: str) -> bool:
         view = self._by_id.get(task_id)
         return view is not None and view.state == "failed"
-
-    def _tally(self) -> str:
-        """The number of tasks in each state: the legend of the icons too."""
-        states = counts(self._views)
-        figures = [
-            f"{look.icon} {states[state]} {look.word}"
-            for state, look in LOOKS.items()
-            if state in states
-        ]
-        return " · ".join(figures)
 
     def _warnings(self) -> str:
         warnings = self._report.warnings
@@ -245,7 +253,7 @@ class _RoundPage:
             )
             parts.append(log)
         if len(ids_in_full) < len(ids):
-            parts.append(_more(len(ids) - len(ids_in_full), "failure"))
+            parts.append(and_more(len(ids) - len(ids_in_full), "failure"))
         return "\n\n".join(part for part in parts if part)
 
     def _failure_heading(self, task_id: str) -> str:
@@ -318,12 +326,13 @@ class _RoundPage:
             log = end_of_log(failure, self._detail.log_lines, opened=True)
             parts.append(folded(title, f"{body}\n\n{log}".rstrip()))
         if len(in_full) < len(views):
-            parts.append(_more(len(views) - len(in_full), "failure"))
+            parts.append(and_more(len(views) - len(in_full), "failure"))
         return "\n\n".join(parts)
 
     # -- tables --
 
-    def _unfinished(self) -> str:
+    def unfinished(self) -> str:
+        """The table of what is not completed, with the reasons; "" if all is."""
         views = [view for view in self._views if view.state != "completed"]
         if not views:
             return ""
@@ -333,14 +342,14 @@ class _RoundPage:
         rows = []
         for view in views[: self._detail.rows]:
             look = LOOKS[view.state]
-            rows.append((look.icon, look.word, _task(view), self._reason(view)))
-        table = _table(("", "state", "task", "why"), rows)
+            rows.append((look.icon, look.word, task_cell(view), self._reason(view)))
+        text = table(("", "state", "task", "why"), rows)
         if len(rows) < len(views):
-            table += f"\n\n{_more(len(views) - len(rows), 'task')}"
+            text += f"\n\n{and_more(len(views) - len(rows), 'task')}"
         if len(views) > _MAX_OPEN_ROWS:
-            table = folded(f"{len(views)} tasks", table)
+            text = folded(f"{len(views)} tasks", text)
         # A heading in any case: what stands above has one too.
-        return f"### Not done\n\n{table}"
+        return f"### Not done\n\n{text}"
 
     def _reason(self, view: TaskView) -> str:
         if view.record.error is not None and view.state in {"failed", "ready"}:
@@ -364,15 +373,15 @@ class _RoundPage:
             return ""
         look = LOOKS["completed"]
         rows = [self._finished_row(view) for view in views[: self._detail.rows]]
-        table = _table(("", "task", "attempts", "time", "cost", "log"), rows)
+        text = table(("", "task", "attempts", "time", "cost", "log"), rows)
         if len(rows) < len(views):
-            table += f"\n\n{_more(len(views) - len(rows), 'task')}"
+            text += f"\n\n{and_more(len(views) - len(rows), 'task')}"
         summary = f"{look.icon} {pluralize(len(views), 'task')}"
-        return f"### Done\n\n{folded(summary, table)}"
+        return f"### Done\n\n{folded(summary, text)}"
 
     def _finished_row(self, view: TaskView) -> tuple[str, ...]:
         record = view.record
-        task = _task(view)
+        task = task_cell(view)
         if record.skipped:
             task += " (skipped as satisfied)"
         attempts = str(record.attempts) if record.attempts > 1 else ""
@@ -388,12 +397,7 @@ class _RoundPage:
     # -- the rest --
 
     def _job_link(self, job: str, text: str) -> str:
-        """A link to a job's page; "" if the address is unknown."""
-        if not job or not self._report.repository_url:
-            return ""
-        run, _, job_id = job.partition("/")
-        address = f"{self._report.repository_url}/actions/runs/{run}/job/{job_id}"
-        return f"[{text}]({address})"
+        return job_link(job, text, self._report.repository_url)
 
     def _graph(self) -> str:
         if not is_readable(self._views):
@@ -430,6 +434,14 @@ class _RoundPage:
         ]
 
 
+def job_link(job: str, text: str, repository_url: str) -> str:
+    """A link to the page of a job, `RUN/JOB`; "" if the address is unknown."""
+    if not job or not repository_url:
+        return ""
+    run, _, job_id = job.partition("/")
+    return f"[{text}]({repository_url}/actions/runs/{run}/job/{job_id})"
+
+
 def _labelled(label: str, text: str) -> str:
     return f"**{label}:** {cell(text)}" if text else ""
 
@@ -446,25 +458,12 @@ def _ids(task_ids: Sequence[str]) -> str:
     return text
 
 
-def _more(count: int, noun: str) -> str:
+def and_more(count: int, noun: str) -> str:
+    """The last line of a list that has been cut."""
     return f"… and {pluralize(count, noun)} more, which `fanin status` shows."
 
 
-def _task(view: TaskView) -> str:
+def task_cell(view: TaskView) -> str:
+    """A task's id and title."""
     title = shortened(view.task.title, _MAX_TITLE)
     return f"{cell(view.task.id)}: {cell(title)}"
-
-
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table without the columns that are empty in every row."""
-    used = [index for index in range(len(columns)) if any(row[index] for row in rows)]
-    lines = [
-        _table_row([columns[index] for index in used]),
-        _table_row(["---"] * len(used)),
-    ]
-    lines += [_table_row([row[index] for index in used]) for row in rows]
-    return "\n".join(lines)
-
-
-def _table_row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"

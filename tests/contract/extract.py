@@ -37,6 +37,7 @@ from graphql import (
 from runner.github_api.client import CREATE_COMMIT
 from runner.github_api.comments import REVIEW_THREADS
 from runner.github_api.issues import HISTORY
+from runner.github_api.pulls import MARK_READY
 
 TARGET = Path(__file__).with_name("github-openapi.json")
 GRAPHQL = Path(__file__).with_name("github-graphql.graphql")
@@ -72,6 +73,7 @@ OPERATIONS = (
     ("get", f"{REPO}/pulls"),
     ("post", f"{REPO}/pulls"),
     ("get", f"{REPO}/pulls/{{pull_number}}"),
+    ("patch", f"{REPO}/pulls/{{pull_number}}"),
     ("get", f"{REPO}/rules/branches/{{branch}}"),
 )
 # the shape of errors that no operation mentions
@@ -314,7 +316,7 @@ if __name__ == "__main__":
         Path(sys.argv[2]).read_text(encoding="utf-8"), assume_valid=True
     )
     GRAPHQL.write_text(
-        graphql_extract(graph, (HISTORY, CREATE_COMMIT, REVIEW_THREADS)),
+        graphql_extract(graph, (HISTORY, CREATE_COMMIT, REVIEW_THREADS, MARK_READY)),
         encoding="utf-8",
     )
     full = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))

@@ -7,6 +7,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,16 +17,12 @@ from responses import matchers
 
 from runner.core.errors import EnvironmentBroken, UsageProblem
 from runner.github_api.client import (
-    BODY_LIMIT,
     ApiCommit,
     Change,
     GitHub,
     Job,
-    Pull,
     fits_one_call,
     tree_chunks,
-    truncated,
-    web_url,
 )
 from runner.github_api.errors import (
     BadToken,
@@ -47,6 +44,7 @@ from runner.github_api.errors import (
     dispatch_yaml,
     rate_limit_wait,
 )
+from runner.github_api.pulls import BODY_LIMIT, Pull, truncated, web_url
 from runner.github_api.session import Retry
 from tests.support.openapi import API, Contract, example
 
@@ -541,6 +539,7 @@ def pull(
     made["requested_teams"] = []  # GitHub's example breaks its own schema
     made["head"]["ref"], made["base"]["ref"] = head, base
     made["head"]["repo"]["full_name"] = repo
+    made["draft"] = False
     return made | {
         "number": number,
         "html_url": f"https://github.com/o/r/pull/{number}",
@@ -554,7 +553,10 @@ def test_find_open_pull_asks_for_our_head_only(gh: Contract, api: GitHub) -> Non
         match=query(state="open", head="o:fanin/1", base="main", per_page=100),
     )
     found = api.find_open_pull("fanin/1", "main")
-    assert found == Pull(3, "https://github.com/o/r/pull/3", "fanin/1", "main")
+    assert found is not None
+    assert replace(found, commit="", body="", node_id="") == Pull(
+        3, "https://github.com/o/r/pull/3", "fanin/1", "main"
+    )
 
 
 @pytest.mark.parametrize(
@@ -652,6 +654,74 @@ def test_pull_refused_for_another_reason_tells_it(gh: Contract, api: GitHub) -> 
         match="422 Validation Failed: No commits between main and fanin/1",
     ):
         api.open_pull("fanin/1", "main", "t", "b")
+
+
+DRAFTS = "Draft pull requests are not supported in this repository."
+
+
+def test_a_draft_is_asked_for_and_where_there_is_none_a_pull_request_opened(
+    gh: Contract, api: GitHub
+) -> None:
+    gh.get(PULLS, json=[])
+    gh.post(PULLS, status=422, json=invalid(DRAFTS))
+    gh.post(PULLS, json=pull(4, method="post"), status=201)
+    assert api.open_pull("fanin/1", "main", "t", "b", draft=True).state == "open"
+    sent = bodies(gh, "POST", "/pulls")
+    assert [body.get("draft") for body in sent] == [True, None]
+
+
+@pytest.mark.parametrize(
+    ("fields", "state"),
+    [
+        ({"draft": True}, "draft"),
+        ({}, "open"),
+        ({"state": "closed", "merged_at": "2026-11-27T08:00:00Z"}, "merged"),
+        ({"state": "closed", "merged_at": None}, "closed"),
+    ],
+)
+def test_the_state_of_a_pull_request(
+    gh: Contract, api: GitHub, fields: dict[str, Any], state: str
+) -> None:
+    made = pull(3) | {"merged_at": None} | fields
+    gh.get(PULLS, json=[made])
+    found = api.find_pull("fanin/1", "main")
+    assert found is not None
+    assert (found.state, found.commit) == (state, made["head"]["sha"])
+
+
+def test_an_open_pull_request_counts_more_than_a_newer_closed_one(
+    gh: Contract, api: GitHub
+) -> None:
+    newer = pull(4) | {"state": "closed", "merged_at": None}
+    gh.get(PULLS, json=[newer, pull(3)], match=query(
+        state="all", head="o:fanin/1", base="main", per_page=100
+    ))  # fmt: skip
+    found = api.find_pull("fanin/1", "main")
+    assert found is not None
+    assert found.number == 3
+
+
+def test_a_pull_request_is_described_and_reopened(gh: Contract, api: GitHub) -> None:
+    gh.patch(f"{PULLS}/3", json=pull(3, method="post"))
+    api.describe_pull(3, "x" * 70_000)
+    api.reopen_pull(3)
+    described, reopened = bodies(gh, "PATCH", "/pulls/3")
+    assert len(described["body"]) <= BODY_LIMIT
+    assert reopened == {"state": "open"}
+
+
+def test_a_draft_is_marked_ready_by_a_token_that_may(gh: Contract, api: GitHub) -> None:
+    draft = Pull(3, "", "fanin/1", "main", "draft", node_id="PR_3")
+    url = f"{API}/graphql"
+    answer = {"markPullRequestReadyForReview": {"pullRequest": {"isDraft": False}}}
+    gh.post(url, json={"data": answer})
+    api.mark_pull_ready(draft)
+    assert bodies(gh, "POST", "/graphql")[0]["variables"] == {
+        "input": {"pullRequestId": "PR_3"}
+    }
+    gh.post(url, json={"errors": [{"type": "FORBIDDEN", "message": NOT_ACCESSIBLE}]})
+    with pytest.raises(MissingPermission, match="contents: write` and `pull-requests"):
+        api.mark_pull_ready(draft)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import pytest
 from runner.core.errors import DecisionNeeded
 from runner.core.events import CheckoutChanged
 from runner.core.outside_changes import OutsideChange
+from runner.local.run import Answers
 from tests.support.project import Project, Quiet
 
 # What an agent does in the repository itself, $0 → (part, names) as the run tells it.
@@ -147,7 +148,7 @@ def test_an_agents_commit_on_the_branch_stops_the_run_until_a_person_decides(
         project.git("reset", "-q", "--keep", before)
         project.run()
     else:
-        project.runner(trusted=[doubtful[:10]])()
+        project.runner(answers=Answers([doubtful[:10]]))()
         assert doubtful in project.git("rev-list", "HEAD").split()
     expected = "failed" if how == "nothing else" else "completed"
     assert project.states() == {"A": expected}

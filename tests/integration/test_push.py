@@ -75,6 +75,7 @@ def test_the_reason_for_a_refusal_follows_from_the_servers_words(
             "ssh://git@ssh.github.com:443/o/r.name.git/",
             ("https://api.github.com", "o/r.name"),
         ),
+        ("http://127.0.0.1:81/o/r", ("http://127.0.0.1:81/api/v3", "o/r")),
         ("git@octo.ghe.com:o/r", ("https://api.octo.ghe.com", "o/r")),
         ("https://git.example.com/o/r", ("https://git.example.com/api/v3", "o/r")),
         ("/srv/git/o/r.git", None),

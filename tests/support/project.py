@@ -27,7 +27,7 @@ from runner.core.events import (
     Waiting,
 )
 from runner.core.result import Failure
-from runner.local.run import LocalRun, RunOutcome
+from runner.local.run import NO_ANSWERS, Answers, LocalRun, RunOutcome
 from runner.repo.repository import Repository
 from tests.support import forked_fanin, json_output
 
@@ -135,14 +135,14 @@ class Project:
         self,
         observer: Quiet | None = None,
         clock: Clock | None = None,
-        trusted: Sequence[str] = (),
+        answers: Answers = NO_ANSWERS,
         **flags: Any,
     ) -> LocalRun:
         settings = load(flags, {}, read_settings_file(self.root))
         environ = {**os.environ, "FAKE_AGENT_LOG": str(self.log)}
         repo = Repository(self.root, os.environ)
         observer = observer or Quiet()
-        return LocalRun(repo, settings, environ, observer, clock=clock, trusted=trusted)
+        return LocalRun(repo, settings, environ, observer, clock=clock, answers=answers)
 
     def run(
         self,

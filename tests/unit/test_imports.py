@@ -45,6 +45,7 @@ PACKAGES: dict[str, set[str]] = {
         "attempt",
         "fan_in",
     },
+    "delivery": {"core", "repo", "plan", "github_api", "ui"},
     "local": {
         "core",
         "policy",
@@ -56,6 +57,9 @@ PACKAGES: dict[str, set[str]] = {
         "schedule",
         "fan_in",
         "attempt",
+        "ui",
+        "github_api",
+        "delivery",
         "pipeline",
     },
     "actions": {
@@ -69,6 +73,7 @@ PACKAGES: dict[str, set[str]] = {
         "attempt",
         "fan_in",
         "ui",
+        "delivery",
         "pipeline",
         "github_api",
     },

@@ -62,7 +62,7 @@ def test_each_job_has_the_permissions_that_it_needs_and_a_time_limit() -> None:
         job_id: permissions(job["permissions"]) for job_id, job in jobs().items()
     } == {
         "refused": {},
-        "next": {"contents": "read"},
+        "next": {"contents": "read", "pull-requests": "read"},
         "task": {"contents": "read"},
         "verify": VERIFIES,
         "merge": WRITES,

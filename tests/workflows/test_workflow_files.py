@@ -867,7 +867,7 @@ ROUNDS = [f"round-{number}" for number in range(1, MOST_ROUNDS_PER_RUN + 1)]
 MAY = {
     FANIN: {
         "refused": {},
-        "next": {"contents": READ},
+        "next": {"contents": READ, "pull-requests": READ},
         **dict.fromkeys(ROUNDS, WRITING),
         "continue": {"actions": WRITE},
         "report": {"contents": READ},

@@ -100,6 +100,8 @@ class Repository:
     dispatches: list[Dispatch] = field(default_factory=list)
     signature_refs: set[str] = field(default_factory=set)
     may_open_pulls: bool = True
+    # private ones of the plans Free and Pro have none
+    has_drafts: bool = True
     watchers: dict[tuple[Moment, str], list[Callback]] = field(default_factory=dict)
 
     def protect(
@@ -186,6 +188,28 @@ class Repository:
                 "name": "fork",
             }
         return pull
+
+    def merge_pull(
+        self, number: int, how: Literal["merge", "squash", "rebase"] = "merge"
+    ) -> str:
+        """Merge a pull request as a person's click does; return the base's new head."""
+        pull = self.pulls[number]
+        ref = f"refs/heads/{pull['base']['ref']}"
+        base, head = (
+            self.git.tip(pull["base"]["ref"]),
+            self.git.tip(pull["head"]["ref"]),
+        )
+        merged = self.git.merged(base, head)
+        assert merged is not None, "it conflicts with its base"
+        if how == "squash":
+            tree = str(self.git.resolve(merged, "tree"))
+            merged = self.git.write_commit(tree, [base], pull["title"])
+        elif how == "rebase":
+            merged = self.git.rebased(base, head)
+        self.git.update(ref, merged, base)
+        pull["head"]["sha"] = head
+        pull.update(state="closed", merged=True, merged_at=forge_api.now())
+        return merged
 
 
 class Forge(Loopback):

@@ -717,9 +717,13 @@ def new_pull(repository: Repository, body: Mapping[str, Any], actor: str) -> Jso
         raise _pull_refused(f"No commits between {base} and {head}")
     number = _number(repository)
     labels: list[Json] = []
+    if body.get("draft") and not repository.has_drafts:
+        # the words are from public threads of private repositories on Free and Pro
+        raise _pull_refused("Draft pull requests are not supported in this repository.")
     common = {
         "number": number,
         "id": number,
+        "node_id": f"PR_{number}",
         "title": str(body.get("title", "")),
         "body": body.get("body"),
         "state": "open",
@@ -737,6 +741,7 @@ def new_pull(repository: Repository, body: Mapping[str, Any], actor: str) -> Jso
         **common,
         "draft": bool(body.get("draft")),
         "merged": False,
+        "merged_at": None,
         "head": {"ref": head, "sha": tips[head], "repo": dict(side)},
         "base": {"ref": base, "sha": tips[base], "repo": dict(side)},
     }
@@ -758,11 +763,11 @@ def _pull_refused(message: str) -> ApiError:
 
 
 def pull_json(call: Call, pull: Json) -> Json:
-    """A pull request with its links."""
-    head = (
-        call.repository.git.resolve(f"refs/heads/{pull['head']['ref']}")
-        or pull["head"]["sha"]
-    )
+    """A pull request with its links. Its head stays where it was when it was closed."""
+    head = pull["head"]["sha"]
+    if pull["state"] == "open":
+        branch = f"refs/heads/{pull['head']['ref']}"
+        head = call.repository.git.resolve(branch) or head
     shown = {name: value for name, value in pull.items() if not name.startswith("_")}
     return {
         **shown,
@@ -777,6 +782,8 @@ def pull_json(call: Call, pull: Json) -> Json:
 @route("GET", "/pulls")
 def list_pulls(call: Call) -> Reply:
     """Pull requests by state, head and base."""
+    if call.token and not call.token.may("pull-requests", "read"):
+        raise ApiError(403, "Resource not accessible by integration")
     state, head, base = (
         call.query.get("state", "open"),
         call.query.get("head", ""),
@@ -823,15 +830,21 @@ def get_pull(call: Call) -> Reply:
 
 @route("PATCH", "/pulls/{number}", "pull-requests")
 def edit_pull(call: Call) -> Reply:
-    """Change title, body or state."""
-    _pull(call).update(
+    """Change title, body or state. One whose branch is gone is not reopened."""
+    pull = _pull(call)
+    tip = call.repository.git.resolve(f"refs/heads/{pull['head']['ref']}")
+    if call.body.get("state") == "open" and tip is None:
+        raise _pull_refused("state cannot be changed. The head branch was deleted.")
+    if call.body.get("state") == "closed" and tip is not None:
+        pull["head"]["sha"] = tip
+    pull.update(
         {
             name: call.body[name]
             for name in ("title", "body", "state")
             if name in call.body
         }
     )
-    return Reply(200, pull_json(call, _pull(call)))
+    return Reply(200, pull_json(call, pull))
 
 
 # -- git data --

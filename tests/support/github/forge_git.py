@@ -261,3 +261,20 @@ class BareRepository:
             f"Merge {head} into {base}",
             committer="GitHub <noreply@github.com>",
         )
+
+    def rebased(self, base: str, head: str) -> str:
+        """The commits of `head` anew on top of `base`; GitError if they conflict."""
+        tip = base
+        missing = self.git("rev-list", "--reverse", "--no-merges", f"{base}..{head}")
+        for commit in missing.split():
+            root = self.write_commit(
+                str(self.resolve(f"{commit}^", "tree")), [], "base"
+            )
+            sides = [
+                self.write_commit(str(self.resolve(side, "tree")), [root], "side")
+                for side in (tip, commit)
+            ]
+            tree = self.git("merge-tree", "--write-tree", *sides).splitlines()[0]
+            message = self.git("log", "-1", "--format=%B", commit)
+            tip = self.write_commit(tree, [tip], message)
+        return tip

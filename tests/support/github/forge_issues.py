@@ -176,13 +176,33 @@ def permission(call: Call) -> Reply:
 
 def graphql(call: Call) -> Reply:
     """The operations that REST does not have: an issue's history, a commit in one call,
-    and the threads of a review.
+    the threads of a review, and the end of a draft.
     """
-    if "createCommitOnBranch" in str(call.body.get("query")):
+    query = str(call.body.get("query"))
+    if "createCommitOnBranch" in query:
         return _create_commit(call)
-    if "reviewThreads" in str(call.body.get("query")):
+    if "reviewThreads" in query:
         return review_threads(call)
+    if "markPullRequestReadyForReview" in query:
+        return _mark_ready(call)
     return _history(call)
+
+
+def _mark_ready(call: Call) -> Reply:
+    """The token of a job needs both permissions."""
+    token = call.token
+    if token is None or not (
+        token.may("contents", "write") and token.may("pull-requests", "write")
+    ):
+        return _refused("FORBIDDEN", "Resource not accessible by integration")
+    node_id = call.body["variables"]["input"]["pullRequestId"]
+    for repository in call.forge.repositories.values():
+        for pull in repository.pulls.values():
+            if pull["node_id"] == node_id:
+                pull["draft"] = False
+                done = {"pullRequest": {"isDraft": False}}
+                return Reply(200, {"data": {"markPullRequestReadyForReview": done}})
+    return _refused("NOT_FOUND", f"Could not resolve to a node with the id {node_id}")
 
 
 def _refused(kind: str, message: str) -> Reply:

@@ -73,6 +73,7 @@ def test_the_defaults() -> None:
         "scope": "fail",
         "retry_from": "work",
         "branch": None,
+        "deliver": "branch",
         "progress": ".fanin/progress.json",
     }
 

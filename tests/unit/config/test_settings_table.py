@@ -17,7 +17,10 @@ from runner.core.task import TaskSettings
 # Options that a command has beside the settings.
 OWN_OPTIONS = {
     "doctor": {"--no-run"},
-    "run": {"--trust", "--until", "--dry-run", "-j", "-q", "-v", "--json"},
+    "run": {
+        *{"--until", "--dry-run", "-j", "-q", "-v", "--json", "--trust"},
+        *{"--reopen", "--abandon"},
+    },
     "check": {"--json"},
     "simulate": {
         *{"--until", "--all", "-j", "--up-to", "--guess", "--job-start", "--json"}
@@ -95,6 +98,7 @@ SAMPLES: dict[str, tuple[str, object]] = {
     "max_rounds": ("7", 7),
     "progress": ("p.json", "p.json"),
     "branch": ("work", "work"),
+    "deliver": ("pull-request", "pull-request"),
 }
 # The key to look at where a sample sets a part of a mapping.
 SAMPLE_KEYS = {"plan": "plan.path", "agent": "agent.preset", "limits": "limits.files"}
