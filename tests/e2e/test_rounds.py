@@ -23,11 +23,18 @@ import pytest
 from filelock import FileLock
 
 from tests.conftest import IDENTITY
-from tests.support.github import forge_issues, harness, workflows, world
+from tests.support.github import (
+    forge_comments,
+    forge_issues,
+    harness,
+    workflows,
+    world,
+)
 from tests.support.github.forge import Forge, Request
 from tests.support.github.harness import PROJECT, Run
 from tests.support.github.workflows import Document
 from tests.support.github.world import (
+    COMMENT,
     DISPATCH,
     ISSUES,
     NAME,
@@ -134,7 +141,8 @@ def giving(**inputs: Any) -> Callable[[Document], None]:
     """A change of a caller: further inputs for the called workflow."""
 
     def change(document: Document) -> None:
-        given = document["jobs"]["fanin"]["with"]
+        [job] = document["jobs"].values()
+        given = job["with"]
         given.update({name.replace("_", "-"): value for name, value in inputs.items()})
 
     return change
@@ -1117,7 +1125,8 @@ def test_each_hostile_result_is_told(
 
 def pull_world(make: Make, caller: str) -> World:
     """The plan is on a branch of its own."""
-    place = make(CHAIN, callers={PULL_REQUEST: caller})
+    commented = world.adapted(COMMENT, giving(workflow=PULL_REQUEST))
+    place = make(CHAIN, callers={PULL_REQUEST: caller, COMMENT: commented})
     git = place.repository.git
     git.update("refs/heads/feature", git.tip(), None)
     git.commit_files("feature", {"feature": "mine\n"}, "Feature")
@@ -1165,6 +1174,34 @@ def test_comment_is_written_once_and_edited_in_the_second_round(
     assert comment["body"].startswith("<!-- fanin -->\n")
     assert f"{rounds[0].spec.run_id}.2" in comment["body"].replace("\\", "")
     assert "2 of 2 done" in comment["body"]
+
+
+@pytest.mark.xdist_group("pulled")
+def test_command_in_a_comment_is_done_and_starts_the_next_round(
+    pulled: tuple[World, list[Run]],
+) -> None:
+    """Last of its group: it adds a commit and a round that is not run."""
+    place, _ = pulled
+    repository = place.repository
+    repository.writers.add("ada")
+    line = '/fanin retry B --redo "$(touch /tmp/x) `id` ${{ github.token }} ::error::x"'
+    event = forge_comments.say(place.forge, repository, 1, "ada", f"Good.\n\n{line}\n")
+    shown = {name: event[name] for name in ("action", "issue", "comment")}
+    run = place.harness.run_act(
+        NAME, "issue_comment", workflow=COMMENT, event_payload=shown, actor="ada"
+    )
+    assert ran(run) == ["comment"]
+    assert run.exit_code == 0, run.printed()
+    assert place.subjects("refs/heads/feature")[0] == "Retry B"
+    record = place.records("refs/heads/feature")["B"]
+    assert record["message"] == line.partition('"')[2][:-1]
+    assert forge_comments.reactions(repository, event) == ["+1"]
+    assert "`/fanin retry B`" in forge_comments.answers(repository)[-1]
+    [queued] = place.harness.queue
+    assert (queued.workflow, queued.ref) == (PULL_REQUEST, "feature")
+    assert json.loads(queued.inputs["fanin-state"])["branch"] == "feature"
+    assert said(run, "error") == []
+    assert place.forge.unknown == []
 
 
 def test_pull_request_without_the_label_runs_nothing(make: Make) -> None:

@@ -24,15 +24,17 @@ NAME = "octo/work"
 AGENT = PROJECT / "tests" / "resources" / "fake_agent.py"
 OWN_JOBS = "own-jobs.yml"
 SCHEDULE = "fanin-schedule.yml"
-DISPATCH, PULL_REQUEST, ISSUES = (
+DISPATCH, PULL_REQUEST, ISSUES, COMMENT = (
     "fanin.yml",
     "fanin-pull-request.yml",
     "fanin-issues.yml",
+    "fanin-comment.yml",
 )
 EXAMPLES = {
     DISPATCH: "examples/dispatch.yml",
     PULL_REQUEST: "examples/pull-request.yml",
     ISSUES: "examples/issues.yml",
+    COMMENT: "examples/comment.yml",
     OWN_JOBS: "examples/own-jobs.yml",
     SCHEDULE: "examples/schedule.yml",
 }
