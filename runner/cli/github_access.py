@@ -21,11 +21,15 @@ class GitHubAccess:
     api_url: str
 
 
-def github_access(repo: Repository, name: str | None = None) -> GitHubAccess:
+def github_access(
+    repo: Repository,
+    name: str | None = None,
+    remedy: str = "set it:  git remote set-url origin ADDRESS",
+) -> GitHubAccess:
     """The access by the environment and the remote origin; `name` is another repository,
     as OWNER/NAME.
 
-    Raises UsageProblem if there is no token or no name.
+    Raises UsageProblem if there is no token, and with `remedy` if there is no name.
     """
     from runner.github_api.session import DEFAULT_API_URL
     from runner.repo.remote import github_at
@@ -44,6 +48,6 @@ def github_access(repo: Repository, name: str | None = None) -> GitHubAccess:
     if name is None:
         raise UsageProblem(
             "the remote origin is not on GitHub, so fanin does not know the repository",
-            "name it:  --repository OWNER/NAME",
+            remedy,
         )
     return GitHubAccess(token, name, os.environ.get("GITHUB_API_URL") or api_url)

@@ -295,7 +295,8 @@ def _api(repo: Repository, settings: Settings, name: str | None) -> IssueApi:
     """
     from runner.github_api.issues import IssueApi
 
-    access = github_access(repo, name or settings.plan.options.get("repository"))
+    name = name or settings.plan.options.get("repository")
+    access = github_access(repo, name, "name it:  --repository OWNER/NAME")
     return IssueApi(access.token, access.repository, access.api_url)
 
 
