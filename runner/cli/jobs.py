@@ -299,6 +299,7 @@ def task(
     if show_prompt:
         return _show_prompt(repo_path, task_id, flags)
 
+    from runner.actions.agent_rights import limit_agent
     from runner.actions.round_state import read_manifest
     from runner.actions.task_job import (
         entry_of,
@@ -316,6 +317,7 @@ def task(
         reason = skip_reason(batch, entry, branch_checkout)
         if reason is not None:
             return skip_task(entry, reason, job_io)
+    limit_agent(os.environ, job_io)
     with temporary_folder("fanin-") as scratch:
         return task_job(
             batch,

@@ -655,7 +655,7 @@ def test_inputs_are_the_setting_flags_of_the_command_line() -> None:
         "manifest-digest", "results", "verdict", "task-result", "commit-via", "last", "again", "landed",
         "trigger-workflows", "token", "label", "milestone", "when-done", "rounds-per-run", "later-rounds",
         "verify-result", "branch-checkout", "work-checkout", "next-manifest", "sealed", "events",
-        "workflow",
+        "workflow", "keep-sudo",
     }  # fmt: skip
     assert set(inner) - flags == machine
     assert all(re.fullmatch(r"[a-z]+(-[a-z]+)*", name) for name in [*inner, *workflow])
@@ -898,6 +898,7 @@ HANDED_ON = (
     "fetch-depth",
     "submodules",
     "lfs",
+    "keep-sudo",
 )
 
 

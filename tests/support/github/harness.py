@@ -243,12 +243,18 @@ def tool_path(first: tuple[Path, ...] = ()) -> str:
 
 
 def _with_uv(folder: Path) -> Path:
-    """A folder with the uv that setup-uv puts on the PATH of GitHub's machines."""
+    """A folder with the uv that setup-uv puts on the PATH of GitHub's machines, and a
+    sudo that asks for a password.
+    """
     folder.mkdir()
     path = f"{Path(sys.prefix) / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}"
     uv = shutil.which("uv", path=path)
     if uv is not None:
         (folder / "uv").symlink_to(Path(uv).resolve())
+    # The task job takes sudo away for good, where it needs no password.
+    sudo = folder / "sudo"
+    sudo.write_text("#!/bin/sh\necho 'sudo: a password is required' >&2\nexit 1\n")
+    sudo.chmod(0o755)
     return folder
 
 

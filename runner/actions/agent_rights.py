@@ -1,0 +1,67 @@
+"""What an agent may do on the machine of its task job besides its task: decided here, done
+by `agents.privileges`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from runner.actions.workflow_io import JobIO
+from runner.agents import privileges
+from runner.agents.privileges import Machine
+
+_TITLE = "The agent can do more than its task"
+
+
+@dataclass(frozen=True)
+class RightsPolicy:
+    """`drops`: sudo and Docker are taken away. `reports`: what is left is a warning."""
+
+    drops: bool
+    reports: bool
+
+
+def policy_of(environ: Mapping[str, str]) -> RightsPolicy:
+    """The policy of a job with these variables.
+
+    Only a machine that GitHub throws away after the job is changed. GitHub says so in
+    RUNNER_ENVIRONMENT, the action the input `keep-sudo` in FANIN_KEEP_SUDO.
+    """
+    keeps = environ.get("FANIN_KEEP_SUDO", "")
+    if keeps != "false":
+        return RightsPolicy(drops=False, reports=False)
+    is_hosted = environ.get("RUNNER_ENVIRONMENT") == "github-hosted"
+    return RightsPolicy(drops=is_hosted, reports=True)
+
+
+def limit_agent(
+    environ: Mapping[str, str], job_io: JobIO, machine: Machine | None = None
+) -> None:
+    """Take sudo and Docker from the agent, and warn of what that leaves open.
+
+    This process hides its variables, which hold keys that are not this agent's.
+    """
+    privileges.hide_this_process()
+    policy = policy_of(environ)
+    if not policy.reports:
+        return
+    machine = machine or Machine()
+    ways = privileges.ways_to_root(machine)
+    if ways and policy.drops:
+        privileges.drop(machine, privileges.own_account())
+        ways = privileges.ways_to_root(machine)
+    if privileges.readable_memory(machine):
+        ways.append("it can read the memory of the runner, with the job's tokens")
+    if ways:
+        message = f"{'; '.join(ways)}. {_remedy(policy)}"
+        job_io.annotate("warning", message, title=_TITLE)
+
+
+def _remedy(policy: RightsPolicy) -> str:
+    if policy.drops:
+        return "fanin could not take that away"
+    return (
+        "fanin changes no machine that is not GitHub's: give the runner's user neither "
+        "sudo nor Docker, or set the input keep-sudo to true"
+    )

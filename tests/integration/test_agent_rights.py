@@ -1,0 +1,161 @@
+"""What the task job takes from the agent on a runner, as a process of an unprivileged user
+with a stand-in of sudo.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import io
+import json
+import os
+import pwd
+import shutil
+import socket
+import stat
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner.actions.agent_rights import limit_agent, policy_of
+from runner.actions.workflow_io import JobIO
+from runner.agents import privileges
+from runner.agents.privileges import Account, Machine
+from tests.support.sudo_standin import USER, SudoStandIn
+
+HOSTED = {"RUNNER_ENVIRONMENT": "github-hosted", "FANIN_KEEP_SUDO": "false"}
+needs_root = pytest.mark.skipif(
+    sys.platform != "linux" or os.geteuid() != 0,
+    reason="only root can become another user",
+)
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that every user can enter, unlike those of pytest."""
+    folder = Path(tempfile.mkdtemp(prefix="fanin-rights-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+def as_nobody(call: Callable[[], Any]) -> Any:
+    """What the call returns in a process of another user."""
+    account = pwd.getpwnam(USER)
+    ours, theirs = os.pipe()
+    child = os.fork()
+    if child == 0:
+        answer = "failed"
+        try:
+            os.setgroups([])
+            os.setgid(account.pw_gid)
+            os.setuid(account.pw_uid)
+            answer = call()
+        finally:
+            os.write(theirs, json.dumps(answer).encode())
+            os._exit(0)
+    os.close(theirs)
+    with os.fdopen(ours) as pipe:
+        answer = json.loads(pipe.read())
+    os.waitpid(child, 0)
+    return answer
+
+
+def machine_in(folder: Path, sudo: SudoStandIn) -> Machine:
+    """A machine with Docker's socket, which is open as to a member of its group."""
+    docker = folder / "docker.sock"
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(docker))
+    docker.chmod(0o666)
+    (folder / "ptrace_scope").write_text("0\n")
+    sockets = (str(docker), str(folder / "none.sock"))
+    return Machine(sockets, sudo.rule, folder / "ptrace_scope")
+
+
+@needs_root
+@pytest.mark.parametrize(
+    ("environ", "with_visudo", "left"),
+    [
+        (HOSTED, True, []),
+        (HOSTED, False, ["sudo needs no password"]),
+        (
+            {**HOSTED, "RUNNER_ENVIRONMENT": "self-hosted"},
+            True,
+            ["sudo needs no password", "docker.sock is open"],
+        ),
+        ({**HOSTED, "FANIN_KEEP_SUDO": "true"}, True, None),
+    ],
+    ids=["taken", "kept by the machine", "not GitHub's", "kept by input"],
+)
+def test_an_agent_has_neither_sudo_nor_docker_and_the_job_says_what_is_left(
+    open_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    environ: dict[str, str],
+    with_visudo: bool,
+    left: list[str] | None,
+) -> None:
+    sudo = SudoStandIn(open_folder, with_visudo=with_visudo)
+    machine = machine_in(open_folder, sudo)
+    monkeypatch.setenv("PATH", f"{sudo.programs}:/usr/bin:/bin")
+    monkeypatch.setattr(privileges, "own_account", lambda: Account(USER, ("docker",)))
+
+    def limited() -> list[object]:
+        before = privileges.ways_to_root(machine)
+        printed = io.StringIO()
+        limit_agent(environ, JobIO({}, printed), machine)
+        return [before, printed.getvalue(), privileges.ways_to_root(machine)]
+
+    try:
+        before, text, after = as_nobody(limited)
+    finally:
+        sudo.stop()
+    docker = f"{open_folder}/docker.sock is open"
+    assert before == ["sudo needs no password", docker]
+    for each in left or ():
+        assert each in text
+    assert ("::warning" in text) == bool(left)
+    if environ is not HOSTED:
+        assert after == before
+        assert "docker" in sudo.groups.read_text()
+        assert not sudo.rule.exists()
+        return
+    assert after == left
+    assert sudo.groups.read_text() == "users\n"
+    assert stat.S_IMODE((open_folder / "docker.sock").stat().st_mode) == 0o600
+    assert machine.ptrace_scope.read_text() == "1\n"
+    assert not list(sudo.rules.glob("*.new"))
+
+
+@needs_root
+def test_the_variables_of_the_job_are_hidden_from_programs_of_its_user() -> None:
+    def environ_of_parent() -> list[str]:
+        """What a child sees, before and after."""
+        seen = []
+        # As after the start of a program: to become another user hides a process too.
+        ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)
+        for hide in (False, True):
+            if hide:
+                privileges.hide_this_process()
+            ours, theirs = os.pipe()
+            if os.fork() == 0:
+                path = f"/proc/{os.getppid()}/environ"
+                os.set_inheritable(theirs, True)
+                os.dup2(theirs, 1)
+                script = f"cat {path} >/dev/null 2>&1 && echo read || echo hidden"
+                # Another program: a mere copy of the process would be hidden as well.
+                os.execv("/bin/sh", ["sh", "-c", script])
+            os.close(theirs)
+            with os.fdopen(ours) as pipe:
+                seen.append(pipe.read().strip())
+        return seen
+
+    assert as_nobody(environ_of_parent) == ["read", "hidden"]
+
+
+def test_only_a_job_that_the_action_started_changes_or_says_anything() -> None:
+    assert not policy_of({"RUNNER_ENVIRONMENT": "github-hosted"}).drops
+    assert not policy_of({}).reports
+    assert policy_of(HOSTED).drops
