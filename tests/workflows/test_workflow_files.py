@@ -636,7 +636,7 @@ def test_every_input_reaches_the_command_through_the_environment() -> None:
 
 def test_inputs_are_the_setting_flags_of_the_command_line() -> None:
     # What a person says of one run on one machine.
-    of_run = {"help", "until", "dry_run", "as_json", "quiet", "verbose"}
+    of_run = {"help", "until", "trusted", "dry_run", "as_json", "quiet", "verbose"}
     of_run |= {setting.name for setting in SETTINGS if not setting.on_actions}
     flags = {
         option.opts[0].removeprefix("--")
