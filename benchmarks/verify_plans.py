@@ -4,10 +4,16 @@ often it runs `verify`.
 Random plans, 1,000 by default, are run by the local executor itself, with real git and
 real merges. Only the agent and the verify command are replaced: agents sleep by a
 virtual clock, verify does so for longer than any of them, and a tree is red if the work
-of certain tasks is in it, alone or together. Exit 1 if a red tree lands, if an innocent
-task is sent back, or if the command runs more often than batches of the same results
-would take: one run a group of results that waited together, and 2·⌈log2 n⌉ + 2 for each
-culprit among n.
+of certain tasks is in it, alone or together. Eight agents work at once.
+
+- Every 20th plan is long: 64 to 96 tasks, of which one in a hundred is a culprit. The
+  others have 2 to 24, and one in twenty is.
+- In every fifth plan, one run of the command in twenty is red for no reason.
+- Every fourth plan verifies three trees at once.
+
+Exit 1 if a red tree lands, if an innocent task is sent back where no run is flaky, or if
+the command runs more often than batches of the same results would take: one run a group
+of results that waited together, and 2·⌈log2 n⌉ for each culprit among n.
 """
 
 from __future__ import annotations
@@ -20,7 +26,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +39,7 @@ from runner.local import landing
 from tests.support.virtual_run import AgentsClock, Case, Interval, real
 
 SLOTS = 8
+FLAKES = 0.05  # of the runs of a flaky command
 VERIFY_SECONDS = 10.0  # by the virtual clock; an agent takes 1 to 9
 RED = Failure(kind=FailureKind.VERIFY, message="verify is red")
 FAILED = Failure(kind=FailureKind.AGENT_ERROR, message="no")
@@ -40,12 +47,28 @@ FAILED = Failure(kind=FailureKind.AGENT_ERROR, message="no")
 
 @dataclass(frozen=True)
 class Outcome:
-    """A run of one plan: its results, its runs of `verify`, and what is wrong."""
+    """A run of one plan: its results, its runs of `verify`, the innocent tasks that it
+    sent back, and what is wrong.
+    """
 
     seed: int
     results: int
     runs: int
+    innocent: int = 0
     wrong: tuple[str, ...] = ()
+
+
+def is_long(seed: int) -> bool:
+    return seed % 20 == 10
+
+
+def is_flaky(seed: int) -> bool:
+    return seed % 5 == 4
+
+
+def at_once(seed: int) -> int:
+    """How many trees are verified at once."""
+    return 3 if seed % 4 == 3 else 1
 
 
 @dataclass(frozen=True)
@@ -70,6 +93,7 @@ def run_plan(seed: int, folder: Path) -> Outcome:
     steps: list[VerifyStarted] = []
     clocks: list[AgentsClock] = []
     observe = AgentsClock.observe
+    drawn = random.Random(seed)
 
     def observe_verify(clock: AgentsClock, event: RunEvent) -> None:
         if isinstance(event, VerifyStarted):
@@ -81,7 +105,10 @@ def run_plan(seed: int, folder: Path) -> Outcome:
         _command: object, _origin: object, commit: str, objects: Path, *_: object
     ) -> Failure | None:
         clocks[-1].verify(len(steps), VERIFY_SECONDS)
-        return RED if red.says(tasks_in(root, commit, objects)) else None
+        is_red = red.says(tasks_in(root, commit, objects))
+        if is_flaky(seed) and drawn.random() < FLAKES:
+            is_red = True
+        return RED if is_red else None
 
     with (
         mock.patch.object(landing, "verify_commit", verify),
@@ -95,14 +122,16 @@ def run_plan(seed: int, folder: Path) -> Outcome:
 
 
 def verified_case(seed: int) -> tuple[Case, Red]:
-    """A plan of 2 to 24 tasks, of which every fourth waits for another one. One attempt
-    in twenty fails, one task in twenty makes the tree red, and in every fifth plan two
-    do so together.
+    """A plan in which every fourth task waits for another one. One attempt in twenty
+    fails, and in every fifth plan two tasks make the tree red together.
     """
     drawn = random.Random(seed)
+    count, culprits = drawn.randint(2, 24), 0.05
+    if is_long(seed):
+        count, culprits = drawn.randint(64, 96), 0.01
     tasks: list[Task] = []
     outcomes: dict[tuple[str, int], tuple[float, Failure | None]] = {}
-    for index in range(drawn.randint(2, 24)):
+    for index in range(count):
         needs = [drawn.choice(tasks).id] if tasks and drawn.random() < 0.25 else []
         files = (f"/own-T{index}",)
         task = Task(id=f"T{index}", title="x", depends_on=tuple(needs), files=files)
@@ -110,10 +139,15 @@ def verified_case(seed: int) -> tuple[Case, Red]:
         outcomes[task.id, 1] = (float(drawn.randint(1, 9)), failure)
         tasks.append(task)
     ids = [task.id for task in tasks]
-    alone = frozenset(task_id for task_id in ids if drawn.random() < 0.05)
+    alone = frozenset(task_id for task_id in ids if drawn.random() < culprits)
     first, second = drawn.sample(ids, 2)
     pairs = frozenset({(first, second)} if drawn.random() < 0.2 else ())
-    settings = {"verify": "true", "verify_retries": 0, "verify_base": "ignore"}
+    settings = {
+        "verify": "true",
+        "verify_retries": 1 if is_flaky(seed) else 0,
+        "verify_concurrent": at_once(seed),
+        "limits": {"max_rounds": 1_000},
+    }
     case = Case(tuple(tasks), outcomes, "rolling", SLOTS, 1, settings)
     return case, Red(alone, pairs)
 
@@ -141,17 +175,20 @@ def _outcome(
     results: int,
 ) -> Outcome:
     wrong = [f"landed red: {sorted(tasks)}" for tasks in landed if red.says(tasks)]
-    groups = [step.tasks for step in steps if not step.bisecting]
-    merged = set().union(*groups) if groups else set()
+    merged = {task for step in steps for task in step.tasks}
     guilty = merged - landed[0]
     accused = red.alone | {task for pair in red.together for task in pair}
-    if innocent := guilty - accused:
+    innocent = guilty - accused
+    if is_flaky(seed):
+        return Outcome(seed, results, len(steps), len(innocent), tuple(wrong))
+    if innocent:
         wrong.append(f"sent back without a reason: {sorted(innocent)}")
-    size = max(map(len, groups), default=1)
-    most = len(groups) + len(guilty) * (2 * math.ceil(math.log2(size or 1)) + 2)
+    groups = [step for step in steps if not step.bisecting]
+    size = max((len(step.tasks) for step in steps), default=1)
+    most = len(groups) + len(guilty) * 2 * math.ceil(math.log2(size or 1))
     if len(steps) > most:
         wrong.append(f"{len(steps)} runs of verify instead of at most {most}")
-    return Outcome(seed, results, len(steps), tuple(wrong))
+    return Outcome(seed, results, len(steps), len(innocent), tuple(wrong))
 
 
 def _git(root: Path, *argv: str, env: dict[str, str] | None = None) -> str:
@@ -168,23 +205,49 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("plans", nargs="?", type=int, default=1_000)
     parser.add_argument("--first", type=int, default=0, help="number of the first plan")
     parser.add_argument("--jobs", type=int, default=2, help="processes (default 2)")
+    parser.add_argument("--each", action="store_true", help="print each outcome")
     options = parser.parse_args(argv)
     seeds = range(options.first, options.first + options.plans)
-    results = runs = wrong = 0
+    outcomes: list[Outcome] = []
     with (
         tempfile.TemporaryDirectory(prefix="fanin-verify-") as folder,
         ProcessPoolExecutor(options.jobs) as pool,
     ):
         folders = [Path(folder)] * len(seeds)
-        for outcome in pool.map(run_plan, seeds, folders, chunksize=5):
-            results, runs = results + outcome.results, runs + outcome.runs
+        for outcome in pool.map(run_plan, seeds, folders):
+            outcomes.append(outcome)
             for text in outcome.wrong:
-                wrong += 1
                 print(f"plan {outcome.seed}: {text}", flush=True)
-    print(
-        f"{len(seeds)} plans, {wrong} wrong; {runs} runs of verify for {results} results"
-    )
+            if options.each:
+                print(outcome, flush=True)
+    wrong = sum(len(outcome.wrong) for outcome in outcomes)
+    print(f"{len(outcomes)} plans, {wrong} wrong")
+    for line in _summary(outcomes):
+        print(line)
     return 1 if wrong else 0
+
+
+def _summary(outcomes: Sequence[Outcome]) -> Iterator[str]:
+    """The figures of each kind of plan."""
+    steady = [each for each in outcomes if not is_flaky(each.seed)]
+    for name, is_of_kind in (
+        ("2 to 24 tasks", lambda seed: not is_long(seed) and at_once(seed) == 1),
+        ("2 to 24 tasks, 3 at once", lambda seed: at_once(seed) == 3),
+        ("64 to 96 tasks", is_long),
+    ):
+        yield _ratio(name, [each for each in steady if is_of_kind(each.seed)])
+    flaky = [each for each in outcomes if is_flaky(each.seed)]
+    yield _ratio("flaky", flaky)
+    innocent = sum(each.innocent for each in flaky)
+    share = innocent / max(1, sum(each.results for each in flaky))
+    yield f"flaky: {innocent} innocent results sent back, {share:.2%}"
+
+
+def _ratio(name: str, outcomes: Sequence[Outcome]) -> str:
+    results = sum(each.results for each in outcomes)
+    runs = sum(each.runs for each in outcomes)
+    fewer = f"{results / max(1, runs):.1f} times fewer"
+    return f"{name}: {len(outcomes)} plans, {runs} runs for {results} results, {fewer}"
 
 
 if __name__ == "__main__":
