@@ -139,6 +139,14 @@ def missing_requirements(agent_settings: AgentSettings) -> list[tuple[str, str]]
     )
 
 
+def flaky_sentences(repo: Repository) -> list[str]:
+    """A sentence for each test that verify has seen red and green on one tree lately."""
+    from runner.core.clock import SystemClock
+    from runner.local.verdicts import Verdicts
+
+    return Verdicts(repo.git_dir / "fanin", SystemClock().now).flaky()
+
+
 def unlanded_work(
     repo: Repository, settings: Settings
 ) -> tuple[WaitingWork | None, list[WaitingWork]]:

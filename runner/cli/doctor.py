@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runner.cli.context import branch_commit, branch_snapshot, open_project
+from runner.cli.context import (
+    branch_commit,
+    branch_snapshot,
+    flaky_sentences,
+    open_project,
+)
 from runner.cli.options import settings_options
 from runner.core.errors import (
     EXIT_DONE,
@@ -56,6 +61,8 @@ def doctor(repo_path: str, /, no_run: bool, **flags: FlagValue | None) -> int:
     if not no_run:
         started = checks.command_checks(repo, settings, commit, os.environ)
         ok = checks.all_ok(started, _show) and ok
+    for sentence in flaky_sentences(repo):
+        click.echo(f"! {sentence}")
     return EXIT_DONE if ok else UsageProblem.exit_code
 
 

@@ -9,6 +9,7 @@ import click
 
 from runner.cli.context import (
     branch_snapshot,
+    flaky_sentences,
     open_project,
     task_views,
     unlanded_work,
@@ -204,6 +205,7 @@ def _notices(repo: Repository, settings: Settings, now: TasksNow) -> list[str]:
         *_jobs(repo, now.views),
         *_requests(now.journal, branch),
         *_limits(now.journal),
+        *flaky_sentences(repo),
     ]
 
 

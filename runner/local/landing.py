@@ -29,7 +29,8 @@ from runner.local.observer import MaskingObserver
 from runner.local.result_seals import ResultSeals
 from runner.local.unlanded_work import has_unlanded_work
 from runner.local.unrecorded import commit_progress, recorded_event, with_unrecorded
-from runner.local.verdicts import Verdicts, key_of
+from runner.local.verdict_key import key_of
+from runner.local.verdicts import Verdicts
 from runner.plan.changes import (
     ChangeSet,
     apply_changes,

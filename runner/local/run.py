@@ -155,6 +155,7 @@ class LocalRun:
             "",
             self._verdicts,
         )
+        self._started = self._clock.now()
         self._run_task = run_task
         self._account = RunAccount(settings, self._observer, self.journal, self._clock)
         self._context = RunContext(
@@ -191,6 +192,8 @@ class LocalRun:
                 raise
             self._apply_left_requests()
             self._end_delivery(outcome)
+            for sentence in self._verdicts.flaky(self._started):
+                self._observer.note(sentence)
             self._report_outcome(outcome)
         if self.stop.draining.is_set():
             raise Interrupted(self._what_was_stopped(), "continue with  fanin run")
@@ -313,6 +316,8 @@ class LocalRun:
                 for_person,
             )
         self.journal.record("end", run=self.run)
+        if self._settings.verify is not None:
+            self._verdicts.save()
         base.refuse_red(snapshot, branch)
         return outcome
 

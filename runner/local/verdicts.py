@@ -7,27 +7,24 @@ it. A verdict counts for a day, on the machine that made it; a red one never cou
 
 from __future__ import annotations
 
-import hashlib
 import json
-import platform
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from runner.attempt import included_files
-from runner.attempt.attempt import VerifyCommand
 from runner.core import durable
 from runner.core.clock import age
 from runner.core.message_text import one_line
 from runner.core.plurals import pluralize
-from runner.core.result import Failure
 from runner.local.failed_tests import failed_tests
-from runner.repo.origin import Origin
+
+if TYPE_CHECKING:
+    from runner.core.result import Failure
 
 _FILE = "verdicts.json"
 _VERSION = 1
@@ -58,7 +55,7 @@ class Flaky:
 
 @dataclass
 class _Contents:
-    """What the file holds. The keys are those of `key_of`."""
+    """What the file holds. The keys are those of `verdict_key.key_of`."""
 
     green: dict[str, datetime] = field(default_factory=dict)
     red: dict[str, tuple[datetime, tuple[str, ...]]] = field(default_factory=dict)
@@ -109,6 +106,11 @@ class Verdicts:
                     contents.flaky.append(flaky)
             self._write(now)
 
+    def save(self) -> None:
+        """Write the file anew, as an agent may have changed it."""
+        with self._lock:
+            self._write(self._now())
+
     def flaky(self, since: datetime = _NEVER) -> list[str]:
         """A sentence for each flaky test of the last 30 days that was flaky since then,
         with how often; the latest first.
@@ -157,28 +159,6 @@ class Verdicts:
         # Without it, a tree is verified again.
         with suppress(OSError):
             durable.write(self._file, json.dumps(document).encode())
-
-
-def key_of(
-    tree: str, verify: VerifyCommand, origin: Origin, environ: Mapping[str, str]
-) -> str:
-    """What a verdict is about: the tree and all that its verdict depends on.
-
-    Of ignored files that the checkout gets, size and time of change count.
-    """
-    setup = verify.setup
-    included = included_files.look(verify.include, origin, verify.env.values())
-    parts = [
-        tree,
-        verify.command,
-        sorted(verify.env.items()),
-        [setup.text, setup.secret_names] if setup is not None else None,
-        verify.include,
-        sorted(included.files.items()),
-        [platform.node(), platform.system(), platform.release(), platform.machine()],
-        environ.get("PATH", ""),
-    ]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 def _sentence(name: str, flaky: Flaky, times: int, now: datetime) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.core.events import VerifyStarted
+from runner.core.events import Note, VerifyStarted
 from tests.support.project import Project, Quiet
 
 
@@ -95,3 +95,21 @@ def test_a_result_is_verified_on_top_of_one_that_is_still_being_verified(
     verified = [each for each in observer.events if isinstance(each, VerifyStarted)]
     assert [each.tasks for each in verified] == [("A",), ("A", "B")]
     assert len(set(slots.read_text().split())) == 2
+
+
+def test_a_flaky_test_is_named_at_the_end_and_by_the_commands_that_look(
+    project: Project, tmp_path: Path
+) -> None:
+    flag = tmp_path / "flag"
+    project.plan(
+        [{"id": "A", "do": ["write a: x"]}],
+        verify=f"test -e {flag} || {{ touch {flag}; echo not ok 1 - writes; false; }}",
+    )
+    observer = Quiet()
+    project.run(observer)
+    assert project.states() == {"A": "completed"}
+    flaky = "flaky: writes was red and then green on the same tree; last"
+    notes = [each.message for each in observer.events if isinstance(each, Note)]
+    assert any(note.startswith(flaky) for note in notes)
+    assert flaky in project.cli("status").stdout
+    assert f"! {flaky}" in project.cli("doctor", "--no-run").stdout

@@ -14,7 +14,8 @@ import pytest
 from runner.attempt.attempt import VerifyCommand
 from runner.attempt.preparation import SetupCommand
 from runner.core.result import Failure, FailureKind
-from runner.local.verdicts import Verdicts, key_of
+from runner.local.verdict_key import key_of
+from runner.local.verdicts import Verdicts
 from runner.repo.origin import Origin
 
 START = datetime(2026, 11, 27, 12, tzinfo=UTC)
