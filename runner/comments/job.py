@@ -239,7 +239,8 @@ class CommentJob:
         state = RoundState(
             run=self.context.run_id,
             branch=pull.head,
-            pull_request=pull.number,
+            # The pull request of a run's own branch needs no comment: fanin wrote it.
+            pull_request=None if is_own else pull.number,
             pull_requests={pull.head: pull.base} if is_own else {},
             delivery=pull.head if is_own else None,
             inputs=run.inputs if run else {},

@@ -42,9 +42,9 @@ from runner.schedule.task_choice import EVERY_TASK
 
 # `git merge-tree --write-tree` came with it.
 OLDEST_GIT = (2, 38)
-# What the reusable workflow asks of the job that calls it (docs/actions.md).
+# What each reusable workflow asks of the job that calls it (docs/actions.md).
 _PERMISSIONS = ("contents", "actions", "pull-requests")
-_CALLED = re.compile(r"(?:^|/)fanin(?:-issues)?\.ya?ml(?:@|$)")
+_CALLED = re.compile(r"(?:^|/)fanin(?:-issues|-comment)?\.ya?ml(?:@|$)")
 # Lines of a failed command's log that are shown.
 _LOG_LINES = 15
 

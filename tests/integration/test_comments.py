@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -97,19 +98,33 @@ class Pulls:
         return record
 
 
-@pytest.fixture
-def pulls(project: Project, tmp_path: Path) -> Iterator[Pulls]:
-    """A and B have landed, C has failed, D waits at its gate."""
+@pytest.fixture(scope="module")
+def landed(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """On a run's branch A and B have landed, C has failed, D waits at its gate."""
+    folder = tmp_path_factory.mktemp("landed")
+    project = Project(folder / "repo", folder / "log")
+    project.root.mkdir()
+    project.git("init", "-q", "-b", "main")
+    # This is made before the environment of a test has an identity.
+    for name, value in (("name", "Tester"), ("email", "tester@example.com")):
+        project.git("config", f"user.{name}", value)
     project.write(".github/workflows/fanin.yml", CALLER)
     project.plan(TASKS)
-    base = project.git("rev-parse", "HEAD")
     project.git("switch", "-qc", "fanin/4711")
     project.run()
+    return project
+
+
+@pytest.fixture
+def pulls(landed: Project, tmp_path: Path) -> Iterator[Pulls]:
+    """The branch has its pull request, and ada may write."""
+    project = Project(tmp_path / "repo", tmp_path / "log")
+    shutil.copytree(landed.root, project.root, symlinks=True)
     with Forge(tmp_path / "forge") as forge:
         on_forge = forge.create(NAME, {"README.md": "hello"})
         on_forge.writers.add("ada")
         where = str(forge.root / f"{NAME}.git")
-        project.git("push", "-qf", where, f"{base}:refs/heads/main", "fanin/4711")
+        project.git("push", "-qf", where, "main", "fanin/4711")
         pull = on_forge.open_pull("fanin/4711")
         folder = tmp_path / "jobs"
         folder.mkdir()
@@ -135,7 +150,7 @@ def test_what_a_person_asks_for_is_one_commit_and_starts_the_next_round(
     # On main, where the run of such a branch was started and has its group.
     assert (dispatch.workflow, dispatch.ref) == ("fanin.yml", "main")
     state = json.loads(dispatch.inputs["fanin-state"])
-    assert (state["branch"], state["pull_request"]) == (pulls.branch, pulls.number)
+    assert (state["branch"], state["pull_request"]) == (pulls.branch, None)
     assert state["pull_requests"] == {pulls.branch: "main"}
     assert reactions(pulls.on_forge, asked) == ["+1"]
     [answer] = answers(pulls.on_forge)

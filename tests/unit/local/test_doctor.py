@@ -25,7 +25,9 @@ def test_a_git_that_is_too_old_is_named(version: str, ok: bool) -> None:
     assert git_check(version).ok is ok
 
 
-@pytest.mark.parametrize("name", ["dispatch.yml", "pull-request.yml", "issues.yml"])
+@pytest.mark.parametrize(
+    "name", ["dispatch.yml", "pull-request.yml", "issues.yml", "comment.yml"]
+)
 def test_the_examples_grant_what_the_workflow_needs(name: str) -> None:
     checks = [*workflow_checks(name, (EXAMPLES / name).read_text())]
     assert checks
