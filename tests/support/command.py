@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from runner.cli import fanin
 from runner.core.errors import FaninError
+from tests.support import json_output
 
 
 class Said(NamedTuple):
@@ -27,4 +28,5 @@ def say(root: Path, *argv: str) -> Said:
             code = fanin.main(["-C", str(root), *argv], standalone_mode=False)
         except FaninError as error:
             return Said(error.exit_code, out.getvalue(), str(error))
+    json_output.validate(argv, out.getvalue())
     return Said(code or 0, out.getvalue(), "")

@@ -11,6 +11,7 @@ import jsonschema
 from runner import schemas
 
 _COMMANDS = ("status", "show", "kept", "check", "simulate")
+_REQUESTS = {"retry", "skip", "hold", "approve", "reply", "undo", "accept"}
 
 
 def validate(argv: Sequence[str], output: str) -> None:
@@ -36,6 +37,8 @@ def schema_name(argv: Sequence[str]) -> str | None:
         return None
     if "run" in argv and "--dry-run" not in argv:
         return schemas.EVENTS
+    if _REQUESTS & set(argv):
+        return "request.schema.json"
     named = [command for command in _COMMANDS if command in argv]
     return f"{named[0]}.schema.json" if named else None
 
