@@ -29,6 +29,7 @@ from benchmarks.harness import (
 
 PARTS = (
     "planning",
+    "simulate",
     "fan_in",
     "scheduling",
     "dispatch",

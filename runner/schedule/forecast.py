@@ -34,8 +34,8 @@ from runner.schedule.task_choice import EVERY_TASK, TaskChoice, TasksForPerson
 ENOUGH = 1.1
 # Rows of a table where nobody asks for a number.
 _ROWS = 16
-# Of plans with more tasks than this, only some rows are simulated: each takes a second
-# or more.
+# Of plans with more tasks than this, only some rows are simulated: each takes about a
+# second.
 _LARGE = 10_000
 # Jobs that start one after the other in each round on GitHub Actions: task and merge,
 # and verify between them. A run of the workflow begins with job `next`; one that goes
@@ -89,7 +89,8 @@ def forecast(snapshot: Snapshot, options: ForecastOptions) -> Forecast:
             continue
         with gc_pause.paused():
             batch = simulation.run("batch", slots)
-            rolling = simulation.run("rolling", slots)
+            # With one slot they are the same.
+            rolling = simulation.run("rolling", slots) if slots > 1 else batch
         rows.append(_row(slots, batch, rolling, options))
         most = max(batch.most_at_once, rolling.most_at_once)
         if most_useful is None and most < slots:

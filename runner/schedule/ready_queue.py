@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from heapq import merge
 
 from runner.core.task import Standing, Task
@@ -20,9 +21,6 @@ from runner.schedule.task_choice import EVERY_TASK, TaskChoice
 
 # The smallest rank is the most urgent.
 Rank = Callable[[str], tuple[float, ...]]
-# The opposite of rank and position in the plan, and the task's id: the most urgent task
-# has the largest key. It is the last of a sorted list, where taking it out is cheap.
-_Key = tuple[float | str, ...]
 
 
 class ReadyQueue:
@@ -60,6 +58,12 @@ class ReadyQueue:
         for task_id in running:
             if task_id in tasks:
                 self._frontier.mark_started(task_id)
+
+    def copy(self) -> ReadyQueue:
+        """Another queue in the same state, at a small part of the cost of `sync`."""
+        other = copy(self)
+        other._frontier = self._frontier.copy()
+        return other
 
     def mark_started(self, task_id: str) -> None:
         """Take a task out of the queue because it now runs."""
@@ -165,23 +169,38 @@ class Frontier:
     def __init__(
         self, graph: TaskGraph, states: Mapping[str, Standing], rank: Rank
     ) -> None:
-        self._graph, self._rank = graph, rank
+        self._graph = graph
         self._states = dict(states)
         self._running: set[str] = set()
-        self._keys: dict[str, _Key] = {}
+        # The least urgent first: the most urgent task is the last of a sorted list, where
+        # taking it out is cheap. Numbers, since comparing ranks takes longer than all else.
+        self._by_urgency = sorted(
+            graph.tasks, key=lambda task_id: (rank(task_id), graph.position(task_id))
+        )[::-1]
+        self._urgency = {each: place for place, each in enumerate(self._by_urgency)}
         # How many dependencies of each task are not completed.
         self._unmet = graph.unmet(states)
         available = list(filter(self.is_available, graph.tasks))
-        self._ready: list[_Key] = sorted(map(self._key, available))
+        self._ready: list[int] = sorted(map(self._urgency.__getitem__, available))
         self._listed = set(available)
         self._open = sum(state is Standing.OPEN for state in self._states.values())
+
+    def copy(self) -> Frontier:
+        """Another one in the same state."""
+        other = copy(self)
+        other._states = dict(self._states)
+        other._running = set(self._running)
+        other._unmet = dict(self._unmet)
+        other._ready = list(self._ready)
+        other._listed = set(self._listed)
+        return other
 
     def __len__(self) -> int:
         return len(self._ready)
 
     def __iter__(self) -> Iterator[str]:
         """Ids of the ready tasks that do not run, most urgent first."""
-        return _ids(reversed(self._ready))
+        return map(self._by_urgency.__getitem__, reversed(self._ready))
 
     @property
     def waiting(self) -> int:
@@ -201,11 +220,12 @@ class Frontier:
         unlocked = []
         for task_id, count in newly_met.items():
             if self._unmet[task_id] == count and self._may_run(task_id):
-                unlocked.append(self._key(task_id))
+                unlocked.append(self._urgency[task_id])
         if not unlocked:
             return iter(self)
         unlocked.sort(reverse=True)
-        return _ids(merge(reversed(self._ready), unlocked, reverse=True))
+        merged = merge(reversed(self._ready), unlocked, reverse=True)
+        return map(self._by_urgency.__getitem__, merged)
 
     def mark_started(self, task_id: str) -> None:
         """Leave the task out until `mark_done`."""
@@ -225,10 +245,12 @@ class Frontier:
         # A completed task may also become open again, e.g. after a retry.
         change = (before is Standing.COMPLETED) - (standing is Standing.COMPLETED)
         if change:
-            dependents = self._graph.dependents(task_id)
-            for dependent in dependents:
-                self._unmet[dependent] += change
-            affected += dependents
+            for dependent in self._graph.dependents(task_id):
+                unmet = self._unmet[dependent]
+                self._unmet[dependent] = unmet + change
+                # Others still wait, as they did before.
+                if not unmet or not unmet + change:
+                    affected.append(dependent)
         became_ready = [
             changed_id for changed_id in affected if self._update(changed_id)
         ]
@@ -242,30 +264,18 @@ class Frontier:
         """Whether the task itself may start, whatever its dependencies."""
         return self._states[task_id] is Standing.OPEN and task_id not in self._running
 
-    def _key(self, task_id: str) -> _Key:
-        key = self._keys.get(task_id)
-        if key is None:
-            rank = [-value for value in self._rank(task_id)]
-            key = (*rank, -self._graph.position(task_id), task_id)
-            self._keys[task_id] = key
-        return key
-
     def _update(self, task_id: str) -> bool:
         """Add or remove the task as its state demands. Returns whether it was added."""
         available = self.is_available(task_id)
         # Most updates change nothing, and a search takes longer than all else here.
         if available is (task_id in self._listed):
             return False
-        key = self._key(task_id)
-        index = bisect_left(self._ready, key)
+        urgency = self._urgency[task_id]
+        index = bisect_left(self._ready, urgency)
         if available:
             self._listed.add(task_id)
-            self._ready.insert(index, key)
+            self._ready.insert(index, urgency)
         else:
             self._listed.remove(task_id)
             del self._ready[index]
         return available
-
-
-def _ids(keys: Iterable[_Key]) -> Iterator[str]:
-    return (str(key[-1]) for key in keys)

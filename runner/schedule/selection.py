@@ -101,8 +101,11 @@ def take(
     if slots <= 0:
         return taken
     for task in candidates:
-        others = (*taken, *running)
-        if any(must_run_apart(task, other, past_conflicts) for other in others):
+        # A task of which nothing is known need not be compared with the others.
+        is_known = task.files is not None or past_conflicts is not no_conflicts
+        if is_known and any(
+            must_run_apart(task, other, past_conflicts) for other in (*taken, *running)
+        ):
             continue
         taken.append(task)
         if len(taken) >= slots:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from heapq import heappop, heappush
 from typing import Literal, NamedTuple
 
@@ -100,6 +100,13 @@ class Simulation:
     attempt_of: AttemptOf
     choice: TaskChoice = EVERY_TASK
 
+    @cached_property
+    def queue(self) -> ReadyQueue:
+        """The queue at the start of each run."""
+        queue = ReadyQueue(self.max_attempts, self.choice)
+        queue.sync(self.snapshot, running=())
+        return queue
+
     def run(self, schedule: ScheduleName, slots: int) -> SimulatedRun:
         """The run by this schedule with at most `slots` agents at once."""
         # With one slot, both schedules start the same task next.
@@ -128,11 +135,10 @@ class _Run:
         # take longer than all else.
         self._records = dict(snapshot.progress.records)
         self._progress = replace(snapshot.progress, records=self._records)
-        self._queue = ReadyQueue(simulation.max_attempts, simulation.choice)
-        self._queue.sync(replace(snapshot, progress=self._progress), running=())
+        self._queue = simulation.queue.copy()
         self._attempts: list[SimulatedAttempt] = []
-        # Task id → how its attempt will fail, for those that run and will fail.
-        self._failures: dict[str, Failure] = {}
+        # Task id → the number of its attempt and how that will fail, for those that run.
+        self._running: dict[str, tuple[int, Failure | None]] = {}
 
     def _start(self, task: Task, now: float, batch: int) -> float:
         """Start the task's next attempt; when it ends."""
@@ -141,14 +147,12 @@ class _Run:
         finished = now + expected.seconds
         self._attempts.append(SimulatedAttempt(task.id, number, now, finished, batch))
         self._queue.mark_started(task.id)
-        if expected.failure is not None:
-            self._failures[task.id] = expected.failure
+        self._running[task.id] = number, expected.failure
         return finished
 
     def _finish(self, task: Task) -> None:
         """Record what the task's attempt has come to."""
-        attempt = self._progress.record(task).attempts + 1
-        failure = self._failures.pop(task.id, None)
+        attempt, failure = self._running.pop(task.id)
         if failure is None:
             record = _completed(attempt)
         else:
@@ -183,7 +187,7 @@ class _RollingRun(_Run):
     """
 
     def run(self) -> SimulatedRun:
-        self._running: dict[str, Task] = {}
+        self._tasks: dict[str, Task] = {}
         # By end; of those that end together, the first that started comes first.
         self._ends: list[tuple[float, int, str]] = []
         self._start_ready(0.0)
@@ -192,16 +196,16 @@ class _RollingRun(_Run):
             # With one slot the next task starts from what this one made.
             if self._slots > 1:
                 self._start_ready(now, exited=(task_id,))
-            self._finish(self._running.pop(task_id))
+            self._finish(self._tasks.pop(task_id))
             self._start_ready(now)
         return SimulatedRun(self._slots, self._attempts)
 
     def _start_ready(self, now: float, exited: Sequence[str] = ()) -> None:
         while picked := self._queue.pick_for_slot(
-            self._slots, tuple(self._running.values()), exited
+            self._slots, tuple(self._tasks.values()), exited
         ):
             for task in picked:
                 number = len(self._attempts) + 1
                 finished = self._start(task, now, number)
-                self._running[task.id] = task
+                self._tasks[task.id] = task
                 heappush(self._ends, (finished, number, task.id))
