@@ -189,13 +189,14 @@ class Checks:
     `refuse_seal` refuses is none of the entry's. With `are_artifacts`, a folder that is
     named by a number alone is read only in a batch of one task: the name of an artifact
     is its job's, that of a folder inside may be an agent's. An entry that `was_written`
-    and has no folder has lost it.
+    and has no result has lost it; `lost` says what became of the others that started.
     """
 
     refuse: RefuseBytes = _refuse_nothing
     refuse_seal: RefuseSeal = accept_any_seal
     are_artifacts: bool = False
     was_written: Callable[[BatchEntry], bool] = _knows_none
+    lost: str = "the attempt started but left no result"
 
 
 NO_CHECKS = Checks()
@@ -242,12 +243,7 @@ class _Reader:
             )
         ]
         if not readings and self.checks.was_written(entry):
-            message = (
-                "another program has removed the result since the attempt wrote it"
-            )
-            return Reading(
-                entry, None, Failure(kind=FailureKind.NO_RESULT, message=message)
-            )
+            return self._without_result(entry)
         if not readings:
             failure = Failure(
                 kind=FailureKind.NO_RESULT, message="the attempt never started"
@@ -259,15 +255,23 @@ class _Reader:
     def _reads_numbers(self) -> bool:
         return not self.checks.are_artifacts or len(self.manifest.entries) == 1
 
+    def _without_result(self, entry: BatchEntry) -> Reading:
+        """The failure of an attempt that started and has no result."""
+        message = self.checks.lost
+        if self.checks.was_written(entry):
+            message = (
+                "another program has removed the result since the attempt wrote it"
+            )
+        failure = Failure(kind=FailureKind.NO_RESULT, message=message)
+        return Reading(entry, None, failure)
+
     def _read_folder(self, folder: Path, entry: BatchEntry) -> Reading:
         """The result in the folder, or the failure of an attempt without a valid one."""
         if folder.is_symlink() or not folder.is_dir():
             return _corrupt(entry, "the result folder is a link or a file")
         data = _read_file(folder / RESULT)
         if data is None:
-            message = "the attempt started but left no result"
-            failure = Failure(kind=FailureKind.NO_RESULT, message=message)
-            return Reading(entry, None, failure)
+            return self._without_result(entry)
         if isinstance(data, str):
             return _corrupt(entry, f"{RESULT} {data}")
         reason = self.checks.refuse_seal(entry, _seal(data))

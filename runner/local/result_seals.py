@@ -37,4 +37,6 @@ class ResultSeals:
         return Checks(
             refuse_seal=refuse,
             was_written=lambda entry: (batch, entry.folder) in self._seals,
+            # Whatever else ends an attempt, fanin writes its result.
+            lost="fanin was killed while the attempt ran",
         )

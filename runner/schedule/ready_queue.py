@@ -174,9 +174,8 @@ class Frontier:
         self._running: set[str] = set()
         # The least urgent first: the most urgent task is the last of a sorted list, where
         # taking it out is cheap. Numbers, since comparing ranks takes longer than all else.
-        self._by_urgency = sorted(
-            graph.tasks, key=lambda task_id: (rank(task_id), graph.position(task_id))
-        )[::-1]
+        # Of equal ranks, the first in the plan is more urgent.
+        self._by_urgency = sorted(graph.tasks, key=rank)[::-1]
         self._urgency = {each: place for place, each in enumerate(self._by_urgency)}
         # How many dependencies of each task are not completed.
         self._unmet = graph.unmet(states)

@@ -162,6 +162,9 @@ def test_kill_9_then_a_new_run_lands_what_had_finished_without_running_it_again(
     # the attempt that died with the machine counts
     assert project.records()["B"]["attempts"] == 2
     assert any("did not end" in note for note in seen.notes)
+    assert "no_result): fanin was killed while the attempt ran" in (
+        project.cli("show", "B").stdout
+    )
     assert list(scratch.iterdir()) == []
 
 
