@@ -46,6 +46,7 @@ class Traits:
     install: the shell command that installs the program.
     costs: how well a cost limit can be enforced.
     supports_max_turns: whether the agent can limit its turns.
+    sandboxes_itself: whether it puts up a sandbox, which it is told not to within walls.
     silent: whether it prints nothing while its model thinks, even if it streams.
     """
 
@@ -61,6 +62,7 @@ class Traits:
     install: str = ""
     costs: Costs = Costs.UNKNOWN
     supports_max_turns: bool = False
+    sandboxes_itself: bool = False
     silent: bool = False
 
 
@@ -69,9 +71,11 @@ class AttemptFolder:
     """The folder of one attempt. Only changes in `checkout` are captured.
 
     The agent may write to `checkout`, `own` and `home`, and to nothing else of it.
+    `is_walled`: it runs within fanin's walls, so that a sandbox of its own cannot start.
     """
 
     path: Path
+    is_walled: bool = False
 
     @property
     def checkout(self) -> Path:

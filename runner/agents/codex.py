@@ -55,12 +55,16 @@ class Codex:
         ),
         homes={"CODEX_HOME": ".codex"},
         install="npm install -g @openai/codex",
+        sandboxes_itself=True,
         silent=True,
     )
 
     def build(self, entry: BatchEntry, folder: AttemptFolder) -> Invocation:
         argv = ["codex", "exec", "--json", "--ephemeral"]
-        argv += ["--sandbox", "workspace-write", "-C", str(folder.checkout)]
+        # Its own sandbox needs mounts, which fanin's walls refuse: within them each of its
+        # commands would fail.
+        sandbox = "danger-full-access" if folder.is_walled else "workspace-write"
+        argv += ["--sandbox", sandbox, "-C", str(folder.checkout)]
         if entry.agent.model:
             argv += ["-m", entry.agent.model]
         # The dash makes codex read the prompt from standard input.

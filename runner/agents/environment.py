@@ -117,9 +117,13 @@ def state_of(
     return state
 
 
-def steering_of(agent: Agent, variables: Mapping[str, str]) -> list[Path]:
-    """What in the agent's state it may read and not write, in the person's home."""
+def steering_of(
+    agent: Agent, folder: AttemptFolder, variables: Mapping[str, str]
+) -> list[Path]:
+    """What in the agent's state it may read and not write: none of its isolated home."""
     home = Path(variables.get("HOME", "/"))
+    if home == folder.home:
+        return []
     return [home / name for name in agent.traits.steering]
 
 

@@ -244,7 +244,9 @@ def _run(attempt: _Attempt) -> AttemptOutcome:
 
 def _run_from(attempt: _Attempt, start: earlier_work.Start) -> AttemptOutcome:
     """Run the agent and judge its work; `start` is what it starts from."""
-    attempt_folder = agents.AttemptFolder(attempt.workspace.folder)
+    attempt_folder = agents.AttemptFolder(
+        attempt.workspace.folder, is_walled=attempt.context.walls.stand
+    )
     text = prompt.render(attempt.entry, attempt.manifest.prompt_template, start.text)
     excess = prompt.excess(text)
     if excess is not None:
@@ -392,7 +394,7 @@ def _run_agent(
         attempt.workspace.checkout,
         env,
         writable=writable,
-        protected=steering_of(agent, env),
+        protected=steering_of(agent, attempt_folder, env),
         programs=call.argv,
     )
     context.on_phase("working")

@@ -62,7 +62,7 @@ from runner.local.requests import apply_left_requests
 from runner.local.rolling import RollingRun
 from runner.local.stopping import StopRequests, stops_on_signals
 from runner.local.verdicts import Verdicts
-from runner.local.walls import walls_of
+from runner.local.walls import walls_of, without_own_sandbox
 from runner.plan.snapshot import Snapshot, committed_include
 from runner.policy.redaction import Secrets
 from runner.repo.repository import Repository
@@ -234,7 +234,10 @@ class LocalRun:
         uncommitted = uncommitted_notes(
             self._repo, snapshot, self._settings, self._lander.branch
         )
-        for note in (*notes, *uncommitted, *included.notes):
+        own_sandboxes: tuple[str, ...] = ()
+        if self._context.attempt_context.walls.stand:
+            own_sandboxes = without_own_sandbox(used_agents)
+        for note in (*notes, *uncommitted, *included.notes, *own_sandboxes):
             self._observer.note(note)
         self.journal.tidy()
         self.journal.remove_old_runs(

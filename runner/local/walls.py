@@ -6,15 +6,16 @@ import os
 import pwd
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 import runner
-from runner.agents import presets
+from runner.agents import agent_for, presets
 from runner.agents.process import first_line
 from runner.config.settings import Settings
+from runner.core.task import AgentSettings
 from runner.repo.repository import Repository
 from runner.sandbox.choose import choose
 from runner.sandbox.machine import look
@@ -35,6 +36,17 @@ def walls_of(repo: Repository, settings: Settings, environ: Mapping[str, str]) -
     machine = look(environ, partial(first_line, environ=environ))
     choice = choose(settings.sandbox, machine)
     return Walls(choice, settings.sandbox, surroundings(repo, environ))
+
+
+def without_own_sandbox(chosen: Iterable[AgentSettings]) -> tuple[str, ...]:
+    """What a person should know of agents that have a sandbox of their own."""
+    agents = [agent_for(settings) for settings in chosen]
+    names = {agent.name for agent in agents if agent.traits.sandboxes_itself}
+    return tuple(
+        f"within walls {name} runs without its own sandbox, which cannot start there; "
+        "its commands have the network that  sandbox.network  allows"
+        for name in sorted(names)
+    )
 
 
 def surroundings(repo: Repository, environ: Mapping[str, str]) -> Surroundings:

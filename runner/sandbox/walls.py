@@ -69,7 +69,8 @@ class Walls:
         It works in `checkout`, beside which it gets a folder for its temporary files.
         `writable` and `readable` are opened besides, and of the command line `programs`
         the files that lie where a program of the repository may. What is `protected` can
-        be read, if it is there, and not be written where that is open.
+        be read, if it is there, and not be written where that is open. Landlock alone
+        cannot do that without closing the folder to new files.
         """
         if not self.stand:
             return OPEN
@@ -79,7 +80,7 @@ class Walls:
             (checkout, *writable),
             temporary,
             (*readable, *self._files_of(programs)),
-            tuple(protected),
+            tuple(protected) if self.choice.bubblewrap else (),
         )
         rules = rules_of(self.settings, self.surroundings, enclosure, _resolved)
         variables = cache_variables(temporary, environ)

@@ -40,12 +40,21 @@ def _escaped(mechanism: str, *, as_root: bool) -> set[str]:
     return set(json.loads(done.stdout.splitlines()[-1])["escaped"])
 
 
-@pytest.mark.parametrize("as_root", [True, False], ids=["root", "user"])
-@pytest.mark.parametrize("mechanism", ["bubblewrap", "landlock"])
+@pytest.mark.parametrize(
+    ("mechanism", "as_root"),
+    [
+        ("bubblewrap", True),
+        ("bubblewrap-offline", False),
+        ("landlock", True),
+        ("landlock", False),
+    ],
+)
 def test_no_escape_that_a_mechanism_claims_to_hold_gets_out(
     mechanism: str, as_root: bool
 ) -> None:
-    claimed = {row.name for row in ESCAPES if row.landlock or mechanism == "bubblewrap"}
+    claimed = {row.name for row in ESCAPES if row.landlock or mechanism != "landlock"}
+    if mechanism == "bubblewrap":
+        claimed.remove("tcp_socket")  # its network is on
     assert not _escaped(mechanism, as_root=as_root) & claimed
 
 

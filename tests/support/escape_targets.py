@@ -3,7 +3,8 @@ them. A script of its own process, so that it can run as another user.
 
 `python -m tests.support.escape_targets MECHANISM` makes it, runs the table of `escapes`
 in a checkout there, and prints the names of the rows that got out as JSON. MECHANISM:
-`bubblewrap` (with Landlock inside), `landlock` (alone), or `none`.
+`bubblewrap` (with Landlock inside), `landlock` (alone), or `none`; `bubblewrap-offline` and
+`landlock` without the network.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from secrets import token_hex
-from typing import Any
+from typing import Any, Literal
 
 from runner.agents import process
 from runner.core.sandbox import SandboxSettings
@@ -184,6 +185,10 @@ class Outside:
                 server.listen()
             threading.Thread(target=self._serve, args=(server,), daemon=True).start()
 
+        server = self._open.enter_context(socket.create_server(("127.0.0.1", 0)))
+        self.port = server.getsockname()[1]
+        threading.Thread(target=self._serve, args=(server,), daemon=True).start()
+
     def _serve(self, server: socket.socket) -> None:
         with suppress(OSError):
             while True:
@@ -213,6 +218,7 @@ class Outside:
             "shared_memory": str(self.shared_memory),
             "segment": self.segment,
             "sockets": self.sockets,
+            "port": self.port,
             "spares_machine": spares_machine,
         }
 
@@ -270,12 +276,13 @@ def _handle(path: Path) -> bytes:
 def _walls(outside: Outside, mechanism: str, environ: dict[str, str]) -> Walls:
     if mechanism == "none":
         return NO_WALLS
-    settings = SandboxSettings(mode="auto", hide=("~/private",))
+    network: Literal["on", "off"] = "on" if mechanism == "bubblewrap" else "off"
+    settings = SandboxSettings(mode="auto", hide=("~/private",), network=network)
     machine = look(environ, lambda argv: process.first_line(argv, environ))
     if mechanism == "landlock":
         machine = replace(machine, bubblewrap=None)
     choice = choose(settings, machine)
-    assert bool(choice.bubblewrap) == (mechanism == "bubblewrap"), machine
+    assert bool(choice.bubblewrap) == (mechanism != "landlock"), machine
     assert choice.landlock
     local_walls._TEMPORARY = ()  # all of this is below /tmp
     tempfile.tempdir = str(outside.root / "tmp")

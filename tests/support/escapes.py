@@ -406,10 +406,15 @@ for _name in (
     *("change_branch", "add_hook", "change_configuration", "change_index"),
     *("change_pack", "add_object", "change_work_tree", "change_neighbour"),
     *("change_result", "change_shell_start", "change_git_configuration"),
-    *("poison_package_cache", "add_autostart", "change_settings_of_agent"),
-    *("change_saved_index", "change_fanin_state"),
+    *("poison_package_cache", "add_autostart", "change_saved_index"),
+    "change_fanin_state",
 ):
     _writes(_name, lambda victim: victim.write_text("changed"))
+_writes(
+    "change_settings_of_agent",
+    lambda victim: victim.write_text("changed"),
+    landlock=False,
+)
 
 
 # -- the kernel and the machine --
@@ -530,6 +535,15 @@ for _name in (
 _sends("datagram_socket", socket.SOCK_DGRAM, landlock=False)
 _sends("abstract_socket", socket.SOCK_STREAM, landlock=True)
 _sends("abstract_datagram_socket", socket.SOCK_DGRAM, landlock=True)
+
+
+@escape()
+def tcp_socket(t: Targets) -> object:
+    """Only where the network is off."""
+    with socket.create_connection(("127.0.0.1", t["port"]), timeout=2) as client:
+        client.send(b"tcp_socket")
+        time.sleep(0.05)
+    return ""
 
 
 # Rows that would leave something on the machine if they got out.

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.escapes import ESCAPES
+
 TESTS = Path(__file__).parents[1]
 SECURITY_MD = (TESTS.parent / "docs" / "security.md").read_text(encoding="utf-8")
 
@@ -35,3 +37,14 @@ def test_the_tests_of_a_threat_exist(threat: str, cell: str) -> None:
 
 def test_the_table_is_read() -> None:
     assert len(_rows()) > 15
+
+
+def test_the_named_escapes_are_rows_of_their_table() -> None:
+    """With a star where only bubblewrap holds them."""
+    table = SECURITY_MD.partition("## On one machine")[2].partition("\n## ")[0]
+    rows = table.partition("|---")[2]
+    within = "".join(line.split("|")[3] for line in rows.splitlines()[1:] if line)
+    named = dict(re.findall(r"`([a-z]+_[a-z_]+)`(\\\*)?", within))
+    known = {row.name: "" if row.landlock else "\\*" for row in ESCAPES}
+    assert len(named) > 25
+    assert named == {name: known.get(name) for name in named}

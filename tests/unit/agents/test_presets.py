@@ -218,6 +218,18 @@ def test_model_and_arguments_are_passed_to_every_preset(
     )
 
 
+@pytest.mark.parametrize(
+    ("is_walled", "sandbox"), [(False, "workspace-write"), (True, "danger-full-access")]
+)
+def test_codex_puts_up_its_own_sandbox_where_it_can_start(
+    tmp_path: Path, is_walled: bool, sandbox: str
+) -> None:
+    settings = AgentSettings(preset="codex")
+    folder = AttemptFolder(tmp_path, is_walled=is_walled)
+    argv = list(agents.agent_for(settings).build(entry(agent=settings), folder).argv)
+    assert argv[argv.index("--sandbox") + 1] == sandbox
+
+
 def test_claude_gets_its_turn_limit_and_its_share_of_the_budget(
     tmp_path: Path,
 ) -> None:
