@@ -6,10 +6,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from runner.actions.workflow_io import JobIO
 from runner.agents import privileges
 from runner.agents.privileges import Machine
+from runner.core.sandbox import SandboxSettings
 
 _TITLE = "The agent can do more than its task"
 
@@ -56,6 +58,23 @@ def limit_agent(
     if ways:
         message = f"{'; '.join(ways)}. {_remedy(policy)}"
         job_io.annotate("warning", message, title=_TITLE)
+
+
+def with_runner_hidden(
+    sandbox: SandboxSettings, environ: Mapping[str, str]
+) -> SandboxSettings:
+    """The settings with walls around the files of the runner: those of the job's steps,
+    with the batch and the results, and the credentials of a runner of one's own.
+    """
+    hidden = list(sandbox.hide)
+    if temporary := environ.get("RUNNER_TEMP"):
+        hidden.append(temporary)
+    if workspace := environ.get("RUNNER_WORKSPACE"):
+        # RUNNER/_work/REPOSITORY, by the runner's own layout
+        runner = Path(workspace).parent.parent
+        names = (".credentials", ".credentials_rsaparams", ".runner", "_diag")
+        hidden += [str(runner / name) for name in names if (runner / name).exists()]
+    return sandbox.model_copy(update={"hide": tuple(hidden)})
 
 
 def _remedy(policy: RightsPolicy) -> str:

@@ -21,6 +21,7 @@ from runner.core.manifest import BatchEntry, Manifest
 from runner.policy.masking import masked_document
 from runner.policy.redaction import Secrets
 from runner.repo.origin import Origin, origin_of
+from runner.sandbox.walls import NO_WALLS, Walls
 from runner.ui import job_summary
 
 
@@ -85,8 +86,9 @@ def task_job(
     environ: Mapping[str, str],
     context: WorkflowContext,
     job_io: JobIO,
+    walls: Walls = NO_WALLS,
 ) -> int:
-    """Run one attempt of a task; return the exit code.
+    """Run one attempt of a task within `walls`; return the exit code.
 
     The job stays green when the agent fails: the result and an annotation say so.
     """
@@ -106,6 +108,7 @@ def task_job(
         job=context.job_ids,
         secrets=secrets_of([entry.agent], environ, agent_env)
         | Secrets.of(setup_env, setup_env),
+        walls=walls,
     )
     # The events are a part of the artifact.
     events = EventLog(results / entry.folder)

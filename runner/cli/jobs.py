@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from runner.config.settings import Settings
     from runner.core.manifest import Manifest
     from runner.core.result_folder import RefuseSeal
+    from runner.sandbox.walls import Walls
     from runner.ui.job_spans import JobSpans
 
 
@@ -318,6 +319,7 @@ def task(
         if reason is not None:
             return skip_task(entry, reason, job_io)
     limit_agent(os.environ, job_io)
+    walls = _walls_of_leg(repo_path, flags)
     with temporary_folder("fanin-") as scratch:
         return task_job(
             batch,
@@ -328,7 +330,23 @@ def task(
             os.environ,
             context,
             job_io,
+            walls,
         )
+
+
+def _walls_of_leg(repo_path: str, flags: dict[str, Any]) -> Walls:
+    """The walls around the agent of this job, by fanin.yml at the batch's base, which no
+    agent has changed yet. Prints which stand, if it asks for some.
+    """
+    from runner.actions.agent_rights import with_runner_hidden
+    from runner.local.walls import walls_of
+
+    repo, settings = open_project(repo_path, flags)
+    sandbox = with_runner_hidden(settings.sandbox, os.environ)
+    walls = walls_of(repo, settings.model_copy(update={"sandbox": sandbox}), os.environ)
+    if sandbox.mode != "off":
+        click.echo(walls.choice.sentence)
+    return walls
 
 
 @click.command("earlier-results")

@@ -20,10 +20,13 @@ from typing import Any
 
 import pytest
 
-from runner.actions.agent_rights import limit_agent, policy_of
+from runner.actions.agent_rights import limit_agent, policy_of, with_runner_hidden
 from runner.actions.workflow_io import JobIO
 from runner.agents import privileges
 from runner.agents.privileges import Account, Machine
+from runner.core.sandbox import SandboxSettings
+from tests.support.jobs import Jobs
+from tests.support.project import Project
 from tests.support.sudo_standin import USER, SudoStandIn
 
 HOSTED = {"RUNNER_ENVIRONMENT": "github-hosted", "FANIN_KEEP_SUDO": "false"}
@@ -159,3 +162,40 @@ def test_only_a_job_that_the_action_started_changes_or_says_anything() -> None:
     assert not policy_of({"RUNNER_ENVIRONMENT": "github-hosted"}).drops
     assert not policy_of({}).reports
     assert policy_of(HOSTED).drops
+
+
+def test_walls_of_the_task_job_hide_what_the_runner_keeps(tmp_path: Path) -> None:
+    (tmp_path / ".credentials").touch()
+    environ = {
+        "RUNNER_TEMP": str(tmp_path / "_work/_temp"),
+        "RUNNER_WORKSPACE": str(tmp_path / "_work/repository"),
+    }
+    given = SandboxSettings(mode="auto", hide=("~/diary",))
+    assert with_runner_hidden(given, environ) == SandboxSettings(
+        mode="auto",
+        hide=("~/diary", environ["RUNNER_TEMP"], str(tmp_path / ".credentials")),
+    )
+    assert with_runner_hidden(given, {}) == given
+
+
+def test_an_agent_within_walls_reaches_no_file_of_the_job(
+    project: Project, tmp_path: Path
+) -> None:
+    later_steps = tmp_path / "github-env"
+    later_steps.touch()
+    (tmp_path / "actions").mkdir()
+    jobs = Jobs(project, tmp_path / "actions", environ={"RUNNER_TEMP": str(tmp_path)})
+    manifest = tmp_path / "actions" / "manifest.json"
+    script = f"cat {manifest} >stolen; echo LD_PRELOAD=x >>{later_steps}; echo a >a"
+    command = ["sh", "-c", script]
+    project.plan([{"id": "A", "agent": {"command": command}}], sandbox="auto")
+    jobs.publish()
+    chosen = jobs.next()
+    leg = jobs.task(chosen, "A")
+    assert leg.outputs["succeeded"] == "true", leg.log
+    assert "walls: " in leg.log
+    merged = jobs.merge(chosen)
+    assert merged.code == 0, merged.log
+    assert jobs.git("show", "main:a") == "a"
+    assert jobs.git("show", "main:stolen") == ""
+    assert later_steps.read_text() == ""

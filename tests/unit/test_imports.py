@@ -64,6 +64,7 @@ PACKAGES: dict[str, set[str]] = {
     },
     "actions": {
         "core",
+        "sandbox",
         "config",
         "policy",
         "repo",
