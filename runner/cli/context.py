@@ -84,9 +84,12 @@ def _with_unrecorded(
 ) -> Snapshot:
     """The branch's snapshot with what only the journal has."""
     from runner.local.journal import Journal
-    from runner.local.unrecorded import with_unrecorded
 
     state = Journal(repo.git_dir).state()
+    if not state.unrecorded:
+        return snapshot
+    from runner.local.unrecorded import with_unrecorded
+
     return with_unrecorded(snapshot, state, branch, settings.progress).snapshot
 
 

@@ -44,9 +44,11 @@ def show(
     from runner.core.reports import TaskReport
     from runner.local.github_pages import job_url
     from runner.local.kept_work import kept_work
+    from runner.local.run_history import RunHistory
 
     repo, settings = open_project(repo_path, flags)
     now = read_tasks(repo, settings)
+    history = RunHistory(now.journal, settings.plan.path)
     [task] = now.snapshot.tasks_named([task_id])
     states = {view.task.id: view.state for view in now.views}
     [view] = [view for view in now.views if view.task.id == task_id]
@@ -59,7 +61,7 @@ def show(
         depends_on={each: states.get(each, "unknown") for each in task.waits_for},
         prompt=task.prompt or "",
         attempt_count=record.attempts,
-        attempts=_attempt_rows(task_id, now.history, artifacts),
+        attempts=_attempt_rows(task_id, history, artifacts),
         kept=tuple(work.row for work in kept_work(repo) if work.is_of(task_id)),
         commit=repo.landing_commits(now.snapshot.commit).get(task_id),
         error=record.error,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -25,6 +26,8 @@ from runner.core.errors import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from rich.color import ColorSystem
 
     from runner.config.settings import FlagValue, Settings
     from runner.core.reports import RunRow
@@ -70,7 +73,7 @@ def status(
     if as_json:
         repo, settings = open_project(repo_path, flags)
         now = read_tasks(repo, settings)
-        _print_json(repo, now)
+        _print_json(repo, settings, now)
         views = now.views
     else:
         views = _print_status(repo_path, flags, every=every)
@@ -80,15 +83,13 @@ def status(
 
 
 class TasksNow(NamedTuple):
-    """The tasks as they stand, the last run, and the finished work that waits: for the
-    branch that work lands on, and for others.
+    """The tasks as they stand, and the finished work that waits: for the branch that
+    work lands on, and for others.
     """
 
     snapshot: Snapshot
     views: list[TaskView]
     journal: Journal
-    history: RunHistory
-    last_run: PastRun | None
     own_work: WaitingWork | None
     other_work: list[WaitingWork]
 
@@ -96,42 +97,65 @@ class TasksNow(NamedTuple):
 def read_tasks(repo: Repository, settings: Settings) -> TasksNow:
     """The tasks as they stand now."""
     from runner.local.journal import Journal
-    from runner.local.live_state import with_run
-    from runner.local.run_history import RunHistory
 
     journal = Journal(repo.git_dir)
     # Before the branch: what lands in between is then completed, as it is.
     plan = settings.plan.path
-    history = RunHistory(journal, plan)
-    past, open_run = history.latest(), journal.state().run
+    open_run = journal.state().run
+    unfinished = _unfinished_runs(journal, plan, open_run)
     own_work, other_work = unlanded_work(repo, settings)
     snapshot = branch_snapshot(repo, settings, own_work.branch if own_work else None)
     branch = settings.branch or repo.current_branch()
     views = task_views(snapshot, settings)
-    if past is not None and open_run not in {None, past.run}:
+    for past, heir in unfinished:
+        from runner.local.live_state import with_run
+
+        views = with_run(views, past, plan, branch, open_run, heir)
+    return TasksNow(snapshot, views, journal, own_work, other_work)
+
+
+def _unfinished_runs(
+    journal: Journal, plan: str, open_run: str | None
+) -> list[tuple[PastRun, str]]:
+    """The runs that work on tasks or have left work, each with what finishes it."""
+    # Most of the time there is none, and no events need be read.
+    if open_run is None and journal.holder() is None:
+        return []
+    from runner.local.run_history import RunHistory
+
+    history = RunHistory(journal, plan)
+    past = history.latest()
+    if past is None:
+        return []
+    runs = [(past, "the next fanin run")]
+    left = None
+    if open_run not in {None, past.run}:
+        left = history.run(open_run or "")
+    if left is not None:
         # The last run still finishes what that one has left.
-        left, heir = history.run(open_run or ""), "the run in progress"
-        if not past.is_active:
-            heir = "the next fanin run"
-        views = with_run(views, left, plan, branch, open_run, heir)
-    views = with_run(views, past, plan, branch, open_run)
-    return TasksNow(snapshot, views, journal, history, past, own_work, other_work)
+        heir = "the run in progress" if past.is_active else "the next fanin run"
+        runs.insert(0, (left, heir))
+    return runs
 
 
-def _print_json(repo: Repository, now: TasksNow) -> None:
+def _print_json(repo: Repository, settings: Settings, now: TasksNow) -> None:
+    from runner.local.run_history import RunHistory
     from runner.ui import plan_json
 
+    history = RunHistory(now.journal, settings.plan.path)
     report = plan_json.status_report(
         now.views,
         now.snapshot.graph,
         list(now.journal.requests.read().values()),
-        _facts(repo, now),
-        _run_row(now.last_run),
+        _facts(repo, now, history),
+        _run_row(history.latest()),
     )
     click.echo(report)
 
 
-def _facts(repo: Repository, now: TasksNow) -> dict[str, TaskFacts]:
+def _facts(
+    repo: Repository, now: TasksNow, history: RunHistory
+) -> dict[str, TaskFacts]:
     """Task id → what this machine knows of it beside the branch."""
     import time
 
@@ -147,9 +171,9 @@ def _facts(repo: Repository, now: TasksNow) -> dict[str, TaskFacts]:
     facts = {}
     for view in now.views:
         task_id, job = view.task.id, view.record.job
-        attempts = now.history.all_attempts().get(task_id, [])
+        attempts = history.all_attempts().get(task_id, [])
         chosen = chosen_attempt(attempts, None)
-        log = now.history.log(chosen) if chosen else None
+        log = history.log(chosen) if chosen else None
         failure = unrecorded_failure(view, attempts[-1]) if attempts else None
         is_at_work = chosen is not None and view.state == "in_progress"
         facts[task_id] = TaskFacts(
@@ -181,17 +205,27 @@ def _print_status(
     repo_path: str, flags: Mapping[str, FlagValue | None], *, every: bool
 ) -> list[TaskView]:
     from runner.ui.status_table import status_lines
-    from runner.ui.terminal import RunConsole
 
     repo, settings = open_project(repo_path, flags)
     now = read_tasks(repo, settings)
-    console = RunConsole()
-    width = console.width if sys.stdout.isatty() else None
+    width, colours = _terminal()
     for line in status_lines(now.views, width=width, every=every):
-        click.echo(line.painted(console.colours), color=True)
+        click.echo(line.painted(colours), color=True)
     for text in _notices(repo, settings, now):
         click.echo(text)
     return now.views
+
+
+def _terminal() -> tuple[int | None, ColorSystem | None]:
+    """The columns of standard output and its colours; None for a file."""
+    is_terminal = sys.stdout.isatty()
+    # rich, which is slow to import, takes a file for a terminal if one of these is set.
+    if not (is_terminal or {"FORCE_COLOR", "TTY_COMPATIBLE"} & os.environ.keys()):
+        return None, None
+    from runner.ui.terminal import RunConsole
+
+    console = RunConsole()
+    return console.width if is_terminal else None, console.colours
 
 
 def _notices(repo: Repository, settings: Settings, now: TasksNow) -> list[str]:
@@ -211,10 +245,13 @@ def _notices(repo: Repository, settings: Settings, now: TasksNow) -> list[str]:
 
 def _doubts(journal: Journal) -> list[str]:
     """The commits that a person has to decide about before anything lands on them."""
+    doubts = journal.state().doubts
+    if not doubts:
+        return []
     from runner.core.documents import clean
     from runner.local import doubt
 
-    return [clean(str(doubt.question(each))) for each in journal.state().doubts]
+    return [clean(str(doubt.question(each))) for each in doubts]
 
 
 def _watch(
@@ -296,10 +333,13 @@ def _jobs(repo: Repository, views: list[TaskView]) -> Iterator[str]:
 
 def _requests(journal: Journal, branch: str | None) -> Iterator[str]:
     """What persons asked for and no run has taken yet."""
+    requests = journal.requests.read()
+    if not requests:
+        return
     from runner.core.documents import clean
     from runner.plan.requests import describe
 
-    for request in journal.requests.read().values():
+    for request in requests.values():
         what = describe(request)
         if request.branch != branch:
             what += f" on {request.branch}"

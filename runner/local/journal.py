@@ -12,6 +12,7 @@ If the journal's last run has no end, it crashed, and the next run finishes it.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
@@ -19,20 +20,24 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from runner.core import durable, result_folder
+from runner.core import durable
 from runner.core.errors import EnvironmentBroken, UsageProblem
 from runner.core.folders import remove_folder
-from runner.core.manifest import Manifest
 from runner.core.task import PlanSettings
 from runner.local import lost_state
 from runner.local.request_folder import RequestFolder
-from runner.plan.changes import ChangeSet, parse_changes
 from runner.repo.work_tree import Landing
 from runner.schedule.limit_waits import LimitWaits, UsageLimit
+
+# Every command reads the journal: the models of what only some journals have are
+# imported when there is one.
+if TYPE_CHECKING:
+    from runner.core.manifest import Manifest
+    from runner.plan.changes import ChangeSet
 
 MANIFEST = "manifest.json"
 
@@ -169,6 +174,8 @@ class State:
         if event["event"] == "recorded":
             ids = {_text(each) for each in event["ids"]}
             return replace(self, unrecorded=self._without_changes(ids))
+        from runner.plan.changes import ChangeSet, parse_changes
+
         unrecorded = Unrecorded(
             _text(event["branch"]),
             _plan(event["plan"]),
@@ -291,6 +298,25 @@ class Journal:
             "wait for it to end, or stop it with Ctrl-C",
         )
 
+    def holder(self) -> int | None:
+        """The process that holds the repository's lock; None if none does.
+
+        The lock itself is touched only if such a process is there: a run that begins
+        right now must find it free.
+        """
+        try:
+            process_id = int((self.folder / "holder").read_text())
+            os.kill(process_id, 0)
+        except PermissionError:
+            return process_id  # it is there, and another user's
+        except (OSError, ValueError, OverflowError):
+            return None
+        # After a crash, another program may have got the number.
+        with suppress(OSError), (self.folder / "lock").open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return None
+        return process_id
+
     def record(self, event: str, **fields: object) -> None:
         """Add one event, durably. `fields` are JSON values.
 
@@ -386,6 +412,8 @@ class Journal:
 
     def read_manifest(self, run: str, round_number: int) -> tuple[Manifest, Path]:
         """The manifest of a round's batch, and the folder of its results."""
+        from runner.core.manifest import Manifest
+
         folder = self.round_folder(run, round_number)
         text = (folder / MANIFEST).read_bytes()
         return Manifest.model_validate_json(text), folder / "results"
@@ -444,6 +472,8 @@ class Journal:
 
 def _has_kept_files(run: Path) -> bool:
     """Whether the folder of a run has work that no ref keeps."""
+    from runner.core import result_folder
+
     archives = [*run.glob(f"*/results/*/{result_folder.ARCHIVE}")]
     bundles = [*run.glob(f"*/results/*/{result_folder.BUNDLE}")]
     return bool(archives or bundles)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
-from runner.core.reports import Phase
 from runner.core.result import Failure
 from runner.core.run_view import AttemptState, AttemptView, RunView
 from runner.local.run_history import PastRun
 from runner.plan.view import TaskView
+
+if TYPE_CHECKING:  # many models, of which nothing is needed here
+    from runner.core.reports import Phase
 
 _WAITS = {
     AttemptState.FINISHED: "its agent is done; its work has not landed yet",

@@ -11,11 +11,14 @@ import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from runner.core import durable
 from runner.core.errors import EnvironmentBroken
 from runner.local import lost_state
-from runner.plan.requests import Request, parse_request
+
+if TYPE_CHECKING:
+    from runner.plan.requests import Request
 
 _LOCK = "lock"
 _SUFFIX = ".json"
@@ -50,7 +53,13 @@ class RequestFolder:
     def read(self) -> dict[str, Request]:
         """Id → request, in order. Those of a newer fanin are left for it."""
         requests: dict[str, Request] = {}
-        for name in self._names():
+        names = self._names()
+        if not names:
+            return requests
+        # Late, as there are none when most commands start.
+        from runner.plan.requests import parse_request
+
+        for name in names:
             try:
                 data = (self.folder / name).read_bytes()
                 requests[name.removesuffix(_SUFFIX)] = parse_request(data)

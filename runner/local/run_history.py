@@ -4,10 +4,7 @@ after it.
 
 from __future__ import annotations
 
-import fcntl
-import os
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -113,7 +110,7 @@ class RunHistory:
         log = self.log(attempt)
         if log is None or (log.parent / result_folder.RESULT).exists():
             return True
-        return holder(self._journal) is None
+        return self._journal.holder() is None
 
     def _folders(self) -> list[Path]:
         folders = (self._journal.folder / "runs").glob(f"*/{NAME}")
@@ -131,7 +128,7 @@ class RunHistory:
         """Whether the lock is held by the run, or by one that has not begun with its own
         work.
         """
-        process_id = holder(self._journal)
+        process_id = self._journal.holder()
         if process_id is None or view.start is None:
             return process_id is not None
         return view.start.pid == process_id
@@ -140,26 +137,6 @@ class RunHistory:
 def run_of(attempt: AttemptView) -> str:
     """The id of the run that made the attempt."""
     return attempt.batch.rpartition(".")[0]
-
-
-def holder(journal: Journal) -> int | None:
-    """The process that holds the repository's lock; None if none does.
-
-    The lock itself is touched only if such a process is there: a run that begins right
-    now must find it free.
-    """
-    try:
-        process_id = int((journal.folder / "holder").read_text())
-        os.kill(process_id, 0)
-    except PermissionError:
-        return process_id  # it is there, and another user's
-    except (OSError, ValueError, OverflowError):
-        return None
-    # After a crash, another program may have got the number.
-    with suppress(OSError), (journal.folder / "lock").open("rb") as lock:
-        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        return None
-    return process_id
 
 
 def chosen_attempt(

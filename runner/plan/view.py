@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from runner.core.reports import Phase
 from runner.core.task import Plan, Standing, Status, Task
 from runner.plan.progress import Progress, Record
 
 if TYPE_CHECKING:  # a leg of the matrix uses this module without networkx
+    from runner.core.reports import Phase
     from runner.plan.graph import Blockers, TaskGraph
 
 _REMAINING = {"ready", "gated", "asking", "pending", "in_progress"}

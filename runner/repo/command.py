@@ -7,7 +7,6 @@ import re
 import selectors
 import shlex
 import signal
-import sys
 import tempfile
 import threading
 import time
@@ -16,11 +15,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from subprocess import PIPE, Popen, TimeoutExpired
-from types import ModuleType
 from typing import IO, TYPE_CHECKING, BinaryIO
 from weakref import WeakSet
 
 from runner.core.errors import EnvironmentBroken, GitFailed, GitStopped, UsageProblem
+from runner.repo import gitpython
 
 if TYPE_CHECKING:
     from git.cmd import Git as GitPython
@@ -214,9 +213,9 @@ class Git:
     def _start(
         self, argv: Sequence[str], env: Mapping[str, str], stdin: BinaryIO | int | None
     ) -> GitPython.AutoInterrupt:
-        git = gitpython()
+        starter = gitpython.starter()
         try:
-            running: GitPython.AutoInterrupt = git.cmd.Git().execute(
+            running: GitPython.AutoInterrupt = starter.Git().execute(
                 self._command(argv, env),
                 istream=stdin,
                 as_process=True,
@@ -224,7 +223,7 @@ class Git:
                 # Ctrl-C is fanin's to handle: work must not be lost half-way
                 start_new_session=True,
             )
-        except git.exc.GitCommandNotFound:
+        except starter.GitCommandNotFound:
             raise _no_git() from None
         return running
 
@@ -480,25 +479,6 @@ class _Overseer:
 
 
 _overseer = _Overseer()
-
-
-def gitpython() -> ModuleType:
-    """The package `git`, imported late: it takes longer than a command without git.
-
-    At its first import it looks for git, where variables of its own say and with an error
-    of its own. Fanin's commands name git themselves.
-    """
-    if "git" in sys.modules:
-        return sys.modules["git"]
-    own = [name for name in os.environ if name.startswith("GIT_PYTHON_")]
-    inherited = {name: os.environ.pop(name) for name in own}
-    os.environ["GIT_PYTHON_REFRESH"] = "quiet"
-    try:
-        import git
-    finally:
-        del os.environ["GIT_PYTHON_REFRESH"]
-        os.environ.update(inherited)
-    return git
 
 
 def _no_git() -> EnvironmentBroken:

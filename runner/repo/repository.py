@@ -11,16 +11,15 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from runner.core import durable
-from runner.core.errors import UsageProblem
 from runner.repo.answer_cache import AnswerCache
 from runner.repo.batch_process import ObjectReader, RefUpdater
 from runner.repo.command import (
     Git,
-    gitpython,
     repository_config,
     repository_environment,
 )
 from runner.repo.configuration import Configuration
+from runner.repo.discovery import discover
 from runner.repo.object_database import WritableDatabase
 from runner.repo.objects import Objects, read_only
 from runner.repo.origin import Origin
@@ -42,7 +41,7 @@ class Repository(WritableDatabase):
 
         Raises UsageProblem if there is none, or if it has no work tree.
         """
-        self.root, self.git_dir, own_git_dir = _discover(path)
+        self.root, self.git_dir, own_git_dir = discover(path)
         self.own_git_dir = own_git_dir
         self._head_file = own_git_dir / "HEAD"
         self._own_modules: tuple[Path, ...] = ()
@@ -378,29 +377,6 @@ class Repository(WritableDatabase):
             for ref in refs:
                 self.git.run(["update-ref", "-d", ref])
         durable.checkpoint("after ref")
-
-
-def _discover(path: Path) -> tuple[Path, Path, Path]:
-    """The work tree that `path` is in, the git directory that all work trees share, and
-    the work tree's own one.
-
-    GitPython finds them without starting git.
-    """
-    git = gitpython()
-    try:
-        repository = git.Repo(path, search_parent_directories=True)
-    except (git.InvalidGitRepositoryError, git.NoSuchPathError):
-        raise UsageProblem(
-            f"{path} is not in a git repository",
-            "run  git init  there, or give --repo PATH",
-        ) from None
-    if repository.bare or repository.working_tree_dir is None:
-        raise UsageProblem(f"{path} is a bare repository", "run fanin in a clone of it")
-    shared, own = Path(repository.common_dir), Path(repository.git_dir)
-    if shared != own:
-        # Of a linked work tree, git names it by the way back from `own`.
-        shared = shared.resolve()
-    return Path(repository.working_tree_dir), shared, own
 
 
 def _is_plain(name: str) -> bool:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from rich.cells import cell_len, set_cell_size
-from rich.color import ColorSystem
-from rich.style import Style
 
 from runner.core.message_text import visible
+
+if TYPE_CHECKING:  # what is written to a file needs no colours
+    from rich.color import ColorSystem
+    from rich.style import Style
 
 _CUT = "…"
 # Of programs that colour their output, also as a document has it, where the escape is
@@ -104,4 +106,6 @@ def _painted(span: Span, colours: ColorSystem) -> str:
 
 @lru_cache
 def _style(name: str) -> Style:
+    from rich.style import Style
+
     return Style.parse(name)

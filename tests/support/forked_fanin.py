@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[2]
 _START = "from tests.support import forked_fanin; forked_fanin.serve()"
 # What commands import when they need it.
 _LATER = (
-    *("filelock", "git", "github", "markdown_it", "networkx", "requests"),
+    *("filelock", "github", "markdown_it", "networkx", "requests"),
     *("rich.console", "rich.live", "rich.table", "yaml"),
 )
 
@@ -99,6 +99,7 @@ def _import_everything() -> None:
             importlib.import_module(found.name)
     for name in _LATER:
         importlib.import_module(name)
+    importlib.import_module("runner.repo.gitpython").starter()
 
 
 def _fork(request: Mapping[str, Any]) -> dict[str, Any]:
