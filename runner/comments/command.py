@@ -91,10 +91,10 @@ def find_command(body: str) -> Command | None:
 
     Raises UsageProblem, with how it is written, if the line is no command.
     """
-    first, *others = [*command_lines(body), None][:_MAX_IDS]
-    if first is None:
+    lines = command_lines(body)
+    if not lines:
         return None
-    return _parse(_shown(first), ignored=len([line for line in others if line]))
+    return _parse(_shown(lines[0]), ignored=len(lines) - 1)
 
 
 def command_lines(body: str) -> list[str]:
@@ -112,33 +112,37 @@ def _own_lines(lines: Sequence[str]) -> Iterator[str]:
     for token in _MARKDOWN.parse("\n".join(lines), {}):
         if is_paragraph and token.map is not None:
             source = lines[token.map[0] : token.map[1]]
-            for number, line in enumerate(source):
-                if _LINE.match(line) and _starts_line(source, number, open_tags):
-                    yield line
+            for number in _starting_lines(source, open_tags):
+                yield source[number]
         # A tag in a quote or a list ends with that.
         if token.level == (1 if token.type == "inline" else 0):
             open_tags = _tags_after(token, open_tags)
         is_paragraph = token.type == "paragraph_open" and token.level == 0
 
 
-def _starts_line(source: Sequence[str], number: int, open_tags: int) -> bool:
-    """Whether a line of a paragraph is text from its start, in no span over lines.
+def _starting_lines(source: Sequence[str], open_tags: int) -> Iterator[int]:
+    """The numbers of the lines of a paragraph that begin with `/fanin` and are text from
+    their start, in no span over lines.
 
     Another word in its place is looked for in what the parser makes of the paragraph.
     """
-    word = _word_not_in("".join(source))
-    replaced = [*source]
-    replaced[number] = f"/{word}{source[number][len(NAME) :]}"
+    word = f"/{_word_not_in(''.join(source))}"
+    replaced = [
+        f"{word}{number}{line[len(NAME) :]}" if _LINE.match(line) else line
+        for number, line in enumerate(source)
+    ]
+    if replaced == [*source]:
+        return
     [inline] = _MARKDOWN.parseInline("\n".join(replaced), {})
     depth = 0
     is_start = True
     for child in inline.children or ():
         depth += child.nesting
-        if child.type == "text" and child.content.startswith(f"/{word}"):
-            return is_start and depth == 0 and open_tags == 0
+        is_own = is_start and depth == open_tags == 0
+        if child.type == "text" and child.content.startswith(word) and is_own:
+            yield int(child.content.removeprefix(word).split(maxsplit=1)[0])
         is_start = child.type in {"softbreak", "hardbreak"}
         open_tags = _tags_after(child, open_tags)
-    return False
 
 
 def _tags_after(token: Token, open_tags: int) -> int:
@@ -159,10 +163,9 @@ def _tags_after(token: Token, open_tags: int) -> int:
 
 
 def _word_not_in(text: str) -> str:
-    word = "fanin"
-    while word in text:
-        word += "x"
-    return word
+    """Letters that are nowhere in the text."""
+    longest = max(map(len, re.findall("x+", text)), default=0)
+    return "x" * (longest + 1)
 
 
 def _shown(line: str) -> str:

@@ -212,6 +212,7 @@ def test_who_may_not_ask_and_what_is_no_command_changes_nothing(pulls: Pulls) ->
     refused(deleted, "the comment has changed since")
     refused(asks("/fanin undo B; rm -rf /"), "there is no task B;")
     refused(asks("/fanin merge"), "merge is no command here")
+    refused(asks('/fanin reply C "Yes."'), "C has no question to answer")
     hostile = "/fanin undo <img/src=x>@ada#1"
     refused(asks(hostile), "&lt;img/src=x&gt;")
     assert "@ada" not in answers(pulls.on_forge)[-1]
