@@ -147,6 +147,7 @@ class Lab:
                 "PATH": os.pathsep.join(map(str, paths)),
                 "HOME": str(self.home),
                 "LANG": "C.UTF-8",
+                "PYTHONPATH": str(HERE.parents[1]),
                 "TERM": "dumb",
                 **IDENTITY,
                 **self.environ,

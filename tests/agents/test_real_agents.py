@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from tests.agents.conftest import KEY, Lab
 
 FLOOD = 3_000_000
@@ -106,3 +108,17 @@ def test_a_model_that_is_overloaded_costs_no_attempt(lab: Lab) -> None:
     assert ran.status == 1
     assert "limits.max_rounds allows 1 round" in ran.output, ran.output
     assert ".fanin/progress.json" not in lab.project.git("ls-files"), ran.output
+
+
+@pytest.mark.parametrize("lab", ["claude"], indirect=True)
+def test_an_agent_that_thinks_for_longer_than_idle_timeout_is_not_idle(
+    lab: Lab,
+) -> None:
+    lab.agent["idle_timeout"] = 12
+    thinks = {"id": "thinks", "script": {"think": 15}, "allow_empty": True}
+    lab.plan([thinks, {"id": "hangs", "script": {"hang": 60}}])
+    ran = lab.run("run")
+    records = lab.project.records()
+    assert records["thinks"]["status"] == "completed", ran.output
+    assert records["thinks"]["seconds"] > 15
+    assert "printing nothing" in records["hangs"]["error"]["message"], ran.output

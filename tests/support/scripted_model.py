@@ -10,6 +10,7 @@ streamed or not. The prompt holds `SCRIPT{...}`, a JSON object (the last one cou
     $KEY            in `say`: the key that came with the request, as an agent that leaks it would say it
     fail            answer every turn with this HTTP status and an error body
     hang            seconds to wait before every answer
+    think           seconds that a streamed answer takes, event by event
     wrong           HTTP 200 with a body that is no message
 
 Standard library only, so that it starts in a bare network namespace:  python
@@ -384,15 +385,17 @@ class Handler(BaseHTTPRequestHandler):
                 "code": _ERRORS[status],
                 "message": "scripted failure",
             }
-            self._send(json.dumps({"type": "error", "error": error}).encode(), status)
+            self._send(
+                json.dumps({"type": "error", "error": error}).encode(), status=status
+            )
         elif script.get("wrong"):
             self._send(b'{"hello": "world"}')
         elif path.endswith("/count_tokens"):
             self._send(json.dumps({"input_tokens": INPUT_TOKENS}).encode())
         else:
-            self._answer(path, body)
+            self._answer(path, body, float(script.get("think", 0)))
 
-    def _answer(self, path: str, body: Mapping[str, Any]) -> None:
+    def _answer(self, path: str, body: Mapping[str, Any], seconds: float) -> None:
         stream, done, named = bool(body.get("stream")), b"", True
         headers = [
             self.headers.get(name, "")
@@ -411,7 +414,7 @@ class Handler(BaseHTTPRequestHandler):
             whole, events = gemini(body)
             stream, named = "stream" in path, False
         else:
-            self._send(b'{"error": {"message": "no such path"}}', 404)
+            self._send(b'{"error": {"message": "no such path"}}', status=404)
             return
         if not stream:
             self._send(json.dumps(whole).encode())
@@ -423,7 +426,7 @@ class Handler(BaseHTTPRequestHandler):
             + b"\n\n"
             for event in events
         ]
-        self._send(b"".join(lines) + done, kind="text/event-stream")
+        self._send(*lines, done, kind="text/event-stream", pause=seconds / len(lines))
 
     def _body(self) -> bytes:
         data = self.rfile.read(int(self.headers.get("content-length") or 0))
@@ -439,14 +442,20 @@ class Handler(BaseHTTPRequestHandler):
         )
 
     def _send(
-        self, data: bytes, status: int = 200, kind: str = "application/json"
+        self,
+        *pieces: bytes,
+        status: int = 200,
+        kind: str = "application/json",
+        pause: float = 0.0,
     ) -> None:
         try:
             self.send_response(status)
             self.send_header("content-type", kind)
-            self.send_header("content-length", str(len(data)))
+            self.send_header("content-length", str(sum(map(len, pieces))))
             self.end_headers()
-            self.wfile.write(data)
+            for piece in pieces:
+                self.wfile.write(piece)
+                time.sleep(pause)
         except OSError:  # the client was ended meanwhile
             self.close_connection = True
 
