@@ -13,7 +13,7 @@ from runner.local.batches import BASES, merge_batch
 from runner.local.context import RunContext
 from runner.local.journal import State
 from runner.local.preparation import SCRATCH_PREFIX, scratch_folder
-from runner.local.rolling import RUN_HEADS
+from runner.local.run_head import RUN_HEADS
 from runner.local.unlanded_work import undo_interrupted_landings
 from runner.local.unrecorded import recorded_event
 

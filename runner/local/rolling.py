@@ -26,7 +26,7 @@ from queue import SimpleQueue
 from runner import pipeline
 from runner.attempt.pooled_workspaces import PooledWorkspaces
 from runner.attempt.workspace_pool import WorkspacePool
-from runner.core.errors import EnvironmentBroken, InvalidInput
+from runner.core.errors import InvalidInput
 from runner.core.manifest import Manifest
 from runner.core.plurals import pluralize
 from runner.core.result import FailureKind, Result
@@ -43,13 +43,11 @@ from runner.local.joint_merge import (
     verified_alike,
 )
 from runner.local.landing_queue import LandingQueue, Merged
+from runner.local.run_head import RunHead
 from runner.plan.snapshot import Snapshot
 from runner.repo.quarantine import Quarantine
 from runner.schedule.ready_queue import ReadyQueue
 
-# The heads of rolling runs: they keep what is merged, and so every base, from being
-# collected.
-RUN_HEADS = "refs/fanin/runs"
 # Seconds between two looks for requests while a slot is free.
 REQUEST_INTERVAL = 1.0
 
@@ -103,8 +101,7 @@ class RollingSchedule:
         """`rounds` and `landings` are those of earlier parts of the run."""
         self._context, self._account, self._attempts = context, account, attempts
         self._workspaces, self._scratch = workspaces, scratch
-        # what the run's own head says
-        self._snapshot = snapshot
+        self._head = RunHead(context, snapshot)
         self._landing_queue = LandingQueue(context, snapshot.commit)
         self._ready = ReadyQueue(context.settings.max_attempts, context.choice)
         self._events: SimpleQueue[LoopEvent] = SimpleQueue()
@@ -116,12 +113,6 @@ class RollingSchedule:
         self._unmerged: list[Manifest] = []
         # the merge of those that are being verified
         self._verifying: VerifiedMerge | None = None
-        self._last_merged: list[Merged] = []
-        # set when what was merged last is durable
-        self._head_recorded: Future[None] = Future()
-        self._head_recorded.set_result(None)
-        # A new ref each time the branch moved: bases stay on the one before.
-        self._head_refs = [f"{RUN_HEADS}/{context.run}/head"]
         # Of the run so far: a batch's number is used once.
         self.rounds = rounds
         self._earlier_landings = landings
@@ -147,11 +138,11 @@ class RollingSchedule:
             ) as verify_pool,
             self._ends_merge(),
         ):
-            self._move_head(self._snapshot)
+            self._head.move_ref()
             while True:
-                with _passes_errors_to(self._head_recorded):
+                with self._head.passes_errors():
                     self._start_ready_tasks(agent_pool, disk_pool)
-                    self._record_last_merged()
+                self._head.record()
                 if not self._running:
                     if self._land_everything(disk_pool):
                         continue
@@ -246,7 +237,7 @@ class RollingSchedule:
                 self._run_attempt,
                 manifest,
                 agent_exited,
-                self._head_recorded,
+                self._head.recorded,
                 disk_pool,
             )
             attempt.add_done_callback(partial(self._report_done, manifest))
@@ -255,8 +246,8 @@ class RollingSchedule:
         if self._context.draining.is_set():
             return
         running = [_task(manifest).id for manifest in self._running.values()]
-        taken = self._context.take_requests(self._snapshot, running)
-        self._snapshot = taken.snapshot
+        taken = self._context.take_requests(self._head.snapshot, running)
+        self._head.snapshot = taken.snapshot
         self._landing_queue.unrecorded += taken.changes
         if self._verifying is not None:
             self._verifying.requested.extend(taken.changes)
@@ -269,12 +260,12 @@ class RollingSchedule:
 
         InvalidInput if the plan, or what it names, cannot be read any more.
         """
-        if self._snapshot.problems:
-            raise InvalidInput(self._snapshot.problems)
+        if self._head.snapshot.problems:
+            raise InvalidInput(self._head.snapshot.problems)
         if self._context.must_change_files:
             return None
         self._take_requests()
-        context, snapshot = self._context, self._snapshot
+        context, snapshot = self._context, self._head.snapshot
         running_ids = [_task(manifest).id for manifest in self._running.values()]
         self._ready.sync(snapshot, running_ids)
         manifest = self._next_batch()
@@ -300,7 +291,8 @@ class RollingSchedule:
         if self._has_work_for_last_landing:
             return None
         agents = self._account.choose_agents(
-            self._snapshot.plan, [manifest.entries[0].agent for manifest in running]
+            self._head.snapshot.plan,
+            [manifest.entries[0].agent for manifest in running],
         )
         running_tasks = [_task(manifest) for manifest in running]
         exited_ids = [_task(manifest).id for manifest in self._exited.values()]
@@ -317,7 +309,7 @@ class RollingSchedule:
             return picked[:affordable]
 
         return self._context.next_batch(
-            self._snapshot,
+            self._head.snapshot,
             self.rounds + 1,
             slots=1,
             budget=self._account.reserve(running),
@@ -416,7 +408,7 @@ class RollingSchedule:
                 merged = merge_together(
                     self._context,
                     quarantine,
-                    self._snapshot,
+                    self._head.snapshot,
                     self._scratch,
                     manifests,
                 )
@@ -428,7 +420,7 @@ class RollingSchedule:
         if self._verifying is None:
             self._verifying = VerifiedMerge(
                 self._context,
-                self._snapshot,
+                self._head.snapshot,
                 self._scratch,
                 verify_pool,
                 partial(self._events.put, VerifyDone()),
@@ -457,13 +449,9 @@ class RollingSchedule:
                 for each in merged.results
             ]
         )
-        with _passes_errors_to(self._head_recorded):
-            self._record_last_merged()
         for result in merged.results:
             del self._running[result.manifest.batch]
             self._exited.pop(result.manifest.batch, None)
-        # Attempts that start on the new head wait for this before they write a result.
-        self._head_recorded = Future()
         for each in self._accept(quarantine, merged):
             stop_reason = self._account_for_result(each.manifest, each.fan_in)
             self._stop_reason = stop_reason or self._stop_reason
@@ -488,17 +476,17 @@ class RollingSchedule:
 
     def _is_awaited(self, task_id: str) -> bool:
         """Whether other tasks depend on the task."""
-        graph = self._snapshot.graph
+        graph = self._head.snapshot.graph
         # A person may have taken the task out of the plan while it ran.
         return task_id in graph.tasks and bool(graph.dependents(task_id))
 
     def _accept(self, quarantine: Quarantine, merged: MergedResults) -> list[Merged]:
         """Move the run's head to the results; then their dependents may be chosen."""
         context = self._context
-        adopted = adopt(context, quarantine, self._snapshot.commit, merged)
-        self._snapshot = merged.snapshot
-        self._last_merged = [Merged(*each) for each in adopted]
-        for each in self._last_merged:
+        adopted = adopt(context, quarantine, self._head.snapshot.commit, merged)
+        last_merged = [Merged(*each) for each in adopted]
+        self._head.advance(merged.snapshot, last_merged)
+        for each in last_merged:
             self._landing_queue.add(each)
             # Its commits are the run's own: the branch gets others.
             context.observer.batch_merged(
@@ -506,12 +494,12 @@ class RollingSchedule:
                 replace(each.fan_in, commits=()),
                 context.lander.branch,
             )
-        return self._last_merged
+        return last_merged
 
     def _account_for_result(self, manifest: Manifest, fan_in: FanIn) -> str | None:
         """Return why nothing more should start after this result, or None."""
         account = self._account
-        self._ready.mark_done(_task(manifest).id, self._snapshot.progress)
+        self._ready.mark_done(_task(manifest).id, self._head.snapshot.progress)
         # A result is stale only where a person has moved the branch meanwhile.
         moved = any(
             failure.kind is FailureKind.STALE for failure in fan_in.failed.values()
@@ -519,30 +507,9 @@ class RollingSchedule:
         stop_reason = account.account_for_batch(manifest, fan_in, moved=moved)
         if stop_reason is None:
             stop_reason = account.cost_limit_reached(
-                self._snapshot, self._context.choice
+                self._head.snapshot, self._context.choice
             )
         return stop_reason
-
-    def _record_last_merged(self) -> None:
-        """Make the last merge durable; attempts that build on it wait for this."""
-        if self._head_recorded.done():
-            return
-        if any(merged.fan_in.commits for merged in self._last_merged):
-            self._move_head(self._snapshot)
-        branch = self._context.lander.branch
-        self._context.journal.record_all(
-            [merged.event(branch) for merged in self._last_merged]
-        )
-        self._head_recorded.set_result(None)
-
-    def _move_head(self, snapshot: Snapshot) -> None:
-        """Move the run's own head. Raises EnvironmentBroken if git cannot."""
-        ref = self._head_refs[-1]
-        if not self._context.repo.set_ref(ref, snapshot.commit):
-            raise EnvironmentBroken(
-                f"cannot move {ref}", "the results are kept; run again"
-            )
-        self._snapshot = snapshot
 
     # -- land what is merged --
 
@@ -554,16 +521,13 @@ class RollingSchedule:
         """
         # The queue returns the same snapshot unless it had to merge again, or to commit
         # failures that came after the last merge.
-        before = self._snapshot
+        before = self._head.snapshot
         after = self._landing_queue.start_landing(
             before, disk_pool, partial(self._events.put, LandingDone()), self._scratch
         )
         if after is before:
             return False
-        self._head_refs.append(
-            f"{RUN_HEADS}/{self._context.run}/head-{len(self._head_refs)}"
-        )
-        self._move_head(after)
+        self._head.replace(after)
         return True
 
     def _land_everything(self, disk_pool: Executor) -> bool:
@@ -571,13 +535,17 @@ class RollingSchedule:
 
         If not, nothing remains that the run's heads must keep.
         """
+        if self._verifying is not None:
+            # Everything is decided: what is still verified is about an older head.
+            self._verifying.close()
+            self._verifying = None
         self._landing_queue.wait_for_landing()
         moved = False
         while self._landing_queue.accepted:
             moved = self._start_landing(disk_pool) or moved
             self._landing_queue.wait_for_landing()
         if not moved:
-            self._context.repo.delete_refs(self._head_refs)
+            self._head.delete_refs()
         return moved
 
 
@@ -621,14 +589,3 @@ class RollingRun:
 def _task(manifest: Manifest) -> Task:
     """The task of a batch of one."""
     return manifest.entries[0].task
-
-
-@contextmanager
-def _passes_errors_to(recorded: Future[None]) -> Iterator[None]:
-    """Let whoever waits for `recorded` get an error too, instead of waiting forever."""
-    try:
-        yield
-    except BaseException as error:
-        if not recorded.done():
-            recorded.set_exception(error)
-        raise

@@ -1,0 +1,84 @@
+"""The rolling run's own head: what is merged and has not landed yet, on refs of the run,
+which keep it and so every base from being collected.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+
+from runner.core.errors import EnvironmentBroken
+from runner.local.context import RunContext
+from runner.local.landing_queue import Merged
+from runner.plan.snapshot import Snapshot
+
+# The heads of rolling runs.
+RUN_HEADS = "refs/fanin/runs"
+
+
+class RunHead:
+    """What the run has merged.
+
+    `snapshot` is the head, with what persons have asked for since. `recorded` is set
+    when what was merged last is durable: attempts that build on it wait for this before
+    they write a result.
+    """
+
+    def __init__(self, context: RunContext, snapshot: Snapshot) -> None:
+        self.snapshot = snapshot
+        self.recorded: Future[None] = Future()
+        self.recorded.set_result(None)
+        self._context = context
+        self._last_merged: Sequence[Merged] = ()
+        # A new ref each time the branch moved: bases stay on the one before.
+        self._refs = [f"{RUN_HEADS}/{context.run}/head"]
+
+    def advance(self, snapshot: Snapshot, merged: Sequence[Merged]) -> None:
+        """Go on to a head with these results, not durable yet."""
+        self.record()
+        self.snapshot, self._last_merged = snapshot, merged
+        self.recorded = Future()
+
+    def record(self) -> None:
+        """Make the last merge durable. Raises EnvironmentBroken if that fails, as every
+        attempt that waits for it does then.
+        """
+        if self.recorded.done():
+            return
+        with self.passes_errors():
+            if any(merged.fan_in.commits for merged in self._last_merged):
+                self.move_ref()
+            branch = self._context.lander.branch
+            self._context.journal.record_all(
+                [merged.event(branch) for merged in self._last_merged]
+            )
+            self.recorded.set_result(None)
+
+    def move_ref(self) -> None:
+        """Move the newest ref to the head. Raises EnvironmentBroken if git cannot."""
+        ref = self._refs[-1]
+        if not self._context.repo.set_ref(ref, self.snapshot.commit):
+            raise EnvironmentBroken(
+                f"cannot move {ref}", "the results are kept; run again"
+            )
+
+    def replace(self, snapshot: Snapshot) -> None:
+        """Go on from another head, as what was merged is merged anew on the branch."""
+        self._refs.append(f"{RUN_HEADS}/{self._context.run}/head-{len(self._refs)}")
+        self.snapshot = snapshot
+        self.move_ref()
+
+    def delete_refs(self) -> None:
+        """Nothing remains that they must keep."""
+        self._context.repo.delete_refs(self._refs)
+
+    @contextmanager
+    def passes_errors(self) -> Iterator[None]:
+        """Let whoever waits for `recorded` get an error too, instead of waiting forever."""
+        try:
+            yield
+        except BaseException as error:
+            if not self.recorded.done():
+                self.recorded.set_exception(error)
+            raise
