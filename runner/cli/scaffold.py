@@ -100,16 +100,24 @@ def _settings_lines(proposal: Proposal) -> Iterator[str]:
         yield ""
         yield "# The merged work lands only if this succeeds."
         yield from _command_lines("verify", proposal.verify)
-    if proposal.plan is not None and proposal.verify is not None:
+    if _gains_from_rolling(proposal):
         yield ""
-        yield "# On this machine a task can start as soon as what it depends on is merged,"
-        yield "# instead of when the whole batch has landed:"
+        yield "# Tasks of this plan would wait for others of their batch. On this machine a task"
+        yield "# can start as soon as what it depends on is merged:"
         yield "# schedule: rolling"
     for other in proposal.others:
         yield _comment(f"also found, {other.reason}: {other.command}")
     for note in proposal.notes:
         yield ""
         yield _comment(note)
+
+
+def _gains_from_rolling(proposal: Proposal) -> bool:
+    """Whether tasks would start earlier, and what is merged meanwhile is verified."""
+    plan, verify = proposal.plan, proposal.verify
+    return (
+        plan is not None and plan.has_barriers and verify is not None and verify.is_sure
+    )
 
 
 def _agent_lines(proposal: Proposal) -> Iterator[str]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from runner.core.errors import FaninError
@@ -11,6 +13,7 @@ from runner.core.plurals import pluralize
 from runner.core.task import Plan, PlanSettings, Status
 from runner.plan import formats
 from runner.plan.formats import Tree
+from runner.plan.graph import TaskGraph
 
 # A repository with more has the plans of many features, and most of them are done.
 MAX_PLANS = 50
@@ -38,6 +41,7 @@ _PLACES = (
 class FoundPlan:
     """A plan at `path`: its format, how many tasks it has, and how many are open.
 
+    `has_barriers`: in batches, tasks that could start would wait for others of a batch.
     `problem` says why it cannot be read; then it has neither format nor tasks.
     """
 
@@ -45,6 +49,7 @@ class FoundPlan:
     source: str = ""
     tasks: int = 0
     open: int = 0
+    has_barriers: bool = False
     problem: str | None = None
 
     def describe(self) -> str:
@@ -81,7 +86,36 @@ def read_plan(path: str, tree: Tree) -> FoundPlan | None:
         plan = formats.load(PlanSettings(path=path, source=source.name), tree)
     except FaninError as error:
         return FoundPlan(path, problem=str(error).splitlines()[0])
-    return FoundPlan(path, plan.source, len(plan.tasks), _open_tasks(plan))
+    open_tasks = _open_tasks(plan)
+    barriers = False
+    with suppress(FaninError):  # the command that runs it says what is wrong
+        barriers = has_barriers(TaskGraph(plan.tasks, path), open_tasks)
+    return FoundPlan(path, plan.source, len(plan.tasks), len(open_tasks), barriers)
+
+
+def has_barriers(graph: TaskGraph, open_tasks: Sequence[str], slots: int = 3) -> bool:
+    """Whether a batch of several tasks comes before another one, if at most `slots` of
+    the open tasks run at once. Then the next one could start before all of it is over.
+    """
+    are_open = frozenset(open_tasks)
+    awaited = {
+        task_id: len(are_open.intersection(graph.dependencies(task_id)))
+        for task_id in open_tasks
+    }
+    ready = deque(task_id for task_id in open_tasks if not awaited[task_id])
+    left = len(open_tasks)
+    while ready:
+        batch = [ready.popleft() for _ in range(min(slots, len(ready)))]
+        left -= len(batch)
+        if len(batch) > 1 and left:
+            return True
+        for task_id in batch:
+            for dependent in graph.dependents(task_id):
+                if dependent in awaited:
+                    awaited[dependent] -= 1
+                    if not awaited[dependent]:
+                        ready.append(dependent)
+    return False
 
 
 def _rank(plan: FoundPlan) -> tuple[bool, bool]:
@@ -103,10 +137,11 @@ def _candidates(paths: Iterable[str]) -> Iterator[str]:
                 yield plan
 
 
-def _open_tasks(plan: Plan) -> int:
-    count = 0
+def _open_tasks(plan: Plan) -> list[str]:
+    """The ids of the tasks that are still to be done."""
+    ids = []
     for task in plan.tasks:
         done = task.source_status is Status.COMPLETED
         if not (done or task.skipped or task.blocker):
-            count += 1
-    return count
+            ids.append(task.id)
+    return ids

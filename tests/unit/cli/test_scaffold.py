@@ -124,3 +124,14 @@ def test_the_workflow_hands_on_a_secret_that_it_has(name: str) -> None:
     secrets = reusable[True]["workflow_call"]["secrets"]
     text = scaffold.workflow_text(Proposal(None, FoundAgent(name, name, None)))
     assert set(yaml.safe_load(text)["jobs"]["fanin"]["secrets"]) <= set(secrets)
+
+
+@pytest.mark.parametrize("has_barriers", [True, False])
+@pytest.mark.parametrize("is_sure", [True, False])
+def test_rolling_is_proposed_where_the_graph_gains_and_verify_is_known(
+    has_barriers: bool, is_sure: bool
+) -> None:
+    plan = FoundPlan("tasks.yml", "native", 4, 4, has_barriers)
+    verify = Found("npm test", "package.json", "test", is_sure=is_sure)
+    text = scaffold.settings_text(Proposal(plan, None, verify=verify))
+    assert ("# schedule: rolling" in text) == (has_barriers and is_sure)

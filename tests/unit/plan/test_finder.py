@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 
-from runner.plan.finder import MAX_PLANS, find_plans
+import pytest
+
+from runner.core.task import Task
+from runner.plan.finder import MAX_PLANS, find_plans, has_barriers
 from runner.plan.formats import MemoryTree
+from runner.plan.graph import TaskGraph
 
 TASK_MASTER = json.dumps(
     {
@@ -66,3 +70,27 @@ def test_a_plan_that_cannot_be_read_is_named_last_with_its_problem() -> None:
 def test_the_number_of_plans_is_bounded() -> None:
     texts = {f"specs/{number}/tasks.md": OPEN for number in range(MAX_PLANS + 5)}
     assert len(_find(texts)) == MAX_PLANS
+
+
+@pytest.mark.parametrize(
+    ("depends_on", "expected"),
+    [
+        ({}, False),
+        ({"A": [], "B": [], "C": []}, False),  # one batch
+        ({"A": [], "B": [], "C": [], "D": []}, True),  # more tasks than slots
+        ({"A": [], "B": ["A"], "C": ["B"]}, False),  # one after the other
+        ({"A": [], "B": [], "C": ["A"]}, True),  # C waits for B, too
+        ({"A": [], "B": ["A"], "C": ["A"]}, False),  # the last batch
+        ({"A": ["done"], "B": [], "C": ["B"]}, True),
+    ],
+)
+def test_a_plan_has_barriers_where_a_batch_of_several_tasks_precedes_another(
+    depends_on: dict[str, list[str]], expected: bool
+) -> None:
+    tasks = [Task(id="done", title="x")]
+    tasks += [
+        Task(id=name, title="x", depends_on=tuple(needs))
+        for name, needs in depends_on.items()
+    ]
+    graph = TaskGraph(tasks, "tasks.yml")
+    assert has_barriers(graph, list(depends_on)) == expected
