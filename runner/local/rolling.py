@@ -143,7 +143,7 @@ class RollingSchedule:
                 with self._head.passes_errors():
                     self._start_ready_tasks(agent_pool, disk_pool)
                 self._head.record()
-                if not self._running:
+                if not self._running and self._verifying is None:
                     if self._land_everything(disk_pool):
                         continue
                     break
@@ -535,10 +535,6 @@ class RollingSchedule:
 
         If not, nothing remains that the run's heads must keep.
         """
-        if self._verifying is not None:
-            # Everything is decided: what is still verified is about an older head.
-            self._verifying.close()
-            self._verifying = None
         self._landing_queue.wait_for_landing()
         moved = False
         while self._landing_queue.accepted:

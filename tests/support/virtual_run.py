@@ -36,6 +36,7 @@ from runner.schedule.simulation import ExpectedAttempt, Simulation
 # (task id, number of the attempt) → its seconds and its failure, if it fails
 Outcomes = Mapping[tuple[str, int], tuple[float, Failure | None]]
 _POLL = 0.001  # seconds of real time between two looks at what has happened
+_LONGEST_SLEEP = 300.0  # seconds of real time; a busy machine may need minutes
 
 
 class Interval(NamedTuple):
@@ -108,7 +109,7 @@ class AgentsClock:
             self._asleep.append(sleeper)
             if not self._rolling:
                 self._wake_all()
-        assert sleeper.woken.wait(timeout=60), "an agent was never woken"
+        assert sleeper.woken.wait(timeout=_LONGEST_SLEEP), "an agent was never woken"
         return started, sleeper.wakes
 
     def verify(self, number: int, seconds: float) -> None:
