@@ -39,6 +39,7 @@ PARTS = (
     "job_starts",
     "ready_checkouts",
     "pooled_checkouts",
+    "checkout_watch",
     "live_view",
     "report",
 )
