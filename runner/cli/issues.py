@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from runner.cli.context import branch_commit, open_project, open_repository
-from runner.cli.github_access import github_access
 from runner.cli.job_errors import reports_errors
 from runner.cli.options import settings_options
 from runner.core.errors import EXIT_DONE, UsageProblem
@@ -293,6 +292,7 @@ def _api(repo: Repository, settings: Settings, name: str | None) -> IssueApi:
     `name` is OWNER/NAME; by default that of fanin.yml, else that of the remote origin.
     Raises UsageProblem if there is no token or no name.
     """
+    from runner.cli.github_access import github_access
     from runner.github_api.issues import IssueApi
 
     name = name or settings.plan.options.get("repository")
