@@ -14,7 +14,7 @@ from typing import Literal
 from pydantic import ValidationError
 
 from runner.agents.base import AttemptFolder, Costs, Invocation, Traits, Verdict
-from runner.agents.outcome import failed, process_failure
+from runner.agents.outcome import failed, process_failure, question_failure
 from runner.agents.process import Outcome
 from runner.agents.usage_limits import limit_failure, plausible
 from runner.core.documents import Document, Instant
@@ -28,11 +28,14 @@ class Report(Document):
     """The JSON report that an agent may write to `$FANIN_REPORT`.
 
     Every field is optional; unknown fields are kept. `resets_at` is when a usage limit
-    ends.
+    ends, `question` what the agent asks a person.
     """
 
     summary: str | None = None
-    status: Literal["ok", "error", "rate_limited", "usage_limited"] | None = None
+    status: (
+        Literal["ok", "error", "rate_limited", "usage_limited", "question"] | None
+    ) = None
+    question: str | None = None
     resets_at: Instant | None = None
     retryable: bool = True
     cost_usd: float | None = None
@@ -64,6 +67,9 @@ def _failure(outcome: Outcome, report: Report, problem: str | None) -> Failure |
     if report.status == "usage_limited" and outcome.end_reason == "exited":
         message = report.summary or "the agent reported a usage limit"
         return limit_failure(message, _reset(report, outcome), outcome)
+    # As a rate limit. What it asks may be the reason why it ends as failed.
+    if report.status == "question" and outcome.end_reason == "exited":
+        return question_failure(report.question or report.summary or "", outcome)
     failure = process_failure(outcome, retryable=report.retryable)
     if failure is not None:
         return failure

@@ -88,6 +88,15 @@ def stop_failure(outcome: Outcome) -> Failure | None:
     return failed(kind, message, outcome)
 
 
+def question_failure(question: str, outcome: Outcome) -> Failure:
+    """The end of an attempt whose agent asks a person this."""
+    text = question.strip()
+    if not text:
+        message = "the agent says that it has a question, and asks nothing"
+        return failed(FailureKind.AGENT_ERROR, message, outcome)
+    return Failure(kind=FailureKind.QUESTION, message=text[:_MAX_REPORTED])
+
+
 def failure_for_status(status: object, message: str, outcome: Outcome) -> Failure:
     """The failure for an HTTP status that the model's API answered with.
 

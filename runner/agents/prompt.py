@@ -11,7 +11,7 @@ import string
 from collections.abc import Sequence
 
 from runner.core.manifest import BatchEntry, DependencyResult
-from runner.core.result import Failure
+from runner.core.result import Failure, Question
 from runner.core.task import Task
 
 # Bytes of UTF-8 of a task's own texts: about half of what a context of 200,000 tokens
@@ -45,9 +45,17 @@ $previous
 
 $closing
 """
+# Below the checkout, where every agent may write; nothing below this folder ever lands.
+QUESTION_FILE = ".fanin/question.md"
 _CLOSING = (
     "Work in the current folder. Finish by yourself, without asking; "
     "leave the changes in the files, committed or not."
+)
+_CLOSING_WITH_QUESTION = (
+    "Work in the current folder and leave the changes in the files, committed or not. "
+    "Decide by yourself what you can. Only if you cannot go on without a decision that "
+    f"is a person's, write your question to the file {QUESTION_FILE} and end: your work "
+    "is kept, and you go on from it with the answer."
 )
 PLACEHOLDERS = (
     "id",
@@ -115,7 +123,7 @@ def render(entry: BatchEntry, template: str | None = None, start: str = "") -> s
         "verify": _verify(entry.verify),
         "dependencies": _dependencies(entry.brought),
         "previous": _previous(entry, start),
-        "closing": _CLOSING,
+        "closing": _CLOSING_WITH_QUESTION if entry.may_ask else _CLOSING,
     }
     return _fill(template, parts)
 
@@ -176,11 +184,13 @@ def _dependencies(dependencies: Sequence[DependencyResult]) -> str:
 
 
 def _previous(entry: BatchEntry, start: str) -> str:
-    """What has come before: the last failure, earlier work, and what a person says."""
+    """What has come before: the last failure, earlier work, what was asked and answered,
+    and what a person says.
+    """
     parts = []
     if entry.previous is not None:
         parts.append(_failure(entry.attempt, entry.previous))
-    parts += [start, _message(entry.message)]
+    parts += [start, *map(_question, entry.questions), _message(entry.message)]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -198,5 +208,16 @@ def _failure(attempt: int, failure: Failure) -> str:
 def _message(message: str) -> str:
     if not message:
         return ""
-    quoted = "\n".join(f"> {line}".rstrip() for line in message.splitlines())
-    return f"The person who runs this plan says to you:\n\n{quoted}"
+    return f"The person who runs this plan says to you:\n\n{_quoted(message)}"
+
+
+def _question(question: Question) -> str:
+    asked = f"In attempt {question.attempt} you asked:\n\n{_quoted(question.text)}"
+    if not question.answer:
+        return f"{asked}\n\nThere is no answer to this. Decide by yourself."
+    answer = _quoted(question.answer)
+    return f"{asked}\n\nThe person who runs this plan answers:\n\n{answer}"
+
+
+def _quoted(text: str) -> str:
+    return "\n".join(f"> {line}".rstrip() for line in text.splitlines())

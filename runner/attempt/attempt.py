@@ -25,7 +25,7 @@ from runner.agents.environment import (
     state_of,
     steering_of,
 )
-from runner.agents.outcome import process_failure
+from runner.agents.outcome import process_failure, question_failure
 from runner.agents.stream import Stream, StreamingAgent, UsageSoFar
 from runner.attempt import (
     archive,
@@ -33,6 +33,7 @@ from runner.attempt import (
     earlier_work,
     included_files,
     preparation,
+    question,
     sizes,
     workspace,
 )
@@ -256,15 +257,21 @@ def _run_from(attempt: _Attempt, start: earlier_work.Start) -> AttemptOutcome:
         )
     attempt_folder.own.mkdir()
     attempt_folder.prompt.write_text(text, encoding="utf-8")
+    may_ask = question.make_room(attempt.workspace.checkout)
     ready = workspace.trust_times(attempt.workspace, attempt_folder.prompt)
     attempt = replace(attempt, workspace=ready)
     obstacle = attempt.context.obstacle()
     if obstacle is not None:
         return AttemptOutcome(Usage(), obstacle)
     process_outcome, walled = _run_agent(attempt, attempt_folder)
-    outcome = _judge(attempt, start, attempt_folder, process_outcome)
+    verdict = agents.agent_for(attempt.entry.agent).read(
+        process_outcome, attempt_folder
+    )
+    if may_ask:
+        verdict = _with_question(attempt, process_outcome, verdict)
+    outcome = _judge(attempt, start, process_outcome, verdict)
     failure = outcome.failure
-    if failure is not None:
+    if failure is not None and failure.kind is not FailureKind.QUESTION:
         failure = refusals.explained(failure, process_outcome.tail, walled.rules)
         outcome = replace(outcome, failure=failure)
     if process_outcome.log_error is None:
@@ -274,16 +281,25 @@ def _run_from(attempt: _Attempt, start: earlier_work.Start) -> AttemptOutcome:
     return replace(outcome, warnings=(*outcome.warnings, incomplete))
 
 
+def _with_question(
+    attempt: _Attempt, process_outcome: process.Outcome, verdict: agents.Verdict
+) -> agents.Verdict:
+    """The agent's verdict, with the question that it has left in the checkout."""
+    text = question.take(attempt.workspace.checkout)
+    # An attempt that does not count is repeated, and asks again.
+    counts = verdict.failure is None or verdict.failure.counted
+    if not text or not counts or process_outcome.end_reason != "exited":
+        return verdict
+    return replace(verdict, failure=question_failure(text, process_outcome))
+
+
 def _judge(
     attempt: _Attempt,
     start: earlier_work.Start,
-    attempt_folder: agents.AttemptFolder,
     process_outcome: process.Outcome,
+    verdict: agents.Verdict,
 ) -> AttemptOutcome:
-    """Judge what the agent has said and done."""
-    verdict = agents.agent_for(attempt.entry.agent).read(
-        process_outcome, attempt_folder
-    )
+    """Judge what the agent has said and done; `verdict` is its own account."""
     failure = verdict.failure
     limited = failure is not None and failure.kind is FailureKind.USAGE_LIMIT
     # Otherwise the attempt's last program is the verify command, or the next agent would
@@ -642,8 +658,8 @@ def _mask_logs(folder: Path, secrets: Secrets) -> None:
 
 
 def _mask_outcome(outcome: AttemptOutcome, secrets: Secrets) -> AttemptOutcome:
-    """Mask the secrets in the outcome's texts. An agent's report with a secret in it is
-    refused, like a file.
+    """Mask the secrets in the outcome's texts. An agent's report or question with a secret
+    in it is refused, like a file.
     """
     usage, failure = outcome.usage, outcome.failure
     if usage.summary is not None:
@@ -652,6 +668,10 @@ def _mask_outcome(outcome: AttemptOutcome, secrets: Secrets) -> AttemptOutcome:
             summary = secrets.masked_text(usage.summary)
             usage = usage.model_copy(update={"summary": summary})
             failure = failure or rules.leaked_secret("the agent's report", name)
+    if failure is not None and failure.kind is FailureKind.QUESTION:
+        name = secrets.find_in_text(failure.message)
+        if name is not None:
+            failure = rules.leaked_secret("the agent's question", name)
     if failure is not None:
         texts = {
             "message": secrets.masked_text(failure.message),

@@ -93,12 +93,12 @@ def _some(ids: Sequence[str]) -> str:
 
 
 def _is_told(view: TaskView, run: RunView) -> bool:
-    """Whether the end has a line for the task: it did not complete, or it waits for
-    another attempt because one failed in this run, or for the next run.
+    """Whether the end has a line for the task: it did not complete, or it waits for an
+    answer, for another attempt because one failed in this run, or for the next run.
     """
     from runner.core.run_view import AttemptState
 
-    if view.state in _UNFINISHED or view.state == "finished":
+    if view.state in {*_UNFINISHED, "finished", "asking"}:
         return True
     task = run.tasks.get(view.task.id)
     has_failed = task is not None and task.state is AttemptState.FAILED
@@ -138,7 +138,7 @@ def _unrecorded_failure(view: TaskView, run: RunView) -> str:
     if attempt is None or attempt.failure is None:
         return ""
     first = (lines_of(attempt.failure.message) or [attempt.failure.kind.value])[0]
-    return f"attempt {attempt.attempt} failed: {first}"
+    return f"attempt {attempt.attempt} {attempt.failure.verb}: {first}"
 
 
 def print_usage(console: Console, usage: UsageTotal | UsageReport) -> None:

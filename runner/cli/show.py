@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 import click
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from runner.config.settings import FlagValue
     from runner.core.reports import AttemptRow, TaskReport
+    from runner.core.result import Question
     from runner.core.run_view import AttemptView
     from runner.local.artifact_history import ArtifactHistory
     from runner.local.run_history import RunHistory
@@ -68,6 +70,7 @@ def show(
         job=record.job,
         job_url=job_url(repo.remote_url("origin"), record.job) if record.job else None,
         artifact=record.artifact,
+        questions=record.questions,
     )
     if as_json:
         click.echo(report.model_dump_json(indent=1))
@@ -124,6 +127,8 @@ def _lines(report: TaskReport) -> Iterator[str]:
             yield f"  artifact: {report.artifact}"
     for row in report.attempts:
         yield from _attempt_lines(row)
+    for question in report.questions:
+        yield from _question_lines(question, report.id)
     if report.error is not None and not report.attempts:
         yield f"last failure ({report.error.kind}): {report.error.message}"
         yield from report.error.log_tail.splitlines()
@@ -133,8 +138,23 @@ def _lines(report: TaskReport) -> Iterator[str]:
         yield f"  take:  {work.take}"
     if report.prompt:
         yield "prompt:"
-        for line in report.prompt.splitlines():
-            yield f"  {line}"
+        yield from _quoted(report.prompt)
+
+
+def _question_lines(question: Question, task_id: str) -> Iterator[str]:
+    yield f"question of attempt {question.attempt}:"
+    yield from _quoted(question.text)
+    if question.answer is None:
+        yield f'to answer:  fanin reply {shlex.quote(task_id)} "…"'
+    elif question.answer:
+        yield "answer:"
+        yield from _quoted(question.answer)
+    else:
+        yield "to go on without an answer"
+
+
+def _quoted(text: str) -> list[str]:
+    return [f"  {line}" for line in text.splitlines()]
 
 
 def _attempt_lines(row: AttemptRow) -> Iterator[str]:
@@ -146,7 +166,8 @@ def _attempt_lines(row: AttemptRow) -> Iterator[str]:
     if row.cost_usd is not None:
         parts.append(f"${row.cost_usd:.2f}")
     yield ", ".join(part for part in parts if part)
-    if row.failure is not None:
+    # The questions have a part of their own.
+    if row.failure is not None and row.failure.verb == "failed":
         yield f"  failure ({row.failure.kind}): {row.failure.message}"
         # What a verify command has printed is in no other log.
         for line in row.failure.log_tail.splitlines()[-_MAX_LOG_LINES:]:

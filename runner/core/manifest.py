@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -9,7 +10,13 @@ from pydantic import (
 )
 
 from runner.core.documents import Document, Size, Text, UserDocument, digest_of
-from runner.core.result import Failure, KeptWork, PersonsMessage
+from runner.core.result import (
+    MAX_QUESTIONS,
+    Failure,
+    KeptWork,
+    PersonsMessage,
+    Question,
+)
 from runner.core.task import (
     AgentSettings,
     PlanSettings,
@@ -40,7 +47,7 @@ class BatchEntry(Document):
     dependencies, `context` the documents that its plan was made from. `start` is the
     earlier work that the attempt starts from, None for the base alone; `retry_from` says
     whether the next attempt may start from this one's. `message` is what a person says
-    to the agent.
+    to the agent, `questions` what earlier attempts have asked, with the answers.
     """
 
     index: int
@@ -57,6 +64,12 @@ class BatchEntry(Document):
     start: KeptWork | None = None
     retry_from: RetryFrom = "work"
     message: PersonsMessage = ""
+    questions: tuple[Question, ...] = ()
+
+    @property
+    def may_ask(self) -> bool:
+        """Whether the attempt may end with a question that costs no attempt."""
+        return len(self.questions) < MAX_QUESTIONS
 
     @property
     def folder(self) -> str:
@@ -142,10 +155,11 @@ class Manifest(Document):
             # As digested by versions without the field.
             del document["run_attempt"]
         for entry in document["entries"]:
-            defaults: dict[str, str | bool | None] = {
+            defaults: dict[str, str | bool | list[object] | None] = {
                 "start": None,
                 "retry_from": "work",
                 "message": "",
+                "questions": [],
             }
             _drop_defaults(entry, defaults)
             _drop_defaults(entry["task"], {"retry_from": None, "gate": False})
@@ -161,7 +175,8 @@ class Manifest(Document):
 
 
 def _drop_defaults(
-    document: dict[str, Any], defaults: dict[str, str | bool | None]
+    document: dict[str, Any],
+    defaults: Mapping[str, str | bool | list[object] | None],
 ) -> None:
     """Leave out these fields where they say nothing: older versions digest without
     them.

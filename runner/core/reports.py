@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Literal
 
 from runner.core.documents import Document, Text
-from runner.core.result import Failure, FailureKind
+from runner.core.result import Failure, FailureKind, Question
 
 # What an attempt is doing.
 Phase = Literal["preparing", "working", "verifying", "merging"]
@@ -84,7 +84,8 @@ class TaskReport(Document):
     `depends_on` maps each id to its state. `attempt_count` is how many attempts the
     branch has recorded, `attempts` are those that are known on this machine, the oldest
     first. `commit` is the one that it landed with, `kept` is its work that did not land,
-    `error` the last recorded failure.
+    `error` the last recorded failure. `questions` are what its agents have asked, the
+    oldest first; one without an answer (null) waits for it, "" lets the task go on.
     """
 
     version: Literal[1] = 1
@@ -102,6 +103,7 @@ class TaskReport(Document):
     job: str | None
     job_url: str | None
     artifact: Text | None
+    questions: tuple[Question, ...] = ()
 
 
 class TaskRow(Document):
@@ -205,6 +207,7 @@ class StatusRow(TaskRow):
     - `kept`: the ref that keeps its newest work that did not land.
     - `job`: `RUN/JOB` of its last recorded attempt on GitHub, `job_url` that job's page,
       None if the remote `origin` does not tell where; `artifact` has its log.
+    - `question`: what its agent asks, until a person has answered.
     """
 
     agent: Text | None
@@ -220,6 +223,7 @@ class StatusRow(TaskRow):
     job: str | None
     job_url: str | None
     artifact: Text | None
+    question: Text | None = None
 
 
 class RetryRow(Document):

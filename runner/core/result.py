@@ -136,6 +136,11 @@ class Failure(Document):
         """Whether it is recorded as one of the task's attempts."""
         return self.kind not in UNCOUNTED
 
+    @property
+    def verb(self) -> Literal["asks", "failed"]:
+        """What the attempt has done, for a sentence that the message follows."""
+        return "asks" if self.kind is FailureKind.QUESTION else "failed"
+
 
 class KeptWork(Document):
     """The work of a failed attempt, which the next one may start from.

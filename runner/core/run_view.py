@@ -43,6 +43,7 @@ class AttemptState(StrEnum):
     `finished`: its agent is done, and its work is neither merged nor refused yet.
     `merged`: its work is in a merged tree, but on no branch. `landed`: it is on the
     branch. `held`: it is on a branch of its own, because its own could not take it.
+    `asked`: its agent has ended with a question.
     """
 
     CHOSEN = "chosen"
@@ -53,6 +54,7 @@ class AttemptState(StrEnum):
     LANDED = "landed"
     HELD = "held"
     FAILED = "failed"
+    ASKED = "asked"
     INTERRUPTED = "interrupted"
 
 
@@ -451,6 +453,8 @@ def _state_after(failure: Failure | None) -> AttemptState:
         return AttemptState.FINISHED
     if failure.kind is FailureKind.INTERRUPTED:
         return AttemptState.INTERRUPTED
+    if failure.kind is FailureKind.QUESTION:
+        return AttemptState.ASKED
     return AttemptState.FAILED
 
 

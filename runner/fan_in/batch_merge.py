@@ -18,6 +18,7 @@ from runner.core.errors import FaninError, VerdictOutdated
 from runner.core.manifest import BatchEntry, Manifest
 from runner.core.plurals import some_of
 from runner.core.result import (
+    MAX_QUESTIONS,
     Failure,
     FailureKind,
     Result,
@@ -231,8 +232,7 @@ class BatchMerge:
         if not reading.started:
             return self.results.missing
         if reading.failure is not None:
-            # An agent had control of the machine that wrote it.
-            return reading.failure.model_copy(update={"paths": (), "excused": False})
+            return self._own_failure(reading, reading.failure)
         if reading.result is None:
             return None
         if reading.entry.index in self.results.refused:
@@ -240,6 +240,22 @@ class BatchMerge:
                 kind=FailureKind.POLICY, message="job merge found a secret in it"
             )
         return self._apply_policy(reading, reading.result)
+
+    def _own_failure(self, reading: Reading, failure: Failure) -> Failure:
+        """The failure that the attempt itself has reported.
+
+        An agent had control of the machine that wrote it.
+        """
+        changes: dict[str, object] = {"paths": (), "excused": False}
+        task = self.snapshot.graph.tasks[reading.entry.task.id]
+        is_question = failure.kind is FailureKind.QUESTION
+        if is_question and not self.snapshot.progress.may_ask(task):
+            changes["kind"] = FailureKind.AGENT_ERROR
+            changes["message"] = (
+                f"the agent has asked {MAX_QUESTIONS} times and asks again: "
+                f"{failure.message}"
+            )
+        return failure.model_copy(update=changes)
 
     def _reason_not_to_count(self, reading: Reading) -> str | None:
         """Return why the result does not follow from the head's progress, or None."""

@@ -100,7 +100,12 @@ def _subject(landed: Sequence[LandedTask], failed: Mapping[str, Failure]) -> str
         return f"Fan in {', '.join(item.entry.task.id for item in landed)}"
     if not failed:
         return "Record a usage limit"
-    return f"Record failed attempts of {', '.join(failed)}"
+    parts = []
+    for verb, what in (("failed", "failed attempts"), ("asks", "questions")):
+        ids = [task_id for task_id, each in failed.items() if each.verb == verb]
+        if ids:
+            parts.append(f"{what} of {', '.join(ids)}")
+    return f"Record {' and '.join(parts)}"
 
 
 def _body(landed: Sequence[LandedTask], failed: Mapping[str, Failure]) -> str:
@@ -111,9 +116,8 @@ def _body(landed: Sequence[LandedTask], failed: Mapping[str, Failure]) -> str:
             task = item.entry.task
             lines.append(f"- {task.id}: {_shorten(item.summary or task.title)}")
     for task_id, failure in failed.items():
-        lines.append(
-            f"- {task_id} failed ({failure.kind}): {_shorten(failure.message)}"
-        )
+        kind = f" ({failure.kind})" if failure.verb == "failed" else ""
+        lines.append(f"- {task_id} {failure.verb}{kind}: {_shorten(failure.message)}")
     # An id may be a command too, or the end of one that a text begins.
     return "\n".join(map(one_line, lines))
 

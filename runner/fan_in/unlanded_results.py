@@ -8,7 +8,15 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from runner.core.manifest import BatchEntry
-from runner.core.result import CARRIED_ON, REFUSED, Failure, KeptWork, Result
+from runner.core.result import (
+    CARRIED_ON,
+    MAX_MESSAGE,
+    REFUSED,
+    Failure,
+    FailureKind,
+    KeptWork,
+    Result,
+)
 from runner.core.result_folder import Reading
 from runner.fan_in import kept_refs
 from runner.fan_in.change_review import ChangeReview
@@ -198,6 +206,10 @@ def _may_carry(entry: BatchEntry, failure: Failure) -> bool:
 
 def _from_base(failure: Failure, reason: str) -> Failure:
     """The failure, with the reason why the next attempt starts from the base."""
+    if failure.kind is FailureKind.QUESTION:
+        note = f"\n\n(The next attempt starts without this work: {reason})"
+        text = failure.message[: max(0, MAX_MESSAGE - len(note))]
+        return failure.model_copy(update={"message": text + note})
     first, *rest = failure.message.splitlines() or [""]
     sentence = f"the next attempt starts without this work: {reason}"
     message = "\n".join([first, sentence, *rest])

@@ -102,7 +102,7 @@ def _with_attempt(
         reason = f"{name}: {end}; {heir} goes on"
         return replace(view, state="interrupted", reason=reason)
     failure = unrecorded_failure(view, attempt)
-    if failure is not None and state is AttemptState.FAILED:
+    if failure is not None and state in {AttemptState.FAILED, AttemptState.ASKED}:
         first_line = (failure.message.splitlines() or [""])[0]
-        return replace(view, reason=f"{name} failed: {first_line}")
+        return replace(view, reason=f"{name} {failure.verb}: {first_line}")
     return view

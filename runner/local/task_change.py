@@ -29,6 +29,7 @@ _WITH_RESULT = {
     AttemptState.VERIFYING,
     AttemptState.MERGED,
     AttemptState.FAILED,
+    AttemptState.ASKED,
 }
 # Its work is neither landed nor kept.
 _NOT_JUDGED = {

@@ -14,14 +14,22 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter, ValidationError
 
 from runner.core.documents import Document
-from runner.core.result import Failure, KeptWork, PersonsMessage, Result
+from runner.core.result import (
+    Failure,
+    FailureKind,
+    KeptWork,
+    PersonsMessage,
+    Result,
+)
 from runner.core.task import Status, Task
 from runner.plan.progress import Progress
 from runner.plan.snapshot import Snapshot
 
 
 class FailedAttempt(Document):
-    """A failed attempt that counts; the fields are those of `Progress.after_failure`."""
+    """A failed attempt that counts, or one that asks; the fields are those of
+    `Progress.after_failure`.
+    """
 
     kind: Literal["failed"] = "failed"
     task: str
@@ -180,15 +188,22 @@ def apply_changes(snapshot: Snapshot, sets: Iterable[ChangeSet]) -> Applied:
 
 
 def unrecorded_failures(snapshot: Snapshot) -> Mapping[str, Failure]:
-    """Task id → the failure of its last attempt, where the snapshot's commit lacks it."""
+    """Task id → the failure of its last attempt, or its question, where the snapshot's
+    commit lacks it.
+    """
     failures: dict[str, Failure] = {}
     if snapshot.recorded is None:
         return failures
     for task_id, record in snapshot.progress.records.items():
         before = snapshot.recorded.records.get(task_id)
-        if record is before or record.error is None:
+        if record is before:
             continue
-        if before is None or before.attempts < record.attempts:
+        if before is not None and before.attempts >= record.attempts:
+            continue
+        if record.open_question is not None:
+            text = record.open_question.text
+            failures[task_id] = Failure(kind=FailureKind.QUESTION, message=text)
+        elif record.error is not None:
             failures[task_id] = record.error
     return failures
 

@@ -97,7 +97,8 @@ def _reasons(task: Task, record: Record, standing: Standing, state: str) -> list
         question = " ".join(record.open_question.text.split())
         if len(question) > _MAX_QUESTION:
             question = question[: _MAX_QUESTION - 1] + "…"
-        reasons.append(f"asks: {question}")
+        asks = f"“{question}”"
+        reasons.append(asks if state == "asking" else f"asks {asks}")
     if record.status is Status.FAILED:
         reasons.append(f"attempt {record.attempts} failed: {_first_line(record)}")
     return reasons

@@ -313,6 +313,10 @@ def _setup_facts(view: RunView) -> Iterator[tuple[str, str]]:
         yield "schedule", f"{view.start.schedule}, {at_once}"
 
 
+# States of tasks that a run leaves to a person.
+_NOT_DONE = ("failed", "held", "asking", "gated", "blocked")
+
+
 def _outcome(record: RunRecord) -> str:
     if record.is_active:
         return "running"
@@ -323,7 +327,7 @@ def _outcome(record: RunRecord) -> str:
         return f"{end.outcome}: {_line(end.reason)}"
     # "completed" alone reads as if every task were.
     states = [task.state for task in record.tasks]
-    counts = [(states.count(each), each) for each in ("failed", "held", "blocked")]
+    counts = [(states.count(each), each) for each in _NOT_DONE]
     open_tasks = ", ".join(f"{count} {state}" for count, state in counts if count)
     return f"ended: {open_tasks}" if open_tasks else end.outcome
 
@@ -362,5 +366,6 @@ _STATES: Mapping[str, str] = {
     "landed": "completed",
     "held": "held",
     "failed": "failed",
+    "asked": "asking",
     "interrupted": "interrupted",
 }

@@ -138,6 +138,7 @@ def build_entry(
         context=read_context(task.context, tree),
         reserved_usd=share,
         message=record.message,
+        questions=record.questions,
         start=progress.work_to_start_from(task) if retry_from == "work" else None,
         retry_from=retry_from,
     )

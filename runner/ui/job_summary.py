@@ -28,8 +28,11 @@ _MAX_ITEMS = 500  # in a list
 def attempt_summary(entry: BatchEntry, result: Result) -> str:
     """The summary of one task's job."""
     usage = result.usage
-    state = "completed" if result.succeeded else "failed"
-    outcome = "succeeded" if result.succeeded else "failed"
+    state, outcome = "completed", "succeeded"
+    if result.failure is not None:
+        state, outcome = "failed", "failed"
+        if result.failure.verb == "asks":
+            state, outcome = "asking", "asks"
     figures = [
         f"Attempt {entry.attempt} {outcome}",
         duration(seconds_between(result.started, result.finished)),

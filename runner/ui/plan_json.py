@@ -163,6 +163,7 @@ def _status_row(view: TaskView, facts: TaskFacts) -> StatusRow:
         job=record.job,
         job_url=facts.job_url,
         artifact=record.artifact,
+        question=record.open_question.text if record.open_question else None,
     )
 
 

@@ -5,6 +5,7 @@ Pure. Every text of a plan, an agent or a log is escaped.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -21,6 +22,7 @@ from runner.ui.attempt_text import (
 )
 from runner.ui.diagrams import is_readable, mermaid
 from runner.ui.markdown import (
+    block,
     cell,
     code,
     folded,
@@ -85,7 +87,6 @@ _NEXT_STEPS = {
     "held": "merge or close the pull request that holds its work.",
     "completed": "nothing: the task is done.",
     "gated": "approve it; no other attempt starts before.",
-    "asking": "answer it; no other attempt starts before.",
 }
 
 
@@ -172,6 +173,7 @@ class _RoundPage:
             self._note(),
             self._warnings(),
             self._what_happened(),
+            self._questions(),
             self._failures(),
             self._earlier_failures(),
             self.unfinished(),
@@ -188,9 +190,11 @@ class _RoundPage:
         figures = [f"{len(self._completed)} of {len(self._views)} done"]
         if "failed" in states:
             figures.append(f"{states['failed']} failed")
-        again = len(self._report.failed)
+        if "asking" in states:
+            figures.append(f"{states['asking']} asking")
+        again = 0
         for task_id in self._report.failed:
-            again -= self._has_failed(task_id)
+            again += self._state(task_id) not in {"failed", "asking"}
         if again:
             figures.append(f"{again} to try again")
         title = "Fanin"
@@ -198,9 +202,13 @@ class _RoundPage:
             title = f"Round {self._report.number}"
         return f"{title}: {', '.join(figures)}"
 
-    def _has_failed(self, task_id: str) -> bool:
+    def _state(self, task_id: str) -> str:
+        """The task's state; "" if it has left the plan."""
         view = self._by_id.get(task_id)
-        return view is not None and view.state == "failed"
+        return view.state if view is not None else ""
+
+    def _has_failed(self, task_id: str) -> bool:
+        return self._state(task_id) == "failed"
 
     def _warnings(self) -> str:
         warnings = self._report.warnings
@@ -235,13 +243,35 @@ class _RoundPage:
             return f"{_ids(report.landed)} in {commit_and_branch}."
         return f"no work; {commit_and_branch} records the failed attempts."
 
+    # -- questions --
+
+    def _questions(self) -> str:
+        """What agents ask, of this round and before, and how to answer."""
+        asking = [view for view in self._views if view.state == "asking"]
+        parts = []
+        for view in asking[: self._detail.failures]:
+            question = view.record.open_question
+            if question is None:
+                continue
+            parts.append(self._failure_heading(view.task.id))
+            parts.append("Its agent asks:")
+            parts.append(block(question.text))
+            command = code(f'fanin reply {shlex.quote(view.task.id)} "…"')
+            parts.append(
+                f"**To answer:** `{command}` in a clone, then push the commit."
+            )
+        if len(asking) > self._detail.failures:
+            parts.append(and_more(len(asking) - self._detail.failures, "question"))
+        return "\n\n".join(parts)
+
     # -- failures --
 
     def _failures(self) -> str:
         """The failures of this round, each with the end of its log and the next step."""
         failed = self._report.failed
+        ids = [task_id for task_id in failed if self._state(task_id) != "asking"]
         # What needs a person comes before what is tried again.
-        ids = sorted(failed, key=lambda task_id: not self._has_failed(task_id))
+        ids.sort(key=lambda task_id: not self._has_failed(task_id))
         ids_in_full = ids[: self._detail.failures]
         parts = []
         for position, task_id in enumerate(ids_in_full):

@@ -25,7 +25,7 @@ from runner.core.events import (
 from runner.core.outside_changes import sentence
 from runner.core.plurals import pluralize, some_of
 from runner.core.result import Failure, FailureKind, Usage
-from runner.core.run_view import RunView
+from runner.core.run_view import AttemptState, RunView
 from runner.ui.attempt_text import cost
 from runner.ui.shown_text import Line, Span, lines_of, one_line
 
@@ -149,9 +149,12 @@ def _attempt_ended(event: AttemptEnded) -> EventLines:
             Verbosity.QUIET,
         )
     first, *more = _reason(failure)
+    mark = Span("✘", "red")
+    if failure.kind is FailureKind.QUESTION:
+        mark, task = Span("?", "yellow"), f"{task} asks:"
     line = Line.of(
         "  ",
-        Span("✘", "red"),
+        mark,
         f" {task}  {first}",
         *_attempt(event.attempt),
         seconds,
@@ -213,6 +216,8 @@ def _refused(event: ResultRefused, view: RunView) -> EventLines:
     mark = Span("✘", "red")
     if failure.kind is FailureKind.INTERRUPTED:
         mark = Span("■", "yellow")
+    elif failure.kind is FailureKind.QUESTION:
+        mark = Span("?", "yellow")
     return EventLines((Line.of("  ", mark, f" {task}: {kept}"),), Verbosity.QUIET)
 
 
@@ -230,8 +235,7 @@ def _landed(event: CommitLanded, view: RunView) -> EventLines:
     if not event.tasks:
         text = "nothing landed"
         if event.failed_tasks:
-            tasks = pluralize(len(event.failed_tasks), "task")
-            text += f"; failed attempts of {tasks} recorded"
+            text += f"; {_recorded(event.failed_tasks, view)} recorded"
         return EventLines((Line.of(f"  → {commit}  {text}"),))
     waits = view.start is not None and event.branch != view.start.branch
     lines = []
@@ -253,6 +257,13 @@ def outside_text(event: CheckoutChanged) -> str:
     """What somebody else changed, and which attempts ran meanwhile."""
     text = sentence(event.changes, event.count, event.attempts)
     return one_line(f"changed beside this run: {text}")
+
+
+def _recorded(task_ids: Sequence[str], view: RunView) -> str:
+    """What a commit records of the last attempts of these tasks."""
+    asked = {task.task for task in view.in_state(AttemptState.ASKED)}
+    what = "questions" if asked.issuperset(task_ids) else "failed attempts"
+    return f"{what} of {pluralize(len(task_ids), 'task')}"
 
 
 def _warning(text: str) -> EventLines:

@@ -31,6 +31,10 @@ def test_each_outcome_of_a_real_agent_is_what_it_was(lab: Lab) -> None:
                 "say": "done with $KEY",
             },
         },
+        {
+            "id": "asks",
+            "script": {"path": ".fanin/question.md", "content": "Which?\n"},
+        },
         {"id": "wrong", "script": {"fail": 400}},
         {"id": "key", "script": {"fail": 401}},
         {"id": "refused", "script": {"path": "/etc/fanin-was-here", "content": "no\n"}},
@@ -47,7 +51,7 @@ def test_each_outcome_of_a_real_agent_is_what_it_was(lab: Lab) -> None:
         {"id": "hang", "script": {"hang": 60}, "timeout": 8},
     ]
     # gemini starts four seconds of work of its own in each of its processes.
-    lab.plan(tasks[:5] if name == "gemini" else tasks, max_concurrent=8)
+    lab.plan(tasks[:6] if name == "gemini" else tasks, max_concurrent=8)
     ran = lab.run("run")
     assert ran.status == 1, ran.output
     records = lab.project.records()
@@ -60,6 +64,7 @@ def test_each_outcome_of_a_real_agent_is_what_it_was(lab: Lab) -> None:
     expected = {
         "edit": None,
         "leak": "policy",
+        "asks": None,
         "wrong": "agent_error",
         "key": None,
         "refused": "no_change" if name == "codex" else "permission",
@@ -74,6 +79,8 @@ def test_each_outcome_of_a_real_agent_is_what_it_was(lab: Lab) -> None:
     assert records["key"] == {"status": "pending", "attempts": 0}, (
         "a refused key costs no attempt"
     )
+    assert records["asks"]["status"] == "pending"
+    assert records["asks"]["questions"] == [{"attempt": 1, "text": "Which?"}]
     assert records["wrong"]["final"], (
         "a request that was found wrong is found wrong again"
     )

@@ -1,5 +1,5 @@
 """The value of a variable that an agent may see never leaves its machine: not in work,
-names, report or log.
+names, report, question or log.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ LEAKS = {
     "binary": '{ head -c 3000000 /dev/zero; printf "%s" "$MY_KEY"; head -c 100 /dev/zero; } > config',
     "name": 'echo x > "$(printf %s "$MY_KEY" | tr / _)"; printf %s "$MY_KEY" > config',
     "report": 'echo x > a; printf \'{"summary": "used %s"}\' "$MY_KEY" > "$FANIN_REPORT"',
+    "question": 'echo x > a; printf "use %s?" "$MY_KEY" > .fanin/question.md',
 }
 
 
@@ -59,7 +60,7 @@ def test_leak_is_refused_in_the_leg_and_the_result_holds_no_content(
     assert KEY not in message
     left = next((project.root / ".git" / "fanin" / "runs").glob("*/1/results/001"))
     assert KEY.encode() not in everything_in(left)
-    assert leak == "report" or not (left / result_folder.PACK).exists()
+    assert leak in {"report", "question"} or not (left / result_folder.PACK).exists()
 
 
 def test_log_is_masked_and_the_work_lands(

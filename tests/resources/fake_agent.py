@@ -4,6 +4,7 @@
     binary PATH | sparse PATH: BYTES | mode PATH: OCTAL | executable PATH | link PATH: TARGET | mkrepo PATH | commit MESSAGE | git ARGS
     sleep SECONDS | hang | stubborn | daemon SECONDS | spam BYTES | print TEXT | report JSON
     fail REASON | fail once REASON | fail until N | expect TEXT (fails unless the prompt holds it)
+    ask TEXT (ends with this question unless the prompt has an answer) | ask always TEXT
     limit SECONDS (a usage limit that resets then; 0: it does not say when), until the file
     `$FAKE_AGENT_LOG.reset` exists or the agent is started with `unlimited`
 
@@ -218,6 +219,9 @@ def act(line: str, prompt: str) -> None:
     verb, _, rest = line.partition(" ")
     if verb == "expect" and rest not in prompt.replace(line, ""):
         sys.exit(f"the prompt does not say {rest!r}")
+    if verb == "ask" and (rest.startswith("always") or "answers:" not in prompt):
+        put(".fanin/question.md", rest + "\n")
+        sys.exit(0)
     if verb in VERBS:
         VERBS[verb](rest)
         sys.stdout.flush()

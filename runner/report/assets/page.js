@@ -19,7 +19,7 @@
   };
   // Of an attempt → the state whose colour it has.
   const ATTEMPTS = {
-    landed: "completed", held: "held", failed: "failed", interrupted: "interrupted",
+    landed: "completed", held: "held", failed: "failed", asked: "asking", interrupted: "interrupted",
     running: "in_progress", finished: "finished", verifying: "finished", merged: "finished", chosen: "ready",
   };
   const NODE = { width: 176, height: 38, gapX: 66, foldX: 16, gapY: 9 };

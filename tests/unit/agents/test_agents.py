@@ -17,7 +17,7 @@ from runner.agents.base import AttemptFolder, Verdict
 from runner.agents.process import EndReason, Outcome
 from runner.core.errors import UsageProblem
 from runner.core.manifest import DependencyResult
-from runner.core.result import Failure, FailureKind
+from runner.core.result import Failure, FailureKind, Question
 from runner.core.task import AgentSettings
 from tests.support.builders import entry, task
 
@@ -237,9 +237,10 @@ def test_a_failure_carries_only_the_end_of_a_long_output() -> None:
 def test_the_prompt_is_the_task_and_the_closing_instruction() -> None:
     text = prompt.render(entry(task(title="Add login", prompt="\n  Use sessions.\n\n")))
     assert text.startswith(
-        "# T1: Add login\n\n  Use sessions.\n\nWork in the current folder. Finish by yourself"
+        "# T1: Add login\n\n  Use sessions.\n\nWork in the current folder and leave the "
     )
-    assert text.endswith("committed or not.\n")
+    assert text.endswith("you go on from it with the answer.\n")
+    assert "to the file .fanin/question.md and end" in text
 
 
 @pytest.mark.parametrize(
@@ -433,3 +434,39 @@ def test_a_persons_message_is_quoted_after_the_failure_and_named_as_such() -> No
         "> use $HOME\n>\n> # not a title\n"
     ) in text
     assert "The person" not in prompt.render(entry(task()))
+
+
+@pytest.mark.parametrize(
+    ("report", "end_reason", "kind", "message"),
+    [
+        ('"question": "Which?"', "exited", FailureKind.QUESTION, "Which?"),
+        ('"summary": "Which?"', "exited", FailureKind.QUESTION, "Which?"),
+        ('"question": " "', "exited", FailureKind.AGENT_ERROR, "and asks nothing"),
+        ('"question": "Which?"', "timeout", FailureKind.TIMEOUT, "time limit"),
+    ],
+)
+def test_a_reported_question_is_one_if_the_agent_ended_by_itself(
+    tmp_path: Path, report: str, end_reason: EndReason, kind: str, message: str
+) -> None:
+    text = f'{{"status": "question", {report}}}'
+    failure = _read(tmp_path, text, status=1, end_reason=end_reason).failure
+    assert failure is not None
+    assert (failure.kind, message in failure.message) == (kind, True)
+
+
+def test_what_was_asked_is_quoted_with_the_answer_while_it_may_ask_again() -> None:
+    asked = [
+        Question(attempt=1, text="Which\n# one?", answer="$HOME"),
+        Question(attempt=2, text="Why?", answer=""),
+    ]
+    text = prompt.render(entry(task(), attempt=3, questions=asked))
+    assert (
+        "In attempt 1 you asked:\n\n> Which\n> # one?\n\n"
+        "The person who runs this plan answers:\n\n> $HOME\n\n"
+        "In attempt 2 you asked:\n\n> Why?\n\n"
+        "There is no answer to this. Decide by yourself.\n"
+    ) in text
+    assert prompt.QUESTION_FILE in text
+    text = prompt.render(entry(task(), attempt=4, questions=[*asked, asked[0]]))
+    assert prompt.QUESTION_FILE not in text
+    assert "Finish by yourself, without asking" in text

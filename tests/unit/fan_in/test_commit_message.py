@@ -17,6 +17,8 @@ from tests.support.builders import entry, manifest, task
 
 RED = Failure(kind=FailureKind.VERIFY, message="it is red\nand more")
 
+QUESTION = Failure(kind=FailureKind.QUESTION, message="Which one,\n[skip ci]?")
+
 
 def _landed(
     task_id: str, summary: str | None = None, title: str = "Do it"
@@ -46,6 +48,16 @@ def _landed(
             (
                 "Record failed attempts of T3, T4\n\n- T3 failed (verify): it is red and more\n"
                 "- T4 failed (verify): it is red and more\n\nFanin-Run: r1\nFanin-Batch: r1.2\n"
+            ),
+        ),
+        (
+            [],
+            {"T3": RED, "T4": QUESTION},
+            (
+                "Record failed attempts of T3 and questions of T4\n\n"
+                "- T3 failed (verify): it is red and more\n"
+                "- T4 asks: Which one, (skip ci)?\n\n"
+                "Fanin-Run: r1\nFanin-Batch: r1.2\n"
             ),
         ),
     ],

@@ -57,7 +57,16 @@ def test_status_has_the_record_of_each_task_and_what_this_machine_knows() -> Non
     report = read("status", text)
     assert list(report) == [*GRAPH, "counts", "requests", "run"]
     first, second = report["tasks"]
-    facts_names = ["phase", "elapsed", "log", "kept", "job", "job_url", "artifact"]
+    facts_names = [
+        "phase",
+        "elapsed",
+        "log",
+        "kept",
+        "job",
+        "job_url",
+        "artifact",
+        "question",
+    ]
     assert list(first) == [*TASK, *RECORD, *facts_names]
     assert (first["seconds"], first["failure"]) == (90.0, "timeout")
     assert (first["log"], first["kept"]) == ("/x/agent.log", "refs/k")

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from runner.core.result import Failure, FailureKind
+from runner.core.result import Failure, FailureKind, Question
 from runner.core.task import Plan, Standing, Status
 from runner.plan import view
 from runner.plan.graph import TaskGraph
@@ -330,3 +330,22 @@ def test_warnings_about_the_merged_tree_are_shown_and_cut() -> None:
     text = round_summary.round_summary(views("A"), report)
     assert text.count("old/&lt;x&gt; stays") == 20
     assert "and 10 more warnings" in text
+
+
+def test_a_question_is_quoted_as_code_and_is_no_failure_of_its_round() -> None:
+    asked = "Which, @team?\n```\n<img src=x> [a](https://evil.example) fixes #1"
+    questions = [Question(attempt=1, text=asked)]
+    record = Record(attempts=1, questions=questions)
+    failure = Failure(kind=FailureKind.QUESTION, message=asked)
+    text = round_summary.sticky_comment(
+        views("T1", "T2", records={"T1": record}),
+        RoundReport("7.4", "main", number=4, failed={"T1": failure}),
+    )
+    assert "## Round 4: 0 of 2 done, 1 asking\n" in text
+    assert f"Its agent asks:\n\n````text\n{asked}\n````\n" in text
+    outside = text.replace(asked, "")
+    assert "@team" not in outside
+    assert "<img" not in outside
+    assert "](https://evil" not in outside
+    assert '**To answer:** `fanin reply T1 "…"` in a clone' in text
+    assert "**Question:**" not in text
